@@ -1,0 +1,106 @@
+# aiocosmos. `make help` lists the targets and V=1 shows the commands. CC, CXX, CFLAGS, CXXFLAGS, LDFLAGS, PREFIX and
+# DESTDIR mean what they mean everywhere; BEARSSL_PREFIX is where BearSSL's include/ and lib/ are, if not in the system.
+
+B        := build
+CFLAGS   ?= -O2 -g
+CXXFLAGS ?= -O2 -g
+PREFIX   ?= /usr/local
+
+BEARSSL_LIBS := -lbearssl
+ifdef BEARSSL_PREFIX
+BEARSSL_CFLAGS := -isystem $(BEARSSL_PREFIX)/include
+BEARSSL_LIBS   := -L$(BEARSSL_PREFIX)/lib -Wl,-rpath,$(BEARSSL_PREFIX)/lib -lbearssl
+endif
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wundef
+SANITIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+
+# What is built follows from the sources that are there, and C++ examples from a C++ compiler.
+PROGRAMS := $(if $(wildcard tools/aiocosmos.c),$(B)/aiocosmos) \
+            $(if $(wildcard tools/emulator.c),$(B)/aiocosmos-emulator)
+EMULATOR := $(patsubst %.c,$(B)/%.o,$(wildcard tools/emulator_*.c))
+EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard examples/*.c))
+ifneq ($(shell command -v $(CXX)),)
+EXAMPLES += $(patsubst %.cc,$(B)/%,$(wildcard examples/*.cc))
+endif
+TESTS    := $(patsubst %.c,$(B)/%,$(wildcard tests/*.c))
+
+# Tests that are built once more, to run on poll as well as on epoll, and tests that have the emulator's core inside.
+select    = $(filter $(addprefix $(B)/tests/,$(1)),$(TESTS))
+EMBEDDING := $(call select,test_client% test_emulator% sim%)
+POLLING   := $(addsuffix -poll,$(call select,test_platform% test_pool% test_client%))
+SCRIPTS   := tests/examples.sh tests/compile/run.sh tools/check-layers.sh
+
+ifndef V
+.SILENT:
+endif
+.DELETE_ON_ERROR:
+.PHONY: all demo test sanitize install clean help
+
+all: $(PROGRAMS) $(EXAMPLES) ## the programs and the examples (also plain `make`)
+
+demo: $(B)/aiocosmos-emulator $(B)/examples/telemetry ## the main job, on the emulator or on AIOCOSMOS_CONNECTION_STRING
+	BUILD=$(B) tools/demo.sh $(ARGS)
+
+test: all $(TESTS) $(POLLING) build/certs/done ## every test that needs nothing but this repository
+	BUILD=$(B) BEARSSL_CFLAGS='$(BEARSSL_CFLAGS)' BEARSSL_LIBS='$(BEARSSL_LIBS)' \
+	    tests/run.sh $(TESTS) $(POLLING) $(SCRIPTS)
+
+sanitize: build/bearssl build/certs/done ## the same under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(MAKE) --no-print-directory test B=build/sanitize SCRIPTS=tests/examples.sh \
+	    CFLAGS='$(SANITIZE)' CXXFLAGS='$(SANITIZE)'
+
+install: $(PROGRAMS) ## the header and the programs, in PREFIX (/usr/local)
+	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/bin
+	install -m 644 aiocosmos.h $(DESTDIR)$(PREFIX)/include
+	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+
+clean: ## removes build/
+	rm -rf build
+
+help: ## this list
+	awk -F ':.* ## ' '/^[a-z]+:.* ## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+
+# $(call compile,COMPILER) makes the target of the source and the objects among its prerequisites; flags may follow it.
+define compile
+echo "  $@"
+mkdir -p $(@D)
+$(1) $(WARNINGS) $(CPPFLAGS) -I. $(BEARSSL_CFLAGS) -MMD -MP -MF $@.d -MT $@ -o $@ $< $(filter %.o,$^)
+endef
+C    = $(call compile,$(CC) -std=gnu99 $(CFLAGS))
+C++  = $(call compile,$(CXX) -std=gnu++11 $(CXXFLAGS))
+LINK = $(LDFLAGS) $(BEARSSL_LIBS)
+
+$(B)/aiocosmos: tools/aiocosmos.c | build/bearssl
+	$(C) $(LINK)
+
+$(B)/aiocosmos-emulator: tools/emulator.c $(EMULATOR) | build/bearssl
+	$(C) $(LINK) -lm
+
+$(B)/tools/%.o: tools/%.c | build/bearssl
+	$(C) -c
+
+$(B)/examples/%: examples/%.c | build/bearssl
+	$(C) $(LINK)
+
+$(B)/examples/%: examples/%.cc | build/bearssl
+	$(C++) $(LINK)
+
+$(B)/tests/%: tests/%.c | build/bearssl
+	$(C) -DBUILD_DIR='"$(B)"' $(LINK) -lm -pthread
+
+$(B)/tests/%-poll: tests/%.c | build/bearssl
+	$(C) -DBUILD_DIR='"$(B)"' -DAIOCOSMOS_NO_EPOLL $(LINK) -lm -pthread
+
+$(EMBEDDING) $(addsuffix -poll,$(EMBEDDING)): $(EMULATOR)
+
+build/bearssl:
+	mkdir -p $(@D)
+	BEARSSL_PREFIX='$(BEARSSL_PREFIX)' tools/get-bearssl.sh '$(CC)' $(CPPFLAGS) $(BEARSSL_CFLAGS) $(LINK)
+	touch $@
+
+build/certs/done: tests/make-certs.sh
+	tests/make-certs.sh $(@D)
+	touch $@
+
+-include $(wildcard $(B)/*.d $(B)/*/*.d)
