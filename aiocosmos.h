@@ -1,0 +1,1611 @@
+/*==============================================================================
+ * aiocosmos.h 0.1.0: an asynchronous client of Azure Cosmos DB (NoSQL API) for C and C++ in one header.
+ *
+ * DO THIS in exactly one file of the program:
+ *
+ *     #define AIOCOSMOS_IMPLEMENTATION
+ *     #include "aiocosmos.h"
+ *
+ * and link BearSSL (-lbearssl). Every other file just includes the header. Licence: MIT (end of file).
+ *
+ * A FIRST PROGRAM, in full; it talks to the local emulator, or to any account:
+ *
+ *     #define AIOCOSMOS_IMPLEMENTATION
+ *     #include "aiocosmos.h"
+ *     #include <stdio.h>
+ *
+ *     static void on_player(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+ *     {
+ *         (void)client; (void)user_data;
+ *         printf("%d, %.2f RU: %.*s\n", result->status, result->charge_ru, (int)result->body.len, result->body.ptr);
+ *     }
+ *
+ *     int main(void)
+ *     {
+ *         char why[256];
+ *         aiocosmos_client *client;
+ *         aiocosmos_options options = {0};
+ *         options.connection_string = AIOCOSMOS_EMULATOR_CONNECTION;
+ *         if (aiocosmos_create(&options, &client, why, sizeof why) < 0) return puts(why), 1;
+ *
+ *         aiocosmos_request request = {0};
+ *         request.kind = AIOCOSMOS_READ_ITEM;
+ *         request.database = "game";
+ *         request.container = "players";
+ *         request.id = "ann";
+ *         request.pk = aiocosmos_pk1(aiocosmos_s("eu"));
+ *         request.done = on_player;
+ *         if (aiocosmos_submit(client, &request, NULL) < 0) puts(aiocosmos_refusal(client));
+ *         aiocosmos_drain(client, 10000);
+ *         aiocosmos_destroy(client);
+ *         return 0;
+ *     }
+ *
+ * THE CONTRACT
+ *  1. Nothing blocks and nothing runs behind your back: work happens, and callbacks run, only inside aiocosmos_step()
+ *     and aiocosmos_destroy() (aiocosmos_run() and aiocosmos_drain() step for you). Never inside submit, cancel or any
+ *     other call. No threads are created, no signals raised, no globals kept.
+ *  2. A submit that returns 0 leads to exactly one callback; one that returns < 0 leads to none.
+ *  3. Inputs are copied before submit returns. Outputs are lent until the callback returns, unless taken.
+ *  4. A callback may submit, cancel, read and destroy. destroy inside one marks the client: later submits return
+ *     E_SHUTDOWN, the running step unwinds, completes every operation with E_SHUTDOWN, frees, and returns E_DESTROYED
+ *     without touching the client again. A nested step, run or drain returns E_REENTERED. Hooks (resolve, token, pull,
+ *     allocator, logger) may answer at once, and may not submit, step or destroy.
+ *  5. A client belongs to one thread at a time; only aiocosmos_wake() may be called from another thread or from a signal
+ *     handler. Clients share nothing, so a program scales by one client a thread.
+ *
+ * COMPILE-TIME MACROS, all optional, defined before the include
+ *     AIOCOSMOS_STATIC      every symbol private to this file (together with AIOCOSMOS_IMPLEMENTATION)
+ *     AIOCOSMOS_NO_EPOLL    use poll() where epoll is there (default: epoll on Linux)
+ *     AIOCOSMOS_ASSERT(x)   checks of our own mistakes, never of what a server or caller sent (default: nothing)
+ *
+ * THE LAYERS of the implementation; each calls only those above it in this list. grep for the tag.
+ *     >>platform   sockets, clocks, entropy, files, poller, timers: one replaceable table of functions
+ *     >>memory     the host's allocator, a limit, free lists, growable buffers
+ *     >>json       strict tokenizer, typed access, writer, numbers without a locale
+ *     >>auth       base64, HMAC-SHA256 signatures, dates, tokens
+ *     >>resolve    host names to addresses, without blocking
+ *     >>tls        BearSSL as bytes in, bytes out; certificate checks
+ *     >>http       HTTP/1.1 request writing and response parsing
+ *     >>pool       connections of one endpoint, and the queue in front of them
+ *     >>protocol   resource links, headers, partition keys and their hashes, session tokens, error texts
+ *     >>account    what is known of containers, their ranges and session tokens
+ *     >>operation  one request's life: attempt, outcome, retry, completion
+ *     >>feeds      paging, queries, bulk
+ *     >>client     the public functions
+ *============================================================================*/
+#ifndef AIOCOSMOS_H
+#define AIOCOSMOS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(AIOCOSMOS_STATIC) && !defined(AIOCOSMOS_IMPLEMENTATION)
+#  error "AIOCOSMOS_STATIC makes every function private to one file: define AIOCOSMOS_IMPLEMENTATION there too"
+#endif
+#ifndef AIOCOSMOS_API
+#  ifdef AIOCOSMOS_STATIC
+#    if defined(__GNUC__)
+#      define AIOCOSMOS_API static __attribute__((unused))
+#    else
+#      define AIOCOSMOS_API static
+#    endif
+#  else
+#    define AIOCOSMOS_API extern
+#  endif
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*------------------------------------------------------------------------------
+ * MARK: - Types that everything uses
+ *----------------------------------------------------------------------------*/
+
+#define AIOCOSMOS_VERSION 0x000100u                  /* (major << 16) | (minor << 8) | patch */
+
+typedef struct aiocosmos_client aiocosmos_client;                          /* opaque */
+typedef struct aiocosmos_op { uint64_t id; } aiocosmos_op;                 /* names an operation; 0: none; safe when stale */
+typedef struct aiocosmos_query { uint64_t id; } aiocosmos_query;           /* names an open query; same rules */
+typedef struct aiocosmos_str { const char *ptr; size_t len; } aiocosmos_str;    /* bytes, not NUL-terminated */
+
+/* One integer says who said no. 0: fine. Above 0: the service's HTTP status (404, 409, 412, 429 and so on; 304 is an
+ * answer to if_none_match). Below 0: this library refused or gave up, one of these. */
+typedef enum aiocosmos_error {
+    AIOCOSMOS_OK = 0,
+    AIOCOSMOS_E_ARGUMENT = -1,    /* the caller's input cannot be sent; aiocosmos_refusal() says what and where */
+    AIOCOSMOS_E_NOMEM = -2,       /* the allocator, or memory_max, refused */
+    AIOCOSMOS_E_FULL = -3,        /* pending_max operations or memory_max bytes are held: step, then submit again */
+    AIOCOSMOS_E_CANCELLED = -4,
+    AIOCOSMOS_E_SHUTDOWN = -5,    /* the client is being destroyed */
+    AIOCOSMOS_E_TIMEOUT = -6,     /* the operation's own deadline */
+    AIOCOSMOS_E_DNS = -7,         /* the host name has no address, or no name server answered */
+    AIOCOSMOS_E_CONNECT = -8,     /* no connection, or it broke before an answer */
+    AIOCOSMOS_E_TLS = -9,         /* handshake or certificate refused; the message says which rule */
+    AIOCOSMOS_E_PROTOCOL = -10,   /* the answer is not HTTP, or contradicts itself */
+    AIOCOSMOS_E_TOO_LARGE = -11,  /* the answer is over response_bytes_max or a header limit */
+    AIOCOSMOS_E_REENTERED = -12,  /* step, run or drain inside a callback */
+    AIOCOSMOS_E_DESTROYED = -13,  /* a callback destroyed the client: it is gone */
+    AIOCOSMOS_E_AUTH = -14        /* the host's token callback gave no token */
+} aiocosmos_error;
+
+/* All-bits-one in a uint32_t option means "none" where none makes sense; 0 always means the default. */
+#define AIOCOSMOS_OFF UINT32_MAX
+
+/* The fixed, public key of the local emulators. */
+#define AIOCOSMOS_EMULATOR_KEY \
+    "C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw=="
+#define AIOCOSMOS_EMULATOR_CONNECTION \
+    "AccountEndpoint=http://localhost:8081/;AccountKey=" AIOCOSMOS_EMULATOR_KEY ";"
+
+/* Of the compiled half: create() refuses a header of another version. */
+AIOCOSMOS_API uint32_t aiocosmos_version(void);
+/* A short name for a status, such as "Not Found" or "timed out". Static string, never NULL. */
+AIOCOSMOS_API const char *aiocosmos_status_text(int status);
+
+/*------------------------------------------------------------------------------
+ * MARK: - Hooks: allocator, logger, tokens, names, platform
+ *----------------------------------------------------------------------------*/
+
+/* One function, so that it cannot be half overridden. new_size 0 frees and the answer is ignored. old_size is exact.
+ * Alignment as malloc's. NULL for growth is survivable: the operation concerned fails with E_NOMEM, the client lives on.
+ * Called on the client's thread only. fn NULL: realloc and free. */
+typedef struct aiocosmos_allocator {
+    void *(*fn)(void *ptr, size_t old_size, size_t new_size, void *user_data);
+    void *user_data;
+} aiocosmos_allocator;
+
+/* level: 1 error, 2 warning, 3 information, 4 trace. op_id: the operation concerned, or 0. The message is NUL-terminated
+ * and lent until fn returns. Keys, tokens and bodies are never logged. */
+typedef struct aiocosmos_logger {
+    void (*fn)(int level, const char *message, uint64_t op_id, void *user_data);
+    void *user_data;
+    int level_max;                   /* messages above it are not made (default 2) */
+} aiocosmos_logger;
+
+/* Asks the host for a token that covers resource_link (such as "dbs/game/colls/players"; "" for the account itself).
+ * Answer at once or later with aiocosmos_set_token(). Operations that need it wait, each within its own deadline. */
+typedef void (*aiocosmos_token_fn)(aiocosmos_client *client, const char *resource_link, void *user_data);
+
+/* An IPv4 or IPv6 address and a port, both as numbers in host order where they are numbers. */
+typedef struct aiocosmos_address {
+    uint8_t  ip[16];                 /* network order; IPv4 uses the first four bytes */
+    uint32_t scope;                  /* IPv6 zone, 0 if none */
+    uint16_t port;
+    uint8_t  family;                 /* 4 or 6 */
+} aiocosmos_address;
+
+/* Asks the host to resolve a name. Answer, at once or later, with aiocosmos_resolved(client, question, ...). */
+typedef void (*aiocosmos_resolve_fn)(aiocosmos_client *client, const char *host, uint64_t question, void *user_data);
+
+/* Everything that the library wants of the system. A host ports the library, or a test simulates a network and a clock, by
+ * giving its own table. Every function is called on the client's thread, except wake. No function may block, except
+ * poller_wait up to its timeout. Negative answers are aiocosmos_io values. */
+typedef enum aiocosmos_io {
+    AIOCOSMOS_IO_AGAIN = -1,         /* not now: wait until the poller says so */
+    AIOCOSMOS_IO_CLOSED = -2,        /* reset, aborted, broken pipe */
+    AIOCOSMOS_IO_REFUSED = -3,       /* nobody listens there */
+    AIOCOSMOS_IO_UNREACHABLE = -4,   /* no route, network down, or timed out */
+    AIOCOSMOS_IO_LIMIT = -5,         /* out of descriptors, ports or memory */
+    AIOCOSMOS_IO_UNSUPPORTED = -6,   /* no such address family here */
+    AIOCOSMOS_IO_FAILED = -7         /* anything else */
+} aiocosmos_io;
+
+typedef struct aiocosmos_slice { const void *ptr; size_t len; } aiocosmos_slice;
+
+enum { AIOCOSMOS_READABLE = 1, AIOCOSMOS_WRITABLE = 2 };  /* error and hang-up count as both */
+
+typedef struct aiocosmos_event {
+    void *source;                    /* as given to poller_set */
+    unsigned ready;                  /* AIOCOSMOS_READABLE, AIOCOSMOS_WRITABLE or both */
+} aiocosmos_event;
+
+typedef struct aiocosmos_platform {
+    void *user_data;                 /* first argument of every function */
+    uint64_t  (*monotonic_us)(void *user_data);
+    int64_t   (*wall_ms)(void *user_data);                                 /* since 1970, UTC */
+    int       (*entropy)(void *user_data, void *out, size_t len);          /* 0, or < 0: none to be had */
+    /* Opens a non-blocking socket and starts connecting it. 0: connected. AGAIN: writable when decided, then ask
+     * socket_error. Other: failed, no socket. A datagram socket is connected too: it hears its peer only. */
+    int       (*socket_open)(void *user_data, intptr_t *out, bool datagram, const aiocosmos_address *peer);
+    int       (*socket_error)(void *user_data, intptr_t socket);           /* 0: connected */
+    ptrdiff_t (*socket_send)(void *user_data, intptr_t socket, const aiocosmos_slice *slices, size_t count);
+    ptrdiff_t (*socket_receive)(void *user_data, intptr_t socket, void *out, size_t cap);   /* 0: closed by the peer */
+    void      (*socket_close)(void *user_data, intptr_t socket);
+    /* The poller is level-triggered. It allocates through the allocator given, which it must not keep past destroy. */
+    int       (*poller_create)(void *user_data, const aiocosmos_allocator *allocator, void **out);
+    void      (*poller_destroy)(void *user_data, void *poller);
+    /* want: READABLE | WRITABLE. had: what was last set, 0 if new. want 0 removes. 0, or < 0. */
+    int       (*poller_set)(void *user_data, void *poller, intptr_t socket, unsigned had, unsigned want, void *source);
+    /* Waits up to timeout_ms (-1: for ever) and returns how many events, 0 on timeout or wake. */
+    int       (*poller_wait)(void *user_data, void *poller, aiocosmos_event *events, int cap, int timeout_ms);
+    void      (*poller_wake)(void *user_data, void *poller);               /* any thread, any signal handler */
+    intptr_t  (*poller_fd)(void *user_data, void *poller);                 /* readable when an event waits; -1: has none */
+    intptr_t  (*poller_wake_fd)(void *user_data, void *poller);            /* for hosts that poll by themselves */
+    /* Copies at most cap bytes of a file; returns its whole size, or < 0. */
+    ptrdiff_t (*file_read)(void *user_data, const char *path, void *out, size_t cap);
+} aiocosmos_platform;
+
+/* The operating system's table, for hosts that replace a few functions only. Static, read-only. */
+AIOCOSMOS_API const aiocosmos_platform *aiocosmos_system_platform(void);
+
+/*------------------------------------------------------------------------------
+ * MARK: - Client
+ *----------------------------------------------------------------------------*/
+
+typedef struct aiocosmos_result aiocosmos_result;
+typedef void (*aiocosmos_done_fn)(aiocosmos_client *client, const aiocosmos_result *result, void *user_data);
+
+/* Defaults of the options below. */
+#define AIOCOSMOS_DEFAULT_CONNECTIONS          100u
+#define AIOCOSMOS_DEFAULT_HANDSHAKES           1u
+#define AIOCOSMOS_DEFAULT_IDLE_TIMEOUT_MS      60000u
+#define AIOCOSMOS_DEFAULT_PENDING              1024u
+#define AIOCOSMOS_DEFAULT_MEMORY               ((size_t)256 << 20)
+#define AIOCOSMOS_DEFAULT_CONNECT_TIMEOUT_MS   5000u
+#define AIOCOSMOS_DEFAULT_REQUEST_TIMEOUT_MS   30000u
+#define AIOCOSMOS_DEFAULT_RETRIES              9u
+#define AIOCOSMOS_DEFAULT_THROTTLE_WAIT_MS     20000u
+#define AIOCOSMOS_DEFAULT_RESPONSE_BYTES       (8u << 20)
+#define AIOCOSMOS_DEFAULT_CONTAINERS           256u
+
+/* Zero means the default in every field. */
+typedef struct aiocosmos_options {
+    /* Where to, and as whom: a connection string, or an endpoint and one of key, token, token_fn. */
+    const char *connection_string;     /* "AccountEndpoint=https://...;AccountKey=...;" */
+    const char *endpoint;              /* "https://NAME.documents.azure.com[:443]/"; http:// on loopback only */
+    const char *key;                   /* base64 account key; decoded at create, wiped at destroy */
+    const char *token;                 /* a resource token ("type=resource&...") or an Entra access token (a JWT) */
+    aiocosmos_token_fn token_fn; void *token_user_data;       /* asked for tokens when they are needed */
+    const char *default_database;      /* used where a request leaves .database NULL */
+
+    /* Trust. */
+    const char *trust_pem; size_t trust_pem_len;   /* PEM certificates (default: the system's, read once, at create) */
+    bool     insecure;                 /* do not check certificates: emulators only; logged once at level 1 */
+    bool     allow_http;               /* plain http to hosts that are not loopback */
+
+    /* Behaviour. */
+    bool     retry_writes;             /* send a maybe-applied write again (default: only with if_match) */
+    bool     no_session;               /* keep and send no session tokens: for accounts without Session consistency */
+    uint32_t retries_max;              /* attempts after the first, per operation (AIOCOSMOS_DEFAULT_RETRIES; OFF: none) */
+    uint32_t throttle_wait_ms;         /* total wait on 429 per operation, then its status is 429
+                                        * (AIOCOSMOS_DEFAULT_THROTTLE_WAIT_MS; OFF: up to the operation's deadline) */
+    uint32_t request_timeout_ms;       /* one operation, queue and retries included; one item of a bulk; one page of a
+                                        * query (AIOCOSMOS_DEFAULT_REQUEST_TIMEOUT_MS; OFF: none) */
+    uint32_t connect_timeout_ms;       /* name, TCP and TLS together (AIOCOSMOS_DEFAULT_CONNECT_TIMEOUT_MS) */
+    uint32_t idle_timeout_ms;          /* an idle connection is closed after it (AIOCOSMOS_DEFAULT_IDLE_TIMEOUT_MS) */
+
+    /* Limits. */
+    uint32_t connections_max;          /* opened on demand (AIOCOSMOS_DEFAULT_CONNECTIONS) */
+    uint32_t handshakes_max;           /* TLS handshake records worked on in one step (AIOCOSMOS_DEFAULT_HANDSHAKES) */
+    uint32_t pending_max;              /* operations that owe a callback, then E_FULL (AIOCOSMOS_DEFAULT_PENDING) */
+    size_t   memory_max;               /* all that the client holds; at it reads pause and submit says E_FULL
+                                        * (AIOCOSMOS_DEFAULT_MEMORY) */
+    uint32_t response_bytes_max;       /* a larger body is E_TOO_LARGE (AIOCOSMOS_DEFAULT_RESPONSE_BYTES) */
+    uint32_t containers_max;           /* containers whose definition, ranges and session tokens are kept
+                                        * (AIOCOSMOS_DEFAULT_CONTAINERS); the least recently used is forgotten */
+    uint32_t step_budget_us;           /* a step takes no new work after this long (default: no budget) */
+
+    /* Hooks. */
+    aiocosmos_resolve_fn resolve_fn; void *resolve_user_data; /* default: our own resolver */
+    aiocosmos_done_fn on_failure; void *on_failure_user_data; /* sees each failed result, before its own callback */
+    const aiocosmos_platform *platform;                       /* default: the system's; must outlive the client */
+    const char *user_agent;                                   /* put before ours; ASCII, at most 200 bytes */
+    aiocosmos_allocator allocator;
+    aiocosmos_logger logger;
+} aiocosmos_options;
+
+/* Copies the options and reads the trust store; no network yet. 0 and *out set; or < 0, *out NULL and the reason in
+ * err, NUL-terminated, cut to err_cap (may be NULL and 0). */
+AIOCOSMOS_API int  aiocosmos_create(const aiocosmos_options *options, aiocosmos_client **out, char *err, size_t err_cap);
+/* Completes every pending operation with E_SHUTDOWN (callbacks run here; submits made there are refused), then frees. In
+ * a callback: see the contract, 4. NULL: does nothing. */
+AIOCOSMOS_API void aiocosmos_destroy(aiocosmos_client *client);
+/* In a forked child: frees and closes, calls nobody back and sends nothing, so that the parent's connections live on. */
+AIOCOSMOS_API void aiocosmos_abandon(aiocosmos_client *client);
+/* Why the last call on this client that was refused was refused, such as "id: '/' at byte 7". Lent until the next call. */
+AIOCOSMOS_API const char *aiocosmos_refusal(const aiocosmos_client *client);
+
+/* Does what is due, waiting up to timeout_ms for it (0: never; -1: until something happens; returns at once when nothing is
+ * pending). Returns how many callbacks ran, or E_REENTERED or E_DESTROYED. */
+AIOCOSMOS_API int  aiocosmos_step(aiocosmos_client *client, int timeout_ms);
+/* For a host with its own loop. The descriptor turns readable for sockets and for wake (-1 in builds without epoll); the
+ * timeout covers all the rest, such as timers, new submits and a spent budget: 0: step now; -1: no need. A host needs both,
+ * asked again after every step and submit. */
+AIOCOSMOS_API intptr_t aiocosmos_fd(const aiocosmos_client *client);
+AIOCOSMOS_API int  aiocosmos_next_timeout_ms(const aiocosmos_client *client);
+/* For hosts that poll by themselves: fills at most cap entries, returns how many there are. */
+typedef struct aiocosmos_pollfd { intptr_t fd; bool read, write; } aiocosmos_pollfd;
+AIOCOSMOS_API size_t aiocosmos_poll_fds(const aiocosmos_client *client, aiocosmos_pollfd *out, size_t cap);
+/* Ends a wait in step, from any thread or signal handler. */
+AIOCOSMOS_API void aiocosmos_wake(aiocosmos_client *client);
+/* Operations that still owe a callback; open queries without an owed page do not count. */
+AIOCOSMOS_API uint32_t aiocosmos_pending(const aiocosmos_client *client);
+/* Steps until nothing is pending. 0; E_TIMEOUT: something still is; E_REENTERED; E_DESTROYED. */
+AIOCOSMOS_API int  aiocosmos_drain(aiocosmos_client *client, int timeout_ms);
+AIOCOSMOS_API void aiocosmos_set_step_budget_us(aiocosmos_client *client, uint32_t budget_us);   /* 0: no budget */
+/* Another account key (base64), used from the next attempt on. 0, or E_ARGUMENT and the old key stays. */
+AIOCOSMOS_API int  aiocosmos_set_key(aiocosmos_client *client, const char *key);
+/* A token that covers resource_link and all below it ("" for everything), for lifetime_s seconds (0: until replaced).
+ * token NULL: there is none; operations that wait for it fail with E_AUTH. 0, E_ARGUMENT, E_NOMEM. */
+AIOCOSMOS_API int  aiocosmos_set_token(aiocosmos_client *client, const char *resource_link, const char *token,
+                                       uint32_t lifetime_s);
+/* The answer to resolve_fn. count 0: the name has no address. ttl_s is held to 1 to 300. Ports are ignored.
+ * 0, or E_ARGUMENT: no such question is open (already answered, timed out). */
+AIOCOSMOS_API int  aiocosmos_resolved(aiocosmos_client *client, uint64_t question, const aiocosmos_address *addresses,
+                                      size_t count, uint32_t ttl_s);
+/* Opens up to this many connections ahead of need, a few at a time. They close again when idle. 0, or E_SHUTDOWN. */
+AIOCOSMOS_API int  aiocosmos_warm(aiocosmos_client *client, uint32_t connections);
+
+/* What the client has done so far. */
+typedef struct aiocosmos_stats {
+    uint64_t ops_submitted, ops_completed, attempts, retries, throttled;
+    uint64_t connections_opened, tls_handshakes, tls_resumptions, signatures_computed, allocations;
+    uint64_t bytes_sent, bytes_received;
+    double   charge_ru;
+    size_t   memory_used, memory_peak;          /* bytes, all that the client holds */
+    uint32_t connections_open, connections_idle, ops_queued;
+} aiocosmos_stats;
+AIOCOSMOS_API void aiocosmos_get_stats(const aiocosmos_client *client, aiocosmos_stats *out);
+
+/*------------------------------------------------------------------------------
+ * MARK: - Values and partition keys
+ *----------------------------------------------------------------------------*/
+
+/* One typed value for partition keys and query parameters, so that nobody pastes strings into JSON. */
+typedef enum aiocosmos_type {
+    AIOCOSMOS_UNSET,                   /* nothing given */
+    AIOCOSMOS_STR, AIOCOSMOS_F64, AIOCOSMOS_I64, AIOCOSMOS_BOOL, AIOCOSMOS_NULL,
+    AIOCOSMOS_NONE,                    /* keys only: the item has no such property, which is not the same as null */
+    AIOCOSMOS_JSON                     /* str, len: JSON text, checked when submitted */
+} aiocosmos_type;
+typedef struct aiocosmos_value {       /* made by the functions below; str is lent to the call that gets it */
+    const char *str;
+    size_t      len;
+    double      f64;
+    int64_t     i64;
+    uint8_t     type;                  /* aiocosmos_type */
+} aiocosmos_value;
+AIOCOSMOS_API aiocosmos_value aiocosmos_s(const char *text);               /* NUL-terminated UTF-8; NULL: unset */
+AIOCOSMOS_API aiocosmos_value aiocosmos_sn(const char *text, size_t len);  /* UTF-8 with its length */
+AIOCOSMOS_API aiocosmos_value aiocosmos_i(int64_t number);                 /* as a key beyond +-2^53: refused, not rounded */
+AIOCOSMOS_API aiocosmos_value aiocosmos_f(double number);                  /* NaN and infinities: refused when submitted */
+AIOCOSMOS_API aiocosmos_value aiocosmos_b(bool truth);
+AIOCOSMOS_API aiocosmos_value aiocosmos_null(void);
+AIOCOSMOS_API aiocosmos_value aiocosmos_none(void);
+AIOCOSMOS_API aiocosmos_value aiocosmos_json_text(const char *text, size_t len);
+
+/* A partition key of one to three levels, unset levels at the end. All unset: no key. */
+typedef struct aiocosmos_pk { aiocosmos_value level[3]; } aiocosmos_pk;
+AIOCOSMOS_API aiocosmos_pk aiocosmos_pk1(aiocosmos_value a);
+AIOCOSMOS_API aiocosmos_pk aiocosmos_pk2(aiocosmos_value a, aiocosmos_value b);
+AIOCOSMOS_API aiocosmos_pk aiocosmos_pk3(aiocosmos_value a, aiocosmos_value b, aiocosmos_value c);
+
+/*------------------------------------------------------------------------------
+ * MARK: - JSON
+ *----------------------------------------------------------------------------*/
+
+/* Reading. The text is checked against RFC 8259 once, to depth 128, so walking cannot fail, only miss. A getter is false
+ * unless the value is exactly that: no silent rounding. Everything borrows from the parsed document. */
+typedef enum aiocosmos_json_type {
+    AIOCOSMOS_JSON_NONE,               /* no such value */
+    AIOCOSMOS_JSON_NULL, AIOCOSMOS_JSON_BOOL, AIOCOSMOS_JSON_NUM, AIOCOSMOS_JSON_STR, AIOCOSMOS_JSON_ARR,
+    AIOCOSMOS_JSON_OBJ
+} aiocosmos_json_type;
+typedef struct aiocosmos_json {
+    const void *node;
+    const char *ptr; size_t len;       /* the value's own text, the quotes of a string included */
+    uint8_t type;                      /* aiocosmos_json_type */
+} aiocosmos_json;
+
+/* By JSON pointer (RFC 6901), "/stats/0/hp"; "" is the value itself. Of properties named twice, the last. */
+AIOCOSMOS_API aiocosmos_json aiocosmos_json_at(aiocosmos_json value, const char *pointer);
+/* Several properties of one object in one pass: out[i] for names[i]. Returns how many were found. */
+AIOCOSMOS_API size_t aiocosmos_json_fields(aiocosmos_json object, const char *const *names, size_t n, aiocosmos_json *out);
+/* Walks an array (key NULL or ignored) or an object: start with *value zeroed; false after the last. */
+AIOCOSMOS_API bool aiocosmos_json_next(aiocosmos_json container, aiocosmos_json *key, aiocosmos_json *value);
+AIOCOSMOS_API size_t aiocosmos_json_count(aiocosmos_json container);       /* elements or properties; else 0 */
+AIOCOSMOS_API bool aiocosmos_json_get_i64(aiocosmos_json value, int64_t *out);    /* exactly an int64: 1, 1.0, 1e3; not 1.5 */
+AIOCOSMOS_API bool aiocosmos_json_get_f64(aiocosmos_json value, double *out);     /* nearest double; false beyond its range */
+AIOCOSMOS_API bool aiocosmos_json_get_bool(aiocosmos_json value, bool *out);
+/* Unescaped UTF-8, NUL-terminated, cut to cap. Returns the whole length without the NUL, as snprintf does; SIZE_MAX if it is
+ * no string. */
+AIOCOSMOS_API size_t aiocosmos_json_get_str(aiocosmos_json value, char *buf, size_t cap);
+AIOCOSMOS_API bool aiocosmos_json_is_str(aiocosmos_json value, const char *text); /* a string equal to text, escapes undone */
+
+/* Text that is not a result's; it must outlive the document. 0; E_ARGUMENT and the byte in *error_at; E_NOMEM. */
+typedef struct aiocosmos_json_doc aiocosmos_json_doc;                      /* opaque */
+AIOCOSMOS_API int  aiocosmos_json_parse(aiocosmos_client *client, const char *text, size_t len, aiocosmos_json_doc **out,
+                                        size_t *error_at);
+AIOCOSMOS_API aiocosmos_json aiocosmos_json_root(const aiocosmos_json_doc *doc);
+AIOCOSMOS_API void aiocosmos_json_free(aiocosmos_json_doc *doc);           /* before destroy */
+
+/* Building, into the caller's buffer. Errors stick, so check once, at finish. key is NULL inside arrays and at the top. */
+typedef struct aiocosmos_jw {
+    char *buf; size_t cap, len;
+    uint64_t stack[2];                 /* one bit a level: object or array */
+    uint32_t depth;
+    bool failed, some;                 /* some: the innermost container has a member */
+} aiocosmos_jw;
+AIOCOSMOS_API void aiocosmos_jw_init(aiocosmos_jw *w, char *buf, size_t cap);
+AIOCOSMOS_API void aiocosmos_jw_object(aiocosmos_jw *w, const char *key);
+AIOCOSMOS_API void aiocosmos_jw_array(aiocosmos_jw *w, const char *key);
+AIOCOSMOS_API void aiocosmos_jw_value(aiocosmos_jw *w, const char *key, aiocosmos_value value);
+AIOCOSMOS_API void aiocosmos_jw_str(aiocosmos_jw *w, const char *key, const char *text);
+AIOCOSMOS_API void aiocosmos_jw_i64(aiocosmos_jw *w, const char *key, int64_t number);
+AIOCOSMOS_API void aiocosmos_jw_f64(aiocosmos_jw *w, const char *key, double number);
+AIOCOSMOS_API void aiocosmos_jw_bool(aiocosmos_jw *w, const char *key, bool truth);
+AIOCOSMOS_API void aiocosmos_jw_end(aiocosmos_jw *w);                      /* closes the innermost */
+/* The text, NUL-terminated at buf[len]. len 0: it did not fit, is not balanced, or held a value that is not JSON. */
+AIOCOSMOS_API aiocosmos_str aiocosmos_jw_finish(aiocosmos_jw *w);
+
+/*------------------------------------------------------------------------------
+ * MARK: - Operations
+ *----------------------------------------------------------------------------*/
+
+typedef enum aiocosmos_kind {          /* 0 is no kind, so that a forgotten kind is caught */
+    AIOCOSMOS_READ_ITEM = 1, AIOCOSMOS_CREATE_ITEM, AIOCOSMOS_UPSERT_ITEM, AIOCOSMOS_REPLACE_ITEM, AIOCOSMOS_PATCH_ITEM,
+    AIOCOSMOS_DELETE_ITEM,
+    AIOCOSMOS_READ_CONTAINER, AIOCOSMOS_CREATE_CONTAINER, AIOCOSMOS_REPLACE_CONTAINER, AIOCOSMOS_DELETE_CONTAINER,
+    AIOCOSMOS_READ_DATABASE, AIOCOSMOS_CREATE_DATABASE, AIOCOSMOS_DELETE_DATABASE,
+    AIOCOSMOS_READ_ACCOUNT
+} aiocosmos_kind;
+
+/* One struct for every operation with one answer. Fields that do not belong to the kind are refused. Strings are
+ * NUL-terminated UTF-8 and copied. */
+typedef struct aiocosmos_request {
+    const char *database;              /* (default: the client's default_database) */
+    const char *container;
+    const char *id;                    /* of the item; create and upsert take it from the body */
+    aiocosmos_kind kind;               /* required */
+    aiocosmos_pk pk;                   /* items: required, and must be what the body says */
+    aiocosmos_str body;                /* JSON: the item; the patch, as an array of operations or as
+                                        * {"condition":...,"operations":[...]}; or further properties of a container */
+    const char *if_match;              /* an ETag with its quotes, or "*": write only if the item still is that version */
+    const char *if_none_match;         /* read: 304 if the item still is that version */
+    const char *session_token;         /* merged with the one that the client holds */
+    const char *const *headers;        /* extra "name: value" lines, NULL-terminated; those that we set are refused */
+    uint64_t order_key;                /* not 0: operations of one key run one at a time, in submit order */
+    bool     want_body;                /* item writes answer without the document unless set, which is cheaper */
+    bool     if_not_exists;            /* create database or container: 409 becomes 0 */
+    const char *partition_key_paths[3];         /* create container: "/tenant", "/user", ... */
+    aiocosmos_str indexing_policy;     /* create or replace container: a JSON object */
+    int32_t  default_ttl_s;            /* container: 0 off; -1 on, items carry their own; > 0 seconds */
+    uint32_t throughput_ru;            /* create database or container: manual RU/s */
+    uint32_t autoscale_max_ru;         /* or the autoscale maximum */
+    uint32_t timeout_ms;               /* (default: the client's request_timeout_ms; OFF: none) */
+    aiocosmos_done_fn done; void *user_data;    /* done NULL: fire and forget */
+} aiocosmos_request;
+
+/* 0: accepted, *op set if op is not NULL, exactly one callback will come. E_FULL: step and try again. E_ARGUMENT, E_NOMEM,
+ * E_SHUTDOWN: aiocosmos_refusal() says why. Never calls back and does no I/O. */
+AIOCOSMOS_API int  aiocosmos_submit(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_op *op);
+/* True: its callback will say E_CANCELLED, from a later step, wherever it was. A cancelled write may still have been
+ * applied: see the result's fate. False: unknown or already called back; harmless. Queries: close them. */
+AIOCOSMOS_API bool aiocosmos_cancel(aiocosmos_client *client, aiocosmos_op op);
+
+/* What became of a write that failed. */
+typedef enum aiocosmos_fate {
+    AIOCOSMOS_ANSWERED,                /* the service answered: status says what it did */
+    AIOCOSMOS_NOT_SENT,                /* its last byte never reached send(): not applied */
+    AIOCOSMOS_MAYBE_APPLIED            /* an answer was lost; once that happened, a later 404, 409 or 412 may be the echo
+                                        * of our own first try, and is MAYBE_APPLIED too */
+} aiocosmos_fate;
+
+struct aiocosmos_result {              /* everything here is lent until the callback returns */
+    aiocosmos_op op;
+    int      status;                   /* 0, HTTP status, or < 0: see aiocosmos_error */
+    int      http_status, sub_status;  /* of the last answer seen, 0 if none: kept even when status is E_TIMEOUT */
+    uint8_t  fate;                     /* aiocosmos_fate */
+    uint32_t attempts;                 /* how often it was sent, or tried to be: see aiocosmos_result_attempt() */
+    uint64_t latency_us;               /* from submit to this callback */
+    uint64_t throttled_us;             /* of which waiting because of 429 */
+    double   charge_ru;                /* request units of all attempts together */
+    aiocosmos_str body;                /* the answer's body: the item, or the service's error */
+    aiocosmos_str etag;                /* with its quotes */
+    aiocosmos_str session_token;       /* of the partition key range that answered, "0:-1#42" */
+    aiocosmos_str activity_id;         /* what the service's support asks for */
+    aiocosmos_str message;             /* for people: which step failed and why, what to do; empty when status is 0 */
+    const void *internal;
+};
+
+/* The body of a result, parsed when first asked for. type NONE: empty, not JSON, or no memory. Lent as the result is. */
+AIOCOSMOS_API aiocosmos_json aiocosmos_result_json(const aiocosmos_result *result);
+/* Any header of the last answer, by name in any case; len 0 when absent. Lent as the result is. */
+AIOCOSMOS_API aiocosmos_str aiocosmos_result_header(const aiocosmos_result *result, const char *name);
+/* The i-th attempt kept: the first three and the last three. False: there is none. */
+typedef struct aiocosmos_attempt {
+    uint32_t number;                   /* from 1 */
+    int      status, http_status, sub_status;
+    bool     reused;                   /* sent on a connection that had served before */
+    uint32_t queue_us, dns_us, tcp_us, tls_us, first_byte_us, body_us;     /* time of each part, 0 if not reached */
+    double   charge_ru;
+    aiocosmos_str host;                /* of the endpoint */
+} aiocosmos_attempt;
+AIOCOSMOS_API bool aiocosmos_result_attempt(const aiocosmos_result *result, uint32_t i, aiocosmos_attempt *out);
+/* One line for logs: status, sub-status, RU, activity id, every kept attempt with its times. Returns as snprintf does. */
+AIOCOSMOS_API size_t aiocosmos_result_describe(const aiocosmos_result *result, char *out, size_t cap);
+
+/* Takes the body out of the result, without a copy where it stands alone in memory: it outlives the callback. text.ptr NULL:
+ * no memory. Free it before destroy. */
+typedef struct aiocosmos_body { aiocosmos_str text; void *owner; size_t owner_size; } aiocosmos_body;
+AIOCOSMOS_API aiocosmos_body aiocosmos_result_take_body(const aiocosmos_result *result);
+AIOCOSMOS_API void aiocosmos_body_free(aiocosmos_client *client, aiocosmos_body body);
+
+/* For programs without a loop: submits, steps until it is done (other callbacks run meanwhile), hands over the body if out is
+ * not NULL. Returns the operation's status, or why it was refused; request->done is called too. */
+AIOCOSMOS_API int  aiocosmos_run(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_body *out);
+
+/* The session token of a container as a composite, "0:-1#42,1:-1#7", to carry in a cookie; lent until the next call; len 0
+ * when there is none. merge takes it back: 0, or E_ARGUMENT (form, length) or E_NOMEM. */
+AIOCOSMOS_API aiocosmos_str aiocosmos_session_get(aiocosmos_client *client, const char *database, const char *container);
+AIOCOSMOS_API int  aiocosmos_session_merge(aiocosmos_client *client, const char *database, const char *container,
+                                           aiocosmos_str token);
+
+/*------------------------------------------------------------------------------
+ * MARK: - Queries and lists
+ *----------------------------------------------------------------------------*/
+
+typedef struct aiocosmos_param { const char *name; aiocosmos_value value; } aiocosmos_param;      /* "@level", aiocosmos_i(42) */
+
+typedef enum aiocosmos_feed { AIOCOSMOS_ITEMS, AIOCOSMOS_CONTAINERS, AIOCOSMOS_DATABASES } aiocosmos_feed;
+
+/* Pages are pulled: one accepted next() leads to one callback, so the host sets the pace. */
+typedef struct aiocosmos_query_request {
+    const char *database, *container;
+    const char *sql;                   /* NULL: everything, in the service's order */
+    const aiocosmos_param *params; size_t param_count;
+    aiocosmos_feed feed;               /* of what (default: the items of a container) */
+    aiocosmos_pk pk;                   /* unset: across all partitions, as far as the gateway can */
+    uint32_t page_items_max;           /* (default: the service decides); a page may hold fewer, or none */
+    uint32_t timeout_ms;               /* per page (default: the client's request_timeout_ms; OFF: none) */
+    const char *continuation;          /* go on where the page with this token ended */
+    const char *session_token;
+    const char *const *headers;        /* as in aiocosmos_request */
+    bool skip_empty;                   /* call back with a page only if it has items or is the last */
+} aiocosmos_query_request;
+
+typedef struct aiocosmos_page {        /* lent until the callback returns */
+    const aiocosmos_result *result;    /* its body is the whole answer, {"Documents":[...],"_count":n} */
+    aiocosmos_json items;              /* the array of items; its text as the service sent it: items.ptr, items.len */
+    size_t item_count;
+    bool more;                         /* false on the last page and on failure */
+    aiocosmos_str continuation;        /* to resume behind this page in another process; len 0 on the last */
+} aiocosmos_page;
+typedef void (*aiocosmos_page_fn)(aiocosmos_client *client, const aiocosmos_page *page, void *user_data);
+
+/* 0 and *query set, or < 0 as submit. An open query holds memory: close it. */
+AIOCOSMOS_API int  aiocosmos_query_open(aiocosmos_client *client, const aiocosmos_query_request *request,
+                                        aiocosmos_query *query);
+/* Asks for the next page. 0: page is called exactly once, from a later step. E_ARGUMENT: unknown, closed or ended query, or
+ * a page is still owed. E_FULL: step, then try again. After a page that failed, asks for the same page again. */
+AIOCOSMOS_API int  aiocosmos_query_next(aiocosmos_client *client, aiocosmos_query query, aiocosmos_page_fn page,
+                                        void *user_data);
+/* A page still owed is called back with E_CANCELLED from a later step. Unknown or closed: harmless. */
+AIOCOSMOS_API void aiocosmos_query_close(aiocosmos_client *client, aiocosmos_query query);
+
+/*------------------------------------------------------------------------------
+ * MARK: - Bulk
+ *----------------------------------------------------------------------------*/
+
+/* Bulk pulls items from the host when there is room, so that memory stays flat for any count. A bad item fails alone. A 429
+ * halves the concurrency, then it rises by one per clean window; it does not use up retries_max. */
+typedef enum aiocosmos_pull {
+    AIOCOSMOS_PULL_END,                /* no more items */
+    AIOCOSMOS_PULL_ITEM,               /* *item is filled */
+    AIOCOSMOS_PULL_LATER,              /* none now: ask again after aiocosmos_bulk_resume() */
+    AIOCOSMOS_PULL_FAIL                /* stop: finish what is in flight, then E_CANCELLED */
+} aiocosmos_pull;
+typedef struct aiocosmos_bulk_item {   /* zeroed before each pull; what it points to must last until next returns */
+    const char *id;                    /* replace, patch, delete, read */
+    aiocosmos_kind kind;               /* (default: AIOCOSMOS_CREATE_ITEM) any item kind */
+    aiocosmos_pk pk;
+    aiocosmos_str body;
+    const char *if_match;
+    void *item_data;                   /* handed to item_done */
+} aiocosmos_bulk_item;
+typedef struct aiocosmos_bulk_totals {
+    uint64_t succeeded, failed;        /* items; failed includes maybe_applied */
+    uint64_t maybe_applied;            /* items that failed and may yet be stored */
+    uint64_t retries, throttled;       /* attempts beyond the first; answers with 429 */
+    double   charge_ru;
+    uint32_t concurrency;              /* allowed now */
+} aiocosmos_bulk_totals;
+typedef struct aiocosmos_bulk_request {
+    const char *database, *container, *session_token;
+    uint32_t concurrency_max;          /* in flight (default: AIOCOSMOS_DEFAULT_CONNECTIONS) */
+    uint32_t timeout_ms;               /* per item (default: the client's request_timeout_ms; OFF: none) */
+    uint32_t deadline_ms;              /* of the whole bulk (default: none) */
+    bool want_body;                    /* as in aiocosmos_request */
+    aiocosmos_pull (*next)(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data);    /* inside step only */
+    /* One item's own result; may be NULL. A refused item comes here too, with E_ARGUMENT and the reason in its message. */
+    void (*item_done)(aiocosmos_client *client, const aiocosmos_result *result, void *item_data, void *user_data);
+    /* Once, at the end: status 0 when every item was pulled and finished, however each ended. */
+    void (*done)(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_bulk_totals *totals,
+                 void *user_data);
+    void *user_data;
+} aiocosmos_bulk_request;
+/* As submit; the bulk is one operation and can be cancelled: its items end with E_CANCELLED, then done. */
+AIOCOSMOS_API int  aiocosmos_bulk(aiocosmos_client *client, const aiocosmos_bulk_request *request, aiocosmos_op *op);
+/* After PULL_LATER: there is more now. 0, or E_ARGUMENT: no such bulk. */
+AIOCOSMOS_API int  aiocosmos_bulk_resume(aiocosmos_client *client, aiocosmos_op op);
+/* The totals so far. False: no such bulk. */
+AIOCOSMOS_API bool aiocosmos_bulk_progress(const aiocosmos_client *client, aiocosmos_op op, aiocosmos_bulk_totals *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* AIOCOSMOS_H */
+
+#ifdef AIOCOSMOS_IMPLEMENTATION
+#ifndef AIOCOSMOS_IMPLEMENTED
+#define AIOCOSMOS_IMPLEMENTED
+
+/*==============================================================================
+ * MARK: - Platform                                                  >>platform
+ *
+ * All that the library wants of the operating system: one table of functions (aiocosmos_platform), filled here for
+ * POSIX systems, and the reactor, which waits on such a table and knows sources (things with a descriptor) and timers.
+ * No other layer calls the system, and of this one only the functions in the table do.
+ *
+ * May call: libc, the system.    Knows nothing of: memory limits, names, TLS, HTTP.
+ *============================================================================*/
+
+#if defined(_WIN32)
+/* What a port replaces is this list of headers and the code from aioc_platform_io_of() to aioc_platform_system, that is
+ * Winsock, WSAPoll, BCryptGenRandom and QueryPerformanceCounter. The reactor behind it stays as it is. */
+#  error "aiocosmos is not ported to Windows yet: see >>platform"
+#endif
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <math.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#if defined(__linux__)
+#  include <sys/random.h>
+#endif
+#if defined(__linux__) && !defined(AIOCOSMOS_NO_EPOLL)
+#  define AIOC_PLATFORM_EPOLL 1
+#  include <sys/epoll.h>
+#  include <sys/eventfd.h>
+#else
+#  define AIOC_PLATFORM_EPOLL 0
+#  include <poll.h>
+#endif
+
+#include <bearssl.h>
+
+/* The first system header of a file decides what all of them show, and with -std=c99 that is ISO C and little else. It
+ * is too late to ask for more here, so everything used below is shown regardless (sched.h has struct timespec), but
+ * for clock_gettime(), which comes with CLOCK_MONOTONIC. Where the two are hidden they stay hidden, so that a
+ * declaration of ours contradicts nothing. */
+#ifdef CLOCK_MONOTONIC
+#  define AIOC_PLATFORM_MONOTONIC CLOCK_MONOTONIC
+#elif defined(__linux__)
+#  if defined(_REDIR_TIME64) || (defined(__USE_TIME_BITS64) && defined(__TIMESIZE) && __TIMESIZE == 32)
+#    error "time_t is 64 bits wide here by a renamed clock_gettime() that -std=c99 hides: use -std=gnu99"
+#  endif
+#  define AIOC_PLATFORM_MONOTONIC 1
+extern int clock_gettime(int clock, struct timespec *now);
+#else
+#  error "this file hides clock_gettime(): compile it with -D_POSIX_C_SOURCE=200809L"
+#endif
+
+/* For our own mistakes, never for what a server or caller sent. */
+#ifndef AIOCOSMOS_ASSERT
+#  define AIOCOSMOS_ASSERT(x) ((void)0)
+#endif
+
+/*------------------------------------------------------------------------------
+ * Byte order: for any alignment. Compilers make one load or store of each.
+ *----------------------------------------------------------------------------*/
+
+static inline uint32_t aioc_platform_load16be(const unsigned char *at)
+{
+    return (uint32_t)at[0] << 8 | at[1];
+}
+
+static inline uint32_t aioc_platform_load32be(const unsigned char *at)
+{
+    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+static inline uint32_t aioc_platform_load32le(const unsigned char *at)
+{
+    return (uint32_t)at[3] << 24 | (uint32_t)at[2] << 16 | (uint32_t)at[1] << 8 | at[0];
+}
+
+static inline uint64_t aioc_platform_load64le(const unsigned char *at)
+{
+    return (uint64_t)aioc_platform_load32le(at + 4) << 32 | aioc_platform_load32le(at);
+}
+
+static inline void aioc_platform_store16be(unsigned char *at, uint32_t value)
+{
+    at[0] = (unsigned char)(value >> 8);
+    at[1] = (unsigned char)value;
+}
+
+static inline void aioc_platform_store32be(unsigned char *at, uint32_t value)
+{
+    aioc_platform_store16be(at, value >> 16);
+    aioc_platform_store16be(at + 2, value);
+}
+
+static inline void aioc_platform_store64be(unsigned char *at, uint64_t value)
+{
+    aioc_platform_store32be(at, (uint32_t)(value >> 32));
+    aioc_platform_store32be(at + 4, (uint32_t)value);
+}
+
+static inline void aioc_platform_store32le(unsigned char *at, uint32_t value)
+{
+    at[0] = (unsigned char)value;
+    at[1] = (unsigned char)(value >> 8);
+    at[2] = (unsigned char)(value >> 16);
+    at[3] = (unsigned char)(value >> 24);
+}
+
+static inline void aioc_platform_store64le(unsigned char *at, uint64_t value)
+{
+    aioc_platform_store32le(at, (uint32_t)value);
+    aioc_platform_store32le(at + 4, (uint32_t)(value >> 32));
+}
+
+/* The host's allocator, or realloc and free where it gave none. */
+static void *aioc_platform_allocate(const aiocosmos_allocator *allocator, void *ptr, size_t old_size, size_t new_size)
+{
+    if (allocator->fn) return allocator->fn(ptr, old_size, new_size, allocator->user_data);
+    if (new_size > 0) return realloc(ptr, new_size);
+    free(ptr);
+    return NULL;
+}
+
+/*------------------------------------------------------------------------------
+ * The system's table: errors, clocks, entropy, files
+ *----------------------------------------------------------------------------*/
+
+static int aioc_platform_io_of(int error)
+{
+    switch (error) {
+    case EAGAIN:
+#if EWOULDBLOCK != EAGAIN
+    case EWOULDBLOCK:
+#endif
+        return AIOCOSMOS_IO_AGAIN;
+    case ECONNRESET: case ECONNABORTED: case ENETRESET: case ENOTCONN: case EPIPE: case ESHUTDOWN:
+        return AIOCOSMOS_IO_CLOSED;
+    case ECONNREFUSED:
+        return AIOCOSMOS_IO_REFUSED;
+    /* A local firewall that rejects what we send says EPERM or EACCES. */
+    case EHOSTUNREACH: case EHOSTDOWN: case ENETUNREACH: case ENETDOWN: case ETIMEDOUT: case EPERM: case EACCES:
+        return AIOCOSMOS_IO_UNREACHABLE;
+    case EMFILE: case ENFILE: case ENOBUFS: case ENOMEM: case ENOSPC: case EADDRNOTAVAIL:
+        return AIOCOSMOS_IO_LIMIT;
+    case EAFNOSUPPORT: case EPFNOSUPPORT: case EPROTONOSUPPORT: case ESOCKTNOSUPPORT:
+        return AIOCOSMOS_IO_UNSUPPORTED;
+    default:
+        return AIOCOSMOS_IO_FAILED;
+    }
+}
+
+static uint64_t aioc_platform_monotonic_us(void *user_data)
+{
+    struct timespec now;
+    (void)user_data;
+    clock_gettime(AIOC_PLATFORM_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+}
+
+static int64_t aioc_platform_wall_ms(void *user_data)
+{
+    struct timeval now;
+    (void)user_data;
+    gettimeofday(&now, NULL);
+    return (int64_t)now.tv_sec * 1000 + (int64_t)now.tv_usec / 1000;
+}
+
+#if !AIOC_PLATFORM_EPOLL                 /* Linux makes its sockets, eventfd and epoll set that way at once */
+/* Makes a descriptor one that never blocks and that programs started by the host do not inherit. */
+static bool aioc_platform_tame(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
+}
+#endif
+
+/* O_NONBLOCK: opening a FIFO must not wait for its writer. */
+static int aioc_platform_file_open(const char *path)
+{
+#ifdef O_CLOEXEC
+    return open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+#else
+    int fd = open(path, O_RDONLY | O_NONBLOCK);
+    if (fd >= 0) fcntl(fd, F_SETFD, FD_CLOEXEC);
+    return fd;
+#endif
+}
+
+/* Reads until out is full or the file ends. */
+static ptrdiff_t aioc_platform_file_fill(int fd, void *out, size_t cap)
+{
+    size_t len = 0;
+    while (len < cap) {
+        ssize_t got = read(fd, (char *)out + len, cap - len);
+        if (got == 0) break;
+        if (got > 0) len += (size_t)got;
+        else if (errno != EINTR) return aioc_platform_io_of(errno);
+    }
+    return (ptrdiff_t)len;
+}
+
+/* Regular files only: whatever else has a path may have no end, or wait. */
+static ptrdiff_t aioc_platform_file_read(void *user_data, const char *path, void *out, size_t cap)
+{
+    struct stat about;
+    ptrdiff_t len = AIOCOSMOS_IO_FAILED;
+    int fd = aioc_platform_file_open(path);
+    (void)user_data;
+    if (fd < 0) return aioc_platform_io_of(errno);
+    if (fstat(fd, &about) == 0 && S_ISREG(about.st_mode)) {
+        len = aioc_platform_file_fill(fd, out, cap);
+        /* Files under /proc say that their size is 0. */
+        if (len >= 0 && (ptrdiff_t)about.st_size > len) len = (ptrdiff_t)about.st_size;
+    }
+    close(fd);
+    return len;
+}
+
+static int aioc_platform_entropy_device(void *out, size_t len)
+{
+    ptrdiff_t got;
+    int fd = aioc_platform_file_open("/dev/urandom");
+    if (fd < 0) return aioc_platform_io_of(errno);
+    got = aioc_platform_file_fill(fd, out, len);
+    close(fd);
+    return got == (ptrdiff_t)len ? 0 : AIOCOSMOS_IO_FAILED;
+}
+
+/* getrandom() needs no descriptor and no /dev. Early in a boot it has nothing to give and, asked not to, does not wait:
+ * then there is no entropy, for the device would hand out guessable bytes. */
+static int aioc_platform_entropy(void *user_data, void *out, size_t len)
+{
+    (void)user_data;
+#if defined(__linux__)
+    while (len > 0) {
+        ssize_t got = getrandom(out, len, GRND_NONBLOCK);
+        if (got >= 0) {
+            out = (char *)out + got;
+            len -= (size_t)got;
+        } else if (errno == EAGAIN) {
+            return AIOCOSMOS_IO_AGAIN;
+        } else if (errno != EINTR) {
+            break;                                     /* a kernel or a sandbox without the call */
+        }
+    }
+#endif
+    return len > 0 ? aioc_platform_entropy_device(out, len) : 0;
+}
+
+/*------------------------------------------------------------------------------
+ * The system's table: sockets
+ *----------------------------------------------------------------------------*/
+
+#define AIOC_PLATFORM_SLICES_MAX 8       /* gathered by one call; a send of more slices is a partial one */
+
+static socklen_t aioc_platform_sockaddr(const aiocosmos_address *address, struct sockaddr_storage *out)
+{
+    memset(out, 0, sizeof *out);
+    if (address->family == 4) {
+        struct sockaddr_in in;
+        memset(&in, 0, sizeof in);
+        in.sin_family = AF_INET;
+        in.sin_port = htons(address->port);
+        memcpy(&in.sin_addr, address->ip, 4);
+        memcpy(out, &in, sizeof in);
+        return (socklen_t)sizeof in;
+    } else {
+        struct sockaddr_in6 in6;
+        memset(&in6, 0, sizeof in6);
+        in6.sin6_family = AF_INET6;
+        in6.sin6_port = htons(address->port);
+        in6.sin6_scope_id = address->scope;
+        memcpy(&in6.sin6_addr, address->ip, 16);
+        memcpy(out, &in6, sizeof in6);
+        return (socklen_t)sizeof in6;
+    }
+}
+
+static int aioc_platform_socket_new(int family, int type)
+{
+#if defined(__linux__)
+    return socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+#else
+    int fd = socket(family, type, 0);
+    if (fd >= 0 && !aioc_platform_tame(fd)) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+#endif
+}
+
+/* A request is written by one call and then waited for, so Nagle's algorithm could only delay it (RFC 9293, 3.7.4). */
+static void aioc_platform_socket_tune(int fd, bool datagram)
+{
+    int on = 1;
+    if (!datagram) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, (socklen_t)sizeof on);
+#ifdef SO_NOSIGPIPE
+    setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, (socklen_t)sizeof on);     /* systems without MSG_NOSIGNAL */
+#endif
+}
+
+/* The answer for an errno of connect(). */
+static int aioc_platform_connect_io(int error, const aiocosmos_address *peer)
+{
+    /* An interrupted connect goes on by itself, as one in progress does. */
+    if (error == EINPROGRESS || error == EINTR) return AIOCOSMOS_IO_AGAIN;
+    /* Linux: no local port is free. Waiting on this socket would never end. */
+    if (error == EAGAIN) return AIOCOSMOS_IO_LIMIT;
+    /* For IPv4: no local port is free. For IPv6 it nearly always means a machine that has no IPv6 address. */
+    if (error == EADDRNOTAVAIL && peer->family == 6) return AIOCOSMOS_IO_UNREACHABLE;
+    return aioc_platform_io_of(error);
+}
+
+static int aioc_platform_socket_open(void *user_data, intptr_t *out, bool datagram, const aiocosmos_address *peer)
+{
+    struct sockaddr_storage address;
+    socklen_t len = aioc_platform_sockaddr(peer, &address);
+    int io = 0, fd = aioc_platform_socket_new(address.ss_family, datagram ? SOCK_DGRAM : SOCK_STREAM);
+    (void)user_data;
+    if (fd < 0) return aioc_platform_io_of(errno);
+    aioc_platform_socket_tune(fd, datagram);
+    if (connect(fd, (const struct sockaddr *)&address, len) != 0) io = aioc_platform_connect_io(errno, peer);
+    if (io == 0 || io == AIOCOSMOS_IO_AGAIN) *out = fd;
+    else close(fd);
+    return io;
+}
+
+static int aioc_platform_socket_error(void *user_data, intptr_t socket)
+{
+    int error = 0;
+    socklen_t len = (socklen_t)sizeof error;
+    (void)user_data;
+    if (getsockopt((int)socket, SOL_SOCKET, SO_ERROR, &error, &len) != 0) error = errno;
+    return error == 0 ? 0 : aioc_platform_io_of(error);
+}
+
+static ptrdiff_t aioc_platform_socket_send(void *user_data, intptr_t socket, const aiocosmos_slice *slices,
+                                           size_t count)
+{
+    struct iovec parts[AIOC_PLATFORM_SLICES_MAX];
+    struct msghdr message;
+    ssize_t sent;
+    size_t i;
+#ifdef MSG_NOSIGNAL
+    const int flags = MSG_NOSIGNAL;      /* a broken pipe is an answer, not a signal to the host */
+#else
+    const int flags = 0;
+#endif
+    (void)user_data;
+    if (count > AIOC_PLATFORM_SLICES_MAX) count = AIOC_PLATFORM_SLICES_MAX;
+    for (i = 0; i < count; i++) {
+        parts[i].iov_base = (void *)slices[i].ptr;
+        parts[i].iov_len = slices[i].len;
+    }
+    memset(&message, 0, sizeof message);
+    message.msg_iov = parts;
+    message.msg_iovlen = (unsigned char)count;         /* an int to some libraries, a size_t to others */
+    do sent = sendmsg((int)socket, &message, flags);
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 ? aioc_platform_io_of(errno) : (ptrdiff_t)sent;
+}
+
+static ptrdiff_t aioc_platform_socket_receive(void *user_data, intptr_t socket, void *out, size_t cap)
+{
+    ssize_t got;
+    (void)user_data;
+    do got = recv((int)socket, out, cap, 0);
+    while (got < 0 && errno == EINTR);
+    return got < 0 ? aioc_platform_io_of(errno) : (ptrdiff_t)got;
+}
+
+static void aioc_platform_socket_close(void *user_data, intptr_t socket)
+{
+    (void)user_data;
+    close((int)socket);                  /* EINTR: closed all the same on Linux; a second close could hit a stranger */
+}
+
+/*------------------------------------------------------------------------------
+ * The system's table: the poller. Both kinds are level-triggered, hold a descriptor that wake writes to, and take an
+ * interrupting signal for a wake, so that the host sees soon what its handler noted.
+ *----------------------------------------------------------------------------*/
+
+/* Async-signal-safe: one write() to a descriptor that never blocks. When it is full, a wake is pending anyway. */
+static void aioc_platform_ring(int fd, const void *bytes, size_t len)
+{
+    int error = errno;                   /* belongs to the code that the signal interrupted */
+    while (write(fd, bytes, len) < 0 && errno == EINTR) continue;
+    errno = error;
+}
+
+#if AIOC_PLATFORM_EPOLL
+
+#define AIOC_PLATFORM_EPOLL_EVENTS 64    /* fetched by one call, on the stack */
+
+typedef struct aioc_platform_poller {
+    aiocosmos_allocator allocator;
+    int epoll, bell;                     /* bell: an eventfd */
+} aioc_platform_poller;
+
+static int aioc_platform_poller_control(aioc_platform_poller *poller, int action, int fd, unsigned want, void *source)
+{
+    struct epoll_event event;
+    memset(&event, 0, sizeof event);
+    if (want & AIOCOSMOS_READABLE) event.events |= EPOLLIN;
+    if (want & AIOCOSMOS_WRITABLE) event.events |= EPOLLOUT;
+    event.data.ptr = source;
+    return epoll_ctl(poller->epoll, action, fd, &event) == 0 ? 0 : aioc_platform_io_of(errno);
+}
+
+/* In a forked child, too, this only closes: the parent has the same epoll set, and to remove something from it here
+ * would remove it there. */
+static void aioc_platform_poller_destroy(void *user_data, void *opaque)
+{
+    aioc_platform_poller *poller = (aioc_platform_poller *)opaque;
+    aiocosmos_allocator allocator = poller->allocator;
+    (void)user_data;
+    if (poller->epoll >= 0) close(poller->epoll);
+    if (poller->bell >= 0) close(poller->bell);
+    aioc_platform_allocate(&allocator, poller, sizeof *poller, 0);
+}
+
+static int aioc_platform_poller_create(void *user_data, const aiocosmos_allocator *allocator, void **out)
+{
+    int io = 0;
+    aioc_platform_poller *poller =
+        (aioc_platform_poller *)aioc_platform_allocate(allocator, NULL, 0, sizeof(aioc_platform_poller));
+    if (!poller) return AIOCOSMOS_IO_LIMIT;
+    poller->allocator = *allocator;
+    poller->bell = -1;
+    poller->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (poller->epoll >= 0) poller->bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (poller->bell < 0) io = aioc_platform_io_of(errno);
+    /* The bell is inside the set, so that a host that watches the set's own descriptor hears it. */
+    if (io == 0) io = aioc_platform_poller_control(poller, EPOLL_CTL_ADD, poller->bell, AIOCOSMOS_READABLE, poller);
+    if (io == 0) *out = poller;
+    else aioc_platform_poller_destroy(user_data, poller);
+    return io;
+}
+
+static int aioc_platform_poller_set(void *user_data, void *opaque, intptr_t socket, unsigned had, unsigned want,
+                                    void *source)
+{
+    int action = had == 0 ? EPOLL_CTL_ADD : want == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD;
+    (void)user_data;
+    if (had == want) return 0;
+    return aioc_platform_poller_control((aioc_platform_poller *)opaque, action, (int)socket, want, source);
+}
+
+static unsigned aioc_platform_poller_ready(uint32_t events)
+{
+    unsigned ready = 0;
+    if (events & (EPOLLIN | EPOLLERR | EPOLLHUP)) ready |= AIOCOSMOS_READABLE;
+    if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) ready |= AIOCOSMOS_WRITABLE;
+    return ready;
+}
+
+static int aioc_platform_poller_wait(void *user_data, void *opaque, aiocosmos_event *events, int cap, int timeout_ms)
+{
+    aioc_platform_poller *poller = (aioc_platform_poller *)opaque;
+    struct epoll_event fetched[AIOC_PLATFORM_EPOLL_EVENTS];
+    int i, n, count = 0;
+    (void)user_data;
+    if (cap > AIOC_PLATFORM_EPOLL_EVENTS) cap = AIOC_PLATFORM_EPOLL_EVENTS;
+    n = epoll_wait(poller->epoll, fetched, cap, timeout_ms);
+    if (n < 0) return errno == EINTR ? 0 : aioc_platform_io_of(errno);
+    for (i = 0; i < n; i++) {
+        if (fetched[i].data.ptr == poller) {
+            uint64_t rings;
+            if (read(poller->bell, &rings, sizeof rings) < 0) continue;    /* silent now, whatever the answer */
+        } else {
+            events[count].source = fetched[i].data.ptr;
+            events[count++].ready = aioc_platform_poller_ready(fetched[i].events);
+        }
+    }
+    return count;
+}
+
+static void aioc_platform_poller_wake(void *user_data, void *poller)
+{
+    const uint64_t once = 1;
+    (void)user_data;
+    aioc_platform_ring(((aioc_platform_poller *)poller)->bell, &once, sizeof once);
+}
+
+static intptr_t aioc_platform_poller_fd(void *user_data, void *poller)
+{
+    (void)user_data;
+    return ((aioc_platform_poller *)poller)->epoll;
+}
+
+static intptr_t aioc_platform_poller_wake_fd(void *user_data, void *poller)
+{
+    (void)user_data;
+    return ((aioc_platform_poller *)poller)->bell;
+}
+
+#else /* poll */
+
+#define AIOC_PLATFORM_POLL_FIRST 16      /* entries at first; doubled when they are used up */
+
+typedef struct aioc_platform_poller {
+    aiocosmos_allocator allocator;
+    int bell[2];                         /* a pipe: wait reads [0], wake writes [1] */
+    void **sources;                      /* one block: cap sources, then cap entries; [0] is the bell */
+    struct pollfd *entries;
+    size_t count, cap;
+    size_t turn;                         /* where the next wait starts to look, so that nobody starves */
+} aioc_platform_poller;
+
+static size_t aioc_platform_poller_bytes(size_t cap)
+{
+    return cap * (sizeof(void *) + sizeof(struct pollfd));
+}
+
+static bool aioc_platform_poller_grow(aioc_platform_poller *poller)
+{
+    size_t cap = poller->cap ? poller->cap * 2 : AIOC_PLATFORM_POLL_FIRST;
+    void **sources = (void **)aioc_platform_allocate(&poller->allocator, NULL, 0, aioc_platform_poller_bytes(cap));
+    struct pollfd *entries = (struct pollfd *)(void *)(sources + cap);
+    if (!sources) return false;
+    if (poller->cap) {
+        memcpy(sources, poller->sources, poller->count * sizeof *sources);
+        memcpy(entries, poller->entries, poller->count * sizeof *entries);
+        aioc_platform_allocate(&poller->allocator, poller->sources, aioc_platform_poller_bytes(poller->cap), 0);
+    }
+    poller->sources = sources;
+    poller->entries = entries;
+    poller->cap = cap;
+    return true;
+}
+
+static short aioc_platform_poller_events(unsigned want)
+{
+    return (short)((want & AIOCOSMOS_READABLE ? POLLIN : 0) | (want & AIOCOSMOS_WRITABLE ? POLLOUT : 0));
+}
+
+static bool aioc_platform_poller_add(aioc_platform_poller *poller, int fd, unsigned want, void *source)
+{
+    struct pollfd *entry;
+    if (poller->count == poller->cap && !aioc_platform_poller_grow(poller)) return false;
+    poller->sources[poller->count] = source;
+    entry = &poller->entries[poller->count++];
+    entry->fd = fd;
+    entry->events = aioc_platform_poller_events(want);
+    entry->revents = 0;
+    return true;
+}
+
+static void aioc_platform_poller_destroy(void *user_data, void *opaque)
+{
+    aioc_platform_poller *poller = (aioc_platform_poller *)opaque;
+    aiocosmos_allocator allocator = poller->allocator;
+    int i;
+    (void)user_data;
+    for (i = 0; i < 2; i++) {
+        if (poller->bell[i] >= 0) close(poller->bell[i]);
+    }
+    if (poller->cap) aioc_platform_allocate(&allocator, poller->sources, aioc_platform_poller_bytes(poller->cap), 0);
+    aioc_platform_allocate(&allocator, poller, sizeof *poller, 0);
+}
+
+static int aioc_platform_poller_create(void *user_data, const aiocosmos_allocator *allocator, void **out)
+{
+    int io = 0;
+    aioc_platform_poller *poller =
+        (aioc_platform_poller *)aioc_platform_allocate(allocator, NULL, 0, sizeof(aioc_platform_poller));
+    if (!poller) return AIOCOSMOS_IO_LIMIT;
+    memset(poller, 0, sizeof *poller);
+    poller->allocator = *allocator;
+    if (pipe(poller->bell) != 0) {
+        io = aioc_platform_io_of(errno);
+        poller->bell[0] = poller->bell[1] = -1;
+    } else if (!aioc_platform_tame(poller->bell[0]) || !aioc_platform_tame(poller->bell[1])) {
+        io = aioc_platform_io_of(errno);
+    } else if (!aioc_platform_poller_add(poller, poller->bell[0], AIOCOSMOS_READABLE, NULL)) {
+        io = AIOCOSMOS_IO_LIMIT;
+    }
+    if (io == 0) *out = poller;
+    else aioc_platform_poller_destroy(user_data, poller);
+    return io;
+}
+
+/* Looks through all entries: fine, because what is watched changes when a connection comes or goes, not per request. */
+static int aioc_platform_poller_set(void *user_data, void *opaque, intptr_t socket, unsigned had, unsigned want,
+                                    void *source)
+{
+    aioc_platform_poller *poller = (aioc_platform_poller *)opaque;
+    size_t i;
+    (void)user_data;
+    if (had == want) return 0;
+    if (had == 0) return aioc_platform_poller_add(poller, (int)socket, want, source) ? 0 : AIOCOSMOS_IO_LIMIT;
+    for (i = 1; i < poller->count && poller->entries[i].fd != (int)socket; i++) continue;
+    if (i == poller->count) return AIOCOSMOS_IO_FAILED;
+    if (want != 0) {
+        poller->entries[i].events = aioc_platform_poller_events(want);
+        poller->sources[i] = source;
+    } else {
+        poller->count--;
+        poller->entries[i] = poller->entries[poller->count];
+        poller->sources[i] = poller->sources[poller->count];
+    }
+    return 0;
+}
+
+static unsigned aioc_platform_poller_ready(int events)
+{
+    unsigned ready = 0;
+    if (events & (POLLIN | POLLERR | POLLHUP | POLLNVAL)) ready |= AIOCOSMOS_READABLE;
+    if (events & (POLLOUT | POLLERR | POLLHUP | POLLNVAL)) ready |= AIOCOSMOS_WRITABLE;
+    return ready;
+}
+
+static void aioc_platform_poller_silence(aioc_platform_poller *poller)
+{
+    char rings[256];
+    while (read(poller->bell[0], rings, sizeof rings) == (ssize_t)sizeof rings) continue;
+}
+
+static int aioc_platform_poller_wait(void *user_data, void *opaque, aiocosmos_event *events, int cap, int timeout_ms)
+{
+    aioc_platform_poller *poller = (aioc_platform_poller *)opaque;
+    size_t seen, i;
+    int count = 0, n = poll(poller->entries, (nfds_t)poller->count, timeout_ms);
+    (void)user_data;
+    if (n < 0) return errno == EINTR ? 0 : aioc_platform_io_of(errno);
+    if (n > 0 && poller->entries[0].revents != 0) {
+        aioc_platform_poller_silence(poller);
+        n--;
+    }
+    i = poller->turn;
+    for (seen = 1; seen < poller->count && count < n && count < cap; seen++, i++) {
+        if (i == 0 || i >= poller->count) i = 1;
+        if (poller->entries[i].revents == 0) continue;
+        events[count].source = poller->sources[i];
+        events[count++].ready = aioc_platform_poller_ready(poller->entries[i].revents);
+    }
+    poller->turn = i;
+    return count;
+}
+
+static void aioc_platform_poller_wake(void *user_data, void *poller)
+{
+    (void)user_data;
+    aioc_platform_ring(((aioc_platform_poller *)poller)->bell[1], "", 1);
+}
+
+static intptr_t aioc_platform_poller_fd(void *user_data, void *poller)
+{
+    (void)user_data;
+    (void)poller;
+    return -1;
+}
+
+static intptr_t aioc_platform_poller_wake_fd(void *user_data, void *poller)
+{
+    (void)user_data;
+    return ((aioc_platform_poller *)poller)->bell[0];
+}
+
+#endif
+
+static const aiocosmos_platform aioc_platform_system = {
+    NULL,
+    aioc_platform_monotonic_us,
+    aioc_platform_wall_ms,
+    aioc_platform_entropy,
+    aioc_platform_socket_open,
+    aioc_platform_socket_error,
+    aioc_platform_socket_send,
+    aioc_platform_socket_receive,
+    aioc_platform_socket_close,
+    aioc_platform_poller_create,
+    aioc_platform_poller_destroy,
+    aioc_platform_poller_set,
+    aioc_platform_poller_wait,
+    aioc_platform_poller_wake,
+    aioc_platform_poller_fd,
+    aioc_platform_poller_wake_fd,
+    aioc_platform_file_read
+};
+
+/*------------------------------------------------------------------------------
+ * The reactor: sources, timers and the events being handed out. From here on only the table is called.
+ *----------------------------------------------------------------------------*/
+
+#define AIOC_PLATFORM_BATCH 64           /* events fetched by one wait */
+
+typedef struct aioc_platform_source aioc_platform_source;
+struct aioc_platform_source {            /* something with a descriptor; embedded in its owner, zeroed at first */
+    aioc_platform_source *prev, *next;   /* all that are watched */
+    intptr_t fd;
+    unsigned want;                       /* what is watched now; 0: nothing, not in the poller. Set by watch only */
+    void (*ready)(aioc_platform_source *source, unsigned ready);
+    void *owner;
+};
+
+/* Embedded in its owner, zeroed at first. Armed timers form a pairing heap (Fredman, Sedgewick, Sleator, Tarjan: "The
+ * pairing heap", 1986): nothing to allocate, so starting one cannot fail; start costs O(1), and so does stopping one
+ * that never rose to the top, which is what becomes of nearly every deadline. */
+typedef struct aioc_platform_timer aioc_platform_timer;
+struct aioc_platform_timer {
+    aioc_platform_timer *child;          /* first of those below */
+    aioc_platform_timer *prev, *next;    /* siblings; prev of the first child is its parent */
+    uint64_t due_us;
+    uint64_t order;                      /* of being started: decides between timers due at the same time */
+    void (*fire)(aioc_platform_timer *timer);
+    void *owner;
+    bool armed;
+};
+
+typedef struct aioc_platform_reactor {
+    const aiocosmos_platform *platform;
+    void *poller;                        /* NULL once abandoned */
+    uint64_t now_us;                     /* refreshed by tick; everything in one step may use it */
+    aioc_platform_source *sources;
+    size_t source_count;
+    aioc_platform_timer *timers;         /* the earliest */
+    uint64_t timer_order;
+    int batch_at, batch_count;
+    aiocosmos_event batch[AIOC_PLATFORM_BATCH];
+} aioc_platform_reactor;
+
+/* The poller's refusals, as results of the library. */
+static int aioc_platform_poller_result(int io)
+{
+    return io >= 0 ? 0 : io == AIOCOSMOS_IO_LIMIT ? AIOCOSMOS_E_NOMEM : AIOCOSMOS_E_CONNECT;
+}
+
+/* Refreshes now_us and returns it. Never backwards, whatever the host's clock does. */
+static uint64_t aioc_platform_tick(aioc_platform_reactor *reactor)
+{
+    uint64_t now_us = reactor->platform->monotonic_us(reactor->platform->user_data);
+    if (now_us > reactor->now_us) reactor->now_us = now_us;
+    return reactor->now_us;
+}
+
+/* 0, E_NOMEM or E_CONNECT. What the allocator stands on must outlive the reactor. */
+static int aioc_platform_reactor_open(aioc_platform_reactor *reactor, const aiocosmos_platform *platform,
+                                      const aiocosmos_allocator *allocator)
+{
+    int io;
+    memset(reactor, 0, sizeof *reactor);
+    reactor->platform = platform;
+    io = platform->poller_create(platform->user_data, allocator, &reactor->poller);
+    if (io < 0) reactor->poller = NULL;
+    else aioc_platform_tick(reactor);
+    return aioc_platform_poller_result(io);
+}
+
+/* In a forked child, before anything else: from here on watch keeps its books and asks the system nothing, because the
+ * parent shares the poller. Then the owners of sources can unwatch and close them as always: the parent has its own
+ * descriptors of the same sockets, and its poller goes on watching those. */
+static void aioc_platform_reactor_abandon(aioc_platform_reactor *reactor)
+{
+    if (reactor->poller) reactor->platform->poller_destroy(reactor->platform->user_data, reactor->poller);
+    reactor->poller = NULL;
+    reactor->batch_at = reactor->batch_count = 0;
+}
+
+/* The owners of sources and timers have stopped them. */
+static void aioc_platform_reactor_close(aioc_platform_reactor *reactor)
+{
+    AIOCOSMOS_ASSERT(reactor->source_count == 0 && !reactor->timers);
+    aioc_platform_reactor_abandon(reactor);
+}
+
+/* A source that is unwatched may be freed or reused next, so its events must not be handed out any more. */
+static void aioc_platform_batch_forget(aioc_platform_reactor *reactor, const aioc_platform_source *source)
+{
+    int i;
+    for (i = reactor->batch_at; i < reactor->batch_count; i++) {
+        if (reactor->batch[i].source == source) reactor->batch[i].source = NULL;
+    }
+}
+
+static void aioc_platform_source_link(aioc_platform_reactor *reactor, aioc_platform_source *source)
+{
+    source->prev = NULL;
+    source->next = reactor->sources;
+    if (source->next) source->next->prev = source;
+    reactor->sources = source;
+    reactor->source_count++;
+}
+
+static void aioc_platform_source_unlink(aioc_platform_reactor *reactor, aioc_platform_source *source)
+{
+    *(source->prev ? &source->prev->next : &reactor->sources) = source->next;
+    if (source->next) source->next->prev = source->prev;
+    source->prev = source->next = NULL;
+    reactor->source_count--;
+}
+
+/* Watches the source for READABLE, WRITABLE or both; 0: no more, and always before its descriptor is closed: as long
+ * as a forked child holds the socket too, epoll would go on reporting it. 0; or E_NOMEM, E_CONNECT and nothing has
+ * changed. Removing does not fail. */
+static int aioc_platform_watch(aioc_platform_reactor *reactor, aioc_platform_source *source, unsigned want)
+{
+    const aiocosmos_platform *platform = reactor->platform;
+    int io = 0;
+    if (source->want == want) return 0;
+    if (reactor->poller) {
+        io = platform->poller_set(platform->user_data, reactor->poller, source->fd, source->want, want, source);
+    }
+    if (io < 0 && want != 0) return aioc_platform_poller_result(io);
+    if (source->want == 0) aioc_platform_source_link(reactor, source);
+    if (want == 0) {
+        aioc_platform_source_unlink(reactor, source);
+        aioc_platform_batch_forget(reactor, source);
+    }
+    source->want = want;
+    return 0;
+}
+
+/* Waits up to timeout_ms (-1: for ever) and fills the batch, which must be empty. 0, E_NOMEM or E_CONNECT. Time has
+ * passed then: tick. */
+static int aioc_platform_poll(aioc_platform_reactor *reactor, int timeout_ms)
+{
+    const aiocosmos_platform *platform = reactor->platform;
+    void *poller = reactor->poller;
+    int count;
+    AIOCOSMOS_ASSERT(poller && reactor->batch_at == reactor->batch_count);
+    count = platform->poller_wait(platform->user_data, poller, reactor->batch, AIOC_PLATFORM_BATCH, timeout_ms);
+    reactor->batch_at = 0;
+    reactor->batch_count = count > 0 ? count : 0;
+    return aioc_platform_poller_result(count);
+}
+
+/* Hands the next event of the batch to its source; it may do anything there, and free any source that it has unwatched.
+ * False: the batch is empty. */
+static bool aioc_platform_dispatch_one(aioc_platform_reactor *reactor)
+{
+    while (reactor->batch_at < reactor->batch_count) {
+        const aiocosmos_event *event = &reactor->batch[reactor->batch_at++];
+        aioc_platform_source *source = (aioc_platform_source *)event->source;
+        unsigned ready = source ? event->ready & source->want : 0;
+        if (ready == 0) continue;        /* unwatched since, or no longer interested */
+        source->ready(source, ready);
+        return true;
+    }
+    return false;
+}
+
+static bool aioc_platform_timer_before(const aioc_platform_timer *a, const aioc_platform_timer *b)
+{
+    return a->due_us != b->due_us ? a->due_us < b->due_us : a->order < b->order;
+}
+
+/* Makes the later of two heaps the first child of the earlier. */
+static aioc_platform_timer *aioc_platform_timer_meld(aioc_platform_timer *a, aioc_platform_timer *b)
+{
+    aioc_platform_timer *top = aioc_platform_timer_before(a, b) ? a : b, *below = top == a ? b : a;
+    below->prev = top;
+    below->next = top->child;
+    if (below->next) below->next->prev = below;
+    top->child = below;
+    return top;
+}
+
+/* Makes one heap of a list of siblings: in pairs first, then these from the last to the first. The pairs are what keeps
+ * removal at O(log n), amortized. */
+static aioc_platform_timer *aioc_platform_timer_combine(aioc_platform_timer *first)
+{
+    aioc_platform_timer *pairs = NULL, *all = NULL;
+    while (first) {
+        aioc_platform_timer *a = first, *b = a->next;
+        first = b ? b->next : NULL;
+        a->prev = a->next = NULL;
+        if (b) {
+            b->prev = b->next = NULL;
+            a = aioc_platform_timer_meld(a, b);
+        }
+        a->next = pairs;
+        pairs = a;
+    }
+    while (pairs) {
+        aioc_platform_timer *pair = pairs;
+        pairs = pair->next;
+        pair->next = NULL;
+        all = all ? aioc_platform_timer_meld(all, pair) : pair;
+    }
+    return all;
+}
+
+/* Harmless if it is not armed. */
+static void aioc_platform_timer_stop(aioc_platform_reactor *reactor, aioc_platform_timer *timer)
+{
+    aioc_platform_timer *below;
+    if (!timer->armed) return;
+    below = aioc_platform_timer_combine(timer->child);
+    if (timer == reactor->timers) {
+        reactor->timers = below;
+    } else {
+        *(timer->prev->child == timer ? &timer->prev->child : &timer->prev->next) = timer->next;
+        if (timer->next) timer->next->prev = timer->prev;
+        if (below) reactor->timers = aioc_platform_timer_meld(reactor->timers, below);
+    }
+    timer->child = timer->prev = timer->next = NULL;
+    timer->armed = false;
+}
+
+/* Restarts it if it is armed. */
+static void aioc_platform_timer_start(aioc_platform_reactor *reactor, aioc_platform_timer *timer, uint64_t due_us)
+{
+    aioc_platform_timer_stop(reactor, timer);
+    timer->child = timer->prev = timer->next = NULL;
+    timer->due_us = due_us;
+    timer->order = reactor->timer_order++;
+    timer->armed = true;
+    reactor->timers = reactor->timers ? aioc_platform_timer_meld(reactor->timers, timer) : timer;
+}
+
+/* When the earliest is due. False: none is armed. */
+static bool aioc_platform_timer_next(const aioc_platform_reactor *reactor, uint64_t *due_us)
+{
+    if (!reactor->timers) return false;
+    *due_us = reactor->timers->due_us;
+    return true;
+}
+
+/* Fires the earliest timer if it is due at now_us; timers due at the same time in the order in which they were
+ * started. It is no longer armed then, and fire may start it again or free it. False: none is due. */
+static bool aioc_platform_timer_run_one(aioc_platform_reactor *reactor)
+{
+    aioc_platform_timer *timer = reactor->timers;
+    if (!timer || timer->due_us > reactor->now_us) return false;
+    aioc_platform_timer_stop(reactor, timer);
+    timer->fire(timer);
+    return true;
+}
+
+#endif /* AIOCOSMOS_IMPLEMENTED */
+#endif /* AIOCOSMOS_IMPLEMENTATION */
+
+/*
+ * MIT License
+ *
+ * Copyright (c) 2026 the aiocosmos authors
+ *
+ * Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
+ * documentation files (the "Software"), to deal in the Software without restriction, including without limitation the
+ * rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit
+ * persons to whom the Software is furnished to do so, subject to the following conditions:
+ *
+ * The above copyright notice and this permission notice shall be included in all copies or substantial portions of the
+ * Software.
+ *
+ * THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE
+ * WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR
+ * COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR
+ * OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+ */
