@@ -1588,6 +1588,370 @@ static bool aioc_platform_timer_run_one(aioc_platform_reactor *reactor)
     return true;
 }
 
+/*==============================================================================
+ * MARK: - Memory                                                      >>memory
+ *
+ * The host's allocator under a limit, with free lists in front of it, so that in steady state it is never called; and
+ * the small things made of it: growable buffers, string views, printing. Callers remember sizes: blocks have no header.
+ *
+ * May call: platform (for the host's allocator only).    Knows nothing of: what the bytes mean.
+ *============================================================================*/
+
+/* Size classes: 64 bytes, then four for each doubling, up to 64 KiB. So at most a fifth of a block of more than 64
+ * bytes is slack. Larger blocks go straight to the allocator. */
+#define AIOC_MEMORY_SMALLEST  64u
+#define AIOC_MEMORY_LARGEST   65536u
+#define AIOC_MEMORY_CLASSES   41
+
+typedef struct aioc_memory_block {       /* a freed block starts with this */
+    struct aioc_memory_block *next;
+} aioc_memory_block;
+
+typedef struct aioc_memory {
+    aiocosmos_allocator allocator;
+    size_t used, peak, max;              /* bytes taken from the allocator, those on free lists included */
+    size_t kept, kept_max;               /* bytes on free lists */
+    uint64_t allocations;                /* how often the allocator was asked for memory */
+    aioc_memory_block *free[AIOC_MEMORY_CLASSES];
+} aioc_memory;
+
+/* Under AddressSanitizer a freed block on a list, and the slack behind a block in use, may not be touched: mistakes are
+ * found as if each block came from malloc. */
+#if defined(__SANITIZE_ADDRESS__)
+#  define AIOC_MEMORY_ASAN 1
+#elif defined(__has_feature)
+#  if __has_feature(address_sanitizer)
+#    define AIOC_MEMORY_ASAN 1
+#  endif
+#endif
+#ifdef AIOC_MEMORY_ASAN
+#  ifdef __cplusplus
+extern "C" {
+#  endif
+void __asan_poison_memory_region(const volatile void *ptr, size_t size);
+void __asan_unpoison_memory_region(const volatile void *ptr, size_t size);
+#  ifdef __cplusplus
+}
+#  endif
+#endif
+
+/* Of a block of that many bytes, the first may be touched and the rest may not. */
+static void aioc_memory_permit(void *ptr, size_t size, size_t rounded)
+{
+#ifdef AIOC_MEMORY_ASAN
+    __asan_unpoison_memory_region(ptr, rounded);
+    __asan_poison_memory_region((char *)ptr + size, rounded - size);
+#else
+    (void)ptr;
+    (void)size;
+    (void)rounded;
+#endif
+}
+
+/* The size class of a block of at most AIOC_MEMORY_LARGEST bytes, and the size of that class. */
+static int aioc_memory_class(size_t size, size_t *rounded)
+{
+    size_t last = size - 1;
+    int doubling = 6;                    /* 64 == 1 << 6 */
+    *rounded = AIOC_MEMORY_SMALLEST;
+    if (size <= AIOC_MEMORY_SMALLEST) return 0;
+    while (last >> (doubling + 1)) doubling++;
+    *rounded = ((last >> (doubling - 2)) + 1) << (doubling - 2);
+    return (doubling - 6) * 4 + (int)((last >> (doubling - 2)) & 3) + 1;
+}
+
+/* How large the block for a request is. */
+static size_t aioc_memory_round(size_t size)
+{
+    size_t rounded = size;
+    if (size <= AIOC_MEMORY_LARGEST) aioc_memory_class(size, &rounded);
+    return rounded;
+}
+
+static size_t aioc_memory_class_size(int index)
+{
+    return index == 0 ? AIOC_MEMORY_SMALLEST : (size_t)(5 + (index - 1) % 4) << (4 + (index - 1) / 4);
+}
+
+static void aioc_memory_init(aioc_memory *memory, const aiocosmos_allocator *allocator, size_t max)
+{
+    memset(memory, 0, sizeof *memory);
+    if (allocator) memory->allocator = *allocator;
+    memory->max = max;
+    memory->kept_max = max / 8;
+}
+
+static void aioc_memory_release(aioc_memory *memory, void *ptr, size_t size)
+{
+    AIOCOSMOS_ASSERT(size <= memory->used);
+    aioc_memory_permit(ptr, size, size);
+    aioc_platform_allocate(&memory->allocator, ptr, size, 0);
+    memory->used -= size;
+}
+
+/* Gives kept blocks back until at most goal bytes are kept, the largest first and none of class last or below: small
+ * ones are asked for all the time. */
+static void aioc_memory_give_back(aioc_memory *memory, size_t goal, int last)
+{
+    int index;
+    for (index = AIOC_MEMORY_CLASSES - 1; index > last && memory->kept > goal; index--) {
+        size_t size = aioc_memory_class_size(index);
+        while (memory->free[index] && memory->kept > goal) {
+            aioc_memory_block *block = memory->free[index];
+            aioc_memory_permit(block, size, size);
+            memory->free[index] = block->next;
+            memory->kept -= size;
+            aioc_memory_release(memory, block, size);
+        }
+    }
+}
+
+/* Everything has been freed before. */
+static void aioc_memory_close(aioc_memory *memory)
+{
+    aioc_memory_give_back(memory, 0, -1);
+    AIOCOSMOS_ASSERT(memory->used == 0);
+}
+
+/* Makes room below max for so many bytes more, at the cost of what is kept. */
+static bool aioc_memory_make_room(aioc_memory *memory, size_t size)
+{
+    size_t room = memory->max > memory->used ? memory->max - memory->used : 0;
+    if (size <= room) return true;
+    if (size - room > memory->kept) return false;
+    aioc_memory_give_back(memory, memory->kept - (size - room), -1);
+    return true;
+}
+
+/* Asks the allocator for a block, or for one to become larger or smaller. When it has none, what we keep may be what it
+ * lacks. */
+static void *aioc_memory_ask(aioc_memory *memory, void *ptr, size_t old_size, size_t new_size)
+{
+    void *got;
+    if (new_size > old_size && !aioc_memory_make_room(memory, new_size - old_size)) return NULL;
+    memory->allocations++;
+    got = aioc_platform_allocate(&memory->allocator, ptr, old_size, new_size);
+    if (!got && memory->kept > 0) {
+        aioc_memory_give_back(memory, 0, -1);
+        memory->allocations++;
+        got = aioc_platform_allocate(&memory->allocator, ptr, old_size, new_size);
+    }
+    if (!got) return NULL;
+    memory->used = memory->used - old_size + new_size;
+    if (memory->used > memory->peak) memory->peak = memory->used;
+    return got;
+}
+
+/* Not zeroed. NULL: over max, or the allocator refused. size > 0. */
+static void *aioc_memory_alloc(aioc_memory *memory, size_t size)
+{
+    size_t rounded;
+    void *ptr;
+    int index;
+    AIOCOSMOS_ASSERT(size > 0);
+    if (size > AIOC_MEMORY_LARGEST) return aioc_memory_ask(memory, NULL, 0, size);
+    index = aioc_memory_class(size, &rounded);
+    if (memory->free[index]) {
+        ptr = memory->free[index];
+        aioc_memory_permit(ptr, rounded, rounded);
+        memory->free[index] = ((aioc_memory_block *)ptr)->next;
+        memory->kept -= rounded;
+    } else {
+        ptr = aioc_memory_ask(memory, NULL, 0, rounded);
+    }
+    if (ptr) aioc_memory_permit(ptr, size, rounded);
+    return ptr;
+}
+
+static void *aioc_memory_zalloc(aioc_memory *memory, size_t size)
+{
+    void *ptr = aioc_memory_alloc(memory, size);
+    if (ptr) memset(ptr, 0, size);
+    return ptr;
+}
+
+/* size is what was asked for. NULL: does nothing. */
+static void aioc_memory_free(aioc_memory *memory, void *ptr, size_t size)
+{
+    aioc_memory_block *block = (aioc_memory_block *)ptr;
+    size_t rounded;
+    int index;
+    if (!ptr) return;
+    if (size > AIOC_MEMORY_LARGEST) {
+        aioc_memory_release(memory, ptr, size);
+        return;
+    }
+    index = aioc_memory_class(size, &rounded);
+    if (rounded <= memory->kept_max) aioc_memory_give_back(memory, memory->kept_max - rounded, index);
+    if (rounded > memory->kept_max || memory->kept > memory->kept_max - rounded) {
+        aioc_memory_release(memory, ptr, rounded);
+        return;
+    }
+    aioc_memory_permit(ptr, rounded, rounded);
+    block->next = memory->free[index];
+    memory->free[index] = block;
+    memory->kept += rounded;
+    aioc_memory_permit(ptr, 0, rounded);
+}
+
+/* Another size for a block; ptr NULL and old_size 0: a new one. NULL: the old block is as it was. */
+static void *aioc_memory_resize(aioc_memory *memory, void *ptr, size_t old_size, size_t new_size)
+{
+    size_t rounded = aioc_memory_round(new_size);
+    void *moved;
+    if (!ptr) return aioc_memory_alloc(memory, new_size);
+    if (aioc_memory_round(old_size) == rounded) {
+        aioc_memory_permit(ptr, new_size, rounded);
+        return ptr;
+    }
+    if (old_size > AIOC_MEMORY_LARGEST && new_size > AIOC_MEMORY_LARGEST) {
+        return aioc_memory_ask(memory, ptr, old_size, new_size);
+    }
+    moved = aioc_memory_alloc(memory, new_size);
+    if (!moved) return NULL;
+    memcpy(moved, ptr, old_size < new_size ? old_size : new_size);
+    aioc_memory_free(memory, ptr, old_size);
+    return moved;
+}
+
+static void *aioc_memory_hook(void *ptr, size_t old_size, size_t new_size, void *user_data)
+{
+    aioc_memory *memory = (aioc_memory *)user_data;
+    if (new_size > 0) return aioc_memory_resize(memory, ptr, old_size, new_size);
+    aioc_memory_free(memory, ptr, old_size);
+    return NULL;
+}
+
+/* The same memory as a hook, for the platform's poller. */
+static aiocosmos_allocator aioc_memory_allocator(aioc_memory *memory)
+{
+    aiocosmos_allocator allocator;
+    allocator.fn = aioc_memory_hook;
+    allocator.user_data = memory;
+    return allocator;
+}
+
+/*------------------------------------------------------------------------------
+ * Growable buffers: zeroed at first. A failed call leaves the buffer as it was.
+ *----------------------------------------------------------------------------*/
+
+typedef struct aioc_memory_buffer { char *data; size_t len, cap; } aioc_memory_buffer;
+
+/* Makes room for extra more bytes: twice of what there was, or, near the limit, just what is needed. */
+static bool aioc_memory_reserve(aioc_memory *memory, aioc_memory_buffer *buffer, size_t extra)
+{
+    size_t need, cap;
+    char *data;
+    if (extra <= buffer->cap - buffer->len) return true;
+    if (extra > SIZE_MAX - buffer->len) return false;
+    need = buffer->len + extra;
+    cap = buffer->cap <= SIZE_MAX / 2 && buffer->cap * 2 > need ? buffer->cap * 2 : need;
+    cap = aioc_memory_round(cap);
+    data = (char *)aioc_memory_resize(memory, buffer->data, buffer->cap, cap);
+    if (!data && cap > need) {
+        cap = need;
+        data = (char *)aioc_memory_resize(memory, buffer->data, buffer->cap, cap);
+    }
+    if (!data) return false;
+    buffer->data = data;
+    buffer->cap = cap;
+    return true;
+}
+
+static bool aioc_memory_append(aioc_memory *memory, aioc_memory_buffer *buffer, const void *bytes, size_t len)
+{
+    if (len == 0) return true;
+    if (!aioc_memory_reserve(memory, buffer, len)) return false;
+    memcpy(buffer->data + buffer->len, bytes, len);
+    buffer->len += len;
+    return true;
+}
+
+static bool aioc_memory_append_str(aioc_memory *memory, aioc_memory_buffer *buffer, const char *text)
+{
+    return aioc_memory_append(memory, buffer, text, strlen(text));
+}
+
+static bool aioc_memory_append_u64(aioc_memory *memory, aioc_memory_buffer *buffer, uint64_t number)
+{
+    char digits[20];                     /* 18446744073709551615 */
+    size_t at = sizeof digits;
+    do digits[--at] = (char)('0' + number % 10);
+    while ((number /= 10) > 0);
+    return aioc_memory_append(memory, buffer, digits + at, sizeof digits - at);
+}
+
+static void aioc_memory_buffer_free(aioc_memory *memory, aioc_memory_buffer *buffer)
+{
+    aioc_memory_free(memory, buffer->data, buffer->cap);
+    memset(buffer, 0, sizeof *buffer);
+}
+
+/*------------------------------------------------------------------------------
+ * String views and printing
+ *----------------------------------------------------------------------------*/
+
+/* NULL is the empty view. */
+static aiocosmos_str aioc_memory_str(const char *text)
+{
+    aiocosmos_str view;
+    view.ptr = text;
+    view.len = text ? strlen(text) : 0;
+    return view;
+}
+
+static bool aioc_memory_same(aiocosmos_str a, aiocosmos_str b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
+
+/* libc's tolower() asks the locale; header names are ASCII (RFC 9110, 5.1). */
+static char aioc_memory_lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+static bool aioc_memory_same_nocase(aiocosmos_str a, aiocosmos_str b)
+{
+    size_t i;
+    if (a.len != b.len) return false;
+    for (i = 0; i < a.len; i++) {
+        if (aioc_memory_lower(a.ptr[i]) != aioc_memory_lower(b.ptr[i])) return false;
+    }
+    return true;
+}
+
+/* The whole text is a decimal number, digits only, that fits. */
+static bool aioc_memory_parse_u64(aiocosmos_str text, uint64_t *out)
+{
+    uint64_t number = 0;
+    size_t i;
+    if (text.len == 0) return false;
+    for (i = 0; i < text.len; i++) {
+        uint64_t digit = (uint64_t)(unsigned char)text.ptr[i] - '0';
+        if (digit > 9 || number > (UINT64_MAX - digit) / 10) return false;
+        number = number * 10 + digit;
+    }
+    *out = number;
+    return true;
+}
+
+#if defined(__GNUC__)
+static size_t aioc_memory_print(char *out, size_t cap, const char *format, ...) __attribute__((format(printf, 3, 4)));
+#endif
+
+/* As snprintf: NUL-terminated, cut to cap, returns the whole length. Only %s, %.*s, %d, %u and %llu are used, for they
+ * mean the same in every locale. */
+static size_t aioc_memory_print(char *out, size_t cap, const char *format, ...)
+{
+    va_list values;
+    int len;
+    va_start(values, format);
+    len = vsnprintf(out, cap, format, values);
+    va_end(values);
+    return len > 0 ? (size_t)len : 0;
+}
+
 #endif /* AIOCOSMOS_IMPLEMENTED */
 #endif /* AIOCOSMOS_IMPLEMENTATION */
 
