@@ -1952,6 +1952,1512 @@ static size_t aioc_memory_print(char *out, size_t cap, const char *format, ...)
     return len > 0 ? (size_t)len : 0;
 }
 
+/*==============================================================================
+ * MARK: - JSON                                                          >>json
+ *
+ * Reads JSON (RFC 8259) strictly and without copying: one pass checks the text and leaves one small node for each value;
+ * numbers and escapes are looked at when they are asked for. Writes JSON into a buffer. Numbers go both ways exactly and
+ * know nothing of the C locale.
+ *
+ * A \u escape that is half of a surrogate pair is let through, as RFC 8259 does, though it stands for no character: the
+ * text passes on as it is, and who asks for the string gets U+FFFD in its place.
+ *
+ * May call: platform (byte order), memory.    Knows nothing of: documents, requests, what the service expects.
+ *============================================================================*/
+
+#include <float.h>
+#if defined(__SSE2__) && defined(__GNUC__) && !defined(AIOC_JSON_NO_SSE2)
+#  define AIOC_JSON_SSE2 1
+#  include <emmintrin.h>
+#else
+#  define AIOC_JSON_SSE2 0
+#endif
+
+/* For the innermost steps of reading: a call costs more than what they do, and compilers think otherwise. */
+#if defined(__GNUC__)
+#  define AIOC_JSON_INLINE static inline __attribute__((always_inline))
+#else
+#  define AIOC_JSON_INLINE static inline
+#endif
+
+#define AIOC_JSON_DEPTH_MAX  128                       /* arrays and objects inside each other; the service's limit */
+#define AIOC_JSON_NODES_MAX  ((uint32_t)1 << 27)       /* 2 GiB of nodes; 28 bits count the members of a container */
+#define AIOC_JSON_NODES_MIN  64
+#define AIOC_JSON_NUMBER_MAX 32                        /* the longest is -0.0000012345678901234567: 25 */
+
+/* One value or property name. The nodes of a document are in the order of its text, so that what a container holds stands
+ * right behind it: values, or names each followed by its value. */
+typedef struct aioc_json_node {
+    uint32_t at, len;                                  /* the value's own text */
+    uint32_t next;                                     /* from here to the next sibling, in nodes */
+    uint32_t info;                                     /* type, whether a string has escapes, members << 4 */
+} aioc_json_node;
+
+#define AIOC_JSON_TYPE    7u
+#define AIOC_JSON_ESCAPED 8u
+
+struct aiocosmos_json_doc {
+    aioc_memory *memory;
+    aioc_json_node *nodes;
+    uint32_t count, cap;
+    const char *text;
+    size_t len;
+    const char *error;                                 /* why the last parse failed (static text), and at which byte */
+    size_t error_at;
+};
+
+/*------------------------------------------------------------------------------
+ * Characters
+ *----------------------------------------------------------------------------*/
+
+#define AIOC_JSON_BYTES(b) (UINT64_C(0x0101010101010101) * (b))
+
+/* The byte, or NUL at the end: where this is asked a NUL is as unwelcome as the end. */
+AIOC_JSON_INLINE unsigned aioc_json_peek(const char *at, const char *end)
+{
+    return at < end ? (unsigned char)*at : 0u;
+}
+
+/* Marks those of eight bytes that cannot stand in a string as they are: the quote, the backslash, those below U+0020 and
+ * above U+007F. The first mark, the lowest, is right; marks above it may come from borrowing. */
+static inline uint64_t aioc_json_special(uint64_t eight)
+{
+    uint64_t quote = (eight ^ AIOC_JSON_BYTES(0x22)) - AIOC_JSON_BYTES(1);
+    uint64_t backslash = (eight ^ AIOC_JSON_BYTES(0x5C)) - AIOC_JSON_BYTES(1);
+    uint64_t control = eight - AIOC_JSON_BYTES(0x20);
+    return (quote | backslash | control | eight) & AIOC_JSON_BYTES(0x80);
+}
+
+/* Which of eight bytes is the first that is marked. */
+static inline unsigned aioc_json_first(uint64_t marks)
+{
+#if defined(__GNUC__)
+    return (unsigned)__builtin_ctzll(marks) >> 3;
+#else
+    unsigned byte = 0;
+    for (; !(marks & 0xFF); marks >>= 8) byte++;
+    return byte;
+#endif
+}
+
+static inline bool aioc_json_is_plain(char c)
+{
+    return !(aioc_json_special((uint64_t)(unsigned char)c | AIOC_JSON_BYTES(0x20) << 8));
+}
+
+/* The first byte that is not plain, or the end. Most strings are short, so what counts is how soon the end of one is known:
+ * a word is looked at as a whole, and no branch depends on where in it the end is. */
+AIOC_JSON_INLINE const char *aioc_json_skip_plain_words(const char *at, const char *end)
+{
+    while (end - at >= 8) {
+        uint64_t marks = aioc_json_special(aioc_platform_load64le((const unsigned char *)at));
+        if (marks) return at + aioc_json_first(marks);
+        at += 8;
+    }
+    while (at < end && aioc_json_is_plain(*at)) at++;
+    return at;
+}
+
+/* The same; by the vectors that every x86-64 has, it is faster by a third. */
+AIOC_JSON_INLINE const char *aioc_json_skip_plain(const char *at, const char *end)
+{
+#if AIOC_JSON_SSE2
+    while (end - at >= 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+        __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
+        __m128i backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
+        __m128i others = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20));       /* signed: above U+007F as well as control */
+        int marks = _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, backslash), others));
+        if (marks) return at + __builtin_ctz((unsigned)marks);
+        at += 16;
+    }
+#endif
+    return aioc_json_skip_plain_words(at, end);
+}
+
+AIOC_JSON_INLINE const char *aioc_json_skip_space(const char *at, const char *end)
+{
+    while (at < end && (unsigned char)*at <= ' ' && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t')) at++;
+    return at;
+}
+
+static inline bool aioc_json_is_tail(const char *at)
+{
+    return ((unsigned char)*at & 0xC0) == 0x80;
+}
+
+/* How many bytes the character takes, by the table of RFC 3629, 4: no surrogates, nothing above U+10FFFF, nothing longer
+ * than it must be. 0: it is none. */
+static size_t aioc_json_utf8_len(const char *at, const char *end)
+{
+    size_t left = (size_t)(end - at);
+    unsigned lead = aioc_json_peek(at, end), second = aioc_json_peek(at + (left > 0), end);
+    if (left == 0) return 0;
+    if (lead < 0x80) return 1;
+    if (lead < 0xC2 || lead > 0xF4 || left < 2 || (second & 0xC0) != 0x80) return 0;
+    if (lead < 0xE0) return 2;
+    if (left < 3 || !aioc_json_is_tail(at + 2)) return 0;
+    if (lead < 0xF0) return (lead == 0xE0 && second < 0xA0) || (lead == 0xED && second > 0x9F) ? 0 : 3;
+    if (left < 4 || !aioc_json_is_tail(at + 3)) return 0;
+    return (lead == 0xF0 && second < 0x90) || (lead == 0xF4 && second > 0x8F) ? 0 : 4;
+}
+
+/* The text is UTF-8. Otherwise *bad_at is where the first broken character starts. */
+static bool aioc_json_utf8_ok(const char *text, size_t len, size_t *bad_at)
+{
+    const char *at = text, *end = text + len;
+    while (at < end) {
+        size_t size;
+        while (end - at >= 8 && !(aioc_platform_load64le((const unsigned char *)at) & AIOC_JSON_BYTES(0x80))) at += 8;
+        size = aioc_json_utf8_len(at, end);
+        if (size == 0 && at < end) {
+            if (bad_at) *bad_at = (size_t)(at - text);
+            return false;
+        }
+        at += size;
+    }
+    return true;
+}
+
+/* Writes a character's UTF-8 and returns its length. */
+static size_t aioc_json_utf8_put(uint32_t code, char out[4])
+{
+    if (code < 0x80) {
+        out[0] = (char)code;
+        return 1;
+    }
+    if (code < 0x800) {
+        out[0] = (char)(0xC0 | code >> 6);
+        out[1] = (char)(0x80 | (code & 0x3F));
+        return 2;
+    }
+    if (code < 0x10000) {
+        out[0] = (char)(0xE0 | code >> 12);
+        out[1] = (char)(0x80 | (code >> 6 & 0x3F));
+        out[2] = (char)(0x80 | (code & 0x3F));
+        return 3;
+    }
+    out[0] = (char)(0xF0 | code >> 18);
+    out[1] = (char)(0x80 | (code >> 12 & 0x3F));
+    out[2] = (char)(0x80 | (code >> 6 & 0x3F));
+    out[3] = (char)(0x80 | (code & 0x3F));
+    return 4;
+}
+
+/* The character that valid UTF-8 of this length means. */
+static uint32_t aioc_json_utf8_code(const char *at, size_t len)
+{
+    static const unsigned char lead_bits[5] = {0, 0x7F, 0x1F, 0x0F, 0x07};
+    uint32_t code = (uint32_t)((unsigned char)*at & lead_bits[len]);
+    size_t i;
+    for (i = 1; i < len; i++) code = code << 6 | ((unsigned char)at[i] & 0x3Fu);
+    return code;
+}
+
+static int aioc_json_hex(unsigned c)
+{
+    if (c - '0' <= 9) return (int)(c - '0');
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? (int)(c - 'a') + 10 : -1;
+}
+
+/* The four digits of an escape that was checked. */
+static uint32_t aioc_json_hex4(const char *at)
+{
+    uint32_t code = 0;
+    int i;
+    for (i = 0; i < 4; i++) code = code << 4 | (uint32_t)aioc_json_hex((unsigned char)at[i]);
+    return code;
+}
+
+/* Undoes one escape, that was checked, at its backslash: writes the character and moves *at behind it. */
+static size_t aioc_json_unescape(const char **at, const char *end, char out[4])
+{
+    static const char names[] = "bfnrt", meant[] = "\b\f\n\r\t";
+    const char *name, *escape = *at + 1;
+    uint32_t code, low;
+    *at = escape + 1;
+    if (*escape != 'u') {
+        name = strchr(names, *escape);
+        *out = name ? meant[name - names] : *escape;
+        return 1;
+    }
+    *at = escape + 5;
+    code = aioc_json_hex4(escape + 1);
+    if (code - 0xD800 >= 0x800) return aioc_json_utf8_put(code, out);
+    /* A pair is two escapes, the high half first; a half alone is no character. */
+    if (code < 0xDC00 && end - *at >= 6 && (*at)[0] == '\\' && (*at)[1] == 'u') {
+        low = aioc_json_hex4(*at + 2);
+        if (low - 0xDC00 < 0x400) {
+            *at += 6;
+            return aioc_json_utf8_put(0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00), out);
+        }
+    }
+    return aioc_json_utf8_put(0xFFFD, out);
+}
+
+/*------------------------------------------------------------------------------
+ * Reading: one pass over the text
+ *----------------------------------------------------------------------------*/
+
+typedef struct aioc_json_scan {
+    const char *text, *end;
+    aiocosmos_json_doc *doc;                           /* gets the nodes; NULL: the text is only checked */
+    uint32_t depth_max;
+    aiocosmos_str name;                                /* the value of this top-level property is wanted */
+    aiocosmos_json *found;                             /* here; NULL: none is */
+    const char *error, *error_at;
+    int result;
+} aioc_json_scan;
+
+static void aioc_json_scan_begin(aioc_json_scan *scan, const char *text, size_t len)
+{
+    memset(scan, 0, sizeof *scan);
+    scan->text = scan->error_at = text;
+    scan->end = text + len;
+    scan->depth_max = AIOC_JSON_DEPTH_MAX;
+    if ((uint64_t)len <= UINT32_MAX) return;
+    scan->error = "the text is larger than 4 GiB";
+    scan->result = AIOCOSMOS_E_ARGUMENT;
+}
+
+/* Notes the error. False, so that whoever meets one can return it; the second form for those that return a position. */
+static bool aioc_json_fail(aioc_json_scan *scan, const char *at, const char *error)
+{
+    scan->error = error;
+    scan->error_at = at;
+    scan->result = AIOCOSMOS_E_ARGUMENT;
+    return false;
+}
+
+static const char *aioc_json_stop(aioc_json_scan *scan, const char *at, const char *error)
+{
+    aioc_json_fail(scan, at, error);
+    return NULL;
+}
+
+/* Whether a container was just opened: then its end would do as well. */
+static bool aioc_json_is_opened(const aioc_json_scan *scan, const char *at)
+{
+    while (at > scan->text && (unsigned char)at[-1] <= ' ') at--;
+    return at > scan->text && (at[-1] == '[' || at[-1] == '{');
+}
+
+/* Of an escape, from behind the backslash to behind the escape. */
+static const char *aioc_json_scan_escape(aioc_json_scan *scan, const char *at)
+{
+    unsigned c = aioc_json_peek(at, scan->end);
+    int i;
+    if (c == 0 || !strchr("\"\\/bfnrtu", (int)c)) return aioc_json_stop(scan, at, "one of \"\\/bfnrtu is expected");
+    at++;
+    if (c != 'u') return at;
+    for (i = 0; i < 4; i++, at++) {
+        if (aioc_json_hex(aioc_json_peek(at, scan->end)) < 0) return aioc_json_stop(scan, at, "a hex digit is expected");
+    }
+    return at;
+}
+
+/* From behind the opening quote to behind the closing one. */
+AIOC_JSON_INLINE const char *aioc_json_scan_string(aioc_json_scan *scan, const char *at, uint32_t *info)
+{
+    *info = AIOCOSMOS_JSON_STR;
+    for (;;) {
+        at = aioc_json_skip_plain(at, scan->end);
+        if (at == scan->end) return aioc_json_stop(scan, at, "a closing quote is expected");
+        if (*at == '"') return at + 1;
+        if (*at == '\\') {
+            *info = AIOCOSMOS_JSON_STR | AIOC_JSON_ESCAPED;
+            at = aioc_json_scan_escape(scan, at + 1);
+            if (!at) return NULL;
+        } else if ((unsigned char)*at < 0x20) {
+            return aioc_json_stop(scan, at, "a control character must be escaped");
+        }
+        while (at < scan->end && (unsigned char)*at >= 0x80) {
+            size_t size = aioc_json_utf8_len(at, scan->end);
+            if (size == 0) return aioc_json_stop(scan, at, "the string is not UTF-8");
+            at += size;
+        }
+    }
+}
+
+AIOC_JSON_INLINE const char *aioc_json_skip_digits(const char *at, const char *end)
+{
+    while (at < end && (unsigned)(unsigned char)*at - '0' <= 9) at++;
+    return at;
+}
+
+/* One digit at least. */
+AIOC_JSON_INLINE const char *aioc_json_scan_digits(aioc_json_scan *scan, const char *at)
+{
+    const char *end = aioc_json_skip_digits(at, scan->end);
+    return end > at ? end : aioc_json_stop(scan, at, "a digit is expected");
+}
+
+AIOC_JSON_INLINE const char *aioc_json_scan_number(aioc_json_scan *scan, const char *at)
+{
+    unsigned c;
+    if (*at == '-') at++;
+    if (aioc_json_peek(at, scan->end) == '0') {
+        at++;
+        if (aioc_json_peek(at, scan->end) - '0' <= 9) return aioc_json_stop(scan, at, "a number starts with no extra 0");
+    } else {
+        at = aioc_json_scan_digits(scan, at);
+    }
+    if (at && aioc_json_peek(at, scan->end) == '.') at = aioc_json_scan_digits(scan, at + 1);
+    if (!at) return NULL;
+    c = aioc_json_peek(at, scan->end);
+    if (c == 'e' || c == 'E') {
+        at++;
+        c = aioc_json_peek(at, scan->end);
+        at = aioc_json_scan_digits(scan, at + (c == '+' || c == '-'));
+    }
+    return at;
+}
+
+static const char *aioc_json_scan_word(aioc_json_scan *scan, const char *at, const char *word)
+{
+    for (; *word; word++, at++) {
+        if (aioc_json_peek(at, scan->end) != (unsigned char)*word) {
+            return aioc_json_stop(scan, at, "true, false or null is expected");
+        }
+    }
+    return at;
+}
+
+/* Anything but a container, from its first byte to behind it. */
+AIOC_JSON_INLINE const char *aioc_json_scan_scalar(aioc_json_scan *scan, const char *at, uint32_t *info)
+{
+    switch (aioc_json_peek(at, scan->end)) {
+    case '"': return aioc_json_scan_string(scan, at + 1, info);
+    case '-': case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9':
+        *info = AIOCOSMOS_JSON_NUM;
+        return aioc_json_scan_number(scan, at);
+    case 't': *info = AIOCOSMOS_JSON_BOOL; return aioc_json_scan_word(scan, at, "true");
+    case 'f': *info = AIOCOSMOS_JSON_BOOL; return aioc_json_scan_word(scan, at, "false");
+    case 'n': *info = AIOCOSMOS_JSON_NULL; return aioc_json_scan_word(scan, at, "null");
+    default:
+        return aioc_json_stop(scan, at, aioc_json_is_opened(scan, at) ? "a value or ']' is expected"
+                                                                      : "a value is expected");
+    }
+}
+
+/* A property name, from where it should start to behind it. */
+AIOC_JSON_INLINE const char *aioc_json_scan_name(aioc_json_scan *scan, const char *at, uint32_t *info)
+{
+    if (aioc_json_peek(at, scan->end) == '"') return aioc_json_scan_string(scan, at + 1, info);
+    return aioc_json_stop(scan, at, aioc_json_is_opened(scan, at) ? "a property name or '}' is expected"
+                                                                  : "a property name is expected");
+}
+
+/* From behind a name to its value. */
+AIOC_JSON_INLINE const char *aioc_json_scan_colon(aioc_json_scan *scan, const char *at)
+{
+    at = aioc_json_skip_space(at, scan->end);
+    if (aioc_json_peek(at, scan->end) != ':') return aioc_json_stop(scan, at, "a colon is expected");
+    return aioc_json_skip_space(at + 1, scan->end);
+}
+
+/* Whether a string or name has escapes. Only its node knows for sure without looking. */
+static bool aioc_json_has_escapes(aiocosmos_json string)
+{
+    const aioc_json_node *node = (const aioc_json_node *)string.node;
+    return node ? (node->info & AIOC_JSON_ESCAPED) != 0 : memchr(string.ptr, '\\', string.len) != NULL;
+}
+
+/* The next byte of a name, or -1: its end, or broken. In a token of a JSON pointer ~0 means ~ and ~1 means / (RFC 6901, 3). */
+static int aioc_json_name_byte(const char **at, const char *end, bool token)
+{
+    unsigned digit;
+    if (*at == end) return -1;
+    if (**at != '~' || !token) return (unsigned char)*(*at)++;
+    digit = aioc_json_peek(*at + 1, end);
+    *at += 2;
+    return digit == '0' ? '~' : digit == '1' ? '/' : -1;
+}
+
+/* The inside of a string means name. */
+static bool aioc_json_inside_is(const char *at, const char *end, bool escaped, aiocosmos_str name, bool token)
+{
+    const char *name_at = name.ptr, *name_end = name.ptr + name.len;
+    token = token && memchr(name.ptr, '~', name.len);
+    if (!escaped && !token) return (size_t)(end - at) == name.len && memcmp(at, name.ptr, name.len) == 0;
+    while (at < end) {
+        char character[4];
+        size_t i, size = 1;
+        if (*at == '\\') size = aioc_json_unescape(&at, end, character);
+        else *character = *at++;
+        for (i = 0; i < size; i++) {
+            if (aioc_json_name_byte(&name_at, name_end, token) != (unsigned char)character[i]) return false;
+        }
+    }
+    return name_at == name_end;
+}
+
+static bool aioc_json_means(aiocosmos_json string, aiocosmos_str name, bool token)
+{
+    return aioc_json_inside_is(string.ptr + 1, string.ptr + string.len - 1, aioc_json_has_escapes(string), name, token);
+}
+
+/* Room for more nodes: twice as many; at first for a guess by the text's length. Returns where the next one goes. */
+static aioc_json_node *aioc_json_more(aioc_json_scan *scan, aioc_json_node *node, aioc_json_node **last)
+{
+    aiocosmos_json_doc *doc = scan->doc;
+    uint32_t used = doc->cap > 0 ? (uint32_t)(node - doc->nodes) : 0;
+    uint32_t guess = (uint32_t)((scan->end - scan->text) / 16);
+    uint32_t cap = doc->cap > 0 ? doc->cap * 2 : guess > AIOC_JSON_NODES_MIN ? guess : AIOC_JSON_NODES_MIN;
+    aioc_json_node *nodes = NULL;
+    if (cap <= AIOC_JSON_NODES_MAX) {
+        nodes = (aioc_json_node *)aioc_memory_resize(doc->memory, doc->nodes, doc->cap * sizeof *nodes,
+                                                     cap * sizeof *nodes);
+    }
+    if (!nodes) {
+        aioc_json_fail(scan, scan->text, "there is no memory for so many values");
+        scan->result = AIOCOSMOS_E_NOMEM;
+        return NULL;
+    }
+    doc->nodes = nodes;
+    doc->cap = cap;
+    *last = nodes + cap;
+    return nodes + used;
+}
+
+/* A container that is open, and what is known of the one around it. */
+typedef struct aioc_json_frame {
+    uint32_t node, members;
+    unsigned closing;
+} aioc_json_frame;
+
+AIOC_JSON_INLINE void aioc_json_note(aioc_json_node *node, const char *text, const char *at, const char *end, uint32_t info)
+{
+    node->at = (uint32_t)(at - text);
+    node->len = (uint32_t)(end - at);
+    node->next = 1;
+    node->info = info;
+}
+
+/* The value that was asked for starts at start and ends at end. */
+static void aioc_json_report(aioc_json_scan *scan, const char *start, const char *end)
+{
+    scan->found->ptr = start;
+    scan->found->len = (size_t)(end - start);
+    switch (*start) {
+    case '{': scan->found->type = AIOCOSMOS_JSON_OBJ; break;
+    case '[': scan->found->type = AIOCOSMOS_JSON_ARR; break;
+    case '"': scan->found->type = AIOCOSMOS_JSON_STR; break;
+    case 'n': scan->found->type = AIOCOSMOS_JSON_NULL; break;
+    case 't': case 'f': scan->found->type = AIOCOSMOS_JSON_BOOL; break;
+    default: scan->found->type = AIOCOSMOS_JSON_NUM;
+    }
+}
+
+static bool aioc_json_is_wanted(const aioc_json_scan *scan, const char *at, const char *end, uint32_t info)
+{
+    return scan->found && aioc_json_inside_is(at + 1, end - 1, (info & AIOC_JSON_ESCAPED) != 0, scan->name, false);
+}
+
+/* Reads the whole text: one value, white space around it. Made twice: with nodes, and without. */
+AIOC_JSON_INLINE bool aioc_json_scan_text(aioc_json_scan *scan, bool noting)
+{
+    aioc_json_frame frames[AIOC_JSON_DEPTH_MAX], *frame = frames, *deepest = frames + scan->depth_max;
+    const char *text = scan->text, *end = scan->end, *at = aioc_json_skip_space(text, end), *start, *wanted = NULL;
+    aioc_json_node *node = noting ? scan->doc->nodes : NULL, *last = noting ? node + scan->doc->cap : NULL;
+    uint32_t members = 0, info = 0;
+    unsigned c, closing = 0;
+    bool named;
+    for (;;) {
+        if (noting && last - node < 2) {               /* a name and a value are noted before this comes again */
+            node = aioc_json_more(scan, node, &last);
+            if (!node) return false;
+        }
+        if (closing == '}') {
+            start = at;
+            at = aioc_json_scan_name(scan, at, &info);
+            if (!at) return false;
+            if (noting) aioc_json_note(node++, text, start, at, info);
+            named = !noting && frame == frames + 1 && aioc_json_is_wanted(scan, start, at, info);
+            at = aioc_json_scan_colon(scan, at);
+            if (!at) return false;
+            if (named) wanted = at;
+        }
+        start = at;
+        c = aioc_json_peek(at, end);
+        if (c == '{' || c == '[') {
+            if (frame == deepest) return aioc_json_fail(scan, at, "nested deeper than 128 levels");
+            if (noting) {
+                frame->node = (uint32_t)(node - scan->doc->nodes);
+                aioc_json_note(node++, text, at, at, c == '{' ? AIOCOSMOS_JSON_OBJ : AIOCOSMOS_JSON_ARR);
+            }
+            frame->members = members;
+            frame->closing = closing;
+            frame++;
+            closing = c + 2;                           /* ASCII: [\] and {|} */
+            at = aioc_json_skip_space(at + 1, end);
+            members = aioc_json_peek(at, end) != closing;
+            if (members) continue;
+        } else {
+            at = aioc_json_scan_scalar(scan, at, &info);
+            if (!at) return false;
+            if (noting) aioc_json_note(node++, text, start, at, info);
+        }
+        /* Behind a value: a comma, or the ends of containers up to a comma or to the end. */
+        for (;;) {
+            if (!noting && wanted && frame == frames + 1) {
+                aioc_json_report(scan, wanted, at);
+                wanted = NULL;
+            }
+            at = aioc_json_skip_space(at, end);
+            if (frame == frames) {
+                if (noting) scan->doc->count = (uint32_t)(node - scan->doc->nodes);
+                return at == end || aioc_json_fail(scan, at, "nothing may follow the value");
+            }
+            c = aioc_json_peek(at, end);
+            if (c == ',') break;
+            if (c != closing) return aioc_json_fail(scan, at, closing == '}' ? "a comma or '}' is expected"
+                                                                             : "a comma or ']' is expected");
+            at++;
+            frame--;
+            if (noting) {
+                aioc_json_node *container = scan->doc->nodes + frame->node;
+                container->len = (uint32_t)(at - text) - container->at;
+                container->next = (uint32_t)(node - container);
+                container->info |= members << 4;
+            }
+            members = frame->members;
+            closing = frame->closing;
+        }
+        at = aioc_json_skip_space(at + 1, end);
+        members++;
+    }
+}
+
+static aiocosmos_json aioc_json_none(void)
+{
+    aiocosmos_json none;
+    memset(&none, 0, sizeof none);
+    return none;
+}
+
+static void aioc_json_open(aiocosmos_json_doc *doc, aioc_memory *memory)
+{
+    memset(doc, 0, sizeof *doc);
+    doc->memory = memory;
+}
+
+static void aioc_json_close(aiocosmos_json_doc *doc)
+{
+    aioc_memory_free(doc->memory, doc->nodes, doc->cap * sizeof *doc->nodes);
+    aioc_json_open(doc, doc->memory);
+}
+
+/* The text must outlive what is read of it. May be called again and again: the nodes are reused. 0; E_ARGUMENT, with error
+ * and error_at; E_NOMEM. */
+static int aioc_json_parse(aiocosmos_json_doc *doc, const char *text, size_t len)
+{
+    aioc_json_scan scan;
+    aioc_json_scan_begin(&scan, text, len);
+    scan.doc = doc;
+    doc->text = text;
+    doc->len = len;
+    doc->count = 0;
+    if (scan.result == 0 && !aioc_json_scan_text(&scan, true)) doc->count = 0;
+    doc->error = scan.error;
+    doc->error_at = (size_t)(scan.error_at - text);
+    return scan.result;
+}
+
+/* Checks a text that may be nested so deep at most, without nodes and memory. With found, also reports the text and type of
+ * the top-level property of this name (of two, the last); such a value has no node: scalars can be read, containers not
+ * be walked. error and error_at may be NULL. */
+static int aioc_json_check_to(uint32_t depth_max, const char *text, size_t len, aiocosmos_str name, aiocosmos_json *found,
+                              const char **error, size_t *error_at)
+{
+    aioc_json_scan scan;
+    aioc_json_scan_begin(&scan, text, len);
+    scan.depth_max = depth_max;
+    scan.name = name;
+    scan.found = name.ptr ? found : NULL;
+    if (found) *found = aioc_json_none();
+    if (scan.result == 0 && !aioc_json_scan_text(&scan, false) && found) *found = aioc_json_none();
+    if (error) *error = scan.error;
+    if (error_at) *error_at = (size_t)(scan.error_at - text);
+    return scan.result;
+}
+
+static int aioc_json_check(const char *text, size_t len, aiocosmos_str name, aiocosmos_json *found, const char **error,
+                           size_t *error_at)
+{
+    return aioc_json_check_to(AIOC_JSON_DEPTH_MAX, text, len, name, found, error, error_at);
+}
+
+/*------------------------------------------------------------------------------
+ * Walking
+ *----------------------------------------------------------------------------*/
+
+/* The value of a node, whose text starts so many bytes behind the value's. */
+static aiocosmos_json aioc_json_of(aiocosmos_json near, const aioc_json_node *node)
+{
+    aiocosmos_json value;
+    value.node = node;
+    value.ptr = near.ptr + (node->at - ((const aioc_json_node *)near.node)->at);
+    value.len = node->len;
+    value.type = (uint8_t)(node->info & AIOC_JSON_TYPE);
+    return value;
+}
+
+static aiocosmos_json aioc_json_root(const aiocosmos_json_doc *doc)
+{
+    aiocosmos_json root = aioc_json_none();
+    if (doc->count == 0) return root;
+    root.node = doc->nodes;
+    root.ptr = doc->text + doc->nodes->at;
+    return aioc_json_of(root, doc->nodes);
+}
+
+static size_t aioc_json_count(aiocosmos_json container)
+{
+    return container.node ? ((const aioc_json_node *)container.node)->info >> 4 : 0;    /* scalars have none */
+}
+
+static bool aioc_json_next(aiocosmos_json container, aiocosmos_json *key, aiocosmos_json *value)
+{
+    const aioc_json_node *node = (const aioc_json_node *)container.node, *at = (const aioc_json_node *)value->node;
+    const aioc_json_node *end;
+    bool object = container.type == AIOCOSMOS_JSON_OBJ;
+    if (!node || (!object && container.type != AIOCOSMOS_JSON_ARR)) return false;
+    end = node + node->next;
+    at = at ? at + at->next : node + 1;
+    if (at == end) {
+        *value = aioc_json_none();
+        if (key) *key = *value;
+        return false;
+    }
+    if (key) *key = object ? aioc_json_of(container, at) : aioc_json_none();
+    *value = aioc_json_of(container, object ? at + 1 : at);
+    return true;
+}
+
+/* What one token of a JSON pointer leads to: a property, of those named twice the last, or an element. */
+static aiocosmos_json aioc_json_child(aiocosmos_json container, aiocosmos_str token)
+{
+    aiocosmos_json found = aioc_json_none(), value = found, key;
+    uint64_t index = 0;
+    bool array = container.type == AIOCOSMOS_JSON_ARR;
+    if (array && (!aioc_memory_parse_u64(token, &index) || (token.len > 1 && *token.ptr == '0'))) return found;
+    if (array && index >= aioc_json_count(container)) return found;
+    while (aioc_json_next(container, &key, &value)) {
+        if (array && index-- == 0) return value;
+        if (!array && aioc_json_means(key, token, true)) found = value;
+    }
+    return found;
+}
+
+static aiocosmos_json aioc_json_at(aiocosmos_json value, const char *pointer)
+{
+    while (*pointer == '/') {
+        aiocosmos_str token;
+        token.ptr = pointer + 1;
+        token.len = strcspn(token.ptr, "/");
+        value = aioc_json_child(value, token);
+        pointer = token.ptr + token.len;
+    }
+    return *pointer == '\0' ? value : aioc_json_none();
+}
+
+static size_t aioc_json_fields(aiocosmos_json object, const char *const *names, size_t n, aiocosmos_json *out)
+{
+    aiocosmos_json value = aioc_json_none(), key;
+    size_t i, found = 0;
+    for (i = 0; i < n; i++) out[i] = value;
+    if (object.type != AIOCOSMOS_JSON_OBJ) return 0;
+    while (aioc_json_next(object, &key, &value)) {
+        bool escaped = aioc_json_has_escapes(key);
+        size_t len = key.len - 2;
+        for (i = 0; i < n; i++) {
+            /* A name in quotes holds no NUL, so one that begins with it is so long at least. */
+            if (escaped ? !aioc_json_means(key, aioc_memory_str(names[i]), false)
+                        : strncmp(names[i], key.ptr + 1, len) != 0 || names[i][len] != '\0') continue;
+            found += out[i].type == AIOCOSMOS_JSON_NONE;
+            out[i] = value;
+        }
+    }
+    return found;
+}
+
+/*------------------------------------------------------------------------------
+ * Numbers, exactly
+ *----------------------------------------------------------------------------*/
+
+/* The high half of a product; *low gets the rest. */
+static uint64_t aioc_json_multiply(uint64_t a, uint64_t b, uint64_t *low)
+{
+#if defined(__SIZEOF_INT128__)
+    __extension__ typedef unsigned __int128 aioc_json_u128;
+    aioc_json_u128 product = (aioc_json_u128)a * b;
+    *low = (uint64_t)product;
+    return (uint64_t)(product >> 64);
+#else
+    uint64_t a0 = (uint32_t)a, a1 = a >> 32, b0 = (uint32_t)b, b1 = b >> 32;
+    uint64_t middle = a1 * b0 + (a0 * b0 >> 32), other = a0 * b1 + (uint32_t)middle;
+    *low = a * b;
+    return a1 * b1 + (middle >> 32) + (other >> 32);
+#endif
+}
+
+/* number / 2^bits, rounded down, for negative numbers too. */
+static int aioc_json_shift(int64_t number, int bits)
+{
+    return (int)(number >= 0 ? number >> bits : -((-number + ((int64_t)1 << bits) - 1) >> bits));
+}
+
+static int aioc_json_log2_of_power(int ten)                                /* floor(log2(10^ten)) */
+{
+    return aioc_json_shift((int64_t)ten * 1741647, 19);
+}
+
+/* So many of the high bits are 0; number > 0. */
+static inline int aioc_json_leading_zeros(uint64_t number)
+{
+#if defined(__GNUC__)
+    return __builtin_clzll(number);
+#else
+    int zeros = 0;
+    for (; !(number >> 63); number <<= 1) zeros++;
+    return zeros;
+#endif
+}
+
+#define AIOC_JSON_POWER_MIN (-342)                     /* powers of ten that a double may be written with */
+#define AIOC_JSON_POWER_MAX 324
+
+/* high * 2^64 + low is 10^ten, shifted so that the high bit is set, to 128 bits: exact from 0 to 55, else rounded down. It
+ * is made of two shorter tables, every 27th power to 192 bits, and the small powers between: that this gives all 128 bits
+ * right for every power in the range is checked by the tests. */
+static void aioc_json_power(int ten, uint64_t *high, uint64_t *low)
+{
+    static const uint64_t large[26][3] = {             /* 10^-351, 10^-324, ... 10^324 */
+    {0x8049A4AC0C5811AE, 0x205B896D777D6278, 0xAC261E9F5141430B},
+    {0xCF42894A5DCE35EA, 0x52064CAC828675B9, 0x475F2B7D7DF1AD7A},
+    {0xA76C582338ED2621, 0xAF2AF2B80AF6F24E, 0x657C8F4D43323A36},
+    {0x873E4F75E2224E68, 0x5A7744A6E804A291, 0xCC35EDDFCF0996D7},
+    {0xDA7F5BF590966848, 0xAF39A475506A899E, 0xA30294CC2934E662},
+    {0xB080392CC4349DEC, 0xBD8D794D96AACFB3, 0xFE13A5C86AF64418},
+    {0x8E938662882AF53E, 0x547EB47B7282EE9C, 0x41B0230E1421487D},
+    {0xE65829B3046B0AFA, 0x0CB4A5A3112A5112, 0xA3B561B1CB208396},
+    {0xBA121A4650E4DDEB, 0x92F34D62616CE413, 0x21A0183E10583CD3},
+    {0x964E858C91BA2655, 0x3A6A07F8D510F86F, 0xE9082F25E9C5E9EC},
+    {0xF2D56790AB41C2A2, 0xFAE27299423FB9C3, 0x3695DAD7E8858901},
+    {0xC428D05AA4751E4C, 0xAA97E14C3C26B886, 0x96842DC95323F5A8},
+    {0x9E74D1B791E07E48, 0x775EA264CF55347D, 0xCA49F1C05120C9C7},
+    {0x8000000000000000, 0x0000000000000000, 0x0000000000000000},
+    {0xCECB8F27F4200F3A, 0x0000000000000000, 0x0000000000000000},
+    {0xA70C3C40A64E6C51, 0x999090B65F67D924, 0x0000000000000000},
+    {0x86F0AC99B4E8DAFD, 0x69A028BB3DED71A3, 0xDF9F915627C04E28},
+    {0xDA01EE641A708DE9, 0xE80E6F4820CC9495, 0xD74BAAD03BC1D8D3},
+    {0xB01AE745B101E9E4, 0x5EC05DCFF72E7F8F, 0xC04C79FFE324301F},
+    {0x8E41ADE9FBEBC27D, 0x14588F13BE847307, 0x23BD6A2059C002F5},
+    {0xE5D3EF282A242E81, 0x8F1668C8A86DA5FA, 0xF0B5CCF5176ECC7C},
+    {0xB9A74A0637CE2EE1, 0x6D953E2BD7173692, 0x88EFB0037AC08BDE},
+    {0x95F83D0A1FB69CD9, 0x4ABDAF101564F98E, 0x0D5A4AF7B3A98E47},
+    {0xF24A01A73CF2DCCF, 0xBC633B39673C8CEC, 0x3D9C44CD2F36917C},
+    {0xC3B8358109E84F07, 0x0A862F80EC4700C8, 0x02606EA01029DC37},
+    {0x9E19DB92B4E31BA9, 0x6C07A2C26A8346D1, 0x4944D9F52CD0DEC2}
+    };
+    static const uint64_t small[27] = {                /* 10^0, 10^1, ... 10^26: of 10^n the bits of 5^n */
+    0x8000000000000000, 0xA000000000000000, 0xC800000000000000, 0xFA00000000000000, 0x9C40000000000000,
+    0xC350000000000000, 0xF424000000000000, 0x9896800000000000, 0xBEBC200000000000, 0xEE6B280000000000,
+    0x9502F90000000000, 0xBA43B74000000000, 0xE8D4A51000000000, 0x9184E72A00000000, 0xB5E620F480000000,
+    0xE35FA931A0000000, 0x8E1BC9BF04000000, 0xB1A2BC2EC5000000, 0xDE0B6B3A76400000, 0x8AC7230489E80000,
+    0xAD78EBC5AC620000, 0xD8D726B7177A8000, 0x878678326EAC9000, 0xA968163F0A57B400, 0xD3C21BCECCEDA100,
+    0x84595161401484A0, 0xA56FA5B99019A5C8
+    };
+    const uint64_t *base = large[(ten + 351) / 27];
+    uint64_t factor = small[(ten + 351) % 27], word[4], carry, above;
+    carry = aioc_json_multiply(base[2], factor, &word[0]);
+    above = aioc_json_multiply(base[1], factor, &word[1]);
+    word[1] += carry;
+    carry = above + (word[1] < carry);
+    above = aioc_json_multiply(base[0], factor, &word[2]);
+    word[2] += carry;
+    word[3] = above + (word[2] < carry);
+    if (!(word[3] >> 63)) {
+        word[3] = word[3] << 1 | word[2] >> 63;
+        word[2] = word[2] << 1 | word[1] >> 63;
+    }
+    *high = word[3];
+    *low = word[2];
+}
+
+static bool aioc_json_power_is_exact(int ten)
+{
+    return ten >= 0 && ten <= 55;
+}
+
+/*--- Text to number -----------------------------------------------------------*/
+
+/* A number's digits from the first to the last that is not 0, maybe with the point between them. */
+typedef struct aioc_json_decimal {
+    const char *first, *end;
+    uint64_t count;                                    /* of the digits; 0: the number is 0 */
+    int64_t  exponent;                                 /* the last digit counts 10^exponent */
+    bool     negative;
+} aioc_json_decimal;
+
+/* Takes a number apart whose form was checked. */
+static aioc_json_decimal aioc_json_decimal_of(const char *at, const char *end)
+{
+    aioc_json_decimal decimal;
+    const char *point = NULL, *last = NULL, *mantissa_end;
+    bool negative_exponent = false;
+    int64_t exponent = 0;
+    memset(&decimal, 0, sizeof decimal);
+    decimal.negative = *at == '-';
+    for (at += decimal.negative; at < end && (*at | 0x20) != 'e'; at++) {
+        if (*at == '.') {
+            point = at;
+        } else if (*at != '0') {
+            if (!last) decimal.first = at;
+            last = at;
+        }
+    }
+    mantissa_end = at;
+    for (at++; at < end; at++) {
+        if (*at == '-') negative_exponent = true;
+        else if (*at != '+' && exponent < (INT64_C(1) << 48)) exponent = exponent * 10 + (*at - '0');  /* no text makes up for more */
+    }
+    if (!last) return decimal;
+    if (!point) point = mantissa_end;
+    decimal.end = last + 1;
+    decimal.count = (uint64_t)(decimal.end - decimal.first) - (decimal.first < point && point < last);
+    decimal.exponent = (negative_exponent ? -exponent : exponent) + (point - last) - (point > last);
+    return decimal;
+}
+
+/* The first digits, 19 at most: so many fit. */
+static uint64_t aioc_json_decimal_digits(const aioc_json_decimal *decimal, uint64_t *taken)
+{
+    const char *at = decimal->first;
+    uint64_t digits = 0, count = 0;
+    for (; at < decimal->end && count < 19; at++) {
+        if (*at == '.') continue;
+        digits = digits * 10 + (uint64_t)(*at - '0');
+        count++;
+    }
+    *taken = count;
+    return digits;
+}
+
+/* A whole number below 2^63, or -2^63: without a double in between, which has 53 bits only. */
+static bool aioc_json_decimal_i64(const aioc_json_decimal *decimal, int64_t *out)
+{
+    uint64_t taken, number = aioc_json_decimal_digits(decimal, &taken);
+    int64_t exponent = decimal->exponent;
+    if (exponent < 0 || exponent > 19 || decimal->count + (uint64_t)exponent > 19) return false;
+    while (exponent-- > 0) number *= 10;
+    if (number > (uint64_t)INT64_MAX + decimal->negative) return false;
+    *out = decimal->negative ? -(int64_t)(number - (number > 0)) - (number > 0) : (int64_t)number;
+    return true;
+}
+
+/* The bits of the double nearest to (high + something below 1 if more) * 2^exponent, to even if it is halfway; of infinity
+ * if it is too large. The highest bit of high is set. */
+static uint64_t aioc_json_round(uint64_t high, bool more, int exponent)
+{
+    int biased = exponent + 63 + 1023, shift = 11;                         /* 53 bits stay */
+    uint64_t mantissa, rest, half = UINT64_C(1) << 63;
+    if (biased >= 2047) return UINT64_C(2047) << 52;
+    if (biased < 1) {                                                      /* subnormal: fewer bits stay */
+        shift += 1 - biased;
+        biased = 1;
+        if (shift > 64) return 0;
+    }
+    mantissa = shift < 64 ? high >> shift : 0;
+    rest = high << (64 - shift);
+    if (rest > half || (rest == half && (more || (mantissa & 1)))) mantissa++;
+    return ((uint64_t)(biased - 1) << 52) + mantissa;                      /* the highest bit of a normal one counts there */
+}
+
+/* digits * 10^ten, with the power rounded down or up. The lower bits only count as more. */
+static uint64_t aioc_json_scale(uint64_t digits, int ten, bool up)
+{
+    uint64_t high, low, product[3], carry;
+    int zeros = aioc_json_leading_zeros(digits);
+    aioc_json_power(ten, &high, &low);
+    if (up && ++low == 0) high++;
+    digits <<= zeros;
+    carry = aioc_json_multiply(low, digits, &product[0]);
+    product[2] = aioc_json_multiply(high, digits, &product[1]);
+    product[1] += carry;
+    product[2] += product[1] < carry;
+    if (!(product[2] >> 63)) {
+        zeros++;
+        product[2] = product[2] << 1 | product[1] >> 63;
+        product[1] <<= 1;
+    }
+    return aioc_json_round(product[2], (product[0] | product[1]) != 0, aioc_json_log2_of_power(ten) + 1 - zeros);
+}
+
+/* A large whole number, lowest word first. The largest is made of 768 digits and one more bit, or of a double's 54 bits
+ * and 5^1110, as many as the exponent of the 769th digit of the smallest double needs; each is below 2^2640. */
+#define AIOC_JSON_BIG_WORDS 96
+typedef struct aioc_json_big { uint32_t word[AIOC_JSON_BIG_WORDS]; int count; } aioc_json_big;
+
+static void aioc_json_big_multiply(aioc_json_big *big, uint32_t factor, uint32_t carry)
+{
+    int i;
+    for (i = 0; i < big->count; i++) {
+        uint64_t product = (uint64_t)big->word[i] * factor + carry;
+        big->word[i] = (uint32_t)product;
+        carry = (uint32_t)(product >> 32);
+    }
+    AIOCOSMOS_ASSERT(big->count < AIOC_JSON_BIG_WORDS);
+    if (carry) big->word[big->count++] = carry;
+}
+
+static void aioc_json_big_multiply_fives(aioc_json_big *big, int64_t fives)
+{
+    for (; fives >= 13; fives -= 13) aioc_json_big_multiply(big, 1220703125u, 0);      /* 5^13 */
+    for (; fives > 0; fives--) aioc_json_big_multiply(big, 5, 0);
+}
+
+static void aioc_json_big_double(aioc_json_big *big, int64_t times)
+{
+    int words = (int)(times / 32);
+    aioc_json_big_multiply(big, (uint32_t)1 << times % 32, 0);
+    AIOCOSMOS_ASSERT(big->count + words <= AIOC_JSON_BIG_WORDS);
+    memmove(big->word + words, big->word, (size_t)big->count * sizeof *big->word);
+    memset(big->word, 0, (size_t)words * sizeof *big->word);
+    big->count += words;
+}
+
+static int aioc_json_big_compare(const aioc_json_big *a, const aioc_json_big *b)
+{
+    int i;
+    if (a->count != b->count) return a->count < b->count ? -1 : 1;
+    for (i = a->count - 1; i >= 0; i--) {
+        if (a->word[i] != b->word[i]) return a->word[i] < b->word[i] ? -1 : 1;
+    }
+    return 0;
+}
+
+/* All digits that can matter. Halfway between two doubles no more than 767 are not 0, so whatever follows 768 digits says
+ * only that the number is larger than they are: a last digit 1 says that too. */
+static int64_t aioc_json_big_digits(aioc_json_big *big, const aioc_json_decimal *decimal)
+{
+    const char *at = decimal->first;
+    uint64_t taken = 0;
+    memset(big, 0, sizeof *big);
+    for (; at < decimal->end && taken < 768; at++) {
+        if (*at == '.') continue;
+        aioc_json_big_multiply(big, 10, (uint32_t)(*at - '0'));
+        taken++;
+    }
+    if (taken == decimal->count) return decimal->exponent;
+    aioc_json_big_multiply(big, 10, 1);
+    return decimal->exponent + (int64_t)(decimal->count - taken) - 1;
+}
+
+/* The number is between a double, whose bits these are, and the next: which of them is nearer? */
+static uint64_t aioc_json_nearer(const aioc_json_decimal *decimal, uint64_t bits)
+{
+    aioc_json_big digits, halfway;
+    int64_t ten = aioc_json_big_digits(&digits, decimal), two;
+    uint64_t mantissa = bits & ((UINT64_C(1) << 52) - 1);
+    int order, biased = (int)(bits >> 52);
+    if (biased > 0) mantissa |= UINT64_C(1) << 52;
+    else biased = 1;
+    memset(&halfway, 0, sizeof halfway);
+    mantissa = mantissa * 2 + 1;
+    halfway.word[0] = (uint32_t)mantissa;
+    halfway.word[1] = (uint32_t)(mantissa >> 32);
+    halfway.count = halfway.word[1] ? 2 : 1;
+    two = biased - 1076;
+    /* digits * 10^ten against halfway * 2^two: in whole numbers, that is with what would divide put on the other side. */
+    if (ten >= 0) aioc_json_big_multiply_fives(&digits, ten);
+    else aioc_json_big_multiply_fives(&halfway, -ten);
+    if (ten >= two) aioc_json_big_double(&digits, ten - two);
+    else aioc_json_big_double(&halfway, two - ten);
+    order = aioc_json_big_compare(&digits, &halfway);
+    return bits + (order > 0 || (order == 0 && (bits & 1)));
+}
+
+static double aioc_json_double_of(uint64_t bits)
+{
+    double number;
+    memcpy(&number, &bits, sizeof number);
+    return number;
+}
+
+/* The nearest double, to even if there are two. False: it would be infinite. */
+static bool aioc_json_decimal_f64(const aioc_json_decimal *decimal, double *out)
+{
+    static const double powers[23] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                      1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    uint64_t bits = 0, above, taken, digits = aioc_json_decimal_digits(decimal, &taken);
+    int64_t ten = decimal->exponent + (int64_t)(decimal->count - taken);
+    bool more = decimal->count > taken;
+    if (decimal->count > 0 && ten > 308) return false;
+    if (FLT_EVAL_METHOD == 0 && !more && digits <= UINT64_C(1) << 53 && ten >= -22 && ten <= 22) {
+        /* Both are doubles exactly, so that the one operation rounds once. */
+        *out = ten < 0 ? (double)digits / powers[-ten] : (double)digits * powers[ten];
+        if (decimal->negative) *out = -*out;
+        return true;
+    }
+    if (decimal->count > 0 && ten >= AIOC_JSON_POWER_MIN) {                /* else it rounds to 0 */
+        bits = aioc_json_scale(digits, (int)ten, false);
+        above = aioc_json_scale(digits + more, (int)ten, !aioc_json_power_is_exact((int)ten));
+        if (above != bits) bits = aioc_json_nearer(decimal, bits);
+    }
+    *out = aioc_json_double_of(bits | (uint64_t)decimal->negative << 63);
+    return bits < UINT64_C(2047) << 52;
+}
+
+/* The whole text is a JSON number. */
+static bool aioc_json_number_parse(const char *text, size_t len, double *out)
+{
+    aioc_json_decimal decimal;
+    aioc_json_scan scan;
+    aioc_json_scan_begin(&scan, text, len);
+    if (len == 0 || aioc_json_scan_number(&scan, text) != text + len) return false;
+    decimal = aioc_json_decimal_of(text, text + len);
+    return aioc_json_decimal_f64(&decimal, out);
+}
+
+/*--- Number to text -----------------------------------------------------------*/
+
+/* digits * power * 2^-128, the last bit set if anything was cut off: so that comparing with even numbers stays right. */
+static uint64_t aioc_json_scale_odd(uint64_t digits, uint64_t high, uint64_t low)
+{
+    uint64_t lowest, middle, carry = aioc_json_multiply(low, digits, &lowest), top;
+    top = aioc_json_multiply(high, digits, &middle);
+    middle += carry;
+    top += middle < carry;
+    return top | (middle > 1);
+}
+
+/* The shortest decimal number, digits * 10^*ten, that reads back as this double (positive, finite), and of several the
+ * nearest. After R. Giulietti, "The Schubfach way to render doubles": all that rounds to the double is an interval around
+ * it; 10^ten is taken as large as can be while the interval surely holds a multiple of it. Then one or two multiples of
+ * 10^ten are inside, and perhaps one of 10^(ten + 1). Everything is counted in quarters of 10^ten. */
+static uint64_t aioc_json_shortest(uint64_t bits, int *ten)
+{
+    uint64_t fraction = bits & ((UINT64_C(1) << 52) - 1), mantissa, high, low, below, exact, above, units, tens;
+    int biased = (int)(bits >> 52), two = (biased > 0 ? biased : 1) - 1075, shift;
+    bool odd = bits & 1;                               /* ties go to even, so the ends belong to the interval of an even one */
+    bool nearer = fraction == 0 && biased > 1;         /* the next double below is half as far as the next above */
+    bool under, over;
+    mantissa = biased > 0 ? fraction | UINT64_C(1) << 52 : fraction;
+    *ten = aioc_json_shift((int64_t)two * 1262611 - (nearer ? 524031 : 0), 22);            /* of 2^two, or 3/4 of it, log10 */
+    aioc_json_power(-*ten, &high, &low);
+    if (!aioc_json_power_is_exact(-*ten) && ++low == 0) high++;
+    shift = two + aioc_json_log2_of_power(-*ten) + 1;
+    below = aioc_json_scale_odd((4 * mantissa - 2 + nearer) << shift, high, low) + odd;
+    exact = aioc_json_scale_odd((4 * mantissa) << shift, high, low);
+    above = aioc_json_scale_odd((4 * mantissa + 2) << shift, high, low) - odd;
+    units = exact / 4;
+    tens = units / 10;
+    under = below <= 40 * tens;
+    over = 40 * tens + 40 <= above;
+    if (units >= 10 && under != over) {
+        ++*ten;
+        return tens + over;
+    }
+    under = below <= 4 * units;
+    over = 4 * units + 4 <= above;
+    if (under != over) return units + over;
+    return units + (exact > 4 * units + 2 || (exact == 4 * units + 2 && (units & 1)));
+}
+
+static size_t aioc_json_u64_write(uint64_t number, char *out)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    do digits[--at] = (char)('0' + number % 10);
+    while ((number /= 10) > 0);
+    memcpy(out, digits + at, sizeof digits - at);
+    return sizeof digits - at;
+}
+
+static size_t aioc_json_i64_write(int64_t number, char *out)
+{
+    if (number >= 0) return aioc_json_u64_write((uint64_t)number, out);
+    *out = '-';
+    return 1 + aioc_json_u64_write(0 - (uint64_t)number, out + 1);
+}
+
+/* Lays out digits, the point behind so many of them (before, if negative), as ECMAScript's Number::toString does: up to 21
+ * digits before the point and 6 zeros behind it without an exponent. */
+static size_t aioc_json_layout(const char *digits, int count, int point, char *out)
+{
+    char *at = out;
+    int i;
+    if (point > 21 || point < -5) {
+        *at++ = digits[0];
+        if (count > 1) *at++ = '.';
+        for (i = 1; i < count; i++) *at++ = digits[i];
+        *at++ = 'e';
+        *at++ = point > 0 ? '+' : '-';
+        at += aioc_json_u64_write((uint64_t)(point > 0 ? point - 1 : 1 - point), at);
+        return (size_t)(at - out);
+    }
+    if (point <= 0) *at++ = '0', *at++ = '.';
+    for (i = point; i < 0; i++) *at++ = '0';
+    for (i = 0; i < count || i < point; i++) {
+        if (i == point && point > 0) *at++ = '.';
+        *at++ = i < count ? digits[i] : '0';
+    }
+    return (size_t)(at - out);
+}
+
+/* The shortest text that reads back as the same number: 5, 1.5, 1e+21 as ECMAScript writes them, but -0 keeps its sign. Not
+ * NUL-terminated. 0: the number is none that JSON has. */
+static size_t aioc_json_number_write(double number, char out[AIOC_JSON_NUMBER_MAX])
+{
+    char digits[20];
+    size_t sign, count;
+    uint64_t bits, decimal;
+    int ten = 0;
+    memcpy(&bits, &number, sizeof bits);
+    sign = (size_t)(bits >> 63);
+    bits &= UINT64_MAX >> 1;
+    if (bits >= UINT64_C(2047) << 52) return 0;
+    if (sign) *out = '-';
+    if (bits == 0) {
+        out[sign] = '0';
+        return sign + 1;
+    }
+    decimal = aioc_json_shortest(bits, &ten);
+    while (decimal % 10 == 0) decimal /= 10, ten++;
+    count = aioc_json_u64_write(decimal, digits);
+    return sign + aioc_json_layout(digits, (int)count, (int)count + ten, out + sign);
+}
+
+/*------------------------------------------------------------------------------
+ * Getting
+ *----------------------------------------------------------------------------*/
+
+static bool aioc_json_get_i64(aiocosmos_json value, int64_t *out)
+{
+    aioc_json_decimal decimal;
+    if (value.type != AIOCOSMOS_JSON_NUM) return false;
+    decimal = aioc_json_decimal_of(value.ptr, value.ptr + value.len);
+    return aioc_json_decimal_i64(&decimal, out);
+}
+
+static bool aioc_json_get_f64(aiocosmos_json value, double *out)
+{
+    aioc_json_decimal decimal;
+    if (value.type != AIOCOSMOS_JSON_NUM) return false;
+    decimal = aioc_json_decimal_of(value.ptr, value.ptr + value.len);
+    return aioc_json_decimal_f64(&decimal, out);
+}
+
+static bool aioc_json_get_bool(aiocosmos_json value, bool *out)
+{
+    if (value.type != AIOCOSMOS_JSON_BOOL) return false;
+    *out = *value.ptr == 't';
+    return true;
+}
+
+/* Copies what still fits behind what is there, and counts all. */
+static size_t aioc_json_copy(char *buf, size_t cap, size_t len, const char *bytes, size_t size)
+{
+    if (len < cap) memcpy(buf + len, bytes, size < cap - len ? size : cap - len);
+    return len + size;
+}
+
+static size_t aioc_json_get_str(aiocosmos_json value, char *buf, size_t cap)
+{
+    const char *at, *end;
+    size_t len = 0, cut;
+    if (value.type != AIOCOSMOS_JSON_STR) return SIZE_MAX;
+    at = value.ptr + 1;
+    end = value.ptr + value.len - 1;
+    while (at < end) {
+        const char *plain = at;
+        char character[4];
+        if (*at == '\\') {
+            size_t size = aioc_json_unescape(&at, end, character);
+            len = aioc_json_copy(buf, cap, len, character, size);
+        } else {
+            at = (const char *)memchr(plain, '\\', (size_t)(end - plain));
+            if (!at) at = end;
+            len = aioc_json_copy(buf, cap, len, plain, (size_t)(at - plain));
+        }
+    }
+    if (cap == 0) return len;
+    cut = len < cap ? len : cap - 1;
+    /* A cut never parts the bytes of a character. */
+    while (len >= cap && cut > 0 && aioc_json_is_tail(buf + cut)) cut--;
+    buf[cut] = '\0';
+    return len;
+}
+
+static bool aioc_json_is_str(aiocosmos_json value, const char *text)
+{
+    return value.type == AIOCOSMOS_JSON_STR && aioc_json_means(value, aioc_memory_str(text), false);
+}
+
+/*------------------------------------------------------------------------------
+ * Writing: into a buffer that grows, or, without a memory, into one that does not
+ *----------------------------------------------------------------------------*/
+
+static bool aioc_json_append(aioc_memory *memory, aioc_memory_buffer *buffer, const void *bytes, size_t len)
+{
+    if (memory) return aioc_memory_append(memory, buffer, bytes, len);
+    if (len > buffer->cap - buffer->len) return false;
+    memcpy(buffer->data + buffer->len, bytes, len);
+    buffer->len += len;
+    return true;
+}
+
+/* Writes \uXXXX and returns its length, 6. */
+static size_t aioc_json_hex_put(uint32_t unit, char *out)
+{
+    static const char digits[] = "0123456789abcdef";
+    int i;
+    out[0] = '\\';
+    out[1] = 'u';
+    for (i = 0; i < 4; i++) out[2 + i] = digits[unit >> (12 - 4 * i) & 15];
+    return 6;
+}
+
+/* Writes the escape of a character and returns its length. */
+static size_t aioc_json_escape(uint32_t code, char out[12])
+{
+    static const char names[] = "\"\\bfnrt", meant[] = "\"\\\b\f\n\r\t";
+    const char *found = code > 0 && code < 0x80 ? strchr(meant, (int)code) : NULL;
+    if (found) {
+        out[0] = '\\';
+        out[1] = names[found - meant];
+        return 2;
+    }
+    if (code < 0x10000) return aioc_json_hex_put(code, out);
+    aioc_json_hex_put(0xD800 + ((code - 0x10000) >> 10), out);
+    return 6 + aioc_json_hex_put(0xDC00 + ((code - 0x10000) & 0x3FF), out + 6);
+}
+
+/* Behind what can be written as it is. DEL is a character like others in JSON, but not in a header value. */
+static const char *aioc_json_skip_writable(const char *at, const char *end, bool ascii)
+{
+    if (ascii) {
+        while (at < end && aioc_json_is_plain(*at) && *at != 0x7F) at++;
+        return at;
+    }
+    for (;;) {
+        size_t size;
+        at = aioc_json_skip_plain(at, end);
+        size = at < end && (unsigned char)*at >= 0x80 ? aioc_json_utf8_len(at, end) : 0;
+        if (size == 0) return at;
+        at += size;
+    }
+}
+
+/* Appends "text". ascii: all from U+007F up is escaped, for header values. False: the text is not UTF-8, or there is no room;
+ * then nothing is appended. */
+static bool aioc_json_append_string(aioc_memory *memory, aioc_memory_buffer *buffer, const char *text, size_t len,
+                                    bool ascii)
+{
+    const char *at = text, *end = text + len;
+    size_t before = buffer->len;
+    bool ok = aioc_json_append(memory, buffer, "\"", 1);
+    while (ok && at < end) {
+        const char *plain = at;
+        char escape[12];
+        size_t size;
+        at = aioc_json_skip_writable(at, end, ascii);
+        ok = aioc_json_append(memory, buffer, plain, (size_t)(at - plain));
+        if (!ok || at == end) break;
+        size = aioc_json_utf8_len(at, end);
+        ok = size > 0 && aioc_json_append(memory, buffer, escape,
+                                          aioc_json_escape(aioc_json_utf8_code(at, size), escape));
+        at += size;
+    }
+    ok = ok && aioc_json_append(memory, buffer, "\"", 1);
+    if (!ok) buffer->len = before;
+    return ok;
+}
+
+/* Appends JSON text as it is, once it is checked. ascii: on one line, too. */
+static bool aioc_json_append_json(aioc_memory *memory, aioc_memory_buffer *buffer, const char *text, size_t len, bool ascii,
+                                  uint32_t depth_max)
+{
+    const char *at = text, *end = text + len;
+    size_t before = buffer->len;
+    if (aioc_json_check_to(depth_max, text, len, aioc_memory_str(NULL), NULL, NULL, NULL) != 0) return false;
+    if (!ascii) return aioc_json_append(memory, buffer, text, len);
+    while (at < end) {
+        char piece[12] = " ";
+        size_t size = aioc_json_utf8_len(at, end), put = 1;
+        if ((unsigned char)*at >= 0x7F) put = aioc_json_escape(aioc_json_utf8_code(at, size), piece);
+        else if (*at > ' ') *piece = *at;
+        if (!aioc_json_append(memory, buffer, piece, put)) {
+            buffer->len = before;
+            return false;
+        }
+        at += size;
+    }
+    return true;
+}
+
+static bool aioc_json_append_value_to(uint32_t depth_max, aioc_memory *memory, aioc_memory_buffer *buffer,
+                                      const aiocosmos_value *value, bool ascii)
+{
+    char number[AIOC_JSON_NUMBER_MAX];
+    size_t len;
+    switch (value->type) {
+    case AIOCOSMOS_STR: return aioc_json_append_string(memory, buffer, value->str, value->len, ascii);
+    case AIOCOSMOS_F64:
+        len = aioc_json_number_write(value->f64, number);
+        return len > 0 && aioc_json_append(memory, buffer, number, len);
+    case AIOCOSMOS_I64: return aioc_json_append(memory, buffer, number, aioc_json_i64_write(value->i64, number));
+    case AIOCOSMOS_BOOL: return aioc_json_append(memory, buffer, value->i64 ? "true" : "false", value->i64 ? 4 : 5);
+    case AIOCOSMOS_NULL: return aioc_json_append(memory, buffer, "null", 4);
+    case AIOCOSMOS_NONE: return aioc_json_append(memory, buffer, "{}", 2);
+    case AIOCOSMOS_JSON: return aioc_json_append_json(memory, buffer, value->str, value->len, ascii, depth_max);
+    default: return false;
+    }
+}
+
+/* Appends any value but an unset one; what is none becomes {}, as keys have it. False: the value is not JSON (infinite, not
+ * UTF-8, ...), or there is no room; then nothing is appended. */
+static bool aioc_json_append_value(aioc_memory *memory, aioc_memory_buffer *buffer, const aiocosmos_value *value,
+                                   bool ascii)
+{
+    return aioc_json_append_value_to(AIOC_JSON_DEPTH_MAX, memory, buffer, value, ascii);
+}
+
+/*--- The writer: checks what it is told, step by step -------------------------*/
+
+static void aioc_json_jw_init(aiocosmos_jw *w, char *buf, size_t cap)
+{
+    memset(w, 0, sizeof *w);
+    w->buf = buf;
+    w->cap = cap;
+    w->failed = cap == 0;
+}
+
+static bool aioc_json_jw_in_object(const aiocosmos_jw *w)
+{
+    uint32_t level = w->depth - 1;
+    return w->depth > 0 && (w->stack[level / 64] >> level % 64 & 1) != 0;
+}
+
+/* The caller's buffer, less the room for the final NUL. */
+static aioc_memory_buffer aioc_json_jw_buffer(const aiocosmos_jw *w)
+{
+    aioc_memory_buffer buffer;
+    buffer.data = w->buf;
+    buffer.len = w->len;
+    buffer.cap = w->cap > 0 ? w->cap - 1 : 0;
+    return buffer;
+}
+
+/* What stands before a value: the comma and the name that belong there, and no others. */
+static bool aioc_json_jw_begin(const aiocosmos_jw *w, aioc_memory_buffer *buffer, const char *key)
+{
+    if (w->failed || (w->depth == 0 && w->some) || (key != NULL) != aioc_json_jw_in_object(w)) return false;
+    if (w->some && !aioc_json_append(NULL, buffer, ",", 1)) return false;
+    return !key || (aioc_json_append_string(NULL, buffer, key, strlen(key), false) &&
+                    aioc_json_append(NULL, buffer, ":", 1));
+}
+
+/* Keeps what was written; after a failure nothing is written any more. */
+static void aioc_json_jw_keep(aiocosmos_jw *w, const aioc_memory_buffer *buffer, bool ok)
+{
+    if (ok) w->len = buffer->len;
+    else w->failed = true;
+    w->some = true;
+}
+
+static void aioc_json_jw_container(aiocosmos_jw *w, const char *key, bool object)
+{
+    aioc_memory_buffer buffer = aioc_json_jw_buffer(w);
+    uint64_t bit = UINT64_C(1) << w->depth % 64;
+    bool ok = w->depth < AIOC_JSON_DEPTH_MAX && aioc_json_jw_begin(w, &buffer, key) &&
+              aioc_json_append(NULL, &buffer, object ? "{" : "[", 1);
+    aioc_json_jw_keep(w, &buffer, ok);
+    if (!ok) return;
+    if (object) w->stack[w->depth / 64] |= bit;
+    else w->stack[w->depth / 64] &= ~bit;
+    w->depth++;
+    w->some = false;
+}
+
+static void aioc_json_jw_object(aiocosmos_jw *w, const char *key)
+{
+    aioc_json_jw_container(w, key, true);
+}
+
+static void aioc_json_jw_array(aiocosmos_jw *w, const char *key)
+{
+    aioc_json_jw_container(w, key, false);
+}
+
+/* A value that is none stands for a missing property: in a text that is a mistake. */
+static void aioc_json_jw_value(aiocosmos_jw *w, const char *key, aiocosmos_value value)
+{
+    aioc_memory_buffer buffer = aioc_json_jw_buffer(w);
+    bool ok = value.type != AIOCOSMOS_NONE && aioc_json_jw_begin(w, &buffer, key) &&
+              aioc_json_append_value_to(AIOC_JSON_DEPTH_MAX - w->depth, NULL, &buffer, &value, false);
+    aioc_json_jw_keep(w, &buffer, ok);
+}
+
+static void aioc_json_jw_str(aiocosmos_jw *w, const char *key, const char *text)
+{
+    aiocosmos_value value;
+    memset(&value, 0, sizeof value);
+    value.type = text ? AIOCOSMOS_STR : AIOCOSMOS_UNSET;
+    value.str = text;
+    value.len = text ? strlen(text) : 0;
+    aioc_json_jw_value(w, key, value);
+}
+
+static void aioc_json_jw_i64(aiocosmos_jw *w, const char *key, int64_t number)
+{
+    aiocosmos_value value;
+    memset(&value, 0, sizeof value);
+    value.type = AIOCOSMOS_I64;
+    value.i64 = number;
+    aioc_json_jw_value(w, key, value);
+}
+
+static void aioc_json_jw_f64(aiocosmos_jw *w, const char *key, double number)
+{
+    aiocosmos_value value;
+    memset(&value, 0, sizeof value);
+    value.type = AIOCOSMOS_F64;
+    value.f64 = number;
+    aioc_json_jw_value(w, key, value);
+}
+
+static void aioc_json_jw_bool(aiocosmos_jw *w, const char *key, bool truth)
+{
+    aiocosmos_value value;
+    memset(&value, 0, sizeof value);
+    value.type = AIOCOSMOS_BOOL;
+    value.i64 = truth;
+    aioc_json_jw_value(w, key, value);
+}
+
+static void aioc_json_jw_end(aiocosmos_jw *w)
+{
+    aioc_memory_buffer buffer = aioc_json_jw_buffer(w);
+    bool ok = !w->failed && w->depth > 0 && aioc_json_append(NULL, &buffer, aioc_json_jw_in_object(w) ? "}" : "]", 1);
+    if (ok) w->depth--;
+    aioc_json_jw_keep(w, &buffer, ok);
+}
+
+static aiocosmos_str aioc_json_jw_finish(aiocosmos_jw *w)
+{
+    aiocosmos_str text = aioc_memory_str("");
+    if (w->depth > 0 || !w->some) w->failed = true;
+    if (w->cap > 0) w->buf[w->failed ? 0 : w->len] = '\0';
+    if (w->failed) return text;
+    text.ptr = w->buf;
+    text.len = w->len;
+    return text;
+}
+
 #endif /* AIOCOSMOS_IMPLEMENTED */
 #endif /* AIOCOSMOS_IMPLEMENTATION */
 
