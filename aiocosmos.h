@@ -3457,6 +3457,602 @@ static aiocosmos_str aioc_json_jw_finish(aiocosmos_jw *w)
     text.len = w->len;
     return text;
 }
+/*==============================================================================
+ * MARK: - Auth                                                           >>auth
+ *
+ * Who we are, in the form that the service wants: a signature of the account
+ * key over verb, resource and date, or a token that the host gave. And what
+ * that needs: dates, base64, percent-encoding, connection strings.
+ *
+ * May call: memory, BearSSL's HMAC.    Knows nothing of: HTTP, JSON, clocks.
+ *============================================================================*/
+
+#define AIOC_AUTH_KEY_BYTES_MAX 256          /* decoded; the service's keys have 64 */
+#define AIOC_AUTH_TOKEN_MAX     16384        /* as a header value; the service takes no longer one */
+#define AIOC_AUTH_TOKENS_MAX    64
+#ifndef AIOC_AUTH_WAYS
+#define AIOC_AUTH_WAYS          4            /* slots that one signature may be in */
+#endif
+#ifndef AIOC_AUTH_SLOTS
+#define AIOC_AUTH_SLOTS         64           /* signatures kept, 25 KiB; a multiple of AIOC_AUTH_WAYS */
+#endif
+#ifndef AIOC_AUTH_TEXT_MAX
+#define AIOC_AUTH_TEXT_MAX      222          /* verb, type and link of a signature that is kept */
+#endif
+
+/* Clears a secret. Volatile stores stay where a memset of memory that nobody reads again may be left out. */
+static void aioc_auth_wipe(void *secret, size_t size)
+{
+    volatile unsigned char *byte = (volatile unsigned char *)secret;
+    while (size--) *byte++ = 0;
+}
+
+/*--- Dates: IMF-fixdate of RFC 9110, 5.6.7, in English whatever the locale -----*/
+
+#define AIOC_AUTH_DATE_LEN  29
+#define AIOC_AUTH_DATE_LAST INT64_C(253402300799)                          /* 9999-12-31T23:59:59Z */
+
+static const char aioc_auth_weekdays[] = "ThuFriSatSunMonTueWed";         /* 1970-01-01 was a Thursday */
+static const char aioc_auth_months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+
+typedef struct aioc_auth_civil { uint32_t year, month, day; } aioc_auth_civil;
+
+/* Years are taken to begin with March, so that the leap day is a year's last. This is the day on which one begins,
+ * and day 0 is March 1 of the year 0 of the Gregorian rule; 1970-01-01 is day 719468. */
+static uint32_t aioc_auth_march_first(uint32_t year)
+{
+    return 365u * year + year / 4u - year / 100u + year / 400u;
+}
+
+/* From March on the lengths of months repeat as 31 30 31 30 31: 153 days in five months. */
+static uint32_t aioc_auth_days_of(aioc_auth_civil date)
+{
+    bool     early = date.month <= 2;
+    uint32_t month = early ? date.month + 9u : date.month - 3u;
+    return aioc_auth_march_first(date.year - (early ? 1u : 0u)) + (153u * month + 2u) / 5u + date.day - 1u - 719468u;
+}
+
+static aioc_auth_civil aioc_auth_civil_of(uint32_t days)
+{
+    aioc_auth_civil date;
+    uint32_t month;
+    days += 719468u;
+    date.year = (uint32_t)((uint64_t)days * 400u / 146097u);               /* right, or one too small */
+    if (aioc_auth_march_first(date.year + 1u) <= days) date.year++;
+    days -= aioc_auth_march_first(date.year);
+    month = (5u * days + 2u) / 153u;
+    date.day = days - (153u * month + 2u) / 5u + 1u;
+    date.month = month < 10u ? month + 3u : month - 9u;
+    if (month >= 10u) date.year++;
+    return date;
+}
+
+static char *aioc_auth_put_number(char *out, uint32_t number, size_t digits)
+{
+    size_t i;
+    for (i = digits; i > 0; i--, number /= 10u) out[i - 1] = (char)('0' + number % 10u);
+    return out + digits;
+}
+
+static char *aioc_auth_put_text(char *out, const char *text, size_t len)
+{
+    memcpy(out, text, len);
+    return out + len;
+}
+
+/* "Sat, 21 Nov 2026 02:31:44 GMT". Times before 1970 and after 9999 become the nearest that can be written. */
+static void aioc_auth_date(char out[AIOC_AUTH_DATE_LEN + 1], int64_t wall_s)
+{
+    uint32_t days, second;
+    aioc_auth_civil date;
+    if (wall_s < 0) wall_s = 0;
+    if (wall_s > AIOC_AUTH_DATE_LAST) wall_s = AIOC_AUTH_DATE_LAST;
+    days = (uint32_t)(wall_s / 86400);
+    second = (uint32_t)(wall_s % 86400);
+    date = aioc_auth_civil_of(days);
+    out = aioc_auth_put_text(out, aioc_auth_weekdays + 3u * (days % 7u), 3);
+    out = aioc_auth_put_text(out, ", ", 2);
+    out = aioc_auth_put_number(out, date.day, 2);
+    *out++ = ' ';
+    out = aioc_auth_put_text(out, aioc_auth_months + 3u * (date.month - 1u), 3);
+    *out++ = ' ';
+    out = aioc_auth_put_number(out, date.year, 4);
+    *out++ = ' ';
+    out = aioc_auth_put_number(out, second / 3600u, 2);
+    *out++ = ':';
+    out = aioc_auth_put_number(out, second / 60u % 60u, 2);
+    *out++ = ':';
+    out = aioc_auth_put_number(out, second % 60u, 2);
+    memcpy(out, " GMT", 5);
+}
+
+/* 1 to 12, or 0 */
+static uint32_t aioc_auth_month(const char *name)
+{
+    uint32_t i;
+    for (i = 0; i < 12u; i++)
+        if (memcmp(aioc_auth_months + 3u * i, name, 3) == 0) return i + 1u;
+    return 0;
+}
+
+/* Reads a date by its pattern: each of "YDhms" is one digit of that field, 'N' the name of a month, 'w' some letters,
+ * '_' a blank or a digit of the day; everything else stands for itself. */
+static bool aioc_auth_scan_date(aiocosmos_str text, const char *pattern, uint32_t field[6])
+{
+    static const char fields[] = "YNDhms";
+    size_t at = 0;
+    memset(field, 0, 6 * sizeof *field);
+    for (; *pattern; pattern++) {
+        const char *known = strchr(fields, *pattern == '_' ? 'D' : *pattern);
+        if (*pattern == 'w') {
+            size_t start = at;
+            while (at < text.len && (text.ptr[at] | 32) >= 'a' && (text.ptr[at] | 32) <= 'z') at++;
+            if (at == start) return false;
+        } else if (*pattern == 'N') {
+            if (text.len - at < 3 || (field[1] = aioc_auth_month(text.ptr + at)) == 0) return false;
+            at += 3;
+        } else {
+            char c = at < text.len ? text.ptr[at++] : '\0';
+            bool digit = known && c >= '0' && c <= '9';
+            if (digit) field[known - fields] = field[known - fields] * 10u + (uint32_t)(c - '0');
+            else if (c != (*pattern == '_' ? ' ' : *pattern) || (known && *pattern != '_')) return false;
+        }
+    }
+    return at == text.len;
+}
+
+/* The three forms that a recipient must accept (RFC 9110, 5.6.7). The weekday is not compared with the date. */
+static bool aioc_auth_parse_date(aiocosmos_str text, int64_t *wall_s)
+{
+    uint32_t field[6];
+    aioc_auth_civil date;
+    if (!aioc_auth_scan_date(text, "w, DD N YYYY hh:mm:ss GMT", field) &&
+        !aioc_auth_scan_date(text, "w N _D hh:mm:ss YYYY", field)) {
+        if (!aioc_auth_scan_date(text, "w, DD-N-YY hh:mm:ss GMT", field)) return false;
+        field[0] += field[0] < 70u ? 2000u : 1900u;
+    }
+    date.year = field[0];
+    date.month = field[1];
+    date.day = field[2];
+    if (date.year < 1970u || date.day < 1u || date.day > 31u) return false;
+    if (aioc_auth_civil_of(aioc_auth_days_of(date)).day != date.day) return false;            /* April 31 is May 1 */
+    if (field[3] > 23u || field[4] > 59u || field[5] > 60u) return false;  /* 60: a leap second */
+    *wall_s = (int64_t)aioc_auth_days_of(date) * 86400 + (int64_t)(field[3] * 3600u + field[4] * 60u + field[5]);
+    return true;
+}
+
+/*--- Base64 (RFC 4648, 4) and percent-encoding (RFC 3986, 2.1) ------------------*/
+
+/* Writes four characters for every three bytes begun, and no NUL; returns how many characters. */
+static size_t aioc_auth_base64_encode(const void *data, size_t len, char *out)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *byte = (const unsigned char *)data;
+    char *start = out;
+    for (; len > 0; byte += 3, out += 4) {
+        uint32_t bits = (uint32_t)byte[0] << 16 | (len > 1 ? (uint32_t)byte[1] << 8 : 0u) | (len > 2 ? byte[2] : 0u);
+        out[0] = digits[bits >> 18];
+        out[1] = digits[bits >> 12 & 63u];
+        out[2] = len > 1 ? digits[bits >> 6 & 63u] : '=';
+        out[3] = len > 2 ? digits[bits & 63u] : '=';
+        len -= len < 3 ? len : 3;
+    }
+    return (size_t)(out - start);
+}
+
+static int aioc_auth_base64_digit(char c)
+{
+    if (c >= 'A' && c <= 'Z') return c - 'A';
+    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+    if (c >= '0' && c <= '9') return c - '0' + 52;
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+/* False: *error_at is the character that cannot be there, or the end of the text where it stops too early. */
+static bool aioc_auth_base64_decode(aiocosmos_str text, unsigned char *out, size_t cap, size_t *len, size_t *error_at)
+{
+    size_t i, digits = text.len;
+    uint32_t bits = 0;
+    *len = 0;
+    while (digits > 0 && text.len - digits < 2 && text.ptr[digits - 1] == '=') digits--;
+    for (i = 0; i < digits; i++) {
+        int digit = aioc_auth_base64_digit(text.ptr[i]);
+        *error_at = i;
+        if (digit < 0) return false;
+        bits = bits << 6 | (uint32_t)digit;
+        if (i % 4 == 0) continue;
+        if (*len == cap) return false;
+        out[(*len)++] = (unsigned char)(bits >> (6 - 2 * (i % 4)) & 255u);
+    }
+    *error_at = text.len;
+    return text.len % 4 == 0;
+}
+
+static bool aioc_auth_unreserved(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
+           c == '_' || c == '~';
+}
+
+/* out has room for 3 * text.len; no NUL is written. Returns how many characters are. */
+static size_t aioc_auth_percent_encode(aiocosmos_str text, char *out)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    char *start = out;
+    size_t i;
+    for (i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        if (aioc_auth_unreserved(c)) {
+            *out++ = c;
+        } else {
+            *out++ = '%';
+            *out++ = hex[(unsigned char)c >> 4];
+            *out++ = hex[(unsigned char)c & 15];
+        }
+    }
+    return (size_t)(out - start);
+}
+
+/*--- Account key and signatures --------------------------------------------------*/
+
+/* HMAC's two keyed states, made once: a signature then costs three or four blocks of SHA-256 instead of two more. */
+typedef struct aioc_auth_key { br_hmac_key_context schedule; } aioc_auth_key;
+
+/* 0; E_ARGUMENT, *error_at as base64_decode says, and the key stays as it was. */
+static int aioc_auth_key_set(aioc_auth_key *key, aiocosmos_str base64, size_t *error_at)
+{
+    unsigned char bytes[AIOC_AUTH_KEY_BYTES_MAX];
+    size_t len;
+    bool ok = aioc_auth_base64_decode(base64, bytes, sizeof bytes, &len, error_at) && len > 0;
+    if (ok) br_hmac_key_init(&key->schedule, &br_sha256_vtable, bytes, len);
+    aioc_auth_wipe(bytes, sizeof bytes);
+    return ok ? 0 : AIOCOSMOS_E_ARGUMENT;
+}
+
+#define AIOC_AUTH_VALUE_PREFIX "type%3Dmaster%26ver%3D1.0%26sig%3D"
+#define AIOC_AUTH_VALUE_MAX    (sizeof AIOC_AUTH_VALUE_PREFIX - 1 + 3 * 44)
+
+/* A signature of one second. `text` is the string to sign as far as its link, which says all that it depends on. */
+typedef struct aioc_auth_slot {
+    int64_t  second;
+    uint16_t text_len;                       /* 0: the slot is empty */
+    uint16_t value_len;
+    char     text[AIOC_AUTH_TEXT_MAX];
+    char     value[AIOC_AUTH_VALUE_MAX];
+} aioc_auth_slot;
+
+/* Zeroed: has no key, signs nothing. */
+typedef struct aioc_auth_signer {
+    aioc_auth_key key;
+    bool     has_key;
+    int64_t  second;                         /* of the date text; there is none while date[0] is 0 */
+    uint64_t computed;                       /* signatures that were not in a slot */
+    size_t   last;                           /* the slot of the last answer: bulk writes ask for it again and again */
+    char     date[AIOC_AUTH_DATE_LEN + 1];
+    char     signed_date[AIOC_AUTH_DATE_LEN + 2];  /* in lower case, with the two line feeds that end the text */
+    char     value[AIOC_AUTH_VALUE_MAX];     /* a signature whose link is too long for a slot */
+    aioc_auth_slot slots[AIOC_AUTH_SLOTS];
+} aioc_auth_signer;
+
+/* 0; E_ARGUMENT and the old key stays. Signatures of the old key are forgotten. */
+static int aioc_auth_signer_set_key(aioc_auth_signer *signer, aiocosmos_str base64, size_t *error_at)
+{
+    int status = aioc_auth_key_set(&signer->key, base64, error_at);
+    if (status < 0) return status;
+    signer->has_key = true;
+    memset(signer->slots, 0, sizeof signer->slots);
+    return 0;
+}
+
+static void aioc_auth_signer_wipe(aioc_auth_signer *signer)
+{
+    aioc_auth_wipe(signer, sizeof *signer);
+}
+
+/* The value of x-ms-date; lent until the next call. */
+static aiocosmos_str aioc_auth_signer_date(aioc_auth_signer *signer, int64_t wall_s)
+{
+    aiocosmos_str date;
+    if (signer->date[0] == 0 || signer->second != wall_s) {
+        size_t i;
+        aioc_auth_date(signer->date, wall_s);
+        for (i = 0; i < AIOC_AUTH_DATE_LEN; i++) signer->signed_date[i] = aioc_memory_lower(signer->date[i]);
+        memset(signer->signed_date + AIOC_AUTH_DATE_LEN, '\n', 2);
+        signer->second = wall_s;
+    }
+    date.ptr = signer->date;
+    date.len = AIOC_AUTH_DATE_LEN;
+    return date;
+}
+
+/* The service's rule: lower(verb) LF lower(type) LF link LF lower(x-ms-date) LF LF, with the link as it is named, not
+ * as it is percent-encoded in the path (cosmos-rest 1.1). `head` is all of that before the link. */
+static size_t aioc_auth_compute(aioc_auth_signer *signer, const char *head, size_t head_len, aiocosmos_str link,
+                                char *value)
+{
+    const size_t prefix = sizeof AIOC_AUTH_VALUE_PREFIX - 1;
+    br_hmac_context hmac;
+    unsigned char mac[br_sha256_SIZE];
+    char text[44];
+    aiocosmos_str base64;
+    br_hmac_init(&hmac, &signer->key.schedule, 0);
+    br_hmac_update(&hmac, head, head_len);
+    br_hmac_update(&hmac, link.ptr, link.len);
+    br_hmac_update(&hmac, "\n", 1);
+    br_hmac_update(&hmac, signer->signed_date, sizeof signer->signed_date);
+    br_hmac_out(&hmac, mac);
+    base64.ptr = text;
+    base64.len = aioc_auth_base64_encode(mac, sizeof mac, text);
+    signer->computed++;
+    memcpy(value, AIOC_AUTH_VALUE_PREFIX, prefix);
+    return prefix + aioc_auth_percent_encode(base64, value + prefix);
+}
+
+/* The slot that holds the text for this second; or, with text_len 0, the one to take for it. */
+static aioc_auth_slot *aioc_auth_find_slot(aioc_auth_signer *signer, const char *text, size_t len)
+{
+    aioc_auth_slot *set, *victim = NULL;
+    uint32_t hash = 2166136261u;                                           /* FNV-1a */
+    size_t i;
+    for (i = 0; i < len; i++) hash = (hash ^ (unsigned char)text[i]) * 16777619u;
+    hash ^= hash >> 15;
+    set = &signer->slots[hash % (AIOC_AUTH_SLOTS / AIOC_AUTH_WAYS) * AIOC_AUTH_WAYS];
+    for (i = 0; i < AIOC_AUTH_WAYS; i++) {
+        if (set[i].text_len == 0 || set[i].second != signer->second) victim = &set[i];
+        else if (set[i].text_len == len && memcmp(set[i].text, text, len) == 0) return &set[i];
+    }
+    if (!victim) victim = &set[signer->computed % AIOC_AUTH_WAYS];
+    victim->text_len = 0;
+    return victim;
+}
+
+static size_t aioc_auth_put_line(char *out, const char *text)
+{
+    size_t i;
+    for (i = 0; text[i]; i++) out[i] = aioc_memory_lower(text[i]);
+    out[i] = '\n';
+    return i + 1;
+}
+
+/* The whole authorization header value; lent until the next call, empty without a key. The same verb, type, link and
+ * second is computed once while it has a slot. Verb and type are ours, and short. */
+static aiocosmos_str aioc_auth_sign(aioc_auth_signer *signer, const char *verb, const char *type, aiocosmos_str link,
+                                    int64_t wall_s)
+{
+    char text[AIOC_AUTH_TEXT_MAX];
+    aioc_auth_slot *slot = &signer->slots[signer->last];
+    aiocosmos_str value = {NULL, 0};
+    size_t head, len;
+    AIOCOSMOS_ASSERT(strlen(verb) + strlen(type) + 2 <= sizeof text);
+    if (!signer->has_key) return value;
+    aioc_auth_signer_date(signer, wall_s);
+    head = aioc_auth_put_line(text, verb);
+    head += aioc_auth_put_line(text + head, type);
+    if (link.len > sizeof text - head) {
+        value.ptr = signer->value;
+        value.len = aioc_auth_compute(signer, text, head, link, signer->value);
+        return value;
+    }
+    len = head + link.len;
+    if (link.len) memcpy(text + head, link.ptr, link.len);
+    if (slot->second != wall_s || slot->text_len != len || memcmp(slot->text, text, len) != 0) {
+        slot = aioc_auth_find_slot(signer, text, len);
+        signer->last = (size_t)(slot - signer->slots);
+    }
+    if (slot->text_len == 0) {
+        slot->value_len = (uint16_t)aioc_auth_compute(signer, text, head, link, slot->value);
+        memcpy(slot->text, text, len);
+        slot->text_len = (uint16_t)len;
+        slot->second = wall_s;
+    }
+    value.ptr = slot->value;
+    value.len = slot->value_len;
+    return value;
+}
+
+/*--- Tokens that the host gave -----------------------------------------------------*/
+
+typedef struct aioc_auth_token {
+    char    *text;                           /* link, then header value, in one block */
+    uint32_t link_len, value_len;            /* value_len 0: the host said that there is none */
+    uint64_t expires_us;
+} aioc_auth_token;
+
+typedef struct aioc_auth_tokens { uint32_t count; aioc_auth_token token[AIOC_AUTH_TOKENS_MAX]; } aioc_auth_tokens;
+
+static void aioc_auth_token_drop(aioc_memory *memory, aioc_auth_token *token)
+{
+    size_t size = (size_t)token->link_len + token->value_len + 1u;
+    if (token->text) aioc_auth_wipe(token->text, size);
+    aioc_memory_free(memory, token->text, size);
+    memset(token, 0, sizeof *token);
+}
+
+static void aioc_auth_tokens_wipe(aioc_auth_tokens *tokens, aioc_memory *memory)
+{
+    while (tokens->count > 0) aioc_auth_token_drop(memory, &tokens->token[--tokens->count]);
+}
+
+static aiocosmos_str aioc_auth_trim(aiocosmos_str text, const char *what)
+{
+    while (text.len > 0 && strchr(what, text.ptr[0]) && text.ptr[0]) text.ptr++, text.len--;
+    while (text.len > 0 && strchr(what, text.ptr[text.len - 1]) && text.ptr[text.len - 1]) text.len--;
+    return text;
+}
+
+/* Writes the header value of a token: a resource token as it is, or as its permission gave it when it is encoded
+ * already; anything else is taken for the JWT of Entra. `out` NULL: only counts. 0: this cannot be a token. */
+static size_t aioc_auth_token_value(aiocosmos_str token, char *out)
+{
+    static const char aad[] = "type%3Daad%26ver%3D1.0%26sig%3D";
+    bool   encoded = token.len > 7 && memcmp(token.ptr, "type%3", 6) == 0 && (token.ptr[6] | 32) == 'd';
+    bool   resource = encoded || (token.len > 5 && memcmp(token.ptr, "type=", 5) == 0);
+    size_t i, len = resource ? 0 : sizeof aad - 1;
+    if (token.len == 0) return 0;
+    if (out) memcpy(out, aad, len);
+    for (i = 0; i < token.len; i++) {
+        aiocosmos_str one;
+        char room[3];
+        size_t size = 1;
+        one.ptr = token.ptr + i;
+        one.len = 1;
+        if (*one.ptr <= ' ' || *one.ptr > '~') return 0;       /* bytes above 127 too, whether char is signed or not */
+        if (encoded) room[0] = *one.ptr;
+        else size = aioc_auth_percent_encode(one, room);
+        if (len + size > AIOC_AUTH_TOKEN_MAX) return 0;
+        if (out) memcpy(out + len, room, size);
+        len += size;
+    }
+    return len;
+}
+
+/* A place for one more token: a free one, or else that of the token that ends first. NULL: none of them ever ends. */
+static aioc_auth_token *aioc_auth_token_place(aioc_auth_tokens *tokens)
+{
+    aioc_auth_token *first = &tokens->token[0];
+    uint32_t i;
+    if (tokens->count < AIOC_AUTH_TOKENS_MAX) return &tokens->token[tokens->count];
+    for (i = 1; i < tokens->count; i++)
+        if (tokens->token[i].expires_us < first->expires_us) first = &tokens->token[i];
+    return first->expires_us == UINT64_MAX ? NULL : first;
+}
+
+/* token NULL: there is none for this link, until it expires too. expires_us UINT64_MAX: never. 0; E_ARGUMENT: this is
+ * no token; E_NOMEM: no memory, or 64 tokens are held that never expire. On failure what the link had stays. */
+static int aioc_auth_tokens_set(aioc_auth_tokens *tokens, aioc_memory *memory, aiocosmos_str link, const char *token,
+                                uint64_t expires_us)
+{
+    aiocosmos_str text = aioc_auth_trim(aioc_memory_str(token), " \t\r\n");
+    size_t value_len = aioc_auth_token_value(text, NULL);
+    aioc_auth_token *place = NULL;
+    char *block;
+    uint32_t i;
+    link = aioc_auth_trim(link, "/");
+    if ((token && value_len == 0) || link.len > 4096) return AIOCOSMOS_E_ARGUMENT;
+    for (i = 0; i < tokens->count && !place; i++) {
+        aiocosmos_str held;
+        held.ptr = tokens->token[i].text;
+        held.len = tokens->token[i].link_len;
+        if (aioc_memory_same(held, link)) place = &tokens->token[i];
+    }
+    if (!place) place = aioc_auth_token_place(tokens);
+    if (!place) return AIOCOSMOS_E_NOMEM;
+    block = (char *)aioc_memory_alloc(memory, link.len + value_len + 1);
+    if (!block) return AIOCOSMOS_E_NOMEM;
+    if (place == &tokens->token[tokens->count]) tokens->count++;
+    else aioc_auth_token_drop(memory, place);
+    if (link.len) memcpy(block, link.ptr, link.len);
+    aioc_auth_token_value(text, block + link.len);
+    place->text = block;
+    place->link_len = (uint32_t)link.len;
+    place->value_len = (uint32_t)value_len;
+    place->expires_us = expires_us;
+    return 0;
+}
+
+/* A token covers its own link and all below it; the empty link covers everything. */
+static bool aioc_auth_token_covers(const aioc_auth_token *token, aiocosmos_str link)
+{
+    if (token->link_len == 0) return true;
+    return token->link_len <= link.len && memcmp(token->text, link.ptr, token->link_len) == 0 &&
+           (token->link_len == link.len || link.ptr[token->link_len] == '/');
+}
+
+/* The entry with the longest link that covers this one. Reading the account (the empty link) takes any token, because
+ * it only asks where the regions are. */
+static const aioc_auth_token *aioc_auth_tokens_best(const aioc_auth_tokens *tokens, aiocosmos_str link, uint64_t now_us)
+{
+    const aioc_auth_token *best = NULL;
+    uint32_t i;
+    for (i = 0; i < tokens->count; i++) {
+        const aioc_auth_token *token = &tokens->token[i];
+        bool covers = link.len ? aioc_auth_token_covers(token, link) : token->link_len == 0 || token->value_len > 0;
+        if (!covers || now_us >= token->expires_us) continue;
+        if (!best || (link.len == 0 ? best->value_len == 0 : token->link_len > best->link_len)) best = token;
+    }
+    return best;
+}
+
+/* False: no token covers the link, and *denied: because the host said so. The value is lent until a token is set. */
+static bool aioc_auth_tokens_find(const aioc_auth_tokens *tokens, aiocosmos_str link, uint64_t now_us,
+                                  aiocosmos_str *header_value, bool *denied)
+{
+    const aioc_auth_token *best = aioc_auth_tokens_best(tokens, link, now_us);
+    *denied = best && best->value_len == 0;
+    if (!best || *denied) return false;
+    header_value->ptr = best->text + best->link_len;
+    header_value->len = best->value_len;
+    return true;
+}
+
+/* The service refused the token that covers this link: it is dropped, and the host will be asked for another. */
+static void aioc_auth_tokens_forget(aioc_auth_tokens *tokens, aioc_memory *memory, aiocosmos_str link)
+{
+    aioc_auth_token *refused = (aioc_auth_token *)aioc_auth_tokens_best(tokens, link, 0);
+    if (!refused) return;
+    aioc_auth_token_drop(memory, refused);
+    *refused = tokens->token[--tokens->count];
+    memset(&tokens->token[tokens->count], 0, sizeof *refused);
+}
+
+/*--- Connection strings ---------------------------------------------------------------*/
+
+typedef struct aioc_auth_connection { aiocosmos_str endpoint, key, insecure; } aioc_auth_connection;
+
+/* Takes one "Name=value" of a connection string. Returns what is wrong with it, or NULL, and then the byte in *at. */
+static const char *aioc_auth_connection_part(aioc_auth_connection *out, aiocosmos_str part, const char **at)
+{
+    aiocosmos_str name = part, value, *place = NULL;
+    const char *equals = part.len ? (const char *)memchr(part.ptr, '=', part.len) : NULL;
+    *at = part.ptr;
+    if (part.len == 0) return NULL;
+    if (!equals) return "a part without '='";
+    name.len = (size_t)(equals - part.ptr);
+    name = aioc_auth_trim(name, " \t\r\n");
+    value.ptr = equals + 1;                  /* keys end with '=': only the first one counts */
+    value.len = (size_t)(part.ptr + part.len - value.ptr);
+    value = aioc_auth_trim(value, " \t\r\n");
+    if (aioc_memory_same_nocase(name, aioc_memory_str("AccountEndpoint"))) place = &out->endpoint;
+    if (aioc_memory_same_nocase(name, aioc_memory_str("AccountKey"))) place = &out->key;
+    if (aioc_memory_same_nocase(name, aioc_memory_str("DisableServerCertificateValidation"))) place = &out->insecure;
+    if (!place) return NULL;
+    if (place->len) return "this name stands twice";
+    *at = value.ptr;
+    if (value.len == 0) return "a value is missing";
+    *place = value;
+    return NULL;
+}
+
+/* "AccountEndpoint=https://...;AccountKey=...;", the parts in any order, names in any case, other parts ignored. 0, and
+ * views into the text; or E_ARGUMENT with *error and the byte *error_at. */
+static int aioc_auth_connection_string(aiocosmos_str text, aiocosmos_str *endpoint, aiocosmos_str *key, bool *insecure,
+                                       const char **error, size_t *error_at)
+{
+    aioc_auth_connection found;
+    size_t start, end;
+    const char *at = text.ptr;
+    *error = NULL;
+    memset(&found, 0, sizeof found);
+    for (start = 0; start < text.len && !*error; start = end + 1) {
+        aiocosmos_str part;
+        for (end = start; end < text.len && text.ptr[end] != ';'; end++) continue;
+        part.ptr = text.ptr + start;
+        part.len = end - start;
+        *error = aioc_auth_connection_part(&found, aioc_auth_trim(part, " \t\r\n"), &at);
+    }
+    *insecure = aioc_memory_same_nocase(found.insecure, aioc_memory_str("true"));
+    if (!*error && found.insecure.len && !*insecure &&
+        !aioc_memory_same_nocase(found.insecure, aioc_memory_str("false"))) {
+        *error = "DisableServerCertificateValidation is neither true nor false";
+        at = found.insecure.ptr;
+    }
+    *error_at = *error ? (size_t)(at - text.ptr) : text.len;
+    if (!*error && !found.endpoint.len) *error = "AccountEndpoint is missing";
+    if (!*error && !found.key.len) *error = "AccountKey is missing";
+    *endpoint = found.endpoint;
+    *key = found.key;
+    return *error ? AIOCOSMOS_E_ARGUMENT : 0;
+}
 
 #endif /* AIOCOSMOS_IMPLEMENTED */
 #endif /* AIOCOSMOS_IMPLEMENTATION */

@@ -1,0 +1,737 @@
+/* The auth layer alone: dates, base64, signatures and their cache, tokens, connection strings. */
+#define AIOCOSMOS_IMPLEMENTATION
+#include "aiocosmos.h"
+#include "test.h"
+
+#include <stdlib.h>
+
+/* An allocator that fails the nth call from now on, and counts what is out. */
+typedef struct ration { long left, blocks; bool dirty; } ration;
+
+static void *ration_fn(void *ptr, size_t old_size, size_t new_size, void *user_data)
+{
+    ration *r = user_data;
+    if (new_size == 0) {
+        const char *byte = ptr;
+        size_t i;
+        for (i = 0; i + 5 <= old_size; i++) r->dirty = r->dirty || memcmp(byte + i, "sEcRe", 5) == 0;
+        r->blocks--;
+        free(ptr);
+        return NULL;
+    }
+    if (r->left-- <= 0) return NULL;
+    r->blocks += ptr == NULL;
+    return realloc(ptr, new_size);
+}
+
+/* So small a limit that nothing is kept on free lists: what is freed reaches the allocator at once. */
+static aioc_memory rationed(ration *r, long calls, size_t max)
+{
+    aiocosmos_allocator allocator;
+    aioc_memory memory;
+    memset(r, 0, sizeof *r);
+    r->left = calls;
+    allocator.fn = ration_fn;
+    allocator.user_data = r;
+    aioc_memory_init(&memory, &allocator, max);
+    memory.kept_max = 0;
+    return memory;
+}
+
+static uint64_t seed;
+
+static uint64_t random_number(void)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    return seed ^= seed << 17;
+}
+
+static aiocosmos_str str(const char *text)
+{
+    return aioc_memory_str(text);
+}
+
+/* A view of a copy on the heap that ends where it ends: the sanitizer sees each byte read behind it. */
+static aiocosmos_str tight(aiocosmos_str text)
+{
+    char *copy = malloc(text.len ? text.len : 1);
+    if (text.len) memcpy(copy, text.ptr, text.len);
+    text.ptr = copy;
+    return text;
+}
+
+static void loosen(aiocosmos_str text)
+{
+    free((void *)(uintptr_t)text.ptr);
+}
+
+/*--- Vectors -----------------------------------------------------------------*/
+
+typedef struct vectors {
+    aioc_memory memory;
+    aiocosmos_json_doc doc;
+    char *text;
+    aiocosmos_json cases;
+} vectors;
+
+static void vectors_open(vectors *v, const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    size_t len;
+    CHECK(file != NULL);
+    v->text = malloc(1 << 20);
+    len = fread(v->text, 1, 1 << 20, file);
+    fclose(file);
+    aioc_memory_init(&v->memory, NULL, 64u << 20);
+    aioc_json_open(&v->doc, &v->memory);
+    CHECK_INT(aioc_json_parse(&v->doc, v->text, len), 0);
+    v->cases = aioc_json_at(aioc_json_root(&v->doc), "/cases");
+    CHECK(aioc_json_count(v->cases) > 0);
+}
+
+static void vectors_close(vectors *v)
+{
+    aioc_json_close(&v->doc);
+    aioc_memory_close(&v->memory);
+    free(v->text);
+}
+
+static aiocosmos_str field(aiocosmos_json object, const char *pointer, char *room, size_t cap)
+{
+    aiocosmos_str text;
+    text.ptr = room;
+    text.len = aioc_json_get_str(aioc_json_at(object, pointer), room, cap);
+    CHECK(text.len < cap);
+    return text;
+}
+
+TEST(every_signature_vector_is_made)
+{
+    vectors v;
+    aiocosmos_json row;
+    size_t rows = 0;
+    vectors_open(&v, "tests/vectors/auth-signatures.json");
+    memset(&row, 0, sizeof row);
+    while (aioc_json_next(v.cases, NULL, &row)) {
+        static aioc_auth_signer signer;
+        char verb[16], type[32], link[256], date[64], key[128], want[256], signature[64], expected[200];
+        aiocosmos_str value, base64, named;
+        int64_t wall_s;
+        size_t error_at, len;
+        memset(&signer, 0, sizeof signer);
+        field(row, "/verb", verb, sizeof verb);
+        field(row, "/resource_type", type, sizeof type);
+        named = field(row, "/resource_link", link, sizeof link);
+        CHECK(aioc_auth_parse_date(field(row, "/x_ms_date", date, sizeof date), &wall_s));
+        CHECK_INT(aioc_auth_signer_set_key(&signer, field(row, "/key_base64", key, sizeof key), &error_at), 0);
+        value = aioc_auth_sign(&signer, verb, type, named, wall_s);
+        field(row, "/authorization", want, sizeof want);
+        CHECK_TEXT(value.ptr, value.len, want);
+        CHECK_STR(aioc_auth_signer_date(&signer, wall_s).ptr, date);
+        base64 = field(row, "/signature_base64", signature, sizeof signature);
+        memcpy(expected, AIOC_AUTH_VALUE_PREFIX, sizeof AIOC_AUTH_VALUE_PREFIX - 1);
+        len = sizeof AIOC_AUTH_VALUE_PREFIX - 1;
+        len += aioc_auth_percent_encode(base64, expected + len);
+        CHECK_TEXT(expected, len, want);
+        rows++;
+    }
+    CHECK_INT(rows, aioc_json_count(v.cases));
+    vectors_close(&v);
+}
+
+/*--- Dates -------------------------------------------------------------------*/
+
+static void check_day(uint32_t days, uint32_t year, uint32_t month, uint32_t day)
+{
+    char text[AIOC_AUTH_DATE_LEN + 1], want[64];
+    uint32_t second = (uint32_t)(random_number() % 86400);
+    int64_t wall_s = (int64_t)days * 86400 + second, back = -1;
+    aiocosmos_str view;
+    aioc_auth_date(text, wall_s);
+    snprintf(want, sizeof want, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT", &"SunMonTueWedThuFriSat"[(days + 4) % 7 * 3],
+             day, &"JanFebMarAprMayJunJulAugSepOctNovDec"[(month - 1) * 3], year, second / 3600, second / 60 % 60,
+             second % 60);
+    CHECK_STR(text, want);
+    view.ptr = text;
+    view.len = AIOC_AUTH_DATE_LEN;
+    CHECK(aioc_auth_parse_date(view, &back));
+    CHECK_INT(back, wall_s);
+}
+
+/* Day after day as a calendar on the wall does it. The Gregorian calendar repeats after 400 years: from then on the
+ * ends of the months will do. */
+TEST(days_from_1970_to_9999_are_written_and_read_back)
+{
+    static const uint32_t lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    uint32_t year = 1970, month = 1, day = 1, days = 0;
+    seed = 11;
+    for (; year < 10000; days++) {
+        bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        if (year < 2375 || day == 1 || day >= 28) check_day(days, year, month, day);
+        if (++day > lengths[month - 1] + (month == 2 && leap)) day = 1, month++;
+        if (month > 12) month = 1, year++;
+    }
+    CHECK_INT(days, 2932897);
+}
+
+TEST(dates_outside_the_range_become_its_ends)
+{
+    char text[AIOC_AUTH_DATE_LEN + 1];
+    aioc_auth_date(text, INT64_MIN);
+    CHECK_STR(text, "Thu, 01 Jan 1970 00:00:00 GMT");
+    aioc_auth_date(text, INT64_MAX);
+    CHECK_STR(text, "Fri, 31 Dec 9999 23:59:59 GMT");
+    aioc_auth_date(text, 1795228304);
+    CHECK_STR(text, "Sat, 21 Nov 2026 02:31:44 GMT");
+}
+
+TEST(the_three_date_forms_of_rfc_9110_are_read)
+{
+    int64_t wall_s;
+    CHECK(aioc_auth_parse_date(str("Sun, 06 Nov 1994 08:49:37 GMT"), &wall_s));
+    CHECK_INT(wall_s, 784111777);
+    CHECK(aioc_auth_parse_date(str("Sunday, 06-Nov-94 08:49:37 GMT"), &wall_s));
+    CHECK_INT(wall_s, 784111777);
+    CHECK(aioc_auth_parse_date(str("Sun Nov  6 08:49:37 1994"), &wall_s));
+    CHECK_INT(wall_s, 784111777);
+    CHECK(aioc_auth_parse_date(str("Wed Nov 16 08:49:37 1994"), &wall_s));
+    CHECK_INT(wall_s, 784111777 + 10 * 86400);
+    CHECK(aioc_auth_parse_date(str("Saturday, 21-Nov-26 02:31:44 GMT"), &wall_s));
+    CHECK_INT(wall_s, 1795228304);
+    CHECK(aioc_auth_parse_date(str("Sat, 31 Dec 2016 23:59:60 GMT"), &wall_s));
+    CHECK_INT(wall_s, 1483228800);
+}
+
+TEST(what_is_no_date_is_refused)
+{
+    static const char *const bad[] = {
+        "", " ", "Sun", "Sun, 06 Nov 1994 08:49:37 GMT ", " Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37",
+        "Sun, 06 Nov 1994 08:49:37 UTC", "Sun, 6 Nov 1994 08:49:37 GMT", "Sun, 06 nov 1994 08:49:37 GMT",
+        "Sun, 06 Xxx 1994 08:49:37 GMT", "Sun, 00 Nov 1994 08:49:37 GMT", "Sun, 31 Nov 1994 08:49:37 GMT",
+        "Sun, 29 Feb 2023 08:49:37 GMT", "Sun, 29 Feb 2100 08:49:37 GMT", "Sun, 32 Dec 1994 08:49:37 GMT",
+        "Sun, 99 Dec 1994 08:49:37 GMT", "Sun, 06 Nov 1994 24:49:37 GMT", "Sun, 06 Nov 1994 08:60:37 GMT",
+        "Sun, 06 Nov 1994 08:49:61 GMT", "Sun, 06 Nov 1969 08:49:37 GMT", "Sun, 06 Nov 0000 08:49:37 GMT",
+        ", 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08-49-37 GMT", "Sun, -6 Nov 1994 08:49:37 GMT",
+        "Sun, _6 Nov 1994 08:49:37 GMT", "Sun Nov 6 08:49:37 1994", "Sun Nov __ 08:49:37 1994",
+        "Sun Nov    08:49:37 1994",
+        "Sunday, 06-Nov-1994 08:49:37 GMT", "Sun, DD N YYYY hh:mm:ss GMT", "w, 06 Nov YYYY 08:49:37 GMT"};
+    size_t i;
+    int64_t wall_s = 7;
+    for (i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        if (aioc_auth_parse_date(str(bad[i]), &wall_s)) test_fail(__FILE__, __LINE__, "accepted: %s", bad[i]);
+    }
+    CHECK_INT(wall_s, 7);
+}
+
+TEST(dates_cut_and_changed_anywhere_never_read_too_far)
+{
+    static const char *const good[] = {"Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT",
+                                       "Sun Nov  6 08:49:37 1994"};
+    size_t i, cut;
+    int byte;
+    int64_t wall_s;
+    for (i = 0; i < 3; i++) {
+        aiocosmos_str whole = tight(str(good[i]));
+        for (cut = 0; cut < whole.len; cut++) {
+            aiocosmos_str part = whole;
+            char *at = (char *)(uintptr_t)whole.ptr + cut, was = *at;
+            part.len = cut;
+            part = tight(part);
+            CHECK(!aioc_auth_parse_date(part, &wall_s));
+            loosen(part);
+            for (byte = 0; byte < 256; byte++) {
+                *at = (char)byte;
+                if (!aioc_auth_parse_date(whole, &wall_s)) continue;
+                CHECK(wall_s >= 0 && wall_s <= AIOC_AUTH_DATE_LAST + 1);
+            }
+            *at = was;
+        }
+        CHECK(aioc_auth_parse_date(whole, &wall_s));
+        loosen(whole);
+    }
+}
+
+/*--- Base64 and percent-encoding --------------------------------------------------*/
+
+TEST(base64_of_rfc_4648)
+{
+    static const char *const pairs[][2] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"},
+                                           {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
+    size_t i, len, error_at;
+    for (i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        char text[16];
+        unsigned char bytes[16];
+        size_t size = aioc_auth_base64_encode(pairs[i][0], strlen(pairs[i][0]), text);
+        CHECK_INT(size, strlen(pairs[i][1]));
+        CHECK_TEXT(text, size, pairs[i][1]);
+        CHECK(aioc_auth_base64_decode(str(pairs[i][1]), bytes, sizeof bytes, &len, &error_at));
+        CHECK_TEXT((char *)bytes, len, pairs[i][0]);
+    }
+}
+
+TEST(base64_round_trips_and_says_where_it_is_wrong)
+{
+    unsigned char bytes[96], back[96];
+    size_t round, i, len, error_at;
+    seed = 22;
+    for (round = 0; round < 2000; round++) {
+        size_t size = random_number() % sizeof bytes;
+        aiocosmos_str text;
+        char *room = malloc((size + 2) / 3 * 4 + 1);
+        for (i = 0; i < size; i++) bytes[i] = (unsigned char)random_number();
+        text.ptr = room;
+        text.len = aioc_auth_base64_encode(bytes, size, room);
+        CHECK(aioc_auth_base64_decode(text, back, sizeof back, &len, &error_at));
+        CHECK_INT(len, size);
+        CHECK_MEM(back, bytes, size);
+        if (size > 0) {
+            size_t at = random_number() % (text.len - 2);
+            char was = room[at];
+            CHECK(!aioc_auth_base64_decode(text, back, size - 1, &len, &error_at));           /* no room */
+            CHECK(len <= size - 1);
+            room[at] = "-_ \n=.%\x80"[random_number() % 8];
+            CHECK(!aioc_auth_base64_decode(text, back, sizeof back, &len, &error_at));
+            CHECK_INT(error_at, at);
+            room[at] = was;
+            text.len -= 1 + random_number() % 3;
+            CHECK(!aioc_auth_base64_decode(text, back, sizeof back, &len, &error_at));
+            CHECK_INT(error_at, text.len);
+        }
+        free(room);
+    }
+}
+
+TEST(base64_padding_stands_only_at_the_end)
+{
+    static const struct { const char *text; size_t at; } bad[] = {
+        {"=", 1}, {"==", 2}, {"===", 0}, {"====", 0}, {"A===", 1}, {"AA=A", 2}, {"AA==AA==", 2}, {"A", 1}, {"AA", 2},
+        {"AAA", 3}, {"AAAA=", 5}, {"AAAA====", 4}, {"AAA\n", 3}, {" AAA", 0}};
+    size_t i, len, error_at;
+    unsigned char out[16];
+    for (i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        CHECK(!aioc_auth_base64_decode(str(bad[i].text), out, sizeof out, &len, &error_at));
+        CHECK_INT(error_at, bad[i].at);
+    }
+}
+
+TEST(percent_encoding_keeps_only_the_unreserved)
+{
+    char out[3 * 256], text[256];
+    aiocosmos_str all;
+    size_t i, len;
+    for (i = 0; i < 256; i++) text[i] = (char)i;
+    all.ptr = text;
+    all.len = 256;
+    len = aioc_auth_percent_encode(all, out);
+    CHECK_INT(len, 66 + 3 * (256 - 66));
+    CHECK_MEM(out, "%00%01", 6);
+    all.ptr = "a b/c\xC3\xA9%+~_.-=Z09";
+    all.len = strlen(all.ptr);
+    len = aioc_auth_percent_encode(all, out);
+    CHECK_TEXT(out, len, "a%20b%2Fc%C3%A9%25%2B~_.-%3DZ09");
+}
+
+/*--- Signer ------------------------------------------------------------------------*/
+
+static aioc_auth_signer *new_signer(void)
+{
+    aioc_auth_signer *signer = calloc(1, sizeof *signer);
+    size_t error_at;
+    CHECK_INT(aioc_auth_signer_set_key(signer, str(AIOCOSMOS_EMULATOR_KEY), &error_at), 0);
+    return signer;
+}
+
+/* What a signer that has never signed before says. */
+static void check_fresh(aiocosmos_str value, const char *verb, const char *type, const char *link, int64_t wall_s)
+{
+    aioc_auth_signer *fresh = new_signer();
+    aiocosmos_str want = aioc_auth_sign(fresh, verb, type, str(link), wall_s);
+    CHECK(want.len > 0 && want.len <= AIOC_AUTH_VALUE_MAX);
+    CHECK_INT(value.len, want.len);
+    CHECK_MEM(value.ptr, want.ptr, want.len);
+    free(fresh);
+}
+
+TEST(a_key_that_is_no_base64_leaves_the_old_one)
+{
+    aioc_auth_signer *signer = new_signer();
+    size_t error_at = 99;
+    char before[AIOC_AUTH_VALUE_MAX], long_key[4 * AIOC_AUTH_KEY_BYTES_MAX];
+    aiocosmos_str value = aioc_auth_sign(signer, "GET", "dbs", str("dbs/a"), 5);
+    memcpy(before, value.ptr, value.len);
+    CHECK_INT(aioc_auth_signer_set_key(signer, str("abc!"), &error_at), AIOCOSMOS_E_ARGUMENT);
+    CHECK_INT(error_at, 3);
+    CHECK_INT(aioc_auth_signer_set_key(signer, str(""), &error_at), AIOCOSMOS_E_ARGUMENT);
+    CHECK_INT(error_at, 0);
+    memset(long_key, 'A', sizeof long_key);
+    long_key[sizeof long_key - 4] = 0;
+    CHECK_INT(aioc_auth_signer_set_key(signer, str(long_key), &error_at), AIOCOSMOS_E_ARGUMENT);
+    CHECK_INT(error_at, AIOC_AUTH_KEY_BYTES_MAX / 3 * 4 + 2);
+    memset(signer->slots, 0, sizeof signer->slots);
+    value = aioc_auth_sign(signer, "GET", "dbs", str("dbs/a"), 5);
+    CHECK_MEM(value.ptr, before, value.len);
+    free(signer);
+}
+
+TEST(another_key_gives_other_signatures_at_once)
+{
+    aioc_auth_signer *signer = new_signer();
+    size_t error_at;
+    char before[AIOC_AUTH_VALUE_MAX];
+    aiocosmos_str value = aioc_auth_sign(signer, "GET", "dbs", str("dbs/a"), 5);
+    memcpy(before, value.ptr, value.len);
+    CHECK_INT(aioc_auth_signer_set_key(signer, str("c2VjcmV0"), &error_at), 0);
+    value = aioc_auth_sign(signer, "GET", "dbs", str("dbs/a"), 5);
+    CHECK(memcmp(value.ptr, before, 60) != 0);
+    CHECK_INT(aioc_auth_signer_set_key(signer, str(AIOCOSMOS_EMULATOR_KEY), &error_at), 0);
+    value = aioc_auth_sign(signer, "GET", "dbs", str("dbs/a"), 5);
+    CHECK_MEM(value.ptr, before, value.len);
+    free(signer);
+}
+
+TEST(a_signer_without_a_key_signs_nothing)
+{
+    aioc_auth_signer *signer = calloc(1, sizeof *signer);
+    CHECK_INT(aioc_auth_sign(signer, "GET", "dbs", str(""), 5).len, 0);
+    CHECK_STR(aioc_auth_signer_date(signer, 0).ptr, "Thu, 01 Jan 1970 00:00:00 GMT");
+    CHECK_STR(aioc_auth_signer_date(signer, 1795228304).ptr, "Sat, 21 Nov 2026 02:31:44 GMT");
+    free(signer);
+}
+
+TEST(wiping_leaves_nothing_of_the_key)
+{
+    aioc_auth_signer *signer = new_signer();
+    size_t i;
+    aioc_auth_sign(signer, "GET", "dbs", str("dbs/a"), 5);
+    aioc_auth_signer_wipe(signer);
+    for (i = 0; i < sizeof *signer && ((unsigned char *)signer)[i] == 0; i++) continue;
+    CHECK_INT(i, sizeof *signer);
+    CHECK_INT(aioc_auth_sign(signer, "GET", "dbs", str("dbs/a"), 5).len, 0);
+    free(signer);
+}
+
+TEST(the_same_signature_of_one_second_is_computed_once)
+{
+    aioc_auth_signer *signer = new_signer();
+    const char *link = "dbs/game/colls/players";
+    aiocosmos_str value;
+    int i;
+    for (i = 0; i < 1000; i++) value = aioc_auth_sign(signer, "POST", "docs", str(link), 1795228304);
+    CHECK_INT(signer->computed, 1);
+    check_fresh(value, "POST", "docs", link, 1795228304);
+    for (i = 0; i < 1000; i++) value = aioc_auth_sign(signer, i % 2 ? "GET" : "POST", "docs", str(link), 1795228304);
+    CHECK_INT(signer->computed, 2);
+    for (i = 0; i < 1000; i++) value = aioc_auth_sign(signer, "POST", i % 2 ? "docs" : "colls", str(link), 1795228304);
+    CHECK_INT(signer->computed, 3);
+    value = aioc_auth_sign(signer, "POST", "docs", str(link), 1795228305);
+    CHECK_INT(signer->computed, 4);
+    check_fresh(value, "POST", "docs", link, 1795228305);
+    value = aioc_auth_sign(signer, "post", "DOCS", str(link), 1795228305);
+    CHECK_INT(signer->computed, 4);
+    check_fresh(value, "POST", "docs", link, 1795228305);
+    free(signer);
+}
+
+TEST(half_as_many_links_as_slots_are_kept_side_by_side)
+{
+    aioc_auth_signer *signer = new_signer();
+    size_t round, i, links = AIOC_AUTH_SLOTS / 2, lost;
+    for (round = 0; round < 10; round++) {
+        for (i = 0; i < links; i++) {
+            char link[64];
+            snprintf(link, sizeof link, "dbs/game/colls/players/docs/player-%u", (unsigned)i);
+            aioc_auth_sign(signer, "GET", "docs", str(link), 42);
+        }
+    }
+    lost = (size_t)signer->computed - links;
+    CHECK(lost <= 2 * 9 * AIOC_AUTH_WAYS);   /* no more than a set or two can be too small for its links */
+    free(signer);
+}
+
+TEST(whatever_is_kept_the_signature_is_right)
+{
+    aioc_auth_signer *signer = new_signer();
+    static const char *const verbs[] = {"GET", "POST", "PUT", "DELETE", "PATCH"};
+    static const char *const types[] = {"", "dbs", "colls", "docs", "pkranges"};
+    int i;
+    seed = 33;
+    for (i = 0; i < 4000; i++) {
+        char link[400];
+        const char *verb = verbs[random_number() % 5], *type = types[random_number() % 5];
+        int64_t wall_s = 1795228304 + i / 500 + (int64_t)(random_number() % 2);
+        int pad = random_number() % 4 ? 0 : (int)(random_number() % 240);
+        snprintf(link, sizeof link, "dbs/d/colls/c/docs/%d%0*d", (int)(random_number() % 90), pad, 0);
+        check_fresh(aioc_auth_sign(signer, verb, type, str(link), wall_s), verb, type, link, wall_s);
+    }
+    CHECK(signer->computed < 4000);
+    free(signer);
+}
+
+TEST(a_link_too_long_for_a_slot_is_signed_each_time)
+{
+    aioc_auth_signer *signer = new_signer();
+    char link[1400];
+    size_t room = AIOC_AUTH_TEXT_MAX - strlen("get\ndocs\n");
+    memset(link, 'x', sizeof link);
+    link[room] = 0;
+    check_fresh(aioc_auth_sign(signer, "GET", "docs", str(link), 9), "GET", "docs", link, 9);
+    check_fresh(aioc_auth_sign(signer, "GET", "docs", str(link), 9), "GET", "docs", link, 9);
+    CHECK_INT(signer->computed, 1);
+    link[room] = 'x';
+    link[room + 1] = 0;
+    check_fresh(aioc_auth_sign(signer, "GET", "docs", str(link), 9), "GET", "docs", link, 9);
+    check_fresh(aioc_auth_sign(signer, "GET", "docs", str(link), 9), "GET", "docs", link, 9);
+    CHECK_INT(signer->computed, 3);
+    link[room + 1] = 'x';
+    link[sizeof link - 1] = 0;
+    check_fresh(aioc_auth_sign(signer, "GET", "docs", str(link), 9), "GET", "docs", link, 9);
+    free(signer);
+}
+
+/*--- Tokens --------------------------------------------------------------------------*/
+
+static void check_token(const aioc_auth_tokens *tokens, const char *link, uint64_t now_us, const char *want)
+{
+    aiocosmos_str value = {NULL, 0};
+    bool denied = true;
+    bool found = aioc_auth_tokens_find(tokens, str(link), now_us, &value, &denied);
+    CHECK_INT(found, want != NULL);
+    CHECK(!denied);
+    if (want) CHECK_TEXT(value.ptr, value.len, want);
+}
+
+TEST(the_token_with_the_longest_link_that_covers_is_used)
+{
+    aioc_auth_tokens tokens;
+    ration r;
+    aioc_memory memory = rationed(&r, 1000, 1 << 20);
+    memset(&tokens, 0, sizeof tokens);
+    check_token(&tokens, "dbs/a", 0, NULL);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "type=resource&ver=1&sig=x+/=;", UINT64_MAX), 0);
+    check_token(&tokens, "dbs/a", 0, "type%3Dresource%26ver%3D1%26sig%3Dx%2B%2F%3D%3B");
+    check_token(&tokens, "dbs/a/colls/b", 0, "type%3Dresource%26ver%3D1%26sig%3Dx%2B%2F%3D%3B");
+    check_token(&tokens, "dbs/ab", 0, NULL);
+    check_token(&tokens, "dbs", 0, NULL);
+    check_token(&tokens, "", 0, "type%3Dresource%26ver%3D1%26sig%3Dx%2B%2F%3D%3B");       /* the account: any token */
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("/dbs/a/colls/b/"), "type%3Dresource%26sig%3dY", 100), 0);
+    check_token(&tokens, "dbs/a/colls/b", 99, "type%3Dresource%26sig%3dY");
+    check_token(&tokens, "dbs/a/colls/b/docs/c", 99, "type%3Dresource%26sig%3dY");
+    check_token(&tokens, "dbs/a/colls/bb", 99, "type%3Dresource%26ver%3D1%26sig%3Dx%2B%2F%3D%3B");
+    check_token(&tokens, "dbs/a/colls/b", 100, "type%3Dresource%26ver%3D1%26sig%3Dx%2B%2F%3D%3B");
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str(""), " eyJ0.eyJh.c2ln-_\r\n", UINT64_MAX), 0);
+    check_token(&tokens, "dbs/z", 0, "type%3Daad%26ver%3D1.0%26sig%3DeyJ0.eyJh.c2ln-_");
+    check_token(&tokens, "dbs/a/colls/b", 99, "type%3Dresource%26sig%3dY");
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a/colls/b"), "type=resource&sig=Z", 200), 0);
+    check_token(&tokens, "dbs/a/colls/b", 150, "type%3Dresource%26sig%3DZ");
+    CHECK_INT(tokens.count, 3);
+    aioc_auth_tokens_forget(&tokens, &memory, str("dbs/a/colls/b/docs/c"));
+    check_token(&tokens, "dbs/a/colls/b", 0, "type%3Dresource%26ver%3D1%26sig%3Dx%2B%2F%3D%3B");
+    aioc_auth_tokens_forget(&tokens, &memory, str("dbs/a/colls/b/docs/c"));
+    aioc_auth_tokens_forget(&tokens, &memory, str("dbs/a/colls/b/docs/c"));
+    aioc_auth_tokens_forget(&tokens, &memory, str("dbs/a/colls/b/docs/c"));
+    CHECK_INT(tokens.count, 0);
+    CHECK_INT(r.blocks, 0);
+}
+
+TEST(a_link_for_which_the_host_has_no_token_is_denied)
+{
+    aioc_auth_tokens tokens;
+    aiocosmos_str value;
+    bool denied;
+    ration r;
+    aioc_memory memory = rationed(&r, 1000, 1 << 20);
+    memset(&tokens, 0, sizeof tokens);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), NULL, 50), 0);
+    CHECK(!aioc_auth_tokens_find(&tokens, str("dbs/a/colls/b"), 49, &value, &denied));
+    CHECK(denied);
+    CHECK(!aioc_auth_tokens_find(&tokens, str("dbs/a/colls/b"), 50, &value, &denied));
+    CHECK(!denied);
+    CHECK(!aioc_auth_tokens_find(&tokens, str(""), 49, &value, &denied));
+    CHECK(!denied);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str(""), NULL, 50), 0);
+    CHECK(!aioc_auth_tokens_find(&tokens, str(""), 49, &value, &denied));
+    CHECK(denied);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/b"), "jwt", 50), 0);
+    check_token(&tokens, "", 49, "type%3Daad%26ver%3D1.0%26sig%3Djwt");
+    check_token(&tokens, "dbs/b", 49, "type%3Daad%26ver%3D1.0%26sig%3Djwt");
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/c"), "type%3Xjwt", 50), 0);
+    check_token(&tokens, "dbs/c", 49, "type%3Daad%26ver%3D1.0%26sig%3Dtype%253Xjwt");
+    aioc_auth_tokens_wipe(&tokens, &memory);
+    CHECK_INT(r.blocks, 0);
+}
+
+TEST(what_cannot_be_a_token_is_refused)
+{
+    aioc_auth_tokens tokens;
+    ration r;
+    aioc_memory memory = rationed(&r, 1000, 1 << 20);
+    char *large = malloc(AIOC_AUTH_TOKEN_MAX + 8);
+    size_t prefix = strlen("type%3Daad%26ver%3D1.0%26sig%3D");
+    memset(&tokens, 0, sizeof tokens);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "", 50), AIOCOSMOS_E_ARGUMENT);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), " \n", 50), AIOCOSMOS_E_ARGUMENT);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "a b", 50), AIOCOSMOS_E_ARGUMENT);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "a\r\nx: y", 50), AIOCOSMOS_E_ARGUMENT);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "type%3Dr\r\nx: y", 50), AIOCOSMOS_E_ARGUMENT);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "a\xC3\xA9", 50), AIOCOSMOS_E_ARGUMENT);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "a\x7F", 50), AIOCOSMOS_E_ARGUMENT);
+    memset(large, 'a', AIOC_AUTH_TOKEN_MAX);
+    large[4097] = 0;
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str(large), "t", 50), AIOCOSMOS_E_ARGUMENT);
+    large[4097] = 'a';
+    large[AIOC_AUTH_TOKEN_MAX - prefix + 1] = 0;
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), large, 50), AIOCOSMOS_E_ARGUMENT);
+    large[AIOC_AUTH_TOKEN_MAX - prefix] = 0;
+    CHECK_INT(tokens.count, 0);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), large, 50), 0);
+    CHECK_INT(tokens.token[0].value_len, AIOC_AUTH_TOKEN_MAX);
+    aioc_auth_tokens_wipe(&tokens, &memory);
+    free(large);
+    CHECK_INT(r.blocks, 0);
+}
+
+TEST(the_sixty_fifth_token_takes_the_place_of_the_one_that_ends_first)
+{
+    aioc_auth_tokens tokens;
+    ration r;
+    aioc_memory memory = rationed(&r, 1000, 1 << 20);
+    uint32_t i;
+    memset(&tokens, 0, sizeof tokens);
+    for (i = 0; i < AIOC_AUTH_TOKENS_MAX; i++) {
+        char link[32];
+        uint64_t expires_us = i == 40 ? 500 : i == 41 ? 501 : UINT64_MAX;
+        snprintf(link, sizeof link, "dbs/d%u", (unsigned)i);
+        CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str(link), "t", expires_us), 0);
+    }
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/x"), "t", UINT64_MAX), 0);
+    check_token(&tokens, "dbs/d40", 0, NULL);
+    check_token(&tokens, "dbs/d41", 0, "type%3Daad%26ver%3D1.0%26sig%3Dt");
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/y"), "t", UINT64_MAX), 0);
+    check_token(&tokens, "dbs/d41", 0, NULL);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/z"), "t", UINT64_MAX), AIOCOSMOS_E_NOMEM);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/y"), "u", UINT64_MAX), 0);
+    check_token(&tokens, "dbs/y", 0, "type%3Daad%26ver%3D1.0%26sig%3Du");
+    CHECK_INT(tokens.count, AIOC_AUTH_TOKENS_MAX);
+    aioc_auth_tokens_wipe(&tokens, &memory);
+    CHECK_INT(r.blocks, 0);
+}
+
+TEST(tokens_are_wiped_before_their_memory_is_freed)
+{
+    aioc_auth_tokens tokens;
+    ration r;
+    aioc_memory memory = rationed(&r, 1000, 1 << 20);
+    memset(&tokens, 0, sizeof tokens);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "sEcReT1", UINT64_MAX), 0);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "sEcReT2", UINT64_MAX), 0);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/b"), "sEcReT3", UINT64_MAX), 0);
+    aioc_auth_tokens_forget(&tokens, &memory, str("dbs/b"));
+    aioc_auth_tokens_wipe(&tokens, &memory);
+    CHECK_INT(r.blocks, 0);
+    CHECK(!r.dirty);
+}
+
+TEST(without_memory_the_token_that_was_held_stays)
+{
+    aioc_auth_tokens tokens;
+    ration r;
+    aioc_memory memory = rationed(&r, 1, 1 << 20);
+    memset(&tokens, 0, sizeof tokens);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "old", UINT64_MAX), 0);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "new", UINT64_MAX), AIOCOSMOS_E_NOMEM);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/b"), "new", UINT64_MAX), AIOCOSMOS_E_NOMEM);
+    CHECK_INT(tokens.count, 1);
+    check_token(&tokens, "dbs/a", 0, "type%3Daad%26ver%3D1.0%26sig%3Dold");
+    aioc_auth_tokens_wipe(&tokens, &memory);
+    CHECK_INT(r.blocks, 0);
+}
+
+/*--- Connection strings ------------------------------------------------------------------*/
+
+typedef struct connection {
+    aiocosmos_str endpoint, key;
+    bool insecure;
+    const char *error;
+    size_t error_at;
+    int status;
+} connection;
+
+static connection connect_by(const char *text)
+{
+    connection c;
+    c.status = aioc_auth_connection_string(str(text), &c.endpoint, &c.key, &c.insecure, &c.error, &c.error_at);
+    CHECK_INT(c.error == NULL, c.status == 0);
+    return c;
+}
+
+#define ENDPOINT "AccountEndpoint=https://a.documents.azure.com:443/"
+
+TEST(connection_strings_in_any_order_and_case)
+{
+    static const char *const good[] = {
+        ENDPOINT ";AccountKey=YWJj==;",
+        ENDPOINT ";AccountKey=YWJj==",
+        "AccountKey=YWJj==;" ENDPOINT,
+        "accountkey=YWJj==;ACCOUNTENDPOINT=https://a.documents.azure.com:443/;;",
+        " AccountEndpoint = https://a.documents.azure.com:443/ ; AccountKey = YWJj== ;\r\n",
+        "Database=x;AccountKey=YWJj==;=;Other=;" ENDPOINT,
+        "TLS=1;AccountKey=YWJj==;DisableServerCertificateValidation=False;" ENDPOINT};
+    size_t i;
+    for (i = 0; i < sizeof good / sizeof good[0]; i++) {
+        connection c = connect_by(good[i]);
+        CHECK_INT(c.status, 0);
+        CHECK_TEXT(c.endpoint.ptr, c.endpoint.len, "https://a.documents.azure.com:443/");
+        CHECK_TEXT(c.key.ptr, c.key.len, "YWJj==");
+        CHECK(!c.insecure);
+    }
+    CHECK(connect_by("AccountEndpoint=e;AccountKey=k;disableservercertificatevalidation=TRUE;").insecure);
+}
+
+TEST(bad_connection_strings_say_what_and_where)
+{
+    static const struct { const char *text, *error; size_t at; } bad[] = {
+        {"", "AccountEndpoint is missing", 0},
+        {"AccountKey=k", "AccountEndpoint is missing", 12},
+        {"AccountEndpoint=e;", "AccountKey is missing", 18},
+        {"https://a.documents.azure.com", "a part without '='", 0},
+        {"AccountEndpoint=e; key ;AccountKey=k", "a part without '='", 19},
+        {"AccountEndpoint=e;AccountKey=;", "a value is missing", 29},
+        {"AccountEndpoint= ;AccountKey=k;", "a value is missing", 16},
+        {"AccountEndpoint=e;AccountKey=k;AccountKey=l", "this name stands twice", 31},
+        {"AccountEndpoint=e;AccountKey=k;DisableServerCertificateValidation=yes",
+         "DisableServerCertificateValidation is neither true nor false", 66}};
+    size_t i;
+    for (i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        connection c = connect_by(bad[i].text);
+        CHECK_INT(c.status, AIOCOSMOS_E_ARGUMENT);
+        CHECK_STR(c.error, bad[i].error);
+        CHECK_INT(c.error_at, bad[i].at);
+    }
+}
+
+TEST(connection_strings_cut_and_changed_anywhere)
+{
+    const char *good = "AccountEndpoint=https://a:1/;AccountKey=YWJj==;DisableServerCertificateValidation=true;";
+    aiocosmos_str whole = tight(str(good));
+    size_t cut, round;
+    connection c;
+    for (cut = 0; cut < whole.len; cut++) {
+        aiocosmos_str part = whole;
+        part.len = cut;
+        part = tight(part);
+        c.status = aioc_auth_connection_string(part, &c.endpoint, &c.key, &c.insecure, &c.error, &c.error_at);
+        CHECK(c.status == 0 ? cut >= strlen("AccountEndpoint=https://a:1/;AccountKey=Y") : c.error_at <= cut);
+        loosen(part);
+    }
+    seed = 44;
+    for (round = 0; round < 20000; round++) {
+        char *at = (char *)(uintptr_t)whole.ptr + random_number() % whole.len, was = *at;
+        *at = "=; aA\0\n\xFF"[random_number() % 8];
+        c.status = aioc_auth_connection_string(whole, &c.endpoint, &c.key, &c.insecure, &c.error, &c.error_at);
+        CHECK(c.status == 0 ? c.key.len > 0 && c.endpoint.len > 0 : c.error != NULL && c.error_at <= whole.len);
+        if (random_number() % 8) *at = was;  /* mostly one change at a time, sometimes they add up */
+        if (random_number() % 64 == 0) memcpy((char *)(uintptr_t)whole.ptr, good, whole.len);
+    }
+    loosen(whole);
+}
