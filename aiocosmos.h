@@ -4054,6 +4054,1621 @@ static int aioc_auth_connection_string(aiocosmos_str text, aiocosmos_str *endpoi
     return *error ? AIOCOSMOS_E_ARGUMENT : 0;
 }
 
+/*==============================================================================
+ * MARK: - Resolve                                                    >>resolve
+ *
+ * Host names to addresses, without blocking and without a thread: literal addresses, localhost (RFC 6761), then the
+ * host's hook or else the hosts file and a stub resolver (RFC 1034, 5.3.1) on the reactor. Answers are kept for as long
+ * as they say, within limits, and longer when no server answers (RFC 8767). The text and message forms come first and
+ * are bytes in, bytes out; then the files, the questions on the wire, the look-up of a name, and the cache.
+ *
+ * May call: platform, memory.    Knows nothing of: ports, connections, TLS, HTTP.
+ *============================================================================*/
+
+#ifndef AIOC_RESOLVE_NAMES_MAX
+#  define AIOC_RESOLVE_NAMES_MAX 64u         /* names in the cache; the least recently used is forgotten */
+#endif
+#define AIOC_RESOLVE_FAMILY_MAX  8u          /* addresses kept of each family */
+#define AIOC_RESOLVE_ADDRESSES_MAX (2 * AIOC_RESOLVE_FAMILY_MAX)
+#define AIOC_RESOLVE_CHAIN_MAX   16u         /* CNAME records from a name to its addresses */
+#define AIOC_RESOLVE_SERVERS_MAX 3u          /* as everywhere: MAXNS of resolv.conf(5) */
+#define AIOC_RESOLVE_SEARCH_MAX  6u
+#define AIOC_RESOLVE_FILE_MAX    (1u << 20)  /* bytes read of a file */
+#define AIOC_RESOLVE_HOSTS_FILE  "/etc/hosts"
+#define AIOC_RESOLVE_CONFIG_FILE "/etc/resolv.conf"
+
+/* A server that is silent is not given up when the next is asked: its answer may still come first. All servers twice,
+ * and the last wait, take 4 s: less than a connection is given by default, so that its error says what went wrong. */
+#define AIOC_RESOLVE_NEXT_US     400000u     /* until the next server is asked */
+#define AIOC_RESOLVE_LAST_US     2000000u    /* after the last question; 1 s if resolv.conf says timeout:1 */
+#define AIOC_RESOLVE_DELAY_US    50000u      /* for the other family's addresses (RFC 8305, 3: Resolution Delay) */
+#define AIOC_RESOLVE_STALE_US    1800000u    /* then an expired answer is used (RFC 8767, 5: client response timer) */
+#define AIOC_RESOLVE_HOOK_US     30000000u   /* then the host's hook may be asked the same again */
+
+/* How long answers are kept, in seconds. */
+#define AIOC_RESOLVE_TTL_MIN_S   1u
+#define AIOC_RESOLVE_TTL_MAX_S   300u        /* an account that fails over moves its name */
+#define AIOC_RESOLVE_NEGATIVE_S  5u          /* no such name: it may be about to be created */
+#define AIOC_RESOLVE_FAILURE_S   1u          /* nobody could say (RFC 9520, 3.2: at least one second) */
+#define AIOC_RESOLVE_HOSTS_S     1u          /* so the hosts file is read at most once a second for each name */
+#define AIOC_RESOLVE_RESTALE_S   30u         /* an expired answer that had to be used (RFC 8767, 5) */
+#define AIOC_RESOLVE_STALE_MAX_S 86400u      /* it is used for no longer than this (RFC 8767, 5: a day at least) */
+
+/*------------------------------------------------------------------------------
+ * Addresses as text
+ *----------------------------------------------------------------------------*/
+
+#define AIOC_RESOLVE_ADDRESS_TEXT_MAX 56     /* eight groups of IPv6, a zone as a number, NUL */
+#define AIOC_RESOLVE_ZONE_MAX 16             /* a network interface's name and NUL: IFNAMSIZ of Linux and the BSDs */
+
+/* Four decimal numbers. A leading zero means octal to some readers, so nobody may write one (RFC 6943, 3.1.1). */
+static bool aioc_resolve_parse_ipv4(aiocosmos_str text, uint8_t ip[4])
+{
+    size_t at = 0;
+    int part;
+    for (part = 0; part < 4; part++) {
+        unsigned value = 0;
+        size_t start;
+        if (part > 0 && (at == text.len || text.ptr[at++] != '.')) return false;
+        for (start = at; at < text.len && at - start < 3 && text.ptr[at] >= '0' && text.ptr[at] <= '9'; at++) {
+            value = value * 10 + (unsigned)(text.ptr[at] - '0');
+        }
+        if (at == start || value > 255 || (at - start > 1 && text.ptr[start] == '0')) return false;
+        ip[part] = (uint8_t)value;
+    }
+    return at == text.len;
+}
+
+static int aioc_resolve_hex_digit(char c)
+{
+    c = aioc_memory_lower(c);
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* One group and what separates it from the next; the last may be an IPv4 address (RFC 4291, 2.2). */
+static bool aioc_resolve_parse_ipv6_group(aiocosmos_str text, size_t *at, uint8_t ip[16], size_t *filled)
+{
+    size_t start = *at;
+    unsigned value = 0;
+    int digit;
+    while (*at < text.len && *at - start < 4 && (digit = aioc_resolve_hex_digit(text.ptr[*at])) >= 0) {
+        value = value << 4 | (unsigned)digit;
+        ++*at;
+    }
+    if (*at < text.len && text.ptr[*at] == '.') {
+        aiocosmos_str tail;
+        tail.ptr = text.ptr + start;
+        tail.len = text.len - start;
+        if (*filled > 12 || !aioc_resolve_parse_ipv4(tail, ip + *filled)) return false;
+        *filled += 4;
+        *at = text.len;
+        return true;
+    }
+    if (*at == start || *filled > 14) return false;
+    aioc_platform_store16be(ip + *filled, value);
+    *filled += 2;
+    if (*at == text.len) return true;
+    return text.ptr[(*at)++] == ':' && *at < text.len;
+}
+
+static bool aioc_resolve_parse_ipv6(aiocosmos_str text, uint8_t ip[16])
+{
+    size_t at = 0, filled = 0, gap = 16;     /* gap: how much was filled where "::" stood */
+    memset(ip, 0, 16);
+    if (text.len >= 2 && text.ptr[0] == ':' && text.ptr[1] == ':') {
+        gap = 0;
+        at = 2;
+    }
+    while (at < text.len) {
+        if (!aioc_resolve_parse_ipv6_group(text, &at, ip, &filled)) return false;
+        if (at < text.len && text.ptr[at] == ':') {
+            if (gap < 16) return false;
+            gap = filled;
+            at++;
+        }
+    }
+    if (gap == 16) return filled == 16;
+    if (filled == 16) return false;          /* "::" stands for one group at least */
+    memmove(ip + 16 - (filled - gap), ip + gap, filled - gap);
+    memset(ip + gap, 0, 16 - filled);
+    return true;
+}
+
+/* An address without brackets, port 0. *zone: the name of a network interface (RFC 4007, 11), which only the system
+ * can turn into a number; empty if there was none, or a number. */
+static bool aioc_resolve_parse_address(aiocosmos_str text, aiocosmos_address *out, aiocosmos_str *zone)
+{
+    const char *percent = text.len > 0 ? (const char *)memchr(text.ptr, '%', text.len) : NULL;
+    uint64_t number;
+    memset(out, 0, sizeof *out);
+    zone->ptr = "";
+    zone->len = 0;
+    if (!percent && aioc_resolve_parse_ipv4(text, out->ip)) {
+        out->family = 4;
+        return true;
+    }
+    if (percent) {
+        zone->ptr = percent + 1;
+        zone->len = text.len - (size_t)(zone->ptr - text.ptr);
+        text.len = (size_t)(percent - text.ptr);
+        if (zone->len == 0 || zone->len >= AIOC_RESOLVE_ZONE_MAX) return false;
+        if (aioc_memory_parse_u64(*zone, &number)) {
+            if (number > UINT32_MAX) return false;
+            out->scope = (uint32_t)number;
+            zone->len = 0;
+        }
+    }
+    out->family = 6;
+    return aioc_resolve_parse_ipv6(text, out->ip);
+}
+
+/* Where the longest run of zero groups starts, two at least, the first of equals (RFC 5952, 4.2). 8: there is none. */
+static int aioc_resolve_ipv6_gap(const uint8_t ip[16], int *gap_len)
+{
+    int start, best = 8;
+    *gap_len = 1;
+    for (start = 0; start < 8; start++) {
+        int end = start;
+        while (end < 8 && ip[2 * end] == 0 && ip[2 * end + 1] == 0) end++;
+        if (end - start > *gap_len) {
+            best = start;
+            *gap_len = end - start;
+        }
+    }
+    return best;
+}
+
+/* For people: RFC 5952 for IPv6, without brackets, the zone as a number. */
+static void aioc_resolve_address_text(const aiocosmos_address *address, char out[AIOC_RESOLVE_ADDRESS_TEXT_MAX])
+{
+    static const char digits[] = "0123456789abcdef";
+    const uint8_t *ip = address->ip;
+    int gap, gap_len, group, shift;
+    if (address->family == 4) {
+        aioc_memory_print(out, AIOC_RESOLVE_ADDRESS_TEXT_MAX, "%u.%u.%u.%u", (unsigned)ip[0], (unsigned)ip[1],
+                          (unsigned)ip[2], (unsigned)ip[3]);
+        return;
+    }
+    gap = aioc_resolve_ipv6_gap(ip, &gap_len);
+    for (group = 0; group < 8; group++) {
+        unsigned value = aioc_platform_load16be(ip + 2 * group);
+        if (group == gap) {
+            *out++ = ':';
+            if (gap + gap_len == 8) *out++ = ':';
+        }
+        if (group >= gap && group < gap + gap_len) continue;
+        if (group > 0) *out++ = ':';
+        for (shift = value > 0xFFF ? 12 : value > 0xFF ? 8 : value > 0xF ? 4 : 0; shift >= 0; shift -= 4) {
+            *out++ = digits[value >> shift & 15];
+        }
+    }
+    *out = '\0';
+    if (address->scope) aioc_memory_print(out, 12, "%%%u", (unsigned)address->scope);
+}
+
+/* The addresses of one family, each once; those beyond the limit are dropped. */
+typedef struct aioc_resolve_set {
+    size_t count;
+    aiocosmos_address addresses[AIOC_RESOLVE_FAMILY_MAX];
+} aioc_resolve_set;
+
+static void aioc_resolve_set_add(aioc_resolve_set *set, const aiocosmos_address *address)
+{
+    size_t i;
+    for (i = 0; i < set->count; i++) {
+        if (memcmp(set->addresses[i].ip, address->ip, 16) == 0 && set->addresses[i].scope == address->scope) return;
+    }
+    if (set->count < AIOC_RESOLVE_FAMILY_MAX) set->addresses[set->count++] = *address;
+}
+
+/* The order in which connections are tried: IPv6 first, then in turns (RFC 8305, 4), so that a family that leads
+ * nowhere costs one failed try, not many. */
+static size_t aioc_resolve_interleave(const aioc_resolve_set *six, const aioc_resolve_set *four,
+                                      aiocosmos_address out[AIOC_RESOLVE_ADDRESSES_MAX])
+{
+    size_t i, count = 0;
+    for (i = 0; i < six->count || i < four->count; i++) {
+        if (i < six->count) out[count++] = six->addresses[i];
+        if (i < four->count) out[count++] = four->addresses[i];
+    }
+    return count;
+}
+
+/*------------------------------------------------------------------------------
+ * Names
+ *----------------------------------------------------------------------------*/
+
+#define AIOC_RESOLVE_DOMAIN_MAX 255          /* as sent (RFC 1035, 2.3.4) */
+#define AIOC_RESOLVE_HOST_MAX   255          /* as text: 253 characters, a last dot, NUL */
+
+/* A name as it is sent: labels behind their lengths, the last one empty (RFC 1035, 3.1). */
+typedef struct aioc_resolve_domain {
+    size_t len;
+    unsigned char labels[AIOC_RESOLVE_DOMAIN_MAX];
+} aioc_resolve_domain;
+
+/* Lengths are below 64 and letters above, so one comparison does for both (RFC 4343). */
+static bool aioc_resolve_domain_same(const unsigned char *a, const unsigned char *b, size_t len)
+{
+    size_t i;
+    for (i = 0; i < len; i++) {
+        if (aioc_memory_lower((char)a[i]) != aioc_memory_lower((char)b[i])) return false;
+    }
+    return true;
+}
+
+/* Appends the labels of a text such as "a.example" or "a.example." and not the empty one. */
+static bool aioc_resolve_domain_append(aioc_resolve_domain *domain, aiocosmos_str text)
+{
+    size_t at, start = 0;
+    if (text.len > 0 && text.ptr[text.len - 1] == '.') text.len--;
+    for (at = 0; at <= text.len; at++) {
+        size_t label = at - start;
+        if (at < text.len && text.ptr[at] != '.') continue;
+        if (label == 0 || label > 63 || domain->len + label + 2 > AIOC_RESOLVE_DOMAIN_MAX) return false;
+        domain->labels[domain->len++] = (unsigned char)label;
+        memcpy(domain->labels + domain->len, text.ptr + start, label);
+        domain->len += label;
+        start = at + 1;
+    }
+    return true;
+}
+
+/* host, below the search domain if that is not empty. False: too long, or an empty label. */
+static bool aioc_resolve_domain_make(aioc_resolve_domain *domain, aiocosmos_str host, aiocosmos_str below)
+{
+    domain->len = 0;
+    if (!aioc_resolve_domain_append(domain, host)) return false;
+    if (below.len > 0 && !aioc_resolve_domain_append(domain, below)) return false;
+    domain->labels[domain->len++] = 0;
+    return true;
+}
+
+/* Why a text cannot be a host name; NULL: it can. Underscores are no host name's (RFC 952), and common all the same. */
+static const char *aioc_resolve_host_wrong(aiocosmos_str host)
+{
+    aioc_resolve_domain domain;
+    size_t i, last = 0;
+    for (i = 0; i < host.len; i++) {
+        char c = aioc_memory_lower(host.ptr[i]);
+        if ((unsigned char)c >= 0x80) return "has letters beyond ASCII: write it as it is registered, with xn--";
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.')) {
+            return "has a character that no host name has";
+        }
+        if (c == '.' && i + 1 < host.len) last = i + 1;
+    }
+    if (!aioc_resolve_domain_make(&domain, host, aioc_memory_str(""))) {
+        return "is no host name: a part between dots is empty or over 63 characters, or all of it over 253";
+    }
+    /* No top-level domain is a number, so this is an IPv4 address with a mistake in it (RFC 3696, 2). */
+    for (i = last; i < host.len && ((host.ptr[i] >= '0' && host.ptr[i] <= '9') || host.ptr[i] == '.'); i++) continue;
+    return i == host.len ? "is neither an IPv4 address nor a host name" : NULL;
+}
+
+/* localhost and what is below it never leave the machine (RFC 6761, 6.3). */
+static bool aioc_resolve_host_local(aiocosmos_str host)
+{
+    aiocosmos_str last = host;
+    if (last.len > 0 && last.ptr[last.len - 1] == '.') last.len--;
+    if (last.len > 9 && last.ptr[last.len - 10] == '.') {
+        last.ptr += last.len - 9;
+        last.len = 9;
+    }
+    return aioc_memory_same_nocase(last, aioc_memory_str("localhost"));
+}
+
+/*------------------------------------------------------------------------------
+ * The files: hosts(5) and resolv.conf(5)
+ *----------------------------------------------------------------------------*/
+
+typedef struct aioc_resolve_config {
+    unsigned server_count, search_count;
+    unsigned rounds;                                                   /* how often each server is asked */
+    uint64_t last_us;                                                  /* for an answer after the last question */
+    aiocosmos_address servers[AIOC_RESOLVE_SERVERS_MAX];
+    char zones[AIOC_RESOLVE_SERVERS_MAX][AIOC_RESOLVE_ZONE_MAX];       /* "": none, or the address has its number */
+    char search[AIOC_RESOLVE_SEARCH_MAX][AIOC_RESOLVE_HOST_MAX];
+} aioc_resolve_config;
+
+/* The next line, without its end. False: no more. A NUL ends the text: that much of a file was there. */
+static bool aioc_resolve_line(aiocosmos_str *rest, aiocosmos_str *line)
+{
+    if (rest->len == 0 || rest->ptr[0] == '\0') return false;
+    line->ptr = rest->ptr;
+    line->len = 0;
+    while (line->len < rest->len && rest->ptr[line->len] != '\n' && rest->ptr[line->len] != '\0') line->len++;
+    rest->ptr += line->len;
+    rest->len -= line->len;
+    if (rest->len > 0 && rest->ptr[0] == '\n') {
+        rest->ptr++;
+        rest->len--;
+    }
+    return true;
+}
+
+static bool aioc_resolve_is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\f' || c == '\v';
+}
+
+/* The next word of a line; empty at its end or at a comment. */
+static aiocosmos_str aioc_resolve_word(aiocosmos_str *line)
+{
+    aiocosmos_str word;
+    while (line->len > 0 && aioc_resolve_is_blank(line->ptr[0])) {
+        line->ptr++;
+        line->len--;
+    }
+    word.ptr = line->ptr;
+    word.len = 0;
+    if (line->len > 0 && line->ptr[0] == ';') return word;
+    while (word.len < line->len && !aioc_resolve_is_blank(word.ptr[word.len]) && word.ptr[word.len] != '#') word.len++;
+    line->ptr += word.len;
+    line->len -= word.len;
+    return word;
+}
+
+static bool aioc_resolve_word_is(aiocosmos_str word, const char *text)
+{
+    return aioc_memory_same(word, aioc_memory_str(text));
+}
+
+/* Every address that a hosts file has for a name. Lines with a named zone are left out. */
+static void aioc_resolve_parse_hosts(aiocosmos_str text, aiocosmos_str host, aioc_resolve_set *six,
+                                     aioc_resolve_set *four)
+{
+    aiocosmos_str line, word, zone;
+    aiocosmos_address address;
+    if (host.len > 0 && host.ptr[host.len - 1] == '.') host.len--;
+    while (aioc_resolve_line(&text, &line)) {
+        if (!aioc_resolve_parse_address(aioc_resolve_word(&line), &address, &zone) || zone.len > 0) continue;
+        while ((word = aioc_resolve_word(&line)).len > 0) {
+            if (word.ptr[word.len - 1] == '.') word.len--;
+            if (!aioc_memory_same_nocase(word, host)) continue;
+            aioc_resolve_set_add(address.family == 6 ? six : four, &address);
+        }
+    }
+}
+
+static void aioc_resolve_config_server(aioc_resolve_config *config, aiocosmos_str word)
+{
+    aiocosmos_address *server = &config->servers[config->server_count];
+    aiocosmos_str zone;
+    if (config->server_count == AIOC_RESOLVE_SERVERS_MAX || !aioc_resolve_parse_address(word, server, &zone)) return;
+    server->port = 53;
+    memcpy(config->zones[config->server_count], zone.ptr, zone.len);
+    config->zones[config->server_count++][zone.len] = '\0';
+}
+
+/* "search a b c"; "domain a" is the old way to say "search a". The last line of either kind counts. */
+static void aioc_resolve_config_search(aioc_resolve_config *config, aiocosmos_str line)
+{
+    aiocosmos_str word;
+    config->search_count = 0;
+    while ((word = aioc_resolve_word(&line)).len > 0 && config->search_count < AIOC_RESOLVE_SEARCH_MAX) {
+        if (word.len >= AIOC_RESOLVE_HOST_MAX || aioc_resolve_word_is(word, ".")) continue;
+        memcpy(config->search[config->search_count], word.ptr, word.len);
+        config->search[config->search_count++][word.len] = '\0';
+    }
+}
+
+/* Of the options, those that make us give up sooner. ndots is left out on purpose: see aioc_resolve_candidate. */
+static void aioc_resolve_config_options(aioc_resolve_config *config, aiocosmos_str line)
+{
+    aiocosmos_str word;
+    while ((word = aioc_resolve_word(&line)).len > 0) {
+        if (aioc_resolve_word_is(word, "attempts:1")) config->rounds = 1;
+        if (aioc_resolve_word_is(word, "timeout:1")) config->last_us = 1000000;
+    }
+}
+
+/* Any text will do: what is not understood is left out, and without a server it is this machine's. */
+static void aioc_resolve_parse_config(aiocosmos_str text, aioc_resolve_config *config)
+{
+    aiocosmos_str line, word;
+    memset(config, 0, sizeof *config);
+    config->rounds = 2;
+    config->last_us = AIOC_RESOLVE_LAST_US;
+    while (aioc_resolve_line(&text, &line)) {
+        word = aioc_resolve_word(&line);
+        if (aioc_resolve_word_is(word, "nameserver")) aioc_resolve_config_server(config, aioc_resolve_word(&line));
+        else if (aioc_resolve_word_is(word, "search")) aioc_resolve_config_search(config, line);
+        else if (aioc_resolve_word_is(word, "domain")) aioc_resolve_config_search(config, line);
+        else if (aioc_resolve_word_is(word, "options")) aioc_resolve_config_options(config, line);
+    }
+    if (config->server_count == 0) aioc_resolve_config_server(config, aioc_memory_str("127.0.0.1"));
+}
+
+/* The full name to ask for at *index or behind it, and *index moved on. A name with a dot is asked for as it is first,
+ * whatever ndots says: an account's name is complete, and Kubernetes (ndots:5) would have it asked for below every
+ * search domain before. A last dot says that it is complete. False: no more. */
+static bool aioc_resolve_candidate(const aioc_resolve_config *config, aiocosmos_str host, unsigned *index,
+                                   aioc_resolve_domain *out)
+{
+    const char *dot = (const char *)memchr(host.ptr, '.', host.len);
+    bool complete = host.ptr[host.len - 1] == '.';
+    unsigned searches = complete ? 0 : config->search_count, as_it_is = dot ? 0 : searches;
+    while (*index <= searches) {
+        unsigned i = (*index)++;
+        const char *below = i == as_it_is ? "" : config->search[i < as_it_is ? i : i - 1];
+        if (aioc_resolve_domain_make(out, host, aioc_memory_str(below))) return true;
+    }
+    return false;
+}
+
+/*------------------------------------------------------------------------------
+ * Messages: RFC 1035, 4
+ *----------------------------------------------------------------------------*/
+
+#define AIOC_RESOLVE_QUERY_MAX (12 + AIOC_RESOLVE_DOMAIN_MAX + 4)
+#define AIOC_RESOLVE_HOPS_MAX 16             /* compression pointers followed for one name */
+#define AIOC_RESOLVE_RECORDS_MAX 128u        /* of a section; 64 KiB of them, made for it, would take 30 ms */
+
+enum { AIOC_RESOLVE_A = 1, AIOC_RESOLVE_CNAME = 5, AIOC_RESOLVE_SOA = 6, AIOC_RESOLVE_AAAA = 28, AIOC_RESOLVE_IN = 1 };
+
+/* One question, recursion desired. Without EDNS: a datagram of 512 bytes holds what we want, and TCP does else. */
+static size_t aioc_resolve_build_query(unsigned char out[AIOC_RESOLVE_QUERY_MAX], uint32_t id,
+                                       const aioc_resolve_domain *domain, uint32_t type)
+{
+    memset(out, 0, 12);
+    aioc_platform_store16be(out, id);
+    out[2] = 0x01;                           /* RD */
+    out[5] = 1;                              /* QDCOUNT */
+    memcpy(out + 12, domain->labels, domain->len);
+    aioc_platform_store16be(out + 12 + domain->len, type);
+    aioc_platform_store16be(out + 14 + domain->len, AIOC_RESOLVE_IN);
+    return 16 + domain->len;
+}
+
+typedef enum aioc_resolve_kind {
+    AIOC_RESOLVE_FOREIGN,                    /* not an answer to our question */
+    AIOC_RESOLVE_FAILED,                     /* the server cannot say, or says nonsense: ask another; see why */
+    AIOC_RESOLVE_TRUNCATED,                  /* ask again over TCP */
+    AIOC_RESOLVE_FOUND,
+    AIOC_RESOLVE_ELSEWHERE,                  /* CNAME records lead to a name that the answer has nothing of */
+    AIOC_RESOLVE_NO_DATA,                    /* the name is there, without such an address */
+    AIOC_RESOLVE_NO_NAME                     /* NXDOMAIN */
+} aioc_resolve_kind;
+
+typedef struct aioc_resolve_response {
+    uint32_t ttl_s;                          /* as received: the lowest on the way */
+    unsigned chain;                          /* CNAME records followed; to be set to those of earlier answers */
+    aioc_resolve_set set;                    /* FOUND */
+    aioc_resolve_domain name;                /* the last of the chain: where to go on when ELSEWHERE */
+    const char *why;                         /* FAILED: "the name server ..." */
+} aioc_resolve_response;
+
+typedef struct aioc_resolve_message { const unsigned char *bytes; size_t len; } aioc_resolve_message;
+
+typedef struct aioc_resolve_record {
+    uint32_t type, class_in, ttl_s;
+    size_t data, data_len;
+    aioc_resolve_domain owner;
+} aioc_resolve_record;
+
+/* Reads a name at *at and moves behind it. Each pointer must lead to before the labels that it ends (RFC 1035, 4.1.4:
+ * "a prior occurrence"), so there are no loops. */
+static bool aioc_resolve_read_domain(aioc_resolve_message message, size_t *at, aioc_resolve_domain *out)
+{
+    size_t from = *at, start = *at;
+    unsigned hops = 0;
+    out->len = 0;
+    while (from < message.len) {
+        size_t label = message.bytes[from];
+        if (label >= 0xC0) {
+            size_t target;
+            if (message.len - from < 2 || ++hops > AIOC_RESOLVE_HOPS_MAX) return false;
+            target = aioc_platform_load16be(message.bytes + from) & 0x3FFF;
+            if (target >= start) return false;
+            if (hops == 1) *at = from + 2;
+            from = start = target;
+            continue;
+        }
+        if (label > 63 || message.len - from <= label || out->len + label + 1 > AIOC_RESOLVE_DOMAIN_MAX) return false;
+        memcpy(out->labels + out->len, message.bytes + from, label + 1);
+        out->len += label + 1;
+        from += label + 1;
+        if (label > 0) continue;
+        if (hops == 0) *at = from;
+        return true;
+    }
+    return false;
+}
+
+static bool aioc_resolve_read_record(aioc_resolve_message message, size_t *at, aioc_resolve_record *out)
+{
+    const unsigned char *fixed;
+    if (!aioc_resolve_read_domain(message, at, &out->owner) || message.len - *at < 10) return false;
+    fixed = message.bytes + *at;
+    out->type = aioc_platform_load16be(fixed);
+    out->class_in = aioc_platform_load16be(fixed + 2);
+    out->ttl_s = aioc_platform_load32be(fixed + 4);
+    if (out->ttl_s > INT32_MAX) out->ttl_s = 0;        /* RFC 2181, 8 */
+    out->data_len = aioc_platform_load16be(fixed + 8);
+    *at += 10;
+    out->data = *at;
+    if (message.len - *at < out->data_len) return false;
+    *at += out->data_len;
+    return true;
+}
+
+static bool aioc_resolve_is_of(const aioc_resolve_record *record, const aioc_resolve_domain *name)
+{
+    return record->class_in == AIOC_RESOLVE_IN && record->owner.len == name->len &&
+           aioc_resolve_domain_same(record->owner.labels, name->labels, name->len);
+}
+
+static bool aioc_resolve_take_address(aioc_resolve_message message, const aioc_resolve_record *record,
+                                      aioc_resolve_set *set)
+{
+    aiocosmos_address address;
+    size_t size = record->type == AIOC_RESOLVE_A ? 4 : 16;
+    if (record->data_len != size) return false;
+    memset(&address, 0, sizeof address);
+    address.family = size == 4 ? 4 : 6;
+    memcpy(address.ip, message.bytes + record->data, size);
+    aioc_resolve_set_add(set, &address);
+    return true;
+}
+
+/* How many records of a section are looked at; at is where the header counts them. */
+static unsigned aioc_resolve_record_count(aioc_resolve_message message, size_t at)
+{
+    unsigned count = aioc_platform_load16be(message.bytes + at);
+    return count < AIOC_RESOLVE_RECORDS_MAX ? count : AIOC_RESOLVE_RECORDS_MAX;
+}
+
+/* One pass over the answer section: what there is of out->name. *moved: a CNAME, and its target in *target. */
+static bool aioc_resolve_scan(aioc_resolve_message message, size_t *at, uint32_t type, aioc_resolve_response *out,
+                              bool *moved, aioc_resolve_domain *target)
+{
+    unsigned left = aioc_resolve_record_count(message, 6);
+    *moved = false;
+    for (; left > 0; left--) {
+        aioc_resolve_record record;
+        if (!aioc_resolve_read_record(message, at, &record)) return false;
+        if (!aioc_resolve_is_of(&record, &out->name)) continue;
+        if (record.type == type) {
+            if (!aioc_resolve_take_address(message, &record, &out->set)) return false;
+        } else if (record.type == AIOC_RESOLVE_CNAME && !*moved) {
+            size_t end = record.data;
+            if (!aioc_resolve_read_domain(message, &end, target) || end != record.data + record.data_len) return false;
+            *moved = true;
+        } else {
+            continue;
+        }
+        if (record.ttl_s < out->ttl_s) out->ttl_s = record.ttl_s;
+    }
+    return true;
+}
+
+/* Whether the authority section, which starts at at, has a SOA record: then the answer is that there is no data, also
+ * at the end of a chain (RFC 2308, 2.2). */
+static bool aioc_resolve_has_soa(aioc_resolve_message message, size_t at)
+{
+    unsigned left = aioc_resolve_record_count(message, 8);
+    aioc_resolve_record record;
+    for (; left > 0 && aioc_resolve_read_record(message, &at, &record); left--) {
+        if (record.type == AIOC_RESOLVE_SOA) return true;
+    }
+    return false;
+}
+
+/* Follows the answer section, which starts at answers, from out->name on. Records may stand in any order. */
+static aioc_resolve_kind aioc_resolve_follow(aioc_resolve_message message, size_t answers, uint32_t type,
+                                             aioc_resolve_response *out)
+{
+    const bool can_say = (message.bytes[2] & 0x04) != 0 || (message.bytes[3] & 0x80) != 0;         /* AA, RA */
+    bool moved = true, aliased = false;
+    size_t at = answers;
+    while (moved) {
+        aioc_resolve_domain target;
+        at = answers;
+        out->why = "sent a malformed answer";
+        if (!aioc_resolve_scan(message, &at, type, out, &moved, &target)) return AIOC_RESOLVE_FAILED;
+        if (out->set.count > 0) return AIOC_RESOLVE_FOUND;
+        if (!moved) break;
+        out->why = "has a chain of more than 16 aliases for it";
+        if (++out->chain > AIOC_RESOLVE_CHAIN_MAX) return AIOC_RESOLVE_FAILED;
+        out->name = target;
+        aliased = true;
+    }
+    if (aioc_resolve_has_soa(message, at)) return AIOC_RESOLVE_NO_DATA;
+    if (aliased) return AIOC_RESOLVE_ELSEWHERE;
+    out->why = "does not resolve names for this machine";
+    return can_say ? AIOC_RESOLVE_NO_DATA : AIOC_RESOLVE_FAILED;
+}
+
+static const char *aioc_resolve_code_text(unsigned code)
+{
+    switch (code) {
+    case 1:  return "answered FORMERR";
+    case 2:  return "answered SERVFAIL";
+    case 4:  return "answered NOTIMP";
+    case 5:  return "answered REFUSED";
+    default: return "answered with an error";
+    }
+}
+
+/* Whether a message has our id and question; servers that refuse may leave the question out. */
+static bool aioc_resolve_is_ours(aioc_resolve_message message, uint32_t id, const aioc_resolve_domain *domain,
+                                 uint32_t type)
+{
+    const unsigned char *question = message.bytes + 12;
+    const size_t len = 12 + domain->len + 4;
+    unsigned count;
+    if (message.len < 12 || aioc_platform_load16be(message.bytes) != id) return false;
+    if ((message.bytes[2] & 0xF8) != 0x80) return false;               /* QR, and the opcode of a query */
+    count = aioc_platform_load16be(message.bytes + 4);
+    if (count == 0) return (message.bytes[3] & 15) != 0 && (message.bytes[3] & 15) != 3;
+    return count == 1 && message.len >= len && aioc_resolve_domain_same(question, domain->labels, domain->len) &&
+           aioc_platform_load16be(question + domain->len) == type &&
+           aioc_platform_load16be(question + domain->len + 2) == AIOC_RESOLVE_IN;
+}
+
+/* What a message says to our question. chain: CNAME records followed before it. */
+static aioc_resolve_kind aioc_resolve_parse_response(const void *bytes, size_t len, uint32_t id,
+                                                     const aioc_resolve_domain *domain, uint32_t type, unsigned chain,
+                                                     aioc_resolve_response *out)
+{
+    aioc_resolve_message message;
+    unsigned code;
+    message.bytes = (const unsigned char *)bytes;
+    message.len = len;
+    memset(out, 0, sizeof *out);
+    out->ttl_s = UINT32_MAX;
+    out->chain = chain;
+    out->name = *domain;
+    if (!aioc_resolve_is_ours(message, id, domain, type)) return AIOC_RESOLVE_FOREIGN;
+    code = message.bytes[3] & 15;
+    if (code == 3) return AIOC_RESOLVE_NO_NAME;
+    out->why = aioc_resolve_code_text(code);
+    if (code != 0) return AIOC_RESOLVE_FAILED;
+    if (message.bytes[2] & 0x02) return AIOC_RESOLVE_TRUNCATED;
+    return aioc_resolve_follow(message, 12 + domain->len + 4, type, out);
+}
+
+/*------------------------------------------------------------------------------
+ * What is kept
+ *----------------------------------------------------------------------------*/
+
+typedef struct aioc_resolve aioc_resolve;
+typedef struct aioc_resolve_name aioc_resolve_name;
+typedef struct aioc_resolve_lookup aioc_resolve_lookup;
+typedef struct aioc_resolve_query aioc_resolve_query;
+typedef struct aioc_resolve_exchange aioc_resolve_exchange;
+typedef struct aioc_resolve_waiter aioc_resolve_waiter;
+
+struct aioc_resolve_waiter {                 /* embedded in its owner, zeroed at first */
+    aioc_resolve_waiter *prev, *next;
+    aioc_resolve_lookup *lookup;
+    /* Addresses and error are lent until it returns. It may ask and cancel. */
+    void (*done)(aioc_resolve_waiter *waiter, const aiocosmos_address *addresses, size_t count, const char *error);
+    void *owner;
+    bool waiting;
+};
+
+typedef struct aioc_resolve_options {
+    void (*ask)(void *user, const char *host, uint64_t question);      /* called from the reactor. NULL: we do it */
+    void *user;
+} aioc_resolve_options;
+
+/* One question to one server: on a socket of its own, whose port the kernel picked at random (RFC 5452, 9.2). */
+struct aioc_resolve_exchange {
+    aioc_resolve_exchange *next;
+    aioc_resolve_query *query;
+    aioc_platform_source source;
+    unsigned server;
+    uint32_t id;
+    bool stream;                             /* TCP: message and answer stand behind their lengths (RFC 1035, 4.2.2) */
+    size_t sent, received;                   /* of message or answer and, over TCP, the two bytes before it */
+    unsigned char prefix[2];                 /* the answer's length, over TCP */
+    unsigned char *answer;
+    size_t answer_len;
+};
+
+/* The addresses of one family of one full name: asked for at one server after the other, until one knows. */
+struct aioc_resolve_query {
+    aioc_resolve_lookup *lookup;
+    aioc_platform_timer timer;
+    aioc_resolve_exchange *exchanges;
+    uint32_t type;
+    unsigned asked;                          /* exchanges opened, or tried to */
+    unsigned chain;
+    unsigned server;                         /* which answered, or failed last */
+    const char *why;                         /* how it failed, NULL: it did not answer */
+    uint64_t expires_us;
+    uint8_t state;                           /* aioc_resolve_kind; FOREIGN: not decided yet */
+    aioc_resolve_set set;
+    aioc_resolve_domain name;
+};
+
+enum { AIOC_RESOLVE_SIX, AIOC_RESOLVE_FOUR };                          /* which of a look-up's queries */
+
+typedef enum aioc_resolve_phase {
+    AIOC_RESOLVE_STARTING, AIOC_RESOLVE_AT_HOST, AIOC_RESOLVE_ON_WIRE, AIOC_RESOLVE_ANSWERED
+} aioc_resolve_phase;
+
+/* What goes on for a name; one at a time, however many wait for it. It lives on without waiters: its answer is kept. */
+struct aioc_resolve_lookup {
+    aioc_resolve *resolver;
+    aioc_resolve_name *name;
+    aioc_resolve_waiter *first, *last;
+    aioc_platform_timer timer;
+    uint64_t question;                       /* the hook's */
+    unsigned candidate;                      /* the next to ask for */
+    uint8_t phase;
+    bool served;                             /* the name's addresses have been handed out while this goes on */
+    bool failed;                             /* for some candidate nobody could say: so the name may exist */
+    const char *why;                         /* of that */
+    unsigned server;
+    aioc_resolve_config config;
+    aioc_resolve_query queries[2];
+};
+
+struct aioc_resolve_name {
+    aioc_resolve_name *prev, *next;          /* most recently used first */
+    aioc_resolve_lookup *lookup;
+    uint64_t expires_us;
+    uint64_t stale_until_us;                 /* until then the addresses may be used when nobody answers */
+    size_t count;                            /* 0: error says why */
+    aiocosmos_address addresses[AIOC_RESOLVE_ADDRESSES_MAX];
+    char host[AIOC_RESOLVE_HOST_MAX];        /* lower case */
+    char error[AIOC_RESOLVE_HOST_MAX + 160];
+};
+
+struct aioc_resolve {
+    aioc_platform_reactor *reactor;
+    aioc_memory *memory;
+    aioc_resolve_options options;
+    aioc_resolve_name *first, *last;
+    size_t name_count;
+    uint64_t questions;                      /* put to the hook so far */
+    aiocosmos_address own[2];                /* answers that need no name: literals, localhost */
+    char error[AIOC_RESOLVE_HOST_MAX + 160];
+};
+
+static uint64_t aioc_resolve_after(const aioc_resolve *resolver, uint64_t seconds)
+{
+    return resolver->reactor->now_us + seconds * 1000000u;
+}
+
+static uint32_t aioc_resolve_hold(uint32_t ttl_s)
+{
+    return ttl_s < AIOC_RESOLVE_TTL_MIN_S ? AIOC_RESOLVE_TTL_MIN_S
+         : ttl_s > AIOC_RESOLVE_TTL_MAX_S ? AIOC_RESOLVE_TTL_MAX_S : ttl_s;
+}
+
+/* A file's text in a block of *cap bytes, NULL if there is no such file. 0 or E_NOMEM. Of a file over the limit, the
+ * whole lines at its start. */
+static int aioc_resolve_file_open(aioc_resolve *resolver, const char *path, char **block, size_t *cap,
+                                  aiocosmos_str *text)
+{
+    const aiocosmos_platform *platform = resolver->reactor->platform;
+    ptrdiff_t size = 2048;
+    text->ptr = "";
+    text->len = 0;
+    for (;;) {
+        *cap = (size_t)size < AIOC_RESOLVE_FILE_MAX ? (size_t)size : AIOC_RESOLVE_FILE_MAX;
+        /* Zeroed, because files under /sys say that they are larger than they are. */
+        *block = (char *)aioc_memory_zalloc(resolver->memory, *cap);
+        if (!*block) return AIOCOSMOS_E_NOMEM;
+        size = platform->file_read(platform->user_data, path, *block, *cap);
+        if (size <= (ptrdiff_t)*cap || *cap == AIOC_RESOLVE_FILE_MAX) break;
+        aioc_memory_free(resolver->memory, *block, *cap);
+    }
+    if (size <= 0) return 0;
+    text->ptr = *block;
+    text->len = *cap;
+    if ((size_t)size <= *cap) text->len = (size_t)size;
+    else while (text->len > 0 && text->ptr[text->len - 1] != '\n') text->len--;
+    return 0;
+}
+
+/* The number of a network interface, which Linux has as a file. False: no such interface. */
+static bool aioc_resolve_zone(aioc_resolve *resolver, aiocosmos_str zone, uint32_t *scope)
+{
+    const aiocosmos_platform *platform = resolver->reactor->platform;
+    char path[64], text[16] = "";
+    aiocosmos_str digits;
+    uint64_t number;
+    if (memchr(zone.ptr, '/', zone.len) || zone.ptr[0] == '.') return false;
+    aioc_memory_print(path, sizeof path, "/sys/class/net/%.*s/ifindex", (int)zone.len, zone.ptr);
+    if (platform->file_read(platform->user_data, path, text, sizeof text - 1) < 0) return false;
+    digits.ptr = text;
+    digits.len = strcspn(text, "\n");
+    if (!aioc_memory_parse_u64(digits, &number) || number > UINT32_MAX) return false;
+    *scope = (uint32_t)number;
+    return true;
+}
+
+/* Reads resolv.conf. A server behind an interface that is not there is left out. */
+static int aioc_resolve_config_read(aioc_resolve *resolver, aioc_resolve_config *config)
+{
+    aiocosmos_str text;
+    char *block;
+    size_t cap;
+    unsigned i, kept = 0;
+    int result = aioc_resolve_file_open(resolver, AIOC_RESOLVE_CONFIG_FILE, &block, &cap, &text);
+    if (result < 0) return result;
+    aioc_resolve_parse_config(text, config);
+    aioc_memory_free(resolver->memory, block, cap);
+    for (i = 0; i < config->server_count; i++) {
+        aiocosmos_address server = config->servers[i];
+        aiocosmos_str zone = aioc_memory_str(config->zones[i]);
+        if (zone.len > 0 && !aioc_resolve_zone(resolver, zone, &server.scope)) continue;
+        config->servers[kept++] = server;
+    }
+    config->server_count = kept;
+    return 0;
+}
+
+/* Fills a name from the hosts file. 0: it is not there. 1: it is. Or E_NOMEM, for to go on without would be to answer
+ * something else. */
+static int aioc_resolve_hosts(aioc_resolve *resolver, aioc_resolve_name *name)
+{
+    aioc_resolve_set six, four;
+    aiocosmos_str text;
+    char *block;
+    size_t cap;
+    int result = aioc_resolve_file_open(resolver, AIOC_RESOLVE_HOSTS_FILE, &block, &cap, &text);
+    if (result < 0) return result;
+    six.count = four.count = 0;
+    aioc_resolve_parse_hosts(text, aioc_memory_str(name->host), &six, &four);
+    aioc_memory_free(resolver->memory, block, cap);
+    if (six.count + four.count == 0) return 0;
+    name->count = aioc_resolve_interleave(&six, &four, name->addresses);
+    name->expires_us = aioc_resolve_after(resolver, AIOC_RESOLVE_HOSTS_S);
+    name->stale_until_us = 0;                /* a line that was removed is gone */
+    return 1;
+}
+
+/*------------------------------------------------------------------------------
+ * A look-up: hands out results
+ *----------------------------------------------------------------------------*/
+
+static void aioc_resolve_waiter_unlink(aioc_resolve_waiter *waiter)
+{
+    aioc_resolve_lookup *lookup = waiter->lookup;
+    *(waiter->prev ? &waiter->prev->next : &lookup->first) = waiter->next;
+    *(waiter->next ? &waiter->next->prev : &lookup->last) = waiter->prev;
+    waiter->prev = waiter->next = NULL;
+    waiter->lookup = NULL;
+    waiter->waiting = false;
+}
+
+/* Calls those who wait. While it does, the look-up is the name's, so the name cannot be forgotten. */
+static void aioc_resolve_deliver(aioc_resolve_lookup *lookup)
+{
+    const aioc_resolve_name *name = lookup->name;
+    lookup->served = true;
+    while (lookup->first) {
+        aioc_resolve_waiter *waiter = lookup->first;
+        aioc_resolve_waiter_unlink(waiter);
+        waiter->done(waiter, name->count ? name->addresses : NULL, name->count, name->count ? NULL : name->error);
+    }
+}
+
+static void aioc_resolve_exchange_close(aioc_resolve_exchange *exchange);
+
+static void aioc_resolve_query_stop(aioc_resolve_query *query)
+{
+    aioc_platform_timer_stop(query->lookup->resolver->reactor, &query->timer);
+    while (query->exchanges) aioc_resolve_exchange_close(query->exchanges);
+}
+
+static void aioc_resolve_lookup_free(aioc_resolve_lookup *lookup)
+{
+    aioc_resolve_query_stop(&lookup->queries[AIOC_RESOLVE_SIX]);
+    aioc_resolve_query_stop(&lookup->queries[AIOC_RESOLVE_FOUR]);
+    aioc_platform_timer_stop(lookup->resolver->reactor, &lookup->timer);
+    lookup->name->lookup = NULL;
+    aioc_memory_free(lookup->resolver->memory, lookup, sizeof *lookup);
+}
+
+/* The name holds the result. */
+static void aioc_resolve_lookup_end(aioc_resolve_lookup *lookup)
+{
+    aioc_resolve_query_stop(&lookup->queries[AIOC_RESOLVE_SIX]);
+    aioc_resolve_query_stop(&lookup->queries[AIOC_RESOLVE_FOUR]);
+    aioc_resolve_deliver(lookup);
+    aioc_resolve_lookup_free(lookup);
+}
+
+static bool aioc_resolve_stale_usable(const aioc_resolve_lookup *lookup)
+{
+    return lookup->name->count > 0 && lookup->resolver->reactor->now_us < lookup->name->stale_until_us;
+}
+
+/* There is none, says somebody who knows. name->error says who. */
+static void aioc_resolve_name_set_none(aioc_resolve *resolver, aioc_resolve_name *name, uint32_t keep_s)
+{
+    name->count = 0;
+    name->expires_us = aioc_resolve_after(resolver, keep_s);
+}
+
+/* Nobody could say: what was known is used, or else name->error. */
+static void aioc_resolve_lookup_fail(aioc_resolve_lookup *lookup)
+{
+    aioc_resolve *resolver = lookup->resolver;
+    if (!aioc_resolve_stale_usable(lookup)) aioc_resolve_name_set_none(resolver, lookup->name, AIOC_RESOLVE_FAILURE_S);
+    else lookup->name->expires_us = aioc_resolve_after(resolver, AIOC_RESOLVE_RESTALE_S);
+    aioc_resolve_lookup_end(lookup);
+}
+
+static void aioc_resolve_lookup_fail_undecided(aioc_resolve_lookup *lookup)
+{
+    aioc_resolve_name *name = lookup->name;
+    char server[AIOC_RESOLVE_ADDRESS_TEXT_MAX];
+    if (lookup->config.server_count == 0) {
+        aioc_memory_print(name->error, sizeof name->error,
+                          "%s could not be looked up: no name server in " AIOC_RESOLVE_CONFIG_FILE " can be used",
+                          name->host);
+    } else {
+        aioc_resolve_address_text(&lookup->config.servers[lookup->server], server);
+        aioc_memory_print(name->error, sizeof name->error, "%s could not be looked up: name server %s %s", name->host,
+                          server, lookup->why ? lookup->why : "did not answer");
+    }
+    aioc_resolve_lookup_fail(lookup);
+}
+
+static void aioc_resolve_lookup_none(aioc_resolve_lookup *lookup)
+{
+    const aioc_resolve_query *six = &lookup->queries[AIOC_RESOLVE_SIX], *four = &lookup->queries[AIOC_RESOLVE_FOUR];
+    bool absent = six->state == AIOC_RESOLVE_NO_NAME && four->state == AIOC_RESOLVE_NO_NAME;
+    aioc_resolve_name *name = lookup->name;
+    char server[AIOC_RESOLVE_ADDRESS_TEXT_MAX];
+    aioc_resolve_address_text(&lookup->config.servers[four->server], server);
+    aioc_memory_print(name->error, sizeof name->error, "%s %s, says name server %s", name->host,
+                      absent ? "does not exist" : "has neither an IPv4 nor an IPv6 address", server);
+    aioc_resolve_name_set_none(lookup->resolver, name, AIOC_RESOLVE_NEGATIVE_S);
+    aioc_resolve_lookup_end(lookup);
+}
+
+/* What the queries have found becomes the name's. */
+static void aioc_resolve_lookup_publish(aioc_resolve_lookup *lookup)
+{
+    aioc_resolve_name *name = lookup->name;
+    uint64_t expires_us = UINT64_MAX, soonest_us = aioc_resolve_after(lookup->resolver, AIOC_RESOLVE_TTL_MIN_S);
+    int i;
+    for (i = 0; i < 2; i++) {
+        const aioc_resolve_query *query = &lookup->queries[i];
+        if (query->state == AIOC_RESOLVE_FOUND && query->expires_us < expires_us) expires_us = query->expires_us;
+    }
+    name->count = aioc_resolve_interleave(&lookup->queries[AIOC_RESOLVE_SIX].set,
+                                          &lookup->queries[AIOC_RESOLVE_FOUR].set, name->addresses);
+    name->expires_us = expires_us > soonest_us ? expires_us : soonest_us;
+    name->stale_until_us = name->expires_us + (uint64_t)AIOC_RESOLVE_STALE_MAX_S * 1000000u;
+}
+
+/*------------------------------------------------------------------------------
+ * A look-up on the wire
+ *----------------------------------------------------------------------------*/
+
+static void aioc_resolve_query_ask(aioc_resolve_query *query);
+
+static void aioc_resolve_query_begin(aioc_resolve_query *query, const aioc_resolve_domain *name)
+{
+    query->name = *name;
+    query->asked = 0;
+    aioc_resolve_query_ask(query);
+}
+
+/* Asks for the next candidate. False: there is none. The look-up may be over when this returns. */
+static bool aioc_resolve_lookup_next(aioc_resolve_lookup *lookup)
+{
+    aioc_resolve_domain name;
+    int i;
+    if (!aioc_resolve_candidate(&lookup->config, aioc_memory_str(lookup->name->host), &lookup->candidate, &name)) {
+        return false;
+    }
+    for (i = 0; i < 2; i++) {
+        lookup->queries[i].state = AIOC_RESOLVE_FOREIGN;
+        lookup->queries[i].chain = 0;
+        lookup->queries[i].why = NULL;
+    }
+    aioc_resolve_query_begin(&lookup->queries[AIOC_RESOLVE_SIX], &name);
+    aioc_resolve_query_begin(&lookup->queries[AIOC_RESOLVE_FOUR], &name);
+    return true;
+}
+
+/* A query has been decided. The look-up may be over when this returns. A name exists if either family says so: there
+ * are servers that answer NXDOMAIN for AAAA when there is only A (RFC 4074, 4.2). */
+static void aioc_resolve_lookup_settle(aioc_resolve_lookup *lookup)
+{
+    const aioc_resolve_query *six = &lookup->queries[AIOC_RESOLVE_SIX], *four = &lookup->queries[AIOC_RESOLVE_FOUR];
+    const aioc_resolve_query *failed =
+        four->state == AIOC_RESOLVE_FAILED ? four : six->state == AIOC_RESOLVE_FAILED ? six : NULL;
+    bool found = six->state == AIOC_RESOLVE_FOUND || four->state == AIOC_RESOLVE_FOUND;
+    if (six->state == AIOC_RESOLVE_FOREIGN || four->state == AIOC_RESOLVE_FOREIGN) {
+        aioc_platform_reactor *reactor = lookup->resolver->reactor;
+        if (found) aioc_platform_timer_start(reactor, &lookup->timer, reactor->now_us + AIOC_RESOLVE_DELAY_US);
+        return;
+    }
+    if (found) {
+        aioc_resolve_lookup_publish(lookup);
+        aioc_resolve_lookup_end(lookup);
+        return;
+    }
+    if (failed) {
+        lookup->failed = true;
+        lookup->why = failed->why;
+        lookup->server = failed->server;
+    }
+    /* Where nobody answers, the next candidate would meet the same silence. */
+    if ((!failed || failed->why) && aioc_resolve_lookup_next(lookup)) return;
+    if (lookup->failed) aioc_resolve_lookup_fail_undecided(lookup);
+    else aioc_resolve_lookup_none(lookup);
+}
+
+static void aioc_resolve_query_end(aioc_resolve_query *query, aioc_resolve_kind state)
+{
+    aioc_resolve_query_stop(query);
+    query->state = (uint8_t)state;
+    aioc_resolve_lookup_settle(query->lookup);
+}
+
+/* Acts on what a server said. The look-up may be over when this returns. */
+static void aioc_resolve_query_take(aioc_resolve_query *query, aioc_resolve_kind kind,
+                                    const aioc_resolve_response *response)
+{
+    query->chain = response->chain;
+    if (kind == AIOC_RESOLVE_ELSEWHERE) {
+        aioc_resolve_query_stop(query);
+        aioc_resolve_query_begin(query, &response->name);
+        return;
+    }
+    if (kind == AIOC_RESOLVE_FOUND) {
+        query->set = response->set;
+        query->expires_us = aioc_resolve_after(query->lookup->resolver, aioc_resolve_hold(response->ttl_s));
+    }
+    aioc_resolve_query_end(query, kind);
+}
+
+static const aiocosmos_address *aioc_resolve_exchange_peer(const aioc_resolve_exchange *exchange)
+{
+    return &exchange->query->lookup->config.servers[exchange->server];
+}
+
+static void aioc_resolve_exchange_hang_up(aioc_resolve_exchange *exchange)
+{
+    aioc_resolve *resolver = exchange->query->lookup->resolver;
+    const aiocosmos_platform *platform = resolver->reactor->platform;
+    if (exchange->source.fd < 0) return;
+    aioc_platform_watch(resolver->reactor, &exchange->source, 0);
+    platform->socket_close(platform->user_data, exchange->source.fd);
+    exchange->source.fd = -1;
+}
+
+static void aioc_resolve_exchange_close(aioc_resolve_exchange *exchange)
+{
+    aioc_memory *memory = exchange->query->lookup->resolver->memory;
+    aioc_resolve_exchange **link = &exchange->query->exchanges;
+    while (*link != exchange) link = &(*link)->next;
+    *link = exchange->next;
+    aioc_resolve_exchange_hang_up(exchange);
+    aioc_memory_free(memory, exchange->answer, exchange->answer_len);
+    aioc_memory_free(memory, exchange, sizeof *exchange);
+}
+
+/* This server is no help: on to the next. */
+static void aioc_resolve_exchange_fail(aioc_resolve_exchange *exchange, const char *why)
+{
+    aioc_resolve_query *query = exchange->query;
+    query->why = why;
+    query->server = exchange->server;
+    aioc_resolve_exchange_close(exchange);
+    aioc_resolve_query_ask(query);
+}
+
+static const char *aioc_resolve_io_why(int io)
+{
+    switch (io) {
+    case AIOCOSMOS_IO_CLOSED:      return "closed the connection";
+    case AIOCOSMOS_IO_REFUSED:     return "is not there: nobody listens on its port 53";
+    case AIOCOSMOS_IO_UNREACHABLE: return "cannot be reached";
+    case AIOCOSMOS_IO_LIMIT:       return "could not be asked: no file descriptors, ports or memory";
+    default:                       return "could not be asked: the system refused";
+    }
+}
+
+/* Opens a socket to the server and waits until it can be written to. NULL; or why not, and there is no socket. */
+static const char *aioc_resolve_exchange_connect(aioc_resolve_exchange *exchange, bool stream)
+{
+    aioc_platform_reactor *reactor = exchange->query->lookup->resolver->reactor;
+    const aiocosmos_platform *platform = reactor->platform;
+    intptr_t fd;
+    int io = platform->socket_open(platform->user_data, &fd, !stream, aioc_resolve_exchange_peer(exchange));
+    if (io != 0 && io != AIOCOSMOS_IO_AGAIN) return aioc_resolve_io_why(io);
+    exchange->source.fd = fd;
+    exchange->stream = stream;
+    if (aioc_platform_watch(reactor, &exchange->source, AIOCOSMOS_WRITABLE) == 0) return NULL;
+    aioc_resolve_exchange_hang_up(exchange);
+    return aioc_resolve_io_why(AIOCOSMOS_IO_LIMIT);
+}
+
+/* NULL; or why there is no exchange with that server. Without a random id anybody could answer (RFC 5452, 9.1). */
+static const char *aioc_resolve_exchange_start(aioc_resolve_exchange *exchange)
+{
+    const aiocosmos_platform *platform = exchange->query->lookup->resolver->reactor->platform;
+    unsigned char id[2];
+    if (platform->entropy(platform->user_data, id, sizeof id) < 0) return "could not be asked: no random numbers";
+    exchange->id = aioc_platform_load16be(id);
+    return aioc_resolve_exchange_connect(exchange, false);
+}
+
+static void aioc_resolve_exchange_ready(aioc_platform_source *source, unsigned ready);
+
+static bool aioc_resolve_exchange_open(aioc_resolve_query *query, unsigned server)
+{
+    aioc_memory *memory = query->lookup->resolver->memory;
+    aioc_resolve_exchange *exchange =
+        (aioc_resolve_exchange *)aioc_memory_zalloc(memory, sizeof(aioc_resolve_exchange));
+    const char *why = "could not be asked: out of memory";
+    if (exchange) {
+        exchange->query = query;
+        exchange->server = server;
+        exchange->source.fd = -1;
+        exchange->source.ready = aioc_resolve_exchange_ready;
+        exchange->source.owner = exchange;
+        why = aioc_resolve_exchange_start(exchange);
+    }
+    /* If none answers, one that failed with a reason says more than one that was silent. */
+    if (why || !query->why) query->server = server;
+    if (why) {
+        query->why = why;
+        aioc_memory_free(memory, exchange, sizeof *exchange);
+        return false;
+    }
+    exchange->next = query->exchanges;
+    query->exchanges = exchange;
+    return true;
+}
+
+/* Asks the next server, or waits for those that were asked, or gives up. The look-up may be over when this returns. */
+static void aioc_resolve_query_ask(aioc_resolve_query *query)
+{
+    const aioc_resolve_config *config = &query->lookup->config;
+    aioc_platform_reactor *reactor = query->lookup->resolver->reactor;
+    const unsigned all = config->server_count * config->rounds;
+    bool opened = false;
+    while (!opened && query->asked < all) {
+        opened = aioc_resolve_exchange_open(query, query->asked % config->server_count);
+        query->asked++;
+    }
+    if (!query->exchanges) {
+        aioc_resolve_query_end(query, AIOC_RESOLVE_FAILED);
+    } else if (opened || !query->timer.armed) {
+        uint64_t wait_us = query->asked < all ? AIOC_RESOLVE_NEXT_US : config->last_us;
+        aioc_platform_timer_start(reactor, &query->timer, reactor->now_us + wait_us);
+    }
+}
+
+static void aioc_resolve_query_fire(aioc_platform_timer *timer)
+{
+    aioc_resolve_query *query = (aioc_resolve_query *)timer->owner;
+    const aioc_resolve_config *config = &query->lookup->config;
+    if (query->asked < config->server_count * config->rounds) aioc_resolve_query_ask(query);
+    else aioc_resolve_query_end(query, AIOC_RESOLVE_FAILED);
+}
+
+/* A whole message has arrived. */
+static void aioc_resolve_exchange_take(aioc_resolve_exchange *exchange, const unsigned char *bytes, size_t len)
+{
+    aioc_resolve_query *query = exchange->query;
+    aioc_resolve_response response;
+    const char *why;
+    aioc_resolve_kind kind =
+        aioc_resolve_parse_response(bytes, len, exchange->id, &query->name, query->type, query->chain, &response);
+    if (kind == AIOC_RESOLVE_FOREIGN && !exchange->stream) return;     /* a forgery, or late: ours may yet come */
+    if (kind == AIOC_RESOLVE_TRUNCATED && !exchange->stream) {
+        aioc_resolve_exchange_hang_up(exchange);
+        exchange->sent = 0;
+        why = aioc_resolve_exchange_connect(exchange, true);
+        if (why) aioc_resolve_exchange_fail(exchange, why);
+    } else if (kind <= AIOC_RESOLVE_TRUNCATED) {
+        aioc_resolve_exchange_fail(exchange, kind == AIOC_RESOLVE_FAILED ? response.why : "sent a malformed answer");
+    } else {
+        query->server = exchange->server;
+        aioc_resolve_query_take(query, kind, &response);
+    }
+}
+
+/* Sends what is left of the question, then waits for the answer. */
+static void aioc_resolve_exchange_write(aioc_resolve_exchange *exchange)
+{
+    const aioc_resolve_query *query = exchange->query;
+    aioc_platform_reactor *reactor = query->lookup->resolver->reactor;
+    const aiocosmos_platform *platform = reactor->platform;
+    unsigned char message[2 + AIOC_RESOLVE_QUERY_MAX];
+    size_t len = aioc_resolve_build_query(message + 2, exchange->id, &query->name, query->type);
+    ptrdiff_t sent = platform->socket_error(platform->user_data, exchange->source.fd);
+    aiocosmos_slice slice;
+    aioc_platform_store16be(message, (uint32_t)len);
+    slice.ptr = exchange->stream ? message + exchange->sent : message + 2;
+    slice.len = exchange->stream ? len + 2 - exchange->sent : len;
+    if (sent == 0) sent = platform->socket_send(platform->user_data, exchange->source.fd, &slice, 1);
+    if (sent == AIOCOSMOS_IO_AGAIN) return;
+    if (sent < 0) {
+        aioc_resolve_exchange_fail(exchange, aioc_resolve_io_why((int)sent));
+        return;
+    }
+    exchange->sent += (size_t)sent;
+    if ((size_t)sent < slice.len && exchange->stream) return;
+    if (aioc_platform_watch(reactor, &exchange->source, AIOCOSMOS_READABLE) < 0) {
+        aioc_resolve_exchange_fail(exchange, aioc_resolve_io_why(AIOCOSMOS_IO_LIMIT));
+    }
+}
+
+static void aioc_resolve_exchange_read_datagram(aioc_resolve_exchange *exchange)
+{
+    const aiocosmos_platform *platform = exchange->query->lookup->resolver->reactor->platform;
+    unsigned char message[2048];             /* more than the 512 bytes that a server may send without EDNS */
+    ptrdiff_t got = platform->socket_receive(platform->user_data, exchange->source.fd, message, sizeof message);
+    if (got >= 0) aioc_resolve_exchange_take(exchange, message, (size_t)got);
+    else if (got != AIOCOSMOS_IO_AGAIN) aioc_resolve_exchange_fail(exchange, aioc_resolve_io_why((int)got));
+}
+
+/* Makes room for the answer once its length is known. NULL, or why there is none. */
+static const char *aioc_resolve_exchange_reserve(aioc_resolve_exchange *exchange)
+{
+    aioc_memory *memory = exchange->query->lookup->resolver->memory;
+    exchange->answer_len = aioc_platform_load16be(exchange->prefix);
+    if (exchange->answer_len < 12) {
+        exchange->answer_len = 0;
+        return "sent a malformed answer";
+    }
+    exchange->answer = (unsigned char *)aioc_memory_alloc(memory, exchange->answer_len);
+    return exchange->answer ? NULL : "could not be listened to: out of memory";
+}
+
+static void aioc_resolve_exchange_read_stream(aioc_resolve_exchange *exchange)
+{
+    const aiocosmos_platform *platform = exchange->query->lookup->resolver->reactor->platform;
+    bool prefix = exchange->received < 2;
+    void *room = prefix ? exchange->prefix + exchange->received : exchange->answer + (exchange->received - 2);
+    size_t len = (prefix ? 2 : exchange->answer_len + 2) - exchange->received;
+    ptrdiff_t got = platform->socket_receive(platform->user_data, exchange->source.fd, room, len);
+    const char *why = NULL;
+    if (got == AIOCOSMOS_IO_AGAIN) return;
+    if (got == 0) got = AIOCOSMOS_IO_CLOSED;
+    if (got < 0) why = aioc_resolve_io_why((int)got);
+    else exchange->received += (size_t)got;
+    if (!why && prefix && exchange->received == 2) why = aioc_resolve_exchange_reserve(exchange);
+    if (why) aioc_resolve_exchange_fail(exchange, why);
+    else if (!prefix && exchange->received == exchange->answer_len + 2) {
+        aioc_resolve_exchange_take(exchange, exchange->answer, exchange->answer_len);
+    }
+}
+
+static void aioc_resolve_exchange_ready(aioc_platform_source *source, unsigned ready)
+{
+    aioc_resolve_exchange *exchange = (aioc_resolve_exchange *)source->owner;
+    if (ready & AIOCOSMOS_WRITABLE) aioc_resolve_exchange_write(exchange);
+    else if (exchange->stream) aioc_resolve_exchange_read_stream(exchange);
+    else aioc_resolve_exchange_read_datagram(exchange);
+}
+
+/*------------------------------------------------------------------------------
+ * A look-up's life: begins, runs out of patience, is answered by the host
+ *----------------------------------------------------------------------------*/
+
+/* Starts the timer for when waiting has been enough. */
+static void aioc_resolve_lookup_wait(aioc_resolve_lookup *lookup)
+{
+    aioc_platform_reactor *reactor = lookup->resolver->reactor;
+    if (!lookup->served && aioc_resolve_stale_usable(lookup)) {
+        aioc_platform_timer_start(reactor, &lookup->timer, reactor->now_us + AIOC_RESOLVE_STALE_US);
+    } else if (lookup->phase == AIOC_RESOLVE_AT_HOST) {
+        aioc_platform_timer_start(reactor, &lookup->timer, reactor->now_us + AIOC_RESOLVE_HOOK_US);
+    }
+}
+
+static void aioc_resolve_lookup_begin(aioc_resolve_lookup *lookup)
+{
+    aioc_resolve *resolver = lookup->resolver;
+    if (resolver->options.ask) {
+        lookup->phase = AIOC_RESOLVE_AT_HOST;
+        lookup->question = ++resolver->questions;
+        aioc_resolve_lookup_wait(lookup);
+        resolver->options.ask(resolver->options.user, lookup->name->host, lookup->question);
+        return;
+    }
+    lookup->phase = AIOC_RESOLVE_ON_WIRE;
+    if (aioc_resolve_config_read(resolver, &lookup->config) < 0) {
+        aioc_memory_print(lookup->name->error, sizeof lookup->name->error, "%s could not be looked up: out of memory",
+                          lookup->name->host);
+        aioc_resolve_lookup_fail(lookup);
+        return;
+    }
+    aioc_resolve_lookup_wait(lookup);
+    if (!aioc_resolve_lookup_next(lookup)) aioc_resolve_lookup_fail_undecided(lookup);
+}
+
+static bool aioc_resolve_lookup_has_found(const aioc_resolve_lookup *lookup)
+{
+    return lookup->queries[AIOC_RESOLVE_SIX].state == AIOC_RESOLVE_FOUND ||
+           lookup->queries[AIOC_RESOLVE_FOUR].state == AIOC_RESOLVE_FOUND;
+}
+
+/* Enough waited: for the other family, for anything newer than what was known, or for the host. */
+static void aioc_resolve_lookup_lose_patience(aioc_resolve_lookup *lookup)
+{
+    aioc_resolve_name *name = lookup->name;
+    if (aioc_resolve_lookup_has_found(lookup)) {
+        aioc_resolve_lookup_publish(lookup);
+        aioc_resolve_deliver(lookup);
+    } else if (!lookup->served && aioc_resolve_stale_usable(lookup)) {
+        name->expires_us = aioc_resolve_after(lookup->resolver, AIOC_RESOLVE_RESTALE_S);
+        aioc_resolve_deliver(lookup);
+        aioc_resolve_lookup_wait(lookup);
+    } else if (lookup->phase == AIOC_RESOLVE_AT_HOST) {
+        aioc_memory_print(name->error, sizeof name->error,
+                          "%s could not be looked up: the host's resolver did not answer", name->host);
+        aioc_resolve_lookup_fail(lookup);
+    }
+}
+
+static void aioc_resolve_lookup_fire(aioc_platform_timer *timer)
+{
+    aioc_resolve_lookup *lookup = (aioc_resolve_lookup *)timer->owner;
+    if (lookup->phase == AIOC_RESOLVE_STARTING) aioc_resolve_lookup_begin(lookup);
+    else if (lookup->phase == AIOC_RESOLVE_ANSWERED) aioc_resolve_lookup_end(lookup);
+    else aioc_resolve_lookup_lose_patience(lookup);
+}
+
+static void aioc_resolve_query_init(aioc_resolve_lookup *lookup, int which, uint32_t type)
+{
+    aioc_resolve_query *query = &lookup->queries[which];
+    query->lookup = lookup;
+    query->type = type;
+    query->timer.fire = aioc_resolve_query_fire;
+    query->timer.owner = query;
+}
+
+/* Begins from the reactor, not from here, so that nobody is called back inside ask. False: no memory. */
+static bool aioc_resolve_lookup_open(aioc_resolve *resolver, aioc_resolve_name *name)
+{
+    aioc_resolve_lookup *lookup =
+        (aioc_resolve_lookup *)aioc_memory_zalloc(resolver->memory, sizeof(aioc_resolve_lookup));
+    if (!lookup) return false;
+    lookup->resolver = resolver;
+    lookup->name = name;
+    lookup->phase = AIOC_RESOLVE_STARTING;
+    lookup->timer.fire = aioc_resolve_lookup_fire;
+    lookup->timer.owner = lookup;
+    aioc_resolve_query_init(lookup, AIOC_RESOLVE_SIX, AIOC_RESOLVE_AAAA);
+    aioc_resolve_query_init(lookup, AIOC_RESOLVE_FOUR, AIOC_RESOLVE_A);
+    aioc_platform_timer_start(resolver->reactor, &lookup->timer, resolver->reactor->now_us);
+    name->lookup = lookup;
+    return true;
+}
+
+static aioc_resolve_lookup *aioc_resolve_lookup_find(aioc_resolve *resolver, uint64_t question)
+{
+    aioc_resolve_name *name;
+    for (name = resolver->first; name; name = name->next) {
+        aioc_resolve_lookup *lookup = name->lookup;
+        if (lookup && lookup->phase == AIOC_RESOLVE_AT_HOST && lookup->question == question) return lookup;
+    }
+    return NULL;
+}
+
+/* The host's answer to a question of its hook, from inside the hook or from anywhere; count 0: there is no such name.
+ * The order of the addresses is kept. Waiters are called later, from the reactor. 0; E_ARGUMENT: nobody waits for the
+ * answer to that question, or an address is of no family. */
+static int aioc_resolve_answer(aioc_resolve *resolver, uint64_t question, const aiocosmos_address *addresses,
+                               size_t count, uint32_t ttl_s)
+{
+    aioc_resolve_lookup *lookup = aioc_resolve_lookup_find(resolver, question);
+    aioc_resolve_name *name;
+    size_t i;
+    for (i = 0; i < count; i++) {
+        if (addresses[i].family != 4 && addresses[i].family != 6) return AIOCOSMOS_E_ARGUMENT;
+    }
+    if (!lookup) return AIOCOSMOS_E_ARGUMENT;
+    name = lookup->name;
+    if (count == 0) {
+        aioc_memory_print(name->error, sizeof name->error, "%s does not exist, says the host's resolver", name->host);
+        aioc_resolve_name_set_none(resolver, name, AIOC_RESOLVE_NEGATIVE_S);
+    } else {
+        name->count = count < AIOC_RESOLVE_ADDRESSES_MAX ? count : AIOC_RESOLVE_ADDRESSES_MAX;
+        memcpy(name->addresses, addresses, name->count * sizeof *addresses);
+        for (i = 0; i < name->count; i++) name->addresses[i].port = 0;
+        name->expires_us = aioc_resolve_after(resolver, aioc_resolve_hold(ttl_s));
+        name->stale_until_us = name->expires_us + (uint64_t)AIOC_RESOLVE_STALE_MAX_S * 1000000u;
+    }
+    lookup->phase = AIOC_RESOLVE_ANSWERED;
+    aioc_platform_timer_start(resolver->reactor, &lookup->timer, resolver->reactor->now_us);
+    return 0;
+}
+
+/*------------------------------------------------------------------------------
+ * The cache, and its door
+ *----------------------------------------------------------------------------*/
+
+static void aioc_resolve_name_unlink(aioc_resolve *resolver, aioc_resolve_name *name)
+{
+    *(name->prev ? &name->prev->next : &resolver->first) = name->next;
+    *(name->next ? &name->next->prev : &resolver->last) = name->prev;
+    resolver->name_count--;
+}
+
+static void aioc_resolve_name_link_first(aioc_resolve *resolver, aioc_resolve_name *name)
+{
+    name->prev = NULL;
+    name->next = resolver->first;
+    *(name->next ? &name->next->prev : &resolver->last) = name;
+    resolver->first = name;
+    resolver->name_count++;
+}
+
+/* An unused name: a new one, or the least recently used for which no look-up goes on. */
+static int aioc_resolve_name_new(aioc_resolve *resolver, aioc_resolve_name **out)
+{
+    aioc_resolve_name *name = resolver->last;
+    if (resolver->name_count < AIOC_RESOLVE_NAMES_MAX) {
+        *out = (aioc_resolve_name *)aioc_memory_alloc(resolver->memory, sizeof(aioc_resolve_name));
+        return *out ? 0 : AIOCOSMOS_E_NOMEM;
+    }
+    while (name && name->lookup) name = name->prev;
+    if (!name) return AIOCOSMOS_E_DNS;
+    aioc_resolve_name_unlink(resolver, name);
+    *out = name;
+    return 0;
+}
+
+/* The name of a host that has been checked, as the most recently used. 0, E_NOMEM or E_DNS: too many look-ups. */
+static int aioc_resolve_name_get(aioc_resolve *resolver, aiocosmos_str host, aioc_resolve_name **out)
+{
+    aioc_resolve_name *name;
+    size_t i;
+    int result;
+    for (name = resolver->first; name; name = name->next) {
+        if (aioc_memory_same_nocase(aioc_memory_str(name->host), host)) break;
+    }
+    if (name) {
+        aioc_resolve_name_unlink(resolver, name);
+    } else {
+        result = aioc_resolve_name_new(resolver, &name);
+        if (result < 0) return result;
+        memset(name, 0, sizeof *name);
+        for (i = 0; i < host.len; i++) name->host[i] = aioc_memory_lower(host.ptr[i]);
+    }
+    aioc_resolve_name_link_first(resolver, name);
+    *out = name;
+    return 0;
+}
+
+static int aioc_resolve_refuse(aioc_resolve *resolver, int result, aiocosmos_str host, const char *why,
+                               const char **error)
+{
+    aioc_memory_print(resolver->error, sizeof resolver->error, "\"%.*s\" %s",
+                      (int)(host.len < AIOC_RESOLVE_HOST_MAX ? host.len : AIOC_RESOLVE_HOST_MAX), host.ptr, why);
+    *error = resolver->error;
+    return result;
+}
+
+/* The answers that need nobody. *out stays NULL: not one of these. */
+static int aioc_resolve_ask_nobody(aioc_resolve *resolver, aiocosmos_str host, const aiocosmos_address **out,
+                                   size_t *count, const char **error)
+{
+    aiocosmos_str zone, bare = host;
+    bool brackets = host.len > 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']';
+    if (brackets) {
+        bare.ptr++;
+        bare.len -= 2;
+    }
+    if (aioc_resolve_parse_address(bare, &resolver->own[0], &zone) && (!brackets || resolver->own[0].family == 6)) {
+        if (zone.len > 0 && !aioc_resolve_zone(resolver, zone, &resolver->own[0].scope)) {
+            return aioc_resolve_refuse(resolver, AIOCOSMOS_E_DNS, host, "names a network interface that is not there",
+                                       error);
+        }
+        *count = 1;
+        *out = resolver->own;
+    } else if (aioc_resolve_host_local(host)) {
+        memset(resolver->own, 0, sizeof resolver->own);
+        resolver->own[0].family = 6;         /* ::1 */
+        resolver->own[0].ip[15] = 1;
+        resolver->own[1].family = 4;         /* 127.0.0.1 */
+        resolver->own[1].ip[0] = 127;
+        resolver->own[1].ip[3] = 1;
+        *count = 2;
+        *out = resolver->own;
+    }
+    return 0;
+}
+
+/* Whether the name holds an answer now: fresh, or what the look-up that goes on has handed out so far. */
+static bool aioc_resolve_name_answers(const aioc_resolve *resolver, const aioc_resolve_name *name)
+{
+    return resolver->reactor->now_us < name->expires_us || (name->lookup && name->lookup->served);
+}
+
+static int aioc_resolve_name_result(const aioc_resolve_name *name, const aiocosmos_address **out, size_t *count,
+                                    const char **error)
+{
+    if (name->count > 0) *out = name->addresses;
+    else *error = name->error;
+    *count = name->count;
+    return name->count > 0 ? 0 : AIOCOSMOS_E_DNS;
+}
+
+static void aioc_resolve_waiter_add(aioc_resolve_lookup *lookup, aioc_resolve_waiter *waiter)
+{
+    waiter->lookup = lookup;
+    waiter->waiting = true;
+    waiter->next = NULL;
+    waiter->prev = lookup->last;
+    *(lookup->last ? &lookup->last->next : &lookup->first) = waiter;
+    lookup->last = waiter;
+}
+
+#define AIOC_RESOLVE_LATER 1
+
+/* The addresses of a host, port 0, in the order to try them; IPv6 literals may have brackets. 0: *out, lent until the
+ * next call or the reactor's next turn. LATER: waiter->done is called from the reactor, once unless cancelled. < 0:
+ * E_DNS or E_NOMEM, and *error is lent as *out is. Calls neither the waiter nor the hook. */
+static int aioc_resolve_ask(aioc_resolve *resolver, const char *host, aioc_resolve_waiter *waiter,
+                            const aiocosmos_address **out, size_t *count, const char **error)
+{
+    const char *wrong, *no_memory = "could not be looked up: out of memory";
+    aiocosmos_str text = aioc_memory_str(host);
+    aioc_resolve_name *name;
+    int result;
+    *out = NULL;
+    *count = 0;
+    *error = NULL;
+    result = aioc_resolve_ask_nobody(resolver, text, out, count, error);
+    if (result < 0 || *out) return result;
+    wrong = aioc_resolve_host_wrong(text);
+    if (wrong) return aioc_resolve_refuse(resolver, AIOCOSMOS_E_DNS, text, wrong, error);
+    result = aioc_resolve_name_get(resolver, text, &name);
+    if (result < 0) {
+        wrong = result == AIOCOSMOS_E_NOMEM ? no_memory : "could not be looked up: too many other names are";
+        return aioc_resolve_refuse(resolver, result, text, wrong, error);
+    }
+    if (aioc_resolve_name_answers(resolver, name)) return aioc_resolve_name_result(name, out, count, error);
+    if (!name->lookup) {
+        if (!resolver->options.ask) result = aioc_resolve_hosts(resolver, name);
+        if (result > 0) return aioc_resolve_name_result(name, out, count, error);
+        if (result < 0 || !aioc_resolve_lookup_open(resolver, name)) {
+            return aioc_resolve_refuse(resolver, AIOCOSMOS_E_NOMEM, text, no_memory, error);
+        }
+    }
+    aioc_resolve_waiter_add(name->lookup, waiter);
+    return AIOC_RESOLVE_LATER;
+}
+
+/* Harmless if it does not wait. The look-up goes on, for whoever asks next. */
+static void aioc_resolve_cancel(aioc_resolve *resolver, aioc_resolve_waiter *waiter)
+{
+    (void)resolver;
+    if (waiter->waiting) aioc_resolve_waiter_unlink(waiter);
+}
+
+static int aioc_resolve_open(aioc_resolve *resolver, aioc_platform_reactor *reactor, aioc_memory *memory,
+                             const aioc_resolve_options *options)
+{
+    memset(resolver, 0, sizeof *resolver);
+    resolver->reactor = reactor;
+    resolver->memory = memory;
+    resolver->options = *options;
+    return 0;
+}
+
+/* Nobody waits any more. */
+static void aioc_resolve_close(aioc_resolve *resolver)
+{
+    while (resolver->first) {
+        aioc_resolve_name *name = resolver->first;
+        AIOCOSMOS_ASSERT(!name->lookup || !name->lookup->first);
+        if (name->lookup) aioc_resolve_lookup_free(name->lookup);
+        aioc_resolve_name_unlink(resolver, name);
+        aioc_memory_free(resolver->memory, name, sizeof *name);
+    }
+}
+
 #endif /* AIOCOSMOS_IMPLEMENTED */
 #endif /* AIOCOSMOS_IMPLEMENTATION */
 

@@ -1,0 +1,2090 @@
+/* The resolve layer: its text and message forms alone, then whole look-ups on a platform that is made of a clock, two
+ * files and name servers by script, so that every timeout is exact and none is waited for; at last some over real
+ * sockets. */
+#define AIOCOSMOS_IMPLEMENTATION
+#include "aiocosmos.h"
+#include "test.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+
+/* The same numbers in every run (xorshift64). */
+static uint64_t random_state = 88172645463325252u;
+static unsigned random_below(unsigned limit)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return (unsigned)(random_state >> 33) % limit;
+}
+
+/* A copy that ends where its block ends, so that AddressSanitizer sees a read beyond it. Never NULL. */
+static char *exact_copy(const void *bytes, size_t len)
+{
+    char *copy = malloc(len ? len : 1);
+    if (len) memcpy(copy, bytes, len);
+    return copy;
+}
+
+static aiocosmos_str str(const char *text) { return aioc_memory_str(text); }
+
+/*--- Addresses and names ----------------------------------------------------*/
+
+static bool parses(const char *text, aiocosmos_address *out, aiocosmos_str *zone)
+{
+    size_t len = strlen(text);
+    char *copy = exact_copy(text, len);
+    aiocosmos_str view;
+    bool fine;
+    view.ptr = copy;
+    view.len = len;
+    fine = aioc_resolve_parse_address(view, out, zone);
+    if (fine && zone->len) zone->ptr = text + (zone->ptr - copy);
+    free(copy);
+    return fine;
+}
+
+TEST(addresses_are_read_and_written)
+{
+    static const char *const table[][2] = {
+        {"0.0.0.0", "0.0.0.0"}, {"127.0.0.1", "127.0.0.1"}, {"255.255.255.255", "255.255.255.255"},
+        {"::", "::"}, {"::1", "::1"}, {"1::", "1::"}, {"0:0:0:0:0:0:0:0", "::"}, {"1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7:8"},
+        {"2001:0DB8:0:0:1:0:0:1", "2001:db8::1:0:0:1"}, {"2001:db8:0:1:1:1:1:1", "2001:db8:0:1:1:1:1:1"},
+        {"1:0:0:0:2:0:0:0", "1::2:0:0:0"}, {"::ffff:1.2.3.4", "::ffff:102:304"},
+        {"1:2:3:4:5:6:1.2.3.4", "1:2:3:4:5:6:102:304"},
+        {"fe80::1%7", "fe80::1%7"}, {"fe80::1%4294967295", "fe80::1%4294967295"},
+        {"1:2:3:4:5:6:7::", "1:2:3:4:5:6:7:0"},
+        {"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff%4294967295", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff%4294967295"},
+    };
+    char text[AIOC_RESOLVE_ADDRESS_TEXT_MAX];
+    aiocosmos_address address;
+    aiocosmos_str zone;
+    size_t i;
+    for (i = 0; i < COUNT(table); i++) {
+        if (!parses(table[i][0], &address, &zone)) test_fail(__FILE__, __LINE__, "%s", table[i][0]);
+        CHECK_INT(zone.len, 0);
+        CHECK_INT(address.port, 0);
+        aioc_resolve_address_text(&address, text);
+        CHECK_STR(text, table[i][1]);
+    }
+    CHECK(parses("fe80::2%eth0", &address, &zone));
+    CHECK_TEXT(zone.ptr, zone.len, "eth0");
+}
+
+TEST(what_is_no_address_is_refused)
+{
+    static const char *const table[] = {
+        "", ".", "1", "1.2.3", "1.2.3.4.", "1.2.3.4.5", "256.1.1.1", "01.2.3.4", "1.2.3.04", "1..2.3", "1.2.3.",
+        " 1.2.3.4",
+        "1.2.3.4 ", "0x1.2.3.4", "-1.2.3.4", "1000.2.3.4", "1.2.3.4%1", ":", ":::", "1:", ":1", "1::2::3",
+        "1:2:3:4:5:6:7",
+        "1:2:3:4:5:6:7:8:9", "::1:2:3:4:5:6:7:8", "1:2:3:4::5:6:7:8", "12345::", "g::", "::1.2.3", "::1.2.3.4:1",
+        "1:2:3:4:5:6:7:1.2.3.4", "[::1]", "::1%", "::1%4294967296", "::1%abcdefghijklmnop", "%eth0",
+    };
+    aiocosmos_address address;
+    aiocosmos_str zone;
+    size_t i;
+    for (i = 0; i < COUNT(table); i++) {
+        if (parses(table[i], &address, &zone)) test_fail(__FILE__, __LINE__, "\"%s\" is taken for one", table[i]);
+    }
+}
+
+/* The C library is the judge of random texts that look like addresses. */
+TEST(addresses_are_read_as_inet_pton_reads_them)
+{
+    static const char letters[] = "0123456789abcdefF:::::....1";
+    static const char *const seeds[] = {"1.2.3.4", "::1", "2001:db8::a:b", "::ffff:10.0.0.1", "1:2:3:4:5:6:7:8",
+                                        "fe80::"};
+    int round, good = 0;
+    for (round = 0; round < 60000; round++) {
+        char text[64];
+        unsigned char want[16] = {0};
+        aiocosmos_address address;
+        aiocosmos_str zone;
+        unsigned changes = random_below(4);
+        int family;
+        strcpy(text, seeds[random_below((unsigned)COUNT(seeds))]);
+        while (changes-- > 0) {
+            size_t len = strlen(text), at = random_below((unsigned)len + 1);
+            if (random_below(3) == 0 && at < len) memmove(text + at, text + at + 1, len - at);
+            else if (random_below(2) == 0 && at < len) text[at] = letters[random_below((unsigned)sizeof letters - 1)];
+            else {
+                memmove(text + at + 1, text + at, len + 1 - at);
+                text[at] = letters[random_below((unsigned)sizeof letters - 1)];
+            }
+            if (text[0] == '\0') break;
+        }
+        family = inet_pton(AF_INET, text, want) == 1 ? 4 : inet_pton(AF_INET6, text, want) == 1 ? 6 : 0;
+        if (parses(text, &address, &zone) != (family != 0)) {
+            test_fail(__FILE__, __LINE__, "\"%s\" family %d", text, family);
+        }
+        if (family == 0) continue;
+        good++;
+        CHECK_INT(address.family, family);
+        CHECK_MEM(address.ip, want, 16);
+        if (family == 6) {
+            char ours[AIOC_RESOLVE_ADDRESS_TEXT_MAX];
+            aioc_resolve_address_text(&address, ours);
+            CHECK(parses(ours, &address, &zone));
+            CHECK_MEM(address.ip, want, 16);
+        }
+    }
+    CHECK(good > 6000);
+}
+
+TEST(addresses_stand_once_and_in_turns)
+{
+    aioc_resolve_set six, four;
+    aiocosmos_address address, out[AIOC_RESOLVE_ADDRESSES_MAX];
+    size_t i;
+    six.count = four.count = 0;
+    memset(&address, 0, sizeof address);
+    for (i = 0; i < 12; i++) {
+        address.family = 4;
+        address.ip[3] = (uint8_t)i;
+        aioc_resolve_set_add(&four, &address);
+        aioc_resolve_set_add(&four, &address);
+    }
+    CHECK_INT(four.count, AIOC_RESOLVE_FAMILY_MAX);
+    address.family = 6;
+    aioc_resolve_set_add(&six, &address);
+    address.scope = 1;
+    aioc_resolve_set_add(&six, &address);
+    CHECK_INT(six.count, 2);
+    CHECK_INT(aioc_resolve_interleave(&six, &four, out), 10);
+    for (i = 0; i < 10; i++) CHECK_INT(out[i].family, i == 0 || i == 2 ? 6 : 4);
+}
+
+TEST(hosts_that_cannot_be_are_refused_with_the_reason)
+{
+    char long_label[80], long_host[300];
+    const char *why;
+    size_t i;
+    static const char *const fine[] = {"a", "a.", "a.b", "A-b_c.example", "1.example", "a1", "xn--bcher-kva.example",
+                                       "9.9a"};
+    static const char *const wrong[][2] = {
+        {"", "is no host name"}, {".", "is no host name"}, {"a..b", "is no host name"}, {".a", "is no host name"},
+        {"a b", "has a character"}, {"a/b", "has a character"}, {"a:1", "has a character"}, {"a\n", "has a character"},
+        {"b\xc3\xbc" "cher", "has letters beyond ASCII"}, {"1.2.3", "is neither"}, {"1.2.3.256", "is neither"},
+        {"a.5", "is neither"}, {"5.", "is neither"}, {"12", "is neither"},
+    };
+    for (i = 0; i < COUNT(fine); i++) CHECK(aioc_resolve_host_wrong(str(fine[i])) == NULL);
+    for (i = 0; i < COUNT(wrong); i++) {
+        why = aioc_resolve_host_wrong(str(wrong[i][0]));
+        if (!why || strncmp(why, wrong[i][1], strlen(wrong[i][1])) != 0) {
+            test_fail(__FILE__, __LINE__, "\"%s\": %s", wrong[i][0], why ? why : "(fine)");
+        }
+    }
+    memset(long_label, 'a', 64);
+    long_label[63] = '\0';
+    CHECK(aioc_resolve_host_wrong(str(long_label)) == NULL);
+    long_label[63] = 'a';
+    long_label[64] = '\0';
+    CHECK(aioc_resolve_host_wrong(str(long_label)) != NULL);
+    for (i = 0; i < sizeof long_host; i++) long_host[i] = i % 2 ? '.' : 'a';
+    long_host[253] = '\0';
+    CHECK(aioc_resolve_host_wrong(str(long_host)) == NULL);            /* 253 characters */
+    long_host[253] = '.';
+    long_host[254] = '\0';
+    CHECK(aioc_resolve_host_wrong(str(long_host)) == NULL);            /* and a last dot */
+    long_host[254] = 'a';
+    long_host[255] = '\0';
+    CHECK(aioc_resolve_host_wrong(str(long_host)) != NULL);
+}
+
+TEST(localhost_is_known_by_any_name)
+{
+    static const char *const yes[] = {"localhost", "LocalHost", "localhost.", "a.localhost", "a.b.LOCALHOST."};
+    static const char *const no[] = {"", "local", "xlocalhost", "localhost.example", "localhost..", "a-localhost"};
+    size_t i;
+    for (i = 0; i < COUNT(yes); i++) CHECK(aioc_resolve_host_local(str(yes[i])));
+    for (i = 0; i < COUNT(no); i++) CHECK(!aioc_resolve_host_local(str(no[i])));
+}
+
+/*--- Files ------------------------------------------------------------------*/
+
+static void print_addresses(char *out, size_t cap, const aiocosmos_address *addresses, size_t count)
+{
+    char text[AIOC_RESOLVE_ADDRESS_TEXT_MAX];
+    size_t i, len = 0;
+    *out = '\0';
+    for (i = 0; i < count; i++) {
+        aioc_resolve_address_text(&addresses[i], text);
+        len += (size_t)snprintf(out + len, cap - len, i ? " %s" : "%s", text);
+    }
+}
+
+static void hosts_of(const char *text, size_t len, const char *host, char *out, size_t cap)
+{
+    char *copy = exact_copy(text, len);
+    aioc_resolve_set six, four;
+    aiocosmos_address both[AIOC_RESOLVE_ADDRESSES_MAX];
+    aiocosmos_str view;
+    six.count = four.count = 0;
+    view.ptr = copy;
+    view.len = len;
+    aioc_resolve_parse_hosts(view, str(host), &six, &four);
+    print_addresses(out, cap, both, aioc_resolve_interleave(&six, &four, both));
+    free(copy);
+}
+
+static const char hosts_text[] =
+    "# comment\n127.0.0.1 localhost\n10.0.0.1\tDB.example db # cosmos\n\n  10.0.0.2   db\r\n::2 db\n"
+    "fe80::1%eth0 db\nnonsense db\n10.0.0.300 db\n10.0.0.3 other#db\n10.0.0.1 db\n#10.0.0.4 db\n10.0.0.5 last.";
+
+TEST(hosts_files_are_read)
+{
+    char got[400];
+    hosts_of(hosts_text, strlen(hosts_text), "db", got, sizeof got);
+    CHECK_STR(got, "::2 10.0.0.1 10.0.0.2");
+    hosts_of(hosts_text, strlen(hosts_text), "db.EXAMPLE.", got, sizeof got);
+    CHECK_STR(got, "10.0.0.1");
+    hosts_of(hosts_text, strlen(hosts_text), "other", got, sizeof got);
+    CHECK_STR(got, "10.0.0.3");
+    hosts_of(hosts_text, strlen(hosts_text), "last", got, sizeof got);
+    CHECK_STR(got, "10.0.0.5");
+    hosts_of(hosts_text, strlen(hosts_text), "cosmos", got, sizeof got);
+    CHECK_STR(got, "");
+    hosts_of("1.1.1.1 a\0" "2.2.2.2 a\n", 20, "a", got, sizeof got);
+    CHECK_STR(got, "1.1.1.1");
+}
+
+static void config_of(const char *text, size_t len, aioc_resolve_config *config)
+{
+    char *copy = exact_copy(text, len);
+    aiocosmos_str view;
+    view.ptr = copy;
+    view.len = len;
+    aioc_resolve_parse_config(view, config);
+    free(copy);
+}
+
+static const char config_text[] =
+    "; comment\n# comment\nnameserver 10.0.0.1\nnameserver nonsense\nnameserver fe80::53%eth0 # this link\n"
+    "nameserver\t::1\nnameserver 10.0.0.4\ndomain old.example\nsearch a.example b.example. . c\n"
+    "options ndots:5 timeout:1 attempts:1 rotate\nsortlist 1.2.3.4\n";
+
+TEST(resolv_conf_is_read)
+{
+    aioc_resolve_config config;
+    char got[200];
+    config_of(config_text, strlen(config_text), &config);
+    print_addresses(got, sizeof got, config.servers, config.server_count);
+    CHECK_STR(got, "10.0.0.1 fe80::53 ::1");
+    CHECK_INT(config.servers[2].port, 53);
+    CHECK_STR(config.zones[0], "");
+    CHECK_STR(config.zones[1], "eth0");
+    CHECK_INT(config.search_count, 3);
+    CHECK_STR(config.search[1], "b.example.");
+    CHECK_STR(config.search[2], "c");
+    CHECK_INT(config.rounds, 1);
+    CHECK_INT(config.last_us, 1000000);
+    config_of("search a b c d e f g h\n", 23, &config);
+    CHECK_INT(config.search_count, AIOC_RESOLVE_SEARCH_MAX);
+    print_addresses(got, sizeof got, config.servers, config.server_count);
+    CHECK_STR(got, "127.0.0.1");
+    CHECK_INT(config.rounds, 2);
+    CHECK_INT(config.last_us, AIOC_RESOLVE_LAST_US);
+    config_of("", 0, &config);
+    CHECK_INT(config.server_count, 1);
+    CHECK_INT(config.search_count, 0);
+}
+
+TEST(files_may_be_cut_or_garbled_anywhere)
+{
+    aioc_resolve_config config;
+    char got[400], *copy;
+    size_t len, i;
+    int round;
+    for (len = 0; len <= strlen(config_text); len++) config_of(config_text, len, &config);
+    for (len = 0; len <= strlen(hosts_text); len++) hosts_of(hosts_text, len, "db", got, sizeof got);
+    for (round = 0; round < 20000; round++) {
+        bool hosts = round % 2 != 0;
+        const char *text = hosts ? hosts_text : config_text;
+        len = strlen(text);
+        copy = exact_copy(text, len);
+        for (i = random_below(8) + 1; i > 0; i--) copy[random_below((unsigned)len)] = (char)random_below(256);
+        if (hosts) hosts_of(copy, len, "db", got, sizeof got);
+        else config_of(copy, len, &config);
+        CHECK(hosts || (config.server_count >= 1 && config.server_count <= AIOC_RESOLVE_SERVERS_MAX));
+        free(copy);
+    }
+}
+
+static void print_domain(char *out, const unsigned char *labels)
+{
+    for (; *labels; labels += *labels + 1) {
+        memcpy(out, labels + 1, *labels);
+        out += *labels;
+        if (labels[*labels + 1]) *out++ = '.';
+    }
+    *out = '\0';
+}
+
+static void candidates_of(const char *config_lines, const char *host, char *out)
+{
+    aioc_resolve_config config;
+    aioc_resolve_domain name;
+    unsigned index = 0;
+    config_of(config_lines, strlen(config_lines), &config);
+    *out = '\0';
+    while (aioc_resolve_candidate(&config, str(host), &index, &name)) {
+        print_domain(out + strlen(out), name.labels);
+        strcat(out, " ");
+    }
+}
+
+TEST(names_with_a_dot_are_asked_for_as_they_are_first)
+{
+    char got[1000], label[64];
+    candidates_of("", "db", got);
+    CHECK_STR(got, "db ");
+    candidates_of("search a.x b.x.", "db", got);
+    CHECK_STR(got, "db.a.x db.b.x db ");
+    candidates_of("search a.x b.x\noptions ndots:5", "db.ns", got);
+    CHECK_STR(got, "db.ns db.ns.a.x db.ns.b.x ");
+    candidates_of("search a.x", "db.ns.", got);
+    CHECK_STR(got, "db.ns ");
+    candidates_of("search a.x", "db.", got);
+    CHECK_STR(got, "db ");
+    candidates_of("search a..x .. b", "db", got);                      /* what makes no name is left out */
+    CHECK_STR(got, "db.b db ");
+    memset(label, 'l', 63);
+    label[63] = '\0';
+    snprintf(got, sizeof got, "search %s.%s.%s.%s b", label, label, label, label);
+    candidates_of(got, "db", got + 500);
+    CHECK_STR(got + 500, "db.b db ");
+}
+
+/*--- Messages ---------------------------------------------------------------*/
+
+typedef struct message {
+    size_t len;
+    unsigned char bytes[4096];
+} message;
+
+static void put(message *m, const void *bytes, size_t len)
+{
+    memcpy(m->bytes + m->len, bytes, len);
+    m->len += len;
+}
+
+static void put16(message *m, unsigned value)
+{
+    aioc_platform_store16be(m->bytes + m->len, value);
+    m->len += 2;
+}
+
+static void put_name(message *m, const char *name)
+{
+    aioc_resolve_domain domain;
+    CHECK(aioc_resolve_domain_make(&domain, str(name), str("")));
+    put(m, domain.labels, domain.len);
+}
+
+/* section: 0 answer, 1 authority, 2 additional. */
+static void put_record(message *m, int section, const char *owner, unsigned type, uint32_t ttl, const void *data,
+                       size_t len)
+{
+    unsigned char *count = m->bytes + 6 + 2 * section;
+    put_name(m, owner);
+    put16(m, type);
+    put16(m, 1);
+    put16(m, ttl >> 16);
+    put16(m, ttl & 0xFFFF);
+    put16(m, (unsigned)len);
+    put(m, data, len);
+    aioc_platform_store16be(count, aioc_platform_load16be(count) + 1);
+}
+
+static void put_alias(message *m, const char *owner, uint32_t ttl, const char *target)
+{
+    aioc_resolve_domain domain;
+    CHECK(aioc_resolve_domain_make(&domain, str(target), str("")));
+    put_record(m, 0, owner, AIOC_RESOLVE_CNAME, ttl, domain.labels, domain.len);
+}
+
+static void put_address(message *m, const char *owner, uint32_t ttl, const char *text)
+{
+    aiocosmos_address address;
+    aiocosmos_str zone;
+    CHECK(parses(text, &address, &zone));
+    put_record(m, 0, owner, address.family == 4 ? AIOC_RESOLVE_A : AIOC_RESOLVE_AAAA, ttl, address.ip,
+               address.family == 4 ? 4 : 16);
+}
+
+static void put_soa(message *m, const char *owner)
+{
+    static const unsigned char data[22] = {0};
+    put_record(m, 1, owner, AIOC_RESOLVE_SOA, 60, data, sizeof data);
+}
+
+/* An answer from a recursive server, so far with the question only. */
+static void begin_answer(message *m, unsigned id, const char *name, unsigned type, unsigned code)
+{
+    memset(m, 0, sizeof *m);
+    put16(m, id);
+    put16(m, 0x8180 | code);
+    put16(m, 1);
+    m->len = 12;
+    put_name(m, name);
+    put16(m, type);
+    put16(m, 1);
+}
+
+static aioc_resolve_kind judge_chained(const unsigned char *bytes, size_t len, const char *name, unsigned type,
+                                       unsigned chain, aioc_resolve_response *out)
+{
+    aioc_resolve_domain domain;
+    char *copy = exact_copy(bytes, len);
+    aioc_resolve_kind kind;
+    CHECK(aioc_resolve_domain_make(&domain, str(name), str("")));
+    kind = aioc_resolve_parse_response(copy, len, 0x1234, &domain, type, chain, out);
+    free(copy);
+    return kind;
+}
+
+static aioc_resolve_kind judge(const message *m, const char *name, unsigned type, aioc_resolve_response *out)
+{
+    return judge_chained(m->bytes, m->len, name, type, 0, out);
+}
+
+#define A AIOC_RESOLVE_A
+#define AAAA AIOC_RESOLVE_AAAA
+
+TEST(a_question_is_written)
+{
+    static const unsigned char want[] = {0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 'a', 2, 'b', 'c', 0, 0, 28, 0, 1};
+    unsigned char got[AIOC_RESOLVE_QUERY_MAX];
+    aioc_resolve_domain domain;
+    CHECK(aioc_resolve_domain_make(&domain, str("a.bc"), str("")));
+    CHECK_INT(aioc_resolve_build_query(got, 0x1234, &domain, AAAA), sizeof want);
+    CHECK_MEM(got, want, sizeof want);
+}
+
+TEST(answers_are_read)
+{
+    aioc_resolve_response response;
+    char got[400];
+    message m;
+    begin_answer(&m, 0x1234, "Db.example", A, 0);                      /* a server may change the case: RFC 4343 */
+    put_address(&m, "db.EXAMPLE", 60, "10.0.0.1");
+    put_address(&m, "db.example", 30, "10.0.0.2");
+    put_address(&m, "other.example", 1, "10.0.0.3");
+    put_address(&m, "db.example", 2, "::1");                           /* of the other type */
+    CHECK_INT(judge(&m, "db.example", A, &response), AIOC_RESOLVE_FOUND);
+    print_addresses(got, sizeof got, response.set.addresses, response.set.count);
+    CHECK_STR(got, "10.0.0.1 10.0.0.2");
+    CHECK_INT(response.ttl_s, 30);
+    begin_answer(&m, 0x1234, "db", AAAA, 0);
+    put_address(&m, "db", 0x80000000u, "2001:db8::1");
+    CHECK_INT(judge(&m, "db", AAAA, &response), AIOC_RESOLVE_FOUND);
+    CHECK_INT(response.ttl_s, 0);
+    print_addresses(got, sizeof got, response.set.addresses, response.set.count);
+    CHECK_STR(got, "2001:db8::1");
+}
+
+TEST(aliases_are_followed_in_any_order)
+{
+    aioc_resolve_response response;
+    message m;
+    begin_answer(&m, 0x1234, "a", A, 0);
+    put_address(&m, "c", 60, "10.0.0.1");
+    put_alias(&m, "b", 7, "c");
+    put_alias(&m, "a", 9, "b");
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FOUND);
+    CHECK_INT(response.ttl_s, 7);
+    CHECK_INT(response.chain, 2);
+    begin_answer(&m, 0x1234, "a", A, 0);                               /* leads to a name that it has nothing of */
+    put_alias(&m, "a", 9, "b.example");
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_ELSEWHERE);
+    CHECK_MEM(response.name.labels, "\1b\7example", 11);
+    CHECK_INT(response.chain, 1);
+    m.bytes[m.len - 12]++;                                             /* data longer than the name in it */
+    m.bytes[m.len++] = 0;
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FAILED);
+    m.bytes[--m.len - 12]--;
+    put_soa(&m, "example");                                            /* and says that there is nothing */
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_NO_DATA);
+}
+
+TEST(a_chain_has_at_most_16_aliases)
+{
+    aioc_resolve_response response;
+    char from[16], to[16];
+    message m;
+    int i, links;
+    for (links = 16; links <= 17; links++) {
+        begin_answer(&m, 0x1234, "n0", A, 0);
+        for (i = 0; i < links; i++) {
+            snprintf(from, sizeof from, "n%d", i);
+            snprintf(to, sizeof to, "n%d", i + 1);
+            put_alias(&m, from, 60, to);
+        }
+        put_address(&m, to, 60, "10.0.0.1");
+        CHECK_INT(judge(&m, "n0", A, &response), links == 16 ? AIOC_RESOLVE_FOUND : AIOC_RESOLVE_FAILED);
+    }
+    begin_answer(&m, 0x1234, "a", A, 0);
+    put_alias(&m, "a", 60, "b");
+    CHECK_INT(judge_chained(m.bytes, m.len, "a", A, 15, &response), AIOC_RESOLVE_ELSEWHERE);
+    CHECK_INT(judge_chained(m.bytes, m.len, "a", A, 16, &response), AIOC_RESOLVE_FAILED);
+    put_alias(&m, "b", 60, "a");                                       /* a loop */
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FAILED);
+    CHECK_STR(response.why, "has a chain of more than 16 aliases for it");
+}
+
+TEST(refusals_are_told_apart)
+{
+    aioc_resolve_response response;
+    message m;
+    begin_answer(&m, 0x1234, "a", A, 3);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_NO_NAME);
+    begin_answer(&m, 0x1234, "a", A, 0);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_NO_DATA);
+    m.bytes[3] &= 0x7F;                                                /* no recursion, no authority: not its job */
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FAILED);
+    m.bytes[2] |= 4;
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_NO_DATA);
+    begin_answer(&m, 0x1234, "a", A, 2);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FAILED);
+    CHECK_STR(response.why, "answered SERVFAIL");
+    m.bytes[5] = 0;                                                    /* without the question */
+    m.len = 12;
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FAILED);
+    m.bytes[3] = 0x83;
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FOREIGN);
+    begin_answer(&m, 0x1234, "a", A, 0);
+    m.bytes[2] |= 2;
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_TRUNCATED);
+}
+
+TEST(answers_to_others_are_ignored)
+{
+    aioc_resolve_response response;
+    message m;
+    begin_answer(&m, 0x1235, "a", A, 0);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FOREIGN);
+    begin_answer(&m, 0x1234, "b", A, 0);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FOREIGN);
+    begin_answer(&m, 0x1234, "a.b", A, 0);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FOREIGN);
+    begin_answer(&m, 0x1234, "a", AAAA, 0);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FOREIGN);
+    begin_answer(&m, 0x1234, "a", A, 0);
+    m.bytes[m.len - 1] = 3;                                            /* class CH */
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FOREIGN);
+    begin_answer(&m, 0x1234, "a", A, 0);
+    m.bytes[2] &= 0x7F;                                                /* a question */
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FOREIGN);
+    begin_answer(&m, 0x1234, "a", A, 0);
+    m.bytes[2] |= 0x28;                                                /* an update */
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FOREIGN);
+    begin_answer(&m, 0x1234, "a", A, 0);
+    m.bytes[5] = 2;
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FOREIGN);
+}
+
+/* "a" 12..14, type and class to 18; then a record whose owner is what is given. */
+static aioc_resolve_kind judge_owner(const void *owner, size_t len, aioc_resolve_response *response)
+{
+    static const unsigned char rest[] = {0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 10, 0, 0, 1};
+    message m;
+    begin_answer(&m, 0x1234, "a", A, 0);
+    put(&m, owner, len);
+    put(&m, rest, sizeof rest);
+    m.bytes[7] = 1;
+    return judge(&m, "a", A, response);
+}
+
+TEST(compression_pointers_lead_backwards_or_nowhere)
+{
+    aioc_resolve_response response;
+    CHECK_INT(judge_owner("\xC0\x0C", 2, &response), AIOC_RESOLVE_FOUND);
+    CHECK_INT(response.set.addresses[0].ip[0], 10);
+    CHECK_INT(judge_owner("\x01" "a\xC0\x0E", 4, &response), AIOC_RESOLVE_FOUND);
+    CHECK_INT(judge_owner("\x01" "b\xC0\x0E", 4, &response), AIOC_RESOLVE_NO_DATA);
+    CHECK_INT(judge_owner("\xC0\x13", 2, &response), AIOC_RESOLVE_FAILED);          /* to itself */
+    CHECK_INT(judge_owner("\x01" "a\xC0\x13", 4, &response), AIOC_RESOLVE_FAILED);  /* a loop with a label */
+    CHECK_INT(judge_owner("\xC0\x20", 2, &response), AIOC_RESOLVE_FAILED);          /* forward */
+    CHECK_INT(judge_owner("\xFF\xFF", 2, &response), AIOC_RESOLVE_FAILED);
+    CHECK_INT(judge_owner("\x40\x00", 2, &response), AIOC_RESOLVE_FAILED);          /* label types of old drafts */
+    CHECK_INT(judge_owner("\x80\x00", 2, &response), AIOC_RESOLVE_FAILED);
+    CHECK_STR(response.why, "sent a malformed answer");
+}
+
+TEST(names_of_255_bytes_are_read_and_longer_ones_refused)
+{
+    unsigned char bytes[300];
+    aioc_resolve_message view;
+    aioc_resolve_domain domain;
+    size_t at;
+    int labels;
+    for (labels = 126; labels <= 128; labels++) {
+        int i;
+        size_t len = 0;
+        for (i = 0; i < labels; i++) {
+            bytes[len++] = 1;
+            bytes[len++] = 'x';
+        }
+        bytes[len++] = 0;
+        view.bytes = bytes;
+        view.len = len;
+        at = 0;
+        CHECK_INT(aioc_resolve_read_domain(view, &at, &domain), labels <= 127);
+        if (labels <= 127) CHECK_INT(at, len);
+    }
+    /* 16 pointers are followed, the 17th is not. */
+    for (labels = 16; labels <= 17; labels++) {
+        int i;
+        bytes[0] = 0;
+        for (i = 0; i < labels; i++) {
+            aioc_platform_store16be(bytes + 1 + 2 * i, (unsigned)(0xC000 | (i ? 2 * i - 1 : 0)));
+        }
+        view.bytes = bytes;
+        view.len = (size_t)(1 + 2 * labels);
+        at = view.len - 2;
+        CHECK_INT(aioc_resolve_read_domain(view, &at, &domain), labels == 16);
+        if (labels == 16) CHECK_INT(at, view.len);
+    }
+}
+
+TEST(the_first_128_records_are_looked_at)
+{
+    aioc_resolve_response response;
+    message m;
+    int others, i;
+    for (others = 127; others <= 128; others++) {
+        begin_answer(&m, 0x1234, "a", A, 0);
+        for (i = 0; i < others; i++) put_record(&m, 0, "b", 99, 60, "", 0);
+        put_address(&m, "a", 60, "10.0.0.1");
+        CHECK_INT(judge(&m, "a", A, &response), others == 127 ? AIOC_RESOLVE_FOUND : AIOC_RESOLVE_NO_DATA);
+    }
+}
+
+static void a_rich_answer(message *m)
+{
+    begin_answer(m, 0x1234, "db.example", A, 0);
+    put_alias(m, "db.example", 60, "gateway.example");
+    put(m, "\xC0\x0C", 2);                                             /* db.example, an unknown type */
+    put16(m, 99);
+    put16(m, 1);
+    put16(m, 0);
+    put16(m, 60);
+    put16(m, 0);
+    m->bytes[7]++;
+    put_address(m, "gateway.example", 60, "10.0.0.1");
+    put_address(m, "gateway.example", 60, "10.0.0.2");
+}
+
+TEST(a_cut_answer_is_no_answer)
+{
+    aioc_resolve_response response;
+    message m;
+    size_t len;
+    a_rich_answer(&m);
+    CHECK_INT(judge(&m, "db.example", A, &response), AIOC_RESOLVE_FOUND);
+    for (len = 0; len < m.len; len++) {
+        aioc_resolve_kind kind = judge_chained(m.bytes, len, "db.example", A, 0, &response);
+        CHECK_INT(kind, len < 28 ? AIOC_RESOLVE_FOREIGN : AIOC_RESOLVE_FAILED);
+    }
+    m.bytes[m.len - 5] = 5;                                            /* an address of five bytes */
+    CHECK_INT(judge(&m, "db.example", A, &response), AIOC_RESOLVE_FAILED);
+    m.bytes[m.len - 5] = 3;
+    CHECK_INT(judge(&m, "db.example", A, &response), AIOC_RESOLVE_FAILED);
+}
+
+TEST(garbled_answers_do_no_harm)
+{
+    aioc_resolve_response response;
+    message m, garbled;
+    size_t at;
+    int round;
+    a_rich_answer(&m);
+    put_soa(&m, "example");
+    for (at = 0; at < m.len; at++) {
+        for (round = 0; round < 256; round++) {
+            garbled = m;
+            garbled.bytes[at] = (unsigned char)round;
+            judge(&garbled, "db.example", A, &response);
+        }
+    }
+    for (round = 0; round < 50000; round++) {
+        unsigned changes = random_below(6) + 1;
+        garbled = m;
+        while (changes-- > 0) garbled.bytes[12 + random_below((unsigned)m.len - 12)] = (unsigned char)random_below(256);
+        aioc_platform_store16be(garbled.bytes + 6, random_below(8));
+        judge_chained(garbled.bytes, m.len - random_below(20), "db.example", A, 0, &response);
+        CHECK(response.set.count <= AIOC_RESOLVE_FAMILY_MAX && response.name.len <= AIOC_RESOLVE_DOMAIN_MAX);
+    }
+}
+
+/*--- A world of script ------------------------------------------------------*/
+
+#define SOCKETS 300
+#define MAIL 8                                                         /* that waits in one socket */
+
+typedef struct mail { uint64_t due_us; int io; message message; } mail;
+
+typedef struct fake_socket {
+    bool open, datagram;
+    aiocosmos_address peer;
+    unsigned want;
+    void *source;
+    uint64_t connected_us;
+    int connect_io;                                                    /* what the connection comes to */
+    int mail_count;
+    mail *box;
+    message *out;                                                      /* what was sent over TCP */
+} fake_socket;
+
+/* How a server answers questions. The first line that fits counts; NULL and 0 fit all. */
+typedef struct line {
+    const char *server, *name;
+    unsigned type;
+    int when;                                                          /* 'u' over UDP, 't' over TCP, 0 both */
+    uint64_t delay_ms;
+    const char *says;                                                  /* see world_says */
+} line;
+
+typedef struct world {
+    aiocosmos_platform platform;
+    uint64_t now_us;
+    const char *hosts, *config, *ifindex;                              /* NULL: no such file */
+    const line *lines;
+    fake_socket sockets[SOCKETS];
+    int opened;
+    int entropy_io, poller_io, chunk;                                  /* chunk: bytes moved by one TCP call; 0: all */
+    uint16_t next_id;
+    char log[4096];                                                    /* the questions: "0 10.0.0.1 A db, 400 ..." */
+    long allocations_left;                                             /* then all fail; < 0: no limit */
+    long fail_at;                                                      /* that one fails, counted down; <= 0: none */
+    aioc_memory memory;
+    aioc_platform_reactor reactor;
+    aioc_resolve resolver;
+    int files_read;
+} world;
+
+static void *world_allocate(void *ptr, size_t old_size, size_t new_size, void *user_data)
+{
+    world *w = user_data;
+    (void)old_size;
+    if (new_size == 0) {
+        free(ptr);
+        return NULL;
+    }
+    if (w->allocations_left == 0 || (w->fail_at > 0 && --w->fail_at == 0)) return NULL;
+    if (w->allocations_left > 0) w->allocations_left--;
+    return realloc(ptr, new_size);
+}
+
+static uint64_t world_clock(void *user_data) { return ((world *)user_data)->now_us; }
+static int64_t world_wall(void *user_data) { (void)user_data; return 0; }
+
+static int world_entropy(void *user_data, void *out, size_t len)
+{
+    world *w = user_data;
+    CHECK_INT(len, 2);
+    w->next_id = (uint16_t)(w->next_id * 5 + 12345);
+    memcpy(out, &w->next_id, 2);
+    return w->entropy_io;
+}
+
+static fake_socket *world_socket(world *w, intptr_t fd)
+{
+    CHECK(fd >= 100 && fd < 100 + SOCKETS && w->sockets[fd - 100].open);
+    return &w->sockets[fd - 100];
+}
+
+static const line *world_line(world *w, const char *server, const char *name, unsigned type, bool datagram)
+{
+    const line *l;
+    for (l = w->lines; l && l->says; l++) {
+        if (l->server && strcmp(l->server, server) != 0) continue;
+        if (l->name && name && strcmp(l->name, name) != 0) continue;
+        if (l->type && type && l->type != type) continue;
+        if (l->when && l->when != (datagram ? 'u' : 't')) continue;
+        return l;
+    }
+    return NULL;
+}
+
+static int world_socket_open(void *user_data, intptr_t *out, bool datagram, const aiocosmos_address *peer)
+{
+    world *w = user_data;
+    char server[AIOC_RESOLVE_ADDRESS_TEXT_MAX];
+    const line *l;
+    fake_socket *s;
+    int i;
+    CHECK_INT(peer->port, 53);
+    aioc_resolve_address_text(peer, server);
+    l = world_line(w, server, NULL, 0, datagram);
+    w->opened++;
+    if (l && l->says[0] == '!') return atoi(l->says + 1);
+    for (i = 0; w->sockets[i].open; i++) CHECK(i + 1 < SOCKETS);
+    s = &w->sockets[i];
+    memset(s, 0, sizeof *s);
+    s->open = true;
+    s->datagram = datagram;
+    s->peer = *peer;
+    s->connected_us = datagram ? 0 : w->now_us + 1000;
+    s->box = calloc(MAIL, sizeof *s->box);
+    s->out = calloc(1, sizeof *s->out);
+    if (l && !datagram && l->says[0] == '?') s->connect_io = atoi(l->says + 1);
+    *out = 100 + i;
+    return datagram ? 0 : AIOCOSMOS_IO_AGAIN;
+}
+
+static int world_socket_error(void *user_data, intptr_t fd)
+{
+    return world_socket(user_data, fd)->connect_io;
+}
+
+static mail *world_post(world *w, fake_socket *s, uint64_t delay_ms)
+{
+    mail *m = &s->box[s->mail_count++];
+    CHECK(s->mail_count <= MAIL);
+    m->due_us = w->now_us + delay_ms * 1000;
+    return m;
+}
+
+/* Fills an answer as says tells: words divided by spaces.
+ *   IP          an address of the last name      TTL=n       of the records that follow
+ *   ->NAME      an alias                         SOA         in the authority section
+ *   NX SERVFAIL REFUSED TC                       BADID BADQ  not our id, not our question
+ *   SILENT      nothing                          SHORT       half of it
+ *   ID2         a forgery first                  CLOSE       end of the stream
+ *   EMPTY       no byte                          =IO         receiving fails; alone, !IO: opening, ?IO: connecting */
+static void world_says(world *w, fake_socket *s, const line *l, unsigned id, const char *name, unsigned type)
+{
+    char text[2048], owner[300], *word, *rest = text;
+    uint32_t ttl = 60;
+    message m;
+    mail *posted;
+    snprintf(text, sizeof text, "%s", l->says);
+    snprintf(owner, sizeof owner, "%s", name);
+    begin_answer(&m, id, name, type, 0);
+    while ((word = strtok_r(rest, " ", &rest)) != NULL) {
+        aiocosmos_address address;
+        aiocosmos_str zone;
+        if (strcmp(word, "SILENT") == 0) return;
+        else if (strncmp(word, "TTL=", 4) == 0) ttl = (uint32_t)strtoul(word + 4, NULL, 10);
+        else if (strncmp(word, "->", 2) == 0) {
+            put_alias(&m, owner, ttl, word + 2);
+            snprintf(owner, sizeof owner, "%s", word + 2);
+        } else if (strcmp(word, "SOA") == 0) put_soa(&m, "zone");
+        else if (strcmp(word, "NX") == 0) m.bytes[3] |= 3;
+        else if (strcmp(word, "SERVFAIL") == 0) m.bytes[3] |= 2;
+        else if (strcmp(word, "REFUSED") == 0) m.bytes[3] |= 5;
+        else if (strcmp(word, "TC") == 0) m.bytes[2] |= 2;
+        else if (strcmp(word, "BADID") == 0) m.bytes[1] ^= 1;
+        else if (strcmp(word, "BADQ") == 0) m.bytes[13] ^= 1;
+        else if (strcmp(word, "SHORT") == 0) m.len /= 2;
+        else if (strcmp(word, "EMPTY") == 0) m.len = 0;
+        else if (strcmp(word, "ID2") == 0) {
+            message forged = m;
+            forged.bytes[0] ^= 1;
+            put_address(&forged, owner, ttl, "66.6.6.6");
+            world_post(w, s, l->delay_ms)->message = forged;
+        } else if (strcmp(word, "CLOSE") == 0) {
+            world_post(w, s, l->delay_ms)->io = 1;
+            return;
+        } else if (word[0] == '=') {
+            world_post(w, s, l->delay_ms)->io = atoi(word + 1);
+            return;
+        } else if (parses(word, &address, &zone)) {
+            if ((type == A) == (address.family == 4)) put_address(&m, owner, ttl, word);
+        } else test_fail(__FILE__, __LINE__, "\"%s\"?", word);
+    }
+    posted = world_post(w, s, l->delay_ms);
+    if (s->datagram) {
+        posted->message = m;
+    } else {
+        put16(&posted->message, (unsigned)m.len);
+        put(&posted->message, m.bytes, m.len);
+    }
+}
+
+static void world_hears(world *w, fake_socket *s, const unsigned char *bytes, size_t len)
+{
+    char name[256], server[AIOC_RESOLVE_ADDRESS_TEXT_MAX], entry[400];
+    unsigned type = aioc_platform_load16be(bytes + len - 4);
+    const line *l;
+    CHECK(len > 16 && bytes[2] == 1 && bytes[5] == 1);
+    print_domain(name, bytes + 12);
+    aioc_resolve_address_text(&s->peer, server);
+    snprintf(entry, sizeof entry, "%s%llu %s%s %s %s", w->log[0] ? ", " : "", (unsigned long long)(w->now_us / 1000),
+             server, s->datagram ? "" : " tcp", type == A ? "A" : "AAAA", name);
+    if (strlen(w->log) + strlen(entry) < sizeof w->log) strcat(w->log, entry);
+    l = world_line(w, server, name, type, s->datagram);
+    if (l) world_says(w, s, l, aioc_platform_load16be(bytes), name, type);
+}
+
+static ptrdiff_t world_socket_send(void *user_data, intptr_t fd, const aiocosmos_slice *slices, size_t count)
+{
+    world *w = user_data;
+    fake_socket *s = world_socket(w, fd);
+    size_t len = slices[0].len;
+    CHECK_INT(count, 1);
+    CHECK(w->now_us >= s->connected_us);
+    if (s->datagram) {
+        world_hears(w, s, slices[0].ptr, len);
+        return (ptrdiff_t)len;
+    }
+    if (w->chunk && len > (size_t)w->chunk) len = (size_t)w->chunk;
+    put(s->out, slices[0].ptr, len);
+    if (s->out->len >= 2 && s->out->len == aioc_platform_load16be(s->out->bytes) + 2) {
+        world_hears(w, s, s->out->bytes + 2, s->out->len - 2);
+    }
+    return (ptrdiff_t)len;
+}
+
+static bool world_readable(const world *w, const fake_socket *s)
+{
+    return s->mail_count > 0 && s->box[0].due_us <= w->now_us;
+}
+
+static ptrdiff_t world_socket_receive(void *user_data, intptr_t fd, void *out, size_t cap)
+{
+    world *w = user_data;
+    fake_socket *s = world_socket(w, fd);
+    mail *m = &s->box[0];
+    size_t len = m->message.len;
+    if (!world_readable(w, s)) return AIOCOSMOS_IO_AGAIN;
+    if (m->io == 1) return 0;
+    if (m->io) return m->io;
+    if (len > cap) len = cap;
+    if (!s->datagram && w->chunk && len > (size_t)w->chunk) len = (size_t)w->chunk;
+    memcpy(out, m->message.bytes, len);
+    if (s->datagram || len == m->message.len) {
+        s->mail_count--;
+        memmove(s->box, s->box + 1, (size_t)s->mail_count * sizeof *s->box);
+        memset(&s->box[s->mail_count], 0, sizeof *s->box);
+    } else {
+        m->message.len -= len;
+        memmove(m->message.bytes, m->message.bytes + len, m->message.len);
+    }
+    return (ptrdiff_t)len;
+}
+
+static void world_socket_close(void *user_data, intptr_t fd)
+{
+    fake_socket *s = world_socket(user_data, fd);
+    CHECK_INT(s->want, 0);                                             /* unwatched first */
+    s->open = false;
+    free(s->box);
+    free(s->out);
+}
+
+static int world_poller_create(void *user_data, const aiocosmos_allocator *allocator, void **out)
+{
+    (void)allocator;
+    *out = user_data;
+    return 0;
+}
+
+static void world_poller_destroy(void *user_data, void *poller) { (void)user_data; (void)poller; }
+
+static int world_poller_set(void *user_data, void *poller, intptr_t fd, unsigned had, unsigned want, void *source)
+{
+    world *w = user_data;
+    fake_socket *s = world_socket(w, fd);
+    (void)poller;
+    CHECK_INT(had, s->want);
+    if (want && w->poller_io) return w->poller_io;
+    s->want = want;
+    s->source = source;
+    return 0;
+}
+
+static int world_poller_wait(void *user_data, void *poller, aiocosmos_event *events, int cap, int timeout_ms)
+{
+    world *w = user_data;
+    int i, count = 0;
+    (void)poller;
+    CHECK_INT(timeout_ms, 0);
+    for (i = 0; i < SOCKETS && count < cap; i++) {
+        fake_socket *s = &w->sockets[i];
+        unsigned ready = 0;
+        if (!s->open) continue;
+        if (world_readable(w, s)) ready |= AIOCOSMOS_READABLE;
+        if (w->now_us >= s->connected_us) ready |= AIOCOSMOS_WRITABLE;
+        if (!(ready & s->want)) continue;
+        events[count].source = s->source;
+        events[count++].ready = ready & s->want;
+    }
+    return count;
+}
+
+static void world_poller_wake(void *user_data, void *poller) { (void)user_data; (void)poller; }
+static intptr_t world_poller_fd(void *user_data, void *poller) { (void)user_data; (void)poller; return -1; }
+
+static ptrdiff_t world_file_read(void *user_data, const char *path, void *out, size_t cap)
+{
+    world *w = user_data;
+    const char *text = NULL;
+    size_t len;
+    w->files_read++;
+    if (strcmp(path, "/etc/hosts") == 0) text = w->hosts;
+    else if (strcmp(path, "/etc/resolv.conf") == 0) text = w->config;
+    else if (strcmp(path, "/sys/class/net/eth0/ifindex") == 0) text = w->ifindex;
+    if (!text) return AIOCOSMOS_IO_FAILED;
+    len = strlen(text);
+    memcpy(out, text, len < cap ? len : cap);
+    return text == w->ifindex ? 4096 : (ptrdiff_t)len;                 /* as files under /sys do */
+}
+
+static void world_open(world *w, const line *lines)
+{
+    static const aiocosmos_platform platform = {
+        NULL, world_clock, world_wall, world_entropy, world_socket_open, world_socket_error, world_socket_send,
+        world_socket_receive, world_socket_close, world_poller_create, world_poller_destroy, world_poller_set,
+        world_poller_wait, world_poller_wake, world_poller_fd, world_poller_fd, world_file_read
+    };
+    aioc_resolve_options options;
+    aiocosmos_allocator allocator;
+    memset(w, 0, sizeof *w);
+    memset(&options, 0, sizeof options);
+    w->platform = platform;
+    w->platform.user_data = w;
+    w->lines = lines;
+    w->config = "nameserver 10.0.0.1\n";
+    w->allocations_left = -1;
+    allocator.fn = world_allocate;
+    allocator.user_data = w;
+    aioc_memory_init(&w->memory, &allocator, 64u << 20);
+    w->memory.kept_max = 0;                                            /* every block comes from malloc */
+    allocator = aioc_memory_allocator(&w->memory);
+    CHECK_INT(aioc_platform_reactor_open(&w->reactor, &w->platform, &allocator), 0);
+    CHECK_INT(aioc_resolve_open(&w->resolver, &w->reactor, &w->memory, &options), 0);
+}
+
+/* And nothing may be left. */
+static void world_close(world *w)
+{
+    uint64_t due_us;
+    int i;
+    aioc_resolve_close(&w->resolver);
+    CHECK(!aioc_platform_timer_next(&w->reactor, &due_us));
+    CHECK_INT(w->reactor.source_count, 0);
+    for (i = 0; i < SOCKETS; i++) CHECK(!w->sockets[i].open);
+    CHECK_INT(w->memory.used, 0);
+    aioc_platform_reactor_close(&w->reactor);
+    aioc_memory_close(&w->memory);
+}
+
+/* One event, or one timer. False: nothing to do now. */
+static bool world_step(world *w)
+{
+    aioc_platform_tick(&w->reactor);
+    if (aioc_platform_dispatch_one(&w->reactor)) return true;
+    if (aioc_platform_timer_run_one(&w->reactor)) return true;
+    CHECK_INT(aioc_platform_poll(&w->reactor, 0), 0);
+    return aioc_platform_dispatch_one(&w->reactor);
+}
+
+/* Lets time pass, from one thing that happens to the next. */
+static void world_run_to(world *w, uint64_t until_ms)
+{
+    const uint64_t until_us = until_ms * 1000;
+    for (;;) {
+        uint64_t next_us = until_us, due_us;
+        int i;
+        while (world_step(w)) continue;
+        if (w->now_us >= until_us) return;
+        if (aioc_platform_timer_next(&w->reactor, &due_us) && due_us < next_us) next_us = due_us;
+        for (i = 0; i < SOCKETS; i++) {
+            const fake_socket *s = &w->sockets[i];
+            if (!s->open) continue;
+            if (s->connected_us > w->now_us && s->connected_us < next_us) next_us = s->connected_us;
+            if (s->mail_count && s->box[0].due_us > w->now_us && s->box[0].due_us < next_us) next_us = s->box[0].due_us;
+        }
+        CHECK(next_us > w->now_us);
+        w->now_us = next_us;
+    }
+}
+
+/* One who asks, and what came of it: "now 10.0.0.1", or "later 10.0.0.1 at 400", an error in parentheses. */
+typedef struct asker {
+    aioc_resolve_waiter waiter;
+    world *world;
+    int calls;
+    uint64_t at_ms;
+    char got[1024];
+    void (*then)(struct asker *);
+    struct asker *other;
+} asker;
+
+static void asker_note(asker *a, const char *when, const aiocosmos_address *addresses, size_t count, const char *error)
+{
+    char text[800];
+    print_addresses(text, sizeof text, addresses, count);
+    CHECK((count > 0) == (error == NULL));
+    if (error) snprintf(text, sizeof text, "(%s)", error);
+    a->at_ms = a->world->now_us / 1000;
+    if (strcmp(when, "later") == 0) snprintf(a->got, sizeof a->got, "%s at %llu", text, (unsigned long long)a->at_ms);
+    else snprintf(a->got, sizeof a->got, "now %s", text);
+}
+
+static void asker_done(aioc_resolve_waiter *waiter, const aiocosmos_address *addresses, size_t count, const char *error)
+{
+    asker *a = waiter->owner;
+    CHECK(!waiter->waiting);
+    a->calls++;
+    asker_note(a, "later", addresses, count, error);
+    if (a->then) a->then(a);
+}
+
+static int ask(world *w, asker *a, const char *host)
+{
+    const aiocosmos_address *addresses;
+    const char *error;
+    size_t count;
+    int result;
+    void (*then)(asker *) = a->then;
+    asker *other = a->other;
+    memset(a, 0, sizeof *a);
+    a->then = then;
+    a->other = other;
+    a->world = w;
+    a->waiter.done = asker_done;
+    a->waiter.owner = a;
+    aioc_platform_tick(&w->reactor);
+    result = aioc_resolve_ask(&w->resolver, host, &a->waiter, &addresses, &count, &error);
+    CHECK_INT(a->waiter.waiting, result == AIOC_RESOLVE_LATER);
+    CHECK_INT(a->calls, 0);
+    if (result == AIOC_RESOLVE_LATER) snprintf(a->got, sizeof a->got, "waits");
+    else asker_note(a, "now", addresses, count, error);
+    CHECK_INT(result < 0, result != AIOC_RESOLVE_LATER && error != NULL);
+    return result;
+}
+
+static asker first, second, third;
+static world earth;
+
+/* Asks a fresh world one name and lets ten seconds pass. */
+static const char *resolve(const char *config, const line *lines, const char *host)
+{
+    memset(&first, 0, sizeof first);
+    world_open(&earth, lines);
+    if (config) earth.config = config;
+    if (ask(&earth, &first, host) == AIOC_RESOLVE_LATER) {
+        world_run_to(&earth, 10000);
+        CHECK_INT(first.calls, 1);
+    }
+    world_close(&earth);
+    return first.got;
+}
+
+/*--- Answers without asking -------------------------------------------------*/
+
+TEST(literals_and_localhost_ask_nobody)
+{
+    world_open(&earth, NULL);
+    earth.hosts = "9.9.9.9 localhost\n";
+    ask(&earth, &first, "10.1.2.3");
+    CHECK_STR(first.got, "now 10.1.2.3");
+    ask(&earth, &first, "2001:DB8::1");
+    CHECK_STR(first.got, "now 2001:db8::1");
+    ask(&earth, &first, "[::1]");
+    CHECK_STR(first.got, "now ::1");
+    ask(&earth, &first, "localhost");
+    CHECK_STR(first.got, "now ::1 127.0.0.1");
+    ask(&earth, &first, "a.LOCALHOST.");
+    CHECK_STR(first.got, "now ::1 127.0.0.1");
+    CHECK_INT(earth.files_read, 0);
+    CHECK_INT(ask(&earth, &first, "fe80::1%eth0"), AIOCOSMOS_E_DNS);
+    CHECK_STR(first.got, "now (\"fe80::1%eth0\" names a network interface that is not there)");
+    earth.ifindex = "12\n";
+    ask(&earth, &first, "[fe80::1%eth0]");
+    CHECK_STR(first.got, "now fe80::1%12");
+    CHECK_INT(ask(&earth, &first, "fe80::1%../x"), AIOCOSMOS_E_DNS);
+    CHECK_INT(ask(&earth, &first, "[10.0.0.1]"), AIOCOSMOS_E_DNS);
+    CHECK_INT(ask(&earth, &first, ""), AIOCOSMOS_E_DNS);
+    CHECK_INT(ask(&earth, &first, "1.2.3.4.5"), AIOCOSMOS_E_DNS);
+    CHECK_STR(first.got, "now (\"1.2.3.4.5\" is neither an IPv4 address nor a host name)");
+    CHECK_INT(earth.opened, 0);
+    world_close(&earth);
+}
+
+TEST(the_hosts_file_is_read_at_most_once_a_second)
+{
+    static const line lines[] = {{NULL, NULL, 0, 0, 0, "10.0.0.9"}, {0}};
+    world_open(&earth, lines);
+    earth.hosts = "10.0.0.1 db\n::1 db\n";
+    ask(&earth, &first, "DB");
+    CHECK_STR(first.got, "now ::1 10.0.0.1");
+    earth.hosts = "10.0.0.2 db\n";
+    ask(&earth, &first, "db");
+    CHECK_STR(first.got, "now ::1 10.0.0.1");
+    CHECK_INT(earth.files_read, 1);
+    world_run_to(&earth, 1000);
+    ask(&earth, &first, "db");
+    CHECK_STR(first.got, "now 10.0.0.2");
+    earth.hosts = NULL;
+    world_run_to(&earth, 2000);
+    ask(&earth, &first, "db");
+    world_run_to(&earth, 3000);
+    CHECK_STR(first.got, "10.0.0.9 at 2000");
+    world_close(&earth);
+}
+
+TEST(a_line_removed_from_the_hosts_file_is_gone)
+{
+    static const line good[] = {{NULL, NULL, 0, 0, 0, "TTL=1 10.0.0.9"}, {0}};
+    static const line failing[] = {{NULL, NULL, 0, 0, 0, "SERVFAIL"}, {0}};
+    world_open(&earth, good);
+    ask(&earth, &first, "db");
+    world_run_to(&earth, 1000);
+    earth.hosts = "10.0.0.1 db\n";
+    ask(&earth, &first, "db");
+    CHECK_STR(first.got, "now 10.0.0.1");
+    earth.hosts = NULL;
+    earth.lines = failing;
+    world_run_to(&earth, 2000);
+    ask(&earth, &first, "db");
+    world_run_to(&earth, 3000);
+    CHECK_STR(first.got, "(db could not be looked up: name server 10.0.0.1 answered SERVFAIL) at 2000");
+    world_close(&earth);
+}
+
+TEST(large_hosts_files_are_read_to_a_limit)
+{
+    const size_t size = AIOC_RESOLVE_FILE_MAX + 100;
+    char *text = malloc(size + 1);
+    size_t at;
+    for (at = 0; at < size; at++) text[at] = at % 40 == 39 ? '\n' : '#';
+    text[size] = '\0';
+    memcpy(text + 400000, "10.0.0.1 far\n", 13);
+    memcpy(text + (AIOC_RESOLVE_FILE_MAX - 12), "\n10.0.0.1 cut.example\n", 22);   /* "cu" is within the limit */
+    world_open(&earth, NULL);
+    earth.hosts = text;
+    ask(&earth, &first, "far");
+    CHECK_STR(first.got, "now 10.0.0.1");
+    CHECK_INT(ask(&earth, &first, "cu"), AIOC_RESOLVE_LATER);
+    world_run_to(&earth, 10000);
+    world_close(&earth);
+    free(text);
+}
+
+/*--- Servers ----------------------------------------------------------------*/
+
+TEST(both_families_are_asked_at_once)
+{
+    static const line lines[] = {{NULL, NULL, A, 0, 20, "10.0.0.7 10.0.0.8"}, {NULL, NULL, AAAA, 0, 30, "::7"}, {0}};
+    CHECK_STR(resolve(NULL, lines, "db.example"), "::7 10.0.0.7 10.0.0.8 at 30");
+    CHECK_STR(earth.log, "0 10.0.0.1 AAAA db.example, 0 10.0.0.1 A db.example");
+    CHECK_INT(earth.opened, 2);
+}
+
+TEST(without_resolv_conf_this_machine_is_asked)
+{
+    static const line lines[] = {{"127.0.0.1", NULL, 0, 0, 0, "10.0.0.7"}, {0}};
+    CHECK_STR(resolve("", lines, "db.example"), "10.0.0.7 at 0");
+}
+
+TEST(servers_behind_an_interface_are_asked_through_it)
+{
+    static const line lines[] = {{"fe80::1%12", NULL, 0, 0, 0, "10.0.0.7"}, {0}};
+    world_open(&earth, lines);
+    earth.config = "nameserver fe80::1%eth1\nnameserver fe80::1%eth0\n";
+    earth.ifindex = "12\n";
+    ask(&earth, &first, "db.example");
+    world_run_to(&earth, 1000);
+    CHECK_STR(first.got, "10.0.0.7 at 0");
+    world_close(&earth);
+    CHECK_STR(resolve("nameserver fe80::1%eth1\n", lines, "db.example"),
+              "(db.example could not be looked up: no name server in /etc/resolv.conf can be used) at 0");
+}
+
+TEST(a_silent_server_is_followed_by_the_next_after_400_ms)
+{
+    static const line lines[] = {{"10.0.0.1", NULL, 0, 0, 0, "SILENT"}, {"10.0.0.2", NULL, 0, 0, 5, "10.0.0.7"}, {0}};
+    CHECK_STR(resolve("nameserver 10.0.0.1\nnameserver 10.0.0.2\n", lines, "db.x"), "10.0.0.7 at 405");
+    CHECK_STR(earth.log, "0 10.0.0.1 AAAA db.x, 0 10.0.0.1 A db.x, 400 10.0.0.2 AAAA db.x, 400 10.0.0.2 A db.x");
+}
+
+TEST(a_slow_server_is_heard_after_the_next_was_asked)
+{
+    static const line lines[] = {{"10.0.0.1", NULL, 0, 0, 700, "10.0.0.7"}, {"10.0.0.2", NULL, 0, 0, 5000, "10.0.0.8"},
+                                 {0}};
+    CHECK_STR(resolve("nameserver 10.0.0.1\nnameserver 10.0.0.2\n", lines, "db.x"), "10.0.0.7 at 700");
+}
+
+TEST(all_servers_are_asked_twice_then_it_is_given_up)
+{
+    CHECK_STR(resolve(NULL, NULL, "db.x"),
+              "(db.x could not be looked up: name server 10.0.0.1 did not answer) at 2400");
+    CHECK_INT(earth.opened, 4);
+    CHECK_STR(resolve("nameserver 10.0.0.1\nnameserver 10.0.0.2\nnameserver 10.0.0.3\n", NULL, "db.x"),
+              "(db.x could not be looked up: name server 10.0.0.3 did not answer) at 4000");
+    CHECK_INT(earth.opened, 12);
+    CHECK_STR(resolve("nameserver 10.0.0.1\noptions timeout:1 attempts:1", NULL, "db.x"),
+              "(db.x could not be looked up: name server 10.0.0.1 did not answer) at 1000");
+}
+
+TEST(a_server_that_fails_is_followed_by_the_next_at_once)
+{
+    static const struct { const char *says, *text; } table[] = {
+        {"SERVFAIL", "answered SERVFAIL"}, {"REFUSED", "answered REFUSED"},
+        {"!-3", "is not there: nobody listens on its port 53"}, {"!-4", "cannot be reached"},
+        {"!-5", "could not be asked: no file descriptors, ports or memory"},
+        {"!-6", "could not be asked: the system refused"}, {"=-3", "is not there: nobody listens on its port 53"},
+    };
+    char want[200];
+    size_t i;
+    for (i = 0; i < COUNT(table); i++) {
+        line lines[] = {{"10.0.0.1", NULL, 0, 0, 0, NULL}, {"10.0.0.2", NULL, 0, 0, 0, "10.0.0.7"}, {0}};
+        lines[0].says = table[i].says;
+        CHECK_STR(resolve("nameserver 10.0.0.1\nnameserver 10.0.0.2\n", lines, "db.x"), "10.0.0.7 at 0");
+        snprintf(want, sizeof want, "(db.x could not be looked up: name server 10.0.0.1 %s) at 0", table[i].text);
+        CHECK_STR(resolve(NULL, lines, "db.x"), want);
+        CHECK_INT(earth.opened, 4);                                    /* two families, twice */
+    }
+}
+
+TEST(servers_that_were_asked_are_waited_for_when_no_more_can_be)
+{
+    static const line lines[] = {{"10.0.0.2", NULL, 0, 0, 0, "!-4"}, {0}};
+    CHECK_STR(resolve("nameserver 10.0.0.1\nnameserver 10.0.0.2\noptions attempts:1\n", lines, "db.x"),
+              "(db.x could not be looked up: name server 10.0.0.2 cannot be reached) at 2400");
+}
+
+TEST(a_reason_says_more_than_silence)
+{
+    static const line lines[] = {{"10.0.0.1", NULL, 0, 0, 0, "REFUSED"}, {0}};
+    CHECK_STR(resolve("nameserver 10.0.0.1\nnameserver 10.0.0.2\n", lines, "db.x"),
+              "(db.x could not be looked up: name server 10.0.0.1 answered REFUSED) at 2400");
+}
+
+TEST(forgeries_are_ignored)
+{
+    static const line forged[] = {{NULL, NULL, 0, 0, 0, "ID2 10.0.0.7"}, {0}};
+    static const line wrong[] = {{NULL, NULL, 0, 0, 0, "BADID 10.0.0.7"}, {0}};
+    static const line other[] = {{NULL, NULL, 0, 0, 0, "BADQ 10.0.0.7"}, {0}};
+    static const line empty[] = {{NULL, NULL, 0, 0, 0, "EMPTY"}, {0}};
+    static const line cut[] = {{NULL, NULL, 0, 0, 0, "SHORT 10.0.0.7"}, {0}};
+    const char *silence = "(db.x could not be looked up: name server 10.0.0.1 did not answer) at 2400";
+    CHECK_STR(resolve(NULL, forged, "db.x"), "10.0.0.7 at 0");
+    CHECK_STR(resolve(NULL, wrong, "db.x"), silence);
+    CHECK_STR(resolve(NULL, other, "db.x"), silence);
+    CHECK_STR(resolve(NULL, empty, "db.x"), silence);
+    CHECK_STR(resolve(NULL, cut, "db.x"), silence);
+}
+
+TEST(ids_and_sockets_are_new_for_each_question)
+{
+    world_open(&earth, NULL);
+    ask(&earth, &first, "db.x");
+    world_run_to(&earth, 500);
+    CHECK_INT(earth.reactor.source_count, 4);
+    {
+        const aioc_resolve_lookup *lookup = earth.resolver.first->lookup;
+        uint32_t ids[4];
+        int i, j, n = 0;
+        for (i = 0; i < 2; i++) {
+            const aioc_resolve_exchange *e;
+            for (e = lookup->queries[i].exchanges; e; e = e->next) ids[n++] = e->id;
+        }
+        CHECK_INT(n, 4);
+        for (i = 0; i < n; i++) for (j = 0; j < i; j++) CHECK(ids[i] != ids[j]);
+    }
+    aioc_resolve_cancel(&earth.resolver, &first.waiter);
+    world_close(&earth);
+    world_open(&earth, NULL);
+    earth.entropy_io = AIOCOSMOS_IO_AGAIN;
+    ask(&earth, &first, "db.x");
+    world_run_to(&earth, 500);
+    CHECK_STR(first.got, "(db.x could not be looked up: name server 10.0.0.1 could not be asked: no random numbers) "
+              "at 0");
+    world_close(&earth);
+    world_open(&earth, NULL);
+    earth.poller_io = AIOCOSMOS_IO_LIMIT;
+    ask(&earth, &first, "db.x");
+    world_run_to(&earth, 500);
+    CHECK_STR(first.got, "(db.x could not be looked up: name server 10.0.0.1 could not be asked: no file descriptors, "
+              "ports or memory) at 0");
+    world_close(&earth);
+}
+
+TEST(a_truncated_answer_is_fetched_over_tcp)
+{
+    static const line lines[] = {{NULL, NULL, 0, 'u', 0, "TC"}, {NULL, NULL, 0, 't', 0, "10.0.0.7 10.0.0.8 ::7"}, {0}};
+    int chunk;
+    CHECK_STR(resolve(NULL, lines, "db.x"), "::7 10.0.0.7 10.0.0.8 at 1");
+    for (chunk = 1; chunk < 90; chunk++) {
+        world_open(&earth, lines);
+        earth.chunk = chunk;
+        ask(&earth, &first, "db.x");
+        world_run_to(&earth, 1000);
+        CHECK_STR(first.got, "::7 10.0.0.7 10.0.0.8 at 1");
+        world_close(&earth);
+    }
+}
+
+TEST(tcp_that_fails_leads_to_the_next_server)
+{
+    static const struct { const char *says, *text; } table[] = {
+        {"CLOSE", "closed the connection"}, {"=-2", "closed the connection"}, {"TC", "sent a malformed answer"},
+        {"BADID", "sent a malformed answer"}, {"EMPTY", "sent a malformed answer"},
+        {"SHORT", "sent a malformed answer"},
+        {"?-3", "is not there: nobody listens on its port 53"}, {"!-4", "cannot be reached"},
+    };
+    size_t i;
+    for (i = 0; i < COUNT(table); i++) {
+        char want[200];
+        line lines[] = {{"10.0.0.1", NULL, 0, 'u', 0, "TC"}, {"10.0.0.1", NULL, 0, 't', 0, NULL},
+                        {"10.0.0.2", NULL, 0, 0, 0, "10.0.0.7"}, {0}};
+        lines[1].says = table[i].says;
+        resolve("nameserver 10.0.0.1\nnameserver 10.0.0.2\n", lines, "db.x");
+        CHECK_MEM(first.got, "10.0.0.7 at ", 12);
+        CHECK(first.at_ms <= 1);
+        snprintf(want, sizeof want, "(db.x could not be looked up: name server 10.0.0.1 %s) at ", table[i].text);
+        resolve(NULL, lines, "db.x");
+        CHECK_MEM(first.got, want, strlen(want));
+        CHECK(first.at_ms <= 2);
+    }
+}
+
+TEST(aliases_that_leave_the_answer_are_asked_for)
+{
+    static const line lines[] = {{NULL, "a.x", 0, 0, 0, "->b.x ->c.x"}, {NULL, "c.x", A, 0, 0, "->d.x 10.0.0.7"},
+                                 {NULL, "c.x", AAAA, 0, 0, "SOA"}, {0}};
+    static const line loop[] = {{NULL, "a.x", 0, 0, 0, "->b.x"}, {NULL, "b.x", 0, 0, 0, "->a.x"}, {0}};
+    CHECK_STR(resolve(NULL, lines, "a.x"), "10.0.0.7 at 0");
+    CHECK_STR(earth.log, "0 10.0.0.1 AAAA a.x, 0 10.0.0.1 A a.x, 0 10.0.0.1 AAAA c.x, 0 10.0.0.1 A c.x");
+    CHECK_STR(resolve(NULL, loop, "a.x"),
+              "(a.x could not be looked up: name server 10.0.0.1 has a chain of more than 16 aliases for it) at 0");
+}
+
+TEST(no_such_name_is_told_from_no_address_and_from_no_answer)
+{
+    static const line absent[] = {{NULL, NULL, 0, 0, 0, "NX SOA"}, {0}};
+    static const line bare[] = {{NULL, NULL, 0, 0, 0, "SOA"}, {0}};
+    static const line mixed[] = {{NULL, NULL, AAAA, 0, 0, "SOA"}, {NULL, NULL, A, 0, 0, "NX"}, {0}};
+    static const line slow[] = {{"10.0.0.1", NULL, 0, 0, 700, "NX"}, {0}};
+    static const line broken[] = {{NULL, NULL, AAAA, 0, 0, "NX"}, {NULL, NULL, A, 0, 0, "10.0.0.7"}, {0}};
+    static const line half[] = {{NULL, NULL, AAAA, 0, 0, "NX"}, {NULL, NULL, A, 0, 0, "SERVFAIL"}, {0}};
+    static const line one[] = {{NULL, NULL, AAAA, 0, 0, "SERVFAIL"}, {NULL, NULL, A, 0, 90, "10.0.0.7"}, {0}};
+    CHECK_STR(resolve(NULL, absent, "db.x"), "(db.x does not exist, says name server 10.0.0.1) at 0");
+    CHECK_STR(resolve(NULL, bare, "db.x"),
+              "(db.x has neither an IPv4 nor an IPv6 address, says name server 10.0.0.1) at 0");
+    CHECK_STR(resolve(NULL, mixed, "db.x"),
+              "(db.x has neither an IPv4 nor an IPv6 address, says name server 10.0.0.1) at 0");
+    CHECK_STR(resolve("nameserver 10.0.0.1\nnameserver 10.0.0.2\n", slow, "db.x"),
+              "(db.x does not exist, says name server 10.0.0.1) at 700");
+    CHECK_STR(resolve(NULL, broken, "db.x"), "10.0.0.7 at 0");
+    CHECK_STR(resolve(NULL, half, "db.x"),
+              "(db.x could not be looked up: name server 10.0.0.1 answered SERVFAIL) at 0");
+    CHECK_STR(resolve(NULL, one, "db.x"), "10.0.0.7 at 90");
+}
+
+TEST(search_domains_are_tried)
+{
+    static const line lines[] = {{NULL, "db.b.x", A, 0, 0, "10.0.0.7"}, {NULL, "db.b.x", AAAA, 0, 0, "SOA"},
+                                 {NULL, NULL, 0, 0, 0, "NX"}, {0}};
+    static const line failing[] = {{NULL, "db.a.x", 0, 0, 0, "SERVFAIL"}, {NULL, "db", A, 0, 0, "10.0.0.8"},
+                                   {NULL, NULL, 0, 0, 0, "NX"}, {0}};
+    const char *config = "nameserver 10.0.0.1\nsearch a.x b.x\n";
+    CHECK_STR(resolve(config, lines, "db"), "10.0.0.7 at 0");
+    CHECK_STR(earth.log, "0 10.0.0.1 AAAA db.a.x, 0 10.0.0.1 A db.a.x, 0 10.0.0.1 AAAA db.b.x, 0 10.0.0.1 A db.b.x");
+    CHECK_STR(resolve(config, lines, "db.b.x"), "10.0.0.7 at 0");
+    CHECK_STR(earth.log, "0 10.0.0.1 AAAA db.b.x, 0 10.0.0.1 A db.b.x");
+    CHECK_STR(resolve(config, lines, "nil.y."), "(nil.y. does not exist, says name server 10.0.0.1) at 0");
+    CHECK_STR(earth.log, "0 10.0.0.1 AAAA nil.y, 0 10.0.0.1 A nil.y");
+    CHECK_STR(resolve(config, failing, "db"), "10.0.0.8 at 0");
+    /* A domain that could not be asked about: nobody may say that the name does not exist. */
+    CHECK_STR(resolve(config, failing, "cb"), "(cb does not exist, says name server 10.0.0.1) at 0");
+    {
+        static const line doubtful[] = {{NULL, "db.a.x", 0, 0, 0, "SERVFAIL"}, {NULL, NULL, 0, 0, 0, "NX"}, {0}};
+        CHECK_STR(resolve(config, doubtful, "db"),
+                  "(db could not be looked up: name server 10.0.0.1 answered SERVFAIL) at 0");
+    }
+    /* Where nobody answers, the next domain would meet the same silence. */
+    CHECK_STR(resolve(config, NULL, "db"), "(db could not be looked up: name server 10.0.0.1 did not answer) at 2400");
+    {
+        static const line muted[] = {{NULL, "db.a.x", 0, 0, 0, "SERVFAIL"}, {0}};
+        CHECK_STR(resolve(config, muted, "db"),
+                  "(db could not be looked up: name server 10.0.0.1 did not answer) at 2400");
+    }
+}
+
+TEST(a_late_family_is_not_waited_for_longer_than_50_ms)
+{
+    static const line late_a[] = {{NULL, NULL, AAAA, 0, 10, "::7"}, {NULL, NULL, A, 0, 300, "10.0.0.7"}, {0}};
+    static const line late_aaaa[] = {{NULL, NULL, A, 0, 10, "10.0.0.7"}, {NULL, NULL, AAAA, 0, 59, "::7"}, {0}};
+    world_open(&earth, late_a);
+    ask(&earth, &first, "db.x");
+    world_run_to(&earth, 200);
+    CHECK_STR(first.got, "::7 at 60");
+    ask(&earth, &second, "db.x");
+    CHECK_STR(second.got, "now ::7");
+    world_run_to(&earth, 400);
+    ask(&earth, &second, "db.x");
+    CHECK_STR(second.got, "now ::7 10.0.0.7");                         /* what came late is kept, too */
+    CHECK_INT(first.calls, 1);
+    world_close(&earth);
+    CHECK_STR(resolve(NULL, late_aaaa, "db.x"), "::7 10.0.0.7 at 59");
+}
+
+TEST(a_short_answer_serves_until_the_silent_family_is_given_up)
+{
+    static const line lines[] = {{NULL, NULL, A, 0, 0, "TTL=1 10.0.0.7"}, {0}};
+    world_open(&earth, lines);
+    ask(&earth, &first, "db.x");
+    world_run_to(&earth, 2000);
+    CHECK_STR(first.got, "10.0.0.7 at 50");
+    ask(&earth, &second, "db.x");
+    CHECK_STR(second.got, "now 10.0.0.7");
+    world_run_to(&earth, 3399);
+    ask(&earth, &second, "db.x");
+    CHECK_STR(second.got, "now 10.0.0.7");                             /* and a second more */
+    world_run_to(&earth, 3400);
+    CHECK_INT(ask(&earth, &second, "db.x"), AIOC_RESOLVE_LATER);
+    world_run_to(&earth, 4000);
+    world_close(&earth);
+}
+
+/*--- Many askers, and the cache ---------------------------------------------*/
+
+TEST(one_question_serves_all_who_wait)
+{
+    static const line lines[] = {{NULL, NULL, 0, 0, 20, "10.0.0.7"}, {0}};
+    static asker askers[50];
+    int i;
+    world_open(&earth, lines);
+    for (i = 0; i < 50; i++) CHECK_INT(ask(&earth, &askers[i], i % 2 ? "db.x" : "DB.X"), AIOC_RESOLVE_LATER);
+    aioc_resolve_cancel(&earth.resolver, &askers[0].waiter);
+    aioc_resolve_cancel(&earth.resolver, &askers[49].waiter);
+    aioc_resolve_cancel(&earth.resolver, &askers[25].waiter);
+    aioc_resolve_cancel(&earth.resolver, &askers[25].waiter);
+    world_run_to(&earth, 1000);
+    CHECK_INT(earth.opened, 2);
+    for (i = 0; i < 50; i++) CHECK_INT(askers[i].calls, i != 0 && i != 25 && i != 49);
+    world_close(&earth);
+}
+
+TEST(a_look_up_that_nobody_waits_for_still_fills_the_cache)
+{
+    static const line lines[] = {{NULL, NULL, 0, 0, 20, "10.0.0.7"}, {0}};
+    world_open(&earth, lines);
+    ask(&earth, &first, "db.x");
+    aioc_resolve_cancel(&earth.resolver, &first.waiter);
+    world_run_to(&earth, 100);
+    CHECK_INT(first.calls, 0);
+    ask(&earth, &second, "db.x");
+    CHECK_STR(second.got, "now 10.0.0.7");
+    world_close(&earth);
+}
+
+static void cancel_and_ask(asker *a)
+{
+    aioc_resolve_cancel(&a->world->resolver, &a->other->waiter);
+    CHECK(ask(a->world, &third, "db.x") != AIOC_RESOLVE_LATER);
+    CHECK_INT(ask(a->world, &third, "other.x"), AIOC_RESOLVE_LATER);
+}
+
+TEST(callbacks_may_ask_and_cancel)
+{
+    static const line good[] = {{NULL, NULL, 0, 0, 20, "10.0.0.7"}, {0}};
+    static const line bad[] = {{NULL, NULL, 0, 0, 20, "NX"}, {0}};
+    static const line failing[] = {{NULL, NULL, 0, 0, 20, "SERVFAIL"}, {0}};
+    const line *const all[] = {good, bad, failing, NULL};
+    size_t i;
+    for (i = 0; i < COUNT(all); i++) {
+        world_open(&earth, all[i]);
+        memset(&second, 0, sizeof second);
+        memset(&third, 0, sizeof third);
+        first.then = cancel_and_ask;
+        first.other = &second;
+        ask(&earth, &first, "db.x");
+        ask(&earth, &second, "db.x");
+        world_run_to(&earth, 9000);
+        CHECK_INT(first.calls, 1);
+        CHECK_INT(second.calls, 0);
+        CHECK_INT(third.calls, 1);
+        world_close(&earth);
+        first.then = NULL;
+    }
+}
+
+static void check_kept(const char *says, uint64_t ms)
+{
+    line lines[] = {{NULL, NULL, 0, 0, 0, NULL}, {0}};
+    lines[0].says = says;
+    world_open(&earth, lines);
+    ask(&earth, &first, "db.x");
+    world_run_to(&earth, ms - 1);
+    CHECK_INT(first.calls, 1);
+    CHECK(ask(&earth, &first, "db.x") != AIOC_RESOLVE_LATER);
+    world_run_to(&earth, ms);
+    CHECK_INT(ask(&earth, &first, "db.x"), AIOC_RESOLVE_LATER);
+    world_run_to(&earth, ms + 10);
+    CHECK_INT(first.calls, 1);
+    world_close(&earth);
+}
+
+TEST(answers_are_kept_as_long_as_they_say_within_limits)
+{
+    check_kept("TTL=0 10.0.0.7", 1000);
+    check_kept("TTL=17 10.0.0.7 ::1", 17000);
+    check_kept("TTL=86400 10.0.0.7", 300000);
+    check_kept("TTL=50 ->b.x TTL=20 ->c.x TTL=60 10.0.0.7 ::1", 20000);
+    check_kept("NX", 5000);
+    check_kept("SOA", 5000);
+    check_kept("SERVFAIL", 1000);
+}
+
+TEST(an_expired_answer_is_used_when_nobody_answers)
+{
+    static const line good[] = {{NULL, NULL, 0, 0, 0, "TTL=10 10.0.0.7"}, {0}};
+    static const line late[] = {{NULL, NULL, 0, 0, 2000, "TTL=10 10.0.0.8"}, {0}};
+    static const line failing[] = {{NULL, NULL, 0, 0, 0, "SERVFAIL"}, {0}};
+    static const line absent[] = {{NULL, NULL, 0, 0, 0, "NX"}, {0}};
+    world_open(&earth, good);
+    ask(&earth, &first, "db.x");
+    world_run_to(&earth, 10000);
+    earth.lines = failing;
+    ask(&earth, &first, "db.x");
+    CHECK_STR(first.got, "waits");
+    world_run_to(&earth, 20000);
+    CHECK_STR(first.got, "10.0.0.7 at 10000");
+    ask(&earth, &first, "db.x");
+    CHECK_STR(first.got, "now 10.0.0.7");                              /* for 30 s more */
+    world_run_to(&earth, 40000);
+    earth.lines = NULL;                                                /* silence */
+    ask(&earth, &first, "db.x");
+    world_run_to(&earth, 42000);
+    CHECK_STR(first.got, "10.0.0.7 at 41800");
+    ask(&earth, &first, "db.x");
+    CHECK_STR(first.got, "now 10.0.0.7");
+    world_run_to(&earth, 80000);
+    earth.lines = late;                                                /* comes after the old one has been used */
+    ask(&earth, &first, "db.x");
+    world_run_to(&earth, 83000);
+    CHECK_STR(first.got, "10.0.0.7 at 81800");
+    ask(&earth, &first, "db.x");
+    CHECK_STR(first.got, "now 10.0.0.8");
+    world_run_to(&earth, 100000);
+    earth.lines = absent;                                              /* that is an answer: what was known is wrong */
+    ask(&earth, &first, "db.x");
+    world_run_to(&earth, 110000);
+    CHECK_STR(first.got, "(db.x does not exist, says name server 10.0.0.1) at 100000");
+    earth.lines = failing;
+    ask(&earth, &first, "db.x");
+    world_run_to(&earth, 120000);
+    CHECK_STR(first.got, "(db.x could not be looked up: name server 10.0.0.1 answered SERVFAIL) at 110000");
+    world_close(&earth);
+}
+
+TEST(an_expired_answer_is_used_for_a_day)
+{
+    static const line good[] = {{NULL, NULL, 0, 0, 0, "TTL=10 10.0.0.7"}, {0}};
+    world_open(&earth, good);
+    ask(&earth, &first, "db.x");
+    world_run_to(&earth, 86400000 + 9000);
+    earth.lines = NULL;
+    ask(&earth, &first, "db.x");
+    CHECK_STR(first.got, "waits");
+    world_run_to(&earth, 86400000 + 12000);
+    CHECK_STR(first.got, "(db.x could not be looked up: name server 10.0.0.1 did not answer) at 86411400");
+    world_close(&earth);
+}
+
+TEST(the_cache_holds_64_names_and_forgets_the_least_used)
+{
+    static const line lines[] = {{NULL, NULL, 0, 0, 0, "TTL=300 10.0.0.7"}, {0}};
+    char name[32];
+    int i;
+    world_open(&earth, lines);
+    for (i = 0; i < 64; i++) {
+        snprintf(name, sizeof name, "n%d.x", i);
+        CHECK_INT(ask(&earth, &first, name), AIOC_RESOLVE_LATER);
+        world_run_to(&earth, 10);
+    }
+    CHECK_INT(earth.resolver.name_count, 64);
+    CHECK_INT(ask(&earth, &first, "n0.x"), 0);                         /* used: n1 is the oldest now */
+    CHECK_INT(ask(&earth, &first, "new.x"), AIOC_RESOLVE_LATER);
+    world_run_to(&earth, 20);
+    CHECK_INT(earth.resolver.name_count, 64);
+    CHECK_INT(ask(&earth, &first, "n0.x"), 0);
+    CHECK_INT(ask(&earth, &first, "n2.x"), 0);
+    CHECK_INT(ask(&earth, &first, "n1.x"), AIOC_RESOLVE_LATER);
+    world_run_to(&earth, 30);
+    world_close(&earth);
+}
+
+TEST(more_than_64_look_ups_at_once_are_refused)
+{
+    static asker askers[65];
+    char name[32];
+    int i;
+    world_open(&earth, NULL);
+    for (i = 0; i < 65; i++) {
+        snprintf(name, sizeof name, "n%d.x", i);
+        CHECK_INT(ask(&earth, &askers[i], name), i < 64 ? AIOC_RESOLVE_LATER : AIOCOSMOS_E_DNS);
+    }
+    CHECK_STR(askers[64].got, "now (\"n64.x\" could not be looked up: too many other names are)");
+    world_run_to(&earth, 5000);
+    for (i = 0; i < 64; i++) CHECK_INT(askers[i].calls, 1);
+    world_close(&earth);
+}
+
+/*--- The host's hook --------------------------------------------------------*/
+
+typedef struct host_hook {
+    world *world;
+    int calls, answer;                                                 /* answer: addresses given at once; -1: later */
+    uint64_t question;
+    char host[300];
+} host_hook;
+
+static int hook_answer(host_hook *hook, int count)
+{
+    aiocosmos_address addresses[20];
+    int i;
+    memset(addresses, 0, sizeof addresses);
+    for (i = 0; i < count; i++) {
+        addresses[i].family = 4;
+        addresses[i].ip[0] = 9;
+        addresses[i].ip[3] = (uint8_t)(i + 1);
+        addresses[i].port = 1;
+    }
+    return aioc_resolve_answer(&hook->world->resolver, hook->question, addresses, (size_t)count, 10);
+}
+
+static void hook_ask(void *user, const char *host, uint64_t question)
+{
+    host_hook *hook = user;
+    hook->calls++;
+    hook->question = question;
+    snprintf(hook->host, sizeof hook->host, "%s", host);
+    if (hook->answer >= 0) CHECK_INT(hook_answer(hook, hook->answer), 0);
+}
+
+static host_hook with_hook(int answer)
+{
+    host_hook hook;
+    memset(&hook, 0, sizeof hook);
+    world_open(&earth, NULL);
+    earth.hosts = "10.0.0.1 db.x\n";
+    hook.world = &earth;
+    hook.answer = answer;
+    return hook;
+}
+
+TEST(the_hook_answers_at_once_or_later)
+{
+    host_hook hook = with_hook(2);
+    earth.resolver.options.ask = hook_ask;
+    earth.resolver.options.user = &hook;
+    ask(&earth, &first, "db.X");
+    CHECK_STR(first.got, "waits");
+    CHECK_INT(hook.calls, 0);
+    world_run_to(&earth, 1);
+    CHECK_STR(first.got, "9.0.0.1 9.0.0.2 at 0");
+    CHECK_STR(hook.host, "db.x");
+    ask(&earth, &first, "db.x");
+    CHECK_STR(first.got, "now 9.0.0.1 9.0.0.2");
+    CHECK_INT(hook_answer(&hook, 1), AIOCOSMOS_E_ARGUMENT);            /* answered already */
+    world_run_to(&earth, 10000);
+    hook.answer = -1;
+    ask(&earth, &first, "db.x");
+    ask(&earth, &second, "db.x");
+    world_run_to(&earth, 11000);
+    CHECK_INT(first.calls, 0);
+    CHECK_INT(hook.calls, 2);
+    CHECK_INT(hook_answer(&hook, 20), 0);
+    CHECK_INT(first.calls, 0);                                         /* from the reactor only */
+    CHECK_INT(hook_answer(&hook, 1), AIOCOSMOS_E_ARGUMENT);
+    world_run_to(&earth, 11001);
+    CHECK_INT(first.calls + second.calls, 2);
+    CHECK_MEM(first.got, "9.0.0.1 9.0.0.2 ", 16);
+    CHECK_INT(earth.resolver.first->count, AIOC_RESOLVE_ADDRESSES_MAX);
+    CHECK_INT(earth.resolver.first->addresses[0].port, 0);
+    CHECK_INT(earth.opened + earth.files_read, 0);
+    ask(&earth, &first, "localhost");
+    CHECK_STR(first.got, "now ::1 127.0.0.1");
+    world_close(&earth);
+}
+
+TEST(the_hook_may_know_nothing_or_say_nothing)
+{
+    host_hook hook = with_hook(0);
+    aiocosmos_address odd;
+    earth.resolver.options.ask = hook_ask;
+    earth.resolver.options.user = &hook;
+    ask(&earth, &first, "db.x");
+    world_run_to(&earth, 1);
+    CHECK_STR(first.got, "(db.x does not exist, says the host's resolver) at 0");
+    CHECK_INT(ask(&earth, &first, "db.x"), AIOCOSMOS_E_DNS);
+    hook.answer = -1;
+    ask(&earth, &first, "other.x");
+    world_run_to(&earth, 29999);
+    CHECK_INT(first.calls, 0);
+    memset(&odd, 0, sizeof odd);
+    CHECK_INT(aioc_resolve_answer(&earth.resolver, hook.question, &odd, 1, 1), AIOCOSMOS_E_ARGUMENT);
+    CHECK_INT(aioc_resolve_answer(&earth.resolver, hook.question + 1, NULL, 0, 1), AIOCOSMOS_E_ARGUMENT);
+    CHECK_INT(aioc_resolve_answer(&earth.resolver, 0, NULL, 0, 1), AIOCOSMOS_E_ARGUMENT);
+    world_run_to(&earth, 40000);
+    CHECK_STR(first.got, "(other.x could not be looked up: the host's resolver did not answer) at 30001");
+    CHECK_INT(hook_answer(&hook, 1), AIOCOSMOS_E_ARGUMENT);
+    world_close(&earth);
+}
+
+TEST(an_expired_answer_of_a_silent_hook_is_used)
+{
+    host_hook hook = with_hook(1);
+    earth.resolver.options.ask = hook_ask;
+    earth.resolver.options.user = &hook;
+    ask(&earth, &first, "db.x");
+    world_run_to(&earth, 10000);
+    hook.answer = -1;
+    ask(&earth, &first, "db.x");
+    world_run_to(&earth, 20000);
+    CHECK_STR(first.got, "9.0.0.1 at 11800");
+    CHECK_INT(hook_answer(&hook, 2), 0);
+    ask(&earth, &second, "db.x");
+    CHECK_STR(second.got, "now 9.0.0.1 9.0.0.2");
+    world_run_to(&earth, 20001);
+    CHECK_INT(first.calls, 1);
+    world_close(&earth);
+}
+
+/*--- Failure everywhere -----------------------------------------------------*/
+
+static const line eventful[] = {{"10.0.0.1", NULL, A, 'u', 10, "SERVFAIL"}, {NULL, "a.x", 0, 'u', 10, "->b.x"},
+                                {NULL, "b.x", A, 'u', 10, "TC"}, {NULL, "b.x", A, 't', 10, "10.0.0.7"},
+                                {NULL, "b.x", AAAA, 'u', 10, "TC"}, {NULL, "b.x", AAAA, 't', 10, "CLOSE"}, {0}};
+static const char eventful_config[] = "nameserver 10.0.0.1\nnameserver 10.0.0.2\n";
+
+TEST(without_memory_a_look_up_fails_and_the_next_succeeds)
+{
+    long n;
+    int refused = 0, failed = 0;
+    CHECK_MEM(resolve(eventful_config, eventful, "a.x"), "10.0.0.7 at ", 12);
+    for (n = 0; n < 200; n++) {
+        int result;
+        world_open(&earth, eventful);
+        earth.config = eventful_config;
+        earth.allocations_left = n;
+        result = ask(&earth, &first, "a.x");
+        if (result == AIOC_RESOLVE_LATER) {
+            world_run_to(&earth, 20000);
+            CHECK_INT(first.calls, 1);
+            failed += first.got[0] == '(';
+        } else {
+            CHECK_INT(result, AIOCOSMOS_E_NOMEM);
+            CHECK_STR(first.got, "now (\"a.x\" could not be looked up: out of memory)");
+            refused++;
+        }
+        if (earth.allocations_left > 0) break;                         /* it never ran out */
+        earth.allocations_left = -1;
+        world_run_to(&earth, 40000);
+        if (first.got[0] == '(' || result < 0) {
+            CHECK_INT(ask(&earth, &first, "a.x"), AIOC_RESOLVE_LATER);
+            world_run_to(&earth, 60000);
+            CHECK_MEM(first.got, "10.0.0.7 at ", 12);
+        }
+        world_close(&earth);
+    }
+    CHECK(n > 8 && n < 200 && refused >= 3 && failed >= 2);
+    world_close(&earth);
+}
+
+/* Each allocation behind ask fails, and only that one: what is left to try is tried. */
+TEST(one_failed_allocation_on_the_wire_is_survived)
+{
+    long n;
+    for (n = 1; n < 100; n++) {
+        bool survived;
+        world_open(&earth, eventful);
+        earth.config = eventful_config;
+        CHECK_INT(ask(&earth, &first, "a.x"), AIOC_RESOLVE_LATER);
+        earth.fail_at = n;
+        world_run_to(&earth, 20000);
+        CHECK_INT(first.calls, 1);
+        survived = first.got[0] != '(';
+        CHECK_INT(survived, n > 1);                                    /* the first is to read resolv.conf */
+        CHECK(survived || strcmp(first.got, "(a.x could not be looked up: out of memory) at 0") == 0);
+        world_close(&earth);
+        if (earth.fail_at > 0) break;
+    }
+    CHECK(n > 8 && n < 100);
+}
+
+TEST(it_may_be_closed_at_any_moment)
+{
+    int steps, after;
+    for (steps = 0; steps < 200; steps++) {
+        world_open(&earth, eventful);
+        earth.config = eventful_config;
+        earth.chunk = 7;
+        ask(&earth, &first, "a.x");
+        for (after = 0; after < steps && first.calls == 0; after++) {
+            if (!world_step(&earth)) earth.now_us += 1000;
+        }
+        aioc_resolve_cancel(&earth.resolver, &first.waiter);
+        world_close(&earth);
+        if (first.calls) break;
+    }
+    CHECK(steps > 20 && steps < 200);
+}
+
+/*--- Real sockets -----------------------------------------------------------*/
+
+/* The system's own platform, except that port 53 of any server is a socket of ours and the files are given. */
+typedef struct loopback {
+    aiocosmos_platform platform;
+    int udp, tcp, accepted[8], accepted_count;
+    uint16_t port;
+    int truncated, streams;
+} loopback;
+
+static int loopback_open(void *user_data, intptr_t *out, bool datagram, const aiocosmos_address *peer)
+{
+    loopback *l = user_data;
+    aiocosmos_address moved = *peer;
+    moved.port = l->port;
+    return aioc_platform_system.socket_open(NULL, out, datagram, &moved);
+}
+
+static ptrdiff_t loopback_file(void *user_data, const char *path, void *out, size_t cap)
+{
+    static const char text[] = "nameserver 127.0.0.1\n";
+    (void)user_data;
+    if (strcmp(path, "/etc/resolv.conf") != 0) return AIOCOSMOS_IO_FAILED;
+    CHECK(cap >= sizeof text);
+    memcpy(out, text, sizeof text - 1);
+    return (ptrdiff_t)sizeof text - 1;
+}
+
+/* The same free port for UDP and TCP. False: there was none in ten tries. */
+static bool loopback_bind(loopback *l)
+{
+    int tries;
+    for (tries = 0; tries < 10; tries++) {
+        struct sockaddr_in in;
+        socklen_t len = sizeof in;
+        memset(&in, 0, sizeof in);
+        in.sin_family = AF_INET;
+        in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        l->udp = socket(AF_INET, SOCK_DGRAM, 0);
+        l->tcp = socket(AF_INET, SOCK_STREAM, 0);
+        if (bind(l->udp, (struct sockaddr *)&in, len) == 0 && getsockname(l->udp, (struct sockaddr *)&in, &len) == 0 &&
+            bind(l->tcp, (struct sockaddr *)&in, len) == 0 && listen(l->tcp, 4) == 0) {
+            l->port = ntohs(in.sin_port);
+            return fcntl(l->udp, F_SETFL, O_NONBLOCK) == 0 && fcntl(l->tcp, F_SETFL, O_NONBLOCK) == 0;
+        }
+        close(l->udp);
+        close(l->tcp);
+    }
+    return false;
+}
+
+/* Answers whatever waits: truncated over UDP, whole over TCP. Never blocks. */
+static void loopback_serve_stream(loopback *l, int stream)
+{
+    unsigned char question[600];
+    ssize_t got = recv(stream, question, sizeof question, MSG_DONTWAIT);
+    message m, framed;
+    unsigned type;
+    if (got <= 0) return;                                              /* not yet, or it has its answer */
+    CHECK(got > 18 && aioc_platform_load16be(question) == (unsigned)got - 2);
+    type = aioc_platform_load16be(question + got - 4);
+    begin_answer(&m, aioc_platform_load16be(question + 2), "db.x", type, 0);
+    put_address(&m, "db.x", 60, type == A ? "10.0.0.7" : "2001:db8::7");
+    memset(&framed, 0, sizeof framed);
+    put16(&framed, (unsigned)m.len);
+    put(&framed, m.bytes, m.len);
+    CHECK_INT(send(stream, framed.bytes, framed.len, 0), framed.len);
+    l->streams++;
+}
+
+static void loopback_serve(loopback *l)
+{
+    unsigned char question[600];
+    struct sockaddr_in from;
+    socklen_t len = sizeof from;
+    ssize_t got;
+    message m;
+    int i;
+    while ((got = recvfrom(l->udp, question, sizeof question, 0, (struct sockaddr *)&from, &len)) > 0) {
+        begin_answer(&m, aioc_platform_load16be(question), "db.x", aioc_platform_load16be(question + got - 4), 0);
+        m.bytes[2] |= 2;
+        CHECK_INT(sendto(l->udp, m.bytes, m.len, 0, (struct sockaddr *)&from, len), m.len);
+        l->truncated++;
+    }
+    while (l->accepted_count < 8 && (i = accept(l->tcp, NULL, NULL)) >= 0) l->accepted[l->accepted_count++] = i;
+    for (i = 0; i < l->accepted_count; i++) loopback_serve_stream(l, l->accepted[i]);
+}
+
+typedef struct heard { int calls; char text[400]; } heard;
+
+static void heard_done(aioc_resolve_waiter *waiter, const aiocosmos_address *addresses, size_t count, const char *error)
+{
+    heard *h = waiter->owner;
+    h->calls++;
+    print_addresses(h->text, sizeof h->text, addresses, count);
+    if (error) snprintf(h->text, sizeof h->text, "(%s)", error);
+}
+
+static void loopback_resolve(loopback *l, bool serve, heard *h)
+{
+    aioc_platform_reactor reactor;
+    aioc_memory memory;
+    aioc_resolve resolver;
+    aioc_resolve_waiter waiter;
+    aioc_resolve_options options;
+    const aiocosmos_address *addresses;
+    aiocosmos_allocator allocator;
+    const char *error;
+    size_t count;
+    int turns;
+    memset(&options, 0, sizeof options);
+    memset(&waiter, 0, sizeof waiter);
+    memset(h, 0, sizeof *h);
+    l->platform = aioc_platform_system;
+    l->platform.user_data = l;
+    l->platform.socket_open = loopback_open;
+    l->platform.file_read = loopback_file;
+    aioc_memory_init(&memory, NULL, 1 << 20);
+    allocator = aioc_memory_allocator(&memory);
+    CHECK_INT(aioc_platform_reactor_open(&reactor, &l->platform, &allocator), 0);
+    aioc_resolve_open(&resolver, &reactor, &memory, &options);
+    waiter.done = heard_done;
+    waiter.owner = h;
+    CHECK_INT(aioc_resolve_ask(&resolver, "db.x", &waiter, &addresses, &count, &error), AIOC_RESOLVE_LATER);
+    for (turns = 0; turns < 2000 && h->calls == 0; turns++) {
+        aioc_platform_tick(&reactor);
+        while (aioc_platform_timer_run_one(&reactor)) continue;
+        aioc_platform_poll(&reactor, 5);
+        while (aioc_platform_dispatch_one(&reactor)) continue;
+        if (serve) loopback_serve(l);
+    }
+    aioc_resolve_cancel(&resolver, &waiter);
+    aioc_resolve_close(&resolver);
+    CHECK_INT(reactor.source_count, 0);
+    aioc_platform_reactor_close(&reactor);
+    aioc_memory_close(&memory);
+}
+
+TEST(real_sockets_truncated_then_tcp_then_nobody)
+{
+    loopback l;
+    heard h;
+    memset(&l, 0, sizeof l);
+    if (!loopback_bind(&l)) SKIP("no port is free for both UDP and TCP");
+    loopback_resolve(&l, true, &h);
+    CHECK_STR(h.text, "2001:db8::7 10.0.0.7");
+    CHECK_INT(h.calls, 1);
+    CHECK_INT(l.truncated, 2);
+    CHECK_INT(l.streams, 2);
+    while (l.accepted_count > 0) close(l.accepted[--l.accepted_count]);
+    close(l.udp);
+    close(l.tcp);
+    loopback_resolve(&l, false, &h);                                   /* the kernel says so at once */
+    CHECK_STR(h.text, "(db.x could not be looked up: name server 127.0.0.1 is not there: nobody listens on its port "
+              "53)");
+}
