@@ -5668,6 +5668,1400 @@ static void aioc_resolve_close(aioc_resolve *resolver)
         aioc_memory_free(resolver->memory, name, sizeof *name);
     }
 }
+/*==============================================================================
+ * MARK: - TLS                                                            >>tls
+ *
+ * A TLS client as bytes in, bytes out. It sees no socket and no clock: the pool puts what arrived where receive_room
+ * says and calls received, sends what to_send shows and calls sent. A room never reaches beyond the record that is
+ * being received, so a pool that reads straight into it leaves the next record in the socket. That is how it puts off
+ * handshake records, which cost up to 4 ms of processor each: all that work is done inside received.
+ *
+ * The TLS is BearSSL 0.6, and TLS 1.2 only: ECDHE key exchange with AES-GCM or ChaCha20-Poly1305, nothing else is
+ * offered. Sessions are resumed by their id (RFC 5246 7.3). 0.6 knows no tickets (RFC 5077): a server that keeps no
+ * sessions gets full handshakes. Certificates are verified by BearSSL's "minimal" engine; what it lacks is added here:
+ * IP addresses, the purpose of a certificate, and saying why one is refused. Not checked: revocation, name
+ * constraints. The server is not told of a refusal: 0.6 sends no alert for it, the connection just closes.
+ *
+ * Another TLS takes BearSSL's place by filling an aioc_tls_table.
+ *
+ * May call: memory.    Knows nothing of: sockets, clocks, files, HTTP.
+ *============================================================================*/
+
+#define AIOC_TLS_WHY_MAX         320
+#define AIOC_TLS_SAVED_MAX       128      /* bytes of a session's secrets, kept to resume it */
+#define AIOC_TLS_SAVED_S         86400    /* RFC 5246 F.1.4: a session id should not be used for longer than a day */
+#define AIOC_TLS_CERTIFICATE_MAX 16384    /* bytes of one certificate; ordinary ones have 1,000 to 8,000 */
+#define AIOC_TLS_CHAIN_MAX       12       /* certificates that a server may send */
+#define AIOC_TLS_SESSION_MAX     40960    /* bytes of one session, buffers included */
+
+typedef struct aioc_tls_session aioc_tls_session;
+typedef struct aioc_tls_table aioc_tls_table;
+
+typedef enum aioc_tls_state {
+    AIOC_TLS_HANDSHAKE,
+    AIOC_TLS_OPEN,
+    AIOC_TLS_CLOSED,                      /* close_notify came: everything that the server sent has arrived */
+    AIOC_TLS_FAILED                       /* aioc_tls_error says why */
+} aioc_tls_state;
+
+typedef struct aioc_tls_trust {           /* certificates that may vouch for a server */
+    void *anchors;                        /* of the TLS that read them */
+    size_t count, cap;
+    size_t skipped;                       /* certificates in the text that could not be read or used */
+} aioc_tls_trust;
+
+typedef struct aioc_tls_config {
+    const aioc_tls_table *table;
+    const aioc_tls_trust *trust;          /* outlives the sessions; may be NULL if insecure */
+    bool insecure;                        /* any certificate will do */
+} aioc_tls_config;
+
+/* What sessions to one endpoint, with one configuration, learn from those before: how to skip the expensive half of the
+ * handshake, and what else to offer. Starts zeroed, outlives the sessions. */
+typedef struct aioc_tls_resumption {
+    uint64_t hits, full;                  /* handshakes completed by resuming, and in full */
+    int64_t expires_s;
+    bool have;
+    bool all_curves;                      /* the server did not like the usual ones */
+    unsigned char saved[AIOC_TLS_SAVED_MAX];
+} aioc_tls_resumption;
+
+struct aioc_tls_session {                 /* the part of a session that every TLS has */
+    const aioc_tls_table *table;
+    aioc_tls_state state;
+    bool resumed;                         /* once open: by resumption */
+    bool again;                           /* failed in a way that the next session avoids: connect again at once */
+    char why[AIOC_TLS_WHY_MAX];
+};
+
+struct aioc_tls_table {
+    /* Reads the certificates of a PEM text. Those that are broken, or have a key that cannot be used, are skipped and
+     * counted. 0; E_ARGUMENT: not one is left; E_NOMEM. err: why. */
+    int  (*trust_open)(aioc_tls_trust *trust, aioc_memory *memory, const char *pem, size_t len, char *err, size_t cap);
+    void (*trust_close)(aioc_tls_trust *trust, aioc_memory *memory);
+    /* host: a name, or an IPv4 or IPv6 literal. wall_s: the time that certificates are judged by. NULL: no memory. Any
+     * other failure is a session in the state FAILED. The first bytes to send wait at once. */
+    aioc_tls_session *(*open)(aioc_memory *memory, const aioc_tls_config *config, aioc_tls_resumption *resumption,
+                              const char *host, int64_t wall_s, const unsigned char entropy[32]);
+    void (*close)(aioc_memory *memory, aioc_tls_session *session);
+    /* Where ciphertext may be put; NULL and 0: use the plaintext first (or there is nothing more to receive). */
+    unsigned char *(*receive_room)(aioc_tls_session *session, size_t *len);
+    void (*received)(aioc_tls_session *session, size_t len);
+    unsigned char *(*to_send)(aioc_tls_session *session, size_t *len);        /* NULL and 0: nothing */
+    void (*sent)(aioc_tls_session *session, size_t len);
+    /* Takes plaintext from byte `offset` of the slices on, as much as one record holds (16 KiB), and closes the record.
+     * Returns how many bytes; 0: send what waits first. */
+    size_t (*write)(aioc_tls_session *session, const aiocosmos_slice *slices, size_t count, size_t offset);
+    const unsigned char *(*plain)(aioc_tls_session *session, size_t *len);    /* NULL and 0: none */
+    void (*plain_used)(aioc_tls_session *session, size_t len);
+    void (*ended)(aioc_tls_session *session);     /* the transport has: FAILED, unless CLOSED */
+    void (*shutdown)(aioc_tls_session *session);  /* queues close_notify */
+};
+
+/*------------------------------------------------------------------------------
+ * DER, as far as certificates need it (X.690; RFC 5280 4.1)
+ *----------------------------------------------------------------------------*/
+
+typedef struct aioc_tls_der { const unsigned char *at; size_t len; } aioc_tls_der;
+
+enum {
+    AIOC_TLS_DER_BOOLEAN = 0x01, AIOC_TLS_DER_INTEGER = 0x02, AIOC_TLS_DER_BITS = 0x03, AIOC_TLS_DER_OCTETS = 0x04,
+    AIOC_TLS_DER_OID = 0x06, AIOC_TLS_DER_UTC_TIME = 0x17, AIOC_TLS_DER_TIME = 0x18, AIOC_TLS_DER_BMP_STRING = 0x1E,
+    AIOC_TLS_DER_SEQUENCE = 0x30, AIOC_TLS_DER_SET = 0x31,
+    AIOC_TLS_DER_VERSION = 0xA0, AIOC_TLS_DER_EXTENSIONS = 0xA3,
+    AIOC_TLS_DER_DNS_NAME = 0x82, AIOC_TLS_DER_IP_ADDRESS = 0x87       /* choices of GeneralName */
+};
+
+/* Takes the next element off the front of rest. False: the end, or not DER. */
+static bool aioc_tls_der_next(aioc_tls_der *rest, unsigned *tag, aioc_tls_der *value)
+{
+    size_t header = 2, len;
+    if (rest->len < 2 || (rest->at[0] & 0x1F) == 0x1F) return false;
+    len = rest->at[1];
+    if (len >= 0x80) {
+        size_t bytes = len & 0x7F, i;
+        if (bytes == 0 || bytes > 3 || rest->len < 2 + bytes) return false;
+        for (len = 0, i = 0; i < bytes; i++) len = len << 8 | rest->at[2 + i];
+        header += bytes;
+    }
+    if (len > rest->len - header) return false;
+    *tag = rest->at[0];
+    value->at = rest->at + header;
+    value->len = len;
+    rest->at += header + len;
+    rest->len -= header + len;
+    return true;
+}
+
+/* The same, if the next element has this tag; otherwise nothing is taken. */
+static bool aioc_tls_der_take(aioc_tls_der *rest, unsigned tag, aioc_tls_der *value)
+{
+    unsigned found;
+    aioc_tls_der before = *rest;
+    if (aioc_tls_der_next(rest, &found, value) && found == tag) return true;
+    *rest = before;
+    return false;
+}
+
+/* Takes a SEQUENCE with its header: names are compared in this form. */
+static bool aioc_tls_der_take_whole(aioc_tls_der *rest, aioc_tls_der *whole)
+{
+    aioc_tls_der value;
+    whole->at = rest->at;
+    if (!aioc_tls_der_take(rest, AIOC_TLS_DER_SEQUENCE, &value)) return false;
+    whole->len = (size_t)(rest->at - whole->at);
+    return true;
+}
+
+static bool aioc_tls_der_is(aioc_tls_der value, const void *bytes, size_t len)
+{
+    return value.len == len && (len == 0 || memcmp(value.at, bytes, len) == 0);
+}
+
+/* Days since 1970 of a date in the Gregorian calendar, and back; months are counted from March so that the leap day is
+ * the last of a year. */
+static int64_t aioc_tls_days(int64_t year, int64_t month, int64_t day)
+{
+    int64_t y = month > 2 ? year : year - 1, century = y / 100;
+    int64_t m = month > 2 ? month - 3 : month + 9;
+    return y * 365 + y / 4 - century + century / 4 + (153 * m + 2) / 5 + day - 1 - 719468;
+}
+
+/* "2026-01-02" */
+static void aioc_tls_date(char out[11], int64_t wall_s)
+{
+    int64_t days = wall_s / 86400, year, month, day;
+    int i;
+    if (wall_s < 0) days = 0;
+    for (year = 1970 + days / 366; aioc_tls_days(year + 1, 1, 1) <= days; year++) continue;
+    for (month = 12; aioc_tls_days(year, month, 1) > days; month--) continue;
+    day = days - aioc_tls_days(year, month, 1) + 1;
+    for (i = 3; i >= 0; i--, year /= 10) out[i] = (char)('0' + year % 10);
+    out[4] = out[7] = '-';
+    out[5] = (char)('0' + month / 10);
+    out[6] = (char)('0' + month % 10);
+    out[8] = (char)('0' + day / 10);
+    out[9] = (char)('0' + day % 10);
+    out[10] = '\0';
+}
+
+/* UTCTime "YYMMDDHHMMSSZ", whose years are 1950 to 2049, or GeneralizedTime "YYYYMMDDHHMMSSZ" (RFC 5280 4.1.2.5). */
+static bool aioc_tls_der_take_time(aioc_tls_der *rest, int64_t *wall_s)
+{
+    aioc_tls_der text;
+    unsigned tag;
+    int64_t part[6];                      /* year, month, day, hour, minute, second */
+    size_t i, at = 0;
+    if (!aioc_tls_der_next(rest, &tag, &text)) return false;
+    if (tag != AIOC_TLS_DER_UTC_TIME && tag != AIOC_TLS_DER_TIME) return false;
+    if (text.len != (tag == AIOC_TLS_DER_TIME ? 15u : 13u) || text.at[text.len - 1] != 'Z') return false;
+    for (i = 0; i + 1 < text.len; i++) {
+        if (text.at[i] < '0' || text.at[i] > '9') return false;
+    }
+    for (i = 0; i < 6; i++) {
+        size_t digits = i == 0 && tag == AIOC_TLS_DER_TIME ? 4 : 2;
+        for (part[i] = 0; digits > 0; digits--) part[i] = part[i] * 10 + (text.at[at++] - '0');
+    }
+    if (tag == AIOC_TLS_DER_UTC_TIME) part[0] += part[0] < 50 ? 2000 : 1900;
+    if (part[1] < 1 || part[1] > 12 || part[2] < 1 || part[2] > 31) return false;
+    *wall_s = aioc_tls_days(part[0], part[1], part[2]) * 86400 + part[3] * 3600 + part[4] * 60 + part[5];
+    return true;
+}
+
+/* Object identifiers, without tag and length. */
+static const unsigned char aioc_tls_oid_common_name[] = {0x55, 0x04, 0x03};
+static const unsigned char aioc_tls_oid_organization[] = {0x55, 0x04, 0x0A};
+static const unsigned char aioc_tls_oid_alt_name[] = {0x55, 0x1D, 0x11};
+static const unsigned char aioc_tls_oid_purposes[] = {0x55, 0x1D, 0x25};
+static const unsigned char aioc_tls_oid_any_purpose[] = {0x55, 0x1D, 0x25, 0x00};
+static const unsigned char aioc_tls_oid_server[] = {0x2B, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01};
+static const unsigned char aioc_tls_oid_rsa[] = {0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01};   /* + one byte */
+static const unsigned char aioc_tls_oid_ecdsa_sha1[] = {0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x04, 0x01};
+
+/* What the refusals and the checks of names need of a certificate; everything points into its bytes. */
+typedef struct aioc_tls_certificate {
+    aioc_tls_der issuer, subject;         /* with their headers */
+    aioc_tls_der key;                     /* contents of subjectPublicKeyInfo */
+    aioc_tls_der names;                   /* contents of subjectAltName; at NULL: has none */
+    aioc_tls_der purposes;                /* contents of extKeyUsage; at NULL: has none, good for anything */
+    aioc_tls_der signature;               /* object identifier of the algorithm that it is signed with */
+    int64_t not_before_s, not_after_s;
+} aioc_tls_certificate;
+
+static bool aioc_tls_certificate_extensions(aioc_tls_certificate *out, aioc_tls_der rest)
+{
+    aioc_tls_der list, extension, oid, critical, value, inner;
+    if (!aioc_tls_der_take(&rest, AIOC_TLS_DER_SEQUENCE, &list)) return false;
+    while (list.len > 0) {
+        aioc_tls_der *wanted = NULL;
+        if (!aioc_tls_der_take(&list, AIOC_TLS_DER_SEQUENCE, &extension) ||
+            !aioc_tls_der_take(&extension, AIOC_TLS_DER_OID, &oid)) return false;
+        (void)aioc_tls_der_take(&extension, AIOC_TLS_DER_BOOLEAN, &critical);
+        if (!aioc_tls_der_take(&extension, AIOC_TLS_DER_OCTETS, &value)) return false;
+        if (aioc_tls_der_is(oid, aioc_tls_oid_alt_name, sizeof aioc_tls_oid_alt_name)) wanted = &out->names;
+        if (aioc_tls_der_is(oid, aioc_tls_oid_purposes, sizeof aioc_tls_oid_purposes)) wanted = &out->purposes;
+        if (!wanted) continue;
+        if (wanted->at) return false;     /* RFC 5280 4.2: no extension twice, so that nobody can choose which counts */
+        if (!aioc_tls_der_take(&value, AIOC_TLS_DER_SEQUENCE, &inner)) return false;
+        *wanted = inner;
+    }
+    return true;
+}
+
+static bool aioc_tls_certificate_read(aioc_tls_certificate *out, aioc_tls_der der)
+{
+    aioc_tls_der whole, body, skipped, validity, algorithm, extensions;
+    unsigned tag;
+    memset(out, 0, sizeof *out);
+    if (!aioc_tls_der_take(&der, AIOC_TLS_DER_SEQUENCE, &whole) ||
+        !aioc_tls_der_take(&whole, AIOC_TLS_DER_SEQUENCE, &body)) return false;
+    (void)aioc_tls_der_take(&body, AIOC_TLS_DER_VERSION, &skipped);
+    if (!aioc_tls_der_take(&body, AIOC_TLS_DER_INTEGER, &skipped) ||
+        !aioc_tls_der_take(&body, AIOC_TLS_DER_SEQUENCE, &skipped) ||
+        !aioc_tls_der_take_whole(&body, &out->issuer) ||
+        !aioc_tls_der_take(&body, AIOC_TLS_DER_SEQUENCE, &validity) ||
+        !aioc_tls_der_take_whole(&body, &out->subject) ||
+        !aioc_tls_der_take(&body, AIOC_TLS_DER_SEQUENCE, &out->key)) return false;
+    if (!aioc_tls_der_take_time(&validity, &out->not_before_s) ||
+        !aioc_tls_der_take_time(&validity, &out->not_after_s)) return false;
+    while (aioc_tls_der_next(&body, &tag, &extensions)) {
+        if (tag == AIOC_TLS_DER_EXTENSIONS && !aioc_tls_certificate_extensions(out, extensions)) return false;
+    }
+    return body.len == 0 && aioc_tls_der_take(&whole, AIOC_TLS_DER_SEQUENCE, &algorithm) &&
+           aioc_tls_der_take(&algorithm, AIOC_TLS_DER_OID, &out->signature);
+}
+
+/* Of an RSA key, the bits of its modulus; 0: another kind of key. */
+static unsigned aioc_tls_certificate_rsa_bits(const aioc_tls_certificate *certificate)
+{
+    aioc_tls_der key = certificate->key, algorithm, bits, pair, modulus;
+    unsigned count, top;
+    if (!aioc_tls_der_take(&key, AIOC_TLS_DER_SEQUENCE, &algorithm) ||
+        !aioc_tls_der_take(&key, AIOC_TLS_DER_BITS, &bits) || bits.len < 1) return 0;
+    bits.at++, bits.len--;                /* how many bits of the last byte are not used: none */
+    if (!aioc_tls_der_take(&bits, AIOC_TLS_DER_SEQUENCE, &pair) ||
+        !aioc_tls_der_take(&pair, AIOC_TLS_DER_INTEGER, &modulus)) return 0;
+    while (modulus.len > 0 && modulus.at[0] == 0) modulus.at++, modulus.len--;
+    if (modulus.len == 0) return 0;
+    count = (unsigned)modulus.len * 8;
+    for (top = modulus.at[0]; !(top & 0x80); top <<= 1) count--;
+    return count;
+}
+
+/* RFC 5280 4.2.1.12: with the extension, a certificate is good only for what it lists. */
+static bool aioc_tls_certificate_is_server(const aioc_tls_certificate *certificate)
+{
+    aioc_tls_der rest = certificate->purposes, oid;
+    if (!rest.at) return true;
+    while (aioc_tls_der_take(&rest, AIOC_TLS_DER_OID, &oid)) {
+        if (aioc_tls_der_is(oid, aioc_tls_oid_server, sizeof aioc_tls_oid_server) ||
+            aioc_tls_der_is(oid, aioc_tls_oid_any_purpose, sizeof aioc_tls_oid_any_purpose)) return true;
+    }
+    return false;
+}
+
+/*------------------------------------------------------------------------------
+ * Names of hosts
+ *----------------------------------------------------------------------------*/
+
+/* Reads up to four hexadecimal or three decimal digits. */
+static const char *aioc_tls_ip_number(const char *at, unsigned base, unsigned *out)
+{
+    unsigned digits = 0, value = 0;
+    for (; digits < (base == 16 ? 4u : 3u); at++, digits++) {
+        unsigned c = (unsigned char)*at, digit = 99;
+        if (c >= '0' && c <= '9') digit = c - '0';
+        if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f') digit = (c | 0x20) - 'a' + 10;
+        if (digit >= base) break;
+        value = value * base + digit;
+    }
+    *out = value;
+    return digits > 0 ? at : NULL;
+}
+
+static const char *aioc_tls_ip4(const char *at, unsigned char out[4])
+{
+    int i;
+    for (i = 0; i < 4; i++) {
+        unsigned value;
+        if (i > 0 && *at++ != '.') return NULL;
+        at = aioc_tls_ip_number(at, 10, &value);
+        if (!at || value > 255) return NULL;
+        out[i] = (unsigned char)value;
+    }
+    return at;
+}
+
+/* RFC 4291 2.2: eight groups, "::" once for some of zero, the last two groups perhaps as an IPv4 address. */
+static const char *aioc_tls_ip6(const char *at, unsigned char out[16])
+{
+    size_t filled = 0, gap = 16;          /* gap: where "::" stood */
+    memset(out, 0, 16);
+    if (at[0] == ':' && at[1] == ':') at += 2, gap = 0;
+    while (filled < 16) {
+        unsigned group;
+        const char *end = filled <= 12 ? aioc_tls_ip4(at, out + filled) : NULL;
+        if (end) {
+            at = end;
+            filled += 4;
+            break;
+        }
+        end = aioc_tls_ip_number(at, 16, &group);
+        if (!end && gap == filled) break; /* "::" at the end */
+        if (!end) return NULL;
+        out[filled++] = (unsigned char)(group >> 8);
+        out[filled++] = (unsigned char)group;
+        at = end;
+        if (*at != ':' || filled == 16) break;
+        at++;
+        if (*at == ':') {
+            if (gap != 16) return NULL;
+            gap = filled;
+            at++;
+        }
+    }
+    if (gap == 16) return filled == 16 ? at : NULL;
+    if (filled > 14) return NULL;
+    memmove(out + 16 - (filled - gap), out + gap, filled - gap);
+    memset(out + gap, 0, 16 - filled);
+    return at;
+}
+
+/* The bytes of an IP literal, perhaps in brackets, perhaps with a zone: 4, 16, or 0: a name. */
+static size_t aioc_tls_ip(const char *host, unsigned char out[16])
+{
+    bool bracket = *host == '[';
+    const char *end = bracket ? NULL : aioc_tls_ip4(host, out);
+    if (end && *end == '\0') return 4;
+    end = aioc_tls_ip6(host + bracket, out);
+    if (end && *end == '%') while (*end && *end != ']') end++;
+    if (end && bracket) end = *end == ']' ? end + 1 : NULL;
+    return end && *end == '\0' ? 16 : 0;
+}
+
+/* RFC 6125 6.4: ASCII letters match in any case; "*" stands for one whole label, the first, and not right below a top
+ * level ("*.com"). Names with "*" elsewhere match nothing. */
+static bool aioc_tls_name_matches(aioc_tls_der pattern, const char *host, size_t len)
+{
+    aiocosmos_str want, have;
+    want.ptr = (const char *)pattern.at;
+    want.len = pattern.len;
+    have.ptr = host;
+    have.len = len;
+    if (want.len > 2 && want.ptr[0] == '*' && want.ptr[1] == '.') {
+        const char *dot = (const char *)memchr(host, '.', len);
+        want.ptr++, want.len--;
+        if (!dot || dot == host || !memchr(want.ptr + 1, '.', want.len - 1)) return false;
+        have.ptr = dot;
+        have.len = len - (size_t)(dot - host);
+    }
+    return want.len > 0 && aioc_memory_same_nocase(want, have);
+}
+
+/*------------------------------------------------------------------------------
+ * Trust
+ *----------------------------------------------------------------------------*/
+
+#define AIOC_TLS_NAME_MAX 1024            /* bytes of a certificate's subject */
+
+typedef struct aioc_tls_reader {          /* one certificate on its way from PEM to anchor */
+    br_x509_decoder_context decoder;
+    unsigned char name[AIOC_TLS_NAME_MAX];
+    size_t name_len;
+    bool broken;
+} aioc_tls_reader;
+
+static void aioc_tls_reader_name(void *user, const void *bytes, size_t len)
+{
+    aioc_tls_reader *reader = (aioc_tls_reader *)user;
+    if (len > sizeof reader->name - reader->name_len) {
+        reader->broken = true;
+        return;
+    }
+    memcpy(reader->name + reader->name_len, bytes, len);
+    reader->name_len += len;
+}
+
+/* 0 to 63; 64: '='; 65: white space; 255: anything else. */
+static unsigned aioc_tls_base64(unsigned char c)
+{
+    if (c >= 'A' && c <= 'Z') return c - 'A';
+    if (c >= 'a' && c <= 'z') return c - 'a' + 26u;
+    if (c >= '0' && c <= '9') return c - '0' + 52u;
+    switch (c) {
+    case '+': return 62;
+    case '/': return 63;
+    case '=': return 64;
+    case ' ': case '\t': case '\r': case '\n': return 65;
+    default: return 255;
+    }
+}
+
+/* Feeds the base64 text between two PEM lines to the decoder, piece by piece, so that no copy of it is needed. */
+static void aioc_tls_reader_feed(aioc_tls_reader *reader, const char *text, size_t len)
+{
+    unsigned char out[192];
+    size_t filled = 0, i;
+    unsigned bits = 0, held = 0;          /* held: how many of the bits are not written yet */
+    bool ended = false;
+    for (i = 0; i < len && !reader->broken; i++) {
+        unsigned digit = aioc_tls_base64((unsigned char)text[i]);
+        if (digit == 65) continue;
+        if (digit == 64) ended = true;
+        else if (digit > 64 || ended) reader->broken = true;
+        else {
+            bits = bits << 6 | digit;
+            held += 6;
+        }
+        if (held >= 8) {
+            held -= 8;
+            out[filled++] = (unsigned char)(bits >> held);
+            bits &= (1u << held) - 1;
+        }
+        if (filled == sizeof out) {
+            br_x509_decoder_push(&reader->decoder, out, filled);
+            filled = 0;
+        }
+    }
+    if (filled > 0) br_x509_decoder_push(&reader->decoder, out, filled);
+}
+
+/* An anchor's name and key lie behind each other in one block, which begins where dn.data points. */
+static size_t aioc_tls_key_bytes(const br_x509_pkey *key)
+{
+    return key->key_type == BR_KEYTYPE_RSA ? key->key.rsa.nlen + key->key.rsa.elen : key->key.ec.qlen;
+}
+
+static bool aioc_tls_trust_add(aioc_tls_trust *trust, aioc_memory *memory, aioc_tls_reader *reader)
+{
+    br_x509_pkey *key = br_x509_decoder_get_pkey(&reader->decoder);
+    br_x509_trust_anchor *anchor;
+    unsigned char *bytes;
+    if (trust->count == trust->cap) {
+        size_t cap = trust->cap ? trust->cap * 2 : 16;
+        void *grown = aioc_memory_resize(memory, trust->anchors, trust->cap * sizeof *anchor, cap * sizeof *anchor);
+        if (!grown) return false;
+        trust->anchors = grown;
+        trust->cap = cap;
+    }
+    bytes = (unsigned char *)aioc_memory_alloc(memory, reader->name_len + aioc_tls_key_bytes(key));
+    if (!bytes) return false;
+    anchor = (br_x509_trust_anchor *)trust->anchors + trust->count++;
+    memset(anchor, 0, sizeof *anchor);
+    memcpy(bytes, reader->name, reader->name_len);
+    anchor->dn.data = bytes;
+    anchor->dn.len = reader->name_len;
+    /* A certificate that is no CA is trusted for itself only: a self-signed one of an emulator. */
+    anchor->flags = br_x509_decoder_isCA(&reader->decoder) ? BR_X509_TA_CA : 0;
+    anchor->pkey = *key;
+    bytes += reader->name_len;
+    if (key->key_type == BR_KEYTYPE_RSA) {
+        anchor->pkey.key.rsa.n = (unsigned char *)memcpy(bytes, key->key.rsa.n, key->key.rsa.nlen);
+        bytes += key->key.rsa.nlen;
+        anchor->pkey.key.rsa.e = (unsigned char *)memcpy(bytes, key->key.rsa.e, key->key.rsa.elen);
+    } else {
+        anchor->pkey.key.ec.q = (unsigned char *)memcpy(bytes, key->key.ec.q, key->key.ec.qlen);
+    }
+    return true;
+}
+
+static void aioc_tls_bear_trust_close(aioc_tls_trust *trust, aioc_memory *memory)
+{
+    br_x509_trust_anchor *anchors = (br_x509_trust_anchor *)trust->anchors;
+    size_t i;
+    for (i = 0; i < trust->count; i++) {
+        aioc_memory_free(memory, anchors[i].dn.data, anchors[i].dn.len + aioc_tls_key_bytes(&anchors[i].pkey));
+    }
+    aioc_memory_free(memory, anchors, trust->cap * sizeof *anchors);
+    memset(trust, 0, sizeof *trust);
+}
+
+/* Where `line` begins in the text; NULL: nowhere. */
+static const char *aioc_tls_find(const char *text, const char *end, const char *line)
+{
+    size_t len = strlen(line);
+    while ((size_t)(end - text) >= len) {
+        text = (const char *)memchr(text, line[0], (size_t)(end - text) - len + 1);
+        if (!text) return NULL;
+        if (memcmp(text, line, len) == 0) return text;
+        text++;
+    }
+    return NULL;
+}
+
+static int aioc_tls_bear_trust_open(aioc_tls_trust *trust, aioc_memory *memory, const char *pem, size_t len, char *err,
+                                    size_t cap)
+{
+    static const char begin[] = "-----BEGIN CERTIFICATE-----", finish[] = "-----END CERTIFICATE-----";
+    const char *at = pem, *end = pem + len;
+    memset(trust, 0, sizeof *trust);
+    while ((at = aioc_tls_find(at, end, begin)) != NULL) {
+        aioc_tls_reader reader;
+        const char *body = at + sizeof begin - 1, *stop = aioc_tls_find(body, end, "-----");
+        if (!stop) stop = end;
+        reader.name_len = 0;
+        reader.broken = (size_t)(end - stop) < sizeof finish - 1 || memcmp(stop, finish, sizeof finish - 1) != 0;
+        br_x509_decoder_init(&reader.decoder, aioc_tls_reader_name, &reader);
+        aioc_tls_reader_feed(&reader, body, (size_t)(stop - body));
+        at = stop;
+        if (reader.broken || !br_x509_decoder_get_pkey(&reader.decoder)) {
+            trust->skipped++;
+        } else if (!aioc_tls_trust_add(trust, memory, &reader)) {
+            aioc_tls_bear_trust_close(trust, memory);
+            (void)aioc_memory_print(err, cap, "no memory for the trusted certificates");
+            return AIOCOSMOS_E_NOMEM;
+        }
+    }
+    if (trust->count > 0) return 0;
+    if (trust->skipped == 0) {
+        (void)aioc_memory_print(err, cap, "trusted certificates: no \"BEGIN CERTIFICATE\" in the text");
+    } else {
+        (void)aioc_memory_print(err, cap, "trusted certificates: none of the %llu can be used",
+                                (unsigned long long)trust->skipped);
+    }
+    return AIOCOSMOS_E_ARGUMENT;
+}
+
+/*------------------------------------------------------------------------------
+ * A session of BearSSL
+ *----------------------------------------------------------------------------*/
+
+typedef struct aioc_tls_bear aioc_tls_bear;
+
+/* Judges the certificates of the server. BearSSL knows it by its first field and hands it their bytes; it hands them on
+ * to the "minimal" engine, one whole certificate at a time, and keeps its own eye on each. */
+typedef struct aioc_tls_judge {
+    const br_x509_class *vtable;
+    aioc_tls_bear *session;
+    unsigned char *der;                   /* the certificate that is arriving */
+    size_t der_len, der_size;
+    unsigned count;                       /* certificates so far */
+    int verdict;                          /* BR_ERR_X509_…; 0: none yet */
+    int leaf_verdict;                     /* on name and purpose; it counts when the chain is good */
+    union {
+        br_x509_minimal_context minimal;
+        br_x509_decoder_context decoder;  /* when insecure: just takes the key out */
+    } engine;
+} aioc_tls_judge;
+
+struct aioc_tls_bear {
+    aioc_tls_session base;
+    br_ssl_client_context client;
+    br_ec_impl curves;                    /* those of the key exchange */
+    aioc_tls_judge judge;
+    aioc_memory *memory;
+    const aioc_tls_trust *trust;
+    aioc_tls_resumption *resumption;
+    int64_t wall_s;
+    bool insecure;
+    bool offered;                         /* to resume */
+    unsigned char seen_len, seen[11];     /* the first bytes received: headers of record and message, version */
+    unsigned char ip_len, ip[16];         /* of a host that is a literal */
+    char host[256];                       /* without the dot that may end a name */
+    unsigned char in[BR_SSL_BUFSIZE_INPUT];
+    unsigned char out[BR_SSL_BUFSIZE_OUTPUT];
+};
+
+typedef char aioc_tls_session_is_small_enough[sizeof(aioc_tls_bear) <= AIOC_TLS_SESSION_MAX ? 1 : -1];
+typedef char aioc_tls_saved_is_large_enough[sizeof(br_ssl_session_parameters) <= AIOC_TLS_SAVED_MAX ? 1 : -1];
+
+/* A compiler may drop a memset of what is never read again; it cannot drop a call through a pointer it cannot know. */
+static void aioc_tls_wipe(void *bytes, size_t len)
+{
+    static void *(*const volatile set)(void *, int, size_t) = memset;
+    set(bytes, 0, len);
+}
+
+/* The text that says why is put together from pieces. Some were sent by a server that may mean ill: only printable
+ * ASCII passes. */
+static void aioc_tls_say_bytes(aioc_tls_bear *session, const void *bytes, size_t len)
+{
+    char *why = session->base.why;
+    size_t at = strlen(why), i;
+    for (i = 0; i < len && at + 1 < AIOC_TLS_WHY_MAX; i++) {
+        char c = ((const char *)bytes)[i];
+        why[at++] = c >= 0x20 && c < 0x7F ? c : '?';
+    }
+    why[at] = '\0';
+}
+
+static void aioc_tls_say(aioc_tls_bear *session, const char *text)
+{
+    aioc_tls_say_bytes(session, text, strlen(text));
+}
+
+static void aioc_tls_say_number(aioc_tls_bear *session, unsigned long long number)
+{
+    char text[24];
+    aioc_tls_say_bytes(session, text, aioc_memory_print(text, sizeof text, "%llu", number));
+}
+
+typedef struct aioc_tls_text { int number; const char *text; } aioc_tls_text;
+
+/* The last entry, of number -1, is for all others. */
+static const char *aioc_tls_text_of(const aioc_tls_text *texts, int number)
+{
+    while (texts->number != number && texts->number != -1) texts++;
+    return texts->text;
+}
+
+static void aioc_tls_say_date(aioc_tls_bear *session, int64_t wall_s)
+{
+    char text[11];
+    aioc_tls_date(text, wall_s);
+    aioc_tls_say(session, text);
+}
+
+/* The common name of a distinguished name, or else its organization. */
+static void aioc_tls_say_subject(aioc_tls_bear *session, aioc_tls_der name)
+{
+    aioc_tls_der rest, set, pair, oid, text, organization, found;
+    unsigned tag, found_tag = 0, organization_tag = 0;
+    memset(&found, 0, sizeof found);
+    memset(&organization, 0, sizeof organization);
+    if (!aioc_tls_der_take(&name, AIOC_TLS_DER_SEQUENCE, &rest)) return;
+    while (aioc_tls_der_take(&rest, AIOC_TLS_DER_SET, &set)) {
+        if (!aioc_tls_der_take(&set, AIOC_TLS_DER_SEQUENCE, &pair) ||
+            !aioc_tls_der_take(&pair, AIOC_TLS_DER_OID, &oid) || !aioc_tls_der_next(&pair, &tag, &text)) return;
+        if (aioc_tls_der_is(oid, aioc_tls_oid_common_name, sizeof aioc_tls_oid_common_name)) {
+            found = text;
+            found_tag = tag;
+        } else if (aioc_tls_der_is(oid, aioc_tls_oid_organization, sizeof aioc_tls_oid_organization)) {
+            organization = text;
+            organization_tag = tag;
+        }
+    }
+    if (!found.at) {
+        found = organization;
+        found_tag = organization_tag;
+    }
+    aioc_tls_say(session, "'");
+    for (; found_tag == AIOC_TLS_DER_BMP_STRING && found.len >= 2; found.at += 2, found.len -= 2) {
+        aioc_tls_say_bytes(session, found.at[0] ? "?" : (const char *)found.at + 1, 1);     /* two bytes a character */
+    }
+    aioc_tls_say_bytes(session, found.at, found.len < 64 ? found.len : 64);
+    aioc_tls_say(session, "'");
+}
+
+/*------------------------------------------------------------------------------
+ * The judge of certificates
+ *----------------------------------------------------------------------------*/
+
+static void aioc_tls_say_which(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
+{
+    aioc_tls_say(session, session->judge.count == 0 ? "the server's certificate " : "the intermediate certificate ");
+    aioc_tls_say_subject(session, certificate->subject);
+}
+
+static bool aioc_tls_is_for_host(const aioc_tls_bear *session, const aioc_tls_certificate *certificate)
+{
+    aioc_tls_der rest = certificate->names, name;
+    unsigned tag;
+    while (aioc_tls_der_next(&rest, &tag, &name)) {
+        if (session->ip_len > 0) {
+            if (tag == AIOC_TLS_DER_IP_ADDRESS && aioc_tls_der_is(name, session->ip, session->ip_len)) return true;
+        } else if (tag == AIOC_TLS_DER_DNS_NAME) {
+            if (aioc_tls_name_matches(name, session->host, strlen(session->host))) return true;
+        }
+    }
+    return false;
+}
+
+static void aioc_tls_say_ip(aioc_tls_bear *session, aioc_tls_der ip)
+{
+    static const char digits[] = "0123456789abcdef";
+    size_t i;
+    for (i = 0; i < ip.len; i++) {
+        if (i > 0 && ip.len == 4) aioc_tls_say(session, ".");
+        if (i > 0 && ip.len != 4 && i % 2 == 0) aioc_tls_say(session, ":");
+        if (ip.len == 4) {
+            aioc_tls_say_number(session, ip.at[i]);
+        } else {
+            aioc_tls_say_bytes(session, digits + (ip.at[i] >> 4), 1);
+            aioc_tls_say_bytes(session, digits + (ip.at[i] & 15), 1);
+        }
+    }
+}
+
+/* Names the host and the first names that the certificate has instead. */
+static void aioc_tls_say_names(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
+{
+    aioc_tls_der rest = certificate->names, name;
+    unsigned tag, listed = 0, more = 0;
+    aioc_tls_say(session, "the server's certificate is not for ");
+    aioc_tls_say_bytes(session, session->host, strlen(session->host) < 100 ? strlen(session->host) : 100);
+    while (aioc_tls_der_next(&rest, &tag, &name)) {
+        if (tag != AIOC_TLS_DER_DNS_NAME && tag != AIOC_TLS_DER_IP_ADDRESS) continue;
+        if (listed == 4) {
+            more++;
+            continue;
+        }
+        aioc_tls_say(session, listed++ == 0 ? " but for " : ", ");
+        if (tag == AIOC_TLS_DER_IP_ADDRESS) aioc_tls_say_ip(session, name);
+        else aioc_tls_say_bytes(session, name.at, name.len < 64 ? name.len : 64);
+    }
+    if (more > 0) {
+        aioc_tls_say(session, " and ");
+        aioc_tls_say_number(session, more);
+        aioc_tls_say(session, " more");
+    }
+    /* RFC 6125 6.4.4 lets the common name stand in; RFC 9525 2 and every browser no longer do. */
+    if (listed == 0) aioc_tls_say(session, ": it has no subjectAltName with a DNS name or IP address");
+}
+
+static void aioc_tls_say_signature(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
+{
+    aioc_tls_der oid = certificate->signature;
+    const char *with = " has a key or a signature of a kind that is not supported";
+    if (oid.len == sizeof aioc_tls_oid_rsa + 1 && memcmp(oid.at, aioc_tls_oid_rsa, sizeof aioc_tls_oid_rsa) == 0) {
+        switch (oid.at[sizeof aioc_tls_oid_rsa]) {    /* RFC 8017 appendix C */
+        case 0x02: case 0x04: with = " is signed with MD5, which is no longer safe"; break;
+        case 0x05: with = " is signed with SHA-1, which is no longer safe"; break;
+        case 0x0A: with = " is signed with RSA-PSS, which is not supported"; break;
+        default: break;
+        }
+    }
+    if (aioc_tls_der_is(oid, aioc_tls_oid_ecdsa_sha1, sizeof aioc_tls_oid_ecdsa_sha1)) {
+        with = " is signed with SHA-1, which is no longer safe";
+    }
+    aioc_tls_say(session, with);
+}
+
+static void aioc_tls_say_validity(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
+{
+    bool late = session->wall_s > certificate->not_after_s;
+    aioc_tls_say(session, late ? " expired on " : " is not valid before ");
+    aioc_tls_say_date(session, late ? certificate->not_after_s : certificate->not_before_s);
+    aioc_tls_say(session, " (the clock here says ");
+    aioc_tls_say_date(session, session->wall_s);
+    aioc_tls_say(session, ")");
+}
+
+static const aioc_tls_text aioc_tls_faults[] = {
+    {BR_ERR_X509_LIMIT_EXCEEDED, " has a key or signature of more than 4096 bits"},
+    {BR_ERR_X509_DN_MISMATCH, " did not issue the one before it: the chain is out of order"},
+    {BR_ERR_X509_BAD_SIGNATURE, " did not sign the one before it: the signature is wrong"},
+    {BR_ERR_X509_NOT_CA, " may not issue certificates: it is no CA, or too far down"},
+    {BR_ERR_X509_FORBIDDEN_KEY_USAGE, " is not meant for this: its key usage forbids it"},
+    {BR_ERR_X509_CRITICAL_EXTENSION, " has a critical extension that is not understood"},
+    {-1, " is damaged"}
+};
+
+/* Says why BearSSL's engine refuses the certificate that it just got. */
+static void aioc_tls_judge_explain(aioc_tls_judge *judge, const aioc_tls_certificate *certificate)
+{
+    aioc_tls_bear *session = judge->session;
+    session->base.why[0] = '\0';
+    aioc_tls_say_which(session, certificate);
+    switch (judge->verdict) {
+    case BR_ERR_X509_EXPIRED: aioc_tls_say_validity(session, certificate); break;
+    case BR_ERR_X509_UNSUPPORTED: aioc_tls_say_signature(session, certificate); break;
+    case BR_ERR_X509_WEAK_PUBLIC_KEY:
+        aioc_tls_say(session, " has an RSA key of only ");
+        aioc_tls_say_number(session, aioc_tls_certificate_rsa_bits(certificate));
+        aioc_tls_say(session, " bits: 2048 is the least");
+        break;
+    default: aioc_tls_say(session, aioc_tls_text_of(aioc_tls_faults, judge->verdict)); break;
+    }
+}
+
+static bool aioc_tls_is_name_trusted(const aioc_tls_trust *trust, aioc_tls_der name)
+{
+    const br_x509_trust_anchor *anchors = (const br_x509_trust_anchor *)trust->anchors;
+    size_t i;
+    for (i = 0; i < trust->count; i++) {
+        if (aioc_tls_der_is(name, anchors[i].dn.data, anchors[i].dn.len)) return true;
+    }
+    return false;
+}
+
+/* Says that no anchor vouches for the chain, of which this is the last certificate. */
+static void aioc_tls_say_untrusted(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
+{
+    session->base.why[0] = '\0';
+    if (aioc_tls_der_is(certificate->issuer, certificate->subject.at, certificate->subject.len)) {
+        aioc_tls_say_which(session, certificate);
+        aioc_tls_say(session, " is self-signed and not among the trusted ones");
+        return;
+    }
+    aioc_tls_say(session, "nobody trusted issued the server's certificate: its issuer ");
+    aioc_tls_say_subject(session, certificate->issuer);
+    aioc_tls_say(session, aioc_tls_is_name_trusted(session->trust, certificate->issuer)
+                              ? " has the name, but not the key, of a trusted one"
+                              : " is unknown here, or an intermediate certificate is missing");
+}
+
+static void aioc_tls_judge_leaf(aioc_tls_judge *judge, const aioc_tls_certificate *certificate)
+{
+    aioc_tls_bear *session = judge->session;
+    if (!aioc_tls_is_for_host(session, certificate)) {
+        judge->leaf_verdict = BR_ERR_X509_BAD_SERVER_NAME;
+        aioc_tls_say_names(session, certificate);
+    } else if (!aioc_tls_certificate_is_server(certificate)) {
+        judge->leaf_verdict = BR_ERR_X509_FORBIDDEN_KEY_USAGE;
+        aioc_tls_say(session, "the server's certificate is not for servers: its extended key usage lacks serverAuth");
+    }
+}
+
+/* One whole certificate is there. The engine's error is read from its context: only that says which certificate was
+ * refused, and so with which date. */
+static void aioc_tls_judge_certificate(aioc_tls_judge *judge)
+{
+    aioc_tls_certificate certificate;
+    br_x509_minimal_context *minimal = &judge->engine.minimal;
+    aioc_tls_der der;
+    der.at = judge->der;
+    der.len = judge->der_len;
+    if (judge->der_len != judge->der_size || !aioc_tls_certificate_read(&certificate, der)) {
+        judge->verdict = BR_ERR_X509_INVALID_VALUE;
+        judge->session->base.why[0] = '\0';
+        aioc_tls_say(judge->session, "the server sent something that is no certificate");
+        return;
+    }
+    if (judge->count == 0) aioc_tls_judge_leaf(judge, &certificate);
+    minimal->vtable->start_cert(&minimal->vtable, (uint32_t)der.len);
+    minimal->vtable->append(&minimal->vtable, der.at, der.len);
+    minimal->vtable->end_cert(&minimal->vtable);
+    judge->verdict = minimal->err;
+    if (judge->verdict == BR_ERR_X509_OK) return;
+    if (judge->verdict == 0 && judge->leaf_verdict == 0) aioc_tls_say_untrusted(judge->session, &certificate);
+    else if (judge->verdict != 0) aioc_tls_judge_explain(judge, &certificate);
+}
+
+static void aioc_tls_judge_refuse(aioc_tls_judge *judge, int verdict, const char *why)
+{
+    judge->verdict = verdict;
+    judge->session->base.why[0] = '\0';
+    aioc_tls_say(judge->session, why);
+}
+
+static void aioc_tls_judge_drop(aioc_tls_judge *judge)
+{
+    aioc_memory_free(judge->session->memory, judge->der, judge->der_size);
+    judge->der = NULL;
+    judge->der_len = judge->der_size = 0;
+}
+
+static void aioc_tls_judge_start_chain(const br_x509_class **self, const char *server_name)
+{
+    aioc_tls_judge *judge = (aioc_tls_judge *)(void *)self;
+    br_x509_minimal_context *minimal = &judge->engine.minimal;
+    const aioc_tls_trust *trust = judge->session->trust;
+    int64_t days = judge->session->wall_s / 86400;
+    (void)server_name;                    /* names are compared here, not by the engine: it knows no addresses */
+    judge->count = 0;
+    judge->verdict = judge->leaf_verdict = 0;
+    if (judge->session->insecure) return;
+    br_x509_minimal_init(minimal, &br_sha256_vtable, (const br_x509_trust_anchor *)trust->anchors, trust->count);
+    br_x509_minimal_set_hash(minimal, br_sha256_ID, &br_sha256_vtable);
+    br_x509_minimal_set_hash(minimal, br_sha384_ID, &br_sha384_vtable);
+    br_x509_minimal_set_hash(minimal, br_sha512_ID, &br_sha512_vtable);
+    br_x509_minimal_set_rsa(minimal, br_rsa_pkcs1_vrfy_get_default());
+    br_x509_minimal_set_ecdsa(minimal, br_ec_get_default(), br_ecdsa_vrfy_asn1_get_default());
+    br_x509_minimal_set_minrsa(minimal, 2048 / 8);
+    br_x509_minimal_set_time(minimal, (uint32_t)(days + 719528), (uint32_t)(judge->session->wall_s - days * 86400));
+    minimal->vtable->start_chain(&minimal->vtable, NULL);
+}
+
+static void aioc_tls_judge_start(const br_x509_class **self, uint32_t length)
+{
+    aioc_tls_judge *judge = (aioc_tls_judge *)(void *)self;
+    if (judge->verdict != 0 || (judge->session->insecure && judge->count > 0)) return;
+    if (judge->count == AIOC_TLS_CHAIN_MAX) {
+        aioc_tls_judge_refuse(judge, BR_ERR_X509_LIMIT_EXCEEDED, "the server sent too many certificates");
+    } else if (length == 0 || length > AIOC_TLS_CERTIFICATE_MAX) {
+        aioc_tls_judge_refuse(judge, BR_ERR_X509_LIMIT_EXCEEDED, "the server sent an empty or too large certificate");
+    } else {
+        judge->der = (unsigned char *)aioc_memory_alloc(judge->session->memory, length);
+        judge->der_size = judge->der ? length : 0;
+        if (judge->der) return;
+        aioc_tls_judge_refuse(judge, BR_ERR_X509_LIMIT_EXCEEDED, "no memory for the server's certificate");
+    }
+}
+
+static void aioc_tls_judge_append(const br_x509_class **self, const unsigned char *bytes, size_t len)
+{
+    aioc_tls_judge *judge = (aioc_tls_judge *)(void *)self;
+    if (len > judge->der_size - judge->der_len) len = judge->der_size - judge->der_len;
+    if (len == 0) return;
+    memcpy(judge->der + judge->der_len, bytes, len);
+    judge->der_len += len;
+}
+
+static void aioc_tls_judge_end(const br_x509_class **self)
+{
+    aioc_tls_judge *judge = (aioc_tls_judge *)(void *)self;
+    if (!judge->der) return;              /* refused already, or not wanted */
+    if (judge->session->insecure) {
+        br_x509_decoder_init(&judge->engine.decoder, NULL, NULL);
+        br_x509_decoder_push(&judge->engine.decoder, judge->der, judge->der_len);
+        judge->verdict = br_x509_decoder_last_error(&judge->engine.decoder);
+        if (judge->verdict != 0) {
+            aioc_tls_judge_refuse(judge, judge->verdict, "the server's certificate has no key that can be used");
+        }
+    } else {
+        aioc_tls_judge_certificate(judge);
+    }
+    judge->count++;
+    aioc_tls_judge_drop(judge);
+}
+
+static unsigned aioc_tls_judge_end_chain(const br_x509_class **self)
+{
+    aioc_tls_judge *judge = (aioc_tls_judge *)(void *)self;
+    if (judge->session->insecure && judge->count > 0) return (unsigned)judge->verdict;
+    if (judge->verdict == 0) judge->verdict = BR_ERR_X509_NOT_TRUSTED;
+    if (judge->verdict == BR_ERR_X509_OK) judge->verdict = judge->leaf_verdict;
+    if (judge->verdict == 0) judge->session->base.why[0] = '\0';
+    return (unsigned)judge->verdict;
+}
+
+static const br_x509_pkey *aioc_tls_judge_key(const br_x509_class *const *self, unsigned *usages)
+{
+    aioc_tls_judge *judge = (aioc_tls_judge *)(void *)(uintptr_t)self;
+    br_x509_minimal_context *minimal = &judge->engine.minimal;
+    if (judge->session->insecure) {
+        if (usages) *usages = BR_KEYTYPE_KEYX | BR_KEYTYPE_SIGN;
+        return br_x509_decoder_get_pkey(&judge->engine.decoder);
+    }
+    return minimal->vtable->get_pkey((const br_x509_class *const *)&minimal->vtable, usages);
+}
+
+static const br_x509_class aioc_tls_judge_class = {
+    sizeof(aioc_tls_judge), aioc_tls_judge_start_chain, aioc_tls_judge_start, aioc_tls_judge_append, aioc_tls_judge_end,
+    aioc_tls_judge_end_chain, aioc_tls_judge_key
+};
+
+/*------------------------------------------------------------------------------
+ * Why a handshake or a connection failed
+ *----------------------------------------------------------------------------*/
+
+/* RFC 5246 7.2, RFC 6066, and what each mostly means to a client. */
+static const aioc_tls_text aioc_tls_alerts[] = {
+    {0, "close_notify"}, {10, "unexpected_message"}, {20, "bad_record_mac"}, {22, "record_overflow"},
+    {40, "handshake_failure: nothing in common, or it wants a client's certificate"}, {42, "bad_certificate"},
+    {43, "unsupported_certificate"}, {44, "certificate_revoked"}, {45, "certificate_expired"},
+    {46, "certificate_unknown"}, {47, "illegal_parameter"}, {48, "unknown_ca"}, {49, "access_denied"},
+    {50, "decode_error"}, {51, "decrypt_error"}, {70, "protocol_version: it does not speak TLS 1.2"},
+    {71, "insufficient_security"}, {80, "internal_error"}, {86, "inappropriate_fallback"}, {90, "user_canceled"},
+    {100, "no_renegotiation"}, {109, "missing_extension"}, {110, "unsupported_extension"},
+    {112, "unrecognized_name: it serves no such host"}, {116, "certificate_required: it wants one from its clients"},
+    {120, "no_application_protocol"}, {-1, "unknown"}
+};
+
+static const aioc_tls_text aioc_tls_errors[] = {
+    {BR_ERR_BAD_PARAM, "the server sent a malformed handshake message"},
+    {BR_ERR_BAD_VERSION, "the server changed the TLS version within the connection"},
+    {BR_ERR_BAD_LENGTH, "the server sent a record of impossible length"},
+    {BR_ERR_TOO_LARGE, "the server sent a record that is too large"},
+    {BR_ERR_BAD_MAC, "a record was damaged or forged on its way"},
+    {BR_ERR_NO_RANDOM, "there is no randomness"},
+    {BR_ERR_UNEXPECTED, "the server sent a message out of turn"},
+    {BR_ERR_BAD_CIPHER_SUITE, "the server chose a cipher suite that was not offered"},
+    {BR_ERR_BAD_COMPRESSION, "the server chose compression, which was not offered"},
+    {BR_ERR_BAD_FINISHED, "the handshake was tampered with: its checksum is wrong"},
+    {BR_ERR_RESUME_MISMATCH, "the server resumed the session with other parameters"},
+    {BR_ERR_INVALID_ALGORITHM, "the server chose a curve or signature that was not offered"},
+    {BR_ERR_BAD_SIGNATURE, "the server's signature is wrong: it does not hold the key of its certificate"},
+    {BR_ERR_WRONG_KEY_USAGE, "the server's certificate has a key of the wrong kind, or not for signatures"},
+    {-1, "the server broke the TLS protocol"}
+};
+
+/* Of a server that speaks something else: what that looks like. */
+static void aioc_tls_say_alien(aioc_tls_bear *session)
+{
+    static const char *const versions[] = {"SSL 3.0", "TLS 1.0", "TLS 1.1"};
+    const unsigned char *seen = session->seen;
+    if (session->seen_len >= 4 && memcmp(seen, "HTTP", 4) == 0) {
+        aioc_tls_say(session, "the server answered in plain HTTP: this port has no TLS");
+    } else if (session->seen_len == 11 && seen[0] == 22 && seen[5] == 2 && seen[9] == 3 && seen[10] < 3) {
+        aioc_tls_say(session, "the server is too old: it speaks ");
+        aioc_tls_say(session, versions[seen[10]]);
+        aioc_tls_say(session, ", and TLS 1.2 is the least");
+    } else {
+        aioc_tls_say(session, "the server did not answer in TLS 1.2: is this the right port?");
+    }
+}
+
+/* From a handshake that failed: what the next session should do better. */
+static void aioc_tls_learn(aioc_tls_bear *session, int error)
+{
+    aioc_tls_resumption *resumption = session->resumption;
+    if (session->offered) {               /* perhaps it was that: the next handshake is a full one */
+        resumption->have = false;
+        aioc_tls_wipe(resumption->saved, sizeof resumption->saved);
+        session->base.again = true;
+    } else if (error == BR_ERR_RECV_FATAL_ALERT + 40 && session->judge.count == 0 && resumption &&
+               !resumption->all_curves) {
+        resumption->all_curves = session->base.again = true;       /* handshake_failure, before any certificate */
+    }
+}
+
+static void aioc_tls_fail(aioc_tls_bear *session, int error)
+{
+    bool handshake = session->base.state == AIOC_TLS_HANDSHAKE;
+    if (handshake) aioc_tls_learn(session, error);
+    session->base.state = AIOC_TLS_FAILED;
+    if (session->judge.verdict != 0 && session->judge.verdict == error) return;       /* the judge has said why */
+    session->base.why[0] = '\0';
+    if (error == 0) {
+        aioc_tls_say(session, handshake ? "the server closed the connection during the TLS handshake"
+                                        : "the connection was cut: the server did not say that it is the end");
+    } else if (error >= BR_ERR_SEND_FATAL_ALERT) {
+        aioc_tls_say(session, "the server broke the TLS protocol");
+    } else if (error >= BR_ERR_RECV_FATAL_ALERT) {
+        aioc_tls_say(session, handshake ? "the server refused the TLS handshake: alert "
+                                        : "the server ended the TLS connection: alert ");
+        aioc_tls_say(session, aioc_tls_text_of(aioc_tls_alerts, error - BR_ERR_RECV_FATAL_ALERT));
+        aioc_tls_say(session, " (");
+        aioc_tls_say_number(session, (unsigned)(error - BR_ERR_RECV_FATAL_ALERT));
+        aioc_tls_say(session, ")");
+    } else if (handshake && session->seen_len > 0 &&
+               (error == BR_ERR_UNSUPPORTED_VERSION || session->seen[0] - 20u > 3)) {
+        aioc_tls_say_alien(session);
+    } else {
+        aioc_tls_say(session, aioc_tls_text_of(aioc_tls_errors, error));
+    }
+}
+
+/*------------------------------------------------------------------------------
+ * The table's functions
+ *----------------------------------------------------------------------------*/
+
+/* Keeps what is needed to resume the session, if the server gave it an id. */
+static void aioc_tls_bear_save(aioc_tls_bear *session)
+{
+    aioc_tls_resumption *resumption = session->resumption;
+    br_ssl_session_parameters parameters;
+    resumption->full++;
+    br_ssl_engine_get_session_parameters(&session->client.eng, &parameters);
+    resumption->have = parameters.session_id_len > 0;
+    resumption->expires_s = session->wall_s + AIOC_TLS_SAVED_S;
+    memcpy(resumption->saved, &parameters, sizeof parameters);
+    aioc_tls_wipe(&parameters, sizeof parameters);
+}
+
+/* Follows the engine after everything that may have moved it. */
+static void aioc_tls_bear_settle(aioc_tls_bear *session)
+{
+    br_ssl_engine_context *engine = &session->client.eng;
+    unsigned now;
+    if (session->base.state == AIOC_TLS_FAILED || session->base.state == AIOC_TLS_CLOSED) return;
+    now = br_ssl_engine_current_state(engine);
+    if (now == BR_SSL_CLOSED && (br_ssl_engine_last_error(engine) != 0 || session->base.state == AIOC_TLS_HANDSHAKE)) {
+        aioc_tls_fail(session, br_ssl_engine_last_error(engine));
+    } else if (now == BR_SSL_CLOSED || (engine->shutdown_recv && session->base.state == AIOC_TLS_OPEN)) {
+        session->base.state = AIOC_TLS_CLOSED;        /* our own close_notify may still wait in to_send */
+    } else if (session->base.state == AIOC_TLS_HANDSHAKE && (now & (BR_SSL_SENDAPP | BR_SSL_RECVAPP))) {
+        session->base.state = AIOC_TLS_OPEN;
+        session->base.resumed = session->judge.count == 0;
+        if (!session->resumption) return;
+        if (session->base.resumed) session->resumption->hits++;
+        else aioc_tls_bear_save(session);
+    }
+}
+
+/* Suites in the order of preference: what the processor is fast at comes first. Without AES instructions, BearSSL's
+ * constant-time AES is so slow that ChaCha20 wins by far. */
+static void aioc_tls_bear_set_suites(br_ssl_engine_context *engine)
+{
+    static const uint16_t suites[] = {
+        BR_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, BR_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+        BR_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, BR_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        BR_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, BR_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        BR_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, BR_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+    };
+    bool fast_aes = br_aes_x86ni_ctr_get_vtable() != NULL || br_aes_pwr8_ctr_get_vtable() != NULL;
+    br_ssl_engine_set_suites(engine, fast_aes ? suites + 2 : suites, 6);
+}
+
+/* The server's signature, over any curve: the engine would take only those that it offers for the key exchange. */
+static uint32_t aioc_tls_ecdsa_verify(const br_ec_impl *offered, const void *hash, size_t hash_len,
+                                      const br_ec_public_key *key, const void *signature, size_t signature_len)
+{
+    (void)offered;
+    return br_ecdsa_vrfy_asn1_get_default()(br_ec_get_default(), hash, hash_len, key, signature, signature_len);
+}
+
+/* Key exchange over P-384 takes BearSSL 5 ms, and over P-521 10, where X25519 takes 0.8: a server that may choose often
+ * chooses P-384, but nearly all know a fast curve too. So the slow ones are offered only to a server that refused. */
+static void aioc_tls_bear_set_curves(aioc_tls_bear *session)
+{
+    const uint32_t fast = (uint32_t)1 << BR_EC_curve25519 | (uint32_t)1 << BR_EC_secp256r1;
+    session->curves = *br_ec_get_default();
+    if (session->resumption && !session->resumption->all_curves) session->curves.supported_curves &= fast;
+    br_ssl_engine_set_ec(&session->client.eng, &session->curves);
+    br_ssl_engine_set_ecdsa(&session->client.eng, aioc_tls_ecdsa_verify);
+}
+
+static void aioc_tls_bear_configure(aioc_tls_bear *session)
+{
+    br_ssl_engine_context *engine = &session->client.eng;
+    br_ssl_client_zero(&session->client);
+    br_ssl_engine_set_versions(engine, BR_TLS12, BR_TLS12);
+    aioc_tls_bear_set_suites(engine);
+    br_ssl_engine_set_hash(engine, br_sha256_ID, &br_sha256_vtable);
+    br_ssl_engine_set_hash(engine, br_sha384_ID, &br_sha384_vtable);
+    br_ssl_engine_set_hash(engine, br_sha512_ID, &br_sha512_vtable);
+    br_ssl_engine_set_prf_sha256(engine, &br_tls12_sha256_prf);
+    br_ssl_engine_set_prf_sha384(engine, &br_tls12_sha384_prf);
+    /* "Default" is BearSSL's word for the fastest of its constant-time implementations on this processor. */
+    br_ssl_engine_set_default_rsavrfy(engine);
+    br_ssl_engine_set_default_aes_gcm(engine);
+    br_ssl_engine_set_default_chapol(engine);
+    aioc_tls_bear_set_curves(session);
+    br_ssl_engine_add_flags(engine, BR_OPT_NO_RENEGOTIATION);
+}
+
+/* Keeps the host as a name without its last dot, or as the bytes of an address. False: no certificate can be for it. */
+static bool aioc_tls_bear_set_host(aioc_tls_bear *session, const char *host)
+{
+    size_t len = strlen(host);
+    session->ip_len = (unsigned char)aioc_tls_ip(host, session->ip);
+    if (session->ip_len == 0 && len > 1 && host[len - 1] == '.') len--;      /* RFC 6066 3: SNI has none */
+    if (len == 0 || len >= sizeof session->host) return false;
+    memcpy(session->host, host, len);
+    session->host[len] = '\0';
+    return true;
+}
+
+static void aioc_tls_bear_start(aioc_tls_bear *session, const unsigned char entropy[32])
+{
+    br_ssl_engine_context *engine = &session->client.eng;
+    aioc_tls_resumption *resumption = session->resumption;
+    aioc_tls_bear_configure(session);
+    br_ssl_engine_set_x509(engine, &session->judge.vtable);
+    br_ssl_engine_set_buffers_bidi(engine, session->in, sizeof session->in, session->out, sizeof session->out);
+    br_ssl_engine_inject_entropy(engine, entropy, 32);
+    /* BearSSL would also ask the system: but randomness is the platform's business, so that a test can replay it. */
+    engine->rng_os_rand_done = 1;
+    session->offered = resumption && resumption->have && session->wall_s < resumption->expires_s;
+    if (session->offered) {
+        br_ssl_session_parameters parameters;
+        memcpy(&parameters, resumption->saved, sizeof parameters);
+        br_ssl_engine_set_session_parameters(engine, &parameters);
+        aioc_tls_wipe(&parameters, sizeof parameters);
+    }
+    /* RFC 6066 3: an address is no name for the server name indication. */
+    br_ssl_client_reset(&session->client, session->ip_len > 0 ? NULL : session->host, session->offered);
+    aioc_tls_bear_settle(session);
+}
+
+static aioc_tls_session *aioc_tls_bear_open(aioc_memory *memory, const aioc_tls_config *config,
+                                            aioc_tls_resumption *resumption, const char *host, int64_t wall_s,
+                                            const unsigned char entropy[32])
+{
+    static const aioc_tls_trust nobody = {NULL, 0, 0, 0};
+    aioc_tls_bear *session = (aioc_tls_bear *)aioc_memory_alloc(memory, sizeof *session);
+    if (!session) return NULL;
+    memset(session, 0, offsetof(aioc_tls_bear, in));
+    session->base.table = config->table;
+    session->base.state = AIOC_TLS_HANDSHAKE;
+    session->judge.vtable = &aioc_tls_judge_class;
+    session->judge.session = session;
+    session->memory = memory;
+    session->trust = config->trust ? config->trust : &nobody;
+    session->insecure = config->insecure;
+    session->resumption = resumption;
+    session->wall_s = wall_s > 0 ? wall_s : 0;
+    if (aioc_tls_bear_set_host(session, host)) {
+        aioc_tls_bear_start(session, entropy);
+    } else {
+        session->base.state = AIOC_TLS_FAILED;
+        aioc_tls_say(session, "the host name is empty or longer than 255 bytes");
+    }
+    return &session->base;
+}
+
+static void aioc_tls_bear_close(aioc_memory *memory, aioc_tls_session *base)
+{
+    aioc_tls_bear *session = (aioc_tls_bear *)base;
+    aioc_tls_judge_drop(&session->judge);
+    aioc_tls_wipe(session, sizeof *session);
+    aioc_memory_free(memory, session, sizeof *session);
+}
+
+static unsigned char *aioc_tls_bear_receive_room(aioc_tls_session *base, size_t *len)
+{
+    return br_ssl_engine_recvrec_buf(&((aioc_tls_bear *)base)->client.eng, len);
+}
+
+static void aioc_tls_bear_received(aioc_tls_session *base, size_t len)
+{
+    aioc_tls_bear *session = (aioc_tls_bear *)base;
+    br_ssl_engine_context *engine = &session->client.eng;
+    size_t room, i;
+    const unsigned char *at = br_ssl_engine_recvrec_buf(engine, &room);
+    AIOCOSMOS_ASSERT(len <= room);
+    if (len == 0 || len > room) return;
+    for (i = 0; i < len && session->seen_len < sizeof session->seen; i++) session->seen[session->seen_len++] = at[i];
+    br_ssl_engine_recvrec_ack(engine, len);
+    aioc_tls_bear_settle(session);
+}
+
+static unsigned char *aioc_tls_bear_to_send(aioc_tls_session *base, size_t *len)
+{
+    return br_ssl_engine_sendrec_buf(&((aioc_tls_bear *)base)->client.eng, len);
+}
+
+static void aioc_tls_bear_sent(aioc_tls_session *base, size_t len)
+{
+    aioc_tls_bear *session = (aioc_tls_bear *)base;
+    if (len == 0) return;
+    br_ssl_engine_sendrec_ack(&session->client.eng, len);
+    aioc_tls_bear_settle(session);
+}
+
+static size_t aioc_tls_bear_write(aioc_tls_session *base, const aiocosmos_slice *slices, size_t count, size_t offset)
+{
+    br_ssl_engine_context *engine = &((aioc_tls_bear *)base)->client.eng;
+    size_t taken = 0, i;
+    if (base->state != AIOC_TLS_OPEN) return 0;
+    for (i = 0; i < count; i++) {
+        const unsigned char *from = (const unsigned char *)slices[i].ptr;
+        size_t len = slices[i].len, room;
+        unsigned char *to;
+        if (offset >= len) {
+            offset -= len;
+            continue;
+        }
+        to = br_ssl_engine_sendapp_buf(engine, &room);
+        if (room == 0) break;             /* a full record closes itself */
+        if (room > len - offset) room = len - offset;
+        memcpy(to, from + offset, room);
+        br_ssl_engine_sendapp_ack(engine, room);
+        taken += room;
+        if (room < len - offset) break;
+        offset = 0;
+    }
+    if (taken > 0) br_ssl_engine_flush(engine, 0);
+    return taken;
+}
+
+static const unsigned char *aioc_tls_bear_plain(aioc_tls_session *base, size_t *len)
+{
+    return br_ssl_engine_recvapp_buf(&((aioc_tls_bear *)base)->client.eng, len);
+}
+
+static void aioc_tls_bear_plain_used(aioc_tls_session *base, size_t len)
+{
+    if (len > 0) br_ssl_engine_recvapp_ack(&((aioc_tls_bear *)base)->client.eng, len);
+}
+
+static void aioc_tls_bear_ended(aioc_tls_session *base)
+{
+    if (base->state == AIOC_TLS_HANDSHAKE || base->state == AIOC_TLS_OPEN) aioc_tls_fail((aioc_tls_bear *)base, 0);
+}
+
+static void aioc_tls_bear_shutdown(aioc_tls_session *base)
+{
+    if (base->state == AIOC_TLS_OPEN) br_ssl_engine_close(&((aioc_tls_bear *)base)->client.eng);
+}
+
+static const aioc_tls_table aioc_tls_bearssl = {
+    aioc_tls_bear_trust_open, aioc_tls_bear_trust_close, aioc_tls_bear_open, aioc_tls_bear_close,
+    aioc_tls_bear_receive_room, aioc_tls_bear_received, aioc_tls_bear_to_send, aioc_tls_bear_sent,
+    aioc_tls_bear_write, aioc_tls_bear_plain, aioc_tls_bear_plain_used, aioc_tls_bear_ended,
+    aioc_tls_bear_shutdown
+};
+
+/*------------------------------------------------------------------------------
+ * What the layers below call, whatever the TLS. The table says what each does
+ *----------------------------------------------------------------------------*/
+
+static int aioc_tls_trust_open(aioc_tls_trust *trust, aioc_memory *memory, const char *pem, size_t len, char *err,
+                               size_t cap)
+{
+    return aioc_tls_bearssl.trust_open(trust, memory, pem, len, err, cap);
+}
+
+static void aioc_tls_trust_close(aioc_tls_trust *trust, aioc_memory *memory)
+{
+    aioc_tls_bearssl.trust_close(trust, memory);
+}
+
+static aioc_tls_session *aioc_tls_session_open(aioc_memory *memory, const aioc_tls_config *config,
+                                               aioc_tls_resumption *resumption, const char *host, int64_t wall_s,
+                                               const unsigned char entropy[32])
+{
+    return config->table->open(memory, config, resumption, host, wall_s, entropy);
+}
+
+static void aioc_tls_session_close(aioc_memory *memory, aioc_tls_session *session)
+{
+    if (session) session->table->close(memory, session);
+}
+
+static aioc_tls_state aioc_tls_state_of(const aioc_tls_session *session)
+{
+    return session->state;
+}
+
+/* Why it failed, for people; lent until the session is closed. */
+static const char *aioc_tls_error(const aioc_tls_session *session)
+{
+    return session->why;
+}
+
+static unsigned char *aioc_tls_receive_room(aioc_tls_session *session, size_t *len)
+{
+    return session->table->receive_room(session, len);
+}
+
+static void aioc_tls_received(aioc_tls_session *session, size_t len)
+{
+    session->table->received(session, len);
+}
+
+/* The same for bytes that were read into another buffer, perhaps several records at once. Returns how many were taken,
+ * no more than to the end of a record; 0: use the plaintext first. */
+static size_t aioc_tls_feed(aioc_tls_session *session, const unsigned char *bytes, size_t len)
+{
+    size_t room;
+    unsigned char *to = session->table->receive_room(session, &room);
+    if (room > len) room = len;
+    if (room == 0) return 0;
+    memcpy(to, bytes, room);
+    session->table->received(session, room);
+    return room;
+}
+
+static unsigned char *aioc_tls_to_send(aioc_tls_session *session, size_t *len)
+{
+    return session->table->to_send(session, len);
+}
+
+static void aioc_tls_sent(aioc_tls_session *session, size_t len)
+{
+    session->table->sent(session, len);
+}
+
+static size_t aioc_tls_write(aioc_tls_session *session, const aiocosmos_slice *slices, size_t count, size_t offset)
+{
+    return session->table->write(session, slices, count, offset);
+}
+
+static const unsigned char *aioc_tls_plain(aioc_tls_session *session, size_t *len)
+{
+    return session->table->plain(session, len);
+}
+
+static void aioc_tls_plain_used(aioc_tls_session *session, size_t len)
+{
+    session->table->plain_used(session, len);
+}
+
+/* The transport has ended. Without close_notify before, the end may be an attacker's (RFC 5246 7.2.1): whoever waits
+ * for more has not got all. */
+static void aioc_tls_ended(aioc_tls_session *session)
+{
+    session->table->ended(session);
+}
+
+static void aioc_tls_shutdown(aioc_tls_session *session)
+{
+    session->table->shutdown(session);
+}
 
 #endif /* AIOCOSMOS_IMPLEMENTED */
 #endif /* AIOCOSMOS_IMPLEMENTATION */
