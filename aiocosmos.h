@@ -7063,6 +7063,774 @@ static void aioc_tls_shutdown(aioc_tls_session *session)
     session->table->shutdown(session);
 }
 
+/*==============================================================================
+ * MARK: - HTTP                                                          >>http
+ *
+ * Turns the bytes of an HTTP/1.1 response (RFC 9110, RFC 9112) into status, headers and body. Never reads a socket: feed
+ * it whatever arrived, it says how many bytes it used. Bytes that it leaves do not belong to this response.
+ *
+ * A response that comes in one piece is handed out as views into that piece, without a copy and without memory. What comes
+ * in several is collected in two buffers, head and body. The answer is the same wherever the bytes were cut.
+ *
+ * May call: platform (loads of eight bytes), memory.    Knows nothing of: sockets, TLS, Cosmos, time.
+ *============================================================================*/
+
+#define AIOC_HTTP_WANTED_MAX     24      /* headers that somebody wants */
+#define AIOC_HTTP_LINES_MAX      256     /* header lines */
+#define AIOC_HTTP_INTERIM_MAX    8       /* 1xx answers before the answer */
+#define AIOC_HTTP_SLOTS          64      /* a power of two, more than twice AIOC_HTTP_WANTED_MAX + 3 */
+#define AIOC_HTTP_CHUNK_DIGITS   16      /* hexadecimal digits of a chunk's size */
+
+typedef struct aioc_http_names {         /* of a-z, 0-9 and '-'; at most AIOC_HTTP_WANTED_MAX */
+    const aiocosmos_str *names;
+    size_t count;
+} aioc_http_names;
+
+typedef struct aioc_http_response {
+    int status, minor;                   /* HTTP/1.minor */
+    bool keep_alive;                     /* the connection may carry another request */
+    aiocosmos_str head;                  /* status line and header lines as they came, the empty line included */
+    aiocosmos_str wanted[AIOC_HTTP_WANTED_MAX];    /* values, in the order of the names; ptr NULL: not there */
+    aiocosmos_str body;
+} aioc_http_response;
+
+typedef enum aioc_http_state {
+    AIOC_HTTP_MORE,                      /* all used; feed what comes next */
+    AIOC_HTTP_DONE,                      /* parser->response is complete */
+    AIOC_HTTP_FAILED,                    /* aioc_http_error() says why */
+    AIOC_HTTP_PAUSED                     /* no memory now: feed what was not used again later, from any address */
+} aioc_http_state;
+
+enum {                                   /* aioc_http_parser.phase: what the next byte belongs to */
+    AIOC_HTTP_HEAD, AIOC_HTTP_LENGTH, AIOC_HTTP_UNTIL_CLOSE,
+    AIOC_HTTP_CHUNK_FIRST, AIOC_HTTP_CHUNK_SIZE, AIOC_HTTP_CHUNK_BLANK, AIOC_HTTP_CHUNK_EXTENSION, AIOC_HTTP_CHUNK_LF,
+    AIOC_HTTP_CHUNK_DATA, AIOC_HTTP_CHUNK_END, AIOC_HTTP_CHUNK_END_LF,
+    AIOC_HTTP_TRAILER, AIOC_HTTP_TRAILER_NAME, AIOC_HTTP_TRAILER_VALUE, AIOC_HTTP_TRAILER_LF, AIOC_HTTP_LAST_LF,
+    AIOC_HTTP_COMPLETE, AIOC_HTTP_BROKEN
+};
+
+typedef struct aioc_http_parser {
+    aioc_memory *memory;
+    const aioc_http_names *names;
+    size_t head_max, body_max;
+    aioc_http_response response;
+    aioc_memory_buffer head, body;       /* of a response that does not come in one piece */
+    size_t seen;                         /* bytes of this response used so far, those of 1xx answers included */
+    size_t line, scan;                   /* in the head: where its current line begins, and where to look for its end */
+    uint64_t length;                     /* by Content-Length */
+    size_t left;                         /* bytes of the body, or of the chunk, that are still to come */
+    size_t body_len;                     /* bytes of the body so far, also of one that is not kept */
+    size_t overhead;                     /* bytes of chunk extensions and trailers */
+    const char *error;
+    int error_status;
+    uint16_t lines;                      /* header lines so far */
+    uint8_t phase, interim, digits;
+    bool has_length, chunked, close, keep;          /* what the head said */
+    bool no_body, draining;
+    uint8_t slots[AIOC_HTTP_SLOTS];      /* header name → 1 + its place in names, or one of the framing headers */
+} aioc_http_parser;
+
+static aioc_http_state aioc_http_fail(aioc_http_parser *parser, int status, const char *why)
+{
+    parser->phase = AIOC_HTTP_BROKEN;
+    parser->error_status = status;
+    parser->error = why;
+    return AIOC_HTTP_FAILED;
+}
+
+static aioc_http_state aioc_http_refuse(aioc_http_parser *parser, const char *why)
+{
+    return aioc_http_fail(parser, AIOCOSMOS_E_PROTOCOL, why);
+}
+
+/*------------------------------------------------------------------------------
+ * Header names: a small hash table, made once, so that a header that nobody wants costs one look
+ *----------------------------------------------------------------------------*/
+
+/* The headers that say where a response ends; their places in the table are behind those of the names. */
+enum { AIOC_HTTP_CONTENT_LENGTH = AIOC_HTTP_WANTED_MAX, AIOC_HTTP_TRANSFER_ENCODING, AIOC_HTTP_CONNECTION };
+
+static aiocosmos_str aioc_http_name(const aioc_http_parser *parser, unsigned place)
+{
+    static const char *const framing[] = { "content-length", "transfer-encoding", "connection" };
+    if (place < AIOC_HTTP_WANTED_MAX) return parser->names->names[place];
+    return aioc_memory_str(framing[place - AIOC_HTTP_WANTED_MAX]);
+}
+
+/* Names of one service begin alike: length, middle and end tell them apart. */
+static size_t aioc_http_slot(const char *name, size_t len)
+{
+    size_t middle = (unsigned char)name[len / 2] | 0x20u, end = (unsigned char)name[len - 1] | 0x20u;
+    return (len * 7 + middle + end * 5) & (AIOC_HTTP_SLOTS - 1);
+}
+
+static void aioc_http_add_name(aioc_http_parser *parser, unsigned place)
+{
+    aiocosmos_str name = aioc_http_name(parser, place);
+    size_t slot = aioc_http_slot(name.ptr, name.len);
+    while (parser->slots[slot]) slot = (slot + 1) & (AIOC_HTTP_SLOTS - 1);
+    parser->slots[slot] = (uint8_t)(place + 1);
+}
+
+/* Whether text, which has no control character, is this name in any case. With bit 5 set, a letter is lower case, and
+ * nothing else that may stand there becomes a letter, a digit or '-', of which names are made. */
+static bool aioc_http_is_name(aiocosmos_str name, const char *text, size_t len)
+{
+    const uint64_t fold = UINT64_MAX / 255 * 0x20;
+    size_t i = 0;
+    if (name.len != len) return false;
+    for (; len - i >= 8; i += 8) {
+        uint64_t a = aioc_platform_load64le((const unsigned char *)text + i);
+        if ((a | fold) != aioc_platform_load64le((const unsigned char *)name.ptr + i)) return false;
+    }
+    for (; i < len; i++) {
+        if (((unsigned char)text[i] | 0x20) != (unsigned char)name.ptr[i]) return false;
+    }
+    return true;
+}
+
+/*------------------------------------------------------------------------------
+ * The head
+ *----------------------------------------------------------------------------*/
+
+/* Every byte of every head is looked at, so eight are looked at together. Each of these sets the top bit of the bytes of a
+ * word that are below a limit, or that are one value, and perhaps of some behind the first such byte; no other bits, once
+ * they are masked. */
+#define AIOC_HTTP_ONES          (UINT64_MAX / 255)
+#define AIOC_HTTP_TOPS          (AIOC_HTTP_ONES << 7)
+#define AIOC_HTTP_BELOW(w, min) (((w) - AIOC_HTTP_ONES * (min)) & ~(w))
+#define AIOC_HTTP_IS(w, value)  AIOC_HTTP_BELOW((w) ^ AIOC_HTTP_ONES * (value), 1)
+
+/* How many bytes are before the first with its top bit set. */
+static size_t aioc_http_before(uint64_t hits)
+{
+#if defined(__GNUC__)
+    return (size_t)__builtin_ctzll(hits) / 8;
+#else
+    size_t count = 0;
+    for (; !(hits & 0x80); hits >>= 8) count++;
+    return count;
+#endif
+}
+
+/* Where the first control character other than a tab stands, from `from` on; len: nowhere. */
+static size_t aioc_http_control(const char *text, size_t from, size_t len)
+{
+    while (from < len) {
+        unsigned char c = (unsigned char)text[from];
+        if (len - from >= 8) {
+            uint64_t word = aioc_platform_load64le((const unsigned char *)text + from);
+            uint64_t hits = (AIOC_HTTP_BELOW(word, 0x20) | AIOC_HTTP_IS(word, 0x7f)) & AIOC_HTTP_TOPS;
+            from += hits ? aioc_http_before(hits) : 8;
+            if (!hits) continue;
+            c = (unsigned char)text[from];
+        }
+        if ((c < 0x20 && c != '\t') || c == 0x7f) return from;
+        from++;
+    }
+    return len;
+}
+
+/* The length of a header's name: up to the colon, or to a byte that is not visible ASCII, or to the end. Control
+ * characters have been ruled out. */
+static size_t aioc_http_name_len(const char *line, size_t len)
+{
+    size_t at = 0;
+    while (at < len) {
+        unsigned char c = (unsigned char)line[at];
+        if (len - at >= 8) {
+            uint64_t word = aioc_platform_load64le((const unsigned char *)line + at);
+            uint64_t hits = (AIOC_HTTP_BELOW(word, 0x21) | AIOC_HTTP_IS(word, ':') | word) & AIOC_HTTP_TOPS;
+            if (hits) return at + aioc_http_before(hits);
+            at += 8;
+            continue;
+        }
+        if (c < 0x21 || c > 0x7e || c == ':') return at;
+        at++;
+    }
+    return len;
+}
+
+static aiocosmos_str aioc_http_trim(const char *text, size_t len)
+{
+    aiocosmos_str trimmed;
+    while (len > 0 && (text[0] == ' ' || text[0] == '\t')) text++, len--;
+    while (len > 0 && (text[len - 1] == ' ' || text[len - 1] == '\t')) len--;
+    trimmed.ptr = text;
+    trimmed.len = len;
+    return trimmed;
+}
+
+/* Takes the next element off a comma-separated list (RFC 9110, 5.6.1); empty ones do not count. */
+static bool aioc_http_next(aiocosmos_str *list, aiocosmos_str *element)
+{
+    while (list->len > 0) {
+        const char *comma = (const char *)memchr(list->ptr, ',', list->len);
+        size_t len = comma ? (size_t)(comma - list->ptr) : list->len, taken = comma ? len + 1 : len;
+        *element = aioc_http_trim(list->ptr, len);
+        list->ptr += taken;
+        list->len -= taken;
+        if (element->len > 0) return true;
+    }
+    return false;
+}
+
+/* Given twice, or as a list, the same length is fine (RFC 9112, 6.3); two lengths mean that somebody is lying. */
+static aioc_http_state aioc_http_content_length(aioc_http_parser *parser, aiocosmos_str value)
+{
+    aiocosmos_str element;
+    uint64_t length;
+    bool some = false;
+    while (aioc_http_next(&value, &element)) {
+        if (!aioc_memory_parse_u64(element, &length))
+            return aioc_http_refuse(parser, "the answer's Content-Length is not a number");
+        if (parser->has_length && parser->length != length)
+            return aioc_http_refuse(parser, "the answer has two different Content-Lengths");
+        parser->has_length = some = true;
+        parser->length = length;
+    }
+    return some ? AIOC_HTTP_MORE : aioc_http_refuse(parser, "the answer's Content-Length is empty");
+}
+
+/* Nothing but chunked was offered: no other coding may come (RFC 9112, 6.1), and that one only once. */
+static aioc_http_state aioc_http_transfer_encoding(aioc_http_parser *parser, aiocosmos_str value)
+{
+    aiocosmos_str element;
+    while (aioc_http_next(&value, &element)) {
+        if (parser->chunked || !aioc_memory_same_nocase(element, aioc_memory_str("chunked")))
+            return aioc_http_refuse(parser, "the answer has a Transfer-Encoding that was not asked for");
+        parser->chunked = true;
+    }
+    return AIOC_HTTP_MORE;
+}
+
+static void aioc_http_connection(aioc_http_parser *parser, aiocosmos_str value)
+{
+    aiocosmos_str element;
+    while (aioc_http_next(&value, &element)) {
+        if (aioc_memory_same_nocase(element, aioc_memory_str("close"))) parser->close = true;
+        if (aioc_memory_same_nocase(element, aioc_memory_str("keep-alive"))) parser->keep = true;
+    }
+}
+
+/* "HTTP/1.1 200 OK"; the reason, and the space before it, may be missing. */
+static aioc_http_state aioc_http_status_line(aioc_http_parser *parser, const char *line, size_t len)
+{
+    int status = 0, i;
+    if (len < 12 || line[7] < '0' || line[7] > '9' || line[8] != ' ' || (len > 12 && line[12] != ' '))
+        return aioc_http_refuse(parser, "the answer's status line is malformed");
+    for (i = 9; i < 12; i++) {
+        if (line[i] < '0' || line[i] > '9') return aioc_http_refuse(parser, "the answer's status is not a number");
+        status = status * 10 + (line[i] - '0');
+    }
+    if (status < 100) return aioc_http_refuse(parser, "the answer's status is below 100");
+    parser->response.status = status;
+    parser->response.minor = line[7] - '0';
+    return AIOC_HTTP_MORE;
+}
+
+static aioc_http_state aioc_http_header_line(aioc_http_parser *parser, const char *line, size_t len)
+{
+    aioc_http_state state = AIOC_HTTP_MORE;
+    aiocosmos_str value;
+    size_t name_len = aioc_http_name_len(line, len), slot;
+    /* Lines that go on in the next one were given up, and space before the colon was never allowed (RFC 9112, 5.1, 5.2);
+     * readers that differ about them can be played off against each other. */
+    if (line[0] == ' ' || line[0] == '\t') return aioc_http_refuse(parser, "a header of the answer is folded");
+    if (name_len == 0 || name_len == len || line[name_len] != ':')
+        return aioc_http_refuse(parser, "a header line of the answer is malformed");
+    if (++parser->lines > AIOC_HTTP_LINES_MAX)
+        return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, "the answer has more than 256 header lines");
+    value = aioc_http_trim(line + name_len + 1, len - name_len - 1);
+    slot = aioc_http_slot(line, name_len);
+    for (; parser->slots[slot] && state == AIOC_HTTP_MORE; slot = (slot + 1) & (AIOC_HTTP_SLOTS - 1)) {
+        unsigned place = parser->slots[slot] - 1u;
+        if (!aioc_http_is_name(aioc_http_name(parser, place), line, name_len)) continue;
+        switch (place) {
+        case AIOC_HTTP_CONTENT_LENGTH: state = aioc_http_content_length(parser, value); break;
+        case AIOC_HTTP_TRANSFER_ENCODING: state = aioc_http_transfer_encoding(parser, value); break;
+        case AIOC_HTTP_CONNECTION: aioc_http_connection(parser, value); break;
+        default: if (!parser->response.wanted[place].ptr) parser->response.wanted[place] = value;
+        }
+    }
+    return state;
+}
+
+/* Refuses what is not HTTP at its first bytes, not after 32 KiB of it. */
+static aioc_http_state aioc_http_first_bytes(aioc_http_parser *parser, const char *text, size_t len)
+{
+    static const char version[] = "HTTP/1.";
+    size_t known = len < sizeof version - 1 ? len : sizeof version - 1;
+    if (memcmp(text, version, known) == 0) return AIOC_HTTP_MORE;
+    /* A TLS record that carries an alert or a handshake (RFC 5246, 6.2.1). */
+    if (text[0] == 0x15 || text[0] == 0x16)
+        return aioc_http_refuse(parser, "the answer is TLS, not plain HTTP: the endpoint has to begin with https://");
+    return aioc_http_refuse(parser, "the answer is not HTTP/1.1");
+}
+
+/* Goes on with the lines of a head that begins at text. MORE: it does not end within len bytes. DONE: it is head_len
+ * bytes long. */
+static aioc_http_state aioc_http_lines(aioc_http_parser *parser, const char *text, size_t len, size_t *head_len)
+{
+    static const char too_large[] = "the answer's head is over the limit";
+    aioc_http_state state = AIOC_HTTP_MORE;
+    if (parser->line == 0 && len > 0) state = aioc_http_first_bytes(parser, text, len);
+    while (state == AIOC_HTTP_MORE) {
+        size_t end = parser->scan = aioc_http_control(text, parser->scan, len), next = end + 1;
+        if ((end < len ? next : len) > parser->head_max) return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, too_large);
+        if (end == len) return AIOC_HTTP_MORE;
+        if (text[end] == '\r') {
+            if (next == len) return AIOC_HTTP_MORE;
+            next++;
+        }
+        /* A bare LF ends a line, too (RFC 9112, 2.2); a bare CR, or NUL, does not. */
+        if (text[next - 1] != '\n') return aioc_http_refuse(parser, "the answer's head has a control character");
+        if (next > parser->head_max) return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, too_large);
+        if (parser->line == 0) state = aioc_http_status_line(parser, text, end);
+        else if (end > parser->line) state = aioc_http_header_line(parser, text + parser->line, end - parser->line);
+        else state = AIOC_HTTP_DONE;
+        parser->line = parser->scan = *head_len = next;
+    }
+    return state;
+}
+
+/* The head moves: what points into it follows. */
+static void aioc_http_rebase(aioc_http_parser *parser, const char *from, const char *to)
+{
+    size_t i;
+    for (i = 0; i < parser->names->count; i++) {
+        aiocosmos_str *view = &parser->response.wanted[i];
+        if (view->ptr) view->ptr = to + (view->ptr - from);
+    }
+}
+
+/* Appends to the head that is being collected. before: where the head was until now. */
+static bool aioc_http_keep(aioc_http_parser *parser, const char *before, const char *bytes, size_t len)
+{
+    aioc_memory_buffer grown = { NULL, 0, 0 };
+    if (parser->head.cap - parser->head.len < len) {
+        if (!aioc_memory_reserve(parser->memory, &grown, parser->head.len * 2 + len)) return false;
+        if (parser->head.len) memcpy(grown.data, parser->head.data, parser->head.len);
+        grown.len = parser->head.len;
+        aioc_http_rebase(parser, before, grown.data);
+        aioc_memory_buffer_free(parser->memory, &parser->head);
+        parser->head = grown;
+    }
+    memcpy(parser->head.data + parser->head.len, bytes, len);
+    parser->head.len += len;
+    return true;
+}
+
+/* Forgets the head so far, and the body with it. */
+static void aioc_http_begin_head(aioc_http_parser *parser)
+{
+    if (parser->head.cap) aioc_memory_buffer_free(parser->memory, &parser->head);
+    if (parser->body.cap) aioc_memory_buffer_free(parser->memory, &parser->body);
+    memset(parser->response.wanted, 0, parser->names->count * sizeof parser->response.wanted[0]);
+    parser->response.head.len = parser->response.body.len = 0;
+    parser->response.head.ptr = parser->response.body.ptr = NULL;
+    parser->phase = AIOC_HTTP_HEAD;
+    parser->line = parser->scan = 0;
+    parser->lines = 0;
+    parser->left = parser->body_len = parser->overhead = 0;
+    parser->has_length = parser->chunked = parser->close = parser->keep = false;
+}
+
+/* A complete head says how its body ends (RFC 9112, 6.3). */
+static aioc_http_state aioc_http_framing(aioc_http_parser *parser)
+{
+    aioc_http_response *response = &parser->response;
+    /* With both, readers disagree about where the answer ends (RFC 9112, 6.1). */
+    if (parser->chunked && parser->has_length)
+        return aioc_http_refuse(parser, "the answer has both Content-Length and Transfer-Encoding");
+    /* HTTP/1.0 knows neither chunks nor, unless it says so, a second request (RFC 9112, 6.1, 9.3). */
+    response->keep_alive = !parser->close && (response->minor > 0 || (parser->keep && !parser->chunked));
+    if (parser->no_body || response->status == 204 || response->status == 304) {
+        parser->phase = AIOC_HTTP_COMPLETE;
+    } else if (parser->chunked) {
+        parser->phase = AIOC_HTTP_CHUNK_FIRST;
+    } else if (!parser->has_length) {
+        parser->phase = AIOC_HTTP_UNTIL_CLOSE;
+        response->keep_alive = false;
+    } else if (parser->length > parser->body_max) {
+        return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, "the answer's body is over the limit");
+    } else {
+        parser->left = (size_t)parser->length;
+        parser->phase = parser->left > 0 ? AIOC_HTTP_LENGTH : AIOC_HTTP_COMPLETE;
+    }
+    return AIOC_HTTP_MORE;
+}
+
+/* A head is complete: a 1xx answer is only an announcement of the real one (RFC 9110, 15.2). */
+static aioc_http_state aioc_http_head_done(aioc_http_parser *parser)
+{
+    if (parser->response.status >= 200) return aioc_http_framing(parser);
+    if (parser->response.status == 101)
+        return aioc_http_refuse(parser, "the answer switches to a protocol that was not asked for");
+    if (++parser->interim > AIOC_HTTP_INTERIM_MAX)
+        return aioc_http_refuse(parser, "the answer is announced again and again, but does not come");
+    aioc_http_begin_head(parser);
+    return AIOC_HTTP_MORE;
+}
+
+/* The bytes of a head, from data[*at] on. MORE: the phase says whether the head, or the data, has ended. */
+static aioc_http_state aioc_http_feed_head(aioc_http_parser *parser, const char *data, size_t len, size_t *at)
+{
+    aioc_http_state state;
+    size_t head_len = 0, held = parser->head.len;
+    if (held == 0) {
+        const char *text = data + *at;
+        state = aioc_http_lines(parser, text, len - *at, &head_len);
+        if (state == AIOC_HTTP_MORE) {
+            if (!aioc_http_keep(parser, text, text, len - *at)) {
+                aioc_http_begin_head(parser);
+                return AIOC_HTTP_PAUSED;
+            }
+            *at = len;
+            return AIOC_HTTP_MORE;
+        }
+        parser->response.head.ptr = text;
+    } else {
+        /* Where the head ends is not known yet: what is copied beyond it is cut off again. */
+        size_t more = parser->head_max + 1 - held;
+        if (more > len - *at) more = len - *at;
+        if (!aioc_http_keep(parser, parser->head.data, data + *at, more)) return AIOC_HTTP_PAUSED;
+        state = aioc_http_lines(parser, parser->head.data, parser->head.len, &head_len);
+        if (state == AIOC_HTTP_MORE) {
+            *at += more;
+            return AIOC_HTTP_MORE;
+        }
+        parser->head.len = head_len;
+        parser->response.head.ptr = parser->head.data;
+    }
+    if (state == AIOC_HTTP_FAILED) return state;
+    parser->response.head.len = head_len;
+    *at += head_len - held;
+    return aioc_http_head_done(parser);
+}
+
+/*------------------------------------------------------------------------------
+ * The body
+ *----------------------------------------------------------------------------*/
+
+static aioc_http_state aioc_http_complete(aioc_http_parser *parser)
+{
+    parser->phase = AIOC_HTTP_COMPLETE;
+    if (parser->response.body.len == 0 && parser->body.len > 0) {
+        parser->response.body.ptr = parser->body.data;
+        parser->response.body.len = parser->body.len;
+    }
+    return AIOC_HTTP_DONE;
+}
+
+/* The whole body stands in the fed piece: lent from there. */
+static aioc_http_state aioc_http_lend(aioc_http_parser *parser, const char *bytes, size_t len)
+{
+    parser->response.body.ptr = bytes;
+    parser->response.body.len = parser->body_len = len;
+    return aioc_http_complete(parser);
+}
+
+/* Adds to the body that is being collected. False: no memory now. */
+static bool aioc_http_collect(aioc_http_parser *parser, const char *bytes, size_t len)
+{
+    if (!parser->draining) {
+        if (!aioc_memory_reserve(parser->memory, &parser->body, len)) return false;
+        /* aioc_http_room() may have had them put in place already. */
+        if (bytes != parser->body.data + parser->body.len) memcpy(parser->body.data + parser->body.len, bytes, len);
+        parser->body.len += len;
+    }
+    parser->body_len += len;
+    return true;
+}
+
+/* All the memory of a body whose length is known is taken before its first byte, so that many bodies at once, short of
+ * memory, do not all wait for each other halfway. */
+static aioc_http_state aioc_http_feed_length(aioc_http_parser *parser, const char *data, size_t len, size_t *at)
+{
+    size_t here = len - *at < parser->left ? len - *at : parser->left;
+    if (here == parser->length && !parser->draining) {
+        *at += here;
+        return aioc_http_lend(parser, data + *at - here, here);
+    }
+    if (!parser->body.cap && !parser->draining) {
+        if (!aioc_memory_reserve(parser->memory, &parser->body, parser->left)) return AIOC_HTTP_PAUSED;
+    }
+    if (!aioc_http_collect(parser, data + *at, here)) return AIOC_HTTP_PAUSED;
+    *at += here;
+    parser->left -= here;
+    return parser->left > 0 ? AIOC_HTTP_MORE : aioc_http_complete(parser);
+}
+
+static aioc_http_state aioc_http_feed_until_close(aioc_http_parser *parser, const char *data, size_t len, size_t *at)
+{
+    size_t here = len - *at;
+    if (here > parser->body_max - parser->body_len)
+        return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, "the answer's body is over the limit");
+    if (here > 0 && !aioc_http_collect(parser, data + *at, here)) return AIOC_HTTP_PAUSED;
+    *at = len;
+    return AIOC_HTTP_MORE;
+}
+
+static int aioc_http_hex(char c)
+{
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    return -1;
+}
+
+static aioc_http_state aioc_http_chunk_digit(aioc_http_parser *parser, int digit)
+{
+    if (++parser->digits > AIOC_HTTP_CHUNK_DIGITS) return aioc_http_refuse(parser, "a chunk's size has too many digits");
+    if (parser->left > (SIZE_MAX >> 4) || (parser->left << 4 | (size_t)digit) > parser->body_max - parser->body_len)
+        return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, "the answer's body is over the limit");
+    parser->left = parser->left << 4 | (size_t)digit;
+    parser->phase = AIOC_HTTP_CHUNK_SIZE;
+    return AIOC_HTTP_MORE;
+}
+
+/* The data of a chunk. A body that is one chunk, with its end, in one piece, is lent. */
+static aioc_http_state aioc_http_chunk_data(aioc_http_parser *parser, const char *data, size_t len, size_t *at)
+{
+    static const char end[] = "\r\n0\r\n\r\n";
+    size_t have = len - *at, here = have < parser->left ? have : parser->left;
+    if (parser->body_len == 0 && !parser->draining && have >= sizeof end - 1 && have - (sizeof end - 1) >= parser->left &&
+        memcmp(data + *at + here, end, sizeof end - 1) == 0) {
+        *at += here + sizeof end - 1;
+        return aioc_http_lend(parser, data + *at - here - (sizeof end - 1), here);
+    }
+    if (!aioc_http_collect(parser, data + *at, here)) return AIOC_HTTP_PAUSED;
+    *at += here;
+    parser->left -= here;
+    if (parser->left == 0) parser->phase = AIOC_HTTP_CHUNK_END;
+    return AIOC_HTTP_MORE;
+}
+
+/* Extensions mean nothing to us, trailers no more (RFC 9112, 7.1.1, 7.1.2), but both have to end. */
+static aioc_http_state aioc_http_skip(aioc_http_parser *parser, char byte, int phase)
+{
+    unsigned char c = (unsigned char)byte;
+    parser->phase = (uint8_t)phase;
+    if (++parser->overhead > parser->head_max)
+        return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, "the answer's chunk extensions and trailers are over the limit");
+    if ((c < 0x20 && c != '\t') || c == 0x7f)
+        return aioc_http_refuse(parser, "a chunk extension or trailer has a control character");
+    return AIOC_HTTP_MORE;
+}
+
+/* The end of a chunk's size line. */
+static aioc_http_state aioc_http_chunk_begin(aioc_http_parser *parser)
+{
+    parser->phase = parser->left > 0 ? AIOC_HTTP_CHUNK_DATA : AIOC_HTTP_TRAILER;
+    return AIOC_HTTP_MORE;
+}
+
+/* One byte between the data of two chunks, or behind the last. */
+static aioc_http_state aioc_http_chunk_byte(aioc_http_parser *parser, char c)
+{
+    int digit = aioc_http_hex(c);
+    bool lf = c == '\n', cr = c == '\r', visible = c > 0x20 && c < 0x7f;
+    switch (parser->phase) {
+    case AIOC_HTTP_CHUNK_FIRST:
+        parser->left = parser->digits = 0;
+        if (digit < 0) break;
+        return aioc_http_chunk_digit(parser, digit);
+    case AIOC_HTTP_CHUNK_SIZE:
+        if (digit >= 0) return aioc_http_chunk_digit(parser, digit);
+        /* fall through */
+    case AIOC_HTTP_CHUNK_BLANK:          /* "bad" whitespace before an extension, and some servers' before the line's end */
+        if (c == ' ' || c == '\t') return aioc_http_skip(parser, c, AIOC_HTTP_CHUNK_BLANK);
+        if (c == ';') return aioc_http_skip(parser, c, AIOC_HTTP_CHUNK_EXTENSION);
+        if (!cr && !lf) break;
+        /* fall through */
+    case AIOC_HTTP_CHUNK_EXTENSION:
+        if (lf) return aioc_http_chunk_begin(parser);
+        if (!cr) return aioc_http_skip(parser, c, AIOC_HTTP_CHUNK_EXTENSION);
+        parser->phase = AIOC_HTTP_CHUNK_LF;
+        return AIOC_HTTP_MORE;
+    case AIOC_HTTP_CHUNK_LF:
+        if (lf) return aioc_http_chunk_begin(parser);
+        break;
+    case AIOC_HTTP_CHUNK_END:
+    case AIOC_HTTP_CHUNK_END_LF:
+        if (lf) parser->phase = AIOC_HTTP_CHUNK_FIRST;
+        else if (cr && parser->phase == AIOC_HTTP_CHUNK_END) parser->phase = AIOC_HTTP_CHUNK_END_LF;
+        else break;
+        return AIOC_HTTP_MORE;
+    case AIOC_HTTP_TRAILER:              /* at the start of a line: an empty one is the end */
+        if (lf) return aioc_http_complete(parser);
+        if (cr) parser->phase = AIOC_HTTP_LAST_LF;
+        else if (visible && c != ':') return aioc_http_skip(parser, c, AIOC_HTTP_TRAILER_NAME);
+        else break;
+        return AIOC_HTTP_MORE;
+    case AIOC_HTTP_TRAILER_NAME:
+        if (c == ':') return aioc_http_skip(parser, c, AIOC_HTTP_TRAILER_VALUE);
+        if (visible) return aioc_http_skip(parser, c, AIOC_HTTP_TRAILER_NAME);
+        break;
+    case AIOC_HTTP_TRAILER_VALUE:
+        if (lf) parser->phase = AIOC_HTTP_TRAILER;
+        else if (cr) parser->phase = AIOC_HTTP_TRAILER_LF;
+        else return aioc_http_skip(parser, c, AIOC_HTTP_TRAILER_VALUE);
+        return AIOC_HTTP_MORE;
+    case AIOC_HTTP_TRAILER_LF:
+        if (!lf) break;
+        parser->phase = AIOC_HTTP_TRAILER;
+        return AIOC_HTTP_MORE;
+    default:                             /* AIOC_HTTP_LAST_LF */
+        if (lf) return aioc_http_complete(parser);
+    }
+    return aioc_http_refuse(parser, parser->phase < AIOC_HTTP_TRAILER ? "the answer's chunks are malformed"
+                                                                     : "a trailer of the answer is malformed");
+}
+
+static aioc_http_state aioc_http_feed_chunks(aioc_http_parser *parser, const char *data, size_t len, size_t *at)
+{
+    aioc_http_state state = AIOC_HTTP_MORE;
+    while (*at < len && state == AIOC_HTTP_MORE) {
+        if (parser->phase == AIOC_HTTP_CHUNK_DATA) state = aioc_http_chunk_data(parser, data, len, at);
+        else state = aioc_http_chunk_byte(parser, data[(*at)++]);
+    }
+    return state;
+}
+
+/*------------------------------------------------------------------------------
+ * The parser as others see it
+ *----------------------------------------------------------------------------*/
+
+/* names must outlive the parser. */
+static void aioc_http_open(aioc_http_parser *parser, aioc_memory *memory, const aioc_http_names *names, size_t head_max,
+                           size_t body_max)
+{
+    unsigned place;
+    AIOCOSMOS_ASSERT(names->count <= AIOC_HTTP_WANTED_MAX);
+    memset(parser, 0, sizeof *parser);
+    parser->memory = memory;
+    parser->names = names;
+    parser->head_max = head_max;
+    parser->body_max = body_max;
+    for (place = 0; place < names->count; place++) aioc_http_add_name(parser, place);
+    for (place = AIOC_HTTP_CONTENT_LENGTH; place <= AIOC_HTTP_CONNECTION; place++) aioc_http_add_name(parser, place);
+}
+
+/* A new response begins; what the last one lent is gone. no_body: it answers a HEAD request. */
+static void aioc_http_start(aioc_http_parser *parser, bool no_body)
+{
+    aioc_http_begin_head(parser);
+    parser->no_body = no_body;
+    parser->draining = false;
+    parser->seen = 0;
+    parser->interim = 0;
+    parser->error = NULL;
+    parser->error_status = 0;
+}
+
+static aioc_http_state aioc_http_feed(aioc_http_parser *parser, const char *data, size_t len, size_t *used)
+{
+    aioc_http_state state = AIOC_HTTP_MORE;
+    size_t at = 0, head_at = 0;
+    while (state == AIOC_HTTP_MORE && parser->phase == AIOC_HTTP_HEAD && at < len) {
+        head_at = at;
+        state = aioc_http_feed_head(parser, data, len, &at);
+    }
+    if (state == AIOC_HTTP_MORE) {
+        switch (parser->phase) {
+        case AIOC_HTTP_HEAD: break;
+        case AIOC_HTTP_LENGTH: if (at < len) state = aioc_http_feed_length(parser, data, len, &at); break;
+        case AIOC_HTTP_UNTIL_CLOSE: state = aioc_http_feed_until_close(parser, data, len, &at); break;
+        case AIOC_HTTP_COMPLETE: state = AIOC_HTTP_DONE; break;
+        case AIOC_HTTP_BROKEN: state = AIOC_HTTP_FAILED; break;
+        default: state = aioc_http_feed_chunks(parser, data, len, &at);
+        }
+    }
+    /* The piece that was fed will be gone; a head that lies in it has to be kept, or read once more. */
+    if ((state == AIOC_HTTP_MORE || state == AIOC_HTTP_PAUSED) && parser->phase != AIOC_HTTP_HEAD && !parser->head.len) {
+        aiocosmos_str head = parser->response.head;
+        if (aioc_http_keep(parser, head.ptr, head.ptr, head.len)) {
+            parser->response.head.ptr = parser->head.data;
+        } else {
+            aioc_http_begin_head(parser);
+            at = head_at;
+            state = AIOC_HTTP_PAUSED;
+        }
+    }
+    parser->seen += state == AIOC_HTTP_FAILED ? len : at;
+    *used = at;
+    return state;
+}
+
+/* The connection has ended. DONE: so has the response; else FAILED. */
+static aioc_http_state aioc_http_end(aioc_http_parser *parser)
+{
+    switch (parser->phase) {
+    case AIOC_HTTP_COMPLETE: return AIOC_HTTP_DONE;
+    case AIOC_HTTP_BROKEN: return AIOC_HTTP_FAILED;
+    case AIOC_HTTP_UNTIL_CLOSE: return aioc_http_complete(parser);
+    default: break;
+    }
+    return aioc_http_refuse(parser, parser->seen == 0 ? "the connection was closed before the answer"
+                                                      : "the connection was closed in the middle of the answer");
+}
+
+/* E_PROTOCOL or E_TOO_LARGE, and why, for people; 0 and NULL unless FAILED. */
+static int aioc_http_error(const aioc_http_parser *parser, const char **why)
+{
+    *why = parser->error;
+    return parser->error_status;
+}
+
+/* Where more of a body that is being collected may be put, to be fed from there without a copy. 0: nowhere. */
+static size_t aioc_http_room(aioc_http_parser *parser, char **where)
+{
+    if (parser->phase != AIOC_HTTP_LENGTH || !parser->body.cap || parser->draining) return 0;
+    *where = parser->body.data + parser->body.len;
+    return parser->left;
+}
+
+/* Hands over a body that was collected: *size bytes of the parser's memory, at their start response.body. False: the body
+ * is lent, or there is none. */
+static bool aioc_http_take_body(aioc_http_parser *parser, char **ptr, size_t *size)
+{
+    if (parser->phase != AIOC_HTTP_COMPLETE || parser->body.len == 0) return false;
+    *ptr = parser->body.data;
+    *size = parser->body.cap;
+    memset(&parser->body, 0, sizeof parser->body);
+    return true;
+}
+
+/* The value of the first header of this name, in any case; ptr NULL: there is none. */
+static aiocosmos_str aioc_http_header(aiocosmos_str head, const char *name)
+{
+    aiocosmos_str wanted = aioc_memory_str(name), found = { NULL, 0 };
+    const char *at = head.ptr, *end = head.ptr + head.len;
+    while (at < end) {
+        const char *lf = (const char *)memchr(at, '\n', (size_t)(end - at)), *stop = lf ? lf : end;
+        if (stop > at && stop[-1] == '\r') stop--;
+        if ((size_t)(stop - at) > wanted.len && at[wanted.len] == ':') {
+            found.ptr = at;
+            found.len = wanted.len;
+            if (aioc_memory_same_nocase(found, wanted))
+                return aioc_http_trim(at + wanted.len + 1, (size_t)(stop - at) - wanted.len - 1);
+        }
+        at = lf ? lf + 1 : end;
+    }
+    found.ptr = NULL;
+    found.len = 0;
+    return found;
+}
+
+/* Nobody wants this response any more: from here on its body is counted, not kept. */
+static void aioc_http_drain(aioc_http_parser *parser)
+{
+    parser->draining = true;
+    if (parser->body.cap) aioc_memory_buffer_free(parser->memory, &parser->body);
+}
+
+static void aioc_http_close(aioc_http_parser *parser)
+{
+    aioc_http_begin_head(parser);
+}
+
 #endif /* AIOCOSMOS_IMPLEMENTED */
 #endif /* AIOCOSMOS_IMPLEMENTATION */
 
