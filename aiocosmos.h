@@ -7831,6 +7831,1274 @@ static void aioc_http_close(aioc_http_parser *parser)
     aioc_http_begin_head(parser);
 }
 
+/*==============================================================================
+ * MARK: - Pool                                                          >>pool
+ *
+ * The connections of one endpoint, and the queue of exchanges (one request, one answer) in front of them. Connections are
+ * opened when exchanges wait and none is idle, never more than wait; the one used last is used next, so that the rest grow
+ * old and close. In steady state an exchange costs one send and one receive and nothing else: no memory, no timer, no call
+ * to the poller, which watches every connection for reading as long as it lives.
+ *
+ * Callbacks run from the reactor (events, timers), from aioc_pool_work and from aioc_pool_handshake_work, and there only
+ * when the pool is consistent: they may start and cancel exchanges, but not close the pool.
+ *
+ * May call: platform, memory, resolve, tls, http.    Knows nothing of: Cosmos, operations, retries, deadlines.
+ *============================================================================*/
+
+#define AIOC_POOL_RECEIVE_MAX   262144u  /* bytes taken from one connection before others have their turn */
+#define AIOC_POOL_ADDRESSES_MAX 8        /* of one name, that are tried */
+#define AIOC_POOL_STAGGER_US    250000u  /* RFC 8305, 5: the next address is tried while the last one is still silent */
+#define AIOC_POOL_BACKOFF_US    50000u   /* after a failed connect; doubled by each further one */
+#define AIOC_POOL_BACKOFF_MAX   5        /* doublings: 1.6 s */
+#define AIOC_POOL_AGAIN_MAX     2        /* handshakes repeated at once */
+#define AIOC_POOL_WARMING_MAX   4        /* connections that warming up opens at the same time */
+#define AIOC_POOL_DRAIN_BYTES   65536u   /* of an answer that nobody wants, before the connection is not worth it */
+#define AIOC_POOL_DRAIN_US      1000000u
+#define AIOC_POOL_RETIRE_US     300000000u         /* a connection's life: names move, and old servers should be let go */
+#define AIOC_POOL_RETIRE_MORE   60000000u          /* and a random part of this, so that not all go at once */
+#define AIOC_POOL_PAUSE_US      10000u   /* how often a reader without memory tries again */
+#define AIOC_POOL_PAUSES_MAX    3000     /* and how many times: 30 s */
+#define AIOC_POOL_MESSAGE_MAX   768
+
+typedef struct aioc_pool aioc_pool;
+typedef struct aioc_pool_connection aioc_pool_connection;
+typedef struct aioc_pool_exchange aioc_pool_exchange;
+
+/* How an exchange ended. All pointers are lent until done returns. */
+typedef struct aioc_pool_outcome {
+    int error;                           /* 0: response is there; else E_DNS, CONNECT, TLS, PROTOCOL, TOO_LARGE, NOMEM, or
+                                          * what prepare said */
+    const char *message;                 /* why, for people; NULL if error is 0 or prepare's */
+    bool sent;                           /* the last byte of the request has reached send() */
+    bool reused;                         /* the connection was there before the exchange */
+    bool silent;                         /* not a byte of an answer came */
+    aioc_http_response *response;        /* NULL if error is not 0 */
+    aioc_http_parser *parser;            /* of the response, to take its body; NULL if error is not 0 */
+    uint32_t queue_us;                   /* waiting, without what follows */
+    uint32_t dns_us, tcp_us, tls_us;     /* of a connection that is not reused */
+    uint32_t first_byte_us, body_us;     /* from sending to the first byte, from there to the last */
+} aioc_pool_outcome;
+
+struct aioc_pool_exchange {              /* embedded in an operation; zeroed at first, prepare, done and owner set */
+    aioc_pool_exchange *prev, *next;
+    aioc_pool_connection *connection;
+    uint64_t started_us;
+    uint64_t number;                     /* of all exchanges started in this pool */
+    int error;                           /* of one that has failed while queued */
+    uint8_t state;
+    /* A connection is there and the request is about to be written: fills head and body; they stay valid until done or
+     * cancel. < 0: the exchange ends with that error; done is called. May not call the pool. */
+    int  (*prepare)(aioc_pool_exchange *exchange, aiocosmos_slice slices[2]);
+    /* Exactly once, unless cancelled. The exchange is out of the pool and may be started again. */
+    void (*done)(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome);
+    void *owner;
+};
+
+enum { AIOC_POOL_OUTSIDE, AIOC_POOL_QUEUED, AIOC_POOL_DOOMED, AIOC_POOL_ACTIVE };       /* aioc_pool_exchange.state */
+
+typedef struct aioc_pool_options {
+    const char *host;                    /* a name or a literal; outlives the pool */
+    uint16_t port;
+    bool tls;
+    const aioc_tls_config *tls_config;   /* outlives the pool */
+    uint32_t connections_max, idle_timeout_ms, connect_timeout_ms;
+    size_t head_max, body_max;           /* of an answer, in bytes */
+    const aioc_http_names *names;        /* outlives the pool */
+    void (*log)(void *user, int level, const char *message);           /* may be NULL */
+    void *log_user;
+} aioc_pool_options;
+
+/* One address that a connection tries. */
+typedef struct aioc_pool_try {
+    aioc_platform_source source;
+    aiocosmos_address address;
+    bool open;
+} aioc_pool_try;
+
+/* A connection on its way: the addresses are tried one after the other, each with a start of 250 ms before the next, and
+ * the first that connects wins (RFC 8305). */
+typedef struct aioc_pool_dial {
+    aioc_platform_timer stagger;
+    size_t count, next, open;            /* tries, how many were begun, how many of those are undecided */
+    int io;                              /* how the last one failed */
+    size_t failed;                       /* which that was */
+    aioc_pool_try tries[AIOC_POOL_ADDRESSES_MAX];
+} aioc_pool_dial;
+
+typedef enum aioc_pool_stage {
+    AIOC_POOL_RESOLVING, AIOC_POOL_CONNECTING, AIOC_POOL_SHAKING,      /* on its way: name, TCP, TLS */
+    AIOC_POOL_IDLE, AIOC_POOL_BUSY, AIOC_POOL_DRAINING
+} aioc_pool_stage;
+
+struct aioc_pool_connection {
+    aioc_platform_source source;
+    aioc_pool *pool;
+    aioc_pool_connection *prev, *next;             /* all of the pool */
+    aioc_pool_connection *idle_prev, *idle_next;   /* idle, the most recently used first */
+    aioc_pool_connection *shaking_next;            /* with a handshake record to read */
+    aioc_pool_exchange *exchange;
+    aioc_pool_dial *dial;
+    aioc_tls_session *tls;
+    aioc_http_parser http;
+    aiocosmos_slice request[2];
+    size_t request_len, written;         /* written: to the socket, or over TLS into the session */
+    aioc_memory_buffer spill;            /* received, but there was no memory to parse it; from spill_at on */
+    size_t spill_at;
+    aioc_platform_timer timer;           /* while opening, draining or paused */
+    uint64_t limit;                      /* pool->exchanges when it was begun: it was opened for these */
+    uint64_t stage_us;                   /* since when it is at this stage */
+    uint64_t open_us, retire_us, idle_us, sent_us, first_us;
+    uint32_t dns_us, tcp_us, tls_us;
+    uint32_t drained, pauses;
+    uint8_t stage;
+    bool connected;                      /* source.fd is a socket */
+    bool shaking;                        /* in the list of those with a handshake record to read */
+    bool served, reused, sent, paused;
+    bool heard;                          /* something of an answer has come, at first_us */
+    bool broken;                         /* cannot be written to any more; what the server said may still be there */
+};
+
+struct aioc_pool {
+    aioc_platform_reactor *reactor;
+    aioc_memory *memory;
+    aioc_resolve *resolver;
+    char *scratch;                       /* everything is received here first; shared by all pools of a client */
+    size_t scratch_size;
+    aioc_pool_options options;
+    aioc_pool_exchange *first, *last;    /* queued, the oldest first */
+    aioc_pool_exchange *first_doomed, *last_doomed;
+    aioc_pool_connection *connections;
+    aioc_pool_connection *idle, *idle_last;
+    aioc_pool_connection *shaking, *shaking_last;
+    uint32_t queued, opening, open, idle_count, resolving;
+    uint32_t warm;                       /* connections to have, whether anybody waits or not */
+    uint32_t failures;                   /* connects in a row */
+    uint32_t shakes_again;               /* handshakes in a row that were repeated at once */
+    uint64_t exchanges;                  /* started so far */
+    uint64_t patience_us;                /* no further connection is opened before */
+    uint64_t random;
+    aioc_platform_timer patience_timer, idle_timer;
+    aioc_resolve_waiter waiter;
+    aiocosmos_address preferred;         /* connected last: tried first; family 0: none */
+    aioc_tls_resumption resumption;
+    uint64_t opened, bytes_sent, bytes_received;
+    char message[AIOC_POOL_MESSAGE_MAX];           /* of the failure being reported */
+    char doom[AIOC_POOL_MESSAGE_MAX];              /* of those that have failed while queued */
+};
+
+/*------------------------------------------------------------------------------
+ * Small things
+ *----------------------------------------------------------------------------*/
+
+static uint64_t aioc_pool_now(const aioc_pool *pool)
+{
+    return pool->reactor->now_us;
+}
+
+static uint32_t aioc_pool_span(uint64_t from_us, uint64_t to_us)
+{
+    uint64_t span_us = to_us > from_us ? to_us - from_us : 0;
+    return span_us < UINT32_MAX ? (uint32_t)span_us : UINT32_MAX;
+}
+
+/* Only spreads things in time: xorshift64* (Vigna: "An experimental exploration of Marsaglia's xorshift generators"). */
+static uint64_t aioc_pool_random(aioc_pool *pool, uint64_t below)
+{
+    pool->random ^= pool->random >> 12;
+    pool->random ^= pool->random << 25;
+    pool->random ^= pool->random >> 27;
+    return (pool->random * 0x2545F4914F6CDD1Du >> 32) % below;
+}
+
+static void aioc_pool_log(const aioc_pool *pool, int level, const char *message)
+{
+    if (pool->options.log) pool->options.log(pool->options.log_user, level, message);
+}
+
+/* "name:443", "127.0.0.1:8081", "[::1]:8081" */
+static const char *aioc_pool_endpoint(const aioc_pool *pool, char *out, size_t cap)
+{
+    const char *host = pool->options.host;
+    bool bare = host[0] != '[' && strchr(host, ':') != NULL;
+    aioc_memory_print(out, cap, bare ? "[%s]:%u" : "%s:%u", host, (unsigned)pool->options.port);
+    return out;
+}
+
+static void aioc_pool_queue_add(aioc_pool_exchange **first, aioc_pool_exchange **last, aioc_pool_exchange *exchange)
+{
+    exchange->next = NULL;
+    exchange->prev = *last;
+    *(*last ? &(*last)->next : first) = exchange;
+    *last = exchange;
+}
+
+static void aioc_pool_queue_remove(aioc_pool_exchange **first, aioc_pool_exchange **last, aioc_pool_exchange *exchange)
+{
+    *(exchange->prev ? &exchange->prev->next : first) = exchange->next;
+    *(exchange->next ? &exchange->next->prev : last) = exchange->prev;
+    exchange->prev = exchange->next = NULL;
+}
+
+/*------------------------------------------------------------------------------
+ * The end of a connection
+ *----------------------------------------------------------------------------*/
+
+static void aioc_pool_idle_remove(aioc_pool *pool, aioc_pool_connection *connection)
+{
+    *(connection->idle_prev ? &connection->idle_prev->idle_next : &pool->idle) = connection->idle_next;
+    *(connection->idle_next ? &connection->idle_next->idle_prev : &pool->idle_last) = connection->idle_prev;
+    connection->idle_prev = connection->idle_next = NULL;
+    pool->idle_count--;
+}
+
+static void aioc_pool_shaking_remove(aioc_pool *pool, aioc_pool_connection *connection)
+{
+    aioc_pool_connection *before = NULL, *at = pool->shaking;
+    if (!connection->shaking) return;
+    for (; at != connection; at = at->shaking_next) before = at;
+    *(before ? &before->shaking_next : &pool->shaking) = connection->shaking_next;
+    if (pool->shaking_last == connection) pool->shaking_last = before;
+    connection->shaking_next = NULL;
+    connection->shaking = false;
+}
+
+static void aioc_pool_try_close(aioc_pool *pool, aioc_pool_try *attempt)
+{
+    const aiocosmos_platform *platform = pool->reactor->platform;
+    if (!attempt->open) return;
+    aioc_platform_watch(pool->reactor, &attempt->source, 0);
+    platform->socket_close(platform->user_data, attempt->source.fd);
+    attempt->open = false;
+}
+
+static void aioc_pool_dial_free(aioc_pool_connection *connection)
+{
+    aioc_pool *pool = connection->pool;
+    aioc_pool_dial *dial = connection->dial;
+    size_t i;
+    if (!dial) return;
+    for (i = 0; i < dial->count; i++) aioc_pool_try_close(pool, &dial->tries[i]);
+    aioc_platform_timer_stop(pool->reactor, &dial->stagger);
+    aioc_memory_free(pool->memory, dial, sizeof *dial);
+    connection->dial = NULL;
+}
+
+/* RFC 5246, 7.2.1 asks for a close_notify; nobody waits for it to arrive. In a forked child (no poller) the session is the
+ * parent's: nothing may be said. */
+static void aioc_pool_say_goodbye(aioc_pool_connection *connection)
+{
+    aioc_pool *pool = connection->pool;
+    const aiocosmos_platform *platform = pool->reactor->platform;
+    aiocosmos_slice slice;
+    if (!pool->reactor->poller || connection->broken || aioc_tls_state_of(connection->tls) != AIOC_TLS_OPEN) return;
+    aioc_tls_shutdown(connection->tls);
+    slice.ptr = aioc_tls_to_send(connection->tls, &slice.len);
+    if (slice.len > 0) platform->socket_send(platform->user_data, connection->source.fd, &slice, 1);
+}
+
+/* Takes the connection out of everything and frees it. Its exchange, if it had one, has been taken off before. */
+static void aioc_pool_close_connection(aioc_pool_connection *connection)
+{
+    aioc_pool *pool = connection->pool;
+    const aiocosmos_platform *platform = pool->reactor->platform;
+    if (connection->tls) {
+        aioc_pool_say_goodbye(connection);
+        aioc_tls_session_close(pool->memory, connection->tls);
+    }
+    aioc_pool_dial_free(connection);
+    if (connection->connected) {
+        aioc_platform_watch(pool->reactor, &connection->source, 0);
+        platform->socket_close(platform->user_data, connection->source.fd);
+    }
+    aioc_platform_timer_stop(pool->reactor, &connection->timer);
+    aioc_pool_shaking_remove(pool, connection);
+    if (connection->stage == AIOC_POOL_IDLE) aioc_pool_idle_remove(pool, connection);
+    if (connection->stage == AIOC_POOL_RESOLVING && --pool->resolving == 0)
+        aioc_resolve_cancel(pool->resolver, &pool->waiter);
+    if (connection->stage < AIOC_POOL_IDLE) pool->opening--;
+    else pool->open--;
+    *(connection->prev ? &connection->prev->next : &pool->connections) = connection->next;
+    if (connection->next) connection->next->prev = connection->prev;
+    aioc_http_close(&connection->http);
+    aioc_memory_buffer_free(pool->memory, &connection->spill);
+    aioc_memory_free(pool->memory, connection, sizeof *connection);
+}
+
+/*------------------------------------------------------------------------------
+ * The end of an exchange
+ *----------------------------------------------------------------------------*/
+
+/* Takes the exchange off its connection, and says all about its end but how. */
+static aioc_pool_exchange *aioc_pool_detach(aioc_pool_connection *connection, aioc_pool_outcome *outcome)
+{
+    aioc_pool_exchange *exchange = connection->exchange;
+    uint64_t now_us = aioc_pool_now(connection->pool), sent_us = connection->sent_us, first_us = connection->first_us;
+    uint32_t waited_us = aioc_pool_span(exchange->started_us, sent_us), opening_us = 0;
+    memset(outcome, 0, sizeof *outcome);
+    outcome->sent = connection->sent;
+    outcome->reused = connection->reused;
+    outcome->silent = !connection->heard;
+    if (!connection->reused) {
+        outcome->dns_us = connection->dns_us;
+        outcome->tcp_us = connection->tcp_us;
+        outcome->tls_us = connection->tls_us;
+        opening_us = connection->dns_us + connection->tcp_us + connection->tls_us;
+    }
+    outcome->queue_us = waited_us > opening_us ? waited_us - opening_us : 0;
+    outcome->first_byte_us = aioc_pool_span(sent_us, connection->heard ? first_us : now_us);
+    outcome->body_us = connection->heard ? aioc_pool_span(first_us, now_us) : 0;
+    connection->exchange = NULL;
+    exchange->connection = NULL;
+    exchange->state = AIOC_POOL_OUTSIDE;
+    return exchange;
+}
+
+/* What has killed a connection while it was idle has probably killed those, too, that were idle for longer: then a second
+ * try would only meet the next dead one. */
+static void aioc_pool_close_stale(aioc_pool *pool, uint64_t idle_us)
+{
+    while (pool->idle_last && pool->idle_last->idle_us <= idle_us) aioc_pool_close_connection(pool->idle_last);
+}
+
+/* Ends the connection's exchange with an error, and the connection. message is of the pool, or static. */
+static void aioc_pool_fail(aioc_pool_connection *connection, int error, const char *message)
+{
+    aioc_pool *pool = connection->pool;
+    aioc_pool_outcome outcome;
+    aioc_pool_exchange *exchange = aioc_pool_detach(connection, &outcome);
+    uint64_t idle_us = connection->idle_us;
+    outcome.error = error;
+    outcome.message = message;
+    aioc_pool_close_connection(connection);
+    if (error == AIOCOSMOS_E_CONNECT && outcome.reused && outcome.silent) aioc_pool_close_stale(pool, idle_us);
+    exchange->done(exchange, &outcome);
+}
+
+/* The same, with the endpoint before the reason. */
+static void aioc_pool_fail_because(aioc_pool_connection *connection, int error, const char *why)
+{
+    aioc_pool *pool = connection->pool;
+    char endpoint[AIOC_RESOLVE_HOST_MAX + 16];
+    aioc_memory_print(pool->message, sizeof pool->message, "%s: %s", aioc_pool_endpoint(pool, endpoint, sizeof endpoint), why);
+    aioc_pool_fail(connection, error, pool->message);
+}
+
+/* An exchange that waits in the queue has failed. Its callback runs from aioc_pool_work, one a call. If others still wait
+ * for theirs, it shares their reason. */
+static void aioc_pool_doom(aioc_pool *pool, aioc_pool_exchange *exchange, int error, const char *message)
+{
+    if (!pool->first_doomed) aioc_memory_print(pool->doom, sizeof pool->doom, "%s", message);
+    aioc_pool_queue_remove(&pool->first, &pool->last, exchange);
+    pool->queued--;
+    exchange->error = pool->first_doomed ? pool->first_doomed->error : error;
+    exchange->state = AIOC_POOL_DOOMED;
+    aioc_pool_queue_add(&pool->first_doomed, &pool->last_doomed, exchange);
+}
+
+static void aioc_pool_deliver_doomed(aioc_pool *pool)
+{
+    aioc_pool_exchange *exchange = pool->first_doomed;
+    aioc_pool_outcome outcome;
+    memset(&outcome, 0, sizeof outcome);
+    outcome.error = exchange->error;
+    outcome.message = pool->message;
+    outcome.silent = true;
+    outcome.queue_us = aioc_pool_span(exchange->started_us, aioc_pool_now(pool));
+    memcpy(pool->message, pool->doom, sizeof pool->message);
+    aioc_pool_queue_remove(&pool->first_doomed, &pool->last_doomed, exchange);
+    exchange->state = AIOC_POOL_OUTSIDE;
+    exchange->done(exchange, &outcome);
+}
+
+/*------------------------------------------------------------------------------
+ * Opening a connection
+ *----------------------------------------------------------------------------*/
+
+static void aioc_pool_ready(aioc_platform_source *source, unsigned ready);
+static void aioc_pool_write(aioc_pool_connection *connection);
+
+/* Opens nothing for a while: after a failure, lest a dead server be stormed. */
+static void aioc_pool_back_off(aioc_pool *pool)
+{
+    uint64_t wait_us = (uint64_t)AIOC_POOL_BACKOFF_US
+                       << (pool->failures < AIOC_POOL_BACKOFF_MAX ? pool->failures : AIOC_POOL_BACKOFF_MAX);
+    pool->failures++;
+    pool->patience_us = aioc_pool_now(pool) + wait_us / 2 + aioc_pool_random(pool, wait_us / 2 + 1);
+}
+
+/* A connection that is being opened comes to nothing. If there are others, the queue is theirs; if not, those who have
+ * waited for this one fail with it. Those who came later have a try of their own. */
+static void aioc_pool_open_failed(aioc_pool_connection *connection, int error, const char *message)
+{
+    aioc_pool *pool = connection->pool;
+    uint64_t limit = connection->limit;
+    aioc_pool_close_connection(connection);
+    aioc_pool_back_off(pool);
+    pool->warm = 0;
+    aioc_pool_log(pool, 2, message);
+    if (pool->open > 0 || (error == AIOCOSMOS_E_NOMEM && pool->opening > 0)) return;
+    while (pool->first && pool->first->number <= limit) aioc_pool_doom(pool, pool->first, error, message);
+}
+
+/* The same, with "HOST (ADDRESS:PORT)" in the message, or only one of them where they are the same. */
+static void aioc_pool_dial_failed(aioc_pool_connection *connection, int error, size_t which, const char *how)
+{
+    aioc_pool *pool = connection->pool;
+    const aiocosmos_address *address = &connection->dial->tries[which].address;
+    char text[AIOC_RESOLVE_ADDRESS_TEXT_MAX];
+    const char *host = pool->options.host, *open = address->family == 6 ? "[" : "", *close = address->family == 6 ? "]" : "";
+    bool literal;
+    aioc_resolve_address_text(address, text);
+    literal = strcmp(host, text) == 0 || (host[0] == '[' && strncmp(host + 1, text, strlen(text)) == 0);
+    aioc_memory_print(pool->message, sizeof pool->message, "connect to %s%s%s%s%s:%u%s %s", literal ? "" : host,
+                      literal ? "" : " (", open, text, close, (unsigned)pool->options.port, literal ? "" : ")", how);
+    aioc_pool_open_failed(connection, error, pool->message);
+}
+
+static void aioc_pool_open_failed_because(aioc_pool_connection *connection, int error, const char *what, const char *why)
+{
+    aioc_pool *pool = connection->pool;
+    char endpoint[AIOC_RESOLVE_HOST_MAX + 16];
+    aioc_pool_endpoint(pool, endpoint, sizeof endpoint);
+    aioc_memory_print(pool->message, sizeof pool->message, "%s %s: %s", what, endpoint, why);
+    aioc_pool_open_failed(connection, error, pool->message);
+}
+
+static const char *aioc_pool_why(int io)
+{
+    switch (io) {
+    case AIOCOSMOS_IO_REFUSED:     return "refused: nobody listens there";
+    case AIOCOSMOS_IO_UNREACHABLE: return "failed: the host cannot be reached (no route, a firewall, or no answer in time)";
+    case AIOCOSMOS_IO_LIMIT:       return "failed: this machine is out of descriptors, ports or memory";
+    case AIOCOSMOS_IO_UNSUPPORTED: return "failed: this machine does not support that kind of address";
+    case AIOCOSMOS_IO_CLOSED:      return "failed: the other side closed the connection at once";
+    default:                       return "failed: the system refused";
+    }
+}
+
+/* Somebody waits for whom no connection is on its way, or it should be warm here. */
+static bool aioc_pool_wants_connection(const aioc_pool *pool)
+{
+    uint32_t total = pool->open + pool->opening;
+    if (total >= pool->options.connections_max) return false;
+    if (pool->queued > pool->opening && pool->idle_count == 0) return true;
+    return total < pool->warm && pool->opening < AIOC_POOL_WARMING_MAX;
+}
+
+static void aioc_pool_set_stage(aioc_pool_connection *connection, aioc_pool_stage stage, uint32_t *span_us)
+{
+    uint64_t now_us = aioc_pool_now(connection->pool);
+    *span_us = aioc_pool_span(connection->stage_us, now_us);
+    connection->stage_us = now_us;
+    connection->stage = (uint8_t)stage;
+}
+
+static void aioc_pool_idle_fire(aioc_platform_timer *timer)
+{
+    aioc_pool *pool = (aioc_pool *)timer->owner;
+    uint64_t wait_us = (uint64_t)pool->options.idle_timeout_ms * 1000u;
+    while (pool->idle_last && pool->idle_last->idle_us + wait_us <= aioc_pool_now(pool))
+        aioc_pool_close_connection(pool->idle_last);
+    if (pool->idle_last) aioc_platform_timer_start(pool->reactor, timer, pool->idle_last->idle_us + wait_us);
+}
+
+/* The connection is free. One timer serves all idle ones: it is set for the one that has been idle longest, and left
+ * alone when that is used after all. */
+static void aioc_pool_make_idle(aioc_pool_connection *connection)
+{
+    aioc_pool *pool = connection->pool;
+    aioc_http_start(&connection->http, false);
+    connection->stage = AIOC_POOL_IDLE;
+    connection->idle_us = aioc_pool_now(pool);
+    connection->idle_next = pool->idle;
+    *(pool->idle ? &pool->idle->idle_prev : &pool->idle_last) = connection;
+    pool->idle = connection;
+    pool->idle_count++;
+    if (!pool->idle_timer.armed)
+        aioc_platform_timer_start(pool->reactor, &pool->idle_timer,
+                                  connection->idle_us + (uint64_t)pool->options.idle_timeout_ms * 1000u);
+}
+
+/* TCP, and TLS if there is one, are there. */
+static void aioc_pool_opened(aioc_pool_connection *connection)
+{
+    aioc_pool *pool = connection->pool;
+    aioc_platform_timer_stop(pool->reactor, &connection->timer);
+    aioc_pool_shaking_remove(pool, connection);
+    connection->open_us = aioc_pool_now(pool);
+    connection->retire_us = connection->open_us + AIOC_POOL_RETIRE_US + aioc_pool_random(pool, AIOC_POOL_RETIRE_MORE);
+    pool->opening--;
+    pool->open++;
+    pool->opened++;
+    pool->failures = pool->shakes_again = 0;
+    pool->patience_us = 0;
+    aioc_pool_make_idle(connection);
+}
+
+/* The handshake has failed. If the next one avoids what was wrong with this one (it does not try to resume, say), that is
+ * tried at once, and nobody fails yet. */
+static void aioc_pool_shake_failed(aioc_pool_connection *connection, int error)
+{
+    aioc_pool *pool = connection->pool;
+    if (!connection->tls->again || pool->shakes_again == AIOC_POOL_AGAIN_MAX) {
+        aioc_pool_open_failed_because(connection, error, "TLS with", aioc_tls_error(connection->tls));
+        return;
+    }
+    pool->shakes_again++;
+    pool->patience_us = 0;
+    aioc_pool_close_connection(connection);
+}
+
+/* The handshake goes on: what the session has to say is written, then it is open, or it is not. True: not yet. */
+static bool aioc_pool_shake_on(aioc_pool_connection *connection)
+{
+    if (!connection->broken) aioc_pool_write(connection);
+    if (connection->broken) aioc_tls_ended(connection->tls);
+    switch (aioc_tls_state_of(connection->tls)) {
+    case AIOC_TLS_HANDSHAKE:
+        return true;
+    case AIOC_TLS_OPEN:
+        aioc_pool_set_stage(connection, AIOC_POOL_IDLE, &connection->tls_us);
+        aioc_pool_opened(connection);
+        return false;
+    case AIOC_TLS_CLOSED:
+        aioc_pool_open_failed_because(connection, AIOCOSMOS_E_CONNECT, "TLS with", "the server closed the session at once");
+        return false;
+    default:
+        aioc_pool_shake_failed(connection, connection->broken ? AIOCOSMOS_E_CONNECT : AIOCOSMOS_E_TLS);
+        return false;
+    }
+}
+
+static void aioc_pool_begin_tls(aioc_pool_connection *connection)
+{
+    static const char what[] = "TLS with";
+    aioc_pool *pool = connection->pool;
+    const aiocosmos_platform *platform = pool->reactor->platform;
+    unsigned char entropy[32];
+    if (platform->entropy(platform->user_data, entropy, sizeof entropy) < 0) {
+        aioc_pool_open_failed_because(connection, AIOCOSMOS_E_TLS, what, "this machine has no randomness to give yet");
+        return;
+    }
+    connection->tls = aioc_tls_session_open(pool->memory, pool->options.tls_config, &pool->resumption, pool->options.host,
+                                            platform->wall_ms(platform->user_data) / 1000, entropy);
+    aioc_tls_wipe(entropy, sizeof entropy);
+    if (!connection->tls) {
+        aioc_pool_open_failed_because(connection, AIOCOSMOS_E_NOMEM, what, "no memory for a session");
+        return;
+    }
+    aioc_pool_shake_on(connection);
+}
+
+/* One of the addresses has answered: its socket becomes the connection's, the others are closed. */
+static void aioc_pool_won(aioc_pool_connection *connection, aioc_pool_try *winner)
+{
+    aioc_pool *pool = connection->pool;
+    aioc_platform_watch(pool->reactor, &winner->source, 0);
+    winner->open = false;
+    pool->preferred = winner->address;
+    connection->source.fd = winner->source.fd;
+    connection->connected = true;
+    aioc_pool_dial_free(connection);
+    aioc_pool_set_stage(connection, AIOC_POOL_SHAKING, &connection->tcp_us);
+    if (aioc_platform_watch(pool->reactor, &connection->source, AIOCOSMOS_READABLE) < 0)
+        aioc_pool_open_failed_because(connection, AIOCOSMOS_E_NOMEM, "connect to", "no memory to watch the connection");
+    else if (pool->options.tls) aioc_pool_begin_tls(connection);
+    else aioc_pool_opened(connection);
+}
+
+static void aioc_pool_try_failed(aioc_pool_connection *connection, size_t which, int io)
+{
+    aioc_pool_dial *dial = connection->dial;
+    aioc_pool_try_close(connection->pool, &dial->tries[which]);
+    dial->io = io;
+    dial->failed = which;
+}
+
+/* Begins to connect to one address. 0: connected; AGAIN: undecided; else it has failed. */
+static int aioc_pool_try_begin(aioc_pool_connection *connection, size_t which)
+{
+    aioc_pool *pool = connection->pool;
+    aioc_pool_try *attempt = &connection->dial->tries[which];
+    const aiocosmos_platform *platform = pool->reactor->platform;
+    int io = platform->socket_open(platform->user_data, &attempt->source.fd, false, &attempt->address);
+    if (io != 0 && io != AIOCOSMOS_IO_AGAIN) return io;
+    attempt->open = true;
+    if (io == AIOCOSMOS_IO_AGAIN && aioc_platform_watch(pool->reactor, &attempt->source, AIOCOSMOS_WRITABLE) < 0)
+        return AIOCOSMOS_IO_LIMIT;
+    return io;
+}
+
+/* Tries the next address, and further ones as long as they fail at once. When none is left, and none undecided, that was
+ * it: the connection is closed. */
+static void aioc_pool_dial_on(aioc_pool_connection *connection)
+{
+    aioc_pool *pool = connection->pool;
+    aioc_pool_dial *dial = connection->dial;
+    while (dial->next < dial->count) {
+        size_t which = dial->next++;
+        int io = aioc_pool_try_begin(connection, which);
+        if (io == 0) {
+            aioc_pool_won(connection, &dial->tries[which]);
+            return;
+        }
+        if (io == AIOCOSMOS_IO_AGAIN) {
+            dial->open++;
+            if (dial->next < dial->count)
+                aioc_platform_timer_start(pool->reactor, &dial->stagger, aioc_pool_now(pool) + AIOC_POOL_STAGGER_US);
+            return;
+        }
+        aioc_pool_try_failed(connection, which, io);
+    }
+    if (dial->open == 0) aioc_pool_dial_failed(connection, AIOCOSMOS_E_CONNECT, dial->failed, aioc_pool_why(dial->io));
+}
+
+static void aioc_pool_stagger_fire(aioc_platform_timer *timer)
+{
+    aioc_pool_dial_on((aioc_pool_connection *)timer->owner);
+}
+
+static void aioc_pool_try_ready(aioc_platform_source *source, unsigned ready)
+{
+    aioc_pool_connection *connection = (aioc_pool_connection *)source->owner;
+    const aiocosmos_platform *platform = connection->pool->reactor->platform;
+    aioc_pool_dial *dial = connection->dial;
+    int io = platform->socket_error(platform->user_data, source->fd);
+    size_t which = 0;
+    (void)ready;
+    while (&dial->tries[which].source != source) which++;
+    if (io == AIOCOSMOS_IO_AGAIN) return;
+    dial->open--;
+    if (io == 0) {
+        aioc_pool_won(connection, &dial->tries[which]);
+    } else {
+        aioc_pool_try_failed(connection, which, io);
+        aioc_pool_dial_on(connection);
+    }
+}
+
+static bool aioc_pool_same_address(const aiocosmos_address *a, const aiocosmos_address *b)
+{
+    return a->family == b->family && a->scope == b->scope && memcmp(a->ip, b->ip, a->family == 4 ? 4 : 16) == 0;
+}
+
+/* The name's addresses are there. The one that worked last comes first: where IPv6 leads nowhere, only the first
+ * connection pays for finding out. */
+static void aioc_pool_dial_start(aioc_pool_connection *connection, const aiocosmos_address *addresses, size_t count)
+{
+    aioc_pool *pool = connection->pool;
+    aioc_pool_dial *dial;
+    size_t i, first = 0;
+    aioc_pool_set_stage(connection, AIOC_POOL_CONNECTING, &connection->dns_us);
+    pool->resolving--;
+    dial = connection->dial = (aioc_pool_dial *)aioc_memory_zalloc(pool->memory, sizeof *dial);
+    if (!dial) {
+        aioc_pool_open_failed_because(connection, AIOCOSMOS_E_NOMEM, "connect to", "no memory");
+        return;
+    }
+    for (i = 0; i < count; i++) {
+        if (aioc_pool_same_address(&addresses[i], &pool->preferred)) first = i;
+    }
+    dial->count = count < AIOC_POOL_ADDRESSES_MAX ? count : AIOC_POOL_ADDRESSES_MAX;
+    dial->stagger.fire = aioc_pool_stagger_fire;
+    dial->stagger.owner = connection;
+    for (i = 0; i < dial->count; i++) {
+        aioc_pool_try *attempt = &dial->tries[i];
+        attempt->address = addresses[i == 0 ? first : i <= first ? i - 1 : i];
+        attempt->address.port = pool->options.port;
+        attempt->source.ready = aioc_pool_try_ready;
+        attempt->source.owner = connection;
+    }
+    aioc_pool_dial_on(connection);
+}
+
+/* One look-up serves all connections that wait for it. */
+static void aioc_pool_resolved(aioc_resolve_waiter *waiter, const aiocosmos_address *addresses, size_t count,
+                               const char *error)
+{
+    aioc_pool *pool = (aioc_pool *)waiter->owner;
+    aioc_pool_connection *connection = pool->connections, *next;
+    for (; connection; connection = next) {
+        next = connection->next;
+        if (connection->stage != AIOC_POOL_RESOLVING) continue;
+        if (count > 0) {
+            aioc_pool_dial_start(connection, addresses, count);
+        } else {
+            aioc_memory_print(pool->message, sizeof pool->message, "%s", error ? error : "the host name has no address");
+            aioc_pool_open_failed(connection, AIOCOSMOS_E_DNS, pool->message);
+        }
+    }
+}
+
+/* Name, TCP and TLS together took too long. */
+static void aioc_pool_open_timed_out(aioc_pool_connection *connection)
+{
+    char how[64];
+    unsigned limit_ms = connection->pool->options.connect_timeout_ms;
+    aioc_memory_print(how, sizeof how, "timed out after %u ms", limit_ms);
+    switch (connection->stage) {
+    case AIOC_POOL_RESOLVING:
+        aioc_pool_open_failed_because(connection, AIOCOSMOS_E_DNS, "look up", how);
+        break;
+    case AIOC_POOL_CONNECTING:
+        aioc_pool_dial_failed(connection, AIOCOSMOS_E_CONNECT, connection->dial->next - 1, how);
+        break;
+    default:
+        aioc_pool_open_failed_because(connection, AIOCOSMOS_E_CONNECT, "TLS with", how);
+    }
+}
+
+static void aioc_pool_resume(aioc_pool_connection *connection);
+
+static void aioc_pool_timer_fire(aioc_platform_timer *timer)
+{
+    aioc_pool_connection *connection = (aioc_pool_connection *)timer->owner;
+    if (connection->stage < AIOC_POOL_IDLE) aioc_pool_open_timed_out(connection);
+    else if (connection->paused) aioc_pool_resume(connection);
+    else aioc_pool_close_connection(connection);             /* drained for too long */
+}
+
+static aioc_pool_connection *aioc_pool_new_connection(aioc_pool *pool)
+{
+    aioc_pool_connection *connection = (aioc_pool_connection *)aioc_memory_zalloc(pool->memory, sizeof(aioc_pool_connection));
+    if (!connection) return NULL;
+    connection->pool = pool;
+    connection->source.ready = aioc_pool_ready;
+    connection->source.owner = connection;
+    connection->timer.fire = aioc_pool_timer_fire;
+    connection->timer.owner = connection;
+    connection->limit = pool->exchanges;
+    connection->stage_us = aioc_pool_now(pool);
+    connection->stage = AIOC_POOL_RESOLVING;
+    connection->next = pool->connections;
+    if (connection->next) connection->next->prev = connection;
+    pool->connections = connection;
+    pool->resolving++;
+    pool->opening++;
+    aioc_http_open(&connection->http, pool->memory, pool->options.names, pool->options.head_max, pool->options.body_max);
+    return connection;
+}
+
+/* Opens one connection, as far as that can be done now. */
+static void aioc_pool_open_connection(aioc_pool *pool)
+{
+    const aiocosmos_address *addresses;
+    const char *error;
+    size_t count;
+    int result;
+    aioc_pool_connection *connection = aioc_pool_new_connection(pool);
+    if (!connection) {
+        aioc_pool_back_off(pool);
+        while (pool->first && pool->open + pool->opening == 0)
+            aioc_pool_doom(pool, pool->first, AIOCOSMOS_E_NOMEM, "no memory for a connection");
+        return;
+    }
+    /* As long as no connection is open, only one is being opened, and each 250 ms one more: if the server is down, it is not
+     * stormed; if it is up, the first finds out which address works, and gets the TLS session that all others resume. */
+    if (pool->open == 0) pool->patience_us = aioc_pool_now(pool) + AIOC_POOL_STAGGER_US;
+    aioc_platform_timer_start(pool->reactor, &connection->timer,
+                              aioc_pool_now(pool) + (uint64_t)pool->options.connect_timeout_ms * 1000u);
+    if (pool->waiter.waiting) return;
+    result = aioc_resolve_ask(pool->resolver, pool->options.host, &pool->waiter, &addresses, &count, &error);
+    if (result == AIOC_RESOLVE_LATER) return;
+    if (result == 0) {
+        aioc_pool_dial_start(connection, addresses, count);
+    } else {
+        aioc_memory_print(pool->message, sizeof pool->message, "%s", error);
+        aioc_pool_open_failed(connection, result, pool->message);
+    }
+}
+
+/*------------------------------------------------------------------------------
+ * Writing
+ *----------------------------------------------------------------------------*/
+
+/* What is left to be written goes when there is room; until then, answers are still read: a server may refuse a request
+ * before it has seen all of it. */
+static void aioc_pool_watch_writable(aioc_pool_connection *connection, bool on)
+{
+    unsigned want = connection->source.want & ~(unsigned)AIOCOSMOS_WRITABLE;
+    if (on) want |= AIOCOSMOS_WRITABLE;
+    if (want != connection->source.want && aioc_platform_watch(connection->pool->reactor, &connection->source, want) < 0)
+        connection->broken = true;
+}
+
+/* One call of send(). How many bytes went; what stays is watched for. */
+static size_t aioc_pool_send(aioc_pool_connection *connection, const aiocosmos_slice *slices, size_t count, size_t len)
+{
+    aioc_pool *pool = connection->pool;
+    const aiocosmos_platform *platform = pool->reactor->platform;
+    ptrdiff_t sent = platform->socket_send(platform->user_data, connection->source.fd, slices, count);
+    if (sent < 0 && sent != AIOCOSMOS_IO_AGAIN) connection->broken = true;
+    if (sent < 0) sent = 0;
+    pool->bytes_sent += (uint64_t)sent;
+    aioc_pool_watch_writable(connection, (size_t)sent < len && !connection->broken);
+    return (size_t)sent;
+}
+
+static void aioc_pool_write_plain(aioc_pool_connection *connection)
+{
+    aiocosmos_slice left[2];
+    size_t skip = connection->written, count = 0, i;
+    for (i = 0; i < 2; i++) {
+        const aiocosmos_slice *slice = &connection->request[i];
+        size_t gone = skip < slice->len ? skip : slice->len;
+        skip -= gone;
+        if (gone == slice->len) continue;
+        left[count].ptr = (const char *)slice->ptr + gone;
+        left[count++].len = slice->len - gone;
+    }
+    connection->written += aioc_pool_send(connection, left, count, connection->request_len - connection->written);
+    connection->sent = connection->written == connection->request_len;
+}
+
+/* The request, a record at a time, and whatever else the session has to say. */
+static void aioc_pool_write_tls(aioc_pool_connection *connection)
+{
+    aiocosmos_slice slice;
+    for (;;) {
+        slice.ptr = aioc_tls_to_send(connection->tls, &slice.len);
+        if (slice.len > 0) {
+            size_t sent = aioc_pool_send(connection, &slice, 1, slice.len);
+            aioc_tls_sent(connection->tls, sent);
+            if (sent < slice.len) return;
+        } else if (connection->written < connection->request_len) {
+            size_t taken = aioc_tls_write(connection->tls, connection->request, 2, connection->written);
+            connection->written += taken;
+            if (taken == 0) connection->broken = true;
+            if (taken == 0) return;
+        } else {
+            if (connection->exchange) connection->sent = true;
+            return;
+        }
+    }
+}
+
+/* Writes as much as goes. If that fails, connection->broken says so, no more. */
+static void aioc_pool_write(aioc_pool_connection *connection)
+{
+    if (connection->tls) aioc_pool_write_tls(connection);
+    else if (connection->written < connection->request_len) aioc_pool_write_plain(connection);
+}
+
+/*------------------------------------------------------------------------------
+ * Reading. Functions that return bool say whether the connection still is there.
+ *----------------------------------------------------------------------------*/
+
+/* The answer is complete, and clean: nothing came behind it. The callback runs while the connection belongs to nobody. */
+static bool aioc_pool_answered(aioc_pool_connection *connection, bool clean)
+{
+    bool keep = clean && connection->http.response.keep_alive && connection->sent && !connection->broken &&
+                aioc_pool_now(connection->pool) < connection->retire_us;
+    if (connection->exchange) {
+        aioc_pool_outcome outcome;
+        aioc_pool_exchange *exchange = aioc_pool_detach(connection, &outcome);
+        outcome.response = &connection->http.response;
+        outcome.parser = &connection->http;
+        exchange->done(exchange, &outcome);
+    } else {
+        aioc_platform_timer_stop(connection->pool->reactor, &connection->timer);
+    }
+    if (keep) {
+        connection->served = true;
+        aioc_pool_make_idle(connection);
+    } else {
+        aioc_pool_close_connection(connection);
+    }
+    return keep;
+}
+
+/* The peer has closed (io 0) or the connection broke. complete: nothing can be missing, as far as the transport knows. */
+static void aioc_pool_ended(aioc_pool_connection *connection, int io, bool complete)
+{
+    const char *why;
+    if (!connection->exchange) {
+        aioc_pool_close_connection(connection);
+        return;
+    }
+    if (complete && aioc_http_end(&connection->http) == AIOC_HTTP_DONE) {
+        aioc_pool_answered(connection, false);
+        return;
+    }
+    if (connection->heard) why = "the connection was closed in the middle of the answer";
+    else if (!connection->sent) why = "the connection was closed before the request was sent";
+    else why = "the connection was closed before the answer";
+    if (io == AIOCOSMOS_IO_UNREACHABLE) why = "the connection broke: the host cannot be reached any more";
+    aioc_pool_fail_because(connection, AIOCOSMOS_E_CONNECT, why);
+}
+
+/* Parses what arrived, plaintext by now. *used: how much of it; all, unless the connection is paused. */
+static bool aioc_pool_parse(aioc_pool_connection *connection, const char *data, size_t len, size_t *used)
+{
+    const char *why;
+    int error;
+    *used = 0;
+    if (connection->stage == AIOC_POOL_IDLE) {
+        aioc_pool_close_connection(connection);              /* nobody asked: whatever it is, it is no answer */
+        return false;
+    }
+    if (connection->stage == AIOC_POOL_DRAINING && (connection->drained += (uint32_t)len) > AIOC_POOL_DRAIN_BYTES) {
+        aioc_pool_close_connection(connection);
+        return false;
+    }
+    if (!connection->heard) connection->first_us = aioc_pool_now(connection->pool);
+    connection->heard = true;
+    switch (aioc_http_feed(&connection->http, data, len, used)) {
+    case AIOC_HTTP_MORE:
+        return true;
+    case AIOC_HTTP_DONE:
+        return aioc_pool_answered(connection, *used == len);
+    case AIOC_HTTP_PAUSED:
+        if (connection->exchange) {
+            connection->paused = true;
+            return true;
+        }
+        break;
+    default:
+        if (!connection->exchange) break;
+        error = aioc_http_error(&connection->http, &why);
+        aioc_pool_fail_because(connection, error, why);
+        return false;
+    }
+    aioc_pool_close_connection(connection);
+    return false;
+}
+
+/* There was no memory to parse the rest of what arrived. It is put aside, nothing more is read, and soon both are tried
+ * again. When there is not even memory for that, the exchange ends. */
+static bool aioc_pool_pause(aioc_pool_connection *connection, const char *rest, size_t len)
+{
+    static const char why[] = "no memory for the answer";
+    aioc_pool *pool = connection->pool;
+    if (connection->spill.len > 0) {
+        connection->spill_at = connection->spill.len - len;
+    } else if (!aioc_memory_append(pool->memory, &connection->spill, rest, len)) {
+        aioc_pool_fail_because(connection, AIOCOSMOS_E_NOMEM, why);
+        return false;
+    }
+    if (++connection->pauses > AIOC_POOL_PAUSES_MAX) {
+        aioc_pool_fail_because(connection, AIOCOSMOS_E_NOMEM, why);
+        return false;
+    }
+    aioc_platform_watch(pool->reactor, &connection->source, connection->source.want & ~(unsigned)AIOCOSMOS_READABLE);
+    aioc_platform_timer_start(pool->reactor, &connection->timer, aioc_pool_now(pool) + AIOC_POOL_PAUSE_US);
+    return true;
+}
+
+/* Hands the session's plaintext to the parser. An answer that is complete is lent from the session's buffer, so the buffer
+ * is given back only afterwards; what is behind the answer counts as unasked for, and closes the connection. */
+static bool aioc_pool_take_plain(aioc_pool_connection *connection)
+{
+    const unsigned char *plain;
+    size_t len, used;
+    while (!connection->paused && (plain = aioc_tls_plain(connection->tls, &len)) != NULL && len > 0) {
+        if (!aioc_pool_parse(connection, (const char *)plain, len, &used)) return false;
+        aioc_tls_plain_used(connection->tls, used);
+    }
+    return true;
+}
+
+static bool aioc_pool_take_tls(aioc_pool_connection *connection, const char *data, size_t len)
+{
+    aioc_tls_session *session = connection->tls;
+    for (;;) {
+        size_t taken;
+        if (!aioc_pool_take_plain(connection)) return false;
+        if (connection->paused) return aioc_pool_pause(connection, data, len);
+        if (aioc_tls_state_of(session) != AIOC_TLS_OPEN) break;
+        if (len == 0) {
+            aioc_pool_write(connection);                     /* the session may have an answer of its own to give */
+            return true;
+        }
+        taken = aioc_tls_feed(session, (const unsigned char *)data, len);
+        if (taken == 0) break;
+        data += taken;
+        len -= taken;
+    }
+    if (aioc_tls_state_of(session) == AIOC_TLS_FAILED && connection->exchange)
+        aioc_pool_fail_because(connection, AIOCOSMOS_E_CONNECT, aioc_tls_error(session));
+    else
+        aioc_pool_ended(connection, 0, true);                /* close_notify: this is all */
+    return false;
+}
+
+static bool aioc_pool_take(aioc_pool_connection *connection, const char *data, size_t len)
+{
+    size_t used;
+    if (connection->tls) return aioc_pool_take_tls(connection, data, len);
+    if (!aioc_pool_parse(connection, data, len, &used)) return false;
+    return !connection->paused || aioc_pool_pause(connection, data + used, len - used);
+}
+
+/* Memory may have come back: the bytes put aside first, then the socket again. */
+static void aioc_pool_resume(aioc_pool_connection *connection)
+{
+    const aioc_memory_buffer *spill = &connection->spill;
+    const char *rest = spill->len > 0 ? spill->data + connection->spill_at : "";
+    connection->paused = false;
+    if (!aioc_pool_take(connection, rest, spill->len - connection->spill_at)) return;
+    if (connection->paused) return;
+    aioc_memory_buffer_free(connection->pool->memory, &connection->spill);
+    connection->spill_at = connection->pauses = 0;
+    if (aioc_platform_watch(connection->pool->reactor, &connection->source, connection->source.want | AIOCOSMOS_READABLE) == 0)
+        return;
+    if (connection->exchange) aioc_pool_fail_because(connection, AIOCOSMOS_E_NOMEM, "no memory to watch the connection");
+    else aioc_pool_close_connection(connection);
+}
+
+/* Reads what there is. A piece shorter than its room was the last for now: the poller will say when there is more. */
+static bool aioc_pool_read(aioc_pool_connection *connection)
+{
+    aioc_pool *pool = connection->pool;
+    const aiocosmos_platform *platform = pool->reactor->platform;
+    size_t total = 0, cap;
+    ptrdiff_t got;
+    do {
+        char *room = pool->scratch;
+        cap = connection->tls ? 0 : aioc_http_room(&connection->http, &room);
+        if (cap == 0) cap = pool->scratch_size;
+        if (cap > AIOC_POOL_RECEIVE_MAX) cap = AIOC_POOL_RECEIVE_MAX;
+        got = platform->socket_receive(platform->user_data, connection->source.fd, room, cap);
+        if (got == AIOCOSMOS_IO_AGAIN) return true;
+        if (got <= 0) {
+            /* Without close_notify, the end may be an attacker's (RFC 5246, 7.2.1). */
+            aioc_pool_ended(connection, (int)got, got == 0 && !connection->tls);
+            return false;
+        }
+        pool->bytes_received += (uint64_t)got;
+        if (!aioc_pool_take(connection, room, (size_t)got)) return false;
+        total += (size_t)got;
+    } while ((size_t)got == cap && total < AIOC_POOL_RECEIVE_MAX && connection->exchange && !connection->paused);
+    return true;
+}
+
+/* The request cannot be written any more. Perhaps the server has said why before it hung up. */
+static void aioc_pool_write_failed(aioc_pool_connection *connection)
+{
+    if (connection->paused || !aioc_pool_read(connection) || !connection->exchange || connection->paused) return;
+    aioc_pool_ended(connection, AIOCOSMOS_IO_CLOSED, false);
+}
+
+static void aioc_pool_defer_shaking(aioc_pool_connection *connection)
+{
+    aioc_pool *pool = connection->pool;
+    if (connection->shaking) return;
+    connection->shaking = true;
+    *(pool->shaking ? &pool->shaking_last->shaking_next : &pool->shaking) = connection;
+    pool->shaking_last = connection;
+}
+
+static void aioc_pool_ready(aioc_platform_source *source, unsigned ready)
+{
+    aioc_pool_connection *connection = (aioc_pool_connection *)source->owner;
+    if (connection->stage == AIOC_POOL_SHAKING) {
+        if ((ready & AIOCOSMOS_WRITABLE) && !aioc_pool_shake_on(connection)) return;
+        if (ready & AIOCOSMOS_READABLE) aioc_pool_defer_shaking(connection);
+        return;
+    }
+    if ((ready & AIOCOSMOS_READABLE) && !aioc_pool_read(connection)) return;
+    if (!(ready & connection->source.want & AIOCOSMOS_WRITABLE)) return;
+    aioc_pool_write(connection);
+    if (connection->broken && connection->exchange) aioc_pool_write_failed(connection);
+    else if (connection->broken) aioc_pool_close_connection(connection);
+}
+
+/*------------------------------------------------------------------------------
+ * The pool as others see it
+ *----------------------------------------------------------------------------*/
+
+/* The time to open another connection has come; aioc_pool_work sees that by itself, once the step runs. */
+static void aioc_pool_patience_fire(aioc_platform_timer *timer)
+{
+    (void)timer;
+}
+
+/* scratch: shared by all pools of a client, used only inside one call. 0, or E_ARGUMENT: the host is too long. */
+static int aioc_pool_open(aioc_pool *pool, aioc_platform_reactor *reactor, aioc_memory *memory, aioc_resolve *resolver,
+                          char *scratch, size_t scratch_size, const aioc_pool_options *options)
+{
+    const aiocosmos_platform *platform = reactor->platform;
+    memset(pool, 0, sizeof *pool);
+    if (strlen(options->host) >= AIOC_RESOLVE_HOST_MAX) return AIOCOSMOS_E_ARGUMENT;
+    pool->reactor = reactor;
+    pool->memory = memory;
+    pool->resolver = resolver;
+    pool->scratch = scratch;
+    pool->scratch_size = scratch_size;
+    pool->options = *options;
+    pool->waiter.done = aioc_pool_resolved;
+    pool->waiter.owner = pool;
+    pool->patience_timer.fire = aioc_pool_patience_fire;
+    pool->idle_timer.fire = aioc_pool_idle_fire;
+    pool->idle_timer.owner = pool;
+    /* Nothing here is secret; without entropy, the clock will do. */
+    if (platform->entropy(platform->user_data, &pool->random, sizeof pool->random) < 0) pool->random = reactor->now_us;
+    pool->random |= 1;
+    return 0;
+}
+
+/* Closes every connection. Exchanges that are left, as in a forked child, are forgotten: nobody is called. */
+static void aioc_pool_close(aioc_pool *pool)
+{
+    while (pool->connections) aioc_pool_close_connection(pool->connections);
+    aioc_platform_timer_stop(pool->reactor, &pool->patience_timer);
+    aioc_platform_timer_stop(pool->reactor, &pool->idle_timer);
+    aioc_tls_wipe(&pool->resumption, sizeof pool->resumption);
+}
+
+/* Queues; nothing is called back and nothing sent before aioc_pool_work. */
+static void aioc_pool_start(aioc_pool *pool, aioc_pool_exchange *exchange)
+{
+    AIOCOSMOS_ASSERT(exchange->state == AIOC_POOL_OUTSIDE);
+    exchange->state = AIOC_POOL_QUEUED;
+    exchange->started_us = aioc_pool_now(pool);
+    exchange->number = ++pool->exchanges;
+    aioc_pool_queue_add(&pool->first, &pool->last, exchange);
+    pool->queued++;
+}
+
+/* Takes the exchange out; done is not called. Returns whether its last byte had been sent: then the answer may yet come,
+ * and if it is short and soon the connection lives on. */
+static bool aioc_pool_cancel(aioc_pool *pool, aioc_pool_exchange *exchange)
+{
+    aioc_pool_connection *connection = exchange->connection;
+    uint8_t state = exchange->state;
+    bool sent;
+    exchange->state = AIOC_POOL_OUTSIDE;
+    exchange->connection = NULL;
+    if (state == AIOC_POOL_QUEUED) pool->queued--;
+    if (state == AIOC_POOL_QUEUED) aioc_pool_queue_remove(&pool->first, &pool->last, exchange);
+    if (state == AIOC_POOL_DOOMED) aioc_pool_queue_remove(&pool->first_doomed, &pool->last_doomed, exchange);
+    if (state != AIOC_POOL_ACTIVE) return false;
+    sent = connection->sent;
+    connection->exchange = NULL;
+    if (!sent || connection->broken || connection->paused) {
+        aioc_pool_close_connection(connection);
+        return sent;
+    }
+    connection->stage = AIOC_POOL_DRAINING;
+    connection->drained = 0;
+    aioc_http_drain(&connection->http);
+    aioc_platform_timer_start(pool->reactor, &connection->timer, aioc_pool_now(pool) + AIOC_POOL_DRAIN_US);
+    return sent;
+}
+
+/* Gives the oldest exchange to the connection used last. */
+static void aioc_pool_serve(aioc_pool *pool)
+{
+    aioc_pool_connection *connection = pool->idle;
+    aioc_pool_exchange *exchange = pool->first;
+    aiocosmos_slice *request = connection->request;
+    int error;
+    if (aioc_pool_now(pool) >= connection->retire_us) {
+        aioc_pool_close_connection(connection);
+        return;
+    }
+    aioc_pool_queue_remove(&pool->first, &pool->last, exchange);
+    pool->queued--;
+    memset(request, 0, sizeof connection->request);
+    error = exchange->prepare(exchange, request);
+    if (error < 0) {
+        aioc_pool_outcome outcome;
+        memset(&outcome, 0, sizeof outcome);
+        outcome.error = error;
+        outcome.message = error == AIOCOSMOS_E_NOMEM ? "no memory for the request" : NULL;
+        outcome.silent = true;
+        outcome.queue_us = aioc_pool_span(exchange->started_us, aioc_pool_now(pool));
+        exchange->state = AIOC_POOL_OUTSIDE;
+        exchange->done(exchange, &outcome);
+        return;
+    }
+    aioc_pool_idle_remove(pool, connection);
+    connection->stage = AIOC_POOL_BUSY;
+    connection->exchange = exchange;
+    exchange->connection = connection;
+    exchange->state = AIOC_POOL_ACTIVE;
+    connection->reused = connection->served || connection->open_us < exchange->started_us;
+    connection->request_len = request[0].len + request[1].len;
+    connection->written = 0;
+    connection->sent = false;
+    connection->sent_us = aioc_pool_now(pool);
+    connection->heard = false;
+    aioc_pool_write(connection);
+    if (connection->broken) aioc_pool_write_failed(connection);
+}
+
+/* One thing that can be done now: an exchange called back that failed in the queue, or sent, or a connection opened for
+ * one. False: nothing. */
+static bool aioc_pool_work(aioc_pool *pool)
+{
+    if (pool->first_doomed) {
+        aioc_pool_deliver_doomed(pool);
+        return true;
+    }
+    if (pool->first && pool->idle) {
+        aioc_pool_serve(pool);
+        return true;
+    }
+    if (pool->open + pool->opening >= pool->warm) pool->warm = 0;
+    if (!aioc_pool_wants_connection(pool)) return false;
+    if (aioc_pool_now(pool) >= pool->patience_us) {
+        aioc_pool_open_connection(pool);
+        return true;
+    }
+    if (!pool->patience_timer.armed || pool->patience_timer.due_us != pool->patience_us)
+        aioc_platform_timer_start(pool->reactor, &pool->patience_timer, pool->patience_us);
+    return false;
+}
+
+/* Reads one TLS handshake record, which may cost 2 ms, of the connection that has waited longest; then the server's next
+ * ones wait in the socket. False: none waits. */
+static bool aioc_pool_handshake_work(aioc_pool *pool)
+{
+    const aiocosmos_platform *platform = pool->reactor->platform;
+    aioc_pool_connection *connection = pool->shaking;
+    ptrdiff_t got;
+    size_t cap;
+    if (!connection) return false;
+    aioc_pool_shaking_remove(pool, connection);
+    do {
+        unsigned char *room = aioc_tls_receive_room(connection->tls, &cap);
+        if (cap == 0) break;
+        got = platform->socket_receive(platform->user_data, connection->source.fd, room, cap);
+        if (got == AIOCOSMOS_IO_AGAIN) break;
+        if (got <= 0) {
+            connection->broken = true;
+            break;
+        }
+        pool->bytes_received += (uint64_t)got;
+        aioc_tls_received(connection->tls, (size_t)got);
+        /* A record's header (RFC 5246, 6.2.1: 5 bytes) comes alone and costs nothing. */
+    } while ((size_t)got == cap && cap <= 5 && aioc_tls_state_of(connection->tls) == AIOC_TLS_HANDSHAKE);
+    aioc_pool_shake_on(connection);
+    return true;
+}
+
+/* Something waits to be done that no event will announce. */
+static bool aioc_pool_has_work(const aioc_pool *pool)
+{
+    return pool->first_doomed || (pool->first && pool->idle) || pool->shaking ||
+           (aioc_pool_wants_connection(pool) && aioc_pool_now(pool) >= pool->patience_us);
+}
+
+/* Opens connections ahead of need until there are so many, a few at a time. They close again when idle. */
+static void aioc_pool_warm(aioc_pool *pool, uint32_t connections)
+{
+    pool->warm = connections < pool->options.connections_max ? connections : pool->options.connections_max;
+}
+
+static void aioc_pool_get_stats(const aioc_pool *pool, aiocosmos_stats *out)
+{
+    out->connections_opened = pool->opened;
+    out->tls_handshakes = pool->resumption.hits + pool->resumption.full;
+    out->tls_resumptions = pool->resumption.hits;
+    out->bytes_sent = pool->bytes_sent;
+    out->bytes_received = pool->bytes_received;
+    out->connections_open = pool->open;
+    out->connections_idle = pool->idle_count;
+    out->ops_queued = pool->queued;
+}
+
 #endif /* AIOCOSMOS_IMPLEMENTED */
 #endif /* AIOCOSMOS_IMPLEMENTATION */
 

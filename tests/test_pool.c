@@ -1,0 +1,2473 @@
+/* The pool, against a network and a clock made of a few arrays, so that every nasty timing can be played without waiting;
+ * then over real sockets, and over TLS. */
+#define AIOCOSMOS_IMPLEMENTATION
+#include "aiocosmos.h"
+#include "test.h"
+#include <arpa/inet.h>
+
+#ifndef CERTS_DIR
+#define CERTS_DIR "build/certs"
+#endif
+
+/*------------------------------------------------------------------------------
+ * The network: sockets are indices, time stands still unless a test moves it or nothing else is left to wait for
+ *----------------------------------------------------------------------------*/
+
+#define SOCKETS_MAX 1024
+#define BYTES_MAX   (1 << 18)
+
+typedef struct fake_socket {
+    bool open, connected, closed, reset;           /* closed, reset: by the peer */
+    int connect_io;                                /* how connecting ends, at decided_us */
+    uint64_t decided_us;
+    aiocosmos_address peer;
+    char *in, *out;                                /* to the client, and from it */
+    size_t in_len, in_at, out_len;
+    size_t window;                                 /* so many bytes more can be sent by the client */
+    unsigned want;
+    void *source;
+} fake_socket;
+
+typedef struct fake_route { int io; uint64_t delay_us; } fake_route;
+
+static struct {
+    fake_socket sockets[SOCKETS_MAX];
+    int count, open;                               /* sockets so far, and those open now */
+    uint64_t now_us;
+    fake_route v4, v6;                             /* what becomes of new connections */
+    size_t window;                                 /* of new ones */
+    size_t receive_max;                            /* a receive returns at most so many bytes */
+    int sends, receives, sets;                     /* calls */
+    int fail_set;                                  /* the so manieth poller_set from now fails; 0: none */
+    int batch_max;
+    bool no_entropy;
+} net;
+
+static uint64_t fake_monotonic_us(void *user) { (void)user; return net.now_us; }
+static int64_t fake_wall_ms(void *user) { (void)user; return 1700000000000 + (int64_t)(net.now_us / 1000u); }
+
+static int fake_entropy(void *user, void *out, size_t len)
+{
+    (void)user;
+    if (net.no_entropy) return AIOCOSMOS_IO_AGAIN;
+    memset(out, 7, len);
+    return 0;
+}
+
+static int fake_open(void *user, intptr_t *out, bool datagram, const aiocosmos_address *peer)
+{
+    fake_route route = peer->family == 4 ? net.v4 : net.v6;
+    fake_socket *s = &net.sockets[net.count];
+    (void)user;
+    CHECK(!datagram);
+    CHECK(net.count < SOCKETS_MAX);
+    if (route.io != 0 && route.io != AIOCOSMOS_IO_AGAIN && route.delay_us == 0) {
+        net.count++;
+        return route.io;
+    }
+    memset(s, 0, sizeof *s);
+    s->open = true;
+    s->peer = *peer;
+    s->connect_io = route.io;
+    s->decided_us = net.now_us + route.delay_us;
+    s->connected = route.io == 0 && route.delay_us == 0;
+    s->in = malloc(BYTES_MAX);
+    s->out = malloc(BYTES_MAX);
+    s->window = net.window;
+    net.open++;
+    *out = net.count++;
+    return s->connected ? 0 : AIOCOSMOS_IO_AGAIN;
+}
+
+static fake_socket *fake_of(intptr_t fd)
+{
+    CHECK(fd >= 0 && fd < net.count && net.sockets[fd].open);
+    return &net.sockets[fd];
+}
+
+static int fake_error(void *user, intptr_t fd)
+{
+    fake_socket *s = fake_of(fd);
+    (void)user;
+    if (s->connected) return 0;
+    if (net.now_us < s->decided_us) return AIOCOSMOS_IO_AGAIN;
+    s->connected = s->connect_io == 0;
+    return s->connect_io;
+}
+
+static ptrdiff_t fake_send(void *user, intptr_t fd, const aiocosmos_slice *slices, size_t count)
+{
+    fake_socket *s = fake_of(fd);
+    size_t i, total = 0;
+    (void)user;
+    net.sends++;
+    CHECK(s->connected);
+    CHECK(count >= 1 && count <= 2);
+    if (s->reset) return AIOCOSMOS_IO_CLOSED;
+    if (s->window == 0) return AIOCOSMOS_IO_AGAIN;
+    for (i = 0; i < count; i++) {
+        size_t n = slices[i].len < s->window ? slices[i].len : s->window;
+        CHECK(slices[i].len > 0 && s->out_len + n <= BYTES_MAX);
+        memcpy(s->out + s->out_len, slices[i].ptr, n);
+        s->out_len += n;
+        s->window -= n;
+        total += n;
+    }
+    return (ptrdiff_t)total;
+}
+
+static ptrdiff_t fake_receive(void *user, intptr_t fd, void *out, size_t cap)
+{
+    fake_socket *s = fake_of(fd);
+    size_t n = s->in_len - s->in_at;
+    (void)user;
+    net.receives++;
+    CHECK(s->connected && cap > 0);
+    if (n == 0) return s->reset ? AIOCOSMOS_IO_CLOSED : s->closed ? 0 : AIOCOSMOS_IO_AGAIN;
+    if (n > cap) n = cap;
+    if (n > net.receive_max) n = net.receive_max;
+    memcpy(out, s->in + s->in_at, n);
+    s->in_at += n;
+    return (ptrdiff_t)n;
+}
+
+static void fake_close(void *user, intptr_t fd)
+{
+    fake_socket *s = fake_of(fd);
+    (void)user;
+    CHECK_INT(s->want, 0);                         /* never closed while it is watched */
+    s->open = false;
+    net.open--;
+    free(s->in);
+    free(s->out);
+}
+
+static int fake_poller_create(void *user, const aiocosmos_allocator *allocator, void **out)
+{
+    (void)user;
+    (void)allocator;
+    *out = &net;
+    return 0;
+}
+
+static void fake_poller_destroy(void *user, void *poller) { (void)user; (void)poller; }
+
+static int fake_poller_set(void *user, void *poller, intptr_t fd, unsigned had, unsigned want, void *source)
+{
+    fake_socket *s = fake_of(fd);
+    (void)user;
+    (void)poller;
+    net.sets++;
+    CHECK_INT(s->want, had);
+    if (net.fail_set > 0 && want != 0 && --net.fail_set == 0) return AIOCOSMOS_IO_LIMIT;
+    s->want = want;
+    s->source = source;
+    return 0;
+}
+
+static unsigned fake_ready(const fake_socket *s)
+{
+    unsigned ready = 0;
+    if (!s->connected) {
+        if (net.now_us < s->decided_us || s->connect_io == AIOCOSMOS_IO_AGAIN) return 0;
+        return s->connect_io ? AIOCOSMOS_READABLE | AIOCOSMOS_WRITABLE : AIOCOSMOS_WRITABLE;
+    }
+    if (s->in_at < s->in_len || s->closed || s->reset) ready |= AIOCOSMOS_READABLE;
+    if (s->window > 0 || s->reset) ready |= AIOCOSMOS_WRITABLE;
+    return ready;
+}
+
+/* Time passes only here, and only if nothing is ready: until the next connect is decided, or to the end of the wait. */
+static int fake_poller_wait(void *user, void *poller, aiocosmos_event *events, int cap, int timeout_ms)
+{
+    uint64_t until_us = timeout_ms < 0 ? UINT64_MAX : net.now_us + (uint64_t)timeout_ms * 1000u;
+    int i, count = 0;
+    (void)user;
+    (void)poller;
+    if (cap > net.batch_max) cap = net.batch_max;
+    for (;;) {
+        uint64_t next_us = UINT64_MAX;
+        for (i = 0; i < net.count && count < cap; i++) {
+            fake_socket *s = &net.sockets[i];
+            unsigned ready = s->open && s->want ? fake_ready(s) : 0;
+            if (s->open && !s->connected && s->decided_us > net.now_us && s->decided_us < next_us) next_us = s->decided_us;
+            if (s->want != 0 && (ready & (s->want | (s->reset || s->connect_io ? 3u : 0)))) {
+                events[count].source = s->source;
+                events[count++].ready = ready;
+            }
+        }
+        if (count > 0 || timeout_ms == 0) return count;
+        CHECK(next_us != UINT64_MAX || until_us != UINT64_MAX);
+        if (next_us > until_us) {
+            net.now_us = until_us;
+            return 0;
+        }
+        net.now_us = next_us;
+    }
+}
+
+static void fake_wake(void *user, void *poller) { (void)user; (void)poller; }
+static intptr_t fake_fd(void *user, void *poller) { (void)user; (void)poller; return -1; }
+static ptrdiff_t fake_file(void *user, const char *path, void *out, size_t cap)
+{
+    (void)user, (void)path, (void)out, (void)cap;
+    return AIOCOSMOS_IO_FAILED;
+}
+
+static const aiocosmos_platform fake_platform = {
+    NULL, fake_monotonic_us, fake_wall_ms, fake_entropy, fake_open, fake_error, fake_send, fake_receive, fake_close,
+    fake_poller_create, fake_poller_destroy, fake_poller_set, fake_poller_wait, fake_wake, fake_fd, fake_fd, fake_file
+};
+
+/*------------------------------------------------------------------------------
+ * The client's side of it
+ *----------------------------------------------------------------------------*/
+
+static struct { long asked, fail_at, fail_for; size_t bytes, limit; } heap;
+
+/* Fails fail_for requests from the fail_at'th on, and those over the limit. */
+static void *heap_fn(void *ptr, size_t old_size, size_t new_size, void *user)
+{
+    void *got;
+    (void)user;
+    if (new_size == 0) {
+        heap.bytes -= old_size;
+        free(ptr);
+        return NULL;
+    }
+    heap.asked++;
+    if (heap.fail_at && heap.asked >= heap.fail_at && heap.asked < heap.fail_at + heap.fail_for) return NULL;
+    if (heap.limit && heap.bytes - old_size + new_size > heap.limit) return NULL;
+    got = realloc(ptr, new_size);
+    if (got) heap.bytes += new_size - old_size;
+    return got;
+}
+
+static const aiocosmos_str header_names[] = { { "etag", 4 }, { "date", 4 } };
+static const aioc_http_names names = { header_names, 2 };
+
+static struct {
+    aioc_memory memory;
+    aiocosmos_allocator allocator;
+    aioc_platform_reactor reactor;
+    aioc_resolve resolver;
+    aioc_pool pool;
+    aioc_pool_options options;
+    char scratch[65536];
+    char log[1024];
+    int logged;
+    uint64_t question;                             /* last put to the hook */
+    int questions;
+} rig;
+
+static void note_log(void *user, int level, const char *message)
+{
+    (void)user;
+    (void)level;
+    rig.logged++;
+    snprintf(rig.log, sizeof rig.log, "%s", message);
+}
+
+static void note_question(void *user, const char *host, uint64_t question)
+{
+    (void)user;
+    CHECK_STR(host, "db.example");
+    rig.question = question;
+    rig.questions++;
+}
+
+/* Everything but the pool, whose options a test may still change. */
+static void rig_open(const aiocosmos_platform *platform, const char *host)
+{
+    aioc_resolve_options resolve;
+    aiocosmos_allocator allocator;
+    allocator.fn = heap_fn;
+    allocator.user_data = NULL;
+    memset(&net, 0, sizeof net);
+    memset(&heap, 0, sizeof heap);
+    memset(&rig, 0, sizeof rig);
+    net.now_us = 1000000000u;
+    net.window = SIZE_MAX;
+    net.receive_max = SIZE_MAX;
+    net.batch_max = 64;
+    net.v4.delay_us = 1000;
+    net.v6.io = AIOCOSMOS_IO_UNREACHABLE;
+    aioc_memory_init(&rig.memory, &allocator, 64 << 20);
+    rig.allocator = aioc_memory_allocator(&rig.memory);
+    CHECK_INT(aioc_platform_reactor_open(&rig.reactor, platform, &rig.allocator), 0);
+    memset(&resolve, 0, sizeof resolve);
+    resolve.ask = note_question;
+    CHECK_INT(aioc_resolve_open(&rig.resolver, &rig.reactor, &rig.memory, &resolve), 0);
+    rig.options.host = host;
+    rig.options.port = 8081;
+    rig.options.connections_max = 100;
+    rig.options.idle_timeout_ms = 60000;
+    rig.options.connect_timeout_ms = 5000;
+    rig.options.head_max = 32768;
+    rig.options.body_max = 1 << 20;
+    rig.options.names = &names;
+    rig.options.log = note_log;
+}
+
+static void rig_pool(void)
+{
+    CHECK_INT(aioc_pool_open(&rig.pool, &rig.reactor, &rig.memory, &rig.resolver, rig.scratch, sizeof rig.scratch, &rig.options),
+              0);
+}
+
+static void setup(const char *host)
+{
+    rig_open(&fake_platform, host);
+    rig_pool();
+}
+
+/* Closes all, and checks that nothing is left: no socket, no timer, no byte. */
+static void teardown(void)
+{
+    aioc_pool_close(&rig.pool);
+    aioc_resolve_close(&rig.resolver);
+    CHECK_INT(rig.reactor.source_count, 0);
+    CHECK(!rig.reactor.timers);
+    CHECK_INT(net.open, 0);
+    CHECK_INT(rig.pool.open, 0);
+    CHECK_INT(rig.pool.opening, 0);
+    CHECK_INT(rig.pool.idle_count, 0);
+    aioc_platform_reactor_close(&rig.reactor);
+    aioc_memory_close(&rig.memory);
+    CHECK_INT(heap.bytes, 0);
+}
+
+/* One step of a client, without a wait. */
+static bool step(void)
+{
+    bool worked = false;
+    aioc_platform_tick(&rig.reactor);
+    while (aioc_platform_dispatch_one(&rig.reactor) || aioc_platform_timer_run_one(&rig.reactor) || aioc_pool_work(&rig.pool))
+        worked = true;
+    if (aioc_pool_handshake_work(&rig.pool)) worked = true;
+    CHECK_INT(aioc_platform_poll(&rig.reactor, 0), 0);
+    return worked || rig.reactor.batch_count > 0;
+}
+
+/* Steps until nothing happens any more at this time. */
+static void settle(void)
+{
+    int rounds = 0;
+    while (step()) CHECK(++rounds < 100000);
+    CHECK(!aioc_pool_has_work(&rig.pool));
+}
+
+/* When something is due next, but not later than until_us. */
+static uint64_t next_due_us(uint64_t until_us)
+{
+    uint64_t due_us;
+    int i;
+    if (aioc_platform_timer_next(&rig.reactor, &due_us) && due_us > net.now_us && due_us < until_us) until_us = due_us;
+    for (i = 0; i < net.count; i++) {
+        const fake_socket *s = &net.sockets[i];
+        if (s->open && s->decided_us > net.now_us && s->decided_us < until_us) until_us = s->decided_us;
+    }
+    return until_us;
+}
+
+/* Lets so much time pass; what is due on the way happens when it is due. */
+static void pass_us(uint64_t us)
+{
+    uint64_t until_us = net.now_us + us;
+    settle();
+    while (net.now_us < until_us) {
+        net.now_us = next_due_us(until_us);
+        settle();
+    }
+}
+
+static void pass_ms(uint64_t ms) { pass_us(ms * 1000u); }
+
+typedef struct ticket ticket;
+struct ticket {
+    aioc_pool_exchange exchange;
+    const char *head, *body;
+    int prepare_error, prepared, calls;
+    aioc_pool_outcome outcome;                     /* of the last call; its pointers are stale */
+    int status;
+    bool lent;
+    char text[256], message[AIOC_POOL_MESSAGE_MAX];
+    size_t body_len;
+    void (*then)(ticket *t);                       /* called inside done */
+    ticket *other;
+    int again;                                     /* so many times it is started again, inside done */
+};
+
+static int ticket_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[2])
+{
+    ticket *t = exchange->owner;
+    t->prepared++;
+    if (t->prepare_error) return t->prepare_error;
+    slices[0].ptr = t->head;
+    slices[0].len = strlen(t->head);
+    slices[1].ptr = t->body;
+    slices[1].len = t->body ? strlen(t->body) : 0;
+    return 0;
+}
+
+static void ticket_done(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome)
+{
+    ticket *t = exchange->owner;
+    t->calls++;
+    t->outcome = *outcome;
+    t->status = 0;
+    t->text[0] = '\0';
+    snprintf(t->message, sizeof t->message, "%s", outcome->message ? outcome->message : "");
+    CHECK((outcome->error == 0) == (outcome->response != NULL && outcome->parser != NULL));
+    if (outcome->response) {
+        const aiocosmos_str body = outcome->response->body;
+        char *taken;
+        size_t size;
+        t->status = outcome->response->status;
+        t->body_len = body.len;
+        snprintf(t->text, sizeof t->text, "%.*s", (int)(body.len < 255 ? body.len : 255), body.ptr ? body.ptr : "");
+        t->lent = !aioc_http_take_body(outcome->parser, &taken, &size);
+        if (!t->lent) aioc_memory_free(&rig.memory, taken, size);
+    }
+    if (t->then) t->then(t);
+    if (t->again > 0) {
+        t->again--;
+        aioc_pool_start(&rig.pool, &t->exchange);
+    }
+}
+
+static ticket *fill(ticket *t)
+{
+    memset(t, 0, sizeof *t);
+    t->exchange.prepare = ticket_prepare;
+    t->exchange.done = ticket_done;
+    t->exchange.owner = t;
+    t->head = "POST /docs HTTP/1.1\r\nContent-Length: 4\r\n\r\n";
+    t->body = "body";
+    return t;
+}
+
+static void start(ticket *t) { aioc_pool_start(&rig.pool, &fill(t)->exchange); }
+
+/*------------------------------------------------------------------------------
+ * The server's side of it
+ *----------------------------------------------------------------------------*/
+
+#define OK "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 2\r\n\r\nok"
+
+static void serve(int fd, const char *text)
+{
+    fake_socket *s = fake_of(fd);
+    size_t len = strlen(text);
+    if (s->in_at == s->in_len) s->in_at = s->in_len = 0;
+    CHECK(s->in_len + len <= BYTES_MAX);
+    memcpy(s->in + s->in_len, text, len);
+    s->in_len += len;
+}
+
+static void serve_long(int fd, const char *head, size_t len)
+{
+    fake_socket *s = fake_of(fd);
+    serve(fd, head);
+    CHECK(s->in_len + len <= BYTES_MAX);
+    memset(s->in + s->in_len, 'x', len);
+    s->in_len += len;
+}
+
+static void hang_up(int fd) { fake_of(fd)->closed = true; }
+static void reset(int fd) { fake_of(fd)->reset = true; }
+
+/* The socket opened last that still is. */
+static int newest(void)
+{
+    int fd = net.count - 1;
+    while (fd >= 0 && !net.sockets[fd].open) fd--;
+    CHECK(fd >= 0);
+    return fd;
+}
+
+/* The socket with a request that has not been answered; there must be one. */
+static int asking(void)
+{
+    int fd;
+    for (fd = 0; fd < net.count; fd++) {
+        const fake_socket *s = &net.sockets[fd];
+        if (s->open && s->out_len > 0 && s->in_at == s->in_len && rig.pool.connections) {
+            aioc_pool_connection *c = rig.pool.connections;
+            for (; c; c = c->next) {
+                if (c->connected && c->source.fd == fd && c->exchange) return fd;
+            }
+        }
+    }
+    test_fail(__FILE__, __LINE__, "nobody asks");
+}
+
+/* Runs one exchange from start to a good end. */
+static void round_trip(ticket *t)
+{
+    start(t);
+    pass_ms(2);
+    serve(asking(), OK);
+    settle();
+    CHECK_INT(t->calls, 1);
+    CHECK_INT(t->status, 200);
+}
+
+/*------------------------------------------------------------------------------
+ * The ordinary way
+ *----------------------------------------------------------------------------*/
+
+TEST(pool_exchanges_a_request_for_an_answer)
+{
+    ticket t;
+    int fd;
+    setup("127.0.0.1");
+    start(&t);
+    CHECK_INT(net.count, 0);                       /* start does nothing by itself */
+    settle();
+    CHECK_INT(net.count, 1);
+    CHECK_INT(net.sockets[0].peer.port, 8081);
+    pass_ms(1);
+    fd = asking();
+    CHECK_TEXT(net.sockets[fd].out, net.sockets[fd].out_len, "POST /docs HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody");
+    CHECK_INT(net.sends, 1);
+    CHECK_INT(net.receives, 0);
+    CHECK_INT(t.calls, 0);
+    pass_us(700);
+    serve(fd, OK);
+    settle();
+    CHECK_INT(t.calls, 1);
+    CHECK_INT(t.status, 200);
+    CHECK_STR(t.text, "ok");
+    CHECK(t.lent);
+    CHECK(t.outcome.sent && !t.outcome.reused && !t.outcome.silent);
+    CHECK_INT(t.outcome.queue_us, 0);
+    CHECK_INT(t.outcome.dns_us, 0);
+    CHECK_INT(t.outcome.tcp_us, 1000);
+    CHECK_INT(t.outcome.tls_us, 0);
+    CHECK_INT(t.outcome.first_byte_us, 700);
+    CHECK_INT(net.receives, 1);
+    CHECK_INT(rig.pool.idle_count, 1);
+    CHECK_INT(rig.pool.bytes_received, strlen(OK));
+    teardown();
+}
+
+TEST(pool_steady_state_is_one_send_and_one_receive)
+{
+    static ticket tickets[8];
+    int i, round, sets = 0;
+    uint64_t allocations = 0;
+    setup("127.0.0.1");
+    for (i = 0; i < 8; i++) start(&tickets[i]);
+    pass_ms(5);
+    CHECK_INT(rig.pool.open, 8);
+    for (round = 0; round < 50; round++) {
+        if (round == 2) {                          /* the second round is steady */
+            net.sends = net.receives = 0;
+            sets = net.sets;
+            allocations = rig.memory.allocations;
+        }
+        for (i = 0; i < 8; i++) {
+            tickets[i].again = 1;
+            serve(i, OK);
+        }
+        settle();
+    }
+    CHECK_INT(net.sends, 48 * 8);
+    CHECK_INT(net.receives, 48 * 8);
+    CHECK_INT(net.sets, sets);
+    CHECK_INT(rig.memory.allocations, allocations);
+    CHECK_INT(net.count, 8);
+    for (i = 0; i < 8; i++) {
+        CHECK_INT(tickets[i].calls, 50);
+        CHECK(tickets[i].outcome.reused);
+        CHECK(aioc_pool_cancel(&rig.pool, &tickets[i].exchange));
+    }
+    teardown();
+}
+
+TEST(pool_opens_as_many_as_wait_up_to_the_limit)
+{
+    static ticket tickets[10];
+    int i;
+    rig_open(&fake_platform, "127.0.0.1");
+    rig.options.connections_max = 4;
+    rig_pool();
+    for (i = 0; i < 3; i++) start(&tickets[i]);
+    settle();
+    CHECK_INT(net.count, 1);                       /* the first finds the way */
+    pass_ms(1);
+    CHECK_INT(net.count, 3);                       /* it has taken one, two more wait for two */
+    for (i = 3; i < 10; i++) start(&tickets[i]);
+    pass_ms(3);
+    CHECK_INT(net.count, 4);
+    for (i = 0; i < 10; i++) {
+        serve(asking(), OK);
+        settle();
+    }
+    for (i = 0; i < 10; i++) CHECK_INT(tickets[i].calls, 1);
+    CHECK_INT(net.count, 4);
+    CHECK_INT(rig.pool.idle_count, 4);
+    CHECK(tickets[9].outcome.reused && tickets[9].outcome.tcp_us == 0);
+    teardown();
+}
+
+TEST(pool_serves_in_order_and_uses_the_last_used_first)
+{
+    static ticket tickets[6];
+    int i, last;
+    rig_open(&fake_platform, "127.0.0.1");
+    rig.options.connections_max = 3;
+    rig_pool();
+    for (i = 0; i < 6; i++) start(&tickets[i]);
+    pass_ms(5);
+    for (i = 0; i < 3; i++) CHECK_INT(tickets[i].prepared, 1);
+    for (i = 3; i < 6; i++) {
+        CHECK_INT(tickets[i].prepared, 0);
+        serve(asking(), OK);
+        settle();
+        CHECK_INT(tickets[i].prepared, 1);
+    }
+    for (i = 0; i < 3; i++) {
+        pass_ms(1);
+        serve(last = asking(), OK);
+        settle();
+    }
+    start(&tickets[0]);
+    settle();
+    CHECK_INT(asking(), last);
+    serve(last, OK);
+    settle();
+    teardown();
+}
+
+TEST(pool_closes_what_is_idle_for_too_long)
+{
+    static ticket tickets[3];
+    int i;
+    setup("127.0.0.1");
+    for (i = 0; i < 3; i++) start(&tickets[i]);
+    pass_ms(5);
+    for (i = 0; i < 3; i++) serve(i, OK);
+    settle();
+    CHECK_INT(net.open, 3);
+    for (i = 0; i < 59; i++) {
+        pass_ms(1000);
+        round_trip(&tickets[0]);                   /* always on the same connection */
+    }
+    CHECK_INT(net.open, 3);
+    pass_ms(1100);
+    CHECK_INT(net.open, 1);
+    CHECK_INT(net.count, 3);
+    pass_ms(60100);
+    CHECK_INT(net.open, 0);
+    CHECK(!rig.reactor.timers);
+    teardown();
+}
+
+TEST(pool_retires_old_connections)
+{
+    ticket t;
+    int seconds = 0;
+    setup("127.0.0.1");
+    while (net.count < 2) {
+        round_trip(&t);
+        pass_ms(1000);
+        CHECK(++seconds < 400);
+    }
+    CHECK(seconds > 299 && seconds < 362);
+    CHECK_INT(net.open, 1);
+    teardown();
+}
+
+TEST(pool_warms_up_a_few_at_a_time)
+{
+    int open = 0, rounds = 0;
+    aiocosmos_stats stats;
+    setup("127.0.0.1");
+    aioc_pool_warm(&rig.pool, 10);
+    CHECK(aioc_pool_has_work(&rig.pool));
+    settle();
+    CHECK_INT(net.count, 1);
+    while (open < 10) {
+        pass_us(1000);
+        CHECK(net.count - open <= 4 + 4);
+        CHECK(rig.pool.opening <= 4);
+        open = (int)rig.pool.open;
+        CHECK(++rounds < 10);
+    }
+    CHECK_INT(net.count, 10);
+    aioc_pool_get_stats(&rig.pool, &stats);
+    CHECK_INT(stats.connections_open, 10);
+    CHECK_INT(stats.connections_idle, 10);
+    CHECK_INT(stats.connections_opened, 10);
+    pass_ms(60100);
+    CHECK_INT(net.open, 0);
+    CHECK_INT(net.count, 10);
+    teardown();
+}
+
+TEST(pool_ends_an_exchange_that_cannot_be_prepared)
+{
+    ticket t;
+    setup("127.0.0.1");
+    start(&t);
+    t.prepare_error = AIOCOSMOS_E_AUTH;
+    pass_ms(2);
+    CHECK_INT(t.calls, 1);
+    CHECK_INT(t.outcome.error, AIOCOSMOS_E_AUTH);
+    CHECK(!t.outcome.sent);
+    CHECK_INT(rig.pool.idle_count, 1);
+    round_trip(&t);
+    CHECK_INT(net.count, 1);
+    teardown();
+}
+
+/*------------------------------------------------------------------------------
+ * Answers in every shape
+ *----------------------------------------------------------------------------*/
+
+TEST(pool_takes_answers_cut_anywhere)
+{
+    ticket t;
+    size_t i;
+    setup("127.0.0.1");
+    round_trip(&t);
+    for (i = 0; i < 5; i++) {
+        const char *at = OK;
+        start(&t);
+        settle();
+        for (; *at; at++) {
+            char one[2] = { 0, 0 };
+            one[0] = *at;
+            CHECK_INT(t.calls, 0);
+            serve(0, one);
+            settle();
+        }
+        CHECK_INT(t.calls, 1);
+        CHECK_STR(t.text, "ok");
+        CHECK(!t.lent);
+    }
+    CHECK_INT(rig.pool.idle_count, 1);
+    teardown();
+}
+
+TEST(pool_takes_large_answers_without_more_receives_than_needed)
+{
+    ticket t;
+    setup("127.0.0.1");
+    round_trip(&t);
+    start(&t);
+    settle();
+    net.receives = 0;
+    serve_long(0, "HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n", 200000);
+    settle();
+    CHECK_INT(t.calls, 1);
+    CHECK_INT(t.body_len, 200000);
+    CHECK(!t.lent);
+    CHECK_INT(net.receives, 2);                    /* the scratch full, then all the rest into its place */
+    teardown();
+}
+
+TEST(pool_closes_connections_that_the_answer_ends)
+{
+    static const struct { const char *text; bool hang_up; const char *body; } ends[] = {
+        { "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", false, "ok" },
+        { "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", false, "ok" },
+        { "HTTP/1.0 200 OK\r\n\r\nall of it", true, "all of it" },
+        { "HTTP/1.1 200 OK\r\n\r\n", true, "" },
+        { OK "more than was asked for", false, "ok" },       /* the answer stands all the same */
+        { OK OK, false, "ok" }
+    };
+    ticket t;
+    size_t i;
+    setup("127.0.0.1");
+    for (i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        start(&t);
+        pass_ms(2);
+        serve(newest(), ends[i].text);
+        settle();
+        if (ends[i].hang_up) {
+            CHECK_INT(t.calls, 0);
+            hang_up(newest());
+            settle();
+        }
+        CHECK_INT(t.calls, 1);
+        CHECK_INT(t.outcome.error, 0);
+        CHECK_STR(t.text, ends[i].body);
+        CHECK_INT(net.open, 0);
+        CHECK_INT(net.count, (int)i + 1);
+    }
+    teardown();
+}
+
+TEST(pool_says_what_is_wrong_with_an_answer)
+{
+    static const struct { const char *text; int error; const char *message; } wrong[] = {
+        { "SSH-2.0\r\n", AIOCOSMOS_E_PROTOCOL, "127.0.0.1:8081: the answer is not HTTP/1.1" },
+        { "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", AIOCOSMOS_E_PROTOCOL,
+          "127.0.0.1:8081: the answer has two different Content-Lengths" },
+        { "HTTP/1.1 200 OK\r\nContent-Length: 10737418240\r\n\r\n", AIOCOSMOS_E_TOO_LARGE,
+          "127.0.0.1:8081: the answer's body is over the limit" }
+    };
+    ticket t;
+    size_t i;
+    setup("127.0.0.1");
+    for (i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        start(&t);
+        pass_ms(2);
+        serve(newest(), wrong[i].text);
+        settle();
+        CHECK_INT(t.calls, 1);
+        CHECK_INT(t.outcome.error, wrong[i].error);
+        CHECK_STR(t.message, wrong[i].message);
+        CHECK(t.outcome.sent && !t.outcome.silent);
+        CHECK_INT(net.open, 0);
+    }
+    teardown();
+}
+
+/*------------------------------------------------------------------------------
+ * Connections that end when they should not
+ *----------------------------------------------------------------------------*/
+
+TEST(pool_sees_an_idle_connection_close_before_it_is_used)
+{
+    ticket t;
+    setup("127.0.0.1");
+    round_trip(&t);
+    hang_up(0);
+    step();                                        /* polls: a client does so before it hands out work */
+    start(&t);
+    pass_ms(2);
+    CHECK_INT(net.count, 2);                       /* a fresh one */
+    serve(1, OK);
+    settle();
+    CHECK_INT(t.status, 200);
+    reset(1);
+    settle();
+    CHECK_INT(net.open, 0);
+    round_trip(&t);
+    serve(2, "HTTP/1.1 408 Request Timeout\r\n\r\n");   /* nobody asked */
+    settle();
+    CHECK_INT(net.open, 0);
+    CHECK_INT(t.calls, 1);
+    teardown();
+}
+
+TEST(pool_tells_a_stale_connection_from_a_broken_one)
+{
+    static ticket tickets[3];
+    ticket t;
+    int i, fd;
+    setup("127.0.0.1");
+    for (i = 0; i < 3; i++) start(&tickets[i]);
+    pass_ms(5);
+    for (i = 0; i < 3; i++) {
+        serve(asking(), OK);
+        pass_ms(1);
+    }
+    CHECK_INT(rig.pool.idle_count, 3);
+    start(&t);
+    settle();
+    hang_up(fd = asking());
+    settle();
+    CHECK_INT(t.outcome.error, AIOCOSMOS_E_CONNECT);
+    CHECK(t.outcome.reused && t.outcome.silent && t.outcome.sent);
+    CHECK_STR(t.message, "127.0.0.1:8081: the connection was closed before the answer");
+    CHECK_INT(net.open, 0);                        /* those that idled longer went with it: the next try is on a fresh one */
+    start(&t);
+    pass_ms(2);
+    serve(asking(), "HTTP/1.1 200 OK\r\n");
+    reset(newest());
+    settle();
+    CHECK_INT(t.outcome.error, AIOCOSMOS_E_CONNECT);
+    CHECK(!t.outcome.reused && !t.outcome.silent && t.outcome.sent);
+    CHECK_STR(t.message, "127.0.0.1:8081: the connection was closed in the middle of the answer");
+    teardown();
+}
+
+TEST(pool_reports_a_short_body)
+{
+    ticket t;
+    setup("127.0.0.1");
+    start(&t);
+    pass_ms(2);
+    serve(0, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell");
+    hang_up(0);
+    settle();
+    CHECK_INT(t.outcome.error, AIOCOSMOS_E_CONNECT);
+    CHECK_STR(t.message, "127.0.0.1:8081: the connection was closed in the middle of the answer");
+    teardown();
+}
+
+TEST(pool_sends_the_rest_when_there_is_room)
+{
+    ticket t;
+    setup("127.0.0.1");
+    net.window = 10;
+    start(&t);
+    pass_ms(2);
+    CHECK_INT(net.sockets[0].out_len, 10);
+    CHECK_INT(net.sockets[0].want, AIOCOSMOS_READABLE | AIOCOSMOS_WRITABLE);
+    while (net.sockets[0].out_len < strlen(t.head) + 4) {
+        net.sockets[0].window = 7;
+        settle();
+    }
+    CHECK_INT(net.sockets[0].want, AIOCOSMOS_READABLE);
+    CHECK_TEXT(net.sockets[0].out, net.sockets[0].out_len, "POST /docs HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody");
+    serve(0, OK);
+    settle();
+    CHECK_INT(t.status, 200);
+    CHECK(t.outcome.sent);
+    CHECK_INT(rig.pool.idle_count, 1);
+    teardown();
+}
+
+TEST(pool_hears_an_answer_to_half_a_request)
+{
+    ticket t;
+    setup("127.0.0.1");
+    net.window = 10;
+    /* The server refuses early. Half a request is on the connection: it cannot be used again. */
+    start(&t);
+    pass_ms(2);
+    serve(0, "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n");
+    settle();
+    CHECK_INT(t.calls, 1);
+    CHECK_INT(t.status, 413);
+    CHECK(!t.outcome.sent);
+    CHECK_INT(net.open, 0);
+    /* The same, and it hangs up: the answer is there before the broken pipe. */
+    start(&t);
+    pass_ms(2);
+    serve(1, "HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n");
+    reset(1);
+    settle();
+    CHECK_INT(t.calls, 1);
+    CHECK_INT(t.status, 401);
+    CHECK_INT(net.open, 0);
+    /* It just hangs up. */
+    start(&t);
+    pass_ms(2);
+    reset(2);
+    settle();
+    CHECK_INT(t.outcome.error, AIOCOSMOS_E_CONNECT);
+    CHECK(!t.outcome.sent && t.outcome.silent);
+    CHECK_STR(t.message, "127.0.0.1:8081: the connection was closed before the request was sent");
+    CHECK_INT(net.open, 0);
+    teardown();
+}
+
+TEST(pool_looks_for_an_answer_when_the_first_send_fails)
+{
+    ticket t;
+    setup("127.0.0.1");
+    round_trip(&t);
+    /* Between the last look and this send, the server has answered and gone. */
+    start(&t);
+    serve(0, "HTTP/1.1 503 Going\r\nContent-Length: 0\r\n\r\n");
+    reset(0);
+    while (aioc_pool_work(&rig.pool)) continue;
+    CHECK_INT(t.calls, 1);
+    CHECK_INT(t.status, 503);
+    CHECK_INT(net.open, 0);
+    round_trip(&t);
+    start(&t);
+    reset(1);
+    while (aioc_pool_work(&rig.pool)) continue;
+    CHECK_INT(t.calls, 1);
+    CHECK_INT(t.outcome.error, AIOCOSMOS_E_CONNECT);
+    CHECK(!t.outcome.sent && t.outcome.reused && t.outcome.silent);
+    teardown();
+}
+
+TEST(pool_ignores_events_that_are_out_of_date)
+{
+    ticket t;
+    setup("127.0.0.1");
+    round_trip(&t);
+    rig.pool.idle->source.ready(&rig.pool.idle->source, AIOCOSMOS_READABLE);
+    CHECK_INT(rig.pool.idle_count, 1);
+    round_trip(&t);
+    CHECK_INT(net.count, 1);
+    teardown();
+}
+
+/*------------------------------------------------------------------------------
+ * Callbacks that do something
+ *----------------------------------------------------------------------------*/
+
+static void cancel_other(ticket *t)
+{
+    if (t->other->calls == 0) aioc_pool_cancel(&rig.pool, &t->other->exchange);
+}
+
+TEST(pool_callback_cancels_another_of_the_same_batch)
+{
+    static ticket tickets[2];
+    int i, way;
+    for (way = 0; way < 4; way++) {
+        setup("127.0.0.1");
+        for (i = 0; i < 2; i++) start(&tickets[i]);
+        pass_ms(5);
+        for (i = 0; i < 2; i++) {
+            tickets[i].then = cancel_other;
+            tickets[i].other = &tickets[1 - i];
+            if (way == 0) serve(i, OK);
+            else if (way == 1) reset(i);
+            else if (way == 2) serve(i, "garbage");
+            else serve(i, OK), hang_up(i);
+        }
+        settle();
+        CHECK_INT(tickets[0].calls + tickets[1].calls, 1);
+        teardown();
+    }
+}
+
+TEST(pool_callback_cancels_one_that_is_half_sent)
+{
+    static ticket tickets[2];
+    setup("127.0.0.1");
+    start(&tickets[0]);
+    pass_ms(2);
+    net.window = 5;
+    start(&tickets[1]);
+    pass_ms(2);
+    CHECK_INT(net.sockets[1].out_len, 5);
+    tickets[0].then = cancel_other;
+    tickets[0].other = &tickets[1];
+    serve(0, OK);
+    serve(1, OK);
+    settle();
+    CHECK_INT(tickets[0].calls, 1);
+    CHECK_INT(tickets[1].calls, 0);
+    CHECK_INT(net.open, 1);
+    teardown();
+}
+
+/*------------------------------------------------------------------------------
+ * Cancelling
+ *----------------------------------------------------------------------------*/
+
+TEST(pool_cancels_what_waits)
+{
+    static ticket tickets[3];
+    int i;
+    setup("127.0.0.1");
+    for (i = 0; i < 3; i++) start(&tickets[i]);
+    CHECK(!aioc_pool_cancel(&rig.pool, &tickets[1].exchange));
+    CHECK(!aioc_pool_cancel(&rig.pool, &tickets[1].exchange));         /* harmless */
+    CHECK(!aioc_pool_cancel(&rig.pool, &tickets[0].exchange));
+    CHECK_INT(rig.pool.queued, 1);
+    pass_ms(2);
+    serve(0, OK);
+    settle();
+    CHECK_INT(tickets[2].calls, 1);
+    CHECK_INT(tickets[0].calls + tickets[1].calls, 0);
+    CHECK_INT(net.count, 1);
+    /* With nobody left to wait, the connection that was on its way is idle. */
+    teardown();
+    setup("127.0.0.1");
+    start(&tickets[0]);
+    settle();
+    CHECK(!aioc_pool_cancel(&rig.pool, &tickets[0].exchange));
+    pass_ms(2);
+    CHECK_INT(rig.pool.idle_count, 1);
+    teardown();
+}
+
+TEST(pool_drains_what_a_cancelled_exchange_leaves)
+{
+    ticket t;
+    setup("127.0.0.1");
+    start(&t);
+    pass_ms(2);
+    CHECK(aioc_pool_cancel(&rig.pool, &t.exchange));
+    CHECK_INT(rig.pool.idle_count, 0);
+    serve_long(0, "HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n", 60000);
+    settle();
+    CHECK_INT(rig.pool.idle_count, 1);
+    CHECK(!rig.pool.connections->timer.armed);
+    round_trip(&t);
+    CHECK_INT(net.count, 1);
+    /* In the middle of a body that is being collected. */
+    start(&t);
+    settle();
+    serve_long(0, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", 500);
+    settle();
+    CHECK(aioc_pool_cancel(&rig.pool, &t.exchange));
+    serve_long(0, "", 500);
+    settle();
+    CHECK_INT(rig.pool.idle_count, 1);
+    CHECK_INT(t.calls, 0);
+    teardown();
+}
+
+TEST(pool_drains_only_a_little)
+{
+    static const char *const heads[] = {
+        "HTTP/1.1 200 OK\r\nContent-Length: 70000\r\n\r\n",            /* too much */
+        "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n",              /* too slow */
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 70\r\n\r\n",
+        "garbage"
+    };
+    static const size_t lengths[] = { 70000, 99, 70, 0 };
+    ticket t;
+    int i;
+    setup("127.0.0.1");
+    for (i = 0; i < 4; i++) {
+        start(&t);
+        pass_ms(2);
+        CHECK(aioc_pool_cancel(&rig.pool, &t.exchange));
+        serve_long(i, heads[i], lengths[i]);
+        pass_ms(i == 1 ? 998 : 0);
+        CHECK_INT(net.open, i == 1);
+        pass_ms(3);
+        CHECK_INT(net.open, 0);
+    }
+    start(&t);
+    pass_ms(2);
+    CHECK(aioc_pool_cancel(&rig.pool, &t.exchange));
+    hang_up(4);
+    settle();
+    CHECK_INT(net.open, 0);
+    teardown();
+}
+
+/*------------------------------------------------------------------------------
+ * Connecting
+ *----------------------------------------------------------------------------*/
+
+TEST(pool_says_why_nobody_can_be_reached)
+{
+    static const struct { const char *host; int v4, v6; uint64_t delay_us; const char *message; } walls[] = {
+        { "127.0.0.1", AIOCOSMOS_IO_REFUSED, 0, 0, "connect to 127.0.0.1:8081 refused: nobody listens there" },
+        { "127.0.0.1", AIOCOSMOS_IO_REFUSED, 0, 300, "connect to 127.0.0.1:8081 refused: nobody listens there" },
+        { "::1", 0, AIOCOSMOS_IO_REFUSED, 300, "connect to [::1]:8081 refused: nobody listens there" },
+        { "[::1]", 0, AIOCOSMOS_IO_REFUSED, 300, "connect to [::1]:8081 refused: nobody listens there" },
+        { "localhost", AIOCOSMOS_IO_REFUSED, AIOCOSMOS_IO_REFUSED, 300,
+          "connect to localhost (127.0.0.1:8081) refused: nobody listens there" },
+        { "192.0.2.1", AIOCOSMOS_IO_UNREACHABLE, 0, 0,
+          "connect to 192.0.2.1:8081 failed: the host cannot be reached (no route, a firewall, or no answer in time)" },
+        { "192.0.2.1", AIOCOSMOS_IO_LIMIT, 0, 0,
+          "connect to 192.0.2.1:8081 failed: this machine is out of descriptors, ports or memory" },
+        { "192.0.2.1", AIOCOSMOS_IO_UNSUPPORTED, 0, 0,
+          "connect to 192.0.2.1:8081 failed: this machine does not support that kind of address" },
+        { "192.0.2.1", AIOCOSMOS_IO_CLOSED, 0, 300,
+          "connect to 192.0.2.1:8081 failed: the other side closed the connection at once" },
+        { "192.0.2.1", AIOCOSMOS_IO_FAILED, 0, 0, "connect to 192.0.2.1:8081 failed: the system refused" },
+        { "192.0.2.1", AIOCOSMOS_IO_AGAIN, 0, 100000000, "connect to 192.0.2.1:8081 timed out after 5000 ms" }
+    };
+    ticket t;
+    size_t i;
+    for (i = 0; i < sizeof walls / sizeof walls[0]; i++) {
+        setup(walls[i].host);
+        net.v4.io = walls[i].v4;
+        net.v6.io = walls[i].v6;
+        net.v4.delay_us = net.v6.delay_us = walls[i].delay_us;
+        start(&t);
+        pass_ms(walls[i].v4 == AIOCOSMOS_IO_AGAIN ? 4999 : 0);
+        CHECK_INT(t.calls, walls[i].delay_us == 0);
+        pass_ms(1);
+        CHECK_INT(t.calls, 1);
+        CHECK_INT(t.outcome.error, AIOCOSMOS_E_CONNECT);
+        CHECK_STR(t.message, walls[i].message);
+        CHECK_STR(rig.log, walls[i].message);
+        CHECK(!t.outcome.sent && !t.outcome.reused && t.outcome.silent);
+        CHECK_INT(net.open, 0);
+        teardown();
+    }
+}
+
+TEST(pool_does_not_storm_a_dead_server)
+{
+    static ticket tickets[50];
+    int i, calls = 0;
+    setup("127.0.0.1");
+    net.v4.io = AIOCOSMOS_IO_REFUSED;
+    net.v4.delay_us = 100;
+    for (i = 0; i < 50; i++) {
+        start(&tickets[i]);
+        tickets[i].again = 1000000;                /* each tries again at once */
+    }
+    pass_ms(1);
+    CHECK_INT(net.count, 1);
+    for (i = 0; i < 50; i++) CHECK_INT(tickets[i].calls, 1);           /* all of them waited for that one try */
+    pass_ms(10000);
+    CHECK(net.count >= 8 && net.count < 20);
+    /* It comes back. */
+    net.v4.io = 0;
+    pass_ms(2000);
+    CHECK_INT(net.open, 50);
+    for (i = 0; i < 50; i++) {
+        CHECK_INT(tickets[i].prepared, 1);
+        tickets[i].again = 0;
+        calls += tickets[i].calls;
+    }
+    for (i = 0; i < net.count; i++) {
+        if (net.sockets[i].open) serve(i, OK);
+    }
+    settle();
+    for (i = 0; i < 50; i++) calls -= tickets[i].calls - 1;
+    CHECK_INT(calls, 0);
+    teardown();
+}
+
+TEST(pool_that_has_connections_gets_along_with_them)
+{
+    static ticket tickets[5];
+    int i;
+    setup("127.0.0.1");
+    start(&tickets[0]);
+    pass_ms(2);
+    net.v4.io = AIOCOSMOS_IO_LIMIT;
+    for (i = 1; i < 5; i++) start(&tickets[i]);
+    pass_ms(1000);
+    CHECK(net.count > 2 && net.count < 12);
+    for (i = 0; i < 5; i++) {
+        CHECK_INT(tickets[i].calls, 0);
+        serve(0, OK);
+        settle();
+        CHECK_INT(tickets[i].calls, 1);
+        CHECK_INT(tickets[i].status, 200);
+    }
+    teardown();
+}
+
+TEST(pool_lets_later_exchanges_have_their_own_try)
+{
+    static ticket tickets[2];
+    setup("127.0.0.1");
+    net.v4.io = AIOCOSMOS_IO_REFUSED;
+    net.v4.delay_us = 1000;
+    start(&tickets[0]);
+    settle();
+    start(&tickets[1]);
+    pass_ms(1);
+    CHECK_INT(tickets[0].calls, 1);
+    CHECK_INT(tickets[1].calls, 0);
+    net.v4.io = 0;
+    pass_ms(100);
+    serve(asking(), OK);
+    settle();
+    CHECK_INT(tickets[1].status, 200);
+    teardown();
+}
+
+TEST(pool_opens_more_when_the_first_is_slow)
+{
+    static ticket tickets[3];
+    int i;
+    setup("127.0.0.1");
+    net.v4.io = AIOCOSMOS_IO_AGAIN;                /* silence */
+    for (i = 0; i < 3; i++) start(&tickets[i]);
+    pass_ms(240);
+    CHECK_INT(net.count, 1);
+    net.v4.io = 0;
+    pass_ms(20);
+    CHECK_INT(net.open, 1 + 2);                    /* the second went through, so the third follows at once */
+    for (i = 0; i < 2; i++) serve(asking(), OK), settle();
+    serve(asking(), OK);
+    settle();
+    for (i = 0; i < 3; i++) CHECK_INT(tickets[i].status, 200);
+    pass_ms(6000);
+    CHECK_INT(net.open, 2);                        /* the silent one was given up, nothing fails */
+    teardown();
+}
+
+TEST(pool_tries_addresses_side_by_side)
+{
+    ticket t;
+    uint64_t began_us;
+    setup("localhost");
+    /* ::1 first, which is silent; 127.0.0.1 after 250 ms. */
+    net.v6.io = AIOCOSMOS_IO_AGAIN;
+    start(&t);
+    pass_ms(249);
+    CHECK_INT(net.count, 1);
+    CHECK_INT(net.sockets[0].peer.family, 6);
+    began_us = net.now_us;
+    pass_ms(2);
+    CHECK_INT(net.count, 2);
+    pass_ms(1);
+    CHECK(net.now_us - began_us < 5000);
+    CHECK_INT(net.open, 1);                        /* the loser is closed */
+    CHECK_INT(asking(), 1);
+    serve(1, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    settle();
+    CHECK_INT(t.status, 200);
+    CHECK_INT(t.outcome.tcp_us, 251000);
+    /* The next one knows the way. */
+    start(&t);
+    pass_ms(2);
+    CHECK_INT(net.count, 3);
+    CHECK_INT(net.sockets[2].peer.family, 4);
+    serve(2, OK);
+    settle();
+    teardown();
+    /* Refused, at once or later: no need to wait. */
+    setup("localhost");
+    net.v6.io = AIOCOSMOS_IO_REFUSED;
+    start(&t);
+    pass_ms(2);
+    CHECK_INT(net.count, 2);
+    CHECK_INT(asking(), 1);
+    aioc_pool_cancel(&rig.pool, &t.exchange);
+    teardown();
+    setup("localhost");
+    net.v6.io = AIOCOSMOS_IO_REFUSED;
+    net.v6.delay_us = 3000;
+    start(&t);
+    pass_ms(2);
+    CHECK_INT(net.count, 1);
+    pass_ms(4);
+    CHECK_INT(asking(), 1);
+    aioc_pool_cancel(&rig.pool, &t.exchange);
+    teardown();
+    /* The first answers late, but before the second. */
+    setup("localhost");
+    net.v6.io = 0;
+    net.v6.delay_us = 251000;
+    net.v4.delay_us = 100000;
+    start(&t);
+    pass_ms(256);
+    CHECK_INT(net.count, 2);
+    CHECK_INT(asking(), 0);
+    CHECK_INT(net.open, 1);
+    aioc_pool_cancel(&rig.pool, &t.exchange);
+    teardown();
+}
+
+TEST(pool_looks_a_name_up_once_for_all)
+{
+    static ticket tickets[3];
+    aiocosmos_address address;
+    int i;
+    setup("db.example");
+    for (i = 0; i < 3; i++) start(&tickets[i]);
+    pass_ms(600);                                  /* three connections wait for the name by now */
+    CHECK_INT(rig.questions, 1);
+    CHECK_INT(rig.pool.opening, 3);
+    CHECK_INT(net.count, 0);
+    memset(&address, 0, sizeof address);
+    address.family = 4;
+    address.ip[0] = 127;
+    address.ip[3] = 9;
+    CHECK_INT(aioc_resolve_answer(&rig.resolver, rig.question, &address, 1, 60), 0);
+    pass_ms(5);
+    CHECK_INT(rig.pool.open, 3);
+    CHECK_INT(net.sockets[0].peer.ip[3], 9);
+    CHECK_INT(net.sockets[0].peer.port, 8081);
+    for (i = 0; i < 3; i++) serve(asking(), OK), settle();
+    for (i = 0; i < 3; i++) CHECK_INT(tickets[i].status, 200);
+    CHECK_INT(tickets[0].outcome.dns_us, 600000);
+    CHECK_INT(tickets[0].outcome.queue_us, 0);
+    teardown();
+}
+
+TEST(pool_says_when_a_name_cannot_be_found)
+{
+    static ticket tickets[2];
+    setup("db.example");
+    start(&tickets[0]);
+    settle();
+    CHECK_INT(aioc_resolve_answer(&rig.resolver, rig.question, NULL, 0, 60), 0);
+    settle();
+    CHECK_INT(tickets[0].calls, 1);
+    CHECK_INT(tickets[0].outcome.error, AIOCOSMOS_E_DNS);
+    CHECK(strstr(tickets[0].message, "db.example") != NULL);
+    teardown();
+    setup("db.example");
+    start(&tickets[0]);
+    start(&tickets[1]);
+    pass_ms(4999);
+    CHECK_INT(tickets[0].calls, 0);
+    pass_ms(2);
+    CHECK_INT(tickets[0].calls, 1);
+    CHECK_INT(tickets[0].outcome.error, AIOCOSMOS_E_DNS);
+    CHECK_STR(tickets[0].message, "look up db.example:8081: timed out after 5000 ms");
+    teardown();                                    /* while others still look it up */
+}
+
+TEST(pool_cancels_what_has_failed_but_was_not_told)
+{
+    static ticket tickets[3];
+    int i;
+    setup("127.0.0.1");
+    net.v4.io = AIOCOSMOS_IO_REFUSED;
+    net.v4.delay_us = 0;
+    for (i = 0; i < 3; i++) start(&tickets[i]);
+    aioc_platform_tick(&rig.reactor);
+    CHECK(aioc_pool_work(&rig.pool));              /* opens, and fails */
+    CHECK_INT(tickets[0].calls, 0);
+    CHECK(aioc_pool_has_work(&rig.pool));
+    CHECK(!aioc_pool_cancel(&rig.pool, &tickets[1].exchange));
+    CHECK(aioc_pool_work(&rig.pool));
+    CHECK_INT(tickets[0].calls, 1);
+    CHECK(aioc_pool_work(&rig.pool));
+    CHECK_INT(tickets[2].calls, 1);
+    CHECK_INT(tickets[1].calls, 0);
+    CHECK(!aioc_pool_has_work(&rig.pool));
+    teardown();
+}
+
+TEST(pool_closes_at_any_stage)
+{
+    static ticket tickets[4];
+    int i;
+    setup("db.example");
+    start(&tickets[0]);
+    settle();                                      /* the name is being looked up */
+    teardown();
+    setup("localhost");
+    net.v6.io = net.v4.io = AIOCOSMOS_IO_AGAIN;
+    start(&tickets[0]);
+    pass_ms(300);                                  /* two addresses are being tried */
+    CHECK_INT(net.open, 2);
+    teardown();
+    setup("127.0.0.1");
+    for (i = 0; i < 4; i++) start(&tickets[i]);
+    pass_ms(5);
+    serve(0, OK);                                  /* idle */
+    serve(1, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nsome");    /* collecting */
+    settle();
+    aioc_pool_cancel(&rig.pool, &tickets[2].exchange);                 /* draining, perhaps */
+    CHECK_INT(rig.pool.open, 4);
+    teardown();
+}
+
+/*------------------------------------------------------------------------------
+ * Without memory
+ *----------------------------------------------------------------------------*/
+
+TEST(pool_pauses_an_answer_until_there_is_memory)
+{
+    ticket t;
+    size_t normal;
+    setup("127.0.0.1");
+    round_trip(&t);
+    start(&t);
+    settle();
+    normal = heap.bytes;
+    heap.limit = normal + 150000;                  /* enough to put aside what came, not for the whole */
+    serve_long(0, "HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n", 200000);
+    settle();
+    CHECK_INT(t.calls, 0);
+    CHECK_INT(net.sockets[0].want, 0);             /* nothing more is read */
+    CHECK(heap.bytes < heap.limit);
+    pass_ms(100);
+    CHECK_INT(t.calls, 0);
+    heap.limit = 0;
+    pass_ms(15);
+    CHECK_INT(t.calls, 1);
+    CHECK_INT(t.body_len, 200000);
+    CHECK_INT(rig.pool.idle_count, 1);
+    round_trip(&t);
+    CHECK_INT(net.count, 1);
+    /* None comes. */
+    start(&t);
+    settle();
+    heap.limit = heap.bytes + 100000;
+    serve_long(0, "HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n", 20000);
+    pass_ms(29900);
+    CHECK_INT(t.calls, 0);
+    pass_ms(200);
+    CHECK_INT(t.calls, 1);
+    CHECK_INT(t.outcome.error, AIOCOSMOS_E_NOMEM);
+    CHECK_STR(t.message, "127.0.0.1:8081: no memory for the answer");
+    CHECK_INT(net.open, 0);
+    teardown();
+}
+
+TEST(pool_ends_an_answer_that_cannot_even_be_put_aside)
+{
+    static ticket tickets[2];
+    setup("127.0.0.1");
+    start(&tickets[0]);
+    start(&tickets[1]);
+    pass_ms(5);
+    heap.limit = heap.bytes;
+    serve_long(0, "HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n", 60000);
+    serve(1, OK);                                  /* needs none */
+    settle();
+    CHECK_INT(tickets[0].outcome.error + tickets[1].outcome.error, AIOCOSMOS_E_NOMEM);
+    CHECK_INT(tickets[0].status + tickets[1].status, 200);
+    teardown();
+}
+
+TEST(pool_pause_ends_by_cancel_reset_and_a_poller_that_refuses)
+{
+    ticket t;
+    int way;
+    for (way = 0; way < 3; way++) {
+        setup("127.0.0.1");
+        start(&t);
+        pass_ms(2);
+        heap.limit = heap.bytes + 150000;
+        serve_long(0, "HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n", 20000);
+        settle();
+        if (way == 0) {
+            CHECK(aioc_pool_cancel(&rig.pool, &t.exchange));
+            CHECK_INT(net.open, 0);
+        } else {
+            if (way == 1) reset(0);
+            else net.fail_set = 1;
+            heap.limit = 0;
+            pass_ms(20);
+            CHECK_INT(t.outcome.error, way == 1 ? AIOCOSMOS_E_CONNECT : AIOCOSMOS_E_NOMEM);
+            CHECK_INT(net.open, 0);
+        }
+        teardown();
+    }
+}
+
+TEST(pool_without_memory_for_a_connection)
+{
+    static ticket tickets[2];
+    setup("127.0.0.1");
+    heap.limit = 1;
+    start(&tickets[0]);
+    settle();
+    CHECK_INT(tickets[0].calls, 1);
+    CHECK_INT(tickets[0].outcome.error, AIOCOSMOS_E_NOMEM);
+    CHECK_STR(tickets[0].message, "no memory for a connection");
+    heap.limit = 0;
+    start(&tickets[0]);
+    pass_ms(100);
+    heap.limit = 1;
+    start(&tickets[1]);
+    pass_ms(1000);
+    CHECK_INT(tickets[1].calls, 0);                /* there is another: it waits for that */
+    serve(asking(), OK);
+    settle();
+    serve(asking(), OK);
+    settle();
+    CHECK_INT(tickets[1].status, 200);
+    teardown();
+}
+
+/* A scene with a name, refused and slow addresses, cut, large and cancelled answers; what fails in it may change, but all
+ * of it ends, and nothing is left. */
+static void scene(void)
+{
+    static ticket tickets[6];
+    aiocosmos_address addresses[2];
+    int i, rounds;
+    for (i = 0; i < 6; i++) start(&tickets[i]);
+    pass_ms(10);
+    memset(addresses, 0, sizeof addresses);
+    addresses[0].family = 6;
+    addresses[1].family = 4;
+    if (rig.questions) aioc_resolve_answer(&rig.resolver, rig.question, addresses, 2, 60);
+    for (rounds = 0; rounds < 400; rounds++) {
+        pass_ms(10);
+        if (rounds == 20) aioc_pool_cancel(&rig.pool, &tickets[5].exchange);
+        for (i = 0; i < net.count; i++) {
+            fake_socket *s = &net.sockets[i];
+            if (!s->open || !s->connected || s->out_len < 40 || s->in_len > s->in_at) continue;
+            s->out_len = 0;
+            if (i % 3 == 0) serve_long(i, "HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n", 200000);
+            else if (i % 3 == 1) serve(i, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n");
+            else serve(i, OK);
+        }
+    }
+    for (i = 0; i < 5; i++) CHECK_INT(tickets[i].calls, 1);
+}
+
+TEST(pool_survives_the_failure_of_every_allocation)
+{
+    long n, asked = 0;
+    for (n = 0; n == 0 || n <= asked; n++) {
+        rig_open(&fake_platform, "db.example");
+        rig.memory.kept_max = 0;
+        rig_pool();
+        net.v6.delay_us = 400000;
+        net.v6.io = 0;
+        net.receive_max = 30000;
+        heap.asked = 0;
+        heap.fail_at = n;
+        heap.fail_for = 3;
+        scene();
+        if (n == 0) asked = heap.asked;
+        teardown();
+    }
+    CHECK(asked > 10);
+}
+
+TEST(pool_survives_a_poller_that_refuses)
+{
+    int n;
+    for (n = 1; n < 30; n++) {
+        setup("localhost");
+        net.v6.io = 0;
+        net.v6.delay_us = 300000;
+        net.window = 10;
+        net.fail_set = n;
+        {
+            static ticket tickets[3];
+            int i, fd;
+            for (i = 0; i < 3; i++) start(&tickets[i]);
+            for (i = 0; i < 30; i++) {
+                pass_ms(50);
+                for (fd = 0; fd < net.count; fd++) {
+                    fake_socket *s = &net.sockets[fd];
+                    if (!s->open) continue;
+                    s->window = 100;
+                    if (s->connected && s->out_len >= 40 && s->in_at == s->in_len) s->out_len = 0, serve(fd, OK);
+                }
+            }
+            for (i = 0; i < 3; i++) CHECK_INT(tickets[i].calls, 1);
+        }
+        teardown();
+    }
+}
+
+/*------------------------------------------------------------------------------
+ * Anything, at any time
+ *----------------------------------------------------------------------------*/
+
+static uint64_t seed;
+
+static size_t dice(size_t sides)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return (size_t)(seed >> 33) % sides;
+}
+
+#define CROWD 24
+
+static ticket crowd[CROWD];
+static int started[CROWD], cancelled[CROWD];
+
+static void crowd_then(ticket *t)
+{
+    size_t i = dice(CROWD), self = (size_t)(t - crowd);
+    CHECK_INT(t->calls + cancelled[self], started[self]);
+    if (dice(3) == 0 && crowd[i].exchange.state != AIOC_POOL_OUTSIDE) {
+        aioc_pool_cancel(&rig.pool, &crowd[i].exchange);
+        cancelled[i]++;
+    }
+    if (dice(3) == 0 && t->exchange.state == AIOC_POOL_OUTSIDE) {
+        aioc_pool_start(&rig.pool, &t->exchange);
+        started[self]++;
+    }
+}
+
+static void mischief(int fd)
+{
+    static const char *const answers[] = {
+        OK, OK, OK, OK "x", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n1\r\ny\r\n0\r\n\r\n", "garbage",
+        "HTTP/1.1 200 OK\r\nContent-Le", "ngth: 2\r\n\r\nok", "HTTP/1.0 200 OK\r\n\r\nend",
+        "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 429 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    };
+    fake_socket *s = &net.sockets[fd];
+    switch (dice(40)) {
+    case 0: s->closed = true; break;
+    case 1: s->reset = true; break;
+    case 2: s->window = dice(60); break;
+    case 3: if (s->in_len + 90000 < BYTES_MAX) serve_long(fd, "HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n", 90000); break;
+    case 4: serve(fd, answers[dice(sizeof answers / sizeof answers[0])]); break;
+    default:
+        if (s->out_len > 0 && s->in_at == s->in_len && s->in_len + 1000 < BYTES_MAX) {
+            s->out_len = 0;
+            serve(fd, answers[dice(sizeof answers / sizeof answers[0])]);
+        }
+    }
+}
+
+TEST(pool_ends_everything_once_whatever_happens)
+{
+    int run, round;
+    size_t i;
+    for (run = 1; run <= 120; run++) {
+        seed = 0x9e3779b97f4a7c15u * (uint64_t)run;
+        rig_open(&fake_platform, dice(2) ? "localhost" : "127.0.0.1");
+        rig.options.connections_max = (uint32_t)(1 + dice(8));
+        rig_pool();
+        net.receive_max = dice(2) ? SIZE_MAX : 1 + dice(40000);
+        net.batch_max = (int)(1 + dice(8));
+        for (i = 0; i < CROWD; i++) {
+            fill(&crowd[i])->then = crowd_then;
+            started[i] = cancelled[i] = 0;
+        }
+        for (round = 0; round < 400 && net.count < SOCKETS_MAX - 50; round++) {
+            int fd;
+            net.v4.io = dice(10) ? 0 : dice(2) ? AIOCOSMOS_IO_REFUSED : AIOCOSMOS_IO_AGAIN;
+            net.v6.io = dice(3) ? AIOCOSMOS_IO_UNREACHABLE : dice(2) ? 0 : AIOCOSMOS_IO_AGAIN;
+            net.v4.delay_us = dice(3) ? dice(20000) : 0;
+            net.v6.delay_us = dice(300000);
+            net.window = dice(4) ? SIZE_MAX : dice(100);
+            heap.limit = dice(10) ? 0 : heap.bytes + dice(100000);
+            for (i = dice(6); i > 0; i--) {
+                size_t who = dice(CROWD);
+                if (crowd[who].exchange.state == AIOC_POOL_OUTSIDE) {
+                    aioc_pool_start(&rig.pool, &crowd[who].exchange);
+                    started[who]++;
+                } else if (dice(4) == 0) {
+                    aioc_pool_cancel(&rig.pool, &crowd[who].exchange);
+                    cancelled[who]++;
+                }
+            }
+            if (dice(30) == 0) aioc_pool_warm(&rig.pool, (uint32_t)dice(10));
+            for (i = dice(8); i > 0; i--) step();
+            for (fd = 0; fd < net.count; fd++) {
+                if (net.sockets[fd].open && net.sockets[fd].connected) mischief(fd);
+            }
+            net.now_us += dice(20) ? dice(20000) : dice(3000000);
+            CHECK(rig.pool.open + rig.pool.opening <= rig.options.connections_max);
+        }
+        for (i = 0; i < CROWD; i++) {
+            bool active = crowd[i].exchange.state != AIOC_POOL_OUTSIDE;
+            if (crowd[i].calls + cancelled[i] + active != started[i])
+                test_fail(__FILE__, __LINE__, "run %d: %d calls, %d cancelled, %d started", run, crowd[i].calls, cancelled[i],
+                          started[i]);
+            if (active) aioc_pool_cancel(&rig.pool, &crowd[i].exchange);
+        }
+        CHECK(!rig.pool.first && !rig.pool.first_doomed && rig.pool.queued == 0);
+        teardown();
+    }
+}
+
+/*------------------------------------------------------------------------------
+ * TLS: a BearSSL server at the other end of each fake socket
+ *----------------------------------------------------------------------------*/
+
+typedef struct tls_peer {
+    br_ssl_server_context context;
+    unsigned char buffer[BR_SSL_BUFSIZE_BIDI];
+    size_t asked;                                  /* bytes of a request so far */
+} tls_peer;
+
+static struct {
+    unsigned char der[32768];
+    size_t der_len;
+    br_x509_certificate chain[4];
+    size_t chain_len;
+    br_skey_decoder_context key;
+    br_ssl_session_cache_lru cache;
+    unsigned char cached[4096];
+    tls_peer *peers[64];
+    aioc_tls_trust trust;
+    aioc_tls_config config;
+    const char *answer;                            /* to each request; NULL: none */
+    size_t answer_more;                            /* so many bytes of 'x' behind it */
+    bool goodbye;                                  /* close_notify behind it */
+} tls;
+
+static void tls_take_der(void *user, const void *bytes, size_t len)
+{
+    (void)user;
+    CHECK(tls.der_len + len <= sizeof tls.der);
+    memcpy(tls.der + tls.der_len, bytes, len);
+    tls.der_len += len;
+}
+
+static size_t tls_file(const char *name, char *out, size_t cap)
+{
+    char path[256];
+    FILE *file;
+    size_t len;
+    snprintf(path, sizeof path, "%s/ec/%s", CERTS_DIR, name);
+    file = fopen(path, "rb");
+    if (!file) test_fail(__FILE__, __LINE__, "%s is missing: run tests/make-certs.sh %s", path, CERTS_DIR);
+    len = fread(out, 1, cap, file);
+    fclose(file);
+    return len;
+}
+
+/* Appends the objects of a PEM file to the chain; returns where they begin. */
+static size_t tls_pem(const char *name)
+{
+    static char text[65536];
+    size_t len = tls_file(name, text, sizeof text), at = 0, from = tls.der_len;
+    br_pem_decoder_context pem;
+    br_pem_decoder_init(&pem);
+    while (at < len) {
+        at += br_pem_decoder_push(&pem, text + at, len - at);
+        switch (br_pem_decoder_event(&pem)) {
+        case BR_PEM_BEGIN_OBJ:
+            tls.chain[tls.chain_len].data = tls.der + tls.der_len;
+            br_pem_decoder_setdest(&pem, tls_take_der, NULL);
+            break;
+        case BR_PEM_END_OBJ:
+            tls.chain[tls.chain_len].data_len = (size_t)(tls.der + tls.der_len - tls.chain[tls.chain_len].data);
+            tls.chain_len++;
+            break;
+        default: break;
+        }
+    }
+    return from;
+}
+
+/* A pool that speaks TLS to localhost, whose certificate is in this file. */
+static void tls_setup(const char *certificate)
+{
+    static char text[65536];
+    char why[256];
+    size_t from;
+    memset(&tls, 0, sizeof tls);
+    rig_open(&fake_platform, "localhost");
+    from = tls_pem("leaf.key");
+    br_skey_decoder_init(&tls.key);
+    br_skey_decoder_push(&tls.key, tls.der + from, tls.der_len - from);
+    CHECK_INT(br_skey_decoder_key_type(&tls.key), BR_KEYTYPE_EC);
+    tls.chain_len = 0;
+    tls_pem(certificate);
+    br_ssl_session_cache_lru_init(&tls.cache, tls.cached, sizeof tls.cached);
+    CHECK_INT(aioc_tls_trust_open(&tls.trust, &rig.memory, text, tls_file("ca.pem", text, sizeof text), why, sizeof why), 0);
+    tls.config.table = &aioc_tls_bearssl;
+    tls.config.trust = &tls.trust;
+    tls.answer = OK;
+    rig.options.tls = true;
+    rig.options.tls_config = &tls.config;
+    rig_pool();
+}
+
+static void tls_teardown(void)
+{
+    size_t i;
+    for (i = 0; i < 64; i++) free(tls.peers[i]);
+    aioc_tls_trust_close(&tls.trust, &rig.memory);
+    teardown();
+}
+
+static br_ssl_engine_context *tls_peer_of(int fd)
+{
+    CHECK(fd < 64);
+    if (!tls.peers[fd]) {
+        tls_peer *peer = tls.peers[fd] = malloc(sizeof *peer);
+        memset(peer, 0, sizeof *peer);
+        br_ssl_server_init_full_ec(&peer->context, tls.chain, tls.chain_len, BR_KEYTYPE_EC, br_skey_decoder_get_ec(&tls.key));
+        br_ssl_server_set_cache(&peer->context, &tls.cache.vtable);
+        br_ssl_engine_set_buffer(&peer->context.eng, peer->buffer, sizeof peer->buffer, 1);
+        br_ssl_engine_inject_entropy(&peer->context.eng, &fd, sizeof fd);
+        CHECK(br_ssl_server_reset(&peer->context));
+    }
+    return &tls.peers[fd]->context.eng;
+}
+
+/* What the server has to send goes onto the wire. */
+static bool tls_flush(int fd)
+{
+    br_ssl_engine_context *engine = tls_peer_of(fd);
+    fake_socket *s = fake_of(fd);
+    size_t len;
+    unsigned char *from = br_ssl_engine_sendrec_buf(engine, &len);
+    if (len == 0) return false;
+    if (s->in_at == s->in_len) s->in_at = s->in_len = 0;
+    CHECK(s->in_len + len <= BYTES_MAX);
+    memcpy(s->in + s->in_len, from, len);
+    s->in_len += len;
+    br_ssl_engine_sendrec_ack(engine, len);
+    return true;
+}
+
+static void tls_say(int fd, const char *bytes, size_t len)
+{
+    br_ssl_engine_context *engine = tls_peer_of(fd);
+    while (len > 0) {
+        size_t room;
+        unsigned char *to = br_ssl_engine_sendapp_buf(engine, &room);
+        CHECK(room > 0);
+        if (room > len) room = len;
+        memcpy(to, bytes, room);
+        br_ssl_engine_sendapp_ack(engine, room);
+        br_ssl_engine_flush(engine, 0);
+        while (tls_flush(fd)) continue;
+        bytes += room;
+        len -= room;
+    }
+}
+
+static void tls_answer(int fd)
+{
+    static char text[BYTES_MAX];
+    size_t len = strlen(tls.answer);
+    memcpy(text, tls.answer, len);
+    memset(text + len, 'x', tls.answer_more);
+    tls_say(fd, text, len + tls.answer_more);
+    if (!tls.goodbye) return;
+    br_ssl_engine_close(tls_peer_of(fd));
+    while (tls_flush(fd)) continue;
+}
+
+/* The server of one connection takes and says what it can. */
+static bool tls_turn(int fd, size_t request_len)
+{
+    br_ssl_engine_context *engine = tls_peer_of(fd);
+    fake_socket *s = fake_of(fd);
+    size_t len, used = 0, room;
+    bool moved = false;
+    while (used < s->out_len) {
+        unsigned char *to = br_ssl_engine_recvrec_buf(engine, &room);
+        if (room == 0) break;
+        if (room > s->out_len - used) room = s->out_len - used;
+        memcpy(to, s->out + used, room);
+        used += room;
+        br_ssl_engine_recvrec_ack(engine, room);
+        while (tls_flush(fd)) continue;
+        br_ssl_engine_recvapp_buf(engine, &len);
+        if (len == 0) continue;
+        br_ssl_engine_recvapp_ack(engine, len);
+        tls.peers[fd]->asked += len;
+    }
+    moved = used > 0;
+    memmove(s->out, s->out + used, s->out_len - used);
+    s->out_len -= used;
+    while (tls.answer && tls.peers[fd]->asked >= request_len) {
+        tls.peers[fd]->asked -= request_len;
+        tls_answer(fd);
+        moved = true;
+    }
+    return tls_flush(fd) || moved;
+}
+
+#define TLS_REQUEST (sizeof "POST /docs HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody" - 1)
+
+/* Both sides go on until nothing moves. */
+static void tls_settle(void)
+{
+    bool moved = true;
+    int rounds = 0;
+    while (moved) {
+        int fd;
+        CHECK(++rounds < 10000);
+        moved = false;
+        settle();
+        for (fd = 0; fd < net.count && fd < 64; fd++) {
+            if (net.sockets[fd].open && net.sockets[fd].connected && tls_turn(fd, TLS_REQUEST)) moved = true;
+        }
+    }
+}
+
+static void tls_pass_ms(uint64_t ms)
+{
+    uint64_t until_us = net.now_us + ms * 1000u;
+    tls_settle();
+    while (net.now_us < until_us) {
+        net.now_us = next_due_us(until_us);
+        tls_settle();
+    }
+}
+
+TEST(pool_speaks_tls)
+{
+    static ticket tickets[3];
+    aiocosmos_stats stats;
+    int i;
+    tls_setup("good.pem");
+    start(&tickets[0]);
+    tls_pass_ms(5);
+    CHECK_STR(tickets[0].message, "");
+    CHECK_INT(tickets[0].status, 200);
+    CHECK_STR(tickets[0].text, "ok");
+    CHECK(tickets[0].lent && tickets[0].outcome.sent && !tickets[0].outcome.reused);
+    CHECK_INT(rig.pool.idle_count, 1);
+    /* In steady state, one send and one receive, and no memory, as without TLS. */
+    for (i = 0; i < 10; i++) {
+        uint64_t allocations = rig.memory.allocations;
+        net.sends = net.receives = net.sets = 0;
+        start(&tickets[0]);
+        tls_settle();
+        CHECK_INT(tickets[0].status, 200);
+        CHECK(tickets[0].outcome.reused);
+        CHECK_INT(net.sends, 1);
+        CHECK_INT(net.receives, 1);
+        CHECK_INT(net.sets, 0);
+        CHECK_INT(rig.memory.allocations, allocations);
+    }
+    /* Further connections resume the session of the first. */
+    for (i = 0; i < 3; i++) start(&tickets[i]);
+    tls_pass_ms(5);
+    for (i = 0; i < 3; i++) CHECK_INT(tickets[i].status, 200);
+    aioc_pool_get_stats(&rig.pool, &stats);
+    CHECK_INT(stats.connections_open, 3);
+    CHECK_INT(stats.tls_handshakes, 3);
+    CHECK_INT(stats.tls_resumptions, 2);
+    tls_teardown();
+}
+
+TEST(pool_reads_one_handshake_record_at_a_time)
+{
+    static ticket tickets[2];
+    int records = 0, rounds = 0;
+    tls_setup("good.pem");
+    start(&tickets[0]);
+    pass_ms(2);
+    while (tickets[0].calls == 0) {
+        int receives;
+        size_t at;
+        CHECK(++rounds < 100);
+        tls_turn(newest(), TLS_REQUEST);
+        aioc_platform_poll(&rig.reactor, 0);
+        aioc_platform_tick(&rig.reactor);
+        while (aioc_platform_dispatch_one(&rig.reactor) || aioc_pool_work(&rig.pool)) continue;
+        if (rig.pool.open) continue;
+        receives = net.receives;
+        at = net.sockets[newest()].in_at;
+        if (!aioc_pool_handshake_work(&rig.pool)) continue;
+        CHECK(net.receives - receives <= 4);       /* header and rest of one record, perhaps of a one-byte one before */
+        CHECK(net.sockets[newest()].in_at > at);
+        records++;
+    }
+    CHECK(records >= 2);                           /* hello to done in one record, finished */
+    CHECK_INT(tickets[0].status, 200);
+    tls_teardown();
+}
+
+TEST(pool_says_why_a_certificate_is_refused)
+{
+    static const struct { const char *file, *message; } refused[] = {
+        { "expired.pem", "TLS with localhost:8081: the server's certificate 'localhost' expired on 2020-12-31" },
+        { "wrong-name.pem", "TLS with localhost:8081: the server's certificate is not for localhost" },
+        { "other.pem", "TLS with localhost:8081: nobody trusted issued the server's certificate" }
+    };
+    static ticket tickets[2];
+    size_t i;
+    for (i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        tls_setup(refused[i].file);
+        start(&tickets[0]);
+        start(&tickets[1]);
+        tls_pass_ms(5);
+        CHECK_INT(tickets[0].calls, 1);
+        CHECK_INT(tickets[1].calls, 1);
+        CHECK_INT(tickets[0].outcome.error, AIOCOSMOS_E_TLS);
+        CHECK(strncmp(tickets[0].message, refused[i].message, strlen(refused[i].message)) == 0);
+        CHECK(!tickets[0].outcome.sent);
+        CHECK_INT(net.count, 1 + 1);               /* ::1 is unreachable here */
+        tls_teardown();
+    }
+}
+
+TEST(pool_makes_no_tls_session_without_randomness)
+{
+    ticket t;
+    tls_setup("good.pem");
+    net.no_entropy = true;
+    start(&t);
+    tls_pass_ms(5);
+    CHECK_INT(t.outcome.error, AIOCOSMOS_E_TLS);
+    CHECK_STR(t.message, "TLS with localhost:8081: this machine has no randomness to give yet");
+    tls_teardown();
+}
+
+TEST(pool_takes_large_answers_over_tls)
+{
+    ticket t;
+    int way;
+    for (way = 0; way < 3; way++) {
+        tls_setup("good.pem");
+        if (way == 1) net.receive_max = 3;
+        if (way == 2) net.receive_max = 20000;
+        tls.answer = "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n";
+        tls.answer_more = 100000;
+        start(&t);
+        tls_pass_ms(5);
+        CHECK_INT(t.status, 200);
+        CHECK_INT(t.body_len, 100000);
+        CHECK_INT(rig.pool.idle_count, 1);
+        tls_teardown();
+    }
+}
+
+TEST(pool_sends_large_requests_over_tls_through_a_narrow_window)
+{
+    static char body[50001];
+    ticket t;
+    int rounds = 0;
+    tls_setup("good.pem");
+    tls.answer = NULL;
+    memset(body, 'b', 50000);
+    start(&t);
+    t.body = body;
+    tls_pass_ms(2);
+    CHECK(tls.peers[newest()]->asked == strlen(t.head) + 50000);
+    aioc_pool_cancel(&rig.pool, &t.exchange);
+    tls_teardown();
+    tls_setup("good.pem");
+    start(&t);
+    t.body = body;
+    net.window = 700;
+    pass_ms(2);
+    while (t.calls == 0) {
+        CHECK(++rounds < 10000);
+        if (net.sockets[newest()].open) net.sockets[newest()].window = 700;
+        settle();
+        if (t.calls == 0) tls_turn(newest(), strlen(t.head) + 50000);
+        if (rounds == 30) CHECK(!rig.pool.connections->sent);
+    }
+    CHECK_INT(t.status, 200);
+    CHECK(t.outcome.sent);
+    CHECK_INT(rig.pool.idle_count, 1);
+    CHECK_INT(net.sockets[newest()].want, AIOCOSMOS_READABLE);
+    tls_teardown();
+}
+
+TEST(pool_tells_the_end_of_a_tls_answer_from_a_cut)
+{
+    ticket t;
+    int way;
+    for (way = 0; way < 2; way++) {
+        tls_setup("good.pem");
+        tls.answer = "HTTP/1.0 200 OK\r\n\r\nup to the end";
+        tls.goodbye = way == 0;
+        start(&t);
+        tls_pass_ms(2);
+        if (way == 1) {
+            CHECK_INT(t.calls, 0);
+            hang_up(newest());
+            settle();
+        }
+        CHECK_INT(t.calls, 1);
+        CHECK_INT(t.outcome.error, way == 0 ? 0 : AIOCOSMOS_E_CONNECT);
+        if (way == 0) CHECK_STR(t.text, "up to the end");
+        CHECK_INT(net.open, 0);
+        tls_teardown();
+    }
+}
+
+TEST(pool_closes_an_idle_tls_connection_that_says_goodbye_or_anything_else)
+{
+    static const char *const texts[] = { OK, OK OK };
+    ticket t;
+    int way;
+    for (way = 0; way < 4; way++) {
+        tls_setup("good.pem");
+        tls.answer = texts[way == 1];              /* 1: a second answer right behind, in the same record */
+        tls.goodbye = way == 0;                    /* 0: close_notify right behind */
+        start(&t);
+        tls_pass_ms(2);
+        CHECK_INT(t.calls, 1);
+        CHECK_INT(t.status, 200);
+        if (way >= 2) {
+            CHECK_INT(rig.pool.idle_count, 1);
+            if (way == 2) tls_say(newest(), "hello?", 6);
+            else serve(newest(), "no TLS at all");
+            settle();
+        }
+        CHECK_INT(net.open, 0);
+        CHECK_INT(t.calls, 1);
+        tls_teardown();
+    }
+}
+
+TEST(pool_gives_up_a_handshake_that_is_cut_or_slow)
+{
+    ticket t;
+    int way;
+    for (way = 0; way < 4; way++) {
+        tls_setup("good.pem");
+        start(&t);
+        pass_ms(2);
+        if (way == 0) hang_up(newest());
+        if (way == 1) reset(newest());
+        if (way == 2) serve(newest(), "HTTP/1.1 400 This is no TLS\r\n\r\n");
+        if (way == 3) pass_ms(4997);
+        if (way == 3) CHECK_INT(t.calls, 0);
+        pass_ms(2);
+        CHECK_INT(t.calls, 1);
+        CHECK_INT(t.outcome.error, way == 2 ? AIOCOSMOS_E_TLS : AIOCOSMOS_E_CONNECT);
+        CHECK(strncmp(t.message, "TLS with localhost:8081: ", 25) == 0);
+        CHECK_INT(net.open, 0);
+        tls_teardown();
+    }
+}
+
+TEST(pool_drains_and_pauses_over_tls)
+{
+    ticket t;
+    tls_setup("good.pem");
+    start(&t);
+    tls_pass_ms(2);
+    CHECK_INT(t.calls, 1);
+    tls.answer = "HTTP/1.1 200 OK\r\nContent-Length: 40000\r\n\r\n";
+    tls.answer_more = 40000;
+    start(&t);
+    settle();
+    CHECK(aioc_pool_cancel(&rig.pool, &t.exchange));
+    tls_settle();
+    CHECK_INT(rig.pool.idle_count, 1);
+    CHECK_INT(t.calls, 0);
+    tls.answer = "HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n";
+    tls.answer_more = 200000;
+    start(&t);
+    settle();
+    heap.limit = heap.bytes + 100000;
+    tls_settle();
+    CHECK_INT(t.calls, 0);
+    tls_pass_ms(100);
+    CHECK_INT(t.calls, 0);
+    heap.limit = 0;
+    tls_pass_ms(20);
+    CHECK_INT(t.calls, 1);
+    CHECK_INT(t.body_len, 200000);
+    CHECK_INT(rig.pool.idle_count, 1);
+    tls_teardown();
+}
+
+TEST(pool_survives_the_failure_of_every_allocation_over_tls)
+{
+    static ticket tickets[3];
+    long n, asked = 0;
+    int i;
+    for (n = 0; n == 0 || n <= asked; n++) {
+        tls_setup("good.pem");
+        rig.memory.kept_max = 0;
+        tls.answer = "HTTP/1.1 200 OK\r\nContent-Length: 30000\r\n\r\n";
+        tls.answer_more = 30000;
+        heap.asked = 0;
+        heap.fail_at = n;
+        heap.fail_for = 3;
+        for (i = 0; i < 3; i++) start(&tickets[i]);
+        tls_pass_ms(3000);
+        for (i = 0; i < 3; i++) CHECK_INT(tickets[i].calls, 1);
+        if (n == 0) asked = heap.asked;
+        tls_teardown();
+    }
+    CHECK(asked > 5);
+}
+
+/* A session that fails in a way that the next one avoids. */
+static struct { aioc_tls_table table; int bad, opened; } moody;
+
+static aioc_tls_session *moody_open(aioc_memory *memory, const aioc_tls_config *config, aioc_tls_resumption *resumption,
+                                    const char *host, int64_t wall_s, const unsigned char entropy[32])
+{
+    aioc_tls_session *session = aioc_tls_bearssl.open(memory, config, resumption, host, wall_s, entropy);
+    moody.opened++;
+    if (!session || moody.bad-- <= 0) return session;
+    session->state = AIOC_TLS_FAILED;
+    session->again = true;
+    snprintf(session->why, sizeof session->why, "in a bad mood");
+    return session;
+}
+
+TEST(pool_connects_again_at_once_where_that_helps)
+{
+    ticket t;
+    int bad;
+    for (bad = 1; bad <= 3; bad++) {
+        tls_setup("good.pem");
+        moody.table = aioc_tls_bearssl;
+        moody.table.open = moody_open;
+        moody.bad = bad;
+        moody.opened = 0;
+        tls.config.table = &moody.table;
+        start(&t);
+        tls_pass_ms(5);
+        CHECK_INT(t.calls, 1);
+        CHECK_INT(moody.opened, bad < 3 ? bad + 1 : 3);
+        if (bad < 3) CHECK_INT(t.status, 200);
+        else CHECK_STR(t.message, "TLS with localhost:8081: in a bad mood");
+        tls_teardown();
+    }
+}
+
+TEST(pool_of_a_forked_child_says_nothing)
+{
+    static ticket tickets[2];
+    int sends, sets;
+    tls_setup("good.pem");
+    start(&tickets[0]);
+    tls_pass_ms(5);
+    tls.answer = NULL;
+    start(&tickets[0]);
+    start(&tickets[1]);
+    tls_pass_ms(5);
+    CHECK_INT(rig.pool.open, 2);
+    memset(tickets, 0xee, sizeof tickets);         /* the operations are gone already */
+    aioc_platform_reactor_abandon(&rig.reactor);
+    sends = net.sends;
+    sets = net.sets;
+    net.sockets[1].want = net.sockets[3].want = net.sockets[2].want = 0;       /* the parent's poller keeps its own books */
+    tls_teardown();
+    CHECK_INT(net.sends, sends);
+    CHECK_INT(net.sets, sets);
+}
+
+TEST(pool_says_goodbye_when_it_closes_a_tls_connection)
+{
+    ticket t;
+    int fd;
+    size_t len;
+    tls_setup("good.pem");
+    start(&t);
+    tls_pass_ms(5);
+    fd = newest();
+    CHECK_INT(net.sockets[fd].out_len, 0);
+    net.sockets[fd].window = 1000;
+    aioc_pool_say_goodbye(rig.pool.idle);
+    len = net.sockets[fd].out_len;
+    CHECK(len > 20 && len < 60);
+    tls_turn(fd, TLS_REQUEST);
+    CHECK_INT(br_ssl_engine_current_state(tls_peer_of(fd)) & BR_SSL_CLOSED, BR_SSL_CLOSED);
+    CHECK_INT(br_ssl_engine_last_error(tls_peer_of(fd)), BR_ERR_OK);
+    tls_teardown();
+}
+
+TEST(pool_ends_everything_once_whatever_happens_over_tls)
+{
+    static const char *const answers[] = {
+        OK, OK, OK OK, "HTTP/1.0 200 OK\r\n\r\nto the end", "HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n",
+        "HTTP/1.1 429 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", "garbage", NULL
+    };
+    int run, round, fd;
+    size_t i;
+    for (run = 1; run <= 12; run++) {
+        seed = 0xd1b54a32d192ed03u * (uint64_t)run;
+        tls_setup("good.pem");
+        rig.pool.options.connections_max = (uint32_t)(1 + dice(5));
+        net.receive_max = dice(2) ? SIZE_MAX : 1 + dice(3000);
+        for (i = 0; i < CROWD; i++) {
+            fill(&crowd[i])->then = crowd_then;
+            started[i] = cancelled[i] = 0;
+        }
+        for (round = 0; round < 150 && net.count < 60; round++) {
+            net.window = dice(4) ? SIZE_MAX : dice(300);
+            heap.limit = dice(8) ? 0 : heap.bytes + dice(100000);
+            for (i = dice(5); i > 0; i--) {
+                size_t who = dice(CROWD);
+                if (crowd[who].exchange.state == AIOC_POOL_OUTSIDE) {
+                    aioc_pool_start(&rig.pool, &crowd[who].exchange);
+                    started[who]++;
+                } else if (dice(4) == 0) {
+                    aioc_pool_cancel(&rig.pool, &crowd[who].exchange);
+                    cancelled[who]++;
+                }
+            }
+            for (i = dice(12); i > 0; i--) step();
+            for (fd = 0; fd < net.count; fd++) {
+                fake_socket *s = &net.sockets[fd];
+                if (!s->open || !s->connected) continue;
+                size_t what = dice(sizeof answers / sizeof answers[0]);
+                tls.answer = answers[what];
+                tls.answer_more = what == 4 ? 60000 : 0;
+                tls.goodbye = what == 3 && dice(2);
+                if (s->in_len < 100000 && br_ssl_engine_current_state(tls_peer_of(fd)) != BR_SSL_CLOSED) tls_turn(fd, TLS_REQUEST);
+                switch (dice(60)) {
+                case 0: s->closed = true; break;
+                case 1: s->reset = true; break;
+                case 2: serve(fd, "no record"); break;
+                default: if (s->window < 100) s->window = dice(3000);
+                }
+            }
+            net.now_us += dice(20) ? dice(20000) : dice(3000000);
+        }
+        for (i = 0; i < CROWD; i++) {
+            bool active = crowd[i].exchange.state != AIOC_POOL_OUTSIDE;
+            CHECK_INT(crowd[i].calls + cancelled[i] + active, started[i]);
+            if (active) aioc_pool_cancel(&rig.pool, &crowd[i].exchange);
+        }
+        tls_teardown();
+    }
+}
+
+/*------------------------------------------------------------------------------
+ * Real sockets
+ *----------------------------------------------------------------------------*/
+
+typedef struct real_client { int fd; size_t got; } real_client;
+
+static struct { int listener, count; real_client clients[128]; uint16_t port; int requests; } real;
+
+static void real_open(void)
+{
+    struct sockaddr_in address;
+    socklen_t len = sizeof address;
+    memset(&real, 0, sizeof real);
+    memset(&address, 0, sizeof address);
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    real.listener = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(bind(real.listener, (struct sockaddr *)&address, len) == 0 && listen(real.listener, 128) == 0);
+    CHECK(getsockname(real.listener, (struct sockaddr *)&address, &len) == 0);
+    fcntl(real.listener, F_SETFL, O_NONBLOCK);
+    real.port = ntohs(address.sin_port);
+}
+
+static void real_close(void)
+{
+    while (real.count > 0) close(real.clients[--real.count].fd);
+    close(real.listener);
+}
+
+/* Answers every request of `size` bytes that is there. */
+static void real_serve(size_t size)
+{
+    static char bytes[65536];
+    int fd, i;
+    while ((fd = accept(real.listener, NULL, NULL)) >= 0) {
+        CHECK(real.count < 128);
+        fcntl(fd, F_SETFL, O_NONBLOCK);
+        real.clients[real.count].fd = fd;
+        real.clients[real.count++].got = 0;
+    }
+    for (i = 0; i < real.count; i++) {
+        real_client *c = &real.clients[i];
+        ssize_t got = recv(c->fd, bytes, sizeof bytes, 0);
+        if (got > 0) c->got += (size_t)got;
+        for (; c->got >= size; c->got -= size) {
+            real.requests++;
+            CHECK(send(c->fd, OK, sizeof OK - 1, MSG_NOSIGNAL) == (ssize_t)sizeof OK - 1);
+        }
+    }
+}
+
+static int real_step(int wait_ms)
+{
+    int events;
+    aioc_platform_tick(&rig.reactor);
+    while (aioc_pool_work(&rig.pool) || aioc_platform_timer_run_one(&rig.reactor)) continue;
+    CHECK_INT(aioc_platform_poll(&rig.reactor, aioc_pool_has_work(&rig.pool) ? 0 : wait_ms), 0);
+    events = rig.reactor.batch_count;
+    aioc_platform_tick(&rig.reactor);
+    while (aioc_platform_dispatch_one(&rig.reactor)) continue;
+    aioc_pool_handshake_work(&rig.pool);
+    return events;
+}
+
+TEST(pool_over_real_sockets)
+{
+    static ticket tickets[100];
+    int i, rounds = 0, calls;
+    uint64_t allocations = 0, sent;
+    rig_open(&aioc_platform_system, "127.0.0.1");
+    real_open();
+    rig.options.port = real.port;
+    rig_pool();
+    for (i = 0; i < 100; i++) {
+        start(&tickets[i]);
+        tickets[i].again = 49;
+    }
+    do {
+        CHECK(++rounds < 100000);
+        real_step(0);
+        real_serve(strlen(tickets[0].head) + 4);
+        for (calls = i = 0; i < 100; i++) calls += tickets[i].calls;
+        if (calls < 2500) allocations = rig.memory.allocations;
+    } while (calls < 5000);
+    CHECK_INT(real.requests, 5000);
+    CHECK_INT(rig.memory.allocations, allocations);
+    CHECK(real.count <= 100);
+    for (i = 0; i < 100; i++) CHECK_INT(tickets[i].status, 200);
+    sent = rig.pool.bytes_sent;
+    CHECK_INT(sent, 5000 * (strlen(tickets[0].head) + 4));
+    /* The server goes: every connection is closed before it is used again, and the next exchange hears that nobody is
+     * there. */
+    real_close();
+    while (rig.pool.open > 0) {
+        CHECK(++rounds < 200000);
+        real_step(100);
+    }
+    start(&tickets[0]);
+    while (tickets[0].calls == 0) {
+        CHECK(++rounds < 300000);
+        real_step(100);
+    }
+    CHECK_INT(tickets[0].outcome.error, AIOCOSMOS_E_CONNECT);
+    CHECK(strstr(tickets[0].message, "refused: nobody listens there") != NULL);
+    teardown();
+}
