@@ -9098,6 +9098,1002 @@ static void aioc_pool_get_stats(const aioc_pool *pool, aiocosmos_stats *out)
     out->connections_idle = pool->idle_count;
     out->ops_queued = pool->queued;
 }
+/*==============================================================================
+ * MARK: - Protocol                                                   >>protocol
+ *
+ * What Cosmos means by the bytes of HTTP: paths, partition keys and their
+ * hashes, session tokens, statuses in words. No state, no clock, no socket.
+ *
+ * May call: platform, memory, json, auth, http.    Knows nothing of: retries.
+ *============================================================================*/
+
+/* The answer headers that anybody here reads, for http to pick out in its one pass. */
+enum {
+    AIOC_PROTOCOL_H_CHARGE, AIOC_PROTOCOL_H_SESSION, AIOC_PROTOCOL_H_ETAG, AIOC_PROTOCOL_H_ACTIVITY,
+    AIOC_PROTOCOL_H_SUBSTATUS, AIOC_PROTOCOL_H_RETRY_AFTER, AIOC_PROTOCOL_H_CONTINUATION, AIOC_PROTOCOL_H_DATE,
+    AIOC_PROTOCOL_H_RANGE_ID, AIOC_PROTOCOL_H_CONTENT_TYPE, AIOC_PROTOCOL_H_ITEM_COUNT, AIOC_PROTOCOL_H_OWNER_NAME,
+    AIOC_PROTOCOL_H_OWNER_RID, AIOC_PROTOCOL_H_COUNT
+};
+
+#define AIOC_PROTOCOL_NAME(text) { text, sizeof text - 1 }
+static const aiocosmos_str aioc_protocol_header_names[AIOC_PROTOCOL_H_COUNT] = {
+    AIOC_PROTOCOL_NAME("x-ms-request-charge"),   AIOC_PROTOCOL_NAME("x-ms-session-token"),
+    AIOC_PROTOCOL_NAME("etag"),                  AIOC_PROTOCOL_NAME("x-ms-activity-id"),
+    AIOC_PROTOCOL_NAME("x-ms-substatus"),        AIOC_PROTOCOL_NAME("x-ms-retry-after-ms"),
+    AIOC_PROTOCOL_NAME("x-ms-continuation"),     AIOC_PROTOCOL_NAME("date"),
+    AIOC_PROTOCOL_NAME("x-ms-documentdb-partitionkeyrangeid"), AIOC_PROTOCOL_NAME("content-type"),
+    AIOC_PROTOCOL_NAME("x-ms-item-count"),       AIOC_PROTOCOL_NAME("x-ms-alt-content-path"),
+    AIOC_PROTOCOL_NAME("x-ms-content-path")
+};
+#undef AIOC_PROTOCOL_NAME
+static const aioc_http_names aioc_protocol_headers = { aioc_protocol_header_names, AIOC_PROTOCOL_H_COUNT };
+
+/*--- Names and paths (cosmos-rest 2) ----------------------------------------------*/
+
+#define AIOC_PROTOCOL_ITEM_ID_MAX 1023       /* bytes, of items */
+#define AIOC_PROTOCOL_NAME_MAX    255        /* UTF-16 units, of databases and containers */
+
+static unsigned long long aioc_protocol_ull(size_t number)
+{
+    return (unsigned long long)number;
+}
+
+/* Whether an id can stand in a path. `why` then says what is wrong and at which byte, counted from 0. '/' and '\' are
+ * the service's own rule; '?' and '#' end a path on the way there; "." and ".." are steps in one (RFC 3986, 5.2.4). */
+static bool aioc_protocol_id_ok(const char *id, size_t max_bytes, char *why, size_t cap)
+{
+    size_t i, len = id ? strlen(id) : 0, bad_at = 0;
+    if (cap) *why = 0;
+    for (i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)id[i];
+        if (c < ' ' || c == 127) {
+            aioc_memory_print(why, cap, "control character %u at byte %llu", (unsigned)c, aioc_protocol_ull(i));
+            return false;
+        }
+        if (strchr("/\\?#", c)) {
+            aioc_memory_print(why, cap, "'%.*s' at byte %llu", 1, id + i, aioc_protocol_ull(i));
+            return false;
+        }
+    }
+    if (len == 0) aioc_memory_print(why, cap, "%s", id ? "empty" : "missing");
+    else if (len > max_bytes)
+        aioc_memory_print(why, cap, "%llu bytes, at most %llu are allowed", aioc_protocol_ull(len),
+                          aioc_protocol_ull(max_bytes));
+    else if (id[len - 1] == ' ')
+        aioc_memory_print(why, cap, "a space at the end, byte %llu", aioc_protocol_ull(len - 1));
+    else if (strcmp(id, ".") == 0 || strcmp(id, "..") == 0) aioc_memory_print(why, cap, "'%s' is a step in a path", id);
+    else if (!aioc_json_utf8_ok(id, len, &bad_at))
+        aioc_memory_print(why, cap, "not UTF-8 at byte %llu", aioc_protocol_ull(bad_at));
+    else return true;
+    return false;
+}
+
+/* The same for names of databases and containers, whose length the service counts as .NET does. */
+static bool aioc_protocol_name_ok(const char *name, char *why, size_t cap)
+{
+    size_t i, units = 0;
+    if (!aioc_protocol_id_ok(name, 3 * AIOC_PROTOCOL_NAME_MAX, why, cap)) return false;
+    for (i = 0; name[i]; i++) {
+        unsigned char c = (unsigned char)name[i];
+        units += (c & 0xC0) == 0x80 ? 0u : c >= 0xF0 ? 2u : 1u;
+    }
+    if (units <= AIOC_PROTOCOL_NAME_MAX) return true;
+    aioc_memory_print(why, cap, "%llu characters, at most %d are allowed", aioc_protocol_ull(units),
+                      AIOC_PROTOCOL_NAME_MAX);
+    return false;
+}
+
+/* "/" and the link with each of its segments percent-encoded: the signature has the raw link, the path this one. */
+static bool aioc_protocol_append_path(aioc_memory *memory, aioc_memory_buffer *buffer, aiocosmos_str raw_link)
+{
+    size_t at = 0;
+    if (raw_link.len > SIZE_MAX / 3 - 1 || !aioc_memory_reserve(memory, buffer, 3 * raw_link.len + 1)) return false;
+    buffer->data[buffer->len++] = '/';
+    while (at < raw_link.len) {
+        aiocosmos_str segment;
+        segment.ptr = raw_link.ptr + at;
+        for (segment.len = 0; at < raw_link.len && raw_link.ptr[at] != '/'; at++) segment.len++;
+        buffer->len += aioc_auth_percent_encode(segment, buffer->data + buffer->len);
+        if (at < raw_link.len) buffer->data[buffer->len++] = raw_link.ptr[at++];
+    }
+    return true;
+}
+
+/*--- Partition keys as text (cosmos-rest 5.2) ------------------------------------*/
+
+#define AIOC_PROTOCOL_PK_LEVELS 3
+#define AIOC_PROTOCOL_PK_BYTES  2048         /* of one level's string */
+#define AIOC_PROTOCOL_EXACT     INT64_C(9007199254740992)                  /* 2^53: from here doubles skip integers */
+
+/* A JSON value that stands alone, not yet checked, with its type as its first character has it. */
+static aiocosmos_json aioc_protocol_scalar(aiocosmos_str text)
+{
+    aiocosmos_json value;
+    text = aioc_auth_trim(text, " \t\r\n");
+    memset(&value, 0, sizeof value);
+    value.ptr = text.ptr;
+    value.len = text.len;
+    switch (text.len ? *text.ptr : '\0') {
+    case '\0': value.type = AIOCOSMOS_JSON_NONE; break;
+    case '"': value.type = AIOCOSMOS_JSON_STR; break;
+    case '{': value.type = AIOCOSMOS_JSON_OBJ; break;
+    case '[': value.type = AIOCOSMOS_JSON_ARR; break;
+    case 'n': value.type = AIOCOSMOS_JSON_NULL; break;
+    case 't': case 'f': value.type = AIOCOSMOS_JSON_BOOL; break;
+    default: value.type = AIOCOSMOS_JSON_NUM;
+    }
+    return value;
+}
+
+/* What keeps a string from being a key goes to `why`; false: nothing does. The same for the functions below. */
+static bool aioc_protocol_bad_string(const char *text, size_t len, char *why, size_t cap)
+{
+    size_t bad_at = 0;
+    if (len > AIOC_PROTOCOL_PK_BYTES)
+        aioc_memory_print(why, cap, "%llu bytes, at most %d are allowed", aioc_protocol_ull(len),
+                          AIOC_PROTOCOL_PK_BYTES);
+    else if (!aioc_json_utf8_ok(text, len, &bad_at))
+        aioc_memory_print(why, cap, "not UTF-8 at byte %llu", aioc_protocol_ull(bad_at));
+    else return false;
+    return true;
+}
+
+/* Keys are doubles to the service: an integer that it would round is refused, as it could meet another one there. */
+static bool aioc_protocol_bad_integer(aiocosmos_str number, char *why, size_t cap)
+{
+    aiocosmos_str digits = number;
+    uint64_t magnitude;
+    size_t i;
+    if (digits.len && *digits.ptr == '-') digits.ptr++, digits.len--;
+    for (i = 0; i < digits.len && digits.ptr[i] >= '0' && digits.ptr[i] <= '9'; i++) continue;
+    if (i < digits.len) return false;                                      /* has a fraction or an exponent */
+    if (aioc_memory_parse_u64(digits, &magnitude) && magnitude <= (uint64_t)AIOC_PROTOCOL_EXACT) return false;
+    aioc_memory_print(why, cap, "%.*s is beyond 2^53, where doubles skip integers: use a string",
+                      number.len < 40 ? (int)number.len : 40, number.ptr);
+    return true;
+}
+
+static bool aioc_protocol_bad_json(aiocosmos_str text, char *why, size_t cap)
+{
+    const char *error = NULL;
+    size_t error_at = 0;
+    double number;
+    char string[AIOC_PROTOCOL_PK_BYTES + 1];
+    aiocosmos_json value = aioc_protocol_scalar(text), unused;
+    aiocosmos_str trimmed;
+    trimmed.ptr = value.ptr;
+    trimmed.len = value.len;
+    if (value.type == AIOCOSMOS_JSON_NONE) aioc_memory_print(why, cap, "empty, and not JSON");
+    else if (aioc_json_check(text.ptr, text.len, aioc_memory_str(""), &unused, &error, &error_at) < 0)
+        aioc_memory_print(why, cap, "not JSON at byte %llu: %s", aioc_protocol_ull(error_at), error ? error : "");
+    else if (value.type == AIOCOSMOS_JSON_OBJ || value.type == AIOCOSMOS_JSON_ARR)
+        aioc_memory_print(why, cap, "an %s cannot be a key", value.type == AIOCOSMOS_JSON_OBJ ? "object" : "array");
+    else if (value.type == AIOCOSMOS_JSON_NUM && !aioc_json_number_parse(value.ptr, value.len, &number))
+        aioc_memory_print(why, cap, "a number beyond the range of doubles");
+    else if (value.type == AIOCOSMOS_JSON_NUM) return aioc_protocol_bad_integer(trimmed, why, cap);
+    else if (value.type == AIOCOSMOS_JSON_STR) {
+        size_t len = aioc_json_get_str(value, string, sizeof string);
+        return aioc_protocol_bad_string(string, len, why, cap);
+    }
+    else return false;
+    return true;
+}
+
+static aiocosmos_str aioc_protocol_text_of(const aiocosmos_value *value)
+{
+    aiocosmos_str text;
+    text.ptr = value->str;
+    text.len = value->len;
+    return text;
+}
+
+static bool aioc_protocol_bad_level(const aiocosmos_value *level, char *why, size_t cap)
+{
+    aiocosmos_str text = aioc_protocol_text_of(level);
+    char digits[24];
+    switch (level->type) {
+    case AIOCOSMOS_STR: return aioc_protocol_bad_string(level->str, level->len, why, cap);
+    case AIOCOSMOS_JSON: return aioc_protocol_bad_json(text, why, cap);
+    case AIOCOSMOS_I64:
+        text.ptr = digits;
+        text.len = aioc_json_i64_write(level->i64, digits);
+        return aioc_protocol_bad_integer(text, why, cap);
+    case AIOCOSMOS_F64:
+        if (level->f64 - level->f64 == 0) return false;
+        aioc_memory_print(why, cap, "NaN and infinities are not JSON");
+        return true;
+    case AIOCOSMOS_BOOL: case AIOCOSMOS_NULL: case AIOCOSMOS_NONE: return false;
+    default: aioc_memory_print(why, cap, "a value of no known type"); return true;
+    }
+}
+
+/* Appends the value of x-ms-documentdb-partitionkey: ["eu",42], a property that the item lacks as {}; in ASCII, as
+ * header values are. 0; E_ARGUMENT and the reason in `why`; E_NOMEM. The buffer is as it was on failure. */
+static int aioc_protocol_pk_text(aioc_memory *memory, aioc_memory_buffer *buffer, const aiocosmos_pk *pk, char *why,
+                                 size_t cap)
+{
+    size_t i, count = 0, start = buffer->len;
+    char reason[160];
+    bool ok = true;
+    for (i = 0; i < AIOC_PROTOCOL_PK_LEVELS; i++) {
+        if (pk->level[i].type == AIOCOSMOS_UNSET) continue;
+        if (count < i) {
+            aioc_memory_print(why, cap, "level %d is set, level %d is not", (int)i + 1, (int)count + 1);
+            return AIOCOSMOS_E_ARGUMENT;
+        }
+        if (aioc_protocol_bad_level(&pk->level[i], reason, sizeof reason)) {
+            aioc_memory_print(why, cap, "level %d: %s", (int)i + 1, reason);
+            return AIOCOSMOS_E_ARGUMENT;
+        }
+        count++;
+    }
+    if (count == 0) {
+        aioc_memory_print(why, cap, "no partition key is given");
+        return AIOCOSMOS_E_ARGUMENT;
+    }
+    for (i = 0; i < count && ok; i++) {
+        aiocosmos_value value = pk->level[i];
+        if (value.type == AIOCOSMOS_F64 && value.f64 == 0) value.f64 = 0;  /* -0 and 0 are the same key */
+        if (value.type == AIOCOSMOS_JSON) {  /* blanks of JSON may be line ends, which would end the header */
+            aiocosmos_json scalar = aioc_protocol_scalar(aioc_protocol_text_of(&value));
+            value.str = scalar.ptr;
+            value.len = scalar.len;
+        }
+        ok = aioc_memory_append(memory, buffer, i ? "," : "[", 1) &&
+             aioc_json_append_value(memory, buffer, &value, true);
+    }
+    if (ok && aioc_memory_append(memory, buffer, "]", 1)) return 0;
+    buffer->len = start;
+    return AIOCOSMOS_E_NOMEM;
+}
+
+/* Where the element of an array that begins at `at` ends: at its comma or at the closing bracket. */
+static size_t aioc_protocol_element_end(aiocosmos_str array, size_t at)
+{
+    bool quoted = false;
+    for (; at + 1 < array.len && (quoted || array.ptr[at] != ','); at++) {
+        if (array.ptr[at] == '"') quoted = !quoted;
+        else if (quoted && array.ptr[at] == '\\') at++;
+    }
+    return at;
+}
+
+static bool aioc_protocol_component(aiocosmos_json value, aioc_memory_buffer *texts, aiocosmos_value *out)
+{
+    memset(out, 0, sizeof *out);
+    switch (value.type) {
+    case AIOCOSMOS_JSON_NULL: out->type = AIOCOSMOS_NULL; return true;
+    case AIOCOSMOS_JSON_OBJ: out->type = AIOCOSMOS_NONE; return value.len == 2;               /* {} */
+    case AIOCOSMOS_JSON_BOOL:
+        out->type = AIOCOSMOS_BOOL;
+        out->i64 = *value.ptr == 't';
+        return true;
+    case AIOCOSMOS_JSON_NUM:
+        out->type = AIOCOSMOS_F64;
+        return aioc_json_number_parse(value.ptr, value.len, &out->f64);
+    case AIOCOSMOS_JSON_STR:
+        out->type = AIOCOSMOS_STR;
+        out->str = texts->data + texts->len;
+        out->len = aioc_json_get_str(value, texts->data + texts->len, texts->cap - texts->len);
+        texts->len += out->len;
+        return texts->len < texts->cap;
+    default: return false;
+    }
+}
+
+/* Undoes pk_text: the levels as plain values whose strings stand in `texts`. False: no such text, or no memory. */
+static bool aioc_protocol_pk_components(aioc_memory *memory, aioc_memory_buffer *texts, aiocosmos_str pk_text,
+                                        aiocosmos_value components[AIOC_PROTOCOL_PK_LEVELS], size_t *count)
+{
+    const char *error;
+    aiocosmos_json array = aioc_protocol_scalar(pk_text), unused;
+    aiocosmos_str text;
+    size_t at, end;
+    *count = 0;
+    if (array.type != AIOCOSMOS_JSON_ARR ||
+        aioc_json_check(array.ptr, array.len, aioc_memory_str(""), &unused, &error, &at) < 0 ||
+        !aioc_memory_reserve(memory, texts, array.len)) return false;      /* unescaped strings are no longer */
+    text.ptr = array.ptr;
+    text.len = array.len;
+    for (at = 1; at < text.len; at = end + 1) {
+        aiocosmos_str element;
+        aiocosmos_json value;
+        end = aioc_protocol_element_end(text, at);
+        element.ptr = text.ptr + at;
+        element.len = end - at;
+        value = aioc_protocol_scalar(element);
+        if (value.type == AIOCOSMOS_JSON_NONE) return *count == 0;         /* [] */
+        if (*count == AIOC_PROTOCOL_PK_LEVELS) return false;
+        if (!aioc_protocol_component(value, texts, &components[(*count)++])) return false;
+    }
+    return true;
+}
+
+/*--- Partition keys of documents ------------------------------------------------------*/
+
+/* Takes the first name off a path of a container's definition: /a/b, or /"a b"/'c' where names have other characters
+ * than letters, digits and '_'. False: the path is malformed. */
+static bool aioc_protocol_path_step(aiocosmos_str *path, char *name, size_t cap)
+{
+    size_t at = 1, len = 0;
+    char quote = '/';
+    if (path->len < 2 || path->ptr[0] != '/') return false;
+    if (path->ptr[1] == '"' || path->ptr[1] == '\'') quote = path->ptr[at++];
+    for (; at < path->len && path->ptr[at] != quote; at++) {
+        if (quote != '/' && path->ptr[at] == '\\' && at + 1 < path->len) at++;
+        if (len + 1 == cap || path->ptr[at] == 0) return false;
+        name[len++] = path->ptr[at];
+    }
+    name[len] = 0;
+    if (quote != '/' && at++ == path->len) return false;                   /* no closing quote */
+    if (len == 0 || (at < path->len && path->ptr[at] != '/')) return false;
+    path->ptr += at;
+    path->len -= at;
+    return true;
+}
+
+static bool aioc_protocol_path_value(aiocosmos_json document, aiocosmos_str path, aiocosmos_json *value)
+{
+    char name[256];
+    const char *names[1];
+    names[0] = name;
+    *value = document;
+    do {
+        aiocosmos_json object = *value;
+        if (!aioc_protocol_path_step(&path, name, sizeof name)) return false;
+        memset(value, 0, sizeof *value);
+        if (object.type == AIOCOSMOS_JSON_OBJ) aioc_json_fields(object, names, 1, value);
+    } while (path.len);
+    return true;
+}
+
+/* The key of a document by its container's paths. The levels are views into the document; a missing property is NONE.
+ * 0, or E_ARGUMENT and the reason in `why`. */
+static inline int aioc_protocol_pk_from_document(aiocosmos_json document, const aiocosmos_str *paths, size_t path_count,
+                                                 aiocosmos_pk *pk, char *why, size_t cap)
+{
+    size_t i;
+    memset(pk, 0, sizeof *pk);
+    if (path_count < 1 || path_count > AIOC_PROTOCOL_PK_LEVELS || document.type != AIOCOSMOS_JSON_OBJ) {
+        aioc_memory_print(why, cap, "%s", document.type != AIOCOSMOS_JSON_OBJ ? "the document is not an object"
+                                                                              : "a key has one to three paths");
+        return AIOCOSMOS_E_ARGUMENT;
+    }
+    for (i = 0; i < path_count; i++) {
+        aiocosmos_value *level = &pk->level[i];
+        aiocosmos_json value;
+        bool known = aioc_protocol_path_value(document, paths[i], &value);
+        if (!known || value.type == AIOCOSMOS_JSON_OBJ || value.type == AIOCOSMOS_JSON_ARR) {
+            aioc_memory_print(why, cap, "the partition key path %.*s %s",
+                              (int)(paths[i].len < 256 ? paths[i].len : 256), paths[i].ptr,
+                              known ? "leads to an object or array, which cannot be a key" : "is malformed");
+            return AIOCOSMOS_E_ARGUMENT;
+        }
+        level->type = value.type == AIOCOSMOS_JSON_NONE ? AIOCOSMOS_NONE : AIOCOSMOS_JSON;
+        level->str = value.ptr;
+        level->len = value.len;
+    }
+    return 0;
+}
+
+/*--- Effective partition keys (cosmos-rest 8) -------------------------------------*/
+
+enum { AIOC_PROTOCOL_HASH, AIOC_PROTOCOL_MULTI_HASH, AIOC_PROTOCOL_RANGE };
+
+/* What a container says of its key. version: 1 where the service leaves it out. system_key: the container had no key
+ * once; items of that time have the key []. */
+typedef struct aioc_protocol_pk_def {
+    uint8_t kind, version, path_count;
+    bool    system_key;
+} aioc_protocol_pk_def;
+
+/* V1: the hash as a number, 10 bytes, and a string, 102, as hex; MultiHash: three times 16 and a border's FF. And a
+ * NUL. */
+#define AIOC_PROTOCOL_EPK_BYTES 112
+#define AIOC_PROTOCOL_EPK_MAX   (2 * AIOC_PROTOCOL_EPK_BYTES + 1)
+#define AIOC_PROTOCOL_V1_STRING 100          /* bytes of a string that V1 looks at */
+
+static uint32_t aioc_protocol_rotl32(uint32_t x, int by)
+{
+    return x << by | x >> (32 - by);
+}
+
+static uint64_t aioc_protocol_rotl64(uint64_t x, int by)
+{
+    return x << by | x >> (64 - by);
+}
+
+/* MurmurHash3, x86, 32 bits, seed 0. */
+static uint32_t aioc_protocol_murmur3_32(const void *data, size_t len)
+{
+    const uint32_t c1 = 0xcc9e2d51u, c2 = 0x1b873593u;
+    const unsigned char *at = (const unsigned char *)data, *end = at + len / 4 * 4;
+    uint32_t h = 0, k = 0;
+    size_t i;
+    for (; at < end; at += 4) {
+        h ^= aioc_protocol_rotl32(aioc_platform_load32le(at) * c1, 15) * c2;
+        h = aioc_protocol_rotl32(h, 13) * 5u + 0xe6546b64u;
+    }
+    for (i = len % 4; i > 0; i--) k = k << 8 | at[i - 1];
+    h ^= aioc_protocol_rotl32(k * c1, 15) * c2;                            /* nothing when no byte is left over */
+    h ^= (uint32_t)len;
+    h = (h ^ h >> 16) * 0x85ebca6bu;
+    h = (h ^ h >> 13) * 0xc2b2ae35u;
+    return h ^ h >> 16;
+}
+
+static uint64_t aioc_protocol_murmur3_mix(uint64_t h)
+{
+    h = (h ^ h >> 33) * UINT64_C(0xff51afd7ed558ccd);
+    h = (h ^ h >> 33) * UINT64_C(0xc4ceb9fe1a85ec53);
+    return h ^ h >> 33;
+}
+
+/* MurmurHash3, x64, 128 bits, seed 0. */
+static void aioc_protocol_murmur3_128(const void *data, size_t len, uint64_t out[2])
+{
+    const uint64_t c1 = UINT64_C(0x87c37b91114253d5), c2 = UINT64_C(0x4cf5ad432745937f);
+    const unsigned char *at = (const unsigned char *)data, *end = at + len / 16 * 16;
+    uint64_t h1 = 0, h2 = 0, k1 = 0, k2 = 0;
+    size_t i, rest = len % 16;
+    for (; at < end; at += 16) {
+        h1 ^= aioc_protocol_rotl64(aioc_platform_load64le(at) * c1, 31) * c2;
+        h1 = (aioc_protocol_rotl64(h1, 27) + h2) * 5u + 0x52dce729u;
+        h2 ^= aioc_protocol_rotl64(aioc_platform_load64le(at + 8) * c2, 33) * c1;
+        h2 = (aioc_protocol_rotl64(h2, 31) + h1) * 5u + 0x38495ab5u;
+    }
+    for (i = rest; i > 8; i--) k2 = k2 << 8 | at[i - 1];
+    for (i = rest < 8 ? rest : 8; i > 0; i--) k1 = k1 << 8 | at[i - 1];
+    h1 ^= aioc_protocol_rotl64(k1 * c1, 31) * c2;
+    h2 ^= aioc_protocol_rotl64(k2 * c2, 33) * c1;
+    h1 ^= (uint64_t)len;
+    h2 ^= (uint64_t)len;
+    h1 += h2;
+    h2 += h1;
+    h1 = aioc_protocol_murmur3_mix(h1);
+    h2 = aioc_protocol_murmur3_mix(h2);
+    out[0] = h1 + h2;
+    out[1] = h2 + out[0];
+}
+
+static size_t aioc_protocol_hex(const unsigned char *bytes, size_t len, char *out)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    size_t i;
+    for (i = 0; i < len; i++) {
+        out[2 * i] = hex[bytes[i] >> 4];
+        out[2 * i + 1] = hex[bytes[i] & 15];
+    }
+    out[2 * len] = 0;
+    return 2 * len;
+}
+
+static uint64_t aioc_protocol_double_bits(double number)
+{
+    uint64_t bits;
+    if (number == 0) number = 0;                                           /* -0 and 0 are the same key */
+    memcpy(&bits, &number, sizeof bits);
+    return bits;
+}
+
+/* A component as it is hashed (cosmos-rest 8.2): a type byte, then the number little-endian, or the string and a byte
+ * that ends it. Returns its size; out has room for AIOC_PROTOCOL_PK_BYTES + 2. 0: this cannot be hashed. */
+static size_t aioc_protocol_hashed_form(const aiocosmos_value *value, unsigned char string_end, unsigned char *out)
+{
+    uint64_t bits;
+    size_t i;
+    switch (value->type) {
+    case AIOCOSMOS_NONE: *out = 0; return 1;
+    case AIOCOSMOS_NULL: *out = 1; return 1;
+    case AIOCOSMOS_BOOL: *out = value->i64 ? 3 : 2; return 1;
+    case AIOCOSMOS_I64: case AIOCOSMOS_F64:
+        bits = aioc_protocol_double_bits(value->type == AIOCOSMOS_I64 ? (double)value->i64 : value->f64);
+        *out = 5;
+        for (i = 0; i < 8; i++) out[1 + i] = (unsigned char)(bits >> (8 * i) & 255u);
+        return 9;
+    case AIOCOSMOS_STR:
+        if (value->len > AIOC_PROTOCOL_PK_BYTES) return 0;
+        *out = 8;
+        if (value->len) memcpy(out + 1, value->str, value->len);
+        out[1 + value->len] = string_end;
+        return value->len + 2;
+    default: return 0;                                                     /* JSON: pk_components reads it first */
+    }
+}
+
+/* A number so that its bytes sort as it does: the double's bits with the order of negative ones turned round, the first
+ * eight as they are, the rest seven to a byte whose lowest bit says whether another follows. */
+static size_t aioc_protocol_sorted_number(double number, unsigned char *out)
+{
+    uint64_t bits = aioc_protocol_double_bits(number), top = UINT64_C(1) << 63;
+    size_t len = 2;
+    bits = bits & top ? 0 - bits : bits ^ top;
+    out[0] = 5;
+    out[1] = (unsigned char)(bits >> 56);
+    bits <<= 8;
+    do {
+        out[len] = (unsigned char)(bits >> 56 & 0xFEu);
+        bits <<= 7;
+        if (bits) out[len] |= 1u;
+        len++;
+    } while (bits);
+    return len;
+}
+
+/* A component behind a V1 hash, from its hashed form. */
+static size_t aioc_protocol_sorted_form(const aiocosmos_value *value, const unsigned char *hashed, size_t len,
+                                        unsigned char *out)
+{
+    size_t i;
+    if (value->type == AIOCOSMOS_F64) return aioc_protocol_sorted_number(value->f64, out);
+    if (value->type == AIOCOSMOS_I64) return aioc_protocol_sorted_number((double)value->i64, out);
+    memcpy(out, hashed, len);
+    for (i = 1; i + 1 < len; i++) out[i] = (unsigned char)(hashed[i] + 1u);       /* strings; their 0 stays last */
+    return len;
+}
+
+/* The first version (8.3): a 32-bit hash, and the key itself behind it, of a string the first 100 bytes. Of longer
+ * strings beyond ASCII no two of Microsoft's clients take the same part (vectors/partition-key-hash-v1-nonascii). */
+static bool aioc_protocol_epk_v1(const aiocosmos_value *components, size_t count, unsigned char *out, size_t *len)
+{
+    unsigned char hashed[AIOC_PROTOCOL_EPK_BYTES], sorted[AIOC_PROTOCOL_EPK_BYTES + 102];
+    size_t i, k, hashed_len = 0, sorted_len = 0;
+    for (i = 0; i < count; i++) {
+        aiocosmos_value value = components[i];
+        size_t size;
+        if (value.type == AIOCOSMOS_STR && value.len > AIOC_PROTOCOL_V1_STRING) {
+            for (k = 0; k < value.len; k++)
+                if (value.str[k] & 0x80) return false;
+            value.len = AIOC_PROTOCOL_V1_STRING;
+        }
+        if (hashed_len + (value.type == AIOCOSMOS_STR ? value.len + 2 : 9) > sizeof hashed) return false;
+        size = aioc_protocol_hashed_form(&value, 0x00, hashed + hashed_len);
+        if (size == 0) return false;
+        sorted_len += aioc_protocol_sorted_form(&value, hashed + hashed_len, size, sorted + sorted_len);
+        hashed_len += size;
+    }
+    *len = aioc_protocol_sorted_number((double)aioc_protocol_murmur3_32(hashed, hashed_len), out);
+    if (*len + sorted_len > AIOC_PROTOCOL_EPK_BYTES) return false;
+    memcpy(out + *len, sorted, sorted_len);
+    *len += sorted_len;
+    return true;
+}
+
+/* The second version (8.4): the 128-bit hash, its bytes in reverse order, without its two highest bits. */
+static bool aioc_protocol_epk_v2(const aiocosmos_value *components, size_t count, unsigned char out[16])
+{
+    unsigned char text[AIOC_PROTOCOL_PK_LEVELS * (AIOC_PROTOCOL_PK_BYTES + 2)];
+    uint64_t hash[2];
+    size_t i, size, len = 0;
+    for (i = 0; i < count; i++) {
+        if (len + AIOC_PROTOCOL_PK_BYTES + 2 > sizeof text) return false;
+        size = aioc_protocol_hashed_form(&components[i], 0xFF, text + len);
+        if (size == 0) return false;
+        len += size;
+    }
+    aioc_protocol_murmur3_128(text, len, hash);
+    for (i = 0; i < 16; i++) out[i] = (unsigned char)(hash[1 - i / 8] >> (56 - 8 * (i % 8)) & 255u);
+    out[0] &= 0x3F;
+    return true;
+}
+
+/* The effective partition key, as hex text: where the key's items are. With fewer components than a hierarchical key
+ * has levels it is the prefix that all its keys have in common. False: it cannot be told here, and the service has to
+ * route. */
+static bool aioc_protocol_epk(const aioc_protocol_pk_def *def, const aiocosmos_value *components, size_t count,
+                              char out[AIOC_PROTOCOL_EPK_MAX], size_t *len)
+{
+    unsigned char bytes[AIOC_PROTOCOL_EPK_BYTES];
+    size_t i, size = 0;
+    *len = 0;
+    out[0] = 0;
+    if (def->kind == AIOC_PROTOCOL_RANGE || def->version < 1 || def->version > 2) return false;
+    if (count == 0 || (def->system_key && count == 1 && components[0].type == AIOCOSMOS_NONE)) return def->system_key;
+    if (def->kind == AIOC_PROTOCOL_MULTI_HASH) {
+        if (count > def->path_count || count > AIOC_PROTOCOL_PK_LEVELS) return false;
+        for (i = 0; i < count; i++, size += 16)
+            if (!aioc_protocol_epk_v2(&components[i], 1, bytes + size)) return false;
+    } else if (def->version == 2) {
+        if (!aioc_protocol_epk_v2(components, count, bytes)) return false;
+        size = 16;
+    } else if (!aioc_protocol_epk_v1(components, count, bytes, &size)) return false;
+    *len = aioc_protocol_hex(bytes, size, out);
+    return true;
+}
+
+/* Where the half-open range that starts with a key ends: behind all keys with that prefix, or, if the key is a whole
+ * one, before the next key of its width. Changes the text in place. */
+static inline void aioc_protocol_epk_end(bool whole, char epk[AIOC_PROTOCOL_EPK_MAX], size_t *len)
+{
+    size_t at = *len;
+    if (!whole || *len == 0) {
+        memcpy(epk + *len, whole ? "00" : "FF", 3);
+        *len += 2;
+        return;
+    }
+    while (at > 0 && epk[at - 1] == 'F') epk[--at] = '0';
+    if (at > 0) epk[at - 1] = epk[at - 1] == '9' ? 'A' : (char)(epk[at - 1] + 1);
+}
+
+/* < 0, 0, > 0. Borders of hierarchical keys differ in width: what is missing counts as zeros (8.1). Hex in either
+ * case. */
+static int aioc_protocol_epk_compare(aiocosmos_str a, aiocosmos_str b)
+{
+    size_t i;
+    for (i = 0; i < a.len || i < b.len; i++) {
+        int left = i < a.len ? aioc_memory_lower(a.ptr[i]) : '0';
+        int right = i < b.len ? aioc_memory_lower(b.ptr[i]) : '0';
+        if (left != right) return left < right ? -1 : 1;
+    }
+    return 0;
+}
+
+/*--- Session tokens (cosmos-rest 7) ---------------------------------------------------*/
+
+#define AIOC_PROTOCOL_SESSION_MAX  16384     /* of a composite: as a header it would be refused sooner than that */
+#define AIOC_PROTOCOL_SEGMENTS_MAX 1024      /* more real ones do not fit into it, and cookies come from anybody */
+#define AIOC_PROTOCOL_RANGE_ID_MAX 64
+#define AIOC_PROTOCOL_REGIONS_MAX  64
+
+/* One range's token: version#globalLSN#region=localLSN..., or just an LSN in the old form. */
+typedef struct aioc_protocol_session {
+    int64_t version, lsn;
+    bool    old_form;
+    size_t  region_count;
+    struct { int64_t id, lsn; } region[AIOC_PROTOCOL_REGIONS_MAX];
+} aioc_protocol_session;
+
+/* Takes a number off the front of a text. */
+static bool aioc_protocol_take_i64(aiocosmos_str *text, int64_t *out)
+{
+    aiocosmos_str digits = *text;
+    uint64_t magnitude;
+    bool negative = digits.len && *digits.ptr == '-';
+    if (negative) digits.ptr++, digits.len--;
+    text->ptr = digits.ptr;
+    text->len = digits.len;
+    while (text->len && *text->ptr >= '0' && *text->ptr <= '9') text->ptr++, text->len--;
+    digits.len -= text->len;
+    if (!aioc_memory_parse_u64(digits, &magnitude) || magnitude > (uint64_t)INT64_MAX) return false;
+    *out = negative ? -(int64_t)magnitude : (int64_t)magnitude;
+    return true;
+}
+
+static bool aioc_protocol_take_char(aiocosmos_str *text, char c)
+{
+    if (!text->len || *text->ptr != c) return false;
+    text->ptr++, text->len--;
+    return true;
+}
+
+/* False: *bad_at is where it stops to be a token. */
+static bool aioc_protocol_session_parse(aiocosmos_str value, aioc_protocol_session *out, size_t *bad_at)
+{
+    aiocosmos_str rest = value;
+    bool ok = aioc_protocol_take_i64(&rest, &out->version);
+    out->region_count = 0;
+    out->lsn = out->version;
+    out->old_form = ok && rest.len == 0;
+    if (ok && !out->old_form) ok = aioc_protocol_take_char(&rest, '#') && aioc_protocol_take_i64(&rest, &out->lsn);
+    while (ok && rest.len) {
+        size_t i;
+        ok = out->region_count < AIOC_PROTOCOL_REGIONS_MAX && aioc_protocol_take_char(&rest, '#') &&
+             aioc_protocol_take_i64(&rest, &out->region[out->region_count].id) && aioc_protocol_take_char(&rest, '=') &&
+             aioc_protocol_take_i64(&rest, &out->region[out->region_count].lsn);
+        for (i = 0; ok && i < out->region_count; i++) ok = out->region[i].id != out->region[out->region_count].id;
+        if (ok) out->region_count++;
+    }
+    *bad_at = value.len - rest.len;
+    return ok;
+}
+
+/* Takes the next "id:value" off a composite, "0:-1#42,1:-1#7". False: there is none, or it has no ':'. */
+static bool aioc_protocol_session_next(aiocosmos_str *rest, aiocosmos_str *range_id, aiocosmos_str *value)
+{
+    size_t end = 0, colon;
+    while (end < rest->len && rest->ptr[end] != ',') end++;
+    for (colon = 0; colon < end && rest->ptr[colon] != ':'; colon++) continue;
+    if (colon == end) return false;
+    range_id->ptr = rest->ptr;
+    range_id->len = colon;
+    value->ptr = rest->ptr + colon + 1;
+    value->len = end - colon - 1;
+    if (end < rest->len) end++;
+    rest->ptr += end;
+    rest->len -= end;
+    return true;
+}
+
+/* Range ids are printable and hold nothing that a token means something by. Returns where one is bad, or its length. */
+static size_t aioc_protocol_range_id_ok(aiocosmos_str id)
+{
+    size_t i;
+    for (i = 0; i < id.len && i < AIOC_PROTOCOL_RANGE_ID_MAX; i++)
+        if (id.ptr[i] <= ' ' || id.ptr[i] > '~' || strchr("#=;\"", id.ptr[i])) return i;
+    return i;
+}
+
+/* Whether a text is a composite token within those limits. False: *error_at is the byte where it stops to be one. */
+static bool aioc_protocol_session_check(aiocosmos_str composite, size_t *error_at)
+{
+    aiocosmos_str rest = composite, id, value;
+    size_t at, bad_at, segments = 0;
+    *error_at = AIOC_PROTOCOL_SESSION_MAX;
+    if (composite.len > AIOC_PROTOCOL_SESSION_MAX) return false;
+    do {
+        aioc_protocol_session parsed;
+        at = *error_at = composite.len - rest.len;
+        if (segments++ == AIOC_PROTOCOL_SEGMENTS_MAX || !aioc_protocol_session_next(&rest, &id, &value)) return false;
+        *error_at = at + aioc_protocol_range_id_ok(id);
+        if (id.len == 0 || *error_at != at + id.len) return false;
+        if (!aioc_protocol_session_parse(value, &parsed, &bad_at)) {
+            *error_at = at + id.len + 1 + bad_at;
+            return false;
+        }
+    } while (rest.len);
+    *error_at = composite.len - 1;
+    return composite.ptr[composite.len - 1] != ',';
+}
+
+/* Whether whoever has seen a has seen all that b tells of: a later version, or the same one and no LSN behind. */
+static bool aioc_protocol_session_covers(const aioc_protocol_session *a, const aioc_protocol_session *b)
+{
+    size_t i, k;
+    if (a->old_form != b->old_form) return b->old_form;                    /* the current form wins */
+    if (a->old_form) return a->lsn >= b->lsn;
+    if (a->version != b->version) return a->version > b->version;
+    if (a->lsn < b->lsn) return false;
+    for (i = 0; i < b->region_count; i++) {
+        for (k = 0; k < a->region_count && a->region[k].id != b->region[i].id; k++) continue;
+        if (k == a->region_count || a->region[k].lsn < b->region[i].lsn) return false;
+    }
+    return true;
+}
+
+/* Brings an older token into a newer one. Of one version: the maximum of everything. Of another: the newer one says
+ * which regions there are and what the global LSN is; a region of both keeps the higher LSN. A region that only one
+ * of two tokens of the same version knows stays: .NET and Python fail there, Rust keeps it too. */
+static void aioc_protocol_session_join(aioc_protocol_session *newer, const aioc_protocol_session *older)
+{
+    size_t i, k;
+    bool same = newer->version == older->version;
+    if (older->old_form) return;
+    if (same && newer->lsn < older->lsn) newer->lsn = older->lsn;
+    for (i = 0; i < older->region_count; i++) {
+        for (k = 0; k < newer->region_count && newer->region[k].id != older->region[i].id; k++) continue;
+        if (k < newer->region_count) {
+            if (newer->region[k].lsn < older->region[i].lsn) newer->region[k].lsn = older->region[i].lsn;
+        } else if (same && k < AIOC_PROTOCOL_REGIONS_MAX) {
+            newer->region[newer->region_count++] = older->region[i];
+        }
+    }
+}
+
+static bool aioc_protocol_append_i64(aioc_memory *memory, aioc_memory_buffer *into, char before, int64_t number)
+{
+    char digits[24];
+    size_t len = aioc_json_i64_write(number, digits + 1);
+    digits[0] = before;
+    return aioc_memory_append(memory, into, before ? digits : digits + 1, before ? len + 1 : len);
+}
+
+/* Appends what two values of one range say together (cosmos-rest 7). A value that is no token, such as an empty one,
+ * says nothing. False: no memory, and the buffer is as it was. */
+static bool aioc_protocol_session_merge_value(aioc_memory *memory, aioc_memory_buffer *into, aiocosmos_str held,
+                                              aiocosmos_str given)
+{
+    aioc_protocol_session a, b, *newer = &a, *older = &b;
+    size_t bad_at, i, start = into->len;
+    bool ok;
+    if (!aioc_protocol_session_parse(given, &b, &bad_at)) return aioc_memory_append(memory, into, held.ptr, held.len);
+    if (!aioc_protocol_session_parse(held, &a, &bad_at)) return aioc_memory_append(memory, into, given.ptr, given.len);
+    if (!aioc_protocol_session_covers(&a, &b)) newer = &b, older = &a;
+    aioc_protocol_session_join(newer, older);
+    ok = aioc_protocol_append_i64(memory, into, 0, newer->version);
+    if (!newer->old_form) ok = ok && aioc_protocol_append_i64(memory, into, '#', newer->lsn);
+    for (i = 0; i < newer->region_count; i++)
+        ok = ok && aioc_protocol_append_i64(memory, into, '#', newer->region[i].id) &&
+             aioc_protocol_append_i64(memory, into, '=', newer->region[i].lsn);
+    if (!ok) into->len = start;
+    return ok;
+}
+
+/*--- Statuses in words (cosmos-rest 14) ---------------------------------------------*/
+
+static const char *aioc_protocol_status_text(int status)
+{
+    switch (status) {
+    case AIOCOSMOS_OK: return "OK";
+    case AIOCOSMOS_E_ARGUMENT: return "refused argument";
+    case AIOCOSMOS_E_NOMEM: return "out of memory";
+    case AIOCOSMOS_E_FULL: return "full";
+    case AIOCOSMOS_E_CANCELLED: return "cancelled";
+    case AIOCOSMOS_E_SHUTDOWN: return "shut down";
+    case AIOCOSMOS_E_TIMEOUT: return "timed out";
+    case AIOCOSMOS_E_DNS: return "name not resolved";
+    case AIOCOSMOS_E_CONNECT: return "connection failed";
+    case AIOCOSMOS_E_TLS: return "TLS failed";
+    case AIOCOSMOS_E_PROTOCOL: return "not a valid answer";
+    case AIOCOSMOS_E_TOO_LARGE: return "answer too large";
+    case AIOCOSMOS_E_REENTERED: return "called inside a callback";
+    case AIOCOSMOS_E_DESTROYED: return "client destroyed";
+    case AIOCOSMOS_E_AUTH: return "no token";
+    case 200: return "OK";
+    case 201: return "Created";
+    case 202: return "Accepted";
+    case 204: return "No Content";
+    case 207: return "Multi-Status";
+    case 304: return "Not Modified";
+    case 400: return "Bad Request";
+    case 401: return "Unauthorized";
+    case 403: return "Forbidden";
+    case 404: return "Not Found";
+    case 405: return "Method Not Allowed";
+    case 408: return "Request Timeout";
+    case 409: return "Conflict";
+    case 410: return "Gone";
+    case 411: return "Length Required";
+    case 412: return "Precondition Failed";
+    case 413: return "Content Too Large";
+    case 423: return "Locked";
+    case 424: return "Failed Dependency";
+    case 429: return "Too Many Requests";
+    case 431: return "Request Header Fields Too Large";
+    case 449: return "Retry With";
+    case 500: return "Internal Server Error";
+    case 501: return "Not Implemented";
+    case 502: return "Bad Gateway";
+    case 503: return "Service Unavailable";
+    case 504: return "Gateway Timeout";
+    default: return status < 0 ? "unknown error" : "unknown status";
+    }
+}
+
+/* What a failure means and what to do about it. A sub-status alone means nothing: 1002 is one thing under 404,
+ * another under 410. sub_status 0: whatever has no line of its own. */
+typedef struct aioc_protocol_hint { int status, sub_status; const char *text; } aioc_protocol_hint;
+
+static const aioc_protocol_hint aioc_protocol_hints[] = {
+    { 400, 1001,  "the partition key is not the one in the document, or the container's key path is another one now" },
+    { 400, 1004,  "ORDER BY, TOP, DISTINCT, GROUP BY and aggregates need one partition: give a partition key" },
+    { 400, 1024,  "the container was created anew under this name" },
+    { 400, 3205,  "the throughput is being replaced: try again later" },
+    { 400, 65535, "the script does not compile" },
+    { 401, 5006,  "the Entra token has expired: get a new one" },
+    { 401, 0,     "the signature or token is not accepted: check the key, and that the clock is right to 15 minutes" },
+    { 403, 3,     "this region takes no writes, as after a failover: another region does" },
+    { 403, 1005,  "a limit of the account is reached: fewer containers or less throughput" },
+    { 403, 1008,  "the account is not in this region, or not yet" },
+    { 403, 1010,  "the database that shares its throughput can hold no more containers" },
+    { 403, 1014,  "the logical partition holds all it can, 20 GB: delete items, or use a finer partition key" },
+    { 403, 5300,  "Entra roles cannot change databases, containers or throughput: use an account key for that" },
+    { 403, 0,     "not allowed: a read-only key, a token for another resource, the account's firewall, a wrong clock" },
+    { 404, 1002,  "no replica here has seen the session token yet, or it is another container's; the item may exist" },
+    { 404, 1003,  "the database or container does not exist" },
+    { 404, 1013,  "the container is still being created: try again" },
+    { 404, 0,     "there is none of this name; an item is found only with its own partition key" },
+    { 408, 0,     "the service took too long" },
+    { 409, 3301,  "another item has the same unique key" },
+    { 409, 3302,  "the hash of this partition key is taken for this id" },
+    { 409, 0,     "this id is taken" },
+    { 410, 1000,  "the container was created anew under this name" },
+    { 410, 1002,  "the partition was split or merged" },
+    { 410, 1007,  "the partition is being split" },
+    { 410, 1008,  "the partition is being moved" },
+    { 410, 0,     "the partition is elsewhere now" },
+    { 412, 1110,  "the patch's condition does not hold" },
+    { 412, 0,     "the item has changed since its ETag was read: read it again" },
+    { 413, 3402,  "the answer would be too large: ask for less at once" },
+    { 413, 0,     "the item or request is over 2 MB" },
+    { 423, 0,     "the throughput is being scaled: try again later" },
+    { 424, 0,     "not done, because another operation of the batch failed" },
+    { 429, 3200,  "over the request units a second provisioned: send less, or raise the throughput" },
+    { 429, 3210,  "too many reads of databases, containers or the account: they have a small budget of their own" },
+    { 429, 3214,  "one logical partition gets more than its share: spread the load over more keys" },
+    { 429, 0,     "too many requests: send less, or raise the throughput" },
+    { 431, 0,     "the headers are too large: a shorter id, continuation or session token" },
+    { 449, 0,     "lost a race with another write and was not applied: try again" },
+    { 502, 0,     "a gateway on the way failed" },
+    { 503, 0,     "the service cannot be reached behind its gateway: try again later" },
+    { 504, 0,     "a gateway on the way waited too long" }
+};
+
+static const char *aioc_protocol_hint_of(int status, int sub_status)
+{
+    size_t i, count = sizeof aioc_protocol_hints / sizeof aioc_protocol_hints[0];
+    for (i = 0; i < count; i++) {
+        const aioc_protocol_hint *hint = &aioc_protocol_hints[i];
+        if (hint->status == status && (hint->sub_status == sub_status || hint->sub_status == 0)) return hint->text;
+    }
+    return NULL;
+}
+
+#define AIOC_PROTOCOL_QUOTE_MAX 240          /* bytes of somebody else's text in a message */
+
+/* The first line of a text that somebody else wrote, made fit for a terminal and a log: no control characters, UTF-8
+ * only, "..." where it was cut. Returns its length; out has room for AIOC_PROTOCOL_QUOTE_MAX + 4. */
+static size_t aioc_protocol_quote(aiocosmos_str text, char *out)
+{
+    size_t at = 0, len = 0, bad_at;
+    while (at < text.len && text.ptr[at] != '\r' && text.ptr[at] != '\n') {
+        unsigned char c = (unsigned char)text.ptr[at];
+        size_t size = c < 0x80 ? 1 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : 4;
+        if (len + size > AIOC_PROTOCOL_QUOTE_MAX) {
+            memcpy(out + len, "...", 4);
+            return len + 3;
+        }
+        if (c < ' ' || c == 127) out[len++] = ' ', at++;
+        else if (size > text.len - at || !aioc_json_utf8_ok(text.ptr + at, size, &bad_at) ||
+                 (c == 0xC2 && (unsigned char)text.ptr[at + 1] < 0xA0)) out[len++] = '?', at++;    /* C1 controls too */
+        else {
+            memcpy(out + len, text.ptr + at, size);
+            len += size;
+            at += size;
+        }
+    }
+    out[len] = 0;
+    return len;
+}
+
+/* What stands between <title> and </title>, of the beginning of a page. */
+static aiocosmos_str aioc_protocol_html_title(aiocosmos_str html)
+{
+    aiocosmos_str title = { "no title", 8 }, tag;
+    size_t i, end, limit = html.len < 4096 ? html.len : 4096;
+    for (i = 0; i + 7 <= limit; i++) {
+        tag.ptr = html.ptr + i;
+        tag.len = 7;
+        if (!aioc_memory_same_nocase(tag, aioc_memory_str("<title>"))) continue;
+        for (end = i += 7; end < limit && html.ptr[end] != '<'; end++) continue;
+        title.ptr = html.ptr + i;
+        title.len = end - i;
+        return aioc_auth_trim(title, " \t\r\n");
+    }
+    return title;
+}
+
+/* The service's own words, out of {"code":"Conflict","message":"Message: {\"Errors\":[\"...\"]}\r\nActivityId: ..."}.
+ * `room` holds them; a body that is no such JSON speaks for itself. */
+static aiocosmos_str aioc_protocol_service_text(aiocosmos_str body, char *room, size_t cap)
+{
+    static const char wrapper[] = "Message: {\"Errors\":[\"";
+    aiocosmos_json value;
+    const char *error;
+    size_t error_at, len;
+    aiocosmos_str text;
+    memset(&value, 0, sizeof value);
+    if (body.len == 0 || *body.ptr != '{' ||
+        aioc_json_check(body.ptr, body.len, aioc_memory_str("message"), &value, &error, &error_at) < 0 ||
+        value.type != AIOCOSMOS_JSON_STR) return body;
+    len = aioc_json_get_str(value, room, cap);
+    text.ptr = room;
+    text.len = len < cap ? len : cap - 1;
+    if (text.len < sizeof wrapper || memcmp(room, wrapper, sizeof wrapper - 1) != 0) return text;
+    text.ptr += sizeof wrapper - 1;
+    text.len -= sizeof wrapper - 1;
+    for (len = 0; len < text.len && text.ptr[len] != '"' && text.ptr[len] != '\n'; len++) continue;
+    text.len = len;
+    return text;
+}
+
+/* A failed answer in words for people, "409 Conflict: this id is taken; the service: ...", NUL-terminated and cut to
+ * cap. */
+static void aioc_protocol_message(int http_status, int sub_status, aiocosmos_str body, char *out, size_t cap)
+{
+    char room[2 * AIOC_PROTOCOL_QUOTE_MAX], quote[AIOC_PROTOCOL_QUOTE_MAX + 4], code[24] = "";
+    const char *hint = aioc_protocol_hint_of(http_status, sub_status), *name = aioc_protocol_status_text(http_status);
+    body = aioc_auth_trim(body, " \t\r\n");
+    if (sub_status) aioc_memory_print(code, sizeof code, "/%d", sub_status);
+    if (body.len && *body.ptr == '<') {
+        aioc_protocol_quote(aioc_protocol_html_title(body), quote);
+        aioc_memory_print(out, cap, "%d%s %s: a proxy or the gateway front end answered with HTML: %s", http_status,
+                          code, name, quote);
+        return;
+    }
+    aioc_protocol_quote(aioc_protocol_service_text(body, room, sizeof room), quote);
+    aioc_memory_print(out, cap, "%d%s %s%s%s%s%s", http_status, code, name, hint ? ": " : "", hint ? hint : "",
+                      quote[0] ? "; the service: " : "", quote);
+}
 
 #endif /* AIOCOSMOS_IMPLEMENTED */
 #endif /* AIOCOSMOS_IMPLEMENTATION */
