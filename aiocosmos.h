@@ -10094,6 +10094,562 @@ static void aioc_protocol_message(int http_status, int sub_status, aiocosmos_str
     aioc_memory_print(out, cap, "%d%s %s%s%s%s%s", http_status, code, name, hint ? ": " : "", hint ? hint : "",
                       quote[0] ? "; the service: " : "", quote);
 }
+/*==============================================================================
+ * MARK: - Account                                                     >>account
+ *
+ * What is known of containers: the definition of their partition key, their
+ * partition key ranges, and the session tokens seen so far for each range.
+ * States what it lacks; the operation layer fetches it through a function
+ * pointer, once for all who wait.
+ *
+ * May call: memory, json, protocol.    Knows nothing of: requests, connections.
+ *============================================================================*/
+
+#ifndef AIOC_ACCOUNT_RANGES_MAX
+#define AIOC_ACCOUNT_RANGES_MAX 4096         /* partition key ranges, and session tokens, of one container */
+#endif
+#ifndef AIOC_ACCOUNT_SESSION_BYTES_MAX
+#define AIOC_ACCOUNT_SESSION_BYTES_MAX 16384 /* all tokens of a container: gateways refuse headers much longer */
+#endif
+#define AIOC_ACCOUNT_BUCKETS 64
+
+/* All texts of a container's ranges stand in one block; a view is an offset and a length into it. */
+typedef struct aioc_account_view { uint32_t at, len; } aioc_account_view;
+
+typedef struct aioc_account_range {
+    aioc_account_view id, min, max;          /* [min, max) as hex text of effective partition keys */
+    aioc_account_view parents;               /* ids of the ranges that this one came from, comma separated */
+} aioc_account_range;
+
+/* One range's newest session token, "id:value" in one block. */
+typedef struct aioc_account_token {
+    char    *text;
+    uint32_t id_len, value_len, cap;
+} aioc_account_token;
+
+/* Somebody who waits until a container's metadata is known, or known to be out of reach. */
+typedef struct aioc_account_waiter {
+    struct aioc_account_waiter *prev, *next;
+    void (*resume)(struct aioc_account_waiter *waiter);
+    void *owner;
+} aioc_account_waiter;
+
+typedef enum aioc_account_knowledge {
+    AIOC_ACCOUNT_UNKNOWN,
+    AIOC_ACCOUNT_FETCHING,
+    AIOC_ACCOUNT_KNOWN,
+    AIOC_ACCOUNT_UNAVAILABLE                 /* the server would not say: the composite token is sent instead */
+} aioc_account_knowledge;
+
+typedef struct aioc_account_container {
+    struct aioc_account_container *bucket_next, *older, *newer;
+    char    *link;                           /* "dbs/D/colls/C", ids not percent-encoded */
+    uint32_t link_len;
+    uint32_t refs;                           /* operations that hold it: it is not forgotten meanwhile */
+    uint8_t  knowledge;                      /* aioc_account_knowledge of definition and ranges together */
+    char     rid[33];                        /* changes when a container is created anew under the same name */
+    aioc_protocol_pk_def pk_def;
+    aioc_account_range *ranges;
+    uint32_t range_count, range_cap;
+    aioc_memory_buffer range_text;
+    aioc_account_token *tokens;
+    uint32_t token_count, token_cap, token_bytes;
+    aioc_account_waiter *first_waiter, *last_waiter;
+} aioc_account_container;
+
+typedef struct aioc_account {
+    aioc_memory *memory;
+    aioc_account_container *buckets[AIOC_ACCOUNT_BUCKETS];
+    aioc_account_container *newest, *oldest;
+    uint32_t count, max;
+    void (*fetch)(void *engine, aioc_account_container *container);      /* set by the operation layer */
+    void *engine;
+} aioc_account;
+
+static void aioc_account_open(aioc_account *account, aioc_memory *memory, uint32_t containers_max)
+{
+    memset(account, 0, sizeof *account);
+    account->memory = memory;
+    account->max = containers_max;
+}
+
+static aiocosmos_str aioc_account_text(const aioc_account_container *container, aioc_account_view view)
+{
+    aiocosmos_str text;
+    text.ptr = container->range_text.data + view.at;
+    text.len = view.len;
+    return text;
+}
+
+static uint32_t aioc_account_bucket(aiocosmos_str link)
+{
+    uint32_t hash = 2166136261u;             /* FNV-1a */
+    size_t i;
+    for (i = 0; i < link.len; i++) hash = (hash ^ (unsigned char)link.ptr[i]) * 16777619u;
+    return hash % AIOC_ACCOUNT_BUCKETS;
+}
+
+static void aioc_account_forget_tokens(aioc_account *account, aioc_account_container *container)
+{
+    uint32_t i;
+    for (i = 0; i < container->token_count; i++)
+        aioc_memory_free(account->memory, container->tokens[i].text, container->tokens[i].cap);
+    container->token_count = container->token_bytes = 0;
+}
+
+static void aioc_account_forget_ranges(aioc_account *account, aioc_account_container *container)
+{
+    aioc_memory_free(account->memory, container->ranges, container->range_cap * sizeof *container->ranges);
+    aioc_memory_buffer_free(account->memory, &container->range_text);
+    container->ranges = NULL;
+    container->range_count = container->range_cap = 0;
+    if (container->knowledge != AIOC_ACCOUNT_FETCHING) container->knowledge = AIOC_ACCOUNT_UNKNOWN;
+}
+
+static void aioc_account_unlink(aioc_account *account, aioc_account_container *container)
+{
+    if (container->newer) container->newer->older = container->older;
+    else account->newest = container->older;
+    if (container->older) container->older->newer = container->newer;
+    else account->oldest = container->newer;
+}
+
+static void aioc_account_link_newest(aioc_account *account, aioc_account_container *container)
+{
+    container->newer = NULL;
+    container->older = account->newest;
+    if (account->newest) account->newest->newer = container;
+    else account->oldest = container;
+    account->newest = container;
+}
+
+static void aioc_account_drop(aioc_account *account, aioc_account_container *container)
+{
+    aiocosmos_str link;
+    aioc_account_container **at;
+    link.ptr = container->link;
+    link.len = container->link_len;
+    at = &account->buckets[aioc_account_bucket(link)];
+    while (*at != container) at = &(*at)->bucket_next;
+    *at = container->bucket_next;
+    aioc_account_unlink(account, container);
+    aioc_account_forget_tokens(account, container);
+    aioc_account_forget_ranges(account, container);
+    aioc_memory_free(account->memory, container->tokens, container->token_cap * sizeof *container->tokens);
+    aioc_memory_free(account->memory, container->link, container->link_len + 1u);
+    aioc_memory_free(account->memory, container, sizeof *container);
+    account->count--;
+}
+
+static void aioc_account_close(aioc_account *account)
+{
+    while (account->oldest) aioc_account_drop(account, account->oldest);
+}
+
+static aioc_account_container *aioc_account_find(const aioc_account *account, aiocosmos_str link)
+{
+    aioc_account_container *container = account->buckets[aioc_account_bucket(link)];
+    while (container && (container->link_len != link.len || memcmp(container->link, link.ptr, link.len) != 0))
+        container = container->bucket_next;
+    return container;
+}
+
+/* Finds or adds a container and holds it until aioc_account_release(). NULL: no memory. */
+static aioc_account_container *aioc_account_hold(aioc_account *account, aiocosmos_str link)
+{
+    aioc_account_container *container = aioc_account_find(account, link);
+    aioc_account_container **bucket;
+    if (container) {
+        if (container != account->newest) {
+            aioc_account_unlink(account, container);
+            aioc_account_link_newest(account, container);
+        }
+        container->refs++;
+        return container;
+    }
+    if (account->count >= account->max) {
+        aioc_account_container *victim = account->oldest;
+        while (victim && victim->refs) victim = victim->newer;
+        if (victim) aioc_account_drop(account, victim);
+    }
+    container = (aioc_account_container *)aioc_memory_zalloc(account->memory, sizeof *container);
+    if (!container) return NULL;
+    container->link = (char *)aioc_memory_alloc(account->memory, link.len + 1);
+    if (!container->link) {
+        aioc_memory_free(account->memory, container, sizeof *container);
+        return NULL;
+    }
+    memcpy(container->link, link.ptr, link.len);
+    container->link[link.len] = 0;
+    container->link_len = (uint32_t)link.len;
+    container->refs = 1;
+    bucket = &account->buckets[aioc_account_bucket(link)];
+    container->bucket_next = *bucket;
+    *bucket = container;
+    aioc_account_link_newest(account, container);
+    account->count++;
+    return container;
+}
+
+static void aioc_account_release(aioc_account_container *container)
+{
+    AIOCOSMOS_ASSERT(container->refs > 0);
+    container->refs--;
+}
+
+/* The container was deleted, or is another one under the same name: what we knew is of no use. */
+static void aioc_account_forget(aioc_account *account, aioc_account_container *container)
+{
+    aioc_account_forget_tokens(account, container);
+    aioc_account_forget_ranges(account, container);
+    container->rid[0] = 0;
+}
+
+/* A container's rid as an answer gives it. Another rid than ours: the container was created anew. */
+static void aioc_account_see_rid(aioc_account *account, aioc_account_container *container, aiocosmos_str rid)
+{
+    if (rid.len == 0 || rid.len >= sizeof container->rid) return;
+    if (strlen(container->rid) == rid.len && memcmp(container->rid, rid.ptr, rid.len) == 0) return;
+    if (container->rid[0]) aioc_account_forget(account, container);
+    memcpy(container->rid, rid.ptr, rid.len);
+    container->rid[rid.len] = 0;
+}
+
+/*--- Metadata: the definition and the ranges -------------------------------*/
+
+/* Whether ranges are known. UNAVAILABLE counts as an answer: nobody waits for it again until a refresh is asked for. */
+static bool aioc_account_settled(const aioc_account_container *container)
+{
+    return container->knowledge == AIOC_ACCOUNT_KNOWN || container->knowledge == AIOC_ACCOUNT_UNAVAILABLE;
+}
+
+/* waiter->resume comes, from a later step, when the metadata is settled. */
+static void aioc_account_wait(aioc_account *account, aioc_account_container *container, aioc_account_waiter *waiter)
+{
+    waiter->next = NULL;
+    waiter->prev = container->last_waiter;
+    if (container->last_waiter) container->last_waiter->next = waiter;
+    else container->first_waiter = waiter;
+    container->last_waiter = waiter;
+    if (container->knowledge != AIOC_ACCOUNT_FETCHING) {
+        container->knowledge = AIOC_ACCOUNT_FETCHING;
+        account->fetch(account->engine, container);
+    }
+}
+
+static void aioc_account_stop_waiting(aioc_account_container *container, aioc_account_waiter *waiter)
+{
+    if (waiter->prev) waiter->prev->next = waiter->next;
+    else container->first_waiter = waiter->next;
+    if (waiter->next) waiter->next->prev = waiter->prev;
+    else container->last_waiter = waiter->prev;
+    waiter->prev = waiter->next = NULL;
+}
+
+static void aioc_account_settle(aioc_account_container *container, bool known)
+{
+    container->knowledge = (uint8_t)(known ? AIOC_ACCOUNT_KNOWN : AIOC_ACCOUNT_UNAVAILABLE);
+    while (container->first_waiter) {
+        aioc_account_waiter *waiter = container->first_waiter;
+        aioc_account_stop_waiting(container, waiter);
+        waiter->resume(waiter);
+    }
+}
+
+/* Reads the partition key definition out of a container's properties (cosmos-rest 4.1): "version" absent means 1. */
+static bool aioc_account_read_definition(aioc_account *account, aioc_account_container *container, aiocosmos_json properties)
+{
+    static const char *const names[] = { "partitionKey", "_rid" };
+    aiocosmos_json found[2], paths, kind;
+    int64_t version = 1;
+    size_t levels;
+    char rid[sizeof container->rid];
+    aioc_json_fields(properties, names, 2, found);
+    if (aioc_json_get_str(found[1], rid, sizeof rid) < sizeof rid) {
+        aiocosmos_str text;
+        text.ptr = rid;
+        text.len = strlen(rid);
+        aioc_account_see_rid(account, container, text);
+    }
+    paths = aioc_json_at(found[0], "/paths");
+    levels = aioc_json_count(paths);
+    if (paths.type != AIOCOSMOS_JSON_ARR || levels < 1 || levels > 3) return false;
+    aioc_json_get_i64(aioc_json_at(found[0], "/version"), &version);
+    kind = aioc_json_at(found[0], "/kind");
+    container->pk_def.kind = (uint8_t)(aioc_json_is_str(kind, "MultiHash") ? AIOC_PROTOCOL_MULTI_HASH
+                                       : aioc_json_is_str(kind, "Range") ? AIOC_PROTOCOL_RANGE : AIOC_PROTOCOL_HASH);
+    container->pk_def.version = (uint8_t)(version == 2 ? 2 : 1);
+    container->pk_def.path_count = (uint8_t)levels;
+    container->pk_def.system_key = false;
+    aioc_json_get_bool(aioc_json_at(found[0], "/systemKey"), &container->pk_def.system_key);
+    return true;
+}
+
+static bool aioc_account_keep_text(aioc_account *account, aioc_account_container *container, aiocosmos_json value,
+                                   aioc_account_view *view)
+{
+    aioc_memory_buffer *text = &container->range_text;
+    size_t room = value.len + 1;             /* unescaping never makes a string longer */
+    if (value.type != AIOCOSMOS_JSON_STR || text->len + room > (1u << 20)) return false;
+    if (!aioc_memory_reserve(account->memory, text, room)) return false;
+    view->at = (uint32_t)text->len;
+    view->len = (uint32_t)aioc_json_get_str(value, text->data + text->len, room);
+    text->len += view->len;
+    return true;
+}
+
+static bool aioc_account_keep_parents(aioc_account *account, aioc_account_container *container, aiocosmos_json parents,
+                                      aioc_account_view *view)
+{
+    aiocosmos_json parent;
+    aioc_memory_buffer *text = &container->range_text;
+    size_t start = text->len;
+    memset(&parent, 0, sizeof parent);
+    while (aioc_json_next(parents, NULL, &parent)) {
+        aioc_account_view one;
+        if (text->len > start && !aioc_memory_append_str(account->memory, text, ",")) return false;
+        if (!aioc_account_keep_text(account, container, parent, &one)) return false;
+    }
+    view->at = (uint32_t)start;
+    view->len = (uint32_t)(text->len - start);
+    return true;
+}
+
+/* Adds one page of the pkranges feed. False: not such a feed, too many ranges, or no memory. */
+static bool aioc_account_add_ranges(aioc_account *account, aioc_account_container *container, aiocosmos_json page)
+{
+    static const char *const names[] = { "id", "minInclusive", "maxExclusive", "parents" };
+    aiocosmos_json ranges = aioc_json_at(page, "/PartitionKeyRanges");
+    aiocosmos_json item, field[4];
+    memset(&item, 0, sizeof item);
+    if (ranges.type != AIOCOSMOS_JSON_ARR) return false;
+    while (aioc_json_next(ranges, NULL, &item)) {
+        aioc_account_range *range;
+        if (container->range_count == AIOC_ACCOUNT_RANGES_MAX) return false;
+        if (container->range_count == container->range_cap) {
+            uint32_t cap = container->range_cap ? container->range_cap * 2 : 8;
+            void *grown = aioc_memory_resize(account->memory, container->ranges,
+                                             container->range_cap * sizeof *container->ranges, cap * sizeof *container->ranges);
+            if (!grown) return false;
+            container->ranges = (aioc_account_range *)grown;
+            container->range_cap = cap;
+        }
+        range = &container->ranges[container->range_count];
+        aioc_json_fields(item, names, 4, field);
+        if (!aioc_account_keep_text(account, container, field[0], &range->id) ||
+            !aioc_account_keep_text(account, container, field[1], &range->min) ||
+            !aioc_account_keep_text(account, container, field[2], &range->max) ||
+            !aioc_account_keep_parents(account, container, field[3], &range->parents)) return false;
+        container->range_count++;
+    }
+    return true;
+}
+
+/* Whether `id` stands in a comma separated list. */
+static bool aioc_account_listed(aiocosmos_str list, aiocosmos_str id)
+{
+    size_t at = 0;
+    while (at + id.len <= list.len) {
+        size_t end = at;
+        while (end < list.len && list.ptr[end] != ',') end++;
+        if (end - at == id.len && memcmp(list.ptr + at, id.ptr, id.len) == 0) return true;
+        at = end + 1;
+    }
+    return false;
+}
+
+static bool aioc_account_is_parent(const aioc_account_container *container, aiocosmos_str id)
+{
+    uint32_t i;
+    for (i = 0; i < container->range_count; i++)
+        if (aioc_account_listed(aioc_account_text(container, container->ranges[i].parents), id)) return true;
+    return false;
+}
+
+/* Ends the feed: ranges that were split or merged away are dropped, the rest sorted; they must cover "" to "FF" without gap
+ * or overlap (cosmos-rest 8.1). */
+static bool aioc_account_finish_ranges(aioc_account_container *container)
+{
+    uint32_t i, k, kept = 0;
+    aiocosmos_str edge = aioc_memory_str("");
+    for (i = 0; i < container->range_count; i++) {
+        if (aioc_account_is_parent(container, aioc_account_text(container, container->ranges[i].id)))
+            container->ranges[i].max.len = 0;                   /* marked: no range ends at "" */
+    }
+    for (i = 0; i < container->range_count; i++) {
+        aioc_account_range range = container->ranges[i];
+        if (range.max.len == 0) continue;
+        for (k = kept; k > 0 && aioc_protocol_epk_compare(aioc_account_text(container, container->ranges[k - 1].min),
+                                                          aioc_account_text(container, range.min)) > 0; k--)
+            container->ranges[k] = container->ranges[k - 1];
+        container->ranges[k] = range;
+        kept++;
+    }
+    container->range_count = kept;
+    for (i = 0; i < kept; i++) {
+        if (aioc_protocol_epk_compare(aioc_account_text(container, container->ranges[i].min), edge) != 0) return false;
+        edge = aioc_account_text(container, container->ranges[i].max);
+    }
+    return kept > 0 && aioc_memory_same(edge, aioc_memory_str("FF"));
+}
+
+/* The range that an effective partition key belongs to. NULL: ranges are not known. */
+static const aioc_account_range *aioc_account_route(const aioc_account_container *container, aiocosmos_str epk)
+{
+    uint32_t low = 0, high = container->range_count;
+    if (container->knowledge != AIOC_ACCOUNT_KNOWN || high == 0) return NULL;
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (aioc_protocol_epk_compare(aioc_account_text(container, container->ranges[middle].min), epk) <= 0) low = middle;
+        else high = middle;
+    }
+    return &container->ranges[low];
+}
+
+/*--- Session tokens (cosmos-rest 7) -----------------------------------------*/
+
+static aiocosmos_str aioc_account_token_id(const aioc_account_token *token)
+{
+    aiocosmos_str id;
+    id.ptr = token->text;
+    id.len = token->id_len;
+    return id;
+}
+
+static aiocosmos_str aioc_account_token_value(const aioc_account_token *token)
+{
+    aiocosmos_str value;
+    value.ptr = token->text + token->id_len + 1;
+    value.len = token->value_len;
+    return value;
+}
+
+static aioc_account_token *aioc_account_token_of(const aioc_account_container *container, aiocosmos_str range_id)
+{
+    uint32_t i;
+    for (i = 0; i < container->token_count; i++)
+        if (aioc_memory_same(aioc_account_token_id(&container->tokens[i]), range_id)) return &container->tokens[i];
+    return NULL;
+}
+
+static bool aioc_account_token_store(aioc_account *account, aioc_account_container *container, aioc_account_token *token,
+                                     aiocosmos_str id, aiocosmos_str value)
+{
+    size_t size = id.len + 1 + value.len;
+    size_t others = container->token_bytes - (token->id_len ? token->id_len + 2u + token->value_len : 0u);
+    if (others + size + 1 > AIOC_ACCOUNT_SESSION_BYTES_MAX) return false;
+    if (size > token->cap) {
+        size_t cap = size + 32;              /* LSNs grow a digit now and then */
+        void *grown = aioc_memory_resize(account->memory, token->text, token->cap, cap);
+        if (!grown) return false;
+        token->text = (char *)grown;
+        token->cap = (uint32_t)cap;
+    }
+    if (token->id_len == 0) {
+        memcpy(token->text, id.ptr, id.len);
+        token->text[id.len] = ':';
+        token->id_len = (uint32_t)id.len;
+    }
+    memcpy(token->text + token->id_len + 1, value.ptr, value.len);
+    token->value_len = (uint32_t)value.len;
+    container->token_bytes = (uint32_t)(others + size + 1);
+    return true;
+}
+
+static aioc_account_token *aioc_account_token_add(aioc_account *account, aioc_account_container *container)
+{
+    aioc_account_token *token;
+    if (container->token_count == container->token_cap) {
+        uint32_t cap = container->token_cap ? container->token_cap * 2 : 4;
+        void *grown;
+        if (container->token_cap >= AIOC_ACCOUNT_RANGES_MAX) return NULL;
+        grown = aioc_memory_resize(account->memory, container->tokens, container->token_cap * sizeof *container->tokens,
+                                   cap * sizeof *container->tokens);
+        if (!grown) return NULL;
+        container->tokens = (aioc_account_token *)grown;
+        container->token_cap = cap;
+    }
+    token = &container->tokens[container->token_count];
+    memset(token, 0, sizeof *token);
+    return token;
+}
+
+/* Merges a composite token, from an answer or from the host, into what is held. False: no memory, or too many ranges. The
+ * caller has checked its form. */
+static bool aioc_account_session_merge(aioc_account *account, aioc_account_container *container, aiocosmos_str composite)
+{
+    aiocosmos_str id, value;
+    while (aioc_protocol_session_next(&composite, &id, &value)) {
+        aioc_account_token *token = aioc_account_token_of(container, id);
+        if (!token) {
+            token = aioc_account_token_add(account, container);
+            if (!token || !aioc_account_token_store(account, container, token, id, value)) return false;
+            container->token_count++;
+        } else if (!aioc_memory_same(aioc_account_token_value(token), value)) {
+            aioc_memory_buffer merged = { NULL, 0, 0 };
+            aiocosmos_str newer;
+            bool stored = aioc_protocol_session_merge_value(account->memory, &merged, aioc_account_token_value(token), value);
+            newer.ptr = merged.data;
+            newer.len = merged.len;
+            stored = stored && aioc_account_token_store(account, container, token, id, newer);
+            aioc_memory_buffer_free(account->memory, &merged);
+            if (!stored) return false;
+        }
+    }
+    return true;
+}
+
+static bool aioc_account_session_append(aioc_account *account, aioc_memory_buffer *out, aiocosmos_str id, aiocosmos_str value)
+{
+    return (out->len == 0 || aioc_memory_append(account->memory, out, ",", 1)) &&
+           aioc_memory_append(account->memory, out, id.ptr, id.len) && aioc_memory_append(account->memory, out, ":", 1) &&
+           aioc_memory_append(account->memory, out, value.ptr, value.len);
+}
+
+/* Everything held, as one composite. */
+static bool aioc_account_session_all(aioc_account *account, const aioc_account_container *container, aioc_memory_buffer *out)
+{
+    uint32_t i;
+    for (i = 0; i < container->token_count; i++) {
+        if (!aioc_account_session_append(account, out, aioc_account_token_id(&container->tokens[i]),
+                                         aioc_account_token_value(&container->tokens[i]))) return false;
+    }
+    return true;
+}
+
+/* "id:value" of one range. A range that has no token of its own yet inherits those of its parents, merged, under its own id
+ * (dotnet SessionContainer). Nothing is appended when nothing is held. */
+static bool aioc_account_session_of_range(aioc_account *account, const aioc_account_container *container,
+                                          const aioc_account_range *range, aioc_memory_buffer *out)
+{
+    aiocosmos_str id = aioc_account_text(container, range->id);
+    const aioc_account_token *token = aioc_account_token_of(container, id);
+    aioc_memory_buffer merged = { NULL, 0, 0 };
+    aiocosmos_str parents, value;
+    uint32_t i;
+    bool ok = true;
+    if (token) return aioc_account_session_append(account, out, id, aioc_account_token_value(token));
+    parents = aioc_account_text(container, range->parents);
+    for (i = 0; i < container->token_count && ok && parents.len; i++) {
+        aioc_memory_buffer next = { NULL, 0, 0 };
+        if (!aioc_account_listed(parents, aioc_account_token_id(&container->tokens[i]))) continue;
+        value.ptr = merged.data;
+        value.len = merged.len;
+        if (value.len == 0) {
+            aiocosmos_str first = aioc_account_token_value(&container->tokens[i]);
+            ok = aioc_memory_append(account->memory, &merged, first.ptr, first.len);
+        } else {
+            ok = aioc_protocol_session_merge_value(account->memory, &next, value, aioc_account_token_value(&container->tokens[i]));
+            aioc_memory_buffer_free(account->memory, &merged);
+            merged = next;
+        }
+    }
+    value.ptr = merged.data;
+    value.len = merged.len;
+    if (ok && value.len) ok = aioc_account_session_append(account, out, id, value);
+    aioc_memory_buffer_free(account->memory, &merged);
+    return ok;
+}
 
 #endif /* AIOCOSMOS_IMPLEMENTED */
 #endif /* AIOCOSMOS_IMPLEMENTATION */

@@ -1,0 +1,565 @@
+/* The account layer alone: what is kept of containers, how ranges are put together and found, and how session tokens are
+ * stored, limited and inherited. */
+#define AIOCOSMOS_IMPLEMENTATION
+#define AIOC_ACCOUNT_RANGES_MAX 64
+#define AIOC_ACCOUNT_SESSION_BYTES_MAX 256
+#include "aiocosmos.h"
+#include "test.h"
+#include <stdlib.h>
+
+/*--- A place to stand -------------------------------------------------------------*/
+
+static struct world {
+    size_t bytes;                            /* what the layer holds */
+    unsigned long calls, fail_at;
+    aioc_memory memory;
+    aioc_account account;
+    unsigned fetches, resumed;
+    aioc_account_waiter *last_resumed;
+} world;
+
+static void *count_bytes(void *ptr, size_t old_size, size_t new_size, void *user_data)
+{
+    (void)user_data;
+    if (new_size && ++world.calls == world.fail_at) return NULL;
+    world.bytes += new_size - (ptr ? old_size : 0);
+    if (new_size) return realloc(ptr, new_size);
+    free(ptr);
+    return NULL;
+}
+
+static void note_fetch(void *engine, aioc_account_container *container)
+{
+    CHECK(engine == &world);
+    CHECK_INT(container->knowledge, AIOC_ACCOUNT_FETCHING);
+    world.fetches++;
+}
+
+static void open_world(uint32_t containers_max)
+{
+    aiocosmos_allocator allocator = {count_bytes, NULL};
+    memset(&world, 0, sizeof world);
+    aioc_memory_init(&world.memory, &allocator, (size_t)1 << 24);
+    aioc_account_open(&world.account, &world.memory, containers_max);
+    world.account.fetch = note_fetch;
+    world.account.engine = &world;
+}
+
+static void close_world(void)
+{
+    aioc_account_close(&world.account);
+    aioc_memory_close(&world.memory);
+    CHECK_INT(world.bytes, 0);
+}
+
+static aioc_account_container *hold(const char *link)
+{
+    return aioc_account_hold(&world.account, aioc_memory_str(link));
+}
+
+static const char *text_of(aiocosmos_str str)
+{
+    static char texts[4][512];
+    static unsigned turn;
+    char *text = texts[turn++ % 4];
+    CHECK(str.len < sizeof texts[0]);
+    memcpy(text, str.len ? str.ptr : "", str.len);
+    text[str.len] = 0;
+    return text;
+}
+
+/*--- Containers -------------------------------------------------------------------*/
+
+TEST(a_container_is_found_again_by_its_link)
+{
+    aioc_account_container *a, *b;
+    open_world(8);
+    a = hold("dbs/d/colls/a");
+    b = hold("dbs/d/colls/b");
+    CHECK(a && b && a != b);
+    CHECK(hold("dbs/d/colls/a") == a);
+    CHECK_INT(a->refs, 2);
+    CHECK(aioc_account_find(&world.account, aioc_memory_str("dbs/d/colls/b")) == b);
+    CHECK(!aioc_account_find(&world.account, aioc_memory_str("dbs/d/colls")));
+    close_world();
+}
+
+TEST(the_least_recently_used_container_is_forgotten_first)
+{
+    aioc_account_container *a;
+    open_world(2);
+    a = hold("a");
+    aioc_account_release(a);
+    aioc_account_release(hold("b"));
+    aioc_account_release(hold("a"));
+    aioc_account_release(hold("c"));
+    CHECK(aioc_account_find(&world.account, aioc_memory_str("a")) == a);
+    CHECK(!aioc_account_find(&world.account, aioc_memory_str("b")));
+    CHECK(aioc_account_find(&world.account, aioc_memory_str("c")));
+    CHECK_INT(world.account.count, 2);
+    close_world();
+}
+
+TEST(a_container_in_use_is_never_forgotten)
+{
+    aioc_account_container *a, *b;
+    open_world(1);
+    a = hold("a");
+    b = hold("b");
+    CHECK_INT(world.account.count, 2);
+    CHECK(aioc_account_find(&world.account, aioc_memory_str("a")) == a);
+    aioc_account_release(a);
+    aioc_account_release(b);
+    aioc_account_release(hold("c"));
+    CHECK_INT(world.account.count, 2);
+    CHECK(!aioc_account_find(&world.account, aioc_memory_str("a")));
+    close_world();
+}
+
+TEST(many_containers_share_the_buckets)
+{
+    char link[32];
+    int i;
+    open_world(1000);
+    for (i = 0; i < 1000; i++) {
+        snprintf(link, sizeof link, "dbs/d/colls/%d", i);
+        aioc_account_release(hold(link));
+    }
+    for (i = 0; i < 1000; i++) {
+        snprintf(link, sizeof link, "dbs/d/colls/%d", i);
+        CHECK_STR(aioc_account_find(&world.account, aioc_memory_str(link))->link, link);
+    }
+    close_world();
+}
+
+TEST(holding_survives_each_allocation_that_fails)
+{
+    unsigned long n;
+    for (n = 1; ; n++) {
+        aioc_account_container *container;
+        open_world(4);
+        world.fail_at = n;
+        container = hold("dbs/d/colls/c");
+        if (container) break;
+        CHECK_INT(world.account.count, 0);
+        close_world();
+    }
+    CHECK(n > 1);
+    close_world();
+}
+
+/*--- Definition and ranges ----------------------------------------------------------*/
+
+static bool read_definition(aioc_account_container *container, const char *text)
+{
+    aiocosmos_json_doc doc;
+    bool read;
+    aioc_json_open(&doc, &world.memory);
+    CHECK_INT(aioc_json_parse(&doc, text, strlen(text)), 0);
+    read = aioc_account_read_definition(&world.account, container, aioc_json_root(&doc));
+    aioc_json_close(&doc);
+    return read;
+}
+
+TEST(a_definition_is_read)
+{
+    aioc_account_container *container;
+    open_world(4);
+    container = hold("c");
+    CHECK(read_definition(container, "{\"id\":\"c\",\"_rid\":\"abc=\",\"partitionKey\":{\"paths\":[\"/pk\"],\"kind\":\"Hash\",\"version\":2}}"));
+    CHECK_INT(container->pk_def.kind, AIOC_PROTOCOL_HASH);
+    CHECK_INT(container->pk_def.version, 2);
+    CHECK_INT(container->pk_def.path_count, 1);
+    CHECK_STR(container->rid, "abc=");
+    CHECK(read_definition(container, "{\"partitionKey\":{\"paths\":[\"/pk\"],\"kind\":\"Hash\"}}"));
+    CHECK_INT(container->pk_def.version, 1);
+    CHECK(read_definition(container, "{\"partitionKey\":{\"paths\":[\"/a\",\"/b\",\"/c\"],\"kind\":\"MultiHash\",\"version\":2}}"));
+    CHECK_INT(container->pk_def.kind, AIOC_PROTOCOL_MULTI_HASH);
+    CHECK_INT(container->pk_def.path_count, 3);
+    CHECK(read_definition(container, "{\"partitionKey\":{\"paths\":[\"/_pk\"],\"systemKey\":true}}"));
+    CHECK(container->pk_def.system_key);
+    close_world();
+}
+
+TEST(a_definition_that_makes_no_sense_is_refused)
+{
+    static const char *const texts[] = {"{}", "[]", "7", "{\"partitionKey\":7}", "{\"partitionKey\":{\"paths\":\"/pk\"}}",
+        "{\"partitionKey\":{\"paths\":[]}}", "{\"partitionKey\":{\"paths\":[\"/a\",\"/b\",\"/c\",\"/d\"]}}"};
+    aioc_account_container *container;
+    size_t i;
+    open_world(4);
+    container = hold("c");
+    for (i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (read_definition(container, texts[i])) CHECK_STR(texts[i], "refused");
+    close_world();
+}
+
+TEST(another_rid_is_another_container)
+{
+    aioc_account_container *container;
+    open_world(4);
+    container = hold("c");
+    aioc_account_see_rid(&world.account, container, aioc_memory_str("first"));
+    CHECK(aioc_account_session_merge(&world.account, container, aioc_memory_str("0:-1#5")));
+    aioc_account_see_rid(&world.account, container, aioc_memory_str("first"));
+    CHECK_INT(container->token_count, 1);
+    aioc_account_see_rid(&world.account, container, aioc_memory_str(""));
+    CHECK_INT(container->token_count, 1);
+    aioc_account_see_rid(&world.account, container, aioc_memory_str("second"));
+    CHECK_INT(container->token_count, 0);
+    CHECK_STR(container->rid, "second");
+    aioc_account_see_rid(&world.account, container, aioc_memory_str("longer-than-any-rid-can-be-in-this-world"));
+    CHECK_STR(container->rid, "second");
+    close_world();
+}
+
+static bool add_page(aioc_account_container *container, const char *text)
+{
+    aiocosmos_json_doc doc;
+    bool added;
+    aioc_json_open(&doc, &world.memory);
+    CHECK_INT(aioc_json_parse(&doc, text, strlen(text)), 0);
+    added = aioc_account_add_ranges(&world.account, container, aioc_json_root(&doc));
+    aioc_json_close(&doc);
+    return added;
+}
+
+#define RANGE(ID, MIN, MAX) "{\"id\":\"" ID "\",\"minInclusive\":\"" MIN "\",\"maxExclusive\":\"" MAX "\"}"
+#define CHILD(ID, MIN, MAX, PARENTS) \
+    "{\"id\":\"" ID "\",\"minInclusive\":\"" MIN "\",\"maxExclusive\":\"" MAX "\",\"parents\":[" PARENTS "]}"
+#define FEED(RANGES) "{\"PartitionKeyRanges\":[" RANGES "]}"
+
+/* A container whose ranges are these, settled as they deserve. */
+static aioc_account_container *container_of(const char *feed)
+{
+    aioc_account_container *container = hold("c");
+    CHECK(add_page(container, feed));
+    container->knowledge = AIOC_ACCOUNT_FETCHING;
+    aioc_account_settle(container, aioc_account_finish_ranges(container));
+    return container;
+}
+
+static const char *route(const aioc_account_container *container, const char *epk)
+{
+    const aioc_account_range *range = aioc_account_route(container, aioc_memory_str(epk));
+    return range ? text_of(aioc_account_text(container, range->id)) : "nowhere";
+}
+
+TEST(a_key_is_routed_to_its_range)
+{
+    aioc_account_container *container;
+    open_world(4);
+    container = container_of(FEED(RANGE("0", "", "0F") "," RANGE("1", "0F", "1F") "," RANGE("2", "1F", "FF")));
+    CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);
+    CHECK_STR(route(container, ""), "0");
+    CHECK_STR(route(container, "00"), "0");
+    CHECK_STR(route(container, "0EFFFFFF"), "0");
+    CHECK_STR(route(container, "0F"), "1");
+    CHECK_STR(route(container, "0F00"), "1");              /* a missing tail is zero: cosmos-rest 8.1 */
+    CHECK_STR(route(container, "1EFF"), "1");
+    CHECK_STR(route(container, "1F"), "2");
+    CHECK_STR(route(container, "3FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF"), "2");
+    close_world();
+}
+
+TEST(ranges_come_in_any_order_and_over_several_pages)
+{
+    aioc_account_container *container;
+    open_world(4);
+    container = hold("c");
+    CHECK(add_page(container, FEED(RANGE("2", "1F", "FF"))));
+    CHECK(add_page(container, FEED("")));
+    CHECK(add_page(container, FEED(RANGE("1", "0F", "1F") "," RANGE("0", "", "0F"))));
+    CHECK(aioc_account_finish_ranges(container));
+    CHECK_INT(container->range_count, 3);
+    CHECK_STR(text_of(aioc_account_text(container, container->ranges[0].id)), "0");
+    CHECK_STR(text_of(aioc_account_text(container, container->ranges[2].id)), "2");
+    close_world();
+}
+
+TEST(a_range_that_was_split_gives_way_to_its_children)
+{
+    aioc_account_container *container;
+    open_world(4);
+    container = container_of(FEED(RANGE("0", "", "1F") "," RANGE("1", "1F", "FF") "," CHILD("2", "", "0F", "\"0\"") ","
+                                  CHILD("3", "0F", "1F", "\"0\"")));
+    CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);
+    CHECK_INT(container->range_count, 3);
+    CHECK_STR(route(container, "05"), "2");
+    CHECK_STR(route(container, "15"), "3");
+    CHECK_STR(route(container, "25"), "1");
+    close_world();
+}
+
+TEST(a_grandchild_replaces_two_generations)
+{
+    aioc_account_container *container;
+    open_world(4);
+    container = container_of(FEED(RANGE("0", "", "FF") "," CHILD("1", "", "0F", "\"0\"") "," CHILD("2", "0F", "FF", "\"0\"") ","
+                                  CHILD("3", "", "07", "\"0\",\"1\"") "," CHILD("4", "07", "0F", "\"0\",\"1\"")));
+    CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);
+    CHECK_STR(route(container, "01"), "3");
+    CHECK_STR(route(container, "08"), "4");
+    CHECK_STR(route(container, "10"), "2");
+    close_world();
+}
+
+TEST(an_id_is_no_parent_because_it_begins_like_one)
+{
+    aioc_account_container *container;
+    open_world(4);
+    container = container_of(FEED(RANGE("1", "", "0F") "," CHILD("20", "0F", "1F", "\"11\"") "," CHILD("21", "1F", "FF", "\"11\"")));
+    CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);
+    CHECK_INT(container->range_count, 3);
+    close_world();
+}
+
+TEST(ranges_with_a_gap_or_an_overlap_are_not_believed)
+{
+    static const char *const feeds[] = {
+        FEED(""), FEED(RANGE("0", "", "0F")), FEED(RANGE("0", "01", "FF")), FEED(RANGE("0", "", "0F") "," RANGE("1", "1F", "FF")),
+        FEED(RANGE("0", "", "1F") "," RANGE("1", "0F", "FF")), FEED(RANGE("0", "", "FF") "," RANGE("1", "", "FF")),
+    };
+    size_t i;
+    for (i = 0; i < sizeof feeds / sizeof *feeds; i++) {
+        aioc_account_container *container;
+        open_world(4);
+        container = container_of(feeds[i]);
+        if (container->knowledge != AIOC_ACCOUNT_UNAVAILABLE) CHECK_STR(feeds[i], "unavailable");
+        CHECK_STR(route(container, "05"), "nowhere");
+        close_world();
+    }
+}
+
+TEST(a_page_that_is_no_range_feed_is_refused)
+{
+    static const char *const pages[] = {"{}", "[]", "{\"PartitionKeyRanges\":{}}", FEED("7"), FEED("{\"id\":\"0\"}"),
+        FEED("{\"id\":0,\"minInclusive\":\"\",\"maxExclusive\":\"FF\"}"), FEED(CHILD("0", "", "FF", "7"))};
+    aioc_account_container *container;
+    size_t i;
+    open_world(4);
+    container = hold("c");
+    for (i = 0; i < sizeof pages / sizeof *pages; i++)
+        if (add_page(container, pages[i])) CHECK_STR(pages[i], "refused");
+    close_world();
+}
+
+TEST(a_server_cannot_make_ranges_grow_without_end)
+{
+    aioc_account_container *container;
+    int added = 0;
+    open_world(4);
+    container = hold("c");
+    while (added < 1000 && add_page(container, FEED(RANGE("0", "", "FF")))) added++;
+    CHECK_INT(added, 64);
+    close_world();
+}
+
+TEST(adding_ranges_survives_each_allocation_that_fails)
+{
+    static const char feed[] = FEED(RANGE("0", "", "0F") "," CHILD("1", "0F", "FF", "\"7\",\"8\""));
+    unsigned long n;
+    bool added = false;
+    for (n = 1; !added; n++) {
+        aiocosmos_json_doc doc;
+        aioc_account_container *container;
+        open_world(4);
+        container = hold("c");
+        aioc_json_open(&doc, &world.memory);
+        CHECK_INT(aioc_json_parse(&doc, feed, strlen(feed)), 0);
+        world.calls = 0;
+        world.fail_at = n;
+        added = aioc_account_add_ranges(&world.account, container, aioc_json_root(&doc));
+        aioc_json_close(&doc);
+        close_world();
+    }
+    CHECK(n > 2);
+}
+
+/*--- Waiting for metadata -------------------------------------------------------------*/
+
+static void note_resumed(aioc_account_waiter *waiter)
+{
+    world.resumed++;
+    world.last_resumed = waiter;
+}
+
+TEST(metadata_is_fetched_once_for_all_who_wait)
+{
+    aioc_account_waiter waiters[3];
+    aioc_account_container *container;
+    int i;
+    open_world(4);
+    container = hold("c");
+    memset(waiters, 0, sizeof waiters);
+    for (i = 0; i < 3; i++) {
+        waiters[i].resume = note_resumed;
+        CHECK(!aioc_account_settled(container));
+        aioc_account_wait(&world.account, container, &waiters[i]);
+    }
+    CHECK_INT(world.fetches, 1);
+    aioc_account_stop_waiting(container, &waiters[1]);
+    aioc_account_settle(container, false);
+    CHECK(aioc_account_settled(container));
+    CHECK_INT(world.resumed, 2);
+    CHECK(world.last_resumed == &waiters[2]);
+    CHECK(!container->first_waiter && !container->last_waiter);
+    close_world();
+}
+
+TEST(a_waiter_may_leave_from_any_place_in_the_line)
+{
+    int leaver;
+    for (leaver = 0; leaver < 3; leaver++) {
+        aioc_account_waiter waiters[3];
+        aioc_account_container *container;
+        int i;
+        open_world(4);
+        container = hold("c");
+        memset(waiters, 0, sizeof waiters);
+        for (i = 0; i < 3; i++) {
+            waiters[i].resume = note_resumed;
+            aioc_account_wait(&world.account, container, &waiters[i]);
+        }
+        aioc_account_stop_waiting(container, &waiters[leaver]);
+        aioc_account_settle(container, true);
+        CHECK_INT(world.resumed, 2);
+        CHECK(world.last_resumed == &waiters[leaver == 2 ? 1 : 2]);
+        close_world();
+    }
+}
+
+/*--- Session tokens -------------------------------------------------------------------*/
+
+static void merge(aioc_account_container *container, const char *composite)
+{
+    if (!aioc_account_session_merge(&world.account, container, aioc_memory_str(composite))) CHECK_STR(composite, "merged");
+}
+
+static const char *all_of(const aioc_account_container *container)
+{
+    aioc_memory_buffer out = {NULL, 0, 0};
+    const char *text;
+    CHECK(aioc_account_session_all(&world.account, container, &out));
+    text = text_of(aioc_operation_str(out.data, out.len));
+    aioc_memory_buffer_free(&world.memory, &out);
+    return text;
+}
+
+/* What is sent for the range that a key belongs to. */
+static const char *token_for(const aioc_account_container *container, const char *epk)
+{
+    aioc_memory_buffer out = {NULL, 0, 0};
+    const char *text;
+    CHECK(aioc_account_session_of_range(&world.account, container, aioc_account_route(container, aioc_memory_str(epk)), &out));
+    text = text_of(aioc_operation_str(out.data, out.len));
+    aioc_memory_buffer_free(&world.memory, &out);
+    return text;
+}
+
+TEST(tokens_are_kept_by_range_and_only_grow)
+{
+    aioc_account_container *container;
+    open_world(4);
+    container = hold("c");
+    CHECK_STR(all_of(container), "");
+    merge(container, "0:-1#5");
+    merge(container, "1:-1#7");
+    CHECK_STR(all_of(container), "0:-1#5,1:-1#7");
+    merge(container, "0:-1#4");
+    CHECK_STR(all_of(container), "0:-1#5,1:-1#7");
+    merge(container, "1:-1#10000,0:-1#6,2:-1#1");
+    CHECK_STR(all_of(container), "0:-1#6,1:-1#10000,2:-1#1");
+    close_world();
+}
+
+TEST(tokens_of_several_regions_are_merged_region_by_region)
+{
+    aioc_account_container *container;
+    open_world(4);
+    container = hold("c");
+    merge(container, "0:1#9#4=8#5=7");
+    merge(container, "0:1#8#4=9#5=6");
+    CHECK_STR(all_of(container), "0:1#9#4=9#5=7");
+    close_world();
+}
+
+TEST(a_range_is_sent_its_own_token_only)
+{
+    aioc_account_container *container;
+    open_world(4);
+    container = container_of(FEED(RANGE("0", "", "1F") "," RANGE("1", "1F", "FF")));
+    merge(container, "0:-1#5,1:-1#7,9:-1#1");
+    CHECK_STR(token_for(container, "05"), "0:-1#5");
+    CHECK_STR(token_for(container, "25"), "1:-1#7");
+    close_world();
+}
+
+TEST(a_range_without_a_token_inherits_from_its_parents)
+{
+    aioc_account_container *container;
+    open_world(4);
+    container = container_of(FEED(CHILD("3", "", "0F", "\"0\"") "," CHILD("4", "0F", "1F", "\"0\"") "," CHILD("5", "1F", "FF", "\"1\",\"2\"")));
+    merge(container, "0:-1#5");
+    CHECK_STR(token_for(container, "01"), "3:-1#5");
+    merge(container, "3:-1#8");
+    CHECK_STR(token_for(container, "01"), "3:-1#8");
+    CHECK_STR(token_for(container, "10"), "4:-1#5");
+    CHECK_STR(token_for(container, "20"), "");
+    merge(container, "1:-1#3");
+    CHECK_STR(token_for(container, "20"), "5:-1#3");
+    merge(container, "2:-1#4");                              /* two ranges were merged into one */
+    CHECK_STR(token_for(container, "20"), "5:-1#4");
+    close_world();
+}
+
+TEST(tokens_are_held_to_their_limit)
+{
+    aioc_account_container *container;
+    char token[64];
+    int i, merged = 0;
+    open_world(4);
+    container = hold("c");
+    for (i = 0; i < 100; i++) {
+        snprintf(token, sizeof token, "%d:-1#1234567890", i);
+        merged += aioc_account_session_merge(&world.account, container, aioc_memory_str(token));
+    }
+    CHECK(merged > 10 && merged < 20);
+    CHECK(strlen(all_of(container)) <= AIOC_ACCOUNT_SESSION_BYTES_MAX);
+    CHECK(container->token_bytes <= AIOC_ACCOUNT_SESSION_BYTES_MAX);
+    merge(container, "0:-1#1234567891");                     /* what is held can still be renewed */
+    close_world();
+}
+
+TEST(what_counts_of_tokens_is_what_is_written)
+{
+    aioc_account_container *container;
+    open_world(4);
+    container = hold("c");
+    merge(container, "0:-1#5,1:-1#7");
+    merge(container, "0:-1#500000,1:-1#8");
+    CHECK_INT(container->token_bytes, strlen(all_of(container)) + 1);   /* one separator each */
+    aioc_account_forget(&world.account, container);
+    CHECK_INT(container->token_bytes, 0);
+    close_world();
+}
+
+TEST(merging_survives_each_allocation_that_fails)
+{
+    unsigned long n;
+    bool merged = false;
+    for (n = 1; !merged; n++) {
+        aioc_account_container *container;
+        open_world(4);
+        container = hold("c");
+        merge(container, "0:-1#5");
+        world.calls = 0;
+        world.fail_at = n;
+        merged = aioc_account_session_merge(&world.account, container, aioc_memory_str("1:-1#9,0:-1#1234567890123456"
+                                                                                       "#1=99999999999999999#7=999999,2:-1#4"));
+        world.fail_at = 0;
+        CHECK(strncmp(all_of(container), "0:-1#", 5) == 0);
+        close_world();
+    }
+    CHECK(n > 2);
+}
