@@ -10650,6 +10650,1820 @@ static bool aioc_account_session_of_range(aioc_account *account, const aioc_acco
     aioc_memory_buffer_free(account->memory, &merged);
     return ok;
 }
+/*==============================================================================
+ * MARK: - Operation                                                 >>operation
+ *
+ * One request's life: ready → attempt → outcome → retry or completion. Every
+ * accepted operation ends in aioc_operation_finish(), once. The retry policy is
+ * a pure function; the rest moves operations between the places where they
+ * wait: an order queue, a token, a container's metadata, the pool, a back-off.
+ *
+ * May call: all above.    Knows nothing of: pages, bulks, the public structs'
+ * defaults.
+ *============================================================================*/
+
+#ifndef AIOC_OPERATION_MESSAGE_BYTES
+#define AIOC_OPERATION_MESSAGE_BYTES 1024
+#endif
+#define AIOC_OPERATION_SPARE_SLOTS 64        /* beyond pending_max, for what the library asks on its own account */
+#define AIOC_OPERATION_ORDER_BUCKETS 256
+#define AIOC_OPERATION_ATTEMPTS_KEPT 6       /* the first three and the last three */
+#define AIOC_OPERATION_SKEW_MIN_MS 60000     /* a clock this far from the server's is corrected */
+#define AIOC_OPERATION_NODES_KEPT 16384u     /* JSON nodes kept from one result to the next: 256 KiB */
+
+typedef struct aioc_operation aioc_operation;
+typedef struct aioc_operation_engine aioc_operation_engine;
+
+/* Whoever paces a set of operations (a bulk): a 429 to one of them does not use up its retries, but slows all. */
+typedef struct aioc_operation_pacer {
+    void (*throttled)(aioc_operation *op);   /* it got a 429 and is about to back off */
+    bool (*hold)(aioc_operation *op);        /* its back-off is over; true: kept until the pacer makes it ready */
+    void (*let_go)(aioc_operation *op);      /* it ends while it backs off or is held */
+} aioc_operation_pacer;
+
+/* What an operation asks for. Texts are lent: aioc_operation_new() copies them. */
+typedef struct aioc_operation_spec {
+    const char *verb, *type;                 /* "POST", "docs": the resource type that is signed (cosmos-rest 1.2) */
+    aiocosmos_str link;                      /* the resource link that is signed: ids not percent-encoded */
+    bool to_feed;                            /* the path is the link and the type, not the link alone */
+    bool write;                              /* changes something: never sent again without leave once it may have landed */
+    bool repeatable;                         /* a write that may be sent again: it has if_match, or if_not_exists */
+    bool if_not_exists;                      /* 409 is success */
+    bool item_data;                          /* reads or writes items: session tokens apply */
+    const aioc_operation_pacer *pacer;
+    bool forgets_container;                  /* success means that what is known of `container_link` is stale */
+    aiocosmos_str container_link;            /* whose session tokens apply; len 0: none */
+    aiocosmos_str pk_text;                   /* partition key header value; len 0: none */
+    aiocosmos_str lines;                     /* header lines of this request, each ending in CR LF */
+    aiocosmos_str session_token;
+    aiocosmos_str body;
+    uint64_t order_key;
+    uint32_t timeout_ms;                     /* AIOCOSMOS_OFF: none */
+    bool internal;                           /* nobody outside waits for it */
+    void (*complete)(aioc_operation *op, const aiocosmos_result *result);
+    void (*stop_parts)(aioc_operation *op);  /* set: it is composed of others, and sends nothing itself */
+    aiocosmos_done_fn done;
+    void *user_data;
+    void *owner;                             /* whoever composed it */
+} aioc_operation_spec;
+
+typedef enum aioc_operation_state {
+    AIOC_OPERATION_READY,                    /* in the ready list */
+    AIOC_OPERATION_IN_ORDER,                 /* behind another of its order key */
+    AIOC_OPERATION_WANTS_TOKEN,
+    AIOC_OPERATION_WANTS_METADATA,
+    AIOC_OPERATION_IN_POOL,
+    AIOC_OPERATION_BACKING_OFF,
+    AIOC_OPERATION_HELD,                     /* by its pacer */
+    AIOC_OPERATION_COMPOSED                  /* made of other operations, which do the work */
+} aioc_operation_state;
+
+/* One attempt as it is kept, for the result. */
+typedef struct aioc_operation_attempt {
+    uint32_t number;
+    int16_t  status, http_status;
+    int32_t  sub_status;
+    uint32_t queue_us, dns_us, tcp_us, tls_us, first_byte_us, body_us;
+    float    charge_ru;
+    bool     reused;
+} aioc_operation_attempt;
+
+struct aioc_operation {
+    aioc_pool_exchange exchange;
+    aioc_operation_engine *engine;
+    aioc_operation *prev, *next;             /* ready list, or the list of those who want a token */
+    aioc_platform_timer timer;               /* deadline, or end of the back-off if that is sooner */
+    aioc_account_container *container;
+    aioc_account_waiter waiter;
+    const char *verb, *type;
+    char    *texts;                          /* link, pk_text, lines, session, body: one block */
+    size_t   texts_size;
+    uint32_t link_len, pk_len, lines_len, session_len;
+    size_t   body_len;
+    aioc_memory_buffer head;                 /* of the attempt under way */
+    aioc_operation_attempt *kept;            /* AIOC_OPERATION_ATTEMPTS_KEPT of them, from the first attempt on */
+    uint64_t order_key;
+    aioc_operation *order_next, *order_tail, *order_bucket_next;
+    uint64_t submitted_us, deadline_us, attempt_us, throttled_us;
+    void   (*complete)(aioc_operation *op, const aiocosmos_result *result);
+    void   (*stop_parts)(aioc_operation *op);            /* composed: called when it is stopped */
+    const aioc_operation_pacer *pacer;
+    aiocosmos_done_fn done;
+    void    *user_data;
+    void    *owner;
+    double   charge_ru;
+    uint32_t slot, attempts, retries, throttle_wait_ms;
+    int      stop;                           /* not 0: finish with it at the next step */
+    int      http_status, sub_status;
+    uint8_t  state;
+    bool     to_feed, write, repeatable, if_not_exists, item_data, paced, forgets_container, internal;
+    bool     in_ready;
+    bool     doubt;                          /* an earlier attempt may have been applied */
+    bool     fresh_signature, fresh_metadata, metadata_tried;   /* each of these remedies is tried once */
+    bool     head_of_order;
+    char     activity_id[40];
+};
+
+/* What a result points to while its callback runs. */
+typedef struct aioc_operation_delivery {
+    aioc_operation *op;
+    aioc_http_response *response;            /* NULL: no answer */
+    aioc_http_parser *parser;
+    bool parsed;
+    bool taken;
+    aiocosmos_str body;
+    aiocosmos_json root;
+} aioc_operation_delivery;
+
+struct aioc_operation_engine {
+    aiocosmos_client *client;                /* handed to callbacks, never looked into */
+    const aiocosmos_platform *platform;
+    aioc_platform_reactor *reactor;
+    aioc_memory *memory;
+    aioc_pool pool;
+    aioc_auth_signer signer;
+    aioc_auth_tokens tokens;
+    aiocosmos_token_fn token_fn;
+    void *token_user_data;
+    aioc_account account;
+    aioc_memory_buffer constant_lines;       /* Host and the other header lines that every request carries */
+    aioc_operation **slots;
+    uint32_t *generations, *free_slots;
+    uint32_t slot_count, free_count;
+    uint32_t pending, pending_max;           /* operations that owe a callback */
+    aioc_operation *first_ready, *last_ready;
+    aioc_operation *first_tokenless;
+    aioc_operation *order[AIOC_OPERATION_ORDER_BUCKETS];
+    uint32_t retries_max, throttle_wait_ms;
+    bool retry_writes, no_session;
+    aiocosmos_done_fn on_failure;
+    void *on_failure_user_data;
+    aiocosmos_logger logger;
+    bool closing;
+    bool answered_once;                      /* the endpoint exists: a refused connection is worth more patience */
+    int64_t skew_ms;                         /* the server's clock minus ours */
+    uint64_t random_state;
+    int callbacks;                           /* run in this step */
+    aiocosmos_json_doc doc;                  /* of the result being delivered */
+    aiocosmos_json_doc properties;           /* of a container, while a request is checked */
+    aioc_memory_buffer link_text, pk_text, lines_text, body_text;      /* of the request being checked: kept for the next */
+    const char *default_database;
+    uint32_t request_timeout_ms;
+    char refusal[256];                       /* why the last call was refused */
+    char message[AIOC_OPERATION_MESSAGE_BYTES];
+    aiocosmos_stats stats;
+};
+
+static void aioc_operation_log(aioc_operation_engine *engine, int level, uint64_t op_id, const char *message)
+{
+    if (engine->logger.fn && level <= engine->logger.level_max)
+        engine->logger.fn(level, message, op_id, engine->logger.user_data);
+}
+
+/* xorshift64*: for jitter only. */
+static uint32_t aioc_operation_random(aioc_operation_engine *engine)
+{
+    uint64_t x = engine->random_state;
+    x ^= x >> 12;
+    x ^= x << 25;
+    x ^= x >> 27;
+    engine->random_state = x;
+    return (uint32_t)((x * 0x2545F4914F6CDD1Dull) >> 32);
+}
+
+static aiocosmos_op aioc_operation_handle(const aioc_operation *op)
+{
+    aiocosmos_op handle;
+    handle.id = ((uint64_t)op->engine->generations[op->slot] << 32) | (op->slot + 1u);
+    return handle;
+}
+
+static aioc_operation *aioc_operation_find(const aioc_operation_engine *engine, aiocosmos_op handle)
+{
+    uint32_t slot = (uint32_t)handle.id - 1u;
+    if (slot >= engine->slot_count || engine->generations[slot] != (uint32_t)(handle.id >> 32)) return NULL;
+    return engine->slots[slot];
+}
+
+static aiocosmos_str aioc_operation_str(const char *ptr, size_t len)
+{
+    aiocosmos_str str;
+    str.ptr = ptr;
+    str.len = len;
+    return str;
+}
+
+/* The texts of an operation stand one behind the other, in this order. */
+static aiocosmos_str aioc_operation_link(const aioc_operation *op) { return aioc_operation_str(op->texts, op->link_len); }
+static aiocosmos_str aioc_operation_pk(const aioc_operation *op)
+{
+    return aioc_operation_str(op->texts + op->link_len, op->pk_len);
+}
+static aiocosmos_str aioc_operation_lines(const aioc_operation *op)
+{
+    return aioc_operation_str(op->texts + op->link_len + op->pk_len, op->lines_len);
+}
+static aiocosmos_str aioc_operation_session(const aioc_operation *op)
+{
+    return aioc_operation_str(op->texts + op->link_len + op->pk_len + op->lines_len, op->session_len);
+}
+static aiocosmos_str aioc_operation_body(const aioc_operation *op)
+{
+    return aioc_operation_str(op->texts + op->link_len + op->pk_len + op->lines_len + op->session_len, op->body_len);
+}
+
+/*--- Ready list -------------------------------------------------------------*/
+
+static void aioc_operation_make_ready(aioc_operation *op)
+{
+    aioc_operation_engine *engine = op->engine;
+    if (op->in_ready) return;
+    op->in_ready = true;
+    op->next = NULL;
+    op->prev = engine->last_ready;
+    if (engine->last_ready) engine->last_ready->next = op;
+    else engine->first_ready = op;
+    engine->last_ready = op;
+}
+
+static void aioc_operation_leave_ready(aioc_operation *op)
+{
+    aioc_operation_engine *engine = op->engine;
+    if (!op->in_ready) return;
+    op->in_ready = false;
+    if (op->prev) op->prev->next = op->next;
+    else engine->first_ready = op->next;
+    if (op->next) op->next->prev = op->prev;
+    else engine->last_ready = op->prev;
+}
+
+static void aioc_operation_enter_tokenless(aioc_operation *op)
+{
+    aioc_operation_engine *engine = op->engine;
+    op->state = AIOC_OPERATION_WANTS_TOKEN;
+    op->prev = NULL;
+    op->next = engine->first_tokenless;
+    if (op->next) op->next->prev = op;
+    engine->first_tokenless = op;
+}
+
+static void aioc_operation_leave_tokenless(aioc_operation *op)
+{
+    if (op->prev) op->prev->next = op->next;
+    else op->engine->first_tokenless = op->next;
+    if (op->next) op->next->prev = op->prev;
+    op->state = AIOC_OPERATION_READY;
+}
+
+/* A token came, or was refused: those who wait look again at the next step. */
+static void aioc_operation_tokens_changed(aioc_operation_engine *engine)
+{
+    while (engine->first_tokenless) {
+        aioc_operation *op = engine->first_tokenless;
+        aioc_operation_leave_tokenless(op);
+        aioc_operation_make_ready(op);
+    }
+}
+
+/*--- Order keys: operations of one key, one at a time, in submit order --------*/
+
+static aioc_operation **aioc_operation_order_bucket(aioc_operation_engine *engine, uint64_t key)
+{
+    return &engine->order[(key * 0x9E3779B97F4A7C15ull) >> 56];
+}
+
+/* True: it is the first of its key and may run. */
+static bool aioc_operation_order_enter(aioc_operation *op)
+{
+    aioc_operation **bucket = aioc_operation_order_bucket(op->engine, op->order_key);
+    aioc_operation *head;
+    for (head = *bucket; head; head = head->order_bucket_next) {
+        if (head->order_key == op->order_key) {
+            head->order_tail->order_next = op;
+            head->order_tail = op;
+            return false;
+        }
+    }
+    op->head_of_order = true;
+    op->order_tail = op;
+    op->order_bucket_next = *bucket;
+    *bucket = op;
+    return true;
+}
+
+static void aioc_operation_order_leave(aioc_operation *op)
+{
+    aioc_operation **at = aioc_operation_order_bucket(op->engine, op->order_key);
+    aioc_operation *heir = op->order_next;
+    while ((*at)->order_key != op->order_key) at = &(*at)->order_bucket_next;
+    if (!op->head_of_order) {                /* stopped while it waited its turn */
+        aioc_operation *before = *at;
+        while (before->order_next != op) before = before->order_next;
+        before->order_next = heir;
+        if ((*at)->order_tail == op) (*at)->order_tail = before;
+        return;
+    }
+    if (!heir) {
+        *at = op->order_bucket_next;
+        return;
+    }
+    heir->head_of_order = true;
+    heir->order_tail = op->order_tail;
+    heir->order_bucket_next = op->order_bucket_next;
+    *at = heir;
+    heir->state = AIOC_OPERATION_READY;
+    aioc_operation_make_ready(heir);
+}
+
+/*--- Birth and death --------------------------------------------------------*/
+
+static int aioc_operation_open(aioc_operation_engine *engine)
+{
+    uint32_t count = engine->pending_max + AIOC_OPERATION_SPARE_SLOTS, i;
+    engine->slots = (aioc_operation **)aioc_memory_zalloc(engine->memory, count * sizeof *engine->slots);
+    engine->generations = (uint32_t *)aioc_memory_zalloc(engine->memory, count * sizeof *engine->generations);
+    engine->free_slots = (uint32_t *)aioc_memory_alloc(engine->memory, count * sizeof *engine->free_slots);
+    engine->slot_count = count;
+    if (!engine->slots || !engine->generations || !engine->free_slots) return AIOCOSMOS_E_NOMEM;
+    for (i = 0; i < count; i++) {
+        engine->free_slots[i] = count - 1 - i;
+        engine->generations[i] = 1;
+    }
+    engine->free_count = count;
+    aioc_json_open(&engine->doc, engine->memory);
+    aioc_json_open(&engine->properties, engine->memory);
+    return 0;
+}
+
+static void aioc_operation_close(aioc_operation_engine *engine)
+{
+    aioc_json_close(&engine->doc);
+    aioc_json_close(&engine->properties);
+    aioc_memory_buffer_free(engine->memory, &engine->constant_lines);
+    aioc_memory_buffer_free(engine->memory, &engine->link_text);
+    aioc_memory_buffer_free(engine->memory, &engine->pk_text);
+    aioc_memory_buffer_free(engine->memory, &engine->lines_text);
+    aioc_memory_buffer_free(engine->memory, &engine->body_text);
+    aioc_memory_free(engine->memory, engine->slots, engine->slot_count * sizeof *engine->slots);
+    aioc_memory_free(engine->memory, engine->generations, engine->slot_count * sizeof *engine->generations);
+    aioc_memory_free(engine->memory, engine->free_slots, engine->slot_count * sizeof *engine->free_slots);
+}
+
+static bool aioc_operation_has_room(const aioc_operation_engine *engine, bool internal)
+{
+    return internal ? engine->free_count > 0
+                    : engine->pending < engine->pending_max && engine->free_count > AIOC_OPERATION_SPARE_SLOTS / 2;
+}
+
+static void aioc_operation_free(aioc_operation *op)
+{
+    aioc_memory *memory = op->engine->memory;
+    if (op->container) aioc_account_release(op->container);
+    aioc_memory_buffer_free(memory, &op->head);
+    aioc_memory_free(memory, op->kept, AIOC_OPERATION_ATTEMPTS_KEPT * sizeof *op->kept);
+    aioc_memory_free(memory, op->texts, op->texts_size);
+    aioc_memory_free(memory, op, sizeof *op);
+}
+
+static char *aioc_operation_put(char *at, aiocosmos_str text)
+{
+    if (text.len) memcpy(at, text.ptr, text.len);
+    return at + text.len;
+}
+
+static void aioc_operation_resume(aioc_account_waiter *waiter);
+static int  aioc_operation_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[2]);
+static void aioc_operation_answered(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome);
+static void aioc_operation_timer_fired(aioc_platform_timer *timer);
+
+static bool aioc_operation_copy_texts(aioc_operation *op, const aioc_operation_spec *spec)
+{
+    char *at;
+    op->texts_size = spec->link.len + spec->pk_text.len + spec->lines.len + spec->session_token.len + spec->body.len + 1;
+    op->texts = (char *)aioc_memory_alloc(op->engine->memory, op->texts_size);
+    if (!op->texts) return false;
+    at = aioc_operation_put(op->texts, spec->link);
+    at = aioc_operation_put(at, spec->pk_text);
+    at = aioc_operation_put(at, spec->lines);
+    at = aioc_operation_put(at, spec->session_token);
+    at = aioc_operation_put(at, spec->body);
+    *at = 0;
+    op->link_len = (uint32_t)spec->link.len;
+    op->pk_len = (uint32_t)spec->pk_text.len;
+    op->lines_len = (uint32_t)spec->lines.len;
+    op->session_len = (uint32_t)spec->session_token.len;
+    op->body_len = spec->body.len;
+    return true;
+}
+
+static void aioc_operation_enlist(aioc_operation *op)
+{
+    aioc_operation_engine *engine = op->engine;
+    op->slot = engine->free_slots[--engine->free_count];
+    engine->slots[op->slot] = op;
+    if (!op->internal) engine->pending++;
+    engine->stats.ops_submitted++;
+    if (op->deadline_us) aioc_platform_timer_start(engine->reactor, &op->timer, op->deadline_us);
+    if (op->stop_parts) {
+        op->state = AIOC_OPERATION_COMPOSED;
+    } else if (op->order_key && !aioc_operation_order_enter(op)) {
+        op->state = AIOC_OPERATION_IN_ORDER;
+    } else {
+        op->state = AIOC_OPERATION_READY;
+        aioc_operation_make_ready(op);
+    }
+}
+
+/* Accepts an operation: it will complete exactly once, from a later step. now_us is a fresh reading of the clock. NULL: no
+ * memory; the caller has seen to aioc_operation_has_room(). */
+static aioc_operation *aioc_operation_new(aioc_operation_engine *engine, const aioc_operation_spec *spec, uint64_t now_us)
+{
+    aioc_operation *op = (aioc_operation *)aioc_memory_zalloc(engine->memory, sizeof *op);
+    if (!op) return NULL;
+    op->engine = engine;
+    if (!aioc_operation_copy_texts(op, spec)) goto failed;
+    if (spec->container_link.len) {
+        op->container = aioc_account_hold(&engine->account, spec->container_link);
+        if (!op->container) goto failed;
+    }
+    op->exchange.prepare = aioc_operation_prepare;
+    op->exchange.done = aioc_operation_answered;
+    op->exchange.owner = op;
+    op->timer.fire = aioc_operation_timer_fired;
+    op->timer.owner = op;
+    op->waiter.resume = aioc_operation_resume;
+    op->waiter.owner = op;
+    op->verb = spec->verb;
+    op->type = spec->type;
+    op->to_feed = spec->to_feed;
+    op->write = spec->write;
+    op->repeatable = spec->repeatable || engine->retry_writes;
+    op->if_not_exists = spec->if_not_exists;
+    op->item_data = spec->item_data;
+    op->pacer = spec->pacer;
+    op->stop_parts = spec->stop_parts;
+    op->forgets_container = spec->forgets_container;
+    op->internal = spec->internal;
+    op->complete = spec->complete;
+    op->done = spec->done;
+    op->user_data = spec->user_data;
+    op->owner = spec->owner;
+    op->order_key = spec->order_key;
+    op->submitted_us = now_us;
+    op->deadline_us = spec->timeout_ms == AIOCOSMOS_OFF ? 0 : now_us + (uint64_t)spec->timeout_ms * 1000u;
+    aioc_operation_enlist(op);
+    return op;
+failed:
+    aioc_operation_free(op);
+    return NULL;
+}
+
+/*--- Completion -------------------------------------------------------------*/
+
+/* Takes an operation out of every list. From here its handle is stale. */
+static void aioc_operation_detach(aioc_operation *op)
+{
+    aioc_operation_engine *engine = op->engine;
+    aioc_platform_timer_stop(engine->reactor, &op->timer);
+    if (op->state == AIOC_OPERATION_WANTS_TOKEN) aioc_operation_leave_tokenless(op);
+    if (op->state == AIOC_OPERATION_WANTS_METADATA) aioc_account_stop_waiting(op->container, &op->waiter);
+    if (op->paced) op->pacer->let_go(op);
+    aioc_operation_leave_ready(op);
+    if (op->order_key) aioc_operation_order_leave(op);
+    engine->slots[op->slot] = NULL;
+    if (++engine->generations[op->slot] == 0) engine->generations[op->slot] = 1;
+    engine->free_slots[engine->free_count++] = op->slot;
+    if (!op->internal) engine->pending--;
+    engine->stats.ops_completed++;
+}
+
+static void aioc_operation_call_back(aioc_operation *op, const aiocosmos_result *result)
+{
+    aioc_operation_engine *engine = op->engine;
+    if (result->status != 0 && result->status != 304 && !op->internal && engine->on_failure)
+        engine->on_failure(engine->client, result, engine->on_failure_user_data);
+    if (op->complete) {
+        op->complete(op, result);
+    } else if (op->done) {
+        engine->callbacks++;
+        op->done(engine->client, result, op->user_data);
+    }
+}
+
+/* Ends an operation: out of every list, then its callback, then its memory. The response, if there is one, is lent. */
+static void aioc_operation_finish(aioc_operation *op, int status, aiocosmos_fate fate, const aioc_pool_outcome *outcome,
+                                  const char *message)
+{
+    aioc_operation_engine *engine = op->engine;
+    aioc_operation_delivery delivery;
+    aiocosmos_result result;
+    memset(&delivery, 0, sizeof delivery);
+    memset(&result, 0, sizeof result);
+    delivery.op = op;
+    result.op = aioc_operation_handle(op);
+    result.status = status;
+    result.http_status = op->http_status;
+    result.sub_status = op->sub_status;
+    result.fate = (uint8_t)fate;
+    result.attempts = op->attempts;
+    result.throttled_us = op->throttled_us;
+    result.charge_ru = op->charge_ru;
+    result.latency_us = engine->reactor->now_us > op->submitted_us ? engine->reactor->now_us - op->submitted_us : 0;
+    result.activity_id = aioc_memory_str(op->activity_id);
+    result.message = aioc_memory_str(status == 0 ? "" : message);
+    if (outcome && outcome->response) {
+        delivery.response = outcome->response;
+        delivery.parser = outcome->parser;
+        delivery.body = outcome->response->body;
+        result.body = outcome->response->body;
+        result.etag = outcome->response->wanted[AIOC_PROTOCOL_H_ETAG];
+        result.session_token = outcome->response->wanted[AIOC_PROTOCOL_H_SESSION];
+    }
+    result.internal = &delivery;
+    if (status != 0 && status != 304) aioc_operation_log(engine, 2, result.op.id, result.message.ptr);
+    aioc_operation_detach(op);
+    aioc_operation_call_back(op, &result);
+    if (engine->doc.cap > AIOC_OPERATION_NODES_KEPT) aioc_json_close(&engine->doc);      /* a huge page was an exception */
+    aioc_operation_free(op);
+}
+
+static aiocosmos_fate aioc_operation_fate_unsent(const aioc_operation *op)
+{
+    return op->doubt ? AIOCOSMOS_MAYBE_APPLIED : AIOCOSMOS_NOT_SENT;
+}
+
+/* Ends an operation wherever it is: cancelled, out of time, or shut down. */
+static void aioc_operation_abort(aioc_operation *op, int status)
+{
+    char text[160];
+    static const char *const where[] = { "ready to be sent", "waiting for the operation before it in its order",
+        "waiting for a token", "waiting for the container's partition key ranges", "waiting for the answer",
+        "waiting to try again", "held back after 429", "under way" };
+    const char *place = where[op->state];
+    if (op->state == AIOC_OPERATION_COMPOSED) {
+        op->stop = status;
+        op->stop_parts(op);
+        return;
+    }
+    if (op->state == AIOC_OPERATION_IN_POOL) {
+        bool sent = aioc_pool_cancel(&op->engine->pool, &op->exchange);
+        if (!sent) place = "waiting for a connection";
+        if (sent && op->write) op->doubt = true;
+        op->state = AIOC_OPERATION_READY;
+    }
+    aioc_memory_print(text, sizeof text, "%s after %u attempts while %s", aioc_protocol_status_text(status),
+                      (unsigned)op->attempts, place);
+    aioc_operation_finish(op, status, aioc_operation_fate_unsent(op), NULL, text);
+}
+
+/* In a forked child: frees, calls nobody back, sends nothing. */
+static void aioc_operation_abandon(aioc_operation *op)
+{
+    if (op->state == AIOC_OPERATION_IN_POOL) aioc_pool_cancel(&op->engine->pool, &op->exchange);
+    aioc_operation_detach(op);
+    aioc_operation_free(op);
+}
+
+/* For the public cancel: the callback comes from a later step. */
+static bool aioc_operation_cancel(aioc_operation_engine *engine, aiocosmos_op handle)
+{
+    aioc_operation *op = aioc_operation_find(engine, handle);
+    if (!op) return false;
+    if (op->stop == 0) op->stop = AIOCOSMOS_E_CANCELLED;
+    if (op->state == AIOC_OPERATION_WANTS_TOKEN) aioc_operation_leave_tokenless(op);
+    if (op->paced) {
+        op->pacer->let_go(op);
+        op->state = AIOC_OPERATION_READY;
+    }
+    aioc_operation_make_ready(op);
+    return true;
+}
+
+/*--- Attempt ----------------------------------------------------------------*/
+
+/* Undoes aioc_protocol_pk_text() far enough to hash the key. False: it cannot be hashed here. */
+static bool aioc_operation_epk(aioc_operation *op, char epk[AIOC_PROTOCOL_EPK_MAX], size_t *epk_len)
+{
+    aiocosmos_value components[3];
+    aioc_memory_buffer texts = { NULL, 0, 0 };
+    aiocosmos_str pk = aioc_operation_pk(op);
+    size_t count = 0;
+    bool known = aioc_protocol_pk_components(op->engine->memory, &texts, pk, components, &count) &&
+                 count == op->container->pk_def.path_count &&
+                 aioc_protocol_epk(&op->container->pk_def, components, count, epk, epk_len);
+    aioc_memory_buffer_free(op->engine->memory, &texts);
+    return known;
+}
+
+static bool aioc_operation_wants_session(const aioc_operation *op)
+{
+    if (!op->item_data || !op->container || op->engine->no_session) return false;
+    if (op->session_len) return true;
+    return !op->write && op->container->token_count > 0;      /* single-write accounts need no token on writes */
+}
+
+/* Writes the token for this request behind what is in out: its range's where that is known, else all of them. Tokens that came
+ * with the request count for it alone. */
+static bool aioc_operation_append_session(aioc_operation *op, aioc_memory_buffer *out)
+{
+    aioc_account *account = &op->engine->account;
+    aioc_account_container view = *op->container;
+    const aioc_account_range *range = NULL;
+    char epk[AIOC_PROTOCOL_EPK_MAX];
+    size_t epk_len = 0;
+    bool ok = true;
+    if (op->session_len) {
+        aioc_memory_buffer all = { NULL, 0, 0 };
+        view.tokens = NULL;
+        view.token_count = view.token_cap = view.token_bytes = 0;
+        ok = aioc_account_session_all(account, op->container, &all) &&
+             aioc_account_session_merge(account, &view, aioc_operation_str(all.data, all.len)) &&
+             aioc_account_session_merge(account, &view, aioc_operation_session(op));
+        aioc_memory_buffer_free(account->memory, &all);
+    }
+    if (view.knowledge == AIOC_ACCOUNT_KNOWN && op->pk_len && aioc_operation_epk(op, epk, &epk_len))
+        range = aioc_account_route(&view, aioc_operation_str(epk, epk_len));
+    if (ok) {
+        ok = range ? aioc_account_session_of_range(account, &view, range, out) : aioc_account_session_all(account, &view, out);
+    }
+    if (op->session_len) {
+        aioc_account_forget_tokens(account, &view);
+        aioc_memory_free(account->memory, view.tokens, view.token_cap * sizeof *view.tokens);
+    }
+    return ok;
+}
+
+static bool aioc_operation_append_session_line(aioc_operation *op, aioc_memory_buffer *head)
+{
+    aioc_memory *memory = op->engine->memory;
+    aioc_memory_buffer token = { NULL, 0, 0 };
+    bool ok = true;
+    if (!aioc_operation_wants_session(op)) return true;
+    ok = aioc_operation_append_session(op, &token);
+    if (ok && token.len) {
+        ok = aioc_memory_append_str(memory, head, "x-ms-session-token: ") &&
+             aioc_memory_append(memory, head, token.data, token.len) && aioc_memory_append_str(memory, head, "\r\n");
+    }
+    aioc_memory_buffer_free(memory, &token);
+    return ok;
+}
+
+/* The token or signature for this attempt. len 0: none is held. */
+static aiocosmos_str aioc_operation_authorization(aioc_operation *op, int64_t wall_s)
+{
+    aioc_operation_engine *engine = op->engine;
+    aiocosmos_str value = { NULL, 0 };
+    bool denied;
+    if (engine->signer.has_key) return aioc_auth_sign(&engine->signer, op->verb, op->type, aioc_operation_link(op), wall_s);
+    aioc_auth_tokens_find(&engine->tokens, aioc_operation_link(op), engine->reactor->now_us, &value, &denied);
+    return value;
+}
+
+static int64_t aioc_operation_wall_s(const aioc_operation_engine *engine)
+{
+    return (engine->platform->wall_ms(engine->platform->user_data) + engine->skew_ms) / 1000;
+}
+
+static bool aioc_operation_append_request_line(aioc_operation *op, aioc_memory_buffer *head)
+{
+    aioc_memory *memory = op->engine->memory;
+    return aioc_memory_append_str(memory, head, op->verb) && aioc_memory_append(memory, head, " ", 1) &&
+           aioc_protocol_append_path(memory, head, aioc_operation_link(op)) &&
+           (!op->to_feed || ((op->link_len == 0 || aioc_memory_append(memory, head, "/", 1)) &&
+                             aioc_memory_append_str(memory, head, op->type))) &&
+           aioc_memory_append_str(memory, head, " HTTP/1.1\r\n");
+}
+
+static bool aioc_operation_append_line(aioc_memory *memory, aioc_memory_buffer *head, const char *name, aiocosmos_str value)
+{
+    return aioc_memory_append_str(memory, head, name) && aioc_memory_append(memory, head, value.ptr, value.len) &&
+           aioc_memory_append(memory, head, "\r\n", 2);
+}
+
+/* The partition key header. An item without the key's property has its place in a container that was made before there were
+ * keys under "[]", elsewhere under "[{}]" (cosmos-rest 5.2). */
+static aiocosmos_str aioc_operation_pk_header(const aioc_operation *op)
+{
+    aiocosmos_str pk = aioc_operation_pk(op);
+    if (op->container && op->container->pk_def.system_key && aioc_memory_same(pk, aioc_memory_str("[{}]")))
+        return aioc_memory_str("[]");
+    return pk;
+}
+
+/* Called by the pool when a connection is there: signature and date are those of this attempt. */
+static int aioc_operation_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[2])
+{
+    aioc_operation *op = (aioc_operation *)exchange->owner;
+    aioc_operation_engine *engine = op->engine;
+    aioc_memory *memory = engine->memory;
+    aioc_memory_buffer *head = &op->head;
+    aiocosmos_str lines = aioc_operation_lines(op), authorization;
+    int64_t wall_s = aioc_operation_wall_s(engine);
+    authorization = aioc_operation_authorization(op, wall_s);
+    if (authorization.len == 0) return AIOCOSMOS_E_AUTH;
+    head->len = 0;
+    if (!aioc_memory_reserve(memory, head, 768 + 3u * op->link_len + lines.len + op->pk_len + authorization.len) ||
+        !aioc_operation_append_request_line(op, head) ||
+        !aioc_memory_append(memory, head, engine->constant_lines.data, engine->constant_lines.len) ||
+        !aioc_operation_append_line(memory, head, "x-ms-date: ", aioc_auth_signer_date(&engine->signer, wall_s)) ||
+        !aioc_operation_append_line(memory, head, "authorization: ", authorization) ||
+        (op->pk_len && !aioc_operation_append_line(memory, head, "x-ms-documentdb-partitionkey: ",
+                                                  aioc_operation_pk_header(op))) ||
+        !aioc_operation_append_session_line(op, head) || !aioc_memory_append(memory, head, lines.ptr, lines.len))
+        return AIOCOSMOS_E_NOMEM;
+    if (op->body_len || op->verb[0] == 'P') {               /* POST, PUT and PATCH always say how long their body is */
+        if (!aioc_memory_append_str(memory, head, "Content-Length: ") ||
+            !aioc_memory_append_u64(memory, head, op->body_len) || !aioc_memory_append(memory, head, "\r\n", 2))
+            return AIOCOSMOS_E_NOMEM;
+    }
+    if (!aioc_memory_append(memory, head, "\r\n", 2)) return AIOCOSMOS_E_NOMEM;
+    slices[0].ptr = head->data;
+    slices[0].len = head->len;
+    slices[1].ptr = aioc_operation_body(op).ptr;
+    slices[1].len = op->body_len;
+    engine->stats.attempts++;
+    op->attempt_us = engine->reactor->now_us;
+    return 0;
+}
+
+/* What a token must cover: the container where there is one, so that one token serves all its items. */
+static aiocosmos_str aioc_operation_token_link(const aioc_operation *op)
+{
+    if (op->container) return aioc_operation_str(op->container->link, op->container->link_len);
+    return aioc_operation_link(op);
+}
+
+/* Waits for a token; the host is asked once for all who wait for the same one. */
+static void aioc_operation_ask_token(aioc_operation *op)
+{
+    aioc_operation_engine *engine = op->engine;
+    aiocosmos_str link = aioc_operation_token_link(op);
+    aioc_memory_buffer text = { NULL, 0, 0 };
+    aioc_operation *other = engine->first_tokenless;
+    while (other && !aioc_memory_same(aioc_operation_token_link(other), link)) other = other->next;
+    aioc_operation_enter_tokenless(op);
+    if (other) return;
+    if (aioc_memory_append(engine->memory, &text, link.ptr, link.len) && aioc_memory_append(engine->memory, &text, "", 1)) {
+        engine->token_fn(engine->client, text.data, engine->token_user_data);      /* may answer at once */
+        aioc_memory_buffer_free(engine->memory, &text);
+    } else {
+        aioc_memory_buffer_free(engine->memory, &text);
+        aioc_operation_leave_tokenless(op);
+        aioc_operation_finish(op, AIOCOSMOS_E_NOMEM, aioc_operation_fate_unsent(op), NULL, "no memory to ask for a token");
+    }
+}
+
+/* Starts an attempt, or waits for what it needs first. */
+static void aioc_operation_start(aioc_operation *op)
+{
+    aioc_operation_engine *engine = op->engine;
+    op->state = AIOC_OPERATION_READY;
+    if (!engine->signer.has_key) {
+        aiocosmos_str value;
+        bool denied = false;
+        if (!aioc_auth_tokens_find(&engine->tokens, aioc_operation_link(op), engine->reactor->now_us, &value, &denied)) {
+            if (denied || !engine->token_fn) {
+                aioc_operation_finish(op, AIOCOSMOS_E_AUTH, aioc_operation_fate_unsent(op), NULL,
+                                      denied ? "the host has no token for this resource"
+                                             : "the token given does not cover this resource, or has expired");
+                return;
+            }
+            aioc_operation_ask_token(op);
+            return;
+        }
+    }
+    if (!op->metadata_tried && aioc_operation_wants_session(op) && !aioc_account_settled(op->container)) {
+        op->metadata_tried = true;
+        op->state = AIOC_OPERATION_WANTS_METADATA;
+        aioc_account_wait(&engine->account, op->container, &op->waiter);
+        return;
+    }
+    op->state = AIOC_OPERATION_IN_POOL;
+    aioc_pool_start(&engine->pool, &op->exchange);
+}
+
+static void aioc_operation_resume(aioc_account_waiter *waiter)
+{
+    aioc_operation *op = (aioc_operation *)waiter->owner;
+    op->state = AIOC_OPERATION_READY;
+    aioc_operation_make_ready(op);
+}
+
+/* The timer of an operation: the end of its back-off, or of its patience. */
+static void aioc_operation_timer_fired(aioc_platform_timer *timer)
+{
+    aioc_operation *op = (aioc_operation *)timer->owner;
+    if (op->deadline_us && op->engine->reactor->now_us >= op->deadline_us) {
+        aioc_operation_abort(op, AIOCOSMOS_E_TIMEOUT);
+        return;
+    }
+    if (op->deadline_us) aioc_platform_timer_start(op->engine->reactor, timer, op->deadline_us);
+    if (op->paced && op->pacer->hold(op)) {
+        op->state = AIOC_OPERATION_HELD;
+        return;
+    }
+    op->state = AIOC_OPERATION_READY;
+    aioc_operation_make_ready(op);
+}
+
+static void aioc_operation_back_off(aioc_operation *op, uint64_t wait_us)
+{
+    uint64_t due_us = op->engine->reactor->now_us + wait_us;
+    if (wait_us == 0) {
+        op->state = AIOC_OPERATION_READY;
+        aioc_operation_make_ready(op);
+        return;
+    }
+    op->state = AIOC_OPERATION_BACKING_OFF;
+    if (op->deadline_us && op->deadline_us < due_us) due_us = op->deadline_us;
+    aioc_platform_timer_start(op->engine->reactor, &op->timer, due_us);
+}
+
+/*--- Retry policy: what an outcome means, as a pure function -------------------*/
+
+typedef struct aioc_operation_outcome {
+    int      error;                          /* 0: there is an answer */
+    bool     sent, reused, silent;           /* of the request, when there is none: see aioc_pool_outcome */
+    int      http_status, sub_status;
+    bool     has_retry_after;
+    uint32_t retry_after_ms;
+    bool     clock_was_off;                  /* the answer's Date shows that our signature's date was wrong */
+    bool     token_expired;                  /* 401 to a token that the host may renew */
+} aioc_operation_outcome;
+
+typedef struct aioc_operation_situation {
+    bool     write, repeatable, if_not_exists;
+    bool     patient;                        /* paced by somebody: 429 may go on as long as the deadline allows */
+    bool     doubt, fresh_signature, fresh_metadata, answered_once;
+    uint32_t retries, retries_max;
+    uint32_t throttle_wait_ms, throttle_wait_max_ms;
+    uint32_t random;
+} aioc_operation_situation;
+
+typedef struct aioc_operation_verdict {
+    bool     again;
+    uint64_t wait_us;
+    bool     counts;                         /* against retries_max */
+    bool     throttled;
+    bool     doubt;                          /* from now on, the write may have been applied */
+    bool     sign_anew;                      /* the remedy is a corrected clock or a new token */
+    bool     forget_metadata;                /* the container or its ranges are not what we thought */
+    int      status;                         /* when it is over */
+    uint8_t  fate;
+} aioc_operation_verdict;
+
+/* Doubles from base_ms to at most max_ms, less a random half, so that many do not come back at once. */
+static uint64_t aioc_operation_backoff_us(uint32_t retries, uint32_t base_ms, uint32_t max_ms, uint32_t random)
+{
+    uint64_t wait_us = (uint64_t)base_ms * 1000u << (retries < 16 ? retries : 16);
+    if (wait_us > (uint64_t)max_ms * 1000u) wait_us = (uint64_t)max_ms * 1000u;
+    return wait_us / 2 + random % (wait_us / 2 + 1);
+}
+
+/* No answer: the request was not sent, or its answer was lost or unreadable. */
+static void aioc_operation_judge_loss(const aioc_operation_situation *now, const aioc_operation_outcome *outcome,
+                                      aioc_operation_verdict *verdict)
+{
+    uint32_t limit = now->retries_max;
+    verdict->status = outcome->error;
+    verdict->doubt = now->doubt || (now->write && outcome->sent);
+    verdict->fate = (uint8_t)(verdict->doubt ? AIOCOSMOS_MAYBE_APPLIED : AIOCOSMOS_NOT_SENT);
+    switch (outcome->error) {
+    case AIOCOSMOS_E_CONNECT: break;
+    case AIOCOSMOS_E_DNS: break;
+    case AIOCOSMOS_E_PROTOCOL: if (limit > 3) limit = 3; break;
+    default: return;                         /* TLS refused, too large, no memory: the next try would end the same way */
+    }
+    if (outcome->sent && now->write && !now->repeatable) return;
+    if (!now->answered_once && !outcome->sent && limit > 3) limit = 3;   /* nobody has ever answered there: say so soon */
+    if (now->retries >= limit) return;
+    verdict->again = true;
+    verdict->counts = true;
+    /* A kept-alive connection that the server had closed says nothing of the server: at once, on a fresh one. */
+    verdict->wait_us = outcome->reused && outcome->silent && now->retries == 0
+                           ? 0 : aioc_operation_backoff_us(now->retries, 50, 1000, now->random);
+}
+
+static void aioc_operation_judge_throttle(const aioc_operation_situation *now, const aioc_operation_outcome *outcome,
+                                          aioc_operation_verdict *verdict)
+{
+    uint64_t wait_us = outcome->has_retry_after && outcome->retry_after_ms
+                           ? (uint64_t)outcome->retry_after_ms * 1000u
+                           : aioc_operation_backoff_us(now->retries, 100, 5000, now->random);
+    verdict->throttled = true;
+    if (!now->patient) {
+        if (now->retries >= now->retries_max) return;
+        if (now->throttle_wait_max_ms != AIOCOSMOS_OFF &&
+            now->throttle_wait_ms + wait_us / 1000u > now->throttle_wait_max_ms) return;
+    }
+    verdict->again = true;
+    verdict->counts = !now->patient;
+    verdict->wait_us = wait_us;
+}
+
+/* The service says that it did not process the request, or it was a read: try again, after a while. */
+static void aioc_operation_judge_again(const aioc_operation_situation *now, aioc_operation_verdict *verdict, uint32_t limit,
+                                       uint32_t base_ms, uint32_t max_ms)
+{
+    if (now->retries >= limit || now->retries >= now->retries_max) return;
+    verdict->again = true;
+    verdict->counts = true;
+    verdict->wait_us = aioc_operation_backoff_us(now->retries, base_ms, max_ms, now->random);
+}
+
+/* An answer whose status leaves open whether a write was applied: 408 from the service, 500, 502 and 504 from what stands in
+ * front of it. */
+static void aioc_operation_judge_unclear(const aioc_operation_situation *now, aioc_operation_verdict *verdict)
+{
+    if (now->write) {
+        verdict->doubt = true;
+        verdict->fate = AIOCOSMOS_MAYBE_APPLIED;
+        if (!now->repeatable) return;
+    }
+    aioc_operation_judge_again(now, verdict, 3, 100, 1000);
+}
+
+static void aioc_operation_judge_gone(const aioc_operation_situation *now, const aioc_operation_outcome *outcome,
+                                      aioc_operation_verdict *verdict)
+{
+    verdict->forget_metadata = true;
+    if (outcome->sub_status == 1000) {       /* the name means another container now: look once, try once */
+        verdict->again = !now->fresh_metadata;
+        verdict->counts = true;
+        return;
+    }
+    aioc_operation_judge_again(now, verdict, now->retries_max, 100, 1000);   /* 1002, 1007, 1008: splitting or moving */
+}
+
+static void aioc_operation_judge_not_found(const aioc_operation_situation *now, const aioc_operation_outcome *outcome,
+                                           aioc_operation_verdict *verdict)
+{
+    switch (outcome->sub_status) {
+    case 1002:                               /* this replica has not reached our session token yet; the token is never dropped */
+        aioc_operation_judge_again(now, verdict, now->retries_max, 5, 500);
+        break;
+    case 1003:                               /* the container is missing: ours may be an old one under the same name */
+        verdict->forget_metadata = true;
+        verdict->again = !now->fresh_metadata && !now->doubt && now->retries < now->retries_max;
+        verdict->counts = true;
+        break;
+    case 1013:                               /* still being created */
+        aioc_operation_judge_again(now, verdict, now->retries_max, 100, 1000);
+        break;
+    default: break;
+    }
+}
+
+/* Facts: cosmos-rest 14. A sub-status means nothing without its status. */
+static aioc_operation_verdict aioc_operation_judge(const aioc_operation_situation *now, const aioc_operation_outcome *outcome)
+{
+    aioc_operation_verdict verdict;
+    int status = outcome->http_status;
+    memset(&verdict, 0, sizeof verdict);
+    verdict.doubt = now->doubt;
+    if (outcome->error) {
+        aioc_operation_judge_loss(now, outcome, &verdict);
+        return verdict;
+    }
+    verdict.status = (status >= 200 && status < 300) || (status == 409 && now->if_not_exists) ? 0 : status;
+    verdict.fate = AIOCOSMOS_ANSWERED;
+    if (verdict.status == 0) {
+        verdict.doubt = false;
+        return verdict;
+    }
+    /* 404, 409 and 412 may be the echo of our own first try. */
+    if (now->doubt) verdict.fate = AIOCOSMOS_MAYBE_APPLIED;
+    switch (status) {
+    case 401: case 403:
+        if ((outcome->clock_was_off || outcome->token_expired) && !now->fresh_signature) {
+            verdict.again = true;
+            verdict.sign_anew = true;
+        } else if (status == 403 && (outcome->sub_status == 3 || outcome->sub_status == 1008)) {
+            aioc_operation_judge_again(now, &verdict, now->retries_max, 1000, 1000);   /* failover: the name will move */
+        }
+        break;
+    case 404: aioc_operation_judge_not_found(now, outcome, &verdict); break;
+    case 408: case 500: case 502: case 504: aioc_operation_judge_unclear(now, &verdict); break;
+    case 410: aioc_operation_judge_gone(now, outcome, &verdict); break;
+    case 429: aioc_operation_judge_throttle(now, outcome, &verdict); break;
+    /* 449 is not in the HTTP registry: the service asks for the same write again after a lost race. It was not applied. */
+    case 449: aioc_operation_judge_again(now, &verdict, now->retries_max, 10, 1000); break;
+    /* 503: not processed, as the Python and Rust SDKs take it. */
+    case 503: aioc_operation_judge_again(now, &verdict, now->retries_max, 100, 2000); break;
+    default: break;
+    }
+    return verdict;
+}
+
+/*--- Outcome ----------------------------------------------------------------*/
+
+/* A decimal fraction such as "5.71" without the C library's locale. */
+static double aioc_operation_number(aiocosmos_str text)
+{
+    double number = 0;
+    return text.len && aioc_json_number_parse(text.ptr, text.len, &number) && number >= 0 ? number : 0;
+}
+
+static void aioc_operation_keep_attempt(aioc_operation *op, const aioc_pool_outcome *outcome, double charge_ru)
+{
+    aioc_operation_attempt *kept;
+    op->attempts++;
+    if (!op->kept) {
+        op->kept = (aioc_operation_attempt *)aioc_memory_zalloc(op->engine->memory,
+                                                               AIOC_OPERATION_ATTEMPTS_KEPT * sizeof *op->kept);
+        if (!op->kept) return;               /* only diagnostics are lost */
+    }
+    if (op->attempts > AIOC_OPERATION_ATTEMPTS_KEPT)
+        memmove(op->kept + 3, op->kept + 4, (AIOC_OPERATION_ATTEMPTS_KEPT - 4) * sizeof *op->kept);
+    kept = &op->kept[(op->attempts > AIOC_OPERATION_ATTEMPTS_KEPT ? AIOC_OPERATION_ATTEMPTS_KEPT : op->attempts) - 1];
+    kept->number = op->attempts;
+    kept->status = (int16_t)(outcome->error ? outcome->error : outcome->response->status);
+    kept->http_status = (int16_t)(outcome->error ? 0 : outcome->response->status);
+    kept->sub_status = outcome->error ? 0 : op->sub_status;
+    kept->queue_us = outcome->queue_us;
+    kept->dns_us = outcome->dns_us;
+    kept->tcp_us = outcome->tcp_us;
+    kept->tls_us = outcome->tls_us;
+    kept->first_byte_us = outcome->first_byte_us;
+    kept->body_us = outcome->body_us;
+    kept->charge_ru = (float)charge_ru;
+    kept->reused = outcome->reused;
+}
+
+/* Session tokens count on success and on 404, 409, 412, but not on 404/1002: that replica is behind (cosmos-rest 7). */
+static void aioc_operation_capture_session(aioc_operation *op, const aioc_http_response *response)
+{
+    aioc_operation_engine *engine = op->engine;
+    aiocosmos_str token = response->wanted[AIOC_PROTOCOL_H_SESSION];
+    int status = response->status;
+    size_t bad_at;
+    if (!op->container || !op->item_data || engine->no_session) return;
+    if (status >= 300 && status != 404 && status != 409 && status != 412) return;
+    if (status == 404 && op->sub_status != 0) return;
+    if (status < 300) aioc_account_see_rid(&engine->account, op->container, response->wanted[AIOC_PROTOCOL_H_OWNER_RID]);
+    if (token.len == 0) return;
+    if (!aioc_protocol_session_check(token, &bad_at)) {
+        aioc_operation_log(engine, 2, aioc_operation_handle(op).id, "the answer's x-ms-session-token is malformed: ignored");
+    } else if (!aioc_account_session_merge(&engine->account, op->container, token)) {
+        aioc_operation_log(engine, 1, aioc_operation_handle(op).id, "no room to keep a session token: reads may be stale");
+    }
+}
+
+/* Our clock is off if the server's Date says so (RFC 9110 6.6.1); signatures then use the server's. */
+static bool aioc_operation_clock_was_off(aioc_operation *op, const aioc_http_response *response)
+{
+    aioc_operation_engine *engine = op->engine;
+    int64_t server_s, now_ms = engine->platform->wall_ms(engine->platform->user_data), skew_ms, change_ms;
+    if (!aioc_auth_parse_date(response->wanted[AIOC_PROTOCOL_H_DATE], &server_s)) return false;
+    skew_ms = server_s * 1000 - now_ms;
+    change_ms = skew_ms - engine->skew_ms;
+    if (change_ms < AIOC_OPERATION_SKEW_MIN_MS && change_ms > -AIOC_OPERATION_SKEW_MIN_MS) return false;
+    engine->skew_ms = skew_ms;
+    aioc_operation_log(engine, 2, 0, "this machine's clock differs from the service's: signing with the service's");
+    return true;
+}
+
+static void aioc_operation_read_answer(aioc_operation *op, const aioc_http_response *response, aioc_operation_outcome *outcome)
+{
+    uint64_t number;
+    aiocosmos_str activity = response->wanted[AIOC_PROTOCOL_H_ACTIVITY];
+    size_t activity_len = activity.len < sizeof op->activity_id ? activity.len : sizeof op->activity_id - 1;
+    op->engine->answered_once = true;
+    op->http_status = outcome->http_status = response->status;
+    op->sub_status = 0;
+    if (aioc_memory_parse_u64(response->wanted[AIOC_PROTOCOL_H_SUBSTATUS], &number) && number <= (uint64_t)INT32_MAX)
+        op->sub_status = (int)number;
+    outcome->sub_status = op->sub_status;
+    if (activity_len) memcpy(op->activity_id, activity.ptr, activity_len);
+    op->activity_id[activity_len] = 0;
+    if (response->status < 400) return;
+    outcome->has_retry_after = response->wanted[AIOC_PROTOCOL_H_RETRY_AFTER].len > 0;
+    if (outcome->has_retry_after) {
+        double wait_ms = aioc_operation_number(response->wanted[AIOC_PROTOCOL_H_RETRY_AFTER]);  /* may be fractional */
+        outcome->retry_after_ms = wait_ms < 3600000.0 ? (uint32_t)(wait_ms + 0.999) : 3600000u;
+    }
+    if (response->status != 401 && response->status != 403) return;
+    outcome->clock_was_off = op->engine->signer.has_key && aioc_operation_clock_was_off(op, response);
+    outcome->token_expired = response->status == 401 && !op->engine->signer.has_key && op->engine->token_fn;
+}
+
+static void aioc_operation_situate(const aioc_operation *op, aioc_operation_situation *now)
+{
+    memset(now, 0, sizeof *now);
+    now->write = op->write;
+    now->repeatable = op->repeatable;
+    now->if_not_exists = op->if_not_exists;
+    now->patient = op->pacer != NULL;
+    now->doubt = op->doubt;
+    now->fresh_signature = op->fresh_signature;
+    now->fresh_metadata = op->fresh_metadata;
+    now->answered_once = op->engine->answered_once;
+    now->retries = op->retries;
+    now->retries_max = op->engine->retries_max;
+    now->throttle_wait_ms = op->throttle_wait_ms;
+    now->throttle_wait_max_ms = op->engine->throttle_wait_ms;
+    now->random = aioc_operation_random(op->engine);
+}
+
+/* Carries out a verdict to try again. */
+static void aioc_operation_again(aioc_operation *op, const aioc_operation_verdict *verdict)
+{
+    aioc_operation_engine *engine = op->engine;
+    engine->stats.retries++;
+    if (verdict->counts) op->retries++;
+    if (verdict->throttled) {
+        op->throttle_wait_ms += (uint32_t)(verdict->wait_us / 1000u);
+        op->throttled_us += verdict->wait_us;
+        if (op->pacer) op->pacer->throttled(op);
+    }
+    if (verdict->sign_anew) {
+        op->fresh_signature = true;
+        if (!engine->signer.has_key) aioc_auth_tokens_forget(&engine->tokens, engine->memory, aioc_operation_link(op));
+    }
+    if (verdict->forget_metadata) {
+        op->fresh_metadata = true;
+        op->metadata_tried = false;
+    }
+    aioc_operation_back_off(op, verdict->wait_us);
+}
+
+/* What to tell people of a failure, in the engine's one message buffer. */
+static const char *aioc_operation_explain(aioc_operation *op, const aioc_operation_verdict *verdict,
+                                          const aioc_pool_outcome *outcome)
+{
+    char *text = op->engine->message;
+    size_t cap = sizeof op->engine->message, len;
+    if (verdict->status == 0) return "";
+    if (outcome->error) aioc_memory_print(text, cap, "%s",
+                                          outcome->message ? outcome->message : aioc_protocol_status_text(outcome->error));
+    else aioc_protocol_message(op->http_status, op->sub_status, outcome->response->body, text, cap);
+    len = strlen(text);
+    if (op->attempts > 1) len += aioc_memory_print(text + len, cap - len, " (attempt %u)", (unsigned)op->attempts);
+    if (len < cap && op->write && verdict->fate == AIOCOSMOS_MAYBE_APPLIED)
+        aioc_memory_print(text + len, cap - len, "; the write may have been applied");
+    return text;
+}
+
+static bool aioc_operation_too_late(const aioc_operation *op, const aioc_operation_verdict *verdict)
+{
+    return op->deadline_us && op->engine->reactor->now_us + verdict->wait_us >= op->deadline_us;
+}
+
+static void aioc_operation_succeeded(aioc_operation *op)
+{
+    aioc_account_container *container;
+    if (!op->forgets_container) return;
+    container = aioc_account_find(&op->engine->account, aioc_operation_link(op));
+    if (container) aioc_account_forget(&op->engine->account, container);
+}
+
+/* The pool is done with an attempt. */
+static void aioc_operation_answered(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome)
+{
+    aioc_operation *op = (aioc_operation *)exchange->owner;
+    aioc_operation_engine *engine = op->engine;
+    aioc_operation_outcome seen;
+    aioc_operation_situation now;
+    aioc_operation_verdict verdict;
+    double charge_ru = 0;
+    op->state = AIOC_OPERATION_READY;
+    aioc_memory_buffer_free(engine->memory, &op->head);
+    if (outcome->error == AIOCOSMOS_E_AUTH && !engine->signer.has_key && !op->stop) {   /* the token ran out meanwhile */
+        aioc_operation_make_ready(op);
+        return;
+    }
+    memset(&seen, 0, sizeof seen);
+    seen.error = outcome->error;
+    seen.sent = outcome->sent;
+    seen.reused = outcome->reused;
+    seen.silent = outcome->silent;
+    if (!outcome->error) {
+        aioc_operation_read_answer(op, outcome->response, &seen);
+        charge_ru = aioc_operation_number(outcome->response->wanted[AIOC_PROTOCOL_H_CHARGE]);
+        aioc_operation_capture_session(op, outcome->response);
+    }
+    op->charge_ru += charge_ru;
+    engine->stats.charge_ru += charge_ru;
+    aioc_operation_keep_attempt(op, outcome, charge_ru);
+    aioc_operation_situate(op, &now);
+    verdict = aioc_operation_judge(&now, &seen);
+    op->doubt = verdict.doubt;
+    if (verdict.throttled) engine->stats.throttled++;
+    if (verdict.forget_metadata && op->container) aioc_account_forget_ranges(&engine->account, op->container);
+    if (op->stop) {
+        aioc_operation_finish(op, op->stop, (aiocosmos_fate)verdict.fate, outcome, "cancelled");
+        return;
+    }
+    if (verdict.again && !aioc_operation_too_late(op, &verdict)) {
+        aioc_operation_again(op, &verdict);
+        return;
+    }
+    if (verdict.status == 0) aioc_operation_succeeded(op);
+    aioc_operation_finish(op, verdict.status, (aiocosmos_fate)verdict.fate, outcome,
+                          aioc_operation_explain(op, &verdict, outcome));
+}
+
+/* One ready operation: started, or ended if it was stopped meanwhile. False: none is ready. */
+static bool aioc_operation_work(aioc_operation_engine *engine)
+{
+    aioc_operation *op = engine->first_ready;
+    if (!op) return false;
+    aioc_operation_leave_ready(op);
+    if (op->stop) {
+        int status = op->stop;
+        if (op->state == AIOC_OPERATION_COMPOSED) op->stop_parts(op);
+        else aioc_operation_abort(op, status);
+    } else {
+        aioc_operation_start(op);
+    }
+    return true;
+}
+
+/*--- Metadata: what the account layer asks for --------------------------------*/
+
+static void aioc_operation_fetch_ranges(aioc_operation_engine *engine, aioc_account_container *container,
+                                        aiocosmos_str continuation);
+
+/* The ordinary retry policy, and a deadline of the connect timeout's order: those who wait have their own. */
+#define AIOC_OPERATION_METADATA_TIMEOUT_MS 10000
+
+/* What cannot be asked now for want of memory, or because a passing fault lost it, may be asked again later. */
+static void aioc_operation_fetch_failed(aioc_account_container *container, int status)
+{
+    bool passing = status < 0 || status == 408 || status == 429 || status >= 500;
+    aioc_account_settle(container, false);
+    if (passing) container->knowledge = AIOC_ACCOUNT_UNKNOWN;
+}
+
+static aiocosmos_json aioc_operation_result_json(const aiocosmos_result *result)
+{
+    aioc_operation_delivery *delivery = (aioc_operation_delivery *)(uintptr_t)result->internal;
+    aiocosmos_json_doc *doc = &delivery->op->engine->doc;
+    if (!delivery->parsed) {
+        delivery->parsed = true;
+        if (delivery->body.len && aioc_json_parse(doc, delivery->body.ptr, delivery->body.len) == 0)
+            delivery->root = aioc_json_root(doc);
+    }
+    return delivery->root;
+}
+
+static void aioc_operation_ranges_came(aioc_operation *op, const aiocosmos_result *result)
+{
+    aioc_account_container *container = op->container;
+    aioc_operation_delivery *delivery = (aioc_operation_delivery *)(uintptr_t)result->internal;
+    aiocosmos_str continuation;
+    if (result->status != 0) {
+        aioc_operation_fetch_failed(container, result->status);
+        return;
+    }
+    if (!aioc_account_add_ranges(&op->engine->account, container, aioc_operation_result_json(result))) {
+        aioc_account_settle(container, false);
+        return;
+    }
+    continuation = delivery->response->wanted[AIOC_PROTOCOL_H_CONTINUATION];
+    if (continuation.len) aioc_operation_fetch_ranges(op->engine, container, continuation);
+    else aioc_account_settle(container, aioc_account_finish_ranges(container));
+}
+
+static void aioc_operation_definition_came(aioc_operation *op, const aiocosmos_result *result)
+{
+    aioc_account_container *container = op->container;
+    if (result->status != 0) aioc_operation_fetch_failed(container, result->status);
+    else if (!aioc_account_read_definition(&op->engine->account, container, aioc_operation_result_json(result)))
+        aioc_account_settle(container, false);
+    else aioc_operation_fetch_ranges(op->engine, container, aioc_operation_str(NULL, 0));
+}
+
+static void aioc_operation_fetch(aioc_operation_engine *engine, aioc_account_container *container,
+                                 const aioc_operation_spec *part)
+{
+    aioc_operation_spec spec = *part;
+    const aiocosmos_platform *platform = engine->platform;
+    spec.verb = "GET";
+    spec.link = aioc_operation_str(container->link, container->link_len);
+    spec.container_link = spec.link;
+    spec.timeout_ms = AIOC_OPERATION_METADATA_TIMEOUT_MS;
+    spec.internal = true;
+    if (!aioc_operation_has_room(engine, true) ||
+        !aioc_operation_new(engine, &spec, platform->monotonic_us(platform->user_data)))
+        aioc_operation_fetch_failed(container, AIOCOSMOS_E_NOMEM);
+}
+
+static void aioc_operation_fetch_ranges(aioc_operation_engine *engine, aioc_account_container *container,
+                                        aiocosmos_str continuation)
+{
+    aioc_operation_spec spec;
+    aioc_memory_buffer lines = { NULL, 0, 0 };
+    memset(&spec, 0, sizeof spec);
+    spec.type = "pkranges";
+    spec.to_feed = true;
+    spec.complete = aioc_operation_ranges_came;
+    if (continuation.len == 0) {
+        aioc_account_forget_ranges(&engine->account, container);
+    } else if (!aioc_operation_append_line(engine->memory, &lines, "x-ms-continuation: ", continuation)) {
+        aioc_memory_buffer_free(engine->memory, &lines);
+        aioc_operation_fetch_failed(container, AIOCOSMOS_E_NOMEM);
+        return;
+    }
+    spec.lines = aioc_operation_str(lines.data, lines.len);
+    aioc_operation_fetch(engine, container, &spec);
+    aioc_memory_buffer_free(engine->memory, &lines);
+}
+
+static void aioc_operation_fetch_container(void *engine, aioc_account_container *container)
+{
+    aioc_operation_spec spec;
+    memset(&spec, 0, sizeof spec);
+    spec.type = "colls";
+    spec.complete = aioc_operation_definition_came;
+    aioc_operation_fetch((aioc_operation_engine *)engine, container, &spec);
+}
+
+/*--- Requests: from what the host asks for to what is sent ---------------------*/
+
+typedef struct aioc_operation_kind {
+    const char *verb, *type;
+    uint8_t names;                           /* how many of database, container, id stand in the link */
+    bool to_feed, write, item, has_body;
+} aioc_operation_kind;
+
+static const aioc_operation_kind *aioc_operation_kind_of(int kind)
+{
+    static const aioc_operation_kind kinds[] = {
+        { "GET", "docs", 3, false, false, true, false },        /* read item */
+        { "POST", "docs", 2, true, true, true, true },          /* create item */
+        { "POST", "docs", 2, true, true, true, true },          /* upsert item */
+        { "PUT", "docs", 3, false, true, true, true },          /* replace item */
+        { "PATCH", "docs", 3, false, true, true, true },        /* patch item */
+        { "DELETE", "docs", 3, false, true, true, false },      /* delete item */
+        { "GET", "colls", 2, false, false, false, false },      /* read container */
+        { "POST", "colls", 1, true, true, false, true },        /* create container */
+        { "PUT", "colls", 2, false, true, false, true },        /* replace container */
+        { "DELETE", "colls", 2, false, true, false, false },    /* delete container */
+        { "GET", "dbs", 1, false, false, false, false },        /* read database */
+        { "POST", "dbs", 0, true, true, false, false },         /* create database: its body is ours */
+        { "DELETE", "dbs", 1, false, true, false, false },      /* delete database */
+        { "GET", "", 0, false, false, false, false }            /* read account */
+    };
+    if (kind < AIOCOSMOS_READ_ITEM || kind > AIOCOSMOS_READ_ACCOUNT) return NULL;
+    return &kinds[kind - AIOCOSMOS_READ_ITEM];
+}
+
+static int aioc_operation_refuse(aioc_operation_engine *engine, const char *what, const char *why)
+{
+    aioc_memory_print(engine->refusal, sizeof engine->refusal, "%s: %s", what, why);
+    return AIOCOSMOS_E_ARGUMENT;
+}
+
+static int aioc_operation_refuse_at(aioc_operation_engine *engine, const char *what, const char *why, size_t byte)
+{
+    aioc_memory_print(engine->refusal, sizeof engine->refusal, "%s: %s at byte %llu", what, why, (unsigned long long)byte);
+    return AIOCOSMOS_E_ARGUMENT;
+}
+
+static int aioc_operation_refuse_memory(aioc_operation_engine *engine)
+{
+    aioc_memory_print(engine->refusal, sizeof engine->refusal, "no memory");
+    return AIOCOSMOS_E_NOMEM;
+}
+
+/* A name or id, appended to the link as "segment/name". */
+static int aioc_operation_add_name(aioc_operation_engine *engine, const char *what, const char *segment, const char *name)
+{
+    aioc_memory_buffer *link = &engine->link_text;
+    char why[128];
+    bool ok;
+    if (!name) return aioc_operation_refuse(engine, what, "required");
+    if (strcmp(segment, "docs") == 0) ok = aioc_protocol_id_ok(name, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why);
+    else ok = aioc_protocol_name_ok(name, why, sizeof why);
+    if (!ok) return aioc_operation_refuse(engine, what, why);
+    if ((link->len && !aioc_memory_append(engine->memory, link, "/", 1)) ||
+        !aioc_memory_append_str(engine->memory, link, segment) || !aioc_memory_append(engine->memory, link, "/", 1) ||
+        !aioc_memory_append_str(engine->memory, link, name)) return aioc_operation_refuse_memory(engine);
+    return 0;
+}
+
+/* Builds the link of so many names in engine->link_text. */
+static int aioc_operation_build_link(aioc_operation_engine *engine, unsigned names, const char *database,
+                                     const char *container, const char *id)
+{
+    int refused = 0;
+    engine->link_text.len = 0;
+    if (!database) database = engine->default_database;
+    if (names >= 1) refused = aioc_operation_add_name(engine, "database", "dbs", database);
+    if (!refused && names >= 2)
+        refused = aioc_operation_add_name(engine, "container", "colls", container);
+    if (!refused && names >= 3) refused = aioc_operation_add_name(engine, "id", "docs", id);
+    return refused;
+}
+
+static int aioc_operation_add_line(aioc_operation_engine *engine, const char *name, const char *value)
+{
+    if (!aioc_operation_append_line(engine->memory, &engine->lines_text, name, aioc_memory_str(value)))
+        return aioc_operation_refuse_memory(engine);
+    return 0;
+}
+
+/* A header value from the host: visible ASCII, spaces and tabs (RFC 9110 5.5). */
+static int aioc_operation_check_value(aioc_operation_engine *engine, const char *what, const char *value)
+{
+    size_t i;
+    for (i = 0; value[i]; i++) {
+        unsigned char c = (unsigned char)value[i];
+        if ((c < 0x20 && c != '\t') || c > 0x7E)
+            return aioc_operation_refuse_at(engine, what, "a character that no header may hold", i);
+    }
+    return i ? 0 : aioc_operation_refuse(engine, what, "empty");
+}
+
+/* If-Match, If-None-Match: an entity tag with its quotes, or "*" (RFC 9110 8.8.3; the service's tags are quoted). */
+static int aioc_operation_add_etag(aioc_operation_engine *engine, const char *what, const char *line, const char *etag)
+{
+    size_t len = strlen(etag);
+    int refused = aioc_operation_check_value(engine, what, etag);
+    if (refused) return refused;
+    if (strcmp(etag, "*") != 0 && (len < 2 || etag[0] != '"' || etag[len - 1] != '"') && strncmp(etag, "W/\"", 3) != 0)
+        return aioc_operation_refuse(engine, what, "an ETag keeps its double quotes");
+    return aioc_operation_add_line(engine, line, etag);
+}
+
+static bool aioc_operation_is_our_header(aiocosmos_str name)
+{
+    static const char *const ours[] = { "authorization", "x-ms-date", "x-ms-version", "host", "content-length",
+        "transfer-encoding", "connection", "x-ms-documentdb-partitionkey", "x-ms-session-token", "x-ms-continuation",
+        "x-ms-documentdb-isquery", "x-ms-documentdb-is-upsert", "if-match", "if-none-match", "content-type", "expect" };
+    size_t i;
+    for (i = 0; i < sizeof ours / sizeof *ours; i++)
+        if (aioc_memory_same_nocase(name, aioc_memory_str(ours[i]))) return true;
+    return false;
+}
+
+static bool aioc_operation_is_token_char(char c)     /* RFC 9110 5.6.2 */
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c && strchr("!#$%&'*+-.^_`|~", c));
+}
+
+static int aioc_operation_add_headers(aioc_operation_engine *engine, const char *const *headers)
+{
+    for (; headers && *headers; headers++) {
+        const char *line = *headers;
+        size_t name = 0;
+        int refused;
+        while (aioc_operation_is_token_char(line[name])) name++;
+        if (name == 0 || line[name] != ':') return aioc_operation_refuse_at(engine, "headers", "\"name: value\" is expected", name);
+        if (aioc_operation_is_our_header(aioc_operation_str(line, name)))
+            return aioc_operation_refuse(engine, "headers", "one that the library sets by itself");
+        refused = aioc_operation_check_value(engine, "headers", line);
+        if (!refused) refused = aioc_operation_add_line(engine, "", line);
+        if (refused) return refused;
+    }
+    return 0;
+}
+
+static int aioc_operation_add_pk(aioc_operation_engine *engine, const aiocosmos_pk *pk)
+{
+    char why[160];
+    int status;
+    engine->pk_text.len = 0;
+    status = aioc_protocol_pk_text(engine->memory, &engine->pk_text, pk, why, sizeof why);
+    if (status == AIOCOSMOS_E_NOMEM) return aioc_operation_refuse_memory(engine);
+    return status ? aioc_operation_refuse(engine, "pk", why) : 0;
+}
+
+static bool aioc_operation_has_pk(const aiocosmos_pk *pk)
+{
+    return pk->level[0].type != AIOCOSMOS_UNSET || pk->level[1].type != AIOCOSMOS_UNSET ||
+           pk->level[2].type != AIOCOSMOS_UNSET;
+}
+
+/* The item is a JSON object whose "id" is a string that the service takes. Create and upsert have their id there only. */
+static int aioc_operation_check_item(aioc_operation_engine *engine, aiocosmos_str body)
+{
+    aiocosmos_json id;
+    const char *error;
+    size_t error_at, first = 0;
+    char text[AIOC_PROTOCOL_ITEM_ID_MAX + 2], why[128];
+    if (body.len == 0) return aioc_operation_refuse(engine, "body", "required: the item as JSON");
+    if (aioc_json_check(body.ptr, body.len, aioc_memory_str("id"), &id, &error, &error_at) != 0)
+        return aioc_operation_refuse_at(engine, "body", error, error_at);
+    while (first < body.len && body.ptr[first] != '{' && (unsigned char)body.ptr[first] <= ' ') first++;
+    if (first == body.len || body.ptr[first] != '{') return aioc_operation_refuse(engine, "body", "an item is a JSON object");
+    if (id.type != AIOCOSMOS_JSON_STR) return aioc_operation_refuse(engine, "body", "\"id\" is required and must be a string");
+    if (aioc_json_get_str(id, text, sizeof text) >= sizeof text)
+        return aioc_operation_refuse(engine, "body", "\"id\" is over 1023 bytes");
+    if (!aioc_protocol_id_ok(text, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why))
+        return aioc_operation_refuse(engine, "body: \"id\"", why);
+    return 0;
+}
+
+static bool aioc_operation_append_body(aioc_operation_engine *engine, const char *text)
+{
+    return aioc_memory_append_str(engine->memory, &engine->body_text, text);
+}
+
+/* The patch, as the service wants it: an array of operations becomes the object around it (cosmos-rest 5.3). */
+static int aioc_operation_build_patch(aioc_operation_engine *engine, aiocosmos_str body)
+{
+    aiocosmos_json operations;
+    const char *error;
+    size_t error_at, first = 0;
+    if (body.len == 0) return aioc_operation_refuse(engine, "body", "required: the patch operations as JSON");
+    if (aioc_json_check(body.ptr, body.len, aioc_memory_str("operations"), &operations, &error, &error_at) != 0)
+        return aioc_operation_refuse_at(engine, "body", error, error_at);
+    while ((unsigned char)body.ptr[first] <= ' ') first++;
+    if (body.ptr[first] == '[') {
+        if (!aioc_operation_append_body(engine, "{\"operations\":") ||
+            !aioc_memory_append(engine->memory, &engine->body_text, body.ptr, body.len) ||
+            !aioc_operation_append_body(engine, "}")) return aioc_operation_refuse_memory(engine);
+        return 0;
+    }
+    if (body.ptr[first] != '{' || operations.type != AIOCOSMOS_JSON_ARR)
+        return aioc_operation_refuse(engine, "body", "a patch is an array of operations, or an object with \"operations\"");
+    if (!aioc_memory_append(engine->memory, &engine->body_text, body.ptr, body.len)) return aioc_operation_refuse_memory(engine);
+    return 0;
+}
+
+static bool aioc_operation_append_key(aioc_operation_engine *engine, const char *key)
+{
+    return (engine->body_text.len <= 1 || aioc_operation_append_body(engine, ",")) &&
+           aioc_json_append_string(engine->memory, &engine->body_text, key, strlen(key), false) &&
+           aioc_operation_append_body(engine, ":");
+}
+
+static int aioc_operation_append_id(aioc_operation_engine *engine, const char *id)
+{
+    if (!aioc_operation_append_body(engine, "{") || !aioc_operation_append_key(engine, "id") ||
+        !aioc_json_append_string(engine->memory, &engine->body_text, id, strlen(id), false))
+        return aioc_operation_refuse_memory(engine);
+    return 0;
+}
+
+static int aioc_operation_append_key_paths(aioc_operation_engine *engine, const char *const paths[3])
+{
+    size_t i;
+    if (!aioc_operation_append_key(engine, "partitionKey") || !aioc_operation_append_body(engine, "{\"paths\":["))
+        return aioc_operation_refuse_memory(engine);
+    for (i = 0; i < 3 && paths[i]; i++) {
+        if (paths[i][0] != '/' || !paths[i][1])
+            return aioc_operation_refuse(engine, "partition_key_paths", "a path starts with '/' and names a property");
+        if (i && !aioc_operation_append_body(engine, ",")) return aioc_operation_refuse_memory(engine);
+        if (!aioc_json_append_string(engine->memory, &engine->body_text, paths[i], strlen(paths[i]), false))
+            return aioc_operation_refuse(engine, "partition_key_paths", "not UTF-8, or no memory");
+    }
+    /* Version 2 is asked for: absent would mean 1 (cosmos-rest 4.1). */
+    if (!aioc_operation_append_body(engine, i > 1 ? "],\"kind\":\"MultiHash\",\"version\":2}"
+                                                  : "],\"kind\":\"Hash\",\"version\":2}")) return aioc_operation_refuse_memory(engine);
+    for (; i < 3; i++)
+        if (paths[i]) return aioc_operation_refuse(engine, "partition_key_paths", "a gap between the levels");
+    return 0;
+}
+
+/* The members of an object from the host, without its braces. Those that stand in the request itself are refused. */
+static int aioc_operation_append_members(aioc_operation_engine *engine, const aiocosmos_request *request, bool *has_key)
+{
+    aiocosmos_json root, key, value;
+    aiocosmos_json_doc *doc = &engine->properties;
+    int status = aioc_json_parse(doc, request->body.ptr, request->body.len);
+    if (status == AIOCOSMOS_E_NOMEM) return aioc_operation_refuse_memory(engine);
+    if (status) return aioc_operation_refuse_at(engine, "body", doc->error, doc->error_at);
+    root = aioc_json_root(doc);
+    if (root.type != AIOCOSMOS_JSON_OBJ) return aioc_operation_refuse(engine, "body", "properties of a container are a JSON object");
+    memset(&value, 0, sizeof value);
+    while (aioc_json_next(root, &key, &value)) {
+        if (aioc_json_is_str(key, "id")) {
+            if (!aioc_json_is_str(value, request->container))
+                return aioc_operation_refuse(engine, "body", "\"id\" is not the container's name");
+            continue;
+        }
+        if (aioc_json_is_str(key, "partitionKey")) {
+            if (request->partition_key_paths[0])
+                return aioc_operation_refuse(engine, "body", "\"partitionKey\" and partition_key_paths are both given");
+            *has_key = true;
+        }
+        if (aioc_json_is_str(key, "defaultTtl") && request->default_ttl_s)
+            return aioc_operation_refuse(engine, "body", "\"defaultTtl\" and default_ttl_s are both given");
+        if (aioc_json_is_str(key, "indexingPolicy") && request->indexing_policy.len)
+            return aioc_operation_refuse(engine, "body", "\"indexingPolicy\" and indexing_policy are both given");
+        if (!aioc_operation_append_body(engine, ",") ||
+            !aioc_memory_append(engine->memory, &engine->body_text, key.ptr, key.len) ||
+            !aioc_operation_append_body(engine, ":") ||
+            !aioc_memory_append(engine->memory, &engine->body_text, value.ptr, value.len))
+            return aioc_operation_refuse_memory(engine);
+    }
+    return 0;
+}
+
+static int aioc_operation_append_policy(aioc_operation_engine *engine, aiocosmos_str policy)
+{
+    aiocosmos_json unused;
+    const char *error;
+    size_t error_at;
+    if (aioc_json_check(policy.ptr, policy.len, aioc_memory_str("indexingMode"), &unused, &error, &error_at) != 0)
+        return aioc_operation_refuse_at(engine, "indexing_policy", error, error_at);
+    if (!aioc_operation_append_key(engine, "indexingPolicy") ||
+        !aioc_memory_append(engine->memory, &engine->body_text, policy.ptr, policy.len)) return aioc_operation_refuse_memory(engine);
+    return 0;
+}
+
+static int aioc_operation_build_container(aioc_operation_engine *engine, const aiocosmos_request *request)
+{
+    bool has_key = request->partition_key_paths[0] != NULL;
+    int refused = aioc_operation_append_id(engine, request->container);
+    if (!refused && has_key) refused = aioc_operation_append_key_paths(engine, request->partition_key_paths);
+    if (!refused && request->body.len) refused = aioc_operation_append_members(engine, request, &has_key);
+    if (!refused && !has_key) {
+        refused = aioc_operation_refuse(engine, request->kind == AIOCOSMOS_CREATE_CONTAINER ? "partition_key_paths" : "body",
+            request->kind == AIOCOSMOS_CREATE_CONTAINER ? "required" : "required: the container's whole properties, as read");
+    }
+    if (!refused && request->default_ttl_s < -1)
+        refused = aioc_operation_refuse(engine, "default_ttl_s", "-1, or seconds above 0");
+    if (!refused && request->default_ttl_s) {
+        char number[AIOC_JSON_NUMBER_MAX];
+        number[aioc_json_i64_write(request->default_ttl_s, number)] = 0;
+        if (!aioc_operation_append_key(engine, "defaultTtl") || !aioc_operation_append_body(engine, number))
+            refused = aioc_operation_refuse_memory(engine);
+    }
+    if (!refused && request->indexing_policy.len) refused = aioc_operation_append_policy(engine, request->indexing_policy);
+    if (!refused && !aioc_operation_append_body(engine, "}")) refused = aioc_operation_refuse_memory(engine);
+    return refused;
+}
+
+/* What does not belong to a kind is a mistake of the caller, and is said. */
+static int aioc_operation_check_fields(aioc_operation_engine *engine, const aiocosmos_request *request,
+                                       const aioc_operation_kind *kind)
+{
+    bool creates = request->kind == AIOCOSMOS_CREATE_CONTAINER || request->kind == AIOCOSMOS_CREATE_DATABASE;
+    bool shapes = request->kind == AIOCOSMOS_CREATE_CONTAINER || request->kind == AIOCOSMOS_REPLACE_CONTAINER;
+    static const char foreign[] = "does not belong to this kind of operation";
+    if (request->database && request->kind == AIOCOSMOS_READ_ACCOUNT) return aioc_operation_refuse(engine, "database", foreign);
+    if (request->container && kind->names < 2 && request->kind != AIOCOSMOS_CREATE_CONTAINER)
+        return aioc_operation_refuse(engine, "container", foreign);
+    if (request->id && kind->names < 3) return aioc_operation_refuse(engine, "id", foreign);
+    if (request->body.len && !kind->has_body) return aioc_operation_refuse(engine, "body", foreign);
+    if (aioc_operation_has_pk(&request->pk) != kind->item)
+        return aioc_operation_refuse(engine, "pk", kind->item ? "required" : foreign);
+    if (request->if_match && (!kind->write || kind->to_feed) && request->kind != AIOCOSMOS_UPSERT_ITEM)
+        return aioc_operation_refuse(engine, "if_match", foreign);
+    if (request->if_none_match && kind->write) return aioc_operation_refuse(engine, "if_none_match", foreign);
+    if (request->session_token && !kind->item) return aioc_operation_refuse(engine, "session_token", foreign);
+    if (request->if_not_exists && !creates) return aioc_operation_refuse(engine, "if_not_exists", foreign);
+    if (request->partition_key_paths[0] && request->kind != AIOCOSMOS_CREATE_CONTAINER)
+        return aioc_operation_refuse(engine, "partition_key_paths", foreign);
+    if (request->indexing_policy.len && !shapes) return aioc_operation_refuse(engine, "indexing_policy", foreign);
+    if (request->default_ttl_s && !shapes) return aioc_operation_refuse(engine, "default_ttl_s", foreign);
+    if (request->throughput_ru && !creates) return aioc_operation_refuse(engine, "throughput_ru", foreign);
+    if (request->autoscale_max_ru && !creates) return aioc_operation_refuse(engine, "autoscale_max_ru", foreign);
+    if (request->throughput_ru && request->autoscale_max_ru)
+        return aioc_operation_refuse(engine, "autoscale_max_ru", "and throughput_ru are both given");
+    return 0;
+}
+
+static int aioc_operation_add_throughput(aioc_operation_engine *engine, const aiocosmos_request *request)
+{
+    char text[64];
+    if (request->throughput_ru) {
+        aioc_memory_print(text, sizeof text, "%u", (unsigned)request->throughput_ru);
+        return aioc_operation_add_line(engine, "x-ms-offer-throughput: ", text);
+    }
+    if (request->autoscale_max_ru) {
+        aioc_memory_print(text, sizeof text, "{\"maxThroughput\":%u}", (unsigned)request->autoscale_max_ru);
+        return aioc_operation_add_line(engine, "x-ms-cosmos-offer-autopilot-settings: ", text);
+    }
+    return 0;
+}
+
+static int aioc_operation_add_lines(aioc_operation_engine *engine, const aiocosmos_request *request,
+                                    const aioc_operation_kind *kind)
+{
+    int refused = 0;
+    engine->lines_text.len = 0;
+    if (request->kind == AIOCOSMOS_PATCH_ITEM)
+        refused = aioc_operation_add_line(engine, "Content-Type: ", "application/json-patch+json");
+    else if (kind->verb[0] == 'P')
+        refused = aioc_operation_add_line(engine, "Content-Type: ", "application/json");
+    if (!refused && request->kind == AIOCOSMOS_UPSERT_ITEM)
+        refused = aioc_operation_add_line(engine, "x-ms-documentdb-is-upsert: ", "True");
+    if (!refused && kind->item && kind->has_body && !request->want_body)
+        refused = aioc_operation_add_line(engine, "Prefer: ", "return=minimal");
+    if (!refused && request->if_match) refused = aioc_operation_add_etag(engine, "if_match", "If-Match: ", request->if_match);
+    if (!refused && request->if_none_match)
+        refused = aioc_operation_add_etag(engine, "if_none_match", "If-None-Match: ", request->if_none_match);
+    if (!refused) refused = aioc_operation_add_throughput(engine, request);
+    if (!refused) refused = aioc_operation_add_headers(engine, request->headers);
+    return refused;
+}
+
+static int aioc_operation_build_body(aioc_operation_engine *engine, const aiocosmos_request *request,
+                                     const aioc_operation_kind *kind, aiocosmos_str *body)
+{
+    int refused = 0;
+    engine->body_text.len = 0;
+    *body = request->body;
+    if (kind->item && kind->has_body && request->kind != AIOCOSMOS_PATCH_ITEM)
+        return aioc_operation_check_item(engine, request->body);
+    switch (request->kind) {
+    case AIOCOSMOS_PATCH_ITEM: refused = aioc_operation_build_patch(engine, request->body); break;
+    case AIOCOSMOS_CREATE_CONTAINER: case AIOCOSMOS_REPLACE_CONTAINER:
+        refused = aioc_operation_build_container(engine, request);
+        break;
+    case AIOCOSMOS_CREATE_DATABASE:
+        refused = aioc_operation_append_id(engine, request->database ? request->database : engine->default_database);
+        if (!refused && !aioc_operation_append_body(engine, "}")) refused = aioc_operation_refuse_memory(engine);
+        break;
+    default: return 0;
+    }
+    *body = aioc_operation_str(engine->body_text.data, engine->body_text.len);
+    return refused;
+}
+
+static int aioc_operation_check_session(aioc_operation_engine *engine, const char *token)
+{
+    size_t bad_at;
+    if (token && !aioc_protocol_session_check(aioc_memory_str(token), &bad_at))
+        return aioc_operation_refuse_at(engine, "session_token", "malformed", bad_at);
+    return 0;
+}
+
+/* The new name of a database or container is not in the link: it is checked as if it were. */
+static int aioc_operation_check_new_name(aioc_operation_engine *engine, const aiocosmos_request *request)
+{
+    if (request->kind == AIOCOSMOS_CREATE_DATABASE) return aioc_operation_build_link(engine, 1, request->database, NULL, NULL);
+    if (request->kind == AIOCOSMOS_CREATE_CONTAINER)
+        return aioc_operation_build_link(engine, 2, request->database, request->container, NULL);
+    return 0;
+}
+
+static aiocosmos_str aioc_operation_text(const aioc_memory_buffer *buffer)
+{
+    return aioc_operation_str(buffer->data, buffer->len);
+}
+
+/* The part of a link that names its container: without "/docs/...". */
+static aiocosmos_str aioc_operation_container_part(aiocosmos_str link, const char *id)
+{
+    if (id) link.len -= strlen("/docs/") + strlen(id);
+    return link;
+}
+
+/* Checks a request and fills the spec, whose texts are lent by the engine until the next call. 0, or why not, with the reason
+ * in engine->refusal. */
+static int aioc_operation_specify(aioc_operation_engine *engine, const aiocosmos_request *request, aioc_operation_spec *spec)
+{
+    const aioc_operation_kind *kind = aioc_operation_kind_of((int)request->kind);
+    int refused;
+    memset(spec, 0, sizeof *spec);
+    if (!kind) return aioc_operation_refuse(engine, "kind", "required: one of aiocosmos_kind");
+    refused = aioc_operation_check_fields(engine, request, kind);
+    if (!refused) refused = aioc_operation_check_new_name(engine, request);
+    if (!refused) refused = aioc_operation_build_link(engine, kind->names, request->database, request->container, request->id);
+    if (!refused && kind->item) refused = aioc_operation_add_pk(engine, &request->pk);
+    if (!refused) refused = aioc_operation_add_lines(engine, request, kind);
+    if (!refused) refused = aioc_operation_build_body(engine, request, kind, &spec->body);
+    if (!refused) refused = aioc_operation_check_session(engine, request->session_token);
+    if (refused) return refused;
+    spec->verb = kind->verb;
+    spec->type = kind->type;
+    spec->to_feed = kind->to_feed;
+    spec->write = kind->write;
+    spec->repeatable = request->if_match || request->if_not_exists;
+    spec->if_not_exists = request->if_not_exists;
+    spec->item_data = kind->item;
+    spec->forgets_container = request->kind == AIOCOSMOS_DELETE_CONTAINER || request->kind == AIOCOSMOS_REPLACE_CONTAINER;
+    spec->link = aioc_operation_text(&engine->link_text);
+    if (kind->item) {
+        spec->pk_text = aioc_operation_text(&engine->pk_text);
+        spec->container_link = aioc_operation_container_part(spec->link, kind->names == 3 ? request->id : NULL);
+    }
+    spec->lines = aioc_operation_text(&engine->lines_text);
+    spec->session_token = aioc_memory_str(request->session_token);
+    spec->order_key = request->order_key;
+    spec->timeout_ms = request->timeout_ms ? request->timeout_ms : engine->request_timeout_ms;
+    spec->done = request->done;
+    spec->user_data = request->user_data;
+    return 0;
+}
+
+/* Accepts what has been specified, if there is room. */
+static int aioc_operation_accept(aioc_operation_engine *engine, const aioc_operation_spec *spec, aioc_operation **out)
+{
+    const aiocosmos_platform *platform = engine->platform;
+    size_t bytes = sizeof(aioc_operation) + spec->link.len + spec->pk_text.len + spec->lines.len + spec->session_token.len +
+                   spec->body.len;
+    if (engine->closing) {
+        aioc_memory_print(engine->refusal, sizeof engine->refusal, "the client is being destroyed");
+        return AIOCOSMOS_E_SHUTDOWN;
+    }
+    if (!aioc_operation_has_room(engine, spec->internal)) {
+        aioc_memory_print(engine->refusal, sizeof engine->refusal, "full: %u operations are pending", (unsigned)engine->pending);
+        return AIOCOSMOS_E_FULL;
+    }
+    if (engine->memory->used - engine->memory->kept + bytes > engine->memory->max) {
+        aioc_memory_print(engine->refusal, sizeof engine->refusal, "full: the client holds memory_max bytes");
+        return AIOCOSMOS_E_FULL;
+    }
+    *out = aioc_operation_new(engine, spec, platform->monotonic_us(platform->user_data));
+    return *out ? 0 : aioc_operation_refuse_memory(engine);
+}
 
 #endif /* AIOCOSMOS_IMPLEMENTED */
 #endif /* AIOCOSMOS_IMPLEMENTATION */
