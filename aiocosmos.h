@@ -12464,6 +12464,665 @@ static int aioc_operation_accept(aioc_operation_engine *engine, const aioc_opera
     *out = aioc_operation_new(engine, spec, platform->monotonic_us(platform->user_data));
     return *out ? 0 : aioc_operation_refuse_memory(engine);
 }
+/*==============================================================================
+ * MARK: - Feeds                                                         >>feeds
+ *
+ * What is made of several operations: queries and lists, one operation a page;
+ * bulks, one operation an item.
+ *
+ * May call: all above.
+ *============================================================================*/
+
+#ifndef AIOC_FEEDS_SQL_BYTES_MAX
+#define AIOC_FEEDS_SQL_BYTES_MAX (256u * 1024u)      /* maxSqlQueryInputLength of the account document */
+#endif
+
+typedef struct aioc_feeds aioc_feeds;
+
+typedef struct aioc_feeds_query {
+    aioc_feeds *feeds;
+    uint32_t slot;
+    aioc_memory_buffer link, pk, lines, body, session;
+    aioc_memory_buffer continuation;         /* where the next page starts; empty: at the beginning */
+    const char *verb, *type, *array;         /* array: JSON pointer to the items of a page */
+    uint32_t timeout_ms;
+    bool of_items, skip_empty, ended;
+    aioc_operation *op;                      /* the page that is owed */
+    aiocosmos_page_fn page;
+    void *user_data;
+    bool closed;                             /* freed when the page that is owed has been called back */
+} aioc_feeds_query;
+
+typedef struct aioc_feeds_bulk {
+    struct aioc_feeds_bulk *prev, *next;     /* all bulks of the client */
+    aioc_feeds *feeds;
+    aioc_operation *op;                      /* carries its id, its deadline and its end */
+    aioc_memory_buffer names;                /* database and container, each with its NUL, and the session token */
+    const char *database, *container, *session_token;
+    aiocosmos_bulk_request request;
+    aiocosmos_bulk_totals totals;
+    uint32_t in_flight;                      /* items pulled and not yet finished */
+    uint32_t waiting;                        /* of those, backing off after 429 or held back */
+    uint32_t allowed;                        /* how many may be sent at a time now */
+    uint32_t clean;                          /* finished without 429 since allowed last changed */
+    uint64_t lowered_us;
+    aioc_operation *first_held, *last_held;
+    bool ended, later;                       /* nothing more to pull; nothing now */
+    int status;
+} aioc_feeds_bulk;
+
+typedef struct aioc_feeds_slot {
+    aioc_feeds_query *query;
+    uint32_t generation;                     /* tells a new query from a closed one in the same slot */
+} aioc_feeds_slot;
+
+struct aioc_feeds {
+    aioc_operation_engine *engine;
+    aioc_feeds_slot *slots;
+    uint32_t slot_count, query_count;
+    aioc_feeds_bulk *first_bulk;
+};
+
+/*--- Queries ----------------------------------------------------------------*/
+
+static void aioc_feeds_query_free(aioc_feeds_query *query)
+{
+    aioc_feeds *feeds = query->feeds;
+    aioc_memory *memory = feeds->engine->memory;
+    feeds->slots[query->slot].query = NULL;
+    if (++feeds->slots[query->slot].generation == 0) feeds->slots[query->slot].generation = 1;
+    feeds->query_count--;
+    aioc_memory_buffer_free(memory, &query->link);
+    aioc_memory_buffer_free(memory, &query->pk);
+    aioc_memory_buffer_free(memory, &query->lines);
+    aioc_memory_buffer_free(memory, &query->body);
+    aioc_memory_buffer_free(memory, &query->session);
+    aioc_memory_buffer_free(memory, &query->continuation);
+    aioc_memory_free(memory, query, sizeof *query);
+}
+
+static aioc_feeds_query *aioc_feeds_query_find(const aioc_feeds *feeds, aiocosmos_query handle)
+{
+    uint32_t slot = (uint32_t)handle.id - 1u;
+    aioc_feeds_query *query;
+    if (slot >= feeds->slot_count || feeds->slots[slot].generation != (uint32_t)(handle.id >> 32)) return NULL;
+    query = feeds->slots[slot].query;
+    return query && !query->closed ? query : NULL;
+}
+
+/* A free slot, growing the table up to pending_max. slot_count: none. */
+static uint32_t aioc_feeds_query_slot(aioc_feeds *feeds)
+{
+    uint32_t slot = 0, count = feeds->slot_count ? feeds->slot_count * 2 : 8, i;
+    void *grown;
+    while (slot < feeds->slot_count && feeds->slots[slot].query) slot++;
+    if (slot < feeds->slot_count) return slot;
+    if (count > feeds->engine->pending_max) count = feeds->engine->pending_max;
+    if (count <= feeds->slot_count) return feeds->slot_count;
+    grown = aioc_memory_resize(feeds->engine->memory, feeds->slots, feeds->slot_count * sizeof *feeds->slots,
+                               count * sizeof *feeds->slots);
+    if (!grown) return feeds->slot_count;
+    feeds->slots = (aioc_feeds_slot *)grown;
+    for (i = feeds->slot_count; i < count; i++) {
+        feeds->slots[i].query = NULL;
+        feeds->slots[i].generation = 1;
+    }
+    feeds->slot_count = count;
+    return slot;
+}
+
+static int aioc_feeds_append_params(aioc_operation_engine *engine, aioc_memory_buffer *body,
+                                    const aiocosmos_query_request *request)
+{
+    size_t i;
+    for (i = 0; i < request->param_count; i++) {
+        const aiocosmos_param *param = &request->params[i];
+        char what[48];
+        aioc_memory_print(what, sizeof what, "params[%u]", (unsigned)i);
+        if (!param->name || param->name[0] != '@' || !param->name[1])
+            return aioc_operation_refuse(engine, what, "a name starts with '@'");
+        if (param->value.type == AIOCOSMOS_UNSET || param->value.type == AIOCOSMOS_NONE)
+            return aioc_operation_refuse(engine, what, "no value is given");
+        if ((i && !aioc_memory_append_str(engine->memory, body, ",")) ||
+            !aioc_memory_append_str(engine->memory, body, "{\"name\":") ||
+            !aioc_json_append_string(engine->memory, body, param->name, strlen(param->name), false) ||
+            !aioc_memory_append_str(engine->memory, body, ",\"value\":") ||
+            !aioc_json_append_value(engine->memory, body, &param->value, false) ||
+            !aioc_memory_append_str(engine->memory, body, "}"))
+            return aioc_operation_refuse(engine, what, "not UTF-8, not JSON, not a finite number, or no memory");
+    }
+    return 0;
+}
+
+/* {"query":...,"parameters":[...]} (cosmos-rest 9.1). */
+static int aioc_feeds_build_body(aioc_operation_engine *engine, aioc_memory_buffer *body,
+                                 const aiocosmos_query_request *request, const char *sql)
+{
+    size_t len = strlen(sql), bad_at;
+    int refused;
+    if (len == 0) return aioc_operation_refuse(engine, "sql", "empty");
+    if (len > AIOC_FEEDS_SQL_BYTES_MAX) return aioc_operation_refuse(engine, "sql", "over 256 KiB");
+    if (!aioc_json_utf8_ok(sql, len, &bad_at)) return aioc_operation_refuse_at(engine, "sql", "not UTF-8", bad_at);
+    if (request->param_count && !request->params) return aioc_operation_refuse(engine, "params", "required: param_count is set");
+    if (!aioc_memory_append_str(engine->memory, body, "{\"query\":") ||
+        !aioc_json_append_string(engine->memory, body, sql, len, false) ||
+        !aioc_memory_append_str(engine->memory, body, ",\"parameters\":[")) return aioc_operation_refuse_memory(engine);
+    refused = aioc_feeds_append_params(engine, body, request);
+    if (!refused && !aioc_memory_append_str(engine->memory, body, "]}")) refused = aioc_operation_refuse_memory(engine);
+    return refused;
+}
+
+static int aioc_feeds_add_lines(aioc_operation_engine *engine, const aiocosmos_query_request *request, bool is_query,
+                                bool across)
+{
+    char text[16];
+    int refused = 0;
+    engine->lines_text.len = 0;
+    if (is_query) refused = aioc_operation_add_line(engine, "x-ms-documentdb-isquery: ", "True");
+    if (is_query && !refused) refused = aioc_operation_add_line(engine, "Content-Type: ", "application/query+json");
+    if (across && !refused)
+        refused = aioc_operation_add_line(engine, "x-ms-documentdb-query-enablecrosspartition: ", "True");
+    if (request->page_items_max) aioc_memory_print(text, sizeof text, "%u", (unsigned)request->page_items_max);
+    else aioc_memory_print(text, sizeof text, "-1");
+    if (!refused) refused = aioc_operation_add_line(engine, "x-ms-max-item-count: ", text);
+    if (!refused) refused = aioc_operation_add_headers(engine, request->headers);
+    return refused;
+}
+
+static int aioc_feeds_keep(aioc_operation_engine *engine, aioc_memory_buffer *buffer, const char *ptr, size_t len)
+{
+    if (len && !aioc_memory_append(engine->memory, buffer, ptr, len)) return aioc_operation_refuse_memory(engine);
+    return 0;
+}
+
+static int aioc_feeds_check_query(aioc_operation_engine *engine, const aiocosmos_query_request *request)
+{
+    static const char foreign[] = "does not belong to this feed";
+    bool of_items = request->feed == AIOCOSMOS_ITEMS;
+    if (request->feed > AIOCOSMOS_DATABASES) return aioc_operation_refuse(engine, "feed", "one of aiocosmos_feed is expected");
+    if (!of_items && aioc_operation_has_pk(&request->pk)) return aioc_operation_refuse(engine, "pk", foreign);
+    if (!of_items && request->session_token) return aioc_operation_refuse(engine, "session_token", foreign);
+    if (!of_items && request->container) return aioc_operation_refuse(engine, "container", foreign);
+    if (request->feed == AIOCOSMOS_DATABASES && request->database) return aioc_operation_refuse(engine, "database", foreign);
+    if (!request->sql && request->param_count) return aioc_operation_refuse(engine, "params", "there is no sql");
+    if (request->page_items_max > INT32_MAX) return aioc_operation_refuse(engine, "page_items_max", "over 2^31-1");
+    if (request->continuation) return aioc_operation_check_value(engine, "continuation", request->continuation);
+    return 0;
+}
+
+/* Everything of a request that its pages need. The gateway serves a list of all items across partitions as a query only. */
+static int aioc_feeds_fill_query(aioc_feeds_query *query, const aiocosmos_query_request *request)
+{
+    aioc_operation_engine *engine = query->feeds->engine;
+    const char *sql = request->sql;
+    bool of_items = request->feed == AIOCOSMOS_ITEMS, has_pk = aioc_operation_has_pk(&request->pk);
+    int refused = aioc_feeds_check_query(engine, request);
+    static const char *const types[] = { "docs", "colls", "dbs" };
+    static const char *const arrays[] = { "/Documents", "/DocumentCollections", "/Databases" };
+    if (!sql && of_items) sql = "SELECT * FROM c";
+    query->verb = sql ? "POST" : "GET";
+    if (!refused)
+        refused = aioc_operation_build_link(engine, 2u - (unsigned)request->feed, request->database, request->container, NULL);
+    if (!refused) refused = aioc_feeds_keep(engine, &query->link, engine->link_text.data, engine->link_text.len);
+    if (!refused && has_pk) refused = aioc_operation_add_pk(engine, &request->pk);
+    if (!refused && has_pk) refused = aioc_feeds_keep(engine, &query->pk, engine->pk_text.data, engine->pk_text.len);
+    if (!refused) refused = aioc_feeds_add_lines(engine, request, sql != NULL, of_items && !has_pk);
+    if (!refused) refused = aioc_feeds_keep(engine, &query->lines, engine->lines_text.data, engine->lines_text.len);
+    if (!refused && sql) refused = aioc_feeds_build_body(engine, &query->body, request, sql);
+    if (!refused) refused = aioc_operation_check_session(engine, request->session_token);
+    if (!refused && request->session_token)
+        refused = aioc_feeds_keep(engine, &query->session, request->session_token, strlen(request->session_token));
+    if (!refused && request->continuation)
+        refused = aioc_feeds_keep(engine, &query->continuation, request->continuation, strlen(request->continuation));
+    if (refused) return refused;
+    query->type = types[request->feed];
+    query->array = arrays[request->feed];
+    query->of_items = of_items;
+    query->timeout_ms = request->timeout_ms ? request->timeout_ms : engine->request_timeout_ms;
+    query->skip_empty = request->skip_empty;
+    return 0;
+}
+
+static int aioc_feeds_query_open(aioc_feeds *feeds, const aiocosmos_query_request *request, aiocosmos_query *handle)
+{
+    aioc_operation_engine *engine = feeds->engine;
+    uint32_t slot = aioc_feeds_query_slot(feeds);
+    aioc_feeds_query *query;
+    int refused;
+    handle->id = 0;
+    if (engine->closing) {
+        aioc_memory_print(engine->refusal, sizeof engine->refusal, "the client is being destroyed");
+        return AIOCOSMOS_E_SHUTDOWN;
+    }
+    if (slot == feeds->slot_count) {
+        aioc_memory_print(engine->refusal, sizeof engine->refusal, "full: %u queries are open", (unsigned)feeds->query_count);
+        return AIOCOSMOS_E_FULL;
+    }
+    query = (aioc_feeds_query *)aioc_memory_zalloc(engine->memory, sizeof *query);
+    if (!query) return aioc_operation_refuse_memory(engine);
+    query->feeds = feeds;
+    query->slot = slot;
+    feeds->slots[slot].query = query;
+    feeds->query_count++;
+    refused = aioc_feeds_fill_query(query, request);
+    if (refused) {
+        aioc_feeds_query_free(query);
+        return refused;
+    }
+    handle->id = ((uint64_t)feeds->slots[slot].generation << 32) | (slot + 1u);
+    return 0;
+}
+
+static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *result);
+
+static int aioc_feeds_ask_page(aioc_feeds_query *query)
+{
+    aioc_operation_engine *engine = query->feeds->engine;
+    aioc_operation_spec spec;
+    aioc_memory_buffer *lines = &engine->lines_text;
+    memset(&spec, 0, sizeof spec);
+    lines->len = 0;
+    if (!aioc_memory_append(engine->memory, lines, query->lines.data, query->lines.len)) return aioc_operation_refuse_memory(engine);
+    if (query->continuation.len && !aioc_operation_append_line(engine->memory, lines, "x-ms-continuation: ",
+                                                               aioc_operation_text(&query->continuation)))
+        return aioc_operation_refuse_memory(engine);
+    spec.verb = query->verb;
+    spec.type = query->type;
+    spec.to_feed = true;
+    spec.link = aioc_operation_text(&query->link);
+    spec.item_data = query->of_items;
+    if (query->of_items) spec.container_link = spec.link;
+    spec.pk_text = aioc_operation_text(&query->pk);
+    spec.lines = aioc_operation_text(lines);
+    spec.session_token = aioc_operation_text(&query->session);
+    spec.body = aioc_operation_text(&query->body);
+    spec.timeout_ms = query->timeout_ms;
+    spec.complete = aioc_feeds_page_came;
+    spec.owner = query;
+    return aioc_operation_accept(engine, &spec, &query->op);
+}
+
+static int aioc_feeds_query_next(aioc_feeds *feeds, aiocosmos_query handle, aiocosmos_page_fn page, void *user_data)
+{
+    aioc_operation_engine *engine = feeds->engine;
+    aioc_feeds_query *query = aioc_feeds_query_find(feeds, handle);
+    if (!query) return aioc_operation_refuse(engine, "query", "unknown or closed");
+    if (query->op) return aioc_operation_refuse(engine, "query", "a page is still owed");
+    if (query->ended) return aioc_operation_refuse(engine, "query", "the last page has been delivered");
+    query->page = page;
+    query->user_data = user_data;
+    return aioc_feeds_ask_page(query);
+}
+
+static void aioc_feeds_query_close(aioc_feeds *feeds, aiocosmos_query handle)
+{
+    aioc_feeds_query *query = aioc_feeds_query_find(feeds, handle);
+    if (!query) return;
+    query->closed = true;
+    if (query->op) aioc_operation_cancel(feeds->engine, aioc_operation_handle(query->op));
+    else aioc_feeds_query_free(query);
+}
+
+/* Moves on to the next page. False: no memory to remember where. */
+static bool aioc_feeds_advance(aioc_feeds_query *query, aiocosmos_str continuation)
+{
+    query->continuation.len = 0;
+    query->ended = continuation.len == 0;
+    return query->ended ||
+           aioc_memory_append(query->feeds->engine->memory, &query->continuation, continuation.ptr, continuation.len);
+}
+
+static void aioc_feeds_deliver(aioc_feeds_query *query, const aiocosmos_page *page)
+{
+    aioc_operation_engine *engine = query->feeds->engine;
+    aiocosmos_page_fn call = query->page;
+    void *user_data = query->user_data;
+    query->op = NULL;
+    if (query->closed) aioc_feeds_query_free(query);
+    if (!call) return;
+    engine->callbacks++;
+    call(engine->client, page, user_data);   /* may close the query: nothing of it is touched from here on */
+}
+
+static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *result)
+{
+    aioc_feeds_query *query = (aioc_feeds_query *)op->owner;
+    const aioc_operation_delivery *delivery = (const aioc_operation_delivery *)result->internal;
+    aiocosmos_result adjusted = *result;
+    aiocosmos_page page;
+    memset(&page, 0, sizeof page);
+    page.result = &adjusted;
+    if (result->status == 0) {
+        page.items = aioc_json_at(aioc_operation_result_json(result), query->array);
+        page.continuation = delivery->response->wanted[AIOC_PROTOCOL_H_CONTINUATION];
+        page.item_count = aioc_json_count(page.items);
+        page.more = page.continuation.len > 0;
+        if (page.items.type != AIOCOSMOS_JSON_ARR) {
+            adjusted.status = AIOCOSMOS_E_PROTOCOL;
+            adjusted.message = aioc_memory_str("the answer is not a page: its array of items is missing, or it is no JSON");
+        } else if (!aioc_feeds_advance(query, page.continuation)) {
+            adjusted.status = AIOCOSMOS_E_NOMEM;
+            adjusted.message = aioc_memory_str("no memory for the continuation");
+        } else if (query->skip_empty && page.item_count == 0 && page.more && !query->closed &&
+                   aioc_feeds_ask_page(query) == 0) {
+            return;                          /* an empty page with a continuation is normal: go on (cosmos-rest 9.1) */
+        }
+    }
+    if (adjusted.status != 0) page.more = false;
+    aioc_feeds_deliver(query, &page);
+}
+
+/*--- Bulk -------------------------------------------------------------------*/
+
+static uint32_t aioc_feeds_active(const aioc_feeds_bulk *bulk)
+{
+    return bulk->in_flight - bulk->waiting;
+}
+
+static void aioc_feeds_unhold(aioc_feeds_bulk *bulk, aioc_operation *op)
+{
+    if (op->prev) op->prev->next = op->next;
+    else bulk->first_held = op->next;
+    if (op->next) op->next->prev = op->prev;
+    else bulk->last_held = op->prev;
+}
+
+/* Those held back go on as soon as there is room, before new items are pulled. */
+static void aioc_feeds_release_held(aioc_feeds_bulk *bulk)
+{
+    while (bulk->first_held && aioc_feeds_active(bulk) < bulk->allowed) {
+        aioc_operation *op = bulk->first_held;
+        aioc_feeds_unhold(bulk, op);
+        op->paced = false;
+        op->state = AIOC_OPERATION_READY;
+        bulk->waiting--;
+        aioc_operation_make_ready(op);
+    }
+}
+
+/* A 429 halves what may be in flight; those that were sent before the last halving say nothing new. */
+static void aioc_feeds_throttled(aioc_operation *op)
+{
+    aioc_feeds_bulk *bulk = (aioc_feeds_bulk *)op->owner;
+    bulk->totals.throttled++;
+    bulk->waiting++;
+    op->paced = true;
+    if (op->attempt_us >= bulk->lowered_us) {
+        bulk->allowed = bulk->allowed > 1 ? bulk->allowed / 2 : 1;
+        bulk->lowered_us = op->engine->reactor->now_us + 1;
+        bulk->clean = 0;
+    }
+    aioc_feeds_release_held(bulk);
+}
+
+static bool aioc_feeds_hold(aioc_operation *op)
+{
+    aioc_feeds_bulk *bulk = (aioc_feeds_bulk *)op->owner;
+    if (aioc_feeds_active(bulk) < bulk->allowed) {
+        op->paced = false;
+        bulk->waiting--;
+        return false;
+    }
+    op->next = NULL;
+    op->prev = bulk->last_held;
+    if (op->prev) op->prev->next = op;
+    else bulk->first_held = op;
+    bulk->last_held = op;
+    return true;
+}
+
+static void aioc_feeds_let_go(aioc_operation *op)
+{
+    aioc_feeds_bulk *bulk = (aioc_feeds_bulk *)op->owner;
+    if (op->state == AIOC_OPERATION_HELD) aioc_feeds_unhold(bulk, op);
+    op->paced = false;
+    bulk->waiting--;
+}
+
+static const aioc_operation_pacer *aioc_feeds_pacer(void)
+{
+    static const aioc_operation_pacer pacer = { aioc_feeds_throttled, aioc_feeds_hold, aioc_feeds_let_go };
+    return &pacer;
+}
+
+static void aioc_feeds_count(aioc_feeds_bulk *bulk, const aiocosmos_result *result)
+{
+    if (result->status == 0) bulk->totals.succeeded++;
+    else bulk->totals.failed++;
+    if (result->status != 0 && result->fate == AIOCOSMOS_MAYBE_APPLIED) bulk->totals.maybe_applied++;
+    if (result->attempts > 1) bulk->totals.retries += result->attempts - 1u;
+    bulk->totals.charge_ru += result->charge_ru;
+}
+
+static void aioc_feeds_item_back(aioc_feeds_bulk *bulk, const aiocosmos_result *result, void *item_data)
+{
+    aioc_operation_engine *engine = bulk->feeds->engine;
+    aioc_feeds_count(bulk, result);
+    if (!bulk->request.item_done) return;
+    engine->callbacks++;
+    bulk->request.item_done(engine->client, result, item_data, bulk->request.user_data);
+}
+
+static void aioc_feeds_bulk_free(aioc_feeds_bulk *bulk)
+{
+    aioc_memory *memory = bulk->feeds->engine->memory;
+    if (bulk->prev) bulk->prev->next = bulk->next;
+    else bulk->feeds->first_bulk = bulk->next;
+    if (bulk->next) bulk->next->prev = bulk->prev;
+    aioc_memory_buffer_free(memory, &bulk->names);
+    aioc_memory_free(memory, bulk, sizeof *bulk);
+}
+
+static void aioc_feeds_bulk_ended(aioc_operation *op, const aiocosmos_result *result)
+{
+    aioc_feeds_bulk *bulk = (aioc_feeds_bulk *)op->owner;
+    aioc_operation_engine *engine = op->engine;
+    aiocosmos_bulk_totals totals = bulk->totals;
+    aiocosmos_bulk_request request = bulk->request;
+    totals.concurrency = bulk->allowed;
+    aioc_feeds_bulk_free(bulk);
+    if (!request.done) return;
+    engine->callbacks++;
+    request.done(engine->client, result, &totals, request.user_data);
+}
+
+/* Over when nothing is to be pulled and nothing is in flight. */
+static bool aioc_feeds_bulk_finish_if_over(aioc_feeds_bulk *bulk)
+{
+    if (!bulk->ended || bulk->in_flight) return false;
+    bulk->op->charge_ru = bulk->totals.charge_ru;
+    bulk->op->state = AIOC_OPERATION_READY;
+    aioc_operation_finish(bulk->op, bulk->status, AIOCOSMOS_ANSWERED, NULL,
+                          bulk->status == AIOCOSMOS_E_TIMEOUT ? "the bulk's deadline" : "the bulk was stopped");
+    return true;
+}
+
+static void aioc_feeds_item_came(aioc_operation *op, const aiocosmos_result *result)
+{
+    aioc_feeds_bulk *bulk = (aioc_feeds_bulk *)op->owner;
+    bulk->in_flight--;
+    if (op->throttled_us == 0 && ++bulk->clean >= bulk->allowed && bulk->allowed < bulk->request.concurrency_max) {
+        bulk->allowed++;
+        bulk->clean = 0;
+    }
+    aioc_feeds_release_held(bulk);
+    aioc_feeds_item_back(bulk, result, op->user_data);
+    aioc_feeds_bulk_finish_if_over(bulk);
+}
+
+/* The bulk is cancelled, out of time, or shut down: its items end the same way, then it does. */
+static void aioc_feeds_bulk_stop(aioc_operation *op)
+{
+    aioc_feeds_bulk *bulk = (aioc_feeds_bulk *)op->owner;
+    aioc_operation_engine *engine = op->engine;
+    uint32_t i;
+    bulk->ended = true;
+    if (bulk->status == 0) bulk->status = op->stop;
+    if (aioc_feeds_bulk_finish_if_over(bulk)) return;
+    for (i = 0; i < engine->slot_count; i++) {
+        aioc_operation *item = engine->slots[i];
+        if (!item || item->owner != bulk || item == op) continue;
+        aioc_operation_cancel(engine, aioc_operation_handle(item));
+        item->stop = op->stop;
+    }
+}
+
+/* An item that cannot be sent ends here, inside step, as if it had been answered. */
+static void aioc_feeds_item_refused(aioc_feeds_bulk *bulk, int status, void *item_data)
+{
+    aioc_operation_engine *engine = bulk->feeds->engine;
+    aioc_operation_delivery delivery;
+    aiocosmos_result result;
+    memset(&delivery, 0, sizeof delivery);
+    memset(&result, 0, sizeof result);
+    delivery.op = bulk->op;
+    delivery.parsed = true;
+    result.status = status;
+    result.fate = AIOCOSMOS_NOT_SENT;
+    aioc_memory_print(engine->message, sizeof engine->message, "%s", engine->refusal);
+    result.message = aioc_memory_str(engine->message);
+    result.internal = &delivery;
+    if (engine->on_failure) engine->on_failure(engine->client, &result, engine->on_failure_user_data);
+    aioc_feeds_item_back(bulk, &result, item_data);
+}
+
+static void aioc_feeds_send_item(aioc_feeds_bulk *bulk, const aiocosmos_bulk_item *item)
+{
+    aioc_operation_engine *engine = bulk->feeds->engine;
+    aiocosmos_request request;
+    aioc_operation_spec spec;
+    aioc_operation *op;
+    int refused;
+    memset(&request, 0, sizeof request);
+    request.database = bulk->database;
+    request.container = bulk->container;
+    request.session_token = bulk->session_token;
+    request.kind = item->kind ? item->kind : AIOCOSMOS_CREATE_ITEM;
+    request.id = item->id;
+    request.pk = item->pk;
+    request.body = item->body;
+    request.if_match = item->if_match;
+    request.want_body = bulk->request.want_body;
+    request.timeout_ms = bulk->request.timeout_ms;
+    refused = aioc_operation_specify(engine, &request, &spec);
+    if (!refused && !spec.item_data) refused = aioc_operation_refuse(engine, "kind", "a bulk is of items");
+    if (!refused) {
+        spec.pacer = aioc_feeds_pacer();
+        spec.complete = aioc_feeds_item_came;
+        spec.owner = bulk;
+        spec.user_data = item->item_data;
+        refused = aioc_operation_accept(engine, &spec, &op);
+    }
+    if (refused) aioc_feeds_item_refused(bulk, refused, item->item_data);
+    else bulk->in_flight++;
+}
+
+static bool aioc_feeds_may_pull(const aioc_feeds_bulk *bulk)
+{
+    const aioc_operation_engine *engine = bulk->feeds->engine;
+    return !bulk->ended && !bulk->later && !bulk->first_held && bulk->in_flight < bulk->request.concurrency_max &&
+           aioc_feeds_active(bulk) < bulk->allowed && aioc_operation_has_room(engine, false) &&
+           (bulk->in_flight == 0 || engine->memory->used - engine->memory->kept < engine->memory->max / 8 * 7);
+}
+
+/* Pulls one item of one bulk. False: no bulk can take one now. */
+static bool aioc_feeds_work(aioc_feeds *feeds)
+{
+    aioc_feeds_bulk *bulk = feeds->first_bulk;
+    aiocosmos_bulk_item item;
+    while (bulk && !aioc_feeds_may_pull(bulk)) bulk = bulk->next;
+    if (!bulk) return false;
+    memset(&item, 0, sizeof item);
+    switch (bulk->request.next(feeds->engine->client, &item, bulk->request.user_data)) {
+    case AIOCOSMOS_PULL_ITEM: aioc_feeds_send_item(bulk, &item); break;
+    case AIOCOSMOS_PULL_LATER: bulk->later = true; break;
+    case AIOCOSMOS_PULL_FAIL: bulk->ended = true; bulk->status = AIOCOSMOS_E_CANCELLED; break;
+    case AIOCOSMOS_PULL_END: bulk->ended = true; break;
+    }
+    aioc_feeds_bulk_finish_if_over(bulk);
+    return true;
+}
+
+static bool aioc_feeds_has_work(const aioc_feeds *feeds)
+{
+    const aioc_feeds_bulk *bulk = feeds->first_bulk;
+    while (bulk && !aioc_feeds_may_pull(bulk)) bulk = bulk->next;
+    return bulk != NULL;
+}
+
+static int aioc_feeds_keep_names(aioc_feeds_bulk *bulk, const aiocosmos_bulk_request *request)
+{
+    aioc_operation_engine *engine = bulk->feeds->engine;
+    const char *database = request->database ? request->database : engine->default_database;
+    size_t database_len = strlen(database) + 1, container_len = strlen(request->container) + 1;
+    if (!aioc_memory_append(engine->memory, &bulk->names, database, database_len) ||
+        !aioc_memory_append(engine->memory, &bulk->names, request->container, container_len) ||
+        (request->session_token && !aioc_memory_append(engine->memory, &bulk->names, request->session_token,
+                                                       strlen(request->session_token) + 1)))
+        return aioc_operation_refuse_memory(engine);
+    bulk->database = bulk->names.data;
+    bulk->container = bulk->names.data + database_len;
+    bulk->session_token = request->session_token ? bulk->container + container_len : NULL;
+    return 0;
+}
+
+static int aioc_feeds_start_bulk(aioc_feeds_bulk *bulk)
+{
+    aioc_operation_engine *engine = bulk->feeds->engine;
+    aioc_operation_spec spec;
+    memset(&spec, 0, sizeof spec);
+    spec.verb = "POST";
+    spec.type = "docs";
+    spec.timeout_ms = bulk->request.deadline_ms ? bulk->request.deadline_ms : AIOCOSMOS_OFF;
+    spec.complete = aioc_feeds_bulk_ended;
+    spec.stop_parts = aioc_feeds_bulk_stop;
+    spec.owner = bulk;
+    return aioc_operation_accept(engine, &spec, &bulk->op);
+}
+
+static int aioc_feeds_bulk_open(aioc_feeds *feeds, const aiocosmos_bulk_request *request, aiocosmos_op *handle)
+{
+    aioc_operation_engine *engine = feeds->engine;
+    aioc_feeds_bulk *bulk;
+    int refused;
+    if (!request->next) return aioc_operation_refuse(engine, "next", "required");
+    refused = aioc_operation_build_link(engine, 2, request->database, request->container, NULL);
+    if (!refused) refused = aioc_operation_check_session(engine, request->session_token);
+    if (refused) return refused;
+    bulk = (aioc_feeds_bulk *)aioc_memory_zalloc(engine->memory, sizeof *bulk);
+    if (!bulk) return aioc_operation_refuse_memory(engine);
+    bulk->feeds = feeds;
+    bulk->request = *request;
+    if (bulk->request.concurrency_max == 0) bulk->request.concurrency_max = AIOCOSMOS_DEFAULT_CONNECTIONS;
+    bulk->allowed = bulk->request.concurrency_max;
+    refused = aioc_feeds_keep_names(bulk, request);
+    if (!refused) refused = aioc_feeds_start_bulk(bulk);
+    bulk->next = feeds->first_bulk;
+    if (bulk->next) bulk->next->prev = bulk;
+    feeds->first_bulk = bulk;
+    if (refused) {
+        aioc_feeds_bulk_free(bulk);
+        return refused;
+    }
+    if (handle) *handle = aioc_operation_handle(bulk->op);
+    return 0;
+}
+
+static aioc_feeds_bulk *aioc_feeds_bulk_find(const aioc_feeds *feeds, aiocosmos_op handle)
+{
+    aioc_operation *op = aioc_operation_find(feeds->engine, handle);
+    return op && op->stop_parts == aioc_feeds_bulk_stop ? (aioc_feeds_bulk *)op->owner : NULL;
+}
+
+static void aioc_feeds_close(aioc_feeds *feeds)
+{
+    aioc_memory *memory = feeds->engine->memory;
+    uint32_t i;
+    for (i = 0; i < feeds->slot_count; i++)
+        if (feeds->slots[i].query) aioc_feeds_query_free(feeds->slots[i].query);
+    while (feeds->first_bulk) aioc_feeds_bulk_free(feeds->first_bulk);      /* only when abandoned */
+    aioc_memory_free(memory, feeds->slots, feeds->slot_count * sizeof *feeds->slots);
+}
 
 #endif /* AIOCOSMOS_IMPLEMENTED */
 #endif /* AIOCOSMOS_IMPLEMENTATION */
