@@ -13123,6 +13123,1066 @@ static void aioc_feeds_close(aioc_feeds *feeds)
     while (feeds->first_bulk) aioc_feeds_bulk_free(feeds->first_bulk);      /* only when abandoned */
     aioc_memory_free(memory, feeds->slots, feeds->slot_count * sizeof *feeds->slots);
 }
+/*==============================================================================
+ * MARK: - Client                                                       >>client
+ *
+ * The public functions: options, the step, host loops, drain and destroy. Thin:
+ * what they do is done above.
+ *
+ * May call: all above.
+ *============================================================================*/
+
+#define AIOC_CLIENT_SCRATCH_BYTES 65536      /* one buffer that every plain connection receives into */
+#define AIOC_CLIENT_PEM_BYTES_MAX ((size_t)8 << 20)
+#define AIOC_CLIENT_HEAD_BYTES_MAX 65536     /* of an answer: continuation and session token can be long */
+
+struct aiocosmos_client {
+    aioc_memory memory;
+    aiocosmos_allocator raw;                 /* the host's, for the client itself */
+    aiocosmos_allocator counted;             /* through memory, for the poller */
+    aiocosmos_platform platform;
+    aioc_platform_reactor reactor;
+    aioc_resolve resolver;
+    aioc_tls_trust trust;
+    aioc_tls_config tls;
+    aioc_operation_engine engine;
+    aioc_feeds feeds;
+    char *scratch;
+    char *host;                              /* of the endpoint; NUL-terminated */
+    char *default_database;
+    char *agent_line;
+    size_t host_size, default_database_size, agent_line_size;
+    aiocosmos_resolve_fn resolve_fn;
+    void *resolve_user_data;
+    uint32_t handshakes_max, step_budget_us;
+    bool reactor_open, resolver_open, trust_open, pool_open, engine_open, feeds_open;
+    bool stepping, doomed;
+    aioc_memory_buffer session_text;         /* lent by aiocosmos_session_get() */
+};
+
+/*--- Create -----------------------------------------------------------------*/
+
+/* Options with every default filled in. */
+static aiocosmos_options aioc_client_defaults(const aiocosmos_options *given)
+{
+    aiocosmos_options options = *given;
+#define AIOC_CLIENT_DEFAULT(field, value) if (options.field == 0) options.field = (value)
+    AIOC_CLIENT_DEFAULT(retries_max, AIOCOSMOS_DEFAULT_RETRIES);
+    AIOC_CLIENT_DEFAULT(throttle_wait_ms, AIOCOSMOS_DEFAULT_THROTTLE_WAIT_MS);
+    AIOC_CLIENT_DEFAULT(request_timeout_ms, AIOCOSMOS_DEFAULT_REQUEST_TIMEOUT_MS);
+    AIOC_CLIENT_DEFAULT(connect_timeout_ms, AIOCOSMOS_DEFAULT_CONNECT_TIMEOUT_MS);
+    AIOC_CLIENT_DEFAULT(idle_timeout_ms, AIOCOSMOS_DEFAULT_IDLE_TIMEOUT_MS);
+    AIOC_CLIENT_DEFAULT(connections_max, AIOCOSMOS_DEFAULT_CONNECTIONS);
+    AIOC_CLIENT_DEFAULT(handshakes_max, AIOCOSMOS_DEFAULT_HANDSHAKES);
+    AIOC_CLIENT_DEFAULT(pending_max, AIOCOSMOS_DEFAULT_PENDING);
+    AIOC_CLIENT_DEFAULT(memory_max, AIOCOSMOS_DEFAULT_MEMORY);
+    AIOC_CLIENT_DEFAULT(response_bytes_max, AIOCOSMOS_DEFAULT_RESPONSE_BYTES);
+    AIOC_CLIENT_DEFAULT(containers_max, AIOCOSMOS_DEFAULT_CONTAINERS);
+    AIOC_CLIENT_DEFAULT(logger.level_max, 2);
+#undef AIOC_CLIENT_DEFAULT
+    if (options.retries_max == AIOCOSMOS_OFF) options.retries_max = 0;
+    if (!options.platform) options.platform = &aioc_platform_system;
+    return options;
+}
+
+typedef struct aioc_client_endpoint {
+    aiocosmos_str host;                      /* without the brackets of an IPv6 literal */
+    aiocosmos_str authority;                 /* for the Host header: as given, without the scheme's own port */
+    uint16_t port;
+    bool tls;
+} aioc_client_endpoint;
+
+/* "https://host[:port][/]"; nothing else belongs to an endpoint. */
+static const char *aioc_client_parse_endpoint(const char *text, aioc_client_endpoint *out)
+{
+    const char *at = text, *end;
+    uint64_t port;
+    aiocosmos_str digits = { NULL, 0 };
+    if (aioc_memory_same_nocase(aioc_operation_str(text, strlen(text) < 8 ? strlen(text) : 8), aioc_memory_str("https://"))) {
+        out->tls = true;
+        at += 8;
+    } else if (aioc_memory_same_nocase(aioc_operation_str(text, strlen(text) < 7 ? strlen(text) : 7), aioc_memory_str("http://"))) {
+        out->tls = false;
+        at += 7;
+    } else {
+        return "endpoint: it starts with https:// or http://";
+    }
+    out->authority.ptr = at;
+    end = at + strcspn(at, "/?#");
+    if (*end && strcmp(end, "/") != 0) return "endpoint: nothing may follow the host and port";
+    if (*at == '[') {
+        const char *close = strchr(at, ']');
+        if (!close || close > end) return "endpoint: ']' is missing";
+        out->host = aioc_operation_str(at + 1, (size_t)(close - at - 1));
+        at = close + 1;
+    } else {
+        size_t len = strcspn(at, ":/?#");
+        out->host = aioc_operation_str(at, len);
+        at += len;
+    }
+    out->port = (uint16_t)(out->tls ? 443 : 80);
+    out->authority.len = (size_t)(at - out->authority.ptr);
+    if (*at == ':') {
+        digits = aioc_operation_str(at + 1, (size_t)(end - at - 1));
+        if (!aioc_memory_parse_u64(digits, &port) || port == 0 || port > 65535) return "endpoint: the port is a number up to 65535";
+        if (port != out->port) out->authority.len = (size_t)(end - out->authority.ptr);
+        out->port = (uint16_t)port;
+    } else if (at != end) {
+        return "endpoint: a port is expected behind the host";
+    }
+    if (out->host.len == 0) return "endpoint: no host";
+    if (out->host.len > 253) return "endpoint: the host is over 253 characters";
+    for (at = out->host.ptr; at < out->host.ptr + out->host.len; at++)
+        if ((unsigned char)*at <= ' ' || (unsigned char)*at > 0x7E || strchr("@\\\"<>^`{|}", *at))
+            return "endpoint: the host has a character that no host name has";
+    return NULL;
+}
+
+/* Plain http is for this machine only, unless asked for: "localhost" (RFC 6761), 127.0.0.0/8 and ::1. */
+static bool aioc_client_is_loopback(aiocosmos_str host)
+{
+    static const char suffix[] = ".localhost";
+    size_t len = sizeof suffix - 1;
+    if (aioc_memory_same_nocase(host, aioc_memory_str("localhost")) || aioc_memory_same(host, aioc_memory_str("::1"))) return true;
+    if (host.len > len && aioc_memory_same_nocase(aioc_operation_str(host.ptr + host.len - len, len), aioc_memory_str(suffix)))
+        return true;
+    return host.len > 4 && memcmp(host.ptr, "127.", 4) == 0 && strspn(host.ptr, "0123456789.") >= host.len;
+}
+
+static char *aioc_client_copy(aiocosmos_client *client, aiocosmos_str text, size_t *size)
+{
+    char *copy = (char *)aioc_memory_alloc(&client->memory, text.len + 1);
+    if (!copy) return NULL;
+    if (text.len) memcpy(copy, text.ptr, text.len);
+    copy[text.len] = 0;
+    *size = text.len + 1;
+    return copy;
+}
+
+static void aioc_client_say(char *err, size_t cap, const char *what)
+{
+    if (err && cap) aioc_memory_print(err, cap, "%s", what);
+}
+
+/* The system's certificates, wherever this system keeps them. */
+static ptrdiff_t aioc_client_find_trust(aiocosmos_client *client, char **pem, size_t *pem_size)
+{
+    static const char *const paths[] = {
+        "/etc/ssl/certs/ca-certificates.crt",        /* Debian, Ubuntu, Alpine, Arch */
+        "/etc/pki/tls/certs/ca-bundle.crt",          /* Fedora, RHEL */
+        "/etc/ssl/ca-bundle.pem",                    /* openSUSE */
+        "/etc/ssl/cert.pem"                          /* macOS, BSDs */
+    };
+    const aiocosmos_platform *platform = &client->platform;
+    size_t i;
+    for (i = 0; i < sizeof paths / sizeof *paths; i++) {
+        ptrdiff_t size = platform->file_read(platform->user_data, paths[i], NULL, 0);
+        if (size <= 0 || (size_t)size > AIOC_CLIENT_PEM_BYTES_MAX) continue;
+        *pem = (char *)aioc_memory_alloc(&client->memory, (size_t)size);
+        if (!*pem) return AIOCOSMOS_E_NOMEM;
+        *pem_size = (size_t)size;
+        if (platform->file_read(platform->user_data, paths[i], *pem, *pem_size) == size) return size;
+        aioc_memory_free(&client->memory, *pem, *pem_size);
+    }
+    return 0;
+}
+
+static int aioc_client_open_trust(aiocosmos_client *client, const aiocosmos_options *options, char *err, size_t cap)
+{
+    char *pem = NULL;
+    size_t pem_size = 0;
+    int status;
+    client->tls.table = &aioc_tls_bearssl;
+    client->tls.trust = &client->trust;
+    client->tls.insecure = options->insecure;
+    if (options->insecure) {
+        aioc_operation_log(&client->engine, 1, 0, "insecure: certificates are not checked");
+        return 0;
+    }
+    if (options->trust_pem) {
+        size_t len = options->trust_pem_len ? options->trust_pem_len : strlen(options->trust_pem);
+        status = aioc_tls_trust_open(&client->trust, &client->memory, options->trust_pem, len, err, cap);
+    } else {
+        ptrdiff_t found = aioc_client_find_trust(client, &pem, &pem_size);
+        if (found <= 0) {
+            aioc_client_say(err, cap, found < 0 ? "no memory" : "no system certificates were found: give trust_pem");
+            return found < 0 ? AIOCOSMOS_E_NOMEM : AIOCOSMOS_E_ARGUMENT;
+        }
+        status = aioc_tls_trust_open(&client->trust, &client->memory, pem, pem_size, err, cap);
+        aioc_memory_free(&client->memory, pem, pem_size);
+    }
+    client->trust_open = status == 0;
+    return status;
+}
+
+/* The account key, or a token, or somebody to ask for tokens: one of them. */
+static int aioc_client_open_auth(aiocosmos_client *client, const aiocosmos_options *options, aiocosmos_str key, char *err,
+                                 size_t cap)
+{
+    aioc_operation_engine *engine = &client->engine;
+    unsigned given = (key.len > 0 ? 1u : 0u) + (options->token || options->token_fn ? 1u : 0u);
+    size_t error_at = 0;
+    if (given == 0) return aioc_client_say(err, cap, "key: required, or token, or token_fn"), AIOCOSMOS_E_ARGUMENT;
+    if (key.len && given > 1) return aioc_client_say(err, cap, "key: and a token are both given"), AIOCOSMOS_E_ARGUMENT;
+    if (key.len) {
+        int status = aioc_auth_signer_set_key(&engine->signer, key, &error_at);
+        if (status && err) aioc_memory_print(err, cap, "key: not base64 at byte %llu", (unsigned long long)error_at);
+        return status;
+    }
+    engine->token_fn = options->token_fn;
+    engine->token_user_data = options->token_user_data;
+    if (options->token) {
+        int status = aioc_auth_tokens_set(&engine->tokens, &client->memory, aioc_memory_str(""), options->token, UINT64_MAX);
+        if (status) aioc_client_say(err, cap, "token: empty, too long, or not ASCII");
+        return status;
+    }
+    return 0;
+}
+
+/* The header lines that never change. x-ms-version is the one that every current SDK sends (cosmos-rest 1). */
+static bool aioc_client_build_constant_lines(aiocosmos_client *client, const aioc_client_endpoint *endpoint, const char *agent)
+{
+    aioc_memory *memory = &client->memory;
+    aioc_memory_buffer *lines = &client->engine.constant_lines;
+    return aioc_operation_append_line(memory, lines, "Host: ", endpoint->authority) &&
+           aioc_memory_append_str(memory, lines, "User-Agent: ") &&
+           (!agent || (aioc_memory_append_str(memory, lines, agent) && aioc_memory_append_str(memory, lines, " "))) &&
+           aioc_memory_append_str(memory, lines, "aiocosmos/0.1.0\r\nAccept: application/json\r\nx-ms-version: 2020-07-15\r\n");
+}
+
+static void aioc_client_ask_host(void *user, const char *host, uint64_t question)
+{
+    aiocosmos_client *client = (aiocosmos_client *)user;
+    client->resolve_fn(client, host, question, client->resolve_user_data);
+}
+
+static void aioc_client_pool_log(void *user, int level, const char *message)
+{
+    aioc_operation_log(&((aiocosmos_client *)user)->engine, level, 0, message);
+}
+
+static int aioc_client_open_network(aiocosmos_client *client, const aiocosmos_options *options,
+                                    const aioc_client_endpoint *endpoint)
+{
+    aioc_resolve_options resolve;
+    aioc_pool_options pool;
+    int status;
+    memset(&resolve, 0, sizeof resolve);
+    memset(&pool, 0, sizeof pool);
+    client->counted = aioc_memory_allocator(&client->memory);
+    status = aioc_platform_reactor_open(&client->reactor, &client->platform, &client->counted);
+    client->reactor_open = status == 0;
+    if (status) return status;
+    if (options->resolve_fn) {
+        client->resolve_fn = options->resolve_fn;
+        client->resolve_user_data = options->resolve_user_data;
+        resolve.ask = aioc_client_ask_host;
+        resolve.user = client;
+    }
+    status = aioc_resolve_open(&client->resolver, &client->reactor, &client->memory, &resolve);
+    client->resolver_open = status == 0;
+    if (status) return status;
+    pool.host = client->host;
+    pool.port = endpoint->port;
+    pool.tls = endpoint->tls;
+    pool.tls_config = &client->tls;
+    pool.connections_max = options->connections_max;
+    pool.idle_timeout_ms = options->idle_timeout_ms;
+    pool.connect_timeout_ms = options->connect_timeout_ms;
+    pool.head_max = AIOC_CLIENT_HEAD_BYTES_MAX;
+    pool.body_max = options->response_bytes_max;
+    pool.names = &aioc_protocol_headers;
+    pool.log = aioc_client_pool_log;
+    pool.log_user = client;
+    status = aioc_pool_open(&client->engine.pool, &client->reactor, &client->memory, &client->resolver, client->scratch,
+                            AIOC_CLIENT_SCRATCH_BYTES, &pool);
+    client->pool_open = status == 0;
+    return status;
+}
+
+static int aioc_client_open_engine(aiocosmos_client *client, const aiocosmos_options *options)
+{
+    aioc_operation_engine *engine = &client->engine;
+    uint64_t seed = 0;
+    engine->client = client;
+    engine->platform = &client->platform;
+    engine->reactor = &client->reactor;
+    engine->memory = &client->memory;
+    engine->pending_max = options->pending_max;
+    engine->retries_max = options->retries_max;
+    engine->throttle_wait_ms = options->throttle_wait_ms;
+    engine->request_timeout_ms = options->request_timeout_ms;
+    engine->retry_writes = options->retry_writes;
+    engine->no_session = options->no_session;
+    engine->on_failure = options->on_failure;
+    engine->on_failure_user_data = options->on_failure_user_data;
+    engine->default_database = client->default_database;
+    client->platform.entropy(client->platform.user_data, &seed, sizeof seed);
+    engine->random_state = seed ? seed : 1;
+    aioc_account_open(&engine->account, &client->memory, options->containers_max);
+    engine->account.fetch = aioc_operation_fetch_container;
+    engine->account.engine = engine;
+    client->engine_open = true;
+    client->feeds.engine = engine;
+    client->feeds_open = true;
+    return aioc_operation_open(engine);
+}
+
+static const char *aioc_client_check_options(const aiocosmos_options *options)
+{
+    const char *agent = options->user_agent;
+    if (options->connection_string && (options->endpoint || options->key))
+        return "connection_string: and endpoint or key are both given";
+    if (!options->connection_string && !options->endpoint) return "endpoint: required, or connection_string";
+    if (options->connections_max > 65535) return "connections_max: over 65535";
+    if (options->pending_max > (1u << 24)) return "pending_max: over 2^24";
+    if (options->step_budget_us > 60000000u) return "step_budget_us: over a minute";
+    if (agent) {
+        size_t i;
+        for (i = 0; agent[i]; i++)
+            if (i >= 200 || agent[i] < ' ' || agent[i] > '~') return "user_agent: at most 200 visible ASCII characters";
+    }
+    return NULL;
+}
+
+static void aioc_client_free(aiocosmos_client *client);
+
+static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *options, char *err, size_t cap)
+{
+    aioc_client_endpoint endpoint;
+    aiocosmos_str endpoint_text = aioc_memory_str(options->endpoint), key = aioc_memory_str(options->key);
+    bool insecure = false;
+    const char *error = NULL;
+    char text[512];
+    size_t error_at = 0;
+    int status;
+    aiocosmos_options own = *options;
+    memset(&endpoint, 0, sizeof endpoint);
+    if (options->connection_string && aioc_auth_connection_string(aioc_memory_str(options->connection_string), &endpoint_text, &key,
+                                                                  &insecure, &error, &error_at) != 0) {
+        if (err) aioc_memory_print(err, cap, "connection_string: %s at byte %llu", error, (unsigned long long)error_at);
+        return AIOCOSMOS_E_ARGUMENT;
+    }
+    own.insecure = own.insecure || insecure;
+    if (endpoint_text.len >= sizeof text) return aioc_client_say(err, cap, "endpoint: too long"), AIOCOSMOS_E_ARGUMENT;
+    memcpy(text, endpoint_text.ptr, endpoint_text.len);
+    text[endpoint_text.len] = 0;
+    error = aioc_client_parse_endpoint(text, &endpoint);
+    if (!error && !endpoint.tls && !options->allow_http && !aioc_client_is_loopback(endpoint.host))
+        error = "endpoint: http is for loopback addresses only, unless allow_http is set";
+    if (error) return aioc_client_say(err, cap, error), AIOCOSMOS_E_ARGUMENT;
+    client->host = aioc_client_copy(client, endpoint.host, &client->host_size);
+    client->scratch = (char *)aioc_memory_alloc(&client->memory, AIOC_CLIENT_SCRATCH_BYTES);
+    if (options->default_database)
+        client->default_database = aioc_client_copy(client, aioc_memory_str(options->default_database),
+                                                    &client->default_database_size);
+    if (!client->host || !client->scratch || (options->default_database && !client->default_database)) return AIOCOSMOS_E_NOMEM;
+    client->handshakes_max = options->handshakes_max;
+    client->step_budget_us = options->step_budget_us;
+    status = aioc_client_open_engine(client, options);
+    client->engine.logger = options->logger;
+    if (!status && !aioc_client_build_constant_lines(client, &endpoint, options->user_agent)) status = AIOCOSMOS_E_NOMEM;
+    if (!status) status = aioc_client_open_auth(client, &own, key, err, cap);
+    if (!status && endpoint.tls) status = aioc_client_open_trust(client, &own, err, cap);
+    if (!status) status = aioc_client_open_network(client, &own, &endpoint);
+    return status;
+}
+
+AIOCOSMOS_API int aiocosmos_create(const aiocosmos_options *given, aiocosmos_client **out, char *err, size_t err_cap)
+{
+    aiocosmos_options options;
+    aiocosmos_client *client;
+    const char *wrong;
+    int status;
+    *out = NULL;
+    if (err && err_cap) err[0] = 0;
+    options = aioc_client_defaults(given);
+    wrong = aioc_client_check_options(&options);
+    if (wrong) return aioc_client_say(err, err_cap, wrong), AIOCOSMOS_E_ARGUMENT;
+    client = (aiocosmos_client *)aioc_platform_allocate(&options.allocator, NULL, 0, sizeof *client);
+    if (!client) return aioc_client_say(err, err_cap, "no memory"), AIOCOSMOS_E_NOMEM;
+    memset(client, 0, sizeof *client);
+    client->raw = options.allocator;
+    client->platform = *options.platform;
+    aioc_memory_init(&client->memory, &options.allocator, options.memory_max);
+    status = aioc_client_open(client, &options, err, err_cap);
+    if (status) {
+        if (err && err_cap && err[0] == 0) aioc_client_say(err, err_cap, aioc_protocol_status_text(status));
+        aioc_client_free(client);
+        return status;
+    }
+    *out = client;
+    return 0;
+}
+
+/*--- Destroy ----------------------------------------------------------------*/
+
+/* Frees everything. No operation is left, or nobody is to hear of it. */
+static void aioc_client_free(aiocosmos_client *client)
+{
+    aiocosmos_allocator raw = client->raw;
+    aioc_operation_engine *engine = &client->engine;
+    if (client->feeds_open) aioc_feeds_close(&client->feeds);
+    if (client->pool_open) aioc_pool_close(&engine->pool);
+    if (client->resolver_open) aioc_resolve_close(&client->resolver);
+    if (client->engine_open) {
+        aioc_account_close(&engine->account);
+        aioc_operation_close(engine);
+        aioc_auth_tokens_wipe(&engine->tokens, &client->memory);
+        aioc_auth_signer_wipe(&engine->signer);
+    }
+    if (client->trust_open) aioc_tls_trust_close(&client->trust, &client->memory);
+    if (client->reactor_open) aioc_platform_reactor_close(&client->reactor);
+    aioc_memory_buffer_free(&client->memory, &client->session_text);
+    aioc_memory_free(&client->memory, client->scratch, AIOC_CLIENT_SCRATCH_BYTES);
+    aioc_memory_free(&client->memory, client->host, client->host_size);
+    aioc_memory_free(&client->memory, client->default_database, client->default_database_size);
+    aioc_memory_close(&client->memory);
+    aioc_platform_allocate(&raw, client, sizeof *client, 0);
+}
+
+/* Ends every operation with a status. Callbacks run; what they submit is refused, so it ends. */
+static void aioc_client_end_all(aiocosmos_client *client)
+{
+    aioc_operation_engine *engine = &client->engine;
+    uint32_t i;
+    engine->closing = true;
+    for (i = 0; i < engine->slot_count; i++) {
+        aioc_operation *op = engine->slots[i];
+        if (op && op->state != AIOC_OPERATION_COMPOSED) {
+            op->stop = AIOCOSMOS_E_SHUTDOWN;
+            aioc_operation_abort(op, AIOCOSMOS_E_SHUTDOWN);
+        }
+    }
+    for (i = 0; i < engine->slot_count; i++)
+        if (engine->slots[i]) aioc_operation_abort(engine->slots[i], AIOCOSMOS_E_SHUTDOWN);
+}
+
+static void aioc_client_destroy_now(aiocosmos_client *client)
+{
+    client->stepping = true;                 /* a callback that steps is told so, one that destroys is too late */
+    client->doomed = true;
+    aioc_client_end_all(client);
+    aioc_client_free(client);
+}
+
+AIOCOSMOS_API void aiocosmos_destroy(aiocosmos_client *client)
+{
+    if (!client || client->doomed) return;
+    if (client->stepping) {
+        client->doomed = true;
+        client->engine.closing = true;
+    } else {
+        aioc_platform_tick(&client->reactor);
+        aioc_client_destroy_now(client);
+    }
+}
+
+AIOCOSMOS_API void aiocosmos_abandon(aiocosmos_client *client)
+{
+    aioc_operation_engine *engine;
+    uint32_t i;
+    if (!client) return;
+    engine = &client->engine;
+    aioc_platform_reactor_abandon(&client->reactor);
+    for (i = 0; i < engine->slot_count; i++)
+        if (engine->slots[i]) aioc_operation_abandon(engine->slots[i]);
+    aioc_client_free(client);
+}
+
+AIOCOSMOS_API const char *aiocosmos_refusal(const aiocosmos_client *client)
+{
+    return client->engine.refusal;
+}
+
+/*--- Step -------------------------------------------------------------------*/
+
+/* One piece of ready work, in the order in which it frees resources: answers, timers, pulls, starts, sends. */
+static bool aioc_client_work_one(aiocosmos_client *client)
+{
+    return aioc_platform_dispatch_one(&client->reactor) || aioc_platform_timer_run_one(&client->reactor) ||
+           aioc_operation_work(&client->engine) || aioc_feeds_work(&client->feeds) || aioc_pool_work(&client->engine.pool);
+}
+
+/* Works until nothing is ready or the budget is spent. False: the budget is spent, or a callback destroyed the client. */
+static bool aioc_client_work(aiocosmos_client *client, uint64_t until_us)
+{
+    while (!client->doomed && aioc_client_work_one(client))
+        if (until_us && aioc_platform_tick(&client->reactor) >= until_us) return false;
+    return !client->doomed;
+}
+
+static bool aioc_client_has_work(const aiocosmos_client *client)
+{
+    return client->engine.first_ready || client->reactor.batch_at < client->reactor.batch_count || aioc_feeds_has_work(&client->feeds) ||
+           aioc_pool_has_work(&client->engine.pool);
+}
+
+static int aioc_client_timeout_ms(const aiocosmos_client *client, uint64_t now_us)
+{
+    uint64_t due_us, wait_ms;
+    if (aioc_client_has_work(client)) return 0;
+    if (!aioc_platform_timer_next(&client->reactor, &due_us)) return -1;
+    if (due_us <= now_us) return 0;
+    wait_ms = (due_us - now_us + 999u) / 1000u;
+    return wait_ms < INT_MAX ? (int)wait_ms : INT_MAX;
+}
+
+/* How long the poller may wait: not at all once something has been called back, nor for nothing. */
+static int aioc_client_wait_ms(const aiocosmos_client *client, int timeout_ms)
+{
+    int due_ms = aioc_client_timeout_ms(client, client->reactor.now_us);
+    if (client->engine.callbacks || due_ms == 0 || timeout_ms == 0 || client->engine.pending == 0) return 0;
+    if (timeout_ms < 0) return due_ms;
+    return due_ms >= 0 && due_ms < timeout_ms ? due_ms : timeout_ms;
+}
+
+static void aioc_client_step_once(aiocosmos_client *client, int timeout_ms)
+{
+    uint64_t now_us = aioc_platform_tick(&client->reactor);
+    uint64_t until_us = client->step_budget_us ? now_us + client->step_budget_us : 0;
+    uint32_t records;
+    if (!aioc_client_work(client, until_us)) return;
+    if (aioc_platform_poll(&client->reactor, aioc_client_wait_ms(client, timeout_ms)) < 0)
+        aioc_operation_log(&client->engine, 1, 0, "the poller failed");
+    now_us = aioc_platform_tick(&client->reactor);
+    if (until_us) until_us = now_us + client->step_budget_us;      /* waiting is not working */
+    if (!aioc_client_work(client, until_us)) return;
+    for (records = 0; records < client->handshakes_max && aioc_pool_handshake_work(&client->engine.pool); records++) {}
+    if (records) aioc_client_work(client, until_us);
+}
+
+static int aioc_client_step(aiocosmos_client *client, int timeout_ms)
+{
+    if (client->stepping) return AIOCOSMOS_E_REENTERED;
+    client->stepping = true;
+    client->engine.callbacks = 0;
+    aioc_client_step_once(client, timeout_ms);
+    if (client->doomed) {
+        aioc_client_destroy_now(client);
+        return AIOCOSMOS_E_DESTROYED;
+    }
+    client->stepping = false;
+    return client->engine.callbacks;
+}
+
+AIOCOSMOS_API int aiocosmos_step(aiocosmos_client *client, int timeout_ms)
+{
+    return aioc_client_step(client, timeout_ms);
+}
+
+AIOCOSMOS_API int aiocosmos_next_timeout_ms(const aiocosmos_client *client)
+{
+    return aioc_client_timeout_ms(client, client->platform.monotonic_us(client->platform.user_data));
+}
+
+AIOCOSMOS_API intptr_t aiocosmos_fd(const aiocosmos_client *client)
+{
+    return client->platform.poller_fd(client->platform.user_data, client->reactor.poller);
+}
+
+AIOCOSMOS_API size_t aiocosmos_poll_fds(const aiocosmos_client *client, aiocosmos_pollfd *out, size_t cap)
+{
+    const aioc_platform_source *source = client->reactor.sources;
+    intptr_t wake = client->platform.poller_wake_fd(client->platform.user_data, client->reactor.poller);
+    size_t count = 0;
+    if (wake >= 0) {
+        if (count < cap) {
+            out[count].fd = wake;
+            out[count].read = true;
+            out[count].write = false;
+        }
+        count++;
+    }
+    for (; source; source = source->next) {
+        if (count < cap) {
+            out[count].fd = source->fd;
+            out[count].read = (source->want & AIOCOSMOS_READABLE) != 0;
+            out[count].write = (source->want & AIOCOSMOS_WRITABLE) != 0;
+        }
+        count++;
+    }
+    return count;
+}
+
+AIOCOSMOS_API void aiocosmos_wake(aiocosmos_client *client)
+{
+    client->platform.poller_wake(client->platform.user_data, client->reactor.poller);
+}
+
+AIOCOSMOS_API uint32_t aiocosmos_pending(const aiocosmos_client *client)
+{
+    return client->engine.pending;
+}
+
+AIOCOSMOS_API int aiocosmos_drain(aiocosmos_client *client, int timeout_ms)
+{
+    const aiocosmos_platform *platform = &client->platform;
+    uint64_t now_us = platform->monotonic_us(platform->user_data), until_us = now_us + (uint64_t)timeout_ms * 1000u;
+    while (client->engine.pending) {
+        int wait_ms = -1, ran;
+        if (timeout_ms >= 0) {
+            now_us = platform->monotonic_us(platform->user_data);
+            if (now_us > until_us) return AIOCOSMOS_E_TIMEOUT;
+            wait_ms = (int)((until_us - now_us + 999u) / 1000u);
+        }
+        ran = aioc_client_step(client, wait_ms);
+        if (ran < 0) return ran;
+        if (timeout_ms == 0 && client->engine.pending) return AIOCOSMOS_E_TIMEOUT;
+    }
+    return client->stepping ? AIOCOSMOS_E_REENTERED : 0;
+}
+
+AIOCOSMOS_API void aiocosmos_set_step_budget_us(aiocosmos_client *client, uint32_t budget_us)
+{
+    client->step_budget_us = budget_us;
+}
+
+/*--- Credentials, names, connections, figures -----------------------------------*/
+
+AIOCOSMOS_API int aiocosmos_set_key(aiocosmos_client *client, const char *key)
+{
+    aioc_operation_engine *engine = &client->engine;
+    size_t error_at = 0;
+    if (!engine->signer.has_key) return aioc_operation_refuse(engine, "key", "this client was created with a token");
+    if (!key || aioc_auth_signer_set_key(&engine->signer, aioc_memory_str(key), &error_at) != 0)
+        return aioc_operation_refuse_at(engine, "key", "not base64", error_at);
+    return 0;
+}
+
+AIOCOSMOS_API int aiocosmos_set_token(aiocosmos_client *client, const char *resource_link, const char *token,
+                                      uint32_t lifetime_s)
+{
+    aioc_operation_engine *engine = &client->engine;
+    const aiocosmos_platform *platform = &client->platform;
+    uint64_t until_us = lifetime_s ? platform->monotonic_us(platform->user_data) + (uint64_t)lifetime_s * 1000000u : UINT64_MAX;
+    int status;
+    if (engine->signer.has_key) return aioc_operation_refuse(engine, "token", "this client was created with a key");
+    status = aioc_auth_tokens_set(&engine->tokens, &client->memory, aioc_memory_str(resource_link), token, until_us);
+    if (status == AIOCOSMOS_E_ARGUMENT) return aioc_operation_refuse(engine, "token", "empty, too long, or not ASCII");
+    if (status) return aioc_operation_refuse_memory(engine);
+    aioc_operation_tokens_changed(engine);
+    return 0;
+}
+
+AIOCOSMOS_API int aiocosmos_resolved(aiocosmos_client *client, uint64_t question, const aiocosmos_address *addresses,
+                                     size_t count, uint32_t ttl_s)
+{
+    int status = aioc_resolve_answer(&client->resolver, question, addresses, count, ttl_s);
+    if (status) aioc_operation_refuse(&client->engine, "question", "not open: answered already, or given up");
+    return status;
+}
+
+AIOCOSMOS_API int aiocosmos_warm(aiocosmos_client *client, uint32_t connections)
+{
+    if (client->engine.closing) return AIOCOSMOS_E_SHUTDOWN;
+    aioc_pool_warm(&client->engine.pool, connections);
+    return 0;
+}
+
+AIOCOSMOS_API void aiocosmos_get_stats(const aiocosmos_client *client, aiocosmos_stats *out)
+{
+    const aioc_operation_engine *engine = &client->engine;
+    *out = engine->stats;
+    aioc_pool_get_stats(&engine->pool, out);
+    out->signatures_computed = engine->signer.computed;
+    out->allocations = client->memory.allocations;
+    out->memory_used = client->memory.used;
+    out->memory_peak = client->memory.peak;
+}
+
+AIOCOSMOS_API uint32_t aiocosmos_version(void) { return AIOCOSMOS_VERSION; }
+
+AIOCOSMOS_API const char *aiocosmos_status_text(int status) { return aioc_protocol_status_text(status); }
+
+AIOCOSMOS_API const aiocosmos_platform *aiocosmos_system_platform(void) { return &aioc_platform_system; }
+
+/*--- Values -----------------------------------------------------------------*/
+
+static aiocosmos_value aioc_client_value(aiocosmos_type type, const char *str, size_t len)
+{
+    aiocosmos_value value;
+    memset(&value, 0, sizeof value);
+    value.type = (uint8_t)type;
+    value.str = str;
+    value.len = len;
+    return value;
+}
+
+AIOCOSMOS_API aiocosmos_value aiocosmos_s(const char *text)
+{
+    return aioc_client_value(text ? AIOCOSMOS_STR : AIOCOSMOS_UNSET, text, text ? strlen(text) : 0);
+}
+
+AIOCOSMOS_API aiocosmos_value aiocosmos_sn(const char *text, size_t len)
+{
+    return aioc_client_value(AIOCOSMOS_STR, text, len);
+}
+
+AIOCOSMOS_API aiocosmos_value aiocosmos_i(int64_t number)
+{
+    aiocosmos_value value = aioc_client_value(AIOCOSMOS_I64, NULL, 0);
+    value.i64 = number;
+    return value;
+}
+
+AIOCOSMOS_API aiocosmos_value aiocosmos_f(double number)
+{
+    aiocosmos_value value = aioc_client_value(AIOCOSMOS_F64, NULL, 0);
+    value.f64 = number;
+    return value;
+}
+
+AIOCOSMOS_API aiocosmos_value aiocosmos_b(bool truth)
+{
+    aiocosmos_value value = aioc_client_value(AIOCOSMOS_BOOL, NULL, 0);
+    value.i64 = truth;
+    return value;
+}
+
+AIOCOSMOS_API aiocosmos_value aiocosmos_null(void) { return aioc_client_value(AIOCOSMOS_NULL, NULL, 0); }
+AIOCOSMOS_API aiocosmos_value aiocosmos_none(void) { return aioc_client_value(AIOCOSMOS_NONE, NULL, 0); }
+
+AIOCOSMOS_API aiocosmos_value aiocosmos_json_text(const char *text, size_t len)
+{
+    return aioc_client_value(AIOCOSMOS_JSON, text, len);
+}
+
+static aiocosmos_pk aioc_client_pk(aiocosmos_value a, aiocosmos_value b, aiocosmos_value c)
+{
+    aiocosmos_pk pk;
+    pk.level[0] = a;
+    pk.level[1] = b;
+    pk.level[2] = c;
+    return pk;
+}
+
+AIOCOSMOS_API aiocosmos_pk aiocosmos_pk1(aiocosmos_value a)
+{
+    aiocosmos_value unset = aioc_client_value(AIOCOSMOS_UNSET, NULL, 0);
+    return aioc_client_pk(a, unset, unset);
+}
+
+AIOCOSMOS_API aiocosmos_pk aiocosmos_pk2(aiocosmos_value a, aiocosmos_value b)
+{
+    return aioc_client_pk(a, b, aioc_client_value(AIOCOSMOS_UNSET, NULL, 0));
+}
+
+AIOCOSMOS_API aiocosmos_pk aiocosmos_pk3(aiocosmos_value a, aiocosmos_value b, aiocosmos_value c)
+{
+    return aioc_client_pk(a, b, c);
+}
+
+/*--- Operations -------------------------------------------------------------*/
+
+static int aioc_client_submit(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_op *handle)
+{
+    aioc_operation_spec spec;
+    aioc_operation *op;
+    int refused = aioc_operation_specify(&client->engine, request, &spec);
+    if (!refused) refused = aioc_operation_accept(&client->engine, &spec, &op);
+    if (!refused && handle) *handle = aioc_operation_handle(op);
+    return refused;
+}
+
+AIOCOSMOS_API int aiocosmos_submit(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_op *op)
+{
+    if (op) op->id = 0;
+    return aioc_client_submit(client, request, op);
+}
+
+AIOCOSMOS_API bool aiocosmos_cancel(aiocosmos_client *client, aiocosmos_op op)
+{
+    return aioc_operation_cancel(&client->engine, op);
+}
+
+static const aioc_operation_delivery *aioc_client_delivery(const aiocosmos_result *result)
+{
+    return (const aioc_operation_delivery *)result->internal;
+}
+
+AIOCOSMOS_API aiocosmos_str aiocosmos_result_header(const aiocosmos_result *result, const char *name)
+{
+    const aioc_http_response *response = aioc_client_delivery(result)->response;
+    return response ? aioc_http_header(response->head, name) : aioc_memory_str("");
+}
+
+AIOCOSMOS_API aiocosmos_json aiocosmos_result_json(const aiocosmos_result *result)
+{
+    return aioc_operation_result_json(result);
+}
+
+static bool aioc_client_attempt(const aiocosmos_result *result, uint32_t i, aiocosmos_attempt *out)
+{
+    const aioc_operation *op = aioc_client_delivery(result)->op;
+    const aioc_operation_attempt *kept;
+    if (!op->kept || i >= AIOC_OPERATION_ATTEMPTS_KEPT || i >= op->attempts || i >= result->attempts) return false;
+    kept = &op->kept[i];
+    memset(out, 0, sizeof *out);
+    out->number = kept->number;
+    out->status = kept->status;
+    out->http_status = kept->http_status;
+    out->sub_status = kept->sub_status;
+    out->reused = kept->reused;
+    out->queue_us = kept->queue_us;
+    out->dns_us = kept->dns_us;
+    out->tcp_us = kept->tcp_us;
+    out->tls_us = kept->tls_us;
+    out->first_byte_us = kept->first_byte_us;
+    out->body_us = kept->body_us;
+    out->charge_ru = (double)kept->charge_ru;
+    out->host = aioc_memory_str(op->engine->pool.options.host);
+    return true;
+}
+
+AIOCOSMOS_API bool aiocosmos_result_attempt(const aiocosmos_result *result, uint32_t i, aiocosmos_attempt *out)
+{
+    return aioc_client_attempt(result, i, out);
+}
+
+/* Appends to a text that may be cut; returns the length that it would have. */
+static size_t aioc_client_describe_attempt(const aiocosmos_attempt *attempt, char *out, size_t cap, size_t len)
+{
+    size_t at = len < cap ? len : cap;
+    return len + aioc_memory_print(out ? out + at : NULL, cap - at,
+        "; #%u %d/%d%s queue %u us, dns %u, tcp %u, tls %u, first byte %u, body %u", (unsigned)attempt->number, attempt->status,
+        attempt->sub_status, attempt->reused ? " reused" : "", (unsigned)attempt->queue_us, (unsigned)attempt->dns_us,
+        (unsigned)attempt->tcp_us, (unsigned)attempt->tls_us, (unsigned)attempt->first_byte_us, (unsigned)attempt->body_us);
+}
+
+AIOCOSMOS_API size_t aiocosmos_result_describe(const aiocosmos_result *result, char *out, size_t cap)
+{
+    static const char *const fates[] = { "answered", "not sent", "maybe applied" };
+    uint64_t centi_ru = (uint64_t)(result->charge_ru * 100.0 + 0.5);
+    aiocosmos_attempt attempt;
+    uint32_t i;
+    size_t len = aioc_memory_print(out, cap,
+        "status %d (%s), http %d/%d, %s, %llu.%02u RU, %llu us, %u attempts, activity %.*s%s%.*s", result->status,
+        aioc_protocol_status_text(result->status), result->http_status, result->sub_status, fates[result->fate],
+        (unsigned long long)(centi_ru / 100u), (unsigned)(centi_ru % 100u), (unsigned long long)result->latency_us,
+        (unsigned)result->attempts, (int)result->activity_id.len, result->activity_id.ptr, result->message.len ? ": " : "",
+        (int)result->message.len, result->message.ptr);
+    for (i = 0; aioc_client_attempt(result, i, &attempt); i++) len = aioc_client_describe_attempt(&attempt, out, cap, len);
+    return len;
+}
+
+/* A body that was collected in a block of its own changes hands; one that stands in a shared buffer is copied. */
+static aiocosmos_body aioc_client_take_body(const aiocosmos_result *result)
+{
+    aioc_operation_delivery *delivery = (aioc_operation_delivery *)(uintptr_t)result->internal;
+    aioc_memory *memory = delivery->op->engine->memory;
+    aiocosmos_body body;
+    char *block = NULL;
+    memset(&body, 0, sizeof body);
+    if (result->body.len == 0) {
+        body.text.ptr = "";
+        return body;
+    }
+    if (!delivery->taken && aioc_http_take_body(delivery->parser, &block, &body.owner_size)) {
+        delivery->taken = true;
+        body.owner = block;
+        body.text = result->body;
+        return body;
+    }
+    body.owner_size = result->body.len + 1;
+    block = (char *)aioc_memory_alloc(memory, body.owner_size);
+    if (!block) return body;
+    memcpy(block, result->body.ptr, result->body.len);
+    block[result->body.len] = 0;
+    body.owner = block;
+    body.text = aioc_operation_str(block, result->body.len);
+    return body;
+}
+
+AIOCOSMOS_API aiocosmos_body aiocosmos_result_take_body(const aiocosmos_result *result)
+{
+    return aioc_client_take_body(result);
+}
+
+AIOCOSMOS_API void aiocosmos_body_free(aiocosmos_client *client, aiocosmos_body body)
+{
+    aioc_memory_free(&client->memory, body.owner, body.owner_size);
+}
+
+typedef struct aioc_client_runner {
+    const aiocosmos_request *request;
+    aiocosmos_body *out;
+    int status;
+    bool done;
+} aioc_client_runner;
+
+static void aioc_client_ran(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    aioc_client_runner *runner = (aioc_client_runner *)user_data;
+    if (runner->request->done) runner->request->done(client, result, runner->request->user_data);
+    runner->status = result->status;
+    runner->done = true;
+    if (runner->out && !client->doomed) *runner->out = aioc_client_take_body(result);
+}
+
+AIOCOSMOS_API int aiocosmos_run(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_body *out)
+{
+    aioc_client_runner runner;
+    aiocosmos_request own = *request;
+    int status;
+    memset(&runner, 0, sizeof runner);
+    runner.request = request;
+    runner.out = out;
+    if (out) memset(out, 0, sizeof *out);
+    if (client->stepping) return AIOCOSMOS_E_REENTERED;
+    own.done = aioc_client_ran;
+    own.user_data = &runner;
+    status = aioc_client_submit(client, &own, NULL);
+    if (status) return status;
+    while (!runner.done) {
+        status = aioc_client_step(client, -1);
+        if (status < 0) return status;
+    }
+    return runner.status;
+}
+
+/*--- Session tokens -----------------------------------------------------------*/
+
+static aioc_account_container *aioc_client_container(aiocosmos_client *client, const char *database, const char *container)
+{
+    if (aioc_operation_build_link(&client->engine, 2, database, container, NULL) != 0) return NULL;
+    return aioc_account_find(&client->engine.account, aioc_operation_text(&client->engine.link_text));
+}
+
+AIOCOSMOS_API aiocosmos_str aiocosmos_session_get(aiocosmos_client *client, const char *database, const char *container)
+{
+    aioc_account_container *known = aioc_client_container(client, database, container);
+    client->session_text.len = 0;
+    if (!known || !aioc_account_session_all(&client->engine.account, known, &client->session_text)) return aioc_memory_str("");
+    return aioc_operation_text(&client->session_text);
+}
+
+AIOCOSMOS_API int aiocosmos_session_merge(aiocosmos_client *client, const char *database, const char *container,
+                                          aiocosmos_str token)
+{
+    aioc_operation_engine *engine = &client->engine;
+    aioc_account_container *known;
+    size_t bad_at;
+    bool merged;
+    int refused = aioc_operation_build_link(engine, 2, database, container, NULL);
+    if (refused) return refused;
+    if (!aioc_protocol_session_check(token, &bad_at)) return aioc_operation_refuse_at(engine, "token", "malformed", bad_at);
+    known = aioc_account_hold(&engine->account, aioc_operation_text(&engine->link_text));
+    if (!known) return aioc_operation_refuse_memory(engine);
+    merged = aioc_account_session_merge(&engine->account, known, token);
+    aioc_account_release(known);
+    return merged ? 0 : aioc_operation_refuse_memory(engine);
+}
+
+/*--- Queries and bulk -----------------------------------------------------------*/
+
+AIOCOSMOS_API int aiocosmos_query_open(aiocosmos_client *client, const aiocosmos_query_request *request, aiocosmos_query *query)
+{
+    return aioc_feeds_query_open(&client->feeds, request, query);
+}
+
+AIOCOSMOS_API int aiocosmos_query_next(aiocosmos_client *client, aiocosmos_query query, aiocosmos_page_fn page, void *user_data)
+{
+    return aioc_feeds_query_next(&client->feeds, query, page, user_data);
+}
+
+AIOCOSMOS_API void aiocosmos_query_close(aiocosmos_client *client, aiocosmos_query query)
+{
+    aioc_feeds_query_close(&client->feeds, query);
+}
+
+AIOCOSMOS_API int aiocosmos_bulk(aiocosmos_client *client, const aiocosmos_bulk_request *request, aiocosmos_op *op)
+{
+    if (op) op->id = 0;
+    return aioc_feeds_bulk_open(&client->feeds, request, op);
+}
+
+AIOCOSMOS_API int aiocosmos_bulk_resume(aiocosmos_client *client, aiocosmos_op op)
+{
+    aioc_feeds_bulk *bulk = aioc_feeds_bulk_find(&client->feeds, op);
+    if (!bulk) return aioc_operation_refuse(&client->engine, "op", "no such bulk");
+    bulk->later = false;
+    return 0;
+}
+
+AIOCOSMOS_API bool aiocosmos_bulk_progress(const aiocosmos_client *client, aiocosmos_op op, aiocosmos_bulk_totals *out)
+{
+    const aioc_feeds_bulk *bulk = aioc_feeds_bulk_find(&client->feeds, op);
+    if (!bulk) return false;
+    *out = bulk->totals;
+    out->concurrency = bulk->allowed;
+    return true;
+}
+
+/*--- JSON -------------------------------------------------------------------*/
+
+AIOCOSMOS_API aiocosmos_json aiocosmos_json_at(aiocosmos_json value, const char *pointer) { return aioc_json_at(value, pointer); }
+
+AIOCOSMOS_API size_t aiocosmos_json_fields(aiocosmos_json object, const char *const *names, size_t n, aiocosmos_json *out)
+{
+    return aioc_json_fields(object, names, n, out);
+}
+
+AIOCOSMOS_API bool aiocosmos_json_next(aiocosmos_json container, aiocosmos_json *key, aiocosmos_json *value)
+{
+    return aioc_json_next(container, key, value);
+}
+
+AIOCOSMOS_API size_t aiocosmos_json_count(aiocosmos_json container) { return aioc_json_count(container); }
+AIOCOSMOS_API bool aiocosmos_json_get_i64(aiocosmos_json value, int64_t *out) { return aioc_json_get_i64(value, out); }
+AIOCOSMOS_API bool aiocosmos_json_get_f64(aiocosmos_json value, double *out) { return aioc_json_get_f64(value, out); }
+AIOCOSMOS_API bool aiocosmos_json_get_bool(aiocosmos_json value, bool *out) { return aioc_json_get_bool(value, out); }
+
+AIOCOSMOS_API size_t aiocosmos_json_get_str(aiocosmos_json value, char *buf, size_t cap)
+{
+    return aioc_json_get_str(value, buf, cap);
+}
+
+AIOCOSMOS_API bool aiocosmos_json_is_str(aiocosmos_json value, const char *text) { return aioc_json_is_str(value, text); }
+
+AIOCOSMOS_API int aiocosmos_json_parse(aiocosmos_client *client, const char *text, size_t len, aiocosmos_json_doc **out,
+                                       size_t *error_at)
+{
+    aiocosmos_json_doc *doc = (aiocosmos_json_doc *)aioc_memory_alloc(&client->memory, sizeof *doc);
+    int status;
+    *out = NULL;
+    if (!doc) return aioc_operation_refuse_memory(&client->engine);
+    aioc_json_open(doc, &client->memory);
+    status = aioc_json_parse(doc, text, len);
+    if (status == 0) {
+        *out = doc;
+        return 0;
+    }
+    if (error_at) *error_at = doc->error_at;
+    if (status == AIOCOSMOS_E_ARGUMENT) aioc_operation_refuse_at(&client->engine, "text", doc->error, doc->error_at);
+    else aioc_operation_refuse_memory(&client->engine);
+    aioc_json_close(doc);
+    aioc_memory_free(&client->memory, doc, sizeof *doc);
+    return status;
+}
+
+AIOCOSMOS_API aiocosmos_json aiocosmos_json_root(const aiocosmos_json_doc *doc) { return aioc_json_root(doc); }
+
+AIOCOSMOS_API void aiocosmos_json_free(aiocosmos_json_doc *doc)
+{
+    aioc_memory *memory;
+    if (!doc) return;
+    memory = doc->memory;
+    aioc_json_close(doc);
+    aioc_memory_free(memory, doc, sizeof *doc);
+}
+
+AIOCOSMOS_API void aiocosmos_jw_init(aiocosmos_jw *w, char *buf, size_t cap) { aioc_json_jw_init(w, buf, cap); }
+AIOCOSMOS_API void aiocosmos_jw_object(aiocosmos_jw *w, const char *key) { aioc_json_jw_object(w, key); }
+AIOCOSMOS_API void aiocosmos_jw_array(aiocosmos_jw *w, const char *key) { aioc_json_jw_array(w, key); }
+AIOCOSMOS_API void aiocosmos_jw_value(aiocosmos_jw *w, const char *key, aiocosmos_value value) { aioc_json_jw_value(w, key, value); }
+AIOCOSMOS_API void aiocosmos_jw_end(aiocosmos_jw *w) { aioc_json_jw_end(w); }
+AIOCOSMOS_API aiocosmos_str aiocosmos_jw_finish(aiocosmos_jw *w) { return aioc_json_jw_finish(w); }
+
+AIOCOSMOS_API void aiocosmos_jw_str(aiocosmos_jw *w, const char *key, const char *text) { aioc_json_jw_str(w, key, text); }
+AIOCOSMOS_API void aiocosmos_jw_i64(aiocosmos_jw *w, const char *key, int64_t number) { aioc_json_jw_i64(w, key, number); }
+AIOCOSMOS_API void aiocosmos_jw_f64(aiocosmos_jw *w, const char *key, double number) { aioc_json_jw_f64(w, key, number); }
+AIOCOSMOS_API void aiocosmos_jw_bool(aiocosmos_jw *w, const char *key, bool truth) { aioc_json_jw_bool(w, key, truth); }
 
 #endif /* AIOCOSMOS_IMPLEMENTED */
 #endif /* AIOCOSMOS_IMPLEMENTATION */

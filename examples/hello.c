@@ -1,0 +1,62 @@
+/* hello.c: a database, a container, one item written and read back. With AIOCOSMOS_CONNECTION_STRING unset it talks to the
+ * emulator: build/aiocosmos-emulator & */
+#define AIOCOSMOS_IMPLEMENTATION
+#include "aiocosmos.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void on_ann(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    bool *ok = user_data;
+    (void)client;
+    *ok = result->status == 0;
+    if (*ok) printf("%.*s for %.2f RU\n", (int)result->body.len, result->body.ptr, result->charge_ru);
+    else printf("%d: %.*s\n", result->status, (int)result->message.len, result->message.ptr);
+}
+
+int main(void)
+{
+    static const char ann[] = "{\"id\":\"ann\",\"region\":\"eu\",\"score\":7}";
+    aiocosmos_options options = {0};
+    aiocosmos_request make = {0}, save = {0}, read = {0};
+    aiocosmos_client *client;
+    char why[256];
+    bool ok = false;
+
+    options.connection_string = getenv("AIOCOSMOS_CONNECTION_STRING");
+    if (!options.connection_string) options.connection_string = AIOCOSMOS_EMULATOR_CONNECTION;
+    options.default_database = "hello";
+    if (aiocosmos_create(&options, &client, why, sizeof why) < 0) return puts(why), 1;
+
+    make.kind = AIOCOSMOS_CREATE_DATABASE;
+    make.if_not_exists = true;
+    make.done = on_ann;                          /* says why, if it fails */
+    make.user_data = &ok;
+    if (aiocosmos_run(client, &make, NULL) != 0) return 1;
+    make.kind = AIOCOSMOS_CREATE_CONTAINER;
+    make.container = "players";
+    make.partition_key_paths[0] = "/region";
+    if (aiocosmos_run(client, &make, NULL) != 0) return 1;
+
+    save.kind = AIOCOSMOS_UPSERT_ITEM;           /* nothing waits for this answer */
+    save.container = "players";
+    save.pk = aiocosmos_pk1(aiocosmos_s("eu"));
+    save.body.ptr = ann;
+    save.body.len = strlen(ann);
+    save.order_key = 1;                          /* the read of the same key comes after it */
+    aiocosmos_submit(client, &save, NULL);
+
+    read.kind = AIOCOSMOS_READ_ITEM;
+    read.container = "players";
+    read.id = "ann";
+    read.pk = aiocosmos_pk1(aiocosmos_s("eu"));
+    read.order_key = 1;
+    read.done = on_ann;
+    read.user_data = &ok;
+    aiocosmos_submit(client, &read, NULL);
+
+    while (aiocosmos_pending(client) > 0) aiocosmos_step(client, 100);       /* your own loop */
+    aiocosmos_destroy(client);
+    return ok ? 0 : 1;
+}
