@@ -74,8 +74,8 @@ static void copy_answer(aioc_http_parser *parser, answer *out)
     }
 }
 
-/* Feeds text[0..cut) in pieces of `step` bytes and the rest in one. The piece that completes the answer lives until it is
- * copied, all others are freed at once. finish: the connection ends after it. */
+/* Feeds text[0..cut) in pieces of `step` bytes and the rest in one. The piece that completes the answer lives until it
+ * is copied, all others are freed at once. finish: the connection ends after it. */
 static void feed(aioc_memory *m, const char *text, size_t len, size_t cut, size_t step, bool finish, answer *out)
 {
     aioc_http_parser parser;
@@ -110,8 +110,8 @@ static void feed(aioc_memory *m, const char *text, size_t len, size_t cut, size_
 static void same_answer(const char *text, size_t cut, const answer *got, const answer *want)
 {
     if (got->state != want->state || got->error != want->error || got->status != want->status)
-        test_fail(__FILE__, __LINE__, "cut at %zu: state %d error %d (%s), whole: state %d error %d (%s): %s", cut, got->state,
-                  got->error, got->why, want->state, want->error, want->why, text);
+        test_fail(__FILE__, __LINE__, "cut at %zu: state %d error %d (%s), whole: state %d error %d (%s): %s", cut,
+                  got->state, got->error, got->why, want->state, want->error, want->why, text);
     CHECK_STR(got->why, want->why);
     CHECK_INT(got->minor, want->minor);
     CHECK_INT(got->keep_alive, want->keep_alive);
@@ -173,8 +173,8 @@ static const good goods[] = {
     { OK_HEAD "Connection: closed\r\nContent-Length: 1\r\n\r\nx", 200, true, "x", "", "" },
     { "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx", 200, false, "x", "", "" },
     { "HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 1\r\n\r\nx", 200, true, "x", "", "" },
-    { "HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", 200, false, "x", "",
-      "" },
+    { "HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", 200, false,
+      "x", "", "" },
     /* Bodies that end with the connection. */
     { "HTTP/1.0 200 OK\r\n\r\nall there is", 200, false, "all there is", "", "" },
     { "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\n\r\n", 200, false, "", "", "" },
@@ -186,13 +186,15 @@ static const good goods[] = {
       "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 200, true, "ok", "", "" },
     /* Chunks. */
     { OK_HEAD "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", 200, true, "hello", "", "" },
-    { OK_HEAD "Transfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\nx", 200, true, "hello world", "", "x" },
+    { OK_HEAD "Transfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\nx", 200, true, "hello world", "",
+      "x" },
     { OK_HEAD "Transfer-Encoding: , chunked ,\r\n\r\n0\r\n\r\n", 200, true, "", "", "" },
     { OK_HEAD "transfer-encoding:chunked\r\n\r\n"
-      "005;name=\"v;a\\\"l\"\r\nhello\r\n1 ; x\r\n!\r\n00;last\r\nx-trailer: 1\r\nETag: late\r\n\r\n", 200, true, "hello!", "", "" },
+      "005;name=\"v;a\\\"l\"\r\nhello\r\n1 ; x\r\n!\r\n00;last\r\nx-trailer: 1\r\nETag: late\r\n\r\n", 200, true,
+      "hello!", "", "" },
     { OK_HEAD "Transfer-Encoding: chunked\n\nA \n0123456789\n0\nt:\n\n", 200, true, "0123456789", "", "" },
-    { OK_HEAD "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\na\r\n0123456789\r\n0\r\n\r\n", 200, false, "0123456789", "",
-      "" },
+    { OK_HEAD "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\na\r\n0123456789\r\n0\r\n\r\n", 200, false,
+      "0123456789", "", "" },
     { OK_HEAD "Transfer-Encoding: chunked\r\n\r\n3\r\n0\r\n\r\n0\r\n\r\n", 200, true, "0\r\n", "", "" },
     /* Characters above ASCII are legal in values, and mean nothing (RFC 9110, 5.5). */
     { OK_HEAD "Server: caf\xc3\xa9\r\nContent-Length: 0\r\n\r\n", 200, true, "", "", "" }
@@ -254,8 +256,8 @@ static const bad bads[] = {
     { OK_HEAD "etag: a\0b\r\n\r\n", 17 + 13, AIOCOSMOS_E_PROTOCOL, "control character" },
     { OK_HEAD "etag: a\rb\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "control character" },
     { OK_HEAD "etag: a\r\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "control character" },
-    { OK_HEAD "etag: long enough to be looked at in eights \x7f\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "control character" },
-    { OK_HEAD "etag: long enough to be looked at in eights \x1b\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "control character" },
+    { OK_HEAD "etag: long enough to be read in eights \x7f\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "control character" },
+    { OK_HEAD "etag: long enough to be read in eights \x1b\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "control character" },
     /* Lengths. */
     { OK_HEAD "Content-Length: 5\r\n\r\nhell", 0, AIOCOSMOS_E_PROTOCOL, "in the middle" },
     { OK_HEAD "Content-Length: 5\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "in the middle" },
@@ -273,7 +275,7 @@ static const bad bads[] = {
     { OK_HEAD "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "both" },
     { OK_HEAD "Transfer-Encoding: gzip, chunked\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "not asked for" },
     { OK_HEAD "Transfer-Encoding: chunked, chunked\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "not asked for" },
-    { OK_HEAD "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "not asked for" },
+    { OK_HEAD "Transfer-Encoding: chunked\r\nTransfer-Encoding: br\r\n\r\n", 0, AIOCOSMOS_E_PROTOCOL, "not asked for" },
     /* Chunks. */
 #define CHUNKED OK_HEAD "Transfer-Encoding: chunked\r\n\r\n"
     { CHUNKED, 0, AIOCOSMOS_E_PROTOCOL, "in the middle" },
@@ -305,8 +307,8 @@ TEST(http_refuses_bad_answers)
         const bad *b = &bads[i];
         feed_all_ways(b->text, b->len ? b->len : strlen(b->text), &whole);
         if (whole.state != AIOC_HTTP_FAILED || whole.error != b->error || !strstr(whole.why, b->why))
-            test_fail(__FILE__, __LINE__, "state %d error %d (%s), expected %d (%s): %s", whole.state, whole.error, whole.why,
-                      b->error, b->why, b->text);
+            test_fail(__FILE__, __LINE__, "state %d error %d (%s), expected %d (%s): %s", whole.state, whole.error,
+                      whole.why, b->error, b->why, b->text);
     }
 }
 
@@ -631,7 +633,9 @@ TEST(http_mutated_answers_do_not_depend_on_the_cuts)
     int round;
     aioc_memory_init(&memory, NULL, 1 << 20);
     for (round = 0; round < 40000; round++) {
-        const char *from = dice(2) ? goods[dice(sizeof goods / sizeof goods[0])].text : bads[dice(sizeof bads / sizeof bads[0])].text;
+        const size_t first = sizeof goods / sizeof goods[0], all = first + sizeof bads / sizeof bads[0];
+        size_t which = dice(all);
+        const char *from = which < first ? goods[which].text : bads[which - first].text;
         size_t len = strlen(from), changes = 1 + dice(4);
         memcpy(text, from, len);
         for (; changes > 0 && len > 0; changes--) {

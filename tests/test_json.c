@@ -412,33 +412,41 @@ static size_t walk(aiocosmos_json value)
     return all;
 }
 
-TEST(json_mutations)
+/* Other scripts, where characters of two, three and four bytes follow each other. */
+static const char wide[] =
+    "[\"\xd0\x9c\xd0\xbe\xd1\x81\xd0\xba\xd0\xb2\xd0\xb0 \xd0\xb8 \xd0\xbe\xd0\xb1\xd0\xbb\xd0\xb0\xd1\x81\xd1\x82\xd1\x8c\","
+    "\"\xe3\x83\x97\xe3\x83\xac\xe3\x82\xa4\xe3\x83\xa4\xe3\x83\xbc 1 \xe5\xa4\xaa\xe9\x83\x8e\",\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xf0\x9f\x98\x80\xc3\xa9\","
+    "{\"\xed\x95\x9c\xea\xb5\xad\":1},[2],3,4,5,6,7]";
+
+static void mutate(char *text, size_t *len)
 {
     static const char bytes[] = "[]{},:\"\\/0123456789.eE+-tfnu \t\n\x80\xbf\xc3\xe0\xed\xf0\xf4\xff";
-    size_t len = sizeof page - 1, accepted = 0;
+    size_t at = random_below(*len);
+    switch (random_below(3)) {
+    case 0: break;
+    case 1: memmove(text + at, text + at + 1, --*len - at); return;
+    default: memmove(text + at + 1, text + at, (*len)++ - at);
+    }
+    text[at] = bytes[random_below(sizeof bytes)];      /* the NUL included */
+}
+
+TEST(json_mutations)
+{
+    size_t accepted = 0, mutations;
     int round;
     reader r;
     reader_open(&r);
     random_state = 20261121;
-    for (round = 0; round < 40000; round++) {
+    for (round = 0; round < 60000; round++) {
         char text[sizeof page + 8];
-        size_t mutations = 1 + random_below(3), size = len;
+        size_t len = (round % 3 ? sizeof page : sizeof wide) - 1;
         bool ok;
-        memcpy(text, page, len);
-        while (mutations-- > 0) {
-            size_t at = random_below(size);
-            switch (random_below(3)) {
-            case 0: text[at] = bytes[random_below(sizeof bytes)]; break;             /* the NUL included */
-            case 1: memmove(text + at, text + at + 1, --size - at); break;
-            default:
-                memmove(text + at + 1, text + at, size++ - at);
-                text[at] = bytes[random_below(sizeof bytes)];
-            }
-        }
-        ok = judged(text, size);
-        if ((verdict(&r, text, size) == 0) != ok) test_fail(__FILE__, __LINE__, "%d: %.*s", round, (int)size, text);
+        memcpy(text, round % 3 ? page : wide, len);
+        for (mutations = 1 + random_below(3); mutations > 0; mutations--) mutate(text, &len);
+        ok = judged(text, len);
+        if ((verdict(&r, text, len) == 0) != ok) test_fail(__FILE__, __LINE__, "%d: %.*s", round, (int)len, text);
         if (!ok) continue;
-        CHECK_INT(aioc_json_parse(&r.doc, text, size), 0);
+        CHECK_INT(aioc_json_parse(&r.doc, text, len), 0);
         CHECK(walk(aioc_json_root(&r.doc)) > 10);
         accepted++;
     }

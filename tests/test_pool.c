@@ -1,5 +1,5 @@
-/* The pool, against a network and a clock made of a few arrays, so that every nasty timing can be played without waiting;
- * then over real sockets, and over TLS. */
+/* The pool, against a network and a clock made of a few arrays, so that every nasty timing can be played without
+ * waiting; then over real sockets, and over TLS. */
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include "test.h"
@@ -190,7 +190,8 @@ static int fake_poller_wait(void *user, void *poller, aiocosmos_event *events, i
         for (i = 0; i < net.count && count < cap; i++) {
             fake_socket *s = &net.sockets[i];
             unsigned ready = s->open && s->want ? fake_ready(s) : 0;
-            if (s->open && !s->connected && s->decided_us > net.now_us && s->decided_us < next_us) next_us = s->decided_us;
+            bool undecided = s->open && !s->connected && s->decided_us > net.now_us;
+            if (undecided && s->decided_us < next_us) next_us = s->decided_us;
             if (s->want != 0 && (ready & (s->want | (s->reset || s->connect_io ? 3u : 0)))) {
                 events[count].source = s->source;
                 events[count++].ready = ready;
@@ -311,8 +312,8 @@ static void rig_open(const aiocosmos_platform *platform, const char *host)
 
 static void rig_pool(void)
 {
-    CHECK_INT(aioc_pool_open(&rig.pool, &rig.reactor, &rig.memory, &rig.resolver, rig.scratch, sizeof rig.scratch, &rig.options),
-              0);
+    CHECK_INT(aioc_pool_open(&rig.pool, &rig.reactor, &rig.memory, &rig.resolver, rig.scratch, sizeof rig.scratch,
+                             &rig.options), 0);
 }
 
 static void setup(const char *host)
@@ -342,7 +343,8 @@ static bool step(void)
 {
     bool worked = false;
     aioc_platform_tick(&rig.reactor);
-    while (aioc_platform_dispatch_one(&rig.reactor) || aioc_platform_timer_run_one(&rig.reactor) || aioc_pool_work(&rig.pool))
+    while (aioc_platform_dispatch_one(&rig.reactor) || aioc_platform_timer_run_one(&rig.reactor) ||
+           aioc_pool_work(&rig.pool))
         worked = true;
     if (aioc_pool_handshake_work(&rig.pool)) worked = true;
     CHECK_INT(aioc_platform_poll(&rig.reactor, 0), 0);
@@ -453,7 +455,8 @@ static void start(ticket *t) { aioc_pool_start(&rig.pool, &fill(t)->exchange); }
  * The server's side of it
  *----------------------------------------------------------------------------*/
 
-#define OK "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 2\r\n\r\nok"
+#define OK      "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 2\r\n\r\nok"
+#define CHUNKED "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 static void serve(int fd, const char *text)
 {
@@ -875,7 +878,7 @@ TEST(pool_tells_a_stale_connection_from_a_broken_one)
     CHECK_INT(t.outcome.error, AIOCOSMOS_E_CONNECT);
     CHECK(t.outcome.reused && t.outcome.silent && t.outcome.sent);
     CHECK_STR(t.message, "127.0.0.1:8081: the connection was closed before the answer");
-    CHECK_INT(net.open, 0);                        /* those that idled longer went with it: the next try is on a fresh one */
+    CHECK_INT(net.open, 0);                        /* what idled longer went with it: the next try is on a fresh one */
     start(&t);
     pass_ms(2);
     serve(asking(), "HTTP/1.1 200 OK\r\n");
@@ -1149,7 +1152,7 @@ TEST(pool_says_why_nobody_can_be_reached)
         { "localhost", AIOCOSMOS_IO_REFUSED, AIOCOSMOS_IO_REFUSED, 300,
           "connect to localhost (127.0.0.1:8081) refused: nobody listens there" },
         { "192.0.2.1", AIOCOSMOS_IO_UNREACHABLE, 0, 0,
-          "connect to 192.0.2.1:8081 failed: the host cannot be reached (no route, a firewall, or no answer in time)" },
+          "connect to 192.0.2.1:8081 failed: the host cannot be reached (no route, firewall, no answer in time)" },
         { "192.0.2.1", AIOCOSMOS_IO_LIMIT, 0, 0,
           "connect to 192.0.2.1:8081 failed: this machine is out of descriptors, ports or memory" },
         { "192.0.2.1", AIOCOSMOS_IO_UNSUPPORTED, 0, 0,
@@ -1547,8 +1550,8 @@ TEST(pool_without_memory_for_a_connection)
     teardown();
 }
 
-/* A scene with a name, refused and slow addresses, cut, large and cancelled answers; what fails in it may change, but all
- * of it ends, and nothing is left. */
+/* A scene with a name, refused and slow addresses, cut, large and cancelled answers; what fails in it may change, but
+ * all of it ends, and nothing is left. */
 static void scene(void)
 {
     static ticket tickets[6];
@@ -1568,7 +1571,7 @@ static void scene(void)
             if (!s->open || !s->connected || s->out_len < 40 || s->in_len > s->in_at) continue;
             s->out_len = 0;
             if (i % 3 == 0) serve_long(i, "HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n", 200000);
-            else if (i % 3 == 1) serve(i, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n");
+            else if (i % 3 == 1) serve(i, CHUNKED "3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n");
             else serve(i, OK);
         }
     }
@@ -1659,7 +1662,7 @@ static void crowd_then(ticket *t)
 static void mischief(int fd)
 {
     static const char *const answers[] = {
-        OK, OK, OK, OK "x", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n1\r\ny\r\n0\r\n\r\n", "garbage",
+        OK, OK, OK, OK "x", CHUNKED "1\r\nx\r\n1\r\ny\r\n0\r\n\r\n", "garbage",
         "HTTP/1.1 200 OK\r\nContent-Le", "ngth: 2\r\n\r\nok", "HTTP/1.0 200 OK\r\n\r\nend",
         "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 429 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
     };
@@ -1668,7 +1671,9 @@ static void mischief(int fd)
     case 0: s->closed = true; break;
     case 1: s->reset = true; break;
     case 2: s->window = dice(60); break;
-    case 3: if (s->in_len + 90000 < BYTES_MAX) serve_long(fd, "HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n", 90000); break;
+    case 3:
+        if (s->in_len + 90000 < BYTES_MAX) serve_long(fd, "HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n", 90000);
+        break;
     case 4: serve(fd, answers[dice(sizeof answers / sizeof answers[0])]); break;
     default:
         if (s->out_len > 0 && s->in_at == s->in_len && s->in_len + 1000 < BYTES_MAX) {
@@ -1722,8 +1727,8 @@ TEST(pool_ends_everything_once_whatever_happens)
         for (i = 0; i < CROWD; i++) {
             bool active = crowd[i].exchange.state != AIOC_POOL_OUTSIDE;
             if (crowd[i].calls + cancelled[i] + active != started[i])
-                test_fail(__FILE__, __LINE__, "run %d: %d calls, %d cancelled, %d started", run, crowd[i].calls, cancelled[i],
-                          started[i]);
+                test_fail(__FILE__, __LINE__, "run %d: %d calls, %d cancelled, %d started", run, crowd[i].calls,
+                          cancelled[i], started[i]);
             if (active) aioc_pool_cancel(&rig.pool, &crowd[i].exchange);
         }
         CHECK(!rig.pool.first && !rig.pool.first_doomed && rig.pool.queued == 0);
@@ -1817,7 +1822,8 @@ static void tls_setup(const char *certificate)
     tls.chain_len = 0;
     tls_pem(certificate);
     br_ssl_session_cache_lru_init(&tls.cache, tls.cached, sizeof tls.cached);
-    CHECK_INT(aioc_tls_trust_open(&tls.trust, &rig.memory, text, tls_file("ca.pem", text, sizeof text), why, sizeof why), 0);
+    from = tls_file("ca.pem", text, sizeof text);
+    CHECK_INT(aioc_tls_trust_open(&tls.trust, &rig.memory, text, from, why, sizeof why), 0);
     tls.config.table = &aioc_tls_bearssl;
     tls.config.trust = &tls.trust;
     tls.answer = OK;
@@ -1840,7 +1846,8 @@ static br_ssl_engine_context *tls_peer_of(int fd)
     if (!tls.peers[fd]) {
         tls_peer *peer = tls.peers[fd] = malloc(sizeof *peer);
         memset(peer, 0, sizeof *peer);
-        br_ssl_server_init_full_ec(&peer->context, tls.chain, tls.chain_len, BR_KEYTYPE_EC, br_skey_decoder_get_ec(&tls.key));
+        br_ssl_server_init_full_ec(&peer->context, tls.chain, tls.chain_len, BR_KEYTYPE_EC,
+                                   br_skey_decoder_get_ec(&tls.key));
         br_ssl_server_set_cache(&peer->context, &tls.cache.vtable);
         br_ssl_engine_set_buffer(&peer->context.eng, peer->buffer, sizeof peer->buffer, 1);
         br_ssl_engine_inject_entropy(&peer->context.eng, &fd, sizeof fd);
@@ -2269,7 +2276,7 @@ TEST(pool_connects_again_at_once_where_that_helps)
 TEST(pool_of_a_forked_child_says_nothing)
 {
     static ticket tickets[2];
-    int sends, sets;
+    int sends, sets, i;
     tls_setup("good.pem");
     start(&tickets[0]);
     tls_pass_ms(5);
@@ -2282,7 +2289,7 @@ TEST(pool_of_a_forked_child_says_nothing)
     aioc_platform_reactor_abandon(&rig.reactor);
     sends = net.sends;
     sets = net.sets;
-    net.sockets[1].want = net.sockets[3].want = net.sockets[2].want = 0;       /* the parent's poller keeps its own books */
+    for (i = 0; i < net.count; i++) net.sockets[i].want = 0;           /* the parent's poller keeps its own books */
     tls_teardown();
     CHECK_INT(net.sends, sends);
     CHECK_INT(net.sets, sets);
@@ -2346,7 +2353,8 @@ TEST(pool_ends_everything_once_whatever_happens_over_tls)
                 tls.answer = answers[what];
                 tls.answer_more = what == 4 ? 60000 : 0;
                 tls.goodbye = what == 3 && dice(2);
-                if (s->in_len < 100000 && br_ssl_engine_current_state(tls_peer_of(fd)) != BR_SSL_CLOSED) tls_turn(fd, TLS_REQUEST);
+                if (s->in_len < 100000 && br_ssl_engine_current_state(tls_peer_of(fd)) != BR_SSL_CLOSED)
+                    tls_turn(fd, TLS_REQUEST);
                 switch (dice(60)) {
                 case 0: s->closed = true; break;
                 case 1: s->reset = true; break;
