@@ -1,0 +1,55 @@
+/* emulator_sql.h: Cosmos SQL over the documents of one scope (a logical or a physical partition). Text in, text out:
+ * the engine knows no container, page or partition. A query is prepared once and may serve many runs.
+ *
+ *     query = emu_sql_prepare(body, len, now_ms, &error);  // NULL: 400, error.message is the service's text
+ *     run = emu_sql_start(query, emit, user);
+ *     while (more documents && emu_sql_feed(run, document, len) == 0) continue;
+ *     emu_sql_finish(run);
+ *     emu_sql_stop(run);
+ *     emu_sql_free(query); */
+#ifndef EMULATOR_SQL_H
+#define EMULATOR_SQL_H
+
+#include "aiocosmos.h"
+
+#define EMU_SQL_TEXT_MAX   (256u * 1024u)                  /* bytes of query text */
+#define EMU_SQL_DEPTH_MAX  200                             /* levels of an expression, subqueries among them */
+#define EMU_SQL_STEPS_MAX  10000000u                       /* work on one document before the query is refused */
+#define EMU_SQL_MEMORY_MAX ((size_t)1024 * 1024 * 1024)    /* bytes that a run may hold, held back rows included */
+
+typedef struct emu_sql_query emu_sql_query;                /* a parsed query with its parameters bound; never changes */
+typedef struct emu_sql_run emu_sql_run;
+
+typedef struct emu_sql_error {
+    int status, sub_status;
+    char message[512];                 /* {"errors":[{"severity":"Error","location":{"start":9,"end":13},"code":"SC1001",
+                                        * "message":"Syntax error, incorrect syntax near 'FORM'."}]}; of a run, a sentence */
+} emu_sql_error;
+
+/* body: the request's JSON, {"query":"…","parameters":[{"name":"@a","value":1}]}. now_ms: the Unix time that
+ * GetCurrentDateTime and its like return. NULL: *error says why. */
+emu_sql_query *emu_sql_prepare(const char *body, size_t len, int64_t now_ms, emu_sql_error *error);
+void           emu_sql_free(emu_sql_query *query);
+
+/* Has TOP, ORDER BY, OFFSET LIMIT, an aggregate, DISTINCT or GROUP BY: the gateway refuses it across partitions, because
+ * someone has to merge what the partitions answer. */
+bool           emu_sql_needs_merge(const emu_sql_query *query);
+
+/* WHERE implies that the property at `path` ("/pk", "/a/b") equals one constant: its JSON text, lent by the query. */
+bool           emu_sql_equals(const emu_sql_query *query, const char *path, aiocosmos_str *json_value);
+
+/* NULL: no memory. `emit` gets each row as JSON text, lent until it returns; it may not call the engine with this run. */
+emu_sql_run   *emu_sql_start(const emu_sql_query *query, void (*emit)(void *user, const char *json, size_t len),
+                             void *user);
+
+/* 0: more, please. 1: further documents can't change the answer. < 0: see emu_sql_run_error; the run can only be
+ * stopped. Rows of a query that neither sorts nor groups are emitted from inside, the others by emu_sql_finish. */
+int            emu_sql_feed(emu_sql_run *run, const char *document, size_t len);
+int            emu_sql_finish(emu_sql_run *run);
+const emu_sql_error *emu_sql_run_error(const emu_sql_run *run);
+void           emu_sql_stop(emu_sql_run *run);
+
+/* Lowers EMU_SQL_MEMORY_MAX for one run. */
+void           emu_sql_limit_memory(emu_sql_run *run, size_t bytes);
+
+#endif
