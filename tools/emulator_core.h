@@ -1,0 +1,83 @@
+/* emulator_core.h: a server that speaks Cosmos DB's gateway protocol, as a library without sockets: request bytes in,
+ * answer bytes out, clock and randomness injected. tools/emulator.c puts sockets and TLS around it, the tests a simulated
+ * network.
+ *
+ *     core = emu_core_open(&options);
+ *     conn = emu_conn_open(core);                             // one for each connection that a client opened
+ *     emu_conn_feed(conn, bytes, len);                        // whatever arrived
+ *     bytes = emu_conn_output(conn, &len);  …  emu_conn_sent(conn, sent);
+ *     emu_conn_close(conn);
+ *     emu_core_close(core);
+ *
+ * One thread at a time; cores share nothing. */
+#ifndef EMULATOR_CORE_H
+#define EMULATOR_CORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define EMU_DEFAULT_PARTITIONS 4
+#define EMU_PARTITIONS_MAX     256
+#define EMU_HEAD_MAX           (64u * 1024u)               /* bytes of a request's head */
+#define EMU_BODY_MAX           (4u * 1024u * 1024u)        /* of its body: more than the 2 MB of the largest item */
+
+typedef struct emu_core emu_core;
+typedef struct emu_conn emu_conn;                          /* one client's connection */
+
+/* Zero is the default in every field. */
+typedef struct emu_options {
+    const char *endpoint;              /* what the account says its address is ("http://localhost:8081/") */
+    const char *key;                   /* of the account, base64 (the public key of all emulators) */
+    const char *aad_token;             /* accepted as the token of an Entra identity (none) */
+    int         partitions;            /* physical partitions of a new container (EMU_DEFAULT_PARTITIONS) */
+    double      ru_per_second;         /* of a container, spread evenly over its partitions (no limit) */
+    size_t      memory_max;            /* bytes; beyond them requests get 503 (no limit) */
+    int64_t   (*now_ms)(void *user);   /* Unix time (the system's clock) */
+    uint64_t  (*random)(void *user);   /* activity ids (a generator that always starts the same) */
+    void     *(*allocate)(void *ptr, size_t old_size, size_t new_size, void *user);   /* as aiocosmos_allocator (realloc, free) */
+    void       *user;
+} emu_options;
+
+/* NULL: no memory, or an option is wrong, and *error, where asked for, says which. */
+emu_core *emu_core_open(const emu_options *options, const char **error);
+void      emu_core_close(emu_core *core);                  /* after all of its connections */
+
+/* The address that the account document names, once it is known. Kept as a copy. False: no memory. */
+bool      emu_core_set_endpoint(emu_core *core, const char *endpoint);
+
+/* Adds rules that make requests fail; see emulator_fault.c for what they may say. A JSON object or an array of them, or
+ * short "status=429,kind=create_item,count=3". False: why says what is wrong, and nothing was added. */
+bool      emu_core_fault(emu_core *core, const char *rules, char *why, size_t cap);
+void      emu_core_clear_faults(emu_core *core);
+
+/* Splits a container's physical partition in two; NULL for range_id splits the first. False: there is none of that name. */
+bool      emu_core_split(emu_core *core, const char *database, const char *container, const char *range_id);
+
+uint64_t  emu_core_requests(const emu_core *core);         /* served so far, refused ones included */
+size_t    emu_core_memory(const emu_core *core);           /* bytes taken from the allocator */
+
+typedef enum emu_conn_state {
+    EMU_CONN_OPEN,
+    EMU_CONN_CLOSING,                  /* to be closed when the output is sent; what arrives is ignored */
+    EMU_CONN_RESET                     /* to be torn down at once; output that is left goes nowhere */
+} emu_conn_state;
+
+emu_conn *emu_conn_open(emu_core *core);                   /* NULL: no memory */
+void      emu_conn_close(emu_conn *conn);
+
+/* Any cut of bytes, several requests at once. Answers are appended to the output in order. */
+void           emu_conn_feed(emu_conn *conn, const char *bytes, size_t len);
+emu_conn_state emu_conn_state_of(const emu_conn *conn);
+bool           emu_conn_full(const emu_conn *conn);        /* has enough to do: read no more for now */
+
+/* What can be sent now; lent until the next call with this connection. */
+const char    *emu_conn_output(emu_conn *conn, size_t *len);
+void           emu_conn_sent(emu_conn *conn, size_t len);
+
+/* When an answer that is held back by a delay is due, in the core's time: emu_conn_tick then goes on. -1: nothing waits.
+ * INT64_MAX: it never will be. */
+int64_t        emu_conn_due_ms(const emu_conn *conn);
+void           emu_conn_tick(emu_conn *conn);
+
+#endif

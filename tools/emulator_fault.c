@@ -1,0 +1,292 @@
+/* emulator_fault.c: failures on request.
+ *
+ * A rule says which requests it means and what becomes of them:
+ *
+ *     verb         "POST": requests of that verb
+ *     path         "/docs": requests whose path, as it is on the wire, has this in it
+ *     kind         "item": requests whose kind has this in it. Kinds: create_item upsert_item read_item replace_item
+ *                  patch_item delete_item query_items plan_items list_items, list_ranges, read_account, and create_ read_
+ *                  replace_ delete_ list_ query_ of database(s), container(s), offer(s), user(s), permission(s)
+ *     skip         so many of them pass first
+ *     count        so many are hit (all)
+ *     probability  each is hit only with that chance, 0 to 1 (1), by a generator that `seed` starts
+ *     status       answered with this status; with sub_status and retry_after_ms where given
+ *     action       "reset": the connection is torn down. "close": it is closed without an answer. "hang": there is never
+ *                  an answer. "html": a front end answers for the service. "truncate": the answer ends, and the connection, after `at` bytes. "garble": eight of its
+ *                  bytes from `at` on are wrong. "chunked": its body comes in chunks. "trickle": it comes byte by byte.
+ *     when         "before" (else): the request is not carried out. "after": it is, and then its answer is lost
+ *     delay_ms     the answer, or what comes instead, comes so much later
+ *
+ * The first rule that means a request and is not used up decides. Over HTTP: PUT /_emulator/faults replaces the rules, POST
+ * adds some, DELETE clears them, GET shows them with how often each hit. PUT /_emulator/split with {"database","container",
+ * "range"} splits a physical partition. These need no authorization. */
+#include "emulator_internal.h"
+
+static const char *const emu_action_names[] = { "none", "status", "html", "reset", "close", "hang", "truncate", "garble",
+    "chunked", "trickle", "delay" };
+
+static bool emu_fault_wrong(char *why, size_t cap, const char *what, aiocosmos_str name)
+{
+    aioc_memory_print(why, cap, "%s: %.*s", what, name.len < 60 ? (int)name.len : 60, name.ptr);
+    return false;
+}
+
+static bool emu_fault_text(char *to, size_t cap, aiocosmos_str value)
+{
+    if (value.len >= cap) return false;
+    memcpy(to, value.ptr, value.len);
+    to[value.len] = 0;
+    return true;
+}
+
+static bool emu_fault_action(emu_fault *fault, aiocosmos_str value)
+{
+    unsigned i;
+    for (i = 1; i < sizeof emu_action_names / sizeof *emu_action_names; i++) {
+        if (!emu_is(value, emu_action_names[i])) continue;
+        fault->action = (emu_action)i;
+        return true;
+    }
+    return false;
+}
+
+static bool emu_fault_number(emu_fault *fault, const char *name, double number)
+{
+    bool whole = number >= 0 && number <= 9e15 && number == floor(number);
+    if (strcmp(name, "probability") == 0) return fault->probability = number, number >= 0 && number <= 1;
+    if (strcmp(name, "retry_after_ms") == 0) return fault->retry_after_ms = number, number >= 0 && number <= 1e9;
+    if (!whole) return false;
+    if (strcmp(name, "status") == 0) return fault->status = (int)number, number >= 200 && number <= 599;
+    if (strcmp(name, "sub_status") == 0) return fault->sub_status = (int)number, number <= 1e6;
+    if (strcmp(name, "skip") == 0) fault->skip = (uint64_t)number;
+    else if (strcmp(name, "count") == 0) fault->count = (uint64_t)number;
+    else if (strcmp(name, "seed") == 0) fault->random = (uint64_t)number;
+    else if (strcmp(name, "at") == 0) fault->at = (size_t)number;
+    else if (strcmp(name, "delay_ms") == 0) return fault->delay_ms = (int64_t)number, number <= 1e9;
+    else return false;
+    return true;
+}
+
+/* One property of a rule; its value without quotes. */
+static bool emu_fault_set(emu_fault *fault, aiocosmos_str name, aiocosmos_str value, char *why, size_t cap)
+{
+    static const char *const numbers[] = { "probability", "retry_after_ms", "status", "sub_status", "skip", "count", "seed",
+        "at", "delay_ms" };
+    size_t i;
+    double number;
+    bool ok;
+    for (i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        if (!emu_is(name, numbers[i])) continue;
+        ok = aioc_json_number_parse(value.ptr, value.len, &number) && emu_fault_number(fault, numbers[i], number);
+        return ok || emu_fault_wrong(why, cap, "not a value that this can have", name);
+    }
+    if (emu_is(name, "verb")) ok = emu_fault_text(fault->verb, sizeof fault->verb, value);
+    else if (emu_is(name, "path")) ok = emu_fault_text(fault->path, sizeof fault->path, value);
+    else if (emu_is(name, "kind")) ok = emu_fault_text(fault->kind, sizeof fault->kind, value);
+    else if (emu_is(name, "action")) ok = emu_fault_action(fault, value);
+    else if (emu_is(name, "when")) ok = (fault->after = emu_is(value, "after")) || emu_is(value, "before");
+    else return emu_fault_wrong(why, cap, "a rule has no such property", name);
+    return ok || emu_fault_wrong(why, cap, "not a value that this can have", name);
+}
+
+static emu_fault *emu_fault_make(emu_core *core)
+{
+    emu_fault *fault = (emu_fault *)aioc_memory_zalloc(&core->memory, sizeof *fault);
+    if (!fault) return NULL;
+    fault->count = UINT64_MAX;
+    fault->probability = 1;
+    fault->random = 1;
+    fault->retry_after_ms = -1;
+    return fault;
+}
+
+/* A rule has to do something. */
+static bool emu_fault_complete(emu_fault *fault, char *why, size_t cap)
+{
+    if (fault->action == EMU_FAULT_NONE) fault->action = fault->status ? EMU_FAULT_STATUS : fault->delay_ms ? EMU_FAULT_DELAY
+                                                                                            : EMU_FAULT_NONE;
+    if ((fault->action == EMU_FAULT_STATUS || fault->action == EMU_FAULT_HTML) && !fault->status) fault->status = 503;
+    if (fault->action != EMU_FAULT_NONE) return true;
+    aioc_memory_print(why, cap, "a rule needs a status, an action or a delay_ms");
+    return false;
+}
+
+static bool emu_fault_from_json(emu_fault *fault, aiocosmos_json rule, char *why, size_t cap)
+{
+    aiocosmos_json key, value;
+    char name[32], text[300];
+    memset(&value, 0, sizeof value);
+    while (aioc_json_next(rule, &key, &value)) {
+        aiocosmos_str as_text = emu_str(value.ptr, value.len);
+        size_t len = aioc_json_get_str(key, name, sizeof name);
+        if (value.type == AIOCOSMOS_JSON_STR) as_text = emu_str(text, aioc_json_get_str(value, text, sizeof text));
+        if (len >= sizeof name || as_text.len >= sizeof text) return emu_fault_wrong(why, cap, "too long", emu_str(key.ptr, key.len));
+        if (!emu_fault_set(fault, emu_str(name, len), as_text, why, cap)) return false;
+    }
+    return emu_fault_complete(fault, why, cap);
+}
+
+static bool emu_fault_from_short(emu_fault *fault, aiocosmos_str rest, char *why, size_t cap)
+{
+    while (rest.len) {
+        const char *comma = (const char *)memchr(rest.ptr, ',', rest.len);
+        aiocosmos_str part = emu_str(rest.ptr, comma ? (size_t)(comma - rest.ptr) : rest.len);
+        const char *equals = (const char *)memchr(part.ptr, '=', part.len);
+        size_t len = equals ? (size_t)(equals - part.ptr) : 0;
+        if (!equals) return emu_fault_wrong(why, cap, "not name=value", part);
+        if (!emu_fault_set(fault, emu_str(part.ptr, len), emu_str(equals + 1, part.len - len - 1), why, cap)) return false;
+        rest.ptr += part.len + (comma ? 1 : 0);
+        rest.len -= part.len + (comma ? 1 : 0);
+    }
+    return emu_fault_complete(fault, why, cap);
+}
+
+static void emu_faults_free(emu_core *core, emu_fault *fault)
+{
+    while (fault) {
+        emu_fault *next = fault->next;
+        aioc_memory_free(&core->memory, fault, sizeof *fault);
+        fault = next;
+    }
+}
+
+/* The rules of a text as a list. False: why, and there is no list. */
+static bool emu_faults_parse(emu_core *core, aiocosmos_str text, emu_fault **out, char *why, size_t cap)
+{
+    emu_fault *first = NULL, **last = &first;
+    aiocosmos_json root, rule;
+    bool ok = true, is_json = text.len && strchr("{[ \t\r\n", *text.ptr) && *text.ptr;
+    aioc_memory_print(why, cap, "no memory");
+    if (!is_json) {
+        ok = (first = emu_fault_make(core)) != NULL && emu_fault_from_short(first, text, why, cap);
+    } else if (aioc_json_parse(&core->doc, text.ptr, text.len) < 0) {
+        aioc_memory_print(why, cap, "not JSON at byte %llu: %s", (unsigned long long)core->doc.error_at,
+                          core->doc.error ? core->doc.error : "");
+        ok = false;
+    } else {
+        root = rule = aioc_json_root(&core->doc);
+        if (root.type == AIOCOSMOS_JSON_ARR) memset(&rule, 0, sizeof rule);
+        while (ok && (root.type != AIOCOSMOS_JSON_ARR || aioc_json_next(root, NULL, &rule))) {
+            ok = rule.type == AIOCOSMOS_JSON_OBJ || emu_fault_wrong(why, cap, "not an object", emu_str(rule.ptr, rule.len));
+            ok = ok && (*last = emu_fault_make(core)) != NULL && emu_fault_from_json(*last, rule, why, cap);
+            if (*last) last = &(*last)->next;
+            if (root.type != AIOCOSMOS_JSON_ARR) break;
+        }
+    }
+    if (ok) *out = first;
+    else emu_faults_free(core, first);
+    return ok;
+}
+
+bool emu_core_fault(emu_core *core, const char *rules, char *why, size_t cap)
+{
+    emu_fault *added, **last = &core->faults;
+    if (!emu_faults_parse(core, aioc_memory_str(rules), &added, why, cap)) return false;
+    while (*last) last = &(*last)->next;
+    *last = added;
+    return true;
+}
+
+void emu_core_clear_faults(emu_core *core)
+{
+    emu_faults_free(core, core->faults);
+    core->faults = NULL;
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - Which rule
+ *----------------------------------------------------------------------------*/
+
+static bool emu_has(aiocosmos_str text, const char *part)
+{
+    size_t len = strlen(part), i;
+    for (i = 0; i + len <= text.len; i++)
+        if (memcmp(text.ptr + i, part, len) == 0) return true;
+    return false;
+}
+
+emu_fault *emu_fault_find(emu_core *core, const emu_exchange *x)
+{
+    emu_fault *fault;
+    for (fault = core->faults; fault; fault = fault->next) {
+        if (*fault->verb && !aioc_memory_same_nocase(x->request->verb_text, aioc_memory_str(fault->verb))) continue;
+        if (!strstr(x->kind, fault->kind) || !emu_has(x->request->target, fault->path)) continue;
+        if (fault->count == 0) continue;
+        if (fault->probability < 1 && (double)(emu_random_next(&fault->random) >> 11) >= fault->probability * 0x1p53) continue;
+        if (fault->skip) {
+            fault->skip--;
+            continue;
+        }
+        if (fault->count != UINT64_MAX) fault->count--;
+        fault->hits++;
+        return fault;
+    }
+    return NULL;
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - The control route
+ *----------------------------------------------------------------------------*/
+
+static void emu_faults_show(emu_exchange *x)
+{
+    emu_text *body = &x->core->body;
+    emu_fault *fault;
+    emu_puts(body, "[");
+    for (fault = x->core->faults; fault; fault = fault->next) {
+        emu_put_format(body, "%s{\"action\":\"%s\",\"status\":%d,\"kind\":", fault == x->core->faults ? "" : ",",
+                       emu_action_names[fault->action], fault->status);
+        emu_put_json(body, aioc_memory_str(fault->kind));
+        emu_puts(body, ",\"path\":");
+        emu_put_json(body, aioc_memory_str(fault->path));
+        emu_put_format(body, ",\"hits\":%llu}", (unsigned long long)fault->hits);
+    }
+    emu_puts(body, "]");
+    x->status = 200;
+    x->has_body = true;
+}
+
+static void emu_faults_change(emu_exchange *x, bool replace)
+{
+    char why[200];
+    emu_fault *added, **last = &x->core->faults;
+    if (!emu_faults_parse(x->core, x->request->body, &added, why, sizeof why)) {
+        emu_refuse(x, 400, 0, "%s", why);
+        return;
+    }
+    if (replace) emu_core_clear_faults(x->core);
+    while (*last) last = &(*last)->next;
+    *last = added;
+    x->status = 204;
+}
+
+static void emu_control_split(emu_exchange *x)
+{
+    static const char *const names[] = { "database", "container", "range" };
+    char text[3][768];
+    aiocosmos_json root, value[3];
+    size_t i;
+    if (!emu_parse_body(x, &root)) return;
+    aioc_json_fields(root, names, 3, value);
+    for (i = 0; i < 3; i++)
+        if (aioc_json_get_str(value[i], text[i], sizeof text[i]) >= sizeof text[i]) text[i][0] = 0;
+    if (emu_core_split(x->core, text[0], text[1], *text[2] ? text[2] : NULL)) x->status = 204;
+    else emu_refuse(x, 404, 0, "There is no such partition, or it cannot be split.");
+}
+
+void emu_fault_route(emu_exchange *x)
+{
+    bool faults = x->segments == 2 && emu_is(x->segment[1], "faults");
+    if (faults && x->request->verb == EMU_GET) {
+        emu_faults_show(x);
+    } else if (faults && x->request->verb == EMU_DELETE) {
+        emu_core_clear_faults(x->core);
+        x->status = 204;
+    } else if (faults && (x->request->verb == EMU_PUT || x->request->verb == EMU_POST)) {
+        emu_faults_change(x, x->request->verb == EMU_PUT);
+    } else if (x->segments == 2 && emu_is(x->segment[1], "split") && x->request->verb == EMU_PUT) {
+        emu_control_split(x);
+    } else {
+        emu_refuse(x, 404, 0, "The emulator has no such control.");
+    }
+}

@@ -1,0 +1,477 @@
+/* emulator_http.c: one connection's HTTP/1.1 (RFC 9112), from the server's side. A request that comes in one piece is
+ * served from where it lies; others are collected first. Answers are written once, into the connection's output. */
+#include "emulator_internal.h"
+
+#define EMU_LINES_MAX   256                                /* header lines of a request */
+#define EMU_OUTPUT_MAX  (8u * 1024u * 1024u)               /* answers that wait to be sent: more requests wait too */
+#define EMU_INPUT_MAX   (EMU_HEAD_MAX + 2 * EMU_BODY_MAX)
+
+typedef enum emu_phase { EMU_HEAD, EMU_BODY, EMU_CHUNK_SIZE, EMU_CHUNK_DATA, EMU_CHUNK_END, EMU_TRAILER } emu_phase;
+
+struct emu_conn {
+    emu_core *core;
+    emu_conn_state state, state_when_due;
+    emu_text in, out, chunks;                              /* chunks: a chunked body, put together */
+    size_t sent;                                           /* bytes of out */
+    /* The request that is being received: */
+    emu_phase phase;
+    size_t scan;                                           /* where in it the search for the end of the head goes on */
+    size_t head_len, body_len;
+    size_t chunk_at, chunk_left;                           /* chunked: where in it reading goes on */
+    bool told_to_continue;
+    /* Faults: */
+    int64_t due_ms;
+    size_t held;                                           /* bytes of out that may not be sent before due_ms */
+    bool trickle;
+};
+
+/*------------------------------------------------------------------------------
+ * MARK: - Head
+ *----------------------------------------------------------------------------*/
+
+static const char *const emu_header_names[EMU_H_COUNT] = {
+    "authorization", "date", "x-ms-date", "x-ms-version", "content-length", "transfer-encoding", "connection", "expect",
+    "content-type", "x-ms-documentdb-partitionkey", "x-ms-session-token", "x-ms-documentdb-is-upsert",
+    "x-ms-documentdb-isquery", "x-ms-cosmos-is-query-plan-request", "x-ms-cosmos-is-batch-request",
+    "x-ms-documentdb-query-enablecrosspartition", "x-ms-max-item-count", "x-ms-continuation",
+    "x-ms-documentdb-partitionkeyrangeid", "x-ms-read-key-type", "x-ms-start-epk", "x-ms-end-epk", "if-match",
+    "if-none-match", "prefer", "a-im", "x-ms-activity-id", "x-ms-consistency-level",
+    "x-ms-cosmos-intended-collection-rid", "x-ms-offer-throughput", "x-ms-cosmos-offer-autopilot-settings",
+    "x-ms-cosmos-migrate-offer-to-autopilot", "x-ms-cosmos-migrate-offer-to-manual-throughput",
+    "x-ms-documentdb-expiry-seconds", "host", "x-ms-documentdb-populatequotainfo"
+};
+
+static size_t emu_header_hash(const char *name, size_t len)
+{
+    return (len * 29u + (size_t)(unsigned char)(name[len - 1] | 32) * 5u + (size_t)(unsigned char)(name[len / 2] | 32)) & 255u;
+}
+
+void emu_http_init(emu_core *core)
+{
+    unsigned i;
+    for (i = 0; i < EMU_H_COUNT; i++) {
+        size_t at = emu_header_hash(emu_header_names[i], strlen(emu_header_names[i]));
+        while (core->header_slot[at]) at = (at + 1) & 255u;
+        core->header_slot[at] = (uint8_t)(i + 1);
+    }
+}
+
+/* EMU_H_COUNT: none that anybody here reads. */
+static unsigned emu_header_find(const emu_core *core, aiocosmos_str name)
+{
+    size_t at = emu_header_hash(name.ptr, name.len);
+    for (; core->header_slot[at]; at = (at + 1) & 255u) {
+        unsigned index = core->header_slot[at] - 1u;
+        if (aioc_memory_same_nocase(name, aioc_memory_str(emu_header_names[index]))) return index;
+    }
+    return EMU_H_COUNT;
+}
+
+static emu_verb emu_verb_of(aiocosmos_str text, bool *head_only)
+{
+    *head_only = emu_is(text, "HEAD");
+    if (emu_is(text, "GET")) return EMU_GET;
+    if (emu_is(text, "POST")) return EMU_POST;
+    if (emu_is(text, "PUT")) return EMU_PUT;
+    if (emu_is(text, "PATCH")) return EMU_PATCH;
+    return emu_is(text, "DELETE") ? EMU_DELETE : EMU_OTHER;
+}
+
+/* One line without its end; false: it has none. */
+static bool emu_take_line(aiocosmos_str *rest, aiocosmos_str *line)
+{
+    const char *end = (const char *)memchr(rest->ptr, '\n', rest->len);
+    if (!end) return false;
+    *line = emu_str(rest->ptr, (size_t)(end - rest->ptr));
+    rest->len -= line->len + 1;
+    rest->ptr = end + 1;
+    if (line->len && line->ptr[line->len - 1] == '\r') line->len--;
+    return true;
+}
+
+static bool emu_take_word(aiocosmos_str *line, aiocosmos_str *word)
+{
+    const char *blank = (const char *)memchr(line->ptr, ' ', line->len);
+    *word = emu_str(line->ptr, blank ? (size_t)(blank - line->ptr) : line->len);
+    if (blank) *line = emu_str(blank + 1, line->len - word->len - 1);
+    else line->len = 0;
+    return word->len > 0;
+}
+
+static bool emu_parse_request_line(aiocosmos_str line, emu_request *request)
+{
+    if (!emu_take_word(&line, &request->verb_text) || !emu_take_word(&line, &request->target)) return false;
+    request->verb = emu_verb_of(request->verb_text, &request->head_only);
+    if (line.len != 8 || memcmp(line.ptr, "HTTP/1.", 7) != 0 || (line.ptr[7] != '0' && line.ptr[7] != '1')) return false;
+    request->minor = line.ptr[7] - '0';
+    return true;
+}
+
+/* NULL, or what is wrong with the head. */
+static const char *emu_parse_head(const emu_core *core, aiocosmos_str head, emu_request *request)
+{
+    aiocosmos_str line, name, value;
+    unsigned lines = 0;
+    memset(request, 0, sizeof *request);
+    if (!emu_take_line(&head, &line) || !emu_parse_request_line(line, request)) return "The request line is malformed.";
+    while (emu_take_line(&head, &line) && line.len) {
+        const char *colon = (const char *)memchr(line.ptr, ':', line.len);
+        unsigned index;
+        if (++lines > EMU_LINES_MAX) return "There are too many header lines.";
+        if (!colon || colon == line.ptr || colon[-1] == ' ' || colon[-1] == '\t' || *line.ptr == ' ' || *line.ptr == '\t')
+            return "A header line is malformed.";
+        name = emu_str(line.ptr, (size_t)(colon - line.ptr));
+        value = emu_str(colon + 1, line.len - name.len - 1);
+        while (value.len && (*value.ptr == ' ' || *value.ptr == '\t')) value.ptr++, value.len--;
+        while (value.len && (value.ptr[value.len - 1] == ' ' || value.ptr[value.len - 1] == '\t')) value.len--;
+        if (memchr(value.ptr, '\0', value.len) || memchr(value.ptr, '\r', value.len)) return "A header has control characters.";
+        index = emu_header_find(core, name);
+        if (index == EMU_H_COUNT) continue;
+        if (index == EMU_H_CONTENT_LENGTH && request->header[index].ptr && !aioc_memory_same(request->header[index], value))
+            return "There are two lengths.";
+        request->header[index] = value;
+    }
+    return NULL;
+}
+
+/* One word of a list such as that of Connection (RFC 9110, 5.6.1). */
+static bool emu_list_has(aiocosmos_str list, const char *word)
+{
+    size_t at = 0, end;
+    for (; at < list.len; at = end + 1) {
+        aiocosmos_str item;
+        for (end = at; end < list.len && list.ptr[end] != ','; end++) continue;
+        item = aioc_auth_trim(emu_str(list.ptr + at, end - at), " \t");
+        if (aioc_memory_same_nocase(item, aioc_memory_str(word))) return true;
+    }
+    return false;
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - Answers
+ *----------------------------------------------------------------------------*/
+
+/* For what is wrong with the HTTP itself: nothing behind it can be trusted, so the connection ends. */
+static void emu_conn_refuse(emu_conn *conn, int status, const char *why)
+{
+    emu_text_clear(&conn->core->scratch);
+    emu_put_format(&conn->core->scratch, "{\"code\":\"BadRequest\",\"message\":\"%s\"}", why);
+    emu_put_format(&conn->out, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %llu\r\n"
+                   "Connection: close\r\n\r\n", status, emu_status_text(status),
+                   (unsigned long long)conn->core->scratch.buffer.len);
+    emu_put(&conn->out, conn->core->scratch.buffer.data, conn->core->scratch.buffer.len);
+    conn->core->requests++;
+    conn->state = EMU_CONN_CLOSING;
+}
+
+/* Does to the answer, which begins at `start` in the output, what the fault says. */
+static void emu_conn_apply(emu_conn *conn, emu_fault *fault, size_t start)
+{
+    size_t len = conn->out.buffer.len - start, at = fault->at < len ? fault->at : len, i;
+    emu_conn_state state = conn->state;
+    switch (fault->action) {
+    case EMU_FAULT_RESET: case EMU_FAULT_CLOSE: case EMU_FAULT_HANG:
+        conn->out.buffer.len = start;
+        if (fault->action != EMU_FAULT_HANG) state = fault->action == EMU_FAULT_RESET ? EMU_CONN_RESET : EMU_CONN_CLOSING;
+        break;
+    case EMU_FAULT_TRUNCATE:
+        conn->out.buffer.len = start + at;
+        state = EMU_CONN_CLOSING;
+        break;
+    case EMU_FAULT_GARBLE:
+        for (i = at; i < len && i < at + 8; i++) conn->out.buffer.data[start + i] ^= 0x55;
+        break;
+    case EMU_FAULT_TRICKLE: conn->trickle = true; break;
+    default: break;
+    }
+    if (fault->delay_ms > 0 || fault->action == EMU_FAULT_HANG) {
+        conn->due_ms = fault->action == EMU_FAULT_HANG ? INT64_MAX : emu_now(conn->core) + fault->delay_ms;
+        conn->held = conn->out.buffer.len - start;
+        conn->state_when_due = state;
+        conn->state = EMU_CONN_OPEN;
+    } else {
+        conn->state = state;
+    }
+}
+
+/* Serves one whole request. */
+static void emu_conn_serve(emu_conn *conn, emu_request *request)
+{
+    emu_exchange *x = &conn->core->exchange;
+    emu_fault *fault = NULL;
+    size_t start = conn->out.buffer.len;
+    aiocosmos_str connection = request->header[EMU_H_CONNECTION];
+    request->keep_alive = request->minor > 0 ? !emu_list_has(connection, "close") : emu_list_has(connection, "keep-alive");
+    emu_serve(x, conn->core, request, &fault);
+    emu_answer_write(&conn->out, x, fault && fault->action == EMU_FAULT_CHUNKED);
+    if (!request->keep_alive) conn->state = EMU_CONN_CLOSING;
+    if (conn->out.failed) {                                /* half an answer is none */
+        conn->out.failed = false;
+        conn->out.buffer.len = start;
+        conn->state = EMU_CONN_RESET;
+        return;
+    }
+    if (fault) emu_conn_apply(conn, fault, start);
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - Receiving
+ *----------------------------------------------------------------------------*/
+
+/* The length of the head, its empty line included; 0: it is not all there. */
+static size_t emu_head_end(emu_conn *conn, const char *data, size_t len)
+{
+    while (conn->scan < len) {
+        const char *end = (const char *)memchr(data + conn->scan, '\n', len - conn->scan);
+        size_t at;
+        if (!end) break;
+        at = (size_t)(end - data) + 1;
+        if (at < len && data[at] == '\n') return at + 1;
+        if (at + 1 < len && data[at] == '\r' && data[at + 1] == '\n') return at + 2;
+        if (at + 1 >= len) {
+            conn->scan = (size_t)(end - data);
+            return 0;
+        }
+        conn->scan = at;
+    }
+    conn->scan = len;
+    return 0;
+}
+
+/* Reads from the head how the body comes. False: the request was refused. */
+static bool emu_conn_frame(emu_conn *conn, const emu_request *request)
+{
+    aiocosmos_str length = request->header[EMU_H_CONTENT_LENGTH], encoding = request->header[EMU_H_TRANSFER_ENCODING];
+    uint64_t number = 0;
+    conn->body_len = 0;
+    conn->phase = EMU_BODY;
+    if (encoding.ptr) {
+        if (length.ptr || !aioc_memory_same_nocase(encoding, aioc_memory_str("chunked"))) {
+            emu_conn_refuse(conn, 400, "The transfer encoding is not understood.");
+            return false;
+        }
+        conn->phase = EMU_CHUNK_SIZE;
+        conn->chunk_at = conn->head_len;
+        conn->chunks.buffer.len = 0;
+    } else if (length.ptr && !aioc_memory_parse_u64(length, &number)) {
+        emu_conn_refuse(conn, 400, "The Content-Length is not a number.");
+        return false;
+    } else if (number > EMU_BODY_MAX) {
+        emu_conn_refuse(conn, 413, "Request size is too large");
+        return false;
+    }
+    conn->body_len = (size_t)number;
+    return true;
+}
+
+static bool emu_chunk_size(emu_conn *conn, aiocosmos_str line)
+{
+    uint64_t size = 0;
+    size_t i;
+    for (i = 0; i < line.len && line.ptr[i] != ';' && line.ptr[i] != ' ' && line.ptr[i] != '\t'; i++) {
+        char c = line.ptr[i];
+        int digit = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+        if (digit < 0 || i >= 8) return false;
+        size = size * 16 + (uint64_t)digit;
+    }
+    if (i == 0 || size > EMU_BODY_MAX - conn->chunks.buffer.len) return false;
+    conn->chunk_left = (size_t)size;
+    return true;
+}
+
+/* Reads as much of a chunked body (RFC 9112, 7.1) as is there. 1: all of it, and conn->chunk_at is behind it; 0: more is
+ * to come; -1: refused. */
+static int emu_conn_chunks(emu_conn *conn, const char *data, size_t len)
+{
+    for (;;) {
+        aiocosmos_str rest = emu_str(data + conn->chunk_at, len - conn->chunk_at), line;
+        if (conn->phase == EMU_CHUNK_DATA) {
+            size_t take = rest.len < conn->chunk_left ? rest.len : conn->chunk_left;
+            emu_put(&conn->chunks, rest.ptr, take);
+            conn->chunk_at += take;
+            conn->chunk_left -= take;
+            if (conn->chunks.failed) return -1;
+            if (conn->chunk_left) return 0;
+            conn->phase = EMU_CHUNK_END;
+            continue;
+        }
+        if (conn->chunk_at - conn->head_len - conn->chunks.buffer.len > EMU_BODY_MAX) return -1;
+        if (!emu_take_line(&rest, &line)) return rest.len > 4096 ? -1 : 0;
+        conn->chunk_at = len - rest.len;
+        if (conn->phase == EMU_CHUNK_END) {
+            if (line.len) return -1;
+            conn->phase = EMU_CHUNK_SIZE;
+        } else if (conn->phase == EMU_CHUNK_SIZE) {
+            if (!emu_chunk_size(conn, line)) return -1;
+            conn->phase = conn->chunk_left ? EMU_CHUNK_DATA : EMU_TRAILER;
+        } else if (line.len == 0) {
+            return 1;
+        }
+    }
+}
+
+/* Bytes of the request at hand, when all of it is there and request has been filled; 0: it is not, or was refused. */
+static size_t emu_conn_receive(emu_conn *conn, const char *data, size_t len, emu_request *request)
+{
+    bool parsed = false;
+    int whole;
+    if (conn->phase == EMU_HEAD) {
+        const char *wrong;
+        conn->head_len = emu_head_end(conn, data, len);
+        if (conn->head_len > EMU_HEAD_MAX || (conn->head_len == 0 && len > EMU_HEAD_MAX)) {
+            emu_conn_refuse(conn, 431, "The request's head is too long.");
+            return 0;
+        }
+        if (conn->head_len == 0) return 0;
+        wrong = emu_parse_head(conn->core, emu_str(data, conn->head_len), request);
+        if (wrong) {
+            emu_conn_refuse(conn, 400, wrong);
+            return 0;
+        }
+        if (!emu_conn_frame(conn, request)) return 0;
+        parsed = true;
+    }
+    if (conn->phase == EMU_BODY) {
+        whole = len - conn->head_len >= conn->body_len;
+    } else {
+        whole = emu_conn_chunks(conn, data, len);
+        if (whole < 0) {
+            emu_conn_refuse(conn, conn->chunks.buffer.len >= EMU_BODY_MAX ? 413 : 400, "The chunked body is malformed or too large.");
+            return 0;
+        }
+    }
+    if (whole == 0) {
+        if (parsed && request->header[EMU_H_EXPECT].ptr && request->minor > 0 && len == conn->head_len &&
+            !conn->told_to_continue) {
+            emu_puts(&conn->out, "HTTP/1.1 100 Continue\r\n\r\n");
+            conn->told_to_continue = true;
+        }
+        return 0;
+    }
+    if (!parsed) emu_parse_head(conn->core, emu_str(data, conn->head_len), request);
+    if (conn->phase == EMU_BODY) {
+        request->body = emu_str(data + conn->head_len, conn->body_len);
+        return conn->head_len + conn->body_len;
+    }
+    request->body = emu_str(conn->chunks.buffer.data ? conn->chunks.buffer.data : data, conn->chunks.buffer.len);
+    return conn->chunk_at;
+}
+
+static bool emu_conn_ready(const emu_conn *conn)
+{
+    return conn->state == EMU_CONN_OPEN && conn->due_ms < 0 && conn->out.buffer.len - conn->sent < EMU_OUTPUT_MAX;
+}
+
+/* Serves what is whole of so many bytes; returns how many that used. */
+static size_t emu_conn_work(emu_conn *conn, const char *data, size_t len)
+{
+    emu_request request;
+    size_t used = 0, size;
+    while (emu_conn_ready(conn)) {
+        if (conn->phase == EMU_HEAD && conn->scan == 0) {  /* empty lines before a request mean nothing (RFC 9112, 2.2) */
+            while (used < len && (data[used] == '\r' || data[used] == '\n')) used++;
+        }
+        if (used == len) break;
+        size = emu_conn_receive(conn, data + used, len - used, &request);
+        if (size == 0) break;
+        emu_conn_serve(conn, &request);
+        used += size;
+        conn->phase = EMU_HEAD;
+        conn->scan = 0;
+        conn->told_to_continue = false;
+        if (conn->chunks.buffer.cap > 65536) emu_text_clear(&conn->chunks);
+    }
+    return used;
+}
+
+static void emu_conn_work_input(emu_conn *conn)
+{
+    aioc_memory_buffer *in = &conn->in.buffer;
+    size_t used = emu_conn_work(conn, in->data, in->len);
+    if (used == 0) return;
+    memmove(in->data, in->data + used, in->len - used);
+    in->len -= used;
+    if (in->len == 0 && in->cap > 65536) aioc_memory_buffer_free(&conn->core->memory, in);
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - The connection
+ *----------------------------------------------------------------------------*/
+
+emu_conn *emu_conn_open(emu_core *core)
+{
+    emu_conn *conn = (emu_conn *)aioc_memory_zalloc(&core->memory, sizeof *conn);
+    if (!conn) return NULL;
+    conn->core = core;
+    conn->in.memory = conn->out.memory = conn->chunks.memory = &core->memory;
+    conn->due_ms = -1;
+    return conn;
+}
+
+void emu_conn_close(emu_conn *conn)
+{
+    aioc_memory *memory = &conn->core->memory;
+    aioc_memory_buffer_free(memory, &conn->in.buffer);
+    aioc_memory_buffer_free(memory, &conn->out.buffer);
+    aioc_memory_buffer_free(memory, &conn->chunks.buffer);
+    aioc_memory_free(memory, conn, sizeof *conn);
+}
+
+void emu_conn_feed(emu_conn *conn, const char *bytes, size_t len)
+{
+    size_t used = 0;
+    if (conn->state != EMU_CONN_OPEN || len == 0) return;
+    if (conn->in.buffer.len == 0) used = emu_conn_work(conn, bytes, len);
+    if (used == len || conn->state != EMU_CONN_OPEN) return;
+    if (conn->in.buffer.len + len - used > EMU_INPUT_MAX) {                /* who feeds more than emu_conn_full allows */
+        conn->state = EMU_CONN_RESET;
+        return;
+    }
+    emu_put(&conn->in, bytes + used, len - used);
+    if (conn->in.failed) conn->state = EMU_CONN_RESET;
+    else if (conn->in.buffer.len > len - used) emu_conn_work_input(conn);
+}
+
+emu_conn_state emu_conn_state_of(const emu_conn *conn)
+{
+    return conn->state;
+}
+
+bool emu_conn_full(const emu_conn *conn)
+{
+    return conn->state == EMU_CONN_OPEN && !emu_conn_ready(conn) && conn->in.buffer.len > EMU_BODY_MAX;
+}
+
+const char *emu_conn_output(emu_conn *conn, size_t *len)
+{
+    size_t ready = conn->out.buffer.len - conn->sent;
+    if (conn->due_ms >= 0) ready -= conn->held;
+    *len = conn->trickle && ready > 1 ? 1 : ready;
+    return conn->out.buffer.data ? conn->out.buffer.data + conn->sent : "";
+}
+
+void emu_conn_sent(emu_conn *conn, size_t len)
+{
+    bool waited = !emu_conn_ready(conn);
+    conn->sent += len;
+    if (conn->sent == conn->out.buffer.len) {
+        conn->sent = conn->out.buffer.len = 0;
+        conn->trickle = false;
+        if (conn->out.buffer.cap > 65536) aioc_memory_buffer_free(&conn->core->memory, &conn->out.buffer);
+    }
+    if (waited && emu_conn_ready(conn) && conn->in.buffer.len) emu_conn_work_input(conn);
+}
+
+int64_t emu_conn_due_ms(const emu_conn *conn)
+{
+    return conn->due_ms;
+}
+
+void emu_conn_tick(emu_conn *conn)
+{
+    if (conn->due_ms < 0 || conn->due_ms == INT64_MAX || emu_now(conn->core) < conn->due_ms) return;
+    conn->due_ms = -1;
+    conn->held = 0;
+    conn->state = conn->state_when_due;
+    if (conn->in.buffer.len) emu_conn_work_input(conn);
+}

@@ -1,0 +1,412 @@
+/* emulator_internal.h: what the files of the emulator's core share.
+ *
+ *     emulator_core.c     open, close; routes, authorization, answers' common parts
+ *     emulator_http.c     connections: request bytes to emu_request, emu_exchange to answer bytes
+ *     emulator_fault.c    failures on request
+ *     emulator_store.c    databases, containers, physical and logical partitions, items, and how they are found
+ *     emulator_meta.c     routes of everything but items
+ *     emulator_item.c     routes of one item: create, upsert, read, replace, delete, patch
+ *     emulator_patch.c    what a patch does to a document's text
+ *     emulator_query.c    routes of many items: feed and query, pages, continuations
+ *     emulator_sql.c      the SQL engine
+ */
+#ifndef EMULATOR_INTERNAL_H
+#define EMULATOR_INTERNAL_H
+
+#define AIOCOSMOS_STATIC
+#define AIOCOSMOS_IMPLEMENTATION
+#include "aiocosmos.h"
+
+#include "emulator_core.h"
+#include "emulator_sql.h"
+
+#define EMU_LEVELS          AIOC_PROTOCOL_PK_LEVELS
+#define EMU_KEY_MAX         (EMU_LEVELS * (AIOC_PROTOCOL_PK_BYTES + 2))
+#define EMU_EPK_MAX         AIOC_PROTOCOL_EPK_MAX
+#define EMU_ITEM_MAX        (2u * 1024u * 1024u)           /* bytes of an item (cosmos-rest 2) */
+#define EMU_PAGE_MAX        (4u * 1024u * 1024u - 4096u)   /* bytes of a page, its envelope left out */
+#define EMU_PAGE_SCAN       200000u                        /* items looked at for one page */
+#define EMU_UNIQUE_KEYS     10
+#define EMU_UNIQUE_PATHS    16
+#define EMU_GUID            36
+
+/*------------------------------------------------------------------------------
+ * Text under construction. Failure sticks: it is looked at once, when the answer is written.
+ *----------------------------------------------------------------------------*/
+
+typedef struct emu_text {
+    aioc_memory *memory;
+    aioc_memory_buffer buffer;
+    bool failed;
+} emu_text;
+
+void emu_put(emu_text *text, const void *bytes, size_t len);
+void emu_puts(emu_text *text, const char *string);
+void emu_put_str(emu_text *text, aiocosmos_str string);
+void emu_put_i64(emu_text *text, int64_t number);
+void emu_put_json(emu_text *text, aiocosmos_str string);   /* as a JSON string, quotes and all */
+void emu_put_format(emu_text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void emu_text_clear(emu_text *text);
+
+static inline aiocosmos_str emu_str(const char *ptr, size_t len)
+{
+    aiocosmos_str str;
+    str.ptr = ptr;
+    str.len = len;
+    return str;
+}
+
+static inline bool emu_is(aiocosmos_str text, const char *string)
+{
+    return text.len == strlen(string) && memcmp(text.ptr, string, text.len) == 0;
+}
+
+/*------------------------------------------------------------------------------
+ * Requests and answers
+ *----------------------------------------------------------------------------*/
+
+typedef enum emu_header {
+    EMU_H_AUTHORIZATION, EMU_H_DATE, EMU_H_MS_DATE, EMU_H_VERSION, EMU_H_CONTENT_LENGTH, EMU_H_TRANSFER_ENCODING,
+    EMU_H_CONNECTION, EMU_H_EXPECT, EMU_H_CONTENT_TYPE, EMU_H_PARTITION_KEY, EMU_H_SESSION, EMU_H_UPSERT, EMU_H_QUERY,
+    EMU_H_PLAN, EMU_H_BATCH, EMU_H_CROSS_PARTITION, EMU_H_MAX_ITEMS, EMU_H_CONTINUATION, EMU_H_RANGE_ID, EMU_H_KEY_TYPE,
+    EMU_H_START_EPK, EMU_H_END_EPK, EMU_H_IF_MATCH, EMU_H_IF_NONE_MATCH, EMU_H_PREFER, EMU_H_A_IM, EMU_H_ACTIVITY,
+    EMU_H_CONSISTENCY, EMU_H_COLLECTION_RID, EMU_H_THROUGHPUT, EMU_H_AUTOPILOT, EMU_H_TO_AUTOPILOT, EMU_H_TO_MANUAL,
+    EMU_H_EXPIRY, EMU_H_HOST, EMU_H_QUOTA_INFO, EMU_H_COUNT
+} emu_header;
+
+typedef enum emu_verb { EMU_GET, EMU_POST, EMU_PUT, EMU_PATCH, EMU_DELETE, EMU_OTHER } emu_verb;
+
+typedef struct emu_request {
+    emu_verb verb;
+    bool head_only;                                        /* HEAD: refused, and without a body */
+    bool keep_alive;
+    int  minor;                                            /* HTTP/1.minor */
+    aiocosmos_str verb_text, target;
+    aiocosmos_str header[EMU_H_COUNT];                     /* ptr NULL: not there */
+    aiocosmos_str body;
+} emu_request;
+
+#define EMU_SEGMENTS 8
+
+typedef struct emu_database emu_database;
+typedef struct emu_container emu_container;
+typedef struct emu_range emu_range;
+typedef struct emu_partition emu_partition;
+typedef struct emu_item emu_item;
+typedef struct emu_offer emu_offer;
+typedef struct emu_user emu_user;
+typedef struct emu_permission emu_permission;
+
+/* One request on its way to its answer. */
+typedef struct emu_exchange {
+    emu_core *core;
+    const emu_request *request;
+    const char *kind;                                      /* "create_item": what faults are told apart by */
+    char path[4096 + 1];                                   /* the decoded path; segments and link are views into it */
+    aiocosmos_str segment[EMU_SEGMENTS];
+    size_t segments;
+    aiocosmos_str link;                                    /* what is signed, and its type */
+    char type[24];
+    char offer_link[32];
+    int64_t now_ms;
+    char activity[EMU_GUID + 1];
+
+    aiocosmos_str token_key;                               /* a resource token's partition key, as JSON; len 0: any */
+
+    /* The answer. Its body is core->body. */
+    int     status, sub_status;
+    bool    has_body, html;
+    double  charge;
+    char    etag[64];
+    emu_database *database;
+    emu_container *container;
+    emu_range *range;                                      /* that served it: named, with its session token */
+    int64_t item_lsn;                                      /* -1: about no item */
+    int64_t item_count;                                    /* -1: about no list */
+    double  retry_after_ms;                                /* < 0: says nothing */
+    char    continuation[768];
+    char    extra[256];                                    /* more header lines */
+} emu_exchange;
+
+/* What a fault does to an answer. */
+typedef enum emu_action {
+    EMU_FAULT_NONE,
+    EMU_FAULT_STATUS, EMU_FAULT_HTML, EMU_FAULT_RESET, EMU_FAULT_CLOSE, EMU_FAULT_HANG,      /* in place of the request, or after it */
+    EMU_FAULT_TRUNCATE, EMU_FAULT_GARBLE, EMU_FAULT_CHUNKED, EMU_FAULT_TRICKLE, EMU_FAULT_DELAY
+} emu_action;
+
+typedef struct emu_fault {
+    struct emu_fault *next;
+    char     verb[12], path[256], kind[32];                /* empty: any */
+    uint64_t skip, count;                                  /* requests let through first, and then hit */
+    double   probability;
+    uint64_t random;                                       /* the state of its own generator */
+    emu_action action;
+    bool     after;                                        /* the request is carried out, and its answer is lost */
+    int      status, sub_status;
+    double   retry_after_ms;
+    int64_t  delay_ms;
+    size_t   at;                                           /* bytes of the answer before it is cut or garbled */
+    uint64_t hits;
+} emu_fault;
+
+emu_fault *emu_fault_find(emu_core *core, const emu_exchange *x);
+void       emu_fault_route(emu_exchange *x);
+
+/*------------------------------------------------------------------------------
+ * The store
+ *----------------------------------------------------------------------------*/
+
+/* Items in the order of their numbers, that is of their _rid. A deleted one leaves a hole; holes are closed when they
+ * are more than half. */
+typedef struct emu_list {
+    emu_item **at;
+    uint32_t count, cap, live;
+} emu_list;
+
+/* A hash table of what begins with a node. */
+typedef struct emu_node {
+    struct emu_node *next;
+    uint64_t hash;
+} emu_node;
+
+typedef struct emu_table { emu_node **bucket; uint32_t size, count; } emu_table;
+
+/* What every resource has besides its own properties. text: the client's JSON without system properties and without its
+ * closing brace, so that ours can follow. */
+typedef struct emu_resource {
+    char    *id;
+    size_t   id_len;
+    char    *text;
+    size_t   text_len;
+    uint64_t etag;
+    int64_t  ts;
+} emu_resource;
+
+#define EMU_RID_MAX 28
+
+struct emu_offer {
+    emu_offer *next;
+    uint32_t number;
+    char     rid[EMU_RID_MAX];
+    char     self[80], owner_rid[EMU_RID_MAX];
+    int64_t  throughput, autoscale_max;                    /* autoscale_max 0: manual */
+    uint64_t etag;
+    int64_t  ts;
+};
+
+struct emu_permission {
+    emu_permission *next;
+    emu_resource resource;
+    char rid[EMU_RID_MAX];
+};
+
+struct emu_user {
+    emu_user *next;
+    emu_resource resource;
+    char rid[EMU_RID_MAX];
+    emu_permission *permissions;
+};
+
+struct emu_database {
+    emu_database *next;
+    emu_resource resource;
+    unsigned char raw_rid[4];
+    char rid[EMU_RID_MAX];
+    emu_container *containers;
+    emu_user *users;
+    emu_offer *offer;
+};
+
+typedef struct emu_unique_key { aiocosmos_str path[EMU_UNIQUE_PATHS]; size_t paths; } emu_unique_key;
+
+struct emu_container {
+    emu_container *next;
+    emu_database *database;
+    emu_resource resource;
+    unsigned char raw_rid[8];
+    char rid[EMU_RID_MAX];
+    emu_offer *offer;
+    aioc_protocol_pk_def key;
+    aiocosmos_str key_path[EMU_LEVELS];                    /* views into definition */
+    bool    has_ttl;
+    int64_t ttl;                                           /* -1: items live for ever unless they say otherwise */
+    emu_unique_key *unique;                                /* views into definition */
+    size_t unique_count;
+    char *definition;                                      /* texts of the above */
+    size_t definition_len;
+    emu_range **range;                                     /* by their minimum */
+    uint32_t range_count;
+    uint32_t next_range;                                   /* its id */
+    uint64_t range_version;                                /* changes when ranges do */
+    emu_table partitions, items, uniques;
+    uint64_t next_number;
+};
+
+struct emu_range {
+    emu_container *container;
+    char id[12], parents[244];                             /* parents: "0","3" as JSON has it */
+    uint64_t low, high;                                    /* of the space of hashes */
+    char min[EMU_EPK_MAX], max[EMU_EPK_MAX];               /* the same as effective partition keys */
+    int64_t lsn;
+    emu_list items;
+    uint32_t expiry_slot;                                  /* where the search for expired items goes on */
+    double ru;                                             /* left in this second */
+    int64_t ru_ms;
+};
+
+struct emu_partition {                                     /* followed by its key, then its EPK as text */
+    emu_node node;
+    emu_range *range;
+    emu_list items;
+    uint16_t key_len, epk_len;
+};
+
+struct emu_item {                                          /* followed by unique hashes, id, text */
+    emu_node node;
+    emu_partition *partition;
+    uint64_t number, etag;
+    int64_t  lsn;
+    uint32_t range_slot, partition_slot, text_len, ts;
+    int32_t  ttl;                                          /* 0: the container's */
+    uint16_t id_len, unique_count;
+};
+
+typedef struct emu_unique {                                /* one item's value of one unique key */
+    emu_node node;
+    uint64_t more;                                         /* the other half of the hash */
+    emu_item *item;
+} emu_unique;
+
+/* A key as the store compares it: each level in its hashed form (cosmos-rest 8.2), which is unambiguous. */
+typedef struct emu_key {
+    unsigned char bytes[EMU_KEY_MAX];
+    size_t len;
+    size_t levels;
+    uint64_t hash;
+    char epk[EMU_EPK_MAX];
+    size_t epk_len;
+} emu_key;
+
+static inline const char *emu_partition_key(const emu_partition *p) { return (const char *)(p + 1); }
+static inline aiocosmos_str emu_partition_epk(const emu_partition *p) { return emu_str((const char *)(p + 1) + p->key_len, p->epk_len); }
+static inline const uint64_t *emu_item_uniques(const emu_item *item) { return (const uint64_t *)(const void *)(item + 1); }
+static inline char *emu_item_id(const emu_item *item) { return (char *)(uintptr_t)(emu_item_uniques(item) + 2 * item->unique_count); }
+static inline char *emu_item_text(const emu_item *item) { return emu_item_id(item) + item->id_len; }
+
+emu_database  *emu_find_database(emu_core *core, aiocosmos_str name);
+emu_container *emu_find_container(emu_database *database, aiocosmos_str name);
+void           emu_drop_user(emu_core *core, emu_database *database, emu_user *user);
+void           emu_drop_permission(emu_core *core, emu_user *user, emu_permission *permission);
+void           emu_drop_database(emu_core *core, emu_database *database);
+void           emu_drop_container(emu_core *core, emu_container *container);
+bool           emu_make_ranges(emu_core *core, emu_container *container, uint32_t count);
+emu_range     *emu_find_range(const emu_container *container, aiocosmos_str id);
+emu_range     *emu_range_of(const emu_container *container, aiocosmos_str epk);
+bool           emu_split_range(emu_core *core, emu_container *container, emu_range *range);
+bool           emu_resource_set(emu_core *core, emu_resource *resource, aiocosmos_str id, aiocosmos_json object);
+void           emu_resource_free(emu_core *core, emu_resource *resource);
+void           emu_put_stripped(emu_text *out, aiocosmos_json object, bool is_item);
+void           emu_put_etag(emu_text *out, uint64_t etag, int64_t ts);
+void           emu_etag_text(char out[64], uint64_t etag, int64_t ts);
+void           emu_rid_text(char out[EMU_RID_MAX], const unsigned char *raw, size_t len);
+size_t         emu_item_rid(const emu_container *container, uint64_t number, char out[EMU_RID_MAX]);
+
+bool           emu_key_from_values(const emu_container *container, const aiocosmos_value *values, size_t count, emu_key *key);
+emu_partition *emu_find_partition(const emu_container *container, const emu_key *key);
+emu_item      *emu_find_item(const emu_container *container, emu_partition *partition, aiocosmos_str id);
+bool           emu_item_expired(const emu_container *container, const emu_item *item, int64_t now_ms);
+/* The item's whole JSON text, system properties included. */
+void           emu_put_item(emu_text *out, const emu_container *container, const emu_item *item);
+
+/* Stores a new item, or a new version of one (old not NULL). NULL: no memory, nothing changed. */
+typedef struct emu_item_new {
+    aiocosmos_str id, text;                                /* text: without system properties and its closing brace */
+    int32_t ttl;
+    const uint64_t *uniques;
+    uint16_t unique_count;
+} emu_item_new;
+emu_item      *emu_store_item(emu_core *core, emu_container *container, const emu_key *key, emu_item *old,
+                              const emu_item_new *content, int64_t now_ms);
+void           emu_remove_item(emu_core *core, emu_container *container, emu_item *item);
+bool           emu_unique_taken(const emu_container *container, const uint64_t hash[2], const emu_item *but, int64_t now_ms);
+void           emu_expire_some(emu_core *core, emu_range *range, int64_t now_ms);
+/* The slot of the first item behind a number; list->count: there is none. */
+uint32_t       emu_list_after(const emu_list *list, uint64_t number);
+
+/*------------------------------------------------------------------------------
+ * The core
+ *----------------------------------------------------------------------------*/
+
+struct emu_core {
+    emu_options options;
+    aioc_memory memory;
+    aioc_auth_signer signer;
+    char *endpoint;
+    size_t endpoint_size;
+    uint8_t header_slot[256];
+    emu_database *databases;
+    emu_offer *offers;
+    emu_fault *faults;
+    uint32_t next_database, next_offer, next_user;
+    uint64_t next_etag, random, requests;
+    char    date[AIOC_AUTH_DATE_LEN + 1], asked_date[AIOC_AUTH_DATE_LEN + 1];
+    int64_t date_s, asked_s;                               /* of now, and of the last request's date */
+    aiocosmos_json_doc doc, doc2;                          /* the request's body; and a document */
+    emu_text body;                                         /* the answer's */
+    emu_text scratch, scratch2;
+    emu_key key;                                           /* of the item at hand, and of the header */
+    emu_key header_key;
+    aioc_memory_buffer key_text;                           /* unescaped strings of a key */
+    emu_exchange exchange;
+};
+
+int64_t  emu_now(const emu_core *core);
+uint64_t emu_random(emu_core *core);
+uint64_t emu_random_next(uint64_t *state);
+
+void emu_http_init(emu_core *core);
+
+/* Carries a request out: x has the answer. */
+void emu_serve(emu_exchange *x, emu_core *core, const emu_request *request, emu_fault **fault);
+void emu_answer_write(emu_text *out, emu_exchange *x, bool chunked);
+const char *emu_status_text(int status);
+
+/* Makes the answer a refusal; the text is for people. Always false. */
+bool emu_refuse(emu_exchange *x, int status, int sub_status, const char *format, ...) __attribute__((format(printf, 4, 5)));
+bool emu_refuse_json(emu_exchange *x, int status, int sub_status, const char *message_json, const char *extra_info);
+
+bool emu_header_true(const emu_exchange *x, emu_header header);
+bool emu_parse_body(emu_exchange *x, aiocosmos_json *root);             /* an object, or refused */
+bool emu_spend(emu_exchange *x, emu_range *range);                      /* RU are left, or refused with 429 */
+void emu_charge(emu_exchange *x, emu_range *range, double charge);
+bool emu_session_ok(emu_exchange *x, const emu_range *range);           /* or refused with 404/1002 */
+bool emu_read_headers_ok(emu_exchange *x);                              /* consistency level */
+bool emu_find_owner(emu_exchange *x);                      /* x->container of the path, or refused */
+bool emu_parse_key(emu_exchange *x, aiocosmos_str text, emu_key *key);  /* the JSON of a key, or refused */
+bool emu_header_key(emu_exchange *x, bool *given);         /* to core->header_key: as much as the header says */
+bool emu_take_id(emu_exchange *x, aiocosmos_json root, char id[AIOC_PROTOCOL_ITEM_ID_MAX + 1], aiocosmos_str *out, bool is_item);
+
+void emu_item_route(emu_exchange *x);                      /* everything below …/docs */
+void emu_query_items(emu_exchange *x, bool is_query);
+void emu_query_plan(emu_exchange *x);
+void emu_meta_route(emu_exchange *x);
+
+/* Changes the JSON text as the operations of a patch say, or refuses. */
+bool emu_patch(emu_exchange *x, aiocosmos_json operations, emu_text *document);
+
+/* Lists of anything but items, with or without a query. */
+typedef struct emu_listing {
+    emu_exchange *x;
+    emu_sql_query *query;
+    emu_sql_run *run;
+    int64_t skip, max, rows;
+    bool more;
+} emu_listing;
+bool emu_listing_begin(emu_listing *listing, emu_exchange *x, const char *array, const char *rid);
+void emu_listing_add(emu_listing *listing, aiocosmos_str text);
+void emu_listing_end(emu_listing *listing);
+
+bool emu_token_make(emu_core *core, emu_text *out, aiocosmos_str link, bool all, aiocosmos_str key, int64_t expires_s);
+
+#endif

@@ -1,0 +1,540 @@
+/* emulator_item.c: one item at a time: create, upsert, read, replace, patch, delete (cosmos-rest 5). */
+#include "emulator_internal.h"
+
+/*------------------------------------------------------------------------------
+ * MARK: - Request units and sessions
+ *----------------------------------------------------------------------------*/
+
+/* Each physical partition has its share of a second's RU. What runs while some are left may overdraw them, as the service
+ * lets it, and the next one waits for that. */
+bool emu_spend(emu_exchange *x, emu_range *range)
+{
+    double rate = x->core->options.ru_per_second / range->container->range_count;
+    int64_t passed = x->now_ms - range->ru_ms;
+    if (rate <= 0) return true;
+    if (range->ru_ms < 0 || passed >= 1000) range->ru = range->ru < 0 && range->ru_ms >= 0 ? range->ru + rate * ((double)passed / 1000)
+                                                                                          : rate;
+    else if (passed > 0) range->ru += rate * (double)passed / 1000;
+    if (range->ru > rate) range->ru = rate;
+    range->ru_ms = x->now_ms;
+    if (range->ru > 0) return true;
+    x->range = range;
+    x->charge = 0.38;
+    x->retry_after_ms = floor(1 - range->ru * 1000 / rate);
+    emu_refuse(x, 429, 3200, "Request rate is large. More Request Units may be needed, so no changes were made. Please retry "
+               "this request later. Learn more: http://aka.ms/cosmosdb-error-429");
+    return false;
+}
+
+void emu_charge(emu_exchange *x, emu_range *range, double charge)
+{
+    x->charge += charge;
+    range->ru -= charge;
+}
+
+static double emu_kib(size_t len)
+{
+    return len <= 1024 ? 1.0 : (double)len / 1024;
+}
+
+/* Of a composite token the part of this range counts, and a part of a range that was split counts for its children. */
+bool emu_session_ok(emu_exchange *x, const emu_range *range)
+{
+    aiocosmos_str rest = x->request->header[EMU_H_SESSION], id, value;
+    aioc_protocol_session token;
+    char quoted[16];
+    size_t bad_at;
+    while (rest.len && aioc_protocol_session_next(&rest, &id, &value)) {
+        bool ours = emu_is(id, range->id);
+        if (!aioc_protocol_session_parse(value, &token, &bad_at))
+            return emu_refuse(x, 400, 0, "The session token provided '%.*s' is invalid.", value.len < 100 ? (int)value.len : 100, value.ptr);
+        if (!ours && id.len < 12) {
+            snprintf(quoted, sizeof quoted, "\"%.*s\"", (int)id.len, id.ptr);
+            ours = strstr(range->parents, quoted) != NULL;
+        }
+        if (ours && token.lsn > range->lsn) {
+            emu_refuse(x, 404, 1002, "The read session is not available for the input session token.");
+            x->range = NULL;
+            return false;
+        }
+    }
+    return rest.len == 0 || emu_refuse(x, 400, 0, "The session token provided '%.*s' is invalid.",
+                                       rest.len < 100 ? (int)rest.len : 100, rest.ptr);
+}
+
+/* A request may only ask for less than the account's consistency, Session (cosmos-rest 5.1). */
+bool emu_read_headers_ok(emu_exchange *x)
+{
+    aiocosmos_str level = x->request->header[EMU_H_CONSISTENCY];
+    if (!level.ptr || emu_is(level, "Session") || emu_is(level, "ConsistentPrefix") || emu_is(level, "Eventual")) return true;
+    return emu_refuse(x, 400, 0, "ConsistencyLevel %.*s specified in the request is invalid when service is configured with "
+                      "consistency level Session. Ensure the request consistency level is not stronger than the service "
+                      "consistency level.", level.len < 40 ? (int)level.len : 40, level.ptr);
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - Owners, ids and keys
+ *----------------------------------------------------------------------------*/
+
+bool emu_find_owner(emu_exchange *x)
+{
+    aiocosmos_str rid = x->request->header[EMU_H_COLLECTION_RID];
+    emu_database *database = emu_find_database(x->core, x->segment[1]);
+    emu_container *container = database ? emu_find_container(database, x->segment[3]) : NULL;
+    if (!container) return emu_refuse(x, 404, 1003, "Owner resource does not exist");
+    x->database = database;
+    x->container = container;
+    if (rid.len && !emu_is(rid, container->rid))
+        return emu_refuse(x, 400, 1024, "The collection rid in the request does not match the one of the collection.");
+    return true;
+}
+
+bool emu_take_id(emu_exchange *x, aiocosmos_json root, char id[AIOC_PROTOCOL_ITEM_ID_MAX + 1], aiocosmos_str *out, bool is_item)
+{
+    static const char *const names[] = { "id" };
+    aiocosmos_json value;
+    char why[160];
+    size_t len, max = AIOC_PROTOCOL_ITEM_ID_MAX;
+    aioc_json_fields(root, names, 1, &value);
+    if (value.type == AIOCOSMOS_JSON_NONE)
+        return emu_refuse(x, 400, 0, "The input content is invalid because the required properties - 'id; ' - are missing");
+    if (value.type != AIOCOSMOS_JSON_STR)
+        return emu_refuse(x, 400, 0, "The input content is invalid because the property 'id' has to be a string.");
+    len = aioc_json_get_str(value, id, max + 1);
+    if (len > max) return emu_refuse(x, 400, 0, "The input name is invalid: 'id' has %llu bytes, at most %llu are allowed.",
+                                     (unsigned long long)len, (unsigned long long)max);
+    if (memchr(id, 0, len)) return emu_refuse(x, 400, 0, "The input name is invalid: 'id' has a control character.");
+    if (!(is_item ? aioc_protocol_id_ok(id, max, why, sizeof why) : aioc_protocol_name_ok(id, why, sizeof why)))
+        return emu_refuse(x, 400, 0, "The input name '%.200s' is invalid. Ensure to provide a unique non-empty string less than '%d' "
+                          "characters: %s.", id, is_item ? 1024 : 256, why);
+    *out = emu_str(id, len);
+    return true;
+}
+
+bool emu_parse_key(emu_exchange *x, aiocosmos_str text, emu_key *key)
+{
+    aiocosmos_value values[EMU_LEVELS];
+    size_t count;
+    emu_core *core = x->core;
+    core->key_text.len = 0;
+    if (!aioc_protocol_pk_components(&core->memory, &core->key_text, text, values, &count) || count == 0 ||
+        count > x->container->key.path_count || !emu_key_from_values(x->container, values, count, key)) {
+        return emu_refuse(x, 400, 1001, "Partition key provided either doesn't correspond to definition in the collection or "
+                          "doesn't match partition key field values specified in the document.");
+    }
+    return true;
+}
+
+/* A resource token may be for the items of one key. */
+static bool emu_token_key_ok(emu_exchange *x, bool given)
+{
+    emu_key *key = &x->core->key;
+    if (x->token_key.len == 0) return true;
+    if (given && emu_parse_key(x, x->token_key, key) && key->len <= x->core->header_key.len &&
+        memcmp(key->bytes, x->core->header_key.bytes, key->len) == 0) return true;
+    return emu_refuse(x, 403, 0, "Forbidden: the token is for another partition key.");
+}
+
+bool emu_header_key(emu_exchange *x, bool *given)
+{
+    aiocosmos_str text = x->request->header[EMU_H_PARTITION_KEY];
+    *given = text.ptr != NULL;
+    if (*given && !emu_parse_key(x, text, &x->core->header_key)) return false;
+    return emu_token_key_ok(x, *given);
+}
+
+/* Operations on one item need the whole key. */
+static bool emu_item_key(emu_exchange *x)
+{
+    bool given;
+    if (!emu_header_key(x, &given)) return false;
+    if (!given) return emu_refuse(x, 400, 0, "PartitionKey value must be supplied for this operation: the header "
+                                  "x-ms-documentdb-partitionkey is missing.");
+    if (x->core->header_key.levels == x->container->key.path_count) return true;
+    return emu_refuse(x, 400, 1001, "Partition key provided either doesn't correspond to definition in the collection or "
+                      "doesn't match partition key field values specified in the document.");
+}
+
+static bool emu_document_key(emu_exchange *x, aiocosmos_json root, emu_key *key)
+{
+    const emu_container *container = x->container;
+    aiocosmos_value values[EMU_LEVELS];
+    aioc_memory_buffer *texts = &x->core->key_text;
+    aiocosmos_pk pk;
+    char why[200];
+    size_t i, room = 1;
+    if (aioc_protocol_pk_from_document(root, container->key_path, container->key.path_count, &pk, why, sizeof why) < 0)
+        return emu_refuse(x, 400, 0, "The input content is invalid: %s.", why);
+    for (i = 0; i < container->key.path_count; i++) room += pk.level[i].len + 1;
+    texts->len = 0;
+    if (!aioc_memory_reserve(&x->core->memory, texts, room)) return emu_refuse(x, 503, 0, "The emulator is out of memory.");
+    for (i = 0; i < container->key.path_count; i++) {
+        memset(&values[i], 0, sizeof values[i]);
+        values[i].type = AIOCOSMOS_NONE;
+        if (pk.level[i].type != AIOCOSMOS_NONE &&
+            !aioc_protocol_component(aioc_protocol_scalar(emu_str(pk.level[i].str, pk.level[i].len)), texts, &values[i])) break;
+    }
+    if (i == container->key.path_count && emu_key_from_values(container, values, i, key)) return true;
+    return emu_refuse(x, 400, 0, "The input content is invalid: a partition key has at most %d bytes.", AIOC_PROTOCOL_PK_BYTES);
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - What an item has to be
+ *----------------------------------------------------------------------------*/
+
+static bool emu_take_ttl(emu_exchange *x, aiocosmos_json root, int32_t *ttl)
+{
+    static const char *const names[] = { "ttl" };
+    aiocosmos_json value;
+    int64_t number;
+    *ttl = 0;
+    if (!x->container->has_ttl) return true;               /* then it is a property like any other */
+    aioc_json_fields(root, names, 1, &value);
+    if (value.type == AIOCOSMOS_JSON_NONE || value.type == AIOCOSMOS_JSON_NULL) return true;
+    if (aioc_json_get_i64(value, &number) && (number == -1 || (number > 0 && number <= INT32_MAX))) {
+        *ttl = (int32_t)number;
+        return true;
+    }
+    return emu_refuse(x, 400, 0, "The input ttl '%.*s' is invalid. Ensure to provide a nonzero positive integer less than or equal "
+                      "to '2147483647', or '-1'.", value.len < 40 ? (int)value.len : 40, value.ptr);
+}
+
+/* A value so that equal ones have equal bytes. A missing one counts as null does. */
+static void emu_put_unique(emu_text *out, aiocosmos_json value)
+{
+    double number;
+    char text[AIOC_JSON_NUMBER_MAX];
+    size_t len, at = out->buffer.len;
+    if (value.type == AIOCOSMOS_JSON_NUM && aioc_json_get_f64(value, &number)) {
+        emu_put(out, text, aioc_json_number_write(number, text));
+    } else if (value.type == AIOCOSMOS_JSON_STR && !out->failed && aioc_memory_reserve(out->memory, &out->buffer, value.len + 2)) {
+        out->buffer.data[at] = '"';
+        len = aioc_json_get_str(value, out->buffer.data + at + 1, value.len);
+        out->buffer.len += len + 1;
+    } else if (value.type == AIOCOSMOS_JSON_NONE) {
+        emu_puts(out, "null");
+    } else {
+        emu_put(out, value.ptr, value.len);
+    }
+    emu_put(out, "", 1);
+}
+
+static void emu_unique_hash(emu_exchange *x, aiocosmos_json root, size_t index, const emu_key *key, uint64_t hash[2])
+{
+    const emu_unique_key *unique = &x->container->unique[index];
+    emu_text *text = &x->core->scratch;
+    size_t i;
+    emu_text_clear(text);
+    emu_put(text, key->bytes, key->len);                   /* unique within the logical partition */
+    emu_put(text, &index, sizeof index);
+    for (i = 0; i < unique->paths; i++) {
+        aiocosmos_json value;
+        if (!aioc_protocol_path_value(root, unique->path[i], &value)) memset(&value, 0, sizeof value);
+        emu_put_unique(text, value);
+    }
+    aioc_protocol_murmur3_128(text->buffer.data, text->buffer.len, hash);
+}
+
+typedef struct emu_draft {                                 /* an item that is about to be stored */
+    char id[AIOC_PROTOCOL_ITEM_ID_MAX + 1];
+    uint64_t uniques[2 * EMU_UNIQUE_KEYS];
+    emu_item_new content;
+} emu_draft;
+
+/* Checks a document against the container's rules and the header's key, core->header_key. */
+static bool emu_draft_item(emu_exchange *x, aiocosmos_json root, emu_draft *draft)
+{
+    emu_core *core = x->core;
+    size_t i;
+    memset(&draft->content, 0, sizeof draft->content);
+    if (root.len > EMU_ITEM_MAX) return emu_refuse(x, 413, 0, "Request size is too large");
+    if (!emu_take_id(x, root, draft->id, &draft->content.id, true)) return false;
+    if (!emu_document_key(x, root, &core->key)) return false;
+    if (core->key.len != core->header_key.len || memcmp(core->key.bytes, core->header_key.bytes, core->key.len) != 0)
+        return emu_refuse(x, 400, 1001, "PartitionKey extracted from document doesn't match the one specified in the header. Learn "
+                          "more: https://aka.ms/CosmosDB/sql/errors/wrong-pk-value");
+    if (!emu_take_ttl(x, root, &draft->content.ttl)) return false;
+    for (i = 0; i < x->container->unique_count; i++) emu_unique_hash(x, root, i, &core->key, draft->uniques + 2 * i);
+    draft->content.uniques = draft->uniques;
+    draft->content.unique_count = (uint16_t)x->container->unique_count;
+    emu_text_clear(&core->scratch);
+    emu_put_stripped(&core->scratch, root, true);
+    draft->content.text = emu_str(core->scratch.buffer.data, core->scratch.buffer.len);
+    return !core->scratch.failed || emu_refuse(x, 503, 0, "The emulator is out of memory.");
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - Answers
+ *----------------------------------------------------------------------------*/
+
+static bool emu_no_item(emu_exchange *x)
+{
+    return emu_refuse(x, 404, 0, "Entity with the specified id does not exist in the system. More info: "
+                      "https://aka.ms/cosmosdb-tsg-not-found");
+}
+
+static void emu_answer_item(emu_exchange *x, const emu_item *item, int status)
+{
+    bool minimal = x->request->verb != EMU_GET && emu_is(x->request->header[EMU_H_PREFER], "return=minimal");
+    x->status = status;
+    x->item_lsn = item->lsn;
+    emu_etag_text(x->etag, item->etag, item->ts);
+    if (minimal) return;
+    emu_put_item(&x->core->body, x->container, item);
+    x->has_body = true;
+}
+
+/* If-Match (RFC 9110, 13.1.1): the version that the client has seen, quotes included. */
+static bool emu_matches(emu_exchange *x, const emu_item *item)
+{
+    aiocosmos_str wanted = x->request->header[EMU_H_IF_MATCH];
+    char etag[64];
+    if (!wanted.ptr || emu_is(wanted, "*")) return true;
+    emu_etag_text(etag, item->etag, item->ts);
+    return emu_is(wanted, etag) || emu_refuse(x, 412, 0, "Operation cannot be performed because one of the specified precondition "
+                                              "is not met.");
+}
+
+/* The range of the header's key, with RU left. Sets x->range. */
+static emu_range *emu_enter(emu_exchange *x)
+{
+    const emu_key *key = &x->core->header_key;
+    emu_range *range = emu_range_of(x->container, emu_str(key->epk, key->epk_len));
+    if (!emu_spend(x, range)) return NULL;
+    x->range = range;
+    if (x->request->verb != EMU_GET) emu_expire_some(x->core, range, x->now_ms);
+    return range;
+}
+
+static emu_item *emu_lookup(emu_exchange *x, aiocosmos_str id)
+{
+    emu_item *item = emu_find_item(x->container, emu_find_partition(x->container, &x->core->header_key), id);
+    if (!item || !emu_item_expired(x->container, item, x->now_ms)) return item;
+    emu_remove_item(x->core, x->container, item);
+    return NULL;
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - Operations
+ *----------------------------------------------------------------------------*/
+
+/* Stores the draft in place of old, or as a new item; answers. */
+static void emu_commit(emu_exchange *x, const emu_draft *draft, emu_item *old, int status, double weight)
+{
+    emu_item *item;
+    size_t i;
+    emu_charge(x, x->range, weight * (4.7 + emu_kib(draft->content.text.len)));
+    for (i = 0; i < draft->content.unique_count; i++) {
+        if (!emu_unique_taken(x->container, draft->uniques + 2 * i, old, x->now_ms)) continue;
+        emu_refuse(x, 409, 3301, "Unique index constraint violation.");
+        return;
+    }
+    item = emu_store_item(x->core, x->container, &x->core->header_key, old, &draft->content, x->now_ms);
+    if (item) emu_answer_item(x, item, status);
+    else emu_refuse(x, 503, 0, "The emulator is out of memory.");
+}
+
+static void emu_create(emu_exchange *x, bool upsert)
+{
+    emu_draft draft;
+    aiocosmos_json root;
+    emu_item *old;
+    if (x->request->body.len > EMU_ITEM_MAX) {
+        emu_refuse(x, 413, 0, "Request size is too large");
+        return;
+    }
+    if (!emu_item_key(x) || !emu_parse_body(x, &root) || !emu_draft_item(x, root, &draft) || !emu_enter(x)) return;
+    old = emu_lookup(x, draft.content.id);
+    if (old && (!upsert || emu_is(x->request->header[EMU_H_IF_NONE_MATCH], "*"))) {
+        emu_charge(x, x->range, 1.24);
+        emu_refuse(x, 409, 0, "Entity with the specified id already exists in the system.");
+        return;
+    }
+    if (old && !emu_matches(x, old)) return;
+    emu_commit(x, &draft, old, old ? 200 : 201, old ? 1.8 : 1);
+}
+
+static void emu_replace(emu_exchange *x)
+{
+    emu_draft draft;
+    aiocosmos_json root;
+    emu_item *old;
+    if (x->request->body.len > EMU_ITEM_MAX) {
+        emu_refuse(x, 413, 0, "Request size is too large");
+        return;
+    }
+    if (!emu_item_key(x) || !emu_parse_body(x, &root) || !emu_draft_item(x, root, &draft) || !emu_enter(x)) return;
+    old = emu_lookup(x, x->segment[5]);
+    if (!old) {
+        emu_charge(x, x->range, 1.24);
+        emu_no_item(x);
+        return;
+    }
+    if (!emu_matches(x, old)) return;
+    if (!aioc_memory_same(draft.content.id, x->segment[5]) && emu_lookup(x, draft.content.id)) {     /* renamed */
+        emu_refuse(x, 409, 0, "Entity with the specified id already exists in the system.");
+        return;
+    }
+    emu_commit(x, &draft, old, 200, 1.8);
+}
+
+static void emu_read(emu_exchange *x)
+{
+    char etag[64];
+    emu_item *item;
+    emu_range *range;
+    if (!emu_read_headers_ok(x) || !emu_item_key(x)) return;
+    range = emu_enter(x);
+    if (!range || !emu_session_ok(x, range)) return;
+    item = emu_lookup(x, x->segment[5]);
+    emu_charge(x, range, item ? emu_kib(item->text_len) : 1);
+    if (!item) {
+        emu_no_item(x);
+        return;
+    }
+    emu_etag_text(etag, item->etag, item->ts);
+    if (x->request->header[EMU_H_IF_NONE_MATCH].len && emu_is(x->request->header[EMU_H_IF_NONE_MATCH], etag)) {
+        x->status = 304;
+        x->item_lsn = item->lsn;
+        memcpy(x->etag, etag, sizeof etag);
+        return;
+    }
+    emu_answer_item(x, item, 200);
+}
+
+static void emu_delete(emu_exchange *x)
+{
+    emu_item *item;
+    if (!emu_item_key(x) || !emu_enter(x)) return;
+    item = emu_lookup(x, x->segment[5]);
+    emu_charge(x, x->range, item ? 5.7 : 1.24);
+    if (!item) {
+        emu_no_item(x);
+        return;
+    }
+    if (!emu_matches(x, item)) return;
+    emu_remove_item(x->core, x->container, item);
+    x->item_lsn = ++x->range->lsn;
+    x->status = 204;
+}
+
+static void emu_count_row(void *user, const char *json, size_t len)
+{
+    (void)json;
+    (void)len;
+    ++*(size_t *)user;
+}
+
+/* A patch's condition is a query without its SELECT: "from c where c.qty > 3". */
+static bool emu_condition_holds(emu_exchange *x, aiocosmos_str condition, aiocosmos_str document)
+{
+    emu_text *query = &x->core->scratch;
+    emu_sql_error error;
+    emu_sql_query *prepared;
+    emu_sql_run *run;
+    size_t rows = 0;
+    int status = -1;
+    emu_text_clear(query);
+    emu_puts(query, "{\"query\":");
+    emu_text_clear(&x->core->body);
+    emu_puts(&x->core->body, "SELECT VALUE 1 ");
+    emu_put_str(&x->core->body, condition);
+    emu_put_json(query, emu_str(x->core->body.buffer.data, x->core->body.buffer.len));
+    emu_puts(query, "}");
+    emu_text_clear(&x->core->body);
+    if (query->failed) return emu_refuse(x, 503, 0, "The emulator is out of memory.");
+    prepared = emu_sql_prepare(query->buffer.data, query->buffer.len, x->now_ms, &error);
+    if (!prepared) return emu_refuse_json(x, error.status, error.sub_status, error.message, NULL);
+    run = emu_sql_start(prepared, emu_count_row, &rows);
+    if (run && emu_sql_feed(run, document.ptr, document.len) >= 0) status = emu_sql_finish(run);
+    if (run && status < 0) error = *emu_sql_run_error(run);
+    emu_sql_stop(run);
+    emu_sql_free(prepared);
+    if (!run) return emu_refuse(x, 503, 0, "The emulator is out of memory.");
+    if (status < 0) return emu_refuse_json(x, error.status, error.sub_status, error.message, NULL);
+    return rows > 0 || emu_refuse(x, 412, 1110, "One of the specified pre-condition is not met. The condition of the patch "
+                                  "does not hold.");
+}
+
+/* The operations and the condition of a patch: an object, or an array of operations alone. */
+static bool emu_patch_request(emu_exchange *x, aiocosmos_json *operations, aiocosmos_json *condition)
+{
+    static const char *const names[] = { "operations", "condition" };
+    aiocosmos_json found[2];
+    aiocosmos_json_doc *doc = &x->core->doc;
+    aiocosmos_str body = x->request->body;
+    size_t count;
+    if (body.len == 0 || aioc_json_parse(doc, body.ptr, body.len) < 0)
+        return emu_refuse(x, 400, 0, "The request payload is invalid: it is not JSON.");
+    memset(found, 0, sizeof found);
+    found[0] = aioc_json_root(doc);
+    if (found[0].type == AIOCOSMOS_JSON_OBJ) aioc_json_fields(found[0], names, 2, found);
+    count = aioc_json_count(found[0]);
+    if (found[0].type != AIOCOSMOS_JSON_ARR || count < 1 || count > 10)
+        return emu_refuse(x, 400, 0, "The patch request has to have an array of one to ten operations.");
+    if (found[1].type != AIOCOSMOS_JSON_NONE && found[1].type != AIOCOSMOS_JSON_STR)
+        return emu_refuse(x, 400, 0, "The patch request's condition is not a string.");
+    *operations = found[0];
+    *condition = found[1];
+    return true;
+}
+
+static bool emu_check_condition(emu_exchange *x, aiocosmos_json condition, const emu_item *item)
+{
+    emu_text *document = &x->core->scratch2;
+    char *text;
+    size_t len;
+    bool holds;
+    if (condition.type == AIOCOSMOS_JSON_NONE) return true;
+    text = (char *)aioc_memory_alloc(&x->core->memory, condition.len);
+    if (!text) return emu_refuse(x, 503, 0, "The emulator is out of memory.");
+    len = aioc_json_get_str(condition, text, condition.len);
+    emu_text_clear(document);
+    emu_put_item(document, x->container, item);
+    holds = !document->failed &&
+            emu_condition_holds(x, emu_str(text, len), emu_str(document->buffer.data, document->buffer.len));
+    aioc_memory_free(&x->core->memory, text, condition.len);
+    return holds;
+}
+
+static void emu_patch_item(emu_exchange *x)
+{
+    emu_draft draft;
+    aiocosmos_json operations, condition, root;
+    emu_text *document = &x->core->scratch2;
+    emu_item *item;
+    memset(&condition, 0, sizeof condition);
+    if (!emu_item_key(x) || !emu_patch_request(x, &operations, &condition) || !emu_enter(x)) return;
+    item = emu_lookup(x, x->segment[5]);
+    if (!item) {
+        emu_charge(x, x->range, 1.24);
+        emu_no_item(x);
+        return;
+    }
+    if (!emu_matches(x, item) || !emu_check_condition(x, condition, item)) return;
+    emu_text_clear(document);
+    emu_put(document, emu_item_text(item), item->text_len);
+    emu_puts(document, "}");
+    if (!emu_patch(x, operations, document)) return;
+    if (aioc_json_parse(&x->core->doc2, document->buffer.data, document->buffer.len) < 0) {
+        emu_refuse(x, 400, 0, "The patched item is invalid: %s.", x->core->doc2.error ? x->core->doc2.error : "not JSON");
+        return;
+    }
+    root = aioc_json_root(&x->core->doc2);
+    if (!emu_draft_item(x, root, &draft)) return;
+    emu_commit(x, &draft, item, 200, 1.9);
+}
+
+void emu_item_route(emu_exchange *x)
+{
+    if (!emu_find_owner(x)) return;
+    if (strcmp(x->kind, "create_item") == 0) emu_create(x, false);
+    else if (strcmp(x->kind, "upsert_item") == 0) emu_create(x, true);
+    else if (strcmp(x->kind, "read_item") == 0) emu_read(x);
+    else if (strcmp(x->kind, "replace_item") == 0) emu_replace(x);
+    else if (strcmp(x->kind, "patch_item") == 0) emu_patch_item(x);
+    else if (strcmp(x->kind, "delete_item") == 0) emu_delete(x);
+    else if (strcmp(x->kind, "plan_items") == 0) emu_query_plan(x);
+    else if (strcmp(x->kind, "batch_items") == 0) emu_refuse(x, 400, 0, "This emulator does not know transactional batches.");
+    else emu_query_items(x, strcmp(x->kind, "query_items") == 0);
+}
