@@ -99,13 +99,13 @@ static void delete_database(demo *d)
 
 /*--- 10,000 inserts, 100 in flight --------------------------------------------*/
 
-/* The same numbers in every run. */
-static double noise(unsigned seed)
+/* A number of two decimals from a range: the same ones in every run. */
+static double reading(unsigned seed, unsigned from, unsigned to)
 {
     seed = (seed ^ 61u) ^ (seed >> 16);
     seed *= 9u;
     seed = (seed ^ (seed >> 4)) * 0x27d4eb2du;
-    return (double)((seed ^ (seed >> 15)) % 10000u) / 10000.0;
+    return (double)(from * 100u + (seed ^ (seed >> 15)) % ((to - from) * 100u)) / 100.0;
 }
 
 static aiocosmos_pull next_event(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data)
@@ -128,9 +128,9 @@ static aiocosmos_pull next_event(aiocosmos_client *client, aiocosmos_bulk_item *
     aiocosmos_jw_str(&w, "deviceId", device_id);
     aiocosmos_jw_str(&w, "type", "event");
     aiocosmos_jw_str(&w, "at", at);
-    aiocosmos_jw_f64(&w, "temperature", 15.0 + 20.0 * noise(event));
-    aiocosmos_jw_f64(&w, "humidity", 30.0 + 50.0 * noise(event + EVENTS));
-    aiocosmos_jw_str(&w, "status", states[(unsigned)(noise(event * 7u + 3u) * 10.0)]);
+    aiocosmos_jw_f64(&w, "temperature", reading(event, 15, 35));
+    aiocosmos_jw_f64(&w, "humidity", reading(event + EVENTS, 30, 80));
+    aiocosmos_jw_str(&w, "status", states[(unsigned)reading(event * 7u + 3u, 0, 10)]);
     aiocosmos_jw_end(&w);
     item->body = aiocosmos_jw_finish(&w);
     item->pk = aiocosmos_pk1(aiocosmos_s(device_id));
