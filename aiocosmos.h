@@ -117,7 +117,7 @@ typedef enum aiocosmos_error {
     AIOCOSMOS_OK = 0,
     AIOCOSMOS_E_ARGUMENT = -1,    /* the caller's input cannot be sent; aiocosmos_refusal() says what and where */
     AIOCOSMOS_E_NOMEM = -2,       /* the allocator, or memory_max, refused */
-    AIOCOSMOS_E_FULL = -3,        /* pending_max operations or memory_max bytes are held: step, then submit again */
+    AIOCOSMOS_E_FULL = -3,        /* pending_max operations, or seven eighths of memory_max, are held: step, submit again */
     AIOCOSMOS_E_CANCELLED = -4,
     AIOCOSMOS_E_SHUTDOWN = -5,    /* the client is being destroyed */
     AIOCOSMOS_E_TIMEOUT = -6,     /* the operation's own deadline */
@@ -267,7 +267,7 @@ typedef struct aiocosmos_options {
     bool     allow_http;               /* plain http to hosts that are not loopback */
 
     /* Behaviour. */
-    bool     retry_writes;             /* send a maybe-applied write again (default: only with if_match) */
+    bool     retry_writes;             /* send a maybe-applied write again (default: only with an ETag in if_match) */
     bool     no_session;               /* keep and send no session tokens: for accounts without Session consistency */
     uint32_t retries_max;              /* attempts after the first, per operation (AIOCOSMOS_DEFAULT_RETRIES; OFF: none) */
     uint32_t throttle_wait_ms;         /* total wait on 429 per operation, then its status is 429
@@ -410,8 +410,8 @@ AIOCOSMOS_API size_t aiocosmos_json_count(aiocosmos_json container);       /* el
 AIOCOSMOS_API bool aiocosmos_json_get_i64(aiocosmos_json value, int64_t *out);    /* exactly an int64: 1, 1.0, 1e3; not 1.5 */
 AIOCOSMOS_API bool aiocosmos_json_get_f64(aiocosmos_json value, double *out);     /* nearest double; false beyond its range */
 AIOCOSMOS_API bool aiocosmos_json_get_bool(aiocosmos_json value, bool *out);
-/* Unescaped UTF-8, NUL-terminated, cut to cap. Returns the whole length without the NUL, as snprintf does; SIZE_MAX if it is
- * no string. */
+/* Unescaped UTF-8, NUL-terminated, cut to cap but never inside a character; half a surrogate pair becomes U+FFFD. Returns
+ * the whole length without the NUL, as snprintf does; SIZE_MAX if it is no string. */
 AIOCOSMOS_API size_t aiocosmos_json_get_str(aiocosmos_json value, char *buf, size_t cap);
 AIOCOSMOS_API bool aiocosmos_json_is_str(aiocosmos_json value, const char *text); /* a string equal to text, escapes undone */
 
@@ -529,7 +529,7 @@ AIOCOSMOS_API bool aiocosmos_result_attempt(const aiocosmos_result *result, uint
 AIOCOSMOS_API size_t aiocosmos_result_describe(const aiocosmos_result *result, char *out, size_t cap);
 
 /* Takes the body out of the result, without a copy where it stands alone in memory: it outlives the callback. text.ptr NULL:
- * no memory. Free it before destroy. */
+ * no memory. Free it before destroy, and not before the result has been read: that looks at the same bytes. */
 typedef struct aiocosmos_body { aiocosmos_str text; void *owner; size_t owner_size; } aiocosmos_body;
 AIOCOSMOS_API aiocosmos_body aiocosmos_result_take_body(const aiocosmos_result *result);
 AIOCOSMOS_API void aiocosmos_body_free(aiocosmos_client *client, aiocosmos_body body);
@@ -2681,12 +2681,12 @@ static int aioc_json_check(const char *text, size_t len, aiocosmos_str name, aio
  * Walking
  *----------------------------------------------------------------------------*/
 
-/* The value of a node, whose text starts so many bytes behind the value's. */
-static aiocosmos_json aioc_json_of(aiocosmos_json near, const aioc_json_node *node)
+/* The value of a node, by the one that holds it: values have no pointer to their document. */
+static aiocosmos_json aioc_json_of(aiocosmos_json holder, const aioc_json_node *node)
 {
     aiocosmos_json value;
     value.node = node;
-    value.ptr = near.ptr + (node->at - ((const aioc_json_node *)near.node)->at);
+    value.ptr = holder.ptr + (node->at - ((const aioc_json_node *)holder.node)->at);
     value.len = node->len;
     value.type = (uint8_t)(node->info & AIOC_JSON_TYPE);
     return value;
@@ -2822,7 +2822,7 @@ static inline int aioc_json_leading_zeros(uint64_t number)
  * all 128 bits right for every power in the range is checked by the tests. */
 static void aioc_json_power(int ten, uint64_t *high, uint64_t *low)
 {
-    static const uint64_t large[26][3] = {             /* 10^-351, 10^-324, ... 10^324 */
+    static const uint64_t bases[26][3] = {             /* 10^-351, 10^-324, ... 10^324 */
     {0x8049A4AC0C5811AE, 0x205B896D777D6278, 0xAC261E9F5141430B},
     {0xCF42894A5DCE35EA, 0x52064CAC828675B9, 0x475F2B7D7DF1AD7A},
     {0xA76C582338ED2621, 0xAF2AF2B80AF6F24E, 0x657C8F4D43323A36},
@@ -2850,7 +2850,7 @@ static void aioc_json_power(int ten, uint64_t *high, uint64_t *low)
     {0xC3B8358109E84F07, 0x0A862F80EC4700C8, 0x02606EA01029DC37},
     {0x9E19DB92B4E31BA9, 0x6C07A2C26A8346D1, 0x4944D9F52CD0DEC2}
     };
-    static const uint64_t small[27] = {                /* 10^0, 10^1, ... 10^26: of 10^n the bits of 5^n */
+    static const uint64_t steps[27] = {                /* 10^0, 10^1, ... 10^26: of 10^n the bits of 5^n */
     0x8000000000000000, 0xA000000000000000, 0xC800000000000000, 0xFA00000000000000, 0x9C40000000000000,
     0xC350000000000000, 0xF424000000000000, 0x9896800000000000, 0xBEBC200000000000, 0xEE6B280000000000,
     0x9502F90000000000, 0xBA43B74000000000, 0xE8D4A51000000000, 0x9184E72A00000000, 0xB5E620F480000000,
@@ -2858,8 +2858,8 @@ static void aioc_json_power(int ten, uint64_t *high, uint64_t *low)
     0xAD78EBC5AC620000, 0xD8D726B7177A8000, 0x878678326EAC9000, 0xA968163F0A57B400, 0xD3C21BCECCEDA100,
     0x84595161401484A0, 0xA56FA5B99019A5C8
     };
-    const uint64_t *base = large[(ten + 351) / 27];
-    uint64_t factor = small[(ten + 351) % 27], word[4], carry, above;
+    const uint64_t *base = bases[(ten + 351) / 27];
+    uint64_t factor = steps[(ten + 351) % 27], word[4], carry, above;
     carry = aioc_json_multiply(base[2], factor, &word[0]);
     above = aioc_json_multiply(base[1], factor, &word[1]);
     word[1] += carry;
@@ -2895,7 +2895,7 @@ static aioc_json_decimal aioc_json_decimal_of(const char *at, const char *end)
 {
     aioc_json_decimal decimal;
     const char *point = NULL, *last = NULL, *mantissa_end;
-    const int64_t far = INT64_C(1) << 48;              /* no text has so many digits that they make up for more */
+    const int64_t enough = INT64_C(1) << 48;           /* no text has so many digits that they make up for more */
     bool negative_exponent = false;
     int64_t exponent = 0;
     memset(&decimal, 0, sizeof decimal);
@@ -2911,7 +2911,7 @@ static aioc_json_decimal aioc_json_decimal_of(const char *at, const char *end)
     mantissa_end = at;
     for (at++; at < end; at++) {
         if (*at == '-') negative_exponent = true;
-        else if (*at != '+' && exponent < far) exponent = exponent * 10 + (*at - '0');
+        else if (*at != '+' && exponent < enough) exponent = exponent * 10 + (*at - '0');
     }
     if (!last) return decimal;
     if (!point) point = mantissa_end;
@@ -3138,7 +3138,7 @@ static uint64_t aioc_json_shortest(uint64_t bits, int *ten)
     bool nearer = fraction == 0 && biased > 1;         /* the next double below is half as far as the next above */
     bool under, over;
     mantissa = biased > 0 ? fraction | UINT64_C(1) << 52 : fraction;
-    *ten = aioc_json_shift((int64_t)two * 1262611 - (nearer ? 524031 : 0), 22);            /* log10 of 2^two, or of 3/4 */
+    *ten = aioc_json_shift((int64_t)two * 1262611 - (nearer ? 524031 : 0), 22);       /* log10 of 2^two, or of 3/4 */
     aioc_json_power(-*ten, &high, &low);
     if (!aioc_json_power_is_exact(-*ten) && ++low == 0) high++;
     shift = two + aioc_json_log2_of_power(-*ten) + 1;
@@ -10355,10 +10355,11 @@ static aioc_account_container *aioc_account_hold(aioc_account *account, aiocosmo
         container->refs++;
         return container;
     }
-    if (account->count >= account->max) {
+    while (account->count >= account->max) {                 /* more than one, if too many were in use before */
         aioc_account_container *victim = account->oldest;
         while (victim && victim->refs) victim = victim->newer;
-        if (victim) aioc_account_drop(account, victim);
+        if (!victim) break;
+        aioc_account_drop(account, victim);
     }
     container = (aioc_account_container *)aioc_memory_zalloc(account->memory, sizeof *container);
     if (!container) return NULL;
@@ -10466,7 +10467,7 @@ static bool aioc_account_read_definition(aioc_account *account, aioc_account_con
     kind = aioc_json_at(found[0], "/kind");
     container->pk_def.kind = (uint8_t)(aioc_json_is_str(kind, "MultiHash") ? AIOC_PROTOCOL_MULTI_HASH
                                        : aioc_json_is_str(kind, "Range") ? AIOC_PROTOCOL_RANGE : AIOC_PROTOCOL_HASH);
-    container->pk_def.version = (uint8_t)(version == 2 ? 2 : 1);
+    container->pk_def.version = (uint8_t)(version == 1 || version == 2 ? version : 0);      /* 0: nobody here can hash it */
     container->pk_def.path_count = (uint8_t)levels;
     container->pk_def.system_key = false;
     aioc_json_get_bool(aioc_json_at(found[0], "/systemKey"), &container->pk_def.system_key);
@@ -10546,34 +10547,93 @@ static bool aioc_account_listed(aiocosmos_str list, aiocosmos_str id)
     return false;
 }
 
-static bool aioc_account_is_parent(const aioc_account_container *container, aiocosmos_str id)
+typedef int (*aioc_account_order)(const aioc_account_container *container, const aioc_account_range *a,
+                                  const aioc_account_range *b);
+
+static int aioc_account_compare(aiocosmos_str a, aiocosmos_str b)
 {
-    uint32_t i;
-    for (i = 0; i < container->range_count; i++)
-        if (aioc_account_listed(aioc_account_text(container, container->ranges[i].parents), id)) return true;
-    return false;
+    size_t len = a.len < b.len ? a.len : b.len;
+    int difference = len ? memcmp(a.ptr, b.ptr, len) : 0;
+    return difference ? difference : (a.len > b.len) - (a.len < b.len);
+}
+
+static int aioc_account_by_id(const aioc_account_container *container, const aioc_account_range *a, const aioc_account_range *b)
+{
+    return aioc_account_compare(aioc_account_text(container, a->id), aioc_account_text(container, b->id));
+}
+
+static int aioc_account_by_min(const aioc_account_container *container, const aioc_account_range *a, const aioc_account_range *b)
+{
+    return aioc_protocol_epk_compare(aioc_account_text(container, a->min), aioc_account_text(container, b->min));
+}
+
+static void aioc_account_sift(aioc_account_container *container, aioc_account_order order, uint32_t root, uint32_t count)
+{
+    aioc_account_range *ranges = container->ranges, moved;
+    uint32_t child;
+    for (; (child = 2 * root + 1) < count; root = child) {
+        if (child + 1 < count && order(container, &ranges[child], &ranges[child + 1]) < 0) child++;
+        if (order(container, &ranges[root], &ranges[child]) >= 0) return;
+        moved = ranges[root];
+        ranges[root] = ranges[child];
+        ranges[child] = moved;
+    }
+}
+
+/* Heapsort: thousands of ranges, in whatever order a server sends them, do not hold up a step. */
+static void aioc_account_sort(aioc_account_container *container, aioc_account_order order)
+{
+    uint32_t count = container->range_count, i;
+    for (i = count / 2; i-- > 0;) aioc_account_sift(container, order, i, count);
+    for (i = count; i-- > 1;) {
+        aioc_account_range last = container->ranges[i];
+        container->ranges[i] = container->ranges[0];
+        container->ranges[0] = last;
+        aioc_account_sift(container, order, 0, i);
+    }
+}
+
+/* Marks the range with this id, of ranges sorted by id, as one that was split or merged away: no range ends at "". */
+static void aioc_account_mark_parent(aioc_account_container *container, aiocosmos_str id)
+{
+    uint32_t low = 0, high = container->range_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        int difference = aioc_account_compare(aioc_account_text(container, container->ranges[middle].id), id);
+        if (difference == 0) container->ranges[middle].max.len = 0;
+        if (difference == 0) return;
+        if (difference < 0) low = middle + 1;
+        else high = middle;
+    }
+}
+
+static void aioc_account_mark_parents(aioc_account_container *container, aiocosmos_str parents)
+{
+    aiocosmos_str id;
+    size_t at = 0, end;
+    for (; at < parents.len; at = end + 1) {
+        for (end = at; end < parents.len && parents.ptr[end] != ','; end++) continue;
+        id.ptr = parents.ptr + at;
+        id.len = end - at;
+        aioc_account_mark_parent(container, id);
+    }
 }
 
 /* Ends the feed: ranges that were split or merged away are dropped, the rest sorted; they must cover "" to "FF" without gap
  * or overlap (cosmos-rest 8.1). */
 static bool aioc_account_finish_ranges(aioc_account_container *container)
 {
-    uint32_t i, k, kept = 0;
+    uint32_t i, kept = 0;
     aiocosmos_str edge = aioc_memory_str("");
-    for (i = 0; i < container->range_count; i++) {
-        if (aioc_account_is_parent(container, aioc_account_text(container, container->ranges[i].id)))
-            container->ranges[i].max.len = 0;                   /* marked: no range ends at "" */
-    }
-    for (i = 0; i < container->range_count; i++) {
-        aioc_account_range range = container->ranges[i];
-        if (range.max.len == 0) continue;
-        for (k = kept; k > 0 && aioc_protocol_epk_compare(aioc_account_text(container, container->ranges[k - 1].min),
-                                                          aioc_account_text(container, range.min)) > 0; k--)
-            container->ranges[k] = container->ranges[k - 1];
-        container->ranges[k] = range;
-        kept++;
-    }
+    aioc_account_sort(container, aioc_account_by_id);
+    for (i = 1; i < container->range_count; i++)
+        if (aioc_account_by_id(container, &container->ranges[i - 1], &container->ranges[i]) == 0) return false;
+    for (i = 0; i < container->range_count; i++)
+        aioc_account_mark_parents(container, aioc_account_text(container, container->ranges[i].parents));
+    for (i = 0; i < container->range_count; i++)
+        if (container->ranges[i].max.len > 0) container->ranges[kept++] = container->ranges[i];
     container->range_count = kept;
+    aioc_account_sort(container, aioc_account_by_min);
     for (i = 0; i < kept; i++) {
         if (aioc_protocol_epk_compare(aioc_account_text(container, container->ranges[i].min), edge) != 0) return false;
         edge = aioc_account_text(container, container->ranges[i].max);
@@ -10662,8 +10722,7 @@ static aioc_account_token *aioc_account_token_add(aioc_account *account, aioc_ac
     return token;
 }
 
-/* Merges a composite token, from an answer or from the host, into what is held. False: no memory, or too many ranges. The
- * caller has checked its form. */
+/* Merges a composite token into what is held. False: no memory, or too many ranges. The caller has checked its form. */
 static bool aioc_account_session_merge(aioc_account *account, aioc_account_container *container, aiocosmos_str composite)
 {
     aiocosmos_str id, value;
@@ -10685,6 +10744,34 @@ static bool aioc_account_session_merge(aioc_account *account, aioc_account_conta
         }
     }
     return true;
+}
+
+/* Whether one of the tokens from the first-th on is of a range that is not among ours, nor one that ours came from: then
+ * there has been a split since ours were fetched. */
+static bool aioc_account_has_strangers(const aioc_account_container *container, uint32_t first)
+{
+    uint32_t i, k;
+    for (i = first; i < container->token_count; i++) {
+        aiocosmos_str id = aioc_account_token_id(&container->tokens[i]);
+        for (k = 0; k < container->range_count; k++) {
+            const aioc_account_range *range = &container->ranges[k];
+            if (aioc_memory_same(aioc_account_text(container, range->id), id) ||
+                aioc_account_listed(aioc_account_text(container, range->parents), id)) break;
+        }
+        if (k == container->range_count) return true;
+    }
+    return false;
+}
+
+/* Merges a composite token from an answer, or from the host. A gateway finds the new ranges by itself and does not tell of a
+ * split; but their tokens do, and then ours are fetched again before the next read. */
+static bool aioc_account_session_take(aioc_account *account, aioc_account_container *container, aiocosmos_str composite)
+{
+    uint32_t count = container->token_count;
+    bool merged = aioc_account_session_merge(account, container, composite);
+    if (container->knowledge == AIOC_ACCOUNT_KNOWN && aioc_account_has_strangers(container, count))
+        aioc_account_forget_ranges(account, container);
+    return merged;
 }
 
 static bool aioc_account_session_append(aioc_account *account, aioc_memory_buffer *out, aiocosmos_str id, aiocosmos_str value)
@@ -10765,7 +10852,7 @@ typedef struct aioc_operation_engine aioc_operation_engine;
 
 /* Whoever paces a set of operations (a bulk): a 429 to one of them does not use up its retries, but slows all. */
 typedef struct aioc_operation_pacer {
-    void (*throttled)(aioc_operation *op);   /* it got a 429 and is about to back off */
+    void (*throttled)(aioc_operation *op);   /* it got a 429, and is about to back off or to end */
     bool (*hold)(aioc_operation *op);        /* its back-off is over; true: kept until the pacer makes it ready */
     void (*let_go)(aioc_operation *op);      /* it ends while it backs off or is held */
 } aioc_operation_pacer;
@@ -10776,7 +10863,7 @@ typedef struct aioc_operation_spec {
     aiocosmos_str link;                      /* the resource link that is signed: ids not percent-encoded */
     bool to_feed;                            /* the path is the link and the type, not the link alone */
     bool write;                              /* changes something: never sent again without leave once it may have landed */
-    bool repeatable;                         /* a write that may be sent again: it has if_match, or if_not_exists */
+    bool repeatable;                         /* a write that may be sent again: it has an ETag to match, or if_not_exists */
     bool if_not_exists;                      /* 409 is success */
     bool item_data;                          /* reads or writes items: session tokens apply */
     const aioc_operation_pacer *pacer;
@@ -10841,6 +10928,7 @@ struct aioc_operation {
     void    *user_data;
     void    *owner;
     double   charge_ru;
+    int64_t  skew_ms;                        /* of the clock that the attempt under way was signed by */
     uint32_t slot, attempts, retries, throttle_wait_ms;
     int      stop;                           /* not 0: finish with it at the next step */
     int      http_status, sub_status;
@@ -10874,6 +10962,7 @@ struct aioc_operation_engine {
     aioc_auth_tokens tokens;
     aiocosmos_token_fn token_fn;
     void *token_user_data;
+    uint64_t token_us;                       /* when the host last gave one */
     aioc_account account;
     aioc_memory_buffer constant_lines;       /* Host and the other header lines that every request carries */
     aioc_operation **slots;
@@ -11004,11 +11093,18 @@ static void aioc_operation_leave_tokenless(aioc_operation *op)
     op->state = AIOC_OPERATION_READY;
 }
 
-/* A token came, or was refused: those who wait look again at the next step. */
+/* A token came, or was refused: those who waited for it go on. The others have been asked for, and wait until it is their
+ * turn, or a host whose answers never fit would be asked for ever. */
 static void aioc_operation_tokens_changed(aioc_operation_engine *engine)
 {
-    while (engine->first_tokenless) {
-        aioc_operation *op = engine->first_tokenless;
+    aioc_operation *op = engine->first_tokenless, *next;
+    engine->token_us = engine->reactor->now_us;
+    for (; op; op = next) {
+        aiocosmos_str value;
+        bool denied;
+        next = op->next;
+        if (!aioc_auth_tokens_find(&engine->tokens, aioc_operation_link(op), engine->reactor->now_us, &value, &denied) && !denied)
+            continue;
         aioc_operation_leave_tokenless(op);
         aioc_operation_make_ready(op);
     }
@@ -11102,6 +11198,14 @@ static bool aioc_operation_has_room(const aioc_operation_engine *engine, bool in
 {
     return internal ? engine->free_count > 0
                     : engine->pending < engine->pending_max && engine->free_count > AIOC_OPERATION_SPARE_SLOTS / 2;
+}
+
+/* A bulk that has nothing in flight may have one item beyond pending_max: otherwise bulks that take up all the room
+ * themselves would wait for it for ever. */
+static bool aioc_operation_has_room_for_part(const aioc_operation_engine *engine, uint32_t in_flight)
+{
+    return aioc_operation_has_room(engine, false) ||
+           (in_flight == 0 && engine->free_count > AIOC_OPERATION_SPARE_SLOTS / 2);
 }
 
 static void aioc_operation_free(aioc_operation *op)
@@ -11313,19 +11417,23 @@ static void aioc_operation_abandon(aioc_operation *op)
     aioc_operation_free(op);
 }
 
-/* For the public cancel: the callback comes from a later step. */
-static bool aioc_operation_cancel(aioc_operation_engine *engine, aiocosmos_op handle)
+/* It ends with this status, wherever it is, but from a later step. */
+static void aioc_operation_stop(aioc_operation *op, int status)
 {
-    aioc_operation *op = aioc_operation_find(engine, handle);
-    if (!op) return false;
-    if (op->stop == 0) op->stop = AIOCOSMOS_E_CANCELLED;
+    if (op->stop == 0) op->stop = status;
     if (op->state == AIOC_OPERATION_WANTS_TOKEN) aioc_operation_leave_tokenless(op);
     if (op->paced) {
         op->pacer->let_go(op);
         op->state = AIOC_OPERATION_READY;
     }
     aioc_operation_make_ready(op);
-    return true;
+}
+
+static bool aioc_operation_cancel(aioc_operation_engine *engine, aiocosmos_op handle)
+{
+    aioc_operation *op = aioc_operation_find(engine, handle);
+    if (op) aioc_operation_stop(op, AIOCOSMOS_E_CANCELLED);
+    return op != NULL;
 }
 
 /*--- Attempt ----------------------------------------------------------------*/
@@ -11370,7 +11478,9 @@ static bool aioc_operation_append_session(aioc_operation *op, aioc_memory_buffer
              aioc_account_session_merge(account, &view, aioc_operation_session(op));
         aioc_memory_buffer_free(account->memory, &all);
     }
-    if (view.knowledge == AIOC_ACCOUNT_KNOWN && op->pk_len && aioc_operation_epk(op, epk, &epk_len))
+    /* A token of a range that we do not know may be of the one that the key belongs to by now. */
+    if (ok && view.knowledge == AIOC_ACCOUNT_KNOWN && op->pk_len && !aioc_account_has_strangers(&view, op->container->token_count) &&
+        aioc_operation_epk(op, epk, &epk_len))
         range = aioc_account_route(&view, aioc_operation_str(epk, epk_len));
     if (ok) {
         ok = range ? aioc_account_session_of_range(account, &view, range, out) : aioc_account_session_all(account, &view, out);
@@ -11472,6 +11582,7 @@ static int aioc_operation_prepare(aioc_pool_exchange *exchange, aiocosmos_slice 
     slices[1].len = op->body_len;
     engine->stats.attempts++;
     op->attempt_us = engine->reactor->now_us;
+    op->skew_ms = engine->skew_ms;
     return 0;
 }
 
@@ -11502,6 +11613,12 @@ static void aioc_operation_ask_token(aioc_operation *op)
     }
 }
 
+/* Session tokens are of ranges; and which header says that an item lacks the key's property is in the definition. */
+static bool aioc_operation_wants_metadata(const aioc_operation *op)
+{
+    return aioc_operation_wants_session(op) || (op->container && aioc_memory_same(aioc_operation_pk(op), aioc_memory_str("[{}]")));
+}
+
 /* Starts an attempt, or waits for what it needs first. */
 static void aioc_operation_start(aioc_operation *op)
 {
@@ -11521,7 +11638,7 @@ static void aioc_operation_start(aioc_operation *op)
             return;
         }
     }
-    if (!op->metadata_tried && aioc_operation_wants_session(op) && !aioc_account_settled(op->container)) {
+    if (!op->metadata_tried && aioc_operation_wants_metadata(op) && !aioc_account_settled(op->container)) {
         op->metadata_tried = true;
         op->state = AIOC_OPERATION_WANTS_METADATA;
         aioc_account_wait(&engine->account, op->container, &op->waiter);
@@ -11677,7 +11794,7 @@ static void aioc_operation_judge_gone(const aioc_operation_situation *now, const
 {
     verdict->forget_metadata = true;
     if (outcome->sub_status == 1000) {       /* the name means another container now: look once, try once */
-        verdict->again = !now->fresh_metadata;
+        verdict->again = !now->fresh_metadata && now->retries < now->retries_max;
         verdict->counts = true;
         return;
     }
@@ -11690,6 +11807,7 @@ static void aioc_operation_judge_not_found(const aioc_operation_situation *now, 
     switch (outcome->sub_status) {
     case 1002:                               /* this replica has not reached our session token yet; the token is never dropped */
         aioc_operation_judge_again(now, verdict, now->retries_max, 5, 500);
+        verdict->forget_metadata = now->retries == 2;          /* unless it is of an older container of this name: look once */
         break;
     case 1003:                               /* the container is missing: ours may be an old one under the same name */
         verdict->forget_metadata = true;
@@ -11806,22 +11924,27 @@ static void aioc_operation_capture_session(aioc_operation *op, const aioc_http_r
     if (token.len == 0) return;
     if (!aioc_protocol_session_check(token, &bad_at)) {
         aioc_operation_log(engine, 2, aioc_operation_handle(op).id, "the answer's x-ms-session-token is malformed: ignored");
-    } else if (!aioc_account_session_merge(&engine->account, op->container, token)) {
+    } else if (!aioc_account_session_take(&engine->account, op->container, token)) {
         aioc_operation_log(engine, 1, aioc_operation_handle(op).id, "no room to keep a session token: reads may be stale");
     }
+}
+
+static bool aioc_operation_is_off(int64_t skew_ms)
+{
+    return skew_ms >= AIOC_OPERATION_SKEW_MIN_MS || skew_ms <= -AIOC_OPERATION_SKEW_MIN_MS;
 }
 
 /* Our clock is off if the server's Date says so (RFC 9110 6.6.1); signatures then use the server's. */
 static bool aioc_operation_clock_was_off(aioc_operation *op, const aioc_http_response *response)
 {
     aioc_operation_engine *engine = op->engine;
-    int64_t server_s, now_ms = engine->platform->wall_ms(engine->platform->user_data), skew_ms, change_ms;
+    int64_t server_s, now_ms = engine->platform->wall_ms(engine->platform->user_data), skew_ms;
     if (!aioc_auth_parse_date(response->wanted[AIOC_PROTOCOL_H_DATE], &server_s)) return false;
     skew_ms = server_s * 1000 - now_ms;
-    change_ms = skew_ms - engine->skew_ms;
-    if (change_ms < AIOC_OPERATION_SKEW_MIN_MS && change_ms > -AIOC_OPERATION_SKEW_MIN_MS) return false;
+    if (!aioc_operation_is_off(skew_ms - op->skew_ms)) return false;
+    if (aioc_operation_is_off(skew_ms - engine->skew_ms))            /* else another's answer has corrected it meanwhile */
+        aioc_operation_log(engine, 2, 0, "this machine's clock differs from the service's: signing with the service's");
     engine->skew_ms = skew_ms;
-    aioc_operation_log(engine, 2, 0, "this machine's clock differs from the service's: signing with the service's");
     return true;
 }
 
@@ -11876,11 +11999,12 @@ static void aioc_operation_again(aioc_operation *op, const aioc_operation_verdic
     if (verdict->throttled) {
         op->throttle_wait_ms += (uint32_t)(verdict->wait_us / 1000u);
         op->throttled_us += verdict->wait_us;
-        if (op->pacer) op->pacer->throttled(op);
     }
     if (verdict->sign_anew) {
         op->fresh_signature = true;
-        if (!engine->signer.has_key) aioc_auth_tokens_forget(&engine->tokens, engine->memory, aioc_operation_link(op));
+        /* A token that came after this attempt is not the one that was refused. */
+        if (!engine->signer.has_key && op->attempt_us >= engine->token_us)
+            aioc_auth_tokens_forget(&engine->tokens, engine->memory, aioc_operation_link(op));
     }
     if (verdict->forget_metadata) {
         op->fresh_metadata = true;
@@ -11952,9 +12076,10 @@ static void aioc_operation_answered(aioc_pool_exchange *exchange, const aioc_poo
     verdict = aioc_operation_judge(&now, &seen);
     op->doubt = verdict.doubt;
     if (verdict.throttled) engine->stats.throttled++;
+    if (verdict.throttled && op->pacer) op->pacer->throttled(op);
     if (verdict.forget_metadata && op->container) aioc_account_forget_ranges(&engine->account, op->container);
     if (op->stop) {
-        aioc_operation_finish(op, op->stop, (aiocosmos_fate)verdict.fate, outcome, "cancelled");
+        aioc_operation_finish(op, op->stop, (aiocosmos_fate)verdict.fate, outcome, aioc_protocol_status_text(op->stop));
         return;
     }
     if (verdict.again && !aioc_operation_too_late(op, &verdict)) {
@@ -11984,10 +12109,9 @@ static bool aioc_operation_work(aioc_operation_engine *engine)
 
 /*--- Metadata: what the account layer asks for --------------------------------*/
 
-static void aioc_operation_fetch_ranges(aioc_operation_engine *engine, aioc_account_container *container,
-                                        aiocosmos_str continuation);
+static void aioc_operation_fetch_ranges(aioc_operation *before, aiocosmos_str continuation);
 
-/* The ordinary retry policy, and a deadline of the connect timeout's order: those who wait have their own. */
+/* The ordinary retry policy, and a deadline of the connect timeout's order for all of it: those who wait have their own. */
 #define AIOC_OPERATION_METADATA_TIMEOUT_MS 10000
 
 /* What cannot be asked now for want of memory, or because a passing fault lost it, may be asked again later. */
@@ -12014,6 +12138,7 @@ static void aioc_operation_ranges_came(aioc_operation *op, const aiocosmos_resul
 {
     aioc_account_container *container = op->container;
     aioc_operation_delivery *delivery = (aioc_operation_delivery *)(uintptr_t)result->internal;
+    uint32_t count = container->range_count;
     aiocosmos_str continuation;
     if (result->status != 0) {
         aioc_operation_fetch_failed(container, result->status);
@@ -12024,8 +12149,9 @@ static void aioc_operation_ranges_came(aioc_operation *op, const aiocosmos_resul
         return;
     }
     continuation = delivery->response->wanted[AIOC_PROTOCOL_H_CONTINUATION];
-    if (continuation.len) aioc_operation_fetch_ranges(op->engine, container, continuation);
-    else aioc_account_settle(container, aioc_account_finish_ranges(container));
+    if (continuation.len == 0) aioc_account_settle(container, aioc_account_finish_ranges(container));
+    else if (container->range_count == count) aioc_account_settle(container, false);     /* pages of nothing may never end */
+    else aioc_operation_fetch_ranges(op, continuation);
 }
 
 static void aioc_operation_definition_came(aioc_operation *op, const aiocosmos_result *result)
@@ -12034,7 +12160,7 @@ static void aioc_operation_definition_came(aioc_operation *op, const aiocosmos_r
     if (result->status != 0) aioc_operation_fetch_failed(container, result->status);
     else if (!aioc_account_read_definition(&op->engine->account, container, aioc_operation_result_json(result)))
         aioc_account_settle(container, false);
-    else aioc_operation_fetch_ranges(op->engine, container, aioc_operation_str(NULL, 0));
+    else aioc_operation_fetch_ranges(op, aioc_operation_str(NULL, 0));
 }
 
 static void aioc_operation_fetch(aioc_operation_engine *engine, aioc_account_container *container,
@@ -12045,22 +12171,25 @@ static void aioc_operation_fetch(aioc_operation_engine *engine, aioc_account_con
     spec.verb = "GET";
     spec.link = aioc_operation_str(container->link, container->link_len);
     spec.container_link = spec.link;
-    spec.timeout_ms = AIOC_OPERATION_METADATA_TIMEOUT_MS;
     spec.internal = true;
     if (!aioc_operation_has_room(engine, true) ||
         !aioc_operation_new(engine, &spec, platform->monotonic_us(platform->user_data)))
         aioc_operation_fetch_failed(container, AIOCOSMOS_E_NOMEM);
 }
 
-static void aioc_operation_fetch_ranges(aioc_operation_engine *engine, aioc_account_container *container,
-                                        aiocosmos_str continuation)
+/* Goes on behind the definition, or behind a page, in the time that is left. */
+static void aioc_operation_fetch_ranges(aioc_operation *before, aiocosmos_str continuation)
 {
+    aioc_operation_engine *engine = before->engine;
+    aioc_account_container *container = before->container;
+    uint64_t now_us = engine->reactor->now_us;
     aioc_operation_spec spec;
     aioc_memory_buffer lines = { NULL, 0, 0 };
     memset(&spec, 0, sizeof spec);
     spec.type = "pkranges";
     spec.to_feed = true;
     spec.complete = aioc_operation_ranges_came;
+    spec.timeout_ms = before->deadline_us > now_us ? (uint32_t)((before->deadline_us - now_us) / 1000u) : 0;
     if (continuation.len == 0) {
         aioc_account_forget_ranges(&engine->account, container);
     } else if (!aioc_operation_append_line(engine->memory, &lines, "x-ms-continuation: ", continuation)) {
@@ -12078,6 +12207,7 @@ static void aioc_operation_fetch_container(void *engine, aioc_account_container 
     aioc_operation_spec spec;
     memset(&spec, 0, sizeof spec);
     spec.type = "colls";
+    spec.timeout_ms = AIOC_OPERATION_METADATA_TIMEOUT_MS;
     spec.complete = aioc_operation_definition_came;
     aioc_operation_fetch((aioc_operation_engine *)engine, container, &spec);
 }
@@ -12194,7 +12324,9 @@ static bool aioc_operation_is_our_header(aiocosmos_str name)
 {
     static const char *const ours[] = { "authorization", "x-ms-date", "x-ms-version", "host", "content-length",
         "transfer-encoding", "connection", "x-ms-documentdb-partitionkey", "x-ms-session-token", "x-ms-continuation",
-        "x-ms-documentdb-isquery", "x-ms-documentdb-is-upsert", "if-match", "if-none-match", "content-type", "expect" };
+        "x-ms-documentdb-isquery", "x-ms-documentdb-is-upsert", "if-match", "if-none-match", "content-type", "expect",
+        "user-agent", "accept", "prefer", "x-ms-max-item-count", "x-ms-documentdb-query-enablecrosspartition",
+        "x-ms-offer-throughput", "x-ms-cosmos-offer-autopilot-settings" };
     size_t i;
     for (i = 0; i < sizeof ours / sizeof *ours; i++)
         if (aioc_memory_same_nocase(name, aioc_memory_str(ours[i]))) return true;
@@ -12244,7 +12376,7 @@ static int aioc_operation_check_item(aioc_operation_engine *engine, aiocosmos_st
 {
     aiocosmos_json id;
     const char *error;
-    size_t error_at, first = 0;
+    size_t error_at, first = 0, len;
     char text[AIOC_PROTOCOL_ITEM_ID_MAX + 2], why[128];
     if (body.len == 0) return aioc_operation_refuse(engine, "body", "required: the item as JSON");
     if (aioc_json_check(body.ptr, body.len, aioc_memory_str("id"), &id, &error, &error_at) != 0)
@@ -12252,10 +12384,11 @@ static int aioc_operation_check_item(aioc_operation_engine *engine, aiocosmos_st
     while (first < body.len && body.ptr[first] != '{' && (unsigned char)body.ptr[first] <= ' ') first++;
     if (first == body.len || body.ptr[first] != '{') return aioc_operation_refuse(engine, "body", "an item is a JSON object");
     if (id.type != AIOCOSMOS_JSON_STR) return aioc_operation_refuse(engine, "body", "\"id\" is required and must be a string");
-    if (aioc_json_get_str(id, text, sizeof text) >= sizeof text)
-        return aioc_operation_refuse(engine, "body", "\"id\" is over 1023 bytes");
+    len = aioc_json_get_str(id, text, sizeof text);
+    if (len >= sizeof text) return aioc_operation_refuse(engine, "body", "\"id\" is over 1023 bytes");
     if (!aioc_protocol_id_ok(text, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why))
         return aioc_operation_refuse(engine, "body: \"id\"", why);
+    if (strlen(text) < len) return aioc_operation_refuse_at(engine, "body: \"id\"", "control character 0", strlen(text));
     return 0;
 }
 
@@ -12528,7 +12661,8 @@ static int aioc_operation_specify(aioc_operation_engine *engine, const aiocosmos
     spec->type = kind->type;
     spec->to_feed = kind->to_feed;
     spec->write = kind->write;
-    spec->repeatable = request->if_match || request->if_not_exists;
+    /* "*" is true of what the first try made of the item, too. */
+    spec->repeatable = (request->if_match && strcmp(request->if_match, "*") != 0) || request->if_not_exists;
     spec->if_not_exists = request->if_not_exists;
     spec->item_data = kind->item;
     spec->forgets_container = request->kind == AIOCOSMOS_DELETE_CONTAINER || request->kind == AIOCOSMOS_REPLACE_CONTAINER;
@@ -12550,18 +12684,21 @@ static int aioc_operation_specify(aioc_operation_engine *engine, const aiocosmos
 static int aioc_operation_accept(aioc_operation_engine *engine, const aioc_operation_spec *spec, aioc_operation **out)
 {
     const aiocosmos_platform *platform = engine->platform;
+    size_t max = spec->pacer ? engine->memory->max : engine->memory->max / 8 * 7;
     size_t bytes = sizeof(aioc_operation) + spec->link.len + spec->pk_text.len + spec->lines.len + spec->session_token.len +
                    spec->body.len;
     if (engine->closing) {
         aioc_memory_print(engine->refusal, sizeof engine->refusal, "the client is being destroyed");
         return AIOCOSMOS_E_SHUTDOWN;
     }
-    if (!aioc_operation_has_room(engine, spec->internal)) {
+    /* What a pacer lets through, it has found room for. */
+    if (!spec->pacer && !aioc_operation_has_room(engine, spec->internal)) {
         aioc_memory_print(engine->refusal, sizeof engine->refusal, "full: %u operations are pending", (unsigned)engine->pending);
         return AIOCOSMOS_E_FULL;
     }
-    /* The last eighth is left to answers, so that they need not wait for requests to go. */
-    if (engine->memory->used - engine->memory->kept + bytes > engine->memory->max / 8 * 7) {
+    /* The last eighth is left to answers, so that they need not wait for requests to go; and to what a pacer, who has seen to
+     * that before, has pulled already. */
+    if (engine->memory->used - engine->memory->kept + bytes > max) {
         aioc_memory_print(engine->refusal, sizeof engine->refusal, "full: the client holds memory_max bytes");
         return AIOCOSMOS_E_FULL;
     }
@@ -12623,7 +12760,7 @@ typedef struct aioc_feeds_slot {
 struct aioc_feeds {
     aioc_operation_engine *engine;
     aioc_feeds_slot *slots;
-    uint32_t slot_count, query_count;
+    uint32_t slot_count, query_count, bulk_count;
     aioc_feeds_bulk *first_bulk;
 };
 
@@ -12799,6 +12936,7 @@ static int aioc_feeds_query_open(aioc_feeds *feeds, const aiocosmos_query_reques
         return AIOCOSMOS_E_SHUTDOWN;
     }
     if (slot == feeds->slot_count) {
+        if (slot < engine->pending_max) return aioc_operation_refuse_memory(engine);
         aioc_memory_print(engine->refusal, sizeof engine->refusal, "full: %u queries are open", (unsigned)feeds->query_count);
         return AIOCOSMOS_E_FULL;
     }
@@ -12819,7 +12957,7 @@ static int aioc_feeds_query_open(aioc_feeds *feeds, const aiocosmos_query_reques
 
 static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *result);
 
-static int aioc_feeds_ask_page(aioc_feeds_query *query)
+static int aioc_feeds_ask_page(aioc_feeds_query *query, uint32_t timeout_ms)
 {
     aioc_operation_engine *engine = query->feeds->engine;
     aioc_operation_spec spec;
@@ -12840,7 +12978,7 @@ static int aioc_feeds_ask_page(aioc_feeds_query *query)
     spec.lines = aioc_operation_text(lines);
     spec.session_token = aioc_operation_text(&query->session);
     spec.body = aioc_operation_text(&query->body);
-    spec.timeout_ms = query->timeout_ms;
+    spec.timeout_ms = timeout_ms;
     spec.complete = aioc_feeds_page_came;
     spec.owner = query;
     return aioc_operation_accept(engine, &spec, &query->op);
@@ -12855,7 +12993,7 @@ static int aioc_feeds_query_next(aioc_feeds *feeds, aiocosmos_query handle, aioc
     if (query->ended) return aioc_operation_refuse(engine, "query", "the last page has been delivered");
     query->page = page;
     query->user_data = user_data;
-    return aioc_feeds_ask_page(query);
+    return aioc_feeds_ask_page(query, query->timeout_ms);
 }
 
 static void aioc_feeds_query_close(aioc_feeds *feeds, aiocosmos_query handle)
@@ -12863,17 +13001,19 @@ static void aioc_feeds_query_close(aioc_feeds *feeds, aiocosmos_query handle)
     aioc_feeds_query *query = aioc_feeds_query_find(feeds, handle);
     if (!query) return;
     query->closed = true;
-    if (query->op) aioc_operation_cancel(feeds->engine, aioc_operation_handle(query->op));
-    else aioc_feeds_query_free(query);
+    if (!query->op) aioc_feeds_query_free(query);
+    else if (feeds->engine->slots[query->op->slot] == query->op) aioc_operation_stop(query->op, AIOCOSMOS_E_CANCELLED);
+    /* Else it has ended and on_failure is looking at its result: the page is called back next. */
 }
 
-/* Moves on to the next page. False: no memory to remember where. */
+/* Moves on to the next page. False: no memory to remember where, and this page can be asked for again. */
 static bool aioc_feeds_advance(aioc_feeds_query *query, aiocosmos_str continuation)
 {
+    aioc_memory *memory = query->feeds->engine->memory;
+    if (!aioc_memory_reserve(memory, &query->continuation, continuation.len)) return false;
     query->continuation.len = 0;
     query->ended = continuation.len == 0;
-    return query->ended ||
-           aioc_memory_append(query->feeds->engine->memory, &query->continuation, continuation.ptr, continuation.len);
+    return aioc_memory_append(memory, &query->continuation, continuation.ptr, continuation.len);
 }
 
 static void aioc_feeds_deliver(aioc_feeds_query *query, const aiocosmos_page *page)
@@ -12888,8 +13028,19 @@ static void aioc_feeds_deliver(aioc_feeds_query *query, const aiocosmos_page *pa
     call(engine->client, page, user_data);   /* may close the query: nothing of it is touched from here on */
 }
 
+/* Goes on behind an empty page, which is normal (cosmos-rest 9.1), in the time that is left. False: the page is shown. */
+static bool aioc_feeds_skip_page(aioc_feeds_query *query, const aioc_operation *op)
+{
+    uint64_t now_us = op->engine->reactor->now_us;
+    uint32_t left_ms = AIOCOSMOS_OFF;
+    if (!query->skip_empty || query->closed) return false;
+    if (op->deadline_us) left_ms = op->deadline_us > now_us ? (uint32_t)((op->deadline_us - now_us) / 1000u) : 0;
+    return left_ms > 0 && aioc_feeds_ask_page(query, left_ms) == 0;
+}
+
 static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *result)
 {
+    aioc_operation_engine *engine = op->engine;
     aioc_feeds_query *query = (aioc_feeds_query *)op->owner;
     const aioc_operation_delivery *delivery = (const aioc_operation_delivery *)result->internal;
     aiocosmos_result adjusted = *result;
@@ -12907,10 +13058,10 @@ static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *res
         } else if (!aioc_feeds_advance(query, page.continuation)) {
             adjusted.status = AIOCOSMOS_E_NOMEM;
             adjusted.message = aioc_memory_str("no memory for the continuation");
-        } else if (query->skip_empty && page.item_count == 0 && page.more && !query->closed &&
-                   aioc_feeds_ask_page(query) == 0) {
-            return;                          /* an empty page with a continuation is normal: go on (cosmos-rest 9.1) */
+        } else if (page.item_count == 0 && page.more && aioc_feeds_skip_page(query, op)) {
+            return;
         }
+        if (adjusted.status != 0 && engine->on_failure) engine->on_failure(engine->client, &adjusted, engine->on_failure_user_data);
     }
     if (adjusted.status != 0) page.more = false;
     aioc_feeds_deliver(query, &page);
@@ -13013,6 +13164,7 @@ static void aioc_feeds_bulk_free(aioc_feeds_bulk *bulk)
     if (bulk->prev) bulk->prev->next = bulk->next;
     else bulk->feeds->first_bulk = bulk->next;
     if (bulk->next) bulk->next->prev = bulk->prev;
+    bulk->feeds->bulk_count--;
     aioc_memory_buffer_free(memory, &bulk->names);
     aioc_memory_free(memory, bulk, sizeof *bulk);
 }
@@ -13045,7 +13197,8 @@ static void aioc_feeds_item_came(aioc_operation *op, const aiocosmos_result *res
 {
     aioc_feeds_bulk *bulk = (aioc_feeds_bulk *)op->owner;
     bulk->in_flight--;
-    if (op->throttled_us == 0 && ++bulk->clean >= bulk->allowed && bulk->allowed < bulk->request.concurrency_max) {
+    if (op->throttled_us == 0 && result->status != 429 && ++bulk->clean >= bulk->allowed &&
+        bulk->allowed < bulk->request.concurrency_max) {
         bulk->allowed++;
         bulk->clean = 0;
     }
@@ -13065,9 +13218,7 @@ static void aioc_feeds_bulk_stop(aioc_operation *op)
     if (aioc_feeds_bulk_finish_if_over(bulk)) return;
     for (i = 0; i < engine->slot_count; i++) {
         aioc_operation *item = engine->slots[i];
-        if (!item || item->owner != bulk || item == op) continue;
-        aioc_operation_cancel(engine, aioc_operation_handle(item));
-        item->stop = op->stop;
+        if (item && item->owner == bulk && item != op) aioc_operation_stop(item, op->stop);
     }
 }
 
@@ -13121,12 +13272,13 @@ static void aioc_feeds_send_item(aioc_feeds_bulk *bulk, const aiocosmos_bulk_ite
     else bulk->in_flight++;
 }
 
+/* Where memory is short, those in flight give some back; without any, only trying helps. */
 static bool aioc_feeds_may_pull(const aioc_feeds_bulk *bulk)
 {
     const aioc_operation_engine *engine = bulk->feeds->engine;
     return !bulk->ended && !bulk->later && !bulk->first_held && bulk->in_flight < bulk->request.concurrency_max &&
-           aioc_feeds_active(bulk) < bulk->allowed && aioc_operation_has_room(engine, false) &&
-           (bulk->in_flight == 0 || engine->memory->used - engine->memory->kept < engine->memory->max / 8 * 7);
+           aioc_feeds_active(bulk) < bulk->allowed && aioc_operation_has_room_for_part(engine, bulk->in_flight) &&
+           (engine->pending == bulk->feeds->bulk_count || engine->memory->used - engine->memory->kept < engine->memory->max / 8 * 7);
 }
 
 /* Pulls one item of one bulk. False: no bulk can take one now. */
@@ -13204,6 +13356,7 @@ static int aioc_feeds_bulk_open(aioc_feeds *feeds, const aiocosmos_bulk_request 
     bulk->next = feeds->first_bulk;
     if (bulk->next) bulk->next->prev = bulk;
     feeds->first_bulk = bulk;
+    feeds->bulk_count++;
     if (refused) {
         aioc_feeds_bulk_free(bulk);
         return refused;
@@ -13238,6 +13391,7 @@ static void aioc_feeds_close(aioc_feeds *feeds)
 
 #define AIOC_CLIENT_SCRATCH_BYTES 65536      /* one buffer that every plain connection receives into */
 #define AIOC_CLIENT_PEM_BYTES_MAX ((size_t)8 << 20)
+#define AIOC_CLIENT_PIECES 8u                /* of work in one go, for each operation that may be pending */
 #define AIOC_CLIENT_HEAD_BYTES_MAX 65536     /* of an answer: continuation and session token can be long */
 
 struct aiocosmos_client {
@@ -13254,8 +13408,7 @@ struct aiocosmos_client {
     char *scratch;
     char *host;                              /* of the endpoint; NUL-terminated */
     char *default_database;
-    char *agent_line;
-    size_t host_size, default_database_size, agent_line_size;
+    size_t host_size, default_database_size;
     aiocosmos_resolve_fn resolve_fn;
     void *resolve_user_data;
     uint32_t handshakes_max, step_budget_us;
@@ -13702,18 +13855,19 @@ AIOCOSMOS_API const char *aiocosmos_refusal(const aiocosmos_client *client)
 /*--- Step -------------------------------------------------------------------*/
 
 /* One piece of ready work, in the order in which it frees resources: answers, timers, pulls, starts, sends. */
-static bool aioc_client_work_one(aiocosmos_client *client, bool send)
+static bool aioc_client_work_one(aiocosmos_client *client)
 {
     return aioc_platform_dispatch_one(&client->reactor) || aioc_platform_timer_run_one(&client->reactor) ||
-           aioc_operation_work(&client->engine) || aioc_feeds_work(&client->feeds) ||
-           (send && aioc_pool_work(&client->engine.pool));
+           aioc_operation_work(&client->engine) || aioc_feeds_work(&client->feeds) || aioc_pool_work(&client->engine.pool);
 }
 
-/* Works until nothing is ready or the budget is spent. False: the budget is spent, or a callback destroyed the client. */
-static bool aioc_client_work(aiocosmos_client *client, uint64_t until_us, bool send)
+/* Works until nothing is ready or the budget is spent. False: the budget is spent, or a callback destroyed the client. Without
+ * a budget, too, callbacks that always lead to further ones do not keep the host for ever. */
+static bool aioc_client_work(aiocosmos_client *client, uint64_t until_us)
 {
-    while (!client->doomed && aioc_client_work_one(client, send))
-        if (until_us && aioc_platform_tick(&client->reactor) >= until_us) return false;
+    uint32_t left = client->engine.slot_count * AIOC_CLIENT_PIECES;
+    while (!client->doomed && aioc_client_work_one(client))
+        if (--left == 0 || (until_us && aioc_platform_tick(&client->reactor) >= until_us)) return false;
     return !client->doomed;
 }
 
@@ -13740,34 +13894,47 @@ static int aioc_client_timeout_ms(const aiocosmos_client *client, uint64_t now_u
 }
 
 /* How long the poller may wait: not at all once something has been called back, nor for nothing. */
-static int aioc_client_wait_ms(const aiocosmos_client *client, int timeout_ms)
+static int aioc_client_wait_ms(aiocosmos_client *client, int timeout_ms)
 {
-    int due_ms = aioc_client_timeout_ms(client, client->reactor.now_us);
+    int due_ms = aioc_client_timeout_ms(client, aioc_platform_tick(&client->reactor));
     if (client->engine.callbacks || due_ms == 0 || timeout_ms == 0 || client->engine.pending == 0) return 0;
     if (timeout_ms < 0) return due_ms;
     return due_ms >= 0 && due_ms < timeout_ms ? due_ms : timeout_ms;
 }
 
-static void aioc_client_step_once(aiocosmos_client *client, int timeout_ms)
+static uint64_t aioc_client_budget_end(aiocosmos_client *client)
 {
     uint64_t now_us = aioc_platform_tick(&client->reactor);
-    uint64_t until_us = client->step_budget_us ? now_us + client->step_budget_us : 0;
-    uint32_t records;
+    return client->step_budget_us ? now_us + client->step_budget_us : 0;
+}
+
+/* All that a step does but handshakes. False: the budget is spent, or a callback destroyed the client. */
+static bool aioc_client_step_ready(aiocosmos_client *client, int timeout_ms)
+{
+    uint64_t until_us = aioc_client_budget_end(client);
     int wait_ms;
-    bool polled;
-    if (!aioc_client_work(client, until_us, false)) return;
-    /* Which of the idle connections the server has closed meanwhile only the poller knows: nothing is sent before it was
-     * asked, lest a write be lost on a dead one. */
-    polled = aioc_pool_has_work(&client->engine.pool);
-    if (polled) aioc_client_poll(client, 0);
-    if (!aioc_client_work(client, until_us, true)) return;
+    while (!client->doomed && aioc_platform_dispatch_one(&client->reactor))        /* what the last budget left over */
+        if (until_us && aioc_platform_tick(&client->reactor) >= until_us) return false;
+    if (client->doomed) return false;
+    /* Which of the idle connections the server has closed meanwhile only the poller knows: it is asked before anything is
+     * sent, lest a write be lost on a dead one; and in each step, lest a small budget go to other work for ever. */
     wait_ms = aioc_client_wait_ms(client, timeout_ms);
-    if (wait_ms != 0 || !polled) aioc_client_poll(client, wait_ms);
-    now_us = aioc_platform_tick(&client->reactor);
-    if (until_us) until_us = now_us + client->step_budget_us;      /* waiting is not working */
-    if (!aioc_client_work(client, until_us, true)) return;
-    for (records = 0; records < client->handshakes_max && aioc_pool_handshake_work(&client->engine.pool); records++) {}
-    if (records) aioc_client_work(client, until_us, true);
+    aioc_client_poll(client, wait_ms);
+    if (!aioc_client_work(client, aioc_client_budget_end(client))) return false;       /* waiting is not working */
+    if (wait_ms != 0 || (wait_ms = aioc_client_wait_ms(client, timeout_ms)) == 0) return true;
+    aioc_client_poll(client, wait_ms);
+    return aioc_client_work(client, aioc_client_budget_end(client));
+}
+
+/* Handshakes come last. If the budget is spent, one goes on nevertheless, or a busy client would never get another
+ * connection; and one timer, or one that is talked to all the time would have no deadlines. */
+static void aioc_client_step_once(aiocosmos_client *client, int timeout_ms)
+{
+    bool finished = aioc_client_step_ready(client, timeout_ms);
+    uint32_t records = 0, records_max = finished ? client->handshakes_max : 1;
+    if (!finished && !client->doomed) aioc_platform_timer_run_one(&client->reactor);
+    while (!client->doomed && records < records_max && aioc_pool_handshake_work(&client->engine.pool)) records++;
+    if (records && finished) aioc_client_work(client, aioc_client_budget_end(client));
 }
 
 static int aioc_client_step(aiocosmos_client *client, int timeout_ms)
@@ -14132,10 +14299,13 @@ typedef struct aioc_client_runner {
 static void aioc_client_ran(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
 {
     aioc_client_runner *runner = (aioc_client_runner *)user_data;
+    if (runner->out) *runner->out = aioc_client_take_body(result);         /* first: what done takes, it may also free */
     if (runner->request->done) runner->request->done(client, result, runner->request->user_data);
     runner->status = result->status;
     runner->done = true;
-    if (runner->out && !client->doomed) *runner->out = aioc_client_take_body(result);
+    if (!runner->out || !client->doomed) return;
+    aioc_memory_free(&client->memory, runner->out->owner, runner->out->owner_size);      /* nobody could, afterwards */
+    memset(runner->out, 0, sizeof *runner->out);
 }
 
 AIOCOSMOS_API int aiocosmos_run(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_body *out)
@@ -14187,7 +14357,7 @@ AIOCOSMOS_API int aiocosmos_session_merge(aiocosmos_client *client, const char *
     if (!aioc_protocol_session_check(token, &bad_at)) return aioc_operation_refuse_at(engine, "token", "malformed", bad_at);
     known = aioc_account_hold(&engine->account, aioc_operation_text(&engine->link_text));
     if (!known) return aioc_operation_refuse_memory(engine);
-    merged = aioc_account_session_merge(&engine->account, known, token);
+    merged = aioc_account_session_take(&engine->account, known, token);
     aioc_account_release(known);
     return merged ? 0 : aioc_operation_refuse_memory(engine);
 }

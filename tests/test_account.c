@@ -111,8 +111,9 @@ TEST(a_container_in_use_is_never_forgotten)
     aioc_account_release(a);
     aioc_account_release(b);
     aioc_account_release(hold("c"));
-    CHECK_INT(world.account.count, 2);
+    CHECK_INT(world.account.count, 1);                     /* what was too many goes as soon as it can */
     CHECK(!aioc_account_find(&world.account, aioc_memory_str("a")));
+    CHECK(!aioc_account_find(&world.account, aioc_memory_str("b")));
     close_world();
 }
 
@@ -178,6 +179,8 @@ TEST(a_definition_is_read)
     CHECK_INT(container->pk_def.path_count, 3);
     CHECK(read_definition(container, "{\"partitionKey\":{\"paths\":[\"/_pk\"],\"systemKey\":true}}"));
     CHECK(container->pk_def.system_key);
+    CHECK(read_definition(container, "{\"partitionKey\":{\"paths\":[\"/pk\"],\"kind\":\"Hash\",\"version\":3}}"));
+    CHECK_INT(container->pk_def.version, 0);               /* of the future: not taken for 1 */
     close_world();
 }
 
@@ -510,6 +513,24 @@ TEST(a_range_without_a_token_inherits_from_its_parents)
     CHECK_STR(token_for(container, "20"), "5:-1#3");
     merge(container, "2:-1#4");                              /* two ranges were merged into one */
     CHECK_STR(token_for(container, "20"), "5:-1#4");
+    close_world();
+}
+
+/* A gateway follows a split by itself; only the new ranges' tokens tell of it. */
+TEST(a_token_of_an_unknown_range_tells_of_a_split)
+{
+    aioc_account_container *container;
+    open_world(4);
+    container = container_of(FEED(CHILD("1", "", "1F", "\"0\"") "," RANGE("2", "1F", "FF")));
+    CHECK(aioc_account_session_take(&world.account, container, aioc_memory_str("1:-1#5,2:-1#7,0:-1#3")));
+    CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);   /* ours, and a parent of ours */
+    CHECK(aioc_account_session_take(&world.account, container, aioc_memory_str("3:-1#8")));
+    CHECK_INT(container->knowledge, AIOC_ACCOUNT_UNKNOWN);
+    CHECK_STR(all_of(container), "1:-1#5,2:-1#7,0:-1#3,3:-1#8");
+    CHECK(add_page(container, FEED(CHILD("1", "", "1F", "\"0\"") "," RANGE("2", "1F", "FF"))));
+    aioc_account_settle(container, aioc_account_finish_ranges(container));
+    CHECK(aioc_account_session_take(&world.account, container, aioc_memory_str("3:-1#9")));
+    CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);   /* a server whose ids differ is asked once for each of them */
     close_world();
 }
 

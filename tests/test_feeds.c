@@ -147,6 +147,48 @@ TEST(an_item_that_was_throttled_does_not_count_as_clean)
     CHECK_INT(world.bulk.allowed, 2);
 }
 
+TEST(an_item_that_ends_with_429_does_not_count_as_clean)
+{
+    aiocosmos_result result;
+    open_world(4, 4);
+    world.bulk.allowed = 1;
+    memset(&result, 0, sizeof result);
+    result.status = 429;
+    aioc_feeds_item_came(&world.item[0], &result);
+    CHECK_INT(world.bulk.allowed, 1);
+}
+
+TEST(where_a_query_goes_on_is_kept_when_memory_runs_out)
+{
+    static char longer[4096];
+    aioc_feeds_query query;
+    open_world(1, 0);
+    memset(&query, 0, sizeof query);
+    query.feeds = &world.feeds;
+    CHECK(aioc_feeds_advance(&query, aioc_memory_str("page-2")));
+    memset(longer, 'x', sizeof longer);
+    world.memory.max = world.memory.used;
+    CHECK(!aioc_feeds_advance(&query, aioc_operation_str(longer, sizeof longer)));
+    CHECK_TEXT(query.continuation.data, query.continuation.len, "page-2");
+    CHECK(!query.ended);
+    CHECK(aioc_feeds_advance(&query, aioc_memory_str("")));
+    CHECK(query.ended);
+    aioc_memory_buffer_free(&world.memory, &query.continuation);
+    aioc_memory_close(&world.memory);
+}
+
+TEST(without_memory_nothing_is_pulled_while_others_may_give_some_back)
+{
+    open_world(4, 0);
+    world.memory.used = world.memory.max;
+    world.feeds.bulk_count = world.engine.pending = 1;
+    CHECK(aioc_feeds_may_pull(&world.bulk));
+    world.engine.pending = 2;                              /* somebody else's */
+    CHECK(!aioc_feeds_may_pull(&world.bulk));
+    world.memory.used = 0;
+    CHECK(aioc_feeds_may_pull(&world.bulk));
+}
+
 TEST(more_than_the_most_is_never_allowed)
 {
     int i;

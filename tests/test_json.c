@@ -105,13 +105,19 @@ TEST(json_accepts_what_rfc_8259_does)
     static const char *const texts[] = {
         "null", "true", "false", "0", "\"\"", "[]", "{}",
         " \t\r\n null \t\r\n ", " [ ] ", " { } ", "\n[\n1\r,\t2 ]", "{ \"a\" : 1 , \"b\" : 2 }", "[[]   ]", "[{},[]]",
-        "-0", "-1", "10", "123456789012345678901234567890", "0.0", "-0.0", "1.5", "0.000000", "1e5", "1E5", "1e+5", "1e-5",
-        "0e0", "0E+00", "1.5e005", "1e999999999999999999999", "-0.0e-0", "[1,-2.5,3e3]", "1.0000000000000000000000000001",
-        "\"a\"", "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\u0041\\u00e9\\uABCD\\uabcd\"", "\"\\ud83d\\ude00\"", "\"\\u0000\"",
+        "-0", "-1", "10", "123456789012345678901234567890", "0.0", "-0.0", "1.5", "0.000000", "1e5", "1E5", "1e+5",
+        "1e-5",
+        "0e0", "0E+00", "1.5e005", "1e999999999999999999999", "-0.0e-0", "[1,-2.5,3e3]",
+        "1.0000000000000000000000000001",
+        "\"a\"", "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\u0041\\u00e9\\uABCD\\uabcd\"", "\"\\ud83d\\ude00\"",
+        "\"\\u0000\"",
         "\"\\ud83d\"", "\"\\ude00\"", "\"\\ud83dx\"", "\"\\ude00\\ud83d\"", "\"\\ud83d\\ud83d\\ude00\"",
-        "\"\x7f\"", "\"\xc2\x80\"", "\"\xc3\xa9\"", "\"\xdf\xbf\"", "\"\xe0\xa0\x80\"", "\"\xed\x9f\xbf\"", "\"\xee\x80\x80\"",
-        "\"\xef\xbb\xbf\"", "\"\xef\xbf\xbf\"", "\"\xf0\x90\x80\x80\"", "\"\xf4\x8f\xbf\xbf\"", "\"\xe2\x80\xa8\xe2\x80\xa9\"",
-        "\"/\"", "\"'\"", "\"//\"", "\"abcdefgh\"", "\"abcdefghijklmno\"", "\"abcdefghijklmnop\"", "\"abcdefghijklmnopq\"",
+        "\"\x7f\"", "\"\xc2\x80\"", "\"\xc3\xa9\"", "\"\xdf\xbf\"", "\"\xe0\xa0\x80\"", "\"\xed\x9f\xbf\"",
+        "\"\xee\x80\x80\"",
+        "\"\xef\xbb\xbf\"", "\"\xef\xbf\xbf\"", "\"\xf0\x90\x80\x80\"", "\"\xf4\x8f\xbf\xbf\"",
+        "\"\xe2\x80\xa8\xe2\x80\xa9\"",
+        "\"/\"", "\"'\"", "\"//\"", "\"abcdefgh\"", "\"abcdefghijklmno\"", "\"abcdefghijklmnop\"",
+        "\"abcdefghijklmnopq\"",
         "{\"\":0}", "{\"a\":1,\"a\":2}", "{\"a\\u0062\":1}", "{\"a\":{\"b\":{\"c\":[]}}}", "{\"a\":[{}]}",
         "[[[[[[[[[[]]]]]]]]]]", "[[],[[]],[[],[]]]", "[\"a\",1,null,true,false,{},[]]", "[1 ]", "[ 1]", "{\"a\":1 }",
     };
@@ -150,60 +156,93 @@ TEST(json_refuses_the_rest_and_says_what_and_where)
         BAD("", 0, value_expected), BAD(" ", 1, value_expected), BAD("\xef\xbb\xbf{}", 0, value_expected),
         BAD("\xef\xbb\xbf", 0, value_expected), BAD("\xfe\xff", 0, value_expected), BAD("\0", 0, value_expected),
         BAD("\v1", 0, value_expected), BAD("\f1", 0, value_expected), BAD("\xc2\xa0" "1", 0, value_expected),
-        BAD("'a'", 0, value_expected), BAD("a", 0, value_expected), BAD("]", 0, value_expected), BAD("}", 0, value_expected),
+        BAD("'a'", 0, value_expected), BAD("a", 0, value_expected), BAD("]", 0, value_expected),
+        BAD("}", 0, value_expected),
         BAD(",", 0, value_expected), BAD(":", 0, value_expected), BAD("/**/1", 0, value_expected),
         BAD("+1", 0, value_expected), BAD(".5", 0, value_expected), BAD("Infinity", 0, value_expected),
         BAD("NaN", 0, value_expected), BAD("True", 0, value_expected), BAD("\xff", 0, value_expected),
-        BAD("1 2", 2, end_expected), BAD("1,", 1, end_expected), BAD("[]]", 2, end_expected), BAD("{}}", 2, end_expected),
+        BAD("1 2", 2, end_expected), BAD("1,", 1, end_expected), BAD("[]]", 2, end_expected),
+        BAD("{}}", 2, end_expected),
         BAD("{}{}", 2, end_expected), BAD("\"a\"\"b\"", 3, end_expected), BAD("null\0", 4, end_expected),
-        BAD("nullx", 4, end_expected), BAD("1 // one", 2, end_expected), BAD("[1]\0", 3, end_expected), BAD("1a", 1, end_expected),
-        BAD("0x10", 1, end_expected), BAD("1.5.5", 3, end_expected), BAD("1e5.5", 3, end_expected), BAD("1-1", 1, end_expected),
-        BAD("nul", 3, word_expected), BAD("nulL", 3, word_expected), BAD("t", 1, word_expected), BAD("trUe", 2, word_expected),
-        BAD("fals", 4, word_expected), BAD("falsy", 4, word_expected), BAD("[nan]", 2, word_expected), BAD("truE", 3, word_expected),
-        BAD("-", 1, digit_expected), BAD("--1", 1, digit_expected), BAD("-a", 1, digit_expected), BAD("-.5", 1, digit_expected),
-        BAD("1.", 2, digit_expected), BAD("1.e5", 2, digit_expected), BAD("1.a", 2, digit_expected), BAD("1e", 2, digit_expected),
-        BAD("1e+", 3, digit_expected), BAD("1e-", 3, digit_expected), BAD("1e+-5", 3, digit_expected), BAD("1ea", 2, digit_expected),
-        BAD("[-]", 2, digit_expected), BAD("[1.]", 3, digit_expected), BAD("[1e]", 3, digit_expected), BAD("- 1", 1, digit_expected),
+        BAD("nullx", 4, end_expected), BAD("1 // one", 2, end_expected), BAD("[1]\0", 3, end_expected),
+        BAD("1a", 1, end_expected),
+        BAD("0x10", 1, end_expected), BAD("1.5.5", 3, end_expected), BAD("1e5.5", 3, end_expected),
+        BAD("1-1", 1, end_expected),
+        BAD("nul", 3, word_expected), BAD("nulL", 3, word_expected), BAD("t", 1, word_expected),
+        BAD("trUe", 2, word_expected),
+        BAD("fals", 4, word_expected), BAD("falsy", 4, word_expected), BAD("[nan]", 2, word_expected),
+        BAD("truE", 3, word_expected),
+        BAD("-", 1, digit_expected), BAD("--1", 1, digit_expected), BAD("-a", 1, digit_expected),
+        BAD("-.5", 1, digit_expected),
+        BAD("1.", 2, digit_expected), BAD("1.e5", 2, digit_expected), BAD("1.a", 2, digit_expected),
+        BAD("1e", 2, digit_expected),
+        BAD("1e+", 3, digit_expected), BAD("1e-", 3, digit_expected), BAD("1e+-5", 3, digit_expected),
+        BAD("1ea", 2, digit_expected),
+        BAD("[-]", 2, digit_expected), BAD("[1.]", 3, digit_expected), BAD("[1e]", 3, digit_expected),
+        BAD("- 1", 1, digit_expected),
         BAD("-Infinity", 1, digit_expected), BAD("1.5e", 4, digit_expected), BAD("0e", 2, digit_expected),
-        BAD("00", 1, zero_refused), BAD("01", 1, zero_refused), BAD("-01", 2, zero_refused), BAD("[-012]", 3, zero_refused),
+        BAD("00", 1, zero_refused), BAD("01", 1, zero_refused), BAD("-01", 2, zero_refused),
+        BAD("[-012]", 3, zero_refused),
         BAD("\"", 1, quote_expected), BAD("\"a", 2, quote_expected), BAD("[\"a]", 4, quote_expected),
-        BAD("\"abcdefghijklmnopqrstuvwxyz", 27, quote_expected), BAD("{\"a:1}", 6, quote_expected), BAD("\"\\\"", 3, quote_expected),
+        BAD("\"abcdefghijklmnopqrstuvwxyz", 27, quote_expected), BAD("{\"a:1}", 6, quote_expected),
+        BAD("\"\\\"", 3, quote_expected),
         BAD("\"\\", 2, escape_expected), BAD("\"\\x41\"", 2, escape_expected), BAD("\"\\a\"", 2, escape_expected),
         BAD("\"\\'\"", 2, escape_expected), BAD("\"\\U0041\"", 2, escape_expected), BAD("\"\\\n\"", 2, escape_expected),
-        BAD("\"\\\0\"", 2, escape_expected), BAD("\"\\\xc3\xa9\"", 2, escape_expected), BAD("\"\\ \"", 2, escape_expected),
+        BAD("\"\\\0\"", 2, escape_expected), BAD("\"\\\xc3\xa9\"", 2, escape_expected),
+        BAD("\"\\ \"", 2, escape_expected),
         BAD("\"\\0\"", 2, escape_expected), BAD("{\"\\q\":1}", 3, escape_expected),
-        BAD("\"\\u", 3, hex_expected), BAD("\"\\u\"", 3, hex_expected), BAD("\"\\u1", 4, hex_expected), BAD("\"\\u12\"", 5, hex_expected),
+        BAD("\"\\u", 3, hex_expected), BAD("\"\\u\"", 3, hex_expected), BAD("\"\\u1", 4, hex_expected),
+        BAD("\"\\u12\"", 5, hex_expected),
         BAD("\"\\u123\"", 6, hex_expected), BAD("\"\\u123g\"", 6, hex_expected), BAD("\"\\u 123\"", 3, hex_expected),
         BAD("\"\\u-123\"", 3, hex_expected), BAD("\"\\u00:0\"", 5, hex_expected), BAD("\"\\u00`0\"", 5, hex_expected),
-        BAD("\"\\u00@0\"", 5, hex_expected), BAD("\"\\u00/0\"", 5, hex_expected), BAD("\"\\ud83d\\u\"", 9, hex_expected),
+        BAD("\"\\u00@0\"", 5, hex_expected), BAD("\"\\u00/0\"", 5, hex_expected),
+        BAD("\"\\ud83d\\u\"", 9, hex_expected),
         BAD("\"\n\"", 1, control_refused), BAD("\"\t\"", 1, control_refused), BAD("\"\0\"", 1, control_refused),
-        BAD("\"abc\x1f\"", 4, control_refused), BAD("\"\x01\"", 1, control_refused), BAD("{\"a\nb\":1}", 3, control_refused),
+        BAD("\"abc\x1f\"", 4, control_refused), BAD("\"\x01\"", 1, control_refused),
+        BAD("{\"a\nb\":1}", 3, control_refused),
         BAD("\"0123456789abcdef\r\"", 17, control_refused),
         BAD("\"\x80\"", 1, utf8_expected), BAD("\"\xbf\"", 1, utf8_expected), BAD("\"\xc0\x80\"", 1, utf8_expected),
         BAD("\"\xc1\xbf\"", 1, utf8_expected), BAD("\"\xc3\"", 1, utf8_expected), BAD("\"\xc3", 1, utf8_expected),
-        BAD("\"\xe0\x80\x80\"", 1, utf8_expected), BAD("\"\xe0\x9f\xbf\"", 1, utf8_expected), BAD("\"\xe2\x82\"", 1, utf8_expected),
-        BAD("\"\xe2\x82", 1, utf8_expected), BAD("\"\xed\xa0\x80\"", 1, utf8_expected), BAD("\"\xed\xbf\xbf\"", 1, utf8_expected),
+        BAD("\"\xe0\x80\x80\"", 1, utf8_expected), BAD("\"\xe0\x9f\xbf\"", 1, utf8_expected),
+        BAD("\"\xe2\x82\"", 1, utf8_expected),
+        BAD("\"\xe2\x82", 1, utf8_expected), BAD("\"\xed\xa0\x80\"", 1, utf8_expected),
+        BAD("\"\xed\xbf\xbf\"", 1, utf8_expected),
         BAD("\"\xf0\x80\x80\x80\"", 1, utf8_expected), BAD("\"\xf0\x8f\xbf\xbf\"", 1, utf8_expected),
-        BAD("\"\xf0\x9f\x98\"", 1, utf8_expected), BAD("\"\xf0\x9f\x98", 1, utf8_expected), BAD("\"\xf4\x90\x80\x80\"", 1, utf8_expected),
-        BAD("\"\xf5\x80\x80\x80\"", 1, utf8_expected), BAD("\"\xff\"", 1, utf8_expected), BAD("\"\xfe\"", 1, utf8_expected),
-        BAD("\"ab\xc3\xa9\xc3\"", 5, utf8_expected), BAD("\"\xe9\"", 1, utf8_expected), BAD("{\"\xff\":1}", 2, utf8_expected),
-        BAD("[", 1, element_expected), BAD("[ ", 2, element_expected), BAD("[,", 1, element_expected), BAD("[}", 1, element_expected),
-        BAD("[,1]", 1, element_expected), BAD("[[", 2, element_expected), BAD("[:]", 1, element_expected), BAD("[\n+1]", 2, element_expected),
-        BAD("[1,", 3, value_expected), BAD("[1,]", 3, value_expected), BAD("[1,,2]", 3, value_expected), BAD("[1, ,2]", 4, value_expected),
+        BAD("\"\xf0\x9f\x98\"", 1, utf8_expected), BAD("\"\xf0\x9f\x98", 1, utf8_expected),
+        BAD("\"\xf4\x90\x80\x80\"", 1, utf8_expected),
+        BAD("\"\xf5\x80\x80\x80\"", 1, utf8_expected), BAD("\"\xff\"", 1, utf8_expected),
+        BAD("\"\xfe\"", 1, utf8_expected),
+        BAD("\"ab\xc3\xa9\xc3\"", 5, utf8_expected), BAD("\"\xe9\"", 1, utf8_expected),
+        BAD("{\"\xff\":1}", 2, utf8_expected),
+        BAD("[", 1, element_expected), BAD("[ ", 2, element_expected), BAD("[,", 1, element_expected),
+        BAD("[}", 1, element_expected),
+        BAD("[,1]", 1, element_expected), BAD("[[", 2, element_expected), BAD("[:]", 1, element_expected),
+        BAD("[\n+1]", 2, element_expected),
+        BAD("[1,", 3, value_expected), BAD("[1,]", 3, value_expected), BAD("[1,,2]", 3, value_expected),
+        BAD("[1, ,2]", 4, value_expected),
         BAD("[\xff]", 1, element_expected), BAD("[1,\xff]", 3, value_expected),
-        BAD("[1", 2, comma_or_bracket), BAD("[1 2]", 3, comma_or_bracket), BAD("[1}", 2, comma_or_bracket), BAD("[1:2]", 2, comma_or_bracket),
-        BAD("[\"a\"\"b\"]", 4, comma_or_bracket), BAD("[[]", 3, comma_or_bracket), BAD("[1;2]", 2, comma_or_bracket), BAD("[[]}", 3, comma_or_bracket),
-        BAD("[\"\":1]", 3, comma_or_bracket), BAD("[1\0]", 2, comma_or_bracket), BAD("[{}", 3, comma_or_bracket), BAD("[1 ", 3, comma_or_bracket),
-        BAD("{", 1, property_expected), BAD("{ ", 2, property_expected), BAD("{,}", 1, property_expected), BAD("{]", 1, property_expected),
+        BAD("[1", 2, comma_or_bracket), BAD("[1 2]", 3, comma_or_bracket), BAD("[1}", 2, comma_or_bracket),
+        BAD("[1:2]", 2, comma_or_bracket),
+        BAD("[\"a\"\"b\"]", 4, comma_or_bracket), BAD("[[]", 3, comma_or_bracket), BAD("[1;2]", 2, comma_or_bracket),
+        BAD("[[]}", 3, comma_or_bracket),
+        BAD("[\"\":1]", 3, comma_or_bracket), BAD("[1\0]", 2, comma_or_bracket), BAD("[{}", 3, comma_or_bracket),
+        BAD("[1 ", 3, comma_or_bracket),
+        BAD("{", 1, property_expected), BAD("{ ", 2, property_expected), BAD("{,}", 1, property_expected),
+        BAD("{]", 1, property_expected),
         BAD("{1:1}", 1, property_expected), BAD("{a:1}", 1, property_expected), BAD("{'a':1}", 1, property_expected),
         BAD("{null:1}", 1, property_expected), BAD("{[]:1}", 1, property_expected), BAD("{:1}", 1, property_expected),
         BAD("{\"a\":1,", 7, name_expected), BAD("{\"a\":1,}", 7, name_expected), BAD("{\"a\":1,,}", 7, name_expected),
         BAD("{\"a\":1,2}", 7, name_expected), BAD("{\"a\":{},]", 8, name_expected),
-        BAD("{\"a\"", 4, colon_expected), BAD("{\"a\"}", 4, colon_expected), BAD("{\"a\",1}", 4, colon_expected), BAD("{\"a\" 1}", 5, colon_expected),
-        BAD("{\"a\"=1}", 4, colon_expected), BAD("{\"a\"\"b\"}", 4, colon_expected), BAD("{\"a\"\0:1}", 4, colon_expected),
-        BAD("{\"a\":", 5, value_expected), BAD("{\"a\":}", 5, value_expected), BAD("{\"a\":,", 5, value_expected), BAD("{\"a\"::1}", 5, value_expected),
-        BAD("{\"a\":1", 6, comma_or_brace), BAD("{\"a\":1]", 6, comma_or_brace), BAD("{\"a\":1:2}", 6, comma_or_brace), BAD("{\"a\":1 \"b\":2}", 7, comma_or_brace),
-        BAD("{\"a\":[]", 7, comma_or_brace), BAD("{\"a\":{}", 7, comma_or_brace), BAD("{\"a\":\"b\" \xc2\xa0}", 9, comma_or_brace),
+        BAD("{\"a\"", 4, colon_expected), BAD("{\"a\"}", 4, colon_expected), BAD("{\"a\",1}", 4, colon_expected),
+        BAD("{\"a\" 1}", 5, colon_expected),
+        BAD("{\"a\"=1}", 4, colon_expected), BAD("{\"a\"\"b\"}", 4, colon_expected),
+        BAD("{\"a\"\0:1}", 4, colon_expected),
+        BAD("{\"a\":", 5, value_expected), BAD("{\"a\":}", 5, value_expected), BAD("{\"a\":,", 5, value_expected),
+        BAD("{\"a\"::1}", 5, value_expected),
+        BAD("{\"a\":1", 6, comma_or_brace), BAD("{\"a\":1]", 6, comma_or_brace), BAD("{\"a\":1:2}", 6, comma_or_brace),
+        BAD("{\"a\":1 \"b\":2}", 7, comma_or_brace),
+        BAD("{\"a\":[]", 7, comma_or_brace), BAD("{\"a\":{}", 7, comma_or_brace),
+        BAD("{\"a\":\"b\" \xc2\xa0}", 9, comma_or_brace),
     };
 #undef BAD
     reader r;
@@ -211,10 +250,11 @@ TEST(json_refuses_the_rest_and_says_what_and_where)
     reader_open(&r);
     for (i = 0; i < COUNT(cases); i++) {
         int result = verdict(&r, cases[i].text, cases[i].len);
-        if (result != AIOCOSMOS_E_ARGUMENT || r.doc.error_at != cases[i].at || strcmp(r.doc.error, cases[i].error) != 0) {
-            test_fail(__FILE__, __LINE__, "%s: %d, %s at %zu, not %s at %zu", cases[i].text, result,
-                      r.doc.error ? r.doc.error : "no error", r.doc.error_at, cases[i].error, cases[i].at);
-        }
+        const char *error = r.doc.error ? r.doc.error : "no error";
+        bool same = r.doc.error_at == cases[i].at && strcmp(error, cases[i].error) == 0;
+        if (same && result == AIOCOSMOS_E_ARGUMENT) continue;
+        test_fail(__FILE__, __LINE__, "%s: %d, %s at %zu, not %s at %zu", cases[i].text, result, error, r.doc.error_at,
+                  cases[i].error, cases[i].at);
     }
     reader_close(&r);
 }
@@ -266,8 +306,9 @@ static bool judge_number(judge *j)
 static size_t judge_utf8(const unsigned char *at, size_t left)
 {
     static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t len = left == 0 ? 0 : at[0] < 0x80 ? 1 : at[0] >> 5 == 6 ? 2 : at[0] >> 4 == 14 ? 3 : at[0] >> 3 == 30 ? 4 : 0, i;
+    size_t len = 0, i;
     uint32_t code;
+    if (left > 0) len = at[0] < 0x80 ? 1 : at[0] >> 5 == 6 ? 2 : at[0] >> 4 == 14 ? 3 : at[0] >> 3 == 30 ? 4 : 0;
     if (len <= 1 || len > left) return len > left ? 0 : len;
     code = at[0] & (0x7Fu >> len);
     for (i = 1; i < len; i++) {
@@ -372,8 +413,9 @@ TEST(json_every_short_text_is_judged_right)
 }
 
 static const char page[] =
-    "{\"_rid\":\"sZYnAKq1sUo=\",\"Documents\":[{\"id\":\"evt-1\",\"n\":-12.5e+3,\"ok\":true,\"tags\":[\"a\",\"\\u00e9\\n\",\"caf\xc3\xa9\"],"
-    "\"loc\":{\"x\":0.5,\"y\":null,\"\":[]},\"at\":\"2026-11-21T02:31:44.000Z\",\"_ts\":1770000000},\n"
+    "{\"_rid\":\"sZYnAKq1sUo=\",\"Documents\":[{\"id\":\"evt-1\",\"n\":-12.5e+3,\"ok\":true,"
+    "\"tags\":[\"a\",\"\\u00e9\\n\",\"caf\xc3\xa9\"],\"loc\":{\"x\":0.5,\"y\":null,\"\":[]},"
+    "\"at\":\"2026-11-21T02:31:44.000Z\",\"_ts\":1770000000},\n"
     " { \"id\" : \"\xf0\x9f\x98\x80\" , \"empty\" : { } , \"deep\" : [ [ [ 1 ] , false ] ] } ] , \"_count\" : 2 }";
 
 TEST(json_cut_at_every_byte)
@@ -414,8 +456,9 @@ static size_t walk(aiocosmos_json value)
 
 /* Other scripts, where characters of two, three and four bytes follow each other. */
 static const char wide[] =
-    "[\"\xd0\x9c\xd0\xbe\xd1\x81\xd0\xba\xd0\xb2\xd0\xb0 \xd0\xb8 \xd0\xbe\xd0\xb1\xd0\xbb\xd0\xb0\xd1\x81\xd1\x82\xd1\x8c\","
-    "\"\xe3\x83\x97\xe3\x83\xac\xe3\x82\xa4\xe3\x83\xa4\xe3\x83\xbc 1 \xe5\xa4\xaa\xe9\x83\x8e\",\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xf0\x9f\x98\x80\xc3\xa9\","
+    "[\"\xd0\x9c\xd0\xbe\xd1\x81\xd0\xba\xd0\xb2\xd0\xb0 \xd0\xb8 \xd0\xbe\xd0\xb1\xd0\xbb\xd0\xb0\xd1\x81\xd1\x82\","
+    "\"\xe3\x83\x97\xe3\x83\xac\xe3\x82\xa4\xe3\x83\xa4\xe3\x83\xbc 1 \xe5\xa4\xaa\xe9\x83\x8e\","
+    "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xf0\x9f\x98\x80\xc3\xa9\","
     "{\"\xed\x95\x9c\xea\xb5\xad\":1},[2],3,4,5,6,7]";
 
 static void mutate(char *text, size_t *len)
@@ -504,7 +547,9 @@ TEST(json_a_text_over_4_gib_is_refused_unread)
 
 TEST(json_plain_runs_end_where_they_should)
 {
-    static const char *(*const skips[])(const char *, const char *) = {aioc_json_skip_plain, aioc_json_skip_plain_words};
+    static const char *(*const skips[])(const char *, const char *) = {
+        aioc_json_skip_plain, aioc_json_skip_plain_words
+    };
     size_t skip, len, at;
     unsigned c;
     for (skip = 0; skip < COUNT(skips); skip++) {
@@ -529,7 +574,9 @@ TEST(json_plain_runs_end_where_they_should)
 
 TEST(json_utf8_of_every_kind)
 {
-    static const unsigned char tails[] = {0x00, 0x22, 0x7F, 0x80, 0x81, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC2, 0xE0, 0xF0, 0xFF};
+    static const unsigned char tails[] = {
+        0x00, 0x22, 0x7F, 0x80, 0x81, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC2, 0xE0, 0xF0, 0xFF
+    };
     unsigned lead, second;
     size_t third, fourth, len, bad_at;
     uint32_t code;
@@ -573,11 +620,15 @@ TEST(json_values_know_their_text_and_type)
 {
     static const struct { const char *pointer, *text; uint8_t type; } cases[] = {
         {"/_rid", "\"sZYnAKq1sUo=\"", AIOCOSMOS_JSON_STR}, {"/Documents/0/n", "-12.5e+3", AIOCOSMOS_JSON_NUM},
-        {"/Documents/0/ok", "true", AIOCOSMOS_JSON_BOOL}, {"/Documents/0/tags/2", "\"caf\xc3\xa9\"", AIOCOSMOS_JSON_STR},
-        {"/Documents/0/loc", "{\"x\":0.5,\"y\":null,\"\":[]}", AIOCOSMOS_JSON_OBJ}, {"/Documents/0/loc/y", "null", AIOCOSMOS_JSON_NULL},
+        {"/Documents/0/ok", "true", AIOCOSMOS_JSON_BOOL},
+        {"/Documents/0/tags/2", "\"caf\xc3\xa9\"", AIOCOSMOS_JSON_STR},
+        {"/Documents/0/loc", "{\"x\":0.5,\"y\":null,\"\":[]}", AIOCOSMOS_JSON_OBJ},
+        {"/Documents/0/loc/y", "null", AIOCOSMOS_JSON_NULL},
         {"/Documents/0/loc/", "[]", AIOCOSMOS_JSON_ARR}, {"/Documents/1/empty", "{ }", AIOCOSMOS_JSON_OBJ},
-        {"/Documents/1/deep", "[ [ [ 1 ] , false ] ]", AIOCOSMOS_JSON_ARR}, {"/Documents/1/deep/0/0/0", "1", AIOCOSMOS_JSON_NUM},
-        {"/Documents/1/deep/0/1", "false", AIOCOSMOS_JSON_BOOL}, {"/_count", "2", AIOCOSMOS_JSON_NUM}, {"", page, AIOCOSMOS_JSON_OBJ},
+        {"/Documents/1/deep", "[ [ [ 1 ] , false ] ]", AIOCOSMOS_JSON_ARR},
+        {"/Documents/1/deep/0/0/0", "1", AIOCOSMOS_JSON_NUM},
+        {"/Documents/1/deep/0/1", "false", AIOCOSMOS_JSON_BOOL}, {"/_count", "2", AIOCOSMOS_JSON_NUM},
+        {"", page, AIOCOSMOS_JSON_OBJ},
     };
     reader r;
     aiocosmos_json root;
@@ -600,15 +651,19 @@ TEST(json_values_know_their_text_and_type)
 
 TEST(json_pointers)
 {
-    static const char text[] = "{\"a/b\":1,\"m~n\":2,\"\":3,\"a\":{\"\":[10,11,12,13,14,15,16,17,18,19,20]},\"~1\":4,\"\\u0061b\\n\":5,\"0\":6,"
-                               "\"\\ud800\":7,\"x\":8,\"x\":9,\"n\\u0000\":10,\"~\":11,\"\\/\\u007e\":12}";
+    static const char text[] =
+        "{\"a/b\":1,\"m~n\":2,\"\":3,\"a\":{\"\":[10,11,12,13,14,15,16,17,18,19,20]},\"~1\":4,\"\\u0061b\\n\":5,"
+        "\"0\":6,\"\\ud800\":7,\"x\":8,\"x\":9,\"n\\u0000\":10,\"~\":11,\"\\/\\u007e\":12}";
     static const struct { const char *pointer; int want; } cases[] = {
         {"/a~1b", 1}, {"/m~0n", 2}, {"/", 3}, {"/~01", 4}, {"/ab\n", 5}, {"/0", 6}, {"/\xef\xbf\xbd", 7}, {"/x", 9},
         {"/a//0", 10}, {"/a//9", 19}, {"/a//10", 20}, {"/~0", 11}, {"/~1~0", 12},
-        {"/a//11", 0}, {"/a//00", 0}, {"/a//01", 0}, {"/a//-", 0}, {"/a//", 0}, {"/a//-1", 0}, {"/a//+1", 0}, {"/a//1 ", 0},
+        {"/a//11", 0}, {"/a//00", 0}, {"/a//01", 0}, {"/a//-", 0}, {"/a//", 0}, {"/a//-1", 0}, {"/a//+1", 0},
+        {"/a//1 ", 0},
         {"/a//18446744073709551616", 0}, {"/a//4294967296", 0}, {"/a//1e0", 0}, {"/a//~0", 0},
-        {"/a/b", 0}, {"/m~n", 0}, {"/~", 0}, {"/m~2n", 0}, {"/m~", 0}, {"/~1", 0}, {"a", 0}, {"x", 0}, {"/x/", 0}, {"/x/0", 0}, {"/A", 0},
-        {"/a~1", 0}, {"/a~1bc", 0}, {"/a~1b~0", 0}, {"/n", 0}, {"/abc", 0}, {" ", 0}, {"/ab", 0}, {"/ab\nc", 0}, {"/a///0", 0},
+        {"/a/b", 0}, {"/m~n", 0}, {"/~", 0}, {"/m~2n", 0}, {"/m~", 0}, {"/~1", 0}, {"a", 0}, {"x", 0}, {"/x/", 0},
+        {"/x/0", 0}, {"/A", 0},
+        {"/a~1", 0}, {"/a~1bc", 0}, {"/a~1b~0", 0}, {"/n", 0}, {"/abc", 0}, {" ", 0}, {"/ab", 0}, {"/ab\nc", 0},
+        {"/a///0", 0},
     };
     reader r;
     aiocosmos_json root;
@@ -679,12 +734,16 @@ TEST(json_next_walks_arrays_and_objects_only)
 TEST(json_check_reports_a_top_level_property)
 {
     static const struct { const char *text, *want; uint8_t type; } cases[] = {
-        {"{\"id\":\"a\"}", "\"a\"", AIOCOSMOS_JSON_STR}, {" { \"id\" : [ 1, {\"id\":2} ] , \"x\":1 } ", "[ 1, {\"id\":2} ]", AIOCOSMOS_JSON_ARR},
-        {"{\"x\":{\"id\":1},\"id\":{}}", "{}", AIOCOSMOS_JSON_OBJ}, {"{\"id\":1,\"id\":2.5e1}", "2.5e1", AIOCOSMOS_JSON_NUM},
+        {"{\"id\":\"a\"}", "\"a\"", AIOCOSMOS_JSON_STR},
+        {" { \"id\" : [ 1, {\"id\":2} ] , \"x\":1 } ", "[ 1, {\"id\":2} ]", AIOCOSMOS_JSON_ARR},
+        {"{\"x\":{\"id\":1},\"id\":{}}", "{}", AIOCOSMOS_JSON_OBJ},
+        {"{\"id\":1,\"id\":2.5e1}", "2.5e1", AIOCOSMOS_JSON_NUM},
         {"{\"\\u0069d\":null}", "null", AIOCOSMOS_JSON_NULL}, {"{\"id\":true ,\"x\":[]}", "true", AIOCOSMOS_JSON_BOOL},
         {"{\"id\":false}", "false", AIOCOSMOS_JSON_BOOL}, {"{\"id\":-1}", "-1", AIOCOSMOS_JSON_NUM},
-        {"{\"x\":{\"id\":1}}", "", AIOCOSMOS_JSON_NONE}, {"[{\"id\":1}]", "", AIOCOSMOS_JSON_NONE}, {"{\"Id\":1,\"id \":1,\"i\":1}", "", AIOCOSMOS_JSON_NONE},
-        {"{\"x\":\"id\"}", "", AIOCOSMOS_JSON_NONE}, {"\"id\"", "", AIOCOSMOS_JSON_NONE}, {"{}", "", AIOCOSMOS_JSON_NONE},
+        {"{\"x\":{\"id\":1}}", "", AIOCOSMOS_JSON_NONE}, {"[{\"id\":1}]", "", AIOCOSMOS_JSON_NONE},
+        {"{\"Id\":1,\"id \":1,\"i\":1}", "", AIOCOSMOS_JSON_NONE},
+        {"{\"x\":\"id\"}", "", AIOCOSMOS_JSON_NONE}, {"\"id\"", "", AIOCOSMOS_JSON_NONE},
+        {"{}", "", AIOCOSMOS_JSON_NONE},
     };
     aiocosmos_str id = {"id", 2};
     aiocosmos_json found, key, member;
@@ -711,19 +770,27 @@ TEST(json_check_reports_a_top_level_property)
 TEST(json_i64_is_exact_or_not_at_all)
 {
     static const struct { const char *text; int64_t want; } right[] = {
-        {"0", 0}, {"-0", 0}, {"0.0", 0}, {"-0.000e5", 0}, {"0e999999999999999999999", 0}, {"0e-99999999999999999999", 0}, {"1", 1}, {"-1", -1},
-        {"1.0", 1}, {"1e3", 1000}, {"1E+3", 1000}, {"1.5e1", 15}, {"1.50e1", 15}, {"15e-0", 15}, {"150e-1", 15}, {"-2.50e2", -250},
-        {"0.001e3", 1}, {"0.0010e3", 1}, {"123456789.000", 123456789}, {"100e-2", 1}, {"1e18", INT64_C(1000000000000000000)},
+        {"0", 0}, {"-0", 0}, {"0.0", 0}, {"-0.000e5", 0}, {"0e999999999999999999999", 0},
+        {"0e-99999999999999999999", 0}, {"1", 1}, {"-1", -1},
+        {"1.0", 1}, {"1e3", 1000}, {"1E+3", 1000}, {"1.5e1", 15}, {"1.50e1", 15}, {"15e-0", 15}, {"150e-1", 15},
+        {"-2.50e2", -250},
+        {"0.001e3", 1}, {"0.0010e3", 1}, {"123456789.000", 123456789}, {"100e-2", 1},
+        {"1e18", INT64_C(1000000000000000000)},
         {"9007199254740993", INT64_C(9007199254740993)}, {"-9007199254740993", INT64_C(-9007199254740993)},
         {"9223372036854775807", INT64_MAX}, {"-9223372036854775808", INT64_MIN}, {"9.223372036854775807e18", INT64_MAX},
-        {"-922337203685477580.8e1", INT64_MIN}, {"-9223372036854775808.000", INT64_MIN}, {"92233720368547758070e-1", INT64_MAX},
-        {"9223372036854775807000000000000000000000e-21", INT64_MAX}, {"0.00000000000000000000000000009223372036854775807e47", INT64_MAX},
+        {"-922337203685477580.8e1", INT64_MIN}, {"-9223372036854775808.000", INT64_MIN},
+        {"92233720368547758070e-1", INT64_MAX},
+        {"9223372036854775807000000000000000000000e-21", INT64_MAX},
+        {"0.00000000000000000000000000009223372036854775807e47", INT64_MAX},
         {"1000000000000000000000000000000000000000000e-42", 1}, {"999999999999999999", INT64_C(999999999999999999)},
     };
     static const char *const wrong[] = {
-        "1.5", "0.1", "1e-1", "15e-1", "9223372036854775808", "-9223372036854775809", "18446744073709551616", "9223372036854775807.1",
-        "1e19", "1e20", "1e999999999999999999999", "1e-999999999999999999999", "99999999999999999999", "12345678901234567890123",
-        "9.2233720368547758071e18", "0.00000000000000000000000000009223372036854775807e46", "10000000000000000000", "-1e19", "1.0000000000000000000000001",
+        "1.5", "0.1", "1e-1", "15e-1", "9223372036854775808", "-9223372036854775809", "18446744073709551616",
+        "9223372036854775807.1",
+        "1e19", "1e20", "1e999999999999999999999", "1e-999999999999999999999", "99999999999999999999",
+        "12345678901234567890123",
+        "9.2233720368547758071e18", "0.00000000000000000000000000009223372036854775807e46", "10000000000000000000",
+        "-1e19", "1.0000000000000000000000001",
     };
     int64_t got;
     size_t i;
@@ -771,13 +838,20 @@ TEST(json_getters_want_their_own_type)
 TEST(json_strings_lose_their_escapes)
 {
     static const struct { const char *text, *want; size_t len; } cases[] = {
-        {"\"\"", "", 0}, {"\"plain\"", "plain", 5}, {"\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\/\b\f\n\r\t", 8}, {"\"a\\u0041b\"", "aAb", 3},
-        {"\"\\u00e9\\u00E9\"", "\xc3\xa9\xc3\xa9", 4}, {"\"\\u20ac\"", "\xe2\x82\xac", 3}, {"\"\\ud83d\\ude00\"", "\xf0\x9f\x98\x80", 4},
-        {"\"\\uD800\\uDC00\"", "\xf0\x90\x80\x80", 4}, {"\"\\udbff\\udfff\"", "\xf4\x8f\xbf\xbf", 4}, {"\"\\u0000x\"", "\0x", 2},
+        {"\"\"", "", 0}, {"\"plain\"", "plain", 5}, {"\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\/\b\f\n\r\t", 8},
+        {"\"a\\u0041b\"", "aAb", 3},
+        {"\"\\u00e9\\u00E9\"", "\xc3\xa9\xc3\xa9", 4}, {"\"\\u20ac\"", "\xe2\x82\xac", 3},
+        {"\"\\ud83d\\ude00\"", "\xf0\x9f\x98\x80", 4},
+        {"\"\\uD800\\uDC00\"", "\xf0\x90\x80\x80", 4}, {"\"\\udbff\\udfff\"", "\xf4\x8f\xbf\xbf", 4},
+        {"\"\\u0000x\"", "\0x", 2},
         {"\"\\ud83d\"", "\xef\xbf\xbd", 3}, {"\"\\ude00\"", "\xef\xbf\xbd", 3}, {"\"\\ud83d\\n\"", "\xef\xbf\xbd\n", 4},
-        {"\"\\ud83d\\u0041\"", "\xef\xbf\xbd" "A", 4}, {"\"\\ud83dx\"", "\xef\xbf\xbdx", 4}, {"\"\\ude00\\ud83d\"", "\xef\xbf\xbd\xef\xbf\xbd", 6},
-        {"\"\\ud83d\\ud83d\\ude00\"", "\xef\xbf\xbd\xf0\x9f\x98\x80", 7}, {"\"\\uffff\\ud7ff\\ue000\"", "\xef\xbf\xbf\xed\x9f\xbf\xee\x80\x80", 9},
-        {"\"caf\xc3\xa9 \\n end\"", "caf\xc3\xa9 \n end", 11}, {"\"\\u007f\\u0080\\u07ff\\u0800\"", "\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80", 8},
+        {"\"\\ud83d\\ue000\"", "\xef\xbf\xbd\xee\x80\x80", 6},
+        {"\"\\ud83d\\u0041\"", "\xef\xbf\xbd" "A", 4}, {"\"\\ud83dx\"", "\xef\xbf\xbdx", 4},
+        {"\"\\ude00\\ud83d\"", "\xef\xbf\xbd\xef\xbf\xbd", 6},
+        {"\"\\ud83d\\ud83d\\ude00\"", "\xef\xbf\xbd\xf0\x9f\x98\x80", 7},
+        {"\"\\uffff\\ud7ff\\ue000\"", "\xef\xbf\xbf\xed\x9f\xbf\xee\x80\x80", 9},
+        {"\"caf\xc3\xa9 \\n end\"", "caf\xc3\xa9 \n end", 11},
+        {"\"\\u007f\\u0080\\u07ff\\u0800\"", "\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80", 8},
     };
     size_t i, cap;
     for (i = 0; i < COUNT(cases); i++) {
@@ -786,9 +860,9 @@ TEST(json_strings_lose_their_escapes)
         CHECK_INT(aioc_json_is_str(value, cases[i].want), strlen(cases[i].want) == cases[i].len);
         for (cap = 1; cap <= cases[i].len + 2; cap++) {
             char *buf = exact_copy("################", cap);
-            size_t held;
+            size_t held = cap - 1 < cases[i].len ? cap - 1 : cases[i].len;
             CHECK_INT(aioc_json_get_str(value, buf, cap), cases[i].len);
-            for (held = cap - 1 < cases[i].len ? cap - 1 : cases[i].len; !aioc_json_utf8_ok(cases[i].want, held, NULL);) held--;
+            while (!aioc_json_utf8_ok(cases[i].want, held, NULL)) held--;
             CHECK_MEM(buf, cases[i].want, held);
             CHECK_INT(buf[held], 0);
             free(buf);
@@ -799,6 +873,7 @@ TEST(json_strings_lose_their_escapes)
     CHECK(!aioc_json_is_str(scalar(AIOCOSMOS_JSON_STR, "\"a\\u0062c\""), "ab"));
     CHECK(!aioc_json_is_str(scalar(AIOCOSMOS_JSON_STR, "\"a\\u0062c\""), "abcd"));
     CHECK(!aioc_json_is_str(scalar(AIOCOSMOS_JSON_STR, "\"\\u0000\""), ""));
+    CHECK(!aioc_json_is_str(scalar(AIOCOSMOS_JSON_STR, "\"\""), NULL));
 }
 
 /*--- Numbers ------------------------------------------------------------------*/
@@ -821,7 +896,7 @@ static void big_make_u128(aioc_json_big *big, uint64_t high, uint64_t low)
     big->count = 4;
 }
 
-/* P is 10^ten, shifted and rounded down: P <= 10^ten * 2^s < P + 1. Both sides are multiplied by what makes them whole. */
+/* P is 10^ten, shifted and rounded down: P <= 10^ten * 2^s < P + 1. All are multiplied by what makes them whole. */
 TEST(json_every_power_of_ten_is_right_to_128_bits)
 {
     int ten;
@@ -853,53 +928,83 @@ static double number_parsed(const char *text)
 TEST(json_numbers_round_right)
 {
     static const struct { const char *text; uint64_t bits; } cases[] = {
-        {"0", 0}, {"-0", UINT64_C(0x8000000000000000)}, {"-0.0e9", UINT64_C(0x8000000000000000)}, {"1", UINT64_C(0x3FF0000000000000)},
+        {"0", 0}, {"-0", UINT64_C(0x8000000000000000)}, {"-0.0e9", UINT64_C(0x8000000000000000)},
+        {"1", UINT64_C(0x3FF0000000000000)},
         {"0e9999999999999999999", 0}, {"0.1", UINT64_C(0x3FB999999999999A)}, {"-0.1", UINT64_C(0xBFB999999999999A)},
-        {"3.14159265358979323846264338327950288419716939937510", UINT64_C(0x400921FB54442D18)}, {"1e22", UINT64_C(0x4480F0CF064DD592)},
-        {"1e23", UINT64_C(0x44B52D02C7E14AF6)}, {"9007199254740991", UINT64_C(0x433FFFFFFFFFFFFF)}, {"9007199254740992", UINT64_C(0x4340000000000000)},
-        {"9007199254740993", UINT64_C(0x4340000000000000)}, {"9007199254740994", UINT64_C(0x4340000000000001)}, {"9007199254740995", UINT64_C(0x4340000000000002)},
+        {"3.14159265358979323846264338327950288419716939937510", UINT64_C(0x400921FB54442D18)},
+        {"1e22", UINT64_C(0x4480F0CF064DD592)},
+        {"1e23", UINT64_C(0x44B52D02C7E14AF6)}, {"9007199254740991", UINT64_C(0x433FFFFFFFFFFFFF)},
+        {"9007199254740992", UINT64_C(0x4340000000000000)},
+        {"9007199254740993", UINT64_C(0x4340000000000000)}, {"9007199254740994", UINT64_C(0x4340000000000001)},
+        {"9007199254740995", UINT64_C(0x4340000000000002)},
         {"9007199254740993.0000000000000000000000000000000000000001", UINT64_C(0x4340000000000001)},
         {"9007199254740992.9999999999999999999999999999999999999999", UINT64_C(0x4340000000000000)},
         {"900719925474099300000000000000000000000000000000000e-35", UINT64_C(0x4340000000000000)},
-        {"1.7976931348623157e308", UINT64_C(0x7FEFFFFFFFFFFFFF)}, {"1.7976931348623158e308", UINT64_C(0x7FEFFFFFFFFFFFFF)},
-        {"1.797693134862315807e308", UINT64_C(0x7FEFFFFFFFFFFFFF)}, {"179769313486231570000000000000000000000e270", UINT64_C(0x7FEFFFFFFFFFFFFF)},
-        {"2.2250738585072014e-308", UINT64_C(0x0010000000000000)}, {"2.2250738585072011e-308", UINT64_C(0x000FFFFFFFFFFFFF)},
-        {"2.2250738585072012e-308", UINT64_C(0x0010000000000000)}, {"2.225073858507201136057409796709131975934e-308", UINT64_C(0x000FFFFFFFFFFFFF)},
-        {"5e-324", 1}, {"4.9406564584124654e-324", 1}, {"2.4703282292062328e-324", 1}, {"2.4703282292062327e-324", 0}, {"2e-324", 0}, {"1e-400", 0},
-        {"2.470328229206232720882843964341106861825299013071623822127928412503377536351043759326499181808179961898982823477228588654633283551779698981993873980053909390631503565951557022639229085839244910518443593180284993653615250031937045767824921936562366986365848075700158576926990370631192827955855133292783433840935197801553124659726357957462276646527282722005637400648549997709659947045402082816622623785739345073633900796776193057750674017632467360096895134053553745851666113422376667860416215968046191446729184030053005753084904876539171138659164623952491262365388187963623937328042389101867234849766823508986338858792562830275599565752445550725518931369083625477918694866799496832404970582102851318545139621383772282614543769341253209859132766723632812501e-324", 1},
-        {"-1e-99999999999999999999", UINT64_C(0x8000000000000000)}, {"7.2057594037927933e16", UINT64_C(0x4370000000000000)},
-        {"123456789012345678901234567890e-10", UINT64_C(0x43E56A95319D63E1)}, {"6.9294956446009195e15", UINT64_C(0x43389E56EE5E7A58)},
+        {"9444732965739293573120", UINT64_C(0x4480000000000002)},
+        {"9444732965739293573121", UINT64_C(0x4480000000000002)},
+        {"9444732965739293573119", UINT64_C(0x4480000000000001)},
+        {"9444732965739293573120e3", UINT64_C(0x451F400000000003)},
+        {"1.7976931348623157e308", UINT64_C(0x7FEFFFFFFFFFFFFF)},
+        {"1.7976931348623158e308", UINT64_C(0x7FEFFFFFFFFFFFFF)},
+        {"1.797693134862315807e308", UINT64_C(0x7FEFFFFFFFFFFFFF)},
+        {"179769313486231570000000000000000000000e270", UINT64_C(0x7FEFFFFFFFFFFFFF)},
+        {"2.2250738585072014e-308", UINT64_C(0x0010000000000000)},
+        {"2.2250738585072011e-308", UINT64_C(0x000FFFFFFFFFFFFF)},
+        {"2.2250738585072012e-308", UINT64_C(0x0010000000000000)},
+        {"2.225073858507201136057409796709131975934e-308", UINT64_C(0x000FFFFFFFFFFFFF)},
+        {"5e-324", 1}, {"4.9406564584124654e-324", 1}, {"2.4703282292062328e-324", 1}, {"2.4703282292062327e-324", 0},
+        {"2e-324", 0}, {"1e-400", 0},
+        {"-1e-99999999999999999999", UINT64_C(0x8000000000000000)},
+        {"7.2057594037927933e16", UINT64_C(0x4370000000000000)},
+        {"123456789012345678901234567890e-10", UINT64_C(0x43E56A95319D63E1)},
+        {"6.9294956446009195e15", UINT64_C(0x43389E56EE5E7A58)},
         {"8.41e21", UINT64_C(0x447C7E83209E90B2)}, {"9.5e-311", UINT64_C(0x0000117CEADE7443)},
     };
-    static const char *const infinite[] = {"1.7976931348623159e308", "1.797693134862315808e308", "1e309", "1e400", "-1e309", "2e308",
-                                           "1e99999999999999999999", "123456789012345678901234567890e300", "0.1e310"};
-    static const char *const no_numbers[] = {"", " ", "+1", "01", "1.", ".5", "1e", "0x1", "NaN", "inf", "1 ", " 1", "1,5", "--1", "\"1\"", "1e5x", "-"};
+    static const char *const infinite[] = {
+        "1.7976931348623159e308", "1.797693134862315808e308", "1e309", "1e400", "-1e309", "2e308",
+        "1e99999999999999999999",
+        "123456789012345678901234567890e300", "0.1e310",
+    };
+    static const char *const no_numbers[] = {
+        "", " ", "+1", "01", "1.", ".5", "1e", "0x1", "NaN", "inf", "1 ", " 1", "1,5", "--1", "\"1\"", "1e5x", "-",
+    };
     double number;
     size_t i;
     for (i = 0; i < COUNT(cases); i++) {
-        uint64_t bits = bits_of(number_parsed(cases[i].text));
-        if (bits != cases[i].bits) test_fail(__FILE__, __LINE__, "%s: %016llX", cases[i].text, (unsigned long long)bits);
+        number = number_parsed(cases[i].text);
+        if (bits_of(number) != cases[i].bits) test_fail(__FILE__, __LINE__, "%s is read as %a", cases[i].text, number);
     }
     for (i = 0; i < COUNT(infinite); i++) {
-        if (aioc_json_number_parse(infinite[i], strlen(infinite[i]), &number)) test_fail(__FILE__, __LINE__, "%s", infinite[i]);
+        if (!aioc_json_number_parse(infinite[i], strlen(infinite[i]), &number)) continue;
+        test_fail(__FILE__, __LINE__, "%s is read as %a", infinite[i], number);
     }
     for (i = 0; i < COUNT(no_numbers); i++) {
-        if (aioc_json_number_parse(no_numbers[i], strlen(no_numbers[i]), &number)) test_fail(__FILE__, __LINE__, "%s", no_numbers[i]);
+        if (!aioc_json_number_parse(no_numbers[i], strlen(no_numbers[i]), &number)) continue;
+        test_fail(__FILE__, __LINE__, "%s is read as %a", no_numbers[i], number);
     }
 }
 
 TEST(json_numbers_are_laid_out_as_in_ecmascript)
 {
     static const struct { double number; const char *want; } cases[] = {
-        {0, "0"}, {1, "1"}, {-1, "-1"}, {5, "5"}, {10, "10"}, {1.5, "1.5"}, {-0.25, "-0.25"}, {100, "100"}, {123456789, "123456789"},
-        {0.1, "0.1"}, {0.3, "0.3"}, {0.1 + 0.2, "0.30000000000000004"}, {1.0 / 3, "0.3333333333333333"}, {2.0 / 3, "0.6666666666666666"},
-        {1e20, "100000000000000000000"}, {1e21, "1e+21"}, {1.5e21, "1.5e+21"}, {123456789012345680000.0, "123456789012345680000"},
-        {1e22, "1e+22"}, {1e23, "1e+23"}, {9.5e22, "9.5e+22"}, {0.000001, "0.000001"}, {0.0000015, "0.0000015"}, {1e-7, "1e-7"}, {1.5e-7, "1.5e-7"},
-        {-0.0000012345678901234567, "-0.0000012345678901234567"}, {9007199254740991.0, "9007199254740991"}, {9007199254740993.0, "9007199254740992"},
-        {9007199254740992.0, "9007199254740992"}, {4611686018427387904.0, "4611686018427388000"}, {1.7976931348623157e308, "1.7976931348623157e+308"},
-        {2.2250738585072014e-308, "2.2250738585072014e-308"}, {5e-324, "5e-324"}, {-5e-324, "-5e-324"}, {1e-323, "1e-323"}, {2.2250738585072011e-308, "2.225073858507201e-308"},
-        {1e100, "1e+100"}, {123e-20, "1.23e-18"}, {1844674407370955161.6, "1844674407370955300"}, {299792458, "299792458"}, {1770000000.123, "1770000000.123"},
-        {4.35, "4.35"}, {9.9, "9.9"}, {99.99, "99.99"}, {1e15, "1000000000000000"}, {12345.678, "12345.678"}, {2e-3, "0.002"}, {9.109e-31, "9.109e-31"},
+        {0, "0"}, {1, "1"}, {-1, "-1"}, {5, "5"}, {10, "10"}, {1.5, "1.5"}, {-0.25, "-0.25"}, {100, "100"},
+        {123456789, "123456789"},
+        {0.1, "0.1"}, {0.3, "0.3"}, {0.1 + 0.2, "0.30000000000000004"}, {1.0 / 3, "0.3333333333333333"},
+        {2.0 / 3, "0.6666666666666666"},
+        {1e20, "100000000000000000000"}, {1e21, "1e+21"}, {1.5e21, "1.5e+21"},
+        {123456789012345680000.0, "123456789012345680000"},
+        {1e22, "1e+22"}, {1e23, "1e+23"}, {9.5e22, "9.5e+22"}, {0.000001, "0.000001"}, {0.0000015, "0.0000015"},
+        {1e-7, "1e-7"}, {1.5e-7, "1.5e-7"},
+        {-0.0000012345678901234567, "-0.0000012345678901234567"}, {9007199254740991.0, "9007199254740991"},
+        {9007199254740993.0, "9007199254740992"},
+        {9007199254740992.0, "9007199254740992"}, {4611686018427387904.0, "4611686018427388000"},
+        {1.7976931348623157e308, "1.7976931348623157e+308"},
+        {2.2250738585072014e-308, "2.2250738585072014e-308"}, {5e-324, "5e-324"}, {-5e-324, "-5e-324"},
+        {1e-323, "1e-323"}, {2.2250738585072011e-308, "2.225073858507201e-308"},
+        {1e100, "1e+100"}, {123e-20, "1.23e-18"}, {1844674407370955161.6, "1844674407370955300"},
+        {299792458, "299792458"}, {1770000000.123, "1770000000.123"},
+        {4.35, "4.35"}, {9.9, "9.9"}, {99.99, "99.99"}, {1e15, "1000000000000000"}, {12345.678, "12345.678"},
+        {2e-3, "0.002"}, {9.109e-31, "9.109e-31"},
     };
     char text[AIOC_JSON_NUMBER_MAX];
     size_t i;
@@ -926,8 +1031,9 @@ static size_t significant(const char *text, char *digits)
     return count;
 }
 
-/* libc's strtod and printf, in the C locale, are the judges: what is written reads back, one digit less would not, and it is
- * the nearest text so short, if that one reads back; and texts of 15 to 20 digits read the same here and there. */
+/* libc's strtod and printf, in the C locale, are the judges: what is written reads back, one digit less would not,
+ * and it is the nearest text so short, if that one reads back; and texts of 15 to 20 digits read the same here and
+ * there. */
 static void number_check(uint64_t bits)
 {
     double number = double_of(bits), other;
@@ -935,8 +1041,8 @@ static void number_check(uint64_t bits)
     int precision, count;
     if ((bits >> 52 & 2047) == 2047) return;
     text[aioc_json_number_write(number, text)] = '\0';
-    if (bits_of(strtod(text, NULL)) != bits) test_fail(__FILE__, __LINE__, "%016llX: %s", (unsigned long long)bits, text);
-    if (bits_of(number_parsed(text)) != bits) test_fail(__FILE__, __LINE__, "%016llX: %s", (unsigned long long)bits, text);
+    if (bits_of(strtod(text, NULL)) != bits) test_fail(__FILE__, __LINE__, "%a is written %s", number, text);
+    if (bits_of(number_parsed(text)) != bits) test_fail(__FILE__, __LINE__, "%a: not read back from %s", number, text);
     count = (int)significant(text, digits);
     snprintf(theirs, sizeof theirs, "%.*e", count - 1, number);
     significant(theirs, their_digits);
@@ -948,7 +1054,7 @@ static void number_check(uint64_t bits)
     for (precision = 14; precision < 20; precision++) {
         snprintf(theirs, sizeof theirs, "%.*e", precision, number);
         if (!aioc_json_number_parse(theirs, strlen(theirs), &other)) other = strtod("inf", NULL);
-        if (bits_of(other) != bits_of(strtod(theirs, NULL))) test_fail(__FILE__, __LINE__, "%s is read as %.17g", theirs, other);
+        if (bits_of(other) != bits_of(strtod(theirs, NULL))) test_fail(__FILE__, __LINE__, "%s: %a", theirs, other);
     }
 }
 
@@ -973,7 +1079,7 @@ TEST(json_numbers_halfway_agree_with_libc)
     int i, side;
     random_state = 7654321;
     for (i = 0; i < 1500; i++) {
-        uint64_t bits = random_bits() >> 1 >> random_below(13);
+        uint64_t bits = i == 0 ? 0 : random_bits() >> 1 >> random_below(13);
         long double halfway;
         char text[1200];
         size_t last;
@@ -989,7 +1095,8 @@ TEST(json_numbers_halfway_agree_with_libc)
             else if (side == 2) text[last--] = '\0', text[last]--, text[last + 1] = '9', text[last + 2] = '\0';
             else text[last + 1] = '\0';
             CHECK(aioc_json_number_parse(text, strlen(text), &number));
-            if (bits_of(number) != bits_of(strtod(text, NULL))) test_fail(__FILE__, __LINE__, "%016llX, side %d", (unsigned long long)bits, side);
+            if (bits_of(number) == bits_of(strtod(text, NULL))) continue;
+            test_fail(__FILE__, __LINE__, "%a: halfway above, side %d", double_of(bits), side);
         }
     }
 }
@@ -1075,6 +1182,9 @@ TEST(json_nodes_are_reused)
     CHECK_INT(aioc_json_parse(&r.doc, "[", 1), AIOCOSMOS_E_ARGUMENT);      /* nothing of the last text is left */
     CHECK_INT(aioc_json_root(&r.doc).type, AIOCOSMOS_JSON_NONE);
     CHECK_INT(walk(parsed(&r, "[1]")), 2);
+    CHECK_INT(aioc_json_parse(&r.doc, NULL, 0), AIOCOSMOS_E_ARGUMENT);     /* an empty body may come so */
+    CHECK_STR(r.doc.error, value_expected);
+    CHECK_INT(r.doc.error_at, 0);
     reader_close(&r);
 }
 
@@ -1083,11 +1193,15 @@ TEST(json_nodes_are_reused)
 TEST(json_strings_are_escaped)
 {
     static const struct { const char *text; size_t len; const char *json, *ascii; } cases[] = {
-        {"", 0, "\"\"", "\"\""}, {"plain", 5, "\"plain\"", "\"plain\""}, {"\"\\/\b\f\n\r\t", 8, "\"\\\"\\\\/\\b\\f\\n\\r\\t\"", "\"\\\"\\\\/\\b\\f\\n\\r\\t\""},
-        {"\0\x01\x1f", 3, "\"\\u0000\\u0001\\u001f\"", "\"\\u0000\\u0001\\u001f\""}, {"\x7f", 1, "\"\x7f\"", "\"\\u007f\""},
+        {"", 0, "\"\"", "\"\""}, {"plain", 5, "\"plain\"", "\"plain\""},
+        {"\"\\/\b\f\n\r\t", 8, "\"\\\"\\\\/\\b\\f\\n\\r\\t\"", "\"\\\"\\\\/\\b\\f\\n\\r\\t\""},
+        {"\0\x01\x1f", 3, "\"\\u0000\\u0001\\u001f\"", "\"\\u0000\\u0001\\u001f\""},
+        {"\x7f", 1, "\"\x7f\"", "\"\\u007f\""},
         {"caf\xc3\xa9", 5, "\"caf\xc3\xa9\"", "\"caf\\u00e9\""}, {"\xe2\x82\xac", 3, "\"\xe2\x82\xac\"", "\"\\u20ac\""},
-        {"\xf0\x9f\x98\x80!", 5, "\"\xf0\x9f\x98\x80!\"", "\"\\ud83d\\ude00!\""}, {"\xf4\x8f\xbf\xbf", 4, "\"\xf4\x8f\xbf\xbf\"", "\"\\udbff\\udfff\""},
-        {"a long text with one\nescape and \xc3\xa9", 34, "\"a long text with one\\nescape and \xc3\xa9\"", "\"a long text with one\\nescape and \\u00e9\""},
+        {"\xf0\x9f\x98\x80!", 5, "\"\xf0\x9f\x98\x80!\"", "\"\\ud83d\\ude00!\""},
+        {"\xf4\x8f\xbf\xbf", 4, "\"\xf4\x8f\xbf\xbf\"", "\"\\udbff\\udfff\""},
+        {"a long text with one\nescape and \xc3\xa9", 34, "\"a long text with one\\nescape and \xc3\xa9\"", "\"a long "
+         "text with one\\nescape and \\u00e9\""},
     };
     aioc_memory memory;
     aioc_memory_buffer buffer = {NULL, 0, 0};
@@ -1104,6 +1218,9 @@ TEST(json_strings_are_escaped)
         CHECK_TEXT(buffer.data + 2, buffer.len - 2, cases[i].ascii);
         free(copy);
     }
+    buffer.len = 2;
+    CHECK(aioc_json_append_string(&memory, &buffer, NULL, 0, false));
+    CHECK_TEXT(buffer.data + 2, buffer.len - 2, "\"\"");
     buffer.len = 2;
     CHECK(!aioc_json_append_string(&memory, &buffer, "good, then bad \xff", 16, false));
     CHECK(!aioc_json_append_string(&memory, &buffer, "good, then bad \xc3", 16, true));
@@ -1128,15 +1245,19 @@ static aiocosmos_value value_of(aiocosmos_type type, const char *text, int64_t i
 TEST(json_values_of_every_type_are_appended)
 {
     const struct { aiocosmos_value value; bool ascii; const char *want; } cases[] = {
-        {value_of(AIOCOSMOS_STR, "caf\xc3\xa9", 0, 0), true, "\"caf\\u00e9\""}, {value_of(AIOCOSMOS_STR, "caf\xc3\xa9", 0, 0), false, "\"caf\xc3\xa9\""},
-        {value_of(AIOCOSMOS_F64, NULL, 0, 1.5), false, "1.5"}, {value_of(AIOCOSMOS_I64, NULL, INT64_MIN, 0), false, "-9223372036854775808"},
+        {value_of(AIOCOSMOS_STR, "caf\xc3\xa9", 0, 0), true, "\"caf\\u00e9\""},
+        {value_of(AIOCOSMOS_STR, "caf\xc3\xa9", 0, 0), false, "\"caf\xc3\xa9\""},
+        {value_of(AIOCOSMOS_F64, NULL, 0, 1.5), false, "1.5"},
+        {value_of(AIOCOSMOS_I64, NULL, INT64_MIN, 0), false, "-9223372036854775808"},
         {value_of(AIOCOSMOS_BOOL, NULL, 1, 0), false, "true"}, {value_of(AIOCOSMOS_BOOL, NULL, 0, 0), false, "false"},
         {value_of(AIOCOSMOS_NULL, NULL, 0, 0), false, "null"}, {value_of(AIOCOSMOS_NONE, NULL, 0, 0), false, "{}"},
         {value_of(AIOCOSMOS_JSON, " [1,\n\"\xc3\xa9\\n\x7f\"]\t", 0, 0), false, " [1,\n\"\xc3\xa9\\n\x7f\"]\t"},
         {value_of(AIOCOSMOS_JSON, " [1,\n\"\xc3\xa9\\n\x7f\"]\t", 0, 0), true, " [1, \"\\u00e9\\n\\u007f\"] "},
         {value_of(AIOCOSMOS_UNSET, "x", 0, 0), false, NULL}, {value_of(AIOCOSMOS_STR, "\xff", 0, 0), false, NULL},
-        {value_of(AIOCOSMOS_F64, NULL, 0, HUGE_VAL), false, NULL}, {value_of(AIOCOSMOS_F64, NULL, 0, -HUGE_VAL), false, NULL},
-        {value_of(AIOCOSMOS_F64, NULL, 0, double_of(UINT64_C(0x7FF8000000000000))), false, NULL}, {value_of(AIOCOSMOS_JSON, "[1,]", 0, 0), false, NULL},
+        {value_of(AIOCOSMOS_F64, NULL, 0, HUGE_VAL), false, NULL},
+        {value_of(AIOCOSMOS_F64, NULL, 0, -HUGE_VAL), false, NULL},
+        {value_of(AIOCOSMOS_F64, NULL, 0, double_of(UINT64_C(0x7FF8000000000000))), false, NULL},
+        {value_of(AIOCOSMOS_JSON, "[1,]", 0, 0), false, NULL},
         {value_of(AIOCOSMOS_JSON, "", 0, 0), true, NULL}, {value_of((aiocosmos_type)99, "x", 0, 0), false, NULL},
     };
     aioc_memory memory;
@@ -1155,13 +1276,16 @@ TEST(json_values_of_every_type_are_appended)
 
 TEST(json_a_failed_append_changes_nothing)
 {
-    aiocosmos_value value = value_of(AIOCOSMOS_JSON, "[\"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\"]", 0, 0);
+    static const char newlines[] = "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n";
+    static const char accents[] =
+        "[\"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\"]";
+    aiocosmos_value value = value_of(AIOCOSMOS_JSON, accents, 0, 0);
     aioc_memory memory;
     aioc_memory_buffer buffer = {NULL, 0, 0};
     aioc_memory_init(&memory, NULL, 64);               /* one block of the smallest size */
     CHECK(aioc_memory_append_str(&memory, &buffer, "x="));
     CHECK(!aioc_json_append_value(&memory, &buffer, &value, true));
-    CHECK(!aioc_json_append_string(&memory, &buffer, "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n", 33, false));
+    CHECK(!aioc_json_append_string(&memory, &buffer, newlines, sizeof newlines - 1, false));
     CHECK_TEXT(buffer.data, buffer.len, "x=");
     aioc_memory_buffer_free(&memory, &buffer);
     aioc_memory_close(&memory);
@@ -1191,11 +1315,12 @@ static void write_player(aiocosmos_jw *w)
 
 TEST(json_the_writer_writes)
 {
-    static const char want[] = "{\"id\":\"ann \\\"the\\\" \xc3\xa9\",\"score\":-12,\"hp\":0.5,\"alive\":true,\"tags\":[],"
-                               "\"path\":[1,{},[\"\",null]],\"raw\\n\": {\"a\":[]} }";
+    static const char want[] =
+        "{\"id\":\"ann \\\"the\\\" \xc3\xa9\",\"score\":-12,\"hp\":0.5,\"alive\":true,\"tags\":[],"
+        "\"path\":[1,{},[\"\",null]],\"raw\\n\": {\"a\":[]} }";
     size_t cap;
-    for (cap = 0; cap <= sizeof want + 1; cap++) {
-        char *buf = exact_copy("################################################################################################################", cap);
+    for (cap = 0; cap <= sizeof want; cap++) {
+        char *buf = exact_copy(want, cap < sizeof want ? cap : sizeof want);
         aiocosmos_jw w;
         aiocosmos_str text;
         aioc_json_jw_init(&w, buf, cap);
@@ -1207,8 +1332,8 @@ TEST(json_the_writer_writes)
     }
 }
 
-/* Steps of a writer, one letter each: { [ open, with a name { or without [, capitals the other way round; } closes; i s n
- * write a value with a name, I S N without; f is a number that is none, u a string that is no UTF-8, k a name that is none. */
+/* Steps of a writer, one sign each: { [ open a container without a name, o a with one, } closes it; 1 is a value
+ * without a name, i one with; the rest are values and names that are no JSON. */
 static void jw_step(aiocosmos_jw *w, char step)
 {
     switch (step) {
@@ -1234,9 +1359,12 @@ static void jw_step(aiocosmos_jw *w, char step)
 TEST(json_the_writer_refuses_what_is_no_json)
 {
     static const struct { const char *steps, *want; } cases[] = {
-        {"1", "1"}, {"{}", "{}"}, {"[}", "[]"}, {"{i}", "{\"i\":1}"}, {"[1}", "[1]"}, {"{oi}ai}", ""}, {"{oi}a1}}", "{\"o\":{\"i\":1},\"a\":[1]}"},
-        {"", ""}, {"{", ""}, {"[", ""}, {"}", ""}, {"{}}", ""}, {"[[}", ""}, {"11", ""}, {"{}{}", ""}, {"1}", ""}, {"[}1", ""}, {"i", ""}, {"o}", ""},
-        {"{1}", ""}, {"{{}}", ""}, {"{[}}", ""}, {"[i}", ""}, {"[o}}", ""}, {"[a}}", ""}, {"F", ""}, {"[F}", ""}, {"[N}", ""}, {"[U}", ""}, {"[0}", ""}, {"{k}", ""},
+        {"1", "1"}, {"{}", "{}"}, {"[}", "[]"}, {"{i}", "{\"i\":1}"}, {"[1}", "[1]"}, {"{oi}ai}", ""},
+        {"{oi}a1}}", "{\"o\":{\"i\":1},\"a\":[1]}"},
+        {"", ""}, {"{", ""}, {"[", ""}, {"}", ""}, {"{}}", ""}, {"[[}", ""}, {"11", ""}, {"{}{}", ""}, {"1}", ""},
+        {"[}1", ""}, {"i", ""}, {"o}", ""},
+        {"{1}", ""}, {"{{}}", ""}, {"{[}}", ""}, {"[i}", ""}, {"[o}}", ""}, {"[a}}", ""}, {"F", ""}, {"[F}", ""},
+        {"[N}", ""}, {"[U}", ""}, {"[0}", ""}, {"{k}", ""},
         {"[J}", ""}, {"[E}", ""}, {"[?}", ""}, {"{i1i}", ""}, {"[F1}", ""}, {"[1F}", ""},
     };
     size_t i;
@@ -1248,7 +1376,8 @@ TEST(json_the_writer_refuses_what_is_no_json)
         aioc_json_jw_init(&w, buf, sizeof buf);
         for (step = cases[i].steps; *step; step++) jw_step(&w, *step);
         text = aioc_json_jw_finish(&w);
-        if (text.len != strlen(cases[i].want) || strcmp(text.ptr, cases[i].want) != 0) test_fail(__FILE__, __LINE__, "%s: %s", cases[i].steps, text.ptr);
+        if (strcmp(text.ptr, cases[i].want) != 0) test_fail(__FILE__, __LINE__, "%s: %s", cases[i].steps, text.ptr);
+        CHECK_INT(text.len, strlen(cases[i].want));
         if (text.len > 0) continue;
         jw_step(&w, '1');                              /* what failed stays failed */
         CHECK_INT(aioc_json_jw_finish(&w).len, 0);
@@ -1258,7 +1387,8 @@ TEST(json_the_writer_refuses_what_is_no_json)
 TEST(json_the_writer_knows_the_depth)
 {
     static const struct { int depth; const char *inside; bool ok; } cases[] = {
-        {128, "1", true}, {129, "1", false}, {128, "[]", false}, {127, "[]", true}, {127, "[[]]", false}, {64, "{\"a\":1}", true}, {65, "[1]", true},
+        {128, "1", true}, {129, "1", false}, {128, "[]", false}, {127, "[]", true}, {127, "[[]]", false},
+        {64, "{\"a\":1}", true}, {65, "[1]", true},
     };
     size_t i;
     for (i = 0; i < COUNT(cases); i++) {
@@ -1269,10 +1399,12 @@ TEST(json_the_writer_knows_the_depth)
         int depth;
         aioc_json_jw_init(&w, buf, sizeof buf);
         for (depth = 0; depth < cases[i].depth; depth++) {
+            CHECK(!w.failed);
             if (depth % 3 == 1) aioc_json_jw_object(&w, NULL);
             else aioc_json_jw_array(&w, depth % 3 == 2 ? "in" : NULL);
         }
-        aioc_json_jw_value(&w, (cases[i].depth - 1) % 3 == 1 ? "in" : NULL, value_of(AIOCOSMOS_JSON, cases[i].inside, 0, 0));
+        CHECK_INT(w.failed, depth > 128);
+        aioc_json_jw_value(&w, depth % 3 == 2 ? "in" : NULL, value_of(AIOCOSMOS_JSON, cases[i].inside, 0, 0));
         for (depth = 0; depth < cases[i].depth; depth++) aioc_json_jw_end(&w);
         text = aioc_json_jw_finish(&w);
         CHECK_INT(text.len > 0, cases[i].ok);

@@ -168,6 +168,28 @@ TEST(policy_tries_a_new_signature_once)
     check_policy("an expired token", now, seen, AGAIN, 0, 0);
 }
 
+TEST(policy_looks_for_another_container_when_a_replica_lags_long)
+{
+    aioc_operation_situation now = reading();
+    aioc_operation_outcome seen = answer(404, 1002);
+    for (now.retries = 0; now.retries < 9; now.retries++) {
+        aioc_operation_verdict verdict = aioc_operation_judge(&now, &seen);
+        CHECK(verdict.again);
+        CHECK_INT(verdict.forget_metadata, now.retries == 2);
+    }
+}
+
+TEST(policy_without_retries)
+{
+    aioc_operation_situation now = reading();
+    now.retries_max = 0;
+    check_policy("410/1000", now, answer(410, 1000), OVER, 410, AIOCOSMOS_ANSWERED);
+    check_policy("404/1003", now, answer(404, 1003), OVER, 404, AIOCOSMOS_ANSWERED);
+    check_policy("429", now, answer(429, 0), OVER, 429, AIOCOSMOS_ANSWERED);
+    check_policy("503", now, answer(503, 0), OVER, 503, AIOCOSMOS_ANSWERED);
+    check_policy("lost", now, lost(AIOCOSMOS_E_CONNECT, false), OVER, AIOCOSMOS_E_CONNECT, AIOCOSMOS_NOT_SENT);
+}
+
 TEST(policy_if_not_exists)
 {
     aioc_operation_situation now = writing();
@@ -293,6 +315,8 @@ TEST(bad_documents_are_refused_with_what_and_where)
     refused(client, &request, "\"id\" is required");
     request = with_body(AIOCOSMOS_CREATE_ITEM, "{\"id\":\"a#b\"}");
     refused(client, &request, "'#' at byte 1");
+    request = with_body(AIOCOSMOS_CREATE_ITEM, "{\"id\":\"ab\\u0000c\"}");
+    refused(client, &request, "control character 0 at byte 2");
     request = with_body(AIOCOSMOS_PATCH_ITEM, "{\"op\":\"set\"}");
     refused(client, &request, "body: a patch is");
     request = with_body(AIOCOSMOS_PATCH_ITEM, "[");
@@ -304,7 +328,8 @@ TEST(bad_headers_are_refused)
 {
     static const char *const none[] = { "no colon", NULL }, *const ours[] = { "Authorization: x", NULL };
     static const char *const split[] = { "x-a: b\r\nx-c: d", NULL }, *const empty[] = { ": b", NULL };
-    const char *const *const all[] = { none, ours, split, empty };
+    static const char *const agent[] = { "user-agent: x", NULL }, *const prefer[] = { "Prefer: return=representation", NULL };
+    const char *const *const all[] = { none, ours, split, empty, agent, prefer };
     aiocosmos_client *client = new_client();
     aiocosmos_request request = item_request(AIOCOSMOS_READ_ITEM);
     size_t i;
@@ -446,4 +471,382 @@ TEST(cancel_and_destroy_complete_each_operation_once)
     aiocosmos_destroy(client);
     CHECK_INT(seen.count, 4);
     for (i = 1; i < 4; i++) CHECK_INT(seen.statuses[i], AIOCOSMOS_E_SHUTDOWN);
+}
+
+/*--- Answers, handed to operations without a network ------------------------------*/
+
+typedef struct reply {
+    aioc_http_response response;
+    aioc_pool_outcome outcome;
+} reply;
+
+static reply reply_with(int status, const char *body)
+{
+    reply made;
+    memset(&made, 0, sizeof made);
+    made.response.status = status;
+    made.response.body = aioc_memory_str(body);
+    made.outcome.sent = true;
+    return made;
+}
+
+static void set_header(reply *made, int which, const char *value) { made->response.wanted[which] = aioc_memory_str(value); }
+
+/* As if the pool had sent it, and this were the answer. */
+static void give(aioc_operation *op, reply *made)
+{
+    made->outcome.response = &made->response;
+    aioc_operation_answered(&op->exchange, &made->outcome);
+}
+
+static aioc_operation *submit(aiocosmos_client *client, const aiocosmos_request *request)
+{
+    aiocosmos_op op;
+    CHECK_INT(aiocosmos_submit(client, request, &op), 0);
+    return aioc_operation_find(&client->engine, op);
+}
+
+TEST(only_an_etag_makes_a_write_repeatable)
+{
+    aiocosmos_client *client = new_client();
+    aiocosmos_request request = item_request(AIOCOSMOS_REPLACE_ITEM);
+    CHECK(!submit(client, &request)->repeatable);
+    request.if_match = "*";
+    CHECK(!submit(client, &request)->repeatable);
+    request.if_match = "\"e\"";
+    CHECK(submit(client, &request)->repeatable);
+    aiocosmos_destroy(client);
+}
+
+TEST(a_wrong_clock_is_corrected_for_all_that_were_under_way)
+{
+    aiocosmos_client *client = new_client();
+    aiocosmos_request request = item_request(AIOCOSMOS_READ_ITEM);
+    aioc_operation *ops[3];
+    char date[AIOC_AUTH_DATE_LEN + 1] = "";
+    int i;
+    for (i = 0; i < 3; i++) ops[i] = submit(client, &request);
+    aioc_auth_date(date, client->platform.wall_ms(client->platform.user_data) / 1000 + 3600);
+    ops[2]->skew_ms = 3600000;                             /* this one was signed by the right clock */
+    for (i = 0; i < 3; i++) {
+        reply made = reply_with(401, "");
+        set_header(&made, AIOC_PROTOCOL_H_DATE, date);
+        CHECK_INT(aioc_operation_clock_was_off(ops[i], &made.response), i < 2);
+    }
+    CHECK(client->engine.skew_ms > 3590000 && client->engine.skew_ms < 3610000);
+    aiocosmos_destroy(client);
+}
+
+typedef struct asked { int times; const char *answer_link; } asked;
+
+static void on_token_wanted(aiocosmos_client *client, const char *resource_link, void *user_data)
+{
+    asked *host = user_data;
+    CHECK_STR(resource_link, "dbs/db/colls/c");
+    CHECK(++host->times < 10);
+    if (host->answer_link) CHECK_INT(aiocosmos_set_token(client, host->answer_link, "a.b.c", 0), 0);
+}
+
+static aiocosmos_client *new_token_client(asked *host)
+{
+    aiocosmos_options options = {0};
+    aiocosmos_client *client = NULL;
+    options.endpoint = "http://localhost:1";
+    options.default_database = "db";
+    options.token_fn = on_token_wanted;
+    options.token_user_data = host;
+    CHECK_INT(aiocosmos_create(&options, &client, NULL, 0), 0);
+    return client;
+}
+
+TEST(a_token_that_does_not_fit_is_not_asked_for_again)
+{
+    asked host = {0, "dbs/other"};
+    aiocosmos_client *client = new_token_client(&host);
+    aiocosmos_request request = item_request(AIOCOSMOS_READ_ITEM);
+    aioc_operation *op = submit(client, &request), *other = submit(client, &request);
+    CHECK_INT(aiocosmos_step(client, 0), 0);
+    CHECK_INT(host.times, 1);
+    CHECK(op->state == AIOC_OPERATION_WANTS_TOKEN && other->state == AIOC_OPERATION_WANTS_TOKEN);
+    CHECK(aiocosmos_next_timeout_ms(client) > 0);
+    CHECK_INT(aiocosmos_set_token(client, "dbs/db", "a.b.c", 0), 0);
+    CHECK(op->state == AIOC_OPERATION_READY && other->state == AIOC_OPERATION_READY);
+    aiocosmos_destroy(client);
+}
+
+TEST(a_refused_token_is_dropped_but_not_its_successor)
+{
+    asked host = {0, NULL};
+    aiocosmos_client *client = new_token_client(&host);
+    aiocosmos_request request = item_request(AIOCOSMOS_READ_ITEM);
+    aioc_operation *early = submit(client, &request), *late = submit(client, &request);
+    reply made = reply_with(401, "");
+    early->attempt_us = 1;
+    CHECK_INT(aiocosmos_set_token(client, "", "d.e.f", 0), 0);
+    late->attempt_us = client->engine.token_us + 1;
+    give(early, &made);
+    CHECK_INT(client->engine.tokens.count, 1);
+    give(late, &made);
+    CHECK_INT(client->engine.tokens.count, 0);
+    aiocosmos_destroy(client);
+}
+
+TEST(an_item_without_its_key_waits_for_the_definition)
+{
+    aiocosmos_client *client = new_client();
+    aiocosmos_request request = item_request(AIOCOSMOS_CREATE_ITEM);
+    aioc_operation *op = submit(client, &request);
+    CHECK(!aioc_operation_wants_metadata(op));
+    request.pk = aiocosmos_pk1(aiocosmos_none());
+    op = submit(client, &request);
+    CHECK(aioc_operation_wants_metadata(op));
+    CHECK_TEXT(aioc_operation_pk_header(op).ptr, aioc_operation_pk_header(op).len, "[{}]");
+    op->container->pk_def.system_key = true;
+    CHECK_TEXT(aioc_operation_pk_header(op).ptr, aioc_operation_pk_header(op).len, "[]");
+    aiocosmos_destroy(client);
+}
+
+/* A token from elsewhere tells of a range that is not known here: it may be the key's own by now, so it is sent. */
+TEST(a_given_token_of_an_unknown_range_is_sent)
+{
+    static const char feed[] = "{\"PartitionKeyRanges\":[{\"id\":\"0\",\"minInclusive\":\"\",\"maxExclusive\":\"FF\"}]}";
+    static const char *const given[] = {"0:-1#9", "1:-1#7"}, *const sent[] = {"0:-1#9", "0:-1#5,1:-1#7"};
+    aiocosmos_client *client = new_client();
+    aiocosmos_request request = item_request(AIOCOSMOS_READ_ITEM);
+    aioc_memory *memory = &client->memory;
+    aiocosmos_json_doc doc;
+    int i;
+    for (i = 0; i < 2; i++) {
+        aioc_memory_buffer out = {NULL, 0, 0};
+        aioc_operation *op;
+        request.session_token = given[i];
+        op = submit(client, &request);
+        if (i == 0) {
+            aioc_account_container *container = op->container;
+            aioc_json_open(&doc, memory);
+            CHECK_INT(aioc_json_parse(&doc, feed, sizeof feed - 1), 0);
+            CHECK(aioc_account_add_ranges(&client->engine.account, container, aioc_json_root(&doc)));
+            aioc_json_close(&doc);
+            container->pk_def.version = 2;
+            container->pk_def.path_count = 1;
+            aioc_account_settle(container, aioc_account_finish_ranges(container));
+            CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);
+            CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aioc_memory_str("0:-1#5")), 0);
+        }
+        CHECK(aioc_operation_append_session(op, &out));
+        CHECK_TEXT(out.data, out.len, sent[i]);
+        aioc_memory_buffer_free(memory, &out);
+    }
+    aiocosmos_destroy(client);
+}
+
+/*--- Pages ------------------------------------------------------------------------*/
+
+typedef struct pages { int calls, status, more, failures; aiocosmos_query query; bool close_on_failure; aioc_operation *submitted; } pages;
+
+static void note_page(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
+{
+    pages *seen = user_data;
+    (void)client;
+    seen->calls++;
+    seen->status = page->result->status;
+    seen->more = page->more;
+}
+
+static void note_failure(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    pages *seen = user_data;
+    aiocosmos_request request = item_request(AIOCOSMOS_READ_ITEM);
+    CHECK(result->status != 0);
+    CHECK_INT(seen->calls, 0);
+    seen->failures++;
+    if (!seen->close_on_failure) return;
+    seen->submitted = submit(client, &request);
+    aiocosmos_query_close(client, seen->query);
+}
+
+/* The page that a query with this text is waiting for. */
+static aioc_operation *ask_page(aiocosmos_client *client, pages *seen, bool skip_empty)
+{
+    aiocosmos_query_request request = {0};
+    request.container = "c";
+    request.sql = "SELECT * FROM c";
+    request.skip_empty = skip_empty;
+    memset(seen, 0, sizeof *seen);
+    client->engine.on_failure = note_failure;
+    client->engine.on_failure_user_data = seen;
+    CHECK_INT(aiocosmos_query_open(client, &request, &seen->query), 0);
+    CHECK_INT(aiocosmos_query_next(client, seen->query, note_page, seen), 0);
+    return aioc_feeds_query_find(&client->feeds, seen->query)->op;
+}
+
+TEST(a_page_that_is_none_is_a_failure_like_others)
+{
+    aiocosmos_client *client = new_client();
+    pages seen;
+    reply made = reply_with(200, "{\"Documents\":7}");
+    give(ask_page(client, &seen, false), &made);
+    CHECK_INT(seen.failures, 1);
+    CHECK_INT(seen.calls, 1);
+    CHECK_INT(seen.status, AIOCOSMOS_E_PROTOCOL);
+    aiocosmos_destroy(client);
+}
+
+TEST(closing_a_query_in_on_failure_cancels_nothing_else)
+{
+    aiocosmos_client *client = new_client();
+    pages seen;
+    reply made = reply_with(400, "");
+    aioc_operation *op = ask_page(client, &seen, false);
+    seen.close_on_failure = true;
+    give(op, &made);
+    CHECK_INT(seen.failures, 1);
+    CHECK_INT(seen.calls, 1);
+    CHECK_INT(seen.status, 400);
+    CHECK_INT(seen.submitted->stop, 0);                    /* it has the slot that the page had */
+    CHECK_INT(aiocosmos_query_next(client, seen.query, note_page, &seen), AIOCOSMOS_E_ARGUMENT);
+    client->engine.on_failure = NULL;
+    aiocosmos_destroy(client);
+}
+
+TEST(skipping_empty_pages_has_one_deadline)
+{
+    aiocosmos_client *client = new_client();
+    pages seen;
+    reply made = reply_with(200, "{\"Documents\":[]}");
+    aioc_operation *op = ask_page(client, &seen, true);
+    uint64_t deadline_us = op->deadline_us;
+    set_header(&made, AIOC_PROTOCOL_H_CONTINUATION, "next");
+    client->reactor.now_us += 10000000;
+    give(op, &made);
+    CHECK_INT(seen.calls, 0);
+    op = aioc_feeds_query_find(&client->feeds, seen.query)->op;
+    CHECK(op->deadline_us < deadline_us);
+    client->reactor.now_us = op->deadline_us;
+    give(op, &made);
+    CHECK_INT(seen.calls, 1);
+    CHECK_INT(seen.status, 0);
+    CHECK(seen.more);
+    aiocosmos_destroy(client);
+}
+
+/*--- Bulk -------------------------------------------------------------------------*/
+
+static aiocosmos_pull pull_one(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data)
+{
+    (void)client;
+    (void)user_data;
+    item->kind = AIOCOSMOS_READ_ITEM;
+    item->id = "x";
+    item->pk = aiocosmos_pk1(aiocosmos_s("p"));
+    return AIOCOSMOS_PULL_ITEM;
+}
+
+TEST(a_429_that_ends_an_item_lowers_the_concurrency_too)
+{
+    aiocosmos_client *client = new_client();
+    aiocosmos_bulk_request request = {0};
+    aiocosmos_bulk_totals totals;
+    reply made = reply_with(429, "");
+    aioc_operation *item = NULL;
+    aiocosmos_op op;
+    uint32_t i;
+    request.container = "c";
+    request.next = pull_one;
+    request.concurrency_max = 8;
+    request.timeout_ms = 1000;
+    CHECK_INT(aiocosmos_bulk(client, &request, &op), 0);
+    CHECK(aioc_feeds_work(&client->feeds));
+    for (i = 0; i < client->engine.slot_count; i++)
+        if (client->engine.slots[i] && client->engine.slots[i]->pacer) item = client->engine.slots[i];
+    CHECK(item);
+    item->attempt_us = client->reactor.now_us;
+    set_header(&made, AIOC_PROTOCOL_H_RETRY_AFTER, "60000");
+    give(item, &made);
+    CHECK(aiocosmos_bulk_progress(client, op, &totals));
+    CHECK_INT(totals.failed, 1);
+    CHECK_INT(totals.throttled, 1);
+    CHECK_INT(totals.concurrency, 4);
+    CHECK(aioc_feeds_work(&client->feeds));                /* and its place is free again */
+    aiocosmos_destroy(client);
+}
+
+typedef struct source { int pulled, failed; aiocosmos_str body; } source;
+
+static aiocosmos_pull pull_large(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data)
+{
+    source *from = user_data;
+    (void)client;
+    item->pk = aiocosmos_pk1(aiocosmos_s("p"));
+    item->body = from->body;
+    return ++from->pulled <= 64 ? AIOCOSMOS_PULL_ITEM : AIOCOSMOS_PULL_END;
+}
+
+static void count_failed(aiocosmos_client *client, const aiocosmos_result *result, void *item_data, void *user_data)
+{
+    source *from = user_data;
+    (void)client;
+    (void)item_data;
+    if (result->status == AIOCOSMOS_E_FULL || result->status == AIOCOSMOS_E_NOMEM) from->failed++;
+}
+
+TEST(a_bulk_stops_pulling_before_memory_runs_out)
+{
+    static char text[100000];
+    aiocosmos_options options = {0};
+    aiocosmos_bulk_request request = {0};
+    aiocosmos_client *client;
+    source from = {0};
+    options.endpoint = "http://localhost:1";
+    options.key = AIOCOSMOS_EMULATOR_KEY;
+    options.default_database = "db";
+    options.memory_max = (size_t)1 << 20;
+    CHECK_INT(aiocosmos_create(&options, &client, NULL, 0), 0);
+    from.body = aioc_operation_str(text, (size_t)snprintf(text, sizeof text, "{\"id\":\"x\",\"t\":\"%90000s\"}", ""));
+    request.container = "c";
+    request.next = pull_large;
+    request.item_done = count_failed;
+    request.user_data = &from;
+    CHECK_INT(aiocosmos_bulk(client, &request, NULL), 0);
+    while (aioc_feeds_work(&client->feeds)) continue;
+    CHECK(from.pulled > 4 && from.pulled < 12);
+    CHECK_INT(from.failed, 0);
+    aiocosmos_destroy(client);
+}
+
+/*--- Run --------------------------------------------------------------------------*/
+
+static void take_and_free(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    (void)user_data;
+    aiocosmos_body_free(client, aiocosmos_result_take_body(result));
+}
+
+TEST(run_hands_over_a_body_that_done_has_taken_and_freed)
+{
+    static const char text[] = "{\"id\":\"x\"}";
+    aiocosmos_client *client = new_client();
+    aiocosmos_request request = item_request(AIOCOSMOS_READ_ITEM);
+    aioc_operation *op = submit(client, &request);
+    aioc_http_parser parser;
+    reply made = reply_with(200, "");
+    aiocosmos_body body;
+    aioc_client_runner runner;
+    aioc_http_open(&parser, &client->memory, &aioc_protocol_headers, 1024, 1024);
+    CHECK(aioc_memory_append(&client->memory, &parser.body, text, sizeof text - 1));
+    parser.phase = AIOC_HTTP_COMPLETE;
+    made.response.body = aioc_operation_str(parser.body.data, parser.body.len);
+    made.outcome.parser = &parser;
+    memset(&runner, 0, sizeof runner);
+    request.done = take_and_free;
+    runner.request = &request;
+    runner.out = &body;
+    op->done = aioc_client_ran;
+    op->user_data = &runner;
+    give(op, &made);
+    CHECK(runner.done);
+    CHECK_TEXT(body.text.ptr, body.text.len, text);
+    aiocosmos_body_free(client, body);
+    aioc_http_close(&parser);
+    aiocosmos_destroy(client);
 }

@@ -1,5 +1,5 @@
-/* emulator.c: build/aiocosmos-emulator: sockets, TLS and options around the core of emulator_core.h. One thread, one loop:
- * the library's own platform layer waits. */
+/* emulator.c: build/aiocosmos-emulator: sockets, TLS and options around the core of emulator_core.h. One thread, one
+ * loop: the library's own platform layer waits. */
 #define AIOCOSMOS_STATIC
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
@@ -176,8 +176,9 @@ static bool peer_pump_tls(peer *p, bool *blocked)
     }
 }
 
-/* Our last byte is on its way. The peer gets some time to read it: a socket that is closed while it still has something to
- * read resets the connection, and what was sent may be lost with it (RFC 9112, 9.6). False: the connection is closed. */
+/* Our last byte is on its way. The peer gets some time to read it: a socket that is closed while it still has something
+ * to read resets the connection, and what was sent may be lost with it (RFC 9112, 9.6). False: the connection is
+ * closed. */
 static bool peer_shut(peer *p)
 {
     bool blocked = false;
@@ -235,7 +236,9 @@ static void peer_work(peer *p)
         aioc_platform_timer_start(&s->reactor, &p->timer, s->reactor.now_us + (wait > 0 ? (uint64_t)wait * 1000u : 0u));
     }
     want = (peer_wants(p) ? AIOCOSMOS_READABLE : 0u) | (blocked ? AIOCOSMOS_WRITABLE : 0u);
-    if (aioc_platform_watch(&s->reactor, &p->source, want) < 0 || (p->ended && !blocked && (due < 0 || due == INT64_MAX))) peer_close(p);
+    if (aioc_platform_watch(&s->reactor, &p->source, want) < 0 ||
+        (p->ended && !blocked && (due < 0 || due == INT64_MAX)))
+        peer_close(p);
 }
 
 static void peer_on_timer(aioc_platform_timer *timer)
@@ -263,7 +266,8 @@ static bool peer_receive_tls(peer *p)
             return got == 0;
         }
         br_ssl_engine_recvrec_ack(engine, (size_t)got);
-        if ((br_ssl_engine_current_state(engine) & (BR_SSL_RECVAPP | BR_SSL_SENDREC)) != 0 || (size_t)got < len) return true;
+        if ((br_ssl_engine_current_state(engine) & (BR_SSL_RECVAPP | BR_SSL_SENDREC)) != 0 || (size_t)got < len)
+            return true;
     }
     return true;
 }
@@ -301,7 +305,8 @@ static bool peer_start_tls(peer *p)
     if (br_skey_decoder_key_type(&tls->key) == BR_KEYTYPE_RSA)
         br_ssl_server_init_full_rsa(context, tls->chain, tls->chain_len, br_skey_decoder_get_rsa(&tls->key));
     else
-        br_ssl_server_init_full_ec(context, tls->chain, tls->chain_len, tls->issuer_key_type, br_skey_decoder_get_ec(&tls->key));
+        br_ssl_server_init_full_ec(context, tls->chain, tls->chain_len, tls->issuer_key_type,
+                                   br_skey_decoder_get_ec(&tls->key));
     br_ssl_engine_set_versions(&context->eng, BR_TLS12, BR_TLS12);
     br_ssl_engine_set_buffer(&context->eng, p->tls->room, sizeof p->tls->room, 1);
     br_ssl_engine_inject_entropy(&context->eng, seed, sizeof seed);
@@ -340,7 +345,7 @@ static void on_connection(aioc_platform_source *source, unsigned ready)
     (void)ready;
     while ((fd = accept((int)source->fd, NULL, NULL)) >= 0) peer_open(s, fd);
     if (errno != EMFILE && errno != ENFILE) return;
-    s->resting = s->peers != NULL;                         /* until one of them ends: the queue would wake us for ever */
+    s->resting = s->peers != NULL; /* until one of them ends: the queue would wake us for ever */
     for (i = 0; s->resting && i < s->listeners; i++) aioc_platform_watch(&s->reactor, &s->listener[i], 0);
 }
 
@@ -535,7 +540,8 @@ static void unload_tls(server *s)
 {
     size_t i;
     if (!s->tls) return;
-    for (i = 0; i < s->tls->chain_len; i++) aioc_memory_free(&s->memory, s->tls->chain[i].data, s->tls->chain[i].data_len);
+    for (i = 0; i < s->tls->chain_len; i++)
+        aioc_memory_free(&s->memory, s->tls->chain[i].data, s->tls->chain[i].data_len);
     aioc_memory_wipe(s->tls, sizeof *s->tls);
     aioc_memory_free(&s->memory, s->tls, sizeof *s->tls);
 }
@@ -549,6 +555,7 @@ static const char help[] =
     "\n"
     "  aiocosmos-emulator [options]\n"
     "\n"
+    "  --help            this\n"
     "  --port N          the port to listen at (8081); 0: any that is free\n"
     "  --host H          the name or address to listen at (localhost); 0.0.0.0: everywhere\n"
     "  --key K           the account's key, base64 (the public key of all emulators)\n"
@@ -559,12 +566,14 @@ static const char help[] =
     "  --tls             serve HTTPS, TLS 1.2, with\n"
     "  --cert FILE       the certificate, and those that lead to its authority behind it, in PEM\n"
     "  --key-file FILE   the certificate's key, RSA or EC, in PEM\n"
-    "  --fault SPEC      fail on purpose; may be given again. \"status=429,kind=create_item,count=3,retry_after_ms=5\",\n"
-    "                    \"action=reset,when=after,kind=upsert,probability=0.01\", \"delay_ms=200,path=/docs\"; or JSON.\n"
-    "                    action: reset close hang html truncate garble chunked trickle. Also: verb skip seed at sub_status.\n"
-    "                    PUT, POST, GET, DELETE of /_emulator/faults change and show the rules while it runs, and PUT of\n"
-    "                    /_emulator/split with {\"database\",\"container\",\"range\"} splits a physical partition.\n"
-    "  --help            this\n"
+    "  --fault SPEC      fail on purpose; may be given again. SPEC is JSON, or as short as one of\n"
+    "                      status=429,kind=create_item,skip=10,count=3,retry_after_ms=5\n"
+    "                      action=reset,when=after,kind=upsert,probability=0.01,seed=1\n"
+    "                      delay_ms=200,verb=GET,path=/docs\n"
+    "                    action: reset close hang html truncate garble chunked trickle\n"
+    "\n"
+    "While it runs, PUT, POST, GET and DELETE of /_emulator/faults change and show these rules, and PUT of\n"
+    "/_emulator/split with {\"database\":D,\"container\":C,\"range\":R} splits a physical partition.\n"
     "\n"
     "Prints \"ready URL\" when it accepts connections, and ends on SIGTERM or Ctrl-C. Nothing is kept when it ends.\n";
 
@@ -593,7 +602,8 @@ static int parse_option(server_options *options, const char *name, const char *v
     else if (strcmp(name, "--ru") == 0 && parse_number(value, 1e12, &number)) options->core.ru_per_second = number;
     else if (strcmp(name, "--memory") == 0 && parse_number(value, 1e9, &number) && number >= 1)
         options->core.memory_max = (size_t)number << 20;
-    else if (strcmp(name, "--fault") == 0 && options->faults < EMU_FAULTS_MAX) options->fault[options->faults++] = value;
+    else if (strcmp(name, "--fault") == 0 && options->faults < EMU_FAULTS_MAX)
+        options->fault[options->faults++] = value;
     else return 0;
     return 2;
 }
@@ -616,7 +626,8 @@ static int parse_options(server_options *options, int argc, char **argv)
                 i + 1 < argc ? " " : "", i + 1 < argc ? argv[i + 1] : "");
         return 3;
     }
-    if (options->tls ? options->certificate && options->key_file : !options->certificate && !options->key_file) return 0;
+    if (options->tls ? options->certificate && options->key_file : !options->certificate && !options->key_file)
+        return 0;
     fprintf(stderr, "aiocosmos-emulator: --tls, --cert and --key-file go together\n");
     return 3;
 }

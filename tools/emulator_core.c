@@ -1,4 +1,4 @@
-/* emulator_core.c: the core's frame: open and close, which request goes where, who may make it, and how answers begin. */
+/* emulator_core.c: the core's frame: open and close, which request goes where, who may make it, how answers begin. */
 #include "emulator_internal.h"
 
 /*------------------------------------------------------------------------------
@@ -134,7 +134,8 @@ emu_core *emu_core_open(const emu_options *options, const char **error)
     emu_http_init(core);
     core->random = 1;
     core->date_s = core->asked_s = -1;
-    if (aioc_auth_signer_set_key(&core->signer, aioc_memory_str(copy.key ? copy.key : AIOCOSMOS_EMULATOR_KEY), &error_at) < 0) {
+    if (aioc_auth_signer_set_key(&core->signer, aioc_memory_str(copy.key ? copy.key : AIOCOSMOS_EMULATOR_KEY),
+                                 &error_at) < 0) {
         wrong = "key: not base64";
     }
     if (!wrong && emu_core_set_endpoint(core, copy.endpoint ? copy.endpoint : "http://localhost:8081/")) return core;
@@ -268,7 +269,8 @@ bool emu_refuse(emu_exchange *x, int status, int sub_status, const char *format,
     va_start(values, format);
     vsnprintf(text, sizeof text, format, values);
     va_end(values);
-    if (status == 401 || status == 403) return emu_refuse_text(x, status, sub_status, aioc_memory_str(text), false, NULL);
+    if (status == 401 || status == 403)
+        return emu_refuse_text(x, status, sub_status, aioc_memory_str(text), false, NULL);
     memcpy(json, "{\"Errors\":[\"", len);
     for (i = 0; text[i]; i++) {
         unsigned char c = (unsigned char)text[i];
@@ -294,7 +296,8 @@ static size_t emu_percent_decode(aiocosmos_str text, char *out)
             unsigned value = 0, k;
             for (k = 1; k <= 2; k++) {
                 char h = text.ptr[i + k];
-                int digit = h >= '0' && h <= '9' ? h - '0' : (h | 32) >= 'a' && (h | 32) <= 'f' ? (h | 32) - 'a' + 10 : -1;
+                int digit = h >= '0' && h <= '9' ? h - '0' : (h | 32) >= 'a' && (h | 32) <= 'f' ? (h | 32) - 'a' + 10
+                            : -1;
                 if (digit < 0) break;
                 value = value * 16 + (unsigned)digit;
             }
@@ -365,21 +368,21 @@ static bool emu_bad_signature(emu_exchange *x)
         if (c == '\n') text[len++] = '\\', c = 'n';
         text[len++] = c;
     }
-    return emu_refuse(x, 401, 0, "The input authorization token can't serve the request. The wrong key is being used or the "
-                      "expected payload is not built as per the protocol. For more info: "
+    return emu_refuse(x, 401, 0, "The input authorization token can't serve the request. The wrong key is being used "
+                      "or the expected payload is not built as per the protocol. For more info: "
                       "https://aka.ms/cosmosdb-tsg-unauthorized. Server used the following payload to sign: '%.*s'",
                       (int)len, text);
 }
 
 /* The date that the request was signed for. */
-static bool emu_asked_date(emu_exchange *x, aiocosmos_str *text)
+static bool emu_asked_date(emu_exchange *x)
 {
     emu_core *core = x->core;
-    *text = x->request->header[x->request->header[EMU_H_MS_DATE].ptr ? EMU_H_MS_DATE : EMU_H_DATE];
-    if (!text->ptr) return emu_refuse(x, 401, 0, "Required header 'x-ms-date' or 'date' is missing. Ensure a valid "
+    aiocosmos_str text = x->request->header[x->request->header[EMU_H_MS_DATE].ptr ? EMU_H_MS_DATE : EMU_H_DATE];
+    if (!text.ptr) return emu_refuse(x, 401, 0, "Required header 'x-ms-date' or 'date' is missing. Ensure a valid "
                                       "Authorization token is passed.");
-    if (core->asked_s >= 0 && emu_is(*text, core->asked_date)) return true;
-    if (!aioc_auth_parse_date(*text, &core->asked_s)) {
+    if (core->asked_s >= 0 && emu_is(text, core->asked_date)) return true;
+    if (!aioc_auth_parse_date(text, &core->asked_s)) {
         core->asked_s = -1;
         return emu_refuse(x, 401, 0, "The value of the x-ms-date header is not a date of RFC 1123.");
     }
@@ -395,23 +398,27 @@ static bool emu_date_near(emu_exchange *x)
     aioc_auth_date(begin, asked - EMU_SKEW_S);
     aioc_auth_date(end, asked + EMU_SKEW_S);
     aioc_auth_date(now, now_s);
-    return emu_refuse(x, 403, 0, "The authorization token is not valid at the current time. Please create another token and "
-                      "retry (token start time: %s, token expiry time: %s, current server time: %s).", begin, end, now);
+    return emu_refuse(x, 403, 0, "The authorization token is not valid at the current time. Please create another "
+                      "token and retry (token start time: %s, token expiry time: %s, current server time: %s).", begin,
+                      end, now);
 }
 
-/* The key of the account. Clients sign what they repeat within a second once, and so do we: the fast way is a comparison
- * with the header as all clients but .NET write it. */
-static bool emu_authorize_master(emu_exchange *x, aiocosmos_str token, aiocosmos_str raw)
+/* The key of the account. Clients sign what they repeat within a second once, and so do we: the fast way is a
+ * comparison with the header as all clients but .NET write it. */
+static bool emu_signed_as_usual(emu_exchange *x, aiocosmos_str raw)
 {
-    aiocosmos_str date, given, expected;
+    emu_core *core = x->core;
+    if (!emu_is(x->request->header[EMU_H_MS_DATE], core->asked_date)) return false;
+    return aioc_memory_same(raw, aioc_auth_sign(&core->signer, emu_verb_names[x->request->verb], x->type, x->link,
+                                                core->asked_s));
+}
+
+static bool emu_authorize_master(emu_exchange *x, aiocosmos_str token)
+{
+    aiocosmos_str given;
     char sig[44];
     size_t len;
     bool ok;
-    if (!emu_asked_date(x, &date)) return false;
-    if (x->request->header[EMU_H_MS_DATE].ptr && emu_is(date, x->core->asked_date)) {
-        expected = aioc_auth_sign(&x->core->signer, emu_verb_names[x->request->verb], x->type, x->link, x->core->asked_s);
-        if (aioc_memory_same(expected, raw)) return emu_date_near(x);
-    }
     given = emu_str(token.ptr, 0);
     for (len = 0; len + 5 <= token.len; len++) {
         if (memcmp(token.ptr + len, "&sig=", 5) == 0) given = emu_str(token.ptr + len + 5, token.len - len - 5);
@@ -454,7 +461,8 @@ bool emu_token_make(emu_core *core, emu_text *out, aiocosmos_str link, bool all,
     emu_puts(out, ";");
     size = (claims->buffer.len + 2) / 3 * 4;
     if (out->failed || !aioc_memory_reserve(out->memory, &out->buffer, size)) return false;
-    out->buffer.len += aioc_auth_base64_encode(claims->buffer.data, claims->buffer.len, out->buffer.data + out->buffer.len);
+    out->buffer.len += aioc_auth_base64_encode(claims->buffer.data, claims->buffer.len,
+                                               out->buffer.data + out->buffer.len);
     emu_puts(out, ";");
     return !out->failed;
 }
@@ -474,10 +482,12 @@ static bool emu_token_allows(emu_exchange *x, aiocosmos_str link, bool all, aioc
 {
     bool below = link.len <= x->link.len && memcmp(link.ptr, x->link.ptr, link.len) == 0 &&
                  (link.len == x->link.len || x->link.ptr[link.len] == '/');
-    bool above = x->link.len < link.len && memcmp(link.ptr, x->link.ptr, x->link.len) == 0 && link.ptr[x->link.len] == '/';
+    bool above = x->link.len < link.len && memcmp(link.ptr, x->link.ptr, x->link.len) == 0 &&
+                 link.ptr[x->link.len] == '/';
     bool items = strcmp(x->type, "docs") == 0;
     if (x->segments == 0) return true;
-    if (!below && !(above && x->request->verb == EMU_GET && !items)) return emu_forbidden(x, "the token is for another resource.");
+    if (!below && !(above && x->request->verb == EMU_GET && !items))
+        return emu_forbidden(x, "the token is for another resource.");
     if (!items && x->request->verb != EMU_GET) return emu_forbidden(x, "a resource token cannot change this resource.");
     if (!all && !emu_reads_only(x)) return emu_forbidden(x, "the token's permission mode is Read.");
     x->token_key = items ? key : emu_str(NULL, 0);
@@ -507,15 +517,18 @@ static bool emu_authorize_resource(emu_exchange *x, aiocosmos_str token)
         sig_len = emu_token_sig(x->core, emu_str(room->buffer.data, len), sig);
         ok = aioc_memory_same(emu_str(sig, sig_len), emu_str(rest.ptr, (size_t)(semicolon - rest.ptr)));
     }
-    if (!ok) return emu_refuse(x, 401, 0, "The input authorization token can't serve the request. The resource token is invalid.");
+    if (!ok)
+        return emu_refuse(x, 401, 0, "The input authorization token can't serve the request. The resource "
+                          "token is invalid.");
     all = room->buffer.data[0] == 'a';                     /* its form is ours: it was signed here */
     claims = emu_str(room->buffer.data + (all ? 4 : 5), len - (all ? 4 : 5));
     while (*claims.ptr != ' ') expires = expires * 10 + (*claims.ptr - '0'), claims.ptr++, claims.len--;
     newline = (const char *)memchr(claims.ptr, '\n', claims.len);
     link = emu_str(claims.ptr + 1, (size_t)(newline - claims.ptr - 1));
     key = emu_str(newline + 1, (size_t)(room->buffer.data + len - newline - 1));
-    if (x->now_ms / 1000 >= expires) return emu_refuse(x, 403, 0, "The authorization token is not valid at the current time. "
-                                                       "The resource token has expired.");
+    if (x->now_ms / 1000 >= expires)
+        return emu_refuse(x, 403, 0, "The authorization token is not valid at the current time. The resource "
+                          "token has expired.");
     if (!emu_token_allows(x, link, all, key)) return false;
     if (x->token_key.len) {                                /* scratch is used for other things soon */
         emu_text_clear(&x->core->scratch2);
@@ -530,10 +543,11 @@ static bool emu_authorize_aad(emu_exchange *x, aiocosmos_str token)
     const char *known = x->core->options.aad_token;
     aiocosmos_str jwt = emu_str(token.ptr + 21, token.len - 21);
     bool control = strcmp(x->type, "docs") != 0 && x->request->verb != EMU_GET;
-    if (!known || !emu_is(jwt, known)) return emu_refuse(x, 401, 0, "The Entra token is not one that this account knows.");
+    if (!known || !emu_is(jwt, known))
+        return emu_refuse(x, 401, 0, "The Entra token is not one that this account knows.");
     if (control || strcmp(x->type, "offers") == 0)
-        return emu_refuse(x, 403, 5300, "Request blocked by Auth: the given request [%.*s /%.*s] cannot be authorized by AAD "
-                          "token in data plane.", (int)x->request->verb_text.len, x->request->verb_text.ptr,
+        return emu_refuse(x, 403, 5300, "Request blocked by Auth: the given request [%.*s /%.*s] cannot be authorized "
+                          "by AAD token in data plane.", (int)x->request->verb_text.len, x->request->verb_text.ptr,
                           x->link.len < 200 ? (int)x->link.len : 200, x->link.ptr);
     return true;
 }
@@ -550,13 +564,18 @@ static bool emu_authorize(emu_exchange *x)
 {
     char decoded[EMU_AUTHORIZATION_MAX];
     aiocosmos_str raw = x->request->header[EMU_H_AUTHORIZATION], token;
-    if (raw.len == 0) return emu_refuse(x, 401, 0, "Required Header authorization is missing. Ensure a valid Authorization token is passed.");
+    bool encoded = emu_token_begins(raw, "type%3Dmaster");
+    if (encoded && !emu_asked_date(x)) return false;
+    if (encoded && emu_signed_as_usual(x, raw)) return emu_date_near(x);
+    if (raw.len == 0)
+        return emu_refuse(x, 401, 0, "Required Header authorization is missing. Ensure a valid Authorization "
+                          "token is passed.");
     if (raw.len > EMU_AUTHORIZATION_MAX) return emu_refuse(x, 401, 0, "The authorization header is too long.");
     token = emu_str(decoded, emu_percent_decode(raw, decoded));
     if (emu_token_begins(token, "type=resource&ver=1&sig=") || emu_token_begins(token, "type=resource&ver=1.0&sig="))
         return emu_authorize_resource(x, token);
     if (emu_token_begins(token, "type=aad&ver=1.0&sig=")) return emu_authorize_aad(x, token);
-    return emu_authorize_master(x, token, raw);
+    return emu_asked_date(x) && emu_authorize_master(x, token);
 }
 
 /*------------------------------------------------------------------------------
@@ -665,7 +684,7 @@ static const emu_route *emu_find_route(emu_exchange *x)
     return NULL;
 }
 
-/* What is signed: the path as far as its last name, and the type that stands before or behind that (cosmos-rest 1.2). */
+/* What is signed: the path as far as its last name, and the type before or behind that (cosmos-rest 1.2). */
 static void emu_set_link(emu_exchange *x)
 {
     size_t named = x->segments / 2 * 2;
@@ -697,13 +716,15 @@ bool emu_parse_body(emu_exchange *x, aiocosmos_json *root)
     aiocosmos_str body = x->request->body;
     int status = body.len ? aioc_json_parse(doc, body.ptr, body.len) : AIOCOSMOS_E_ARGUMENT;
     if (status == AIOCOSMOS_E_NOMEM) return emu_refuse(x, 503, 0, "The emulator is out of memory.");
-    if (body.len == 0) return emu_refuse(x, 400, 0, "The request payload is empty. Ensure to provide a valid request payload.");
-    if (status < 0) return emu_refuse(x, 400, 0, "The request payload is invalid. Ensure to provide a valid request payload: %s "
-                                      "at byte %llu.", doc->error ? doc->error : "not JSON", (unsigned long long)doc->error_at);
+    if (body.len == 0)
+        return emu_refuse(x, 400, 0, "The request payload is empty. Ensure to provide a valid request payload.");
+    if (status < 0)
+        return emu_refuse(x, 400, 0, "The request payload is invalid. Ensure to provide a valid request payload: "
+                          "%s at byte %llu.", doc->error ? doc->error : "not JSON", (unsigned long long)doc->error_at);
     *root = aioc_json_root(doc);
     if (root->type == AIOCOSMOS_JSON_OBJ) return true;
-    return emu_refuse(x, 400, 0, "The request payload is invalid. Ensure to provide a valid request payload: it has to be a JSON "
-                      "object.");
+    return emu_refuse(x, 400, 0, "The request payload is invalid. Ensure to provide a valid request payload: it has to "
+                      "be a JSON object.");
 }
 
 static void emu_begin(emu_exchange *x, emu_core *core, const emu_request *request)
@@ -725,12 +746,13 @@ static void emu_begin(emu_exchange *x, emu_core *core, const emu_request *reques
 /* Fills in what a fault wants to be answered. */
 static void emu_fault_answer(emu_exchange *x, const emu_fault *fault)
 {
-    emu_refuse(x, fault->status, fault->sub_status, "%s", fault->status == 429 ? "Request rate is large. More Request Units may "
-               "be needed, so no changes were made. Please retry this request later." : "A fault was asked for.");
+    emu_refuse(x, fault->status, fault->sub_status, "%s", fault->status == 429 ? "Request rate is large. More Request "
+               "Units may be needed, so no changes were made. Please retry this request later." : "A "
+               "fault was asked for.");
     x->retry_after_ms = fault->retry_after_ms;
     if (fault->action != EMU_FAULT_HTML) return;
     emu_text_clear(&x->core->body);
-    emu_put_format(&x->core->body, "<!DOCTYPE HTML><html><head><title>%s</title></head><body><h2>%s</h2></body></html>\r\n",
+    emu_put_format(&x->core->body, "<!DOCTYPE HTML><html><head><title>%s</title></head><body>%s</body></html>\r\n",
                    emu_status_text(fault->status), emu_status_text(fault->status));
     x->html = true;
 }

@@ -1,6 +1,6 @@
 /* emulator_core.h: a server that speaks Cosmos DB's gateway protocol, as a library without sockets: request bytes in,
- * answer bytes out, clock and randomness injected. tools/emulator.c puts sockets and TLS around it, the tests a simulated
- * network.
+ * answer bytes out, clock and randomness injected. tools/emulator.c puts sockets and TLS around it, the tests a
+ * simulated network.
  *
  *     core = emu_core_open(&options);
  *     conn = emu_conn_open(core);                             // one for each connection that a client opened
@@ -35,7 +35,8 @@ typedef struct emu_options {
     size_t      memory_max;            /* bytes; beyond them requests get 503 (no limit) */
     int64_t   (*now_ms)(void *user);   /* Unix time (the system's clock) */
     uint64_t  (*random)(void *user);   /* activity ids (a generator that always starts the same) */
-    void     *(*allocate)(void *ptr, size_t old_size, size_t new_size, void *user);   /* as aiocosmos_allocator (realloc, free) */
+    /* as aiocosmos_allocator (realloc, free) */
+    void     *(*allocate)(void *ptr, size_t old_size, size_t new_size, void *user);
     void       *user;
 } emu_options;
 
@@ -51,7 +52,8 @@ bool      emu_core_set_endpoint(emu_core *core, const char *endpoint);
 bool      emu_core_fault(emu_core *core, const char *rules, char *why, size_t cap);
 void      emu_core_clear_faults(emu_core *core);
 
-/* Splits a container's physical partition in two; NULL for range_id splits the first. False: there is none of that name. */
+/* Splits a container's physical partition in two; NULL for range_id splits the first. False: there is none of that
+ * name. */
 bool      emu_core_split(emu_core *core, const char *database, const char *container, const char *range_id);
 
 uint64_t  emu_core_requests(const emu_core *core);         /* served so far, refused ones included */
@@ -75,8 +77,8 @@ bool           emu_conn_full(const emu_conn *conn);        /* has enough to do: 
 const char    *emu_conn_output(emu_conn *conn, size_t *len);
 void           emu_conn_sent(emu_conn *conn, size_t len);
 
-/* When an answer that is held back by a delay is due, in the core's time: emu_conn_tick then goes on. -1: nothing waits.
- * INT64_MAX: it never will be. */
+/* When an answer that is held back by a delay is due, in the core's time: emu_conn_tick then goes on. -1: nothing
+ * waits. INT64_MAX: it never will be. */
 int64_t        emu_conn_due_ms(const emu_conn *conn);
 void           emu_conn_tick(emu_conn *conn);
 

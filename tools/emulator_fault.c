@@ -5,24 +5,32 @@
  *     verb         "POST": requests of that verb
  *     path         "/docs": requests whose path, as it is on the wire, has this in it
  *     kind         "item": requests whose kind has this in it. Kinds: create_item upsert_item read_item replace_item
- *                  patch_item delete_item query_items plan_items list_items, list_ranges, read_account, and create_ read_
- *                  replace_ delete_ list_ query_ of database(s), container(s), offer(s), user(s), permission(s)
+ *                  patch_item delete_item query_items plan_items list_items, list_ranges, read_account; and create_,
+ *                  read_, replace_, delete_, list_, query_ with database(s), container(s), offer(s), user(s),
+ *                  permission(s)
  *     skip         so many of them pass first
  *     count        so many are hit (all)
  *     probability  each is hit only with that chance, 0 to 1 (1), by a generator that `seed` starts
  *     status       answered with this status; with sub_status and retry_after_ms where given
- *     action       "reset": the connection is torn down. "close": it is closed without an answer. "hang": there is never
- *                  an answer. "html": a front end answers for the service. "truncate": the answer ends, and the connection, after `at` bytes. "garble": eight of its
- *                  bytes from `at` on are wrong. "chunked": its body comes in chunks. "trickle": it comes byte by byte.
- *     when         "before" (else): the request is not carried out. "after": it is, and then its answer is lost
+ *     action       reset     the connection is torn down
+ *                  close     it is closed without an answer
+ *                  hang      there is never an answer
+ *                  html      a front end answers for the service, with `status` (503)
+ *                  truncate  the answer ends, and the connection, after `at` bytes
+ *                  garble    eight of its bytes from `at` on are wrong
+ *                  chunked   its body comes in chunks
+ *                  trickle   it comes byte by byte
+ *     when         before    (else) status, reset, close, hang, html: the request is not carried out
+ *                  after     it is, and then its answer is lost
  *     delay_ms     the answer, or what comes instead, comes so much later
  *
- * The first rule that means a request and is not used up decides. Over HTTP: PUT /_emulator/faults replaces the rules, POST
- * adds some, DELETE clears them, GET shows them with how often each hit. PUT /_emulator/split with {"database","container",
- * "range"} splits a physical partition. These need no authorization. */
+ * The first rule that means a request and is not used up decides. Over HTTP: PUT /_emulator/faults replaces the rules,
+ * POST adds some, DELETE clears them, GET shows them with how often each hit. PUT /_emulator/split with
+ * {"database":D,"container":C,"range":R} splits a physical partition. These need no authorization. */
 #include "emulator_internal.h"
 
-static const char *const emu_action_names[] = { "none", "status", "html", "reset", "close", "hang", "truncate", "garble",
+static const char *const emu_action_names[] = { "none", "status", "html", "reset", "close", "hang", "truncate",
+                                                "garble",
     "chunked", "trickle", "delay" };
 
 static bool emu_fault_wrong(char *why, size_t cap, const char *what, aiocosmos_str name)
@@ -70,7 +78,8 @@ static bool emu_fault_number(emu_fault *fault, const char *name, double number)
 /* One property of a rule; its value without quotes. */
 static bool emu_fault_set(emu_fault *fault, aiocosmos_str name, aiocosmos_str value, char *why, size_t cap)
 {
-    static const char *const numbers[] = { "probability", "retry_after_ms", "status", "sub_status", "skip", "count", "seed",
+    static const char *const numbers[] = { "probability", "retry_after_ms", "status", "sub_status", "skip", "count",
+                                           "seed",
         "at", "delay_ms" };
     size_t i;
     double number;
@@ -103,7 +112,8 @@ static emu_fault *emu_fault_make(emu_core *core)
 /* A rule has to do something. */
 static bool emu_fault_complete(emu_fault *fault, char *why, size_t cap)
 {
-    if (fault->action == EMU_FAULT_NONE) fault->action = fault->status ? EMU_FAULT_STATUS : fault->delay_ms ? EMU_FAULT_DELAY
+    if (fault->action == EMU_FAULT_NONE)
+        fault->action = fault->status ? EMU_FAULT_STATUS : fault->delay_ms ? EMU_FAULT_DELAY
                                                                                             : EMU_FAULT_NONE;
     if ((fault->action == EMU_FAULT_STATUS || fault->action == EMU_FAULT_HTML) && !fault->status) fault->status = 503;
     if (fault->action != EMU_FAULT_NONE) return true;
@@ -120,7 +130,8 @@ static bool emu_fault_from_json(emu_fault *fault, aiocosmos_json rule, char *why
         aiocosmos_str as_text = emu_str(value.ptr, value.len);
         size_t len = aioc_json_get_str(key, name, sizeof name);
         if (value.type == AIOCOSMOS_JSON_STR) as_text = emu_str(text, aioc_json_get_str(value, text, sizeof text));
-        if (len >= sizeof name || as_text.len >= sizeof text) return emu_fault_wrong(why, cap, "too long", emu_str(key.ptr, key.len));
+        if (len >= sizeof name || as_text.len >= sizeof text)
+            return emu_fault_wrong(why, cap, "too long", emu_str(key.ptr, key.len));
         if (!emu_fault_set(fault, emu_str(name, len), as_text, why, cap)) return false;
     }
     return emu_fault_complete(fault, why, cap);
@@ -134,7 +145,8 @@ static bool emu_fault_from_short(emu_fault *fault, aiocosmos_str rest, char *why
         const char *equals = (const char *)memchr(part.ptr, '=', part.len);
         size_t len = equals ? (size_t)(equals - part.ptr) : 0;
         if (!equals) return emu_fault_wrong(why, cap, "not name=value", part);
-        if (!emu_fault_set(fault, emu_str(part.ptr, len), emu_str(equals + 1, part.len - len - 1), why, cap)) return false;
+        if (!emu_fault_set(fault, emu_str(part.ptr, len), emu_str(equals + 1, part.len - len - 1), why, cap))
+            return false;
         rest.ptr += part.len + (comma ? 1 : 0);
         rest.len -= part.len + (comma ? 1 : 0);
     }
@@ -167,7 +179,8 @@ static bool emu_faults_parse(emu_core *core, aiocosmos_str text, emu_fault **out
         root = rule = aioc_json_root(&core->doc);
         if (root.type == AIOCOSMOS_JSON_ARR) memset(&rule, 0, sizeof rule);
         while (ok && (root.type != AIOCOSMOS_JSON_ARR || aioc_json_next(root, NULL, &rule))) {
-            ok = rule.type == AIOCOSMOS_JSON_OBJ || emu_fault_wrong(why, cap, "not an object", emu_str(rule.ptr, rule.len));
+            ok = rule.type == AIOCOSMOS_JSON_OBJ || emu_fault_wrong(why, cap, "not an object",
+                                                                    emu_str(rule.ptr, rule.len));
             ok = ok && (*last = emu_fault_make(core)) != NULL && emu_fault_from_json(*last, rule, why, cap);
             if (*last) last = &(*last)->next;
             if (root.type != AIOCOSMOS_JSON_ARR) break;
@@ -212,7 +225,8 @@ emu_fault *emu_fault_find(emu_core *core, const emu_exchange *x)
         if (*fault->verb && !aioc_memory_same_nocase(x->request->verb_text, aioc_memory_str(fault->verb))) continue;
         if (!strstr(x->kind, fault->kind) || !emu_has(x->request->target, fault->path)) continue;
         if (fault->count == 0) continue;
-        if (fault->probability < 1 && (double)(emu_random_next(&fault->random) >> 11) >= fault->probability * 0x1p53) continue;
+        if (fault->probability < 1 && (double)(emu_random_next(&fault->random) >> 11) >= fault->probability * 0x1p53)
+            continue;
         if (fault->skip) {
             fault->skip--;
             continue;

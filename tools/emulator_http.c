@@ -43,7 +43,8 @@ static const char *const emu_header_names[EMU_H_COUNT] = {
 
 static size_t emu_header_hash(const char *name, size_t len)
 {
-    return (len * 29u + (size_t)(unsigned char)(name[len - 1] | 32) * 5u + (size_t)(unsigned char)(name[len / 2] | 32)) & 255u;
+    unsigned last = (unsigned char)(name[len - 1] | 32), middle = (unsigned char)(name[len / 2] | 32);
+    return (len * 29u + last * 5u + middle) & 255u;
 }
 
 void emu_http_init(emu_core *core)
@@ -102,7 +103,8 @@ static bool emu_parse_request_line(aiocosmos_str line, emu_request *request)
 {
     if (!emu_take_word(&line, &request->verb_text) || !emu_take_word(&line, &request->target)) return false;
     request->verb = emu_verb_of(request->verb_text, &request->head_only);
-    if (line.len != 8 || memcmp(line.ptr, "HTTP/1.", 7) != 0 || (line.ptr[7] != '0' && line.ptr[7] != '1')) return false;
+    if (line.len != 8 || memcmp(line.ptr, "HTTP/1.", 7) != 0 || (line.ptr[7] != '0' && line.ptr[7] != '1'))
+        return false;
     request->minor = line.ptr[7] - '0';
     return true;
 }
@@ -118,16 +120,19 @@ static const char *emu_parse_head(const emu_core *core, aiocosmos_str head, emu_
         const char *colon = (const char *)memchr(line.ptr, ':', line.len);
         unsigned index;
         if (++lines > EMU_LINES_MAX) return "There are too many header lines.";
-        if (!colon || colon == line.ptr || colon[-1] == ' ' || colon[-1] == '\t' || *line.ptr == ' ' || *line.ptr == '\t')
+        if (!colon || colon == line.ptr || colon[-1] == ' ' || colon[-1] == '\t' || *line.ptr == ' ' ||
+            *line.ptr == '\t')
             return "A header line is malformed.";
         name = emu_str(line.ptr, (size_t)(colon - line.ptr));
         value = emu_str(colon + 1, line.len - name.len - 1);
         while (value.len && (*value.ptr == ' ' || *value.ptr == '\t')) value.ptr++, value.len--;
         while (value.len && (value.ptr[value.len - 1] == ' ' || value.ptr[value.len - 1] == '\t')) value.len--;
-        if (memchr(value.ptr, '\0', value.len) || memchr(value.ptr, '\r', value.len)) return "A header has control characters.";
+        if (memchr(value.ptr, '\0', value.len) || memchr(value.ptr, '\r', value.len))
+            return "A header has control characters.";
         index = emu_header_find(core, name);
         if (index == EMU_H_COUNT) continue;
-        if (index == EMU_H_CONTENT_LENGTH && request->header[index].ptr && !aioc_memory_same(request->header[index], value))
+        if (index == EMU_H_CONTENT_LENGTH && request->header[index].ptr &&
+            !aioc_memory_same(request->header[index], value))
             return "There are two lengths.";
         request->header[index] = value;
     }
@@ -172,7 +177,8 @@ static void emu_conn_apply(emu_conn *conn, emu_fault *fault, size_t start)
     switch (fault->action) {
     case EMU_FAULT_RESET: case EMU_FAULT_CLOSE: case EMU_FAULT_HANG:
         conn->out.buffer.len = start;
-        if (fault->action != EMU_FAULT_HANG) state = fault->action == EMU_FAULT_RESET ? EMU_CONN_RESET : EMU_CONN_CLOSING;
+        if (fault->action != EMU_FAULT_HANG)
+            state = fault->action == EMU_FAULT_RESET ? EMU_CONN_RESET : EMU_CONN_CLOSING;
         break;
     case EMU_FAULT_TRUNCATE:
         conn->out.buffer.len = start + at;
@@ -201,7 +207,8 @@ static void emu_conn_serve(emu_conn *conn, emu_request *request)
     emu_fault *fault = NULL;
     size_t start = conn->out.buffer.len;
     aiocosmos_str connection = request->header[EMU_H_CONNECTION];
-    request->keep_alive = request->minor > 0 ? !emu_list_has(connection, "close") : emu_list_has(connection, "keep-alive");
+    request->keep_alive = request->minor > 0 ? !emu_list_has(connection, "close")
+        : emu_list_has(connection, "keep-alive");
     emu_serve(x, conn->core, request, &fault);
     emu_answer_write(&conn->out, x, fault && fault->action == EMU_FAULT_CHUNKED);
     if (!request->keep_alive) conn->state = EMU_CONN_CLOSING;
@@ -274,13 +281,13 @@ static bool emu_chunk_size(emu_conn *conn, aiocosmos_str line)
         if (digit < 0 || i >= 8) return false;
         size = size * 16 + (uint64_t)digit;
     }
-    if (i == 0 || size > EMU_BODY_MAX - conn->chunks.buffer.len) return false;
+    if (i == 0) return false;
     conn->chunk_left = (size_t)size;
-    return true;
+    return size <= EMU_BODY_MAX - conn->chunks.buffer.len;
 }
 
-/* Reads as much of a chunked body (RFC 9112, 7.1) as is there. 1: all of it, and conn->chunk_at is behind it; 0: more is
- * to come; -1: refused. */
+/* Reads as much of a chunked body (RFC 9112, 7.1) as is there. 1: all of it, and conn->chunk_at is behind it; 0: more
+ * is to come; -1: refused. */
 static int emu_conn_chunks(emu_conn *conn, const char *data, size_t len)
 {
     for (;;) {
@@ -336,7 +343,9 @@ static size_t emu_conn_receive(emu_conn *conn, const char *data, size_t len, emu
     } else {
         whole = emu_conn_chunks(conn, data, len);
         if (whole < 0) {
-            emu_conn_refuse(conn, conn->chunks.buffer.len >= EMU_BODY_MAX ? 413 : 400, "The chunked body is malformed or too large.");
+            bool large = conn->chunk_left > EMU_BODY_MAX - conn->chunks.buffer.len;
+            emu_conn_refuse(conn, large ? 413 : 400, large ? "Request size is too large" : "The chunked "
+                            "body is malformed.");
             return 0;
         }
     }
@@ -368,7 +377,8 @@ static size_t emu_conn_work(emu_conn *conn, const char *data, size_t len)
     emu_request request;
     size_t used = 0, size;
     while (emu_conn_ready(conn)) {
-        if (conn->phase == EMU_HEAD && conn->scan == 0) {  /* empty lines before a request mean nothing (RFC 9112, 2.2) */
+        /* empty lines before a request mean nothing (RFC 9112, 2.2) */
+        if (conn->phase == EMU_HEAD && conn->scan == 0) {
             while (used < len && (data[used] == '\r' || data[used] == '\n')) used++;
         }
         if (used == len) break;
@@ -423,7 +433,7 @@ void emu_conn_feed(emu_conn *conn, const char *bytes, size_t len)
     if (conn->state != EMU_CONN_OPEN || len == 0) return;
     if (conn->in.buffer.len == 0) used = emu_conn_work(conn, bytes, len);
     if (used == len || conn->state != EMU_CONN_OPEN) return;
-    if (conn->in.buffer.len + len - used > EMU_INPUT_MAX) {                /* who feeds more than emu_conn_full allows */
+    if (conn->in.buffer.len + len - used > EMU_INPUT_MAX) { /* who feeds more than emu_conn_full allows */
         conn->state = EMU_CONN_RESET;
         return;
     }

@@ -125,13 +125,14 @@ typedef struct emu_exchange {
     int64_t item_count;                                    /* -1: about no list */
     double  retry_after_ms;                                /* < 0: says nothing */
     char    continuation[768];
-    char    extra[256];                                    /* more header lines */
+    char    extra[256];                                    /* one more header line */
 } emu_exchange;
 
 /* What a fault does to an answer. */
 typedef enum emu_action {
     EMU_FAULT_NONE,
-    EMU_FAULT_STATUS, EMU_FAULT_HTML, EMU_FAULT_RESET, EMU_FAULT_CLOSE, EMU_FAULT_HANG,      /* in place of the request, or after it */
+    /* in place of the request, or after it */
+    EMU_FAULT_STATUS, EMU_FAULT_HTML, EMU_FAULT_RESET, EMU_FAULT_CLOSE, EMU_FAULT_HANG,
     EMU_FAULT_TRUNCATE, EMU_FAULT_GARBLE, EMU_FAULT_CHUNKED, EMU_FAULT_TRICKLE, EMU_FAULT_DELAY
 } emu_action;
 
@@ -288,11 +289,30 @@ typedef struct emu_key {
     size_t epk_len;
 } emu_key;
 
-static inline const char *emu_partition_key(const emu_partition *p) { return (const char *)(p + 1); }
-static inline aiocosmos_str emu_partition_epk(const emu_partition *p) { return emu_str((const char *)(p + 1) + p->key_len, p->epk_len); }
-static inline const uint64_t *emu_item_uniques(const emu_item *item) { return (const uint64_t *)(const void *)(item + 1); }
-static inline char *emu_item_id(const emu_item *item) { return (char *)(uintptr_t)(emu_item_uniques(item) + 2 * item->unique_count); }
-static inline char *emu_item_text(const emu_item *item) { return emu_item_id(item) + item->id_len; }
+static inline const char *emu_partition_key(const emu_partition *partition)
+{
+    return (const char *)(partition + 1);
+}
+
+static inline aiocosmos_str emu_partition_epk(const emu_partition *partition)
+{
+    return emu_str((const char *)(partition + 1) + partition->key_len, partition->epk_len);
+}
+
+static inline const uint64_t *emu_item_uniques(const emu_item *item)
+{
+    return (const uint64_t *)(const void *)(item + 1);
+}
+
+static inline char *emu_item_id(const emu_item *item)
+{
+    return (char *)(uintptr_t)(emu_item_uniques(item) + 2 * item->unique_count);
+}
+
+static inline char *emu_item_text(const emu_item *item)
+{
+    return emu_item_id(item) + item->id_len;
+}
 
 emu_database  *emu_find_database(emu_core *core, aiocosmos_str name);
 emu_container *emu_find_container(emu_database *database, aiocosmos_str name);
@@ -312,7 +332,8 @@ void           emu_etag_text(char out[64], uint64_t etag, int64_t ts);
 void           emu_rid_text(char out[EMU_RID_MAX], const unsigned char *raw, size_t len);
 size_t         emu_item_rid(const emu_container *container, uint64_t number, char out[EMU_RID_MAX]);
 
-bool           emu_key_from_values(const emu_container *container, const aiocosmos_value *values, size_t count, emu_key *key);
+bool           emu_key_from_values(const emu_container *container, const aiocosmos_value *values, size_t count,
+                                   emu_key *key);
 emu_partition *emu_find_partition(const emu_container *container, const emu_key *key);
 emu_item      *emu_find_item(const emu_container *container, emu_partition *partition, aiocosmos_str id);
 bool           emu_item_expired(const emu_container *container, const emu_item *item, int64_t now_ms);
@@ -329,7 +350,8 @@ typedef struct emu_item_new {
 emu_item      *emu_store_item(emu_core *core, emu_container *container, const emu_key *key, emu_item *old,
                               const emu_item_new *content, int64_t now_ms);
 void           emu_remove_item(emu_core *core, emu_container *container, emu_item *item);
-bool           emu_unique_taken(const emu_container *container, const uint64_t hash[2], const emu_item *but, int64_t now_ms);
+bool           emu_unique_taken(const emu_container *container, const uint64_t hash[2], const emu_item *but,
+                                int64_t now_ms);
 void           emu_expire_some(emu_core *core, emu_range *range, int64_t now_ms);
 /* The slot of the first item behind a number; list->count: there is none. */
 uint32_t       emu_list_after(const emu_list *list, uint64_t number);
@@ -373,10 +395,12 @@ void emu_answer_write(emu_text *out, emu_exchange *x, bool chunked);
 const char *emu_status_text(int status);
 
 /* Makes the answer a refusal; the text is for people. Always false. */
-bool emu_refuse(emu_exchange *x, int status, int sub_status, const char *format, ...) __attribute__((format(printf, 4, 5)));
+bool emu_refuse(emu_exchange *x, int status, int sub_status, const char *format,
+                ...) __attribute__((format(printf, 4, 5)));
 bool emu_refuse_json(emu_exchange *x, int status, int sub_status, const char *message_json, const char *extra_info);
 
 bool emu_header_true(const emu_exchange *x, emu_header header);
+bool emu_matches(emu_exchange *x, uint64_t etag, int64_t ts);           /* If-Match, or refused with 412 */
 bool emu_parse_body(emu_exchange *x, aiocosmos_json *root);             /* an object, or refused */
 bool emu_spend(emu_exchange *x, emu_range *range);                      /* RU are left, or refused with 429 */
 void emu_charge(emu_exchange *x, emu_range *range, double charge);
@@ -385,7 +409,8 @@ bool emu_read_headers_ok(emu_exchange *x);                              /* consi
 bool emu_find_owner(emu_exchange *x);                      /* x->container of the path, or refused */
 bool emu_parse_key(emu_exchange *x, aiocosmos_str text, emu_key *key);  /* the JSON of a key, or refused */
 bool emu_header_key(emu_exchange *x, bool *given);         /* to core->header_key: as much as the header says */
-bool emu_take_id(emu_exchange *x, aiocosmos_json root, char id[AIOC_PROTOCOL_ITEM_ID_MAX + 1], aiocosmos_str *out, bool is_item);
+bool emu_take_id(emu_exchange *x, aiocosmos_json root, char id[AIOC_PROTOCOL_ITEM_ID_MAX + 1], aiocosmos_str *out,
+                 bool is_item);
 
 void emu_item_route(emu_exchange *x);                      /* everything below …/docs */
 void emu_query_items(emu_exchange *x, bool is_query);

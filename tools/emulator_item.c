@@ -5,14 +5,15 @@
  * MARK: - Request units and sessions
  *----------------------------------------------------------------------------*/
 
-/* Each physical partition has its share of a second's RU. What runs while some are left may overdraw them, as the service
- * lets it, and the next one waits for that. */
+/* Each physical partition has its share of a second's RU. What runs while some are left may overdraw them, as the
+ * service lets it, and the next one waits for that. */
 bool emu_spend(emu_exchange *x, emu_range *range)
 {
     double rate = x->core->options.ru_per_second / range->container->range_count;
     int64_t passed = x->now_ms - range->ru_ms;
     if (rate <= 0) return true;
-    if (range->ru_ms < 0 || passed >= 1000) range->ru = range->ru < 0 && range->ru_ms >= 0 ? range->ru + rate * ((double)passed / 1000)
+    if (range->ru_ms < 0 || passed >= 1000)
+        range->ru = range->ru < 0 && range->ru_ms >= 0 ? range->ru + rate * ((double)passed / 1000)
                                                                                           : rate;
     else if (passed > 0) range->ru += rate * (double)passed / 1000;
     if (range->ru > rate) range->ru = rate;
@@ -21,8 +22,8 @@ bool emu_spend(emu_exchange *x, emu_range *range)
     x->range = range;
     x->charge = 0.38;
     x->retry_after_ms = floor(1 - range->ru * 1000 / rate);
-    emu_refuse(x, 429, 3200, "Request rate is large. More Request Units may be needed, so no changes were made. Please retry "
-               "this request later. Learn more: http://aka.ms/cosmosdb-error-429");
+    emu_refuse(x, 429, 3200, "Request rate is large. More Request Units may be needed, so no changes were made. Please "
+               "retry this request later. Learn more: http://aka.ms/cosmosdb-error-429");
     return false;
 }
 
@@ -47,7 +48,8 @@ bool emu_session_ok(emu_exchange *x, const emu_range *range)
     while (rest.len && aioc_protocol_session_next(&rest, &id, &value)) {
         bool ours = emu_is(id, range->id);
         if (!aioc_protocol_session_parse(value, &token, &bad_at))
-            return emu_refuse(x, 400, 0, "The session token provided '%.*s' is invalid.", value.len < 100 ? (int)value.len : 100, value.ptr);
+            return emu_refuse(x, 400, 0, "The session token provided '%.*s' is invalid.", value.len < 100
+                              ? (int)value.len : 100, value.ptr);
         if (!ours && id.len < 12) {
             snprintf(quoted, sizeof quoted, "\"%.*s\"", (int)id.len, id.ptr);
             ours = strstr(range->parents, quoted) != NULL;
@@ -66,10 +68,11 @@ bool emu_session_ok(emu_exchange *x, const emu_range *range)
 bool emu_read_headers_ok(emu_exchange *x)
 {
     aiocosmos_str level = x->request->header[EMU_H_CONSISTENCY];
-    if (!level.ptr || emu_is(level, "Session") || emu_is(level, "ConsistentPrefix") || emu_is(level, "Eventual")) return true;
-    return emu_refuse(x, 400, 0, "ConsistencyLevel %.*s specified in the request is invalid when service is configured with "
-                      "consistency level Session. Ensure the request consistency level is not stronger than the service "
-                      "consistency level.", level.len < 40 ? (int)level.len : 40, level.ptr);
+    if (!level.ptr || emu_is(level, "Session") || emu_is(level, "ConsistentPrefix") || emu_is(level, "Eventual"))
+        return true;
+    return emu_refuse(x, 400, 0, "ConsistencyLevel %.*s specified in the request is invalid when service is configured "
+                      "with consistency level Session. Ensure the request consistency level is not stronger than the "
+                      "service consistency level.", level.len < 40 ? (int)level.len : 40, level.ptr);
 }
 
 /*------------------------------------------------------------------------------
@@ -89,7 +92,8 @@ bool emu_find_owner(emu_exchange *x)
     return true;
 }
 
-bool emu_take_id(emu_exchange *x, aiocosmos_json root, char id[AIOC_PROTOCOL_ITEM_ID_MAX + 1], aiocosmos_str *out, bool is_item)
+bool emu_take_id(emu_exchange *x, aiocosmos_json root, char id[AIOC_PROTOCOL_ITEM_ID_MAX + 1], aiocosmos_str *out,
+                 bool is_item)
 {
     static const char *const names[] = { "id" };
     aiocosmos_json value;
@@ -97,16 +101,18 @@ bool emu_take_id(emu_exchange *x, aiocosmos_json root, char id[AIOC_PROTOCOL_ITE
     size_t len, max = AIOC_PROTOCOL_ITEM_ID_MAX;
     aioc_json_fields(root, names, 1, &value);
     if (value.type == AIOCOSMOS_JSON_NONE)
-        return emu_refuse(x, 400, 0, "The input content is invalid because the required properties - 'id; ' - are missing");
+        return emu_refuse(x, 400, 0, "The input content is invalid because the required properties - 'id; "
+                          "' - are missing");
     if (value.type != AIOCOSMOS_JSON_STR)
         return emu_refuse(x, 400, 0, "The input content is invalid because the property 'id' has to be a string.");
     len = aioc_json_get_str(value, id, max + 1);
-    if (len > max) return emu_refuse(x, 400, 0, "The input name is invalid: 'id' has %llu bytes, at most %llu are allowed.",
+    if (len > max)
+        return emu_refuse(x, 400, 0, "The input name is invalid: 'id' has %llu bytes, at most %llu are allowed.",
                                      (unsigned long long)len, (unsigned long long)max);
     if (memchr(id, 0, len)) return emu_refuse(x, 400, 0, "The input name is invalid: 'id' has a control character.");
     if (!(is_item ? aioc_protocol_id_ok(id, max, why, sizeof why) : aioc_protocol_name_ok(id, why, sizeof why)))
-        return emu_refuse(x, 400, 0, "The input name '%.200s' is invalid. Ensure to provide a unique non-empty string less than '%d' "
-                          "characters: %s.", id, is_item ? 1024 : 256, why);
+        return emu_refuse(x, 400, 0, "The input name '%.200s' is invalid. Ensure to provide a unique non-empty string "
+                          "less than '%d' characters: %s.", id, is_item ? 1024 : 256, why);
     *out = emu_str(id, len);
     return true;
 }
@@ -119,8 +125,8 @@ bool emu_parse_key(emu_exchange *x, aiocosmos_str text, emu_key *key)
     core->key_text.len = 0;
     if (!aioc_protocol_pk_components(&core->memory, &core->key_text, text, values, &count) || count == 0 ||
         count > x->container->key.path_count || !emu_key_from_values(x->container, values, count, key)) {
-        return emu_refuse(x, 400, 1001, "Partition key provided either doesn't correspond to definition in the collection or "
-                          "doesn't match partition key field values specified in the document.");
+        return emu_refuse(x, 400, 1001, "Partition key provided either doesn't correspond to definition in the "
+                          "collection or doesn't match partition key field values specified in the document.");
     }
     return true;
 }
@@ -151,8 +157,8 @@ static bool emu_item_key(emu_exchange *x)
     if (!given) return emu_refuse(x, 400, 0, "PartitionKey value must be supplied for this operation: the header "
                                   "x-ms-documentdb-partitionkey is missing.");
     if (x->core->header_key.levels == x->container->key.path_count) return true;
-    return emu_refuse(x, 400, 1001, "Partition key provided either doesn't correspond to definition in the collection or "
-                      "doesn't match partition key field values specified in the document.");
+    return emu_refuse(x, 400, 1001, "Partition key provided either doesn't correspond to definition in the collection "
+                      "or doesn't match partition key field values specified in the document.");
 }
 
 static bool emu_document_key(emu_exchange *x, aiocosmos_json root, emu_key *key)
@@ -167,15 +173,18 @@ static bool emu_document_key(emu_exchange *x, aiocosmos_json root, emu_key *key)
         return emu_refuse(x, 400, 0, "The input content is invalid: %s.", why);
     for (i = 0; i < container->key.path_count; i++) room += pk.level[i].len + 1;
     texts->len = 0;
-    if (!aioc_memory_reserve(&x->core->memory, texts, room)) return emu_refuse(x, 503, 0, "The emulator is out of memory.");
+    if (!aioc_memory_reserve(&x->core->memory, texts, room))
+        return emu_refuse(x, 503, 0, "The emulator is out of memory.");
     for (i = 0; i < container->key.path_count; i++) {
         memset(&values[i], 0, sizeof values[i]);
         values[i].type = AIOCOSMOS_NONE;
         if (pk.level[i].type != AIOCOSMOS_NONE &&
-            !aioc_protocol_component(aioc_protocol_scalar(emu_str(pk.level[i].str, pk.level[i].len)), texts, &values[i])) break;
+            !aioc_protocol_component(aioc_protocol_scalar(emu_str(pk.level[i].str, pk.level[i].len)), texts,
+                                     &values[i])) break;
     }
     if (i == container->key.path_count && emu_key_from_values(container, values, i, key)) return true;
-    return emu_refuse(x, 400, 0, "The input content is invalid: a partition key has at most %d bytes.", AIOC_PROTOCOL_PK_BYTES);
+    return emu_refuse(x, 400, 0, "The input content is invalid: a partition key has at most %d bytes.",
+                      AIOC_PROTOCOL_PK_BYTES);
 }
 
 /*------------------------------------------------------------------------------
@@ -195,8 +204,8 @@ static bool emu_take_ttl(emu_exchange *x, aiocosmos_json root, int32_t *ttl)
         *ttl = (int32_t)number;
         return true;
     }
-    return emu_refuse(x, 400, 0, "The input ttl '%.*s' is invalid. Ensure to provide a nonzero positive integer less than or equal "
-                      "to '2147483647', or '-1'.", value.len < 40 ? (int)value.len : 40, value.ptr);
+    return emu_refuse(x, 400, 0, "The input ttl '%.*s' is invalid. Ensure to provide a nonzero positive integer less "
+                      "than or equal to '2147483647', or '-1'.", value.len < 40 ? (int)value.len : 40, value.ptr);
 }
 
 /* A value so that equal ones have equal bytes. A missing one counts as null does. */
@@ -207,7 +216,8 @@ static void emu_put_unique(emu_text *out, aiocosmos_json value)
     size_t len, at = out->buffer.len;
     if (value.type == AIOCOSMOS_JSON_NUM && aioc_json_get_f64(value, &number)) {
         emu_put(out, text, aioc_json_number_write(number, text));
-    } else if (value.type == AIOCOSMOS_JSON_STR && !out->failed && aioc_memory_reserve(out->memory, &out->buffer, value.len + 2)) {
+    } else if (value.type == AIOCOSMOS_JSON_STR && !out->failed &&
+               aioc_memory_reserve(out->memory, &out->buffer, value.len + 2)) {
         out->buffer.data[at] = '"';
         len = aioc_json_get_str(value, out->buffer.data + at + 1, value.len);
         out->buffer.len += len + 1;
@@ -251,8 +261,8 @@ static bool emu_draft_item(emu_exchange *x, aiocosmos_json root, emu_draft *draf
     if (!emu_take_id(x, root, draft->id, &draft->content.id, true)) return false;
     if (!emu_document_key(x, root, &core->key)) return false;
     if (core->key.len != core->header_key.len || memcmp(core->key.bytes, core->header_key.bytes, core->key.len) != 0)
-        return emu_refuse(x, 400, 1001, "PartitionKey extracted from document doesn't match the one specified in the header. Learn "
-                          "more: https://aka.ms/CosmosDB/sql/errors/wrong-pk-value");
+        return emu_refuse(x, 400, 1001, "PartitionKey extracted from document doesn't match the one specified in the "
+                          "header. Learn more: https://aka.ms/CosmosDB/sql/errors/wrong-pk-value");
     if (!emu_take_ttl(x, root, &draft->content.ttl)) return false;
     for (i = 0; i < x->container->unique_count; i++) emu_unique_hash(x, root, i, &core->key, draft->uniques + 2 * i);
     draft->content.uniques = draft->uniques;
@@ -285,14 +295,14 @@ static void emu_answer_item(emu_exchange *x, const emu_item *item, int status)
 }
 
 /* If-Match (RFC 9110, 13.1.1): the version that the client has seen, quotes included. */
-static bool emu_matches(emu_exchange *x, const emu_item *item)
+bool emu_matches(emu_exchange *x, uint64_t number, int64_t ts)
 {
     aiocosmos_str wanted = x->request->header[EMU_H_IF_MATCH];
     char etag[64];
     if (!wanted.ptr || emu_is(wanted, "*")) return true;
-    emu_etag_text(etag, item->etag, item->ts);
-    return emu_is(wanted, etag) || emu_refuse(x, 412, 0, "Operation cannot be performed because one of the specified precondition "
-                                              "is not met.");
+    emu_etag_text(etag, number, ts);
+    return emu_is(wanted, etag) || emu_refuse(x, 412, 0, "Operation cannot be performed because one of the specified "
+                                              "precondition is not met.");
 }
 
 /* The range of the header's key, with RU left. Sets x->range. */
@@ -350,7 +360,7 @@ static void emu_create(emu_exchange *x, bool upsert)
         emu_refuse(x, 409, 0, "Entity with the specified id already exists in the system.");
         return;
     }
-    if (old && !emu_matches(x, old)) return;
+    if (old && !emu_matches(x, old->etag, old->ts)) return;
     emu_commit(x, &draft, old, old ? 200 : 201, old ? 1.8 : 1);
 }
 
@@ -370,7 +380,7 @@ static void emu_replace(emu_exchange *x)
         emu_no_item(x);
         return;
     }
-    if (!emu_matches(x, old)) return;
+    if (!emu_matches(x, old->etag, old->ts)) return;
     if (!aioc_memory_same(draft.content.id, x->segment[5]) && emu_lookup(x, draft.content.id)) {     /* renamed */
         emu_refuse(x, 409, 0, "Entity with the specified id already exists in the system.");
         return;
@@ -412,7 +422,7 @@ static void emu_delete(emu_exchange *x)
         emu_no_item(x);
         return;
     }
-    if (!emu_matches(x, item)) return;
+    if (!emu_matches(x, item->etag, item->ts)) return;
     emu_remove_item(x->core, x->container, item);
     x->item_lsn = ++x->range->lsn;
     x->status = 204;
@@ -452,8 +462,8 @@ static bool emu_condition_holds(emu_exchange *x, aiocosmos_str condition, aiocos
     emu_sql_free(prepared);
     if (!run) return emu_refuse(x, 503, 0, "The emulator is out of memory.");
     if (status < 0) return emu_refuse_json(x, error.status, error.sub_status, error.message, NULL);
-    return rows > 0 || emu_refuse(x, 412, 1110, "One of the specified pre-condition is not met. The condition of the patch "
-                                  "does not hold.");
+    return rows > 0 || emu_refuse(x, 412, 1110, "One of the specified pre-condition is not met. The condition of the "
+                                  "patch does not hold.");
 }
 
 /* The operations and the condition of a patch: an object, or an array of operations alone. */
@@ -511,13 +521,14 @@ static void emu_patch_item(emu_exchange *x)
         emu_no_item(x);
         return;
     }
-    if (!emu_matches(x, item) || !emu_check_condition(x, condition, item)) return;
+    if (!emu_matches(x, item->etag, item->ts) || !emu_check_condition(x, condition, item)) return;
     emu_text_clear(document);
     emu_put(document, emu_item_text(item), item->text_len);
     emu_puts(document, "}");
     if (!emu_patch(x, operations, document)) return;
     if (aioc_json_parse(&x->core->doc2, document->buffer.data, document->buffer.len) < 0) {
-        emu_refuse(x, 400, 0, "The patched item is invalid: %s.", x->core->doc2.error ? x->core->doc2.error : "not JSON");
+        emu_refuse(x, 400, 0, "The patched item is invalid: %s.", x->core->doc2.error ? x->core->doc2.error :
+                   "not JSON");
         return;
     }
     root = aioc_json_root(&x->core->doc2);
@@ -535,6 +546,7 @@ void emu_item_route(emu_exchange *x)
     else if (strcmp(x->kind, "patch_item") == 0) emu_patch_item(x);
     else if (strcmp(x->kind, "delete_item") == 0) emu_delete(x);
     else if (strcmp(x->kind, "plan_items") == 0) emu_query_plan(x);
-    else if (strcmp(x->kind, "batch_items") == 0) emu_refuse(x, 400, 0, "This emulator does not know transactional batches.");
+    else if (strcmp(x->kind, "batch_items") == 0)
+        emu_refuse(x, 400, 0, "This emulator does not know transactional batches.");
     else emu_query_items(x, strcmp(x->kind, "query_items") == 0);
 }

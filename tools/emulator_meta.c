@@ -22,7 +22,8 @@ static bool emu_exists(emu_exchange *x)
 /* A text of ours behind a resource's own properties. */
 static bool emu_resource_append(emu_core *core, emu_resource *resource, aiocosmos_str text)
 {
-    char *grown = (char *)aioc_memory_resize(&core->memory, resource->text, resource->text_len, resource->text_len + text.len);
+    char *grown = (char *)aioc_memory_resize(&core->memory, resource->text, resource->text_len,
+                                             resource->text_len + text.len);
     if (!grown) return false;
     memcpy(grown + resource->text_len, text.ptr, text.len);
     resource->text = grown;
@@ -64,24 +65,27 @@ static void emu_read_account(emu_exchange *x)
 {
     emu_text *body = &x->core->body;
     aiocosmos_str endpoint = aioc_memory_str(x->core->endpoint);
-    emu_puts(body, "{\"_self\":\"\",\"id\":\"aiocosmos-emulator\",\"_rid\":\"aiocosmos-emulator\",\"media\":\"//media/\","
-             "\"addresses\":\"//addresses/\",\"_dbs\":\"//dbs/\"");
+    emu_puts(body, "{\"_self\":\"\",\"id\":\"aiocosmos-emulator\",\"_rid\":\"aiocosmos-emulator\","
+             "\"media\":\"//media/\",\"addresses\":\"//addresses/\",\"_dbs\":\"//dbs/\"");
     emu_put_locations(body, "writableLocations", endpoint);
     emu_put_locations(body, "readableLocations", endpoint);
     emu_puts(body, ",\"enableMultipleWriteLocations\":false,\"continuousBackupEnabled\":false,"
-             "\"enableNRegionSynchronousCommit\":false,\"enablePerPartitionFailoverBehavior\":false,"
-             "\"userReplicationPolicy\":{\"asyncReplication\":false,\"minReplicaSetSize\":1,\"maxReplicasetSize\":4},"
-             "\"userConsistencyPolicy\":{\"defaultConsistencyLevel\":\"Session\"},"
-             "\"systemReplicationPolicy\":{\"minReplicaSetSize\":1,\"maxReplicasetSize\":4},"
-             "\"readPolicy\":{\"primaryReadCoefficient\":1,\"secondaryReadCoefficient\":1},"
-             "\"queryEngineConfiguration\":\"{\\\"maxSqlQueryInputLength\\\":262144,\\\"maxJoinsPerSqlQuery\\\":10,"
-             "\\\"maxLogicalAndPerSqlQuery\\\":2000,\\\"maxLogicalOrPerSqlQuery\\\":2000,\\\"maxUdfRefPerSqlQuery\\\":10,"
-             "\\\"maxInExpressionItemsCount\\\":16000,\\\"queryMaxInMemorySortDocumentCount\\\":500,"
-             "\\\"maxQueryRequestTimeoutFraction\\\":0.9,\\\"sqlAllowNonFiniteNumbers\\\":false,"
-             "\\\"sqlAllowAggregateFunctions\\\":true,\\\"sqlAllowSubQuery\\\":true,\\\"sqlAllowScalarSubQuery\\\":true,"
-             "\\\"allowNewKeywords\\\":true,\\\"sqlAllowLike\\\":true,\\\"sqlAllowGroupByClause\\\":true,"
-             "\\\"maxSpatialQueryCells\\\":12,\\\"spatialMaxGeometryPointCount\\\":256,\\\"sqlDisableQueryILOptimization\\\":false,"
-             "\\\"sqlDisableFilterPlanOptimization\\\":false,\\\"sqlAllowTop\\\":true,\\\"enableSpatialIndexing\\\":true}\"}");
+                   "\"enableNRegionSynchronousCommit\":false,\"enablePerPartitionFailoverBehavior\":false,"
+                   "\"userReplicationPolicy\":{\"asyncReplication\":false,\"minReplicaSetSize\":1,"
+                   "\"maxReplicasetSize\":4},\"userConsistencyPolicy\":{\"defaultConsistencyLevel\":\"Session\"},"
+                   "\"systemReplicationPolicy\":{\"minReplicaSetSize\":1,\"maxReplicasetSize\":4},"
+                   "\"readPolicy\":{\"primaryReadCoefficient\":1,\"secondaryReadCoefficient\":1},"
+                   "\"queryEngineConfiguration\":\"{\\\"maxSqlQueryInputLength\\\":262144,"
+                   "\\\"maxJoinsPerSqlQuery\\\":10,\\\"maxLogicalAndPerSqlQuery\\\":2000,"
+                   "\\\"maxLogicalOrPerSqlQuery\\\":2000,\\\"maxUdfRefPerSqlQuery\\\":10,"
+                   "\\\"maxInExpressionItemsCount\\\":16000,\\\"queryMaxInMemorySortDocumentCount\\\":500,"
+                   "\\\"maxQueryRequestTimeoutFraction\\\":0.9,\\\"sqlAllowNonFiniteNumbers\\\":false,"
+                   "\\\"sqlAllowAggregateFunctions\\\":true,\\\"sqlAllowSubQuery\\\":true,"
+                   "\\\"sqlAllowScalarSubQuery\\\":true,\\\"allowNewKeywords\\\":true,\\\"sqlAllowLike\\\":true,"
+                   "\\\"sqlAllowGroupByClause\\\":true,\\\"maxSpatialQueryCells\\\":12,"
+                   "\\\"spatialMaxGeometryPointCount\\\":256,\\\"sqlDisableQueryILOptimization\\\":false,"
+                   "\\\"sqlDisableFilterPlanOptimization\\\":false,\\\"sqlAllowTop\\\":true,"
+                   "\\\"enableSpatialIndexing\\\":true}\"}");
     x->status = 200;
     x->has_body = true;
 }
@@ -94,10 +98,11 @@ static bool emu_throughput_ok(emu_exchange *x, int64_t manual, int64_t autoscale
 {
     if (autoscale ? autoscale >= 1000 && autoscale % 1000 == 0 && autoscale <= 1000000
                   : manual >= 400 && manual % 100 == 0 && manual <= 1000000) return true;
-    if (autoscale) return emu_refuse(x, 400, 0, "The specified maximum throughput '%lld' is invalid: autoscale takes from 1000 RU/s, in "
-                                     "steps of 1000.", (long long)autoscale);
-    return emu_refuse(x, 400, 0, "The offer should have valid throughput values between 400 and 1000000 inclusive in increments of 100, "
-                      "not '%lld'.", (long long)manual);
+    if (autoscale)
+        return emu_refuse(x, 400, 0, "The specified maximum throughput '%lld' is invalid: autoscale takes from 1000 "
+                          "RU/s, in steps of 1000.", (long long)autoscale);
+    return emu_refuse(x, 400, 0, "The offer should have valid throughput values between 400 and 1000000 inclusive in "
+                      "increments of 100, not '%lld'.", (long long)manual);
 }
 
 /* What a create's headers ask for. Both 0: nothing. */
@@ -108,7 +113,8 @@ static bool emu_asked_throughput(emu_exchange *x, int64_t *manual, int64_t *auto
     aiocosmos_json value;
     uint64_t parsed;
     *manual = *autoscale = 0;
-    if (number.len && settings.len) return emu_refuse(x, 400, 0, "Both throughput and autoscale settings are given: only one can be.");
+    if (number.len && settings.len)
+        return emu_refuse(x, 400, 0, "Both throughput and autoscale settings are given: only one can be.");
     if (number.len) {
         *manual = aioc_memory_parse_u64(number, &parsed) && parsed <= INT32_MAX ? (int64_t)parsed : -1;
         return emu_throughput_ok(x, *manual, 0);
@@ -133,7 +139,7 @@ static emu_offer *emu_make_offer(emu_core *core, const char *self, const char *r
     emu_rid_text(offer->rid, raw, sizeof raw);
     snprintf(offer->self, sizeof offer->self, "%s", self);
     snprintf(offer->owner_rid, sizeof offer->owner_rid, "%s", rid);
-    offer->throughput = autoscale ? autoscale / 10 : manual;               /* autoscale starts at a tenth of its maximum */
+    offer->throughput = autoscale ? autoscale / 10 : manual; /* autoscale starts at a tenth of its maximum */
     offer->autoscale_max = autoscale;
     offer->etag = ++core->next_etag;
     offer->ts = emu_now(core) / 1000;
@@ -144,12 +150,14 @@ static emu_offer *emu_make_offer(emu_core *core, const char *self, const char *r
 
 static void emu_put_offer(emu_text *out, const emu_offer *offer)
 {
-    emu_put_format(out, "{\"resource\":\"%s\",\"offerType\":\"Invalid\",\"offerResourceId\":\"%s\",\"offerVersion\":\"V2\","
-                   "\"content\":{\"offerThroughput\":%lld,\"offerIsRUPerMinuteThroughputEnabled\":false", offer->self,
+    emu_put_format(out, "{\"resource\":\"%s\",\"offerType\":\"Invalid\",\"offerResourceId\":\"%s\","
+                   "\"offerVersion\":\"V2\",\"content\":{\"offerThroughput\":%lld,"
+                   "\"offerIsRUPerMinuteThroughputEnabled\":false", offer->self,
                    offer->owner_rid, (long long)offer->throughput);
     if (offer->autoscale_max) emu_put_format(out, ",\"offerAutopilotSettings\":{\"maxThroughput\":%lld}",
                                              (long long)offer->autoscale_max);
-    emu_put_format(out, "},\"id\":\"%s\",\"_rid\":\"%s\",\"_self\":\"offers/%s/\",\"_etag\":", offer->rid, offer->rid, offer->rid);
+    emu_put_format(out, "},\"id\":\"%s\",\"_rid\":\"%s\",\"_self\":\"offers/%s/\",\"_etag\":", offer->rid, offer->rid,
+                   offer->rid);
     emu_put_etag(out, offer->etag, offer->ts);
     emu_put_format(out, ",\"_ts\":%lld}", (long long)offer->ts);
 }
@@ -157,7 +165,7 @@ static void emu_put_offer(emu_text *out, const emu_offer *offer)
 static void emu_answer_offer(emu_exchange *x, const emu_offer *offer)
 {
     emu_put_offer(&x->core->body, offer);
-    snprintf(x->extra, sizeof x->extra, "x-ms-cosmos-min-throughput: %d\r\n", offer->autoscale_max ? 1000 : 400);
+    snprintf(x->extra, sizeof x->extra, "x-ms-cosmos-min-throughput: %d", offer->autoscale_max ? 1000 : 400);
     emu_etag_text(x->etag, offer->etag, offer->ts);
     x->status = 200;
     x->has_body = true;
@@ -169,7 +177,7 @@ static void emu_replace_offer(emu_exchange *x, emu_offer *offer)
 {
     aiocosmos_json root, manual_value, autoscale_value;
     int64_t manual = 0, autoscale = 0;
-    if (!emu_parse_body(x, &root)) return;
+    if (!emu_matches(x, offer->etag, offer->ts) || !emu_parse_body(x, &root)) return;
     manual_value = aioc_json_at(root, "/content/offerThroughput");
     autoscale_value = aioc_json_at(root, "/content/offerAutopilotSettings/maxThroughput");
     if (emu_header_true(x, EMU_H_TO_AUTOPILOT)) {
@@ -189,7 +197,8 @@ static void emu_replace_offer(emu_exchange *x, emu_offer *offer)
     } else {
         if (!aioc_json_get_i64(manual_value, &manual)) manual = -1;
         if (autoscale_value.type != AIOCOSMOS_JSON_NONE) {
-            emu_refuse(x, 400, 0, "A manual offer becomes autoscale by the header x-ms-cosmos-migrate-offer-to-autopilot only.");
+            emu_refuse(x, 400, 0, "A manual offer becomes autoscale by the header "
+                       "x-ms-cosmos-migrate-offer-to-autopilot only.");
             return;
         }
     }
@@ -254,7 +263,9 @@ static void emu_create_database(emu_exchange *x)
     aiocosmos_str id;
     emu_database *database, **last = &core->databases;
     int64_t manual, autoscale;
-    if (!emu_parse_body(x, &root) || !emu_take_id(x, root, room, &id, false) || !emu_asked_throughput(x, &manual, &autoscale)) return;
+    if (!emu_parse_body(x, &root) || !emu_take_id(x, root, room, &id, false) ||
+        !emu_asked_throughput(x, &manual, &autoscale))
+        return;
     if (emu_find_database(core, id)) {
         emu_exists(x);
         return;
@@ -288,6 +299,7 @@ static void emu_databases_route(emu_exchange *x)
         return;
     }
     if (verb == EMU_DELETE) {
+        if (!emu_matches(x, x->database->resource.etag, x->database->resource.ts)) return;
         emu_drop_database(x->core, x->database);
         emu_answer_deleted(x);
     } else {
@@ -325,19 +337,21 @@ static bool emu_define_key(emu_exchange *x, emu_container *container, aiocosmos_
     int64_t version = 1;
     size_t count;
     bool multi;
-    if (key.type != AIOCOSMOS_JSON_OBJ) return emu_refuse(x, 400, 0, "The partition key definition is missing: 'partitionKey' has to be an "
-                                                          "object with 'paths'.");
+    if (key.type != AIOCOSMOS_JSON_OBJ)
+        return emu_refuse(x, 400, 0, "The partition key definition is missing: 'partitionKey' has to be an "
+                          "object with 'paths'.");
     aioc_json_fields(key, names, 3, found);
     count = aioc_json_count(found[0]);
     multi = aioc_json_is_str(found[1], "MultiHash");
     if (found[0].type != AIOCOSMOS_JSON_ARR || count < 1 || count > EMU_LEVELS || (count > 1 && !multi))
-        return emu_refuse(x, 400, 0, "The partition key component definition is invalid: 'paths' has to have one path, or, of kind "
-                          "MultiHash, up to three.");
+        return emu_refuse(x, 400, 0, "The partition key component definition is invalid: 'paths' has to have one path, "
+                          "or, of kind MultiHash, up to three.");
     if (found[1].type != AIOCOSMOS_JSON_NONE && !multi && !aioc_json_is_str(found[1], "Hash"))
         return emu_refuse(x, 400, 0, "The partition key's kind has to be Hash or MultiHash.");
     if (found[2].type != AIOCOSMOS_JSON_NONE && (!aioc_json_get_i64(found[2], &version) || version < 1 || version > 2))
         return emu_refuse(x, 400, 0, "The partition key's version has to be 1 or 2.");
-    if (multi && version != 2) return emu_refuse(x, 400, 0, "A partition key of kind MultiHash has to be of version 2.");
+    if (multi && version != 2)
+        return emu_refuse(x, 400, 0, "A partition key of kind MultiHash has to be of version 2.");
     container->key.kind = multi ? AIOC_PROTOCOL_MULTI_HASH : AIOC_PROTOCOL_HASH;
     container->key.version = (uint8_t)version;
     memset(&path, 0, sizeof path);
@@ -345,9 +359,10 @@ static bool emu_define_key(emu_exchange *x, emu_container *container, aiocosmos_
         aiocosmos_str *to = &container->key_path[container->key.path_count++];
         if (path.type == AIOCOSMOS_JSON_STR) emu_define(container, used, path, to);
         if (path.type != AIOCOSMOS_JSON_STR || !emu_path_ok(*to))
-            return emu_refuse(x, 400, 0, "The partition key component definition path '%.*s' could not be accepted, failed near position "
-                              "'0'. Partition key paths must contain only valid characters and not contain a trailing slash or "
-                              "wildcard character.", path.len < 100 ? (int)path.len : 100, path.ptr);
+            return emu_refuse(x, 400, 0, "The partition key component definition path '%.*s' could not be accepted, "
+                              "failed near position '0'. Partition key paths must contain only valid characters and "
+                              "not contain a trailing slash or wildcard character.", path.len < 100 ? (int)path.len
+                              : 100, path.ptr);
     }
     return true;
 }
@@ -361,7 +376,8 @@ static bool emu_define_unique(emu_exchange *x, emu_container *container, aiocosm
     memset(&list, 0, sizeof list);
     aioc_json_fields(policy, keys, 1, &list);
     count = aioc_json_count(list);
-    if (count > EMU_UNIQUE_KEYS) return emu_refuse(x, 400, 0, "The unique key policy has more than %d unique keys.", EMU_UNIQUE_KEYS);
+    if (count > EMU_UNIQUE_KEYS)
+        return emu_refuse(x, 400, 0, "The unique key policy has more than %d unique keys.", EMU_UNIQUE_KEYS);
     if (count == 0) return true;
     container->unique = (emu_unique_key *)aioc_memory_zalloc(&x->core->memory, count * sizeof *container->unique);
     if (!container->unique) return emu_no_memory(x);
@@ -379,7 +395,8 @@ static bool emu_define_unique(emu_exchange *x, emu_container *container, aiocosm
             to->paths++;
         }
         if (to->paths == 0 || to->paths != aioc_json_count(found))
-            return emu_refuse(x, 400, 0, "The unique key policy is invalid: each key has to have one to %d paths.", EMU_UNIQUE_PATHS);
+            return emu_refuse(x, 400, 0, "The unique key policy is invalid: each key has to have one to %d paths.",
+                              EMU_UNIQUE_PATHS);
     }
     return true;
 }
@@ -401,18 +418,21 @@ static bool emu_paths_ok(aiocosmos_json list)
 /* Indexes make no difference here; a policy that makes no sense is refused all the same. */
 static bool emu_indexing_ok(emu_exchange *x, aiocosmos_json policy)
 {
-    static const char *const names[] = { "indexingMode", "automatic", "includedPaths", "excludedPaths", "compositeIndexes" };
+    static const char *const names[] = { "indexingMode", "automatic", "includedPaths", "excludedPaths",
+                                         "compositeIndexes" };
     aiocosmos_json found[5];
     bool truth;
     if (policy.type == AIOCOSMOS_JSON_NONE) return true;
     memset(found, 0, sizeof found);
     if (policy.type == AIOCOSMOS_JSON_OBJ) aioc_json_fields(policy, names, 5, found);
     if (policy.type == AIOCOSMOS_JSON_OBJ &&
-        (found[0].type == AIOCOSMOS_JSON_NONE || (found[0].type == AIOCOSMOS_JSON_STR && (found[0].len == 12 || found[0].len == 6))) &&
+        (found[0].type == AIOCOSMOS_JSON_NONE || (found[0].type == AIOCOSMOS_JSON_STR &&
+                                                  (found[0].len == 12 || found[0].len == 6))) &&
         (found[1].type == AIOCOSMOS_JSON_NONE || aioc_json_get_bool(found[1], &truth)) && emu_paths_ok(found[2]) &&
-        emu_paths_ok(found[3]) && (found[4].type == AIOCOSMOS_JSON_NONE || found[4].type == AIOCOSMOS_JSON_ARR)) return true;
-    return emu_refuse(x, 400, 0, "The indexing policy is invalid: it needs an 'indexingMode' of consistent or none, and paths that begin "
-                      "with '/'.");
+        emu_paths_ok(found[3]) && (found[4].type == AIOCOSMOS_JSON_NONE ||
+                                   found[4].type == AIOCOSMOS_JSON_ARR)) return true;
+    return emu_refuse(x, 400, 0, "The indexing policy is invalid: it needs an 'indexingMode' of consistent or none, "
+                      "and paths that begin with '/'.");
 }
 
 static bool emu_define_ttl(emu_exchange *x, emu_container *container, aiocosmos_json ttl)
@@ -422,13 +442,15 @@ static bool emu_define_ttl(emu_exchange *x, emu_container *container, aiocosmos_
     container->ttl = -1;
     if (!container->has_ttl) return true;
     if (!aioc_json_get_i64(ttl, &number) || (number != -1 && (number < 1 || number > INT32_MAX)))
-        return emu_refuse(x, 400, 0, "The value of 'defaultTtl' has to be -1 or a positive number of seconds, up to 2147483647.");
+        return emu_refuse(x, 400, 0, "The value of 'defaultTtl' has to be -1 or a positive number of seconds, "
+                          "up to 2147483647.");
     container->ttl = number;
     return true;
 }
 
 enum { EMU_C_KEY, EMU_C_UNIQUE, EMU_C_INDEXING, EMU_C_TTL, EMU_C_CONFLICT, EMU_C_GEO, EMU_C_COUNT };
-static const char *const emu_container_names[EMU_C_COUNT] = { "partitionKey", "uniqueKeyPolicy", "indexingPolicy", "defaultTtl",
+static const char *const emu_container_names[EMU_C_COUNT] = { "partitionKey", "uniqueKeyPolicy", "indexingPolicy",
+                                                              "defaultTtl",
     "conflictResolutionPolicy", "geospatialConfig" };
 
 /* What the service adds where a definition says nothing. */
@@ -484,14 +506,16 @@ static bool emu_define_container(emu_exchange *x, emu_container *container, cons
     container->definition = (char *)aioc_memory_alloc(&x->core->memory, len);
     if (!container->definition) return emu_no_memory(x);
     container->definition_len = len;
-    return emu_define_key(x, container, found[EMU_C_KEY], &used) && emu_define_unique(x, container, found[EMU_C_UNIQUE], &used) &&
+    return emu_define_key(x, container, found[EMU_C_KEY], &used) &&
+           emu_define_unique(x, container, found[EMU_C_UNIQUE], &used) &&
            emu_indexing_ok(x, found[EMU_C_INDEXING]) && emu_define_ttl(x, container, found[EMU_C_TTL]);
 }
 
 static void emu_number_container(emu_core *core, emu_container *container)
 {
     memcpy(container->raw_rid, container->database->raw_rid, 4);
-    aioc_platform_store32be(container->raw_rid + 4, 0x80000000u | ++core->next_database);    /* never one that was used before */
+    /* never one that was used before */
+    aioc_platform_store32be(container->raw_rid + 4, 0x80000000u | ++core->next_database);
     emu_rid_text(container->rid, container->raw_rid, 8);
 }
 
@@ -549,7 +573,8 @@ static bool emu_same_definition(emu_exchange *x, const emu_container *container,
     size_t i, k;
     bool same = container->key.kind == wanted->key.kind && container->key.version == wanted->key.version &&
                 container->key.path_count == wanted->key.path_count && container->unique_count == wanted->unique_count;
-    for (i = 0; same && i < container->key.path_count; i++) same = aioc_memory_same(container->key_path[i], wanted->key_path[i]);
+    for (i = 0; same && i < container->key.path_count; i++)
+        same = aioc_memory_same(container->key_path[i], wanted->key_path[i]);
     for (i = 0; same && i < container->unique_count; i++) {
         same = container->unique[i].paths == wanted->unique[i].paths;
         for (k = 0; same && k < container->unique[i].paths; k++)
@@ -590,7 +615,8 @@ static void emu_replace_container(emu_exchange *x, emu_container *container)
 static void emu_put_quota(emu_exchange *x, const emu_container *container)
 {
     if (!emu_header_true(x, EMU_H_QUOTA_INFO)) return;
-    snprintf(x->extra, sizeof x->extra, "x-ms-resource-usage: documentsCount=%u;collectionSize=0\r\n", container->items.count);
+    snprintf(x->extra, sizeof x->extra, "x-ms-resource-usage: documentsCount=%u;collectionSize=0",
+             container->items.count);
 }
 
 static void emu_containers_route(emu_exchange *x)
@@ -604,6 +630,8 @@ static void emu_containers_route(emu_exchange *x)
     container = emu_find_container(x->database, x->segment[3]);
     if (!container) {
         emu_absent(x);
+    } else if (x->request->verb != EMU_GET && !emu_matches(x, container->resource.etag, container->resource.ts)) {
+        return;
     } else if (x->request->verb == EMU_DELETE) {
         emu_drop_container(x->core, container);
         emu_answer_deleted(x);
@@ -628,9 +656,10 @@ static void emu_put_range_json(emu_text *out, const emu_container *container, co
     aioc_platform_store64le(raw + 8, (uint64_t)strtoul(range->id, NULL, 10) + 1);
     raw[15] = 0x50;                                        /* the kind of thing this is (cosmos-rest 6) */
     emu_rid_text(rid, raw, sizeof raw);
-    emu_put_format(out, "{\"_rid\":\"%s\",\"id\":\"%s\",\"minInclusive\":\"%s\",\"maxExclusive\":\"%s\",\"ridPrefix\":%s,"
-                   "\"_self\":\"dbs/%s/colls/%s/pkranges/%s/\",\"throughputFraction\":%.4f,\"status\":\"online\",\"parents\":[%s],"
-                   "\"_etag\":", rid, range->id, range->min, range->max, range->id, container->database->rid, container->rid, rid,
+    emu_put_format(out, "{\"_rid\":\"%s\",\"id\":\"%s\",\"minInclusive\":\"%s\",\"maxExclusive\":\"%s\","
+                   "\"ridPrefix\":%s,\"_self\":\"dbs/%s/colls/%s/pkranges/%s/\","
+                   "\"throughputFraction\":%.4f,\"status\":\"online\",\"parents\":[%s],\"_etag\":", rid, range->id,
+                   range->min, range->max, range->id, container->database->rid, container->rid, rid,
                    1.0 / container->range_count, range->parents);
     emu_put_etag(out, container->range_version, container->resource.ts);
     emu_put_format(out, ",\"_ts\":%lld}", (long long)container->resource.ts);
@@ -667,7 +696,8 @@ static void emu_list_ranges(emu_exchange *x)
 static void emu_put_user(emu_text *out, const emu_database *database, const emu_user *user)
 {
     emu_put(out, user->resource.text, user->resource.text_len);
-    emu_put_format(out, ",\"_rid\":\"%s\",\"_self\":\"dbs/%s/users/%s/\",\"_etag\":", user->rid, database->rid, user->rid);
+    emu_put_format(out, ",\"_rid\":\"%s\",\"_self\":\"dbs/%s/users/%s/\",\"_etag\":", user->rid, database->rid,
+                   user->rid);
     emu_put_etag(out, user->resource.etag, user->resource.ts);
     emu_put_format(out, ",\"_permissions\":\"permissions/\",\"_ts\":%lld}", (long long)user->resource.ts);
 }
@@ -732,7 +762,7 @@ static void emu_users_route(emu_exchange *x)
     }
 }
 
-/* A permission's resource by names, whether it was given so or by RIDs: "dbs/D/colls/C", and an item's link below it. */
+/* A permission's resource by names, whether it was given so or by RIDs: "dbs/D/colls/C", or an item's link below. */
 static bool emu_named_link(emu_exchange *x, aiocosmos_str link, emu_text *out)
 {
     aiocosmos_str part[6];
@@ -748,7 +778,8 @@ static bool emu_named_link(emu_exchange *x, aiocosmos_str link, emu_text *out)
     }
     if (at < link.len || (parts != 4 && parts != 6) || !emu_is(part[0], "dbs") || !emu_is(part[2], "colls") ||
         (parts == 6 && !emu_is(part[4], "docs")))
-        return emu_refuse(x, 400, 0, "The permission's 'resource' has to be the link of a container, or of an item in one.");
+        return emu_refuse(x, 400, 0, "The permission's 'resource' has to be the link of a container, or of "
+                          "an item in one.");
     database = emu_find_database(x->core, part[1]);
     container = database ? emu_find_container(database, part[3]) : NULL;
     if (!container) return emu_refuse(x, 404, 0, "The permission's resource does not exist.");
@@ -793,8 +824,8 @@ static bool emu_put_permission(emu_exchange *x, emu_text *out, const emu_user *u
     if (link->failed || aioc_json_parse(&core->doc2, link->buffer.data, link->buffer.len) < 0) return emu_no_memory(x);
     aioc_json_fields(aioc_json_root(&core->doc2), names, 3, found);
     len = aioc_json_get_str(found[0], room, sizeof room);
-    all = aioc_json_is_str(found[1], "All");
-    if (len >= sizeof room || (!all && !aioc_json_is_str(found[1], "Read")))
+    all = aioc_json_is_str(found[1], "All") || aioc_json_is_str(found[1], "all");        /* the SDKs differ */
+    if (len >= sizeof room || (!all && !aioc_json_is_str(found[1], "Read") && !aioc_json_is_str(found[1], "read")))
         return emu_refuse(x, 400, 0, "A permission needs a 'resource', and a 'permissionMode' of All or Read.");
     emu_put(out, permission->resource.text, permission->resource.text_len);
     emu_put_format(out, ",\"_rid\":\"%s\",\"_self\":\"dbs/%s/users/%s/permissions/%s/\",\"_etag\":", permission->rid,
@@ -836,7 +867,8 @@ static void emu_create_permission(emu_exchange *x, emu_user *user)
     aioc_platform_store64le(raw + 8, ++core->next_user);
     emu_rid_text(permission->rid, raw, sizeof raw);
     *last = permission;
-    if (emu_put_permission(x, &core->body, user, permission)) emu_answer_resource(x, &permission->resource, 201, EMU_CONTAINERS_CHARGE);
+    if (emu_put_permission(x, &core->body, user, permission))
+        emu_answer_resource(x, &permission->resource, 201, EMU_CONTAINERS_CHARGE);
     else emu_drop_permission(core, user, permission);
 }
 
@@ -850,7 +882,8 @@ static void emu_list_permissions(emu_exchange *x, const emu_user *user)
     if (!emu_listing_begin(&listing, x, "Permissions", user->rid)) return;
     for (; permission; permission = permission->next) {
         text.buffer.len = 0;
-        if (emu_put_permission(x, &text, user, permission) && !text.failed) emu_listing_add(&listing, emu_text_str(&text));
+        if (emu_put_permission(x, &text, user, permission) && !text.failed)
+            emu_listing_add(&listing, emu_text_str(&text));
     }
     emu_listing_end(&listing);
     aioc_memory_buffer_free(text.memory, &text.buffer);
@@ -900,7 +933,8 @@ void emu_meta_route(emu_exchange *x)
         return;
     }
     if (x->segments >= 2 && !(x->database = emu_find_database(x->core, x->segment[1]))) {
-        emu_refuse(x, 404, x->segments > 2 ? 1003 : 0, "%s", x->segments > 2 ? "Owner resource does not exist" : "Resource Not Found.");
+        emu_refuse(x, 404, x->segments > 2 ? 1003 : 0, "%s", x->segments > 2 ? "Owner resource does not exist" :
+                   "Resource Not Found.");
         return;
     }
     if (strcmp(x->type, "dbs") == 0) emu_databases_route(x);

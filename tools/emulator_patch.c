@@ -10,7 +10,7 @@ typedef struct emu_place {
     char   token[EMU_PATH_MAX];
     size_t token_len, index;                               /* index: in an array; its count for "-" */
     const char *start;                                     /* of the key, or of the element */
-    const char *before, *behind;                           /* the end of the one before, the start of the next; NULL: none */
+    const char *before, *behind; /* the end of the one before, the start of the next; NULL: none */
 } emu_place;
 
 static bool emu_patch_wrong(emu_exchange *x, size_t number, const char *what)
@@ -61,7 +61,8 @@ static bool emu_look(emu_place *place)
     memset(&place->value, 0, sizeof place->value);
     place->start = place->before = place->behind = NULL;
     if (!array && place->parent.type != AIOCOSMOS_JSON_OBJ) return false;
-    if (array && !emu_array_index(place->token, place->token_len, aioc_json_count(place->parent), &place->index)) return false;
+    if (array && !emu_array_index(place->token, place->token_len, aioc_json_count(place->parent), &place->index))
+        return false;
     for (; aioc_json_next(place->parent, &key, &value); i++) {
         const char *start = array ? value.ptr : key.ptr;
         bool found = array ? i == place->index : aioc_json_is_str(key, place->token);
@@ -91,7 +92,8 @@ static const char *emu_find_place(aiocosmos_json root, const char *path, emu_pla
 }
 
 /* The document with `len` bytes at `at` replaced by one text or two. */
-static void emu_splice(emu_exchange *x, emu_text *document, const char *at, size_t len, aiocosmos_str first, aiocosmos_str second)
+static void emu_splice(emu_exchange *x, emu_text *document, const char *at, size_t len, aiocosmos_str first,
+                       aiocosmos_str second)
 {
     emu_text *made = &x->core->scratch;
     emu_text swap;
@@ -116,7 +118,8 @@ static void emu_remove_at(emu_exchange *x, emu_text *document, const emu_place *
 }
 
 /* add, and set: which replaces an element where add inserts one. */
-static const char *emu_add_at(emu_exchange *x, emu_text *document, const emu_place *place, aiocosmos_str value, bool set)
+static const char *emu_add_at(emu_exchange *x, emu_text *document, const emu_place *place, aiocosmos_str value,
+                              bool set)
 {
     bool array = place->parent.type == AIOCOSMOS_JSON_ARR, some = aioc_json_count(place->parent) > 0;
     const char *closing = place->parent.ptr + place->parent.len - 1;
@@ -148,7 +151,8 @@ static const char *emu_incr_at(emu_exchange *x, emu_text *document, const emu_pl
     if (by.type != AIOCOSMOS_JSON_NUM) return "incr needs a number.";
     if (place->value.type == AIOCOSMOS_JSON_NONE) return emu_add_at(x, document, place, emu_str(by.ptr, by.len), true);
     if (place->value.type != AIOCOSMOS_JSON_NUM) return "incr is for numbers only.";
-    if (aioc_json_get_i64(place->value, &a) && aioc_json_get_i64(by, &b) && !(b > 0 ? a > INT64_MAX - b : a < INT64_MIN - b)) {
+    if (aioc_json_get_i64(place->value, &a) && aioc_json_get_i64(by, &b) &&
+        !(b > 0 ? a > INT64_MAX - b : a < INT64_MIN - b)) {
         len = aioc_json_i64_write(a + b, text);
     } else {
         if (!aioc_json_get_f64(place->value, &c) || !aioc_json_get_f64(by, &d) || c + d - (c + d) != 0)
@@ -177,7 +181,8 @@ static const char *emu_path_protected(const emu_container *container, const char
     static const char *const system[] = { "/id", "/_rid", "/_self", "/_etag", "/_ts", "/_attachments" };
     size_t i;
     for (i = 0; i < sizeof system / sizeof *system; i++)
-        if (emu_path_below(path, aioc_memory_str(system[i]))) return "the path is that of the id or of a system property.";
+        if (emu_path_below(path, aioc_memory_str(system[i])))
+            return "the path is that of the id or of a system property.";
     for (i = 0; i < container->key.path_count; i++)
         if (emu_path_below(path, container->key_path[i])) return "the path is that of the partition key.";
     return *path == 0 ? "the path is empty: the whole item cannot be patched." : NULL;
@@ -198,11 +203,13 @@ static const char *emu_read_op(const emu_container *container, aiocosmos_json op
     op->from[0] = 0;
     op->value = found[3];
     if (aioc_json_get_str(found[0], op->name, sizeof op->name) >= sizeof op->name) return "'op' is missing or unknown.";
-    if (aioc_json_get_str(found[1], op->path, sizeof op->path) >= sizeof op->path) return "'path' is missing or too long.";
+    if (aioc_json_get_str(found[1], op->path, sizeof op->path) >= sizeof op->path)
+        return "'path' is missing or too long.";
     wrong = emu_path_protected(container, op->path);
     if (wrong) return wrong;
     if (strcmp(op->name, "move") == 0) {
-        if (aioc_json_get_str(found[2], op->from, sizeof op->from) >= sizeof op->from) return "'from' is missing or too long.";
+        if (aioc_json_get_str(found[2], op->from, sizeof op->from) >= sizeof op->from)
+            return "'from' is missing or too long.";
         return emu_path_protected(container, op->from);
     }
     if (strcmp(op->name, "remove") != 0 && op->value.type == AIOCOSMOS_JSON_NONE) return "'value' is missing.";
@@ -244,9 +251,10 @@ static const char *emu_apply(emu_exchange *x, emu_text *document, const emu_patc
     if (move) return emu_move(x, document, op, &place);
     if (strcmp(op->name, "add") == 0) return emu_add_at(x, document, &place, value, false);
     if (strcmp(op->name, "set") == 0) return emu_add_at(x, document, &place, value, true);
-    if (strcmp(op->name, "incr") == 0 || strcmp(op->name, "increment") == 0) return emu_incr_at(x, document, &place, op->value);
-    if (strcmp(op->name, "replace") != 0 && strcmp(op->name, "remove") != 0) return "'op' is none of add, set, replace, remove, "
-                                                                                      "incr and move.";
+    if (strcmp(op->name, "incr") == 0 || strcmp(op->name, "increment") == 0)
+        return emu_incr_at(x, document, &place, op->value);
+    if (strcmp(op->name, "replace") != 0 && strcmp(op->name, "remove") != 0)
+        return "'op' is none of add, set, replace, remove, incr and move.";
     if (place.value.type == AIOCOSMOS_JSON_NONE) return "there is nothing at the path.";
     if (strcmp(op->name, "remove") == 0) emu_remove_at(x, document, &place);
     else emu_splice(x, document, place.value.ptr, place.value.len, value, emu_str("", 0));

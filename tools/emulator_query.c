@@ -1,8 +1,8 @@
 /* emulator_query.c: many items at a time: feeds and queries, their pages and continuations (cosmos-rest 9).
  *
- * A page comes from one physical partition, as the gateway's fan-out does it: when that is through, the continuation names
- * the next, and an empty page in between is normal. A query that holds back its rows (ORDER BY, aggregates, ...) runs
- * anew for each page and leaves out the rows that were given already. */
+ * A page comes from one physical partition, as the gateway's fan-out does it: when that is through, the continuation
+ * names the next, and an empty page in between is normal. A query that holds back its rows (ORDER BY, aggregates, ...)
+ * runs anew for each page and leaves out the rows that were given already. */
 #include "emulator_internal.h"
 
 #define EMU_PAGE_DEFAULT 100
@@ -16,12 +16,12 @@ typedef struct emu_scope {
     aiocosmos_str min, max;                                /* part of the key space; max.len 0: all of it */
 } emu_scope;
 
-/* Where the next page begins: in the part of the key space that was one partition when this began, and may be several by
- * now. Of its items, those up to a number are through; and so is what lies before it. */
+/* Where the next page begins: in the part of the key space that was one partition when this began, and may be several
+ * by now. Of its items, those up to a number are through; and so is what lies before it. */
 typedef struct emu_position {
     char min[EMU_EPK_MAX], max[EMU_EPK_MAX];
     uint64_t after;
-    uint64_t item, rows;                                   /* of this item so many rows; of a query that holds back, rows alone */
+    uint64_t item, rows; /* of this item so many rows; of a query that holds back, rows alone */
 } emu_position;
 
 /* One page under construction. */
@@ -39,7 +39,8 @@ typedef struct emu_page {
 
 static uint32_t emu_continuation_check(const emu_exchange *x, aiocosmos_str token)
 {
-    return aioc_protocol_murmur3_32(token.ptr, token.len) ^ aioc_protocol_murmur3_32(x->request->body.ptr, x->request->body.len) ^
+    return aioc_protocol_murmur3_32(token.ptr, token.len) ^ aioc_protocol_murmur3_32(x->request->body.ptr,
+            x->request->body.len) ^
            aioc_protocol_murmur3_32(x->container->rid, strlen(x->container->rid));
 }
 
@@ -50,7 +51,8 @@ static void emu_write_continuation(emu_exchange *x, const emu_position *position
     snprintf(x->continuation, sizeof x->continuation, "%llx-%llx-%llx-%s-%s", (unsigned long long)position->after,
              (unsigned long long)position->item, (unsigned long long)position->rows, position->min, position->max);
     len = strlen(x->continuation);
-    snprintf(x->continuation + len, sizeof x->continuation - len, "-%08x", emu_continuation_check(x, emu_str(x->continuation, len)));
+    snprintf(x->continuation + len, sizeof x->continuation - len, "-%08x",
+             emu_continuation_check(x, emu_str(x->continuation, len)));
 }
 
 static bool emu_take_part(aiocosmos_str *rest, char *out, size_t cap)
@@ -110,7 +112,8 @@ static bool emu_key_of_query(emu_exchange *x, const emu_sql_query *query)
     emu_puts(text, "]");
     core->key_text.len = 0;
     return !text->failed &&
-           aioc_protocol_pk_components(&core->memory, &core->key_text, emu_str(text->buffer.data, text->buffer.len), values, &count) &&
+           aioc_protocol_pk_components(&core->memory, &core->key_text, emu_str(text->buffer.data, text->buffer.len),
+                                       values, &count) &&
            count == x->container->key.path_count && emu_key_from_values(x->container, values, count, &core->header_key);
 }
 
@@ -118,12 +121,14 @@ static bool emu_scope_by_range(emu_exchange *x, emu_scope *scope)
 {
     const emu_request *request = x->request;
     scope->only = emu_find_range(x->container, request->header[EMU_H_RANGE_ID]);
-    if (!scope->only) return emu_refuse(x, 410, 1002, "The requested resource is no longer available at the server: the partition "
-                                        "key range is gone.");
+    if (!scope->only)
+        return emu_refuse(x, 410, 1002, "The requested resource is no longer available at the server: the partition "
+                          "key range is gone.");
     if (aioc_memory_same_nocase(request->header[EMU_H_KEY_TYPE], aioc_memory_str("EffectivePartitionKeyRange"))) {
-        scope->min = request->header[EMU_H_START_EPK];
+        scope->min = request->header[EMU_H_START_EPK];     /* without them, as Python sends it: all of the partition */
         scope->max = request->header[EMU_H_END_EPK];
-        if (scope->max.len == 0) scope->max = emu_str("FF", 2);
+        if (scope->min.len == 0) scope->min = aioc_memory_str(scope->only->min);
+        if (scope->max.len == 0) scope->max = aioc_memory_str(scope->only->max);
         if (aioc_protocol_epk_compare(scope->min, aioc_memory_str(scope->only->min)) < 0 ||
             aioc_protocol_epk_compare(scope->max, aioc_memory_str(scope->only->max)) > 0)
             return emu_refuse(x, 410, 1002, "The requested range of partition keys is not within that partition.");
@@ -140,11 +145,12 @@ static bool emu_scope_by_key(emu_exchange *x, emu_scope *scope)
     return true;
 }
 
-static const char emu_cross_partition_plan[] = "{\"partitionedQueryExecutionInfoVersion\":2,\"queryInfo\":{\"distinctType\":\"None\","
-    "\"top\":null,\"offset\":null,\"limit\":null,\"orderBy\":[],\"orderByExpressions\":[],\"groupByExpressions\":[],"
-    "\"groupByAliases\":[],\"aggregates\":[],\"groupByAliasToAggregateType\":{},\"rewrittenQuery\":\"\",\"hasSelectValue\":false,"
-    "\"dCountInfo\":null,\"hasNonStreamingOrderBy\":false},\"queryRanges\":[{\"min\":\"\",\"max\":\"FF\",\"isMinInclusive\":true,"
-    "\"isMaxInclusive\":false}]}";
+static const char emu_cross_partition_plan[] =
+    "{\"partitionedQueryExecutionInfoVersion\":2,\"queryInfo\":{\"distinctType\":\"None\",\"top\":null,"
+    "\"offset\":null,\"limit\":null,\"orderBy\":[],\"orderByExpressions\":[],\"groupByExpressions\":[],"
+    "\"groupByAliases\":[],\"aggregates\":[],\"groupByAliasToAggregateType\":{},\"rewrittenQuery\":\"\","
+    "\"hasSelectValue\":false,\"dCountInfo\":null,\"hasNonStreamingOrderBy\":false},\"queryRanges\":[{\"min\":\"\","
+    "\"max\":\"FF\",\"isMinInclusive\":true,\"isMaxInclusive\":false}]}";
 
 /* query NULL: a feed. */
 static bool emu_find_scope(emu_exchange *x, const emu_sql_query *query, emu_scope *scope)
@@ -158,12 +164,12 @@ static bool emu_find_scope(emu_exchange *x, const emu_sql_query *query, emu_scop
     if (emu_key_of_query(x, query)) return emu_scope_by_key(x, scope);
     if (!emu_header_true(x, EMU_H_CROSS_PARTITION))
         return emu_refuse(x, 400, 0, "Cross partition query is required but disabled. Please set "
-                          "x-ms-documentdb-query-enablecrosspartition to true, specify x-ms-documentdb-partitionkey, or revise your "
-                          "query to avoid this exception.");
+                          "x-ms-documentdb-query-enablecrosspartition to true, specify x-ms-documentdb-partitionkey, "
+                          "or revise your query to avoid this exception.");
     if (!emu_sql_needs_merge(query)) return true;
-    return emu_refuse_json(x, 400, 1004, "{\"Errors\":[\"The provided cross partition query can not be directly served by the "
-                           "gateway. This is a first chance (internal) exception that all newer clients will know how to handle "
-                           "gracefully.\"]}", emu_cross_partition_plan);
+    return emu_refuse_json(x, 400, 1004, "{\"Errors\":[\"The provided cross partition query can not be directly served "
+                           "by the gateway. This is a first chance (internal) exception that all newer clients will "
+                           "know how to handle gracefully.\"]}", emu_cross_partition_plan);
 }
 
 static bool emu_in_scope(const emu_scope *scope, const emu_item *item)
@@ -235,7 +241,8 @@ static bool emu_source_open(emu_source *source, emu_exchange *x, const emu_scope
         emu_range *range = container->range[i];
         if (scope->only ? range != scope->only
                         : aioc_protocol_epk_compare(aioc_memory_str(range->min), aioc_memory_str(position->max)) >= 0 ||
-                          aioc_protocol_epk_compare(aioc_memory_str(range->max), aioc_memory_str(position->min)) <= 0) continue;
+                          aioc_protocol_epk_compare(aioc_memory_str(range->max),
+                                                    aioc_memory_str(position->min)) <= 0) continue;
         if (!emu_session_ok(x, range)) return false;
         emu_source_add(source, &range->items, position->after);
     }
@@ -323,7 +330,8 @@ static int emu_scan_item(emu_exchange *x, const emu_item *item, emu_sql_run *run
 }
 
 /* Items one by one; each gives its rows at once. */
-static void emu_scan_streaming(emu_source *source, emu_position *position, emu_sql_run *run, emu_page *page, emu_scan *scan)
+static void emu_scan_streaming(emu_source *source, emu_position *position, emu_sql_run *run, emu_page *page,
+                               emu_scan *scan)
 {
     emu_cursor *from;
     const emu_item *item;
@@ -348,7 +356,8 @@ static void emu_scan_streaming(emu_source *source, emu_position *position, emu_s
 }
 
 /* All items; the rows come at the end. */
-static void emu_scan_holding(emu_source *source, emu_position *position, emu_sql_run *run, emu_page *page, emu_scan *scan)
+static void emu_scan_holding(emu_source *source, emu_position *position, emu_sql_run *run, emu_page *page,
+                             emu_scan *scan)
 {
     emu_cursor *from;
     const emu_item *item;

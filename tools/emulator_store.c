@@ -1,8 +1,8 @@
 /* emulator_store.c: what the emulator holds, and how it is found.
  *
- * A container's items hang in one hash table by partition key and id, and twice in the order of their numbers: in the list
- * of their physical partition, for scans and pages, and in that of their logical partition, so that what concerns one key
- * looks at that key's items only. */
+ * A container's items hang in one hash table by partition key and id, and twice in the order of their numbers: in the
+ * list of their physical partition, for scans and pages, and in that of their logical partition, so that what concerns
+ * one key looks at that key's items only. */
 #include "emulator_internal.h"
 
 /*------------------------------------------------------------------------------
@@ -124,7 +124,8 @@ void emu_rid_text(char out[EMU_RID_MAX], const unsigned char *raw, size_t len)
     out[size] = 0;
 }
 
-/* The container's eight bytes, then the item's number, little-endian. The highest half byte, 0, says that it is an item. */
+/* The container's eight bytes, then the item's number, little-endian. The highest half byte, 0, says that it is an
+ * item. */
 size_t emu_item_rid(const emu_container *container, uint64_t number, char out[EMU_RID_MAX])
 {
     unsigned char raw[16];
@@ -168,7 +169,8 @@ void emu_put_etag(emu_text *out, uint64_t etag, int64_t ts)
 
 static bool emu_is_system(aiocosmos_json key, bool is_item)
 {
-    static const char *const names[] = { "_rid", "_self", "_etag", "_ts", "_attachments", "_docs", "_sprocs", "_triggers",
+    static const char *const names[] = { "_rid", "_self", "_etag", "_ts", "_attachments", "_docs", "_sprocs",
+                                         "_triggers",
         "_udfs", "_conflicts", "_colls", "_users", "_permissions", "_token" };
     size_t i, count = is_item ? 5 : sizeof names / sizeof names[0];
     if (key.len < 4 || (key.ptr[1] != '_' && key.ptr[1] != '\\')) return false;
@@ -177,8 +179,8 @@ static bool emu_is_system(aiocosmos_json key, bool is_item)
     return false;
 }
 
-/* The object's text without system properties and without its closing brace. What a client wrote stays as it was, to the
- * byte, unless it sends system properties along, as those do who read, change and replace. */
+/* The object's text without system properties and without its closing brace. What a client wrote stays as it was, to
+ * the byte, unless it sends system properties along, as those do who read, change and replace. */
 void emu_put_stripped(emu_text *out, aiocosmos_json object, bool is_item)
 {
     aiocosmos_json key, value;
@@ -346,8 +348,9 @@ emu_range *emu_range_of(const emu_container *container, aiocosmos_str epk)
 
 static void emu_inherit(emu_range *child, const emu_range *parent)
 {
-    snprintf(child->parents, sizeof child->parents, "%.220s%s\"%s\"", parent->parents, *parent->parents ? "," : "", parent->id);
-    child->lsn = parent->lsn;                              /* tokens of the parent hold for its children (cosmos-rest 7) */
+    snprintf(child->parents, sizeof child->parents, "%.220s%s\"%s\"", parent->parents, *parent->parents ? "," : "",
+             parent->id);
+    child->lsn = parent->lsn; /* tokens of the parent hold for its children (cosmos-rest 7) */
     child->ru = parent->ru / 2;
     child->ru_ms = parent->ru_ms;
 }
@@ -374,7 +377,8 @@ bool emu_split_range(emu_core *core, emu_container *container, emu_range *range)
         emu_item *item = range->items.at[i];
         emu_range *to;
         if (!item) continue;
-        to = aioc_protocol_epk_compare(emu_partition_epk(item->partition), aioc_memory_str(right->min)) < 0 ? left : right;
+        to = aioc_protocol_epk_compare(emu_partition_epk(item->partition), aioc_memory_str(right->min)) < 0 ? left
+            : right;
         item->range_slot = emu_list_push(&to->items, item);
         item->partition->range = to;
     }
@@ -576,7 +580,8 @@ static void emu_drop_uniques(emu_core *core, emu_container *container, const emu
 static emu_item *emu_make_item(emu_core *core, const emu_item_new *content)
 {
     size_t hashes = content->unique_count * 2u * sizeof(uint64_t);
-    emu_item *item = (emu_item *)aioc_memory_alloc(&core->memory, sizeof *item + hashes + content->id.len + content->text.len);
+    emu_item *item = (emu_item *)aioc_memory_alloc(&core->memory,
+                                                   sizeof *item + hashes + content->id.len + content->text.len);
     if (!item) return NULL;
     memset(item, 0, sizeof *item);
     item->ttl = content->ttl;

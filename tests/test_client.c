@@ -1,0 +1,865 @@
+/* The whole client against the emulator over real sockets: databases, containers, items. Each test runs plain and over
+ * TLS where the bytes on the wire matter. */
+#include "client.h"
+
+/*--- Databases --------------------------------------------------------------------*/
+
+static aiocosmos_request of_database(aiocosmos_kind kind, const char *name)
+{
+    aiocosmos_request request = of_kind(kind);
+    request.database = name;
+    return request;
+}
+
+TEST_TWICE(a_database_is_created_read_and_deleted)
+{
+    aiocosmos_client *client = open_world("");
+    answer got;
+    CHECK_INT(ask(client, of_database(AIOCOSMOS_CREATE_DATABASE, "games"), &got), 0);
+    CHECK_INT(got.http_status, 201);
+    CHECK_STR(string_in(client, got.body, "/id"), "games");
+    CHECK_INT(ask(client, of_database(AIOCOSMOS_READ_DATABASE, "games"), &got), 0);
+    CHECK_STR(string_in(client, got.body, "/id"), "games");
+    CHECK(got.charge_ru > 0);
+    CHECK_INT(ask(client, of_database(AIOCOSMOS_DELETE_DATABASE, "games"), &got), 0);
+    CHECK_INT(got.http_status, 204);
+    CHECK_INT(got.body_len, 0);
+    CHECK_INT(ask(client, of_database(AIOCOSMOS_READ_DATABASE, "games"), &got), 404);
+    CHECK(got.message[0]);
+    close_world(client);
+}
+
+TEST(a_database_that_exists_is_a_conflict_unless_if_not_exists)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_request again = of_kind(AIOCOSMOS_CREATE_DATABASE);
+    answer got;
+    CHECK_INT(ask(client, again, &got), 409);
+    again.if_not_exists = true;
+    CHECK_INT(ask(client, again, &got), 0);
+    CHECK_INT(got.http_status, 409);
+    CHECK_STR(got.message, "");
+    close_world(client);
+}
+
+TEST(a_database_name_may_hold_anything_that_the_service_allows)
+{
+    static const char *const names[] = {"with space", "100%", "a+b", "caf\xC3\xA9", "\xF0\x9F\x8E\xAE", "q\"uote", "a&b=c;d", "..x"};
+    aiocosmos_client *client = open_world("");
+    answer got;
+    size_t i;
+    for (i = 0; i < sizeof names / sizeof *names; i++) {
+        must(client, of_database(AIOCOSMOS_CREATE_DATABASE, names[i]));
+        CHECK_INT(ask(client, of_database(AIOCOSMOS_READ_DATABASE, names[i]), &got), 0);
+        CHECK_STR(string_in(client, got.body, "/id"), names[i]);
+        must(client, of_database(AIOCOSMOS_DELETE_DATABASE, names[i]));
+    }
+    close_world(client);
+}
+
+TEST(a_database_name_that_the_service_forbids_is_refused_with_the_byte)
+{
+    aiocosmos_client *client = open_world("");
+    CHECK_STR(refusal_of(client, of_database(AIOCOSMOS_CREATE_DATABASE, "a/b")), "database: '/' at byte 1");
+    CHECK(strstr(refusal_of(client, of_database(AIOCOSMOS_CREATE_DATABASE, "")), "database: "));
+    CHECK(strstr(refusal_of(client, of_database(AIOCOSMOS_READ_DATABASE, "end ")), "database: "));
+    CHECK(strstr(refusal_of(client, of_database(AIOCOSMOS_READ_DATABASE, "bad\xFF")), "byte 3"));
+    close_world(client);
+}
+
+TEST_TWICE(databases_are_listed_page_by_page)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_query_request list;
+    listing all;
+    memset(&list, 0, sizeof list);
+    list.feed = AIOCOSMOS_DATABASES;
+    must(client, of_database(AIOCOSMOS_CREATE_DATABASE, "db2"));
+    must(client, of_database(AIOCOSMOS_CREATE_DATABASE, "db3"));
+    read_all(client, &list, &all);
+    CHECK_INT(all.items, 3);
+    CHECK_INT(all.pages, 1);
+    list.page_items_max = 1;
+    read_all(client, &list, &all);
+    CHECK_INT(all.items, 3);
+    CHECK(all.pages >= 3);
+    CHECK(strstr(all.text, "\"db\"") && strstr(all.text, "\"db2\"") && strstr(all.text, "\"db3\""));
+    close_world(client);
+}
+
+TEST(databases_and_containers_are_queried)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_param name = {"@id", aiocosmos_s("db2")};
+    aiocosmos_query_request query;
+    listing all;
+    must(client, of_database(AIOCOSMOS_CREATE_DATABASE, "db2"));
+    memset(&query, 0, sizeof query);
+    query.feed = AIOCOSMOS_DATABASES;
+    query.sql = "SELECT * FROM r WHERE r.id = @id";
+    query.params = &name;
+    query.param_count = 1;
+    read_all(client, &query, &all);
+    CHECK_INT(all.items, 1);
+    query.feed = AIOCOSMOS_CONTAINERS;
+    name.value = aiocosmos_s("c");
+    read_all(client, &query, &all);
+    CHECK_INT(all.items, 1);
+    close_world(client);
+}
+
+/*--- Throughput, as the account's offers say ----------------------------------------*/
+
+TEST(throughput_is_manual_or_autoscale)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_request manual = of_database(AIOCOSMOS_CREATE_DATABASE, "manual");
+    aiocosmos_request automatic = create_container("automatic", "/pk");
+    manual.throughput_ru = 500;
+    automatic.autoscale_max_ru = 4000;
+    must(client, manual);
+    must(client, automatic);
+    CHECK_INT(http_signed("GET", "offers", "", "/offers", ""), 200);
+    CHECK(strstr(http_answer, "\"offerThroughput\":500"));
+    CHECK(strstr(http_answer, "\"maxThroughput\":4000"));
+    manual.autoscale_max_ru = 4000;
+    CHECK_STR(refusal_of(client, manual), "autoscale_max_ru: and throughput_ru are both given");
+    close_world(client);
+}
+
+TEST(throughput_that_the_service_refuses_is_400)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_request too_little = create_container("little", "/pk");
+    answer got;
+    too_little.throughput_ru = 100;
+    CHECK_INT(ask(client, too_little, &got), 400);
+    CHECK(got.message[0]);
+    close_world(client);
+}
+
+/*--- Containers ---------------------------------------------------------------------*/
+
+static aiocosmos_request of_container(aiocosmos_kind kind, const char *name)
+{
+    aiocosmos_request request = of_kind(kind);
+    request.container = name;
+    return request;
+}
+
+TEST_TWICE(a_container_is_created_read_and_deleted)
+{
+    aiocosmos_client *client = open_world("");
+    answer got;
+    CHECK_INT(ask(client, create_container("players", "/tenant/id"), &got), 0);
+    CHECK_INT(got.http_status, 201);
+    CHECK_INT(ask(client, of_container(AIOCOSMOS_READ_CONTAINER, "players"), &got), 0);
+    CHECK_STR(string_in(client, got.body, "/id"), "players");
+    CHECK_STR(string_in(client, got.body, "/partitionKey/paths/0"), "/tenant/id");
+    CHECK_STR(string_in(client, got.body, "/partitionKey/kind"), "Hash");
+    CHECK_INT(number_in(client, got.body, "/partitionKey/version"), 2);
+    CHECK_INT(ask(client, of_container(AIOCOSMOS_DELETE_CONTAINER, "players"), &got), 0);
+    CHECK_INT(got.http_status, 204);
+    CHECK_INT(ask(client, of_container(AIOCOSMOS_READ_CONTAINER, "players"), &got), 404);
+    close_world(client);
+}
+
+TEST(a_container_that_exists_is_a_conflict_unless_if_not_exists)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_request again = create_container("c", "/pk");
+    answer got;
+    CHECK_INT(ask(client, again, &got), 409);
+    again.if_not_exists = true;
+    CHECK_INT(ask(client, again, &got), 0);
+    CHECK_INT(got.http_status, 409);
+    close_world(client);
+}
+
+TEST(a_container_without_its_database_is_404)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_request lost = create_container("c", "/pk");
+    answer got;
+    lost.database = "nowhere";
+    CHECK_INT(ask(client, lost, &got), 404);
+    close_world(client);
+}
+
+TEST(a_container_has_up_to_three_key_levels)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_request request = create_container("levels", "/a");
+    answer got;
+    request.partition_key_paths[1] = "/b";
+    request.partition_key_paths[2] = "/c";
+    must(client, request);
+    CHECK_INT(ask(client, of_container(AIOCOSMOS_READ_CONTAINER, "levels"), &got), 0);
+    CHECK_STR(string_in(client, got.body, "/partitionKey/kind"), "MultiHash");
+    CHECK_STR(string_in(client, got.body, "/partitionKey/paths/2"), "/c");
+    request.partition_key_paths[1] = NULL;
+    CHECK_STR(refusal_of(client, request), "partition_key_paths: a gap between the levels");
+    request.partition_key_paths[0] = "a";
+    CHECK(strstr(refusal_of(client, request), "a path starts with '/'"));
+    request.partition_key_paths[0] = NULL;
+    CHECK(strstr(refusal_of(client, request), "partition_key_paths"));
+    close_world(client);
+}
+
+TEST(a_container_keeps_its_ttl_and_indexing_policy)
+{
+    static const char policy[] = "{\"indexingMode\":\"consistent\",\"automatic\":true,\"includedPaths\":[{\"path\":\"/name/?\"}],"
+                                 "\"excludedPaths\":[{\"path\":\"/*\"}]}";
+    aiocosmos_client *client = open_world("");
+    aiocosmos_request request = create_container("kept", "/pk");
+    answer got;
+    request.default_ttl_s = 3600;
+    request.indexing_policy = text_of(policy);
+    must(client, request);
+    CHECK_INT(ask(client, of_container(AIOCOSMOS_READ_CONTAINER, "kept"), &got), 0);
+    CHECK_INT(number_in(client, got.body, "/defaultTtl"), 3600);
+    CHECK_STR(string_in(client, got.body, "/indexingPolicy/includedPaths/0/path"), "/name/?");
+    request.container = "kept2";
+    request.default_ttl_s = -1;
+    must(client, request);
+    CHECK_INT(ask(client, of_container(AIOCOSMOS_READ_CONTAINER, "kept2"), &got), 0);
+    CHECK_INT(number_in(client, got.body, "/defaultTtl"), -1);
+    request.default_ttl_s = -2;
+    CHECK_STR(refusal_of(client, request), "default_ttl_s: -1, or seconds above 0");
+    request.default_ttl_s = 0;
+    request.indexing_policy = text_of("{\"indexingMode\":}");
+    CHECK(strstr(refusal_of(client, request), "indexing_policy: "));
+    CHECK(strstr(aiocosmos_refusal(client), "at byte 16"));
+    close_world(client);
+}
+
+TEST(a_container_is_replaced_with_what_was_read)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_request request = of_kind(AIOCOSMOS_REPLACE_CONTAINER);
+    answer before, got;
+    CHECK_INT(ask(client, of_kind(AIOCOSMOS_READ_CONTAINER), &before), 0);
+    request.body = text_of(before.body);
+    request.default_ttl_s = 60;
+    CHECK_INT(ask(client, request, &got), 0);
+    CHECK_INT(number_in(client, got.body, "/defaultTtl"), 60);
+    CHECK_STR(string_in(client, got.body, "/_rid"), string_in(client, before.body, "/_rid"));
+    request.if_match = before.etag;
+    CHECK_INT(ask(client, request, &got), 412);
+    request.body = text_of("{\"id\":\"other\"}");
+    CHECK(strstr(refusal_of(client, request), "\"id\" is not the container's name"));
+    close_world(client);
+}
+
+TEST(a_container_takes_further_properties_as_json)
+{
+    static const char unique[] = "{\"uniqueKeyPolicy\":{\"uniqueKeys\":[{\"paths\":[\"/mail\"]}]}}";
+    aiocosmos_client *client = open_world("");
+    aiocosmos_request request = create_container("unique", "/pk"), item;
+    answer got;
+    request.body = text_of(unique);
+    must(client, request);
+    item = create_item(aiocosmos_s("p"), "{\"id\":\"1\",\"pk\":\"p\",\"mail\":\"a@example.org\"}");
+    item.container = "unique";
+    must(client, item);
+    item.body = text_of("{\"id\":\"2\",\"pk\":\"p\",\"mail\":\"a@example.org\"}");
+    CHECK_INT(ask(client, item, &got), 409);
+    item.body = text_of("{\"id\":\"2\",\"pk\":\"q\",\"mail\":\"a@example.org\"}");
+    item.pk = aiocosmos_pk1(aiocosmos_s("q"));
+    CHECK_INT(ask(client, item, &got), 0);
+    close_world(client);
+}
+
+TEST(containers_are_listed_page_by_page)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_query_request list;
+    listing all;
+    memset(&list, 0, sizeof list);
+    list.feed = AIOCOSMOS_CONTAINERS;
+    must(client, create_container("c2", "/pk"));
+    must(client, create_container("c3", "/pk"));
+    list.page_items_max = 2;
+    read_all(client, &list, &all);
+    CHECK_INT(all.items, 3);
+    CHECK_INT(all.pages, 2);
+    list.container = "c";
+    CHECK_STR(refusal_of_query(client, &list), "container: does not belong to this feed");
+    close_world(client);
+}
+
+TEST(the_account_is_read)
+{
+    aiocosmos_client *client = open_world("");
+    answer got;
+    CHECK_INT(ask(client, of_kind(AIOCOSMOS_READ_ACCOUNT), &got), 0);
+    CHECK_STR(string_in(client, got.body, "/userConsistencyPolicy/defaultConsistencyLevel"), "Session");
+    close_world(client);
+}
+
+/*--- Items --------------------------------------------------------------------------*/
+
+TEST_TWICE(an_item_goes_through_every_operation)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_value eu = aiocosmos_s("eu");
+    aiocosmos_request request;
+    answer got;
+    CHECK_INT(ask(client, create_item(eu, "{\"id\":\"ann\",\"pk\":\"eu\",\"level\":1}"), &got), 0);
+    CHECK_INT(got.http_status, 201);
+    CHECK_INT(ask(client, create_item(eu, "{\"id\":\"ann\",\"pk\":\"eu\"}"), &got), 409);
+    CHECK_INT(got.fate, AIOCOSMOS_ANSWERED);
+    CHECK_INT(ask(client, read_item("ann", eu), &got), 0);
+    CHECK_INT(number_in(client, got.body, "/level"), 1);
+    CHECK_INT(ask(client, upsert_item(eu, "{\"id\":\"ann\",\"pk\":\"eu\",\"level\":2}"), &got), 0);
+    CHECK_INT(got.http_status, 200);
+    CHECK_INT(ask(client, upsert_item(eu, "{\"id\":\"bob\",\"pk\":\"eu\",\"level\":9}"), &got), 0);
+    CHECK_INT(got.http_status, 201);
+    CHECK_INT(ask(client, replace_item("ann", eu, "{\"id\":\"ann\",\"pk\":\"eu\",\"level\":3}"), &got), 0);
+    request = of_item(AIOCOSMOS_PATCH_ITEM, "ann", eu, "[{\"op\":\"incr\",\"path\":\"/level\",\"value\":39}]");
+    CHECK_INT(ask(client, request, &got), 0);
+    CHECK_INT(ask(client, read_item("ann", eu), &got), 0);
+    CHECK_INT(number_in(client, got.body, "/level"), 42);
+    CHECK_INT(ask(client, delete_item("ann", eu), &got), 0);
+    CHECK_INT(got.http_status, 204);
+    CHECK_INT(ask(client, read_item("ann", eu), &got), 404);
+    CHECK_INT(ask(client, delete_item("ann", eu), &got), 404);
+    CHECK_INT(ask(client, replace_item("ann", eu, "{\"id\":\"ann\",\"pk\":\"eu\"}"), &got), 404);
+    close_world(client);
+}
+
+TEST(every_answer_carries_its_facts)
+{
+    aiocosmos_client *client = open_world("");
+    answer got;
+    CHECK_INT(ask(client, create_item(aiocosmos_s("eu"), "{\"id\":\"ann\",\"pk\":\"eu\"}"), &got), 0);
+    CHECK(got.charge_ru > 0);
+    CHECK_INT(got.attempts, 1);
+    CHECK_INT(got.etag[0], '"');
+    CHECK(strchr(got.session, ':'));
+    CHECK_STR(got.message, "");
+    CHECK_INT(got.throttled_us, 0);
+    CHECK_INT(ask(client, read_item("bob", aiocosmos_s("eu")), &got), 404);
+    CHECK(got.charge_ru > 0);
+    CHECK(strstr(got.body, "\"code\""));
+    close_world(client);
+}
+
+TEST(a_write_answers_with_the_item_only_if_it_is_wanted)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_request request = create_item(aiocosmos_s("eu"), "{\"id\":\"ann\",\"pk\":\"eu\"}");
+    answer got;
+    CHECK_INT(ask(client, request, &got), 0);
+    CHECK_INT(got.body_len, 0);
+    CHECK(got.etag[0]);
+    request.kind = AIOCOSMOS_UPSERT_ITEM;
+    request.want_body = true;
+    CHECK_INT(ask(client, request, &got), 0);
+    CHECK_STR(string_in(client, got.body, "/id"), "ann");
+    CHECK_STR(string_in(client, got.body, "/_etag"), got.etag);
+    close_world(client);
+}
+
+TEST(if_match_writes_only_over_the_version_that_was_read)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_value eu = aiocosmos_s("eu");
+    aiocosmos_request request = replace_item("ann", eu, "{\"id\":\"ann\",\"pk\":\"eu\",\"v\":2}");
+    answer created, got;
+    CHECK_INT(ask(client, create_item(eu, "{\"id\":\"ann\",\"pk\":\"eu\",\"v\":1}"), &created), 0);
+    request.if_match = "\"somebody-else\"";
+    CHECK_INT(ask(client, request, &got), 412);
+    CHECK_INT(got.fate, AIOCOSMOS_ANSWERED);
+    request.if_match = created.etag;
+    CHECK_INT(ask(client, request, &got), 0);
+    CHECK_INT(ask(client, request, &got), 412);
+    request.if_match = "*";
+    CHECK_INT(ask(client, request, &got), 0);
+    request = delete_item("ann", eu);
+    request.if_match = created.etag;
+    CHECK_INT(ask(client, request, &got), 412);
+    request.if_match = "no-quotes";
+    CHECK_STR(refusal_of(client, request), "if_match: an ETag keeps its double quotes");
+    close_world(client);
+}
+
+TEST(if_none_match_reads_only_what_is_new)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_value eu = aiocosmos_s("eu");
+    aiocosmos_request request = read_item("ann", eu);
+    answer created, got;
+    CHECK_INT(ask(client, create_item(eu, "{\"id\":\"ann\",\"pk\":\"eu\"}"), &created), 0);
+    request.if_none_match = created.etag;
+    CHECK_INT(ask(client, request, &got), 304);
+    CHECK_INT(got.body_len, 0);
+    must(client, upsert_item(eu, "{\"id\":\"ann\",\"pk\":\"eu\",\"v\":2}"));
+    CHECK_INT(ask(client, request, &got), 0);
+    CHECK_INT(number_in(client, got.body, "/v"), 2);
+    close_world(client);
+}
+
+TEST(a_patch_has_every_operation_and_a_condition)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_value eu = aiocosmos_s("eu");
+    aiocosmos_request patch = of_item(AIOCOSMOS_PATCH_ITEM, "ann", eu,
+        "[{\"op\":\"add\",\"path\":\"/tags/-\",\"value\":\"new\"},{\"op\":\"set\",\"path\":\"/name\",\"value\":\"Ann\"},"
+        "{\"op\":\"replace\",\"path\":\"/level\",\"value\":7},{\"op\":\"remove\",\"path\":\"/old\"},"
+        "{\"op\":\"incr\",\"path\":\"/gold\",\"value\":-5},{\"op\":\"move\",\"from\":\"/a\",\"path\":\"/b\"}]");
+    answer got;
+    must(client, create_item(eu, "{\"id\":\"ann\",\"pk\":\"eu\",\"level\":1,\"gold\":10,\"tags\":[\"x\"],\"old\":1,\"a\":5}"));
+    patch.want_body = true;
+    CHECK_INT(ask(client, patch, &got), 0);
+    CHECK_STR(string_in(client, got.body, "/tags/1"), "new");
+    CHECK_STR(string_in(client, got.body, "/name"), "Ann");
+    CHECK_INT(number_in(client, got.body, "/level"), 7);
+    CHECK_INT(number_in(client, got.body, "/gold"), 5);
+    CHECK_INT(number_in(client, got.body, "/b"), 5);
+    CHECK(!strstr(got.body, "\"old\""));
+    patch.body = text_of("{\"condition\":\"from c where c.level > 100\",\"operations\":[{\"op\":\"set\",\"path\":\"/v\",\"value\":1}]}");
+    CHECK_INT(ask(client, patch, &got), 412);
+    patch.body = text_of("{\"condition\":\"from c where c.level = 7\",\"operations\":[{\"op\":\"set\",\"path\":\"/v\",\"value\":1}]}");
+    CHECK_INT(ask(client, patch, &got), 0);
+    patch.body = text_of("[{\"op\":\"replace\",\"path\":\"/missing\",\"value\":1}]");
+    CHECK_INT(ask(client, patch, &got), 400);
+    patch.body = text_of("{\"op\":\"set\"}");
+    CHECK(strstr(refusal_of(client, patch), "body: a patch is an array of operations"));
+    close_world(client);
+}
+
+/*--- Ids ----------------------------------------------------------------------------*/
+
+/* {"id":ID,"pk":KEY} with both as JSON. */
+static const char *item_text(const char *id, aiocosmos_value pk)
+{
+    static char text[16384];
+    aiocosmos_jw w;
+    aiocosmos_jw_init(&w, text, sizeof text);
+    aiocosmos_jw_object(&w, NULL);
+    aiocosmos_jw_str(&w, "id", id);
+    if (pk.type != AIOCOSMOS_NONE) aiocosmos_jw_value(&w, "pk", pk);
+    aiocosmos_jw_end(&w);
+    CHECK(aiocosmos_jw_finish(&w).len > 0);
+    return text;
+}
+
+TEST_TWICE(an_id_may_hold_anything_that_the_service_allows)
+{
+    static const char *const ids[] = {"a b", " leading", "100%", "%41", "a+b", "a&b=c", "na\xC3\xAFve", "\xF0\x9F\x90\x89",
+        "it's", "\"quoted\"", "<tag>", "a,b;c:d@e!f$g(h)*i", "[x]{y}|z^~`", "...", "-", "x\xC2\x85y", "\xE2\x80\xAE" "rtl"};
+    aiocosmos_client *client = open_world("");
+    aiocosmos_value eu = aiocosmos_s("eu");
+    answer got;
+    size_t i;
+    for (i = 0; i < sizeof ids / sizeof *ids; i++) {
+        must(client, create_item(eu, item_text(ids[i], eu)));
+        if (ask(client, read_item(ids[i], eu), &got) != 0) CHECK_STR(ids[i], got.message);
+        CHECK_STR(string_in(client, got.body, "/id"), ids[i]);
+        must(client, replace_item(ids[i], eu, item_text(ids[i], eu)));
+        must(client, delete_item(ids[i], eu));
+    }
+    close_world(client);
+}
+
+TEST(an_id_has_up_to_1023_bytes)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_value eu = aiocosmos_s("eu");
+    char id[1025];
+    answer got;
+    memset(id, 'i', 1024);
+    id[1023] = 0;
+    must(client, create_item(eu, item_text(id, eu)));
+    CHECK_INT(ask(client, read_item(id, eu), &got), 0);
+    id[1023] = 'i';
+    id[1024] = 0;
+    CHECK_STR(refusal_of(client, create_item(eu, item_text(id, eu))), "body: \"id\": 1024 bytes, at most 1023 are allowed");
+    CHECK_STR(refusal_of(client, read_item(id, eu)), "id: 1024 bytes, at most 1023 are allowed");
+    close_world(client);
+}
+
+TEST(an_item_that_cannot_be_is_refused_with_the_reason_and_the_byte)
+{
+    static const struct { const char *body, *why; } cases[] = {
+        {"", "body: required: the item as JSON"},
+        {"[]", "body: an item is a JSON object"},
+        {"{}", "body: \"id\" is required and must be a string"},
+        {"{\"id\":7}", "body: \"id\" is required and must be a string"},
+        {"{\"id\":\"a/b\"}", "body: \"id\": '/' at byte 1"},
+        {"{\"id\":\"a\\u002fb\"}", "body: \"id\": '/' at byte 1"},
+        {"{\"id\":\"..\"}", "body: \"id\": '..' is a step in a path"},
+        {"{\"id\":\"a\",}", "at byte 10"},
+        {"{\"id\":\"a\"", "at byte 9"},
+        {"{\"id\":\"a\",\"x\":01}", "at byte 15"},
+        {"{\"id\":\"\xFF\"}", "at byte 7"},
+    };
+    aiocosmos_client *client = open_world("");
+    size_t i;
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *why = refusal_of(client, create_item(aiocosmos_s("eu"), cases[i].body));
+        if (!strstr(why, cases[i].why)) CHECK_STR(why, cases[i].why);
+    }
+    close_world(client);
+}
+
+TEST(a_field_that_does_not_belong_to_the_kind_is_refused)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_request request = create_item(aiocosmos_s("eu"), "{\"id\":\"a\"}");
+    request.id = "a";
+    CHECK_STR(refusal_of(client, request), "id: does not belong to this kind of operation");
+    request = read_item("a", aiocosmos_s("eu"));
+    request.body = text_of("{}");
+    CHECK_STR(refusal_of(client, request), "body: does not belong to this kind of operation");
+    request = read_item("a", aiocosmos_s(NULL));
+    CHECK_STR(refusal_of(client, request), "pk: required");
+    request = read_item("a", aiocosmos_s("eu"));
+    request.if_not_exists = true;
+    CHECK_STR(refusal_of(client, request), "if_not_exists: does not belong to this kind of operation");
+    request = of_kind((aiocosmos_kind)0);
+    CHECK_STR(refusal_of(client, request), "kind: required: one of aiocosmos_kind");
+    request = read_item("a", aiocosmos_s("eu"));
+    request.container = NULL;
+    CHECK_STR(refusal_of(client, request), "container: required");
+    close_world(client);
+}
+
+TEST(extra_headers_are_sent_but_never_those_that_are_ours)
+{
+    static const char *const priority[] = {"x-ms-cosmos-priority-level: Low", NULL};
+    static const char *const ours[] = {"Authorization: mine", NULL};
+    static const char *const split[] = {"x-a: b\r\nx-c: d", NULL};
+    static const char *const nameless[] = {": value", NULL};
+    aiocosmos_client *client = open_world("");
+    aiocosmos_request request = create_item(aiocosmos_s("eu"), "{\"id\":\"a\",\"pk\":\"eu\"}");
+    answer got;
+    request.headers = priority;
+    CHECK_INT(ask(client, request, &got), 0);
+    request.headers = ours;
+    CHECK_STR(refusal_of(client, request), "headers: one that the library sets by itself");
+    request.headers = split;
+    CHECK_STR(refusal_of(client, request), "headers: a character that no header may hold at byte 6");
+    request.headers = nameless;
+    CHECK_STR(refusal_of(client, request), "headers: \"name: value\" is expected at byte 0");
+    close_world(client);
+}
+
+/*--- Partition keys -----------------------------------------------------------------*/
+
+TEST_TWICE(every_kind_of_key_finds_its_own_item)
+{
+    static char long_key[2049];
+    aiocosmos_value keys[] = {
+        aiocosmos_s("eu"), aiocosmos_s(""), aiocosmos_s("5"), aiocosmos_s("null"), aiocosmos_s("true"), aiocosmos_s("caf\xC3\xA9"),
+        aiocosmos_s("\xF0\x9F\x8E\xB2\xF0\x9F\x8E\xB2"), aiocosmos_s("\"quoted\" \\ / \b\f\n\r\t"), aiocosmos_s("[1,2]"),
+        aiocosmos_s("\x7F\xC2\x80"), aiocosmos_sn("nul\0inside", 10), aiocosmos_i(5), aiocosmos_i(0), aiocosmos_i(-1),
+        aiocosmos_i(9007199254740992), aiocosmos_i(-9007199254740992), aiocosmos_f(1.5), aiocosmos_f(1e300), aiocosmos_f(-2.5e-10),
+        aiocosmos_b(true), aiocosmos_b(false), aiocosmos_null(), aiocosmos_none(), aiocosmos_s(long_key),
+    };
+    aiocosmos_client *client = open_world("--partitions 7");
+    char id[16];
+    answer got;
+    size_t i;
+    memset(long_key, 'k', 2048);
+    keys[sizeof keys / sizeof *keys - 1] = aiocosmos_s(long_key);
+    for (i = 0; i < sizeof keys / sizeof *keys; i++) {
+        snprintf(id, sizeof id, "item%u", (unsigned)i);
+        if (ask(client, create_item(keys[i], item_text(id, keys[i])), &got) != 0) CHECK_STR(id, got.message);
+    }
+    for (i = 0; i < sizeof keys / sizeof *keys; i++) {
+        snprintf(id, sizeof id, "item%u", (unsigned)i);
+        if (ask(client, read_item(id, keys[i]), &got) != 0) CHECK_STR(id, got.message);
+        CHECK_STR(string_in(client, got.body, "/id"), id);
+        CHECK_INT(ask(client, read_item(id, aiocosmos_s("elsewhere")), &got), 404);
+    }
+    close_world(client);
+}
+
+TEST(null_none_and_the_empty_string_are_three_keys)
+{
+    aiocosmos_value keys[3];
+    aiocosmos_client *client = open_world("");
+    answer got;
+    int i, k;
+    keys[0] = aiocosmos_null();
+    keys[1] = aiocosmos_none();
+    keys[2] = aiocosmos_s("");
+    for (i = 0; i < 3; i++) {
+        must(client, create_item(keys[i], item_text("same", keys[i])));
+        for (k = i + 1; k < 3; k++) CHECK_INT(ask(client, read_item("same", keys[k]), &got), 404);
+    }
+    close_world(client);
+}
+
+TEST(a_key_that_cannot_be_sent_is_refused)
+{
+    static char too_long[2050];
+    static const struct { const char *what; aiocosmos_type type; double f64; int64_t i64; const char *str; } cases[] = {
+        {"NaN", AIOCOSMOS_F64, 0.0, 0, NULL}, {"2^53", AIOCOSMOS_I64, 0, 9007199254740993, NULL},
+        {"UTF-8", AIOCOSMOS_STR, 0, 0, "\xC3("}, {"scalar", AIOCOSMOS_JSON, 0, 0, "[1]"}, {"2048", AIOCOSMOS_STR, 0, 0, too_long},
+    };
+    aiocosmos_client *client = open_world("");
+    size_t i;
+    memset(too_long, 'k', 2049);
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        aiocosmos_value key;
+        memset(&key, 0, sizeof key);
+        key.type = (uint8_t)cases[i].type;
+        key.i64 = cases[i].i64;
+        key.f64 = i == 0 ? (double)NAN : cases[i].f64;
+        key.str = cases[i].str;
+        key.len = cases[i].str ? strlen(cases[i].str) : 0;
+        if (strncmp(refusal_of(client, read_item("a", key)), "pk: ", 4) != 0) CHECK_STR(cases[i].what, aiocosmos_refusal(client));
+    }
+    close_world(client);
+}
+
+TEST(a_key_that_is_not_what_the_body_says_is_400)
+{
+    aiocosmos_client *client = open_world("");
+    answer got;
+    CHECK_INT(ask(client, create_item(aiocosmos_s("us"), "{\"id\":\"ann\",\"pk\":\"eu\"}"), &got), 400);
+    CHECK_INT(got.sub_status, 1001);
+    CHECK(got.message[0]);
+    close_world(client);
+}
+
+TEST_TWICE(hierarchical_keys_find_their_items)
+{
+    aiocosmos_client *client = open_world("--partitions 5");
+    aiocosmos_request request = create_container("levels", "/tenant");
+    answer got;
+    request.partition_key_paths[1] = "/user";
+    request.partition_key_paths[2] = "/session";
+    must(client, request);
+    request = create_item(aiocosmos_null(), "{\"id\":\"1\",\"tenant\":\"t\",\"user\":\"u\",\"session\":3}");
+    request.container = "levels";
+    request.pk = aiocosmos_pk3(aiocosmos_s("t"), aiocosmos_s("u"), aiocosmos_i(3));
+    must(client, request);
+    request.body = text_of("{\"id\":\"2\",\"tenant\":\"t\",\"user\":\"u\"}");
+    request.pk = aiocosmos_pk3(aiocosmos_s("t"), aiocosmos_s("u"), aiocosmos_none());
+    must(client, request);
+    request = read_item("1", aiocosmos_null());
+    request.container = "levels";
+    request.pk = aiocosmos_pk3(aiocosmos_s("t"), aiocosmos_s("u"), aiocosmos_i(3));
+    CHECK_INT(ask(client, request, &got), 0);
+    CHECK_INT(number_in(client, got.body, "/session"), 3);
+    request.id = "2";
+    CHECK_INT(ask(client, request, &got), 404);
+    request.pk = aiocosmos_pk3(aiocosmos_s("t"), aiocosmos_s("u"), aiocosmos_none());
+    CHECK_INT(ask(client, request, &got), 0);
+    request.pk = aiocosmos_pk3(aiocosmos_s("t"), aiocosmos_s(NULL), aiocosmos_i(3));
+    CHECK(strstr(refusal_of(client, request), "pk: "));
+    close_world(client);
+}
+
+TEST(two_key_levels_find_their_items)
+{
+    aiocosmos_client *client = open_world("--partitions 3");
+    aiocosmos_request request = create_container("levels", "/tenant");
+    answer got;
+    request.partition_key_paths[1] = "/user";
+    must(client, request);
+    request = create_item(aiocosmos_null(), "{\"id\":\"1\",\"tenant\":\"t\",\"user\":true}");
+    request.container = "levels";
+    request.pk = aiocosmos_pk2(aiocosmos_s("t"), aiocosmos_b(true));
+    must(client, request);
+    request = read_item("1", aiocosmos_null());
+    request.container = "levels";
+    request.pk = aiocosmos_pk2(aiocosmos_s("t"), aiocosmos_b(true));
+    CHECK_INT(ask(client, request, &got), 0);
+    close_world(client);
+}
+
+/*--- Bodies -------------------------------------------------------------------------*/
+
+TEST_TWICE(an_item_comes_back_byte_for_byte)
+{
+    static const char *const bodies[] = {
+        "{\"id\":\"x\",\"pk\":\"eu\",\"big\":9223372036854775807,\"small\":-9223372036854775808}",
+        "{\"id\":\"x\",\"pk\":\"eu\",\"float\":1.0,\"exp\":1E5,\"tiny\":4.9e-324,\"zero\":-0.0}",
+        "{\"id\":\"x\",\"pk\":\"eu\",\"text\":\"\\u00e9\\n\\t\\\"\\\\\\/\\ud83d\\ude00\"}",
+        "{\"id\":\"x\",\"pk\":\"eu\",\"raw\":\"\xC3\xA9\xF0\x9F\x98\x80\"}",
+        "{\"id\":\"x\",\"pk\":\"eu\",\"deep\":{\"a\":[[[{\"b\":[1,2,{\"c\":null}]}]]]},\"empty\":{},\"none\":[]}",
+    };
+    aiocosmos_client *client = open_world("");
+    aiocosmos_value eu = aiocosmos_s("eu");
+    answer got;
+    size_t i;
+    for (i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+        size_t shared = strlen(bodies[i]) - 1;           /* system properties come before the last brace */
+        must(client, upsert_item(eu, bodies[i]));
+        CHECK_INT(ask(client, read_item("x", eu), &got), 0);
+        CHECK(got.body_len > shared);
+        CHECK_MEM(got.body, bodies[i], shared);
+    }
+    close_world(client);
+}
+
+/* {"id":"x","pk":"eu","fill":"fff…"} of so many bytes. */
+static char *large_item(size_t size)
+{
+    static const char head[] = "{\"id\":\"x\",\"pk\":\"eu\",\"fill\":\"";
+    char *text = malloc(size + 1);
+    memset(text, 'f', size);
+    memcpy(text, head, sizeof head - 1);
+    memcpy(text + size - 2, "\"}", 3);
+    return text;
+}
+
+static void keep_length(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    (void)client;
+    *(size_t *)user_data = result->status == 0 ? result->body.len : 0;
+}
+
+TEST_TWICE(a_large_item_goes_there_and_back)
+{
+    size_t size = 1900000, length = 0;
+    aiocosmos_client *client = open_world("");
+    char *text = large_item(size);
+    aiocosmos_request request = read_item("x", aiocosmos_s("eu"));
+    must(client, create_item(aiocosmos_s("eu"), text));
+    free(text);
+    request.done = keep_length;
+    request.user_data = &length;
+    CHECK_INT(aiocosmos_run(client, &request, NULL), 0);
+    CHECK(length > size);
+    close_world(client);
+}
+
+TEST(an_item_over_two_megabytes_is_413)
+{
+    aiocosmos_client *client = open_world("");
+    char *text = large_item((2u << 20) + 100);
+    answer got;
+    int status = ask(client, create_item(aiocosmos_s("eu"), text), &got);
+    free(text);
+    CHECK_INT(status, 413);
+    close_world(client);
+}
+
+/*--- Results --------------------------------------------------------------------------*/
+
+static void walk_result(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    static const char *const names[] = {"pk", "id", "missing"};
+    aiocosmos_json found[3], root = aiocosmos_result_json(result);
+    aiocosmos_attempt attempt;
+    char line[1024];
+    (void)client;
+    CHECK_INT(aiocosmos_json_fields(root, names, 3, found), 2);
+    CHECK(aiocosmos_json_is_str(found[0], "eu") && aiocosmos_json_is_str(found[1], "ann"));
+    CHECK_INT(found[2].type, AIOCOSMOS_JSON_NONE);
+    CHECK_MEM(aiocosmos_result_header(result, "Content-Type").ptr, "application/json", 16);
+    CHECK_INT(aiocosmos_result_header(result, "x-absent").len, 0);
+    CHECK(aiocosmos_result_attempt(result, 0, &attempt));
+    CHECK_INT(attempt.number, 1);
+    CHECK_INT(attempt.http_status, 200);
+    CHECK(attempt.reused);
+    CHECK(attempt.first_byte_us > 0 && attempt.charge_ru > 0);
+    CHECK_INT(attempt.tcp_us, 0);
+    CHECK(attempt.host.len > 0);
+    CHECK(!aiocosmos_result_attempt(result, 1, &attempt));
+    CHECK(aiocosmos_result_describe(result, line, sizeof line) < sizeof line);
+    CHECK(strstr(line, "200") && strstr(line, "RU") && strstr(line, "#1"));
+    CHECK_INT(aiocosmos_result_describe(result, line, 10), aiocosmos_result_describe(result, NULL, 0));
+    CHECK_INT(strlen(line), 9);
+    CHECK(result->activity_id.len > 0);
+    *(bool *)user_data = true;
+}
+
+TEST(a_result_can_be_walked_in_its_callback)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_request request = read_item("ann", aiocosmos_s("eu"));
+    bool walked = false;
+    must(client, create_item(aiocosmos_s("eu"), "{\"id\":\"ann\",\"pk\":\"eu\"}"));
+    request.done = walk_result;
+    request.user_data = &walked;
+    CHECK_INT(aiocosmos_run(client, &request, NULL), 0);
+    CHECK(walked);
+    close_world(client);
+}
+
+TEST_TWICE(a_body_that_is_taken_outlives_the_callback)
+{
+    static const size_t sizes[] = {60, 5000, 200000};
+    aiocosmos_client *client = open_world("");
+    aiocosmos_request request = read_item("x", aiocosmos_s("eu"));
+    aiocosmos_body body;
+    size_t i;
+    for (i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        char *text = large_item(sizes[i]);
+        must(client, upsert_item(aiocosmos_s("eu"), text));
+        CHECK_INT(aiocosmos_run(client, &request, &body), 0);
+        CHECK(body.text.len > sizes[i]);
+        must(client, read_item("x", aiocosmos_s("eu")));            /* the buffers of the first answer are used again */
+        CHECK_MEM(body.text.ptr, text, sizes[i] - 1);
+        aiocosmos_body_free(client, body);
+        free(text);
+    }
+    close_world(client);
+}
+
+TEST(run_returns_the_status_and_calls_done_too)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_request request = read_item("nobody", aiocosmos_s("eu"));
+    aiocosmos_body body;
+    answer got;
+    memset(&got, 0, sizeof got);
+    request.done = keep_answer;
+    request.user_data = &got;
+    CHECK_INT(aiocosmos_run(client, &request, &body), 404);
+    CHECK_INT(got.calls, 1);
+    CHECK(strstr(body.text.ptr, "\"code\""));
+    aiocosmos_body_free(client, body);
+    request.id = "a/b";
+    CHECK_INT(aiocosmos_run(client, &request, &body), AIOCOSMOS_E_ARGUMENT);
+    CHECK_INT(got.calls, 1);
+    close_world(client);
+}
+
+TEST(a_write_that_nobody_waits_for_is_done_all_the_same)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_request request = create_item(aiocosmos_s("eu"), "{\"id\":\"ann\",\"pk\":\"eu\"}");
+    answer got;
+    CHECK_INT(aiocosmos_submit(client, &request, NULL), 0);
+    CHECK_INT(aiocosmos_pending(client), 1);
+    drain(client);
+    CHECK_INT(ask(client, read_item("ann", aiocosmos_s("eu")), &got), 0);
+    close_world(client);
+}
+
+TEST_TWICE(many_operations_share_the_connections)
+{
+    enum { MANY = 500 };
+    static answer answers[MANY];
+    aiocosmos_options options;
+    aiocosmos_client *client = open_world("");
+    aiocosmos_client *few;
+    aiocosmos_stats stats;
+    char id[16];
+    int i;
+    options = usual_options();
+    options.connections_max = 5;
+    few = open_client(&options);
+    for (i = 0; i < MANY; i++) {
+        snprintf(id, sizeof id, "%d", i);
+        send_off(few, create_item(aiocosmos_i(i % 17), item_text(id, aiocosmos_i(i % 17))), &answers[i]);
+    }
+    drain(few);
+    for (i = 0; i < MANY; i++) CHECK(answers[i].calls == 1 && answers[i].status == 0);
+    aiocosmos_get_stats(few, &stats);
+    CHECK_INT(stats.ops_submitted, MANY);
+    CHECK_INT(stats.ops_completed, MANY);
+    CHECK_INT(stats.attempts, MANY);
+    CHECK_INT(stats.connections_opened, 5);
+    CHECK(stats.bytes_sent > 0 && stats.bytes_received > 0 && stats.charge_ru > MANY);
+    aiocosmos_destroy(few);
+    close_world(client);
+}

@@ -1,0 +1,943 @@
+/* The whole client against the emulator over real sockets: queries page by page, session tokens, bulk. */
+#include "client.h"
+
+/* So many items {"id":"N","pk":KEY,"n":N} in one partition. */
+static void fill(aiocosmos_client *client, const char *key, int from, int to)
+{
+    static answer answers[256];
+    char body[128];
+    int i;
+    CHECK(to - from <= (int)(sizeof answers / sizeof *answers));
+    for (i = from; i < to; i++) {
+        snprintf(body, sizeof body, "{\"id\":\"%d\",\"pk\":\"%s\",\"n\":%d}", i, key, i);
+        send_off(client, create_item(aiocosmos_s(key), body), &answers[i - from]);
+    }
+    drain(client);
+    for (i = from; i < to; i++) CHECK_INT(answers[i - from].status, 0);
+}
+
+static aiocosmos_query_request query_of(const char *sql)
+{
+    aiocosmos_query_request query;
+    memset(&query, 0, sizeof query);
+    query.container = "c";
+    query.sql = sql;
+    return query;
+}
+
+static aiocosmos_query_request query_in(const char *key, const char *sql)
+{
+    aiocosmos_query_request query = query_of(sql);
+    query.pk = aiocosmos_pk1(aiocosmos_s(key));
+    return query;
+}
+
+/*--- Queries ------------------------------------------------------------------------*/
+
+TEST_TWICE(a_query_takes_parameters_of_every_type)
+{
+    static const char json[] = "{\"deep\":[1,{\"x\":null}]}";
+    struct { aiocosmos_value value; const char *text; } cases[9];
+    aiocosmos_client *client = open_world("");
+    aiocosmos_query_request query = query_in("eu", "SELECT VALUE @v FROM c");
+    aiocosmos_param param;
+    size_t i, count = 0;
+    fill(client, "eu", 0, 1);
+    cases[count].value = aiocosmos_s("plain"), cases[count++].text = "[\"plain\"]";
+    cases[count].value = aiocosmos_s("\"q\" \\ \xC3\xA9 \xF0\x9F\x98\x80"), cases[count++].text = "[\"\\\"q\\\" \\\\ \xC3\xA9 \xF0\x9F\x98\x80\"]";
+    cases[count].value = aiocosmos_i(42), cases[count++].text = "[42]";
+    cases[count].value = aiocosmos_i(-9007199254740991), cases[count++].text = "[-9007199254740991]";
+    cases[count].value = aiocosmos_f(1.5), cases[count++].text = "[1.5]";
+    cases[count].value = aiocosmos_b(true), cases[count++].text = "[true]";
+    cases[count].value = aiocosmos_b(false), cases[count++].text = "[false]";
+    cases[count].value = aiocosmos_null(), cases[count++].text = "[null]";
+    cases[count].value = aiocosmos_json_text(json, sizeof json - 1), cases[count++].text = "[{\"deep\":[1,{\"x\":null}]}]";
+    param.name = "@v";
+    query.params = &param;
+    query.param_count = 1;
+    for (i = 0; i < count; i++) {
+        listing all;
+        param.value = cases[i].value;
+        CHECK_INT(read_all(client, &query, &all), 0);
+        CHECK_STR(all.text, cases[i].text);
+    }
+    close_world(client);
+}
+
+TEST(a_query_that_cannot_be_sent_is_refused_with_the_reason)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_query_request query = query_of("");
+    aiocosmos_param param = {"name", aiocosmos_i(1)};
+    char *huge = malloc(300000);
+    CHECK_STR(refusal_of_query(client, &query), "sql: empty");
+    query.sql = "SELECT \xFF";
+    CHECK_STR(refusal_of_query(client, &query), "sql: not UTF-8 at byte 7");
+    memset(huge, ' ', 299999);
+    huge[299999] = 0;
+    query.sql = huge;
+    CHECK_STR(refusal_of_query(client, &query), "sql: over 256 KiB");
+    free(huge);
+    query.sql = "SELECT * FROM c";
+    query.params = &param;
+    query.param_count = 1;
+    CHECK_STR(refusal_of_query(client, &query), "params[0]: a name starts with '@'");
+    param.name = "@name";
+    param.value = aiocosmos_s(NULL);
+    CHECK_STR(refusal_of_query(client, &query), "params[0]: no value is given");
+    param.value = aiocosmos_f((double)INFINITY);
+    CHECK(strncmp(refusal_of_query(client, &query), "params[0]: ", 11) == 0);
+    param.value = aiocosmos_json_text("{", 1);
+    CHECK(strncmp(refusal_of_query(client, &query), "params[0]: ", 11) == 0);
+    query.params = NULL;
+    CHECK_STR(refusal_of_query(client, &query), "params: required: param_count is set");
+    query.param_count = 0;
+    query.continuation = "no\nline";
+    CHECK_STR(refusal_of_query(client, &query), "continuation: a character that no header may hold at byte 2");
+    query.continuation = NULL;
+    query.session_token = "not-a-token";
+    CHECK(strncmp(refusal_of_query(client, &query), "session_token: malformed at byte ", 33) == 0);
+    query.session_token = NULL;
+    query.container = NULL;
+    CHECK_STR(refusal_of_query(client, &query), "container: required");
+    close_world(client);
+}
+
+/* Every item of 0 to count - 1 stands in the listing exactly once. */
+static void check_complete(const listing *all, int count)
+{
+    int i;
+    CHECK_INT(all->items, count);
+    for (i = 0; i < count; i++) {
+        char id[32];
+        const char *first;
+        snprintf(id, sizeof id, "\"id\":\"%d\"", i);
+        first = strstr(all->text, id);
+        if (!first || strstr(first + 1, id)) CHECK_STR(id, "there once");
+    }
+}
+
+TEST_TWICE(pages_of_every_size_hold_every_item_once)
+{
+    enum { COUNT = 23 };
+    aiocosmos_client *client = open_world("");
+    uint32_t size;
+    fill(client, "eu", 0, COUNT);
+    for (size = 1; size <= COUNT + 1; size++) {
+        aiocosmos_query_request query = query_in("eu", "SELECT * FROM c");
+        listing all;
+        query.page_items_max = size;
+        CHECK_INT(read_all(client, &query, &all), 0);
+        check_complete(&all, COUNT);
+        CHECK(all.pages >= (COUNT + (int)size - 1) / (int)size);
+    }
+    close_world(client);
+}
+
+TEST_TWICE(a_continuation_goes_on_in_another_client)
+{
+    aiocosmos_client *client = open_world("--partitions 3"), *other;
+    aiocosmos_options options = usual_options();
+    aiocosmos_query_request query = query_of("SELECT * FROM c");
+    char key[2] = "a";
+    int i, moves = 0;
+    listing all;
+    for (i = 0; i < 6; i++, key[0]++) fill(client, key, i * 5, i * 5 + 5);
+    memset(&all, 0, sizeof all);
+    query.page_items_max = 4;
+    other = open_client(&options);
+    do {
+        aiocosmos_client *turn = moves++ % 2 ? other : client;
+        aiocosmos_query page = open_query(turn, &query);
+        CHECK_INT(read_page(turn, page, &all), 0);
+        aiocosmos_query_close(turn, page);
+        query.continuation = all.continuation;
+    } while (all.more);
+    check_complete(&all, 30);
+    CHECK(moves >= 8);
+    CHECK_STR(all.continuation, "");
+    aiocosmos_destroy(other);
+    close_world(client);
+}
+
+TEST(a_continuation_that_is_none_is_400)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_query_request query = query_of("SELECT * FROM c");
+    listing all;
+    query.continuation = "nonsense";
+    CHECK_INT(read_all(client, &query, &all), 400);
+    CHECK(all.message[0]);
+    CHECK(!all.more);
+    close_world(client);
+}
+
+TEST(empty_pages_are_shown_or_skipped)
+{
+    aiocosmos_client *client = open_world("--partitions 8");
+    aiocosmos_query_request query = query_of("SELECT * FROM c WHERE c.n = 7");
+    listing all;
+    fill(client, "eu", 0, 10);
+    CHECK_INT(read_all(client, &query, &all), 0);
+    CHECK_INT(all.items, 1);
+    CHECK(all.empty_pages > 0);
+    query.skip_empty = true;
+    CHECK_INT(read_all(client, &query, &all), 0);
+    CHECK_INT(all.items, 1);
+    CHECK(all.empty_pages <= 1);
+    query.sql = "SELECT * FROM c WHERE c.n = 700";
+    CHECK_INT(read_all(client, &query, &all), 0);
+    CHECK_INT(all.items, 0);
+    CHECK_INT(all.pages, 1);
+    close_world(client);
+}
+
+TEST_TWICE(one_partition_serves_the_whole_language)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_query_request query;
+    listing all;
+    fill(client, "eu", 0, 10);
+    fill(client, "us", 10, 20);
+    query = query_in("eu", "SELECT VALUE c.n FROM c WHERE c.n >= 3 ORDER BY c.n DESC OFFSET 1 LIMIT 3");
+    CHECK_INT(read_all(client, &query, &all), 0);
+    CHECK_STR(all.text, "[8,7,6]");
+    query = query_in("eu", "SELECT COUNT(1) AS count, SUM(c.n) AS sum, AVG(c.n) AS avg, MIN(c.n) AS min, MAX(c.n) AS max FROM c");
+    CHECK_INT(read_all(client, &query, &all), 0);
+    CHECK_STR(all.text, "[{\"count\":10,\"sum\":45,\"avg\":4.5,\"min\":0,\"max\":9}]");
+    query = query_in("us", "SELECT c.n % 2 AS odd, COUNT(1) AS count FROM c GROUP BY c.n % 2");
+    CHECK_INT(read_all(client, &query, &all), 0);
+    CHECK_INT(all.items, 2);
+    CHECK(strstr(all.text, "\"count\":5"));
+    close_world(client);
+}
+
+TEST_TWICE(a_filter_runs_across_partitions)
+{
+    aiocosmos_client *client = open_world("--partitions 5");
+    aiocosmos_query_request query = query_of("SELECT c.id FROM c WHERE c.n >= 5 AND c.n < 25");
+    listing all;
+    fill(client, "a", 0, 10);
+    fill(client, "b", 10, 20);
+    fill(client, "c", 20, 30);
+    CHECK_INT(read_all(client, &query, &all), 0);
+    CHECK_INT(all.items, 20);
+    query.sql = NULL;
+    CHECK_INT(read_all(client, &query, &all), 0);
+    check_complete(&all, 30);
+    query.pk = aiocosmos_pk1(aiocosmos_s("b"));
+    CHECK_INT(read_all(client, &query, &all), 0);
+    CHECK_INT(all.items, 10);
+    close_world(client);
+}
+
+TEST(what_the_gateway_cannot_merge_is_400_and_says_so)
+{
+    static const char *const queries[] = {"SELECT * FROM c ORDER BY c.n", "SELECT VALUE COUNT(1) FROM c", "SELECT TOP 5 * FROM c",
+        "SELECT DISTINCT c.n FROM c", "SELECT c.n, COUNT(1) AS k FROM c GROUP BY c.n", "SELECT * FROM c OFFSET 1 LIMIT 2"};
+    aiocosmos_client *client = open_world("--partitions 2");
+    size_t i;
+    for (i = 0; i < sizeof queries / sizeof *queries; i++) {
+        aiocosmos_query_request query = query_of(queries[i]);
+        listing all;
+        CHECK_INT(read_all(client, &query, &all), 400);
+        CHECK_INT(all.sub_status, 1004);
+        CHECK(strstr(all.message, "partition"));
+    }
+    close_world(client);
+}
+
+TEST(sql_that_is_wrong_says_what_and_where)
+{
+    static const struct { const char *sql, *says; } cases[] = {
+        {"SELECT * FORM c", "FORM"}, {"SELECT", "Syntax error"}, {"SELECT NOSUCH(c.n) FROM c", "NOSUCH"},
+        {"SELECT * FROM c WHERE x.n = 1", "x"}, {"SELECT * FROM c WHERE c.n = @missing", "@missing"}, {"SELECT 'open FROM c", "Syntax error"},
+    };
+    aiocosmos_client *client = open_world("");
+    size_t i;
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        aiocosmos_query_request query = query_in("eu", cases[i].sql);
+        listing all;
+        CHECK_INT(read_all(client, &query, &all), 400);
+        if (!strstr(all.message, cases[i].says)) CHECK_STR(all.message, cases[i].says);
+    }
+    close_world(client);
+}
+
+TEST(one_page_is_owed_at_a_time)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_query_request request = query_in("eu", "SELECT * FROM c");
+    aiocosmos_query query = open_query(client, &request);
+    listing all;
+    memset(&all, 0, sizeof all);
+    CHECK_INT(aiocosmos_pending(client), 0);
+    CHECK_INT(aiocosmos_query_next(client, query, keep_page, &all), 0);
+    CHECK_INT(aiocosmos_pending(client), 1);
+    CHECK_INT(aiocosmos_query_next(client, query, keep_page, &all), AIOCOSMOS_E_ARGUMENT);
+    CHECK_STR(aiocosmos_refusal(client), "query: a page is still owed");
+    drain(client);
+    CHECK_INT(all.calls, 1);
+    CHECK_INT(aiocosmos_query_next(client, query, keep_page, &all), AIOCOSMOS_E_ARGUMENT);
+    CHECK_STR(aiocosmos_refusal(client), "query: the last page has been delivered");
+    aiocosmos_query_close(client, query);
+    CHECK_INT(aiocosmos_query_next(client, query, keep_page, &all), AIOCOSMOS_E_ARGUMENT);
+    CHECK_STR(aiocosmos_refusal(client), "query: unknown or closed");
+    aiocosmos_query_close(client, query);
+    drain(client);
+    CHECK_INT(all.calls, 1);
+    close_world(client);
+}
+
+TEST(closing_a_query_cancels_the_page_that_is_owed)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_query_request request = query_in("eu", "SELECT * FROM c");
+    int steps, i;
+    fault("action=hang,kind=query_items");
+    for (steps = 0; steps < 3; steps++) {                  /* not begun, sent, waited for */
+        aiocosmos_query query = open_query(client, &request);
+        listing all;
+        memset(&all, 0, sizeof all);
+        CHECK_INT(aiocosmos_query_next(client, query, keep_page, &all), 0);
+        for (i = 0; i < steps; i++) CHECK_INT(aiocosmos_step(client, 1), 0);
+        aiocosmos_query_close(client, query);
+        CHECK_INT(all.calls, 0);
+        drain(client);
+        CHECK_INT(all.calls, 1);
+        CHECK_INT(all.status, AIOCOSMOS_E_CANCELLED);
+        CHECK(!all.more);
+    }
+    close_world(client);
+}
+
+TEST(a_page_that_failed_can_be_asked_for_again)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_query_request request = query_in("eu", "SELECT * FROM c");
+    aiocosmos_query query;
+    listing all;
+    fill(client, "eu", 0, 10);
+    request.page_items_max = 5;
+    query = open_query(client, &request);
+    memset(&all, 0, sizeof all);
+    CHECK_INT(read_page(client, query, &all), 0);
+    fault("status=400,kind=query_items,count=1");
+    CHECK_INT(read_page(client, query, &all), 400);
+    CHECK(!all.more);
+    CHECK_INT(read_page(client, query, &all), 0);
+    if (all.more) CHECK_INT(read_page(client, query, &all), 0);
+    check_complete(&all, 10);
+    aiocosmos_query_close(client, query);
+    close_world(client);
+}
+
+typedef struct walker {
+    aiocosmos_query query;
+    int pages, items;
+    bool close_early;
+} walker;
+
+static void walk_on(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
+{
+    walker *w = user_data;
+    w->pages++;
+    w->items += (int)page->item_count;
+    CHECK_INT(page->result->status, 0);
+    if (page->more && !(w->close_early && w->pages == 2)) CHECK_INT(aiocosmos_query_next(client, w->query, walk_on, w), 0);
+    else aiocosmos_query_close(client, w->query);
+}
+
+TEST(a_page_may_ask_for_the_next_or_close_its_query)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_query_request request = query_in("eu", "SELECT * FROM c");
+    walker w;
+    fill(client, "eu", 0, 10);
+    request.page_items_max = 2;
+    memset(&w, 0, sizeof w);
+    w.query = open_query(client, &request);
+    CHECK_INT(aiocosmos_query_next(client, w.query, walk_on, &w), 0);
+    drain(client);
+    CHECK_INT(w.items, 10);
+    memset(&w, 0, sizeof w);
+    w.close_early = true;
+    w.query = open_query(client, &request);
+    CHECK_INT(aiocosmos_query_next(client, w.query, walk_on, &w), 0);
+    drain(client);
+    CHECK_INT(w.items, 4);
+    close_world(client);
+}
+
+TEST(open_queries_are_freed_with_the_client)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_query_request request = query_in("eu", "SELECT * FROM c");
+    listing owed;
+    int i;
+    memset(&owed, 0, sizeof owed);
+    for (i = 0; i < 20; i++) open_query(client, &request);
+    CHECK_INT(aiocosmos_query_next(client, open_query(client, &request), keep_page, &owed), 0);
+    close_world(client);
+    CHECK_INT(owed.calls, 1);
+    CHECK_INT(owed.status, AIOCOSMOS_E_SHUTDOWN);
+}
+
+/*--- Session tokens -------------------------------------------------------------------*/
+
+static const char *session_of(aiocosmos_client *client)
+{
+    static char text[1024];
+    copy_text(text, sizeof text, aiocosmos_session_get(client, NULL, "c"));
+    return text;
+}
+
+TEST(tokens_are_tracked_by_container_and_range)
+{
+    aiocosmos_client *client = open_world("--partitions 4");
+    char key[2] = "a";
+    answer got;
+    CHECK_STR(session_of(client), "");
+    CHECK_INT(ask(client, create_item(aiocosmos_s("x"), "{\"id\":\"1\",\"pk\":\"x\"}"), &got), 0);
+    CHECK_STR(session_of(client), got.session);
+    for (; key[0] < 'q'; key[0]++) fill(client, key, 0, 1);
+    CHECK(strchr(session_of(client), ','));
+    CHECK_INT(aiocosmos_session_get(client, NULL, "unknown").len, 0);
+    CHECK_INT(aiocosmos_session_get(client, "other", "c").len, 0);
+    close_world(client);
+}
+
+TEST(a_token_is_carried_to_another_client)
+{
+    aiocosmos_client *client = open_world("--partitions 4"), *other;
+    aiocosmos_options options = usual_options();
+    char key[2] = "a", token[1024];
+    for (; key[0] < 'k'; key[0]++) fill(client, key, 0, 1);
+    snprintf(token, sizeof token, "%s", session_of(client));
+    other = open_client(&options);
+    CHECK_INT(aiocosmos_session_merge(other, NULL, "c", text_of(token)), 0);
+    CHECK_STR(session_of(other), token);
+    CHECK_INT(aiocosmos_session_merge(other, NULL, "c", text_of(token)), 0);
+    CHECK_STR(session_of(other), token);
+    CHECK_INT(aiocosmos_session_merge(other, NULL, "c", text_of("0:-1#1,nonsense")), AIOCOSMOS_E_ARGUMENT);
+    CHECK(strstr(aiocosmos_refusal(other), "token: malformed at byte "));
+    CHECK_STR(session_of(other), token);
+    aiocosmos_destroy(other);
+    close_world(client);
+}
+
+TEST(a_read_sends_the_token_of_its_range_and_a_write_none)
+{
+    aiocosmos_options options;
+    aiocosmos_client *client;
+    const char *sent;
+    char first[64];
+    answer got;
+    open_emulator("--partitions 4");
+    options = usual_options();
+    options.platform = bent_platform();
+    client = open_client(&options);
+    fill_world(client);
+    CHECK_INT(ask(client, create_item(aiocosmos_s("a"), "{\"id\":\"1\",\"pk\":\"a\"}"), &got), 0);
+    copy_text(first, sizeof first, text_of(got.session));
+    fill(client, "b", 0, 1);
+    fill(client, "c", 0, 1);
+    fill(client, "d", 0, 1);
+    CHECK(!strstr(bend.sent, "x-ms-session-token"));
+    forget_sent();
+    CHECK_INT(ask(client, read_item("1", aiocosmos_s("a")), &got), 0);
+    CHECK(strstr(bend.sent, "GET /dbs/db/colls/c HTTP/1.1") && strstr(bend.sent, "GET /dbs/db/colls/c/pkranges HTTP/1.1"));
+    sent = strstr(bend.sent, "x-ms-session-token: ");
+    CHECK(sent);
+    CHECK_MEM(sent + 20, first, strlen(first));
+    CHECK_MEM(sent + 20 + strlen(first), "\r\n", 2);
+    forget_sent();
+    CHECK_INT(ask(client, read_item("1", aiocosmos_s("a")), &got), 0);
+    CHECK(!strstr(bend.sent, "pkranges"));                  /* asked once */
+    close_world(client);
+}
+
+TEST(where_ranges_cannot_be_had_the_composite_is_sent)
+{
+    aiocosmos_options options;
+    aiocosmos_client *client;
+    const char *sent, *token;
+    char key[2] = "a";
+    answer got;
+    open_emulator("--partitions 4");
+    options = usual_options();
+    options.platform = bent_platform();
+    client = open_client(&options);
+    fill_world(client);
+    for (; key[0] < 'k'; key[0]++) fill(client, key, 0, 1);
+    fault("status=404,kind=list_ranges");
+    forget_sent();
+    CHECK_INT(ask(client, read_item("0", aiocosmos_s("a")), &got), 0);
+    token = session_of(client);
+    CHECK(strchr(token, ','));
+    sent = strstr(bend.sent, "x-ms-session-token: ");
+    CHECK(sent);
+    CHECK_MEM(sent + 20, token, strlen(token));
+    close_world(client);
+}
+
+TEST(a_client_without_sessions_sends_and_keeps_no_tokens)
+{
+    aiocosmos_options options;
+    aiocosmos_client *client;
+    answer got;
+    open_emulator("");
+    options = usual_options();
+    options.platform = bent_platform();
+    options.no_session = true;
+    client = open_client(&options);
+    fill_world(client);
+    fill(client, "a", 0, 1);
+    CHECK_INT(ask(client, read_item("0", aiocosmos_s("a")), &got), 0);
+    CHECK(got.session[0]);                                   /* the result still says what came */
+    CHECK_STR(session_of(client), "");
+    CHECK(!strstr(bend.sent, "x-ms-session-token") && !strstr(bend.sent, "pkranges"));
+    close_world(client);
+}
+
+TEST(a_token_given_by_hand_counts_for_that_request_alone)
+{
+    aiocosmos_options options = {0};
+    aiocosmos_client *client;
+    aiocosmos_request request = read_item("0", aiocosmos_s("a"));
+    char range[16];
+    answer got;
+    open_emulator("--partitions 1");
+    options = usual_options();
+    options.retries_max = 2;
+    client = open_client(&options);
+    fill_world(client);
+    CHECK_INT(ask(client, create_item(aiocosmos_s("a"), "{\"id\":\"0\",\"pk\":\"a\"}"), &got), 0);
+    CHECK_INT(sscanf(got.session, "%7[^:]", range), 1);
+    strcat(range, ":-1#999999");
+    request.session_token = range;                           /* from the future: no replica has got there */
+    CHECK_INT(ask(client, request, &got), 404);
+    CHECK_INT(got.sub_status, 1002);
+    CHECK_INT(got.attempts, 3);
+    CHECK(strstr(got.message, "session"));
+    CHECK_INT(ask(client, read_item("0", aiocosmos_s("a")), &got), 0);
+    request.session_token = "0:";
+    CHECK(strncmp(refusal_of(client, request), "session_token: malformed at byte ", 33) == 0);
+    close_world(client);
+}
+
+TEST(a_replica_that_lags_is_asked_again_until_it_has_our_write)
+{
+    aiocosmos_client *client = open_world("");
+    answer got;
+    fill(client, "a", 0, 1);
+    fault("status=404,sub_status=1002,kind=read_item,count=3");
+    CHECK_INT(ask(client, read_item("0", aiocosmos_s("a")), &got), 0);
+    CHECK_INT(got.attempts, 4);
+    close_world(client);
+}
+
+TEST(tokens_survive_a_split)
+{
+    aiocosmos_client *client = open_world("--partitions 1");
+    char key[2] = "a";
+    answer got;
+    for (; key[0] < 'k'; key[0]++) fill(client, key, 0, 1);
+    CHECK_INT(ask(client, read_item("0", aiocosmos_s("a")), &got), 0);
+    split_first_range();
+    for (key[0] = 'a'; key[0] < 'k'; key[0]++) CHECK_INT(ask(client, read_item("0", aiocosmos_s(key)), &got), 0);
+    fill(client, "z", 0, 1);
+    CHECK_INT(ask(client, read_item("0", aiocosmos_s("z")), &got), 0);
+    close_world(client);
+}
+
+TEST(a_container_created_anew_under_its_name_is_a_new_one)
+{
+    aiocosmos_client *client = open_world(""), *other;
+    aiocosmos_options options = usual_options();
+    answer got;
+    fill(client, "a", 0, 20);
+    CHECK_INT(ask(client, read_item("0", aiocosmos_s("a")), &got), 0);
+    other = open_client(&options);
+    must(other, of_kind(AIOCOSMOS_DELETE_CONTAINER));
+    must(other, create_container("c", "/pk"));
+    aiocosmos_destroy(other);
+    fill(client, "a", 0, 1);                                 /* its answer names another rid: what was known is forgotten */
+    CHECK_INT(ask(client, read_item("0", aiocosmos_s("a")), &got), 0);
+    CHECK_INT(got.attempts, 1);
+    CHECK_INT(ask(client, read_item("19", aiocosmos_s("a")), &got), 404);
+    must(client, of_kind(AIOCOSMOS_DELETE_CONTAINER));
+    CHECK_STR(session_of(client), "");
+    close_world(client);
+}
+
+TEST(only_so_many_containers_are_remembered)
+{
+    aiocosmos_options options;
+    aiocosmos_client *client;
+    answer got;
+    open_emulator("");
+    options = usual_options();
+    options.containers_max = 1;
+    client = open_client(&options);
+    fill_world(client);
+    must(client, create_container("c2", "/pk"));
+    fill(client, "a", 0, 1);
+    CHECK(aiocosmos_session_get(client, NULL, "c").len > 0);
+    got.status = 0;
+    {
+        aiocosmos_request elsewhere = create_item(aiocosmos_s("a"), "{\"id\":\"0\",\"pk\":\"a\"}");
+        elsewhere.container = "c2";
+        CHECK_INT(ask(client, elsewhere, &got), 0);
+    }
+    CHECK_INT(aiocosmos_session_get(client, NULL, "c").len, 0);
+    CHECK(aiocosmos_session_get(client, NULL, "c2").len > 0);
+    CHECK_INT(ask(client, read_item("0", aiocosmos_s("a")), &got), 0);
+    close_world(client);
+}
+
+/*--- Bulk -----------------------------------------------------------------------------*/
+
+/* A host that hands out items {"id":"N","pk":N % keys}, and what it hears of them. */
+typedef struct source {
+    int next, count, keys;
+    int later_at, fail_at;                   /* these items are LATER (once) or FAIL; 0: none */
+    int bad_at, conflict_at, wrong_key_at;   /* these cannot be sent, are there already, lie about their key */
+    aiocosmos_kind kind;
+    bool cancel_in_item;
+    aiocosmos_op op;
+    char body[96], id[16];
+    int pulls, item_calls, calls, succeeded, failed, cancelled, timed_out, refused;
+    uint32_t lowest, highest_after;          /* concurrency seen */
+    size_t memory_early, memory_late;
+    int status;
+    aiocosmos_bulk_totals totals;
+    char message[256];
+} source;
+
+static aiocosmos_pull pull(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data)
+{
+    source *s = user_data;
+    int n = s->next;
+    (void)client;
+    s->pulls++;
+    if (n == s->count) return AIOCOSMOS_PULL_END;
+    if (n == s->later_at && n) {
+        s->later_at = 0;
+        return AIOCOSMOS_PULL_LATER;
+    }
+    if (n == s->fail_at && n) return AIOCOSMOS_PULL_FAIL;
+    s->next++;
+    snprintf(s->id, sizeof s->id, "%d", n);
+    snprintf(s->body, sizeof s->body, "{\"id\":\"%d\",\"pk\":%d%s", n == s->conflict_at && n ? n - 1 : n,
+             n == s->conflict_at && n ? (n - 1) % s->keys : n % s->keys, n == s->bad_at && n ? "" : "}");
+    item->kind = s->kind;
+    item->pk = aiocosmos_pk1(aiocosmos_i(n == s->wrong_key_at && n ? -1 : n == s->conflict_at && n ? (n - 1) % s->keys : n % s->keys));
+    if (s->kind != AIOCOSMOS_READ_ITEM && s->kind != AIOCOSMOS_DELETE_ITEM) item->body = text_of(s->body);
+    if (s->kind && s->kind != AIOCOSMOS_CREATE_ITEM && s->kind != AIOCOSMOS_UPSERT_ITEM) item->id = s->id;
+    if (s->kind == AIOCOSMOS_PATCH_ITEM) item->body = text_of("[{\"op\":\"set\",\"path\":\"/v\",\"value\":1}]");
+    item->item_data = s;
+    return AIOCOSMOS_PULL_ITEM;
+}
+
+static void item_came(aiocosmos_client *client, const aiocosmos_result *result, void *item_data, void *user_data)
+{
+    source *s = user_data;
+    aiocosmos_bulk_totals totals;
+    aiocosmos_stats stats;
+    CHECK(item_data == s);
+    s->item_calls++;
+    s->succeeded += result->status == 0;
+    s->failed += result->status != 0;
+    s->cancelled += result->status == AIOCOSMOS_E_CANCELLED;
+    s->timed_out += result->status == AIOCOSMOS_E_TIMEOUT;
+    s->refused += result->status == AIOCOSMOS_E_ARGUMENT;
+    if (result->status) copy_text(s->message, sizeof s->message, result->message);
+    if (s->cancel_in_item && s->item_calls == 1) CHECK(aiocosmos_cancel(client, s->op));
+    if (aiocosmos_bulk_progress(client, s->op, &totals)) {
+        if (totals.concurrency < s->lowest) s->lowest = s->highest_after = totals.concurrency;
+        if (totals.concurrency > s->highest_after) s->highest_after = totals.concurrency;
+    }
+    aiocosmos_get_stats(client, &stats);
+    if (s->item_calls == s->count / 10) s->memory_early = stats.memory_peak;
+    s->memory_late = stats.memory_peak;
+}
+
+static void bulk_came(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_bulk_totals *totals, void *user_data)
+{
+    source *s = user_data;
+    aiocosmos_bulk_totals gone;
+    s->calls++;
+    s->status = result->status;
+    s->totals = *totals;
+    CHECK(!aiocosmos_bulk_progress(client, s->op, &gone));
+}
+
+static source items(int count, int keys)
+{
+    source s;
+    memset(&s, 0, sizeof s);
+    s.count = count;
+    s.keys = keys;
+    s.lowest = UINT32_MAX;
+    return s;
+}
+
+static aiocosmos_bulk_request bulk_of(source *s)
+{
+    aiocosmos_bulk_request request;
+    memset(&request, 0, sizeof request);
+    request.container = "c";
+    request.next = pull;
+    request.item_done = item_came;
+    request.done = bulk_came;
+    request.user_data = s;
+    return request;
+}
+
+static void start_bulk(aiocosmos_client *client, const aiocosmos_bulk_request *request, source *s)
+{
+    if (aiocosmos_bulk(client, request, &s->op) != 0) CHECK_STR(aiocosmos_refusal(client), "accepted");
+    CHECK_INT(s->pulls, 0);                                /* nothing happens outside step */
+}
+
+/* Runs a bulk to its end; every item and the bulk itself are heard of once, and the totals are their sum. */
+static int run_bulk(aiocosmos_client *client, const aiocosmos_bulk_request *request, source *s)
+{
+    start_bulk(client, request, s);
+    CHECK_INT(aiocosmos_drain(client, 3 * PATIENCE_MS), 0);
+    CHECK_INT(s->calls, 1);
+    CHECK_INT(s->item_calls, s->next);
+    CHECK_INT(s->totals.succeeded, s->succeeded);
+    CHECK_INT(s->totals.failed, s->failed);
+    return s->status;
+}
+
+static int count_items(aiocosmos_client *client)
+{
+    aiocosmos_query_request query = query_of("SELECT VALUE 1 FROM c");
+    static listing all;
+    query.skip_empty = true;
+    CHECK_INT(read_all(client, &query, &all), 0);
+    return all.items;
+}
+
+TEST_TWICE(ten_thousand_items_go_in_and_memory_stays_flat)
+{
+    aiocosmos_client *client = open_world("");
+    source s = items(10000, 100);
+    aiocosmos_bulk_request request = bulk_of(&s);
+    CHECK_INT(run_bulk(client, &request, &s), 0);
+    CHECK_INT(s.succeeded, 10000);
+    CHECK_INT(s.totals.retries, 0);
+    CHECK(s.totals.charge_ru > 10000);
+    CHECK(s.memory_late <= s.memory_early + s.memory_early / 8);
+    CHECK_INT(count_items(client), 10000);
+    close_world(client);
+}
+
+TEST(a_bulk_has_every_kind_of_item)
+{
+    static const aiocosmos_kind kinds[] = {AIOCOSMOS_CREATE_ITEM, AIOCOSMOS_UPSERT_ITEM, AIOCOSMOS_READ_ITEM,
+        AIOCOSMOS_REPLACE_ITEM, AIOCOSMOS_PATCH_ITEM, AIOCOSMOS_DELETE_ITEM};
+    aiocosmos_client *client = open_world("");
+    size_t i;
+    for (i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        source s = items(50, 7);
+        aiocosmos_bulk_request request = bulk_of(&s);
+        s.kind = kinds[i];
+        CHECK_INT(run_bulk(client, &request, &s), 0);
+        CHECK_INT(s.succeeded, 50);
+    }
+    CHECK_INT(count_items(client), 0);
+    close_world(client);
+}
+
+TEST(a_bad_item_fails_alone)
+{
+    aiocosmos_client *client = open_world("");
+    source s = items(200, 10);
+    aiocosmos_bulk_request request = bulk_of(&s);
+    s.bad_at = 50;
+    s.conflict_at = 100;
+    s.wrong_key_at = 150;
+    request.concurrency_max = 1;                           /* the conflict needs its rival stored */
+    CHECK_INT(run_bulk(client, &request, &s), 0);
+    CHECK_INT(s.succeeded, 197);
+    CHECK_INT(s.refused, 1);
+    CHECK_INT(s.totals.maybe_applied, 0);
+    CHECK_INT(count_items(client), 197);
+    close_world(client);
+}
+
+TEST(a_storm_of_429_lowers_the_concurrency_and_every_item_succeeds)
+{
+    aiocosmos_client *client = open_world("--ru 4000");
+    source s = items(1200, 100);
+    aiocosmos_bulk_request request = bulk_of(&s);
+    CHECK_INT(run_bulk(client, &request, &s), 0);
+    CHECK_INT(s.succeeded, 1200);
+    CHECK(s.totals.throttled > 0);
+    CHECK(s.totals.retries >= s.totals.throttled);
+    CHECK(s.lowest < 100);
+    CHECK(s.highest_after > s.lowest);
+    close_world(client);
+}
+
+TEST(a_429_never_uses_up_the_retries_of_a_bulk)
+{
+    aiocosmos_options options;
+    aiocosmos_client *client;
+    source s = items(20, 5);
+    aiocosmos_bulk_request request = bulk_of(&s);
+    open_emulator("");
+    options = usual_options();
+    options.retries_max = 1;
+    options.throttle_wait_ms = 1;
+    client = open_client(&options);
+    fill_world(client);
+    fault("status=429,retry_after_ms=1,kind=create_item,count=100");
+    CHECK_INT(run_bulk(client, &request, &s), 0);
+    CHECK_INT(s.succeeded, 20);
+    CHECK_INT(s.totals.throttled, 100);
+    close_world(client);
+}
+
+TEST(a_source_that_has_nothing_now_is_asked_again_when_it_says_so)
+{
+    aiocosmos_client *client = open_world("");
+    source s = items(20, 5);
+    aiocosmos_bulk_request request = bulk_of(&s);
+    aiocosmos_bulk_totals totals;
+    int pulls;
+    s.later_at = 10;
+    start_bulk(client, &request, &s);
+    while (s.item_calls < 10) CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
+    pulls = s.pulls;
+    CHECK_INT(aiocosmos_step(client, 0), 0);
+    CHECK_INT(s.pulls, pulls);
+    CHECK_INT(aiocosmos_pending(client), 1);
+    CHECK(aiocosmos_bulk_progress(client, s.op, &totals));
+    CHECK_INT(totals.succeeded, 10);
+    CHECK_INT(aiocosmos_bulk_resume(client, s.op), 0);
+    CHECK_INT(aiocosmos_next_timeout_ms(client), 0);
+    drain(client);
+    CHECK_INT(s.succeeded, 20);
+    CHECK_INT(s.calls, 1);
+    CHECK_INT(aiocosmos_bulk_resume(client, s.op), AIOCOSMOS_E_ARGUMENT);
+    CHECK_STR(aiocosmos_refusal(client), "op: no such bulk");
+    close_world(client);
+}
+
+TEST(a_source_that_fails_ends_the_bulk_after_what_is_in_flight)
+{
+    aiocosmos_client *client = open_world("");
+    source s = items(20, 5);
+    aiocosmos_bulk_request request = bulk_of(&s);
+    s.fail_at = 10;
+    CHECK_INT(run_bulk(client, &request, &s), AIOCOSMOS_E_CANCELLED);
+    CHECK_INT(s.succeeded, 10);
+    close_world(client);
+}
+
+TEST(an_empty_bulk_ends_at_once)
+{
+    aiocosmos_client *client = open_world("");
+    source s = items(0, 1);
+    aiocosmos_bulk_request request = bulk_of(&s);
+    CHECK_INT(run_bulk(client, &request, &s), 0);
+    CHECK_INT(s.pulls, 1);
+    request.next = NULL;
+    CHECK_INT(aiocosmos_bulk(client, &request, NULL), AIOCOSMOS_E_ARGUMENT);
+    CHECK_STR(aiocosmos_refusal(client), "next: required");
+    close_world(client);
+}
+
+TEST(cancelling_a_bulk_ends_its_items_and_then_itself)
+{
+    aiocosmos_client *client = open_world("");
+    source s = items(1000, 10);
+    aiocosmos_bulk_request request = bulk_of(&s);
+    fault("action=hang,kind=create_item,skip=1");
+    request.concurrency_max = 10;
+    s.cancel_in_item = true;
+    CHECK_INT(run_bulk(client, &request, &s), AIOCOSMOS_E_CANCELLED);
+    CHECK_INT(s.next, 10);
+    CHECK_INT(s.succeeded, 1);
+    CHECK_INT(s.cancelled, 9);
+    close_world(client);
+}
+
+TEST(the_deadline_of_a_bulk_ends_its_items_and_then_itself)
+{
+    aiocosmos_client *client = open_world("");
+    source s = items(1000, 10);
+    aiocosmos_bulk_request request = bulk_of(&s);
+    fault("action=hang,kind=create_item");
+    request.concurrency_max = 10;
+    request.deadline_ms = 50;
+    CHECK_INT(run_bulk(client, &request, &s), AIOCOSMOS_E_TIMEOUT);
+    CHECK_INT(s.next, 10);
+    CHECK_INT(s.timed_out, 10);
+    CHECK_INT(s.totals.maybe_applied, 10);
+    close_world(client);
+}
+
+TEST(each_item_of_a_bulk_has_its_own_deadline)
+{
+    aiocosmos_client *client = open_world("");
+    source s = items(20, 10);
+    aiocosmos_bulk_request request = bulk_of(&s);
+    fault("action=hang,kind=create_item,count=3");
+    request.timeout_ms = 100;
+    CHECK_INT(run_bulk(client, &request, &s), 0);
+    CHECK_INT(s.timed_out, 3);
+    CHECK_INT(s.succeeded, 17);
+    CHECK_INT(s.totals.maybe_applied, 3);
+    close_world(client);
+}
+
+TEST(a_bulk_keeps_within_the_operations_that_may_be_pending)
+{
+    aiocosmos_options options;
+    aiocosmos_client *client;
+    source s = items(100, 10);
+    aiocosmos_bulk_request request = bulk_of(&s);
+    open_emulator("");
+    options = usual_options();
+    options.pending_max = 4;
+    client = open_client(&options);
+    fill_world(client);
+    CHECK_INT(run_bulk(client, &request, &s), 0);
+    CHECK_INT(s.succeeded, 100);
+    close_world(client);
+}
+
+TEST(two_bulks_share_the_client)
+{
+    aiocosmos_client *client = open_world("");
+    source a = items(300, 10), b = items(300, 10);
+    aiocosmos_bulk_request first = bulk_of(&a), second = bulk_of(&b);
+    b.kind = AIOCOSMOS_UPSERT_ITEM;
+    start_bulk(client, &first, &a);
+    start_bulk(client, &second, &b);
+    drain(client);
+    CHECK_INT(b.succeeded, 300);
+    CHECK_INT(a.succeeded + a.failed, 300);
+    CHECK(a.calls == 1 && b.calls == 1);
+    close_world(client);
+}
+
+TEST(a_bulk_ends_with_its_client)
+{
+    aiocosmos_client *client = open_world("");
+    source s = items(1000, 10);
+    aiocosmos_bulk_request request = bulk_of(&s);
+    start_bulk(client, &request, &s);
+    while (s.item_calls < 20) CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
+    close_world(client);
+    CHECK_INT(s.calls, 1);
+    CHECK_INT(s.status, AIOCOSMOS_E_SHUTDOWN);
+    CHECK_INT(s.item_calls, s.next);
+    CHECK_INT(s.totals.succeeded + s.totals.failed, (uint64_t)s.next);
+}

@@ -1,0 +1,2564 @@
+/* The client against servers that lie, stall and flood, callers that ask for the absurd, and a system that fails: nothing
+ * may crash, hang, leak or grow it past its limits, and every accepted submit leads to one callback.
+ *
+ * The network is made up: sockets are buffers in this process, the server runs when the client polls, and a wait is over
+ * at once, for the clock is made up too. So a test of 30 s of silence takes no time, and every run is the same. */
+#define AIOCOSMOS_IMPLEMENTATION
+#include "aiocosmos.h"
+#include "test.h"
+#include <stdarg.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define PATIENCE_MS 200000                   /* of made-up time: what takes longer has failed */
+
+/*--- Memory that is counted, and that can be made to run out ------------------------------*/
+
+static struct heap {
+    size_t bytes, blocks;
+    unsigned long calls, fail_from, fail_to; /* calls with these numbers get NULL; 0: none */
+} heap;
+
+static void *heap_fn(void *ptr, size_t old_size, size_t new_size, void *user_data)
+{
+    char *block = ptr;
+    (void)user_data;
+    if (new_size) {
+        heap.calls++;
+        if (heap.calls >= heap.fail_from && heap.calls <= heap.fail_to) return NULL;
+        block = realloc(block, new_size);
+        if (!block) abort();
+    } else {
+        free(block);
+        block = NULL;
+    }
+    heap.bytes = heap.bytes - (ptr ? old_size : 0) + new_size;
+    heap.blocks = heap.blocks - (ptr ? 1 : 0) + (new_size ? 1 : 0);
+    return block;
+}
+
+/*--- A network that is made up -------------------------------------------------------------*/
+
+#define LINKS 128
+
+typedef struct link {
+    bool open;                               /* the client has a socket */
+    bool closed, reset;                      /* the server has hung up: behind what it said, or at once */
+    int undecided;                           /* so many waits more until the connection is there */
+    unsigned want;                           /* what the client's poller watches */
+    void *source;
+    char *said;                              /* by the server, and not received yet */
+    size_t said_len, said_at, said_cap;
+    uint64_t endless;                        /* so many more bytes behind that */
+    char endless_byte;
+    char *heard;                             /* from the client, up to a whole request */
+    size_t heard_len, heard_cap;
+    int requests;                            /* answered on this link */
+} link_t;
+
+/* Every call of the platform that may fail, for the tests that let it. */
+enum { CALL_OPEN, CALL_ERROR, CALL_SEND, CALL_RECEIVE, CALL_WATCH, CALL_WAIT, CALL_ENTROPY, CALLS };
+
+static struct net {
+    aiocosmos_platform platform;
+    uint64_t now_us;
+    int64_t wall_ms;
+    uint64_t tick_us;                        /* how much later it is each time that somebody asks */
+    uint64_t asked, asked_us;                /* how often the time was asked, since when */
+    link_t links[LINKS];
+    void (*opened)(link_t *link);            /* a connection is there; NULL: nothing happens */
+    void (*answer)(link_t *link);            /* a whole request is in link->heard; NULL: silence */
+    int opens, requests, waits;
+    uint64_t received;
+    size_t receive_max, send_max;            /* bytes of one call; 0: any number */
+    int slow_open;                           /* so many waits until a connection is there */
+    unsigned spurious;                       /* each that many waits, all sockets are said to be ready; 0: never */
+    unsigned long calls[CALLS], fail_from[CALLS], fail_to[CALLS];
+    int fail_with[CALLS];
+    bool stuck;                              /* the client waited for ever for nothing */
+    char poller;
+} net;
+
+static bool net_fails(int call)
+{
+    unsigned long n = ++net.calls[call];
+    return n >= net.fail_from[call] && n <= net.fail_to[call];
+}
+
+/* A client that does not come to an end is found here, for it asks the time again and again. */
+static uint64_t net_monotonic(void *user_data)
+{
+    (void)user_data;
+    if (net.now_us - net.asked_us > 2000000u) net.asked = 0;
+    if (net.asked++ == 0) net.asked_us = net.now_us;
+    CHECK(net.asked < 1000000);
+    return net.now_us += net.tick_us;
+}
+
+static int64_t net_wall(void *user_data)
+{
+    (void)user_data;
+    return net.wall_ms + (int64_t)(net.now_us / 1000u);
+}
+
+static int net_entropy(void *user_data, void *out, size_t len)
+{
+    (void)user_data;
+    if (net_fails(CALL_ENTROPY)) return net.fail_with[CALL_ENTROPY];
+    memset(out, 0x5a, len);
+    return 0;
+}
+
+static int net_open(void *user_data, intptr_t *out, bool datagram, const aiocosmos_address *peer)
+{
+    intptr_t i;
+    (void)user_data; (void)peer;
+    if (net_fails(CALL_OPEN)) return net.fail_with[CALL_OPEN];
+    if (datagram) return AIOCOSMOS_IO_UNSUPPORTED;
+    for (i = 0; i < LINKS && net.links[i].open; i++) continue;
+    if (i == LINKS) return AIOCOSMOS_IO_LIMIT;
+    net.links[i].open = true;
+    net.links[i].closed = net.links[i].reset = false;
+    net.links[i].want = 0;
+    net.links[i].said_len = net.links[i].said_at = net.links[i].heard_len = 0;
+    net.links[i].endless = 0;
+    net.links[i].requests = 0;
+    net.opens++;
+    *out = i;
+    net.links[i].undecided = net.slow_open;
+    if (net.slow_open) return AIOCOSMOS_IO_AGAIN;
+    if (net.opened) net.opened(&net.links[i]);
+    return 0;
+}
+
+static link_t *net_link(intptr_t socket)
+{
+    CHECK(socket >= 0 && socket < LINKS && net.links[socket].open);
+    return &net.links[socket];
+}
+
+static int net_error(void *user_data, intptr_t socket)
+{
+    link_t *link = net_link(socket);
+    (void)user_data;
+    if (net_fails(CALL_ERROR)) return net.fail_with[CALL_ERROR];
+    if (link->undecided > 0) return AIOCOSMOS_IO_AGAIN;
+    if (net.opened) net.opened(link);
+    return 0;
+}
+
+static void grow(char **text, size_t *cap, size_t need)
+{
+    if (need <= *cap) return;
+    *cap = need * 2;
+    *text = realloc(*text, *cap);
+    CHECK(*text != NULL);
+}
+
+static ptrdiff_t net_send(void *user_data, intptr_t socket, const aiocosmos_slice *slices, size_t count)
+{
+    link_t *link = net_link(socket);
+    size_t i, sent = 0;
+    (void)user_data;
+    if (net_fails(CALL_SEND)) return net.fail_with[CALL_SEND];
+    if (link->reset) return AIOCOSMOS_IO_CLOSED;
+    for (i = 0; i < count; i++) {
+        size_t len = slices[i].len;
+        if (net.send_max && len > net.send_max - sent) len = net.send_max - sent;
+        grow(&link->heard, &link->heard_cap, link->heard_len + len + 1);
+        if (len) memcpy(link->heard + link->heard_len, slices[i].ptr, len);
+        link->heard[link->heard_len += len] = 0;
+        sent += len;
+    }
+    return (ptrdiff_t)sent;
+}
+
+static ptrdiff_t net_receive(void *user_data, intptr_t socket, void *out, size_t cap)
+{
+    link_t *link = net_link(socket);
+    size_t len = link->said_len - link->said_at;
+    (void)user_data;
+    if (net_fails(CALL_RECEIVE)) return net.fail_with[CALL_RECEIVE];
+    if (link->reset) return AIOCOSMOS_IO_CLOSED;
+    if (net.receive_max && cap > net.receive_max) cap = net.receive_max;
+    if (len == 0 && link->endless) {
+        len = cap < link->endless ? cap : (size_t)link->endless;
+        memset(out, link->endless_byte, len);
+        link->endless -= len;
+    } else if (len) {
+        if (len > cap) len = cap;
+        memcpy(out, link->said + link->said_at, len);
+        link->said_at += len;
+    } else {
+        return link->closed ? 0 : AIOCOSMOS_IO_AGAIN;
+    }
+    net.received += len;
+    return (ptrdiff_t)len;
+}
+
+static void net_close(void *user_data, intptr_t socket)
+{
+    (void)user_data;
+    CHECK_INT(net_link(socket)->want, 0);
+    net_link(socket)->open = false;
+}
+
+static int net_poller_create(void *user_data, const aiocosmos_allocator *allocator, void **out)
+{
+    (void)user_data; (void)allocator;
+    *out = &net.poller;
+    return 0;
+}
+
+static void net_poller_destroy(void *user_data, void *poller) { (void)user_data; (void)poller; }
+static void net_poller_wake(void *user_data, void *poller) { (void)user_data; (void)poller; }
+static intptr_t net_no_fd(void *user_data, void *poller) { (void)user_data; (void)poller; return -1; }
+
+static int net_poller_set(void *user_data, void *poller, intptr_t socket, unsigned had, unsigned want, void *source)
+{
+    link_t *link = net_link(socket);
+    (void)user_data; (void)poller;
+    CHECK_INT(link->want, had);
+    if (want && net_fails(CALL_WATCH)) return net.fail_with[CALL_WATCH];
+    link->want = want;
+    link->source = source;
+    return 0;
+}
+
+/* Whether a whole request has been heard. */
+static bool net_heard(const link_t *link)
+{
+    const char *end, *length;
+    if (link->heard_len == 0 || (end = strstr(link->heard, "\r\n\r\n")) == NULL) return false;
+    length = strstr(link->heard, "Content-Length: ");
+    return link->heard_len >= (size_t)(end + 4 - link->heard) + (length && length < end ? (size_t)atol(length + 16) : 0);
+}
+
+static void net_serve(void)
+{
+    link_t *link;
+    for (link = net.links; link < net.links + LINKS; link++) {
+        if (!link->open || link->closed || link->reset || !net.answer || !net_heard(link)) continue;
+        net.requests++;
+        link->requests++;
+        net.answer(link);
+        link->heard_len = 0;
+    }
+}
+
+static unsigned net_ready(const link_t *link, bool spurious)
+{
+    unsigned ready = AIOCOSMOS_WRITABLE;
+    if (link->said_len > link->said_at || link->endless || link->closed || link->reset) ready |= AIOCOSMOS_READABLE;
+    return spurious ? link->want : ready & link->want;
+}
+
+static int net_poller_wait(void *user_data, void *poller, aiocosmos_event *events, int cap, int timeout_ms)
+{
+    bool spurious = net.spurious && (unsigned)net.waits % net.spurious == 0;
+    int i, count = 0;
+    (void)user_data; (void)poller;
+    net.waits++;
+    if (net_fails(CALL_WAIT)) return net.fail_with[CALL_WAIT];
+    net_serve();
+    for (i = 0; i < LINKS && count < cap; i++) {
+        link_t *link = &net.links[i];
+        unsigned ready = link->open && link->want ? net_ready(link, spurious) : 0;
+        if (link->open && link->undecided > 0) {
+            if (--link->undecided > 0) ready = 0;
+            if (timeout_ms > 1) timeout_ms = 1;
+        }
+        if (!ready) continue;
+        events[count].source = link->source;
+        events[count++].ready = ready;
+    }
+    if (count == 0 && timeout_ms > 0) net.now_us += (uint64_t)timeout_ms * 1000u;
+    if (count == 0 && timeout_ms < 0) net.stuck = true;
+    CHECK(!net.stuck);
+    return count;
+}
+
+static ptrdiff_t net_file(void *user_data, const char *path, void *out, size_t cap)
+{
+    (void)user_data; (void)path; (void)out; (void)cap;
+    return AIOCOSMOS_IO_FAILED;
+}
+
+static void net_begin(void (*answer)(link_t *link))
+{
+    int i;
+    for (i = 0; i < LINKS; i++) {
+        free(net.links[i].said);
+        free(net.links[i].heard);
+    }
+    memset(&net, 0, sizeof net);
+    memset(&heap, 0, sizeof heap);
+    net.now_us = 1000000;
+    net.tick_us = 1;
+    net.wall_ms = INT64_C(1795000000000);    /* in November of 2026 */
+    net.answer = answer;
+    net.platform = *aiocosmos_system_platform();
+    net.platform.monotonic_us = net_monotonic;
+    net.platform.wall_ms = net_wall;
+    net.platform.entropy = net_entropy;
+    net.platform.socket_open = net_open;
+    net.platform.socket_error = net_error;
+    net.platform.socket_send = net_send;
+    net.platform.socket_receive = net_receive;
+    net.platform.socket_close = net_close;
+    net.platform.poller_create = net_poller_create;
+    net.platform.poller_destroy = net_poller_destroy;
+    net.platform.poller_set = net_poller_set;
+    net.platform.poller_wait = net_poller_wait;
+    net.platform.poller_wake = net_poller_wake;
+    net.platform.poller_fd = net_no_fd;
+    net.platform.poller_wake_fd = net_no_fd;
+    net.platform.file_read = net_file;
+}
+
+/*--- What servers say ----------------------------------------------------------------------*/
+
+static void say_bytes(link_t *link, const char *bytes, size_t len)
+{
+    if (link->said_at == link->said_len) link->said_at = link->said_len = 0;
+    grow(&link->said, &link->said_cap, link->said_len + len);
+    if (len) memcpy(link->said + link->said_len, bytes, len);
+    link->said_len += len;
+}
+
+static void say_text(link_t *link, const char *text) { say_bytes(link, text, strlen(text)); }
+
+__attribute__((format(printf, 2, 3)))
+static void say(link_t *link, const char *format, ...)
+{
+    static char text[262144];
+    va_list values;
+    va_start(values, format);
+    say_bytes(link, text, (size_t)vsnprintf(text, sizeof text, format, values));
+    va_end(values);
+}
+
+static bool heard(const link_t *link, const char *text) { return strstr(link->heard, text) != NULL; }
+
+static const char definition[] =
+    "{\"id\":\"c\",\"_rid\":\"abcdAMsp2wQ=\",\"partitionKey\":{\"paths\":[\"/pk\"],\"kind\":\"Hash\",\"version\":2}}";
+static const char one_range[] =
+    "{\"_rid\":\"abcd\",\"PartitionKeyRanges\":[{\"id\":\"0\",\"minInclusive\":\"\",\"maxExclusive\":\"FF\",\"parents\":[]}],"
+    "\"_count\":1}";
+static const char some_page[] =
+    "{\"Documents\":[{\"id\":\"a\"}],\"DocumentCollections\":[{\"id\":\"c\"}],\"Databases\":[{\"id\":\"db\"}],\"_count\":1}";
+
+static const char *fitting_body(const link_t *link)
+{
+    if (heard(link, "/pkranges ")) return one_range;
+    if (heard(link, "GET /dbs/db/colls/c HTTP")) return definition;
+    if (heard(link, "x-ms-max-item-count")) return some_page;
+    return "{\"id\":\"a\",\"pk\":\"p\"}";
+}
+
+static void reply(link_t *link, int status, const char *lines, const char *body)
+{
+    say(link, "HTTP/1.1 %d Some Words\r\n%sContent-Length: %zu\r\n\r\n", status, lines, strlen(body));
+    say_text(link, body);
+}
+
+static void answer_well(link_t *link) { reply(link, 200, "", fitting_body(link)); }
+
+/*--- Clients, and all that can be asked of them --------------------------------------------*/
+
+/* One line each, whatever a server put into it. */
+static void check_log(int level, const char *message, uint64_t op_id, void *user_data)
+{
+    (void)op_id; (void)user_data;
+    CHECK(level >= 1 && level <= 4 && *message);
+    for (; *message; message++) CHECK((unsigned char)*message >= ' ' && *message != 127);
+}
+
+static aiocosmos_options usual_options(void)
+{
+    aiocosmos_options options;
+    memset(&options, 0, sizeof options);
+    options.logger.fn = check_log;
+    options.logger.level_max = 4;
+    options.endpoint = "http://127.0.0.1:8081/";
+    options.key = AIOCOSMOS_EMULATOR_KEY;
+    options.default_database = "db";
+    options.allocator.fn = heap_fn;
+    options.platform = &net.platform;
+    return options;
+}
+
+static aiocosmos_client *open_client(const aiocosmos_options *options)
+{
+    char why[256];
+    aiocosmos_client *client = NULL;
+    if (aiocosmos_create(options, &client, why, sizeof why) != 0) CHECK_STR(why, "a client");
+    return client;
+}
+
+static aiocosmos_client *open_usual(void)
+{
+    aiocosmos_options options = usual_options();
+    return open_client(&options);
+}
+
+static void nothing_is_left(void)
+{
+    int i;
+    CHECK_INT(heap.blocks, 0);
+    CHECK_INT(heap.bytes, 0);
+    for (i = 0; i < LINKS; i++) CHECK(!net.links[i].open);
+}
+
+static void close_client(aiocosmos_client *client)
+{
+    aiocosmos_destroy(client);
+    nothing_is_left();
+}
+
+static void drain(aiocosmos_client *client)
+{
+    CHECK_INT(aiocosmos_drain(client, PATIENCE_MS), 0);
+    CHECK_INT(aiocosmos_pending(client), 0);
+}
+
+/* All ways to use the client: the kinds of requests, then these. */
+enum { USE_QUERY = AIOCOSMOS_READ_ACCOUNT + 1, USE_QUERY_OF_KEY, USE_CONTAINERS, USE_DATABASES, USE_BULK, USES };
+
+typedef struct answer {
+    int calls;                               /* of the last callback that is owed: one, when all is well */
+    int status, http_status, sub_status, fate;
+    uint32_t attempts;
+    double charge_ru;
+    size_t body_len, items;
+    uint64_t at_us;
+    char message[1200];
+    int pulls, item_calls;                   /* of a bulk */
+    bool more;
+    aiocosmos_query query;
+} answer;
+
+/* What is handed to callbacks has to be sound, whatever the server said; messages are for one line of a log. */
+static void keep(aiocosmos_client *client, answer *kept, const aiocosmos_result *result)
+{
+    char line[4096];
+    size_t i;
+    kept->status = result->status;
+    kept->http_status = result->http_status;
+    kept->sub_status = result->sub_status;
+    kept->fate = result->fate;
+    kept->attempts = result->attempts;
+    kept->charge_ru = result->charge_ru;
+    kept->body_len = result->body.len;
+    kept->at_us = net.now_us;
+    CHECK(result->message.len < sizeof kept->message);
+    if (result->message.len) memcpy(kept->message, result->message.ptr, result->message.len);
+    kept->message[result->message.len] = 0;
+    CHECK(result->status == 0 || result->message.len > 0);
+    for (i = 0; i < result->message.len; i++) CHECK((unsigned char)result->message.ptr[i] >= ' ');
+    CHECK(aiocosmos_result_describe(result, line, sizeof line) < sizeof line);
+    aiocosmos_result_json(result);
+    aiocosmos_result_header(result, "x-ms-request-charge");
+    (void)client;
+}
+
+static void on_done(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    answer *kept = user_data;
+    kept->calls++;
+    keep(client, kept, result);
+}
+
+static void on_page(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
+{
+    answer *kept = user_data;
+    kept->calls++;
+    keep(client, kept, page->result);
+    kept->items = page->item_count;
+    kept->more = page->more;
+    CHECK(page->result->status == 0 || !page->more);
+    aiocosmos_query_close(client, kept->query);
+}
+
+#define BULK_ITEMS 3
+
+static aiocosmos_pull on_pull(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data)
+{
+    answer *kept = user_data;
+    (void)client;
+    if (kept->pulls++ == BULK_ITEMS) return AIOCOSMOS_PULL_END;
+    item->pk = aiocosmos_pk1(aiocosmos_s("p"));
+    item->body.ptr = "{\"id\":\"a\",\"pk\":\"p\"}";
+    item->body.len = strlen(item->body.ptr);
+    item->item_data = kept;
+    return AIOCOSMOS_PULL_ITEM;
+}
+
+static void on_item(aiocosmos_client *client, const aiocosmos_result *result, void *item_data, void *user_data)
+{
+    answer *kept = user_data;
+    CHECK(item_data == user_data);
+    kept->item_calls++;
+    keep(client, kept, result);
+}
+
+/* The status of the last item stays, for a bulk itself does not fail. */
+static void on_bulk(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_bulk_totals *totals, void *user_data)
+{
+    answer *kept = user_data;
+    (void)client; (void)result;
+    kept->calls++;
+    CHECK_INT(totals->succeeded + totals->failed, (unsigned)kept->item_calls);
+}
+
+static aiocosmos_request of_kind(int kind)
+{
+    aiocosmos_request request;
+    memset(&request, 0, sizeof request);
+    request.kind = (aiocosmos_kind)kind;
+    if (kind <= AIOCOSMOS_DELETE_CONTAINER) request.container = "c";
+    if (kind <= AIOCOSMOS_DELETE_ITEM) request.pk = aiocosmos_pk1(aiocosmos_s("p"));
+    if (kind <= AIOCOSMOS_DELETE_ITEM && kind != AIOCOSMOS_CREATE_ITEM && kind != AIOCOSMOS_UPSERT_ITEM) request.id = "a";
+    switch (kind) {
+    case AIOCOSMOS_CREATE_ITEM: case AIOCOSMOS_UPSERT_ITEM: case AIOCOSMOS_REPLACE_ITEM:
+        request.body.ptr = "{\"id\":\"a\",\"pk\":\"p\"}";
+        break;
+    case AIOCOSMOS_PATCH_ITEM: request.body.ptr = "[{\"op\":\"incr\",\"path\":\"/n\",\"value\":1}]"; break;
+    case AIOCOSMOS_CREATE_CONTAINER: request.partition_key_paths[0] = "/pk"; break;
+    case AIOCOSMOS_REPLACE_CONTAINER: request.body.ptr = definition; break;
+    default: break;
+    }
+    if (request.body.ptr) request.body.len = strlen(request.body.ptr);
+    return request;
+}
+
+/* Asks for one thing. Returns what submit did; the answer comes later. */
+static int begin(aiocosmos_client *client, int use, answer *later)
+{
+    aiocosmos_query_request query;
+    aiocosmos_bulk_request bulk;
+    int status;
+    memset(later, 0, sizeof *later);
+    if (use < USE_QUERY) {
+        aiocosmos_request request = of_kind(use);
+        request.done = on_done;
+        request.user_data = later;
+        return aiocosmos_submit(client, &request, NULL);
+    }
+    if (use == USE_BULK) {
+        memset(&bulk, 0, sizeof bulk);
+        bulk.container = "c";
+        bulk.next = on_pull;
+        bulk.item_done = on_item;
+        bulk.done = on_bulk;
+        bulk.user_data = later;
+        return aiocosmos_bulk(client, &bulk, NULL);
+    }
+    memset(&query, 0, sizeof query);
+    if (use == USE_QUERY || use == USE_QUERY_OF_KEY) query.container = "c";
+    if (use == USE_QUERY) query.sql = "SELECT * FROM c WHERE c.x = 1";
+    if (use == USE_QUERY_OF_KEY) query.pk = aiocosmos_pk1(aiocosmos_s("p"));
+    if (use == USE_CONTAINERS) query.feed = AIOCOSMOS_CONTAINERS;
+    if (use == USE_DATABASES) query.feed = AIOCOSMOS_DATABASES;
+    status = aiocosmos_query_open(client, &query, &later->query);
+    if (status) return status;
+    status = aiocosmos_query_next(client, later->query, on_page, later);
+    if (status) aiocosmos_query_close(client, later->query);
+    return status;
+}
+
+/* Asks, and waits for the one callback. Returns its status. */
+static int ask(aiocosmos_client *client, int use, answer *got)
+{
+    int status = begin(client, use, got);
+    if (status != 0) CHECK_STR(aiocosmos_refusal(client), "accepted");
+    drain(client);
+    CHECK_INT(got->calls, 1);
+    if (use == USE_BULK) CHECK_INT(got->item_calls, BULK_ITEMS);
+    return got->status;
+}
+
+/* The limits that hold whatever came. */
+static void limits_held(aiocosmos_client *client, const aiocosmos_options *options)
+{
+    aiocosmos_stats stats;
+    size_t max = options->memory_max ? options->memory_max : AIOCOSMOS_DEFAULT_MEMORY;
+    aiocosmos_get_stats(client, &stats);
+    CHECK(stats.memory_peak <= max);
+    CHECK(stats.connections_open <= (options->connections_max ? options->connections_max : AIOCOSMOS_DEFAULT_CONNECTIONS));
+}
+
+/*--- All that HTTP allows -------------------------------------------------------------------*/
+
+static int manner;                           /* how answer_in_a_manner() answers */
+enum { MANNERS = 14 };
+
+static void answer_in_a_manner(link_t *link)
+{
+    const char *body = fitting_body(link);
+    size_t len = strlen(body), i;
+    switch (manner) {
+    case 0: answer_well(link); break;
+    case 1:                                  /* chunks with extensions, then trailers */
+        say(link, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%zx;a=b;c=\"d;e\"\r\n%.*s\r\n", len / 2, (int)(len / 2), body);
+        say(link, "%08zX \t\r\n%s\r\n0;last\r\nX-Trailer: yes\r\nEtag: \"late\"\r\n\r\n", len - len / 2, body + len / 2);
+        break;
+    case 2:                                  /* one byte a chunk */
+        say(link, "HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n");
+        for (i = 0; i < len; i++) say(link, "1\r\n%c\r\n", body[i]);
+        say(link, "0\r\n\r\n");
+        break;
+    case 3:
+        reply(link, 200, "Connection: close\r\n", body);
+        link->closed = true;
+        break;
+    case 4:                                  /* it says so, and does not do it */
+        reply(link, 200, "Connection: foo, CLOSE\r\n", body);
+        break;
+    case 5:
+        say(link, "HTTP/1.0 200 OK\r\n\r\n%s", body);
+        link->closed = true;
+        break;
+    case 6:
+        say(link, "HTTP/1.1 200 OK\r\nX: y\r\n\r\n%s", body);
+        link->closed = true;
+        break;
+    case 7:
+        say(link, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
+        answer_well(link);
+        break;
+    case 8:                                  /* odd case, odd spacing, bare LF, no reason */
+        say(link, "HTTP/1.1 200\ncOnTeNt-LeNgTh:\t %zu \t \nX-MS-REQUEST-CHARGE:1.5\neTaG:   \"a\"\nEmpty:\n\n%s", len, body);
+        break;
+    case 9:
+        say(link, "HTTP/1.1 200 OK\r\n");
+        for (i = 0; i < 40; i++) say(link, "X-Header-%zu: some value %zu\r\n", i, i * i);
+        say(link, "Content-Length: %zu\r\n\r\n%s", len, body);
+        break;
+    case 10: reply(link, 200, "Content-Length: ", ""); break;  /* replaced below */
+    case 11:
+        say(link, "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: %zu\r\n\r\n%s", len, body);
+        break;
+    case 12:                                  /* the same length, three times */
+        say(link, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\ncontent-length: %zu, %zu\r\n\r\n%s", len, len, len, body);
+        break;
+    default:                                  /* closed without a word about it */
+        answer_well(link);
+        link->closed = true;
+    }
+    if (manner != 10) return;
+    link->said_len = link->said_at;
+    say(link, "HTTP/1.1 201 Created\r\nContent-Length: %zu\r\n\r\n%s", len, body);
+}
+
+static void every_use_works(void)
+{
+    aiocosmos_client *client = open_usual();
+    int use, round;
+    answer got;
+    for (round = 0; round < 2; round++)
+        for (use = 1; use < USES; use++)
+            if (ask(client, use, &got) != 0) CHECK_STR(got.message, "success");
+    close_client(client);
+}
+
+TEST(every_manner_of_http_serves_every_operation)
+{
+    for (manner = 0; manner < MANNERS; manner++) {
+        net_begin(answer_in_a_manner);
+        every_use_works();
+    }
+}
+
+TEST(every_manner_of_http_serves_every_operation_one_byte_at_a_time)
+{
+    for (manner = 0; manner < MANNERS; manner++) {
+        net_begin(answer_in_a_manner);
+        net.receive_max = 1;
+        every_use_works();
+        net_begin(answer_in_a_manner);
+        net.send_max = 1;
+        net.spurious = 3;
+        net.slow_open = 2;
+        every_use_works();
+    }
+}
+
+/*--- Answers that are none -----------------------------------------------------------------*/
+
+typedef struct lie {
+    int status;                              /* what becomes of a read */
+    bool closes;
+    char endless;                            /* not 0: goes on and on with this byte */
+    const char *text;
+} lie_t;
+
+static const lie_t *lie;
+
+static void answer_with_a_lie(link_t *link)
+{
+    say_text(link, lie->text);
+    link->closed = lie->closes;
+    if (!lie->endless) return;
+    link->endless = UINT64_C(10) << 30;
+    link->endless_byte = lie->endless;
+}
+
+#define HEAD "HTTP/1.1 200 OK\r\n"
+#define CHUNKED HEAD "Transfer-Encoding: chunked\r\n\r\n"
+
+static const lie_t lies[] = {
+    { AIOCOSMOS_E_CONNECT, true, 0, "" },
+    { AIOCOSMOS_E_CONNECT, true, 0, "HTTP/1.1 20" },
+    { AIOCOSMOS_E_CONNECT, true, 0, HEAD "Content-Length: 5\r\n" },
+    { AIOCOSMOS_E_CONNECT, true, 0, HEAD "Content-Length: 100\r\n\r\n{\"id\":" },
+    { AIOCOSMOS_E_CONNECT, true, 0, CHUNKED "5\r\n{\"id\"" },
+    { AIOCOSMOS_E_CONNECT, true, 0, CHUNKED "2\r\n{}\r\n0\r\n" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, HEAD "Content-Length: abc\r\n\r\n{}" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, HEAD "Content-Length: -1\r\n\r\n{}" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, HEAD "Content-Length: +2\r\n\r\n{}" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, HEAD "Content-Length: 0x2\r\n\r\n{}" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, HEAD "Content-Length:\r\n\r\n{}" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, HEAD "Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, HEAD "Content-Length: 2, 3\r\n\r\n{}" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, HEAD "Content-Length: 18446744073709551618\r\n\r\n{}" },
+    { AIOCOSMOS_E_TOO_LARGE, false, 'x', HEAD "Content-Length: 18446744073709551615\r\n\r\n" },
+    { AIOCOSMOS_E_TOO_LARGE, false, 'x', HEAD "Content-Length: 10737418240\r\n\r\n" },
+    { AIOCOSMOS_E_TOO_LARGE, false, 'x', HEAD "\r\n" },
+    { AIOCOSMOS_E_TOO_LARGE, false, 'x', "HTTP/1.0 200 OK\r\n\r\n" },
+    { AIOCOSMOS_E_TOO_LARGE, false, 'x', CHUNKED "280000000\r\n" },
+    { AIOCOSMOS_E_TOO_LARGE, false, 'x', CHUNKED "FFFFFFFFFFFFFFFF\r\n" },
+    { AIOCOSMOS_E_TOO_LARGE, false, 'x', CHUNKED "2;a=" },
+    { AIOCOSMOS_E_TOO_LARGE, false, 'x', CHUNKED "2\r\n{}\r\n0\r\nx" },
+    { AIOCOSMOS_E_TOO_LARGE, false, 'x', CHUNKED "2\r\n{}\r\n0\r\nx: " },
+    { AIOCOSMOS_E_PROTOCOL, false, '0', CHUNKED },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, CHUNKED "-1\r\n" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, CHUNKED "2\r\n{}xx" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, CHUNKED "\r\n\r\n" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, HEAD "Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n{}" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, HEAD "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, HEAD "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, HEAD "X: a\r\n folded\r\nContent-Length: 2\r\n\r\n{}" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, HEAD "Content-Length : 2\r\n\r\n{}" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, HEAD "no colon at all\r\n\r\n" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, HEAD ": no name\r\n\r\n" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, HEAD "etag: \"\001\033[31m\"\r\nContent-Length: 2\r\n\r\n{}" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, HEAD "etag: \"a\rSet-Cookie: b\"\r\nContent-Length: 2\r\n\r\n{}" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, "HTTP/1.1 99 Low\r\n\r\n" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, "HTTP/1.1 099 Low\r\n\r\n" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, "HTTP/1.1 1000 High\r\n\r\n" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, "HTTP/1.1 2x0 OK\r\n\r\n" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, "HTTP/1.1  200 OK\r\n\r\n" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, "HTTP/1.x 200 OK\r\n\r\n" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, "HTTP/2 200\r\n\r\n" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, "\r\nHTTP/1.1 200 OK\r\n\r\n" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, "SSH-2.0-OpenSSH_9.2\r\n" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, "<html><title>Hello</title></html>" },
+    { AIOCOSMOS_E_PROTOCOL, false, 0, "\025\003\003\002\002\050" },                /* a TLS alert */
+    { AIOCOSMOS_E_PROTOCOL, false, 0, "\026\003\001" },
+    { AIOCOSMOS_E_PROTOCOL, false, 'H', "" },
+    { AIOCOSMOS_E_PROTOCOL, false, '\377', "" },
+    { AIOCOSMOS_E_TOO_LARGE, false, '\n', HEAD "A: b" },
+    { AIOCOSMOS_E_TOO_LARGE, false, 'x', HEAD },
+    { AIOCOSMOS_E_TOO_LARGE, false, 'x', HEAD "A: " },
+    { AIOCOSMOS_E_TOO_LARGE, false, 'x', "HTTP/1.1 200 " },
+    { AIOCOSMOS_E_PROTOCOL, true, 0, "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 2\r\nContent-Length: 1\r\n\r\n<>" }
+};
+
+static const int few_uses[] = { AIOCOSMOS_READ_ITEM, AIOCOSMOS_CREATE_ITEM, AIOCOSMOS_READ_ACCOUNT, USE_QUERY, USE_BULK };
+enum { FEW_USES = sizeof few_uses / sizeof *few_uses };
+
+/* The same for each use: one callback with that status, in bounded time and memory; and then the client is as good as
+ * ever. A create is not tried again, for it may have been applied. */
+static void is_refused(int status, uint64_t bytes_max)
+{
+    void (*answer_badly)(link_t *link) = net.answer;
+    aiocosmos_options options = usual_options();
+    aiocosmos_client *client;
+    uint64_t from_us;
+    size_t i;
+    answer got;
+    options.response_bytes_max = 1u << 20;
+    client = open_client(&options);
+    for (i = 0; i < FEW_USES; i++) {
+        int use = few_uses[i];
+        from_us = net.now_us;
+        net.received = 0;
+        net.answer = answer_badly;
+        CHECK_INT(ask(client, use, &got), status);
+        CHECK(got.at_us - from_us <= 31000000);
+        CHECK(net.received <= bytes_max * got.attempts * (use == USE_BULK ? BULK_ITEMS : 1));
+        if (use == AIOCOSMOS_CREATE_ITEM) CHECK_INT(got.attempts, 1);
+        if (use == AIOCOSMOS_CREATE_ITEM) CHECK_INT(got.fate, AIOCOSMOS_MAYBE_APPLIED);
+        net.answer = answer_well;
+        CHECK_INT(ask(client, use, &got), 0);
+    }
+    limits_held(client, &options);
+    close_client(client);
+}
+
+TEST(answers_that_are_no_http_are_refused)
+{
+    size_t i;
+    for (i = 0; i < sizeof lies / sizeof *lies; i++) {
+        lie = &lies[i];
+        net_begin(answer_with_a_lie);
+        is_refused(lie->status, (1u << 20) + (1u << 18) + 65536);
+        net_begin(answer_with_a_lie);
+        net.receive_max = lie->endless ? 1000 : 1;
+        is_refused(lie->status, (1u << 20) + (1u << 18) + 65536);
+    }
+}
+
+static void announce_for_ever(link_t *link)
+{
+    int i;
+    for (i = 0; i < 10000; i++) say(link, "HTTP/1.1 102 Processing\r\n\r\n");
+}
+
+static void send_headers_for_ever(link_t *link)
+{
+    int i;
+    say_text(link, HEAD);
+    for (i = 0; i < 300; i++) say(link, "x-%d: y\r\n", i);
+    say_text(link, "Content-Length: 0\r\n\r\n");
+}
+
+TEST(announcements_and_headers_have_to_end)
+{
+    net_begin(announce_for_ever);
+    is_refused(AIOCOSMOS_E_PROTOCOL, 300000);
+    net_begin(send_headers_for_ever);
+    is_refused(AIOCOSMOS_E_TOO_LARGE, 300000);
+}
+
+/*--- Answers that are HTTP, and still no answers -----------------------------------------------*/
+
+static int said_status;
+static const char *said_lines = "", *said_body = "";
+
+static void answer_as_said(link_t *link) { reply(link, said_status, said_lines, said_body); }
+
+static const char portal[] = "\r\n <!DOCTYPE html><html><head><title>Log in\x1b[2J\r\nto Wi-Fi</title></head><body>...</body></html>";
+
+TEST(html_of_a_proxy_is_never_taken_for_an_answer)
+{
+    static const int statuses[] = { 200, 201, 204, 403, 407, 502, 511 };
+    aiocosmos_client *client;
+    size_t i, k;
+    answer got;
+    for (i = 0; i < sizeof statuses / sizeof *statuses; i++) {
+        net_begin(answer_as_said);
+        said_status = statuses[i];
+        said_lines = "Content-Type: text/html\r\n";
+        said_body = portal;
+        client = open_usual();
+        for (k = 0; k < FEW_USES; k++) {
+            int status = ask(client, few_uses[k], &got);
+            if (said_status == 204) continue;          /* has no body, whatever stands behind it */
+            CHECK_INT(status, said_status < 300 ? AIOCOSMOS_E_PROTOCOL : said_status);
+            CHECK_INT(got.http_status, said_status);
+            CHECK(strstr(got.message, "Log in") != NULL);
+            if (said_status < 300 && few_uses[k] == AIOCOSMOS_CREATE_ITEM) CHECK_INT(got.fate, AIOCOSMOS_MAYBE_APPLIED);
+        }
+        close_client(client);
+    }
+    said_lines = said_body = "";
+}
+
+TEST(every_status_ends_every_operation)
+{
+    aiocosmos_client *client;
+    size_t k;
+    answer got;
+    net_begin(answer_as_said);
+    client = open_usual();
+    for (said_status = 100; said_status < 1000; said_status++) {
+        for (k = 0; k < FEW_USES; k++) {
+            uint64_t from_us = net.now_us;
+            int status = ask(client, few_uses[k], &got);
+            CHECK(got.at_us - from_us < 31000000);
+            if (said_status < 200) CHECK(status < 0);
+            else if (said_status >= 300) CHECK_INT(status, said_status);
+            else if (few_uses[k] != USE_QUERY) CHECK_INT(status, 0);
+            else CHECK_INT(status, AIOCOSMOS_E_PROTOCOL);
+        }
+    }
+    close_client(client);
+}
+
+TEST(a_page_without_its_array_is_refused)
+{
+    static const char *const bodies[] = { "", "{}", "[]", "null", "{\"Documents\":{}}", "{\"Documents\":null}", "{\"Documents\":[1,2}",
+        "{\"Documents\":[1,2]", "{\"documents\":[]}", "{\"Documents\":[01]}", "\xEF\xBB\xBF{\"Documents\":[]}", "{\"Documents\":[\"\xFF\"]}",
+        "{\"Documents\":[]}{}", "Documents", "\"Documents\"" };
+    aiocosmos_client *client;
+    size_t i;
+    answer got;
+    net_begin(answer_as_said);
+    client = open_usual();
+    said_status = 200;
+    for (i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+        said_body = bodies[i];
+        CHECK_INT(ask(client, USE_QUERY, &got), AIOCOSMOS_E_PROTOCOL);
+        CHECK_INT(ask(client, USE_DATABASES, &got), AIOCOSMOS_E_PROTOCOL);
+    }
+    said_body = "";
+    close_client(client);
+}
+
+/* In a page, in an item, in an error; arrays, objects, and both. */
+TEST(json_that_is_200000_deep_is_refused)
+{
+    static const char *const units[] = { "[", "{\"a\":", "[{\"message\":" };
+    static char text[3000000];
+    aiocosmos_client *client;
+    size_t i, k, len;
+    answer got;
+    net_begin(answer_as_said);
+    client = open_usual();
+    said_body = text;
+    for (i = 0; i < 3; i++) {
+        len = (size_t)sprintf(text, "{\"Documents\":");
+        for (k = 0; k < 200000; k++) len += (size_t)sprintf(text + len, "%s", units[i]);
+        said_status = 200;
+        CHECK_INT(ask(client, USE_QUERY, &got), AIOCOSMOS_E_PROTOCOL);
+        CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
+        said_status = 400;
+        CHECK_INT(ask(client, USE_QUERY, &got), 400);
+        CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 400);
+    }
+    said_body = "";
+    close_client(client);
+}
+
+/*--- Header values that make no sense ------------------------------------------------------------*/
+
+static char lines[131072];                   /* room for header lines */
+
+static void line_of(const char *name, const char *start, const char *unit, size_t times, const char *end)
+{
+    size_t len = (size_t)sprintf(lines, "%s: %s", name, start);
+    for (; times > 0; times--) len += (size_t)sprintf(lines + len, "%s", unit);
+    sprintf(lines + len, "%s\r\n", end);
+    said_lines = lines;
+}
+
+static void answer_fittingly_as_said(link_t *link) { reply(link, said_status, said_lines, fitting_body(link)); }
+
+TEST(absurd_charges_do_not_spoil_the_sums)
+{
+    static const char *const charges[] = { "1e999", "-1e999", "-5", "NaN", "inf", "1e308", "1e308", "0x10", "1,5", "5.", "",
+        "99999999999999999999999999999999999999999999999999", "1e-400", "00000001" };
+    aiocosmos_client *client;
+    aiocosmos_stats stats;
+    size_t i, k;
+    answer got;
+    net_begin(answer_fittingly_as_said);
+    client = open_usual();
+    said_status = 200;
+    for (i = 0; i < sizeof charges / sizeof *charges; i++) {
+        line_of("x-ms-request-charge", charges[i], "", 0, "");
+        for (k = 0; k < FEW_USES; k++) {
+            CHECK_INT(ask(client, few_uses[k], &got), 0);
+            CHECK(got.charge_ru >= 0 && got.charge_ru < 1e12);
+        }
+    }
+    aiocosmos_get_stats(client, &stats);
+    CHECK(stats.charge_ru >= 0 && stats.charge_ru < 1e15);
+    said_lines = "";
+    close_client(client);
+}
+
+TEST(absurd_waits_end_with_the_operation)
+{
+    static const char *const waits[] = { "1000000000000000000", "99999999999999999999999999", "-1", "0", "0.0000001", "1e18",
+        "1e999", "NaN", "soon", "", "4294967296", "Wed, 21 Oct 2015 07:28:00 GMT" };
+    static const int statuses[] = { 429, 449, 503, 403, 410 };
+    aiocosmos_client *client;
+    size_t i, k, n;
+    answer got;
+    net_begin(answer_as_said);
+    client = open_usual();
+    for (n = 0; n < sizeof statuses / sizeof *statuses; n++) {
+        for (i = 0; i < sizeof waits / sizeof *waits; i++) {
+            said_status = statuses[n];
+            line_of("x-ms-retry-after-ms", waits[i], "", 0, "");
+            for (k = 0; k < FEW_USES; k++) {
+                uint64_t from_us = net.now_us;
+                CHECK_INT(ask(client, few_uses[k], &got), said_status);
+                CHECK(got.at_us - from_us < 31000000);
+                CHECK(got.attempts < 2000);
+            }
+        }
+    }
+    said_lines = "";
+    close_client(client);
+}
+
+TEST(absurd_sub_statuses_and_activity_ids_are_harmless)
+{
+    static const char *const names[] = { "x-ms-substatus", "x-ms-activity-id", "x-ms-item-count", "content-type", "x-ms-content-path",
+        "x-ms-alt-content-path", "x-ms-documentdb-partitionkeyrangeid", "date", "etag", "connection" };
+    static const char *const values[] = { "", "-1", "2147483647", "2147483648", "99999999999999999999", "1002", "a", ",,,,", "%s%n%d",
+        "\xFF\xFE\x80", "\t \t", "\"", "W/", "close, close" };
+    static const int statuses[] = { 200, 304, 400, 401, 403, 404, 409, 410, 412 };
+    aiocosmos_client *client;
+    size_t i, k, n;
+    answer got;
+    net_begin(answer_fittingly_as_said);
+    client = open_usual();
+    for (i = 0; i < sizeof names / sizeof *names; i++) {
+        for (k = 0; k < sizeof values / sizeof *values; k++) {
+            line_of(names[i], values[k], "", 0, "");
+            for (n = 0; n < sizeof statuses / sizeof *statuses; n++) {
+                said_status = statuses[n];
+                CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), said_status == 200 ? 0 : said_status);
+                CHECK_INT(ask(client, USE_QUERY, &got), said_status == 200 ? 0 : said_status);
+            }
+        }
+        line_of(names[i], "", "abc,", 15000, "");
+        said_status = 400;
+        CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 400);
+    }
+    said_lines = "";
+    close_client(client);
+}
+
+/* Nothing of a malformed token is kept, and what is kept stays within limits and can be sent. */
+TEST(session_tokens_of_every_malformed_kind_are_ignored)
+{
+    static const char *const tokens[] = { "", ":", "0", "0:", ":1", "0:-1", "0:-1#", "0:#1", "0:1#2#", "0:1#2#3", "0:1#2#3=",
+        "0:1#2#=3", "0:1#2#3=4#", "0:1#2,", ",0:1#2", "0:1#2,,1:1#2", "0:99999999999999999999#1", "0:1#-99999999999999999999",
+        "0:1#2#99999999999=1", "0:1#2#3=99999999999999999999", "0:1#2;0:1#2", "0 :1#2", "\xFF:1#2", "0:1#2#1=1#1=2" };
+    aiocosmos_client *client;
+    size_t i;
+    answer got;
+    net_begin(answer_fittingly_as_said);
+    client = open_usual();
+    said_status = 200;
+    for (i = 0; i < sizeof tokens / sizeof *tokens; i++) {
+        line_of("x-ms-session-token", tokens[i], "", 0, "");
+        CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
+        CHECK_INT(ask(client, USE_QUERY, &got), 0);
+        CHECK_INT(ask(client, AIOCOSMOS_CREATE_ITEM, &got), 0);
+    }
+    CHECK(aiocosmos_session_get(client, NULL, "c").len < 100);
+    said_lines = "";
+    close_client(client);
+}
+
+static unsigned long token_number;
+
+/* Other ranges in every answer, thousands of them. */
+static void answer_with_tokens(link_t *link)
+{
+    size_t len = (size_t)sprintf(lines, "x-ms-session-token: "), i;
+    for (i = 0; i < 5000 && i < (token_number % 5 + 1) * 1000; i++)
+        len += (size_t)sprintf(lines + len, "%s%lu:1#%lu", i ? "," : "", token_number * 5000 + i, token_number);
+    sprintf(lines + len, "\r\n");
+    token_number++;
+    reply(link, 200, lines, fitting_body(link));
+}
+
+TEST(session_tokens_of_thousands_of_ranges_are_held_to_their_limit)
+{
+    aiocosmos_options options = usual_options();
+    aiocosmos_client *client;
+    int i;
+    answer got;
+    net_begin(answer_with_tokens);
+    options = usual_options();
+    client = open_client(&options);
+    for (i = 0; i < 40; i++) {
+        CHECK_INT(ask(client, i % 2 ? AIOCOSMOS_READ_ITEM : USE_QUERY, &got), 0);
+        CHECK(aiocosmos_session_get(client, NULL, "c").len <= AIOC_ACCOUNT_SESSION_BYTES_MAX);
+    }
+    limits_held(client, &options);
+    close_client(client);
+}
+
+TEST(a_continuation_of_60_kib_is_sent_back_and_a_longer_one_refused)
+{
+    aiocosmos_client *client;
+    aiocosmos_query_request request;
+    answer got;
+    net_begin(answer_fittingly_as_said);
+    client = open_usual();
+    said_status = 200;
+    memset(&got, 0, sizeof got);
+    memset(&request, 0, sizeof request);
+    request.container = "c";
+    line_of("x-ms-continuation", "", "abcdefghij", 6000, "");
+    CHECK_INT(aiocosmos_query_open(client, &request, &got.query), 0);
+    CHECK_INT(aiocosmos_query_next(client, got.query, on_page, &got), 0);
+    drain(client);
+    CHECK_INT(got.status, 0);
+    CHECK(got.more);
+    line_of("x-ms-continuation", "", "abcdefghij", 7000, "");
+    CHECK_INT(ask(client, USE_QUERY, &got), AIOCOSMOS_E_TOO_LARGE);
+    said_lines = "";
+    close_client(client);
+}
+
+/* A refusal with such a date makes the client sign with it once; the next honest one sets it right. */
+TEST(dates_of_1970_and_9999_do_not_lock_the_client_out)
+{
+    static const char *const dates[] = { "Thu, 01 Jan 1970 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 32 Foo 2026 99:99:99 GMT",
+        "0", "Sunday, 06-Nov-94 08:49:37 GMT", "" };
+    aiocosmos_client *client;
+    size_t i, k;
+    answer got;
+    for (k = 0; k < 3; k++) {
+        net_begin(answer_as_said);
+        net.wall_ms = k == 0 ? 0 : k == 1 ? INT64_C(253402300799000) : INT64_C(1795000000000);
+        client = open_usual();
+        for (i = 0; i < sizeof dates / sizeof *dates; i++) {
+            said_status = i % 2 ? 401 : 403;
+            line_of("date", dates[i], "", 0, "");
+            CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), said_status);
+            CHECK(got.attempts <= 2);
+            line_of("date", "Sat, 21 Nov 2026 02:31:44 GMT", "", 0, "");
+            CHECK_INT(ask(client, AIOCOSMOS_CREATE_ITEM, &got), said_status);
+            CHECK(got.attempts <= 2);
+        }
+        close_client(client);
+    }
+    said_lines = "";
+}
+
+/*--- Servers without manners ------------------------------------------------------------------*/
+
+static void reset(link_t *link) { link->reset = true; }
+
+static void answer_twice(link_t *link) { answer_well(link); answer_well(link); }
+
+static void answer_before_asked(link_t *link) { reply(link, 200, "", "{\"id\":\"other\"}"); }
+
+static void hang_up(link_t *link) { link->closed = true; }
+
+static void speak_tls(link_t *link) { say_bytes(link, "\025\003\003\000\002\002\050", 7); }
+
+static void trickle(link_t *link) { say_text(link, HEAD "X: y"); link->endless = 0; }
+
+TEST(silence_ends_with_the_deadline)
+{
+    aiocosmos_client *client;
+    int use;
+    answer got;
+    net_begin(NULL);
+    client = open_usual();
+    for (use = 1; use < USES; use++) {
+        uint64_t from_us = net.now_us;
+        CHECK_INT(ask(client, use, &got), AIOCOSMOS_E_TIMEOUT);
+        CHECK(got.at_us - from_us >= 30000000 && got.at_us - from_us < 30100000);
+    }
+    net.answer = trickle;
+    CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), AIOCOSMOS_E_TIMEOUT);
+    close_client(client);
+}
+
+/* A connection is never there, or always dies. */
+TEST(endless_resets_and_hang_ups_are_given_up)
+{
+    static void (*const servers[])(link_t *link) = { reset, hang_up };
+    aiocosmos_client *client;
+    size_t i;
+    int use;
+    answer got;
+    for (i = 0; i < 4; i++) {
+        net_begin(i < 2 ? servers[i] : NULL);
+        if (i >= 2) net.opened = servers[i - 2];
+        client = open_usual();
+        for (use = 1; use < USES; use++) {
+            uint64_t from_us = net.now_us;
+            CHECK_INT(ask(client, use, &got), AIOCOSMOS_E_CONNECT);
+            CHECK(got.at_us - from_us < 31000000);
+            CHECK(net.opens < 3000);
+        }
+        close_client(client);
+    }
+}
+
+/* What nobody asked for is no answer, and taints the connection. */
+TEST(answers_that_nobody_asked_for_are_not_taken)
+{
+    aiocosmos_client *client;
+    int use, i;
+    answer got;
+    net_begin(answer_twice);
+    client = open_usual();
+    for (use = 1; use < USES; use++) CHECK_INT(ask(client, use, &got), 0);
+    CHECK(net.opens > USES);                 /* none was used twice */
+    CHECK_INT(net.opens, net.requests);
+    close_client(client);
+    net_begin(answer_well);
+    client = open_usual();
+    for (use = 1; use < USES; use++) {
+        CHECK_INT(ask(client, use, &got), 0);
+        for (i = 0; i < LINKS; i++) if (net.links[i].open) answer_before_asked(&net.links[i]);
+        CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
+        CHECK_INT(got.body_len, strlen("{\"id\":\"a\",\"pk\":\"p\"}"));
+    }
+    close_client(client);
+}
+
+/* It ends, however each connection greets. */
+TEST(servers_that_speak_first_end_every_operation)
+{
+    static void (*const greetings[])(link_t *link) = { answer_before_asked, speak_tls, announce_for_ever };
+    aiocosmos_client *client;
+    size_t i;
+    int use;
+    answer got;
+    for (i = 0; i < 6; i++) {
+        net_begin(i < 3 ? answer_well : NULL);
+        net.opened = greetings[i % 3];
+        net.slow_open = 1;
+        client = open_usual();
+        for (use = 1; use < USES; use++) {
+            ask(client, use, &got);
+            CHECK(net.opens < 20000);
+        }
+        close_client(client);
+    }
+}
+
+TEST(tls_and_plain_http_at_the_wrong_end_are_told_apart)
+{
+    aiocosmos_options options = usual_options();
+    aiocosmos_client *client;
+    answer got;
+    size_t i;
+    static const char *const words[] = { "HTTP/1.1 400 Bad Request\r\n\r\n", "<html>", "SSH-2.0-x\r\n", "\026\003\003\377\377", "" };
+    net_begin(speak_tls);
+    client = open_client(&options);
+    CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), AIOCOSMOS_E_PROTOCOL);
+    CHECK(strstr(got.message, "https://") != NULL);
+    close_client(client);
+    for (i = 0; i < sizeof words / sizeof *words; i++) {
+        static lie_t first;
+        uint64_t from_us;
+        first.text = words[i];
+        first.closes = i % 2;
+        lie = &first;
+        net_begin(NULL);
+        net.opened = answer_with_a_lie;
+        options = usual_options();
+        options.endpoint = "https://127.0.0.1:8081/";
+        options.insecure = true;
+        client = open_client(&options);
+        from_us = net.now_us;
+        CHECK(ask(client, AIOCOSMOS_READ_ITEM, &got) < 0);
+        CHECK(got.status == AIOCOSMOS_E_TLS || got.status == AIOCOSMOS_E_CONNECT);
+        CHECK_INT(got.fate, AIOCOSMOS_NOT_SENT);
+        CHECK(got.at_us - from_us < 31000000);
+        first.closes = false;
+        first.endless = 'x';
+        CHECK(ask(client, USE_QUERY, &got) < 0);
+        CHECK_INT(ask(client, USE_BULK, &got) < 0, 1);
+        limits_held(client, &options);
+        close_client(client);
+    }
+}
+
+/*--- Containers and ranges that lie ------------------------------------------------------------*/
+
+static struct feed {
+    const char *definition, *ranges;
+    int pages;                               /* of ranges, before the last; -1: there is no last */
+    int asked, definitions;
+    char *text;                              /* ranges that were made up */
+} feed;
+
+/* Items carry a session token, so that the client wants to know the ranges. */
+static void answer_with_a_feed(link_t *link)
+{
+    if (heard(link, "/pkranges ")) {
+        bool more = feed.pages < 0 || feed.asked < feed.pages;
+        feed.asked++;
+        reply(link, 200, more ? "x-ms-continuation: more\r\n" : "", feed.ranges);
+    } else if (heard(link, "GET /dbs/db/colls/c HTTP")) {
+        feed.definitions++;
+        reply(link, 200, "", feed.definition);
+    } else {
+        reply(link, 200, "x-ms-session-token: 0:1#5\r\n", fitting_body(link));
+    }
+}
+
+/* Reads and queries work, with the ranges or without. */
+static void works_with_feed(const char *definition_text, const char *ranges, int pages)
+{
+    aiocosmos_options options = usual_options();
+    aiocosmos_client *client;
+    answer got;
+    int i;
+    memset(&feed, 0, sizeof feed);
+    feed.definition = definition_text;
+    feed.ranges = ranges;
+    feed.pages = pages;
+    net_begin(answer_with_a_feed);
+    client = open_client(&options);
+    for (i = 0; i < 4; i++) {
+        CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
+        CHECK_INT(ask(client, USE_QUERY, &got), 0);
+        CHECK_INT(ask(client, USE_QUERY_OF_KEY, &got), 0);
+    }
+    limits_held(client, &options);
+    close_client(client);
+}
+
+#define RANGE(id, min, max, parents) "{\"id\":\"" id "\",\"minInclusive\":\"" min "\",\"maxExclusive\":\"" max "\",\"parents\":" parents "}"
+#define RANGES(list) "{\"PartitionKeyRanges\":[" list "]}"
+
+TEST(ranges_with_gaps_overlaps_and_cycles_are_done_without)
+{
+    static const char *const lists[] = {
+        RANGES(""), RANGES(RANGE("0", "", "80", "[]")), RANGES(RANGE("0", "80", "FF", "[]")),
+        RANGES(RANGE("0", "", "70", "[]") "," RANGE("1", "80", "FF", "[]")),
+        RANGES(RANGE("0", "", "90", "[]") "," RANGE("1", "80", "FF", "[]")),
+        RANGES(RANGE("0", "", "FF", "[]") "," RANGE("0", "", "FF", "[]")),
+        RANGES(RANGE("0", "", "FF", "[\"0\"]")),
+        RANGES(RANGE("0", "", "80", "[\"1\"]") "," RANGE("1", "80", "FF", "[\"0\"]")),
+        RANGES(RANGE("0", "", "FF", "[\"1\"]") "," RANGE("1", "", "FF", "[\"2\"]") "," RANGE("2", "", "FF", "[\"0\"]")),
+        RANGES(RANGE("0", "FF", "", "[]")), RANGES(RANGE("0", "", "", "[]")), RANGES(RANGE("", "", "FF", "[]")),
+        RANGES(RANGE("0", "", "FF", "null")), RANGES(RANGE("0", "", "FF", "[1]")), RANGES(RANGE("0", "", "FF", "[[]]")),
+        RANGES("{\"id\":0}"), RANGES("1"), RANGES("[]"), RANGES("null"), "{\"PartitionKeyRanges\":{}}", "{}", "[]", "", "<html>",
+        RANGES(RANGE("0,1", "", "FF", "[\",\",\"\"]")), RANGES(RANGE("0\\u0000", "\\uD800", "FF", "[]")),
+        RANGES(RANGE("0:1#2,\\r\\nX: y", "", "FF", "[]")), RANGES(RANGE("0", "ZZ", "FF", "[]")), RANGES(RANGE("0", "", "FF", "[]"))
+    };
+    size_t i;
+    for (i = 0; i < sizeof lists / sizeof *lists; i++) {
+        works_with_feed(definition, lists[i], 0);
+        works_with_feed(definition, lists[i], 1);
+    }
+}
+
+TEST(definitions_that_lie_are_done_without)
+{
+    static const char *const definitions[] = {
+        "", "{}", "[]", "null", "{\"partitionKey\":null}", "{\"partitionKey\":{\"paths\":[]}}", "{\"partitionKey\":{\"paths\":\"/pk\"}}",
+        "{\"partitionKey\":{\"paths\":[\"/a\",\"/b\",\"/c\",\"/d\"]}}", "{\"partitionKey\":{\"paths\":[1,2,3]}}",
+        "{\"partitionKey\":{\"paths\":[\"/a\",\"/b\"],\"kind\":\"Hash\",\"version\":-1}}",
+        "{\"partitionKey\":{\"paths\":[\"/a\"],\"kind\":\"MultiHash\",\"version\":99999999999999999999}}",
+        "{\"partitionKey\":{\"paths\":[\"/a\"],\"kind\":{},\"version\":\"2\",\"systemKey\":\"yes\"}}",
+        "{\"_rid\":\"0123456789012345678901234567890123456789\",\"partitionKey\":{\"paths\":[\"/a\"],\"kind\":\"Range\"}}",
+        "{\"_rid\":\"\",\"partitionKey\":{\"paths\":[\"/a\"],\"kind\":\"Hash\"}}", "<html>", "{\"partitionKey\":"
+    };
+    size_t i;
+    for (i = 0; i < sizeof definitions / sizeof *definitions; i++) works_with_feed(definitions[i], one_range, 0);
+}
+
+/* Pages without end, with ranges in them or without. */
+TEST(a_feed_of_ranges_that_never_ends_is_given_up)
+{
+    works_with_feed(definition, RANGES(RANGE("0", "", "FF", "[]")), -1);
+    CHECK(feed.asked < 4 * 4200);
+    works_with_feed(definition, RANGES(""), -1);
+    CHECK(feed.asked < 4 * 4200);
+}
+
+/* The longest time that a step took, in real time. */
+static double longest_step_s(aiocosmos_client *client)
+{
+    double longest_s = 0;
+    while (aiocosmos_pending(client)) {
+        clock_t from = clock();
+        double took_s;
+        CHECK(aiocosmos_step(client, -1) >= 0);
+        took_s = (double)(clock() - from) / CLOCKS_PER_SEC;
+        if (took_s > longest_s) longest_s = took_s;
+    }
+    return longest_s;
+}
+
+/* Many ranges, in the worst of orders, each with many parents. */
+static void make_ranges(unsigned count, unsigned parents)
+{
+    size_t len;
+    unsigned i, k;
+    feed.text = malloc((size_t)count * (90u + parents * 10u) + 100);
+    CHECK(feed.text != NULL);
+    len = (size_t)sprintf(feed.text, "{\"PartitionKeyRanges\":[");
+    for (i = count; i-- > 0;) {
+        len += (size_t)sprintf(feed.text + len, "{\"id\":\"%u\",\"minInclusive\":\"%.8X\",\"maxExclusive\":\"%.8X\",\"parents\":[", i, i, i + 1);
+        for (k = 0; k < parents; k++) len += (size_t)sprintf(feed.text + len, "%s\"p%u\"", k ? "," : "", k);
+        len += (size_t)sprintf(feed.text + len, "]}%s", i ? "," : "]}");
+    }
+    feed.ranges = feed.text;
+}
+
+TEST(masses_of_ranges_do_not_hold_up_a_step)
+{
+    static const unsigned counts[] = { 4096, 4096, 20000, 300 }, parents[] = { 0, 30, 0, 400 };
+    aiocosmos_options options = usual_options();
+    aiocosmos_client *client;
+    answer got;
+    size_t i;
+    for (i = 0; i < sizeof counts / sizeof *counts; i++) {
+        double took_s;
+        net_begin(answer_with_a_feed);
+        memset(&feed, 0, sizeof feed);
+        feed.definition = definition;
+        make_ranges(counts[i], parents[i]);
+        options.response_bytes_max = 64u << 20;
+        client = open_client(&options);
+        CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
+        CHECK_INT(begin(client, AIOCOSMOS_READ_ITEM, &got), 0);
+        took_s = longest_step_s(client);
+        if (took_s > 1.0) test_fail(__FILE__, __LINE__, "%u ranges of %u parents: a step of %.1f s", counts[i], parents[i], took_s);
+        CHECK_INT(got.status, 0);
+        limits_held(client, &options);
+        close_client(client);
+        free(feed.text);
+    }
+}
+
+/*--- Callbacks that do everything at every moment ---------------------------------------------*/
+
+enum { DO_NOTHING, DO_CANCEL, DO_SUBMIT, DO_STEP, DO_CLOSE, DO_DESTROY, DEEDS };
+enum { TICKETS = 64 };
+
+/* One thing that was accepted, and so is owed one callback. */
+typedef struct ticket {
+    bool accepted;
+    int calls, items;
+    int use, pulls;
+    aiocosmos_op op;
+    aiocosmos_query query;
+} ticket_t;
+
+static struct stage {
+    aiocosmos_client *client;
+    ticket_t tickets[TICKETS];
+    int count;
+    int callbacks, deed_at, deed;            /* the deed is done in the callback with that number; 0: in each */
+    bool destroyed;
+} stage;
+
+static void stage_submit(int use);
+
+static void stage_deed(void)
+{
+    int i;
+    stage.callbacks++;
+    CHECK(stage.callbacks < 10000);
+    if (stage.deed_at && stage.callbacks != stage.deed_at) return;
+    switch (stage.deed) {
+    case DO_CANCEL:
+        for (i = 0; i < stage.count; i++) aiocosmos_cancel(stage.client, stage.tickets[i].op);
+        break;
+    case DO_SUBMIT:
+        for (i = 0; i < 4; i++) stage_submit((stage.callbacks * 5 + i * 7) % (USES - 1) + 1);
+        break;
+    case DO_STEP:
+        CHECK_INT(aiocosmos_step(stage.client, -1), AIOCOSMOS_E_REENTERED);
+        CHECK(aiocosmos_drain(stage.client, 1000) < 0);
+        break;
+    case DO_CLOSE:
+        for (i = 0; i < stage.count; i++) aiocosmos_query_close(stage.client, stage.tickets[i].query);
+        break;
+    case DO_DESTROY:
+        aiocosmos_destroy(stage.client);
+        stage.destroyed = true;
+        break;
+    default: break;
+    }
+}
+
+static void stage_read(const aiocosmos_result *result)
+{
+    char line[4096];
+    aiocosmos_attempt attempt;
+    uint32_t i;
+    aiocosmos_json_at(aiocosmos_result_json(result), "/id");
+    aiocosmos_result_header(result, "etag");
+    aiocosmos_result_describe(result, line, sizeof line);
+    for (i = 0; aiocosmos_result_attempt(result, i, &attempt); i++) continue;
+}
+
+static void stage_done(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    ticket_t *ticket = user_data;
+    CHECK(ticket->accepted);
+    CHECK_INT(++ticket->calls, 1);
+    CHECK_INT(result->op.id, ticket->op.id);
+    stage_read(result);
+    CHECK(client == stage.client);
+    stage_deed();
+    stage_read(result);
+}
+
+static void stage_page(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
+{
+    ticket_t *ticket = user_data;
+    CHECK_INT(++ticket->calls, 1);
+    (void)client;
+    stage_read(page->result);
+    stage_deed();
+    stage_read(page->result);
+    aiocosmos_json_count(page->items);
+    aiocosmos_query_close(stage.client, ticket->query);
+}
+
+static void stage_failure(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    (void)client; (void)user_data;
+    stage_read(result);
+    stage_deed();
+}
+
+static aiocosmos_pull stage_pull(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data)
+{
+    ticket_t *ticket = user_data;
+    (void)client;
+    if (stage.deed != DO_DESTROY && stage.deed != DO_STEP) stage_deed();       /* a hook: it may do less */
+    if (ticket->pulls == 4) return AIOCOSMOS_PULL_END;
+    if (++ticket->pulls == 2) return AIOCOSMOS_PULL_ITEM;                      /* one that is refused */
+    item->pk = aiocosmos_pk1(aiocosmos_s("p"));
+    item->body.ptr = "{\"id\":\"a\",\"pk\":\"p\"}";
+    item->body.len = strlen(item->body.ptr);
+    return AIOCOSMOS_PULL_ITEM;
+}
+
+static void stage_item(aiocosmos_client *client, const aiocosmos_result *result, void *item_data, void *user_data)
+{
+    (void)client; (void)item_data;
+    ((ticket_t *)user_data)->items++;
+    stage_read(result);
+    stage_deed();
+    stage_read(result);
+}
+
+static void stage_bulk(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_bulk_totals *totals, void *user_data)
+{
+    ticket_t *ticket = user_data;
+    (void)client;
+    CHECK_INT(++ticket->calls, 1);
+    CHECK_INT(ticket->items, ticket->pulls);
+    CHECK_INT(totals->succeeded + totals->failed, (unsigned)ticket->items);
+    stage_read(result);
+    stage_deed();
+}
+
+static void stage_submit(int use)
+{
+    ticket_t *ticket = &stage.tickets[stage.count];
+    aiocosmos_bulk_request bulk;
+    aiocosmos_query_request query;
+    if (stage.count == TICKETS) return;
+    memset(ticket, 0, sizeof *ticket);
+    ticket->use = use;
+    if (use < USE_QUERY) {
+        aiocosmos_request request = of_kind(use);
+        request.order_key = (uint64_t)(stage.count % 3);
+        request.done = stage_done;
+        request.user_data = ticket;
+        ticket->accepted = aiocosmos_submit(stage.client, &request, &ticket->op) == 0;
+    } else if (use == USE_BULK) {
+        memset(&bulk, 0, sizeof bulk);
+        bulk.container = "c";
+        bulk.concurrency_max = 2;
+        bulk.next = stage_pull;
+        bulk.item_done = stage_item;
+        bulk.done = stage_bulk;
+        bulk.user_data = ticket;
+        ticket->accepted = aiocosmos_bulk(stage.client, &bulk, &ticket->op) == 0;
+    } else {
+        memset(&query, 0, sizeof query);
+        query.container = "c";
+        ticket->accepted = aiocosmos_query_open(stage.client, &query, &ticket->query) == 0 &&
+                           aiocosmos_query_next(stage.client, ticket->query, stage_page, ticket) == 0;
+        if (!ticket->accepted) aiocosmos_query_close(stage.client, ticket->query);
+    }
+    stage.count++;
+}
+
+/* Plays with one deed at one moment. Returns how many callbacks there were. */
+static int stage_play(aiocosmos_options options, int deed, int deed_at)
+{
+    static const int uses[] = { AIOCOSMOS_READ_ITEM, AIOCOSMOS_CREATE_ITEM, USE_QUERY, USE_BULK, AIOCOSMOS_READ_ACCOUNT, AIOCOSMOS_READ_ITEM };
+    size_t i;
+    int status = 0, k;
+    memset(&stage, 0, sizeof stage);
+    stage.deed = deed;
+    stage.deed_at = deed_at;
+    options.on_failure = stage_failure;
+    stage.client = open_client(&options);
+    for (i = 0; i < sizeof uses / sizeof *uses; i++) stage_submit(uses[i]);
+    while (status >= 0 && aiocosmos_pending(stage.client)) status = aiocosmos_step(stage.client, 1000);
+    CHECK_INT(status < 0 ? status : 0, stage.destroyed ? AIOCOSMOS_E_DESTROYED : 0);
+    if (!stage.destroyed) aiocosmos_destroy(stage.client);
+    for (k = 0; k < stage.count; k++) CHECK_INT(stage.tickets[k].calls, stage.tickets[k].accepted);
+    nothing_is_left();
+    return stage.callbacks;
+}
+
+static void answer_badly_now_and_then(link_t *link)
+{
+    static const int statuses[] = { 200, 429, 404, 503, 200, 409 };
+    int status = statuses[(net.requests + heard(link, "/docs")) % 6];
+    if (net.requests % 7 == 6) link->reset = true;
+    else reply(link, status, "x-ms-session-token: 0:1#5\r\nx-ms-retry-after-ms: 10\r\n", fitting_body(link));
+}
+
+/* With each of these servers and limits, each deed in each callback. */
+static void stage_everything(void (*server)(link_t *link), aiocosmos_options options)
+{
+    int deed, at;
+    for (deed = 0; deed < DEEDS; deed++) {
+        for (at = 0; ; at++) {
+            net_begin(server);
+            options.platform = &net.platform;
+            if (stage_play(options, deed, at) < at || at > 60 || deed == DO_NOTHING) break;
+        }
+    }
+}
+
+TEST(callbacks_may_do_everything_at_every_moment)
+{
+    aiocosmos_options options = usual_options();
+    stage_everything(answer_well, options);
+    stage_everything(answer_badly_now_and_then, options);
+    stage_everything(reset, options);
+    options.step_budget_us = 1;
+    options.connections_max = 1;
+    stage_everything(answer_badly_now_and_then, options);
+    options.pending_max = 3;
+    stage_everything(answer_well, options);
+}
+
+TEST(with_one_pending_operation_at_a_time_everything_still_ends)
+{
+    aiocosmos_options options = usual_options();
+    aiocosmos_client *client;
+    answer got;
+    int use;
+    options.pending_max = 1;
+    options.connections_max = 1;
+    net_begin(answer_well);
+    client = open_client(&options);
+    for (use = 1; use < USES; use++) CHECK_INT(ask(client, use, &got), 0);
+    close_client(client);
+    stage_everything(answer_badly_now_and_then, options);
+}
+
+/*--- A system that fails --------------------------------------------------------------------------*/
+
+static const int system_errors[] = { AIOCOSMOS_IO_AGAIN, AIOCOSMOS_IO_CLOSED, AIOCOSMOS_IO_LIMIT, AIOCOSMOS_IO_FAILED,
+    AIOCOSMOS_IO_UNREACHABLE };
+
+/* Some of everything, at once; then, with the system well again, everything works. */
+static void survives(const aiocosmos_options *options)
+{
+    aiocosmos_client *client = NULL;
+    answer all[USES], got;
+    char why[128];
+    int use, call, status = aiocosmos_create(options, &client, why, sizeof why);
+    if (status != 0) {
+        CHECK(client == NULL && why[0] != 0);
+        nothing_is_left();
+        return;
+    }
+    for (use = 1; use < USES; use++) {
+        status = begin(client, use, &all[use]);
+        CHECK(status == 0 || status == AIOCOSMOS_E_NOMEM || status == AIOCOSMOS_E_FULL || status == AIOCOSMOS_E_ARGUMENT);
+        if (status != 0) all[use].calls = 1;
+    }
+    drain(client);
+    for (use = 1; use < USES; use++) CHECK_INT(all[use].calls, 1);
+    heap.fail_from = heap.fail_to = 0;
+    for (call = 0; call < CALLS; call++) net.fail_from[call] = net.fail_to[call] = 0;
+    net.receive_max = net.send_max = 0;
+    net.now_us += 60000000;
+    for (use = 1; use < USES; use++)
+        if (ask(client, use, &got) != 0) CHECK_STR(got.message, "success");
+    limits_held(client, options);
+    close_client(client);
+}
+
+static void answer_with_a_token(link_t *link) { reply(link, 200, "x-ms-session-token: 0:1#5\r\n", fitting_body(link)); }
+
+static void answer_with_chunks_and_a_token(link_t *link)
+{
+    const char *body = fitting_body(link);
+    say(link, HEAD "x-ms-session-token: 0:1#5\r\nTransfer-Encoding: chunked\r\n\r\n%zx\r\n%.10s\r\n", (size_t)10, body);
+    say(link, "%zx\r\n%s\r\n0\r\n\r\n", strlen(body) - 10, body + 10);
+}
+
+TEST(every_call_to_the_system_may_fail_once_or_from_then_on)
+{
+    aiocosmos_options options = usual_options();
+    unsigned long n, last;
+    int call, error, on;
+    options.connections_max = 3;
+    for (call = 0; call < CALLS; call++) {
+        for (error = 0; error < 5; error++) {
+            if (call == CALL_OPEN && system_errors[error] == AIOCOSMOS_IO_AGAIN) continue;     /* means that there is one */
+            for (on = 0; on < 2; on++) {
+                for (n = 1, last = 1; n <= last && n < 40; n += 1 + n / 4) {
+                    net_begin(answer_with_a_token);
+                    net.slow_open = 1;
+                    net.tick_us = 100;
+                    net.fail_from[call] = n;
+                    net.fail_to[call] = on ? ~0ul : n;
+                    net.fail_with[call] = system_errors[error];
+                    survives(&options);
+                    last = net.calls[call];
+                }
+            }
+        }
+    }
+}
+
+TEST(every_allocation_may_fail_once_or_from_then_on)
+{
+    aiocosmos_options options = usual_options();
+    unsigned long n, last;
+    int on, drip;
+    options.connections_max = 3;
+    for (on = 0; on < 2; on++) {
+        for (drip = 0; drip < 2; drip++) {
+            for (n = 1, last = 1; n <= last; n += 1) {
+                net_begin(drip ? answer_with_chunks_and_a_token : answer_with_a_token);
+                net.receive_max = drip ? 7 : 0;
+                heap.fail_from = n;
+                heap.fail_to = on ? ~0ul : n;
+                survives(&options);
+                last = heap.calls;
+                if (on && n > 40) n += 7;
+            }
+        }
+    }
+}
+
+TEST(storms_of_again_short_writes_and_spurious_readiness_are_weathered)
+{
+    aiocosmos_options options = usual_options();
+    size_t i;
+    for (i = 0; i < 4; i++) {
+        net_begin(i % 2 ? answer_with_chunks_and_a_token : answer_with_a_token);
+        net.spurious = 1 + (unsigned)i;
+        net.send_max = 1;
+        net.receive_max = i < 2 ? 1 : 100;
+        net.slow_open = 3;
+        options.step_budget_us = i % 2 ? 1 : 0;
+        survives(&options);
+    }
+}
+
+TEST(with_little_memory_operations_fail_and_the_limit_holds)
+{
+    aiocosmos_options options = usual_options();
+    size_t max;
+    for (max = 1; max < (1u << 20); max += 1 + max / 9) {
+        aiocosmos_client *client = NULL;
+        char why[128];
+        answer all[USES];
+        int use;
+        net_begin(answer_with_chunks_and_a_token);
+        net.receive_max = 50;
+        options.memory_max = max;
+        options.pending_max = 20;
+        if (aiocosmos_create(&options, &client, why, sizeof why) != 0) {
+            nothing_is_left();
+            continue;
+        }
+        for (use = 1; use < USES; use++) if (begin(client, use, &all[use]) != 0) all[use].calls = 1;
+        drain(client);
+        for (use = 1; use < USES; use++) CHECK_INT(all[use].calls, 1);
+        limits_held(client, &options);
+        close_client(client);
+    }
+    options.memory_max = 0;
+    CHECK(max > 0);
+}
+
+static void trickle_for_ever(link_t *link)
+{
+    say_text(link, HEAD "Content-Length: 1000000000\r\n\r\n");
+    link->endless = 1000000000;
+    link->endless_byte = 'x';
+}
+
+/* However little a step may do, and however much comes in, deadlines hold and everybody has a turn. */
+TEST(the_smallest_of_budgets_starves_nobody)
+{
+    aiocosmos_options options = usual_options();
+    aiocosmos_client *client;
+    answer all[USES], got;
+    int use, i;
+    options.step_budget_us = 1;
+    options.response_bytes_max = 1000000000;
+    net_begin(trickle_for_ever);
+    net.receive_max = 1;
+    net.tick_us = 100;
+    client = open_client(&options);
+    for (use = 1; use < USES; use++) CHECK_INT(begin(client, use, &all[use]), 0);
+    for (i = 0; i < 1000000 && aiocosmos_pending(client); i++) CHECK(aiocosmos_step(client, 0) >= 0);
+    for (use = 1; use < USES; use++) CHECK_INT(all[use].calls, 1);
+    for (use = 1; use < USES; use++) CHECK(all[use].at_us < 60000000);
+    net.answer = answer_well;
+    CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
+    close_client(client);
+}
+
+TEST(clocks_may_jump)
+{
+    static const int64_t walls[] = { 0, -1, INT64_C(-62135596800000), INT64_C(253402300800000), INT64_C(9000000000000000) };
+    aiocosmos_options options = usual_options();
+    aiocosmos_client *client;
+    answer got[USES];
+    size_t i;
+    int use;
+    for (i = 0; i < sizeof walls / sizeof *walls; i++) {
+        net_begin(answer_with_a_token);
+        client = open_client(&options);
+        net.wall_ms = walls[i];
+        for (use = 1; use < USES; use++) CHECK_INT(begin(client, use, &got[use]), 0);
+        aiocosmos_step(client, 0);
+        net.now_us += UINT64_C(86400) * 1000000 * 365;       /* asleep for a year */
+        drain(client);
+        for (use = 1; use < USES; use++) CHECK_INT(got[use].calls, 1);
+        net.now_us -= UINT64_C(86400) * 1000000 * 300;       /* back, which no monotonic clock should do */
+        for (use = 1; use < USES; use++) CHECK_INT(begin(client, use, &got[use]), 0);
+        for (use = 0; use < 1000 && aiocosmos_pending(client); use++) aiocosmos_step(client, 0);
+        CHECK_INT(aiocosmos_pending(client), 0);
+        close_client(client);
+    }
+}
+
+/*--- Pages that never come to anything -------------------------------------------------------------*/
+
+static const char *empty_page = "{\"Documents\":[],\"_count\":0}";
+
+/* skip_empty goes over empty pages by itself, but not for ever. */
+TEST(empty_pages_without_end_do_not_keep_a_page_owed_for_ever)
+{
+    aiocosmos_query_request request;
+    aiocosmos_client *client;
+    answer got;
+    int round;
+    net_begin(answer_as_said);
+    net.tick_us = 1000;
+    client = open_usual();
+    said_status = 200;
+    said_body = empty_page;
+    line_of("x-ms-continuation", "more", "", 0, "");
+    memset(&request, 0, sizeof request);
+    memset(&got, 0, sizeof got);
+    request.container = "c";
+    request.skip_empty = true;
+    CHECK_INT(aiocosmos_query_open(client, &request, &got.query), 0);
+    CHECK_INT(aiocosmos_query_next(client, got.query, on_page, &got), 0);
+    for (round = 0; round < 100000 && got.calls == 0; round++) aiocosmos_step(client, 1000);
+    CHECK_INT(got.calls, 1);
+    CHECK(got.at_us < 60000000);
+    said_lines = said_body = "";
+    close_client(client);
+}
+
+static struct shelf { aiocosmos_query query; aiocosmos_op op; answer other; int failures; } shelf;
+
+static void close_query_and_submit(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    aiocosmos_request request = of_kind(AIOCOSMOS_READ_ACCOUNT);
+    (void)result; (void)user_data;
+    if (shelf.failures++ > 0) return;
+    request.done = on_done;
+    request.user_data = &shelf.other;
+    CHECK_INT(aiocosmos_submit(client, &request, &shelf.op), 0);
+    aiocosmos_query_close(client, shelf.query);
+}
+
+static void on_any_page(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
+{
+    answer *kept = user_data;
+    kept->calls++;
+    keep(client, kept, page->result);
+    kept->items = page->item_count;
+    kept->more = page->more;
+}
+
+/* on_failure is called while the page's operation is over and the page still owed. */
+TEST(a_query_that_is_closed_as_its_page_fails_takes_nothing_else_with_it)
+{
+    aiocosmos_options options = usual_options();
+    aiocosmos_query_request request;
+    aiocosmos_client *client;
+    answer got;
+    memset(&shelf, 0, sizeof shelf);
+    memset(&request, 0, sizeof request);
+    memset(&got, 0, sizeof got);
+    net_begin(answer_as_said);
+    said_status = 400;
+    options.on_failure = close_query_and_submit;
+    client = open_client(&options);
+    request.container = "c";
+    CHECK_INT(aiocosmos_query_open(client, &request, &shelf.query), 0);
+    CHECK_INT(aiocosmos_query_next(client, shelf.query, on_any_page, &got), 0);
+    drain(client);
+    CHECK_INT(got.calls, 1);
+    CHECK_INT(shelf.other.calls, 1);
+    CHECK_INT(shelf.other.status, 400);
+    close_client(client);
+}
+
+static void count_failure(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    (void)client; (void)user_data;
+    CHECK(result->status != 0);
+    shelf.failures++;
+}
+
+TEST(on_failure_sees_pages_that_are_none)
+{
+    aiocosmos_options options = usual_options();
+    aiocosmos_client *client;
+    answer got;
+    memset(&shelf, 0, sizeof shelf);
+    net_begin(answer_as_said);
+    said_status = 200;
+    said_body = "{\"Documents\":";
+    options.on_failure = count_failure;
+    client = open_client(&options);
+    CHECK_INT(ask(client, USE_QUERY, &got), AIOCOSMOS_E_PROTOCOL);
+    CHECK_INT(shelf.failures, 1);
+    said_body = "";
+    close_client(client);
+}
+
+/* Three pages; the first continuation is longer than the others. */
+static void answer_with_three_pages(link_t *link)
+{
+    static char said[9000];
+    bool last = heard(link, "x-ms-continuation: b");
+    memset(said, 0, sizeof said);
+    if (!heard(link, "x-ms-continuation: ")) sprintf(said, "x-ms-continuation: a%s\r\n", "");
+    else if (!last) sprintf(said, "x-ms-continuation: b%07999d\r\n", 0);
+    reply(link, 200, said, last ? "{\"Documents\":[3]}" : strlen(said) > 100 ? "{\"Documents\":[2,2]}" : "{\"Documents\":[1]}");
+}
+
+/* A page that fails is asked for again, and only that one: wherever memory runs out, nothing is delivered twice or lost. */
+static void query_without_memory(aiocosmos_client *client, unsigned long nth)
+{
+    aiocosmos_query_request request;
+    answer got;
+    size_t items = 0;
+    int rounds = 0;
+    memset(&request, 0, sizeof request);
+    memset(&got, 0, sizeof got);
+    request.container = "c";
+    CHECK_INT(aiocosmos_query_open(client, &request, &got.query), 0);
+    heap.fail_from = heap.fail_to = heap.calls + nth;
+    do {
+        int calls = got.calls;
+        CHECK(rounds++ < 10);
+        if (aiocosmos_query_next(client, got.query, on_any_page, &got) != 0) continue;
+        drain(client);
+        CHECK_INT(got.calls, calls + 1);
+        CHECK(got.status == 0 || got.status == AIOCOSMOS_E_NOMEM);
+        if (got.status == 0) items += got.items;
+    } while (got.calls == 0 || got.status != 0 || got.more);
+    CHECK_INT(items, 4);
+    aiocosmos_query_close(client, got.query);
+}
+
+TEST(a_query_that_runs_out_of_memory_goes_on_where_it_was)
+{
+    unsigned long n = 0;
+    bool failed;
+    do {
+        aiocosmos_client *client;
+        net_begin(answer_with_three_pages);
+        client = open_usual();
+        query_without_memory(client, ++n);
+        failed = heap.calls >= heap.fail_from;
+        close_client(client);
+    } while (failed);
+    CHECK(n > 5);
+}
+
+/*--- Hosts without manners ---------------------------------------------------------------------*/
+
+static int token_mood, tokens_asked;
+
+static void give_token(aiocosmos_client *client, const char *resource_link, void *user_data)
+{
+    (void)user_data;
+    CHECK(++tokens_asked < 1000);
+    switch (token_mood) {
+    case 0: aiocosmos_set_token(client, "dbs/other", "type=resource&ver=1.0&sig=abc", 0); break;      /* not what was asked for */
+    case 1: aiocosmos_set_token(client, resource_link, NULL, 0); break;
+    case 2: aiocosmos_set_token(client, resource_link, "", 0); break;
+    case 3: break;
+    case 4: aiocosmos_set_token(client, "", "type=resource&ver=1.0&sig=abc", 1); break;
+    case 5: CHECK_INT(aiocosmos_step(client, 0), AIOCOSMOS_E_REENTERED); break;
+    default: aiocosmos_set_token(client, resource_link, "type=resource&ver=1.0&sig=abc", 0); break;
+    }
+}
+
+/* Answers of the host that are no answers, and servers that take no token. */
+TEST(token_callbacks_without_a_token_end_every_operation)
+{
+    aiocosmos_client *client;
+    answer got;
+    int use;
+    for (token_mood = 0; token_mood < 7; token_mood++) {
+        aiocosmos_options options = usual_options();
+        options.key = NULL;
+        options.token_fn = give_token;
+        net_begin(answer_as_said);
+        said_status = 401;
+        client = open_client(&options);
+        for (use = 1; use < USES; use++) {
+            int status;
+            tokens_asked = 0;
+            status = ask(client, use, &got);
+            CHECK(status == 401 || status == AIOCOSMOS_E_AUTH || status == AIOCOSMOS_E_TIMEOUT);
+        }
+        close_client(client);
+    }
+}
+
+static int names_asked, name_mood;
+
+static void resolve_at_once(aiocosmos_client *client, const char *host, uint64_t question, void *user_data)
+{
+    static const aiocosmos_address here = { { 127, 0, 0, 1 }, 0, 1, 4 };
+    static aiocosmos_address many[1000];
+    (void)host; (void)user_data;
+    CHECK(++names_asked < 1000);
+    switch (name_mood) {
+    case 0: CHECK_INT(aiocosmos_resolved(client, question, &here, 1, 60), 0); break;
+    case 1: aiocosmos_resolved(client, question, NULL, 0, 0); break;
+    case 2: aiocosmos_resolved(client, question, many, 1000, 0xFFFFFFFFu); break;     /* of no family */
+    case 3: aiocosmos_resolved(client, question + 1, &here, 1, 60); break;
+    case 4: break;
+    default:
+        CHECK_INT(aiocosmos_resolved(client, question, &here, 1, 0), 0);
+        CHECK(aiocosmos_resolved(client, question, &here, 1, 0) < 0);
+        CHECK_INT(aiocosmos_step(client, 0), AIOCOSMOS_E_REENTERED);
+    }
+}
+
+TEST(name_callbacks_may_answer_at_once_wrongly_or_never)
+{
+    aiocosmos_client *client;
+    answer got;
+    int use;
+    for (name_mood = 0; name_mood < 6; name_mood++) {
+        aiocosmos_options options = usual_options();
+        options.endpoint = "http://account.example.com/";
+        options.allow_http = true;
+        options.resolve_fn = resolve_at_once;
+        net_begin(answer_well);
+        client = open_client(&options);
+        for (use = 1; use < USES; use++) {
+            uint64_t from_us = net.now_us;
+            names_asked = 0;
+            if (name_mood == 0 || name_mood == 5) CHECK_INT(ask(client, use, &got), 0);
+            else if (name_mood != 2) CHECK_INT(ask(client, use, &got), AIOCOSMOS_E_DNS);
+            else ask(client, use, &got);
+            CHECK(net.now_us - from_us < 31000000);
+        }
+        close_client(client);
+    }
+}
+
+static struct run { aiocosmos_body taken, again; bool destroy; } run;
+
+static void take_and_free(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    (void)user_data;
+    run.taken = aiocosmos_result_take_body(result);
+    aiocosmos_body_free(client, run.taken);
+    if (run.destroy) aiocosmos_destroy(client);
+}
+
+/* The callback of a request that is run may take the body too, and may destroy the client. */
+TEST(run_hands_over_a_body_that_its_callback_took_and_freed)
+{
+    aiocosmos_request request = of_kind(AIOCOSMOS_READ_ITEM);
+    aiocosmos_client *client;
+    aiocosmos_body body;
+    int drip;
+    request.done = take_and_free;
+    for (drip = 0; drip < 4; drip++) {
+        net_begin(answer_well);
+        net.receive_max = drip % 2 ? 5 : 0;
+        client = open_usual();
+        run.destroy = drip >= 2;
+        if (run.destroy) {
+            CHECK_INT(aiocosmos_run(client, &request, &body), AIOCOSMOS_E_DESTROYED);
+            CHECK(body.owner == NULL && body.text.len == 0);
+            nothing_is_left();
+            continue;
+        }
+        CHECK_INT(aiocosmos_run(client, &request, &body), 0);
+        CHECK_TEXT(body.text.ptr, body.text.len, "{\"id\":\"a\",\"pk\":\"p\"}");
+        aiocosmos_body_free(client, body);
+        close_client(client);
+    }
+}
+
+static int chained;
+
+static void submit_and_cancel(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    aiocosmos_request request = of_kind(AIOCOSMOS_READ_ITEM);
+    aiocosmos_op op;
+    (void)user_data;
+    if (result->status == AIOCOSMOS_E_SHUTDOWN || ++chained == 100000) return;
+    request.done = submit_and_cancel;
+    CHECK_INT(aiocosmos_submit(client, &request, &op), 0);
+    aiocosmos_cancel(client, op);
+}
+
+/* Each callback asks for the next. The host keeps its share of the time: a step comes back. */
+TEST(callbacks_that_lead_to_callbacks_do_not_keep_a_step_for_ever)
+{
+    aiocosmos_client *client;
+    aiocosmos_request request = of_kind(AIOCOSMOS_READ_ITEM);
+    aiocosmos_op op;
+    net_begin(answer_well);
+    client = open_usual();
+    chained = 0;
+    request.done = submit_and_cancel;
+    CHECK_INT(aiocosmos_submit(client, &request, &op), 0);
+    aiocosmos_cancel(client, op);
+    CHECK(aiocosmos_step(client, 0) > 0);
+    CHECK(chained < 20000);
+    CHECK(aiocosmos_step(client, 0) > 0);
+    close_client(client);
+}
+
+/*--- Callers without measure -----------------------------------------------------------------------*/
+
+static char *long_text(size_t len, char byte)
+{
+    char *text = malloc(len + 1);
+    CHECK(text != NULL);
+    memset(text, byte, len);
+    text[len] = 0;
+    return text;
+}
+
+static int submit_status(aiocosmos_client *client, aiocosmos_request request, answer *later)
+{
+    memset(later, 0, sizeof *later);
+    request.done = on_done;
+    request.user_data = later;
+    return aiocosmos_submit(client, &request, NULL);
+}
+
+TEST(sizes_at_the_limits_are_taken_and_beyond_them_refused)
+{
+    static const size_t lengths[] = { 0, 1, 254, 255, 256, 1022, 1023, 1024, 100000, 3000000 };
+    aiocosmos_client *client;
+    aiocosmos_request request;
+    answer got;
+    size_t i;
+    net_begin(answer_well);
+    client = open_usual();
+    for (i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        size_t len = lengths[i];
+        char *text = long_text(len, 'a'), *body = malloc(len + 100);
+        request = of_kind(AIOCOSMOS_READ_ITEM);
+        request.id = text;
+        CHECK_INT(submit_status(client, request, &got), len > 0 && len <= 1023 ? 0 : AIOCOSMOS_E_ARGUMENT);
+        request = of_kind(AIOCOSMOS_CREATE_ITEM);
+        request.body.ptr = body;
+        request.body.len = (size_t)sprintf(body, "{\"id\":\"%s\"}", text);
+        CHECK_INT(submit_status(client, request, &got), len > 0 && len <= 1023 ? 0 : AIOCOSMOS_E_ARGUMENT);
+        request = of_kind(AIOCOSMOS_READ_ITEM);
+        request.container = text;
+        CHECK_INT(submit_status(client, request, &got), len > 0 && len <= 255 ? 0 : AIOCOSMOS_E_ARGUMENT);
+        request = of_kind(AIOCOSMOS_READ_ITEM);
+        request.database = text;
+        CHECK_INT(submit_status(client, request, &got), len > 0 && len <= 255 ? 0 : AIOCOSMOS_E_ARGUMENT);
+        request = of_kind(AIOCOSMOS_READ_ITEM);
+        request.if_none_match = text;
+        CHECK_INT(submit_status(client, request, &got), AIOCOSMOS_E_ARGUMENT);
+        request = of_kind(AIOCOSMOS_READ_ITEM);
+        request.session_token = text;
+        CHECK_INT(submit_status(client, request, &got), AIOCOSMOS_E_ARGUMENT);
+        request = of_kind(AIOCOSMOS_CREATE_CONTAINER);
+        request.partition_key_paths[0] = text;
+        CHECK_INT(submit_status(client, request, &got), AIOCOSMOS_E_ARGUMENT);
+        drain(client);
+        free(text);
+        free(body);
+    }
+    close_client(client);
+}
+
+TEST(partition_keys_of_2048_bytes_are_taken_and_longer_ones_refused)
+{
+    static const char *const chars[] = { "a", "\"", "\\", "\001", "\xC3\xA9", "\xF0\x9F\x98\x80" };
+    aiocosmos_client *client;
+    size_t i, len, k;
+    net_begin(answer_with_a_token);
+    client = open_usual();
+    for (i = 0; i < sizeof chars / sizeof *chars; i++) {
+        size_t unit = strlen(chars[i]);
+        for (len = 2040; len < 2060; len++) {
+            char *text = malloc(len + 1);
+            aiocosmos_request request = of_kind(AIOCOSMOS_READ_ITEM);
+            answer got;
+            int status;
+            for (k = 0; k < len; k++) text[k] = chars[i][k % unit];
+            request.pk = aiocosmos_pk1(aiocosmos_sn(text, len));
+            status = submit_status(client, request, &got);
+            CHECK_INT(status, len <= 2048 && len % unit == 0 ? 0 : AIOCOSMOS_E_ARGUMENT);
+            request.pk = aiocosmos_pk3(aiocosmos_sn(text, len), aiocosmos_sn(text, len), aiocosmos_sn(text, len));
+            submit_status(client, request, &got);
+            drain(client);
+            free(text);
+        }
+    }
+    close_client(client);
+}
+
+TEST(bodies_of_many_megabytes_are_sent_or_refused_whole)
+{
+    static const size_t lengths[] = { 2u << 20, (2u << 20) + 1, 8u << 20, 20u << 20, 120u << 20 };
+    aiocosmos_options options = usual_options();
+    aiocosmos_client *client;
+    size_t i;
+    options.memory_max = 64u << 20;
+    net_begin(answer_well);
+    client = open_client(&options);
+    for (i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        aiocosmos_request request = of_kind(AIOCOSMOS_CREATE_ITEM);
+        char *text = long_text(lengths[i], 'x');
+        answer got;
+        int status;
+        memcpy(text, "{\"id\":\"a\",\"x\":\"", 15);
+        memcpy(text + lengths[i] - 2, "\"}", 2);
+        request.body.ptr = text;
+        request.body.len = lengths[i];
+        status = submit_status(client, request, &got);
+        if (i < 4) CHECK_INT(status, 0);
+        else CHECK(status == AIOCOSMOS_E_FULL || status == AIOCOSMOS_E_NOMEM || status == AIOCOSMOS_E_ARGUMENT);
+        drain(client);
+        if (i < 4) CHECK_INT(got.status, 0);
+        CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
+        free(text);
+    }
+    limits_held(client, &options);
+    close_client(client);
+}
+
+TEST(queries_of_absurd_size_are_taken_or_refused)
+{
+    enum { PARAMS = 1000 };
+    static aiocosmos_param params[PARAMS];
+    static char names[PARAMS][16];
+    static const size_t lengths[] = { 1, 256 * 1024, 256 * 1024 + 1, 5u << 20 };
+    aiocosmos_client *client;
+    size_t i;
+    answer got;
+    net_begin(answer_well);
+    client = open_usual();
+    for (i = 0; i < PARAMS; i++) {
+        sprintf(names[i], "@p%zu", i);
+        params[i].name = names[i];
+        params[i].value = aiocosmos_i((int64_t)i);
+    }
+    for (i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        aiocosmos_query_request request;
+        char *text = long_text(lengths[i], '\001');
+        int status;
+        memset(&request, 0, sizeof request);
+        memset(&got, 0, sizeof got);
+        request.container = "c";
+        request.sql = text;
+        request.params = params;
+        request.param_count = PARAMS;
+        status = aiocosmos_query_open(client, &request, &got.query);
+        CHECK_INT(status, lengths[i] <= 256 * 1024 ? 0 : AIOCOSMOS_E_ARGUMENT);
+        if (status == 0) CHECK_INT(aiocosmos_query_next(client, got.query, on_page, &got), 0);
+        drain(client);
+        CHECK_INT(got.status, 0);
+        request.sql = "SELECT 1";
+        request.continuation = text;
+        CHECK_INT(aiocosmos_query_open(client, &request, &got.query), AIOCOSMOS_E_ARGUMENT);
+        free(text);
+    }
+    close_client(client);
+}
+
+TEST(lists_of_headers_are_sent_or_refused)
+{
+    enum { COUNT = 10000 };
+    static const char *many[COUNT + 1];
+    static const char *const bad[] = { "", ":", "a", ": b", "a b: c", "a: b\r\nc: d", "a: \001", "Host: x", "content-LENGTH: 5",
+        "a: \xFF", "Authorization: x", "a\n: b" };
+    const char *one[2] = { NULL, NULL };
+    aiocosmos_client *client;
+    aiocosmos_request request = of_kind(AIOCOSMOS_READ_ITEM);
+    answer got;
+    size_t i;
+    char *text = long_text(1u << 20, 'v');
+    net_begin(answer_well);
+    client = open_usual();
+    memcpy(text, "name: ", 6);
+    for (i = 0; i < COUNT; i++) many[i] = "x-some-header: some value";
+    request.headers = many;
+    CHECK_INT(submit_status(client, request, &got), 0);
+    drain(client);
+    CHECK_INT(got.status, 0);
+    request.headers = one;
+    one[0] = text;
+    CHECK_INT(submit_status(client, request, &got), 0);
+    drain(client);
+    CHECK_INT(got.status, 0);
+    for (i = 0; i < sizeof bad / sizeof *bad; i++) {
+        one[0] = bad[i];
+        CHECK_INT(submit_status(client, request, &got), AIOCOSMOS_E_ARGUMENT);
+    }
+    free(text);
+    close_client(client);
+}
+
+static void forget_it(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
+{
+    (void)client; (void)page; (void)user_data;
+}
+
+/* Handles that were never given, or are of the past. */
+TEST(handles_out_of_thin_air_are_harmless)
+{
+    aiocosmos_client *client;
+    aiocosmos_bulk_totals totals;
+    uint64_t id;
+    int i;
+    answer got;
+    net_begin(answer_well);
+    client = open_usual();
+    CHECK_INT(ask(client, USE_BULK, &got), 0);
+    CHECK_INT(begin(client, AIOCOSMOS_READ_ITEM, &got), 0);
+    for (i = 0; i < 20000; i++) {
+        aiocosmos_op op;
+        aiocosmos_query query;
+        id = (uint64_t)i * UINT64_C(0x9E3779B97F4A7C15);
+        op.id = query.id = i < 4000 ? (uint64_t)(i % 2000) | (uint64_t)(i / 2000 + 7) << 32 : id;
+        if (i == 0) op.id = query.id = 0;
+        CHECK(!aiocosmos_cancel(client, op));
+        CHECK(aiocosmos_bulk_resume(client, op) < 0);
+        CHECK(!aiocosmos_bulk_progress(client, op, &totals));
+        CHECK(aiocosmos_query_next(client, query, forget_it, NULL) < 0);
+        aiocosmos_query_close(client, query);
+    }
+    drain(client);
+    CHECK_INT(got.status, 0);
+    close_client(client);
+}
+
+/*--- Memory that is short while much comes in ---------------------------------------------------------*/
+
+static char *large_body;
+
+static void answer_largely(link_t *link)
+{
+    say(link, HEAD "Content-Length: %zu\r\n\r\n", strlen(large_body));
+    say_text(link, large_body);
+}
+
+static void answer_largely_in_chunks(link_t *link)
+{
+    size_t len = strlen(large_body), at;
+    say(link, CHUNKED);
+    for (at = 0; at < len; at += 10000) {
+        size_t part = len - at < 10000 ? len - at : 10000;
+        say(link, "%zx\r\n", part);
+        say_bytes(link, large_body + at, part);
+        say_text(link, "\r\n");
+    }
+    say_text(link, "0\r\n\r\n");
+}
+
+/* Sixty answers of 300 KB at a time into 2 MB: some wait for others, some may fail, all end, and whole are those that come.
+ * The poller fails now and then, too, just when readers pause. */
+TEST(many_large_answers_share_little_memory)
+{
+    enum { MANY = 60 };
+    static answer got[MANY];
+    size_t i, round, well = 0;
+    large_body = long_text(300000, 'x');
+    memcpy(large_body, "{\"Documents\":[\"", 15);
+    memcpy(large_body + 300000 - 3, "\"]}", 3);
+    for (round = 0; round < 24; round++) {
+        aiocosmos_options options = usual_options();
+        aiocosmos_client *client;
+        net_begin(round % 2 ? answer_largely_in_chunks : answer_largely);
+        net.tick_us = 10;
+        net.receive_max = round % 3 ? 5000 : 0;
+        options.memory_max = (size_t)(round % 4 + 1) << 20;
+        client = open_client(&options);
+        if (round >= 4) net.fail_from[CALL_WATCH] = round * 3;
+        if (round >= 4) net.fail_to[CALL_WATCH] = round % 5 ? round * 3 + round % 7 : ~0ul;
+        net.fail_with[CALL_WATCH] = AIOCOSMOS_IO_LIMIT;
+        for (i = 0; i < MANY; i++) if (begin(client, i % 2 ? AIOCOSMOS_READ_ITEM : USE_QUERY, &got[i]) != 0) got[i].calls = -1;
+        drain(client);
+        for (i = 0; i < MANY; i++) {
+            CHECK(got[i].calls == 1 || got[i].calls == -1);
+            if (got[i].calls == 1 && got[i].status == 0) CHECK_INT(got[i].body_len, 300000);
+            well += got[i].calls == 1 && got[i].status == 0;
+        }
+        limits_held(client, &options);
+        close_client(client);
+    }
+    CHECK(well > MANY);
+    free(large_body);
+}
+
+/*--- Answers with a few bytes wrong --------------------------------------------------------------------*/
+
+static uint32_t noise_state;
+
+static uint32_t noise(uint32_t below)
+{
+    noise_state = noise_state * 1664525u + 1013904223u;
+    return (uint32_t)(((uint64_t)noise_state * below) >> 32);
+}
+
+static void answer_with_noise(link_t *link)
+{
+    static const char odd[] = "\r\n\0 :;,\"{}[]#=0123456789-+eE\xFF\x80<";
+    uint32_t i, count = noise(4);
+    size_t from = link->said_len;
+    int old = manner;
+    manner = (int)noise(MANNERS);
+    said_status = 200;
+    if (noise(3) == 0) answer_badly_now_and_then(link);
+    else if (noise(3) == 0) answer_with_a_token(link);
+    else if (noise(3) == 0) answer_with_tokens(link);
+    else answer_in_a_manner(link);
+    manner = old;
+    if (link->said_at == 0 && from > link->said_len) from = 0;
+    for (i = 0; i < count && link->said_len > from; i++) {
+        size_t at = from + noise((uint32_t)(link->said_len - from));
+        switch (noise(4)) {
+        case 0: link->said[at] = odd[noise(sizeof odd - 1)]; break;
+        case 1: link->said[at] = (char)(link->said[at] ^ (1 << noise(8))); break;
+        case 2: link->said_len = at; link->closed = noise(2); break;
+        default: memmove(link->said + at, link->said + at + 1, link->said_len - at - 1); link->said_len--;
+        }
+    }
+}
+
+TEST(noise_in_answers_is_survived)
+{
+    uint32_t round;
+    for (round = 0; round < 300; round++) {
+        aiocosmos_options options = usual_options();
+        aiocosmos_client *client;
+        answer all[USES];
+        int use;
+        noise_state = round;
+        net_begin(answer_with_noise);
+        net.tick_us = 5;
+        net.receive_max = noise(3) ? 0 : 1 + noise(100);
+        net.send_max = noise(3) ? 0 : 1 + noise(100);
+        net.spurious = noise(4);
+        options.connections_max = 1 + noise(4);
+        options.request_timeout_ms = 3000;
+        client = open_client(&options);
+        for (use = 1; use < USES; use++) CHECK_INT(begin(client, use, &all[use]), 0);
+        if (noise(8) == 0) aiocosmos_step(client, 100);
+        else drain(client);
+        limits_held(client, &options);
+        close_client(client);
+        for (use = 1; use < USES; use++) CHECK_INT(all[use].calls, 1);
+    }
+}
+
+/*--- Options without sense, clients left behind ----------------------------------------------------------*/
+
+TEST(clients_can_be_abandoned_or_destroyed_at_every_moment)
+{
+    int steps, how, i;
+    for (how = 0; how < 6; how++) {
+        for (steps = 0; steps < 25; steps++) {
+            aiocosmos_options options = usual_options();
+            int called;
+            net_begin(how % 3 == 0 ? answer_with_a_token : how % 3 == 1 ? answer_badly_now_and_then : NULL);
+            net.receive_max = 40;
+            options.connections_max = 2;
+            options.step_budget_us = 1;
+            memset(&stage, 0, sizeof stage);
+            stage.client = open_client(&options);
+            for (i = 1; i < USES; i++) stage_submit(i);
+            for (i = 0; i < steps; i++) aiocosmos_step(stage.client, 10);
+            called = stage.callbacks;
+            if (how < 3) aiocosmos_abandon(stage.client);
+            else aiocosmos_destroy(stage.client);
+            if (how < 3) CHECK_INT(stage.callbacks, called);
+            else for (i = 0; i < stage.count; i++) CHECK_INT(stage.tickets[i].calls, stage.tickets[i].accepted);
+            nothing_is_left();
+        }
+    }
+}
+
+TEST(options_without_sense_are_refused_or_survived)
+{
+    aiocosmos_options options;
+    aiocosmos_client *client;
+    answer got;
+    int i, use;
+    for (i = 0; i < 12; i++) {
+        options = usual_options();
+        net_begin(i % 2 ? NULL : answer_well);
+        net.tick_us = 100;
+        switch (i) {
+        case 0: options.connections_max = UINT32_MAX; break;
+        case 1: options.pending_max = UINT32_MAX; break;
+        case 2: options.response_bytes_max = UINT32_MAX; break;
+        case 3: options.request_timeout_ms = 1; break;
+        case 4: options.idle_timeout_ms = UINT32_MAX; break;
+        case 5: options.connect_timeout_ms = UINT32_MAX; break;
+        case 6: options.containers_max = 1; break;
+        case 7: options.retries_max = UINT32_MAX - 1; options.throttle_wait_ms = UINT32_MAX; break;
+        case 8: options.memory_max = SIZE_MAX; break;
+        case 9: options.handshakes_max = UINT32_MAX; break;
+        case 10: options.idle_timeout_ms = 1; options.connect_timeout_ms = 1; break;
+        default: options.step_budget_us = 60000000; break;
+        }
+        client = NULL;
+        if (aiocosmos_create(&options, &client, NULL, 0) != 0) {
+            nothing_is_left();
+            continue;
+        }
+        for (use = 1; use < USES; use++) {
+            int status = ask(client, use, &got);
+            CHECK(status == 0 || (i % 2 && status == AIOCOSMOS_E_TIMEOUT));
+        }
+        close_client(client);
+    }
+}
+
+TEST(session_tokens_from_the_host_are_checked)
+{
+    aiocosmos_client *client;
+    size_t i, n;
+    answer got;
+    char *text = malloc(400000);
+    net_begin(answer_well);
+    client = open_usual();
+    for (n = 1; n <= 5000; n += n < 2000 ? 333 : 1000) {
+        size_t len = 0;
+        aiocosmos_str token;
+        for (i = 0; i < n; i++) len += (size_t)sprintf(text + len, "%s%zu:1#%zu", i ? "," : "", i, n);
+        token.ptr = text;
+        token.len = len;
+        if (n > 1024) CHECK(aiocosmos_session_merge(client, NULL, "c", token) < 0);
+        else aiocosmos_session_merge(client, NULL, "c", token);
+        CHECK(aiocosmos_session_get(client, NULL, "c").len <= AIOC_ACCOUNT_SESSION_BYTES_MAX);
+        CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
+    }
+    free(text);
+    close_client(client);
+}
