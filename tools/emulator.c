@@ -232,7 +232,7 @@ static void peer_work(peer *p)
     if (left == 0 && !blocked && due < 0 && (state == EMU_CONN_CLOSING || p->ended) && !p->shut) {
         if (!peer_shut(p)) return;
     } else if (due >= 0 && due != INT64_MAX && !p->timer.armed) {
-        int64_t wait = due - aioc_platform_system.wall_ms(NULL);
+        int64_t wait = due - emu_core_now_ms(s->core);
         aioc_platform_timer_start(&s->reactor, &p->timer, s->reactor.now_us + (wait > 0 ? (uint64_t)wait * 1000u : 0u));
     }
     want = (peer_wants(p) ? AIOCOSMOS_READABLE : 0u) | (blocked ? AIOCOSMOS_WRITABLE : 0u);
@@ -570,10 +570,11 @@ static const char help[] =
     "                      status=429,kind=create_item,skip=10,count=3,retry_after_ms=5\n"
     "                      action=reset,when=after,kind=upsert,probability=0.01,seed=1\n"
     "                      delay_ms=200,verb=GET,path=/docs\n"
-    "                    action: reset close hang html truncate garble chunked trickle\n"
+    "                    action: reset close hang html big truncate garble chunked trickle end\n"
     "\n"
     "While it runs, PUT, POST, GET and DELETE of /_emulator/faults change and show these rules, and PUT of\n"
-    "/_emulator/split with {\"database\":D,\"container\":C,\"range\":R} splits a physical partition.\n"
+    "/_emulator/split with {\"database\":D,\"container\":C,\"range\":R} splits a physical partition, of\n"
+    "/_emulator/clock with {\"ahead_ms\":N} moves its clock.\n"
     "\n"
     "Prints \"ready URL\" when it accepts connections, and ends on SIGTERM or Ctrl-C. Nothing is kept when it ends.\n";
 

@@ -58,8 +58,8 @@ void emu_text_clear(emu_text *text)
 
 int64_t emu_now(const emu_core *core)
 {
-    if (core->options.now_ms) return core->options.now_ms(core->options.user);
-    return aioc_platform_system.wall_ms(aioc_platform_system.user_data);
+    if (core->options.now_ms) return core->options.now_ms(core->options.user) + core->ahead_ms;
+    return aioc_platform_system.wall_ms(aioc_platform_system.user_data) + core->ahead_ms;
 }
 
 /* SplitMix64. */
@@ -181,6 +181,11 @@ bool emu_core_split(emu_core *core, const char *database, const char *container,
     return range && emu_split_range(core, c, range);
 }
 
+int64_t emu_core_now_ms(const emu_core *core)
+{
+    return emu_now(core);
+}
+
 uint64_t emu_core_requests(const emu_core *core)
 {
     return core->requests;
@@ -256,6 +261,11 @@ static bool emu_refuse_text(emu_exchange *x, int status, int sub_status, aiocosm
     return false;
 }
 
+bool emu_no_memory(emu_exchange *x)
+{
+    return emu_refuse(x, 503, 0, "The emulator is out of memory.");
+}
+
 bool emu_refuse_json(emu_exchange *x, int status, int sub_status, const char *message_json, const char *extra_info)
 {
     return emu_refuse_text(x, status, sub_status, aioc_memory_str(message_json), *message_json == '{', extra_info);
@@ -282,10 +292,17 @@ bool emu_refuse(emu_exchange *x, int status, int sub_status, const char *format,
 }
 
 /*------------------------------------------------------------------------------
- * MARK: - Authorization (cosmos-rest 1)
+ * MARK: - Authorization
  *----------------------------------------------------------------------------*/
 
 #define EMU_SKEW_S 900                                     /* either way */
+
+/* -1: it is none. */
+int emu_hex_digit(char c)
+{
+    if (c >= '0' && c <= '9') return c - '0';
+    return (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+}
 
 static size_t emu_percent_decode(aiocosmos_str text, char *out)
 {
@@ -295,9 +312,7 @@ static size_t emu_percent_decode(aiocosmos_str text, char *out)
         if (c == '%' && i + 2 < text.len) {
             unsigned value = 0, k;
             for (k = 1; k <= 2; k++) {
-                char h = text.ptr[i + k];
-                int digit = h >= '0' && h <= '9' ? h - '0' : (h | 32) >= 'a' && (h | 32) <= 'f' ? (h | 32) - 'a' + 10
-                            : -1;
+                int digit = emu_hex_digit(text.ptr[i + k]);
                 if (digit < 0) break;
                 value = value * 16 + (unsigned)digit;
             }
@@ -425,7 +440,7 @@ static bool emu_authorize_master(emu_exchange *x, aiocosmos_str token)
     }
     if (!given.len || token.len < 23 || memcmp(token.ptr, "type=master&ver=1.0&sig=", 24) != 0) {
         return emu_refuse(x, 401, 0, "The format of value '%.*s' of the authorization header is not as it should be: "
-                          "type=master&ver=1.0&sig=...", token.len < 80 ? (int)token.len : 80, token.ptr);
+                          "type=master&ver=1.0&sig=...", EMU_CUT(token, 80));
     }
     len = emu_sign_exactly(x, x->link, &x->core->scratch, sig);
     ok = aioc_memory_same(emu_str(sig, len), given) || emu_signed_by_rid(x, given);
@@ -548,7 +563,7 @@ static bool emu_authorize_aad(emu_exchange *x, aiocosmos_str token)
     if (control || strcmp(x->type, "offers") == 0)
         return emu_refuse(x, 403, 5300, "Request blocked by Auth: the given request [%.*s /%.*s] cannot be authorized "
                           "by AAD token in data plane.", (int)x->request->verb_text.len, x->request->verb_text.ptr,
-                          x->link.len < 200 ? (int)x->link.len : 200, x->link.ptr);
+                          EMU_CUT(x->link, 200));
     return true;
 }
 
@@ -622,7 +637,7 @@ static const emu_route emu_routes[] = {
     { EMU_DELETE, 6, { "dbs", "users", "permissions" }, "delete_permission", emu_meta_route }
 };
 
-/* Splits the path at '/' and decodes it: ids come percent-encoded, once (cosmos-rest 2). */
+/* Splits the path at '/' and decodes it: ids come percent-encoded, once. */
 static bool emu_split_path(emu_exchange *x)
 {
     aiocosmos_str target = x->request->target;
@@ -684,7 +699,7 @@ static const emu_route *emu_find_route(emu_exchange *x)
     return NULL;
 }
 
-/* What is signed: the path as far as its last name, and the type before or behind that (cosmos-rest 1.2). */
+/* What is signed: the path as far as its last name, and the type before or behind that. */
 static void emu_set_link(emu_exchange *x)
 {
     size_t named = x->segments / 2 * 2;
@@ -715,7 +730,7 @@ bool emu_parse_body(emu_exchange *x, aiocosmos_json *root)
     aiocosmos_json_doc *doc = &x->core->doc;
     aiocosmos_str body = x->request->body;
     int status = body.len ? aioc_json_parse(doc, body.ptr, body.len) : AIOCOSMOS_E_ARGUMENT;
-    if (status == AIOCOSMOS_E_NOMEM) return emu_refuse(x, 503, 0, "The emulator is out of memory.");
+    if (status == AIOCOSMOS_E_NOMEM) return emu_no_memory(x);
     if (body.len == 0)
         return emu_refuse(x, 400, 0, "The request payload is empty. Ensure to provide a valid request payload.");
     if (status < 0)
@@ -743,13 +758,21 @@ static void emu_begin(emu_exchange *x, emu_core *core, const emu_request *reques
     core->requests++;
 }
 
+static void emu_big_answer(emu_text *body, size_t size)
+{
+    emu_text_clear(body);
+    if (size < 2 || !aioc_memory_reserve(body->memory, &body->buffer, size)) return;
+    memset(body->buffer.data, 'x', size);
+    body->buffer.data[0] = body->buffer.data[size - 1] = '"';
+    body->buffer.len = size;
+}
+
 /* Fills in what a fault wants to be answered. */
 static void emu_fault_answer(emu_exchange *x, const emu_fault *fault)
 {
-    emu_refuse(x, fault->status, fault->sub_status, "%s", fault->status == 429 ? "Request rate is large. More Request "
-               "Units may be needed, so no changes were made. Please retry this request later." : "A "
-               "fault was asked for.");
+    emu_refuse(x, fault->status, fault->sub_status, "A fault was asked for.");
     x->retry_after_ms = fault->retry_after_ms;
+    if (fault->action == EMU_FAULT_BIG) emu_big_answer(&x->core->body, fault->at);
     if (fault->action != EMU_FAULT_HTML) return;
     emu_text_clear(&x->core->body);
     emu_put_format(&x->core->body, "<!DOCTYPE HTML><html><head><title>%s</title></head><body>%s</body></html>\r\n",
@@ -765,7 +788,7 @@ static void emu_carry_out(emu_exchange *x, const emu_route *route)
         return;
     }
     route->run(x);
-    if (x->core->body.failed) emu_refuse(x, 503, 0, "The emulator is out of memory.");
+    if (x->core->body.failed) emu_no_memory(x);
 }
 
 void emu_serve(emu_exchange *x, emu_core *core, const emu_request *request, emu_fault **fault)
@@ -787,7 +810,7 @@ void emu_serve(emu_exchange *x, emu_core *core, const emu_request *request, emu_
     emu_set_link(x);
     *fault = core->faults ? emu_fault_find(core, x) : NULL;
     if (!*fault || (*fault)->after || (*fault)->action >= EMU_FAULT_TRUNCATE) emu_carry_out(x, route);
-    if (*fault && (*fault)->action <= EMU_FAULT_HTML) emu_fault_answer(x, *fault);
+    if (*fault && (*fault)->action <= EMU_FAULT_BIG) emu_fault_answer(x, *fault);
 }
 
 /*------------------------------------------------------------------------------

@@ -56,6 +56,7 @@ void      emu_core_clear_faults(emu_core *core);
  * name. */
 bool      emu_core_split(emu_core *core, const char *database, const char *container, const char *range_id);
 
+int64_t   emu_core_now_ms(const emu_core *core);           /* as /_emulator/clock has set it */
 uint64_t  emu_core_requests(const emu_core *core);         /* served so far, refused ones included */
 size_t    emu_core_memory(const emu_core *core);           /* bytes taken from the allocator */
 

@@ -16,26 +16,32 @@
  *                  close     it is closed without an answer
  *                  hang      there is never an answer
  *                  html      a front end answers for the service, with `status` (503)
+ *                  big       the answer is a string of `at` bytes, with `status` (200)
  *                  truncate  the answer ends, and the connection, after `at` bytes
  *                  garble    eight of its bytes from `at` on are wrong
  *                  chunked   its body comes in chunks
  *                  trickle   it comes byte by byte
- *     when         before    (else) status, reset, close, hang, html: the request is not carried out
+ *                  end       it is as it should be, but then the connection is closed, without a word about it
+ *     when         before    (else) status, html, big, reset, close, hang: the request is not carried out
  *                  after     it is, and then its answer is lost
  *     delay_ms     the answer, or what comes instead, comes so much later
  *
  * The first rule that means a request and is not used up decides. Over HTTP: PUT /_emulator/faults replaces the rules,
  * POST adds some, DELETE clears them, GET shows them with how often each hit. PUT /_emulator/split with
- * {"database":D,"container":C,"range":R} splits a physical partition. These need no authorization. */
+ * {"database":D,"container":C,"range":R} splits a physical partition, PUT /_emulator/clock with {"ahead_ms":N} sets how
+ * far the clock is ahead of the real one, GET /_emulator/stats counts. These need no authorization. */
 #include "emulator_internal.h"
 
-static const char *const emu_action_names[] = { "none", "status", "html", "reset", "close", "hang", "truncate",
-                                                "garble",
-    "chunked", "trickle", "delay" };
+#define EMU_BIG_MAX (256u * 1024u * 1024u)
+
+static const char *const emu_action_names[] = {
+    "none", "status", "html", "big", "reset", "close", "hang", "truncate", "garble", "chunked", "trickle", "end",
+    "delay"
+};
 
 static bool emu_fault_wrong(char *why, size_t cap, const char *what, aiocosmos_str name)
 {
-    aioc_memory_print(why, cap, "%s: %.*s", what, name.len < 60 ? (int)name.len : 60, name.ptr);
+    aioc_memory_print(why, cap, "%s: %.*s", what, EMU_CUT(name, 60));
     return false;
 }
 
@@ -69,7 +75,7 @@ static bool emu_fault_number(emu_fault *fault, const char *name, double number)
     if (strcmp(name, "skip") == 0) fault->skip = (uint64_t)number;
     else if (strcmp(name, "count") == 0) fault->count = (uint64_t)number;
     else if (strcmp(name, "seed") == 0) fault->random = (uint64_t)number;
-    else if (strcmp(name, "at") == 0) fault->at = (size_t)number;
+    else if (strcmp(name, "at") == 0) return fault->at = (size_t)number, number <= EMU_BIG_MAX;
     else if (strcmp(name, "delay_ms") == 0) return fault->delay_ms = (int64_t)number, number <= 1e9;
     else return false;
     return true;
@@ -78,9 +84,9 @@ static bool emu_fault_number(emu_fault *fault, const char *name, double number)
 /* One property of a rule; its value without quotes. */
 static bool emu_fault_set(emu_fault *fault, aiocosmos_str name, aiocosmos_str value, char *why, size_t cap)
 {
-    static const char *const numbers[] = { "probability", "retry_after_ms", "status", "sub_status", "skip", "count",
-                                           "seed",
-        "at", "delay_ms" };
+    static const char *const numbers[] = {
+        "probability", "retry_after_ms", "status", "sub_status", "skip", "count", "seed", "at", "delay_ms"
+    };
     size_t i;
     double number;
     bool ok;
@@ -112,10 +118,10 @@ static emu_fault *emu_fault_make(emu_core *core)
 /* A rule has to do something. */
 static bool emu_fault_complete(emu_fault *fault, char *why, size_t cap)
 {
-    if (fault->action == EMU_FAULT_NONE)
-        fault->action = fault->status ? EMU_FAULT_STATUS : fault->delay_ms ? EMU_FAULT_DELAY
-                                                                                            : EMU_FAULT_NONE;
+    if (fault->action == EMU_FAULT_NONE && fault->status) fault->action = EMU_FAULT_STATUS;
+    if (fault->action == EMU_FAULT_NONE && fault->delay_ms) fault->action = EMU_FAULT_DELAY;
     if ((fault->action == EMU_FAULT_STATUS || fault->action == EMU_FAULT_HTML) && !fault->status) fault->status = 503;
+    if (fault->action == EMU_FAULT_BIG && !fault->status) fault->status = 200;
     if (fault->action != EMU_FAULT_NONE) return true;
     aioc_memory_print(why, cap, "a rule needs a status, an action or a delay_ms");
     return false;
@@ -179,8 +185,8 @@ static bool emu_faults_parse(emu_core *core, aiocosmos_str text, emu_fault **out
         root = rule = aioc_json_root(&core->doc);
         if (root.type == AIOCOSMOS_JSON_ARR) memset(&rule, 0, sizeof rule);
         while (ok && (root.type != AIOCOSMOS_JSON_ARR || aioc_json_next(root, NULL, &rule))) {
-            ok = rule.type == AIOCOSMOS_JSON_OBJ || emu_fault_wrong(why, cap, "not an object",
-                                                                    emu_str(rule.ptr, rule.len));
+            ok = rule.type == AIOCOSMOS_JSON_OBJ ||
+                 emu_fault_wrong(why, cap, "not an object", emu_str(rule.ptr, rule.len));
             ok = ok && (*last = emu_fault_make(core)) != NULL && emu_fault_from_json(*last, rule, why, cap);
             if (*last) last = &(*last)->next;
             if (root.type != AIOCOSMOS_JSON_ARR) break;
@@ -288,6 +294,29 @@ static void emu_control_split(emu_exchange *x)
     else emu_refuse(x, 404, 0, "There is no such partition, or it cannot be split.");
 }
 
+static void emu_control_clock(emu_exchange *x)
+{
+    static const char *const names[] = { "ahead_ms" };
+    aiocosmos_json root, value;
+    int64_t ahead;
+    if (!emu_parse_body(x, &root)) return;
+    aioc_json_fields(root, names, 1, &value);
+    if (aioc_json_get_i64(value, &ahead) && ahead > -INT64_C(1000000000000) && ahead < INT64_C(1000000000000)) {
+        x->core->ahead_ms = ahead;
+        x->status = 204;
+    } else {
+        emu_refuse(x, 400, 0, "ahead_ms has to be a number of milliseconds.");
+    }
+}
+
+static void emu_control_stats(emu_exchange *x)
+{
+    emu_put_format(&x->core->body, "{\"requests\":%llu,\"memory_bytes\":%llu}", (unsigned long long)x->core->requests,
+                   (unsigned long long)x->core->memory.used);
+    x->status = 200;
+    x->has_body = true;
+}
+
 void emu_fault_route(emu_exchange *x)
 {
     bool faults = x->segments == 2 && emu_is(x->segment[1], "faults");
@@ -300,6 +329,10 @@ void emu_fault_route(emu_exchange *x)
         emu_faults_change(x, x->request->verb == EMU_PUT);
     } else if (x->segments == 2 && emu_is(x->segment[1], "split") && x->request->verb == EMU_PUT) {
         emu_control_split(x);
+    } else if (x->segments == 2 && emu_is(x->segment[1], "clock") && x->request->verb == EMU_PUT) {
+        emu_control_clock(x);
+    } else if (x->segments == 2 && emu_is(x->segment[1], "stats") && x->request->verb == EMU_GET) {
+        emu_control_stats(x);
     } else {
         emu_refuse(x, 404, 0, "The emulator has no such control.");
     }

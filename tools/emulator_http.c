@@ -188,6 +188,7 @@ static void emu_conn_apply(emu_conn *conn, emu_fault *fault, size_t start)
         for (i = at; i < len && i < at + 8; i++) conn->out.buffer.data[start + i] ^= 0x55;
         break;
     case EMU_FAULT_TRICKLE: conn->trickle = true; break;
+    case EMU_FAULT_END: state = EMU_CONN_CLOSING; break;
     default: break;
     }
     if (fault->delay_ms > 0 || fault->action == EMU_FAULT_HANG) {
@@ -207,8 +208,8 @@ static void emu_conn_serve(emu_conn *conn, emu_request *request)
     emu_fault *fault = NULL;
     size_t start = conn->out.buffer.len;
     aiocosmos_str connection = request->header[EMU_H_CONNECTION];
-    request->keep_alive = request->minor > 0 ? !emu_list_has(connection, "close")
-        : emu_list_has(connection, "keep-alive");
+    if (request->minor > 0) request->keep_alive = !emu_list_has(connection, "close");
+    else request->keep_alive = emu_list_has(connection, "keep-alive");
     emu_serve(x, conn->core, request, &fault);
     emu_answer_write(&conn->out, x, fault && fault->action == EMU_FAULT_CHUNKED);
     if (!request->keep_alive) conn->state = EMU_CONN_CLOSING;
@@ -276,8 +277,7 @@ static bool emu_chunk_size(emu_conn *conn, aiocosmos_str line)
     uint64_t size = 0;
     size_t i;
     for (i = 0; i < line.len && line.ptr[i] != ';' && line.ptr[i] != ' ' && line.ptr[i] != '\t'; i++) {
-        char c = line.ptr[i];
-        int digit = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+        int digit = emu_hex_digit(line.ptr[i]);
         if (digit < 0 || i >= 8) return false;
         size = size * 16 + (uint64_t)digit;
     }
@@ -344,8 +344,8 @@ static size_t emu_conn_receive(emu_conn *conn, const char *data, size_t len, emu
         whole = emu_conn_chunks(conn, data, len);
         if (whole < 0) {
             bool large = conn->chunk_left > EMU_BODY_MAX - conn->chunks.buffer.len;
-            emu_conn_refuse(conn, large ? 413 : 400, large ? "Request size is too large" : "The chunked "
-                            "body is malformed.");
+            if (large) emu_conn_refuse(conn, 413, "Request size is too large");
+            else emu_conn_refuse(conn, 400, "The chunked body is malformed.");
             return 0;
         }
     }
@@ -377,8 +377,7 @@ static size_t emu_conn_work(emu_conn *conn, const char *data, size_t len)
     emu_request request;
     size_t used = 0, size;
     while (emu_conn_ready(conn)) {
-        /* empty lines before a request mean nothing (RFC 9112, 2.2) */
-        if (conn->phase == EMU_HEAD && conn->scan == 0) {
+        if (conn->phase == EMU_HEAD && conn->scan == 0) {  /* empty lines in front mean nothing (RFC 9112, 2.2) */
             while (used < len && (data[used] == '\r' || data[used] == '\n')) used++;
         }
         if (used == len) break;

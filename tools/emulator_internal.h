@@ -23,7 +23,7 @@
 #define EMU_LEVELS          AIOC_PROTOCOL_PK_LEVELS
 #define EMU_KEY_MAX         (EMU_LEVELS * (AIOC_PROTOCOL_PK_BYTES + 2))
 #define EMU_EPK_MAX         AIOC_PROTOCOL_EPK_MAX
-#define EMU_ITEM_MAX        (2u * 1024u * 1024u)           /* bytes of an item (cosmos-rest 2) */
+#define EMU_ITEM_MAX        (2u * 1024u * 1024u)           /* bytes of an item */
 #define EMU_PAGE_MAX        (4u * 1024u * 1024u - 4096u)   /* bytes of a page, its envelope left out */
 #define EMU_PAGE_SCAN       200000u                        /* items looked at for one page */
 #define EMU_UNIQUE_KEYS     10
@@ -55,6 +55,9 @@ static inline aiocosmos_str emu_str(const char *ptr, size_t len)
     str.len = len;
     return str;
 }
+
+/* At most so many bytes of a text, for "%.*s". */
+#define EMU_CUT(text, most) ((text).len < (most) ? (int)(text).len : (most)), (text).ptr
 
 static inline bool emu_is(aiocosmos_str text, const char *string)
 {
@@ -131,9 +134,10 @@ typedef struct emu_exchange {
 /* What a fault does to an answer. */
 typedef enum emu_action {
     EMU_FAULT_NONE,
-    /* in place of the request, or after it */
-    EMU_FAULT_STATUS, EMU_FAULT_HTML, EMU_FAULT_RESET, EMU_FAULT_CLOSE, EMU_FAULT_HANG,
-    EMU_FAULT_TRUNCATE, EMU_FAULT_GARBLE, EMU_FAULT_CHUNKED, EMU_FAULT_TRICKLE, EMU_FAULT_DELAY
+    /* Another answer, or none; the request may not be carried out. */
+    EMU_FAULT_STATUS, EMU_FAULT_HTML, EMU_FAULT_BIG, EMU_FAULT_RESET, EMU_FAULT_CLOSE, EMU_FAULT_HANG,
+    /* Its own answer, in another form. */
+    EMU_FAULT_TRUNCATE, EMU_FAULT_GARBLE, EMU_FAULT_CHUNKED, EMU_FAULT_TRICKLE, EMU_FAULT_END, EMU_FAULT_DELAY
 } emu_action;
 
 typedef struct emu_fault {
@@ -147,7 +151,7 @@ typedef struct emu_fault {
     int      status, sub_status;
     double   retry_after_ms;
     int64_t  delay_ms;
-    size_t   at;                                           /* bytes of the answer before it is cut or garbled */
+    size_t   at;                                           /* where the answer is cut or garbled; how big it is */
     uint64_t hits;
 } emu_fault;
 
@@ -279,7 +283,7 @@ typedef struct emu_unique {                                /* one item's value o
     emu_item *item;
 } emu_unique;
 
-/* A key as the store compares it: each level in its hashed form (cosmos-rest 8.2), which is unambiguous. */
+/* A key as the store compares it: each level in its hashed form, which is unambiguous. */
 typedef struct emu_key {
     unsigned char bytes[EMU_KEY_MAX];
     size_t len;
@@ -373,6 +377,7 @@ struct emu_core {
     uint32_t next_database, next_offer, next_user;
     uint64_t next_etag, random, requests;
     char    date[AIOC_AUTH_DATE_LEN + 1], asked_date[AIOC_AUTH_DATE_LEN + 1];
+    int64_t ahead_ms;                                      /* of the clock that was given */
     int64_t date_s, asked_s;                               /* of now, and of the last request's date */
     aiocosmos_json_doc doc, doc2;                          /* the request's body; and a document */
     emu_text body;                                         /* the answer's */
@@ -395,8 +400,10 @@ void emu_answer_write(emu_text *out, emu_exchange *x, bool chunked);
 const char *emu_status_text(int status);
 
 /* Makes the answer a refusal; the text is for people. Always false. */
-bool emu_refuse(emu_exchange *x, int status, int sub_status, const char *format,
-                ...) __attribute__((format(printf, 4, 5)));
+bool emu_refuse(emu_exchange *x, int status, int sub_status, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+bool emu_no_memory(emu_exchange *x);
+int  emu_hex_digit(char c);
 bool emu_refuse_json(emu_exchange *x, int status, int sub_status, const char *message_json, const char *extra_info);
 
 bool emu_header_true(const emu_exchange *x, emu_header header);

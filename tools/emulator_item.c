@@ -1,4 +1,4 @@
-/* emulator_item.c: one item at a time: create, upsert, read, replace, patch, delete (cosmos-rest 5). */
+/* emulator_item.c: one item at a time: create, upsert, read, replace, patch, delete. */
 #include "emulator_internal.h"
 
 /*------------------------------------------------------------------------------
@@ -12,9 +12,7 @@ bool emu_spend(emu_exchange *x, emu_range *range)
     double rate = x->core->options.ru_per_second / range->container->range_count;
     int64_t passed = x->now_ms - range->ru_ms;
     if (rate <= 0) return true;
-    if (range->ru_ms < 0 || passed >= 1000)
-        range->ru = range->ru < 0 && range->ru_ms >= 0 ? range->ru + rate * ((double)passed / 1000)
-                                                                                          : rate;
+    if (range->ru_ms < 0) range->ru = rate;
     else if (passed > 0) range->ru += rate * (double)passed / 1000;
     if (range->ru > rate) range->ru = rate;
     range->ru_ms = x->now_ms;
@@ -48,8 +46,7 @@ bool emu_session_ok(emu_exchange *x, const emu_range *range)
     while (rest.len && aioc_protocol_session_next(&rest, &id, &value)) {
         bool ours = emu_is(id, range->id);
         if (!aioc_protocol_session_parse(value, &token, &bad_at))
-            return emu_refuse(x, 400, 0, "The session token provided '%.*s' is invalid.", value.len < 100
-                              ? (int)value.len : 100, value.ptr);
+            return emu_refuse(x, 400, 0, "The session token provided '%.*s' is invalid.", EMU_CUT(value, 100));
         if (!ours && id.len < 12) {
             snprintf(quoted, sizeof quoted, "\"%.*s\"", (int)id.len, id.ptr);
             ours = strstr(range->parents, quoted) != NULL;
@@ -61,10 +58,10 @@ bool emu_session_ok(emu_exchange *x, const emu_range *range)
         }
     }
     return rest.len == 0 || emu_refuse(x, 400, 0, "The session token provided '%.*s' is invalid.",
-                                       rest.len < 100 ? (int)rest.len : 100, rest.ptr);
+                                       EMU_CUT(rest, 100));
 }
 
-/* A request may only ask for less than the account's consistency, Session (cosmos-rest 5.1). */
+/* A request may only ask for less than the account's consistency, Session. */
 bool emu_read_headers_ok(emu_exchange *x)
 {
     aiocosmos_str level = x->request->header[EMU_H_CONSISTENCY];
@@ -72,7 +69,7 @@ bool emu_read_headers_ok(emu_exchange *x)
         return true;
     return emu_refuse(x, 400, 0, "ConsistencyLevel %.*s specified in the request is invalid when service is configured "
                       "with consistency level Session. Ensure the request consistency level is not stronger than the "
-                      "service consistency level.", level.len < 40 ? (int)level.len : 40, level.ptr);
+                      "service consistency level.", EMU_CUT(level, 40));
 }
 
 /*------------------------------------------------------------------------------
@@ -101,8 +98,8 @@ bool emu_take_id(emu_exchange *x, aiocosmos_json root, char id[AIOC_PROTOCOL_ITE
     size_t len, max = AIOC_PROTOCOL_ITEM_ID_MAX;
     aioc_json_fields(root, names, 1, &value);
     if (value.type == AIOCOSMOS_JSON_NONE)
-        return emu_refuse(x, 400, 0, "The input content is invalid because the required properties - 'id; "
-                          "' - are missing");
+        return emu_refuse(x, 400, 0, "The input content is invalid because the required properties - 'id; ' - "
+                          "are missing");
     if (value.type != AIOCOSMOS_JSON_STR)
         return emu_refuse(x, 400, 0, "The input content is invalid because the property 'id' has to be a string.");
     len = aioc_json_get_str(value, id, max + 1);
@@ -117,6 +114,12 @@ bool emu_take_id(emu_exchange *x, aiocosmos_json root, char id[AIOC_PROTOCOL_ITE
     return true;
 }
 
+static bool emu_wrong_key(emu_exchange *x)
+{
+    return emu_refuse(x, 400, 1001, "Partition key provided either doesn't correspond to definition in the collection "
+                      "or doesn't match partition key field values specified in the document.");
+}
+
 bool emu_parse_key(emu_exchange *x, aiocosmos_str text, emu_key *key)
 {
     aiocosmos_value values[EMU_LEVELS];
@@ -125,8 +128,7 @@ bool emu_parse_key(emu_exchange *x, aiocosmos_str text, emu_key *key)
     core->key_text.len = 0;
     if (!aioc_protocol_pk_components(&core->memory, &core->key_text, text, values, &count) || count == 0 ||
         count > x->container->key.path_count || !emu_key_from_values(x->container, values, count, key)) {
-        return emu_refuse(x, 400, 1001, "Partition key provided either doesn't correspond to definition in the "
-                          "collection or doesn't match partition key field values specified in the document.");
+        return emu_wrong_key(x);
     }
     return true;
 }
@@ -157,8 +159,7 @@ static bool emu_item_key(emu_exchange *x)
     if (!given) return emu_refuse(x, 400, 0, "PartitionKey value must be supplied for this operation: the header "
                                   "x-ms-documentdb-partitionkey is missing.");
     if (x->core->header_key.levels == x->container->key.path_count) return true;
-    return emu_refuse(x, 400, 1001, "Partition key provided either doesn't correspond to definition in the collection "
-                      "or doesn't match partition key field values specified in the document.");
+    return emu_wrong_key(x);
 }
 
 static bool emu_document_key(emu_exchange *x, aiocosmos_json root, emu_key *key)
@@ -174,7 +175,7 @@ static bool emu_document_key(emu_exchange *x, aiocosmos_json root, emu_key *key)
     for (i = 0; i < container->key.path_count; i++) room += pk.level[i].len + 1;
     texts->len = 0;
     if (!aioc_memory_reserve(&x->core->memory, texts, room))
-        return emu_refuse(x, 503, 0, "The emulator is out of memory.");
+        return emu_no_memory(x);
     for (i = 0; i < container->key.path_count; i++) {
         memset(&values[i], 0, sizeof values[i]);
         values[i].type = AIOCOSMOS_NONE;
@@ -205,7 +206,7 @@ static bool emu_take_ttl(emu_exchange *x, aiocosmos_json root, int32_t *ttl)
         return true;
     }
     return emu_refuse(x, 400, 0, "The input ttl '%.*s' is invalid. Ensure to provide a nonzero positive integer less "
-                      "than or equal to '2147483647', or '-1'.", value.len < 40 ? (int)value.len : 40, value.ptr);
+                      "than or equal to '2147483647', or '-1'.", EMU_CUT(value, 40));
 }
 
 /* A value so that equal ones have equal bytes. A missing one counts as null does. */
@@ -270,7 +271,7 @@ static bool emu_draft_item(emu_exchange *x, aiocosmos_json root, emu_draft *draf
     emu_text_clear(&core->scratch);
     emu_put_stripped(&core->scratch, root, true);
     draft->content.text = emu_str(core->scratch.buffer.data, core->scratch.buffer.len);
-    return !core->scratch.failed || emu_refuse(x, 503, 0, "The emulator is out of memory.");
+    return !core->scratch.failed || emu_no_memory(x);
 }
 
 /*------------------------------------------------------------------------------
@@ -341,7 +342,7 @@ static void emu_commit(emu_exchange *x, const emu_draft *draft, emu_item *old, i
     }
     item = emu_store_item(x->core, x->container, &x->core->header_key, old, &draft->content, x->now_ms);
     if (item) emu_answer_item(x, item, status);
-    else emu_refuse(x, 503, 0, "The emulator is out of memory.");
+    else emu_no_memory(x);
 }
 
 static void emu_create(emu_exchange *x, bool upsert)
@@ -452,7 +453,7 @@ static bool emu_condition_holds(emu_exchange *x, aiocosmos_str condition, aiocos
     emu_put_json(query, emu_str(x->core->body.buffer.data, x->core->body.buffer.len));
     emu_puts(query, "}");
     emu_text_clear(&x->core->body);
-    if (query->failed) return emu_refuse(x, 503, 0, "The emulator is out of memory.");
+    if (query->failed) return emu_no_memory(x);
     prepared = emu_sql_prepare(query->buffer.data, query->buffer.len, x->now_ms, &error);
     if (!prepared) return emu_refuse_json(x, error.status, error.sub_status, error.message, NULL);
     run = emu_sql_start(prepared, emu_count_row, &rows);
@@ -460,7 +461,7 @@ static bool emu_condition_holds(emu_exchange *x, aiocosmos_str condition, aiocos
     if (run && status < 0) error = *emu_sql_run_error(run);
     emu_sql_stop(run);
     emu_sql_free(prepared);
-    if (!run) return emu_refuse(x, 503, 0, "The emulator is out of memory.");
+    if (!run) return emu_no_memory(x);
     if (status < 0) return emu_refuse_json(x, error.status, error.sub_status, error.message, NULL);
     return rows > 0 || emu_refuse(x, 412, 1110, "One of the specified pre-condition is not met. The condition of the "
                                   "patch does not hold.");
@@ -497,7 +498,7 @@ static bool emu_check_condition(emu_exchange *x, aiocosmos_json condition, const
     bool holds;
     if (condition.type == AIOCOSMOS_JSON_NONE) return true;
     text = (char *)aioc_memory_alloc(&x->core->memory, condition.len);
-    if (!text) return emu_refuse(x, 503, 0, "The emulator is out of memory.");
+    if (!text) return emu_no_memory(x);
     len = aioc_json_get_str(condition, text, condition.len);
     emu_text_clear(document);
     emu_put_item(document, x->container, item);
@@ -527,8 +528,7 @@ static void emu_patch_item(emu_exchange *x)
     emu_puts(document, "}");
     if (!emu_patch(x, operations, document)) return;
     if (aioc_json_parse(&x->core->doc2, document->buffer.data, document->buffer.len) < 0) {
-        emu_refuse(x, 400, 0, "The patched item is invalid: %s.", x->core->doc2.error ? x->core->doc2.error :
-                   "not JSON");
+        emu_refuse(x, 400, 0, "The patched item is invalid: %s.", x->core->doc2.error);
         return;
     }
     root = aioc_json_root(&x->core->doc2);

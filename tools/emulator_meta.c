@@ -1,13 +1,8 @@
 /* emulator_meta.c: everything but items: the account, databases, containers, partition key ranges, offers, users and
- * permissions (cosmos-rest 3, 4, 8.1, 13). */
+ * permissions. */
 #include "emulator_internal.h"
 
 #define EMU_CONTAINERS_CHARGE 4.95
-
-static bool emu_no_memory(emu_exchange *x)
-{
-    return emu_refuse(x, 503, 0, "The emulator is out of memory.");
-}
 
 static bool emu_absent(emu_exchange *x)
 {
@@ -91,7 +86,7 @@ static void emu_read_account(emu_exchange *x)
 }
 
 /*------------------------------------------------------------------------------
- * MARK: - Throughput: offers (cosmos-rest 4.2)
+ * MARK: - Throughput: offers
  *----------------------------------------------------------------------------*/
 
 static bool emu_throughput_ok(emu_exchange *x, int64_t manual, int64_t autoscale)
@@ -309,7 +304,7 @@ static void emu_databases_route(emu_exchange *x)
 }
 
 /*------------------------------------------------------------------------------
- * MARK: - Containers: what a definition may say (cosmos-rest 4.1)
+ * MARK: - Containers: what a definition may say
  *----------------------------------------------------------------------------*/
 
 /* Copies a JSON string to the container's definition; `to` is then a view of it. Space was made before. */
@@ -361,8 +356,7 @@ static bool emu_define_key(emu_exchange *x, emu_container *container, aiocosmos_
         if (path.type != AIOCOSMOS_JSON_STR || !emu_path_ok(*to))
             return emu_refuse(x, 400, 0, "The partition key component definition path '%.*s' could not be accepted, "
                               "failed near position '0'. Partition key paths must contain only valid characters and "
-                              "not contain a trailing slash or wildcard character.", path.len < 100 ? (int)path.len
-                              : 100, path.ptr);
+                              "not contain a trailing slash or wildcard character.", EMU_CUT(path, 100));
     }
     return true;
 }
@@ -426,11 +420,11 @@ static bool emu_indexing_ok(emu_exchange *x, aiocosmos_json policy)
     memset(found, 0, sizeof found);
     if (policy.type == AIOCOSMOS_JSON_OBJ) aioc_json_fields(policy, names, 5, found);
     if (policy.type == AIOCOSMOS_JSON_OBJ &&
-        (found[0].type == AIOCOSMOS_JSON_NONE || (found[0].type == AIOCOSMOS_JSON_STR &&
-                                                  (found[0].len == 12 || found[0].len == 6))) &&
+        (found[0].type == AIOCOSMOS_JSON_NONE || aioc_json_is_str(found[0], "consistent") ||
+         aioc_json_is_str(found[0], "none") || aioc_json_is_str(found[0], "lazy")) &&
         (found[1].type == AIOCOSMOS_JSON_NONE || aioc_json_get_bool(found[1], &truth)) && emu_paths_ok(found[2]) &&
-        emu_paths_ok(found[3]) && (found[4].type == AIOCOSMOS_JSON_NONE ||
-                                   found[4].type == AIOCOSMOS_JSON_ARR)) return true;
+        emu_paths_ok(found[3]) && (found[4].type == AIOCOSMOS_JSON_NONE || found[4].type == AIOCOSMOS_JSON_ARR))
+        return true;
     return emu_refuse(x, 400, 0, "The indexing policy is invalid: it needs an 'indexingMode' of consistent or none, "
                       "and paths that begin with '/'.");
 }
@@ -449,9 +443,9 @@ static bool emu_define_ttl(emu_exchange *x, emu_container *container, aiocosmos_
 }
 
 enum { EMU_C_KEY, EMU_C_UNIQUE, EMU_C_INDEXING, EMU_C_TTL, EMU_C_CONFLICT, EMU_C_GEO, EMU_C_COUNT };
-static const char *const emu_container_names[EMU_C_COUNT] = { "partitionKey", "uniqueKeyPolicy", "indexingPolicy",
-                                                              "defaultTtl",
-    "conflictResolutionPolicy", "geospatialConfig" };
+static const char *const emu_container_names[EMU_C_COUNT] = {
+    "partitionKey", "uniqueKeyPolicy", "indexingPolicy", "defaultTtl", "conflictResolutionPolicy", "geospatialConfig"
+};
 
 /* What the service adds where a definition says nothing. */
 static const char *const emu_container_defaults[EMU_C_COUNT] = { NULL, NULL,
@@ -654,7 +648,7 @@ static void emu_put_range_json(emu_text *out, const emu_container *container, co
     char rid[EMU_RID_MAX];
     memcpy(raw, container->raw_rid, 8);
     aioc_platform_store64le(raw + 8, (uint64_t)strtoul(range->id, NULL, 10) + 1);
-    raw[15] = 0x50;                                        /* the kind of thing this is (cosmos-rest 6) */
+    raw[15] = 0x50;                                        /* the kind of thing this is */
     emu_rid_text(rid, raw, sizeof raw);
     emu_put_format(out, "{\"_rid\":\"%s\",\"id\":\"%s\",\"minInclusive\":\"%s\",\"maxExclusive\":\"%s\","
                    "\"ridPrefix\":%s,\"_self\":\"dbs/%s/colls/%s/pkranges/%s/\","
@@ -688,7 +682,7 @@ static void emu_list_ranges(emu_exchange *x)
 }
 
 /*------------------------------------------------------------------------------
- * MARK: - Users and permissions (cosmos-rest 1.4)
+ * MARK: - Users and permissions
  *----------------------------------------------------------------------------*/
 
 #define EMU_TOKEN_LIFE_S 3600
@@ -933,8 +927,8 @@ void emu_meta_route(emu_exchange *x)
         return;
     }
     if (x->segments >= 2 && !(x->database = emu_find_database(x->core, x->segment[1]))) {
-        emu_refuse(x, 404, x->segments > 2 ? 1003 : 0, "%s", x->segments > 2 ? "Owner resource does not exist" :
-                   "Resource Not Found.");
+        if (x->segments > 2) emu_refuse(x, 404, 1003, "Owner resource does not exist");
+        else emu_absent(x);
         return;
     }
     if (strcmp(x->type, "dbs") == 0) emu_databases_route(x);

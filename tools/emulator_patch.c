@@ -1,4 +1,4 @@
-/* emulator_patch.c: what a patch does to a document (cosmos-rest 5.3). Operations cut and paste the document's text, so
+/* emulator_patch.c: what a patch does to a document. Operations cut and paste the document's text, so
  * that what they do not touch stays as the client wrote it. */
 #include "emulator_internal.h"
 

@@ -1,4 +1,4 @@
-/* emulator_query.c: many items at a time: feeds and queries, their pages and continuations (cosmos-rest 9).
+/* emulator_query.c: many items at a time: feeds and queries, their pages and continuations.
  *
  * A page comes from one physical partition, as the gateway's fan-out does it: when that is through, the continuation
  * names the next, and an empty page in between is normal. A query that holds back its rows (ORDER BY, aggregates, ...)
@@ -39,9 +39,10 @@ typedef struct emu_page {
 
 static uint32_t emu_continuation_check(const emu_exchange *x, aiocosmos_str token)
 {
-    return aioc_protocol_murmur3_32(token.ptr, token.len) ^ aioc_protocol_murmur3_32(x->request->body.ptr,
-            x->request->body.len) ^
-           aioc_protocol_murmur3_32(x->container->rid, strlen(x->container->rid));
+    const emu_container *container = x->container;
+    aiocosmos_str body = x->request->body;
+    return aioc_protocol_murmur3_32(token.ptr, token.len) ^ aioc_protocol_murmur3_32(body.ptr, body.len) ^
+           aioc_protocol_murmur3_32(container->rid, strlen(container->rid));
 }
 
 /* after-item-rows-min-max-check, in hex: bound to the container and to the query's text. */
@@ -222,6 +223,12 @@ static void emu_source_add(emu_source *source, const emu_list *list, uint64_t af
     source->cursor[source->count++].slot = emu_list_after(list, after);
 }
 
+static bool emu_in_part(const emu_range *range, const emu_position *position)
+{
+    return aioc_protocol_epk_compare(aioc_memory_str(range->min), aioc_memory_str(position->max)) < 0 &&
+           aioc_protocol_epk_compare(aioc_memory_str(range->max), aioc_memory_str(position->min)) > 0;
+}
+
 static bool emu_source_open(emu_source *source, emu_exchange *x, const emu_scope *scope, const emu_position *position)
 {
     const emu_container *container = x->container;
@@ -232,17 +239,14 @@ static bool emu_source_open(emu_source *source, emu_exchange *x, const emu_scope
     source->count = 0;
     source->cap = container->range_count;
     source->cursor = (emu_cursor *)aioc_memory_alloc(&x->core->memory, source->cap * sizeof *source->cursor);
-    if (!source->cursor) return emu_refuse(x, 503, 0, "The emulator is out of memory.");
+    if (!source->cursor) return emu_no_memory(x);
     if (scope->whole_key) {
         if (partition) emu_source_add(source, &partition->items, position->after);
         return true;
     }
     for (i = 0; i < container->range_count; i++) {
         emu_range *range = container->range[i];
-        if (scope->only ? range != scope->only
-                        : aioc_protocol_epk_compare(aioc_memory_str(range->min), aioc_memory_str(position->max)) >= 0 ||
-                          aioc_protocol_epk_compare(aioc_memory_str(range->max),
-                                                    aioc_memory_str(position->min)) <= 0) continue;
+        if (scope->only ? range != scope->only : !emu_in_part(range, position)) continue;
         if (!emu_session_ok(x, range)) return false;
         emu_source_add(source, &range->items, position->after);
     }
@@ -381,14 +385,14 @@ static bool emu_fill_page(emu_exchange *x, emu_source *source, emu_position *pos
     emu_sql_error error;
     memset(scan, 0, sizeof *scan);
     memset(&error, 0, sizeof error);
-    if (query && !run) return emu_refuse(x, 503, 0, "The emulator is out of memory.");
+    if (query && !run) return emu_no_memory(x);
     if (holds) emu_scan_holding(source, position, run, page, scan);
     else emu_scan_streaming(source, position, run, page, scan);
     if (run && scan->failed) error = *emu_sql_run_error(run);
     emu_sql_stop(run);
     if (!scan->failed) return true;
     if (error.status) return emu_refuse_json(x, error.status, error.sub_status, error.message, NULL);
-    return emu_refuse(x, 503, 0, "The emulator is out of memory.");
+    return emu_no_memory(x);
 }
 
 static void emu_answer_page(emu_exchange *x, const emu_scope *scope, const emu_sql_query *query)
@@ -515,7 +519,7 @@ bool emu_listing_begin(emu_listing *listing, emu_exchange *x, const char *array,
         listing->run = emu_sql_start(listing->query, emu_listing_row, listing);
         if (!listing->run) {
             emu_sql_free(listing->query);
-            return emu_refuse(x, 503, 0, "The emulator is out of memory.");
+            return emu_no_memory(x);
         }
     }
     x->item_count = 0;

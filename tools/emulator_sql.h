@@ -31,14 +31,15 @@ typedef struct emu_sql_error {
 emu_sql_query *emu_sql_prepare(const char *body, size_t len, int64_t now_ms, emu_sql_error *error);
 void           emu_sql_free(emu_sql_query *query);
 
-/* Has TOP, ORDER BY, OFFSET LIMIT, an aggregate, DISTINCT or GROUP BY: the gateway refuses it across partitions, because
- * someone has to merge what the partitions answer. */
+/* Has TOP, ORDER BY, OFFSET LIMIT, an aggregate, DISTINCT or GROUP BY: the gateway refuses it across partitions,
+ * because someone has to merge what the partitions answer. */
 bool           emu_sql_needs_merge(const emu_sql_query *query);
 
 /* WHERE implies that the property at `path` ("/pk", "/a/b") equals one constant: its JSON text, lent by the query. */
 bool           emu_sql_equals(const emu_sql_query *query, const char *path, aiocosmos_str *json_value);
 
-/* NULL: no memory. `emit` gets each row as JSON text, lent until it returns; it may not call the engine with this run. */
+/* NULL: no memory. `emit` gets each row as JSON text, lent until it returns; it may not call the engine with this
+ * run. */
 emu_sql_run   *emu_sql_start(const emu_sql_query *query, void (*emit)(void *user, const char *json, size_t len),
                              void *user);
 

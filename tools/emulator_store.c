@@ -120,12 +120,11 @@ void emu_rid_text(char out[EMU_RID_MAX], const unsigned char *raw, size_t len)
 {
     size_t size = aioc_auth_base64_encode(raw, len, out), i;
     for (i = 0; i < size; i++)
-        if (out[i] == '/') out[i] = '-';                   /* a RID stands in paths (cosmos-rest 6) */
+        if (out[i] == '/') out[i] = '-';                   /* a RID stands in paths */
     out[size] = 0;
 }
 
-/* The container's eight bytes, then the item's number, little-endian. The highest half byte, 0, says that it is an
- * item. */
+/* The container's eight bytes, then the item's number, little-endian. Its highest half byte, 0, stands for an item. */
 size_t emu_item_rid(const emu_container *container, uint64_t number, char out[EMU_RID_MAX])
 {
     unsigned char raw[16];
@@ -169,9 +168,10 @@ void emu_put_etag(emu_text *out, uint64_t etag, int64_t ts)
 
 static bool emu_is_system(aiocosmos_json key, bool is_item)
 {
-    static const char *const names[] = { "_rid", "_self", "_etag", "_ts", "_attachments", "_docs", "_sprocs",
-                                         "_triggers",
-        "_udfs", "_conflicts", "_colls", "_users", "_permissions", "_token" };
+    static const char *const names[] = {
+        "_rid", "_self", "_etag", "_ts", "_attachments", "_docs", "_sprocs", "_triggers", "_udfs", "_conflicts",
+        "_colls", "_users", "_permissions", "_token"
+    };
     size_t i, count = is_item ? 5 : sizeof names / sizeof names[0];
     if (key.len < 4 || (key.ptr[1] != '_' && key.ptr[1] != '\\')) return false;
     for (i = 0; i < count; i++)
@@ -350,9 +350,14 @@ static void emu_inherit(emu_range *child, const emu_range *parent)
 {
     snprintf(child->parents, sizeof child->parents, "%.220s%s\"%s\"", parent->parents, *parent->parents ? "," : "",
              parent->id);
-    child->lsn = parent->lsn; /* tokens of the parent hold for its children (cosmos-rest 7) */
+    child->lsn = parent->lsn; /* tokens of the parent hold for its children */
     child->ru = parent->ru / 2;
     child->ru_ms = parent->ru_ms;
+}
+
+static bool emu_partition_before(const emu_partition *partition, const char *border)
+{
+    return aioc_protocol_epk_compare(emu_partition_epk(partition), aioc_memory_str(border)) < 0;
 }
 
 bool emu_split_range(emu_core *core, emu_container *container, emu_range *range)
@@ -377,8 +382,7 @@ bool emu_split_range(emu_core *core, emu_container *container, emu_range *range)
         emu_item *item = range->items.at[i];
         emu_range *to;
         if (!item) continue;
-        to = aioc_protocol_epk_compare(emu_partition_epk(item->partition), aioc_memory_str(right->min)) < 0 ? left
-            : right;
+        to = emu_partition_before(item->partition, right->min) ? left : right;
         item->range_slot = emu_list_push(&to->items, item);
         item->partition->range = to;
     }
@@ -580,8 +584,8 @@ static void emu_drop_uniques(emu_core *core, emu_container *container, const emu
 static emu_item *emu_make_item(emu_core *core, const emu_item_new *content)
 {
     size_t hashes = content->unique_count * 2u * sizeof(uint64_t);
-    emu_item *item = (emu_item *)aioc_memory_alloc(&core->memory,
-                                                   sizeof *item + hashes + content->id.len + content->text.len);
+    size_t size = sizeof(emu_item) + hashes + content->id.len + content->text.len;
+    emu_item *item = (emu_item *)aioc_memory_alloc(&core->memory, size);
     if (!item) return NULL;
     memset(item, 0, sizeof *item);
     item->ttl = content->ttl;
