@@ -51,8 +51,8 @@
  *     E_SHUTDOWN, the running step unwinds, completes every operation with E_SHUTDOWN, frees, and returns E_DESTROYED
  *     without touching the client again. A nested step, run or drain returns E_REENTERED. Hooks (resolve, token, pull,
  *     allocator, logger) may answer at once, and may not submit, step or destroy.
- *  5. A client belongs to one thread at a time; only aiocosmos_wake() may be called from another thread or from a signal
- *     handler. Clients share nothing, so a program scales by one client a thread.
+ *  5. A client belongs to one thread at a time; only aiocosmos_wake() may be called from another thread or from a
+ *     signal handler. Clients share nothing, so a program scales by one client a thread.
  *
  * COMPILE-TIME MACROS, all optional, defined before the include
  *     AIOCOSMOS_STATIC      every symbol private to this file (together with AIOCOSMOS_IMPLEMENTATION)
@@ -107,7 +107,7 @@ extern "C" {
 #define AIOCOSMOS_VERSION 0x000100u                  /* (major << 16) | (minor << 8) | patch */
 
 typedef struct aiocosmos_client aiocosmos_client;                          /* opaque */
-typedef struct aiocosmos_op { uint64_t id; } aiocosmos_op;                 /* names an operation; 0: none; safe when stale */
+typedef struct aiocosmos_op { uint64_t id; } aiocosmos_op;                 /* an operation; 0: none; safe when stale */
 typedef struct aiocosmos_query { uint64_t id; } aiocosmos_query;           /* names an open query; same rules */
 typedef struct aiocosmos_str { const char *ptr; size_t len; } aiocosmos_str;    /* bytes, not NUL-terminated */
 
@@ -117,7 +117,7 @@ typedef enum aiocosmos_error {
     AIOCOSMOS_OK = 0,
     AIOCOSMOS_E_ARGUMENT = -1,    /* the caller's input cannot be sent; aiocosmos_refusal() says what and where */
     AIOCOSMOS_E_NOMEM = -2,       /* the allocator, or memory_max, refused */
-    AIOCOSMOS_E_FULL = -3,        /* pending_max operations, or seven eighths of memory_max, are held: step, submit again */
+    AIOCOSMOS_E_FULL = -3,        /* pending_max operations, or 7/8 of memory_max, are held: step, then submit again */
     AIOCOSMOS_E_CANCELLED = -4,
     AIOCOSMOS_E_SHUTDOWN = -5,    /* the client is being destroyed */
     AIOCOSMOS_E_TIMEOUT = -6,     /* the operation's own deadline */
@@ -150,15 +150,15 @@ AIOCOSMOS_API const char *aiocosmos_status_text(int status);
  *----------------------------------------------------------------------------*/
 
 /* One function, so that it cannot be half overridden. new_size 0 frees and the answer is ignored. old_size is exact.
- * Alignment as malloc's. NULL for growth is survivable: the operation concerned fails with E_NOMEM, the client lives on.
- * Called on the client's thread only. fn NULL: realloc and free. */
+ * Alignment as malloc's. NULL for growth is survivable: the operation concerned fails with E_NOMEM, the client lives
+ * on. Called on the client's thread only. fn NULL: realloc and free. */
 typedef struct aiocosmos_allocator {
     void *(*fn)(void *ptr, size_t old_size, size_t new_size, void *user_data);
     void *user_data;
 } aiocosmos_allocator;
 
-/* level: 1 error, 2 warning, 3 information, 4 trace. op_id: the operation concerned, or 0. The message is NUL-terminated
- * and lent until fn returns. Keys, tokens and bodies are never logged. */
+/* level: 1 error, 2 warning, 3 information, 4 trace. op_id: the operation concerned, or 0. The message is
+ * NUL-terminated and lent until fn returns. Keys, tokens and bodies are never logged. */
 typedef struct aiocosmos_logger {
     void (*fn)(int level, const char *message, uint64_t op_id, void *user_data);
     void *user_data;
@@ -180,8 +180,8 @@ typedef struct aiocosmos_address {
 /* Asks the host to resolve a name. Answer, at once or later, with aiocosmos_resolved(client, question, ...). */
 typedef void (*aiocosmos_resolve_fn)(aiocosmos_client *client, const char *host, uint64_t question, void *user_data);
 
-/* Everything that the library wants of the system. A host ports the library, or a test simulates a network and a clock, by
- * giving its own table. Every function is called on the client's thread, except wake. No function may block, except
+/* Everything that the library wants of the system. A host ports the library, or a test simulates a network and a clock,
+ * by giving its own table. Every function is called on the client's thread, except wake. No function may block, except
  * poller_wait up to its timeout. Negative answers are aiocosmos_io values. */
 typedef enum aiocosmos_io {
     AIOCOSMOS_IO_AGAIN = -1,         /* not now: wait until the poller says so */
@@ -222,7 +222,7 @@ typedef struct aiocosmos_platform {
     /* Waits up to timeout_ms (-1: for ever) and returns how many events, 0 on timeout or wake. */
     int       (*poller_wait)(void *user_data, void *poller, aiocosmos_event *events, int cap, int timeout_ms);
     void      (*poller_wake)(void *user_data, void *poller);               /* any thread, any signal handler */
-    intptr_t  (*poller_fd)(void *user_data, void *poller);                 /* readable when an event waits; -1: has none */
+    intptr_t  (*poller_fd)(void *user_data, void *poller);                 /* readable when an event waits; -1: none */
     intptr_t  (*poller_wake_fd)(void *user_data, void *poller);            /* for hosts that poll by themselves */
     /* Copies at most cap bytes of a file; returns its whole size, or < 0. */
     ptrdiff_t (*file_read)(void *user_data, const char *path, void *out, size_t cap);
@@ -269,7 +269,7 @@ typedef struct aiocosmos_options {
     /* Behaviour. */
     bool     retry_writes;             /* send a maybe-applied write again (default: only with an ETag in if_match) */
     bool     no_session;               /* keep and send no session tokens: for accounts without Session consistency */
-    uint32_t retries_max;              /* attempts after the first, per operation (AIOCOSMOS_DEFAULT_RETRIES; OFF: none) */
+    uint32_t retries_max;              /* attempts after the first (AIOCOSMOS_DEFAULT_RETRIES; OFF: none) */
     uint32_t throttle_wait_ms;         /* total wait on 429 per operation, then its status is 429
                                         * (AIOCOSMOS_DEFAULT_THROTTLE_WAIT_MS; OFF: up to the operation's deadline) */
     uint32_t request_timeout_ms;       /* one operation, queue and retries included; one item of a bulk; one page of a
@@ -299,21 +299,24 @@ typedef struct aiocosmos_options {
 
 /* Copies the options and reads the trust store; no network yet. 0 and *out set; or < 0, *out NULL and the reason in
  * err, NUL-terminated, cut to err_cap (may be NULL and 0). */
-AIOCOSMOS_API int  aiocosmos_create(const aiocosmos_options *options, aiocosmos_client **out, char *err, size_t err_cap);
-/* Completes every pending operation with E_SHUTDOWN (callbacks run here; submits made there are refused), then frees. In
- * a callback: see the contract, 4. NULL: does nothing. */
+AIOCOSMOS_API int  aiocosmos_create(const aiocosmos_options *options, aiocosmos_client **out, char *err,
+                                    size_t err_cap);
+/* Completes every pending operation with E_SHUTDOWN (callbacks run here; submits made there are refused), then frees.
+ * In a callback: see the contract, 4. NULL: does nothing. */
 AIOCOSMOS_API void aiocosmos_destroy(aiocosmos_client *client);
-/* In a forked child: frees and closes, calls nobody back and sends nothing, so that the parent's connections live on. */
+/* In a forked child, and not in a callback: frees and closes, calls nobody back and sends nothing, so that the parent's
+ * connections live on. */
 AIOCOSMOS_API void aiocosmos_abandon(aiocosmos_client *client);
-/* Why the last call on this client that was refused was refused, such as "id: '/' at byte 7". Lent until the next call. */
+/* Why the last call on this client that was refused was refused, such as "id: '/' at byte 7". Lent until the next
+ * call. */
 AIOCOSMOS_API const char *aiocosmos_refusal(const aiocosmos_client *client);
 
-/* Does what is due, waiting up to timeout_ms for it (0: never; -1: until something happens; returns at once when nothing is
- * pending). Returns how many callbacks ran, or E_REENTERED or E_DESTROYED. */
+/* Does what is due, waiting up to timeout_ms for it (0: never; -1: until something happens; returns at once when
+ * nothing is pending). Returns how many callbacks ran, or E_REENTERED or E_DESTROYED. */
 AIOCOSMOS_API int  aiocosmos_step(aiocosmos_client *client, int timeout_ms);
-/* For a host with its own loop. The descriptor turns readable for sockets and for wake (-1 in builds without epoll); the
- * timeout covers all the rest, such as timers, new submits and a spent budget: 0: step now; -1: no need. A host needs both,
- * asked again after every step and submit. */
+/* For a host with its own loop. The descriptor turns readable for sockets and for wake (-1 in builds without epoll);
+ * the timeout covers all the rest, such as timers, new submits and a spent budget: 0: step now; -1: no need. A host
+ * needs both, asked again after every step and submit. */
 AIOCOSMOS_API intptr_t aiocosmos_fd(const aiocosmos_client *client);
 AIOCOSMOS_API int  aiocosmos_next_timeout_ms(const aiocosmos_client *client);
 /* For hosts that poll by themselves: fills at most cap entries, returns how many there are. */
@@ -370,8 +373,8 @@ typedef struct aiocosmos_value {       /* made by the functions below; str is le
 } aiocosmos_value;
 AIOCOSMOS_API aiocosmos_value aiocosmos_s(const char *text);               /* NUL-terminated UTF-8; NULL: unset */
 AIOCOSMOS_API aiocosmos_value aiocosmos_sn(const char *text, size_t len);  /* UTF-8 with its length */
-AIOCOSMOS_API aiocosmos_value aiocosmos_i(int64_t number);                 /* as a key beyond +-2^53: refused, not rounded */
-AIOCOSMOS_API aiocosmos_value aiocosmos_f(double number);                  /* NaN and infinities: refused when submitted */
+AIOCOSMOS_API aiocosmos_value aiocosmos_i(int64_t number);                 /* as a key beyond +-2^53: refused */
+AIOCOSMOS_API aiocosmos_value aiocosmos_f(double number);                  /* NaN, infinities: refused at submit */
 AIOCOSMOS_API aiocosmos_value aiocosmos_b(bool truth);
 AIOCOSMOS_API aiocosmos_value aiocosmos_null(void);
 AIOCOSMOS_API aiocosmos_value aiocosmos_none(void);
@@ -387,8 +390,8 @@ AIOCOSMOS_API aiocosmos_pk aiocosmos_pk3(aiocosmos_value a, aiocosmos_value b, a
  * MARK: - JSON
  *----------------------------------------------------------------------------*/
 
-/* Reading. The text is checked against RFC 8259 once, to depth 128, so walking cannot fail, only miss. A getter is false
- * unless the value is exactly that: no silent rounding. Everything borrows from the parsed document. */
+/* Reading. The text is checked against RFC 8259 once, to depth 128, so walking cannot fail, only miss. A getter is
+ * false unless the value is exactly that: no silent rounding. Everything borrows from the parsed document. */
 typedef enum aiocosmos_json_type {
     AIOCOSMOS_JSON_NONE,               /* no such value */
     AIOCOSMOS_JSON_NULL, AIOCOSMOS_JSON_BOOL, AIOCOSMOS_JSON_NUM, AIOCOSMOS_JSON_STR, AIOCOSMOS_JSON_ARR,
@@ -403,26 +406,29 @@ typedef struct aiocosmos_json {
 /* By JSON pointer (RFC 6901), "/stats/0/hp"; "" is the value itself. Of properties named twice, the last. */
 AIOCOSMOS_API aiocosmos_json aiocosmos_json_at(aiocosmos_json value, const char *pointer);
 /* Several properties of one object in one pass: out[i] for names[i]. Returns how many were found. */
-AIOCOSMOS_API size_t aiocosmos_json_fields(aiocosmos_json object, const char *const *names, size_t n, aiocosmos_json *out);
+AIOCOSMOS_API size_t aiocosmos_json_fields(aiocosmos_json object, const char *const *names, size_t n,
+                                           aiocosmos_json *out);
 /* Walks an array (key NULL or ignored) or an object: start with *value zeroed; false after the last. */
 AIOCOSMOS_API bool aiocosmos_json_next(aiocosmos_json container, aiocosmos_json *key, aiocosmos_json *value);
 AIOCOSMOS_API size_t aiocosmos_json_count(aiocosmos_json container);       /* elements or properties; else 0 */
-AIOCOSMOS_API bool aiocosmos_json_get_i64(aiocosmos_json value, int64_t *out);    /* exactly an int64: 1, 1.0, 1e3; not 1.5 */
-AIOCOSMOS_API bool aiocosmos_json_get_f64(aiocosmos_json value, double *out);     /* nearest double; false beyond its range */
+AIOCOSMOS_API bool aiocosmos_json_get_i64(aiocosmos_json value, int64_t *out);    /* if exact: 1, 1.0, 1e3; not 1.5 */
+AIOCOSMOS_API bool aiocosmos_json_get_f64(aiocosmos_json value, double *out);     /* nearest; false beyond its range */
 AIOCOSMOS_API bool aiocosmos_json_get_bool(aiocosmos_json value, bool *out);
-/* Unescaped UTF-8, NUL-terminated, cut to cap but never inside a character; half a surrogate pair becomes U+FFFD. Returns
- * the whole length without the NUL, as snprintf does; SIZE_MAX if it is no string. */
+/* Unescaped UTF-8, NUL-terminated, cut to cap but never inside a character; half a surrogate pair becomes U+FFFD.
+ * Returns the whole length without the NUL, as snprintf does; SIZE_MAX if it is no string. */
 AIOCOSMOS_API size_t aiocosmos_json_get_str(aiocosmos_json value, char *buf, size_t cap);
-AIOCOSMOS_API bool aiocosmos_json_is_str(aiocosmos_json value, const char *text); /* a string equal to text, escapes undone */
+AIOCOSMOS_API bool aiocosmos_json_is_str(aiocosmos_json value, const char *text); /* equal to it, escapes undone */
 
 /* Text that is not a result's; it must outlive the document. 0; E_ARGUMENT and the byte in *error_at; E_NOMEM. */
 typedef struct aiocosmos_json_doc aiocosmos_json_doc;                      /* opaque */
-AIOCOSMOS_API int  aiocosmos_json_parse(aiocosmos_client *client, const char *text, size_t len, aiocosmos_json_doc **out,
+AIOCOSMOS_API int  aiocosmos_json_parse(aiocosmos_client *client, const char *text, size_t len,
+                                        aiocosmos_json_doc **out,
                                         size_t *error_at);
 AIOCOSMOS_API aiocosmos_json aiocosmos_json_root(const aiocosmos_json_doc *doc);
 AIOCOSMOS_API void aiocosmos_json_free(aiocosmos_json_doc *doc);           /* before destroy */
 
-/* Building, into the caller's buffer. Errors stick, so check once, at finish. key is NULL inside arrays and at the top. */
+/* Building, into the caller's buffer. Errors stick, so check once, at finish. key is NULL inside arrays and at the
+ * top. */
 typedef struct aiocosmos_jw {
     char *buf; size_t cap, len;
     uint64_t stack[2];                 /* one bit a level: object or array */
@@ -463,11 +469,12 @@ typedef struct aiocosmos_request {
     aiocosmos_pk pk;                   /* items: required, and must be what the body says */
     aiocosmos_str body;                /* JSON: the item; the patch, as an array of operations or as
                                         * {"condition":...,"operations":[...]}; or further properties of a container */
-    const char *if_match;              /* an ETag with its quotes, or "*": write only if the item still is that version */
+    const char *if_match;              /* an ETag with its quotes, or "*": write only if the item still is that one */
     const char *if_none_match;         /* read: 304 if the item still is that version */
     const char *session_token;         /* merged with the one that the client holds */
     const char *const *headers;        /* extra "name: value" lines, NULL-terminated; those that we set are refused */
-    uint64_t order_key;                /* not 0: operations of one key run one at a time, in submit order */
+    uint64_t order_key;                /* not 0: operations of one key run one at a time, in submit order. One that
+                                        * ended MAYBE_APPLIED may still be under way when the next is sent */
     bool     want_body;                /* item writes answer without the document unless set, which is cheaper */
     bool     if_not_exists;            /* create database or container: 409 becomes 0 */
     const char *partition_key_paths[3];         /* create container: "/tenant", "/user", ... */
@@ -479,8 +486,8 @@ typedef struct aiocosmos_request {
     aiocosmos_done_fn done; void *user_data;    /* done NULL: fire and forget */
 } aiocosmos_request;
 
-/* 0: accepted, *op set if op is not NULL, exactly one callback will come. E_FULL: step and try again. E_ARGUMENT, E_NOMEM,
- * E_SHUTDOWN: aiocosmos_refusal() says why. Never calls back and does no I/O. */
+/* 0: accepted, *op set if op is not NULL, exactly one callback will come. E_FULL: step and try again. E_ARGUMENT,
+ * E_NOMEM, E_SHUTDOWN: aiocosmos_refusal() says why. Never calls back and does no I/O. */
 AIOCOSMOS_API int  aiocosmos_submit(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_op *op);
 /* True: its callback will say E_CANCELLED, from a later step, wherever it was. A cancelled write may still have been
  * applied: see the result's fate. False: unknown or already called back; harmless. Queries: close them. */
@@ -490,8 +497,8 @@ AIOCOSMOS_API bool aiocosmos_cancel(aiocosmos_client *client, aiocosmos_op op);
 typedef enum aiocosmos_fate {
     AIOCOSMOS_ANSWERED,                /* the service answered: status says what it did */
     AIOCOSMOS_NOT_SENT,                /* its last byte never reached send(): not applied */
-    AIOCOSMOS_MAYBE_APPLIED            /* an answer was lost; once that happened, a later 404, 409 or 412 may be the echo
-                                        * of our own first try, and is MAYBE_APPLIED too */
+    AIOCOSMOS_MAYBE_APPLIED            /* an answer was lost; once that happened, a later 404, 409 or 412 may be the
+                                        * echo of our own first try, and is MAYBE_APPLIED too */
 } aiocosmos_fate;
 
 struct aiocosmos_result {              /* everything here is lent until the callback returns */
@@ -511,7 +518,8 @@ struct aiocosmos_result {              /* everything here is lent until the call
     const void *internal;
 };
 
-/* The body of a result, parsed when first asked for. type NONE: empty, not JSON, or no memory. Lent as the result is. */
+/* The body of a result, parsed when first asked for. type NONE: empty, not JSON, or no memory. Lent as the result
+ * is. */
 AIOCOSMOS_API aiocosmos_json aiocosmos_result_json(const aiocosmos_result *result);
 /* Any header of the last answer, by name in any case; len 0 when absent. Lent as the result is. */
 AIOCOSMOS_API aiocosmos_str aiocosmos_result_header(const aiocosmos_result *result, const char *name);
@@ -525,22 +533,24 @@ typedef struct aiocosmos_attempt {
     aiocosmos_str host;                /* of the endpoint */
 } aiocosmos_attempt;
 AIOCOSMOS_API bool aiocosmos_result_attempt(const aiocosmos_result *result, uint32_t i, aiocosmos_attempt *out);
-/* One line for logs: status, sub-status, RU, activity id, every kept attempt with its times. Returns as snprintf does. */
+/* One line for logs: status, sub-status, RU, activity id, every kept attempt with its times. Returns as snprintf
+ * does. */
 AIOCOSMOS_API size_t aiocosmos_result_describe(const aiocosmos_result *result, char *out, size_t cap);
 
-/* Takes the body out of the result, without a copy where it stands alone in memory: it outlives the callback. text.ptr NULL:
- * no memory. Free it before destroy, and not before the result has been read: that looks at the same bytes. */
+/* Takes the body out of the result, without a copy where it stands alone in memory: it outlives the callback. text.ptr
+ * NULL: no memory. Free it before destroy, and not before the result has been read: that looks at the same bytes. */
 typedef struct aiocosmos_body { aiocosmos_str text; void *owner; size_t owner_size; } aiocosmos_body;
 AIOCOSMOS_API aiocosmos_body aiocosmos_result_take_body(const aiocosmos_result *result);
 AIOCOSMOS_API void aiocosmos_body_free(aiocosmos_client *client, aiocosmos_body body);
 
-/* For programs without a loop: submits, steps until it is done (other callbacks run meanwhile), hands over the body if out is
- * not NULL. Returns the operation's status, or why it was refused; request->done is called too. */
+/* For programs without a loop: submits, steps until it is done (other callbacks run meanwhile), hands over the body if
+ * out is not NULL. Returns the operation's status, or why it was refused; request->done is called too. */
 AIOCOSMOS_API int  aiocosmos_run(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_body *out);
 
-/* The session token of a container as a composite, "0:-1#42,1:-1#7", to carry in a cookie; lent until the next call; len 0
- * when there is none. merge takes it back: 0, or E_ARGUMENT (form, length) or E_NOMEM. */
-AIOCOSMOS_API aiocosmos_str aiocosmos_session_get(aiocosmos_client *client, const char *database, const char *container);
+/* The session token of a container as a composite, "0:-1#42,1:-1#7", to carry in a cookie; lent until the next call;
+ * len 0 when there is none. merge takes it back: 0, or E_ARGUMENT (form, length) or E_NOMEM. */
+AIOCOSMOS_API aiocosmos_str aiocosmos_session_get(aiocosmos_client *client, const char *database,
+                                                  const char *container);
 AIOCOSMOS_API int  aiocosmos_session_merge(aiocosmos_client *client, const char *database, const char *container,
                                            aiocosmos_str token);
 
@@ -548,7 +558,7 @@ AIOCOSMOS_API int  aiocosmos_session_merge(aiocosmos_client *client, const char 
  * MARK: - Queries and lists
  *----------------------------------------------------------------------------*/
 
-typedef struct aiocosmos_param { const char *name; aiocosmos_value value; } aiocosmos_param;      /* "@level", aiocosmos_i(42) */
+typedef struct aiocosmos_param { const char *name; aiocosmos_value value; } aiocosmos_param;    /* "@n", any value */
 
 typedef enum aiocosmos_feed { AIOCOSMOS_ITEMS, AIOCOSMOS_CONTAINERS, AIOCOSMOS_DATABASES } aiocosmos_feed;
 
@@ -564,7 +574,7 @@ typedef struct aiocosmos_query_request {
     const char *continuation;          /* go on where the page with this token ended */
     const char *session_token;
     const char *const *headers;        /* as in aiocosmos_request */
-    bool skip_empty;                   /* call back with a page only if it has items or is the last */
+    bool skip_empty;                   /* call back only with a page that has items, is the last, or is out of time */
 } aiocosmos_query_request;
 
 typedef struct aiocosmos_page {        /* lent until the callback returns */
@@ -579,8 +589,9 @@ typedef void (*aiocosmos_page_fn)(aiocosmos_client *client, const aiocosmos_page
 /* 0 and *query set, or < 0 as submit. An open query holds memory: close it. */
 AIOCOSMOS_API int  aiocosmos_query_open(aiocosmos_client *client, const aiocosmos_query_request *request,
                                         aiocosmos_query *query);
-/* Asks for the next page. 0: page is called exactly once, from a later step. E_ARGUMENT: unknown, closed or ended query, or
- * a page is still owed. E_FULL: step, then try again. After a page that failed, asks for the same page again. */
+/* Asks for the next page. 0: page is called exactly once, from a later step. E_ARGUMENT: unknown, closed or ended
+ * query, or a page is still owed. E_FULL: step, then try again. After a page that failed, asks for the same page
+ * again. */
 AIOCOSMOS_API int  aiocosmos_query_next(aiocosmos_client *client, aiocosmos_query query, aiocosmos_page_fn page,
                                         void *user_data);
 /* A page still owed is called back with E_CANCELLED from a later step. Unknown or closed: harmless. */
@@ -590,12 +601,13 @@ AIOCOSMOS_API void aiocosmos_query_close(aiocosmos_client *client, aiocosmos_que
  * MARK: - Bulk
  *----------------------------------------------------------------------------*/
 
-/* Bulk pulls items from the host when there is room, so that memory stays flat for any count. A bad item fails alone. A 429
- * halves the concurrency, then it rises by one per clean window; it does not use up retries_max. */
+/* Bulk pulls items from the host when there is room, so that memory stays flat for any count. A bad item fails alone. A
+ * 429 halves the concurrency, then it rises by one per clean window; it does not use up retries_max. */
 typedef enum aiocosmos_pull {
     AIOCOSMOS_PULL_END,                /* no more items */
     AIOCOSMOS_PULL_ITEM,               /* *item is filled */
-    AIOCOSMOS_PULL_LATER,              /* none now: ask again after aiocosmos_bulk_resume() */
+    AIOCOSMOS_PULL_LATER,              /* none now: ask again after aiocosmos_bulk_resume(); if it comes from outside
+                                        * of the client, such as a pipe, aiocosmos_wake() ends a step that waits */
     AIOCOSMOS_PULL_FAIL                /* stop: finish what is in flight, then E_CANCELLED */
 } aiocosmos_pull;
 typedef struct aiocosmos_bulk_item {   /* zeroed before each pull; what it points to must last until next returns */
@@ -619,8 +631,10 @@ typedef struct aiocosmos_bulk_request {
     uint32_t timeout_ms;               /* per item (default: the client's request_timeout_ms; OFF: none) */
     uint32_t deadline_ms;              /* of the whole bulk (default: none) */
     bool want_body;                    /* as in aiocosmos_request */
-    aiocosmos_pull (*next)(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data);    /* inside step only */
-    /* One item's own result; may be NULL. A refused item comes here too, with E_ARGUMENT and the reason in its message. */
+    /* Asked for one item at a time, inside step only. */
+    aiocosmos_pull (*next)(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data);
+    /* One item's own result; may be NULL. A refused item comes here too, with E_ARGUMENT and the reason in its
+     * message. */
     void (*item_done)(aiocosmos_client *client, const aiocosmos_result *result, void *item_data, void *user_data);
     /* Once, at the end: status 0 when every item was pulled and finished, however each ended. */
     void (*done)(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_bulk_totals *totals,
@@ -1050,7 +1064,7 @@ static void aioc_platform_ring(int fd, const void *bytes, size_t len)
 
 #if AIOC_PLATFORM_EPOLL
 
-#define AIOC_PLATFORM_EPOLL_EVENTS 64    /* fetched by one call, on the stack */
+#define AIOC_PLATFORM_EPOLL_EVENTS 128   /* fetched by one call, on the stack */
 
 typedef struct aioc_platform_poller {
     aiocosmos_allocator allocator;
@@ -1343,7 +1357,7 @@ static const aiocosmos_platform aioc_platform_system = {
  * The reactor: sources, timers and the events being handed out. From here on only the table is called.
  *----------------------------------------------------------------------------*/
 
-#define AIOC_PLATFORM_BATCH 64           /* events fetched by one wait */
+#define AIOC_PLATFORM_BATCH 128          /* events fetched by one wait: more than connections by default */
 
 typedef struct aioc_platform_source aioc_platform_source;
 struct aioc_platform_source {            /* something with a descriptor; embedded in its owner, zeroed at first */
@@ -3851,7 +3865,7 @@ static aiocosmos_str aioc_auth_signer_date(aioc_auth_signer *signer, int64_t wal
 }
 
 /* The service's rule: lower(verb) LF lower(type) LF link LF lower(x-ms-date) LF LF, with the link as it is named, not
- * as it is percent-encoded in the path (cosmos-rest 1.1). `head` is all of that before the link. */
+ * as it is percent-encoded in the path. `head` is all of that before the link. */
 static size_t aioc_auth_compute(aioc_auth_signer *signer, const char *head, size_t head_len, aiocosmos_str link,
                                 char *value)
 {
@@ -9216,7 +9230,7 @@ static const aiocosmos_str aioc_protocol_header_names[AIOC_PROTOCOL_H_COUNT] = {
 #undef AIOC_PROTOCOL_NAME
 static const aioc_http_names aioc_protocol_headers = { aioc_protocol_header_names, AIOC_PROTOCOL_H_COUNT };
 
-/*--- Names and paths (cosmos-rest 2) ----------------------------------------------*/
+/*--- Names and paths ----------------------------------------------*/
 
 #define AIOC_PROTOCOL_ITEM_ID_MAX 1023       /* bytes, of items */
 #define AIOC_PROTOCOL_NAME_MAX    255        /* UTF-16 units, of databases and containers */
@@ -9287,7 +9301,7 @@ static bool aioc_protocol_append_path(aioc_memory *memory, aioc_memory_buffer *b
     return true;
 }
 
-/*--- Partition keys as text (cosmos-rest 5.2) ------------------------------------*/
+/*--- Partition keys as text ------------------------------------*/
 
 #define AIOC_PROTOCOL_PK_LEVELS 3
 #define AIOC_PROTOCOL_PK_BYTES  2048         /* of one level's string */
@@ -9564,7 +9578,7 @@ static inline int aioc_protocol_pk_from_document(aiocosmos_json document, const 
     return 0;
 }
 
-/*--- Effective partition keys (cosmos-rest 8) -------------------------------------*/
+/*--- Effective partition keys -------------------------------------*/
 
 enum { AIOC_PROTOCOL_HASH, AIOC_PROTOCOL_MULTI_HASH, AIOC_PROTOCOL_RANGE };
 
@@ -9664,7 +9678,7 @@ static uint64_t aioc_protocol_double_bits(double number)
     return bits;
 }
 
-/* A component as it is hashed (cosmos-rest 8.2): a type byte, then the number little-endian, or the string and a byte
+/* A component as it is hashed: a type byte, then the number little-endian, or the string and a byte
  * that ends it. Returns its size; out has room for AIOC_PROTOCOL_PK_BYTES + 2. 0: this cannot be hashed. */
 static size_t aioc_protocol_hashed_form(const aiocosmos_value *value, unsigned char string_end, unsigned char *out)
 {
@@ -9816,9 +9830,9 @@ static int aioc_protocol_epk_compare(aiocosmos_str a, aiocosmos_str b)
     return 0;
 }
 
-/*--- Session tokens (cosmos-rest 7) ---------------------------------------------------*/
+/*--- Session tokens ---------------------------------------------------*/
 
-#define AIOC_PROTOCOL_SESSION_MAX  16384     /* of a composite: as a header it would be refused sooner than that */
+#define AIOC_PROTOCOL_SESSION_MAX  65536     /* bytes of a composite: more than a gateway takes as a header */
 #define AIOC_PROTOCOL_SEGMENTS_MAX 1024      /* more real ones do not fit into it, and cookies come from anybody */
 #define AIOC_PROTOCOL_RANGE_ID_MAX 64
 #define AIOC_PROTOCOL_REGIONS_MAX  64
@@ -9965,7 +9979,7 @@ static bool aioc_protocol_append_i64(aioc_memory *memory, aioc_memory_buffer *in
     return aioc_memory_append(memory, into, before ? digits : digits + 1, before ? len + 1 : len);
 }
 
-/* Appends what two values of one range say together (cosmos-rest 7). A value that is no token, such as an empty one,
+/* Appends what two values of one range say together. A value that is no token, such as an empty one,
  * says nothing. False: no memory, and the buffer is as it was. */
 static bool aioc_protocol_session_merge_value(aioc_memory *memory, aioc_memory_buffer *into, aiocosmos_str held,
                                               aiocosmos_str given)
@@ -9986,7 +10000,7 @@ static bool aioc_protocol_session_merge_value(aioc_memory *memory, aioc_memory_b
     return ok;
 }
 
-/*--- Statuses in words (cosmos-rest 14) ---------------------------------------------*/
+/*--- Statuses in words ---------------------------------------------*/
 
 static const char *aioc_protocol_status_text(int status)
 {
@@ -10197,8 +10211,9 @@ static void aioc_protocol_message(int http_status, int sub_status, aiocosmos_str
 #define AIOC_ACCOUNT_RANGES_MAX 4096         /* partition key ranges, and session tokens, of one container */
 #endif
 #ifndef AIOC_ACCOUNT_SESSION_BYTES_MAX
-#define AIOC_ACCOUNT_SESSION_BYTES_MAX 16384 /* all tokens of a container: gateways refuse headers much longer */
+#define AIOC_ACCOUNT_SESSION_BYTES_MAX AIOC_PROTOCOL_SESSION_MAX       /* all tokens of a container */
 #endif
+#define AIOC_ACCOUNT_RETRY_US 30000000u      /* after ranges could not be had, before they are asked for again */
 #define AIOC_ACCOUNT_BUCKETS 64
 
 /* All texts of a container's ranges stand in one block; a view is an offset and a length into it. */
@@ -10226,7 +10241,7 @@ typedef enum aioc_account_knowledge {
     AIOC_ACCOUNT_UNKNOWN,
     AIOC_ACCOUNT_FETCHING,
     AIOC_ACCOUNT_KNOWN,
-    AIOC_ACCOUNT_UNAVAILABLE                 /* the server would not say: the composite token is sent instead */
+    AIOC_ACCOUNT_UNAVAILABLE                 /* could not be had: the composite token is sent instead, for a while */
 } aioc_account_knowledge;
 
 typedef struct aioc_account_container {
@@ -10235,6 +10250,7 @@ typedef struct aioc_account_container {
     uint32_t link_len;
     uint32_t refs;                           /* operations that hold it: it is not forgotten meanwhile */
     uint8_t  knowledge;                      /* aioc_account_knowledge of definition and ranges together */
+    uint64_t retry_us;                       /* UNAVAILABLE until then */
     char     rid[33];                        /* changes when a container is created anew under the same name */
     aioc_protocol_pk_def pk_def;
     aioc_account_range *ranges;
@@ -10406,10 +10422,11 @@ static void aioc_account_see_rid(aioc_account *account, aioc_account_container *
 
 /*--- Metadata: the definition and the ranges -------------------------------*/
 
-/* Whether ranges are known. UNAVAILABLE counts as an answer: nobody waits for it again until a refresh is asked for. */
-static bool aioc_account_settled(const aioc_account_container *container)
+/* Whether nobody needs to wait: the ranges are known, or could not be had a short while ago. */
+static bool aioc_account_settled(const aioc_account_container *container, uint64_t now_us)
 {
-    return container->knowledge == AIOC_ACCOUNT_KNOWN || container->knowledge == AIOC_ACCOUNT_UNAVAILABLE;
+    if (container->knowledge == AIOC_ACCOUNT_UNAVAILABLE) return now_us < container->retry_us;
+    return container->knowledge == AIOC_ACCOUNT_KNOWN;
 }
 
 /* waiter->resume comes, from a later step, when the metadata is settled. */
@@ -10435,8 +10452,9 @@ static void aioc_account_stop_waiting(aioc_account_container *container, aioc_ac
     waiter->prev = waiter->next = NULL;
 }
 
-static void aioc_account_settle(aioc_account_container *container, bool known)
+static void aioc_account_settle(aioc_account_container *container, bool known, uint64_t now_us)
 {
+    container->retry_us = now_us + AIOC_ACCOUNT_RETRY_US;
     container->knowledge = (uint8_t)(known ? AIOC_ACCOUNT_KNOWN : AIOC_ACCOUNT_UNAVAILABLE);
     while (container->first_waiter) {
         aioc_account_waiter *waiter = container->first_waiter;
@@ -10445,8 +10463,9 @@ static void aioc_account_settle(aioc_account_container *container, bool known)
     }
 }
 
-/* Reads the partition key definition out of a container's properties (cosmos-rest 4.1): "version" absent means 1. */
-static bool aioc_account_read_definition(aioc_account *account, aioc_account_container *container, aiocosmos_json properties)
+/* Reads the partition key definition out of a container's properties: "version" absent means 1. */
+static bool aioc_account_read_definition(aioc_account *account, aioc_account_container *container,
+                                         aiocosmos_json properties)
 {
     static const char *const names[] = { "partitionKey", "_rid" };
     aiocosmos_json found[2], paths, kind;
@@ -10467,7 +10486,7 @@ static bool aioc_account_read_definition(aioc_account *account, aioc_account_con
     kind = aioc_json_at(found[0], "/kind");
     container->pk_def.kind = (uint8_t)(aioc_json_is_str(kind, "MultiHash") ? AIOC_PROTOCOL_MULTI_HASH
                                        : aioc_json_is_str(kind, "Range") ? AIOC_PROTOCOL_RANGE : AIOC_PROTOCOL_HASH);
-    container->pk_def.version = (uint8_t)(version == 1 || version == 2 ? version : 0);      /* 0: nobody here can hash it */
+    container->pk_def.version = (uint8_t)(version == 1 || version == 2 ? version : 0); /* 0: not hashed here */
     container->pk_def.path_count = (uint8_t)levels;
     container->pk_def.system_key = false;
     aioc_json_get_bool(aioc_json_at(found[0], "/systemKey"), &container->pk_def.system_key);
@@ -10518,7 +10537,8 @@ static bool aioc_account_add_ranges(aioc_account *account, aioc_account_containe
         if (container->range_count == container->range_cap) {
             uint32_t cap = container->range_cap ? container->range_cap * 2 : 8;
             void *grown = aioc_memory_resize(account->memory, container->ranges,
-                                             container->range_cap * sizeof *container->ranges, cap * sizeof *container->ranges);
+                                             container->range_cap * sizeof *container->ranges,
+                                             cap * sizeof *container->ranges);
             if (!grown) return false;
             container->ranges = (aioc_account_range *)grown;
             container->range_cap = cap;
@@ -10557,17 +10577,20 @@ static int aioc_account_compare(aiocosmos_str a, aiocosmos_str b)
     return difference ? difference : (a.len > b.len) - (a.len < b.len);
 }
 
-static int aioc_account_by_id(const aioc_account_container *container, const aioc_account_range *a, const aioc_account_range *b)
+static int aioc_account_by_id(const aioc_account_container *container, const aioc_account_range *a,
+                              const aioc_account_range *b)
 {
     return aioc_account_compare(aioc_account_text(container, a->id), aioc_account_text(container, b->id));
 }
 
-static int aioc_account_by_min(const aioc_account_container *container, const aioc_account_range *a, const aioc_account_range *b)
+static int aioc_account_by_min(const aioc_account_container *container, const aioc_account_range *a,
+                               const aioc_account_range *b)
 {
     return aioc_protocol_epk_compare(aioc_account_text(container, a->min), aioc_account_text(container, b->min));
 }
 
-static void aioc_account_sift(aioc_account_container *container, aioc_account_order order, uint32_t root, uint32_t count)
+static void aioc_account_sift(aioc_account_container *container, aioc_account_order order, uint32_t root,
+                              uint32_t count)
 {
     aioc_account_range *ranges = container->ranges, moved;
     uint32_t child;
@@ -10619,8 +10642,8 @@ static void aioc_account_mark_parents(aioc_account_container *container, aiocosm
     }
 }
 
-/* Ends the feed: ranges that were split or merged away are dropped, the rest sorted; they must cover "" to "FF" without gap
- * or overlap (cosmos-rest 8.1). */
+/* Ends the feed: ranges that were split or merged away are dropped, the rest sorted; they must cover "" to "FF" without
+ * gap or overlap. */
 static bool aioc_account_finish_ranges(aioc_account_container *container)
 {
     uint32_t i, kept = 0;
@@ -10648,13 +10671,14 @@ static const aioc_account_range *aioc_account_route(const aioc_account_container
     if (container->knowledge != AIOC_ACCOUNT_KNOWN || high == 0) return NULL;
     while (high - low > 1) {
         uint32_t middle = low + (high - low) / 2;
-        if (aioc_protocol_epk_compare(aioc_account_text(container, container->ranges[middle].min), epk) <= 0) low = middle;
+        if (aioc_protocol_epk_compare(aioc_account_text(container, container->ranges[middle].min), epk) <= 0)
+            low = middle;
         else high = middle;
     }
     return &container->ranges[low];
 }
 
-/*--- Session tokens (cosmos-rest 7) -----------------------------------------*/
+/*--- Session tokens -----------------------------------------*/
 
 static aiocosmos_str aioc_account_token_id(const aioc_account_token *token)
 {
@@ -10680,7 +10704,8 @@ static aioc_account_token *aioc_account_token_of(const aioc_account_container *c
     return NULL;
 }
 
-static bool aioc_account_token_store(aioc_account *account, aioc_account_container *container, aioc_account_token *token,
+static bool aioc_account_token_store(aioc_account *account, aioc_account_container *container,
+                                     aioc_account_token *token,
                                      aiocosmos_str id, aiocosmos_str value)
 {
     size_t size = id.len + 1 + value.len;
@@ -10723,7 +10748,8 @@ static aioc_account_token *aioc_account_token_add(aioc_account *account, aioc_ac
 }
 
 /* Merges a composite token into what is held. False: no memory, or too many ranges. The caller has checked its form. */
-static bool aioc_account_session_merge(aioc_account *account, aioc_account_container *container, aiocosmos_str composite)
+static bool aioc_account_session_merge(aioc_account *account, aioc_account_container *container,
+                                       aiocosmos_str composite)
 {
     aiocosmos_str id, value;
     while (aioc_protocol_session_next(&composite, &id, &value)) {
@@ -10735,7 +10761,8 @@ static bool aioc_account_session_merge(aioc_account *account, aioc_account_conta
         } else if (!aioc_memory_same(aioc_account_token_value(token), value)) {
             aioc_memory_buffer merged = { NULL, 0, 0 };
             aiocosmos_str newer;
-            bool stored = aioc_protocol_session_merge_value(account->memory, &merged, aioc_account_token_value(token), value);
+            bool stored = aioc_protocol_session_merge_value(account->memory, &merged, aioc_account_token_value(token),
+                                                            value);
             newer.ptr = merged.data;
             newer.len = merged.len;
             stored = stored && aioc_account_token_store(account, container, token, id, newer);
@@ -10746,8 +10773,8 @@ static bool aioc_account_session_merge(aioc_account *account, aioc_account_conta
     return true;
 }
 
-/* Whether one of the tokens from the first-th on is of a range that is not among ours, nor one that ours came from: then
- * there has been a split since ours were fetched. */
+/* Whether one of the tokens from the first-th on is of a range that is not among ours, nor one that ours came from:
+ * then there has been a split since ours were fetched. */
 static bool aioc_account_has_strangers(const aioc_account_container *container, uint32_t first)
 {
     uint32_t i, k;
@@ -10763,8 +10790,8 @@ static bool aioc_account_has_strangers(const aioc_account_container *container, 
     return false;
 }
 
-/* Merges a composite token from an answer, or from the host. A gateway finds the new ranges by itself and does not tell of a
- * split; but their tokens do, and then ours are fetched again before the next read. */
+/* Merges a composite token from an answer, or from the host. A gateway finds the new ranges by itself and does not tell
+ * of a split; but their tokens do, and then ours are fetched again before the next read. */
 static bool aioc_account_session_take(aioc_account *account, aioc_account_container *container, aiocosmos_str composite)
 {
     uint32_t count = container->token_count;
@@ -10774,15 +10801,18 @@ static bool aioc_account_session_take(aioc_account *account, aioc_account_contai
     return merged;
 }
 
-static bool aioc_account_session_append(aioc_account *account, aioc_memory_buffer *out, aiocosmos_str id, aiocosmos_str value)
+static bool aioc_account_session_append(aioc_account *account, aioc_memory_buffer *out, aiocosmos_str id,
+                                        aiocosmos_str value)
 {
     return (out->len == 0 || aioc_memory_append(account->memory, out, ",", 1)) &&
-           aioc_memory_append(account->memory, out, id.ptr, id.len) && aioc_memory_append(account->memory, out, ":", 1) &&
+           aioc_memory_append(account->memory, out, id.ptr, id.len) &&
+           aioc_memory_append(account->memory, out, ":", 1) &&
            aioc_memory_append(account->memory, out, value.ptr, value.len);
 }
 
 /* Everything held, as one composite. */
-static bool aioc_account_session_all(aioc_account *account, const aioc_account_container *container, aioc_memory_buffer *out)
+static bool aioc_account_session_all(aioc_account *account, const aioc_account_container *container,
+                                     aioc_memory_buffer *out)
 {
     uint32_t i;
     for (i = 0; i < container->token_count; i++) {
@@ -10792,8 +10822,8 @@ static bool aioc_account_session_all(aioc_account *account, const aioc_account_c
     return true;
 }
 
-/* "id:value" of one range. A range that has no token of its own yet inherits those of its parents, merged, under its own id
- * (dotnet SessionContainer). Nothing is appended when nothing is held. */
+/* "id:value" of one range. A range that has no token of its own yet inherits those of its parents, merged, under its
+ * own id (as the .NET SDK's SessionContainer does). Nothing is appended when nothing is held. */
 static bool aioc_account_session_of_range(aioc_account *account, const aioc_account_container *container,
                                           const aioc_account_range *range, aioc_memory_buffer *out)
 {
@@ -10814,7 +10844,8 @@ static bool aioc_account_session_of_range(aioc_account *account, const aioc_acco
             aiocosmos_str first = aioc_account_token_value(&container->tokens[i]);
             ok = aioc_memory_append(account->memory, &merged, first.ptr, first.len);
         } else {
-            ok = aioc_protocol_session_merge_value(account->memory, &next, value, aioc_account_token_value(&container->tokens[i]));
+            ok = aioc_protocol_session_merge_value(account->memory, &next, value,
+                                                   aioc_account_token_value(&container->tokens[i]));
             aioc_memory_buffer_free(account->memory, &merged);
             merged = next;
         }
@@ -10845,7 +10876,7 @@ static bool aioc_account_session_of_range(aioc_account *account, const aioc_acco
 #define AIOC_OPERATION_ATTEMPTS_KEPT 6       /* the first three and the last three */
 #define AIOC_OPERATION_SKEW_MIN_MS 60000     /* a clock this far from the server's is corrected */
 #define AIOC_OPERATION_NODES_KEPT 16384u     /* JSON nodes kept from one result to the next: 256 KiB */
-#define AIOC_OPERATION_CHARGE_MAX 1e8        /* request units of one answer: what says more is mistaken, and sums stay sums */
+#define AIOC_OPERATION_CHARGE_MAX 1e8        /* request units of one answer: what says more is mistaken */
 
 typedef struct aioc_operation aioc_operation;
 typedef struct aioc_operation_engine aioc_operation_engine;
@@ -10859,11 +10890,11 @@ typedef struct aioc_operation_pacer {
 
 /* What an operation asks for. Texts are lent: aioc_operation_new() copies them. */
 typedef struct aioc_operation_spec {
-    const char *verb, *type;                 /* "POST", "docs": the resource type that is signed (cosmos-rest 1.2) */
+    const char *verb, *type;                 /* "POST", "docs": the resource type that is signed */
     aiocosmos_str link;                      /* the resource link that is signed: ids not percent-encoded */
     bool to_feed;                            /* the path is the link and the type, not the link alone */
-    bool write;                              /* changes something: never sent again without leave once it may have landed */
-    bool repeatable;                         /* a write that may be sent again: it has an ETag to match, or if_not_exists */
+    bool write;                              /* what may have landed is sent again only with leave */
+    bool repeatable;                         /* a write that may be: it has an ETag to match, or if_not_exists */
     bool if_not_exists;                      /* 409 is success */
     bool item_data;                          /* reads or writes items: session tokens apply */
     const aioc_operation_pacer *pacer;
@@ -10984,7 +11015,7 @@ struct aioc_operation_engine {
     int callbacks;                           /* run in this step */
     aiocosmos_json_doc doc;                  /* of the result being delivered */
     aiocosmos_json_doc properties;           /* of a container, while a request is checked */
-    aioc_memory_buffer link_text, pk_text, lines_text, body_text;      /* of the request being checked: kept for the next */
+    aioc_memory_buffer link_text, pk_text, lines_text, body_text;      /* of the request being checked */
     const char *default_database;
     uint32_t request_timeout_ms;
     char refusal[256];                       /* why the last call was refused */
@@ -11032,7 +11063,11 @@ static aiocosmos_str aioc_operation_str(const char *ptr, size_t len)
 }
 
 /* The texts of an operation stand one behind the other, in this order. */
-static aiocosmos_str aioc_operation_link(const aioc_operation *op) { return aioc_operation_str(op->texts, op->link_len); }
+static aiocosmos_str aioc_operation_link(const aioc_operation *op)
+{
+    return aioc_operation_str(op->texts, op->link_len);
+}
+
 static aiocosmos_str aioc_operation_pk(const aioc_operation *op)
 {
     return aioc_operation_str(op->texts + op->link_len, op->pk_len);
@@ -11093,8 +11128,8 @@ static void aioc_operation_leave_tokenless(aioc_operation *op)
     op->state = AIOC_OPERATION_READY;
 }
 
-/* A token came, or was refused: those who waited for it go on. The others have been asked for, and wait until it is their
- * turn, or a host whose answers never fit would be asked for ever. */
+/* A token came, or was refused: those who waited for it go on. The others have been asked for, and wait until it is
+ * their turn, or a host whose answers never fit would be asked for ever. */
 static void aioc_operation_tokens_changed(aioc_operation_engine *engine)
 {
     aioc_operation *op = engine->first_tokenless, *next;
@@ -11103,7 +11138,8 @@ static void aioc_operation_tokens_changed(aioc_operation_engine *engine)
         aiocosmos_str value;
         bool denied;
         next = op->next;
-        if (!aioc_auth_tokens_find(&engine->tokens, aioc_operation_link(op), engine->reactor->now_us, &value, &denied) && !denied)
+        if (!aioc_auth_tokens_find(&engine->tokens, aioc_operation_link(op), engine->reactor->now_us, &value,
+                                   &denied) && !denied)
             continue;
         aioc_operation_leave_tokenless(op);
         aioc_operation_make_ready(op);
@@ -11229,10 +11265,15 @@ static int  aioc_operation_prepare(aioc_pool_exchange *exchange, aiocosmos_slice
 static void aioc_operation_answered(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome);
 static void aioc_operation_timer_fired(aioc_platform_timer *timer);
 
+static size_t aioc_operation_texts_len(const aioc_operation_spec *spec)
+{
+    return spec->link.len + spec->pk_text.len + spec->lines.len + spec->session_token.len + spec->body.len;
+}
+
 static bool aioc_operation_copy_texts(aioc_operation *op, const aioc_operation_spec *spec)
 {
     char *at;
-    op->texts_size = spec->link.len + spec->pk_text.len + spec->lines.len + spec->session_token.len + spec->body.len + 1;
+    op->texts_size = aioc_operation_texts_len(spec) + 1;
     op->texts = (char *)aioc_memory_alloc(op->engine->memory, op->texts_size);
     if (!op->texts) return false;
     at = aioc_operation_put(op->texts, spec->link);
@@ -11267,9 +11308,10 @@ static void aioc_operation_enlist(aioc_operation *op)
     }
 }
 
-/* Accepts an operation: it will complete exactly once, from a later step. now_us is a fresh reading of the clock. NULL: no
- * memory; the caller has seen to aioc_operation_has_room(). */
-static aioc_operation *aioc_operation_new(aioc_operation_engine *engine, const aioc_operation_spec *spec, uint64_t now_us)
+/* Accepts an operation: it will complete exactly once, from a later step. now_us is a fresh reading of the clock. NULL:
+ * no memory; the caller has seen to aioc_operation_has_room(). */
+static aioc_operation *aioc_operation_new(aioc_operation_engine *engine, const aioc_operation_spec *spec,
+                                          uint64_t now_us)
 {
     aioc_operation *op = (aioc_operation *)aioc_memory_zalloc(engine->memory, sizeof *op);
     if (!op) return NULL;
@@ -11343,6 +11385,15 @@ static void aioc_operation_call_back(aioc_operation *op, const aiocosmos_result 
     }
 }
 
+/* What the service says of a failure quotes what it was asked: the log has the status only. Items that are missing, or
+ * there already, are everyday news. */
+static void aioc_operation_log_failure(aioc_operation_engine *engine, const aiocosmos_result *result, bool answered)
+{
+    bool everyday = result->status == 404 || result->status == 409 || result->status == 412;
+    aioc_operation_log(engine, everyday ? 3 : 2, result->op.id,
+                       answered ? aioc_protocol_status_text(result->status) : result->message.ptr);
+}
+
 /* Ends an operation: out of every list, then its callback, then its memory. The response, if there is one, is lent. */
 static void aioc_operation_finish(aioc_operation *op, int status, aiocosmos_fate fate, const aioc_pool_outcome *outcome,
                                   const char *message)
@@ -11373,16 +11424,34 @@ static void aioc_operation_finish(aioc_operation *op, int status, aiocosmos_fate
         result.session_token = outcome->response->wanted[AIOC_PROTOCOL_H_SESSION];
     }
     result.internal = &delivery;
-    if (status != 0 && status != 304) aioc_operation_log(engine, 2, result.op.id, result.message.ptr);
+    if (status != 0 && status != 304) aioc_operation_log_failure(engine, &result, delivery.response != NULL);
     aioc_operation_detach(op);
     aioc_operation_call_back(op, &result);
-    if (engine->doc.cap > AIOC_OPERATION_NODES_KEPT) aioc_json_close(&engine->doc);      /* a huge page was an exception */
+    /* A huge page was an exception. */
+    if (engine->doc.cap > AIOC_OPERATION_NODES_KEPT) aioc_json_close(&engine->doc);
     aioc_operation_free(op);
 }
 
 static aiocosmos_fate aioc_operation_fate_unsent(const aioc_operation *op)
 {
     return op->doubt ? AIOCOSMOS_MAYBE_APPLIED : AIOCOSMOS_NOT_SENT;
+}
+
+static void aioc_operation_keep_attempt(aioc_operation *op, const aioc_pool_outcome *outcome, double charge_ru);
+
+/* Takes an operation out of the pool. An attempt that was under way is an attempt, even if nobody waits for its answer
+ * any more; of its times only that is known. Returns whether its last byte was sent. */
+static bool aioc_operation_give_up(aioc_operation *op, int status)
+{
+    bool under_way = op->exchange.state == AIOC_POOL_ACTIVE;
+    bool sent = aioc_pool_cancel(&op->engine->pool, &op->exchange);
+    aioc_pool_outcome outcome;
+    if (!under_way) return sent;
+    memset(&outcome, 0, sizeof outcome);
+    outcome.error = status;
+    outcome.first_byte_us = (uint32_t)(op->engine->reactor->now_us - op->attempt_us);
+    aioc_operation_keep_attempt(op, &outcome, 0);
+    return sent;
 }
 
 /* Ends an operation wherever it is: cancelled, out of time, or shut down. */
@@ -11399,7 +11468,7 @@ static void aioc_operation_abort(aioc_operation *op, int status)
         return;
     }
     if (op->state == AIOC_OPERATION_IN_POOL) {
-        bool sent = aioc_pool_cancel(&op->engine->pool, &op->exchange);
+        bool sent = aioc_operation_give_up(op, status);
         if (!sent) place = "waiting for a connection";
         if (sent && op->write) op->doubt = true;
         op->state = AIOC_OPERATION_READY;
@@ -11459,8 +11528,8 @@ static bool aioc_operation_wants_session(const aioc_operation *op)
     return !op->write && op->container->token_count > 0;      /* single-write accounts need no token on writes */
 }
 
-/* Writes the token for this request behind what is in out: its range's where that is known, else all of them. Tokens that came
- * with the request count for it alone. */
+/* Writes the token for this request behind what is in out: its range's where that is known, else all of them. Tokens
+ * that came with the request count for it alone. */
 static bool aioc_operation_append_session(aioc_operation *op, aioc_memory_buffer *out)
 {
     aioc_account *account = &op->engine->account;
@@ -11479,11 +11548,13 @@ static bool aioc_operation_append_session(aioc_operation *op, aioc_memory_buffer
         aioc_memory_buffer_free(account->memory, &all);
     }
     /* A token of a range that we do not know may be of the one that the key belongs to by now. */
-    if (ok && view.knowledge == AIOC_ACCOUNT_KNOWN && op->pk_len && !aioc_account_has_strangers(&view, op->container->token_count) &&
+    if (ok && view.knowledge == AIOC_ACCOUNT_KNOWN && op->pk_len &&
+        !aioc_account_has_strangers(&view, op->container->token_count) &&
         aioc_operation_epk(op, epk, &epk_len))
         range = aioc_account_route(&view, aioc_operation_str(epk, epk_len));
     if (ok) {
-        ok = range ? aioc_account_session_of_range(account, &view, range, out) : aioc_account_session_all(account, &view, out);
+        ok = range ? aioc_account_session_of_range(account, &view, range, out)
+                   : aioc_account_session_all(account, &view, out);
     }
     if (op->session_len) {
         aioc_account_forget_tokens(account, &view);
@@ -11513,7 +11584,8 @@ static aiocosmos_str aioc_operation_authorization(aioc_operation *op, int64_t wa
     aioc_operation_engine *engine = op->engine;
     aiocosmos_str value = { NULL, 0 };
     bool denied;
-    if (engine->signer.has_key) return aioc_auth_sign(&engine->signer, op->verb, op->type, aioc_operation_link(op), wall_s);
+    if (engine->signer.has_key)
+        return aioc_auth_sign(&engine->signer, op->verb, op->type, aioc_operation_link(op), wall_s);
     aioc_auth_tokens_find(&engine->tokens, aioc_operation_link(op), engine->reactor->now_us, &value, &denied);
     return value;
 }
@@ -11533,14 +11605,15 @@ static bool aioc_operation_append_request_line(aioc_operation *op, aioc_memory_b
            aioc_memory_append_str(memory, head, " HTTP/1.1\r\n");
 }
 
-static bool aioc_operation_append_line(aioc_memory *memory, aioc_memory_buffer *head, const char *name, aiocosmos_str value)
+static bool aioc_operation_append_line(aioc_memory *memory, aioc_memory_buffer *head, const char *name,
+                                       aiocosmos_str value)
 {
     return aioc_memory_append_str(memory, head, name) && aioc_memory_append(memory, head, value.ptr, value.len) &&
            aioc_memory_append(memory, head, "\r\n", 2);
 }
 
-/* The partition key header. An item without the key's property has its place in a container that was made before there were
- * keys under "[]", elsewhere under "[{}]" (cosmos-rest 5.2). */
+/* The partition key header. An item without the key's property has its place in a container that was made before there
+ * were keys under "[]", elsewhere under "[{}]". */
 static aiocosmos_str aioc_operation_pk_header(const aioc_operation *op)
 {
     aiocosmos_str pk = aioc_operation_pk(op);
@@ -11603,20 +11676,23 @@ static void aioc_operation_ask_token(aioc_operation *op)
     while (other && !aioc_memory_same(aioc_operation_token_link(other), link)) other = other->next;
     aioc_operation_enter_tokenless(op);
     if (other) return;
-    if (aioc_memory_append(engine->memory, &text, link.ptr, link.len) && aioc_memory_append(engine->memory, &text, "", 1)) {
+    if (aioc_memory_append(engine->memory, &text, link.ptr, link.len) &&
+        aioc_memory_append(engine->memory, &text, "", 1)) {
         engine->token_fn(engine->client, text.data, engine->token_user_data);      /* may answer at once */
         aioc_memory_buffer_free(engine->memory, &text);
     } else {
         aioc_memory_buffer_free(engine->memory, &text);
         aioc_operation_leave_tokenless(op);
-        aioc_operation_finish(op, AIOCOSMOS_E_NOMEM, aioc_operation_fate_unsent(op), NULL, "no memory to ask for a token");
+        aioc_operation_finish(op, AIOCOSMOS_E_NOMEM, aioc_operation_fate_unsent(op), NULL,
+                              "no memory to ask for a token");
     }
 }
 
 /* Session tokens are of ranges; and which header says that an item lacks the key's property is in the definition. */
 static bool aioc_operation_wants_metadata(const aioc_operation *op)
 {
-    return aioc_operation_wants_session(op) || (op->container && aioc_memory_same(aioc_operation_pk(op), aioc_memory_str("[{}]")));
+    return aioc_operation_wants_session(op) ||
+           (op->container && aioc_memory_same(aioc_operation_pk(op), aioc_memory_str("[{}]")));
 }
 
 /* Starts an attempt, or waits for what it needs first. */
@@ -11627,7 +11703,8 @@ static void aioc_operation_start(aioc_operation *op)
     if (!engine->signer.has_key) {
         aiocosmos_str value;
         bool denied = false;
-        if (!aioc_auth_tokens_find(&engine->tokens, aioc_operation_link(op), engine->reactor->now_us, &value, &denied)) {
+        if (!aioc_auth_tokens_find(&engine->tokens, aioc_operation_link(op), engine->reactor->now_us, &value,
+                                   &denied)) {
             if (denied || !engine->token_fn) {
                 aioc_operation_finish(op, AIOCOSMOS_E_AUTH, aioc_operation_fate_unsent(op), NULL,
                                       denied ? "the host has no token for this resource"
@@ -11638,7 +11715,8 @@ static void aioc_operation_start(aioc_operation *op)
             return;
         }
     }
-    if (!op->metadata_tried && aioc_operation_wants_metadata(op) && !aioc_account_settled(op->container)) {
+    if (!op->metadata_tried && aioc_operation_wants_metadata(op) &&
+        !aioc_account_settled(op->container, engine->reactor->now_us)) {
         op->metadata_tried = true;
         op->state = AIOC_OPERATION_WANTS_METADATA;
         aioc_account_wait(&engine->account, op->container, &op->waiter);
@@ -11738,10 +11816,11 @@ static void aioc_operation_judge_loss(const aioc_operation_situation *now, const
     case AIOCOSMOS_E_CONNECT: break;
     case AIOCOSMOS_E_DNS: break;
     case AIOCOSMOS_E_PROTOCOL: if (limit > 3) limit = 3; break;
-    default: return;                         /* TLS refused, too large, no memory: the next try would end the same way */
+    default: return;                         /* TLS, too large, no memory: the next try would end the same way */
     }
     if (outcome->sent && now->write && !now->repeatable) return;
-    if (!now->answered_once && !outcome->sent && limit > 3) limit = 3;   /* nobody has ever answered there: say so soon */
+    /* Nobody has ever answered there: say so soon. */
+    if (!now->answered_once && !outcome->sent && limit > 3) limit = 3;
     if (now->retries >= limit) return;
     verdict->again = true;
     verdict->counts = true;
@@ -11768,7 +11847,8 @@ static void aioc_operation_judge_throttle(const aioc_operation_situation *now, c
 }
 
 /* The service says that it did not process the request, or it was a read: try again, after a while. */
-static void aioc_operation_judge_again(const aioc_operation_situation *now, aioc_operation_verdict *verdict, uint32_t limit,
+static void aioc_operation_judge_again(const aioc_operation_situation *now, aioc_operation_verdict *verdict,
+                                       uint32_t limit,
                                        uint32_t base_ms, uint32_t max_ms)
 {
     if (now->retries >= limit || now->retries >= now->retries_max) return;
@@ -11777,8 +11857,8 @@ static void aioc_operation_judge_again(const aioc_operation_situation *now, aioc
     verdict->wait_us = aioc_operation_backoff_us(now->retries, base_ms, max_ms, now->random);
 }
 
-/* An answer whose status leaves open whether a write was applied: 408 from the service, 500, 502 and 504 from what stands in
- * front of it. */
+/* An answer whose status leaves open whether a write was applied: 408 from the service, 500, 502 and 504 from what
+ * stands in front of it. */
 static void aioc_operation_judge_unclear(const aioc_operation_situation *now, aioc_operation_verdict *verdict)
 {
     if (now->write) {
@@ -11805,9 +11885,10 @@ static void aioc_operation_judge_not_found(const aioc_operation_situation *now, 
                                            aioc_operation_verdict *verdict)
 {
     switch (outcome->sub_status) {
-    case 1002:                               /* this replica has not reached our session token yet; the token is never dropped */
+    case 1002:                               /* this replica has not reached our token yet, which is never dropped */
         aioc_operation_judge_again(now, verdict, now->retries_max, 5, 500);
-        verdict->forget_metadata = now->retries == 2;          /* unless it is of an older container of this name: look once */
+        /* Unless the token is of an older container of this name: look once. */
+        verdict->forget_metadata = now->retries == 2;
         break;
     case 1003:                               /* the container is missing: ours may be an old one under the same name */
         verdict->forget_metadata = true;
@@ -11821,8 +11902,9 @@ static void aioc_operation_judge_not_found(const aioc_operation_situation *now, 
     }
 }
 
-/* Facts: cosmos-rest 14. A sub-status means nothing without its status. */
-static aioc_operation_verdict aioc_operation_judge(const aioc_operation_situation *now, const aioc_operation_outcome *outcome)
+/* A sub-status means nothing without its status. */
+static aioc_operation_verdict aioc_operation_judge(const aioc_operation_situation *now,
+                                                   const aioc_operation_outcome *outcome)
 {
     aioc_operation_verdict verdict;
     int status = outcome->http_status;
@@ -11846,14 +11928,16 @@ static aioc_operation_verdict aioc_operation_judge(const aioc_operation_situatio
             verdict.again = true;
             verdict.sign_anew = true;
         } else if (status == 403 && (outcome->sub_status == 3 || outcome->sub_status == 1008)) {
-            aioc_operation_judge_again(now, &verdict, now->retries_max, 1000, 1000);   /* failover: the name will move */
+            /* Failover: the name will move. */
+            aioc_operation_judge_again(now, &verdict, now->retries_max, 1000, 1000);
         }
         break;
     case 404: aioc_operation_judge_not_found(now, outcome, &verdict); break;
     case 408: case 500: case 502: case 504: aioc_operation_judge_unclear(now, &verdict); break;
     case 410: aioc_operation_judge_gone(now, outcome, &verdict); break;
     case 429: aioc_operation_judge_throttle(now, outcome, &verdict); break;
-    /* 449 is not in the HTTP registry: the service asks for the same write again after a lost race. It was not applied. */
+    /* 449 is not in the HTTP registry: the service asks for the same write again after a lost race. It was not
+     * applied. */
     case 449: aioc_operation_judge_again(now, &verdict, now->retries_max, 10, 1000); break;
     /* 503: not processed, as the Python and Rust SDKs take it. */
     case 503: aioc_operation_judge_again(now, &verdict, now->retries_max, 100, 2000); break;
@@ -11910,7 +11994,7 @@ static void aioc_operation_keep_attempt(aioc_operation *op, const aioc_pool_outc
     kept->reused = outcome->reused;
 }
 
-/* Session tokens count on success and on 404, 409, 412, but not on 404/1002: that replica is behind (cosmos-rest 7). */
+/* Session tokens count on success and on 404, 409, 412, but not on 404/1002: that replica is behind. */
 static void aioc_operation_capture_session(aioc_operation *op, const aioc_http_response *response)
 {
     aioc_operation_engine *engine = op->engine;
@@ -11920,12 +12004,15 @@ static void aioc_operation_capture_session(aioc_operation *op, const aioc_http_r
     if (!op->container || !op->item_data || engine->no_session) return;
     if (status >= 300 && status != 404 && status != 409 && status != 412) return;
     if (status == 404 && op->sub_status != 0) return;
-    if (status < 300) aioc_account_see_rid(&engine->account, op->container, response->wanted[AIOC_PROTOCOL_H_OWNER_RID]);
+    if (status < 300)
+        aioc_account_see_rid(&engine->account, op->container, response->wanted[AIOC_PROTOCOL_H_OWNER_RID]);
     if (token.len == 0) return;
     if (!aioc_protocol_session_check(token, &bad_at)) {
-        aioc_operation_log(engine, 2, aioc_operation_handle(op).id, "the answer's x-ms-session-token is malformed: ignored");
+        aioc_operation_log(engine, 2, aioc_operation_handle(op).id,
+                           "the answer's x-ms-session-token is malformed: ignored");
     } else if (!aioc_account_session_take(&engine->account, op->container, token)) {
-        aioc_operation_log(engine, 1, aioc_operation_handle(op).id, "no room to keep a session token: reads may be stale");
+        aioc_operation_log(engine, 1, aioc_operation_handle(op).id,
+                           "no room to keep a session token: reads may be stale");
     }
 }
 
@@ -11942,13 +12029,15 @@ static bool aioc_operation_clock_was_off(aioc_operation *op, const aioc_http_res
     if (!aioc_auth_parse_date(response->wanted[AIOC_PROTOCOL_H_DATE], &server_s)) return false;
     skew_ms = server_s * 1000 - now_ms;
     if (!aioc_operation_is_off(skew_ms - op->skew_ms)) return false;
-    if (aioc_operation_is_off(skew_ms - engine->skew_ms))            /* else another's answer has corrected it meanwhile */
+    /* Else another's answer has corrected it meanwhile. */
+    if (aioc_operation_is_off(skew_ms - engine->skew_ms))
         aioc_operation_log(engine, 2, 0, "this machine's clock differs from the service's: signing with the service's");
     engine->skew_ms = skew_ms;
     return true;
 }
 
-static void aioc_operation_read_answer(aioc_operation *op, const aioc_http_response *response, aioc_operation_outcome *outcome)
+static void aioc_operation_read_answer(aioc_operation *op, const aioc_http_response *response,
+                                       aioc_operation_outcome *outcome)
 {
     uint64_t number;
     aiocosmos_str activity = response->wanted[AIOC_PROTOCOL_H_ACTIVITY];
@@ -12021,7 +12110,8 @@ static const char *aioc_operation_explain(aioc_operation *op, const aioc_operati
     size_t cap = sizeof op->engine->message, len;
     if (verdict->status == 0) return "";
     if (outcome->error) aioc_memory_print(text, cap, "%s",
-                                          outcome->message ? outcome->message : aioc_protocol_status_text(outcome->error));
+                                          outcome->message ? outcome->message
+                                                           : aioc_protocol_status_text(outcome->error));
     else aioc_protocol_message(op->http_status, op->sub_status, outcome->response->body, text, cap);
     len = strlen(text);
     if (op->attempts > 1) len += aioc_memory_print(text + len, cap - len, " (attempt %u)", (unsigned)op->attempts);
@@ -12054,7 +12144,8 @@ static void aioc_operation_answered(aioc_pool_exchange *exchange, const aioc_poo
     double charge_ru = 0;
     op->state = AIOC_OPERATION_READY;
     aioc_memory_buffer_free(engine->memory, &op->head);
-    if (outcome->error == AIOCOSMOS_E_AUTH && !engine->signer.has_key && !op->stop) {   /* the token ran out meanwhile */
+    /* The token ran out between start and prepare. */
+    if (outcome->error == AIOCOSMOS_E_AUTH && !engine->signer.has_key && !op->stop) {
         aioc_operation_make_ready(op);
         return;
     }
@@ -12078,6 +12169,7 @@ static void aioc_operation_answered(aioc_pool_exchange *exchange, const aioc_poo
     if (verdict.throttled) engine->stats.throttled++;
     if (verdict.throttled && op->pacer) op->pacer->throttled(op);
     if (verdict.forget_metadata && op->container) aioc_account_forget_ranges(&engine->account, op->container);
+    if (verdict.status == 0 && !verdict.again) aioc_operation_succeeded(op);
     if (op->stop) {
         aioc_operation_finish(op, op->stop, (aiocosmos_fate)verdict.fate, outcome, aioc_protocol_status_text(op->stop));
         return;
@@ -12086,7 +12178,6 @@ static void aioc_operation_answered(aioc_pool_exchange *exchange, const aioc_poo
         aioc_operation_again(op, &verdict);
         return;
     }
-    if (verdict.status == 0) aioc_operation_succeeded(op);
     aioc_operation_finish(op, verdict.status, (aiocosmos_fate)verdict.fate, outcome,
                           aioc_operation_explain(op, &verdict, outcome));
 }
@@ -12111,15 +12202,14 @@ static bool aioc_operation_work(aioc_operation_engine *engine)
 
 static void aioc_operation_fetch_ranges(aioc_operation *before, aiocosmos_str continuation);
 
-/* The ordinary retry policy, and a deadline of the connect timeout's order for all of it: those who wait have their own. */
+/* The ordinary retry policy, and a deadline of the connect timeout's order for all of it: those who wait have their
+ * own. */
 #define AIOC_OPERATION_METADATA_TIMEOUT_MS 10000
 
-/* What cannot be asked now for want of memory, or because a passing fault lost it, may be asked again later. */
-static void aioc_operation_fetch_failed(aioc_account_container *container, int status)
+/* What could not be had, for whatever reason, is asked for again after a while. */
+static void aioc_operation_fetched(aioc_operation_engine *engine, aioc_account_container *container, bool known)
 {
-    bool passing = status < 0 || status == 408 || status == 429 || status >= 500;
-    aioc_account_settle(container, false);
-    if (passing) container->knowledge = AIOC_ACCOUNT_UNKNOWN;
+    aioc_account_settle(container, known, engine->reactor->now_us);
 }
 
 static aiocosmos_json aioc_operation_result_json(const aiocosmos_result *result)
@@ -12141,25 +12231,26 @@ static void aioc_operation_ranges_came(aioc_operation *op, const aiocosmos_resul
     uint32_t count = container->range_count;
     aiocosmos_str continuation;
     if (result->status != 0) {
-        aioc_operation_fetch_failed(container, result->status);
+        aioc_operation_fetched(op->engine, container, false);
         return;
     }
     if (!aioc_account_add_ranges(&op->engine->account, container, aioc_operation_result_json(result))) {
-        aioc_account_settle(container, false);
+        aioc_operation_fetched(op->engine, container, false);
         return;
     }
     continuation = delivery->response->wanted[AIOC_PROTOCOL_H_CONTINUATION];
-    if (continuation.len == 0) aioc_account_settle(container, aioc_account_finish_ranges(container));
-    else if (container->range_count == count) aioc_account_settle(container, false);     /* pages of nothing may never end */
+    if (continuation.len == 0) aioc_operation_fetched(op->engine, container, aioc_account_finish_ranges(container));
+    /* Pages of nothing may never end. */
+    else if (container->range_count == count) aioc_operation_fetched(op->engine, container, false);
     else aioc_operation_fetch_ranges(op, continuation);
 }
 
 static void aioc_operation_definition_came(aioc_operation *op, const aiocosmos_result *result)
 {
     aioc_account_container *container = op->container;
-    if (result->status != 0) aioc_operation_fetch_failed(container, result->status);
+    if (result->status != 0) aioc_operation_fetched(op->engine, container, false);
     else if (!aioc_account_read_definition(&op->engine->account, container, aioc_operation_result_json(result)))
-        aioc_account_settle(container, false);
+        aioc_operation_fetched(op->engine, container, false);
     else aioc_operation_fetch_ranges(op, aioc_operation_str(NULL, 0));
 }
 
@@ -12174,7 +12265,7 @@ static void aioc_operation_fetch(aioc_operation_engine *engine, aioc_account_con
     spec.internal = true;
     if (!aioc_operation_has_room(engine, true) ||
         !aioc_operation_new(engine, &spec, platform->monotonic_us(platform->user_data)))
-        aioc_operation_fetch_failed(container, AIOCOSMOS_E_NOMEM);
+        aioc_operation_fetched(engine, container, false);
 }
 
 /* Goes on behind the definition, or behind a page, in the time that is left. */
@@ -12194,7 +12285,7 @@ static void aioc_operation_fetch_ranges(aioc_operation *before, aiocosmos_str co
         aioc_account_forget_ranges(&engine->account, container);
     } else if (!aioc_operation_append_line(engine->memory, &lines, "x-ms-continuation: ", continuation)) {
         aioc_memory_buffer_free(engine->memory, &lines);
-        aioc_operation_fetch_failed(container, AIOCOSMOS_E_NOMEM);
+        aioc_operation_fetched(engine, container, false);
         return;
     }
     spec.lines = aioc_operation_str(lines.data, lines.len);
@@ -12250,7 +12341,8 @@ static int aioc_operation_refuse(aioc_operation_engine *engine, const char *what
 
 static int aioc_operation_refuse_at(aioc_operation_engine *engine, const char *what, const char *why, size_t byte)
 {
-    aioc_memory_print(engine->refusal, sizeof engine->refusal, "%s: %s at byte %llu", what, why, (unsigned long long)byte);
+    aioc_memory_print(engine->refusal, sizeof engine->refusal, "%s: %s at byte %llu", what, why,
+                      (unsigned long long)byte);
     return AIOCOSMOS_E_ARGUMENT;
 }
 
@@ -12261,7 +12353,8 @@ static int aioc_operation_refuse_memory(aioc_operation_engine *engine)
 }
 
 /* A name or id, appended to the link as "segment/name". */
-static int aioc_operation_add_name(aioc_operation_engine *engine, const char *what, const char *segment, const char *name)
+static int aioc_operation_add_name(aioc_operation_engine *engine, const char *what, const char *segment,
+                                   const char *name)
 {
     aioc_memory_buffer *link = &engine->link_text;
     char why[128];
@@ -12335,7 +12428,8 @@ static bool aioc_operation_is_our_header(aiocosmos_str name)
 
 static bool aioc_operation_is_token_char(char c)     /* RFC 9110 5.6.2 */
 {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c && strchr("!#$%&'*+-.^_`|~", c));
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           (c && strchr("!#$%&'*+-.^_`|~", c));
 }
 
 static int aioc_operation_add_headers(aioc_operation_engine *engine, const char *const *headers)
@@ -12345,7 +12439,8 @@ static int aioc_operation_add_headers(aioc_operation_engine *engine, const char 
         size_t name = 0;
         int refused;
         while (aioc_operation_is_token_char(line[name])) name++;
-        if (name == 0 || line[name] != ':') return aioc_operation_refuse_at(engine, "headers", "\"name: value\" is expected", name);
+        if (name == 0 || line[name] != ':')
+            return aioc_operation_refuse_at(engine, "headers", "\"name: value\" is expected", name);
         if (aioc_operation_is_our_header(aioc_operation_str(line, name)))
             return aioc_operation_refuse(engine, "headers", "one that the library sets by itself");
         refused = aioc_operation_check_value(engine, "headers", line);
@@ -12371,7 +12466,8 @@ static bool aioc_operation_has_pk(const aiocosmos_pk *pk)
            pk->level[2].type != AIOCOSMOS_UNSET;
 }
 
-/* The item is a JSON object whose "id" is a string that the service takes. Create and upsert have their id there only. */
+/* The item is a JSON object whose "id" is a string that the service takes. Create and upsert have their id there
+ * only. */
 static int aioc_operation_check_item(aioc_operation_engine *engine, aiocosmos_str body)
 {
     aiocosmos_json id;
@@ -12382,13 +12478,16 @@ static int aioc_operation_check_item(aioc_operation_engine *engine, aiocosmos_st
     if (aioc_json_check(body.ptr, body.len, aioc_memory_str("id"), &id, &error, &error_at) != 0)
         return aioc_operation_refuse_at(engine, "body", error, error_at);
     while (first < body.len && body.ptr[first] != '{' && (unsigned char)body.ptr[first] <= ' ') first++;
-    if (first == body.len || body.ptr[first] != '{') return aioc_operation_refuse(engine, "body", "an item is a JSON object");
-    if (id.type != AIOCOSMOS_JSON_STR) return aioc_operation_refuse(engine, "body", "\"id\" is required and must be a string");
+    if (first == body.len || body.ptr[first] != '{')
+        return aioc_operation_refuse(engine, "body", "an item is a JSON object");
+    if (id.type != AIOCOSMOS_JSON_STR)
+        return aioc_operation_refuse(engine, "body", "\"id\" is required and must be a string");
     len = aioc_json_get_str(id, text, sizeof text);
     if (len >= sizeof text) return aioc_operation_refuse(engine, "body", "\"id\" is over 1023 bytes");
     if (!aioc_protocol_id_ok(text, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why))
         return aioc_operation_refuse(engine, "body: \"id\"", why);
-    if (strlen(text) < len) return aioc_operation_refuse_at(engine, "body: \"id\"", "control character 0", strlen(text));
+    if (strlen(text) < len)
+        return aioc_operation_refuse_at(engine, "body: \"id\"", "control character 0", strlen(text));
     return 0;
 }
 
@@ -12397,7 +12496,7 @@ static bool aioc_operation_append_body(aioc_operation_engine *engine, const char
     return aioc_memory_append_str(engine->memory, &engine->body_text, text);
 }
 
-/* The patch, as the service wants it: an array of operations becomes the object around it (cosmos-rest 5.3). */
+/* The patch, as the service wants it: an array of operations becomes the object around it. */
 static int aioc_operation_build_patch(aioc_operation_engine *engine, aiocosmos_str body)
 {
     aiocosmos_json operations;
@@ -12414,8 +12513,10 @@ static int aioc_operation_build_patch(aioc_operation_engine *engine, aiocosmos_s
         return 0;
     }
     if (body.ptr[first] != '{' || operations.type != AIOCOSMOS_JSON_ARR)
-        return aioc_operation_refuse(engine, "body", "a patch is an array of operations, or an object with \"operations\"");
-    if (!aioc_memory_append(engine->memory, &engine->body_text, body.ptr, body.len)) return aioc_operation_refuse_memory(engine);
+        return aioc_operation_refuse(engine, "body",
+                                     "a patch is an array of operations, or an object with \"operations\"");
+    if (!aioc_memory_append(engine->memory, &engine->body_text, body.ptr, body.len))
+        return aioc_operation_refuse_memory(engine);
     return 0;
 }
 
@@ -12446,9 +12547,10 @@ static int aioc_operation_append_key_paths(aioc_operation_engine *engine, const 
         if (!aioc_json_append_string(engine->memory, &engine->body_text, paths[i], strlen(paths[i]), false))
             return aioc_operation_refuse(engine, "partition_key_paths", "not UTF-8, or no memory");
     }
-    /* Version 2 is asked for: absent would mean 1 (cosmos-rest 4.1). */
+    /* Version 2 is asked for: absent would mean 1. */
     if (!aioc_operation_append_body(engine, i > 1 ? "],\"kind\":\"MultiHash\",\"version\":2}"
-                                                  : "],\"kind\":\"Hash\",\"version\":2}")) return aioc_operation_refuse_memory(engine);
+                                                  : "],\"kind\":\"Hash\",\"version\":2}"))
+        return aioc_operation_refuse_memory(engine);
     for (; i < 3; i++)
         if (paths[i]) return aioc_operation_refuse(engine, "partition_key_paths", "a gap between the levels");
     return 0;
@@ -12463,7 +12565,8 @@ static int aioc_operation_append_members(aioc_operation_engine *engine, const ai
     if (status == AIOCOSMOS_E_NOMEM) return aioc_operation_refuse_memory(engine);
     if (status) return aioc_operation_refuse_at(engine, "body", doc->error, doc->error_at);
     root = aioc_json_root(doc);
-    if (root.type != AIOCOSMOS_JSON_OBJ) return aioc_operation_refuse(engine, "body", "properties of a container are a JSON object");
+    if (root.type != AIOCOSMOS_JSON_OBJ)
+        return aioc_operation_refuse(engine, "body", "properties of a container are a JSON object");
     memset(&value, 0, sizeof value);
     while (aioc_json_next(root, &key, &value)) {
         if (aioc_json_is_str(key, "id")) {
@@ -12497,7 +12600,8 @@ static int aioc_operation_append_policy(aioc_operation_engine *engine, aiocosmos
     if (aioc_json_check(policy.ptr, policy.len, aioc_memory_str("indexingMode"), &unused, &error, &error_at) != 0)
         return aioc_operation_refuse_at(engine, "indexing_policy", error, error_at);
     if (!aioc_operation_append_key(engine, "indexingPolicy") ||
-        !aioc_memory_append(engine->memory, &engine->body_text, policy.ptr, policy.len)) return aioc_operation_refuse_memory(engine);
+        !aioc_memory_append(engine->memory, &engine->body_text, policy.ptr, policy.len))
+        return aioc_operation_refuse_memory(engine);
     return 0;
 }
 
@@ -12507,10 +12611,10 @@ static int aioc_operation_build_container(aioc_operation_engine *engine, const a
     int refused = aioc_operation_append_id(engine, request->container);
     if (!refused && has_key) refused = aioc_operation_append_key_paths(engine, request->partition_key_paths);
     if (!refused && request->body.len) refused = aioc_operation_append_members(engine, request, &has_key);
-    if (!refused && !has_key) {
-        refused = aioc_operation_refuse(engine, request->kind == AIOCOSMOS_CREATE_CONTAINER ? "partition_key_paths" : "body",
-            request->kind == AIOCOSMOS_CREATE_CONTAINER ? "required" : "required: the container's whole properties, as read");
-    }
+    if (!refused && !has_key && request->kind == AIOCOSMOS_CREATE_CONTAINER)
+        refused = aioc_operation_refuse(engine, "partition_key_paths", "required");
+    if (!refused && !has_key)
+        refused = aioc_operation_refuse(engine, "body", "required: the container's whole properties, as read");
     if (!refused && request->default_ttl_s < -1)
         refused = aioc_operation_refuse(engine, "default_ttl_s", "-1, or seconds above 0");
     if (!refused && request->default_ttl_s) {
@@ -12519,7 +12623,8 @@ static int aioc_operation_build_container(aioc_operation_engine *engine, const a
         if (!aioc_operation_append_key(engine, "defaultTtl") || !aioc_operation_append_body(engine, number))
             refused = aioc_operation_refuse_memory(engine);
     }
-    if (!refused && request->indexing_policy.len) refused = aioc_operation_append_policy(engine, request->indexing_policy);
+    if (!refused && request->indexing_policy.len)
+        refused = aioc_operation_append_policy(engine, request->indexing_policy);
     if (!refused && !aioc_operation_append_body(engine, "}")) refused = aioc_operation_refuse_memory(engine);
     return refused;
 }
@@ -12531,7 +12636,8 @@ static int aioc_operation_check_fields(aioc_operation_engine *engine, const aioc
     bool creates = request->kind == AIOCOSMOS_CREATE_CONTAINER || request->kind == AIOCOSMOS_CREATE_DATABASE;
     bool shapes = request->kind == AIOCOSMOS_CREATE_CONTAINER || request->kind == AIOCOSMOS_REPLACE_CONTAINER;
     static const char foreign[] = "does not belong to this kind of operation";
-    if (request->database && request->kind == AIOCOSMOS_READ_ACCOUNT) return aioc_operation_refuse(engine, "database", foreign);
+    if (request->database && request->kind == AIOCOSMOS_READ_ACCOUNT)
+        return aioc_operation_refuse(engine, "database", foreign);
     if (request->container && kind->names < 2 && request->kind != AIOCOSMOS_CREATE_CONTAINER)
         return aioc_operation_refuse(engine, "container", foreign);
     if (request->id && kind->names < 3) return aioc_operation_refuse(engine, "id", foreign);
@@ -12581,7 +12687,8 @@ static int aioc_operation_add_lines(aioc_operation_engine *engine, const aiocosm
         refused = aioc_operation_add_line(engine, "x-ms-documentdb-is-upsert: ", "True");
     if (!refused && kind->item && kind->has_body && !request->want_body)
         refused = aioc_operation_add_line(engine, "Prefer: ", "return=minimal");
-    if (!refused && request->if_match) refused = aioc_operation_add_etag(engine, "if_match", "If-Match: ", request->if_match);
+    if (!refused && request->if_match)
+        refused = aioc_operation_add_etag(engine, "if_match", "If-Match: ", request->if_match);
     if (!refused && request->if_none_match)
         refused = aioc_operation_add_etag(engine, "if_none_match", "If-None-Match: ", request->if_none_match);
     if (!refused) refused = aioc_operation_add_throughput(engine, request);
@@ -12623,7 +12730,8 @@ static int aioc_operation_check_session(aioc_operation_engine *engine, const cha
 /* The new name of a database or container is not in the link: it is checked as if it were. */
 static int aioc_operation_check_new_name(aioc_operation_engine *engine, const aiocosmos_request *request)
 {
-    if (request->kind == AIOCOSMOS_CREATE_DATABASE) return aioc_operation_build_link(engine, 1, request->database, NULL, NULL);
+    if (request->kind == AIOCOSMOS_CREATE_DATABASE)
+        return aioc_operation_build_link(engine, 1, request->database, NULL, NULL);
     if (request->kind == AIOCOSMOS_CREATE_CONTAINER)
         return aioc_operation_build_link(engine, 2, request->database, request->container, NULL);
     return 0;
@@ -12641,9 +12749,10 @@ static aiocosmos_str aioc_operation_container_part(aiocosmos_str link, const cha
     return link;
 }
 
-/* Checks a request and fills the spec, whose texts are lent by the engine until the next call. 0, or why not, with the reason
- * in engine->refusal. */
-static int aioc_operation_specify(aioc_operation_engine *engine, const aiocosmos_request *request, aioc_operation_spec *spec)
+/* Checks a request and fills the spec, whose texts are lent by the engine until the next call. 0, or why not, with the
+ * reason in engine->refusal. */
+static int aioc_operation_specify(aioc_operation_engine *engine, const aiocosmos_request *request,
+                                  aioc_operation_spec *spec)
 {
     const aioc_operation_kind *kind = aioc_operation_kind_of((int)request->kind);
     int refused;
@@ -12651,7 +12760,8 @@ static int aioc_operation_specify(aioc_operation_engine *engine, const aiocosmos
     if (!kind) return aioc_operation_refuse(engine, "kind", "required: one of aiocosmos_kind");
     refused = aioc_operation_check_fields(engine, request, kind);
     if (!refused) refused = aioc_operation_check_new_name(engine, request);
-    if (!refused) refused = aioc_operation_build_link(engine, kind->names, request->database, request->container, request->id);
+    if (!refused)
+        refused = aioc_operation_build_link(engine, kind->names, request->database, request->container, request->id);
     if (!refused && kind->item) refused = aioc_operation_add_pk(engine, &request->pk);
     if (!refused) refused = aioc_operation_add_lines(engine, request, kind);
     if (!refused) refused = aioc_operation_build_body(engine, request, kind, &spec->body);
@@ -12665,7 +12775,8 @@ static int aioc_operation_specify(aioc_operation_engine *engine, const aiocosmos
     spec->repeatable = (request->if_match && strcmp(request->if_match, "*") != 0) || request->if_not_exists;
     spec->if_not_exists = request->if_not_exists;
     spec->item_data = kind->item;
-    spec->forgets_container = request->kind == AIOCOSMOS_DELETE_CONTAINER || request->kind == AIOCOSMOS_REPLACE_CONTAINER;
+    spec->forgets_container = request->kind == AIOCOSMOS_DELETE_CONTAINER ||
+                              request->kind == AIOCOSMOS_REPLACE_CONTAINER;
     spec->link = aioc_operation_text(&engine->link_text);
     if (kind->item) {
         spec->pk_text = aioc_operation_text(&engine->pk_text);
@@ -12685,19 +12796,19 @@ static int aioc_operation_accept(aioc_operation_engine *engine, const aioc_opera
 {
     const aiocosmos_platform *platform = engine->platform;
     size_t max = spec->pacer ? engine->memory->max : engine->memory->max / 8 * 7;
-    size_t bytes = sizeof(aioc_operation) + spec->link.len + spec->pk_text.len + spec->lines.len + spec->session_token.len +
-                   spec->body.len;
+    size_t bytes = sizeof(aioc_operation) + aioc_operation_texts_len(spec);
     if (engine->closing) {
         aioc_memory_print(engine->refusal, sizeof engine->refusal, "the client is being destroyed");
         return AIOCOSMOS_E_SHUTDOWN;
     }
     /* What a pacer lets through, it has found room for. */
     if (!spec->pacer && !aioc_operation_has_room(engine, spec->internal)) {
-        aioc_memory_print(engine->refusal, sizeof engine->refusal, "full: %u operations are pending", (unsigned)engine->pending);
+        aioc_memory_print(engine->refusal, sizeof engine->refusal, "full: %u operations are pending",
+                          (unsigned)engine->pending);
         return AIOCOSMOS_E_FULL;
     }
-    /* The last eighth is left to answers, so that they need not wait for requests to go; and to what a pacer, who has seen to
-     * that before, has pulled already. */
+    /* The last eighth is left to answers, so that they need not wait for requests to go; and to what a pacer, who has
+     * seen to that before, has pulled already. */
     if (engine->memory->used - engine->memory->kept + bytes > max) {
         aioc_memory_print(engine->refusal, sizeof engine->refusal, "full: the client holds memory_max bytes");
         return AIOCOSMOS_E_FULL;
@@ -12835,7 +12946,7 @@ static int aioc_feeds_append_params(aioc_operation_engine *engine, aioc_memory_b
     return 0;
 }
 
-/* {"query":...,"parameters":[...]} (cosmos-rest 9.1). */
+/* {"query":...,"parameters":[...]}. */
 static int aioc_feeds_build_body(aioc_operation_engine *engine, aioc_memory_buffer *body,
                                  const aiocosmos_query_request *request, const char *sql)
 {
@@ -12844,7 +12955,8 @@ static int aioc_feeds_build_body(aioc_operation_engine *engine, aioc_memory_buff
     if (len == 0) return aioc_operation_refuse(engine, "sql", "empty");
     if (len > AIOC_FEEDS_SQL_BYTES_MAX) return aioc_operation_refuse(engine, "sql", "over 256 KiB");
     if (!aioc_json_utf8_ok(sql, len, &bad_at)) return aioc_operation_refuse_at(engine, "sql", "not UTF-8", bad_at);
-    if (request->param_count && !request->params) return aioc_operation_refuse(engine, "params", "required: param_count is set");
+    if (request->param_count && !request->params)
+        return aioc_operation_refuse(engine, "params", "required: param_count is set");
     if (!aioc_memory_append_str(engine->memory, body, "{\"query\":") ||
         !aioc_json_append_string(engine->memory, body, sql, len, false) ||
         !aioc_memory_append_str(engine->memory, body, ",\"parameters\":[")) return aioc_operation_refuse_memory(engine);
@@ -12880,18 +12992,21 @@ static int aioc_feeds_check_query(aioc_operation_engine *engine, const aiocosmos
 {
     static const char foreign[] = "does not belong to this feed";
     bool of_items = request->feed == AIOCOSMOS_ITEMS;
-    if (request->feed > AIOCOSMOS_DATABASES) return aioc_operation_refuse(engine, "feed", "one of aiocosmos_feed is expected");
+    if (request->feed > AIOCOSMOS_DATABASES)
+        return aioc_operation_refuse(engine, "feed", "one of aiocosmos_feed is expected");
     if (!of_items && aioc_operation_has_pk(&request->pk)) return aioc_operation_refuse(engine, "pk", foreign);
     if (!of_items && request->session_token) return aioc_operation_refuse(engine, "session_token", foreign);
     if (!of_items && request->container) return aioc_operation_refuse(engine, "container", foreign);
-    if (request->feed == AIOCOSMOS_DATABASES && request->database) return aioc_operation_refuse(engine, "database", foreign);
+    if (request->feed == AIOCOSMOS_DATABASES && request->database)
+        return aioc_operation_refuse(engine, "database", foreign);
     if (!request->sql && request->param_count) return aioc_operation_refuse(engine, "params", "there is no sql");
     if (request->page_items_max > INT32_MAX) return aioc_operation_refuse(engine, "page_items_max", "over 2^31-1");
     if (request->continuation) return aioc_operation_check_value(engine, "continuation", request->continuation);
     return 0;
 }
 
-/* Everything of a request that its pages need. The gateway serves a list of all items across partitions as a query only. */
+/* Everything of a request that its pages need. The gateway serves a list of all items across partitions as a query
+ * only. */
 static int aioc_feeds_fill_query(aioc_feeds_query *query, const aiocosmos_query_request *request)
 {
     aioc_operation_engine *engine = query->feeds->engine;
@@ -12903,7 +13018,8 @@ static int aioc_feeds_fill_query(aioc_feeds_query *query, const aiocosmos_query_
     if (!sql && of_items) sql = "SELECT * FROM c";
     query->verb = sql ? "POST" : "GET";
     if (!refused)
-        refused = aioc_operation_build_link(engine, 2u - (unsigned)request->feed, request->database, request->container, NULL);
+        refused = aioc_operation_build_link(engine, 2u - (unsigned)request->feed, request->database,
+                                            request->container, NULL);
     if (!refused) refused = aioc_feeds_keep(engine, &query->link, engine->link_text.data, engine->link_text.len);
     if (!refused && has_pk) refused = aioc_operation_add_pk(engine, &request->pk);
     if (!refused && has_pk) refused = aioc_feeds_keep(engine, &query->pk, engine->pk_text.data, engine->pk_text.len);
@@ -12937,7 +13053,8 @@ static int aioc_feeds_query_open(aioc_feeds *feeds, const aiocosmos_query_reques
     }
     if (slot == feeds->slot_count) {
         if (slot < engine->pending_max) return aioc_operation_refuse_memory(engine);
-        aioc_memory_print(engine->refusal, sizeof engine->refusal, "full: %u queries are open", (unsigned)feeds->query_count);
+        aioc_memory_print(engine->refusal, sizeof engine->refusal, "full: %u queries are open",
+                          (unsigned)feeds->query_count);
         return AIOCOSMOS_E_FULL;
     }
     query = (aioc_feeds_query *)aioc_memory_zalloc(engine->memory, sizeof *query);
@@ -12964,7 +13081,8 @@ static int aioc_feeds_ask_page(aioc_feeds_query *query, uint32_t timeout_ms)
     aioc_memory_buffer *lines = &engine->lines_text;
     memset(&spec, 0, sizeof spec);
     lines->len = 0;
-    if (!aioc_memory_append(engine->memory, lines, query->lines.data, query->lines.len)) return aioc_operation_refuse_memory(engine);
+    if (!aioc_memory_append(engine->memory, lines, query->lines.data, query->lines.len))
+        return aioc_operation_refuse_memory(engine);
     if (query->continuation.len && !aioc_operation_append_line(engine->memory, lines, "x-ms-continuation: ",
                                                                aioc_operation_text(&query->continuation)))
         return aioc_operation_refuse_memory(engine);
@@ -13028,7 +13146,8 @@ static void aioc_feeds_deliver(aioc_feeds_query *query, const aiocosmos_page *pa
     call(engine->client, page, user_data);   /* may close the query: nothing of it is touched from here on */
 }
 
-/* Goes on behind an empty page, which is normal (cosmos-rest 9.1), in the time that is left. False: the page is shown. */
+/* Goes on behind an empty page, which is normal, in the time that is left. False: the page is
+ * shown. */
 static bool aioc_feeds_skip_page(aioc_feeds_query *query, const aioc_operation *op)
 {
     uint64_t now_us = op->engine->reactor->now_us;
@@ -13054,16 +13173,20 @@ static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *res
         page.more = page.continuation.len > 0;
         if (page.items.type != AIOCOSMOS_JSON_ARR) {
             adjusted.status = AIOCOSMOS_E_PROTOCOL;
-            adjusted.message = aioc_memory_str("the answer is not a page: its array of items is missing, or it is no JSON");
+            adjusted.message = aioc_memory_str("the answer is not a page: it is no JSON, or has no array of items");
         } else if (!aioc_feeds_advance(query, page.continuation)) {
             adjusted.status = AIOCOSMOS_E_NOMEM;
             adjusted.message = aioc_memory_str("no memory for the continuation");
         } else if (page.item_count == 0 && page.more && aioc_feeds_skip_page(query, op)) {
             return;
         }
-        if (adjusted.status != 0 && engine->on_failure) engine->on_failure(engine->client, &adjusted, engine->on_failure_user_data);
+        if (adjusted.status != 0 && engine->on_failure)
+            engine->on_failure(engine->client, &adjusted, engine->on_failure_user_data);
     }
-    if (adjusted.status != 0) page.more = false;
+    if (adjusted.status != 0) {
+        page.more = false;
+        page.continuation.len = 0;
+    }
     aioc_feeds_deliver(query, &page);
 }
 
@@ -13278,7 +13401,8 @@ static bool aioc_feeds_may_pull(const aioc_feeds_bulk *bulk)
     const aioc_operation_engine *engine = bulk->feeds->engine;
     return !bulk->ended && !bulk->later && !bulk->first_held && bulk->in_flight < bulk->request.concurrency_max &&
            aioc_feeds_active(bulk) < bulk->allowed && aioc_operation_has_room_for_part(engine, bulk->in_flight) &&
-           (engine->pending == bulk->feeds->bulk_count || engine->memory->used - engine->memory->kept < engine->memory->max / 8 * 7);
+           (engine->pending == bulk->feeds->bulk_count ||
+            engine->memory->used - engine->memory->kept < engine->memory->max / 8 * 7);
 }
 
 /* Pulls one item of one bulk. False: no bulk can take one now. */
@@ -13292,8 +13416,10 @@ static bool aioc_feeds_work(aioc_feeds *feeds)
     switch (bulk->request.next(feeds->engine->client, &item, bulk->request.user_data)) {
     case AIOCOSMOS_PULL_ITEM: aioc_feeds_send_item(bulk, &item); break;
     case AIOCOSMOS_PULL_LATER: bulk->later = true; break;
-    case AIOCOSMOS_PULL_FAIL: bulk->ended = true; bulk->status = AIOCOSMOS_E_CANCELLED; break;
     case AIOCOSMOS_PULL_END: bulk->ended = true; break;
+    default:                                 /* AIOCOSMOS_PULL_FAIL */
+        bulk->ended = true;
+        bulk->status = AIOCOSMOS_E_CANCELLED;
     }
     aioc_feeds_bulk_finish_if_over(bulk);
     return true;
@@ -13455,10 +13581,12 @@ static const char *aioc_client_parse_endpoint(const char *text, aioc_client_endp
     const char *at = text, *end;
     uint64_t port;
     aiocosmos_str digits = { NULL, 0 };
-    if (aioc_memory_same_nocase(aioc_operation_str(text, strlen(text) < 8 ? strlen(text) : 8), aioc_memory_str("https://"))) {
+    if (aioc_memory_same_nocase(aioc_operation_str(text, strlen(text) < 8 ? strlen(text) : 8),
+                                aioc_memory_str("https://"))) {
         out->tls = true;
         at += 8;
-    } else if (aioc_memory_same_nocase(aioc_operation_str(text, strlen(text) < 7 ? strlen(text) : 7), aioc_memory_str("http://"))) {
+    } else if (aioc_memory_same_nocase(aioc_operation_str(text, strlen(text) < 7 ? strlen(text) : 7),
+                                       aioc_memory_str("http://"))) {
         out->tls = false;
         at += 7;
     } else {
@@ -13481,7 +13609,8 @@ static const char *aioc_client_parse_endpoint(const char *text, aioc_client_endp
     out->authority.len = (size_t)(at - out->authority.ptr);
     if (*at == ':') {
         digits = aioc_operation_str(at + 1, (size_t)(end - at - 1));
-        if (!aioc_memory_parse_u64(digits, &port) || port == 0 || port > 65535) return "endpoint: the port is a number up to 65535";
+        if (!aioc_memory_parse_u64(digits, &port) || port == 0 || port > 65535)
+            return "endpoint: the port is a number up to 65535";
         if (port != out->port) out->authority.len = (size_t)(end - out->authority.ptr);
         out->port = (uint16_t)port;
     } else if (at != end) {
@@ -13500,8 +13629,10 @@ static bool aioc_client_is_loopback(aiocosmos_str host)
 {
     static const char suffix[] = ".localhost";
     size_t len = sizeof suffix - 1;
-    if (aioc_memory_same_nocase(host, aioc_memory_str("localhost")) || aioc_memory_same(host, aioc_memory_str("::1"))) return true;
-    if (host.len > len && aioc_memory_same_nocase(aioc_operation_str(host.ptr + host.len - len, len), aioc_memory_str(suffix)))
+    if (aioc_memory_same_nocase(host, aioc_memory_str("localhost")) || aioc_memory_same(host, aioc_memory_str("::1")))
+        return true;
+    if (host.len > len && aioc_memory_same_nocase(aioc_operation_str(host.ptr + host.len - len, len),
+                                                  aioc_memory_str(suffix)))
         return true;
     return host.len > 4 && memcmp(host.ptr, "127.", 4) == 0 && strspn(host.ptr, "0123456789.") >= host.len;
 }
@@ -13573,7 +13704,8 @@ static int aioc_client_open_trust(aiocosmos_client *client, const aiocosmos_opti
 }
 
 /* The account key, or a token, or somebody to ask for tokens: one of them. */
-static int aioc_client_open_auth(aiocosmos_client *client, const aiocosmos_options *options, aiocosmos_str key, char *err,
+static int aioc_client_open_auth(aiocosmos_client *client, const aiocosmos_options *options, aiocosmos_str key,
+                                 char *err,
                                  size_t cap)
 {
     aioc_operation_engine *engine = &client->engine;
@@ -13589,22 +13721,25 @@ static int aioc_client_open_auth(aiocosmos_client *client, const aiocosmos_optio
     engine->token_fn = options->token_fn;
     engine->token_user_data = options->token_user_data;
     if (options->token) {
-        int status = aioc_auth_tokens_set(&engine->tokens, &client->memory, aioc_memory_str(""), options->token, UINT64_MAX);
+        int status = aioc_auth_tokens_set(&engine->tokens, &client->memory, aioc_memory_str(""), options->token,
+                                          UINT64_MAX);
         if (status) aioc_client_say(err, cap, "token: empty, too long, or not ASCII");
         return status;
     }
     return 0;
 }
 
-/* The header lines that never change. x-ms-version is the one that every current SDK sends (cosmos-rest 1). */
-static bool aioc_client_build_constant_lines(aiocosmos_client *client, const aioc_client_endpoint *endpoint, const char *agent)
+/* The header lines that never change. x-ms-version is the one that every current SDK sends. */
+static bool aioc_client_build_constant_lines(aiocosmos_client *client, const aioc_client_endpoint *endpoint,
+                                             const char *agent)
 {
     aioc_memory *memory = &client->memory;
     aioc_memory_buffer *lines = &client->engine.constant_lines;
     return aioc_operation_append_line(memory, lines, "Host: ", endpoint->authority) &&
            aioc_memory_append_str(memory, lines, "User-Agent: ") &&
            (!agent || (aioc_memory_append_str(memory, lines, agent) && aioc_memory_append_str(memory, lines, " "))) &&
-           aioc_memory_append_str(memory, lines, "aiocosmos/0.1.0\r\nAccept: application/json\r\nx-ms-version: 2020-07-15\r\n");
+           aioc_memory_append_str(memory, lines,
+                                  "aiocosmos/0.1.0\r\nAccept: application/json\r\nx-ms-version: 2020-07-15\r\n");
 }
 
 static void aioc_client_ask_host(void *user, const char *host, uint64_t question)
@@ -13715,7 +13850,8 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
     int status;
     aiocosmos_options own = *options;
     memset(&endpoint, 0, sizeof endpoint);
-    if (options->connection_string && aioc_auth_connection_string(aioc_memory_str(options->connection_string), &endpoint_text, &key,
+    if (options->connection_string && aioc_auth_connection_string(aioc_memory_str(options->connection_string),
+                                                                  &endpoint_text, &key,
                                                                   &insecure, &error, &error_at) != 0) {
         if (err) aioc_memory_print(err, cap, "connection_string: %s at byte %llu", error, (unsigned long long)error_at);
         return AIOCOSMOS_E_ARGUMENT;
@@ -13733,12 +13869,14 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
     if (options->default_database)
         client->default_database = aioc_client_copy(client, aioc_memory_str(options->default_database),
                                                     &client->default_database_size);
-    if (!client->host || !client->scratch || (options->default_database && !client->default_database)) return AIOCOSMOS_E_NOMEM;
+    if (!client->host || !client->scratch || (options->default_database && !client->default_database))
+        return AIOCOSMOS_E_NOMEM;
     client->handshakes_max = options->handshakes_max;
     client->step_budget_us = options->step_budget_us;
     status = aioc_client_open_engine(client, options);
     client->engine.logger = options->logger;
-    if (!status && !aioc_client_build_constant_lines(client, &endpoint, options->user_agent)) status = AIOCOSMOS_E_NOMEM;
+    if (!status && !aioc_client_build_constant_lines(client, &endpoint, options->user_agent))
+        status = AIOCOSMOS_E_NOMEM;
     if (!status) status = aioc_client_open_auth(client, &own, key, err, cap);
     if (!status && endpoint.tls) status = aioc_client_open_trust(client, &own, err, cap);
     if (!status) status = aioc_client_open_network(client, &own, &endpoint);
@@ -13858,11 +13996,12 @@ AIOCOSMOS_API const char *aiocosmos_refusal(const aiocosmos_client *client)
 static bool aioc_client_work_one(aiocosmos_client *client)
 {
     return aioc_platform_dispatch_one(&client->reactor) || aioc_platform_timer_run_one(&client->reactor) ||
-           aioc_operation_work(&client->engine) || aioc_feeds_work(&client->feeds) || aioc_pool_work(&client->engine.pool);
+           aioc_operation_work(&client->engine) || aioc_feeds_work(&client->feeds) ||
+           aioc_pool_work(&client->engine.pool);
 }
 
-/* Works until nothing is ready or the budget is spent. False: the budget is spent, or a callback destroyed the client. Without
- * a budget, too, callbacks that always lead to further ones do not keep the host for ever. */
+/* Works until nothing is ready or the budget is spent. False: the budget is spent, or a callback destroyed the client.
+ * Without a budget, too, callbacks that always lead to further ones do not keep the host for ever. */
 static bool aioc_client_work(aiocosmos_client *client, uint64_t until_us)
 {
     uint32_t left = client->engine.slot_count * AIOC_CLIENT_PIECES;
@@ -13879,7 +14018,8 @@ static void aioc_client_poll(aiocosmos_client *client, int timeout_ms)
 
 static bool aioc_client_has_work(const aiocosmos_client *client)
 {
-    return client->engine.first_ready || client->reactor.batch_at < client->reactor.batch_count || aioc_feeds_has_work(&client->feeds) ||
+    return client->engine.first_ready || client->reactor.batch_at < client->reactor.batch_count ||
+           aioc_feeds_has_work(&client->feeds) ||
            aioc_pool_has_work(&client->engine.pool);
 }
 
@@ -13916,8 +14056,8 @@ static bool aioc_client_step_ready(aiocosmos_client *client, int timeout_ms)
     while (!client->doomed && aioc_platform_dispatch_one(&client->reactor))        /* what the last budget left over */
         if (until_us && aioc_platform_tick(&client->reactor) >= until_us) return false;
     if (client->doomed) return false;
-    /* Which of the idle connections the server has closed meanwhile only the poller knows: it is asked before anything is
-     * sent, lest a write be lost on a dead one; and in each step, lest a small budget go to other work for ever. */
+    /* Which of the idle connections the server has closed meanwhile only the poller knows: it is asked before anything
+     * is sent, lest a write be lost on a dead one; and in each step, lest a small budget go to other work for ever. */
     wait_ms = aioc_client_wait_ms(client, timeout_ms);
     aioc_client_poll(client, wait_ms);
     if (!aioc_client_work(client, aioc_client_budget_end(client))) return false;       /* waiting is not working */
@@ -14040,8 +14180,9 @@ AIOCOSMOS_API int aiocosmos_set_token(aiocosmos_client *client, const char *reso
 {
     aioc_operation_engine *engine = &client->engine;
     const aiocosmos_platform *platform = &client->platform;
-    uint64_t until_us = lifetime_s ? platform->monotonic_us(platform->user_data) + (uint64_t)lifetime_s * 1000000u : UINT64_MAX;
+    uint64_t until_us = UINT64_MAX;
     int status;
+    if (lifetime_s) until_us = platform->monotonic_us(platform->user_data) + (uint64_t)lifetime_s * 1000000u;
     if (engine->signer.has_key) return aioc_operation_refuse(engine, "token", "this client was created with a key");
     status = aioc_auth_tokens_set(&engine->tokens, &client->memory, aioc_memory_str(resource_link), token, until_us);
     if (status == AIOCOSMOS_E_ARGUMENT) return aioc_operation_refuse(engine, "token", "empty, too long, or not ASCII");
@@ -14230,9 +14371,10 @@ static size_t aioc_client_describe_attempt(const aiocosmos_attempt *attempt, cha
 {
     size_t at = len < cap ? len : cap;
     return len + aioc_memory_print(out ? out + at : NULL, cap - at,
-        "; #%u %d/%d%s queue %u us, dns %u, tcp %u, tls %u, first byte %u, body %u", (unsigned)attempt->number, attempt->status,
-        attempt->sub_status, attempt->reused ? " reused" : "", (unsigned)attempt->queue_us, (unsigned)attempt->dns_us,
-        (unsigned)attempt->tcp_us, (unsigned)attempt->tls_us, (unsigned)attempt->first_byte_us, (unsigned)attempt->body_us);
+        "; #%u %d/%d%s queue %u us, dns %u, tcp %u, tls %u, first byte %u, body %u", (unsigned)attempt->number,
+        attempt->status, attempt->sub_status, attempt->reused ? " reused" : "", (unsigned)attempt->queue_us,
+        (unsigned)attempt->dns_us, (unsigned)attempt->tcp_us, (unsigned)attempt->tls_us,
+        (unsigned)attempt->first_byte_us, (unsigned)attempt->body_us);
 }
 
 AIOCOSMOS_API size_t aiocosmos_result_describe(const aiocosmos_result *result, char *out, size_t cap)
@@ -14245,9 +14387,11 @@ AIOCOSMOS_API size_t aiocosmos_result_describe(const aiocosmos_result *result, c
         "status %d (%s), http %d/%d, %s, %llu.%02u RU, %llu us, %u attempts, activity %.*s%s%.*s", result->status,
         aioc_protocol_status_text(result->status), result->http_status, result->sub_status, fates[result->fate],
         (unsigned long long)(centi_ru / 100u), (unsigned)(centi_ru % 100u), (unsigned long long)result->latency_us,
-        (unsigned)result->attempts, (int)result->activity_id.len, result->activity_id.ptr, result->message.len ? ": " : "",
+        (unsigned)result->attempts, (int)result->activity_id.len, result->activity_id.ptr,
+        result->message.len ? ": " : "",
         (int)result->message.len, result->message.ptr);
-    for (i = 0; aioc_client_attempt(result, i, &attempt); i++) len = aioc_client_describe_attempt(&attempt, out, cap, len);
+    for (i = 0; aioc_client_attempt(result, i, &attempt); i++)
+        len = aioc_client_describe_attempt(&attempt, out, cap, len);
     return len;
 }
 
@@ -14299,7 +14443,8 @@ typedef struct aioc_client_runner {
 static void aioc_client_ran(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
 {
     aioc_client_runner *runner = (aioc_client_runner *)user_data;
-    if (runner->out) *runner->out = aioc_client_take_body(result);         /* first: what done takes, it may also free */
+    /* First: what done takes, it may also free. */
+    if (runner->out) *runner->out = aioc_client_take_body(result);
     if (runner->request->done) runner->request->done(client, result, runner->request->user_data);
     runner->status = result->status;
     runner->done = true;
@@ -14331,7 +14476,8 @@ AIOCOSMOS_API int aiocosmos_run(aiocosmos_client *client, const aiocosmos_reques
 
 /*--- Session tokens -----------------------------------------------------------*/
 
-static aioc_account_container *aioc_client_container(aiocosmos_client *client, const char *database, const char *container)
+static aioc_account_container *aioc_client_container(aiocosmos_client *client, const char *database,
+                                                     const char *container)
 {
     if (aioc_operation_build_link(&client->engine, 2, database, container, NULL) != 0) return NULL;
     return aioc_account_find(&client->engine.account, aioc_operation_text(&client->engine.link_text));
@@ -14341,7 +14487,8 @@ AIOCOSMOS_API aiocosmos_str aiocosmos_session_get(aiocosmos_client *client, cons
 {
     aioc_account_container *known = aioc_client_container(client, database, container);
     client->session_text.len = 0;
-    if (!known || !aioc_account_session_all(&client->engine.account, known, &client->session_text)) return aioc_memory_str("");
+    if (!known || !aioc_account_session_all(&client->engine.account, known, &client->session_text))
+        return aioc_memory_str("");
     return aioc_operation_text(&client->session_text);
 }
 
@@ -14354,7 +14501,8 @@ AIOCOSMOS_API int aiocosmos_session_merge(aiocosmos_client *client, const char *
     bool merged;
     int refused = aioc_operation_build_link(engine, 2, database, container, NULL);
     if (refused) return refused;
-    if (!aioc_protocol_session_check(token, &bad_at)) return aioc_operation_refuse_at(engine, "token", "malformed", bad_at);
+    if (!aioc_protocol_session_check(token, &bad_at))
+        return aioc_operation_refuse_at(engine, "token", "malformed", bad_at);
     known = aioc_account_hold(&engine->account, aioc_operation_text(&engine->link_text));
     if (!known) return aioc_operation_refuse_memory(engine);
     merged = aioc_account_session_take(&engine->account, known, token);
@@ -14364,12 +14512,14 @@ AIOCOSMOS_API int aiocosmos_session_merge(aiocosmos_client *client, const char *
 
 /*--- Queries and bulk -----------------------------------------------------------*/
 
-AIOCOSMOS_API int aiocosmos_query_open(aiocosmos_client *client, const aiocosmos_query_request *request, aiocosmos_query *query)
+AIOCOSMOS_API int aiocosmos_query_open(aiocosmos_client *client, const aiocosmos_query_request *request,
+                                       aiocosmos_query *query)
 {
     return aioc_feeds_query_open(&client->feeds, request, query);
 }
 
-AIOCOSMOS_API int aiocosmos_query_next(aiocosmos_client *client, aiocosmos_query query, aiocosmos_page_fn page, void *user_data)
+AIOCOSMOS_API int aiocosmos_query_next(aiocosmos_client *client, aiocosmos_query query, aiocosmos_page_fn page,
+                                       void *user_data)
 {
     return aioc_feeds_query_next(&client->feeds, query, page, user_data);
 }
@@ -14404,9 +14554,14 @@ AIOCOSMOS_API bool aiocosmos_bulk_progress(const aiocosmos_client *client, aioco
 
 /*--- JSON -------------------------------------------------------------------*/
 
-AIOCOSMOS_API aiocosmos_json aiocosmos_json_at(aiocosmos_json value, const char *pointer) { return aioc_json_at(value, pointer); }
+AIOCOSMOS_API aiocosmos_json aiocosmos_json_at(aiocosmos_json value, const char *pointer)
+{
+    return aioc_json_at(value, pointer);
+}
 
-AIOCOSMOS_API size_t aiocosmos_json_fields(aiocosmos_json object, const char *const *names, size_t n, aiocosmos_json *out)
+
+AIOCOSMOS_API size_t aiocosmos_json_fields(aiocosmos_json object, const char *const *names, size_t n,
+                                           aiocosmos_json *out)
 {
     return aioc_json_fields(object, names, n, out);
 }
@@ -14426,7 +14581,11 @@ AIOCOSMOS_API size_t aiocosmos_json_get_str(aiocosmos_json value, char *buf, siz
     return aioc_json_get_str(value, buf, cap);
 }
 
-AIOCOSMOS_API bool aiocosmos_json_is_str(aiocosmos_json value, const char *text) { return aioc_json_is_str(value, text); }
+AIOCOSMOS_API bool aiocosmos_json_is_str(aiocosmos_json value, const char *text)
+{
+    return aioc_json_is_str(value, text);
+}
+
 
 AIOCOSMOS_API int aiocosmos_json_parse(aiocosmos_client *client, const char *text, size_t len, aiocosmos_json_doc **out,
                                        size_t *error_at)
@@ -14463,13 +14622,29 @@ AIOCOSMOS_API void aiocosmos_json_free(aiocosmos_json_doc *doc)
 AIOCOSMOS_API void aiocosmos_jw_init(aiocosmos_jw *w, char *buf, size_t cap) { aioc_json_jw_init(w, buf, cap); }
 AIOCOSMOS_API void aiocosmos_jw_object(aiocosmos_jw *w, const char *key) { aioc_json_jw_object(w, key); }
 AIOCOSMOS_API void aiocosmos_jw_array(aiocosmos_jw *w, const char *key) { aioc_json_jw_array(w, key); }
-AIOCOSMOS_API void aiocosmos_jw_value(aiocosmos_jw *w, const char *key, aiocosmos_value value) { aioc_json_jw_value(w, key, value); }
+AIOCOSMOS_API void aiocosmos_jw_value(aiocosmos_jw *w, const char *key, aiocosmos_value value)
+{
+    aioc_json_jw_value(w, key, value);
+}
+
 AIOCOSMOS_API void aiocosmos_jw_end(aiocosmos_jw *w) { aioc_json_jw_end(w); }
 AIOCOSMOS_API aiocosmos_str aiocosmos_jw_finish(aiocosmos_jw *w) { return aioc_json_jw_finish(w); }
 
-AIOCOSMOS_API void aiocosmos_jw_str(aiocosmos_jw *w, const char *key, const char *text) { aioc_json_jw_str(w, key, text); }
-AIOCOSMOS_API void aiocosmos_jw_i64(aiocosmos_jw *w, const char *key, int64_t number) { aioc_json_jw_i64(w, key, number); }
-AIOCOSMOS_API void aiocosmos_jw_f64(aiocosmos_jw *w, const char *key, double number) { aioc_json_jw_f64(w, key, number); }
+AIOCOSMOS_API void aiocosmos_jw_str(aiocosmos_jw *w, const char *key, const char *text)
+{
+    aioc_json_jw_str(w, key, text);
+}
+
+AIOCOSMOS_API void aiocosmos_jw_i64(aiocosmos_jw *w, const char *key, int64_t number)
+{
+    aioc_json_jw_i64(w, key, number);
+}
+
+AIOCOSMOS_API void aiocosmos_jw_f64(aiocosmos_jw *w, const char *key, double number)
+{
+    aioc_json_jw_f64(w, key, number);
+}
+
 AIOCOSMOS_API void aiocosmos_jw_bool(aiocosmos_jw *w, const char *key, bool truth) { aioc_json_jw_bool(w, key, truth); }
 
 #endif /* AIOCOSMOS_IMPLEMENTED */
@@ -14482,8 +14657,8 @@ AIOCOSMOS_API void aiocosmos_jw_bool(aiocosmos_jw *w, const char *key, bool trut
  *
  * Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
  * documentation files (the "Software"), to deal in the Software without restriction, including without limitation the
- * rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit
- * persons to whom the Software is furnished to do so, subject to the following conditions:
+ * rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to
+ * permit persons to whom the Software is furnished to do so, subject to the following conditions:
  *
  * The above copyright notice and this permission notice shall be included in all copies or substantial portions of the
  * Software.

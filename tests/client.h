@@ -29,7 +29,7 @@
     TEST(NAME##_over_tls) { twice_##NAME(); }     \
     static void twice_##NAME(void)
 
-static bool over_tls(void)
+static inline bool over_tls(void)
 {
     return strstr(test.running->name, "_over_tls") != NULL;
 }
@@ -43,7 +43,7 @@ static struct heap {
 } heap;
 
 /* Each block knows its size, so that a client that forgets it is caught. */
-static void *heap_fn(void *ptr, size_t old_size, size_t new_size, void *user_data)
+static inline void *heap_fn(void *ptr, size_t old_size, size_t new_size, void *user_data)
 {
     enum { HEAD = 16 };
     char *block = ptr ? (char *)ptr - HEAD : NULL;
@@ -72,7 +72,7 @@ static struct emulator {
     char url[96];
 } emulator;
 
-static void stop_emulator(void)
+static inline void stop_emulator(void)
 {
     if (emulator.pid <= 0) return;
     kill(emulator.pid, SIGKILL);
@@ -81,7 +81,7 @@ static void stop_emulator(void)
 }
 
 /* In the child: becomes the emulator, and ends with the test program, however that ends. */
-static void exec_emulator(const char *options, int output)
+static inline void exec_emulator(const char *options, int output)
 {
     static char text[1024];
     char *argv[32];
@@ -97,12 +97,13 @@ static void exec_emulator(const char *options, int output)
 }
 
 /* Reads the first line of the emulator, "ready http://127.0.0.1:40123/". */
-static void await_emulator(int output)
+static inline void await_emulator(int output)
 {
     char line[128];
     size_t len = 0;
     struct pollfd ready = {output, POLLIN, 0};
-    while (len < sizeof line - 1 && poll(&ready, 1, PATIENCE_MS) == 1 && read(output, line + len, 1) == 1 && line[len] != '\n')
+    while (len < sizeof line - 1 && poll(&ready, 1, PATIENCE_MS) == 1 && read(output, line + len, 1) == 1 &&
+           line[len] != '\n')
         len++;
     line[len] = 0;
     close(output);
@@ -111,7 +112,7 @@ static void await_emulator(int output)
     CHECK(emulator.port > 0);
 }
 
-static void start_emulator(const char *options)
+static inline void start_emulator(const char *options)
 {
     static bool registered;
     int output[2];
@@ -131,14 +132,14 @@ static char http_answer[65536];              /* the last answer, its head includ
 
 static size_t http_answer_len;
 
-static void http_keep(const void *bytes, size_t len)
+static inline void http_keep(const void *bytes, size_t len)
 {
     if (len > sizeof http_answer - 1 - http_answer_len) len = sizeof http_answer - 1 - http_answer_len;
     memcpy(http_answer + http_answer_len, bytes, len);
     http_answer[http_answer_len += len] = 0;
 }
 
-static void http_talk_plain(int fd, const char *request)
+static inline void http_talk_plain(int fd, const char *request)
 {
     char part[4096];
     ptrdiff_t len;
@@ -146,7 +147,7 @@ static void http_talk_plain(int fd, const char *request)
     while ((len = read(fd, part, sizeof part)) > 0) http_keep(part, (size_t)len);
 }
 
-static void http_talk_tls(int fd, const char *request)
+static inline void http_talk_tls(int fd, const char *request)
 {
     static const unsigned char entropy[32];
     aiocosmos_allocator none = {NULL, NULL};
@@ -182,7 +183,7 @@ static void http_talk_tls(int fd, const char *request)
 }
 
 /* Sends a request as it stands and reads until the emulator closes. Returns the status. */
-static int http_exchange(const char *request)
+static inline int http_exchange(const char *request)
 {
     struct sockaddr_in peer;
     int status = 0, fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -200,7 +201,7 @@ static int http_exchange(const char *request)
 }
 
 /* The emulator's own routes, which need no signature. */
-static void control(const char *verb, const char *path, const char *body)
+static inline void control(const char *verb, const char *path, const char *body)
 {
     static char request[4096];
     snprintf(request, sizeof request, "%s /_emulator/%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
@@ -209,24 +210,24 @@ static void control(const char *verb, const char *path, const char *body)
 }
 
 /* One more rule by which requests fail, "status=429,kind=read_item,count=3": see tools/emulator_fault.c. */
-static void fault(const char *rule)
+static inline void fault(const char *rule)
 {
     control("POST", "faults", rule);
 }
 
-static void no_faults(void)
+static inline void no_faults(void)
 {
     control("DELETE", "faults", "");
 }
 
 /* Splits the first physical partition of the container "c". */
-static void split_first_range(void)
+static inline void split_first_range(void)
 {
     control("PUT", "split", "{\"database\":\"db\",\"container\":\"c\"}");
 }
 
 /* As the holder of the account key; link is what is signed. */
-static int http_signed(const char *verb, const char *type, const char *link, const char *path, const char *body)
+static inline int http_signed(const char *verb, const char *type, const char *link, const char *path, const char *body)
 {
     static char request[65536];
     static aioc_auth_signer signer;
@@ -235,14 +236,14 @@ static int http_signed(const char *verb, const char *type, const char *link, con
     CHECK_INT(aioc_auth_signer_set_key(&signer, aioc_memory_str(AIOCOSMOS_EMULATOR_KEY), &bad_at), 0);
     signature = aioc_auth_sign(&signer, verb, type, aioc_memory_str(link), time(NULL));
     date = aioc_auth_signer_date(&signer, time(NULL));
-    snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nx-ms-version: 2020-07-15\r\n"
-             "x-ms-date: %.*s\r\nauthorization: %.*s\r\nContent-Length: %zu\r\n\r\n%s", verb, path, (int)date.len, date.ptr,
-             (int)signature.len, signature.ptr, strlen(body), body);
+    snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+             "x-ms-version: 2020-07-15\r\nx-ms-date: %.*s\r\nauthorization: %.*s\r\nContent-Length: %zu\r\n\r\n%s",
+             verb, path, (int)date.len, date.ptr, (int)signature.len, signature.ptr, strlen(body), body);
     return http_exchange(request);
 }
 
 /* A file of the tests as a string that lasts until the next call. */
-static const char *read_text(const char *path)
+static inline const char *read_text(const char *path)
 {
     static char text[65536];
     FILE *file = fopen(path, "r");
@@ -265,21 +266,21 @@ static struct bend {
     size_t sent_len;
 } bend;
 
-static uint64_t bent_monotonic(void *user_data)
+static inline uint64_t bent_monotonic(void *user_data)
 {
     const aiocosmos_platform *system = aiocosmos_system_platform();
     (void)user_data;
     return system->monotonic_us(system->user_data) + bend.monotonic_us;
 }
 
-static int64_t bent_wall(void *user_data)
+static inline int64_t bent_wall(void *user_data)
 {
     const aiocosmos_platform *system = aiocosmos_system_platform();
     (void)user_data;
     return system->wall_ms(system->user_data) + bend.wall_ms;
 }
 
-static int bent_open(void *user_data, intptr_t *out, bool datagram, const aiocosmos_address *peer)
+static inline int bent_open(void *user_data, intptr_t *out, bool datagram, const aiocosmos_address *peer)
 {
     const aiocosmos_platform *system = aiocosmos_system_platform();
     (void)user_data;
@@ -291,7 +292,7 @@ static int bent_open(void *user_data, intptr_t *out, bool datagram, const aiocos
     return bend.open_answer;
 }
 
-static ptrdiff_t bent_send(void *user_data, intptr_t socket, const aiocosmos_slice *slices, size_t count)
+static inline ptrdiff_t bent_send(void *user_data, intptr_t socket, const aiocosmos_slice *slices, size_t count)
 {
     const aiocosmos_platform *system = aiocosmos_system_platform();
     ptrdiff_t sent = system->socket_send(system->user_data, socket, slices, count), left = sent;
@@ -308,7 +309,7 @@ static ptrdiff_t bent_send(void *user_data, intptr_t socket, const aiocosmos_sli
     return sent;
 }
 
-static const aiocosmos_platform *bent_platform(void)
+static inline const aiocosmos_platform *bent_platform(void)
 {
     memset(&bend, 0, sizeof bend);
     bend.platform = *aiocosmos_system_platform();
@@ -319,7 +320,7 @@ static const aiocosmos_platform *bent_platform(void)
     return &bend.platform;
 }
 
-static void forget_sent(void)
+static inline void forget_sent(void)
 {
     bend.sent[bend.sent_len = 0] = 0;
 }
@@ -327,7 +328,7 @@ static void forget_sent(void)
 /*--- Clients --------------------------------------------------------------------*/
 
 /* For the emulator that runs now. */
-static aiocosmos_options usual_options(void)
+static inline aiocosmos_options usual_options(void)
 {
     aiocosmos_options options;
     memset(&options, 0, sizeof options);
@@ -339,7 +340,7 @@ static aiocosmos_options usual_options(void)
     return options;
 }
 
-static aiocosmos_client *open_client(const aiocosmos_options *options)
+static inline aiocosmos_client *open_client(const aiocosmos_options *options)
 {
     char why[256];
     aiocosmos_client *client = NULL;
@@ -347,7 +348,7 @@ static aiocosmos_client *open_client(const aiocosmos_options *options)
     return client;
 }
 
-static void drain(aiocosmos_client *client)
+static inline void drain(aiocosmos_client *client)
 {
     CHECK_INT(aiocosmos_drain(client, PATIENCE_MS), 0);
     CHECK_INT(aiocosmos_pending(client), 0);
@@ -365,14 +366,14 @@ typedef struct answer {
     size_t body_len;
 } answer;
 
-static void copy_text(char *to, size_t cap, aiocosmos_str text)
+static inline void copy_text(char *to, size_t cap, aiocosmos_str text)
 {
     size_t len = text.len < cap - 1 ? text.len : cap - 1;
     if (len) memcpy(to, text.ptr, len);
     to[len] = 0;
 }
 
-static void keep_answer(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+static inline void keep_answer(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
 {
     answer *kept = user_data;
     (void)client;
@@ -393,7 +394,7 @@ static void keep_answer(aiocosmos_client *client, const aiocosmos_result *result
 }
 
 /* Submits, for an answer that comes later. */
-static aiocosmos_op send_off(aiocosmos_client *client, aiocosmos_request request, answer *later)
+static inline aiocosmos_op send_off(aiocosmos_client *client, aiocosmos_request request, answer *later)
 {
     aiocosmos_op op;
     memset(later, 0, sizeof *later);
@@ -404,7 +405,7 @@ static aiocosmos_op send_off(aiocosmos_client *client, aiocosmos_request request
 }
 
 /* Submits and waits for the answer; returns its status. */
-static int ask(aiocosmos_client *client, aiocosmos_request request, answer *got)
+static inline int ask(aiocosmos_client *client, aiocosmos_request request, answer *got)
 {
     send_off(client, request, got);
     drain(client);
@@ -413,14 +414,14 @@ static int ask(aiocosmos_client *client, aiocosmos_request request, answer *got)
 }
 
 /* The same where only success is of interest. */
-static void must(aiocosmos_client *client, aiocosmos_request request)
+static inline void must(aiocosmos_client *client, aiocosmos_request request)
 {
     answer got;
     if (ask(client, request, &got) != 0) CHECK_STR(got.message, "success");
 }
 
 /* Why a request is refused; it is never called back. */
-static const char *refusal_of(aiocosmos_client *client, aiocosmos_request request)
+static inline const char *refusal_of(aiocosmos_client *client, aiocosmos_request request)
 {
     answer never;
     memset(&never, 0, sizeof never);
@@ -432,7 +433,7 @@ static const char *refusal_of(aiocosmos_client *client, aiocosmos_request reques
     return aiocosmos_refusal(client);
 }
 
-static aiocosmos_str text_of(const char *text)
+static inline aiocosmos_str text_of(const char *text)
 {
     aiocosmos_str str;
     str.ptr = text;
@@ -441,7 +442,7 @@ static aiocosmos_str text_of(const char *text)
 }
 
 /* On the database "db", and on its container where the kind has one. */
-static aiocosmos_request of_kind(aiocosmos_kind kind)
+static inline aiocosmos_request of_kind(aiocosmos_kind kind)
 {
     aiocosmos_request request;
     memset(&request, 0, sizeof request);
@@ -450,7 +451,7 @@ static aiocosmos_request of_kind(aiocosmos_kind kind)
     return request;
 }
 
-static aiocosmos_request of_item(aiocosmos_kind kind, const char *id, aiocosmos_value pk, const char *body)
+static inline aiocosmos_request of_item(aiocosmos_kind kind, const char *id, aiocosmos_value pk, const char *body)
 {
     aiocosmos_request request = of_kind(kind);
     request.id = id;
@@ -459,32 +460,32 @@ static aiocosmos_request of_item(aiocosmos_kind kind, const char *id, aiocosmos_
     return request;
 }
 
-static aiocosmos_request create_item(aiocosmos_value pk, const char *body)
+static inline aiocosmos_request create_item(aiocosmos_value pk, const char *body)
 {
     return of_item(AIOCOSMOS_CREATE_ITEM, NULL, pk, body);
 }
 
-static aiocosmos_request upsert_item(aiocosmos_value pk, const char *body)
+static inline aiocosmos_request upsert_item(aiocosmos_value pk, const char *body)
 {
     return of_item(AIOCOSMOS_UPSERT_ITEM, NULL, pk, body);
 }
 
-static aiocosmos_request read_item(const char *id, aiocosmos_value pk)
+static inline aiocosmos_request read_item(const char *id, aiocosmos_value pk)
 {
     return of_item(AIOCOSMOS_READ_ITEM, id, pk, NULL);
 }
 
-static aiocosmos_request replace_item(const char *id, aiocosmos_value pk, const char *body)
+static inline aiocosmos_request replace_item(const char *id, aiocosmos_value pk, const char *body)
 {
     return of_item(AIOCOSMOS_REPLACE_ITEM, id, pk, body);
 }
 
-static aiocosmos_request delete_item(const char *id, aiocosmos_value pk)
+static inline aiocosmos_request delete_item(const char *id, aiocosmos_value pk)
 {
     return of_item(AIOCOSMOS_DELETE_ITEM, id, pk, NULL);
 }
 
-static aiocosmos_request create_container(const char *name, const char *path)
+static inline aiocosmos_request create_container(const char *name, const char *path)
 {
     aiocosmos_request request = of_kind(AIOCOSMOS_CREATE_CONTAINER);
     request.container = name;
@@ -493,7 +494,7 @@ static aiocosmos_request create_container(const char *name, const char *path)
 }
 
 /* An integer of a body, by JSON pointer; INT64_MIN: there is none. */
-static long long number_in(aiocosmos_client *client, const char *body, const char *pointer)
+static inline long long number_in(aiocosmos_client *client, const char *body, const char *pointer)
 {
     aiocosmos_json_doc *doc = NULL;
     int64_t number = INT64_MIN;
@@ -504,7 +505,7 @@ static long long number_in(aiocosmos_client *client, const char *body, const cha
 }
 
 /* A string of a body, by JSON pointer; NULL: there is none. Two of them last at a time. */
-static const char *string_in(aiocosmos_client *client, const char *body, const char *pointer)
+static inline const char *string_in(aiocosmos_client *client, const char *body, const char *pointer)
 {
     static char texts[2][4096];
     static unsigned turn;
@@ -530,7 +531,7 @@ typedef struct listing {
     char continuation[4096], message[512];
 } listing;
 
-static void keep_page(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
+static inline void keep_page(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
 {
     listing *kept = user_data;
     (void)client;
@@ -552,7 +553,7 @@ static void keep_page(aiocosmos_client *client, const aiocosmos_page *page, void
     copy_text(kept->continuation, sizeof kept->continuation, page->continuation);
 }
 
-static aiocosmos_query open_query(aiocosmos_client *client, const aiocosmos_query_request *request)
+static inline aiocosmos_query open_query(aiocosmos_client *client, const aiocosmos_query_request *request)
 {
     aiocosmos_query query;
     if (aiocosmos_query_open(client, request, &query) != 0) CHECK_STR(aiocosmos_refusal(client), "accepted");
@@ -560,7 +561,7 @@ static aiocosmos_query open_query(aiocosmos_client *client, const aiocosmos_quer
 }
 
 /* One more page of a query, added to the listing. */
-static int read_page(aiocosmos_client *client, aiocosmos_query query, listing *all)
+static inline int read_page(aiocosmos_client *client, aiocosmos_query query, listing *all)
 {
     int calls = all->calls;
     CHECK_INT(aiocosmos_query_next(client, query, keep_page, all), 0);
@@ -570,7 +571,7 @@ static int read_page(aiocosmos_client *client, aiocosmos_query query, listing *a
 }
 
 /* Every page, up to the first that fails. */
-static int read_all(aiocosmos_client *client, const aiocosmos_query_request *request, listing *all)
+static inline int read_all(aiocosmos_client *client, const aiocosmos_query_request *request, listing *all)
 {
     aiocosmos_query query = open_query(client, request);
     memset(all, 0, sizeof *all);
@@ -579,7 +580,7 @@ static int read_all(aiocosmos_client *client, const aiocosmos_query_request *req
     return all->status;
 }
 
-static const char *refusal_of_query(aiocosmos_client *client, const aiocosmos_query_request *request)
+static inline const char *refusal_of_query(aiocosmos_client *client, const aiocosmos_query_request *request)
 {
     aiocosmos_query query;
     CHECK_INT(aiocosmos_query_open(client, request, &query), AIOCOSMOS_E_ARGUMENT);
@@ -591,7 +592,7 @@ static const char *refusal_of_query(aiocosmos_client *client, const aiocosmos_qu
 
 #define TLS_OPTIONS "--tls --cert build/certs/rsa/good.pem --key-file build/certs/rsa/leaf.key"
 
-static void open_emulator(const char *options)
+static inline void open_emulator(const char *options)
 {
     char all[512];
     memset(&heap, 0, sizeof heap);
@@ -599,13 +600,13 @@ static void open_emulator(const char *options)
     start_emulator(all);
 }
 
-static void fill_world(aiocosmos_client *client)
+static inline void fill_world(aiocosmos_client *client)
 {
     must(client, of_kind(AIOCOSMOS_CREATE_DATABASE));
     must(client, create_container("c", "/pk"));
 }
 
-static aiocosmos_client *open_world_with(const char *emulator_options, const aiocosmos_options *more)
+static inline aiocosmos_client *open_world_with(const char *emulator_options, const aiocosmos_options *more)
 {
     aiocosmos_client *client;
     aiocosmos_options options;
@@ -621,20 +622,20 @@ static aiocosmos_client *open_world_with(const char *emulator_options, const aio
     return client;
 }
 
-static aiocosmos_client *open_world(const char *emulator_options)
+static inline aiocosmos_client *open_world(const char *emulator_options)
 {
     return open_world_with(emulator_options, NULL);
 }
 
 /* Nothing of a client may be left. */
-static void close_client(aiocosmos_client *client)
+static inline void close_client(aiocosmos_client *client)
 {
     aiocosmos_destroy(client);
     CHECK_INT(heap.blocks, 0);
     CHECK_INT(heap.bytes, 0);
 }
 
-static void close_world(aiocosmos_client *client)
+static inline void close_world(aiocosmos_client *client)
 {
     close_client(client);
     stop_emulator();

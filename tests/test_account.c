@@ -1,5 +1,5 @@
-/* The account layer alone: what is kept of containers, how ranges are put together and found, and how session tokens are
- * stored, limited and inherited. */
+/* The account layer alone: what is kept of containers, how ranges are put together and found, and how session tokens
+ * are stored, limited and inherited. */
 #define AIOCOSMOS_IMPLEMENTATION
 #define AIOC_ACCOUNT_RANGES_MAX 64
 #define AIOC_ACCOUNT_SESSION_BYTES_MAX 256
@@ -167,14 +167,16 @@ TEST(a_definition_is_read)
     aioc_account_container *container;
     open_world(4);
     container = hold("c");
-    CHECK(read_definition(container, "{\"id\":\"c\",\"_rid\":\"abc=\",\"partitionKey\":{\"paths\":[\"/pk\"],\"kind\":\"Hash\",\"version\":2}}"));
+    CHECK(read_definition(container, "{\"id\":\"c\",\"_rid\":\"abc=\","
+                                     "\"partitionKey\":{\"paths\":[\"/pk\"],\"kind\":\"Hash\",\"version\":2}}"));
     CHECK_INT(container->pk_def.kind, AIOC_PROTOCOL_HASH);
     CHECK_INT(container->pk_def.version, 2);
     CHECK_INT(container->pk_def.path_count, 1);
     CHECK_STR(container->rid, "abc=");
     CHECK(read_definition(container, "{\"partitionKey\":{\"paths\":[\"/pk\"],\"kind\":\"Hash\"}}"));
     CHECK_INT(container->pk_def.version, 1);
-    CHECK(read_definition(container, "{\"partitionKey\":{\"paths\":[\"/a\",\"/b\",\"/c\"],\"kind\":\"MultiHash\",\"version\":2}}"));
+    CHECK(read_definition(container, "{\"partitionKey\":{\"paths\":[\"/a\",\"/b\",\"/c\"],\"kind\":\"MultiHash\","
+                                     "\"version\":2}}"));
     CHECK_INT(container->pk_def.kind, AIOC_PROTOCOL_MULTI_HASH);
     CHECK_INT(container->pk_def.path_count, 3);
     CHECK(read_definition(container, "{\"partitionKey\":{\"paths\":[\"/_pk\"],\"systemKey\":true}}"));
@@ -186,8 +188,9 @@ TEST(a_definition_is_read)
 
 TEST(a_definition_that_makes_no_sense_is_refused)
 {
-    static const char *const texts[] = {"{}", "[]", "7", "{\"partitionKey\":7}", "{\"partitionKey\":{\"paths\":\"/pk\"}}",
-        "{\"partitionKey\":{\"paths\":[]}}", "{\"partitionKey\":{\"paths\":[\"/a\",\"/b\",\"/c\",\"/d\"]}}"};
+    static const char *const texts[] = {"{}", "[]", "7", "{\"partitionKey\":7}",
+        "{\"partitionKey\":{\"paths\":\"/pk\"}}", "{\"partitionKey\":{\"paths\":[]}}",
+        "{\"partitionKey\":{\"paths\":[\"/a\",\"/b\",\"/c\",\"/d\"]}}"};
     aioc_account_container *container;
     size_t i;
     open_world(4);
@@ -238,7 +241,7 @@ static aioc_account_container *container_of(const char *feed)
     aioc_account_container *container = hold("c");
     CHECK(add_page(container, feed));
     container->knowledge = AIOC_ACCOUNT_FETCHING;
-    aioc_account_settle(container, aioc_account_finish_ranges(container));
+    aioc_account_settle(container, aioc_account_finish_ranges(container), 0);
     return container;
 }
 
@@ -258,7 +261,7 @@ TEST(a_key_is_routed_to_its_range)
     CHECK_STR(route(container, "00"), "0");
     CHECK_STR(route(container, "0EFFFFFF"), "0");
     CHECK_STR(route(container, "0F"), "1");
-    CHECK_STR(route(container, "0F00"), "1");              /* a missing tail is zero: cosmos-rest 8.1 */
+    CHECK_STR(route(container, "0F00"), "1");              /* a missing tail is zero */
     CHECK_STR(route(container, "1EFF"), "1");
     CHECK_STR(route(container, "1F"), "2");
     CHECK_STR(route(container, "3FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF"), "2");
@@ -298,7 +301,8 @@ TEST(a_grandchild_replaces_two_generations)
 {
     aioc_account_container *container;
     open_world(4);
-    container = container_of(FEED(RANGE("0", "", "FF") "," CHILD("1", "", "0F", "\"0\"") "," CHILD("2", "0F", "FF", "\"0\"") ","
+    container = container_of(FEED(RANGE("0", "", "FF") "," CHILD("1", "", "0F", "\"0\"") ","
+                                  CHILD("2", "0F", "FF", "\"0\"") ","
                                   CHILD("3", "", "07", "\"0\",\"1\"") "," CHILD("4", "07", "0F", "\"0\",\"1\"")));
     CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);
     CHECK_STR(route(container, "01"), "3");
@@ -311,7 +315,8 @@ TEST(an_id_is_no_parent_because_it_begins_like_one)
 {
     aioc_account_container *container;
     open_world(4);
-    container = container_of(FEED(RANGE("1", "", "0F") "," CHILD("20", "0F", "1F", "\"11\"") "," CHILD("21", "1F", "FF", "\"11\"")));
+    container = container_of(FEED(RANGE("1", "", "0F") "," CHILD("20", "0F", "1F", "\"11\"") ","
+                                  CHILD("21", "1F", "FF", "\"11\"")));
     CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);
     CHECK_INT(container->range_count, 3);
     close_world();
@@ -320,7 +325,8 @@ TEST(an_id_is_no_parent_because_it_begins_like_one)
 TEST(ranges_with_a_gap_or_an_overlap_are_not_believed)
 {
     static const char *const feeds[] = {
-        FEED(""), FEED(RANGE("0", "", "0F")), FEED(RANGE("0", "01", "FF")), FEED(RANGE("0", "", "0F") "," RANGE("1", "1F", "FF")),
+        FEED(""), FEED(RANGE("0", "", "0F")), FEED(RANGE("0", "01", "FF")),
+        FEED(RANGE("0", "", "0F") "," RANGE("1", "1F", "FF")),
         FEED(RANGE("0", "", "1F") "," RANGE("1", "0F", "FF")), FEED(RANGE("0", "", "FF") "," RANGE("1", "", "FF")),
     };
     size_t i;
@@ -397,13 +403,13 @@ TEST(metadata_is_fetched_once_for_all_who_wait)
     memset(waiters, 0, sizeof waiters);
     for (i = 0; i < 3; i++) {
         waiters[i].resume = note_resumed;
-        CHECK(!aioc_account_settled(container));
+        CHECK(!aioc_account_settled(container, 0));
         aioc_account_wait(&world.account, container, &waiters[i]);
     }
     CHECK_INT(world.fetches, 1);
     aioc_account_stop_waiting(container, &waiters[1]);
-    aioc_account_settle(container, false);
-    CHECK(aioc_account_settled(container));
+    aioc_account_settle(container, false, 0);
+    CHECK(aioc_account_settled(container, 0));
     CHECK_INT(world.resumed, 2);
     CHECK(world.last_resumed == &waiters[2]);
     CHECK(!container->first_waiter && !container->last_waiter);
@@ -425,7 +431,7 @@ TEST(a_waiter_may_leave_from_any_place_in_the_line)
             aioc_account_wait(&world.account, container, &waiters[i]);
         }
         aioc_account_stop_waiting(container, &waiters[leaver]);
-        aioc_account_settle(container, true);
+        aioc_account_settle(container, true, 0);
         CHECK_INT(world.resumed, 2);
         CHECK(world.last_resumed == &waiters[leaver == 2 ? 1 : 2]);
         close_world();
@@ -436,7 +442,8 @@ TEST(a_waiter_may_leave_from_any_place_in_the_line)
 
 static void merge(aioc_account_container *container, const char *composite)
 {
-    if (!aioc_account_session_merge(&world.account, container, aioc_memory_str(composite))) CHECK_STR(composite, "merged");
+    if (!aioc_account_session_merge(&world.account, container, aioc_memory_str(composite)))
+        CHECK_STR(composite, "merged");
 }
 
 static const char *all_of(const aioc_account_container *container)
@@ -453,8 +460,9 @@ static const char *all_of(const aioc_account_container *container)
 static const char *token_for(const aioc_account_container *container, const char *epk)
 {
     aioc_memory_buffer out = {NULL, 0, 0};
+    const aioc_account_range *range = aioc_account_route(container, aioc_memory_str(epk));
     const char *text;
-    CHECK(aioc_account_session_of_range(&world.account, container, aioc_account_route(container, aioc_memory_str(epk)), &out));
+    CHECK(aioc_account_session_of_range(&world.account, container, range, &out));
     text = text_of(aioc_operation_str(out.data, out.len));
     aioc_memory_buffer_free(&world.memory, &out);
     return text;
@@ -502,7 +510,8 @@ TEST(a_range_without_a_token_inherits_from_its_parents)
 {
     aioc_account_container *container;
     open_world(4);
-    container = container_of(FEED(CHILD("3", "", "0F", "\"0\"") "," CHILD("4", "0F", "1F", "\"0\"") "," CHILD("5", "1F", "FF", "\"1\",\"2\"")));
+    container = container_of(FEED(CHILD("3", "", "0F", "\"0\"") "," CHILD("4", "0F", "1F", "\"0\"") ","
+                                  CHILD("5", "1F", "FF", "\"1\",\"2\"")));
     merge(container, "0:-1#5");
     CHECK_STR(token_for(container, "01"), "3:-1#5");
     merge(container, "3:-1#8");
@@ -528,9 +537,9 @@ TEST(a_token_of_an_unknown_range_tells_of_a_split)
     CHECK_INT(container->knowledge, AIOC_ACCOUNT_UNKNOWN);
     CHECK_STR(all_of(container), "1:-1#5,2:-1#7,0:-1#3,3:-1#8");
     CHECK(add_page(container, FEED(CHILD("1", "", "1F", "\"0\"") "," RANGE("2", "1F", "FF"))));
-    aioc_account_settle(container, aioc_account_finish_ranges(container));
+    aioc_account_settle(container, aioc_account_finish_ranges(container), 0);
     CHECK(aioc_account_session_take(&world.account, container, aioc_memory_str("3:-1#9")));
-    CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);   /* a server whose ids differ is asked once for each of them */
+    CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);   /* a server whose ids differ is asked once for each */
     close_world();
 }
 
@@ -576,8 +585,8 @@ TEST(merging_survives_each_allocation_that_fails)
         merge(container, "0:-1#5");
         world.calls = 0;
         world.fail_at = n;
-        merged = aioc_account_session_merge(&world.account, container, aioc_memory_str("1:-1#9,0:-1#1234567890123456"
-                                                                                       "#1=99999999999999999#7=999999,2:-1#4"));
+        merged = aioc_account_session_merge(&world.account, container, aioc_memory_str(
+            "1:-1#9,0:-1#1234567890123456#1=99999999999999999#7=999999,2:-1#4"));
         world.fail_at = 0;
         CHECK(strncmp(all_of(container), "0:-1#", 5) == 0);
         close_world();

@@ -44,7 +44,8 @@ TEST(a_database_that_exists_is_a_conflict_unless_if_not_exists)
 
 TEST(a_database_name_may_hold_anything_that_the_service_allows)
 {
-    static const char *const names[] = {"with space", "100%", "a+b", "caf\xC3\xA9", "\xF0\x9F\x8E\xAE", "q\"uote", "a&b=c;d", "..x"};
+    static const char *const names[] = {"with space", "100%", "a+b", "caf\xC3\xA9", "\xF0\x9F\x8E\xAE", "q\"uote",
+        "a&b=c;d", "..x"};
     aiocosmos_client *client = open_world("");
     answer got;
     size_t i;
@@ -208,8 +209,8 @@ TEST(a_container_has_up_to_three_key_levels)
 
 TEST(a_container_keeps_its_ttl_and_indexing_policy)
 {
-    static const char policy[] = "{\"indexingMode\":\"consistent\",\"automatic\":true,\"includedPaths\":[{\"path\":\"/name/?\"}],"
-                                 "\"excludedPaths\":[{\"path\":\"/*\"}]}";
+    static const char policy[] = "{\"indexingMode\":\"consistent\",\"automatic\":true,"
+        "\"includedPaths\":[{\"path\":\"/name/?\"}],\"excludedPaths\":[{\"path\":\"/*\"}]}";
     aiocosmos_client *client = open_world("");
     aiocosmos_request request = create_container("kept", "/pk");
     answer got;
@@ -405,11 +406,13 @@ TEST(a_patch_has_every_operation_and_a_condition)
     aiocosmos_client *client = open_world("");
     aiocosmos_value eu = aiocosmos_s("eu");
     aiocosmos_request patch = of_item(AIOCOSMOS_PATCH_ITEM, "ann", eu,
-        "[{\"op\":\"add\",\"path\":\"/tags/-\",\"value\":\"new\"},{\"op\":\"set\",\"path\":\"/name\",\"value\":\"Ann\"},"
+        "[{\"op\":\"add\",\"path\":\"/tags/-\",\"value\":\"new\"},"
+        "{\"op\":\"set\",\"path\":\"/name\",\"value\":\"Ann\"},"
         "{\"op\":\"replace\",\"path\":\"/level\",\"value\":7},{\"op\":\"remove\",\"path\":\"/old\"},"
         "{\"op\":\"incr\",\"path\":\"/gold\",\"value\":-5},{\"op\":\"move\",\"from\":\"/a\",\"path\":\"/b\"}]");
     answer got;
-    must(client, create_item(eu, "{\"id\":\"ann\",\"pk\":\"eu\",\"level\":1,\"gold\":10,\"tags\":[\"x\"],\"old\":1,\"a\":5}"));
+    must(client, create_item(eu, "{\"id\":\"ann\",\"pk\":\"eu\",\"level\":1,\"gold\":10,\"tags\":[\"x\"],"
+                                 "\"old\":1,\"a\":5}"));
     patch.want_body = true;
     CHECK_INT(ask(client, patch, &got), 0);
     CHECK_STR(string_in(client, got.body, "/tags/1"), "new");
@@ -418,9 +421,11 @@ TEST(a_patch_has_every_operation_and_a_condition)
     CHECK_INT(number_in(client, got.body, "/gold"), 5);
     CHECK_INT(number_in(client, got.body, "/b"), 5);
     CHECK(!strstr(got.body, "\"old\""));
-    patch.body = text_of("{\"condition\":\"from c where c.level > 100\",\"operations\":[{\"op\":\"set\",\"path\":\"/v\",\"value\":1}]}");
+    patch.body = text_of("{\"condition\":\"from c where c.level > 100\","
+                         "\"operations\":[{\"op\":\"set\",\"path\":\"/v\",\"value\":1}]}");
     CHECK_INT(ask(client, patch, &got), 412);
-    patch.body = text_of("{\"condition\":\"from c where c.level = 7\",\"operations\":[{\"op\":\"set\",\"path\":\"/v\",\"value\":1}]}");
+    patch.body = text_of("{\"condition\":\"from c where c.level = 7\","
+                         "\"operations\":[{\"op\":\"set\",\"path\":\"/v\",\"value\":1}]}");
     CHECK_INT(ask(client, patch, &got), 0);
     patch.body = text_of("[{\"op\":\"replace\",\"path\":\"/missing\",\"value\":1}]");
     CHECK_INT(ask(client, patch, &got), 400);
@@ -447,8 +452,9 @@ static const char *item_text(const char *id, aiocosmos_value pk)
 
 TEST_TWICE(an_id_may_hold_anything_that_the_service_allows)
 {
-    static const char *const ids[] = {"a b", " leading", "100%", "%41", "a+b", "a&b=c", "na\xC3\xAFve", "\xF0\x9F\x90\x89",
-        "it's", "\"quoted\"", "<tag>", "a,b;c:d@e!f$g(h)*i", "[x]{y}|z^~`", "...", "-", "x\xC2\x85y", "\xE2\x80\xAE" "rtl"};
+    static const char *const ids[] = {"a b", " leading", "100%", "%41", "a+b", "a&b=c", "na\xC3\xAFve",
+        "\xF0\x9F\x90\x89", "it's", "\"quoted\"", "<tag>", "a,b;c:d@e!f$g(h)*i", "[x]{y}|z^~`", "...", "-",
+        "x\xC2\x85y", "\xE2\x80\xAErtl"};
     aiocosmos_client *client = open_world("");
     aiocosmos_value eu = aiocosmos_s("eu");
     answer got;
@@ -475,7 +481,8 @@ TEST(an_id_has_up_to_1023_bytes)
     CHECK_INT(ask(client, read_item(id, eu), &got), 0);
     id[1023] = 'i';
     id[1024] = 0;
-    CHECK_STR(refusal_of(client, create_item(eu, item_text(id, eu))), "body: \"id\": 1024 bytes, at most 1023 are allowed");
+    CHECK_STR(refusal_of(client, create_item(eu, item_text(id, eu))),
+              "body: \"id\": 1024 bytes, at most 1023 are allowed");
     CHECK_STR(refusal_of(client, read_item(id, eu)), "id: 1024 bytes, at most 1023 are allowed");
     close_world(client);
 }
@@ -552,10 +559,12 @@ TEST_TWICE(every_kind_of_key_finds_its_own_item)
 {
     static char long_key[2049];
     aiocosmos_value keys[] = {
-        aiocosmos_s("eu"), aiocosmos_s(""), aiocosmos_s("5"), aiocosmos_s("null"), aiocosmos_s("true"), aiocosmos_s("caf\xC3\xA9"),
-        aiocosmos_s("\xF0\x9F\x8E\xB2\xF0\x9F\x8E\xB2"), aiocosmos_s("\"quoted\" \\ / \b\f\n\r\t"), aiocosmos_s("[1,2]"),
+        aiocosmos_s("eu"), aiocosmos_s(""), aiocosmos_s("5"), aiocosmos_s("null"), aiocosmos_s("true"),
+        aiocosmos_s("caf\xC3\xA9"), aiocosmos_s("\xF0\x9F\x8E\xB2\xF0\x9F\x8E\xB2"), aiocosmos_s("[1,2]"),
+        aiocosmos_s("\"quoted\" \\ / \b\f\n\r\t"),
         aiocosmos_s("\x7F\xC2\x80"), aiocosmos_sn("nul\0inside", 10), aiocosmos_i(5), aiocosmos_i(0), aiocosmos_i(-1),
-        aiocosmos_i(9007199254740992), aiocosmos_i(-9007199254740992), aiocosmos_f(1.5), aiocosmos_f(1e300), aiocosmos_f(-2.5e-10),
+        aiocosmos_i(9007199254740992), aiocosmos_i(-9007199254740992), aiocosmos_f(1.5), aiocosmos_f(1e300),
+        aiocosmos_f(-2.5e-10),
         aiocosmos_b(true), aiocosmos_b(false), aiocosmos_null(), aiocosmos_none(), aiocosmos_s(long_key),
     };
     aiocosmos_client *client = open_world("--partitions 7");
@@ -598,7 +607,8 @@ TEST(a_key_that_cannot_be_sent_is_refused)
     static char too_long[2050];
     static const struct { const char *what; aiocosmos_type type; double f64; int64_t i64; const char *str; } cases[] = {
         {"NaN", AIOCOSMOS_F64, 0.0, 0, NULL}, {"2^53", AIOCOSMOS_I64, 0, 9007199254740993, NULL},
-        {"UTF-8", AIOCOSMOS_STR, 0, 0, "\xC3("}, {"scalar", AIOCOSMOS_JSON, 0, 0, "[1]"}, {"2048", AIOCOSMOS_STR, 0, 0, too_long},
+        {"UTF-8", AIOCOSMOS_STR, 0, 0, "\xC3("}, {"scalar", AIOCOSMOS_JSON, 0, 0, "[1]"},
+        {"2048", AIOCOSMOS_STR, 0, 0, too_long},
     };
     aiocosmos_client *client = open_world("");
     size_t i;
@@ -611,7 +621,8 @@ TEST(a_key_that_cannot_be_sent_is_refused)
         key.f64 = i == 0 ? (double)NAN : cases[i].f64;
         key.str = cases[i].str;
         key.len = cases[i].str ? strlen(cases[i].str) : 0;
-        if (strncmp(refusal_of(client, read_item("a", key)), "pk: ", 4) != 0) CHECK_STR(cases[i].what, aiocosmos_refusal(client));
+        if (strncmp(refusal_of(client, read_item("a", key)), "pk: ", 4) != 0)
+            CHECK_STR(cases[i].what, aiocosmos_refusal(client));
     }
     close_world(client);
 }

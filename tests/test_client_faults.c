@@ -1,5 +1,5 @@
-/* The whole client against an emulator that fails: retries, what became of each write, deadlines, cancelling, order, and
- * who is called back when. */
+/* The whole client against an emulator that fails: retries, what became of each write, deadlines, cancelling, order,
+ * and who is called back when. */
 #include "client.h"
 
 static const char item_a[] = "{\"id\":\"a\",\"pk\":\"p\",\"v\":1}";
@@ -65,8 +65,8 @@ TEST(retries_on_429_are_counted)
 TEST(no_retries_means_none)
 {
     static const char *const rules[] = {"status=429,retry_after_ms=1,kind=read_item", "status=449,kind=read_item",
-        "status=503,kind=read_item", "status=410,sub_status=1002,kind=read_item", "status=404,sub_status=1002,kind=read_item",
-        "action=reset,kind=read_item"};
+        "status=503,kind=read_item", "status=410,sub_status=1002,kind=read_item",
+        "status=404,sub_status=1002,kind=read_item", "action=reset,kind=read_item"};
     aiocosmos_client *client = open_world_of(no_retries);
     size_t i;
     must(client, write_a());
@@ -195,7 +195,8 @@ TEST_TWICE(a_write_whose_answer_is_lost_is_sent_once_and_may_have_been_applied)
         if (ask(client, write_a(), &got) != fates[i].status) CHECK_STR(fates[i].rule, got.message);
         CHECK_INT(got.fate, fates[i].fate);
         CHECK_INT(got.attempts, 1);
-        CHECK_INT(strstr(got.message, "the write may have been applied") != NULL, fates[i].fate == AIOCOSMOS_MAYBE_APPLIED);
+        CHECK_INT(strstr(got.message, "the write may have been applied") != NULL,
+                  fates[i].fate == AIOCOSMOS_MAYBE_APPLIED);
         no_faults();
         if (is_stored(client, "a") != fates[i].stored) CHECK_STR(fates[i].rule, "otherwise");
         if (fates[i].stored) must(client, delete_item("a", aiocosmos_s("p")));
@@ -256,7 +257,8 @@ TEST(an_echo_of_our_own_write_is_not_taken_for_an_answer)
 TEST(an_if_match_that_any_version_meets_is_no_leave_to_send_again)
 {
     aiocosmos_client *client = open_world("");
-    aiocosmos_request request = of_item(AIOCOSMOS_PATCH_ITEM, "a", aiocosmos_s("p"), "[{\"op\":\"incr\",\"path\":\"/v\",\"value\":1}]");
+    aiocosmos_request request = of_item(AIOCOSMOS_PATCH_ITEM, "a", aiocosmos_s("p"),
+                                        "[{\"op\":\"incr\",\"path\":\"/v\",\"value\":1}]");
     answer got;
     must(client, write_a());
     request.if_match = "*";
@@ -399,7 +401,7 @@ TEST(a_deadline_ends_the_time_between_two_attempts)
     aiocosmos_client *client = open_world("");
     answer got;
     fault("status=429,retry_after_ms=30,kind=create_item");
-    CHECK_INT(ask(client, within(write_a(), 50), &got), 429);      /* it would be too late: the service's word is better */
+    CHECK_INT(ask(client, within(write_a(), 50), &got), 429);      /* no time is left: the service's word is better */
     CHECK_INT(got.attempts, 2);
     CHECK_INT(got.http_status, 429);
     CHECK_INT(got.fate, AIOCOSMOS_ANSWERED);
@@ -822,6 +824,25 @@ TEST_TWICE(a_callback_may_destroy_the_client)
         CHECK_INT(heap.blocks, 0);
         stop_emulator();
     }
+}
+
+TEST(run_and_drain_say_that_a_callback_destroyed_the_client)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_request request = read_a();
+    plot p;
+    memset(&p, 0, sizeof p);
+    p.destroyed_at = 1;
+    request.done = destroy_inside;
+    request.user_data = &p;
+    CHECK_INT(aiocosmos_run(client, &request, NULL), AIOCOSMOS_E_DESTROYED);
+    CHECK_INT(heap.blocks, 0);
+    client = open_world("");
+    p.calls = 0;
+    CHECK_INT(aiocosmos_submit(client, &request, NULL), 0);
+    CHECK_INT(aiocosmos_drain(client, PATIENCE_MS), AIOCOSMOS_E_DESTROYED);
+    CHECK_INT(heap.blocks, 0);
+    stop_emulator();
 }
 
 static void submit_at_the_end(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)

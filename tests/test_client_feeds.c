@@ -37,25 +37,26 @@ static aiocosmos_query_request query_in(const char *key, const char *sql)
 TEST_TWICE(a_query_takes_parameters_of_every_type)
 {
     static const char json[] = "{\"deep\":[1,{\"x\":null}]}";
-    struct { aiocosmos_value value; const char *text; } cases[9];
+    const struct { aiocosmos_value value; const char *text; } cases[] = {
+        {aiocosmos_s("plain"), "[\"plain\"]"},
+        {aiocosmos_s("\"q\" \\ \xC3\xA9 \xF0\x9F\x98\x80"), "[\"\\\"q\\\" \\\\ \xC3\xA9 \xF0\x9F\x98\x80\"]"},
+        {aiocosmos_i(42), "[42]"},
+        {aiocosmos_i(-9007199254740991), "[-9007199254740991]"},
+        {aiocosmos_f(1.5), "[1.5]"},
+        {aiocosmos_b(true), "[true]"},
+        {aiocosmos_b(false), "[false]"},
+        {aiocosmos_null(), "[null]"},
+        {aiocosmos_json_text(json, sizeof json - 1), "[{\"deep\":[1,{\"x\":null}]}]"},
+    };
     aiocosmos_client *client = open_world("");
     aiocosmos_query_request query = query_in("eu", "SELECT VALUE @v FROM c");
     aiocosmos_param param;
-    size_t i, count = 0;
+    size_t i;
     fill(client, "eu", 0, 1);
-    cases[count].value = aiocosmos_s("plain"), cases[count++].text = "[\"plain\"]";
-    cases[count].value = aiocosmos_s("\"q\" \\ \xC3\xA9 \xF0\x9F\x98\x80"), cases[count++].text = "[\"\\\"q\\\" \\\\ \xC3\xA9 \xF0\x9F\x98\x80\"]";
-    cases[count].value = aiocosmos_i(42), cases[count++].text = "[42]";
-    cases[count].value = aiocosmos_i(-9007199254740991), cases[count++].text = "[-9007199254740991]";
-    cases[count].value = aiocosmos_f(1.5), cases[count++].text = "[1.5]";
-    cases[count].value = aiocosmos_b(true), cases[count++].text = "[true]";
-    cases[count].value = aiocosmos_b(false), cases[count++].text = "[false]";
-    cases[count].value = aiocosmos_null(), cases[count++].text = "[null]";
-    cases[count].value = aiocosmos_json_text(json, sizeof json - 1), cases[count++].text = "[{\"deep\":[1,{\"x\":null}]}]";
     param.name = "@v";
     query.params = &param;
     query.param_count = 1;
-    for (i = 0; i < count; i++) {
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
         listing all;
         param.value = cases[i].value;
         CHECK_INT(read_all(client, &query, &all), 0);
@@ -202,7 +203,8 @@ TEST_TWICE(one_partition_serves_the_whole_language)
     query = query_in("eu", "SELECT VALUE c.n FROM c WHERE c.n >= 3 ORDER BY c.n DESC OFFSET 1 LIMIT 3");
     CHECK_INT(read_all(client, &query, &all), 0);
     CHECK_STR(all.text, "[8,7,6]");
-    query = query_in("eu", "SELECT COUNT(1) AS count, SUM(c.n) AS sum, AVG(c.n) AS avg, MIN(c.n) AS min, MAX(c.n) AS max FROM c");
+    query = query_in("eu", "SELECT COUNT(1) AS count, SUM(c.n) AS sum, AVG(c.n) AS avg, MIN(c.n) AS min, "
+                           "MAX(c.n) AS max FROM c");
     CHECK_INT(read_all(client, &query, &all), 0);
     CHECK_STR(all.text, "[{\"count\":10,\"sum\":45,\"avg\":4.5,\"min\":0,\"max\":9}]");
     query = query_in("us", "SELECT c.n % 2 AS odd, COUNT(1) AS count FROM c GROUP BY c.n % 2");
@@ -233,8 +235,9 @@ TEST_TWICE(a_filter_runs_across_partitions)
 
 TEST(what_the_gateway_cannot_merge_is_400_and_says_so)
 {
-    static const char *const queries[] = {"SELECT * FROM c ORDER BY c.n", "SELECT VALUE COUNT(1) FROM c", "SELECT TOP 5 * FROM c",
-        "SELECT DISTINCT c.n FROM c", "SELECT c.n, COUNT(1) AS k FROM c GROUP BY c.n", "SELECT * FROM c OFFSET 1 LIMIT 2"};
+    static const char *const queries[] = {"SELECT * FROM c ORDER BY c.n", "SELECT VALUE COUNT(1) FROM c",
+        "SELECT TOP 5 * FROM c", "SELECT DISTINCT c.n FROM c", "SELECT c.n, COUNT(1) AS k FROM c GROUP BY c.n",
+        "SELECT * FROM c OFFSET 1 LIMIT 2"};
     aiocosmos_client *client = open_world("--partitions 2");
     size_t i;
     for (i = 0; i < sizeof queries / sizeof *queries; i++) {
@@ -251,7 +254,8 @@ TEST(sql_that_is_wrong_says_what_and_where)
 {
     static const struct { const char *sql, *says; } cases[] = {
         {"SELECT * FORM c", "FORM"}, {"SELECT", "Syntax error"}, {"SELECT NOSUCH(c.n) FROM c", "NOSUCH"},
-        {"SELECT * FROM c WHERE x.n = 1", "x"}, {"SELECT * FROM c WHERE c.n = @missing", "@missing"}, {"SELECT 'open FROM c", "Syntax error"},
+        {"SELECT * FROM c WHERE x.n = 1", "x"}, {"SELECT * FROM c WHERE c.n = @missing", "@missing"},
+        {"SELECT 'open FROM c", "Syntax error"},
     };
     aiocosmos_client *client = open_world("");
     size_t i;
@@ -344,8 +348,10 @@ static void walk_on(aiocosmos_client *client, const aiocosmos_page *page, void *
     w->pages++;
     w->items += (int)page->item_count;
     CHECK_INT(page->result->status, 0);
-    if (page->more && !(w->close_early && w->pages == 2)) CHECK_INT(aiocosmos_query_next(client, w->query, walk_on, w), 0);
-    else aiocosmos_query_close(client, w->query);
+    if (page->more && !(w->close_early && w->pages == 2))
+        CHECK_INT(aiocosmos_query_next(client, w->query, walk_on, w), 0);
+    else
+        aiocosmos_query_close(client, w->query);
 }
 
 TEST(a_page_may_ask_for_the_next_or_close_its_query)
@@ -446,7 +452,8 @@ TEST(a_read_sends_the_token_of_its_range_and_a_write_none)
     CHECK(!strstr(bend.sent, "x-ms-session-token"));
     forget_sent();
     CHECK_INT(ask(client, read_item("1", aiocosmos_s("a")), &got), 0);
-    CHECK(strstr(bend.sent, "GET /dbs/db/colls/c HTTP/1.1") && strstr(bend.sent, "GET /dbs/db/colls/c/pkranges HTTP/1.1"));
+    CHECK(strstr(bend.sent, "GET /dbs/db/colls/c HTTP/1.1"));
+    CHECK(strstr(bend.sent, "GET /dbs/db/colls/c/pkranges HTTP/1.1"));
     sent = strstr(bend.sent, "x-ms-session-token: ");
     CHECK(sent);
     CHECK_MEM(sent + 20, first, strlen(first));
@@ -562,7 +569,7 @@ TEST(a_container_created_anew_under_its_name_is_a_new_one)
     must(other, of_kind(AIOCOSMOS_DELETE_CONTAINER));
     must(other, create_container("c", "/pk"));
     aiocosmos_destroy(other);
-    fill(client, "a", 0, 1);                                 /* its answer names another rid: what was known is forgotten */
+    fill(client, "a", 0, 1);              /* the answer names another rid: the old tokens are forgotten */
     CHECK_INT(ask(client, read_item("0", aiocosmos_s("a")), &got), 0);
     CHECK_INT(got.attempts, 1);
     CHECK_INT(ask(client, read_item("19", aiocosmos_s("a")), &got), 404);
@@ -618,21 +625,20 @@ typedef struct source {
 static aiocosmos_pull pull(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data)
 {
     source *s = user_data;
-    int n = s->next;
+    int n = s->next, number = n && n == s->conflict_at ? n - 1 : n, key = number % s->keys;
     (void)client;
     s->pulls++;
     if (n == s->count) return AIOCOSMOS_PULL_END;
-    if (n == s->later_at && n) {
+    if (n && n == s->later_at) {
         s->later_at = 0;
         return AIOCOSMOS_PULL_LATER;
     }
-    if (n == s->fail_at && n) return AIOCOSMOS_PULL_FAIL;
+    if (n && n == s->fail_at) return AIOCOSMOS_PULL_FAIL;
     s->next++;
     snprintf(s->id, sizeof s->id, "%d", n);
-    snprintf(s->body, sizeof s->body, "{\"id\":\"%d\",\"pk\":%d%s", n == s->conflict_at && n ? n - 1 : n,
-             n == s->conflict_at && n ? (n - 1) % s->keys : n % s->keys, n == s->bad_at && n ? "" : "}");
+    snprintf(s->body, sizeof s->body, "{\"id\":\"%d\",\"pk\":%d%s", number, key, n && n == s->bad_at ? "" : "}");
     item->kind = s->kind;
-    item->pk = aiocosmos_pk1(aiocosmos_i(n == s->wrong_key_at && n ? -1 : n == s->conflict_at && n ? (n - 1) % s->keys : n % s->keys));
+    item->pk = aiocosmos_pk1(aiocosmos_i(n && n == s->wrong_key_at ? -1 : key));
     if (s->kind != AIOCOSMOS_READ_ITEM && s->kind != AIOCOSMOS_DELETE_ITEM) item->body = text_of(s->body);
     if (s->kind && s->kind != AIOCOSMOS_CREATE_ITEM && s->kind != AIOCOSMOS_UPSERT_ITEM) item->id = s->id;
     if (s->kind == AIOCOSMOS_PATCH_ITEM) item->body = text_of("[{\"op\":\"set\",\"path\":\"/v\",\"value\":1}]");
@@ -663,7 +669,8 @@ static void item_came(aiocosmos_client *client, const aiocosmos_result *result, 
     s->memory_late = stats.memory_peak;
 }
 
-static void bulk_came(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_bulk_totals *totals, void *user_data)
+static void bulk_came(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_bulk_totals *totals,
+                      void *user_data)
 {
     source *s = user_data;
     aiocosmos_bulk_totals gone;
@@ -865,6 +872,28 @@ TEST(cancelling_a_bulk_ends_its_items_and_then_itself)
     CHECK_INT(s.next, 10);
     CHECK_INT(s.succeeded, 1);
     CHECK_INT(s.cancelled, 9);
+    close_world(client);
+}
+
+TEST(cancelling_a_bulk_reaches_the_items_that_back_off_or_are_held)
+{
+    aiocosmos_client *client = open_world("");
+    source s = items(1000, 10);
+    aiocosmos_bulk_request request = bulk_of(&s);
+    aiocosmos_stats stats;
+    fault("status=429,kind=create_item,retry_after_ms=1");
+    request.concurrency_max = 10;
+    start_bulk(client, &request, &s);
+    do {
+        CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
+        aiocosmos_get_stats(client, &stats);
+    } while (stats.throttled < 50);
+    CHECK(aiocosmos_cancel(client, s.op));
+    drain(client);
+    CHECK_INT(s.calls, 1);
+    CHECK_INT(s.status, AIOCOSMOS_E_CANCELLED);
+    CHECK_INT(s.cancelled, 10);
+    CHECK_INT(s.totals.maybe_applied, 0);
     close_world(client);
 }
 

@@ -267,8 +267,8 @@ TEST(an_endpoint_that_is_none_is_refused)
 
 TEST(an_endpoint_has_many_good_forms)
 {
-    static const char *const endpoints[] = {"http://localhost", "http://LOCALHOST:8081/", "HTTP://127.0.0.1:1", "http://[::1]:8081/",
-        "http://emulator.localhost/", "http://127.255.1.2/"};
+    static const char *const endpoints[] = {"http://localhost", "http://LOCALHOST:8081/", "HTTP://127.0.0.1:1",
+        "http://[::1]:8081/", "http://emulator.localhost/", "http://127.255.1.2/"};
     aiocosmos_options options = {0};
     size_t i;
     memset(&heap, 0, sizeof heap);
@@ -316,9 +316,9 @@ TEST(options_that_contradict_themselves_are_refused)
 
 TEST(a_connection_string_that_is_wrong_says_what_and_where)
 {
-    static const char *const texts[] = {"", "nonsense", "AccountEndpoint=", "AccountKey=" AIOCOSMOS_EMULATOR_KEY ";",
+    static const char *const texts[] = {"", "nonsense", "AccountEndpoint=", ("AccountKey=" AIOCOSMOS_EMULATOR_KEY ";"),
         "AccountEndpoint=http://localhost/;", "AccountEndpoint=http://localhost/;AccountKey=*;",
-        "AccountEndpoint=http://localhost/;AccountEndpoint=http://localhost/;AccountKey=" AIOCOSMOS_EMULATOR_KEY};
+        ("AccountEndpoint=http://localhost/;AccountEndpoint=http://localhost/;AccountKey=" AIOCOSMOS_EMULATOR_KEY)};
     aiocosmos_options options = {0};
     size_t i;
     memset(&heap, 0, sizeof heap);
@@ -563,10 +563,9 @@ static void make_token(char *token, size_t cap, const char *mode)
     static char body[256];
     const char *at;
     size_t len;
-    static bool made_user;
-    (void)made_user;
     http_signed("POST", "users", "dbs/db", "/dbs/db/users", "{\"id\":\"u\"}");
-    snprintf(body, sizeof body, "{\"id\":\"%s\",\"permissionMode\":\"%s\",\"resource\":\"dbs/db/colls/c\"}", mode, mode);
+    snprintf(body, sizeof body, "{\"id\":\"%s\",\"permissionMode\":\"%s\",\"resource\":\"dbs/db/colls/c\"}", mode,
+             mode);
     CHECK_INT(http_signed("POST", "permissions", "dbs/db/users/u", "/dbs/db/users/u/permissions", body), 201);
     at = strstr(http_answer, "\"_token\":\"");
     CHECK(at);
@@ -622,10 +621,10 @@ typedef struct purse {
 static void ask_purse(aiocosmos_client *client, const char *resource_link, void *user_data)
 {
     purse *p = user_data;
-    bool bad = p->asked++ < p->bad_ones;
+    const char *token = p->asked++ < p->bad_ones ? "type=resource&ver=1&sig=bad" : p->token;
     snprintf(p->link, sizeof p->link, "%s", resource_link);
     if (!p->at_once) return;
-    CHECK_INT(aiocosmos_set_token(client, resource_link, p->deny ? NULL : bad ? "type=resource&ver=1&sig=bad" : p->token, 3600), 0);
+    CHECK_INT(aiocosmos_set_token(client, resource_link, p->deny ? NULL : token, 3600), 0);
 }
 
 static aiocosmos_client *open_with_purse(purse *p)
@@ -780,7 +779,8 @@ static void open_tls_emulator(const char *certificate)
 {
     char options[256], kind[8];
     snprintf(kind, sizeof kind, "%.*s", (int)strcspn(certificate, "/"), certificate);
-    snprintf(options, sizeof options, "--tls --cert build/certs/%s.pem --key-file build/certs/%s/leaf.key", certificate, kind);
+    snprintf(options, sizeof options, "--tls --cert build/certs/%s.pem --key-file build/certs/%s/leaf.key", certificate,
+             kind);
     memset(&heap, 0, sizeof heap);
     start_emulator(options);
 }
@@ -811,7 +811,8 @@ TEST(a_certificate_that_is_refused_says_why)
 {
     static const struct { const char *certificate, *why; } cases[] = {
         {"rsa/other", "trust"}, {"rsa/wrong-name", "other.example"}, {"rsa/expired", "expired"}, {"rsa/future", "2060"},
-        {"ec/other", "trust"}, {"ec/wrong-name", "other.example"}, {"ec/expired", "2020"}, {"ec/future", "not valid before"},
+        {"ec/other", "trust"}, {"ec/wrong-name", "other.example"}, {"ec/expired", "2020"},
+        {"ec/future", "not valid before"},
     };
     size_t i;
     for (i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -1040,7 +1041,8 @@ static void tiny_item(aiocosmos_client *client, const aiocosmos_result *result, 
     ((tiny_bulk *)user_data)->items++;
 }
 
-static void tiny_done(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_bulk_totals *totals, void *user_data)
+static void tiny_done(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_bulk_totals *totals,
+                      void *user_data)
 {
     (void)client; (void)result; (void)totals;
     ((tiny_bulk *)user_data)->calls++;
@@ -1054,8 +1056,8 @@ static int submit_kept(aiocosmos_client *client, aiocosmos_request request, answ
     return aiocosmos_submit(client, &request, NULL);
 }
 
-/* A life in full: create, items, session, query, bulk, destroy. Each call may fail for want of memory, and nothing else;
- * what was accepted is called back once. */
+/* A life in full: create, items, session, query, bulk, destroy. Each call may fail for want of memory, and nothing
+ * else; what was accepted is called back once. */
 static void live(const aiocosmos_options *options)
 {
     static listing all;

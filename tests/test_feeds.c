@@ -1,5 +1,5 @@
-/* The pace of a bulk, alone: what a 429 and a clean answer do to the number of items in flight, and in which order those
- * that were held back go on. No network, no clock: items are operations that never leave the ready list. */
+/* The pace of a bulk, alone: what a 429 and a clean answer do to the number of items in flight, and in which order
+ * those that were held back go on. No network, no clock: items are operations that never leave the ready list. */
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include "test.h"

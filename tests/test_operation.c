@@ -1,7 +1,11 @@
-/* The operation layer without a network: what each outcome leads to, order keys, and what is refused before it is sent. */
+/* The operation layer without a network: what each outcome leads to, order keys, and what is refused before it is
+ * sent. */
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include "test.h"
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 /*--- The retry policy ---------------------------------------------------------*/
 
@@ -51,7 +55,8 @@ static aioc_operation_outcome answer(int http_status, int sub_status)
     return seen;
 }
 
-static void check_policy(const char *what, aioc_operation_situation now, aioc_operation_outcome seen, int again, int status,
+static void check_policy(const char *what, aioc_operation_situation now, aioc_operation_outcome seen, int again,
+                         int status,
                          int fate)
 {
     aioc_operation_verdict verdict = aioc_operation_judge(&now, &seen);
@@ -87,20 +92,25 @@ TEST(policy_of_lost_answers)
     aioc_operation_situation now;
     check_policy("read", reading(), lost(AIOCOSMOS_E_CONNECT, true), AGAIN, 0, 0);
     check_policy("write not sent", writing(), lost(AIOCOSMOS_E_CONNECT, false), AGAIN, 0, 0);
-    check_policy("write sent", writing(), lost(AIOCOSMOS_E_CONNECT, true), OVER, AIOCOSMOS_E_CONNECT, AIOCOSMOS_MAYBE_APPLIED);
-    check_policy("garbled", writing(), lost(AIOCOSMOS_E_PROTOCOL, true), OVER, AIOCOSMOS_E_PROTOCOL, AIOCOSMOS_MAYBE_APPLIED);
-    check_policy("too large", reading(), lost(AIOCOSMOS_E_TOO_LARGE, true), OVER, AIOCOSMOS_E_TOO_LARGE, AIOCOSMOS_NOT_SENT);
+    check_policy("write sent", writing(), lost(AIOCOSMOS_E_CONNECT, true), OVER, AIOCOSMOS_E_CONNECT,
+                 AIOCOSMOS_MAYBE_APPLIED);
+    check_policy("garbled", writing(), lost(AIOCOSMOS_E_PROTOCOL, true), OVER, AIOCOSMOS_E_PROTOCOL,
+                 AIOCOSMOS_MAYBE_APPLIED);
+    check_policy("too large", reading(), lost(AIOCOSMOS_E_TOO_LARGE, true), OVER, AIOCOSMOS_E_TOO_LARGE,
+                 AIOCOSMOS_NOT_SENT);
     check_policy("certificate", writing(), lost(AIOCOSMOS_E_TLS, false), OVER, AIOCOSMOS_E_TLS, AIOCOSMOS_NOT_SENT);
     now = writing();
     now.repeatable = true;
     check_policy("with if_match", now, lost(AIOCOSMOS_E_CONNECT, true), AGAIN, 0, 0);
     now = writing();
     now.retries = 9;
-    check_policy("retries are used up", now, lost(AIOCOSMOS_E_CONNECT, false), OVER, AIOCOSMOS_E_CONNECT, AIOCOSMOS_NOT_SENT);
+    check_policy("retries are used up", now, lost(AIOCOSMOS_E_CONNECT, false), OVER, AIOCOSMOS_E_CONNECT,
+                 AIOCOSMOS_NOT_SENT);
     now = reading();
     now.answered_once = false;
     now.retries = 3;
-    check_policy("nobody ever answered", now, lost(AIOCOSMOS_E_CONNECT, false), OVER, AIOCOSMOS_E_CONNECT, AIOCOSMOS_NOT_SENT);
+    check_policy("nobody ever answered", now, lost(AIOCOSMOS_E_CONNECT, false), OVER, AIOCOSMOS_E_CONNECT,
+                 AIOCOSMOS_NOT_SENT);
 }
 
 TEST(policy_keeps_the_doubt_of_an_earlier_attempt)
@@ -113,7 +123,8 @@ TEST(policy_keeps_the_doubt_of_an_earlier_attempt)
     check_policy("success clears it", now, answer(200, 0), OVER, 0, AIOCOSMOS_ANSWERED);
     now.repeatable = true;
     now.retries = 9;
-    check_policy("not sent this time", now, lost(AIOCOSMOS_E_CONNECT, false), OVER, AIOCOSMOS_E_CONNECT, AIOCOSMOS_MAYBE_APPLIED);
+    check_policy("not sent this time", now, lost(AIOCOSMOS_E_CONNECT, false), OVER, AIOCOSMOS_E_CONNECT,
+                 AIOCOSMOS_MAYBE_APPLIED);
 }
 
 TEST(policy_of_unclear_answers)
@@ -328,7 +339,8 @@ TEST(bad_headers_are_refused)
 {
     static const char *const none[] = { "no colon", NULL }, *const ours[] = { "Authorization: x", NULL };
     static const char *const split[] = { "x-a: b\r\nx-c: d", NULL }, *const empty[] = { ": b", NULL };
-    static const char *const agent[] = { "user-agent: x", NULL }, *const prefer[] = { "Prefer: return=representation", NULL };
+    static const char *const agent[] = { "user-agent: x", NULL };
+    static const char *const prefer[] = { "Prefer: return=representation", NULL };
     const char *const *const all[] = { none, ours, split, empty, agent, prefer };
     aiocosmos_client *client = new_client();
     aiocosmos_request request = item_request(AIOCOSMOS_READ_ITEM);
@@ -401,14 +413,16 @@ TEST(bodies_that_the_library_writes)
     request.default_ttl_s = -1;
     request.indexing_policy.ptr = "{\"automatic\":true}";
     request.indexing_policy.len = strlen(request.indexing_policy.ptr);
-    expect_body(client, &request, "{\"id\":\"c\",\"partitionKey\":{\"paths\":[\"/tenant\"],\"kind\":\"Hash\",\"version\":2},"
+    expect_body(client, &request,
+                "{\"id\":\"c\",\"partitionKey\":{\"paths\":[\"/tenant\"],\"kind\":\"Hash\",\"version\":2},"
                                   "\"defaultTtl\":-1,\"indexingPolicy\":{\"automatic\":true}}");
     request.partition_key_paths[1] = "/user";
     request.default_ttl_s = 0;
     request.indexing_policy.len = 0;
     request.body.ptr = " { \"id\" : \"c\", \"uniqueKeyPolicy\" : {\"uniqueKeys\":[]} } ";
     request.body.len = strlen(request.body.ptr);
-    expect_body(client, &request, "{\"id\":\"c\",\"partitionKey\":{\"paths\":[\"/tenant\",\"/user\"],\"kind\":\"MultiHash\","
+    expect_body(client, &request,
+                "{\"id\":\"c\",\"partitionKey\":{\"paths\":[\"/tenant\",\"/user\"],\"kind\":\"MultiHash\","
                                   "\"version\":2},\"uniqueKeyPolicy\":{\"uniqueKeys\":[]}}");
     request = with_body(AIOCOSMOS_PATCH_ITEM, "[{\"op\":\"incr\",\"path\":\"/n\",\"value\":1}]");
     expect_body(client, &request, "{\"operations\":[{\"op\":\"incr\",\"path\":\"/n\",\"value\":1}]}");
@@ -490,7 +504,10 @@ static reply reply_with(int status, const char *body)
     return made;
 }
 
-static void set_header(reply *made, int which, const char *value) { made->response.wanted[which] = aioc_memory_str(value); }
+static void set_header(reply *made, int which, const char *value)
+{
+    made->response.wanted[which] = aioc_memory_str(value);
+}
 
 /* As if the pool had sent it, and this were the answer. */
 static void give(aioc_operation *op, reply *made)
@@ -609,7 +626,8 @@ TEST(an_item_without_its_key_waits_for_the_definition)
 /* A token from elsewhere tells of a range that is not known here: it may be the key's own by now, so it is sent. */
 TEST(a_given_token_of_an_unknown_range_is_sent)
 {
-    static const char feed[] = "{\"PartitionKeyRanges\":[{\"id\":\"0\",\"minInclusive\":\"\",\"maxExclusive\":\"FF\"}]}";
+    static const char feed[] =
+        "{\"PartitionKeyRanges\":[{\"id\":\"0\",\"minInclusive\":\"\",\"maxExclusive\":\"FF\"}]}";
     static const char *const given[] = {"0:-1#9", "1:-1#7"}, *const sent[] = {"0:-1#9", "0:-1#5,1:-1#7"};
     aiocosmos_client *client = new_client();
     aiocosmos_request request = item_request(AIOCOSMOS_READ_ITEM);
@@ -629,7 +647,7 @@ TEST(a_given_token_of_an_unknown_range_is_sent)
             aioc_json_close(&doc);
             container->pk_def.version = 2;
             container->pk_def.path_count = 1;
-            aioc_account_settle(container, aioc_account_finish_ranges(container));
+            aioc_account_settle(container, aioc_account_finish_ranges(container), 0);
             CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);
             CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aioc_memory_str("0:-1#5")), 0);
         }
@@ -642,7 +660,12 @@ TEST(a_given_token_of_an_unknown_range_is_sent)
 
 /*--- Pages ------------------------------------------------------------------------*/
 
-typedef struct pages { int calls, status, more, failures; aiocosmos_query query; bool close_on_failure; aioc_operation *submitted; } pages;
+typedef struct pages {
+    int calls, status, more, failures;
+    aiocosmos_query query;
+    bool close_on_failure;
+    aioc_operation *submitted;
+} pages;
 
 static void note_page(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
 {
@@ -849,4 +872,49 @@ TEST(run_hands_over_a_body_that_done_has_taken_and_freed)
     aiocosmos_body_free(client, body);
     aioc_http_close(&parser);
     aiocosmos_destroy(client);
+}
+
+/*--- A server that never answers ------------------------------------------------------*/
+
+static void note_attempts(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    aiocosmos_attempt *only = user_data, none;
+    (void)client;
+    CHECK_INT(result->status, AIOCOSMOS_E_TIMEOUT);
+    CHECK_INT(result->attempts, 1);
+    CHECK(aiocosmos_result_attempt(result, 0, only));
+    CHECK(!aiocosmos_result_attempt(result, 1, &none));
+}
+
+TEST(an_attempt_that_was_given_up_is_told_of)
+{
+    aiocosmos_options options = {0};
+    aiocosmos_client *client;
+    aiocosmos_request request = item_request(AIOCOSMOS_READ_ITEM);
+    aiocosmos_attempt attempt;
+    struct sockaddr_in address;
+    socklen_t len = sizeof address;
+    char endpoint[64];
+    int server = socket(AF_INET, SOCK_STREAM, 0);
+    memset(&address, 0, sizeof address);
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    CHECK_INT(bind(server, (struct sockaddr *)&address, sizeof address), 0);
+    CHECK_INT(listen(server, 8), 0);
+    CHECK_INT(getsockname(server, (struct sockaddr *)&address, &len), 0);
+    snprintf(endpoint, sizeof endpoint, "http://127.0.0.1:%u", (unsigned)ntohs(address.sin_port));
+    options.endpoint = endpoint;
+    options.key = AIOCOSMOS_EMULATOR_KEY;
+    options.default_database = "db";
+    CHECK_INT(aiocosmos_create(&options, &client, NULL, 0), 0);
+    memset(&attempt, 0, sizeof attempt);
+    request.timeout_ms = 50;
+    request.done = note_attempts;
+    request.user_data = &attempt;
+    CHECK_INT(aiocosmos_run(client, &request, NULL), AIOCOSMOS_E_TIMEOUT);
+    CHECK_INT(attempt.number, 1);
+    CHECK_INT(attempt.status, AIOCOSMOS_E_TIMEOUT);
+    CHECK(attempt.first_byte_us > 0 && attempt.first_byte_us < 10000000);
+    aiocosmos_destroy(client);
+    close(server);
 }
