@@ -29,13 +29,13 @@ TESTS    := $(patsubst %.c,$(B)/%,$(wildcard tests/*.c))
 select    = $(filter $(addprefix $(B)/tests/,$(1)),$(TESTS))
 EMBEDDING := $(call select,test_client% test_emulator% sim%)
 POLLING   := $(addsuffix -poll,$(call select,test_platform% test_pool% test_client%))
-SCRIPTS   := tests/examples.sh tests/compile/run.sh tools/check-layers.sh
+SCRIPTS   := tests/examples.sh tests/tool.sh tests/compile/run.sh tools/check-layers.sh
 
 ifndef V
 .SILENT:
 endif
 .DELETE_ON_ERROR:
-.PHONY: all demo test sanitize install clean help
+.PHONY: all demo test sanitize interop install clean help
 
 all: $(PROGRAMS) $(EXAMPLES) ## the programs and the examples (also plain `make`)
 
@@ -47,13 +47,18 @@ test: all $(TESTS) $(POLLING) build/certs/done ## every test that needs nothing 
 	    tests/run.sh $(TESTS) $(POLLING) $(SCRIPTS)
 
 sanitize: build/bearssl build/certs/done ## the same under AddressSanitizer and UndefinedBehaviorSanitizer
-	$(MAKE) --no-print-directory test B=build/sanitize SCRIPTS=tests/examples.sh \
+	$(MAKE) --no-print-directory test B=build/sanitize SCRIPTS="tests/examples.sh tests/tool.sh" \
 	    CFLAGS='$(SANITIZE)' CXXFLAGS='$(SANITIZE)'
 
-install: $(PROGRAMS) ## the header and the programs, in PREFIX (/usr/local)
+interop: $(B)/aiocosmos-emulator $(B)/tests/interop/other_server build/certs/done ## the same by others' software
+	BUILD=$(B) tests/interop/run.sh
+
+install: $(PROGRAMS) ## the header, the programs and a man page, in PREFIX (/usr/local)
 	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/bin
 	install -m 644 aiocosmos.h $(DESTDIR)$(PREFIX)/include
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	$(B)/aiocosmos --man >$(DESTDIR)$(PREFIX)/share/man/man1/aiocosmos.1
 
 clean: ## removes build/
 	rm -rf build

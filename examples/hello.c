@@ -1,5 +1,5 @@
-/* hello.c: a database, a container, one item written and read back. With AIOCOSMOS_CONNECTION_STRING unset it talks to the
- * emulator: build/aiocosmos-emulator & */
+/* hello.c: a database, a container, one item written and read back. With AIOCOSMOS_CONNECTION_STRING unset it talks to
+ * the emulator: build/aiocosmos-emulator & */
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include <stdio.h>

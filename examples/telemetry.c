@@ -145,7 +145,8 @@ static void events_done(aiocosmos_client *client, const aiocosmos_result *result
     (void)client;
     (void)result;
     printf("%sinserted %" PRIu64 ", failed %" PRIu64 " (%" PRIu64 " maybe applied), %" PRIu64 " retries, %.1f RU: %.2f s, "
-           "%.0f inserts/s\n", d->is_terminal ? "\r\033[K" : "", totals->succeeded, totals->failed, totals->maybe_applied,
+           "%.0f inserts/s\n", d->is_terminal ? "\r\033[K" : "", totals->succeeded, totals->failed,
+           totals->maybe_applied,
            totals->retries, totals->charge_ru, seconds, (double)totals->succeeded / seconds);
 }
 
@@ -215,7 +216,8 @@ static bool ask(demo *d, const char *title, const char *sql, const device *about
     if (aiocosmos_query_open(d->client, &request, &query) < 0) return puts(aiocosmos_refusal(d->client)), false;
     d->rows = 0;
     while (more && d->failures == failures) {
-        more = aiocosmos_query_next(d->client, query, print_rows, d) == 0;      /* refused once the last page has come */
+        /* Refused once the last page has come. */
+        more = aiocosmos_query_next(d->client, query, print_rows, d) == 0;
         aiocosmos_drain(d->client, -1);
     }
     aiocosmos_query_close(d->client, query);
@@ -228,14 +230,16 @@ static bool ask_questions(demo *d)
     const device *seven = &d->devices[7];
     aiocosmos_param params[2] = { { "@type", aiocosmos_s("event") }, { "@limit", aiocosmos_f(34.9) } };
     return ask(d, "latest events of device-007:",
-               "SELECT TOP 3 c.at, c.temperature, c.status FROM c WHERE c.type = @type ORDER BY c.at DESC", seven, params, 1) &&
+               "SELECT TOP 3 c.at, c.temperature, c.status FROM c WHERE c.type = @type ORDER BY c.at DESC", seven,
+               params, 1) &&
            ask(d, "its temperature:",
                "SELECT AVG(c.temperature) AS average, MIN(c.temperature) AS lowest, MAX(c.temperature) AS highest, "
                "COUNT(1) AS readings FROM c WHERE c.type = @type", seven, params, 1) &&
            ask(d, "its events by status:",
                "SELECT c.status, COUNT(1) AS events FROM c WHERE c.type = @type GROUP BY c.status", seven, params, 1) &&
            ask(d, "high temperatures of all devices:",
-               "SELECT c.deviceId, c.at, c.temperature FROM c WHERE c.type = @type AND c.temperature > @limit", NULL, params, 2);
+               "SELECT c.deviceId, c.at, c.temperature FROM c WHERE c.type = @type AND c.temperature > @limit", NULL,
+               params, 2);
 }
 
 /*--- Read, summarise, upsert: every device at once --------------------------------*/
@@ -248,7 +252,8 @@ static void add_reading(device *of, aiocosmos_json event)
     double temperature;
     unsigned hour;
     aiocosmos_json_fields(event, names, 2, field);
-    if (aiocosmos_json_get_str(field[0], at, sizeof at) >= sizeof at || !aiocosmos_json_get_f64(field[1], &temperature)) return;
+    if (aiocosmos_json_get_str(field[0], at, sizeof at) >= sizeof at || !aiocosmos_json_get_f64(field[1], &temperature))
+        return;
     hour = (unsigned)strtoul(at + sizeof DAY, NULL, 10) % HOURS;
     if (of->hours[hour].count++ == 0) of->hours[hour].min = of->hours[hour].max = temperature;
     if (temperature < of->hours[hour].min) of->hours[hour].min = temperature;
@@ -303,13 +308,15 @@ static aiocosmos_pull next_summary(aiocosmos_client *client, aiocosmos_bulk_item
     return AIOCOSMOS_PULL_END;
 }
 
-static void summaries_done(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_bulk_totals *totals,
+static void summaries_done(aiocosmos_client *client, const aiocosmos_result *result,
+                           const aiocosmos_bulk_totals *totals,
                            void *user_data)
 {
     demo *d = user_data;
     (void)client;
     (void)result;
-    printf("  %" PRIu64 " written, %" PRIu64 " failed, %.1f RU, %.2f s\n", totals->succeeded, totals->failed, totals->charge_ru,
+    printf("  %" PRIu64 " written, %" PRIu64 " failed, %.1f RU, %.2f s\n", totals->succeeded, totals->failed,
+           totals->charge_ru,
            seconds_since(d->started));
 }
 
@@ -335,7 +342,8 @@ static bool summarise(demo *d)
         device *of = &d->devices[i];
         events.pk = aiocosmos_pk1(aiocosmos_s(of->name));
         if (aiocosmos_query_open(d->client, &events, &of->query) < 0 ||
-            aiocosmos_query_next(d->client, of->query, events_read, of) < 0) return puts(aiocosmos_refusal(d->client)), false;
+            aiocosmos_query_next(d->client, of->query, events_read, of) < 0)
+            return puts(aiocosmos_refusal(d->client)), false;
     }
     aiocosmos_drain(d->client, -1);
     return d->failures == failures;

@@ -1,0 +1,492 @@
+#!/bin/sh
+# The command-line tool, against emulators that work, throttle and fail. BUILD (build) is where the programs are.
+set -u
+
+if [ $# -eq 0 ]; then
+    build=$(cd "${BUILD:-build}" && pwd)
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    tool=$build/aiocosmos emulator=$build/aiocosmos-emulator
+    unset AIOCOSMOS_CONNECTION_STRING AIOCOSMOS_ENDPOINT AIOCOSMOS_KEY
+    export build work tool emulator
+fi
+
+#--- What checks are made of ---------------------------------------------------
+
+pass() {
+    echo >>"$work/passed"
+}
+
+fail() {
+    echo >>"$work/failed"
+    echo "tool: $1"
+    echo "  stdout: $(head -c 500 "$work/out")"
+    echo "  stderr: $(head -c 500 "$work/err")"
+}
+
+# exits STATUS COMMAND...: what it prints is in $work/out and $work/err, for the checks below.
+exits() {
+    expected=$1
+    shift
+    "$@" >"$work/out" 2>"$work/err"
+    status=$?
+    last="$*"
+    if [ $status -eq "$expected" ]; then pass; else fail "exit status $status, not $expected: $last"; fi
+}
+
+# prints, says TEXT: on stdout, on stderr. rejects TEXT: in the rejects.
+prints() {
+    if grep -qF -- "$1" "$work/out"; then pass; else fail "does not print $1: $last"; fi
+}
+
+says() {
+    if grep -qF -- "$1" "$work/err"; then pass; else fail "does not say $1: $last"; fi
+}
+
+rejects() {
+    if grep -qF -- "$1" "$work/rejects"; then pass; else fail "does not reject $1: $(head -c 500 "$work/rejects")"; fi
+}
+
+# is VALUE EXPECTED WHAT
+is() {
+    if [ "$1" = "$2" ]; then pass; else fail "$3: $1, not $2"; fi
+}
+
+# totals NAME: of the line at the end of an import.
+total() {
+    sed -n "s/^{\"ok\":.*\"per_second\":[0-9.]*}$/&/; s/.*\"$1\":\([0-9.]*\).*/\1/p" "$work/out"
+}
+
+count() {
+    "$tool" export game "$1" 2>/dev/null | wc -l | tr -d ' '
+}
+
+# await N CONTAINER: until that many items are there.
+await() {
+    tries=0
+    while [ "$(count "$2")" -lt "$1" ] && [ $tries -lt 200 ]; do
+        tries=$((tries + 1))
+        sleep 0.05
+    done
+    is "$(count "$2")" "$1" "items in $2"
+}
+
+# documents N: a line each.
+documents() {
+    awk -v n="$1" 'BEGIN { for (i = 1; i <= n; i++) printf "{\"id\":\"%d\",\"region\":\"r%d\",\"n\":%d}\n", i, i % 50, i }'
+}
+
+players() {
+    "$tool" db create game --if-not-exists >/dev/null 2>&1
+    "$tool" container create game "$1" --partition-key /region >/dev/null 2>&1
+}
+
+# with_emulator PART OPTION...: runs a part of this script beside an emulator with these options.
+with_emulator() {
+    part=$1
+    shift
+    mkdir -p "$work/$part"
+    { echo '#!/bin/sh'; echo "exec '$emulator' $* \"\$@\""; } >"$work/$part/aiocosmos-emulator"
+    chmod +x "$work/$part/aiocosmos-emulator"
+    BUILD=$work/$part tools/with-emulator.sh "$0" "$part"
+}
+
+#--- Without a server -------------------------------------------------------------
+
+part_usage() {
+    exits 0 "$tool" --help
+    prints 'db create'
+    prints AIOCOSMOS_CONNECTION_STRING
+    exits 0 "$tool" --version
+    exits 0 "$tool" item --help
+    prints 'item patch'
+    exits 0 "$tool" help import
+    prints --rejects
+    for command in 'db list' 'db create' 'db delete' 'container list' 'container show' 'container create' \
+        'container delete' 'item create' 'item upsert' 'item replace' 'item get' 'item patch' 'item delete' query import \
+        export; do
+        exits 0 "$tool" $command --help
+        prints "  aiocosmos $command"
+        prints 'Exit status'
+        is "$(awk 'length > 80' "$work/out")" '' "over 80 columns: $command --help"
+    done
+    exits 0 "$tool" --man
+    prints '.SS "aiocosmos container create DB ID"'
+    exits 2 "$tool"
+    says 'a command is missing'
+    exits 2 "$tool" frobnicate
+    says "no command 'frobnicate'"
+    exits 2 "$tool" db
+    says 'aiocosmos db --help'
+    exits 2 "$tool" db frobnicate
+    exits 2 "$tool" db create
+    says 'ID is missing'
+    exits 2 "$tool" db create a b
+    says 'too many'
+    exits 2 "$tool" db list --frobnicate
+    exits 2 "$tool" db list --pk 1
+    says 'no option --pk'
+    exits 2 "$tool" db create a --throughput
+    exits 2 "$tool" db create a --throughput many
+    exits 2 "$tool" db create a --throughput 400 --autoscale 4000
+    exits 2 "$tool" db create a --throughput 400 --throughput 500
+    exits 2 "$tool" db create a --if-not-exists=yes
+    exits 2 "$tool" container create a b
+    says --partition-key
+    exits 2 "$tool" container create a b --partition-key city
+    says '--partition-key /city'
+    exits 2 "$tool" container create a b --partition-key /a,/b,/c,/d
+    exits 2 "$tool" item get a b c
+    says '--pk JSON is missing'
+    exits 2 "$tool" item get a b c --pk eu
+    says "--pk '\"eu\"'"
+    exits 2 "$tool" item get a b c --pk '[]'
+    exits 2 "$tool" item get a b c --pk '[1,2,3,4]'
+    exits 2 "$tool" item get a b c --pk '{"a":1}'
+    exits 2 "$tool" item get a b 'c/d' --pk 1
+    exits 2 "$tool" item create a b "$work/none"
+    says 'No such file'
+    exits 2 "$tool" query a b c --param x=1
+    exits 2 "$tool" query a b c --param @x=text
+    exits 2 "$tool" query a b c --page-size 0
+    exits 2 "$tool" import a b "$work"
+    exits 2 "$tool" import a b "$0" --concurrency 0
+    exits 2 "$tool" import a b "$0" --rejects "$work/none/rejects"
+    exits 2 "$tool" --timeout soon db list
+    exits 2 "$tool" --ca "$work/none" db list
+    exits 2 "$tool" --key AAAA db list --connection-string 'AccountEndpoint=http://localhost/;AccountKey=AAAA;'
+    exits 2 "$tool" --endpoint https://account.example/ db list
+    says AIOCOSMOS_KEY
+    exits 2 "$tool" --endpoint http://account.example/ --key AAAA db list
+    says --insecure
+    exits 2 "$tool" --endpoint nowhere --key AAAA db list
+    exits 1 "$tool" --endpoint http://localhost:1/ db list
+    says 'Check the endpoint'
+    "$tool" db list --timeout 1 >"$work/out" 2>"$work/err" || says 'No account was named'      # or somebody's emulator
+}
+
+#--- One thing at a time -------------------------------------------------------
+
+part_commands() {
+    exits 0 "$tool" db create game
+    prints '{"id":"game",'
+    says RU
+    exits 1 "$tool" db create game
+    says '409 Conflict'
+    exits 0 "$tool" db create game --if-not-exists
+    prints '{"id":"game",'
+    exits 0 "$tool" db list
+    is "$(wc -l <"$work/out" | tr -d ' ')" 1 databases
+    exits 0 "$tool" container create game players --partition-key /region --throughput 400 --ttl -1
+    prints '"defaultTtl":-1'
+    exits 0 "$tool" container create game players --partition-key /region --if-not-exists
+    prints '"paths":["/region"]'
+    exits 0 "$tool" container create game deep --partition-key '/a/b,/"c d"/e,/f' --autoscale 4000
+    prints '"kind":"MultiHash"'
+    exits 0 "$tool" container list game
+    is "$(wc -l <"$work/out" | tr -d ' ')" 2 containers
+    exits 0 "$tool" container show game players
+    prints '"paths":["/region"]'
+    exits 1 "$tool" container show game none
+    says 404
+
+    printf '{"id":"ann", "region":"eu",\n "level":1.50}\n' >"$work/ann.json"
+    exits 0 "$tool" item create game players "$work/ann.json"
+    prints '{"id":"ann", "region":"eu",  "level":1.50'
+    is "$(wc -l <"$work/out" | tr -d ' ')" 1 lines
+    exits 1 "$tool" item create game players - <"$work/ann.json"
+    says 'item upsert'
+    exits 0 "$tool" item upsert game players <"$work/ann.json"
+    says 'session token'
+    exits 0 "$tool" item replace game players "$work/ann.json"
+    exits 1 "$tool" item replace game players - <<END
+{"id":"bob","region":"eu"}
+END
+    exits 2 "$tool" item upsert game players - <<END
+{"region":"eu"}
+END
+    says '"id"'
+    exits 2 "$tool" item upsert game players - <<END
+{"id":"ann","region":}
+END
+    says 'at byte 21'
+    exits 1 "$tool" item upsert game none "$work/ann.json"
+    says 'container create'
+    exits 0 "$tool" item get game players ann --pk '"eu"'
+    prints '{"id":"ann", "region":"eu",'
+    exits 1 "$tool" item get game players ann --pk '["us"]'
+    says 404
+    exits 0 "$tool" item patch game players ann --pk '"eu"' --ops '[{"op":"incr","path":"/level","value":1}]'
+    prints '"level":2.5'
+    exits 1 "$tool" item patch game players ann --pk '"eu"' \
+        --ops '{"condition":"FROM c WHERE c.level > 9","operations":[{"op":"set","path":"/x","value":1}]}'
+    says 412
+    exits 0 "$tool" item upsert game deep - <<END
+{"id":"k","a":{"b":1},"c d":{"e":null}}
+END
+    exits 0 "$tool" item get game deep k --pk '[1,null,{}]'
+
+    exits 0 "$tool" query game players 'SELECT VALUE c.id FROM c WHERE c.level > @least' --param @least=2
+    is "$(cat "$work/out")" '"ann"' rows
+    exits 0 "$tool" query game players 'SELECT c.id FROM c ORDER BY c.id' --pk '"eu"' --page-size 1 --session-token 0:-1#1
+    is "$(cat "$work/out")" '{"id":"ann"}' rows
+    exits 1 "$tool" query game players 'SELECT c.id FROM c ORDER BY c.id'
+    says '--pk'
+    exits 1 "$tool" query game players 'SELEC c'
+    says "near 'SELEC'"
+    exits 0 "$tool" query game players 'SELECT * FROM c WHERE c.id = "nobody"'
+    is "$(cat "$work/out")" '' rows
+    exits 0 "$tool" item delete game players ann --pk '"eu"'
+    is "$(cat "$work/out")" '' output
+    exits 1 "$tool" item delete game players ann --pk '"eu"'
+
+    key='C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw=='
+    account="AccountEndpoint=$AIOCOSMOS_EMULATOR;AccountKey=$key;"
+    exits 0 env -u AIOCOSMOS_ENDPOINT "$tool" db list "--connection-string=$account"
+    exits 0 env -u AIOCOSMOS_ENDPOINT AIOCOSMOS_CONNECTION_STRING="$account" "$tool" db list
+    exits 0 env AIOCOSMOS_KEY="$key" "$tool" db list
+    exits 1 env AIOCOSMOS_KEY=AAAA "$tool" db list
+    says 'check the key'
+    exits 1 env AIOCOSMOS_CONNECTION_STRING="$account" "$tool" --endpoint http://127.0.0.1:1 db list
+
+    if [ -c /dev/full ]; then
+        exits 1 sh -c '"$tool" db list >/dev/full'
+        says 'cannot write to stdout'
+    fi
+    exits 1 sh -c '"$tool" db list >&-'
+    says 'cannot write to stdout'
+    exits 0 "$tool" container delete game deep
+    exits 0 "$tool" db delete game
+    exits 1 "$tool" db delete game
+}
+
+#--- Import -------------------------------------------------------------------
+
+# A document whose line has so many bytes.
+long_document() {
+    printf '{"id":"%s","region":"eu","x":"' "$1"
+    head -c $(($2 - 30 - ${#1})) /dev/zero | tr '\0' x
+    printf '"}'
+}
+
+part_import() {
+    players lines
+    {
+        printf '\357\273\277{"id":"a","region":"eu"}\r\n\n \t\r\n' # 1, with a byte order mark; 2 and 3 are blank
+        printf '{"id":"a","region":"eu"}\n'                          # 4: taken
+        printf '{"id":"b","region":}\n42\n[]\n'                      # 5 to 7: no JSON, no objects
+        printf '{"id":"\377","region":"eu"}\n'                       # 8: no UTF-8
+        printf '{"id":"c","region":["eu"]}\n{"region":"eu"}\n'       # 9 and 10: no key, no id
+        long_document longest 2097152 && printf '\r\n'               # 11: just not too long, as far as we know
+        long_document longer 2097153 && printf '\n'                  # 12
+        long_document long 6000000 && printf '\n'                    # 13
+        printf '{"id":"d"}\n{"id":"e","region":"last"}'              # 15: without an end
+    } >"$work/lines"
+    exits 3 "$tool" import game lines "$work/lines" --rejects "$work/rejects"
+    is "$(total ok),$(total failed)" "$(count lines),$((13 - $(count lines)))" 'ok, failed'
+    is "$(wc -l <"$work/rejects" | tr -d ' ')" "$(total failed)" rejects
+    rejects '{"line":4,"reason":"409 Conflict'
+    rejects '"status":409,"sub_status":0,"maybe_applied":false,"document":{"id":"a","region":"eu"}}'
+    rejects '"maybe_applied":false,"text":"{\"id\":\"b\",\"region\":}"}'
+    rejects '"document":42}'
+    rejects '"document":[]}'
+    rejects '"text":"{\"id\":\"\ufffd\",\"region\":\"eu\"}"}'
+    rejects '"document":{"id":"c","region":["eu"]}}'
+    rejects '"document":{"region":"eu"}}'
+    rejects '{"line":12,"reason":"the line has 2097153 bytes, an item at most 2097152","status":0'
+    rejects '{"line":13,"reason":"the line has 6000000 bytes'
+    for line in 1 2 3 14 15; do
+        grep -q "^{\"line\":$line," "$work/rejects" && fail "line $line was rejected" || pass
+    done
+    exits 0 "$tool" item get game lines d --pk '{}'
+    exits 0 "$tool" item get game lines e --pk '"last"'
+
+    exits 3 "$tool" import game lines - <"$work/ann.ndjson"
+    says '"document":{"id":"a","region":"eu"}}'
+    exits 0 "$tool" import game lines "$work/ann.ndjson" --upsert --concurrency 1
+    cp "$work/ann.ndjson" "$work/copy"
+    exits 2 "$tool" import game lines "$work/copy" --rejects "$work/copy"
+    exits 0 cmp "$work/ann.ndjson" "$work/copy"
+    exits 1 "$tool" import game none "$work/copy"
+    is "$(cat "$work/out")" '' output
+    exits 0 "$tool" import game lines /dev/null
+    is "$(total ok),$(total failed)" 0,0 'ok, failed'
+    if [ -c /dev/full ]; then
+        exits 1 "$tool" import game lines "$work/copy" --rejects /dev/full
+        says 'cannot write the rejects'
+    fi
+
+    players many
+    documents 20000 >"$work/many"
+    exits 0 "$tool" import game many "$work/many" --rejects "$work/rejects"
+    is "$(total ok),$(total failed)" 20000,0 'ok, failed'
+    is "$(wc -c <"$work/rejects" | tr -d ' ')" 0 'bytes of rejects'
+    is "$(grep -c "$(printf '\r')" "$work/err")" 0 'progress bars in a file'
+    is "$("$tool" query game many 'SELECT VALUE c.id FROM c' 2>/dev/null | sort -u | wc -l | tr -d ' ')" 20000 ids
+    exits 0 sh -c 'cat "$work/many" | "$tool" import game many - --upsert --concurrency 300'
+    is "$(total ok),$(total failed)" 20000,0 'ok, failed'
+    exits 3 "$tool" import game many "$work/many" --rejects "$work/rejects"
+    is "$(total ok),$(total failed)" 0,20000 'ok, failed'
+    is "$(sed 's/.*"line":\([0-9]*\),.*"document":{"id":"\([0-9]*\)".*/\1 \2/' "$work/rejects" | awk '$1 == $2' | sort -u |
+        wc -l | tr -d ' ')" 20000 'lines named in the rejects'
+
+    # A reader that goes away ends a query, and not an import.
+    { "$tool" query game many 'SELECT * FROM c' 2>/dev/null; echo $? >"$work/status"; } | head -n 1 >"$work/out"
+    is "$(wc -l <"$work/out" | tr -d ' '),$([ "$(cat "$work/status")" -ne 0 ] && echo not 0)" '1,not 0' 'lines, status'
+    mkfifo "$work/closing"
+    "$tool" import game many "$work/many" --rejects "$work/closing" >"$work/out" 2>"$work/err" &
+    importer=$!
+    head -n 1 "$work/closing" >/dev/null
+    wait $importer
+    is $? 1 'status of an import whose rejects nobody reads'
+    says 'cannot write the rejects'
+    is "$(total ok)" 0 ok
+
+    # What came through a pipe is stored while the rest is on its way, and half a line waits for its end.
+    players slow
+    mkfifo "$work/fifo"
+    "$tool" import game slow "$work/fifo" >"$work/out" 2>"$work/err" &
+    importer=$!
+    exec 8>"$work/fifo"
+    printf '{"id":"1","region":"eu"}\n{"id":"2",' >&8
+    await 1 slow
+    printf '"region":"eu"}' >&8
+    exec 8>&-
+    wait $importer
+    is $? 0 'status of a slow import'
+    is "$(count slow)" 2 'items of a slow import'
+}
+
+interrupted_import() {
+    "$tool" import game "$1" "$work/fifo" >"$work/out" 2>"$work/err" &
+    importer=$!
+    exec 8>"$work/fifo"
+    documents 500 >&8
+    await 500 "$1"
+    kill -INT $importer
+    wait $importer
+    is $? 3 'status of an interrupted import'
+    exec 8>&-
+}
+
+part_interrupt() {
+    players interrupted
+    mkfifo "$work/fifo"
+    last='interrupted import'
+    interrupted_import interrupted
+    is "$(total ok),$(total failed)" 500,0 'ok, failed'
+    says 'interrupted: stopped after line 500'
+    says 'tail -n +501'
+}
+
+# Creates take 50 ms here.
+part_interrupt_in_flight() {
+    players flying
+    last='import interrupted in flight'
+    documents 20000 >"$work/many"
+    "$tool" import game flying "$work/many" --concurrency 10 >"$work/out" 2>"$work/err" &
+    importer=$!
+    tries=0
+    while [ "$(count flying)" -lt 10 ] && [ $tries -lt 200 ]; do tries=$((tries + 1)); done
+    kill -TERM $importer
+    wait $importer
+    is $? 3 'status of an interrupted import'
+    is "$(total failed)" 0 failed
+    is "$(total ok)" "$(count flying)" ok
+    says "stopped after line $(count flying):"
+}
+
+# No create is answered here.
+part_interrupt_twice() {
+    players hanging
+    "$tool" import game hanging "$work/ann.ndjson" >"$work/out" 2>"$work/err" &
+    importer=$!
+    while kill -INT $importer 2>/dev/null; do sleep 0.1; done
+    wait $importer 2>/dev/null
+    is $? 130 'status after the second Ctrl-C'
+}
+
+#--- A service with troubles --------------------------------------------------------
+
+part_throttled() {
+    players throttled
+    documents 1500 >"$work/many"
+    exits 0 "$tool" import game throttled "$work/many"
+    is "$(total ok),$(total failed)" 1500,0 'ok, failed'
+    is "$([ "$(total retries)" -gt 0 ] && echo some)" some retries
+}
+
+# One create in twenty is carried out, and its answer lost.
+part_lossy() {
+    players lossy
+    documents 2000 >"$work/many"
+    exits 3 "$tool" import game lossy "$work/many" --rejects "$work/rejects"
+    is "$(count lossy)" 2000 items
+    is "$(($(total ok) + $(total failed)))" 2000 'ok and failed'
+    is "$(grep -c '"maybe_applied":true,"document":{' "$work/rejects")" "$(total failed)" 'maybe applied'
+    exits 0 "$tool" import game lossy "$work/many" --upsert
+    is "$(total ok),$(total failed)" 2000,0 'ok, failed'
+}
+
+part_refusing() {
+    players refusing
+    documents 100 >"$work/many"
+    exits 3 "$tool" import game refusing "$work/many" --rejects "$work/rejects"
+    is "$(total ok),$(total failed)" 97,3 'ok, failed'
+    is "$(grep -c '"reason":"403/1014 .*"status":403,"sub_status":1014,"maybe_applied":false' "$work/rejects")" 3 rejects
+}
+
+# The second page never comes.
+part_rows() {
+    players rows
+    documents 200 | "$tool" import game rows - >/dev/null 2>&1
+    mkfifo "$work/rows.out"
+    "$tool" query game rows 'SELECT c.id FROM c' --pk '"r1"' --page-size 1 >"$work/rows.out" 2>"$work/err" &
+    asker=$!
+    read -r row <"$work/rows.out"
+    is "$row" '{"id":"1"}' 'the row that came before the rest'
+    kill $asker
+    wait $asker 2>/dev/null
+}
+
+part_tls() {
+    exits 1 "$tool" db list
+    says --ca
+    exits 0 "$tool" db list --ca build/certs/ec/ca.pem
+    exits 0 "$tool" db list --insecure
+    exits 2 "$tool" db list --ca /dev/null
+}
+
+#--- All of it ------------------------------------------------------------------
+
+if [ $# -eq 1 ]; then
+    AIOCOSMOS_ENDPOINT=$AIOCOSMOS_EMULATOR
+    export AIOCOSMOS_ENDPOINT
+    rm -f "$work/fifo"
+    "part_$1"
+    exit 0
+fi
+
+: >"$work/passed" && : >"$work/failed"
+echo '{"id":"a","region":"eu"}' >"$work/ann.ndjson"
+part_usage
+with_emulator commands
+with_emulator import
+with_emulator interrupt
+with_emulator interrupt_in_flight --fault delay_ms=50,kind=create_item
+with_emulator interrupt_twice --fault action=hang,kind=create_item
+with_emulator throttled --ru 4000
+with_emulator lossy --fault action=reset,when=after,kind=create_item,probability=0.05
+with_emulator refusing --fault status=403,sub_status=1014,kind=create_item,skip=10,count=3
+with_emulator rows --fault action=hang,kind=query_items,skip=1
+skipped=
+if [ -f build/certs/done ]; then
+    with_emulator tls --tls --cert build/certs/ec/chain.pem --key-file build/certs/ec/leaf.key
+else
+    skipped=', 1 skipped'
+    echo 'tool: skipped: build/certs is not made'
+fi
+
+passed=$(wc -l <"$work/passed") failed=$(wc -l <"$work/failed")
+echo "tool: $((passed)) passed, $((failed)) failed$skipped"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,1820 @@
+/* aiocosmos.c: the command-line tool: databases, containers, items, queries, import and export. It uses
+ * the public half of aiocosmos.h only, and is the library's first customer.
+ *
+ * Data goes to stdout, one JSON document a line; whatever is for people goes to stderr. */
+#define AIOCOSMOS_IMPLEMENTATION
+#include "aiocosmos.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { EXIT_DONE = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2, EXIT_INCOMPLETE = 3 };
+
+enum {
+    OPERANDS_MAX = 4,
+    KEY_LEVELS = 3,
+    POINTER_BYTES = 1024,                  /* a partition key path as a JSON pointer */
+    COLUMNS = 80,                          /* of the help */
+    OPTION_COLUMN = 26,
+    TICK_MS = 100,                         /* between two looks of the progress bar */
+    READ_BYTES = 64 * 1024,
+    DOCUMENT_BYTES_MAX = 2 << 20,          /* the service's limit */
+    IN_FLIGHT_BYTES_MAX = 32 << 20,        /* of documents that an import holds until they are answered */
+    CONCURRENCY_MAX = 1000,
+    FAILURES_WORTH_A_WORD = 100,           /* with nothing stored between them */
+    IMPORT_TIMEOUT_MS = 120 * 1000         /* a document may have to wait for many others that the service throttles */
+};
+
+/*------------------------------------------------------------------------------
+ * MARK: - Commands and options
+ *----------------------------------------------------------------------------*/
+
+typedef enum option_id {
+    OPT_CONNECTION_STRING, OPT_ENDPOINT, OPT_KEY, OPT_CA, OPT_INSECURE, OPT_TIMEOUT,
+    OPT_PARTITION_KEY, OPT_THROUGHPUT, OPT_AUTOSCALE, OPT_TTL, OPT_IF_NOT_EXISTS, OPT_PK, OPT_OPS, OPT_PARAM,
+    OPT_PAGE_SIZE,
+    OPT_SESSION_TOKEN, OPT_UPSERT, OPT_CONCURRENCY, OPT_REJECTS, OPT_COUNT
+} option_id;
+
+#define BIT(option) (1u << (option))
+#define OPTIONS_OF_ALL (BIT(OPT_PARTITION_KEY) - 1u)
+#define OPTIONS_OF_THROUGHPUT (BIT(OPT_THROUGHPUT) | BIT(OPT_AUTOSCALE))
+
+typedef struct option_info {
+    const char *name, *value;              /* value NULL: a switch */
+    const char *text;
+} option_info;
+
+static const option_info options[OPT_COUNT] = {
+    { "--connection-string", "S", "the account, as the portal shows it:\nAccountEndpoint=https://...;AccountKey=...;" },
+    { "--endpoint", "URL", "the account's address, such as\nhttps://NAME.documents.azure.com:443/" },
+    { "--key", "KEY", "the account's key; others on this machine can read a\n"
+                      "command's arguments, so better use AIOCOSMOS_KEY" },
+    { "--ca", "FILE", "trust the certificates in this PEM file instead of the\nsystem's" },
+    { "--insecure", NULL, "do not check certificates, and allow plain http to\nother machines: for emulators only" },
+    { "--timeout", "SECONDS", "for one request with its retries (30), or for one\ndocument of an import (120)" },
+    { "--partition-key", "PATHS", "the property whose value places an item, such as\n"
+                                  "/city, or up to three: /tenant,/user,/session" },
+    { "--throughput", "N", "this many request units a second, from 400" },
+    { "--autoscale", "N", "as many as needed up to this maximum, from 1000" },
+    { "--ttl", "SECONDS",
+        "items vanish so long after they were last written;\n-1: those with a \"ttl\" of their own do" },
+    { "--if-not-exists", NULL, "it is fine if there is one of this name already" },
+    { "--pk", "JSON", "the partition key: a JSON value such as '\"eu\"' or 42,\n"
+                      "an array of the levels such as '[\"eu\",42]', or {} for\nitems that lack the property" },
+    { "--ops", "JSON", "what to change: an array of operations, or\n"
+                       "{\"condition\":\"FROM c WHERE ...\",\"operations\":[...]}" },
+    { "--param", "@NAME=JSON", "the value of a parameter; may be given again" },
+    { "--page-size", "N", "at most this many rows a page" },
+    { "--session-token", "T", "see at least the writes that this token stands for" },
+    { "--upsert", NULL, "replace items that are there already" },
+    { "--concurrency", "N", "this many documents in flight, 1 to 1000 (100)" },
+    { "--rejects", "FILE", "write what was not stored to this file, not to stderr" }
+};
+
+typedef struct tool tool;
+
+typedef struct command {
+    const char *name;                      /* one word, or two */
+    const char *operands;                  /* those in brackets may be left out */
+    unsigned options, required;
+    int kind;                              /* aiocosmos_kind, where several commands are done by one function */
+    int (*run)(tool *t);                   /* returns the exit status */
+    const char *summary;
+    const char *text;                      /* paragraphs; lines that begin with four blanks are examples */
+} command;
+
+struct tool {
+    const command *command;
+    const char *word[2];                   /* of the command, as given */
+    int words;
+    const char *operand[OPERANDS_MAX];
+    int operands;
+    const char *option[OPT_COUNT];         /* its value, "" of a switch, NULL if not given */
+    char **params;                         /* the values of --param */
+    size_t param_count;
+    bool help;
+    bool local_by_default;                 /* no account was named anywhere */
+    bool reading_paths;                    /* of the container, before anything is done in it */
+    aiocosmos_client *client;
+    char *ca;
+    struct timespec started;
+    bool progress_shown;                   /* a line on the terminal, to be wiped before anything else is printed */
+};
+
+static bool has(const tool *t, option_id option)
+{
+    return t->option[option] != NULL;
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - What people read
+ *----------------------------------------------------------------------------*/
+
+static void wipe_progress(tool *t)
+{
+    if (t->progress_shown) fputs("\r\033[K", stderr);
+    t->progress_shown = false;
+}
+
+static void say(tool *t, const char *format, ...)
+{
+    va_list arguments;
+    wipe_progress(t);
+    fputs("aiocosmos: ", stderr);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+}
+
+/* Wrong usage: what is wrong has been said; this is where to read on. */
+static int see_help(tool *t)
+{
+    fputs("Try 'aiocosmos ", stderr);
+    if (t->command) fprintf(stderr, "%s ", t->command->name);
+    fputs("--help'.\n", stderr);
+    return EXIT_USAGE;
+}
+
+static double seconds_since(struct timespec then)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - then.tv_sec) + (double)(now.tv_nsec - then.tv_nsec) / 1e9;
+}
+
+/* What to do next, where the user of a tool knows less, or can do more, than the programmer whom the library's message
+ * is for. */
+static const char *advice(const tool *t, const aiocosmos_result *result)
+{
+    int status = result->status;
+    if (t->local_by_default && (status == AIOCOSMOS_E_CONNECT || status == AIOCOSMOS_E_DNS))
+        return "No account was named, so this was the local emulator, http://localhost:8081. Start one with\n"
+               "'aiocosmos-emulator', or name an account: export AIOCOSMOS_CONNECTION_STRING='AccountEndpoint=...'.";
+    if (status == 404 && (result->sub_status == 1003 || t->reading_paths))
+        return "Make them with 'aiocosmos db create' and 'aiocosmos container create', or look what there is with\n"
+               "'aiocosmos db list' and 'aiocosmos container list'.";
+    if (status == 400 && result->sub_status == 1004) return "--pk JSON gives the partition key.";
+    if (status == 409 && t->command->kind == AIOCOSMOS_CREATE_ITEM)
+        return "'aiocosmos item upsert' replaces what is there.";
+    switch (status) {
+    case AIOCOSMOS_E_DNS: case AIOCOSMOS_E_CONNECT:
+        return "Check the endpoint, and that this machine can reach it.";
+    case AIOCOSMOS_E_TLS:
+        return "If the server's certificate is right, give the one that it was signed with by --ca FILE; for an emulator,\n"
+               "--insecure will do.";
+    case AIOCOSMOS_E_TIMEOUT:
+        return "--timeout SECONDS allows more time.";
+    default: return NULL;
+    }
+}
+
+static void say_failure(tool *t, const aiocosmos_result *result)
+{
+    const char *what_to_do = advice(t, result);
+    say(t, "%s: %.*s", t->command->name, (int)result->message.len, result->message.ptr);
+    if (result->fate == AIOCOSMOS_MAYBE_APPLIED) fputs("Look whether it was applied before you repeat it.\n", stderr);
+    if (result->activity_id.len)
+        fprintf(stderr, "Activity id, for the service's support: %.*s\n", (int)result->activity_id.len,
+                result->activity_id.ptr);
+    if (what_to_do) fprintf(stderr, "%s\n", what_to_do);
+}
+
+/* The library would not take a call, and sent nothing. */
+static int say_refusal(tool *t, int status)
+{
+    say(t, "%s: %s", t->command->name, aiocosmos_refusal(t->client));
+    return status == AIOCOSMOS_E_ARGUMENT ? see_help(t) : EXIT_REFUSED;
+}
+
+/* The last line of a command: what it cost. */
+static void say_cost(tool *t, const char *what)
+{
+    aiocosmos_stats stats;
+    aiocosmos_str session = { NULL, 0 };
+    aiocosmos_get_stats(t->client, &stats);
+    if (stats.bytes_received == 0) return;     /* nobody was reached */
+    if (t->operands > 1) session = aiocosmos_session_get(t->client, t->operand[0], t->operand[1]);
+    wipe_progress(t);
+    fprintf(stderr, "%s%.2f RU, %.0f ms", what, stats.charge_ru, seconds_since(t->started) * 1000);
+    if (session.len) fprintf(stderr, ", session token %.*s", (int)session.len, session.ptr);
+    fputc('\n', stderr);
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - Data on stdout
+ *----------------------------------------------------------------------------*/
+
+/* One document and nothing else on a line: line ends between its tokens, the only place where JSON has them, become
+ * blanks. All other bytes are the document's own. */
+static void put_document(FILE *to, const char *text, size_t len)
+{
+    while (len > 0) {
+        size_t part = 0;
+        while (part < len && text[part] != '\n' && text[part] != '\r') part++;
+        fwrite(text, 1, part, to);
+        if (part < len) {
+            fputc(' ', to);
+            part++;
+        }
+        text += part;
+        len -= part;
+    }
+}
+
+static bool stdout_works(tool *t)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout)) return true;
+    say(t, "cannot write to stdout: %s", strerror(errno));
+    return false;
+}
+
+/* The length of the UTF-8 sequence that text begins with (RFC 3629), or 0. */
+static size_t utf8_length(const char *text, size_t len)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    size_t need = at[0] < 0x80 ? 1 : at[0] < 0xC2 ? 0 : at[0] < 0xE0 ? 2 : at[0] < 0xF0 ? 3 : at[0] < 0xF5 ? 4 : 0, i;
+    if (need == 0 || need > len) return 0;
+    for (i = 1; i < need; i++)
+        if ((at[i] & 0xC0) != 0x80) return 0;
+    if ((at[0] == 0xE0 && at[1] < 0xA0) || (at[0] == 0xED && at[1] > 0x9F)) return 0;
+    if ((at[0] == 0xF0 && at[1] < 0x90) || (at[0] == 0xF4 && at[1] > 0x8F)) return 0;
+    return need;
+}
+
+/* Any bytes as a JSON string; those that are not UTF-8 become U+FFFD. */
+static void put_string(FILE *to, const char *text, size_t len)
+{
+    fputc('"', to);
+    while (len > 0) {
+        size_t step = utf8_length(text, len);
+        unsigned char c = (unsigned char)*text;
+        if (step == 0) fputs("\\ufffd", to);
+        else if (c < 0x20) fprintf(to, "\\u%04x", c);
+        else if (c == '"' || c == '\\') fprintf(to, "\\%c", c);
+        else fwrite(text, 1, step, to);
+        text += step ? step : 1;
+        len -= step ? step : 1;
+    }
+    fputc('"', to);
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - One request
+ *----------------------------------------------------------------------------*/
+
+typedef void (*use_fn)(tool *t, const aiocosmos_result *result, void *user_data);
+
+typedef struct performance {
+    tool *tool;
+    use_fn use;
+    void *user_data;
+    bool answered;                         /* and so was not refused */
+} performance;
+
+static void request_done(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    performance *p = user_data;
+    (void)client;
+    p->answered = true;
+    if (result->status != 0) say_failure(p->tool, result);
+    else if (p->use) p->use(p->tool, result, p->user_data);
+}
+
+/* Sends a request and waits; what comes back goes to `use`, failures to stderr. Returns the exit status. */
+static int perform(tool *t, const aiocosmos_request *request, use_fn use, void *user_data)
+{
+    performance p = { t, use, user_data, false };
+    aiocosmos_request own = *request;
+    int status;
+    own.done = request_done;
+    own.user_data = &p;
+    status = aiocosmos_run(t->client, &own, NULL);
+    if (status != 0) return p.answered ? EXIT_REFUSED : say_refusal(t, status);
+    return EXIT_DONE;
+}
+
+static void print_answer(tool *t, const aiocosmos_result *result, void *user_data)
+{
+    (void)t;
+    (void)user_data;
+    put_document(stdout, result->body.ptr, result->body.len);
+    putchar('\n');
+}
+
+static int perform_and_print(tool *t, const aiocosmos_request *request)
+{
+    int status = perform(t, request, print_answer, NULL);
+    if (status == EXIT_DONE && !stdout_works(t)) status = EXIT_REFUSED;
+    say_cost(t, "");
+    return status;
+}
+
+/* A whole number between two others, or an end with wrong usage. */
+static bool number_of(tool *t, option_id option, long min, long max, long *out)
+{
+    const char *text = t->option[option];
+    char *end;
+    if (!text) return true;
+    errno = 0;
+    *out = strtol(text, &end, 10);
+    if (errno == 0 && end != text && *end == 0 && *out >= min && *out <= max) return true;
+    say(t, "%s %s: a whole number from %ld to %ld is expected", options[option].name, text, min, max);
+    return false;
+}
+
+/* The request units that a new database or container is to have. */
+static bool throughput_of(tool *t, aiocosmos_request *request)
+{
+    long manual = 0, autoscale = 0;
+    if (has(t, OPT_THROUGHPUT) && has(t, OPT_AUTOSCALE)) {
+        say(t, "--throughput and --autoscale are both given: choose one");
+        return false;
+    }
+    if (!number_of(t, OPT_THROUGHPUT, 1, 100000000, &manual)) return false;
+    if (!number_of(t, OPT_AUTOSCALE, 1, 100000000, &autoscale)) return false;
+    request->throughput_ru = (uint32_t)manual;
+    request->autoscale_max_ru = (uint32_t)autoscale;
+    return true;
+}
+
+typedef struct creation {
+    aiocosmos_kind read_kind;              /* reads what is there already */
+    bool existed;
+} creation;
+
+static void print_creation(tool *t, const aiocosmos_result *result, void *user_data)
+{
+    creation *c = user_data;
+    c->existed = result->http_status == 409;
+    if (!c->existed) print_answer(t, result, NULL);
+}
+
+/* Creates a database or a container and prints it; one that was there before is read, so that it can be printed too. */
+static int create(tool *t, aiocosmos_request *request, aiocosmos_kind read_kind)
+{
+    creation c = { read_kind, false };
+    int status;
+    request->if_not_exists = has(t, OPT_IF_NOT_EXISTS);
+    status = perform(t, request, print_creation, &c);
+    if (status == EXIT_DONE && c.existed) {
+        aiocosmos_request read = {0};
+        say(t, "'%s' is there already and stays as it is", t->operand[t->operands - 1]);
+        read.kind = c.read_kind;
+        read.database = request->database;
+        read.container = request->container;
+        return perform_and_print(t, &read);
+    }
+    if (status == EXIT_DONE && !stdout_works(t)) status = EXIT_REFUSED;
+    say_cost(t, "");
+    return status;
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - Databases and containers
+ *----------------------------------------------------------------------------*/
+
+static int print_feed(tool *t, const aiocosmos_query_request *request);
+
+static int db_list(tool *t)
+{
+    aiocosmos_query_request request = {0};
+    request.feed = AIOCOSMOS_DATABASES;
+    return print_feed(t, &request);
+}
+
+static int db_create(tool *t)
+{
+    aiocosmos_request request = {0};
+    request.kind = AIOCOSMOS_CREATE_DATABASE;
+    request.database = t->operand[0];
+    if (!throughput_of(t, &request)) return see_help(t);
+    return create(t, &request, AIOCOSMOS_READ_DATABASE);
+}
+
+static int container_list(tool *t)
+{
+    aiocosmos_query_request request = {0};
+    request.feed = AIOCOSMOS_CONTAINERS;
+    request.database = t->operand[0];
+    return print_feed(t, &request);
+}
+
+/* Cuts "/a,/b" at each comma before a slash, into the request. False: there are more than the service has levels. */
+static bool split_paths(char *text, aiocosmos_request *request)
+{
+    char *comma;
+    size_t count = 0;
+    for (;;) {
+        if (count == KEY_LEVELS) return false;
+        request->partition_key_paths[count++] = text;
+        comma = strstr(text, ",/");
+        if (!comma) return true;
+        *comma = 0;
+        text = comma + 1;
+    }
+}
+
+static int container_create(tool *t)
+{
+    aiocosmos_request request = {0};
+    char paths[KEY_LEVELS * POINTER_BYTES];
+    const char *given = t->option[OPT_PARTITION_KEY];
+    long ttl = 0;
+    request.kind = AIOCOSMOS_CREATE_CONTAINER;
+    request.database = t->operand[0];
+    request.container = t->operand[1];
+    if (given[0] != '/') {
+        say(t, "--partition-key %s: a path begins with '/', as in --partition-key /%s", given, given);
+        return see_help(t);
+    }
+    if (strlen(given) >= sizeof paths || (strcpy(paths, given), !split_paths(paths, &request))) {
+        say(t, "--partition-key %s: a container has one to three paths", given);
+        return see_help(t);
+    }
+    if (!number_of(t, OPT_TTL, -1, INT32_MAX, &ttl) || !throughput_of(t, &request)) return see_help(t);
+    request.default_ttl_s = (int32_t)ttl;
+    return create(t, &request, AIOCOSMOS_READ_CONTAINER);
+}
+
+/* What takes a database, or a database and a container, and nothing else. */
+static int show_or_delete(tool *t)
+{
+    aiocosmos_request request = {0};
+    int status;
+    request.kind = (aiocosmos_kind)t->command->kind;
+    request.database = t->operand[0];
+    if (t->operands > 1) request.container = t->operand[1];
+    if (request.kind == AIOCOSMOS_READ_CONTAINER) return perform_and_print(t, &request);
+    status = perform(t, &request, NULL, NULL);
+    say_cost(t, "");
+    return status;
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - Partition keys
+ *----------------------------------------------------------------------------*/
+
+/* A JSON value as one level of a key. {} says that the item has no such property. */
+static bool level_of(aiocosmos_json value, aiocosmos_value *level)
+{
+    if (value.type == AIOCOSMOS_JSON_ARR || (value.type == AIOCOSMOS_JSON_OBJ && aiocosmos_json_count(value)))
+        return false;
+    *level = value.type == AIOCOSMOS_JSON_OBJ ? aiocosmos_none() : aiocosmos_json_text(value.ptr, value.len);
+    return true;
+}
+
+/* One JSON value, or an array of the levels. What *pk points to is a part of value's text. */
+static bool key_of(aiocosmos_json value, aiocosmos_pk *pk)
+{
+    aiocosmos_json level = {0};
+    size_t count = 0;
+    if (value.type != AIOCOSMOS_JSON_ARR) return level_of(value, &pk->level[0]);
+    while (aiocosmos_json_next(value, NULL, &level))
+        if (count == KEY_LEVELS || !level_of(level, &pk->level[count++])) return false;
+    return count > 0;
+}
+
+static bool pk_of_option(tool *t, aiocosmos_pk *pk)
+{
+    const char *text = t->option[OPT_PK];
+    aiocosmos_json_doc *doc;
+    bool ok;
+    if (!text) return true;
+    if (aiocosmos_json_parse(t->client, text, strlen(text), &doc, NULL) < 0) {
+        say(t, "--pk %s: this is not JSON. Text stands in double quotes: --pk '\"eu\"'", text);
+        return false;
+    }
+    ok = key_of(aiocosmos_json_root(doc), pk);
+    aiocosmos_json_free(doc);
+    if (!ok)
+        say(t, "--pk %s: a key is a text, a number, true, false, null or {}, or an array of one to three of them",
+            text);
+    return ok;
+}
+
+/* Where the parts of a container's partition key are in its documents, as JSON pointers. */
+typedef struct key_paths {
+    char pointer[KEY_LEVELS][POINTER_BYTES];
+    size_t count;
+    bool understood;
+} key_paths;
+
+/* The path /a/"b c" of a container's definition as the JSON pointer /a/b c. In the service's paths names may stand in
+ * quotes, with '\' as the escape; in JSON pointers (RFC 6901) '~' and '/' are written ~0 and ~1. */
+static bool pointer_of_path(const char *path, char *out, size_t cap)
+{
+    size_t len = 0;
+    while (*path == '/') {
+        char quote = path[1] == '"' || path[1] == '\'' ? path[1] : 0;
+        path += quote ? 2 : 1;
+        if (len + 1 >= cap) return false;
+        out[len++] = '/';
+        while (*path && *path != (quote ? quote : '/')) {
+            if (quote && *path == '\\' && path[1]) path++;
+            if (len + 3 >= cap) return false;
+            if (*path == '~' || *path == '/') {
+                out[len++] = '~';
+                out[len++] = *path++ == '~' ? '0' : '1';
+            } else {
+                out[len++] = *path++;
+            }
+        }
+        if (quote && *path++ != quote) return false;
+    }
+    out[len] = 0;
+    return *path == 0 && len > 0;
+}
+
+static void keep_paths(tool *t, const aiocosmos_result *result, void *user_data)
+{
+    key_paths *paths = user_data;
+    aiocosmos_json list = aiocosmos_json_at(aiocosmos_result_json(result), "/partitionKey/paths"), path = {0};
+    char text[POINTER_BYTES];
+    (void)t;
+    paths->understood = aiocosmos_json_count(list) <= KEY_LEVELS;
+    while (paths->understood && aiocosmos_json_next(list, NULL, &path))
+        paths->understood = aiocosmos_json_get_str(path, text, sizeof text) < sizeof text &&
+                            pointer_of_path(text, paths->pointer[paths->count++], POINTER_BYTES);
+}
+
+/* Asks the service by what the container places its items. */
+static int read_paths(tool *t, key_paths *paths)
+{
+    aiocosmos_request request = {0};
+    int status;
+    request.kind = AIOCOSMOS_READ_CONTAINER;
+    request.database = t->operand[0];
+    request.container = t->operand[1];
+    t->reading_paths = true;
+    status = perform(t, &request, keep_paths, paths);
+    t->reading_paths = false;
+    if (status != EXIT_DONE || paths->understood) return status;
+    say(t, "the container has a partition key that this version does not understand: see 'aiocosmos container show %s %s'",
+        t->operand[0], t->operand[1]);
+    return EXIT_REFUSED;
+}
+
+/* The key of a document, as parts of its text. An object or array where the key should be is left to the library to
+ * refuse. */
+static aiocosmos_pk pk_of_document(const key_paths *paths, aiocosmos_json document)
+{
+    aiocosmos_pk pk = aiocosmos_pk1(aiocosmos_none());
+    size_t i;
+    for (i = 0; i < paths->count; i++) {
+        aiocosmos_json value = aiocosmos_json_at(document, paths->pointer[i]);
+        pk.level[i] = value.type == AIOCOSMOS_JSON_NONE ? aiocosmos_none() : aiocosmos_json_text(value.ptr, value.len);
+    }
+    return pk;
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - Items
+ *----------------------------------------------------------------------------*/
+
+static bool is_stdin(const char *path)
+{
+    return !path || strcmp(path, "-") == 0;
+}
+
+/* < 0: it cannot be read, and that has been said. */
+static int open_input(tool *t, const char *path)
+{
+    struct stat about;
+    int fd = is_stdin(path) ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && fstat(fd, &about) == 0 && S_ISDIR(about.st_mode)) {
+        close(fd);
+        fd = -1;
+        errno = EISDIR;
+    }
+    if (fd < 0) say(t, "cannot read %s: %s", path, strerror(errno));
+    else if (isatty(fd)) say(t, "reading from the terminal; end with Ctrl-D");
+    return fd;
+}
+
+/* Windows programs like to begin a text with a byte order mark; JSON has none (RFC 8259, 8.1). */
+static aiocosmos_str without_mark(aiocosmos_str text)
+{
+    if (text.len >= 3 && memcmp(text.ptr, "\xEF\xBB\xBF", 3) == 0) {
+        text.ptr += 3;
+        text.len -= 3;
+    }
+    return text;
+}
+
+/* A whole input of at most cap bytes. False: it cannot be read, or is longer, and that has been said. */
+static bool read_all(tool *t, const char *path, char *out, size_t cap, size_t *len)
+{
+    int fd = open_input(t, path);
+    ssize_t got = 1;
+    *len = 0;
+    if (fd < 0) return false;
+    while (*len < cap && got != 0) {
+        got = read(fd, out + *len, cap - *len);
+        if (got > 0) *len += (size_t)got;
+        else if (got < 0 && errno != EINTR) break;
+    }
+    if (got < 0) say(t, "cannot read %s: %s", is_stdin(path) ? "stdin" : path, strerror(errno));
+    else if (*len == cap) say(t, "%s holds over %zu bytes", is_stdin(path) ? "stdin" : path, cap - 1);
+    if (fd != STDIN_FILENO) close(fd);
+    return got >= 0 && *len < cap;
+}
+
+/* item create, upsert and replace, of a text in memory. */
+static int write_item(tool *t, aiocosmos_str text)
+{
+    aiocosmos_request request = {0};
+    aiocosmos_json_doc *doc;
+    key_paths paths = {{{0}}, 0, false};
+    char id[1024];                         /* the service's limit is 1023 bytes */
+    int status = aiocosmos_json_parse(t->client, text.ptr, text.len, &doc, NULL);
+    if (status < 0) return say_refusal(t, status);
+    status = read_paths(t, &paths);
+    request.kind = (aiocosmos_kind)t->command->kind;
+    request.database = t->operand[0];
+    request.container = t->operand[1];
+    request.body = text;
+    request.want_body = true;
+    request.pk = pk_of_document(&paths, aiocosmos_json_root(doc));
+    if (request.kind == AIOCOSMOS_REPLACE_ITEM) {
+        aiocosmos_json named = aiocosmos_json_at(aiocosmos_json_root(doc), "/id");
+        request.id = aiocosmos_json_get_str(named, id, sizeof id) < sizeof id ? id : "";
+    }
+    aiocosmos_json_free(doc);
+    return status == EXIT_DONE ? perform_and_print(t, &request) : status;
+}
+
+static int item_write(tool *t)
+{
+    char *text = malloc(DOCUMENT_BYTES_MAX + 1);
+    aiocosmos_str document = { text, 0 };
+    int status = EXIT_USAGE;
+    if (!text) return say(t, "no memory"), EXIT_REFUSED;
+    if (read_all(t, t->operand[2], text, DOCUMENT_BYTES_MAX + 1, &document.len))
+        status = write_item(t, without_mark(document));
+    free(text);
+    return status;
+}
+
+/* item get, delete and patch. */
+static int item_by_id(tool *t)
+{
+    aiocosmos_request request = {0};
+    int status;
+    request.kind = (aiocosmos_kind)t->command->kind;
+    request.database = t->operand[0];
+    request.container = t->operand[1];
+    request.id = t->operand[2];
+    if (!pk_of_option(t, &request.pk)) return see_help(t);
+    if (request.kind == AIOCOSMOS_PATCH_ITEM) {
+        request.body.ptr = t->option[OPT_OPS];
+        request.body.len = strlen(request.body.ptr);
+        request.want_body = true;
+    }
+    if (request.kind != AIOCOSMOS_DELETE_ITEM) return perform_and_print(t, &request);
+    status = perform(t, &request, NULL, NULL);
+    say_cost(t, "");
+    return status;
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - Query and export
+ *----------------------------------------------------------------------------*/
+
+typedef struct feed {
+    tool *tool;
+    uint64_t rows, pages;
+    double charge_ru;
+    bool more;
+    int status;                            /* to exit with */
+} feed;
+
+/* Where stdout is not the terminal too, which the rows keep busy enough. */
+static void show_rows(const feed *f)
+{
+    if (!isatty(STDERR_FILENO) || isatty(STDOUT_FILENO)) return;
+    fprintf(stderr, "\r\033[K%" PRIu64 " documents, %.0f RU, %.0f a second", f->rows, f->charge_ru,
+            (double)f->rows / seconds_since(f->tool->started));
+    f->tool->progress_shown = true;
+}
+
+static void print_page(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
+{
+    feed *f = user_data;
+    aiocosmos_json row = {0};
+    (void)client;
+    f->charge_ru += page->result->charge_ru;
+    f->more = page->more;
+    if (page->result->status != 0) {
+        say_failure(f->tool, page->result);
+        f->status = EXIT_REFUSED;
+        return;
+    }
+    f->pages++;
+    f->rows += page->item_count;
+    while (aiocosmos_json_next(page->items, NULL, &row)) {
+        put_document(stdout, row.ptr, row.len);
+        putchar('\n');
+    }
+    if (!stdout_works(f->tool)) f->status = EXIT_REFUSED;
+    show_rows(f);
+}
+
+static int print_feed(tool *t, const aiocosmos_query_request *request)
+{
+    feed f = { t, 0, 0, 0, true, EXIT_DONE };
+    char what[64];
+    aiocosmos_query query;
+    int refused = aiocosmos_query_open(t->client, request, &query);
+    while (refused == 0 && f.more && f.status == EXIT_DONE) {
+        refused = aiocosmos_query_next(t->client, query, print_page, &f);
+        if (refused == 0) aiocosmos_drain(t->client, -1);
+    }
+    if (refused != 0) f.status = say_refusal(t, refused);
+    aiocosmos_query_close(t->client, query);
+    snprintf(what, sizeof what, "%" PRIu64 " document%s in %" PRIu64 " page%s, ", f.rows, f.rows == 1 ? "" : "s",
+             f.pages,
+             f.pages == 1 ? "" : "s");
+    say_cost(t, what);
+    return f.status;
+}
+
+/* "@name=JSON", cut at its '='. */
+static bool param_of(tool *t, char *text, aiocosmos_param *param)
+{
+    char *equals = strchr(text, '=');
+    aiocosmos_json_doc *doc;
+    if (text[0] != '@' || !equals || equals == text + 1) {
+        say(t, "--param %s: @name=value is expected, as in --param '@city=\"Berlin\"' or --param @level=42", text);
+        return false;
+    }
+    if (aiocosmos_json_parse(t->client, equals + 1, strlen(equals + 1), &doc, NULL) < 0) {
+        say(t, "--param %s: the value is not JSON. Text stands in double quotes: --param '@city=\"Berlin\"'", text);
+        return false;
+    }
+    aiocosmos_json_free(doc);
+    *equals = 0;
+    param->name = text;
+    param->value = aiocosmos_json_text(equals + 1, strlen(equals + 1));
+    return true;
+}
+
+static int query(tool *t)
+{
+    aiocosmos_query_request request = {0};
+    aiocosmos_param *params = calloc(t->param_count + 1, sizeof *params);
+    bool ok = params != NULL;
+    long page_size = 0;
+    int status;
+    size_t i;
+    if (!ok) say(t, "no memory");
+    for (i = 0; ok && i < t->param_count; i++) ok = param_of(t, t->params[i], &params[i]);
+    request.database = t->operand[0];
+    request.container = t->operand[1];
+    request.sql = t->operand[2];
+    request.params = params;
+    request.param_count = t->param_count;
+    request.session_token = t->option[OPT_SESSION_TOKEN];
+    request.skip_empty = true;
+    ok = ok && pk_of_option(t, &request.pk) && number_of(t, OPT_PAGE_SIZE, 1, 1000000, &page_size);
+    request.page_items_max = (uint32_t)page_size;
+    status = ok ? print_feed(t, &request) : see_help(t);
+    free(params);
+    return status;
+}
+
+static int export_items(tool *t)
+{
+    aiocosmos_query_request request = {0};
+    request.database = t->operand[0];
+    request.container = t->operand[1];
+    request.skip_empty = true;
+    return print_feed(t, &request);
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - Import: lines
+ *----------------------------------------------------------------------------*/
+
+/* Cuts an input into lines without ever waiting for it, in a buffer that holds little more than the longest good
+ * line. */
+typedef struct lines {
+    int fd;
+    bool is_file;                          /* always readable, and its size is known */
+    uint64_t size;
+    char *buffer;
+    size_t begin, end;                     /* of what has been read and not been taken */
+    size_t searched;                       /* so much of it has no line end */
+    uint64_t dropped;                      /* bytes of a line that is too long to keep */
+    uint64_t number;                       /* of the last line taken */
+    uint64_t bytes_read;
+    bool ended;
+    int error;                             /* errno of a read that failed */
+} lines;
+
+enum { LINE_BUFFER_BYTES = DOCUMENT_BYTES_MAX + 1 + READ_BYTES };
+
+typedef enum taken { TAKEN_LINE, TAKEN_TOO_LONG, TAKEN_NONE_YET, TAKEN_END, TAKEN_ERROR } taken;
+
+static bool lines_open(lines *in, int fd)
+{
+    struct stat about;
+    memset(in, 0, sizeof *in);
+    in->fd = fd;
+    in->is_file = fstat(fd, &about) == 0 && S_ISREG(about.st_mode);
+    if (in->is_file) in->size = (uint64_t)about.st_size;
+    in->buffer = malloc(LINE_BUFFER_BYTES);
+    return in->buffer != NULL;
+}
+
+static void lines_close(lines *in)
+{
+    free(in->buffer);
+    if (in->fd != STDIN_FILENO) close(in->fd);
+}
+
+/* The descriptor may be shared with other programs, so it is asked rather than made non-blocking. */
+static bool is_readable(int fd)
+{
+    struct pollfd p = { fd, POLLIN, 0 };
+    return poll(&p, 1, 0) > 0;
+}
+
+/* Reads on. False: there is nothing more now; see ended and error. */
+static bool lines_fill(lines *in)
+{
+    size_t len = in->end - in->begin;
+    ssize_t got;
+    if (!in->is_file && !is_readable(in->fd)) return false;
+    if (in->begin) memmove(in->buffer, in->buffer + in->begin, len);
+    in->begin = 0;
+    in->end = len;
+    got = read(in->fd, in->buffer + len, READ_BYTES);
+    if (got < 0 && (errno == EINTR || errno == EAGAIN)) return false;
+    if (got < 0) in->error = errno;
+    if (got == 0) in->ended = true;
+    if (got <= 0) return got == 0;
+    in->end += (size_t)got;
+    in->bytes_read += (uint64_t)got;
+    return true;
+}
+
+/* The next line without its end; valid until the next call. Of one that is too long, its length. */
+static taken lines_take(lines *in, aiocosmos_str *line, uint64_t *too_long)
+{
+    for (;;) {
+        char *from = in->buffer + in->begin;
+        size_t held = in->end - in->begin;
+        char *newline = memchr(from + in->searched, '\n', held - in->searched);
+        size_t len = newline ? (size_t)(newline - from) : held;
+        if (newline || (in->ended && len + in->dropped > 0)) {
+            in->begin += len + (newline ? 1 : 0);
+            in->searched = 0;
+            in->number++;
+            if (len && from[len - 1] == '\r') len--;
+            line->ptr = from;
+            line->len = len;
+            *too_long = in->dropped + len;
+            in->dropped = 0;
+            return *too_long > DOCUMENT_BYTES_MAX ? TAKEN_TOO_LONG : TAKEN_LINE;
+        }
+        if (in->ended) return TAKEN_END;
+        if (in->error) return TAKEN_ERROR;
+        in->searched = held;
+        if (held > DOCUMENT_BYTES_MAX + 1) {
+            in->dropped += held - 1;       /* the last byte may be the '\r' of its end */
+            in->begin = in->end - 1;
+            in->searched = 1;
+        }
+        if (!lines_fill(in) && !in->error) return TAKEN_NONE_YET;
+    }
+}
+
+static bool is_blank(aiocosmos_str line)
+{
+    size_t i;
+    for (i = 0; i < line.len; i++)
+        if (line.ptr[i] != ' ' && line.ptr[i] != '\t' && line.ptr[i] != '\r') return false;
+    return true;
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - Import
+ *----------------------------------------------------------------------------*/
+
+typedef struct importer {
+    tool *tool;
+    lines in;
+    key_paths paths;
+    aiocosmos_kind kind;
+    FILE *rejects;
+    aiocosmos_op bulk;
+    size_t bytes_in_flight;
+    bool starved;                          /* the input has nothing now */
+    bool crowded;                          /* too much is in flight */
+    bool broken;                           /* input or rejects file have failed, and that has been said */
+    bool stopped;                          /* lines were left when no more were to be taken */
+    bool finished;
+    unsigned failures_in_a_row;
+    aiocosmos_bulk_totals totals;
+    double seconds;
+} importer;
+
+/* A line that has been handed over, kept for the rejects. */
+typedef struct entry {
+    uint64_t number, too_long;             /* too_long: its length, and there is no text; else 0 */
+    size_t len;
+    bool is_json;
+    char text[];
+} entry;
+
+/* Ctrl-C may come at any moment, and its handler can reach nothing else. */
+static volatile sig_atomic_t interrupted;
+static aiocosmos_client *volatile interrupted_client;
+
+static void on_interrupt(int signal_number)
+{
+    int kept = errno;
+    interrupted = signal_number;
+    aiocosmos_wake(interrupted_client);
+    errno = kept;
+}
+
+/* The first signal ends the import in good order, the second at once. */
+static void catch_interrupts(aiocosmos_client *client)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_interrupt;
+    action.sa_flags = (int)SA_RESETHAND;
+    sigemptyset(&action.sa_mask);
+    interrupted_client = client;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+static void release_interrupts(void)
+{
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+}
+
+static aiocosmos_pull no_more_lines(importer *im)
+{
+    const lines *in = &im->in;
+    im->stopped = !in->ended || in->begin < in->end;
+    return AIOCOSMOS_PULL_END;
+}
+
+static aiocosmos_pull break_off(importer *im, const char *what, int error)
+{
+    if (!im->broken) say(im->tool, "%s: %s", what, strerror(error));
+    im->broken = true;
+    return no_more_lines(im);
+}
+
+static entry *keep_line(importer *im, aiocosmos_str line, uint64_t too_long)
+{
+    entry *kept;
+    if (im->in.number == 1) line = without_mark(line);
+    if (too_long) line.len = 0;
+    kept = malloc(sizeof *kept + line.len + 1);
+    if (!kept) return NULL;
+    kept->number = im->in.number;
+    kept->too_long = too_long;
+    kept->len = line.len;
+    kept->is_json = false;
+    memcpy(kept->text, line.ptr, line.len);
+    im->bytes_in_flight += line.len;
+    return kept;
+}
+
+/* A line that is no document goes the same way as the others: the library refuses it and says why. */
+static void fill_item(importer *im, entry *line, aiocosmos_bulk_item *item)
+{
+    aiocosmos_json_doc *doc;
+    item->kind = im->kind;
+    item->item_data = line;
+    item->body.ptr = line->text;
+    item->body.len = line->len;
+    item->pk = aiocosmos_pk1(aiocosmos_none());
+    if (aiocosmos_json_parse(im->tool->client, line->text, line->len, &doc, NULL) < 0) return;
+    line->is_json = true;
+    item->pk = pk_of_document(&im->paths, aiocosmos_json_root(doc));
+    aiocosmos_json_free(doc);
+}
+
+static aiocosmos_pull next_line(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data)
+{
+    importer *im = user_data;
+    aiocosmos_str line;
+    uint64_t length;
+    entry *kept;
+    taken got;
+    do {
+        if (interrupted || im->broken) return no_more_lines(im);
+        im->crowded = im->bytes_in_flight >= IN_FLIGHT_BYTES_MAX;
+        if (im->crowded) return AIOCOSMOS_PULL_LATER;
+        got = lines_take(&im->in, &line, &length);
+        im->starved = got == TAKEN_NONE_YET;
+        if (im->starved) {
+            aiocosmos_wake(client);        /* the step must not wait for the network alone: the input may be sooner */
+            return AIOCOSMOS_PULL_LATER;
+        }
+        if (got == TAKEN_END) return AIOCOSMOS_PULL_END;
+        if (got == TAKEN_ERROR) return break_off(im, "cannot read on", im->in.error);
+    } while (got == TAKEN_LINE && is_blank(line));
+    kept = keep_line(im, line, got == TAKEN_TOO_LONG ? length : 0);
+    if (!kept) {
+        im->in.number--;
+        return break_off(im, "cannot go on", ENOMEM);
+    }
+    fill_item(im, kept, item);
+    return AIOCOSMOS_PULL_ITEM;
+}
+
+static void put_reject(FILE *to, const entry *line, const aiocosmos_result *result)
+{
+    char too_long[96];
+    aiocosmos_str reason = result->message;
+    if (line->too_long) {
+        reason.ptr = too_long;
+        reason.len = (size_t)snprintf(too_long, sizeof too_long, "the line has %" PRIu64 " bytes, an item at most %d",
+                                      line->too_long, (int)DOCUMENT_BYTES_MAX);
+    }
+    fprintf(to, "{\"line\":%" PRIu64 ",\"reason\":", line->number);
+    put_string(to, reason.ptr, reason.len);
+    fprintf(to, ",\"status\":%d,\"sub_status\":%d,\"maybe_applied\":%s", result->http_status, result->sub_status,
+            result->fate == AIOCOSMOS_MAYBE_APPLIED ? "true" : "false");
+    if (line->is_json) {
+        fputs(",\"document\":", to);
+        put_document(to, line->text, line->len);
+    } else if (!line->too_long) {
+        fputs(",\"text\":", to);
+        put_string(to, line->text, line->len);
+    }
+    fputs("}\n", to);
+}
+
+static void reject(importer *im, const entry *line, const aiocosmos_result *result)
+{
+    wipe_progress(im->tool);
+    put_reject(im->rejects, line, result);
+    if (fflush(im->rejects) != 0) break_off(im, "cannot write the rejects", errno);
+    if (++im->failures_in_a_row == FAILURES_WORTH_A_WORD)
+        say(im->tool, "%d lines on end were not stored, the last because: %.*s\nCtrl-C stops, and tells how to go on later.",
+            FAILURES_WORTH_A_WORD, (int)result->message.len, result->message.ptr);
+}
+
+static void line_done(aiocosmos_client *client, const aiocosmos_result *result, void *item_data, void *user_data)
+{
+    importer *im = user_data;
+    entry *line = item_data;
+    if (result->status == 0) im->failures_in_a_row = 0;
+    else reject(im, line, result);
+    im->bytes_in_flight -= line->len;
+    free(line);
+    if (im->crowded) aiocosmos_bulk_resume(client, im->bulk);
+}
+
+static void import_done(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_bulk_totals *totals,
+                        void *user_data)
+{
+    importer *im = user_data;
+    (void)client;
+    im->finished = true;
+    im->totals = *totals;
+    im->seconds = (double)result->latency_us / 1e6;
+}
+
+static void show_import(importer *im)
+{
+    aiocosmos_bulk_totals totals;
+    double seconds = seconds_since(im->tool->started);
+    unsigned percent = 0, i;
+    if (!aiocosmos_bulk_progress(im->tool->client, im->bulk, &totals)) return;
+    fputs("\r\033[K", stderr);
+    if (im->in.is_file && im->in.size) {
+        percent = (unsigned)((double)im->in.bytes_read * 100.0 / (double)im->in.size);
+        fputc('[', stderr);
+        for (i = 0; i < 30; i++) fputc(i * 100 < percent * 30 ? '#' : '.', stderr);
+        fprintf(stderr, "] %u %%, ", percent < 100 ? percent : 100);
+    }
+    fprintf(stderr, "%" PRIu64 " stored, %" PRIu64 " failed, %.0f a second, %.0f RU", totals.succeeded, totals.failed,
+            (double)totals.succeeded / seconds, totals.charge_ru);
+    if (totals.throttled)
+        fprintf(stderr, ", %" PRIu64 " throttled, %" PRIu32 " at a time", totals.throttled, totals.concurrency);
+    im->tool->progress_shown = true;
+}
+
+/* Until the input has something, the client has something to do, or a signal comes, which wakes the client. */
+static void wait_for_input(importer *im, int timeout_ms)
+{
+    enum { FDS_MAX = CONCURRENCY_MAX + 64 };
+    aiocosmos_pollfd wanted[FDS_MAX];
+    struct pollfd fds[1 + FDS_MAX];
+    aiocosmos_client *client = im->tool->client;
+    size_t count = aiocosmos_poll_fds(client, wanted, FDS_MAX), i;
+    int due_ms = aiocosmos_next_timeout_ms(client);
+    if (count > FDS_MAX) count = FDS_MAX;
+    if (due_ms >= 0 && (timeout_ms < 0 || due_ms < timeout_ms)) timeout_ms = due_ms;
+    fds[0].fd = im->in.fd;
+    fds[0].events = POLLIN;
+    fds[0].revents = 0;
+    for (i = 0; i < count; i++) {
+        fds[1 + i].fd = (int)wanted[i].fd;
+        fds[1 + i].events = (short)((wanted[i].read ? POLLIN : 0) | (wanted[i].write ? POLLOUT : 0));
+        fds[1 + i].revents = 0;
+    }
+    if (poll(fds, (nfds_t)(1 + count), timeout_ms) > 0 && fds[0].revents) im->starved = false;
+}
+
+static void run_import(importer *im)
+{
+    aiocosmos_client *client = im->tool->client;
+    bool terminal = isatty(STDERR_FILENO) != 0;
+    double shown = 0;
+    while (!im->finished) {
+        if (im->starved && !interrupted && !im->broken) wait_for_input(im, terminal ? TICK_MS : -1);
+        if (interrupted || im->broken) im->starved = false;
+        if (im->starved) {
+            aiocosmos_step(client, 0);
+        } else {
+            aiocosmos_bulk_resume(client, im->bulk);
+            aiocosmos_step(client, TICK_MS);
+        }
+        if (!terminal || seconds_since(im->tool->started) - shown < TICK_MS / 1000.0) continue;
+        shown = seconds_since(im->tool->started);
+        show_import(im);
+    }
+}
+
+/* To stderr, or to a file that is not the input itself. */
+static bool open_rejects(importer *im)
+{
+    tool *t = im->tool;
+    const char *path = t->option[OPT_REJECTS];
+    struct stat input, output;
+    int fd;
+    im->rejects = stderr;
+    if (!path) return true;
+    im->rejects = NULL;
+    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    if (fd >= 0 && fstat(fd, &output) == 0 && fstat(im->in.fd, &input) == 0 && output.st_dev == input.st_dev &&
+        output.st_ino == input.st_ino && S_ISREG(output.st_mode)) {
+        say(t, "--rejects %s: this is the file that is read; choose another", path);
+        close(fd);
+        return false;
+    }
+    if (fd >= 0 && S_ISREG(output.st_mode) && ftruncate(fd, 0) != 0) {
+        close(fd);
+        fd = -1;
+    }
+    if (fd >= 0) im->rejects = fdopen(fd, "w");
+    if (!im->rejects) say(t, "--rejects %s: cannot write it: %s", path, strerror(errno));
+    return im->rejects != NULL;
+}
+
+/* Where an import that was broken off stopped, and how to go on. */
+static void say_where(importer *im)
+{
+    tool *t = im->tool;
+    const char *path = t->operand[2];
+    say(t, "%sstopped after line %" PRIu64 ": each line up to it is stored, or among the rejects. To go on with the next:\n"
+        "  tail -n +%" PRIu64 " %s | aiocosmos import %s %s -%s", interrupted ? "interrupted: " : "", im->in.number,
+        im->in.number + 1, is_stdin(path) ? "FILE" : path, t->operand[0], t->operand[1],
+        has(t, OPT_UPSERT) ? " --upsert" : "");
+}
+
+static int report_import(importer *im)
+{
+    tool *t = im->tool;
+    const aiocosmos_bulk_totals *totals = &im->totals;
+    double per_second = im->seconds > 0 ? (double)totals->succeeded / im->seconds : 0;
+    if (im->stopped) say_where(im);
+    wipe_progress(t);
+    fprintf(stderr, "%" PRIu64 " stored, %" PRIu64 " not", totals->succeeded, totals->failed);
+    if (totals->maybe_applied) fprintf(stderr, " (%" PRIu64 " of them maybe)", totals->maybe_applied);
+    if (totals->failed && has(t, OPT_REJECTS)) fprintf(stderr, ": see %s", t->option[OPT_REJECTS]);
+    fprintf(stderr, "; %.2f RU, %" PRIu64 " retries, %.2f s, %.0f a second\n", totals->charge_ru, totals->retries,
+            im->seconds, per_second);
+    printf("{\"ok\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"retries\":%" PRIu64, totals->succeeded, totals->failed,
+           totals->retries);
+    printf(",\"ru\":%.2f,\"seconds\":%.3f,\"per_second\":%.1f}\n", totals->charge_ru, im->seconds, per_second);
+    if (!stdout_works(t) || im->broken) return EXIT_REFUSED;
+    return totals->failed || im->stopped ? EXIT_INCOMPLETE : EXIT_DONE;
+}
+
+static int import_lines(importer *im, uint32_t concurrency)
+{
+    aiocosmos_bulk_request request = {0};
+    int status = read_paths(im->tool, &im->paths);
+    if (status != EXIT_DONE) return status;
+    request.database = im->tool->operand[0];
+    request.container = im->tool->operand[1];
+    request.concurrency_max = concurrency;
+    request.timeout_ms = has(im->tool, OPT_TIMEOUT) ? 0 : IMPORT_TIMEOUT_MS;
+    request.next = next_line;
+    request.item_done = line_done;
+    request.done = import_done;
+    request.user_data = im;
+    status = aiocosmos_bulk(im->tool->client, &request, &im->bulk);
+    if (status != 0) return say_refusal(im->tool, status);
+    catch_interrupts(im->tool->client);
+    run_import(im);
+    release_interrupts();
+    return report_import(im);
+}
+
+static int import(tool *t)
+{
+    static importer im;                    /* zeroed */
+    long concurrency = AIOCOSMOS_DEFAULT_CONNECTIONS;
+    int status = EXIT_USAGE, fd;
+    im.tool = t;
+    im.kind = has(t, OPT_UPSERT) ? AIOCOSMOS_UPSERT_ITEM : AIOCOSMOS_CREATE_ITEM;
+    if (!number_of(t, OPT_CONCURRENCY, 1, CONCURRENCY_MAX, &concurrency)) return see_help(t);
+    fd = open_input(t, t->operand[2]);
+    if (fd < 0) return EXIT_USAGE;
+    signal(SIGPIPE, SIG_IGN);              /* a reader that went away must not end us with documents in flight */
+    if (!lines_open(&im.in, fd)) say(t, "no memory");
+    else if (open_rejects(&im)) status = import_lines(&im, (uint32_t)concurrency);
+    if (im.rejects && im.rejects != stderr) fclose(im.rejects);
+    lines_close(&im.in);
+    return status;
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - Help
+ *----------------------------------------------------------------------------*/
+
+static const char about[] = "works with Azure Cosmos DB accounts, and emulators of them";
+
+static const char text_data[] =
+    "Data goes to stdout, one JSON document a line; what is for people, such as\n"
+    "errors, costs and progress, goes to stderr.\n";
+
+static const char text_settings[] =
+    "The account is named by --connection-string, or by --endpoint and --key; else\n"
+    "by the environment, AIOCOSMOS_CONNECTION_STRING, or AIOCOSMOS_ENDPOINT and\n"
+    "AIOCOSMOS_KEY; else it is the local emulator, http://localhost:8081. An endpoint\n"
+    "on localhost needs no key: emulators have a well-known one.\n";
+
+static const char text_exit[] =
+    "    0   all done\n"
+    "    1   the service or the network refused, or a file failed\n"
+    "    2   wrong usage; nothing was changed\n"
+    "    3   some documents of an import were not stored, or it was interrupted\n";
+
+static const char text_examples[] =
+    "    export AIOCOSMOS_CONNECTION_STRING='AccountEndpoint=https://...'\n"
+    "    aiocosmos db create game\n"
+    "    aiocosmos container create game players --partition-key /region\n"
+    "    echo '{\"id\":\"ann\",\"region\":\"eu\"}' | aiocosmos item create game players\n"
+    "    aiocosmos query game players 'SELECT * FROM c WHERE c.region = \"eu\"'\n";
+
+static const command commands[] = {
+    { "db list", "", 0, 0, 0, db_list, "list the databases",
+      "Prints each database of the account as the service describes it.\n" },
+    { "db create", "ID", OPTIONS_OF_THROUGHPUT | BIT(OPT_IF_NOT_EXISTS), 0, 0, db_create, "create a database",
+      "Prints the new database. Throughput given here is shared by its containers;\n"
+      "usually each container has its own instead.\n"
+      "\n"
+      "    aiocosmos db create game --if-not-exists\n" },
+    { "db delete", "ID", 0, 0, AIOCOSMOS_DELETE_DATABASE, show_or_delete, "delete a database with all that is in it",
+      "There is no question and no way back.\n" },
+    { "container list", "DB", 0, 0, 0, container_list, "list the containers of a database",
+      "Prints each container as the service describes it: its partition key, indexing\n"
+      "policy and so on.\n" },
+    { "container show", "DB ID", 0, 0, AIOCOSMOS_READ_CONTAINER, show_or_delete, "show a container's definition",
+      "Prints its partition key, indexing policy and so on.\n"
+      "\n"
+      "    aiocosmos container show game players | jq .partitionKey\n" },
+    { "container create", "DB ID",
+      BIT(OPT_PARTITION_KEY) | OPTIONS_OF_THROUGHPUT | BIT(OPT_TTL) | BIT(OPT_IF_NOT_EXISTS), BIT(OPT_PARTITION_KEY), 0,
+      container_create, "create a container",
+      "Prints the new container. Items with the same value of the partition key are\n"
+      "kept together, up to 20 GB, and can be queried together; choose a property that\n"
+      "has many values and that most queries know. It cannot be changed later.\n"
+      "\n"
+      "    aiocosmos container create game players --partition-key /region\n"
+      "    aiocosmos container create game events --partition-key /tenant,/user \\\n"
+      "        --autoscale 4000 --ttl 86400\n" },
+    { "container delete", "DB ID", 0, 0, AIOCOSMOS_DELETE_CONTAINER, show_or_delete,
+        "delete a container with its items",
+      "There is no question and no way back.\n" },
+    { "item create", "DB CONTAINER [FILE]", 0, 0, AIOCOSMOS_CREATE_ITEM, item_write, "store a new item",
+      "Reads one JSON document from the file, or from stdin if there is none or it is\n"
+      "'-', and prints it as it was stored. It needs an \"id\"; its partition key is\n"
+      "taken from it. An item that is there already is left alone, and this fails\n"
+      "with 409.\n"
+      "\n"
+      "    aiocosmos item create game players ann.json\n" },
+    { "item upsert", "DB CONTAINER [FILE]", 0, 0, AIOCOSMOS_UPSERT_ITEM, item_write, "store an item, new or not",
+      "Reads one JSON document from the file, or from stdin if there is none or it is\n"
+      "'-', and prints it as it was stored. It needs an \"id\"; its partition key is\n"
+      "taken from it. An item that is there already is replaced.\n"
+      "\n"
+      "    jq '.level += 1' ann.json | aiocosmos item upsert game players\n" },
+    { "item replace", "DB CONTAINER [FILE]", 0, 0, AIOCOSMOS_REPLACE_ITEM, item_write, "replace an item that is there",
+      "Reads one JSON document from the file, or from stdin if there is none or it is\n"
+      "'-', and prints it as it was stored. If there is no item of its \"id\" and\n"
+      "partition key, this fails with 404.\n" },
+    { "item get", "DB CONTAINER ID", BIT(OPT_PK), BIT(OPT_PK), AIOCOSMOS_READ_ITEM, item_by_id, "read an item",
+      "Prints the item, byte for byte. This is the cheapest way to read one: 1 RU for\n"
+      "the first kilobyte.\n"
+      "\n"
+      "    aiocosmos item get game players ann --pk '\"eu\"'\n"
+      "    aiocosmos item get game events 17 --pk '[\"acme\",\"ann\"]'\n" },
+    { "item patch", "DB CONTAINER ID", BIT(OPT_PK) | BIT(OPT_OPS), BIT(OPT_PK) | BIT(OPT_OPS), AIOCOSMOS_PATCH_ITEM,
+      item_by_id, "change parts of an item",
+      "Prints the item as it is then. The operations are add, set, replace, remove,\n"
+      "incr and move, at most ten, done all or not at all.\n"
+      "\n"
+      "    aiocosmos item patch game players ann --pk '\"eu\"' \\\n"
+      "        --ops '[{\"op\":\"incr\",\"path\":\"/level\",\"value\":1}]'\n" },
+    { "item delete", "DB CONTAINER ID", BIT(OPT_PK), BIT(OPT_PK), AIOCOSMOS_DELETE_ITEM, item_by_id, "delete an item",
+      "    aiocosmos item delete game players ann --pk '\"eu\"'\n" },
+    { "query", "DB CONTAINER SQL", BIT(OPT_PARAM) | BIT(OPT_PK) | BIT(OPT_PAGE_SIZE) | BIT(OPT_SESSION_TOKEN), 0, 0,
+        query,
+      "ask in SQL",
+      "Prints the rows as they arrive, page by page. With --pk one partition is asked,\n"
+      "which is cheaper. Without it all are, and the service then refuses ORDER BY,\n"
+      "TOP, DISTINCT, OFFSET LIMIT, GROUP BY and aggregates.\n"
+      "\n"
+      "Put values that vary into parameters, not into the text.\n"
+      "\n"
+      "    aiocosmos query game players 'SELECT * FROM c WHERE c.level > @least' \\\n"
+      "        --param @least=42\n"
+      "    aiocosmos query game players --pk '\"eu\"' \\\n"
+      "        'SELECT TOP 3 c.id FROM c ORDER BY c.level DESC'\n" },
+    { "import", "DB CONTAINER FILE", BIT(OPT_UPSERT) | BIT(OPT_CONCURRENCY) | BIT(OPT_REJECTS), 0, 0, import,
+      "store every line of a file",
+      "Reads one JSON document a line, from a file of any size or, with '-', from a\n"
+      "pipe. Each needs an \"id\"; its partition key is taken from it. Blank lines are\n"
+      "passed over. Many are in flight at a time, fewer while the service throttles.\n"
+      "\n"
+      "Whatever is not stored is written to the rejects, one JSON object a line:\n"
+      "\"line\" is its number; \"reason\" says why; \"status\" and \"sub_status\" are the\n"
+      "service's last answer, 0 if there was none; \"maybe_applied\" is true if the\n"
+      "answer was lost, so that it may be stored all the same; \"document\" is the\n"
+      "document, or \"text\" the line if it is not JSON. A line over 2 MB is too long to\n"
+      "be repeated there.\n"
+      "\n"
+      "Ctrl-C stops the taking of lines: what is in flight is finished, and the number\n"
+      "of the last line taken is told. A second Ctrl-C ends at once.\n"
+      "\n"
+      "The last line, on stdout, is a JSON object with the totals: \"ok\", \"failed\",\n"
+      "\"retries\", \"ru\", \"seconds\" and \"per_second\". The exit status is 3 if anything\n"
+      "was not stored.\n"
+      "\n"
+      "    aiocosmos import game players players.ndjson --rejects bad.ndjson\n"
+      "    jq -c .document bad.ndjson | aiocosmos import game players - --upsert\n" },
+    { "export", "DB CONTAINER", 0, 0, 0, export_items, "print every item",
+      "In the service's order, with the properties that it adds, such as \"_etag\" and\n"
+      "\"_ts\". Items that change meanwhile may be seen as they were before or after.\n"
+      "\n"
+      "    aiocosmos export game players > players.ndjson\n" }
+};
+
+enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
+
+/* Words of a usage line, broken before the last column. */
+static void put_word(size_t *column, size_t indent, const char *format, ...)
+{
+    char word[128];
+    va_list arguments;
+    size_t len;
+    va_start(arguments, format);
+    len = (size_t)vsnprintf(word, sizeof word, format, arguments);
+    va_end(arguments);
+    if (*column + 1 + len > COLUMNS) {
+        printf("\n%*s", (int)indent, "");
+        *column = indent;
+    } else if (*column > 0) {
+        putchar(' ');
+        ++*column;
+    }
+    fputs(word, stdout);
+    *column += len;
+}
+
+static void put_usage(const command *c)
+{
+    size_t column = (size_t)printf(" "), indent = 6;
+    unsigned i;
+    put_word(&column, indent, "aiocosmos");
+    put_word(&column, indent, "%s", c->name);
+    if (*c->operands) put_word(&column, indent, "%s", c->operands);
+    for (i = 0; i < OPT_COUNT; i++) {
+        bool required = (c->required & BIT(i)) != 0;
+        if (!(c->options & BIT(i))) continue;
+        put_word(&column, indent, "%s%s%s%s%s%s", required ? "" : "[", options[i].name, options[i].value ? " " : "",
+                 options[i].value ? options[i].value : "", required ? "" : "]", i == OPT_PARAM ? "..." : "");
+    }
+    putchar('\n');
+}
+
+static void put_options(unsigned which)
+{
+    unsigned i;
+    for (i = 0; i < OPT_COUNT; i++) {
+        const char *line = options[i].text, *end;
+        int width = 0;
+        if (!(which & BIT(i))) continue;
+        width = printf("  %s %s", options[i].name, options[i].value ? options[i].value : "");
+        if (width >= OPTION_COLUMN) width = printf("\n") - 1;
+        for (; *line; line = *end ? end + 1 : end, width = 0) {
+            end = line + strcspn(line, "\n");
+            printf("%*s%.*s\n", OPTION_COLUMN - width, "", (int)(end - line), line);
+        }
+    }
+}
+
+static bool in_group(const command *c, const char *group)
+{
+    size_t len = strlen(group);
+    return strncmp(c->name, group, len) == 0 && (c->name[len] == ' ' || c->name[len] == 0);
+}
+
+/* group NULL: all. */
+static void put_commands(const char *group)
+{
+    unsigned i;
+    for (i = 0; i < COMMAND_COUNT; i++)
+        if (!group || in_group(&commands[i], group)) printf("  %-18s %s\n", commands[i].name, commands[i].summary);
+}
+
+static void help_on_command(const command *c)
+{
+    printf("aiocosmos %s: %s\n\n", c->name, c->summary);
+    put_usage(c);
+    printf("\n%s", c->text);
+    if (c->options) {
+        printf("\nOptions:\n");
+        put_options(c->options);
+    }
+    printf("\nOptions of every command:\n");
+    put_options(OPTIONS_OF_ALL);
+    printf("\n%s\nExit status:\n%s", text_settings, text_exit);
+}
+
+static void help_on_all(const char *group)
+{
+    printf("aiocosmos %s\n\n  aiocosmos COMMAND [operands] [options]\n\nCommands:\n", about);
+    put_commands(group);
+    printf("\n'aiocosmos COMMAND --help' tells all about one.\n\n%s\nOptions of every command:\n", text_data);
+    put_options(OPTIONS_OF_ALL);
+    printf("\n%s\nExit status:\n%s\nExamples:\n%s", text_settings, text_exit, text_examples);
+}
+
+/*--- The manual page, from the same texts -----------------------------------*/
+
+/* Characters that troff takes for its own: a hyphen is a minus sign here, and a dot or quote that begins a line a
+ * request. */
+static void man_line(const char *text, size_t len)
+{
+    size_t i;
+    if (len && (*text == '.' || *text == '\'')) fputs("\\&", stdout);
+    for (i = 0; i < len; i++) {
+        if (text[i] == '\\') fputs("\\e", stdout);
+        else if (text[i] == '-') fputs("\\-", stdout);
+        else putchar(text[i]);
+    }
+    putchar('\n');
+}
+
+static void man_text(const char *text)
+{
+    bool example = false;
+    for (; *text; text += strcspn(text, "\n") + 1) {
+        size_t len = strcspn(text, "\n");
+        bool is_example = strncmp(text, "    ", 4) == 0;
+        if (is_example != example) puts(is_example ? ".PP\n.RS 4\n.EX" : ".EE\n.RE");
+        if (is_example) man_line(text + 4, len - 4);
+        else if (len == 0) puts(".PP");
+        else man_line(text, len);
+        example = is_example;
+    }
+    if (example) puts(".EE\n.RE");
+}
+
+static void man_options(unsigned which)
+{
+    unsigned i;
+    for (i = 0; i < OPT_COUNT; i++) {
+        const char *line = options[i].text, *end;
+        const char *value = options[i].value;
+        char name[64];
+        if (!(which & BIT(i))) continue;
+        puts(".TP");
+        man_line(name, (size_t)snprintf(name, sizeof name, "%s%s%s", options[i].name, value ? " " : "",
+                                        value ? value : ""));
+        for (; *line; line = *end ? end + 1 : end) {
+            end = line + strcspn(line, "\n");
+            man_line(line, (size_t)(end - line));
+        }
+    }
+}
+
+static void man_command(const command *c)
+{
+    printf(".SS \"aiocosmos %s%s%s\"\n", c->name, *c->operands ? " " : "", c->operands);
+    printf("%c%s.\n.PP\n", c->summary[0] - 'a' + 'A', c->summary + 1);
+    man_text(c->text);
+    man_options(c->options);
+}
+
+static void print_manual(void)
+{
+    unsigned i;
+    printf(".TH AIOCOSMOS 1 \"\" \"aiocosmos %d.%d.%d\"\n.SH NAME\naiocosmos \\- %s\n", (int)(AIOCOSMOS_VERSION >> 16),
+           (int)(AIOCOSMOS_VERSION >> 8 & 255u), (int)(AIOCOSMOS_VERSION & 255u), about);
+    printf(".SH SYNOPSIS\n.B aiocosmos\n.I COMMAND\n[operands] [options]\n.SH DESCRIPTION\n");
+    man_text(text_data);
+    printf(".SH COMMANDS\n");
+    for (i = 0; i < COMMAND_COUNT; i++) man_command(&commands[i]);
+    printf(".SH OPTIONS OF EVERY COMMAND\n");
+    man_options(OPTIONS_OF_ALL);
+    printf(".SH ENVIRONMENT\n");
+    man_text(text_settings);
+    printf(".SH EXIT STATUS\n");
+    man_text(text_exit);
+    printf(".SH EXAMPLES\n");
+    man_text(text_examples);
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - The command line
+ *----------------------------------------------------------------------------*/
+
+/* The command of the words so far, if they are one. */
+static const command *find_command(const tool *t)
+{
+    char name[64];
+    unsigned i;
+    snprintf(name, sizeof name, "%s%s%s", t->word[0], t->words > 1 ? " " : "", t->words > 1 ? t->word[1] : "");
+    for (i = 0; i < COMMAND_COUNT; i++)
+        if (strcmp(commands[i].name, name) == 0) return &commands[i];
+    return NULL;
+}
+
+static bool is_group(const char *word)
+{
+    unsigned i;
+    for (i = 0; i < COMMAND_COUNT; i++)
+        if (in_group(&commands[i], word)) return true;
+    return false;
+}
+
+static int no_such_command(tool *t)
+{
+    if (t->words == 0) {
+        say(t, "a command is missing");
+    } else if (!is_group(t->word[0])) {
+        say(t, "there is no command '%s'", t->word[0]);
+    } else {
+        if (t->words == 1) say(t, "'%s' is followed by what to do", t->word[0]);
+        else say(t, "there is no command '%s %s'", t->word[0], t->word[1]);
+        fprintf(stderr, "Try 'aiocosmos %s --help'.\n", t->word[0]);
+        return EXIT_USAGE;
+    }
+    return see_help(t);
+}
+
+static bool take_operand(tool *t, const char *text)
+{
+    if (!t->command && t->words == 0 && strcmp(text, "help") == 0 && !t->help) {
+        t->help = true;
+    } else if (!t->command) {
+        if (t->words == 2) return true;    /* no such command: said in the end */
+        t->word[t->words++] = text;
+        t->command = find_command(t);
+    } else if (t->operands == OPERANDS_MAX) {
+        say(t, "'%s' is one operand too many", text);
+        return false;
+    } else {
+        t->operand[t->operands++] = text;
+    }
+    return true;
+}
+
+/* An option, "--name value" or "--name=value"; *next is the argument behind it, or NULL. */
+static bool take_option(tool *t, char *text, char **next)
+{
+    char *equals = strchr(text, '=');
+    size_t len = equals ? (size_t)(equals - text) : strlen(text);
+    unsigned i = 0;
+    char *value;
+    if (strcmp(text, "--help") == 0 || strcmp(text, "-h") == 0) return t->help = true;
+    while (i < OPT_COUNT && (strlen(options[i].name) != len || memcmp(options[i].name, text, len) != 0)) i++;
+    if (i == OPT_COUNT) return say(t, "there is no option %.*s", (int)len, text), false;
+    if (!options[i].value && equals) return say(t, "%s takes no value", options[i].name), false;
+    value = equals ? equals + 1 : "";
+    if (options[i].value && !equals) {
+        if (!*next) return say(t, "%s: %s is missing behind it", options[i].name, options[i].value), false;
+        value = *next;
+        *next = NULL;                      /* it is used */
+    }
+    if (i == OPT_PARAM) t->params[t->param_count++] = value;
+    else if (t->option[i]) return say(t, "%s is given twice", options[i].name), false;
+    t->option[i] = value;
+    return true;
+}
+
+static bool parse_arguments(tool *t, int argc, char **argv)
+{
+    bool options_end = false;
+    int i;
+    for (i = 1; i < argc; i++) {
+        char *next = i + 1 < argc ? argv[i + 1] : NULL;
+        bool had_next = next != NULL;
+        if (!options_end && strcmp(argv[i], "--") == 0) {
+            options_end = true;
+        } else if (options_end || argv[i][0] != '-' || !argv[i][1]) {
+            if (!take_operand(t, argv[i])) return false;
+        } else {
+            if (!take_option(t, argv[i], &next)) return false;
+            if (had_next && !next) i++;
+        }
+    }
+    return true;
+}
+
+/* The name of the operand that comes next, and whether it may be left out. False: there is none. */
+static bool operand_name(const command *c, int number, char *name, size_t cap, bool *optional)
+{
+    const char *at = c->operands;
+    size_t len;
+    for (; number > 0 && *at; number--) {
+        at += strcspn(at, " ");
+        at += strspn(at, " ");
+    }
+    if (!*at) return false;
+    *optional = *at == '[';
+    at += *optional;
+    len = strcspn(at, " ]");
+    snprintf(name, cap, "%.*s", (int)len, at);
+    return true;
+}
+
+/* That operands and options are those of the command. */
+static bool check_arguments(tool *t)
+{
+    const command *c = t->command;
+    char name[32];
+    bool optional;
+    unsigned i;
+    if (operand_name(c, t->operands, name, sizeof name, &optional) && !optional)
+        return say(t, "%s: %s is missing", c->name, name), false;
+    if (t->operands > 0 && !operand_name(c, t->operands - 1, name, sizeof name, &optional))
+        return say(t, "%s: '%s' is one operand too many", c->name, t->operand[t->operands - 1]), false;
+    for (i = 0; i < OPT_COUNT; i++) {
+        if (t->option[i] && !((c->options | OPTIONS_OF_ALL) & BIT(i)))
+            return say(t, "%s has no option %s", c->name, options[i].name), false;
+        if (!t->option[i] && (c->required & BIT(i)))
+            return say(t, "%s: %s %s is missing", c->name, options[i].name, options[i].value), false;
+    }
+    return true;
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - The account
+ *----------------------------------------------------------------------------*/
+
+/* A variable of the environment; an empty one is none. */
+static const char *setting(const char *name)
+{
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
+static bool is_local(const char *endpoint)
+{
+    const char *host = strstr(endpoint, "://");
+    if (!host) return false;
+    host += 3;
+    return strncmp(host, "localhost", 9) == 0 || strncmp(host, "127.", 4) == 0 || strncmp(host, "[::1]", 5) == 0;
+}
+
+/* Which account: what is given here, else what the environment says, else the local emulator. */
+static bool choose_account(tool *t, aiocosmos_options *o)
+{
+    o->connection_string = t->option[OPT_CONNECTION_STRING];
+    if (o->connection_string && (has(t, OPT_ENDPOINT) || has(t, OPT_KEY)))
+        return say(t, "--connection-string names endpoint and key: leave --endpoint and --key away"), false;
+    if (!o->connection_string && !has(t, OPT_ENDPOINT)) o->connection_string = setting("AIOCOSMOS_CONNECTION_STRING");
+    if (o->connection_string) {
+        if (has(t, OPT_KEY)) return say(t, "--key is given without --endpoint"), false;
+        return true;
+    }
+    o->endpoint = has(t, OPT_ENDPOINT) ? t->option[OPT_ENDPOINT] : setting("AIOCOSMOS_ENDPOINT");
+    o->key = has(t, OPT_KEY) ? t->option[OPT_KEY] : setting("AIOCOSMOS_KEY");
+    t->local_by_default = !o->endpoint;
+    if (!o->endpoint) o->endpoint = "http://localhost:8081";
+    if (!o->key && is_local(o->endpoint)) o->key = AIOCOSMOS_EMULATOR_KEY;
+    if (!o->key) say(t, "the account's key is missing: set AIOCOSMOS_KEY, or give --key KEY");
+    return o->key != NULL;
+}
+
+static bool read_ca(tool *t, aiocosmos_options *o)
+{
+    const size_t cap = (size_t)4 << 20;
+    if (!has(t, OPT_CA)) return true;
+    t->ca = malloc(cap);
+    if (!t->ca || !read_all(t, t->option[OPT_CA], t->ca, cap, &o->trust_pem_len)) return false;
+    o->trust_pem = t->ca;
+    if (o->trust_pem_len == 0) say(t, "--ca %s: the file is empty", t->option[OPT_CA]);
+    return o->trust_pem_len > 0;
+}
+
+static bool read_timeout(tool *t, aiocosmos_options *o)
+{
+    const char *text = t->option[OPT_TIMEOUT];
+    char *end;
+    double seconds;
+    if (!text) return true;
+    seconds = strtod(text, &end);
+    if (end == text || *end || !(seconds >= 0.001 && seconds <= 1e6))
+        return say(t, "--timeout %s: a number of seconds is expected", text), false;
+    o->request_timeout_ms = (uint32_t)(seconds * 1000.0);
+    return true;
+}
+
+/* Returns the exit status. */
+static int open_client(tool *t)
+{
+    aiocosmos_options o = {0};
+    char why[256];
+    long concurrency = 0;
+    if (!choose_account(t, &o) || !read_ca(t, &o) || !read_timeout(t, &o) ||
+        !number_of(t, OPT_CONCURRENCY, 1, CONCURRENCY_MAX, &concurrency)) return see_help(t);
+    o.insecure = o.allow_http = has(t, OPT_INSECURE);
+    o.user_agent = "aiocosmos-tool";
+    /* To repeat an upsert, or a create under its own id, does no harm: the library says if it may have been the
+     * second. */
+    o.retry_writes = t->command->run == import;
+    o.connections_max = (uint32_t)concurrency;
+    o.pending_max = CONCURRENCY_MAX + 24;
+    if (aiocosmos_create(&o, &t->client, why, sizeof why) == 0) return EXIT_DONE;
+    say(t, "%s", why);
+    if (strstr(why, "allow_http")) fputs("--insecure allows it, for an emulator on another machine.\n", stderr);
+    return see_help(t);
+}
+
+static int run(tool *t, int argc, char **argv)
+{
+    int status;
+    if (!parse_arguments(t, argc, argv)) return see_help(t);
+    if (t->help && (t->command || t->words == 0 || is_group(t->word[0]))) {
+        if (t->command) help_on_command(t->command);
+        else help_on_all(t->words ? t->word[0] : NULL);
+        return EXIT_DONE;
+    }
+    if (!t->command) return no_such_command(t);
+    if (!check_arguments(t)) return see_help(t);
+    status = open_client(t);
+    if (status == EXIT_DONE) status = t->command->run(t);
+    aiocosmos_destroy(t->client);
+    return status;
+}
+
+/* Where stdin, stdout or stderr are closed, a socket would get their number, and our output. What stands in for them
+ * fails when it is used. */
+static void hold_standard_descriptors(void)
+{
+    int fd;
+    for (fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0) (void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
+int main(int argc, char **argv)
+{
+    tool t = {0};
+    int status;
+    hold_standard_descriptors();
+    clock_gettime(CLOCK_MONOTONIC, &t.started);
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        printf("aiocosmos %d.%d.%d\n", (int)(AIOCOSMOS_VERSION >> 16), (int)(AIOCOSMOS_VERSION >> 8 & 255u),
+               (int)(AIOCOSMOS_VERSION & 255u));
+        return EXIT_DONE;
+    }
+    if (argc == 2 && strcmp(argv[1], "--man") == 0) return print_manual(), EXIT_DONE;      /* for `make install` */
+    t.params = calloc((size_t)argc, sizeof *t.params);
+    if (!t.params) return EXIT_REFUSED;
+    status = run(&t, argc, argv);
+    free(t.params);
+    free(t.ca);
+    return status;
+}
