@@ -186,7 +186,8 @@ static inline void http_talk_tls(int fd, const char *request)
 static inline int http_exchange(const char *request)
 {
     struct sockaddr_in peer;
-    int status = 0, fd = socket(AF_INET, SOCK_STREAM, 0);
+    int status = 0, at_once = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &at_once, sizeof at_once);
     memset(&peer, 0, sizeof peer);
     peer.sin_family = AF_INET;
     peer.sin_port = htons((uint16_t)emulator.port);

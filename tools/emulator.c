@@ -386,25 +386,33 @@ static bool listen_at(server *s, const struct addrinfo *at, int *port)
     return true;
 }
 
-/* Each address of the host, on one port: "localhost" is 127.0.0.1 and ::1. One of them has to work. */
-static bool listen_all(server *s, int *port)
+/* Each address of a host, on one port. False: there is no such host. */
+static bool listen_host(server *s, const char *host, int *port, int *first_error)
 {
     struct addrinfo hints, *all = NULL, *at;
-    int family, first_error = 0;
     memset(&hints, 0, sizeof hints);
     hints.ai_socktype = SOCK_STREAM;
     hints.ai_flags = AI_PASSIVE;
-    if (getaddrinfo(s->options->host, NULL, &hints, &all) != 0) {
+    if (getaddrinfo(host, NULL, &hints, &all) != 0) return false;
+    for (at = all; at && s->listeners < EMU_LISTENERS; at = at->ai_next) {
+        if (at->ai_family != AF_INET && at->ai_family != AF_INET6) continue;
+        if (!listen_at(s, at, port) && !*first_error) *first_error = errno;
+    }
+    freeaddrinfo(all);
+    return true;
+}
+
+/* "localhost" is 127.0.0.1 and ::1 (RFC 6761), whether this machine has a hosts file or not. One of them has to work, and
+ * the first decides about the port. */
+static bool listen_all(server *s, int *port)
+{
+    bool local = strcmp(s->options->host, "localhost") == 0;
+    int first_error = 0;
+    if (!listen_host(s, local ? "127.0.0.1" : s->options->host, port, &first_error)) {
         fprintf(stderr, "aiocosmos-emulator: %s: no such host\n", s->options->host);
         return false;
     }
-    for (family = 0; family < 2; family++) {               /* IPv4 first: it decides about the port */
-        for (at = all; at && s->listeners < EMU_LISTENERS; at = at->ai_next) {
-            if (at->ai_family != (family ? AF_INET6 : AF_INET)) continue;
-            if (!listen_at(s, at, port) && !first_error) first_error = errno;
-        }
-    }
-    freeaddrinfo(all);
+    if (local) listen_host(s, "::1", port, &first_error);
     if (s->listeners) return true;
     fprintf(stderr, "aiocosmos-emulator: port %d of %s: %s\n", *port, s->options->host, strerror(first_error));
     return false;
