@@ -50,7 +50,7 @@ sanitize: build/bearssl build/certs/done ## the same under AddressSanitizer and 
 	$(MAKE) --no-print-directory test B=build/sanitize SCRIPTS="tests/examples.sh tests/tool.sh" \
 	    CFLAGS='$(SANITIZE)' CXXFLAGS='$(SANITIZE)'
 
-interop: $(B)/aiocosmos-emulator $(B)/tests/interop/other_server build/certs/done ## the same by others' software
+interop: $(PROGRAMS) $(B)/tests/interop/other_server build/certs/done ## the same by others' software
 	BUILD=$(B) tests/interop/run.sh
 
 install: $(PROGRAMS) ## the header, the programs and a man page, in PREFIX (/usr/local)

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# tests/interop/run.sh: others' software against ours: the official SDKs for JavaScript and Python on our emulator, and
+# our client and our tool on a server that others wrote. Theirs goes to build/interop; BUILD (build) is where our
+# programs are. The last line is "N passed, N failed", and ", N skipped" for what is known not to work yet.
+set -euo pipefail
+
+build=${BUILD:-build}
+here=tests/interop
+kept=$PWD/build/interop
+certs=$PWD/build/certs/ec
+mkdir -p "$kept"
+
+give_up() {
+    echo "interop: $*"
+    echo "0 passed, 1 failed"
+    exit 1
+}
+
+# need COMMAND PACKAGE...: a command that works, from Debian's or Ubuntu's packages where it does not.
+need() {
+    $1 >/dev/null 2>&1 && return
+    tools/apt-install.sh "${@:2}" || true
+    $1 >/dev/null 2>&1 || give_up "\"$1\" fails: install ${*:2}"
+}
+
+# up_to_date NAME FILE...: whether NAME was installed as these files say.
+up_to_date() {
+    cat "${@:2}" | cmp -s - "$kept/$1.done"
+}
+
+install_javascript() {
+    up_to_date js $here/package.json $here/package-lock.json && return
+    rm -rf "$kept/js"
+    mkdir "$kept/js"
+    cp $here/package.json $here/package-lock.json $here/.npmrc "$kept/js"
+    (cd "$kept/js" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) || give_up "npm failed"
+    cat $here/package.json $here/package-lock.json >"$kept/js.done"
+}
+
+install_python() {
+    up_to_date python $here/requirements.txt && return
+    rm -rf "$kept/venv"
+    python3 -m venv "$kept/venv"
+    "$kept/venv/bin/pip" install --quiet --disable-pip-version-check -r $here/requirements.txt || give_up "pip failed"
+    cp $here/requirements.txt "$kept/python.done"
+}
+
+# start COMMAND...: a server that runs until we end; what follows "ready" on its first line goes to $ready.
+servers=()
+start() {
+    local output
+    exec {output}< <(exec "$@")
+    servers+=($!)
+    read -r _ ready <&"$output" || give_up "$1 did not start"
+}
+trap '{ kill "${servers[@]}"; wait; } 2>/dev/null' EXIT
+
+need 'node --version' nodejs
+need 'npm --version' npm
+need 'python3 -m ensurepip --version' python3 python3-venv
+# The SDK wants the global "crypto" of Node.js 20, which Debian 12's 18 has behind an option.
+[ "$(node -p 'parseInt(process.versions.node)')" -ge 20 ] || export NODE_OPTIONS=--experimental-global-webcrypto
+install_javascript
+install_python
+
+export INTEROP_JS=$kept/js INTEROP_CA=$certs/ca.pem NODE_EXTRA_CA_CERTS=$certs/ca.pem PATH=$kept/venv/bin:$PATH
+export AIOCOSMOS_EMULATOR_TOKEN=an.entra.token
+start "$build/aiocosmos-emulator" --port 0
+export AIOCOSMOS_EMULATOR=$ready
+start "$build/aiocosmos-emulator" --port 0 --aad-token $AIOCOSMOS_EMULATOR_TOKEN \
+    --tls --cert "$certs/good.pem" --key-file "$certs/leaf.key"
+export AIOCOSMOS_EMULATOR_TLS=$ready
+start node $here/other_server.mjs
+export OTHER_SERVER=${ready% *} OTHER_SERVER_TLS=${ready#* }
+
+BUILD=$build tests/run.sh $here/js.mjs $here/python.py "$build/tests/interop/other_server" $here/tool.sh
