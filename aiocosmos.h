@@ -2274,9 +2274,12 @@ static void aioc_json_scan_begin(aioc_json_scan *scan, const char *text, size_t 
     scan->text = scan->error_at = text ? text : "";
     scan->end = scan->text + len;
     scan->depth_max = AIOC_JSON_DEPTH_MAX;
-    if ((uint64_t)len <= UINT32_MAX) return;
-    scan->error = "the text is larger than 4 GiB";
-    scan->result = AIOCOSMOS_E_ARGUMENT;
+#if SIZE_MAX > UINT32_MAX
+    if (len > UINT32_MAX) {
+        scan->error = "the text is larger than 4 GiB";
+        scan->result = AIOCOSMOS_E_ARGUMENT;
+    }
+#endif
 }
 
 /* Notes an error. False, so that whoever meets it can return that; the second form is for those that return a

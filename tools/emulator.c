@@ -402,8 +402,8 @@ static bool listen_host(server *s, const char *host, int *port, int *first_error
     return true;
 }
 
-/* "localhost" is 127.0.0.1 and ::1 (RFC 6761), whether this machine has a hosts file or not. One of them has to work, and
- * the first decides about the port. */
+/* "localhost" is 127.0.0.1 and ::1 (RFC 6761), whether this machine has a hosts file or not. One of them has to work,
+ * and the first decides about the port. */
 static bool listen_all(server *s, int *port)
 {
     bool local = strcmp(s->options->host, "localhost") == 0;
