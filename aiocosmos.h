@@ -16,8 +16,9 @@
  *
  *     static void on_player(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
  *     {
+ *         aiocosmos_str text = result->status ? result->message : result->body;
  *         (void)client; (void)user_data;
- *         printf("%d, %.2f RU: %.*s\n", result->status, result->charge_ru, (int)result->body.len, result->body.ptr);
+ *         printf("%d, %.2f RU: %.*s\n", result->status, result->charge_ru, (int)text.len, text.ptr);
  *     }
  *
  *     int main(void)
@@ -47,10 +48,11 @@
  *     other call. No threads are created, no signals raised, no globals kept.
  *  2. A submit that returns 0 leads to exactly one callback; one that returns < 0 leads to none.
  *  3. Inputs are copied before submit returns. Outputs are lent until the callback returns, unless taken.
- *  4. A callback may submit, cancel, read and destroy. destroy inside one marks the client: later submits return
- *     E_SHUTDOWN, the running step unwinds, completes every operation with E_SHUTDOWN, frees, and returns E_DESTROYED
- *     without touching the client again. A nested step, run or drain returns E_REENTERED. Hooks (resolve, token, pull,
- *     allocator, logger) may answer at once, and may not submit, step or destroy.
+ *  4. A callback may submit, cancel, open, ask and close queries, start bulks, read and destroy. destroy inside one
+ *     marks the client: later submits return E_SHUTDOWN, the running step unwinds, completes every operation with
+ *     E_SHUTDOWN, frees, and returns E_DESTROYED without touching the client again. A nested step, run or drain returns
+ *     E_REENTERED. Hooks (resolve, token, pull, allocator, logger) may answer at once, and may not submit, step or
+ *     destroy.
  *  5. A client belongs to one thread at a time; only aiocosmos_wake() may be called from another thread or from a
  *     signal handler. Clients share nothing, so a program scales by one client a thread.
  *
@@ -314,9 +316,10 @@ AIOCOSMOS_API const char *aiocosmos_refusal(const aiocosmos_client *client);
 /* Does what is due, waiting up to timeout_ms for it (0: never; -1: until something happens; returns at once when
  * nothing is pending). Returns how many callbacks ran, or E_REENTERED or E_DESTROYED. */
 AIOCOSMOS_API int  aiocosmos_step(aiocosmos_client *client, int timeout_ms);
-/* For a host with its own loop. The descriptor turns readable for sockets and for wake (-1 in builds without epoll);
- * the timeout covers all the rest, such as timers, new submits and a spent budget: 0: step now; -1: no need. A host
- * needs both, asked again after every step and submit. */
+/* For a host with its own loop: it waits until the descriptor, which stays the same, is readable, or the timeout is
+ * over, and then calls aiocosmos_step(client, 0). The descriptor speaks for sockets and wake (-1 in builds without
+ * epoll: then aiocosmos_poll_fds() is needed); the timeout for all the rest, such as timers, new submits and a spent
+ * budget: 0: step now; -1: no need. A host needs both, the timeout asked again after every step and submit. */
 AIOCOSMOS_API intptr_t aiocosmos_fd(const aiocosmos_client *client);
 AIOCOSMOS_API int  aiocosmos_next_timeout_ms(const aiocosmos_client *client);
 /* For hosts that poll by themselves: fills at most cap entries, returns how many there are. */
@@ -427,8 +430,8 @@ AIOCOSMOS_API int  aiocosmos_json_parse(aiocosmos_client *client, const char *te
 AIOCOSMOS_API aiocosmos_json aiocosmos_json_root(const aiocosmos_json_doc *doc);
 AIOCOSMOS_API void aiocosmos_json_free(aiocosmos_json_doc *doc);           /* before destroy */
 
-/* Building, into the caller's buffer. Errors stick, so check once, at finish. key is NULL inside arrays and at the
- * top. */
+/* Building, into the caller's buffer of cap bytes, the NUL included. Errors stick, so check once, at finish; NONE and
+ * UNSET are such. key is NULL inside arrays and at the top. */
 typedef struct aiocosmos_jw {
     char *buf; size_t cap, len;
     uint64_t stack[2];                 /* one bit a level: object or array */
@@ -466,9 +469,10 @@ typedef struct aiocosmos_request {
     const char *container;
     const char *id;                    /* of the item; create and upsert take it from the body */
     aiocosmos_kind kind;               /* required */
-    aiocosmos_pk pk;                   /* items: required, and must be what the body says */
-    aiocosmos_str body;                /* JSON: the item; the patch, as an array of operations or as
-                                        * {"condition":...,"operations":[...]}; or further properties of a container */
+    aiocosmos_pk pk;                   /* items: required, as the body has it; it is not taken from there */
+    aiocosmos_str body;                /* JSON: the item; the patch, [{"op":"set","path":"/a","value":1},...], up to ten
+                                        * of add, set, replace, remove, incr, move, or
+                                        * {"condition":...,"operations":[...]}; or a container's further properties */
     const char *if_match;              /* an ETag with its quotes, or "*": write only if the item still is that one */
     const char *if_none_match;         /* read: 304 if the item still is that version */
     const char *session_token;         /* merged with the one that the client holds */
@@ -476,7 +480,7 @@ typedef struct aiocosmos_request {
     uint64_t order_key;                /* not 0: operations of one key run one at a time, in submit order. One that
                                         * ended MAYBE_APPLIED may still be under way when the next is sent */
     bool     want_body;                /* item writes answer without the document unless set, which is cheaper */
-    bool     if_not_exists;            /* create database or container: 409 becomes 0 */
+    bool     if_not_exists;            /* create database or container: 409 becomes 0, without a body */
     const char *partition_key_paths[3];         /* create container: "/tenant", "/user", ... */
     aiocosmos_str indexing_policy;     /* create or replace container: a JSON object */
     int32_t  default_ttl_s;            /* container: 0 off; -1 on, items carry their own; > 0 seconds */
@@ -504,7 +508,8 @@ typedef enum aiocosmos_fate {
 struct aiocosmos_result {              /* everything here is lent until the callback returns */
     aiocosmos_op op;
     int      status;                   /* 0, HTTP status, or < 0: see aiocosmos_error */
-    int      http_status, sub_status;  /* of the last answer seen, 0 if none: kept even when status is E_TIMEOUT */
+    int      http_status, sub_status;  /* of the last answer seen (201 for a create), 0 if none: kept even when status
+                                        * is E_TIMEOUT */
     uint8_t  fate;                     /* aiocosmos_fate */
     uint32_t attempts;                 /* how often it was sent, or tried to be: see aiocosmos_result_attempt() */
     uint64_t latency_us;               /* from submit to this callback */
@@ -611,7 +616,7 @@ typedef enum aiocosmos_pull {
     AIOCOSMOS_PULL_FAIL                /* stop: finish what is in flight, then E_CANCELLED */
 } aiocosmos_pull;
 typedef struct aiocosmos_bulk_item {   /* zeroed before each pull; what it points to must last until next returns */
-    const char *id;                    /* replace, patch, delete, read */
+    const char *id;                    /* replace, patch, delete, read; NULL for create and upsert */
     aiocosmos_kind kind;               /* (default: AIOCOSMOS_CREATE_ITEM) any item kind */
     aiocosmos_pk pk;
     aiocosmos_str body;
@@ -636,7 +641,7 @@ typedef struct aiocosmos_bulk_request {
     /* One item's own result; may be NULL. A refused item comes here too, with E_ARGUMENT and the reason in its
      * message. */
     void (*item_done)(aiocosmos_client *client, const aiocosmos_result *result, void *item_data, void *user_data);
-    /* Once, at the end: status 0 when every item was pulled and finished, however each ended. */
+    /* Once, at the end: status 0 when every item was pulled and finished, however each ended: see totals->failed. */
     void (*done)(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_bulk_totals *totals,
                  void *user_data);
     void *user_data;
@@ -11421,8 +11426,9 @@ static void aioc_operation_finish(aioc_operation *op, int status, aiocosmos_fate
     if (outcome && outcome->response) {
         delivery.response = outcome->response;
         delivery.parser = outcome->parser;
-        delivery.body = outcome->response->body;
-        result.body = outcome->response->body;
+        /* What is there already answers with an error's body, which is no news to who said if_not_exists. */
+        if (status != 0 || op->http_status != 409) delivery.body = outcome->response->body;
+        result.body = delivery.body;
         result.etag = outcome->response->wanted[AIOC_PROTOCOL_H_ETAG];
         result.session_token = outcome->response->wanted[AIOC_PROTOCOL_H_SESSION];
     }

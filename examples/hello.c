@@ -12,7 +12,14 @@ static void on_ann(aiocosmos_client *client, const aiocosmos_result *result, voi
     (void)client;
     *ok = result->status == 0;
     if (*ok) printf("%.*s for %.2f RU\n", (int)result->body.len, result->body.ptr, result->charge_ru);
-    else printf("%d: %.*s\n", result->status, (int)result->message.len, result->message.ptr);
+}
+
+/* Sees every operation that failed, so that one place can say so. */
+static void on_failure(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    (void)client;
+    (void)user_data;
+    printf("%d: %.*s\n", result->status, (int)result->message.len, result->message.ptr);
 }
 
 int main(void)
@@ -27,12 +34,11 @@ int main(void)
     options.connection_string = getenv("AIOCOSMOS_CONNECTION_STRING");
     if (!options.connection_string) options.connection_string = AIOCOSMOS_EMULATOR_CONNECTION;
     options.default_database = "hello";
+    options.on_failure = on_failure;
     if (aiocosmos_create(&options, &client, why, sizeof why) < 0) return puts(why), 1;
 
     make.kind = AIOCOSMOS_CREATE_DATABASE;
     make.if_not_exists = true;
-    make.done = on_ann;                          /* says why, if it fails */
-    make.user_data = &ok;
     if (aiocosmos_run(client, &make, NULL) != 0) return 1;
     make.kind = AIOCOSMOS_CREATE_CONTAINER;
     make.container = "players";
@@ -45,7 +51,7 @@ int main(void)
     save.body.ptr = ann;
     save.body.len = strlen(ann);
     save.order_key = 1;                          /* the read of the same key comes after it */
-    aiocosmos_submit(client, &save, NULL);
+    if (aiocosmos_submit(client, &save, NULL) < 0) puts(aiocosmos_refusal(client));
 
     read.kind = AIOCOSMOS_READ_ITEM;
     read.container = "players";
@@ -54,7 +60,7 @@ int main(void)
     read.order_key = 1;
     read.done = on_ann;
     read.user_data = &ok;
-    aiocosmos_submit(client, &read, NULL);
+    if (aiocosmos_submit(client, &read, NULL) < 0) puts(aiocosmos_refusal(client));
 
     while (aiocosmos_pending(client) > 0) aiocosmos_step(client, 100);       /* your own loop */
     aiocosmos_destroy(client);

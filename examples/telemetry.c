@@ -364,10 +364,11 @@ int main(int argc, char **argv)
     }
     if (!connect_client(&d)) return 1;
     if (getenv("AIOCOSMOS_CONNECTION_STRING")) {
-        printf("This costs about %u RU of work and, as the service bills by the hour, one hour of an autoscale container\n"
+        printf("This costs at most %u RU of work and, as the service bills by the hour, one hour of an autoscale container\n"
                "with a maximum of 4000 RU/s.\n", EVENTS * 7 + DEVICES * HOURS * 12);
     }
-    printf("database %s, container %s: autoscale to 4000 RU/s\n", d.database, CONTAINER);
+    printf("database %s, container %s: autoscale to 4000 RU/s%s\n", d.database, CONTAINER,
+           getenv("AIOCOSMOS_CONNECTION_STRING") ? "" : ", which the emulator does not enforce unless given --ru");
     ok = create_database_and_container(&d);
     ok = ok && insert_events(&d) && ask_questions(&d) && summarise(&d);
     if (keep) printf("database %s is kept\n", d.database);

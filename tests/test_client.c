@@ -39,6 +39,7 @@ TEST(a_database_that_exists_is_a_conflict_unless_if_not_exists)
     CHECK_INT(ask(client, again, &got), 0);
     CHECK_INT(got.http_status, 409);
     CHECK_STR(got.message, "");
+    CHECK_INT(got.body_len, 0);
     close_world(client);
 }
 
