@@ -607,7 +607,8 @@ AIOCOSMOS_API void aiocosmos_query_close(aiocosmos_client *client, aiocosmos_que
  *----------------------------------------------------------------------------*/
 
 /* Bulk pulls items from the host when there is room, so that memory stays flat for any count. A bad item fails alone. A
- * 429 halves the concurrency, then it rises by one per clean window; it does not use up retries_max. */
+ * 429 makes all items wait for as long as the service says, and halves the concurrency, which then rises by one per
+ * clean window; it does not use up retries_max. */
 typedef enum aiocosmos_pull {
     AIOCOSMOS_PULL_END,                /* no more items */
     AIOCOSMOS_PULL_ITEM,               /* *item is filled */
@@ -10891,7 +10892,8 @@ typedef struct aioc_operation_engine aioc_operation_engine;
 
 /* Whoever paces a set of operations (a bulk): a 429 to one of them does not use up its retries, but slows all. */
 typedef struct aioc_operation_pacer {
-    void (*throttled)(aioc_operation *op);   /* it got a 429, and is about to back off or to end */
+    /* It got a 429, and is about to back off for so long, or to end. */
+    void (*throttled)(aioc_operation *op, uint64_t wait_us);
     bool (*hold)(aioc_operation *op);        /* its back-off is over; true: kept until the pacer makes it ready */
     void (*let_go)(aioc_operation *op);      /* it ends while it backs off or is held */
 } aioc_operation_pacer;
@@ -12176,7 +12178,7 @@ static void aioc_operation_answered(aioc_pool_exchange *exchange, const aioc_poo
     verdict = aioc_operation_judge(&now, &seen);
     op->doubt = verdict.doubt;
     if (verdict.throttled) engine->stats.throttled++;
-    if (verdict.throttled && op->pacer) op->pacer->throttled(op);
+    if (verdict.throttled && op->pacer) op->pacer->throttled(op, verdict.wait_us);
     if (verdict.forget_metadata && op->container) aioc_account_forget_ranges(&engine->account, op->container);
     if (verdict.status == 0 && !verdict.again) aioc_operation_succeeded(op);
     if (op->stop) {
@@ -12867,6 +12869,7 @@ typedef struct aioc_feeds_bulk {
     uint32_t allowed;                        /* how many may be sent at a time now */
     uint32_t clean;                          /* finished without 429 since allowed last changed */
     uint64_t lowered_us;
+    aioc_platform_timer pause;               /* armed: nothing is sent until the service has units again */
     aioc_operation *first_held, *last_held;
     bool ended, later;                       /* nothing more to pull; nothing now */
     int status;
@@ -13214,10 +13217,15 @@ static void aioc_feeds_unhold(aioc_feeds_bulk *bulk, aioc_operation *op)
     else bulk->last_held = op->prev;
 }
 
+static bool aioc_feeds_may_send(const aioc_feeds_bulk *bulk)
+{
+    return !bulk->pause.armed && aioc_feeds_active(bulk) < bulk->allowed;
+}
+
 /* Those held back go on as soon as there is room, before new items are pulled. */
 static void aioc_feeds_release_held(aioc_feeds_bulk *bulk)
 {
-    while (bulk->first_held && aioc_feeds_active(bulk) < bulk->allowed) {
+    while (bulk->first_held && aioc_feeds_may_send(bulk)) {
         aioc_operation *op = bulk->first_held;
         aioc_feeds_unhold(bulk, op);
         op->paced = false;
@@ -13227,8 +13235,26 @@ static void aioc_feeds_release_held(aioc_feeds_bulk *bulk)
     }
 }
 
-/* A 429 halves what may be in flight; those that were sent before the last halving say nothing new. */
-static void aioc_feeds_throttled(aioc_operation *op)
+static void aioc_feeds_pause_over(aioc_platform_timer *timer)
+{
+    aioc_feeds_release_held((aioc_feeds_bulk *)timer->owner);
+}
+
+/* What the service says to one item holds for all: each that is sent before would get a 429 too, and that costs units
+ * itself. The longest wait counts, unless this item ends for it: then another answer may be milder. */
+static void aioc_feeds_pause(aioc_feeds_bulk *bulk, const aioc_operation *op, uint64_t wait_us)
+{
+    uint64_t due_us = op->engine->reactor->now_us + wait_us;
+    if (wait_us == 0 || (op->deadline_us && due_us >= op->deadline_us)) return;
+    if (bulk->pause.armed && bulk->pause.due_us >= due_us) return;
+    bulk->pause.fire = aioc_feeds_pause_over;
+    bulk->pause.owner = bulk;
+    aioc_platform_timer_start(op->engine->reactor, &bulk->pause, due_us);
+}
+
+/* A 429 makes the bulk pause, and halves what may be in flight afterwards; those that were sent before the last halving
+ * say nothing new about that. */
+static void aioc_feeds_throttled(aioc_operation *op, uint64_t wait_us)
 {
     aioc_feeds_bulk *bulk = (aioc_feeds_bulk *)op->owner;
     bulk->totals.throttled++;
@@ -13239,13 +13265,14 @@ static void aioc_feeds_throttled(aioc_operation *op)
         bulk->lowered_us = op->engine->reactor->now_us + 1;
         bulk->clean = 0;
     }
+    aioc_feeds_pause(bulk, op, wait_us);
     aioc_feeds_release_held(bulk);
 }
 
 static bool aioc_feeds_hold(aioc_operation *op)
 {
     aioc_feeds_bulk *bulk = (aioc_feeds_bulk *)op->owner;
-    if (aioc_feeds_active(bulk) < bulk->allowed) {
+    if (aioc_feeds_may_send(bulk)) {
         op->paced = false;
         bulk->waiting--;
         return false;
@@ -13297,6 +13324,7 @@ static void aioc_feeds_bulk_free(aioc_feeds_bulk *bulk)
     else bulk->feeds->first_bulk = bulk->next;
     if (bulk->next) bulk->next->prev = bulk->prev;
     bulk->feeds->bulk_count--;
+    aioc_platform_timer_stop(bulk->feeds->engine->reactor, &bulk->pause);
     aioc_memory_buffer_free(memory, &bulk->names);
     aioc_memory_free(memory, bulk, sizeof *bulk);
 }
@@ -13409,7 +13437,7 @@ static bool aioc_feeds_may_pull(const aioc_feeds_bulk *bulk)
 {
     const aioc_operation_engine *engine = bulk->feeds->engine;
     return !bulk->ended && !bulk->later && !bulk->first_held && bulk->in_flight < bulk->request.concurrency_max &&
-           aioc_feeds_active(bulk) < bulk->allowed && aioc_operation_has_room_for_part(engine, bulk->in_flight) &&
+           aioc_feeds_may_send(bulk) && aioc_operation_has_room_for_part(engine, bulk->in_flight) &&
            (engine->pending == bulk->feeds->bulk_count ||
             engine->memory->used - engine->memory->kept < engine->memory->max / 8 * 7);
 }

@@ -785,9 +785,45 @@ TEST(a_storm_of_429_lowers_the_concurrency_and_every_item_succeeds)
     CHECK_INT(run_bulk(client, &request, &s), 0);
     CHECK_INT(s.succeeded, 1200);
     CHECK(s.totals.throttled > 0);
+    CHECK(s.totals.throttled < 1200);                      /* a refusal costs units too: 26,000 when each item tries */
     CHECK(s.totals.retries >= s.totals.throttled);
     CHECK(s.lowest < 100);
     CHECK(s.highest_after > s.lowest);
+    close_world(client);
+}
+
+TEST(a_bulk_sends_nothing_while_the_service_asks_it_to_wait)
+{
+    enum { WAIT_MS = 200 };
+    aiocosmos_client *client = open_world("");
+    source s = items(50, 5);
+    aiocosmos_bulk_request request = bulk_of(&s);
+    aiocosmos_stats stats;
+    uint64_t attempts, began_us;
+    char rule[64];
+    snprintf(rule, sizeof rule, "status=429,retry_after_ms=%d,kind=create_item,skip=10,count=1", WAIT_MS);
+    fault(rule);
+    request.concurrency_max = 4;
+    start_bulk(client, &request, &s);
+    do {
+        CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
+        aiocosmos_get_stats(client, &stats);
+    } while (stats.throttled == 0);
+    began_us = client->reactor.now_us;
+    while (s.item_calls < s.pulls - 1) {                   /* those that were under way */
+        CHECK(s.next < 50);
+        CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
+    }
+    aiocosmos_get_stats(client, &stats);
+    attempts = stats.attempts;
+    while (stats.attempts == attempts) {
+        CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
+        aiocosmos_get_stats(client, &stats);
+    }
+    CHECK(client->reactor.now_us - began_us >= (WAIT_MS - 10) * 1000);
+    drain(client);
+    CHECK_INT(s.succeeded, 50);
+    CHECK_INT(s.totals.retries, 1);
     close_world(client);
 }
 

@@ -1,5 +1,6 @@
-/* The pace of a bulk, alone: what a 429 and a clean answer do to the number of items in flight, and in which order
- * those that were held back go on. No network, no clock: items are operations that never leave the ready list. */
+/* The pace of a bulk, alone: what a 429 and a clean answer do to the number of items in flight, how long a bulk pauses,
+ * and in which order those that were held back go on. No network, and a clock that the tests set: items are operations
+ * that never leave the ready list. */
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include "test.h"
@@ -57,11 +58,17 @@ static void open_world(uint32_t concurrency, uint32_t in_flight)
     }
 }
 
-static void throttle(int i)
+static void throttle_for(int i, uint64_t wait_us)
 {
     world.item[i].state = AIOC_OPERATION_BACKING_OFF;
     world.item[i].throttled_us = 1;
-    aioc_feeds_throttled(&world.item[i]);
+    aioc_feeds_throttled(&world.item[i], wait_us);
+}
+
+/* With leave to come back at once. */
+static void throttle(int i)
+{
+    throttle_for(i, 0);
 }
 
 /* The back-off of an item is over. True: it was held back. */
@@ -217,6 +224,50 @@ TEST(those_held_back_go_on_in_order_before_new_ones_are_pulled)
     CHECK_INT(ready_count(), 2);
     CHECK_INT(world.bulk.waiting, 0);
     CHECK(!world.bulk.first_held && !world.bulk.last_held);
+}
+
+TEST(a_bulk_pauses_until_the_longest_wait_is_over)
+{
+    uint64_t began_us;
+    open_world(8, 8);
+    began_us = world.reactor.now_us;
+    throttle_for(0, 3000);
+    throttle_for(1, 9000);
+    throttle_for(2, 1000);
+    world.bulk.in_flight = 4;                              /* the others are done: there is room for two */
+    world.reactor.now_us = began_us + 8999;
+    CHECK(wake(2));
+    CHECK(wake(0));
+    CHECK(!aioc_platform_timer_run_one(&world.reactor));
+    CHECK_INT(ready_count(), 0);
+    CHECK(!aioc_feeds_may_pull(&world.bulk));
+    world.reactor.now_us = began_us + 9000;
+    CHECK(aioc_platform_timer_run_one(&world.reactor));
+    CHECK_INT(ready_count(), 2);
+    CHECK(world.engine.first_ready == &world.item[2]);     /* the first that was held */
+    CHECK(!wake(1));
+}
+
+TEST(a_pause_ends_without_the_item_that_called_for_it)
+{
+    open_world(4, 2);
+    throttle_for(0, 5000);
+    aioc_feeds_let_go(&world.item[0]);                     /* cancelled, say */
+    world.bulk.in_flight = 1;
+    CHECK(!aioc_feeds_may_pull(&world.bulk));
+    world.reactor.now_us += 5000;
+    CHECK(aioc_platform_timer_run_one(&world.reactor));
+    CHECK(aioc_feeds_may_pull(&world.bulk));
+}
+
+TEST(a_wait_that_is_longer_than_its_item_lives_stops_nobody_else)
+{
+    open_world(4, 2);
+    world.item[0].deadline_us = world.reactor.now_us + 5000;
+    throttle_for(0, 5000);
+    CHECK(!world.bulk.pause.armed);
+    throttle_for(1, 5000);
+    CHECK(world.bulk.pause.armed);
 }
 
 TEST(a_back_off_that_ends_where_there_is_room_goes_on_at_once)
