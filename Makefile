@@ -35,7 +35,7 @@ ifndef V
 .SILENT:
 endif
 .DELETE_ON_ERROR:
-.PHONY: all demo test sanitize interop install clean help
+.PHONY: all demo test sanitize interop bench install clean help
 
 all: $(PROGRAMS) $(EXAMPLES) ## the programs and the examples (also plain `make`)
 
@@ -52,6 +52,10 @@ sanitize: build/bearssl build/certs/done ## the same under AddressSanitizer and 
 
 interop: $(PROGRAMS) $(B)/tests/interop/other_server build/certs/done ## the same by others' software
 	BUILD=$(B) tests/interop/run.sh
+
+bench: $(addprefix $(B)/bench/,run client json server) ## inserts beside wrk's, on one server; BENCH_SECONDS=1: short
+	command -v wrk >/dev/null || tools/apt-install.sh wrk || echo "going on without wrk"
+	$(B)/bench/run tools/bench/wrk.lua
 
 install: $(PROGRAMS) ## the header, the programs and a man page, in PREFIX (/usr/local)
 	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/bin
@@ -90,6 +94,9 @@ $(B)/examples/%: examples/%.c | build/bearssl
 
 $(B)/examples/%: examples/%.cc | build/bearssl
 	$(C++) $(LINK)
+
+$(B)/bench/%: tools/bench/%.c | build/bearssl
+	$(C) $(LINK)
 
 $(B)/tests/%: tests/%.c | build/bearssl
 	$(C) -DBUILD_DIR='"$(B)"' $(LINK) -lm -pthread
