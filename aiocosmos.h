@@ -6806,8 +6806,9 @@ static void aioc_tls_fail(aioc_tls_bear *session, int error)
     if (session->judge.verdict != 0 && session->judge.verdict == error) return;       /* the judge has said why */
     session->base.why[0] = '\0';
     if (error == 0) {
-        aioc_tls_say(session, handshake ? "the server closed the connection during the TLS handshake"
-                                        : "the connection was cut: the server did not say that it is the end");
+        aioc_tls_say(session, !handshake ? "the connection was cut: the server did not say that it is the end"
+                              : session->seen_len ? "the server closed the connection during the TLS handshake"
+                              : "the server closed the connection instead of answering: does this port speak TLS?");
     } else if (error >= BR_ERR_SEND_FATAL_ALERT) {
         aioc_tls_say(session, "the server broke the TLS protocol");
     } else if (error >= BR_ERR_RECV_FATAL_ALERT) {
@@ -8641,7 +8642,7 @@ static void aioc_pool_resolved(aioc_resolve_waiter *waiter, const aiocosmos_addr
 /* Name, TCP and TLS together took too long. */
 static void aioc_pool_open_timed_out(aioc_pool_connection *connection)
 {
-    char how[64];
+    char how[96];
     unsigned limit_ms = connection->pool->options.connect_timeout_ms;
     aioc_memory_print(how, sizeof how, "timed out after %u ms", limit_ms);
     switch (connection->stage) {
@@ -8652,6 +8653,7 @@ static void aioc_pool_open_timed_out(aioc_pool_connection *connection)
         aioc_pool_dial_failed(connection, AIOCOSMOS_E_CONNECT, connection->dial->next - 1, how);
         break;
     default:
+        aioc_memory_print(how, sizeof how, "timed out after %u ms: does this port speak TLS?", limit_ms);
         aioc_pool_open_failed_because(connection, AIOCOSMOS_E_CONNECT, "TLS with", how);
     }
 }
@@ -11484,8 +11486,8 @@ static void aioc_operation_abort(aioc_operation *op, int status)
         if (sent && op->write) op->doubt = true;
         op->state = AIOC_OPERATION_READY;
     }
-    aioc_memory_print(text, sizeof text, "%s after %u attempts while %s", aioc_protocol_status_text(status),
-                      (unsigned)op->attempts, place);
+    aioc_memory_print(text, sizeof text, "%s after %u attempt%s while %s", aioc_protocol_status_text(status),
+                      (unsigned)op->attempts, op->attempts == 1 ? "" : "s", place);
     aioc_operation_finish(op, status, aioc_operation_fate_unsent(op), NULL, text);
 }
 
@@ -14421,11 +14423,11 @@ AIOCOSMOS_API size_t aiocosmos_result_describe(const aiocosmos_result *result, c
     aiocosmos_attempt attempt;
     uint32_t i;
     size_t len = aioc_memory_print(out, cap,
-        "status %d (%s), http %d/%d, %s, %llu.%02u RU, %llu us, %u attempts, activity %.*s%s%.*s", result->status,
+        "status %d (%s), http %d/%d, %s, %llu.%02u RU, %llu us, %u attempt%s, activity %.*s%s%.*s", result->status,
         aioc_protocol_status_text(result->status), result->http_status, result->sub_status, fates[result->fate],
         (unsigned long long)(centi_ru / 100u), (unsigned)(centi_ru % 100u), (unsigned long long)result->latency_us,
-        (unsigned)result->attempts, (int)result->activity_id.len, result->activity_id.ptr,
-        result->message.len ? ": " : "",
+        (unsigned)result->attempts, result->attempts == 1 ? "" : "s", (int)result->activity_id.len,
+        result->activity_id.ptr, result->message.len ? ": " : "",
         (int)result->message.len, result->message.ptr);
     for (i = 0; aioc_client_attempt(result, i, &attempt); i++)
         len = aioc_client_describe_attempt(&attempt, out, cap, len);

@@ -1510,6 +1510,8 @@ TEST(http_rules)
     RAW("GET / HTTP/2.0\r\n\r\n", 400, EMU_CONN_CLOSING);
     RAW("GET /\r\n\r\n", 400, EMU_CONN_CLOSING);
     RAW("nonsense\r\n\r\n", 400, EMU_CONN_CLOSING);
+    RAW("\x16\x03\x01\x02", 400, EMU_CONN_CLOSING);        /* TLS begins like this, and would wait for an answer */
+    RAW("\x16", 0, EMU_CONN_OPEN);
     RAW("GET / HTTP/1.1\r\nno colon\r\n\r\n", 400, EMU_CONN_CLOSING);
     RAW("GET / HTTP/1.1\r\nname : x\r\n\r\n", 400, EMU_CONN_CLOSING);
     RAW("GET / HTTP/1.1\r\na: x\r\n folded\r\n\r\n", 400, EMU_CONN_CLOSING);

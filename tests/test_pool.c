@@ -2163,6 +2163,12 @@ TEST(pool_closes_an_idle_tls_connection_that_says_goodbye_or_anything_else)
 
 TEST(pool_gives_up_a_handshake_that_is_cut_or_slow)
 {
+    static const char *const messages[] = {
+        "TLS with localhost:8081: the server closed the connection instead of answering: does this port speak TLS?",
+        "TLS with localhost:8081: the server closed the connection instead of answering: does this port speak TLS?",
+        "TLS with localhost:8081: the server answered in plain HTTP: this port has no TLS",
+        "TLS with localhost:8081: timed out after 5000 ms: does this port speak TLS?"
+    };
     ticket t;
     int way;
     for (way = 0; way < 4; way++) {
@@ -2177,7 +2183,7 @@ TEST(pool_gives_up_a_handshake_that_is_cut_or_slow)
         pass_ms(2);
         CHECK_INT(t.calls, 1);
         CHECK_INT(t.outcome.error, way == 2 ? AIOCOSMOS_E_TLS : AIOCOSMOS_E_CONNECT);
-        CHECK(strncmp(t.message, "TLS with localhost:8081: ", 25) == 0);
+        CHECK_STR(t.message, messages[way]);
         CHECK_INT(net.open, 0);
         tls_teardown();
     }

@@ -1111,7 +1111,7 @@ TEST(tls_close_notify_is_told_from_a_cut)
     memset(&w->resumption, 0, sizeof w->resumption);
     connect_to(w, "localhost");
     aioc_tls_ended(w->client);
-    CHECK_REFUSED(w, "the server closed the connection during the TLS handshake");
+    CHECK_REFUSED(w, "the server closed the connection instead of answering: does this port speak TLS?");
     wire_close(w);
 }
 

@@ -317,6 +317,13 @@ static int emu_conn_chunks(emu_conn *conn, const char *data, size_t len)
     }
 }
 
+/* A TLS record that carries a handshake (RFC 8446, 5.1). Its sender would wait for an answer as long as we for a line's
+ * end, and understands plain text well enough to say so. */
+static bool emu_is_tls(const char *data, size_t len)
+{
+    return len >= 2 && data[0] == 0x16 && data[1] == 0x03;
+}
+
 /* Bytes of the request at hand, when all of it is there and request has been filled; 0: it is not, or was refused. */
 static size_t emu_conn_receive(emu_conn *conn, const char *data, size_t len, emu_request *request)
 {
@@ -324,6 +331,10 @@ static size_t emu_conn_receive(emu_conn *conn, const char *data, size_t len, emu
     int whole;
     if (conn->phase == EMU_HEAD) {
         const char *wrong;
+        if (emu_is_tls(data, len)) {
+            emu_conn_refuse(conn, 400, "This port has no TLS: the endpoint begins with http://.");
+            return 0;
+        }
         conn->head_len = emu_head_end(conn, data, len);
         if (conn->head_len > EMU_HEAD_MAX || (conn->head_len == 0 && len > EMU_HEAD_MAX)) {
             emu_conn_refuse(conn, 431, "The request's head is too long.");
