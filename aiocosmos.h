@@ -10224,6 +10224,7 @@ static void aioc_protocol_message(int http_status, int sub_status, aiocosmos_str
 #ifndef AIOC_ACCOUNT_SESSION_BYTES_MAX
 #define AIOC_ACCOUNT_SESSION_BYTES_MAX AIOC_PROTOCOL_SESSION_MAX       /* all tokens of a container */
 #endif
+#define AIOC_ACCOUNT_RANGE_TEXT_MAX (1u << 20)       /* bytes of all texts of a container's ranges */
 #define AIOC_ACCOUNT_RETRY_US 30000000u      /* after ranges could not be had, before they are asked for again */
 #define AIOC_ACCOUNT_BUCKETS 64
 
@@ -10264,9 +10265,14 @@ typedef struct aioc_account_container {
     uint64_t retry_us;                       /* UNAVAILABLE until then */
     char     rid[33];                        /* changes when a container is created anew under the same name */
     aioc_protocol_pk_def pk_def;
+    aioc_memory_buffer pk_paths;             /* "/tenant" and so on, each with its NUL */
     aioc_account_range *ranges;
     uint32_t range_count, range_cap;
     aioc_memory_buffer range_text;
+    aioc_memory_buffer ranges_etag;          /* where the feed of ranges stood; empty: it is to be read from its start */
+    uint32_t ranges_before;                  /* known when the reading under way began */
+    uint32_t ranges_version;                 /* another one each time that the ranges have been fetched */
+    bool     no_plans;                       /* the server makes no query plans */
     aioc_account_token *tokens;
     uint32_t token_count, token_cap, token_bytes;
     aioc_account_waiter *first_waiter, *last_waiter;
@@ -10317,7 +10323,14 @@ static void aioc_account_forget_ranges(aioc_account *account, aioc_account_conta
     aioc_memory_free(account->memory, container->ranges, container->range_cap * sizeof *container->ranges);
     aioc_memory_buffer_free(account->memory, &container->range_text);
     container->ranges = NULL;
-    container->range_count = container->range_cap = 0;
+    container->range_count = container->range_cap = container->ranges_before = 0;
+    container->ranges_etag.len = 0;
+    if (container->knowledge != AIOC_ACCOUNT_FETCHING) container->knowledge = AIOC_ACCOUNT_UNKNOWN;
+}
+
+/* The ranges have changed since they were fetched: what changed is asked for before they are used again. */
+static void aioc_account_doubt_ranges(aioc_account_container *container)
+{
     if (container->knowledge != AIOC_ACCOUNT_FETCHING) container->knowledge = AIOC_ACCOUNT_UNKNOWN;
 }
 
@@ -10350,6 +10363,8 @@ static void aioc_account_drop(aioc_account *account, aioc_account_container *con
     aioc_account_unlink(account, container);
     aioc_account_forget_tokens(account, container);
     aioc_account_forget_ranges(account, container);
+    aioc_memory_buffer_free(account->memory, &container->ranges_etag);
+    aioc_memory_buffer_free(account->memory, &container->pk_paths);
     aioc_memory_free(account->memory, container->tokens, container->token_cap * sizeof *container->tokens);
     aioc_memory_free(account->memory, container->link, container->link_len + 1u);
     aioc_memory_free(account->memory, container, sizeof *container);
@@ -10467,11 +10482,27 @@ static void aioc_account_settle(aioc_account_container *container, bool known, u
 {
     container->retry_us = now_us + AIOC_ACCOUNT_RETRY_US;
     container->knowledge = (uint8_t)(known ? AIOC_ACCOUNT_KNOWN : AIOC_ACCOUNT_UNAVAILABLE);
+    container->ranges_version++;
     while (container->first_waiter) {
         aioc_account_waiter *waiter = container->first_waiter;
         aioc_account_stop_waiting(container, waiter);
         waiter->resume(waiter);
     }
+}
+
+/* The paths of the partition key, as a query or a reader of documents needs them. */
+static bool aioc_account_keep_paths(aioc_account *account, aioc_account_container *container, aiocosmos_json paths)
+{
+    aioc_memory_buffer *out = &container->pk_paths;
+    aiocosmos_json path;
+    out->len = 0;
+    memset(&path, 0, sizeof path);
+    while (aioc_json_next(paths, NULL, &path)) {
+        size_t room = path.len + 1;          /* unescaping never makes a string longer */
+        if (path.type != AIOCOSMOS_JSON_STR || !aioc_memory_reserve(account->memory, out, room)) return false;
+        out->len += aioc_json_get_str(path, out->data + out->len, room) + 1;
+    }
+    return true;
 }
 
 /* Reads the partition key definition out of a container's properties: "version" absent means 1. */
@@ -10501,7 +10532,7 @@ static bool aioc_account_read_definition(aioc_account *account, aioc_account_con
     container->pk_def.path_count = (uint8_t)levels;
     container->pk_def.system_key = false;
     aioc_json_get_bool(aioc_json_at(found[0], "/systemKey"), &container->pk_def.system_key);
-    return true;
+    return aioc_account_keep_paths(account, container, paths);
 }
 
 static bool aioc_account_keep_text(aioc_account *account, aioc_account_container *container, aiocosmos_json value,
@@ -10509,7 +10540,7 @@ static bool aioc_account_keep_text(aioc_account *account, aioc_account_container
 {
     aioc_memory_buffer *text = &container->range_text;
     size_t room = value.len + 1;             /* unescaping never makes a string longer */
-    if (value.type != AIOCOSMOS_JSON_STR || text->len + room > (1u << 20)) return false;
+    if (value.type != AIOCOSMOS_JSON_STR || text->len + room > AIOC_ACCOUNT_RANGE_TEXT_MAX) return false;
     if (!aioc_memory_reserve(account->memory, text, room)) return false;
     view->at = (uint32_t)text->len;
     view->len = (uint32_t)aioc_json_get_str(value, text->data + text->len, room);
@@ -10653,6 +10684,24 @@ static void aioc_account_mark_parents(aioc_account_container *container, aiocosm
     }
 }
 
+/* Of ranges sorted by id, those of one id: what was said last of it counts. Of one page, they contradict each other. */
+static bool aioc_account_drop_repeated(aioc_account_container *container)
+{
+    uint32_t i, kept = 0;
+    for (i = 0; i < container->range_count; i++) {
+        aioc_account_range *last = kept ? &container->ranges[kept - 1] : NULL;
+        const aioc_account_range *range = &container->ranges[i];
+        if (!last || aioc_account_by_id(container, last, range) != 0) {
+            container->ranges[kept++] = *range;
+            continue;
+        }
+        if (container->ranges_before == 0) return false;
+        if (last->id.at < range->id.at) *last = *range;
+    }
+    container->range_count = kept;
+    return true;
+}
+
 /* Ends the feed: ranges that were split or merged away are dropped, the rest sorted; they must cover "" to "FF" without
  * gap or overlap. */
 static bool aioc_account_finish_ranges(aioc_account_container *container)
@@ -10660,8 +10709,7 @@ static bool aioc_account_finish_ranges(aioc_account_container *container)
     uint32_t i, kept = 0;
     aiocosmos_str edge = aioc_memory_str("");
     aioc_account_sort(container, aioc_account_by_id);
-    for (i = 1; i < container->range_count; i++)
-        if (aioc_account_by_id(container, &container->ranges[i - 1], &container->ranges[i]) == 0) return false;
+    if (!aioc_account_drop_repeated(container)) return false;
     for (i = 0; i < container->range_count; i++)
         aioc_account_mark_parents(container, aioc_account_text(container, container->ranges[i].parents));
     for (i = 0; i < container->range_count; i++)
@@ -10673,6 +10721,23 @@ static bool aioc_account_finish_ranges(aioc_account_container *container)
         edge = aioc_account_text(container, container->ranges[i].max);
     }
     return kept > 0 && aioc_memory_same(edge, aioc_memory_str("FF"));
+}
+
+/* Where the feed of ranges stands. It is read from its start again when it has left much text behind. */
+static bool aioc_account_keep_etag(aioc_account *account, aioc_account_container *container, aiocosmos_str etag)
+{
+    container->ranges_etag.len = 0;
+    if (etag.len == 0 || container->range_text.len > AIOC_ACCOUNT_RANGE_TEXT_MAX / 4) return true;
+    return aioc_memory_append(account->memory, &container->ranges_etag, etag.ptr, etag.len);
+}
+
+/* The range of this id. NULL: there is none. */
+static const aioc_account_range *aioc_account_range_named(const aioc_account_container *container, aiocosmos_str id)
+{
+    uint32_t i;
+    for (i = 0; i < container->range_count; i++)
+        if (aioc_memory_same(aioc_account_text(container, container->ranges[i].id), id)) return &container->ranges[i];
+    return NULL;
 }
 
 /* The range that an effective partition key belongs to. NULL: ranges are not known. */
@@ -10808,7 +10873,7 @@ static bool aioc_account_session_take(aioc_account *account, aioc_account_contai
     uint32_t count = container->token_count;
     bool merged = aioc_account_session_merge(account, container, composite);
     if (container->knowledge == AIOC_ACCOUNT_KNOWN && aioc_account_has_strangers(container, count))
-        aioc_account_forget_ranges(account, container);
+        aioc_account_doubt_ranges(container);
     return merged;
 }
 
@@ -10913,6 +10978,7 @@ typedef struct aioc_operation_spec {
     bool forgets_container;                  /* success means that what is known of `container_link` is stale */
     aiocosmos_str container_link;            /* whose session tokens apply; len 0: none */
     aiocosmos_str pk_text;                   /* partition key header value; len 0: none */
+    bool by_range;                           /* pk_text is the id of a partition key range: 410 is its owner's business */
     aiocosmos_str lines;                     /* header lines of this request, each ending in CR LF */
     aiocosmos_str session_token;
     aiocosmos_str body;
@@ -10976,7 +11042,7 @@ struct aioc_operation {
     int      stop;                           /* not 0: finish with it at the next step */
     int      http_status, sub_status;
     uint8_t  state;
-    bool     to_feed, write, repeatable, if_not_exists, item_data, paced, forgets_container, internal;
+    bool     to_feed, write, repeatable, if_not_exists, item_data, by_range, paced, forgets_container, internal;
     bool     in_ready;
     bool     doubt;                          /* an earlier attempt may have been applied */
     bool     fresh_signature, fresh_metadata, metadata_tried;   /* each of these remedies is tried once */
@@ -11347,6 +11413,7 @@ static aioc_operation *aioc_operation_new(aioc_operation_engine *engine, const a
     op->repeatable = spec->repeatable || engine->retry_writes;
     op->if_not_exists = spec->if_not_exists;
     op->item_data = spec->item_data;
+    op->by_range = spec->by_range;
     op->pacer = spec->pacer;
     op->stop_parts = spec->stop_parts;
     op->forgets_container = spec->forgets_container;
@@ -11561,9 +11628,11 @@ static bool aioc_operation_append_session(aioc_operation *op, aioc_memory_buffer
         aioc_memory_buffer_free(account->memory, &all);
     }
     /* A token of a range that we do not know may be of the one that the key belongs to by now. */
-    if (ok && view.knowledge == AIOC_ACCOUNT_KNOWN && op->pk_len &&
-        !aioc_account_has_strangers(&view, op->container->token_count) &&
-        aioc_operation_epk(op, epk, &epk_len))
+    if (ok && op->by_range)
+        range = aioc_account_range_named(&view, aioc_operation_pk(op));
+    else if (ok && view.knowledge == AIOC_ACCOUNT_KNOWN && op->pk_len &&
+             !aioc_account_has_strangers(&view, op->container->token_count) &&
+             aioc_operation_epk(op, epk, &epk_len))
         range = aioc_account_route(&view, aioc_operation_str(epk, epk_len));
     if (ok) {
         ok = range ? aioc_account_session_of_range(account, &view, range, out)
@@ -11652,7 +11721,8 @@ static int aioc_operation_prepare(aioc_pool_exchange *exchange, aiocosmos_slice 
         !aioc_memory_append(memory, head, engine->constant_lines.data, engine->constant_lines.len) ||
         !aioc_operation_append_line(memory, head, "x-ms-date: ", aioc_auth_signer_date(&engine->signer, wall_s)) ||
         !aioc_operation_append_line(memory, head, "authorization: ", authorization) ||
-        (op->pk_len && !aioc_operation_append_line(memory, head, "x-ms-documentdb-partitionkey: ",
+        (op->pk_len && !aioc_operation_append_line(memory, head, op->by_range ? "x-ms-documentdb-partitionkeyrangeid: "
+                                                                             : "x-ms-documentdb-partitionkey: ",
                                                   aioc_operation_pk_header(op))) ||
         !aioc_operation_append_session_line(op, head) || !aioc_memory_append(memory, head, lines.ptr, lines.len))
         return AIOCOSMOS_E_NOMEM;
@@ -11791,6 +11861,7 @@ typedef struct aioc_operation_outcome {
 typedef struct aioc_operation_situation {
     bool     write, repeatable, if_not_exists;
     bool     patient;                        /* paced by somebody: 429 may go on as long as the deadline allows */
+    bool     by_range;                       /* of a partition key range: its owner finds out where it went */
     bool     doubt, fresh_signature, fresh_metadata, answered_once;
     uint32_t retries, retries_max;
     uint32_t throttle_wait_ms, throttle_wait_max_ms;
@@ -11804,7 +11875,8 @@ typedef struct aioc_operation_verdict {
     bool     throttled;
     bool     doubt;                          /* from now on, the write may have been applied */
     bool     sign_anew;                      /* the remedy is a corrected clock or a new token */
-    bool     forget_metadata;                /* the container or its ranges are not what we thought */
+    bool     forget_metadata;                /* the container is not what we thought */
+    bool     doubt_ranges;                   /* its ranges are not */
     int      status;                         /* when it is over */
     uint8_t  fate;
 } aioc_operation_verdict;
@@ -11885,13 +11957,15 @@ static void aioc_operation_judge_unclear(const aioc_operation_situation *now, ai
 static void aioc_operation_judge_gone(const aioc_operation_situation *now, const aioc_operation_outcome *outcome,
                                       aioc_operation_verdict *verdict)
 {
-    verdict->forget_metadata = true;
     if (outcome->sub_status == 1000) {       /* the name means another container now: look once, try once */
+        verdict->forget_metadata = true;
         verdict->again = !now->fresh_metadata && now->retries < now->retries_max;
         verdict->counts = true;
         return;
     }
-    aioc_operation_judge_again(now, verdict, now->retries_max, 100, 1000);   /* 1002, 1007, 1008: splitting or moving */
+    if (now->by_range) return;
+    verdict->doubt_ranges = true;            /* 1002, 1007, 1008: splitting or moving */
+    aioc_operation_judge_again(now, verdict, now->retries_max, 100, 1000);
 }
 
 static void aioc_operation_judge_not_found(const aioc_operation_situation *now, const aioc_operation_outcome *outcome,
@@ -12081,6 +12155,7 @@ static void aioc_operation_situate(const aioc_operation *op, aioc_operation_situ
     now->repeatable = op->repeatable;
     now->if_not_exists = op->if_not_exists;
     now->patient = op->pacer != NULL;
+    now->by_range = op->by_range;
     now->doubt = op->doubt;
     now->fresh_signature = op->fresh_signature;
     now->fresh_metadata = op->fresh_metadata;
@@ -12108,10 +12183,8 @@ static void aioc_operation_again(aioc_operation *op, const aioc_operation_verdic
         if (!engine->signer.has_key && op->attempt_us >= engine->token_us)
             aioc_auth_tokens_forget(&engine->tokens, engine->memory, aioc_operation_link(op));
     }
-    if (verdict->forget_metadata) {
-        op->fresh_metadata = true;
-        op->metadata_tried = false;
-    }
+    if (verdict->forget_metadata) op->fresh_metadata = true;
+    if (verdict->forget_metadata || verdict->doubt_ranges) op->metadata_tried = false;
     aioc_operation_back_off(op, verdict->wait_us);
 }
 
@@ -12182,6 +12255,7 @@ static void aioc_operation_answered(aioc_pool_exchange *exchange, const aioc_poo
     if (verdict.throttled) engine->stats.throttled++;
     if (verdict.throttled && op->pacer) op->pacer->throttled(op, verdict.wait_us);
     if (verdict.forget_metadata && op->container) aioc_account_forget_ranges(&engine->account, op->container);
+    if (verdict.doubt_ranges && op->container) aioc_account_doubt_ranges(op->container);
     if (verdict.status == 0 && !verdict.again) aioc_operation_succeeded(op);
     if (op->stop) {
         aioc_operation_finish(op, op->stop, (aiocosmos_fate)verdict.fate, outcome, aioc_protocol_status_text(op->stop));
@@ -12237,24 +12311,44 @@ static aiocosmos_json aioc_operation_result_json(const aiocosmos_result *result)
     return delivery->root;
 }
 
+/* The last page of ranges came. If what changed does not fit to what was known, all of it is read again. */
+static void aioc_operation_ranges_ended(aioc_operation *op, aiocosmos_str etag)
+{
+    aioc_operation_engine *engine = op->engine;
+    aioc_account_container *container = op->container;
+    bool known = aioc_account_finish_ranges(container);
+    if (!known && container->ranges_before) {
+        aioc_account_forget_ranges(&engine->account, container);
+        aioc_operation_fetch_ranges(op, aioc_operation_str(NULL, 0));
+        return;
+    }
+    /* Without memory for it, they are read from their start the next time. */
+    if (known) (void)aioc_account_keep_etag(&engine->account, container, etag);
+    else aioc_account_forget_ranges(&engine->account, container);
+    aioc_operation_fetched(engine, container, known);
+}
+
 static void aioc_operation_ranges_came(aioc_operation *op, const aiocosmos_result *result)
 {
+    aioc_operation_engine *engine = op->engine;
     aioc_account_container *container = op->container;
     aioc_operation_delivery *delivery = (aioc_operation_delivery *)(uintptr_t)result->internal;
     uint32_t count = container->range_count;
     aiocosmos_str continuation;
-    if (result->status != 0) {
-        aioc_operation_fetched(op->engine, container, false);
+    if (result->status == 304 && container->ranges_before) {
+        aioc_operation_ranges_ended(op, result->etag);
         return;
     }
-    if (!aioc_account_add_ranges(&op->engine->account, container, aioc_operation_result_json(result))) {
-        aioc_operation_fetched(op->engine, container, false);
+    if (result->status != 0 ||
+        !aioc_account_add_ranges(&engine->account, container, aioc_operation_result_json(result))) {
+        aioc_account_forget_ranges(&engine->account, container);
+        aioc_operation_fetched(engine, container, false);
         return;
     }
     continuation = delivery->response->wanted[AIOC_PROTOCOL_H_CONTINUATION];
-    if (continuation.len == 0) aioc_operation_fetched(op->engine, container, aioc_account_finish_ranges(container));
+    if (continuation.len == 0) aioc_operation_ranges_ended(op, result->etag);
     /* Pages of nothing may never end. */
-    else if (container->range_count == count) aioc_operation_fetched(op->engine, container, false);
+    else if (container->range_count == count) aioc_operation_fetched(engine, container, false);
     else aioc_operation_fetch_ranges(op, continuation);
 }
 
@@ -12281,39 +12375,54 @@ static void aioc_operation_fetch(aioc_operation_engine *engine, aioc_account_con
         aioc_operation_fetched(engine, container, false);
 }
 
-/* Goes on behind the definition, or behind a page, in the time that is left. */
-static void aioc_operation_fetch_ranges(aioc_operation *before, aiocosmos_str continuation)
+/* A page of the feed of ranges: from where it was left, from its start, or behind a continuation. */
+static void aioc_operation_ask_ranges(aioc_operation_engine *engine, aioc_account_container *container,
+                                      uint32_t timeout_ms, aiocosmos_str continuation)
 {
-    aioc_operation_engine *engine = before->engine;
-    aioc_account_container *container = before->container;
-    uint64_t now_us = engine->reactor->now_us;
     aioc_operation_spec spec;
     aioc_memory_buffer lines = { NULL, 0, 0 };
+    bool ok;
     memset(&spec, 0, sizeof spec);
     spec.type = "pkranges";
     spec.to_feed = true;
     spec.complete = aioc_operation_ranges_came;
-    spec.timeout_ms = before->deadline_us > now_us ? (uint32_t)((before->deadline_us - now_us) / 1000u) : 0;
-    if (continuation.len == 0) {
+    spec.timeout_ms = timeout_ms;
+    if (continuation.len == 0 && container->ranges_etag.len == 0)
         aioc_account_forget_ranges(&engine->account, container);
-    } else if (!aioc_operation_append_line(engine->memory, &lines, "x-ms-continuation: ", continuation)) {
-        aioc_memory_buffer_free(engine->memory, &lines);
-        aioc_operation_fetched(engine, container, false);
-        return;
-    }
+    if (continuation.len == 0) container->ranges_before = container->range_count;
+    ok = aioc_memory_append_str(engine->memory, &lines, "A-IM: Incremental Feed\r\nx-ms-max-item-count: -1\r\n") &&
+         (container->ranges_etag.len == 0 ||
+          aioc_operation_append_line(engine->memory, &lines, "If-None-Match: ",
+                                     aioc_operation_str(container->ranges_etag.data, container->ranges_etag.len))) &&
+         (continuation.len == 0 ||
+          aioc_operation_append_line(engine->memory, &lines, "x-ms-continuation: ", continuation));
     spec.lines = aioc_operation_str(lines.data, lines.len);
-    aioc_operation_fetch(engine, container, &spec);
+    if (ok) aioc_operation_fetch(engine, container, &spec);
+    else aioc_operation_fetched(engine, container, false);
     aioc_memory_buffer_free(engine->memory, &lines);
 }
 
-static void aioc_operation_fetch_container(void *engine, aioc_account_container *container)
+/* Goes on behind the definition, or behind a page, in the time that is left. */
+static void aioc_operation_fetch_ranges(aioc_operation *before, aiocosmos_str continuation)
 {
+    uint64_t now_us = before->engine->reactor->now_us;
+    uint32_t left_ms = before->deadline_us > now_us ? (uint32_t)((before->deadline_us - now_us) / 1000u) : 0;
+    aioc_operation_ask_ranges(before->engine, before->container, left_ms, continuation);
+}
+
+static void aioc_operation_fetch_container(void *owner, aioc_account_container *container)
+{
+    aioc_operation_engine *engine = (aioc_operation_engine *)owner;
     aioc_operation_spec spec;
+    if (container->ranges_etag.len) {        /* the definition never changes: only the ranges can have */
+        aioc_operation_ask_ranges(engine, container, AIOC_OPERATION_METADATA_TIMEOUT_MS, aioc_operation_str(NULL, 0));
+        return;
+    }
     memset(&spec, 0, sizeof spec);
     spec.type = "colls";
     spec.timeout_ms = AIOC_OPERATION_METADATA_TIMEOUT_MS;
     spec.complete = aioc_operation_definition_came;
-    aioc_operation_fetch((aioc_operation_engine *)engine, container, &spec);
+    aioc_operation_fetch(engine, container, &spec);
 }
 
 /*--- Requests: from what the host asks for to what is sent ---------------------*/

@@ -536,10 +536,46 @@ TEST(a_token_of_an_unknown_range_tells_of_a_split)
     CHECK(aioc_account_session_take(&world.account, container, aioc_memory_str("3:-1#8")));
     CHECK_INT(container->knowledge, AIOC_ACCOUNT_UNKNOWN);
     CHECK_STR(all_of(container), "1:-1#5,2:-1#7,0:-1#3,3:-1#8");
+    container->ranges_before = container->range_count;
     CHECK(add_page(container, FEED(CHILD("1", "", "1F", "\"0\"") "," RANGE("2", "1F", "FF"))));
     aioc_account_settle(container, aioc_account_finish_ranges(container), 0);
     CHECK(aioc_account_session_take(&world.account, container, aioc_memory_str("3:-1#9")));
     CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);   /* a server whose ids differ is asked once for each */
+    close_world();
+}
+
+TEST(what_changed_of_the_ranges_is_added_to_what_was_known)
+{
+    aioc_account_container *container;
+    uint32_t version;
+    open_world(4);
+    container = container_of(FEED(RANGE("0", "", "1F") "," RANGE("1", "1F", "FF")));
+    version = container->ranges_version;
+    CHECK(aioc_account_keep_etag(&world.account, container, aioc_memory_str("\"7\"")));
+    aioc_account_doubt_ranges(container);
+    CHECK(!aioc_account_route(container, aioc_memory_str("05")));
+    container->ranges_before = container->range_count;       /* a split, a range said again, and a merge */
+    CHECK(add_page(container, FEED(RANGE("1", "1F", "FF") "," CHILD("2", "", "0F", "\"0\"") ","
+                                   CHILD("3", "0F", "1F", "\"0\"") "," CHILD("4", "0F", "FF", "\"0\",\"3\",\"1\""))));
+    aioc_account_settle(container, aioc_account_finish_ranges(container), 0);
+    CHECK(container->ranges_version != version);
+    CHECK_STR(route(container, "05"), "2");
+    CHECK_STR(route(container, "1E"), "4");
+    CHECK_STR(route(container, "3A"), "4");
+    CHECK_INT(container->range_count, 2);
+    container->ranges_before = container->range_count;
+    CHECK(add_page(container, FEED(CHILD("9", "", "0E", "\"2\""))));      /* leaves a gap: all is to be read again */
+    CHECK(!aioc_account_finish_ranges(container));
+    close_world();
+}
+
+TEST(a_range_said_twice_in_a_whole_feed_is_refused)
+{
+    aioc_account_container *container;
+    open_world(4);
+    container = hold("c");
+    CHECK(add_page(container, FEED(RANGE("0", "", "FF") "," RANGE("0", "", "FF"))));
+    CHECK(!aioc_account_finish_ranges(container));
     close_world();
 }
 
