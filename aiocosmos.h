@@ -7315,18 +7315,43 @@ static size_t aioc_http_before(uint64_t hits)
 #endif
 }
 
+#if defined(__SSE2__) && defined(__GNUC__) && !defined(AIOC_HTTP_NO_SSE2)
+#  define AIOC_HTTP_SSE2 1
+#  include <emmintrin.h>
+
+/* Which of sixteen bytes are at most `highest`, or are `value`, or, where not_ascii, have their top bit set. Bit 0
+ * stands for the first. */
+static unsigned aioc_http_hits(const char *text, char highest, char value, bool not_ascii)
+{
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)text);
+    __m128i hits = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(highest)), bytes);
+    hits = _mm_or_si128(hits, _mm_cmpeq_epi8(bytes, _mm_set1_epi8(value)));
+    if (not_ascii) hits = _mm_or_si128(hits, bytes);
+    return (unsigned)_mm_movemask_epi8(hits);
+}
+#else
+#  define AIOC_HTTP_SSE2 0
+#endif
+
 /* Where the first control character other than a tab stands, from `from` on; len: nowhere. */
 static size_t aioc_http_control(const char *text, size_t from, size_t len)
 {
     while (from < len) {
-        unsigned char c = (unsigned char)text[from];
+        unsigned char c;
+#if AIOC_HTTP_SSE2
+        if (len - from >= 16) {
+            unsigned hits = aioc_http_hits(text + from, 0x1f, 0x7f, false);
+            from += hits ? (size_t)__builtin_ctz(hits) : 16;
+            if (!hits) continue;
+        } else
+#endif
         if (len - from >= 8) {
             uint64_t word = aioc_platform_load64le((const unsigned char *)text + from);
             uint64_t hits = (AIOC_HTTP_BELOW(word, 0x20) | AIOC_HTTP_IS(word, 0x7f)) & AIOC_HTTP_TOPS;
             from += hits ? aioc_http_before(hits) : 8;
             if (!hits) continue;
-            c = (unsigned char)text[from];
         }
+        c = (unsigned char)text[from];
         if ((c < 0x20 && c != '\t') || c == 0x7f) return from;
         from++;
     }
@@ -7340,6 +7365,14 @@ static size_t aioc_http_name_len(const char *line, size_t len)
     size_t at = 0;
     while (at < len) {
         unsigned char c = (unsigned char)line[at];
+#if AIOC_HTTP_SSE2
+        if (len - at >= 16) {
+            unsigned hits = aioc_http_hits(line + at, 0x20, ':', true);
+            if (hits) return at + (size_t)__builtin_ctz(hits);
+            at += 16;
+            continue;
+        }
+#endif
         if (len - at >= 8) {
             uint64_t word = aioc_platform_load64le((const unsigned char *)line + at);
             uint64_t hits = (AIOC_HTTP_BELOW(word, 0x21) | AIOC_HTTP_IS(word, ':') | word) & AIOC_HTTP_TOPS;

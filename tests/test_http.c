@@ -625,6 +625,38 @@ static size_t dice(size_t sides)
     return (size_t)(seed >> 33) % sides;
 }
 
+/* The scans look at many bytes at once. Each byte at each place, in texts of each length and from each start, against
+ * what the rule says of one byte. */
+TEST(http_scans_stop_at_each_byte_at_each_place)
+{
+    static const char colon[] = { ':', ' ', '\t', 0x7f, (char)0x80, (char)0xff };
+    size_t len, at, i, wrong = 0;
+    unsigned value;
+    for (len = 1; len <= 50; len++) {
+        char *text = malloc(len);              /* exact, so that a byte read behind it is noticed */
+        for (at = 0; at < len; at++) {
+            memset(text, 'a', len);
+            for (value = 0; value < 256; value++) {
+                const bool control = (value < 0x20 && value != '\t') || value == 0x7f;
+                const bool name_ends = value <= 0x20 || value > 0x7e || value == ':';
+                text[at] = (char)value;
+                for (i = 0; i <= at; i++) wrong += aioc_http_control(text, i, len) != (control ? at : len);
+                if (value >= 0x20 && value != 0x7f) wrong += aioc_http_name_len(text, len) != (name_ends ? at : len);
+            }
+            for (i = 0; i < sizeof colon && at + 1 < len; i++) {     /* the first of two counts */
+                text[at] = ':';
+                text[at + 1] = colon[i];
+                wrong += aioc_http_name_len(text, len) != at;
+                text[at] = '\r';
+                wrong += aioc_http_control(text, 0, len) != at;
+                text[at + 1] = 'a';
+            }
+        }
+        free(text);
+    }
+    CHECK_INT(wrong, 0);
+}
+
 TEST(http_mutated_answers_do_not_depend_on_the_cuts)
 {
     static const char spice[] = "\r\n\t :;,0123456789abcdef\0\x7f\x80HT";
