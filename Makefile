@@ -23,6 +23,9 @@ EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard examples/*.c))
 ifneq ($(shell command -v $(CXX)),)
 EXAMPLES += $(patsubst %.cc,$(B)/%,$(wildcard examples/*.cc))
 endif
+ifneq ($(shell uname -s),Linux)
+EXAMPLES := $(filter-out %/epoll_host,$(EXAMPLES))
+endif
 TESTS    := $(patsubst %.c,$(B)/%,$(wildcard tests/*.c))
 
 # Tests that are built once more, to run on poll as well as on epoll, and tests that have the emulator's core inside.
