@@ -38,7 +38,9 @@ static const char *const emu_header_names[EMU_H_COUNT] = {
     "if-none-match", "prefer", "a-im", "x-ms-activity-id", "x-ms-consistency-level",
     "x-ms-cosmos-intended-collection-rid", "x-ms-offer-throughput", "x-ms-cosmos-offer-autopilot-settings",
     "x-ms-cosmos-migrate-offer-to-autopilot", "x-ms-cosmos-migrate-offer-to-manual-throughput",
-    "x-ms-documentdb-expiry-seconds", "host", "x-ms-documentdb-populatequotainfo"
+    "x-ms-documentdb-expiry-seconds", "host", "x-ms-documentdb-populatequotainfo",
+    "x-ms-cosmos-supported-query-features", "x-ms-documentdb-populatequerymetrics", "x-ms-cosmos-populateindexmetrics",
+    "x-ms-cosmos-populateindexmetrics-v2"
 };
 
 static size_t emu_header_hash(const char *name, size_t len)

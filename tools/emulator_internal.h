@@ -8,6 +8,7 @@
  *     emulator_item.c     routes of one item: create, upsert, read, replace, delete, patch
  *     emulator_patch.c    what a patch does to a document's text
  *     emulator_query.c    routes of many items: feed and query, pages, continuations
+ *     emulator_plan.c     query plans
  *     emulator_sql.c      the SQL engine
  */
 #ifndef EMULATOR_INTERNAL_H
@@ -74,7 +75,8 @@ typedef enum emu_header {
     EMU_H_PLAN, EMU_H_BATCH, EMU_H_CROSS_PARTITION, EMU_H_MAX_ITEMS, EMU_H_CONTINUATION, EMU_H_RANGE_ID, EMU_H_KEY_TYPE,
     EMU_H_START_EPK, EMU_H_END_EPK, EMU_H_IF_MATCH, EMU_H_IF_NONE_MATCH, EMU_H_PREFER, EMU_H_A_IM, EMU_H_ACTIVITY,
     EMU_H_CONSISTENCY, EMU_H_COLLECTION_RID, EMU_H_THROUGHPUT, EMU_H_AUTOPILOT, EMU_H_TO_AUTOPILOT, EMU_H_TO_MANUAL,
-    EMU_H_EXPIRY, EMU_H_HOST, EMU_H_QUOTA_INFO, EMU_H_COUNT
+    EMU_H_EXPIRY, EMU_H_HOST, EMU_H_QUOTA_INFO, EMU_H_FEATURES, EMU_H_QUERY_METRICS, EMU_H_INDEX_METRICS,
+    EMU_H_INDEX_METRICS_2, EMU_H_COUNT
 } emu_header;
 
 typedef enum emu_verb { EMU_GET, EMU_POST, EMU_PUT, EMU_PATCH, EMU_DELETE, EMU_OTHER } emu_verb;
@@ -422,6 +424,7 @@ bool emu_take_id(emu_exchange *x, aiocosmos_json root, char id[AIOC_PROTOCOL_ITE
 void emu_item_route(emu_exchange *x);                      /* everything below …/docs */
 void emu_query_items(emu_exchange *x, bool is_query);
 void emu_query_plan(emu_exchange *x);
+bool emu_refuse_with_plan(emu_exchange *x, const emu_sql_query *query);  /* always false */
 void emu_meta_route(emu_exchange *x);
 
 /* Changes the JSON text as the operations of a patch say, or refuses. */

@@ -146,13 +146,6 @@ static bool emu_scope_by_key(emu_exchange *x, emu_scope *scope)
     return true;
 }
 
-static const char emu_cross_partition_plan[] =
-    "{\"partitionedQueryExecutionInfoVersion\":2,\"queryInfo\":{\"distinctType\":\"None\",\"top\":null,"
-    "\"offset\":null,\"limit\":null,\"orderBy\":[],\"orderByExpressions\":[],\"groupByExpressions\":[],"
-    "\"groupByAliases\":[],\"aggregates\":[],\"groupByAliasToAggregateType\":{},\"rewrittenQuery\":\"\","
-    "\"hasSelectValue\":false,\"dCountInfo\":null,\"hasNonStreamingOrderBy\":false},\"queryRanges\":[{\"min\":\"\","
-    "\"max\":\"FF\",\"isMinInclusive\":true,\"isMaxInclusive\":false}]}";
-
 /* query NULL: a feed. */
 static bool emu_find_scope(emu_exchange *x, const emu_sql_query *query, emu_scope *scope)
 {
@@ -167,10 +160,7 @@ static bool emu_find_scope(emu_exchange *x, const emu_sql_query *query, emu_scop
         return emu_refuse(x, 400, 0, "Cross partition query is required but disabled. Please set "
                           "x-ms-documentdb-query-enablecrosspartition to true, specify x-ms-documentdb-partitionkey, "
                           "or revise your query to avoid this exception.");
-    if (!emu_sql_needs_merge(query)) return true;
-    return emu_refuse_json(x, 400, 1004, "{\"Errors\":[\"The provided cross partition query can not be directly served "
-                           "by the gateway. This is a first chance (internal) exception that all newer clients will "
-                           "know how to handle gracefully.\"]}", emu_cross_partition_plan);
+    return emu_sql_needs_merge(query) ? emu_refuse_with_plan(x, query) : true;
 }
 
 static bool emu_in_scope(const emu_scope *scope, const emu_item *item)
@@ -456,24 +446,6 @@ void emu_query_items(emu_exchange *x, bool is_query)
         }
     }
     if (emu_find_scope(x, query, &scope)) emu_answer_page(x, &scope, query);
-    emu_sql_free(query);
-}
-
-/* Only for queries that nobody has to merge. */
-void emu_query_plan(emu_exchange *x)
-{
-    emu_sql_error error;
-    emu_sql_query *query = emu_sql_prepare(x->request->body.ptr, x->request->body.len, x->now_ms, &error);
-    if (!query) {
-        emu_refuse_json(x, error.status, error.sub_status, error.message, NULL);
-    } else if (emu_sql_needs_merge(query)) {
-        emu_refuse(x, 400, 0, "This emulator makes no plan for a query that has to be merged.");
-    } else {
-        emu_puts(&x->core->body, emu_cross_partition_plan);
-        x->status = 200;
-        x->has_body = true;
-        x->charge = 1;
-    }
     emu_sql_free(query);
 }
 

@@ -14,10 +14,9 @@
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 
-#include "emulator_sql.h"
+#include "emulator_sql_tree.h"
 
 #include <math.h>
-#include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,29 +30,6 @@
 #define SQL_MEMORY_VALUES  ((size_t)64 * 1024 * 1024)      /* what the values made for one document may take */
 #define SQL_CHUNK          16384u
 #define SQL_SOURCES_MAX    32                              /* in one FROM: each is a level of nested loops */
-
-typedef struct sql_env {
-    aioc_memory memory;
-    emu_sql_error error;
-    jmp_buf leave;
-    uint64_t steps;
-} sql_env;
-
-typedef struct sql_chunk {
-    struct sql_chunk *next;
-    size_t size, used;
-} sql_chunk;
-
-typedef struct sql_arena {
-    sql_env *env;
-    sql_chunk *chunks;                 /* the one being filled first */
-    size_t total, max;
-} sql_arena;
-
-/* Leaves the engine. text goes into the error's JSON: escaped and cut, so that the message stays whole. */
-static void sql_fail(sql_env *env, const char *code, size_t start, size_t end, const char *format, ...)
-    __attribute__((noreturn, format(printf, 5, 6)));
-static void sql_fail_plain(sql_env *env, int status, const char *message) __attribute__((noreturn));
 
 static size_t sql_escape(char *out, size_t cap, const char *text)
 {
@@ -75,7 +51,7 @@ static size_t sql_escape(char *out, size_t cap, const char *text)
     return n;
 }
 
-static void sql_fail(sql_env *env, const char *code, size_t start, size_t end, const char *format, ...)
+void sql_fail(sql_env *env, const char *code, size_t start, size_t end, const char *format, ...)
 {
     char text[300], escaped[340];
     va_list values;
@@ -92,7 +68,7 @@ static void sql_fail(sql_env *env, const char *code, size_t start, size_t end, c
     longjmp(env->leave, 1);
 }
 
-static void sql_fail_plain(sql_env *env, int status, const char *message)
+void sql_fail_plain(sql_env *env, int status, const char *message)
 {
     env->error.status = status;
     env->error.sub_status = 0;
@@ -132,8 +108,7 @@ static void *sql_alloc_chunk(sql_arena *arena, size_t size)
     return (char *)chunk + sizeof(sql_chunk);
 }
 
-/* Never NULL. Aligned for every type used here. */
-static void *sql_alloc(sql_arena *arena, size_t size)
+void *sql_alloc(sql_arena *arena, size_t size)
 {
     sql_chunk *chunk = arena->chunks;
     size = (size + 7) & ~(size_t)7;
@@ -149,7 +124,7 @@ static void *sql_zalloc(sql_arena *arena, size_t size)
     return memset(sql_alloc(arena, size), 0, size);
 }
 
-static void sql_arena_init(sql_arena *arena, sql_env *env, size_t max)
+void sql_arena_init(sql_arena *arena, sql_env *env, size_t max)
 {
     arena->env = env;
     arena->chunks = NULL;
@@ -157,7 +132,7 @@ static void sql_arena_init(sql_arena *arena, sql_env *env, size_t max)
     arena->max = max;
 }
 
-static void sql_arena_free(sql_arena *arena)
+void sql_arena_free(sql_arena *arena)
 {
     while (arena->chunks) {
         sql_chunk *chunk = arena->chunks;
@@ -298,30 +273,6 @@ static aiocosmos_str sql_map_case(sql_arena *arena, aiocosmos_str text, uint32_t
 /*------------------------------------------------------------------------------
  * MARK: - Values
  *----------------------------------------------------------------------------*/
-
-/* In the order in which ORDER BY, MIN and MAX sort them. */
-typedef enum sql_type { SQL_UNDEFINED, SQL_NULL, SQL_BOOL, SQL_NUMBER, SQL_STRING, SQL_ARRAY, SQL_OBJECT } sql_type;
-
-typedef struct sql_value sql_value;
-typedef struct sql_members {           /* of an array or an object made here */
-    size_t count, cap;
-    sql_value *values;
-    aiocosmos_str *names;              /* NULL in an array */
-} sql_members;
-
-struct sql_value {
-    uint8_t type;                      /* sql_type */
-    bool truth;                        /* BOOL */
-    bool whole;                        /* NUMBER: as.number.integer is exact */
-    bool on_tape;                      /* ARRAY, OBJECT: as.node, in a parsed text; else as.members */
-    aiocosmos_str text;                /* the JSON it was read from, and is shown as again; ptr NULL: made here */
-    union {
-        struct { double real; int64_t integer; } number;
-        aiocosmos_str string;          /* escapes undone */
-        const void *node;
-        sql_members *members;
-    } as;
-};
 
 static void sql_set_undefined(sql_value *out)
 {
@@ -574,7 +525,7 @@ static int sql_compare_primitives(const sql_value *a, const sql_value *b)
 }
 
 /* JSON equality: numbers by value, properties in any order. Undefined equals undefined here; operators look before. */
-static bool sql_equal(sql_arena *arena, const sql_value *a, const sql_value *b)
+bool sql_equal(sql_arena *arena, const sql_value *a, const sql_value *b)
 {
     sql_cursor at_a, at_b;
     sql_value x, y;
@@ -706,12 +657,12 @@ static void sql_keep_into(sql_arena *from, sql_arena *to, const sql_value *value
  * MARK: - Values to JSON text
  *----------------------------------------------------------------------------*/
 
-static void sql_put(sql_env *env, aioc_memory_buffer *buffer, const char *text, size_t len)
+void sql_put(sql_env *env, aioc_memory_buffer *buffer, const char *text, size_t len)
 {
     if (!aioc_memory_append(&env->memory, buffer, text, len)) sql_fail_memory(env);
 }
 
-static void sql_put_string(sql_env *env, aioc_memory_buffer *buffer, aiocosmos_str text)
+void sql_put_string(sql_env *env, aioc_memory_buffer *buffer, aiocosmos_str text)
 {
     if (!aioc_json_append_string(&env->memory, buffer, text.ptr, text.len, false)) sql_fail_memory(env);
 }
@@ -727,7 +678,7 @@ static size_t sql_number_text(const sql_value *value, char out[AIOC_JSON_NUMBER_
 
 /* JSON has no NaN and no infinity: the service's writer puts their names in quotes. `fresh`: numbers, strings and
  * spacing as ToString writes them, not as they stand in the document. */
-static void sql_render(sql_arena *arena, aioc_memory_buffer *buffer, const sql_value *value, bool fresh)
+void sql_render(sql_arena *arena, aioc_memory_buffer *buffer, const sql_value *value, bool fresh)
 {
     sql_env *env = arena->env;
     char number[AIOC_JSON_NUMBER_MAX + 2];
@@ -773,105 +724,6 @@ static void sql_render(sql_arena *arena, aioc_memory_buffer *buffer, const sql_v
         break;
     }
 }
-
-/*------------------------------------------------------------------------------
- * MARK: - The tree
- *----------------------------------------------------------------------------*/
-
-typedef struct sql_node sql_node;
-typedef struct sql_select sql_select;
-typedef struct sql_function sql_function;
-
-typedef enum sql_kind {
-    SQL_CONSTANT,                      /* value; name: of the parameter, where it was one */
-    SQL_NAME,                          /* name: an identifier not yet bound */
-    SQL_ALIAS,                         /* slot */
-    SQL_PROPERTY,                      /* children[0] . name */
-    SQL_MEMBER,                        /* children[0] [ children[1] ] */
-    SQL_NEW_ARRAY, SQL_NEW_OBJECT,     /* children, names */
-    SQL_UNARY, SQL_BINARY,             /* op, children */
-    SQL_AND, SQL_OR,                   /* children, two or more */
-    SQL_BETWEEN, SQL_IN, SQL_LIKE,     /* children: what, then the rest; negated */
-    SQL_COALESCE, SQL_CONDITIONAL,
-    SQL_CALL,                          /* function, children */
-    SQL_AGGREGATE,                     /* op: sql_aggregate, children[0], slot: which one of its select */
-    SQL_EXISTS, SQL_ARRAY_OF, SQL_SCALAR,  /* select */
-    SQL_GROUP_KEY                      /* slot: which one; children[0]: the expression that stood here */
-} sql_kind;
-
-typedef enum sql_aggregate {
-    SQL_AVG, SQL_COUNT, SQL_COUNTIF, SQL_MAKELIST, SQL_MAKESET, SQL_MAX, SQL_MIN, SQL_SUM
-} sql_aggregate;
-
-typedef enum sql_op {
-    SQL_OP_NONE, SQL_OP_ADD, SQL_OP_SUBTRACT, SQL_OP_MULTIPLY, SQL_OP_DIVIDE, SQL_OP_MODULO, SQL_OP_CONCAT,
-    SQL_OP_SHIFT_LEFT, SQL_OP_SHIFT_RIGHT, SQL_OP_SHIFT_RIGHT_ZERO, SQL_OP_BIT_AND, SQL_OP_BIT_XOR, SQL_OP_BIT_OR,
-    SQL_OP_LESS, SQL_OP_LESS_EQUAL, SQL_OP_GREATER, SQL_OP_GREATER_EQUAL, SQL_OP_EQUAL, SQL_OP_NOT_EQUAL,
-    SQL_OP_NOT, SQL_OP_MINUS, SQL_OP_PLUS, SQL_OP_BIT_NOT
-} sql_op;
-
-struct sql_node {
-    uint8_t kind, op;
-    bool negated;
-    bool grouped;                      /* in parentheses: not to be merged into a chain of AND or OR */
-    uint16_t depth;                    /* levels below and including this one */
-    uint32_t start, end;               /* in the query's text */
-    uint32_t count, slot;
-    sql_node **children;
-    aiocosmos_str *names;
-    aiocosmos_str name;
-    sql_value value;
-    aiocosmos_str json;                /* CONSTANT that emu_sql_equals may be asked for: its text */
-    const sql_function *function;
-    sql_select *select;
-};
-
-typedef struct sql_source {            /* one of FROM … JOIN … */
-    aiocosmos_str alias;               /* ptr NULL: has none */
-    uint32_t start, end, slot;
-    bool each;                         /* alias IN collection */
-    bool whole;                        /* of the container itself */
-    sql_node *path;                    /* an expression */
-    uint32_t root;                     /* whole: the slot that its document is bound to */
-    sql_select *select;                /* a subquery instead */
-} sql_source;
-
-typedef struct sql_order_key { sql_node *node; bool descending; } sql_order_key;
-
-struct sql_select {
-    sql_select *outer;
-    uint32_t start, end;
-    bool distinct, value, star, nested;
-    bool rooted;                       /* its first source reads the container, not an alias of an outer query */
-    uint16_t depth;                    /* of its deepest expression, and what running a query adds to that */
-    int64_t top, offset, limit;        /* -1: none */
-    sql_node **items;
-    aiocosmos_str *names;              /* of the items; not with VALUE */
-    uint32_t item_count;
-    sql_source *sources;
-    uint32_t source_count, visible;    /* visible: aliases that may be named now, while names are bound */
-    sql_node *where;
-    sql_node **groups;
-    uint32_t group_count;
-    sql_order_key *orders;
-    uint32_t order_count;
-    sql_node **aggregates;
-    uint32_t aggregate_count;
-    uint32_t top_start, top_end, star_start, star_end, order_start, order_end, limit_start, limit_end;
-};
-
-struct emu_sql_query {
-    sql_env env;
-    sql_arena arena;
-    char *request;                     /* a copy of the body */
-    aiocosmos_json_doc body;                /* parsed: parameters are values of it */
-    const char *text;
-    size_t len;
-    int64_t now_ms;
-    sql_select *select;
-    uint32_t slots;
-    aioc_memory_buffer scratch;
-};
 
 /*------------------------------------------------------------------------------
  * MARK: - Words
@@ -1179,13 +1031,6 @@ static bool sql_before_mark(const sql_parser *parser, char mark)
  * MARK: - Expressions
  *----------------------------------------------------------------------------*/
 
-struct sql_call;
-struct sql_function {
-    const char *name;
-    int least, most;                   /* arguments; most -1: any number */
-    void (*apply)(struct sql_call *call);
-    int which;                         /* where several share one apply */
-};
 static const sql_function *sql_find_function(aiocosmos_str name);
 
 static sql_node *sql_parse_expression(sql_parser *parser);
@@ -1502,6 +1347,7 @@ static sql_node *sql_parse_path(sql_parser *parser, sql_node *node)
             if (index->kind == SQL_CONSTANT && index->value.type == SQL_STRING) {
                 node = sql_new_parent(parser, SQL_PROPERTY, node->start, node, NULL, NULL);
                 node->name = index->value.as.string;
+                node->bracketed = true;
             } else {
                 node = sql_new_parent(parser, SQL_MEMBER, node->start, node, index, NULL);
             }
@@ -1563,6 +1409,14 @@ static const sql_operator sql_operators[] = {
     {"/", SQL_OP_DIVIDE, SQL_LEVEL_PRODUCT},
     {"%", SQL_OP_MODULO, SQL_LEVEL_PRODUCT}
 };
+
+/* As it is written between two operands. */
+const char *sql_operator_mark(sql_op op)
+{
+    size_t i = 0;
+    while (sql_operators[i].op != op) i++;
+    return sql_operators[i].mark;
+}
 
 static sql_op sql_at_operator(const sql_parser *parser, int level)
 {
@@ -1695,7 +1549,7 @@ static int64_t sql_parse_count(sql_parser *parser, const char *code, const char 
 }
 
 /* The name of a property in a row: the alias, else the last name of a path; NULL: numbered later. */
-static aiocosmos_str sql_inferred_name(const sql_node *node)
+aiocosmos_str sql_inferred_name(const sql_node *node)
 {
     if (node->kind == SQL_PROPERTY || node->kind == SQL_NAME) return node->name;
     return sql_str(NULL, 0);
@@ -1817,15 +1671,15 @@ static void sql_parse_order(sql_parser *parser, sql_select *select)
     memset(&list, 0, sizeof list);
     do {
         sql_node *node = sql_parse_expression(parser);
-        bool down = sql_take_word(parser, SQL_W_DESC);
-        if (!down) sql_take_word(parser, SQL_W_ASC);
-        sql_list_add(parser, &list, sql_str(NULL, down), node);
+        bool down = sql_take_word(parser, SQL_W_DESC), up = !down && sql_take_word(parser, SQL_W_ASC);
+        sql_list_add(parser, &list, sql_str(NULL, down ? 1 : up ? 2 : 0), node);
     } while (sql_take_mark(parser, ","));
     select->order_count = list.count;
     select->orders = (sql_order_key *)sql_alloc(parser->arena, list.count * sizeof *select->orders);
     for (i = 0; i < list.count; i++) {
         select->orders[i].node = list.nodes[i];
-        select->orders[i].descending = list.names[i].len != 0;
+        select->orders[i].descending = list.names[i].len == 1;
+        select->orders[i].ascending_said = list.names[i].len == 2;
     }
 }
 
@@ -1998,7 +1852,7 @@ static void sql_bind(sql_binder *binder, sql_node *node)
 }
 
 /* The name at the root of a path. */
-static sql_node *sql_path_root(sql_node *node)
+const sql_node *sql_path_root(const sql_node *node)
 {
     while (node->kind == SQL_PROPERTY || node->kind == SQL_MEMBER) node = node->children[0];
     return node;
@@ -2019,7 +1873,7 @@ static void sql_bind_source(sql_binder *binder, sql_select *select, uint32_t ind
     if (source->select) {
         sql_bind_select(binder->parser, source->select, select, select->rooted && index == 0);
     } else {
-        sql_node *root = sql_path_root(source->path);
+        sql_node *root = (sql_node *)(uintptr_t)sql_path_root(source->path);
         if (select->rooted && index == 0 && !sql_find_alias(select, root->name)) {
             root->kind = SQL_ALIAS;                        /* whatever it is called, it is the container */
             root->slot = source->root = binder->parser->query->slots++;
@@ -2030,7 +1884,7 @@ static void sql_bind_source(sql_binder *binder, sql_select *select, uint32_t ind
     select->visible = index + 1;
 }
 
-static bool sql_same_node(const sql_node *a, const sql_node *b)
+bool sql_same_node(const sql_node *a, const sql_node *b)
 {
     uint32_t i;
     if (a->kind == SQL_GROUP_KEY) a = a->children[0];
@@ -2052,6 +1906,19 @@ static bool sql_same_node(const sql_node *a, const sql_node *b)
 
 static void sql_check_grouped_select(sql_parser *parser, const sql_select *select, sql_select *inner);
 
+/* A property of something that is grouped by. */
+static bool sql_is_of_group(sql_parser *parser, const sql_select *select, const sql_node *node)
+{
+    uint32_t i;
+    while (node->kind == SQL_PROPERTY || node->kind == SQL_MEMBER) {
+        node = node->children[0];
+        sql_spend(parser->env, select->group_count);
+        for (i = 0; i < select->group_count; i++)
+            if (sql_same_node(node, select->groups[i])) return true;
+    }
+    return false;
+}
+
 /* Outside of aggregates a row of groups may only name what it is grouped by. Such expressions become GROUP_KEY. */
 static void sql_check_grouped(sql_parser *parser, const sql_select *select, sql_node **at)
 {
@@ -2066,7 +1933,8 @@ static void sql_check_grouped(sql_parser *parser, const sql_select *select, sql_
         (*at)->slot = i;
         return;
     }
-    if (node->kind == SQL_PROPERTY || node->kind == SQL_MEMBER || node->kind == SQL_ALIAS) {
+    if ((node->kind == SQL_PROPERTY || node->kind == SQL_MEMBER || node->kind == SQL_ALIAS) &&
+        !sql_is_of_group(parser, select, node)) {
         const sql_node *root = sql_path_root(node);
         for (i = 0; root->kind == SQL_ALIAS && i < select->source_count; i++) {
             if (select->sources[i].slot != root->slot) continue;
@@ -2106,6 +1974,7 @@ static void sql_bind_select(sql_parser *parser, sql_select *select, sql_select *
     if (select->star) {                                    /* the one source, whether it has a name or not */
         sql_node *node = sql_new_node(parser, SQL_ALIAS, select->star_start);
         node->slot = select->sources[0].slot;
+        node->name = select->sources[0].alias;
         select->items = (sql_node **)sql_alloc(parser->arena, sizeof(sql_node *));
         select->items[0] = node;
         select->item_count = 1;
@@ -2600,6 +2469,7 @@ struct emu_sql_run {
     aiocosmos_str regex_pattern, regex_modifiers;
     aioc_memory_buffer row;
     uint64_t documents;                /* fed so far */
+    uint64_t row_document;             /* the one that the row at hand comes from */
     uint64_t random;
     sql_pipe *pipe, *innermost;
 };
@@ -4091,6 +3961,7 @@ static const sql_function sql_functions[] = {
     {"IntSub", 2, 2, sql_apply_int, SQL_INT_SUB},
     {"IS_ARRAY", 1, 1, sql_apply_is, SQL_IS_ARRAY},
     {"IS_BOOL", 1, 1, sql_apply_is, SQL_IS_BOOL},
+    {"IS_BOOLEAN", 1, 1, sql_apply_is, SQL_IS_BOOL},
     {"IS_DATETIME", 1, 1, sql_apply_is_datetime, 0},
     {"IS_DEFINED", 1, 1, sql_apply_is, SQL_IS_DEFINED},
     {"IS_FINITE_NUMBER", 1, 1, sql_apply_is, SQL_IS_FINITE},
@@ -4174,7 +4045,7 @@ typedef struct sql_accumulator {
 
 typedef struct sql_entry {
     struct sql_entry *chain, *later;   /* in its bucket; in the order of being added */
-    uint64_t hash;
+    uint64_t hash, document;           /* the document that it was added for */
     sql_value *keys;
     sql_accumulator *accumulators;
 } sql_entry;
@@ -4215,6 +4086,7 @@ static sql_entry *sql_table_find(emu_sql_run *run, sql_arena *kept, sql_table *t
     entry->keys = (sql_value *)sql_alloc(kept, (count ? count : 1) * sizeof *entry->keys);
     for (i = 0; i < count; i++) sql_keep(&run->arena, kept, &keys[i], &entry->keys[i]);
     entry->hash = hash;
+    entry->document = run->row_document;
     entry->chain = table->buckets[hash & (table->cap - 1)];
     table->buckets[hash & (table->cap - 1)] = entry;
     if (table->last) table->last->later = entry;
@@ -4599,6 +4471,7 @@ static void sql_finish_groups(sql_pipe *pipe)
     uint32_t i;
     if (!select->group_count) sql_group_of(pipe, NULL);    /* without GROUP BY there is one group, even of nothing */
     for (entry = pipe->groups.first; entry && !pipe->full; entry = entry->later) {
+        run->row_document = entry->document;
         for (i = 0; i < select->aggregate_count; i++)
             sql_aggregate_result(select->aggregates[i], &entry->accumulators[i], &run->arena, &results[i]);
         run->aggregates = results;
@@ -4620,8 +4493,10 @@ static void sql_pipe_finish(sql_pipe *pipe)
     if (pipe->full) return;
     if (pipe->select->group_count || pipe->select->aggregate_count) sql_finish_groups(pipe);
     if (pipe->row_count) sql_sort(pipe);
-    for (i = 0; i < pipe->row_count && !pipe->full; i++)
+    for (i = 0; i < pipe->row_count && !pipe->full; i++) {
+        pipe->run->row_document = pipe->rows[i]->document;
         if (sql_passes(pipe)) pipe->run->emit(pipe->run->user, pipe->rows[i]->text.ptr, pipe->rows[i]->text.len);
+    }
 }
 
 /*------------------------------------------------------------------------------
@@ -4787,7 +4662,7 @@ bool emu_sql_needs_merge(const emu_sql_query *query)
 }
 
 /* Whether node is the path of the container's alias, segment by segment from the right. */
-static bool sql_is_path(const sql_node *node, uint32_t slot, const char *path, size_t len)
+bool sql_is_path(const sql_node *node, uint32_t slot, const char *path, size_t len)
 {
     while (len > 0) {
         size_t start = len;
@@ -4902,7 +4777,7 @@ static void sql_feed(emu_sql_run *run, const char *document, size_t len)
     sql_arena_reset(&run->arena);
     run->text_count = 0;
     run->env.steps = 0;
-    run->documents++;
+    run->row_document = ++run->documents;
     result = aioc_json_parse(&run->document, document, len);
     if (result == AIOCOSMOS_E_NOMEM) sql_fail_memory(&run->env);
     if (result != 0) sql_fail_plain(&run->env, 500, "A stored document is not JSON.");
@@ -4945,6 +4820,11 @@ int emu_sql_finish(emu_sql_run *run)
     if (setjmp(run->env.leave)) return -1;
     sql_finish(run);
     return 0;
+}
+
+uint64_t emu_sql_row_document(const emu_sql_run *run)
+{
+    return run->row_document;
 }
 
 const emu_sql_error *emu_sql_run_error(const emu_sql_run *run)

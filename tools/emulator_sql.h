@@ -38,6 +38,26 @@ bool           emu_sql_needs_merge(const emu_sql_query *query);
 /* WHERE implies that the property at `path` ("/pk", "/a/b") equals one constant: its JSON text, lent by the query. */
 bool           emu_sql_equals(const emu_sql_query *query, const char *path, aiocosmos_str *json_value);
 
+/* The query in the form in which the service writes one that it has rewritten. False: no memory, *error says so. */
+bool           emu_sql_print(const emu_sql_query *query, void (*emit)(void *user, const char *text, size_t len),
+                             void *user, emu_sql_error *error);
+
+/* A container's key. epk makes an effective partition key (hex, NUL-terminated) of its values, which may be fewer than
+ * the paths if the key is hierarchical; false: it cannot tell. */
+typedef struct emu_sql_key {
+    const aiocosmos_str *paths;
+    size_t path_count;
+    bool   hierarchical;
+    bool (*epk)(void *user, const aiocosmos_value *values, size_t count, char *out, size_t cap);
+    void  *user;
+} emu_sql_key;
+
+/* The query plan, as JSON: how a client gets the answer from all partitions. features: what the client can do, as
+ * x-ms-cosmos-supported-query-features lists it; ptr NULL: everything. False: the gateway makes no such plan, and
+ * *error says why. */
+bool           emu_sql_plan(const emu_sql_query *query, const emu_sql_key *key, aiocosmos_str features,
+                            void (*emit)(void *user, const char *json, size_t len), void *user, emu_sql_error *error);
+
 /* NULL: no memory. `emit` gets each row as JSON text, lent until it returns; it may not call the engine with this
  * run. */
 emu_sql_run   *emu_sql_start(const emu_sql_query *query, void (*emit)(void *user, const char *json, size_t len),
@@ -47,6 +67,11 @@ emu_sql_run   *emu_sql_start(const emu_sql_query *query, void (*emit)(void *user
  * stopped. Rows of a query that neither sorts nor groups are emitted from inside, the others by emu_sql_finish. */
 int            emu_sql_feed(emu_sql_run *run, const char *document, size_t len);
 int            emu_sql_finish(emu_sql_run *run);
+
+/* Inside `emit`: which document the row comes from, the first that was fed being 1; of a row made of several the first
+ * of them. 0: of none. */
+uint64_t       emu_sql_row_document(const emu_sql_run *run);
+
 const emu_sql_error *emu_sql_run_error(const emu_sql_run *run);
 void           emu_sql_stop(emu_sql_run *run);
 
