@@ -1881,7 +1881,8 @@ static bool aioc_memory_reserve(aioc_memory *memory, aioc_memory_buffer *buffer,
 static bool aioc_memory_append(aioc_memory *memory, aioc_memory_buffer *buffer, const void *bytes, size_t len)
 {
     if (len == 0) return true;
-    if (!aioc_memory_reserve(memory, buffer, len)) return false;
+    /* A request is made of some forty short pieces that mostly fit: those need no call. */
+    if (len > buffer->cap - buffer->len && !aioc_memory_reserve(memory, buffer, len)) return false;
     memcpy(buffer->data + buffer->len, bytes, len);
     buffer->len += len;
     return true;
