@@ -161,7 +161,7 @@ static int count_entropy(void *user_data, void *out, size_t len)
 
 static int count_open(void *user_data, intptr_t *out, bool datagram, const aiocosmos_address *peer)
 {
-    b.all.other += 2;                      /* socket, connect */
+    b.all.other += 3;                      /* socket, setsockopt, connect */
     return aiocosmos_system_platform()->socket_open(user_data, out, datagram, peer);
 }
 
