@@ -571,6 +571,10 @@ static const char help[] =
     "  --partitions N    physical partitions of a new container, 1 to 256 (4)\n"
     "  --ru N            request units a second of a container, spread over its partitions; above: 429 (no limit)\n"
     "  --memory N        MiB that may be used; above: 503 (no limit)\n"
+    "  --shuffle N       split or merge a container's partitions once in about N requests to it (never), with\n"
+    "  --shuffle-min N   at least so many of them (1),\n"
+    "  --shuffle-max N   at most so many (16), and\n"
+    "  --shuffle-busy N  up to N requests answered 410/1007 or 1008 before (0)\n"
     "  --tls             serve HTTPS, TLS 1.2, with\n"
     "  --cert FILE       the certificate, and those that lead to its authority behind it, in PEM\n"
     "  --key-file FILE   the certificate's key, RSA or EC, in PEM\n"
@@ -582,7 +586,9 @@ static const char help[] =
     "\n"
     "While it runs, PUT, POST, GET and DELETE of /_emulator/faults change and show these rules, and PUT of\n"
     "/_emulator/split with {\"database\":D,\"container\":C,\"range\":R} splits a physical partition, of\n"
-    "/_emulator/clock with {\"ahead_ms\":N} moves its clock.\n"
+    "/_emulator/merge makes one of it and its right neighbour, of /_emulator/shuffle with\n"
+    "{\"every\":N,\"min\":A,\"max\":B,\"busy\":M} makes both happen as --shuffle does, of /_emulator/clock with\n"
+    "{\"ahead_ms\":N} moves its clock.\n"
     "\n"
     "Prints \"ready URL\" when it accepts connections, and ends on SIGTERM or Ctrl-C. Nothing is kept when it ends.\n";
 
@@ -611,6 +617,14 @@ static int parse_option(server_options *options, const char *name, const char *v
     else if (strcmp(name, "--ru") == 0 && parse_number(value, 1e12, &number)) options->core.ru_per_second = number;
     else if (strcmp(name, "--memory") == 0 && parse_number(value, 1e9, &number) && number >= 1)
         options->core.memory_max = (size_t)number << 20;
+    else if (strcmp(name, "--shuffle") == 0 && parse_number(value, 1e9, &number))
+        options->core.shuffle.every = (uint32_t)number;
+    else if (strcmp(name, "--shuffle-min") == 0 && parse_number(value, EMU_PARTITIONS_MAX, &number))
+        options->core.shuffle.min = (uint32_t)number;
+    else if (strcmp(name, "--shuffle-max") == 0 && parse_number(value, EMU_PARTITIONS_MAX, &number))
+        options->core.shuffle.max = (uint32_t)number;
+    else if (strcmp(name, "--shuffle-busy") == 0 && parse_number(value, 1e9, &number))
+        options->core.shuffle.busy = (uint32_t)number;
     else if (strcmp(name, "--fault") == 0 && options->faults < EMU_FAULTS_MAX)
         options->fault[options->faults++] = value;
     else return 0;

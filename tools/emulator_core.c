@@ -97,11 +97,11 @@ static void emu_make_guid(emu_core *core, char out[EMU_GUID + 1])
  * MARK: - Open and close
  *----------------------------------------------------------------------------*/
 
-static const char *emu_options_wrong(const emu_options *options)
+static const char *emu_options_wrong(emu_options *options)
 {
     if (options->partitions < 0 || options->partitions > EMU_PARTITIONS_MAX) return "partitions: 1 to 256";
     if (!(options->ru_per_second >= 0) || options->ru_per_second > 1e12) return "RU per second: a positive number";
-    return NULL;
+    return emu_shuffle_wrong(&options->shuffle);
 }
 
 static void *emu_allocate(void *ptr, size_t old_size, size_t new_size, void *user)
@@ -115,8 +115,8 @@ static void *emu_allocate(void *ptr, size_t old_size, size_t new_size, void *use
 
 emu_core *emu_core_open(const emu_options *options, const char **error)
 {
-    const char *wrong = emu_options_wrong(options);
     emu_options copy = *options;
+    const char *wrong = emu_options_wrong(&copy);
     aiocosmos_allocator allocator;
     size_t error_at;
     emu_core *core = wrong ? NULL : (emu_core *)emu_allocate(NULL, 0, sizeof *core, &copy);
@@ -171,14 +171,6 @@ bool emu_core_set_endpoint(emu_core *core, const char *endpoint)
     core->endpoint = copy;
     core->endpoint_size = size;
     return true;
-}
-
-bool emu_core_split(emu_core *core, const char *database, const char *container, const char *range_id)
-{
-    emu_database *d = emu_find_database(core, aioc_memory_str(database));
-    emu_container *c = d ? emu_find_container(d, aioc_memory_str(container)) : NULL;
-    emu_range *range = !c ? NULL : range_id ? emu_find_range(c, aioc_memory_str(range_id)) : c->range[0];
-    return range && emu_split_range(core, c, range);
 }
 
 int64_t emu_core_now_ms(const emu_core *core)
@@ -863,7 +855,9 @@ static char *emu_put_range(char *at, const emu_exchange *x)
     at = emu_put_number(at, range->lsn);
     at = EMU_PUT(at, "\r\nx-ms-session-token: ");
     at = emu_put_at(at, range->id, strlen(range->id));
-    at = EMU_PUT(at, ":-1#");
+    *at++ = ':';
+    at = emu_put_number(at, range->version);
+    *at++ = '#';
     at = emu_put_number(at, range->lsn);
     at = EMU_PUT(at, "\r\n");
     if (x->item_lsn < 0) return at;

@@ -19,11 +19,20 @@
 
 #define EMU_DEFAULT_PARTITIONS 4
 #define EMU_PARTITIONS_MAX     256
+#define EMU_DEFAULT_SHUFFLE_MAX 16
 #define EMU_HEAD_MAX           (64u * 1024u)               /* bytes of a request's head */
 #define EMU_BODY_MAX           (4u * 1024u * 1024u)        /* of its body: more than the 2 MB of the largest item */
 
 typedef struct emu_core emu_core;
 typedef struct emu_conn emu_conn;                          /* one client's connection */
+
+/* Splits and merges that happen by themselves while requests come. A container stops when some thousand have made its
+ * partitions' lists of ancestors too long. */
+typedef struct emu_shuffle {
+    uint32_t every;                    /* about so many requests to a container one of them happens (0: never) */
+    uint32_t min, max;                 /* partitions that a container keeps at least and at most (1, 16) */
+    uint32_t busy;                     /* up to so many requests that name a partition get 410/1007 or 1008 first (0) */
+} emu_shuffle;
 
 /* Zero is the default in every field. */
 typedef struct emu_options {
@@ -33,6 +42,7 @@ typedef struct emu_options {
     int         partitions;            /* physical partitions of a new container (EMU_DEFAULT_PARTITIONS) */
     double      ru_per_second;         /* of a container, spread evenly over its partitions (no limit) */
     size_t      memory_max;            /* bytes; beyond them requests get 503 (no limit) */
+    emu_shuffle shuffle;
     int64_t   (*now_ms)(void *user);   /* Unix time (the system's clock) */
     uint64_t  (*random)(void *user);   /* activity ids (a generator that always starts the same) */
     /* as aiocosmos_allocator (realloc, free) */
@@ -52,9 +62,12 @@ bool      emu_core_set_endpoint(emu_core *core, const char *endpoint);
 bool      emu_core_fault(emu_core *core, const char *rules, char *why, size_t cap);
 void      emu_core_clear_faults(emu_core *core);
 
-/* Splits a container's physical partition in two; NULL for range_id splits the first. False: there is none of that
- * name. */
+/* Splits a container's physical partition in two, or makes one of it and its right neighbour; NULL for range_id means
+ * the first. False: there is none of that name, or no neighbour. */
 bool      emu_core_split(emu_core *core, const char *database, const char *container, const char *range_id);
+bool      emu_core_merge(emu_core *core, const char *database, const char *container, const char *range_id);
+
+bool      emu_core_shuffle(emu_core *core, const emu_shuffle *shuffle);   /* from now on. False: min is above max */
 
 int64_t   emu_core_now_ms(const emu_core *core);           /* as /_emulator/clock has set it */
 uint64_t  emu_core_requests(const emu_core *core);         /* served so far, refused ones included */

@@ -28,8 +28,11 @@
  *
  * The first rule that means a request and is not used up decides. Over HTTP: PUT /_emulator/faults replaces the rules,
  * POST adds some, DELETE clears them, GET shows them with how often each hit. PUT /_emulator/split with
- * {"database":D,"container":C,"range":R} splits a physical partition, PUT /_emulator/clock with {"ahead_ms":N} sets how
- * far the clock is ahead of the real one, GET /_emulator/stats counts. These need no authorization. */
+ * {"database":D,"container":C,"range":R} splits a physical partition and PUT /_emulator/merge makes one of it and its
+ * right neighbour; with "busy":N the first N requests that name it get 410 with "sub_status":S (1007) before that is
+ * done. PUT /_emulator/shuffle with {"every":N,"min":A,"max":B,"busy":M} makes both happen by themselves, as
+ * emu_shuffle says. PUT /_emulator/clock with {"ahead_ms":N} sets how far the clock is ahead of the real one, GET
+ * /_emulator/stats counts. These need no authorization. */
 #include "emulator_internal.h"
 
 #define EMU_BIG_MAX (256u * 1024u * 1024u)
@@ -280,19 +283,6 @@ static void emu_faults_change(emu_exchange *x, bool replace)
     x->status = 204;
 }
 
-static void emu_control_split(emu_exchange *x)
-{
-    static const char *const names[] = { "database", "container", "range" };
-    char text[3][768];
-    aiocosmos_json root, value[3];
-    size_t i;
-    if (!emu_parse_body(x, &root)) return;
-    aioc_json_fields(root, names, 3, value);
-    for (i = 0; i < 3; i++)
-        if (aioc_json_get_str(value[i], text[i], sizeof text[i]) >= sizeof text[i]) text[i][0] = 0;
-    if (emu_core_split(x->core, text[0], text[1], *text[2] ? text[2] : NULL)) x->status = 204;
-    else emu_refuse(x, 404, 0, "There is no such partition, or it cannot be split.");
-}
 
 static void emu_control_clock(emu_exchange *x)
 {
@@ -311,8 +301,9 @@ static void emu_control_clock(emu_exchange *x)
 
 static void emu_control_stats(emu_exchange *x)
 {
-    emu_put_format(&x->core->body, "{\"requests\":%llu,\"memory_bytes\":%llu}", (unsigned long long)x->core->requests,
-                   (unsigned long long)x->core->memory.used);
+    emu_put_format(&x->core->body, "{\"requests\":%llu,\"memory_bytes\":%llu,\"splits\":%llu,\"merges\":%llu}",
+                   (unsigned long long)x->core->requests, (unsigned long long)x->core->memory.used,
+                   (unsigned long long)x->core->splits, (unsigned long long)x->core->merges);
     x->status = 200;
     x->has_body = true;
 }
@@ -327,8 +318,8 @@ void emu_fault_route(emu_exchange *x)
         x->status = 204;
     } else if (faults && (x->request->verb == EMU_PUT || x->request->verb == EMU_POST)) {
         emu_faults_change(x, x->request->verb == EMU_PUT);
-    } else if (x->segments == 2 && emu_is(x->segment[1], "split") && x->request->verb == EMU_PUT) {
-        emu_control_split(x);
+    } else if (emu_range_control(x)) {
+        return;
     } else if (x->segments == 2 && emu_is(x->segment[1], "clock") && x->request->verb == EMU_PUT) {
         emu_control_clock(x);
     } else if (x->segments == 2 && emu_is(x->segment[1], "stats") && x->request->verb == EMU_GET) {

@@ -3,7 +3,8 @@
  *     emulator_core.c     open, close; routes, authorization, answers' common parts
  *     emulator_http.c     connections: request bytes to emu_request, emu_exchange to answer bytes
  *     emulator_fault.c    failures on request
- *     emulator_store.c    databases, containers, physical and logical partitions, items, and how they are found
+ *     emulator_store.c    databases, containers, logical partitions, items, and how they are found
+ *     emulator_range.c    physical partitions, their splits and merges
  *     emulator_meta.c     routes of everything but items
  *     emulator_item.c     routes of one item: create, upsert, read, replace, delete, patch
  *     emulator_patch.c    what a patch does to a document's text
@@ -101,6 +102,7 @@ typedef struct emu_item emu_item;
 typedef struct emu_offer emu_offer;
 typedef struct emu_user emu_user;
 typedef struct emu_permission emu_permission;
+typedef struct emu_held emu_held;                          /* rows of a query, kept for its next page */
 
 /* One request on its way to its answer. */
 typedef struct emu_exchange {
@@ -227,6 +229,15 @@ struct emu_database {
 
 typedef struct emu_unique_key { aiocosmos_str path[EMU_UNIQUE_PATHS]; size_t paths; } emu_unique_key;
 
+/* A split (gone 1) or merge (2) that has begun, or none (0): carried out when `busy` requests have named its partitions
+ * and were refused, or `patience` requests came to the container. */
+typedef struct emu_reshaping {
+    emu_range *range[2];
+    uint32_t gone, busy, patience;
+    uint64_t cut;
+    int sub_status;
+} emu_reshaping;
+
 struct emu_container {
     emu_container *next;
     emu_database *database;
@@ -246,16 +257,21 @@ struct emu_container {
     uint32_t range_count;
     uint32_t next_range;                                   /* its id */
     uint64_t range_version;                                /* changes when ranges do */
+    emu_reshaping pending;
     emu_table partitions, items, uniques;
     uint64_t next_number;
+    uint64_t changes;                                      /* of items and partitions */
 };
 
 struct emu_range {
     emu_container *container;
-    char id[12], parents[244];                             /* parents: "0","3" as JSON has it */
+    char id[12];
+    char *parents;                                         /* and all before them: "0","3" as JSON has it; or NULL */
+    size_t parents_size;
+    uint64_t made;                                         /* the container's range_version since when it is there */
     uint64_t low, high;                                    /* of the space of hashes */
     char min[EMU_EPK_MAX], max[EMU_EPK_MAX];               /* the same as effective partition keys */
-    int64_t lsn;
+    int64_t version, lsn;                                  /* of session tokens */
     emu_list items;
     uint32_t expiry_slot;                                  /* where the search for expired items goes on */
     double ru;                                             /* left in this second */
@@ -295,6 +311,11 @@ typedef struct emu_key {
     size_t epk_len;
 } emu_key;
 
+static inline const char *emu_range_parents(const emu_range *range)
+{
+    return range->parents ? range->parents : "";
+}
+
 static inline const char *emu_partition_key(const emu_partition *partition)
 {
     return (const char *)(partition + 1);
@@ -326,10 +347,7 @@ void           emu_drop_user(emu_core *core, emu_database *database, emu_user *u
 void           emu_drop_permission(emu_core *core, emu_user *user, emu_permission *permission);
 void           emu_drop_database(emu_core *core, emu_database *database);
 void           emu_drop_container(emu_core *core, emu_container *container);
-bool           emu_make_ranges(emu_core *core, emu_container *container, uint32_t count);
-emu_range     *emu_find_range(const emu_container *container, aiocosmos_str id);
-emu_range     *emu_range_of(const emu_container *container, aiocosmos_str epk);
-bool           emu_split_range(emu_core *core, emu_container *container, emu_range *range);
+
 bool           emu_resource_set(emu_core *core, emu_resource *resource, aiocosmos_str id, aiocosmos_json object);
 void           emu_resource_free(emu_core *core, emu_resource *resource);
 void           emu_put_stripped(emu_text *out, aiocosmos_json object, bool is_item);
@@ -361,6 +379,20 @@ bool           emu_unique_taken(const emu_container *container, const uint64_t h
 void           emu_expire_some(emu_core *core, emu_range *range, int64_t now_ms);
 /* The slot of the first item behind a number; list->count: there is none. */
 uint32_t       emu_list_after(const emu_list *list, uint64_t number);
+bool           emu_list_reserve(emu_core *core, emu_list *list, uint32_t extra);
+uint32_t       emu_list_push(emu_list *list, emu_item *item);    /* its slot; room was reserved */
+void           emu_list_free(emu_core *core, emu_list *list);
+
+bool           emu_make_ranges(emu_core *core, emu_container *container, uint32_t count);
+void           emu_free_ranges(emu_core *core, emu_container *container);
+emu_range     *emu_range_of(const emu_container *container, aiocosmos_str epk);
+emu_range     *emu_named_range(emu_exchange *x, aiocosmos_str id);       /* NULL: refused with 410 */
+bool           emu_range_moves(const emu_range *range);                  /* is being split or merged */
+/* Before each request to a container: goes on with a split or merge, and begins one by chance where that is asked for.
+ * Pointers to partitions do not outlive it. */
+void           emu_ranges_tick(emu_core *core, emu_container *container);
+const char    *emu_shuffle_wrong(emu_shuffle *shuffle);                  /* fills in defaults; NULL: nothing is */
+bool           emu_range_control(emu_exchange *x);                       /* false: not a route of it */
 
 /*------------------------------------------------------------------------------
  * The core
@@ -377,7 +409,8 @@ struct emu_core {
     emu_offer *offers;
     emu_fault *faults;
     uint32_t next_database, next_offer, next_user;
-    uint64_t next_etag, random, requests;
+    uint64_t next_etag, random, requests, splits, merges;
+    emu_held *held;                                        /* the last used first */
     char    date[AIOC_AUTH_DATE_LEN + 1], asked_date[AIOC_AUTH_DATE_LEN + 1];
     int64_t ahead_ms;                                      /* of the clock that was given */
     int64_t date_s, asked_s;                               /* of now, and of the last request's date */
@@ -425,6 +458,7 @@ void emu_item_route(emu_exchange *x);                      /* everything below â
 void emu_query_items(emu_exchange *x, bool is_query);
 void emu_query_plan(emu_exchange *x);
 bool emu_refuse_with_plan(emu_exchange *x, const emu_sql_query *query);  /* always false */
+void emu_held_forget(emu_core *core, const emu_container *container);
 void emu_meta_route(emu_exchange *x);
 
 /* Changes the JSON text as the operations of a patch say, or refuses. */

@@ -36,7 +36,7 @@ static double emu_kib(size_t len)
     return len <= 1024 ? 1.0 : (double)len / 1024;
 }
 
-/* Of a composite token the part of this range counts, and a part of a range that was split counts for its children. */
+/* Of a composite token the part of this range counts, and parts of those that it was made of. */
 bool emu_session_ok(emu_exchange *x, const emu_range *range)
 {
     aiocosmos_str rest = x->request->header[EMU_H_SESSION], id, value;
@@ -49,9 +49,9 @@ bool emu_session_ok(emu_exchange *x, const emu_range *range)
             return emu_refuse(x, 400, 0, "The session token provided '%.*s' is invalid.", EMU_CUT(value, 100));
         if (!ours && id.len < 12) {
             snprintf(quoted, sizeof quoted, "\"%.*s\"", (int)id.len, id.ptr);
-            ours = strstr(range->parents, quoted) != NULL;
+            ours = strstr(emu_range_parents(range), quoted) != NULL;
         }
-        if (ours && token.lsn > range->lsn) {
+        if (ours && (token.lsn > range->lsn || token.version > range->version)) {
             emu_refuse(x, 404, 1002, "The read session is not available for the input session token.");
             x->range = NULL;
             return false;
@@ -86,6 +86,7 @@ bool emu_find_owner(emu_exchange *x)
     x->container = container;
     if (rid.len && !emu_is(rid, container->rid))
         return emu_refuse(x, 400, 1024, "The collection rid in the request does not match the one of the collection.");
+    emu_ranges_tick(x->core, container);
     return true;
 }
 

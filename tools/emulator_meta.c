@@ -652,33 +652,43 @@ static void emu_put_range_json(emu_text *out, const emu_container *container, co
     emu_rid_text(rid, raw, sizeof raw);
     emu_put_format(out, "{\"_rid\":\"%s\",\"id\":\"%s\",\"minInclusive\":\"%s\",\"maxExclusive\":\"%s\","
                    "\"ridPrefix\":%s,\"_self\":\"dbs/%s/colls/%s/pkranges/%s/\","
-                   "\"throughputFraction\":%.4f,\"status\":\"online\",\"parents\":[%s],\"_etag\":", rid, range->id,
-                   range->min, range->max, range->id, container->database->rid, container->rid, rid,
-                   1.0 / container->range_count, range->parents);
+                   "\"throughputFraction\":%.4f,\"status\":\"%s\",\"parents\":[", rid, range->id, range->min,
+                   range->max, range->id, container->database->rid, container->rid, rid, 1.0 / container->range_count,
+                   emu_range_moves(range) ? "splitting" : "online");
+    emu_puts(out, emu_range_parents(range));
+    emu_puts(out, "],\"_etag\":");
     emu_put_etag(out, container->range_version, container->resource.ts);
     emu_put_format(out, ",\"_ts\":%lld}", (long long)container->resource.ts);
 }
 
+/* Whoever brings the ETag of an earlier answer gets the partitions that are new since then; the ones they replace are
+ * told by their parents. Without one it is those that there are. */
 static void emu_list_ranges(emu_exchange *x)
 {
     const emu_container *container = x->container;
+    aiocosmos_str seen = x->request->header[EMU_H_IF_NONE_MATCH];
     emu_text *body = &x->core->body;
-    uint32_t i;
+    uint64_t since = 0;
+    uint32_t i, count = 0;
     snprintf(x->etag, sizeof x->etag, "\"%llu\"", (unsigned long long)container->range_version);
     x->charge = 1;
-    if (emu_is(x->request->header[EMU_H_IF_NONE_MATCH], x->etag)) {
+    if (emu_is(seen, x->etag)) {
         x->status = 304;
         return;
     }
+    if (x->request->header[EMU_H_A_IM].len == 0 || seen.len < 3 || seen.ptr[0] != '"' ||
+        !aioc_memory_parse_u64(emu_str(seen.ptr + 1, seen.len - 2), &since) || since > container->range_version)
+        since = 0;
     emu_put_format(body, "{\"_rid\":\"%s\",\"PartitionKeyRanges\":[", container->rid);
     for (i = 0; i < container->range_count; i++) {
-        if (i) emu_puts(body, ",");
+        if (container->range[i]->made <= since) continue;
+        if (count++) emu_puts(body, ",");
         emu_put_range_json(body, container, container->range[i]);
     }
-    emu_put_format(body, "],\"_count\":%u}", container->range_count);
+    emu_put_format(body, "],\"_count\":%u}", count);
     x->status = 200;
     x->has_body = true;
-    x->item_count = container->range_count;
+    x->item_count = count;
 }
 
 /*------------------------------------------------------------------------------

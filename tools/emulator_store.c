@@ -58,7 +58,7 @@ static void emu_table_free(emu_core *core, emu_table *table)
     memset(table, 0, sizeof *table);
 }
 
-static bool emu_list_reserve(emu_core *core, emu_list *list, uint32_t extra)
+bool emu_list_reserve(emu_core *core, emu_list *list, uint32_t extra)
 {
     uint32_t cap = list->cap ? list->cap * 2 : 8;
     emu_item **at;
@@ -71,14 +71,14 @@ static bool emu_list_reserve(emu_core *core, emu_list *list, uint32_t extra)
     return true;
 }
 
-static uint32_t emu_list_push(emu_list *list, emu_item *item)
+uint32_t emu_list_push(emu_list *list, emu_item *item)
 {
     list->at[list->count] = item;
     list->live++;
     return list->count++;
 }
 
-static void emu_list_free(emu_core *core, emu_list *list)
+void emu_list_free(emu_core *core, emu_list *list)
 {
     aioc_memory_free(&core->memory, list->at, list->cap * sizeof *list->at);
     memset(list, 0, sizeof *list);
@@ -254,152 +254,6 @@ emu_container *emu_find_container(emu_database *database, aiocosmos_str name)
     emu_container *container = database->containers;
     while (container && !emu_named(&container->resource, container->rid, name)) container = container->next;
     return container;
-}
-
-/*------------------------------------------------------------------------------
- * MARK: - Physical partitions
- *----------------------------------------------------------------------------*/
-
-/* V1 hashes are of 32 bits, the others use 126, of which the upper 62 are enough for borders. */
-static uint64_t emu_hash_space(const emu_container *container)
-{
-    return container->key.version == 1 ? (uint64_t)1 << 32 : (uint64_t)1 << 62;
-}
-
-static void emu_border(const emu_container *container, uint64_t at, char out[EMU_EPK_MAX])
-{
-    unsigned char bytes[16];
-    size_t len = sizeof bytes;
-    if (at == 0 || at == emu_hash_space(container)) {
-        snprintf(out, EMU_EPK_MAX, "%s", at ? "FF" : "");
-        return;
-    }
-    memset(bytes, 0, sizeof bytes);
-    if (container->key.version == 1) len = aioc_protocol_sorted_number((double)at, bytes);
-    else aioc_platform_store64be(bytes, at);
-    aioc_protocol_hex(bytes, len, out);
-}
-
-static emu_range *emu_make_range(emu_core *core, emu_container *container, uint64_t low, uint64_t high)
-{
-    emu_range *range = (emu_range *)aioc_memory_zalloc(&core->memory, sizeof *range);
-    if (!range) return NULL;
-    range->container = container;
-    snprintf(range->id, sizeof range->id, "%u", container->next_range++);
-    range->low = low;
-    range->high = high;
-    emu_border(container, low, range->min);
-    emu_border(container, high, range->max);
-    range->lsn = 1;
-    range->ru_ms = -1;
-    return range;
-}
-
-static void emu_free_range(emu_core *core, emu_range *range)
-{
-    if (!range) return;
-    emu_list_free(core, &range->items);
-    aioc_memory_free(&core->memory, range, sizeof *range);
-}
-
-static void emu_free_ranges(emu_core *core, emu_container *container)
-{
-    uint32_t i;
-    for (i = 0; i < container->range_count; i++) emu_free_range(core, container->range[i]);
-    aioc_memory_free(&core->memory, container->range, container->range_count * sizeof *container->range);
-    container->range = NULL;
-    container->range_count = 0;
-}
-
-bool emu_make_ranges(emu_core *core, emu_container *container, uint32_t count)
-{
-    uint64_t step = emu_hash_space(container) / count;
-    uint32_t i;
-    container->range = (emu_range **)aioc_memory_zalloc(&core->memory, count * sizeof *container->range);
-    if (!container->range) return false;
-    container->range_count = count;
-    container->range_version = 1;
-    for (i = 0; i < count; i++) {
-        uint64_t high = i + 1 < count ? (i + 1) * step : emu_hash_space(container);
-        container->range[i] = emu_make_range(core, container, i * step, high);
-        if (!container->range[i]) return false;            /* emu_drop_container gives back what there is */
-    }
-    return true;
-}
-
-emu_range *emu_find_range(const emu_container *container, aiocosmos_str id)
-{
-    uint32_t i;
-    for (i = 0; i < container->range_count; i++)
-        if (emu_is(id, container->range[i]->id)) return container->range[i];
-    return NULL;
-}
-
-emu_range *emu_range_of(const emu_container *container, aiocosmos_str epk)
-{
-    uint32_t low = 0, high = container->range_count - 1;
-    while (low < high) {                                   /* the last range whose minimum is not above */
-        uint32_t middle = low + (high - low + 1) / 2;
-        if (aioc_protocol_epk_compare(aioc_memory_str(container->range[middle]->min), epk) <= 0) low = middle;
-        else high = middle - 1;
-    }
-    return container->range[low];
-}
-
-static void emu_inherit(emu_range *child, const emu_range *parent)
-{
-    snprintf(child->parents, sizeof child->parents, "%.220s%s\"%s\"", parent->parents, *parent->parents ? "," : "",
-             parent->id);
-    child->lsn = parent->lsn; /* tokens of the parent hold for its children */
-    child->ru = parent->ru / 2;
-    child->ru_ms = parent->ru_ms;
-}
-
-static bool emu_partition_before(const emu_partition *partition, const char *border)
-{
-    return aioc_protocol_epk_compare(emu_partition_epk(partition), aioc_memory_str(border)) < 0;
-}
-
-bool emu_split_range(emu_core *core, emu_container *container, emu_range *range)
-{
-    uint64_t middle = range->low + (range->high - range->low) / 2;
-    uint32_t size = container->range_count, i, at;
-    emu_range *left, *right, **ranges;
-    if (middle == range->low || strlen(range->parents) > 200) return false;
-    left = emu_make_range(core, container, range->low, middle);
-    right = emu_make_range(core, container, middle, range->high);
-    ranges = (emu_range **)aioc_memory_alloc(&core->memory, (size + 1) * sizeof *ranges);
-    if (!left || !right || !ranges || !emu_list_reserve(core, &left->items, range->items.live) ||
-        !emu_list_reserve(core, &right->items, range->items.live)) {
-        emu_free_range(core, left);
-        emu_free_range(core, right);
-        aioc_memory_free(&core->memory, ranges, (size + 1) * sizeof *ranges);
-        return false;
-    }
-    emu_inherit(left, range);
-    emu_inherit(right, range);
-    for (i = 0; i < range->items.count; i++) {
-        emu_item *item = range->items.at[i];
-        emu_range *to;
-        if (!item) continue;
-        to = emu_partition_before(item->partition, right->min) ? left : right;
-        item->range_slot = emu_list_push(&to->items, item);
-        item->partition->range = to;
-    }
-    for (i = at = 0; i < size; i++) {
-        if (container->range[i] != range) {
-            ranges[at++] = container->range[i];
-        } else {
-            ranges[at++] = left;
-            ranges[at++] = right;
-        }
-    }
-    aioc_memory_free(&core->memory, container->range, size * sizeof *ranges);
-    container->range = ranges;
-    container->range_count = size + 1;
-    container->range_version++;
-    emu_free_range(core, range);
-    return true;
 }
 
 /*------------------------------------------------------------------------------
@@ -637,6 +491,7 @@ emu_item *emu_store_item(emu_core *core, emu_container *container, const emu_key
     item->etag = ++core->next_etag;
     item->ts = (uint32_t)(now_ms / 1000);
     item->lsn = ++partition->range->lsn;
+    container->changes++;
     emu_place_item(container, partition, item, old);
     if (old) {
         emu_drop_uniques(core, container, old);
@@ -654,6 +509,7 @@ emu_item *emu_store_item(emu_core *core, emu_container *container, const emu_key
 void emu_remove_item(emu_core *core, emu_container *container, emu_item *item)
 {
     emu_partition *partition = item->partition;
+    container->changes++;
     emu_drop_uniques(core, container, item);
     emu_table_remove(&container->items, &item->node);
     emu_list_remove(&partition->range->items, item->range_slot, false);
@@ -721,6 +577,7 @@ void emu_drop_container(emu_core *core, emu_container *container)
     emu_container **at = &container->database->containers;
     while (*at && *at != container) at = &(*at)->next;
     if (*at) *at = container->next;
+    emu_held_forget(core, container);
     emu_drop_items(core, container);
     emu_free_ranges(core, container);
     emu_drop_offer(core, container->offer);
