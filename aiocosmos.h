@@ -11855,7 +11855,8 @@ static void aioc_operation_timer_fired(aioc_platform_timer *timer)
 {
     aioc_operation *op = (aioc_operation *)timer->owner;
     if (op->deadline_us && op->engine->reactor->now_us >= op->deadline_us) {
-        aioc_operation_abort(op, AIOCOSMOS_E_TIMEOUT);
+        /* One that was cancelled before this step ends as cancelled: its caller was promised that. */
+        aioc_operation_abort(op, op->stop ? op->stop : AIOCOSMOS_E_TIMEOUT);
         return;
     }
     if (op->deadline_us) aioc_platform_timer_start(op->engine->reactor, timer, op->deadline_us);
@@ -13491,6 +13492,7 @@ static void aioc_feeds_bulk_ended(aioc_operation *op, const aiocosmos_result *re
 static bool aioc_feeds_bulk_finish_if_over(aioc_feeds_bulk *bulk)
 {
     if (!bulk->ended || bulk->in_flight) return false;
+    if (bulk->status == 0) bulk->status = bulk->op->stop;    /* cancelled since its last item ended */
     bulk->op->charge_ru = bulk->totals.charge_ru;
     bulk->op->state = AIOC_OPERATION_READY;
     aioc_operation_finish(bulk->op, bulk->status, AIOCOSMOS_ANSWERED, NULL,

@@ -658,6 +658,25 @@ TEST(a_cancelled_operation_leaves_its_connection_to_others)
     close_world(client);
 }
 
+TEST(what_is_cancelled_at_its_deadline_ends_as_cancelled)
+{
+    aiocosmos_options options;
+    aiocosmos_client *client;
+    aiocosmos_op op;
+    answer got;
+    open_emulator("");
+    options = usual_options();
+    options.platform = bent_platform();
+    options.request_timeout_ms = 1000;
+    client = open_client(&options);
+    op = send_off(client, of_kind(AIOCOSMOS_READ_DATABASE), &got);
+    bend.monotonic_us += 2000000;
+    CHECK(aiocosmos_cancel(client, op));
+    drain(client);
+    CHECK_INT(got.status, AIOCOSMOS_E_CANCELLED);
+    close_world(client);
+}
+
 TEST(a_stale_handle_cancels_nothing)
 {
     aiocosmos_client *client = open_world("");

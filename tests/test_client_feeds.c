@@ -911,6 +911,17 @@ TEST(cancelling_a_bulk_ends_its_items_and_then_itself)
     close_world(client);
 }
 
+TEST(a_bulk_that_its_last_item_cancels_ends_as_cancelled)
+{
+    aiocosmos_client *client = open_world("");
+    source s = items(1, 1);
+    aiocosmos_bulk_request request = bulk_of(&s);
+    s.cancel_in_item = true;
+    CHECK_INT(run_bulk(client, &request, &s), AIOCOSMOS_E_CANCELLED);
+    CHECK_INT(s.succeeded, 1);
+    close_world(client);
+}
+
 TEST(cancelling_a_bulk_reaches_the_items_that_back_off_or_are_held)
 {
     aiocosmos_client *client = open_world("");
