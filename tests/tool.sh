@@ -71,6 +71,16 @@ await() {
     is "$(count "$2")" "$1" "items in $2"
 }
 
+# await_text TEXT: until that has been said.
+await_text() {
+    tries=0
+    while ! grep -qF -- "$1" "$work/err" && [ $tries -lt 200 ]; do
+        tries=$((tries + 1))
+        sleep 0.05
+    done
+    says "$1"
+}
+
 # documents N: a line each.
 documents() {
     awk -v n="$1" 'BEGIN { for (i = 1; i <= n; i++) printf "{\"id\":\"%d\",\"region\":\"r%d\",\"n\":%d}\n", i, i % 50, i }'
@@ -116,16 +126,29 @@ part_usage() {
     says 'a command is missing'
     exits 2 "$tool" frobnicate
     says "no command 'frobnicate'"
+    exits 2 "$tool" qurey a b c
+    says "did you mean 'query'?"
     exits 2 "$tool" db
     says 'aiocosmos db --help'
     exits 2 "$tool" db frobnicate
+    exits 2 "$tool" container creat a b
+    says "did you mean 'container create'?"
     exits 2 "$tool" db create
     says 'ID is missing'
     exits 2 "$tool" db create a b
     says 'too many'
     exits 2 "$tool" db list --frobnicate
+    is "$(head -n 1 "$work/err")" 'aiocosmos: db list has no option --frobnicate' 'a name like no other'
     exits 2 "$tool" db list --pk 1
     says 'no option --pk'
+    exits 2 "$tool" container create a b --pk /c
+    says 'container create has no option --pk: did you mean --partition-key?'
+    exits 2 "$tool" item get a b c --partition-key 1
+    says 'did you mean --pk?'
+    exits 2 "$tool" --pagesize=3 query a b c
+    says 'there is no option --pagesize: did you mean --page-size?'
+    exits 2 "$tool" db create a --autoscael 4000
+    says 'did you mean --autoscale?'
     exits 2 "$tool" db create a --throughput
     exits 2 "$tool" db create a --throughput many
     exits 2 "$tool" db create a --throughput 400 --autoscale 4000
@@ -151,6 +174,7 @@ part_usage() {
     exits 2 "$tool" query a b c --page-size 0
     exits 2 "$tool" import a b "$work"
     exits 2 "$tool" import a b "$0" --concurrency 0
+    exits 2 "$tool" import a b "$0" --give-up 0
     exits 2 "$tool" import a b "$0" --rejects "$work/none/rejects"
     exits 2 "$tool" --timeout soon db list
     exits 2 "$tool" --ca "$work/none" db list
@@ -162,6 +186,20 @@ part_usage() {
     exits 2 "$tool" --endpoint nowhere --key AAAA db list
     exits 1 "$tool" --endpoint http://localhost:1/ db list
     says 'Check the endpoint'
+    is "$(grep -c environment "$work/err")" 0 'variables that are not set'
+    exits 1 env AIOCOSMOS_ENDPOINT=http://localhost:1/ "$tool" db list
+    says 'The endpoint is that of the environment variable AIOCOSMOS_ENDPOINT.'
+    account='AccountEndpoint=http://localhost:1/;AccountKey=AAAA;'
+    exits 1 env AIOCOSMOS_CONNECTION_STRING="$account" "$tool" db list
+    says 'Endpoint and key are those of the environment variable AIOCOSMOS_CONNECTION_STRING.'
+    exits 2 env AIOCOSMOS_CONNECTION_STRING=nonsense "$tool" db list
+    says "aiocosmos: AIOCOSMOS_CONNECTION_STRING: a part without '='"
+    exits 2 "$tool" --connection-string nonsense db list
+    says "aiocosmos: --connection-string: a part without '='"
+    exits 2 env AIOCOSMOS_KEY='*' "$tool" db list
+    says 'aiocosmos: AIOCOSMOS_KEY: not base64'
+    exits 2 env AIOCOSMOS_ENDPOINT=nowhere AIOCOSMOS_KEY=AAAA "$tool" db list
+    says 'aiocosmos: AIOCOSMOS_ENDPOINT: '
     "$tool" db list --timeout 1 >"$work/out" 2>"$work/err" || says 'No account was named'      # or somebody's emulator
 }
 
@@ -188,7 +226,20 @@ part_commands() {
     exits 0 "$tool" container show game players
     prints '"paths":["/region"]'
     exits 1 "$tool" container show game none
-    says 404
+    says "404 Not Found: there is no container 'none' in the database 'game'"
+    exits 1 "$tool" container show none none
+    says "404/1003 Not Found: there is no database 'none'"
+    exits 1 "$tool" container create none a --partition-key /b
+    says 'db create none'
+    exits 1 "$tool" db delete none
+    says "there is no database 'none'"
+    is "$(grep -c 'Make it' "$work/err")" 0 'advice to make what is to be deleted'
+    exits 1 "$tool" query game none 'SELECT * FROM c'
+    says "there is no container 'none' in the database 'game', or not even that database"
+    exits 1 "$tool" item get none none a --pk 1
+    says "404/1003 Not Found: there is no container 'none' in the database 'none', or not even that database"
+    exits 1 "$tool" import none none "$work/ann.ndjson"
+    says "there is no database 'none'"
 
     printf '{"id":"ann", "region":"eu",\n "level":1.50}\n' >"$work/ann.json"
     exits 0 "$tool" item create game players "$work/ann.json"
@@ -202,6 +253,7 @@ part_commands() {
     exits 1 "$tool" item replace game players - <<END
 {"id":"bob","region":"eu"}
 END
+    says "404 Not Found: the container 'players' has no item of this id and partition key"
     exits 2 "$tool" item upsert game players - <<END
 {"region":"eu"}
 END
@@ -215,7 +267,7 @@ END
     exits 0 "$tool" item get game players ann --pk '"eu"'
     prints '{"id":"ann", "region":"eu",'
     exits 1 "$tool" item get game players ann --pk '["us"]'
-    says 404
+    says "404 Not Found: the container 'players' has no item 'ann' of the partition key [\"us\"]"
     exits 0 "$tool" item patch game players ann --pk '"eu"' --ops '[{"op":"incr","path":"/level","value":1}]'
     prints '"level":2.5'
     exits 1 "$tool" item patch game players ann --pk '"eu"' \
@@ -247,6 +299,10 @@ END
     exits 0 env AIOCOSMOS_KEY="$key" "$tool" db list
     exits 1 env AIOCOSMOS_KEY=AAAA "$tool" db list
     says 'check the key'
+    says 'Endpoint and key are those of the environment variables AIOCOSMOS_ENDPOINT and AIOCOSMOS_KEY.'
+    exits 1 "$tool" --endpoint "https${AIOCOSMOS_ENDPOINT#http}" --insecure db list
+    says 'this port has no TLS'
+    says 'http:// instead of https://'
     exits 1 env AIOCOSMOS_CONNECTION_STRING="$account" "$tool" --endpoint http://127.0.0.1:1 db list
 
     if [ -c /dev/full ]; then
@@ -269,13 +325,38 @@ long_document() {
     printf '"}'
 }
 
+# As long a line as anybody may think of, in the memory that a short one takes.
+huge_line() {
+    limit=100000
+    { (ulimit -v $limit && "$tool" --version) || limit=unlimited; } >/dev/null 2>&1      # sanitizers need more
+    {
+        head -c 100000000 /dev/zero | tr '\0' x
+        printf '\n{"id":"behind","region":"eu"}\n'
+    } | exits 3 sh -c 'ulimit -v $1; exec "$tool" import game lines - --rejects "$work/rejects"' sh $limit
+    is "$(total ok),$(total failed)" 1,1 'ok, failed'
+    rejects '{"line":1,"reason":"the line has 100000000 bytes, an item at most 2097152"'
+}
+
+# Nobody is left to read the totals when they come; the documents are stored all the same.
+closed_output() {
+    mkfifo "$work/nobody" "$work/input"
+    "$tool" import game lines "$work/input" --upsert >"$work/nobody" 2>"$work/err" &
+    importer=$!
+    exec 7<"$work/nobody" 7<&-
+    cat "$work/ann.ndjson" >"$work/input"
+    wait $importer
+    is $? 1 'status of an import whose totals nobody reads'
+    says 'cannot write to stdout'
+    says '1 stored'
+}
+
 part_import() {
     players lines
     {
         printf '\357\273\277{"id":"a","region":"eu"}\r\n\n \t\r\n' # 1, with a byte order mark; 2 and 3 are blank
         printf '{"id":"a","region":"eu"}\n'                          # 4: taken
         printf '{"id":"b","region":}\n42\n[]\n'                      # 5 to 7: no JSON, no objects
-        printf '{"id":"\377","region":"eu"}\n'                       # 8: no UTF-8
+        printf '{"id":"\377","region":"e\000u"}\n'                   # 8: no UTF-8, and a zero byte
         printf '{"id":"c","region":["eu"]}\n{"region":"eu"}\n'       # 9 and 10: no key, no id
         long_document longest 2097152 && printf '\r\n'               # 11: just not too long, as far as we know
         long_document longer 2097153 && printf '\n'                  # 12
@@ -290,7 +371,7 @@ part_import() {
     rejects '"maybe_applied":false,"text":"{\"id\":\"b\",\"region\":}"}'
     rejects '"document":42}'
     rejects '"document":[]}'
-    rejects '"text":"{\"id\":\"\ufffd\",\"region\":\"eu\"}"}'
+    rejects '"text":"{\"id\":\"\ufffd\",\"region\":\"e\u0000u\"}"}'
     rejects '"document":{"id":"c","region":["eu"]}}'
     rejects '"document":{"region":"eu"}}'
     rejects '{"line":12,"reason":"the line has 2097153 bytes, an item at most 2097152","status":0'
@@ -309,12 +390,17 @@ part_import() {
     exits 0 cmp "$work/ann.ndjson" "$work/copy"
     exits 1 "$tool" import game none "$work/copy"
     is "$(cat "$work/out")" '' output
+    huge_line
     exits 0 "$tool" import game lines /dev/null
     is "$(total ok),$(total failed)" 0,0 'ok, failed'
     if [ -c /dev/full ]; then
         exits 1 "$tool" import game lines "$work/copy" --rejects /dev/full
         says 'cannot write the rejects'
+        says '{"line":1,"reason":"409 Conflict'
+        exits 1 sh -c '"$tool" import game lines /dev/null >/dev/full'
+        says 'cannot write to stdout'
     fi
+    closed_output
 
     players many
     documents 20000 >"$work/many"
@@ -391,19 +477,33 @@ part_interrupt_in_flight() {
     kill -TERM $importer
     wait $importer
     is $? 3 'status of an interrupted import'
+    says "no line after $(count flying) is taken"
     is "$(total failed)" 0 failed
     is "$(total ok)" "$(count flying)" ok
     says "stopped after line $(count flying):"
 }
 
-# No create is answered here.
+# Only the first create is answered here.
 part_interrupt_twice() {
     players hanging
-    "$tool" import game hanging "$work/ann.ndjson" >"$work/out" 2>"$work/err" &
+    mkfifo "$work/fifo"
+    last='import interrupted twice'
+    "$tool" import game hanging "$work/fifo" >"$work/out" 2>"$work/err" &
     importer=$!
-    while kill -INT $importer 2>/dev/null; do sleep 0.1; done
+    exec 8>"$work/fifo"
+    documents 1 >&8
+    await 1 hanging
+    documents 5 | tail -n 4 >&8
+    echo nonsense >&8
+    await_text '{"line":6,'                                # then those before it are on their way
+    kill -INT $importer
+    await_text 'no line after 6 is taken'
+    kill -INT $importer
     wait $importer 2>/dev/null
     is $? 130 'status after the second Ctrl-C'
+    says 'These lines were in flight, and may be stored or not: 2-5.'
+    says 'The others up to line 6 are stored, or among the rejects'
+    exec 8>&-
 }
 
 #--- A service with troubles --------------------------------------------------------
@@ -457,6 +557,92 @@ part_tls() {
     exits 2 "$tool" db list --ca /dev/null
 }
 
+#--- A server that dies ---------------------------------------------------------------
+
+# own_emulator OPTION...: one that this script can stop: its process is $own, and its address what the tool takes.
+own_emulator() {
+    rm -f "$work/own"
+    mkfifo "$work/own"
+    "$emulator" --port 0 "$@" >"$work/own" &
+    own=$!
+    exec 9<"$work/own"
+    read -r ready AIOCOSMOS_ENDPOINT <&9
+    export AIOCOSMOS_ENDPOINT
+}
+
+bury() {
+    { kill -CONT "$own" && kill -KILL "$own"; wait "$own"; } 2>/dev/null
+    exec 9<&-
+    unset AIOCOSMOS_ENDPOINT
+}
+
+# importing OPTION...: 20,000 lines of which some hundreds are stored when it returns.
+importing() {
+    "$tool" import game dying "$work/many" --rejects "$work/rejects" "$@" >"$work/out" 2>"$work/err" &
+    importer=$!
+    tries=0
+    while [ "$(count dying)" -lt 300 ] && [ $tries -lt 200 ]; do tries=$((tries + 1)); done
+}
+
+# What was taken is stored, or among the rejects, and no more was taken than was in flight.
+account_for_all() {
+    stored=$(total ok) failed=$(total failed)
+    is "$(wc -l <"$work/rejects" | tr -d ' ')" "$failed" rejects
+    is "$([ "$failed" -le 100 ] && echo few)" few 'lines rejected'
+    says "stopped after line $((stored + failed)):"
+    says "tail -n +$((stored + failed + 1)) $work/many | aiocosmos import game dying -"
+}
+
+part_dying() {
+    documents 20000 >"$work/many"
+    last='import from a server that dies'
+    for signal in KILL STOP; do
+        own_emulator --fault delay_ms=20,kind=create_item
+        players dying
+        importing --give-up 1
+        kill -$signal $own
+        wait $importer
+        is $? 3 "status after SIG$signal to the server"
+        says 'giving up: the server has not answered for 1 second'
+        account_for_all
+        rejects '"reason":"given up: the server has not answered for 1 s ('
+        bury
+    done
+
+    # It is back in time.
+    own_emulator --fault delay_ms=5,kind=create_item
+    players dying
+    importing
+    kill -STOP $own
+    sleep 1
+    kill -CONT $own
+    wait $importer
+    is $? 0 'status after a server that paused'
+    is "$(total ok),$(total failed)" 20000,0 'ok, failed'
+    bury
+}
+
+# No create is answered from the 301st on, until 1,000 connections have been lost.
+part_resetting() {
+    players resetting
+    documents 2000 >"$work/many"
+    exits 0 "$tool" import game resetting "$work/many" --upsert
+    is "$(total ok),$(total failed)" 2000,0 'ok, failed'
+    is "$(total retries)" 1000 retries
+}
+
+# The key is changed after 500 documents.
+part_locked_out() {
+    players locked
+    documents 20000 >"$work/many"
+    exits 3 "$tool" import game locked "$work/many" --rejects "$work/rejects"
+    says 'giving up: 100 lines on end were refused for no reason of their own, the last because: 401'
+    is "$(total ok)" 500 ok
+    is "$(wc -l <"$work/rejects" | tr -d ' ')" "$(total failed)" rejects
+    is "$([ "$(total failed)" -lt 300 ] && echo few)" few 'lines rejected'
+    says "stopped after line $((500 + $(total failed))):"
+}
+
 #--- All of it ------------------------------------------------------------------
 
 if [ $# -eq 1 ]; then
@@ -474,9 +660,12 @@ with_emulator commands
 with_emulator import
 with_emulator interrupt
 with_emulator interrupt_in_flight --fault delay_ms=50,kind=create_item
-with_emulator interrupt_twice --fault action=hang,kind=create_item
+with_emulator interrupt_twice --fault action=hang,kind=create_item,skip=1
 with_emulator throttled --ru 4000
 with_emulator lossy --fault action=reset,when=after,kind=create_item,probability=0.05
+part_dying
+with_emulator resetting --fault action=reset,kind=upsert_item,skip=300,count=1000
+with_emulator locked_out --fault status=401,kind=create_item,skip=500
 with_emulator refusing --fault status=403,sub_status=1014,kind=create_item,skip=10,count=3
 with_emulator rows --fault action=hang,kind=query_items,skip=1
 skipped=

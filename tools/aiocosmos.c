@@ -32,7 +32,9 @@ enum {
     IN_FLIGHT_BYTES_MAX = 32 << 20,        /* of documents that an import holds until they are answered */
     CONCURRENCY_MAX = 1000,
     FAILURES_WORTH_A_WORD = 100,           /* with nothing stored between them */
-    IMPORT_TIMEOUT_MS = 120 * 1000         /* a document may have to wait for many others that the service throttles */
+    IMPORT_TIMEOUT_MS = 120 * 1000,        /* a document may have to wait for many others that the service throttles */
+    IMPORT_RETRIES = 100000,               /* until that time is over, or the import gives up */
+    GIVE_UP_S = 30                         /* long enough for a server to be started again */
 };
 
 /*------------------------------------------------------------------------------
@@ -43,7 +45,7 @@ typedef enum option_id {
     OPT_CONNECTION_STRING, OPT_ENDPOINT, OPT_KEY, OPT_CA, OPT_INSECURE, OPT_TIMEOUT,
     OPT_PARTITION_KEY, OPT_THROUGHPUT, OPT_AUTOSCALE, OPT_TTL, OPT_IF_NOT_EXISTS, OPT_PK, OPT_OPS, OPT_PARAM,
     OPT_PAGE_SIZE,
-    OPT_SESSION_TOKEN, OPT_UPSERT, OPT_CONCURRENCY, OPT_REJECTS, OPT_COUNT
+    OPT_SESSION_TOKEN, OPT_UPSERT, OPT_CONCURRENCY, OPT_REJECTS, OPT_GIVE_UP, OPT_COUNT
 } option_id;
 
 #define BIT(option) (1u << (option))
@@ -79,7 +81,8 @@ static const option_info options[OPT_COUNT] = {
     { "--session-token", "T", "see at least the writes that this token stands for" },
     { "--upsert", NULL, "replace items that are there already" },
     { "--concurrency", "N", "this many documents in flight, 1 to 1000 (100)" },
-    { "--rejects", "FILE", "write what was not stored to this file, not to stderr" }
+    { "--rejects", "FILE", "write what was not stored to this file, not to stderr" },
+    { "--give-up", "SECONDS", "stop when the server has not answered for so long (30)" }
 };
 
 typedef struct tool tool;
@@ -105,6 +108,7 @@ struct tool {
     size_t param_count;
     bool help;
     bool local_by_default;                 /* no account was named anywhere */
+    const char *endpoint_from, *key_from;  /* the options or variables that named them; NULL: none did */
     bool reading_paths;                    /* of the container, before anything is done in it */
     aiocosmos_client *client;
     char *ca;
@@ -154,6 +158,102 @@ static double seconds_since(struct timespec then)
     return (double)(now.tv_sec - then.tv_sec) + (double)(now.tv_nsec - then.tv_nsec) / 1e9;
 }
 
+/*--- What is missing, when the service says 404 -----------------------------*/
+
+typedef enum missing { MISSING_UNCLEAR, MISSING_DATABASE, MISSING_CONTAINER, MISSING_EITHER, MISSING_ITEM } missing;
+
+static bool is_of(const command *c, const char *group)
+{
+    size_t len = strlen(group);
+    return strncmp(c->name, group, len) == 0 && (c->name[len] == ' ' || c->name[len] == 0);
+}
+
+/* The service says little more than that it is the thing itself (404/0) or the one that should hold it (404/1003). */
+static missing what_is_missing(const tool *t, const aiocosmos_result *result)
+{
+    bool owner = result->sub_status == 1003;
+    if (result->status != 404 || (result->sub_status && !owner) || t->operands == 0) return MISSING_UNCLEAR;
+    if (t->operands == 1) return MISSING_DATABASE;
+    if (t->reading_paths || is_of(t->command, "container")) return owner ? MISSING_DATABASE : MISSING_CONTAINER;
+    if (owner) return MISSING_EITHER;
+    return is_of(t->command, "item") ? MISSING_ITEM : MISSING_CONTAINER;
+}
+
+static void say_missing(tool *t, missing what, const aiocosmos_result *result)
+{
+    const char *database = t->operand[0], *container = t->operand[1];
+    char code[32], text[2048];
+    if (result->sub_status) snprintf(code, sizeof code, "404/%d Not Found", result->sub_status);
+    else snprintf(code, sizeof code, "404 Not Found");
+    switch (what) {
+    case MISSING_DATABASE: snprintf(text, sizeof text, "there is no database '%s'", database); break;
+    case MISSING_CONTAINER:
+        snprintf(text, sizeof text, "there is no container '%s' in the database '%s'", container, database);
+        break;
+    case MISSING_EITHER:
+        snprintf(text, sizeof text, "there is no container '%s' in the database '%s', or not even that database",
+                 container, database);
+        break;
+    default:
+        if (!has(t, OPT_PK))
+            snprintf(text, sizeof text, "the container '%s' has no item of this id and partition key", container);
+        else
+            snprintf(text, sizeof text, "the container '%s' has no item '%s' of the partition key %s", container,
+                     t->operand[2], t->option[OPT_PK]);
+    }
+    say(t, "%s: %s: %s", t->command->name, code, text);
+}
+
+static void advise_on_missing(const tool *t, missing what)
+{
+    const char *database = t->operand[0];
+    bool is_deletion = strstr(t->command->name, "delete") != NULL;
+    if (what == MISSING_DATABASE && is_deletion) fputs("See 'aiocosmos db list'.\n", stderr);
+    else if (what == MISSING_DATABASE)
+        fprintf(stderr, "Make it with 'aiocosmos db create %s', or see 'aiocosmos db list'.\n", database);
+    else if (what == MISSING_CONTAINER && is_deletion)
+        fprintf(stderr, "See 'aiocosmos container list %s'.\n", database);
+    else if (what != MISSING_ITEM)
+        fprintf(stderr, "Make it with 'aiocosmos container create %s %s --partition-key PATH', or see\n"
+                "'aiocosmos container list %s'%s.\n", database, t->operand[1], database,
+                what == MISSING_EITHER ? " and 'aiocosmos db list'" : "");
+}
+
+/*--- Failures ---------------------------------------------------------------*/
+
+static bool is_variable(const char *name)
+{
+    return name && strncmp(name, "AIOCOSMOS_", 10) == 0;
+}
+
+/* What somebody else has set, or oneself long ago, is not on the command line to be seen. */
+static void say_settings(const tool *t)
+{
+    const char *endpoint = is_variable(t->endpoint_from) ? t->endpoint_from : NULL;
+    const char *key = is_variable(t->key_from) ? t->key_from : NULL;
+    if (endpoint && key && strcmp(endpoint, key) == 0)
+        fprintf(stderr, "Endpoint and key are those of the environment variable %s.\n", key);
+    else if (endpoint && key)
+        fprintf(stderr, "Endpoint and key are those of the environment variables %s and %s.\n", endpoint, key);
+    else if (endpoint || key)
+        fprintf(stderr, "The %s is that of the environment variable %s.\n", endpoint ? "endpoint" : "key",
+                endpoint ? endpoint : key);
+}
+
+static bool is_about_account(int status)
+{
+    return status == AIOCOSMOS_E_DNS || status == AIOCOSMOS_E_CONNECT || status == AIOCOSMOS_E_TLS ||
+           status == AIOCOSMOS_E_TIMEOUT || status == 401 || status == 403;
+}
+
+static bool holds(aiocosmos_str text, const char *part)
+{
+    size_t len = strlen(part), i;
+    for (i = 0; i + len <= text.len; i++)
+        if (memcmp(text.ptr + i, part, len) == 0) return true;
+    return false;
+}
+
 /* What to do next, where the user of a tool knows less, or can do more, than the programmer whom the library's message
  * is for. */
 static const char *advice(const tool *t, const aiocosmos_result *result)
@@ -162,9 +262,9 @@ static const char *advice(const tool *t, const aiocosmos_result *result)
     if (t->local_by_default && (status == AIOCOSMOS_E_CONNECT || status == AIOCOSMOS_E_DNS))
         return "No account was named, so this was the local emulator, http://localhost:8081. Start one with\n"
                "'aiocosmos-emulator', or name an account: export AIOCOSMOS_CONNECTION_STRING='AccountEndpoint=...'.";
-    if (status == 404 && (result->sub_status == 1003 || t->reading_paths))
-        return "Make them with 'aiocosmos db create' and 'aiocosmos container create', or look what there is with\n"
-               "'aiocosmos db list' and 'aiocosmos container list'.";
+    if (holds(result->message, "this port has no TLS") || holds(result->message, "does this port speak TLS?"))
+        return "An endpoint without TLS, such as an emulator's, begins with http:// instead of https://.";
+    if (status == 401 && !t->key_from) return "No key was given: this was the well-known one of the emulators.";
     if (status == 400 && result->sub_status == 1004) return "--pk JSON gives the partition key.";
     if (status == 409 && t->command->kind == AIOCOSMOS_CREATE_ITEM)
         return "'aiocosmos item upsert' replaces what is there.";
@@ -172,8 +272,8 @@ static const char *advice(const tool *t, const aiocosmos_result *result)
     case AIOCOSMOS_E_DNS: case AIOCOSMOS_E_CONNECT:
         return "Check the endpoint, and that this machine can reach it.";
     case AIOCOSMOS_E_TLS:
-        return "If the server's certificate is right, give the one that it was signed with by --ca FILE; for an emulator,\n"
-               "--insecure will do.";
+        return "If the server's certificate is right, give the one that it was signed with by --ca FILE; for an\n"
+               "emulator, --insecure will do.";
     case AIOCOSMOS_E_TIMEOUT:
         return "--timeout SECONDS allows more time.";
     default: return NULL;
@@ -183,12 +283,16 @@ static const char *advice(const tool *t, const aiocosmos_result *result)
 static void say_failure(tool *t, const aiocosmos_result *result)
 {
     const char *what_to_do = advice(t, result);
-    say(t, "%s: %.*s", t->command->name, (int)result->message.len, result->message.ptr);
+    missing what = what_is_missing(t, result);
+    if (what != MISSING_UNCLEAR) say_missing(t, what, result);
+    else say(t, "%s: %.*s", t->command->name, (int)result->message.len, result->message.ptr);
     if (result->fate == AIOCOSMOS_MAYBE_APPLIED) fputs("Look whether it was applied before you repeat it.\n", stderr);
     if (result->activity_id.len)
         fprintf(stderr, "Activity id, for the service's support: %.*s\n", (int)result->activity_id.len,
                 result->activity_id.ptr);
+    if (what != MISSING_UNCLEAR) advise_on_missing(t, what);
     if (what_to_do) fprintf(stderr, "%s\n", what_to_do);
+    if (is_about_account(result->status)) say_settings(t);
 }
 
 /* The library would not take a call, and sent nothing. */
@@ -561,7 +665,7 @@ static int read_paths(tool *t, key_paths *paths)
     status = perform(t, &request, keep_paths, paths);
     t->reading_paths = false;
     if (status != EXIT_DONE || paths->understood) return status;
-    say(t, "the container has a partition key that this version does not understand: see 'aiocosmos container show %s %s'",
+    say(t, "this version does not understand the container's partition key: see 'aiocosmos container show %s %s'",
         t->operand[0], t->operand[1]);
     return EXIT_REFUSED;
 }
@@ -744,9 +848,8 @@ static int print_feed(tool *t, const aiocosmos_query_request *request)
     if (refused != 0) f.status = say_refusal(t, refused);
     aiocosmos_query_close(t->client, query);
     snprintf(what, sizeof what, "%" PRIu64 " document%s in %" PRIu64 " page%s, ", f.rows, f.rows == 1 ? "" : "s",
-             f.pages,
-             f.pages == 1 ? "" : "s");
-    say_cost(t, what);
+             f.pages, f.pages == 1 ? "" : "s");
+    say_cost(t, f.pages ? what : "");
     return f.status;
 }
 
@@ -924,9 +1027,14 @@ typedef struct importer {
     bool starved;                          /* the input has nothing now */
     bool crowded;                          /* too much is in flight */
     bool broken;                           /* input or rejects file have failed, and that has been said */
+    bool given_up;                         /* the server is silent, or refuses everything, and that has been said */
     bool stopped;                          /* lines were left when no more were to be taken */
     bool finished;
     unsigned failures_in_a_row;
+    unsigned refusals_in_a_row;            /* of those, for no reason of the document's own */
+    long give_up_s;
+    double heard;                          /* when the server was not silent, in seconds since the start */
+    uint64_t heard_bytes, heard_attempts;  /* the client's totals then */
     aiocosmos_bulk_totals totals;
     double seconds;
 } importer;
@@ -935,40 +1043,157 @@ typedef struct importer {
 typedef struct entry {
     uint64_t number, too_long;             /* too_long: its length, and there is no text; else 0 */
     size_t len;
+    unsigned place;                        /* in flight.line */
     bool is_json;
     char text[];
 } entry;
 
-/* Ctrl-C may come at any moment, and its handler can reach nothing else. */
-static volatile sig_atomic_t interrupted;
-static aiocosmos_client *volatile interrupted_client;
+/*--- Ctrl-C -------------------------------------------------------------------
+ * It may come at any moment, also while the rejects wait for somebody to read them: so its handler does the talking,
+ * by write() alone, and knows by itself which lines are in flight. Each number is written before it is counted on, and
+ * by one store where the machine has such. */
 
+static struct flight {
+    volatile sig_atomic_t interrupted;     /* the signal */
+    aiocosmos_client *volatile client;
+    bool on_terminal;                      /* which has echoed "^C" */
+    volatile uint64_t reached;             /* the last line taken */
+    volatile uint64_t line[CONCURRENCY_MAX];             /* those in flight, and 0 where there is none */
+    unsigned free_place[CONCURRENCY_MAX], free_count;
+} flight;
+
+/* Text for stderr that a signal handler may put together. */
+typedef struct note {
+    char text[512];
+    size_t len;
+} note;
+
+static void note_send(note *n)
+{
+    size_t at = 0;
+    while (at < n->len) {
+        ssize_t put = write(STDERR_FILENO, n->text + at, n->len - at);
+        if (put > 0) at += (size_t)put;
+        else if (errno != EINTR) break;
+    }
+    n->len = 0;
+}
+
+static void note_text(note *n, const char *text)
+{
+    for (; *text; text++) {
+        if (n->len == sizeof n->text) note_send(n);
+        n->text[n->len++] = *text;
+    }
+}
+
+static void note_number(note *n, uint64_t number)
+{
+    char digits[24], *at = digits + sizeof digits;
+    *--at = 0;
+    do *--at = (char)('0' + number % 10);
+    while (number /= 10);
+    note_text(n, at);
+}
+
+/* The lowest line in flight above this one; 0: there is none. */
+static uint64_t next_in_flight(uint64_t above)
+{
+    uint64_t lowest = 0;
+    unsigned i;
+    for (i = 0; i < CONCURRENCY_MAX; i++) {
+        uint64_t line = flight.line[i];
+        if (line > above && (lowest == 0 || line < lowest)) lowest = line;
+    }
+    return lowest;
+}
+
+/* "3, 17-20, 22" */
+static void note_lines_in_flight(note *n)
+{
+    uint64_t first = next_in_flight(0), last, next;
+    bool behind_another = false;
+    for (; first; first = next, behind_another = true) {
+        for (last = first; (next = next_in_flight(last)) == last + 1; last = next) continue;
+        if (behind_another) note_text(n, ", ");
+        note_number(n, first);
+        if (last > first) note_text(n, "-");
+        if (last > first) note_number(n, last);
+    }
+}
+
+static void note_stopping(void)
+{
+    note n;
+    n.len = 0;
+    note_text(&n, flight.on_terminal ? "\n" : "");
+    note_text(&n, "aiocosmos: interrupted: no line after ");
+    note_number(&n, flight.reached);
+    note_text(&n, " is taken, and those in flight are finished. The next signal ends all at once.\n");
+    note_send(&n);
+}
+
+static void note_ending(void)
+{
+    note n;
+    n.len = 0;
+    note_text(&n, flight.on_terminal ? "\n" : "");
+    note_text(&n, "aiocosmos: ended at once. ");
+    if (next_in_flight(0)) note_text(&n, "These lines were in flight, and may be stored or not: ");
+    note_lines_in_flight(&n);
+    note_text(&n, next_in_flight(0) ? ".\nThe others up to line " : "The lines up to ");
+    note_number(&n, flight.reached);
+    note_text(&n, " are stored, or among the rejects; those behind it were not taken.\n");
+    note_send(&n);
+}
+
+/* The first signal ends the import in good order, the second at once, and a third where even that has to wait. */
 static void on_interrupt(int signal_number)
 {
     int kept = errno;
-    interrupted = signal_number;
-    aiocosmos_wake(interrupted_client);
+    if (!flight.interrupted) {
+        flight.interrupted = signal_number;
+        note_stopping();
+        aiocosmos_wake(flight.client);
+    } else {
+        signal(signal_number, SIG_DFL);
+        note_ending();
+        raise(signal_number);
+    }
     errno = kept;
 }
 
-/* The first signal ends the import in good order, the second at once. */
+/* A rejects file that is slow to write must not fail for a signal: SA_RESTART. A wait in poll() ends all the same. */
 static void catch_interrupts(aiocosmos_client *client)
 {
-    struct sigaction action;
+    static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+    struct sigaction action, before;
+    size_t i;
     memset(&action, 0, sizeof action);
     action.sa_handler = on_interrupt;
-    action.sa_flags = (int)SA_RESETHAND;
+    action.sa_flags = SA_RESTART | SA_NODEFER;
     sigemptyset(&action.sa_mask);
-    interrupted_client = client;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    flight.client = client;
+    flight.on_terminal = isatty(STDERR_FILENO) != 0;
+    while (flight.free_count < CONCURRENCY_MAX) {
+        flight.free_place[flight.free_count] = flight.free_count;
+        flight.free_count++;
+    }
+    for (i = 0; i < sizeof signals / sizeof *signals; i++) {
+        bool nohup = signals[i] == SIGHUP && sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler == SIG_IGN;
+        if (!nohup) sigaction(signals[i], &action, NULL);
+    }
 }
 
+/* A signal that comes from here on finds nothing in flight, and cuts off the last words at worst. */
 static void release_interrupts(void)
 {
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
+    signal(SIGHUP, SIG_DFL);
 }
+
+/*--- Lines on their way -----------------------------------------------------*/
 
 static aiocosmos_pull no_more_lines(importer *im)
 {
@@ -997,7 +1222,18 @@ static entry *keep_line(importer *im, aiocosmos_str line, uint64_t too_long)
     kept->is_json = false;
     memcpy(kept->text, line.ptr, line.len);
     im->bytes_in_flight += line.len;
+    kept->place = flight.free_place[--flight.free_count];
+    flight.line[kept->place] = kept->number;
+    flight.reached = kept->number;
     return kept;
+}
+
+static void drop_line(importer *im, entry *line)
+{
+    flight.line[line->place] = 0;
+    flight.free_place[flight.free_count++] = line->place;
+    im->bytes_in_flight -= line->len;
+    free(line);
 }
 
 /* A line that is no document goes the same way as the others: the library refuses it and says why. */
@@ -1023,7 +1259,7 @@ static aiocosmos_pull next_line(aiocosmos_client *client, aiocosmos_bulk_item *i
     entry *kept;
     taken got;
     do {
-        if (interrupted || im->broken) return no_more_lines(im);
+        if (flight.interrupted || im->broken || im->given_up) return no_more_lines(im);
         im->crowded = im->bytes_in_flight >= IN_FLIGHT_BYTES_MAX;
         if (im->crowded) return AIOCOSMOS_PULL_LATER;
         got = lines_take(&im->in, &line, &length);
@@ -1044,15 +1280,34 @@ static aiocosmos_pull next_line(aiocosmos_client *client, aiocosmos_bulk_item *i
     return AIOCOSMOS_PULL_ITEM;
 }
 
-static void put_reject(FILE *to, const entry *line, const aiocosmos_result *result)
+/* The library's words, unless more is known here. */
+static aiocosmos_str reason_of(const importer *im, const entry *line, const aiocosmos_result *result, char *out,
+                               size_t cap)
 {
-    char too_long[96];
     aiocosmos_str reason = result->message;
+    aiocosmos_attempt attempt, last = {0};
+    uint32_t i;
+    int len = 0;
     if (line->too_long) {
-        reason.ptr = too_long;
-        reason.len = (size_t)snprintf(too_long, sizeof too_long, "the line has %" PRIu64 " bytes, an item at most %d",
-                                      line->too_long, (int)DOCUMENT_BYTES_MAX);
+        len = snprintf(out, cap, "the line has %" PRIu64 " bytes, an item at most %d", line->too_long,
+                       (int)DOCUMENT_BYTES_MAX);
+    } else if (im->given_up && result->status == AIOCOSMOS_E_CANCELLED) {
+        for (i = 0; aiocosmos_result_attempt(result, i, &attempt); i++) last = attempt;
+        len = snprintf(out, cap, "given up: the server has not answered for %ld s (%u attempt%s, the last: %s)",
+                       im->give_up_s, (unsigned)result->attempts, result->attempts == 1 ? "" : "s",
+                       last.status == AIOCOSMOS_E_CANCELLED ? "no answer" : aiocosmos_status_text(last.status));
     }
+    if (len == 0) return reason;
+    reason.ptr = out;
+    reason.len = (size_t)len < cap ? (size_t)len : cap - 1;
+    return reason;
+}
+
+static void put_reject(const importer *im, const entry *line, const aiocosmos_result *result)
+{
+    FILE *to = im->rejects;
+    char room[160];
+    aiocosmos_str reason = reason_of(im, line, result, room, sizeof room);
     fprintf(to, "{\"line\":%" PRIu64 ",\"reason\":", line->number);
     put_string(to, reason.ptr, reason.len);
     fprintf(to, ",\"status\":%d,\"sub_status\":%d,\"maybe_applied\":%s", result->http_status, result->sub_status,
@@ -1067,24 +1322,56 @@ static void put_reject(FILE *to, const entry *line, const aiocosmos_result *resu
     fputs("}\n", to);
 }
 
-static void reject(importer *im, const entry *line, const aiocosmos_result *result)
+/* Where the rejects file fails, no more lines are taken, and what is in flight is told on stderr instead: each bad line
+ * is named, whatever happens. */
+static void write_reject(importer *im, const entry *line, const aiocosmos_result *result)
 {
     wipe_progress(im->tool);
-    put_reject(im->rejects, line, result);
-    if (fflush(im->rejects) != 0) break_off(im, "cannot write the rejects", errno);
-    if (++im->failures_in_a_row == FAILURES_WORTH_A_WORD)
-        say(im->tool, "%d lines on end were not stored, the last because: %.*s\nCtrl-C stops, and tells how to go on later.",
-            FAILURES_WORTH_A_WORD, (int)result->message.len, result->message.ptr);
+    put_reject(im, line, result);
+    if (fflush(im->rejects) == 0 && !ferror(im->rejects)) return;
+    break_off(im, "cannot write the rejects, and stop; what is in flight and fails follows here", errno);
+    if (im->rejects == stderr) return;
+    fclose(im->rejects);
+    im->rejects = stderr;
+    put_reject(im, line, result);
+}
+
+/* What would happen to any other document too: no access, no container, no service. Lost connections are another
+ * matter: the server may come back, see server_is_silent(). */
+static bool would_refuse_any(const aiocosmos_result *result)
+{
+    switch (result->status) {
+    case AIOCOSMOS_E_TLS: case AIOCOSMOS_E_AUTH: case AIOCOSMOS_E_PROTOCOL: case 401: case 404: case 405: return true;
+    case 403: return result->sub_status != 1014;           /* the logical partition is full */
+    default: return result->status >= 500;
+    }
+}
+
+static void count_failure(importer *im, const aiocosmos_result *result)
+{
+    aiocosmos_str why = result->message;
+    im->refusals_in_a_row = would_refuse_any(result) ? im->refusals_in_a_row + 1 : 0;
+    if (im->refusals_in_a_row == FAILURES_WORTH_A_WORD) {
+        im->given_up = true;
+        say(im->tool, "giving up: %d lines on end were refused for no reason of their own, the last because: %.*s",
+            FAILURES_WORTH_A_WORD, (int)why.len, why.ptr);
+    } else if (++im->failures_in_a_row == FAILURES_WORTH_A_WORD && !im->given_up) {
+        say(im->tool, "%d lines on end were not stored, the last because: %.*s", FAILURES_WORTH_A_WORD, (int)why.len,
+            why.ptr);
+        fputs("Ctrl-C stops, and tells how to go on later.\n", stderr);
+    }
 }
 
 static void line_done(aiocosmos_client *client, const aiocosmos_result *result, void *item_data, void *user_data)
 {
     importer *im = user_data;
-    entry *line = item_data;
-    if (result->status == 0) im->failures_in_a_row = 0;
-    else reject(im, line, result);
-    im->bytes_in_flight -= line->len;
-    free(line);
+    if (result->status == 0) {
+        im->failures_in_a_row = im->refusals_in_a_row = 0;
+    } else {
+        write_reject(im, item_data, result);
+        count_failure(im, result);
+    }
+    drop_line(im, item_data);
     if (im->crowded) aiocosmos_bulk_resume(client, im->bulk);
 }
 
@@ -1140,19 +1427,52 @@ static void wait_for_input(importer *im, int timeout_ms)
     if (poll(fds, (nfds_t)(1 + count), timeout_ms) > 0 && fds[0].revents) im->starved = false;
 }
 
+/* Not one byte has come for long enough although something was asked. What waits after a 429, or for input, asks
+ * nothing, and that is no silence. */
+static bool server_is_silent(importer *im)
+{
+    double now = seconds_since(im->tool->started);
+    aiocosmos_stats stats;
+    bool asked;
+    aiocosmos_get_stats(im->tool->client, &stats);
+    asked = stats.attempts != im->heard_attempts || stats.connections_open > stats.connections_idle;
+    if (stats.bytes_received != im->heard_bytes || !asked) {
+        im->heard = now;
+        im->heard_bytes = stats.bytes_received;
+        im->heard_attempts = stats.attempts;
+    }
+    return now - im->heard >= (double)im->give_up_s;
+}
+
+/* To go on would write every line that is left to the rejects. */
+static void give_up(importer *im)
+{
+    im->given_up = true;
+    no_more_lines(im);
+    say(im->tool, "giving up: the server has not answered for %ld second%s", im->give_up_s,
+        im->give_up_s == 1 ? "" : "s");
+    aiocosmos_cancel(im->tool->client, im->bulk);
+}
+
 static void run_import(importer *im)
 {
     aiocosmos_client *client = im->tool->client;
-    bool terminal = isatty(STDERR_FILENO) != 0;
+    bool terminal = isatty(STDERR_FILENO) != 0, silent = false;
     double shown = 0;
     while (!im->finished) {
-        if (im->starved && !interrupted && !im->broken) wait_for_input(im, terminal ? TICK_MS : -1);
-        if (interrupted || im->broken) im->starved = false;
+        bool stopping = flight.interrupted || im->broken || im->given_up;
+        bool idle = aiocosmos_pending(client) <= 1;        /* but for the bulk itself */
+        if (im->starved && !stopping) wait_for_input(im, terminal || !idle ? TICK_MS : -1);
+        if (stopping) im->starved = false;
         if (im->starved) {
             aiocosmos_step(client, 0);
         } else {
             aiocosmos_bulk_resume(client, im->bulk);
             aiocosmos_step(client, TICK_MS);
+        }
+        if (!silent && server_is_silent(im)) {
+            silent = true;
+            give_up(im);
         }
         if (!terminal || seconds_since(im->tool->started) - shown < TICK_MS / 1000.0) continue;
         shown = seconds_since(im->tool->started);
@@ -1186,15 +1506,36 @@ static bool open_rejects(importer *im)
     return im->rejects != NULL;
 }
 
+/* An argument as a shell takes it. */
+static void put_argument(FILE *to, const char *text)
+{
+    static const char harmless[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._/+-,:@%";
+    if (*text && text[strspn(text, harmless)] == 0) {
+        fputs(text, to);
+        return;
+    }
+    fputc('\'', to);
+    for (; *text; text++) {
+        if (*text == '\'') fputs("'\\''", to);
+        else fputc(*text, to);
+    }
+    fputc('\'', to);
+}
+
 /* Where an import that was broken off stopped, and how to go on. */
 static void say_where(importer *im)
 {
     tool *t = im->tool;
     const char *path = t->operand[2];
-    say(t, "%sstopped after line %" PRIu64 ": each line up to it is stored, or among the rejects. To go on with the next:\n"
-        "  tail -n +%" PRIu64 " %s | aiocosmos import %s %s -%s", interrupted ? "interrupted: " : "", im->in.number,
-        im->in.number + 1, is_stdin(path) ? "FILE" : path, t->operand[0], t->operand[1],
-        has(t, OPT_UPSERT) ? " --upsert" : "");
+    say(t, "%sstopped after line %" PRIu64 ": each up to it is stored, or among the rejects. To go on with the next:",
+        flight.interrupted ? "interrupted: " : "", im->in.number);
+    fprintf(stderr, "  tail -n +%" PRIu64 " ", im->in.number + 1);
+    put_argument(stderr, is_stdin(path) ? "FILE" : path);
+    fputs(" | aiocosmos import ", stderr);
+    put_argument(stderr, t->operand[0]);
+    fputc(' ', stderr);
+    put_argument(stderr, t->operand[1]);
+    fprintf(stderr, " -%s\n", has(t, OPT_UPSERT) ? " --upsert" : "");
 }
 
 static int report_import(importer *im)
@@ -1213,6 +1554,7 @@ static int report_import(importer *im)
            totals->retries);
     printf(",\"ru\":%.2f,\"seconds\":%.3f,\"per_second\":%.1f}\n", totals->charge_ru, im->seconds, per_second);
     if (!stdout_works(t) || im->broken) return EXIT_REFUSED;
+    if (im->given_up && totals->failed == 0) return EXIT_REFUSED;
     return totals->failed || im->stopped ? EXIT_INCOMPLETE : EXIT_DONE;
 }
 
@@ -1231,6 +1573,7 @@ static int import_lines(importer *im, uint32_t concurrency)
     request.user_data = im;
     status = aiocosmos_bulk(im->tool->client, &request, &im->bulk);
     if (status != 0) return say_refusal(im->tool, status);
+    im->heard = seconds_since(im->tool->started);
     catch_interrupts(im->tool->client);
     run_import(im);
     release_interrupts();
@@ -1244,7 +1587,9 @@ static int import(tool *t)
     int status = EXIT_USAGE, fd;
     im.tool = t;
     im.kind = has(t, OPT_UPSERT) ? AIOCOSMOS_UPSERT_ITEM : AIOCOSMOS_CREATE_ITEM;
-    if (!number_of(t, OPT_CONCURRENCY, 1, CONCURRENCY_MAX, &concurrency)) return see_help(t);
+    im.give_up_s = GIVE_UP_S;
+    if (!number_of(t, OPT_CONCURRENCY, 1, CONCURRENCY_MAX, &concurrency) ||
+        !number_of(t, OPT_GIVE_UP, 1, 86400, &im.give_up_s)) return see_help(t);
     fd = open_input(t, t->operand[2]);
     if (fd < 0) return EXIT_USAGE;
     signal(SIGPIPE, SIG_IGN);              /* a reader that went away must not end us with documents in flight */
@@ -1359,8 +1704,8 @@ static const command commands[] = {
       "        --param @least=42\n"
       "    aiocosmos query game players --pk '\"eu\"' \\\n"
       "        'SELECT TOP 3 c.id FROM c ORDER BY c.level DESC'\n" },
-    { "import", "DB CONTAINER FILE", BIT(OPT_UPSERT) | BIT(OPT_CONCURRENCY) | BIT(OPT_REJECTS), 0, 0, import,
-      "store every line of a file",
+    { "import", "DB CONTAINER FILE", BIT(OPT_UPSERT) | BIT(OPT_CONCURRENCY) | BIT(OPT_REJECTS) | BIT(OPT_GIVE_UP),
+      0, 0, import, "store every line of a file",
       "Reads one JSON document a line, from a file of any size or, with '-', from a\n"
       "pipe. Each needs an \"id\"; its partition key is taken from it. Blank lines are\n"
       "passed over. Many are in flight at a time, fewer while the service throttles.\n"
@@ -1372,12 +1717,19 @@ static const command commands[] = {
       "document, or \"text\" the line if it is not JSON. A line over 2 MB is too long to\n"
       "be repeated there.\n"
       "\n"
-      "Ctrl-C stops the taking of lines: what is in flight is finished, and the number\n"
-      "of the last line taken is told. A second Ctrl-C ends at once.\n"
+      "A connection that is lost or refused is tried again. If the server says nothing\n"
+      "at all for 30 seconds (--give-up), or refuses 100 lines on end for reasons that\n"
+      "are not theirs, such as a wrong key, the import stops instead of rejecting all\n"
+      "that is left.\n"
+      "\n"
+      "Ctrl-C stops the taking of lines, and what is in flight is finished. A second\n"
+      "Ctrl-C ends at once, and tells which lines it leaves in doubt. However an import\n"
+      "stops, the last line that was taken is told, and how to go on with the next.\n"
       "\n"
       "The last line, on stdout, is a JSON object with the totals: \"ok\", \"failed\",\n"
       "\"retries\", \"ru\", \"seconds\" and \"per_second\". The exit status is 3 if anything\n"
-      "was not stored.\n"
+      "was rejected or Ctrl-C was pressed, and 1 if a file failed or the import gave up\n"
+      "with nothing rejected.\n"
       "\n"
       "    aiocosmos import game players players.ndjson --rejects bad.ndjson\n"
       "    jq -c .document bad.ndjson | aiocosmos import game players - --upsert\n" },
@@ -1442,18 +1794,12 @@ static void put_options(unsigned which)
     }
 }
 
-static bool in_group(const command *c, const char *group)
-{
-    size_t len = strlen(group);
-    return strncmp(c->name, group, len) == 0 && (c->name[len] == ' ' || c->name[len] == 0);
-}
-
 /* group NULL: all. */
 static void put_commands(const char *group)
 {
     unsigned i;
     for (i = 0; i < COMMAND_COUNT; i++)
-        if (!group || in_group(&commands[i], group)) printf("  %-18s %s\n", commands[i].name, commands[i].summary);
+        if (!group || is_of(&commands[i], group)) printf("  %-18s %s\n", commands[i].name, commands[i].summary);
 }
 
 static void help_on_command(const command *c)
@@ -1574,23 +1920,116 @@ static bool is_group(const char *word)
 {
     unsigned i;
     for (i = 0; i < COMMAND_COUNT; i++)
-        if (in_group(&commands[i], word)) return true;
+        if (is_of(&commands[i], word)) return true;
     return false;
+}
+
+/*--- What was meant instead -------------------------------------------------*/
+
+/* How many letters have to be added, left out or replaced to make one text of the other. */
+static size_t distance(const char *a, size_t a_len, const char *b)
+{
+    size_t row[32], b_len = strlen(b), i, k;
+    if (b_len >= sizeof row / sizeof *row) return SIZE_MAX;
+    for (k = 0; k <= b_len; k++) row[k] = k;
+    for (i = 0; i < a_len; i++) {
+        size_t corner = row[0];
+        row[0] = i + 1;
+        for (k = 0; k < b_len; k++) {
+            size_t changed = corner + (a[i] != b[k]), least = row[k] < row[k + 1] ? row[k] : row[k + 1];
+            corner = row[k + 1];
+            row[k + 1] = changed < least + 1 ? changed : least + 1;
+        }
+    }
+    return row[b_len];
+}
+
+/* "pk" and "partition" are short for "partition-key". */
+static bool is_short_for(const char *a, size_t a_len, const char *b, size_t b_len)
+{
+    size_t i, count = 0;
+    if (a_len < 2 || a_len > b_len) return false;
+    if (memcmp(a, b, a_len) == 0) return true;
+    for (i = 0; i < b_len; i++) {
+        if (i && b[i - 1] != '-') continue;
+        if (count == a_len || a[count++] != b[i]) return false;
+    }
+    return count == a_len;
+}
+
+/* How far a name is from what was typed; SIZE_MAX: too far to have been meant. */
+static size_t farness(const char *typed, size_t len, const char *name)
+{
+    size_t far;
+    if (is_short_for(typed, len, name, strlen(name)) || is_short_for(name, strlen(name), typed, len)) return 0;
+    far = distance(typed, len, name);
+    return far <= 1 + len / 4 && far < len ? far : SIZE_MAX;
+}
+
+/* The option of this command, or of any while there is none, that was probably meant; NULL: no idea. */
+static const char *nearest_option(const tool *t, const char *typed, size_t len)
+{
+    unsigned among = t->command ? t->command->options | OPTIONS_OF_ALL : ~0u, i;
+    size_t best = SIZE_MAX;
+    const char *name = NULL;
+    if (len < 3 || memcmp(typed, "--", 2) != 0) return NULL;
+    for (i = 0; i < OPT_COUNT; i++) {
+        size_t far = among & BIT(i) ? farness(typed + 2, len - 2, options[i].name + 2) : SIZE_MAX;
+        if (far >= best) continue;
+        best = far;
+        name = options[i].name;
+    }
+    return name;
+}
+
+/* The same of commands: of those of a group, their second word. Returns the whole name. */
+static const char *nearest_command(const char *group, const char *typed)
+{
+    size_t best = SIZE_MAX;
+    const char *name = NULL;
+    unsigned i;
+    for (i = 0; i < COMMAND_COUNT; i++) {
+        char word[32];
+        const char *from = commands[i].name;
+        size_t far;
+        if (group && !is_of(&commands[i], group)) continue;
+        if (group) from += strlen(group) + 1;
+        snprintf(word, sizeof word, "%.*s", (int)strcspn(from, " "), from);
+        far = farness(typed, strlen(typed), word);
+        if (far >= best) continue;
+        best = far;
+        name = commands[i].name;
+    }
+    return name;
 }
 
 static int no_such_command(tool *t)
 {
+    const char *meant;
     if (t->words == 0) {
         say(t, "a command is missing");
-    } else if (!is_group(t->word[0])) {
-        say(t, "there is no command '%s'", t->word[0]);
-    } else {
-        if (t->words == 1) say(t, "'%s' is followed by what to do", t->word[0]);
-        else say(t, "there is no command '%s %s'", t->word[0], t->word[1]);
-        fprintf(stderr, "Try 'aiocosmos %s --help'.\n", t->word[0]);
-        return EXIT_USAGE;
+        return see_help(t);
     }
-    return see_help(t);
+    if (!is_group(t->word[0])) {
+        meant = nearest_command(NULL, t->word[0]);
+        say(t, "there is no command '%s'%s%.*s%s", t->word[0], meant ? ": did you mean '" : "",
+            meant ? (int)strcspn(meant, " ") : 0, meant ? meant : "", meant ? "'?" : "");
+        return see_help(t);
+    }
+    meant = t->words > 1 ? nearest_command(t->word[0], t->word[1]) : NULL;
+    if (t->words == 1) say(t, "'%s' is followed by what to do", t->word[0]);
+    else say(t, "there is no command '%s %s'%s%s%s", t->word[0], t->word[1], meant ? ": did you mean '" : "",
+             meant ? meant : "", meant ? "'?" : "");
+    fprintf(stderr, "Try 'aiocosmos %s --help'.\n", t->word[0]);
+    return EXIT_USAGE;
+}
+
+static bool no_such_option(tool *t, const char *typed, size_t len)
+{
+    const char *meant = nearest_option(t, typed, len);
+    say(t, "%s%s no option %.*s%s%s%s", t->command ? t->command->name : "there", t->command ? " has" : " is", (int)len,
+        typed, meant ? ": did you mean " : "", meant ? meant : "", meant ? "?" : "");
+    return false;
 }
 
 static bool take_operand(tool *t, const char *text)
@@ -1619,7 +2058,7 @@ static bool take_option(tool *t, char *text, char **next)
     char *value;
     if (strcmp(text, "--help") == 0 || strcmp(text, "-h") == 0) return t->help = true;
     while (i < OPT_COUNT && (strlen(options[i].name) != len || memcmp(options[i].name, text, len) != 0)) i++;
-    if (i == OPT_COUNT) return say(t, "there is no option %.*s", (int)len, text), false;
+    if (i == OPT_COUNT) return no_such_option(t, text, len);
     if (!options[i].value && equals) return say(t, "%s takes no value", options[i].name), false;
     value = equals ? equals + 1 : "";
     if (options[i].value && !equals) {
@@ -1680,12 +2119,12 @@ static bool check_arguments(tool *t)
         return say(t, "%s: %s is missing", c->name, name), false;
     if (t->operands > 0 && !operand_name(c, t->operands - 1, name, sizeof name, &optional))
         return say(t, "%s: '%s' is one operand too many", c->name, t->operand[t->operands - 1]), false;
-    for (i = 0; i < OPT_COUNT; i++) {
+    for (i = 0; i < OPT_COUNT; i++)
         if (t->option[i] && !((c->options | OPTIONS_OF_ALL) & BIT(i)))
-            return say(t, "%s has no option %s", c->name, options[i].name), false;
+            return no_such_option(t, options[i].name, strlen(options[i].name));
+    for (i = 0; i < OPT_COUNT; i++)
         if (!t->option[i] && (c->required & BIT(i)))
             return say(t, "%s: %s %s is missing", c->name, options[i].name, options[i].value), false;
-    }
     return true;
 }
 
@@ -1711,16 +2150,22 @@ static bool is_local(const char *endpoint)
 /* Which account: what is given here, else what the environment says, else the local emulator. */
 static bool choose_account(tool *t, aiocosmos_options *o)
 {
+    static const char variable[] = "AIOCOSMOS_CONNECTION_STRING";
     o->connection_string = t->option[OPT_CONNECTION_STRING];
     if (o->connection_string && (has(t, OPT_ENDPOINT) || has(t, OPT_KEY)))
         return say(t, "--connection-string names endpoint and key: leave --endpoint and --key away"), false;
-    if (!o->connection_string && !has(t, OPT_ENDPOINT)) o->connection_string = setting("AIOCOSMOS_CONNECTION_STRING");
+    if (!o->connection_string && !has(t, OPT_ENDPOINT)) o->connection_string = setting(variable);
     if (o->connection_string) {
-        if (has(t, OPT_KEY)) return say(t, "--key is given without --endpoint"), false;
+        t->endpoint_from = has(t, OPT_CONNECTION_STRING) ? options[OPT_CONNECTION_STRING].name : variable;
+        t->key_from = t->endpoint_from;
+        if (has(t, OPT_KEY))
+            return say(t, "--key is given without --endpoint, and %s names another key", variable), false;
         return true;
     }
     o->endpoint = has(t, OPT_ENDPOINT) ? t->option[OPT_ENDPOINT] : setting("AIOCOSMOS_ENDPOINT");
     o->key = has(t, OPT_KEY) ? t->option[OPT_KEY] : setting("AIOCOSMOS_KEY");
+    if (o->endpoint) t->endpoint_from = has(t, OPT_ENDPOINT) ? options[OPT_ENDPOINT].name : "AIOCOSMOS_ENDPOINT";
+    if (o->key) t->key_from = has(t, OPT_KEY) ? options[OPT_KEY].name : "AIOCOSMOS_KEY";
     t->local_by_default = !o->endpoint;
     if (!o->endpoint) o->endpoint = "http://localhost:8081";
     if (!o->key && is_local(o->endpoint)) o->key = AIOCOSMOS_EMULATOR_KEY;
@@ -1752,6 +2197,19 @@ static bool read_timeout(tool *t, aiocosmos_options *o)
     return true;
 }
 
+/* The library says which of its options is wrong; people want to know what they have set wrongly. */
+static void say_wrong_setting(tool *t, const char *why)
+{
+    const char *rest = strchr(why, ':'), *from = NULL;
+    size_t len = rest ? (size_t)(rest - why) : 0;
+    if (len == 17 && memcmp(why, "connection_string", len) == 0) from = t->endpoint_from;
+    if (len == 8 && memcmp(why, "endpoint", len) == 0) from = t->endpoint_from;
+    if (len == 3 && memcmp(why, "key", len) == 0) from = t->key_from;
+    if (from) say(t, "%s%s", from, rest);
+    else say(t, "%s", why);
+    if (strstr(why, "allow_http")) fputs("--insecure allows it, for an emulator on another machine.\n", stderr);
+}
+
 /* Returns the exit status. */
 static int open_client(tool *t)
 {
@@ -1765,11 +2223,11 @@ static int open_client(tool *t)
     /* To repeat an upsert, or a create under its own id, does no harm: the library says if it may have been the
      * second. */
     o.retry_writes = t->command->run == import;
+    if (o.retry_writes) o.retries_max = IMPORT_RETRIES;
     o.connections_max = (uint32_t)concurrency;
     o.pending_max = CONCURRENCY_MAX + 24;
     if (aiocosmos_create(&o, &t->client, why, sizeof why) == 0) return EXIT_DONE;
-    say(t, "%s", why);
-    if (strstr(why, "allow_http")) fputs("--insecure allows it, for an emulator on another machine.\n", stderr);
+    say_wrong_setting(t, why);
     return see_help(t);
 }
 
