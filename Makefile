@@ -38,7 +38,7 @@ ifndef V
 .SILENT:
 endif
 .DELETE_ON_ERROR:
-.PHONY: all demo test sanitize interop bench install clean help
+.PHONY: all demo test sanitize interop sim bench install clean help
 
 all: $(PROGRAMS) $(EXAMPLES) ## the programs and the examples (also plain `make`)
 
@@ -55,6 +55,9 @@ sanitize: build/bearssl build/certs/done ## the same under AddressSanitizer and 
 
 interop: $(PROGRAMS) $(B)/tests/interop/other_server build/certs/done ## the same by others' software
 	BUILD=$(B) tests/interop/run.sh
+
+sim: $(B)/tests/sim ## a long run of simulations; SEEDS=N: so many, FROM=N: from that one on
+	$(B)/tests/sim --from $(or $(FROM),1) --count $(or $(SEEDS),20000)
 
 bench: $(addprefix $(B)/bench/,run client json server) ## inserts beside wrk's, on one server; BENCH_SECONDS=1: short
 	command -v wrk >/dev/null || tools/apt-install.sh wrk || echo "going on without wrk"

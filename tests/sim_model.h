@@ -1,0 +1,667 @@
+/* sim_model.h: what must be true, whatever happens.
+ *
+ * Every operation that a client accepts has a number, and its request says so. The model is told of each request that
+ * was handed to send(), of each that reached the server, and looks into the emulator's store before and after the
+ * server works on one. So it knows, for each operation, how often it was sent and how often it changed the store, and
+ * for each item which versions it has had, and from when to when. Every result is held against that. */
+#ifndef SIM_MODEL_H
+#define SIM_MODEL_H
+
+#include "sim_net.h"
+
+#define SIM_DATABASE   "sim"
+#define SIM_CONTAINER  "c"                   /* written to all the time */
+#define SIM_LIBRARY    "lib"                 /* written before the run, and read by queries */
+#define SIM_CLIENTS    2
+#define SIM_KEYS       6
+#define SIM_BOOKS      60
+#define SIM_RANGES     512
+#define SIM_LATE_US    60000u                /* after its deadline an operation may end so much later */
+
+/* Kinds of operations that are not aiocosmos_kind. */
+enum { SIM_PAGE = 100, SIM_BULK };
+
+typedef struct sim sim;
+typedef struct sim_client sim_client;
+typedef struct sim_item sim_item;
+
+typedef struct sim_op {
+    sim_client *client;
+    unsigned life;                           /* of the client: a handle is of that one only */
+    long     number;
+    int      kind;                           /* aiocosmos_kind, or SIM_PAGE, SIM_BULK */
+    aiocosmos_op handle;
+    sim_item *item;                          /* NULL: about none */
+    uint64_t submitted_us, deadline_us;      /* deadline_us 0: none */
+    uint64_t stalled_us;                     /* of the world, when it was submitted */
+    bool     write, in_bulk, leave;          /* leave: it may be sent again after an answer was lost */
+    bool     want_body;
+    char     if_match[64], if_none_match[64];
+    uint64_t order_key;
+    const struct sim_op *order_before;
+    char    *body;
+    size_t   body_len;
+    bool     no_session;                     /* it shall carry no token */
+    int64_t  lsn_wanted;                     /* what the client had seen when it asked to read; -1: nothing */
+    /* What came of it: */
+    unsigned sent, arrived, applied, calls;
+    char     made_etag[64];                  /* of the version that it made last */
+    bool     cancelled;                      /* cancel said true */
+    int      status, http_status, sub_status, fate;
+} sim_op;
+
+typedef struct sim_version {                 /* of an item, from from_us until the next */
+    uint64_t from_us;
+    bool     present;
+    char     etag[64];
+    long     writer;                         /* the operation that made it */
+    int64_t  n;                              /* how often it was patched since */
+} sim_version;
+
+struct sim_item {
+    unsigned key;
+    char     id[32];
+    sim_version *version;
+    size_t   version_count, version_cap;
+};
+
+struct sim_client {
+    sim     *sim;
+    unsigned number;
+    aiocosmos_client *client;                /* NULL: destroyed, or not yet made */
+    sim_host host;
+    sim_heap heap;
+    aiocosmos_options options;
+    bool     inside;                         /* of step or destroy: the only places for callbacks */
+    bool     doomed;                         /* a callback has destroyed it */
+    unsigned manner;                         /* how its host waits: see sim_run.h */
+    unsigned born;
+    uint32_t owed;                           /* callbacks */
+    uint64_t failure_seen;                   /* id of the operation that on_failure saw last */
+    bool     failure_fresh;
+    uint64_t idle_turns, stepped_us;
+    sim_op  *order_last[4];
+    int64_t  lsn[SIM_RANGES];                /* highest seen in results, by range */
+    bool     session_checked;                /* nothing it does may lose a token */
+    uint64_t next_act_us, next_frame_us;
+    uint64_t token_due_us;
+    bool     token_asked;
+};
+
+/* What a run is about: drawn once. */
+typedef struct sim_plan {
+    unsigned operations, in_flight, clients;
+    double   think;                          /* chance of a pause before the next operation */
+    uint64_t think_us;
+    double   cancel, act_inside, destroy;
+    bool     garbles, faults, splits;
+    double   ru_per_second;
+    unsigned lives;                          /* how often clients may be destroyed and made again */
+    bool     breaks_memory;
+    bool     waits_for_ever;                 /* some operations have no deadline */
+} sim_plan;
+
+struct sim {
+    sim_world world;
+    sim_net  net;
+    emu_core *core;
+    sim_plan plan;
+    sim_client client[SIM_CLIENTS];
+    sim_op **op;
+    size_t   op_count, op_cap;
+    sim_item **item;
+    size_t   item_count, item_cap;
+    unsigned split_from[SIM_RANGES];         /* of SIM_CONTAINER: the range that each was split from, plus 1 */
+    bool     calm;                           /* no more trouble: what is still under way shall end */
+    unsigned lives_used;
+};
+
+/*------------------------------------------------------------------------------
+ * Keys and items
+ *----------------------------------------------------------------------------*/
+
+static aiocosmos_value sim_key(unsigned number)
+{
+    switch (number) {
+    case 0: return aiocosmos_s("eu");
+    case 1: return aiocosmos_s("s\xc3\xb8r / 50%");
+    case 2: return aiocosmos_i(-7);
+    case 3: return aiocosmos_f(1.5);
+    case 4: return aiocosmos_b(true);
+    default: return aiocosmos_null();
+    }
+}
+
+static const char *sim_key_json(unsigned number)
+{
+    static const char *const json[SIM_KEYS] = {
+        "\"eu\"", "\"s\xc3\xb8r / 50%\"", "-7", "1.5", "true", "null"
+    };
+    return json[number];
+}
+
+static sim_item *sim_item_of(sim *s, unsigned key, const char *id)
+{
+    size_t i;
+    sim_item *item;
+    for (i = 0; i < s->item_count; i++)
+        if (s->item[i]->key == key && strcmp(s->item[i]->id, id) == 0) return s->item[i];
+    item = (sim_item *)calloc(1, sizeof *item);
+    if (!item) abort();
+    s->item = (sim_item **)sim_grow(s->item, s->item_count, &s->item_cap, sizeof *s->item);
+    s->item[s->item_count++] = item;
+    item->key = key;
+    snprintf(item->id, sizeof item->id, "%s", id);
+    item->version = (sim_version *)sim_grow(item->version, 0, &item->version_cap, sizeof *item->version);
+    memset(item->version, 0, sizeof *item->version);
+    item->version[0].writer = -1;
+    item->version_count = 1;
+    return item;
+}
+
+static const sim_version *sim_latest(const sim_item *item)
+{
+    return &item->version[item->version_count - 1];
+}
+
+/* The version of an item that had this ETag some time since from_us, or one that was absent (etag NULL). NULL: none. */
+static const sim_version *sim_version_since(const sim_item *item, uint64_t from_us, aiocosmos_str etag, bool present)
+{
+    size_t i = item->version_count;
+    while (i-- > 0) {
+        const sim_version *version = &item->version[i];
+        bool same = !present || !etag.ptr || emu_is(etag, version->etag);
+        if (version->present == present && same) return version;
+        if (version->from_us < from_us) return NULL;
+    }
+    return NULL;
+}
+
+/*------------------------------------------------------------------------------
+ * Looking into the store
+ *----------------------------------------------------------------------------*/
+
+typedef struct sim_stored {
+    bool present;
+    char etag[64];
+    aiocosmos_str text;                      /* without system properties and its closing brace */
+    const emu_range *range;                  /* that the item belongs to */
+} sim_stored;
+
+static const emu_container *sim_container(sim *s, const char *name)
+{
+    emu_database *database = emu_find_database(s->core, aioc_memory_str(SIM_DATABASE));
+    return database ? emu_find_container(database, aioc_memory_str(name)) : NULL;
+}
+
+static void sim_look(sim *s, const sim_item *item, sim_stored *out)
+{
+    const emu_container *container = sim_container(s, SIM_CONTAINER);
+    aiocosmos_value value = sim_key(item->key);
+    const emu_item *stored;
+    emu_key key;
+    memset(out, 0, sizeof *out);
+    if (!container) return;
+    memset(&key, 0, sizeof key);
+    SIM_CHECK(&s->world, emu_key_from_values(container, &value, 1, &key), "the model's own key");
+    out->range = emu_range_of(container, emu_str(key.epk, key.epk_len));
+    stored = emu_find_item(container, emu_find_partition(container, &key), aioc_memory_str(item->id));
+    if (!stored) return;
+    out->present = true;
+    emu_etag_text(out->etag, stored->etag, stored->ts);
+    out->text = emu_str(emu_item_text(stored), stored->text_len);
+}
+
+static int64_t sim_n_of(aiocosmos_str text)
+{
+    size_t at;
+    for (at = 0; at + 4 < text.len; at++)
+        if (memcmp(text.ptr + at, "\"n\":", 4) == 0) return strtol(text.ptr + at + 4, NULL, 10);
+    return -1;
+}
+
+/*------------------------------------------------------------------------------
+ * Session tokens
+ *----------------------------------------------------------------------------*/
+
+/* Range and LSN of "3:-1#42"; false: it is none. */
+static bool sim_token_part(aiocosmos_str text, unsigned *range, int64_t *lsn)
+{
+    const char *colon = (const char *)memchr(text.ptr, ':', text.len);
+    const char *hash = (const char *)memchr(text.ptr, '#', text.len);
+    uint64_t id, number;
+    if (!colon || !hash || hash < colon) return false;
+    if (!aioc_memory_parse_u64(emu_str(text.ptr, (size_t)(colon - text.ptr)), &id) || id >= SIM_RANGES ||
+        !aioc_memory_parse_u64(emu_str(hash + 1, (size_t)(text.ptr + text.len - hash - 1)), &number)) return false;
+    *range = (unsigned)id;
+    *lsn = (int64_t)number;
+    return true;
+}
+
+static unsigned sim_range_number(sim *s, const emu_range *range)
+{
+    unsigned long number = strtoul(range->id, NULL, 10);
+    SIM_CHECK(&s->world, number < SIM_RANGES, "range %s: too many splits for the model", range->id);
+    return (unsigned)number;
+}
+
+/* Whether a range is this one, or was split from it. */
+static bool sim_descends(sim *s, const emu_range *range, unsigned from)
+{
+    unsigned at = sim_range_number(s, range);
+    while (at != from && s->split_from[at]) at = s->split_from[at] - 1;
+    return at == from;
+}
+
+static int64_t sim_lsn_seen(const sim_client *client, const emu_range *range)
+{
+    int64_t seen = -1;
+    unsigned i;
+    for (i = 0; range && i < SIM_RANGES; i++)
+        if (client->lsn[i] > seen && sim_descends(client->sim, range, i)) seen = client->lsn[i];
+    return seen;
+}
+
+/* Splits a range of a container, and remembers which new ones it left. */
+static bool sim_split_range(sim *s, const char *name, const char *id)
+{
+    const emu_container *container = sim_container(s, name);
+    unsigned old = (unsigned)strtoul(id, NULL, 10);
+    bool there[SIM_RANGES] = { false };
+    uint32_t i;
+    for (i = 0; i < container->range_count; i++) there[sim_range_number(s, container->range[i])] = true;
+    if (!emu_core_split(s->core, SIM_DATABASE, name, id)) return false;
+    for (i = 0; i < container->range_count && strcmp(name, SIM_CONTAINER) == 0; i++) {
+        unsigned number = sim_range_number(s, container->range[i]);
+        if (!there[number]) s->split_from[number] = old + 1;
+    }
+    return true;
+}
+
+/* What a request to read says that its client has seen. */
+static int64_t sim_lsn_sent(sim *s, aiocosmos_str token, const emu_range *range)
+{
+    int64_t sent = -1, lsn;
+    size_t at, end;
+    unsigned id;
+    for (at = 0; at < token.len; at = end + 1) {
+        for (end = at; end < token.len && token.ptr[end] != ','; end++) continue;
+        SIM_CHECK(&s->world, sim_token_part(emu_str(token.ptr + at, end - at), &id, &lsn), "a session token is %.*s",
+                  (int)token.len, token.ptr);
+        if (!sim_descends(s, range, id)) continue;
+        if (sim_range_number(s, range) != id) sim_cover(&s->world, SIM_session_token_of_parent);
+        if (lsn > sent) sent = lsn;
+    }
+    return sent;
+}
+
+static void sim_check_session(sim *s, const sim_op *op, const sim_request *request)
+{
+    aiocosmos_str token = sim_header(request->head, "x-ms-session-token: ");
+    sim_stored stored;
+    int64_t sent;
+    if (op->no_session)
+        SIM_CHECK(&s->world, token.len == 0, "operation %ld carries a session token, against no_session", op->number);
+    if (op->lsn_wanted < 0) return;
+    sim_look(s, op->item, &stored);
+    sent = sim_lsn_sent(s, token, stored.range);
+    sim_cover(&s->world, SIM_session_token_checked);
+    SIM_CHECK(&s->world, sent >= op->lsn_wanted,
+              "operation %ld reads with the session token \"%.*s\"; range %s had answered up to %lld before it was "
+              "submitted", op->number, (int)token.len, token.ptr, stored.range->id, (long long)op->lsn_wanted);
+}
+
+/*------------------------------------------------------------------------------
+ * What the network sees
+ *----------------------------------------------------------------------------*/
+
+static sim_op *sim_op_of(sim *s, long number)
+{
+    SIM_CHECK(&s->world, number < (long)s->op_count, "a request of operation %ld, which there is not", number);
+    return number < 0 ? NULL : s->op[number];
+}
+
+static bool sim_has(aiocosmos_str text, aiocosmos_str part)
+{
+    size_t at;
+    for (at = 0; at + part.len <= text.len; at++)
+        if (memcmp(text.ptr + at, part.ptr, part.len) == 0) return true;
+    return false;
+}
+
+static void sim_on_sent(void *user, sim_host *host, const sim_request *request)
+{
+    sim *s = (sim *)user;
+    sim_op *op = sim_op_of(s, request->op);
+    aiocosmos_str session;
+    if (!op) return;
+    op->sent++;
+    session = sim_header(request->head, "x-ms-session-token: ");
+    sim_trace(&s->world, "operation %ld: sent, session token \"%.*s\"", op->number, (int)session.len, session.ptr);
+    SIM_CHECK(&s->world, host == &op->client->host && op->life == op->client->born, "operation %ld is sent by another client", op->number);
+    SIM_CHECK(&s->world, op->calls == 0, "operation %ld is sent after its callback", op->number);
+    SIM_CHECK(&s->world, !op->order_before || op->order_before->calls,
+              "operation %ld overtakes %ld, which has the same order key", op->number, op->order_before->number);
+    SIM_CHECK(&s->world, !op->body || sim_has(request->body, emu_str(op->body, op->body_len)),
+              "operation %ld is sent with another body: %.*s", op->number, (int)request->body.len, request->body.ptr);
+}
+
+static void sim_on_arrived(void *user, const sim_request *request)
+{
+    sim *s = (sim *)user;
+    sim_op *op = sim_op_of(s, request->op);
+    if (!op) return;
+    op->arrived++;
+    SIM_CHECK(&s->world, op->arrived <= op->sent, "operation %ld arrived, and was never sent", op->number);
+    sim_check_session(s, op, request);
+}
+
+static void sim_on_serving(void *user, long number)
+{
+    sim *s = (sim *)user;
+    sim_op *op = sim_op_of(s, number);
+    const sim_version *latest;
+    sim_stored stored;
+    if (!op || !op->item) return;
+    latest = sim_latest(op->item);
+    sim_look(s, op->item, &stored);
+    SIM_CHECK(&s->world, latest->present == stored.present && strcmp(latest->etag, stored.etag) == 0,
+              "item %s changed and nobody changed it", op->item->id);
+}
+
+/* The operation changed its item: in no other way than it says. */
+static void sim_applied(sim *s, sim_op *op, const sim_version *before, const sim_stored *after)
+{
+    sim_item *item = op->item;
+    sim_version *made;
+    int64_t n = after->present ? sim_n_of(after->text) : 0;
+    sim_trace(&s->world, "operation %ld: applied, item %s is %s", op->number, item->id, after->etag);
+    SIM_CHECK(&s->world, op->write, "operation %ld changes item %s, and is a read", op->number, item->id);
+    if (op->kind == AIOCOSMOS_DELETE_ITEM) {
+        SIM_CHECK(&s->world, !after->present, "operation %ld deletes item %s, and it is there", op->number, item->id);
+    } else if (op->kind == AIOCOSMOS_PATCH_ITEM) {
+        SIM_CHECK(&s->world, before->present && n == before->n + 1 && sim_marker(after->text) == op->number,
+                  "operation %ld patches item %s to %.*s", op->number, item->id, (int)after->text.len, after->text.ptr);
+    } else {
+        SIM_CHECK(&s->world, after->text.len == op->body_len - 1 &&
+                             memcmp(after->text.ptr, op->body, after->text.len) == 0,
+                  "operation %ld stores item %s as %.*s", op->number, item->id, (int)after->text.len, after->text.ptr);
+        SIM_CHECK(&s->world, op->kind != AIOCOSMOS_CREATE_ITEM || !before->present,
+                  "operation %ld creates item %s again", op->number, item->id);
+    }
+    /* An upsert that finds no item creates one, whatever it was to match. */
+    SIM_CHECK(&s->world, !*op->if_match || strcmp(op->if_match, before->etag) == 0 ||
+                         (op->kind == AIOCOSMOS_UPSERT_ITEM && !before->present),
+              "operation %ld changes item %s, which is not what if_match says", op->number, item->id);
+    op->applied++;
+    snprintf(op->made_etag, sizeof op->made_etag, "%s", after->etag);
+    item->version = (sim_version *)sim_grow(item->version, item->version_count, &item->version_cap,
+                                            sizeof *item->version);
+    made = &item->version[item->version_count++];
+    memset(made, 0, sizeof *made);
+    made->from_us = s->world.now_us;
+    made->present = after->present;
+    made->writer = op->number;
+    made->n = n;
+    memcpy(made->etag, after->etag, sizeof made->etag);
+}
+
+/* Of an operation that may not be sent again after a loss, at most one arrival changes anything. */
+static void sim_check_applied(sim *s, const sim_op *op)
+{
+    if (op->applied <= 1) return;
+    if (op->applied > 1) sim_cover(&s->world, SIM_applied_twice_by_leave);
+    SIM_CHECK(&s->world, op->leave, "operation %ld was applied %u times", op->number, op->applied);
+}
+
+static void sim_on_served(void *user, long number)
+{
+    sim *s = (sim *)user;
+    sim_op *op = sim_op_of(s, number);
+    sim_version before;
+    sim_stored after;
+    if (!op || !op->item) return;
+    before = *sim_latest(op->item);
+    sim_look(s, op->item, &after);
+    if (before.present == after.present && strcmp(before.etag, after.etag) == 0) return;
+    sim_applied(s, op, &before, &after);
+    sim_check_applied(s, op);
+}
+
+/*------------------------------------------------------------------------------
+ * What results must say
+ *----------------------------------------------------------------------------*/
+
+/* An answer came that says it was done: also when nobody wanted it any more. */
+static bool sim_said_done(const sim_op *op)
+{
+    return op->status == 0 || (op->fate == AIOCOSMOS_ANSWERED && op->http_status >= 200 && op->http_status < 300);
+}
+
+/* Looked at when the callback runs, and once more at the end, when all that was under way has arrived. */
+static void sim_check_fate(sim *s, const sim_op *op)
+{
+    const sim_world *w = &s->world;
+    if (!op->write || !op->item) return;
+    if (sim_said_done(op)) {
+        SIM_CHECK(w, op->applied >= 1, "operation %ld is said to be done (%d), and was not applied", op->number,
+                  op->http_status);
+    } else if (op->fate == AIOCOSMOS_NOT_SENT) {
+        SIM_CHECK(w, op->applied == 0, "operation %ld is said not to be sent (%d), and was applied", op->number,
+                  op->status);
+        SIM_CHECK(w, op->sent == 0 || op->http_status, "operation %ld is said not to be sent (%d), and was sent",
+                  op->number, op->status);
+    } else if (op->fate == AIOCOSMOS_ANSWERED) {
+        SIM_CHECK(w, op->applied == 0, "operation %ld is said to have failed with %d/%d, and was applied", op->number,
+                  op->status, op->sub_status);
+    } else {
+        SIM_CHECK(w, op->fate == AIOCOSMOS_MAYBE_APPLIED && op->sent > 0,
+                  "operation %ld may have been applied (%d), and was not sent", op->number, op->status);
+    }
+    sim_check_applied(s, op);
+}
+
+static void sim_check_read(sim *s, const sim_op *op, const aiocosmos_result *result)
+{
+    const sim_version *seen;
+    if (s->plan.garbles) return;
+    if (result->status == 0) {
+        seen = sim_version_since(op->item, op->submitted_us, result->etag, true);
+        SIM_CHECK(&s->world, seen && result->etag.len, "operation %ld reads item %s as %.*s, which it was not meanwhile",
+                  op->number, op->item->id, (int)result->etag.len, result->etag.ptr);
+        SIM_CHECK(&s->world, sim_marker(result->body) == seen->writer && sim_n_of(result->body) == seen->n,
+                  "operation %ld reads another body than that ETag has: %.*s", op->number, (int)result->body.len,
+                  result->body.ptr);
+    } else if (result->status == 304) {
+        seen = sim_version_since(op->item, op->submitted_us, aioc_memory_str(op->if_none_match), true);
+        SIM_CHECK(&s->world, seen && *op->if_none_match, "operation %ld: item %s is not what it was", op->number,
+                  op->item->id);
+    } else if (result->status == 404 && result->sub_status == 0) {
+        SIM_CHECK(&s->world, sim_version_since(op->item, op->submitted_us, emu_str(NULL, 0), false),
+                  "operation %ld: item %s was there all the time", op->number, op->item->id);
+    }
+}
+
+static void sim_check_written(sim *s, const sim_op *op, const aiocosmos_result *result)
+{
+    aiocosmos_str no_etag = emu_str(NULL, 0);
+    const sim_item *item = op->item;
+    bool answered = result->fate == AIOCOSMOS_ANSWERED;
+    if (s->plan.garbles) return;
+    if (result->status == 0 && op->kind != AIOCOSMOS_DELETE_ITEM)
+        SIM_CHECK(&s->world, emu_is(result->etag, op->made_etag), "operation %ld made %s, and its result says %.*s",
+                  op->number, op->made_etag, (int)result->etag.len, result->etag.ptr);
+    if (result->status == 0 && op->want_body && op->kind != AIOCOSMOS_DELETE_ITEM)
+        SIM_CHECK(&s->world, sim_marker(result->body) == op->number, "operation %ld is answered with %.*s", op->number,
+                  (int)result->body.len, result->body.ptr);
+    if (answered && result->status == 409 && op->kind == AIOCOSMOS_CREATE_ITEM)
+        SIM_CHECK(&s->world, sim_version_since(item, op->submitted_us, no_etag, true),
+                  "operation %ld: item %s is said to be there, and was not", op->number, item->id);
+    if (answered && result->status == 404 && result->sub_status == 0)
+        SIM_CHECK(&s->world, sim_version_since(item, op->submitted_us, no_etag, false),
+                  "operation %ld: item %s is said to be missing, and was not", op->number, item->id);
+}
+
+static void sim_learn_session(sim_client *client, const aiocosmos_result *result)
+{
+    unsigned range;
+    int64_t lsn;
+    if (result->status != 0 || !result->session_token.len) return;
+    if (!sim_token_part(result->session_token, &range, &lsn)) return;
+    if (lsn > client->lsn[range]) client->lsn[range] = lsn;
+}
+
+static void sim_check_deadline(sim *s, const sim_op *op)
+{
+    uint64_t stalled_us = s->world.stalled_us - op->stalled_us;
+    if (!op->deadline_us) return;
+    SIM_CHECK(&s->world, s->world.now_us <= op->deadline_us + stalled_us + SIM_LATE_US,
+              "operation %ld ends %" PRIu64 " us after its deadline, of which the host slept %" PRIu64, op->number,
+              s->world.now_us - op->deadline_us, stalled_us);
+}
+
+static void sim_count_result(sim *s, const sim_op *op)
+{
+    sim_world *w = &s->world;
+    static const sim_covered done[] = {
+        SIM_read_done, SIM_create_done, SIM_upsert_done, SIM_replace_done, SIM_patch_done, SIM_delete_done
+    };
+    w->report->operations++;
+    if (op->status == 0 && op->kind <= AIOCOSMOS_DELETE_ITEM) sim_cover(w, done[op->kind - 1]);
+    if (op->status == 0 && op->kind > AIOCOSMOS_DELETE_ITEM && op->kind < SIM_PAGE) sim_cover(w, SIM_metadata_done);
+    if (op->status == 0 && op->in_bulk) sim_cover(w, SIM_bulk_item_done);
+    if (op->status != 0 && op->in_bulk) sim_cover(w, SIM_bulk_item_failed);
+    if (op->status == 304) sim_cover(w, SIM_read_not_modified);
+    if (op->status == 404) sim_cover(w, SIM_missing_404);
+    if (op->status == 409) sim_cover(w, SIM_conflict_409);
+    if (op->status == 412) sim_cover(w, SIM_precondition_412);
+    if (op->status == AIOCOSMOS_E_TIMEOUT) sim_cover(w, SIM_timed_out);
+    if (!op->write || op->status == 0) return;
+    if (op->fate == AIOCOSMOS_NOT_SENT) sim_cover(w, SIM_fate_not_sent);
+    if (op->fate == AIOCOSMOS_ANSWERED) sim_cover(w, SIM_fate_answered_failure);
+    if (op->fate == AIOCOSMOS_MAYBE_APPLIED)
+        sim_cover(w, op->applied ? SIM_fate_maybe_and_applied : SIM_fate_maybe_and_not_applied);
+    if (op->status != AIOCOSMOS_E_CANCELLED) return;
+    if (sim_said_done(op)) sim_cover(w, SIM_cancelled_after_success);
+    if (op->fate == AIOCOSMOS_MAYBE_APPLIED) sim_cover(w, SIM_cancelled_in_doubt);
+}
+
+/* Everything that every callback has to hold, whatever it is of. */
+static void sim_check_result(sim *s, sim_op *op, const aiocosmos_result *result)
+{
+    sim_client *client = op->client;
+    const sim_world *w = &s->world;
+    sim_trace(&s->world, "operation %ld: status %d/%d fate %d after %u attempts, sent %u, applied %u, \"%.*s\": %.*s",
+              op->number, result->status, result->sub_status, result->fate, result->attempts, op->sent, op->applied,
+              (int)result->session_token.len, result->session_token.ptr, (int)result->message.len, result->message.ptr);
+    SIM_CHECK(w, client->client && client->inside, "operation %ld is called back outside of step and destroy",
+              op->number);
+    SIM_CHECK(w, ++op->calls == 1, "operation %ld is called back %u times", op->number, op->calls);
+    SIM_CHECK(w, !op->handle.id || !result->op.id || op->handle.id == result->op.id,
+              "operation %ld is called back with another's handle", op->number);
+    SIM_CHECK(w, !op->handle.id || !aiocosmos_cancel(client->client, op->handle),
+              "operation %ld can be cancelled in its own callback", op->number);
+    SIM_CHECK(w, (result->status == 0 || result->status == 304 || result->message.len),
+              "operation %ld fails with %d and says nothing", op->number, result->status);
+    if (result->status != 0 && result->status != 304)
+        SIM_CHECK(w, client->failure_fresh && client->failure_seen == result->op.id,
+                  "on_failure did not see operation %ld", op->number);
+    client->failure_fresh = false;
+    op->status = result->status;
+    op->http_status = result->http_status;
+    op->sub_status = result->sub_status;
+    op->fate = result->fate;
+    client->owed--;
+    s->net.work++;
+    if (op->cancelled)
+        SIM_CHECK(w, op->status == AIOCOSMOS_E_CANCELLED || op->status == AIOCOSMOS_E_SHUTDOWN,
+                  "operation %ld was cancelled, and ends with %d", op->number, op->status);
+    else
+        SIM_CHECK(w, op->status != AIOCOSMOS_E_CANCELLED || op->in_bulk || op->kind >= SIM_PAGE,
+                  "operation %ld ends cancelled, and nobody cancelled it", op->number);
+    sim_check_deadline(s, op);
+    sim_check_fate(s, op);
+    if (op->kind == AIOCOSMOS_READ_ITEM) sim_check_read(s, op, result);
+    else if (op->item && op->write) sim_check_written(s, op, result);
+    if (op->kind < SIM_PAGE) sim_learn_session(client, result);
+    if (s->plan.ru_per_second > 0 && !s->plan.faults && result->throttled_us) sim_cover(&s->world, SIM_throttled_by_ru);
+    sim_count_result(s, op);
+}
+
+/*------------------------------------------------------------------------------
+ * Operations
+ *----------------------------------------------------------------------------*/
+
+static sim_op *sim_op_new(sim_client *client, int kind, sim_item *item)
+{
+    sim *s = client->sim;
+    sim_op *op = (sim_op *)calloc(1, sizeof *op);
+    if (!op) abort();
+    s->op = (sim_op **)sim_grow(s->op, s->op_count, &s->op_cap, sizeof *s->op);
+    s->op[s->op_count] = op;
+    op->number = (long)s->op_count++;
+    op->client = client;
+    op->life = client->born;
+    op->kind = kind;
+    op->item = item;
+    op->write = kind >= AIOCOSMOS_CREATE_ITEM && kind <= AIOCOSMOS_DELETE_ITEM;
+    op->leave = client->options.retry_writes;
+    op->no_session = client->options.no_session;
+    op->submitted_us = s->world.now_us;
+    op->stalled_us = s->world.stalled_us;
+    op->lsn_wanted = -1;
+    return op;
+}
+
+/* A submit said no: nothing may come of it. */
+static void sim_op_refused(sim_op *op, int refused)
+{
+    sim *s = op->client->sim;
+    sim_trace(&s->world, "operation %ld: refused with %d: %s", op->number, refused,
+              aiocosmos_refusal(op->client->client));
+    SIM_CHECK(&s->world, refused == AIOCOSMOS_E_FULL || refused == AIOCOSMOS_E_NOMEM || refused == AIOCOSMOS_E_SHUTDOWN,
+              "operation %ld is refused with %d: %s", op->number, refused, aiocosmos_refusal(op->client->client));
+    if (refused == AIOCOSMOS_E_FULL) sim_cover(&s->world, SIM_submit_refused_full);
+    if (refused == AIOCOSMOS_E_SHUTDOWN) sim_cover(&s->world, SIM_submit_refused_shutdown);
+    SIM_CHECK(&s->world, op->sent == 0 && op->calls == 0, "operation %ld was refused, and is at work", op->number);
+    op->calls = 1;                           /* a callback would be the second */
+    op->status = refused;
+    op->fate = AIOCOSMOS_NOT_SENT;
+}
+
+static void sim_op_accepted(sim_op *op, uint32_t timeout_ms)
+{
+    sim_client *client = op->client;
+    client->owed++;
+    if (timeout_ms == 0) timeout_ms = client->options.request_timeout_ms;
+    if (timeout_ms == 0) timeout_ms = AIOCOSMOS_DEFAULT_REQUEST_TIMEOUT_MS;
+    if (timeout_ms != AIOCOSMOS_OFF) op->deadline_us = op->submitted_us + (uint64_t)timeout_ms * 1000u;
+}
+
+/* At the end: everything has arrived that ever will. */
+static void sim_check_all(sim *s)
+{
+    size_t i;
+    for (i = 0; i < s->op_count; i++) {
+        const sim_op *op = s->op[i];
+        SIM_CHECK(&s->world, op->calls == 1, "operation %ld has been called back %u times", op->number, op->calls);
+        sim_check_fate(s, op);
+    }
+}
+
+static void sim_model_free(sim *s)
+{
+    size_t i;
+    for (i = 0; i < s->op_count; i++) {
+        free(s->op[i]->body);
+        free(s->op[i]);
+    }
+    for (i = 0; i < s->item_count; i++) {
+        free(s->item[i]->version);
+        free(s->item[i]);
+    }
+    free(s->op);
+    free(s->item);
+}
+
+#endif

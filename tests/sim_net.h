@@ -1,0 +1,994 @@
+/* sim_net.h: the network of a simulation, as a table of functions for the library, and the emulator's core behind it.
+ *
+ * Each connection is two directions with a latency, a rate and a window; what is sent is cut into packets, which arrive
+ * later, late, or never. A connection may be refused, reset on one side or both, fall silent in one direction, or be
+ * closed by the server because it idles. Whatever crosses a connection is read along: which operations' requests were
+ * handed to send(), and which reached the server, is known exactly. */
+#ifndef SIM_NET_H
+#define SIM_NET_H
+
+#include "sim_world.h"
+
+#define SIM_PORT       8081
+#define SIM_DNS_PORT   53
+#define SIM_HOST_NAME  "sim.example"
+#define SIM_SOCKETS    65536             /* of one run */
+#define SIM_BASE_MS    INT64_C(1795228304000)              /* the server's clock when a run begins */
+#define SIM_NOT_YET    UINT64_MAX
+
+/*------------------------------------------------------------------------------
+ * A request that is read along
+ *----------------------------------------------------------------------------*/
+
+typedef struct sim_request {
+    aiocosmos_str head, body;
+    long op;                             /* whose: what "x-sim-op: 12" or #12# in the body says; -1: nobody's */
+} sim_request;
+
+typedef struct sim_reader {              /* of one direction of one connection */
+    char  *bytes;
+    size_t len, cap;
+    size_t head_len, body_len;           /* of the request at hand; head_len 0: its head is not all there */
+} sim_reader;
+
+static aiocosmos_str sim_header(aiocosmos_str head, const char *name)
+{
+    size_t len = strlen(name), at;
+    for (at = 0; at + len < head.len; at++) {
+        size_t end = at + len;
+        if (head.ptr[at] != '\n' || !aioc_memory_same_nocase(emu_str(head.ptr + at + 1, len), aioc_memory_str(name)))
+            continue;
+        while (end + 1 < head.len && head.ptr[end + 1] != '\r') end++;
+        return emu_str(head.ptr + at + 1 + len, end - at - len);
+    }
+    return emu_str("", 0);
+}
+
+static long sim_number(aiocosmos_str text)
+{
+    uint64_t number;
+    return aioc_memory_parse_u64(text, &number) ? (long)number : -1;
+}
+
+/* #12# */
+static long sim_marker(aiocosmos_str text)
+{
+    size_t at = 0, end;
+    for (; at < text.len; at++) {
+        if (text.ptr[at] != '#') continue;
+        for (end = at + 1; end < text.len && text.ptr[end] >= '0' && text.ptr[end] <= '9'; end++) continue;
+        if (end < text.len && end > at + 1 && text.ptr[end] == '#')
+            return sim_number(emu_str(text.ptr + at + 1, end - at - 1));
+    }
+    return -1;
+}
+
+/* Reads along up to the end of a request; returns how many bytes that is. *whole: request is one, until the next
+ * call. */
+static size_t sim_read_along(sim_reader *reader, const char *bytes, size_t len, bool *whole, sim_request *request)
+{
+    size_t used = 0;
+    *whole = false;
+    while (used < len && !*whole) {
+        reader->bytes = (char *)sim_grow(reader->bytes, reader->len, &reader->cap, 1);
+        reader->bytes[reader->len++] = bytes[used++];
+        if (!reader->head_len && reader->len >= 4 && memcmp(reader->bytes + reader->len - 4, "\r\n\r\n", 4) == 0) {
+            long body = sim_number(sim_header(emu_str(reader->bytes, reader->len), "content-length: "));
+            reader->head_len = reader->len;
+            reader->body_len = body > 0 ? (size_t)body : 0;
+        }
+        *whole = reader->head_len && reader->len == reader->head_len + reader->body_len;
+    }
+    if (!*whole) return used;
+    request->head = emu_str(reader->bytes, reader->head_len);
+    request->body = emu_str(reader->bytes + reader->head_len, reader->body_len);
+    request->op = sim_number(sim_header(request->head, "x-sim-op: "));
+    if (request->op < 0) request->op = sim_marker(request->body);
+    reader->len = reader->head_len = reader->body_len = 0;
+    return used;
+}
+
+/*------------------------------------------------------------------------------
+ * Sockets, hosts, the net
+ *----------------------------------------------------------------------------*/
+
+typedef struct sim_net sim_net;
+typedef struct sim_host sim_host;
+
+typedef enum sim_role { SIM_TO_SERVER, SIM_TO_DNS } sim_role;
+typedef enum sim_link { SIM_CONNECTING, SIM_CONNECTED, SIM_FAILED } sim_link;
+
+typedef struct sim_socket {
+    sim_host *host;                      /* NULL: closed by the client */
+    sim_net  *net;
+    uint32_t  number;
+    sim_role  role;
+    sim_link  link;
+    int       error;
+    bool      datagram;
+    unsigned  want;
+    void     *source;
+    char     *rx;                        /* what has arrived and was not received yet; datagrams behind their size */
+    size_t    rx_len, rx_cap;
+    bool      rx_end, rx_reset;
+    bool      up_dead, down_dead;        /* that direction is silent for good */
+    size_t    up_window, up_flight, down_window, down_flight;
+    uint64_t  latency_us, up_last_us, down_last_us;
+    double    us_per_byte;
+    sim_reader sent, arrived;
+    /* The server's end: */
+    emu_conn *conn;                      /* NULL: closed there */
+    bool      shut;                      /* it said its last word, and ignores what comes */
+    bool      armed;                     /* a whole request is there, and not served yet */
+    long      armed_op;
+    bool      idle_armed;
+    uint64_t  active_us, idle_us;
+    char     *question;                  /* of DNS over TCP */
+    size_t    question_len, question_cap;
+} sim_socket;
+
+/* What the model wants to know. */
+typedef struct sim_hooks {
+    void (*sent)(void *user, sim_host *host, const sim_request *request);      /* its last byte was handed to send() */
+    void (*arrived)(void *user, const sim_request *request);                   /* at the server, whole */
+    void (*serving)(void *user, long op);                                      /* before and after the server works */
+    void (*served)(void *user, long op);
+    void *user;
+} sim_hooks;
+
+/* How the network is, in one run. Chances are per packet, call or connection. */
+typedef struct sim_climate {
+    double cut_send, cut_receive, block_send, cut_packet;
+    double reset, dead, slow;
+    double refuse, ignore, unreachable, no_socket, at_once;
+    double subset;                       /* of the events that wait, only some are handed out */
+    uint64_t latency_low_us, latency_high_us, slow_us;
+    uint64_t idle_us;                    /* the server closes what idles so long; 0: never */
+    double us_per_byte_max;
+    bool no_ipv6, brittle_poller;
+    double dns_lost, dns_failed, dns_truncated;
+} sim_climate;
+
+struct sim_net {
+    sim_world *world;
+    emu_core *core;
+    sim_climate climate;
+    sim_hooks hooks;
+    sim_socket **sockets;
+    size_t   socket_count, socket_cap;
+    uint64_t down_until_us;              /* the server cannot be reached */
+    uint64_t stalled_until_us;           /* nothing arrives */
+    uint64_t work;                       /* of any kind: what a busy loop lacks */
+};
+
+struct sim_host {                        /* the machine of one client */
+    sim_net *net;
+    aiocosmos_platform platform;
+    int64_t  skew_ms;                    /* its clock ahead of the server's */
+    bool     poller_open, woken;
+    unsigned sockets_open;
+    bool     entropy_fails;
+};
+
+typedef enum sim_packet_kind { SIM_DATA, SIM_END, SIM_RESET } sim_packet_kind;
+
+typedef struct sim_packet {
+    sim_socket *socket;
+    bool   up;
+    sim_packet_kind kind;
+    size_t len;
+    char   bytes[];
+} sim_packet;
+
+static void sim_packet_arrives(sim_world *world, void *what, uint64_t number);
+
+static sim_packet *sim_packet_make(sim_socket *socket, bool up, sim_packet_kind kind, const void *bytes, size_t len)
+{
+    sim_packet *packet = (sim_packet *)malloc(sizeof *packet + len);
+    if (!packet) abort();
+    packet->socket = socket;
+    packet->up = up;
+    packet->kind = kind;
+    packet->len = len;
+    if (len) memcpy(packet->bytes, bytes, len);
+    return packet;
+}
+
+/* Puts something on its way: behind all that is under way in its direction. */
+static void sim_put_packet(sim_socket *socket, bool up, sim_packet_kind kind, const void *bytes, size_t len)
+{
+    sim_net *net = socket->net;
+    sim_world *world = net->world;
+    uint64_t *last_us = up ? &socket->up_last_us : &socket->down_last_us, at_us;
+    double wire_us = (double)len * socket->us_per_byte;
+    if (up ? socket->up_dead : socket->down_dead) return;
+    at_us = world->now_us + socket->latency_us + sim_below(&world->net, socket->latency_us / 4 + 1);
+    if (sim_chance(&world->net, net->climate.slow)) {
+        at_us += sim_below(&world->net, net->climate.slow_us + 1);
+        sim_cover(world, up ? SIM_request_delayed : SIM_answer_delayed);
+    }
+    if (at_us < net->stalled_until_us) at_us = net->stalled_until_us;
+    if (at_us < *last_us) at_us = *last_us;
+    at_us += (uint64_t)wire_us;
+    *last_us = at_us;
+    sim_at(world, at_us, sim_packet_arrives, sim_packet_make(socket, up, kind, bytes, len), 0);
+}
+
+/*------------------------------------------------------------------------------
+ * The server's end
+ *----------------------------------------------------------------------------*/
+
+static void sim_server_pump(sim_socket *socket);
+
+static void sim_server_close(sim_socket *socket)
+{
+    if (socket->conn) emu_conn_close(socket->conn);
+    socket->conn = NULL;
+    socket->armed = false;
+}
+
+/* The client's end learns of a reset now. */
+static void sim_client_reset(sim_socket *socket, bool drop_received)
+{
+    socket->rx_reset = true;
+    if (drop_received) socket->rx_len = 0;
+    if (socket->link == SIM_CONNECTING) {
+        socket->link = SIM_FAILED;
+        socket->error = AIOCOSMOS_IO_CLOSED;
+    }
+}
+
+/* Around whatever may make the emulator serve the request that has arrived. */
+static void sim_server_before(sim_socket *socket, uint64_t *requests)
+{
+    sim_net *net = socket->net;
+    *requests = emu_core_requests(net->core);
+    if (socket->armed && net->hooks.serving) net->hooks.serving(net->hooks.user, socket->armed_op);
+}
+
+static void sim_server_after(sim_socket *socket, uint64_t requests)
+{
+    sim_net *net = socket->net;
+    uint64_t served = emu_core_requests(net->core) - requests;
+    if (served == 0) return;
+    SIM_CHECK(net->world, served == 1 && socket->armed, "socket %u: the server saw %u requests where one was whole",
+              socket->number, (unsigned)served);
+    socket->armed = false;
+    net->world->report->requests++;
+    if (net->hooks.served) net->hooks.served(net->hooks.user, socket->armed_op);
+}
+
+static void sim_server_tick(sim_world *world, void *what, uint64_t number)
+{
+    sim_socket *socket = (sim_socket *)what;
+    uint64_t requests;
+    (void)number;
+    (void)world;
+    if (!socket->conn) return;
+    sim_server_before(socket, &requests);
+    emu_conn_tick(socket->conn);
+    sim_server_after(socket, requests);
+    sim_server_pump(socket);
+}
+
+static void sim_server_gone(sim_world *world, void *what, uint64_t number)
+{
+    (void)world;
+    (void)number;
+    sim_server_close((sim_socket *)what);
+}
+
+static void sim_server_idle(sim_world *world, void *what, uint64_t number)
+{
+    sim_socket *socket = (sim_socket *)what;
+    size_t len;
+    (void)number;
+    socket->idle_armed = false;
+    if (!socket->conn || socket->shut) return;
+    emu_conn_output(socket->conn, &len);
+    if (len || socket->armed || socket->arrived.len || emu_conn_due_ms(socket->conn) >= 0 ||
+        world->now_us < socket->active_us + socket->idle_us) {
+        socket->idle_armed = true;
+        sim_at(world, world->now_us + socket->idle_us, sim_server_idle, socket, 0);
+        return;
+    }
+    sim_trace(world, "socket %u: the server closes, it was idle", socket->number);
+    sim_cover(world, SIM_idle_closed);
+    sim_put_packet(socket, false, SIM_END, NULL, 0);
+    sim_server_close(socket);
+}
+
+/* Sends what can be sent, and acts on what the core wants of the connection. */
+static void sim_server_pump(sim_socket *socket)
+{
+    sim_net *net = socket->net;
+    sim_world *world = net->world;
+    size_t len = 0, room;
+    const char *bytes;
+    uint64_t requests;
+    int64_t due;
+    while (socket->conn && !socket->shut && emu_conn_state_of(socket->conn) != EMU_CONN_RESET) {
+        bytes = emu_conn_output(socket->conn, &len);
+        room = socket->down_window - socket->down_flight;
+        if (socket->rx_len >= room || len == 0) break;
+        room -= socket->rx_len;
+        if (len > room) len = room;
+        if (sim_chance(&world->net, net->climate.cut_packet)) {
+            len = (size_t)sim_between(&world->net, 1, len);
+            sim_cover(world, SIM_answer_in_pieces);
+        }
+        sim_put_packet(socket, false, SIM_DATA, bytes, len);
+        socket->down_flight += len;
+        sim_server_before(socket, &requests);
+        emu_conn_sent(socket->conn, len);
+        sim_server_after(socket, requests);
+        len = 0;
+    }
+    if (!socket->conn || socket->shut) return;
+    due = emu_conn_due_ms(socket->conn);
+    if (emu_conn_state_of(socket->conn) == EMU_CONN_RESET) {
+        sim_put_packet(socket, false, SIM_RESET, NULL, 0);
+        sim_server_close(socket);
+    } else if (emu_conn_state_of(socket->conn) == EMU_CONN_CLOSING && due < 0 && len == 0) {
+        sim_put_packet(socket, false, SIM_END, NULL, 0);
+        socket->shut = true;             /* what comes is ignored for a while, so that the last word can be read */
+        sim_at(world, world->now_us + 2000000, sim_server_gone, socket, 0);
+    } else if (due >= 0 && due != INT64_MAX) {
+        int64_t wait_ms = due - emu_core_now_ms(net->core);
+        sim_at(world, world->now_us + (wait_ms > 0 ? (uint64_t)wait_ms * 1000u : 0u), sim_server_tick, socket, 0);
+    }
+}
+
+/* A reset somewhere on the way: one end or both hear of it, and what is under way may be lost. */
+static void sim_break(sim_socket *socket, const char *where)
+{
+    sim_world *world = socket->net->world;
+    unsigned which = (unsigned)sim_below(&world->net, 4);
+    sim_trace(world, "socket %u: reset %s, heard by %s", socket->number, where,
+              which == 0 ? "the client" : which == 1 ? "the server" : "both");
+    if (which != 0) sim_server_close(socket);
+    if (which == 1) {
+        socket->down_dead = true;        /* until the client sends: then it is told */
+        sim_cover(world, SIM_server_forgot_connection);
+        return;
+    }
+    if (which == 0) socket->down_dead = true;
+    else socket->up_dead = socket->down_dead = true;
+    sim_client_reset(socket, sim_chance(&world->net, 0.5));
+}
+
+static void sim_server_receive(sim_socket *socket, const char *bytes, size_t len)
+{
+    sim_net *net = socket->net;
+    sim_world *world = net->world;
+    size_t used;
+    bool whole, any = false;
+    uint64_t requests;
+    sim_request request;
+    if (!socket->conn) {
+        if (socket->down_dead) socket->down_dead = socket->up_dead;
+        if (socket->arrived.len == 0) sim_cover(world, SIM_request_met_idle_close);
+        sim_put_packet(socket, false, SIM_RESET, NULL, 0);
+        return;
+    }
+    if (socket->shut) return;
+    socket->active_us = world->now_us;
+    for (; len && socket->conn; bytes += used, len -= used) {
+        used = sim_read_along(&socket->arrived, bytes, len, &whole, &request);
+        if (whole) {
+            SIM_CHECK(world, !socket->armed, "socket %u: a request came before the one before it was answered",
+                      socket->number);
+            socket->armed = any = true;
+            socket->armed_op = request.op;
+            if (net->hooks.arrived) net->hooks.arrived(net->hooks.user, &request);
+        }
+        sim_server_before(socket, &requests);
+        emu_conn_feed(socket->conn, bytes, used);
+        sim_server_after(socket, requests);
+    }
+    if (sim_chance(&world->net, net->climate.reset)) {
+        sim_cover(world, any ? SIM_reset_after_request
+                             : socket->arrived.len ? SIM_reset_amid_request : SIM_reset_before_request);
+        sim_break(socket, any ? "behind a whole request" : "amid a request");
+    }
+    sim_server_pump(socket);
+}
+
+/*------------------------------------------------------------------------------
+ * DNS (RFC 1035)
+ *----------------------------------------------------------------------------*/
+
+static size_t sim_dns_put(unsigned char *out, size_t at, bool six, unsigned last, uint32_t ttl)
+{
+    unsigned i, size = six ? 16 : 4;
+    static const unsigned char four_net[4] = { 10, 0, 0, 0 };
+    out[at++] = 0xC0;                    /* the name of the question */
+    out[at++] = 12;
+    out[at++] = 0;
+    out[at++] = six ? 28 : 1;
+    out[at++] = 0;
+    out[at++] = 1;
+    for (i = 0; i < 4; i++) out[at++] = (unsigned char)(ttl >> (24 - 8 * i));
+    out[at++] = 0;
+    out[at++] = (unsigned char)size;
+    for (i = 0; i < size; i++) out[at++] = six ? (i == 0 ? 0xFD : 0) : four_net[i];
+    out[at - 1] = (unsigned char)last;
+    return at;
+}
+
+/* Returns the length of the answer, 0: none is given. */
+static size_t sim_dns_answer(sim_net *net, const unsigned char *question, size_t len, bool tcp, unsigned char *out)
+{
+    sim_world *world = net->world;
+    size_t at = 12;
+    bool six, fails = sim_chance(&world->net, net->climate.dns_failed);
+    SIM_CHECK(world, len > 16 && len < 400, "a DNS question of %zu bytes", len);
+    while (at < len && question[at]) at += question[at] + 1u;
+    at += 5;
+    SIM_CHECK(world, at <= len, "a DNS question that ends inside");
+    six = question[at - 3] == 28;
+    memcpy(out, question, at);
+    out[2] = 0x81;
+    out[3] = fails ? 0x82 : 0x80;        /* server failure */
+    memset(out + 6, 0, 6);
+    if (fails) {
+        sim_cover(world, SIM_name_dns_failed);
+        return at;
+    }
+    if (!tcp && sim_chance(&world->net, net->climate.dns_truncated)) {
+        sim_cover(world, SIM_name_dns_truncated);
+        out[2] |= 0x02;
+        return at;
+    }
+    sim_cover(world, SIM_name_by_dns);
+    if (six && sim_chance(&world->net, 0.5)) return at;
+    out[7] = 2;
+    at = sim_dns_put(out, at, six, (unsigned)sim_between(&world->net, 1, 2), 5);
+    return sim_dns_put(out, at, six, sim_chance(&world->net, 0.3) ? 7 : 1, 5);
+}
+
+static void sim_dns_receive(sim_socket *socket, const char *bytes, size_t len)
+{
+    unsigned char answer[1024];
+    size_t size;
+    if (socket->datagram) {
+        if (sim_chance(&socket->net->world->net, socket->net->climate.dns_lost)) {
+            sim_cover(socket->net->world, SIM_name_dns_lost);
+            return;
+        }
+        size = sim_dns_answer(socket->net, (const unsigned char *)bytes, len, false, answer);
+        sim_put_packet(socket, false, SIM_DATA, answer, size);
+        return;
+    }
+    for (; len; bytes++, len--) {
+        unsigned char *all;
+        socket->question = (char *)sim_grow(socket->question, socket->question_len, &socket->question_cap, 1);
+        socket->question[socket->question_len++] = *bytes;
+        all = (unsigned char *)socket->question;
+        if (socket->question_len < 2 || socket->question_len < 2u + (size_t)(all[0] << 8 | all[1])) continue;
+        size = sim_dns_answer(socket->net, all + 2, socket->question_len - 2, true, answer + 2);
+        answer[0] = (unsigned char)(size >> 8);
+        answer[1] = (unsigned char)size;
+        sim_put_packet(socket, false, SIM_DATA, answer, size + 2);
+        socket->question_len = 0;
+    }
+}
+
+/*------------------------------------------------------------------------------
+ * Packets
+ *----------------------------------------------------------------------------*/
+
+static void sim_rx_append(sim_socket *socket, const char *bytes, size_t len)
+{
+    uint32_t size = (uint32_t)len;
+    size_t head = socket->datagram ? sizeof size : 0;
+    while (socket->rx_len + head + len > socket->rx_cap)
+        socket->rx = (char *)sim_grow(socket->rx, socket->rx_cap, &socket->rx_cap, 1);
+    if (head) memcpy(socket->rx + socket->rx_len, &size, head);
+    if (len) memcpy(socket->rx + socket->rx_len + head, bytes, len);
+    socket->rx_len += head + len;
+}
+
+static void sim_client_receive(sim_socket *socket, const sim_packet *packet)
+{
+    if (!socket->host || socket->rx_reset) return;
+    if (packet->kind == SIM_END) socket->rx_end = true;
+    else if (packet->kind == SIM_RESET) sim_client_reset(socket, sim_chance(&socket->net->world->net, 0.5));
+    else sim_rx_append(socket, packet->bytes, packet->len);
+}
+
+static void sim_server_hears(sim_socket *socket, const sim_packet *packet)
+{
+    if (packet->kind == SIM_DATA) {
+        if (socket->role == SIM_TO_DNS) sim_dns_receive(socket, packet->bytes, packet->len);
+        else sim_server_receive(socket, packet->bytes, packet->len);
+    } else {
+        sim_server_close(socket);
+    }
+}
+
+static void sim_packet_arrives(sim_world *world, void *what, uint64_t number)
+{
+    sim_packet *packet = (sim_packet *)what;
+    sim_socket *socket = packet->socket;
+    sim_net *net = socket->net;
+    bool lost = packet->up ? socket->up_dead : socket->down_dead;
+    (void)number;
+    if (!packet->up && packet->kind == SIM_RESET && !socket->rx_reset) lost = false;
+    if (!lost && !socket->datagram && packet->kind == SIM_DATA && socket->role == SIM_TO_SERVER) {
+        if (sim_chance(&world->net, net->climate.dead)) {
+            sim_trace(world, "socket %u: silent %s", socket->number, packet->up ? "upwards" : "downwards");
+            sim_cover(world, packet->up ? SIM_half_open_up : SIM_half_open_down);
+            *(packet->up ? &socket->up_dead : &socket->down_dead) = lost = true;
+        } else if (sim_chance(&world->net, net->climate.reset)) {
+            sim_cover(world, !packet->up ? SIM_reset_amid_answer
+                                         : socket->arrived.len ? SIM_reset_amid_request : SIM_reset_before_request);
+            sim_break(socket, packet->up ? "amid a request" : "amid an answer");
+            lost = true;
+            if (packet->up) socket->up_dead = true;        /* nothing arrives behind a gap */
+        }
+    }
+    /* What is lost is never acknowledged: the window of a silent direction stays used. */
+    if (!lost && packet->up) socket->up_flight -= packet->len;
+    if (!lost && !packet->up) socket->down_flight -= packet->kind == SIM_DATA && !socket->datagram ? packet->len : 0;
+    if (!lost && packet->up) sim_server_hears(socket, packet);
+    if (!lost && !packet->up) sim_client_receive(socket, packet);
+    free(packet);
+}
+
+/*------------------------------------------------------------------------------
+ * The table: clocks, entropy, files
+ *----------------------------------------------------------------------------*/
+
+static uint64_t sim_monotonic_us(void *user_data)
+{
+    sim_host *host = (sim_host *)user_data;
+    sim_spend(host->net->world, sim_below(&host->net->world->host, 3));
+    return host->net->world->now_us;
+}
+
+static int64_t sim_server_ms(void *user)
+{
+    return SIM_BASE_MS + (int64_t)(((sim_world *)user)->now_us / 1000u);
+}
+
+static int64_t sim_wall_ms(void *user_data)
+{
+    sim_host *host = (sim_host *)user_data;
+    return sim_server_ms(host->net->world) + host->skew_ms;
+}
+
+static int sim_entropy(void *user_data, void *out, size_t len)
+{
+    sim_host *host = (sim_host *)user_data;
+    unsigned char *at = (unsigned char *)out;
+    if (host->entropy_fails) return AIOCOSMOS_IO_AGAIN;
+    while (len--) *at++ = (unsigned char)sim_next(&host->net->world->host);
+    return 0;
+}
+
+static ptrdiff_t sim_file_read(void *user_data, const char *path, void *out, size_t cap)
+{
+    static const char hosts[] = "127.0.0.1 localhost\n", config[] = "nameserver 10.0.0.53\nnameserver 10.0.0.54\n";
+    const char *text = strcmp(path, "/etc/hosts") == 0 ? hosts : strcmp(path, "/etc/resolv.conf") == 0 ? config : NULL;
+    size_t len = text ? strlen(text) : 0;
+    (void)user_data;
+    if (!text) return AIOCOSMOS_IO_FAILED;
+    if (cap) memcpy(out, text, len < cap ? len : cap);
+    return (ptrdiff_t)len;
+}
+
+/*------------------------------------------------------------------------------
+ * The table: sockets
+ *----------------------------------------------------------------------------*/
+
+static sim_socket *sim_socket_of(sim_host *host, intptr_t number)
+{
+    sim_net *net = host->net;
+    SIM_CHECK(net->world, number >= 0 && (size_t)number < net->socket_count, "no such socket");
+    SIM_CHECK(net->world, net->sockets[number]->host == host, "socket %u: used after it was closed", (unsigned)number);
+    return net->sockets[number];
+}
+
+static void sim_connected(sim_world *world, void *what, uint64_t error)
+{
+    sim_socket *socket = (sim_socket *)what;
+    sim_net *net = socket->net;
+    if (!socket->host || socket->link != SIM_CONNECTING) return;
+    if (!error && socket->role == SIM_TO_SERVER && world->now_us < net->down_until_us) {
+        error = 1;
+        sim_cover(world, SIM_server_down);
+    }
+    if (error) {
+        socket->link = SIM_FAILED;
+        socket->error = error == 1 ? AIOCOSMOS_IO_REFUSED : AIOCOSMOS_IO_UNREACHABLE;
+        sim_cover(world, error == 1 ? SIM_connect_refused : SIM_connect_unreachable);
+        return;
+    }
+    socket->link = SIM_CONNECTED;
+    if (socket->role != SIM_TO_SERVER) return;
+    socket->conn = emu_conn_open(net->core);
+    SIM_CHECK(world, socket->conn, "the emulator has no memory for a connection");
+    socket->active_us = world->now_us;
+    if (!net->climate.idle_us) return;
+    socket->idle_us = net->climate.idle_us + sim_below(&world->net, net->climate.idle_us + 1);
+    socket->idle_armed = true;
+    sim_at(world, world->now_us + socket->idle_us, sim_server_idle, socket, 0);
+}
+
+static sim_socket *sim_socket_make(sim_host *host, bool datagram, sim_role role)
+{
+    sim_net *net = host->net;
+    sim_random *random = &net->world->net;
+    sim_socket *socket = (sim_socket *)calloc(1, sizeof *socket);
+    if (!socket) abort();
+    SIM_CHECK(net->world, net->socket_count < SIM_SOCKETS, "sockets are opened without end");
+    net->sockets = (sim_socket **)sim_grow(net->sockets, net->socket_count, &net->socket_cap, sizeof *net->sockets);
+    net->sockets[net->socket_count] = socket;
+    socket->number = (uint32_t)net->socket_count++;
+    socket->host = host;
+    socket->net = net;
+    socket->datagram = datagram;
+    socket->role = role;
+    socket->up_window = (size_t)sim_magnitude(random, 200, 65536);
+    socket->down_window = (size_t)sim_magnitude(random, 200, 65536);
+    socket->latency_us = sim_magnitude(random, net->climate.latency_low_us, net->climate.latency_high_us);
+    socket->us_per_byte = (double)sim_below(random, 1000) / 1000.0 * net->climate.us_per_byte_max;
+    host->sockets_open++;
+    return socket;
+}
+
+/* 10.0.0.1, .2 and fd00::1, ::2 are the server's; .7 refuses, .9 never answers. */
+static int sim_socket_open(void *user_data, intptr_t *out, bool datagram, const aiocosmos_address *peer)
+{
+    sim_host *host = (sim_host *)user_data;
+    sim_net *net = host->net;
+    sim_world *world = net->world;
+    sim_random *random = &world->net;
+    unsigned last = peer->family == 6 ? peer->ip[15] : peer->ip[3];
+    uint64_t error = 0;
+    sim_socket *socket;
+    net->work++;
+    if (peer->family == 6 && net->climate.no_ipv6) return AIOCOSMOS_IO_UNREACHABLE;
+    if (sim_chance(random, net->climate.no_socket)) {
+        sim_cover(world, SIM_connect_out_of_sockets);
+        return AIOCOSMOS_IO_LIMIT;
+    }
+    socket = sim_socket_make(host, datagram, peer->port == SIM_DNS_PORT ? SIM_TO_DNS : SIM_TO_SERVER);
+    *out = (intptr_t)socket->number;
+    if (datagram) {
+        socket->link = SIM_CONNECTED;
+        return 0;
+    }
+    if (last == 7 || sim_chance(random, net->climate.refuse)) error = 1;
+    else if (sim_chance(random, net->climate.unreachable)) error = 2;
+    if (!error && socket->role == SIM_TO_SERVER && world->now_us >= net->down_until_us && last != 9 &&
+        sim_chance(random, net->climate.at_once)) {
+        sim_cover(world, SIM_connect_at_once);
+        sim_connected(world, socket, 0);
+        return 0;
+    }
+    if (last == 9 || sim_chance(random, net->climate.ignore)) sim_cover(world, SIM_connect_ignored);
+    else sim_at(world, world->now_us + 2 * socket->latency_us, sim_connected, socket, error);
+    return AIOCOSMOS_IO_AGAIN;
+}
+
+static int sim_socket_error(void *user_data, intptr_t number)
+{
+    sim_socket *socket = sim_socket_of((sim_host *)user_data, number);
+    if (socket->link == SIM_FAILED) return socket->error;
+    if (socket->rx_reset) return AIOCOSMOS_IO_CLOSED;
+    return socket->link == SIM_CONNECTED ? 0 : AIOCOSMOS_IO_AGAIN;
+}
+
+/* What leaves the client, in packets. */
+static void sim_send_bytes(sim_socket *socket, const char *bytes, size_t len)
+{
+    sim_net *net = socket->net;
+    sim_world *world = net->world;
+    sim_request request;
+    size_t at = 0, size;
+    bool whole;
+    while (socket->role == SIM_TO_SERVER && at < len) {
+        at += sim_read_along(&socket->sent, bytes + at, len - at, &whole, &request);
+        if (whole && net->hooks.sent) net->hooks.sent(net->hooks.user, socket->host, &request);
+    }
+    for (at = 0; at < len; at += size) {
+        size = len - at;
+        if (!socket->datagram && sim_chance(&world->net, net->climate.cut_packet))
+            size = (size_t)sim_between(&world->net, 1, size);
+        sim_put_packet(socket, true, SIM_DATA, bytes + at, size);
+    }
+}
+
+static ptrdiff_t sim_socket_send(void *user_data, intptr_t number, const aiocosmos_slice *slices, size_t count)
+{
+    sim_host *host = (sim_host *)user_data;
+    sim_socket *socket = sim_socket_of(host, number);
+    sim_net *net = host->net;
+    sim_world *world = net->world;
+    size_t room, total = 0, i;
+    SIM_CHECK(world, socket->link != SIM_CONNECTING, "socket %u: sends before it is connected", socket->number);
+    if (socket->link == SIM_FAILED) return socket->error;
+    if (socket->rx_reset) return AIOCOSMOS_IO_CLOSED;
+    room = socket->datagram ? SIZE_MAX : socket->up_window - socket->up_flight;
+    if (room == 0 || sim_chance(&world->net, net->climate.block_send)) {
+        sim_cover(world, SIM_send_blocked);
+        return AIOCOSMOS_IO_AGAIN;
+    }
+    for (i = 0; i < count; i++) total += slices[i].len;
+    net->work++;
+    if (!socket->datagram && sim_chance(&world->net, net->climate.cut_send)) {
+        size_t cut = (size_t)sim_between(&world->net, 1, total);
+        if (cut < room) room = cut;
+    }
+    if (room < total) sim_cover(world, SIM_send_cut);
+    sim_spend(world, 1 + total / 2000);
+    total = 0;
+    for (i = 0; i < count && total < room; i++) {
+        size_t len = slices[i].len < room - total ? slices[i].len : room - total;
+        if (len == 0) continue;
+        socket->up_flight += socket->datagram ? 0 : len;
+        sim_send_bytes(socket, (const char *)slices[i].ptr, len);
+        total += len;
+    }
+    return (ptrdiff_t)total;
+}
+
+static ptrdiff_t sim_receive_datagram(sim_socket *socket, void *out, size_t cap)
+{
+    uint32_t size;
+    size_t len;
+    if (socket->rx_len == 0) return AIOCOSMOS_IO_AGAIN;
+    socket->net->work++;
+    memcpy(&size, socket->rx, sizeof size);
+    len = size < cap ? size : cap;
+    memcpy(out, socket->rx + sizeof size, len);
+    socket->rx_len -= sizeof size + size;
+    memmove(socket->rx, socket->rx + sizeof size + size, socket->rx_len);
+    return (ptrdiff_t)len;
+}
+
+static void sim_window_opens(sim_world *world, void *what, uint64_t number)
+{
+    (void)world;
+    (void)number;
+    sim_server_pump((sim_socket *)what);
+}
+
+static ptrdiff_t sim_socket_receive(void *user_data, intptr_t number, void *out, size_t cap)
+{
+    sim_host *host = (sim_host *)user_data;
+    sim_socket *socket = sim_socket_of(host, number);
+    sim_net *net = host->net;
+    sim_world *world = net->world;
+    size_t len;
+    sim_spend(world, 1);
+    if (socket->datagram) return sim_receive_datagram(socket, out, cap);
+    if (socket->link == SIM_FAILED) return socket->error;
+    if (socket->rx_len == 0)
+        return socket->rx_reset ? AIOCOSMOS_IO_CLOSED : socket->rx_end ? 0 : AIOCOSMOS_IO_AGAIN;
+    len = socket->rx_len < cap ? socket->rx_len : cap;
+    if (sim_chance(&world->net, net->climate.cut_receive)) {
+        len = (size_t)sim_between(&world->net, 1, len);
+        sim_cover(world, SIM_receive_cut);
+    }
+    net->work++;
+    memcpy(out, socket->rx, len);
+    socket->rx_len -= len;
+    memmove(socket->rx, socket->rx + len, socket->rx_len);
+    if (socket->conn) sim_at(world, world->now_us + socket->latency_us, sim_window_opens, socket, 0);
+    return (ptrdiff_t)len;
+}
+
+static void sim_socket_close(void *user_data, intptr_t number)
+{
+    sim_host *host = (sim_host *)user_data;
+    sim_socket *socket = sim_socket_of(host, number);
+    host->net->work++;
+    SIM_CHECK(host->net->world, socket->want == 0, "socket %u: closed while it is watched", socket->number);
+    /* Unread bytes make a close a reset (RFC 2525, 2.17); to the server it is the same. */
+    if (socket->link == SIM_CONNECTED && !socket->datagram && !socket->rx_reset)
+        sim_put_packet(socket, true, socket->rx_len ? SIM_RESET : SIM_END, NULL, 0);
+    socket->host = NULL;
+    socket->rx_len = 0;
+    host->sockets_open--;
+}
+
+/*------------------------------------------------------------------------------
+ * The table: the poller, which is where time passes
+ *----------------------------------------------------------------------------*/
+
+static unsigned sim_ready(const sim_socket *socket)
+{
+    unsigned ready = 0;
+    if (socket->link == SIM_CONNECTING) return 0;
+    if (socket->link == SIM_FAILED || socket->rx_reset) return AIOCOSMOS_READABLE | AIOCOSMOS_WRITABLE;
+    if (socket->rx_len || socket->rx_end) ready |= AIOCOSMOS_READABLE;
+    if (socket->datagram || socket->up_flight < socket->up_window) ready |= AIOCOSMOS_WRITABLE;
+    return ready;
+}
+
+static int sim_poller_create(void *user_data, const aiocosmos_allocator *allocator, void **out)
+{
+    sim_host *host = (sim_host *)user_data;
+    void *block = allocator->fn(NULL, 0, sizeof *allocator, allocator->user_data);
+    if (!block) return AIOCOSMOS_IO_LIMIT;
+    memcpy(block, allocator, sizeof *allocator);
+    host->poller_open = true;
+    *out = block;
+    return 0;
+}
+
+static void sim_poller_destroy(void *user_data, void *poller)
+{
+    sim_host *host = (sim_host *)user_data;
+    aiocosmos_allocator allocator;
+    memcpy(&allocator, poller, sizeof allocator);
+    allocator.fn(poller, sizeof allocator, 0, allocator.user_data);
+    host->poller_open = false;
+}
+
+static int sim_poller_set(void *user_data, void *poller, intptr_t number, unsigned had, unsigned want, void *source)
+{
+    sim_host *host = (sim_host *)user_data;
+    sim_socket *socket = sim_socket_of(host, number);
+    sim_net *net = host->net;
+    (void)poller;
+    SIM_CHECK(net->world, socket->want == had, "socket %u: %u was watched, not %u", socket->number, socket->want, had);
+    if (had == 0 && want != 0 && net->climate.brittle_poller && sim_chance(&net->world->net, 0.02))
+        return AIOCOSMOS_IO_LIMIT;
+    socket->want = want;
+    socket->source = source;
+    return 0;
+}
+
+/* In an order that changes, and with a climate's chance not all of them. */
+static int sim_collect(sim_host *host, aiocosmos_event *events, int cap)
+{
+    sim_net *net = host->net;
+    sim_random *random = &net->world->net;
+    size_t start = net->socket_count ? (size_t)sim_below(random, net->socket_count) : 0, i;
+    bool subset = sim_chance(random, net->climate.subset);
+    int count = 0;
+    for (i = 0; i < net->socket_count && count < cap; i++) {
+        sim_socket *socket = net->sockets[(start + i) % net->socket_count];
+        unsigned ready = socket->host == host ? sim_ready(socket) & socket->want : 0;
+        if (!ready || (subset && count && sim_chance(random, 0.5))) continue;
+        events[count].source = socket->source;
+        events[count++].ready = ready;
+    }
+    return count;
+}
+
+static bool sim_any_ready(const sim_host *host)
+{
+    const sim_net *net = host->net;
+    size_t i;
+    for (i = 0; i < net->socket_count; i++)
+        if (net->sockets[i]->host == host && (sim_ready(net->sockets[i]) & net->sockets[i]->want)) return true;
+    return host->woken;
+}
+
+/* Lets time pass until one of the hosts has something to do, or until_us. */
+static void sim_pass_time(sim_world *world, sim_host *const *hosts, size_t count, uint64_t until_us)
+{
+    size_t i;
+    sim_run_due(world);
+    for (;;) {
+        for (i = 0; i < count; i++)
+            if (sim_any_ready(hosts[i])) return;
+        if (world->now_us >= until_us) return;
+        if (world->event_count && world->events[0].at_us <= until_us) {
+            if (world->events[0].at_us > world->now_us) world->now_us = world->events[0].at_us;
+        } else {
+            SIM_CHECK(world, until_us != SIM_NOT_YET, "it waits for ever, and nothing is to come");
+            world->now_us = until_us + sim_below(&world->host, 200);       /* nobody is woken exactly in time */
+        }
+        sim_run_due(world);
+    }
+}
+
+static int sim_poller_wait(void *user_data, void *poller, aiocosmos_event *events, int cap, int timeout_ms)
+{
+    sim_host *host = (sim_host *)user_data;
+    sim_world *world = host->net->world;
+    int count;
+    (void)poller;
+    sim_spend(world, 1);
+    sim_pass_time(world, &host, 1, timeout_ms < 0 ? SIM_NOT_YET : world->now_us + (uint64_t)timeout_ms * 1000u);
+    count = sim_collect(host, events, cap);
+    host->woken = false;
+    return count;
+}
+
+static void sim_poller_wake(void *user_data, void *poller)
+{
+    (void)poller;
+    ((sim_host *)user_data)->woken = true;
+}
+
+static intptr_t sim_poller_fd(void *user_data, void *poller)
+{
+    (void)user_data;
+    (void)poller;
+    return SIM_SOCKETS;
+}
+
+static intptr_t sim_poller_wake_fd(void *user_data, void *poller)
+{
+    (void)user_data;
+    (void)poller;
+    return SIM_SOCKETS + 1;
+}
+
+/*------------------------------------------------------------------------------
+ * Birth and death
+ *----------------------------------------------------------------------------*/
+
+static void sim_host_init(sim_host *host, sim_net *net)
+{
+    aiocosmos_platform *platform = &host->platform;
+    memset(host, 0, sizeof *host);
+    host->net = net;
+    platform->user_data = host;
+    platform->monotonic_us = sim_monotonic_us;
+    platform->wall_ms = sim_wall_ms;
+    platform->entropy = sim_entropy;
+    platform->socket_open = sim_socket_open;
+    platform->socket_error = sim_socket_error;
+    platform->socket_send = sim_socket_send;
+    platform->socket_receive = sim_socket_receive;
+    platform->socket_close = sim_socket_close;
+    platform->poller_create = sim_poller_create;
+    platform->poller_destroy = sim_poller_destroy;
+    platform->poller_set = sim_poller_set;
+    platform->poller_wait = sim_poller_wait;
+    platform->poller_wake = sim_poller_wake;
+    platform->poller_fd = sim_poller_fd;
+    platform->poller_wake_fd = sim_poller_wake_fd;
+    platform->file_read = sim_file_read;
+}
+
+/* Every connection ends at once, as when the server's process does; what it has stored stays. */
+static void sim_restart_server(sim_net *net)
+{
+    size_t i;
+    for (i = 0; i < net->socket_count; i++) {
+        sim_socket *socket = net->sockets[i];
+        if (!socket->conn) continue;
+        sim_put_packet(socket, false, SIM_RESET, NULL, 0);
+        sim_server_close(socket);
+    }
+}
+
+static void sim_socket_free(sim_socket *socket)
+{
+    sim_server_close(socket);
+    free(socket->rx);
+    free(socket->sent.bytes);
+    free(socket->arrived.bytes);
+    free(socket->question);
+    free(socket);
+}
+
+static void sim_net_open(sim_net *net, sim_world *world, emu_core *core)
+{
+    memset(net, 0, sizeof *net);
+    net->world = world;
+    net->core = core;
+}
+
+/* The hosts have closed their sockets. */
+static void sim_net_close(sim_net *net)
+{
+    sim_world *world = net->world;
+    size_t i;
+    for (i = 0; i < world->event_count; i++)
+        if (world->events[i].run == sim_packet_arrives) free(world->events[i].what);
+    world->event_count = 0;
+    for (i = 0; i < net->socket_count; i++) sim_socket_free(net->sockets[i]);
+    free(net->sockets);
+}
+
+#endif

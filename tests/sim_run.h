@@ -1,0 +1,858 @@
+/* sim_run.h: one run: what its seed makes of network, server, clients and hosts; the trouble that comes over them while
+ * they work; and the reckoning at the end. */
+#ifndef SIM_RUN_H
+#define SIM_RUN_H
+
+#include "sim_work.h"
+
+#define SIM_TURNS_MAX   2000000u
+#define SIM_IDLE_TURNS  5000u            /* without anything done: a busy loop */
+#define SIM_CALM_US     200000000u       /* in calm everything ends within this */
+#define SIM_TOKEN       "eyJhbGciOiJub25lIn0.c2lt."
+
+enum { SIM_STEPS, SIM_DESCRIPTOR, SIM_POLLS, SIM_FRAMES, SIM_MANNERS };
+
+/*------------------------------------------------------------------------------
+ * Names and tokens: hooks that answer at once, late, or badly
+ *----------------------------------------------------------------------------*/
+
+typedef struct sim_question {
+    struct sim_question *next;
+    sim_client *client;
+    unsigned born;
+    uint64_t id, due_us;
+} sim_question;
+
+static sim_question *sim_questions;      /* of the run */
+
+static void sim_answer_name(sim_client *client, uint64_t question)
+{
+    sim_random *random = &client->sim->world.net;
+    aiocosmos_address address[3];
+    size_t count = (size_t)sim_between(random, 1, 3), i;
+    memset(address, 0, sizeof address);
+    if (sim_chance(random, 0.05)) {
+        count = 0;
+        sim_cover(&client->sim->world, SIM_name_by_hook_failed);
+    }
+    for (i = 0; i < count; i++) {
+        static const uint8_t last[] = { 1, 2, 7, 9 };
+        address[i].family = 4;
+        address[i].ip[0] = 10;
+        address[i].ip[3] = i + 1 == count ? 1 : last[sim_below(random, sizeof last)];
+    }
+    sim_cover(&client->sim->world, SIM_name_by_hook);
+    aiocosmos_resolved(client->client, question, address, count, (uint32_t)sim_between(random, 0, 20));
+}
+
+static void sim_resolve(aiocosmos_client *handle, const char *host, uint64_t id, void *user_data)
+{
+    sim_client *client = (sim_client *)user_data;
+    sim *s = client->sim;
+    sim_question *question;
+    SIM_CHECK(&s->world, handle == client->client && strcmp(host, SIM_HOST_NAME) == 0, "asked for %s", host);
+    if (sim_chance(&s->world.net, 0.5)) {
+        sim_answer_name(client, id);
+        return;
+    }
+    question = (sim_question *)calloc(1, sizeof *question);
+    if (!question) abort();
+    question->client = client;
+    question->born = client->born;
+    question->id = id;
+    question->due_us = s->world.now_us + sim_magnitude(&s->world.net, 100, 3000000);
+    question->next = sim_questions;
+    sim_questions = question;
+    sim_cover(&s->world, SIM_name_by_hook_late);
+}
+
+static void sim_tend_names(sim_client *client)
+{
+    sim_question **at = &sim_questions;
+    while (*at) {
+        sim_question *question = *at;
+        bool mine = question->client == client;
+        if (mine && question->born == client->born && question->due_us <= client->sim->world.now_us)
+            sim_answer_name(client, question->id);
+        else if (!mine || question->born == client->born) {
+            at = &question->next;
+            continue;
+        }
+        *at = question->next;
+        free(question);
+    }
+}
+
+static void sim_give_token(sim_client *client)
+{
+    sim *s = client->sim;
+    bool refused = sim_chance(&s->world.net, 0.05);
+    if (refused) sim_cover(&s->world, SIM_token_refused);
+    client->token_asked = false;
+    aiocosmos_set_token(client->client, "", refused ? NULL : SIM_TOKEN, (uint32_t)sim_between(&s->world.net, 1, 20));
+}
+
+static void sim_ask_token(aiocosmos_client *handle, const char *link, void *user_data)
+{
+    sim_client *client = (sim_client *)user_data;
+    sim *s = client->sim;
+    (void)handle;
+    (void)link;
+    if (sim_chance(&s->world.net, 0.5)) {
+        sim_give_token(client);
+        return;
+    }
+    sim_cover(&s->world, SIM_token_late);
+    client->token_asked = true;
+    client->token_due_us = s->world.now_us + sim_magnitude(&s->world.net, 100, 500000);
+}
+
+/*------------------------------------------------------------------------------
+ * Clients
+ *----------------------------------------------------------------------------*/
+
+static void sim_on_failure(aiocosmos_client *handle, const aiocosmos_result *result, void *user_data)
+{
+    sim_client *client = (sim_client *)user_data;
+    SIM_CHECK(&client->sim->world, handle == client->client && client->inside, "on_failure outside of step");
+    client->failure_seen = result->op.id;
+    client->failure_fresh = true;
+}
+
+static void sim_on_log(int level, const char *message, uint64_t op_id, void *user_data)
+{
+    sim_client *client = (sim_client *)user_data;
+    (void)op_id;
+    sim_trace(&client->sim->world, "client %u says %d: %s", client->number, level, message);
+}
+
+static uint32_t sim_maybe(sim_random *random, double chance, uint64_t low, uint64_t high)
+{
+    return sim_chance(random, chance) ? (uint32_t)sim_magnitude(random, low, high) : 0;
+}
+
+static void sim_choose_options(sim_client *client)
+{
+    sim *s = client->sim;
+    sim_random *random = &s->world.config;
+    aiocosmos_options *options = &client->options;
+    memset(options, 0, sizeof *options);
+    options->default_database = SIM_DATABASE;
+    options->allow_http = true;
+    switch (sim_below(random, 5)) {
+    case 0: options->endpoint = "http://10.0.0.1:8081/"; break;
+    case 1: options->endpoint = "http://localhost:8081"; break;
+    case 2: options->endpoint = "http://[fd00::1]:8081/"; break;
+    case 3:
+        options->resolve_fn = sim_resolve;
+        options->resolve_user_data = client;     /* and no break: the same name */
+        /* fallthrough */
+    default: options->endpoint = "http://" SIM_HOST_NAME ":8081/"; break;
+    }
+    if (s->net.climate.no_ipv6 && strchr(options->endpoint, '[')) options->endpoint = "http://10.0.0.2:8081/";
+    if (sim_chance(random, 0.15)) {
+        options->token_fn = sim_ask_token;
+        options->token_user_data = client;
+    } else {
+        options->key = AIOCOSMOS_EMULATOR_KEY;
+    }
+    options->retry_writes = sim_chance(random, 0.2);
+    options->no_session = sim_chance(random, 0.1);
+    options->retries_max = sim_chance(random, 0.1) ? AIOCOSMOS_OFF : sim_maybe(random, 0.3, 1, 30);
+    options->throttle_wait_ms = sim_chance(random, 0.1) ? AIOCOSMOS_OFF : sim_maybe(random, 0.3, 10, 60000);
+    options->request_timeout_ms = sim_maybe(random, 0.5, 100, 40000);
+    options->connect_timeout_ms = sim_maybe(random, 0.5, 50, 10000);
+    options->idle_timeout_ms = sim_maybe(random, 0.5, 20, 60000);
+    options->connections_max = sim_maybe(random, 0.7, 1, 40);
+    options->pending_max = sim_maybe(random, 0.5, 2, 200);
+    options->response_bytes_max = sim_maybe(random, 0.1, 2000, 100000);
+    options->step_budget_us = sim_maybe(random, 0.3, 3, 500);
+    if (sim_chance(random, 0.15)) {
+        options->memory_max = (size_t)sim_magnitude(random, 200000, 1000000);
+        sim_cover(&s->world, SIM_memory_limited);
+    }
+    if (options->step_budget_us) sim_cover(&s->world, SIM_budget_spent);
+    options->on_failure = sim_on_failure;
+    options->on_failure_user_data = client;
+    options->platform = &client->host.platform;
+    options->allocator.fn = sim_allocate;
+    options->allocator.user_data = &client->heap;
+    options->logger.fn = sim_on_log;
+    options->logger.user_data = client;
+    options->logger.level_max = 4;
+}
+
+static void sim_client_born(sim_client *client)
+{
+    sim *s = client->sim;
+    sim_random *random = &s->world.config;
+    char why[256];
+    int status;
+    sim_heap_init(&client->heap, &s->world, "a client");
+    sim_choose_options(client);
+    client->manner = s->plan.clients > 1 ? (unsigned)sim_between(random, SIM_DESCRIPTOR, SIM_POLLS)
+                                         : (unsigned)sim_below(random, SIM_MANNERS);
+    client->host.skew_ms = 0;
+    if (sim_chance(random, 0.3)) {
+        client->host.skew_ms = (int64_t)sim_below(random, 14400000) - 7200000;
+        sim_cover(&s->world, SIM_clock_skewed);
+    }
+    if (s->plan.breaks_memory) {
+        if (sim_chance(random, 0.5)) client->heap.fail_at = sim_magnitude(random, 1, 3000);
+        else client->heap.failing = 1.0 / (double)sim_magnitude(random, 20, 2000);
+    }
+    client->born++;
+    client->doomed = client->failure_fresh = false;
+    client->owed = 0;
+    client->idle_turns = 0;
+    client->next_act_us = client->next_frame_us = s->world.now_us;
+    client->token_asked = false;
+    memset(client->order_last, 0, sizeof client->order_last);
+    memset(client->lsn, 0xFF, sizeof client->lsn);
+    client->session_checked = !client->options.no_session && !s->plan.garbles && !s->plan.breaks_memory &&
+                              !client->options.memory_max;
+    status = aiocosmos_create(&client->options, &client->client, why, sizeof why);
+    sim_trace(&s->world, "client %u: created with %d: %s, %s, manner %u, pending %u, connections %u, budget %u",
+              client->number, status, why, client->options.endpoint, client->manner,
+              (unsigned)client->options.pending_max, (unsigned)client->options.connections_max,
+              (unsigned)client->options.step_budget_us);
+    if (status) {
+        SIM_CHECK(&s->world, status == AIOCOSMOS_E_NOMEM && client->heap.failures && !client->client && *why,
+                  "a client cannot be made: %d %s", status, why);
+        sim_heap_check_empty(&client->heap);
+        sim_cover(&s->world, SIM_create_failed_for_memory);
+        return;
+    }
+    if (client->options.memory_max)
+        client->heap.bytes_max = client->options.memory_max + sizeof(aiocosmos_client);
+}
+
+/* The library says that a client is gone: nothing may be left of it. */
+static void sim_client_gone(sim_client *client)
+{
+    sim *s = client->sim;
+    client->client = NULL;
+    client->inside = false;
+    SIM_CHECK(&s->world, client->owed == 0, "client %u is destroyed and owes %u callbacks", client->number,
+              client->owed);
+    SIM_CHECK(&s->world, client->host.sockets_open == 0 && !client->host.poller_open,
+              "client %u is destroyed and holds %u sockets", client->number, client->host.sockets_open);
+    sim_heap_check_empty(&client->heap);
+}
+
+static void sim_destroy(sim_client *client)
+{
+    sim *s = client->sim;
+    sim_trace(&s->world, "client %u: destroyed, %u are owed", client->number, client->owed);
+    if (client->owed) sim_cover(&s->world, SIM_destroyed_with_pending);
+    client->inside = true;
+    aiocosmos_destroy(client->client);
+    sim_client_gone(client);
+}
+
+/*------------------------------------------------------------------------------
+ * Weather: trouble that comes and goes
+ *----------------------------------------------------------------------------*/
+
+/* Faults that are no lies: what says that it was not done was not. */
+static const char *const sim_fault_rules[] = {
+    "status=429,retry_after_ms=%u", "status=429,sub_status=3200", "status=449", "status=410,sub_status=1002",
+    "status=410,sub_status=1007", "status=410,sub_status=1008", "status=410,sub_status=1000", "status=503",
+    "status=404,sub_status=1002,kind=read_item", "status=404,sub_status=1002,kind=query", "status=404,sub_status=1013",
+    "status=404,sub_status=1003", "status=403,sub_status=3", "status=403,sub_status=1008", "status=408",
+    "status=408,when=after", "status=500", "status=500,when=after", "status=502,when=after", "status=504,when=after",
+    "action=reset,when=before", "action=reset,when=after", "action=close,when=before", "action=close,when=after",
+    "action=hang,when=before", "action=hang,when=after", "action=truncate,at=%u", "action=chunked", "action=trickle",
+    "action=end", "delay_ms=%u", "action=html", "action=html,status=502,when=after", "action=truncate,at=%u,delay_ms=9",
+    "action=big,at=200000,status=500", "action=garble,at=%u"
+};
+
+/* What the rules did, before they are forgotten. */
+static void sim_count_faults(sim *s)
+{
+    static const sim_covered by_action[] = {
+        SIM_COVERED_COUNT, SIM_COVERED_COUNT, SIM_fault_html, SIM_fault_unclear, SIM_fault_reset, SIM_fault_close,
+        SIM_fault_hang, SIM_fault_truncate, SIM_fault_garble, SIM_fault_chunked, SIM_fault_trickle, SIM_fault_end,
+        SIM_fault_delay
+    };
+    const emu_fault *fault;
+    uint64_t *covered = s->world.report->covered;
+    for (fault = s->core->faults; fault; fault = fault->next) {
+        sim_covered what = by_action[fault->action];
+        if (fault->action == EMU_FAULT_STATUS) {
+            what = fault->status == 429 ? SIM_fault_429 : fault->status == 449 ? SIM_fault_449
+                 : fault->status == 410 ? SIM_fault_410 : fault->status == 503 ? SIM_fault_503
+                 : fault->status == 404 ? SIM_fault_404_1002 : fault->status == 403 ? SIM_fault_403 : SIM_fault_unclear;
+        }
+        covered[what] += fault->hits;
+        if (fault->after) covered[SIM_fault_lost_answer] += fault->hits;
+    }
+    emu_core_clear_faults(s->core);
+}
+
+static void sim_add_fault(sim *s)
+{
+    sim_random *random = &s->world.weather;
+    size_t count = sizeof sim_fault_rules / sizeof *sim_fault_rules - (s->plan.garbles ? 0 : 1);
+    char rule[256], why[200];
+    int len = snprintf(rule, sizeof rule, sim_fault_rules[sim_below(random, count)],
+                       (unsigned)sim_magnitude(random, 1, 3000));
+    len += snprintf(rule + len, sizeof rule - (size_t)len, ",probability=%s,seed=%u,skip=%u,count=%u",
+                    sim_chance(random, 0.3) ? "1" : sim_chance(random, 0.5) ? "0.3" : "0.05",
+                    (unsigned)sim_below(random, 1000000), (unsigned)sim_below(random, 3),
+                    (unsigned)sim_magnitude(random, 1, 60));
+    sim_trace(&s->world, "weather: %s", rule);
+    SIM_CHECK(&s->world, emu_core_fault(s->core, rule, why, sizeof why), "fault %s: %s", rule, why);
+}
+
+static void sim_split(sim *s)
+{
+    sim_random *random = &s->world.weather;
+    const char *name = sim_chance(random, 0.5) ? SIM_CONTAINER : SIM_LIBRARY;
+    const emu_container *container = sim_container(s, name);
+    char id[16];
+    if (container->range_count > 24) return;
+    snprintf(id, sizeof id, "%s", container->range[sim_below(random, container->range_count)]->id);
+    sim_trace(&s->world, "weather: range %s of %s is split", id, name);
+    if (sim_split_range(s, name, id)) sim_cover(&s->world, SIM_split);
+}
+
+static void sim_weather(sim_world *world, void *what, uint64_t number)
+{
+    sim *s = (sim *)what;
+    sim_random *random = &world->weather;
+    sim_client *client = &s->client[sim_below(random, s->plan.clients)];
+    (void)number;
+    if (s->calm) return;
+    sim_at(world, world->now_us + sim_magnitude(random, 2000, 1000000), sim_weather, s, 0);
+    switch (sim_below(random, 12)) {
+    case 0: case 1: case 2: case 3:
+        if (s->plan.faults) sim_add_fault(s);
+        break;
+    case 4: sim_count_faults(s); break;
+    case 5: if (s->plan.splits) sim_split(s); break;
+    case 6:
+        if (s->net.climate.reset <= 0) break;
+        sim_trace(world, "weather: the server is restarted");
+        sim_cover(world, SIM_server_restarted);
+        s->net.down_until_us = world->now_us + sim_magnitude(random, 100, 3000000);
+        sim_restart_server(&s->net);
+        break;
+    case 7:
+        if (s->net.climate.slow <= 0) break;
+        s->net.stalled_until_us = world->now_us + sim_magnitude(random, 1000, 2000000);
+        sim_trace(world, "weather: nothing arrives until %" PRIu64, s->net.stalled_until_us);
+        sim_cover(world, SIM_network_stalled);
+        break;
+    case 8:
+        if (!sim_chance(random, 0.3)) break;
+        client->host.skew_ms += (int64_t)sim_below(random, 7200000) - 3600000;
+        sim_trace(world, "weather: client %u's clock is off by %lld ms", client->number,
+                  (long long)client->host.skew_ms);
+        sim_cover(world, SIM_clock_jumped);
+        break;
+    case 9:
+        if (!client->client) break;
+        aiocosmos_wake(client->client);  /* from anywhere, at any time */
+        sim_cover(world, SIM_woken);
+        break;
+    default: break;
+    }
+}
+
+/*------------------------------------------------------------------------------
+ * What is drawn at the start
+ *----------------------------------------------------------------------------*/
+
+static void sim_choose_climate(sim *s)
+{
+    sim_climate *climate = &s->net.climate;
+    sim_random *random = &s->world.config;
+    double storm = sim_chance(random, 0.2) ? 0 : sim_chance(random, 0.5) ? 0.01 : 0.05;
+    climate->cut_send = sim_chance(random, 0.5) ? 0.3 : 0;
+    climate->cut_receive = sim_chance(random, 0.5) ? 0.3 : 0;
+    climate->block_send = sim_chance(random, 0.3) ? 0.1 : 0;
+    climate->cut_packet = sim_chance(random, 0.6) ? (sim_chance(random, 0.2) ? 0.95 : 0.3) : 0;
+    climate->reset = sim_chance(random, 0.7) ? storm / 2 : 0;
+    climate->dead = sim_chance(random, 0.3) ? storm / 5 : 0;
+    climate->slow = sim_chance(random, 0.5) ? storm : 0;
+    climate->slow_us = sim_magnitude(random, 1000, 10000000);
+    climate->refuse = sim_chance(random, 0.4) ? storm * 2 : 0;
+    climate->unreachable = sim_chance(random, 0.3) ? storm : 0;
+    climate->ignore = sim_chance(random, 0.3) ? storm * 2 : 0;
+    climate->no_socket = sim_chance(random, 0.2) ? storm : 0;
+    climate->at_once = sim_chance(random, 0.3) ? 0.5 : 0;
+    climate->subset = sim_chance(random, 0.3) ? 0.5 : 0;
+    climate->latency_low_us = sim_magnitude(random, 20, 2000);
+    climate->latency_high_us = climate->latency_low_us * sim_between(random, 2, 10);
+    climate->us_per_byte_max = sim_chance(random, 0.3) ? 1.0 : 0.01;
+    climate->idle_us = sim_chance(random, 0.5) ? sim_magnitude(random, 20000, 20000000) : 0;
+    climate->no_ipv6 = sim_chance(random, 0.5);
+    climate->dns_lost = climate->dns_failed = climate->dns_truncated = sim_chance(random, 0.5) ? 0.2 : 0;
+    climate->brittle_poller = s->plan.breaks_memory;
+}
+
+static void sim_choose_plan(sim *s)
+{
+    sim_plan *plan = &s->plan;
+    sim_random *random = &s->world.config;
+    plan->operations = (unsigned)sim_magnitude(random, 20, 600);
+    plan->in_flight = (unsigned)sim_magnitude(random, 1, 64);
+    plan->clients = sim_chance(random, 0.2) ? 2 : 1;
+    plan->think = sim_chance(random, 0.5) ? 0.05 : 0;
+    plan->think_us = sim_magnitude(random, 1000, 5000000);
+    plan->cancel = sim_chance(random, 0.4) ? 0.05 : 0;
+    plan->act_inside = sim_chance(random, 0.6) ? 0.2 : 0;
+    plan->lives = (unsigned)sim_below(random, 4);
+    plan->destroy = plan->lives ? 0.01 : 0;
+    plan->garbles = sim_chance(random, 0.1);
+    plan->faults = plan->garbles || sim_chance(random, 0.7);
+    plan->splits = sim_chance(random, 0.4);
+    plan->ru_per_second = sim_chance(random, 0.15) ? (double)sim_magnitude(random, 100, 3000) : 0;
+    plan->breaks_memory = sim_chance(random, 0.15);
+    plan->waits_for_ever = sim_chance(random, 0.1);
+    if (plan->clients > 1) sim_cover(&s->world, SIM_two_clients);
+}
+
+/*------------------------------------------------------------------------------
+ * A client of the harness's own, in fair weather: it furnishes the store, and audits it
+ *----------------------------------------------------------------------------*/
+
+static void sim_fair(sim *s)
+{
+    sim_climate fair;
+    memset(&fair, 0, sizeof fair);
+    fair.latency_low_us = fair.latency_high_us = 50;
+    s->net.climate = fair;
+    s->net.down_until_us = s->net.stalled_until_us = 0;
+    sim_count_faults(s);
+}
+
+typedef struct sim_clerk {
+    sim *s;
+    sim_host host;
+    sim_heap heap;
+    aiocosmos_client *client;
+} sim_clerk;
+
+static void sim_clerk_open(sim_clerk *clerk, sim *s)
+{
+    aiocosmos_options options;
+    char why[256];
+    memset(&options, 0, sizeof options);
+    clerk->s = s;
+    sim_host_init(&clerk->host, &s->net);
+    sim_heap_init(&clerk->heap, &s->world, "the clerk");
+    options.endpoint = "http://10.0.0.1:8081/";
+    options.key = AIOCOSMOS_EMULATOR_KEY;
+    options.allow_http = true;
+    options.default_database = SIM_DATABASE;
+    options.platform = &clerk->host.platform;
+    options.allocator.fn = sim_allocate;
+    options.allocator.user_data = &clerk->heap;
+    SIM_CHECK(&s->world, aiocosmos_create(&options, &clerk->client, why, sizeof why) == 0, "the clerk: %s", why);
+}
+
+static void sim_clerk_close(sim_clerk *clerk)
+{
+    aiocosmos_destroy(clerk->client);
+    sim_heap_check_empty(&clerk->heap);
+}
+
+static int sim_clerk_ask(sim_clerk *clerk, const aiocosmos_request *request, aiocosmos_body *body)
+{
+    return aiocosmos_run(clerk->client, request, body);
+}
+
+static void sim_furnish(sim *s)
+{
+    sim_clerk clerk;
+    aiocosmos_request request;
+    char body[160];
+    unsigned i;
+    sim_clerk_open(&clerk, s);
+    memset(&request, 0, sizeof request);
+    request.kind = AIOCOSMOS_CREATE_DATABASE;
+    SIM_CHECK(&s->world, sim_clerk_ask(&clerk, &request, NULL) == 0, "no database");
+    request.kind = AIOCOSMOS_CREATE_CONTAINER;
+    request.partition_key_paths[0] = "/pk";
+    request.container = SIM_CONTAINER;
+    SIM_CHECK(&s->world, sim_clerk_ask(&clerk, &request, NULL) == 0, "no container");
+    request.container = SIM_LIBRARY;
+    SIM_CHECK(&s->world, sim_clerk_ask(&clerk, &request, NULL) == 0, "no library");
+    memset(&request, 0, sizeof request);
+    request.kind = AIOCOSMOS_CREATE_ITEM;
+    request.container = SIM_LIBRARY;
+    for (i = 0; i < SIM_BOOKS; i++) {
+        int len = snprintf(body, sizeof body, "{\"id\":\"book-%u\",\"pk\":%s,\"v\":%u}", i, sim_key_json(i % SIM_KEYS), i);
+        request.body = emu_str(body, (size_t)len);
+        request.pk = aiocosmos_pk1(sim_key(i % SIM_KEYS));
+        SIM_CHECK(&s->world, sim_clerk_ask(&clerk, &request, NULL) == 0, "book %u", i);
+    }
+    sim_clerk_close(&clerk);
+}
+
+static void sim_audit_item(sim_clerk *clerk, const sim_item *item)
+{
+    sim *s = clerk->s;
+    const sim_version *latest = sim_latest(item);
+    aiocosmos_request request;
+    aiocosmos_body body;
+    int status;
+    memset(&request, 0, sizeof request);
+    request.kind = AIOCOSMOS_READ_ITEM;
+    request.container = SIM_CONTAINER;
+    request.id = item->id;
+    request.pk = aiocosmos_pk1(sim_key(item->key));
+    status = sim_clerk_ask(clerk, &request, &body);
+    SIM_CHECK(&s->world, status == (latest->present ? 0 : 404), "item %s: the audit finds %d", item->id, status);
+    if (status == 0)
+        SIM_CHECK(&s->world, sim_marker(body.text) == latest->writer && sim_n_of(body.text) == latest->n,
+                  "item %s: the audit finds %.*s, written last by %ld and patched %lld times", item->id,
+                  (int)body.text.len, body.text.ptr, latest->writer, (long long)latest->n);
+    aiocosmos_body_free(clerk->client, body);
+}
+
+static void sim_count_page(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
+{
+    size_t *count = (size_t *)user_data;
+    (void)client;
+    count[0] += page->item_count;
+    count[1] = page->more;
+    count[2] += page->result->status != 0;
+}
+
+/* Asks for everything through the front door. */
+static void sim_audit(sim *s)
+{
+    sim_clerk clerk;
+    aiocosmos_query_request request;
+    aiocosmos_query query;
+    size_t i, present = 0, count[3] = { 0, 1, 0 };
+    sim_clerk_open(&clerk, s);
+    for (i = 0; i < s->item_count; i++) {
+        sim_audit_item(&clerk, s->item[i]);
+        present += sim_latest(s->item[i])->present;
+    }
+    memset(&request, 0, sizeof request);
+    request.container = SIM_CONTAINER;
+    SIM_CHECK(&s->world, aiocosmos_query_open(clerk.client, &request, &query) == 0, "no query");
+    while (count[1] && !count[2]) {
+        SIM_CHECK(&s->world, aiocosmos_query_next(clerk.client, query, sim_count_page, count) == 0, "no page");
+        SIM_CHECK(&s->world, aiocosmos_drain(clerk.client, 60000) == 0, "no end of a page");
+    }
+    SIM_CHECK(&s->world, count[0] == present && !count[2], "%zu items are there, and the audit's query shows %zu",
+              present, count[0]);
+    aiocosmos_query_close(clerk.client, query);
+    sim_clerk_close(&clerk);
+}
+
+/*------------------------------------------------------------------------------
+ * Turns: the hosts' loops
+ *----------------------------------------------------------------------------*/
+
+/* What a host does between two steps. */
+static void sim_act_outside(sim_client *client)
+{
+    sim *s = client->sim;
+    sim_random *random = &s->world.work;
+    sim_tend_names(client);
+    if (client->token_asked && client->token_due_us <= s->world.now_us) sim_give_token(client);
+    sim_tend_bulks(client);
+    sim_tend_queries(client);
+    if (s->world.now_us < client->next_act_us || s->calm) return;
+    client->next_act_us = s->world.now_us + 1000;
+    while (client->owed < s->plan.in_flight && s->op_count < s->plan.operations) {
+        if (!sim_start_something(client)) break;
+        if (!sim_chance(random, s->plan.think)) continue;
+        client->next_act_us = s->world.now_us + sim_magnitude(random, 100, s->plan.think_us);
+        break;
+    }
+    if (sim_chance(random, s->plan.cancel) && sim_cancel_one(client)) sim_cover(&s->world, SIM_cancel_outside);
+    if (sim_chance(random, 0.01)) aiocosmos_warm(client->client, (uint32_t)sim_between(random, 1, 5));
+    if (!sim_chance(random, s->plan.destroy)) return;
+    sim_cover(&s->world, SIM_destroy_outside);
+    sim_destroy(client);
+}
+
+static void sim_step(sim_client *client, int timeout_ms)
+{
+    sim *s = client->sim;
+    uint64_t before = s->net.work + s->world.events_run;
+    bool at_once = s->world.now_us < client->stepped_us + 100;
+    int ran;
+    client->inside = true;
+    ran = aiocosmos_step(client->client, timeout_ms);
+    client->inside = false;
+    SIM_CHECK(&s->world, ran >= 0 || (ran == AIOCOSMOS_E_DESTROYED && client->doomed), "step says %d", ran);
+    if (ran == AIOCOSMOS_E_DESTROYED) sim_client_gone(client);
+    else SIM_CHECK(&s->world, aiocosmos_pending(client->client) == client->owed, "%u are pending, and %u are owed",
+                   (unsigned)aiocosmos_pending(client->client), (unsigned)client->owed);
+    client->stepped_us = s->world.now_us;
+    client->idle_turns = at_once && s->net.work + s->world.events_run == before ? client->idle_turns + 1 : 0;
+    SIM_CHECK(&s->world, client->idle_turns < SIM_IDLE_TURNS, "client %u steps and steps, and does nothing",
+              client->number);
+}
+
+/* When the host wants to do something of its own again. */
+static uint64_t sim_next_act(const sim_client *client)
+{
+    const sim *s = client->sim;
+    const sim_question *question;
+    const sim_bulk *bulk;
+    const sim_query *query;
+    bool busy = s->op_count < s->plan.operations && client->owed < s->plan.in_flight && !s->calm;
+    uint64_t next_us = busy ? client->next_act_us : SIM_NOT_YET;
+    if (client->token_asked && client->token_due_us < next_us) next_us = client->token_due_us;
+    for (question = sim_questions; question; question = question->next)
+        if (question->client == client && question->due_us < next_us) next_us = question->due_us;
+    for (bulk = sim_bulks; bulk; bulk = bulk->next)
+        if (bulk->client == client && bulk->later && !bulk->op->calls && bulk->later_us < next_us)
+            next_us = bulk->later_us;
+    for (query = sim_queries; query; query = query->next)
+        if (query->client == client && query->born == client->born && !query->over && !query->page &&
+            query->again_us < next_us)
+            next_us = query->again_us;
+    return next_us;
+}
+
+static int sim_ms_until(const sim_world *world, uint64_t until_us)
+{
+    if (until_us <= world->now_us) return 0;
+    return until_us == SIM_NOT_YET ? -1 : (int)((until_us - world->now_us + 999) / 1000);
+}
+
+/* A host that lets step wait. */
+static void sim_turn_steps(sim_client *client)
+{
+    sim_world *world = &client->sim->world;
+    int timeout_ms = sim_ms_until(world, sim_next_act(client));
+    sim_cover(world, SIM_host_steps);
+    if (sim_chance(&world->host, 0.3) && client->owed) timeout_ms = 0;
+    if (timeout_ms < 0 && (!client->owed || client->sim->plan.waits_for_ever)) timeout_ms = client->owed ? 1000 : 0;
+    sim_step(client, timeout_ms);
+    if (client->client && !client->owed) {       /* it does not wait for nothing */
+        uint64_t until_us = sim_next_act(client);
+        if (until_us > world->now_us + 20000) until_us = world->now_us + 20000;
+        sim_pass_time(world, NULL, 0, until_us);
+    }
+}
+
+/* What a host with poll() would watch has to be what the library watches. */
+static void sim_check_poll_fds(sim_client *client)
+{
+    aiocosmos_pollfd fds[256];
+    sim *s = client->sim;
+    size_t count = aiocosmos_poll_fds(client->client, fds, 256), i;
+    SIM_CHECK(&s->world, count >= 1 && fds[0].fd == SIM_SOCKETS + 1, "no descriptor to wake by");
+    for (i = 1; i < count && i < 256; i++) {
+        const sim_socket *socket = sim_socket_of(&client->host, fds[i].fd);
+        unsigned want = (fds[i].read ? AIOCOSMOS_READABLE : 0u) | (fds[i].write ? AIOCOSMOS_WRITABLE : 0u);
+        SIM_CHECK(&s->world, socket->want == want, "socket %u: %u is watched, and poll_fds says %u", socket->number,
+                  socket->want, want);
+    }
+}
+
+/* Hosts that wait by themselves: for the descriptors of all clients, and the earliest of the timeouts. */
+static void sim_turn_waits(sim *s)
+{
+    sim_world *world = &s->world;
+    sim_host *hosts[SIM_CLIENTS];
+    size_t count = 0, i;
+    uint64_t until_us = world->now_us + 10000000;
+    for (i = 0; i < s->plan.clients; i++) {
+        sim_client *client = &s->client[i];
+        uint64_t next_us;
+        int timeout_ms;
+        if (!client->client) continue;
+        hosts[count++] = &client->host;
+        timeout_ms = aiocosmos_next_timeout_ms(client->client);
+        next_us = sim_next_act(client);
+        if (next_us < until_us) until_us = next_us;
+        if (timeout_ms >= 0 && world->now_us + (uint64_t)timeout_ms * 1000u < until_us)
+            until_us = world->now_us + (uint64_t)timeout_ms * 1000u;
+        if (client->manner == SIM_POLLS) sim_check_poll_fds(client);
+        sim_cover(world, client->manner == SIM_POLLS ? SIM_host_polls : SIM_host_waits_on_descriptor);
+    }
+    sim_pass_time(world, hosts, count, until_us);
+    for (i = 0; i < s->plan.clients; i++)
+        if (s->client[i].client) sim_step(&s->client[i], 0);
+}
+
+/* A game: one step a frame. */
+static void sim_turn_frame(sim_client *client)
+{
+    sim_world *world = &client->sim->world;
+    sim_cover(world, SIM_host_draws_frames);
+    client->next_frame_us += 16667;
+    if (client->next_frame_us < world->now_us) client->next_frame_us = world->now_us;
+    sim_pass_time(world, NULL, 0, client->next_frame_us);
+    sim_step(client, 0);
+}
+
+static void sim_stall(sim_world *world)
+{
+    uint64_t us = sim_magnitude(&world->host, 1000, 1000000);
+    sim_trace(world, "the host sleeps for %" PRIu64 " us", us);
+    sim_cover(world, SIM_host_stalled);
+    world->stalled_us += us;
+    world->now_us += us;
+    sim_run_due(world);
+}
+
+static void sim_turn(sim *s)
+{
+    unsigned i;
+    for (i = 0; i < s->plan.clients; i++) {
+        sim_client *client = &s->client[i];
+        if (!client->client && !s->calm && s->op_count < s->plan.operations && s->lives_used <= s->plan.lives + 8) {
+            s->lives_used++;
+            if (s->lives_used > s->plan.lives) s->plan.destroy = 0;
+            sim_client_born(client);
+        }
+        if (client->client) sim_act_outside(client);
+    }
+    if (sim_chance(&s->world.host, 0.0005)) sim_stall(&s->world);
+    if (s->plan.clients > 1 || !s->client[0].client || s->client[0].manner == SIM_DESCRIPTOR ||
+        s->client[0].manner == SIM_POLLS) sim_turn_waits(s);
+    else if (s->client[0].manner == SIM_STEPS) sim_turn_steps(&s->client[0]);
+    else sim_turn_frame(&s->client[0]);
+}
+
+static bool sim_at_rest(const sim *s)
+{
+    unsigned i;
+    for (i = 0; i < s->plan.clients; i++)
+        if (s->client[i].client && s->client[i].owed) return false;
+    return s->calm || s->op_count >= s->plan.operations;
+}
+
+/*------------------------------------------------------------------------------
+ * A run
+ *----------------------------------------------------------------------------*/
+
+static uint64_t sim_core_random(void *user)
+{
+    return sim_next(&((sim *)user)->world.config);
+}
+
+static int64_t sim_core_now(void *user)
+{
+    return sim_server_ms(&((sim *)user)->world);
+}
+
+static void *sim_core_allocate(void *ptr, size_t old_size, size_t new_size, void *user)
+{
+    return sim_allocate(ptr, old_size, new_size, &((sim *)user)->world.server_heap);
+}
+
+static void sim_open(sim *s, uint64_t seed, sim_report *report, bool verbose)
+{
+    emu_options options;
+    const char *error;
+    unsigned i;
+    memset(s, 0, sizeof *s);
+    memset(&options, 0, sizeof options);
+    sim_world_open(&s->world, seed, report, verbose);
+    sim_choose_plan(s);
+    options.endpoint = "http://10.0.0.1:8081/";
+    options.aad_token = SIM_TOKEN;
+    options.partitions = (int)sim_between(&s->world.config, 1, 6);
+    options.now_ms = sim_core_now;
+    options.random = sim_core_random;
+    options.allocate = sim_core_allocate;
+    options.user = s;
+    s->core = emu_core_open(&options, &error);
+    SIM_CHECK(&s->world, s->core, "the emulator: %s", error);
+    sim_net_open(&s->net, &s->world, s->core);
+    sim_fair(s);
+    sim_furnish(s);
+    s->core->options.ru_per_second = s->plan.ru_per_second;
+    s->net.hooks.sent = sim_on_sent;
+    s->net.hooks.arrived = sim_on_arrived;
+    s->net.hooks.serving = sim_on_serving;
+    s->net.hooks.served = sim_on_served;
+    s->net.hooks.user = s;
+    sim_choose_climate(s);
+    for (i = 0; i < s->plan.clients; i++) {
+        s->client[i].sim = s;
+        s->client[i].number = i;
+        sim_host_init(&s->client[i].host, &s->net);
+    }
+    sim_trace(&s->world, "%u operations, %u in flight, %u clients, %d ranges", s->plan.operations, s->plan.in_flight,
+              s->plan.clients, options.partitions);
+    sim_at(&s->world, s->world.now_us + 1000, sim_weather, s, 0);
+}
+
+static void sim_work_until_calm(sim *s)
+{
+    uint64_t turns = 0, stop_us = SIM_NOT_YET;
+    while (!sim_at_rest(s) && s->world.now_us < stop_us) {
+        SIM_CHECK(&s->world, ++turns < SIM_TURNS_MAX, "the run does not end");
+        sim_turn(s);
+        if (stop_us == SIM_NOT_YET && s->op_count >= s->plan.operations) stop_us = s->world.now_us + 5000000;
+        if (s->lives_used > s->plan.lives + 8 && !s->client[0].client && !s->client[1].client) break;
+    }
+}
+
+/* In calm everything ends, but for what has no deadline and whose answer will never come. */
+static void sim_calm_down(sim *s)
+{
+    uint64_t until_us = s->world.now_us + SIM_CALM_US, turns = 0;
+    unsigned i;
+    sim_fair(s);
+    s->calm = true;
+    s->core->options.ru_per_second = 0;
+    sim_trace(&s->world, "calm");
+    while (!sim_at_rest(s) && s->world.now_us < until_us) {
+        SIM_CHECK(&s->world, ++turns < SIM_TURNS_MAX, "calm does not end");
+        sim_turn(s);
+    }
+    for (i = 0; i < s->plan.clients; i++) {
+        sim_client *client = &s->client[i];
+        if (!client->client) continue;
+        SIM_CHECK(&s->world, !client->owed || s->plan.waits_for_ever, "client %u owes %u callbacks for ever", i,
+                  client->owed);
+        sim_destroy(client);
+    }
+    sim_pass_time(&s->world, NULL, 0, s->world.now_us + 30000000);         /* what is under way arrives */
+}
+
+static void sim_close(sim *s)
+{
+    sim_net_close(&s->net);
+    emu_core_close(s->core);
+    sim_heap_check_empty(&s->world.server_heap);
+    sim_work_free();
+    while (sim_questions) {
+        sim_question *question = sim_questions;
+        sim_questions = question->next;
+        free(question);
+    }
+    sim_model_free(s);
+    sim_world_close(&s->world);
+}
+
+/* Returns the hash of the run's story. */
+static uint64_t sim_run(uint64_t seed, sim_report *report, bool verbose)
+{
+    static sim s;
+    uint64_t story;
+    sim_open(&s, seed, report, verbose);
+    sim_work_until_calm(&s);
+    sim_calm_down(&s);
+    sim_check_all(&s);
+    s.net.hooks.sent = NULL;
+    s.net.hooks.arrived = NULL;
+    s.net.hooks.serving = s.net.hooks.served = NULL;
+    sim_audit(&s);
+    sim_trace(&s.world, "over: %zu operations, %" PRIu64 " events", s.op_count, s.world.events_run);
+    report->runs++;
+    report->events += s.world.events_run;
+    report->simulated_ms += s.world.now_us / 1000;
+    story = s.world.story;
+    sim_close(&s);
+    return story;
+}
+
+#endif

@@ -1,0 +1,564 @@
+/* sim_work.h: what the clients of a simulation do: single operations, queries, bulks; and what they do to them while
+ * they are under way: cancel, close, destroy. A further kind of work is one more line in sim_tasks. */
+#ifndef SIM_WORK_H
+#define SIM_WORK_H
+
+#include "sim_model.h"
+
+/* True: something was accepted. */
+typedef struct sim_task {
+    const char *name;
+    unsigned weight;
+    bool (*start)(sim_client *client);
+} sim_task;
+
+static bool sim_start_something(sim_client *client);
+static void sim_act_inside(sim_client *client);
+
+/*------------------------------------------------------------------------------
+ * One operation
+ *----------------------------------------------------------------------------*/
+
+static void sim_done(aiocosmos_client *handle, const aiocosmos_result *result, void *user_data)
+{
+    sim_op *op = (sim_op *)user_data;
+    sim_client *client = op->client;
+    sim *s = client->sim;
+    aiocosmos_body taken;
+    SIM_CHECK(&s->world, handle == client->client, "operation %ld is called back by another client", op->number);
+    sim_check_result(s, op, result);
+    if (result->body.len && sim_chance(&s->world.host, 0.1)) {
+        taken = aiocosmos_result_take_body(result);
+        SIM_CHECK(&s->world, !taken.text.ptr || taken.text.len == result->body.len, "a body shrinks when it is taken");
+        aiocosmos_body_free(handle, taken);
+    }
+    sim_act_inside(client);
+}
+
+/* {"id":"i1","pk":"eu","w":"#12#","n":0,"pad":"..."} */
+static void sim_op_document(sim_op *op)
+{
+    sim_random *random = &op->client->sim->world.work;
+    size_t pad = (size_t)sim_magnitude(random, 1, sim_chance(random, 0.05) ? 60000 : 1500), cap = pad + 200, i;
+    int len;
+    op->body = (char *)malloc(cap);
+    if (!op->body) abort();
+    len = snprintf(op->body, cap, "{\"id\":\"%s\",\"pk\":%s,\"w\":\"#%ld#\",\"n\":0,\"pad\":\"", op->item->id,
+                   sim_key_json(op->item->key), op->number);
+    for (i = 0; i < pad; i++) op->body[len++] = (char)('a' + sim_below(random, 26));
+    op->body[len++] = '"';
+    op->body[len++] = '}';
+    op->body_len = (size_t)len;
+}
+
+static void sim_op_patch(sim_op *op)
+{
+    op->body = (char *)malloc(128);
+    if (!op->body) abort();
+    op->body_len = (size_t)snprintf(op->body, 128, "[{\"op\":\"incr\",\"path\":\"/n\",\"value\":1},{\"op\":\"set\","
+                                    "\"path\":\"/w\",\"value\":\"#%ld#\"}]", op->number);
+}
+
+/* Few items, so that they meet; and now and then one that nobody else knows. */
+static sim_item *sim_choose_item(sim *s, bool fresh)
+{
+    sim_random *random = &s->world.work;
+    char id[32];
+    if (fresh) snprintf(id, sizeof id, "fresh-%zu", s->op_count);
+    else snprintf(id, sizeof id, "i %u%%", (unsigned)(sim_below(random, 3) * sim_below(random, 4)));
+    return sim_item_of(s, (unsigned)sim_below(random, SIM_KEYS), id);
+}
+
+/* An operation on an item, of any kind, with what it carries. */
+static sim_op *sim_choose_op(sim_client *client, bool in_bulk)
+{
+    sim *s = client->sim;
+    sim_random *random = &s->world.work;
+    static const uint8_t kinds[] = {
+        AIOCOSMOS_READ_ITEM, AIOCOSMOS_READ_ITEM, AIOCOSMOS_READ_ITEM, AIOCOSMOS_CREATE_ITEM, AIOCOSMOS_CREATE_ITEM,
+        AIOCOSMOS_UPSERT_ITEM, AIOCOSMOS_UPSERT_ITEM, AIOCOSMOS_REPLACE_ITEM, AIOCOSMOS_PATCH_ITEM,
+        AIOCOSMOS_PATCH_ITEM, AIOCOSMOS_DELETE_ITEM
+    };
+    int kind = kinds[sim_below(random, sizeof kinds - (in_bulk ? 1 : 0))];
+    bool fresh = (kind == AIOCOSMOS_CREATE_ITEM || kind == AIOCOSMOS_UPSERT_ITEM) && sim_chance(random, 0.5);
+    sim_op *op = sim_op_new(client, kind, sim_choose_item(s, fresh));
+    const sim_version *latest = sim_latest(op->item);
+    if (kind == AIOCOSMOS_PATCH_ITEM) sim_op_patch(op);
+    else if (op->write && kind != AIOCOSMOS_DELETE_ITEM) sim_op_document(op);
+    if (latest->present && op->write && kind != AIOCOSMOS_CREATE_ITEM && sim_chance(random, 0.2)) {
+        memcpy(op->if_match, latest->etag, sizeof op->if_match);
+        op->leave = true;
+        sim_cover(&s->world, SIM_write_if_match);
+    }
+    if (latest->present && !op->write && !in_bulk && sim_chance(random, 0.2))
+        memcpy(op->if_none_match, latest->etag, sizeof op->if_none_match);
+    return op;
+}
+
+static uint32_t sim_choose_timeout(sim_client *client)
+{
+    sim *s = client->sim;
+    sim_random *random = &s->world.work;
+    if (s->plan.waits_for_ever && sim_chance(random, 0.05)) return AIOCOSMOS_OFF;
+    if (sim_chance(random, 0.85)) return 0;
+    return (uint32_t)sim_magnitude(random, 1, 20000);
+}
+
+static void sim_order(sim_client *client, sim_op *op)
+{
+    sim_random *random = &client->sim->world.work;
+    if (!sim_chance(random, 0.2)) return;
+    op->order_key = sim_between(random, 1, 3);
+    op->order_before = client->order_last[op->order_key];
+    if (op->order_before && op->order_before->calls == 0) sim_cover(&client->sim->world, SIM_order_key_waited);
+}
+
+static bool sim_submit(sim_client *client, sim_op *op, aiocosmos_request *request)
+{
+    char header[48];
+    const char *headers[2];
+    int refused;
+    snprintf(header, sizeof header, "x-sim-op: %ld", op->number);
+    headers[0] = header;
+    headers[1] = NULL;
+    sim_order(client, op);
+    request->headers = headers;
+    request->order_key = op->order_key;
+    request->timeout_ms = sim_choose_timeout(client);
+    request->done = sim_done;
+    request->user_data = op;
+    sim_trace(&client->sim->world, "operation %ld: client %u submits kind %d, item %s, %zu bytes, if_match %s, "
+              "order %u, timeout %u", op->number, client->number, op->kind, op->item ? op->item->id : "-", op->body_len,
+              op->if_match, (unsigned)op->order_key, (unsigned)request->timeout_ms);
+    refused = aiocosmos_submit(client->client, request, &op->handle);
+    client->sim->net.work++;
+    if (refused) {
+        sim_op_refused(op, refused);
+        return false;
+    }
+    if (op->order_key) client->order_last[op->order_key] = op;
+    sim_op_accepted(op, request->timeout_ms);
+    return true;
+}
+
+static bool sim_start_item(sim_client *client)
+{
+    sim *s = client->sim;
+    sim_op *op = sim_choose_op(client, false);
+    aiocosmos_request request;
+    sim_stored stored;
+    memset(&request, 0, sizeof request);
+    request.kind = (aiocosmos_kind)op->kind;
+    request.container = SIM_CONTAINER;
+    if (op->kind != AIOCOSMOS_CREATE_ITEM && op->kind != AIOCOSMOS_UPSERT_ITEM) request.id = op->item->id;
+    request.pk = aiocosmos_pk1(sim_key(op->item->key));
+    request.body = emu_str(op->body, op->body_len);
+    if (*op->if_match) request.if_match = op->if_match;
+    if (*op->if_none_match) request.if_none_match = op->if_none_match;
+    request.want_body = op->want_body = op->write && op->kind != AIOCOSMOS_DELETE_ITEM &&
+                                        sim_chance(&s->world.work, 0.3);
+    if (!op->write && client->session_checked) {
+        sim_look(s, op->item, &stored);
+        op->lsn_wanted = sim_lsn_seen(client, stored.range);
+    }
+    return sim_submit(client, op, &request);
+}
+
+static bool sim_start_metadata(sim_client *client)
+{
+    static const uint8_t kinds[] = {
+        AIOCOSMOS_READ_ACCOUNT, AIOCOSMOS_READ_DATABASE, AIOCOSMOS_READ_CONTAINER, AIOCOSMOS_CREATE_DATABASE,
+        AIOCOSMOS_CREATE_CONTAINER, AIOCOSMOS_DELETE_CONTAINER
+    };
+    sim_random *random = &client->sim->world.work;
+    aiocosmos_kind kind = (aiocosmos_kind)kinds[sim_below(random, sizeof kinds)];
+    bool scratch = kind == AIOCOSMOS_DELETE_CONTAINER || sim_chance(random, 0.5);
+    aiocosmos_request request;
+    memset(&request, 0, sizeof request);
+    request.kind = kind;
+    if (kind == AIOCOSMOS_READ_CONTAINER || kind >= AIOCOSMOS_CREATE_CONTAINER)
+        if (kind <= AIOCOSMOS_DELETE_CONTAINER) request.container = scratch ? "scratch" : SIM_CONTAINER;
+    if (kind == AIOCOSMOS_CREATE_CONTAINER) request.partition_key_paths[0] = "/pk";
+    request.if_not_exists = kind == AIOCOSMOS_CREATE_DATABASE || kind == AIOCOSMOS_CREATE_CONTAINER;
+    return sim_submit(client, sim_op_new(client, (int)kind, NULL), &request);
+}
+
+/*------------------------------------------------------------------------------
+ * Queries
+ *----------------------------------------------------------------------------*/
+
+typedef struct sim_query {
+    struct sim_query *next;
+    sim_client *client;
+    unsigned born;                           /* of the client: another life of it does not know the query */
+    aiocosmos_query handle;                  /* id 0: closed, and perhaps to be resumed */
+    unsigned key;                            /* SIM_KEYS: all */
+    const char *sql;
+    uint32_t page_items_max;
+    bool     skip_empty, over;
+    sim_op  *page;                           /* that is owed */
+    uint8_t  seen[SIM_BOOKS];
+    unsigned pages, failures;
+    uint64_t again_us;                       /* after a refusal */
+    char     continuation[2048];
+} sim_query;
+
+static sim_query *sim_queries;               /* of the run */
+
+static void sim_on_page(aiocosmos_client *handle, const aiocosmos_page *page, void *user_data);
+
+/* Asks for the next page. False: not now. */
+static bool sim_query_next(sim_query *query)
+{
+    sim_client *client = query->client;
+    sim_op *op = sim_op_new(client, SIM_PAGE, NULL);
+    int refused = aiocosmos_query_next(client->client, query->handle, sim_on_page, query);
+    sim_trace(&client->sim->world, "operation %ld: client %u asks for page %u of query %" PRIx64, op->number,
+              client->number, query->pages + 1, query->handle.id);
+    client->sim->net.work++;
+    if (refused) {
+        query->again_us = client->sim->world.now_us + 10000;
+        sim_op_refused(op, refused);
+        return false;
+    }
+    query->page = op;
+    sim_op_accepted(op, 0);
+    return true;
+}
+
+/* Opens it, at its beginning or where its continuation says. */
+static bool sim_query_open(sim_query *query)
+{
+    sim_client *client = query->client;
+    sim *s = client->sim;
+    aiocosmos_query_request request;
+    int refused;
+    memset(&request, 0, sizeof request);
+    request.container = SIM_LIBRARY;
+    if (query->key < SIM_KEYS) request.pk = aiocosmos_pk1(sim_key(query->key));
+    request.sql = query->sql;
+    request.page_items_max = query->page_items_max;
+    request.skip_empty = query->skip_empty;
+    if (*query->continuation) request.continuation = query->continuation;
+    refused = aiocosmos_query_open(client->client, &request, &query->handle);
+    client->sim->net.work++;
+    SIM_CHECK(&s->world, !refused || refused == AIOCOSMOS_E_FULL || refused == AIOCOSMOS_E_NOMEM ||
+                         refused == AIOCOSMOS_E_SHUTDOWN, "a query is refused with %d: %s", refused,
+              aiocosmos_refusal(client->client));
+    if (refused) query->handle.id = 0;
+    return refused == 0;
+}
+
+static bool sim_start_query(sim_client *client)
+{
+    sim *s = client->sim;
+    sim_random *random = &s->world.work;
+    sim_query *query = (sim_query *)calloc(1, sizeof *query);
+    if (!query) abort();
+    query->client = client;
+    query->born = client->born;
+    query->key = (unsigned)sim_below(random, SIM_KEYS + 2);
+    if (query->key > SIM_KEYS) query->key = SIM_KEYS;
+    query->sql = sim_chance(random, 0.5) ? "SELECT c.id, c.v FROM c" : NULL;
+    query->page_items_max = (uint32_t)sim_between(random, 1, 20);
+    query->skip_empty = sim_chance(random, 0.5);
+    query->next = sim_queries;
+    sim_queries = query;
+    if (!sim_query_open(query)) {
+        query->over = true;
+        return false;
+    }
+    sim_query_next(query);
+    return true;
+}
+
+static void sim_query_close(sim_query *query)
+{
+    if (query->handle.id) aiocosmos_query_close(query->client->client, query->handle);
+    query->handle.id = 0;
+}
+
+static void sim_query_give_up(sim_query *query)
+{
+    sim_query_close(query);
+    query->over = true;
+}
+
+static void sim_query_complete(sim_query *query)
+{
+    sim *s = query->client->sim;
+    unsigned i;
+    sim_query_give_up(query);
+    sim_cover(&s->world, SIM_query_complete);
+    if (s->plan.garbles) return;
+    for (i = 0; i < SIM_BOOKS; i++) {
+        unsigned wanted = query->key == SIM_KEYS || i % SIM_KEYS == query->key;
+        SIM_CHECK(&s->world, query->seen[i] == wanted, "a query of key %u, in %u pages, shows book %u %u times",
+                  query->key, query->pages, i, query->seen[i]);
+    }
+}
+
+static void sim_query_read_page(sim_query *query, const aiocosmos_page *page)
+{
+    sim *s = query->client->sim;
+    aiocosmos_json item;
+    int64_t v;
+    memset(&item, 0, sizeof item);
+    while (aiocosmos_json_next(page->items, NULL, &item)) {
+        if (aiocosmos_json_get_i64(aiocosmos_json_at(item, "/v"), &v) && v >= 0 && v < SIM_BOOKS) query->seen[v]++;
+        else SIM_CHECK(&s->world, s->plan.garbles, "a query shows %.*s", (int)item.len, item.ptr);
+    }
+    query->pages++;
+    query->failures = 0;
+    sim_cover(&s->world, SIM_query_page);
+    SIM_CHECK(&s->world, page->continuation.len < sizeof query->continuation, "a continuation is %zu bytes long",
+              page->continuation.len);
+    if (page->continuation.len) memcpy(query->continuation, page->continuation.ptr, page->continuation.len);
+    query->continuation[page->continuation.len] = 0;
+}
+
+static void sim_on_page(aiocosmos_client *handle, const aiocosmos_page *page, void *user_data)
+{
+    sim_query *query = (sim_query *)user_data;
+    sim_client *client = query->client;
+    sim *s = client->sim;
+    sim_random *random = &s->world.work;
+    SIM_CHECK(&s->world, handle == client->client && query->page, "a page comes that nobody asked for");
+    sim_check_result(s, query->page, page->result);
+    query->page = NULL;
+    if (query->handle.id == 0) {             /* closed meanwhile */
+        sim_act_inside(client);
+        return;
+    }
+    if (page->result->status == 0) {
+        sim_query_read_page(query, page);
+        if (!page->more) sim_query_complete(query);
+    } else {
+        SIM_CHECK(&s->world, !page->more && !page->continuation.len, "a page that failed goes on");
+        sim_cover(&s->world, SIM_query_page_failed);
+        if (++query->failures > 4) sim_query_give_up(query);
+    }
+    if (!query->over && sim_chance(random, 0.1)) {           /* goes on later, as another query */
+        sim_query_close(query);
+        sim_cover(&s->world, SIM_query_resumed);
+    } else if (!query->over && sim_chance(random, 0.7)) {
+        sim_query_next(query);
+    }
+    sim_act_inside(client);
+}
+
+/* Goes on with queries that no page is owed of. */
+static void sim_tend_queries(sim_client *client)
+{
+    sim *s = client->sim;
+    sim_query *query;
+    for (query = sim_queries; query; query = query->next) {
+        if (query->client != client || query->over) continue;
+        if (query->born != client->born) query->over = true;
+        else if (query->page && sim_chance(&s->world.work, s->plan.cancel)) {
+            if (!query->handle.id) continue;
+            sim_cover(&s->world, SIM_query_closed_early);
+            query->page->cancelled = true;
+            sim_query_give_up(query);
+        } else if (!query->page && query->again_us <= s->world.now_us) {
+            if (!query->handle.id && !sim_query_open(query)) query->over = true;
+            else sim_query_next(query);
+        }
+    }
+}
+
+/*------------------------------------------------------------------------------
+ * Bulks
+ *----------------------------------------------------------------------------*/
+
+typedef struct sim_bulk {
+    struct sim_bulk *next;
+    sim_client *client;
+    sim_op  *op;
+    unsigned to_pull, pulled, back, done;
+    bool     later;
+    uint64_t later_us;
+    uint32_t timeout_ms;
+} sim_bulk;
+
+static sim_bulk *sim_bulks;                  /* of the run */
+
+static aiocosmos_pull sim_pull(aiocosmos_client *handle, aiocosmos_bulk_item *item, void *user_data)
+{
+    sim_bulk *bulk = (sim_bulk *)user_data;
+    sim *s = bulk->client->sim;
+    sim_random *random = &s->world.work;
+    sim_op *op;
+    SIM_CHECK(&s->world, handle == bulk->client->client && bulk->client->inside && !bulk->op->calls,
+              "a bulk pulls outside of step, or after its end");
+    s->net.work++;
+    if (sim_chance(random, 0.05) && !s->calm) {
+        bulk->later = true;
+        bulk->later_us = s->world.now_us + sim_magnitude(random, 1, 200000);
+        return AIOCOSMOS_PULL_LATER;
+    }
+    if (sim_chance(random, 0.005)) {
+        bulk->op->cancelled = true;
+        bulk->to_pull = 0;
+        return AIOCOSMOS_PULL_FAIL;
+    }
+    if (bulk->to_pull == 0) return AIOCOSMOS_PULL_END;
+    bulk->to_pull--;
+    bulk->pulled++;
+    op = sim_choose_op(bulk->client, true);
+    op->in_bulk = true;
+    sim_op_accepted(op, bulk->timeout_ms);
+    item->kind = (aiocosmos_kind)op->kind;
+    if (op->kind != AIOCOSMOS_CREATE_ITEM && op->kind != AIOCOSMOS_UPSERT_ITEM) item->id = op->item->id;
+    item->pk = aiocosmos_pk1(sim_key(op->item->key));
+    item->body = emu_str(op->body, op->body_len);
+    if (*op->if_match) item->if_match = op->if_match;
+    item->item_data = op;
+    sim_trace(&s->world, "operation %ld: pulled by bulk %ld, kind %d, item %s", op->number, bulk->op->number, op->kind,
+              op->item->id);
+    return AIOCOSMOS_PULL_ITEM;
+}
+
+static void sim_bulk_item_back(aiocosmos_client *handle, const aiocosmos_result *result, void *item_data,
+                               void *user_data)
+{
+    sim_bulk *bulk = (sim_bulk *)user_data;
+    bulk->back++;
+    SIM_CHECK(&bulk->client->sim->world, !bulk->op->calls, "an item comes back behind the end of its bulk");
+    sim_done(handle, result, item_data);
+}
+
+static void sim_bulk_done(aiocosmos_client *handle, const aiocosmos_result *result, const aiocosmos_bulk_totals *totals,
+                          void *user_data)
+{
+    sim_bulk *bulk = (sim_bulk *)user_data;
+    sim *s = bulk->client->sim;
+    (void)handle;
+    sim_check_result(s, bulk->op, result);
+    SIM_CHECK(&s->world, bulk->back == bulk->pulled && totals->succeeded + totals->failed == bulk->pulled,
+              "a bulk pulled %u items, %u came back, it counts %u and %u", bulk->pulled, bulk->back,
+              (unsigned)totals->succeeded, (unsigned)totals->failed);
+    SIM_CHECK(&s->world, result->status != 0 || bulk->to_pull == 0, "a bulk ends before its last item");
+    sim_cover(&s->world, result->status ? SIM_bulk_stopped : SIM_bulk_done);
+    sim_act_inside(bulk->client);
+}
+
+static bool sim_start_bulk(sim_client *client)
+{
+    sim *s = client->sim;
+    sim_random *random = &s->world.work;
+    sim_bulk *bulk = (sim_bulk *)calloc(1, sizeof *bulk);
+    aiocosmos_bulk_request request;
+    int refused;
+    if (!bulk) abort();
+    bulk->next = sim_bulks;
+    sim_bulks = bulk;
+    bulk->client = client;
+    bulk->to_pull = (unsigned)sim_magnitude(random, 1, 60);
+    bulk->timeout_ms = sim_choose_timeout(client);
+    bulk->op = sim_op_new(client, SIM_BULK, NULL);
+    memset(&request, 0, sizeof request);
+    request.container = SIM_CONTAINER;
+    request.concurrency_max = (uint32_t)sim_between(random, 0, 20);
+    request.timeout_ms = bulk->timeout_ms;
+    if (sim_chance(random, 0.2)) request.deadline_ms = (uint32_t)sim_magnitude(random, 5, 5000);
+    request.next = sim_pull;
+    request.item_done = sim_bulk_item_back;
+    request.done = sim_bulk_done;
+    request.user_data = bulk;
+    sim_trace(&s->world, "operation %ld: client %u starts a bulk of %u items", bulk->op->number, client->number,
+              bulk->to_pull);
+    refused = aiocosmos_bulk(client->client, &request, &bulk->op->handle);
+    s->net.work++;
+    if (refused) sim_op_refused(bulk->op, refused);
+    else sim_op_accepted(bulk->op, request.deadline_ms ? request.deadline_ms : AIOCOSMOS_OFF);
+    return refused == 0;
+}
+
+static void sim_tend_bulks(sim_client *client)
+{
+    sim *s = client->sim;
+    sim_bulk *bulk;
+    for (bulk = sim_bulks; bulk; bulk = bulk->next) {
+        if (bulk->client != client || !bulk->later || bulk->op->calls) continue;
+        if (bulk->later_us > s->world.now_us && !s->calm) continue;
+        bulk->later = false;
+        sim_cover(&s->world, SIM_bulk_waited_for_host);
+        SIM_CHECK(&s->world, aiocosmos_bulk_resume(client->client, bulk->op->handle) == 0, "a bulk cannot be resumed");
+    }
+}
+
+/*------------------------------------------------------------------------------
+ * What is done to operations under way
+ *----------------------------------------------------------------------------*/
+
+static bool sim_cancel_one(sim_client *client)
+{
+    sim *s = client->sim;
+    size_t back = (size_t)sim_below(&s->world.work, 40);
+    sim_op *op = back < s->op_count ? s->op[s->op_count - 1 - back] : NULL;
+    bool known;
+    if (!op || op->client != client || op->life != client->born || !op->handle.id) return false;
+    known = aiocosmos_cancel(client->client, op->handle);
+    s->net.work++;
+    sim_trace(&s->world, "operation %ld: cancel says %s", op->number, known ? "true" : "false");
+    SIM_CHECK(&s->world, known == (op->calls == 0), "operation %ld: cancel says %s after %u callbacks", op->number,
+              known ? "true" : "false", op->calls);
+    op->cancelled = op->cancelled || known;
+    return known;
+}
+
+/* In a callback everything is allowed but stepping. */
+static void sim_act_inside(sim_client *client)
+{
+    sim *s = client->sim;
+    sim_random *random = &s->world.work;
+    if (sim_chance(random, 0.02))
+        SIM_CHECK(&s->world, aiocosmos_step(client->client, 0) == AIOCOSMOS_E_REENTERED, "a step inside a callback");
+    if (!sim_chance(random, s->plan.act_inside)) return;
+    if (sim_chance(random, 0.5) && !s->calm && sim_start_something(client)) sim_cover(&s->world, SIM_submit_in_callback);
+    if (sim_chance(random, s->plan.cancel * 2) && sim_cancel_one(client)) sim_cover(&s->world, SIM_cancel_inside);
+    if (!sim_chance(random, s->plan.destroy) || client->doomed || s->calm) return;
+    sim_trace(&s->world, "client %u: destroyed inside a callback, %u are owed", client->number, client->owed);
+    sim_cover(&s->world, SIM_destroy_inside);
+    if (client->owed) sim_cover(&s->world, SIM_destroyed_with_pending);
+    client->doomed = true;
+    aiocosmos_destroy(client->client);
+}
+
+/*------------------------------------------------------------------------------
+ * Choosing
+ *----------------------------------------------------------------------------*/
+
+static const sim_task sim_tasks[] = {
+    { "item",     80, sim_start_item },
+    { "metadata",  3, sim_start_metadata },
+    { "query",     5, sim_start_query },
+    { "bulk",      2, sim_start_bulk }
+};
+
+static bool sim_start_something(sim_client *client)
+{
+    unsigned total = 0, at;
+    size_t i;
+    for (i = 0; i < sizeof sim_tasks / sizeof *sim_tasks; i++) total += sim_tasks[i].weight;
+    at = (unsigned)sim_below(&client->sim->world.work, total);
+    for (i = 0; at >= sim_tasks[i].weight; i++) at -= sim_tasks[i].weight;
+    return sim_tasks[i].start(client);
+}
+
+static void sim_work_free(void)
+{
+    while (sim_queries) {
+        sim_query *query = sim_queries;
+        sim_queries = query->next;
+        free(query);
+    }
+    while (sim_bulks) {
+        sim_bulk *bulk = sim_bulks;
+        sim_bulks = bulk->next;
+        free(bulk);
+    }
+}
+
+#endif

@@ -1,0 +1,331 @@
+/* sim_world.h: what a simulation stands on: chance, time, events, memory that is counted, what was covered, and how a
+ * run fails.
+ *
+ * A seed decides everything. Each part of a simulation draws from a stream of chance of its own, so that a further draw
+ * in one does not make every other seed a different story. Nothing here looks at a real clock, at an address in memory
+ * or at anything that outlives a run. */
+#ifndef SIM_WORLD_H
+#define SIM_WORLD_H
+
+#include "tools/emulator_internal.h"     /* the library too, as the emulator's core has it */
+
+#include <inttypes.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+/*------------------------------------------------------------------------------
+ * Chance
+ *----------------------------------------------------------------------------*/
+
+typedef struct sim_random { uint64_t state; } sim_random;
+
+/* SplitMix64. */
+static uint64_t sim_next(sim_random *random)
+{
+    uint64_t z = random->state += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
+static uint64_t sim_below(sim_random *random, uint64_t limit)
+{
+    return sim_next(random) % limit;
+}
+
+/* Both ends included. */
+static uint64_t sim_between(sim_random *random, uint64_t low, uint64_t high)
+{
+    return low + sim_below(random, high - low + 1);
+}
+
+static bool sim_chance(sim_random *random, double probability)
+{
+    return (double)(sim_next(random) >> 11) * 0x1p-53 < probability;
+}
+
+/* Every order of magnitude is as likely as the others. */
+static uint64_t sim_magnitude(sim_random *random, uint64_t low, uint64_t high)
+{
+    double at = (double)(sim_next(random) >> 11) * 0x1p-53;
+    return (uint64_t)((double)low * exp(at * log((double)high / (double)low)));
+}
+
+/*------------------------------------------------------------------------------
+ * What really happened, counted over a batch
+ *----------------------------------------------------------------------------*/
+
+/* A name each: what a batch that never did it has stopped testing. */
+#define SIM_COVERAGE(X) \
+    X(create_done) X(upsert_done) X(replace_done) X(patch_done) X(delete_done) X(read_done) X(read_not_modified) \
+    X(metadata_done) X(conflict_409) X(missing_404) X(precondition_412) X(write_if_match) X(order_key_waited) \
+    X(bulk_done) X(bulk_stopped) X(bulk_item_done) X(bulk_item_failed) X(bulk_waited_for_host) \
+    X(query_page) X(query_complete) X(query_resumed) X(query_page_failed) X(query_closed_early) \
+    X(fate_not_sent) X(fate_maybe_and_applied) X(fate_maybe_and_not_applied) X(fate_answered_failure) \
+    X(applied_twice_by_leave) X(cancel_outside) X(cancel_inside) X(cancelled_after_success) X(cancelled_in_doubt) \
+    X(destroy_outside) X(destroy_inside) X(destroyed_with_pending) X(submit_refused_full) X(submit_refused_shutdown) \
+    X(submit_in_callback) X(timed_out) X(session_token_checked) X(session_token_of_parent) \
+    X(allocation_failed) X(create_failed_for_memory) X(memory_limited) X(budget_spent) \
+    X(connect_refused) X(connect_unreachable) X(connect_out_of_sockets) X(connect_ignored) X(connect_at_once) \
+    X(send_cut) X(send_blocked) X(receive_cut) X(answer_in_pieces) X(answer_delayed) X(request_delayed) \
+    X(reset_before_request) X(reset_amid_request) X(reset_after_request) X(reset_amid_answer) \
+    X(half_open_up) X(half_open_down) X(server_forgot_connection) X(idle_closed) X(request_met_idle_close) \
+    X(server_restarted) X(server_down) X(network_stalled) X(host_stalled) X(clock_jumped) X(clock_skewed) X(woken) \
+    X(fault_429) X(fault_449) X(fault_410) X(fault_503) X(fault_404_1002) X(fault_403) X(fault_unclear) \
+    X(fault_lost_answer) X(fault_reset) X(fault_close) X(fault_hang) X(fault_truncate) X(fault_garble) \
+    X(fault_chunked) X(fault_trickle) X(fault_end) X(fault_delay) X(fault_html) X(throttled_by_ru) X(split) \
+    X(name_by_hook) X(name_by_hook_late) X(name_by_hook_failed) X(name_by_dns) X(name_dns_lost) X(name_dns_failed) \
+    X(name_dns_truncated) X(token_late) X(token_refused) X(host_steps) X(host_waits_on_descriptor) X(host_polls) \
+    X(host_draws_frames) X(two_clients)
+
+typedef enum sim_covered {
+#define SIM_NAME(name) SIM_##name,
+    SIM_COVERAGE(SIM_NAME)
+#undef SIM_NAME
+    SIM_COVERED_COUNT
+} sim_covered;
+
+static const char *const sim_covered_names[] = {
+#define SIM_NAME(name) #name,
+    SIM_COVERAGE(SIM_NAME)
+#undef SIM_NAME
+};
+
+/* Shared by the process that runs a batch and those that run its seeds. */
+typedef struct sim_report {
+    uint64_t covered[SIM_COVERED_COUNT];
+    uint64_t runs, operations, requests, events, simulated_ms;
+    uint64_t seed;                       /* at work now */
+    uint64_t failed;
+    bool     done;                       /* with all of its seeds */
+} sim_report;
+
+/*------------------------------------------------------------------------------
+ * The world
+ *----------------------------------------------------------------------------*/
+
+typedef struct sim_world sim_world;
+
+typedef struct sim_event {
+    uint64_t at_us, order;
+    void   (*run)(sim_world *world, void *what, uint64_t number);
+    void    *what;
+    uint64_t number;
+} sim_event;
+
+/* A heap that knows what it owes. */
+typedef struct sim_heap {
+    sim_world *world;
+    const char *whose;
+    size_t   bytes, blocks;
+    size_t   bytes_max;                  /* more is a failure; 0: no limit */
+    uint64_t calls;
+    double   failing;                    /* chance that an allocation gets nothing */
+    uint64_t fail_at;                    /* this one gets nothing; 0: none */
+    uint64_t failures;
+} sim_heap;
+
+#define SIM_EVENTS_MAX 4000000u          /* a run that has more does not end */
+
+struct sim_world {
+    uint64_t seed;
+    bool     verbose;
+    sim_report *report;
+    uint64_t now_us;
+    uint64_t stalled_us;                 /* of that, while the host did nothing: nobody can be in time then */
+    uint64_t story;                      /* hash of all that was traced */
+    sim_event *events;                   /* a binary heap */
+    size_t   event_count, event_cap;
+    uint64_t event_order, events_run;
+    sim_random config, net, weather, work, host, memory;
+    sim_heap server_heap;
+};
+
+/* The one that runs: for the functions that a crash calls. */
+static sim_world *sim_running;
+
+static void sim_cover(sim_world *world, sim_covered what)
+{
+    world->report->covered[what]++;
+}
+
+/* Ends the process: what is left of a run that failed cannot be trusted, not even to be freed. */
+__attribute__((noreturn, format(printf, 4, 5)))
+static void sim_fail(const sim_world *world, const char *file, int line, const char *format, ...)
+{
+    va_list values;
+    printf("%s:%d: seed %" PRIu64 " at %" PRIu64 " us: ", file, line, world->seed, world->now_us);
+    va_start(values, format);
+    vprintf(format, values);
+    va_end(values);
+    printf("\n  replay: %s/tests/sim -v %" PRIu64 "\n", BUILD_DIR, world->seed);
+    fflush(stdout);
+    _exit(1);
+}
+
+#define SIM_CHECK(WORLD, CONDITION, ...) \
+    ((CONDITION) ? (void)0 : sim_fail((WORLD), __FILE__, __LINE__, __VA_ARGS__))
+
+/* One line of the story: shown with -v, and always part of its hash, by which two runs of one seed are compared. */
+__attribute__((format(printf, 2, 3)))
+static void sim_trace(sim_world *world, const char *format, ...)
+{
+    char line[512];
+    va_list values;
+    const char *at = line;
+    snprintf(line, sizeof line, "%12" PRIu64 "  ", world->now_us);
+    va_start(values, format);
+    vsnprintf(line + 14, sizeof line - 14, format, values);
+    va_end(values);
+    for (; *at; at++) world->story = (world->story ^ (unsigned char)*at) * UINT64_C(0x100000001b3);
+    if (world->verbose) puts(line);
+}
+
+/*------------------------------------------------------------------------------
+ * Events
+ *----------------------------------------------------------------------------*/
+
+static bool sim_event_before(const sim_event *a, const sim_event *b)
+{
+    return a->at_us != b->at_us ? a->at_us < b->at_us : a->order < b->order;
+}
+
+static void *sim_grow(void *block, size_t count, size_t *cap, size_t size)
+{
+    if (count < *cap) return block;
+    *cap = *cap ? *cap * 2 : 16;
+    block = realloc(block, *cap * size);
+    if (!block) abort();
+    return block;
+}
+
+static void sim_at(sim_world *world, uint64_t at_us, void (*run)(sim_world *, void *, uint64_t), void *what,
+                   uint64_t number)
+{
+    sim_event added, *heap;
+    size_t at = world->event_count;
+    added.at_us = at_us > world->now_us ? at_us : world->now_us;
+    added.order = world->event_order++;
+    added.run = run;
+    added.what = what;
+    added.number = number;
+    heap = world->events = (sim_event *)sim_grow(world->events, at, &world->event_cap, sizeof *heap);
+    world->event_count++;
+    for (; at > 0 && sim_event_before(&added, &heap[(at - 1) / 2]); at = (at - 1) / 2) heap[at] = heap[(at - 1) / 2];
+    heap[at] = added;
+}
+
+static sim_event sim_take_event(sim_world *world)
+{
+    sim_event *heap = world->events, first = heap[0], last = heap[--world->event_count];
+    size_t at = 0, count = world->event_count, child;
+    for (; (child = 2 * at + 1) < count; at = child) {
+        if (child + 1 < count && sim_event_before(&heap[child + 1], &heap[child])) child++;
+        if (!sim_event_before(&heap[child], &last)) break;
+        heap[at] = heap[child];
+    }
+    heap[at] = last;
+    return first;
+}
+
+/* Lets everything happen that is due. */
+static void sim_run_due(sim_world *world)
+{
+    while (world->event_count && world->events[0].at_us <= world->now_us) {
+        sim_event event = sim_take_event(world);
+        SIM_CHECK(world, ++world->events_run < SIM_EVENTS_MAX, "the run does not end");
+        event.run(world, event.what, event.number);
+    }
+}
+
+/* Computing takes time. */
+static void sim_spend(sim_world *world, uint64_t us)
+{
+    world->now_us += us;
+}
+
+/*------------------------------------------------------------------------------
+ * Memory
+ *----------------------------------------------------------------------------*/
+
+/* Every block carries its size in front, so that who forgets it is caught; and fresh memory is not zero. */
+static void *sim_allocate(void *ptr, size_t old_size, size_t new_size, void *user)
+{
+    enum { HEAD = 16 };
+    sim_heap *heap = (sim_heap *)user;
+    char *block = ptr ? (char *)ptr - HEAD : NULL;
+    SIM_CHECK(heap->world, !block || memcmp(block, &old_size, sizeof old_size) == 0,
+              "%s gives back %zu bytes that are not a block of that size", heap->whose, old_size);
+    if (new_size) {
+        heap->calls++;
+        if (heap->calls == heap->fail_at || (heap->failing > 0 && sim_chance(&heap->world->memory, heap->failing))) {
+            heap->failures++;
+            sim_cover(heap->world, SIM_allocation_failed);
+            return NULL;
+        }
+        block = (char *)realloc(block, new_size + HEAD);
+        if (!block) abort();
+        memcpy(block, &new_size, sizeof new_size);
+        if (new_size > old_size) memset(block + HEAD + old_size, 0xA5, new_size - old_size);
+    } else {
+        free(block);
+        block = NULL;
+    }
+    heap->bytes = heap->bytes - (ptr ? old_size : 0) + new_size;
+    heap->blocks = heap->blocks - (ptr ? 1 : 0) + (new_size ? 1 : 0);
+    SIM_CHECK(heap->world, !heap->bytes_max || heap->bytes <= heap->bytes_max, "%s holds %zu bytes, of at most %zu",
+              heap->whose, heap->bytes, heap->bytes_max);
+    return block ? block + HEAD : NULL;
+}
+
+static void sim_heap_init(sim_heap *heap, sim_world *world, const char *whose)
+{
+    memset(heap, 0, sizeof *heap);
+    heap->world = world;
+    heap->whose = whose;
+}
+
+static void sim_heap_check_empty(const sim_heap *heap)
+{
+    SIM_CHECK(heap->world, heap->blocks == 0 && heap->bytes == 0, "%s leaves %zu blocks of %zu bytes", heap->whose,
+              heap->blocks, heap->bytes);
+}
+
+/*------------------------------------------------------------------------------
+ * Birth and death
+ *----------------------------------------------------------------------------*/
+
+static sim_random sim_stream(uint64_t seed, uint64_t number)
+{
+    sim_random random;
+    random.state = seed * UINT64_C(0xd1342543de82ef95) + number * UINT64_C(0xaf251af3b0f025b5);
+    random.state = sim_next(&random);
+    return random;
+}
+
+static void sim_world_open(sim_world *world, uint64_t seed, sim_report *report, bool verbose)
+{
+    memset(world, 0, sizeof *world);
+    world->seed = seed;
+    world->verbose = verbose;
+    world->report = report;
+    world->now_us = 1000000;
+    world->story = UINT64_C(0xcbf29ce484222325);
+    world->config = sim_stream(seed, 1);
+    world->net = sim_stream(seed, 2);
+    world->weather = sim_stream(seed, 3);
+    world->work = sim_stream(seed, 4);
+    world->host = sim_stream(seed, 5);
+    world->memory = sim_stream(seed, 6);
+    sim_heap_init(&world->server_heap, world, "the emulator");
+    sim_running = world;
+}
+
+static void sim_world_close(sim_world *world)
+{
+    free(world->events);
+    sim_running = NULL;
+}
+
+#endif
