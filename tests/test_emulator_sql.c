@@ -509,7 +509,7 @@ TEST(order_by)
         {"SELECT VALUE c.id FROM c ORDER BY c.team ASC, c.id DESC", NULL, "\"5\"\n\"4\"\n\"2\"\n\"3\"\n\"1\""},
         {"SELECT VALUE c.id FROM c ORDER BY c.team DESC, c.id", NULL, "\"1\"\n\"3\"\n\"2\"\n\"4\"\n\"5\""},
         {"SELECT VALUE c.id FROM c ORDER BY c.team", NULL, "\"5\"\n\"2\"\n\"4\"\n\"1\"\n\"3\""},
-        {"SELECT VALUE c.id FROM c ORDER BY c.team DESC", NULL, "\"3\"\n\"1\"\n\"4\"\n\"2\"\n\"5\""},
+        {"SELECT VALUE c.id FROM c ORDER BY c.team DESC", NULL, "\"1\"\n\"3\"\n\"2\"\n\"4\"\n\"5\""},
         {"SELECT VALUE c.id FROM c ORDER BY LENGTH(c.name) DESC, c.name DESC", NULL,
          "\"5\"\n\"4\"\n\"3\"\n\"2\"\n\"1\""},
         {"SELECT VALUE c.id FROM c WHERE IS_DEFINED(c.pos) ORDER BY c.pos.x DESC", NULL, "\"4\"\n\"2\"\n\"1\""},
@@ -1590,4 +1590,234 @@ TEST(a_simple_filter_is_fast)
     emu_sql_free(query);
     CHECK_INT(bytes, 0);
     CHECK(seconds < 6);
+}
+
+/*--- Resuming ORDER BY ---------------------------------------------------------------*/
+
+/* As ask, of a body that is there already. */
+static void ask_body(const char *body, const char *documents, answer *out)
+{
+    emu_sql_error error;
+    emu_sql_query *query = emu_sql_prepare(body, strlen(body), NOW_MS, &error);
+    if (query) {
+        run_query(query, documents, 0, out);
+    } else {
+        out->len = 0;
+        answer_add(out, "!", 1);
+        answer_add(out, error.message, strlen(error.message));
+    }
+    emu_sql_free(query);
+}
+
+/* The _rid of the nth document of a container. */
+static const char *rid_of(unsigned n)
+{
+    static char rid[4][32];
+    static unsigned turn;
+    unsigned char raw[16] = {1, 2, 3, 4, 0x80, 0, 0, 1};
+    char *out = rid[turn++ % 4], *at;
+    raw[8] = (unsigned char)n;
+    raw[9] = (unsigned char)(n >> 8);
+    out[aioc_auth_base64_encode(raw, sizeof raw, out)] = 0;
+    for (at = out; *at; at++)
+        if (*at == '/') *at = '-';
+    return out;
+}
+
+/* Values of every type, most of them several times, and the same as a resumeFilter says them. The hashes are those of
+ * the .NET SDK's tests of its distinct hash. */
+static const struct { const char *json, *resume; } resumed[] = {
+    {NULL, "[]"}, {"null", "null"}, {"false", "false"}, {"true", "true"}, {"-1.5", "-1.5"}, {"0", "0"}, {"0", "0"},
+    {"2", "2"}, {"2.0", "2"}, {"9007199254740993", "9007199254740993"}, {"\"\"", "\"\""}, {"\"A\"", "\"A\""},
+    {"\"a\"", "\"a\""}, {"\"\\u00e9\"", "\"\\u00e9\""},
+    {"[]", "{\"type\":\"array\",\"low\":-6706074647855398782,\"high\":9031114912533472255}"},
+    {"[null,false,true,1234,\"asdfasdfasdfasdfasdfasdf\"]",
+     "{\"type\":\"array\",\"low\":-3721505673294391834,\"high\":-6250863143666846954}"},
+    {"[[]]", "{\"type\":\"array\",\"low\":6407559614491956092,\"high\":5865512470172173801}"},
+    {"{}", "{\"type\":\"object\",\"low\":1457042291250783704,\"high\":1493060239874959160}"},
+    {"{\"null\":null,\"false\":false,\"true\":true,\"cosmosNumber\":1234,\"cosmosString\":"
+     "\"asdfasdfasdfasdfasdfasdf\"}",
+     "{\"type\":\"object\",\"low\":-1977434091252820644,\"high\":4281421265303678656}"},
+    {"{\"prop\":{\"cosmosString\":\"asdfasdfasdfasdfasdfasdf\",\"null\":null,\"cosmosNumber\":1234,\"true\":true,"
+     "\"false\":false}}",
+     "{\"type\":\"object\",\"low\":-3501690429060485903,\"high\":-1485720353555777516}"}
+};
+
+#define RESUMED (sizeof resumed / sizeof *resumed)
+#define RESUMED_DOCUMENTS (2 * RESUMED)
+
+/* Documents n = 0.. with a = the value n of the table, b = 0 or 1; each value twice. */
+static void make_resumed_documents(answer *out)
+{
+    size_t n;
+    char text[400];
+    out->len = 0;
+    for (n = 0; n < RESUMED_DOCUMENTS; n++) {
+        const char *value = resumed[n % RESUMED].json;
+        snprintf(text, sizeof text, "%s{\"n\":%u,\"b\":%u%s%s,\"_rid\":\"%s\"}", n ? "\n" : "", (unsigned)n,
+                 (unsigned)(n * 7 / 5 % 2), value ? ",\"a\":" : "", value ? value : "", rid_of((unsigned)n + 1));
+        answer_add(out, text, strlen(text));
+    }
+}
+
+/* What comes behind row `at` of the sorted rows is what a resumed query gives. */
+static void check_resumed(const char *orders, bool both, const char *documents, const unsigned *sorted, size_t at)
+{
+    unsigned n = sorted[at];
+    char body[1000], wanted[400], values[300];
+    answer out = {NULL, 0, 0, 0};
+    int form;
+    snprintf(values, sizeof values, "%s%s", resumed[n % RESUMED].resume, !both ? "" : n * 7 / 5 % 2 ? ",1" : ",0");
+    for (form = 0; form < 2; form++) {                     /* with that document, and without it */
+        size_t i, len = 0;
+        wanted[0] = 0;
+        for (i = at + (size_t)form; i < RESUMED_DOCUMENTS; i++)
+            len += (size_t)snprintf(wanted + len, sizeof wanted - len, "%s%u", len ? "\n" : "", sorted[i]);
+        snprintf(body, sizeof body,
+                 "{\"query\":\"SELECT VALUE c.n FROM c ORDER BY %s\","
+                 "\"resumeFilter\":{\"value\":[%s],\"rid\":\"%s\",\"exclude\":%s}}",
+                 orders, values, rid_of(n + 1), form ? "true" : "false");
+        ask_body(body, documents, &out);
+        if (strcmp(out.text, wanted) != 0) printf("  %s\n", body);
+        CHECK_STR(out.text, wanted);
+    }
+    free(out.text);
+}
+
+TEST(order_by_goes_on_behind_any_row)
+{
+    static const struct { const char *text; bool both; } orders[] = {
+        {"c.a", false}, {"c.a DESC", false}, {"c.a, c.b", true}, {"c.a DESC, c.b", true}, {"c.a ASC, c.b DESC", true}
+    };
+    answer documents = {NULL, 0, 0, 0}, all = {NULL, 0, 0, 0};
+    unsigned sorted[RESUMED_DOCUMENTS];
+    size_t i, at;
+    char body[200];
+    make_resumed_documents(&documents);
+    for (i = 0; i < sizeof orders / sizeof *orders; i++) {
+        char *text;
+        snprintf(body, sizeof body, "{\"query\":\"SELECT VALUE c.n FROM c ORDER BY %s\"}", orders[i].text);
+        ask_body(body, documents.text, &all);
+        CHECK_INT(all.rows, RESUMED_DOCUMENTS);
+        text = all.text;
+        for (at = 0; at < RESUMED_DOCUMENTS; at++) sorted[at] = (unsigned)strtoul(text, &text, 10);
+        for (at = 0; at < RESUMED_DOCUMENTS; at++)
+            check_resumed(orders[i].text, orders[i].both, documents.text, sorted, at);
+    }
+    free(documents.text);
+    free(all.text);
+}
+
+/* Left and right of the partition where a page ended there is no document to compare with: all rows of the same values
+ * are through, or none is. */
+TEST(order_by_goes_on_in_other_partitions)
+{
+    static const char documents[] =
+        "{\"n\":1,\"a\":1}\n{\"n\":2,\"a\":2}\n{\"n\":3}\n{\"n\":4,\"a\":1}\n{\"n\":5,\"a\":\"x\"}";
+    static const struct { const char *orders, *resume, *answer; } cases[] = {
+        {"c.a", "\"value\":[1],\"exclude\":true", "2\n5"},
+        {"c.a", "\"value\":[1],\"exclude\":false", "1\n4\n2\n5"},
+        {"c.a DESC", "\"value\":[1],\"exclude\":true", "3"},
+        {"c.a DESC", "\"value\":[1],\"exclude\":false", "1\n4\n3"},
+        {"c.a", "\"value\":[[]],\"exclude\":true", "1\n4\n2\n5"},
+        {"c.a DESC", "\"value\":[[]],\"exclude\":true", ""},
+        {"c.a", "\"value\":[null],\"exclude\":false", "1\n4\n2\n5"},
+        {"c.a, c.n DESC", "\"value\":[1,4],\"exclude\":true", "1\n2\n5"},
+        {"c.a", "\"value\":[1,2],\"exclude\":true", "!resumeFilter"},
+        {"c.a", "\"value\":[],\"exclude\":true", "!resumeFilter"},
+        {"c.a", "\"value\":[1]", "!resumeFilter"},
+        {"c.a", "\"value\":[[1]],\"exclude\":true", "!resumeFilter"},
+        {"c.a", "\"value\":[{}],\"exclude\":true", "!resumeFilter"},
+        {"c.a", "\"value\":[1],\"rid\":\"abc\",\"exclude\":true", "!resumeFilter"},
+        {"c.a", "\"value\":[1],\"rid\":7,\"exclude\":true", "!resumeFilter"}
+    };
+    size_t i;
+    char body[300];
+    answer out = {NULL, 0, 0, 0};
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(body, sizeof body, "{\"query\":\"SELECT VALUE c.n FROM c ORDER BY %s\",\"resumeFilter\":{%s}}",
+                 cases[i].orders, cases[i].resume);
+        ask_body(body, documents, &out);
+        if (!is_answer(out.text, cases[i].answer)) printf("  %s\n  gives %s\n", body, out.text);
+        CHECK(is_answer(out.text, cases[i].answer));
+    }
+    ask_body("{\"query\":\"SELECT * FROM c\",\"resumeFilter\":{\"value\":[1],\"exclude\":true}}", documents, &out);
+    CHECK(is_answer(out.text, "!resumeFilter"));
+    free(out.text);
+}
+
+/* What older clients put in the place of the placeholder. */
+TEST(text_filters_go_on_where_a_client_left_off)
+{
+    static const char documents[] =
+        "{\"n\":0}\n{\"n\":1,\"a\":null}\n{\"n\":2,\"a\":true}\n{\"n\":3,\"a\":1}\n{\"n\":4,\"a\":5}\n"
+        "{\"n\":5,\"a\":\"A\"}\n{\"n\":6,\"a\":\"B\"}\n{\"n\":7,\"a\":[]}\n{\"n\":8,\"a\":{}}";
+    static const struct { const char *filter, *answer; } cases[] = {
+        {"( c.a > 'A' OR IS_ARRAY(c.a) OR IS_OBJECT(c.a) )", "6\n7\n8"},
+        {"( c.a >= 5 OR IS_STRING(c.a) OR IS_ARRAY(c.a) OR IS_OBJECT(c.a) )", "4\n5\n6\n7\n8"},
+        {"( c.a < 5 OR NOT IS_DEFINED(c.a) OR IS_NULL(c.a) OR IS_BOOLEAN(c.a) )", "0\n1\n2\n3"},
+        {"( c.a <= 'A' OR NOT IS_DEFINED(c.a) OR IS_NULL(c.a) OR IS_BOOL(c.a) OR IS_NUMBER(c.a) )", "0\n1\n2\n3\n4\n5"},
+        {"( IS_DEFINED(c.a) )", "1\n2\n3\n4\n5\n6\n7\n8"}, {"( NOT IS_DEFINED(c.a) )", "0"}, {"( false )", ""},
+        {"( true OR IS_NULL(c.a) )", "0\n1\n2\n3\n4\n5\n6\n7\n8"},
+        {"( c.a > null OR IS_BOOLEAN(c.a) OR IS_NUMBER(c.a) OR IS_STRING(c.a) OR IS_ARRAY(c.a) OR IS_OBJECT(c.a) )",
+         "2\n3\n4\n5\n6\n7\n8"},
+        {"( c.a >= null OR IS_BOOLEAN(c.a) )", "1\n2"}
+    };
+    size_t i;
+    char sql[300];
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(sql, sizeof sql, "SELECT VALUE c.n FROM c WHERE (%s) ORDER BY c.n", cases[i].filter);
+        check_answer(sql, NULL, documents, cases[i].answer);
+    }
+}
+
+/*--- Rewritten queries ----------------------------------------------------------------*/
+
+TEST(rewritten_queries_give_the_rows_that_clients_merge)
+{
+    static const char documents[] =
+        "{\"id\":\"1\",\"_rid\":\"r1\",\"g\":\"x\",\"a\":3}\n{\"id\":\"2\",\"_rid\":\"r2\",\"g\":\"y\"}\n"
+        "{\"id\":\"3\",\"_rid\":\"r3\",\"g\":\"x\",\"a\":1.5}\n{\"id\":\"4\",\"_rid\":\"r4\",\"a\":\"s\"}";
+    static const sql_case cases[] = {
+        {"SELECT c._rid, [{\"item\": c.a}] AS orderByItems, c.g AS payload\nFROM c\nWHERE (true)\nORDER BY c.a", NULL,
+         "{\"_rid\":\"r2\",\"orderByItems\":[{}],\"payload\":\"y\"}\n"
+         "{\"_rid\":\"r3\",\"orderByItems\":[{\"item\":1.5}],\"payload\":\"x\"}\n"
+         "{\"_rid\":\"r1\",\"orderByItems\":[{\"item\":3}],\"payload\":\"x\"}\n"
+         "{\"_rid\":\"r4\",\"orderByItems\":[{\"item\":\"s\"}]}"},
+        {"SELECT TOP 1 c._rid, [{\"item\": c.a}, {\"item\": c.g}] AS orderByItems, {\"id\": c.id, \"z\": c.z} AS "
+         "payload FROM c WHERE (true) ORDER BY c.a, c.g", NULL,
+         "{\"_rid\":\"r2\",\"orderByItems\":[{},{\"item\":\"y\"}],\"payload\":{\"id\":\"2\"}}"},
+        {"SELECT VALUE [{\"item\": COUNT(c.a)}] FROM c", NULL, "[{\"item\":3}]"},
+        {"SELECT VALUE [{\"item\": SUM(c.a)}] FROM c", NULL, "[{}]"},
+        {"SELECT VALUE [{\"item\": SUM(c.a)}] FROM c WHERE IS_NUMBER(c.a)", NULL, "[{\"item\":4.5}]"},
+        {"SELECT VALUE [{\"item\": SUM(c.none)}] FROM c", NULL, "[{\"item\":0}]"},
+        {"SELECT VALUE [{\"item\": {\"sum\": SUM(c.a), \"count\": COUNT(c.a)}}] FROM c", NULL,
+         "[{\"item\":{\"count\":3}}]"},
+        {"SELECT VALUE [{\"item\": {\"sum\": SUM(c.none), \"count\": COUNT(c.none)}}] FROM c", NULL,
+         "[{\"item\":{\"sum\":0,\"count\":0}}]"},
+        {"SELECT VALUE [{\"item\": MIN(c.a), \"item2\": {\"min\": MIN(c.a), \"count\": COUNT(c.a)}}] FROM c", NULL,
+         "[{\"item\":1.5,\"item2\":{\"min\":1.5,\"count\":3}}]"},
+        {"SELECT VALUE [{\"item\": MAX(c.none), \"item2\": {\"max\": MAX(c.none), \"count\": COUNT(c.none)}}] FROM c",
+         NULL, "[{\"item2\":{\"count\":0}}]"},
+        {"SELECT VALUE [{\"item\": MAX(c), \"item2\": {\"max\": MAX(c), \"count\": COUNT(c)}}] FROM c", NULL,
+         "[{\"item2\":{\"count\":4}}]"},
+        {"SELECT VALUE [{\"item\": MAKESET(c.g)}] FROM c", NULL, "[{\"item\":[\"x\",\"y\"]}]"},
+        {"SELECT VALUE [{\"item\": MAKELIST(c.g)}] FROM c", NULL, "[{\"item\":[\"x\",\"y\",\"x\"]}]"},
+        {"SELECT VALUE [{\"item\": COUNTIF(c.g = 'x')}] FROM c", NULL, "[{\"item\":2}]"},
+        {"SELECT {\"n\": {\"item\": COUNT(1)}, \"$1\": {\"item\": SUM(c.a)}} AS payload FROM c", NULL,
+         "{\"payload\":{\"n\":{\"item\":4},\"$1\":{}}}"},
+        {"SELECT [{\"item\": c.g}] AS groupByItems, {\"g\": c.g, \"n\": {\"item\": COUNT(1)}} AS payload FROM c "
+         "GROUP BY c.g", NULL,
+         "{\"groupByItems\":[{\"item\":\"x\"}],\"payload\":{\"g\":\"x\",\"n\":{\"item\":2}}}\n"
+         "{\"groupByItems\":[{\"item\":\"y\"}],\"payload\":{\"g\":\"y\",\"n\":{\"item\":1}}}\n"
+         "{\"groupByItems\":[{}],\"payload\":{\"n\":{\"item\":1}}}"},
+        {"SELECT [{\"item\": c.g}] AS groupByItems, [{\"item\": COUNT(1)}] AS payload FROM c GROUP BY c.g", NULL,
+         "{\"groupByItems\":[{\"item\":\"x\"}],\"payload\":[{\"item\":2}]}\n"
+         "{\"groupByItems\":[{\"item\":\"y\"}],\"payload\":[{\"item\":1}]}\n"
+         "{\"groupByItems\":[{}],\"payload\":[{\"item\":1}]}"},
+        {"SELECT [{\"item\": c.g}] AS groupByItems, c.g AS payload FROM c GROUP BY c.g", NULL,
+         "{\"groupByItems\":[{\"item\":\"x\"}],\"payload\":\"x\"}\n"
+         "{\"groupByItems\":[{\"item\":\"y\"}],\"payload\":\"y\"}\n{\"groupByItems\":[{}]}"}
+    };
+    check_cases(cases, sizeof cases / sizeof *cases, documents);
 }

@@ -607,16 +607,146 @@ static uint64_t sql_hash(sql_arena *arena, const sql_value *value)
     }
 }
 
-/* The order of ORDER BY, over all types. The service puts arrays and objects in the order of a hash that it does not
- * publish: fixed, but of no use to anybody. So does this. */
+/*------------------------------------------------------------------------------
+ * MARK: - The order of arrays and objects
+ *
+ * ORDER BY puts them in the order of a 128-bit hash, of no use to anybody but that it is fixed, and that a client can
+ * say where it left off. It is the hash by which the .NET SDK tells distinct values apart, because that is what such a
+ * client sends back: MurmurHash3 of 16 bytes at a time, each seeded with the hash before it.
+ *
+ *     hash(value)         = hash(value, root)
+ *     hash(null, seed)    = murmur(NULL, seed); false and true likewise
+ *     hash(number, seed)  = murmur(its 80 bits, murmur(NUMBER, seed))
+ *     hash(string, seed)  = murmur(its UTF-8, murmur(STRING, seed))
+ *     hash(array, seed)   = h = murmur(ARRAY, seed), then for each element h = murmur(hash(element, INDEX + i), h)
+ *     hash(object, seed)  = h = murmur(OBJECT, seed), all = 0, then for each property
+ *                           all ^= hash(value, murmur(name, murmur(STRING, NAME)));
+ *                           at last murmur(all, h), or h alone if all is 0
+ *----------------------------------------------------------------------------*/
+
+typedef struct sql_hash128 { uint64_t low, high; } sql_hash128;
+
+static const sql_hash128 sql_seed_root = {0xbfc2359eafc0e2b7u, 0x8846e00284c4cf1fu};
+static const sql_hash128 sql_seed_null = {0x1380f68bb3b0cfe4u, 0x156c918bf564ee48u};
+static const sql_hash128 sql_seed_false = {0xc1be517fe893b40cu, 0xe9fc8a4c531cd0ddu};
+static const sql_hash128 sql_seed_true = {0xf86d4abf9a412e74u, 0x788488365c8a985du};
+static const sql_hash128 sql_seed_number = {0x2400e8b894ce9c2au, 0x790be1eabd7b9481u};
+static const sql_hash128 sql_seed_string = {0x61f53f0a44204cfbu, 0x09481be8ef4b56ddu};
+static const sql_hash128 sql_seed_array = {0xfa573b014c4dc18eu, 0xa014512c858eb115u};
+static const sql_hash128 sql_seed_object = {0x77b285ac511aef30u, 0x3dcf187245822449u};
+static const sql_hash128 sql_seed_index = {0xfe057204216db999u, 0x5b1cc3178bd9c593u};
+static const sql_hash128 sql_seed_name = {0xc915dde058492a8au, 0x7c8be2eba72e4634u};
+
+/* MurmurHash3, x64, 128 bits, with a seed for each half. */
+static sql_hash128 sql_murmur(const void *data, size_t len, sql_hash128 seed)
+{
+    const uint64_t c1 = 0x87c37b91114253d5u, c2 = 0x4cf5ad432745937fu;
+    const unsigned char *at = (const unsigned char *)data;
+    uint64_t h1 = seed.low, h2 = seed.high, k1 = 0, k2 = 0;
+    size_t left = len, i;
+    for (; left >= 16; left -= 16, at += 16) {
+        h1 ^= aioc_protocol_rotl64(aioc_platform_load64le(at) * c1, 31) * c2;
+        h1 = (aioc_protocol_rotl64(h1, 27) + h2) * 5 + 0x52dce729u;
+        h2 ^= aioc_protocol_rotl64(aioc_platform_load64le(at + 8) * c2, 33) * c1;
+        h2 = (aioc_protocol_rotl64(h2, 31) + h1) * 5 + 0x38495ab5u;
+    }
+    for (i = left; i > 8; i--) k2 = k2 << 8 | at[i - 1];
+    for (i = left < 8 ? left : 8; i > 0; i--) k1 = k1 << 8 | at[i - 1];
+    h2 ^= aioc_protocol_rotl64(k2 * c2, 33) * c1;
+    h1 ^= aioc_protocol_rotl64(k1 * c1, 31) * c2;
+    h1 ^= len;
+    h2 ^= len;
+    h1 += h2;
+    h2 += h1;
+    h1 = aioc_protocol_murmur3_mix(h1);
+    h2 = aioc_protocol_murmur3_mix(h2);
+    h1 += h2;
+    seed.low = h1;
+    seed.high = h2 + h1;
+    return seed;
+}
+
+static sql_hash128 sql_murmur_of(sql_hash128 value, sql_hash128 seed)
+{
+    unsigned char bytes[16];
+    aioc_platform_store64le(bytes, value.low);
+    aioc_platform_store64le(bytes + 8, value.high);
+    return sql_murmur(bytes, sizeof bytes, seed);
+}
+
+/* A double, and behind it the ten bits that an int64 may have beyond its 53. */
+static void sql_number_bits(const sql_value *value, unsigned char bits[10])
+{
+    int64_t whole = value->as.number.integer;
+    double real = value->as.number.real + 0.0;             /* -0 is 0 */
+    uint64_t size = whole < 0 ? 0 - (uint64_t)whole : (uint64_t)whole, exact;
+    unsigned more = 0;
+    int top = 63;
+    memcpy(&exact, &real, sizeof exact);
+    if (value->whole && size >> 53 && whole != INT64_MIN) {
+        while (!(size >> top)) top--;
+        if ((size << (63 - top)) & 0x7ffu) {               /* more than 53 bits from the first to the last */
+            uint64_t mantissa = size << (62 - top) & 0x3fffffffffffffffu;
+            more = (unsigned)(mantissa & 0x3ffu) << 6;
+            exact = ((uint64_t)top + 1023) << 52 | mantissa >> 10 | (whole < 0 ? (uint64_t)1 << 63 : 0);
+        }
+    }
+    aioc_platform_store64le(bits, exact);
+    bits[8] = (unsigned char)(more & 255u);
+    bits[9] = (unsigned char)(more >> 8);
+}
+
+static sql_hash128 sql_hash_value(sql_arena *arena, const sql_value *value, sql_hash128 seed)
+{
+    sql_hash128 hash, all = {0, 0}, one;
+    unsigned char bits[10];
+    sql_cursor cursor;
+    sql_value member;
+    aiocosmos_str name;
+    uint64_t i;
+    memset(&cursor, 0, sizeof cursor);
+    switch (value->type) {
+    case SQL_NULL: return sql_murmur_of(sql_seed_null, seed);
+    case SQL_BOOL: return sql_murmur_of(value->truth ? sql_seed_true : sql_seed_false, seed);
+    case SQL_NUMBER:
+        sql_number_bits(value, bits);
+        return sql_murmur(bits, sizeof bits, sql_murmur_of(sql_seed_number, seed));
+    case SQL_STRING:
+        return sql_murmur(value->as.string.ptr, value->as.string.len, sql_murmur_of(sql_seed_string, seed));
+    case SQL_ARRAY:
+        hash = sql_murmur_of(sql_seed_array, seed);
+        for (i = 0; sql_next(arena, value, &cursor, NULL, &member); i++) {
+            one = sql_seed_index;
+            one.low += i;
+            one.high += one.low < i;
+            hash = sql_murmur_of(sql_hash_value(arena, &member, one), hash);
+        }
+        return hash;
+    case SQL_OBJECT:
+        hash = sql_murmur_of(sql_seed_object, seed);
+        while (sql_next(arena, value, &cursor, &name, &member)) {
+            one = sql_murmur(name.ptr, name.len, sql_murmur_of(sql_seed_string, sql_seed_name));
+            one = sql_hash_value(arena, &member, one);
+            all.low ^= one.low;
+            all.high ^= one.high;
+        }
+        return all.low || all.high ? sql_murmur_of(all, hash) : hash;
+    default: return seed;
+    }
+}
+
+static int sql_compare_hashes(sql_hash128 a, sql_hash128 b)
+{
+    if (a.high != b.high) return a.high < b.high ? -1 : 1;
+    return a.low < b.low ? -1 : a.low > b.low;
+}
+
+/* The order of ORDER BY, over all types. */
 static int sql_order(sql_arena *arena, const sql_value *a, const sql_value *b)
 {
     if (a->type != b->type) return a->type < b->type ? -1 : 1;
     if (a->type < SQL_ARRAY) return sql_compare_primitives(a, b);
-    {
-        uint64_t x = sql_hash(arena, a), y = sql_hash(arena, b);
-        return x < y ? -1 : x > y;
-    }
+    return sql_compare_hashes(sql_hash_value(arena, a, sql_seed_root), sql_hash_value(arena, b, sql_seed_root));
 }
 
 static void sql_keep_into(sql_arena *from, sql_arena *to, const sql_value *value, aiocosmos_str old,
@@ -4133,10 +4263,7 @@ static bool sql_row_before(sql_pipe *pipe, const sql_row *a, const sql_row *b)
         int order = sql_order(&pipe->run->arena, &a->keys[i], &b->keys[i]);
         if (order) return select->orders[i].descending ? order > 0 : order < 0;
     }
-    /* The service reads its index backwards for a descending order, so that ties come out backwards too. */
-    if (a->document != b->document)
-        return select->orders[0].descending ? a->document > b->document : a->document < b->document;
-    return a->index < b->index;
+    return a->document != b->document ? a->document < b->document : a->index < b->index;
 }
 
 static void sql_sort_rows(sql_pipe *pipe, sql_row **rows, sql_row **room, size_t count)
@@ -4203,6 +4330,52 @@ static void sql_drop_rows(sql_pipe *pipe)
     pipe->row_count = pipe->row_cap = 0;
     for (i = 0; i < count; i++) sql_add_row(pipe, rows[i]);
     sql_arena_free(&pipe->old_arena);
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - Resuming ORDER BY
+ *----------------------------------------------------------------------------*/
+
+/* The document's part of a _rid: the last 8 of 16 bytes, in base64 with '-' for '/'. False: it is none. */
+static bool sql_rid_document(aiocosmos_str rid, uint64_t *document)
+{
+    char base64[24];
+    unsigned char bytes[16];
+    size_t i, len, error_at;
+    if (rid.len != sizeof base64) return false;
+    for (i = 0; i < sizeof base64; i++) base64[i] = rid.ptr[i] == '-' ? '/' : rid.ptr[i];
+    if (!aioc_auth_base64_decode(sql_str(base64, sizeof base64), bytes, sizeof bytes, &len, &error_at) ||
+        len != sizeof bytes) return false;
+    *document = aioc_platform_load64le(bytes + 8);
+    return true;
+}
+
+static int sql_order_resumed(sql_arena *arena, const sql_value *key, const sql_resume_value *at)
+{
+    sql_hash128 hash;
+    if (key->type != at->value.type || key->type < SQL_ARRAY) return sql_order(arena, key, &at->value);
+    hash.low = at->low;
+    hash.high = at->high;
+    return sql_compare_hashes(sql_hash_value(arena, key, sql_seed_root), hash);
+}
+
+/* Whether a row with these keys is still to come. */
+static bool sql_is_ahead(emu_sql_run *run, const sql_value *keys)
+{
+    const sql_resume *resume = &run->query->resume;
+    const sql_select *select = run->query->select;
+    uint64_t document;
+    sql_value rid;
+    uint32_t i;
+    for (i = 0; i < resume->count; i++) {
+        int order = sql_order_resumed(&run->arena, &keys[i], &resume->values[i]);
+        if (order) return select->orders[i].descending ? order < 0 : order > 0;
+    }
+    if (!resume->has_rid) return !resume->exclude;
+    sql_property(&run->arena, &run->bindings[run->innermost->select->sources[0].root],
+                 aioc_memory_str("_rid"), &rid);
+    if (rid.type != SQL_STRING || !sql_rid_document(rid.as.string, &document)) return true;
+    return resume->exclude ? document > resume->rid : document >= resume->rid;
 }
 
 /*------------------------------------------------------------------------------
@@ -4363,10 +4536,11 @@ static void sql_sort_in(sql_pipe *pipe)
     sql_value value;
     sql_row row;
     uint32_t i;
-    if (!sql_project(pipe, &value) || !sql_is_new(pipe, &value)) return;
     memset(&row, 0, sizeof row);
     row.keys = (sql_value *)sql_alloc(&run->arena, select->order_count * sizeof *row.keys);
     for (i = 0; i < select->order_count; i++) sql_eval(run, select->orders[i].node, &row.keys[i]);
+    if (run->query->resume.values && !sql_is_ahead(run, row.keys)) return;
+    if (!sql_project(pipe, &value) || !sql_is_new(pipe, &value)) return;
     row.text = value.text;
     if (!row.text.ptr) {
         run->row.len = 0;
@@ -4548,12 +4722,65 @@ static void sql_eval_subquery(emu_sql_run *run, const sql_node *node, sql_value 
  * MARK: - Queries
  *----------------------------------------------------------------------------*/
 
+static void sql_fail_resume(sql_parser *parser) __attribute__((noreturn));
+static void sql_fail_resume(sql_parser *parser)
+{
+    sql_fail_plain(parser->env, 400, "The input content is invalid: 'resumeFilter' must have a value for each item of "
+                   "ORDER BY, whether to exclude what is the same, and nothing else but a _rid.");
+}
+
+/* A value of resumeFilter: undefined is []; an array or object is {"type":"array","low":…,"high":…}, the halves of
+ * its hash as signed numbers. */
+static void sql_read_resume_value(sql_parser *parser, aiocosmos_json json, sql_resume_value *out)
+{
+    static const char *const names[3] = {"type", "low", "high"};
+    aiocosmos_json fields[3];
+    aiocosmos_str type;
+    int64_t low, high;
+    memset(out, 0, sizeof *out);
+    if (json.type == AIOCOSMOS_JSON_ARR) {
+        if (aioc_json_count(json)) sql_fail_resume(parser);
+    } else if (json.type == AIOCOSMOS_JSON_OBJ) {
+        aioc_json_fields(json, names, 3, fields);
+        if (fields[0].type != AIOCOSMOS_JSON_STR || !aioc_json_get_i64(fields[1], &low) ||
+            !aioc_json_get_i64(fields[2], &high)) sql_fail_resume(parser);
+        type = sql_unescape(parser->arena, fields[0]);
+        if (aioc_memory_same(type, aioc_memory_str("array"))) out->value.type = SQL_ARRAY;
+        else if (aioc_memory_same(type, aioc_memory_str("object"))) out->value.type = SQL_OBJECT;
+        else sql_fail_resume(parser);
+        out->low = (uint64_t)low;
+        out->high = (uint64_t)high;
+    } else {
+        sql_read(parser->arena, json, &out->value);
+    }
+}
+
+static void sql_read_resume(sql_parser *parser, aiocosmos_json filter)
+{
+    static const char *const names[3] = {"value", "rid", "exclude"};
+    sql_resume *resume = &parser->query->resume;
+    aiocosmos_json fields[3], value;
+    if (filter.type == AIOCOSMOS_JSON_NONE || filter.type == AIOCOSMOS_JSON_NULL) return;
+    if (filter.type != AIOCOSMOS_JSON_OBJ) sql_fail_resume(parser);
+    aioc_json_fields(filter, names, 3, fields);
+    if (fields[0].type != AIOCOSMOS_JSON_ARR || fields[2].type != AIOCOSMOS_JSON_BOOL) sql_fail_resume(parser);
+    resume->values = (sql_resume_value *)sql_alloc(parser->arena,
+                                                   (aioc_json_count(fields[0]) + 1) * sizeof *resume->values);
+    memset(&value, 0, sizeof value);
+    while (aioc_json_next(fields[0], NULL, &value))
+        sql_read_resume_value(parser, value, &resume->values[resume->count++]);
+    resume->exclude = fields[2].ptr[0] == 't';
+    resume->has_rid = fields[1].type == AIOCOSMOS_JSON_STR;
+    if (resume->has_rid ? !sql_rid_document(sql_unescape(parser->arena, fields[1]), &resume->rid) :
+        fields[1].type != AIOCOSMOS_JSON_NONE && fields[1].type != AIOCOSMOS_JSON_NULL) sql_fail_resume(parser);
+}
+
 /* Text and parameters of the request's body. */
 static void sql_read_body(sql_parser *parser, const char *body, size_t len)
 {
-    static const char *const names[2] = {"query", "parameters"};
+    static const char *const names[3] = {"query", "parameters", "resumeFilter"};
     emu_sql_query *query = parser->query;
-    aiocosmos_json fields[2];
+    aiocosmos_json fields[3];
     aiocosmos_str text;
     if (aioc_json_parse(&query->body, body, len) != 0) {
         char message[200];
@@ -4561,7 +4788,7 @@ static void sql_read_body(sql_parser *parser, const char *body, size_t len)
                  query->body.error ? query->body.error : "out of memory", (unsigned long)query->body.error_at);
         sql_fail_plain(parser->env, 400, message);
     }
-    aioc_json_fields(aioc_json_root(&query->body), names, 2, fields);
+    aioc_json_fields(aioc_json_root(&query->body), names, 3, fields);
     if (fields[0].type != AIOCOSMOS_JSON_STR)
         sql_fail_plain(parser->env, 400,
                        "The input content is invalid because the required properties - 'query; ' - are missing");
@@ -4572,6 +4799,7 @@ static void sql_read_body(sql_parser *parser, const char *body, size_t len)
     query->text = text.ptr;
     query->len = text.len;
     parser->parameters = fields[1];
+    sql_read_resume(parser, fields[2]);
     if (text.len > EMU_SQL_TEXT_MAX)
         sql_fail_at(parser, "SC3001", 0, text.len, "The SQL query text exceeded the maximum limit of %u characters.",
                     EMU_SQL_TEXT_MAX);
@@ -4605,6 +4833,7 @@ static void sql_parse_query(emu_sql_query *query, const char *body, size_t len)
     query->select = sql_parse_select(&parser, false);
     if (parser.token.kind != SQL_T_END) sql_fail_near(&parser, &parser.token);
     sql_bind_select(&parser, query->select, NULL, true);
+    if (query->resume.values && query->resume.count != query->select->order_count) sql_fail_resume(&parser);
     if (query->select->where) sql_write_constants(query, query->select->where);
 }
 

@@ -26,7 +26,10 @@ typedef struct emu_sql_error {
                                         * "message":"Syntax error, incorrect syntax near 'FORM'."}]}; of a run, a sentence */
 } emu_sql_error;
 
-/* body: the request's JSON, {"query":"…","parameters":[{"name":"@a","value":1}]}. now_ms: the Unix time that
+/* body: the request's JSON, {"query":"…","parameters":[{"name":"@a","value":1}]}, and for ORDER BY where to go on,
+ * "resumeFilter":{"value":[1],"rid":"…","exclude":false}: with what sorts behind these values or is the same in all but
+ * comes behind the document of that _rid; exclude false: also with that document, or without a rid with all that is the
+ * same. Rows that sort the same come in the order in which their documents were fed. now_ms: the Unix time that
  * GetCurrentDateTime and its like return. NULL: *error says why. */
 emu_sql_query *emu_sql_prepare(const char *body, size_t len, int64_t now_ms, emu_sql_error *error);
 void           emu_sql_free(emu_sql_query *query);

@@ -155,6 +155,20 @@ struct sql_select {
     uint32_t top_start, top_end, star_start, star_end, order_start, order_end, limit_start, limit_end;
 };
 
+/* Where a client left off (resumeFilter): behind the rows that sort before these values and this _rid. */
+typedef struct sql_resume_value {
+    sql_value value;
+    uint64_t low, high;                /* of an array or an object its hash stands for it */
+} sql_resume_value;
+
+typedef struct sql_resume {
+    sql_resume_value *values;          /* NULL: from the start */
+    uint32_t count;
+    bool exclude;                      /* also the row that is the same in all */
+    bool has_rid;
+    uint64_t rid;                      /* the document's part of it */
+} sql_resume;
+
 struct emu_sql_query {
     sql_env env;
     sql_arena arena;
@@ -166,6 +180,7 @@ struct emu_sql_query {
     sql_select *select;
     uint32_t slots;
     aioc_memory_buffer scratch;
+    sql_resume resume;
 };
 
 /*------------------------------------------------------------------------------
