@@ -1034,7 +1034,7 @@ typedef struct importer {
     unsigned refusals_in_a_row;            /* of those, for no reason of the document's own */
     long give_up_s;
     double heard;                          /* when the server was not silent, in seconds since the start */
-    uint64_t heard_bytes, heard_attempts;  /* the client's totals then */
+    uint64_t heard_bytes, heard_tries;     /* the client's totals then */
     aiocosmos_bulk_totals totals;
     double seconds;
 } importer;
@@ -1433,13 +1433,15 @@ static bool server_is_silent(importer *im)
 {
     double now = seconds_since(im->tool->started);
     aiocosmos_stats stats;
+    uint64_t tries;
     bool asked;
     aiocosmos_get_stats(im->tool->client, &stats);
-    asked = stats.attempts != im->heard_attempts || stats.connections_open > stats.connections_idle;
+    tries = stats.attempts + stats.retries;                /* where no connection can be had, there are retries alone */
+    asked = tries != im->heard_tries || stats.connections_open > stats.connections_idle;
     if (stats.bytes_received != im->heard_bytes || !asked) {
         im->heard = now;
         im->heard_bytes = stats.bytes_received;
-        im->heard_attempts = stats.attempts;
+        im->heard_tries = tries;
     }
     return now - im->heard >= (double)im->give_up_s;
 }
