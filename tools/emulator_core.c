@@ -737,7 +737,8 @@ bool emu_parse_body(emu_exchange *x, aiocosmos_json *root)
 static void emu_begin(emu_exchange *x, emu_core *core, const emu_request *request)
 {
     aiocosmos_str activity = request->header[EMU_H_ACTIVITY];
-    memset((char *)x + offsetof(emu_exchange, segments), 0, sizeof *x - offsetof(emu_exchange, segments));
+    memset((char *)x + offsetof(emu_exchange, segments), 0,
+           offsetof(emu_exchange, extra) + 1 - offsetof(emu_exchange, segments));
     x->core = core;
     x->request = request;
     x->kind = "unknown";
@@ -937,7 +938,7 @@ void emu_answer_write(emu_text *out, emu_exchange *x, bool chunked)
     size_t owner = x->container ? 3 * (x->container->resource.id_len + x->container->database->resource.id_len) : 0;
     char *start, *at;
     bool bodiless = x->status == 204 || x->status == 304;  /* RFC 9110, 6.4.1 */
-    if (out->failed || !aioc_memory_reserve(out->memory, &out->buffer, 3072 + owner + body.len)) {
+    if (out->failed || !aioc_memory_reserve(out->memory, &out->buffer, 3072 + strlen(x->extra) + owner + body.len)) {
         out->failed = true;
         return;
     }

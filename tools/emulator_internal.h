@@ -10,6 +10,7 @@
  *     emulator_patch.c    what a patch does to a document's text
  *     emulator_query.c    routes of many items: feed and query, pages, continuations
  *     emulator_plan.c     query plans
+ *     emulator_metrics.c  what the answer to a query says about itself
  *     emulator_sql.c      the SQL engine
  */
 #ifndef EMULATOR_INTERNAL_H
@@ -132,7 +133,7 @@ typedef struct emu_exchange {
     int64_t item_count;                                    /* -1: about no list */
     double  retry_after_ms;                                /* < 0: says nothing */
     char    continuation[768];
-    char    extra[256];                                    /* one more header line */
+    char    extra[4096];                                   /* further header lines, the last without its end */
 } emu_exchange;
 
 /* What a fault does to an answer. */
@@ -458,6 +459,10 @@ void emu_item_route(emu_exchange *x);                      /* everything below â
 void emu_query_items(emu_exchange *x, bool is_query);
 void emu_query_plan(emu_exchange *x);
 bool emu_refuse_with_plan(emu_exchange *x, const emu_sql_query *query);  /* always false */
+
+/* What a page of a query took. */
+typedef struct emu_work { uint64_t documents, document_bytes, rows, row_bytes; } emu_work;
+void emu_report(emu_exchange *x, const emu_sql_query *query, const emu_work *work);
 void emu_held_forget(emu_core *core, const emu_container *container);
 void emu_meta_route(emu_exchange *x);
 

@@ -663,6 +663,8 @@ static void emu_answer_page(emu_exchange *x, const emu_scope *scope, const emu_s
     emu_range *range;
     emu_page page;
     emu_scan scan;
+    emu_work work;
+    size_t start;
     bool given;
     memset(&page, 0, sizeof page);
     memset(&scan, 0, sizeof scan);
@@ -672,9 +674,15 @@ static void emu_answer_page(emu_exchange *x, const emu_scope *scope, const emu_s
     if (!emu_session_ok(x, range) || !emu_spend(x, range)) return;
     x->range = range;
     emu_put_format(page.body, "{\"_rid\":\"%s\",\"Documents\":[", x->container->rid);
+    start = page.body->buffer.len;
     if (!(query && emu_sql_needs_merge(query) ? emu_held_page : emu_stream_page)(x, scope, &position, query, &page,
                                                                                 &scan))
         return;
+    work.documents = scan.looked;
+    work.document_bytes = scan.bytes;
+    work.rows = (uint64_t)page.count;
+    work.row_bytes = page.body->buffer.len - start - (page.count ? (size_t)page.count - 1 : 0);
+    if (query) emu_report(x, query, &work);
     emu_put_format(page.body, "],\"_count\":%lld}", (long long)page.count);
     if (scan.more || emu_next_part(x->container, scope, &position)) emu_write_continuation(x, &position);
     emu_charge(x, range, (query ? 2.2 : 1.0) + 0.02 * (double)scan.looked + 0.05 * (double)scan.bytes / 1024 +

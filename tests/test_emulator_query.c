@@ -1,0 +1,211 @@
+/* The emulator's queries over several partitions, as a client sees them: plans, what each partition answers to the
+ * rewritten query, and what an answer says about itself. */
+#include "emulator_world.h"
+
+#define PLAN     "x-ms-cosmos-is-query-plan-request: True\r\nContent-Type: application/query+json\r\n"
+#define FEATURES "x-ms-cosmos-supported-query-features: "
+#define METRICS  "x-ms-documentdb-populatequerymetrics: True\r\n"
+
+static const char *range_line(int range)
+{
+    return f(QUERY "x-ms-documentdb-partitionkeyrangeid: %d\r\n", range);
+}
+
+TEST(a_plan_is_asked_for_with_what_the_client_can_do)
+{
+    static const char sorted[] = "{\"query\":\"SELECT * FROM c ORDER BY c.n\"}";
+    open_world(2);
+    CHECK_INT(call("POST", DOCS, PLAN FEATURES "OrderBy,Top\r\n", sorted), 200);
+    CHECK(says("\"orderBy\":[\"Ascending\"]"));
+    CHECK(says("WHERE ({documentdb-formattableorderbyquery-filter})"));
+    CHECK_INT(call("POST", DOCS, PLAN FEATURES "Top\r\n", sorted), 400);
+    CHECK(says("OrderBy"));
+    CHECK_INT(got.sub_status, 0);
+    CHECK_INT(call("POST", DOCS, PLAN, sorted), 400);      /* says nothing, can nothing */
+    CHECK_INT(call("POST", DOCS, PLAN, "{\"query\":\"SELECT * FROM c WHERE c.pk = 'k1'\"}"), 200);
+    CHECK(says("\"isMaxInclusive\":true"));
+    CHECK_INT(call("POST", DOCS, PLAN FEATURES "Aggregate\r\n", "{\"query\":\"SELECT VALUE 1 + COUNT(1) FROM c\"}"),
+              400);
+    CHECK(says("Compositions of aggregates"));
+    CHECK_INT(call("POST", DOCS, PLAN, "{\"query\":\"SELECT * FORM c\"}"), 400);
+    CHECK(says("SC1001"));
+    CHECK_INT(call("POST", DOCS, PLAN, "no json"), 400);
+    close_world();
+}
+
+TEST(who_is_not_the_gateway_gets_the_plan_with_the_refusal)
+{
+    open_world(2);
+    CHECK_INT(call("POST", DOCS, ACROSS, "{\"query\":\"SELECT VALUE SUM(c.n) FROM c\"}"), 400);
+    CHECK_INT(got.sub_status, 1004);
+    CHECK(says("additionalErrorInfo"));
+    CHECK(says("\\\"aggregates\\\":[\\\"Sum\\\"]"));
+    CHECK_INT(call("POST", DOCS, ACROSS, "{\"query\":\"SELECT VALUE SUM(c.n) + 1 FROM c\"}"), 400);
+    CHECK_INT(got.sub_status, 0);
+    CHECK(says("Compositions of aggregates"));
+    close_world();
+}
+
+/* A key of the container's own version makes the ranges of a plan. */
+TEST(ranges_of_a_plan_are_where_the_items_are)
+{
+    static const char *const definitions[] = {
+        "{\"id\":\"C\",\"partitionKey\":{\"paths\":[\"/pk\"],\"kind\":\"Hash\",\"version\":2}}",
+        "{\"id\":\"C\",\"partitionKey\":{\"paths\":[\"/pk\"],\"kind\":\"Hash\",\"version\":1}}",
+        "{\"id\":\"C\",\"partitionKey\":{\"paths\":[\"/pk\",\"/id\"],\"kind\":\"MultiHash\",\"version\":2}}"
+    };
+    size_t i;
+    int key;
+    for (i = 0; i < sizeof definitions / sizeof *definitions; i++) {
+        emu_options options;
+        memset(&options, 0, sizeof options);
+        options.partitions = 8;
+        open_core(options);
+        make_container(definitions[i]);
+        for (key = 0; key < 20; key++) {
+            char min[AIOC_PROTOCOL_EPK_MAX], max[AIOC_PROTOCOL_EPK_MAX];
+            int range, found = 0;
+            size_t len;
+            CHECK_INT(call("POST", DOCS, PLAN, f("{\"query\":\"SELECT * FROM c WHERE c.pk = 'k%d'\"}", key)), 200);
+            CHECK_INT(sscanf(strstr(got.text, "\"min\":"), "\"min\":\"%224[^\"]\",\"max\":\"%224[^\"]\"", min, max), 2);
+            if (i < 2) CHECK_STR(min, max);
+            CHECK_INT(call("POST", DOCS, f(i < 2 ? PK("[\"k%d\"]") : PK("[\"k%d\",\"x\"]"), key),
+                           f("{\"id\":\"x\",\"pk\":\"k%d\"}", key)), 201);
+            snprintf(max, sizeof max, "%s", min);
+            len = strlen(max);
+            aioc_protocol_epk_end(i < 2, max, &len);
+            max[len] = 0;
+            for (range = 0; range < 8; range++) {          /* one partition has it, within these bounds */
+                int status = call("POST", DOCS, f("%s" BY_EPK "x-ms-start-epk: %s\r\nx-ms-end-epk: %s\r\n",
+                                                  range_line(range), min, max),
+                                  "{\"query\":\"SELECT VALUE c.pk FROM c\"}");
+                if (status != 200) continue;
+                CHECK(says(f("[\"k%d\"]", key)));
+                found++;
+            }
+            CHECK_INT(found, 1);
+        }
+        close_world();
+    }
+}
+
+/* Rows of all partitions, one after another, in one array. */
+static char *from_all(int ranges, const char *lines, const char *body)
+{
+    char *all = (char *)calloc(1, 65536);
+    int range;
+    for (range = 0; range < ranges; range++) {
+        const char *start, *end;
+        CHECK_INT(call("POST", DOCS, f("%s%s", range_line(range), lines), body), 200);
+        start = strchr(got.text, '[') + 1;
+        end = strstr(got.text, "],\"_count\"");
+        CHECK(end != NULL);
+        snprintf(all + strlen(all), 65536 - strlen(all), "%s%.*s", *all && end > start ? "," : "", (int)(end - start),
+                 start);
+    }
+    return all;
+}
+
+static int times(const char *text, const char *part)
+{
+    int n = 0;
+    while ((text = strstr(text, part)) != NULL) {
+        text += strlen(part);
+        n++;
+    }
+    return n;
+}
+
+TEST(every_partition_answers_the_rewritten_query_for_itself)
+{
+    char *all;
+    open_world(4);
+    fill(40, 10);
+    all = from_all(4, "", "{\"query\":\"SELECT c._rid, [{\\\"item\\\": c.n}] AS orderByItems, c.id AS payload\\n"
+                          "FROM c\\nWHERE ((c.n > 9) AND (true))\\nORDER BY c.n DESC\"}");
+    CHECK_INT(times(all, "\"orderByItems\":[{\"item\":"), 20);
+    CHECK_INT(times(all, "\"_rid\":\""), 20);
+    free(all);
+    all = from_all(4, "", "{\"query\":\"SELECT VALUE [{\\\"item\\\": COUNT(1)}]\\nFROM c\"}");
+    CHECK_INT(times(all, "[{\"item\":"), 4);
+    free(all);
+    all = from_all(4, "", "{\"query\":\"SELECT [{\\\"item\\\": c.pk}] AS groupByItems, {\\\"pk\\\": c.pk, "
+                          "\\\"n\\\": {\\\"item\\\": COUNT(1)}} AS payload\\nFROM c\\nGROUP BY c.pk\"}");
+    CHECK_INT(times(all, "\"n\":{\"item\":4}"), 10);
+    free(all);
+    close_world();
+}
+
+TEST(answers_say_what_they_took_when_asked)
+{
+    open_world(1);
+    fill(20, 5);
+    CHECK_INT(call("POST", DOCS, f("%s" METRICS, range_line(0)),
+                   "{\"query\":\"SELECT VALUE c.n FROM c WHERE c.n < 5\"}"), 200);
+    CHECK(strstr(header("x-ms-documentdb-query-metrics"), ";retrievedDocumentCount=20;"));
+    CHECK(strstr(header("x-ms-documentdb-query-metrics"), ";outputDocumentCount=9;outputDocumentSize=9;"));
+    CHECK(strstr(header("x-ms-documentdb-query-metrics"), ";indexUtilizationRatio=0.45"));
+    CHECK_INT(strlen(header("x-ms-cosmos-query-execution-info")), 0);
+    CHECK_INT(call("POST", DOCS, range_line(0), "{\"query\":\"SELECT VALUE c.n FROM c ORDER BY c.n\"}"), 200);
+    CHECK_INT(strlen(header("x-ms-documentdb-query-metrics")), 0);
+    CHECK_STR(header("x-ms-cosmos-query-execution-info"), "{\"reverseRidEnabled\":false,\"reverseIndexScan\":false}");
+    close_world();
+}
+
+static void check_indexes(const char *lines, const char *sql, const char *wanted)
+{
+    unsigned char decoded[4096];
+    char text[4096];
+    size_t len, error_at, i, n = 0;
+    const char *value;
+    bool newer = strstr(lines, "-V2") != NULL;
+    CHECK_INT(call("POST", DOCS, f("%s%s", range_line(0), lines), f("{\"query\":\"%s\"}", sql)), 200);
+    value = header("x-ms-cosmos-index-utilization");
+    if (newer) {
+        for (i = 0; value[i]; i++) {
+            unsigned c = (unsigned char)value[i];
+            if (c == '%') {
+                CHECK_INT(sscanf(value + i + 1, "%2x", &c), 1);
+                i += 2;
+            }
+            text[n++] = (char)c;
+        }
+        text[n] = 0;
+    } else {
+        CHECK(aioc_auth_base64_decode(aioc_memory_str(value), decoded, sizeof decoded, &len, &error_at));
+        snprintf(text, sizeof text, "%.*s", (int)len, (const char *)decoded);
+    }
+    if (!strstr(text, wanted)) printf("  %s\n  gives %s\n", sql, text);
+    CHECK(strstr(text, wanted) != NULL);
+}
+
+TEST(answers_say_which_indexes_would_serve)
+{
+    static const char older[] = "x-ms-cosmos-populateindexmetrics: True\r\n";
+    static const char newer[] = "x-ms-cosmos-populateindexmetrics-V2: true\r\n";
+    emu_options options;
+    memset(&options, 0, sizeof options);
+    options.partitions = 1;
+    open_core(options);
+    make_container("{\"id\":\"C\",\"partitionKey\":{\"paths\":[\"/pk\"],\"kind\":\"Hash\",\"version\":2},"
+                   "\"indexingPolicy\":{\"includedPaths\":[{\"path\":\"/*\"},{\"path\":\"/big/seen/?\"}],"
+                   "\"excludedPaths\":[{\"path\":\"/big/*\"}],\"compositeIndexes\":[["
+                   "{\"path\":\"/a\",\"order\":\"ascending\"},{\"path\":\"/b\",\"order\":\"descending\"}]]}}");
+    check_indexes(newer, "SELECT * FROM c WHERE c.a = 1 AND c.o.p > 2", "{\"UtilizedIndexes\":{\"SingleIndexes\":["
+                  "{\"IndexSpec\":\"/a/?\"},{\"IndexSpec\":\"/o/p/?\"}],\"CompositeIndexes\":[]},\"PotentialIndexes\":{"
+                  "\"SingleIndexes\":[],\"CompositeIndexes\":[]}}");
+    check_indexes(newer, "SELECT * FROM c WHERE c.big.x = 1 AND c.big.seen = 2",
+                  "{\"UtilizedIndexes\":{\"SingleIndexes\":[{\"IndexSpec\":\"/big/seen/?\"}],\"CompositeIndexes\":[]},\"PotentialIndexes\":{\"SingleIndexes\":["
+                  "{\"IndexSpec\":\"/big/x/?\"}]");
+    check_indexes(older, "SELECT * FROM c WHERE c.a = 1", "{\"UtilizedSingleIndexes\":[{\"IndexSpec\":\"/a/?\","
+                  "\"FilterExpression\":\"\",\"FilterPreciseSet\":true,\"IndexPreciseSet\":true,"
+                  "\"IndexImpactScore\":\"High\"}],\"PotentialSingleIndexes\":[],\"UtilizedCompositeIndexes\":[],\"PotentialCompositeIndexes\":[]}");
+    check_indexes(newer, "SELECT VALUE t FROM c JOIN t IN c.tags WHERE t.x = 1 OR ARRAY_CONTAINS(c.list, 2)",
+                  "[{\"IndexSpec\":\"/tags/[]/x/?\"},{\"IndexSpec\":\"/list/[]/?\"}]");
+    check_indexes(newer, "SELECT * FROM c ORDER BY c.a DESC", "\"SingleIndexes\":[{\"IndexSpec\":\"/a/?\"}]");
+    check_indexes(newer, "SELECT * FROM c ORDER BY c.a DESC, c.b", "{\"UtilizedIndexes\":{\"SingleIndexes\":[],"
+                  "\"CompositeIndexes\":[{\"IndexSpecs\":[\"/a DESC\",\"/b ASC\"]}]}");
+    check_indexes(newer, "SELECT * FROM c ORDER BY c.a, c.b", "\"PotentialIndexes\":{\"SingleIndexes\":[],"
+                  "\"CompositeIndexes\":[{\"IndexSpecs\":[\"/a ASC\",\"/b ASC\"]}]}");
+    close_world();
+}
