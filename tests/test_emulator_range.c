@@ -222,6 +222,26 @@ TEST(sorted_rows_come_once_while_others_come_and_go)
 
 /*--- Merges ------------------------------------------------------------------------------------*/
 
+/* The gateway goes from partition to partition by itself; that they become one meanwhile changes nothing. */
+TEST(a_query_across_partitions_goes_on_behind_a_merge)
+{
+    char token[1024] = "";
+    long long seen = 0;
+    int pages;
+    open_world(4);
+    fill(40, 40);
+    for (pages = 0; pages == 0 || *token; pages++) {
+        CHECK_INT(call("POST", DOCS, f(ACROSS "x-ms-max-item-count: 3\r\n%s%s%s", *token ? "x-ms-continuation: " : "",
+                                       token, *token ? "\r\n" : ""), "{\"query\":\"SELECT VALUE c.id FROM c\"}"), 200);
+        seen += count();
+        snprintf(token, sizeof token, "%s", header("x-ms-continuation"));
+        if (pages == 1 || pages == 5 || pages == 8) CHECK(emu_core_merge(w.core, "D", "C", NULL));
+        if (pages == 6) CHECK(emu_core_split(w.core, "D", "C", NULL));
+    }
+    CHECK_INT(seen, 40);
+    close_world();
+}
+
 TEST(merged_partitions)
 {
     char etag[64];

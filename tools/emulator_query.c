@@ -377,10 +377,16 @@ static bool emu_stream_page(emu_exchange *x, const emu_scope *scope, emu_positio
                             emu_page *page, emu_scan *scan)
 {
     emu_sql_run *run = query ? emu_sql_start(query, emu_page_row, page) : NULL;
+    emu_scope part = *scope;
     emu_source source;
     bool ok;
     if (query && !run) return emu_no_memory(x);
-    ok = emu_source_open(&source, x, scope, position);
+    /* What is one partition now may have been two when this began: it is read in the parts that it was. */
+    if (scope->max.len == 0 && !scope->whole_key && !scope->only) {
+        part.min = aioc_memory_str(position->min);
+        part.max = aioc_memory_str(position->max);
+    }
+    ok = emu_source_open(&source, x, &part, position);
     if (ok) emu_scan_streaming(&source, position, run, page, scan);
     emu_source_close(&source);
     if (ok) return emu_scan_end(x, run, scan);
