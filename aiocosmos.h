@@ -11603,7 +11603,7 @@ static void aioc_operation_abandon(aioc_operation *op)
 /* It ends with this status, wherever it is, but from a later step. */
 static void aioc_operation_stop(aioc_operation *op, int status)
 {
-    if (op->stop == 0) op->stop = status;
+    if (op->stop == 0 || status == AIOCOSMOS_E_CANCELLED) op->stop = status;     /* who cancels is promised that */
     if (op->state == AIOC_OPERATION_WANTS_TOKEN) aioc_operation_leave_tokenless(op);
     if (op->paced) {
         op->pacer->let_go(op);
@@ -13492,7 +13492,8 @@ static void aioc_feeds_bulk_ended(aioc_operation *op, const aiocosmos_result *re
 static bool aioc_feeds_bulk_finish_if_over(aioc_feeds_bulk *bulk)
 {
     if (!bulk->ended || bulk->in_flight) return false;
-    if (bulk->status == 0) bulk->status = bulk->op->stop;    /* cancelled since its last item ended */
+    /* Cancelled or shut down since it began to end. */
+    if (bulk->op->stop && bulk->status != AIOCOSMOS_E_CANCELLED) bulk->status = bulk->op->stop;
     bulk->op->charge_ru = bulk->totals.charge_ru;
     bulk->op->state = AIOC_OPERATION_READY;
     aioc_operation_finish(bulk->op, bulk->status, AIOCOSMOS_ANSWERED, NULL,

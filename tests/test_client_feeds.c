@@ -922,6 +922,20 @@ TEST(a_bulk_that_its_last_item_cancels_ends_as_cancelled)
     close_world(client);
 }
 
+TEST(a_bulk_that_is_cancelled_while_its_deadline_ends_it_ends_as_cancelled)
+{
+    aiocosmos_client *client = open_world("");
+    source s = items(1000, 10);
+    aiocosmos_bulk_request request = bulk_of(&s);
+    fault("action=hang,kind=create_item");
+    request.concurrency_max = 10;
+    request.deadline_ms = 20;
+    s.cancel_in_item = true;                               /* the first that the deadline ends */
+    CHECK_INT(run_bulk(client, &request, &s), AIOCOSMOS_E_CANCELLED);
+    CHECK_INT(s.timed_out + s.cancelled, 10);
+    close_world(client);
+}
+
 TEST(cancelling_a_bulk_reaches_the_items_that_back_off_or_are_held)
 {
     aiocosmos_client *client = open_world("");
