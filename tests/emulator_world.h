@@ -212,6 +212,23 @@ static inline int call(const char *verb, const char *path, const char *lines, co
     return exchange(&request);
 }
 
+/* On a connection of its own, for when memory fails; whatever the answer. */
+static inline void send_alone(const char *verb, const char *path, const char *lines, const char *body)
+{
+    aioc_memory_buffer request;
+    size_t len;
+    emu_conn *conn = emu_conn_open(w.core);
+    memset(&request, 0, sizeof request);
+    put_request(&request, verb, path, lines, body);
+    if (conn) {
+        emu_conn_feed(conn, request.data, request.len);
+        emu_conn_output(conn, &len);
+        if (len) emu_conn_sent(conn, len);
+        emu_conn_close(conn);
+    }
+    aioc_memory_buffer_free(&w.memory, &request);
+}
+
 /* Formats into one of a few rooms. */
 static inline const char *f(const char *format, ...)
 {

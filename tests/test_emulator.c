@@ -1437,20 +1437,8 @@ static void work(void)
         { "POST", "/offers", QUERY, "{\"query\":\"SELECT * FROM c\"}" },
         { "DELETE", DOCS "/1", PK("[\"a\"]"), NULL },
         { "DELETE", "/dbs/D/colls/C", NULL, NULL } };
-    size_t i, len;
-    for (i = 0; i < sizeof steps / sizeof *steps; i++) {
-        aioc_memory_buffer request;
-        emu_conn *conn = emu_conn_open(w.core);
-        memset(&request, 0, sizeof request);
-        put_request(&request, steps[i][0], steps[i][1], steps[i][2], steps[i][3]);
-        if (conn) {
-            emu_conn_feed(conn, request.data, request.len);
-            emu_conn_output(conn, &len);
-            if (len) emu_conn_sent(conn, len);
-            emu_conn_close(conn);
-        }
-        aioc_memory_buffer_free(&w.memory, &request);
-    }
+    size_t i;
+    for (i = 0; i < sizeof steps / sizeof *steps; i++) send_alone(steps[i][0], steps[i][1], steps[i][2], steps[i][3]);
 }
 
 /* The nth allocation fails, and then once more all from the nth on. */

@@ -35,7 +35,7 @@ static const char *const emu_header_names[EMU_H_COUNT] = {
     "x-ms-documentdb-isquery", "x-ms-cosmos-is-query-plan-request", "x-ms-cosmos-is-batch-request",
     "x-ms-documentdb-query-enablecrosspartition", "x-ms-max-item-count", "x-ms-continuation",
     "x-ms-documentdb-partitionkeyrangeid", "x-ms-read-key-type", "x-ms-start-epk", "x-ms-end-epk", "if-match",
-    "if-none-match", "prefer", "a-im", "x-ms-activity-id", "x-ms-consistency-level",
+    "if-none-match", "if-modified-since", "x-ms-cosmos-changefeed-wire-format-version", "prefer", "a-im", "x-ms-activity-id", "x-ms-consistency-level",
     "x-ms-cosmos-intended-collection-rid", "x-ms-offer-throughput", "x-ms-cosmos-offer-autopilot-settings",
     "x-ms-cosmos-migrate-offer-to-autopilot", "x-ms-cosmos-migrate-offer-to-manual-throughput",
     "x-ms-documentdb-expiry-seconds", "host", "x-ms-documentdb-populatequotainfo",

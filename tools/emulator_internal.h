@@ -9,6 +9,7 @@
  *     emulator_item.c     routes of one item: create, upsert, read, replace, delete, patch
  *     emulator_patch.c    what a patch does to a document's text
  *     emulator_query.c    routes of many items: feed and query, pages, continuations
+ *     emulator_feed.c     the change feed
  *     emulator_plan.c     query plans
  *     emulator_metrics.c  what the answer to a query says about itself
  *     emulator_sql.c      the SQL engine
@@ -29,6 +30,7 @@
 #define EMU_ITEM_MAX        (2u * 1024u * 1024u)           /* bytes of an item */
 #define EMU_PAGE_MAX        (4u * 1024u * 1024u - 4096u)   /* bytes of a page, its envelope left out */
 #define EMU_PAGE_SCAN       200000u                        /* items looked at for one page */
+#define EMU_SYSTEM_BYTES    320u                           /* of an item's system properties, at most */
 #define EMU_UNIQUE_KEYS     10
 #define EMU_UNIQUE_PATHS    16
 #define EMU_GUID            36
@@ -75,7 +77,7 @@ typedef enum emu_header {
     EMU_H_AUTHORIZATION, EMU_H_DATE, EMU_H_MS_DATE, EMU_H_VERSION, EMU_H_CONTENT_LENGTH, EMU_H_TRANSFER_ENCODING,
     EMU_H_CONNECTION, EMU_H_EXPECT, EMU_H_CONTENT_TYPE, EMU_H_PARTITION_KEY, EMU_H_SESSION, EMU_H_UPSERT, EMU_H_QUERY,
     EMU_H_PLAN, EMU_H_BATCH, EMU_H_CROSS_PARTITION, EMU_H_MAX_ITEMS, EMU_H_CONTINUATION, EMU_H_RANGE_ID, EMU_H_KEY_TYPE,
-    EMU_H_START_EPK, EMU_H_END_EPK, EMU_H_IF_MATCH, EMU_H_IF_NONE_MATCH, EMU_H_PREFER, EMU_H_A_IM, EMU_H_ACTIVITY,
+    EMU_H_START_EPK, EMU_H_END_EPK, EMU_H_IF_MATCH, EMU_H_IF_NONE_MATCH, EMU_H_IF_MODIFIED, EMU_H_FEED_FORMAT, EMU_H_PREFER, EMU_H_A_IM, EMU_H_ACTIVITY,
     EMU_H_CONSISTENCY, EMU_H_COLLECTION_RID, EMU_H_THROUGHPUT, EMU_H_AUTOPILOT, EMU_H_TO_AUTOPILOT, EMU_H_TO_MANUAL,
     EMU_H_EXPIRY, EMU_H_HOST, EMU_H_QUOTA_INFO, EMU_H_FEATURES, EMU_H_QUERY_METRICS, EMU_H_INDEX_METRICS,
     EMU_H_INDEX_METRICS_2, EMU_H_COUNT
@@ -104,6 +106,7 @@ typedef struct emu_offer emu_offer;
 typedef struct emu_user emu_user;
 typedef struct emu_permission emu_permission;
 typedef struct emu_held emu_held;                          /* rows of a query, kept for its next page */
+typedef struct emu_event emu_event;                        /* one change */
 
 /* One request on its way to its answer. */
 typedef struct emu_exchange {
@@ -262,7 +265,23 @@ struct emu_container {
     emu_table partitions, items, uniques;
     uint64_t next_number;
     uint64_t changes;                                      /* of items and partitions */
+    int64_t retention_s;                                   /* of all versions and deletes; 0: they are not kept */
 };
+
+/* Items by the LSN of their last change; item NULL: there was a later one. */
+typedef struct emu_change { int64_t lsn; emu_item *item; } emu_change;
+typedef struct emu_changes {
+    emu_change *at;
+    uint32_t count, cap, live;
+    bool kept;                                             /* else nobody has asked yet */
+} emu_changes;
+
+/* All changes, deletions among them, as far as the container keeps them: at[first] to at[count - 1]. */
+typedef struct emu_events {
+    emu_event **at;
+    size_t first, count, cap;
+    int64_t purged;                                        /* the LSN up to which they are not known any more */
+} emu_events;
 
 struct emu_range {
     emu_container *container;
@@ -274,6 +293,8 @@ struct emu_range {
     char min[EMU_EPK_MAX], max[EMU_EPK_MAX];               /* the same as effective partition keys */
     int64_t version, lsn;                                  /* of session tokens */
     emu_list items;
+    emu_changes changes;
+    emu_events events;
     uint32_t expiry_slot;                                  /* where the search for expired items goes on */
     double ru;                                             /* left in this second */
     int64_t ru_ms;
@@ -374,7 +395,8 @@ typedef struct emu_item_new {
 } emu_item_new;
 emu_item      *emu_store_item(emu_core *core, emu_container *container, const emu_key *key, emu_item *old,
                               const emu_item_new *content, int64_t now_ms);
-void           emu_remove_item(emu_core *core, emu_container *container, emu_item *item);
+/* False: no memory to note it in the change feed, and it is still there. Never so for one that has expired. */
+bool           emu_remove_item(emu_core *core, emu_container *container, emu_item *item, bool expired, int64_t now_ms);
 bool           emu_unique_taken(const emu_container *container, const uint64_t hash[2], const emu_item *but,
                                 int64_t now_ms);
 void           emu_expire_some(emu_core *core, emu_range *range, int64_t now_ms);
@@ -383,6 +405,19 @@ uint32_t       emu_list_after(const emu_list *list, uint64_t number);
 bool           emu_list_reserve(emu_core *core, emu_list *list, uint32_t extra);
 uint32_t       emu_list_push(emu_list *list, emu_item *item);    /* its slot; room was reserved */
 void           emu_list_free(emu_core *core, emu_list *list);
+
+void           emu_changes_replace(emu_core *core, emu_changes *changes, const emu_item *old, emu_item *item);
+void           emu_changes_free(emu_core *core, emu_changes *changes);
+/* A change is announced first, which may fail for want of memory (NULL), and then noted. deleted NULL: an item of so many
+ * bytes will be stored. */
+emu_event     *emu_event_begin(emu_core *core, const emu_partition *partition, const emu_item *deleted,
+                               size_t text_len);
+void           emu_event_commit(emu_core *core, emu_range *range, emu_event *event, const emu_item *item,
+                                const emu_item *old, bool expired, int64_t now_ms);
+bool           emu_events_reserve(emu_core *core, emu_events *events, size_t extra);
+void           emu_events_move(emu_range *const *from, uint32_t count, emu_range *const *to, uint32_t to_count);
+void           emu_events_retain(emu_core *core, emu_container *container, int64_t retention_s);
+void           emu_events_free(emu_core *core, emu_events *events);
 
 bool           emu_make_ranges(emu_core *core, emu_container *container, uint32_t count);
 void           emu_free_ranges(emu_core *core, emu_container *container);
@@ -456,7 +491,18 @@ bool emu_take_id(emu_exchange *x, aiocosmos_json root, char id[AIOC_PROTOCOL_ITE
                  bool is_item);
 
 void emu_item_route(emu_exchange *x);                      /* everything below …/docs */
+/* Which items a request is about. */
+typedef struct emu_scope {
+    bool whole_key, prefix;                                /* the items of one key; or of all keys that begin so */
+    const emu_key *key;
+    emu_range *only;                                       /* by partition key range id */
+    aiocosmos_str min, max;                                /* part of the key space; max.len 0: all of it */
+} emu_scope;
+
+bool emu_find_scope(emu_exchange *x, const emu_sql_query *query, emu_scope *scope);  /* or refused; query NULL: a feed */
+bool emu_page_size(emu_exchange *x, int64_t *max);         /* what x-ms-max-item-count says, or refused */
 void emu_query_items(emu_exchange *x, bool is_query);
+void emu_change_feed(emu_exchange *x);
 void emu_query_plan(emu_exchange *x);
 bool emu_refuse_with_plan(emu_exchange *x, const emu_sql_query *query);  /* always false */
 

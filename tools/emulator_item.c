@@ -322,7 +322,7 @@ static emu_item *emu_lookup(emu_exchange *x, aiocosmos_str id)
 {
     emu_item *item = emu_find_item(x->container, emu_find_partition(x->container, &x->core->header_key), id);
     if (!item || !emu_item_expired(x->container, item, x->now_ms)) return item;
-    emu_remove_item(x->core, x->container, item);
+    emu_remove_item(x->core, x->container, item, true, x->now_ms);
     return NULL;
 }
 
@@ -425,8 +425,11 @@ static void emu_delete(emu_exchange *x)
         return;
     }
     if (!emu_matches(x, item->etag, item->ts)) return;
-    emu_remove_item(x->core, x->container, item);
-    x->item_lsn = ++x->range->lsn;
+    if (!emu_remove_item(x->core, x->container, item, false, x->now_ms)) {
+        emu_no_memory(x);
+        return;
+    }
+    x->item_lsn = x->range->lsn;
     x->status = 204;
 }
 

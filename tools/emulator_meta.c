@@ -442,15 +442,32 @@ static bool emu_define_ttl(emu_exchange *x, emu_container *container, aiocosmos_
     return true;
 }
 
-enum { EMU_C_KEY, EMU_C_UNIQUE, EMU_C_INDEXING, EMU_C_TTL, EMU_C_CONFLICT, EMU_C_GEO, EMU_C_COUNT };
+/* How long all versions and deletes are kept, in minutes. */
+static bool emu_define_feed(emu_exchange *x, emu_container *container, aiocosmos_json policy)
+{
+    static const char *const names[] = { "retentionDuration" };
+    aiocosmos_json value;
+    int64_t minutes = 0;
+    if (policy.type == AIOCOSMOS_JSON_NONE || policy.type == AIOCOSMOS_JSON_NULL) return true;
+    memset(&value, 0, sizeof value);
+    if (policy.type == AIOCOSMOS_JSON_OBJ) aioc_json_fields(policy, names, 1, &value);
+    if (!aioc_json_get_i64(value, &minutes) || minutes < 0 || minutes > INT32_MAX)
+        return emu_refuse(x, 400, 0, "The change feed policy is invalid: 'retentionDuration' has to be a number of "
+                          "minutes.");
+    container->retention_s = 60 * minutes;
+    return true;
+}
+
+enum { EMU_C_KEY, EMU_C_UNIQUE, EMU_C_INDEXING, EMU_C_TTL, EMU_C_FEED, EMU_C_CONFLICT, EMU_C_GEO, EMU_C_COUNT };
 static const char *const emu_container_names[EMU_C_COUNT] = {
-    "partitionKey", "uniqueKeyPolicy", "indexingPolicy", "defaultTtl", "conflictResolutionPolicy", "geospatialConfig"
+    "partitionKey", "uniqueKeyPolicy", "indexingPolicy", "defaultTtl", "changeFeedPolicy", "conflictResolutionPolicy",
+    "geospatialConfig"
 };
 
 /* What the service adds where a definition says nothing. */
 static const char *const emu_container_defaults[EMU_C_COUNT] = { NULL, NULL,
     ",\"indexingPolicy\":{\"indexingMode\":\"consistent\",\"automatic\":true,\"includedPaths\":[{\"path\":\"/*\"}],"
-    "\"excludedPaths\":[{\"path\":\"/\\\"_etag\\\"/?\"}]}", NULL,
+    "\"excludedPaths\":[{\"path\":\"/\\\"_etag\\\"/?\"}]}", NULL, NULL,
     ",\"conflictResolutionPolicy\":{\"mode\":\"LastWriterWins\",\"conflictResolutionPath\":\"/_ts\","
     "\"conflictResolutionProcedure\":\"\"}", ",\"geospatialConfig\":{\"type\":\"Geography\"}" };
 
@@ -502,7 +519,8 @@ static bool emu_define_container(emu_exchange *x, emu_container *container, cons
     container->definition_len = len;
     return emu_define_key(x, container, found[EMU_C_KEY], &used) &&
            emu_define_unique(x, container, found[EMU_C_UNIQUE], &used) &&
-           emu_indexing_ok(x, found[EMU_C_INDEXING]) && emu_define_ttl(x, container, found[EMU_C_TTL]);
+           emu_indexing_ok(x, found[EMU_C_INDEXING]) && emu_define_ttl(x, container, found[EMU_C_TTL]) &&
+           emu_define_feed(x, container, found[EMU_C_FEED]);
 }
 
 static void emu_number_container(emu_core *core, emu_container *container)
@@ -602,6 +620,7 @@ static void emu_replace_container(emu_exchange *x, emu_container *container)
     }
     container->has_ttl = wanted.has_ttl;
     container->ttl = wanted.ttl;
+    emu_events_retain(core, container, wanted.retention_s);
     emu_put_container(&core->body, container);
     emu_answer_resource(x, &container->resource, 200, EMU_CONTAINERS_CHARGE);
 }

@@ -12,13 +12,6 @@
 #define EMU_PAGE_DEFAULT 100
 #define EMU_PAGE_MOST    10000
 
-/* Which items a request is about. */
-typedef struct emu_scope {
-    bool whole_key, prefix;                                /* the items of one key; or of all keys that begin so */
-    const emu_key *key;
-    emu_range *only;                                       /* by partition key range id */
-    aiocosmos_str min, max;                                /* part of the key space; max.len 0: all of it */
-} emu_scope;
 
 /* Where the next page begins: in the part of the key space that was one partition when this began, and may be several
  * by now. Of its items, those up to a number are through; and so is what lies before it. Of a query that holds back, so
@@ -153,7 +146,7 @@ static bool emu_scope_by_key(emu_exchange *x, emu_scope *scope)
 }
 
 /* query NULL: a feed. */
-static bool emu_find_scope(emu_exchange *x, const emu_sql_query *query, emu_scope *scope)
+bool emu_find_scope(emu_exchange *x, const emu_sql_query *query, emu_scope *scope)
 {
     bool given;
     memset(scope, 0, sizeof *scope);
@@ -299,7 +292,7 @@ static void emu_page_row(void *user, const char *json, size_t len)
     emu_put(page->body, json, len);
 }
 
-static bool emu_page_size(emu_exchange *x, int64_t *max)
+bool emu_page_size(emu_exchange *x, int64_t *max)
 {
     aiocosmos_str text = x->request->header[EMU_H_MAX_ITEMS];
     uint64_t number;
@@ -720,7 +713,7 @@ void emu_query_items(emu_exchange *x, bool is_query)
     emu_sql_error error;
     if (!emu_read_headers_ok(x)) return;
     if (!is_query && x->request->header[EMU_H_A_IM].len) {
-        emu_refuse(x, 400, 0, "This emulator does not know the change feed.");
+        emu_change_feed(x);
         return;
     }
     if (is_query) {

@@ -50,6 +50,8 @@ static void emu_free_range(emu_core *core, emu_range *range)
 {
     if (!range) return;
     emu_list_free(core, &range->items);
+    emu_changes_free(core, &range->changes);
+    emu_events_free(core, &range->events);
     aioc_memory_free(&core->memory, range->parents, range->parents_size);
     aioc_memory_free(&core->memory, range, sizeof *range);
 }
@@ -207,9 +209,14 @@ static void emu_move_items(emu_range *const *from, uint32_t count, emu_range *co
 static bool emu_prepare_child(emu_core *core, emu_range *child, emu_range *const *parent, uint32_t parents)
 {
     uint32_t i, live = 0;
+    size_t events = 0;
     if (!child) return false;
-    for (i = 0; i < parents; i++) live += parent[i]->items.live;
-    return emu_name_parents(core, child, parent, parents) && (live == 0 || emu_list_reserve(core, &child->items, live));
+    for (i = 0; i < parents; i++) {
+        live += parent[i]->items.live;
+        events += parent[i]->events.count - parent[i]->events.first;
+    }
+    return emu_name_parents(core, child, parent, parents) && emu_list_reserve(core, &child->items, live) &&
+           emu_events_reserve(core, &child->events, events);
 }
 
 /* Puts two partitions in the place of one, cut at a point, or one in the place of two neighbours. False: no memory, or
@@ -236,6 +243,7 @@ static bool emu_reshape(emu_core *core, emu_container *container, uint32_t at, u
     container->changes++;
     for (i = 0; i < count; i++) emu_inherit(made[i], old, gone, count);
     emu_move_items(old, gone, made, count);
+    emu_events_move(old, gone, made, count);
     memcpy(ranges, container->range, at * sizeof *ranges);
     memcpy(ranges + at, made, count * sizeof *ranges);
     memcpy(ranges + at + count, container->range + at + gone, (size - at - gone) * sizeof *ranges);

@@ -372,7 +372,7 @@ void emu_put_item(emu_text *out, const emu_container *container, const emu_item 
 {
     static const char after_etag[] = "\\\"\",\"_attachments\":\"attachments/\",\"_ts\":";
     char rid[EMU_RID_MAX], *at, *start;
-    if (out->failed || !aioc_memory_reserve(out->memory, &out->buffer, item->text_len + 320u)) {
+    if (out->failed || !aioc_memory_reserve(out->memory, &out->buffer, item->text_len + EMU_SYSTEM_BYTES)) {
         out->failed = true;
         return;
     }
@@ -380,8 +380,8 @@ void emu_put_item(emu_text *out, const emu_container *container, const emu_item 
     start = out->buffer.data + out->buffer.len;
     memcpy(start, emu_item_text(item), item->text_len);
     at = start + item->text_len;
-    at += snprintf(at, 320, ",\"_rid\":\"%s\",\"_self\":\"dbs/%s/colls/%s/docs/%s/\",\"_etag\":\"\\\"", rid,
-                   container->database->rid, container->rid, rid);
+    at += snprintf(at, EMU_SYSTEM_BYTES, ",\"_rid\":\"%s\",\"_self\":\"dbs/%s/colls/%s/docs/%s/\",\"_etag\":\"\\\"",
+                   rid, container->database->rid, container->rid, rid);
     emu_etag_guid(at, item->etag, item->ts);
     at += EMU_GUID;
     memcpy(at, after_etag, sizeof after_etag - 1);
@@ -473,6 +473,7 @@ emu_item *emu_store_item(emu_core *core, emu_container *container, const emu_key
     emu_unique *uniques[EMU_UNIQUE_KEYS];
     emu_partition *partition = old ? old->partition : emu_find_partition(container, key);
     emu_item *item = emu_make_item(core, content);
+    emu_event *event = NULL;
     uint16_t i;
     bool ok = item && emu_make_uniques(core, container, content, uniques);
     if (item && !ok) aioc_memory_free(&core->memory, item, emu_item_size(item));
@@ -480,6 +481,10 @@ emu_item *emu_store_item(emu_core *core, emu_container *container, const emu_key
     if (!partition) partition = emu_make_partition(core, container, key);
     ok = partition && emu_table_reserve(core, &container->items) && emu_list_reserve(core, &partition->items, 1) &&
          emu_list_reserve(core, &partition->range->items, 1);
+    if (ok && container->retention_s) {
+        event = emu_event_begin(core, partition, NULL, content->text.len);
+        ok = event != NULL;
+    }
     if (!ok) {
         if (partition && partition->items.live == 0) emu_drop_partition(core, container, partition);
         emu_free_uniques(core, uniques, content->unique_count);
@@ -493,6 +498,8 @@ emu_item *emu_store_item(emu_core *core, emu_container *container, const emu_key
     item->lsn = ++partition->range->lsn;
     container->changes++;
     emu_place_item(container, partition, item, old);
+    if (partition->range->changes.kept) emu_changes_replace(core, &partition->range->changes, old, item);
+    if (event) emu_event_commit(core, partition->range, event, item, old, false, now_ms);
     if (old) {
         emu_drop_uniques(core, container, old);
         emu_table_remove(&container->items, &old->node);
@@ -506,9 +513,17 @@ emu_item *emu_store_item(emu_core *core, emu_container *container, const emu_key
     return item;
 }
 
-void emu_remove_item(emu_core *core, emu_container *container, emu_item *item)
+bool emu_remove_item(emu_core *core, emu_container *container, emu_item *item, bool expired, int64_t now_ms)
 {
     emu_partition *partition = item->partition;
+    emu_range *range = partition->range;
+    emu_event *event = NULL;
+    if (container->retention_s) event = emu_event_begin(core, partition, item, 0);
+    if (container->retention_s && !event && !expired) return false;
+    range->lsn++;
+    if (container->retention_s && !event) range->events.purged = range->lsn;   /* better a refusal than a gap */
+    if (range->changes.kept) emu_changes_replace(core, &range->changes, item, NULL);
+    if (event) emu_event_commit(core, range, event, NULL, item, expired, now_ms);
     container->changes++;
     emu_drop_uniques(core, container, item);
     emu_table_remove(&container->items, &item->node);
@@ -516,6 +531,7 @@ void emu_remove_item(emu_core *core, emu_container *container, emu_item *item)
     emu_list_remove(&partition->items, item->partition_slot, true);
     aioc_memory_free(&core->memory, item, emu_item_size(item));
     if (partition->items.live == 0) emu_drop_partition(core, container, partition);
+    return true;
 }
 
 /* Expired items are invisible at once; each write to a partition frees what is found of them in a few more places. */
@@ -528,7 +544,7 @@ void emu_expire_some(emu_core *core, emu_range *range, int64_t now_ms)
         emu_item *item;
         if (range->expiry_slot >= range->items.count) range->expiry_slot = 0;
         item = range->items.at[range->expiry_slot++];
-        if (item && emu_item_expired(container, item, now_ms)) emu_remove_item(core, container, item);
+        if (item && emu_item_expired(container, item, now_ms)) emu_remove_item(core, container, item, true, now_ms);
     }
 }
 
