@@ -73,7 +73,8 @@
  *     >>protocol   resource links, headers, partition keys and their hashes, session tokens, error texts
  *     >>account    what is known of containers, their ranges and session tokens
  *     >>operation  one request's life: attempt, outcome, retry, completion
- *     >>feeds      paging, queries, bulk
+ *     >>query      how the answers of many ranges become one: order, groups, plans, tokens
+ *     >>feeds      paging, queries over many ranges, bulk
  *     >>client     the public functions
  *============================================================================*/
 #ifndef AIOCOSMOS_H
@@ -565,18 +566,42 @@ AIOCOSMOS_API int  aiocosmos_session_merge(aiocosmos_client *client, const char 
 
 typedef struct aiocosmos_param { const char *name; aiocosmos_value value; } aiocosmos_param;    /* "@n", any value */
 
-typedef enum aiocosmos_feed { AIOCOSMOS_ITEMS, AIOCOSMOS_CONTAINERS, AIOCOSMOS_DATABASES } aiocosmos_feed;
+typedef enum aiocosmos_feed {
+    AIOCOSMOS_ITEMS,                   /* of a container */
+    AIOCOSMOS_CONTAINERS, AIOCOSMOS_DATABASES,
+    AIOCOSMOS_RANGES                   /* partition key ranges of a container, the ones that were split among them: each
+                                        * has minInclusive and maxExclusive, which epk_min and epk_max take */
+} aiocosmos_feed;
 
-/* Pages are pulled: one accepted next() leads to one callback, so the host sets the pace. */
+/* Defaults of the fields below. */
+#define AIOCOSMOS_DEFAULT_PARALLEL             16u
+#define AIOCOSMOS_DEFAULT_QUERY_MEMORY         ((size_t)64 << 20)
+#define AIOCOSMOS_DEFAULT_CONTINUATION_BYTES   (16u << 10)
+
+/* Pages are pulled: one accepted next() leads to one callback, so the host sets the pace.
+ *
+ * Without a key the query is planned by the service, sent to the partition key ranges that its WHERE leaves, several at
+ * a time, and merged here: ORDER BY, TOP, OFFSET LIMIT, DISTINCT, aggregates, GROUP BY, vector and hybrid search. What
+ * streams is handed over page by page as soon as it is final; ties of ORDER BY go to the range with the smaller hash.
+ * Splits and merges of ranges are followed meanwhile. Where the server makes no plans, its gateway serves the query as
+ * far as it can. */
 typedef struct aiocosmos_query_request {
     const char *database, *container;
     const char *sql;                   /* NULL: everything, in the service's order */
     const aiocosmos_param *params; size_t param_count;
     aiocosmos_feed feed;               /* of what (default: the items of a container) */
-    aiocosmos_pk pk;                   /* unset: across all partitions, as far as the gateway can */
-    uint32_t page_items_max;           /* (default: the service decides); a page may hold fewer, or none */
+    aiocosmos_pk pk;                   /* the items of this partition key only; unset: of all */
+    const char *epk_min, *epk_max;     /* instead of pk: a part of the key space, [epk_min, epk_max), in hex as a list
+                                        * of AIOCOSMOS_RANGES has it, for one of several that share the work */
+    uint32_t page_items_max;           /* (default: as the service or, of merged rows, 2000); a page may hold fewer, or
+                                        * none */
+    uint32_t parallel_max;             /* ranges that are asked at a time (AIOCOSMOS_DEFAULT_PARALLEL) */
     uint32_t timeout_ms;               /* per page (default: the client's request_timeout_ms; OFF: none) */
+    size_t   memory_max;               /* bytes of answers read ahead; and of groups and of hashes of distinct rows,
+                                        * which end the query with E_TOO_LARGE (AIOCOSMOS_DEFAULT_QUERY_MEMORY). Of
+                                        * each range that is merged, one answer is held whatever this says */
     const char *continuation;          /* go on where the page with this token ended */
+    uint32_t continuation_bytes_max;   /* a longer token is not made (AIOCOSMOS_DEFAULT_CONTINUATION_BYTES) */
     const char *session_token;
     const char *const *headers;        /* as in aiocosmos_request */
     bool skip_empty;                   /* call back only with a page that has items, is the last, or is out of time */
@@ -10303,10 +10328,13 @@ typedef struct aioc_account_container {
     aioc_account_range *ranges;
     uint32_t range_count, range_cap;
     aioc_memory_buffer range_text;
-    aioc_memory_buffer ranges_etag;          /* where the feed of ranges stood; empty: it is to be read from its start */
+    aioc_memory_buffer ranges_etag;          /* where the feed of ranges stood; empty: to be read from its start */
     uint32_t ranges_before;                  /* known when the reading under way began */
     uint32_t ranges_version;                 /* another one each time that the ranges have been fetched */
     bool     no_plans;                       /* the server makes no query plans */
+    int      failure;                        /* UNAVAILABLE: the status of what failed, */
+    uint32_t failure_attempts;
+    aioc_memory_buffer failure_why;          /* and its message, with its NUL; empty: no memory for it */
     aioc_account_token *tokens;
     uint32_t token_count, token_cap, token_bytes;
     aioc_account_waiter *first_waiter, *last_waiter;
@@ -10399,6 +10427,7 @@ static void aioc_account_drop(aioc_account *account, aioc_account_container *con
     aioc_account_forget_ranges(account, container);
     aioc_memory_buffer_free(account->memory, &container->ranges_etag);
     aioc_memory_buffer_free(account->memory, &container->pk_paths);
+    aioc_memory_buffer_free(account->memory, &container->failure_why);
     aioc_memory_free(account->memory, container->tokens, container->token_cap * sizeof *container->tokens);
     aioc_memory_free(account->memory, container->link, container->link_len + 1u);
     aioc_memory_free(account->memory, container, sizeof *container);
@@ -10537,6 +10566,21 @@ static bool aioc_account_keep_paths(aioc_account *account, aioc_account_containe
         out->len += aioc_json_get_str(path, out->data + out->len, room) + 1;
     }
     return true;
+}
+
+/* Why the metadata could not be had, for who waits for it. */
+static void aioc_account_note_failure(aioc_account *account, aioc_account_container *container, int status,
+                                      uint32_t attempts, aiocosmos_str message)
+{
+    aioc_memory_buffer *why = &container->failure_why;
+    why->len = 0;
+    container->failure = status;
+    container->failure_attempts = attempts;
+    if (aioc_memory_reserve(account->memory, why, message.len + 1)) {
+        if (message.len) memcpy(why->data, message.ptr, message.len);
+        why->data[message.len] = 0;
+        why->len = message.len + 1;
+    }
 }
 
 /* Reads the partition key definition out of a container's properties: "version" absent means 1. */
@@ -11012,7 +11056,7 @@ typedef struct aioc_operation_spec {
     bool forgets_container;                  /* success means that what is known of `container_link` is stale */
     aiocosmos_str container_link;            /* whose session tokens apply; len 0: none */
     aiocosmos_str pk_text;                   /* partition key header value; len 0: none */
-    bool by_range;                           /* pk_text is the id of a partition key range: 410 is its owner's business */
+    bool by_range;                           /* pk_text is the id of a partition key range: 410 is its owner's affair */
     aiocosmos_str lines;                     /* header lines of this request, each ending in CR LF */
     aiocosmos_str session_token;
     aiocosmos_str body;
@@ -11346,6 +11390,12 @@ static bool aioc_operation_has_room(const aioc_operation_engine *engine, bool in
 {
     return internal ? engine->free_count > 0
                     : engine->pending < engine->pending_max && engine->free_count > AIOC_OPERATION_SPARE_SLOTS / 2;
+}
+
+/* What a query asks of ranges leaves room to what others wait for, such as the ranges themselves. */
+static bool aioc_operation_has_room_for_fetch(const aioc_operation_engine *engine)
+{
+    return engine->free_count > AIOC_OPERATION_SPARE_SLOTS / 4;
 }
 
 /* A bulk that has nothing in flight may have one item beyond pending_max: otherwise bulks that take up all the room
@@ -12346,6 +12396,34 @@ static aiocosmos_json aioc_operation_result_json(const aiocosmos_result *result)
     return delivery->root;
 }
 
+/* A body that was collected in a block of its own changes hands; one that stands in a shared buffer is copied. */
+static aiocosmos_body aioc_operation_take_body(const aiocosmos_result *result)
+{
+    aioc_operation_delivery *delivery = (aioc_operation_delivery *)(uintptr_t)result->internal;
+    aioc_memory *memory = delivery->op->engine->memory;
+    aiocosmos_body body;
+    char *block = NULL;
+    memset(&body, 0, sizeof body);
+    if (result->body.len == 0) {
+        body.text.ptr = "";
+        return body;
+    }
+    if (!delivery->taken && delivery->parser && aioc_http_take_body(delivery->parser, &block, &body.owner_size)) {
+        delivery->taken = true;
+        body.owner = block;
+        body.text = result->body;
+        return body;
+    }
+    body.owner_size = result->body.len + 1;
+    block = (char *)aioc_memory_alloc(memory, body.owner_size);
+    if (!block) return body;
+    memcpy(block, result->body.ptr, result->body.len);
+    block[result->body.len] = 0;
+    body.owner = block;
+    body.text = aioc_operation_str(block, result->body.len);
+    return body;
+}
+
 /* The last page of ranges came. If what changed does not fit to what was known, all of it is read again. */
 static void aioc_operation_ranges_ended(aioc_operation *op, aiocosmos_str etag)
 {
@@ -12374,6 +12452,7 @@ static void aioc_operation_ranges_came(aioc_operation *op, const aiocosmos_resul
         aioc_operation_ranges_ended(op, result->etag);
         return;
     }
+    aioc_account_note_failure(&engine->account, container, result->status, result->attempts, result->message);
     if (result->status != 0 ||
         !aioc_account_add_ranges(&engine->account, container, aioc_operation_result_json(result))) {
         aioc_account_forget_ranges(&engine->account, container);
@@ -12390,6 +12469,7 @@ static void aioc_operation_ranges_came(aioc_operation *op, const aiocosmos_resul
 static void aioc_operation_definition_came(aioc_operation *op, const aiocosmos_result *result)
 {
     aioc_account_container *container = op->container;
+    aioc_account_note_failure(&op->engine->account, container, result->status, result->attempts, result->message);
     if (result->status != 0) aioc_operation_fetched(op->engine, container, false);
     else if (!aioc_account_read_definition(&op->engine->account, container, aioc_operation_result_json(result)))
         aioc_operation_fetched(op->engine, container, false);
@@ -12974,10 +13054,3022 @@ static int aioc_operation_accept(aioc_operation_engine *engine, const aioc_opera
     return *out ? 0 : aioc_operation_refuse_memory(engine);
 }
 /*==============================================================================
+ * MARK: - Query                                                         >>query
+ *
+ * How the partial answers of partition key ranges become the answer: the
+ * order and equality of values, aggregates, groups, what a query plan says,
+ * the texts that ranges are asked, continuation tokens, hybrid search.
+ *
+ * May call: platform (byte order), memory, json, auth, protocol.
+ * Knows nothing of: operations, ranges' ids, time.
+ *============================================================================*/
+
+/*------------------------------------------------------------------------------
+ * Values: their order
+ *----------------------------------------------------------------------------*/
+
+/* A number as all that is asked of it sees it: as an integer if it is one that fits, else as a double. So the order is
+ * exact between integers that no double tells apart, and 1, 1.0 and 1e0 are one number. */
+typedef struct aioc_query_number {
+    int64_t integer;
+    double real;                         /* only if not whole: has a fraction, or is beyond int64_t, or infinite */
+    bool whole;
+} aioc_query_number;
+
+/* JSON has no limit for numbers: what is beyond a double counts as infinite. */
+static aioc_query_number aioc_query_number_of(aiocosmos_json value)
+{
+    const double limit = 9223372036854775808.0;                            /* 2^63 */
+    aioc_query_number number;
+    memset(&number, 0, sizeof number);
+    number.whole = aioc_json_get_i64(value, &number.integer);
+    if (number.whole) return number;
+    if (!aioc_json_get_f64(value, &number.real)) {
+        number.real = aioc_json_double_of(UINT64_C(2047) << 52 | (uint64_t)(*value.ptr == '-') << 63);
+    }
+    /* A text with more digits than a double has may be read as a whole one. */
+    number.whole = number.real >= -limit && number.real < limit && number.real == (double)(int64_t)number.real;
+    if (number.whole) number.integer = (int64_t)number.real;
+    return number;
+}
+
+/* Against a double that is no such integer: so it is beyond them all, or small enough for its integer part to be
+ * exact. */
+static int aioc_query_compare_mixed(int64_t integer, double real)
+{
+    int64_t part;
+    if (real >= 9223372036854775808.0) return -1;
+    if (real < -9223372036854775808.0) return 1;
+    part = (int64_t)real;
+    if (integer != part) return integer < part ? -1 : 1;
+    return real > (double)part ? -1 : 1;
+}
+
+static int aioc_query_compare_numbers(aioc_query_number a, aioc_query_number b)
+{
+    if (a.whole && b.whole) return (a.integer > b.integer) - (a.integer < b.integer);
+    if (a.whole) return aioc_query_compare_mixed(a.integer, b.real);
+    if (b.whole) return -aioc_query_compare_mixed(b.integer, a.real);
+    return (a.real > b.real) - (a.real < b.real);
+}
+
+/* A string as UTF-16 units, one after the other. */
+typedef struct aioc_query_units {
+    const char *at, *end;
+    uint32_t low;                        /* the second unit of a pair, if it is due */
+} aioc_query_units;
+
+static aioc_query_units aioc_query_units_of(aiocosmos_json string)
+{
+    aioc_query_units units;
+    units.at = string.ptr + 1;
+    units.end = string.ptr + string.len - 1;
+    units.low = 0;
+    return units;
+}
+
+/* The next unit, or -1 at the end, which sorts before all. An escaped surrogate is a unit, whether it has a partner or
+ * not. */
+static int32_t aioc_query_next_unit(aioc_query_units *units)
+{
+    char plain[4];
+    uint32_t code = units->low;
+    size_t len;
+    units->low = 0;
+    if (code) return (int32_t)code;
+    if (units->at == units->end) return -1;
+    if (units->at[0] == '\\' && units->at[1] == 'u') {
+        units->at += 6;
+        return (int32_t)aioc_json_hex4(units->at - 4);
+    }
+    if (units->at[0] == '\\') {
+        aioc_json_unescape(&units->at, units->end, plain);
+        return plain[0];
+    }
+    len = aioc_json_utf8_len(units->at, units->end);
+    code = aioc_json_utf8_code(units->at, len);
+    units->at += len;
+    if (code < 0x10000) return (int32_t)code;
+    units->low = 0xDC00 + ((code - 0x10000) & 0x3FF);
+    return (int32_t)(0xD800 + ((code - 0x10000) >> 10));
+}
+
+static int aioc_query_compare_units(aiocosmos_json a, aiocosmos_json b)
+{
+    aioc_query_units of_a = aioc_query_units_of(a), of_b = aioc_query_units_of(b);
+    for (;;) {
+        int32_t unit_a = aioc_query_next_unit(&of_a), unit_b = aioc_query_next_unit(&of_b);
+        if (unit_a != unit_b) return unit_a < unit_b ? -1 : 1;
+        if (unit_a < 0) return 0;
+    }
+}
+
+/* The place of a byte of UTF-8 in the order of UTF-16: characters of four bytes are pairs of surrogates, D800 to DFFF,
+ * which come before U+E000 to U+FFFF, that begin with EE and EF. */
+static unsigned aioc_query_byte_rank(char byte)
+{
+    unsigned c = (unsigned char)byte;
+    return c >= 0xF0 ? c - 2 : c >= 0xEE ? c + 5 : c;
+}
+
+static int aioc_query_compare_strings(aiocosmos_json a, aiocosmos_json b)
+{
+    const char *at_a = a.ptr + 1, *at_b = b.ptr + 1;
+    size_t len_a = a.len - 2, len_b = b.len - 2, len = len_a < len_b ? len_a : len_b, i = 0;
+    if (aioc_json_has_escapes(a) || aioc_json_has_escapes(b)) return aioc_query_compare_units(a, b);
+    while (i + 8 <= len) {
+        uint64_t differ = aioc_platform_load64le((const unsigned char *)at_a + i) ^
+                          aioc_platform_load64le((const unsigned char *)at_b + i);
+        if (differ) {
+            i += aioc_json_first(differ);
+            break;
+        }
+        i += 8;
+    }
+    while (i < len && at_a[i] == at_b[i]) i++;
+    if (i == len) return (len_a > len_b) - (len_a < len_b);
+    return aioc_query_byte_rank(at_a[i]) < aioc_query_byte_rank(at_b[i]) ? -1 : 1;
+}
+
+/* undefined < null < false < true < numbers < strings < arrays < objects */
+static int aioc_query_rank(aiocosmos_json value)
+{
+    switch (value.type) {
+    case AIOCOSMOS_JSON_NONE: return 0;
+    case AIOCOSMOS_JSON_NULL: return 1;
+    case AIOCOSMOS_JSON_BOOL: return *value.ptr == 't' ? 3 : 2;
+    case AIOCOSMOS_JSON_NUM: return 4;
+    case AIOCOSMOS_JSON_STR: return 5;
+    case AIOCOSMOS_JSON_ARR: return 6;
+    default: return 7;
+    }
+}
+
+/* The service's order of values: -1, 0, 1. NONE stands for undefined. Strings are compared by UTF-16 units. All arrays
+ * are equal, and all objects: the service orders them by a hash of its own, and a merge keeps the order of each
+ * range. */
+static int aioc_query_compare(aiocosmos_json a, aiocosmos_json b)
+{
+    int rank_a = aioc_query_rank(a), rank_b = aioc_query_rank(b);
+    if (rank_a != rank_b) return rank_a < rank_b ? -1 : 1;
+    if (rank_a == 4) return aioc_query_compare_numbers(aioc_query_number_of(a), aioc_query_number_of(b));
+    return rank_a == 5 ? aioc_query_compare_strings(a, b) : 0;
+}
+
+/*------------------------------------------------------------------------------
+ * Values: whether they are the same, by a hash
+ *----------------------------------------------------------------------------*/
+
+typedef struct aioc_query_hash { uint64_t high, low; } aioc_query_hash;
+
+/* SipHash-2-4 with 128 bits of output (Aumasson, Bernstein): whoever does not know the key cannot make two values that
+ * collide. Fed piece by piece. */
+typedef struct aioc_query_sip {
+    const uint64_t *key;
+    uint64_t v[4], tail;                 /* tail: up to seven bytes that wait for the eighth */
+    size_t len;
+} aioc_query_sip;
+
+static void aioc_query_sip_rounds(uint64_t v[4], int rounds)
+{
+    uint64_t v0 = v[0], v1 = v[1], v2 = v[2], v3 = v[3];
+    while (rounds-- > 0) {
+        v0 += v1;
+        v1 = aioc_protocol_rotl64(v1, 13) ^ v0;
+        v0 = aioc_protocol_rotl64(v0, 32);
+        v2 += v3;
+        v3 = aioc_protocol_rotl64(v3, 16) ^ v2;
+        v0 += v3;
+        v3 = aioc_protocol_rotl64(v3, 21) ^ v0;
+        v2 += v1;
+        v1 = aioc_protocol_rotl64(v1, 17) ^ v2;
+        v2 = aioc_protocol_rotl64(v2, 32);
+    }
+    v[0] = v0;
+    v[1] = v1;
+    v[2] = v2;
+    v[3] = v3;
+}
+
+static void aioc_query_sip_open(aioc_query_sip *sip, const uint64_t key[2])
+{
+    sip->key = key;
+    sip->v[0] = UINT64_C(0x736f6d6570736575) ^ key[0];
+    sip->v[1] = UINT64_C(0x646f72616e646f6d) ^ key[1] ^ 0xEE;
+    sip->v[2] = UINT64_C(0x6c7967656e657261) ^ key[0];
+    sip->v[3] = UINT64_C(0x7465646279746573) ^ key[1];
+    sip->tail = 0;
+    sip->len = 0;
+}
+
+static void aioc_query_sip_word(aioc_query_sip *sip, uint64_t word)
+{
+    sip->v[3] ^= word;
+    aioc_query_sip_rounds(sip->v, 2);
+    sip->v[0] ^= word;
+}
+
+static void aioc_query_sip_feed(aioc_query_sip *sip, const void *bytes, size_t len)
+{
+    const unsigned char *at = (const unsigned char *)bytes, *end = at + len;
+    unsigned held = (unsigned)(sip->len % 8 * 8);                          /* bits of the tail */
+    sip->len += len;
+    for (; end - at >= 8; at += 8) {
+        uint64_t word = aioc_platform_load64le(at);
+        aioc_query_sip_word(sip, sip->tail | word << held);
+        sip->tail = held > 0 ? word >> (64 - held) : 0;
+    }
+    for (; at < end; at++) {
+        sip->tail |= (uint64_t)*at << held;
+        held += 8;
+        if (held < 64) continue;
+        aioc_query_sip_word(sip, sip->tail);
+        sip->tail = 0;
+        held = 0;
+    }
+}
+
+static aioc_query_hash aioc_query_sip_close(aioc_query_sip *sip)
+{
+    aioc_query_hash hash;
+    aioc_query_sip_word(sip, sip->tail | (uint64_t)sip->len << 56);
+    sip->v[2] ^= 0xEE;
+    aioc_query_sip_rounds(sip->v, 4);
+    hash.low = sip->v[0] ^ sip->v[1] ^ sip->v[2] ^ sip->v[3];
+    sip->v[1] ^= 0xDD;
+    aioc_query_sip_rounds(sip->v, 4);
+    hash.high = sip->v[0] ^ sip->v[1] ^ sip->v[2] ^ sip->v[3];
+    return hash;
+}
+
+/* What is fed for a value says where it ends, so that no two values are fed alike: a kind, then 64 bits (of a container
+ * the number of its members), or the bytes of a string and FF, which UTF-8 does not have. */
+enum {
+    AIOC_QUERY_KIND_SIMPLE,              /* its rank */
+    AIOC_QUERY_KIND_INTEGER, AIOC_QUERY_KIND_REAL, AIOC_QUERY_KIND_STRING, AIOC_QUERY_KIND_ARRAY,
+    AIOC_QUERY_KIND_OBJECT
+};
+
+static void aioc_query_sip_number(aioc_query_sip *sip, unsigned char kind, uint64_t number)
+{
+    unsigned char bytes[9];
+    bytes[0] = kind;
+    aioc_platform_store64le(bytes + 1, number);
+    aioc_query_sip_feed(sip, bytes, sizeof bytes);
+}
+
+/* Half a surrogate pair, which has no UTF-8, is fed as if it had: it is not the same as U+FFFD. */
+static void aioc_query_sip_string(aioc_query_sip *sip, aiocosmos_json string)
+{
+    static const unsigned char kind = AIOC_QUERY_KIND_STRING, behind = 0xFF;
+    const char *at = string.ptr + 1, *end = string.ptr + string.len - 1;
+    bool escaped = aioc_json_has_escapes(string);
+    aioc_query_sip_feed(sip, &kind, 1);
+    while (escaped && at < end) {
+        const char *escape = (const char *)memchr(at, '\\', (size_t)(end - at));
+        char character[4];
+        uint32_t unit;
+        size_t len;
+        if (!escape) break;
+        aioc_query_sip_feed(sip, at, (size_t)(escape - at));
+        at = escape;
+        len = aioc_json_unescape(&at, end, character);
+        unit = escape[1] == 'u' ? aioc_json_hex4(escape + 2) : 0;
+        if (len == 3 && unit - 0xD800 < 0x800) aioc_json_utf8_put(unit, character);
+        aioc_query_sip_feed(sip, character, len);
+    }
+    aioc_query_sip_feed(sip, at, (size_t)(end - at));
+    aioc_query_sip_feed(sip, &behind, 1);
+}
+
+/* Two properties of one name: the last counts, and of the others nothing may be seen. So names are looked at in blocks:
+ * each name of a block is sought in the rest of the object. Of objects with more properties than eight blocks all
+ * names count as different: else the time would grow with the square of the length. */
+#define AIOC_QUERY_NAMES     512u
+#define AIOC_QUERY_NAMES_MAX (8 * AIOC_QUERY_NAMES)
+
+typedef struct aioc_query_names {
+    uint64_t hash[AIOC_QUERY_NAMES];
+    uint16_t slots[2 * AIOC_QUERY_NAMES];                                  /* index + 1; 0: free */
+} aioc_query_names;
+
+/* Where the name is in the table, or the free slot that is there instead. */
+static uint16_t *aioc_query_name_slot(aioc_query_names *names, uint64_t hash)
+{
+    size_t at = (size_t)hash;
+    while (names->slots[at % (2 * AIOC_QUERY_NAMES)] != 0) {
+        uint16_t *slot = &names->slots[at++ % (2 * AIOC_QUERY_NAMES)];
+        if (names->hash[*slot - 1] == hash) return slot;
+    }
+    return &names->slots[at % (2 * AIOC_QUERY_NAMES)];
+}
+
+/* Not to become a part of the function that calls it: that one calls itself at each level, and the table is large. */
+#if defined(__GNUC__)
+static void aioc_query_find_hidden(const uint64_t *key, aiocosmos_json object, aiocosmos_json before, uint64_t *hidden)
+    __attribute__((noinline));
+#endif
+
+/* Of the properties behind before (zeroed: from the first), one block: hidden gets a bit for each that comes again. */
+static void aioc_query_find_hidden(const uint64_t *key, aiocosmos_json object, aiocosmos_json before, uint64_t *hidden)
+{
+    aioc_query_names names;
+    aiocosmos_json name;
+    uint32_t count = 0;
+    memset(names.slots, 0, sizeof names.slots);
+    memset(hidden, 0, AIOC_QUERY_NAMES / 8);
+    while (aioc_json_next(object, &name, &before)) {
+        aioc_query_sip sip;
+        uint64_t hash;
+        uint16_t *slot;
+        aioc_query_sip_open(&sip, key);
+        aioc_query_sip_string(&sip, name);
+        hash = aioc_query_sip_close(&sip).low;
+        slot = aioc_query_name_slot(&names, hash);
+        if (*slot != 0) hidden[(*slot - 1) / 64] |= UINT64_C(1) << (*slot - 1) % 64;
+        if (count == AIOC_QUERY_NAMES) continue;
+        names.hash[count] = hash;
+        *slot = (uint16_t)++count;
+    }
+}
+
+static void aioc_query_sip_value(aioc_query_sip *sip, aiocosmos_json value);
+
+/* The hashes of the properties are added up, so that their order does not matter. */
+static void aioc_query_sip_object(aioc_query_sip *sip, aiocosmos_json object)
+{
+    uint64_t hidden[AIOC_QUERY_NAMES / 64];
+    aiocosmos_json value = aioc_json_none(), name;
+    aioc_query_hash sum = {0, 0};
+    size_t count = aioc_json_count(object), i, members = 0;
+    memset(hidden, 0, sizeof hidden);
+    for (i = 0; i < count; i++) {
+        uint32_t at = (uint32_t)(i % AIOC_QUERY_NAMES);
+        aioc_query_sip property;
+        aioc_query_hash hash;
+        if (at == 0 && count > 1 && count <= AIOC_QUERY_NAMES_MAX) {
+            aioc_query_find_hidden(sip->key, object, value, hidden);
+        }
+        if (!aioc_json_next(object, &name, &value)) break;
+        if (hidden[at / 64] >> at % 64 & 1) continue;
+        aioc_query_sip_open(&property, sip->key);
+        aioc_query_sip_string(&property, name);
+        aioc_query_sip_value(&property, value);
+        hash = aioc_query_sip_close(&property);
+        sum.high += hash.high;
+        sum.low += hash.low;
+        members++;
+    }
+    aioc_query_sip_number(sip, AIOC_QUERY_KIND_OBJECT, members);
+    aioc_query_sip_number(sip, AIOC_QUERY_KIND_OBJECT, sum.high);
+    aioc_query_sip_number(sip, AIOC_QUERY_KIND_OBJECT, sum.low);
+}
+
+/* As deep as JSON is: 128 levels. */
+static void aioc_query_sip_value(aioc_query_sip *sip, aiocosmos_json value)
+{
+    aiocosmos_json element = aioc_json_none();
+    aioc_query_number number;
+    uint64_t bits;
+    switch (value.type) {
+    case AIOCOSMOS_JSON_NUM:
+        number = aioc_query_number_of(value);
+        memcpy(&bits, &number.real, sizeof bits);
+        if (number.whole) aioc_query_sip_number(sip, AIOC_QUERY_KIND_INTEGER, (uint64_t)number.integer);
+        else aioc_query_sip_number(sip, AIOC_QUERY_KIND_REAL, bits);
+        break;
+    case AIOCOSMOS_JSON_STR: aioc_query_sip_string(sip, value); break;
+    case AIOCOSMOS_JSON_ARR:
+        aioc_query_sip_number(sip, AIOC_QUERY_KIND_ARRAY, aioc_json_count(value));
+        while (aioc_json_next(value, NULL, &element)) aioc_query_sip_value(sip, element);
+        break;
+    case AIOCOSMOS_JSON_OBJ: aioc_query_sip_object(sip, value); break;
+    default: aioc_query_sip_number(sip, AIOC_QUERY_KIND_SIMPLE, (uint64_t)aioc_query_rank(value));
+    }
+}
+
+/* The same for values that are the same, however they are written: with their properties in any order, with escapes or
+ * without, 1 or 1.0 or 1e0. Of properties named twice the last counts. undefined has a hash, too. Depends on nothing
+ * but the key, so that it may be kept and compared in another process. */
+static aioc_query_hash aioc_query_hash_of(const uint64_t key[2], aiocosmos_json value)
+{
+    aioc_query_sip sip;
+    aioc_query_sip_open(&sip, key);
+    aioc_query_sip_value(&sip, value);
+    return aioc_query_sip_close(&sip);
+}
+
+/*------------------------------------------------------------------------------
+ * Sets of hashes
+ *----------------------------------------------------------------------------*/
+
+/* slots[0 .. count - 1] are the hashes, in the order in which they came. Behind the last slot, in the same block, an
+ * index with open addressing: twice as many places as slots, each 0 or the number of a slot + 1. Zeroed: empty. */
+typedef struct aioc_query_set { aioc_query_hash *slots; uint32_t count, cap; } aioc_query_set;
+
+#define AIOC_QUERY_SET_MIN     16u
+#define AIOC_QUERY_SET_MAX     (UINT32_C(1) << 27)                         /* 3 GiB */
+#define AIOC_QUERY_SLOT_BYTES  (sizeof(aioc_query_hash) + 2 * sizeof(uint32_t))
+
+static size_t aioc_query_set_bytes(const aioc_query_set *set)
+{
+    return set->cap * AIOC_QUERY_SLOT_BYTES;
+}
+
+/* cap > 0. */
+static uint32_t *aioc_query_set_index(const aioc_query_set *set)
+{
+    return (uint32_t *)(void *)(set->slots + set->cap);
+}
+
+/* Its place in the index, or the free one where it would be. */
+static uint32_t *aioc_query_set_place(const aioc_query_set *set, aioc_query_hash hash)
+{
+    uint32_t *index = aioc_query_set_index(set), mask = 2 * set->cap - 1, at;
+    for (at = (uint32_t)hash.low & mask; index[at] != 0; at = (at + 1) & mask) {
+        const aioc_query_hash *slot = &set->slots[index[at] - 1];
+        if (slot->low == hash.low && slot->high == hash.high) break;
+    }
+    return &index[at];
+}
+
+/* Which slot the hash is in, or UINT32_MAX. */
+static uint32_t aioc_query_set_find(const aioc_query_set *set, aioc_query_hash hash)
+{
+    return set->cap > 0 ? *aioc_query_set_place(set, hash) - 1 : UINT32_MAX;
+}
+
+static void aioc_query_set_clear(aioc_query_set *set)
+{
+    if (set->cap > 0) memset(aioc_query_set_index(set), 0, 2 * set->cap * sizeof(uint32_t));
+    set->count = 0;
+}
+
+static bool aioc_query_set_grow(aioc_memory *memory, aioc_query_set *set)
+{
+    uint32_t cap = set->cap > 0 ? 2 * set->cap : AIOC_QUERY_SET_MIN, count = set->count, i;
+    void *slots;
+    if (cap > AIOC_QUERY_SET_MAX) return false;
+    slots = aioc_memory_resize(memory, set->slots, aioc_query_set_bytes(set), cap * AIOC_QUERY_SLOT_BYTES);
+    if (!slots) return false;
+    set->slots = (aioc_query_hash *)slots;
+    set->cap = cap;
+    aioc_query_set_clear(set);
+    for (i = 0; i < count; i++) *aioc_query_set_place(set, set->slots[i]) = i + 1;
+    set->count = count;
+    return true;
+}
+
+/* 1: added, as the last; 0: was there; E_NOMEM. */
+static int aioc_query_set_add(aioc_memory *memory, aioc_query_set *set, aioc_query_hash hash)
+{
+    uint32_t *place = set->cap > 0 ? aioc_query_set_place(set, hash) : NULL;
+    if (place && *place != 0) return 0;
+    if (set->count == set->cap) {
+        if (!aioc_query_set_grow(memory, set)) return AIOCOSMOS_E_NOMEM;
+        place = aioc_query_set_place(set, hash);
+    }
+    set->slots[set->count] = hash;
+    *place = ++set->count;
+    return 1;
+}
+
+static void aioc_query_set_free(aioc_memory *memory, aioc_query_set *set)
+{
+    aioc_memory_free(memory, set->slots, aioc_query_set_bytes(set));
+    memset(set, 0, sizeof *set);
+}
+
+/*------------------------------------------------------------------------------
+ * Accumulators: what the partial answers for one aggregate come to
+ *----------------------------------------------------------------------------*/
+
+typedef enum aioc_query_aggregate {
+    AIOC_QUERY_PLAIN,                    /* no aggregate: the first value seen */
+    AIOC_QUERY_COUNT, AIOC_QUERY_COUNT_IF, AIOC_QUERY_SUM, AIOC_QUERY_AVERAGE, AIOC_QUERY_MIN, AIOC_QUERY_MAX,
+    AIOC_QUERY_MAKE_LIST, AIOC_QUERY_MAKE_SET
+} aioc_query_aggregate;
+
+/* A sum, and of how many. Integers are added exactly as long as they fit, and apart from the others. */
+typedef struct aioc_query_sum { int64_t whole; double rest; int64_t count; } aioc_query_sum;
+
+/* The elements of a list or set as text, with commas between them. */
+typedef struct aioc_query_list { aioc_memory_buffer text; aioc_query_set seen; } aioc_query_list;
+
+#define AIOC_QUERY_SHORT 24u
+
+enum {
+    AIOC_QUERY_NOTHING,                  /* no partial answer yet */
+    AIOC_QUERY_EXACT, AIOC_QUERY_ROUNDED,                                  /* u.sum: an integer, or a double */
+    AIOC_QUERY_BRIEF, AIOC_QUERY_TEXT,                                     /* a value's text in u.brief or u.text */
+    AIOC_QUERY_LIST,
+    AIOC_QUERY_UNDEFINED                                                   /* and stays so */
+};
+
+/* Zeroed: nothing yet. There is one for each alias and group, so short texts need no block of their own. */
+typedef struct aioc_query_accumulator {
+    union {
+        aioc_query_sum sum;
+        aioc_memory_buffer text;
+        aioc_query_list *list;
+        char brief[AIOC_QUERY_SHORT];
+    } u;
+    uint8_t state, len;                  /* len: of brief */
+} aioc_query_accumulator;
+
+static int aioc_query_refuse(const char **why, const char *text)
+{
+    *why = text;
+    return AIOCOSMOS_E_PROTOCOL;
+}
+
+/* What it holds besides itself. */
+static size_t aioc_query_accumulator_bytes(const aioc_query_accumulator *accumulator)
+{
+    const aioc_query_list *list = accumulator->u.list;
+    if (accumulator->state == AIOC_QUERY_TEXT) return accumulator->u.text.cap;
+    if (accumulator->state != AIOC_QUERY_LIST) return 0;
+    return sizeof *list + list->text.cap + aioc_query_set_bytes(&list->seen);
+}
+
+/* Then it is zeroed again. */
+static void aioc_query_accumulator_free(aioc_memory *memory, aioc_query_accumulator *accumulator)
+{
+    aioc_query_list *list = accumulator->u.list;
+    if (accumulator->state == AIOC_QUERY_TEXT) aioc_memory_buffer_free(memory, &accumulator->u.text);
+    if (accumulator->state == AIOC_QUERY_LIST) {
+        aioc_memory_buffer_free(memory, &list->text);
+        aioc_query_set_free(memory, &list->seen);
+        aioc_memory_free(memory, list, sizeof *list);
+    }
+    memset(accumulator, 0, sizeof *accumulator);
+}
+
+static void aioc_query_accumulator_spoil(aioc_memory *memory, aioc_query_accumulator *accumulator)
+{
+    aioc_query_accumulator_free(memory, accumulator);
+    accumulator->state = AIOC_QUERY_UNDEFINED;
+}
+
+/* Keeps a value's text in place of the one before. */
+static bool aioc_query_keep_text(aioc_memory *memory, aioc_query_accumulator *accumulator, aiocosmos_json value)
+{
+    aioc_memory_buffer text = {NULL, 0, 0};
+    if (accumulator->state != AIOC_QUERY_TEXT && value.len <= AIOC_QUERY_SHORT) {
+        memcpy(accumulator->u.brief, value.ptr, value.len);
+        accumulator->len = (uint8_t)value.len;
+        accumulator->state = AIOC_QUERY_BRIEF;
+        return true;
+    }
+    if (accumulator->state == AIOC_QUERY_TEXT) text = accumulator->u.text;
+    text.len = 0;
+    if (!aioc_memory_append(memory, &text, value.ptr, value.len)) return false;
+    accumulator->u.text = text;
+    accumulator->state = AIOC_QUERY_TEXT;
+    return true;
+}
+
+static aiocosmos_str aioc_query_kept_text(const aioc_query_accumulator *accumulator)
+{
+    bool brief = accumulator->state == AIOC_QUERY_BRIEF;
+    aiocosmos_str text;
+    text.ptr = brief ? accumulator->u.brief : accumulator->u.text.data;
+    text.len = brief ? accumulator->len : accumulator->u.text.len;
+    return text;
+}
+
+static void aioc_query_add_number(aioc_query_accumulator *accumulator, aiocosmos_json value)
+{
+    aioc_query_number number = aioc_query_number_of(value);
+    aioc_query_sum *sum = &accumulator->u.sum;
+    int64_t room = number.integer >= 0 ? INT64_MAX - number.integer : INT64_MIN - number.integer;
+    if (accumulator->state == AIOC_QUERY_NOTHING) accumulator->state = AIOC_QUERY_EXACT;
+    if (!number.whole) {
+        sum->rest += number.real;
+        accumulator->state = AIOC_QUERY_ROUNDED;
+    } else if (number.integer >= 0 ? sum->whole <= room : sum->whole >= room) {
+        sum->whole += number.integer;
+    } else {
+        sum->rest += (double)sum->whole;
+        sum->whole = number.integer;
+        accumulator->state = AIOC_QUERY_ROUNDED;
+    }
+}
+
+static bool aioc_query_is_count(aiocosmos_json value, int64_t *count)
+{
+    return aioc_json_get_i64(value, count) && *count >= 0;
+}
+
+static int aioc_query_add_count(aioc_query_accumulator *accumulator, aiocosmos_json item, const char **why)
+{
+    int64_t count;
+    if (!aioc_query_is_count(item, &count)) return aioc_query_refuse(why, "a COUNT that is not a number");
+    aioc_query_add_number(accumulator, item);
+    return 0;
+}
+
+/* A range where not all values are numbers has no sum, and so has the whole. */
+static int aioc_query_add_sum(aioc_query_accumulator *accumulator, aiocosmos_json item, const char **why)
+{
+    if (item.type != AIOCOSMOS_JSON_NUM && item.type != AIOCOSMOS_JSON_NONE) {
+        return aioc_query_refuse(why, "a SUM that is not a number");
+    }
+    if (item.type == AIOCOSMOS_JSON_NONE) accumulator->state = AIOC_QUERY_UNDEFINED;
+    else if (accumulator->state != AIOC_QUERY_UNDEFINED) aioc_query_add_number(accumulator, item);
+    return 0;
+}
+
+/* {"sum":…,"count":…} */
+static int aioc_query_add_average(aioc_query_accumulator *accumulator, aiocosmos_json item, const char **why)
+{
+    static const char *const names[2] = {"sum", "count"};
+    aiocosmos_json field[2];
+    int64_t count;
+    aioc_json_fields(item, names, 2, field);
+    if (!aioc_query_is_count(field[1], &count)) return aioc_query_refuse(why, "an AVG without a count");
+    if (aioc_query_add_sum(accumulator, field[0], why) != 0) return aioc_query_refuse(why, "an AVG without a sum");
+    if (accumulator->state == AIOC_QUERY_UNDEFINED) return 0;
+    if (count > INT64_MAX - accumulator->u.sum.count) return aioc_query_refuse(why, "an AVG of too many");
+    accumulator->u.sum.count += count;
+    return 0;
+}
+
+/* The value, or {"min":value,"count":…}: that way it can be told whether there is nothing, or something without an
+ * order, that is, an array or object or undefined. */
+static int aioc_query_add_extreme(aioc_memory *memory, aioc_query_accumulator *accumulator, bool max,
+                                  aiocosmos_json value, const char **why)
+{
+    static const char *const of_min[2] = {"min", "count"}, *const of_max[2] = {"max", "count"};
+    aiocosmos_json field[2], kept;
+    int order = max ? 1 : -1;
+    int64_t count;
+    if (value.type == AIOCOSMOS_JSON_OBJ) {
+        aioc_json_fields(value, max ? of_max : of_min, 2, field);
+        if (!aioc_query_is_count(field[1], &count)) {
+            return aioc_query_refuse(why, max ? "a MAX without a count" : "a MIN without a count");
+        }
+        if (count == 0) return 0;
+        value = field[0];
+    }
+    if (accumulator->state == AIOC_QUERY_UNDEFINED) return 0;
+    if (value.type == AIOCOSMOS_JSON_NONE || value.type == AIOCOSMOS_JSON_ARR || value.type == AIOCOSMOS_JSON_OBJ) {
+        aioc_query_accumulator_spoil(memory, accumulator);
+        return 0;
+    }
+    if (accumulator->state != AIOC_QUERY_NOTHING) {
+        kept = aioc_protocol_scalar(aioc_query_kept_text(accumulator));
+        if (aioc_query_compare(value, kept) != order) return 0;
+    }
+    return aioc_query_keep_text(memory, accumulator, value) ? 0 : AIOCOSMOS_E_NOMEM;
+}
+
+static int aioc_query_add_elements(aioc_memory *memory, aioc_query_accumulator *accumulator, const uint64_t *key,
+                                   bool once, aiocosmos_json array)
+{
+    aiocosmos_json element = aioc_json_none();
+    aioc_query_list *list = accumulator->u.list;
+    if (accumulator->state == AIOC_QUERY_NOTHING) {
+        list = (aioc_query_list *)aioc_memory_zalloc(memory, sizeof *list);
+        if (!list) return AIOCOSMOS_E_NOMEM;
+        accumulator->u.list = list;
+        accumulator->state = AIOC_QUERY_LIST;
+    }
+    while (aioc_json_next(array, NULL, &element)) {
+        int added = once ? aioc_query_set_add(memory, &list->seen, aioc_query_hash_of(key, element)) : 1;
+        if (added == 0) continue;
+        if (added < 0 || (list->text.len > 0 && !aioc_memory_append(memory, &list->text, ",", 1)) ||
+            !aioc_memory_append(memory, &list->text, element.ptr, element.len)) return AIOCOSMOS_E_NOMEM;
+    }
+    return 0;
+}
+
+/* partial: {"item":…} with maybe an "item2", of AIOC_QUERY_PLAIN the value itself, or NONE. 0; E_NOMEM: the accumulator
+ * can only be freed; E_PROTOCOL, and why, such as "a COUNT that is not a number". key: of the hashes of a set. */
+static int aioc_query_accumulate(aioc_memory *memory, aioc_query_accumulator *accumulator, const uint64_t key[2],
+                                 uint8_t aggregate, aiocosmos_json partial, const char **why)
+{
+    static const char *const names[2] = {"item", "item2"};
+    aiocosmos_json item[2];
+    if (aggregate == AIOC_QUERY_PLAIN) {
+        if (accumulator->state != AIOC_QUERY_NOTHING) return 0;
+        if (partial.type == AIOCOSMOS_JSON_NONE) accumulator->state = AIOC_QUERY_UNDEFINED;
+        else if (!aioc_query_keep_text(memory, accumulator, partial)) return AIOCOSMOS_E_NOMEM;
+        return 0;
+    }
+    if (partial.type != AIOCOSMOS_JSON_OBJ) return aioc_query_refuse(why, "an aggregate that is not an object");
+    aioc_json_fields(partial, names, 2, item);
+    switch (aggregate) {
+    case AIOC_QUERY_COUNT: case AIOC_QUERY_COUNT_IF: return aioc_query_add_count(accumulator, item[0], why);
+    case AIOC_QUERY_SUM: return aioc_query_add_sum(accumulator, item[0], why);
+    case AIOC_QUERY_AVERAGE: return aioc_query_add_average(accumulator, item[0], why);
+    case AIOC_QUERY_MIN: case AIOC_QUERY_MAX:
+        return aioc_query_add_extreme(memory, accumulator, aggregate == AIOC_QUERY_MAX,
+                                      item[1].type != AIOCOSMOS_JSON_NONE ? item[1] : item[0], why);
+    default:
+        if (item[0].type != AIOCOSMOS_JSON_ARR) return aioc_query_refuse(why, "a MAKELIST or MAKESET without a list");
+        return aioc_query_add_elements(memory, accumulator, key, aggregate == AIOC_QUERY_MAKE_SET, item[0]);
+    }
+}
+
+/* 0: it has no JSON: it is infinite. */
+static size_t aioc_query_sum_write(const aioc_query_accumulator *accumulator, uint8_t aggregate,
+                                   char out[AIOC_JSON_NUMBER_MAX])
+{
+    const aioc_query_sum *sum = &accumulator->u.sum;
+    double real = sum->rest + (double)sum->whole;
+    if (aggregate == AIOC_QUERY_AVERAGE) {
+        return sum->count > 0 ? aioc_json_number_write(real / (double)sum->count, out) : 0;
+    }
+    if (accumulator->state == AIOC_QUERY_ROUNDED) return aioc_json_number_write(real, out);
+    return aioc_json_i64_write(sum->whole, out);                           /* 0 if there was nothing */
+}
+
+/* 1: the result's JSON is appended; 0: it is undefined; E_NOMEM. */
+static int aioc_query_accumulator_append(aioc_memory *memory, const aioc_query_accumulator *accumulator,
+                                         uint8_t aggregate, aioc_memory_buffer *out)
+{
+    const aioc_query_list *list = accumulator->state == AIOC_QUERY_LIST ? accumulator->u.list : NULL;
+    char number[AIOC_JSON_NUMBER_MAX];
+    aiocosmos_str text = {number, 0};
+    size_t before = out->len;
+    if (accumulator->state == AIOC_QUERY_UNDEFINED) return 0;
+    switch (aggregate) {
+    case AIOC_QUERY_MAKE_LIST: case AIOC_QUERY_MAKE_SET:
+        if (aioc_memory_append(memory, out, "[", 1) &&
+            (!list || aioc_memory_append(memory, out, list->text.data, list->text.len)) &&
+            aioc_memory_append(memory, out, "]", 1)) return 1;
+        out->len = before;
+        return AIOCOSMOS_E_NOMEM;
+    case AIOC_QUERY_PLAIN: case AIOC_QUERY_MIN: case AIOC_QUERY_MAX:
+        if (accumulator->state != AIOC_QUERY_NOTHING) text = aioc_query_kept_text(accumulator);
+        break;
+    default: text.len = aioc_query_sum_write(accumulator, aggregate, number);
+    }
+    if (text.len == 0) return 0;
+    return aioc_memory_append(memory, out, text.ptr, text.len) ? 1 : AIOCOSMOS_E_NOMEM;
+}
+
+/*------------------------------------------------------------------------------
+ * Groups: aggregates with and without GROUP BY
+ *----------------------------------------------------------------------------*/
+
+typedef struct aioc_query_alias { aiocosmos_str name; uint8_t aggregate; } aioc_query_alias;    /* name: unescaped */
+
+/* What a plan says of the rows. On the wire they are, without GROUP BY, [{"item":…}] for SELECT VALUE, and else
+ * {"payload":{"alias":{"item":…},…}}; with it {"groupByItems":[{"item":…},{}…],"payload":…}, where the payload is an
+ * object of aliases, for SELECT VALUE of an aggregate [{"item":…}], or the bare value. */
+typedef struct aioc_query_shape {
+    const aioc_query_alias *aliases;     /* of an object, in the order of the SELECT list */
+    uint32_t alias_count;
+    bool grouped;                        /* GROUP BY; else all is one group */
+    bool value;                          /* SELECT VALUE: no aliases, but */
+    uint8_t value_aggregate;
+} aioc_query_shape;
+
+typedef struct aioc_query_groups {
+    aioc_memory *memory;
+    const aioc_query_shape *shape;       /* lent */
+    uint64_t key[2];
+    aioc_query_set keys;                 /* GROUP BY: the nth hash is that of the nth group */
+    aioc_query_accumulator *cells;       /* width of them for each group */
+    uint32_t width, count, cap, given;   /* groups: there, with room, handed out */
+    size_t held;                         /* by the cells besides themselves */
+    aiocosmos_json *found;               /* of the row being added: the value of each alias */
+} aioc_query_groups;
+
+static void aioc_query_groups_open(aioc_query_groups *groups, aioc_memory *memory, const aioc_query_shape *shape,
+                                   const uint64_t key[2])
+{
+    memset(groups, 0, sizeof *groups);
+    groups->memory = memory;
+    groups->shape = shape;
+    groups->key[0] = key[0];
+    groups->key[1] = key[1];
+    groups->width = shape->value || shape->alias_count == 0 ? 1 : shape->alias_count;
+}
+
+/* What it holds, for the limit. */
+static size_t aioc_query_groups_bytes(const aioc_query_groups *groups)
+{
+    return groups->held + aioc_query_set_bytes(&groups->keys) +
+           (size_t)groups->cap * groups->width * sizeof *groups->cells +
+           (groups->found ? groups->width * sizeof *groups->found : 0);
+}
+
+static aioc_query_accumulator *aioc_query_groups_cells(const aioc_query_groups *groups, uint32_t group)
+{
+    return groups->cells + (size_t)group * groups->width;
+}
+
+static void aioc_query_groups_close(aioc_query_groups *groups)
+{
+    size_t count = (size_t)groups->count * groups->width, i;
+    for (i = 0; i < count; i++) aioc_query_accumulator_free(groups->memory, &groups->cells[i]);
+    aioc_memory_free(groups->memory, groups->cells, (size_t)groups->cap * groups->width * sizeof *groups->cells);
+    aioc_memory_free(groups->memory, groups->found, groups->width * sizeof *groups->found);
+    aioc_query_set_free(groups->memory, &groups->keys);
+    memset(groups, 0, sizeof *groups);
+}
+
+/* Room for one group more. */
+static bool aioc_query_groups_reserve(aioc_query_groups *groups)
+{
+    size_t size = groups->width * sizeof *groups->cells;
+    uint32_t cap = groups->cap == 0 ? (groups->shape->grouped ? 8 : 1) : groups->cap * 2;
+    void *cells;
+    if (groups->count < groups->cap) return true;
+    if (groups->cap > UINT32_MAX / 2 || cap > SIZE_MAX / size) return false;
+    cells = aioc_memory_resize(groups->memory, groups->cells, groups->cap * size, cap * size);
+    if (!cells) return false;
+    groups->cells = (aioc_query_accumulator *)cells;
+    groups->cap = cap;
+    return true;
+}
+
+/* The group with this key (without GROUP BY, the only one), new if need be. 0; E_NOMEM. */
+static int aioc_query_groups_find(aioc_query_groups *groups, aiocosmos_json key, uint32_t *group)
+{
+    aioc_query_hash hash = {0, 0};
+    *group = 0;
+    if (groups->shape->grouped) {
+        hash = aioc_query_hash_of(groups->key, key);
+        *group = aioc_query_set_find(&groups->keys, hash);
+    }
+    if (*group < groups->count) return 0;
+    if (!aioc_query_groups_reserve(groups)) return AIOCOSMOS_E_NOMEM;
+    if (groups->shape->grouped && aioc_query_set_add(groups->memory, &groups->keys, hash) < 0) return AIOCOSMOS_E_NOMEM;
+    *group = groups->count++;
+    memset(aioc_query_groups_cells(groups, *group), 0, groups->width * sizeof *groups->cells);
+    return 0;
+}
+
+static int aioc_query_groups_put(aioc_query_groups *groups, aioc_query_accumulator *cell, uint8_t aggregate,
+                                 aiocosmos_json partial, const char **why)
+{
+    size_t before = aioc_query_accumulator_bytes(cell);
+    int result = aioc_query_accumulate(groups->memory, cell, groups->key, aggregate, partial, why);
+    groups->held = groups->held - before + aioc_query_accumulator_bytes(cell);
+    return result;
+}
+
+/* Notes the values of the aliases. A payload has them in the order of the aliases, so each is looked for from behind
+ * the last one; of those named twice the last counts. */
+static void aioc_query_groups_match(aioc_query_groups *groups, aiocosmos_json payload)
+{
+    const aioc_query_shape *shape = groups->shape;
+    aiocosmos_json value = aioc_json_none(), name;
+    uint32_t next = 0, tried;
+    memset(groups->found, 0, shape->alias_count * sizeof *groups->found);
+    while (aioc_json_next(payload, &name, &value)) {
+        for (tried = 0; tried < shape->alias_count; tried++) {
+            uint32_t alias = next;
+            next = next + 1 < shape->alias_count ? next + 1 : 0;
+            if (!aioc_json_means(name, shape->aliases[alias].name, false)) continue;
+            groups->found[alias] = value;
+            break;
+        }
+    }
+}
+
+static int aioc_query_groups_put_object(aioc_query_groups *groups, aioc_query_accumulator *cells,
+                                        aiocosmos_json payload, const char **why)
+{
+    const aioc_query_shape *shape = groups->shape;
+    uint32_t i;
+    int result = 0;
+    if (shape->alias_count == 0) return 0;
+    aioc_query_groups_match(groups, payload);
+    for (i = 0; i < shape->alias_count && result == 0; i++) {
+        result = aioc_query_groups_put(groups, &cells[i], shape->aliases[i].aggregate, groups->found[i], why);
+    }
+    return result;
+}
+
+/* Takes one row from a range. 0; E_NOMEM; E_PROTOCOL, and why: the row contradicts the plan. After an error it can only
+ * be closed. */
+static int aioc_query_groups_add(aioc_query_groups *groups, aiocosmos_json row, const char **why)
+{
+    static const char *const names[2] = {"groupByItems", "payload"};
+    const aioc_query_shape *shape = groups->shape;
+    bool listed = shape->value && shape->value_aggregate != AIOC_QUERY_PLAIN;
+    aiocosmos_json field[2], payload = row, element = aioc_json_none();
+    aioc_query_accumulator *cells;
+    uint32_t group;
+    AIOCOSMOS_ASSERT(groups->given == 0);
+    if (!shape->value && !groups->found) {
+        groups->found = (aiocosmos_json *)aioc_memory_alloc(groups->memory, groups->width * sizeof *groups->found);
+        if (!groups->found) return AIOCOSMOS_E_NOMEM;
+    }
+    aioc_json_fields(row, names, 2, field);
+    if (shape->grouped && field[0].type != AIOCOSMOS_JSON_ARR) {
+        return aioc_query_refuse(why, "a row without groupByItems");
+    }
+    if (shape->grouped || !shape->value) payload = field[1];
+    if (listed && (payload.type != AIOCOSMOS_JSON_ARR || aioc_json_count(payload) != 1)) {
+        return aioc_query_refuse(why, "an aggregate that is not a list of one");
+    }
+    if (!shape->value && payload.type != AIOCOSMOS_JSON_OBJ) return aioc_query_refuse(why, "a row without a payload");
+    if (aioc_query_groups_find(groups, field[0], &group) != 0) return AIOCOSMOS_E_NOMEM;
+    cells = aioc_query_groups_cells(groups, group);
+    if (!shape->value) return aioc_query_groups_put_object(groups, cells, payload, why);
+    if (listed) aioc_json_next(payload, NULL, &element);
+    return aioc_query_groups_put(groups, cells, shape->value_aggregate, listed ? element : payload, why);
+}
+
+/* 1; E_NOMEM, with a part of it appended. An alias that is undefined is left out. */
+static int aioc_query_groups_append_object(const aioc_query_groups *groups, const aioc_query_accumulator *cells,
+                                           aioc_memory_buffer *out)
+{
+    const aioc_query_shape *shape = groups->shape;
+    bool some = false;
+    uint32_t i;
+    if (!aioc_memory_append(groups->memory, out, "{", 1)) return AIOCOSMOS_E_NOMEM;
+    for (i = 0; i < shape->alias_count; i++) {
+        const aioc_query_alias *alias = &shape->aliases[i];
+        size_t before = out->len;
+        int result;
+        if ((some && !aioc_memory_append(groups->memory, out, ",", 1)) ||
+            !aioc_json_append_string(groups->memory, out, alias->name.ptr, alias->name.len, false) ||
+            !aioc_memory_append(groups->memory, out, ":", 1)) return AIOCOSMOS_E_NOMEM;
+        result = aioc_query_accumulator_append(groups->memory, &cells[i], alias->aggregate, out);
+        if (result < 0) return result;
+        if (result == 0) out->len = before;
+        else some = true;
+    }
+    return aioc_memory_append(groups->memory, out, "}", 1) ? 1 : AIOCOSMOS_E_NOMEM;
+}
+
+/* The results, in the order in which the groups were first seen; each frees what it held. 1: one is appended as JSON;
+ * 0: no more; E_NOMEM: nothing is appended, and it may be asked for again. Without GROUP BY there is one, even if no
+ * row came. A value that is undefined is no row. */
+static int aioc_query_groups_next(aioc_query_groups *groups, aioc_memory_buffer *out)
+{
+    const aioc_query_shape *shape = groups->shape;
+    uint32_t group, i;
+    if (!shape->grouped && aioc_query_groups_find(groups, aioc_json_none(), &group) != 0) return AIOCOSMOS_E_NOMEM;
+    while (groups->given < groups->count) {
+        aioc_query_accumulator *cells = aioc_query_groups_cells(groups, groups->given);
+        size_t before = out->len;
+        int result = shape->value ? aioc_query_accumulator_append(groups->memory, cells, shape->value_aggregate, out)
+                                  : aioc_query_groups_append_object(groups, cells, out);
+        if (result < 0) {
+            out->len = before;
+            return result;
+        }
+        groups->given++;
+        for (i = 0; i < groups->width; i++) {
+            groups->held -= aioc_query_accumulator_bytes(&cells[i]);
+            aioc_query_accumulator_free(groups->memory, &cells[i]);
+        }
+        if (result > 0) return 1;
+    }
+    return 0;
+}
+
+/*------------------------------------------------------------------------------
+ * Best rows: ORDER BY over ranges that do not give their rows in order, as for a vector search
+ *----------------------------------------------------------------------------*/
+
+/* What a row is sorted by in one column. Numbers are read once. Arrays and objects are kept without their texts: their
+ * types are all that counts. */
+typedef struct aioc_query_best_value { aiocosmos_json json; aioc_query_number number; } aioc_query_best_value;
+
+/* A row that is kept, in one block: this, the values to sort by, their texts, the payload. */
+typedef struct aioc_query_best_row {
+    uint64_t arrival;
+    aioc_query_hash rid;
+    size_t size, payload_len;            /* payload_len 0: there is none */
+    const char *payload;
+} aioc_query_best_row;
+
+typedef struct aioc_query_best {
+    aioc_memory *memory;
+    const uint8_t *descending;           /* for each column; lent */
+    uint32_t columns;
+    bool sorted;
+    uint64_t key[2], most, arrivals;
+    aioc_query_best_row **rows;          /* a heap with the worst on top; once sorted, in order, NULL: handed out */
+    size_t count, cap, given, held;      /* held: bytes of the rows */
+    aioc_query_set rids;                 /* of the rows in the heap, and of some that left it */
+} aioc_query_best;
+
+static void aioc_query_best_open(aioc_query_best *best, aioc_memory *memory, uint64_t most, const uint8_t *descending,
+                                 uint32_t columns, const uint64_t key[2])
+{
+    memset(best, 0, sizeof *best);
+    best->memory = memory;
+    best->descending = descending;
+    best->columns = columns;
+    best->most = most;
+    best->key[0] = key[0];
+    best->key[1] = key[1];
+}
+
+/* What it holds, for the limit. */
+static size_t aioc_query_best_bytes(const aioc_query_best *best)
+{
+    return best->held + best->cap * sizeof *best->rows + aioc_query_set_bytes(&best->rids);
+}
+
+static void aioc_query_best_free_row(aioc_query_best *best, aioc_query_best_row *row)
+{
+    if (!row) return;
+    best->held -= row->size;
+    aioc_memory_free(best->memory, row, row->size);
+}
+
+static void aioc_query_best_close(aioc_query_best *best)
+{
+    size_t i;
+    for (i = 0; i < best->count; i++) aioc_query_best_free_row(best, best->rows[i]);
+    aioc_memory_free(best->memory, best->rows, best->cap * sizeof *best->rows);
+    aioc_query_set_free(best->memory, &best->rids);
+    memset(best, 0, sizeof *best);
+}
+
+static aioc_query_best_value *aioc_query_best_values(aioc_query_best_row *row)
+{
+    return (aioc_query_best_value *)(void *)(row + 1);
+}
+
+static aioc_query_best_value aioc_query_best_value_of(aiocosmos_json json)
+{
+    aioc_query_best_value value;
+    memset(&value, 0, sizeof value);
+    value.json = json;
+    if (json.type == AIOCOSMOS_JSON_NUM) value.number = aioc_query_number_of(json);
+    return value;
+}
+
+static int aioc_query_best_compare(const aioc_query_best_value *a, const aioc_query_best_value *b)
+{
+    bool numbers = a->json.type == AIOCOSMOS_JSON_NUM && b->json.type == AIOCOSMOS_JSON_NUM;
+    return numbers ? aioc_query_compare_numbers(a->number, b->number) : aioc_query_compare(a->json, b->json);
+}
+
+/* Of rows that are alike the one that came first is better. */
+static bool aioc_query_best_is_worse(const aioc_query_best *best, aioc_query_best_row *a, aioc_query_best_row *b)
+{
+    uint32_t i;
+    for (i = 0; i < best->columns; i++) {
+        int order = aioc_query_best_compare(&aioc_query_best_values(a)[i], &aioc_query_best_values(b)[i]);
+        if (order != 0) return (order < 0) == (best->descending[i] != 0);
+    }
+    return a->arrival > b->arrival;
+}
+
+/* Lets the row at a place sink among the first count rows until none below it is worse. */
+static void aioc_query_best_sink(aioc_query_best *best, size_t at, size_t count)
+{
+    aioc_query_best_row *row = best->rows[at];
+    for (;;) {
+        size_t below = 2 * at + 1;
+        if (below >= count) break;
+        if (below + 1 < count && aioc_query_best_is_worse(best, best->rows[below + 1], best->rows[below])) below++;
+        if (!aioc_query_best_is_worse(best, best->rows[below], row)) break;
+        best->rows[at] = best->rows[below];
+        at = below;
+    }
+    best->rows[at] = row;
+}
+
+static void aioc_query_best_rise(aioc_query_best *best, size_t at)
+{
+    aioc_query_best_row *row = best->rows[at];
+    while (at > 0 && aioc_query_best_is_worse(best, row, best->rows[(at - 1) / 2])) {
+        best->rows[at] = best->rows[(at - 1) / 2];
+        at = (at - 1) / 2;
+    }
+    best->rows[at] = row;
+}
+
+/* The "item" of what the column sorts by; false: there is no such object. */
+static bool aioc_query_best_item(aiocosmos_json items, aiocosmos_json *at, aiocosmos_json *value)
+{
+    static const char *const names[1] = {"item"};
+    if (!aioc_json_next(items, NULL, at) || at->type != AIOCOSMOS_JSON_OBJ) return false;
+    aioc_json_fields(*at, names, 1, value);
+    return true;
+}
+
+/* A row that has just arrived comes before one that is kept. */
+static bool aioc_query_best_beats(const aioc_query_best *best, aiocosmos_json items, aioc_query_best_row *kept)
+{
+    aiocosmos_json at = aioc_json_none(), item;
+    uint32_t i;
+    for (i = 0; i < best->columns && aioc_query_best_item(items, &at, &item); i++) {
+        aioc_query_best_value value = aioc_query_best_value_of(item);
+        int order = aioc_query_best_compare(&value, &aioc_query_best_values(kept)[i]);
+        if (order != 0) return (order > 0) == (best->descending[i] != 0);
+    }
+    return false;
+}
+
+static bool aioc_query_best_has_text(aiocosmos_json value)
+{
+    return value.type != AIOCOSMOS_JSON_ARR && value.type != AIOCOSMOS_JSON_OBJ;
+}
+
+/* 0, and how large a row's copy is; E_PROTOCOL. */
+static int aioc_query_best_measure(const aioc_query_best *best, aiocosmos_json items, aiocosmos_json payload,
+                                   size_t *size, const char **why)
+{
+    aiocosmos_json at = aioc_json_none(), value;
+    uint32_t i;
+    *size = sizeof(aioc_query_best_row) + best->columns * sizeof(aioc_query_best_value) + payload.len;
+    if (items.type != AIOCOSMOS_JSON_ARR || aioc_json_count(items) != best->columns) {
+        return aioc_query_refuse(why, "a row without a value for each column of ORDER BY");
+    }
+    for (i = 0; i < best->columns; i++) {
+        if (!aioc_query_best_item(items, &at, &value)) {
+            return aioc_query_refuse(why, "a row whose orderByItems are not objects");
+        }
+        if (aioc_query_best_has_text(value)) *size += value.len;
+    }
+    return 0;
+}
+
+/* NULL: no memory. */
+static aioc_query_best_row *aioc_query_best_copy(aioc_query_best *best, aiocosmos_json items, aiocosmos_json payload,
+                                                 size_t size)
+{
+    aioc_query_best_row *row = (aioc_query_best_row *)aioc_memory_alloc(best->memory, size);
+    aiocosmos_json at = aioc_json_none(), item;
+    aioc_query_best_value *values;
+    char *text;
+    uint32_t i;
+    if (!row) return NULL;
+    values = aioc_query_best_values(row);
+    text = (char *)(values + best->columns);
+    for (i = 0; i < best->columns && aioc_query_best_item(items, &at, &item); i++) {
+        values[i] = aioc_query_best_value_of(item);
+        values[i].json = aioc_json_none();
+        values[i].json.type = item.type;
+        if (!aioc_query_best_has_text(item) || item.len == 0) continue;
+        memcpy(text, item.ptr, item.len);
+        values[i].json.ptr = text;
+        values[i].json.len = item.len;
+        text += item.len;
+    }
+    if (payload.len > 0) memcpy(text, payload.ptr, payload.len);
+    row->payload = text;
+    row->payload_len = payload.len;
+    row->size = size;
+    row->arrival = best->arrivals++;
+    best->held += size;
+    return row;
+}
+
+static bool aioc_query_best_reserve(aioc_query_best *best)
+{
+    size_t cap = best->cap > 0 ? best->cap * 2 : 16;
+    void *rows;
+    if (best->count < best->cap) return true;
+    if (cap > SIZE_MAX / 2 / sizeof *best->rows) return false;
+    if (cap > best->most) cap = (size_t)best->most;
+    rows = aioc_memory_resize(best->memory, best->rows, best->cap * sizeof *best->rows, cap * sizeof *best->rows);
+    if (!rows) return false;
+    best->rows = (aioc_query_best_row **)rows;
+    best->cap = cap;
+    return true;
+}
+
+/* Remembers a row's _rid. Those that left the heap need not be remembered: what was worse than all of it once is so
+ * ever after. They are forgotten when they are as many as the others. */
+static int aioc_query_best_note(aioc_query_best *best, aioc_query_hash rid)
+{
+    size_t i;
+    if (best->rids.count == best->rids.cap && best->rids.count / 2 >= best->count) {
+        aioc_query_set_clear(&best->rids);
+        for (i = 0; i < best->count; i++) aioc_query_set_add(best->memory, &best->rids, best->rows[i]->rid);
+    }
+    return aioc_query_set_add(best->memory, &best->rids, rid);
+}
+
+/* Puts a row on the heap, in place of the worst one if it is full. */
+static int aioc_query_best_push(aioc_query_best *best, aioc_query_best_row *row)
+{
+    bool full = best->count == best->most;
+    if (!full && !aioc_query_best_reserve(best)) return AIOCOSMOS_E_NOMEM;
+    if (aioc_query_best_note(best, row->rid) < 0) return AIOCOSMOS_E_NOMEM;
+    if (full) {
+        aioc_query_best_free_row(best, best->rows[0]);
+        best->rows[0] = row;
+        aioc_query_best_sink(best, 0, best->count);
+        return 0;
+    }
+    best->rows[best->count++] = row;
+    aioc_query_best_rise(best, best->count - 1);
+    return 0;
+}
+
+/* Takes one row from a range, {"_rid":…,"orderByItems":[{"item":…},…],"payload":…}; one with a _rid that a row here has
+ * is dropped. 0; E_NOMEM; E_PROTOCOL, and why. */
+static int aioc_query_best_add(aioc_query_best *best, aiocosmos_json row, const char **why)
+{
+    static const char *const names[3] = {"_rid", "orderByItems", "payload"};
+    aiocosmos_json field[3];
+    aioc_query_best_row *copy;
+    aioc_query_hash rid;
+    size_t size;
+    int result;
+    AIOCOSMOS_ASSERT(!best->sorted);
+    aioc_json_fields(row, names, 3, field);
+    if (field[0].type != AIOCOSMOS_JSON_STR) return aioc_query_refuse(why, "a row without _rid");
+    result = aioc_query_best_measure(best, field[1], field[2], &size, why);
+    if (result != 0 || best->most == 0) return result;
+    if (best->count == best->most && !aioc_query_best_beats(best, field[1], best->rows[0])) return 0;
+    rid = aioc_query_hash_of(best->key, field[0]);
+    if (aioc_query_set_find(&best->rids, rid) != UINT32_MAX) return 0;
+    copy = aioc_query_best_copy(best, field[1], field[2], size);
+    if (!copy) return AIOCOSMOS_E_NOMEM;
+    copy->rid = rid;
+    result = aioc_query_best_push(best, copy);
+    if (result != 0) aioc_query_best_free_row(best, copy);
+    return result;
+}
+
+/* Takes the worst from the top of the heap to its end, until all are in order. */
+static void aioc_query_best_sort(aioc_query_best *best)
+{
+    size_t left;
+    for (left = best->count; left > 1; left--) {
+        aioc_query_best_row *worst = best->rows[0];
+        best->rows[0] = best->rows[left - 1];
+        best->rows[left - 1] = worst;
+        aioc_query_best_sink(best, 0, left - 1);
+    }
+    best->sorted = true;
+    aioc_query_set_free(best->memory, &best->rids);
+}
+
+/* The payloads, the best first; each frees what it held, and no row may be added any more. 1: one is appended; 0: no
+ * more; E_NOMEM: nothing is appended, and it may be asked for again. A row without a payload is none. */
+static int aioc_query_best_next(aioc_query_best *best, aioc_memory_buffer *out)
+{
+    if (!best->sorted) aioc_query_best_sort(best);
+    while (best->given < best->count) {
+        aioc_query_best_row *row = best->rows[best->given];
+        bool some = row->payload_len > 0;
+        if (!aioc_memory_append(best->memory, out, row->payload, row->payload_len)) return AIOCOSMOS_E_NOMEM;
+        best->rows[best->given++] = NULL;
+        aioc_query_best_free_row(best, row);
+        if (some) return 1;
+    }
+    return 0;
+}
+
+/*------------------------------------------------------------------------------
+ * Plans: what the service says must be done with the answers of the ranges (the query plan request's JSON)
+ *----------------------------------------------------------------------------*/
+
+/* What is implemented, for x-ms-cosmos-supported-query-features: the service refuses a query that needs another. */
+#define AIOC_QUERY_FEATURES \
+    "Aggregate,CountIf,DCount,Distinct,GroupBy,HybridSearch,ListAndSetAggregate,MultipleAggregates,MultipleOrderBy," \
+    "NonStreamingOrderBy,NonValueAggregate,OffsetAndLimit,OrderBy,Top,WeightedRankFusion"
+
+#define AIOC_QUERY_PLAN_VERSION_MAX 2
+
+enum { AIOC_QUERY_ALL, AIOC_QUERY_DISTINCT_ORDERED, AIOC_QUERY_DISTINCT_UNORDERED };
+
+typedef struct aioc_query_info {                 /* one queryInfo */
+    uint8_t  distinct;
+    bool     has_top, has_offset, has_limit, has_dcount, non_streaming;
+    bool     merges_groups;                      /* aggregates or GROUP BY: rows go through aioc_query_groups */
+    uint32_t order_count;                        /* columns of ORDER BY */
+    const uint8_t *descending;                   /* one a column, as are the expressions */
+    const aiocosmos_str *expressions;            /* len 0: the service did not say it */
+    uint64_t top, offset, limit;
+    aioc_query_shape shape;
+    aiocosmos_str rewritten;                     /* SQL; len 0: the text that was asked */
+    aiocosmos_str dcount_alias;                  /* len 0: SELECT VALUE */
+} aioc_query_info;
+
+typedef struct aioc_query_span { aiocosmos_str min, max; } aioc_query_span;     /* [min, max) of effective keys */
+
+#define AIOC_QUERY_COMPONENTS_MAX 64
+
+typedef struct aioc_query_component {            /* of a hybrid search: one ranking of the documents */
+    aioc_query_info info;
+    double weight;
+} aioc_query_component;
+
+/* Never changed once it is read, and shared by the queries that have the same text. One block, with all its texts. */
+typedef struct aioc_query_plan {
+    uint32_t refs;
+    size_t   bytes;
+    aiocosmos_str text;                          /* the service's JSON, as it came */
+    bool     hybrid;                             /* then the hybrid parts count, else info */
+    aioc_query_info info;
+    const aioc_query_component *components;
+    uint32_t component_count;
+    bool     needs_statistics;                   /* the statistics' text goes to every range of the container first */
+    bool     has_take;
+    uint64_t skip, take;
+    aiocosmos_str statistics;
+    const aioc_query_span *spans;                /* where the answers are; sorted, none overlaps the next */
+    uint32_t span_count;
+} aioc_query_plan;
+
+/* A plan's block while it is filled: arrays in front, texts behind. No text is longer than it is in the JSON, and no
+ * value of the JSON becomes an element larger than a span. */
+typedef struct aioc_query_reader {
+    aioc_query_plan *plan;
+    char *arrays, *texts;
+    char *why;
+    size_t cap;
+} aioc_query_reader;
+
+static void *aioc_query_take(aioc_query_reader *reader, size_t count, size_t size)
+{
+    void *array = reader->arrays;
+    reader->arrays += count * size;
+    return array;
+}
+
+/* A string, escapes undone; what is no string becomes the empty text. */
+static aiocosmos_str aioc_query_take_text(aioc_query_reader *reader, aiocosmos_json value)
+{
+    aiocosmos_str text = aioc_memory_str(NULL);
+    if (value.type != AIOCOSMOS_JSON_STR) return text;
+    text.ptr = reader->texts;
+    text.len = aioc_json_get_str(value, reader->texts, value.len);         /* the quotes' room takes the NUL */
+    reader->texts += text.len;
+    return text;
+}
+
+static bool aioc_query_absent(aiocosmos_json value)
+{
+    return value.type == AIOCOSMOS_JSON_NONE || value.type == AIOCOSMOS_JSON_NULL;
+}
+
+#define AIOC_QUERY_BLAMED_MAX 80             /* bytes of a plan in a message */
+
+/* "the query plan's <name> is <value>, <but>". Always false. */
+static bool aioc_query_blame(aioc_query_reader *reader, const char *name, aiocosmos_json value, const char *but)
+{
+    char quoted[AIOC_PROTOCOL_QUOTE_MAX + 4] = "missing";
+    bool cut = value.len > AIOC_QUERY_BLAMED_MAX;
+    aiocosmos_str text;
+    text.ptr = value.ptr;
+    text.len = cut ? AIOC_QUERY_BLAMED_MAX : value.len;
+    if (value.type != AIOCOSMOS_JSON_NONE) aioc_protocol_quote(text, quoted);
+    aioc_memory_print(reader->why, reader->cap, "the query plan's %s is %s%s, %s", name, quoted, cut ? "..." : "", but);
+    return false;
+}
+
+static bool aioc_query_read_count(aioc_query_reader *reader, const char *name, aiocosmos_json value, bool *has,
+                                  uint64_t *out)
+{
+    int64_t number = 0;
+    *has = !aioc_query_absent(value);
+    if (*has && (!aioc_json_get_i64(value, &number) || number < 0))
+        return aioc_query_blame(reader, name, value, "not a count");
+    *out = (uint64_t)number;
+    return true;
+}
+
+/* Plans that come from native code have 0 and 1. */
+static bool aioc_query_read_flag(aioc_query_reader *reader, const char *name, aiocosmos_json value, bool *out)
+{
+    int64_t number = 0;
+    *out = false;
+    if (aioc_query_absent(value) || aioc_json_get_bool(value, out)) return true;
+    if (!aioc_json_get_i64(value, &number) || number < 0 || number > 1)
+        return aioc_query_blame(reader, name, value, "neither true nor false");
+    *out = number != 0;
+    return true;
+}
+
+static bool aioc_query_is_list(aioc_query_reader *reader, const char *name, aiocosmos_json value)
+{
+    return aioc_query_absent(value) || value.type == AIOCOSMOS_JSON_ARR ||
+           aioc_query_blame(reader, name, value, "not a list");
+}
+
+/* null is a plain value, seen where others are aggregated. */
+static bool aioc_query_read_aggregate(aioc_query_reader *reader, const char *name, aiocosmos_json value, uint8_t *out)
+{
+    static const char *const names[] = { "Count", "CountIf", "Sum", "Average", "Min", "Max", "MakeList", "MakeSet" };
+    size_t i;
+    *out = AIOC_QUERY_PLAIN;
+    if (value.type == AIOCOSMOS_JSON_NULL) return true;
+    for (i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (!aioc_json_is_str(value, names[i])) continue;
+        *out = (uint8_t)(AIOC_QUERY_COUNT + i);
+        return true;
+    }
+    return aioc_query_blame(reader, name, value, "an aggregate that this version does not know");
+}
+
+enum {
+    AIOC_QUERY_P_DISTINCT, AIOC_QUERY_P_TOP, AIOC_QUERY_P_OFFSET, AIOC_QUERY_P_LIMIT, AIOC_QUERY_P_ORDER,
+    AIOC_QUERY_P_EXPRESSIONS, AIOC_QUERY_P_GROUPS, AIOC_QUERY_P_ALIASES, AIOC_QUERY_P_AGGREGATES, AIOC_QUERY_P_TYPES,
+    AIOC_QUERY_P_REWRITTEN, AIOC_QUERY_P_VALUE, AIOC_QUERY_P_DCOUNT, AIOC_QUERY_P_NON_STREAMING, AIOC_QUERY_P_COUNT
+};
+
+static const char *const aioc_query_info_names[AIOC_QUERY_P_COUNT] = {
+    "distinctType", "top", "offset", "limit", "orderBy", "orderByExpressions", "groupByExpressions", "groupByAliases",
+    "aggregates", "groupByAliasToAggregateType", "rewrittenQuery", "hasSelectValue", "dCountInfo",
+    "hasNonStreamingOrderBy"
+};
+
+static bool aioc_query_read_distinct(aioc_query_reader *reader, aiocosmos_json value, aioc_query_info *info)
+{
+    info->distinct = AIOC_QUERY_ALL;
+    if (aioc_query_absent(value) || aioc_json_is_str(value, "None")) return true;
+    info->distinct = aioc_json_is_str(value, "Ordered") ? AIOC_QUERY_DISTINCT_ORDERED : AIOC_QUERY_DISTINCT_UNORDERED;
+    return info->distinct == AIOC_QUERY_DISTINCT_ORDERED || aioc_json_is_str(value, "Unordered") ||
+           aioc_query_blame(reader, "distinctType", value, "which this version does not know");
+}
+
+static bool aioc_query_read_order(aioc_query_reader *reader, aiocosmos_json order, aiocosmos_json expressions,
+                                  aioc_query_info *info)
+{
+    aiocosmos_json value = aioc_json_none();
+    size_t count = aioc_json_count(order), given = aioc_json_count(expressions), i = 0;
+    uint8_t *descending = (uint8_t *)reader->texts;
+    aiocosmos_str *texts = (aiocosmos_str *)aioc_query_take(reader, count, sizeof *texts);
+    if (given > 0 && given != count)
+        return aioc_query_blame(reader, "orderByExpressions", expressions, "not as long as its orderBy");
+    reader->texts += count;
+    for (; aioc_json_next(order, NULL, &value); i++) {
+        descending[i] = aioc_json_is_str(value, "Descending");
+        texts[i] = aioc_memory_str(NULL);
+        if (!descending[i] && !aioc_json_is_str(value, "Ascending"))
+            return aioc_query_blame(reader, "orderBy", value, "which this version does not know");
+    }
+    for (i = 0; aioc_json_next(expressions, NULL, &value); i++) {
+        texts[i] = aioc_query_take_text(reader, value);
+        if (value.type != AIOCOSMOS_JSON_STR)
+            return aioc_query_blame(reader, "orderByExpressions", value, "not a text");
+    }
+    info->order_count = (uint32_t)count;
+    info->descending = descending;
+    info->expressions = texts;
+    return true;
+}
+
+#define AIOC_QUERY_ALIASES_MAX 4096          /* far more than a query may name; each is looked up among all */
+
+/* What the plan says of an alias. NONE: nothing. */
+static aiocosmos_json aioc_query_type_of(aiocosmos_json types, aiocosmos_str alias)
+{
+    aiocosmos_json found = aioc_json_none(), value = found, key;
+    while (aioc_json_next(types, &key, &value))
+        if (aioc_json_means(key, alias, false)) found = value;
+    return found;
+}
+
+/* The types of the aliases are an object. Its properties are in no order that counts; where a plan has no list of the
+ * aliases, they are taken in theirs. */
+static bool aioc_query_read_aliases(aioc_query_reader *reader, aiocosmos_json list, aiocosmos_json types,
+                                    aioc_query_info *info)
+{
+    aiocosmos_json key = aioc_json_none(), value = key;
+    size_t count = aioc_json_count(list), typed = aioc_json_count(types), i = 0;
+    bool listed = count > 0;
+    aioc_query_alias *aliases;
+    if (!aioc_query_absent(types) && types.type != AIOCOSMOS_JSON_OBJ)
+        return aioc_query_blame(reader, "groupByAliasToAggregateType", types, "not an object");
+    if (listed && count != typed)
+        return aioc_query_blame(reader, "groupByAliasToAggregateType", types, "not as long as its groupByAliases");
+    if (typed > AIOC_QUERY_ALIASES_MAX)
+        return aioc_query_blame(reader, "groupByAliasToAggregateType", types, "which is too long");
+    aliases = (aioc_query_alias *)aioc_query_take(reader, typed, sizeof *aliases);
+    while (aioc_json_next(listed ? list : types, &key, &value)) {
+        aiocosmos_json type = value;
+        if (listed) {
+            if (value.type != AIOCOSMOS_JSON_STR)
+                return aioc_query_blame(reader, "groupByAliases", value, "not a text");
+            key = value;
+        }
+        aliases[i].name = aioc_query_take_text(reader, key);
+        if (listed) type = aioc_query_type_of(types, aliases[i].name);
+        if (type.type == AIOCOSMOS_JSON_NONE)
+            return aioc_query_blame(reader, "groupByAliases", key, "of which it does not say what it is");
+        if (!aioc_query_read_aggregate(reader, "groupByAliasToAggregateType", type, &aliases[i].aggregate))
+            return false;
+        info->merges_groups = info->merges_groups || aliases[i].aggregate != AIOC_QUERY_PLAIN;
+        i++;
+    }
+    info->shape.aliases = aliases;
+    info->shape.alias_count = (uint32_t)i;
+    return true;
+}
+
+static bool aioc_query_read_shape(aioc_query_reader *reader, const aiocosmos_json *fields, aioc_query_info *info)
+{
+    aiocosmos_json aggregates = fields[AIOC_QUERY_P_AGGREGATES], value = aioc_json_none();
+    aioc_query_shape *shape = &info->shape;
+    size_t count = aioc_json_count(aggregates);
+    shape->grouped = aioc_json_count(fields[AIOC_QUERY_P_GROUPS]) > 0;
+    info->merges_groups = shape->grouped;
+    if (!aioc_query_read_flag(reader, "hasSelectValue", fields[AIOC_QUERY_P_VALUE], &shape->value) ||
+        !aioc_query_read_aliases(reader, fields[AIOC_QUERY_P_ALIASES], fields[AIOC_QUERY_P_TYPES], info)) return false;
+    if (count > 1 || (count == 1 && shape->alias_count > 0))
+        return aioc_query_blame(reader, "aggregates", aggregates, "more than SELECT VALUE has");
+    if (count == 0) return true;
+    aioc_json_next(aggregates, NULL, &value);
+    if (value.type == AIOCOSMOS_JSON_NULL) return aioc_query_blame(reader, "aggregates", value, "not an aggregate");
+    /* Plans of the first version do not say hasSelectValue; an aggregate without an alias is one. */
+    if (!shape->value && !aioc_query_absent(fields[AIOC_QUERY_P_VALUE]))
+        return aioc_query_blame(reader, "aggregates", value, "but it is not of a SELECT VALUE and has no alias");
+    shape->value = true;
+    info->merges_groups = true;
+    return aioc_query_read_aggregate(reader, "aggregates", value, &shape->value_aggregate);
+}
+
+static bool aioc_query_read_info(aioc_query_reader *reader, aiocosmos_json object, aioc_query_info *info)
+{
+    static const uint8_t lists[] = { AIOC_QUERY_P_ORDER, AIOC_QUERY_P_EXPRESSIONS, AIOC_QUERY_P_GROUPS,
+                                     AIOC_QUERY_P_ALIASES, AIOC_QUERY_P_AGGREGATES };
+    aiocosmos_json fields[AIOC_QUERY_P_COUNT], dcount, rewritten;
+    size_t i;
+    memset(info, 0, sizeof *info);
+    if (object.type != AIOCOSMOS_JSON_OBJ) return aioc_query_blame(reader, "queryInfo", object, "not an object");
+    aioc_json_fields(object, aioc_query_info_names, AIOC_QUERY_P_COUNT, fields);
+    for (i = 0; i < sizeof lists; i++)
+        if (!aioc_query_is_list(reader, aioc_query_info_names[lists[i]], fields[lists[i]])) return false;
+    dcount = fields[AIOC_QUERY_P_DCOUNT];
+    rewritten = fields[AIOC_QUERY_P_REWRITTEN];
+    info->has_dcount = !aioc_query_absent(dcount);
+    if (info->has_dcount && dcount.type != AIOCOSMOS_JSON_OBJ)
+        return aioc_query_blame(reader, "dCountInfo", dcount, "not an object");
+    if (!aioc_query_absent(rewritten) && rewritten.type != AIOCOSMOS_JSON_STR)
+        return aioc_query_blame(reader, "rewrittenQuery", rewritten, "not a text");
+    info->rewritten = aioc_query_take_text(reader, rewritten);
+    info->dcount_alias = aioc_query_take_text(reader, aioc_json_at(dcount, "/dCountAlias"));
+    if (!aioc_query_read_distinct(reader, fields[AIOC_QUERY_P_DISTINCT], info) ||
+        !aioc_query_read_count(reader, "top", fields[AIOC_QUERY_P_TOP], &info->has_top, &info->top) ||
+        !aioc_query_read_count(reader, "offset", fields[AIOC_QUERY_P_OFFSET], &info->has_offset, &info->offset) ||
+        !aioc_query_read_count(reader, "limit", fields[AIOC_QUERY_P_LIMIT], &info->has_limit, &info->limit) ||
+        !aioc_query_read_flag(reader, "hasNonStreamingOrderBy", fields[AIOC_QUERY_P_NON_STREAMING],
+                              &info->non_streaming) ||
+        !aioc_query_read_order(reader, fields[AIOC_QUERY_P_ORDER], fields[AIOC_QUERY_P_EXPRESSIONS], info) ||
+        !aioc_query_read_shape(reader, fields, info)) return false;
+    /* Rows that come in no order can't be compared with the one before only. */
+    if (info->distinct == AIOC_QUERY_DISTINCT_ORDERED && info->order_count == 0)
+        info->distinct = AIOC_QUERY_DISTINCT_UNORDERED;
+    return true;
+}
+
+/*--- Spans ------------------------------------------------------*/
+
+/* What a point of no key at all, which plans of queries without FROM have, ends before. */
+#define AIOC_QUERY_EPK_FIRST "00000000000000000000000000000001"
+
+static bool aioc_query_is_hex(aiocosmos_str text)
+{
+    size_t i;
+    for (i = 0; i < text.len; i++) {
+        char c = aioc_memory_lower(text.ptr[i]);
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) return false;
+    }
+    return text.len % 2 == 0 && text.len < AIOC_PROTOCOL_EPK_MAX;
+}
+
+/* The smallest key of the same width above, in place; behind the last one is the end of all. The text is ours. */
+static aiocosmos_str aioc_query_epk_successor(aiocosmos_str epk)
+{
+    char *digits = (char *)(uintptr_t)epk.ptr;
+    size_t at = epk.len, i;
+    if (epk.len == 0) return aioc_memory_str(AIOC_QUERY_EPK_FIRST);
+    while (at > 0 && aioc_memory_lower(digits[at - 1]) == 'f') at--;
+    if (at == 0) return aioc_memory_str("FF");
+    for (i = at; i < epk.len; i++) digits[i] = '0';
+    digits[at - 1] = digits[at - 1] == '9' ? 'A' : (char)(digits[at - 1] + 1);
+    return epk;
+}
+
+/* A border in hex; proxies that know no hashes say [] and "Infinity" for the ends of the key space. */
+static bool aioc_query_read_border(aioc_query_reader *reader, const char *name, aiocosmos_json value,
+                                   aiocosmos_str *out)
+{
+    *out = aioc_memory_str("");
+    if (value.type == AIOCOSMOS_JSON_ARR && aioc_json_count(value) == 0) return true;
+    if (value.type != AIOCOSMOS_JSON_STR) return aioc_query_blame(reader, name, value, "not an effective key");
+    if (aioc_json_is_str(value, "Infinity")) *out = aioc_memory_str("FF");
+    else *out = aioc_query_take_text(reader, value);
+    return aioc_query_is_hex(*out) || aioc_query_blame(reader, name, value, "not an effective key");
+}
+
+static bool aioc_query_read_span(aioc_query_reader *reader, aiocosmos_json value, aioc_query_span *span)
+{
+    static const char *const names[] = { "min", "max", "isMinInclusive", "isMaxInclusive" };
+    aiocosmos_json fields[4];
+    bool with_min = true, with_max = false;
+    aioc_json_fields(value, names, 4, fields);
+    if (!aioc_query_read_border(reader, "queryRanges' min", fields[0], &span->min) ||
+        !aioc_query_read_border(reader, "queryRanges' max", fields[1], &span->max)) return false;
+    if (!aioc_query_absent(fields[2]) && !aioc_query_read_flag(reader, "isMinInclusive", fields[2], &with_min))
+        return false;
+    if (!aioc_query_read_flag(reader, "isMaxInclusive", fields[3], &with_max)) return false;
+    if (!with_min) span->min = aioc_query_epk_successor(span->min);
+    if (with_max) span->max = aioc_query_epk_successor(span->max);
+    return aioc_protocol_epk_compare(span->min, span->max) < 0 ||
+           aioc_query_blame(reader, "queryRanges", value, "and that has no inside");
+}
+
+/* By their starts: a heap, because a plan may have thousands of them and libc's qsort may allocate. */
+static void aioc_query_sort_spans(aioc_query_span *spans, size_t count)
+{
+    size_t left = count / 2, right = count;
+    while (right > 1) {
+        aioc_query_span moved;
+        size_t at, child;
+        if (left > 0) moved = spans[--left];
+        else {
+            moved = spans[--right];
+            spans[right] = spans[0];
+        }
+        for (at = left; (child = 2 * at + 1) < right; at = child) {
+            if (child + 1 < right && aioc_protocol_epk_compare(spans[child].min, spans[child + 1].min) < 0) child++;
+            if (aioc_protocol_epk_compare(moved.min, spans[child].min) >= 0) break;
+            spans[at] = spans[child];
+        }
+        spans[at] = moved;
+    }
+}
+
+static bool aioc_query_read_spans(aioc_query_reader *reader, aiocosmos_json list)
+{
+    aioc_query_plan *plan = reader->plan;
+    aiocosmos_json value = aioc_json_none();
+    size_t count = aioc_json_count(list), i = 0;
+    aioc_query_span *spans = (aioc_query_span *)aioc_query_take(reader, count > 0 ? count : 1, sizeof *spans);
+    plan->spans = spans;
+    plan->span_count = (uint32_t)(count > 0 ? count : 1);
+    if (!aioc_query_is_list(reader, "queryRanges", list)) return false;
+    spans[0].min = aioc_memory_str("");
+    spans[0].max = aioc_memory_str("FF");
+    while (aioc_json_next(list, NULL, &value))
+        if (!aioc_query_read_span(reader, value, &spans[i++])) return false;
+    aioc_query_sort_spans(spans, count);
+    for (i = 1; i < count; i++)
+        if (aioc_protocol_epk_compare(spans[i - 1].max, spans[i].min) > 0)
+            return aioc_query_blame(reader, "queryRanges", list, "and two of them overlap");
+    return true;
+}
+
+/*--- Whole plans ----------------------------------------------------*/
+
+static bool aioc_query_read_hybrid(aioc_query_reader *reader, aiocosmos_json hybrid)
+{
+    static const char *const names[] = { "globalStatisticsQuery", "requiresGlobalStatistics", "componentQueryInfos",
+                                         "componentWeights", "skip", "take" };
+    aiocosmos_json fields[6], value = aioc_json_none(), weight = value;
+    aioc_query_plan *plan = reader->plan;
+    aioc_query_component *components;
+    size_t count, i = 0;
+    bool has_skip;
+    plan->hybrid = true;
+    aioc_json_fields(hybrid, names, 6, fields);
+    if (!aioc_query_is_list(reader, names[2], fields[2]) || !aioc_query_is_list(reader, names[3], fields[3]))
+        return false;
+    count = aioc_json_count(fields[2]);
+    if (count == 0) return aioc_query_blame(reader, names[2], fields[2], "so that nothing is ranked");
+    if (count > AIOC_QUERY_COMPONENTS_MAX)
+        return aioc_query_blame(reader, names[2], fields[2], "more than this version ranks by");
+    if (aioc_json_count(fields[3]) > 0 && aioc_json_count(fields[3]) != count)
+        return aioc_query_blame(reader, names[3], fields[3], "not as long as its componentQueryInfos");
+    components = (aioc_query_component *)aioc_query_take(reader, count, sizeof *components);
+    plan->components = components;
+    plan->component_count = (uint32_t)count;
+    plan->statistics = aioc_query_take_text(reader, fields[0]);
+    if (!aioc_query_read_flag(reader, names[1], fields[1], &plan->needs_statistics) ||
+        !aioc_query_read_count(reader, names[4], fields[4], &has_skip, &plan->skip) ||
+        !aioc_query_read_count(reader, names[5], fields[5], &plan->has_take, &plan->take)) return false;
+    if (plan->needs_statistics && plan->statistics.len == 0)
+        return aioc_query_blame(reader, names[0], fields[0], "but it requires global statistics");
+    for (; aioc_json_next(fields[2], NULL, &value); i++) {
+        aioc_query_component *component = &components[i];
+        if (!aioc_query_read_info(reader, value, &component->info)) return false;
+        if (component->info.order_count > 1)
+            return aioc_query_blame(reader, "componentQueryInfos", value, "which is ordered by more than a score");
+        if (component->info.rewritten.len == 0)
+            return aioc_query_blame(reader, "componentQueryInfos", value, "which has no query");
+        component->weight = 1;
+        if (aioc_json_next(fields[3], NULL, &weight) && !aioc_json_get_f64(weight, &component->weight))
+            return aioc_query_blame(reader, names[3], weight, "not a weight");
+    }
+    return true;
+}
+
+/* The parts in the order in which their arrays need alignment. */
+static int aioc_query_read_root(aioc_query_reader *reader, aiocosmos_json root)
+{
+    static const char *const names[] = { "queryInfo", "hybridSearchQueryInfo", "queryRanges",
+                                         "partitionedQueryExecutionInfoVersion" };
+    aiocosmos_json fields[4];
+    int64_t version = 0;
+    bool ok;
+    aioc_json_fields(root, names, 4, fields);
+    if (aioc_query_absent(fields[0]) && aioc_query_absent(fields[1])) {
+        aioc_memory_print(reader->why, reader->cap, "not a query plan: there is neither queryInfo nor "
+                                                    "hybridSearchQueryInfo");
+        return AIOCOSMOS_E_ARGUMENT;
+    }
+    if (!aioc_query_absent(fields[3]) &&
+        (!aioc_json_get_i64(fields[3], &version) || version < 0 || version > AIOC_QUERY_PLAN_VERSION_MAX)) {
+        aioc_query_blame(reader, names[3], fields[3], "which this version does not know");
+        return AIOCOSMOS_E_PROTOCOL;
+    }
+    if (aioc_query_absent(fields[1])) ok = aioc_query_read_info(reader, fields[0], &reader->plan->info);
+    else if (aioc_query_absent(fields[0])) ok = aioc_query_read_hybrid(reader, fields[1]);
+    else ok = aioc_query_blame(reader, names[1], fields[1], "but it has a queryInfo too");
+    return ok && aioc_query_read_spans(reader, fields[2]) ? 0 : AIOCOSMOS_E_PROTOCOL;
+}
+
+static void aioc_query_plan_hold(aioc_query_plan *plan)
+{
+    plan->refs++;
+}
+
+static void aioc_query_plan_release(aioc_memory *memory, aioc_query_plan *plan)
+{
+    if (plan && --plan->refs == 0) aioc_memory_free(memory, plan, plan->bytes);
+}
+
+/* 0 and a plan with one reference; E_NOMEM; E_PROTOCOL and why: it contradicts itself, or says what is not known here.
+ * E_ARGUMENT: the JSON is something else than a plan. Unknown properties are ignored. */
+static int aioc_query_plan_read(aioc_memory *memory, aiocosmos_str json, aioc_query_plan **out, char *why, size_t cap)
+{
+    aioc_query_reader reader;
+    aiocosmos_json_doc doc;
+    aiocosmos_json root;
+    size_t components, structs, bytes;
+    char *text;
+    int result;
+    *out = NULL;
+    if (cap) *why = 0;
+    aioc_json_open(&doc, memory);
+    result = aioc_json_parse(&doc, json.ptr, json.len);
+    if (result != 0) {
+        aioc_memory_print(why, cap, "the query plan is not JSON at byte %llu: %s", aioc_protocol_ull(doc.error_at),
+                          doc.error ? doc.error : "");
+        aioc_json_close(&doc);
+        return result == AIOCOSMOS_E_NOMEM ? result : AIOCOSMOS_E_PROTOCOL;
+    }
+    root = aioc_json_root(&doc);
+    components = aioc_json_count(aioc_json_at(root, "/hybridSearchQueryInfo/componentQueryInfos"));
+    structs = sizeof *reader.plan + components * sizeof(aioc_query_component) +
+              ((size_t)doc.count + 1) * sizeof(aioc_query_span);
+    bytes = structs + 2 * json.len;
+    reader.plan = (aioc_query_plan *)aioc_memory_zalloc(memory, bytes);
+    if (!reader.plan) {
+        aioc_json_close(&doc);
+        return AIOCOSMOS_E_NOMEM;
+    }
+    text = (char *)reader.plan + structs;
+    memcpy(text, json.ptr, json.len);
+    reader.plan->refs = 1;
+    reader.plan->bytes = bytes;
+    reader.plan->text.ptr = text;
+    reader.plan->text.len = json.len;
+    reader.arrays = (char *)(reader.plan + 1);
+    reader.texts = text + json.len;
+    reader.why = why;
+    reader.cap = cap;
+    result = aioc_query_read_root(&reader, root);
+    aioc_json_close(&doc);
+    AIOCOSMOS_ASSERT(reader.arrays <= text && reader.texts <= (char *)reader.plan + bytes);
+    if (result == 0) *out = reader.plan;
+    else aioc_query_plan_release(memory, reader.plan);
+    return result;
+}
+
+/*------------------------------------------------------------------------------
+ * Texts: the SQL that goes to a range
+ *----------------------------------------------------------------------------*/
+
+#define AIOC_QUERY_FILTER "{documentdb-formattableorderbyquery-filter}"
+
+static bool aioc_query_is_word(char c)
+{
+    char small = aioc_memory_lower(c);
+    return (small >= 'a' && small <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '@' || (unsigned char)c >= 0x80;
+}
+
+/* Behind what starts at `at`: a string, a comment, a word or a number, or one other byte. */
+static size_t aioc_query_skip(aiocosmos_str sql, size_t at)
+{
+    char c = sql.ptr[at++], next = at < sql.len ? sql.ptr[at] : '\0';
+    if (c == '"' || c == '\'') {
+        while (at < sql.len && sql.ptr[at] != c) at += sql.ptr[at] == '\\' ? 2 : 1;
+        return at < sql.len ? at + 1 : sql.len;
+    }
+    if (c == '-' && next == '-') {
+        while (at < sql.len && sql.ptr[at] != '\n' && sql.ptr[at] != '\r') at++;
+        return at;
+    }
+    if (c == '/' && next == '*') {
+        for (at++; at + 1 < sql.len; at++)
+            if (sql.ptr[at] == '*' && sql.ptr[at + 1] == '/') return at + 2;
+        return sql.len;
+    }
+    while (aioc_query_is_word(c) && at < sql.len && aioc_query_is_word(sql.ptr[at])) at++;
+    return at;
+}
+
+/* Where the text stands next outside of strings and comments, from `at` on; sql.len: nowhere. */
+static size_t aioc_query_find(aiocosmos_str sql, size_t at, const char *text)
+{
+    size_t len = strlen(text);
+    while (at < sql.len) {
+        if (len <= sql.len - at && memcmp(sql.ptr + at, text, len) == 0) return at;
+        at = aioc_query_skip(sql, at);
+    }
+    return sql.len;
+}
+
+/* The SQL text with the filter in every place that is kept free for one. *found may be NULL: whether there was one.
+ * False: no memory, and nothing is appended. */
+static bool aioc_query_append_text(aioc_memory *memory, aioc_memory_buffer *out, aiocosmos_str sql,
+                                   aiocosmos_str filter, bool *found)
+{
+    size_t before = out->len, at = 0;
+    bool ok = true;
+    if (found) *found = false;
+    while (ok && at < sql.len) {
+        size_t hole = aioc_query_find(sql, at, AIOC_QUERY_FILTER);
+        ok = aioc_memory_append(memory, out, sql.ptr + at, hole - at);
+        at = hole;
+        if (!ok || hole == sql.len) break;
+        ok = aioc_memory_append(memory, out, filter.ptr, filter.len);
+        at += sizeof AIOC_QUERY_FILTER - 1;
+        if (found) *found = true;
+    }
+    if (!ok) out->len = before;
+    return ok;
+}
+
+static bool aioc_query_is_blank(aiocosmos_str token)
+{
+    char c = *token.ptr;
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n' || (token.len > 1 && (c == '-' || c == '/'));
+}
+
+/* The next token but white space and comments; false: there is none. */
+static bool aioc_query_next_token(aiocosmos_str sql, size_t *at, aiocosmos_str *token)
+{
+    do {
+        if (*at == sql.len) return false;
+        token->ptr = sql.ptr + *at;
+        token->len = aioc_query_skip(sql, *at) - *at;
+        *at += token->len;
+    } while (aioc_query_is_blank(*token));
+    return true;
+}
+
+/* Whether a plan made for one set of parameters serves any other: no count that it holds, and nothing of a hybrid
+ * search, comes from a parameter, and it is not narrowed to the keys that some of them name. */
+static bool aioc_query_plan_is_general(const aioc_query_plan *plan, aiocosmos_str sql)
+{
+    static const char *const counts[] = { "TOP", "OFFSET", "LIMIT" };
+    aiocosmos_str token;
+    bool count = false, member = false;                                    /* what the token before this one was */
+    size_t at = 0, i;
+    if (plan->span_count != 1 || plan->spans->min.len > 0 ||
+        !aioc_memory_same_nocase(plan->spans->max, aioc_memory_str("FF"))) return false;
+    while (aioc_query_next_token(sql, &at, &token)) {
+        if (*token.ptr == '@' && (count || plan->hybrid)) return false;
+        if (*token.ptr == '(' && count) continue;
+        for (i = 0, count = false; i < 3 && !member; i++)
+            count = count || aioc_memory_same_nocase(token, aioc_memory_str(counts[i]));
+        member = *token.ptr == '.';
+    }
+    return true;
+}
+
+/*--- Going on behind a row: a filter that a range puts in the place that its query keeps free ---------------------*/
+
+typedef enum aioc_query_side { AIOC_QUERY_FRESH, AIOC_QUERY_LEFT, AIOC_QUERY_TARGET, AIOC_QUERY_RIGHT } aioc_query_side;
+
+/* What is appended, and whether all of it could be. */
+typedef struct aioc_query_writer {
+    aioc_memory *memory;
+    aioc_memory_buffer *out;
+    bool ok;
+} aioc_query_writer;
+
+static void aioc_query_put(aioc_query_writer *writer, aiocosmos_str text)
+{
+    writer->ok = writer->ok && aioc_memory_append(writer->memory, writer->out, text.ptr, text.len);
+}
+
+static void aioc_query_put_text(aioc_query_writer *writer, const char *text)
+{
+    aioc_query_put(writer, aioc_memory_str(text));
+}
+
+/* test(expression), by the order of types; true and false are one. */
+static void aioc_query_put_test(aioc_query_writer *writer, int type, aiocosmos_str expression)
+{
+    static const char *const tests[] = { "NOT IS_DEFINED(", "IS_NULL(", "IS_BOOLEAN(", "IS_NUMBER(", "IS_STRING(",
+                                         "IS_ARRAY(", "IS_OBJECT(" };
+    aioc_query_put_text(writer, tests[type]);
+    aioc_query_put(writer, expression);
+    aioc_query_put_text(writer, ")");
+}
+
+/* expression operator value: of scalars. */
+static void aioc_query_put_comparison(aioc_query_writer *writer, aiocosmos_str expression, const char *compared,
+                                      aiocosmos_json value)
+{
+    aiocosmos_str literal;
+    literal.ptr = value.ptr;
+    literal.len = value.len;
+    aioc_query_put(writer, expression);
+    aioc_query_put_text(writer, compared);
+    aioc_query_put(writer, literal);
+}
+
+/* The values of the column that are as the one given. Arrays are all alike, and objects. */
+static void aioc_query_put_equal(aioc_query_writer *writer, aiocosmos_str expression, aiocosmos_json value)
+{
+    bool compared = value.type == AIOCOSMOS_JSON_BOOL || value.type == AIOCOSMOS_JSON_NUM ||
+                    value.type == AIOCOSMOS_JSON_STR;
+    if (compared) aioc_query_put_comparison(writer, expression, " = ", value);
+    else aioc_query_put_test(writer, value.type, expression);
+}
+
+/* Those behind the value, and with `or_equal` those that are as it: first what is of its type, then the types that come
+ * behind it. */
+static void aioc_query_put_behind(aioc_query_writer *writer, aiocosmos_str expression, aiocosmos_json value,
+                                  bool descending, bool or_equal)
+{
+    int type = value.type, other;
+    aioc_query_put_text(writer, "( ");
+    if (type == AIOCOSMOS_JSON_NONE && !descending) {
+        aioc_query_put_text(writer, or_equal ? "true" : "IS_DEFINED(");
+        if (!or_equal) aioc_query_put(writer, expression);
+        if (!or_equal) aioc_query_put_text(writer, ")");
+    } else if (type == AIOCOSMOS_JSON_NONE || type == AIOCOSMOS_JSON_ARR || type == AIOCOSMOS_JSON_OBJ) {
+        if (or_equal) aioc_query_put_test(writer, type, expression);
+        else aioc_query_put_text(writer, "false");
+    } else if (descending) aioc_query_put_comparison(writer, expression, or_equal ? " <= " : " < ", value);
+    else aioc_query_put_comparison(writer, expression, or_equal ? " >= " : " > ", value);
+    for (other = descending ? AIOCOSMOS_JSON_NONE : type + 1; other < (descending ? type : AIOCOSMOS_JSON_OBJ + 1);
+         other++) {
+        aioc_query_put_text(writer, " OR ");
+        aioc_query_put_test(writer, other, expression);
+    }
+    aioc_query_put_text(writer, " )");
+}
+
+/* The filter for what a range still has when the row with these sort values was the last that was given: rows behind
+ * it, and, but in ranges left of that row's, those that are as it is. items: its orderByItems. Where an expression is
+ * not known it is "true": then whoever reads the range has to drop what was given before. False: no memory, and nothing
+ * is appended. */
+static bool aioc_query_append_filter(aioc_memory *memory, aioc_memory_buffer *out, const aioc_query_info *info,
+                                     aiocosmos_json items, aioc_query_side side)
+{
+    aiocosmos_json item = aioc_json_none();
+    aioc_query_writer writer;
+    size_t before = out->len;
+    uint32_t i, last = info->order_count - 1;
+    bool known = side != AIOC_QUERY_FRESH && info->order_count > 0;
+    writer.memory = memory;
+    writer.out = out;
+    writer.ok = true;
+    for (i = 0; known && i <= last; i++) known = info->expressions[i].len > 0;
+    if (!known) aioc_query_put_text(&writer, "true");
+    for (i = 0; known && i <= last; i++) {
+        aiocosmos_str expression = info->expressions[i];
+        aiocosmos_json value = aioc_json_none();
+        if (aioc_json_next(items, NULL, &item)) value = aioc_json_at(item, "/item");
+        if (i < last) aioc_query_put_text(&writer, "( ");
+        aioc_query_put_behind(&writer, expression, value, info->descending[i] != 0,
+                              i == last && side != AIOC_QUERY_LEFT);
+        if (i == last) break;
+        aioc_query_put_text(&writer, " OR ( ");
+        aioc_query_put_equal(&writer, expression, value);
+        aioc_query_put_text(&writer, " AND ");
+    }
+    for (i = 0; known && i < last; i++) aioc_query_put_text(&writer, " ) )");
+    if (!writer.ok) out->len = before;
+    return writer.ok;
+}
+
+/*--- Resource ids (base64 with '-' for '/'): of 16 bytes, the last eight are the item's, little-endian ------------*/
+
+#define AIOC_QUERY_RID_LEN 24
+
+static bool aioc_query_rid_read(aiocosmos_str rid, uint64_t *item)
+{
+    char text[AIOC_QUERY_RID_LEN];
+    unsigned char bytes[16];
+    aiocosmos_str base64;
+    size_t i, len, error_at;
+    if (rid.len != sizeof text) return false;
+    for (i = 0; i < sizeof text; i++) text[i] = rid.ptr[i] == '-' ? '/' : rid.ptr[i];
+    base64.ptr = text;
+    base64.len = sizeof text;
+    if (!aioc_auth_base64_decode(base64, bytes, sizeof bytes, &len, &error_at) || len != sizeof bytes) return false;
+    *item = aioc_platform_load64le(bytes + 8);
+    return true;
+}
+
+/* The order in which a range gives items that are otherwise alike. -1, 0, 1. What is no id comes last, by its bytes. */
+static int aioc_query_rid_compare(aiocosmos_str a, aiocosmos_str b)
+{
+    uint64_t left = 0, right = 0;
+    bool left_ok = aioc_query_rid_read(a, &left), right_ok = aioc_query_rid_read(b, &right);
+    size_t common = a.len < b.len ? a.len : b.len;
+    int order;
+    if (left_ok != right_ok) return left_ok ? -1 : 1;
+    if (left != right) return left < right ? -1 : 1;
+    order = common > 0 ? memcmp(a.ptr, b.ptr, common) : 0;
+    if (order == 0) order = a.len < b.len ? -1 : a.len > b.len;
+    return order < 0 ? -1 : order > 0;
+}
+
+/*------------------------------------------------------------------------------
+ * Tokens: where a query stands, as a text that travels
+ *----------------------------------------------------------------------------*/
+
+typedef enum aioc_query_place {
+    AIOC_QUERY_AT_SERVICE = 1,               /* the service knows: one piece, with its continuation */
+    AIOC_QUERY_IN_SEQUENCE,                  /* range after range: begun pieces, then all from rest_min on */
+    AIOC_QUERY_IN_ORDER,                     /* behind a row of a merge */
+    AIOC_QUERY_IN_ROWS,                      /* in rows that had to be complete first: they are in the token */
+    AIOC_QUERY_IN_CHANGES                    /* of the change feed: all pieces */
+} aioc_query_place;
+
+typedef struct aioc_query_piece { aiocosmos_str min, max, continuation; } aioc_query_piece;    /* len 0: at the start */
+
+/* Everything that a token says. Texts are lent by the writer, or views of what the reader decoded. */
+typedef struct aioc_query_position {
+    uint8_t  place;
+    bool     has_last;
+    char     rid[33];                        /* of the container; "": not known */
+    uint32_t piece_count, seen_count, rows_of_rid;
+    uint64_t question;                       /* hash of what was asked: the writer's business */
+    uint64_t skip_left, take_left;           /* of OFFSET, and of TOP or LIMIT; UINT64_MAX: no limit */
+    const aioc_query_piece *pieces;
+    aiocosmos_str rest_min;                  /* "FF": nothing else */
+    /* IN_ORDER, of the last row given: its range, its orderByItems, its _rid (rows_of_rid: how many rows of that _rid
+     * with those values were given). values.len 0: no row was given yet. */
+    aiocosmos_str min, max, values, rid_of_row;
+    /* DISTINCT: the key of all hashes; with has_last, that of the row before; those of all rows seen. The key travels
+     * with a hash only. */
+    uint64_t key[2];
+    aioc_query_hash last;
+    const aioc_query_hash *seen;
+    aiocosmos_str rows;                      /* IN_ROWS: what is left to give, a JSON array */
+} aioc_query_position;
+
+#define AIOC_QUERY_TOKEN_PREFIX "aq1-"
+#define AIOC_QUERY_TOKEN_CHECK  8u           /* bytes of checksum at the end */
+
+#define AIOC_QUERY_TOKEN_KEY    1u           /* flags: which hashes there are */
+#define AIOC_QUERY_TOKEN_LAST   2u
+
+/* Seven bits a byte, the lowest first; the highest bit says whether another follows. */
+static void aioc_query_put_number(aioc_query_writer *writer, uint64_t number)
+{
+    unsigned char bytes[10];
+    size_t len = 0;
+    do {
+        bytes[len] = (unsigned char)((number & 127u) | (number > 127u ? 128u : 0u));
+        number >>= 7;
+        len++;
+    } while (number > 0);
+    writer->ok = writer->ok && aioc_memory_append(writer->memory, writer->out, bytes, len);
+}
+
+static void aioc_query_put_word(aioc_query_writer *writer, uint64_t word)
+{
+    unsigned char bytes[8];
+    aioc_platform_store64le(bytes, word);
+    writer->ok = writer->ok && aioc_memory_append(writer->memory, writer->out, bytes, sizeof bytes);
+}
+
+static void aioc_query_put_hash(aioc_query_writer *writer, aioc_query_hash hash)
+{
+    aioc_query_put_word(writer, hash.high);
+    aioc_query_put_word(writer, hash.low);
+}
+
+static void aioc_query_put_counted(aioc_query_writer *writer, aiocosmos_str text)
+{
+    aioc_query_put_number(writer, text.len);
+    aioc_query_put(writer, text);
+}
+
+static void aioc_query_put_position(aioc_query_writer *writer, const aioc_query_position *position)
+{
+    bool hashes = position->has_last || position->seen_count > 0;
+    uint32_t i;
+    aioc_query_put_number(writer, position->place);
+    aioc_query_put_number(writer, (hashes ? AIOC_QUERY_TOKEN_KEY : 0u) |
+                                  (position->has_last ? AIOC_QUERY_TOKEN_LAST : 0u));
+    aioc_query_put_word(writer, position->question);
+    aioc_query_put_counted(writer, aioc_memory_str(position->rid));
+    aioc_query_put_number(writer, position->skip_left);
+    aioc_query_put_number(writer, position->take_left + 1);                /* no limit is 0 */
+    aioc_query_put_number(writer, position->piece_count);
+    for (i = 0; i < position->piece_count; i++) {
+        aioc_query_put_counted(writer, position->pieces[i].min);
+        aioc_query_put_counted(writer, position->pieces[i].max);
+        aioc_query_put_counted(writer, position->pieces[i].continuation);
+    }
+    aioc_query_put_counted(writer, position->rest_min);
+    aioc_query_put_counted(writer, position->min);
+    aioc_query_put_counted(writer, position->max);
+    aioc_query_put_counted(writer, position->values);
+    aioc_query_put_counted(writer, position->rid_of_row);
+    aioc_query_put_number(writer, position->rows_of_rid);
+    if (hashes) aioc_query_put_word(writer, position->key[0]);
+    if (hashes) aioc_query_put_word(writer, position->key[1]);
+    if (position->has_last) aioc_query_put_hash(writer, position->last);
+    aioc_query_put_number(writer, position->seen_count);
+    for (i = 0; i < position->seen_count; i++) aioc_query_put_hash(writer, position->seen[i]);
+    aioc_query_put_counted(writer, position->rows);
+}
+
+static uint64_t aioc_query_token_sum(const char *bytes, size_t len)
+{
+    uint64_t hash[2];
+    aioc_protocol_murmur3_128(bytes, len, hash);
+    return hash[0] ^ hash[1];
+}
+
+/* Base64 as RFC 4648, 5 has it: for URLs, and without the padding. */
+static bool aioc_query_append_base64(aioc_memory *memory, aioc_memory_buffer *out, const aioc_memory_buffer *bytes)
+{
+    char *text, *end;
+    if (!aioc_memory_reserve(memory, out, bytes->len / 3 * 4 + 4)) return false;
+    text = out->data + out->len;
+    end = text + aioc_auth_base64_encode(bytes->data, bytes->len, text);
+    while (end > text && end[-1] == '=') end--;
+    out->len += (size_t)(end - text);
+    for (; text < end; text++) *text = *text == '+' ? '-' : *text == '/' ? '_' : *text;
+    return true;
+}
+
+/* 1: the token is appended; 0: it would be longer than `max`; E_NOMEM. But for 1, nothing is appended. */
+static int aioc_query_token_write(aioc_memory *memory, aioc_memory_buffer *out, const aioc_query_position *position,
+                                  size_t max)
+{
+    const size_t prefix = sizeof AIOC_QUERY_TOKEN_PREFIX - 1;
+    aioc_memory_buffer bytes;
+    aioc_query_writer writer;
+    size_t before = out->len;
+    int result = AIOCOSMOS_E_NOMEM;
+    if (position->rows.len > max || position->seen_count > max / sizeof(aioc_query_hash)) return 0;
+    memset(&bytes, 0, sizeof bytes);
+    writer.memory = memory;
+    writer.out = &bytes;
+    writer.ok = true;
+    aioc_query_put_position(&writer, position);
+    if (writer.ok) aioc_query_put_word(&writer, aioc_query_token_sum(bytes.data, bytes.len));
+    if (writer.ok && prefix + (bytes.len * 4 + 2) / 3 > max) result = 0;
+    else if (writer.ok && aioc_memory_append(memory, out, AIOC_QUERY_TOKEN_PREFIX, prefix) &&
+             aioc_query_append_base64(memory, out, &bytes)) result = 1;
+    if (result != 1) out->len = before;
+    aioc_memory_buffer_free(memory, &bytes);
+    return result;
+}
+
+/*--- Reading: a token may come from anybody ------------------------------------*/
+
+/* What is left to read; once something is wrong, all that follows is empty. */
+typedef struct aioc_query_cursor {
+    const char *at, *end;
+    bool ok;
+} aioc_query_cursor;
+
+static uint64_t aioc_query_get_number(aioc_query_cursor *cursor)
+{
+    uint64_t number = 0;
+    int shift;
+    for (shift = 0; shift < 64 && cursor->at < cursor->end; shift += 7) {
+        unsigned char byte = (unsigned char)*cursor->at++;
+        number |= (uint64_t)(byte & 127u) << shift;
+        if (byte < 128) {
+            if (shift == 63 && byte > 1) break;                            /* beyond 64 bits */
+            return number;
+        }
+    }
+    cursor->ok = false;
+    cursor->end = cursor->at;
+    return 0;
+}
+
+/* A number that counts what is there, each of so many bytes at least. */
+static uint32_t aioc_query_get_count(aioc_query_cursor *cursor, size_t size)
+{
+    uint64_t count = aioc_query_get_number(cursor);
+    if (count <= (size_t)(cursor->end - cursor->at) / size && count <= UINT32_MAX) return (uint32_t)count;
+    cursor->ok = false;
+    cursor->end = cursor->at;
+    return 0;
+}
+
+static uint64_t aioc_query_get_word(aioc_query_cursor *cursor)
+{
+    const unsigned char *at = (const unsigned char *)cursor->at;
+    if (cursor->end - cursor->at < 8) {
+        cursor->ok = false;
+        cursor->end = cursor->at;
+        return 0;
+    }
+    cursor->at += 8;
+    return aioc_platform_load64le(at);
+}
+
+static aioc_query_hash aioc_query_get_hash(aioc_query_cursor *cursor)
+{
+    aioc_query_hash hash;
+    hash.high = aioc_query_get_word(cursor);
+    hash.low = aioc_query_get_word(cursor);
+    return hash;
+}
+
+static aiocosmos_str aioc_query_get_counted(aioc_query_cursor *cursor)
+{
+    aiocosmos_str text;
+    text.len = aioc_query_get_count(cursor, 1);
+    text.ptr = cursor->at;
+    cursor->at += text.len;
+    return text;
+}
+
+static bool aioc_query_get_border(aioc_query_cursor *cursor, aiocosmos_str *out)
+{
+    *out = aioc_query_get_counted(cursor);
+    cursor->ok = cursor->ok && aioc_query_is_hex(*out);
+    return cursor->ok;
+}
+
+/* Text that goes into a header: one line of ASCII. */
+static aiocosmos_str aioc_query_get_line(aioc_query_cursor *cursor)
+{
+    aiocosmos_str text = aioc_query_get_counted(cursor);
+    size_t i;
+    for (i = 0; i < text.len; i++) cursor->ok = cursor->ok && text.ptr[i] >= ' ' && text.ptr[i] < 127;
+    return text;
+}
+
+/* One piece. Pieces follow each other, so none is empty but the one whose query the service keeps. */
+static bool aioc_query_get_piece(aioc_query_cursor *cursor, uint8_t place, aiocosmos_str *behind,
+                                 aioc_query_piece *piece)
+{
+    if (!aioc_query_get_border(cursor, &piece->min) || !aioc_query_get_border(cursor, &piece->max)) return false;
+    piece->continuation = aioc_query_get_line(cursor);
+    if (place == AIOC_QUERY_AT_SERVICE) return cursor->ok = cursor->ok && piece->continuation.len > 0;
+    cursor->ok = cursor->ok && aioc_protocol_epk_compare(*behind, piece->min) <= 0 &&
+                 aioc_protocol_epk_compare(piece->min, piece->max) < 0;
+    *behind = piece->max;
+    return cursor->ok;
+}
+
+/* Pieces are looked at before there is memory for them: those that are right take about as much as they are long. */
+static int aioc_query_get_pieces(aioc_memory *memory, aioc_query_cursor *cursor, aioc_query_position *position,
+                                 aiocosmos_str *behind)
+{
+    uint32_t i, count = aioc_query_get_count(cursor, 3);
+    aioc_query_cursor start = *cursor;
+    aioc_query_piece piece, *pieces;
+    for (i = 0; cursor->ok && i < count; i++) aioc_query_get_piece(cursor, position->place, behind, &piece);
+    if (!cursor->ok || count == 0) return 0;
+    pieces = (aioc_query_piece *)aioc_memory_alloc(memory, count * sizeof *pieces);
+    if (!pieces) return AIOCOSMOS_E_NOMEM;
+    position->pieces = pieces;
+    position->piece_count = count;
+    *behind = aioc_memory_str("");
+    for (i = 0; i < count; i++) aioc_query_get_piece(&start, position->place, behind, &pieces[i]);
+    return 0;
+}
+
+static int aioc_query_get_seen(aioc_memory *memory, aioc_query_cursor *cursor, aioc_query_position *position)
+{
+    uint32_t i, count = aioc_query_get_count(cursor, sizeof(aioc_query_hash));
+    aioc_query_hash *seen;
+    if (count == 0) return 0;
+    seen = (aioc_query_hash *)aioc_memory_alloc(memory, count * sizeof *seen);
+    if (!seen) return AIOCOSMOS_E_NOMEM;
+    position->seen = seen;
+    position->seen_count = count;
+    for (i = 0; i < count; i++) seen[i] = aioc_query_get_hash(cursor);
+    return 0;
+}
+
+/* A JSON array, its brackets at the ends. */
+static bool aioc_query_is_array(aiocosmos_str text)
+{
+    return text.len >= 2 && text.ptr[0] == '[' && text.ptr[text.len - 1] == ']' &&
+           aioc_json_check(text.ptr, text.len, aioc_memory_str(NULL), NULL, NULL, NULL) == 0;
+}
+
+/* Behind the JSON value that starts at `at`, in an array that is right. */
+static size_t aioc_query_value_end(aiocosmos_str array, size_t at)
+{
+    bool quoted = false;
+    int depth = 0;
+    for (; at < array.len; at++) {
+        char c = array.ptr[at];
+        if (quoted) {
+            if (c == '\\') at++;
+            else quoted = c != '"';
+        } else if (c == '"') quoted = true;
+        else if (c == '{' || c == '[') depth++;
+        else if ((c == '}' || c == ']') && depth-- == 0) return at;
+        else if (c == ',' && depth == 0) return at;
+    }
+    return array.len;
+}
+
+/* [{"item":v},{}...]: objects and nothing else, found without memory. */
+static bool aioc_query_is_items(aiocosmos_str text)
+{
+    size_t at = 1;
+    if (!aioc_query_is_array(text)) return false;
+    while (at < text.len) {
+        while (text.ptr[at] <= ' ') at++;                                  /* there is a bracket behind it */
+        if (text.ptr[at] != '{') return false;
+        at = aioc_query_value_end(text, at) + 1;
+    }
+    return true;
+}
+
+static bool aioc_query_is_place(const aioc_query_position *position, aiocosmos_str behind)
+{
+    switch (position->place) {
+    case AIOC_QUERY_AT_SERVICE: return position->piece_count == 1;
+    case AIOC_QUERY_IN_SEQUENCE: return aioc_protocol_epk_compare(behind, position->rest_min) <= 0;
+    case AIOC_QUERY_IN_ORDER:
+        return position->values.len == 0 || (aioc_query_is_items(position->values) &&
+                                             aioc_protocol_epk_compare(position->min, position->max) < 0);
+    case AIOC_QUERY_IN_ROWS: return aioc_query_is_array(position->rows);
+    case AIOC_QUERY_IN_CHANGES: return position->piece_count > 0;
+    default: return false;
+    }
+}
+
+/* 0, with cursor->ok false where it is no position; E_NOMEM. */
+static int aioc_query_get_position(aioc_memory *memory, aioc_query_cursor *cursor, aioc_query_position *position)
+{
+    aiocosmos_str rid, behind = aioc_memory_str("");
+    uint64_t place = aioc_query_get_number(cursor), flags = aioc_query_get_number(cursor), number;
+    if (place > AIOC_QUERY_IN_CHANGES || flags > (AIOC_QUERY_TOKEN_KEY | AIOC_QUERY_TOKEN_LAST)) cursor->ok = false;
+    position->place = (uint8_t)place;
+    position->question = aioc_query_get_word(cursor);
+    rid = aioc_query_get_line(cursor);
+    if (rid.len >= sizeof position->rid) cursor->ok = false;
+    else if (rid.len > 0) memcpy(position->rid, rid.ptr, rid.len);
+    position->skip_left = aioc_query_get_number(cursor);
+    position->take_left = aioc_query_get_number(cursor) - 1;
+    if (aioc_query_get_pieces(memory, cursor, position, &behind) != 0) return AIOCOSMOS_E_NOMEM;
+    aioc_query_get_border(cursor, &position->rest_min);
+    aioc_query_get_border(cursor, &position->min);
+    aioc_query_get_border(cursor, &position->max);
+    position->values = aioc_query_get_counted(cursor);
+    position->rid_of_row = aioc_query_get_line(cursor);
+    number = aioc_query_get_number(cursor);
+    position->rows_of_rid = (uint32_t)number;
+    if (number > UINT32_MAX) cursor->ok = false;
+    if (flags & AIOC_QUERY_TOKEN_KEY) position->key[0] = aioc_query_get_word(cursor);
+    if (flags & AIOC_QUERY_TOKEN_KEY) position->key[1] = aioc_query_get_word(cursor);
+    position->has_last = (flags & AIOC_QUERY_TOKEN_LAST) != 0;
+    if (position->has_last) position->last = aioc_query_get_hash(cursor);
+    if (aioc_query_get_seen(memory, cursor, position) != 0) return AIOCOSMOS_E_NOMEM;
+    position->rows = aioc_query_get_counted(cursor);
+    cursor->ok = cursor->ok && cursor->at == cursor->end && aioc_query_is_place(position, behind);
+    return 0;
+}
+
+/* The bytes of a token into the block, less the checksum, which is right. *damaged: they are not. */
+static int aioc_query_token_decode(aioc_memory *memory, aiocosmos_str text, aioc_memory_buffer *block, bool *damaged)
+{
+    static const char digits[] = "AQgw", pairs[] = "AEIMQUYcgkosw048";       /* what may stand last: no bit is lost */
+    size_t i, padded = (text.len + 3) / 4 * 4, len = 0, error_at;
+    char last = text.len > 0 ? text.ptr[text.len - 1] : '\0';
+    aiocosmos_str base64;
+    *damaged = text.len % 4 == 1 || (text.len % 4 == 2 && !strchr(digits, last)) ||
+               (text.len % 4 == 3 && !strchr(pairs, last));
+    if (*damaged) return 0;
+    if (!aioc_memory_reserve(memory, block, padded + 1)) return AIOCOSMOS_E_NOMEM;
+    for (i = 0; i < padded; i++) {
+        char c = i < text.len ? text.ptr[i] : '=';
+        block->data[i] = c == '-' ? '+' : c == '_' ? '/' : i < text.len && (c == '+' || c == '/' || c == '=') ? '.' : c;
+    }
+    base64.ptr = block->data;
+    base64.len = padded;
+    /* In place: three bytes are written when their four digits have been read. */
+    *damaged = !aioc_auth_base64_decode(base64, (unsigned char *)block->data, padded, &len, &error_at) ||
+               len < AIOC_QUERY_TOKEN_CHECK;
+    if (*damaged) return 0;
+    block->len = len - AIOC_QUERY_TOKEN_CHECK;
+    *damaged = aioc_platform_load64le((const unsigned char *)block->data + block->len) !=
+               aioc_query_token_sum(block->data, block->len);
+    return 0;
+}
+
+static void aioc_query_position_free(aioc_memory *memory, aioc_query_position *position)
+{
+    aioc_memory_free(memory, (void *)(uintptr_t)position->pieces, position->piece_count * sizeof *position->pieces);
+    aioc_memory_free(memory, (void *)(uintptr_t)position->seen, position->seen_count * sizeof *position->seen);
+    memset(position, 0, sizeof *position);
+}
+
+/* 0, and *position, whose texts are in the block: the caller frees both. E_NOMEM; E_ARGUMENT and *why: then there is
+ * nothing to free. The block must be empty. */
+static int aioc_query_token_read(aioc_memory *memory, aiocosmos_str token, aioc_memory_buffer *block,
+                                 aioc_query_position *position, const char **why)
+{
+    const size_t prefix = sizeof AIOC_QUERY_TOKEN_PREFIX - 1;
+    aioc_query_cursor cursor;
+    aiocosmos_str text;
+    bool damaged = false;
+    int result;
+    memset(position, 0, sizeof *position);
+    *why = "not a continuation token of this library";
+    if (token.len < prefix || memcmp(token.ptr, "aq", 2) != 0 || token.ptr[3] != '-') return AIOCOSMOS_E_ARGUMENT;
+    *why = "a continuation token of another version of this library";
+    if (memcmp(token.ptr, AIOC_QUERY_TOKEN_PREFIX, prefix) != 0) return AIOCOSMOS_E_ARGUMENT;
+    *why = "a damaged continuation token";
+    text.ptr = token.ptr + prefix;
+    text.len = token.len - prefix;
+    block->len = 0;
+    result = aioc_query_token_decode(memory, text, block, &damaged);
+    cursor.ok = result == 0 && !damaged;
+    if (cursor.ok) {
+        cursor.at = block->data;
+        cursor.end = block->data + block->len;
+        result = aioc_query_get_position(memory, &cursor, position);
+    }
+    if (result == 0 && cursor.ok) return 0;
+    aioc_query_position_free(memory, position);
+    aioc_memory_buffer_free(memory, block);
+    return result != 0 ? result : AIOCOSMOS_E_ARGUMENT;
+}
+
+/*------------------------------------------------------------------------------
+ * Hybrid search: several rankings of the same documents, fused by reciprocal rank
+ *
+ * Every range of the container gives its statistics, which are added up; every component's query, with the sums in
+ * it, goes to every range; when all rows are there they are ranked.
+ *----------------------------------------------------------------------------*/
+
+#define AIOC_QUERY_RRF          60           /* added to each rank, as the service and all clients do */
+#define AIOC_QUERY_HYBRID       "{documentdb-formattablehybridsearchquery-"
+#define AIOC_QUERY_HYBRID_DOCUMENTS "totaldocumentcount}"
+#define AIOC_QUERY_HYBRID_WORDS "totalwordcount-"
+#define AIOC_QUERY_HYBRID_HITS  "hitcountsarray-"
+
+/* A document that some component gave; scores, sources (one byte a component), _rid and payload follow. One that is
+ * there already is only noted: a copy, with nothing but its _rid. */
+typedef struct aioc_query_found {
+    double   fused;
+    uint64_t order;                          /* of arrival */
+    size_t   bytes, rid_len, payload_len;
+    uint32_t component;                      /* that gave it first, or once more */
+    bool     copy;
+} aioc_query_found;
+
+enum { AIOC_QUERY_NOT_FROM, AIOC_QUERY_FROM, AIOC_QUERY_AMONG_BEST };      /* a source */
+
+typedef struct aioc_query_hybrid {
+    aioc_memory *memory;
+    aioc_query_plan *plan;
+    uint64_t key[2];
+    int64_t *sums;                           /* documents; for each statistic its hit counts' number, words, hits */
+    size_t   sum_count, sum_cap;
+    bool     summed;
+    uint8_t  statistic[AIOC_QUERY_COMPONENTS_MAX];         /* which one a number in the texts means */
+    bool     named[AIOC_QUERY_COMPONENTS_MAX];             /* whether they have the number */
+    aioc_query_found **rows;
+    size_t   count, cap, next, row_bytes;
+    uint64_t arrived, skip_left, take_left;
+    aioc_query_set rids;
+} aioc_query_hybrid;
+
+/*--- Statistics and texts ---------------------------------------*/
+
+typedef enum aioc_query_hole_kind {
+    AIOC_QUERY_HOLE_NONE, AIOC_QUERY_HOLE_DOCUMENTS, AIOC_QUERY_HOLE_WORDS, AIOC_QUERY_HOLE_HITS,
+    AIOC_QUERY_HOLE_UNKNOWN
+} aioc_query_hole_kind;
+
+typedef struct aioc_query_hole { aioc_query_hole_kind kind; uint32_t number; size_t at, end; } aioc_query_hole;
+
+static bool aioc_query_starts(aiocosmos_str text, const char *with)
+{
+    size_t len = strlen(with);
+    return text.len >= len && memcmp(text.ptr, with, len) == 0;
+}
+
+/* The next place that a text keeps free for statistics. */
+static aioc_query_hole aioc_query_next_hole(aiocosmos_str sql, size_t at)
+{
+    aioc_query_hole hole;
+    aiocosmos_str name;
+    uint64_t number = 0;
+    const char *close;
+    size_t prefix;
+    hole.kind = AIOC_QUERY_HOLE_NONE;
+    hole.number = 0;
+    hole.at = hole.end = aioc_query_find(sql, at, AIOC_QUERY_HYBRID);
+    if (hole.at == sql.len) return hole;
+    hole.kind = AIOC_QUERY_HOLE_UNKNOWN;
+    name.ptr = sql.ptr + hole.at + sizeof AIOC_QUERY_HYBRID - 1;
+    name.len = (size_t)(sql.ptr + sql.len - name.ptr);
+    close = (const char *)memchr(name.ptr, '}', name.len);
+    if (!close) return hole;
+    name.len = (size_t)(close + 1 - name.ptr);
+    hole.end = (size_t)(close + 1 - sql.ptr);
+    if (aioc_memory_same(name, aioc_memory_str(AIOC_QUERY_HYBRID_DOCUMENTS))) {
+        hole.kind = AIOC_QUERY_HOLE_DOCUMENTS;
+        return hole;
+    }
+    if (!aioc_query_starts(name, AIOC_QUERY_HYBRID_WORDS) && !aioc_query_starts(name, AIOC_QUERY_HYBRID_HITS))
+        return hole;
+    prefix = sizeof AIOC_QUERY_HYBRID_WORDS - 1;                           /* both are as long */
+    hole.kind = *name.ptr == 't' ? AIOC_QUERY_HOLE_WORDS : AIOC_QUERY_HOLE_HITS;
+    name.ptr += prefix;
+    name.len -= prefix + 1;
+    if (!aioc_memory_parse_u64(name, &number) || number >= AIOC_QUERY_COMPONENTS_MAX)
+        hole.kind = AIOC_QUERY_HOLE_UNKNOWN;
+    hole.number = (uint32_t)number;
+    return hole;
+}
+
+/* Keeps the plan until it is closed. 0. The statistics are in the order of the components that have some, but gateways
+ * count all components in the numbers of the texts; numbers without gaps mean what they say. */
+static int aioc_query_hybrid_open(aioc_query_hybrid *hybrid, aioc_memory *memory, aioc_query_plan *plan,
+                                  const uint64_t key[2])
+{
+    aioc_query_hole hole;
+    uint32_t i;
+    uint8_t next = 0;
+    memset(hybrid, 0, sizeof *hybrid);
+    hybrid->memory = memory;
+    hybrid->plan = plan;
+    hybrid->key[0] = key[0];
+    hybrid->key[1] = key[1];
+    hybrid->skip_left = plan->skip;
+    hybrid->take_left = plan->has_take ? plan->take : UINT64_MAX;
+    aioc_query_plan_hold(plan);
+    for (i = 0; i < plan->component_count; i++) {
+        aiocosmos_str sql = plan->components[i].info.rewritten;
+        for (hole = aioc_query_next_hole(sql, 0); hole.at < sql.len; hole = aioc_query_next_hole(sql, hole.end)) {
+            if (hole.kind == AIOC_QUERY_HOLE_UNKNOWN) break;               /* to be refused when the text is made */
+            if (hole.kind != AIOC_QUERY_HOLE_DOCUMENTS) hybrid->named[hole.number] = true;
+        }
+    }
+    for (i = 0; i < AIOC_QUERY_COMPONENTS_MAX; i++) {
+        hybrid->statistic[i] = next;
+        if (hybrid->named[i]) next++;
+    }
+    return 0;
+}
+
+#define AIOC_QUERY_HYBRID_MISMATCH "the statistics of two ranges do not match"
+
+/* The next sum: set by the first row, added to by the others. counted: it says how many follow, and must be the same in
+ * each. */
+static int aioc_query_hybrid_sum(aioc_query_hybrid *hybrid, size_t *at, int64_t number, bool counted, const char **why)
+{
+    int64_t *sum;
+    *why = AIOC_QUERY_HYBRID_MISMATCH;
+    if (!hybrid->summed && *at == hybrid->sum_cap) {
+        size_t cap = hybrid->sum_cap > 0 ? 2 * hybrid->sum_cap : 8;
+        sum = (int64_t *)aioc_memory_resize(hybrid->memory, hybrid->sums, hybrid->sum_cap * sizeof *sum,
+                                            cap * sizeof *sum);
+        if (!sum) return AIOCOSMOS_E_NOMEM;
+        hybrid->sums = sum;
+        hybrid->sum_cap = cap;
+    }
+    if (hybrid->summed && *at >= hybrid->sum_count) return AIOCOSMOS_E_PROTOCOL;
+    sum = &hybrid->sums[(*at)++];
+    if (!hybrid->summed) *sum = number;
+    else if (counted && *sum != number) return AIOCOSMOS_E_PROTOCOL;
+    else if (!counted) *sum = *sum > INT64_MAX - number ? INT64_MAX : *sum + number;
+    return 0;
+}
+
+/* A sum of nothing is undefined, and so left out: none. */
+static bool aioc_query_hybrid_number(aiocosmos_json value, int64_t *out)
+{
+    *out = 0;
+    return value.type == AIOCOSMOS_JSON_NONE || (aioc_json_get_i64(value, out) && *out >= 0);
+}
+
+static int aioc_query_hybrid_sum_one(aioc_query_hybrid *hybrid, aiocosmos_json statistic, size_t *at, const char **why)
+{
+    static const char *const names[] = { "totalWordCount", "hitCounts" };
+    aiocosmos_json fields[2], hit = aioc_json_none();
+    int64_t number;
+    int result;
+    aioc_json_fields(statistic, names, 2, fields);
+    *why = "full text statistics that are no word count and no list of hit counts";
+    if (fields[1].type != AIOCOSMOS_JSON_ARR || !aioc_query_hybrid_number(fields[0], &number))
+        return AIOCOSMOS_E_PROTOCOL;
+    result = aioc_query_hybrid_sum(hybrid, at, (int64_t)aioc_json_count(fields[1]), true, why);
+    if (result == 0) result = aioc_query_hybrid_sum(hybrid, at, number, false, why);
+    while (result == 0 && aioc_json_next(fields[1], NULL, &hit)) {
+        *why = "a hit count that is not a number";
+        if (!aioc_query_hybrid_number(hit, &number)) return AIOCOSMOS_E_PROTOCOL;
+        result = aioc_query_hybrid_sum(hybrid, at, number, false, why);
+    }
+    return result;
+}
+
+/* One range's row of the statistics' query. 0; E_NOMEM; E_PROTOCOL and *why. */
+static int aioc_query_hybrid_add_statistics(aioc_query_hybrid *hybrid, aiocosmos_json row, const char **why)
+{
+    static const char *const names[] = { "documentCount", "fullTextStatistics" };
+    aiocosmos_json fields[2], statistic = aioc_json_none();
+    int64_t documents;
+    size_t at = 0;
+    int result;
+    aioc_json_fields(row, names, 2, fields);
+    *why = "full text statistics without a document count";
+    if (fields[0].type != AIOCOSMOS_JSON_NUM || !aioc_query_hybrid_number(fields[0], &documents) ||
+        fields[1].type != AIOCOSMOS_JSON_ARR) return AIOCOSMOS_E_PROTOCOL;
+    result = aioc_query_hybrid_sum(hybrid, &at, documents, false, why);
+    while (result == 0 && aioc_json_next(fields[1], NULL, &statistic))
+        result = aioc_query_hybrid_sum_one(hybrid, statistic, &at, why);
+    if (result != 0) return result;
+    *why = AIOC_QUERY_HYBRID_MISMATCH;
+    if (hybrid->summed && at != hybrid->sum_count) return AIOCOSMOS_E_PROTOCOL;
+    hybrid->summed = true;
+    hybrid->sum_count = at;
+    return 0;
+}
+
+/* Where a statistic's sums are; false: there is none. */
+static bool aioc_query_hybrid_find(const aioc_query_hybrid *hybrid, uint32_t statistic, size_t *at)
+{
+    for (*at = 1; *at < hybrid->sum_count; *at += 2 + (size_t)hybrid->sums[*at])
+        if (statistic-- == 0) return true;
+    return false;
+}
+
+static bool aioc_query_hybrid_fill(const aioc_query_hybrid *hybrid, const aioc_query_hole *hole,
+                                   aioc_query_writer *writer)
+{
+    size_t at = 0, i;
+    char digits[24];
+    aiocosmos_str number;
+    number.ptr = digits;
+    if (!hybrid->summed || hole->kind == AIOC_QUERY_HOLE_UNKNOWN) return false;
+    if (hole->kind != AIOC_QUERY_HOLE_DOCUMENTS &&
+        !aioc_query_hybrid_find(hybrid, hybrid->statistic[hole->number], &at)) return false;
+    if (hole->kind != AIOC_QUERY_HOLE_HITS) {
+        number.len = aioc_json_i64_write(hybrid->sums[hole->kind == AIOC_QUERY_HOLE_WORDS ? at + 1 : 0], digits);
+        aioc_query_put(writer, number);
+        return true;
+    }
+    for (i = 0; i < (size_t)hybrid->sums[at]; i++) {
+        aioc_query_put_text(writer, i > 0 ? "," : "[");
+        number.len = aioc_json_i64_write(hybrid->sums[at + 2 + i], digits);
+        aioc_query_put(writer, number);
+    }
+    aioc_query_put_text(writer, i > 0 ? "]" : "[]");
+    return true;
+}
+
+/* A component's query with the sums in their places, appended. 0; E_NOMEM; E_PROTOCOL and why. */
+static int aioc_query_hybrid_component_text(aioc_query_hybrid *hybrid, uint32_t component, aioc_memory_buffer *sql,
+                                            char *why, size_t cap)
+{
+    aiocosmos_str text = hybrid->plan->components[component].info.rewritten, part;
+    size_t before = sql->len, at = 0;
+    aioc_query_writer writer;
+    writer.memory = hybrid->memory;
+    writer.out = sql;
+    writer.ok = true;
+    while (writer.ok && at < text.len) {
+        aioc_query_hole hole = aioc_query_next_hole(text, at);
+        part.ptr = text.ptr + at;
+        part.len = hole.at - at;
+        writer.ok = aioc_query_append_text(hybrid->memory, sql, part, aioc_memory_str("true"), NULL);
+        at = hole.end;
+        if (!writer.ok || hole.kind == AIOC_QUERY_HOLE_NONE || aioc_query_hybrid_fill(hybrid, &hole, &writer)) continue;
+        sql->len = before;
+        part.ptr = text.ptr + hole.at;
+        part.len = hole.end > hole.at ? hole.end - hole.at : text.len - hole.at;
+        aioc_memory_print(why, cap, "the query plan wants %.*s, which the ranges' statistics do not have",
+                          part.len < 100 ? (int)part.len : 100, part.ptr);
+        return AIOCOSMOS_E_PROTOCOL;
+    }
+    if (!writer.ok) sql->len = before;
+    return writer.ok ? 0 : AIOCOSMOS_E_NOMEM;
+}
+
+/*--- Rows ---------------------------------------------------*/
+
+static double *aioc_query_found_scores(aioc_query_found *row)
+{
+    return (double *)(void *)(row + 1);
+}
+
+static uint8_t *aioc_query_found_sources(const aioc_query_hybrid *hybrid, aioc_query_found *row)
+{
+    return (uint8_t *)(aioc_query_found_scores(row) + hybrid->plan->component_count);
+}
+
+static char *aioc_query_found_rid(const aioc_query_hybrid *hybrid, aioc_query_found *row)
+{
+    if (row->copy) return (char *)(row + 1);
+    return (char *)(aioc_query_found_sources(hybrid, row) + hybrid->plan->component_count);
+}
+
+static bool aioc_query_hybrid_ascends(const aioc_query_hybrid *hybrid, uint32_t component)
+{
+    const aioc_query_info *info = &hybrid->plan->components[component].info;
+    return info->order_count > 0 && !info->descending[0];
+}
+
+/* A score that there is not is behind all that are. */
+static bool aioc_query_hybrid_score(const aioc_query_hybrid *hybrid, uint32_t component, aiocosmos_json value,
+                                    double *out)
+{
+    *out = aioc_query_hybrid_ascends(hybrid, component) ? DBL_MAX : -DBL_MAX;
+    return value.type == AIOCOSMOS_JSON_NONE || aioc_json_get_f64(value, out);
+}
+
+typedef struct aioc_query_hybrid_row { aiocosmos_json rid, items, scores, payload; } aioc_query_hybrid_row;
+
+/* Gateways put the scores beside the payload, or both into one. */
+static bool aioc_query_hybrid_read_row(aiocosmos_json row, aioc_query_hybrid_row *out, const char **why)
+{
+    static const char *const names[] = { "_rid", "orderByItems", "componentScores", "payload" };
+    aiocosmos_json fields[4], inner[2];
+    aioc_json_fields(row, names, 4, fields);
+    out->rid = fields[0];
+    out->items = fields[1];
+    out->scores = fields[2];
+    out->payload = fields[3];
+    if (out->scores.type == AIOCOSMOS_JSON_NONE) {
+        aioc_json_fields(fields[3], names + 2, 2, inner);
+        out->scores = inner[0];
+        out->payload = inner[1];
+    }
+    *why = "a row of a hybrid search without a _rid";
+    if (out->rid.type != AIOCOSMOS_JSON_STR || out->rid.len <= 2) return false;
+    *why = "a row of a hybrid search without componentScores";
+    return out->scores.type == AIOCOSMOS_JSON_ARR;
+}
+
+/* A single component orders its rows by what the query does. */
+static bool aioc_query_hybrid_read_scores(const aioc_query_hybrid *hybrid, const aioc_query_hybrid_row *from,
+                                          double *scores, const char **why)
+{
+    aiocosmos_json value = aioc_json_none();
+    size_t count = aioc_json_count(from->scores);
+    uint32_t i;
+    *why = "componentScores that are not a number for each component";
+    if (count != 0 && count != hybrid->plan->component_count) return false;
+    for (i = 0; i < hybrid->plan->component_count; i++) {
+        if (count > 0) aioc_json_next(from->scores, NULL, &value);
+        if (value.type == AIOCOSMOS_JSON_NULL || !aioc_query_hybrid_score(hybrid, i, value, &scores[i])) return false;
+    }
+    if (i > 1 || from->items.type != AIOCOSMOS_JSON_ARR) return true;
+    *why = "a score that is not a number";
+    return aioc_query_hybrid_score(hybrid, 0, aioc_json_at(from->items, "/0/item"), &scores[0]);
+}
+
+static bool aioc_query_hybrid_reserve(aioc_query_hybrid *hybrid)
+{
+    size_t cap = hybrid->cap > 0 ? hybrid->cap * 2 : 64;
+    aioc_query_found **rows;
+    if (hybrid->count < hybrid->cap) return true;
+    rows = (aioc_query_found **)aioc_memory_resize(hybrid->memory, hybrid->rows, hybrid->cap * sizeof *rows,
+                                                   cap * sizeof *rows);
+    if (!rows) return false;
+    hybrid->rows = rows;
+    hybrid->cap = cap;
+    return true;
+}
+
+static void aioc_query_hybrid_drop(aioc_query_hybrid *hybrid, aioc_query_found *row)
+{
+    if (row) hybrid->row_bytes -= row->bytes;
+    if (row) aioc_memory_free(hybrid->memory, row, row->bytes);
+}
+
+/* A row that is there already shrinks to its _rid. 0; E_NOMEM, and then the row is as it was. */
+static int aioc_query_hybrid_shrink(aioc_query_hybrid *hybrid, aioc_query_found **row, aiocosmos_json rid)
+{
+    size_t bytes = sizeof **row + rid.len - 2;
+    aioc_query_found *small = (aioc_query_found *)aioc_memory_resize(hybrid->memory, *row, (*row)->bytes, bytes);
+    if (!small) return AIOCOSMOS_E_NOMEM;
+    small->bytes = bytes;
+    small->copy = true;
+    small->payload_len = 0;
+    memcpy(aioc_query_found_rid(hybrid, small), rid.ptr + 1, rid.len - 2);
+    *row = small;
+    return 0;
+}
+
+/* A row of a component's query from some range. 0; E_NOMEM; E_PROTOCOL and *why. */
+static int aioc_query_hybrid_add_row(aioc_query_hybrid *hybrid, uint32_t component, aiocosmos_json row,
+                                     const char **why)
+{
+    size_t bytes = sizeof(aioc_query_found) + hybrid->plan->component_count * (sizeof(double) + 1);
+    aioc_query_hybrid_row from;
+    aioc_query_found *found;
+    char *text;
+    int result = AIOCOSMOS_E_PROTOCOL;
+    if (!aioc_query_hybrid_read_row(row, &from, why)) return AIOCOSMOS_E_PROTOCOL;
+    bytes += from.rid.len - 2 + from.payload.len;
+    if (!aioc_query_hybrid_reserve(hybrid)) return AIOCOSMOS_E_NOMEM;
+    found = (aioc_query_found *)aioc_memory_zalloc(hybrid->memory, bytes);
+    if (!found) return AIOCOSMOS_E_NOMEM;
+    found->bytes = bytes;
+    found->order = hybrid->arrived;
+    found->component = component;
+    found->rid_len = from.rid.len - 2;
+    found->payload_len = from.payload.len;
+    text = aioc_query_found_rid(hybrid, found);
+    memcpy(text, from.rid.ptr + 1, found->rid_len);
+    if (from.payload.len > 0) memcpy(text + found->rid_len, from.payload.ptr, from.payload.len);
+    aioc_query_found_sources(hybrid, found)[component] = AIOC_QUERY_FROM;
+    if (aioc_query_hybrid_read_scores(hybrid, &from, aioc_query_found_scores(found), why))
+        result = aioc_query_set_add(hybrid->memory, &hybrid->rids, aioc_query_hash_of(hybrid->key, from.rid));
+    if (result == 0) result = aioc_query_hybrid_shrink(hybrid, &found, from.rid);
+    if (result < 0) {
+        aioc_memory_free(hybrid->memory, found, found->bytes);
+        return result;
+    }
+    hybrid->arrived++;
+    hybrid->row_bytes += found->bytes;
+    hybrid->rows[hybrid->count++] = found;
+    return 0;
+}
+
+/*--- Ranking ------------------------------------------------*/
+
+/* Whether a stands before b in the sorting that is meant; no two rows are alike. */
+typedef bool (*aioc_query_before)(const aioc_query_hybrid *hybrid, uint32_t component, aioc_query_found *a,
+                                  aioc_query_found *b);
+
+static bool aioc_query_before_by_rid(const aioc_query_hybrid *hybrid, uint32_t component, aioc_query_found *a,
+                                     aioc_query_found *b)
+{
+    size_t common = a->rid_len < b->rid_len ? a->rid_len : b->rid_len;
+    int order = memcmp(aioc_query_found_rid(hybrid, a), aioc_query_found_rid(hybrid, b), common);
+    (void)component;
+    if (order == 0 && a->rid_len == b->rid_len) return a->order < b->order;
+    return order == 0 ? a->rid_len < b->rid_len : order < 0;
+}
+
+static bool aioc_query_before_by_score(const aioc_query_hybrid *hybrid, uint32_t component, aioc_query_found *a,
+                                       aioc_query_found *b)
+{
+    double left = aioc_query_found_scores(a)[component], right = aioc_query_found_scores(b)[component];
+    if (left < right || left > right) return aioc_query_hybrid_ascends(hybrid, component) ? left < right : left > right;
+    return a->order < b->order;
+}
+
+static bool aioc_query_before_by_fused(const aioc_query_hybrid *hybrid, uint32_t component, aioc_query_found *a,
+                                       aioc_query_found *b)
+{
+    if (a->fused < b->fused || a->fused > b->fused) return a->fused > b->fused;
+    return aioc_query_before_by_rid(hybrid, component, a, b);
+}
+
+/* Heap sort: in place, and its time is known. */
+static void aioc_query_hybrid_sort(aioc_query_hybrid *hybrid, uint32_t component, aioc_query_before before)
+{
+    aioc_query_found **rows = hybrid->rows, *moved;
+    size_t left = hybrid->count / 2, right = hybrid->count, at, child;
+    while (right > 1) {
+        if (left > 0) moved = rows[--left];
+        else {
+            moved = rows[--right];
+            rows[right] = rows[0];
+        }
+        for (at = left; (child = 2 * at + 1) < right; at = child) {
+            if (child + 1 < right && before(hybrid, component, rows[child], rows[child + 1])) child++;
+            if (!before(hybrid, component, moved, rows[child])) break;
+            rows[at] = rows[child];
+        }
+        rows[at] = moved;
+    }
+}
+
+/* Each document once: the copies say which other components gave it. */
+static void aioc_query_hybrid_coalesce(aioc_query_hybrid *hybrid)
+{
+    size_t i, kept = 0;
+    aioc_query_hybrid_sort(hybrid, 0, aioc_query_before_by_rid);
+    for (i = 0; i < hybrid->count; i++) {
+        aioc_query_found *row = hybrid->rows[i];
+        if (!row->copy) hybrid->rows[kept++] = row;
+        else {
+            aioc_query_found_sources(hybrid, hybrid->rows[kept - 1])[row->component] = AIOC_QUERY_FROM;
+            aioc_query_hybrid_drop(hybrid, row);
+        }
+    }
+    hybrid->count = kept;
+}
+
+/* Each range gave its best rows of a component; those that are among the best of all ranges count. */
+static void aioc_query_hybrid_cut(aioc_query_hybrid *hybrid, uint32_t component)
+{
+    const aioc_query_info *info = &hybrid->plan->components[component].info;
+    uint64_t place = 0, first = info->has_offset ? info->offset : 0, most = info->has_limit ? info->limit : UINT64_MAX;
+    size_t i;
+    if (info->has_top && info->top < most) most = info->top;
+    aioc_query_hybrid_sort(hybrid, component, aioc_query_before_by_score);
+    for (i = 0; i < hybrid->count; i++) {
+        uint8_t *source = &aioc_query_found_sources(hybrid, hybrid->rows[i])[component];
+        if (*source == AIOC_QUERY_NOT_FROM) continue;
+        if (place >= first && place - first < most) *source = AIOC_QUERY_AMONG_BEST;
+        place++;
+    }
+}
+
+static void aioc_query_hybrid_drop_worse(aioc_query_hybrid *hybrid)
+{
+    size_t i, kept = 0;
+    for (i = 0; i < hybrid->count; i++) {
+        aioc_query_found *row = hybrid->rows[i];
+        if (memchr(aioc_query_found_sources(hybrid, row), AIOC_QUERY_AMONG_BEST, hybrid->plan->component_count))
+            hybrid->rows[kept++] = row;
+        else aioc_query_hybrid_drop(hybrid, row);
+    }
+    hybrid->count = kept;
+}
+
+/* Adds what a component is worth to each row. Equal scores share a rank, and the next one follows it. */
+static void aioc_query_hybrid_fuse(aioc_query_hybrid *hybrid, uint32_t component)
+{
+    double weight = hybrid->plan->component_count > 1 ? hybrid->plan->components[component].weight : 1;
+    double rank = 1, before = 0;
+    size_t i;
+    aioc_query_hybrid_sort(hybrid, component, aioc_query_before_by_score);
+    for (i = 0; i < hybrid->count; i++) {
+        double score = aioc_query_found_scores(hybrid->rows[i])[component];
+        if (i > 0 && (score < before || score > before)) rank++;
+        before = score;
+        hybrid->rows[i]->fused += weight / (AIOC_QUERY_RRF + rank);
+    }
+}
+
+/* When all rows are there: ranks and fuses them. 0. */
+static int aioc_query_hybrid_finish(aioc_query_hybrid *hybrid)
+{
+    uint32_t i, n = hybrid->plan->component_count;
+    aioc_query_hybrid_coalesce(hybrid);
+    for (i = 0; i < n; i++) aioc_query_hybrid_cut(hybrid, i);
+    aioc_query_hybrid_drop_worse(hybrid);
+    for (i = 0; i < n; i++) aioc_query_hybrid_fuse(hybrid, i);
+    aioc_query_hybrid_sort(hybrid, 0, aioc_query_before_by_fused);
+    return 0;
+}
+
+/* 1: the payload of the next row is appended; 0: there is none; E_NOMEM: ask again. A row whose projection is undefined
+ * is none. */
+static int aioc_query_hybrid_next(aioc_query_hybrid *hybrid, aioc_memory_buffer *out)
+{
+    for (; hybrid->next < hybrid->count && hybrid->take_left > 0; hybrid->next++) {
+        aioc_query_found *row = hybrid->rows[hybrid->next];
+        bool given = row->payload_len > 0 && hybrid->skip_left == 0;
+        const char *payload = aioc_query_found_rid(hybrid, row) + row->rid_len;
+        if (given && !aioc_memory_append(hybrid->memory, out, payload, row->payload_len)) return AIOCOSMOS_E_NOMEM;
+        if (row->payload_len > 0 && hybrid->skip_left > 0) hybrid->skip_left--;
+        aioc_query_hybrid_drop(hybrid, row);
+        hybrid->rows[hybrid->next] = NULL;
+        if (!given) continue;
+        if (hybrid->take_left != UINT64_MAX) hybrid->take_left--;
+        hybrid->next++;
+        return 1;
+    }
+    return 0;
+}
+
+static size_t aioc_query_hybrid_bytes(const aioc_query_hybrid *hybrid)
+{
+    return hybrid->row_bytes + hybrid->cap * sizeof *hybrid->rows + hybrid->sum_cap * sizeof *hybrid->sums +
+           aioc_query_set_bytes(&hybrid->rids);
+}
+
+/* Zeroed, or closed before: does nothing. */
+static void aioc_query_hybrid_close(aioc_query_hybrid *hybrid)
+{
+    size_t i;
+    if (!hybrid->memory) return;
+    for (i = hybrid->next; i < hybrid->count; i++) aioc_query_hybrid_drop(hybrid, hybrid->rows[i]);
+    aioc_memory_free(hybrid->memory, hybrid->rows, hybrid->cap * sizeof *hybrid->rows);
+    aioc_memory_free(hybrid->memory, hybrid->sums, hybrid->sum_cap * sizeof *hybrid->sums);
+    aioc_query_set_free(hybrid->memory, &hybrid->rids);
+    aioc_query_plan_release(hybrid->memory, hybrid->plan);
+    memset(hybrid, 0, sizeof *hybrid);
+}
+/*==============================================================================
  * MARK: - Feeds                                                         >>feeds
  *
- * What is made of several operations: queries and lists, one operation a page;
- * bulks, one operation an item.
+ * What is made of several operations: lists and queries of one key, one
+ * operation a page; queries over many partition key ranges; bulks, one
+ * operation an item.
  *
  * May call: all above.
  *============================================================================*/
@@ -12985,22 +16077,153 @@ static int aioc_operation_accept(aioc_operation_engine *engine, const aioc_opera
 #ifndef AIOC_FEEDS_SQL_BYTES_MAX
 #define AIOC_FEEDS_SQL_BYTES_MAX (256u * 1024u)      /* maxSqlQueryInputLength of the account document */
 #endif
+#define AIOC_FEEDS_PLANS          64         /* query plans that are kept */
+#define AIOC_FEEDS_PLAN_BYTES_MAX (32u * 1024u)      /* of one plan and what it is found by, or it is not kept */
+#define AIOC_FEEDS_COLUMNS_MAX    16         /* of ORDER BY; a composite index has at most eight */
+#define AIOC_FEEDS_ROWS_ASKED     100        /* of a range at first, where rows are merged; then by their size */
+#define AIOC_FEEDS_ROWS_MAX       2000       /* of a merged page, and asked of a range at a time */
+#define AIOC_FEEDS_PAGE_BYTES_MAX (4u << 20) /* of a merged page, as of one of the service */
+#define AIOC_FEEDS_SLICE          256        /* rows merged in one piece of work */
+#define AIOC_FEEDS_PAUSE_MAX_MS   1000u      /* between looks at a range that is splitting */
 
 typedef struct aioc_feeds aioc_feeds;
+typedef struct aioc_feeds_query aioc_feeds_query;
 
-typedef struct aioc_feeds_query {
+/* One answer of a range, kept until its rows have been used. */
+typedef struct aioc_feeds_answer {
+    struct aioc_feeds_answer *next;
+    aiocosmos_body body;
+    aiocosmos_json_doc doc;
+    aiocosmos_json rows, row;                /* row: the last one used */
+    size_t count, used, bytes;
+    aioc_memory_buffer behind;               /* the range's continuation behind this answer; empty: it was the last */
+} aioc_feeds_answer;
+
+/* A stretch of the key space that lies in one partition key range, and how far it has been read. */
+typedef struct aioc_feeds_stream {
+    struct aioc_feeds_stream *leaving;       /* list of those that are of no use any more but for an answer to come */
+    aioc_feeds_query *query;
+    aioc_memory_buffer edges;                /* min and max, each with its NUL */
+    aiocosmos_str min, max;
+    aioc_memory_buffer ask;                  /* the continuation that the next request goes on from */
+    aioc_memory_buffer position;             /* the one behind the answers that have been used up */
+    aioc_operation *op;                      /* the request under way */
+    aioc_feeds_answer *first, *last;
+    uint32_t answers;
+    uint32_t version;                        /* of the ranges by which the request was sent */
+    uint8_t  side;                           /* aioc_query_side: which text it is asked */
+    bool     asked_all;                      /* nothing is left to ask for */
+    bool     failed;                         /* the last request: asked again for the next page */
+    bool     skipping;                       /* its first rows were given before the query was resumed */
+    bool     in_heap, dropped, caught_up;
+    uint32_t skipped;                        /* rows of the very item at which it was resumed */
+    size_t   heap_order;                     /* its place among the streams: ties go to the left */
+    aiocosmos_json head, items;              /* ordered: its next row, and that row's sort values */
+} aioc_feeds_stream;
+
+typedef enum aioc_feeds_stage {
+    AIOC_FEEDS_PREPARING,                    /* ranges and plan */
+    AIOC_FEEDS_READING,                      /* the ranges' answers */
+    AIOC_FEEDS_GIVING,                       /* rows that had to be complete first */
+    AIOC_FEEDS_OVER
+} aioc_feeds_stage;
+
+/* Where the rows of the ranges go. */
+typedef enum aioc_feeds_sink {
+    AIOC_FEEDS_TO_PAGES, AIOC_FEEDS_TO_GROUPS, AIOC_FEEDS_TO_COUNT, AIOC_FEEDS_TO_BEST, AIOC_FEEDS_TO_STATISTICS,
+    AIOC_FEEDS_TO_COMPONENT
+} aioc_feeds_sink;
+
+/* A query of many ranges: what it is beyond one whose pages are one operation each. */
+typedef struct aioc_feeds_fan {
+    aioc_memory_buffer sql, params;          /* as asked; params: a JSON array; sql empty: all items, without a plan */
+    aioc_memory_buffer epk_min, epk_max;     /* the part of the key space that is asked for; epk_max empty: all of it */
+    aioc_account_container *container;
+    aioc_account_waiter waiter;
+    aioc_platform_timer pause;
+    uint32_t pause_ms;
+    aioc_query_plan *plan;
+    const aioc_query_info *info;             /* of the reading under way */
+    aioc_query_info plain;                   /* of rows that are the result as they are: all zero */
+    aioc_operation *plan_op;
+    aioc_memory_buffer bodies[4];            /* by aioc_query_side */
+    aioc_memory_buffer token;                /* decoded: what it resumes from */
+    aioc_query_position from;
+    aiocosmos_json_doc from_doc;
+    aiocosmos_json from_items;               /* sort values of the last row given before */
+    bool     from_unordered;                 /* arrays or objects are among them */
+    aioc_feeds_stream **streams;             /* by their place in the key space */
+    uint32_t stream_count, stream_cap;
+    aioc_feeds_stream **heap;                /* those that have a row, the next row's first */
+    uint32_t heap_count, heap_cap;
+    aioc_feeds_stream *leaving;
+    uint32_t in_flight, window, parallel_max, page_items_max, continuation_max;
+    size_t   held_max, held;                 /* bytes of answers */
+    uint64_t rows_seen, bytes_seen;          /* of answers: how large a row is */
+    uint8_t  stage, sink;
+    bool     waiting, waited, pausing, resumed, ordered, direct, starved;
+    uint32_t component;                      /* of hybrid search: the one that is read */
+
+    aioc_query_groups groups;
+    aioc_query_best best;
+    aioc_query_hybrid hybrid;
+    aioc_query_set distinct;
+    aioc_query_hash last_hash;
+    bool     has_last_hash;
+    uint64_t key[2];                         /* of all hashes */
+    uint64_t count;                          /* DCOUNT */
+    uint64_t skip_left, take_left;
+    aioc_memory_buffer rest;                 /* rows that had to be complete first, a JSON array */
+    aiocosmos_json_doc rest_doc;
+    aiocosmos_json rest_row;
+    size_t   rest_left;
+
+    aioc_memory_buffer out;                  /* the page under construction */
+    uint32_t out_count;
+    aioc_feeds_answer *shown;                /* or the answer that is the page */
+    bool     more;
+    aioc_memory_buffer last_items, last_rid; /* of the last row given, in order */
+    aioc_memory_buffer last_min, last_max;
+    uint32_t last_rows;                      /* rows of that item with those values */
+
+    double   charge_ru;                      /* since the last page */
+    uint64_t throttled_us;
+    uint32_t attempts;
+    int      status, http_status, sub_status;        /* of the first failure since the last page */
+    bool     broken;                         /* it will not help to ask again */
+    char     message[AIOC_OPERATION_MESSAGE_BYTES];
+    char     activity_id[40];
+    char     session_token[256];
+} aioc_feeds_fan;
+
+struct aioc_feeds_query {
     aioc_feeds *feeds;
     uint32_t slot;
+    aioc_feeds_query *stirred_next;          /* list of those that have work */
     aioc_memory_buffer link, pk, lines, body, session;
-    aioc_memory_buffer continuation;         /* where the next page starts; empty: at the beginning */
+    aioc_memory_buffer continuation;         /* one operation a page: where the next page starts; empty: at the
+                                              * beginning */
+    uint64_t question;                       /* hash of what is asked */
     const char *verb, *type, *array;         /* array: JSON pointer to the items of a page */
-    uint32_t timeout_ms;
-    bool of_items, skip_empty, ended;
+    uint32_t timeout_ms, page_items_max;
+    bool of_items, skip_empty, ended, stirred;
     aioc_operation *op;                      /* the page that is owed */
+    aioc_feeds_fan *fan;                     /* NULL: one operation a page */
+    aioc_memory_buffer plan_refusal;         /* why the server made no plan */
     aiocosmos_page_fn page;
     void *user_data;
+    aioc_memory_buffer continuation_out;     /* of the page that is called back */
     bool closed;                             /* freed when the page that is owed has been called back */
-} aioc_feeds_query;
+    uint8_t busy;                            /* somebody is at work on it: it is not freed meanwhile */
+};
+
+/* A query plan that is kept for the next query of its text. */
+typedef struct aioc_feeds_plan {
+    aioc_query_plan *plan;
+    aioc_memory_buffer key;
+    bool general;                            /* whatever the parameters are */
+    uint64_t used;                           /* larger: later */
+} aioc_feeds_plan;
 
 typedef struct aioc_feeds_bulk {
     struct aioc_feeds_bulk *prev, *next;     /* all bulks of the client */
@@ -13030,25 +16253,172 @@ struct aioc_feeds {
     aioc_operation_engine *engine;
     aioc_feeds_slot *slots;
     uint32_t slot_count, query_count, bulk_count;
+    aioc_feeds_query *first_stirred, *last_stirred;
+    bool starved;                            /* a query waits for room among the operations */
+    aioc_feeds_plan plans[AIOC_FEEDS_PLANS];
+    uint64_t plans_used;
     aioc_feeds_bulk *first_bulk;
 };
 
-/*--- Queries ----------------------------------------------------------------*/
+/*--- Queries: birth and death -----------------------------------------------*/
+
+static aiocosmos_str aioc_feeds_text(const aioc_memory_buffer *buffer)
+{
+    return aioc_operation_text(buffer);
+}
+
+static bool aioc_feeds_set(aioc_memory *memory, aioc_memory_buffer *buffer, aiocosmos_str text)
+{
+    buffer->len = 0;
+    return text.len == 0 || aioc_memory_append(memory, buffer, text.ptr, text.len);
+}
+
+static void aioc_feeds_answer_free(aioc_memory *memory, aioc_feeds_answer *answer)
+{
+    if (!answer) return;
+    aioc_json_close(&answer->doc);
+    aioc_memory_free(memory, answer->body.owner, answer->body.owner_size);
+    aioc_memory_buffer_free(memory, &answer->behind);
+    aioc_memory_free(memory, answer, sizeof *answer);
+}
+
+static void aioc_feeds_stream_free(aioc_feeds_stream *stream)
+{
+    aioc_memory *memory = stream->query->feeds->engine->memory;
+    while (stream->first) {
+        aioc_feeds_answer *answer = stream->first;
+        stream->first = answer->next;
+        stream->query->fan->held -= answer->bytes;
+        aioc_feeds_answer_free(memory, answer);
+    }
+    aioc_memory_buffer_free(memory, &stream->edges);
+    aioc_memory_buffer_free(memory, &stream->ask);
+    aioc_memory_buffer_free(memory, &stream->position);
+    aioc_memory_free(memory, stream, sizeof *stream);
+}
+
+/* A stream is of no use any more: what is under way for it is called off, and comes back from a later step. */
+static void aioc_feeds_stream_drop(aioc_feeds_stream *stream)
+{
+    aioc_feeds_fan *fan = stream->query->fan;
+    if (!stream->op) {
+        aioc_feeds_stream_free(stream);
+        return;
+    }
+    stream->dropped = true;
+    stream->leaving = fan->leaving;
+    fan->leaving = stream;
+    aioc_operation_stop(stream->op, AIOCOSMOS_E_CANCELLED);
+}
+
+/* Ends a reading: no stream is left. */
+static void aioc_feeds_drop_streams(aioc_feeds_fan *fan)
+{
+    uint32_t i;
+    for (i = 0; i < fan->stream_count; i++) aioc_feeds_stream_drop(fan->streams[i]);
+    fan->stream_count = fan->heap_count = 0;
+}
+
+static void aioc_feeds_fan_free(aioc_feeds_query *query)
+{
+    aioc_memory *memory = query->feeds->engine->memory;
+    aioc_feeds_fan *fan = query->fan;
+    uint32_t i;
+    if (!fan) return;
+    for (i = 0; i < fan->stream_count; i++) aioc_feeds_stream_free(fan->streams[i]);
+    while (fan->leaving) {
+        aioc_feeds_stream *stream = fan->leaving;
+        fan->leaving = stream->leaving;
+        aioc_feeds_stream_free(stream);
+    }
+    aioc_platform_timer_stop(query->feeds->engine->reactor, &fan->pause);
+    if (fan->waiting) aioc_account_stop_waiting(fan->container, &fan->waiter);
+    if (fan->container) aioc_account_release(fan->container);
+    if (fan->plan) aioc_query_plan_release(memory, fan->plan);
+    aioc_query_groups_close(&fan->groups);
+    aioc_query_best_close(&fan->best);
+    aioc_query_hybrid_close(&fan->hybrid);
+    aioc_query_set_free(memory, &fan->distinct);
+    aioc_query_position_free(memory, &fan->from);
+    aioc_feeds_answer_free(memory, fan->shown);
+    aioc_json_close(&fan->rest_doc);
+    aioc_json_close(&fan->from_doc);
+    for (i = 0; i < 4; i++) aioc_memory_buffer_free(memory, &fan->bodies[i]);
+    aioc_memory_buffer_free(memory, &fan->sql);
+    aioc_memory_buffer_free(memory, &fan->params);
+    aioc_memory_buffer_free(memory, &fan->epk_min);
+    aioc_memory_buffer_free(memory, &fan->epk_max);
+    aioc_memory_buffer_free(memory, &fan->token);
+    aioc_memory_buffer_free(memory, &fan->rest);
+    aioc_memory_buffer_free(memory, &fan->out);
+    aioc_memory_buffer_free(memory, &fan->last_items);
+    aioc_memory_buffer_free(memory, &fan->last_rid);
+    aioc_memory_buffer_free(memory, &fan->last_min);
+    aioc_memory_buffer_free(memory, &fan->last_max);
+    aioc_memory_free(memory, fan->streams, fan->stream_cap * sizeof *fan->streams);
+    aioc_memory_free(memory, fan->heap, fan->heap_cap * sizeof *fan->heap);
+    aioc_memory_free(memory, fan, sizeof *fan);
+    query->fan = NULL;
+}
+
+/* Puts a query among those that have work. */
+static void aioc_feeds_stir(aioc_feeds_query *query)
+{
+    aioc_feeds *feeds = query->feeds;
+    if (query->stirred) return;
+    query->stirred = true;
+    query->stirred_next = NULL;
+    if (feeds->last_stirred) feeds->last_stirred->stirred_next = query;
+    else feeds->first_stirred = query;
+    feeds->last_stirred = query;
+}
+
+static void aioc_feeds_calm(aioc_feeds_query *query)
+{
+    aioc_feeds *feeds = query->feeds;
+    aioc_feeds_query *before = NULL, *at = feeds->first_stirred;
+    if (!query->stirred) return;
+    query->stirred = false;
+    while (at != query) {
+        before = at;
+        at = at->stirred_next;
+    }
+    if (before) before->stirred_next = query->stirred_next;
+    else feeds->first_stirred = query->stirred_next;
+    if (feeds->last_stirred == query) feeds->last_stirred = before;
+}
 
 static void aioc_feeds_query_free(aioc_feeds_query *query)
 {
     aioc_feeds *feeds = query->feeds;
     aioc_memory *memory = feeds->engine->memory;
+    aioc_feeds_calm(query);
     feeds->slots[query->slot].query = NULL;
     if (++feeds->slots[query->slot].generation == 0) feeds->slots[query->slot].generation = 1;
     feeds->query_count--;
+    aioc_feeds_fan_free(query);
     aioc_memory_buffer_free(memory, &query->link);
     aioc_memory_buffer_free(memory, &query->pk);
     aioc_memory_buffer_free(memory, &query->lines);
     aioc_memory_buffer_free(memory, &query->body);
     aioc_memory_buffer_free(memory, &query->session);
     aioc_memory_buffer_free(memory, &query->continuation);
+    aioc_memory_buffer_free(memory, &query->continuation_out);
+    aioc_memory_buffer_free(memory, &query->plan_refusal);
     aioc_memory_free(memory, query, sizeof *query);
+}
+
+/* A closed query goes when nobody is left who would come back to it; what is under way for it is called off. */
+static void aioc_feeds_let_query_go(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    if (query->op || query->busy) return;
+    if (fan) {
+        if (fan->plan_op) aioc_operation_stop(fan->plan_op, AIOCOSMOS_E_CANCELLED);
+        aioc_feeds_drop_streams(fan);
+        if (fan->plan_op || fan->leaving) return;
+    }
+    aioc_feeds_query_free(query);
 }
 
 static aioc_feeds_query *aioc_feeds_query_find(const aioc_feeds *feeds, aiocosmos_query handle)
@@ -13081,10 +16451,13 @@ static uint32_t aioc_feeds_query_slot(aioc_feeds *feeds)
     return slot;
 }
 
-static int aioc_feeds_append_params(aioc_operation_engine *engine, aioc_memory_buffer *body,
+/*--- Queries: from what the host asks for to what is sent ---------------------*/
+
+static int aioc_feeds_append_params(aioc_operation_engine *engine, aioc_memory_buffer *out,
                                     const aiocosmos_query_request *request)
 {
     size_t i;
+    if (!aioc_memory_append_str(engine->memory, out, "[")) return aioc_operation_refuse_memory(engine);
     for (i = 0; i < request->param_count; i++) {
         const aiocosmos_param *param = &request->params[i];
         char what[48];
@@ -13093,19 +16466,29 @@ static int aioc_feeds_append_params(aioc_operation_engine *engine, aioc_memory_b
             return aioc_operation_refuse(engine, what, "a name starts with '@'");
         if (param->value.type == AIOCOSMOS_UNSET || param->value.type == AIOCOSMOS_NONE)
             return aioc_operation_refuse(engine, what, "no value is given");
-        if ((i && !aioc_memory_append_str(engine->memory, body, ",")) ||
-            !aioc_memory_append_str(engine->memory, body, "{\"name\":") ||
-            !aioc_json_append_string(engine->memory, body, param->name, strlen(param->name), false) ||
-            !aioc_memory_append_str(engine->memory, body, ",\"value\":") ||
-            !aioc_json_append_value(engine->memory, body, &param->value, false) ||
-            !aioc_memory_append_str(engine->memory, body, "}"))
+        if ((i && !aioc_memory_append_str(engine->memory, out, ",")) ||
+            !aioc_memory_append_str(engine->memory, out, "{\"name\":") ||
+            !aioc_json_append_string(engine->memory, out, param->name, strlen(param->name), false) ||
+            !aioc_memory_append_str(engine->memory, out, ",\"value\":") ||
+            !aioc_json_append_value(engine->memory, out, &param->value, false) ||
+            !aioc_memory_append_str(engine->memory, out, "}"))
             return aioc_operation_refuse(engine, what, "not UTF-8, not JSON, not a finite number, or no memory");
     }
-    return 0;
+    return aioc_memory_append_str(engine->memory, out, "]") ? 0 : aioc_operation_refuse_memory(engine);
 }
 
 /* {"query":...,"parameters":[...]}. */
-static int aioc_feeds_build_body(aioc_operation_engine *engine, aioc_memory_buffer *body,
+static bool aioc_feeds_append_body(aioc_memory *memory, aioc_memory_buffer *out, aiocosmos_str sql,
+                                   aiocosmos_str params)
+{
+    out->len = 0;
+    return aioc_memory_append_str(memory, out, "{\"query\":") &&
+           aioc_json_append_string(memory, out, sql.ptr, sql.len, false) &&
+           aioc_memory_append_str(memory, out, ",\"parameters\":") &&
+           aioc_memory_append(memory, out, params.ptr, params.len) && aioc_memory_append_str(memory, out, "}");
+}
+
+static int aioc_feeds_build_body(aioc_operation_engine *engine, aioc_memory_buffer *params, aioc_memory_buffer *body,
                                  const aiocosmos_query_request *request, const char *sql)
 {
     size_t len = strlen(sql), bad_at;
@@ -13115,96 +16498,216 @@ static int aioc_feeds_build_body(aioc_operation_engine *engine, aioc_memory_buff
     if (!aioc_json_utf8_ok(sql, len, &bad_at)) return aioc_operation_refuse_at(engine, "sql", "not UTF-8", bad_at);
     if (request->param_count && !request->params)
         return aioc_operation_refuse(engine, "params", "required: param_count is set");
-    if (!aioc_memory_append_str(engine->memory, body, "{\"query\":") ||
-        !aioc_json_append_string(engine->memory, body, sql, len, false) ||
-        !aioc_memory_append_str(engine->memory, body, ",\"parameters\":[")) return aioc_operation_refuse_memory(engine);
-    refused = aioc_feeds_append_params(engine, body, request);
-    if (!refused && !aioc_memory_append_str(engine->memory, body, "]}")) refused = aioc_operation_refuse_memory(engine);
-    return refused;
+    refused = aioc_feeds_append_params(engine, params, request);
+    if (refused) return refused;
+    return aioc_feeds_append_body(engine->memory, body, aioc_memory_str(sql), aioc_feeds_text(params))
+               ? 0 : aioc_operation_refuse_memory(engine);
 }
 
+/* The header lines that every request of a query carries. */
 static int aioc_feeds_add_lines(aioc_operation_engine *engine, const aiocosmos_query_request *request, bool is_query,
                                 bool across)
 {
-    char text[16];
     int refused = 0;
     engine->lines_text.len = 0;
     if (is_query) refused = aioc_operation_add_line(engine, "x-ms-documentdb-isquery: ", "True");
     if (is_query && !refused) refused = aioc_operation_add_line(engine, "Content-Type: ", "application/query+json");
     if (across && !refused)
         refused = aioc_operation_add_line(engine, "x-ms-documentdb-query-enablecrosspartition: ", "True");
-    if (request->page_items_max) aioc_memory_print(text, sizeof text, "%u", (unsigned)request->page_items_max);
-    else aioc_memory_print(text, sizeof text, "-1");
-    if (!refused) refused = aioc_operation_add_line(engine, "x-ms-max-item-count: ", text);
     if (!refused) refused = aioc_operation_add_headers(engine, request->headers);
     return refused;
 }
 
-static int aioc_feeds_keep(aioc_operation_engine *engine, aioc_memory_buffer *buffer, const char *ptr, size_t len)
+static int aioc_feeds_keep(aioc_operation_engine *engine, aioc_memory_buffer *buffer, aiocosmos_str text)
 {
-    if (len && !aioc_memory_append(engine->memory, buffer, ptr, len)) return aioc_operation_refuse_memory(engine);
+    return aioc_feeds_set(engine->memory, buffer, text) ? 0 : aioc_operation_refuse_memory(engine);
+}
+
+/* An effective partition key in hex, as the list of ranges names it. */
+static int aioc_feeds_check_edge(aioc_operation_engine *engine, const char *what, const char *text)
+{
+    size_t i, len = text ? strlen(text) : 0;
+    if (len >= AIOC_PROTOCOL_EPK_MAX) return aioc_operation_refuse(engine, what, "too long for a partition key's hash");
+    for (i = 0; i < len; i++)
+        if (!((text[i] >= '0' && text[i] <= '9') || (text[i] >= 'A' && text[i] <= 'F')))
+            return aioc_operation_refuse_at(engine, what, "not upper-case hexadecimal", i);
+    return 0;
+}
+
+static int aioc_feeds_check_span(aioc_operation_engine *engine, const aiocosmos_query_request *request)
+{
+    int refused = aioc_feeds_check_edge(engine, "epk_min", request->epk_min);
+    if (!refused) refused = aioc_feeds_check_edge(engine, "epk_max", request->epk_max);
+    if (refused || (!request->epk_min && !request->epk_max)) return refused;
+    if (aioc_operation_has_pk(&request->pk)) return aioc_operation_refuse(engine, "epk_min", "and pk are both given");
+    if (request->epk_min && request->epk_max &&
+        aioc_protocol_epk_compare(aioc_memory_str(request->epk_min), aioc_memory_str(request->epk_max)) >= 0)
+        return aioc_operation_refuse(engine, "epk_max", "not behind epk_min");
     return 0;
 }
 
 static int aioc_feeds_check_query(aioc_operation_engine *engine, const aiocosmos_query_request *request)
 {
     static const char foreign[] = "does not belong to this feed";
-    bool of_items = request->feed == AIOCOSMOS_ITEMS;
-    if (request->feed > AIOCOSMOS_DATABASES)
+    bool of_items = request->feed == AIOCOSMOS_ITEMS, of_ranges = request->feed == AIOCOSMOS_RANGES;
+    if (request->feed > AIOCOSMOS_RANGES)
         return aioc_operation_refuse(engine, "feed", "one of aiocosmos_feed is expected");
     if (!of_items && aioc_operation_has_pk(&request->pk)) return aioc_operation_refuse(engine, "pk", foreign);
     if (!of_items && request->session_token) return aioc_operation_refuse(engine, "session_token", foreign);
-    if (!of_items && request->container) return aioc_operation_refuse(engine, "container", foreign);
+    if (!of_items && (request->epk_min || request->epk_max)) return aioc_operation_refuse(engine, "epk_min", foreign);
+    if (!of_items && !of_ranges && request->container) return aioc_operation_refuse(engine, "container", foreign);
+    if (of_ranges && request->sql) return aioc_operation_refuse(engine, "sql", foreign);
     if (request->feed == AIOCOSMOS_DATABASES && request->database)
         return aioc_operation_refuse(engine, "database", foreign);
     if (!request->sql && request->param_count) return aioc_operation_refuse(engine, "params", "there is no sql");
     if (request->page_items_max > INT32_MAX) return aioc_operation_refuse(engine, "page_items_max", "over 2^31-1");
-    if (request->continuation) return aioc_operation_check_value(engine, "continuation", request->continuation);
-    return 0;
+    return aioc_feeds_check_span(engine, request);
 }
 
-/* Everything of a request that its pages need. The gateway serves a list of all items across partitions as a query
- * only. */
+/* What a continuation token is bound to: the resource, the text and its parameters, the key or part of the keys. */
+static bool aioc_feeds_ask_question(aioc_feeds_query *query, const char *kind)
+{
+    aioc_memory *memory = query->feeds->engine->memory;
+    const aioc_feeds_fan *fan = query->fan;
+    aioc_memory_buffer all = { NULL, 0, 0 };
+    uint64_t hash[2];
+    bool ok = aioc_memory_append_str(memory, &all, kind) && aioc_memory_append(memory, &all, "\n", 1) &&
+              aioc_memory_append(memory, &all, query->link.data, query->link.len) &&
+              aioc_memory_append(memory, &all, "\n", 1) &&
+              aioc_memory_append(memory, &all, query->pk.data, query->pk.len) &&
+              aioc_memory_append(memory, &all, "\n", 1) &&
+              (!fan || (aioc_memory_append(memory, &all, fan->epk_min.data, fan->epk_min.len) &&
+                        aioc_memory_append(memory, &all, "\n", 1) &&
+                        aioc_memory_append(memory, &all, fan->epk_max.data, fan->epk_max.len))) &&
+              aioc_memory_append(memory, &all, "\n", 1) &&
+              aioc_memory_append(memory, &all, query->body.data, query->body.len);
+    if (ok) aioc_protocol_murmur3_128(all.data, all.len, hash);
+    if (ok) query->question = hash[0] ^ hash[1];
+    aioc_memory_buffer_free(memory, &all);
+    return ok;
+}
+
+/* Reads a continuation token and finds out whether it is one of this query. The service's own, which a query of one key
+ * goes on by, stands in it as it came. */
+static int aioc_feeds_read_token(aioc_feeds_query *query, const char *token)
+{
+    aioc_operation_engine *engine = query->feeds->engine;
+    aioc_feeds_fan *fan = query->fan;
+    aioc_memory_buffer block = { NULL, 0, 0 };
+    aioc_query_position position;
+    const char *why = "";
+    int refused;
+    memset(&position, 0, sizeof position);
+    refused = aioc_query_token_read(engine->memory, aioc_memory_str(token), &block, &position, &why);
+    if (refused == AIOCOSMOS_E_NOMEM) {
+        refused = aioc_operation_refuse_memory(engine);
+    } else if (refused) {
+        refused = aioc_operation_refuse(engine, "continuation", why);
+    } else if (position.question != query->question) {
+        refused = aioc_operation_refuse(engine, "continuation", "of another query or container");
+    } else if (position.place == AIOC_QUERY_AT_SERVICE) {
+        refused = aioc_feeds_keep(engine, &query->continuation, position.pieces[0].continuation);
+        if (!refused) aioc_feeds_fan_free(query);                /* it was the gateway that served it */
+    } else if (!fan) {
+        refused = aioc_operation_refuse(engine, "continuation", "of a query across partitions");
+    } else {
+        fan->token = block;
+        fan->from = position;
+        fan->resumed = true;
+        return 0;
+    }
+    aioc_query_position_free(engine->memory, &position);
+    aioc_memory_buffer_free(engine->memory, &block);
+    return refused;
+}
+
+static int aioc_feeds_fill_fan(aioc_feeds_query *query, const aiocosmos_query_request *request)
+{
+    aioc_operation_engine *engine = query->feeds->engine;
+    aioc_feeds_fan *fan = query->fan;
+    int refused = 0;
+    fan->page_items_max = request->page_items_max;
+    fan->parallel_max = request->parallel_max ? request->parallel_max : AIOCOSMOS_DEFAULT_PARALLEL;
+    fan->held_max = request->memory_max ? request->memory_max : AIOCOSMOS_DEFAULT_QUERY_MEMORY;
+    fan->continuation_max = request->continuation_bytes_max ? request->continuation_bytes_max
+                                                            : AIOCOSMOS_DEFAULT_CONTINUATION_BYTES;
+    if (request->sql) refused = aioc_feeds_keep(engine, &fan->sql, aioc_memory_str(request->sql));
+    if (!refused) refused = aioc_feeds_keep(engine, &fan->epk_min, aioc_memory_str(request->epk_min));
+    if (!refused) refused = aioc_feeds_keep(engine, &fan->epk_max, aioc_memory_str(request->epk_max));
+    if (!refused) {
+        fan->container = aioc_account_hold(&engine->account, aioc_feeds_text(&query->link));
+        if (!fan->container) refused = aioc_operation_refuse_memory(engine);
+    }
+    return refused;
+}
+
+static void aioc_feeds_ranges_settled(aioc_account_waiter *waiter);
+static void aioc_feeds_pause_ended(aioc_platform_timer *timer);
+
+static aioc_feeds_fan *aioc_feeds_fan_new(aioc_feeds_query *query)
+{
+    aioc_operation_engine *engine = query->feeds->engine;
+    aioc_feeds_fan *fan = (aioc_feeds_fan *)aioc_memory_zalloc(engine->memory, sizeof *fan);
+    if (!fan) return NULL;
+    fan->waiter.resume = aioc_feeds_ranges_settled;
+    fan->waiter.owner = query;
+    fan->pause.fire = aioc_feeds_pause_ended;
+    fan->pause.owner = query;
+    fan->key[0] = (uint64_t)aioc_operation_random(engine) << 32 | aioc_operation_random(engine);
+    fan->key[1] = (uint64_t)aioc_operation_random(engine) << 32 | aioc_operation_random(engine);
+    aioc_json_open(&fan->rest_doc, engine->memory);
+    aioc_json_open(&fan->from_doc, engine->memory);
+    return fan;
+}
+
+/* Everything of a request that its pages need. */
 static int aioc_feeds_fill_query(aioc_feeds_query *query, const aiocosmos_query_request *request)
 {
     aioc_operation_engine *engine = query->feeds->engine;
     const char *sql = request->sql;
     bool of_items = request->feed == AIOCOSMOS_ITEMS, has_pk = aioc_operation_has_pk(&request->pk);
+    aioc_memory_buffer params = { NULL, 0, 0 };
     int refused = aioc_feeds_check_query(engine, request);
-    static const char *const types[] = { "docs", "colls", "dbs" };
-    static const char *const arrays[] = { "/Documents", "/DocumentCollections", "/Databases" };
+    static const char *const types[] = { "docs", "colls", "dbs", "pkranges" };
+    static const char *const arrays[] = { "/Documents", "/DocumentCollections", "/Databases", "/PartitionKeyRanges" };
+    static const unsigned names[] = { 2, 1, 0, 2 };
     if (!sql && of_items) sql = "SELECT * FROM c";
     query->verb = sql ? "POST" : "GET";
     if (!refused)
-        refused = aioc_operation_build_link(engine, 2u - (unsigned)request->feed, request->database,
-                                            request->container, NULL);
-    if (!refused) refused = aioc_feeds_keep(engine, &query->link, engine->link_text.data, engine->link_text.len);
+        refused = aioc_operation_build_link(engine, names[request->feed], request->database, request->container, NULL);
+    if (!refused) refused = aioc_feeds_keep(engine, &query->link, aioc_feeds_text(&engine->link_text));
     if (!refused && has_pk) refused = aioc_operation_add_pk(engine, &request->pk);
-    if (!refused && has_pk) refused = aioc_feeds_keep(engine, &query->pk, engine->pk_text.data, engine->pk_text.len);
+    if (!refused && has_pk) refused = aioc_feeds_keep(engine, &query->pk, aioc_feeds_text(&engine->pk_text));
     if (!refused) refused = aioc_feeds_add_lines(engine, request, sql != NULL, of_items && !has_pk);
-    if (!refused) refused = aioc_feeds_keep(engine, &query->lines, engine->lines_text.data, engine->lines_text.len);
-    if (!refused && sql) refused = aioc_feeds_build_body(engine, &query->body, request, sql);
+    if (!refused) refused = aioc_feeds_keep(engine, &query->lines, aioc_feeds_text(&engine->lines_text));
+    if (!refused && sql) refused = aioc_feeds_build_body(engine, &params, &query->body, request, sql);
     if (!refused) refused = aioc_operation_check_session(engine, request->session_token);
-    if (!refused && request->session_token)
-        refused = aioc_feeds_keep(engine, &query->session, request->session_token, strlen(request->session_token));
-    if (!refused && request->continuation)
-        refused = aioc_feeds_keep(engine, &query->continuation, request->continuation, strlen(request->continuation));
+    if (!refused) refused = aioc_feeds_keep(engine, &query->session, aioc_memory_str(request->session_token));
+    if (!refused && of_items && !has_pk) {
+        query->fan = aioc_feeds_fan_new(query);
+        refused = query->fan ? aioc_feeds_fill_fan(query, request) : aioc_operation_refuse_memory(engine);
+        if (query->fan) query->fan->params = params;
+        else aioc_memory_buffer_free(engine->memory, &params);
+    } else {
+        aioc_memory_buffer_free(engine->memory, &params);
+    }
     if (refused) return refused;
     query->type = types[request->feed];
     query->array = arrays[request->feed];
     query->of_items = of_items;
     query->timeout_ms = request->timeout_ms ? request->timeout_ms : engine->request_timeout_ms;
+    query->page_items_max = request->page_items_max;
     query->skip_empty = request->skip_empty;
-    return 0;
+    if (!aioc_feeds_ask_question(query, query->type)) return aioc_operation_refuse_memory(engine);
+    return request->continuation ? aioc_feeds_read_token(query, request->continuation) : 0;
 }
 
-static int aioc_feeds_query_open(aioc_feeds *feeds, const aiocosmos_query_request *request, aiocosmos_query *handle)
+/* A query without its contents yet, in a slot of its own. */
+static int aioc_feeds_query_new(aioc_feeds *feeds, aioc_feeds_query **out)
 {
     aioc_operation_engine *engine = feeds->engine;
     uint32_t slot = aioc_feeds_query_slot(feeds);
     aioc_feeds_query *query;
-    int refused;
-    handle->id = 0;
     if (engine->closing) {
         aioc_memory_print(engine->refusal, sizeof engine->refusal, "the client is being destroyed");
         return AIOCOSMOS_E_SHUTDOWN;
@@ -13221,16 +16724,36 @@ static int aioc_feeds_query_open(aioc_feeds *feeds, const aiocosmos_query_reques
     query->slot = slot;
     feeds->slots[slot].query = query;
     feeds->query_count++;
+    *out = query;
+    return 0;
+}
+
+static int aioc_feeds_query_open(aioc_feeds *feeds, const aiocosmos_query_request *request, aiocosmos_query *handle)
+{
+    aioc_feeds_query *query = NULL;
+    int refused = aioc_feeds_query_new(feeds, &query);
+    handle->id = 0;
+    if (refused) return refused;
     refused = aioc_feeds_fill_query(query, request);
     if (refused) {
         aioc_feeds_query_free(query);
         return refused;
     }
-    handle->id = ((uint64_t)feeds->slots[slot].generation << 32) | (slot + 1u);
+    handle->id = ((uint64_t)feeds->slots[query->slot].generation << 32) | (query->slot + 1u);
     return 0;
 }
 
+/*--- Queries whose pages are one operation each -------------------------------*/
+
 static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *result);
+
+static bool aioc_feeds_append_page_size(aioc_memory *memory, aioc_memory_buffer *lines, uint64_t rows)
+{
+    char text[48];
+    if (rows) aioc_memory_print(text, sizeof text, "x-ms-max-item-count: %u\r\n", (unsigned)rows);
+    else aioc_memory_print(text, sizeof text, "x-ms-max-item-count: -1\r\n");
+    return aioc_memory_append_str(memory, lines, text);
+}
 
 static int aioc_feeds_ask_page(aioc_feeds_query *query, uint32_t timeout_ms)
 {
@@ -13238,58 +16761,35 @@ static int aioc_feeds_ask_page(aioc_feeds_query *query, uint32_t timeout_ms)
     aioc_operation_spec spec;
     aioc_memory_buffer *lines = &engine->lines_text;
     memset(&spec, 0, sizeof spec);
-    lines->len = 0;
-    if (!aioc_memory_append(engine->memory, lines, query->lines.data, query->lines.len))
-        return aioc_operation_refuse_memory(engine);
-    if (query->continuation.len && !aioc_operation_append_line(engine->memory, lines, "x-ms-continuation: ",
-                                                               aioc_operation_text(&query->continuation)))
+    if (!aioc_feeds_set(engine->memory, lines, aioc_feeds_text(&query->lines)) ||
+        !aioc_feeds_append_page_size(engine->memory, lines, query->page_items_max) ||
+        (query->continuation.len && !aioc_operation_append_line(engine->memory, lines, "x-ms-continuation: ",
+                                                                aioc_feeds_text(&query->continuation))))
         return aioc_operation_refuse_memory(engine);
     spec.verb = query->verb;
     spec.type = query->type;
     spec.to_feed = true;
-    spec.link = aioc_operation_text(&query->link);
+    spec.link = aioc_feeds_text(&query->link);
     spec.item_data = query->of_items;
     if (query->of_items) spec.container_link = spec.link;
-    spec.pk_text = aioc_operation_text(&query->pk);
-    spec.lines = aioc_operation_text(lines);
-    spec.session_token = aioc_operation_text(&query->session);
-    spec.body = aioc_operation_text(&query->body);
+    spec.pk_text = aioc_feeds_text(&query->pk);
+    spec.lines = aioc_feeds_text(lines);
+    spec.session_token = aioc_feeds_text(&query->session);
+    spec.body = aioc_feeds_text(&query->body);
     spec.timeout_ms = timeout_ms;
     spec.complete = aioc_feeds_page_came;
     spec.owner = query;
     return aioc_operation_accept(engine, &spec, &query->op);
 }
 
-static int aioc_feeds_query_next(aioc_feeds *feeds, aiocosmos_query handle, aiocosmos_page_fn page, void *user_data)
+/* The page that was lent to a callback is of no use any more. */
+static void aioc_feeds_clear_page(aioc_feeds_query *query)
 {
-    aioc_operation_engine *engine = feeds->engine;
-    aioc_feeds_query *query = aioc_feeds_query_find(feeds, handle);
-    if (!query) return aioc_operation_refuse(engine, "query", "unknown or closed");
-    if (query->op) return aioc_operation_refuse(engine, "query", "a page is still owed");
-    if (query->ended) return aioc_operation_refuse(engine, "query", "the last page has been delivered");
-    query->page = page;
-    query->user_data = user_data;
-    return aioc_feeds_ask_page(query, query->timeout_ms);
-}
-
-static void aioc_feeds_query_close(aioc_feeds *feeds, aiocosmos_query handle)
-{
-    aioc_feeds_query *query = aioc_feeds_query_find(feeds, handle);
-    if (!query) return;
-    query->closed = true;
-    if (!query->op) aioc_feeds_query_free(query);
-    else if (feeds->engine->slots[query->op->slot] == query->op) aioc_operation_stop(query->op, AIOCOSMOS_E_CANCELLED);
-    /* Else it has ended and on_failure is looking at its result: the page is called back next. */
-}
-
-/* Moves on to the next page. False: no memory to remember where, and this page can be asked for again. */
-static bool aioc_feeds_advance(aioc_feeds_query *query, aiocosmos_str continuation)
-{
-    aioc_memory *memory = query->feeds->engine->memory;
-    if (!aioc_memory_reserve(memory, &query->continuation, continuation.len)) return false;
-    query->continuation.len = 0;
-    query->ended = continuation.len == 0;
-    return aioc_memory_append(memory, &query->continuation, continuation.ptr, continuation.len);
+    aioc_feeds_fan *fan = query->fan;
+    aioc_feeds_answer_free(query->feeds->engine->memory, fan->shown);
+    fan->shown = NULL;
+    fan->out.len = 0;
+    fan->out_count = 0;
 }
 
 static void aioc_feeds_deliver(aioc_feeds_query *query, const aiocosmos_page *page)
@@ -13298,21 +16798,59 @@ static void aioc_feeds_deliver(aioc_feeds_query *query, const aiocosmos_page *pa
     aiocosmos_page_fn call = query->page;
     void *user_data = query->user_data;
     query->op = NULL;
-    if (query->closed) aioc_feeds_query_free(query);
-    if (!call) return;
-    engine->callbacks++;
-    call(engine->client, page, user_data);   /* may close the query: nothing of it is touched from here on */
+    query->busy++;                           /* what is lent outlives a close in the callback */
+    if (call) engine->callbacks++;
+    if (call) call(engine->client, page, user_data);
+    query->busy--;
+    if (query->fan) aioc_feeds_clear_page(query);
+    if (query->closed) aioc_feeds_let_query_go(query);
+    else if (query->fan) aioc_feeds_stir(query);
+}
+
+/* The token of a page that is one operation: the service's own, bound to this query. */
+static bool aioc_feeds_write_service_token(aioc_feeds_query *query, aiocosmos_str continuation)
+{
+    aioc_memory *memory = query->feeds->engine->memory;
+    aioc_query_position position;
+    aioc_query_piece piece;
+    query->continuation_out.len = 0;
+    if (continuation.len == 0) return true;
+    memset(&position, 0, sizeof position);
+    memset(&piece, 0, sizeof piece);
+    piece.min = piece.max = aioc_memory_str("");
+    piece.continuation = continuation;
+    position.place = AIOC_QUERY_AT_SERVICE;
+    position.question = query->question;
+    position.take_left = UINT64_MAX;
+    position.pieces = &piece;
+    position.piece_count = 1;
+    return aioc_query_token_write(memory, &query->continuation_out, &position, SIZE_MAX) == 1;
+}
+
+/* Moves on to the next page. False: no memory to remember where, and this page can be asked for again. */
+static bool aioc_feeds_advance(aioc_feeds_query *query, aiocosmos_str continuation)
+{
+    aioc_memory *memory = query->feeds->engine->memory;
+    if (!aioc_feeds_write_service_token(query, continuation) ||
+        !aioc_memory_reserve(memory, &query->continuation, continuation.len)) return false;
+    query->ended = continuation.len == 0;
+    return aioc_feeds_set(memory, &query->continuation, continuation);
+}
+
+/* What is left of an operation's time. 0: nothing. */
+static uint32_t aioc_feeds_left_ms(const aioc_operation *op)
+{
+    uint64_t now_us = op->engine->reactor->now_us;
+    if (!op->deadline_us) return AIOCOSMOS_OFF;
+    return op->deadline_us > now_us ? (uint32_t)((op->deadline_us - now_us + 999u) / 1000u) : 0;
 }
 
 /* Goes on behind an empty page, which is normal, in the time that is left. False: the page is
  * shown. */
 static bool aioc_feeds_skip_page(aioc_feeds_query *query, const aioc_operation *op)
 {
-    uint64_t now_us = op->engine->reactor->now_us;
-    uint32_t left_ms = AIOCOSMOS_OFF;
-    if (!query->skip_empty || query->closed) return false;
-    if (op->deadline_us) left_ms = op->deadline_us > now_us ? (uint32_t)((op->deadline_us - now_us) / 1000u) : 0;
-    return left_ms > 0 && aioc_feeds_ask_page(query, left_ms) == 0;
+    uint32_t left_ms = aioc_feeds_left_ms(op);
+    return query->skip_empty && !query->closed && left_ms > 0 && aioc_feeds_ask_page(query, left_ms) == 0;
 }
 
 static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *result)
@@ -13324,20 +16862,22 @@ static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *res
     aiocosmos_page page;
     memset(&page, 0, sizeof page);
     page.result = &adjusted;
+    if (result->status == 400 && result->sub_status == 1004 && query->plan_refusal.len)
+        adjusted.message = aioc_feeds_text(&query->plan_refusal);
     if (result->status == 0) {
         page.items = aioc_json_at(aioc_operation_result_json(result), query->array);
-        page.continuation = delivery->response->wanted[AIOC_PROTOCOL_H_CONTINUATION];
         page.item_count = aioc_json_count(page.items);
-        page.more = page.continuation.len > 0;
         if (page.items.type != AIOCOSMOS_JSON_ARR) {
             adjusted.status = AIOCOSMOS_E_PROTOCOL;
             adjusted.message = aioc_memory_str("the answer is not a page: it is no JSON, or has no array of items");
-        } else if (!aioc_feeds_advance(query, page.continuation)) {
+        } else if (!aioc_feeds_advance(query, delivery->response->wanted[AIOC_PROTOCOL_H_CONTINUATION])) {
             adjusted.status = AIOCOSMOS_E_NOMEM;
             adjusted.message = aioc_memory_str("no memory for the continuation");
-        } else if (page.item_count == 0 && page.more && aioc_feeds_skip_page(query, op)) {
+        } else if (page.item_count == 0 && !query->ended && aioc_feeds_skip_page(query, op)) {
             return;
         }
+        page.more = !query->ended;
+        page.continuation = aioc_feeds_text(&query->continuation_out);
         if (adjusted.status != 0 && engine->on_failure)
             engine->on_failure(engine->client, &adjusted, engine->on_failure_user_data);
     }
@@ -13346,6 +16886,1662 @@ static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *res
         page.continuation.len = 0;
     }
     aioc_feeds_deliver(query, &page);
+}
+
+/*--- Many ranges: plans -------------------------------------------------------*/
+
+/* What a plan is found by: the container, the text, and the parameters unless the plan is the same for all. */
+static bool aioc_feeds_plan_key(const aioc_feeds_query *query, bool general, aioc_memory_buffer *key)
+{
+    aioc_memory *memory = query->feeds->engine->memory;
+    const aioc_feeds_fan *fan = query->fan;
+    return aioc_memory_append(memory, key, query->link.data, query->link.len) &&
+           aioc_memory_append(memory, key, "\n", 1) && aioc_memory_append(memory, key, fan->sql.data, fan->sql.len) &&
+           (general || (aioc_memory_append(memory, key, "\n", 1) &&
+                        aioc_memory_append(memory, key, fan->params.data, fan->params.len)));
+}
+
+static aioc_query_plan *aioc_feeds_plan_kept(aioc_feeds_query *query, bool general)
+{
+    aioc_feeds *feeds = query->feeds;
+    aioc_memory_buffer key = { NULL, 0, 0 };
+    aioc_query_plan *plan = NULL;
+    uint32_t i;
+    if (aioc_feeds_plan_key(query, general, &key)) {
+        for (i = 0; i < AIOC_FEEDS_PLANS && !plan; i++) {
+            aioc_feeds_plan *kept = &feeds->plans[i];
+            if (!kept->plan || kept->general != general ||
+                !aioc_memory_same(aioc_feeds_text(&kept->key), aioc_feeds_text(&key))) continue;
+            kept->used = ++feeds->plans_used;
+            plan = kept->plan;
+        }
+    }
+    aioc_memory_buffer_free(feeds->engine->memory, &key);
+    return plan;
+}
+
+/* Keeps a plan in the place of the one that was used longest ago. Without memory for it, it is asked for again. */
+static void aioc_feeds_keep_plan(aioc_feeds_query *query, aioc_query_plan *plan)
+{
+    aioc_feeds *feeds = query->feeds;
+    aioc_memory *memory = feeds->engine->memory;
+    aioc_memory_buffer key = { NULL, 0, 0 };
+    aioc_feeds_plan *kept = &feeds->plans[0];
+    bool general = aioc_query_plan_is_general(plan, aioc_feeds_text(&query->fan->sql));
+    uint32_t i;
+    if (!aioc_feeds_plan_key(query, general, &key) || key.len + plan->bytes > AIOC_FEEDS_PLAN_BYTES_MAX) {
+        aioc_memory_buffer_free(memory, &key);
+        return;
+    }
+    for (i = 1; i < AIOC_FEEDS_PLANS; i++)
+        if (feeds->plans[i].used < kept->used) kept = &feeds->plans[i];
+    if (kept->plan) aioc_query_plan_release(memory, kept->plan);
+    aioc_memory_buffer_free(memory, &kept->key);
+    aioc_query_plan_hold(plan);
+    kept->plan = plan;
+    kept->key = key;
+    kept->general = general;
+    kept->used = ++feeds->plans_used;
+}
+
+/* Something went wrong that the page owed ends with. The first failure is the one that is told. */
+static void aioc_feeds_fail(aioc_feeds_fan *fan, int status, const char *message)
+{
+    if (fan->status) return;
+    fan->status = status;
+    aioc_memory_print(fan->message, sizeof fan->message, "%s", message);
+}
+
+/* It would end the same way if it were tried again. */
+static void aioc_feeds_break(aioc_feeds_fan *fan, int status, const char *message)
+{
+    aioc_feeds_fail(fan, status, message);
+    if (status != AIOCOSMOS_E_NOMEM) fan->broken = true;
+}
+
+/* What an answer, of whatever kind, adds to the page that is made. */
+static void aioc_feeds_account_for(aioc_feeds_fan *fan, const aiocosmos_result *result)
+{
+    fan->charge_ru += result->charge_ru;
+    fan->throttled_us += result->throttled_us;
+    fan->attempts += result->attempts;
+    if (result->http_status == 0) return;
+    fan->http_status = result->http_status;
+    fan->sub_status = result->sub_status;
+    aioc_memory_print(fan->activity_id, sizeof fan->activity_id, "%.*s", (int)result->activity_id.len,
+                      result->activity_id.ptr);
+    if (result->session_token.len && result->session_token.len < sizeof fan->session_token)
+        aioc_memory_print(fan->session_token, sizeof fan->session_token, "%.*s", (int)result->session_token.len,
+                          result->session_token.ptr);
+}
+
+/* The answer to a request for a plan is none: the gateway may serve the query by itself. */
+static bool aioc_feeds_knows_no_plans(const aiocosmos_result *result)
+{
+    switch (result->status) {
+    case 401: case 403: case 408: case 410: case 412: case 429: case 449: return false;
+    default: return result->status >= 400 && result->status < 500;
+    }
+}
+
+static void aioc_feeds_go_direct(aioc_feeds_query *query, const char *why)
+{
+    aioc_feeds_fan *fan = query->fan;
+    query->plan_refusal.len = 0;
+    if (why && !aioc_memory_append_str(query->feeds->engine->memory, &query->plan_refusal, why))
+        query->plan_refusal.len = 0;
+    if (fan->resumed) aioc_feeds_break(fan, AIOCOSMOS_E_ARGUMENT, "continuation: of a query that the server made a "
+                                       "plan for, which it does no longer");
+    else fan->direct = true;
+}
+
+static void aioc_feeds_plan_came(aioc_operation *op, const aiocosmos_result *result)
+{
+    aioc_feeds_query *query = (aioc_feeds_query *)op->owner;
+    aioc_feeds_fan *fan = query->fan;
+    aioc_query_plan *plan = NULL;
+    char why[256];
+    int status = result->status;
+    fan->plan_op = NULL;
+    aioc_feeds_account_for(fan, result);
+    if (query->closed) {
+        aioc_feeds_let_query_go(query);
+        return;
+    }
+    if (status == 0) status = aioc_query_plan_read(op->engine->memory, result->body, &plan, why, sizeof why);
+    if (plan) {
+        aioc_feeds_keep_plan(query, plan);
+        fan->plan = plan;
+    } else if (result->status == 0 && status == AIOCOSMOS_E_ARGUMENT) {
+        fan->container->no_plans = true;
+        aioc_feeds_go_direct(query, NULL);
+    } else if (result->status == 0) {
+        aioc_feeds_break(fan, status, status == AIOCOSMOS_E_NOMEM ? "no memory for the query plan" : why);
+    } else if (aioc_feeds_knows_no_plans(result)) {
+        aioc_memory_print(fan->message, sizeof fan->message, "%.*s", (int)result->message.len, result->message.ptr);
+        aioc_feeds_go_direct(query, fan->message);
+    } else {
+        aioc_feeds_fail(fan, status, result->message.ptr);
+    }
+    aioc_feeds_stir(query);
+}
+
+/* The headers that ask for a plan. A server that does not know them takes the body for a query, by its type. */
+static int aioc_feeds_ask_plan(aioc_feeds_query *query)
+{
+    aioc_operation_engine *engine = query->feeds->engine;
+    aioc_feeds_fan *fan = query->fan;
+    aioc_operation_spec spec;
+    memset(&spec, 0, sizeof spec);
+    spec.verb = "POST";
+    spec.type = "docs";
+    spec.to_feed = true;
+    spec.link = aioc_feeds_text(&query->link);
+    spec.container_link = spec.link;
+    spec.lines = aioc_memory_str("Content-Type: application/query+json\r\n"
+                                 "x-ms-cosmos-is-query-plan-request: True\r\n"
+                                 "x-ms-cosmos-query-version: 1.4\r\n"
+                                 "x-ms-cosmos-supported-query-features: " AIOC_QUERY_FEATURES "\r\n");
+    spec.body = aioc_feeds_text(&query->body);
+    spec.timeout_ms = query->timeout_ms;
+    spec.internal = true;
+    spec.complete = aioc_feeds_plan_came;
+    spec.owner = query;
+    return aioc_operation_accept(engine, &spec, &fan->plan_op);
+}
+
+/*--- Many ranges: streams -------------------------------------------------------*/
+
+static bool aioc_feeds_stream_edges(aioc_feeds_stream *stream, aiocosmos_str min, aiocosmos_str max)
+{
+    aioc_memory *memory = stream->query->feeds->engine->memory;
+    if (!aioc_memory_append(memory, &stream->edges, min.ptr, min.len) ||
+        !aioc_memory_append(memory, &stream->edges, "", 1) ||
+        !aioc_memory_append(memory, &stream->edges, max.ptr, max.len)) return false;
+    stream->min = aioc_operation_str(stream->edges.data, min.len);
+    stream->max = aioc_operation_str(stream->edges.data + min.len + 1, max.len);
+    return true;
+}
+
+/* Puts a stream for [min, max) at a place among the others. NULL: no memory. */
+static aioc_feeds_stream *aioc_feeds_stream_new(aioc_feeds_query *query, uint32_t place, aiocosmos_str min,
+                                                aiocosmos_str max, aiocosmos_str continuation)
+{
+    aioc_memory *memory = query->feeds->engine->memory;
+    aioc_feeds_fan *fan = query->fan;
+    aioc_feeds_stream *stream;
+    if (fan->stream_count == fan->stream_cap) {
+        uint32_t cap = fan->stream_cap ? fan->stream_cap * 2 : 8;
+        void *grown = aioc_memory_resize(memory, fan->streams, fan->stream_cap * sizeof *fan->streams,
+                                         cap * sizeof *fan->streams);
+        if (!grown) return NULL;
+        fan->streams = (aioc_feeds_stream **)grown;
+        fan->stream_cap = cap;
+    }
+    stream = (aioc_feeds_stream *)aioc_memory_zalloc(memory, sizeof *stream);
+    if (!stream) return NULL;
+    stream->query = query;
+    if (!aioc_feeds_stream_edges(stream, min, max) || !aioc_feeds_set(memory, &stream->ask, continuation) ||
+        !aioc_feeds_set(memory, &stream->position, continuation)) {
+        aioc_feeds_stream_free(stream);
+        return NULL;
+    }
+    memmove(fan->streams + place + 1, fan->streams + place, (fan->stream_count - place) * sizeof *fan->streams);
+    fan->streams[place] = stream;
+    fan->stream_count++;
+    return stream;
+}
+
+static aiocosmos_str aioc_feeds_lesser(aiocosmos_str a, aiocosmos_str b)
+{
+    return aioc_protocol_epk_compare(a, b) <= 0 ? a : b;
+}
+
+static aiocosmos_str aioc_feeds_greater(aiocosmos_str a, aiocosmos_str b)
+{
+    return aioc_protocol_epk_compare(a, b) >= 0 ? a : b;
+}
+
+/* Cuts [min, max) at the borders of the ranges, as they are known, into streams from a place on. Returns the place
+ * behind them; UINT32_MAX: no memory. */
+static uint32_t aioc_feeds_cut(aioc_feeds_query *query, uint32_t place, aiocosmos_str min, aiocosmos_str max,
+                               aiocosmos_str continuation)
+{
+    const aioc_account_container *container = query->fan->container;
+    uint32_t i;
+    for (i = 0; i < container->range_count; i++) {
+        aiocosmos_str from = aioc_feeds_greater(min, aioc_account_text(container, container->ranges[i].min));
+        aiocosmos_str to = aioc_feeds_lesser(max, aioc_account_text(container, container->ranges[i].max));
+        if (aioc_protocol_epk_compare(from, to) >= 0) continue;
+        if (!aioc_feeds_stream_new(query, place, from, to, continuation)) return UINT32_MAX;
+        place++;
+    }
+    return place;
+}
+
+/* The stream's range is not one any more: it goes on as several, each from where it stood. What it has of answers stays
+ * with it, and comes first. False: no memory. */
+static bool aioc_feeds_recut(aioc_feeds_query *query, uint32_t place)
+{
+    aioc_feeds_fan *fan = query->fan;
+    aioc_feeds_stream *old = fan->streams[place];
+    uint32_t end = aioc_feeds_cut(query, place + 1, old->min, old->max, aioc_feeds_text(&old->ask)), i;
+    bool ok = end != UINT32_MAX;
+    for (i = place + 1; ok && i < end; i++) {
+        fan->streams[i]->side = old->side;
+        fan->streams[i]->skipping = old->skipping;
+        fan->streams[i]->skipped = old->skipped;
+    }
+    if (!ok) {                               /* as it was: it is tried again for the next page */
+        while (fan->stream_count > place + 1 && fan->streams[place + 1]->min.ptr &&
+               aioc_protocol_epk_compare(fan->streams[place + 1]->min, old->max) < 0) {
+            aioc_feeds_stream_free(fan->streams[place + 1]);
+            fan->stream_count--;
+            memmove(fan->streams + place + 1, fan->streams + place + 2,
+                    (fan->stream_count - place - 1) * sizeof *fan->streams);
+        }
+        return false;
+    }
+    old->asked_all = true;
+    return true;
+}
+
+/* The streams of a reading: the spans of the plan, inside of what was asked for, from rest_min on. */
+static bool aioc_feeds_cut_spans(aioc_feeds_query *query, bool whole, aiocosmos_str rest_min)
+{
+    aioc_feeds_fan *fan = query->fan;
+    aioc_query_span everything, span;
+    uint32_t i, count = fan->plan && !whole ? fan->plan->span_count : 1;
+    everything.min = aioc_memory_str("");
+    everything.max = aioc_memory_str("FF");
+    for (i = 0; i < count; i++) {
+        span = fan->plan && !whole ? fan->plan->spans[i] : everything;
+        if (!whole && fan->epk_min.len) span.min = aioc_feeds_greater(span.min, aioc_feeds_text(&fan->epk_min));
+        if (!whole && fan->epk_max.len) span.max = aioc_feeds_lesser(span.max, aioc_feeds_text(&fan->epk_max));
+        span.min = aioc_feeds_greater(span.min, rest_min);
+        if (aioc_protocol_epk_compare(span.min, span.max) >= 0) continue;
+        if (aioc_feeds_cut(query, fan->stream_count, span.min, span.max, aioc_memory_str("")) == UINT32_MAX)
+            return false;
+    }
+    return true;
+}
+
+/*--- Many ranges: requests and answers -------------------------------------------*/
+
+/* How many rows to ask a range for. Where all ranges' rows are merged, each holds a page or two: small ones, as large
+ * as memory_max lets all of them be. */
+static uint64_t aioc_feeds_rows_to_ask(const aioc_feeds_fan *fan)
+{
+    uint64_t rows, room, row_bytes;
+    if (fan->sink != AIOC_FEEDS_TO_PAGES) return 0;
+    if (!fan->ordered) return fan->page_items_max;
+    rows = fan->page_items_max > AIOC_FEEDS_ROWS_ASKED ? fan->page_items_max : AIOC_FEEDS_ROWS_ASKED;
+    if (fan->rows_seen) {
+        room = fan->held_max / (2 * (uint64_t)fan->stream_count + 1);
+        row_bytes = fan->bytes_seen / fan->rows_seen + 1;
+        rows = room / row_bytes;
+    }
+    if (rows > AIOC_FEEDS_ROWS_MAX) rows = AIOC_FEEDS_ROWS_MAX;
+    if (fan->take_left != UINT64_MAX && rows > fan->skip_left + fan->take_left) rows = fan->skip_left + fan->take_left;
+    return rows ? rows : 1;
+}
+
+/* The part of its range that a stream is, unless it is all of it. */
+static bool aioc_feeds_append_edges(const aioc_feeds_stream *stream, const aioc_account_range *range,
+                                    aioc_memory_buffer *lines)
+{
+    aioc_memory *memory = stream->query->feeds->engine->memory;
+    const aioc_account_container *container = stream->query->fan->container;
+    if (aioc_protocol_epk_compare(stream->min, aioc_account_text(container, range->min)) == 0 &&
+        aioc_protocol_epk_compare(stream->max, aioc_account_text(container, range->max)) == 0) return true;
+    return aioc_memory_append_str(memory, lines, "x-ms-read-key-type: EffectivePartitionKeyRange\r\n") &&
+           aioc_operation_append_line(memory, lines, "x-ms-start-epk: ", stream->min) &&
+           aioc_operation_append_line(memory, lines, "x-ms-end-epk: ", stream->max);
+}
+
+static void aioc_feeds_answer_came(aioc_operation *op, const aiocosmos_result *result);
+
+/* Asks a stream's range for its next page. 0, or why that cannot be done now. */
+static int aioc_feeds_ask_range(aioc_feeds_stream *stream, const aioc_account_range *range)
+{
+    aioc_feeds_query *query = stream->query;
+    aioc_feeds_fan *fan = query->fan;
+    aioc_operation_engine *engine = query->feeds->engine;
+    aioc_memory *memory = engine->memory;
+    aioc_memory_buffer *lines = &engine->lines_text;
+    aioc_operation_spec spec;
+    int refused;
+    if (!aioc_feeds_set(memory, lines, aioc_feeds_text(&query->lines)) ||
+        !aioc_feeds_append_page_size(memory, lines, aioc_feeds_rows_to_ask(fan)) ||
+        !aioc_feeds_append_edges(stream, range, lines) ||
+        (stream->ask.len && !aioc_operation_append_line(memory, lines, "x-ms-continuation: ",
+                                                        aioc_feeds_text(&stream->ask)))) return AIOCOSMOS_E_NOMEM;
+    memset(&spec, 0, sizeof spec);
+    spec.verb = query->verb;
+    spec.type = "docs";
+    spec.to_feed = true;
+    spec.link = aioc_feeds_text(&query->link);
+    spec.container_link = spec.link;
+    spec.item_data = true;
+    spec.pk_text = aioc_account_text(fan->container, range->id);
+    spec.by_range = true;
+    spec.lines = aioc_feeds_text(lines);
+    spec.session_token = aioc_feeds_text(&query->session);
+    spec.body = aioc_feeds_text(&fan->bodies[stream->side]);
+    spec.timeout_ms = query->timeout_ms;
+    spec.internal = true;
+    spec.complete = aioc_feeds_answer_came;
+    spec.owner = stream;
+    refused = aioc_operation_accept(engine, &spec, &stream->op);
+    if (refused) return refused;
+    stream->version = fan->container->ranges_version;
+    fan->in_flight++;
+    return 0;
+}
+
+/* Takes an answer over. 0, or why it is not one. */
+static int aioc_feeds_take_answer(aioc_feeds_stream *stream, const aiocosmos_result *result)
+{
+    aioc_memory *memory = stream->query->feeds->engine->memory;
+    aioc_feeds_fan *fan = stream->query->fan;
+    const aioc_operation_delivery *delivery = (const aioc_operation_delivery *)result->internal;
+    aioc_feeds_answer *answer = (aioc_feeds_answer *)aioc_memory_zalloc(memory, sizeof *answer);
+    int status = 0;
+    if (!answer) return AIOCOSMOS_E_NOMEM;
+    aioc_json_open(&answer->doc, memory);
+    answer->body = aioc_operation_take_body(result);
+    if (!answer->body.text.ptr ||
+        !aioc_feeds_set(memory, &answer->behind, delivery->response->wanted[AIOC_PROTOCOL_H_CONTINUATION]))
+        status = AIOCOSMOS_E_NOMEM;
+    if (!status) status = aioc_json_parse(&answer->doc, answer->body.text.ptr, answer->body.text.len);
+    if (!status) {
+        answer->rows = aioc_json_at(aioc_json_root(&answer->doc), "/Documents");
+        if (answer->rows.type != AIOCOSMOS_JSON_ARR) status = AIOCOSMOS_E_PROTOCOL;
+    }
+    if (!status && !aioc_feeds_set(memory, &stream->ask, aioc_feeds_text(&answer->behind))) status = AIOCOSMOS_E_NOMEM;
+    if (status) {
+        aioc_feeds_answer_free(memory, answer);
+        return status == AIOCOSMOS_E_NOMEM ? status : AIOCOSMOS_E_PROTOCOL;
+    }
+    answer->count = aioc_json_count(answer->rows);
+    answer->bytes = sizeof *answer + answer->body.owner_size + answer->doc.cap * sizeof(aioc_json_node) +
+                    answer->behind.cap;
+    stream->asked_all = answer->behind.len == 0;
+    if (stream->last) stream->last->next = answer;
+    else stream->first = answer;
+    stream->last = answer;
+    stream->answers++;
+    fan->held += answer->bytes;
+    fan->rows_seen += answer->count;
+    fan->bytes_seen += answer->bytes;
+    return 0;
+}
+
+/* The range was split, merged or moved (410 with 1002, 1007, 1008), perhaps without our knowing of its heirs yet. */
+static bool aioc_feeds_is_gone(const aiocosmos_result *result)
+{
+    return result->status == 410 &&
+           (result->sub_status == 1002 || result->sub_status == 1007 || result->sub_status == 1008);
+}
+
+/* Looks anew for the ranges, unless that has happened since the request was sent; at once the first time, then after a
+ * pause that doubles, for a split takes its time. */
+static void aioc_feeds_range_gone(aioc_feeds_stream *stream)
+{
+    aioc_feeds_query *query = stream->query;
+    aioc_feeds_fan *fan = query->fan;
+    aioc_platform_reactor *reactor = query->feeds->engine->reactor;
+    if (fan->container->ranges_version != stream->version) return;
+    aioc_account_doubt_ranges(fan->container);
+    if (fan->pausing) return;
+    fan->pausing = fan->pause_ms > 0;
+    if (fan->pausing) aioc_platform_timer_start(reactor, &fan->pause, reactor->now_us + fan->pause_ms * 1000u);
+    fan->pause_ms = fan->pause_ms ? fan->pause_ms * 2 : 20;
+    if (fan->pause_ms > AIOC_FEEDS_PAUSE_MAX_MS) fan->pause_ms = AIOC_FEEDS_PAUSE_MAX_MS;
+}
+
+static void aioc_feeds_pause_ended(aioc_platform_timer *timer)
+{
+    aioc_feeds_query *query = (aioc_feeds_query *)timer->owner;
+    query->fan->pausing = false;
+    aioc_feeds_stir(query);
+}
+
+/* A stream that nobody reads any more is free once nothing is under way for it. */
+static void aioc_feeds_stream_left(aioc_feeds_stream *stream)
+{
+    aioc_feeds_query *query = stream->query;
+    aioc_feeds_stream **at = &query->fan->leaving;
+    while (*at != stream) at = &(*at)->leaving;
+    *at = stream->leaving;
+    aioc_feeds_stream_free(stream);
+    if (query->closed) aioc_feeds_let_query_go(query);
+}
+
+static void aioc_feeds_answer_came(aioc_operation *op, const aiocosmos_result *result)
+{
+    aioc_feeds_stream *stream = (aioc_feeds_stream *)op->owner;
+    aioc_feeds_query *query = stream->query;
+    aioc_feeds_fan *fan = query->fan;
+    int status = result->status;
+    stream->op = NULL;
+    fan->in_flight--;
+    aioc_feeds_account_for(fan, result);
+    if (stream->dropped) {
+        aioc_feeds_stream_left(stream);
+        return;
+    }
+    if (status == 0) status = aioc_feeds_take_answer(stream, result);
+    if (status == 0) {
+        fan->pause_ms = 0;
+    } else if (aioc_feeds_is_gone(result)) {
+        aioc_feeds_range_gone(stream);
+    } else {
+        stream->failed = true;
+        if (result->status) aioc_feeds_fail(fan, status, result->message.ptr);
+        else if (status == AIOCOSMOS_E_NOMEM) aioc_feeds_fail(fan, status, "no memory for a range's answer");
+        else aioc_feeds_break(fan, status, "a range's answer is not a page: it is no JSON, or has no array of items");
+    }
+    aioc_feeds_stir(query);
+}
+
+static void aioc_feeds_ranges_settled(aioc_account_waiter *waiter)
+{
+    aioc_feeds_query *query = (aioc_feeds_query *)waiter->owner;
+    query->fan->waiting = false;
+    aioc_feeds_stir(query);
+}
+
+/* Whether the ranges are known, or known to be out of reach. If not, waits for them. */
+static bool aioc_feeds_ranges_ready(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    aioc_operation_engine *engine = query->feeds->engine;
+    if (fan->waiting || fan->pausing || engine->closing) return false;
+    if (aioc_account_settled(fan->container, engine->reactor->now_us)) return true;
+    fan->waiting = fan->waited = true;
+    aioc_account_wait(&engine->account, fan->container, &fan->waiter);
+    return false;
+}
+
+/* Whether to ask a stream for more now. What is needed is asked for whatever it costs; what is not, only as far as
+ * memory_max goes. Of ranges that are read one after the other, more are read ahead the further the host reads. */
+static bool aioc_feeds_wants_more(const aioc_feeds_fan *fan, uint32_t place, bool owed)
+{
+    const aioc_feeds_stream *stream = fan->streams[place];
+    bool roomy = fan->held < fan->held_max / 2;
+    if (stream->op || stream->asked_all || stream->failed) return false;
+    if (fan->ordered) {
+        if (stream->answers == 0) return owed || roomy;
+        return roomy && stream->answers == 1 && stream->first->used * 2 >= stream->first->count &&
+               fan->take_left == UINT64_MAX;
+    }
+    if (place == 0 && stream->answers == 0) return owed || (roomy && fan->window > 1);
+    if (!roomy || place >= fan->window) return false;
+    return stream->answers < (place == 0 ? 2u : 1u) && (place > 0 || fan->window > 1);
+}
+
+/* Sends what is wanted and may be sent. */
+static void aioc_feeds_ask_more(aioc_feeds_query *query, bool owed)
+{
+    aioc_feeds_fan *fan = query->fan;
+    aioc_operation_engine *engine = query->feeds->engine;
+    uint32_t place;
+    for (place = 0; place < fan->stream_count && fan->in_flight < fan->parallel_max; place++) {
+        aioc_feeds_stream *stream = fan->streams[place];
+        const aioc_account_range *range;
+        int refused;
+        if (!fan->ordered && place >= fan->window && place > 0) return;
+        if (!aioc_feeds_wants_more(fan, place, owed)) continue;
+        if (!aioc_feeds_ranges_ready(query)) return;
+        range = aioc_account_route(fan->container, stream->min);
+        if (!range) {
+            aioc_feeds_fail(fan, AIOCOSMOS_E_CONNECT, "the container's partition key ranges cannot be had");
+            return;
+        }
+        if (aioc_protocol_epk_compare(aioc_account_text(fan->container, range->max), stream->max) < 0) {
+            if (!aioc_feeds_recut(query, place)) {
+                aioc_feeds_fail(fan, AIOCOSMOS_E_NOMEM, "no memory to follow a split");
+                return;
+            }
+            continue;                        /* its heirs come next */
+        }
+        if (!aioc_operation_has_room_for_fetch(engine)) {
+            query->feeds->starved = fan->starved = true;
+            return;
+        }
+        refused = aioc_feeds_ask_range(stream, range);
+        if (refused == AIOCOSMOS_E_FULL && fan->in_flight) return;       /* memory comes back with an answer */
+        if (refused) {
+            aioc_feeds_fail(fan, refused, refused == AIOCOSMOS_E_NOMEM ? "no memory for a request" : engine->refusal);
+            return;
+        }
+    }
+}
+
+/*--- Many ranges: rows of the answer ----------------------------------------------*/
+
+static const char aioc_feeds_page_head[] = "{\"Documents\":[";
+
+static bool aioc_feeds_page_is_full(const aioc_feeds_fan *fan)
+{
+    uint32_t most = fan->page_items_max && fan->page_items_max < AIOC_FEEDS_ROWS_MAX ? fan->page_items_max
+                                                                                     : AIOC_FEEDS_ROWS_MAX;
+    return fan->out_count >= most || fan->out.len >= AIOC_FEEDS_PAGE_BYTES_MAX;
+}
+
+static bool aioc_feeds_put_row(aioc_memory *memory, aioc_feeds_fan *fan, aiocosmos_str row)
+{
+    if (fan->out.len == 0 && !aioc_memory_append_str(memory, &fan->out, aioc_feeds_page_head)) return false;
+    if (fan->out_count && !aioc_memory_append(memory, &fan->out, ",", 1)) return false;
+    if (!aioc_memory_append(memory, &fan->out, row.ptr, row.len)) return false;
+    fan->out_count++;
+    return true;
+}
+
+/* Whether a row has not been seen before. < 0: no memory. */
+static int aioc_feeds_is_distinct(aioc_memory *memory, aioc_feeds_fan *fan, aiocosmos_json row)
+{
+    aioc_query_hash hash;
+    if (fan->info->distinct == AIOC_QUERY_ALL) return 1;
+    hash = aioc_query_hash_of(fan->key, row);
+    if (fan->info->distinct == AIOC_QUERY_DISTINCT_UNORDERED)
+        return aioc_query_set_add(memory, &fan->distinct, hash);
+    if (fan->has_last_hash && fan->last_hash.high == hash.high && fan->last_hash.low == hash.low) return 0;
+    fan->last_hash = hash;
+    fan->has_last_hash = true;
+    return 1;
+}
+
+/* A row of the result: through DISTINCT, OFFSET, then TOP or LIMIT, to the page. 0, or E_NOMEM. */
+static int aioc_feeds_emit(aioc_memory *memory, aioc_feeds_fan *fan, aiocosmos_json row)
+{
+    int distinct;
+    if (row.type == AIOCOSMOS_JSON_NONE || fan->take_left == 0) return 0;
+    distinct = aioc_feeds_is_distinct(memory, fan, row);
+    if (distinct <= 0) return distinct;
+    if (fan->sink == AIOC_FEEDS_TO_COUNT) {
+        fan->count++;
+        return 0;
+    }
+    if (fan->skip_left) {
+        fan->skip_left--;
+        return 0;
+    }
+    if (!aioc_feeds_put_row(memory, fan, aioc_operation_str(row.ptr, row.len))) return AIOCOSMOS_E_NOMEM;
+    if (fan->take_left != UINT64_MAX) fan->take_left--;
+    return 0;
+}
+
+/* Where a row of a range goes, if its rows need no order among the ranges. 0, E_NOMEM, E_PROTOCOL. */
+static int aioc_feeds_take_row(aioc_memory *memory, aioc_feeds_fan *fan, aiocosmos_json row, const char **why)
+{
+    switch (fan->sink) {
+    case AIOC_FEEDS_TO_GROUPS: return aioc_query_groups_add(&fan->groups, row, why);
+    case AIOC_FEEDS_TO_BEST: return aioc_query_best_add(&fan->best, row, why);
+    case AIOC_FEEDS_TO_STATISTICS: return aioc_query_hybrid_add_statistics(&fan->hybrid, row, why);
+    case AIOC_FEEDS_TO_COMPONENT: return aioc_query_hybrid_add_row(&fan->hybrid, fan->component, row, why);
+    default: return aioc_feeds_emit(memory, fan, row);
+    }
+}
+
+/* Bytes that the query holds beyond its ranges' answers. */
+static size_t aioc_feeds_state_bytes(const aioc_feeds_fan *fan)
+{
+    return aioc_query_groups_bytes(&fan->groups) + aioc_query_best_bytes(&fan->best) +
+           aioc_query_hybrid_bytes(&fan->hybrid) + aioc_query_set_bytes(&fan->distinct) + fan->rest.cap;
+}
+
+/* True: it has failed. */
+static bool aioc_feeds_overfull(aioc_feeds_fan *fan)
+{
+    char text[160];
+    if (aioc_feeds_state_bytes(fan) <= fan->held_max) return false;
+    aioc_memory_print(text, sizeof text, "the query's groups or distinct rows take more than its memory_max of %llu "
+                      "bytes", (unsigned long long)fan->held_max);
+    aioc_feeds_break(fan, AIOCOSMOS_E_TOO_LARGE, text);
+    return true;
+}
+
+static void aioc_feeds_row_failed(aioc_feeds_fan *fan, int status, const char *why)
+{
+    char text[256];
+    if (status == AIOCOSMOS_E_NOMEM) {
+        aioc_feeds_break(fan, status, "no memory for the query's rows");
+        fan->broken = true;                  /* half of an answer has been taken */
+        return;
+    }
+    aioc_memory_print(text, sizeof text, "the answer of a range contradicts the query plan: %s", why);
+    aioc_feeds_break(fan, status, text);
+}
+
+/* The first answer of a stream has been used up. */
+static aioc_feeds_answer *aioc_feeds_shift(aioc_feeds_stream *stream)
+{
+    aioc_feeds_fan *fan = stream->query->fan;
+    aioc_feeds_answer *answer = stream->first;
+    stream->first = answer->next;
+    if (!stream->first) stream->last = NULL;
+    stream->answers--;
+    fan->held -= answer->bytes;
+    answer->next = NULL;
+    aioc_memory_buffer_free(stream->query->feeds->engine->memory, &stream->position);
+    stream->position = answer->behind;
+    memset(&answer->behind, 0, sizeof answer->behind);
+    return answer;
+}
+
+static void aioc_feeds_remove_stream(aioc_feeds_fan *fan, uint32_t place)
+{
+    aioc_feeds_stream_drop(fan->streams[place]);
+    fan->stream_count--;
+    memmove(fan->streams + place, fan->streams + place + 1, (fan->stream_count - place) * sizeof *fan->streams);
+}
+
+static bool aioc_feeds_is_spent(const aioc_feeds_stream *stream)
+{
+    return stream->asked_all && !stream->first && !stream->op;
+}
+
+/*--- Many ranges: one after the other ---------------------------------------------*/
+
+/* Whether an answer can be the page as it is. */
+static bool aioc_feeds_passes_through(const aioc_feeds_fan *fan)
+{
+    return fan->sink == AIOC_FEEDS_TO_PAGES && fan->info->distinct == AIOC_QUERY_ALL && !fan->skip_left &&
+           fan->take_left == UINT64_MAX;
+}
+
+static void aioc_feeds_end_reading(aioc_feeds_query *query);
+static void aioc_feeds_show_page(aioc_feeds_query *query);
+
+/* The next answer of the leftmost range, whole. */
+static void aioc_feeds_read_sequence(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    aioc_memory *memory = query->feeds->engine->memory;
+    aioc_feeds_answer *answer;
+    const char *why = "";
+    int status = 0;
+    while (fan->stream_count && aioc_feeds_is_spent(fan->streams[0])) aioc_feeds_remove_stream(fan, 0);
+    if (fan->stream_count == 0 || fan->take_left == 0) {
+        aioc_feeds_end_reading(query);
+        return;
+    }
+    if (!fan->streams[0]->first) return;                 /* it will come */
+    answer = aioc_feeds_shift(fan->streams[0]);
+    aioc_feeds_stir(query);
+    if (aioc_feeds_passes_through(fan)) {
+        if (answer->count == 0 && query->skip_empty) {
+            fan->window = fan->window < fan->parallel_max ? fan->window * 2 : fan->window;
+            aioc_feeds_answer_free(memory, answer);
+            return;
+        }
+        fan->shown = answer;
+        aioc_feeds_show_page(query);
+        return;
+    }
+    while (!status && aioc_json_next(answer->rows, NULL, &answer->row))
+        status = aioc_feeds_take_row(memory, fan, answer->row, &why);
+    aioc_feeds_answer_free(memory, answer);
+    if (status) aioc_feeds_row_failed(fan, status, why);
+    else if (!aioc_feeds_overfull(fan) && fan->sink == AIOC_FEEDS_TO_PAGES && (fan->out_count || !query->skip_empty))
+        aioc_feeds_show_page(query);
+}
+
+/*--- Many ranges: in order ----------------------------------------------------------*/
+
+static const char *const aioc_feeds_row_fields[] = { "_rid", "orderByItems", "payload" };
+
+/* By their values, column by column; ties by the place of the range in the key space. */
+static int aioc_feeds_compare_items(const aioc_query_info *info, aiocosmos_json a, aiocosmos_json b)
+{
+    aiocosmos_json one, other;
+    uint32_t column;
+    memset(&one, 0, sizeof one);
+    memset(&other, 0, sizeof other);
+    for (column = 0; column < info->order_count; column++) {
+        int order;
+        aioc_json_next(a, NULL, &one);
+        aioc_json_next(b, NULL, &other);
+        order = aioc_query_compare(aioc_json_at(one, "/item"), aioc_json_at(other, "/item"));
+        if (order) return info->descending[column] ? -order : order;
+    }
+    return 0;
+}
+
+static bool aioc_feeds_before(const aioc_feeds_fan *fan, const aioc_feeds_stream *a, const aioc_feeds_stream *b)
+{
+    int order = aioc_feeds_compare_items(fan->info, a->items, b->items);
+    return order ? order < 0 : a->heap_order < b->heap_order;
+}
+
+static void aioc_feeds_heap_down(aioc_feeds_fan *fan, uint32_t at)
+{
+    aioc_feeds_stream *moved = fan->heap[at];
+    uint32_t child;
+    for (; (child = 2 * at + 1) < fan->heap_count; at = child) {
+        if (child + 1 < fan->heap_count && aioc_feeds_before(fan, fan->heap[child + 1], fan->heap[child])) child++;
+        if (!aioc_feeds_before(fan, fan->heap[child], moved)) break;
+        fan->heap[at] = fan->heap[child];
+    }
+    fan->heap[at] = moved;
+}
+
+static void aioc_feeds_heap_push(aioc_feeds_fan *fan, aioc_feeds_stream *stream)
+{
+    uint32_t at = fan->heap_count++;
+    for (; at && aioc_feeds_before(fan, stream, fan->heap[(at - 1) / 2]); at = (at - 1) / 2)
+        fan->heap[at] = fan->heap[(at - 1) / 2];
+    fan->heap[at] = stream;
+    stream->in_heap = true;
+}
+
+/* Reads the sort values and so on of a stream's next row. 1: there is one; 0: none has come; E_PROTOCOL. */
+static int aioc_feeds_next_head(aioc_feeds_stream *stream, const aioc_query_info *info)
+{
+    aioc_memory *memory = stream->query->feeds->engine->memory;
+    while (stream->first) {
+        aioc_feeds_answer *answer = stream->first;
+        if (aioc_json_next(answer->rows, NULL, &answer->row)) {
+            aiocosmos_json item;
+            answer->used++;
+            stream->head = answer->row;
+            stream->items = aioc_json_at(answer->row, "/orderByItems");
+            memset(&item, 0, sizeof item);
+            if (stream->items.type != AIOCOSMOS_JSON_ARR || aioc_json_count(stream->items) != info->order_count)
+                return AIOCOSMOS_E_PROTOCOL;
+            while (aioc_json_next(stream->items, NULL, &item))
+                if (item.type != AIOCOSMOS_JSON_OBJ) return AIOCOSMOS_E_PROTOCOL;
+            return 1;
+        }
+        aioc_feeds_answer_free(memory, aioc_feeds_shift(stream));
+    }
+    return 0;
+}
+
+static aiocosmos_str aioc_feeds_rid_of(aiocosmos_json row)
+{
+    aiocosmos_json rid = aioc_json_at(row, "/_rid");
+    if (rid.type != AIOCOSMOS_JSON_STR || rid.len < 2) return aioc_memory_str("");
+    return aioc_operation_str(rid.ptr + 1, rid.len - 2);
+}
+
+/* Whether a row that a resumed stream begins with was given before: those with the very values of the last row given,
+ * up to its item, and of that item as many as were given. Among arrays and objects the service has an order of its own:
+ * there, all up to that item. 1: it was; 0: it was not, nor are those behind it; E_PROTOCOL: that item is gone. */
+static int aioc_feeds_was_given(aioc_feeds_stream *stream, const char **why)
+{
+    const aioc_feeds_fan *fan = stream->query->fan;
+    int order = aioc_feeds_compare_items(fan->info, stream->items, fan->from_items);
+    int rid = aioc_query_rid_compare(aioc_feeds_rid_of(stream->head), fan->from.rid_of_row);
+    *why = "the item at which it was to be resumed is gone, and arrays or objects have no order to find its place by";
+    if (order == 0 && rid == 0 && stream->skipped < fan->from.rows_of_rid) {
+        stream->skipped++;
+        if (fan->from_unordered && stream->skipped == fan->from.rows_of_rid) stream->skipping = false;
+        return 1;
+    }
+    if (order < 0 || (order == 0 && fan->from_unordered)) return 1;
+    if (fan->from_unordered) return AIOCOSMOS_E_PROTOCOL;
+    if (order == 0 && rid < 0) return 1;
+    stream->skipping = false;
+    return 0;
+}
+
+/* A stream's next row that was not given before. 1, 0: none has come; E_PROTOCOL. */
+static int aioc_feeds_next_new_head(aioc_feeds_stream *stream, const char **why)
+{
+    const aioc_feeds_fan *fan = stream->query->fan;
+    int found, given;
+    do {
+        *why = "a row lacks its orderByItems";
+        found = aioc_feeds_next_head(stream, fan->info);
+        given = found == 1 && stream->skipping ? aioc_feeds_was_given(stream, why) : 0;
+    } while (given == 1);
+    return given < 0 ? given : found;
+}
+
+/* Brings streams whose next row is known into the heap. False: one has failed, or one's next row is still to come, and
+ * nothing can be said of the order before. */
+static bool aioc_feeds_fill_heap(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    const char *why;
+    uint32_t place;
+    bool complete = true;
+    for (place = 0; place < fan->stream_count; place++) {
+        aioc_feeds_stream *stream = fan->streams[place];
+        int found;
+        stream->heap_order = place;
+        if (stream->in_heap) continue;
+        found = aioc_feeds_next_new_head(stream, &why);
+        if (found < 0) {
+            aioc_feeds_row_failed(fan, found, why);
+            return false;
+        }
+        if (found) aioc_feeds_heap_push(fan, stream);
+        else if (!aioc_feeds_is_spent(stream)) complete = false;
+    }
+    for (place = fan->stream_count; place-- > 0;)
+        if (!fan->streams[place]->in_heap && aioc_feeds_is_spent(fan->streams[place]))
+            aioc_feeds_remove_stream(fan, place);
+    return complete;
+}
+
+/* Remembers the row that was given last: a token is made of it. */
+static bool aioc_feeds_remember(aioc_memory *memory, aioc_feeds_fan *fan, const aioc_feeds_stream *stream)
+{
+    aiocosmos_str rid = aioc_feeds_rid_of(stream->head);
+    aiocosmos_str items = aioc_operation_str(stream->items.ptr, stream->items.len);
+    bool again = fan->last_rows && aioc_memory_same(aioc_feeds_text(&fan->last_rid), rid) &&
+                 aioc_memory_same(aioc_feeds_text(&fan->last_items), items);
+    if (again) {
+        fan->last_rows++;
+        return true;
+    }
+    fan->last_rows = 1;
+    return aioc_feeds_set(memory, &fan->last_rid, rid) && aioc_feeds_set(memory, &fan->last_items, items) &&
+           aioc_feeds_set(memory, &fan->last_min, stream->min) && aioc_feeds_set(memory, &fan->last_max, stream->max);
+}
+
+/* Gives the first row of the heap. 0, or E_NOMEM. */
+static int aioc_feeds_give_first(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    aioc_memory *memory = query->feeds->engine->memory;
+    aioc_feeds_stream *stream = fan->heap[0];
+    int status = aioc_feeds_emit(memory, fan, aioc_json_at(stream->head, "/payload"));
+    if (!status && !aioc_feeds_remember(memory, fan, stream)) status = AIOCOSMOS_E_NOMEM;
+    return status;
+}
+
+static bool aioc_feeds_grow_heap(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    void *grown;
+    if (fan->heap_cap >= fan->stream_count) return true;
+    grown = aioc_memory_resize(query->feeds->engine->memory, fan->heap, fan->heap_cap * sizeof *fan->heap,
+                               fan->stream_cap * sizeof *fan->heap);
+    if (!grown) aioc_feeds_fail(fan, AIOCOSMOS_E_NOMEM, "no memory to merge the ranges");
+    if (!grown) return false;
+    fan->heap = (aioc_feeds_stream **)grown;
+    fan->heap_cap = fan->stream_cap;
+    return true;
+}
+
+/* Moves the first stream of the heap on to its next row. 0: that has not come; E_PROTOCOL. */
+static int aioc_feeds_heap_next(aioc_feeds_fan *fan)
+{
+    aioc_feeds_stream *first = fan->heap[0];
+    int found = aioc_feeds_next_head(first, fan->info);
+    if (found <= 0) {
+        first->in_heap = false;
+        fan->heap[0] = fan->heap[--fan->heap_count];
+    }
+    if (fan->heap_count) aioc_feeds_heap_down(fan, 0);
+    return found;
+}
+
+/* Merges some rows, as far as the next row of every range is known. */
+static void aioc_feeds_read_ordered(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    uint32_t left = AIOC_FEEDS_SLICE;
+    bool complete = aioc_feeds_grow_heap(query) && aioc_feeds_fill_heap(query);
+    int status = 0;
+    while (complete && left-- && fan->heap_count && fan->take_left && !aioc_feeds_page_is_full(fan)) {
+        status = aioc_feeds_give_first(query);
+        if (status == 0) status = aioc_feeds_heap_next(fan);
+        if (status < 0) {
+            aioc_feeds_row_failed(fan, status, "a row lacks its orderByItems");
+            return;
+        }
+        if (status == 0) complete = aioc_feeds_fill_heap(query);
+    }
+    if (fan->status || aioc_feeds_overfull(fan)) return;
+    if (aioc_feeds_page_is_full(fan)) aioc_feeds_show_page(query);
+    else if (fan->take_left == 0 || (complete && fan->heap_count == 0)) aioc_feeds_end_reading(query);
+    else if (complete) aioc_feeds_stir(query);
+}
+
+/*--- Many ranges: pages -----------------------------------------------------------*/
+
+/* What is left to read, from the leftmost stream on. A stream that was split has its heirs behind it, which begin where
+ * its last answer ended: as long as it has answers, they are not told of. */
+static uint32_t aioc_feeds_list_pieces(const aioc_feeds_fan *fan, aioc_query_piece *pieces, bool all,
+                                       aiocosmos_str *rest_min)
+{
+    aiocosmos_str covered = aioc_memory_str("");
+    uint32_t place, count = 0;
+    *rest_min = aioc_memory_str("FF");
+    for (place = 0; place < fan->stream_count; place++) {
+        const aioc_feeds_stream *stream = fan->streams[place];
+        if (aioc_feeds_is_spent(stream) || aioc_protocol_epk_compare(stream->min, covered) < 0) continue;
+        if (count && !all && stream->position.len == 0) {
+            *rest_min = stream->min;
+            return count;
+        }
+        pieces[count].min = stream->min;
+        pieces[count].max = stream->max;
+        pieces[count].continuation = aioc_feeds_text(&stream->position);
+        count++;
+        covered = stream->max;
+    }
+    return count;
+}
+
+/* The rows that are left to give, as an array. */
+static bool aioc_feeds_rest_text(aioc_feeds_query *query, aiocosmos_str *out)
+{
+    aioc_operation_engine *engine = query->feeds->engine;
+    aioc_feeds_fan *fan = query->fan;
+    aioc_memory_buffer *text = &engine->body_text;
+    const char *from = fan->rest.data, *end = fan->rest.data + fan->rest.len;
+    if (fan->rest_row.type != AIOCOSMOS_JSON_NONE) from = fan->rest_row.ptr + fan->rest_row.len;
+    text->len = 0;                           /* from: at "[" or, behind a row, at "," */
+    if (!aioc_memory_append(engine->memory, text, "[", 1) ||
+        !aioc_memory_append(engine->memory, text, from + 1, (size_t)(end - from) - 1)) return false;
+    *out = aioc_feeds_text(text);
+    return true;
+}
+
+static void aioc_feeds_place_distinct(const aioc_feeds_fan *fan, aioc_query_position *position)
+{
+    position->key[0] = fan->key[0];
+    position->key[1] = fan->key[1];
+    position->has_last = fan->has_last_hash;
+    position->last = fan->last_hash;
+    position->seen = fan->distinct.slots;
+    position->seen_count = fan->distinct.count;
+}
+
+/* Where the query stands behind the page that is about to be called back, as a token; none, if it would be longer than
+ * was allowed. False: no memory. */
+static bool aioc_feeds_write_token(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    aioc_memory *memory = query->feeds->engine->memory;
+    aioc_query_position position;
+    aioc_query_piece *pieces = NULL;
+    size_t pieces_size = (fan->stream_count + 1u) * sizeof *pieces;
+    int written = AIOCOSMOS_E_NOMEM;
+    query->continuation_out.len = 0;
+    if (!fan->more) return true;
+    memset(&position, 0, sizeof position);
+    position.question = query->question;
+    memcpy(position.rid, fan->container->rid, sizeof position.rid);
+    position.skip_left = fan->skip_left;
+    position.take_left = fan->take_left;
+    position.rest_min = aioc_memory_str("FF");
+    pieces = (aioc_query_piece *)aioc_memory_alloc(memory, pieces_size);
+    if (!pieces) return false;
+    if (fan->stage == AIOC_FEEDS_GIVING) {
+        position.place = AIOC_QUERY_IN_ROWS;
+        if (!aioc_feeds_rest_text(query, &position.rows)) position.place = 0;
+    } else if (fan->ordered) {
+        position.place = AIOC_QUERY_IN_ORDER;
+        position.min = aioc_feeds_text(&fan->last_min);
+        position.max = aioc_feeds_text(&fan->last_max);
+        position.values = aioc_feeds_text(&fan->last_items);
+        position.rid_of_row = aioc_feeds_text(&fan->last_rid);
+        position.rows_of_rid = fan->last_rows;
+    } else {
+        position.place = AIOC_QUERY_IN_SEQUENCE;
+        position.pieces = pieces;
+        position.piece_count = aioc_feeds_list_pieces(fan, pieces, false, &position.rest_min);
+    }
+    if (position.place != AIOC_QUERY_IN_ROWS) aioc_feeds_place_distinct(fan, &position);
+    if (position.place)
+        written = aioc_query_token_write(memory, &query->continuation_out, &position, fan->continuation_max);
+    aioc_memory_free(memory, pieces, pieces_size);
+    return written >= 0;
+}
+
+/* Ends the operation of the page that is owed. */
+static void aioc_feeds_end_page(aioc_feeds_query *query, int status, const char *message)
+{
+    aioc_feeds_fan *fan = query->fan;
+    aioc_operation *op = query->op;
+    op->charge_ru = fan->charge_ru;
+    op->throttled_us = fan->throttled_us;
+    op->attempts = fan->attempts;
+    op->http_status = fan->http_status;
+    op->sub_status = fan->sub_status;
+    memcpy(op->activity_id, fan->activity_id, sizeof op->activity_id);
+    fan->charge_ru = 0;
+    fan->throttled_us = 0;
+    fan->attempts = 0;
+    op->state = AIOC_OPERATION_READY;
+    aioc_operation_finish(op, status, AIOCOSMOS_ANSWERED, NULL, message);
+}
+
+/* Ends the page that is owed with the first failure. Asked again, the query tries again, unless that is of no use. */
+static void aioc_feeds_end_page_failed(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    aioc_operation_engine *engine = query->feeds->engine;
+    int status = fan->status;
+    uint32_t place;
+    query->ended = fan->broken;
+    fan->status = 0;
+    for (place = 0; place < fan->stream_count; place++) fan->streams[place]->failed = false;
+    aioc_memory_print(engine->message, sizeof engine->message, "%s", fan->message);
+    aioc_feeds_end_page(query, status, engine->message);
+}
+
+/* Whether anything is left behind the page that is shown. */
+static bool aioc_feeds_has_more(const aioc_feeds_fan *fan)
+{
+    uint32_t place;
+    if (fan->take_left == 0 || fan->stage == AIOC_FEEDS_OVER) return false;
+    if (fan->stage == AIOC_FEEDS_GIVING) return fan->rest_left > 0;
+    for (place = 0; place < fan->stream_count; place++)
+        if (!aioc_feeds_is_spent(fan->streams[place])) return true;
+    return false;
+}
+
+/* Closes the text of a page that was put together. */
+static bool aioc_feeds_close_page(aioc_feeds_query *query)
+{
+    aioc_memory *memory = query->feeds->engine->memory;
+    aioc_feeds_fan *fan = query->fan;
+    char tail[48];
+    if (fan->shown) return true;
+    if (fan->out.len == 0 && !aioc_memory_append_str(memory, &fan->out, aioc_feeds_page_head)) return false;
+    aioc_memory_print(tail, sizeof tail, "],\"_count\":%u}", (unsigned)fan->out_count);
+    return aioc_memory_append_str(memory, &fan->out, tail);
+}
+
+/* Calls back with what there is. */
+static void aioc_feeds_show_page(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    fan->more = aioc_feeds_has_more(fan);
+    if (!aioc_feeds_write_token(query) || !aioc_feeds_close_page(query)) {
+        aioc_feeds_break(fan, AIOCOSMOS_E_NOMEM, "no memory for the page");
+        fan->broken = true;                  /* its rows are gone */
+        aioc_feeds_end_page_failed(query);
+        return;
+    }
+    if (!fan->more) query->ended = true;
+    if (fan->window < fan->parallel_max) fan->window = fan->window * 2 < fan->parallel_max ? fan->window * 2
+                                                                                          : fan->parallel_max;
+    aioc_feeds_end_page(query, 0, "");
+}
+
+/* The gateway serves the query by itself: each page is one operation from here on, this one in the time left. */
+static int aioc_feeds_leave_fan(aioc_feeds_query *query, const aioc_operation *op)
+{
+    aioc_operation_engine *engine = query->feeds->engine;
+    uint32_t left_ms = aioc_feeds_left_ms(op);
+    aioc_feeds_fan_free(query);
+    query->op = NULL;
+    if (query->closed) aioc_memory_print(engine->refusal, sizeof engine->refusal, "cancelled");
+    if (query->closed) return AIOCOSMOS_E_CANCELLED;
+    if (left_ms == 0) aioc_memory_print(engine->refusal, sizeof engine->refusal, "timed out after asking for a plan");
+    return left_ms ? aioc_feeds_ask_page(query, left_ms) : AIOCOSMOS_E_TIMEOUT;
+}
+
+/* The operation of a page has ended. */
+static void aioc_feeds_fan_page_came(aioc_operation *op, const aiocosmos_result *result)
+{
+    aioc_feeds_query *query = (aioc_feeds_query *)op->owner;
+    aioc_feeds_fan *fan = query->fan;
+    aioc_operation_delivery *delivery = (aioc_operation_delivery *)(uintptr_t)result->internal;
+    aiocosmos_result adjusted = *result;
+    aiocosmos_page page;
+    memset(&page, 0, sizeof page);
+    page.result = &adjusted;
+    if (fan->direct && result->status == 0) {
+        int refused = aioc_feeds_leave_fan(query, op);
+        if (!refused) return;
+        adjusted.status = refused;
+        adjusted.message = aioc_memory_str(op->engine->refusal);
+        aioc_feeds_deliver(query, &page);
+        return;
+    }
+    adjusted.session_token = aioc_memory_str(fan->session_token);
+    if (result->status == 0) {
+        if (fan->shown) {
+            delivery->parsed = true;
+            delivery->root = aioc_json_root(&fan->shown->doc);
+            delivery->body = fan->shown->body.text;
+        } else {
+            delivery->body = aioc_feeds_text(&fan->out);
+        }
+        adjusted.body = delivery->body;
+        page.items = aioc_json_at(aioc_operation_result_json(&adjusted), "/Documents");
+        page.item_count = aioc_json_count(page.items);
+        page.more = fan->more;
+        page.continuation = aioc_feeds_text(&query->continuation_out);
+        if (page.items.type != AIOCOSMOS_JSON_ARR) {
+            adjusted.status = AIOCOSMOS_E_NOMEM;
+            adjusted.message = aioc_memory_str("no memory to parse the page");
+        }
+    }
+    aioc_feeds_deliver(query, &page);
+}
+
+/*--- Many ranges: from the plan to the last row -----------------------------------*/
+
+/* What every range is asked: the text of the plan, with the filter of each side of where the query is resumed. */
+static int aioc_feeds_build_bodies(aioc_feeds_query *query, aiocosmos_str sql)
+{
+    aioc_feeds_fan *fan = query->fan;
+    aioc_memory *memory = query->feeds->engine->memory;
+    aioc_memory_buffer text = { NULL, 0, 0 }, filter = { NULL, 0, 0 };
+    bool ok = true, found = true, in_order = fan->from_items.type == AIOCOSMOS_JSON_ARR;
+    int side;
+    for (side = AIOC_QUERY_FRESH; ok && side <= (in_order ? AIOC_QUERY_RIGHT : AIOC_QUERY_FRESH); side++) {
+        text.len = filter.len = 0;
+        ok = aioc_query_append_filter(memory, &filter, fan->info, fan->from_items, (aioc_query_side)side) &&
+             aioc_query_append_text(memory, &text, sql, aioc_feeds_text(&filter), &found) &&
+             aioc_feeds_append_body(memory, &fan->bodies[side], aioc_feeds_text(&text), aioc_feeds_text(&fan->params));
+    }
+    aioc_memory_buffer_free(memory, &text);
+    aioc_memory_buffer_free(memory, &filter);
+    if (!ok) return AIOCOSMOS_E_NOMEM;
+    return in_order && !found ? AIOCOSMOS_E_PROTOCOL : 0;
+}
+
+/* The streams of a query that is resumed in order: left of the range of the last row given, that range, right of it. */
+static bool aioc_feeds_cut_in_order(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    aiocosmos_str min = fan->from.min, max = fan->from.max;
+    uint32_t place;
+    if (!aioc_feeds_cut_spans(query, false, aioc_memory_str(""))) return false;
+    for (place = 0; place < fan->stream_count; place++) {
+        aioc_feeds_stream *stream = fan->streams[place];
+        aiocosmos_str edge = { NULL, 0 };
+        if (aioc_protocol_epk_compare(stream->min, min) < 0 && aioc_protocol_epk_compare(min, stream->max) < 0)
+            edge = min;
+        else if (aioc_protocol_epk_compare(stream->min, max) < 0 && aioc_protocol_epk_compare(max, stream->max) < 0)
+            edge = max;
+        if (edge.ptr) {                      /* ranges were merged since: cut there */
+            if (!aioc_feeds_stream_new(query, place + 1, stream->min, edge, aioc_memory_str("")) ||
+                !aioc_feeds_stream_new(query, place + 2, edge, stream->max, aioc_memory_str(""))) return false;
+            aioc_feeds_remove_stream(fan, place--);
+            continue;
+        }
+        stream->side = (uint8_t)(aioc_protocol_epk_compare(stream->max, min) <= 0 ? AIOC_QUERY_LEFT
+                                 : aioc_protocol_epk_compare(stream->min, max) >= 0 ? AIOC_QUERY_RIGHT
+                                 : AIOC_QUERY_TARGET);
+        stream->skipping = stream->side == AIOC_QUERY_TARGET;
+    }
+    return true;
+}
+
+/* The streams of a query that is resumed in sequence: the pieces that were begun, then the rest. */
+static bool aioc_feeds_cut_in_sequence(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    uint32_t i;
+    for (i = 0; i < fan->from.piece_count; i++) {
+        const aioc_query_piece *piece = &fan->from.pieces[i];
+        if (aioc_feeds_cut(query, fan->stream_count, piece->min, piece->max, piece->continuation) == UINT32_MAX)
+            return false;
+    }
+    return aioc_protocol_epk_compare(fan->from.rest_min, aioc_memory_str("FF")) >= 0 ||
+           aioc_feeds_cut_spans(query, false, fan->from.rest_min);
+}
+
+static bool aioc_feeds_cut_all(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    bool whole = fan->sink == AIOC_FEEDS_TO_STATISTICS;      /* of all that is there, not of what is asked for */
+    if (!fan->resumed || whole) return aioc_feeds_cut_spans(query, whole, aioc_memory_str(""));
+    if (fan->from_items.type == AIOCOSMOS_JSON_ARR) return aioc_feeds_cut_in_order(query);
+    if (fan->from.place == AIOC_QUERY_IN_ORDER) return aioc_feeds_cut_spans(query, false, aioc_memory_str(""));
+    return aioc_feeds_cut_in_sequence(query);
+}
+
+/* Begins to read the ranges: a text, what it is, and where its rows go. */
+static void aioc_feeds_begin_reading(aioc_feeds_query *query, aiocosmos_str sql, const aioc_query_info *info,
+                                     aioc_feeds_sink sink)
+{
+    aioc_feeds_fan *fan = query->fan;
+    int status;
+    fan->info = info;
+    fan->sink = (uint8_t)sink;
+    fan->ordered = info->order_count && sink == AIOC_FEEDS_TO_PAGES;
+    if (sink != AIOC_FEEDS_TO_PAGES) fan->window = fan->parallel_max;
+    if (info->order_count > AIOC_FEEDS_COLUMNS_MAX) {
+        aioc_feeds_break(fan, AIOCOSMOS_E_PROTOCOL, "the query plan has more than 16 columns of ORDER BY");
+        return;
+    }
+    status = aioc_feeds_build_bodies(query, sql.len ? sql : aioc_feeds_text(&fan->sql));
+    if (status == AIOCOSMOS_E_PROTOCOL) {
+        aioc_feeds_break(fan, status, "the query plan has no place for the filter by which the query is resumed");
+    } else if (status || !aioc_feeds_cut_all(query)) {
+        aioc_feeds_drop_streams(fan);
+        aioc_feeds_fail(fan, AIOCOSMOS_E_NOMEM, "no memory to read the ranges");
+    } else {
+        fan->stage = AIOC_FEEDS_READING;
+    }
+}
+
+/* Begins to give rows that had to be complete first. */
+static void aioc_feeds_begin_giving(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    int status = aioc_json_parse(&fan->rest_doc, fan->rest.data, fan->rest.len);
+    if (status) {
+        aioc_feeds_break(fan, AIOCOSMOS_E_NOMEM, "no memory for the rows of the result");
+        fan->broken = true;
+        return;
+    }
+    memset(&fan->rest_row, 0, sizeof fan->rest_row);
+    fan->rest_left = aioc_json_count(aioc_json_root(&fan->rest_doc));
+    fan->stage = AIOC_FEEDS_GIVING;
+    fan->sink = AIOC_FEEDS_TO_PAGES;
+    aioc_feeds_stir(query);
+}
+
+static int aioc_feeds_next_result(aioc_feeds_fan *fan, aioc_feeds_sink sink, aioc_memory_buffer *out)
+{
+    switch (sink) {
+    case AIOC_FEEDS_TO_GROUPS: return aioc_query_groups_next(&fan->groups, out);
+    case AIOC_FEEDS_TO_BEST: return aioc_query_best_next(&fan->best, out);
+    default: return aioc_query_hybrid_next(&fan->hybrid, out);
+    }
+}
+
+/* Collects the result rows of groups and the like, which are all there. False: no memory. */
+static bool aioc_feeds_collect(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    aioc_memory *memory = query->feeds->engine->memory;
+    size_t before;
+    int found;
+    if (!aioc_feeds_set(memory, &fan->rest, aioc_memory_str("["))) return false;
+    do {
+        before = fan->rest.len;
+        if (before > 1 && !aioc_memory_append(memory, &fan->rest, ",", 1)) return false;
+        found = aioc_feeds_next_result(fan, (aioc_feeds_sink)fan->sink, &fan->rest);
+        if (found < 0) return false;
+        if (found == 0) fan->rest.len = before;
+    } while (found);
+    return aioc_memory_append(memory, &fan->rest, "]", 1);
+}
+
+static bool aioc_feeds_collect_count(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    aioc_memory *memory = query->feeds->engine->memory;
+    aiocosmos_str alias = fan->info->dcount_alias;
+    return aioc_feeds_set(memory, &fan->rest, aioc_memory_str(alias.len ? "[{" : "[")) &&
+           (alias.len == 0 || (aioc_json_append_string(memory, &fan->rest, alias.ptr, alias.len, false) &&
+                               aioc_memory_append(memory, &fan->rest, ":", 1))) &&
+           aioc_memory_append_u64(memory, &fan->rest, fan->count) &&
+           aioc_memory_append_str(memory, &fan->rest, alias.len ? "}]" : "]");
+}
+
+static void aioc_feeds_begin_component(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    aioc_memory *memory = query->feeds->engine->memory;
+    aioc_memory_buffer sql = { NULL, 0, 0 };
+    char why[256];
+    int status = aioc_query_hybrid_component_text(&fan->hybrid, fan->component, &sql, why, sizeof why);
+    if (status) aioc_feeds_break(fan, status, status == AIOCOSMOS_E_NOMEM ? "no memory for a component's query" : why);
+    else aioc_feeds_begin_reading(query, aioc_feeds_text(&sql), &fan->plan->components[fan->component].info,
+                                  AIOC_FEEDS_TO_COMPONENT);
+    aioc_memory_buffer_free(memory, &sql);
+}
+
+/* The ranges have been read. */
+static void aioc_feeds_end_reading(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    aioc_memory *memory = query->feeds->engine->memory;
+    bool ok = true;
+    aioc_feeds_drop_streams(fan);
+    switch (fan->sink) {
+    case AIOC_FEEDS_TO_PAGES:
+        fan->stage = AIOC_FEEDS_OVER;
+        aioc_feeds_show_page(query);
+        return;
+    case AIOC_FEEDS_TO_STATISTICS:
+        fan->component = 0;
+        aioc_feeds_begin_component(query);
+        aioc_feeds_stir(query);
+        return;
+    case AIOC_FEEDS_TO_COMPONENT:
+        if (++fan->component < fan->plan->component_count) {
+            aioc_feeds_begin_component(query);
+            aioc_feeds_stir(query);
+            return;
+        }
+        fan->info = &fan->plan->info;
+        ok = aioc_query_hybrid_finish(&fan->hybrid) == 0 && aioc_feeds_collect(query);
+        aioc_query_hybrid_close(&fan->hybrid);
+        break;
+    case AIOC_FEEDS_TO_COUNT:
+        ok = aioc_feeds_collect_count(query);
+        aioc_query_set_free(memory, &fan->distinct);
+        break;
+    case AIOC_FEEDS_TO_GROUPS:
+        ok = aioc_feeds_collect(query);
+        aioc_query_groups_close(&fan->groups);
+        break;
+    default:
+        ok = aioc_feeds_collect(query);
+        aioc_query_best_close(&fan->best);
+        break;
+    }
+    if (ok) {
+        aioc_feeds_begin_giving(query);
+    } else {
+        aioc_feeds_break(fan, AIOCOSMOS_E_NOMEM, "no memory for the rows of the result");
+        fan->broken = true;
+    }
+}
+
+/* Some rows of those that are complete. */
+static void aioc_feeds_give(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    aioc_memory *memory = query->feeds->engine->memory;
+    aiocosmos_json all = aioc_json_root(&fan->rest_doc);
+    uint32_t left = AIOC_FEEDS_SLICE;
+    while (left-- && fan->take_left && !aioc_feeds_page_is_full(fan) && aioc_json_next(all, NULL, &fan->rest_row)) {
+        int status = aioc_feeds_emit(memory, fan, fan->rest_row);
+        fan->rest_left--;
+        if (status) {
+            aioc_feeds_row_failed(fan, status, "");
+            return;
+        }
+    }
+    if (fan->rest_left && fan->take_left && !aioc_feeds_page_is_full(fan)) {
+        aioc_feeds_stir(query);
+        return;
+    }
+    if (fan->rest_left == 0 || fan->take_left == 0) fan->stage = AIOC_FEEDS_OVER;
+    aioc_feeds_show_page(query);
+}
+
+/* OFFSET, and the lesser of TOP and LIMIT. */
+static void aioc_feeds_set_limits(aioc_feeds_fan *fan, const aioc_query_info *info)
+{
+    fan->skip_left = info->has_offset ? info->offset : 0;
+    fan->take_left = info->has_limit ? info->limit : UINT64_MAX;
+    if (info->has_top && info->top < fan->take_left) fan->take_left = info->top;
+}
+
+/* Goes back to where the token says. 0, E_NOMEM, or E_ARGUMENT: it does not fit to the plan or to the container. */
+static int aioc_feeds_resume(aioc_feeds_query *query, const aioc_query_info *info, aioc_feeds_sink sink)
+{
+    aioc_feeds_fan *fan = query->fan;
+    aioc_memory *memory = query->feeds->engine->memory;
+    const aioc_query_position *from = &fan->from;
+    bool in_order = info->order_count && sink == AIOC_FEEDS_TO_PAGES;
+    aiocosmos_json item, value;
+    uint32_t i;
+    if (from->rid[0] && fan->container->rid[0] && strcmp(from->rid, fan->container->rid) != 0)
+        return AIOCOSMOS_E_ARGUMENT;
+    if (from->place != AIOC_QUERY_IN_ROWS &&
+        (sink != AIOC_FEEDS_TO_PAGES || (from->place == AIOC_QUERY_IN_ORDER) != in_order)) return AIOCOSMOS_E_ARGUMENT;
+    fan->skip_left = from->skip_left;
+    fan->take_left = from->take_left;
+    fan->has_last_hash = from->has_last;
+    fan->last_hash = from->last;
+    if (from->has_last || from->seen_count) memcpy(fan->key, from->key, sizeof fan->key);
+    for (i = 0; i < from->seen_count; i++)
+        if (aioc_query_set_add(memory, &fan->distinct, from->seen[i]) < 0) return AIOCOSMOS_E_NOMEM;
+    if (from->place == AIOC_QUERY_IN_ROWS) {
+        if (!aioc_feeds_set(memory, &fan->rest, from->rows)) return AIOCOSMOS_E_NOMEM;
+        fan->info = info;
+        aioc_feeds_begin_giving(query);
+        return 0;
+    }
+    if (!in_order || from->values.len == 0) return 0;       /* no row was given yet */
+    if (aioc_json_parse(&fan->from_doc, from->values.ptr, from->values.len) != 0) return AIOCOSMOS_E_NOMEM;
+    fan->from_items = aioc_json_root(&fan->from_doc);
+    if (aioc_json_count(fan->from_items) != info->order_count) return AIOCOSMOS_E_ARGUMENT;
+    memset(&item, 0, sizeof item);
+    while (aioc_json_next(fan->from_items, NULL, &item)) {
+        value = aioc_json_at(item, "/item");
+        if (value.type == AIOCOSMOS_JSON_ARR || value.type == AIOCOSMOS_JSON_OBJ) fan->from_unordered = true;
+    }
+    fan->last_rows = from->rows_of_rid;
+    return aioc_feeds_set(memory, &fan->last_items, from->values) &&
+           aioc_feeds_set(memory, &fan->last_rid, from->rid_of_row) &&
+           aioc_feeds_set(memory, &fan->last_min, from->min) && aioc_feeds_set(memory, &fan->last_max, from->max)
+               ? 0 : AIOCOSMOS_E_NOMEM;
+}
+
+static aioc_feeds_sink aioc_feeds_sink_of(const aioc_query_plan *plan, const aioc_query_info *info)
+{
+    if (plan && plan->hybrid) return AIOC_FEEDS_TO_STATISTICS;
+    if (info->non_streaming) return AIOC_FEEDS_TO_BEST;
+    if (info->merges_groups) return AIOC_FEEDS_TO_GROUPS;
+    return info->has_dcount ? AIOC_FEEDS_TO_COUNT : AIOC_FEEDS_TO_PAGES;
+}
+
+/* Opens what the rows are collected in. 0, or why that cannot be, with the reason. */
+static int aioc_feeds_open_sink(aioc_feeds_query *query, const aioc_query_info *info, aioc_feeds_sink sink)
+{
+    aioc_feeds_fan *fan = query->fan;
+    aioc_memory *memory = query->feeds->engine->memory;
+    if (sink == AIOC_FEEDS_TO_GROUPS) aioc_query_groups_open(&fan->groups, memory, &info->shape, fan->key);
+    if (sink == AIOC_FEEDS_TO_STATISTICS) return aioc_query_hybrid_open(&fan->hybrid, memory, fan->plan, fan->key);
+    if (sink != AIOC_FEEDS_TO_BEST) return 0;
+    if (fan->take_left == UINT64_MAX) {
+        aioc_feeds_break(fan, 400, "ORDER BY of a vector's distance or of a rank needs TOP, or OFFSET and LIMIT");
+        return fan->status;
+    }
+    aioc_query_best_open(&fan->best, memory, fan->skip_left + fan->take_left, info->descending, info->order_count,
+                         fan->key);
+    return 0;
+}
+
+/* The plan is there, and the ranges: begins to read, or goes on where a token says. */
+static void aioc_feeds_begin(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    const aioc_query_info *info = fan->plan ? &fan->plan->info : &fan->plain;
+    aioc_feeds_sink sink = aioc_feeds_sink_of(fan->plan, info);
+    int status = 0;
+    aioc_feeds_set_limits(fan, info);
+    fan->window = 1;
+    if (fan->resumed) status = aioc_feeds_resume(query, info, sink);
+    if (status == AIOCOSMOS_E_ARGUMENT)
+        aioc_feeds_break(fan, status, "continuation: of a container that was deleted meanwhile, or of another plan of "
+                         "this query");
+    if (!status && fan->stage != AIOC_FEEDS_GIVING) status = aioc_feeds_open_sink(query, info, sink);
+    if (status) aioc_feeds_fail(fan, status, "no memory to begin the query");
+    if (status || fan->stage == AIOC_FEEDS_GIVING) return;
+    if (sink != AIOC_FEEDS_TO_STATISTICS) {
+        aioc_feeds_begin_reading(query, fan->plan ? info->rewritten : aioc_memory_str("SELECT * FROM c"), info, sink);
+    } else if (fan->plan->needs_statistics) {
+        aioc_feeds_begin_reading(query, fan->plan->statistics, &fan->plain, sink);
+    } else {
+        fan->component = 0;
+        aioc_feeds_begin_component(query);
+    }
+}
+
+/* Whether the gateway would fare no better. */
+static bool aioc_feeds_is_out_of_reach(int status)
+{
+    return status == AIOCOSMOS_E_DNS || status == AIOCOSMOS_E_CONNECT || status == AIOCOSMOS_E_TLS ||
+           status == AIOCOSMOS_E_AUTH;
+}
+
+/* The ranges cannot be had because there is no way to the server: whoever asks next finds out anew. */
+static void aioc_feeds_network_failed(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    const aioc_account_container *container = fan->container;
+    if (!fan->waited) {                      /* that was before this query: it looks for itself */
+        aioc_account_doubt_ranges(fan->container);
+        aioc_feeds_ranges_ready(query);
+        return;
+    }
+    fan->waited = false;
+    fan->attempts += container->failure_attempts;
+    aioc_feeds_fail(fan, container->failure, container->failure_why.len ? container->failure_why.data
+                                             : aioc_protocol_status_text(container->failure));
+}
+
+/* Gets the ranges, then the plan. */
+static void aioc_feeds_prepare(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    int refused;
+    if (!aioc_feeds_ranges_ready(query)) return;
+    if (fan->container->knowledge != AIOC_ACCOUNT_KNOWN && aioc_feeds_is_out_of_reach(fan->container->failure)) {
+        aioc_feeds_network_failed(query);
+    } else if (fan->container->knowledge != AIOC_ACCOUNT_KNOWN || (fan->container->no_plans && fan->sql.len)) {
+        aioc_feeds_go_direct(query, NULL);
+    } else if (fan->sql.len == 0 || fan->plan) {
+        aioc_feeds_begin(query);
+    } else if (!fan->plan_op) {
+        fan->plan = aioc_feeds_plan_kept(query, true);
+        if (!fan->plan) fan->plan = aioc_feeds_plan_kept(query, false);
+        if (fan->plan) {
+            aioc_query_plan_hold(fan->plan);
+            aioc_feeds_begin(query);
+            return;
+        }
+        refused = aioc_feeds_ask_plan(query);
+        if (refused) aioc_feeds_fail(fan, refused, query->feeds->engine->refusal);
+    }
+}
+
+/* A failure ends the page that is owed; rows that are there already are a page of their own, and the failure comes with
+ * the next one if it is still one then. */
+static void aioc_feeds_settle_failure(aioc_feeds_query *query)
+{
+    if (query->fan->out_count) aioc_feeds_show_page(query);
+    else aioc_feeds_end_page_failed(query);
+}
+
+/* One piece of work for a query of many ranges. */
+static void aioc_feeds_work_on(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    if (!fan || query->closed || query->feeds->engine->closing) return;
+    query->busy++;                           /* callbacks may close it */
+    if (query->op && !fan->status) {
+        if (fan->stage == AIOC_FEEDS_PREPARING && !fan->direct) aioc_feeds_prepare(query);
+        else if (fan->stage == AIOC_FEEDS_GIVING) aioc_feeds_give(query);
+        else if (fan->stage == AIOC_FEEDS_READING && fan->ordered) aioc_feeds_read_ordered(query);
+        else if (fan->stage == AIOC_FEEDS_READING) aioc_feeds_read_sequence(query);
+    }
+    if (query->op && fan->direct) aioc_feeds_end_page(query, 0, "");         /* it is handed over there */
+    else if (query->op && fan->status) aioc_feeds_settle_failure(query);
+    else if (!query->closed && fan->stage == AIOC_FEEDS_READING && !fan->status)
+        aioc_feeds_ask_more(query, query->op != NULL);
+    if (query->op && query->fan && query->fan->status) aioc_feeds_stir(query);
+    query->busy--;
+    if (query->closed) aioc_feeds_let_query_go(query);
+}
+
+/* The page that is owed is out of time, called off, or shut down. */
+static void aioc_feeds_fan_stop(aioc_operation *op)
+{
+    aioc_feeds_query *query = (aioc_feeds_query *)op->owner;
+    aioc_feeds_fan *fan = query->fan;
+    const char *place = fan->waiting ? "the container's partition key ranges" : fan->plan_op ? "the query plan"
+                        : fan->pausing ? "a partition key range that splits or moves" : "the ranges' answers";
+    char text[160];
+    if (op->stop == AIOCOSMOS_E_TIMEOUT && fan->out_count) {
+        aioc_feeds_show_page(query);
+        return;
+    }
+    aioc_memory_print(text, sizeof text, "%s while waiting for %s", aioc_protocol_status_text(op->stop), place);
+    aioc_feeds_end_page(query, op->stop, text);
+}
+
+static int aioc_feeds_ask_fan(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    aioc_operation_spec spec;
+    int refused;
+    memset(&spec, 0, sizeof spec);
+    spec.verb = query->verb;
+    spec.type = query->type;
+    spec.timeout_ms = query->timeout_ms;
+    spec.complete = aioc_feeds_fan_page_came;
+    spec.stop_parts = aioc_feeds_fan_stop;
+    spec.owner = query;
+    refused = aioc_operation_accept(query->feeds->engine, &spec, &query->op);
+    if (refused) return refused;
+    if (!fan->broken) fan->status = 0;
+    aioc_feeds_stir(query);
+    return 0;
+}
+
+static int aioc_feeds_query_next(aioc_feeds *feeds, aiocosmos_query handle, aiocosmos_page_fn page, void *user_data)
+{
+    aioc_operation_engine *engine = feeds->engine;
+    aioc_feeds_query *query = aioc_feeds_query_find(feeds, handle);
+    if (!query) return aioc_operation_refuse(engine, "query", "unknown or closed");
+    if (query->op) return aioc_operation_refuse(engine, "query", "a page is still owed");
+    if (query->ended) return aioc_operation_refuse(engine, "query", "the last page has been delivered");
+    query->page = page;
+    query->user_data = user_data;
+    return query->fan ? aioc_feeds_ask_fan(query) : aioc_feeds_ask_page(query, query->timeout_ms);
+}
+
+static void aioc_feeds_query_close(aioc_feeds *feeds, aiocosmos_query handle)
+{
+    aioc_feeds_query *query = aioc_feeds_query_find(feeds, handle);
+    if (!query) return;
+    query->closed = true;
+    if (!query->op) aioc_feeds_let_query_go(query);
+    else if (feeds->engine->slots[query->op->slot] == query->op) aioc_operation_stop(query->op, AIOCOSMOS_E_CANCELLED);
+    /* Else it has ended and on_failure is looking at its result: the page is called back next. */
+}
+
+/* Room for another request has come back: those that wait for it have work. */
+static bool aioc_feeds_has_starved(const aioc_feeds *feeds)
+{
+    return feeds->starved && aioc_operation_has_room_for_fetch(feeds->engine);
+}
+
+static void aioc_feeds_feed_starved(aioc_feeds *feeds)
+{
+    uint32_t i;
+    feeds->starved = false;
+    for (i = 0; i < feeds->slot_count; i++) {
+        aioc_feeds_query *query = feeds->slots[i].query;
+        if (!query || !query->fan || !query->fan->starved) continue;
+        query->fan->starved = false;
+        aioc_feeds_stir(query);
+    }
+}
+
+/* One piece of work for one query. False: none has any. */
+static bool aioc_feeds_work_on_queries(aioc_feeds *feeds)
+{
+    aioc_feeds_query *query;
+    if (aioc_feeds_has_starved(feeds)) aioc_feeds_feed_starved(feeds);
+    query = feeds->first_stirred;
+    if (!query) return false;
+    aioc_feeds_calm(query);
+    aioc_feeds_work_on(query);
+    return true;
+}
+
+static bool aioc_feeds_queries_have_work(const aioc_feeds *feeds)
+{
+    return feeds->first_stirred || aioc_feeds_has_starved(feeds);
+}
+
+static void aioc_feeds_close_queries(aioc_feeds *feeds)
+{
+    aioc_memory *memory = feeds->engine->memory;
+    uint32_t i;
+    for (i = 0; i < feeds->slot_count; i++)
+        if (feeds->slots[i].query) aioc_feeds_query_free(feeds->slots[i].query);
+    for (i = 0; i < AIOC_FEEDS_PLANS; i++) {
+        if (feeds->plans[i].plan) aioc_query_plan_release(memory, feeds->plans[i].plan);
+        aioc_memory_buffer_free(memory, &feeds->plans[i].key);
+    }
+    aioc_memory_free(memory, feeds->slots, feeds->slot_count * sizeof *feeds->slots);
 }
 
 /*--- Bulk -------------------------------------------------------------------*/
@@ -13590,11 +18786,12 @@ static bool aioc_feeds_may_pull(const aioc_feeds_bulk *bulk)
             engine->memory->used - engine->memory->kept < engine->memory->max / 8 * 7);
 }
 
-/* Pulls one item of one bulk. False: no bulk can take one now. */
+/* One piece of a query's work, or one item pulled for one bulk. False: there is none, and no bulk can take one now. */
 static bool aioc_feeds_work(aioc_feeds *feeds)
 {
     aioc_feeds_bulk *bulk = feeds->first_bulk;
     aiocosmos_bulk_item item;
+    if (aioc_feeds_work_on_queries(feeds)) return true;
     while (bulk && !aioc_feeds_may_pull(bulk)) bulk = bulk->next;
     if (!bulk) return false;
     memset(&item, 0, sizeof item);
@@ -13613,6 +18810,7 @@ static bool aioc_feeds_work(aioc_feeds *feeds)
 static bool aioc_feeds_has_work(const aioc_feeds *feeds)
 {
     const aioc_feeds_bulk *bulk = feeds->first_bulk;
+    if (aioc_feeds_queries_have_work(feeds)) return true;
     while (bulk && !aioc_feeds_may_pull(bulk)) bulk = bulk->next;
     return bulk != NULL;
 }
@@ -13684,12 +18882,8 @@ static aioc_feeds_bulk *aioc_feeds_bulk_find(const aioc_feeds *feeds, aiocosmos_
 
 static void aioc_feeds_close(aioc_feeds *feeds)
 {
-    aioc_memory *memory = feeds->engine->memory;
-    uint32_t i;
-    for (i = 0; i < feeds->slot_count; i++)
-        if (feeds->slots[i].query) aioc_feeds_query_free(feeds->slots[i].query);
+    aioc_feeds_close_queries(feeds);
     while (feeds->first_bulk) aioc_feeds_bulk_free(feeds->first_bulk);      /* only when abandoned */
-    aioc_memory_free(memory, feeds->slots, feeds->slot_count * sizeof *feeds->slots);
 }
 /*==============================================================================
  * MARK: - Client                                                       >>client
@@ -14580,37 +19774,9 @@ AIOCOSMOS_API size_t aiocosmos_result_describe(const aiocosmos_result *result, c
     return len;
 }
 
-/* A body that was collected in a block of its own changes hands; one that stands in a shared buffer is copied. */
-static aiocosmos_body aioc_client_take_body(const aiocosmos_result *result)
-{
-    aioc_operation_delivery *delivery = (aioc_operation_delivery *)(uintptr_t)result->internal;
-    aioc_memory *memory = delivery->op->engine->memory;
-    aiocosmos_body body;
-    char *block = NULL;
-    memset(&body, 0, sizeof body);
-    if (result->body.len == 0) {
-        body.text.ptr = "";
-        return body;
-    }
-    if (!delivery->taken && aioc_http_take_body(delivery->parser, &block, &body.owner_size)) {
-        delivery->taken = true;
-        body.owner = block;
-        body.text = result->body;
-        return body;
-    }
-    body.owner_size = result->body.len + 1;
-    block = (char *)aioc_memory_alloc(memory, body.owner_size);
-    if (!block) return body;
-    memcpy(block, result->body.ptr, result->body.len);
-    block[result->body.len] = 0;
-    body.owner = block;
-    body.text = aioc_operation_str(block, result->body.len);
-    return body;
-}
-
 AIOCOSMOS_API aiocosmos_body aiocosmos_result_take_body(const aiocosmos_result *result)
 {
-    return aioc_client_take_body(result);
+    return aioc_operation_take_body(result);
 }
 
 AIOCOSMOS_API void aiocosmos_body_free(aiocosmos_client *client, aiocosmos_body body)
@@ -14629,7 +19795,7 @@ static void aioc_client_ran(aiocosmos_client *client, const aiocosmos_result *re
 {
     aioc_client_runner *runner = (aioc_client_runner *)user_data;
     /* First: what done takes, it may also free. */
-    if (runner->out) *runner->out = aioc_client_take_body(result);
+    if (runner->out) *runner->out = aioc_operation_take_body(result);
     if (runner->request->done) runner->request->done(client, result, runner->request->user_data);
     runner->status = result->status;
     runner->done = true;
