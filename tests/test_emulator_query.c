@@ -195,11 +195,13 @@ TEST(answers_say_which_indexes_would_serve)
                   "{\"IndexSpec\":\"/a/?\"},{\"IndexSpec\":\"/o/p/?\"}],\"CompositeIndexes\":[]},\"PotentialIndexes\":{"
                   "\"SingleIndexes\":[],\"CompositeIndexes\":[]}}");
     check_indexes(newer, "SELECT * FROM c WHERE c.big.x = 1 AND c.big.seen = 2",
-                  "{\"UtilizedIndexes\":{\"SingleIndexes\":[{\"IndexSpec\":\"/big/seen/?\"}],\"CompositeIndexes\":[]},\"PotentialIndexes\":{\"SingleIndexes\":["
+                  "{\"UtilizedIndexes\":{\"SingleIndexes\":[{\"IndexSpec\":\"/big/seen/?\"}],"
+                  "\"CompositeIndexes\":[]},\"PotentialIndexes\":{\"SingleIndexes\":["
                   "{\"IndexSpec\":\"/big/x/?\"}]");
     check_indexes(older, "SELECT * FROM c WHERE c.a = 1", "{\"UtilizedSingleIndexes\":[{\"IndexSpec\":\"/a/?\","
                   "\"FilterExpression\":\"\",\"FilterPreciseSet\":true,\"IndexPreciseSet\":true,"
-                  "\"IndexImpactScore\":\"High\"}],\"PotentialSingleIndexes\":[],\"UtilizedCompositeIndexes\":[],\"PotentialCompositeIndexes\":[]}");
+                  "\"IndexImpactScore\":\"High\"}],\"PotentialSingleIndexes\":[],\"UtilizedCompositeIndexes\":[],"
+                  "\"PotentialCompositeIndexes\":[]}");
     check_indexes(newer, "SELECT VALUE t FROM c JOIN t IN c.tags WHERE t.x = 1 OR ARRAY_CONTAINS(c.list, 2)",
                   "[{\"IndexSpec\":\"/tags/[]/x/?\"},{\"IndexSpec\":\"/list/[]/?\"}]");
     check_indexes(newer, "SELECT * FROM c ORDER BY c.a DESC", "\"SingleIndexes\":[{\"IndexSpec\":\"/a/?\"}]");

@@ -1821,3 +1821,74 @@ TEST(rewritten_queries_give_the_rows_that_clients_merge)
     };
     check_cases(cases, sizeof cases / sizeof *cases, documents);
 }
+
+/*--- Vectors and full text --------------------------------------------------------------*/
+
+TEST(vectors_have_three_distances)
+{
+    static const char documents[] =
+        "{\"i\":1,\"v\":[3,4]}\n{\"i\":2,\"v\":[4,3]}\n{\"i\":3,\"v\":[0,0]}\n{\"i\":4,\"v\":[1]}\n"
+        "{\"i\":5,\"v\":[1,\"x\"]}\n{\"i\":6,\"v\":5}\n{\"i\":7}";
+    static const sql_case cases[] = {
+        {"SELECT VALUE VectorDistance(c.v, [3, 4]) FROM c", NULL, "1\n0.96\n0"},
+        {"SELECT VALUE VectorDistance([3, 4], c.v, true, {'distanceFunction': 'DotProduct'}) FROM c", NULL,
+         "25\n24\n0"},
+        {"SELECT VALUE VectorDistance(c.v, [0, 0], false, {distanceFunction: 'euclidean'}) FROM c", NULL, "5\n5\n0"},
+        {"SELECT TOP 2 VALUE c.i FROM c WHERE c.i < 4 ORDER BY VectorDistance(c.v, [4, 3])", NULL, "2\n1"},
+        {"SELECT TOP 2 VALUE c.i FROM c WHERE c.i < 4 ORDER BY VectorDistance(c.v, [1, 1], true, "
+         "{distanceFunction: 'Euclidean'})", NULL, "3\n1"},
+        {"SELECT VALUE VectorDistance(c.v) FROM c", NULL, "!SC2050"}
+    };
+    check_cases(cases, sizeof cases / sizeof *cases, documents);
+}
+
+TEST(vectors_are_compared_as_the_container_says)
+{
+    static const char definition[] = "{\"vectorEmbeddingPolicy\":{\"vectorEmbeddings\":[{\"path\":\"/a/v\","
+        "\"distanceFunction\":\"euclidean\"},{\"path\":\"/w\",\"distanceFunction\":\"dotproduct\"},{\"path\":7}]}}";
+    static const struct { const char *sql, *answer; } cases[] = {
+        {"SELECT VALUE VectorDistance(c.a.v, [3, 4]) FROM c", "5"},
+        {"SELECT VALUE VectorDistance([3, 4], c.a.v) FROM c", "5"},
+        {"SELECT VALUE VectorDistance(c.w, [3, 4]) FROM c", "50"},
+        {"SELECT VALUE VectorDistance(c.w, [3, 4], true, {distanceFunction: 'Euclidean'}) FROM c", "5"},
+        {"SELECT VALUE VectorDistance(c.x, [3, 4]) FROM c", "1"}
+    };
+    size_t i;
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        answer out = {NULL, 0, 0, 0};
+        emu_sql_query *query = prepare(cases[i].sql, NULL);
+        emu_sql_define(query, definition, sizeof definition - 1);
+        emu_sql_define(query, "no json", 7);
+        run_query(query, "{\"a\":{\"v\":[0,0]},\"w\":[6,8],\"x\":[6,8]}", 0, &out);
+        CHECK_STR(out.text, cases[i].answer);
+        emu_sql_free(query);
+        free(out.text);
+    }
+}
+
+TEST(full_text_is_words_and_phrases_without_case)
+{
+    static const char documents[] =
+        "{\"t\":\"The Red bicycle, red and fast.\"}\n{\"t\":\"a mountain-bicycle\"}\n"
+        "{\"t\":\"\\u00c9t\\u00e9 rouge\"}\n"
+        "{\"t\":5}\n{\"t\":\"\"}";
+    static const sql_case cases[] = {
+        {"SELECT VALUE FullTextContains(c.t, 'RED') FROM c", NULL, "true\nfalse\nfalse\nfalse"},
+        {"SELECT VALUE FullTextContains(c.t, 'red bicycle') FROM c", NULL, "true\nfalse\nfalse\nfalse"},
+        {"SELECT VALUE FullTextContains(c.t, 'bicycle red and') FROM c", NULL, "true\nfalse\nfalse\nfalse"},
+        {"SELECT VALUE FullTextContains(c.t, 'icycle') FROM c", NULL, "false\nfalse\nfalse\nfalse"},
+        {"SELECT VALUE FullTextContains(c.t, '\\u00e9T\\u00c9') FROM c", NULL, "false\nfalse\ntrue\nfalse"},
+        {"SELECT VALUE FullTextContainsAll(c.t, 'bicycle', 'mountain') FROM c", NULL, "false\ntrue\nfalse\nfalse"},
+        {"SELECT VALUE FullTextContainsAny(c.t, 'rouge', 'mountain') FROM c", NULL, "false\ntrue\ntrue\nfalse"},
+        {"SELECT VALUE _FullTextWordCount(c.t) FROM c", NULL, "6\n3\n2\n0"},
+        {"SELECT VALUE [COUNT(1), SUM(_FullTextWordCount(c.t)), COUNTIF(FullTextContains(c.t, 'bicycle'))] FROM c",
+         NULL, "[5,11,2]"},
+        {"SELECT VALUE _FullTextScore(c.t, ['bicycle'], 2, 8, [2]) > 0 FROM c", NULL, "true\ntrue\nfalse\nfalse"},
+        {"SELECT VALUE ROUND(10000 * _FullTextScore(c.t, ['red', 'none'], 4, 12, [1, 0])) FROM c", NULL,
+         "12921\n0\n0\n0"},
+        {"SELECT VALUE _FullTextScore(c.t, ['red'], 4, 12, ['x']) FROM c", NULL, ""},
+        {"SELECT TOP 1 VALUE c.t FROM c ORDER BY _FullTextScore(c.t, ['rouge'], 5, 11, [1]) DESC", NULL,
+         "\"\\u00c9t\\u00e9 rouge\""}
+    };
+    check_cases(cases, sizeof cases / sizeof *cases, documents);
+}

@@ -509,6 +509,7 @@ bool emu_refuse_with_plan(emu_exchange *x, const emu_sql_query *query);  /* alwa
 /* What a page of a query took. */
 typedef struct emu_work { uint64_t documents, document_bytes, rows, row_bytes; } emu_work;
 void emu_report(emu_exchange *x, const emu_sql_query *query, const emu_work *work);
+void emu_define_query(emu_exchange *x, emu_sql_query *query);            /* for this container */
 void emu_held_forget(emu_core *core, const emu_container *container);
 void emu_meta_route(emu_exchange *x);
 

@@ -28,6 +28,9 @@ typedef struct plan {
     const sql_select *select;          /* the query, or what is counted by a query of the form of DCOUNT */
     const sql_node *dcount;            /* its COUNT */
     aiocosmos_str dcount_alias;
+    sql_node *const *components;       /* of ORDER BY RANK */
+    uint32_t component_count;
+    const sql_node *weights;           /* of them, or NULL */
     aioc_memory_buffer text;           /* SQL being written */
     aioc_memory_buffer json;           /* the plan */
 } plan;
@@ -274,6 +277,11 @@ static void plan_put_groups(plan *p, const sql_select *select, int indent)
 static void plan_put_orders(plan *p, const sql_select *select, int indent)
 {
     uint32_t i;
+    if (select->rank) {
+        plan_put_line(p, indent);
+        plan_put(p, "ORDER BY RANK ");
+        plan_put_node(p, select->rank, indent);
+    }
     if (!select->order_count) return;
     plan_put_line(p, indent);
     plan_put(p, "ORDER BY ");
@@ -281,7 +289,7 @@ static void plan_put_orders(plan *p, const sql_select *select, int indent)
         const sql_order_key *key = &select->orders[i];
         if (i) plan_put(p, ", ");
         plan_put_node(p, key->node, indent);
-        if (key->descending || key->ascending_said) plan_put(p, key->descending ? " DESC" : " ASC");
+        if (!key->nearest && (key->descending || key->ascending_said)) plan_put(p, key->descending ? " DESC" : " ASC");
     }
 }
 
@@ -535,12 +543,18 @@ static bool plan_is_document_path(const sql_select *select, const sql_node *node
            node->slot == select->sources[0].slot;
 }
 
+/* Computed for each document, so that rows come sorted in no index. */
+static bool plan_is_nearness(const sql_node *node)
+{
+    return sql_calls(node, "VectorDistance") || sql_calls(node, "_FullTextScore");
+}
+
 static void plan_check_orders(plan *p, const sql_select *select)
 {
     uint32_t i;
     for (i = 0; i < select->order_count; i++) {
         const sql_node *node = select->orders[i].node;
-        if (plan_is_document_path(select, node)) continue;
+        if (plan_is_document_path(select, node) || plan_is_nearness(node)) continue;
         if (node->kind != SQL_ALIAS && sql_path_root(node)->kind == SQL_ALIAS && select->source_count > 1)
             plan_refuse(p, "Order-by over correlated collections is not supported.");
         sql_fail_plain(&p->env, 400, "{\"errors\":[{\"severity\":\"Error\",\"code\":2206,\"message\":\"Unsupported "
@@ -551,8 +565,8 @@ static void plan_check_orders(plan *p, const sql_select *select)
 /* Nothing in it has to be merged. */
 static bool plan_is_plain(const sql_select *select)
 {
-    return !plan_is_grouped(select) && !select->distinct && !select->order_count && select->top < 0 &&
-           select->limit < 0;
+    return !plan_is_grouped(select) && !select->distinct && !select->order_count && !select->rank &&
+           select->top < 0 && select->limit < 0;
 }
 
 /* SELECT [VALUE] COUNT(1) FROM (SELECT DISTINCT ...) */
@@ -572,6 +586,30 @@ static bool plan_take_dcount(plan *p, const sql_select *select)
     return true;
 }
 
+/* FullTextScore, VectorDistance, or RRF of several of them and perhaps an array of as many weights. */
+static void plan_check_rank(plan *p, const sql_select *select)
+{
+    const sql_node *rank = select->rank;
+    bool fused = sql_calls(rank, "RRF");
+    uint32_t i, count = fused ? rank->count : 1;
+    if (select->distinct || plan_is_grouped(select))
+        plan_refuse(p, "ORDER BY RANK with DISTINCT, GROUP BY or an aggregate is not supported.");
+    if (fused && rank->children[count - 1]->kind == SQL_NEW_ARRAY) {
+        const sql_node *weights = rank->children[--count];
+        for (i = 0; i < weights->count; i++)
+            if (weights->children[i]->kind != SQL_CONSTANT || weights->children[i]->value.type != SQL_NUMBER) break;
+        if (i < weights->count || weights->count != count)
+            plan_refuse(p, "The weights of RRF must be as many numbers as it has scores.");
+        p->weights = weights;
+    }
+    p->components = fused ? rank->children : (sql_node *const *)&select->rank;
+    p->component_count = count;
+    for (i = 0; i < count; i++)
+        if (!sql_calls(p->components[i], "FullTextScore") && !sql_calls(p->components[i], "VectorDistance"))
+            plan_refuse(p, "ORDER BY RANK sorts by FullTextScore, VectorDistance, or RRF of several of them.");
+    if (count == 0 || (fused && count < 2)) plan_refuse(p, "RRF needs at least two scores.");
+}
+
 static void plan_check(plan *p)
 {
     const sql_select *select = p->query->select, *inner = select;
@@ -587,6 +625,7 @@ static void plan_check(plan *p)
     if (select->distinct && plan_is_grouped(select))
         plan_refuse(p, "DISTINCT with GROUP BY or an aggregate is not supported in a cross partition query.");
     if (!plan_is_grouped(select)) plan_check_orders(p, select);
+    if (select->rank) plan_check_rank(p, select);
 }
 
 /*------------------------------------------------------------------------------
@@ -623,6 +662,14 @@ static void plan_need(plan *p, bool needed, const char *feature, const char *cla
     plan_refuse(p, text);
 }
 
+static bool plan_is_non_streaming(const sql_select *select)
+{
+    uint32_t i;
+    for (i = 0; i < select->order_count; i++)
+        if (plan_is_nearness(select->orders[i].node)) return !plan_is_grouped(select);
+    return false;
+}
+
 static void plan_check_features(plan *p)
 {
     const sql_select *select = p->select;
@@ -631,6 +678,9 @@ static void plan_check_features(plan *p)
         plan_need(p, true, "DCount", "DCOUNT");
         return;
     }
+    plan_need(p, select->rank, "HybridSearch", "ORDER BY RANK");
+    plan_need(p, p->weights, "WeightedRankFusion", "weights in RRF");
+    plan_need(p, plan_is_non_streaming(select), "NonStreamingOrderBy", "ORDER BY VectorDistance");
     plan_need(p, select->top >= 0, "Top", "TOP");
     plan_need(p, select->limit >= 0, "OffsetAndLimit", "OFFSET LIMIT");
     plan_need(p, select->distinct, "Distinct", "DISTINCT");
@@ -736,11 +786,6 @@ static const sql_value *plan_constant(const sql_node *node)
     return node->kind == SQL_CONSTANT || node->kind == SQL_NEW_ARRAY || node->kind == SQL_NEW_OBJECT ? &array : NULL;
 }
 
-static bool plan_calls(const sql_node *node, const char *function)
-{
-    return node->kind == SQL_CALL && strcmp(node->function->name, function) == 0;
-}
-
 static sql_value *plan_new_bools(plan *p, bool first, size_t count)
 {
     sql_value *values = (sql_value *)sql_alloc(&p->arena, 2 * sizeof *values);
@@ -757,7 +802,7 @@ static sql_value *plan_new_bools(plan *p, bool first, size_t count)
 static plan_set plan_keys_equal(plan *p, const sql_source *source, const sql_node *what, const sql_node *to)
 {
     const sql_value *constant = plan_constant(to);
-    bool absolute = plan_calls(what, "ABS");
+    bool absolute = sql_calls(what, "ABS");
     size_t level = plan_level(p, source, absolute ? what->children[0] : what);
     sql_value *values;
     if (!constant || level == PLAN_LEVELS) return plan_set_all(p);
@@ -814,13 +859,13 @@ static plan_set plan_keys_call(plan *p, const sql_source *source, const sql_node
 {
     static const sql_value null = {.type = SQL_NULL};
     size_t level = node->count ? plan_level(p, source, node->children[0]) : PLAN_LEVELS;
-    if (plan_calls(node, "ARRAY_CONTAINS") && node->count == 2 && node->children[0]->kind == SQL_NEW_ARRAY)
+    if (sql_calls(node, "ARRAY_CONTAINS") && node->count == 2 && node->children[0]->kind == SQL_NEW_ARRAY)
         return plan_keys_in(p, plan_level(p, source, node->children[1]), node->children[0], 0);
     if (level == PLAN_LEVELS) return plan_set_all(p);
-    if (plan_calls(node, "IS_NULL")) return plan_set_of(p, level, &null, 1);
-    if (plan_calls(node, "IS_BOOL") || plan_calls(node, "IS_BOOLEAN"))
+    if (sql_calls(node, "IS_NULL")) return plan_set_of(p, level, &null, 1);
+    if (sql_calls(node, "IS_BOOL") || sql_calls(node, "IS_BOOLEAN"))
         return plan_set_of(p, level, plan_new_bools(p, false, 2), 2);
-    if (plan_calls(node, "STRINGEQUALS") && node->count == 2)
+    if (sql_calls(node, "STRINGEQUALS") && node->count == 2)
         return plan_keys_equal(p, source, node->children[0], node->children[1]);
     return plan_set_all(p);
 }
@@ -830,7 +875,7 @@ static plan_set plan_keys_not(plan *p, const sql_source *source, const sql_node 
     static const sql_value undefined;
     size_t level = plan_level(p, source, node);
     if (level < PLAN_LEVELS) return plan_set_of(p, level, plan_new_bools(p, false, 1), 1);
-    if (plan_calls(node, "IS_DEFINED")) {
+    if (sql_calls(node, "IS_DEFINED")) {
         level = plan_level(p, source, node->children[0]);
         if (level < PLAN_LEVELS) return plan_set_of(p, level, &undefined, 1);
     }
@@ -1106,7 +1151,204 @@ static void plan_json_info(plan *p, bool one_key)
     } else {
         plan_json(p, "null");
     }
-    plan_json(p, ",\"hasNonStreamingOrderBy\":false}");
+    plan_json(p, plan_is_non_streaming(select) ? ",\"hasNonStreamingOrderBy\":true}" :
+                                                 ",\"hasNonStreamingOrderBy\":false}");
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - Hybrid search
+ *
+ * A full-text score needs to know of all documents how many there are, how many words they have, and how many have each
+ * term: the client asks every partition for that first, and puts the sums in the place of the placeholders. Then each
+ * score is a query of its own, whose rows carry all scores.
+ *----------------------------------------------------------------------------*/
+
+/* The terms of FullTextScore(path, 'a', 'b') or of FullTextScore(path, ['a', 'b']), as an array. */
+static void plan_put_terms(plan *p, const sql_node *score)
+{
+    const sql_node *first = score->children[1];
+    bool whole = score->count == 2 && (first->kind == SQL_NEW_ARRAY ||
+                                       (first->kind == SQL_CONSTANT && first->value.type == SQL_ARRAY));
+    if (whole) {
+        plan_put_node(p, first, 0);
+    } else {
+        plan_put(p, "[");
+        plan_put_list(p, score, 1, 0);
+        plan_put(p, "]");
+    }
+}
+
+static void plan_put_hits_of(plan *p, const sql_node *score, uint32_t *count)
+{
+    plan_put(p, (*count)++ ? ", COUNTIF(FullTextContains(" : "COUNTIF(FullTextContains(");
+    plan_put_node(p, score->children[0], 0);
+    plan_put(p, ", ");
+}
+
+/* How many documents have each term, one COUNTIF each. */
+static void plan_put_hits(plan *p, const sql_node *score)
+{
+    const sql_node *list = score->children[1];
+    uint32_t i, count = 0;
+    if (score->count == 2 && list->kind == SQL_CONSTANT && list->value.type == SQL_ARRAY) {
+        aiocosmos_json array, term;
+        array.node = list->value.as.node;
+        array.ptr = list->value.text.ptr;
+        array.len = list->value.text.len;
+        array.type = AIOCOSMOS_JSON_ARR;
+        memset(&term, 0, sizeof term);
+        while (aioc_json_next(array, NULL, &term)) {
+            plan_put_hits_of(p, score, &count);
+            sql_put(&p->env, &p->text, term.ptr, term.len);
+            plan_put(p, "))");
+        }
+        return;
+    }
+    if (score->count != 2 || list->kind != SQL_NEW_ARRAY) list = score;
+    for (i = list == score ? 1 : 0; i < list->count; i++) {
+        plan_put_hits_of(p, score, &count);
+        plan_put_node(p, list->children[i], 0);
+        plan_put(p, "))");
+    }
+}
+
+static void plan_put_statistics(plan *p)
+{
+    uint32_t i, count = 0;
+    plan_put(p, "SELECT COUNT(1) AS documentCount, [");
+    for (i = 0; i < p->component_count; i++) {
+        const sql_node *score = p->components[i];
+        if (!sql_calls(score, "FullTextScore")) continue;
+        plan_put(p, count++ ? ", {\"totalWordCount\": SUM(_FullTextWordCount(" :
+                              "{\"totalWordCount\": SUM(_FullTextWordCount(");
+        plan_put_node(p, score->children[0], 0);
+        plan_put(p, ")), \"hitCounts\": [");
+        plan_put_hits(p, score);
+        plan_put(p, "]}");
+    }
+    plan_put(p, "] AS fullTextStatistics");
+    plan_put_from(p, p->select, 0);
+}
+
+/* Placeholders are numbered by component, also where one before is no full-text score. */
+static void plan_put_score(plan *p, uint32_t index)
+{
+    static const char prefix[] = "{documentdb-formattablehybridsearchquery-";
+    const sql_node *score = p->components[index];
+    if (!sql_calls(score, "FullTextScore")) {
+        plan_put_node(p, score, 0);
+        return;
+    }
+    plan_put(p, "_FullTextScore(");
+    plan_put_node(p, score->children[0], 0);
+    plan_put(p, ", ");
+    plan_put_terms(p, score);
+    plan_put(p, ", ");
+    plan_put(p, prefix);
+    plan_put(p, "totaldocumentcount}, ");
+    plan_put(p, prefix);
+    plan_put(p, "totalwordcount-");
+    plan_put_count(p, index);
+    plan_put(p, "}, ");
+    plan_put(p, prefix);
+    plan_put(p, "hitcountsarray-");
+    plan_put_count(p, index);
+    plan_put(p, "})");
+}
+
+static bool plan_ascends(const sql_node *score)
+{
+    return sql_calls(score, "VectorDistance") && score->op == SQL_EUCLIDEAN;
+}
+
+/* A document without a score is the least alike. */
+static void plan_put_scores(plan *p)
+{
+    uint32_t i;
+    for (i = 0; i < p->component_count; i++) {
+        plan_put(p, i ? ", (" : "(");
+        plan_put_score(p, i);
+        plan_put(p, plan_ascends(p->components[i]) ? " ?? 1e+300)" : " ?? -1)");
+    }
+}
+
+/* Twice what is wanted of all, and at least 120, so that the ranks of what comes out are known. */
+static int64_t plan_component_rows(int64_t wanted)
+{
+    if (wanted < 0) return -1;
+    return 2 * wanted < 120 ? 120 : 2 * wanted;
+}
+
+static void plan_rewrite_component(plan *p, uint32_t index)
+{
+    const sql_select *select = p->select;
+    int64_t top = plan_component_rows(select->top);
+    p->text.len = 0;
+    plan_put(p, "SELECT ");
+    if (top >= 0) {
+        plan_put(p, "TOP ");
+        plan_put_count(p, top);
+        plan_put(p, " ");
+    }
+    plan_put_str(p, select->sources[0].alias);
+    plan_put(p, "._rid, [{\"item\": ");
+    plan_put_score(p, index);
+    plan_put(p, "}] AS orderByItems, {\"payload\": ");
+    plan_put_payload(p, select);
+    plan_put(p, ", \"componentScores\": [");
+    plan_put_scores(p);
+    plan_put(p, "]} AS payload");
+    plan_put_from(p, select, 0);
+    plan_put_resumable_where(p, select);
+    plan_put(p, "\nORDER BY ");
+    plan_put_score(p, index);
+    if (sql_calls(p->components[index], "FullTextScore")) plan_put(p, " DESC");
+    if (select->limit >= 0) plan_put_limit(p, 0, plan_component_rows(select->offset + select->limit), 0);
+}
+
+static void plan_json_component(plan *p, uint32_t index)
+{
+    const sql_select *select = p->select;
+    bool limited = select->limit >= 0;
+    plan_json(p, index ? ",{\"distinctType\":\"None\"" : "{\"distinctType\":\"None\"");
+    plan_json_count(p, ",\"top\":", plan_component_rows(select->top));
+    plan_json_count(p, ",\"offset\":", limited ? 0 : -1);
+    plan_json_count(p, ",\"limit\":", limited ? plan_component_rows(select->offset + select->limit) : -1);
+    plan_json(p, plan_ascends(p->components[index]) ? ",\"orderBy\":[\"Ascending\"],\"orderByExpressions\":[" :
+                                                      ",\"orderBy\":[\"Descending\"],\"orderByExpressions\":[");
+    p->text.len = 0;
+    plan_put_score(p, index);
+    plan_json_text(p);
+    plan_json(p, "],\"groupByExpressions\":[],\"groupByAliases\":[],\"aggregates\":[],"
+                 "\"groupByAliasToAggregateType\":{},\"rewrittenQuery\":");
+    plan_rewrite_component(p, index);
+    plan_json_text(p);
+    plan_json(p, select->value && !select->star ? ",\"hasSelectValue\":true" : ",\"hasSelectValue\":false");
+    plan_json(p, ",\"hasNonStreamingOrderBy\":true}");
+}
+
+static void plan_json_hybrid(plan *p)
+{
+    const sql_select *select = p->select;
+    bool statistics = false;
+    uint32_t i;
+    for (i = 0; i < p->component_count; i++) statistics |= sql_calls(p->components[i], "FullTextScore");
+    p->text.len = 0;
+    if (statistics) plan_put_statistics(p);
+    plan_json(p, "\"hybridSearchQueryInfo\":{\"globalStatisticsQuery\":");
+    plan_json_text(p);
+    plan_json(p, ",\"componentQueryInfos\":[");
+    for (i = 0; i < p->component_count; i++) plan_json_component(p, i);
+    plan_json_count(p, "],\"skip\":", select->limit >= 0 ? select->offset : -1);
+    plan_json_count(p, ",\"take\":", select->limit >= 0 ? select->limit : select->top);
+    for (i = 0; p->weights && i < p->component_count; i++) {
+        plan_json(p, i ? "," : ",\"componentWeights\":[");
+        p->text.len = 0;
+        plan_put_number(p, &p->weights->children[i]->value);
+        sql_put(&p->env, &p->json, p->text.data, p->text.len);
+    }
+    plan_json(p, p->weights ? "],\"requiresGlobalStatistics\":" : ",\"requiresGlobalStatistics\":");
+    plan_json(p, statistics ? "true}" : "false}");
 }
 
 static void plan_json_ranges(plan *p, plan_ranges ranges)
@@ -1132,7 +1374,8 @@ static void plan_make(plan *p)
     plan_check_features(p);
     ranges = plan_find_ranges(p);
     plan_json(p, "{\"partitionedQueryExecutionInfoVersion\":2,");
-    plan_json_info(p, ranges.count == 1 && ranges.at->point);
+    if (p->select->rank) plan_json_hybrid(p);
+    else plan_json_info(p, ranges.count == 1 && ranges.at->point);
     plan_json_ranges(p, ranges);
     plan_json(p, "}");
 }
@@ -1229,6 +1472,16 @@ static bool emu_put_plan(emu_exchange *x, const emu_sql_query *query, aiocosmos_
     return emu_refuse_json(x, error.status, error.sub_status, error.message, NULL);
 }
 
+/* What VectorDistance does depends on the container. */
+void emu_define_query(emu_exchange *x, emu_sql_query *query)
+{
+    emu_text *text = &x->core->scratch;
+    emu_text_clear(text);
+    emu_put(text, x->container->resource.text, x->container->resource.text_len);
+    emu_puts(text, "}");
+    if (!text->failed) emu_sql_define(query, text->buffer.data, text->buffer.len);
+}
+
 /* Who says nothing of what it can do can do nothing. */
 void emu_query_plan(emu_exchange *x)
 {
@@ -1236,6 +1489,7 @@ void emu_query_plan(emu_exchange *x)
     emu_sql_error error;
     emu_sql_query *query = emu_sql_prepare(x->request->body.ptr, x->request->body.len, x->now_ms, &error);
     if (!features.ptr) features = aioc_memory_str("");
+    if (query) emu_define_query(x, query);
     if (!query) {
         emu_refuse_json(x, error.status, error.sub_status, error.message, NULL);
     } else if (emu_put_plan(x, query, features, &x->core->body)) {

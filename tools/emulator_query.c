@@ -723,6 +723,12 @@ void emu_query_items(emu_exchange *x, bool is_query)
             emu_refuse_json(x, error.status, error.sub_status, error.message, NULL);
             return;
         }
+        emu_define_query(x, query);
+        if (emu_sql_ranks(query)) {
+            emu_refuse_with_plan(x, query);
+            emu_sql_free(query);
+            return;
+        }
     }
     if (emu_find_scope(x, query, &scope)) emu_answer_page(x, &scope, query);
     emu_sql_free(query);

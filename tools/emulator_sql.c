@@ -1813,6 +1813,20 @@ static void sql_parse_order(sql_parser *parser, sql_select *select)
     }
 }
 
+/* RANK is no reserved word: it is one before a call. */
+static bool sql_before_rank(const sql_parser *parser)
+{
+    const char *text = parser->query->text;
+    size_t at = parser->at, len = parser->query->len;
+    if (parser->token.kind != SQL_T_WORD || !aioc_memory_same_nocase(parser->token.text, aioc_memory_str("RANK")))
+        return false;
+    at = sql_skip_blanks(text, at, len);
+    if (at == parser->at || at >= len || !sql_is_letter(text[at])) return false;
+    while (at < len && (sql_is_letter(text[at]) || sql_is_digit(text[at]))) at++;
+    at = sql_skip_blanks(text, at, len);
+    return at < len && text[at] == '(';
+}
+
 static void sql_parse_tail(sql_parser *parser, sql_select *select)
 {
     sql_list list;
@@ -1827,7 +1841,12 @@ static void sql_parse_tail(sql_parser *parser, sql_select *select)
     select->order_start = (uint32_t)parser->token.start;
     if (sql_take_word(parser, SQL_W_ORDER)) {
         sql_need_word(parser, SQL_W_BY);
-        sql_parse_order(parser, select);
+        if (sql_before_rank(parser)) {
+            sql_advance(parser);
+            select->rank = sql_parse_expression(parser);
+        } else {
+            sql_parse_order(parser, select);
+        }
         select->order_end = (uint32_t)parser->last_end;
     }
     select->limit_start = (uint32_t)parser->token.start;
@@ -1843,7 +1862,7 @@ static void sql_parse_tail(sql_parser *parser, sql_select *select)
 static void sql_check_clauses(sql_parser *parser, const sql_select *select)
 {
     bool nested = select->nested;
-    if (nested && select->order_count)
+    if (nested && (select->order_count || select->rank))
         sql_fail_at(parser, "SC2202", select->order_start, select->order_end,
                     "'ORDER BY' is not supported in subqueries.");
     if (nested && select->top >= 0)
@@ -1862,7 +1881,7 @@ static void sql_check_clauses(sql_parser *parser, const sql_select *select)
     if (select->star && select->source_count != 1)
         sql_fail_at(parser, "SC2040", select->star_start, select->star_end,
                     "'SELECT *' is only valid with a single input set.");
-    if (select->order_count && select->group_count)
+    if ((select->order_count || select->rank) && select->group_count)
         sql_fail_at(parser, "SC2042", select->order_start, select->order_end,
                     "'ORDER BY' is not allowed with GROUP BY.");
 }
@@ -1879,6 +1898,7 @@ static void sql_measure(sql_parser *parser, sql_select *select)
     for (i = 0; i < select->group_count; i++) sql_deepen(select, select->groups[i]->depth);
     for (i = 0; i < select->order_count; i++) sql_deepen(select, select->orders[i].node->depth);
     if (select->where) sql_deepen(select, select->where->depth);
+    if (select->rank) sql_deepen(select, select->rank->depth);
     for (i = 0; i < select->source_count; i++)
         sql_deepen(select, select->sources[i].select ? select->sources[i].select->depth :
                    select->sources[i].path->depth);
@@ -1910,7 +1930,7 @@ static sql_select *sql_parse_select(sql_parser *parser, bool nested)
 typedef struct sql_binder {
     sql_parser *parser;
     sql_select *select;                /* whose names are in scope */
-    bool aggregates_allowed, in_aggregate;
+    bool aggregates_allowed, in_aggregate, in_rank;
 } sql_binder;
 
 static void sql_bind_select(sql_parser *parser, sql_select *select, sql_select *outer, bool rooted);
@@ -1958,9 +1978,38 @@ static void sql_bind_aggregate(sql_binder *binder, sql_node *node)
     binder->in_aggregate = false;
 }
 
+bool sql_calls(const sql_node *node, const char *function)
+{
+    return node->kind == SQL_CALL && strcmp(node->function->name, function) == 0;
+}
+
+static void sql_note_distance(emu_sql_query *query, sql_node *node)
+{
+    uint32_t count = query->distance_count;
+    if ((count & (count - 1)) == 0) {                      /* full: 1, 2, 4, ... */
+        sql_node **more = (sql_node **)sql_alloc(&query->arena, (count ? 2 * count : 1) * sizeof *more);
+        if (count) memcpy(more, query->distances, count * sizeof *more);
+        query->distances = more;
+    }
+    query->distances[query->distance_count++] = node;
+}
+
+static void sql_bind_call(sql_binder *binder, sql_node *node)
+{
+    bool score = sql_calls(node, "FullTextScore");
+    if (sql_calls(node, "VectorDistance")) sql_note_distance(binder->parser->query, node);
+    if (!binder->in_rank && (score || sql_calls(node, "RRF")))
+        sql_fail_at(binder->parser, "SC2240", node->start, node->end,
+                    "The %s function is only allowed in the ORDER BY RANK clause.", node->function->name);
+    if (score && node->children[0]->kind != SQL_PROPERTY && node->children[0]->kind != SQL_MEMBER)
+        sql_fail_at(binder->parser, "SC2241", node->start, node->end,
+                    "The first argument of FullTextScore must be a property path.");
+}
+
 static void sql_bind(sql_binder *binder, sql_node *node)
 {
     uint32_t i;
+    if (node->kind == SQL_CALL) sql_bind_call(binder, node);
     switch (node->kind) {
     case SQL_NAME:
         sql_bind_name(binder, node);
@@ -2112,6 +2161,11 @@ static void sql_bind_select(sql_parser *parser, sql_select *select, sql_select *
     if (select->where) sql_bind(&binder, select->where);
     for (i = 0; i < select->group_count; i++) sql_bind(&binder, select->groups[i]);
     for (i = 0; i < select->order_count; i++) sql_bind(&binder, select->orders[i].node);
+    if (select->rank) {
+        binder.in_rank = true;
+        sql_bind(&binder, select->rank);
+        binder.in_rank = false;
+    }
     binder.aggregates_allowed = true;
     for (i = 0; i < select->item_count; i++) sql_bind(&binder, select->items[i]);
     if (select->group_count || select->aggregate_count)
@@ -2608,6 +2662,7 @@ typedef struct sql_call {
     emu_sql_run *run;
     sql_arena *arena;
     const sql_function *function;
+    const sql_node *node;
     const sql_value *args;
     uint32_t count;
     sql_value *out;                    /* undefined when apply is called */
@@ -2885,6 +2940,7 @@ static void sql_eval_call(emu_sql_run *run, const sql_node *node, sql_value *out
     call.run = run;
     call.arena = &run->arena;
     call.function = node->function;
+    call.node = node;
     call.args = args;
     call.count = node->count;
     call.out = out;
@@ -4021,11 +4077,138 @@ static void sql_apply_is_datetime(sql_call *call)
 }
 
 /*------------------------------------------------------------------------------
+ * MARK: - Functions: vectors and full text
+ *----------------------------------------------------------------------------*/
+
+/* VectorDistance: by the angle and by the product the more alike are the higher, by the distance the lower. Vectors of
+ * different lengths, and what is no array of numbers, have no distance. */
+static void sql_apply_distance(sql_call *call)
+{
+    double product = 0, left = 0, right = 0, distance = 0;
+    sql_cursor at_a, at_b;
+    sql_value a, b;
+    if (call->args[0].type != SQL_ARRAY || call->args[1].type != SQL_ARRAY) return;
+    memset(&at_a, 0, sizeof at_a);
+    memset(&at_b, 0, sizeof at_b);
+    for (;;) {
+        bool more = sql_next(call->arena, &call->args[0], &at_a, NULL, &a);
+        if (more != sql_next(call->arena, &call->args[1], &at_b, NULL, &b)) return;
+        if (!more) break;
+        if (a.type != SQL_NUMBER || b.type != SQL_NUMBER) return;
+        product += a.as.number.real * b.as.number.real;
+        left += a.as.number.real * a.as.number.real;
+        right += b.as.number.real * b.as.number.real;
+        distance += (a.as.number.real - b.as.number.real) * (a.as.number.real - b.as.number.real);
+    }
+    if (call->node->op == SQL_EUCLIDEAN) sql_set_number(call->out, sqrt(distance));
+    else if (call->node->op == SQL_DOTPRODUCT) sql_set_number(call->out, product);
+    else if (left > 0 && right > 0) sql_set_number(call->out, product / (sqrt(left) * sqrt(right)));
+    else sql_set_number(call->out, 0);
+}
+
+typedef struct sql_terms { aiocosmos_str *at; size_t count; } sql_terms;
+
+static bool sql_is_term(uint32_t c)
+{
+    return c >= 0x80 || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* The words of a text in lower case: runs of letters and digits. The service also stems them and leaves out the most
+ * frequent ones of a language; that is not done here. */
+static sql_terms sql_terms_of(sql_arena *arena, aiocosmos_str text)
+{
+    aiocosmos_str lower = sql_map_case(arena, text, sql_lower);
+    const char *at = lower.ptr, *end = lower.ptr + lower.len, *start = NULL;
+    sql_terms terms;
+    terms.at = (aiocosmos_str *)sql_alloc(arena, (lower.len / 2 + 1) * sizeof *terms.at);
+    terms.count = 0;
+    sql_spend(arena->env, lower.len);
+    while (at < end) {
+        const char *before = at;
+        bool in = sql_is_term(sql_character(&at, end));
+        if (in && !start) start = before;
+        if (!in && start) {
+            terms.at[terms.count++] = sql_str(start, (size_t)(before - start));
+            start = NULL;
+        }
+    }
+    if (start) terms.at[terms.count++] = sql_str(start, (size_t)(end - start));
+    return terms;
+}
+
+/* How often the words of the phrase stand one after another in the text. */
+static size_t sql_occurrences(sql_arena *arena, const sql_terms *text, aiocosmos_str phrase)
+{
+    sql_terms wanted = sql_terms_of(arena, phrase);
+    size_t i, j, found = 0;
+    if (!wanted.count) return 0;
+    for (i = 0; i + wanted.count <= text->count; i++) {
+        for (j = 0; j < wanted.count && aioc_memory_same(text->at[i + j], wanted.at[j]); j++) continue;
+        found += j == wanted.count;
+    }
+    sql_spend(arena->env, text->count);
+    return found;
+}
+
+/* FullTextContains, ...All, ...Any */
+static void sql_apply_full_text(sql_call *call)
+{
+    sql_terms text;
+    uint32_t i, found = 0;
+    if (call->args[0].type != SQL_STRING) return;
+    text = sql_terms_of(call->arena, call->args[0].as.string);
+    for (i = 1; i < call->count; i++) {
+        if (call->args[i].type != SQL_STRING) return;
+        found += sql_occurrences(call->arena, &text, call->args[i].as.string) > 0;
+    }
+    sql_set_bool(call->out, call->function->which == SQL_ANY ? found > 0 : found == call->count - 1);
+}
+
+static void sql_apply_word_count(sql_call *call)
+{
+    if (call->args[0].type == SQL_STRING)
+        sql_set_integer(call->out, (int64_t)sql_terms_of(call->arena, call->args[0].as.string).count);
+}
+
+/* BM25 of (text, terms, documents, words of all documents, documents that have each term). */
+static void sql_apply_score(sql_call *call)
+{
+    const double k = 1.2, b = 0.75;
+    double documents = call->args[2].as.number.real, words = call->args[3].as.number.real, score = 0, mean;
+    sql_cursor at_term, at_hits;
+    sql_value term, hits;
+    sql_terms text;
+    if (call->args[0].type != SQL_STRING || call->args[1].type != SQL_ARRAY || call->args[2].type != SQL_NUMBER ||
+        call->args[3].type != SQL_NUMBER || call->args[4].type != SQL_ARRAY) return;
+    text = sql_terms_of(call->arena, call->args[0].as.string);
+    mean = documents > 0 && words > 0 ? words / documents : 1;
+    memset(&at_term, 0, sizeof at_term);
+    memset(&at_hits, 0, sizeof at_hits);
+    while (sql_next(call->arena, &call->args[1], &at_term, NULL, &term) &&
+           sql_next(call->arena, &call->args[4], &at_hits, NULL, &hits)) {
+        double often, rare;
+        if (term.type != SQL_STRING || hits.type != SQL_NUMBER) return;
+        often = (double)sql_occurrences(call->arena, &text, term.as.string);
+        rare = log(1 + (documents - hits.as.number.real + 0.5) / (hits.as.number.real + 0.5));
+        score += rare * often * (k + 1) / (often + k * (1 - b + b * (double)text.count / mean));
+    }
+    sql_set_number(call->out, score);
+}
+
+/* FullTextScore and RRF: names in ORDER BY RANK, which the planner takes apart. */
+static void sql_apply_nothing(sql_call *call)
+{
+    (void)call;
+}
+
+/*------------------------------------------------------------------------------
  * MARK: - Functions: the table
  *----------------------------------------------------------------------------*/
 
 /* In the order of the alphabet, without regard to case. */
 static const sql_function sql_functions[] = {
+    {"_FullTextScore", 5, 5, sql_apply_score, 0},
+    {"_FullTextWordCount", 1, 1, sql_apply_word_count, 0},
     {"ABS", 1, 1, sql_apply_math, SQL_ABS},
     {"ACOS", 1, 1, sql_apply_math, SQL_ACOS},
     {"ARRAY_AVG", 1, 1, sql_apply_array_statistics, SQL_ARRAY_AVG},
@@ -4064,6 +4247,10 @@ static const sql_function sql_functions[] = {
     {"ENDSWITH", 2, 3, sql_apply_compare, SQL_ENDSWITH},
     {"EXP", 1, 1, sql_apply_math, SQL_EXP},
     {"FLOOR", 1, 1, sql_apply_math, SQL_FLOOR},
+    {"FullTextContains", 2, 2, sql_apply_full_text, SQL_ALL},
+    {"FullTextContainsAll", 2, -1, sql_apply_full_text, SQL_ALL},
+    {"FullTextContainsAny", 2, -1, sql_apply_full_text, SQL_ANY},
+    {"FullTextScore", 2, -1, sql_apply_nothing, 0},
     {"GetCurrentDateTime", 0, 0, sql_apply_now, SQL_NOW_DATETIME},
     {"GetCurrentDateTimeStatic", 0, 0, sql_apply_now, SQL_NOW_DATETIME},
     {"GetCurrentTicks", 0, 0, sql_apply_now, SQL_NOW_TICKS},
@@ -4123,6 +4310,7 @@ static const sql_function sql_functions[] = {
     {"REVERSE", 1, 1, sql_apply_reverse, 0},
     {"RIGHT", 2, 2, sql_apply_part, SQL_RIGHT},
     {"ROUND", 1, 2, sql_apply_math2, SQL_ROUND},
+    {"RRF", 1, -1, sql_apply_nothing, 0},
     {"RTRIM", 1, 2, sql_apply_trim, 2},
     {"SetDifference", 2, 2, sql_apply_set, SQL_SET_DIFFERENCE},
     {"SetEqual", 2, 2, sql_apply_set, SQL_SET_EQUAL},
@@ -4151,6 +4339,7 @@ static const sql_function sql_functions[] = {
     {"TRIM", 1, 2, sql_apply_trim, 3},
     {"TRUNC", 1, 1, sql_apply_math, SQL_TRUNC},
     {"UPPER", 1, 1, sql_apply_case, 1},
+    {"VectorDistance", 2, 4, sql_apply_distance, 0},
     {"YEAR", 1, 1, sql_apply_date_field, SQL_YEAR}
 };
 
@@ -4821,6 +5010,45 @@ static void sql_write_constants(emu_sql_query *query, sql_node *node)
     }
 }
 
+static void sql_take_distance(sql_node *node, aiocosmos_str name)
+{
+    static const char *const names[] = {"cosine", "dotproduct", "euclidean"};
+    int i;
+    for (i = 0; i < 3; i++)
+        if (aioc_memory_same_nocase(name, aioc_memory_str(names[i]))) node->op = (uint8_t)i;
+}
+
+/* VectorDistance(a, b, bruteforce, {distanceFunction: 'Euclidean'}), the options written out or a parameter. */
+static void sql_read_distance_options(emu_sql_query *query, sql_node *node)
+{
+    const sql_node *options = node->count > 3 ? node->children[3] : NULL;
+    const sql_value *name = NULL;
+    sql_value found;
+    uint32_t i;
+    for (i = 0; options && options->kind == SQL_NEW_OBJECT && i < options->count; i++)
+        if (aioc_memory_same_nocase(options->names[i], aioc_memory_str("distanceFunction")) &&
+            options->children[i]->kind == SQL_CONSTANT) name = &options->children[i]->value;
+    if (options && options->kind == SQL_CONSTANT && options->value.type == SQL_OBJECT) {
+        sql_property(&query->arena, &options->value, aioc_memory_str("distanceFunction"), &found);
+        name = &found;
+    }
+    if (name && name->type == SQL_STRING) sql_take_distance(node, name->as.string);
+}
+
+/* Sorted by VectorDistance alone, the nearest come first. */
+static void sql_find_nearest(emu_sql_query *query)
+{
+    sql_select *select = query->select;
+    uint32_t i;
+    for (i = 0; i < query->distance_count; i++) sql_read_distance_options(query, query->distances[i]);
+    for (i = 0; i < select->order_count; i++) {
+        sql_order_key *key = &select->orders[i];
+        if (!sql_calls(key->node, "VectorDistance")) continue;
+        key->nearest = true;
+        key->descending = key->node->op != SQL_EUCLIDEAN;
+    }
+}
+
 static void sql_parse_query(emu_sql_query *query, const char *body, size_t len)
 {
     sql_parser parser;
@@ -4833,6 +5061,7 @@ static void sql_parse_query(emu_sql_query *query, const char *body, size_t len)
     query->select = sql_parse_select(&parser, false);
     if (parser.token.kind != SQL_T_END) sql_fail_near(&parser, &parser.token);
     sql_bind_select(&parser, query->select, NULL, true);
+    sql_find_nearest(query);
     if (query->resume.values && query->resume.count != query->select->order_count) sql_fail_resume(&parser);
     if (query->select->where) sql_write_constants(query, query->select->where);
 }
@@ -4884,7 +5113,7 @@ bool emu_sql_needs_merge(const emu_sql_query *query)
 {
     const sql_select *select = query->select;
     for (; select; select = select->source_count ? select->sources[0].select : NULL)
-        if (select->top >= 0 || select->limit >= 0 || select->order_count || select->aggregate_count ||
+        if (select->top >= 0 || select->limit >= 0 || select->order_count || select->rank || select->aggregate_count ||
             select->group_count || select->distinct)
             return true;
     return false;
@@ -4906,6 +5135,54 @@ bool sql_is_path(const sql_node *node, uint32_t slot, const char *path, size_t l
         len = start - 1;
     }
     return node->kind == SQL_ALIAS && node->slot == slot;
+}
+
+bool emu_sql_ranks(const emu_sql_query *query)
+{
+    return query->select->rank != NULL;
+}
+
+static void sql_read_embedding(emu_sql_query *query, aiocosmos_json embedding)
+{
+    static const char *const names[2] = {"path", "distanceFunction"};
+    aiocosmos_json fields[2];
+    char path[256], name[32];
+    size_t len;
+    uint32_t i, j;
+    aioc_json_fields(embedding, names, 2, fields);
+    if (fields[0].type != AIOCOSMOS_JSON_STR || fields[0].len > sizeof path ||
+        fields[1].type != AIOCOSMOS_JSON_STR || fields[1].len > sizeof name) return;
+    len = aioc_json_get_str(fields[0], path, sizeof path);
+    path[len] = '\0';
+    for (i = 0; i < query->distance_count; i++) {
+        sql_node *node = query->distances[i];
+        for (j = 0; j < 2; j++) {
+            const sql_node *vector = node->children[j], *root = sql_path_root(vector);
+            if (root->kind == SQL_ALIAS && sql_is_path(vector, root->slot, path, len))
+                sql_take_distance(node, sql_str(name, aioc_json_get_str(fields[1], name, sizeof name)));
+        }
+    }
+}
+
+static bool sql_try_define(emu_sql_query *query, aiocosmos_json embeddings)
+{
+    aiocosmos_json embedding;
+    if (setjmp(query->env.leave)) return false;
+    memset(&embedding, 0, sizeof embedding);
+    while (embeddings.type == AIOCOSMOS_JSON_ARR && aioc_json_next(embeddings, NULL, &embedding))
+        if (embedding.type == AIOCOSMOS_JSON_OBJ) sql_read_embedding(query, embedding);
+    sql_find_nearest(query);
+    return true;
+}
+
+void emu_sql_define(emu_sql_query *query, const char *definition, size_t len)
+{
+    aiocosmos_json_doc doc;
+    if (!query->distance_count) return;
+    aioc_json_open(&doc, &query->env.memory);
+    if (aioc_json_parse(&doc, definition, len) == 0)
+        sql_try_define(query, aioc_json_at(aioc_json_root(&doc), "/vectorEmbeddingPolicy/vectorEmbeddings"));
+    aioc_json_close(&doc);
 }
 
 static const sql_node *sql_implied(const sql_node *node, uint32_t slot, const char *path)

@@ -34,6 +34,13 @@ typedef struct emu_sql_error {
 emu_sql_query *emu_sql_prepare(const char *body, size_t len, int64_t now_ms, emu_sql_error *error);
 void           emu_sql_free(emu_sql_query *query);
 
+/* What VectorDistance needs to know of the container: its definition, JSON, for the vectorEmbeddingPolicy. Before the
+ * first run or plan; without it vectors are compared by their angle, where the query does not say otherwise. */
+void           emu_sql_define(emu_sql_query *query, const char *definition, size_t len);
+
+/* Has ORDER BY RANK: only a client with a plan can carry it out, on any number of partitions. */
+bool           emu_sql_ranks(const emu_sql_query *query);
+
 /* Has TOP, ORDER BY, OFFSET LIMIT, an aggregate, DISTINCT or GROUP BY: the gateway refuses it across partitions,
  * because someone has to merge what the partitions answer. */
 bool           emu_sql_needs_merge(const emu_sql_query *query);

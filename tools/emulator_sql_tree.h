@@ -76,7 +76,7 @@ typedef enum sql_kind {
     SQL_AND, SQL_OR,                   /* children, two or more */
     SQL_BETWEEN, SQL_IN, SQL_LIKE,     /* children: what, then the rest; negated */
     SQL_COALESCE, SQL_CONDITIONAL,
-    SQL_CALL,                          /* function, children */
+    SQL_CALL,                          /* function, children; op: sql_distance of VectorDistance */
     SQL_AGGREGATE,                     /* op: sql_aggregate, children[0], slot: which one of its select */
     SQL_EXISTS, SQL_ARRAY_OF, SQL_SCALAR,  /* select */
     SQL_GROUP_KEY                      /* slot: which one; children[0]: the expression that stood here */
@@ -85,6 +85,8 @@ typedef enum sql_kind {
 typedef enum sql_aggregate {
     SQL_AVG, SQL_COUNT, SQL_COUNTIF, SQL_MAKELIST, SQL_MAKESET, SQL_MAX, SQL_MIN, SQL_SUM
 } sql_aggregate;
+
+typedef enum sql_distance { SQL_COSINE, SQL_DOTPRODUCT, SQL_EUCLIDEAN } sql_distance;
 
 typedef enum sql_op {
     SQL_OP_NONE, SQL_OP_ADD, SQL_OP_SUBTRACT, SQL_OP_MULTIPLY, SQL_OP_DIVIDE, SQL_OP_MODULO, SQL_OP_CONCAT,
@@ -131,6 +133,7 @@ typedef struct sql_source {            /* one of FROM … JOIN … */
 typedef struct sql_order_key {
     sql_node *node;
     bool descending, ascending_said;   /* ASC stood there */
+    bool nearest;                      /* by VectorDistance: descending as its function says, and never said */
 } sql_order_key;
 
 struct sql_select {
@@ -148,6 +151,7 @@ struct sql_select {
     sql_node *where;
     sql_node **groups;
     uint32_t group_count;
+    sql_node *rank;                    /* of ORDER BY RANK */
     sql_order_key *orders;
     uint32_t order_count;
     sql_node **aggregates;
@@ -178,6 +182,8 @@ struct emu_sql_query {
     size_t len;
     int64_t now_ms;
     sql_select *select;
+    sql_node **distances;              /* calls of VectorDistance */
+    uint32_t distance_count;
     uint32_t slots;
     aioc_memory_buffer scratch;
     sql_resume resume;
@@ -203,6 +209,8 @@ bool  sql_same_node(const sql_node *a, const sql_node *b);
 const char *sql_operator_mark(sql_op op);
 const sql_node *sql_path_root(const sql_node *node);
 aiocosmos_str sql_inferred_name(const sql_node *node);
+
+bool  sql_calls(const sql_node *node, const char *function);     /* named as in the table of functions */
 
 /* Whether node is the path ("/a/b") of the alias at `slot`. */
 bool  sql_is_path(const sql_node *node, uint32_t slot, const char *path, size_t len);
