@@ -10332,6 +10332,7 @@ typedef struct aioc_account_container {
     uint32_t ranges_before;                  /* known when the reading under way began */
     uint32_t ranges_version;                 /* another one each time that the ranges have been fetched */
     bool     no_plans;                       /* the server makes no query plans */
+    bool     met_tokens;                     /* tokens of further ranges came while the ranges were being fetched */
     int      failure;                        /* UNAVAILABLE: the status of what failed, */
     uint32_t failure_attempts;
     aioc_memory_buffer failure_why;          /* and its message, with its NUL; empty: no memory for it */
@@ -10952,6 +10953,7 @@ static bool aioc_account_session_take(aioc_account *account, aioc_account_contai
     bool merged = aioc_account_session_merge(account, container, composite);
     if (container->knowledge == AIOC_ACCOUNT_KNOWN && aioc_account_has_strangers(container, count))
         aioc_account_doubt_ranges(container);
+    if (container->knowledge == AIOC_ACCOUNT_FETCHING && container->token_count > count) container->met_tokens = true;
     return merged;
 }
 
@@ -12381,7 +12383,11 @@ static void aioc_operation_fetch_ranges(aioc_operation *before, aiocosmos_str co
 /* What could not be had, for whatever reason, is asked for again after a while. */
 static void aioc_operation_fetched(aioc_operation_engine *engine, aioc_account_container *container, bool known)
 {
+    /* A split that the list does not show may have been told of by a token while the list was on its way. */
+    bool stale = known && container->met_tokens && aioc_account_has_strangers(container, 0);
+    container->met_tokens = false;
     aioc_account_settle(container, known, engine->reactor->now_us);
+    if (stale) aioc_account_doubt_ranges(container);
 }
 
 static aiocosmos_json aioc_operation_result_json(const aiocosmos_result *result)

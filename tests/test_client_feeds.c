@@ -629,6 +629,36 @@ TEST(only_so_many_containers_are_remembered)
     close_world(client);
 }
 
+/* The list of ranges is on its way, and old when it comes: a write has told of a split meanwhile. */
+TEST(a_read_after_a_split_during_the_fetch_of_ranges_carries_the_new_token)
+{
+    aiocosmos_options options;
+    aiocosmos_client *client;
+    answer first, got;
+    char line[600];
+    open_emulator("--partitions 1");
+    options = usual_options();
+    options.platform = bent_platform();
+    client = open_client(&options);
+    fill_world(client);
+    must(client, upsert_item(aiocosmos_s("eu"), "{\"id\":\"a\",\"pk\":\"eu\"}"));
+    fault("delay_ms=300,kind=list_ranges,count=1");
+    send_off(client, read_item("a", aiocosmos_s("eu")), &first);
+    while (!strstr(bend.sent, "/pkranges ")) CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
+    split_first_range();
+    send_off(client, upsert_item(aiocosmos_s("eu"), "{\"id\":\"b\",\"pk\":\"eu\"}"), &got);
+    while (!got.calls) CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
+    CHECK_INT(got.status, 0);
+    CHECK_INT(first.calls, 0);
+    CHECK(got.session[0] != '0');
+    snprintf(line, sizeof line, "%s", got.session);
+    drain(client);
+    forget_sent();
+    CHECK_INT(ask(client, read_item("b", aiocosmos_s("eu")), &got), 0);
+    if (!strstr(bend.sent, line)) CHECK_STR(bend.sent, line);
+    close_world(client);
+}
+
 /*--- Bulk -----------------------------------------------------------------------------*/
 
 /* A host that hands out items {"id":"N","pk":N % keys}, and what it hears of them. */
