@@ -1805,7 +1805,7 @@ static void sql_parse_order(sql_parser *parser, sql_select *select)
         sql_list_add(parser, &list, sql_str(NULL, down ? 1 : up ? 2 : 0), node);
     } while (sql_take_mark(parser, ","));
     select->order_count = list.count;
-    select->orders = (sql_order_key *)sql_alloc(parser->arena, list.count * sizeof *select->orders);
+    select->orders = (sql_order_key *)sql_zalloc(parser->arena, list.count * sizeof *select->orders);
     for (i = 0; i < list.count; i++) {
         select->orders[i].node = list.nodes[i];
         select->orders[i].descending = list.names[i].len == 1;
