@@ -18397,7 +18397,9 @@ static void aioc_feeds_prepare(aioc_feeds_query *query)
     aioc_feeds_fan *fan = query->fan;
     int refused;
     if (!aioc_feeds_ranges_ready(query)) return;
-    if (fan->container->knowledge != AIOC_ACCOUNT_KNOWN && aioc_feeds_is_out_of_reach(fan->container->failure)) {
+    /* A query that has been planned can go on in no other way; that its ranges cannot be had now will pass. */
+    if (fan->container->knowledge != AIOC_ACCOUNT_KNOWN &&
+        (fan->resumed || aioc_feeds_is_out_of_reach(fan->container->failure))) {
         aioc_feeds_network_failed(query);
     } else if (fan->container->knowledge != AIOC_ACCOUNT_KNOWN || (fan->container->no_plans && fan->sql.len)) {
         aioc_feeds_go_direct(query, NULL);
