@@ -23,7 +23,8 @@
 static void sim_on_signal(int number)
 {
     char line[160];
-    int len = snprintf(line, sizeof line, "seed %" PRIu64 ": stopped by signal %d\n  replay: %s/tests/sim -v %" PRIu64 "\n",
+    int len = snprintf(line, sizeof line, "seed %" PRIu64 ": stopped by signal %d\n  replay: %s/tests/sim -v %" PRIu64
+                       "\n",
                        sim_running ? sim_running->seed : 0, number, BUILD_DIR, sim_running ? sim_running->seed : 0);
     if (write(STDOUT_FILENO, line, (size_t)len) < 0) _exit(3);
     _exit(1);

@@ -15,8 +15,11 @@
 #define SIM_CLIENTS    2
 #define SIM_KEYS       6
 #define SIM_BOOKS      60
-#define SIM_RANGES     512
-#define SIM_LATE_US    60000u                /* after its deadline an operation may end so much later */
+#define SIM_RANGES     1024                  /* ever, of one container */
+#define SIM_SEEN       8
+#define SIM_LATE_US    60000u                /* after its deadline an operation may end so much later, */
+#define SIM_FRAME_US   16667u                /* or a frame, if its host draws frames, */
+#define SIM_FRAMES_US  5000000u              /* or many of them, if there is a budget, too */
 
 /* Kinds of operations that are not aiocosmos_kind. */
 enum { SIM_PAGE = 100, SIM_BULK };
@@ -24,6 +27,8 @@ enum { SIM_PAGE = 100, SIM_BULK };
 typedef struct sim sim;
 typedef struct sim_client sim_client;
 typedef struct sim_item sim_item;
+
+typedef struct sim_seen { unsigned range; int64_t lsn; } sim_seen;
 
 typedef struct sim_op {
     sim_client *client;
@@ -42,7 +47,8 @@ typedef struct sim_op {
     char    *body;
     size_t   body_len;
     bool     no_session;                     /* it shall carry no token */
-    int64_t  lsn_wanted;                     /* what the client had seen when it asked to read; -1: nothing */
+    sim_seen seen[SIM_SEEN];                 /* of the item's ranges, when the client asked to read it */
+    unsigned seen_count;
     /* What came of it: */
     unsigned sent, arrived, applied, calls;
     char     made_etag[64];                  /* of the version that it made last */
@@ -75,6 +81,7 @@ struct sim_client {
     bool     inside;                         /* of step or destroy: the only places for callbacks */
     bool     doomed;                         /* a callback has destroyed it */
     unsigned manner;                         /* how its host waits: see sim_run.h */
+    bool     by_frames;
     unsigned born;
     uint32_t owed;                           /* callbacks */
     uint64_t failure_seen;                   /* id of the operation that on_failure saw last */
@@ -111,7 +118,9 @@ struct sim {
     size_t   op_count, op_cap;
     sim_item **item;
     size_t   item_count, item_cap;
-    unsigned split_from[SIM_RANGES];         /* of SIM_CONTAINER: the range that each was split from, plus 1 */
+    uint64_t range_before[SIM_RANGES][SIM_RANGES / 64];      /* of SIM_CONTAINER: itself, and what it came from */
+    uint8_t  range_keys[SIM_RANGES];         /* a bit for each key that belongs or belonged to it */
+    uint64_t ranges_seen;                    /* the container's range_version, plus 1 */
     bool     calm;                           /* no more trouble: what is still under way shall end */
     unsigned lives_used;
 };
@@ -194,17 +203,22 @@ static const emu_container *sim_container(sim *s, const char *name)
     return database ? emu_find_container(database, aioc_memory_str(name)) : NULL;
 }
 
+static const emu_range *sim_range_of(sim *s, const emu_container *container, unsigned number, emu_key *key)
+{
+    aiocosmos_value value = sim_key(number);
+    memset(key, 0, sizeof *key);
+    SIM_CHECK(&s->world, emu_key_from_values(container, &value, 1, key), "the model's own key");
+    return emu_range_of(container, emu_str(key->epk, key->epk_len));
+}
+
 static void sim_look(sim *s, const sim_item *item, sim_stored *out)
 {
     const emu_container *container = sim_container(s, SIM_CONTAINER);
-    aiocosmos_value value = sim_key(item->key);
     const emu_item *stored;
     emu_key key;
     memset(out, 0, sizeof *out);
     if (!container) return;
-    memset(&key, 0, sizeof key);
-    SIM_CHECK(&s->world, emu_key_from_values(container, &value, 1, &key), "the model's own key");
-    out->range = emu_range_of(container, emu_str(key.epk, key.epk_len));
+    out->range = sim_range_of(s, container, item->key, &key);
     stored = emu_find_item(container, emu_find_partition(container, &key), aioc_memory_str(item->id));
     if (!stored) return;
     out->present = true;
@@ -241,74 +255,88 @@ static bool sim_token_part(aiocosmos_str text, unsigned *range, int64_t *lsn)
 static unsigned sim_range_number(sim *s, const emu_range *range)
 {
     unsigned long number = strtoul(range->id, NULL, 10);
-    SIM_CHECK(&s->world, number < SIM_RANGES, "range %s: too many splits for the model", range->id);
+    SIM_CHECK(&s->world, number < SIM_RANGES, "range %s: too many for the model", range->id);
     return (unsigned)number;
 }
 
-/* Whether a range is this one, or was split from it. */
-static bool sim_descends(sim *s, const emu_range *range, unsigned from)
+/* Remembers, of each range that has come since, what it was split or merged from: "0","3". */
+static void sim_learn_ranges(sim *s)
 {
-    unsigned at = sim_range_number(s, range);
-    while (at != from && s->split_from[at]) at = s->split_from[at] - 1;
-    return at == from;
-}
-
-static int64_t sim_lsn_seen(const sim_client *client, const emu_range *range)
-{
-    int64_t seen = -1;
-    unsigned i;
-    for (i = 0; range && i < SIM_RANGES; i++)
-        if (client->lsn[i] > seen && sim_descends(client->sim, range, i)) seen = client->lsn[i];
-    return seen;
-}
-
-/* Splits a range of a container, and remembers which new ones it left. */
-static bool sim_split_range(sim *s, const char *name, const char *id)
-{
-    const emu_container *container = sim_container(s, name);
-    unsigned old = (unsigned)strtoul(id, NULL, 10);
-    bool there[SIM_RANGES] = { false };
+    const emu_container *container = sim_container(s, SIM_CONTAINER);
+    emu_key key;
     uint32_t i;
-    for (i = 0; i < container->range_count; i++) there[sim_range_number(s, container->range[i])] = true;
-    if (!emu_core_split(s->core, SIM_DATABASE, name, id)) return false;
-    for (i = 0; i < container->range_count && strcmp(name, SIM_CONTAINER) == 0; i++) {
+    if (!container || s->ranges_seen == container->range_version + 1) return;
+    s->ranges_seen = container->range_version + 1;
+    for (i = 0; i < container->range_count; i++) {
         unsigned number = sim_range_number(s, container->range[i]);
-        if (!there[number]) s->split_from[number] = old + 1;
+        const char *at = emu_range_parents(container->range[i]);
+        uint64_t *before = s->range_before[number];
+        before[number / 64] |= UINT64_C(1) << number % 64;
+        for (; *at; at++) {
+            unsigned long parent = *at == '"' ? strtoul(at + 1, (char **)&at, 10) : SIM_RANGES;
+            if (parent < SIM_RANGES) before[parent / 64] |= UINT64_C(1) << parent % 64;
+        }
     }
-    return true;
+    for (i = 0; i < SIM_KEYS; i++)
+        s->range_keys[sim_range_number(s, sim_range_of(s, container, i, &key))] |= (uint8_t)(1u << i);
 }
 
-/* What a request to read says that its client has seen. */
-static int64_t sim_lsn_sent(sim *s, aiocosmos_str token, const emu_range *range)
+/* Whether a range is another, or came from it, as far as one key is concerned. */
+static bool sim_descends(const sim *s, unsigned key, unsigned range, unsigned from)
 {
-    int64_t sent = -1, lsn;
+    return (s->range_before[range][from / 64] >> from % 64 & 1) && (s->range_keys[from] >> key & 1);
+}
+
+/* Notes, of what a client has seen, what concerns the item that an operation is about to read. */
+static void sim_note_seen(sim *s, sim_op *op, const int64_t *lsn)
+{
+    sim_stored stored;
+    unsigned range, i;
+    sim_learn_ranges(s);
+    sim_look(s, op->item, &stored);
+    if (!stored.range) return;
+    range = sim_range_number(s, stored.range);
+    for (i = 0; i < SIM_RANGES && op->seen_count < SIM_SEEN; i++) {
+        if (lsn[i] < 0 || !sim_descends(s, op->item->key, range, i)) continue;
+        op->seen[op->seen_count].range = i;
+        op->seen[op->seen_count++].lsn = lsn[i];
+    }
+}
+
+/* Whether a session token says that so much has been seen of a range: in its own words, or in those of a range that
+ * came from it and that the item belongs to, too. */
+static bool sim_token_covers(sim *s, aiocosmos_str token, unsigned key, unsigned range, const sim_seen *seen)
+{
+    int64_t lsn;
     size_t at, end;
     unsigned id;
     for (at = 0; at < token.len; at = end + 1) {
         for (end = at; end < token.len && token.ptr[end] != ','; end++) continue;
         SIM_CHECK(&s->world, sim_token_part(emu_str(token.ptr + at, end - at), &id, &lsn), "a session token is %.*s",
                   (int)token.len, token.ptr);
-        if (!sim_descends(s, range, id)) continue;
-        if (sim_range_number(s, range) != id) sim_cover(&s->world, SIM_session_token_of_parent);
-        if (lsn > sent) sent = lsn;
+        if (!sim_descends(s, key, range, id) || !sim_descends(s, key, id, seen->range)) continue;
+        if (id != seen->range) sim_cover(&s->world, SIM_session_token_of_child);
+        else if (range != id) sim_cover(&s->world, SIM_session_token_of_parent);
+        if (id != seen->range || lsn >= seen->lsn) return true;
     }
-    return sent;
+    return false;
 }
 
 static void sim_check_session(sim *s, const sim_op *op, const sim_request *request)
 {
     aiocosmos_str token = sim_header(request->head, "x-ms-session-token: ");
     sim_stored stored;
-    int64_t sent;
+    unsigned i;
     if (op->no_session)
         SIM_CHECK(&s->world, token.len == 0, "operation %ld carries a session token, against no_session", op->number);
-    if (op->lsn_wanted < 0) return;
+    if (!op->seen_count) return;
     sim_look(s, op->item, &stored);
-    sent = sim_lsn_sent(s, token, stored.range);
     sim_cover(&s->world, SIM_session_token_checked);
-    SIM_CHECK(&s->world, sent >= op->lsn_wanted,
-              "operation %ld reads with the session token \"%.*s\"; range %s had answered up to %lld before it was "
-              "submitted", op->number, (int)token.len, token.ptr, stored.range->id, (long long)op->lsn_wanted);
+    for (i = 0; i < op->seen_count; i++)
+        SIM_CHECK(&s->world, sim_token_covers(s, token, op->item->key, sim_range_number(s, stored.range), &op->seen[i]),
+                  "operation %ld reads from range %s with the session token \"%.*s\"; range %u had answered up to %lld "
+                  "before it was submitted", op->number, stored.range->id, (int)token.len, token.ptr,
+                  op->seen[i].range, (long long)op->seen[i].lsn);
 }
 
 /*------------------------------------------------------------------------------
@@ -338,7 +366,8 @@ static void sim_on_sent(void *user, sim_host *host, const sim_request *request)
     op->sent++;
     session = sim_header(request->head, "x-ms-session-token: ");
     sim_trace(&s->world, "operation %ld: sent, session token \"%.*s\"", op->number, (int)session.len, session.ptr);
-    SIM_CHECK(&s->world, host == &op->client->host && op->life == op->client->born, "operation %ld is sent by another client", op->number);
+    SIM_CHECK(&s->world, host == &op->client->host && op->life == op->client->born,
+              "operation %ld is sent by another client", op->number);
     SIM_CHECK(&s->world, op->calls == 0, "operation %ld is sent after its callback", op->number);
     SIM_CHECK(&s->world, !op->order_before || op->order_before->calls,
               "operation %ld overtakes %ld, which has the same order key", op->number, op->order_before->number);
@@ -410,7 +439,7 @@ static void sim_applied(sim *s, sim_op *op, const sim_version *before, const sim
 static void sim_check_applied(sim *s, const sim_op *op)
 {
     if (op->applied <= 1) return;
-    if (op->applied > 1) sim_cover(&s->world, SIM_applied_twice_by_leave);
+    sim_cover(&s->world, SIM_applied_twice_by_leave);
     SIM_CHECK(&s->world, op->leave, "operation %ld was applied %u times", op->number, op->applied);
 }
 
@@ -420,6 +449,7 @@ static void sim_on_served(void *user, long number)
     sim_op *op = sim_op_of(s, number);
     sim_version before;
     sim_stored after;
+    sim_learn_ranges(s);
     if (!op || !op->item) return;
     before = *sim_latest(op->item);
     sim_look(s, op->item, &after);
@@ -467,7 +497,8 @@ static void sim_check_read(sim *s, const sim_op *op, const aiocosmos_result *res
     if (s->plan.garbles) return;
     if (result->status == 0) {
         seen = sim_version_since(op->item, op->submitted_us, result->etag, true);
-        SIM_CHECK(&s->world, seen && result->etag.len, "operation %ld reads item %s as %.*s, which it was not meanwhile",
+        SIM_CHECK(&s->world, seen && result->etag.len,
+                  "operation %ld reads item %s as %.*s, which it was not meanwhile",
                   op->number, op->item->id, (int)result->etag.len, result->etag.ptr);
         SIM_CHECK(&s->world, sim_marker(result->body) == seen->writer && sim_n_of(result->body) == seen->n,
                   "operation %ld reads another body than that ETag has: %.*s", op->number, (int)result->body.len,
@@ -482,6 +513,15 @@ static void sim_check_read(sim *s, const sim_op *op, const aiocosmos_result *res
     }
 }
 
+/* Whether it made a version with that ETag; one that may be sent again may make several. */
+static bool sim_made(const sim_op *op, aiocosmos_str etag)
+{
+    size_t i;
+    for (i = 0; i < op->item->version_count; i++)
+        if (op->item->version[i].writer == op->number && emu_is(etag, op->item->version[i].etag)) return true;
+    return false;
+}
+
 static void sim_check_written(sim *s, const sim_op *op, const aiocosmos_result *result)
 {
     aiocosmos_str no_etag = emu_str(NULL, 0);
@@ -489,7 +529,7 @@ static void sim_check_written(sim *s, const sim_op *op, const aiocosmos_result *
     bool answered = result->fate == AIOCOSMOS_ANSWERED;
     if (s->plan.garbles) return;
     if (result->status == 0 && op->kind != AIOCOSMOS_DELETE_ITEM)
-        SIM_CHECK(&s->world, emu_is(result->etag, op->made_etag), "operation %ld made %s, and its result says %.*s",
+        SIM_CHECK(&s->world, sim_made(op, result->etag), "operation %ld made %s, and its result says %.*s",
                   op->number, op->made_etag, (int)result->etag.len, result->etag.ptr);
     if (result->status == 0 && op->want_body && op->kind != AIOCOSMOS_DELETE_ITEM)
         SIM_CHECK(&s->world, sim_marker(result->body) == op->number, "operation %ld is answered with %.*s", op->number,
@@ -513,9 +553,11 @@ static void sim_learn_session(sim_client *client, const aiocosmos_result *result
 
 static void sim_check_deadline(sim *s, const sim_op *op)
 {
-    uint64_t stalled_us = s->world.stalled_us - op->stalled_us;
+    uint64_t stalled_us = s->world.stalled_us - op->stalled_us, late_us = SIM_LATE_US;
     if (!op->deadline_us) return;
-    SIM_CHECK(&s->world, s->world.now_us <= op->deadline_us + stalled_us + SIM_LATE_US,
+    /* A step whose budget is spent ends one operation whose time is over, at least. */
+    if (op->client->by_frames) late_us += op->client->options.step_budget_us ? SIM_FRAMES_US : SIM_FRAME_US;
+    SIM_CHECK(&s->world, s->world.now_us <= op->deadline_us + stalled_us + late_us,
               "operation %ld ends %" PRIu64 " us after its deadline, of which the host slept %" PRIu64, op->number,
               s->world.now_us - op->deadline_us, stalled_us);
 }
@@ -573,6 +615,9 @@ static void sim_check_result(sim *s, sim_op *op, const aiocosmos_result *result)
     op->fate = result->fate;
     client->owed--;
     s->net.work++;
+    SIM_CHECK(w, op->kind >= SIM_PAGE || op->sent <= result->attempts,
+              "operation %ld was sent %u times, and tells of %u",
+              op->number, op->sent, result->attempts);
     if (op->cancelled)
         SIM_CHECK(w, op->status == AIOCOSMOS_E_CANCELLED || op->status == AIOCOSMOS_E_SHUTDOWN,
                   "operation %ld was cancelled, and ends with %d", op->number, op->status);
@@ -609,7 +654,6 @@ static sim_op *sim_op_new(sim_client *client, int kind, sim_item *item)
     op->no_session = client->options.no_session;
     op->submitted_us = s->world.now_us;
     op->stalled_us = s->world.stalled_us;
-    op->lsn_wanted = -1;
     return op;
 }
 
@@ -636,6 +680,21 @@ static void sim_op_accepted(sim_op *op, uint32_t timeout_ms)
     if (timeout_ms == 0) timeout_ms = client->options.request_timeout_ms;
     if (timeout_ms == 0) timeout_ms = AIOCOSMOS_DEFAULT_REQUEST_TIMEOUT_MS;
     if (timeout_ms != AIOCOSMOS_OFF) op->deadline_us = op->submitted_us + (uint64_t)timeout_ms * 1000u;
+}
+
+/* A client is abandoned: nobody is called back, and what is under way may arrive. */
+static void sim_ops_abandoned(sim_client *client)
+{
+    sim *s = client->sim;
+    size_t i;
+    for (i = 0; i < s->op_count; i++) {
+        sim_op *op = s->op[i];
+        if (op->client != client || op->life != client->born || op->calls) continue;
+        op->calls = 1;
+        op->status = AIOCOSMOS_E_SHUTDOWN;
+        op->fate = op->sent ? AIOCOSMOS_MAYBE_APPLIED : AIOCOSMOS_NOT_SENT;
+    }
+    client->owed = 0;
 }
 
 /* At the end: everything has arrived that ever will. */

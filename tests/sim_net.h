@@ -100,6 +100,7 @@ typedef enum sim_link { SIM_CONNECTING, SIM_CONNECTED, SIM_FAILED } sim_link;
 
 typedef struct sim_socket {
     sim_host *host;                      /* NULL: closed by the client */
+    size_t    place;                     /* among the host's */
     sim_net  *net;
     uint32_t  number;
     sim_role  role;
@@ -166,7 +167,8 @@ struct sim_host {                        /* the machine of one client */
     aiocosmos_platform platform;
     int64_t  skew_ms;                    /* its clock ahead of the server's */
     bool     poller_open, woken;
-    unsigned sockets_open;
+    sim_socket **open;                   /* its sockets */
+    size_t   open_count, open_cap;
     bool     entropy_fails;
 };
 
@@ -634,7 +636,9 @@ static sim_socket *sim_socket_make(sim_host *host, bool datagram, sim_role role)
     socket->down_window = (size_t)sim_magnitude(random, 200, 65536);
     socket->latency_us = sim_magnitude(random, net->climate.latency_low_us, net->climate.latency_high_us);
     socket->us_per_byte = (double)sim_below(random, 1000) / 1000.0 * net->climate.us_per_byte_max;
-    host->sockets_open++;
+    host->open = (sim_socket **)sim_grow(host->open, host->open_count, &host->open_cap, sizeof *host->open);
+    socket->place = host->open_count;
+    host->open[host->open_count++] = socket;
     return socket;
 }
 
@@ -786,13 +790,15 @@ static void sim_socket_close(void *user_data, intptr_t number)
     sim_host *host = (sim_host *)user_data;
     sim_socket *socket = sim_socket_of(host, number);
     host->net->work++;
-    SIM_CHECK(host->net->world, socket->want == 0, "socket %u: closed while it is watched", socket->number);
+    SIM_CHECK(host->net->world, socket->want == 0 || !host->poller_open,
+              "socket %u: closed while it is watched", socket->number);
     /* Unread bytes make a close a reset (RFC 2525, 2.17); to the server it is the same. */
     if (socket->link == SIM_CONNECTED && !socket->datagram && !socket->rx_reset)
         sim_put_packet(socket, true, socket->rx_len ? SIM_RESET : SIM_END, NULL, 0);
     socket->host = NULL;
     socket->rx_len = 0;
-    host->sockets_open--;
+    host->open[socket->place] = host->open[--host->open_count];
+    host->open[socket->place]->place = socket->place;
 }
 
 /*------------------------------------------------------------------------------
@@ -848,12 +854,12 @@ static int sim_collect(sim_host *host, aiocosmos_event *events, int cap)
 {
     sim_net *net = host->net;
     sim_random *random = &net->world->net;
-    size_t start = net->socket_count ? (size_t)sim_below(random, net->socket_count) : 0, i;
+    size_t start = host->open_count ? (size_t)sim_below(random, host->open_count) : 0, i;
     bool subset = sim_chance(random, net->climate.subset);
     int count = 0;
-    for (i = 0; i < net->socket_count && count < cap; i++) {
-        sim_socket *socket = net->sockets[(start + i) % net->socket_count];
-        unsigned ready = socket->host == host ? sim_ready(socket) & socket->want : 0;
+    for (i = 0; i < host->open_count && count < cap; i++) {
+        sim_socket *socket = host->open[(start + i) % host->open_count];
+        unsigned ready = sim_ready(socket) & socket->want;
         if (!ready || (subset && count && sim_chance(random, 0.5))) continue;
         events[count].source = socket->source;
         events[count++].ready = ready;
@@ -863,10 +869,9 @@ static int sim_collect(sim_host *host, aiocosmos_event *events, int cap)
 
 static bool sim_any_ready(const sim_host *host)
 {
-    const sim_net *net = host->net;
     size_t i;
-    for (i = 0; i < net->socket_count; i++)
-        if (net->sockets[i]->host == host && (sim_ready(net->sockets[i]) & net->sockets[i]->want)) return true;
+    for (i = 0; i < host->open_count; i++)
+        if (sim_ready(host->open[i]) & host->open[i]->want) return true;
     return host->woken;
 }
 
@@ -948,6 +953,11 @@ static void sim_host_init(sim_host *host, sim_net *net)
     platform->poller_fd = sim_poller_fd;
     platform->poller_wake_fd = sim_poller_wake_fd;
     platform->file_read = sim_file_read;
+}
+
+static void sim_host_free(sim_host *host)
+{
+    free(host->open);
 }
 
 /* Every connection ends at once, as when the server's process does; what it has stored stays. */

@@ -7,6 +7,7 @@
 
 #define SIM_TURNS_MAX   2000000u
 #define SIM_IDLE_TURNS  5000u            /* without anything done: a busy loop */
+#define SIM_WORK_US     1200000000u      /* then calm comes, whatever is left to do */
 #define SIM_CALM_US     200000000u       /* in calm everything ends within this */
 #define SIM_TOKEN       "eyJhbGciOiJub25lIn0.c2lt."
 
@@ -192,14 +193,15 @@ static void sim_client_born(sim_client *client)
     sim_choose_options(client);
     client->manner = s->plan.clients > 1 ? (unsigned)sim_between(random, SIM_DESCRIPTOR, SIM_POLLS)
                                          : (unsigned)sim_below(random, SIM_MANNERS);
+    client->by_frames = client->manner == SIM_FRAMES;
     client->host.skew_ms = 0;
     if (sim_chance(random, 0.3)) {
         client->host.skew_ms = (int64_t)sim_below(random, 14400000) - 7200000;
         sim_cover(&s->world, SIM_clock_skewed);
     }
     if (s->plan.breaks_memory) {
-        if (sim_chance(random, 0.5)) client->heap.fail_at = sim_magnitude(random, 1, 3000);
-        else client->heap.failing = 1.0 / (double)sim_magnitude(random, 20, 2000);
+        if (sim_chance(random, 0.5)) client->heap.fail_at = sim_magnitude(random, 1, 1000);
+        else client->heap.failing = 1.0 / (double)sim_magnitude(random, 5, 500);
     }
     client->born++;
     client->doomed = client->failure_fresh = false;
@@ -235,9 +237,20 @@ static void sim_client_gone(sim_client *client)
     client->inside = false;
     SIM_CHECK(&s->world, client->owed == 0, "client %u is destroyed and owes %u callbacks", client->number,
               client->owed);
-    SIM_CHECK(&s->world, client->host.sockets_open == 0 && !client->host.poller_open,
-              "client %u is destroyed and holds %u sockets", client->number, client->host.sockets_open);
+    SIM_CHECK(&s->world, client->host.open_count == 0 && !client->host.poller_open,
+              "client %u is destroyed and holds %zu sockets", client->number, client->host.open_count);
     sim_heap_check_empty(&client->heap);
+}
+
+/* As in a forked child: nobody is called back. */
+static void sim_abandon(sim_client *client)
+{
+    sim *s = client->sim;
+    sim_trace(&s->world, "client %u: abandoned, %u are owed", client->number, client->owed);
+    sim_cover(&s->world, SIM_abandoned);
+    aiocosmos_abandon(client->client);
+    sim_ops_abandoned(client);
+    sim_client_gone(client);
 }
 
 static void sim_destroy(sim_client *client)
@@ -305,16 +318,31 @@ static void sim_add_fault(sim *s)
     SIM_CHECK(&s->world, emu_core_fault(s->core, rule, why, sizeof why), "fault %s: %s", rule, why);
 }
 
-static void sim_split(sim *s)
+/* Splits a range or merges two; or lets the server do it by itself from now on. */
+static void sim_shift_ranges(sim *s)
 {
     sim_random *random = &s->world.weather;
     const char *name = sim_chance(random, 0.5) ? SIM_CONTAINER : SIM_LIBRARY;
     const emu_container *container = sim_container(s, name);
+    bool merge = sim_chance(random, 0.4);
+    emu_shuffle shuffle;
     char id[16];
-    if (container->range_count > 24) return;
+    memset(&shuffle, 0, sizeof shuffle);
+    if (sim_chance(random, 0.1)) {
+        shuffle.every = (uint32_t)sim_magnitude(random, 20, 500);
+        shuffle.max = (uint32_t)sim_between(random, 4, 16);
+        shuffle.busy = (uint32_t)sim_below(random, 4);
+        sim_trace(&s->world, "weather: ranges shift every %u requests", (unsigned)shuffle.every);
+        SIM_CHECK(&s->world, emu_core_shuffle(s->core, &shuffle), "no shuffle");
+        sim_cover(&s->world, SIM_shuffle);
+        return;
+    }
+    if (container->range_count > 24 && !merge) return;
     snprintf(id, sizeof id, "%s", container->range[sim_below(random, container->range_count)]->id);
-    sim_trace(&s->world, "weather: range %s of %s is split", id, name);
-    if (sim_split_range(s, name, id)) sim_cover(&s->world, SIM_split);
+    sim_trace(&s->world, "weather: range %s of %s is %s", id, name, merge ? "merged" : "split");
+    if (merge && emu_core_merge(s->core, SIM_DATABASE, name, id)) sim_cover(&s->world, SIM_merge);
+    if (!merge && emu_core_split(s->core, SIM_DATABASE, name, id)) sim_cover(&s->world, SIM_split);
+    sim_learn_ranges(s);
 }
 
 static void sim_weather(sim_world *world, void *what, uint64_t number)
@@ -330,7 +358,7 @@ static void sim_weather(sim_world *world, void *what, uint64_t number)
         if (s->plan.faults) sim_add_fault(s);
         break;
     case 4: sim_count_faults(s); break;
-    case 5: if (s->plan.splits) sim_split(s); break;
+    case 5: if (s->plan.splits) sim_shift_ranges(s); break;
     case 6:
         if (s->net.climate.reset <= 0) break;
         sim_trace(world, "weather: the server is restarted");
@@ -401,7 +429,7 @@ static void sim_choose_plan(sim *s)
     plan->clients = sim_chance(random, 0.2) ? 2 : 1;
     plan->think = sim_chance(random, 0.5) ? 0.05 : 0;
     plan->think_us = sim_magnitude(random, 1000, 5000000);
-    plan->cancel = sim_chance(random, 0.4) ? 0.05 : 0;
+    plan->cancel = sim_chance(random, 0.5) ? 0 : sim_chance(random, 0.5) ? 0.05 : 0.3;
     plan->act_inside = sim_chance(random, 0.6) ? 0.2 : 0;
     plan->lives = (unsigned)sim_below(random, 4);
     plan->destroy = plan->lives ? 0.01 : 0;
@@ -421,9 +449,12 @@ static void sim_choose_plan(sim *s)
 static void sim_fair(sim *s)
 {
     sim_climate fair;
+    emu_shuffle no_shuffle;
+    memset(&no_shuffle, 0, sizeof no_shuffle);
     memset(&fair, 0, sizeof fair);
     fair.latency_low_us = fair.latency_high_us = 50;
     s->net.climate = fair;
+    emu_core_shuffle(s->core, &no_shuffle);
     s->net.down_until_us = s->net.stalled_until_us = 0;
     sim_count_faults(s);
 }
@@ -456,6 +487,7 @@ static void sim_clerk_open(sim_clerk *clerk, sim *s)
 static void sim_clerk_close(sim_clerk *clerk)
 {
     aiocosmos_destroy(clerk->client);
+    sim_host_free(&clerk->host);
     sim_heap_check_empty(&clerk->heap);
 }
 
@@ -484,7 +516,8 @@ static void sim_furnish(sim *s)
     request.kind = AIOCOSMOS_CREATE_ITEM;
     request.container = SIM_LIBRARY;
     for (i = 0; i < SIM_BOOKS; i++) {
-        int len = snprintf(body, sizeof body, "{\"id\":\"book-%u\",\"pk\":%s,\"v\":%u}", i, sim_key_json(i % SIM_KEYS), i);
+        int len = snprintf(body, sizeof body, "{\"id\":\"book-%u\",\"pk\":%s,\"v\":%u}",
+                           i, sim_key_json(i % SIM_KEYS), i);
         request.body = emu_str(body, (size_t)len);
         request.pk = aiocosmos_pk1(sim_key(i % SIM_KEYS));
         SIM_CHECK(&s->world, sim_clerk_ask(&clerk, &request, NULL) == 0, "book %u", i);
@@ -570,7 +603,12 @@ static void sim_act_outside(sim_client *client)
     }
     if (sim_chance(random, s->plan.cancel) && sim_cancel_one(client)) sim_cover(&s->world, SIM_cancel_outside);
     if (sim_chance(random, 0.01)) aiocosmos_warm(client->client, (uint32_t)sim_between(random, 1, 5));
+    if (sim_chance(random, 0.02)) sim_share_session(&s->client[s->plan.clients - 1 - client->number], client);
     if (!sim_chance(random, s->plan.destroy)) return;
+    if (sim_chance(random, 0.2)) {
+        sim_abandon(client);
+        return;
+    }
     sim_cover(&s->world, SIM_destroy_outside);
     sim_destroy(client);
 }
@@ -580,10 +618,14 @@ static void sim_step(sim_client *client, int timeout_ms)
     sim *s = client->sim;
     uint64_t before = s->net.work + s->world.events_run;
     bool at_once = s->world.now_us < client->stepped_us + 100;
+    bool drains = client->manner == SIM_STEPS && sim_chance(&s->world.host, 0.05);
     int ran;
     client->inside = true;
-    ran = aiocosmos_step(client->client, timeout_ms);
+    if (drains) ran = aiocosmos_drain(client->client, timeout_ms < 0 ? 1000 : timeout_ms);
+    else ran = aiocosmos_step(client->client, timeout_ms);
     client->inside = false;
+    if (drains && ran == AIOCOSMOS_E_TIMEOUT) ran = 0;
+    if (drains) sim_cover(&s->world, SIM_host_drains);
     SIM_CHECK(&s->world, ran >= 0 || (ran == AIOCOSMOS_E_DESTROYED && client->doomed), "step says %d", ran);
     if (ran == AIOCOSMOS_E_DESTROYED) sim_client_gone(client);
     else SIM_CHECK(&s->world, aiocosmos_pending(client->client) == client->owed, "%u are pending, and %u are owed",
@@ -684,7 +726,7 @@ static void sim_turn_frame(sim_client *client)
 {
     sim_world *world = &client->sim->world;
     sim_cover(world, SIM_host_draws_frames);
-    client->next_frame_us += 16667;
+    client->next_frame_us += SIM_FRAME_US;
     if (client->next_frame_us < world->now_us) client->next_frame_us = world->now_us;
     sim_pass_time(world, NULL, 0, client->next_frame_us);
     sim_step(client, 0);
@@ -786,13 +828,48 @@ static void sim_open(sim *s, uint64_t seed, sim_report *report, bool verbose)
 
 static void sim_work_until_calm(sim *s)
 {
-    uint64_t turns = 0, stop_us = SIM_NOT_YET;
+    uint64_t turns = 0, stop_us = SIM_WORK_US;
     while (!sim_at_rest(s) && s->world.now_us < stop_us) {
         SIM_CHECK(&s->world, ++turns < SIM_TURNS_MAX, "the run does not end");
         sim_turn(s);
-        if (stop_us == SIM_NOT_YET && s->op_count >= s->plan.operations) stop_us = s->world.now_us + 5000000;
+        if (stop_us == SIM_WORK_US && s->op_count >= s->plan.operations) stop_us = s->world.now_us + 5000000;
         if (s->lives_used > s->plan.lives + 8 && !s->client[0].client && !s->client[1].client) break;
     }
+}
+
+static void sim_probed(aiocosmos_client *handle, const aiocosmos_result *result, void *user_data)
+{
+    (void)handle;
+    *(int *)user_data = result->status;
+}
+
+/* Whatever has come over a client, in calm it finds its way back. Each connection that fell silent may cost it one
+ * operation's time: nothing tells such a one from a slow one. */
+static void sim_check_recovery(sim_client *client)
+{
+    sim *s = client->sim;
+    aiocosmos_request request;
+    int status = 1, tries = 0;
+    uint64_t turns = 0;
+    memset(&request, 0, sizeof request);
+    request.kind = AIOCOSMOS_READ_DATABASE;
+    request.timeout_ms = 10000;
+    request.done = sim_probed;
+    request.user_data = &status;
+    while (tries == 0 || status != 0) {
+        tries++;
+        SIM_CHECK(&s->world, tries <= 60, "client %u does not recover: it still says %d", client->number, status);
+        SIM_CHECK(&s->world, aiocosmos_submit(client->client, &request, NULL) == 0, "client %u does not recover: %s",
+                  client->number, aiocosmos_refusal(client->client));
+        while (aiocosmos_pending(client->client)) {
+            sim_tend_names(client);
+            client->inside = true;
+            SIM_CHECK(&s->world, aiocosmos_step(client->client, 100) >= 0 && ++turns < SIM_TURNS_MAX, "a probe fails");
+            client->inside = false;
+        }
+    }
+    sim_cover(&s->world, SIM_recovered);
+    if (tries > 1) sim_trace(&s->world, "client %u: recovered after %d tries", client->number, tries);
 }
 
 /* In calm everything ends, but for what has no deadline and whose answer will never come. */
@@ -813,6 +890,10 @@ static void sim_calm_down(sim *s)
         if (!client->client) continue;
         SIM_CHECK(&s->world, !client->owed || s->plan.waits_for_ever, "client %u owes %u callbacks for ever", i,
                   client->owed);
+        /* With less time than that a second address is never tried, where the first is silent. */
+        if (!client->owed && !client->options.token_fn && !s->plan.breaks_memory && !client->options.memory_max &&
+            (!client->options.connect_timeout_ms || client->options.connect_timeout_ms > 300))
+            sim_check_recovery(client);
         sim_destroy(client);
     }
     sim_pass_time(&s->world, NULL, 0, s->world.now_us + 30000000);         /* what is under way arrives */
@@ -820,6 +901,8 @@ static void sim_calm_down(sim *s)
 
 static void sim_close(sim *s)
 {
+    unsigned i;
+    for (i = 0; i < s->plan.clients; i++) sim_host_free(&s->client[i].host);
     sim_net_close(&s->net);
     emu_core_close(s->core);
     sim_heap_check_empty(&s->world.server_heap);

@@ -141,12 +141,39 @@ static bool sim_submit(sim_client *client, sim_op *op, aiocosmos_request *reques
     return true;
 }
 
+/* What a client has seen, as it says it itself. False: it says nothing, or not all. */
+static bool sim_hand_token(sim_client *client, char token[16384])
+{
+    aiocosmos_str text;
+    if (!client->client || client->doomed || !client->session_checked) return false;
+    text = aiocosmos_session_get(client->client, NULL, SIM_CONTAINER);
+    if (text.len == 0 || text.len >= 16384) return false;
+    memcpy(token, text.ptr, text.len);
+    token[text.len] = 0;
+    sim_cover(&client->sim->world, SIM_session_token_handed_over);
+    return true;
+}
+
+/* From one client to the other, for good. */
+static void sim_share_session(sim_client *from, sim_client *to)
+{
+    char token[16384];
+    sim *s = to->sim;
+    unsigned i;
+    if (from == to || !to->client || !to->session_checked || !sim_hand_token(from, token)) return;
+    SIM_CHECK(&s->world, aiocosmos_session_merge(to->client, NULL, SIM_CONTAINER, aioc_memory_str(token)) == 0,
+              "a client's own session token is refused: %s", aiocosmos_refusal(to->client));
+    for (i = 0; i < SIM_RANGES; i++)
+        if (from->lsn[i] > to->lsn[i]) to->lsn[i] = from->lsn[i];
+}
+
 static bool sim_start_item(sim_client *client)
 {
     sim *s = client->sim;
     sim_op *op = sim_choose_op(client, false);
+    sim_client *other = &s->client[s->plan.clients - 1 - client->number];
     aiocosmos_request request;
-    sim_stored stored;
+    char token[16384];
     memset(&request, 0, sizeof request);
     request.kind = (aiocosmos_kind)op->kind;
     request.container = SIM_CONTAINER;
@@ -157,9 +184,10 @@ static bool sim_start_item(sim_client *client)
     if (*op->if_none_match) request.if_none_match = op->if_none_match;
     request.want_body = op->want_body = op->write && op->kind != AIOCOSMOS_DELETE_ITEM &&
                                         sim_chance(&s->world.work, 0.3);
-    if (!op->write && client->session_checked) {
-        sim_look(s, op->item, &stored);
-        op->lsn_wanted = sim_lsn_seen(client, stored.range);
+    if (!op->write && client->session_checked) sim_note_seen(s, op, client->lsn);
+    if (op->seen_count && other != client && sim_chance(&s->world.work, 0.2) && sim_hand_token(other, token)) {
+        request.session_token = token;           /* as a cookie carries it */
+        sim_note_seen(s, op, other->lsn);
     }
     return sim_submit(client, op, &request);
 }
@@ -197,7 +225,10 @@ typedef struct sim_query {
     uint32_t page_items_max;
     bool     skip_empty, over;
     sim_op  *page;                           /* that is owed */
-    uint8_t  seen[SIM_BOOKS];
+    bool     wild;                           /* over what is written to meanwhile, not over the library */
+    uint64_t since_us;
+    uint8_t *seen;                           /* how often, of each book; or of each item that was there then */
+    size_t   seen_count;
     unsigned pages, failures;
     uint64_t again_us;                       /* after a refusal */
     char     continuation[2048];
@@ -234,7 +265,7 @@ static bool sim_query_open(sim_query *query)
     aiocosmos_query_request request;
     int refused;
     memset(&request, 0, sizeof request);
-    request.container = SIM_LIBRARY;
+    request.container = query->wild ? SIM_CONTAINER : SIM_LIBRARY;
     if (query->key < SIM_KEYS) request.pk = aiocosmos_pk1(sim_key(query->key));
     request.sql = query->sql;
     request.page_items_max = query->page_items_max;
@@ -259,7 +290,12 @@ static bool sim_start_query(sim_client *client)
     query->born = client->born;
     query->key = (unsigned)sim_below(random, SIM_KEYS + 2);
     if (query->key > SIM_KEYS) query->key = SIM_KEYS;
-    query->sql = sim_chance(random, 0.5) ? "SELECT c.id, c.v FROM c" : NULL;
+    query->wild = sim_chance(random, 0.3);
+    query->since_us = s->world.now_us;
+    query->seen_count = query->wild ? s->item_count : SIM_BOOKS;
+    query->seen = (uint8_t *)calloc(query->seen_count + 1, 1);
+    if (!query->seen) abort();
+    query->sql = sim_chance(random, 0.5) ? "SELECT c.id, c.pk, c.v FROM c" : NULL;
     query->page_items_max = (uint32_t)sim_between(random, 1, 20);
     query->skip_empty = sim_chance(random, 0.5);
     query->next = sim_queries;
@@ -289,24 +325,49 @@ static void sim_query_complete(sim_query *query)
     sim *s = query->client->sim;
     unsigned i;
     sim_query_give_up(query);
-    sim_cover(&s->world, SIM_query_complete);
+    sim_cover(&s->world, query->wild ? SIM_query_of_changing_items : SIM_query_complete);
     if (s->plan.garbles) return;
-    for (i = 0; i < SIM_BOOKS; i++) {
+    for (i = 0; i < query->seen_count && query->wild; i++) {
+        const sim_version *latest = sim_latest(s->item[i]);
+        if (latest->from_us > query->since_us || !latest->present) continue;
+        if (query->key < SIM_KEYS && s->item[i]->key != query->key) continue;
+        SIM_CHECK(&s->world, query->seen[i] == 1, "a query of key %u shows item %s of key %u, which did not change, %u "
+                  "times", query->key, s->item[i]->id, s->item[i]->key, query->seen[i]);
+    }
+    for (i = 0; i < SIM_BOOKS && !query->wild; i++) {
         unsigned wanted = query->key == SIM_KEYS || i % SIM_KEYS == query->key;
         SIM_CHECK(&s->world, query->seen[i] == wanted, "a query of key %u, in %u pages, shows book %u %u times",
                   query->key, query->pages, i, query->seen[i]);
     }
 }
 
+/* Which book or item a row is. SIZE_MAX: none that there ever was. */
+static size_t sim_query_which(const sim_query *query, aiocosmos_json row)
+{
+    const sim *s = query->client->sim;
+    aiocosmos_json id = aiocosmos_json_at(row, "/id"), pk = aiocosmos_json_at(row, "/pk");
+    int64_t v;
+    size_t i;
+    if (!query->wild) {
+        bool known = aiocosmos_json_get_i64(aiocosmos_json_at(row, "/v"), &v) && v >= 0 && v < SIM_BOOKS;
+        return known ? (size_t)v : SIZE_MAX;
+    }
+    for (i = 0; i < s->item_count; i++)
+        if (emu_is(emu_str(pk.ptr, pk.len), sim_key_json(s->item[i]->key)) && aiocosmos_json_is_str(id, s->item[i]->id))
+            return i;
+    return SIZE_MAX;
+}
+
 static void sim_query_read_page(sim_query *query, const aiocosmos_page *page)
 {
     sim *s = query->client->sim;
     aiocosmos_json item;
-    int64_t v;
+    size_t which;
     memset(&item, 0, sizeof item);
     while (aiocosmos_json_next(page->items, NULL, &item)) {
-        if (aiocosmos_json_get_i64(aiocosmos_json_at(item, "/v"), &v) && v >= 0 && v < SIM_BOOKS) query->seen[v]++;
-        else SIM_CHECK(&s->world, s->plan.garbles, "a query shows %.*s", (int)item.len, item.ptr);
+        which = sim_query_which(query, item);
+        SIM_CHECK(&s->world, which != SIZE_MAX || s->plan.garbles, "a query shows %.*s", (int)item.len, item.ptr);
+        if (which < query->seen_count) query->seen[which]++;
     }
     query->pages++;
     query->failures = 0;
@@ -516,7 +577,8 @@ static void sim_act_inside(sim_client *client)
     if (sim_chance(random, 0.02))
         SIM_CHECK(&s->world, aiocosmos_step(client->client, 0) == AIOCOSMOS_E_REENTERED, "a step inside a callback");
     if (!sim_chance(random, s->plan.act_inside)) return;
-    if (sim_chance(random, 0.5) && !s->calm && sim_start_something(client)) sim_cover(&s->world, SIM_submit_in_callback);
+    if (sim_chance(random, 0.5) && !s->calm && sim_start_something(client))
+        sim_cover(&s->world, SIM_submit_in_callback);
     if (sim_chance(random, s->plan.cancel * 2) && sim_cancel_one(client)) sim_cover(&s->world, SIM_cancel_inside);
     if (!sim_chance(random, s->plan.destroy) || client->doomed || s->calm) return;
     sim_trace(&s->world, "client %u: destroyed inside a callback, %u are owed", client->number, client->owed);
@@ -552,6 +614,7 @@ static void sim_work_free(void)
     while (sim_queries) {
         sim_query *query = sim_queries;
         sim_queries = query->next;
+        free(query->seen);
         free(query);
     }
     while (sim_bulks) {

@@ -65,7 +65,9 @@ static uint64_t sim_magnitude(sim_random *random, uint64_t low, uint64_t high)
     X(fate_not_sent) X(fate_maybe_and_applied) X(fate_maybe_and_not_applied) X(fate_answered_failure) \
     X(applied_twice_by_leave) X(cancel_outside) X(cancel_inside) X(cancelled_after_success) X(cancelled_in_doubt) \
     X(destroy_outside) X(destroy_inside) X(destroyed_with_pending) X(submit_refused_full) X(submit_refused_shutdown) \
-    X(submit_in_callback) X(timed_out) X(session_token_checked) X(session_token_of_parent) \
+    X(submit_in_callback) X(timed_out) X(session_token_checked) X(session_token_of_parent) X(session_token_of_child) \
+    X(session_token_handed_over) X(abandoned) X(host_drains) X(recovered) X(query_of_changing_items) X(merge) \
+    X(shuffle) \
     X(allocation_failed) X(create_failed_for_memory) X(memory_limited) X(budget_spent) \
     X(connect_refused) X(connect_unreachable) X(connect_out_of_sockets) X(connect_ignored) X(connect_at_once) \
     X(send_cut) X(send_blocked) X(receive_cut) X(answer_in_pieces) X(answer_delayed) X(request_delayed) \
