@@ -1489,6 +1489,11 @@ TEST(options_are_checked)
     options.ru_per_second = -1;
     CHECK(!emu_core_open(&options, &error));
     options.ru_per_second = 0;
+    options.shuffle.min = 5;
+    options.shuffle.max = 4;
+    CHECK(!emu_core_open(&options, &error));
+    CHECK(strstr(error, "shuffle"));
+    options.shuffle.min = options.shuffle.max = 0;
     options.memory_max = 100000;
     open_core(options);
     CHECK_INT(call("POST", "/dbs", NULL, "{\"id\":\"D\"}"), 201);

@@ -461,7 +461,8 @@ static emu_held *emu_held_take(emu_core *core, const emu_container *container, c
 static void emu_held_keep(emu_core *core, emu_held *held)
 {
     emu_held **at;
-    size_t count = 0, bytes = 0;
+    size_t count = 0, bytes = 0, most = core->memory.max / 8;  /* the rest is for items */
+    if (most > EMU_HELD_BYTES) most = EMU_HELD_BYTES;
     if (held->container->has_ttl) {
         emu_held_free(core, held);
         return;
@@ -470,7 +471,7 @@ static void emu_held_keep(emu_core *core, emu_held *held)
     core->held = held;
     for (at = &core->held; *at;) {
         bytes += (*at)->text.buffer.cap + (*at)->cap * sizeof *(*at)->row;
-        if (++count <= EMU_HELD_MOST && (bytes <= EMU_HELD_BYTES || count == 1)) {
+        if (++count <= EMU_HELD_MOST && bytes <= most) {
             at = &(*at)->next;
         } else {
             held = *at;
