@@ -644,3 +644,106 @@ TEST(text_is_in_the_spelling_of_the_service)
                 "SELECT *\nFROM c\nORDER BY c.a, c.b ASC, c.d DESC");
     check_print("SELECT VALUE t FROM t IN c.a.tags", "SELECT VALUE t\nFROM t IN c.a.tags");
 }
+
+/*--- Whatever is asked ----------------------------------------------------------------*/
+
+static const char *const pieces[] = {
+    "SELECT", "DISTINCT", "TOP 3", "VALUE", "*", "c", "c.a", "c['b c']", "c.t[0]", "FROM", "FROM c", "JOIN t IN c.tags",
+    "WHERE", "c.pk = 1", "c.pk IN (1, 'x', null)", "AND", "OR", "NOT", "(", ")", ",", "GROUP BY", "ORDER BY", "DESC",
+    "OFFSET 1 LIMIT 2", "COUNT(1)", "SUM(c.n)", "AVG(c.n + 1)", "MAKESET(c.s)", "AS x", "1", "-2.5", "'it''", "@p",
+    "{'k': c.a}", "[1, c.b]", "EXISTS(SELECT VALUE t FROM t IN c.tags)", "(SELECT VALUE 1)", "c.a BETWEEN 1 AND 2",
+    "c.s LIKE 'x%'", "?", ":", "??", "RANK", "FullTextScore(c.t, 'a')", "VectorDistance(c.v, [1, 2])", "RRF(",
+    "ABS(c.pk)", "FROM (SELECT DISTINCT c.a FROM c) AS s", "true", "undefined"
+};
+
+static uint64_t random_next(uint64_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state;
+}
+
+/* A query out of a whole one: pieces put in, taken out, changed. */
+static void make_any_query(text *out, uint64_t *random)
+{
+    static const char *const whole[] = {
+        "SELECT c.a, COUNT(1) AS n FROM c WHERE c.pk IN (1, 2) GROUP BY c.a", "SELECT DISTINCT VALUE c.a FROM c",
+        "SELECT TOP 3 * FROM c WHERE c.a > 1 AND c.pk = 'x' ORDER BY c.a DESC, c.b",
+        "SELECT VALUE AVG(c.n) FROM c JOIN t IN c.tags WHERE NOT (t.x = @p) OR c.pk LIKE 'a!%' ESCAPE '!'",
+        "SELECT VALUE COUNT(1) FROM (SELECT DISTINCT c.a FROM c) AS s",
+        "SELECT c.a FROM c WHERE c.n > 1 ORDER BY RANK RRF(FullTextScore(c.t, 'a', 'b'), VectorDistance(c.v, [1, 2]), "
+        "[1, 2]) OFFSET 1 LIMIT 2",
+        "SELECT VALUE {'a': ARRAY(SELECT VALUE t FROM t IN c.tags), 'b': c.a ? 1 : c.b ?? 2} FROM c OFFSET 1 LIMIT 2"
+    };
+    const char *from = whole[random_next(random) % COUNT_OF(whole)];
+    unsigned changes = (unsigned)(random_next(random) % 4);
+    out->len = 0;
+    while (*from) {
+        size_t len = strcspn(from, " ") + 1;
+        if (len > strlen(from)) len = strlen(from);
+        if (changes && random_next(random) % 8 == 0) {
+            changes--;
+            if (random_next(random) % 2) {
+                text_puts(out, pieces[random_next(random) % COUNT_OF(pieces)]);
+                text_puts(out, " ");
+            }
+            if (random_next(random) % 2) from += len;
+            continue;
+        }
+        text_add(out, from, len);
+        from += len;
+    }
+}
+
+/* What was parsed prints as what parses and prints the same; and its plan is JSON, or an error is. */
+static bool is_sound(const text *sql)
+{
+    static const char parameters[] = "[{\"name\":\"@p\",\"value\":[1]}]";
+    text body = {NULL, 0, 0}, once = {NULL, 0, 0}, twice = {NULL, 0, 0}, plan = {NULL, 0, 0};
+    emu_sql_error error;
+    emu_sql_query *query;
+    aiocosmos_str source = aioc_memory_str(sql->at);
+    json_text json;
+    keyed by;
+    bool sound = true;
+    int turn;
+    for (turn = 0; turn < 2 && sound; turn++) {
+        text *out = turn ? &twice : &once;
+        body.len = 0;
+        text_puts(&body, "{\"query\":");
+        text_quote(&body, source);
+        text_puts(&body, ",\"parameters\":");
+        text_puts(&body, parameters);
+        text_puts(&body, "}");
+        query = emu_sql_prepare(body.at, body.len, 0, &error);
+        if (!query && turn == 0) break;                    /* no query: nothing to print */
+        sound = query && emu_sql_print(query, text_add, out, &error);
+        emu_sql_free(query);
+        source = aioc_memory_str(once.at ? once.at : "");
+    }
+    if (sound && twice.at) sound = strcmp(once.at, twice.at) == 0;
+    key_by(&by, AIOC_PROTOCOL_MULTI_HASH, 2, "/pk /a");
+    make_plan(&plan, aioc_memory_str(sql->at), parameters, &by, NULL);
+    sound = sound && json_open(&json, plan.at + (plan.at[0] == '!'), plan.len - (plan.at[0] == '!'));
+    if (sound) json_close(&json);
+    free(body.at);
+    free(once.at);
+    free(twice.at);
+    free(plan.at);
+    return sound;
+}
+
+TEST(any_text_has_a_sound_plan_or_is_refused)
+{
+    text sql = {NULL, 0, 0};
+    uint64_t random = 20261121;
+    int i;
+    for (i = 0; i < 20000; i++) {
+        make_any_query(&sql, &random);
+        if (is_sound(&sql)) continue;
+        printf("  %s\n", sql.at);
+        CHECK(false);
+    }
+    free(sql.at);
+}

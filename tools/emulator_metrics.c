@@ -93,9 +93,8 @@ static void metrics_collect(metrics *m, const emu_sql_query *query)
         char *path = m->sorted[m->sorted_count];
         if (select->order_count == 1) metrics_note(m, key->node, "/?");
         path[0] = 0;
-        if (!metrics_path(select, key->node, path)) continue;
-        memcpy(path + strlen(path), key->descending ? " DESC" : " ASC", 6);
-        m->sorted_count++;
+        if (metrics_path(select, key->node, path) &&
+            metrics_add(path, key->descending ? " DESC" : " ASC", key->descending ? 5 : 4)) m->sorted_count++;
     }
 }
 
