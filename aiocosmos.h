@@ -605,6 +605,8 @@ typedef struct aiocosmos_query_request {
     const char *session_token;
     const char *const *headers;        /* as in aiocosmos_request */
     bool skip_empty;                   /* call back only with a page that has items, is the last, or is out of time */
+    bool want_metrics;                 /* the service measures: see aiocosmos_query_get_stats() */
+    bool want_index_metrics;           /* the service says which indexes were used, and which would have helped */
 } aiocosmos_query_request;
 
 typedef struct aiocosmos_page {        /* lent until the callback returns */
@@ -626,6 +628,29 @@ AIOCOSMOS_API int  aiocosmos_query_next(aiocosmos_client *client, aiocosmos_quer
                                         void *user_data);
 /* A page still owed is called back with E_CANCELLED from a later step. Unknown or closed: harmless. */
 AIOCOSMOS_API void aiocosmos_query_close(aiocosmos_client *client, aiocosmos_query query);
+
+/* What an open query has cost so far, over all ranges. Texts are lent until the next call with this query. */
+typedef struct aiocosmos_query_stats {
+    double   charge_ru;                /* of all its requests; a page's result has those since the page before */
+    uint64_t requests, items;          /* sent, retries not counted; rows received, merged or not */
+    size_t   memory_used;              /* bytes of answers and of its state that it holds now */
+    uint32_t range_count;              /* partition key ranges asked: see below */
+    aiocosmos_str plan;                /* the service's query plan, in JSON; len 0: there is none */
+    aiocosmos_str metrics;             /* with want_metrics: "retrievedDocumentCount=7;...", each summed over all
+                                        * answers, but names that end in Ratio averaged */
+    aiocosmos_str index_metrics;       /* with want_index_metrics: JSON, of the first answer that had it */
+} aiocosmos_query_stats;
+typedef struct aiocosmos_range_stats {
+    aiocosmos_str id, min, max;        /* of the partition key range, and its part of the key space when it was asked */
+    uint64_t requests, items;
+    double   charge_ru;
+} aiocosmos_range_stats;
+/* False: unknown or closed, or no memory. */
+AIOCOSMOS_API bool aiocosmos_query_get_stats(aiocosmos_client *client, aiocosmos_query query,
+                                             aiocosmos_query_stats *out);
+/* The i-th range that was asked, i below range_count; in the order in which they answered first. */
+AIOCOSMOS_API bool aiocosmos_query_get_range(aiocosmos_client *client, aiocosmos_query query, uint32_t i,
+                                             aiocosmos_range_stats *out);
 
 /*------------------------------------------------------------------------------
  * MARK: - Bulk
@@ -9875,7 +9900,7 @@ static bool aioc_protocol_epk(const aioc_protocol_pk_def *def, const aiocosmos_v
 
 /* Where the half-open range that starts with a key ends: behind all keys with that prefix, or, if the key is a whole
  * one, before the next key of its width. Changes the text in place. */
-static inline void aioc_protocol_epk_end(bool whole, char epk[AIOC_PROTOCOL_EPK_MAX], size_t *len)
+static void aioc_protocol_epk_end(bool whole, char epk[AIOC_PROTOCOL_EPK_MAX], size_t *len)
 {
     size_t at = *len;
     if (!whole || *len == 0) {
@@ -16091,6 +16116,8 @@ static void aioc_query_hybrid_close(aioc_query_hybrid *hybrid)
 #define AIOC_FEEDS_PAGE_BYTES_MAX (4u << 20) /* of a merged page, as of one of the service */
 #define AIOC_FEEDS_SLICE          256        /* rows merged in one piece of work */
 #define AIOC_FEEDS_PAUSE_MAX_MS   1000u      /* between looks at a range that is splitting */
+#define AIOC_FEEDS_METRICS_MAX    64         /* names that the service measures by */
+#define AIOC_FEEDS_INDEX_METRICS_MAX (64u * 1024u)
 
 typedef struct aioc_feeds aioc_feeds;
 typedef struct aioc_feeds_query aioc_feeds_query;
@@ -16109,7 +16136,7 @@ typedef struct aioc_feeds_answer {
 typedef struct aioc_feeds_stream {
     struct aioc_feeds_stream *leaving;       /* list of those that are of no use any more but for an answer to come */
     aioc_feeds_query *query;
-    aioc_memory_buffer edges;                /* min and max, each with its NUL */
+    aioc_memory_buffer edges;                /* min, a NUL, max */
     aiocosmos_str min, max;
     aioc_memory_buffer ask;                  /* the continuation that the next request goes on from */
     aioc_memory_buffer position;             /* the one behind the answers that have been used up */
@@ -16168,6 +16195,7 @@ typedef struct aioc_feeds_fan {
     uint64_t rows_seen, bytes_seen;          /* of answers: how large a row is */
     uint8_t  stage, sink;
     bool     waiting, waited, pausing, resumed, ordered, direct, starved;
+    uint32_t levels;                         /* of the partition key that is asked for, perhaps not all */
     uint32_t component;                      /* of hybrid search: the one that is read */
 
     aioc_query_groups groups;
@@ -16202,6 +16230,32 @@ typedef struct aioc_feeds_fan {
     char     session_token[256];
 } aioc_feeds_fan;
 
+/* A measure of the service's, under its name, over all answers. */
+typedef struct aioc_feeds_metric {
+    char     name[48];
+    double   sum;
+    uint32_t count;
+} aioc_feeds_metric;
+
+/* What one range has been asked. */
+typedef struct aioc_feeds_asked {
+    char     id[AIOC_PROTOCOL_RANGE_ID_MAX + 1];
+    aioc_memory_buffer edges;                /* min, a NUL, max */
+    uint64_t requests, items;
+    double   charge_ru;
+} aioc_feeds_asked;
+
+/* What a query has cost. */
+typedef struct aioc_feeds_costs {
+    double   charge_ru;
+    uint64_t requests, items;
+    aioc_feeds_asked *ranges;
+    uint32_t range_count, range_cap;
+    aioc_feeds_metric *metrics;              /* AIOC_FEEDS_METRICS_MAX of them, once there are any */
+    uint32_t metric_count;
+    aioc_memory_buffer index_metrics, text;
+} aioc_feeds_costs;
+
 struct aioc_feeds_query {
     aioc_feeds *feeds;
     uint32_t slot;
@@ -16216,6 +16270,7 @@ struct aioc_feeds_query {
     aioc_operation *op;                      /* the page that is owed */
     aioc_feeds_fan *fan;                     /* NULL: one operation a page */
     aioc_memory_buffer plan_refusal;         /* why the server made no plan */
+    aioc_feeds_costs costs;
     aiocosmos_page_fn page;
     void *user_data;
     aioc_memory_buffer continuation_out;     /* of the page that is called back */
@@ -16265,6 +16320,120 @@ struct aioc_feeds {
     uint64_t plans_used;
     aioc_feeds_bulk *first_bulk;
 };
+
+/*--- Queries: what they cost --------------------------------------------------*/
+
+static void aioc_feeds_costs_free(aioc_memory *memory, aioc_feeds_costs *costs)
+{
+    uint32_t i;
+    for (i = 0; i < costs->range_count; i++) aioc_memory_buffer_free(memory, &costs->ranges[i].edges);
+    aioc_memory_free(memory, costs->ranges, costs->range_cap * sizeof *costs->ranges);
+    aioc_memory_free(memory, costs->metrics, AIOC_FEEDS_METRICS_MAX * sizeof *costs->metrics);
+    aioc_memory_buffer_free(memory, &costs->index_metrics);
+    aioc_memory_buffer_free(memory, &costs->text);
+}
+
+static void aioc_feeds_add_metric(aioc_feeds_costs *costs, aiocosmos_str name, double value)
+{
+    uint32_t i;
+    if (name.len >= sizeof costs->metrics->name) return;
+    for (i = 0; i < costs->metric_count; i++)
+        if (aioc_memory_same(aioc_memory_str(costs->metrics[i].name), name)) break;
+    if (i == AIOC_FEEDS_METRICS_MAX) return;
+    if (i == costs->metric_count) {
+        memcpy(costs->metrics[i].name, name.ptr, name.len);
+        costs->metric_count++;
+    }
+    costs->metrics[i].sum += value;
+    costs->metrics[i].count++;
+}
+
+/* "name=value;name=value": what is not a number is left out. Without memory, nothing is known. */
+static void aioc_feeds_add_metrics(aioc_memory *memory, aioc_feeds_costs *costs, aiocosmos_str list)
+{
+    size_t at, end, equals;
+    if (!costs->metrics)
+        costs->metrics = (aioc_feeds_metric *)aioc_memory_zalloc(memory,
+                                                                AIOC_FEEDS_METRICS_MAX * sizeof *costs->metrics);
+    for (at = 0; costs->metrics && at < list.len; at = end + 1) {
+        double value;
+        for (end = at; end < list.len && list.ptr[end] != ';'; end++) continue;
+        for (equals = at; equals < end && list.ptr[equals] != '='; equals++) continue;
+        if (equals > at && equals < end &&
+            aioc_json_number_parse(list.ptr + equals + 1, end - equals - 1, &value))
+            aioc_feeds_add_metric(costs, aioc_operation_str(list.ptr + at, equals - at), value);
+    }
+}
+
+/* In base64, or as JSON outright. */
+static void aioc_feeds_keep_index_metrics(aioc_memory *memory, aioc_feeds_costs *costs, aiocosmos_str text)
+{
+    aioc_memory_buffer *out = &costs->index_metrics;
+    size_t len, error_at;
+    if (out->len || text.len == 0 || text.len > AIOC_FEEDS_INDEX_METRICS_MAX) return;
+    if (!aioc_memory_reserve(memory, out, text.len)) return;
+    if (*text.ptr != '{' && aioc_auth_base64_decode(text, (unsigned char *)out->data, text.len, &len, &error_at)) {
+        out->len = len;
+        return;
+    }
+    memcpy(out->data, text.ptr, text.len);
+    out->len = text.len;
+}
+
+/* The place of a range among those that were asked. NULL: no memory. */
+static aioc_feeds_asked *aioc_feeds_asked_of(aioc_memory *memory, aioc_feeds_costs *costs, aiocosmos_str id)
+{
+    aioc_feeds_asked *asked;
+    uint32_t i;
+    for (i = 0; i < costs->range_count; i++)
+        if (aioc_memory_same(aioc_memory_str(costs->ranges[i].id), id)) return &costs->ranges[i];
+    if (id.len >= sizeof asked->id) return NULL;
+    if (costs->range_count == costs->range_cap) {
+        uint32_t cap = costs->range_cap ? costs->range_cap * 2 : 4;
+        void *grown = aioc_memory_resize(memory, costs->ranges, costs->range_cap * sizeof *costs->ranges,
+                                         cap * sizeof *costs->ranges);
+        if (!grown) return NULL;
+        costs->ranges = (aioc_feeds_asked *)grown;
+        costs->range_cap = cap;
+    }
+    asked = &costs->ranges[costs->range_count++];
+    memset(asked, 0, sizeof *asked);
+    if (id.len) memcpy(asked->id, id.ptr, id.len);
+    return asked;
+}
+
+/* One request of the query has been answered, or has failed. */
+static void aioc_feeds_add_costs(aioc_memory *memory, aioc_feeds_costs *costs, const aiocosmos_result *result)
+{
+    const aioc_operation_delivery *delivery = (const aioc_operation_delivery *)result->internal;
+    aiocosmos_str metrics, index_metrics;
+    costs->requests++;
+    costs->charge_ru += result->charge_ru;
+    if (!delivery->response) return;
+    metrics = aioc_http_header(delivery->response->head, "x-ms-documentdb-query-metrics");
+    index_metrics = aioc_http_header(delivery->response->head, "x-ms-cosmos-index-utilization");
+    if (metrics.len) aioc_feeds_add_metrics(memory, costs, metrics);
+    aioc_feeds_keep_index_metrics(memory, costs, index_metrics);
+}
+
+/* The same as text. False: no memory. */
+static bool aioc_feeds_print_metrics(aioc_memory *memory, aioc_feeds_costs *costs)
+{
+    uint32_t i;
+    costs->text.len = 0;
+    for (i = 0; i < costs->metric_count; i++) {
+        const aioc_feeds_metric *metric = &costs->metrics[i];
+        size_t len = strlen(metric->name);
+        bool ratio = len > 5 && strcmp(metric->name + len - 5, "Ratio") == 0;
+        char number[AIOC_JSON_NUMBER_MAX];
+        size_t number_len = aioc_json_number_write(ratio ? metric->sum / metric->count : metric->sum, number);
+        if ((i && !aioc_memory_append(memory, &costs->text, ";", 1)) ||
+            !aioc_memory_append(memory, &costs->text, metric->name, len) ||
+            !aioc_memory_append(memory, &costs->text, "=", 1) ||
+            !aioc_memory_append(memory, &costs->text, number, number_len)) return false;
+    }
+    return true;
+}
 
 /*--- Queries: birth and death -----------------------------------------------*/
 
@@ -16411,6 +16580,7 @@ static void aioc_feeds_query_free(aioc_feeds_query *query)
     aioc_memory_buffer_free(memory, &query->continuation);
     aioc_memory_buffer_free(memory, &query->continuation_out);
     aioc_memory_buffer_free(memory, &query->plan_refusal);
+    aioc_feeds_costs_free(memory, &query->costs);
     aioc_memory_free(memory, query, sizeof *query);
 }
 
@@ -16520,6 +16690,10 @@ static int aioc_feeds_add_lines(aioc_operation_engine *engine, const aiocosmos_q
     if (is_query && !refused) refused = aioc_operation_add_line(engine, "Content-Type: ", "application/query+json");
     if (across && !refused)
         refused = aioc_operation_add_line(engine, "x-ms-documentdb-query-enablecrosspartition: ", "True");
+    if (request->want_metrics && !refused)
+        refused = aioc_operation_add_line(engine, "x-ms-documentdb-populatequerymetrics: ", "True");
+    if (request->want_index_metrics && !refused)
+        refused = aioc_operation_add_line(engine, "x-ms-cosmos-populateindexmetrics: ", "True");
     if (!refused) refused = aioc_operation_add_headers(engine, request->headers);
     return refused;
 }
@@ -16563,6 +16737,8 @@ static int aioc_feeds_check_query(aioc_operation_engine *engine, const aiocosmos
     if (!of_items && (request->epk_min || request->epk_max)) return aioc_operation_refuse(engine, "epk_min", foreign);
     if (!of_items && !of_ranges && request->container) return aioc_operation_refuse(engine, "container", foreign);
     if (of_ranges && request->sql) return aioc_operation_refuse(engine, "sql", foreign);
+    if (!of_items && (request->want_metrics || request->want_index_metrics))
+        return aioc_operation_refuse(engine, "want_metrics", foreign);
     if (request->feed == AIOCOSMOS_DATABASES && request->database)
         return aioc_operation_refuse(engine, "database", foreign);
     if (!request->sql && request->param_count) return aioc_operation_refuse(engine, "params", "there is no sql");
@@ -16627,6 +16803,13 @@ static int aioc_feeds_read_token(aioc_feeds_query *query, const char *token)
     return refused;
 }
 
+static uint32_t aioc_feeds_levels(const aiocosmos_pk *pk)
+{
+    uint32_t levels = 0;
+    while (levels < AIOC_PROTOCOL_PK_LEVELS && pk->level[levels].type != AIOCOSMOS_UNSET) levels++;
+    return levels;
+}
+
 static int aioc_feeds_fill_fan(aioc_feeds_query *query, const aiocosmos_query_request *request)
 {
     aioc_operation_engine *engine = query->feeds->engine;
@@ -16637,6 +16820,7 @@ static int aioc_feeds_fill_fan(aioc_feeds_query *query, const aiocosmos_query_re
     fan->held_max = request->memory_max ? request->memory_max : AIOCOSMOS_DEFAULT_QUERY_MEMORY;
     fan->continuation_max = request->continuation_bytes_max ? request->continuation_bytes_max
                                                             : AIOCOSMOS_DEFAULT_CONTINUATION_BYTES;
+    fan->levels = aioc_feeds_levels(&request->pk);
     if (request->sql) refused = aioc_feeds_keep(engine, &fan->sql, aioc_memory_str(request->sql));
     if (!refused) refused = aioc_feeds_keep(engine, &fan->epk_min, aioc_memory_str(request->epk_min));
     if (!refused) refused = aioc_feeds_keep(engine, &fan->epk_max, aioc_memory_str(request->epk_max));
@@ -16666,6 +16850,17 @@ static aioc_feeds_fan *aioc_feeds_fan_new(aioc_feeds_query *query)
     return fan;
 }
 
+/* Whether a query may be of several ranges: it names no key, or the first levels of one; how many levels the keys of a
+ * container have may be unknown yet. */
+static bool aioc_feeds_may_span(const aioc_feeds_query *query, const aiocosmos_pk *pk)
+{
+    const aioc_account *account = &query->feeds->engine->account;
+    const aioc_account_container *container = aioc_account_find(account, aioc_feeds_text(&query->link));
+    uint32_t levels = aioc_feeds_levels(pk);
+    if (container && container->knowledge == AIOC_ACCOUNT_KNOWN) return levels < container->pk_def.path_count;
+    return levels < AIOC_PROTOCOL_PK_LEVELS;
+}
+
 /* Everything of a request that its pages need. */
 static int aioc_feeds_fill_query(aioc_feeds_query *query, const aiocosmos_query_request *request)
 {
@@ -16689,7 +16884,7 @@ static int aioc_feeds_fill_query(aioc_feeds_query *query, const aiocosmos_query_
     if (!refused && sql) refused = aioc_feeds_build_body(engine, &params, &query->body, request, sql);
     if (!refused) refused = aioc_operation_check_session(engine, request->session_token);
     if (!refused) refused = aioc_feeds_keep(engine, &query->session, aioc_memory_str(request->session_token));
-    if (!refused && of_items && !has_pk) {
+    if (!refused && of_items && aioc_feeds_may_span(query, &request->pk)) {
         query->fan = aioc_feeds_fan_new(query);
         refused = query->fan ? aioc_feeds_fill_fan(query, request) : aioc_operation_refuse_memory(engine);
         if (query->fan) query->fan->params = params;
@@ -16868,11 +17063,13 @@ static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *res
     aiocosmos_page page;
     memset(&page, 0, sizeof page);
     page.result = &adjusted;
+    aioc_feeds_add_costs(engine->memory, &query->costs, result);
     if (result->status == 400 && result->sub_status == 1004 && query->plan_refusal.len)
         adjusted.message = aioc_feeds_text(&query->plan_refusal);
     if (result->status == 0) {
         page.items = aioc_json_at(aioc_operation_result_json(result), query->array);
         page.item_count = aioc_json_count(page.items);
+        query->costs.items += page.item_count;
         if (page.items.type != AIOCOSMOS_JSON_ARR) {
             adjusted.status = AIOCOSMOS_E_PROTOCOL;
             adjusted.message = aioc_memory_str("the answer is not a page: it is no JSON, or has no array of items");
@@ -16966,8 +17163,10 @@ static void aioc_feeds_break(aioc_feeds_fan *fan, int status, const char *messag
 }
 
 /* What an answer, of whatever kind, adds to the page that is made. */
-static void aioc_feeds_account_for(aioc_feeds_fan *fan, const aiocosmos_result *result)
+static void aioc_feeds_account_for(aioc_feeds_query *query, const aiocosmos_result *result)
 {
+    aioc_feeds_fan *fan = query->fan;
+    aioc_feeds_add_costs(query->feeds->engine->memory, &query->costs, result);
     fan->charge_ru += result->charge_ru;
     fan->throttled_us += result->throttled_us;
     fan->attempts += result->attempts;
@@ -17009,7 +17208,7 @@ static void aioc_feeds_plan_came(aioc_operation *op, const aiocosmos_result *res
     char why[256];
     int status = result->status;
     fan->plan_op = NULL;
-    aioc_feeds_account_for(fan, result);
+    aioc_feeds_account_for(query, result);
     if (query->closed) {
         aioc_feeds_let_query_go(query);
         return;
@@ -17324,6 +17523,22 @@ static void aioc_feeds_stream_left(aioc_feeds_stream *stream)
     if (query->closed) aioc_feeds_let_query_go(query);
 }
 
+/* What a range was asked, and what that cost. */
+static void aioc_feeds_note_range(const aioc_feeds_stream *stream, const aioc_operation *op,
+                                  const aiocosmos_result *result, size_t items)
+{
+    aioc_feeds_query *query = stream->query;
+    aioc_memory *memory = query->feeds->engine->memory;
+    aioc_feeds_asked *asked = aioc_feeds_asked_of(memory, &query->costs, aioc_operation_pk(op));
+    query->costs.items += items;
+    if (!asked) return;
+    asked->requests++;
+    asked->items += items;
+    asked->charge_ru += result->charge_ru;
+    if (asked->edges.len == 0 && !aioc_memory_append(memory, &asked->edges, stream->edges.data, stream->edges.len))
+        asked->edges.len = 0;
+}
+
 static void aioc_feeds_answer_came(aioc_operation *op, const aiocosmos_result *result)
 {
     aioc_feeds_stream *stream = (aioc_feeds_stream *)op->owner;
@@ -17332,12 +17547,13 @@ static void aioc_feeds_answer_came(aioc_operation *op, const aiocosmos_result *r
     int status = result->status;
     stream->op = NULL;
     fan->in_flight--;
-    aioc_feeds_account_for(fan, result);
+    aioc_feeds_account_for(query, result);
     if (stream->dropped) {
         aioc_feeds_stream_left(stream);
         return;
     }
     if (status == 0) status = aioc_feeds_take_answer(stream, result);
+    aioc_feeds_note_range(stream, op, result, status == 0 ? stream->last->count : 0);
     if (status == 0) {
         fan->pause_ms = 0;
     } else if (aioc_feeds_is_gone(result)) {
@@ -18391,18 +18607,44 @@ static void aioc_feeds_network_failed(aioc_feeds_query *query)
                                              : aioc_protocol_status_text(container->failure));
 }
 
+/* The keys that begin with these levels are one part of the key space: [hash, hash FF). Where they cannot be hashed
+ * here, it is left to the gateway. */
+static void aioc_feeds_span_prefix(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    aioc_memory *memory = query->feeds->engine->memory;
+    aioc_memory_buffer texts = { NULL, 0, 0 };
+    aiocosmos_value components[AIOC_PROTOCOL_PK_LEVELS];
+    char epk[AIOC_PROTOCOL_EPK_MAX];
+    size_t count = 0, len = 0;
+    bool ok = aioc_protocol_pk_components(memory, &texts, aioc_feeds_text(&query->pk), components, &count) &&
+              aioc_protocol_epk(&fan->container->pk_def, components, count, epk, &len) &&
+              aioc_feeds_set(memory, &fan->epk_min, aioc_operation_str(epk, len));
+    aioc_memory_buffer_free(memory, &texts);
+    if (!ok) return;
+    aioc_protocol_epk_end(false, epk, &len);
+    fan->levels = 0;
+    if (!aioc_feeds_set(memory, &fan->epk_max, aioc_operation_str(epk, len)) ||
+        !aioc_operation_append_line(memory, &query->lines, "x-ms-documentdb-query-enablecrosspartition: ",
+                                    aioc_memory_str("True")))
+        aioc_feeds_break(fan, AIOCOSMOS_E_NOMEM, "no memory for the prefix of a partition key");
+}
+
 /* Gets the ranges, then the plan. */
 static void aioc_feeds_prepare(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
+    bool known;
     int refused;
     if (!aioc_feeds_ranges_ready(query)) return;
+    known = fan->container->knowledge == AIOC_ACCOUNT_KNOWN;
+    if (known && fan->levels && fan->levels < fan->container->pk_def.path_count) aioc_feeds_span_prefix(query);
+    if (fan->status) return;
     /* A query that has been planned can go on in no other way; that its ranges cannot be had now will pass. */
-    if (fan->container->knowledge != AIOC_ACCOUNT_KNOWN &&
-        (fan->resumed || aioc_feeds_is_out_of_reach(fan->container->failure))) {
+    if (!known && (fan->resumed || aioc_feeds_is_out_of_reach(fan->container->failure))) {
         aioc_feeds_network_failed(query);
-    } else if (fan->container->knowledge != AIOC_ACCOUNT_KNOWN || (fan->container->no_plans && fan->sql.len)) {
-        aioc_feeds_go_direct(query, NULL);
+    } else if (!known || fan->levels || (fan->container->no_plans && fan->sql.len)) {
+        aioc_feeds_go_direct(query, NULL);   /* it is of one whole key, or the gateway knows better */
     } else if (fan->sql.len == 0 || fan->plan) {
         aioc_feeds_begin(query);
     } else if (!fan->plan_op) {
@@ -18502,6 +18744,42 @@ static void aioc_feeds_query_close(aioc_feeds *feeds, aiocosmos_query handle)
     if (!query->op) aioc_feeds_let_query_go(query);
     else if (feeds->engine->slots[query->op->slot] == query->op) aioc_operation_stop(query->op, AIOCOSMOS_E_CANCELLED);
     /* Else it has ended and on_failure is looking at its result: the page is called back next. */
+}
+
+static bool aioc_feeds_query_get_stats(aioc_feeds *feeds, aiocosmos_query handle, aiocosmos_query_stats *out)
+{
+    aioc_feeds_query *query = aioc_feeds_query_find(feeds, handle);
+    aioc_feeds_costs *costs;
+    memset(out, 0, sizeof *out);
+    if (!query || !aioc_feeds_print_metrics(feeds->engine->memory, &query->costs)) return false;
+    costs = &query->costs;
+    out->charge_ru = costs->charge_ru;
+    out->requests = costs->requests;
+    out->items = costs->items;
+    out->range_count = costs->range_count;
+    out->metrics = aioc_feeds_text(&costs->text);
+    out->index_metrics = aioc_feeds_text(&costs->index_metrics);
+    if (query->fan) out->memory_used = query->fan->held + aioc_feeds_state_bytes(query->fan);
+    if (query->fan && query->fan->plan) out->plan = query->fan->plan->text;
+    return true;
+}
+
+static bool aioc_feeds_query_get_range(aioc_feeds *feeds, aiocosmos_query handle, uint32_t i,
+                                       aiocosmos_range_stats *out)
+{
+    const aioc_feeds_query *query = aioc_feeds_query_find(feeds, handle);
+    const aioc_feeds_asked *asked;
+    memset(out, 0, sizeof *out);
+    if (!query || i >= query->costs.range_count) return false;
+    asked = &query->costs.ranges[i];
+    out->id = aioc_memory_str(asked->id);
+    out->min = aioc_memory_str(asked->edges.len ? asked->edges.data : "");
+    if (asked->edges.len)
+        out->max = aioc_operation_str(asked->edges.data + out->min.len + 1, asked->edges.len - out->min.len - 1);
+    out->requests = asked->requests;
+    out->items = asked->items;
+    out->charge_ru = asked->charge_ru;
+    return true;
 }
 
 /* Room for another request has come back: those that wait for it have work. */
@@ -19886,6 +20164,18 @@ AIOCOSMOS_API int aiocosmos_query_next(aiocosmos_client *client, aiocosmos_query
 AIOCOSMOS_API void aiocosmos_query_close(aiocosmos_client *client, aiocosmos_query query)
 {
     aioc_feeds_query_close(&client->feeds, query);
+}
+
+AIOCOSMOS_API bool aiocosmos_query_get_stats(aiocosmos_client *client, aiocosmos_query query,
+                                             aiocosmos_query_stats *out)
+{
+    return aioc_feeds_query_get_stats(&client->feeds, query, out);
+}
+
+AIOCOSMOS_API bool aiocosmos_query_get_range(aiocosmos_client *client, aiocosmos_query query, uint32_t i,
+                                             aiocosmos_range_stats *out)
+{
+    return aioc_feeds_query_get_range(&client->feeds, query, i, out);
 }
 
 AIOCOSMOS_API int aiocosmos_bulk(aiocosmos_client *client, const aiocosmos_bulk_request *request, aiocosmos_op *op)

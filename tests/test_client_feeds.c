@@ -189,6 +189,86 @@ TEST(a_continuation_of_something_else_is_refused_by_name)
     close_world(client);
 }
 
+/* What the first levels of a hierarchical key have in common, from as few ranges as hold it. */
+TEST_TWICE(the_first_levels_of_a_key_are_a_part_of_the_key_space)
+{
+    aiocosmos_client *client = open_world("--partitions 8");
+    aiocosmos_request make = {0};
+    aiocosmos_query_request query = query_of("SELECT VALUE c.n FROM c ORDER BY c.n");
+    answer got;
+    listing all;
+    int i;
+    make.kind = AIOCOSMOS_CREATE_CONTAINER;
+    make.container = "levels";
+    make.partition_key_paths[0] = "/tenant";
+    make.partition_key_paths[1] = "/user";
+    make.partition_key_paths[2] = "/session";
+    CHECK_INT(ask(client, make, &got), 0);
+    for (i = 0; i < 40; i++) {
+        char body[128], user[16];
+        aiocosmos_request item = {0};
+        snprintf(user, sizeof user, "u%d", i % 5);
+        snprintf(body, sizeof body, "{\"id\":\"%d\",\"tenant\":%d,\"user\":\"%s\",\"session\":%d,\"n\":%d}", i, i % 2,
+                 user, i, i);
+        item.kind = AIOCOSMOS_CREATE_ITEM;
+        item.container = "levels";
+        item.pk = aiocosmos_pk3(aiocosmos_i(i % 2), aiocosmos_s(user), aiocosmos_i(i));
+        item.body.ptr = body;
+        item.body.len = strlen(body);
+        CHECK_INT(ask(client, item, &got), 0);
+    }
+    query.container = "levels";
+    query.pk = aiocosmos_pk1(aiocosmos_i(1));
+    CHECK_INT(read_all(client, &query, &all), 0);
+    CHECK_STR(all.text, "[1,3,5,7,9,11,13,15,17,19,21,23,25,27,29,31,33,35,37,39]");
+    query.pk = aiocosmos_pk2(aiocosmos_i(1), aiocosmos_s("u3"));
+    CHECK_INT(read_all(client, &query, &all), 0);
+    CHECK_STR(all.text, "[3,13,23,33]");
+    query.pk = aiocosmos_pk3(aiocosmos_i(1), aiocosmos_s("u3"), aiocosmos_i(13));
+    CHECK_INT(read_all(client, &query, &all), 0);
+    CHECK_STR(all.text, "[13]");
+    close_world(client);
+}
+
+TEST(a_query_says_what_it_has_cost)
+{
+    aiocosmos_client *client = open_world("--partitions 4");
+    aiocosmos_query_request query = query_of("SELECT c.id FROM c ORDER BY c.n");
+    aiocosmos_query_stats stats;
+    aiocosmos_range_stats range;
+    aiocosmos_query open;
+    listing all;
+    double charge_ru = 0;
+    uint64_t items = 0;
+    uint32_t i;
+    fill(client, "a", 0, 10);
+    fill(client, "b", 10, 20);
+    query.want_metrics = true;
+    query.want_index_metrics = true;
+    open = open_query(client, &query);
+    memset(&all, 0, sizeof all);
+    while (read_page(client, open, &all) == 0 && all.more) continue;
+    CHECK(aiocosmos_query_get_stats(client, open, &stats));
+    CHECK_INT(stats.items, 20);
+    CHECK_INT(stats.requests, 5);                            /* four ranges, and the plan */
+    CHECK_INT(stats.range_count, 4);
+    CHECK(strstr(stats.plan.ptr, "orderByExpressions"));
+    CHECK(strstr(stats.metrics.ptr, "outputDocumentCount=20"));
+    CHECK(stats.index_metrics.len > 0 && *stats.index_metrics.ptr == '{');
+    for (i = 0; i < stats.range_count; i++) {
+        CHECK(aiocosmos_query_get_range(client, open, i, &range));
+        CHECK(range.id.len > 0 && range.max.len > 0 && range.requests == 1);
+        charge_ru += range.charge_ru;
+        items += range.items;
+    }
+    CHECK_INT(items, 20);
+    CHECK(charge_ru > 8 && charge_ru <= stats.charge_ru && stats.charge_ru - all.charge_ru < 0.01);
+    CHECK(!aiocosmos_query_get_range(client, open, i, &range));
+    aiocosmos_query_close(client, open);
+    CHECK(!aiocosmos_query_get_stats(client, open, &stats));
+    close_world(client);
+}
+
 TEST(empty_pages_are_shown_or_skipped)
 {
     aiocosmos_client *client = open_world("--partitions 8");

@@ -694,7 +694,7 @@ static aioc_operation *ask_page(aiocosmos_client *client, pages *seen, bool skip
     aiocosmos_query_request request = {0};
     request.container = "c";
     request.sql = "SELECT * FROM c";
-    request.pk = aiocosmos_pk1(aiocosmos_s("k"));
+    request.pk = aiocosmos_pk3(aiocosmos_s("k"), aiocosmos_s("l"), aiocosmos_s("m"));   /* surely a whole key */
     request.skip_empty = skip_empty;
     memset(seen, 0, sizeof *seen);
     client->engine.on_failure = note_failure;
