@@ -211,3 +211,59 @@ TEST(answers_say_which_indexes_would_serve)
                   "\"CompositeIndexes\":[{\"IndexSpecs\":[\"/a ASC\",\"/b ASC\"]}]}");
     close_world();
 }
+
+TEST(vectors_are_sorted_as_the_container_says)
+{
+    emu_options options;
+    memset(&options, 0, sizeof options);
+    options.partitions = 1;
+    open_core(options);
+    make_container("{\"id\":\"C\",\"partitionKey\":{\"paths\":[\"/pk\"],\"kind\":\"Hash\",\"version\":2},"
+                   "\"vectorEmbeddingPolicy\":{\"vectorEmbeddings\":[{\"path\":\"/v\",\"dataType\":\"float32\","
+                   "\"dimensions\":2,\"distanceFunction\":\"euclidean\"}]}}");
+    CHECK_INT(call("POST", DOCS, PK("[\"k\"]"), "{\"id\":\"1\",\"pk\":\"k\",\"v\":[9,9]}"), 201);
+    CHECK_INT(call("POST", DOCS, PK("[\"k\"]"), "{\"id\":\"2\",\"pk\":\"k\",\"v\":[1,2]}"), 201);
+    CHECK_INT(call("POST", DOCS, PLAN FEATURES "NonStreamingOrderBy,OrderBy,Top\r\n",
+                   "{\"query\":\"SELECT TOP 2 * FROM c ORDER BY VectorDistance(c.v, [1, 1])\"}"), 200);
+    CHECK(says("\"orderBy\":[\"Ascending\"]"));
+    CHECK_INT(call("POST", DOCS, range_line(0),
+                   "{\"query\":\"SELECT TOP 2 VALUE VectorDistance(c.v, [1, 1]) FROM c "
+                   "ORDER BY VectorDistance(c.v, [1, 1])\"}"),
+              200);
+    CHECK(says("[1,11.31"));
+    close_world();
+}
+
+/* Not even one partition can answer them: the statistics come first. */
+TEST(hybrid_searches_are_always_the_clients_work)
+{
+    static const char body[] = "{\"query\":\"SELECT TOP 2 c.id FROM c ORDER BY RANK FullTextScore(c.t, 'x')\"}";
+    open_world(2);
+    CHECK_INT(call("POST", DOCS, ACROSS, body), 400);
+    CHECK_INT(got.sub_status, 1004);
+    CHECK_INT(call("POST", DOCS, QUERY PK("[\"k\"]"), body), 400);
+    CHECK_INT(got.sub_status, 1004);
+    CHECK(says("hybridSearchQueryInfo"));
+    CHECK_INT(call("POST", DOCS, PLAN FEATURES "HybridSearch,Top\r\n", body), 200);
+    close_world();
+}
+
+/* Each allocation of a plan request fails in turn: it is refused, and the next one is answered. */
+TEST(plans_bear_any_failing_allocation)
+{
+    static const char body[] = "{\"query\":\"SELECT c.a, COUNT(1) AS n FROM c WHERE c.pk IN (1, 2) GROUP BY c.a\"}";
+    static const char lines[] = PLAN FEATURES "Aggregate,GroupBy,NonValueAggregate\r\n";
+    unsigned long used, nth;
+    open_world(2);
+    CHECK_INT(call("POST", DOCS, lines, body), 200);
+    used = w.calls;
+    CHECK_INT(call("POST", DOCS, lines, body), 200);
+    used = w.calls - used;
+    for (nth = 1; nth <= used; nth++) {
+        w.fail_at = w.calls + nth;
+        send_alone("POST", DOCS, lines, body);
+        w.fail_at = 0;
+        CHECK_INT(call("POST", DOCS, lines, body), 200);
+    }
+    close_world();
+}
