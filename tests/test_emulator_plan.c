@@ -672,7 +672,7 @@ static void make_any_query(text *out, uint64_t *random)
         "SELECT TOP 3 * FROM c WHERE c.a > 1 AND c.pk = 'x' ORDER BY c.a DESC, c.b",
         "SELECT VALUE AVG(c.n) FROM c JOIN t IN c.tags WHERE NOT (t.x = @p) OR c.pk LIKE 'a!%' ESCAPE '!'",
         "SELECT VALUE COUNT(1) FROM (SELECT DISTINCT c.a FROM c) AS s",
-        "SELECT c.a FROM c ORDER BY RANK RRF(FullTextScore(c.t, 'a'), VectorDistance(c.v, [1]), [1, 2]) OFFSET 1 LIMIT 2",
+        "SELECT * FROM c ORDER BY RANK RRF(FullTextScore(c.t, 'a'), VectorDistance(c.v, [1]), [1, 2]) OFFSET 1 LIMIT 2",
         "SELECT VALUE {'a': ARRAY(SELECT VALUE t FROM t IN c.tags), 'b': c.a ? 1 : c.b ?? 2} FROM c OFFSET 1 LIMIT 2"
     };
     const char *from = whole[random_next(random) % COUNT_OF(whole)];
