@@ -3086,7 +3086,7 @@ static void sql_apply_math2(sql_call *call)
     double x = call->args[0].as.number.real, y = call->count > 1 ? call->args[1].as.number.real : 0;
     if (!sql_all_numbers(call)) return;
     switch (call->function->which) {
-    case SQL_ATN2: sql_set_number(call->out, atan2(x, y)); break;
+    case SQL_ATN2: sql_set_number(call->out, atan2(y, x)); break; /* The service names x first. */
     case SQL_LOG: sql_set_number(call->out, call->count > 1 ? log(x) / log(y) : log(x)); break;
     case SQL_POWER: sql_set_number(call->out, pow(x, y)); break;
     case SQL_NUMBERBIN:
