@@ -136,6 +136,18 @@ TEST(every_partition_answers_the_rewritten_query_for_itself)
     close_world();
 }
 
+TEST(a_query_about_no_item_is_answered_once_for_all_partitions)
+{
+    open_world(4);
+    fill(40, 10);
+    CHECK_INT(call("POST", DOCS, ACROSS, "{\"query\":\"SELECT VALUE 1\"}"), 200);
+    CHECK(says("\"Documents\":[1],"));
+    CHECK_STR(header("x-ms-continuation"), "");
+    CHECK_INT(call("POST", DOCS, ACROSS, "{\"query\":\"SELECT VALUE 1 FROM c\"}"), 200);
+    CHECK(*header("x-ms-continuation"));
+    close_world();
+}
+
 TEST(answers_say_what_they_took_when_asked)
 {
     open_world(1);

@@ -665,7 +665,7 @@ static void emu_answer_page(emu_exchange *x, const emu_scope *scope, const emu_s
     emu_scan scan;
     emu_work work;
     size_t start;
-    bool given;
+    bool given, everywhere;
     memset(&page, 0, sizeof page);
     memset(&scan, 0, sizeof scan);
     page.body = &x->core->body;
@@ -684,7 +684,9 @@ static void emu_answer_page(emu_exchange *x, const emu_scope *scope, const emu_s
     work.row_bytes = page.body->buffer.len - start - (page.count ? (size_t)page.count - 1 : 0);
     if (query) emu_report(x, query, &work);
     emu_put_format(page.body, "],\"_count\":%lld}", (long long)page.count);
-    if (scan.more || emu_next_part(x->container, scope, &position)) emu_write_continuation(x, &position);
+    everywhere = !query || emu_sql_has_source(query);
+    if (scan.more || (everywhere && emu_next_part(x->container, scope, &position)))
+        emu_write_continuation(x, &position);
     emu_charge(x, range, (query ? 2.2 : 1.0) + 0.02 * (double)scan.looked + 0.05 * (double)scan.bytes / 1024 +
                              0.3 * (double)page.body->buffer.len / 1024);
     x->status = 200;

@@ -5109,6 +5109,11 @@ void emu_sql_free(emu_sql_query *query)
     free(query);
 }
 
+bool emu_sql_has_source(const emu_sql_query *query)
+{
+    return query->select->source_count > 0;
+}
+
 bool emu_sql_needs_merge(const emu_sql_query *query)
 {
     const sql_select *select = query->select;

@@ -45,6 +45,9 @@ bool           emu_sql_ranks(const emu_sql_query *query);
  * because someone has to merge what the partitions answer. */
 bool           emu_sql_needs_merge(const emu_sql_query *query);
 
+/* Has a FROM. Without it the query is about no item, and one partition answers it for all. */
+bool           emu_sql_has_source(const emu_sql_query *query);
+
 /* WHERE implies that the property at `path` ("/pk", "/a/b") equals one constant: its JSON text, lent by the query. */
 bool           emu_sql_equals(const emu_sql_query *query, const char *path, aiocosmos_str *json_value);
 
