@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# tests/interop/run.sh: others' software against ours: the official SDKs for JavaScript and Python on our emulator, and
-# our client and our tool on a server that others wrote. Theirs goes to build/interop; BUILD (build) is where our
-# programs are. The last line is "N passed, N failed", and ", N skipped" for what is known not to work yet.
+# tests/interop/run.sh: others' software against ours: the official SDKs for JavaScript and Python on our emulator, our
+# client and our tool on a server that others wrote, and a list of queries that an SDK and our tool must answer alike on
+# both. Theirs goes to build/interop; BUILD (build) is where our programs are. The last line is "N passed, N failed",
+# and ", N skipped" for what is known not to work, here or in the others' software.
 set -euo pipefail
 
 build=${BUILD:-build}
@@ -70,7 +71,10 @@ export AIOCOSMOS_EMULATOR=$ready
 start "$build/aiocosmos-emulator" --port 0 --aad-token $AIOCOSMOS_EMULATOR_TOKEN \
     --tls --cert "$certs/good.pem" --key-file "$certs/leaf.key"
 export AIOCOSMOS_EMULATOR_TLS=$ready
+start "$build/aiocosmos-emulator" --port 0 --partitions 8
+export AIOCOSMOS_EMULATOR_EIGHT=$ready
 start node $here/other_server.mjs
 export OTHER_SERVER=${ready% *} OTHER_SERVER_TLS=${ready#* }
 
-BUILD=$build tests/run.sh $here/js.mjs $here/python.py "$build/tests/interop/other_server" $here/tool.sh
+BUILD=$build tests/run.sh $here/js.mjs $here/python.py $here/same_answers.mjs "$build/tests/interop/other_server" \
+    $here/tool.sh
