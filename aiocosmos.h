@@ -48,11 +48,11 @@
  *     other call. No threads are created, no signals raised, no globals kept.
  *  2. A submit that returns 0 leads to exactly one callback; one that returns < 0 leads to none.
  *  3. Inputs are copied before submit returns. Outputs are lent until the callback returns, unless taken.
- *  4. A callback may submit, cancel, open, ask and close queries, start bulks, read and destroy. destroy inside one
- *     marks the client: later submits return E_SHUTDOWN, the running step unwinds, completes every operation with
- *     E_SHUTDOWN, frees, and returns E_DESTROYED without touching the client again. A nested step, run or drain returns
- *     E_REENTERED. Hooks (resolve, token, pull, allocator, logger) may answer at once, and may not submit, step or
- *     destroy.
+ *  4. A callback may submit, cancel, open, ask and close queries, start reads of many and bulks, read and destroy.
+ *     destroy inside one marks the client: later submits return E_SHUTDOWN, the running step unwinds, completes every
+ *     operation with E_SHUTDOWN, frees, and returns E_DESTROYED without touching the client again. A nested step, run
+ *     or drain returns E_REENTERED. Hooks (resolve, token, pull, allocator, logger) may answer at once, and may not
+ *     submit, step or destroy.
  *  5. A client belongs to one thread at a time; only aiocosmos_wake() may be called from another thread or from a
  *     signal handler. Clients share nothing, so a program scales by one client a thread.
  *
@@ -74,7 +74,7 @@
  *     >>account    what is known of containers, their ranges and session tokens
  *     >>operation  one request's life: attempt, outcome, retry, completion
  *     >>query      how the answers of many ranges become one: order, groups, plans, tokens
- *     >>feeds      paging, queries over many ranges, bulk
+ *     >>feeds      paging, queries over many ranges, reads of many items, bulk
  *     >>client     the public functions
  *============================================================================*/
 #ifndef AIOCOSMOS_H
@@ -651,6 +651,41 @@ AIOCOSMOS_API bool aiocosmos_query_get_stats(aiocosmos_client *client, aiocosmos
 /* The i-th range that was asked, i below range_count; in the order in which they answered first. */
 AIOCOSMOS_API bool aiocosmos_query_get_range(aiocosmos_client *client, aiocosmos_query query, uint32_t i,
                                              aiocosmos_range_stats *out);
+
+/*------------------------------------------------------------------------------
+ * MARK: - Reads of many items
+ *----------------------------------------------------------------------------*/
+
+typedef struct aiocosmos_item_key { const char *id; aiocosmos_pk pk; } aiocosmos_item_key;
+typedef struct aiocosmos_many_totals {
+    uint64_t found, missing, failed;   /* pairs; together all that were asked for */
+    uint64_t requests;                 /* that it took, those that were sent again included */
+    double   charge_ru;
+} aiocosmos_many_totals;
+
+/* Any number of (id, partition key) pairs, gathered by the partition key range that they are in and asked for in few
+ * requests: a query of up to 1000 pairs each, a plain read where a range has one only. What is asked for twice is
+ * answered twice. Splits and merges of ranges are followed. A request that fails fails its own pairs; the others go
+ * on. */
+typedef struct aiocosmos_read_many_request {
+    const char *database, *container;
+    const aiocosmos_item_key *items; size_t item_count;
+    const char *session_token;
+    uint32_t parallel_max;             /* requests at a time (AIOCOSMOS_DEFAULT_PARALLEL) */
+    uint32_t timeout_ms;               /* per request (default: the client's request_timeout_ms; OFF: none) */
+    uint32_t deadline_ms;              /* of the whole (default: none) */
+    /* Required: once for each pair, as the answers come, in no order. 0: found; the item is lent until the callback
+     * returns. 404: there is none. Else why that is not known, as the status of a result. */
+    void (*item)(aiocosmos_client *client, size_t index, int status, aiocosmos_json item, void *user_data);
+    /* Once, at the end: status 0 when every pair was found or is missing, else the first failure. */
+    void (*done)(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_many_totals *totals,
+                 void *user_data);
+    void *user_data;
+} aiocosmos_read_many_request;
+/* As submit; it is one operation and can be cancelled: what is unanswered ends with E_CANCELLED, then done. E_FULL also
+ * if the client would hold more than three quarters of memory_max with the pairs. */
+AIOCOSMOS_API int  aiocosmos_read_many(aiocosmos_client *client, const aiocosmos_read_many_request *request,
+                                       aiocosmos_op *op);
 
 /*------------------------------------------------------------------------------
  * MARK: - Bulk
@@ -16099,8 +16134,8 @@ static void aioc_query_hybrid_close(aioc_query_hybrid *hybrid)
  * MARK: - Feeds                                                         >>feeds
  *
  * What is made of several operations: lists and queries of one key, one
- * operation a page; queries over many partition key ranges; bulks, one
- * operation an item.
+ * operation a page; queries over many partition key ranges; reads of many
+ * items, some operations a range; bulks, one operation an item.
  *
  * May call: all above.
  *============================================================================*/
@@ -16118,6 +16153,11 @@ static void aioc_query_hybrid_close(aioc_query_hybrid *hybrid)
 #define AIOC_FEEDS_PAUSE_MAX_MS   1000u      /* between looks at a range that is splitting */
 #define AIOC_FEEDS_METRICS_MAX    64         /* names that the service measures by */
 #define AIOC_FEEDS_INDEX_METRICS_MAX (64u * 1024u)
+#define AIOC_FEEDS_PAIRS_MAX      1000       /* of id and key, in one query of a read of many */
+#define AIOC_FEEDS_PAIRS_BYTES_MAX (200u * 1024u)    /* of such a query's text and parameters, about */
+#define AIOC_FEEDS_PAIR_BYTES     48u        /* of them for a pair, beside its id, */
+#define AIOC_FEEDS_LEVEL_BYTES    44u        /* and for a level of its key, beside name and value */
+#define AIOC_FEEDS_NO_PAIR        UINT32_MAX
 
 typedef struct aioc_feeds aioc_feeds;
 typedef struct aioc_feeds_query aioc_feeds_query;
@@ -16286,6 +16326,90 @@ typedef struct aioc_feeds_plan {
     uint64_t used;                           /* larger: later */
 } aioc_feeds_plan;
 
+/* One pair of a read of many: where its id and its key stand among the texts. Pairs of the same key, one behind the
+ * other, share its text. */
+typedef struct aioc_feeds_pair {
+    uint32_t id_at, pk_at;
+    uint32_t next;                           /* in the list that it is in; AIOC_FEEDS_NO_PAIR: the last */
+    bool     answered;
+    bool     alone;                          /* to be read by itself */
+} aioc_feeds_pair;
+
+/* The pairs of one partition key range that have not been asked for yet. */
+typedef struct aioc_feeds_share {
+    uint32_t first, count, bytes;            /* bytes: about as many has the text of their query */
+    bool     by_id;                          /* the key of each is its id */
+} aioc_feeds_share;
+
+typedef enum aioc_feeds_part_state {
+    AIOC_FEEDS_PART_ASKED,                   /* its request is under way */
+    AIOC_FEEDS_PART_ROWS,                    /* an answer's rows are handed over */
+    AIOC_FEEDS_PART_MORE,                    /* there is more to ask for */
+    AIOC_FEEDS_PART_REST                     /* what was not among the rows is told so */
+} aioc_feeds_part_state;
+
+/* Some pairs of a read of many that are asked for together. */
+typedef struct aioc_feeds_part {
+    struct aioc_feeds_part *prev, *next;
+    struct aioc_feeds_many *many;
+    aioc_operation *op;
+    uint32_t *slots;                         /* its pairs by the hash of their ids, each the first of a list */
+    uint32_t slot_count, count;
+    uint32_t left;                           /* of them not answered */
+    uint32_t at, chain;                      /* the slot, and the pair of its list, that comes next in the rest */
+    uint32_t alone;                          /* one pair, which is read; AIOC_FEEDS_NO_PAIR: a query */
+    uint32_t pk_at;                          /* all have this key: AIOC_FEEDS_NO_PAIR: they have not */
+    uint32_t page_items;                     /* asked for at a time */
+    uint32_t version;                        /* of the ranges by which the request was sent */
+    aioc_memory_buffer range, body;          /* range: the id of the range that is asked */
+    aioc_memory_buffer continuation;
+    aioc_feeds_answer *answer;
+    uint8_t  state;                          /* aioc_feeds_part_state */
+    int      status;                         /* of the rest */
+    bool     known;                          /* 404 means that there is no such item */
+} aioc_feeds_part;
+
+typedef struct aioc_feeds_many {
+    struct aioc_feeds_many *prev, *next;     /* all reads of many of the client */
+    aioc_feeds *feeds;
+    aioc_operation *op;                      /* carries its id, its deadline and its end */
+    aiocosmos_read_many_request request;
+    aiocosmos_many_totals totals;
+    aioc_account_container *container;
+    aioc_account_waiter waiter;
+    aioc_platform_timer pause;
+    uint32_t pause_ms;
+    uint64_t stuck_us;                       /* since then ranges have been gone without any answer; 0: they are not */
+    aioc_memory_buffer link, session;
+    aioc_memory_buffer scratch;              /* a key's strings */
+    aioc_memory_buffer properties;           /* of the key, as SQL, each with its NUL: c["tenant"] */
+    bool     key_is_id;                      /* the key's only path is /id */
+    char    *texts;                          /* each with its NUL */
+    size_t   texts_size;
+    aioc_feeds_pair *pairs;
+    uint32_t pair_count;
+    uint32_t left;                           /* pairs not answered */
+    uint32_t unsent;                         /* of those in no part */
+    uint32_t fresh;                          /* the first pair that is in no share and was in none */
+    uint32_t again;                          /* list of those that have to be shared out again */
+    uint32_t swept;                          /* ended: all pairs before this one are answered */
+    aioc_feeds_share *shares;                /* by range; the last one: of pairs that are read one by one */
+    uint32_t share_count;
+    uint32_t full;                           /* a share that takes no more pairs; AIOC_FEEDS_NO_PAIR: none */
+    uint32_t last_pk_at, last_share;         /* the key that was looked at last, and where it belongs */
+    uint32_t version;                        /* of the ranges by which the shares are */
+    uint32_t doubted;                        /* the version by which a range was last gone */
+    aioc_feeds_part *parts;
+    uint32_t in_flight;
+    bool     stirred, starved, waiting, waited, pausing, shared, ended;
+    int      status, http_status, sub_status;        /* of the first failure */
+    int      end_status;                     /* ended: of all that is left */
+    char     message[AIOC_OPERATION_MESSAGE_BYTES];
+    char     activity_id[40];
+    uint64_t throttled_us;
+    uint32_t attempts;
+} aioc_feeds_many;
+
 typedef struct aioc_feeds_bulk {
     struct aioc_feeds_bulk *prev, *next;     /* all bulks of the client */
     aioc_feeds *feeds;
@@ -16318,6 +16442,7 @@ struct aioc_feeds {
     bool starved;                            /* a query waits for room among the operations */
     aioc_feeds_plan plans[AIOC_FEEDS_PLANS];
     uint64_t plans_used;
+    aioc_feeds_many *first_many;
     aioc_feeds_bulk *first_bulk;
 };
 
@@ -16455,6 +16580,34 @@ static void aioc_feeds_answer_free(aioc_memory *memory, aioc_feeds_answer *answe
     aioc_memory_free(memory, answer->body.owner, answer->body.owner_size);
     aioc_memory_buffer_free(memory, &answer->behind);
     aioc_memory_free(memory, answer, sizeof *answer);
+}
+
+/* Takes an answer over: its rows, and the continuation behind them. 0, E_NOMEM, or E_PROTOCOL: it is not a page. */
+static int aioc_feeds_answer_new(aioc_memory *memory, const aiocosmos_result *result, aioc_feeds_answer **out)
+{
+    const aioc_operation_delivery *delivery = (const aioc_operation_delivery *)result->internal;
+    aioc_feeds_answer *answer = (aioc_feeds_answer *)aioc_memory_zalloc(memory, sizeof *answer);
+    int status = 0;
+    if (!answer) return AIOCOSMOS_E_NOMEM;
+    aioc_json_open(&answer->doc, memory);
+    answer->body = aioc_operation_take_body(result);
+    if (!answer->body.text.ptr ||
+        !aioc_feeds_set(memory, &answer->behind, delivery->response->wanted[AIOC_PROTOCOL_H_CONTINUATION]))
+        status = AIOCOSMOS_E_NOMEM;
+    if (!status) status = aioc_json_parse(&answer->doc, answer->body.text.ptr, answer->body.text.len);
+    if (!status) {
+        answer->rows = aioc_json_at(aioc_json_root(&answer->doc), "/Documents");
+        if (answer->rows.type != AIOCOSMOS_JSON_ARR) status = AIOCOSMOS_E_PROTOCOL;
+    }
+    if (status) {
+        aioc_feeds_answer_free(memory, answer);
+        return status == AIOCOSMOS_E_NOMEM ? status : AIOCOSMOS_E_PROTOCOL;
+    }
+    answer->count = aioc_json_count(answer->rows);
+    answer->bytes = sizeof *answer + answer->body.owner_size + answer->doc.cap * sizeof(aioc_json_node) +
+                    answer->behind.cap;
+    *out = answer;
+    return 0;
 }
 
 static void aioc_feeds_stream_free(aioc_feeds_stream *stream)
@@ -17449,28 +17602,13 @@ static int aioc_feeds_take_answer(aioc_feeds_stream *stream, const aiocosmos_res
 {
     aioc_memory *memory = stream->query->feeds->engine->memory;
     aioc_feeds_fan *fan = stream->query->fan;
-    const aioc_operation_delivery *delivery = (const aioc_operation_delivery *)result->internal;
-    aioc_feeds_answer *answer = (aioc_feeds_answer *)aioc_memory_zalloc(memory, sizeof *answer);
-    int status = 0;
-    if (!answer) return AIOCOSMOS_E_NOMEM;
-    aioc_json_open(&answer->doc, memory);
-    answer->body = aioc_operation_take_body(result);
-    if (!answer->body.text.ptr ||
-        !aioc_feeds_set(memory, &answer->behind, delivery->response->wanted[AIOC_PROTOCOL_H_CONTINUATION]))
-        status = AIOCOSMOS_E_NOMEM;
-    if (!status) status = aioc_json_parse(&answer->doc, answer->body.text.ptr, answer->body.text.len);
-    if (!status) {
-        answer->rows = aioc_json_at(aioc_json_root(&answer->doc), "/Documents");
-        if (answer->rows.type != AIOCOSMOS_JSON_ARR) status = AIOCOSMOS_E_PROTOCOL;
-    }
-    if (!status && !aioc_feeds_set(memory, &stream->ask, aioc_feeds_text(&answer->behind))) status = AIOCOSMOS_E_NOMEM;
-    if (status) {
+    aioc_feeds_answer *answer = NULL;
+    int status = aioc_feeds_answer_new(memory, result, &answer);
+    if (!status && !aioc_feeds_set(memory, &stream->ask, aioc_feeds_text(&answer->behind))) {
         aioc_feeds_answer_free(memory, answer);
-        return status == AIOCOSMOS_E_NOMEM ? status : AIOCOSMOS_E_PROTOCOL;
+        status = AIOCOSMOS_E_NOMEM;
     }
-    answer->count = aioc_json_count(answer->rows);
-    answer->bytes = sizeof *answer + answer->body.owner_size + answer->doc.cap * sizeof(aioc_json_node) +
-                    answer->behind.cap;
+    if (status) return status;
     stream->asked_all = answer->behind.len == 0;
     if (stream->last) stream->last->next = answer;
     else stream->first = answer;
@@ -18830,6 +18968,1106 @@ static void aioc_feeds_close_queries(aioc_feeds *feeds)
     aioc_memory_free(memory, feeds->slots, feeds->slot_count * sizeof *feeds->slots);
 }
 
+/*--- Reads of many items: birth and death -----------------------------------*/
+
+static const char *aioc_feeds_pair_id(const aioc_feeds_many *many, uint32_t pair)
+{
+    return many->texts + many->pairs[pair].id_at;
+}
+
+static const char *aioc_feeds_pair_key(const aioc_feeds_many *many, uint32_t pair)
+{
+    return many->texts + many->pairs[pair].pk_at;
+}
+
+static void aioc_feeds_part_free(aioc_feeds_part *part)
+{
+    aioc_feeds_many *many = part->many;
+    aioc_memory *memory = many->feeds->engine->memory;
+    if (part->prev) part->prev->next = part->next;
+    else if (many->parts == part) many->parts = part->next;
+    if (part->next) part->next->prev = part->prev;
+    aioc_feeds_answer_free(memory, part->answer);
+    aioc_memory_buffer_free(memory, &part->range);
+    aioc_memory_buffer_free(memory, &part->body);
+    aioc_memory_buffer_free(memory, &part->continuation);
+    aioc_memory_free(memory, part->slots, part->slot_count * sizeof *part->slots);
+    aioc_memory_free(memory, part, sizeof *part);
+}
+
+static void aioc_feeds_forget_shares(aioc_feeds_many *many)
+{
+    aioc_memory_free(many->feeds->engine->memory, many->shares, many->share_count * sizeof *many->shares);
+    many->shares = NULL;
+    many->share_count = 0;
+    many->full = AIOC_FEEDS_NO_PAIR;
+    many->last_pk_at = AIOC_FEEDS_NO_PAIR;
+    many->shared = false;
+}
+
+static void aioc_feeds_many_free(aioc_feeds_many *many)
+{
+    aioc_feeds *feeds = many->feeds;
+    aioc_memory *memory = feeds->engine->memory;
+    if (many->prev) many->prev->next = many->next;
+    else if (feeds->first_many == many) feeds->first_many = many->next;
+    if (many->next) many->next->prev = many->prev;
+    while (many->parts) aioc_feeds_part_free(many->parts);
+    aioc_platform_timer_stop(feeds->engine->reactor, &many->pause);
+    if (many->waiting) aioc_account_stop_waiting(many->container, &many->waiter);
+    if (many->container) aioc_account_release(many->container);
+    aioc_feeds_forget_shares(many);
+    aioc_memory_buffer_free(memory, &many->link);
+    aioc_memory_buffer_free(memory, &many->session);
+    aioc_memory_buffer_free(memory, &many->scratch);
+    aioc_memory_buffer_free(memory, &many->properties);
+    aioc_memory_free(memory, many->texts, many->texts_size);
+    aioc_memory_free(memory, many->pairs, many->pair_count * sizeof *many->pairs);
+    aioc_memory_free(memory, many, sizeof *many);
+}
+
+/* The first failure is the one that is told. */
+static void aioc_feeds_many_note(aioc_feeds_many *many, int status, const char *message)
+{
+    if (many->status) return;
+    many->status = status;
+    aioc_memory_print(many->message, sizeof many->message, "%s", message);
+}
+
+/* Answers a pair. False: the callback has ended the operation or the client, and nothing more is to be handed over. */
+static bool aioc_feeds_give_pair(aioc_feeds_many *many, uint32_t pair, int status, bool known, aiocosmos_json item)
+{
+    aioc_operation_engine *engine = many->feeds->engine;
+    many->pairs[pair].answered = true;
+    many->left--;
+    if (status == 0) many->totals.found++;
+    else if (status == 404 && known) many->totals.missing++;
+    else many->totals.failed++;
+    engine->callbacks++;
+    many->request.item(engine->client, pair, status, item, many->request.user_data);
+    return !many->op->stop && !engine->closing;
+}
+
+/* The requests are called off, and every pair that is left will be answered with this status. */
+static void aioc_feeds_many_end(aioc_feeds_many *many, int status, const char *message)
+{
+    aioc_feeds_part *part = many->parts, *next;
+    aioc_feeds_many_note(many, status, message);
+    many->ended = many->stirred = true;
+    many->end_status = status;
+    for (; part; part = next) {
+        next = part->next;
+        if (part->op) aioc_operation_stop(part->op, AIOCOSMOS_E_CANCELLED);
+        else aioc_feeds_part_free(part);
+    }
+}
+
+/* Answers up to so many of the pairs that are left. */
+static void aioc_feeds_sweep(aioc_feeds_many *many, uint32_t most)
+{
+    for (; many->swept < many->pair_count && most; many->swept++) {
+        if (many->pairs[many->swept].answered) continue;
+        aioc_feeds_give_pair(many, many->swept, many->end_status, false, aioc_json_none());
+        most--;
+    }
+}
+
+static void aioc_feeds_many_ended(aioc_operation *op, const aiocosmos_result *result)
+{
+    aioc_feeds_many *many = (aioc_feeds_many *)op->owner;
+    aioc_operation_engine *engine = op->engine;
+    aiocosmos_many_totals totals = many->totals;
+    aiocosmos_read_many_request request = many->request;
+    aioc_feeds_many_free(many);
+    if (!request.done) return;
+    engine->callbacks++;
+    request.done(engine->client, result, &totals, request.user_data);
+}
+
+/* Over when every pair is answered and nobody is left who would come back. */
+static void aioc_feeds_many_finish_if_over(aioc_feeds_many *many)
+{
+    aioc_operation *op = many->op;
+    aioc_operation_engine *engine = op->engine;
+    if (many->left || many->parts) return;
+    if (op->stop) {
+        aioc_memory_print(engine->message, sizeof engine->message, "%s with %llu of %u items not known",
+                          aioc_protocol_status_text(op->stop), (unsigned long long)many->totals.failed,
+                          (unsigned)many->pair_count);
+    } else {
+        aioc_memory_print(engine->message, sizeof engine->message, "%s", many->message);
+    }
+    op->charge_ru = many->totals.charge_ru;
+    op->throttled_us = many->throttled_us;
+    op->attempts = many->attempts;
+    op->http_status = many->http_status;
+    op->sub_status = many->sub_status;
+    memcpy(op->activity_id, many->activity_id, sizeof op->activity_id);
+    op->state = AIOC_OPERATION_READY;
+    aioc_operation_finish(op, op->stop ? op->stop : many->status, AIOCOSMOS_ANSWERED, NULL, engine->message);
+}
+
+/* It is cancelled, out of time, or shut down; then nobody comes back, and all is told at once. */
+static void aioc_feeds_many_stop(aioc_operation *op)
+{
+    aioc_feeds_many *many = (aioc_feeds_many *)op->owner;
+    aioc_feeds_many_end(many, op->stop, aioc_protocol_status_text(op->stop));
+    if (!op->engine->closing) return;
+    aioc_feeds_sweep(many, UINT32_MAX);
+    aioc_feeds_many_finish_if_over(many);
+}
+
+/*--- Reads of many items: ranges ----------------------------------------------*/
+
+static void aioc_feeds_many_settled(aioc_account_waiter *waiter)
+{
+    aioc_feeds_many *many = (aioc_feeds_many *)waiter->owner;
+    many->waiting = false;
+    many->stirred = true;
+}
+
+static void aioc_feeds_many_pause_ended(aioc_platform_timer *timer)
+{
+    aioc_feeds_many *many = (aioc_feeds_many *)timer->owner;
+    many->pausing = false;
+    many->stirred = true;
+}
+
+static void aioc_feeds_many_wait(aioc_feeds_many *many)
+{
+    many->waiting = many->waited = true;
+    aioc_account_wait(&many->feeds->engine->account, many->container, &many->waiter);
+}
+
+static void aioc_feeds_push(aioc_feeds_many *many, uint32_t *list, uint32_t pair)
+{
+    many->pairs[pair].next = *list;
+    *list = pair;
+}
+
+/* Those of a list that are not answered will be shared out anew. */
+static void aioc_feeds_share_again(aioc_feeds_many *many, uint32_t pair)
+{
+    while (pair != AIOC_FEEDS_NO_PAIR) {
+        uint32_t next = many->pairs[pair].next;
+        if (!many->pairs[pair].answered) aioc_feeds_push(many, &many->again, pair);
+        pair = next;
+    }
+}
+
+/* The container's key paths as SQL: /a/b becomes c["a"]["b"]. 0, E_NOMEM, or E_PROTOCOL: one is malformed. */
+static int aioc_feeds_name_properties(aioc_feeds_many *many)
+{
+    aioc_memory *memory = many->feeds->engine->memory;
+    const aioc_memory_buffer *paths = &many->container->pk_paths;
+    aioc_memory_buffer *out = &many->properties;
+    char name[256];
+    size_t at = 0;
+    out->len = 0;
+    while (at < paths->len) {
+        aiocosmos_str path = aioc_memory_str(paths->data + at);
+        at += path.len + 1;
+        if (!aioc_memory_append(memory, out, "c", 1)) return AIOCOSMOS_E_NOMEM;
+        do {
+            if (!aioc_protocol_path_step(&path, name, sizeof name)) return AIOCOSMOS_E_PROTOCOL;
+            if (!aioc_memory_append(memory, out, "[", 1) ||
+                !aioc_json_append_string(memory, out, name, strlen(name), false) ||
+                !aioc_memory_append(memory, out, "]", 1)) return AIOCOSMOS_E_NOMEM;
+        } while (path.len);
+        if (!aioc_memory_append(memory, out, "", 1)) return AIOCOSMOS_E_NOMEM;
+    }
+    many->key_is_id = aioc_memory_same(aioc_feeds_text(out), aioc_operation_str("c[\"id\"]", 8));
+    return 0;
+}
+
+/* Empty shares: one for each range, and one for pairs that are read one by one; the latter only, where ranges are out
+ * of reach or keys cannot be told by them. False: it has ended. */
+static bool aioc_feeds_open_shares(aioc_feeds_many *many)
+{
+    const aioc_account_container *container = many->container;
+    uint32_t count = 1, i;
+    int status = 0;
+    if (container->knowledge == AIOC_ACCOUNT_KNOWN) status = aioc_feeds_name_properties(many);
+    if (container->knowledge == AIOC_ACCOUNT_KNOWN && status == 0) count += container->range_count;
+    if (status != AIOCOSMOS_E_NOMEM)
+        many->shares = (aioc_feeds_share *)aioc_memory_alloc(many->feeds->engine->memory, count * sizeof *many->shares);
+    if (!many->shares) {
+        aioc_feeds_many_end(many, AIOCOSMOS_E_NOMEM, "no memory to share out the items");
+        return false;
+    }
+    for (i = 0; i < count; i++) {
+        many->shares[i].first = AIOC_FEEDS_NO_PAIR;
+        many->shares[i].count = many->shares[i].bytes = 0;
+        many->shares[i].by_id = many->key_is_id;
+    }
+    many->share_count = count;
+    many->version = container->ranges_version;
+    many->shared = true;
+    return true;
+}
+
+/* Whether the shares are by the ranges as they are known; if not, all is shared out anew. False: ranges are waited for,
+ * or it has ended. */
+static bool aioc_feeds_many_ready(aioc_feeds_many *many)
+{
+    aioc_account_container *container = many->container;
+    aioc_operation_engine *engine = many->feeds->engine;
+    uint32_t i;
+    if (many->waiting || many->pausing) return false;
+    if (!aioc_account_settled(container, engine->reactor->now_us)) {
+        aioc_feeds_many_wait(many);
+        return false;
+    }
+    if (many->shared && many->version == container->ranges_version) return true;
+    for (i = 0; i < many->share_count; i++) aioc_feeds_share_again(many, many->shares[i].first);
+    aioc_feeds_forget_shares(many);
+    if (container->knowledge != AIOC_ACCOUNT_KNOWN &&
+        (aioc_feeds_is_out_of_reach(container->failure) || container->failure == 404)) {
+        if (!many->waited) {                 /* that was before: it looks for itself */
+            aioc_account_doubt_ranges(container);
+            aioc_feeds_many_wait(many);
+            return false;
+        }
+        many->http_status = container->failure > 0 ? container->failure : 0;
+        many->attempts += container->failure_attempts;
+        aioc_feeds_many_end(many, container->failure, container->failure_why.len ? container->failure_why.data
+                                                      : aioc_protocol_status_text(container->failure));
+        return false;
+    }
+    return aioc_feeds_open_shares(many);
+}
+
+/* The share that a pair belongs to; SIZE_MAX: its key has not as many levels as the container's. */
+static size_t aioc_feeds_share_of(aioc_feeds_many *many, uint32_t pair)
+{
+    const aioc_account_container *container = many->container;
+    aioc_memory *memory = many->feeds->engine->memory;
+    aiocosmos_value components[AIOC_PROTOCOL_PK_LEVELS];
+    char epk[AIOC_PROTOCOL_EPK_MAX];
+    size_t count, epk_len, one_by_one = many->share_count - 1u;
+    const aioc_account_range *range;
+    if (many->share_count == 1) return one_by_one;
+    many->scratch.len = 0;
+    if (!aioc_protocol_pk_components(memory, &many->scratch, aioc_memory_str(aioc_feeds_pair_key(many, pair)),
+                                     components, &count)) return one_by_one;
+    if (count != container->pk_def.path_count) return SIZE_MAX;
+    if (!aioc_protocol_epk(&container->pk_def, components, count, epk, &epk_len)) return one_by_one;
+    range = aioc_account_route(container, aioc_operation_str(epk, epk_len));
+    return range ? (size_t)(range - container->ranges) : one_by_one;
+}
+
+/* The text of a key's level; *at moves behind it. len 0: there is none. */
+static aiocosmos_json aioc_feeds_key_level(const char *key, size_t *at)
+{
+    aiocosmos_str array = aioc_memory_str(key);
+    size_t from = *at, end;
+    if (from >= array.len) return aioc_json_none();
+    end = aioc_protocol_element_end(array, from);
+    *at = end + 1;
+    return aioc_protocol_scalar(aioc_operation_str(key + from, end - from));
+}
+
+static void aioc_feeds_add_to_share(aioc_feeds_many *many, uint32_t index, uint32_t pair)
+{
+    aioc_feeds_share *share = &many->shares[index];
+    const char *id = aioc_feeds_pair_id(many, pair), *key = aioc_feeds_pair_key(many, pair);
+    size_t at = 1;
+    if (share->by_id) share->by_id = aioc_json_is_str(aioc_feeds_key_level(key, &at), id);
+    aioc_feeds_push(many, &share->first, pair);
+    share->count++;
+    share->bytes += (uint32_t)(AIOC_FEEDS_PAIR_BYTES + AIOC_FEEDS_LEVEL_BYTES * many->container->pk_def.path_count +
+                               many->properties.len + strlen(id) + strlen(key));
+    if (share->count == AIOC_FEEDS_PAIRS_MAX || share->bytes >= AIOC_FEEDS_PAIRS_BYTES_MAX ||
+        index == many->share_count - 1u) many->full = index;
+}
+
+static void aioc_feeds_wrong_levels(aioc_feeds_many *many, uint32_t pair)
+{
+    const char *key = aioc_feeds_pair_key(many, pair);
+    unsigned levels = 0, paths = many->container->pk_def.path_count;
+    size_t at = 1;
+    while (aioc_feeds_key_level(key, &at).len) levels++;
+    aioc_memory_print(many->feeds->engine->message, AIOC_OPERATION_MESSAGE_BYTES,
+                      "items[%u].pk: %u level%s given, the container's key has %u", (unsigned)pair, levels,
+                      levels == 1 ? " is" : "s are", paths);
+    aioc_feeds_many_note(many, AIOCOSMOS_E_ARGUMENT, many->feeds->engine->message);
+    many->unsent--;
+    aioc_feeds_give_pair(many, pair, AIOCOSMOS_E_ARGUMENT, true, aioc_json_none());
+}
+
+/* Shares out some pairs, until there are enough for a request. */
+static void aioc_feeds_share_out(aioc_feeds_many *many)
+{
+    uint32_t most = AIOC_FEEDS_SLICE;
+    while (most-- && many->full == AIOC_FEEDS_NO_PAIR && !many->op->stop) {
+        uint32_t pair = many->again;
+        size_t share;
+        if (pair != AIOC_FEEDS_NO_PAIR) many->again = many->pairs[pair].next;
+        else if (many->fresh < many->pair_count) pair = many->fresh++;
+        else return;
+        if (many->pairs[pair].alone) {
+            aioc_feeds_add_to_share(many, many->share_count - 1u, pair);
+            continue;
+        }
+        if (many->pairs[pair].pk_at != many->last_pk_at) {
+            share = aioc_feeds_share_of(many, pair);
+            if (share == SIZE_MAX) {
+                aioc_feeds_wrong_levels(many, pair);
+                continue;
+            }
+            many->last_pk_at = many->pairs[pair].pk_at;
+            many->last_share = (uint32_t)share;
+        }
+        aioc_feeds_add_to_share(many, many->last_share, pair);
+    }
+}
+
+static bool aioc_feeds_all_shared(const aioc_feeds_many *many)
+{
+    return many->again == AIOC_FEEDS_NO_PAIR && many->fresh == many->pair_count;
+}
+
+/*--- Reads of many items: the text of a query -----------------------------------*/
+
+static int aioc_feeds_compare_keys(const aioc_feeds_many *many, uint32_t a, uint32_t b)
+{
+    if (many->pairs[a].pk_at == many->pairs[b].pk_at) return 0;
+    return strcmp(aioc_feeds_pair_key(many, a), aioc_feeds_pair_key(many, b));
+}
+
+/* Takes so many pairs off a list and returns them by their keys, so that those of one key stand together. */
+static uint32_t aioc_feeds_sort_pairs(aioc_feeds_many *many, uint32_t *list, uint32_t count)
+{
+    uint32_t first = *list, second, sorted = AIOC_FEEDS_NO_PAIR, *at = &sorted;
+    if (count == 1) {
+        *list = many->pairs[first].next;
+        many->pairs[first].next = AIOC_FEEDS_NO_PAIR;
+        return first;
+    }
+    first = aioc_feeds_sort_pairs(many, list, count / 2);
+    second = aioc_feeds_sort_pairs(many, list, count - count / 2);
+    while (first != AIOC_FEEDS_NO_PAIR && second != AIOC_FEEDS_NO_PAIR) {
+        uint32_t *from = aioc_feeds_compare_keys(many, first, second) > 0 ? &second : &first;
+        *at = *from;
+        at = &many->pairs[*from].next;
+        *from = *at;
+    }
+    *at = first != AIOC_FEEDS_NO_PAIR ? first : second;
+    return sorted;
+}
+
+/* A query under construction: its text, and its parameters as a JSON array. */
+typedef struct aioc_feeds_draft {
+    aioc_memory *memory;
+    aioc_memory_buffer sql, params;
+    uint32_t count;
+} aioc_feeds_draft;
+
+/* One more parameter: its name goes to the text, what its value is appended behind to the parameters. */
+static bool aioc_feeds_name_param(aioc_feeds_draft *draft)
+{
+    char name[16];
+    aioc_memory_print(name, sizeof name, "@p%u", (unsigned)draft->count);
+    return aioc_memory_append_str(draft->memory, &draft->sql, name) &&
+           aioc_memory_append_str(draft->memory, &draft->params, draft->count++ ? ",{\"name\":\"" : "{\"name\":\"") &&
+           aioc_memory_append_str(draft->memory, &draft->params, name) &&
+           aioc_memory_append_str(draft->memory, &draft->params, "\",\"value\":");
+}
+
+static bool aioc_feeds_draft_id(aioc_feeds_draft *draft, const char *id)
+{
+    return aioc_feeds_name_param(draft) &&
+           aioc_json_append_string(draft->memory, &draft->params, id, strlen(id), false) &&
+           aioc_memory_append(draft->memory, &draft->params, "}", 1);
+}
+
+/* The ids from one pair of a list up to another. */
+static bool aioc_feeds_draft_ids(aioc_feeds_draft *draft, const aioc_feeds_many *many, uint32_t pair, uint32_t end)
+{
+    bool ok;
+    if (many->pairs[pair].next == end)
+        return aioc_memory_append_str(draft->memory, &draft->sql, "c.id=") &&
+               aioc_feeds_draft_id(draft, aioc_feeds_pair_id(many, pair));
+    ok = aioc_memory_append_str(draft->memory, &draft->sql, "c.id IN (");
+    while (ok && pair != end) {
+        ok = aioc_feeds_draft_id(draft, aioc_feeds_pair_id(many, pair));
+        pair = many->pairs[pair].next;
+        if (ok && pair != end) ok = aioc_memory_append(draft->memory, &draft->sql, ",", 1);
+    }
+    return ok && aioc_memory_append(draft->memory, &draft->sql, ")", 1);
+}
+
+static bool aioc_feeds_draft_key(aioc_feeds_draft *draft, const aioc_feeds_many *many, const char *key)
+{
+    aioc_memory *memory = draft->memory;
+    const char *property = many->properties.data;
+    aiocosmos_json level;
+    size_t at = 1;
+    bool ok = true;
+    for (; ok && (level = aioc_feeds_key_level(key, &at)).len; property += strlen(property) + 1) {
+        if (level.type == AIOCOSMOS_JSON_OBJ) {                            /* {}: the item has no such property */
+            ok = aioc_memory_append_str(memory, &draft->sql, " AND IS_DEFINED(") &&
+                 aioc_memory_append_str(memory, &draft->sql, property) &&
+                 aioc_memory_append_str(memory, &draft->sql, ")=false");
+        } else {
+            ok = aioc_memory_append_str(memory, &draft->sql, " AND ") &&
+                 aioc_memory_append_str(memory, &draft->sql, property) &&
+                 aioc_memory_append(memory, &draft->sql, "=", 1) && aioc_feeds_name_param(draft) &&
+                 aioc_memory_append(memory, &draft->params, level.ptr, level.len) &&
+                 aioc_memory_append(memory, &draft->params, "}", 1);
+        }
+    }
+    return ok;
+}
+
+/* The condition for a list of pairs by their keys: for each key its ids. */
+static bool aioc_feeds_draft_pairs(aioc_feeds_draft *draft, const aioc_feeds_many *many, uint32_t pair)
+{
+    aioc_memory *memory = draft->memory;
+    bool ok = true, first = true;
+    while (ok && pair != AIOC_FEEDS_NO_PAIR) {
+        uint32_t end = pair;
+        while (end != AIOC_FEEDS_NO_PAIR && aioc_feeds_compare_keys(many, pair, end) == 0)
+            end = many->pairs[end].next;
+        ok = aioc_memory_append_str(memory, &draft->sql, first ? "(" : " OR (") &&
+             aioc_feeds_draft_ids(draft, many, pair, end) &&
+             aioc_feeds_draft_key(draft, many, aioc_feeds_pair_key(many, pair)) &&
+             aioc_memory_append(memory, &draft->sql, ")", 1);
+        first = false;
+        pair = end;
+    }
+    return ok;
+}
+
+static bool aioc_feeds_build_part(aioc_feeds_part *part, uint32_t pairs, bool by_id)
+{
+    const aioc_feeds_many *many = part->many;
+    aioc_feeds_draft draft;
+    bool ok;
+    memset(&draft, 0, sizeof draft);
+    draft.memory = many->feeds->engine->memory;
+    ok = aioc_memory_append_str(draft.memory, &draft.sql, "SELECT * FROM c WHERE ") &&
+         aioc_memory_append(draft.memory, &draft.params, "[", 1) &&
+         (by_id ? aioc_feeds_draft_ids(&draft, many, pairs, AIOC_FEEDS_NO_PAIR)
+                : aioc_feeds_draft_pairs(&draft, many, pairs)) &&
+         aioc_memory_append(draft.memory, &draft.params, "]", 1) &&
+         aioc_feeds_append_body(draft.memory, &part->body, aioc_feeds_text(&draft.sql), aioc_feeds_text(&draft.params));
+    aioc_memory_buffer_free(draft.memory, &draft.sql);
+    aioc_memory_buffer_free(draft.memory, &draft.params);
+    return ok;
+}
+
+/*--- Reads of many items: requests and answers -----------------------------------*/
+
+static void aioc_feeds_part_came(aioc_operation *op, const aiocosmos_result *result);
+
+static int aioc_feeds_specify_read(const aioc_feeds_part *part, aioc_operation_spec *spec)
+{
+    const aioc_feeds_many *many = part->many;
+    aioc_operation_engine *engine = many->feeds->engine;
+    aioc_memory_buffer *link = &engine->link_text;
+    if (!aioc_feeds_set(engine->memory, link, aioc_feeds_text(&many->link)) ||
+        !aioc_memory_append_str(engine->memory, link, "/docs/") ||
+        !aioc_memory_append_str(engine->memory, link, aioc_feeds_pair_id(many, part->alone))) return AIOCOSMOS_E_NOMEM;
+    spec->verb = "GET";
+    spec->link = aioc_feeds_text(link);
+    spec->pk_text = aioc_memory_str(aioc_feeds_pair_key(many, part->alone));
+    return 0;
+}
+
+static int aioc_feeds_specify_query(const aioc_feeds_part *part, aioc_operation_spec *spec)
+{
+    const aioc_feeds_many *many = part->many;
+    aioc_operation_engine *engine = many->feeds->engine;
+    aioc_memory *memory = engine->memory;
+    aioc_memory_buffer *lines = &engine->lines_text;
+    bool by_range = part->pk_at == AIOC_FEEDS_NO_PAIR;
+    if (!aioc_feeds_set(memory, lines, aioc_memory_str("x-ms-documentdb-isquery: True\r\n"
+                                                       "Content-Type: application/query+json\r\n")) ||
+        (by_range &&
+         !aioc_memory_append_str(memory, lines, "x-ms-documentdb-query-enablecrosspartition: True\r\n")) ||
+        !aioc_feeds_append_page_size(memory, lines, part->page_items) ||
+        (part->continuation.len && !aioc_operation_append_line(memory, lines, "x-ms-continuation: ",
+                                                               aioc_feeds_text(&part->continuation))))
+        return AIOCOSMOS_E_NOMEM;
+    spec->verb = "POST";
+    spec->to_feed = true;
+    spec->link = aioc_feeds_text(&many->link);
+    spec->pk_text = by_range ? aioc_feeds_text(&part->range) : aioc_memory_str(many->texts + part->pk_at);
+    spec->by_range = by_range;
+    spec->lines = aioc_feeds_text(lines);
+    spec->body = aioc_feeds_text(&part->body);
+    return 0;
+}
+
+/* Sends a part's next request. 0, or why that cannot be done now. */
+static int aioc_feeds_ask_part(aioc_feeds_part *part)
+{
+    aioc_feeds_many *many = part->many;
+    aioc_operation_engine *engine = many->feeds->engine;
+    aioc_operation_spec spec;
+    int refused;
+    memset(&spec, 0, sizeof spec);
+    refused = part->alone == AIOC_FEEDS_NO_PAIR ? aioc_feeds_specify_query(part, &spec)
+                                                : aioc_feeds_specify_read(part, &spec);
+    if (refused) return aioc_operation_refuse_memory(engine);
+    spec.type = "docs";
+    spec.container_link = aioc_feeds_text(&many->link);
+    spec.item_data = true;
+    spec.session_token = aioc_feeds_text(&many->session);
+    spec.timeout_ms = many->request.timeout_ms;
+    spec.internal = true;
+    spec.complete = aioc_feeds_part_came;
+    spec.owner = part;
+    refused = aioc_operation_accept(engine, &spec, &part->op);
+    if (refused) return refused;
+    part->state = AIOC_FEEDS_PART_ASKED;
+    part->version = many->container->ranges_version;
+    many->in_flight++;
+    return 0;
+}
+
+/* FNV-1a. */
+static uint32_t aioc_feeds_slot_of(const aioc_feeds_part *part, const char *id)
+{
+    uint32_t hash = 2166136261u;
+    for (; *id; id++) hash = (hash ^ (unsigned char)*id) * 16777619u;
+    return (hash ^ hash >> 16) & (part->slot_count - 1);
+}
+
+static bool aioc_feeds_open_slots(aioc_feeds_part *part)
+{
+    uint32_t count = 1, i;
+    while (count < part->count) count *= 2;
+    part->slots = (uint32_t *)aioc_memory_alloc(part->many->feeds->engine->memory, count * sizeof *part->slots);
+    if (!part->slots) return false;
+    part->slot_count = count;
+    for (i = 0; i < count; i++) part->slots[i] = AIOC_FEEDS_NO_PAIR;
+    return true;
+}
+
+/* The pairs of a share make a part that is not sent yet; they stay in the share. NULL: no memory. */
+static aioc_feeds_part *aioc_feeds_part_new(aioc_feeds_many *many, uint32_t index)
+{
+    aioc_memory *memory = many->feeds->engine->memory;
+    aioc_feeds_share *share = &many->shares[index];
+    aioc_feeds_part *part = (aioc_feeds_part *)aioc_memory_zalloc(memory, sizeof *part);
+    uint32_t last;
+    bool one_key;
+    if (!part) return NULL;
+    part->many = many;
+    part->count = part->left = part->page_items = share->count;
+    part->alone = share->count == 1 ? share->first : AIOC_FEEDS_NO_PAIR;
+    part->pk_at = AIOC_FEEDS_NO_PAIR;
+    part->chain = AIOC_FEEDS_NO_PAIR;
+    share->first = aioc_feeds_sort_pairs(many, &share->first, share->count);
+    for (last = share->first; many->pairs[last].next != AIOC_FEEDS_NO_PAIR;) last = many->pairs[last].next;
+    one_key = aioc_feeds_compare_keys(many, share->first, last) == 0;
+    if (one_key) part->pk_at = many->pairs[last].pk_at;
+    if (!aioc_feeds_open_slots(part) ||
+        (part->alone == AIOC_FEEDS_NO_PAIR && !aioc_feeds_build_part(part, share->first, share->by_id)) ||
+        (!one_key && !aioc_feeds_set(memory, &part->range,
+                                     aioc_account_text(many->container, many->container->ranges[index].id)))) {
+        aioc_feeds_part_free(part);
+        return NULL;
+    }
+    return part;
+}
+
+/* The pairs of a share are the part's. */
+static void aioc_feeds_take_share(aioc_feeds_part *part, uint32_t index)
+{
+    aioc_feeds_many *many = part->many;
+    aioc_feeds_share *share = &many->shares[index];
+    while (share->first != AIOC_FEEDS_NO_PAIR) {
+        uint32_t pair = share->first;
+        share->first = many->pairs[pair].next;
+        aioc_feeds_push(many, &part->slots[aioc_feeds_slot_of(part, aioc_feeds_pair_id(many, pair))], pair);
+    }
+    many->unsent -= share->count;
+    share->count = share->bytes = 0;
+    share->by_id = many->key_is_id;
+    if (many->full == index) many->full = AIOC_FEEDS_NO_PAIR;
+    part->next = many->parts;
+    if (part->next) part->next->prev = part;
+    many->parts = part;
+}
+
+/* What can be sent waits for what is in flight to come back. Nothing is, and there is no room: these pairs fail. */
+static void aioc_feeds_share_failed(aioc_feeds_many *many, uint32_t index, int status)
+{
+    aioc_feeds_share *share = &many->shares[index];
+    uint32_t pair = share->first;
+    aioc_feeds_many_note(many, status, status == AIOCOSMOS_E_NOMEM ? "no memory for a request"
+                                                                   : many->feeds->engine->refusal);
+    many->unsent -= share->count;
+    share->first = AIOC_FEEDS_NO_PAIR;
+    share->count = share->bytes = 0;
+    if (many->full == index) many->full = AIOC_FEEDS_NO_PAIR;
+    while (pair != AIOC_FEEDS_NO_PAIR && aioc_feeds_give_pair(many, pair, status, false, aioc_json_none()))
+        pair = many->pairs[pair].next;
+}
+
+/* True: something was done. */
+static bool aioc_feeds_send_share(aioc_feeds_many *many)
+{
+    aioc_feeds_part *part;
+    uint32_t index = many->full;
+    int refused = AIOCOSMOS_E_NOMEM;
+    if (index == AIOC_FEEDS_NO_PAIR)
+        for (index = 0; index < many->share_count && many->shares[index].count == 0; index++) continue;
+    if (index == many->share_count) return false;
+    part = aioc_feeds_part_new(many, index);
+    if (part) refused = aioc_feeds_ask_part(part);
+    if (!refused) {
+        aioc_feeds_take_share(part, index);
+        return true;
+    }
+    if (part) aioc_feeds_part_free(part);
+    if (many->in_flight) return false;       /* memory comes back with an answer */
+    aioc_feeds_share_failed(many, index, refused);
+    return true;
+}
+
+/* Asks for the next page of a part. True: something was done. */
+static bool aioc_feeds_ask_part_again(aioc_feeds_part *part)
+{
+    aioc_feeds_many *many = part->many;
+    int refused = aioc_feeds_ask_part(part);
+    if (refused && many->in_flight) return false;
+    if (!refused) return true;
+    aioc_feeds_many_note(many, refused, many->feeds->engine->refusal);
+    part->state = AIOC_FEEDS_PART_REST;
+    part->status = refused;
+    return true;
+}
+
+/* Sends what may be sent, or gets further with what is to be sent. False: there is nothing to do for now. */
+static bool aioc_feeds_many_send(aioc_feeds_many *many)
+{
+    aioc_feeds_part *part = many->parts;
+    bool roomy = many->in_flight < many->request.parallel_max;
+    while (part && part->state != AIOC_FEEDS_PART_MORE) part = part->next;
+    if (roomy && (part || many->unsent) && !aioc_operation_has_room_for_fetch(many->feeds->engine)) {
+        many->starved = true;
+        return false;
+    }
+    if (part && roomy) return aioc_feeds_ask_part_again(part);
+    if (many->unsent == 0 || !aioc_feeds_many_ready(many)) return many->ended;
+    if (many->full == AIOC_FEEDS_NO_PAIR && !aioc_feeds_all_shared(many)) {
+        aioc_feeds_share_out(many);
+        return true;
+    }
+    return roomy && aioc_feeds_send_share(many);
+}
+
+/* The range of a part was split, merged or moved: its pairs are shared out by the ranges as they are then. At once the
+ * first time, then after a pause that doubles; not for ever. */
+static bool aioc_feeds_part_gone(aioc_feeds_part *part)
+{
+    aioc_feeds_many *many = part->many;
+    aioc_platform_reactor *reactor = many->feeds->engine->reactor;
+    uint32_t i, timeout_ms = many->request.timeout_ms;
+    if (!many->stuck_us) many->stuck_us = reactor->now_us;
+    if (timeout_ms != AIOCOSMOS_OFF && reactor->now_us - many->stuck_us > (uint64_t)timeout_ms * 1000u) return false;
+    for (i = 0; i < part->slot_count; i++) aioc_feeds_share_again(many, part->slots[i]);
+    many->unsent += part->left;
+    if (many->container->ranges_version == part->version && many->doubted != part->version) {
+        many->doubted = part->version;
+        aioc_account_doubt_ranges(many->container);
+        many->pausing = many->pause_ms > 0;
+        if (many->pausing) aioc_platform_timer_start(reactor, &many->pause, reactor->now_us + many->pause_ms * 1000u);
+        many->pause_ms = many->pause_ms ? many->pause_ms * 2 : 20;
+        if (many->pause_ms > AIOC_FEEDS_PAUSE_MAX_MS) many->pause_ms = AIOC_FEEDS_PAUSE_MAX_MS;
+    }
+    aioc_feeds_part_free(part);
+    return true;
+}
+
+static void aioc_feeds_many_account_for(aioc_feeds_many *many, const aiocosmos_result *result)
+{
+    many->totals.charge_ru += result->charge_ru;
+    many->totals.requests += result->attempts;
+    many->throttled_us += result->throttled_us;
+    many->attempts += result->attempts;
+    if (result->http_status == 0 || many->status) return;
+    many->http_status = result->http_status;
+    many->sub_status = result->sub_status;
+    aioc_memory_print(many->activity_id, sizeof many->activity_id, "%.*s", (int)result->activity_id.len,
+                      result->activity_id.ptr);
+}
+
+static void aioc_feeds_part_failed(aioc_feeds_part *part, int status, const char *message)
+{
+    aioc_feeds_many_note(part->many, status, message);
+    part->state = AIOC_FEEDS_PART_REST;
+    part->status = status;
+}
+
+/* One pair that was read by itself. */
+static void aioc_feeds_read_came(aioc_feeds_part *part, const aiocosmos_result *result)
+{
+    aioc_feeds_many *many = part->many;
+    aiocosmos_json item = aioc_json_none();
+    bool missing = result->status == 404 && result->sub_status == 0;
+    int status = result->status;
+    if (status == 0) {
+        item = aioc_operation_result_json(result);
+        if (item.type != AIOCOSMOS_JSON_OBJ) status = AIOCOSMOS_E_PROTOCOL;
+        if (status) aioc_feeds_many_note(many, status, "the answer is not an item: it is no JSON object, or there is "
+                                                       "no memory to parse it");
+    } else if (!missing) {
+        aioc_feeds_many_note(many, status, result->message.ptr);
+    }
+    aioc_feeds_give_pair(many, part->alone, status, missing, item);
+    aioc_feeds_part_free(part);
+}
+
+/* One of the items is larger than an answer may be: it is the only one that fails if each is read by itself. */
+static void aioc_feeds_read_alone(aioc_feeds_part *part)
+{
+    aioc_feeds_many *many = part->many;
+    uint32_t i, pair;
+    for (i = 0; i < part->slot_count; i++) {
+        for (pair = part->slots[i]; pair != AIOC_FEEDS_NO_PAIR; pair = many->pairs[pair].next)
+            many->pairs[pair].alone = true;
+        aioc_feeds_share_again(many, part->slots[i]);
+    }
+    many->unsent += part->left;
+    aioc_feeds_part_free(part);
+}
+
+/* A page of rows. Too large a page is asked for in smaller ones. */
+static void aioc_feeds_page_of_part_came(aioc_feeds_part *part, const aiocosmos_result *result)
+{
+    aioc_memory *memory = part->many->feeds->engine->memory;
+    int status = result->status;
+    if (status == 0) status = aioc_feeds_answer_new(memory, result, &part->answer);
+    if (status == 0) {
+        part->many->pause_ms = 0;
+        part->many->stuck_us = 0;
+        part->state = AIOC_FEEDS_PART_ROWS;
+    } else if ((status == AIOCOSMOS_E_TOO_LARGE || status == AIOCOSMOS_E_NOMEM) && part->page_items > 1) {
+        part->page_items /= 2;
+        part->state = AIOC_FEEDS_PART_MORE;
+    } else if (status == AIOCOSMOS_E_TOO_LARGE) {
+        aioc_feeds_read_alone(part);
+    } else if (aioc_feeds_is_gone(result) && part->pk_at == AIOC_FEEDS_NO_PAIR) {
+        if (!aioc_feeds_part_gone(part)) aioc_feeds_part_failed(part, status, result->message.ptr);
+    } else if (result->status) {
+        aioc_feeds_part_failed(part, status, result->message.ptr);
+    } else {
+        aioc_feeds_part_failed(part, status, status == AIOCOSMOS_E_NOMEM ? "no memory for a page of items"
+                               : "an answer is not a page: it is no JSON, or has no array of items");
+    }
+}
+
+static void aioc_feeds_part_came(aioc_operation *op, const aiocosmos_result *result)
+{
+    aioc_feeds_part *part = (aioc_feeds_part *)op->owner;
+    aioc_feeds_many *many = part->many;
+    part->op = NULL;
+    many->in_flight--;
+    many->stirred = true;
+    aioc_feeds_many_account_for(many, result);
+    if (many->ended || op->engine->closing) aioc_feeds_part_free(part);
+    else if (part->alone != AIOC_FEEDS_NO_PAIR) aioc_feeds_read_came(part, result);
+    else aioc_feeds_page_of_part_came(part, result);
+}
+
+/*--- Reads of many items: rows --------------------------------------------------*/
+
+/* Numbers are doubles to the service, whatever digits stand in the item. */
+static bool aioc_feeds_same_level(aiocosmos_json a, aiocosmos_json b)
+{
+    double number_a, number_b;
+    if (a.type != b.type) return false;
+    switch (a.type) {
+    case AIOCOSMOS_JSON_BOOL: return *a.ptr == *b.ptr;
+    case AIOCOSMOS_JSON_NUM:
+        return aioc_json_get_f64(a, &number_a) && aioc_json_get_f64(b, &number_b) && number_a == number_b;
+    case AIOCOSMOS_JSON_STR: return aioc_query_compare(a, b) == 0;
+    default: return true;                    /* null; {}: the property is missing */
+    }
+}
+
+typedef struct aioc_feeds_row {
+    char id[AIOC_PROTOCOL_ITEM_ID_MAX + 2];
+    aiocosmos_json levels[AIOC_PROTOCOL_PK_LEVELS];
+} aioc_feeds_row;
+
+/* What a row is found by. False: it is none of an item that can have been asked for. */
+static bool aioc_feeds_read_row(const aioc_feeds_many *many, aiocosmos_json item, aioc_feeds_row *row)
+{
+    const aioc_memory_buffer *text = &many->container->pk_paths;
+    aiocosmos_str paths[AIOC_PROTOCOL_PK_LEVELS];
+    aiocosmos_pk pk;
+    size_t count = 0, at = 0, i;
+    char why[160];
+    if (aioc_json_get_str(aioc_json_at(item, "/id"), row->id, sizeof row->id) >= sizeof row->id) return false;
+    while (at < text->len && count < AIOC_PROTOCOL_PK_LEVELS) {
+        paths[count] = aioc_memory_str(text->data + at);
+        at += paths[count++].len + 1;
+    }
+    if (aioc_protocol_pk_from_document(item, paths, count, &pk, why, sizeof why)) return false;
+    for (i = 0; i < AIOC_PROTOCOL_PK_LEVELS; i++) {
+        bool none = i < count && pk.level[i].type == AIOCOSMOS_NONE;
+        row->levels[i] = none ? aioc_protocol_scalar(aioc_memory_str("{}"))
+                              : i < count ? aioc_protocol_scalar(aioc_protocol_text_of(&pk.level[i]))
+                                          : aioc_json_none();
+    }
+    return true;
+}
+
+static bool aioc_feeds_is_row_of(const aioc_feeds_many *many, uint32_t pair, const aioc_feeds_row *row)
+{
+    const char *key = aioc_feeds_pair_key(many, pair);
+    size_t at = 1, i;
+    if (many->pairs[pair].answered || strcmp(aioc_feeds_pair_id(many, pair), row->id) != 0) return false;
+    for (i = 0; i < AIOC_PROTOCOL_PK_LEVELS; i++)
+        if (!aioc_feeds_same_level(aioc_feeds_key_level(key, &at), row->levels[i])) return false;
+    return true;
+}
+
+/* Hands a row to all who asked for it. False: nothing more is to be handed over. */
+static bool aioc_feeds_give_row(aioc_feeds_part *part, aiocosmos_json item)
+{
+    aioc_feeds_many *many = part->many;
+    aioc_feeds_row row;
+    uint32_t pair;
+    if (!aioc_feeds_read_row(many, item, &row)) return true;
+    pair = part->slots[aioc_feeds_slot_of(part, row.id)];
+    for (; pair != AIOC_FEEDS_NO_PAIR; pair = many->pairs[pair].next) {
+        if (!aioc_feeds_is_row_of(many, pair, &row)) continue;
+        part->left--;
+        if (!aioc_feeds_give_pair(many, pair, 0, true, item)) return false;
+    }
+    return true;
+}
+
+/* Some rows; behind the last one, what follows. */
+static void aioc_feeds_give_rows(aioc_feeds_part *part)
+{
+    aioc_feeds_answer *answer = part->answer;
+    uint32_t most = AIOC_FEEDS_SLICE;
+    while (most-- && part->left && answer->used < answer->count && aioc_json_next(answer->rows, NULL, &answer->row)) {
+        answer->used++;
+        if (!aioc_feeds_give_row(part, answer->row)) return;
+    }
+    if (part->left && answer->used < answer->count) return;
+    part->answer = NULL;
+    aioc_memory_buffer_free(part->many->feeds->engine->memory, &part->continuation);
+    part->continuation = answer->behind;
+    memset(&answer->behind, 0, sizeof answer->behind);
+    aioc_feeds_answer_free(part->many->feeds->engine->memory, answer);
+    part->state = part->continuation.len ? AIOC_FEEDS_PART_MORE : AIOC_FEEDS_PART_REST;
+    part->status = 404;
+    part->known = true;
+    if (part->left == 0) aioc_feeds_part_free(part);
+}
+
+/* Some of the pairs that no row was of. */
+static void aioc_feeds_give_rest(aioc_feeds_part *part)
+{
+    aioc_feeds_many *many = part->many;
+    uint32_t most = AIOC_FEEDS_SLICE;
+    while (most && part->left && (part->chain != AIOC_FEEDS_NO_PAIR || part->at < part->slot_count)) {
+        uint32_t pair = part->chain;
+        if (pair == AIOC_FEEDS_NO_PAIR) {
+            part->chain = part->slots[part->at++];
+            continue;
+        }
+        part->chain = many->pairs[pair].next;
+        if (many->pairs[pair].answered) continue;
+        part->left--;
+        most--;
+        if (!aioc_feeds_give_pair(many, pair, part->status, part->known, aioc_json_none())) return;
+    }
+    if (part->left == 0) aioc_feeds_part_free(part);
+}
+
+/* One piece of work. */
+static void aioc_feeds_many_work(aioc_feeds_many *many)
+{
+    aioc_feeds_part *part = many->parts;
+    while (part && part->state != AIOC_FEEDS_PART_ROWS && part->state != AIOC_FEEDS_PART_REST) part = part->next;
+    many->stirred = false;
+    if (many->op->stop || many->ended) {
+        if (many->ended) aioc_feeds_sweep(many, AIOC_FEEDS_SLICE);         /* else it will be told so, and come back */
+        many->stirred = many->ended && many->swept < many->pair_count;
+    } else if (part) {
+        many->stirred = true;
+        if (part->state == AIOC_FEEDS_PART_ROWS) aioc_feeds_give_rows(part);
+        else aioc_feeds_give_rest(part);
+    } else {
+        if (aioc_feeds_many_send(many)) many->stirred = true;
+    }
+    if (!many->feeds->engine->closing) aioc_feeds_many_finish_if_over(many);
+}
+
+static bool aioc_feeds_many_has_work(const aioc_feeds_many *many)
+{
+    if (many->feeds->engine->closing) return false;
+    return many->stirred || (many->starved && aioc_operation_has_room_for_fetch(many->feeds->engine));
+}
+
+/* One piece of work for one of them. False: none has any. */
+static bool aioc_feeds_work_on_many(aioc_feeds *feeds)
+{
+    aioc_feeds_many *many = feeds->first_many;
+    while (many && !aioc_feeds_many_has_work(many)) many = many->next;
+    if (!many) return false;
+    many->starved = false;
+    aioc_feeds_many_work(many);
+    return true;
+}
+
+static bool aioc_feeds_many_have_work(const aioc_feeds *feeds)
+{
+    const aioc_feeds_many *many = feeds->first_many;
+    while (many && !aioc_feeds_many_has_work(many)) many = many->next;
+    return many != NULL;
+}
+
+/*--- Reads of many items: what the host asks for ----------------------------------*/
+
+/* Checks a pair and leaves the text of its key in engine->pk_text. */
+static int aioc_feeds_check_pair(aioc_operation_engine *engine, const aiocosmos_item_key *item, size_t index)
+{
+    char what[48], why[160];
+    int status;
+    aioc_memory_print(what, sizeof what, "items[%llu].id", (unsigned long long)index);
+    if (!aioc_protocol_id_ok(item->id, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why))
+        return aioc_operation_refuse(engine, what, why);
+    aioc_memory_print(what, sizeof what, "items[%llu].pk", (unsigned long long)index);
+    engine->pk_text.len = 0;
+    status = aioc_protocol_pk_text(engine->memory, &engine->pk_text, &item->pk, why, sizeof why);
+    if (status == AIOCOSMOS_E_ARGUMENT) return aioc_operation_refuse(engine, what, why);
+    if (status || !aioc_memory_append(engine->memory, &engine->pk_text, "", 1))
+        return aioc_operation_refuse_memory(engine);
+    return 0;
+}
+
+/* Goes over the pairs: counts the bytes of their texts or, where there is a block for them, copies them. A key that is
+ * the same as the one before is not kept twice. */
+static int aioc_feeds_read_pairs(aioc_feeds_many *many, uint64_t *bytes)
+{
+    aioc_operation_engine *engine = many->feeds->engine;
+    aioc_memory *memory = engine->memory;
+    const aiocosmos_read_many_request *request = &many->request;
+    aioc_memory_buffer last = { NULL, 0, 0 };
+    uint64_t at = 0, pk_at = 0;
+    size_t i;
+    int refused = 0;
+    for (i = 0; i < request->item_count && !refused; i++) {
+        size_t id_size;
+        bool same;
+        refused = aioc_feeds_check_pair(engine, &request->items[i], i);
+        if (refused) break;
+        id_size = strlen(request->items[i].id) + 1;
+        same = last.len && aioc_memory_same(aioc_feeds_text(&last), aioc_feeds_text(&engine->pk_text));
+        if (!same) pk_at = at + id_size;
+        if (many->texts) {
+            memcpy(many->texts + at, request->items[i].id, id_size);
+            if (!same) memcpy(many->texts + pk_at, engine->pk_text.data, engine->pk_text.len);
+            many->pairs[i].id_at = (uint32_t)at;
+            many->pairs[i].pk_at = (uint32_t)pk_at;
+        }
+        at += id_size + (same ? 0 : engine->pk_text.len);
+        if (!same && !aioc_feeds_set(memory, &last, aioc_feeds_text(&engine->pk_text)))
+            refused = aioc_operation_refuse_memory(engine);
+    }
+    aioc_memory_buffer_free(memory, &last);
+    *bytes = at;
+    return refused;
+}
+
+static int aioc_feeds_copy_pairs(aioc_feeds_many *many)
+{
+    aioc_operation_engine *engine = many->feeds->engine;
+    aioc_memory *memory = engine->memory;
+    size_t count = many->request.item_count;
+    uint64_t bytes = 0;
+    int refused;
+    if (count && !many->request.items) return aioc_operation_refuse(engine, "items", "required: item_count is set");
+    if (count >= AIOC_FEEDS_NO_PAIR) return aioc_operation_refuse(engine, "item_count", "2^32-1 or more");
+    refused = aioc_feeds_read_pairs(many, &bytes);
+    if (refused || count == 0) return refused;
+    if (bytes >= UINT32_MAX) return aioc_operation_refuse(engine, "items", "over 4 GiB of ids and keys");
+    /* The rest is for requests and answers. */
+    if (memory->used - memory->kept + bytes + count * sizeof *many->pairs > memory->max / 4 * 3) {
+        aioc_memory_print(engine->refusal, sizeof engine->refusal, "full: the items' ids and keys take %llu bytes, "
+                          "three quarters of memory_max may be held", (unsigned long long)bytes +
+                          (unsigned long long)(count * sizeof *many->pairs));
+        return AIOCOSMOS_E_FULL;
+    }
+    many->pairs = (aioc_feeds_pair *)aioc_memory_zalloc(memory, count * sizeof *many->pairs);
+    if (!many->pairs) return aioc_operation_refuse_memory(engine);
+    many->pair_count = many->left = many->unsent = (uint32_t)count;
+    many->texts = (char *)aioc_memory_alloc(memory, (size_t)bytes);
+    if (!many->texts) return aioc_operation_refuse_memory(engine);
+    many->texts_size = (size_t)bytes;
+    return aioc_feeds_read_pairs(many, &bytes);
+}
+
+static int aioc_feeds_fill_many(aioc_feeds_many *many)
+{
+    aioc_operation_engine *engine = many->feeds->engine;
+    const aiocosmos_read_many_request *request = &many->request;
+    int refused = aioc_operation_build_link(engine, 2, request->database, request->container, NULL);
+    if (!refused) refused = aioc_operation_check_session(engine, request->session_token);
+    if (!refused) refused = aioc_feeds_keep(engine, &many->link, aioc_feeds_text(&engine->link_text));
+    if (!refused) refused = aioc_feeds_keep(engine, &many->session, aioc_memory_str(request->session_token));
+    if (!refused) refused = aioc_feeds_copy_pairs(many);
+    if (refused) return refused;
+    many->container = aioc_account_hold(&engine->account, aioc_feeds_text(&many->link));
+    return many->container ? 0 : aioc_operation_refuse_memory(engine);
+}
+
+static int aioc_feeds_start_many(aioc_feeds_many *many)
+{
+    aioc_operation_spec spec;
+    memset(&spec, 0, sizeof spec);
+    spec.verb = "GET";
+    spec.type = "docs";
+    spec.timeout_ms = many->request.deadline_ms ? many->request.deadline_ms : AIOCOSMOS_OFF;
+    spec.complete = aioc_feeds_many_ended;
+    spec.stop_parts = aioc_feeds_many_stop;
+    spec.owner = many;
+    return aioc_operation_accept(many->feeds->engine, &spec, &many->op);
+}
+
+static int aioc_feeds_many_open(aioc_feeds *feeds, const aiocosmos_read_many_request *request, aiocosmos_op *handle)
+{
+    aioc_operation_engine *engine = feeds->engine;
+    aioc_feeds_many *many;
+    int refused;
+    if (!request->item) return aioc_operation_refuse(engine, "item", "required");
+    many = (aioc_feeds_many *)aioc_memory_zalloc(engine->memory, sizeof *many);
+    if (!many) return aioc_operation_refuse_memory(engine);
+    many->feeds = feeds;
+    many->request = *request;
+    if (request->parallel_max == 0) many->request.parallel_max = AIOCOSMOS_DEFAULT_PARALLEL;
+    if (request->timeout_ms == 0) many->request.timeout_ms = engine->request_timeout_ms;
+    many->again = many->full = many->last_pk_at = AIOC_FEEDS_NO_PAIR;
+    many->waiter.resume = aioc_feeds_many_settled;
+    many->waiter.owner = many;
+    many->pause.fire = aioc_feeds_many_pause_ended;
+    many->pause.owner = many;
+    many->stirred = true;
+    many->next = feeds->first_many;
+    if (many->next) many->next->prev = many;
+    feeds->first_many = many;
+    refused = aioc_feeds_fill_many(many);
+    if (!refused) refused = aioc_feeds_start_many(many);
+    if (refused) {
+        aioc_feeds_many_free(many);
+        return refused;
+    }
+    if (handle) *handle = aioc_operation_handle(many->op);
+    return 0;
+}
+
 /*--- Bulk -------------------------------------------------------------------*/
 
 static uint32_t aioc_feeds_active(const aioc_feeds_bulk *bulk)
@@ -19072,12 +20310,13 @@ static bool aioc_feeds_may_pull(const aioc_feeds_bulk *bulk)
             engine->memory->used - engine->memory->kept < engine->memory->max / 8 * 7);
 }
 
-/* One piece of a query's work, or one item pulled for one bulk. False: there is none, and no bulk can take one now. */
+/* One piece of work for a query or for a read of many, or one item pulled for one bulk. False: there is none, and no
+ * bulk can take one now. */
 static bool aioc_feeds_work(aioc_feeds *feeds)
 {
     aioc_feeds_bulk *bulk = feeds->first_bulk;
     aiocosmos_bulk_item item;
-    if (aioc_feeds_work_on_queries(feeds)) return true;
+    if (aioc_feeds_work_on_queries(feeds) || aioc_feeds_work_on_many(feeds)) return true;
     while (bulk && !aioc_feeds_may_pull(bulk)) bulk = bulk->next;
     if (!bulk) return false;
     memset(&item, 0, sizeof item);
@@ -19096,7 +20335,7 @@ static bool aioc_feeds_work(aioc_feeds *feeds)
 static bool aioc_feeds_has_work(const aioc_feeds *feeds)
 {
     const aioc_feeds_bulk *bulk = feeds->first_bulk;
-    if (aioc_feeds_queries_have_work(feeds)) return true;
+    if (aioc_feeds_queries_have_work(feeds) || aioc_feeds_many_have_work(feeds)) return true;
     while (bulk && !aioc_feeds_may_pull(bulk)) bulk = bulk->next;
     return bulk != NULL;
 }
@@ -19169,7 +20408,8 @@ static aioc_feeds_bulk *aioc_feeds_bulk_find(const aioc_feeds *feeds, aiocosmos_
 static void aioc_feeds_close(aioc_feeds *feeds)
 {
     aioc_feeds_close_queries(feeds);
-    while (feeds->first_bulk) aioc_feeds_bulk_free(feeds->first_bulk);      /* only when abandoned */
+    while (feeds->first_many) aioc_feeds_many_free(feeds->first_many);      /* these and bulks: only when abandoned */
+    while (feeds->first_bulk) aioc_feeds_bulk_free(feeds->first_bulk);
 }
 /*==============================================================================
  * MARK: - Client                                                       >>client
@@ -20147,7 +21387,7 @@ AIOCOSMOS_API int aiocosmos_session_merge(aiocosmos_client *client, const char *
     return merged ? 0 : aioc_operation_refuse_memory(engine);
 }
 
-/*--- Queries and bulk -----------------------------------------------------------*/
+/*--- Queries, reads of many items, bulk -----------------------------------------*/
 
 AIOCOSMOS_API int aiocosmos_query_open(aiocosmos_client *client, const aiocosmos_query_request *request,
                                        aiocosmos_query *query)
@@ -20176,6 +21416,13 @@ AIOCOSMOS_API bool aiocosmos_query_get_range(aiocosmos_client *client, aiocosmos
                                              aiocosmos_range_stats *out)
 {
     return aioc_feeds_query_get_range(&client->feeds, query, i, out);
+}
+
+AIOCOSMOS_API int aiocosmos_read_many(aiocosmos_client *client, const aiocosmos_read_many_request *request,
+                                      aiocosmos_op *op)
+{
+    if (op) op->id = 0;
+    return aioc_feeds_many_open(&client->feeds, request, op);
 }
 
 AIOCOSMOS_API int aiocosmos_bulk(aiocosmos_client *client, const aiocosmos_bulk_request *request, aiocosmos_op *op)
