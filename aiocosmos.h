@@ -16911,9 +16911,9 @@ static bool aioc_feeds_ask_question(aioc_feeds_query *query, const char *kind)
               aioc_memory_append(memory, &all, "\n", 1) &&
               aioc_memory_append(memory, &all, query->pk.data, query->pk.len) &&
               aioc_memory_append(memory, &all, "\n", 1) &&
-              (!fan || (aioc_memory_append(memory, &all, fan->epk_min.data, fan->epk_min.len) &&
-                        aioc_memory_append(memory, &all, "\n", 1) &&
-                        aioc_memory_append(memory, &all, fan->epk_max.data, fan->epk_max.len))) &&
+              (!fan || aioc_memory_append(memory, &all, fan->epk_min.data, fan->epk_min.len)) &&
+              aioc_memory_append(memory, &all, "\n", 1) &&
+              (!fan || aioc_memory_append(memory, &all, fan->epk_max.data, fan->epk_max.len)) &&
               aioc_memory_append(memory, &all, "\n", 1) &&
               aioc_memory_append(memory, &all, query->body.data, query->body.len);
     if (ok) aioc_protocol_murmur3_128(all.data, all.len, hash);
@@ -17207,6 +17207,12 @@ static bool aioc_feeds_skip_page(aioc_feeds_query *query, const aioc_operation *
     return query->skip_empty && !query->closed && left_ms > 0 && aioc_feeds_ask_page(query, left_ms) == 0;
 }
 
+/* An answer that is fine as such has turned out to be no page. */
+static void aioc_feeds_tell_failure(aioc_operation_engine *engine, const aiocosmos_result *result)
+{
+    if (engine->on_failure) engine->on_failure(engine->client, result, engine->on_failure_user_data);
+}
+
 static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *result)
 {
     aioc_operation_engine *engine = op->engine;
@@ -17234,8 +17240,7 @@ static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *res
         }
         page.more = !query->ended;
         page.continuation = aioc_feeds_text(&query->continuation_out);
-        if (adjusted.status != 0 && engine->on_failure)
-            engine->on_failure(engine->client, &adjusted, engine->on_failure_user_data);
+        if (adjusted.status != 0) aioc_feeds_tell_failure(engine, &adjusted);
     }
     if (adjusted.status != 0) {
         page.more = false;
@@ -18357,6 +18362,7 @@ static void aioc_feeds_fan_page_came(aioc_operation *op, const aiocosmos_result 
         if (!refused) return;
         adjusted.status = refused;
         adjusted.message = aioc_memory_str(op->engine->refusal);
+        aioc_feeds_tell_failure(op->engine, &adjusted);
         aioc_feeds_deliver(query, &page);
         return;
     }
@@ -18377,6 +18383,7 @@ static void aioc_feeds_fan_page_came(aioc_operation *op, const aiocosmos_result 
         if (page.items.type != AIOCOSMOS_JSON_ARR) {
             adjusted.status = AIOCOSMOS_E_NOMEM;
             adjusted.message = aioc_memory_str("no memory to parse the page");
+            aioc_feeds_tell_failure(op->engine, &adjusted);
         }
     }
     aioc_feeds_deliver(query, &page);

@@ -230,6 +230,32 @@ TEST_TWICE(the_first_levels_of_a_key_are_a_part_of_the_key_space)
     close_world(client);
 }
 
+/* The first client has not seen the container when it asks, the second has. */
+TEST(a_token_does_not_depend_on_what_its_client_knew)
+{
+    aiocosmos_client *client = open_world(""), *other;
+    aiocosmos_query_request query = query_in("eu", "SELECT * FROM c");
+    aiocosmos_options options = usual_options();
+    char token[sizeof ((listing *)0)->continuation];
+    aiocosmos_query open;
+    listing all;
+    fill(client, "eu", 0, 10);
+    query.page_items_max = 4;
+    other = open_client(&options);
+    open = open_query(other, &query);
+    memset(&all, 0, sizeof all);
+    CHECK_INT(read_page(other, open, &all), 0);
+    aiocosmos_query_close(other, open);
+    aiocosmos_destroy(other);
+    snprintf(token, sizeof token, "%s", all.continuation);
+    query.page_items_max = 0;
+    CHECK_INT(read_all(client, &query, &all), 0);            /* knows its ranges from here on */
+    query.continuation = token;
+    CHECK_INT(read_all(client, &query, &all), 0);
+    CHECK_INT(all.items, 6);
+    close_world(client);
+}
+
 TEST(a_query_says_what_it_has_cost)
 {
     aiocosmos_client *client = open_world("--partitions 4");
