@@ -74,7 +74,7 @@
  *     >>account    what is known of containers, their ranges and session tokens
  *     >>operation  one request's life: attempt, outcome, retry, completion
  *     >>query      how the answers of many ranges become one: order, groups, plans, tokens
- *     >>feeds      paging, queries over many ranges, reads of many items, bulk
+ *     >>feeds      paging, queries over many ranges, reads of many items, the change feed, bulk
  *     >>client     the public functions
  *============================================================================*/
 #ifndef AIOCOSMOS_H
@@ -686,6 +686,51 @@ typedef struct aiocosmos_read_many_request {
  * if the client would hold more than three quarters of memory_max with the pairs. */
 AIOCOSMOS_API int  aiocosmos_read_many(aiocosmos_client *client, const aiocosmos_read_many_request *request,
                                        aiocosmos_op *op);
+
+/*------------------------------------------------------------------------------
+ * MARK: - Change feed
+ *----------------------------------------------------------------------------*/
+
+typedef enum aiocosmos_changes_from {
+    AIOCOSMOS_FROM_BEGINNING,          /* all items that there are, then what changes */
+    AIOCOSMOS_FROM_NOW,                /* what changes after the first page was asked for; that page says 304 */
+    AIOCOSMOS_FROM_TIME                /* what was last changed at from_time_s or later */
+} aiocosmos_changes_from;
+
+/* What was created and changed in a container: its items as they are by now, each once, however often it changed
+ * meanwhile; of items that were deleted, nothing. With all_versions every change by itself, deletions too, as
+ * {"current":{...},"previous":{...},"metadata":{"operationType":"create","lsn":n,...}}, as far back as the container's
+ * retention reaches; without such a policy the service refuses that.
+ *
+ * Changes of one partition key come in their order; of different keys, in none. A page is what one partition key range
+ * has; several are asked at a time, and take turns, so that a busy one does not keep the others waiting. */
+typedef struct aiocosmos_changes_request {
+    const char *database, *container;
+    aiocosmos_pk pk;                   /* of this partition key, or of all keys that begin so; unset: of all */
+    const char *epk_min, *epk_max;     /* instead of pk: of a part of the key space, as in aiocosmos_query_request */
+    aiocosmos_changes_from from;       /* (default: AIOCOSMOS_FROM_BEGINNING); not looked at with a continuation */
+    int64_t  from_time_s;              /* since 1970, UTC */
+    bool     all_versions;             /* from now, or with a continuation, only */
+    uint32_t page_items_max;           /* (default: as the service); what one transaction changed is never torn apart,
+                                        * so that a page may hold more */
+    uint32_t parallel_max;             /* ranges that are asked at a time (AIOCOSMOS_DEFAULT_PARALLEL) */
+    uint32_t timeout_ms;               /* per page (default: the client's request_timeout_ms; OFF: none) */
+    size_t   memory_max;               /* bytes of answers read ahead (AIOCOSMOS_DEFAULT_QUERY_MEMORY) */
+    const char *continuation;          /* go on where the page with this token ended */
+    const char *session_token;
+    const char *const *headers;        /* as in aiocosmos_request */
+} aiocosmos_changes_request;
+
+/* As aiocosmos_query_open(). The query is read by aiocosmos_query_next() and closed by aiocosmos_query_close(), and has
+ * no last page. One whose result says 304 has no items: nothing had changed when it was asked for, in no range; ask
+ * again after a while.
+ *
+ * page->continuation stands in every page that did not fail, 304 or not: where the reader is. Store it when the page
+ * has been dealt with. It is good in another process, after any splits and merges of ranges, and for as long as the
+ * container is there: behind it nothing is left out and nothing comes twice. A container that was deleted and created
+ * anew has other changes: E_ARGUMENT. */
+AIOCOSMOS_API int  aiocosmos_changes_open(aiocosmos_client *client, const aiocosmos_changes_request *request,
+                                          aiocosmos_query *query);
 
 /*------------------------------------------------------------------------------
  * MARK: - Bulk
@@ -12721,7 +12766,8 @@ static bool aioc_operation_is_our_header(aiocosmos_str name)
     static const char *const ours[] = { "authorization", "x-ms-date", "x-ms-version", "host", "content-length",
         "transfer-encoding", "connection", "x-ms-documentdb-partitionkey", "x-ms-session-token", "x-ms-continuation",
         "x-ms-documentdb-isquery", "x-ms-documentdb-is-upsert", "if-match", "if-none-match", "content-type", "expect",
-        "user-agent", "accept", "prefer", "x-ms-max-item-count", "x-ms-documentdb-query-enablecrosspartition",
+        "user-agent", "accept", "prefer", "x-ms-max-item-count", "x-ms-documentdb-query-enablecrosspartition", "a-im",
+        "if-modified-since", "x-ms-cosmos-changefeed-wire-format-version",
         "x-ms-offer-throughput", "x-ms-cosmos-offer-autopilot-settings" };
     size_t i;
     for (i = 0; i < sizeof ours / sizeof *ours; i++)
@@ -16135,7 +16181,8 @@ static void aioc_query_hybrid_close(aioc_query_hybrid *hybrid)
  *
  * What is made of several operations: lists and queries of one key, one
  * operation a page; queries over many partition key ranges; reads of many
- * items, some operations a range; bulks, one operation an item.
+ * items, some operations a range; the change feed; bulks, one operation an
+ * item.
  *
  * May call: all above.
  *============================================================================*/
@@ -16188,7 +16235,10 @@ typedef struct aioc_feeds_stream {
     bool     asked_all;                      /* nothing is left to ask for */
     bool     failed;                         /* the last request: asked again for the next page */
     bool     skipping;                       /* its first rows were given before the query was resumed */
-    bool     in_heap, dropped, caught_up;
+    bool     in_heap, dropped;
+    bool     hot;                            /* changes: more are to be expected, for there were some, or it is new */
+    uint64_t turn;                           /* changes: when it was last asked; less: longer ago */
+    uint64_t asked_page, idle_page;          /* changes: for which page that was; for which there was nothing */
     uint32_t skipped;                        /* rows of the very item at which it was resumed */
     size_t   heap_order;                     /* its place among the streams: ties go to the left */
     aiocosmos_json head, items;              /* ordered: its next row, and that row's sort values */
@@ -16237,6 +16287,13 @@ typedef struct aioc_feeds_fan {
     bool     waiting, waited, pausing, resumed, ordered, direct, starved;
     uint32_t levels;                         /* of the partition key that is asked for, perhaps not all */
     uint32_t component;                      /* of hybrid search: the one that is read */
+
+    bool     changes;                        /* it is a change feed: */
+    bool     from_now, by_key;               /* by_key: one partition key is asked by itself, not by its range */
+    bool     cold_due;                       /* a range without news may be asked beside those that have some */
+    uint64_t since;                          /* from_time_s and 1; 0: none */
+    uint64_t page_number, turns;
+    char     rid[33];                        /* of the container that the state is of; "": not known */
 
     aioc_query_groups groups;
     aioc_query_best best;
@@ -16567,10 +16624,12 @@ static aiocosmos_str aioc_feeds_text(const aioc_memory_buffer *buffer)
     return aioc_operation_text(buffer);
 }
 
+/* Without memory for it, what was there stays. */
 static bool aioc_feeds_set(aioc_memory *memory, aioc_memory_buffer *buffer, aiocosmos_str text)
 {
+    if (text.len > buffer->len && !aioc_memory_reserve(memory, buffer, text.len - buffer->len)) return false;
     buffer->len = 0;
-    return text.len == 0 || aioc_memory_append(memory, buffer, text.ptr, text.len);
+    return aioc_memory_append(memory, buffer, text.ptr, text.len);
 }
 
 static void aioc_feeds_answer_free(aioc_memory *memory, aioc_feeds_answer *answer)
@@ -16582,8 +16641,10 @@ static void aioc_feeds_answer_free(aioc_memory *memory, aioc_feeds_answer *answe
     aioc_memory_free(memory, answer, sizeof *answer);
 }
 
-/* Takes an answer over: its rows, and the continuation behind them. 0, E_NOMEM, or E_PROTOCOL: it is not a page. */
-static int aioc_feeds_answer_new(aioc_memory *memory, const aiocosmos_result *result, aioc_feeds_answer **out)
+/* Takes an answer over: its rows, and from one of its headers where it goes on behind them. 0, E_NOMEM, or E_PROTOCOL:
+ * it is not a page. */
+static int aioc_feeds_answer_new(aioc_memory *memory, const aiocosmos_result *result, int header,
+                                 aioc_feeds_answer **out)
 {
     const aioc_operation_delivery *delivery = (const aioc_operation_delivery *)result->internal;
     aioc_feeds_answer *answer = (aioc_feeds_answer *)aioc_memory_zalloc(memory, sizeof *answer);
@@ -16591,8 +16652,7 @@ static int aioc_feeds_answer_new(aioc_memory *memory, const aiocosmos_result *re
     if (!answer) return AIOCOSMOS_E_NOMEM;
     aioc_json_open(&answer->doc, memory);
     answer->body = aioc_operation_take_body(result);
-    if (!answer->body.text.ptr ||
-        !aioc_feeds_set(memory, &answer->behind, delivery->response->wanted[AIOC_PROTOCOL_H_CONTINUATION]))
+    if (!answer->body.text.ptr || !aioc_feeds_set(memory, &answer->behind, delivery->response->wanted[header]))
         status = AIOCOSMOS_E_NOMEM;
     if (!status) status = aioc_json_parse(&answer->doc, answer->body.text.ptr, answer->body.text.len);
     if (!status) {
@@ -16938,8 +16998,13 @@ static int aioc_feeds_read_token(aioc_feeds_query *query, const char *token)
         refused = aioc_operation_refuse_memory(engine);
     } else if (refused) {
         refused = aioc_operation_refuse(engine, "continuation", why);
+    } else if ((position.place == AIOC_QUERY_IN_CHANGES) != (fan && fan->changes)) {
+        refused = aioc_operation_refuse(engine, "continuation", fan && fan->changes ? "of a query, not of a change feed"
+                                        : "of a change feed, not of a query");
     } else if (position.question != query->question) {
-        refused = aioc_operation_refuse(engine, "continuation", "of another query or container");
+        refused = aioc_operation_refuse(engine, "continuation", fan && fan->changes
+                                        ? "of another container, another part of it, or another kind of change feed"
+                                        : "of another query or container");
     } else if (position.place == AIOC_QUERY_AT_SERVICE) {
         refused = aioc_feeds_keep(engine, &query->continuation, position.pieces[0].continuation);
         if (!refused) aioc_feeds_fan_free(query);                /* it was the gateway that served it */
@@ -17082,19 +17147,128 @@ static int aioc_feeds_query_new(aioc_feeds *feeds, aioc_feeds_query **out)
     return 0;
 }
 
+/* The end of opening a query: it has its handle, or is gone. */
+static int aioc_feeds_query_filled(aioc_feeds_query *query, int refused, aiocosmos_query *handle)
+{
+    if (refused) aioc_feeds_query_free(query);
+    else handle->id = ((uint64_t)query->feeds->slots[query->slot].generation << 32) | (query->slot + 1u);
+    return refused;
+}
+
 static int aioc_feeds_query_open(aioc_feeds *feeds, const aiocosmos_query_request *request, aiocosmos_query *handle)
 {
     aioc_feeds_query *query = NULL;
     int refused = aioc_feeds_query_new(feeds, &query);
     handle->id = 0;
-    if (refused) return refused;
-    refused = aioc_feeds_fill_query(query, request);
-    if (refused) {
-        aioc_feeds_query_free(query);
-        return refused;
-    }
-    handle->id = ((uint64_t)feeds->slots[query->slot].generation << 32) | (query->slot + 1u);
+    return refused ? refused : aioc_feeds_query_filled(query, aioc_feeds_fill_query(query, request), handle);
+}
+
+/*--- Change feed: from what the host asks for to what is sent -------------------*/
+
+static int aioc_feeds_check_changes(aioc_operation_engine *engine, const aiocosmos_changes_request *request)
+{
+    if (request->from > AIOCOSMOS_FROM_TIME)
+        return aioc_operation_refuse(engine, "from", "one of aiocosmos_changes_from is expected");
+    if (request->from != AIOCOSMOS_FROM_TIME && request->from_time_s)
+        return aioc_operation_refuse(engine, "from_time_s", "given, but from is not AIOCOSMOS_FROM_TIME");
+    if (request->from_time_s < 0) return aioc_operation_refuse(engine, "from_time_s", "before 1970");
+    if (request->from_time_s > AIOC_AUTH_DATE_LAST)
+        return aioc_operation_refuse(engine, "from_time_s", "after the year 9999: are these seconds?");
+    if (request->all_versions && request->from != AIOCOSMOS_FROM_NOW && !request->continuation)
+        return aioc_operation_refuse(engine, "all_versions", "only AIOCOSMOS_FROM_NOW, or with a continuation: the "
+                                     "service cannot tell earlier ones");
     return 0;
+}
+
+/* The header lines that every request of a change feed carries. The service wants the time with a position, too: after
+ * a merge of ranges, times do not rise with positions. */
+static int aioc_feeds_add_change_lines(aioc_feeds_query *query, const aiocosmos_changes_request *request)
+{
+    aioc_operation_engine *engine = query->feeds->engine;
+    char date[AIOC_AUTH_DATE_LEN + 1];
+    uint64_t since = query->fan->since;
+    int refused;
+    engine->lines_text.len = 0;
+    refused = aioc_operation_add_line(engine, "A-IM: ", request->all_versions ? "Full-Fidelity Feed"
+                                                                             : "Incremental Feed");
+    if (!refused && request->all_versions)
+        refused = aioc_operation_add_line(engine, "x-ms-cosmos-changefeed-wire-format-version: ", "2021-09-15");
+    if (!refused && since) {
+        aioc_auth_date(date, since > (uint64_t)AIOC_AUTH_DATE_LAST ? AIOC_AUTH_DATE_LAST : (int64_t)since - 1);
+        refused = aioc_operation_add_line(engine, "If-Modified-Since: ", date);
+    }
+    if (!refused) refused = aioc_operation_add_headers(engine, request->headers);
+    return refused ? refused : aioc_feeds_keep(engine, &query->lines, aioc_feeds_text(&engine->lines_text));
+}
+
+/* What a change feed has in common with a query. */
+static void aioc_feeds_changes_as_query(const aiocosmos_changes_request *request, aiocosmos_query_request *out)
+{
+    memset(out, 0, sizeof *out);
+    out->database = request->database;
+    out->container = request->container;
+    out->pk = request->pk;
+    out->epk_min = request->epk_min;
+    out->epk_max = request->epk_max;
+    out->page_items_max = request->page_items_max;
+    out->parallel_max = request->parallel_max;
+    out->memory_max = request->memory_max;
+}
+
+/* Where it starts: as asked for, or where a token says. */
+static int aioc_feeds_place_changes(aioc_feeds_query *query, const aiocosmos_changes_request *request)
+{
+    aioc_feeds_fan *fan = query->fan;
+    int refused;
+    if (!aioc_feeds_ask_question(query, request->all_versions ? "all changes" : "changes"))
+        return aioc_operation_refuse_memory(query->feeds->engine);
+    if (!request->continuation) {
+        fan->from_now = request->from == AIOCOSMOS_FROM_NOW;
+        fan->since = request->from == AIOCOSMOS_FROM_TIME ? (uint64_t)request->from_time_s + 1 : 0;
+        return 0;
+    }
+    refused = aioc_feeds_read_token(query, request->continuation);
+    if (refused) return refused;
+    fan->since = fan->from.skip_left;
+    fan->by_key = fan->from.take_left == 0;
+    memcpy(fan->rid, fan->from.rid, sizeof fan->rid);
+    return 0;
+}
+
+static int aioc_feeds_fill_changes(aioc_feeds_query *query, const aiocosmos_changes_request *request)
+{
+    aioc_operation_engine *engine = query->feeds->engine;
+    aiocosmos_query_request common;
+    bool has_pk = aioc_operation_has_pk(&request->pk);
+    int refused = aioc_feeds_check_changes(engine, request);
+    aioc_feeds_changes_as_query(request, &common);
+    if (!refused) refused = aioc_feeds_check_query(engine, &common);
+    if (!refused) refused = aioc_operation_build_link(engine, 2, request->database, request->container, NULL);
+    if (!refused) refused = aioc_feeds_keep(engine, &query->link, aioc_feeds_text(&engine->link_text));
+    if (!refused && has_pk) refused = aioc_operation_add_pk(engine, &request->pk);
+    if (!refused && has_pk) refused = aioc_feeds_keep(engine, &query->pk, aioc_feeds_text(&engine->pk_text));
+    if (!refused) refused = aioc_operation_check_session(engine, request->session_token);
+    if (!refused) refused = aioc_feeds_keep(engine, &query->session, aioc_memory_str(request->session_token));
+    if (refused) return refused;
+    query->fan = aioc_feeds_fan_new(query);
+    if (!query->fan) return aioc_operation_refuse_memory(engine);
+    query->fan->changes = true;
+    query->verb = "GET";
+    query->type = "docs";
+    query->of_items = true;
+    query->timeout_ms = request->timeout_ms ? request->timeout_ms : engine->request_timeout_ms;
+    refused = aioc_feeds_fill_fan(query, &common);
+    query->fan->continuation_max = UINT32_MAX;            /* there is always a state */
+    if (!refused) refused = aioc_feeds_place_changes(query, request);
+    return refused ? refused : aioc_feeds_add_change_lines(query, request);
+}
+
+static int aioc_feeds_changes_open(aioc_feeds *feeds, const aiocosmos_changes_request *request, aiocosmos_query *handle)
+{
+    aioc_feeds_query *query = NULL;
+    int refused = aioc_feeds_query_new(feeds, &query);
+    handle->id = 0;
+    return refused ? refused : aioc_feeds_query_filled(query, aioc_feeds_fill_changes(query, request), handle);
 }
 
 /*--- Queries whose pages are one operation each -------------------------------*/
@@ -17555,6 +17729,7 @@ static bool aioc_feeds_append_edges(const aioc_feeds_stream *stream, const aioc_
 {
     aioc_memory *memory = stream->query->feeds->engine->memory;
     const aioc_account_container *container = stream->query->fan->container;
+    if (!range) return true;
     if (aioc_protocol_epk_compare(stream->min, aioc_account_text(container, range->min)) == 0 &&
         aioc_protocol_epk_compare(stream->max, aioc_account_text(container, range->max)) == 0) return true;
     return aioc_memory_append_str(memory, lines, "x-ms-read-key-type: EffectivePartitionKeyRange\r\n") &&
@@ -17564,7 +17739,19 @@ static bool aioc_feeds_append_edges(const aioc_feeds_stream *stream, const aioc_
 
 static void aioc_feeds_answer_came(aioc_operation *op, const aiocosmos_result *result);
 
-/* Asks a stream's range for its next page. 0, or why that cannot be done now. */
+/* Where the range is to go on. */
+static bool aioc_feeds_append_position(const aioc_feeds_stream *stream, aioc_memory_buffer *lines)
+{
+    const aioc_feeds_fan *fan = stream->query->fan;
+    aiocosmos_str position = aioc_feeds_text(&stream->ask);
+    if (position.len == 0 && fan->from_now) position = aioc_memory_str("*");
+    return position.len == 0 ||
+           aioc_operation_append_line(stream->query->feeds->engine->memory, lines,
+                                      fan->changes ? "If-None-Match: " : "x-ms-continuation: ", position);
+}
+
+/* Asks a stream's range for its next page, or the service for that of its partition key, if there is no range. 0, or
+ * why that cannot be done now. */
 static int aioc_feeds_ask_range(aioc_feeds_stream *stream, const aioc_account_range *range)
 {
     aioc_feeds_query *query = stream->query;
@@ -17577,8 +17764,7 @@ static int aioc_feeds_ask_range(aioc_feeds_stream *stream, const aioc_account_ra
     if (!aioc_feeds_set(memory, lines, aioc_feeds_text(&query->lines)) ||
         !aioc_feeds_append_page_size(memory, lines, aioc_feeds_rows_to_ask(fan)) ||
         !aioc_feeds_append_edges(stream, range, lines) ||
-        (stream->ask.len && !aioc_operation_append_line(memory, lines, "x-ms-continuation: ",
-                                                        aioc_feeds_text(&stream->ask)))) return AIOCOSMOS_E_NOMEM;
+        !aioc_feeds_append_position(stream, lines)) return AIOCOSMOS_E_NOMEM;
     memset(&spec, 0, sizeof spec);
     spec.verb = query->verb;
     spec.type = "docs";
@@ -17586,8 +17772,8 @@ static int aioc_feeds_ask_range(aioc_feeds_stream *stream, const aioc_account_ra
     spec.link = aioc_feeds_text(&query->link);
     spec.container_link = spec.link;
     spec.item_data = true;
-    spec.pk_text = aioc_account_text(fan->container, range->id);
-    spec.by_range = true;
+    spec.pk_text = range ? aioc_account_text(fan->container, range->id) : aioc_feeds_text(&query->pk);
+    spec.by_range = range != NULL;
     spec.lines = aioc_feeds_text(lines);
     spec.session_token = aioc_feeds_text(&query->session);
     spec.body = aioc_feeds_text(&fan->bodies[stream->side]);
@@ -17608,7 +17794,8 @@ static int aioc_feeds_take_answer(aioc_feeds_stream *stream, const aiocosmos_res
     aioc_memory *memory = stream->query->feeds->engine->memory;
     aioc_feeds_fan *fan = stream->query->fan;
     aioc_feeds_answer *answer = NULL;
-    int status = aioc_feeds_answer_new(memory, result, &answer);
+    int status = aioc_feeds_answer_new(memory, result, fan->changes ? AIOC_PROTOCOL_H_ETAG
+                                                                    : AIOC_PROTOCOL_H_CONTINUATION, &answer);
     if (!status && !aioc_feeds_set(memory, &stream->ask, aioc_feeds_text(&answer->behind))) {
         aioc_feeds_answer_free(memory, answer);
         status = AIOCOSMOS_E_NOMEM;
@@ -17672,8 +17859,9 @@ static void aioc_feeds_note_range(const aioc_feeds_stream *stream, const aioc_op
 {
     aioc_feeds_query *query = stream->query;
     aioc_memory *memory = query->feeds->engine->memory;
-    aioc_feeds_asked *asked = aioc_feeds_asked_of(memory, &query->costs, aioc_operation_pk(op));
+    aioc_feeds_asked *asked = NULL;
     query->costs.items += items;
+    if (op->by_range) asked = aioc_feeds_asked_of(memory, &query->costs, aioc_operation_pk(op));
     if (!asked) return;
     asked->requests++;
     asked->items += items;
@@ -17682,12 +17870,34 @@ static void aioc_feeds_note_range(const aioc_feeds_stream *stream, const aioc_op
         asked->edges.len = 0;
 }
 
+static bool aioc_feeds_is_another(aioc_feeds_fan *fan, const aiocosmos_result *result);
+static int aioc_feeds_take_changes(aioc_feeds_stream *stream, const aiocosmos_result *result);
+
+static int aioc_feeds_take_any(aioc_feeds_stream *stream, const aiocosmos_result *result)
+{
+    bool changes = stream->query->fan->changes;
+    if (changes && (result->status == 0 || result->status == 304)) return aioc_feeds_take_changes(stream, result);
+    return result->status ? result->status : aioc_feeds_take_answer(stream, result);
+}
+
+/* The answer is none that can be used. */
+static void aioc_feeds_stream_failed(aioc_feeds_stream *stream, const aiocosmos_result *result, int status)
+{
+    aioc_feeds_fan *fan = stream->query->fan;
+    stream->failed = true;
+    if (status == result->status) aioc_feeds_fail(fan, status, result->message.ptr);
+    else if (status == AIOCOSMOS_E_NOMEM) aioc_feeds_fail(fan, status, "no memory for a range's answer");
+    else if (fan->changes) aioc_feeds_break(fan, status, "a range's answer is not a page of a change feed: it has no "
+                                            "etag, is no JSON, or has no array of items");
+    else aioc_feeds_break(fan, status, "a range's answer is not a page: it is no JSON, or has no array of items");
+}
+
 static void aioc_feeds_answer_came(aioc_operation *op, const aiocosmos_result *result)
 {
     aioc_feeds_stream *stream = (aioc_feeds_stream *)op->owner;
     aioc_feeds_query *query = stream->query;
     aioc_feeds_fan *fan = query->fan;
-    int status = result->status;
+    int status;
     stream->op = NULL;
     fan->in_flight--;
     aioc_feeds_account_for(query, result);
@@ -17695,18 +17905,15 @@ static void aioc_feeds_answer_came(aioc_operation *op, const aiocosmos_result *r
         aioc_feeds_stream_left(stream);
         return;
     }
-    if (status == 0) status = aioc_feeds_take_answer(stream, result);
-    aioc_feeds_note_range(stream, op, result, status == 0 ? stream->last->count : 0);
-    if (status == 0) {
-        fan->pause_ms = 0;
-    } else if (aioc_feeds_is_gone(result)) {
-        aioc_feeds_range_gone(stream);
-    } else {
-        stream->failed = true;
-        if (result->status) aioc_feeds_fail(fan, status, result->message.ptr);
-        else if (status == AIOCOSMOS_E_NOMEM) aioc_feeds_fail(fan, status, "no memory for a range's answer");
-        else aioc_feeds_break(fan, status, "a range's answer is not a page: it is no JSON, or has no array of items");
+    if (fan->changes && aioc_feeds_is_another(fan, result)) {
+        aioc_feeds_stir(query);
+        return;
     }
+    status = aioc_feeds_take_any(stream, result);
+    aioc_feeds_note_range(stream, op, result, status == 0 && stream->last ? stream->last->count : 0);
+    if (status == 0) fan->pause_ms = 0;
+    else if (aioc_feeds_is_gone(result) && !fan->by_key) aioc_feeds_range_gone(stream);
+    else aioc_feeds_stream_failed(stream, result, status);
     aioc_feeds_stir(query);
 }
 
@@ -17746,41 +17953,56 @@ static bool aioc_feeds_wants_more(const aioc_feeds_fan *fan, uint32_t place, boo
     return stream->answers < (place == 0 ? 2u : 1u) && (place > 0 || fan->window > 1);
 }
 
+/* Finds the range that a stream is of, once the ranges are known. False: not now. *recut: the stream was split instead,
+ * and its heirs stand behind it. */
+static bool aioc_feeds_find_range(aioc_feeds_query *query, uint32_t place, const aioc_account_range **range,
+                                  bool *recut)
+{
+    aioc_feeds_fan *fan = query->fan;
+    const aioc_feeds_stream *stream = fan->streams[place];
+    *recut = false;
+    if (!aioc_feeds_ranges_ready(query)) return false;
+    *range = aioc_account_route(fan->container, stream->min);
+    if (!*range) {
+        aioc_feeds_fail(fan, AIOCOSMOS_E_CONNECT, "the container's partition key ranges cannot be had");
+        return false;
+    }
+    if (aioc_protocol_epk_compare(aioc_account_text(fan->container, (*range)->max), stream->max) >= 0) return true;
+    *recut = aioc_feeds_recut(query, place);
+    if (!*recut) aioc_feeds_fail(fan, AIOCOSMOS_E_NOMEM, "no memory to follow a split");
+    return *recut;
+}
+
+/* Sends a stream's request. False: not now. */
+static bool aioc_feeds_send(aioc_feeds_stream *stream, const aioc_account_range *range)
+{
+    aioc_feeds_query *query = stream->query;
+    aioc_feeds_fan *fan = query->fan;
+    aioc_operation_engine *engine = query->feeds->engine;
+    int refused;
+    if (!aioc_operation_has_room_for_fetch(engine)) {
+        query->feeds->starved = fan->starved = true;
+        return false;
+    }
+    refused = aioc_feeds_ask_range(stream, range);
+    if (!refused) return true;
+    if (refused == AIOCOSMOS_E_FULL && fan->in_flight) return false;     /* memory comes back with an answer */
+    aioc_feeds_fail(fan, refused, refused == AIOCOSMOS_E_NOMEM ? "no memory for a request" : engine->refusal);
+    return false;
+}
+
 /* Sends what is wanted and may be sent. */
 static void aioc_feeds_ask_more(aioc_feeds_query *query, bool owed)
 {
     aioc_feeds_fan *fan = query->fan;
-    aioc_operation_engine *engine = query->feeds->engine;
+    const aioc_account_range *range;
     uint32_t place;
+    bool recut;
     for (place = 0; place < fan->stream_count && fan->in_flight < fan->parallel_max; place++) {
-        aioc_feeds_stream *stream = fan->streams[place];
-        const aioc_account_range *range;
-        int refused;
         if (!fan->ordered && place >= fan->window && place > 0) return;
         if (!aioc_feeds_wants_more(fan, place, owed)) continue;
-        if (!aioc_feeds_ranges_ready(query)) return;
-        range = aioc_account_route(fan->container, stream->min);
-        if (!range) {
-            aioc_feeds_fail(fan, AIOCOSMOS_E_CONNECT, "the container's partition key ranges cannot be had");
-            return;
-        }
-        if (aioc_protocol_epk_compare(aioc_account_text(fan->container, range->max), stream->max) < 0) {
-            if (!aioc_feeds_recut(query, place)) {
-                aioc_feeds_fail(fan, AIOCOSMOS_E_NOMEM, "no memory to follow a split");
-                return;
-            }
-            continue;                        /* its heirs come next */
-        }
-        if (!aioc_operation_has_room_for_fetch(engine)) {
-            query->feeds->starved = fan->starved = true;
-            return;
-        }
-        refused = aioc_feeds_ask_range(stream, range);
-        if (refused == AIOCOSMOS_E_FULL && fan->in_flight) return;       /* memory comes back with an answer */
-        if (refused) {
-            aioc_feeds_fail(fan, refused, refused == AIOCOSMOS_E_NOMEM ? "no memory for a request" : engine->refusal);
-            return;
-        }
+        if (!aioc_feeds_find_range(query, place, &range, &recut)) return;
+        if (!recut && !aioc_feeds_send(fan->streams[place], range)) return;        /* recut: its heirs come next */
     }
 }
 
@@ -18220,6 +18442,18 @@ static void aioc_feeds_place_distinct(const aioc_feeds_fan *fan, aioc_query_posi
     position->seen_count = fan->distinct.count;
 }
 
+/* All of a change feed. */
+static uint32_t aioc_feeds_list_changes(const aioc_feeds_fan *fan, aioc_query_piece *pieces)
+{
+    uint32_t place;
+    for (place = 0; place < fan->stream_count; place++) {
+        pieces[place].min = fan->streams[place]->min;
+        pieces[place].max = fan->streams[place]->max;
+        pieces[place].continuation = aioc_feeds_text(&fan->streams[place]->position);
+    }
+    return place;
+}
+
 /* Where the query stands behind the page that is about to be called back, as a token; none, if it would be longer than
  * was allowed. False: no memory. */
 static bool aioc_feeds_write_token(aioc_feeds_query *query)
@@ -18240,7 +18474,14 @@ static bool aioc_feeds_write_token(aioc_feeds_query *query)
     position.rest_min = aioc_memory_str("FF");
     pieces = (aioc_query_piece *)aioc_memory_alloc(memory, pieces_size);
     if (!pieces) return false;
-    if (fan->stage == AIOC_FEEDS_GIVING) {
+    if (fan->changes) {
+        position.place = AIOC_QUERY_IN_CHANGES;
+        memcpy(position.rid, fan->rid, sizeof position.rid);
+        position.skip_left = fan->since;
+        position.take_left = fan->by_key ? 0 : UINT64_MAX;
+        position.pieces = pieces;
+        position.piece_count = aioc_feeds_list_changes(fan, pieces);
+    } else if (fan->stage == AIOC_FEEDS_GIVING) {
         position.place = AIOC_QUERY_IN_ROWS;
         if (!aioc_feeds_rest_text(query, &position.rows)) position.place = 0;
     } else if (fan->ordered) {
@@ -18286,10 +18527,8 @@ static void aioc_feeds_end_page_failed(aioc_feeds_query *query)
     aioc_feeds_fan *fan = query->fan;
     aioc_operation_engine *engine = query->feeds->engine;
     int status = fan->status;
-    uint32_t place;
     query->ended = fan->broken;
     fan->status = 0;
-    for (place = 0; place < fan->stream_count; place++) fan->streams[place]->failed = false;
     aioc_memory_print(engine->message, sizeof engine->message, "%s", fan->message);
     aioc_feeds_end_page(query, status, engine->message);
 }
@@ -18298,6 +18537,7 @@ static void aioc_feeds_end_page_failed(aioc_feeds_query *query)
 static bool aioc_feeds_has_more(const aioc_feeds_fan *fan)
 {
     uint32_t place;
+    if (fan->changes) return true;
     if (fan->take_left == 0 || fan->stage == AIOC_FEEDS_OVER) return false;
     if (fan->stage == AIOC_FEEDS_GIVING) return fan->rest_left > 0;
     for (place = 0; place < fan->stream_count; place++)
@@ -18367,7 +18607,10 @@ static void aioc_feeds_fan_page_came(aioc_operation *op, const aiocosmos_result 
         return;
     }
     adjusted.session_token = aioc_memory_str(fan->session_token);
-    if (result->status == 0) {
+    if (result->status == 304) {
+        page.more = true;
+        page.continuation = aioc_feeds_text(&query->continuation_out);
+    } else if (result->status == 0) {
         if (fan->shown) {
             delivery->parsed = true;
             delivery->root = aioc_json_root(&fan->shown->doc);
@@ -18736,8 +18979,8 @@ static bool aioc_feeds_is_out_of_reach(int status)
            status == AIOCOSMOS_E_AUTH;
 }
 
-/* The ranges cannot be had because there is no way to the server: whoever asks next finds out anew. */
-static void aioc_feeds_network_failed(aioc_feeds_query *query)
+/* The ranges cannot be had, and there is no other way, or none to the server: whoever asks next finds out anew. */
+static void aioc_feeds_ranges_failed(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
     const aioc_account_container *container = fan->container;
@@ -18748,8 +18991,10 @@ static void aioc_feeds_network_failed(aioc_feeds_query *query)
     }
     fan->waited = false;
     fan->attempts += container->failure_attempts;
-    aioc_feeds_fail(fan, container->failure, container->failure_why.len ? container->failure_why.data
-                                             : aioc_protocol_status_text(container->failure));
+    if (container->failure == 0) aioc_feeds_fail(fan, AIOCOSMOS_E_PROTOCOL, "the container's partition key ranges "
+                                                 "leave gaps, or overlap");
+    else aioc_feeds_fail(fan, container->failure, container->failure_why.len ? container->failure_why.data
+                                                  : aioc_protocol_status_text(container->failure));
 }
 
 /* The keys that begin with these levels are one part of the key space: [hash, hash FF). Where they cannot be hashed
@@ -18769,10 +19014,231 @@ static void aioc_feeds_span_prefix(aioc_feeds_query *query)
     if (!ok) return;
     aioc_protocol_epk_end(false, epk, &len);
     fan->levels = 0;
-    if (!aioc_feeds_set(memory, &fan->epk_max, aioc_operation_str(epk, len)) ||
-        !aioc_operation_append_line(memory, &query->lines, "x-ms-documentdb-query-enablecrosspartition: ",
-                                    aioc_memory_str("True")))
+    ok = aioc_feeds_set(memory, &fan->epk_max, aioc_operation_str(epk, len));
+    if (!fan->changes)
+        ok = ok && aioc_operation_append_line(memory, &query->lines, "x-ms-documentdb-query-enablecrosspartition: ",
+                                              aioc_memory_str("True"));
+    if (!ok)
         aioc_feeds_break(fan, AIOCOSMOS_E_NOMEM, "no memory for the prefix of a partition key");
+}
+
+/*--- Change feed ------------------------------------------------------------------*/
+
+static bool aioc_feeds_same_rid(const char *a, const char *b)
+{
+    return !a[0] || !b[0] || strcmp(a, b) == 0;
+}
+
+static void aioc_feeds_other_container(aioc_feeds_fan *fan)
+{
+    aioc_feeds_break(fan, AIOCOSMOS_E_ARGUMENT, "continuation: of a container that was deleted, and created anew under "
+                     "its name: read this one from its beginning");
+}
+
+/* Whether the answer is of another container than the state, which says nothing of it. */
+static bool aioc_feeds_is_another(aioc_feeds_fan *fan, const aiocosmos_result *result)
+{
+    const aioc_operation_delivery *delivery = (const aioc_operation_delivery *)result->internal;
+    aiocosmos_str rid = { NULL, 0 };
+    if (delivery->response) rid = delivery->response->wanted[AIOC_PROTOCOL_H_OWNER_RID];
+    if ((result->status != 0 && result->status != 304) || rid.len == 0 || rid.len >= sizeof fan->rid) return false;
+    if (fan->rid[0] && !aioc_memory_same(rid, aioc_memory_str(fan->rid))) {
+        aioc_feeds_other_container(fan);
+        return true;
+    }
+    memcpy(fan->rid, rid.ptr, rid.len);
+    fan->rid[rid.len] = 0;
+    return false;
+}
+
+/* Whether an etag can be sent, and can travel in a token. */
+static bool aioc_feeds_is_line(aiocosmos_str text)
+{
+    size_t i;
+    for (i = 0; i < text.len; i++)
+        if (text.ptr[i] < ' ' || text.ptr[i] > '~') return false;
+    return true;
+}
+
+/* There were no changes, but there is an etag all the same, and it may be another one. */
+static int aioc_feeds_take_nothing(aioc_feeds_stream *stream, aiocosmos_str etag, bool caught_up)
+{
+    aioc_memory *memory = stream->query->feeds->engine->memory;
+    if (etag.len && (!aioc_feeds_set(memory, &stream->position, etag) || !aioc_feeds_set(memory, &stream->ask, etag)))
+        return AIOCOSMOS_E_NOMEM;
+    stream->hot = !caught_up;
+    if (caught_up) stream->idle_page = stream->asked_page;
+    return 0;
+}
+
+/* What a range answers to a change feed: changes, or 304. 0, E_NOMEM, E_PROTOCOL. */
+static int aioc_feeds_take_changes(aioc_feeds_stream *stream, const aiocosmos_result *result)
+{
+    const aioc_operation_delivery *delivery = (const aioc_operation_delivery *)result->internal;
+    aioc_feeds_fan *fan = stream->query->fan;
+    aiocosmos_str etag = delivery->response->wanted[AIOC_PROTOCOL_H_ETAG];
+    bool moved = !aioc_memory_same(etag, aioc_feeds_text(&stream->ask));
+    int status;
+    if (!aioc_feeds_is_line(etag)) return AIOCOSMOS_E_PROTOCOL;
+    if (etag.len == 0 && (result->status == 0 || (fan->from_now && stream->ask.len == 0))) return AIOCOSMOS_E_PROTOCOL;
+    if (result->status == 304) return aioc_feeds_take_nothing(stream, etag, true);
+    status = aioc_feeds_take_answer(stream, result);
+    if (status) return status;
+    stream->hot = true;
+    if (stream->first->count) return 0;
+    aioc_feeds_answer_free(stream->query->feeds->engine->memory, aioc_feeds_shift(stream));
+    return aioc_feeds_take_nothing(stream, etag, !moved);        /* an empty page that leads on has others behind it */
+}
+
+/* The streams of a change feed. False: no memory. */
+static bool aioc_feeds_cut_changes(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    aiocosmos_str none = aioc_memory_str(""), end = aioc_memory_str("FF");
+    uint32_t i;
+    if (fan->by_key)
+        return aioc_feeds_stream_new(query, 0, none, end, fan->resumed ? fan->from.pieces[0].continuation
+                                                                      : none) != NULL;
+    for (i = 0; i < fan->from.piece_count; i++) {
+        const aioc_query_piece *piece = &fan->from.pieces[i];
+        if (aioc_feeds_cut(query, fan->stream_count, piece->min, piece->max, piece->continuation) == UINT32_MAX)
+            return false;
+    }
+    return fan->resumed || aioc_feeds_cut_spans(query, false, none);
+}
+
+static void aioc_feeds_begin_changes(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    uint32_t place;
+    fan->info = &fan->plain;
+    fan->take_left = UINT64_MAX;
+    if (!fan->rid[0]) memcpy(fan->rid, fan->container->rid, sizeof fan->rid);
+    if (!aioc_feeds_cut_changes(query)) {
+        aioc_feeds_drop_streams(fan);
+        aioc_feeds_fail(fan, AIOCOSMOS_E_NOMEM, "no memory to begin the change feed");
+        return;
+    }
+    for (place = 0; place < fan->stream_count; place++) fan->streams[place]->hot = true;
+    fan->stage = AIOC_FEEDS_READING;
+}
+
+/* Gets the ranges. One partition key is found by the service, too; whether a key is a whole one says the container. */
+static void aioc_feeds_prepare_changes(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    aioc_account_container *container = fan->container;
+    bool known, by_range = query->pk.len == 0 || (fan->resumed && !fan->by_key);
+    if (!aioc_feeds_ranges_ready(query)) return;
+    known = container->knowledge == AIOC_ACCOUNT_KNOWN;
+    if (!known && (by_range || aioc_feeds_is_out_of_reach(container->failure))) {
+        aioc_feeds_ranges_failed(query);
+    } else if (known && !aioc_feeds_same_rid(fan->rid, container->rid) && !fan->waited) {
+        aioc_account_forget_ranges(&query->feeds->engine->account, container);     /* ours may be the old one */
+        aioc_feeds_ranges_ready(query);
+    } else if (known && !aioc_feeds_same_rid(fan->rid, container->rid)) {
+        aioc_feeds_other_container(fan);
+    } else {
+        bool prefix = known && fan->levels && fan->levels < container->pk_def.path_count;
+        if (prefix) aioc_feeds_span_prefix(query);
+        if (prefix && fan->levels) aioc_feeds_fail(fan, AIOCOSMOS_E_NOMEM, "no memory for the prefix of a key");
+        if (!fan->resumed) fan->by_key = fan->levels > 0;
+        if (!fan->status) aioc_feeds_begin_changes(query);
+    }
+}
+
+/* Whether a stream is to be asked, beside others that are, or alone. Those that have had changes are; of those that
+ * have not, one a page, lest they starve; and all, when no other has any. */
+static bool aioc_feeds_wants_changes(const aioc_feeds_fan *fan, const aioc_feeds_stream *stream, bool owed,
+                                     bool any_hot)
+{
+    if (stream->op || stream->first || stream->failed) return false;
+    if (!owed && fan->held >= fan->held_max / 2) return false;
+    if (stream->hot || fan->cold_due) return true;
+    return owed && !any_hot && stream->idle_page != fan->page_number;
+}
+
+/* The place of the stream that is to be asked next: of those that are, the one that was asked longest ago. UINT32_MAX:
+ * none. */
+static uint32_t aioc_feeds_next_to_ask(const aioc_feeds_fan *fan, bool owed)
+{
+    uint32_t place, next = UINT32_MAX;
+    bool any_hot = false;
+    for (place = 0; place < fan->stream_count; place++) any_hot = any_hot || fan->streams[place]->hot;
+    for (place = 0; place < fan->stream_count; place++)
+        if (aioc_feeds_wants_changes(fan, fan->streams[place], owed, any_hot) &&
+            (next == UINT32_MAX || fan->streams[place]->turn < fan->streams[next]->turn)) next = place;
+    return next;
+}
+
+/* A range was split: its heirs take over from it, and have nothing of it to wait for. */
+static void aioc_feeds_inherit(aioc_feeds_fan *fan, uint32_t place)
+{
+    const aioc_feeds_stream *old = fan->streams[place];
+    uint32_t heir;
+    for (heir = place + 1; heir < fan->stream_count &&
+         aioc_protocol_epk_compare(fan->streams[heir]->min, old->max) < 0; heir++) {
+        fan->streams[heir]->hot = old->hot;
+        fan->streams[heir]->turn = old->turn;
+    }
+    aioc_feeds_remove_stream(fan, place);
+}
+
+static void aioc_feeds_ask_changes(aioc_feeds_query *query, bool owed)
+{
+    aioc_feeds_fan *fan = query->fan;
+    const aioc_account_range *range = NULL;
+    while (fan->in_flight < fan->parallel_max) {
+        uint32_t place = aioc_feeds_next_to_ask(fan, owed);
+        aioc_feeds_stream *stream;
+        bool recut = false;
+        if (place == UINT32_MAX) return;
+        if (!fan->by_key && !aioc_feeds_find_range(query, place, &range, &recut)) return;
+        if (!aioc_feeds_same_rid(fan->rid, fan->container->rid)) {
+            aioc_feeds_other_container(fan);
+            return;
+        }
+        if (recut) {
+            aioc_feeds_inherit(fan, place);
+            continue;
+        }
+        stream = fan->streams[place];
+        if (!aioc_feeds_send(stream, range)) return;
+        stream->turn = ++fan->turns;
+        stream->asked_page = fan->page_number;
+        if (!stream->hot) fan->cold_due = false;
+    }
+}
+
+/* Calls back with the changes of the range that was asked longest ago; or with none, when all ranges have said so since
+ * the page was asked for. */
+static void aioc_feeds_read_changes(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    aioc_feeds_stream *next = NULL;
+    bool idle = true, placed = true;
+    uint32_t place;
+    for (place = 0; place < fan->stream_count; place++) {
+        aioc_feeds_stream *stream = fan->streams[place];
+        if (stream->first && (!next || stream->turn < next->turn)) next = stream;
+        if (stream->first || stream->hot || stream->idle_page != fan->page_number) idle = false;
+        if (fan->from_now && stream->ask.len == 0) placed = false;
+    }
+    if (!placed) return;                     /* "now" must be known of all ranges, or changes between two are lost */
+    if (next) {
+        fan->shown = aioc_feeds_shift(next);
+        fan->http_status = 200;
+        fan->cold_due = true;
+        aioc_feeds_show_page(query);
+    } else if (idle) {
+        fan->more = true;
+        fan->http_status = 304;
+        if (aioc_feeds_write_token(query)) {
+            aioc_feeds_end_page(query, 304, "nothing has changed");
+            return;
+        }
+        aioc_feeds_fail(fan, AIOCOSMOS_E_NOMEM, "no memory for the state");
+    }
 }
 
 /* Gets the ranges, then the plan. */
@@ -18787,7 +19253,7 @@ static void aioc_feeds_prepare(aioc_feeds_query *query)
     if (fan->status) return;
     /* A query that has been planned can go on in no other way; that its ranges cannot be had now will pass. */
     if (!known && (fan->resumed || aioc_feeds_is_out_of_reach(fan->container->failure))) {
-        aioc_feeds_network_failed(query);
+        aioc_feeds_ranges_failed(query);
     } else if (!known || fan->levels || (fan->container->no_plans && fan->sql.len)) {
         aioc_feeds_go_direct(query, NULL);   /* it is of one whole key, or the gateway knows better */
     } else if (fan->sql.len == 0 || fan->plan) {
@@ -18820,13 +19286,17 @@ static void aioc_feeds_work_on(aioc_feeds_query *query)
     if (!fan || query->closed || query->feeds->engine->closing) return;
     query->busy++;                           /* callbacks may close it */
     if (query->op && !fan->status) {
-        if (fan->stage == AIOC_FEEDS_PREPARING && !fan->direct) aioc_feeds_prepare(query);
+        if (fan->stage == AIOC_FEEDS_PREPARING && fan->changes) aioc_feeds_prepare_changes(query);
+        else if (fan->stage == AIOC_FEEDS_PREPARING && !fan->direct) aioc_feeds_prepare(query);
+        else if (fan->changes) aioc_feeds_read_changes(query);
         else if (fan->stage == AIOC_FEEDS_GIVING) aioc_feeds_give(query);
         else if (fan->stage == AIOC_FEEDS_READING && fan->ordered) aioc_feeds_read_ordered(query);
         else if (fan->stage == AIOC_FEEDS_READING) aioc_feeds_read_sequence(query);
     }
     if (query->op && fan->direct) aioc_feeds_end_page(query, 0, "");         /* it is handed over there */
     else if (query->op && fan->status) aioc_feeds_settle_failure(query);
+    else if (!query->closed && fan->stage == AIOC_FEEDS_READING && !fan->status && fan->changes)
+        aioc_feeds_ask_changes(query, query->op != NULL);
     else if (!query->closed && fan->stage == AIOC_FEEDS_READING && !fan->status)
         aioc_feeds_ask_more(query, query->op != NULL);
     if (query->op && query->fan && query->fan->status) aioc_feeds_stir(query);
@@ -18854,6 +19324,7 @@ static int aioc_feeds_ask_fan(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
     aioc_operation_spec spec;
+    uint32_t place;
     int refused;
     memset(&spec, 0, sizeof spec);
     spec.verb = query->verb;
@@ -18865,6 +19336,8 @@ static int aioc_feeds_ask_fan(aioc_feeds_query *query)
     refused = aioc_operation_accept(query->feeds->engine, &spec, &query->op);
     if (refused) return refused;
     if (!fan->broken) fan->status = 0;
+    fan->page_number++;
+    for (place = 0; place < fan->stream_count; place++) fan->streams[place]->failed = false;
     aioc_feeds_stir(query);
     return 0;
 }
@@ -19749,7 +20222,8 @@ static void aioc_feeds_page_of_part_came(aioc_feeds_part *part, const aiocosmos_
 {
     aioc_memory *memory = part->many->feeds->engine->memory;
     int status = result->status;
-    if (status == 0) status = aioc_feeds_answer_new(memory, result, &part->answer);
+    if (status == 0)
+        status = aioc_feeds_answer_new(memory, result, AIOC_PROTOCOL_H_CONTINUATION, &part->answer);
     if (status == 0) {
         part->many->pause_ms = 0;
         part->many->stuck_us = 0;
@@ -21400,6 +21874,12 @@ AIOCOSMOS_API int aiocosmos_query_open(aiocosmos_client *client, const aiocosmos
                                        aiocosmos_query *query)
 {
     return aioc_feeds_query_open(&client->feeds, request, query);
+}
+
+AIOCOSMOS_API int aiocosmos_changes_open(aiocosmos_client *client, const aiocosmos_changes_request *request,
+                                         aiocosmos_query *query)
+{
+    return aioc_feeds_changes_open(&client->feeds, request, query);
 }
 
 AIOCOSMOS_API int aiocosmos_query_next(aiocosmos_client *client, aiocosmos_query query, aiocosmos_page_fn page,
