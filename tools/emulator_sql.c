@@ -506,11 +506,17 @@ static int sql_compare_numbers(const sql_value *a, const sql_value *b)
     return x < y ? -1 : x > y;
 }
 
+/* By UTF-16 units, as the SDKs that merge partitions do: unlike in UTF-8, what is outside of the basic plane comes before
+ * U+E000 to U+FFFF, whose first bytes are 0xEE and 0xEF. */
 static int sql_compare_strings(aiocosmos_str a, aiocosmos_str b)
 {
-    size_t n = a.len < b.len ? a.len : b.len;
-    int order = n ? memcmp(a.ptr, b.ptr, n) : 0;
-    return order ? order : a.len < b.len ? -1 : a.len > b.len;
+    size_t n = a.len < b.len ? a.len : b.len, i;
+    for (i = 0; i < n && a.ptr[i] == b.ptr[i]; i++) continue;
+    if (i < n) {
+        unsigned char x = (unsigned char)a.ptr[i], y = (unsigned char)b.ptr[i];
+        return (x < y) != (x >= 0xEE && y >= 0xEE && (x < 0xF0) != (y < 0xF0)) ? -1 : 1;
+    }
+    return a.len < b.len ? -1 : a.len > b.len;
 }
 
 /* Two values of the same type, null, bool, number or string. */
