@@ -15131,6 +15131,20 @@ static void aioc_query_put_behind(aioc_query_writer *writer, aiocosmos_str expre
     aioc_query_put_text(writer, " )");
 }
 
+/* How many columns tell where a row stands: all arrays are alike, and all objects, in an order of the service's own in
+ * which columns behind them say nothing. */
+static uint32_t aioc_query_columns_that_tell(const aioc_query_info *info, aiocosmos_json items)
+{
+    aiocosmos_json item = aioc_json_none();
+    uint32_t count = 0;
+    while (count < info->order_count && aioc_json_next(items, NULL, &item)) {
+        aiocosmos_json value = aioc_json_at(item, "/item");
+        count++;
+        if (value.type == AIOCOSMOS_JSON_ARR || value.type == AIOCOSMOS_JSON_OBJ) return count;
+    }
+    return info->order_count;
+}
+
 /* The filter for what a range still has when the row with these sort values was the last that was given: rows behind
  * it, and, but in ranges left of that row's, those that are as it is. items: its orderByItems. Where an expression is
  * not known it is "true": then whoever reads the range has to drop what was given before. False: no memory, and nothing
@@ -15141,7 +15155,7 @@ static bool aioc_query_append_filter(aioc_memory *memory, aioc_memory_buffer *ou
     aiocosmos_json item = aioc_json_none();
     aioc_query_writer writer;
     size_t before = out->len;
-    uint32_t i, last = info->order_count - 1;
+    uint32_t i, last = aioc_query_columns_that_tell(info, items) - 1;
     bool known = side != AIOC_QUERY_FRESH && info->order_count > 0;
     writer.memory = memory;
     writer.out = out;
@@ -16225,6 +16239,8 @@ typedef struct aioc_feeds_stream {
     aioc_feeds_query *query;
     aioc_memory_buffer edges;                /* min, a NUL, max */
     aiocosmos_str min, max;
+    aioc_memory_buffer kin;                  /* min, NUL and max of what was one range when its first row was given;
+                                              * empty: of the stream itself */
     aioc_memory_buffer ask;                  /* the continuation that the next request goes on from */
     aioc_memory_buffer position;             /* the one behind the answers that have been used up */
     aioc_operation *op;                      /* the request under way */
@@ -16235,6 +16251,7 @@ typedef struct aioc_feeds_stream {
     bool     asked_all;                      /* nothing is left to ask for */
     bool     failed;                         /* the last request: asked again for the next page */
     bool     skipping;                       /* its first rows were given before the query was resumed */
+    bool     passed_over;                    /* rows were left out that may not have been given */
     bool     in_heap, dropped;
     bool     hot;                            /* changes: more are to be expected, for there were some, or it is new */
     uint64_t turn;                           /* changes: when it was last asked; less: longer ago */
@@ -16316,6 +16333,7 @@ typedef struct aioc_feeds_fan {
     aioc_memory_buffer last_items, last_rid; /* of the last row given, in order */
     aioc_memory_buffer last_min, last_max;
     uint32_t last_rows;                      /* rows of that item with those values */
+    bool     among_unordered;                /* the row at hand: rows that are the same need not come side by side */
 
     double   charge_ru;                      /* since the last page */
     uint64_t throttled_us;
@@ -16680,6 +16698,7 @@ static void aioc_feeds_stream_free(aioc_feeds_stream *stream)
         aioc_feeds_answer_free(memory, answer);
     }
     aioc_memory_buffer_free(memory, &stream->edges);
+    aioc_memory_buffer_free(memory, &stream->kin);
     aioc_memory_buffer_free(memory, &stream->ask);
     aioc_memory_buffer_free(memory, &stream->position);
     aioc_memory_free(memory, stream, sizeof *stream);
@@ -16924,6 +16943,7 @@ static int aioc_feeds_check_edge(aioc_operation_engine *engine, const char *what
     for (i = 0; i < len; i++)
         if (!((text[i] >= '0' && text[i] <= '9') || (text[i] >= 'A' && text[i] <= 'F')))
             return aioc_operation_refuse_at(engine, what, "not upper-case hexadecimal", i);
+    if (len % 2) return aioc_operation_refuse(engine, what, "half a byte at its end: two digits make one");
     return 0;
 }
 
@@ -17600,6 +17620,31 @@ static bool aioc_feeds_stream_edges(aioc_feeds_stream *stream, aiocosmos_str min
     return true;
 }
 
+/* The streams of what was one range: rows that sort the same come from all of them as they did from the range, by their
+ * items, so that one item tells for all of them what was given. */
+static bool aioc_feeds_join_kin(aioc_feeds_stream *stream, aiocosmos_str min, aiocosmos_str max)
+{
+    aioc_memory *memory = stream->query->feeds->engine->memory;
+    return aioc_feeds_set(memory, &stream->kin, min) && aioc_memory_append(memory, &stream->kin, "", 1) &&
+           aioc_memory_append(memory, &stream->kin, max.ptr, max.len);
+}
+
+static aiocosmos_str aioc_feeds_kin_min(const aioc_feeds_stream *stream)
+{
+    return stream->kin.len ? aioc_memory_str(stream->kin.data) : stream->min;
+}
+
+static aiocosmos_str aioc_feeds_kin_max(const aioc_feeds_stream *stream)
+{
+    size_t at = stream->kin.len ? strlen(stream->kin.data) + 1 : 0;
+    return stream->kin.len ? aioc_operation_str(stream->kin.data + at, stream->kin.len - at) : stream->max;
+}
+
+static bool aioc_feeds_are_kin(const aioc_feeds_stream *a, const aioc_feeds_stream *b)
+{
+    return a->kin.len && aioc_memory_same(aioc_operation_text(&a->kin), aioc_operation_text(&b->kin));
+}
+
 /* Puts a stream for [min, max) at a place among the others. NULL: no memory. */
 static aioc_feeds_stream *aioc_feeds_stream_new(aioc_feeds_query *query, uint32_t place, aiocosmos_str min,
                                                 aiocosmos_str max, aiocosmos_str continuation)
@@ -17668,6 +17713,7 @@ static bool aioc_feeds_recut(aioc_feeds_query *query, uint32_t place)
         fan->streams[i]->side = old->side;
         fan->streams[i]->skipping = old->skipping;
         fan->streams[i]->skipped = old->skipped;
+        ok = aioc_feeds_join_kin(fan->streams[i], aioc_feeds_kin_min(old), aioc_feeds_kin_max(old));
     }
     if (!ok) {                               /* as it was: it is tried again for the next page */
         while (fan->stream_count > place + 1 && fan->streams[place + 1]->min.ptr &&
@@ -17681,6 +17727,18 @@ static bool aioc_feeds_recut(aioc_feeds_query *query, uint32_t place)
     }
     old->asked_all = true;
     return true;
+}
+
+static bool aioc_feeds_is_spent(const aioc_feeds_stream *stream)
+{
+    return stream->asked_all && !stream->first && !stream->op;
+}
+
+static void aioc_feeds_remove_stream(aioc_feeds_fan *fan, uint32_t place)
+{
+    aioc_feeds_stream_drop(fan->streams[place]);
+    fan->stream_count--;
+    memmove(fan->streams + place, fan->streams + place + 1, (fan->stream_count - place) * sizeof *fan->streams);
 }
 
 /* The streams of a reading: the spans of the plan, inside of what was asked for, from rest_min on. */
@@ -18002,7 +18060,8 @@ static void aioc_feeds_ask_more(aioc_feeds_query *query, bool owed)
         if (!fan->ordered && place >= fan->window && place > 0) return;
         if (!aioc_feeds_wants_more(fan, place, owed)) continue;
         if (!aioc_feeds_find_range(query, place, &range, &recut)) return;
-        if (!recut && !aioc_feeds_send(fan->streams[place], range)) return;        /* recut: its heirs come next */
+        if (recut && aioc_feeds_is_spent(fan->streams[place])) aioc_feeds_remove_stream(fan, place--);
+        else if (!recut && !aioc_feeds_send(fan->streams[place], range)) return;
     }
 }
 
@@ -18032,7 +18091,7 @@ static int aioc_feeds_is_distinct(aioc_memory *memory, aioc_feeds_fan *fan, aioc
     aioc_query_hash hash;
     if (fan->info->distinct == AIOC_QUERY_ALL) return 1;
     hash = aioc_query_hash_of(fan->key, row);
-    if (fan->info->distinct == AIOC_QUERY_DISTINCT_UNORDERED)
+    if (fan->info->distinct == AIOC_QUERY_DISTINCT_UNORDERED || fan->among_unordered)
         return aioc_query_set_add(memory, &fan->distinct, hash);
     if (fan->has_last_hash && fan->last_hash.high == hash.high && fan->last_hash.low == hash.low) return 0;
     fan->last_hash = hash;
@@ -18118,18 +18177,6 @@ static aioc_feeds_answer *aioc_feeds_shift(aioc_feeds_stream *stream)
     return answer;
 }
 
-static void aioc_feeds_remove_stream(aioc_feeds_fan *fan, uint32_t place)
-{
-    aioc_feeds_stream_drop(fan->streams[place]);
-    fan->stream_count--;
-    memmove(fan->streams + place, fan->streams + place + 1, (fan->stream_count - place) * sizeof *fan->streams);
-}
-
-static bool aioc_feeds_is_spent(const aioc_feeds_stream *stream)
-{
-    return stream->asked_all && !stream->first && !stream->op;
-}
-
 /*--- Many ranges: one after the other ---------------------------------------------*/
 
 /* Whether an answer can be the page as it is. */
@@ -18180,10 +18227,16 @@ static void aioc_feeds_read_sequence(aioc_feeds_query *query)
 
 static const char *const aioc_feeds_row_fields[] = { "_rid", "orderByItems", "payload" };
 
-/* By their values, column by column; ties by the place of the range in the key space. */
+static bool aioc_feeds_is_unordered(aiocosmos_json value)
+{
+    return value.type == AIOCOSMOS_JSON_ARR || value.type == AIOCOSMOS_JSON_OBJ;
+}
+
+/* By their values, column by column; ties by the place of the range in the key space. Arrays have an order that only
+ * the service knows, and objects: ranges are read through them one after the other, and columns behind say nothing. */
 static int aioc_feeds_compare_items(const aioc_query_info *info, aiocosmos_json a, aiocosmos_json b)
 {
-    aiocosmos_json one, other;
+    aiocosmos_json one, other, one_value;
     uint32_t column;
     memset(&one, 0, sizeof one);
     memset(&other, 0, sizeof other);
@@ -18191,15 +18244,26 @@ static int aioc_feeds_compare_items(const aioc_query_info *info, aiocosmos_json 
         int order;
         aioc_json_next(a, NULL, &one);
         aioc_json_next(b, NULL, &other);
-        order = aioc_query_compare(aioc_json_at(one, "/item"), aioc_json_at(other, "/item"));
+        one_value = aioc_json_at(one, "/item");
+        order = aioc_query_compare(one_value, aioc_json_at(other, "/item"));
         if (order) return info->descending[column] ? -order : order;
+        if (aioc_feeds_is_unordered(one_value)) return 0;
     }
     return 0;
+}
+
+static aiocosmos_str aioc_feeds_rid_of(aiocosmos_json row)
+{
+    aiocosmos_json rid = aioc_json_at(row, "/_rid");
+    if (rid.type != AIOCOSMOS_JSON_STR || rid.len < 2) return aioc_memory_str("");
+    return aioc_operation_str(rid.ptr + 1, rid.len - 2);
 }
 
 static bool aioc_feeds_before(const aioc_feeds_fan *fan, const aioc_feeds_stream *a, const aioc_feeds_stream *b)
 {
     int order = aioc_feeds_compare_items(fan->info, a->items, b->items);
+    if (order == 0 && aioc_feeds_are_kin(a, b))
+        order = aioc_query_rid_compare(aioc_feeds_rid_of(a->head), aioc_feeds_rid_of(b->head));
     return order ? order < 0 : a->heap_order < b->heap_order;
 }
 
@@ -18247,12 +18311,8 @@ static int aioc_feeds_next_head(aioc_feeds_stream *stream, const aioc_query_info
     return 0;
 }
 
-static aiocosmos_str aioc_feeds_rid_of(aiocosmos_json row)
-{
-    aiocosmos_json rid = aioc_json_at(row, "/_rid");
-    if (rid.type != AIOCOSMOS_JSON_STR || rid.len < 2) return aioc_memory_str("");
-    return aioc_operation_str(rid.ptr + 1, rid.len - 2);
-}
+static const char aioc_feeds_lost_place[] =
+    "the item at which it was to be resumed is gone, and arrays or objects have no order to find its place by";
 
 /* Whether a row that a resumed stream begins with was given before: those with the very values of the last row given,
  * up to its item, and of that item as many as were given. Among arrays and objects the service has an order of its own:
@@ -18262,17 +18322,17 @@ static int aioc_feeds_was_given(aioc_feeds_stream *stream, const char **why)
     const aioc_feeds_fan *fan = stream->query->fan;
     int order = aioc_feeds_compare_items(fan->info, stream->items, fan->from_items);
     int rid = aioc_query_rid_compare(aioc_feeds_rid_of(stream->head), fan->from.rid_of_row);
-    *why = "the item at which it was to be resumed is gone, and arrays or objects have no order to find its place by";
+    *why = aioc_feeds_lost_place;
     if (order == 0 && rid == 0 && stream->skipped < fan->from.rows_of_rid) {
         stream->skipped++;
-        if (fan->from_unordered && stream->skipped == fan->from.rows_of_rid) stream->skipping = false;
+        if (fan->from_unordered && stream->skipped == fan->from.rows_of_rid)
+            stream->skipping = stream->passed_over = false;
         return 1;
     }
-    if (order < 0 || (order == 0 && fan->from_unordered)) return 1;
-    if (fan->from_unordered) return AIOCOSMOS_E_PROTOCOL;
-    if (order == 0 && rid < 0) return 1;
+    if (order < 0 || (order == 0 && !fan->from_unordered && rid < 0)) return 1;
+    if (order == 0 && fan->from_unordered) return stream->passed_over = true;
     stream->skipping = false;
-    return 0;
+    return stream->passed_over ? AIOCOSMOS_E_PROTOCOL : 0;
 }
 
 /* A stream's next row that was not given before. 1, 0: none has come; E_PROTOCOL. */
@@ -18296,10 +18356,10 @@ static bool aioc_feeds_fill_heap(aioc_feeds_query *query)
     const char *why;
     uint32_t place;
     bool complete = true;
+    for (place = 0; place < fan->stream_count; place++) fan->streams[place]->heap_order = place;
     for (place = 0; place < fan->stream_count; place++) {
         aioc_feeds_stream *stream = fan->streams[place];
         int found;
-        stream->heap_order = place;
         if (stream->in_heap) continue;
         found = aioc_feeds_next_new_head(stream, &why);
         if (found < 0) {
@@ -18308,6 +18368,10 @@ static bool aioc_feeds_fill_heap(aioc_feeds_query *query)
         }
         if (found) aioc_feeds_heap_push(fan, stream);
         else if (!aioc_feeds_is_spent(stream)) complete = false;
+        else if (stream->passed_over) {
+            aioc_feeds_row_failed(fan, AIOCOSMOS_E_PROTOCOL, aioc_feeds_lost_place);
+            return false;
+        }
     }
     for (place = fan->stream_count; place-- > 0;)
         if (!fan->streams[place]->in_heap && aioc_feeds_is_spent(fan->streams[place]))
@@ -18328,7 +18392,8 @@ static bool aioc_feeds_remember(aioc_memory *memory, aioc_feeds_fan *fan, const 
     }
     fan->last_rows = 1;
     return aioc_feeds_set(memory, &fan->last_rid, rid) && aioc_feeds_set(memory, &fan->last_items, items) &&
-           aioc_feeds_set(memory, &fan->last_min, stream->min) && aioc_feeds_set(memory, &fan->last_max, stream->max);
+           aioc_feeds_set(memory, &fan->last_min, aioc_feeds_kin_min(stream)) &&
+           aioc_feeds_set(memory, &fan->last_max, aioc_feeds_kin_max(stream));
 }
 
 /* Gives the first row of the heap. 0, or E_NOMEM. */
@@ -18337,7 +18402,13 @@ static int aioc_feeds_give_first(aioc_feeds_query *query)
     aioc_feeds_fan *fan = query->fan;
     aioc_memory *memory = query->feeds->engine->memory;
     aioc_feeds_stream *stream = fan->heap[0];
-    int status = aioc_feeds_emit(memory, fan, aioc_json_at(stream->head, "/payload"));
+    aiocosmos_json item;
+    int status;
+    memset(&item, 0, sizeof item);
+    fan->among_unordered = false;
+    while (fan->info->distinct != AIOC_QUERY_ALL && aioc_json_next(stream->items, NULL, &item))
+        fan->among_unordered = fan->among_unordered || aioc_feeds_is_unordered(aioc_json_at(item, "/item"));
+    status = aioc_feeds_emit(memory, fan, aioc_json_at(stream->head, "/payload"));
     if (!status && !aioc_feeds_remember(memory, fan, stream)) status = AIOCOSMOS_E_NOMEM;
     return status;
 }
@@ -18678,6 +18749,7 @@ static bool aioc_feeds_cut_in_order(aioc_feeds_query *query)
                                  : aioc_protocol_epk_compare(stream->min, max) >= 0 ? AIOC_QUERY_RIGHT
                                  : AIOC_QUERY_TARGET);
         stream->skipping = stream->side == AIOC_QUERY_TARGET;
+        if (stream->skipping && !aioc_feeds_join_kin(stream, min, max)) return false;
     }
     return true;
 }
@@ -18728,6 +18800,7 @@ static void aioc_feeds_begin_reading(aioc_feeds_query *query, aiocosmos_str sql,
         aioc_feeds_fail(fan, AIOCOSMOS_E_NOMEM, "no memory to read the ranges");
     } else {
         fan->stage = AIOC_FEEDS_READING;
+        aioc_feeds_stir(query);              /* it may be that nothing is to be read */
     }
 }
 
@@ -18886,7 +18959,7 @@ static int aioc_feeds_resume(aioc_feeds_query *query, const aioc_query_info *inf
     aioc_memory *memory = query->feeds->engine->memory;
     const aioc_query_position *from = &fan->from;
     bool in_order = info->order_count && sink == AIOC_FEEDS_TO_PAGES;
-    aiocosmos_json item, value;
+    aiocosmos_json item;
     uint32_t i;
     if (from->rid[0] && fan->container->rid[0] && strcmp(from->rid, fan->container->rid) != 0)
         return AIOCOSMOS_E_ARGUMENT;
@@ -18911,8 +18984,7 @@ static int aioc_feeds_resume(aioc_feeds_query *query, const aioc_query_info *inf
     if (aioc_json_count(fan->from_items) != info->order_count) return AIOCOSMOS_E_ARGUMENT;
     memset(&item, 0, sizeof item);
     while (aioc_json_next(fan->from_items, NULL, &item)) {
-        value = aioc_json_at(item, "/item");
-        if (value.type == AIOCOSMOS_JSON_ARR || value.type == AIOCOSMOS_JSON_OBJ) fan->from_unordered = true;
+        if (aioc_feeds_is_unordered(aioc_json_at(item, "/item"))) fan->from_unordered = true;
     }
     fan->last_rows = from->rows_of_rid;
     return aioc_feeds_set(memory, &fan->last_items, from->values) &&

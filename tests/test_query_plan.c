@@ -833,9 +833,11 @@ TEST(filter_of_several_columns)
     memset(&c, 0, sizeof c);
     add_column(&c, "c.a", false);
     add_column(&c, "c.b", true);
-    CHECK_STR(filter_of(&c, "[{\"item\":[1]},{\"item\":5}]", AIOC_QUERY_RIGHT),
-              "( ( false OR IS_OBJECT(c.a) ) OR ( IS_ARRAY(c.a) AND ( c.b <= 5 OR NOT IS_DEFINED(c.b) OR IS_NULL(c.b)"
-              " OR IS_BOOLEAN(c.b) ) ) )");
+    CHECK_STR(filter_of(&c, "[{\"item\":\"x\"},{\"item\":5}]", AIOC_QUERY_RIGHT),
+              "( ( c.a > \"x\" OR IS_ARRAY(c.a) OR IS_OBJECT(c.a) ) OR ( c.a = \"x\" AND ( c.b <= 5 OR "
+              "NOT IS_DEFINED(c.b) OR IS_NULL(c.b) OR IS_BOOLEAN(c.b) ) ) )");
+    CHECK_STR(filter_of(&c, "[{\"item\":[1]},{\"item\":5}]", AIOC_QUERY_RIGHT), "( IS_ARRAY(c.a) OR IS_OBJECT(c.a) )");
+    CHECK_STR(filter_of(&c, "[{\"item\":[1]},{\"item\":5}]", AIOC_QUERY_LEFT), "( false OR IS_OBJECT(c.a) )");
     CHECK_STR(filter_of(&c, "[{},{}]", AIOC_QUERY_LEFT),
               "( ( IS_DEFINED(c.a) OR IS_NULL(c.a) OR IS_BOOLEAN(c.a) OR IS_NUMBER(c.a) OR IS_STRING(c.a) OR "
               "IS_ARRAY(c.a) OR IS_OBJECT(c.a) ) OR ( NOT IS_DEFINED(c.a) AND ( false ) ) )");
@@ -901,14 +903,16 @@ static void run_filter(const char *filter, char documents[][256], int count, see
     emu_sql_free(query);
 }
 
-/* How the documents' values compare in the order of the query. */
+/* How the documents' values compare in the order of the query: arrays end it, and objects. */
 static int compare_rows(const columns *c, aiocosmos_json a, aiocosmos_json b)
 {
     uint32_t i;
     for (i = 0; i < c->info.order_count; i++) {
         char pointer[3] = {'/', c->expressions[i].ptr[2], '\0'};
-        int order = aioc_query_compare(aioc_json_at(a, pointer), aioc_json_at(b, pointer));
+        aiocosmos_json value = aioc_json_at(a, pointer);
+        int order = aioc_query_compare(value, aioc_json_at(b, pointer));
         if (order != 0) return c->descending[i] ? -order : order;
+        if (value.type == AIOCOSMOS_JSON_ARR || value.type == AIOCOSMOS_JSON_OBJ) return 0;
     }
     return 0;
 }
