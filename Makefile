@@ -30,7 +30,7 @@ TESTS    := $(patsubst %.c,$(B)/%,$(wildcard tests/*.c))
 
 # Tests that are built once more, to run on poll as well as on epoll, and tests that have the emulator's core inside.
 select    = $(filter $(addprefix $(B)/tests/,$(1)),$(TESTS))
-EMBEDDING := $(call select,test_client% test_emulator% test_query_plan% sim%)
+EMBEDDING := $(call select,test_client% test_emulator% test_query_p% sim%)
 POLLING   := $(addsuffix -poll,$(call select,test_platform% test_pool% test_client%))
 SCRIPTS   := tests/examples.sh tests/tool.sh tests/compile/run.sh tools/check-layers.sh
 
