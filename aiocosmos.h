@@ -17884,6 +17884,7 @@ static void aioc_feeds_range_gone(aioc_feeds_stream *stream)
     aioc_feeds_query *query = stream->query;
     aioc_feeds_fan *fan = query->fan;
     aioc_platform_reactor *reactor = query->feeds->engine->reactor;
+    stream->hot = false;                     /* as long as it takes, it is asked when a page is owed, not ahead */
     if (fan->container->ranges_version != stream->version) return;
     aioc_account_doubt_ranges(fan->container);
     if (fan->pausing) return;
@@ -18011,6 +18012,8 @@ static bool aioc_feeds_wants_more(const aioc_feeds_fan *fan, uint32_t place, boo
     return stream->answers < (place == 0 ? 2u : 1u) && (place > 0 || fan->window > 1);
 }
 
+static void aioc_feeds_ranges_failed(aioc_feeds_query *query);
+
 /* Finds the range that a stream is of, once the ranges are known. False: not now. *recut: the stream was split instead,
  * and its heirs stand behind it. */
 static bool aioc_feeds_find_range(aioc_feeds_query *query, uint32_t place, const aioc_account_range **range,
@@ -18022,7 +18025,7 @@ static bool aioc_feeds_find_range(aioc_feeds_query *query, uint32_t place, const
     if (!aioc_feeds_ranges_ready(query)) return false;
     *range = aioc_account_route(fan->container, stream->min);
     if (!*range) {
-        aioc_feeds_fail(fan, AIOCOSMOS_E_CONNECT, "the container's partition key ranges cannot be had");
+        aioc_feeds_ranges_failed(query);
         return false;
     }
     if (aioc_protocol_epk_compare(aioc_account_text(fan->container, (*range)->max), stream->max) >= 0) return true;
@@ -19219,6 +19222,12 @@ static void aioc_feeds_prepare_changes(aioc_feeds_query *query)
     }
 }
 
+/* Whether it is not known yet where "now" is. */
+static bool aioc_feeds_is_placeless(const aioc_feeds_stream *stream)
+{
+    return stream->query->fan->from_now && stream->ask.len == 0;
+}
+
 /* Whether a stream is to be asked, beside others that are, or alone. Those that have had changes are; of those that
  * have not, one a page, lest they starve; and all, when no other has any. */
 static bool aioc_feeds_wants_changes(const aioc_feeds_fan *fan, const aioc_feeds_stream *stream, bool owed,
@@ -19227,7 +19236,7 @@ static bool aioc_feeds_wants_changes(const aioc_feeds_fan *fan, const aioc_feeds
     if (stream->op || stream->first || stream->failed) return false;
     if (!owed && fan->held >= fan->held_max / 2) return false;
     if (stream->hot || fan->cold_due) return true;
-    return owed && !any_hot && stream->idle_page != fan->page_number;
+    return owed && stream->idle_page != fan->page_number && (!any_hot || aioc_feeds_is_placeless(stream));
 }
 
 /* The place of the stream that is to be asked next: of those that are, the one that was asked longest ago. UINT32_MAX:
@@ -19282,6 +19291,41 @@ static void aioc_feeds_ask_changes(aioc_feeds_query *query, bool owed)
     }
 }
 
+/* Whether two neighbours can go on as one: the same range, of which that was known when both were asked, has given them
+ * the same position. Of ranges that were merged they would be two for ever. */
+static bool aioc_feeds_can_join(const aioc_feeds_fan *fan, const aioc_feeds_stream *left,
+                                const aioc_feeds_stream *right)
+{
+    const aioc_account_container *container = fan->container;
+    return left->version == container->ranges_version && right->version == container->ranges_version &&
+           aioc_memory_same(aioc_feeds_text(&left->ask), aioc_feeds_text(&right->ask)) && left->ask.len &&
+           aioc_protocol_epk_compare(left->max, right->min) == 0 &&
+           aioc_account_route(container, left->min) &&
+           aioc_account_route(container, left->min) == aioc_account_route(container, right->min);
+}
+
+/* When there is nothing new: joins what can be joined. Without memory for it, the next time. */
+static void aioc_feeds_join_neighbours(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    uint32_t place = 0;
+    while (!fan->by_key && place + 1 < fan->stream_count) {
+        const aioc_feeds_stream *left = fan->streams[place], *right = fan->streams[place + 1];
+        aioc_feeds_stream *both;
+        if (!aioc_feeds_can_join(fan, left, right)) {
+            place++;
+            continue;
+        }
+        both = aioc_feeds_stream_new(query, place, left->min, right->max, aioc_feeds_text(&left->ask));
+        if (!both) return;
+        both->version = left->version;
+        both->turn = left->turn;
+        both->asked_page = both->idle_page = left->idle_page;
+        aioc_feeds_remove_stream(fan, place + 1);
+        aioc_feeds_remove_stream(fan, place + 1);
+    }
+}
+
 /* Calls back with the changes of the range that was asked longest ago; or with none, when all ranges have said so since
  * the page was asked for. */
 static void aioc_feeds_read_changes(aioc_feeds_query *query)
@@ -19294,7 +19338,7 @@ static void aioc_feeds_read_changes(aioc_feeds_query *query)
         aioc_feeds_stream *stream = fan->streams[place];
         if (stream->first && (!next || stream->turn < next->turn)) next = stream;
         if (stream->first || stream->hot || stream->idle_page != fan->page_number) idle = false;
-        if (fan->from_now && stream->ask.len == 0) placed = false;
+        if (aioc_feeds_is_placeless(stream)) placed = false;
     }
     if (!placed) return;                     /* "now" must be known of all ranges, or changes between two are lost */
     if (next) {
@@ -19303,6 +19347,7 @@ static void aioc_feeds_read_changes(aioc_feeds_query *query)
         fan->cold_due = true;
         aioc_feeds_show_page(query);
     } else if (idle) {
+        aioc_feeds_join_neighbours(query);
         fan->more = true;
         fan->http_status = 304;
         if (aioc_feeds_write_token(query)) {

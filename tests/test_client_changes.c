@@ -868,6 +868,104 @@ TEST(a_feed_goes_on_across_a_split_that_takes_its_time)
     close_world(client);
 }
 
+/* A split that takes long: what has nothing to do with it goes on, and nothing is asked over and over. */
+TEST(a_range_that_splits_for_long_is_not_asked_all_the_time)
+{
+    static reader r;
+    aiocosmos_options options = usual_options();
+    aiocosmos_client *client;
+    aiocosmos_changes_request request = of_changes(AIOCOSMOS_FROM_BEGINNING);
+    int i;
+    options.platform = bent_platform();
+    client = open_world_with("--partitions 4", &options);
+    forget_history();
+    put_all(client);
+    control("PUT", "split", "{\"database\":\"db\",\"container\":\"c\",\"busy\":1000000}");
+    request.page_items_max = 2;
+    request.timeout_ms = 300;
+    begin_reader(client, &r, &request);
+    forget_sent();
+    for (i = 0; i < 10; i++) {
+        int k;
+        CHECK_INT(read_changes(client, &r), 0);
+        for (k = 0; k < 20; k++) aiocosmos_step(client, 1);
+    }
+    CHECK(times_sent("/docs HTTP") < 40);
+    CHECK(times_sent("/pkranges HTTP") < 30);
+    while (read_changes(client, &r) == 0) continue;
+    CHECK_INT(r.status, AIOCOSMOS_E_TIMEOUT);
+    CHECK(strstr(r.message, "partition key range") != NULL);
+    CHECK(r.items > ITEMS / 2 && r.items < ITEMS);
+    aiocosmos_query_close(client, r.query);
+    close_world(client);
+}
+
+/* What was split and is one range again is asked with one request again. */
+TEST(the_state_does_not_grow_with_splits_that_were_undone)
+{
+    static reader r;
+    aiocosmos_options options = usual_options();
+    aiocosmos_client *client;
+    aiocosmos_changes_request request = of_changes(AIOCOSMOS_FROM_BEGINNING);
+    size_t len;
+    int i;
+    options.platform = bent_platform();
+    client = open_world_with("--partitions 2", &options);
+    forget_history();
+    put_all(client);
+    begin_reader(client, &r, &request);
+    catch_up(client, &r);
+    len = strlen(r.state);
+    for (i = 0; i < 6; i++) split_first_range();
+    put_all(client);
+    catch_up(client, &r);
+    CHECK(strlen(r.state) > 2 * len);
+    for (i = 0; i < 6; i++) control("PUT", "merge", "{\"database\":\"db\",\"container\":\"c\"}");
+    put_all(client);
+    catch_up(client, &r);
+    check_complete(&r);
+    forget_sent();
+    CHECK_INT(read_changes(client, &r), 304);
+    CHECK_INT(times_sent("A-IM: Incremental Feed"), 2);
+    CHECK(strlen(r.state) < len + 16);
+    put_all(client);
+    move_reader(client, client, &r, request);
+    catch_up(client, &r);
+    check_complete(&r);
+    CHECK_INT(r.items, 4 * ITEMS);
+    aiocosmos_query_close(client, r.query);
+    close_world(client);
+}
+
+/* An answer without a position would be asked for again and again. */
+TEST(an_answer_that_is_no_page_of_a_change_feed_is_refused)
+{
+    static reader r;
+    aiocosmos_client *client = open_world("--partitions 2");
+    aiocosmos_changes_request request = of_changes(AIOCOSMOS_FROM_NOW);
+    forget_history();
+    fault("status=304,verb=GET,path=/docs,count=1");
+    begin_reader(client, &r, &request);
+    CHECK_INT(read_changes(client, &r), AIOCOSMOS_E_PROTOCOL);
+    CHECK(strstr(r.message, "not a page of a change feed") != NULL);
+    CHECK_INT(aiocosmos_query_next(client, r.query, take_page, &r), AIOCOSMOS_E_ARGUMENT);
+    aiocosmos_query_close(client, r.query);
+    request = of_changes(AIOCOSMOS_FROM_BEGINNING);
+    put_all(client);
+    begin_reader(client, &r, &request);
+    fault("status=200,verb=GET,path=/docs,count=1");
+    while (read_changes(client, &r) == 0) continue;
+    CHECK_INT(r.status, AIOCOSMOS_E_PROTOCOL);
+    aiocosmos_query_close(client, r.query);
+    begin_reader(client, &r, &request);
+    fault("status=304,verb=GET,path=/docs,count=1");       /* from the beginning, nothing says where: there again */
+    catch_up(client, &r);
+    CHECK_INT(read_changes(client, &r), 304);
+    CHECK_INT(r.items, ITEMS);
+    aiocosmos_query_close(client, r.query);
+    close_world(client);
+}
+
 static void change_something(aiocosmos_client *client)
 {
     int item = draw(ITEMS);
