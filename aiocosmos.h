@@ -19963,11 +19963,11 @@ typedef struct aioc_feeds_draft {
 /* One more parameter: its name goes to the text, what its value is appended behind to the parameters. */
 static bool aioc_feeds_name_param(aioc_feeds_draft *draft)
 {
-    char name[16];
-    aioc_memory_print(name, sizeof name, "@p%u", (unsigned)draft->count);
-    return aioc_memory_append_str(draft->memory, &draft->sql, name) &&
-           aioc_memory_append_str(draft->memory, &draft->params, draft->count++ ? ",{\"name\":\"" : "{\"name\":\"") &&
-           aioc_memory_append_str(draft->memory, &draft->params, name) &&
+    uint32_t number = draft->count++;
+    return aioc_memory_append(draft->memory, &draft->sql, "@p", 2) &&
+           aioc_memory_append_u64(draft->memory, &draft->sql, number) &&
+           aioc_memory_append_str(draft->memory, &draft->params, number ? ",{\"name\":\"@p" : "{\"name\":\"@p") &&
+           aioc_memory_append_u64(draft->memory, &draft->params, number) &&
            aioc_memory_append_str(draft->memory, &draft->params, "\",\"value\":");
 }
 

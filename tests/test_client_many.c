@@ -231,12 +231,12 @@ TEST(more_than_a_thousand_items_of_a_range_take_a_request_each_thousand)
 {
     aiocosmos_client *client = open_world("--partitions 1");
     reading *got = new_reading(&read_one);
-    fill(client, 3500, 7);
-    add_filled(got, 0, 3501, 7);
+    fill(client, 1000, 7);
+    add_filled(got, 0, 2001, 7);
     must_read(client, got);
-    check_found(got, 3500);
-    CHECK_INT(got->totals.missing, 1);
-    CHECK(got->totals.requests <= 8);
+    check_found(got, 1000);
+    CHECK_INT(got->totals.missing, 1001);
+    CHECK_INT(got->totals.requests, 3);      /* the last is of one item */
     close_world(client);
 }
 
@@ -632,11 +632,11 @@ TEST(more_than_memory_allows_is_refused_at_the_door)
     client = open_world_with("--partitions 2", &options);
     for (i = 0; i < 8192; i++) add(got, "i1", aiocosmos_s(i % 2 ? long_key : long_key + 1));
     CHECK(strstr(refusal_of_reading(client, got, AIOCOSMOS_E_FULL), "three quarters of memory_max") != NULL);
-    fill(client, 50, 5);
+    fill(client, 1000, 500);                 /* several queries, which do not find room at the same time */
     got->request.item_count = 0;
-    add_filled(got, 0, 60, 5);
+    add_filled(got, 0, 1500, 500);
     must_read(client, got);
-    check_found(got, 50);
+    check_found(got, 1000);
     close_world(client);
 }
 
@@ -726,14 +726,14 @@ TEST(ranges_that_split_and_merge_meanwhile_are_followed)
 {
     aiocosmos_client *client = open_world("--partitions 2");
     int round;
-    fill(client, 3000, 300);
+    fill(client, 600, 100);
     control("PUT", "shuffle", "{\"every\":3,\"min\":1,\"max\":12,\"busy\":2}");
     for (round = 0; round < 15; round++) {
         reading *got = new_reading(&read_one);
-        add_filled(got, 0, 3100, 300);
+        add_filled(got, 0, 700, 100);
         got->request.parallel_max = round % 3 ? 16 : 1;
         must_read(client, got);
-        check_found(got, 3000);
+        check_found(got, 600);
     }
     close_world(client);
 }
@@ -749,6 +749,20 @@ TEST(a_split_that_takes_its_time_is_waited_for)
     must_read(client, got);
     check_found(got, 100);
     CHECK_INT(got->totals.requests, 4 + 2);
+    close_world(client);
+}
+
+/* What was handed over already is not asked for again. */
+TEST(a_range_that_goes_between_two_pages_is_followed)
+{
+    aiocosmos_client *client = open_world("--partitions 1");
+    reading *got = new_reading(&read_one);
+    fill_padded(client, 40, 4, 300000);
+    fault("status=410,sub_status=1002,kind=query_items,skip=1,count=1");
+    add_filled(got, 0, 42, 4);
+    must_read(client, got);
+    check_found(got, 40);
+    CHECK_INT(got->totals.requests, 5);      /* a page, 410, and what is left in three */
     close_world(client);
 }
 
@@ -943,7 +957,50 @@ TEST(every_allocation_may_fail)
     stop_emulator();
 }
 
+/* The first version's hash of long strings beyond ASCII is not known here: the service routes them. */
+TEST(keys_that_cannot_be_hashed_here_are_read_one_by_one)
+{
+    aiocosmos_client *client = open_world("--partitions 4");
+    aiocosmos_request container = of_kind(AIOCOSMOS_CREATE_CONTAINER);
+    reading *got = new_reading(&read_one);
+    char body[512], long_key[130];
+    int i;
+    memset(long_key, 'x', 128);
+    memcpy(long_key + 126, "\xC3\xA9", 3);
+    container.container = "v1";
+    container.body = text_of("{\"partitionKey\":{\"paths\":[\"/pk\"],\"kind\":\"Hash\",\"version\":1}}");
+    must(client, container);
+    got->request.container = "v1";
+    for (i = 0; i < 20; i++) {
+        aiocosmos_request request = of_kind(AIOCOSMOS_CREATE_ITEM);
+        const char *key = i % 2 ? long_key : "short";
+        snprintf(ids[i], sizeof ids[i], "i%d", i);
+        snprintf(body, sizeof body, "{\"id\":\"i%d\",\"pk\":\"%s\",\"n\":%d}", i, key, i);
+        request.container = "v1";
+        request.pk = aiocosmos_pk1(aiocosmos_s(key));
+        request.body = text_of(body);
+        if (i < 16) must(client, request);
+        add(got, ids[i], aiocosmos_s(key));
+    }
+    must_read(client, got);
+    check_found(got, 16);
+    CHECK_INT(got->totals.requests, 10 + 1);
+    close_world(client);
+}
+
 /*--- Others meanwhile ---------------------------------------------------------------------------*/
+
+TEST(a_small_budget_of_a_step_only_makes_it_slower)
+{
+    aiocosmos_client *client = open_world("--partitions 4");
+    reading *got = new_reading(&read_one);
+    fill(client, 1000, 100);
+    aiocosmos_set_step_budget_us(client, 1);
+    add_filled(got, 0, 1100, 100);
+    must_read(client, got);
+    check_found(got, 1000);
+    close_world(client);
+}
 
 TEST(several_reads_of_many_and_other_operations_share_the_client)
 {
