@@ -735,6 +735,24 @@ TEST(only_so_many_containers_are_remembered)
     close_world(client);
 }
 
+/* The range that is split is the first that is asked, and nothing else is under way. */
+TEST(a_query_follows_a_split_of_its_first_range)
+{
+    aiocosmos_client *client = open_world("--partitions 2");
+    aiocosmos_query_request request = query_of(NULL);
+    char key[2] = "a";
+    listing all;
+    for (; key[0] < 'k'; key[0]++) fill(client, key, 0, 1);
+    request.timeout_ms = 5000;
+    request.page_items_max = 1;
+    CHECK_INT(read_all(client, &request, &all), 0);
+    CHECK_INT(all.items, 10);
+    split_first_range();
+    CHECK_INT(read_all(client, &request, &all), 0);
+    CHECK_INT(all.items, 10);
+    close_world(client);
+}
+
 /* The list of ranges is on its way, and old when it comes: a write has told of a split meanwhile. */
 TEST(a_read_after_a_split_during_the_fetch_of_ranges_carries_the_new_token)
 {
