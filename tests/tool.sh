@@ -172,6 +172,10 @@ part_usage() {
     exits 2 "$tool" query a b c --param x=1
     exits 2 "$tool" query a b c --param @x=text
     exits 2 "$tool" query a b c --page-size 0
+    exits 2 "$tool" query a b c --max-pages 0
+    exits 2 "$tool" query a b c --continuation nonsense
+    says 'not a continuation token'
+    exits 2 "$tool" export a b --concurrency 101
     exits 2 "$tool" import a b "$work"
     exits 2 "$tool" import a b "$0" --concurrency 0
     exits 2 "$tool" import a b "$0" --give-up 0
@@ -282,8 +286,6 @@ END
     is "$(cat "$work/out")" '"ann"' rows
     exits 0 "$tool" query game players 'SELECT c.id FROM c ORDER BY c.id' --pk '"eu"' --page-size 1 --session-token 0:-1#1
     is "$(cat "$work/out")" '{"id":"ann"}' rows
-    exits 1 "$tool" query game players 'SELECT c.id FROM c ORDER BY c.id'
-    says '--pk'
     exits 1 "$tool" query game players 'SELEC c'
     says "near 'SELEC'"
     exits 0 "$tool" query game players 'SELECT * FROM c WHERE c.id = "nobody"'
@@ -557,6 +559,109 @@ part_tls() {
     exits 2 "$tool" db list --ca /dev/null
 }
 
+#--- Many partitions ------------------------------------------------------------------
+
+# answers SQL EXPECTED: with its rows on one line.
+answers() {
+    exits 0 "$tool" query game many "$1"
+    is "$(tr '\n' ' ' <"$work/out" | sed 's/ $//')" "$2" "rows of $1"
+}
+
+# Each page is asked for by a process of its own.
+resumed() {
+    token=
+    : >"$work/resumed"
+    while :; do
+        "$tool" query game many "$1" --page-size 7 --max-pages 3 ${token:+--continuation "$token"} \
+            >>"$work/resumed" 2>"$work/err" || fail "a query that is gone on with: $1"
+        token=$(sed -n 's/^  --continuation //p' "$work/err")
+        [ -n "$token" ] || break
+    done
+    "$tool" query game many "$1" >"$work/out" 2>"$work/err"
+    if cmp -s "$work/resumed" "$work/out"; then pass; else fail "other rows when gone on with: $1"; fi
+}
+
+part_ranges() {
+    players many
+    documents 500 | "$tool" import game many - >/dev/null 2>&1
+    answers 'SELECT VALUE COUNT(1) FROM c' 500
+    answers 'SELECT TOP 3 VALUE c.n FROM c ORDER BY c.n DESC' '500 499 498'
+    answers 'SELECT VALUE c.n FROM c ORDER BY c.n OFFSET 100 LIMIT 2' '101 102'
+    answers 'SELECT c.region, SUM(c.n) AS sum FROM c WHERE c.n IN (1, 51) GROUP BY c.region' '{"region":"r1","sum":52}'
+    resumed 'SELECT VALUE c.id FROM c WHERE c.n < 100 ORDER BY c.n'
+    resumed 'SELECT DISTINCT VALUE c.region FROM c ORDER BY c.region'
+    resumed 'SELECT * FROM c'
+    exits 0 "$tool" query game many 'SELECT VALUE c.n FROM c ORDER BY c.n' --page-size 2 --max-pages 1
+    is "$(tr '\n' ' ' <"$work/out")" '1 2 ' 'rows of one page'
+    token=$(sed -n 's/^  --continuation //p' "$work/err")
+    exits 2 "$tool" query game many 'SELECT VALUE c.n FROM c ORDER BY c.n DESC' --continuation "$token"
+    says 'of another query'
+
+    exits 0 "$tool" query game many --explain 'SELECT c.region, COUNT(1) AS players FROM c GROUP BY c.region'
+    prints '  group by      c.region'
+    prints '  aggregates    players Count'
+    prints '  each is asked SELECT [{"item": c.region}]'
+    is "$(grep -c '^[0-9]* .* [0-9]*\.[0-9][0-9]$' "$work/out")" 8 'ranges explained'
+    prints '  retrievedDocumentCount                   500'
+    says '50 documents in'
+    exits 0 "$tool" query game many --explain 'SELECT TOP 5 * FROM c WHERE c.region = "r1" ORDER BY c.n DESC, c.id'
+    prints '  order by      c.n DESC, c.id'
+    prints '  top           5'
+    is "$(grep -c '^[0-9]* .* [0-9]*\.[0-9][0-9]$' "$work/out")" 1 'ranges explained'
+    prints '  would help    /n DESC, /id ASC'
+    exits 0 "$tool" query game many --explain 'SELECT * FROM c WHERE c.n = 1' --pk '"r1"'
+    prints 'There is no plan'
+    prints '  used          /n/?'
+    exits 1 "$tool" query game many --explain 'SELEC c'
+    is "$(cat "$work/out")" '' 'explanation of a query that failed'
+
+    # Each item once, byte for byte as a read has it.
+    exits 0 "$tool" export game many
+    cp "$work/out" "$work/exported"
+    is "$(wc -l <"$work/exported" | tr -d ' ')" 500 'items exported'
+    exits 0 "$tool" item get game many 77 --pk '"r27"'
+    is "$(grep -cFx -- "$(cat "$work/out")" "$work/exported")" 1 'the item as it was read'
+    sort "$work/exported" >"$work/sorted"
+    for options in '--concurrency 1' '--concurrency 3 --page-size 10' '--page-size 1'; do
+        exits 0 "$tool" export game many $options
+        if sort "$work/out" | cmp -s "$work/sorted" -; then pass; else fail "other items: export $options"; fi
+    done
+    exits 1 "$tool" export game none
+    says "there is no container 'none'"
+    if [ -c /dev/full ]; then
+        exits 1 sh -c '"$tool" export game many >/dev/full'
+        says 'cannot write to stdout'
+    fi
+}
+
+# Partitions are split and merged at every few requests here.
+part_shuffled() {
+    players many
+    documents 2000 | "$tool" import game many - >/dev/null 2>&1
+    exits 0 "$tool" export game many --page-size 10
+    is "$(sed 's/^{"id":"\([0-9]*\)".*/\1/' "$work/out" | sort -n | uniq | wc -l | tr -d ' ')" 2000 'items exported'
+    is "$(wc -l <"$work/out" | tr -d ' ')" 2000 'items exported, each once'
+    exits 0 "$tool" query game many --explain 'SELECT VALUE COUNT(1) FROM c'
+    is "$([ "$(sed -n 's/^\([0-9]*\)  .*/\1/p' "$work/out" | sort -n | tail -n 1)" -gt 8 ] && echo new)" new 'range ids'
+}
+
+# The ranges cannot be had here, and one query does it all.
+part_no_ranges() {
+    players many
+    documents 300 | "$tool" import game many - >/dev/null 2>&1
+    exits 0 "$tool" export game many
+    is "$(sort -u "$work/out" | wc -l | tr -d ' ')" 300 'items exported'
+}
+
+# A range whose items cannot be read ends an export, and what came before stays.
+part_broken_range() {
+    players many
+    documents 300 | "$tool" import game many - >/dev/null 2>&1
+    exits 1 "$tool" export game many --page-size 5
+    says 'export: 403 Forbidden'
+    is "$(grep -c '^aiocosmos: export:' "$work/err")" 1 'failures told'
+}
+
 #--- A server that dies ---------------------------------------------------------------
 
 # own_emulator OPTION...: one that this script can stop: its process is $own, and its address what the tool takes.
@@ -667,6 +772,10 @@ part_dying
 with_emulator resetting --fault action=reset,kind=upsert_item,skip=300,count=1000
 with_emulator locked_out --fault status=401,kind=create_item,skip=500
 with_emulator refusing --fault status=403,sub_status=1014,kind=create_item,skip=10,count=3
+with_emulator ranges --partitions 8
+with_emulator shuffled --partitions 4 --shuffle 10 --shuffle-busy 2
+with_emulator no_ranges --fault status=404,path=/pkranges
+with_emulator broken_range --fault status=403,kind=query_items,skip=10
 with_emulator rows --fault action=hang,kind=query_items,skip=1
 skipped=
 if [ -f build/certs/done ]; then

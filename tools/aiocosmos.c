@@ -31,6 +31,10 @@ enum {
     DOCUMENT_BYTES_MAX = 2 << 20,          /* the service's limit */
     IN_FLIGHT_BYTES_MAX = 32 << 20,        /* of documents that an import holds until they are answered */
     CONCURRENCY_MAX = 1000,
+    EXPORT_RANGES = 8,                     /* that an export reads at a time */
+    EXPORT_RANGES_MAX = 100,
+    EXPORT_BYTES_MAX = 64 << 20,           /* of answers that an export reads ahead */
+    EPK_BYTES = 512,                       /* an edge of a partition key range */
     FAILURES_WORTH_A_WORD = 100,           /* with nothing stored between them */
     IMPORT_TIMEOUT_MS = 120 * 1000,        /* a document may have to wait for many others that the service throttles */
     IMPORT_RETRIES = 100000,               /* until that time is over, or the import gives up */
@@ -44,7 +48,7 @@ enum {
 typedef enum option_id {
     OPT_CONNECTION_STRING, OPT_ENDPOINT, OPT_KEY, OPT_CA, OPT_INSECURE, OPT_TIMEOUT,
     OPT_PARTITION_KEY, OPT_THROUGHPUT, OPT_AUTOSCALE, OPT_TTL, OPT_IF_NOT_EXISTS, OPT_PK, OPT_OPS, OPT_PARAM,
-    OPT_PAGE_SIZE,
+    OPT_PAGE_SIZE, OPT_PAGES, OPT_CONTINUATION, OPT_EXPLAIN,
     OPT_SESSION_TOKEN, OPT_UPSERT, OPT_CONCURRENCY, OPT_REJECTS, OPT_GIVE_UP, OPT_COUNT
 } option_id;
 
@@ -78,9 +82,12 @@ static const option_info options[OPT_COUNT] = {
                        "{\"condition\":\"FROM c WHERE ...\",\"operations\":[...]}" },
     { "--param", "@NAME=JSON", "the value of a parameter; may be given again" },
     { "--page-size", "N", "at most this many rows a page" },
+    { "--max-pages", "N", "stop after so many pages, and tell how to go on" },
+    { "--continuation", "T", "go on behind the page that this token came with" },
+    { "--explain", NULL, "print how the query was answered, not its rows" },
     { "--session-token", "T", "see at least the writes that this token stands for" },
     { "--upsert", NULL, "replace items that are there already" },
-    { "--concurrency", "N", "this many documents in flight, 1 to 1000 (100)" },
+    { "--concurrency", "N", "this many documents in flight, 1 to 1000 (100); or\nranges of an export, 1 to 100 (8)" },
     { "--rejects", "FILE", "write what was not stored to this file, not to stderr" },
     { "--give-up", "SECONDS", "stop when the server has not answered for so long (30)" }
 };
@@ -374,6 +381,22 @@ static void put_string(FILE *to, const char *text, size_t len)
     fputc('"', to);
 }
 
+/* An argument as a shell takes it. */
+static void put_argument(FILE *to, const char *text)
+{
+    static const char harmless[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._/+-,:@%";
+    if (*text && text[strspn(text, harmless)] == 0) {
+        fputs(text, to);
+        return;
+    }
+    fputc('\'', to);
+    for (; *text; text++) {
+        if (*text == '\'') fputs("'\\''", to);
+        else fputc(*text, to);
+    }
+    fputc('\'', to);
+}
+
 /*------------------------------------------------------------------------------
  * MARK: - One request
  *----------------------------------------------------------------------------*/
@@ -489,13 +512,13 @@ static int create(tool *t, aiocosmos_request *request, aiocosmos_kind read_kind)
  * MARK: - Databases and containers
  *----------------------------------------------------------------------------*/
 
-static int print_feed(tool *t, const aiocosmos_query_request *request);
+static int print_list(tool *t, const aiocosmos_query_request *request);
 
 static int db_list(tool *t)
 {
     aiocosmos_query_request request = {0};
     request.feed = AIOCOSMOS_DATABASES;
-    return print_feed(t, &request);
+    return print_list(t, &request);
 }
 
 static int db_create(tool *t)
@@ -512,7 +535,7 @@ static int container_list(tool *t)
     aiocosmos_query_request request = {0};
     request.feed = AIOCOSMOS_CONTAINERS;
     request.database = t->operand[0];
-    return print_feed(t, &request);
+    return print_list(t, &request);
 }
 
 /* Cuts "/a,/b" at each comma before a slash, into the request. False: there are more than the service has levels. */
@@ -793,33 +816,39 @@ static int item_by_id(tool *t)
 }
 
 /*------------------------------------------------------------------------------
- * MARK: - Query and export
+ * MARK: - Rows
  *----------------------------------------------------------------------------*/
 
+/* Rows on their way to stdout, of one query or of several. */
 typedef struct feed {
     tool *tool;
     uint64_t rows, pages;
+    uint64_t pages_max;                    /* 0: all that there are */
     double charge_ru;
+    double shown;                          /* when progress was, in seconds since the start */
+    bool explains;                         /* how the query was answered; its rows are counted and not printed */
     bool more;
+    char *continuation;                    /* behind the last page of pages_max; empty: there is no token */
     int status;                            /* to exit with */
 } feed;
 
-/* Where stdout is not the terminal too, which the rows keep busy enough. */
-static void show_rows(const feed *f)
+/* Where stdout is not the terminal too, which the rows keep busy enough. True: more may be said on this line. */
+static bool show_rows(feed *f)
 {
-    if (!isatty(STDERR_FILENO) || isatty(STDOUT_FILENO)) return;
+    double seconds = seconds_since(f->tool->started);
+    if (!isatty(STDERR_FILENO) || isatty(STDOUT_FILENO)) return false;
+    if (f->shown > 0 && seconds - f->shown < TICK_MS / 1000.0) return false;
+    f->shown = seconds;
     fprintf(stderr, "\r\033[K%" PRIu64 " documents, %.0f RU, %.0f a second", f->rows, f->charge_ru,
-            (double)f->rows / seconds_since(f->tool->started));
+            (double)f->rows / seconds);
     f->tool->progress_shown = true;
+    return true;
 }
 
-static void print_page(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
+static void put_rows(feed *f, const aiocosmos_page *page)
 {
-    feed *f = user_data;
     aiocosmos_json row = {0};
-    (void)client;
     f->charge_ru += page->result->charge_ru;
-    f->more = page->more;
     if (page->result->status != 0) {
         say_failure(f->tool, page->result);
         f->status = EXIT_REFUSED;
@@ -827,31 +856,328 @@ static void print_page(aiocosmos_client *client, const aiocosmos_page *page, voi
     }
     f->pages++;
     f->rows += page->item_count;
+    if (f->explains) return;
     while (aiocosmos_json_next(page->items, NULL, &row)) {
         put_document(stdout, row.ptr, row.len);
         putchar('\n');
     }
     if (!stdout_works(f->tool)) f->status = EXIT_REFUSED;
+}
+
+static char *text_of(aiocosmos_str from)
+{
+    char *text = malloc(from.len + 1);
+    if (!text) return NULL;
+    if (from.len) memcpy(text, from.ptr, from.len);
+    text[from.len] = 0;
+    return text;
+}
+
+static void print_page(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
+{
+    feed *f = user_data;
+    (void)client;
+    put_rows(f, page);
+    f->more = page->more;
+    if (f->more && f->pages == f->pages_max) {
+        f->continuation = text_of(page->continuation);
+        f->more = false;
+    }
     show_rows(f);
 }
 
-static int print_feed(tool *t, const aiocosmos_query_request *request)
+static void say_rows(const feed *f)
 {
-    feed f = { t, 0, 0, 0, true, EXIT_DONE };
     char what[64];
-    aiocosmos_query query;
-    int refused = aiocosmos_query_open(t->client, request, &query);
-    while (refused == 0 && f.more && f.status == EXIT_DONE) {
-        refused = aiocosmos_query_next(t->client, query, print_page, &f);
-        if (refused == 0) aiocosmos_drain(t->client, -1);
-    }
-    if (refused != 0) f.status = say_refusal(t, refused);
-    aiocosmos_query_close(t->client, query);
-    snprintf(what, sizeof what, "%" PRIu64 " document%s in %" PRIu64 " page%s, ", f.rows, f.rows == 1 ? "" : "s",
-             f.pages, f.pages == 1 ? "" : "s");
-    say_cost(t, f.pages ? what : "");
-    return f.status;
+    snprintf(what, sizeof what, "%" PRIu64 " document%s in %" PRIu64 " page%s, ", f->rows, f->rows == 1 ? "" : "s",
+             f->pages, f->pages == 1 ? "" : "s");
+    say_cost(f->tool, f->pages ? what : "");
 }
+
+static void say_how_to_go_on(const feed *f)
+{
+    if (!f->continuation) return;
+    if (!*f->continuation) {
+        say(f->tool, "there is more, but no token to go on with: what this query holds would be too long for one");
+        return;
+    }
+    say(f->tool, "there is more. To go on, repeat the command with:");
+    fputs("  --continuation ", stderr);
+    put_argument(stderr, f->continuation);
+    fputc('\n', stderr);
+}
+
+static void explain(tool *t, aiocosmos_query query);
+
+static int print_feed(feed *f, const aiocosmos_query_request *request)
+{
+    aiocosmos_client *client = f->tool->client;
+    aiocosmos_query query;
+    int refused = aiocosmos_query_open(client, request, &query);
+    f->more = true;
+    while (refused == 0 && f->more && f->status == EXIT_DONE) {
+        refused = aiocosmos_query_next(client, query, print_page, f);
+        if (refused == 0) aiocosmos_drain(client, -1);
+    }
+    if (refused != 0) f->status = say_refusal(f->tool, refused);
+    if (f->explains && f->status == EXIT_DONE) explain(f->tool, query);
+    aiocosmos_query_close(client, query);
+    say_how_to_go_on(f);
+    say_rows(f);
+    free(f->continuation);
+    return f->status;
+}
+
+static int print_list(tool *t, const aiocosmos_query_request *request)
+{
+    feed f = {0};
+    f.tool = t;
+    return print_feed(&f, request);
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - Query
+ *----------------------------------------------------------------------------*/
+
+/*--- How a query was answered -------------------------------------------------*/
+
+/* A text of the service on one line; any other value as it is. */
+static void put_plain(aiocosmos_json value)
+{
+    char *text = value.type == AIOCOSMOS_JSON_STR ? malloc(value.len + 1) : NULL;
+    size_t i;
+    if (!text) {
+        fwrite(value.ptr, 1, value.len, stdout);
+        return;
+    }
+    aiocosmos_json_get_str(value, text, value.len + 1);
+    for (i = 0; text[i]; i++) putchar((unsigned char)text[i] < 0x20 || text[i] == 0x7F ? ' ' : text[i]);
+    free(text);
+}
+
+static bool means(aiocosmos_json value, const char *text)
+{
+    return aiocosmos_json_is_str(value, text);
+}
+
+static void put_label(const char *label)
+{
+    printf("  %-14s", label);
+}
+
+/* The elements of an array, behind each the word DESC if another array says so. False: there are none. */
+static bool put_elements(const char *label, aiocosmos_json list, aiocosmos_json directions)
+{
+    aiocosmos_json element = {0}, direction = {0};
+    bool first = true;
+    while (aiocosmos_json_next(list, NULL, &element)) {
+        if (first) put_label(label);
+        else fputs(", ", stdout);
+        first = false;
+        put_plain(element);
+        if (aiocosmos_json_next(directions, NULL, &direction) && means(direction, "Descending")) fputs(" DESC", stdout);
+    }
+    if (!first) putchar('\n');
+    return !first;
+}
+
+/* "players Count, level Average"; the columns that are no aggregates are left out. */
+static bool put_aggregates(aiocosmos_json columns)
+{
+    aiocosmos_json column = {0}, name;
+    bool first = true;
+    while (aiocosmos_json_next(columns, &name, &column)) {
+        if (column.type != AIOCOSMOS_JSON_STR) continue;
+        if (first) put_label("aggregates");
+        else fputs(", ", stdout);
+        first = false;
+        put_plain(name);
+        putchar(' ');
+        put_plain(column);
+    }
+    if (!first) putchar('\n');
+    return !first;
+}
+
+static bool put_field(const char *label, aiocosmos_json value)
+{
+    if (value.type == AIOCOSMOS_JSON_NONE || value.type == AIOCOSMOS_JSON_NULL || means(value, "") ||
+        means(value, "None")) return false;
+    put_label(label);
+    put_plain(value);
+    putchar('\n');
+    return true;
+}
+
+/* What is to be done with the rows of one query, and the query that each range is asked. */
+static void explain_query(aiocosmos_json info)
+{
+    const aiocosmos_json none = {0};
+    bool merges = put_elements("order by", aiocosmos_json_at(info, "/orderByExpressions"),
+                               aiocosmos_json_at(info, "/orderBy"));
+    merges |= put_elements("group by", aiocosmos_json_at(info, "/groupByExpressions"), none);
+    merges |= put_elements("aggregates", aiocosmos_json_at(info, "/aggregates"), none);
+    merges |= put_aggregates(aiocosmos_json_at(info, "/groupByAliasToAggregateType"));
+    merges |= put_field("distinct", aiocosmos_json_at(info, "/distinctType"));
+    merges |= put_field("count distinct", aiocosmos_json_at(info, "/dCountInfo/dCountAlias"));
+    merges |= put_field("top", aiocosmos_json_at(info, "/top"));
+    merges |= put_field("offset", aiocosmos_json_at(info, "/offset"));
+    merges |= put_field("limit", aiocosmos_json_at(info, "/limit"));
+    if (!merges) puts("  one range after the other, each as it is");
+    if (!put_field("each is asked", aiocosmos_json_at(info, "/rewrittenQuery"))) puts("  each is asked the query itself");
+}
+
+static void explain_keys(aiocosmos_json ranges)
+{
+    aiocosmos_json range = {0};
+    size_t count = aiocosmos_json_count(ranges), shown = 0;
+    put_label("keys");
+    while (shown < 4 && aiocosmos_json_next(ranges, NULL, &range)) {
+        aiocosmos_json min = aiocosmos_json_at(range, "/min"), max = aiocosmos_json_at(range, "/max");
+        if (shown++) fputs(", ", stdout);
+        if (means(min, "") && means(max, "FF")) {
+            fputs("all", stdout);
+        } else {
+            put_plain(min);
+            if (min.len == max.len && memcmp(min.ptr, max.ptr, min.len) == 0) continue;
+            fputs(" to ", stdout);
+            put_plain(max);
+        }
+    }
+    if (count > shown) printf(", and %zu more", count - shown);
+    putchar('\n');
+}
+
+static void explain_plan(tool *t, aiocosmos_str text)
+{
+    aiocosmos_json_doc *doc;
+    aiocosmos_json plan, hybrid, component = {0};
+    if (text.len == 0 || aiocosmos_json_parse(t->client, text.ptr, text.len, &doc, NULL) < 0) {
+        puts("There is no plan: it is of one partition key, or the server makes none, and answers by itself.");
+        return;
+    }
+    plan = aiocosmos_json_root(doc);
+    hybrid = aiocosmos_json_at(plan, "/hybridSearchQueryInfo");
+    puts("The service's plan:");
+    explain_keys(aiocosmos_json_at(plan, "/queryRanges"));
+    if (hybrid.type == AIOCOSMOS_JSON_OBJ) {
+        put_field("statistics", aiocosmos_json_at(hybrid, "/globalStatisticsQuery"));
+        while (aiocosmos_json_next(aiocosmos_json_at(hybrid, "/componentQueryInfos"), NULL, &component)) {
+            puts("  One of the rankings that are fused:");
+            explain_query(component);
+        }
+    } else {
+        explain_query(aiocosmos_json_at(plan, "/queryInfo"));
+    }
+    aiocosmos_json_free(doc);
+}
+
+/* An edge of the key space, cut to fit its column. */
+static void put_edge(aiocosmos_str edge, const char *if_outermost)
+{
+    bool outermost = edge.len == 0 || (edge.len == 2 && memcmp(edge.ptr, "FF", 2) == 0);
+    if (outermost) printf("  %-16s", if_outermost);
+    else printf("  %-*.*s%s", edge.len > 16 ? 14 : 16, edge.len > 16 ? 14 : 16, edge.ptr, edge.len > 16 ? ".." : "");
+}
+
+static void explain_ranges(tool *t, aiocosmos_query query, const aiocosmos_query_stats *stats)
+{
+    aiocosmos_range_stats range;
+    double of_ranges = 0;
+    uint32_t i;
+    if (stats->range_count)
+        printf("\n%-6s  %-16s  %-16s  %8s %10s %11s\n", "Range", "from", "up to", "requests", "rows", "RU");
+    for (i = 0; aiocosmos_query_get_range(t->client, query, i, &range); i++) {
+        printf("%-6.*s", (int)range.id.len, range.id.ptr);
+        put_edge(range.min, "the first key");
+        put_edge(range.max, "the last key");
+        printf("  %8" PRIu64 " %10" PRIu64 " %11.2f\n", range.requests, range.items, range.charge_ru);
+        of_ranges += range.charge_ru;
+    }
+    if (stats->range_count && stats->charge_ru - of_ranges > 0.005)
+        printf("%-63s %11.2f\n", "the plan, and what had to be asked again", stats->charge_ru - of_ranges);
+    if (!stats->range_count)
+        printf("\nRequests: %" PRIu64 ", rows: %" PRIu64 ", RU: %.2f\n", stats->requests, stats->items,
+               stats->charge_ru);
+}
+
+/* "name=value;name=value". What is 0 says nothing. */
+static void explain_metrics(aiocosmos_str metrics)
+{
+    const char *at = metrics.ptr, *end = metrics.ptr + metrics.len;
+    bool first = true;
+    while (at < end) {
+        const char *semicolon = memchr(at, ';', (size_t)(end - at)), *stop = semicolon ? semicolon : end;
+        const char *equals = memchr(at, '=', (size_t)(stop - at));
+        bool is_zero = equals && stop - equals == 2 && equals[1] == '0';
+        if (equals && !is_zero) {
+            if (first) puts("\nMeasured by the service, over all ranges:");
+            first = false;
+            printf("  %-40.*s %.*s\n", (int)(equals - at), at, (int)(stop - equals - 1), equals + 1);
+        }
+        at = stop + 1;
+    }
+}
+
+/* Single indexes have one specification, composite ones several. */
+static bool put_indexes(const char *label, aiocosmos_json list)
+{
+    aiocosmos_json index = {0};
+    bool any = false;
+    while (aiocosmos_json_next(list, NULL, &index)) {
+        aiocosmos_json impact = aiocosmos_json_at(index, "/IndexImpactScore"), specification = {0};
+        bool several = false;
+        any = true;
+        put_label(label);
+        put_plain(aiocosmos_json_at(index, "/IndexSpec"));
+        while (aiocosmos_json_next(aiocosmos_json_at(index, "/IndexSpecs"), NULL, &specification)) {
+            if (several) fputs(", ", stdout);
+            several = true;
+            put_plain(specification);
+        }
+        if (impact.type == AIOCOSMOS_JSON_STR) {
+            fputs(" (impact: ", stdout);
+            put_plain(impact);
+            putchar(')');
+        }
+        putchar('\n');
+    }
+    return any;
+}
+
+/* The service has had two forms of this. */
+static void explain_indexes(tool *t, aiocosmos_str text)
+{
+    static const struct { const char *label, *path; } lists[] = {
+        { "used", "/UtilizedSingleIndexes" }, { "used", "/UtilizedIndexes/SingleIndexes" },
+        { "used", "/UtilizedCompositeIndexes" }, { "used", "/UtilizedIndexes/CompositeIndexes" },
+        { "would help", "/PotentialSingleIndexes" }, { "would help", "/PotentialIndexes/SingleIndexes" },
+        { "would help", "/PotentialCompositeIndexes" }, { "would help", "/PotentialIndexes/CompositeIndexes" }
+    };
+    aiocosmos_json_doc *doc;
+    bool any = false;
+    size_t i;
+    if (text.len == 0 || aiocosmos_json_parse(t->client, text.ptr, text.len, &doc, NULL) < 0) return;
+    puts("\nIndexes:");
+    for (i = 0; i < sizeof lists / sizeof *lists; i++)
+        any |= put_indexes(lists[i].label, aiocosmos_json_at(aiocosmos_json_root(doc), lists[i].path));
+    if (!any) puts("  none was used, and none would help");
+    aiocosmos_json_free(doc);
+}
+
+static void explain(tool *t, aiocosmos_query query)
+{
+    aiocosmos_query_stats stats;
+    wipe_progress(t);
+    if (!aiocosmos_query_get_stats(t->client, query, &stats)) return;
+    explain_plan(t, stats.plan);
+    explain_ranges(t, query, &stats);
+    if (!aiocosmos_query_get_stats(t->client, query, &stats)) return;      /* its texts are lent until the next call */
+    explain_metrics(stats.metrics);
+    explain_indexes(t, stats.index_metrics);
+}
+
+/*--- The command --------------------------------------------------------------*/
 
 /* "@name=JSON", cut at its '='. */
 static bool param_of(tool *t, char *text, aiocosmos_param *param)
@@ -878,32 +1204,287 @@ static int query(tool *t)
     aiocosmos_query_request request = {0};
     aiocosmos_param *params = calloc(t->param_count + 1, sizeof *params);
     bool ok = params != NULL;
-    long page_size = 0;
+    long page_size = 0, pages = 0;
+    feed f = {0};
     int status;
     size_t i;
     if (!ok) say(t, "no memory");
     for (i = 0; ok && i < t->param_count; i++) ok = param_of(t, t->params[i], &params[i]);
+    ok = ok && pk_of_option(t, &request.pk) && number_of(t, OPT_PAGE_SIZE, 1, 1000000, &page_size) &&
+         number_of(t, OPT_PAGES, 1, INT32_MAX, &pages);
     request.database = t->operand[0];
     request.container = t->operand[1];
     request.sql = t->operand[2];
     request.params = params;
     request.param_count = t->param_count;
     request.session_token = t->option[OPT_SESSION_TOKEN];
-    request.skip_empty = true;
-    ok = ok && pk_of_option(t, &request.pk) && number_of(t, OPT_PAGE_SIZE, 1, 1000000, &page_size);
+    request.continuation = t->option[OPT_CONTINUATION];
     request.page_items_max = (uint32_t)page_size;
-    status = ok ? print_feed(t, &request) : see_help(t);
+    request.want_metrics = request.want_index_metrics = has(t, OPT_EXPLAIN);
+    request.skip_empty = true;
+    f.tool = t;
+    f.pages_max = (uint64_t)pages;
+    f.explains = has(t, OPT_EXPLAIN);
+    status = ok ? print_feed(&f, &request) : see_help(t);
+    if (f.explains && status == EXIT_DONE && !stdout_works(t)) status = EXIT_REFUSED;
     free(params);
     return status;
 }
 
-static int export_items(tool *t)
+/*------------------------------------------------------------------------------
+ * MARK: - Export
+ *----------------------------------------------------------------------------*/
+
+/* A partition key range. */
+typedef struct part {
+    struct exporter *of;
+    char *id, *min, *max;                  /* the keys from min up to max, without that */
+    aiocosmos_query query;
+    bool reading;                          /* its query is open */
+    bool due;                              /* the next page can be asked for */
+} part;
+
+/* Reads several parts at a time. Rows are printed as they come, whatever part they are of. */
+typedef struct exporter {
+    feed rows;
+    part *parts;
+    size_t part_count, part_room;
+    char **parents;                        /* ids of ranges that were split or merged, and are in the list all the same */
+    size_t parent_count, parent_room;
+    bool listed;                           /* the list is whole */
+    size_t begun, ended, at_a_time;        /* parts */
+    uint32_t page_items_max;
+} exporter;
+
+/*--- The ranges ---------------------------------------------------------------*/
+
+/* Room for one more in an array. */
+static void *grown(void *array, size_t count, size_t *room, size_t size)
 {
+    void *bigger = array;
+    if (count < *room) return array;
+    bigger = realloc(array, (*room ? *room * 2 : 16) * size);
+    if (bigger) *room = *room ? *room * 2 : 16;
+    return bigger;
+}
+
+static char *copy_str(aiocosmos_json value)
+{
+    char text[EPK_BYTES];
+    aiocosmos_str copied = { text, 0 };
+    copied.len = aiocosmos_json_get_str(value, text, sizeof text);
+    return copied.len < sizeof text ? text_of(copied) : NULL;
+}
+
+static bool keep_parents(exporter *e, aiocosmos_json list)
+{
+    aiocosmos_json id = {0};
+    while (aiocosmos_json_next(list, NULL, &id)) {
+        char **grown_list = grown(e->parents, e->parent_count, &e->parent_room, sizeof *e->parents);
+        if (!grown_list) return false;
+        e->parents = grown_list;
+        e->parents[e->parent_count] = copy_str(id);
+        if (!e->parents[e->parent_count++]) return false;
+    }
+    return true;
+}
+
+static bool keep_part(exporter *e, aiocosmos_json range)
+{
+    part *grown_list = grown(e->parts, e->part_count, &e->part_room, sizeof *e->parts), *p;
+    if (!grown_list) return false;
+    e->parts = grown_list;
+    p = &e->parts[e->part_count++];
+    memset(p, 0, sizeof *p);
+    p->id = copy_str(aiocosmos_json_at(range, "/id"));
+    p->min = copy_str(aiocosmos_json_at(range, "/minInclusive"));
+    p->max = copy_str(aiocosmos_json_at(range, "/maxExclusive"));
+    return p->id && p->min && p->max && keep_parents(e, aiocosmos_json_at(range, "/parents"));
+}
+
+static void keep_ranges(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
+{
+    exporter *e = user_data;
+    aiocosmos_json range = {0};
+    bool ok = page->result->status == 0;
+    (void)client;
+    e->rows.charge_ru += page->result->charge_ru;
+    e->rows.more = page->more;
+    while (ok && aiocosmos_json_next(page->items, NULL, &range)) ok = keep_part(e, range);
+    e->listed = ok && !page->more;
+    if (!ok) e->rows.more = false;
+    if (page->result->status < 0) {        /* nobody is there who could be asked in another way */
+        say_failure(e->rows.tool, page->result);
+        e->rows.status = EXIT_REFUSED;
+    }
+}
+
+static void free_part(part *p)
+{
+    free(p->id);
+    free(p->min);
+    free(p->max);
+}
+
+static void drop_parents(exporter *e)
+{
+    size_t kept = 0, i, k;
+    for (i = 0; i < e->part_count; i++) {
+        for (k = 0; k < e->parent_count && strcmp(e->parts[i].id, e->parents[k]) != 0; k++) continue;
+        if (k < e->parent_count) free_part(&e->parts[i]);
+        else e->parts[kept++] = e->parts[i];
+    }
+    e->part_count = kept;
+}
+
+static int by_place(const void *a, const void *b)
+{
+    return strcmp(((const part *)a)->min, ((const part *)b)->min);
+}
+
+/* Whether the parts are all of the key space, each key in one of them. */
+static bool is_whole(const exporter *e)
+{
+    size_t i;
+    if (!e->listed || e->part_count == 0 || *e->parts[0].min) return false;
+    for (i = 1; i < e->part_count; i++)
+        if (strcmp(e->parts[i - 1].max, e->parts[i].min) != 0) return false;
+    return strcmp(e->parts[i - 1].max, "FF") == 0;
+}
+
+/* One part without edges: whatever the server makes of it. */
+static bool take_as_one(exporter *e)
+{
+    part *grown_list = grown(e->parts, 0, &e->part_room, sizeof *e->parts);
+    while (e->part_count) free_part(&e->parts[--e->part_count]);
+    if (!grown_list) return false;
+    e->parts = grown_list;
+    memset(e->parts, 0, sizeof *e->parts);
+    e->part_count = 1;
+    return true;
+}
+
+/* The ranges that there are now. A server that has no such list, or one with gaps, is asked by one query. */
+static int find_parts(exporter *e)
+{
+    tool *t = e->rows.tool;
     aiocosmos_query_request request = {0};
+    aiocosmos_query list;
+    int refused;
+    request.feed = AIOCOSMOS_RANGES;
     request.database = t->operand[0];
     request.container = t->operand[1];
+    refused = aiocosmos_query_open(t->client, &request, &list);
+    e->rows.more = true;
+    while (refused == 0 && e->rows.more) {
+        refused = aiocosmos_query_next(t->client, list, keep_ranges, e);
+        if (refused == 0) aiocosmos_drain(t->client, -1);
+    }
+    if (refused != 0) return say_refusal(t, refused);
+    aiocosmos_query_close(t->client, list);
+    if (e->rows.status != EXIT_DONE) return e->rows.status;
+    drop_parents(e);
+    if (e->part_count) qsort(e->parts, e->part_count, sizeof *e->parts, by_place);
+    if (is_whole(e) || take_as_one(e)) return EXIT_DONE;
+    say(t, "no memory");
+    return EXIT_REFUSED;
+}
+
+/*--- Their items --------------------------------------------------------------*/
+
+static void show_export(exporter *e)
+{
+    if (show_rows(&e->rows) && e->part_count > 1)
+        fprintf(stderr, ", %zu of %zu ranges", e->ended, e->part_count);
+}
+
+static void print_part(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
+{
+    part *p = user_data;
+    exporter *e = p->of;
+    if (e->rows.status != EXIT_DONE) return;               /* it is being broken off */
+    put_rows(&e->rows, page);
+    p->due = page->more;
+    if (!page->more) {
+        aiocosmos_query_close(client, p->query);
+        p->reading = false;
+        e->ended++;
+    }
+    show_export(e);
+}
+
+static int begin_part(exporter *e, part *p)
+{
+    tool *t = e->rows.tool;
+    aiocosmos_query_request request = {0};
+    int refused;
+    p->of = e;
+    request.database = t->operand[0];
+    request.container = t->operand[1];
+    request.epk_min = p->min && *p->min ? p->min : NULL;
+    request.epk_max = p->max && strcmp(p->max, "FF") != 0 ? p->max : NULL;
+    request.page_items_max = e->page_items_max;
+    request.memory_max = EXPORT_BYTES_MAX / e->at_a_time;
     request.skip_empty = true;
-    return print_feed(t, &request);
+    refused = aiocosmos_query_open(t->client, &request, &p->query);
+    if (refused == 0) p->reading = p->due = true;
+    return refused;
+}
+
+/* Asks for all pages that can be asked for, and begins with more parts where there is room. Returns why not. */
+static int ask_for_pages(exporter *e)
+{
+    aiocosmos_client *client = e->rows.tool->client;
+    int refused = 0;
+    size_t i;
+    while (refused == 0 && e->begun < e->part_count && e->begun - e->ended < e->at_a_time) {
+        refused = begin_part(e, &e->parts[e->begun]);
+        if (refused == 0) e->begun++;
+    }
+    for (i = 0; i < e->begun; i++) {
+        part *p = &e->parts[i];
+        int why = p->due ? aiocosmos_query_next(client, p->query, print_part, p) : 0;
+        if (why == 0) p->due = false;
+        else refused = why;
+    }
+    return refused == AIOCOSMOS_E_FULL && aiocosmos_pending(client) ? 0 : refused;
+}
+
+static int export_parts(exporter *e)
+{
+    aiocosmos_client *client = e->rows.tool->client;
+    int refused = 0;
+    size_t i;
+    while (e->ended < e->part_count && e->rows.status == EXIT_DONE && refused == 0) {
+        refused = ask_for_pages(e);
+        if (refused == 0) aiocosmos_step(client, -1);
+    }
+    if (refused != 0) e->rows.status = say_refusal(e->rows.tool, refused);
+    for (i = 0; i < e->begun; i++)
+        if (e->parts[i].reading) aiocosmos_query_close(client, e->parts[i].query);
+    aiocosmos_drain(client, -1);           /* pages that are owed have our memory in their hands */
+    return e->rows.status;
+}
+
+static int export_items(tool *t)
+{
+    exporter e = {0};
+    long page_size = 0, at_a_time = EXPORT_RANGES;
+    int status;
+    size_t i;
+    if (!number_of(t, OPT_PAGE_SIZE, 1, 1000000, &page_size) ||
+        !number_of(t, OPT_CONCURRENCY, 1, EXPORT_RANGES_MAX, &at_a_time)) return see_help(t);
+    e.rows.tool = t;
+    e.page_items_max = (uint32_t)page_size;
+    e.at_a_time = (size_t)at_a_time;
+    status = find_parts(&e);
+    if (status == EXIT_DONE) status = export_parts(&e);
+    say_rows(&e.rows);
+    for (i = 0; i < e.part_count; i++) free_part(&e.parts[i]);
+    for (i = 0; i < e.parent_count; i++) free(e.parents[i]);
+    free(e.parts);
+    free(e.parents);
+    return status;
 }
 
 /*------------------------------------------------------------------------------
@@ -1508,22 +2089,6 @@ static bool open_rejects(importer *im)
     return im->rejects != NULL;
 }
 
-/* An argument as a shell takes it. */
-static void put_argument(FILE *to, const char *text)
-{
-    static const char harmless[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._/+-,:@%";
-    if (*text && text[strspn(text, harmless)] == 0) {
-        fputs(text, to);
-        return;
-    }
-    fputc('\'', to);
-    for (; *text; text++) {
-        if (*text == '\'') fputs("'\\''", to);
-        else fputc(*text, to);
-    }
-    fputc('\'', to);
-}
-
 /* Where an import that was broken off stopped, and how to go on. */
 static void say_where(importer *im)
 {
@@ -1693,19 +2258,32 @@ static const command commands[] = {
       "        --ops '[{\"op\":\"incr\",\"path\":\"/level\",\"value\":1}]'\n" },
     { "item delete", "DB CONTAINER ID", BIT(OPT_PK), BIT(OPT_PK), AIOCOSMOS_DELETE_ITEM, item_by_id, "delete an item",
       "    aiocosmos item delete game players ann --pk '\"eu\"'\n" },
-    { "query", "DB CONTAINER SQL", BIT(OPT_PARAM) | BIT(OPT_PK) | BIT(OPT_PAGE_SIZE) | BIT(OPT_SESSION_TOKEN), 0, 0,
-        query,
+    { "query", "DB CONTAINER SQL",
+        BIT(OPT_PARAM) | BIT(OPT_PK) | BIT(OPT_PAGE_SIZE) | BIT(OPT_PAGES) | BIT(OPT_CONTINUATION) | BIT(OPT_EXPLAIN) |
+        BIT(OPT_SESSION_TOKEN), 0, 0, query,
       "ask in SQL",
       "Prints the rows as they arrive, page by page. With --pk one partition is asked,\n"
-      "which is cheaper. Without it all are, and the service then refuses ORDER BY,\n"
-      "TOP, DISTINCT, OFFSET LIMIT, GROUP BY and aggregates.\n"
+      "which is cheaper. Without it all are that the query may mean, and their rows are\n"
+      "put in order, grouped and counted here.\n"
       "\n"
       "Put values that vary into parameters, not into the text.\n"
       "\n"
       "    aiocosmos query game players 'SELECT * FROM c WHERE c.level > @least' \\\n"
       "        --param @least=42\n"
       "    aiocosmos query game players --pk '\"eu\"' \\\n"
-      "        'SELECT TOP 3 c.id FROM c ORDER BY c.level DESC'\n" },
+      "        'SELECT TOP 3 c.id FROM c ORDER BY c.level DESC'\n"
+      "\n"
+      "--explain answers the whole query too, so that it costs the same, but prints\n"
+      "the service's plan, the partition key ranges that were asked, what each of them\n"
+      "cost, and which indexes were used or would have helped.\n"
+      "\n"
+      "    aiocosmos query game players --explain \\\n"
+      "        'SELECT c.region, COUNT(1) AS players FROM c GROUP BY c.region'\n"
+      "\n"
+      "With --max-pages, the token to go on with is told at the end; it belongs to the\n"
+      "same query with the same parameters and key, on any machine.\n"
+      "\n"
+      "    aiocosmos query game players 'SELECT * FROM c' --page-size 100 --max-pages 1\n" },
     { "import", "DB CONTAINER FILE", BIT(OPT_UPSERT) | BIT(OPT_CONCURRENCY) | BIT(OPT_REJECTS) | BIT(OPT_GIVE_UP),
       0, 0, import, "store every line of a file",
       "Reads one JSON document a line, from a file of any size or, with '-', from a\n"
@@ -1735,9 +2313,11 @@ static const command commands[] = {
       "\n"
       "    aiocosmos import game players players.ndjson --rejects bad.ndjson\n"
       "    jq -c .document bad.ndjson | aiocosmos import game players - --upsert\n" },
-    { "export", "DB CONTAINER", 0, 0, 0, export_items, "print every item",
-      "In the service's order, with the properties that it adds, such as \"_etag\" and\n"
+    { "export", "DB CONTAINER", BIT(OPT_PAGE_SIZE) | BIT(OPT_CONCURRENCY), 0, 0, export_items, "print every item",
+      "Reads several partition key ranges at a time, so that items come in no order.\n"
+      "Each is printed with the properties that the service adds, such as \"_etag\" and\n"
       "\"_ts\". Items that change meanwhile may be seen as they were before or after.\n"
+      "--concurrency 1 spares the container's throughput.\n"
       "\n"
       "    aiocosmos export game players > players.ndjson\n" }
 };
@@ -2226,6 +2806,7 @@ static int open_client(tool *t)
      * second. */
     o.retry_writes = t->command->run == import;
     if (o.retry_writes) o.retries_max = IMPORT_RETRIES;
+    if (t->command->run == export_items) o.throttle_wait_ms = AIOCOSMOS_OFF;     /* it has time: see --timeout */
     o.connections_max = (uint32_t)concurrency;
     o.pending_max = CONCURRENCY_MAX + 24;
     if (aiocosmos_create(&o, &t->client, why, sizeof why) == 0) return EXIT_DONE;
