@@ -16,7 +16,7 @@ const endpoint = process.env.AIOCOSMOS_EMULATOR;
 
 const tests = [];
 const test = (name, run) => tests.push({ name, run });
-/** What does not work, because of the emulator unless the reason says otherwise: it is tried, and told when it works. */
+/** What does not work, because of the emulator unless the reason says otherwise: tried, and told when it works. */
 const limit = (name, why, run) => tests.push({ name, run, why });
 
 const client = new CosmosClient({ endpoint, key });

@@ -1,10 +1,13 @@
 // What same_answers.mjs asks: two sets of documents and some hundreds of queries over them, by subject. A query is its
 // text, or an object with more:
-//   sql       the text                             pk      the partition key that is named beside it
-//   params    values, by name                      tree    asked of the tree and not of the things
-//   refused   true: nobody may answer it           any     true: whichever rows; how many, and from which query without
-//   sdk       why the SDK cannot answer it                 TOP or OFFSET they come (its text), is what counts
-//   other     why the other server's answer is not to be compared with the emulator's
+//   sql      the text
+//   params   values, by name
+//   pk       the partition key that is named beside it
+//   tree     asked of the tree and not of the things
+//   refused  true: nobody may answer it
+//   any      the query without TOP or OFFSET: which of its rows come is open, their number is not
+//   sdk      why the SDK cannot answer it
+//   other    why the other server's answer differs from the emulator's
 
 const ONE_TYPE = "it merges values of one type only, without arrays and objects";
 const FALSY = "it loses rows that are 0, false, null or the empty text";
@@ -21,11 +24,16 @@ const plain = value => JSON.parse(JSON.stringify(value));
 
 const keys = ["red", "green", "blue", "ü😀", "", "7", 0, 7, -0.5, 1e21, true, false, null, undefined];
 const teams = ["alpha", "beta", "gamma", "delta", "été", "日本"];
-const words = ["apple", "Banana", "cherry pie", "Äpfel", "ZEBRA", "", "naïve café", "100%", "a_b", "x\"y\\z", "😀 smile"];
+const words = ["apple", "Banana", "cherry pie", "Äpfel", "ZEBRA", "", "naïve café", "100%", "a_b", "x\"y\\z",
+    "😀 smile"];
 
 /** A value of the type that its number stands for. */
 const ofType = i =>
     [undefined, null, false, true, i, -i / 4, `s${i % 7}`, [i % 3, "x"], { deep: i % 3 }, [], {}, "true"][i % 12];
+
+/** Some words, as many as no other has, so that no two get the same score. */
+const textOf = i => (i % 4 ? undefined :
+    range(3 + i / 4).map(k => ["swim", "run", "fly", "the", "river", "hill", "cloud"][(k * k + i) % 7]).join(" "));
 
 export const things = range(264).map(i => plain({
     id: `t${String(i).padStart(3, "0")}`,
@@ -53,6 +61,8 @@ export const things = range(264).map(i => plain({
     day: `2024-0${i % 9 + 1}-1${i % 10}T0${i % 7}:30:00.0000000Z`,
     "odd name": i % 13,
     sparse: i % 24 ? undefined : i,
+    place: [(i * 17) % 101, (i * 29) % 103, (i * 41) % 107],
+    text: textOf(i),
 }));
 
 export const tree = range(96).map(i => plain({
@@ -396,6 +406,25 @@ export const queries = {
         { sql: "SELECT c.tenant, c.user, SUM(c.size) AS sum FROM c GROUP BY c.tenant, c.user", tree: true },
     ],
 
+    "vectors and full text": [
+        "SELECT TOP 5 VALUE c.n FROM c ORDER BY VectorDistance(c.place, [10, 20, 30])",
+        "SELECT TOP 9 c.id, VectorDistance(c.place, [50, 1, 7]) AS score FROM c "
+            + "ORDER BY VectorDistance(c.place, [50, 1, 7])",
+        "SELECT TOP 4 c.id FROM c WHERE c.small = 3 ORDER BY VectorDistance(c.place, [1, 2, 3])",
+        "SELECT c.id FROM c ORDER BY VectorDistance(c.place, [9, 9, 1]) OFFSET 3 LIMIT 6",
+        { sql: "SELECT TOP 5 c.id FROM c ORDER BY VectorDistance(c.place, @near)", params: { "@near": [3, 100, 4] } },
+        { sql: "SELECT TOP 5 c.id FROM c ORDER BY VectorDistance(c.place, [1, 1, 1])", pk: "red" },
+        "SELECT VALUE c.n FROM c WHERE FullTextContains(c.text, 'swim')",
+        "SELECT VALUE c.n FROM c WHERE FullTextContainsAll(c.text, 'swim', 'hill')",
+        "SELECT VALUE c.n FROM c WHERE FullTextContainsAny(c.text, 'cloud', 'hill') AND c.small = 1",
+        "SELECT TOP 6 c.id FROM c ORDER BY RANK FullTextScore(c.text, 'swim', 'river')",
+        "SELECT TOP 6 c.id FROM c ORDER BY RANK RRF(FullTextScore(c.text, 'fly'), VectorDistance(c.place, [5, 5, 5]))",
+        "SELECT TOP 6 c.id FROM c ORDER BY RANK "
+            + "RRF(FullTextScore(c.text, 'hill'), VectorDistance(c.place, [9, 1, 5]), [2, 1])",
+        "SELECT c.id FROM c ORDER BY RANK RRF(FullTextScore(c.text, 'run'), FullTextScore(c.text, 'the'), [3, 2]) "
+            + "OFFSET 2 LIMIT 5",
+    ],
+
     "parameters": [
         { sql: "SELECT VALUE c.n FROM c WHERE c.n = @n", params: { "@n": 5 } },
         { sql: "SELECT VALUE c.n FROM c WHERE c.word = @word", params: { "@word": "x\"y\\z" } },
@@ -450,8 +479,9 @@ export const queries = {
     ],
 
     "refusals": [
-        ...["SELECT", "SELECT *", "SELECT * FORM c", "SELECT * FROM", "SELECT * FROM c WHERE", "SELECT * FROM c WHERE c.",
-            "SELECT c.n FROM c ORDER", "SELECT VALUE c.n, c.id FROM c", "SELECT * FROM c WHERE (c.n = 1",
+        ...["SELECT", "SELECT *", "SELECT * FORM c", "SELECT * FROM", "SELECT * FROM c WHERE",
+            "SELECT * FROM c WHERE c.", "SELECT c.n FROM c ORDER", "SELECT VALUE c.n, c.id FROM c",
+            "SELECT * FROM c WHERE (c.n = 1",
             "SELECT * FROM c WHERE c.n = 'open", "SELECT * FROM c WHERE c.n == 1", "DELETE FROM c", "",
             "SELECT TOP -1 * FROM c", "SELECT * FROM c OFFSET 1", "SELECT * FROM c LIMIT 1",
             "SELECT * FROM c WHERE d.n = 1", "SELECT VALUE NOSUCH(c.n) FROM c", "SELECT VALUE ABS() FROM c",

@@ -35,7 +35,8 @@ const run = (endpoint, args, input = "") => new Promise((resolve, reject) => {
 });
 
 const byTool = async (server, query, page) => {
-    const params = Object.entries(query.params ?? {}).map(([name, value]) => `--param=${name}=${JSON.stringify(value)}`);
+    const params = Object.entries(query.params ?? {})
+        .map(([name, value]) => `--param=${name}=${JSON.stringify(value)}`);
     const args = ["query", database, query.tree ? "tree" : "things", query.sql, ...params];
     if ("pk" in query) args.push(`--pk=${JSON.stringify(query.pk)}`);
     if (page) args.push(`--page-size=${page}`);
@@ -94,7 +95,7 @@ const disagreement = async (server, query, ours, theirs) => {
     if (!query.any) return difference(left, right);
     const all = comparable(query, await bySdk(server, { ...query, sql: query.any }));
     if (left.length !== right.length) return difference(left, right);
-    return among(left, all) && among(right, all) ? undefined : "rows that the query without TOP or OFFSET does not have";
+    return among(left, all) && among(right, all) ? undefined : "rows that the whole query has not";
 };
 
 /** The server with the documents. */
@@ -102,10 +103,14 @@ const prepare = async (endpoint) => {
     // The other server says of itself that it is at an https address, also where it is not.
     const client = new CosmosClient({ endpoint, key, connectionPolicy: { enableEndpointDiscovery: false } });
     const { database: made } = await client.databases.create({ id: database });
+    const vectorEmbeddingPolicy = { vectorEmbeddings: [
+        { path: "/place", dataType: "float32", distanceFunction: "euclidean", dimensions: 3 },
+    ] };
+    const version = 2;
     const paths = { things: ["/pk"], tree: ["/tenant", "/user"] };
     for (const [id, documents] of Object.entries({ things, tree })) {
         const kind = paths[id].length > 1 ? "MultiHash" : "Hash";
-        await made.containers.create({ id, partitionKey: { paths: paths[id], kind, version: 2 } });
+        await made.containers.create({ id, partitionKey: { paths: paths[id], kind, version }, vectorEmbeddingPolicy });
         const lines = documents.map(document => JSON.stringify(document)).join("\n");
         await run(endpoint, ["import", database, id, "-"], lines);
     }
@@ -135,7 +140,8 @@ const askEmulator = async (emulator, query) => {
     if (!query.sdk) check("emulator", query, wrong);
     else if (wrong && ours.rows) skip("emulator", query, `the SDK: ${query.sdk}`);
     else check("emulator", query, wrong ?? `the SDK can, though it is noted that ${query.sdk}`);
-    if (query.paged && !query.sdk) check(`emulator, ${PAGE} a page`, query, (await askBoth(emulator, query, PAGE)).wrong);
+    if (query.paged && !query.sdk)
+        check(`emulator, ${PAGE} a page`, query, (await askBoth(emulator, query, PAGE)).wrong);
     return ours.rows;
 };
 
