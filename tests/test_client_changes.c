@@ -297,12 +297,27 @@ TEST(now_is_known_of_every_range_before_anything_is_given)
     aiocosmos_changes_request request = of_changes(AIOCOSMOS_FROM_NOW);
     forget_history();
     put_all(client);
-    request.parallel_max = 1;
-    fault("status=400,verb=GET,path=/docs,skip=2,count=1");
+    request.timeout_ms = 200;
+    control("PUT", "split", "{\"database\":\"db\",\"container\":\"c\",\"busy\":1000000}");
     begin_reader(client, &r, &request);
-    CHECK_INT(read_changes(client, &r), 400);              /* of two ranges it is known by then, and stays */
+    CHECK_INT(read_changes(client, &r), AIOCOSMOS_E_TIMEOUT);
+    put(client, 1);                                        /* of one of the other ranges, which know by then */
+    put(client, 2);
+    put(client, 3);
+    CHECK_INT(read_changes(client, &r), AIOCOSMOS_E_TIMEOUT);
+    CHECK_INT(r.items, 0);
+    aiocosmos_query_close(client, r.query);
+    close_world(client);
+    request.timeout_ms = 0;
+    client = open_world("--partitions 4");
+    forget_history();
+    put_all(client);
+    fault("status=400,verb=GET,path=/docs,skip=3,count=1");
+    begin_reader(client, &r, &request);
+    CHECK_INT(read_changes(client, &r), 400);              /* of three ranges it is known by then, and stays */
     put_all(client);
     CHECK_INT(read_changes(client, &r), 0);
+    move_reader(client, client, &r, request);              /* none is read from its beginning */
     catch_up(client, &r);
     CHECK(r.items > 0 && r.items < ITEMS);
     aiocosmos_query_close(client, r.query);
@@ -484,23 +499,23 @@ TEST(all_versions_of_a_container_that_keeps_none_are_refused_by_the_service)
 TEST(ranges_take_turns)
 {
     static reader r;
-    aiocosmos_client *client = open_world("--partitions 4");
+    aiocosmos_client *client = open_retaining_world("--partitions 4");
     aiocosmos_changes_request request = of_changes(AIOCOSMOS_FROM_NOW);
     int parallel, i;
+    request.all_versions = true;
+    request.page_items_max = 1;
     for (parallel = 1; parallel <= 4; parallel += 3) {
         forget_history();
-        request.page_items_max = 1;
         request.parallel_max = (uint32_t)parallel;
         begin_reader(client, &r, &request);
         CHECK_INT(read_changes(client, &r), 304);
-        for (i = 0; i < 40; i++) put(client, 17 * (i % 2));        /* one key, one range: two items to come */
-        for (i = 0; i < 30; i++) {                         /* it stays busy, and the others are heard all the same */
-            if (i == 5) put_all(client);
-            put(client, 17 * (i % 2));
-            CHECK_INT(read_changes(client, &r), 0);
-        }
-        for (i = 1; i < ITEMS && !r.seen[i]; i += i == 16 ? 2 : 1) continue;
-        CHECK(i < ITEMS);
+        for (i = 0; i < 100; i++) put(client, 0);          /* one range has so many pages to come */
+        for (i = 0; i < 5; i++) CHECK_INT(read_changes(client, &r), 0);
+        for (i = 1; i < ITEMS; i++) if (i % KEYS) put(client, i);
+        for (i = 0; i < 40; i++) CHECK_INT(read_changes(client, &r), 0);
+        for (i = 1; i < ITEMS && !r.seen[i]; i++) continue;
+        CHECK(i < ITEMS);                                  /* the others are heard meanwhile */
+        CHECK(r.seen[0] < 100);
         catch_up(client, &r);
         check_complete(&r);
         aiocosmos_query_close(client, r.query);
