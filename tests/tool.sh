@@ -114,7 +114,7 @@ part_usage() {
     prints --rejects
     for command in 'db list' 'db create' 'db delete' 'container list' 'container show' 'container create' \
         'container delete' 'item create' 'item upsert' 'item replace' 'item get' 'item patch' 'item delete' query import \
-        export; do
+        export changes; do
         exits 0 "$tool" $command --help
         prints "  aiocosmos $command"
         prints 'Exit status'
@@ -176,6 +176,15 @@ part_usage() {
     exits 2 "$tool" query a b c --continuation nonsense
     says 'not a continuation token'
     exits 2 "$tool" export a b --concurrency 101
+    for from in yesterday 2026-13-01T00:00:00Z 2026-11-21 2026-11-21T08:30:00 2026-11-21T08:30:00+1; do
+        exits 2 "$tool" changes a b --from $from
+        says 'beginning, now, or a time'
+    done
+    exits 2 "$tool" changes a b --from 1969-12-31T23:59:59Z
+    exits 2 "$tool" changes a b --from 1970-01-01T00:30:00+01:00
+    exits 2 "$tool" changes a b --continuation nonsense
+    exits 2 "$tool" changes a b --all-versions --from beginning
+    exits 2 "$tool" changes a b --state /dev/null
     exits 2 "$tool" import a b "$work"
     exits 2 "$tool" import a b "$0" --concurrency 0
     exits 2 "$tool" import a b "$0" --give-up 0
@@ -662,6 +671,58 @@ part_broken_range() {
     is "$(grep -c '^aiocosmos: export:' "$work/err")" 1 'failures told'
 }
 
+# changed OPTION...: how many items are printed.
+changed() {
+    exits 0 "$tool" changes game changing "$@"
+    wc -l <"$work/out" | tr -d ' '
+}
+
+part_changes() {
+    players changing
+    documents 100 | "$tool" import game changing - >/dev/null 2>&1
+    is "$(changed)" 100 'items from the beginning'
+    is "$(changed --page-size 7 --from 2020-02-29T12:00:00.5-01:30)" 100 'items from a time'
+    is "$(changed --from 2100-01-01T00:00:00Z)" 0 'items from a time to come'
+    is "$(changed --pk '"r1"')" 2 'items of one key'
+    is "$(changed --from now)" 0 'items from now'
+    exits 0 "$tool" changes game changing --from now
+    says 'to go on from here later'
+    token=$(sed -n 's/^  --continuation //p' "$work/err")
+    rm -f "$work/state"
+    is "$(changed --state "$work/state")" 100 'items before there is a state'
+    is "$(changed --state "$work/state")" 0 'items since'
+    echo '{"id":"new","region":"eu"}' | "$tool" item create game changing >/dev/null 2>&1
+    is "$(changed --continuation "$token")" 1 'items since the token'
+    is "$(changed --state "$work/state")" 1 'items since the state'
+    is "$(changed --state "$work/state")" 0 'items since'
+    exits 2 "$tool" changes game changing --state "$work/state" --continuation "$token"
+    exits 2 "$tool" query game changing 'SELECT * FROM c' --continuation "$token"
+    exits 1 "$tool" changes game changing --state "$work/none/state"
+    says 'cannot write it'
+    exits 1 "$tool" changes game none
+    says "there is no container 'none'"
+
+    # Followed until Ctrl-C, then from where that was.
+    last='changes that are followed'
+    "$tool" changes game changing --state "$work/state" --follow >"$work/out" 2>"$work/err" &
+    follower=$!
+    for id in x y z; do
+        echo '{"id":"'$id'","region":"'$id'"}' | "$tool" item create game changing >/dev/null 2>&1
+        tries=0
+        while ! grep -qF "\"id\":\"$id\"" "$work/out" && [ $tries -lt 200 ]; do
+            tries=$((tries + 1))
+            sleep 0.05
+        done
+        prints "\"id\":\"$id\""
+    done
+    kill -INT $follower
+    wait $follower
+    is $? 0 'status of a follower that was interrupted'
+    is "$(wc -l <"$work/out" | tr -d ' ')" 3 'items followed'
+    says '3 documents in'
+    is "$(changed --state "$work/state")" 0 'items since'
+}
+
 #--- A server that dies ---------------------------------------------------------------
 
 # own_emulator OPTION...: one that this script can stop: its process is $own, and its address what the tool takes.
@@ -773,6 +834,7 @@ with_emulator resetting --fault action=reset,kind=upsert_item,skip=300,count=100
 with_emulator locked_out --fault status=401,kind=create_item,skip=500
 with_emulator refusing --fault status=403,sub_status=1014,kind=create_item,skip=10,count=3
 with_emulator ranges --partitions 8
+with_emulator changes --partitions 4 --shuffle 20
 with_emulator shuffled --partitions 4 --shuffle 10 --shuffle-busy 2
 with_emulator no_ranges --fault status=404,path=/pkranges
 with_emulator broken_range --fault status=403,kind=query_items,skip=10
