@@ -8702,6 +8702,17 @@ static int aioc_pool_try_begin(aioc_pool_connection *connection, size_t which)
     return io;
 }
 
+/* When the next address is tried while this one is still silent: sooner, if otherwise some would never have their turn
+ * before the connection is out of time. */
+static uint64_t aioc_pool_next_try_us(const aioc_pool_connection *connection)
+{
+    const aioc_pool_dial *dial = connection->dial;
+    uint64_t now_us = aioc_pool_now(connection->pool), wait_us = AIOC_POOL_STAGGER_US;
+    uint64_t left_us = connection->timer.due_us > now_us ? connection->timer.due_us - now_us : 0;
+    uint64_t share_us = left_us / (dial->count - dial->next + 1u);
+    return now_us + (share_us < wait_us ? share_us : wait_us);
+}
+
 /* Tries the next address, and further ones as long as they fail at once. When none is left, and none undecided, that
  * was it: the connection is closed. */
 static void aioc_pool_dial_on(aioc_pool_connection *connection)
@@ -8718,7 +8729,7 @@ static void aioc_pool_dial_on(aioc_pool_connection *connection)
         if (io == AIOCOSMOS_IO_AGAIN) {
             dial->open++;
             if (dial->next < dial->count)
-                aioc_platform_timer_start(pool->reactor, &dial->stagger, aioc_pool_now(pool) + AIOC_POOL_STAGGER_US);
+                aioc_platform_timer_start(pool->reactor, &dial->stagger, aioc_pool_next_try_us(connection));
             return;
         }
         aioc_pool_try_failed(connection, which, io);
@@ -17537,7 +17548,7 @@ static bool aioc_feeds_knows_no_plans(const aiocosmos_result *result)
 {
     switch (result->status) {
     case 401: case 403: case 408: case 410: case 412: case 429: case 449: return false;
-    default: return result->status >= 400 && result->status < 500;
+    default: return result->status >= 400 && result->status <= 501;
     }
 }
 

@@ -890,9 +890,7 @@ static void sim_calm_down(sim *s)
         if (!client->client) continue;
         SIM_CHECK(&s->world, !client->owed || s->plan.waits_for_ever, "client %u owes %u callbacks for ever", i,
                   client->owed);
-        /* With less time than that a second address is never tried, where the first is silent. */
-        if (!client->owed && !client->options.token_fn && !s->plan.breaks_memory && !client->options.memory_max &&
-            (!client->options.connect_timeout_ms || client->options.connect_timeout_ms > 300))
+        if (!client->owed && !client->options.token_fn && !s->plan.breaks_memory && !client->options.memory_max)
             sim_check_recovery(client);
         sim_destroy(client);
     }

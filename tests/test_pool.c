@@ -1279,6 +1279,22 @@ TEST(pool_opens_more_when_the_first_is_slow)
     teardown();
 }
 
+TEST(pool_tries_every_address_within_a_short_time)
+{
+    ticket t;
+    setup("localhost");
+    rig.pool.options.connect_timeout_ms = 200;
+    net.v6.io = AIOCOSMOS_IO_AGAIN;
+    start(&t);
+    pass_ms(99);
+    CHECK_INT(net.count, 1);
+    pass_ms(3);
+    CHECK_INT(net.count, 2);
+    CHECK_INT(asking(), 1);
+    aioc_pool_cancel(&rig.pool, &t.exchange);
+    teardown();
+}
+
 TEST(pool_tries_addresses_side_by_side)
 {
     ticket t;
