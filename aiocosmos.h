@@ -16340,6 +16340,8 @@ typedef struct aioc_feeds_fan {
     aioc_memory_buffer out;                  /* the page under construction */
     uint32_t out_count;
     aioc_feeds_answer *shown;                /* or the answer that is the page */
+    bool     out_closed;                     /* the page's text is complete */
+    bool     unshown;                        /* there was no memory to show the page: it is kept for the next try */
     bool     more;
     aioc_memory_buffer last_items, last_rid; /* of the last row given, in order */
     aioc_memory_buffer last_min, last_max;
@@ -17345,10 +17347,12 @@ static int aioc_feeds_ask_page(aioc_feeds_query *query, uint32_t timeout_ms)
 static void aioc_feeds_clear_page(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
+    if (fan->unshown) return;
     aioc_feeds_answer_free(query->feeds->engine->memory, fan->shown);
     fan->shown = NULL;
     fan->out.len = 0;
     fan->out_count = 0;
+    fan->out_closed = false;
 }
 
 static void aioc_feeds_deliver(aioc_feeds_query *query, const aiocosmos_page *page)
@@ -18636,10 +18640,11 @@ static bool aioc_feeds_close_page(aioc_feeds_query *query)
     aioc_memory *memory = query->feeds->engine->memory;
     aioc_feeds_fan *fan = query->fan;
     char tail[48];
-    if (fan->shown) return true;
+    if (fan->shown || fan->out_closed) return true;
     if (fan->out.len == 0 && !aioc_memory_append_str(memory, &fan->out, aioc_feeds_page_head)) return false;
     aioc_memory_print(tail, sizeof tail, "],\"_count\":%u}", (unsigned)fan->out_count);
-    return aioc_memory_append_str(memory, &fan->out, tail);
+    fan->out_closed = aioc_memory_append_str(memory, &fan->out, tail);
+    return fan->out_closed;
 }
 
 /* Calls back with what there is. */
@@ -18648,8 +18653,8 @@ static void aioc_feeds_show_page(aioc_feeds_query *query)
     aioc_feeds_fan *fan = query->fan;
     fan->more = aioc_feeds_has_more(fan);
     if (!aioc_feeds_write_token(query) || !aioc_feeds_close_page(query)) {
-        aioc_feeds_break(fan, AIOCOSMOS_E_NOMEM, "no memory for the page");
-        fan->broken = true;                  /* its rows are gone */
+        aioc_feeds_fail(fan, AIOCOSMOS_E_NOMEM, "no memory for the page");
+        fan->unshown = true;
         aioc_feeds_end_page_failed(query);
         return;
     }
@@ -18711,6 +18716,9 @@ static void aioc_feeds_fan_page_came(aioc_operation *op, const aiocosmos_result 
         if (page.items.type != AIOCOSMOS_JSON_ARR) {
             adjusted.status = AIOCOSMOS_E_NOMEM;
             adjusted.message = aioc_memory_str("no memory to parse the page");
+            page.more = query->ended = false;
+            page.continuation.len = 0;
+            fan->unshown = true;
             aioc_feeds_tell_failure(op->engine, &adjusted);
         }
     }
@@ -19413,7 +19421,10 @@ static void aioc_feeds_work_on(aioc_feeds_query *query)
     aioc_feeds_fan *fan = query->fan;
     if (!fan || query->closed || query->feeds->engine->closing) return;
     query->busy++;                           /* callbacks may close it */
-    if (query->op && !fan->status) {
+    if (query->op && fan->unshown) {
+        fan->unshown = false;
+        aioc_feeds_show_page(query);
+    } else if (query->op && !fan->status) {
         if (fan->stage == AIOC_FEEDS_PREPARING && fan->changes) aioc_feeds_prepare_changes(query);
         else if (fan->stage == AIOC_FEEDS_PREPARING && !fan->direct) aioc_feeds_prepare(query);
         else if (fan->changes) aioc_feeds_read_changes(query);
