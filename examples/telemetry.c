@@ -37,6 +37,7 @@ typedef struct demo {
     aiocosmos_op summaries;            /* the bulk that writes them */
     unsigned next_device, next_hour;
     unsigned rows;                     /* printed of the query under way */
+    char continuation[AIOCOSMOS_DEFAULT_CONTINUATION_BYTES + 1];       /* behind its last page */
 } demo;
 
 /*--- The set-up -------------------------------------------------------------*/
@@ -225,6 +226,40 @@ static bool ask(demo *d, const char *title, const char *sql, const device *about
     return d->failures == failures;
 }
 
+/* A program may end between two pages: all that it has to keep is a text. */
+static void keep_continuation(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
+{
+    demo *d = user_data;
+    snprintf(d->continuation, sizeof d->continuation, "%.*s", (int)page->continuation.len, page->continuation.ptr);
+    print_rows(client, page, user_data);
+}
+
+static bool ask_for_one_page(demo *d, const char *title, aiocosmos_query_request *request)
+{
+    aiocosmos_query query;
+    int failures = d->failures;
+    printf("%s\n", title);
+    d->rows = 0;
+    if (aiocosmos_query_open(d->client, request, &query) < 0 ||
+        aiocosmos_query_next(d->client, query, keep_continuation, d) < 0)
+        return puts(aiocosmos_refusal(d->client)), false;
+    aiocosmos_drain(d->client, -1);
+    aiocosmos_query_close(d->client, query);
+    return d->failures == failures;
+}
+
+/* The second page is asked for by a query that knows nothing of the first but its token. */
+static bool ask_and_resume(demo *d)
+{
+    aiocosmos_query_request request = {0};
+    request.container = CONTAINER;
+    request.sql = "SELECT c.deviceId, c.at, c.humidity FROM c WHERE c.status = 'error' ORDER BY c.humidity DESC";
+    request.page_items_max = 3;
+    if (!ask_for_one_page(d, "errors of all devices, dampest first, one page:", &request)) return false;
+    request.continuation = d->continuation;
+    return ask_for_one_page(d, "and the next page, resumed from its token:", &request);
+}
+
 static bool ask_questions(demo *d)
 {
     const device *seven = &d->devices[7];
@@ -239,7 +274,14 @@ static bool ask_questions(demo *d)
                "SELECT c.status, COUNT(1) AS events FROM c WHERE c.type = @type GROUP BY c.status", seven, params, 1) &&
            ask(d, "high temperatures of all devices:",
                "SELECT c.deviceId, c.at, c.temperature FROM c WHERE c.type = @type AND c.temperature > @limit", NULL,
-               params, 2);
+               params, 2) &&
+           ask(d, "the hottest readings over all devices, put in order across partitions:",
+               "SELECT TOP 5 c.deviceId, c.at, c.temperature FROM c WHERE c.type = @type ORDER BY c.temperature DESC",
+               NULL, params, 1) &&
+           ask(d, "averages per device, grouped across partitions:",
+               "SELECT c.deviceId, AVG(c.temperature) AS average, COUNT(1) AS readings FROM c WHERE c.type = @type "
+               "GROUP BY c.deviceId", NULL, params, 1) &&
+           ask_and_resume(d);
 }
 
 /*--- Read, summarise, upsert: every device at once --------------------------------*/
