@@ -948,11 +948,12 @@ static int print_list(tool *t, const aiocosmos_query_request *request)
 
 /*--- How a query was answered -------------------------------------------------*/
 
-/* A text of the service on one line; any other value as it is. */
+/* A text of the service on one line; any other value as it is, and nothing of one that is not there. */
 static void put_plain(aiocosmos_json value)
 {
     char *text = value.type == AIOCOSMOS_JSON_STR ? malloc(value.len + 1) : NULL;
     size_t i;
+    if (value.type == AIOCOSMOS_JSON_NONE) return;
     if (!text) {
         fwrite(value.ptr, 1, value.len, stdout);
         return;
