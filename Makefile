@@ -32,20 +32,20 @@ TESTS    := $(patsubst %.c,$(B)/%,$(wildcard tests/*.c))
 select    = $(filter $(addprefix $(B)/tests/,$(1)),$(TESTS))
 EMBEDDING := $(call select,test_client% test_emulator% test_query_p% sim%)
 POLLING   := $(addsuffix -poll,$(call select,test_platform% test_pool% test_client%))
-SCRIPTS   := tests/examples.sh tests/tool.sh tests/compile/run.sh tools/check-layers.sh
+SCRIPTS   := tests/examples.sh tests/tool.sh tests/query_memory.sh tests/compile/run.sh tools/check-layers.sh
 
 ifndef V
 .SILENT:
 endif
 .DELETE_ON_ERROR:
-.PHONY: all demo test sanitize interop sim bench install clean help
+.PHONY: all demo test sanitize interop sim bench bench-queries install clean help
 
 all: $(PROGRAMS) $(EXAMPLES) ## the programs and the examples (also plain `make`)
 
 demo: $(B)/aiocosmos-emulator $(B)/examples/telemetry ## the main job, on the emulator or on AIOCOSMOS_CONNECTION_STRING
 	BUILD=$(B) tools/demo.sh $(ARGS)
 
-test: all $(TESTS) $(POLLING) build/certs/done ## every test that needs nothing but this repository
+test: all $(TESTS) $(POLLING) $(B)/bench/query build/certs/done ## every test that needs nothing but this repository
 	BUILD=$(B) BEARSSL_CFLAGS='$(BEARSSL_CFLAGS)' BEARSSL_LIBS='$(BEARSSL_LIBS)' \
 	    tests/run.sh $(TESTS) $(POLLING) $(SCRIPTS)
 
@@ -63,6 +63,9 @@ bench: $(addprefix $(B)/bench/,run client json server) ## inserts beside wrk's, 
 	command -v wrk >/dev/null || tools/apt-install.sh wrk || echo "going on without wrk"
 	$(B)/bench/run tools/bench/wrk.lua
 
+bench-queries: $(B)/aiocosmos-emulator $(B)/bench/query ## merged rows a second, in how much memory; ROWS=N: so many
+	EMULATOR_OPTIONS='--partitions 16' BUILD=$(B) tools/with-emulator.sh tools/bench/query.sh $(or $(ROWS),1000000) 100000
+
 install: $(PROGRAMS) ## the header, the programs and a man page, in PREFIX (/usr/local)
 	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/bin
 	install -m 644 aiocosmos.h $(DESTDIR)$(PREFIX)/include
@@ -74,7 +77,7 @@ clean: ## removes build/
 	rm -rf build
 
 help: ## this list
-	awk -F ':.* ## ' '/^[a-z]+:.* ## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	awk -F ':.* ## ' '/^[a-z-]+:.* ## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 # $(call compile,COMPILER) makes the target of the source and the objects among its prerequisites; flags may follow it.
 define compile
