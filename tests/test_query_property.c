@@ -113,6 +113,7 @@ static void prop_close_client(prop_world *w)
     aiocosmos_destroy(w->client);
     w->client = NULL;
     sim_heap_check_empty(&w->heap);
+    sim_host_free(&w->host);
 }
 
 static void prop_run(prop_world *w, const aiocosmos_request *request, const char *what)
