@@ -18017,6 +18017,7 @@ static bool aioc_feeds_wants_more(const aioc_feeds_fan *fan, uint32_t place, boo
     const aioc_feeds_stream *stream = fan->streams[place];
     bool roomy = fan->held < fan->held_max / 2;
     if (stream->op || stream->asked_all || stream->failed) return false;
+    if (fan->pause_ms && !owed) return false;            /* a range is gone: nobody is told how long that lasts */
     if (fan->ordered) {
         if (stream->answers == 0) return owed || roomy;
         return roomy && stream->answers == 1 && stream->first->used * 2 >= stream->first->count &&
@@ -18094,13 +18095,13 @@ static bool aioc_feeds_page_is_full(const aioc_feeds_fan *fan)
     return fan->out_count >= most || fan->out.len >= AIOC_FEEDS_PAGE_BYTES_MAX;
 }
 
-static bool aioc_feeds_put_row(aioc_memory *memory, aioc_feeds_fan *fan, aiocosmos_str row)
+/* Appends a row, for which there is room. */
+static void aioc_feeds_put_row(aioc_memory *memory, aioc_feeds_fan *fan, aiocosmos_str row)
 {
-    if (fan->out.len == 0 && !aioc_memory_append_str(memory, &fan->out, aioc_feeds_page_head)) return false;
-    if (fan->out_count && !aioc_memory_append(memory, &fan->out, ",", 1)) return false;
-    if (!aioc_memory_append(memory, &fan->out, row.ptr, row.len)) return false;
+    if (fan->out.len == 0) aioc_memory_append_str(memory, &fan->out, aioc_feeds_page_head);
+    if (fan->out_count) aioc_memory_append(memory, &fan->out, ",", 1);
+    aioc_memory_append(memory, &fan->out, row.ptr, row.len);
     fan->out_count++;
-    return true;
 }
 
 /* Whether a row has not been seen before. < 0: no memory. */
@@ -18117,11 +18118,13 @@ static int aioc_feeds_is_distinct(aioc_memory *memory, aioc_feeds_fan *fan, aioc
     return 1;
 }
 
-/* A row of the result: through DISTINCT, OFFSET, then TOP or LIMIT, to the page. 0, or E_NOMEM. */
+/* A row of the result: through DISTINCT, OFFSET, then TOP or LIMIT, to the page. 0, or E_NOMEM and nothing else. */
 static int aioc_feeds_emit(aioc_memory *memory, aioc_feeds_fan *fan, aiocosmos_json row)
 {
     int distinct;
     if (row.type == AIOCOSMOS_JSON_NONE || fan->take_left == 0) return 0;
+    if (fan->sink == AIOC_FEEDS_TO_PAGES &&
+        !aioc_memory_reserve(memory, &fan->out, sizeof aioc_feeds_page_head + row.len)) return AIOCOSMOS_E_NOMEM;
     distinct = aioc_feeds_is_distinct(memory, fan, row);
     if (distinct <= 0) return distinct;
     if (fan->sink == AIOC_FEEDS_TO_COUNT) {
@@ -18132,7 +18135,7 @@ static int aioc_feeds_emit(aioc_memory *memory, aioc_feeds_fan *fan, aiocosmos_j
         fan->skip_left--;
         return 0;
     }
-    if (!aioc_feeds_put_row(memory, fan, aioc_operation_str(row.ptr, row.len))) return AIOCOSMOS_E_NOMEM;
+    aioc_feeds_put_row(memory, fan, aioc_operation_str(row.ptr, row.len));
     if (fan->take_left != UINT64_MAX) fan->take_left--;
     return 0;
 }
@@ -18236,8 +18239,11 @@ static void aioc_feeds_read_sequence(aioc_feeds_query *query)
     while (!status && aioc_json_next(answer->rows, NULL, &answer->row))
         status = aioc_feeds_take_row(memory, fan, answer->row, &why);
     aioc_feeds_answer_free(memory, answer);
-    if (status) aioc_feeds_row_failed(fan, status, why);
-    else if (!aioc_feeds_overfull(fan) && fan->sink == AIOC_FEEDS_TO_PAGES && (fan->out_count || !query->skip_empty))
+    if (status) {                            /* half of an answer is no page: a token would stand behind all of it */
+        fan->out.len = 0;
+        fan->out_count = 0;
+        aioc_feeds_row_failed(fan, status, why);
+    } else if (!aioc_feeds_overfull(fan) && fan->sink == AIOC_FEEDS_TO_PAGES && (fan->out_count || !query->skip_empty))
         aioc_feeds_show_page(query);
 }
 
@@ -18397,6 +18403,15 @@ static bool aioc_feeds_fill_heap(aioc_feeds_query *query)
     return complete;
 }
 
+/* Room for what is remembered of a row, so that no row is given that a token can't be made of. */
+static bool aioc_feeds_can_remember(aioc_memory *memory, aioc_feeds_fan *fan, const aioc_feeds_stream *stream)
+{
+    return aioc_memory_reserve(memory, &fan->last_rid, aioc_feeds_rid_of(stream->head).len) &&
+           aioc_memory_reserve(memory, &fan->last_items, stream->items.len) &&
+           aioc_memory_reserve(memory, &fan->last_min, aioc_feeds_kin_min(stream).len) &&
+           aioc_memory_reserve(memory, &fan->last_max, aioc_feeds_kin_max(stream).len);
+}
+
 /* Remembers the row that was given last: a token is made of it. */
 static bool aioc_feeds_remember(aioc_memory *memory, aioc_feeds_fan *fan, const aioc_feeds_stream *stream)
 {
@@ -18426,7 +18441,8 @@ static int aioc_feeds_give_first(aioc_feeds_query *query)
     fan->among_unordered = false;
     while (fan->info->distinct != AIOC_QUERY_ALL && aioc_json_next(stream->items, NULL, &item))
         fan->among_unordered = fan->among_unordered || aioc_feeds_is_unordered(aioc_json_at(item, "/item"));
-    status = aioc_feeds_emit(memory, fan, aioc_json_at(stream->head, "/payload"));
+    status = aioc_feeds_can_remember(memory, fan, stream) ? 0 : AIOCOSMOS_E_NOMEM;
+    if (!status) status = aioc_feeds_emit(memory, fan, aioc_json_at(stream->head, "/payload"));
     if (!status && !aioc_feeds_remember(memory, fan, stream)) status = AIOCOSMOS_E_NOMEM;
     return status;
 }
@@ -18467,7 +18483,11 @@ static void aioc_feeds_read_ordered(aioc_feeds_query *query)
     int status = 0;
     while (complete && left-- && fan->heap_count && fan->take_left && !aioc_feeds_page_is_full(fan)) {
         status = aioc_feeds_give_first(query);
-        if (status == 0) status = aioc_feeds_heap_next(fan);
+        if (status) {                        /* the row is still the first */
+            aioc_feeds_fail(fan, status, "no memory for the query's rows");
+            return;
+        }
+        status = aioc_feeds_heap_next(fan);
         if (status < 0) {
             aioc_feeds_row_failed(fan, status, "a row lacks its orderByItems");
             return;
@@ -18892,6 +18912,7 @@ static void aioc_feeds_begin_component(aioc_feeds_query *query)
     if (status) aioc_feeds_break(fan, status, status == AIOCOSMOS_E_NOMEM ? "no memory for a component's query" : why);
     else aioc_feeds_begin_reading(query, aioc_feeds_text(&sql), &fan->plan->components[fan->component].info,
                                   AIOC_FEEDS_TO_COMPONENT);
+    if (fan->status && fan->stage == AIOC_FEEDS_READING) fan->broken = true;  /* it would be left out */
     aioc_memory_buffer_free(memory, &sql);
 }
 
@@ -18948,15 +18969,16 @@ static void aioc_feeds_give(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
     aioc_memory *memory = query->feeds->engine->memory;
-    aiocosmos_json all = aioc_json_root(&fan->rest_doc);
+    aiocosmos_json all = aioc_json_root(&fan->rest_doc), before = fan->rest_row;
     uint32_t left = AIOC_FEEDS_SLICE;
     while (left-- && fan->take_left && !aioc_feeds_page_is_full(fan) && aioc_json_next(all, NULL, &fan->rest_row)) {
-        int status = aioc_feeds_emit(memory, fan, fan->rest_row);
-        fan->rest_left--;
-        if (status) {
-            aioc_feeds_row_failed(fan, status, "");
+        if (aioc_feeds_emit(memory, fan, fan->rest_row) != 0) {
+            fan->rest_row = before;
+            aioc_feeds_fail(fan, AIOCOSMOS_E_NOMEM, "no memory for the query's rows");
             return;
         }
+        before = fan->rest_row;
+        fan->rest_left--;
     }
     if (fan->rest_left && fan->take_left && !aioc_feeds_page_is_full(fan)) {
         aioc_feeds_stir(query);
@@ -19029,7 +19051,10 @@ static int aioc_feeds_open_sink(aioc_feeds_query *query, const aioc_query_info *
     aioc_feeds_fan *fan = query->fan;
     aioc_memory *memory = query->feeds->engine->memory;
     if (sink == AIOC_FEEDS_TO_GROUPS) aioc_query_groups_open(&fan->groups, memory, &info->shape, fan->key);
-    if (sink == AIOC_FEEDS_TO_STATISTICS) return aioc_query_hybrid_open(&fan->hybrid, memory, fan->plan, fan->key);
+    if (sink == AIOC_FEEDS_TO_STATISTICS) {
+        aioc_query_hybrid_close(&fan->hybrid);           /* it may have been begun before, without memory to go on */
+        return aioc_query_hybrid_open(&fan->hybrid, memory, fan->plan, fan->key);
+    }
     if (sink != AIOC_FEEDS_TO_BEST) return 0;
     if (fan->take_left == UINT64_MAX) {
         aioc_feeds_break(fan, 400, "ORDER BY of a vector's distance or of a rank needs TOP, or OFFSET and LIMIT");
