@@ -529,3 +529,41 @@ TEST(queries_that_run_out_of_memory_lose_no_row_unsaid)
         }
     }
 }
+
+/* With a budget that allows nothing, little room and answers in pieces: closed or destroyed at every moment. */
+TEST(queries_can_be_closed_or_left_at_every_moment)
+{
+    static reading all[3];
+    aiocosmos_query_request request = usual_request();
+    size_t i, j;
+    int steps, how;
+    for (i = 0; i < SHAPES; i++) {
+        for (steps = 0; steps < 60; steps += 1 + steps / 8) {
+            for (how = 0; how < 8; how++) {
+                aiocosmos_options options = usual_options();
+                aiocosmos_client *client;
+                int owed[3], called = 0, step;
+                serve_shape(&shapes[i]);
+                net.receive_max = 200;
+                options.step_budget_us = 1;
+                options.platform = &net.platform;
+                options.pending_max = how & 2 ? 3 : 0;
+                options.memory_max = how & 4 ? 200000 : 0;
+                request.parallel_max = how & 4 ? 1 : 0;
+                client = open_client(&options);
+                memset(all, 0, sizeof all);
+                for (j = 0; j < 3; j++) {
+                    owed[j] = aiocosmos_query_open(client, &request, &all[j].query) == 0 &&
+                              aiocosmos_query_next(client, all[j].query, on_rows, &all[j]) == 0;
+                }
+                for (step = 0; step < steps; step++) aiocosmos_step(client, 10);
+                if (how & 1) for (j = 0; j < 3; j++) aiocosmos_query_close(client, all[j].query);
+                if (how & 1) drain(client);
+                close_client(client);
+                for (j = 0; j < 3; j++) CHECK_INT(all[j].pages, owed[j]);
+                for (j = 0; j < 3; j++) called += all[j].pages;
+                CHECK(called > 0);
+            }
+        }
+    }
+}
