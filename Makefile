@@ -13,7 +13,7 @@ BEARSSL_LIBS   := -L$(BEARSSL_PREFIX)/lib -Wl,-rpath,$(BEARSSL_PREFIX)/lib -lbea
 endif
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wundef
-SANITIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+SANITIZE := -O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 
 # What is built follows from the sources that are there, and C++ examples from a C++ compiler.
 PROGRAMS := $(if $(wildcard tools/aiocosmos.c),$(B)/aiocosmos) \
