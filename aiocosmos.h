@@ -600,7 +600,10 @@ typedef struct aiocosmos_query_request {
     size_t   memory_max;               /* bytes of answers read ahead; and of groups and of hashes of distinct rows,
                                         * which end the query with E_TOO_LARGE (AIOCOSMOS_DEFAULT_QUERY_MEMORY). Of
                                         * each range that is merged, one answer is held whatever this says */
-    const char *continuation;          /* go on where the page with this token ended */
+    const char *continuation;          /* go on where the page with this token ended: a NUL-terminated copy of it, with
+                                        * the same container, sql, params, key or span; the page size may differ. One of
+                                        * something else is refused at once; one of a container that was created anew
+                                        * fails the first page, with E_ARGUMENT. What had been read ahead is read again */
     uint32_t continuation_bytes_max;   /* a longer token is not made (AIOCOSMOS_DEFAULT_CONTINUATION_BYTES) */
     const char *session_token;
     const char *const *headers;        /* as in aiocosmos_request */
@@ -675,7 +678,8 @@ typedef struct aiocosmos_read_many_request {
     uint32_t timeout_ms;               /* per request (default: the client's request_timeout_ms; OFF: none) */
     uint32_t deadline_ms;              /* of the whole (default: none) */
     /* Required: once for each pair, as the answers come, in no order. 0: found; the item is lent until the callback
-     * returns. 404: there is none. Else why that is not known, as the status of a result. */
+     * returns. 404: there is none, unless done says 404 too: then it is the container that is missing. Else why that is
+     * not known, as the status of a result. */
     void (*item)(aiocosmos_client *client, size_t index, int status, aiocosmos_json item, void *user_data);
     /* Once, at the end: status 0 when every pair was found or is missing, else the first failure. */
     void (*done)(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_many_totals *totals,
@@ -17792,7 +17796,10 @@ static uint64_t aioc_feeds_rows_to_ask(const aioc_feeds_fan *fan)
         rows = room / row_bytes;
     }
     if (rows > AIOC_FEEDS_ROWS_MAX) rows = AIOC_FEEDS_ROWS_MAX;
-    if (fan->take_left != UINT64_MAX && rows > fan->skip_left + fan->take_left) rows = fan->skip_left + fan->take_left;
+    /* Of DISTINCT, a row that counts may take many that do not. */
+    if (fan->info->distinct == AIOC_QUERY_ALL && fan->take_left < AIOC_FEEDS_ROWS_MAX &&
+        fan->skip_left < AIOC_FEEDS_ROWS_MAX && rows > fan->skip_left + fan->take_left)
+        rows = fan->skip_left + fan->take_left;
     return rows ? rows : 1;
 }
 

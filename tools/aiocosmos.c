@@ -2545,7 +2545,8 @@ static const command commands[] = {
       "with nothing rejected.\n"
       "\n"
       "    aiocosmos import game players players.ndjson --rejects bad.ndjson\n"
-      "    jq -c .document bad.ndjson | aiocosmos import game players - --upsert\n" },
+      "    jq -c 'select(.document).document' bad.ndjson |\n"
+      "        aiocosmos import game players - --upsert\n" },
     { "export", "DB CONTAINER", BIT(OPT_PAGE_SIZE) | BIT(OPT_CONCURRENCY), 0, 0, export_items, "print every item",
       "Reads several partition key ranges at a time, so that items come in no order.\n"
       "Each is printed with the properties that the service adds, such as \"_etag\" and\n"
