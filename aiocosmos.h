@@ -614,10 +614,11 @@ typedef struct aiocosmos_query_request {
 
 typedef struct aiocosmos_page {        /* lent until the callback returns */
     const aiocosmos_result *result;    /* its body is the whole answer, {"Documents":[...],"_count":n} */
-    aiocosmos_json items;              /* the array of items; its text as the service sent it: items.ptr, items.len */
+    aiocosmos_json items;              /* the array of items; each one's text as the service sent it */
     size_t item_count;
     bool more;                         /* false on the last page and on failure */
-    aiocosmos_str continuation;        /* to resume behind this page in another process; len 0 on the last */
+    aiocosmos_str continuation;        /* to resume behind this page in another process; len 0 on the last, on failure,
+                                        * and where it would be longer than continuation_bytes_max: see `more` */
 } aiocosmos_page;
 typedef void (*aiocosmos_page_fn)(aiocosmos_client *client, const aiocosmos_page *page, void *user_data);
 
@@ -626,7 +627,7 @@ AIOCOSMOS_API int  aiocosmos_query_open(aiocosmos_client *client, const aiocosmo
                                         aiocosmos_query *query);
 /* Asks for the next page. 0: page is called exactly once, from a later step. E_ARGUMENT: unknown, closed or ended
  * query, or a page is still owed. E_FULL: step, then try again. After a page that failed, asks for the same page
- * again. */
+ * again; but where it would fail the same way again, the query has ended. */
 AIOCOSMOS_API int  aiocosmos_query_next(aiocosmos_client *client, aiocosmos_query query, aiocosmos_page_fn page,
                                         void *user_data);
 /* A page still owed is called back with E_CANCELLED from a later step. Unknown or closed: harmless. */
@@ -16268,6 +16269,7 @@ typedef struct aioc_feeds_stream {
     bool     skipping;                       /* its first rows were given before the query was resumed */
     bool     passed_over;                    /* rows were left out that may not have been given */
     bool     in_heap, dropped;
+    bool     rids_fall;                      /* ordered: rows of the same values come with falling _rids */
     bool     hot;                            /* changes: more are to be expected, for there were some, or it is new */
     uint64_t turn;                           /* changes: when it was last asked; less: longer ago */
     uint64_t asked_page, idle_page;          /* changes: for which page that was; for which there was nothing */
@@ -17072,6 +17074,7 @@ static int aioc_feeds_fill_fan(aioc_feeds_query *query, const aiocosmos_query_re
     int refused = 0;
     fan->page_items_max = request->page_items_max;
     fan->parallel_max = request->parallel_max ? request->parallel_max : AIOCOSMOS_DEFAULT_PARALLEL;
+    if (fan->parallel_max > AIOC_ACCOUNT_RANGES_MAX) fan->parallel_max = AIOC_ACCOUNT_RANGES_MAX;
     fan->held_max = request->memory_max ? request->memory_max : AIOCOSMOS_DEFAULT_QUERY_MEMORY;
     fan->continuation_max = request->continuation_bytes_max ? request->continuation_bytes_max
                                                             : AIOCOSMOS_DEFAULT_CONTINUATION_BYTES;
@@ -17732,6 +17735,8 @@ static bool aioc_feeds_recut(aioc_feeds_query *query, uint32_t place)
         fan->streams[i]->side = old->side;
         fan->streams[i]->skipping = old->skipping;
         fan->streams[i]->skipped = old->skipped;
+        fan->streams[i]->passed_over = old->passed_over;
+        fan->streams[i]->rids_fall = old->rids_fall;
         ok = aioc_feeds_join_kin(fan->streams[i], aioc_feeds_kin_min(old), aioc_feeds_kin_max(old));
     }
     if (!ok) {                               /* as it was: it is tried again for the next page */
@@ -17745,6 +17750,7 @@ static bool aioc_feeds_recut(aioc_feeds_query *query, uint32_t place)
         return false;
     }
     old->asked_all = true;
+    old->passed_over = false;                /* that is their affair */
     return true;
 }
 
@@ -17869,6 +17875,21 @@ static int aioc_feeds_ask_range(aioc_feeds_stream *stream, const aioc_account_ra
 }
 
 /* Takes an answer over. 0, or why it is not one. */
+/* Rows of the same sort values come by their _rid; which way, depends on how the service went through its index. Where
+ * it does not say, they rise. */
+static void aioc_feeds_note_scan(aioc_feeds_stream *stream, const aiocosmos_result *result)
+{
+    const aioc_operation_delivery *delivery = (const aioc_operation_delivery *)result->internal;
+    aioc_feeds_fan *fan = stream->query->fan;
+    aiocosmos_json_doc *doc = &stream->query->feeds->engine->properties;
+    aiocosmos_str info = aioc_http_header(delivery->response->head, "x-ms-cosmos-query-execution-info");
+    bool reverse_rids = false, reverse_scan = false;
+    if (!fan->ordered || info.len == 0 || aioc_json_parse(doc, info.ptr, info.len) != 0) return;
+    aioc_json_get_bool(aioc_json_at(aioc_json_root(doc), "/reverseRidEnabled"), &reverse_rids);
+    aioc_json_get_bool(aioc_json_at(aioc_json_root(doc), "/reverseIndexScan"), &reverse_scan);
+    stream->rids_fall = reverse_rids ? fan->info->descending[0] != 0 : reverse_scan;
+}
+
 static int aioc_feeds_take_answer(aioc_feeds_stream *stream, const aiocosmos_result *result)
 {
     aioc_memory *memory = stream->query->feeds->engine->memory;
@@ -17889,6 +17910,7 @@ static int aioc_feeds_take_answer(aioc_feeds_stream *stream, const aiocosmos_res
     fan->held += answer->bytes;
     fan->rows_seen += answer->count;
     fan->bytes_seen += answer->bytes;
+    aioc_feeds_note_scan(stream, result);
     return 0;
 }
 
@@ -17983,6 +18005,7 @@ static void aioc_feeds_answer_came(aioc_operation *op, const aiocosmos_result *r
     fan->in_flight--;
     aioc_feeds_account_for(query, result);
     if (stream->dropped) {
+        aioc_feeds_stir(query);              /* others may have waited for its turn */
         aioc_feeds_stream_left(stream);
         return;
     }
@@ -18082,7 +18105,7 @@ static void aioc_feeds_ask_more(aioc_feeds_query *query, bool owed)
     const aioc_account_range *range;
     uint32_t place;
     bool recut;
-    for (place = 0; place < fan->stream_count && fan->in_flight < fan->parallel_max; place++) {
+    for (place = 0; fan->take_left && place < fan->stream_count && fan->in_flight < fan->parallel_max; place++) {
         if (!fan->ordered && place >= fan->window && place > 0) return;
         if (!aioc_feeds_wants_more(fan, place, owed)) continue;
         if (!aioc_feeds_find_range(query, place, &range, &recut)) return;
@@ -18293,8 +18316,10 @@ static aiocosmos_str aioc_feeds_rid_of(aiocosmos_json row)
 static bool aioc_feeds_before(const aioc_feeds_fan *fan, const aioc_feeds_stream *a, const aioc_feeds_stream *b)
 {
     int order = aioc_feeds_compare_items(fan->info, a->items, b->items);
-    if (order == 0 && aioc_feeds_are_kin(a, b))
+    if (order == 0 && aioc_feeds_are_kin(a, b)) {
         order = aioc_query_rid_compare(aioc_feeds_rid_of(a->head), aioc_feeds_rid_of(b->head));
+        if (a->rids_fall) order = -order;
+    }
     return order ? order < 0 : a->heap_order < b->heap_order;
 }
 
@@ -18353,6 +18378,7 @@ static int aioc_feeds_was_given(aioc_feeds_stream *stream, const char **why)
     const aioc_feeds_fan *fan = stream->query->fan;
     int order = aioc_feeds_compare_items(fan->info, stream->items, fan->from_items);
     int rid = aioc_query_rid_compare(aioc_feeds_rid_of(stream->head), fan->from.rid_of_row);
+    if (stream->rids_fall) rid = -rid;
     *why = aioc_feeds_lost_place;
     if (order == 0 && rid == 0 && stream->skipped < fan->from.rows_of_rid) {
         stream->skipped++;
@@ -18678,6 +18704,7 @@ static bool aioc_feeds_close_page(aioc_feeds_query *query)
 static void aioc_feeds_show_page(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
+    fan->unshown = false;
     fan->more = aioc_feeds_has_more(fan);
     if (!aioc_feeds_write_token(query) || !aioc_feeds_close_page(query)) {
         aioc_feeds_fail(fan, AIOCOSMOS_E_NOMEM, "no memory for the page");
@@ -19132,20 +19159,23 @@ static void aioc_feeds_span_prefix(aioc_feeds_query *query)
     aioc_memory_buffer texts = { NULL, 0, 0 };
     aiocosmos_value components[AIOC_PROTOCOL_PK_LEVELS];
     char epk[AIOC_PROTOCOL_EPK_MAX];
-    size_t count = 0, len = 0;
+    size_t count = 0, len = 0, lines_len = query->lines.len;
     bool ok = aioc_protocol_pk_components(memory, &texts, aioc_feeds_text(&query->pk), components, &count) &&
               aioc_protocol_epk(&fan->container->pk_def, components, count, epk, &len) &&
               aioc_feeds_set(memory, &fan->epk_min, aioc_operation_str(epk, len));
     aioc_memory_buffer_free(memory, &texts);
     if (!ok) return;
     aioc_protocol_epk_end(false, epk, &len);
-    fan->levels = 0;
     ok = aioc_feeds_set(memory, &fan->epk_max, aioc_operation_str(epk, len));
     if (!fan->changes)
         ok = ok && aioc_operation_append_line(memory, &query->lines, "x-ms-documentdb-query-enablecrosspartition: ",
                                               aioc_memory_str("True"));
-    if (!ok)
-        aioc_feeds_break(fan, AIOCOSMOS_E_NOMEM, "no memory for the prefix of a partition key");
+    if (ok) {
+        fan->levels = 0;
+    } else {                                 /* all of it is done again for the next page */
+        query->lines.len = lines_len;
+        aioc_feeds_fail(fan, AIOCOSMOS_E_NOMEM, "no memory for the prefix of a partition key");
+    }
 }
 
 /*--- Change feed ------------------------------------------------------------------*/
@@ -19415,7 +19445,7 @@ static void aioc_feeds_prepare(aioc_feeds_query *query)
     aioc_feeds_fan *fan = query->fan;
     bool known;
     int refused;
-    if (!aioc_feeds_ranges_ready(query)) return;
+    if (fan->plan_op || !aioc_feeds_ranges_ready(query)) return;         /* the plan's coming stirs */
     known = fan->container->knowledge == AIOC_ACCOUNT_KNOWN;
     if (known && fan->levels && fan->levels < fan->container->pk_def.path_count) aioc_feeds_span_prefix(query);
     if (fan->status) return;
@@ -19426,7 +19456,7 @@ static void aioc_feeds_prepare(aioc_feeds_query *query)
         aioc_feeds_go_direct(query, NULL);   /* it is of one whole key, or the gateway knows better */
     } else if (fan->sql.len == 0 || fan->plan) {
         aioc_feeds_begin(query);
-    } else if (!fan->plan_op) {
+    } else {
         fan->plan = aioc_feeds_plan_kept(query, true);
         if (!fan->plan) fan->plan = aioc_feeds_plan_kept(query, false);
         if (fan->plan) {
@@ -19454,7 +19484,6 @@ static void aioc_feeds_work_on(aioc_feeds_query *query)
     if (!fan || query->closed || query->feeds->engine->closing) return;
     query->busy++;                           /* callbacks may close it */
     if (query->op && fan->unshown) {
-        fan->unshown = false;
         aioc_feeds_show_page(query);
     } else if (query->op && !fan->status) {
         if (fan->stage == AIOC_FEEDS_PREPARING && fan->changes) aioc_feeds_prepare_changes(query);
