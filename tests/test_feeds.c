@@ -181,6 +181,7 @@ TEST(where_a_query_goes_on_is_kept_when_memory_runs_out)
     CHECK(aioc_feeds_advance(&query, aioc_memory_str("")));
     CHECK(query.ended);
     aioc_memory_buffer_free(&world.memory, &query.continuation);
+    aioc_memory_buffer_free(&world.memory, &query.continuation_out);
     aioc_memory_close(&world.memory);
 }
 
