@@ -193,6 +193,39 @@ static void limits_held(aiocosmos_client *client, const aiocosmos_options *optio
     CHECK(stats.connections_open <= open_max);
 }
 
+/*--- What every request carries ------------------------------------------------------------*/
+
+/* How often a header line stands in the head of a request, its name in any case. */
+static int lines_heard(const peer *link, const char *start)
+{
+    const char *line = link->heard;
+    int count = 0;
+    while ((line = strstr(line, "\r\n")) != NULL && strncmp(line += 2, "\r\n", 2) != 0)
+        count += aioc_memory_same_nocase(aioc_operation_str(line, strlen(start)), aioc_memory_str(start));
+    return count;
+}
+
+static void answer_the_capable(peer *link)
+{
+    bool capable = lines_heard(link, "x-ms-cosmos-sdk-supportedcapabilities: 3\r\n") == 1 &&
+                   lines_heard(link, "x-ms-noretry-449: true\r\n") == 1;
+    if (capable) answer_well(link);
+    else reply(link, 400, "x-ms-substatus: 0\r\n", "{\"message\":\"does not support partition merge\"}");
+}
+
+/* An account with partition merge refuses whoever does not say that it can live with that. */
+TEST(every_request_says_what_the_client_can_do)
+{
+    aiocosmos_client *client;
+    answer got;
+    int use;
+    net_begin(answer_the_capable);
+    client = open_usual();
+    for (use = 1; use < USES; use++) CHECK_INT(ask(client, use, &got), 0);
+    CHECK(net.requests >= USES);             /* those for definitions and ranges among them */
+    close_client(client);
+}
+
 /*--- All that HTTP allows -------------------------------------------------------------------*/
 
 static int manner;                           /* how answer_in_a_manner() answers */
