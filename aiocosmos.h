@@ -603,7 +603,7 @@ typedef struct aiocosmos_query_request {
     const char *continuation;          /* go on where the page with this token ended: a NUL-terminated copy of it, with
                                         * the same container, sql, params, key or span; the page size may differ. One of
                                         * something else is refused at once; one of a container that was created anew
-                                        * fails the first page, with E_ARGUMENT. What had been read ahead is read again */
+                                        * fails the first page, with E_ARGUMENT. What was read ahead is read again */
     uint32_t continuation_bytes_max;   /* a longer token is not made (AIOCOSMOS_DEFAULT_CONTINUATION_BYTES) */
     const char *session_token;
     const char *const *headers;        /* as in aiocosmos_request */
@@ -13872,7 +13872,7 @@ static int aioc_query_add_elements(aioc_memory *memory, aioc_query_accumulator *
     return 0;
 }
 
-/* partial: {"item":…} with maybe an "item2", of AIOC_QUERY_PLAIN the value itself, or NONE. 0; E_NOMEM: the accumulator
+/* partial: {"item":…} with maybe an "item2", of AIOC_QUERY_PLAIN the value, or NONE. 0; E_NOMEM: the accumulator
  * can only be freed; E_PROTOCOL, and why, such as "a COUNT that is not a number". key: of the hashes of a set. */
 static int aioc_query_accumulate(aioc_memory *memory, aioc_query_accumulator *accumulator, const uint64_t key[2],
                                  uint8_t aggregate, aiocosmos_json partial, const char **why)
@@ -13945,8 +13945,8 @@ static int aioc_query_accumulator_append(aioc_memory *memory, const aioc_query_a
 typedef struct aioc_query_alias { aiocosmos_str name; uint8_t aggregate; } aioc_query_alias;    /* name: unescaped */
 
 /* What a plan says of the rows. On the wire they are, without GROUP BY, [{"item":…}] for SELECT VALUE, and else
- * {"payload":{"alias":{"item":…},…}}; with it {"groupByItems":[{"item":…},{}…],"payload":…}, where the payload is an
- * object of aliases, for SELECT VALUE of an aggregate [{"item":…}], or the bare value. */
+ * {"payload":{"alias":{"item":…},…}}; with it {"groupByItems":[{"item":…},{}…],"payload":…}, where the
+ * payload is an object of aliases, for SELECT VALUE of an aggregate [{"item":…}], or the bare value. */
 typedef struct aioc_query_shape {
     const aioc_query_alias *aliases;     /* of an object, in the order of the SELECT list */
     uint32_t alias_count;
@@ -14392,7 +14392,7 @@ static int aioc_query_best_push(aioc_query_best *best, aioc_query_best_row *row)
     return 0;
 }
 
-/* Takes one row from a range, {"_rid":…,"orderByItems":[{"item":…},…],"payload":…}; one with a _rid that a row here has
+/* Takes one row from a range, {"_rid":…,"orderByItems":[{"item":…},…],"payload":…}; one whose _rid a row has
  * is dropped. 0; E_NOMEM; E_PROTOCOL, and why. */
 static int aioc_query_best_add(aioc_query_best *best, aiocosmos_json row, const char **why)
 {
