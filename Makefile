@@ -47,7 +47,7 @@ demo: $(B)/aiocosmos-emulator $(B)/examples/telemetry ## the main job, on the em
 
 test: all $(TESTS) $(POLLING) $(B)/bench/query build/certs/done ## every test that needs nothing but this repository
 	BUILD=$(B) BEARSSL_CFLAGS='$(BEARSSL_CFLAGS)' BEARSSL_LIBS='$(BEARSSL_LIBS)' \
-	    tests/run.sh $(TESTS) $(POLLING) $(SCRIPTS)
+	    tests/run.sh $(SCRIPTS) $(TESTS) $(POLLING)
 
 sanitize: build/bearssl build/certs/done ## the same under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(MAKE) --no-print-directory test B=build/sanitize SCRIPTS="tests/examples.sh tests/tool.sh" \

@@ -1,19 +1,31 @@
 #!/bin/sh
-# tests/run.sh PROGRAM...: runs test programs one after another and adds up their last lines, "NAME: N passed, N failed"
-# with ", N skipped" where some were. Prints that line and what was skipped; the whole output of a program that failed.
-# One that fails without counting it (a crash, a leak, out of time) is one failure more.
+# tests/run.sh PROGRAM...: runs test programs, JOBS (a processor each) at a time, and adds up their last lines,
+# "NAME: N passed, N failed" with ", N skipped" where some were. Prints, in the order they are named in, that line and what
+# was skipped; the whole output of a program that failed. One that fails without counting it (a crash, a leak, out of
+# time) is one failure more.
 set -u
 
-output=$(mktemp)
-trap 'rm -f "$output"' EXIT
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 passed=0 failed=0 skipped=0
 
-for program; do
-    timeout -k 10 "${TEST_TIMEOUT:-300}" "$program" >"$output" 2>&1
-    status=$?
+# Says "PLACE STATUS" of each program when it has ended; its output is in $work/PLACE.
+run_all() {
+    place=0
+    for program; do
+        place=$((place + 1))
+        echo "$place $program"
+    done | xargs -r -n 2 -P "${JOBS:-$(nproc 2>/dev/null || echo 1)}" sh -c '
+        timeout -k 10 "${TEST_TIMEOUT:-300}" "$2" >"$0/$1" 2>&1 </dev/null
+        echo "$1 $?"' "$work"
+}
+
+# tell PROGRAM OUTPUT STATUS
+tell() {
+    program=$1 output=$2 status=$3
     summary=$(grep -E ': [0-9]+ passed, [0-9]+ failed' "$output" | tail -n 1)
     set -- $(echo "${summary##*: }" | tr -c '0-9\n' ' ') # its numbers
-    if [ $status -eq 0 ] && [ "${2:-1}" -eq 0 ]; then
+    if [ "$status" -eq 0 ] && [ "${2:-1}" -eq 0 ]; then
         grep ': skipped: ' "$output"
         echo "$summary"
     else
@@ -22,8 +34,26 @@ for program; do
         echo "$program failed (exit status $status)"
     fi
     passed=$((passed + ${1:-0})) failed=$((failed + ${2:-0})) skipped=$((skipped + ${3:-0}))
-done
+}
 
-[ $skipped -eq 0 ] && skipped= || skipped=", $skipped skipped"
-echo "$passed passed, $failed failed$skipped"
-[ $failed -eq 0 ]
+# tell_all PROGRAM...: in their order, as soon as all before them are told.
+tell_all() {
+    next=1
+    while read -r place status; do
+        echo "$status" >"$work/$place.status"
+        while [ -f "$work/$next.status" ]; do
+            tell "$1" "$work/$next" "$(cat "$work/$next.status")"
+            next=$((next + 1))
+            shift
+        done
+    done
+    for program; do
+        echo "$program was not run"
+        failed=$((failed + 1))
+    done
+    [ $skipped -eq 0 ] && skipped= || skipped=", $skipped skipped"
+    echo "$passed passed, $failed failed$skipped"
+    [ $failed -eq 0 ]
+}
+
+run_all "$@" | tell_all "$@"
