@@ -21279,7 +21279,8 @@ static int aioc_client_open_trust(aiocosmos_client *client, const aiocosmos_opti
     } else {
         ptrdiff_t found = aioc_client_find_trust(client, &pem, &pem_size);
         if (found <= 0) {
-            aioc_client_say(err, cap, found < 0 ? "no memory" : "no system certificates were found: give trust_pem");
+            aioc_client_say(err, cap, found < 0 ? "no memory"
+                                                : "trust_pem: required, as no system certificates were found");
             return found < 0 ? AIOCOSMOS_E_NOMEM : AIOCOSMOS_E_ARGUMENT;
         }
         status = aioc_tls_trust_open(&client->trust, &client->memory, pem, pem_size, err, cap);

@@ -3041,6 +3041,8 @@ static void say_wrong_setting(tool *t, const char *why)
     if (from) say(t, "%s%s", from, rest);
     else say(t, "%s", why);
     if (strstr(why, "allow_http")) fputs("--insecure allows it, for an emulator on another machine.\n", stderr);
+    if (strstr(why, "trust_pem") && !has(t, OPT_CA))
+        fputs("The package ca-certificates has the usual ones; --ca FILE names others, in PEM.\n", stderr);
 }
 
 /* Returns the exit status. */

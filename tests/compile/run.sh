@@ -45,7 +45,8 @@ language() {
 supports() {
     compiler=$1 standard=$2
     shift 2
-    echo '#include <stdint.h>' |
+    # A compiler for 32 bits may lack the system's headers for them.
+    printf '#include <%s>\n' stdint.h errno.h sys/socket.h |
         $compiler -x "$(language "$standard")" -std="$standard" "$@" -fsyntax-only - 2>/dev/null
 }
 
