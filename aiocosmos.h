@@ -10452,6 +10452,7 @@ typedef struct aioc_account_container {
     aioc_memory_buffer ranges_etag;          /* where the feed of ranges stood; empty: to be read from its start */
     uint32_t ranges_before;                  /* known when the reading under way began */
     uint32_t ranges_version;                 /* another one each time that the ranges have been fetched */
+    uint32_t epoch, asked_epoch;             /* another one each time that they are forgotten; that of the request */
     bool     no_plans;                       /* the server makes no query plans */
     bool     met_tokens;                     /* tokens of further ranges came while the ranges were being fetched */
     int      failure;                        /* UNAVAILABLE: the status of what failed, */
@@ -10509,6 +10510,7 @@ static void aioc_account_forget_ranges(aioc_account *account, aioc_account_conta
     container->ranges = NULL;
     container->range_count = container->range_cap = container->ranges_before = 0;
     container->ranges_etag.len = 0;
+    container->epoch++;
     if (container->knowledge != AIOC_ACCOUNT_FETCHING) container->knowledge = AIOC_ACCOUNT_UNKNOWN;
 }
 
@@ -10663,10 +10665,11 @@ static void aioc_account_stop_waiting(aioc_account_container *container, aioc_ac
     waiter->prev = waiter->next = NULL;
 }
 
-static void aioc_account_settle(aioc_account_container *container, bool known, uint64_t now_us)
+/* Ends a fetch. UNKNOWN: it was of what has been forgotten meanwhile, and who still needs it asks anew. */
+static void aioc_account_settle(aioc_account_container *container, aioc_account_knowledge knowledge, uint64_t now_us)
 {
     container->retry_us = now_us + AIOC_ACCOUNT_RETRY_US;
-    container->knowledge = (uint8_t)(known ? AIOC_ACCOUNT_KNOWN : AIOC_ACCOUNT_UNAVAILABLE);
+    container->knowledge = (uint8_t)knowledge;
     container->ranges_version++;
     while (container->first_waiter) {
         aioc_account_waiter *waiter = container->first_waiter;
@@ -12507,8 +12510,29 @@ static void aioc_operation_fetched(aioc_operation_engine *engine, aioc_account_c
     /* A split that the list does not show may have been told of by a token while the list was on its way. */
     bool stale = known && container->met_tokens && aioc_account_has_strangers(container, 0);
     container->met_tokens = false;
-    aioc_account_settle(container, known, engine->reactor->now_us);
+    aioc_account_settle(container, known ? AIOC_ACCOUNT_KNOWN : AIOC_ACCOUNT_UNAVAILABLE, engine->reactor->now_us);
     if (stale) aioc_account_doubt_ranges(container);
+}
+
+/* Whether what came may be kept. What was asked for may have been forgotten while it was on its way: then a success, or
+ * a 304, is of what we do not have any more, and who waits asks anew. A failure is one whatever we knew; but a 304 to
+ * who did not ask what changed is none of HTTP's. */
+static bool aioc_operation_is_wanted(aioc_operation *op, const aiocosmos_result *result)
+{
+    aioc_account_container *container = op->container;
+    bool same = container->epoch == container->asked_epoch, unchanged = result->status == 304;
+    if ((result->status == 0 || unchanged) && !same) {
+        aioc_account_forget_ranges(&op->engine->account, container);
+        aioc_account_settle(container, AIOC_ACCOUNT_UNKNOWN, op->engine->reactor->now_us);
+        return false;
+    }
+    aioc_account_note_failure(&op->engine->account, container, unchanged ? AIOCOSMOS_E_PROTOCOL : result->status,
+                              result->attempts,
+                              unchanged ? aioc_memory_str("304 to a request without an ETag") : result->message);
+    if (result->status == 0 || (unchanged && container->ranges_before)) return true;
+    aioc_account_forget_ranges(&op->engine->account, container);
+    aioc_operation_fetched(op->engine, container, false);
+    return false;
 }
 
 static aiocosmos_json aioc_operation_result_json(const aiocosmos_result *result)
@@ -12575,13 +12599,12 @@ static void aioc_operation_ranges_came(aioc_operation *op, const aiocosmos_resul
     aioc_operation_delivery *delivery = (aioc_operation_delivery *)(uintptr_t)result->internal;
     uint32_t count = container->range_count;
     aiocosmos_str continuation;
-    if (result->status == 304 && container->ranges_before) {
+    if (!aioc_operation_is_wanted(op, result)) return;
+    if (result->status == 304) {
         aioc_operation_ranges_ended(op, result->etag);
         return;
     }
-    aioc_account_note_failure(&engine->account, container, result->status, result->attempts, result->message);
-    if (result->status != 0 ||
-        !aioc_account_add_ranges(&engine->account, container, aioc_operation_result_json(result))) {
+    if (!aioc_account_add_ranges(&engine->account, container, aioc_operation_result_json(result))) {
         aioc_account_forget_ranges(&engine->account, container);
         aioc_operation_fetched(engine, container, false);
         return;
@@ -12596,9 +12619,8 @@ static void aioc_operation_ranges_came(aioc_operation *op, const aiocosmos_resul
 static void aioc_operation_definition_came(aioc_operation *op, const aiocosmos_result *result)
 {
     aioc_account_container *container = op->container;
-    aioc_account_note_failure(&op->engine->account, container, result->status, result->attempts, result->message);
-    if (result->status != 0) aioc_operation_fetched(op->engine, container, false);
-    else if (!aioc_account_read_definition(&op->engine->account, container, aioc_operation_result_json(result)))
+    if (!aioc_operation_is_wanted(op, result)) return;
+    if (!aioc_account_read_definition(&op->engine->account, container, aioc_operation_result_json(result)))
         aioc_operation_fetched(op->engine, container, false);
     else aioc_operation_fetch_ranges(op, aioc_operation_str(NULL, 0));
 }
@@ -12612,6 +12634,7 @@ static void aioc_operation_fetch(aioc_operation_engine *engine, aioc_account_con
     spec.link = aioc_operation_str(container->link, container->link_len);
     spec.container_link = spec.link;
     spec.internal = true;
+    container->asked_epoch = container->epoch;
     if (!aioc_operation_has_room(engine, true) ||
         !aioc_operation_new(engine, &spec, platform->monotonic_us(platform->user_data)))
         aioc_operation_fetched(engine, container, false);

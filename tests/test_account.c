@@ -241,7 +241,8 @@ static aioc_account_container *container_of(const char *feed)
     aioc_account_container *container = hold("c");
     CHECK(add_page(container, feed));
     container->knowledge = AIOC_ACCOUNT_FETCHING;
-    aioc_account_settle(container, aioc_account_finish_ranges(container), 0);
+    aioc_account_settle(container, aioc_account_finish_ranges(container) ? AIOC_ACCOUNT_KNOWN
+                                                                        : AIOC_ACCOUNT_UNAVAILABLE, 0);
     return container;
 }
 
@@ -408,7 +409,7 @@ TEST(metadata_is_fetched_once_for_all_who_wait)
     }
     CHECK_INT(world.fetches, 1);
     aioc_account_stop_waiting(container, &waiters[1]);
-    aioc_account_settle(container, false, 0);
+    aioc_account_settle(container, AIOC_ACCOUNT_UNAVAILABLE, 0);
     CHECK(aioc_account_settled(container, 0));
     CHECK_INT(world.resumed, 2);
     CHECK(world.last_resumed == &waiters[2]);
@@ -431,7 +432,7 @@ TEST(a_waiter_may_leave_from_any_place_in_the_line)
             aioc_account_wait(&world.account, container, &waiters[i]);
         }
         aioc_account_stop_waiting(container, &waiters[leaver]);
-        aioc_account_settle(container, true, 0);
+        aioc_account_settle(container, AIOC_ACCOUNT_KNOWN, 0);
         CHECK_INT(world.resumed, 2);
         CHECK(world.last_resumed == &waiters[leaver == 2 ? 1 : 2]);
         close_world();
@@ -538,7 +539,8 @@ TEST(a_token_of_an_unknown_range_tells_of_a_split)
     CHECK_STR(all_of(container), "1:-1#5,2:-1#7,0:-1#3,3:-1#8");
     container->ranges_before = container->range_count;
     CHECK(add_page(container, FEED(CHILD("1", "", "1F", "\"0\"") "," RANGE("2", "1F", "FF"))));
-    aioc_account_settle(container, aioc_account_finish_ranges(container), 0);
+    aioc_account_settle(container, aioc_account_finish_ranges(container) ? AIOC_ACCOUNT_KNOWN
+                                                                        : AIOC_ACCOUNT_UNAVAILABLE, 0);
     CHECK(aioc_account_session_take(&world.account, container, aioc_memory_str("3:-1#9")));
     CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);   /* a server whose ids differ is asked once for each */
     close_world();
@@ -557,7 +559,8 @@ TEST(what_changed_of_the_ranges_is_added_to_what_was_known)
     container->ranges_before = container->range_count;       /* a split, a range said again, and a merge */
     CHECK(add_page(container, FEED(RANGE("1", "1F", "FF") "," CHILD("2", "", "0F", "\"0\"") ","
                                    CHILD("3", "0F", "1F", "\"0\"") "," CHILD("4", "0F", "FF", "\"0\",\"3\",\"1\""))));
-    aioc_account_settle(container, aioc_account_finish_ranges(container), 0);
+    aioc_account_settle(container, aioc_account_finish_ranges(container) ? AIOC_ACCOUNT_KNOWN
+                                                                        : AIOC_ACCOUNT_UNAVAILABLE, 0);
     CHECK(container->ranges_version != version);
     CHECK_STR(route(container, "05"), "2");
     CHECK_STR(route(container, "1E"), "4");

@@ -647,7 +647,8 @@ TEST(a_given_token_of_an_unknown_range_is_sent)
             aioc_json_close(&doc);
             container->pk_def.version = 2;
             container->pk_def.path_count = 1;
-            aioc_account_settle(container, aioc_account_finish_ranges(container), 0);
+            aioc_account_settle(container, aioc_account_finish_ranges(container) ? AIOC_ACCOUNT_KNOWN
+                                                                        : AIOC_ACCOUNT_UNAVAILABLE, 0);
             CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);
             CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aioc_memory_str("0:-1#5")), 0);
         }

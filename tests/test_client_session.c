@@ -1,0 +1,222 @@
+/* What a client knows of its containers, and what that is good for: definitions, ranges and session tokens, asked of a
+ * made-up server that answers them late, wrongly or not at all, and says of each request what was in it. */
+#include "hostile.h"
+
+/*--- A server of one container ----------------------------------------------------------------*/
+
+#define RANGE(id, min, max, parents) \
+    "{\"id\":\"" id "\",\"minInclusive\":\"" min "\",\"maxExclusive\":\"" max "\",\"parents\":" parents "}"
+#define RANGES(rid, list) "{\"_rid\":\"" rid "\",\"PartitionKeyRanges\":[" list "]}"
+#define RID   "abcdAMsp2wQ="
+#define RID_2 "abcdAMsp2wU="
+
+static struct service {
+    const char *ranges, *changed;            /* all of them; what changed of them, NULL: 304 */
+    const char *write_lines, *read_lines;    /* of its answers */
+    bool hold_changes;                       /* what changed is not said yet: `held` waits for it */
+    peer *held;
+    int definitions, range_lists, changes;   /* so often asked for */
+    char head[70000];                        /* of the last request of an item */
+} service;
+
+static void serve(peer *link)
+{
+    if (heard(link, "/pkranges ")) {
+        if (!heard(link, "If-None-Match: ")) {
+            service.range_lists++;
+            reply(link, 200, "etag: \"1\"\r\n", service.ranges);
+        } else {
+            service.changes++;
+            if (service.hold_changes) service.held = link;
+            else if (service.changed) reply(link, 200, "etag: \"2\"\r\n", service.changed);
+            else say(link, "HTTP/1.1 304 Not Modified\r\netag: \"1\"\r\n\r\n");
+        }
+    } else if (heard(link, "GET /dbs/db/colls/c HTTP")) {
+        service.definitions++;
+        reply(link, 200, "", definition);
+    } else if (heard(link, "A-IM: ")) {
+        reply(link, 200, "etag: \"9\"\r\n", "{\"Documents\":[{\"id\":\"a\"}],\"_count\":1}");
+    } else {
+        snprintf(service.head, sizeof service.head, "%s", link->heard);
+        reply(link, heard(link, "GET ") ? 200 : 201, heard(link, "GET ") ? service.read_lines : service.write_lines,
+              heard(link, "x-ms-max-item-count") ? "{\"Documents\":[{\"id\":\"a\"}],\"_count\":1}"
+                                                 : "{\"id\":\"a\",\"pk\":\"p\"}");
+    }
+}
+
+static aiocosmos_client *open_service(void (*answer)(peer *link))
+{
+    memset(&service, 0, sizeof service);
+    service.ranges = RANGES(RID, RANGE("0", "", "FF", "[]"));
+    service.write_lines = service.read_lines = "x-ms-session-token: 0:-1#5\r\n";
+    net_begin(answer);
+    return open_usual();
+}
+
+static aioc_account_container *known(aiocosmos_client *client)
+{
+    aioc_account_container *container = aioc_account_find(&client->engine.account, aioc_memory_str("dbs/db/colls/c"));
+    CHECK(container != NULL);
+    return container;
+}
+
+/*--- What is asked of it ----------------------------------------------------------------------*/
+
+typedef struct answer {
+    int calls, status, http_status, sub_status;
+    uint32_t attempts;
+    uint64_t at_us;
+    size_t items;
+    bool more;
+    aiocosmos_query query;
+} answer;
+
+static void keep(answer *kept, const aiocosmos_result *result)
+{
+    kept->calls++;
+    kept->status = result->status;
+    kept->http_status = result->http_status;
+    kept->sub_status = result->sub_status;
+    kept->attempts = result->attempts;
+    kept->at_us = net.now_us;
+}
+
+static void on_done(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    (void)client;
+    keep(user_data, result);
+}
+
+static void on_page(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
+{
+    answer *kept = user_data;
+    (void)client;
+    keep(kept, page->result);
+    kept->items = page->item_count;
+    kept->more = page->more;
+}
+
+static aiocosmos_request of_kind(aiocosmos_kind kind)
+{
+    aiocosmos_request request;
+    memset(&request, 0, sizeof request);
+    request.kind = kind;
+    request.done = on_done;
+    if (kind <= AIOCOSMOS_DELETE_CONTAINER) request.container = "c";
+    if (kind <= AIOCOSMOS_DELETE_ITEM) request.pk = aiocosmos_pk1(aiocosmos_s("p"));
+    if (kind == AIOCOSMOS_READ_ITEM) request.id = "a";
+    if (kind == AIOCOSMOS_CREATE_ITEM) request.body.ptr = "{\"id\":\"a\",\"pk\":\"p\"}";
+    if (kind == AIOCOSMOS_REPLACE_CONTAINER) request.body.ptr = definition;
+    if (request.body.ptr) request.body.len = strlen(request.body.ptr);
+    return request;
+}
+
+static void submit(aiocosmos_client *client, aiocosmos_request request, answer *later)
+{
+    memset(later, 0, sizeof *later);
+    request.user_data = later;
+    if (aiocosmos_submit(client, &request, NULL) != 0) CHECK_STR(aiocosmos_refusal(client), "accepted");
+}
+
+static int ask(aiocosmos_client *client, aiocosmos_request request, answer *got)
+{
+    submit(client, request, got);
+    drain(client);
+    CHECK_INT(got->calls, 1);
+    return got->status;
+}
+
+static int ask_for(aiocosmos_client *client, aiocosmos_kind kind)
+{
+    answer got;
+    return ask(client, of_kind(kind), &got);
+}
+
+/* Begins a change feed; its page is owed. */
+static void begin_changes(aiocosmos_client *client, answer *later)
+{
+    aiocosmos_changes_request request;
+    memset(&request, 0, sizeof request);
+    memset(later, 0, sizeof *later);
+    request.container = "c";
+    CHECK_INT(aiocosmos_changes_open(client, &request, &later->query), 0);
+    CHECK_INT(aiocosmos_query_next(client, later->query, on_page, later), 0);
+}
+
+static void step_until(aiocosmos_client *client, const int *count)
+{
+    while (*count == 0) CHECK(aiocosmos_step(client, 100) >= 0);
+}
+
+/*--- Metadata that is forgotten while it is on its way ---------------------------------------------*/
+
+/* Ranges known, and in doubt: a token told of one that is not among them. */
+static void learn_and_doubt(aiocosmos_client *client)
+{
+    answer page;
+    CHECK_INT(ask_for(client, AIOCOSMOS_CREATE_ITEM), 0);
+    begin_changes(client, &page);
+    drain(client);
+    CHECK_INT(page.status, 0);
+    aiocosmos_query_close(client, page.query);
+    CHECK_INT(known(client)->knowledge, AIOC_ACCOUNT_KNOWN);
+    service.write_lines = "x-ms-session-token: 7:-1#5\r\n";
+    CHECK_INT(ask_for(client, AIOCOSMOS_CREATE_ITEM), 0);
+    CHECK(known(client)->knowledge != AIOC_ACCOUNT_KNOWN);
+}
+
+/* The answer of what changed is of ranges that were forgotten while it was on its way. It is no failure, nobody is told
+ * that nothing changed, and everything is asked for again. */
+static void forgotten_meanwhile(const char *late)
+{
+    aiocosmos_client *client = open_service(serve);
+    answer page, created;
+    learn_and_doubt(client);
+    service.hold_changes = true;
+    begin_changes(client, &page);
+    step_until(client, &service.changes);
+    service.write_lines = "x-ms-session-token: 0:-1#5\r\nx-ms-content-path: " RID_2 "\r\n";
+    submit(client, of_kind(AIOCOSMOS_CREATE_ITEM), &created);        /* it tells of another container */
+    step_until(client, &created.calls);
+    CHECK_INT(page.calls, 0);
+    service.hold_changes = false;
+    service.ranges = RANGES(RID_2, RANGE("0", "", "FF", "[]"));
+    say_text(service.held, late);
+    drain(client);
+    CHECK_INT(page.calls, 1);
+    CHECK_INT(page.status, 0);
+    CHECK_INT(page.items, 1);
+    CHECK_INT(service.range_lists, 2);
+    CHECK_INT(known(client)->knowledge, AIOC_ACCOUNT_KNOWN);
+    aiocosmos_query_close(client, page.query);
+    close_client(client);
+}
+
+TEST(changes_of_ranges_that_were_forgotten_meanwhile_are_asked_for_anew)
+{
+    static const char changes[] = RANGES(RID, RANGE("8", "", "7F", "[\"0\"]"));          /* a half of what there is */
+    char late[512];
+    forgotten_meanwhile("HTTP/1.1 304 Not Modified\r\netag: \"1\"\r\n\r\n");
+    snprintf(late, sizeof late, "HTTP/1.1 200 OK\r\netag: \"2\"\r\nContent-Length: %zu\r\n\r\n%s", strlen(changes),
+             changes);
+    forgotten_meanwhile(late);
+}
+
+/* 304 to who did not ask what changed. */
+static void serve_304(peer *link)
+{
+    if (heard(link, "/pkranges ")) say(link, "HTTP/1.1 304 Not Modified\r\n\r\n");
+    else serve(link);
+}
+
+TEST(a_304_that_nobody_asked_for_is_a_failure_of_its_own)
+{
+    aiocosmos_client *client = open_service(serve_304);
+    answer page;
+    begin_changes(client, &page);
+    drain(client);
+    CHECK_INT(page.calls, 1);
+    CHECK_INT(page.status, AIOCOSMOS_E_PROTOCOL);
+    aiocosmos_query_close(client, page.query);
+    close_client(client);
+}
