@@ -38,7 +38,7 @@ ifndef V
 .SILENT:
 endif
 .DELETE_ON_ERROR:
-.PHONY: all demo test sanitize interop sim bench bench-queries install clean help
+.PHONY: all demo test sanitize interop sim bench bench-queries docs install clean help
 
 all: $(PROGRAMS) $(EXAMPLES) ## the programs and the examples (also plain `make`)
 
@@ -65,6 +65,12 @@ bench: $(addprefix $(B)/bench/,run client json server) ## inserts beside wrk's, 
 
 bench-queries: $(B)/aiocosmos-emulator $(B)/bench/query ## merged rows a second, in how much memory; ROWS=N: so many
 	EMULATOR_OPTIONS='--partitions 16' BUILD=$(B) tools/with-emulator.sh tools/bench/query.sh $(or $(ROWS),1000000) 100000
+
+docs: ## build/docs.html: every public declaration on one page, with a search field and a cheat sheet to print
+	command -v python3 >/dev/null || tools/apt-install.sh python3
+	mkdir -p build
+	tools/docs.py aiocosmos.h >build/docs.html
+	echo "  build/docs.html"
 
 install: $(PROGRAMS) ## the header, the programs and a man page, in PREFIX (/usr/local)
 	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/bin
