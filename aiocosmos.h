@@ -5884,6 +5884,14 @@ static int aioc_resolve_ask(aioc_resolve *resolver, const char *host, aioc_resol
     return AIOC_RESOLVE_LATER;
 }
 
+/* Whoever asks next has the name looked up again. What was known stays, for when nobody answers. */
+static void aioc_resolve_forget(aioc_resolve *resolver, const char *host)
+{
+    aioc_resolve_name *name;
+    for (name = resolver->first; name; name = name->next)
+        if (aioc_memory_same_nocase(aioc_memory_str(name->host), aioc_memory_str(host))) name->expires_us = 0;
+}
+
 /* Harmless if it does not wait. The look-up goes on, for whoever asks next. */
 static void aioc_resolve_cancel(aioc_resolve *resolver, aioc_resolve_waiter *waiter)
 {
@@ -8131,6 +8139,7 @@ static void aioc_http_close(aioc_http_parser *parser)
 #define AIOC_POOL_DRAIN_US      1000000u
 #define AIOC_POOL_RETIRE_US     300000000u         /* a connection's life: names move, old servers should be let go */
 #define AIOC_POOL_RETIRE_MORE   60000000u          /* and a random part of this, so that not all go at once */
+#define AIOC_POOL_LEAVE_US      1000000u /* after leaving, what is on its way is kept so long; so often one may leave */
 #define AIOC_POOL_PAUSE_US      10000u   /* how often a reader without memory tries again */
 #define AIOC_POOL_PAUSES_MAX    3000     /* and how many times: 30 s */
 #define AIOC_POOL_MESSAGE_MAX   768
@@ -8221,8 +8230,9 @@ struct aioc_pool_connection {
     size_t spill_at;
     aioc_platform_timer timer;           /* while opening, draining or paused */
     uint64_t limit;                      /* pool->exchanges when it was begun: it was opened for these */
-    uint64_t stage_us;                   /* since when it is at this stage */
-    uint64_t open_us, retire_us, idle_us, sent_us, first_us;
+    uint64_t moved_us;                   /* came to its stage; once open, sent or received something */
+    uint64_t open_us, idle_us, sent_us, first_us;
+    uint64_t retire_us;                  /* not used any more from then on; 0: not known yet */
     uint32_t dns_us, tcp_us, tls_us;
     uint32_t drained, pauses;
     uint8_t stage;
@@ -8251,6 +8261,7 @@ struct aioc_pool {
     uint32_t shakes_again;               /* handshakes in a row that were repeated at once */
     uint64_t exchanges;                  /* started so far */
     uint64_t patience_us;                /* no further connection is opened before */
+    uint64_t leave_us;                   /* leaving again does nothing before */
     uint64_t random;
     aioc_platform_timer patience_timer, idle_timer;
     aioc_resolve_waiter waiter;
@@ -8427,11 +8438,14 @@ static aioc_pool_exchange *aioc_pool_detach(aioc_pool_connection *connection, ai
     return exchange;
 }
 
-/* What has killed a connection while it was idle has probably killed those, too, that were idle for longer: then a
- * second try would only meet the next dead one. */
-static void aioc_pool_close_stale(aioc_pool *pool, uint64_t idle_us)
+/* What has been idle since then, or longer, is not used any more. To close a connection takes a while over TLS, so the
+ * timer closes them, one a call. */
+static void aioc_pool_retire_idle(aioc_pool *pool, uint64_t idle_us)
 {
-    while (pool->idle_last && pool->idle_last->idle_us <= idle_us) aioc_pool_close_connection(pool->idle_last);
+    aioc_pool_connection *at = pool->idle_last;
+    if (!at || at->idle_us > idle_us) return;
+    for (; at && at->idle_us <= idle_us; at = at->idle_prev) at->retire_us = aioc_pool_now(pool);
+    aioc_platform_timer_start(pool->reactor, &pool->idle_timer, aioc_pool_now(pool));
 }
 
 /* Ends the connection's exchange with an error, and the connection. message is of the pool, or static. */
@@ -8444,7 +8458,9 @@ static void aioc_pool_fail(aioc_pool_connection *connection, int error, const ch
     outcome.error = error;
     outcome.message = message;
     aioc_pool_close_connection(connection);
-    if (error == AIOCOSMOS_E_CONNECT && outcome.reused && outcome.silent) aioc_pool_close_stale(pool, idle_us);
+    /* What has killed a connection while it was idle has probably killed those, too, that were idle for longer: then a
+     * second try would only meet the next dead one. */
+    if (error == AIOCOSMOS_E_CONNECT && outcome.reused && outcome.silent) aioc_pool_retire_idle(pool, idle_us);
     exchange->done(exchange, &outcome);
 }
 
@@ -8566,18 +8582,24 @@ static bool aioc_pool_wants_connection(const aioc_pool *pool)
 static void aioc_pool_set_stage(aioc_pool_connection *connection, aioc_pool_stage stage, uint32_t *span_us)
 {
     uint64_t now_us = aioc_pool_now(connection->pool);
-    *span_us = aioc_pool_span(connection->stage_us, now_us);
-    connection->stage_us = now_us;
+    *span_us = aioc_pool_span(connection->moved_us, now_us);
+    connection->moved_us = now_us;
     connection->stage = (uint8_t)stage;
+}
+
+/* When the connection that has been idle longest closes. */
+static uint64_t aioc_pool_idle_end_us(const aioc_pool *pool)
+{
+    uint64_t end_us = pool->idle_last->idle_us + (uint64_t)pool->options.idle_timeout_ms * 1000u;
+    return end_us < pool->idle_last->retire_us ? end_us : pool->idle_last->retire_us;
 }
 
 static void aioc_pool_idle_fire(aioc_platform_timer *timer)
 {
     aioc_pool *pool = (aioc_pool *)timer->owner;
-    uint64_t wait_us = (uint64_t)pool->options.idle_timeout_ms * 1000u;
-    while (pool->idle_last && pool->idle_last->idle_us + wait_us <= aioc_pool_now(pool))
+    if (pool->idle_last && aioc_pool_idle_end_us(pool) <= aioc_pool_now(pool))
         aioc_pool_close_connection(pool->idle_last);
-    if (pool->idle_last) aioc_platform_timer_start(pool->reactor, timer, pool->idle_last->idle_us + wait_us);
+    if (pool->idle_last) aioc_platform_timer_start(pool->reactor, timer, aioc_pool_idle_end_us(pool));
 }
 
 /* The connection is free. One timer serves all idle ones: it is set for the one that has been idle longest, and left
@@ -8593,8 +8615,7 @@ static void aioc_pool_make_idle(aioc_pool_connection *connection)
     pool->idle = connection;
     pool->idle_count++;
     if (!pool->idle_timer.armed)
-        aioc_platform_timer_start(pool->reactor, &pool->idle_timer,
-                                  connection->idle_us + (uint64_t)pool->options.idle_timeout_ms * 1000u);
+        aioc_platform_timer_start(pool->reactor, &pool->idle_timer, aioc_pool_idle_end_us(pool));
 }
 
 /* TCP, and TLS if there is one, are there. */
@@ -8604,7 +8625,9 @@ static void aioc_pool_opened(aioc_pool_connection *connection)
     aioc_platform_timer_stop(pool->reactor, &connection->timer);
     aioc_pool_shaking_remove(pool, connection);
     connection->open_us = aioc_pool_now(pool);
-    connection->retire_us = connection->open_us + AIOC_POOL_RETIRE_US + aioc_pool_random(pool, AIOC_POOL_RETIRE_MORE);
+    if (connection->retire_us == 0)
+        connection->retire_us = connection->open_us + AIOC_POOL_RETIRE_US +
+                                aioc_pool_random(pool, AIOC_POOL_RETIRE_MORE);
     pool->opening--;
     pool->open++;
     pool->opened++;
@@ -8860,7 +8883,7 @@ static aioc_pool_connection *aioc_pool_new_connection(aioc_pool *pool)
     connection->timer.fire = aioc_pool_timer_fire;
     connection->timer.owner = connection;
     connection->limit = pool->exchanges;
-    connection->stage_us = aioc_pool_now(pool);
+    connection->moved_us = aioc_pool_now(pool);
     connection->stage = AIOC_POOL_RESOLVING;
     connection->next = pool->connections;
     if (connection->next) connection->next->prev = connection;
@@ -8924,6 +8947,7 @@ static size_t aioc_pool_send(aioc_pool_connection *connection, const aiocosmos_s
     ptrdiff_t sent = platform->socket_send(platform->user_data, connection->source.fd, slices, count);
     if (sent < 0 && sent != AIOCOSMOS_IO_AGAIN) connection->broken = true;
     if (sent < 0) sent = 0;
+    if (sent > 0) connection->moved_us = aioc_pool_now(pool);
     pool->bytes_sent += (uint64_t)sent;
     aioc_pool_watch_writable(connection, (size_t)sent < len && !connection->broken);
     return (size_t)sent;
@@ -8981,8 +9005,7 @@ static void aioc_pool_write(aioc_pool_connection *connection)
 /* The answer is complete. clean: nothing came behind it. The callback runs while the connection belongs to nobody. */
 static bool aioc_pool_answered(aioc_pool_connection *connection, bool clean)
 {
-    bool keep = clean && connection->http.response.keep_alive && connection->sent && !connection->broken &&
-                aioc_pool_now(connection->pool) < connection->retire_us;
+    bool keep = clean && connection->http.response.keep_alive && connection->sent && !connection->broken;
     if (connection->exchange) {
         aioc_pool_outcome outcome;
         aioc_pool_exchange *exchange = aioc_pool_detach(connection, &outcome);
@@ -8992,6 +9015,7 @@ static bool aioc_pool_answered(aioc_pool_connection *connection, bool clean)
     } else {
         aioc_platform_timer_stop(connection->pool->reactor, &connection->timer);
     }
+    keep = keep && aioc_pool_now(connection->pool) < connection->retire_us;        /* the callback may have left */
     if (keep) {
         connection->served = true;
         aioc_pool_make_idle(connection);
@@ -9159,6 +9183,7 @@ static bool aioc_pool_read(aioc_pool_connection *connection)
             return false;
         }
         pool->bytes_received += (uint64_t)got;
+        connection->moved_us = aioc_pool_now(pool);
         if (!aioc_pool_take(connection, room, (size_t)got)) return false;
         total += (size_t)got;
     } while ((size_t)got == cap && total < AIOC_POOL_RECEIVE_MAX && connection->exchange && !connection->paused);
@@ -9276,6 +9301,37 @@ static bool aioc_pool_cancel(aioc_pool *pool, aioc_pool_exchange *exchange)
     return sent;
 }
 
+/* When a byte of the exchange was sent or heard last. 0: it has no connection yet. While an answer waits for memory of
+ * ours, its server is not to blame: now. */
+static uint64_t aioc_pool_progress_us(const aioc_pool_exchange *exchange)
+{
+    const aioc_pool_connection *connection = exchange->connection;
+    if (!connection) return 0;
+    return connection->paused ? aioc_pool_now(connection->pool) : connection->moved_us;
+}
+
+/* Ends an exchange that has a connection as if the connection had broken, and closes it; done is called, with why. */
+static void aioc_pool_abandon(aioc_pool_exchange *exchange, const char *why)
+{
+    aioc_pool_fail_because(exchange->connection, AIOCOSMOS_E_CONNECT, why);
+}
+
+/* The endpoint has moved, says its old place: connections there end as soon as their exchanges have, the name is asked
+ * anew. Calls nobody, so callbacks may call it. Many answers at once say the same: those of the next second are
+ * about connections that are left already, or the name has not followed yet and is asked once a second. */
+static void aioc_pool_leave(aioc_pool *pool)
+{
+    uint64_t now_us = aioc_pool_now(pool);
+    aioc_pool_connection *at;
+    if (now_us < pool->leave_us) return;
+    pool->leave_us = now_us + AIOC_POOL_LEAVE_US;
+    for (at = pool->connections; at; at = at->next)
+        at->retire_us = at->stage < AIOC_POOL_IDLE ? pool->leave_us : now_us;
+    aioc_pool_retire_idle(pool, now_us);
+    pool->preferred.family = 0;
+    aioc_resolve_forget(pool->resolver, pool->options.host);
+}
+
 /* Gives the oldest exchange to the connection used last. */
 static void aioc_pool_serve(aioc_pool *pool)
 {
@@ -9311,7 +9367,7 @@ static void aioc_pool_serve(aioc_pool *pool)
     connection->request_len = request[0].len + request[1].len;
     connection->written = 0;
     connection->sent = false;
-    connection->sent_us = aioc_pool_now(pool);
+    connection->sent_us = connection->moved_us = aioc_pool_now(pool);
     connection->heard = false;
     aioc_pool_write(connection);
     if (connection->broken) aioc_pool_write_failed(connection);

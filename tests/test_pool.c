@@ -890,6 +890,196 @@ TEST(pool_tells_a_stale_connection_from_a_broken_one)
     teardown();
 }
 
+TEST(pool_closes_one_stale_connection_at_a_time)
+{
+    static ticket tickets[20];
+    ticket t;
+    int i, before;
+    setup("127.0.0.1");
+    for (i = 0; i < 20; i++) start(&tickets[i]);
+    pass_ms(5);
+    for (i = 0; i < 20; i++) {
+        serve(asking(), OK);
+        settle();
+    }
+    CHECK_INT(rig.pool.idle_count, 20);
+    start(&t);
+    settle();
+    hang_up(asking());
+    CHECK_INT(aioc_platform_poll(&rig.reactor, 0), 0);
+    while (aioc_platform_dispatch_one(&rig.reactor)) continue;
+    CHECK_INT(t.calls, 1);
+    for (i = 0; i < 19; i++) {
+        before = net.open;
+        CHECK(aioc_platform_timer_run_one(&rig.reactor));
+        CHECK_INT(net.open, before - 1);
+    }
+    CHECK_INT(net.open, 0);
+    teardown();
+}
+
+/* Says where db.example is, by the last number of its address. */
+static void resolve_to(int number)
+{
+    aiocosmos_address address;
+    memset(&address, 0, sizeof address);
+    address.family = 4;
+    address.ip[0] = 10;
+    address.ip[3] = (uint8_t)number;
+    CHECK_INT(aioc_resolve_answer(&rig.resolver, rig.question, &address, 1, 300), 0);
+}
+
+static void leave(ticket *t)
+{
+    (void)t;
+    aioc_pool_leave(&rig.pool);
+}
+
+TEST(pool_leaves_an_endpoint_that_has_moved)
+{
+    static ticket tickets[5];
+    ticket *late;
+    int i, fd;
+    setup("db.example");
+    for (i = 0; i < 4; i++) start(&tickets[i]);
+    settle();
+    resolve_to(1);
+    pass_ms(5);
+    CHECK_INT(net.open, 4);
+    for (i = 0; i < 2; i++) {
+        serve(asking(), OK);
+        settle();
+    }
+    CHECK_INT(rig.pool.idle_count, 2);             /* two are idle, two busy */
+    for (i = 0; i < 4; i++) tickets[i].then = leave;
+    serve(fd = asking(), OK);                      /* one of these says that the endpoint has moved */
+    settle();
+    CHECK_INT(net.open, 1);                        /* itself and the idle ones are closed */
+    CHECK(!net.sockets[fd].open);
+    start(&tickets[4]);
+    settle();
+    CHECK_INT(rig.questions, 2);                   /* the name is asked anew, though its time was not over */
+    resolve_to(2);
+    pass_ms(5);
+    CHECK_INT(net.sockets[newest()].peer.ip[3], 2);
+    serve(newest(), OK);
+    settle();
+    CHECK_INT(tickets[4].status, 200);
+    for (late = tickets; late->calls; late++) continue;
+    serve(asking(), OK);                           /* the last busy one ends well, and is not used again */
+    settle();
+    CHECK_INT(late->status, 200);
+    CHECK_INT(net.open, 1);
+    CHECK_INT(net.sockets[newest()].peer.ip[3], 2);
+    aioc_pool_leave(&rig.pool);                    /* what came late is about the old place: the new one stays */
+    settle();
+    CHECK_INT(net.open, 1);
+    pass_ms(1100);
+    aioc_pool_leave(&rig.pool);
+    settle();
+    CHECK_INT(net.open, 0);
+    teardown();
+}
+
+TEST(pool_keeps_what_was_known_of_a_name_it_has_left)
+{
+    ticket t;
+    setup("db.example");
+    start(&t);
+    settle();
+    resolve_to(1);
+    pass_ms(5);
+    serve(asking(), OK);
+    settle();
+    aioc_pool_leave(&rig.pool);
+    start(&t);
+    pass_ms(31000);                                /* nobody can say where it is; the host never answers */
+    CHECK_INT(rig.questions, 2);
+    CHECK_INT(rig.pool.open, 1);
+    CHECK_INT(net.sockets[newest()].peer.ip[3], 1);
+    aioc_pool_cancel(&rig.pool, &t.exchange);
+    teardown();
+}
+
+TEST(pool_does_not_keep_for_long_what_is_on_its_way_when_it_leaves)
+{
+    ticket t;
+    setup("127.0.0.1");
+    net.v4.delay_us = 500000;
+    start(&t);
+    settle();
+    aioc_pool_leave(&rig.pool);
+    pass_ms(600);
+    serve(asking(), OK);
+    settle();
+    CHECK_INT(t.status, 200);
+    CHECK_INT(net.open, 1);
+    pass_ms(500);
+    CHECK_INT(net.open, 0);
+    teardown();
+}
+
+TEST(pool_says_when_an_exchange_moved_last)
+{
+    ticket t;
+    int fd;
+    uint64_t begun_us;
+    setup("127.0.0.1");
+    net.window = 10;
+    start(&t);
+    settle();
+    CHECK_INT(aioc_pool_progress_us(&t.exchange), 0);      /* waits for a connection */
+    pass_ms(1);
+    begun_us = net.now_us;
+    CHECK_INT(aioc_pool_progress_us(&t.exchange), begun_us);
+    pass_ms(100);
+    CHECK_INT(aioc_pool_progress_us(&t.exchange), begun_us);
+    net.sockets[fd = asking()].window = 10;                /* a little more can be sent */
+    settle();
+    CHECK_INT(aioc_pool_progress_us(&t.exchange), net.now_us);
+    pass_ms(100);
+    net.sockets[fd].window = SIZE_MAX;
+    settle();
+    begun_us = net.now_us;
+    pass_ms(100);
+    CHECK_INT(aioc_pool_progress_us(&t.exchange), begun_us);
+    serve(fd, "HTTP/1.1 2");
+    settle();
+    CHECK_INT(aioc_pool_progress_us(&t.exchange), net.now_us);
+    serve(fd, "00 OK\r\nContent-Length: 0\r\n\r\n");
+    settle();
+    CHECK_INT(t.status, 200);
+    CHECK_INT(aioc_pool_progress_us(&t.exchange), 0);
+    teardown();
+}
+
+TEST(pool_abandons_an_exchange_and_what_was_idle_for_longer)
+{
+    static ticket tickets[3];
+    ticket t;
+    int i;
+    setup("127.0.0.1");
+    for (i = 0; i < 3; i++) start(&tickets[i]);
+    pass_ms(5);
+    for (i = 0; i < 3; i++) {
+        serve(asking(), OK);
+        pass_ms(1);
+    }
+    start(&t);
+    settle();
+    pass_ms(10);
+    aioc_pool_abandon(&t.exchange, "nothing was heard for 6000 ms");
+    CHECK_INT(t.calls, 1);
+    CHECK_INT(t.outcome.error, AIOCOSMOS_E_CONNECT);
+    CHECK(t.outcome.sent && t.outcome.reused && t.outcome.silent);
+    CHECK_STR(t.message, "127.0.0.1:8081: nothing was heard for 6000 ms");
+    settle();
+    CHECK_INT(net.open, 0);
+    round_trip(&t);
+    CHECK(!t.outcome.reused);
+    teardown();
+}
+
 TEST(pool_reports_a_short_body)
 {
     ticket t;
