@@ -209,7 +209,8 @@ typedef struct aiocosmos_platform {
     void *user_data;                 /* first argument of every function */
     uint64_t  (*monotonic_us)(void *user_data);
     int64_t   (*wall_ms)(void *user_data);                                 /* since 1970, UTC */
-    int       (*entropy)(void *user_data, void *out, size_t len);          /* 0, or < 0: none to be had */
+    int       (*entropy)(void *user_data, void *out, size_t len);    /* 0, or < 0: none to be had: then no TLS, nor
+                                                                      * questions to name servers, until there is */
     /* Opens a non-blocking socket and starts connecting it. 0: connected. AGAIN: writable when decided, then ask
      * socket_error. Other: failed, no socket. A datagram socket is connected too: it hears its peer only. */
     int       (*socket_open)(void *user_data, intptr_t *out, bool datagram, const aiocosmos_address *peer);
@@ -519,7 +520,7 @@ struct aiocosmos_result {              /* everything here is lent until the call
     aiocosmos_str body;                /* the answer's body: the item, or the service's error */
     aiocosmos_str etag;                /* with its quotes */
     aiocosmos_str session_token;       /* of the partition key range that answered, "0:-1#42" */
-    aiocosmos_str activity_id;         /* what the service's support asks for */
+    aiocosmos_str activity_id;         /* of the last attempt, answered or not: what the service's support asks for */
     aiocosmos_str message;             /* for people: which step failed and why, what to do; empty when status is 0 */
     const void *internal;
 };
@@ -11350,6 +11351,7 @@ struct aioc_operation_engine {
     bool answered_once;                      /* the endpoint exists: a refused connection is worth more patience */
     int64_t skew_ms;                         /* the server's clock minus ours */
     uint64_t random_state;
+    uint64_t activity_state[2];              /* apart, for who sees activity ids could tell it */
     int callbacks;                           /* run in this step */
     aiocosmos_json_doc doc;                  /* of the result being delivered */
     aiocosmos_json_doc properties;           /* of a container, while a request is checked */
@@ -11376,6 +11378,37 @@ static uint32_t aioc_operation_random(aioc_operation_engine *engine)
     x ^= x >> 27;
     engine->random_state = x;
     return (uint32_t)((x * 0x2545F4914F6CDD1Dull) >> 32);
+}
+
+static char *aioc_operation_put_hex(char *out, uint64_t number, size_t digits)
+{
+    size_t i;
+    for (i = digits; i > 0; i--, number >>= 4) out[i - 1] = "0123456789abcdef"[number & 15u];
+    return out + digits;
+}
+
+static uint64_t aioc_operation_splitmix(uint64_t *state)
+{
+    uint64_t x = *state += 0x9E3779B97F4A7C15ull;
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9ull;
+    x = (x ^ x >> 27) * 0x94D049BB133111EBull;
+    return x ^ x >> 31;
+}
+
+/* A UUID of version 4 (RFC 9562, 5.4) and a NUL. Ids have to differ, and are no secret. */
+static void aioc_operation_make_activity_id(aioc_operation_engine *engine, char *out)
+{
+    uint64_t high = aioc_operation_splitmix(&engine->activity_state[0]);
+    uint64_t low = aioc_operation_splitmix(&engine->activity_state[1]);
+    out = aioc_operation_put_hex(out, high >> 32, 8);
+    *out++ = '-';
+    out = aioc_operation_put_hex(out, high >> 16, 4);
+    *out++ = '-';
+    out = aioc_operation_put_hex(out, 0x4000u | (high & 0xFFFu), 4);
+    *out++ = '-';
+    out = aioc_operation_put_hex(out, 0x8000u | low >> 50, 4);
+    *out++ = '-';
+    *aioc_operation_put_hex(out, low, 12) = 0;
 }
 
 static aiocosmos_op aioc_operation_handle(const aioc_operation *op)
@@ -11960,6 +11993,27 @@ static bool aioc_operation_append_line(aioc_memory *memory, aioc_memory_buffer *
            aioc_memory_append(memory, head, "\r\n", 2);
 }
 
+static void aioc_operation_keep_activity(aioc_operation *op, aiocosmos_str id)
+{
+    size_t len = id.len < sizeof op->activity_id ? id.len : sizeof op->activity_id - 1;
+    if (len) memcpy(op->activity_id, id.ptr, len);
+    op->activity_id[len] = 0;
+}
+
+/* Each attempt has an id of its own, by which the service's support finds it even if its answer was lost; unless the
+ * caller gave one. */
+static bool aioc_operation_append_activity(aioc_operation *op, aioc_memory_buffer *head)
+{
+    aiocosmos_str given = aioc_http_header(aioc_operation_lines(op), "x-ms-activity-id");
+    if (given.ptr) {
+        aioc_operation_keep_activity(op, given);
+        return true;
+    }
+    aioc_operation_make_activity_id(op->engine, op->activity_id);
+    return aioc_operation_append_line(op->engine->memory, head, "x-ms-activity-id: ",
+                                      aioc_memory_str(op->activity_id));
+}
+
 /* The partition key header. An item without the key's property has its place in a container that was made before there
  * were keys under "[]", elsewhere under "[{}]". */
 static aiocosmos_str aioc_operation_pk_header(const aioc_operation *op)
@@ -11987,6 +12041,7 @@ static int aioc_operation_prepare(aioc_pool_exchange *exchange, aiocosmos_slice 
         !aioc_memory_append(memory, head, engine->constant_lines.data, engine->constant_lines.len) ||
         !aioc_operation_append_line(memory, head, "x-ms-date: ", aioc_auth_signer_date(&engine->signer, wall_s)) ||
         !aioc_operation_append_line(memory, head, "authorization: ", authorization) ||
+        !aioc_operation_append_activity(op, head) ||
         (op->pk_len && !aioc_operation_append_line(memory, head, op->by_range ? "x-ms-documentdb-partitionkeyrangeid: "
                                                                              : "x-ms-documentdb-partitionkey: ",
                                                   aioc_operation_pk_header(op))) ||
@@ -12395,15 +12450,13 @@ static void aioc_operation_read_answer(aioc_operation *op, const aioc_http_respo
 {
     uint64_t number;
     aiocosmos_str activity = response->wanted[AIOC_PROTOCOL_H_ACTIVITY];
-    size_t activity_len = activity.len < sizeof op->activity_id ? activity.len : sizeof op->activity_id - 1;
     op->engine->answered_once = true;
     op->http_status = outcome->http_status = response->status;
     op->sub_status = 0;
     if (aioc_memory_parse_u64(response->wanted[AIOC_PROTOCOL_H_SUBSTATUS], &number) && number <= (uint64_t)INT32_MAX)
         op->sub_status = (int)number;
     outcome->sub_status = op->sub_status;
-    if (activity_len) memcpy(op->activity_id, activity.ptr, activity_len);
-    op->activity_id[activity_len] = 0;
+    if (activity.len) aioc_operation_keep_activity(op, activity);
     if (response->status < 400) return;
     outcome->has_retry_after = response->wanted[AIOC_PROTOCOL_H_RETRY_AFTER].len > 0;
     if (outcome->has_retry_after) {
@@ -21465,7 +21518,7 @@ static int aioc_client_open_network(aiocosmos_client *client, const aiocosmos_op
 static int aioc_client_open_engine(aiocosmos_client *client, const aiocosmos_options *options)
 {
     aioc_operation_engine *engine = &client->engine;
-    uint64_t seed = 0;
+    uint64_t seed[3];
     engine->client = client;
     engine->platform = &client->platform;
     engine->reactor = &client->reactor;
@@ -21479,8 +21532,16 @@ static int aioc_client_open_engine(aiocosmos_client *client, const aiocosmos_opt
     engine->on_failure = options->on_failure;
     engine->on_failure_user_data = options->on_failure_user_data;
     engine->default_database = client->default_database;
-    client->platform.entropy(client->platform.user_data, &seed, sizeof seed);
-    engine->random_state = seed ? seed : 1;
+    /* Early in a boot there may be none. TLS asks for its own when it needs it, and fails without; for jitter, hash
+     * keys and activity ids the clocks do. */
+    if (client->platform.entropy(client->platform.user_data, seed, sizeof seed) < 0) {
+        seed[1] = client->platform.monotonic_us(client->platform.user_data);
+        seed[2] = (uint64_t)client->platform.wall_ms(client->platform.user_data);
+        seed[0] = seed[1] * 0x9E3779B97F4A7C15ull + seed[2];
+    }
+    engine->random_state = seed[0] ? seed[0] : 1;
+    engine->activity_state[0] = seed[1];
+    engine->activity_state[1] = seed[2];
     aioc_account_open(&engine->account, &client->memory, options->containers_max);
     engine->account.fetch = aioc_operation_fetch_container;
     engine->account.engine = engine;

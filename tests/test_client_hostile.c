@@ -34,7 +34,7 @@ typedef struct answer {
     double charge_ru;
     size_t body_len, items;
     uint64_t at_us;
-    char message[1200];
+    char message[1200], activity_id[40];
     int pulls, item_calls;                   /* of a bulk */
     bool more;
     aiocosmos_query query;
@@ -53,6 +53,8 @@ static void keep(aiocosmos_client *client, answer *kept, const aiocosmos_result 
     kept->charge_ru = result->charge_ru;
     kept->body_len = result->body.len;
     kept->at_us = net.now_us;
+    CHECK(result->activity_id.len < sizeof kept->activity_id);
+    sprintf(kept->activity_id, "%.*s", (int)result->activity_id.len, result->activity_id.ptr);
     CHECK(result->message.len < sizeof kept->message);
     if (result->message.len) memcpy(kept->message, result->message.ptr, result->message.len);
     kept->message[result->message.len] = 0;
@@ -223,6 +225,122 @@ TEST(every_request_says_what_the_client_can_do)
     client = open_usual();
     for (use = 1; use < USES; use++) CHECK_INT(ask(client, use, &got), 0);
     CHECK(net.requests >= USES);             /* those for definitions and ranges among them */
+    close_client(client);
+}
+
+static char activities[4096][40];            /* of the requests heard */
+static int activity_count, activity_answer;
+
+/* 0: nothing is said. 200, or 429: that, without an id. 201: with one of the server's. */
+static void answer_noting_activities(peer *link)
+{
+    aiocosmos_str id = aioc_http_header(aioc_memory_str(link->heard), "x-ms-activity-id");
+    CHECK_INT(lines_heard(link, "x-ms-activity-id:"), 1);
+    CHECK(activity_count < 4096 && id.len < 40);
+    sprintf(activities[activity_count++], "%.*s", (int)id.len, id.ptr);
+    if (activity_answer == 201) reply(link, 200, "x-ms-activity-id: theirs\r\n", fitting_body(link));
+    else if (activity_answer == 429) reply(link, 429, "x-ms-request-charge: 1\r\n", "{}");
+    else if (activity_answer) answer_well(link);
+}
+
+/* RFC 9562, 5.4 */
+static bool is_uuid_of_version_4(const char *text)
+{
+    size_t i;
+    for (i = 0; i < 36; i++) {
+        const char *allowed = i == 8 || i == 13 || i == 18 || i == 23 ? "-" : i == 14 ? "4" : i == 19 ? "89ab"
+                                                                                     : "0123456789abcdef";
+        if (!text[i] || !strchr(allowed, text[i])) return false;
+    }
+    return text[36] == 0;
+}
+
+static void activities_are_uuids_that_differ(void)
+{
+    int i, k;
+    for (i = 0; i < activity_count; i++) {
+        if (!is_uuid_of_version_4(activities[i])) CHECK_STR(activities[i], "a UUID of version 4");
+        for (k = 0; k < i; k++) CHECK(strcmp(activities[i], activities[k]) != 0);
+    }
+}
+
+TEST(each_attempt_has_an_activity_id_that_the_result_tells_even_without_an_answer)
+{
+    aiocosmos_client *client;
+    answer got;
+    int use;
+    net_begin(answer_noting_activities);
+    activity_count = 0;
+    activity_answer = 200;
+    client = open_usual();
+    for (use = 1; use < USES; use++) {
+        CHECK_INT(ask(client, use, &got), 0);
+        if (use != USE_BULK) CHECK_STR(got.activity_id, activities[activity_count - 1]);
+    }
+    activity_answer = 429;
+    CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 429);
+    CHECK(got.attempts > 2);
+    CHECK_STR(got.activity_id, activities[activity_count - 1]);
+    activity_answer = 201;
+    CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
+    CHECK_STR(got.activity_id, "theirs");
+    activity_answer = 0;
+    CHECK_INT(ask(client, AIOCOSMOS_CREATE_ITEM, &got), AIOCOSMOS_E_TIMEOUT);
+    CHECK_STR(got.activity_id, activities[activity_count - 1]);
+    CHECK(activity_count > USES);
+    activities_are_uuids_that_differ();
+    close_client(client);
+}
+
+TEST(an_activity_id_that_the_caller_gives_is_the_one_that_is_sent)
+{
+    static const char *const mine[] = { "X-a: b", "X-MS-Activity-Id:  mine ", NULL };
+    aiocosmos_client *client;
+    aiocosmos_request request = of_kind(AIOCOSMOS_READ_ITEM);
+    answer got;
+    memset(&got, 0, sizeof got);
+    net_begin(answer_noting_activities);
+    activity_count = activity_answer = 0;
+    client = open_usual();
+    request.headers = mine;
+    request.done = on_done;
+    request.user_data = &got;
+    CHECK_INT(aiocosmos_submit(client, &request, NULL), 0);
+    drain(client);
+    CHECK_INT(got.status, AIOCOSMOS_E_TIMEOUT);
+    CHECK_STR(got.activity_id, "mine");
+    CHECK_STR(activities[0], "mine");
+    close_client(client);
+}
+
+/* Without entropy there is no TLS, and all else goes on; ids still differ, from client to client too. */
+TEST(without_entropy_clients_work_but_over_tls)
+{
+    aiocosmos_options options = usual_options();
+    aiocosmos_client *client;
+    answer got;
+    int i;
+    net_begin(answer_noting_activities);
+    net.fail_from[CALL_ENTROPY] = 1;
+    net.fail_to[CALL_ENTROPY] = ULONG_MAX;
+    net.fail_with[CALL_ENTROPY] = AIOCOSMOS_IO_AGAIN;
+    activity_count = 0;
+    activity_answer = 200;
+    for (i = 0; i < 100; i++) {
+        client = open_usual();
+        CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
+        CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
+        close_client(client);
+    }
+    activities_are_uuids_that_differ();
+    options.endpoint = "https://127.0.0.1:8081/";
+    options.insecure = true;
+    options.logger.level_max = 1;
+    client = open_client(&options);
+    CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), AIOCOSMOS_E_TLS);
+    CHECK(strstr(got.message, "no randomness") != NULL);
+    net.fail_to[CALL_ENTROPY] = 0;           /* there is some by now: the handshake begins, which nobody answers */
+    CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), AIOCOSMOS_E_CONNECT);
     close_client(client);
 }
 
