@@ -11264,6 +11264,20 @@ typedef enum aioc_operation_state {
     AIOC_OPERATION_COMPOSED                  /* made of other operations, which do the work */
 } aioc_operation_state;
 
+/* Why an attempt may be followed by another: each reason has a patience of its own, all together are held to
+ * retries_max. */
+typedef enum aioc_operation_reason {
+    AIOC_OPERATION_FINAL,                    /* none may */
+    AIOC_OPERATION_TRANSPORT,                /* there is no answer */
+    AIOC_OPERATION_UNCLEAR,                  /* nor does this one say whether a write was applied */
+    AIOC_OPERATION_GONE,                     /* not processed: the service was busy, or elsewhere */
+    AIOC_OPERATION_RANGES,                   /* not processed: the partition key range is another one */
+    AIOC_OPERATION_METADATA,                 /* not processed: the container is another one */
+    AIOC_OPERATION_SESSION,
+    AIOC_OPERATION_THROTTLE,
+    AIOC_OPERATION_REASONS
+} aioc_operation_reason;
+
 /* One attempt as it is kept, for the result. */
 typedef struct aioc_operation_attempt {
     uint32_t number;
@@ -11302,11 +11316,12 @@ struct aioc_operation {
     uint32_t slot, attempts, retries, throttle_wait_ms;
     int      stop;                           /* not 0: finish with it at the next step */
     int      http_status, sub_status;
+    uint8_t  tries[AIOC_OPERATION_REASONS];
     uint8_t  state;
     bool     to_feed, write, repeatable, if_not_exists, item_data, by_range, paced, forgets_container, internal;
     bool     in_ready;
     bool     doubt;                          /* an earlier attempt may have been applied */
-    bool     fresh_signature, fresh_metadata, metadata_tried;   /* each of these remedies is tried once */
+    bool     fresh_signature, metadata_tried;   /* each of these remedies is tried once */
     bool     head_of_order;
     char     activity_id[40];
 };
@@ -12174,8 +12189,7 @@ typedef struct aioc_operation_outcome {
     int      error;                          /* 0: there is an answer */
     bool     sent, reused, silent;           /* of the request, when there is none: see aioc_pool_outcome */
     int      http_status, sub_status;
-    bool     has_retry_after;
-    uint32_t retry_after_ms;
+    uint32_t retry_after_ms;                 /* 0: the service named none */
     bool     clock_was_off;                  /* the answer's Date shows that our signature's date was wrong */
     bool     token_expired;                  /* 401 to a token that the host may renew */
 } aioc_operation_outcome;
@@ -12184,8 +12198,9 @@ typedef struct aioc_operation_situation {
     bool     write, repeatable, if_not_exists;
     bool     patient;                        /* paced by somebody: 429 may go on as long as the deadline allows */
     bool     by_range;                       /* of a partition key range: its owner finds out where it went */
-    bool     doubt, fresh_signature, fresh_metadata, answered_once;
-    uint32_t retries, retries_max;
+    bool     doubt, fresh_signature, answered_once;
+    uint8_t  tries[AIOC_OPERATION_REASONS];
+    uint32_t retries, retries_max;           /* for all reasons that count */
     uint32_t throttle_wait_ms, throttle_wait_max_ms;
     uint32_t random;
 } aioc_operation_situation;
@@ -12194,164 +12209,116 @@ typedef struct aioc_operation_verdict {
     bool     again;
     uint64_t wait_us;
     bool     counts;                         /* against retries_max */
-    bool     throttled;
     bool     doubt;                          /* from now on, the write may have been applied */
     bool     sign_anew;                      /* the remedy is a corrected clock or a new token */
     bool     forget_metadata;                /* the container is not what we thought */
-    bool     doubt_ranges;                   /* its ranges are not */
-    int      status;                         /* when it is over */
+    uint8_t  reason;                         /* aioc_operation_reason */
     uint8_t  fate;
+    int      status;                         /* when it is over */
 } aioc_operation_verdict;
 
-/* Doubles from base_ms to at most max_ms, less a random half, so that many do not come back at once. */
-static uint64_t aioc_operation_backoff_us(uint32_t retries, uint32_t base_ms, uint32_t max_ms, uint32_t random)
+/* Of a status, the service's or ours, why another attempt may follow and when. A sub-status means nothing without its
+ * status. */
+typedef struct aioc_operation_rule {
+    int16_t  status, sub_status;             /* -1: every other */
+    uint8_t  reason;                         /* aioc_operation_reason */
+    uint8_t  tries_max;                      /* for that reason; 0: as many as there may be for all reasons */
+    uint16_t base_ms, max_ms;                /* back-off: from, to */
+} aioc_operation_rule;
+
+static const aioc_operation_rule aioc_operation_rules[] = {
+    { AIOCOSMOS_E_CONNECT,  -1, AIOC_OPERATION_TRANSPORT, 0,   50, 1000 },
+    { AIOCOSMOS_E_DNS,      -1, AIOC_OPERATION_TRANSPORT, 0,   50, 1000 },
+    { AIOCOSMOS_E_PROTOCOL, -1, AIOC_OPERATION_TRANSPORT, 3,   50, 1000 },
+    { 400, 1024, AIOC_OPERATION_METADATA, 1,    0,    0 },      /* the container's id is another one */
+    { 403,    3, AIOC_OPERATION_GONE,     0, 1000, 1000 },
+    { 403, 1008, AIOC_OPERATION_GONE,     0, 1000, 1000 },
+    { 404, 1002, AIOC_OPERATION_SESSION,  0,    5,  500 },      /* this replica has not reached our token yet */
+    { 404, 1003, AIOC_OPERATION_METADATA, 1,    0,    0 },      /* the container is missing */
+    { 404, 1013, AIOC_OPERATION_GONE,     0,  100, 1000 },      /* it is still being created */
+    { 408,   -1, AIOC_OPERATION_UNCLEAR,  3,  100, 1000 },      /* of the service itself, too */
+    { 410, 1000, AIOC_OPERATION_METADATA, 1,    0,    0 },      /* the name means another container */
+    { 410,   -1, AIOC_OPERATION_RANGES,   0,  100, 1000 },      /* 1002, 1007, 1008: splitting or moving */
+    { 429,   -1, AIOC_OPERATION_THROTTLE, 0,  100, 5000 },
+    { 449,   -1, AIOC_OPERATION_GONE,     0,   10, 1000 },      /* not in the HTTP registry: it lost a race */
+    { 500,   -1, AIOC_OPERATION_UNCLEAR,  3,  100, 1000 },
+    { 502,   -1, AIOC_OPERATION_UNCLEAR,  3,  100, 1000 },      /* of what stands in front of the service */
+    { 503,   -1, AIOC_OPERATION_GONE,     0,  100, 2000 },      /* not processed, as the Python and Rust SDKs take it */
+    { 504,   -1, AIOC_OPERATION_UNCLEAR,  3,  100, 1000 }
+};
+
+/* What is not there is final: TLS, too large, no memory and most statuses would end the same way the next time. */
+static aioc_operation_rule aioc_operation_rule_of(int status, int sub_status)
 {
-    uint64_t wait_us = (uint64_t)base_ms * 1000u << (retries < 16 ? retries : 16);
+    static const aioc_operation_rule none = { 0, 0, AIOC_OPERATION_FINAL, 0, 0, 0 };
+    size_t i;
+    for (i = 0; i < sizeof aioc_operation_rules / sizeof *aioc_operation_rules; i++) {
+        const aioc_operation_rule *rule = &aioc_operation_rules[i];
+        if (rule->status == status && (rule->sub_status == sub_status || rule->sub_status == -1)) return *rule;
+    }
+    return none;
+}
+
+/* Doubles from base_ms to at most max_ms, less a random half, so that many do not come back at once. */
+static uint64_t aioc_operation_backoff_us(uint32_t tries, uint32_t base_ms, uint32_t max_ms, uint32_t random)
+{
+    uint64_t wait_us = (uint64_t)base_ms * 1000u << (tries < 16 ? tries : 16);
     if (wait_us > (uint64_t)max_ms * 1000u) wait_us = (uint64_t)max_ms * 1000u;
     return wait_us / 2 + random % (wait_us / 2 + 1);
 }
 
-/* No answer: the request was not sent, or its answer was lost or unreadable. */
-static void aioc_operation_judge_loss(const aioc_operation_situation *now, const aioc_operation_outcome *outcome,
-                                      aioc_operation_verdict *verdict)
+/* Never less than the service asks for, and up to a fifth more: a storm that was told one time does not come back as
+ * one. */
+static uint64_t aioc_operation_wait_us(const aioc_operation_situation *now, const aioc_operation_outcome *outcome,
+                                       const aioc_operation_rule *rule)
 {
-    uint32_t limit = now->retries_max;
-    verdict->status = outcome->error;
-    verdict->doubt = now->doubt || (now->write && outcome->sent);
-    verdict->fate = (uint8_t)(verdict->doubt ? AIOCOSMOS_MAYBE_APPLIED : AIOCOSMOS_NOT_SENT);
-    switch (outcome->error) {
-    case AIOCOSMOS_E_CONNECT: break;
-    case AIOCOSMOS_E_DNS: break;
-    case AIOCOSMOS_E_PROTOCOL: if (limit > 3) limit = 3; break;
-    default: return;                         /* TLS, too large, no memory: the next try would end the same way */
-    }
-    if (outcome->sent && now->write && !now->repeatable) return;
-    /* Nobody has ever answered there: say so soon. */
-    if (!now->answered_once && !outcome->sent && limit > 3) limit = 3;
-    if (now->retries >= limit) return;
-    verdict->again = true;
-    verdict->counts = true;
+    uint32_t tries = now->tries[rule->reason];
+    uint64_t wait_us = aioc_operation_backoff_us(tries, rule->base_ms, rule->max_ms, now->random);
+    uint64_t asked_us = outcome->retry_after_ms * (UINT64_C(1000) + now->random % 201u);
     /* A kept-alive connection that the server had closed says nothing of the server: at once, on a fresh one. */
-    verdict->wait_us = outcome->reused && outcome->silent && now->retries == 0
-                           ? 0 : aioc_operation_backoff_us(now->retries, 50, 1000, now->random);
+    if (tries == 0 && rule->reason == AIOC_OPERATION_TRANSPORT && outcome->reused && outcome->silent) return 0;
+    if (asked_us > wait_us || (asked_us && rule->reason == AIOC_OPERATION_THROTTLE)) return asked_us;
+    return wait_us;
 }
 
-static void aioc_operation_judge_throttle(const aioc_operation_situation *now, const aioc_operation_outcome *outcome,
-                                          aioc_operation_verdict *verdict)
+/* Whether there may be one more try for this reason, after verdict->wait_us. */
+static bool aioc_operation_may_again(const aioc_operation_situation *now, const aioc_operation_outcome *outcome,
+                                     const aioc_operation_rule *rule, const aioc_operation_verdict *verdict)
 {
-    uint64_t wait_us = outcome->has_retry_after && outcome->retry_after_ms
-                           ? (uint64_t)outcome->retry_after_ms * 1000u
-                           : aioc_operation_backoff_us(now->retries, 100, 5000, now->random);
-    verdict->throttled = true;
-    if (!now->patient) {
-        if (now->retries >= now->retries_max) return;
-        if (now->throttle_wait_max_ms != AIOCOSMOS_OFF &&
-            now->throttle_wait_ms + wait_us / 1000u > now->throttle_wait_max_ms) return;
-    }
-    verdict->again = true;
-    verdict->counts = !now->patient;
-    verdict->wait_us = wait_us;
+    uint32_t tries = now->tries[rule->reason];
+    if (rule->reason == AIOC_OPERATION_FINAL || (rule->tries_max && tries >= rule->tries_max)) return false;
+    /* Nobody has ever answered there: say so soon. */
+    if (rule->reason == AIOC_OPERATION_TRANSPORT && !now->answered_once && !outcome->sent && tries >= 3) return false;
+    if (!verdict->counts) return true;
+    if (rule->reason == AIOC_OPERATION_THROTTLE && now->throttle_wait_max_ms != AIOCOSMOS_OFF &&
+        now->throttle_wait_ms + verdict->wait_us / 1000u > now->throttle_wait_max_ms) return false;
+    return now->retries < now->retries_max;
 }
 
-/* The service says that it did not process the request, or it was a read: try again, after a while. */
-static void aioc_operation_judge_again(const aioc_operation_situation *now, aioc_operation_verdict *verdict,
-                                       uint32_t limit,
-                                       uint32_t base_ms, uint32_t max_ms)
-{
-    if (now->retries >= limit || now->retries >= now->retries_max) return;
-    verdict->again = true;
-    verdict->counts = true;
-    verdict->wait_us = aioc_operation_backoff_us(now->retries, base_ms, max_ms, now->random);
-}
-
-/* An answer whose status leaves open whether a write was applied: 408 from the service, 500, 502 and 504 from what
- * stands in front of it. */
-static void aioc_operation_judge_unclear(const aioc_operation_situation *now, aioc_operation_verdict *verdict)
-{
-    if (now->write) {
-        verdict->doubt = true;
-        verdict->fate = AIOCOSMOS_MAYBE_APPLIED;
-        if (!now->repeatable) return;
-    }
-    aioc_operation_judge_again(now, verdict, 3, 100, 1000);
-}
-
-static void aioc_operation_judge_gone(const aioc_operation_situation *now, const aioc_operation_outcome *outcome,
-                                      aioc_operation_verdict *verdict)
-{
-    if (outcome->sub_status == 1000) {       /* the name means another container now: look once, try once */
-        verdict->forget_metadata = true;
-        verdict->again = !now->fresh_metadata && now->retries < now->retries_max;
-        verdict->counts = true;
-        return;
-    }
-    if (now->by_range) return;
-    verdict->doubt_ranges = true;            /* 1002, 1007, 1008: splitting or moving */
-    aioc_operation_judge_again(now, verdict, now->retries_max, 100, 1000);
-}
-
-static void aioc_operation_judge_not_found(const aioc_operation_situation *now, const aioc_operation_outcome *outcome,
-                                           aioc_operation_verdict *verdict)
-{
-    switch (outcome->sub_status) {
-    case 1002:                               /* this replica has not reached our token yet, which is never dropped */
-        aioc_operation_judge_again(now, verdict, now->retries_max, 5, 500);
-        /* Unless the token is of an older container of this name: look once. */
-        verdict->forget_metadata = now->retries == 2;
-        break;
-    case 1003:                               /* the container is missing: ours may be an old one under the same name */
-        verdict->forget_metadata = true;
-        verdict->again = !now->fresh_metadata && !now->doubt && now->retries < now->retries_max;
-        verdict->counts = true;
-        break;
-    case 1013:                               /* still being created */
-        aioc_operation_judge_again(now, verdict, now->retries_max, 100, 1000);
-        break;
-    default: break;
-    }
-}
-
-/* A sub-status means nothing without its status. */
 static aioc_operation_verdict aioc_operation_judge(const aioc_operation_situation *now,
                                                    const aioc_operation_outcome *outcome)
 {
+    int status = outcome->error ? outcome->error : outcome->http_status;
+    aioc_operation_rule rule = aioc_operation_rule_of(status, outcome->sub_status);
+    bool unclear = outcome->error || rule.reason == AIOC_OPERATION_UNCLEAR;
     aioc_operation_verdict verdict;
-    int status = outcome->http_status;
     memset(&verdict, 0, sizeof verdict);
-    verdict.doubt = now->doubt;
-    if (outcome->error) {
-        aioc_operation_judge_loss(now, outcome, &verdict);
-        return verdict;
-    }
-    verdict.status = (status >= 200 && status < 300) || (status == 409 && now->if_not_exists) ? 0 : status;
-    verdict.fate = AIOCOSMOS_ANSWERED;
-    if (verdict.status == 0) {
-        verdict.doubt = false;
-        return verdict;
-    }
-    /* 404, 409 and 412 may be the echo of our own first try. */
-    if (now->doubt) verdict.fate = AIOCOSMOS_MAYBE_APPLIED;
-    switch (status) {
-    case 401: case 403:
-        if ((outcome->clock_was_off || outcome->token_expired) && !now->fresh_signature) {
-            verdict.again = true;
-            verdict.sign_anew = true;
-        } else if (status == 403 && (outcome->sub_status == 3 || outcome->sub_status == 1008)) {
-            /* Failover: the name will move. */
-            aioc_operation_judge_again(now, &verdict, now->retries_max, 1000, 1000);
-        }
-        break;
-    case 404: aioc_operation_judge_not_found(now, outcome, &verdict); break;
-    case 408: case 500: case 502: case 504: aioc_operation_judge_unclear(now, &verdict); break;
-    case 410: aioc_operation_judge_gone(now, outcome, &verdict); break;
-    case 429: aioc_operation_judge_throttle(now, outcome, &verdict); break;
-    /* 449 is not in the HTTP registry: the service asks for the same write again after a lost race. It was not
-     * applied. */
-    case 449: aioc_operation_judge_again(now, &verdict, now->retries_max, 10, 1000); break;
-    /* 503: not processed, as the Python and Rust SDKs take it. */
-    case 503: aioc_operation_judge_again(now, &verdict, now->retries_max, 100, 2000); break;
-    default: break;
-    }
+    if ((status >= 200 && status < 300) || (status == 409 && now->if_not_exists)) return verdict;
+    verdict.status = status;
+    /* Once it may have been applied, 404, 409 and 412 may be the echo of our own first try. */
+    verdict.doubt = now->doubt || (now->write && outcome->sent && unclear);
+    verdict.fate = (uint8_t)(verdict.doubt ? AIOCOSMOS_MAYBE_APPLIED
+                                           : outcome->error ? AIOCOSMOS_NOT_SENT : AIOCOSMOS_ANSWERED);
+    if (rule.reason == AIOC_OPERATION_RANGES && now->by_range) return verdict;
+    verdict.reason = rule.reason;
+    verdict.forget_metadata = rule.reason == AIOC_OPERATION_METADATA ||
+                              /* The token may be of an older container of this name: look once. */
+                              (rule.reason == AIOC_OPERATION_SESSION && now->tries[rule.reason] == 2);
+    if (verdict.doubt && !now->repeatable) return verdict;
+    verdict.sign_anew = (outcome->clock_was_off || outcome->token_expired) && !now->fresh_signature;
+    verdict.counts = !verdict.sign_anew && !(rule.reason == AIOC_OPERATION_THROTTLE && now->patient);
+    verdict.wait_us = verdict.sign_anew ? 0 : aioc_operation_wait_us(now, outcome, &rule);
+    verdict.again = verdict.sign_anew || aioc_operation_may_again(now, outcome, &rule, &verdict);
     return verdict;
 }
 
@@ -12449,6 +12416,7 @@ static void aioc_operation_read_answer(aioc_operation *op, const aioc_http_respo
                                        aioc_operation_outcome *outcome)
 {
     uint64_t number;
+    double wait_ms;
     aiocosmos_str activity = response->wanted[AIOC_PROTOCOL_H_ACTIVITY];
     op->engine->answered_once = true;
     op->http_status = outcome->http_status = response->status;
@@ -12458,11 +12426,8 @@ static void aioc_operation_read_answer(aioc_operation *op, const aioc_http_respo
     outcome->sub_status = op->sub_status;
     if (activity.len) aioc_operation_keep_activity(op, activity);
     if (response->status < 400) return;
-    outcome->has_retry_after = response->wanted[AIOC_PROTOCOL_H_RETRY_AFTER].len > 0;
-    if (outcome->has_retry_after) {
-        double wait_ms = aioc_operation_number(response->wanted[AIOC_PROTOCOL_H_RETRY_AFTER]);  /* may be fractional */
-        outcome->retry_after_ms = wait_ms < 3600000.0 ? (uint32_t)(wait_ms + 0.999) : 3600000u;
-    }
+    wait_ms = aioc_operation_number(response->wanted[AIOC_PROTOCOL_H_RETRY_AFTER]);     /* may be fractional */
+    outcome->retry_after_ms = wait_ms < 3600000.0 ? (uint32_t)(wait_ms + 0.999) : 3600000u;
     if (response->status != 401 && response->status != 403) return;
     outcome->clock_was_off = op->engine->signer.has_key && aioc_operation_clock_was_off(op, response);
     outcome->token_expired = response->status == 401 && !op->engine->signer.has_key && op->engine->token_fn;
@@ -12478,8 +12443,8 @@ static void aioc_operation_situate(const aioc_operation *op, aioc_operation_situ
     now->by_range = op->by_range;
     now->doubt = op->doubt;
     now->fresh_signature = op->fresh_signature;
-    now->fresh_metadata = op->fresh_metadata;
     now->answered_once = op->engine->answered_once;
+    memcpy(now->tries, op->tries, sizeof now->tries);
     now->retries = op->retries;
     now->retries_max = op->engine->retries_max;
     now->throttle_wait_ms = op->throttle_wait_ms;
@@ -12493,7 +12458,8 @@ static void aioc_operation_again(aioc_operation *op, const aioc_operation_verdic
     aioc_operation_engine *engine = op->engine;
     engine->stats.retries++;
     if (verdict->counts) op->retries++;
-    if (verdict->throttled) {
+    if (op->tries[verdict->reason] < UINT8_MAX) op->tries[verdict->reason]++;
+    if (verdict->reason == AIOC_OPERATION_THROTTLE) {
         op->throttle_wait_ms += (uint32_t)(verdict->wait_us / 1000u);
         op->throttled_us += verdict->wait_us;
     }
@@ -12503,8 +12469,7 @@ static void aioc_operation_again(aioc_operation *op, const aioc_operation_verdic
         if (!engine->signer.has_key && op->attempt_us >= engine->token_us)
             aioc_auth_tokens_forget(&engine->tokens, engine->memory, aioc_operation_link(op));
     }
-    if (verdict->forget_metadata) op->fresh_metadata = true;
-    if (verdict->forget_metadata || verdict->doubt_ranges) op->metadata_tried = false;
+    if (verdict->forget_metadata || verdict->reason == AIOC_OPERATION_RANGES) op->metadata_tried = false;
     aioc_operation_back_off(op, verdict->wait_us);
 }
 
@@ -12548,6 +12513,7 @@ static void aioc_operation_answered(aioc_pool_exchange *exchange, const aioc_poo
     aioc_operation_situation now;
     aioc_operation_verdict verdict;
     double charge_ru = 0;
+    bool throttled;
     op->state = AIOC_OPERATION_READY;
     aioc_memory_buffer_free(engine->memory, &op->head);
     /* The token ran out between start and prepare. */
@@ -12572,10 +12538,11 @@ static void aioc_operation_answered(aioc_pool_exchange *exchange, const aioc_poo
     aioc_operation_situate(op, &now);
     verdict = aioc_operation_judge(&now, &seen);
     op->doubt = verdict.doubt;
-    if (verdict.throttled) engine->stats.throttled++;
-    if (verdict.throttled && op->pacer) op->pacer->throttled(op, verdict.wait_us);
+    throttled = verdict.reason == AIOC_OPERATION_THROTTLE;
+    if (throttled) engine->stats.throttled++;
+    if (throttled && op->pacer) op->pacer->throttled(op, verdict.wait_us);
     if (verdict.forget_metadata && op->container) aioc_account_forget_ranges(&engine->account, op->container);
-    if (verdict.doubt_ranges && op->container) aioc_account_doubt_ranges(op->container);
+    if (verdict.reason == AIOC_OPERATION_RANGES && op->container) aioc_account_doubt_ranges(op->container);
     if (verdict.status == 0 && !verdict.again) aioc_operation_succeeded(op);
     if (op->stop) {
         aioc_operation_finish(op, op->stop, (aiocosmos_fate)verdict.fate, outcome, aioc_protocol_status_text(op->stop));

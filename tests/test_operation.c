@@ -108,7 +108,7 @@ TEST(policy_of_lost_answers)
                  AIOCOSMOS_NOT_SENT);
     now = reading();
     now.answered_once = false;
-    now.retries = 3;
+    now.retries = now.tries[AIOC_OPERATION_TRANSPORT] = 3;
     check_policy("nobody ever answered", now, lost(AIOCOSMOS_E_CONNECT, false), OVER, AIOCOSMOS_E_CONNECT,
                  AIOCOSMOS_NOT_SENT);
 }
@@ -145,11 +145,10 @@ TEST(policy_of_throttling)
     aioc_operation_situation now = writing();
     aioc_operation_outcome seen = answer(429, 3200);
     aioc_operation_verdict verdict;
-    seen.has_retry_after = true;
     seen.retry_after_ms = 250;
     verdict = aioc_operation_judge(&now, &seen);
-    CHECK(verdict.again && verdict.counts && verdict.throttled);
-    CHECK_INT(verdict.wait_us, 250000);
+    CHECK(verdict.again && verdict.counts);
+    CHECK_INT(verdict.reason, AIOC_OPERATION_THROTTLE);
     now.throttle_wait_ms = 19800;
     check_policy("the total wait is used up", now, seen, OVER, 429, AIOCOSMOS_ANSWERED);
     now.throttle_wait_max_ms = AIOCOSMOS_OFF;
@@ -159,9 +158,60 @@ TEST(policy_of_throttling)
     now.patient = true;
     verdict = aioc_operation_judge(&now, &seen);
     CHECK(verdict.again && !verdict.counts);
-    seen.has_retry_after = false;
+    seen.retry_after_ms = 0;
     verdict = aioc_operation_judge(&now, &seen);
     CHECK(verdict.again && verdict.wait_us > 0);
+}
+
+TEST(policy_waits_as_long_as_it_is_told_and_up_to_a_fifth_more)
+{
+    static const int statuses[] = { 429, 449, 503, 410 };
+    aioc_operation_situation now = writing();
+    aioc_operation_outcome seen;
+    uint64_t least_us, most_us, wait_us;
+    size_t i;
+    int k;
+    for (i = 0; i < sizeof statuses / sizeof *statuses; i++) {
+        seen = answer(statuses[i], 0);
+        seen.retry_after_ms = 5000;
+        least_us = UINT64_MAX;
+        most_us = 0;
+        for (k = 0; k < 2000; k++) {
+            now.random = 2654435761u * (uint32_t)k;
+            wait_us = aioc_operation_judge(&now, &seen).wait_us;
+            if (wait_us < least_us) least_us = wait_us;
+            if (wait_us > most_us) most_us = wait_us;
+        }
+        CHECK(least_us >= 5000000 && least_us < 5100000);
+        CHECK(most_us > 5900000 && most_us <= 6000000);
+        /* A time that is shorter than our own back-off holds for 429 alone. */
+        seen.retry_after_ms = 1;
+        memset(now.tries, 4, sizeof now.tries);
+        wait_us = aioc_operation_judge(&now, &seen).wait_us;
+        CHECK(statuses[i] == 429 ? wait_us >= 1000 && wait_us <= 1200 : wait_us > 50000);
+        memset(now.tries, 0, sizeof now.tries);
+    }
+}
+
+/* An operation that meets one trouble after another has the patience of each for each. */
+TEST(policy_counts_by_reason)
+{
+    static const int unclear[] = { 408, 500, 502, 504 };
+    aioc_operation_situation now = reading();
+    aioc_operation_outcome seen = lost(AIOCOSMOS_E_CONNECT, true);
+    size_t i;
+    now.retries = now.tries[AIOC_OPERATION_THROTTLE] = 3;
+    for (i = 0; i < 4; i++) check_policy("its first after three 429", now, answer(unclear[i], 0), AGAIN, 0, 0);
+    CHECK(aioc_operation_judge(&now, &seen).wait_us > 0);
+    seen.reused = seen.silent = true;
+    CHECK_INT(aioc_operation_judge(&now, &seen).wait_us, 0);
+    now.tries[AIOC_OPERATION_TRANSPORT] = 1;
+    CHECK(aioc_operation_judge(&now, &seen).wait_us > 0);
+    now.tries[AIOC_OPERATION_UNCLEAR] = 3;
+    check_policy("its fourth", now, answer(500, 0), OVER, 500, AIOCOSMOS_ANSWERED);
+    now.retries = 9;
+    now.tries[AIOC_OPERATION_UNCLEAR] = 0;
+    check_policy("all together", now, answer(500, 0), OVER, 500, AIOCOSMOS_ANSWERED);
 }
 
 TEST(policy_tries_a_new_signature_once)
@@ -183,11 +233,16 @@ TEST(policy_looks_for_another_container_when_a_replica_lags_long)
 {
     aioc_operation_situation now = reading();
     aioc_operation_outcome seen = answer(404, 1002);
-    for (now.retries = 0; now.retries < 9; now.retries++) {
-        aioc_operation_verdict verdict = aioc_operation_judge(&now, &seen);
+    int tries;
+    now.retries = now.tries[AIOC_OPERATION_THROTTLE] = 4;
+    for (tries = 0; tries < 5; tries++, now.retries++) {
+        aioc_operation_verdict verdict;
+        now.tries[AIOC_OPERATION_SESSION] = (uint8_t)tries;
+        verdict = aioc_operation_judge(&now, &seen);
         CHECK(verdict.again);
-        CHECK_INT(verdict.forget_metadata, now.retries == 2);
+        CHECK_INT(verdict.forget_metadata, tries == 2);
     }
+    check_policy("never stale", now, seen, OVER, 404, AIOCOSMOS_ANSWERED);
 }
 
 TEST(policy_without_retries)
