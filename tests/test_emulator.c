@@ -218,6 +218,30 @@ TEST(required_headers)
     close_world();
 }
 
+/* The service's answer: 400, whatever was asked, to whoever does not say that it can follow a merge (azure-sdk-for-go,
+ * issue 20709). */
+TEST(accounts_with_partition_merge_refuse_who_cannot_follow)
+{
+    static const char *const without[] = { NULL, "", "0", "2", "10", "x", "-1" };
+    static const char *const with[] = { "1", "3", "11" };
+    emu_options options;
+    size_t i;
+    memset(&options, 0, sizeof options);
+    options.merge_enabled = true;
+    open_core(options);
+    for (i = 0; i < sizeof without / sizeof *without; i++) {
+        const char *line = i ? f("x-ms-cosmos-sdk-supportedcapabilities: %s\r\n", without[i]) : NULL;
+        CHECK_INT(call("GET", "/", line, NULL), 400);
+        CHECK(says("partition merge"));
+        CHECK_INT(call("POST", "/dbs", line, "{\"id\":\"D\"}"), 400);
+    }
+    for (i = 0; i < sizeof with / sizeof *with; i++) {
+        CHECK_INT(call("GET", "/dbs", f("x-ms-cosmos-sdk-supportedcapabilities: %s\r\n", with[i]), NULL), 200);
+        CHECK_INT(count(), 0);
+    }
+    close_world();
+}
+
 static const char *token_line(void)
 {
     static char line[1200], encoded[1100];
@@ -1005,7 +1029,14 @@ TEST(faults_in_place_of_an_answer)
     fault("action=html,status=502");
     CHECK_INT(call("GET", DOCS "/1", PK("[\"a\"]"), NULL), 502);
     CHECK(strncmp(got.text, "<!DOCTYPE", 9) == 0 && strstr(header("content-type"), "text/html"));
+    CHECK(*header("x-ms-activity-id") + *header("x-ms-request-charge") + *header("x-ms-substatus") == 0);
     emu_core_clear_faults(w.core);
+    fault("action=json,status=404,when=after");
+    CHECK_INT(call("POST", DOCS, PK("[\"a\"]"), "{\"id\":\"3\",\"pk\":\"a\"}"), 404);
+    CHECK_STR(got.text, "{\"error\":\"Not Found\"}");
+    CHECK(*header("x-ms-activity-id") + *header("x-ms-request-charge") + *header("x-ms-substatus") == 0);
+    emu_core_clear_faults(w.core);
+    CHECK_INT(call("GET", DOCS "/3", PK("[\"a\"]"), NULL), 200);
     fault("action=big,at=100000");
     CHECK_INT(call("GET", DOCS "/1", PK("[\"a\"]"), NULL), 200);
     CHECK_INT(got.body.len, 100000);
@@ -1200,12 +1231,16 @@ TEST(requests_cut_anywhere)
 static void raw(const char *bytes, size_t len, int status, emu_conn_state state)
 {
     emu_conn *conn = emu_conn_open(w.core);
+    aiocosmos_str answer;
     const char *out;
     size_t size;
     emu_conn_feed(conn, bytes, len);
     out = emu_conn_output(conn, &size);
     if (status == 0) CHECK_INT(size, 0);
     else CHECK_INT(size > 12 ? atoi(out + 9) : 0, status);
+    answer.ptr = out;
+    answer.len = size;
+    if (status > 100) CHECK_INT(aioc_http_header(answer, "x-ms-activity-id").len, 36);
     CHECK_INT(emu_conn_state_of(conn), state);
     emu_conn_close(conn);
 }

@@ -824,7 +824,7 @@ fi
 : >"$work/passed" && : >"$work/failed"
 echo '{"id":"a","region":"eu"}' >"$work/ann.ndjson"
 part_usage
-with_emulator commands
+with_emulator commands --merge-enabled
 with_emulator import
 with_emulator interrupt
 with_emulator interrupt_in_flight --fault delay_ms=50,kind=create_item
@@ -836,7 +836,7 @@ with_emulator resetting --fault action=reset,kind=upsert_item,skip=300,count=100
 with_emulator locked_out --fault status=401,kind=create_item,skip=500
 with_emulator refusing --fault status=403,sub_status=1014,kind=create_item,skip=10,count=3
 with_emulator ranges --partitions 8
-with_emulator changes --partitions 4 --shuffle 20
+with_emulator changes --partitions 4 --shuffle 20 --merge-enabled
 with_emulator shuffled --partitions 4 --shuffle 10 --shuffle-busy 2
 with_emulator no_ranges --fault status=404,path=/pkranges
 with_emulator broken_range --fault status=403,kind=query_items,skip=10

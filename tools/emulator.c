@@ -575,6 +575,7 @@ static const char help[] =
     "  --shuffle-min N   at least so many of them (1),\n"
     "  --shuffle-max N   at most so many (16), and\n"
     "  --shuffle-busy N  up to N requests answered 410/1007 or 1008 before (0)\n"
+    "  --merge-enabled   as an account with partition merge: refuse clients that do not say that they can follow one\n"
     "  --tls             serve HTTPS, TLS 1.2, with\n"
     "  --cert FILE       the certificate, and those that lead to its authority behind it, in PEM\n"
     "  --key-file FILE   the certificate's key, RSA or EC, in PEM\n"
@@ -582,7 +583,7 @@ static const char help[] =
     "                      status=429,kind=create_item,skip=10,count=3,retry_after_ms=5\n"
     "                      action=reset,when=after,kind=upsert,probability=0.01,seed=1\n"
     "                      delay_ms=200,verb=GET,path=/docs\n"
-    "                    action: reset close hang html big truncate garble chunked trickle end\n"
+    "                    action: reset close hang html json big truncate garble chunked trickle end\n"
     "\n"
     "While it runs, PUT, POST, GET and DELETE of /_emulator/faults change and show these rules, and PUT of\n"
     "/_emulator/split with {\"database\":D,\"container\":C,\"range\":R} splits a physical partition, of\n"
@@ -603,6 +604,10 @@ static int parse_option(server_options *options, const char *name, const char *v
     double number = 0;
     if (strcmp(name, "--tls") == 0) {
         options->tls = true;
+        return 1;
+    }
+    if (strcmp(name, "--merge-enabled") == 0) {
+        options->core.merge_enabled = true;
         return 1;
     }
     if (!value) return 0;

@@ -82,7 +82,7 @@ static void emu_put_hex(char *out, uint64_t number, int digits)
     for (; digits > 0; digits--, number >>= 4) out[digits - 1] = "0123456789abcdef"[number & 15];
 }
 
-static void emu_make_guid(emu_core *core, char out[EMU_GUID + 1])
+void emu_make_guid(emu_core *core, char out[EMU_GUID + 1])
 {
     uint64_t a = emu_random(core), b = emu_random(core);
     memcpy(out, "00000000-0000-4000-8000-000000000000", EMU_GUID + 1);
@@ -766,11 +766,19 @@ static void emu_fault_answer(emu_exchange *x, const emu_fault *fault)
     emu_refuse(x, fault->status, fault->sub_status, "A fault was asked for.");
     x->retry_after_ms = fault->retry_after_ms;
     if (fault->action == EMU_FAULT_BIG) emu_big_answer(&x->core->body, fault->at);
-    if (fault->action != EMU_FAULT_HTML) return;
+    x->html = fault->action == EMU_FAULT_HTML;
+    x->stranger = x->html || fault->action == EMU_FAULT_JSON;
+    if (!x->stranger) return;
     emu_text_clear(&x->core->body);
-    emu_put_format(&x->core->body, "<!DOCTYPE HTML><html><head><title>%s</title></head><body>%s</body></html>\r\n",
-                   emu_status_text(fault->status), emu_status_text(fault->status));
-    x->html = true;
+    emu_put_format(&x->core->body, x->html ? "<!DOCTYPE HTML><html><head><title>%s</title></head></html>\r\n"
+                                           : "{\"error\":\"%s\"}", emu_status_text(fault->status));
+}
+
+/* Bit 1 of the set: it finds its way when partition key ranges become one. */
+static bool emu_can_merge(const emu_exchange *x)
+{
+    uint64_t capabilities;
+    return aioc_memory_parse_u64(x->request->header[EMU_H_CAPABILITIES], &capabilities) && (capabilities & 1);
 }
 
 static void emu_carry_out(emu_exchange *x, const emu_route *route)
@@ -778,6 +786,11 @@ static void emu_carry_out(emu_exchange *x, const emu_route *route)
     if (!emu_authorize(x)) return;
     if (x->request->header[EMU_H_VERSION].len == 0) {
         emu_refuse(x, 400, 0, "The required header 'x-ms-version' is missing.");
+        return;
+    }
+    if (x->core->options.merge_enabled && !emu_can_merge(x)) {
+        emu_refuse(x, 400, 0, "The account has partition merge, which this client does not support: it has to say "
+                   "that it does in x-ms-cosmos-sdk-supportedcapabilities.");
         return;
     }
     route->run(x);
@@ -875,21 +888,10 @@ static char *emu_put_named(char *at, const char *name, const char *value)
     return EMU_PUT(at, "\r\n");
 }
 
-static char *emu_put_head(char *at, emu_exchange *x)
+/* By these the service is known. */
+static char *emu_put_service_lines(char *at, const emu_exchange *x)
 {
-    emu_core *core = x->core;
-    const char *text = emu_status_text(x->status);
-    if (core->date_s != x->now_ms / 1000) {
-        core->date_s = x->now_ms / 1000;
-        aioc_auth_date(core->date, core->date_s);
-    }
-    at = EMU_PUT(at, "HTTP/1.1 ");
-    at = emu_put_number(at, x->status);
-    *at++ = ' ';
-    at = emu_put_at(at, text, strlen(text));
-    at = EMU_PUT(at, "\r\nDate: ");
-    at = emu_put_at(at, core->date, AIOC_AUTH_DATE_LEN);
-    at = EMU_PUT(at, "\r\nServer: aiocosmos-emulator\r\nx-ms-gatewayversion: version=2.0.0\r\nx-ms-activity-id: ");
+    at = EMU_PUT(at, "Server: aiocosmos-emulator\r\nx-ms-gatewayversion: version=2.0.0\r\nx-ms-activity-id: ");
     at = emu_put_at(at, x->activity, EMU_GUID);
     at = EMU_PUT(at, "\r\nx-ms-request-charge: ");
     at = emu_put_decimal(at, x->charge);
@@ -913,7 +915,25 @@ static char *emu_put_head(char *at, emu_exchange *x)
     at = emu_put_named(at, "x-ms-continuation: ", x->continuation);
     at = emu_put_named(at, "", x->extra);
     if (x->container) at = emu_put_owner(at, x);
-    if (x->range) at = emu_put_range(at, x);
+    return x->range ? emu_put_range(at, x) : at;
+}
+
+static char *emu_put_head(char *at, emu_exchange *x)
+{
+    emu_core *core = x->core;
+    const char *text = emu_status_text(x->status);
+    if (core->date_s != x->now_ms / 1000) {
+        core->date_s = x->now_ms / 1000;
+        aioc_auth_date(core->date, core->date_s);
+    }
+    at = EMU_PUT(at, "HTTP/1.1 ");
+    at = emu_put_number(at, x->status);
+    *at++ = ' ';
+    at = emu_put_at(at, text, strlen(text));
+    at = EMU_PUT(at, "\r\nDate: ");
+    at = emu_put_at(at, core->date, AIOC_AUTH_DATE_LEN);
+    at = EMU_PUT(at, "\r\n");
+    if (!x->stranger) at = emu_put_service_lines(at, x);
     if (!x->request->keep_alive) at = EMU_PUT(at, "Connection: close\r\n");
     else if (x->request->minor == 0) at = EMU_PUT(at, "Connection: keep-alive\r\n");
     return at;

@@ -43,6 +43,7 @@ typedef struct emu_options {
     double      ru_per_second;         /* of a container, spread evenly over its partitions (no limit) */
     size_t      memory_max;            /* bytes; beyond them requests get 503 (no limit) */
     emu_shuffle shuffle;
+    bool        merge_enabled;         /* as an account with partition merge: refuses who does not say it can follow */
     int64_t   (*now_ms)(void *user);   /* Unix time (the system's clock) */
     uint64_t  (*random)(void *user);   /* activity ids (a generator that always starts the same) */
     /* as aiocosmos_allocator (realloc, free) */

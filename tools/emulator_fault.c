@@ -15,14 +15,16 @@
  *     action       reset     the connection is torn down
  *                  close     it is closed without an answer
  *                  hang      there is never an answer
- *                  html      a front end answers for the service, with `status` (503)
+ *                  html      who stands before the service answers, with `status` (503), in HTML and without any of
+ *                            the headers by which the service is known
+ *                  json      the same, in JSON
  *                  big       the answer is a string of `at` bytes, with `status` (200)
  *                  truncate  the answer ends, and the connection, after `at` bytes
  *                  garble    eight of its bytes from `at` on are wrong
  *                  chunked   its body comes in chunks
  *                  trickle   it comes byte by byte
  *                  end       it is as it should be, but then the connection is closed, without a word about it
- *     when         before    (else) status, html, big, reset, close, hang: the request is not carried out
+ *     when         before    (else) status, html, json, big, reset, close, hang: the request is not carried out
  *                  after     it is, and then its answer is lost
  *     delay_ms     the answer, or what comes instead, comes so much later
  *
@@ -38,8 +40,8 @@
 #define EMU_BIG_MAX (256u * 1024u * 1024u)
 
 static const char *const emu_action_names[] = {
-    "none", "status", "html", "big", "reset", "close", "hang", "truncate", "garble", "chunked", "trickle", "end",
-    "delay"
+    "none", "status", "html", "json", "big", "reset", "close", "hang", "truncate", "garble", "chunked", "trickle",
+    "end", "delay"
 };
 
 static bool emu_fault_wrong(char *why, size_t cap, const char *what, aiocosmos_str name)
@@ -123,7 +125,7 @@ static bool emu_fault_complete(emu_fault *fault, char *why, size_t cap)
 {
     if (fault->action == EMU_FAULT_NONE && fault->status) fault->action = EMU_FAULT_STATUS;
     if (fault->action == EMU_FAULT_NONE && fault->delay_ms) fault->action = EMU_FAULT_DELAY;
-    if ((fault->action == EMU_FAULT_STATUS || fault->action == EMU_FAULT_HTML) && !fault->status) fault->status = 503;
+    if (fault->action < EMU_FAULT_BIG && !fault->status) fault->status = 503;
     if (fault->action == EMU_FAULT_BIG && !fault->status) fault->status = 200;
     if (fault->action != EMU_FAULT_NONE) return true;
     aioc_memory_print(why, cap, "a rule needs a status, an action or a delay_ms");

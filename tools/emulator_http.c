@@ -40,7 +40,7 @@ static const char *const emu_header_names[EMU_H_COUNT] = {
     "x-ms-cosmos-migrate-offer-to-autopilot", "x-ms-cosmos-migrate-offer-to-manual-throughput",
     "x-ms-documentdb-expiry-seconds", "host", "x-ms-documentdb-populatequotainfo",
     "x-ms-cosmos-supported-query-features", "x-ms-documentdb-populatequerymetrics", "x-ms-cosmos-populateindexmetrics",
-    "x-ms-cosmos-populateindexmetrics-v2"
+    "x-ms-cosmos-populateindexmetrics-v2", "x-ms-cosmos-sdk-supportedcapabilities"
 };
 
 static size_t emu_header_hash(const char *name, size_t len)
@@ -161,11 +161,13 @@ static bool emu_list_has(aiocosmos_str list, const char *word)
 /* For what is wrong with the HTTP itself: nothing behind it can be trusted, so the connection ends. */
 static void emu_conn_refuse(emu_conn *conn, int status, const char *why)
 {
+    char activity[EMU_GUID + 1];
+    emu_make_guid(conn->core, activity);
     emu_text_clear(&conn->core->scratch);
     emu_put_format(&conn->core->scratch, "{\"code\":\"BadRequest\",\"message\":\"%s\"}", why);
-    emu_put_format(&conn->out, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %llu\r\n"
-                   "Connection: close\r\n\r\n", status, emu_status_text(status),
-                   (unsigned long long)conn->core->scratch.buffer.len);
+    emu_put_format(&conn->out, "HTTP/1.1 %d %s\r\nx-ms-activity-id: %s\r\nx-ms-request-charge: 0\r\n"
+                   "Content-Type: application/json\r\nContent-Length: %llu\r\nConnection: close\r\n\r\n", status,
+                   emu_status_text(status), activity, (unsigned long long)conn->core->scratch.buffer.len);
     emu_put(&conn->out, conn->core->scratch.buffer.data, conn->core->scratch.buffer.len);
     conn->core->requests++;
     conn->state = EMU_CONN_CLOSING;

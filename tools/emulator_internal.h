@@ -80,7 +80,7 @@ typedef enum emu_header {
     EMU_H_START_EPK, EMU_H_END_EPK, EMU_H_IF_MATCH, EMU_H_IF_NONE_MATCH, EMU_H_IF_MODIFIED, EMU_H_FEED_FORMAT, EMU_H_PREFER, EMU_H_A_IM, EMU_H_ACTIVITY,
     EMU_H_CONSISTENCY, EMU_H_COLLECTION_RID, EMU_H_THROUGHPUT, EMU_H_AUTOPILOT, EMU_H_TO_AUTOPILOT, EMU_H_TO_MANUAL,
     EMU_H_EXPIRY, EMU_H_HOST, EMU_H_QUOTA_INFO, EMU_H_FEATURES, EMU_H_QUERY_METRICS, EMU_H_INDEX_METRICS,
-    EMU_H_INDEX_METRICS_2, EMU_H_COUNT
+    EMU_H_INDEX_METRICS_2, EMU_H_CAPABILITIES, EMU_H_COUNT
 } emu_header;
 
 typedef enum emu_verb { EMU_GET, EMU_POST, EMU_PUT, EMU_PATCH, EMU_DELETE, EMU_OTHER } emu_verb;
@@ -127,6 +127,7 @@ typedef struct emu_exchange {
     /* The answer. Its body is core->body. */
     int     status, sub_status;
     bool    has_body, html;
+    bool    stranger;                                      /* who stands before the service speaks, not the service */
     double  charge;
     char    etag[64];
     emu_database *database;
@@ -143,7 +144,7 @@ typedef struct emu_exchange {
 typedef enum emu_action {
     EMU_FAULT_NONE,
     /* Another answer, or none; the request may not be carried out. */
-    EMU_FAULT_STATUS, EMU_FAULT_HTML, EMU_FAULT_BIG, EMU_FAULT_RESET, EMU_FAULT_CLOSE, EMU_FAULT_HANG,
+    EMU_FAULT_STATUS, EMU_FAULT_HTML, EMU_FAULT_JSON, EMU_FAULT_BIG, EMU_FAULT_RESET, EMU_FAULT_CLOSE, EMU_FAULT_HANG,
     /* Its own answer, in another form. */
     EMU_FAULT_TRUNCATE, EMU_FAULT_GARBLE, EMU_FAULT_CHUNKED, EMU_FAULT_TRICKLE, EMU_FAULT_END, EMU_FAULT_DELAY
 } emu_action;
@@ -461,6 +462,7 @@ struct emu_core {
 
 int64_t  emu_now(const emu_core *core);
 uint64_t emu_random(emu_core *core);
+void     emu_make_guid(emu_core *core, char out[EMU_GUID + 1]);
 uint64_t emu_random_next(uint64_t *state);
 
 void emu_http_init(emu_core *core);
