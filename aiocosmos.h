@@ -18089,9 +18089,9 @@ static void aioc_feeds_stream_failed(aioc_feeds_stream *stream, const aiocosmos_
     stream->failed = true;
     if (status == result->status) aioc_feeds_fail(fan, status, result->message.ptr);
     else if (status == AIOCOSMOS_E_NOMEM) aioc_feeds_fail(fan, status, "no memory for a range's answer");
-    else if (fan->changes) aioc_feeds_break(fan, status, "a range's answer is not a page of a change feed: it has no "
-                                            "etag, is no JSON, or has no array of items");
-    else aioc_feeds_break(fan, status, "a range's answer is not a page: it is no JSON, or has no array of items");
+    else if (fan->changes) aioc_feeds_fail(fan, status, "a range's answer is not a page of a change feed: it has no "
+                                           "etag, is no JSON, or has no array of items");
+    else aioc_feeds_fail(fan, status, "a range's answer is not a page: it is no JSON, or has no array of items");
 }
 
 static void aioc_feeds_answer_came(aioc_operation *op, const aiocosmos_result *result)

@@ -468,6 +468,38 @@ TEST(a_page_that_failed_can_be_asked_for_again)
     close_world(client);
 }
 
+/* What was garbled on its way need not be so again: the query goes on where it was. */
+TEST(a_page_that_is_none_fails_and_the_next_asks_again)
+{
+    static const char *const sqls[] = {
+        "SELECT * FROM c", "SELECT * FROM c ORDER BY c.n", "SELECT TOP 30 * FROM c", "SELECT DISTINCT * FROM c"
+    };
+    aiocosmos_client *client = open_world("--partitions 4");
+    size_t i;
+    fill(client, "a", 0, 10);
+    fill(client, "b", 10, 20);
+    fill(client, "c", 20, 30);
+    for (i = 0; i < 2 * sizeof sqls / sizeof *sqls; i++) {
+        aiocosmos_query_request request = query_of(sqls[i / 2]);
+        aiocosmos_query query;
+        listing all;
+        int failures = 0, status = 0;
+        request.page_items_max = 7;
+        memset(&all, 0, sizeof all);
+        query = open_query(client, &request);
+        fault(i % 2 ? "status=200,kind=query_items,skip=3,count=2" : "status=200,kind=query_items,count=1");
+        for (all.more = true; all.more || status; failures += status != 0) {
+            status = read_page(client, query, &all);
+            if (status) CHECK_INT(status, AIOCOSMOS_E_PROTOCOL);
+        }
+        CHECK(failures > 0);
+        check_complete(&all, 30);
+        aiocosmos_query_close(client, query);
+        no_faults();
+    }
+    close_world(client);
+}
+
 typedef struct walker {
     aiocosmos_query query;
     int pages, items;
