@@ -14265,9 +14265,10 @@ typedef struct aioc_query_best_value { aiocosmos_json json; aioc_query_number nu
 /* A row that is kept, in one block: this, the values to sort by, their texts, the payload. */
 typedef struct aioc_query_best_row {
     uint64_t arrival;
-    aioc_query_hash rid;
-    size_t size, payload_len;            /* payload_len 0: there is none */
+    size_t size, place, payload_len;     /* place: in the heap */
     const char *payload;
+    aioc_query_hash hash;                /* distinct: of the payload */
+    struct aioc_query_best_row *alike;   /* distinct: the next one of its bucket */
 } aioc_query_best_row;
 
 typedef struct aioc_query_best {
@@ -14275,28 +14276,35 @@ typedef struct aioc_query_best {
     const uint8_t *descending;           /* for each column; lent */
     uint32_t columns;
     bool sorted;
+    bool distinct;                       /* of rows with the same payload only the best is kept */
     uint64_t key[2], most, arrivals;
-    aioc_query_best_row **rows;          /* a heap with the worst on top; once sorted, in order, NULL: handed out */
+    aioc_query_best_row **rows;          /* a heap with the worst on top; once sorted, in order, NULL: handed out. If
+                                          * distinct, as many buckets behind it: lists of rows by their hashes */
     size_t count, cap, given, held;      /* held: bytes of the rows */
-    aioc_query_set rids;                 /* of the rows in the heap, and of some that left it */
 } aioc_query_best;
 
 static void aioc_query_best_open(aioc_query_best *best, aioc_memory *memory, uint64_t most, const uint8_t *descending,
-                                 uint32_t columns, const uint64_t key[2])
+                                 uint32_t columns, bool distinct, const uint64_t key[2])
 {
     memset(best, 0, sizeof *best);
     best->memory = memory;
     best->descending = descending;
     best->columns = columns;
+    best->distinct = distinct;
     best->most = most;
     best->key[0] = key[0];
     best->key[1] = key[1];
 }
 
+static size_t aioc_query_best_table_bytes(const aioc_query_best *best, size_t cap)
+{
+    return (best->distinct ? 2 : 1) * cap * sizeof *best->rows;
+}
+
 /* What it holds, for the limit. */
 static size_t aioc_query_best_bytes(const aioc_query_best *best)
 {
-    return best->held + best->cap * sizeof *best->rows + aioc_query_set_bytes(&best->rids);
+    return best->held + aioc_query_best_table_bytes(best, best->cap);
 }
 
 static void aioc_query_best_free_row(aioc_query_best *best, aioc_query_best_row *row)
@@ -14310,8 +14318,7 @@ static void aioc_query_best_close(aioc_query_best *best)
 {
     size_t i;
     for (i = 0; i < best->count; i++) aioc_query_best_free_row(best, best->rows[i]);
-    aioc_memory_free(best->memory, best->rows, best->cap * sizeof *best->rows);
-    aioc_query_set_free(best->memory, &best->rids);
+    aioc_memory_free(best->memory, best->rows, aioc_query_best_table_bytes(best, best->cap));
     memset(best, 0, sizeof *best);
 }
 
@@ -14346,6 +14353,12 @@ static bool aioc_query_best_is_worse(const aioc_query_best *best, aioc_query_bes
     return a->arrival > b->arrival;
 }
 
+static void aioc_query_best_put(aioc_query_best *best, size_t at, aioc_query_best_row *row)
+{
+    best->rows[at] = row;
+    row->place = at;
+}
+
 /* Lets the row at a place sink among the first count rows until none below it is worse. */
 static void aioc_query_best_sink(aioc_query_best *best, size_t at, size_t count)
 {
@@ -14355,20 +14368,20 @@ static void aioc_query_best_sink(aioc_query_best *best, size_t at, size_t count)
         if (below >= count) break;
         if (below + 1 < count && aioc_query_best_is_worse(best, best->rows[below + 1], best->rows[below])) below++;
         if (!aioc_query_best_is_worse(best, best->rows[below], row)) break;
-        best->rows[at] = best->rows[below];
+        aioc_query_best_put(best, at, best->rows[below]);
         at = below;
     }
-    best->rows[at] = row;
+    aioc_query_best_put(best, at, row);
 }
 
 static void aioc_query_best_rise(aioc_query_best *best, size_t at)
 {
     aioc_query_best_row *row = best->rows[at];
     while (at > 0 && aioc_query_best_is_worse(best, row, best->rows[(at - 1) / 2])) {
-        best->rows[at] = best->rows[(at - 1) / 2];
+        aioc_query_best_put(best, at, best->rows[(at - 1) / 2]);
         at = (at - 1) / 2;
     }
-    best->rows[at] = row;
+    aioc_query_best_put(best, at, row);
 }
 
 /* The "item" of what the column sorts by; false: there is no such object. */
@@ -14439,7 +14452,7 @@ static aioc_query_best_row *aioc_query_best_copy(aioc_query_best *best, aiocosmo
         values[i].json.len = item.len;
         text += item.len;
     }
-    if (payload.len > 0) memcpy(text, payload.ptr, payload.len);
+    memcpy(text, payload.ptr, payload.len);
     row->payload = text;
     row->payload_len = payload.len;
     row->size = size;
@@ -14448,73 +14461,83 @@ static aioc_query_best_row *aioc_query_best_copy(aioc_query_best *best, aiocosmo
     return row;
 }
 
+/* Where the row with a hash is linked to from, or the NULL at the end of its bucket. */
+static aioc_query_best_row **aioc_query_best_alike(const aioc_query_best *best, aioc_query_hash hash)
+{
+    aioc_query_best_row **at = &best->rows[best->cap + (size_t)(hash.low % best->cap)];
+    while (*at && ((*at)->hash.low != hash.low || (*at)->hash.high != hash.high)) at = &(*at)->alike;
+    return at;
+}
+
+static void aioc_query_best_link(aioc_query_best *best, aioc_query_best_row *row)
+{
+    if (!best->distinct) return;
+    row->alike = NULL;
+    *aioc_query_best_alike(best, row->hash) = row;
+}
+
 static bool aioc_query_best_reserve(aioc_query_best *best)
 {
-    size_t cap = best->cap > 0 ? best->cap * 2 : 16;
+    size_t cap = best->cap > 0 ? best->cap * 2 : 16, i;
     void *rows;
     if (best->count < best->cap) return true;
-    if (cap > SIZE_MAX / 2 / sizeof *best->rows) return false;
+    if (cap > SIZE_MAX / 4 / sizeof *best->rows) return false;
     if (cap > best->most) cap = (size_t)best->most;
-    rows = aioc_memory_resize(best->memory, best->rows, best->cap * sizeof *best->rows, cap * sizeof *best->rows);
+    rows = aioc_memory_resize(best->memory, best->rows, aioc_query_best_table_bytes(best, best->cap),
+                              aioc_query_best_table_bytes(best, cap));
     if (!rows) return false;
     best->rows = (aioc_query_best_row **)rows;
     best->cap = cap;
+    if (best->distinct) memset(best->rows + cap, 0, cap * sizeof *best->rows);
+    for (i = 0; i < best->count; i++) aioc_query_best_link(best, best->rows[i]);
     return true;
 }
 
-/* Remembers a row's _rid. Those that left the heap need not be remembered: what was worse than all of it once is so
- * ever after. They are forgotten when they are as many as the others. */
-static int aioc_query_best_note(aioc_query_best *best, aioc_query_hash rid)
+/* Puts a row on the heap, in place of one that is worse, if one is to go. */
+static void aioc_query_best_push(aioc_query_best *best, aioc_query_best_row *row, aioc_query_best_row *goes)
 {
-    size_t i;
-    if (best->rids.count == best->rids.cap && best->rids.count / 2 >= best->count) {
-        aioc_query_set_clear(&best->rids);
-        for (i = 0; i < best->count; i++) aioc_query_set_add(best->memory, &best->rids, best->rows[i]->rid);
+    if (!goes) {
+        aioc_query_best_put(best, best->count++, row);
+        aioc_query_best_link(best, row);
+        aioc_query_best_rise(best, row->place);
+        return;
     }
-    return aioc_query_set_add(best->memory, &best->rids, rid);
+    if (best->distinct) *aioc_query_best_alike(best, goes->hash) = goes->alike;
+    aioc_query_best_put(best, goes->place, row);
+    aioc_query_best_free_row(best, goes);
+    aioc_query_best_link(best, row);
+    aioc_query_best_sink(best, row->place, best->count);
 }
 
-/* Puts a row on the heap, in place of the worst one if it is full. */
-static int aioc_query_best_push(aioc_query_best *best, aioc_query_best_row *row)
-{
-    bool full = best->count == best->most;
-    if (!full && !aioc_query_best_reserve(best)) return AIOCOSMOS_E_NOMEM;
-    if (aioc_query_best_note(best, row->rid) < 0) return AIOCOSMOS_E_NOMEM;
-    if (full) {
-        aioc_query_best_free_row(best, best->rows[0]);
-        best->rows[0] = row;
-        aioc_query_best_sink(best, 0, best->count);
-        return 0;
-    }
-    best->rows[best->count++] = row;
-    aioc_query_best_rise(best, best->count - 1);
-    return 0;
-}
-
-/* Takes one row from a range, {"_rid":…,"orderByItems":[{"item":…},…],"payload":…}; one whose _rid a row has
- * is dropped. 0; E_NOMEM; E_PROTOCOL, and why. */
+/* Takes one row from a range, {"orderByItems":[{"item":...},...],"payload":...}; one without a payload is none. 0;
+ * E_NOMEM; E_PROTOCOL, and why. */
 static int aioc_query_best_add(aioc_query_best *best, aiocosmos_json row, const char **why)
 {
-    static const char *const names[3] = {"_rid", "orderByItems", "payload"};
-    aiocosmos_json field[3];
-    aioc_query_best_row *copy;
-    aioc_query_hash rid;
+    static const char *const names[2] = {"orderByItems", "payload"};
+    aiocosmos_json field[2];
+    aioc_query_best_row *copy, *goes = NULL;
+    aioc_query_hash hash = {0, 0};
     size_t size;
     int result;
     AIOCOSMOS_ASSERT(!best->sorted);
-    aioc_json_fields(row, names, 3, field);
-    if (field[0].type != AIOCOSMOS_JSON_STR) return aioc_query_refuse(why, "a row without _rid");
-    result = aioc_query_best_measure(best, field[1], field[2], &size, why);
-    if (result != 0 || best->most == 0) return result;
-    if (best->count == best->most && !aioc_query_best_beats(best, field[1], best->rows[0])) return 0;
-    rid = aioc_query_hash_of(best->key, field[0]);
-    if (aioc_query_set_find(&best->rids, rid) != UINT32_MAX) return 0;
-    copy = aioc_query_best_copy(best, field[1], field[2], size);
+    aioc_json_fields(row, names, 2, field);
+    result = aioc_query_best_measure(best, field[0], field[1], &size, why);
+    if (result != 0 || best->most == 0 || field[1].type == AIOCOSMOS_JSON_NONE) return result;
+    if (best->count == best->most) goes = best->rows[0];
+    if (goes && !aioc_query_best_beats(best, field[0], goes)) return 0;
+    if (best->distinct) {
+        aioc_query_best_row *alike = NULL;
+        hash = aioc_query_hash_of(best->key, field[1]);
+        if (best->cap > 0) alike = *aioc_query_best_alike(best, hash);
+        if (alike && !aioc_query_best_beats(best, field[0], alike)) return 0;
+        if (alike) goes = alike;
+    }
+    if (!goes && !aioc_query_best_reserve(best)) return AIOCOSMOS_E_NOMEM;
+    copy = aioc_query_best_copy(best, field[0], field[1], size);
     if (!copy) return AIOCOSMOS_E_NOMEM;
-    copy->rid = rid;
-    result = aioc_query_best_push(best, copy);
-    if (result != 0) aioc_query_best_free_row(best, copy);
-    return result;
+    copy->hash = hash;
+    aioc_query_best_push(best, copy, goes);
+    return 0;
 }
 
 /* Takes the worst from the top of the heap to its end, until all are in order. */
@@ -14528,23 +14551,20 @@ static void aioc_query_best_sort(aioc_query_best *best)
         aioc_query_best_sink(best, 0, left - 1);
     }
     best->sorted = true;
-    aioc_query_set_free(best->memory, &best->rids);
 }
 
 /* The payloads, the best first; each frees what it held, and no row may be added any more. 1: one is appended; 0: no
- * more; E_NOMEM: nothing is appended, and it may be asked for again. A row without a payload is none. */
+ * more; E_NOMEM: nothing is appended, and it may be asked for again. */
 static int aioc_query_best_next(aioc_query_best *best, aioc_memory_buffer *out)
 {
+    aioc_query_best_row *row;
     if (!best->sorted) aioc_query_best_sort(best);
-    while (best->given < best->count) {
-        aioc_query_best_row *row = best->rows[best->given];
-        bool some = row->payload_len > 0;
-        if (!aioc_memory_append(best->memory, out, row->payload, row->payload_len)) return AIOCOSMOS_E_NOMEM;
-        best->rows[best->given++] = NULL;
-        aioc_query_best_free_row(best, row);
-        if (some) return 1;
-    }
-    return 0;
+    if (best->given == best->count) return 0;
+    row = best->rows[best->given];
+    if (!aioc_memory_append(best->memory, out, row->payload, row->payload_len)) return AIOCOSMOS_E_NOMEM;
+    best->rows[best->given++] = NULL;
+    aioc_query_best_free_row(best, row);
+    return 1;
 }
 
 /*------------------------------------------------------------------------------
@@ -14808,6 +14828,19 @@ static bool aioc_query_read_shape(aioc_query_reader *reader, const aiocosmos_jso
     return aioc_query_read_aggregate(reader, "aggregates", value, &shape->value_aggregate);
 }
 
+/* What the rows go through excludes each other in part, and what a range gives for an aggregate or an order is only in
+ * the rows of a text that was made for it. */
+static bool aioc_query_can_follow(aioc_query_reader *reader, const aioc_query_info *info)
+{
+    const char *what = NULL;
+    if (info->merges_groups && info->has_dcount) what = "counts and groups, which this version cannot do in one";
+    else if (info->merges_groups && info->order_count) what = "orders and groups, which this version cannot do in one";
+    else if (info->merges_groups && info->rewritten.len == 0) what = "aggregates, but has no rewritten query";
+    else if (info->order_count && info->rewritten.len == 0) what = "orders, but has no rewritten query";
+    if (what) aioc_memory_print(reader->why, reader->cap, "the query plan %s", what);
+    return !what;
+}
+
 static bool aioc_query_read_info(aioc_query_reader *reader, aiocosmos_json object, aioc_query_info *info)
 {
     static const uint8_t lists[] = { AIOC_QUERY_P_ORDER, AIOC_QUERY_P_EXPRESSIONS, AIOC_QUERY_P_GROUPS,
@@ -14839,7 +14872,7 @@ static bool aioc_query_read_info(aioc_query_reader *reader, aiocosmos_json objec
     /* Rows that come in no order can't be compared with the one before only. */
     if (info->distinct == AIOC_QUERY_DISTINCT_ORDERED && info->order_count == 0)
         info->distinct = AIOC_QUERY_DISTINCT_UNORDERED;
-    return true;
+    return aioc_query_can_follow(reader, info);
 }
 
 /*--- Spans ------------------------------------------------------*/
@@ -14975,6 +15008,8 @@ static bool aioc_query_read_hybrid(aioc_query_reader *reader, aiocosmos_json hyb
         if (!aioc_query_read_info(reader, value, &component->info)) return false;
         if (component->info.order_count > 1)
             return aioc_query_blame(reader, "componentQueryInfos", value, "which is ordered by more than a score");
+        if (component->info.distinct || component->info.has_dcount || component->info.merges_groups)
+            return aioc_query_blame(reader, "componentQueryInfos", value, "which does more than rank");
         if (component->info.rewritten.len == 0)
             return aioc_query_blame(reader, "componentQueryInfos", value, "which has no query");
         component->weight = 1;
@@ -15839,10 +15874,10 @@ static aioc_query_hole aioc_query_next_hole(aiocosmos_str sql, size_t at)
     return hole;
 }
 
-/* Keeps the plan until it is closed. 0. The statistics are in the order of the components that have some, but gateways
+/* Keeps the plan until it is closed. The statistics are in the order of the components that have some, but gateways
  * count all components in the numbers of the texts; numbers without gaps mean what they say. */
-static int aioc_query_hybrid_open(aioc_query_hybrid *hybrid, aioc_memory *memory, aioc_query_plan *plan,
-                                  const uint64_t key[2])
+static void aioc_query_hybrid_open(aioc_query_hybrid *hybrid, aioc_memory *memory, aioc_query_plan *plan,
+                                   const uint64_t key[2])
 {
     aioc_query_hole hole;
     uint32_t i;
@@ -15866,7 +15901,6 @@ static int aioc_query_hybrid_open(aioc_query_hybrid *hybrid, aioc_memory *memory
         hybrid->statistic[i] = next;
         if (hybrid->named[i]) next++;
     }
-    return 0;
 }
 
 #define AIOC_QUERY_HYBRID_MISMATCH "the statistics of two ranges do not match"
@@ -16255,8 +16289,8 @@ static void aioc_query_hybrid_fuse(aioc_query_hybrid *hybrid, uint32_t component
     }
 }
 
-/* When all rows are there: ranks and fuses them. 0. */
-static int aioc_query_hybrid_finish(aioc_query_hybrid *hybrid)
+/* When all rows are there: ranks and fuses them. */
+static void aioc_query_hybrid_finish(aioc_query_hybrid *hybrid)
 {
     uint32_t i, n = hybrid->plan->component_count;
     aioc_query_hybrid_coalesce(hybrid);
@@ -16264,7 +16298,6 @@ static int aioc_query_hybrid_finish(aioc_query_hybrid *hybrid)
     aioc_query_hybrid_drop_worse(hybrid);
     for (i = 0; i < n; i++) aioc_query_hybrid_fuse(hybrid, i);
     aioc_query_hybrid_sort(hybrid, 0, aioc_query_before_by_fused);
-    return 0;
 }
 
 /* 1: the payload of the next row is appended; 0: there is none; E_NOMEM: ask again. A row whose projection is undefined
@@ -17973,7 +18006,6 @@ static int aioc_feeds_ask_range(aioc_feeds_stream *stream, const aioc_account_ra
     return 0;
 }
 
-/* Takes an answer over. 0, or why it is not one. */
 /* Rows of the same sort values come by their _rid; which way, depends on how the service went through its index. Where
  * it does not say, they rise. */
 static void aioc_feeds_note_scan(aioc_feeds_stream *stream, const aiocosmos_result *result)
@@ -18247,7 +18279,8 @@ static int aioc_feeds_is_distinct(aioc_memory *memory, aioc_feeds_fan *fan, aioc
     return 1;
 }
 
-/* A row of the result: through DISTINCT, OFFSET, then TOP or LIMIT, to the page. 0, or E_NOMEM and nothing else. */
+/* A row of the result: through DISTINCT, OFFSET, then TOP or LIMIT, to the page or the count. 0, or E_NOMEM and nothing
+ * else. */
 static int aioc_feeds_emit(aioc_memory *memory, aioc_feeds_fan *fan, aiocosmos_json row)
 {
     int distinct;
@@ -18256,15 +18289,12 @@ static int aioc_feeds_emit(aioc_memory *memory, aioc_feeds_fan *fan, aiocosmos_j
         !aioc_memory_reserve(memory, &fan->out, sizeof aioc_feeds_page_head + row.len)) return AIOCOSMOS_E_NOMEM;
     distinct = aioc_feeds_is_distinct(memory, fan, row);
     if (distinct <= 0) return distinct;
-    if (fan->sink == AIOC_FEEDS_TO_COUNT) {
-        fan->count++;
-        return 0;
-    }
     if (fan->skip_left) {
         fan->skip_left--;
         return 0;
     }
-    aioc_feeds_put_row(memory, fan, aioc_operation_str(row.ptr, row.len));
+    if (fan->sink == AIOC_FEEDS_TO_COUNT) fan->count++;
+    else aioc_feeds_put_row(memory, fan, aioc_operation_str(row.ptr, row.len));
     if (fan->take_left != UINT64_MAX) fan->take_left--;
     return 0;
 }
@@ -18277,7 +18307,8 @@ static int aioc_feeds_take_row(aioc_memory *memory, aioc_feeds_fan *fan, aiocosm
     case AIOC_FEEDS_TO_BEST: return aioc_query_best_add(&fan->best, row, why);
     case AIOC_FEEDS_TO_STATISTICS: return aioc_query_hybrid_add_statistics(&fan->hybrid, row, why);
     case AIOC_FEEDS_TO_COMPONENT: return aioc_query_hybrid_add_row(&fan->hybrid, fan->component, row, why);
-    default: return aioc_feeds_emit(memory, fan, row);
+    default:                                 /* the order of rows that are only counted says nothing */
+        return aioc_feeds_emit(memory, fan, fan->info->order_count ? aioc_json_at(row, "/payload") : row);
     }
 }
 
@@ -18377,8 +18408,6 @@ static void aioc_feeds_read_sequence(aioc_feeds_query *query)
 }
 
 /*--- Many ranges: in order ----------------------------------------------------------*/
-
-static const char *const aioc_feeds_row_fields[] = { "_rid", "orderByItems", "payload" };
 
 static bool aioc_feeds_is_unordered(aiocosmos_json value)
 {
@@ -18636,7 +18665,7 @@ static void aioc_feeds_read_ordered(aioc_feeds_query *query)
 
 /* What is left to read, from the leftmost stream on. A stream that was split has its heirs behind it, which begin where
  * its last answer ended: as long as it has answers, they are not told of. */
-static uint32_t aioc_feeds_list_pieces(const aioc_feeds_fan *fan, aioc_query_piece *pieces, bool all,
+static uint32_t aioc_feeds_list_pieces(const aioc_feeds_fan *fan, aioc_query_piece *pieces,
                                        aiocosmos_str *rest_min)
 {
     aiocosmos_str covered = aioc_memory_str("");
@@ -18645,7 +18674,7 @@ static uint32_t aioc_feeds_list_pieces(const aioc_feeds_fan *fan, aioc_query_pie
     for (place = 0; place < fan->stream_count; place++) {
         const aioc_feeds_stream *stream = fan->streams[place];
         if (aioc_feeds_is_spent(stream) || aioc_protocol_epk_compare(stream->min, covered) < 0) continue;
-        if (count && !all && stream->position.len == 0) {
+        if (count && stream->position.len == 0) {
             *rest_min = stream->min;
             return count;
         }
@@ -18735,9 +18764,9 @@ static bool aioc_feeds_write_token(aioc_feeds_query *query)
     } else {
         position.place = AIOC_QUERY_IN_SEQUENCE;
         position.pieces = pieces;
-        position.piece_count = aioc_feeds_list_pieces(fan, pieces, false, &position.rest_min);
+        position.piece_count = aioc_feeds_list_pieces(fan, pieces, &position.rest_min);
     }
-    if (position.place != AIOC_QUERY_IN_ROWS) aioc_feeds_place_distinct(fan, &position);
+    aioc_feeds_place_distinct(fan, &position);
     if (position.place)
         written = aioc_query_token_write(memory, &query->continuation_out, &position, fan->continuation_max);
     aioc_memory_free(memory, pieces, pieces_size);
@@ -18962,6 +18991,7 @@ static void aioc_feeds_begin_reading(aioc_feeds_query *query, aiocosmos_str sql,
     fan->info = info;
     fan->sink = (uint8_t)sink;
     fan->ordered = info->order_count && sink == AIOC_FEEDS_TO_PAGES;
+    fan->among_unordered = sink == AIOC_FEEDS_TO_COUNT;
     if (sink != AIOC_FEEDS_TO_PAGES) fan->window = fan->parallel_max;
     if (info->order_count > AIOC_FEEDS_COLUMNS_MAX) {
         aioc_feeds_break(fan, AIOCOSMOS_E_PROTOCOL, "the query plan has more than 16 columns of ORDER BY");
@@ -18989,6 +19019,7 @@ static void aioc_feeds_begin_giving(aioc_feeds_query *query)
         fan->broken = true;
         return;
     }
+    if (fan->sink != AIOC_FEEDS_TO_GROUPS) fan->info = &fan->plain;      /* DISTINCT has been seen to */
     memset(&fan->rest_row, 0, sizeof fan->rest_row);
     fan->rest_left = aioc_json_count(aioc_json_root(&fan->rest_doc));
     fan->stage = AIOC_FEEDS_GIVING;
@@ -19073,12 +19104,15 @@ static void aioc_feeds_end_reading(aioc_feeds_query *query)
             return;
         }
         fan->info = &fan->plan->info;
-        ok = aioc_query_hybrid_finish(&fan->hybrid) == 0 && aioc_feeds_collect(query);
+        aioc_query_hybrid_finish(&fan->hybrid);
+        ok = aioc_feeds_collect(query);
         aioc_query_hybrid_close(&fan->hybrid);
         break;
     case AIOC_FEEDS_TO_COUNT:
         ok = aioc_feeds_collect_count(query);
         aioc_query_set_free(memory, &fan->distinct);
+        fan->skip_left = 0;
+        fan->take_left = UINT64_MAX;
         break;
     case AIOC_FEEDS_TO_GROUPS:
         ok = aioc_feeds_collect(query);
@@ -19152,6 +19186,7 @@ static int aioc_feeds_resume(aioc_feeds_query *query, const aioc_query_info *inf
     if (from->place == AIOC_QUERY_IN_ROWS) {
         if (!aioc_feeds_set(memory, &fan->rest, from->rows)) return AIOCOSMOS_E_NOMEM;
         fan->info = info;
+        fan->sink = (uint8_t)sink;
         aioc_feeds_begin_giving(query);
         return 0;
     }
@@ -19173,9 +19208,9 @@ static int aioc_feeds_resume(aioc_feeds_query *query, const aioc_query_info *inf
 static aioc_feeds_sink aioc_feeds_sink_of(const aioc_query_plan *plan, const aioc_query_info *info)
 {
     if (plan && plan->hybrid) return AIOC_FEEDS_TO_STATISTICS;
-    if (info->non_streaming) return AIOC_FEEDS_TO_BEST;
+    if (info->has_dcount) return AIOC_FEEDS_TO_COUNT;
     if (info->merges_groups) return AIOC_FEEDS_TO_GROUPS;
-    return info->has_dcount ? AIOC_FEEDS_TO_COUNT : AIOC_FEEDS_TO_PAGES;
+    return info->non_streaming ? AIOC_FEEDS_TO_BEST : AIOC_FEEDS_TO_PAGES;
 }
 
 /* Opens what the rows are collected in. 0, or why that cannot be, with the reason. */
@@ -19186,7 +19221,7 @@ static int aioc_feeds_open_sink(aioc_feeds_query *query, const aioc_query_info *
     if (sink == AIOC_FEEDS_TO_GROUPS) aioc_query_groups_open(&fan->groups, memory, &info->shape, fan->key);
     if (sink == AIOC_FEEDS_TO_STATISTICS) {
         aioc_query_hybrid_close(&fan->hybrid);           /* it may have been begun before, without memory to go on */
-        return aioc_query_hybrid_open(&fan->hybrid, memory, fan->plan, fan->key);
+        aioc_query_hybrid_open(&fan->hybrid, memory, fan->plan, fan->key);
     }
     if (sink != AIOC_FEEDS_TO_BEST) return 0;
     if (fan->take_left == UINT64_MAX) {
@@ -19194,7 +19229,7 @@ static int aioc_feeds_open_sink(aioc_feeds_query *query, const aioc_query_info *
         return fan->status;
     }
     aioc_query_best_open(&fan->best, memory, fan->skip_left + fan->take_left, info->descending, info->order_count,
-                         fan->key);
+                         info->distinct != AIOC_QUERY_ALL, fan->key);
     return 0;
 }
 

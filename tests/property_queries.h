@@ -419,9 +419,11 @@ static void prop_make_vector(prop_grammar *g)
     char distance[128];
     snprintf(distance, sizeof distance, "VectorDistance(c.v, [%d, %d, 1])", (int)sim_below(g->random, 5) - 2,
              (int)sim_below(g->random, 5) - 2);
-    prop_choose_scope(g, true);
+    prop_choose_scope(g, false);
+    if (g->of_list) g->of_list = false, g->from = "c", prop_free(&g->where), *q->param = 0;
+    q->distinct = sim_chance(g->random, 0.4);
     prop_project(&p, g, false, false);
-    prop_put_text(&q->sql, "SELECT");
+    prop_put_text(&q->sql, q->distinct ? "SELECT DISTINCT" : "SELECT");
     prop_put_top(&q->sql, g, 0.5);
     prop_put(&q->sql, " %s", p.list.ptr);
     prop_put_from(&q->sql, g);

@@ -25,6 +25,7 @@ static struct server {
     int plan_status, status, sub_status;     /* status: of the pages of the range that is bad, or of all (-1) */
     int bad_range;
     const char *page;                        /* what every range answers; NULL: pages of rows as they should be */
+    const char *const *answers;              /* or, one for each range, the rows of its only page */
     const char *row;                         /* printf format of a row, of the number of the row, thrice */
     int pages, rows;                         /* of each range, and of each page */
     bool for_ever;                           /* the same continuation again and again */
@@ -61,6 +62,13 @@ static void serve_rows(peer *link)
     reply(link, 200, lines, body);
 }
 
+static void serve_answer(peer *link, const char *rows)
+{
+    static char body[8192];
+    snprintf(body, sizeof body, "{\"Documents\":[%s]}", rows);
+    reply(link, 200, "", body);
+}
+
 static void serve_bad(peer *link)
 {
     char lines[96];
@@ -91,6 +99,7 @@ static void serve(peer *link)
         }
         if (server.status && (server.bad_range < 0 || server.bad_range == range_of(link))) serve_bad(link);
         else if (heard(link, "\"query\":\"STATISTICS\"")) reply(link, 200, "", statistics);
+        else if (server.answers) serve_answer(link, server.answers[range_of(link)]);
         else if (server.page) reply(link, 200, server.for_ever ? "x-ms-continuation: more\r\n" : "", server.page);
         else serve_rows(link);
     }
@@ -297,6 +306,134 @@ TEST(plans_that_are_none_or_lie_end_in_an_answer_or_an_error)
     size_t i;
     for (i = 0; i < sizeof plans / sizeof *plans; i++) survives_plan(plans[i], 200);
     for (i = 0; i < sizeof statuses / sizeof *statuses; i++) survives_plan(shapes[4].plan, statuses[i]);
+}
+
+/*--- Plans that ask for several things at once --------------------------------------------------*/
+
+#define ORDER    "\"orderBy\":[\"Ascending\"],\"orderByExpressions\":[\"c.n\"]," REWRITTEN
+#define NEAREST  "\"orderBy\":[\"Descending\"],\"hasNonStreamingOrderBy\":true," REWRITTEN
+#define DISTINCT "\"distinctType\":\"Unordered\""
+#define ORDERED_DISTINCT "\"distinctType\":\"Ordered\""
+#define COUNTED  "\"dCountInfo\":{\"dCountAlias\":\"\"}"
+#define GROUPED  "\"groupByExpressions\":[\"c.n\"],\"groupByAliases\":[\"k\"]," \
+                 "\"groupByAliasToAggregateType\":{\"k\":\"Count\"}," REWRITTEN
+#define SUMMED   "\"aggregates\":[\"Sum\"],\"hasSelectValue\":true," REWRITTEN
+#define RANKING(more) "{\"hybridSearchQueryInfo\":{\"componentQueryInfos\":[{\"orderBy\":[\"Descending\"]," more "," \
+                      "\"rewrittenQuery\":\"SELECT\"}],\"take\":9}," EVERYWHERE "}"
+
+#define SORTED(rid, n, payload) \
+    "{\"_rid\":\"" rid "\",\"orderByItems\":[{\"item\":" n "}],\"payload\":" payload "}"
+#define GROUP(n, k) "{\"groupByItems\":[{\"item\":" n "}],\"payload\":{\"k\":{\"item\":" k "}}}"
+
+static const char two_ranges[] = RANGES(RANGE("0", "", "80") "," RANGE("1", "80", "FF"));
+
+static const char *const bare_rows[] = { "1,2,3", "3,4" };
+static const char *const rising_rows[] = { SORTED("a", "1", "1") "," SORTED("b", "2", "2"),
+                                           SORTED("c", "1", "1") "," SORTED("d", "2", "2") "," SORTED("e", "3", "3") };
+static const char *const near_rows[] = {
+    SORTED("a", "0.9", "\"A\"") "," SORTED("a", "0.9", "\"A2\"") "," SORTED("b", "0.5", "\"B\""),
+    SORTED("c", "0.6", "\"B\"") "," SORTED("d", "0.7", "\"A\"") "," SORTED("e", "0.55", "\"A\"") ","
+    SORTED("f", "0.52", "\"C\"")
+};
+static const char *const grouped_rows[] = { GROUP("1", "1") "," GROUP("2", "3"), GROUP("1", "2") "," GROUP("4", "5") };
+static const char *const summed_rows[] = { "[{\"item\":2}]", "[{\"item\":3}]" };
+
+/* What a plan may ask for together, and what comes of it: the rows, as .NET's PipelineFactory has the stages (order,
+ * distinct, offset, limit, top, count), or the words that say what cannot be done. */
+static const struct combination { const char *name, *plan; const char *const *answers; const char *rows, *refusal; }
+combinations[] = {
+    { "distinct", PLAN(DISTINCT), bare_rows, "1 2 3 4", NULL },
+    { "distinct, top", PLAN(DISTINCT ",\"top\":2"), bare_rows, "1 2", NULL },
+    { "distinct, offset", PLAN(DISTINCT ",\"offset\":1,\"limit\":2"), bare_rows, "2 3", NULL },
+    { "count", PLAN(COUNTED), bare_rows, "5", NULL },
+    { "count, distinct", PLAN(COUNTED "," DISTINCT), bare_rows, "4", NULL },
+    { "count, distinct, top", PLAN(COUNTED "," DISTINCT ",\"top\":2"), bare_rows, "2", NULL },
+    { "count, distinct, top 0", PLAN(COUNTED "," DISTINCT ",\"top\":0"), bare_rows, "0", NULL },
+    { "count, distinct, offset", PLAN(COUNTED "," DISTINCT ",\"offset\":1,\"limit\":2"), bare_rows, "2", NULL },
+    { "count, distinct, far offset", PLAN(COUNTED "," DISTINCT ",\"offset\":9,\"limit\":2"), bare_rows, "0", NULL },
+    { "count, distinct, order", PLAN(COUNTED "," ORDERED_DISTINCT "," ORDER), rising_rows, "3", NULL },
+    { "count, order", PLAN(COUNTED "," ORDER), rising_rows, "5", NULL },
+    { "count, distinct, order, top", PLAN(COUNTED "," DISTINCT ",\"top\":2," ORDER), rising_rows, "2", NULL },
+    { "count, distinct, vector", PLAN(COUNTED "," DISTINCT ",\"top\":9," NEAREST), near_rows, "4", NULL },
+    { "count, vector", PLAN(COUNTED ",\"top\":6," NEAREST), near_rows, "6", NULL },
+    { "order, distinct", PLAN(ORDERED_DISTINCT "," ORDER), rising_rows, "1 2 3", NULL },
+    { "order, distinct, offset", PLAN(ORDERED_DISTINCT ",\"offset\":1,\"limit\":1," ORDER), rising_rows, "2", NULL },
+    { "order, distinct unordered", PLAN(DISTINCT "," ORDER), rising_rows, "1 2 3", NULL },
+    { "vector", PLAN("\"top\":9," NEAREST), near_rows, "\"A\" \"A2\" \"A\" \"B\" \"A\" \"C\" \"B\"", NULL },
+    { "vector, offset", PLAN("\"offset\":1,\"limit\":3," NEAREST), near_rows, "\"A2\" \"A\" \"B\"", NULL },
+    { "vector, distinct", PLAN(DISTINCT ",\"top\":9," NEAREST), near_rows, "\"A\" \"A2\" \"B\" \"C\"", NULL },
+    { "vector, distinct, top", PLAN(DISTINCT ",\"top\":3," NEAREST), near_rows, "\"A\" \"A2\" \"B\"", NULL },
+    { "vector, distinct, offset", PLAN(DISTINCT ",\"offset\":2,\"limit\":9," NEAREST), near_rows, "\"B\" \"C\"", NULL },
+    { "vector without top", PLAN(NEAREST), near_rows, NULL, "needs TOP" },
+    { "groups", PLAN(GROUPED), grouped_rows, "{\"k\":3} {\"k\":3} {\"k\":5}", NULL },
+    { "groups, distinct", PLAN(GROUPED "," DISTINCT), grouped_rows, "{\"k\":3} {\"k\":5}", NULL },
+    { "groups, offset", PLAN(GROUPED ",\"offset\":1,\"limit\":1"), grouped_rows, "{\"k\":3}", NULL },
+    { "groups, distinct, offset", PLAN(GROUPED "," DISTINCT ",\"offset\":1,\"limit\":1"), grouped_rows, "{\"k\":5}",
+      NULL },
+    { "groups, count", PLAN(GROUPED "," COUNTED), grouped_rows, NULL, "the query plan counts and groups" },
+    { "groups, order", PLAN(GROUPED "," ORDER), grouped_rows, NULL, "the query plan orders and groups" },
+    { "groups, vector", PLAN(GROUPED ",\"top\":9," NEAREST), grouped_rows, NULL, "the query plan orders and groups" },
+    { "sum", PLAN(SUMMED), summed_rows, "5", NULL },
+    { "sum, distinct", PLAN(SUMMED "," DISTINCT), summed_rows, "5", NULL },
+    { "sum, top", PLAN(SUMMED ",\"top\":1"), summed_rows, "5", NULL },
+    { "sum, count", PLAN(SUMMED "," COUNTED), summed_rows, NULL, "the query plan counts and groups" },
+    { "sum, order", PLAN(SUMMED "," ORDER), summed_rows, NULL, "the query plan orders and groups" },
+    { "sum, rows as they are", PLAN("\"aggregates\":[\"Sum\"],\"hasSelectValue\":true"), summed_rows, NULL,
+      "the query plan aggregates, but has no rewritten query" },
+    { "order, rows as they are", PLAN("\"orderBy\":[\"Ascending\"]"), rising_rows, NULL,
+      "the query plan orders, but has no rewritten query" },
+    { "ranking, distinct", RANKING(DISTINCT), near_rows, NULL, "which does more than rank" },
+    { "ranking, count", RANKING(COUNTED), near_rows, NULL, "which does more than rank" },
+    { "ranking, sum", RANKING("\"aggregates\":[\"Sum\"],\"hasSelectValue\":true"), near_rows, NULL,
+      "the query plan orders and groups" }
+};
+
+/* In one piece, or resumed behind every row. */
+static void check_combination(const struct combination *which, bool resumed)
+{
+    static reading got, part;
+    aiocosmos_query_request request = usual_request();
+    aiocosmos_client *client;
+    char *at;
+    serve_shape(&shapes[0]);
+    server.ranges = two_ranges;
+    server.plan = which->plan;
+    server.answers = which->answers;
+    client = open_usual();
+    if (resumed) request.page_items_max = 1;
+    request.parallel_max = 1;
+    read_all(client, &request, &got, resumed ? 1 : 1000);
+    while (resumed && got.status == 0 && got.more) {
+        size_t len = got.rows_len;
+        memcpy(part.token, got.token, sizeof part.token);
+        request.continuation = part.token;
+        if (*part.token == 0) break;
+        memcpy(part.rows, got.rows, sizeof part.rows);
+        read_all(client, &request, &got, 1);
+        memmove(got.rows + len, got.rows, got.rows_len + 1);
+        memcpy(got.rows, part.rows, len);
+        got.rows_len += len;
+    }
+    if (which->refusal) {
+        CHECK(got.status == AIOCOSMOS_E_PROTOCOL || got.status == 400);
+        if (!strstr(got.message, which->refusal)) CHECK_STR(got.message, which->name);
+    } else {
+        if (got.status) CHECK_STR(got.message, which->name);
+        for (at = got.rows; *at; at++) if (*at == '\n') *at = at[1] ? ' ' : 0;
+        if (strcmp(got.rows, which->rows) != 0) printf("%s%s\n", which->name, resumed ? ", resumed" : "");
+        CHECK_STR(got.rows, which->rows);
+    }
+    close_client(client);
+}
+
+TEST(what_a_plan_asks_for_together_comes_out_right_or_is_refused_by_name)
+{
+    size_t i;
+    for (i = 0; i < sizeof combinations / sizeof *combinations; i++) {
+        check_combination(&combinations[i], false);
+        /* This server does not look at the filter by which an order is resumed. */
+        if (strncmp(combinations[i].name, "order", 5) != 0) check_combination(&combinations[i], true);
+    }
 }
 
 static size_t put_many(size_t len, const char *text, int times)

@@ -300,7 +300,8 @@ TEST(plan_that_says_little)
 
 TEST(plan_of_native_code_has_numbers_for_booleans)
 {
-    planned *p = plan_ok("{\"partitionedQueryExecutionInfoVersion\":1,\"queryInfo\":{\"hasSelectValue\":1,"
+    planned *p = plan_ok("{\"partitionedQueryExecutionInfoVersion\":1,"
+                         "\"queryInfo\":{\"rewrittenQuery\":\"SELECT\",\"hasSelectValue\":1,"
                          "\"hasNonStreamingOrderBy\":0,\"aggregates\":[\"Max\"],\"somethingNew\":{\"a\":[1]}},"
                          "\"queryRanges\":[{\"min\":[],\"max\":\"Infinity\",\"isMinInclusive\":1,"
                              "\"isMaxInclusive\":0}]}");
@@ -325,7 +326,8 @@ TEST(plan_counts_distinct_rows)
 
 TEST(plan_orders_without_expressions)
 {
-    planned *p = plan_ok("{\"queryInfo\":{\"orderBy\":[\"Descending\",\"Ascending\"],\"orderByExpressions\":[]}}");
+    planned *p = plan_ok("{\"queryInfo\":{\"rewrittenQuery\":\"SELECT\",\"orderBy\":[\"Descending\",\"Ascending\"],"
+                         "\"orderByExpressions\":[]}}");
     CHECK_INT(p->plan->info.order_count, 2);
     CHECK(p->plan->info.descending[0] && !p->plan->info.descending[1]);
     CHECK(p->plan->info.expressions[0].len == 0 && p->plan->info.expressions[1].len == 0);
@@ -338,14 +340,16 @@ TEST(plan_ordered_distinct_needs_an_order)
     planned *p = plan_ok("{\"queryInfo\":{\"distinctType\":\"Ordered\"}}");
     CHECK_INT(p->plan->info.distinct, AIOC_QUERY_DISTINCT_UNORDERED);
     unplan(p);
-    p = plan_ok("{\"queryInfo\":{\"distinctType\":\"Ordered\",\"orderBy\":[\"Ascending\"]}}");
+    p = plan_ok("{\"queryInfo\":{\"rewrittenQuery\":\"SELECT\","
+                "\"distinctType\":\"Ordered\",\"orderBy\":[\"Ascending\"]}}");
     CHECK_INT(p->plan->info.distinct, AIOC_QUERY_DISTINCT_ORDERED);
     unplan(p);
 }
 
 TEST(plan_aliases_in_the_order_of_the_list)
 {
-    planned *p = plan_ok("{\"queryInfo\":{\"groupByExpressions\":[\"c.a\"],\"groupByAliases\":[\"a~1b/c\",\"$1\",\"\"],"
+    planned *p = plan_ok("{\"queryInfo\":{\"rewrittenQuery\":\"SELECT\",\"groupByExpressions\":[\"c.a\"],"
+                         "\"groupByAliases\":[\"a~1b/c\",\"$1\",\"\"],"
                          "\"groupByAliasToAggregateType\":{\"\":\"Average\",\"\\u0024\\u0031\":\"CountIf\","
                              "\"a~1b/c\":null}}}");
     const aioc_query_shape *shape = &p->plan->info.shape;
@@ -358,7 +362,8 @@ TEST(plan_aliases_in_the_order_of_the_list)
     CHECK_VIEW(shape->aliases[2].name, "");
     CHECK_INT(shape->aliases[2].aggregate, AIOC_QUERY_AVERAGE);
     unplan(p);
-    p = plan_ok("{\"queryInfo\":{\"groupByAliasToAggregateType\":{\"b\":\"MakeSet\",\"a\":null}}}");
+    p = plan_ok("{\"queryInfo\":{\"rewrittenQuery\":\"SELECT\",\"groupByAliasToAggregateType\":"
+                "{\"b\":\"MakeSet\",\"a\":null}}}");
     CHECK_INT(p->plan->info.shape.alias_count, 2);
     CHECK_VIEW(p->plan->info.shape.aliases[0].name, "b");
     CHECK(p->plan->info.merges_groups && !p->plan->info.shape.grouped);
@@ -1638,7 +1643,7 @@ static const char *results_of(aioc_query_hybrid *hybrid)
     size_t len = 0;
     int result;
     memset(&out, 0, sizeof out);
-    CHECK_INT(aioc_query_hybrid_finish(hybrid), 0);
+    aioc_query_hybrid_finish(hybrid);
     while ((result = aioc_query_hybrid_next(hybrid, &out)) == 1) {
         len += (size_t)snprintf(text + len, sizeof text - len, "%s%.*s", len ? " " : "", (int)out.len, out.data);
         out.len = 0;
@@ -1681,7 +1686,7 @@ TEST(hybrid_statistics_in_the_texts)
         COMPONENT("Descending", "", HITS(2)), ""));
     aioc_query_hybrid hybrid;
     const char *why = "";
-    CHECK_INT(aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key), 0);
+    aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
     CHECK_STR(component_text(&hybrid, 1), "b WHERE (true)");
     CHECK(strncmp(component_text(&hybrid, 0), "! the query plan wants " DOCUMENTS, 60) == 0);
     CHECK_INT(add_statistics(&hybrid, "{\"documentCount\":3,\"fullTextStatistics\":[{\"totalWordCount\":10,"
@@ -1700,7 +1705,7 @@ TEST(hybrid_sums_do_not_wrap)
     planned *p = plan_ok(HYBRID(COMPONENT("Descending", "", DOCUMENTS), ""));
     aioc_query_hybrid hybrid;
     const char *why = "";
-    CHECK_INT(aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key), 0);
+    aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
     CHECK_INT(add_statistics(&hybrid, "{\"documentCount\":9223372036854775807,\"fullTextStatistics\":[]}", &why), 0);
     CHECK_INT(add_statistics(&hybrid, "{\"documentCount\":9223372036854775807,\"fullTextStatistics\":[]}", &why), 0);
     CHECK_STR(component_text(&hybrid, 0), "9223372036854775807");
@@ -1723,7 +1728,7 @@ TEST(hybrid_texts_that_cannot_be_filled)
         planned *p;
         snprintf(json, sizeof json, HYBRID("{\"rewrittenQuery\":\"x %s\"}", ""), texts[i]);
         p = plan_ok(json);
-        CHECK_INT(aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key), 0);
+        aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
         CHECK_INT(add_statistics(&hybrid, "{\"documentCount\":1,\"fullTextStatistics\":[{\"totalWordCount\":1,"
             "\"hitCounts\":[1]}]}",
                                  &why), 0);
@@ -1758,7 +1763,7 @@ TEST(hybrid_statistics_that_do_not_match)
         planned *p = plan_ok(HYBRID(COMPONENT("Descending", "", "q"), ""));
         aioc_query_hybrid hybrid;
         const char *why = "";
-        CHECK_INT(aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key), 0);
+        aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
         CHECK_INT(add_statistics(&hybrid, "{\"documentCount\":1,\"fullTextStatistics\":[{\"totalWordCount\":1,"
             "\"hitCounts\":[1,2]}]}",
                                  &why), 0);
@@ -1784,7 +1789,7 @@ TEST(hybrid_fuses_reciprocal_ranks)
                                          FLAT("y", "3,5", "\"not again\""), NULL};
     planned *p = plan_ok(HYBRID(COMPONENT("Descending", "", "q") "," COMPONENT("Ascending", "", "q"), ""));
     aioc_query_hybrid hybrid;
-    CHECK_INT(aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key), 0);
+    aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
     CHECK_INT(aioc_query_hybrid_bytes(&hybrid), 0);
     add_rows(&hybrid, 0, first);
     add_rows(&hybrid, 1, second);
@@ -1801,7 +1806,7 @@ TEST(hybrid_weighs)
     planned *p = plan_ok(HYBRID(COMPONENT("Descending", "", "q") "," COMPONENT("Descending", "", "q"),
                                 ",\"componentWeights\":[0.01,1]"));
     aioc_query_hybrid hybrid;
-    CHECK_INT(aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key), 0);
+    aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
     add_rows(&hybrid, 0, rows);
     CHECK_STR(results_of(&hybrid), "4 2 3 1");
     shut(&hybrid, p);
@@ -1816,18 +1821,18 @@ TEST(hybrid_skips_and_takes)
     planned *p = plan_ok(HYBRID(COMPONENT("Descending", "", "q") "," COMPONENT("Descending", "", "q"), ",\"skip\":1,"
                                 "\"take\":2"));
     aioc_query_hybrid hybrid;
-    CHECK_INT(aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key), 0);
+    aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
     add_rows(&hybrid, 0, rows);
     CHECK_STR(results_of(&hybrid), "2 4");             /* 0 and c project nothing, so they are no rows */
     shut(&hybrid, p);
     p = plan_ok(HYBRID(COMPONENT("Descending", "", "q") "," COMPONENT("Descending", "", "q"), ",\"skip\":7,"
         "\"take\":2"));
-    CHECK_INT(aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key), 0);
+    aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
     add_rows(&hybrid, 0, rows);
     CHECK_STR(results_of(&hybrid), "");
     shut(&hybrid, p);
     p = plan_ok(HYBRID(COMPONENT("Descending", "", "q"), ",\"take\":0"));
-    CHECK_INT(aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key), 0);
+    aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
     CHECK_STR(results_of(&hybrid), "");
     shut(&hybrid, p);
 }
@@ -1856,7 +1861,7 @@ TEST(hybrid_of_one_component)
         snprintf(json, sizeof json, HYBRID(COMPONENT("%s", "%s", "q"), ",\"componentWeights\":[-1]"), cases[i].order,
                  cases[i].more);
         p = plan_ok(json);
-        CHECK_INT(aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key), 0);
+        aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
         add_rows(&hybrid, 0, rows);
         CHECK_STR(results_of(&hybrid), cases[i].want);
         shut(&hybrid, p);
@@ -1869,7 +1874,7 @@ TEST(hybrid_of_empty_scores)
     static const char *const rows[] = {FLAT("b", "", "2"), FLAT("a", "", "1"), FLAT("c", "1,1", "3"), NULL};
     planned *p = plan_ok(HYBRID(COMPONENT("Descending", "", "q") "," COMPONENT("Ascending", "", "q"), ""));
     aioc_query_hybrid hybrid;
-    CHECK_INT(aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key), 0);
+    aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
     add_rows(&hybrid, 0, rows);
     CHECK_STR(results_of(&hybrid), "3 1 2");
     shut(&hybrid, p);
@@ -1885,7 +1890,7 @@ TEST(hybrid_cuts_each_component)
     planned *p = plan_ok(HYBRID(COMPONENT("Descending", ",\"limit\":2", "q") "," COMPONENT("Descending", ","
         "\"limit\":2", "q"), ""));
     aioc_query_hybrid hybrid;
-    CHECK_INT(aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key), 0);
+    aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
     add_rows(&hybrid, 0, first);
     add_rows(&hybrid, 1, second);
     /* Ranks: a 1 and 3, c 2 and 2, d 3 and 1. */
@@ -1910,7 +1915,7 @@ TEST(hybrid_rows_that_are_none)
     planned *p = plan_ok(HYBRID(COMPONENT("Descending", "", "q") "," COMPONENT("Descending", "", "q"), ""));
     aioc_query_hybrid hybrid;
     size_t i;
-    CHECK_INT(aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key), 0);
+    aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
     for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *why = "";
         CHECK_INT(add_row(&hybrid, 0, cases[i].json, &why), AIOCOSMOS_E_PROTOCOL);
@@ -1919,7 +1924,7 @@ TEST(hybrid_rows_that_are_none)
     CHECK_STR(results_of(&hybrid), "");
     shut(&hybrid, p);
     p = plan_ok(HYBRID(COMPONENT("Descending", "", "q"), ""));
-    CHECK_INT(aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key), 0);
+    aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
     {
         const char *why = "";
         CHECK_INT(add_row(&hybrid, 0, "{\"_rid\":\"a\",\"orderByItems\":[{\"item\":\"x\"}],\"componentScores\":[1]}",
@@ -1979,7 +1984,7 @@ TEST(hybrid_equals_the_plain_way)
                 weight[c]);
         strcat(json, "]}}");
         p = plan_ok(json);
-        CHECK_INT(aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key), 0);
+        aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
         memset(rows, 0, sizeof rows);
         for (i = 0; i < count; i++) {
             snprintf(rows[i].rid, sizeof rows[i].rid, "r%d", (int)random_below(1000) * MOST + i);
@@ -2044,7 +2049,7 @@ TEST(hybrid_the_nth_allocation_fails)
         int i, result;
         p->r.left = n;
         memset(&out, 0, sizeof out);
-        CHECK_INT(aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key), 0);
+        aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
         result = add_statistics(&hybrid, "{\"documentCount\":1,\"fullTextStatistics\":[{\"totalWordCount\":1,"
                                 "\"hitCounts\":[1,2,3,4,5,6,7,8,9]}]}", &why);
         if (result == 0) result = aioc_query_hybrid_component_text(&hybrid, 0, &out, text, sizeof text);
@@ -2062,7 +2067,7 @@ TEST(hybrid_the_nth_allocation_fails)
         if (result == 0) {
             size_t rows = 0;
             out.len = 0;
-            CHECK_INT(aioc_query_hybrid_finish(&hybrid), 0);
+            aioc_query_hybrid_finish(&hybrid);
             while ((result = aioc_query_hybrid_next(&hybrid, &out)) == 1) rows++;
             if (result == 0) CHECK_INT(rows, 75);
         }

@@ -32,9 +32,9 @@
 /* What a run has seen: what never happens is not tested. */
 #define PROP_COVERAGE(X) \
     X(ordered) X(ordered_by_several) X(descending) X(limited) X(distinct) X(distinct_ordered) X(aggregates) X(groups) \
-    X(distinct_count) X(vector) X(joined) X(part_of_the_keys) X(several_pages) X(empty_page) X(resumed) \
-    X(resumed_elsewhere) X(split) X(merged) X(no_token) X(out_of_memory) X(lost_among_arrays) X(no_rows) \
-    X(thousand_rows_asked)
+    X(distinct_count) X(vector) X(vector_distinct) X(vector_joined) X(joined) X(part_of_the_keys) X(several_pages) \
+    X(empty_page) X(resumed) X(resumed_elsewhere) X(split) X(merged) X(no_token) X(out_of_memory) \
+    X(lost_among_arrays) X(no_rows) X(thousand_rows_asked)
 
 enum {
 #define PROP_NAME(name) PROP_SAW_##name,
@@ -553,12 +553,13 @@ static void prop_row_free(prop_row *row)
     free(row->text);
 }
 
-/* Of rows that are the same, one stays; they stand side by side. */
+/* Of rows that are the same, the first stays. */
 static void prop_keep_distinct(prop_truth *truth)
 {
-    size_t i, kept = 0;
+    size_t i, k, kept = 0;
     for (i = 0; i < truth->count; i++) {
-        if (kept && prop_compare_rows(&truth->rows[kept - 1], &truth->rows[i]) == 0) prop_row_free(&truth->rows[i]);
+        for (k = 0; k < kept && strcmp(truth->rows[k].text, truth->rows[i].text) != 0; k++) continue;
+        if (k < kept) prop_row_free(&truth->rows[i]);
         else truth->rows[kept++] = truth->rows[i];
     }
     truth->count = kept;
@@ -667,6 +668,8 @@ static void prop_note(const prop_case *c)
     if (q->shape == PROP_GROUPS) PROP_SAW(groups);
     if (q->shape == PROP_DISTINCT_COUNT) PROP_SAW(distinct_count);
     if (q->shape == PROP_VECTOR) PROP_SAW(vector);
+    if (q->shape == PROP_VECTOR && q->distinct) PROP_SAW(vector_distinct);
+    if (q->shape == PROP_VECTOR && strstr(q->sql.ptr, "JOIN")) PROP_SAW(vector_joined);
     if (strstr(q->sql.ptr, "JOIN")) PROP_SAW(joined);
     if (c->pages > 1) PROP_SAW(several_pages);
     if (c->rows.count == 0) PROP_SAW(no_rows);
