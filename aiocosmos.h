@@ -6350,7 +6350,8 @@ static unsigned aioc_tls_base64(unsigned char c)
     }
 }
 
-/* Feeds the base64 text between two PEM lines to the decoder, piece by piece, so that no copy of it is needed. */
+/* Feeds the base64 text between two PEM lines to the decoder, piece by piece, so that no copy of it is needed. One that
+ * has failed gets no more: BearSSL's would run on behind the place where it gave up, into whatever follows. */
 static void aioc_tls_reader_feed(aioc_tls_reader *reader, const char *text, size_t len)
 {
     unsigned char out[192];
@@ -6373,10 +6374,11 @@ static void aioc_tls_reader_feed(aioc_tls_reader *reader, const char *text, size
         }
         if (filled == sizeof out) {
             br_x509_decoder_push(&reader->decoder, out, filled);
+            reader->broken = reader->decoder.err != 0;
             filled = 0;
         }
     }
-    if (filled > 0) br_x509_decoder_push(&reader->decoder, out, filled);
+    if (filled > 0 && !reader->broken) br_x509_decoder_push(&reader->decoder, out, filled);
 }
 
 /* An anchor's name and key lie behind each other in one block, which begins where dn.data points. */

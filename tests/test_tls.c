@@ -1435,6 +1435,43 @@ TEST(tls_trust_of_any_bytes_ends)
     }
 }
 
+/* One certificate as the text that trust_open reads. */
+static size_t pem_of(const unsigned char *der, size_t len, char *out)
+{
+    size_t n = (size_t)sprintf(out, "-----BEGIN CERTIFICATE-----\n");
+    n += aioc_auth_base64_encode(der, len, out + n);
+    return n + (size_t)sprintf(out + n, "\n-----END CERTIFICATE-----\n");
+}
+
+/* The text is fed to BearSSL's decoder in pieces: that must say what the whole certificate at once says. */
+static void trust_damaged(const char *kind)
+{
+    static char text[1 << 14];
+    static der_file ca;
+    char why[256];
+    size_t bit, count, skipped, good = 0;
+    read_pem(kind, "ca.pem", &ca);
+    for (bit = 0; bit < ca.len * 8; bit++) {
+        br_x509_decoder_context whole;
+        ca.bytes[bit / 8] ^= (unsigned char)(1 << bit % 8);
+        br_x509_decoder_init(&whole, NULL, NULL);
+        br_x509_decoder_push(&whole, ca.bytes, ca.len);
+        (void)trust_text(text, pem_of(ca.bytes, ca.len, text), &count, &skipped, why, sizeof why);
+        ca.bytes[bit / 8] ^= (unsigned char)(1 << bit % 8);
+        if (count + skipped != 1 || (count == 1) != (br_x509_decoder_get_pkey(&whole) != NULL)) {
+            test_fail(__FILE__, __LINE__, "%s CA, bit %zu: %zu read, %zu skipped", kind, bit, count, skipped);
+        }
+        good += count;
+    }
+    CHECK(good > 0 && good < ca.len * 8);         /* names, dates, keys and signatures may be anything; lengths not */
+}
+
+TEST(tls_trust_skips_a_certificate_with_a_damaged_bit)
+{
+    trust_damaged("rsa");
+    trust_damaged("ec");
+}
+
 /* Everything that allocates, with the nth request failing. */
 TEST(tls_no_memory_fails_cleanly)
 {
