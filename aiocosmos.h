@@ -8237,6 +8237,7 @@ struct aioc_pool_connection {
     uint64_t open_us, idle_us, sent_us, first_us;
     uint64_t retire_us;                  /* not used any more from then on; 0: not known yet */
     uint32_t dns_us, tcp_us, tls_us;
+    uint32_t incident;                   /* pool->incidents when it was begun */
     uint32_t drained, pauses;
     uint8_t stage;
     bool connected;                      /* source.fd is a socket */
@@ -8260,13 +8261,14 @@ struct aioc_pool {
     aioc_pool_connection *shaking, *shaking_last;
     uint32_t queued, opening, open, idle_count, resolving;
     uint32_t warm;                       /* connections to have, whether anybody waits or not */
-    uint32_t failures;                   /* connects in a row */
+    uint32_t failures;                   /* incidents in a row in which connecting failed */
+    uint32_t incidents;                  /* in all */
     uint32_t shakes_again;               /* handshakes in a row that were repeated at once */
     uint64_t exchanges;                  /* started so far */
-    uint64_t patience_us;                /* no further connection is opened before */
     uint64_t leave_us;                   /* leaving again does nothing before */
     uint64_t random;
-    aioc_platform_timer patience_timer, idle_timer;
+    aioc_platform_timer patience;        /* while it runs, no further connection is opened */
+    aioc_platform_timer idle_timer;
     aioc_resolve_waiter waiter;
     aiocosmos_address preferred;         /* connected last: tried first; family 0: none */
     aioc_tls_resumption resumption;
@@ -8511,13 +8513,22 @@ static void aioc_pool_deliver_doomed(aioc_pool *pool)
 static void aioc_pool_ready(aioc_platform_source *source, unsigned ready);
 static void aioc_pool_write(aioc_pool_connection *connection);
 
-/* Opens nothing for a while: after a failure, lest a dead server be stormed. */
-static void aioc_pool_back_off(aioc_pool *pool)
+/* Opens nothing for a while. The host hears of the end of it, for it is a timer. */
+static void aioc_pool_be_patient(aioc_pool *pool, uint64_t wait_us)
+{
+    aioc_platform_timer_start(pool->reactor, &pool->patience, aioc_pool_now(pool) + wait_us);
+}
+
+/* The same after a failure, lest a dead server be stormed. What has been begun before the last failure fails of the
+ * same, and is no further one. */
+static void aioc_pool_back_off(aioc_pool *pool, uint32_t incident)
 {
     uint64_t wait_us = (uint64_t)AIOC_POOL_BACKOFF_US
                        << (pool->failures < AIOC_POOL_BACKOFF_MAX ? pool->failures : AIOC_POOL_BACKOFF_MAX);
+    if (incident != pool->incidents) return;
+    pool->incidents++;
     pool->failures++;
-    pool->patience_us = aioc_pool_now(pool) + wait_us / 2 + aioc_pool_random(pool, wait_us / 2 + 1);
+    aioc_pool_be_patient(pool, wait_us / 2 + aioc_pool_random(pool, wait_us / 2 + 1));
 }
 
 /* A connection that is being opened comes to nothing. If there are others, the queue is theirs; if not, those who have
@@ -8526,8 +8537,8 @@ static void aioc_pool_open_failed(aioc_pool_connection *connection, int error, c
 {
     aioc_pool *pool = connection->pool;
     uint64_t limit = connection->limit;
+    aioc_pool_back_off(pool, connection->incident);
     aioc_pool_close_connection(connection);
-    aioc_pool_back_off(pool);
     pool->warm = 0;
     aioc_pool_log(pool, 2, message);
     if (pool->open > 0 || (error == AIOCOSMOS_E_NOMEM && pool->opening > 0)) return;
@@ -8573,11 +8584,11 @@ static const char *aioc_pool_why(int io)
     }
 }
 
-/* Somebody waits for whom no connection is on its way, or it should be warm here. */
+/* Somebody waits for whom no connection is on its way, or it should be warm here, and one may be opened. */
 static bool aioc_pool_wants_connection(const aioc_pool *pool)
 {
     uint32_t total = pool->open + pool->opening;
-    if (total >= pool->options.connections_max) return false;
+    if (total >= pool->options.connections_max || pool->patience.armed) return false;
     if (pool->queued > pool->opening && pool->idle_count == 0) return true;
     return total < pool->warm && pool->opening < AIOC_POOL_WARMING_MAX;
 }
@@ -8635,7 +8646,7 @@ static void aioc_pool_opened(aioc_pool_connection *connection)
     pool->open++;
     pool->opened++;
     pool->failures = pool->shakes_again = 0;
-    pool->patience_us = 0;
+    aioc_platform_timer_stop(pool->reactor, &pool->patience);
     aioc_pool_make_idle(connection);
 }
 
@@ -8649,7 +8660,7 @@ static void aioc_pool_shake_failed(aioc_pool_connection *connection, int error)
         return;
     }
     pool->shakes_again++;
-    pool->patience_us = 0;
+    aioc_platform_timer_stop(pool->reactor, &pool->patience);
     aioc_pool_close_connection(connection);
 }
 
@@ -8886,6 +8897,7 @@ static aioc_pool_connection *aioc_pool_new_connection(aioc_pool *pool)
     connection->timer.fire = aioc_pool_timer_fire;
     connection->timer.owner = connection;
     connection->limit = pool->exchanges;
+    connection->incident = pool->incidents;
     connection->moved_us = aioc_pool_now(pool);
     connection->stage = AIOC_POOL_RESOLVING;
     connection->next = pool->connections;
@@ -8906,15 +8918,15 @@ static void aioc_pool_open_connection(aioc_pool *pool)
     int result;
     aioc_pool_connection *connection = aioc_pool_new_connection(pool);
     if (!connection) {
-        aioc_pool_back_off(pool);
+        aioc_pool_back_off(pool, pool->incidents);
         while (pool->first && pool->open + pool->opening == 0)
             aioc_pool_doom(pool, pool->first, AIOCOSMOS_E_NOMEM, "no memory for a connection");
         return;
     }
-    /* As long as no connection is open, only one is being opened, and each 250 ms one more: if the server is down, it
-     * is not stormed; if it is up, the first finds out which address works, and gets the TLS session that all others
-     * resume. */
-    if (pool->open == 0) pool->patience_us = aioc_pool_now(pool) + AIOC_POOL_STAGGER_US;
+    /* As long as no connection is open, or the last try failed, only one is being opened, and each 250 ms one more: if
+     * the server is down, it is not stormed; if it is up, the first finds out which address works, and gets the TLS
+     * session that all others resume. */
+    if (pool->open == 0 || pool->failures > 0) aioc_pool_be_patient(pool, AIOC_POOL_STAGGER_US);
     aioc_platform_timer_start(pool->reactor, &connection->timer,
                               aioc_pool_now(pool) + (uint64_t)pool->options.connect_timeout_ms * 1000u);
     if (pool->waiter.waiting) return;
@@ -9249,7 +9261,7 @@ static int aioc_pool_open(aioc_pool *pool, aioc_platform_reactor *reactor, aioc_
     pool->options = *options;
     pool->waiter.done = aioc_pool_resolved;
     pool->waiter.owner = pool;
-    pool->patience_timer.fire = aioc_pool_patience_fire;
+    pool->patience.fire = aioc_pool_patience_fire;
     pool->idle_timer.fire = aioc_pool_idle_fire;
     pool->idle_timer.owner = pool;
     /* Nothing here is secret; without entropy, the clock will do. */
@@ -9262,7 +9274,7 @@ static int aioc_pool_open(aioc_pool *pool, aioc_platform_reactor *reactor, aioc_
 static void aioc_pool_close(aioc_pool *pool)
 {
     while (pool->connections) aioc_pool_close_connection(pool->connections);
-    aioc_platform_timer_stop(pool->reactor, &pool->patience_timer);
+    aioc_platform_timer_stop(pool->reactor, &pool->patience);
     aioc_platform_timer_stop(pool->reactor, &pool->idle_timer);
     aioc_memory_wipe(&pool->resumption, sizeof pool->resumption);
 }
@@ -9390,13 +9402,8 @@ static bool aioc_pool_work(aioc_pool *pool)
     }
     if (pool->open + pool->opening >= pool->warm) pool->warm = 0;
     if (!aioc_pool_wants_connection(pool)) return false;
-    if (aioc_pool_now(pool) >= pool->patience_us) {
-        aioc_pool_open_connection(pool);
-        return true;
-    }
-    if (!pool->patience_timer.armed || pool->patience_timer.due_us != pool->patience_us)
-        aioc_platform_timer_start(pool->reactor, &pool->patience_timer, pool->patience_us);
-    return false;
+    aioc_pool_open_connection(pool);
+    return true;
 }
 
 /* Reads one TLS handshake record, which may cost 2 ms, of the connection that has waited longest; then the server's
@@ -9430,7 +9437,7 @@ static bool aioc_pool_handshake_work(aioc_pool *pool)
 static bool aioc_pool_has_work(const aioc_pool *pool)
 {
     return pool->first_doomed || (pool->first && pool->idle) || pool->shaking ||
-           (aioc_pool_wants_connection(pool) && aioc_pool_now(pool) >= pool->patience_us);
+           aioc_pool_wants_connection(pool);
 }
 
 /* Opens connections ahead of need until there are so many, a few at a time. They close again when idle. */

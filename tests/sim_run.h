@@ -4,6 +4,7 @@
 #define SIM_RUN_H
 
 #include "sim_work.h"
+#include "pool_awake.h"
 
 #define SIM_TURNS_MAX   2000000u
 #define SIM_IDLE_TURNS  5000u            /* without anything done: a busy loop */
@@ -627,6 +628,10 @@ static void sim_step(sim_client *client, int timeout_ms)
     if (drains && ran == AIOCOSMOS_E_TIMEOUT) ran = 0;
     if (drains) sim_cover(&s->world, SIM_host_drains);
     SIM_CHECK(&s->world, ran >= 0 || (ran == AIOCOSMOS_E_DESTROYED && client->doomed), "step says %d", ran);
+    if (ran != AIOCOSMOS_E_DESTROYED) {
+        const char *sleeps = aioc_pool_sleeps(&client->client->engine.pool);
+        SIM_CHECK(&s->world, !sleeps, "%s", sleeps);
+    }
     if (ran == AIOCOSMOS_E_DESTROYED) sim_client_gone(client);
     else SIM_CHECK(&s->world, aiocosmos_pending(client->client) == client->owed, "%u are pending, and %u are owed",
                    (unsigned)aiocosmos_pending(client->client), (unsigned)client->owed);

@@ -3,6 +3,7 @@
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include "test.h"
+#include "pool_awake.h"
 #include <arpa/inet.h>
 
 #ifndef CERTS_DIR
@@ -338,6 +339,14 @@ static void teardown(void)
     CHECK_INT(heap.bytes, 0);
 }
 
+/* One piece of work was done: whatever is left, the host would hear of it if its step ended here. */
+static bool piece_done(void)
+{
+    const char *sleeps = aioc_pool_sleeps(&rig.pool);
+    if (sleeps) test_fail(__FILE__, __LINE__, "%s", sleeps);
+    return true;
+}
+
 /* One step of a client, without a wait. */
 static bool step(void)
 {
@@ -345,8 +354,8 @@ static bool step(void)
     aioc_platform_tick(&rig.reactor);
     while (aioc_platform_dispatch_one(&rig.reactor) || aioc_platform_timer_run_one(&rig.reactor) ||
            aioc_pool_work(&rig.pool))
-        worked = true;
-    if (aioc_pool_handshake_work(&rig.pool)) worked = true;
+        worked = piece_done();
+    if (aioc_pool_handshake_work(&rig.pool)) worked = piece_done();
     CHECK_INT(aioc_platform_poll(&rig.reactor, 0), 0);
     return worked || rig.reactor.batch_count > 0;
 }
@@ -1404,6 +1413,33 @@ TEST(pool_does_not_storm_a_dead_server)
     settle();
     for (i = 0; i < 50; i++) calls -= tickets[i].calls - 1;
     CHECK_INT(calls, 0);
+    teardown();
+}
+
+TEST(pool_takes_one_incident_for_one_failure)
+{
+    static ticket tickets[22];
+    uint64_t back_us;
+    int i, count;
+    setup("127.0.0.1");
+    round_trip(&tickets[0]);
+    start(&tickets[1]);
+    settle();                                      /* one connection is there, and busy */
+    net.v4.io = AIOCOSMOS_IO_REFUSED;
+    for (i = 2; i < 22; i++) start(&tickets[i]);
+    pass_us(1100);                                 /* twenty connects are refused in the same instant */
+    CHECK_INT(net.count, 21);
+    net.v4.io = 0;                                 /* the server is back at once */
+    back_us = net.now_us;
+    for (count = net.count; net.count == count;) pass_ms(1);
+    CHECK(net.now_us - back_us <= 50000);
+    pass_ms(5);
+    CHECK_INT(rig.pool.open, 21);                  /* the first that opens lets all others open */
+    for (i = 1; i < 22; i++) {
+        serve(asking(), OK);
+        settle();
+    }
+    for (i = 1; i < 22; i++) CHECK_INT(tickets[i].status, 200);
     teardown();
 }
 
