@@ -2692,10 +2692,15 @@ AIOC_JSON_INLINE bool aioc_json_scan_value(aioc_json_scan *scan, bool noting, co
 {
     aioc_json_frame frames[AIOC_JSON_DEPTH_MAX], *frame = frames, *deepest = frames + scan->depth_max;
     const char *text = scan->text, *at = aioc_json_skip_space(text, end), *start, *wanted = NULL;
-    aioc_json_node *node = noting ? scan->doc->nodes : NULL, *limit = noting ? node + scan->doc->cap : NULL;
+    aioc_json_node *node = NULL, *limit = NULL;
     uint32_t members = 0, info = 0;
     unsigned c, closing = 0;
     bool named;
+    if (noting) {
+        if (scan->doc->cap == 0 && !aioc_json_more(scan, NULL, &limit)) return false;
+        node = scan->doc->nodes;
+        limit = node + scan->doc->cap;
+    }
     for (;;) {
         if (noting && limit - node < 2) {              /* a name and a value are noted before this comes again */
             node = aioc_json_more(scan, node, &limit);
@@ -3069,7 +3074,7 @@ static aioc_json_decimal aioc_json_decimal_of(const char *at, const char *end)
         }
     }
     mantissa_end = at;
-    for (at++; at < end; at++) {
+    for (at += at < end; at < end; at++) {
         if (*at == '-') negative_exponent = true;
         else if (*at != '+' && exponent < enough) exponent = exponent * 10 + (*at - '0');
     }
