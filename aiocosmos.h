@@ -7721,7 +7721,7 @@ static void aioc_http_begin_head(aioc_http_parser *parser)
     parser->line = parser->scan = 0;
     parser->lines = 0;
     parser->left = parser->body_len = parser->overhead = 0;
-    parser->has_length = parser->chunked = parser->close = parser->keep = false;
+    parser->has_length = parser->chunked = parser->keep = false;
 }
 
 /* A complete head says how its body ends (RFC 9112, 6.3). */
@@ -7749,11 +7749,17 @@ static aioc_http_state aioc_http_framing(aioc_http_parser *parser)
     return AIOC_HTTP_MORE;
 }
 
-/* A head is complete: a 1xx answer is only an announcement of the real one (RFC 9110, 15.2). */
+/* A head is complete: a 1xx answer is only an announcement of the real one (RFC 9110, 15.2). Where the head of one, or
+ * of a 204, tells of a body, which it must not (RFC 9110, 8.6; RFC 9112, 6.1), that may follow late and look like the
+ * next answer: so there is no next one. A 304 may: it tells what a 200 would have had. */
 static aioc_http_state aioc_http_head_done(aioc_http_parser *parser)
 {
-    if (parser->response.status >= 200) return aioc_http_framing(parser);
-    if (parser->response.status == 101)
+    int status = parser->response.status;
+    if ((status < 200 || status == 204) && (parser->chunked || (parser->has_length && parser->length > 0))) {
+        parser->close = true;
+    }
+    if (status >= 200) return aioc_http_framing(parser);
+    if (status == 101)
         return aioc_http_refuse(parser, "the answer switches to a protocol that was not asked for");
     if (++parser->interim > AIOC_HTTP_INTERIM_MAX)
         return aioc_http_refuse(parser, "the answer is announced again and again, but does not come");
@@ -8008,7 +8014,7 @@ static void aioc_http_start(aioc_http_parser *parser, bool no_body)
 {
     aioc_http_begin_head(parser);
     parser->no_body = no_body;
-    parser->draining = false;
+    parser->draining = parser->close = false;
     parser->seen = 0;
     parser->interim = 0;
     parser->error = NULL;

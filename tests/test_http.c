@@ -165,7 +165,13 @@ static const good goods[] = {
     { OK_HEAD "Content-Length: 1\r\n\r\nxHTTP/1.1 200 OK\r\n\r\n", 200, true, "x", "", OK_HEAD "\r\n" },
     { "HTTP/1.1 204 No Content\r\netag: e\r\n\r\nx", 204, true, "", "e", "x" },
     { "HTTP/1.1 304 Not Modified\r\nContent-Length: 17\r\n\r\n", 304, true, "", "", "" },
-    { "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", 204, true, "", "", "" },
+    { "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n", 304, true, "", "", "" },
+    { "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", 204, true, "", "", "" },
+    /* A body that must not be there may come late: nothing else is asked for on that connection. */
+    { "HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n", 204, false, "", "", "" },
+    { "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", 204, false, "", "", "" },
+    { "HTTP/1.1 103 Early Hints\r\nTransfer-Encoding: chunked\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
+      "HTTP/1.1 204 No Content\r\n\r\n", 204, false, "", "", "" },
     /* Keeping the connection. */
     { OK_HEAD "Connection: close\r\nContent-Length: 1\r\n\r\nx", 200, false, "x", "", "" },
     { OK_HEAD "Connection: Upgrade , CLOSE\r\nContent-Length: 1\r\n\r\nx", 200, false, "x", "", "" },
@@ -182,8 +188,10 @@ static const good goods[] = {
       "<html><h1>Bad Gateway</h1></html>", "", "" },
     /* Announcements. */
     { "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok", 201, true, "ok", "", "" },
-    { "HTTP/1.1 103 Early Hints\r\netag: early\r\nContent-Length: 9\r\nConnection: close\r\n\r\n"
-      "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 200, true, "ok", "", "" },
+    { "HTTP/1.1 103 Early Hints\r\netag: early\r\nContent-Length: 9\r\n\r\n"
+      "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 200, false, "ok", "", "" },
+    { "HTTP/1.1 103 Early Hints\r\netag: early\r\nContent-Length: 0\r\n\r\n"
+      "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 200, true, "ok", "", "" },
     /* Chunks. */
     { OK_HEAD "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", 200, true, "hello", "", "" },
     { OK_HEAD "Transfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\nx", 200, true, "hello world", "",
