@@ -114,8 +114,9 @@ typedef struct aiocosmos_op { uint64_t id; } aiocosmos_op;                 /* an
 typedef struct aiocosmos_query { uint64_t id; } aiocosmos_query;           /* names an open query; same rules */
 typedef struct aiocosmos_str { const char *ptr; size_t len; } aiocosmos_str;    /* bytes, not NUL-terminated */
 
-/* One integer says who said no. 0: fine. Above 0: the service's HTTP status (404, 409, 412, 429 and so on; 304 is an
- * answer to if_none_match). Below 0: this library refused or gave up, one of these. */
+/* One integer says who said no. 0: fine. Above 0: the HTTP status (404, 409, 412, 429 and so on; 304 is an answer to
+ * if_none_match); 304, 404, 409 and 412 are the service's own word, others may be a proxy's. Below 0: this library
+ * refused or gave up, one of these. */
 typedef enum aiocosmos_error {
     AIOCOSMOS_OK = 0,
     AIOCOSMOS_E_ARGUMENT = -1,    /* the caller's input cannot be sent; aiocosmos_refusal() says what and where */
@@ -127,7 +128,9 @@ typedef enum aiocosmos_error {
     AIOCOSMOS_E_DNS = -7,         /* the host name has no address, or no name server answered */
     AIOCOSMOS_E_CONNECT = -8,     /* no connection, or it broke before an answer */
     AIOCOSMOS_E_TLS = -9,         /* handshake or certificate refused; the message says which rule */
-    AIOCOSMOS_E_PROTOCOL = -10,   /* the answer is not HTTP, or contradicts itself */
+    AIOCOSMOS_E_PROTOCOL = -10,   /* the answer is not HTTP, contradicts itself, or is not the service's: it has neither
+                                   * x-ms-activity-id nor x-ms-request-charge nor x-ms-substatus, nor is the endpoint
+                                   * loopback and the answer JSON. http_status says what a proxy, say, has answered */
     AIOCOSMOS_E_TOO_LARGE = -11,  /* the answer is over response_bytes_max or a header limit */
     AIOCOSMOS_E_REENTERED = -12,  /* step, run or drain inside a callback */
     AIOCOSMOS_E_DESTROYED = -13,  /* a callback destroyed the client: it is gone */
@@ -503,8 +506,8 @@ AIOCOSMOS_API bool aiocosmos_cancel(aiocosmos_client *client, aiocosmos_op op);
 typedef enum aiocosmos_fate {
     AIOCOSMOS_ANSWERED,                /* the service answered: status says what it did */
     AIOCOSMOS_NOT_SENT,                /* its last byte never reached send(): not applied */
-    AIOCOSMOS_MAYBE_APPLIED            /* an answer was lost; once that happened, a later 404, 409 or 412 may be the
-                                        * echo of our own first try, and is MAYBE_APPLIED too */
+    AIOCOSMOS_MAYBE_APPLIED            /* an answer was lost, or was not the service's; once that happened, a later 404,
+                                        * 409 or 412 may be the echo of our own first try: MAYBE_APPLIED too */
 } aiocosmos_fate;
 
 struct aiocosmos_result {              /* everything here is lent until the callback returns */
@@ -10448,7 +10451,8 @@ static aiocosmos_str aioc_protocol_service_text(aiocosmos_str body, char *room, 
 
 /* A failed answer in words for people, "409 Conflict: this id is taken; the service: ...", NUL-terminated and cut to
  * cap. */
-static void aioc_protocol_message(int http_status, int sub_status, aiocosmos_str body, char *out, size_t cap)
+static void aioc_protocol_message(int http_status, int sub_status, aiocosmos_str body, bool from_service, char *out,
+                                  size_t cap)
 {
     char room[2 * AIOC_PROTOCOL_QUOTE_MAX], quote[AIOC_PROTOCOL_QUOTE_MAX + 4], code[24] = "";
     const char *hint = aioc_protocol_hint_of(http_status, sub_status), *name = aioc_protocol_status_text(http_status);
@@ -10461,6 +10465,11 @@ static void aioc_protocol_message(int http_status, int sub_status, aiocosmos_str
         return;
     }
     aioc_protocol_quote(aioc_protocol_service_text(body, room, sizeof room), quote);
+    if (!from_service) {
+        aioc_memory_print(out, cap, "%d %s: not from the service, for it lacks x-ms-activity-id: check the endpoint "
+                          "and proxies on the way%s%s", http_status, name, quote[0] ? "; it says: " : "", quote);
+        return;
+    }
     aioc_memory_print(out, cap, "%d%s %s%s%s%s%s", http_status, code, name, hint ? ": " : "", hint ? hint : "",
                       quote[0] ? "; the service: " : "", quote);
 }
@@ -11288,8 +11297,8 @@ typedef enum aioc_operation_state {
  * retries_max. */
 typedef enum aioc_operation_reason {
     AIOC_OPERATION_FINAL,                    /* none may */
-    AIOC_OPERATION_TRANSPORT,                /* there is no answer */
-    AIOC_OPERATION_UNCLEAR,                  /* nor does this one say whether a write was applied */
+    AIOC_OPERATION_TRANSPORT,                /* there is no answer of the service */
+    AIOC_OPERATION_UNCLEAR,                  /* there is one, but it does not say whether a write was applied */
     AIOC_OPERATION_GONE,                     /* not processed: the service was busy, or elsewhere */
     AIOC_OPERATION_RANGES,                   /* not processed: the partition key range is another one */
     AIOC_OPERATION_METADATA,                 /* not processed: the container is another one */
@@ -11383,6 +11392,7 @@ struct aioc_operation_engine {
     void *on_failure_user_data;
     aiocosmos_logger logger;
     bool closing;
+    bool loopback;                           /* the endpoint is on this machine */
     bool answered_once;                      /* the endpoint exists: a refused connection is worth more patience */
     int64_t skew_ms;                         /* the server's clock minus ours */
     uint64_t random_state;
@@ -12207,7 +12217,8 @@ static void aioc_operation_back_off(aioc_operation *op, uint64_t wait_us)
 
 typedef struct aioc_operation_outcome {
     int      error;                          /* 0: there is an answer */
-    bool     sent, reused, silent;           /* of the request, when there is none: see aioc_pool_outcome */
+    bool     sent, reused, silent;           /* of the request: see aioc_pool_outcome */
+    bool     from_service;                   /* its head proves that the service itself answered */
     int      http_status, sub_status;
     uint32_t retry_after_ms;                 /* 0: the service named none */
     bool     clock_was_off;                  /* the answer's Date shows that our signature's date was wrong */
@@ -12315,20 +12326,35 @@ static bool aioc_operation_may_again(const aioc_operation_situation *now, const 
     return now->retries < now->retries_max;
 }
 
+/* 0, a status of the service, or an error of ours. Who else answers may refuse, but not say what the service holds: a
+ * game that takes a proxy's 404 for "no such player" saves an empty profile over a real one. */
+static int aioc_operation_meaning(const aioc_operation_situation *now, const aioc_operation_outcome *outcome)
+{
+    int status = outcome->http_status;
+    bool success = (status >= 200 && status < 300) || (status == 409 && now->if_not_exists);
+    if (outcome->error) return outcome->error;
+    if (outcome->from_service) return success ? 0 : status;
+    return success || status == 304 || status == 404 || status == 409 || status == 412 ? AIOCOSMOS_E_PROTOCOL : status;
+}
+
 static aioc_operation_verdict aioc_operation_judge(const aioc_operation_situation *now,
                                                    const aioc_operation_outcome *outcome)
 {
-    int status = outcome->error ? outcome->error : outcome->http_status;
+    int status = aioc_operation_meaning(now, outcome);
     aioc_operation_rule rule = aioc_operation_rule_of(status, outcome->sub_status);
-    bool unclear = outcome->error || rule.reason == AIOC_OPERATION_UNCLEAR;
+    bool unclear;
     aioc_operation_verdict verdict;
     memset(&verdict, 0, sizeof verdict);
-    if ((status >= 200 && status < 300) || (status == 409 && now->if_not_exists)) return verdict;
+    if (status == 0) return verdict;
+    /* "Not processed" is the service's to say: a proxy's 503 may come after the request went on to it. */
+    if (!outcome->from_service && status > 0 && rule.reason != AIOC_OPERATION_FINAL)
+        rule = aioc_operation_rule_of(502, 0);
+    unclear = !outcome->from_service || rule.reason == AIOC_OPERATION_UNCLEAR;
     verdict.status = status;
     /* Once it may have been applied, 404, 409 and 412 may be the echo of our own first try. */
     verdict.doubt = now->doubt || (now->write && outcome->sent && unclear);
     verdict.fate = (uint8_t)(verdict.doubt ? AIOCOSMOS_MAYBE_APPLIED
-                                           : outcome->error ? AIOCOSMOS_NOT_SENT : AIOCOSMOS_ANSWERED);
+                                           : outcome->from_service ? AIOCOSMOS_ANSWERED : AIOCOSMOS_NOT_SENT);
     if (rule.reason == AIOC_OPERATION_RANGES && now->by_range) return verdict;
     verdict.reason = rule.reason;
     verdict.forget_metadata = rule.reason == AIOC_OPERATION_METADATA ||
@@ -12357,11 +12383,23 @@ static double aioc_operation_charge(const aioc_http_response *response)
     return charge_ru <= AIOC_OPERATION_CHARGE_MAX ? charge_ru : 0;
 }
 
-/* The service answers in JSON. A success in HTML is the log-in page of some network: nothing was done. */
-static bool aioc_operation_is_html(const aioc_http_response *response)
+/* Proof that the service itself answered is a header that only it sends. On this machine JSON is enough: there are
+ * emulators that send none with a failure. A success is believed from afar, too, if it is in JSON: the account's own
+ * document comes without. Here it is unless it is a page: the log-in page of some network has done nothing. */
+static bool aioc_operation_is_service(const aioc_operation_engine *engine, const aioc_http_response *response)
 {
-    aiocosmos_str body = aioc_auth_trim(response->body, " \t\r\n");
-    return body.len > 0 && *body.ptr == '<';
+    static const char json_type[] = "application/json";
+    aiocosmos_str body, type = response->wanted[AIOC_PROTOCOL_H_CONTENT_TYPE];
+    bool page, json;
+    if (response->wanted[AIOC_PROTOCOL_H_ACTIVITY].len || response->wanted[AIOC_PROTOCOL_H_CHARGE].len ||
+        response->wanted[AIOC_PROTOCOL_H_SUBSTATUS].len) return true;
+    body = aioc_auth_trim(response->body, " \t\r\n");
+    if (type.len > sizeof json_type - 1) type.len = sizeof json_type - 1;
+    page = body.len && *body.ptr == '<';
+    json = body.len && !page && (*body.ptr == '{' || *body.ptr == '[' ||
+                                 aioc_memory_same_nocase(type, aioc_memory_str(json_type)));
+    if (response->status < 300) return engine->loopback ? !page : json;
+    return engine->loopback && (json || response->status == 304);
 }
 
 static void aioc_operation_keep_attempt(aioc_operation *op, const aioc_pool_outcome *outcome, double charge_ru)
@@ -12439,6 +12477,7 @@ static void aioc_operation_read_answer(aioc_operation *op, const aioc_http_respo
     double wait_ms;
     aiocosmos_str activity = response->wanted[AIOC_PROTOCOL_H_ACTIVITY];
     op->engine->answered_once = true;
+    outcome->from_service = aioc_operation_is_service(op->engine, response);
     op->http_status = outcome->http_status = response->status;
     op->sub_status = 0;
     if (aioc_memory_parse_u64(response->wanted[AIOC_PROTOCOL_H_SUBSTATUS], &number) && number <= (uint64_t)INT32_MAX)
@@ -12448,7 +12487,7 @@ static void aioc_operation_read_answer(aioc_operation *op, const aioc_http_respo
     if (response->status < 400) return;
     wait_ms = aioc_operation_number(response->wanted[AIOC_PROTOCOL_H_RETRY_AFTER]);     /* may be fractional */
     outcome->retry_after_ms = wait_ms < 3600000.0 ? (uint32_t)(wait_ms + 0.999) : 3600000u;
-    if (response->status != 401 && response->status != 403) return;
+    if (!outcome->from_service || (response->status != 401 && response->status != 403)) return;
     outcome->clock_was_off = op->engine->signer.has_key && aioc_operation_clock_was_off(op, response);
     outcome->token_expired = response->status == 401 && !op->engine->signer.has_key && op->engine->token_fn;
 }
@@ -12495,7 +12534,7 @@ static void aioc_operation_again(aioc_operation *op, const aioc_operation_verdic
 
 /* What to tell people of a failure, in the engine's one message buffer. */
 static const char *aioc_operation_explain(aioc_operation *op, const aioc_operation_verdict *verdict,
-                                          const aioc_pool_outcome *outcome)
+                                          const aioc_pool_outcome *outcome, bool from_service)
 {
     char *text = op->engine->message;
     size_t cap = sizeof op->engine->message, len;
@@ -12503,7 +12542,7 @@ static const char *aioc_operation_explain(aioc_operation *op, const aioc_operati
     if (outcome->error) aioc_memory_print(text, cap, "%s",
                                           outcome->message ? outcome->message
                                                            : aioc_protocol_status_text(outcome->error));
-    else aioc_protocol_message(op->http_status, op->sub_status, outcome->response->body, text, cap);
+    else aioc_protocol_message(op->http_status, op->sub_status, outcome->response->body, from_service, text, cap);
     len = strlen(text);
     if (op->attempts > 1) len += aioc_memory_print(text + len, cap - len, " (attempt %u)", (unsigned)op->attempts);
     if (len < cap && op->write && verdict->fate == AIOCOSMOS_MAYBE_APPLIED)
@@ -12549,8 +12588,7 @@ static void aioc_operation_answered(aioc_pool_exchange *exchange, const aioc_poo
     if (!outcome->error) {
         aioc_operation_read_answer(op, outcome->response, &seen);
         charge_ru = aioc_operation_charge(outcome->response);
-        if (seen.http_status < 300 && aioc_operation_is_html(outcome->response)) seen.error = AIOCOSMOS_E_PROTOCOL;
-        else aioc_operation_capture_session(op, outcome->response);
+        if (seen.from_service) aioc_operation_capture_session(op, outcome->response);
     }
     op->charge_ru += charge_ru;
     engine->stats.charge_ru += charge_ru;
@@ -12573,7 +12611,7 @@ static void aioc_operation_answered(aioc_pool_exchange *exchange, const aioc_poo
         return;
     }
     aioc_operation_finish(op, verdict.status, (aiocosmos_fate)verdict.fate, outcome,
-                          aioc_operation_explain(op, &verdict, outcome));
+                          aioc_operation_explain(op, &verdict, outcome, seen.from_service));
 }
 
 /* One ready operation: started, or ended if it was stopped meanwhile. False: none is ready. */
@@ -21614,7 +21652,8 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
     memcpy(text, endpoint_text.ptr, endpoint_text.len);
     text[endpoint_text.len] = 0;
     error = aioc_client_parse_endpoint(text, &endpoint);
-    if (!error && !endpoint.tls && !options->allow_http && !aioc_client_is_loopback(endpoint.host))
+    client->engine.loopback = !error && aioc_client_is_loopback(endpoint.host);
+    if (!error && !endpoint.tls && !options->allow_http && !client->engine.loopback)
         error = "endpoint: http is for loopback addresses only, unless allow_http is set";
     if (error) return aioc_client_say(err, cap, error), AIOCOSMOS_E_ARGUMENT;
     client->host = aioc_client_copy(client, endpoint.host, &client->host_size);

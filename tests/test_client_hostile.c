@@ -635,6 +635,7 @@ TEST(every_status_ends_every_operation)
     size_t k;
     answer got;
     net_begin(answer_as_said);
+    said_lines = "x-ms-activity-id: a\r\n";
     client = open_usual();
     for (said_status = 100; said_status < 1000; said_status++) {
         for (k = 0; k < FEW_USES; k++) {
@@ -647,6 +648,93 @@ TEST(every_status_ends_every_operation)
             else CHECK_INT(status, AIOCOSMOS_E_PROTOCOL);
         }
     }
+    close_client(client);
+    said_lines = "";
+}
+
+/*--- Answers of somebody else than the service ---------------------------------------------------*/
+
+/* A machine that is not this one. */
+static aiocosmos_client *open_remote(void)
+{
+    aiocosmos_options options = usual_options();
+    options.endpoint = "http://192.0.2.1:8081/";
+    options.allow_http = true;
+    return open_client(&options);
+}
+
+/* Whatever a proxy says, and in whatever form: nothing that it says is missing, there already or unchanged, no write
+ * that may have got through is sent again, and none is said not to have been applied. */
+TEST(what_a_proxy_says_is_not_taken_for_the_services_word)
+{
+    static const int statuses[] = { 200, 201, 204, 301, 304, 400, 401, 403, 404, 407, 408, 409, 410, 412, 413, 429, 449,
+        500, 502, 503, 504, 511 };
+    static const char *const lines[] = { "", "Content-Type: application/json\r\n", "Content-Type: text/plain\r\n" };
+    static const char *const bodies[] = { "", "{\"error\":\"no\"}", "upstream connect error", portal };
+    static const int uses[] = { AIOCOSMOS_READ_ITEM, AIOCOSMOS_CREATE_ITEM, AIOCOSMOS_DELETE_ITEM,
+        AIOCOSMOS_CREATE_DATABASE };
+    aiocosmos_client *client;
+    size_t i, k, l, u;
+    answer got;
+    for (i = 0; i < sizeof statuses / sizeof *statuses; i++) {
+        int kind = statuses[i];
+        bool success = kind < 300;
+        for (k = 0; k < 12; k++) {
+            said_status = kind;
+            said_lines = lines[k % 3];
+            said_body = kind == 204 || kind == 304 ? "" : bodies[k / 3];
+            net_begin(answer_as_said);
+            client = open_remote();
+            for (u = 0; u < sizeof uses / sizeof *uses; u++) {
+                bool json = *said_body == '{' || (*said_body && *said_body != '\r' && k % 3 == 1);
+                bool silent = kind == 304 || kind == 404 || kind == 409 || kind == 412;
+                int status = ask(client, uses[u], &got);
+                CHECK_INT(got.http_status, kind);
+                CHECK_INT(status, success && json ? 0 : success || silent ? AIOCOSMOS_E_PROTOCOL : kind);
+                if (status == 0) continue;
+                if (uses[u] != AIOCOSMOS_READ_ITEM) CHECK_INT(got.fate, AIOCOSMOS_MAYBE_APPLIED);
+                if (uses[u] != AIOCOSMOS_READ_ITEM) CHECK_INT(got.attempts, 1);
+                if (success || silent) CHECK(strstr(got.message, "proxies") || strstr(got.message, "proxy"));
+                if (uses[u] == AIOCOSMOS_READ_ITEM && (silent || kind == 503)) CHECK_INT(got.attempts, 4);
+            }
+            close_client(client);
+        }
+    }
+    /* One header of the service's is enough; and on this machine, where no proxy is, JSON. */
+    for (l = 0; l < 4; l++) {
+        static const char *const proofs[] = { "x-ms-activity-id: a\r\n", "x-ms-request-charge: 1\r\n",
+            "x-ms-substatus: 0\r\n", "" };
+        for (k = 0; k < 3; k++) {
+            said_status = k == 0 ? 404 : k == 1 ? 409 : 412;
+            said_lines = proofs[l];
+            said_body = l < 3 ? "" : "{\"code\":\"NotFound\"}";
+            net_begin(answer_as_said);
+            client = l < 3 ? open_remote() : open_usual();
+            CHECK_INT(ask(client, AIOCOSMOS_DELETE_ITEM, &got), said_status);
+            CHECK_INT(got.fate, AIOCOSMOS_ANSWERED);
+            CHECK_INT(got.attempts, 1);
+            close_client(client);
+        }
+    }
+    said_lines = said_body = "";
+}
+
+/* Envoy's "connection termination" comes when the request has gone on to the service, and may have been done there. */
+static void answer_as_envoy(peer *link)
+{
+    if (net.requests == 1) reply(link, 503, "server: envoy\r\n", "upstream connect error or disconnect/reset");
+    else reply(link, 409, "x-ms-request-charge: 1\r\n", "{}");
+}
+
+TEST(a_write_is_not_sent_again_because_a_proxy_says_503)
+{
+    aiocosmos_client *client;
+    answer got;
+    net_begin(answer_as_envoy);
+    client = open_usual();
+    CHECK_INT(ask(client, AIOCOSMOS_CREATE_ITEM, &got), 503);
+    CHECK_INT(got.fate, AIOCOSMOS_MAYBE_APPLIED);
+    CHECK_INT(net.requests, 1);
     close_client(client);
 }
 

@@ -49,7 +49,7 @@ static aioc_operation_outcome answer(int http_status, int sub_status)
 {
     aioc_operation_outcome seen;
     memset(&seen, 0, sizeof seen);
-    seen.sent = true;
+    seen.sent = seen.from_service = true;
     seen.http_status = http_status;
     seen.sub_status = sub_status;
     return seen;
@@ -78,6 +78,7 @@ TEST(policy_answers)
     check_policy("409", writing(), answer(409, 0), OVER, 409, AIOCOSMOS_ANSWERED);
     check_policy("412", writing(), answer(412, 0), OVER, 412, AIOCOSMOS_ANSWERED);
     check_policy("413", writing(), answer(413, 0), OVER, 413, AIOCOSMOS_ANSWERED);
+    check_policy("400/1024", reading(), answer(400, 1024), AGAIN, 0, 0);
     check_policy("449", writing(), answer(449, 0), AGAIN, 0, 0);
     check_policy("410/1002", writing(), answer(410, 1002), AGAIN, 0, 0);
     check_policy("503", writing(), answer(503, 0), AGAIN, 0, 0);
@@ -264,6 +265,112 @@ TEST(policy_if_not_exists)
     now.doubt = true;
     check_policy("exists, perhaps by us", now, answer(409, 0), OVER, 0, AIOCOSMOS_ANSWERED);
     check_policy("lost", now, lost(AIOCOSMOS_E_CONNECT, true), AGAIN, 0, 0);
+}
+
+/* Whether the truth is that it was not applied: not all of it went, or the service itself says so. */
+static bool not_applied(const aioc_operation_outcome *seen)
+{
+    int status = seen->http_status;
+    if (!seen->sent) return true;
+    return !seen->error && seen->from_service && status >= 300 && status != 408 && status != 500 && status != 502 &&
+           status != 504;
+}
+
+/* What holds for every verdict. */
+static void check_verdict(const aioc_operation_situation *now, const aioc_operation_outcome *seen)
+{
+    aioc_operation_verdict verdict = aioc_operation_judge(now, seen);
+    int status = seen->http_status;
+    bool success = !seen->error && seen->from_service && ((status >= 200 && status < 300) ||
+                   (status == 409 && now->if_not_exists));
+    bool doubt = !success && now->write && (now->doubt || !not_applied(seen));
+    CHECK_INT(verdict.status == 0, success);
+    CHECK_INT(verdict.doubt, doubt);
+    if (success) CHECK_INT(verdict.fate, AIOCOSMOS_ANSWERED);
+    if (success) CHECK(!verdict.again);
+    if (now->write) CHECK_INT(verdict.fate == AIOCOSMOS_MAYBE_APPLIED, doubt);
+    if (now->write && verdict.fate == AIOCOSMOS_NOT_SENT) CHECK(!seen->sent);
+    if (verdict.fate == AIOCOSMOS_ANSWERED) CHECK(seen->from_service);
+    if (verdict.status == 304 || verdict.status == 404 || verdict.status == 409 || verdict.status == 412)
+        CHECK(seen->from_service);
+    if (doubt && !now->repeatable) CHECK(!verdict.again);
+    if (!verdict.again) return;
+    CHECK(verdict.sign_anew ? !now->fresh_signature : verdict.reason != AIOC_OPERATION_FINAL);
+    if (verdict.counts) CHECK(now->retries < now->retries_max);
+    if (!verdict.counts) CHECK(verdict.sign_anew || (now->patient && verdict.reason == AIOC_OPERATION_THROTTLE));
+    CHECK(verdict.wait_us <= (seen->retry_after_ms > 5000 ? seen->retry_after_ms * UINT64_C(1200) : 6000000));
+    if (verdict.wait_us) CHECK(verdict.wait_us >= seen->retry_after_ms * UINT64_C(1000));
+}
+
+/* Each status, with and without proof of who answered, to each kind of request in each situation. */
+TEST(policy_never_says_more_than_is_known)
+{
+    static const int subs[] = { 0, 3, 1000, 1002, 1003, 1007, 1008, 1013, 1022, 1024, 3200, 5006 };
+    static const int errors[] = { AIOCOSMOS_E_CONNECT, AIOCOSMOS_E_DNS, AIOCOSMOS_E_TLS, AIOCOSMOS_E_PROTOCOL,
+        AIOCOSMOS_E_TOO_LARGE, AIOCOSMOS_E_NOMEM };
+    enum { STATUSES = 405 };
+    unsigned i, k, bits;
+    for (i = 0; i < STATUSES + 6; i++) {
+        for (k = 0; k < sizeof subs / sizeof *subs; k++) {
+            for (bits = 0; bits < 1u << 12; bits++) {
+                aioc_operation_outcome seen = answer(i < STATUSES ? 200 + (int)i : 0, subs[k]);
+                aioc_operation_situation now = reading();
+                if (i >= STATUSES) seen = lost(errors[i - STATUSES], true);
+                if (i >= STATUSES && k > 0) break;
+                if (subs[k] && !(bits & 1)) continue;         /* a sub-status is proof */
+                seen.from_service = i < STATUSES && (bits & 1);
+                seen.sent = (bits >> 1 & 1) != 0;
+                seen.clock_was_off = seen.from_service && (bits >> 2 & 1);
+                seen.reused = seen.silent = (bits >> 3 & 1) != 0;
+                now.write = (bits >> 4 & 1) != 0;
+                now.repeatable = (bits >> 5 & 1) != 0;
+                now.if_not_exists = now.repeatable && now.write && (bits >> 6 & 1);
+                now.doubt = now.write && now.repeatable && (bits >> 7 & 1);
+                now.patient = (bits >> 8 & 1) != 0;
+                now.by_range = (bits >> 9 & 1) != 0;
+                now.fresh_signature = (bits >> 10 & 1) != 0;
+                if (bits >> 11 & 1) seen.retry_after_ms = 6000;
+                else now.retries = 9;
+                now.random = bits * 2654435761u + i;
+                check_verdict(&now, &seen);
+            }
+        }
+    }
+}
+
+/* However an operation's troubles follow each other: it ends, a write in doubt at once, and the tries are bounded. */
+TEST(policy_comes_to_an_end)
+{
+    static const int statuses[][2] = { { 403, 0 }, { 404, 1002 }, { 404, 1003 }, { 404, 1013 }, { 408, 0 },
+        { 410, 1000 }, { 410, 1002 }, { 429, 0 }, { 449, 0 }, { 500, 0 }, { 503, 0 }, { 400, 1024 }, { 401, 0 } };
+    uint32_t random = 1, round;
+    for (round = 0; round < 20000; round++) {
+        aioc_operation_situation now = round % 2 ? writing() : reading();
+        uint32_t tries = 0, again = 0;
+        now.repeatable = round % 4 == 3;
+        now.retries_max = round % 17;
+        do {
+            aioc_operation_outcome seen;
+            aioc_operation_verdict verdict;
+            const int *status;
+            random = random * 1664525u + 1013904223u;
+            status = statuses[(random >> 8) % 13];
+            seen = answer(status[0], status[1]);
+            if (random >> 28 == 0) seen = lost(AIOCOSMOS_E_CONNECT, random >> 27 & 1);
+            if (random >> 28 == 1 && !status[1]) seen.from_service = false;
+            seen.clock_was_off = status[0] == 401;
+            now.random = random;
+            verdict = aioc_operation_judge(&now, &seen);
+            again = verdict.again;
+            now.doubt = verdict.doubt;
+            now.tries[verdict.reason]++;
+            now.retries += verdict.counts;
+            if (verdict.sign_anew) now.fresh_signature = true;
+            tries++;
+            CHECK(tries <= now.retries_max + 2);
+            if (again && now.doubt) CHECK(now.repeatable);
+        } while (again);
+    }
 }
 
 TEST(backoff_doubles_to_its_limit)
@@ -556,6 +663,7 @@ static reply reply_with(int status, const char *body)
     made.response.status = status;
     made.response.body = aioc_memory_str(body);
     made.outcome.sent = true;
+    made.response.wanted[AIOC_PROTOCOL_H_ACTIVITY] = aioc_memory_str("0");
     return made;
 }
 

@@ -1455,7 +1455,7 @@ static void check_message(int status, int sub_status, const char *body, const ch
 {
     char out[1024];
     aiocosmos_str copy = tight(str(body));
-    aioc_protocol_message(status, sub_status, copy, out, sizeof out);
+    aioc_protocol_message(status, sub_status, copy, true, out, sizeof out);
     loosen(copy);
     CHECK_STR(out, want);
 }
@@ -1544,10 +1544,10 @@ TEST(messages_are_cut_to_the_room_there_is)
     const char *body = "{\"code\":\"NotFound\",\"message\":\"Entity \xE2\x82\xAC does not exist.\"}";
     char whole[512];
     size_t cap;
-    aioc_protocol_message(404, 0, str(body), whole, sizeof whole);
+    aioc_protocol_message(404, 0, str(body), true, whole, sizeof whole);
     for (cap = 1; cap < sizeof whole; cap++) {
         char *out = malloc(cap);
-        aioc_protocol_message(404, 0, str(body), out, cap);
+        aioc_protocol_message(404, 0, str(body), true, out, cap);
         CHECK_INT(strlen(out), cap <= strlen(whole) ? cap - 1 : strlen(whole));
         CHECK_MEM(out, whole, strlen(out));
         free(out);
@@ -1568,12 +1568,12 @@ TEST(error_bodies_cut_and_changed_anywhere)
         for (cut = 0; cut < whole.len; cut++) {
             char was = whole.ptr[cut];
             aiocosmos_str part = tight(view(whole.ptr, cut));
-            aioc_protocol_message(409, 0, part, out, sizeof out);
+            aioc_protocol_message(409, 0, part, true, out, sizeof out);
             loosen(part);
             for (byte = 0; byte < 256; byte++) {
                 size_t k, bad_at;
                 *at_of(whole, cut) = (char)byte;
-                aioc_protocol_message(409, 0, whole, out, sizeof out);
+                aioc_protocol_message(409, 0, whole, true, out, sizeof out);
                 CHECK(aioc_json_utf8_ok(out, strlen(out), &bad_at));
                 for (k = 0; out[k]; k++) CHECK((unsigned char)out[k] >= ' ' && out[k] != 127);
             }
