@@ -4784,7 +4784,7 @@ typedef enum aioc_resolve_kind {
 } aioc_resolve_kind;
 
 typedef struct aioc_resolve_response {
-    uint32_t ttl_s;                          /* as received: the lowest on the way */
+    uint32_t ttl_s;                          /* as received: the lowest on the way through this answer */
     unsigned chain;                          /* CNAME records followed; to be set to those of earlier answers */
     aioc_resolve_set set;                    /* FOUND */
     aioc_resolve_domain name;                /* the last of the chain: where to go on when ELSEWHERE */
@@ -5028,6 +5028,7 @@ struct aioc_resolve_query {
     uint32_t type;
     unsigned asked;                          /* exchanges opened, or tried to */
     unsigned chain;
+    uint32_t ttl_s;                          /* the lowest on the way so far */
     unsigned server;                         /* which answered, or failed last */
     const char *why;                         /* how it failed, NULL: it did not answer */
     uint64_t expires_us;
@@ -5318,6 +5319,7 @@ static bool aioc_resolve_lookup_next(aioc_resolve_lookup *lookup)
     for (i = 0; i < 2; i++) {
         lookup->queries[i].state = AIOC_RESOLVE_FOREIGN;
         lookup->queries[i].chain = 0;
+        lookup->queries[i].ttl_s = UINT32_MAX;
         lookup->queries[i].why = NULL;
     }
     aioc_resolve_query_begin(&lookup->queries[AIOC_RESOLVE_SIX], &name);
@@ -5334,6 +5336,8 @@ static void aioc_resolve_lookup_settle(aioc_resolve_lookup *lookup)
         four->state == AIOC_RESOLVE_FAILED ? four : six->state == AIOC_RESOLVE_FAILED ? six : NULL;
     bool found = six->state == AIOC_RESOLVE_FOUND || four->state == AIOC_RESOLVE_FOUND;
     if (six->state == AIOC_RESOLVE_FOREIGN || four->state == AIOC_RESOLVE_FOREIGN) {
+        /* RFC 8305, 3, would have IPv6 begin at once when it is there first, and IPv4 join the race later. But whoever
+         * asked gets one list: without IPv4 in it, a machine that has no IPv6 would reach nobody. */
         aioc_platform_reactor *reactor = lookup->resolver->reactor;
         if (found) aioc_platform_timer_start(reactor, &lookup->timer, reactor->now_us + AIOC_RESOLVE_DELAY_US);
         return;
@@ -5366,6 +5370,7 @@ static void aioc_resolve_query_take(aioc_resolve_query *query, aioc_resolve_kind
                                     const aioc_resolve_response *response)
 {
     query->chain = response->chain;
+    if (response->ttl_s < query->ttl_s) query->ttl_s = response->ttl_s;
     if (kind == AIOC_RESOLVE_ELSEWHERE) {
         aioc_resolve_query_stop(query);
         aioc_resolve_query_begin(query, &response->name);
@@ -5373,7 +5378,7 @@ static void aioc_resolve_query_take(aioc_resolve_query *query, aioc_resolve_kind
     }
     if (kind == AIOC_RESOLVE_FOUND) {
         query->set = response->set;
-        query->expires_us = aioc_resolve_after(query->lookup->resolver, aioc_resolve_hold(response->ttl_s));
+        query->expires_us = aioc_resolve_after(query->lookup->resolver, aioc_resolve_hold(query->ttl_s));
     }
     aioc_resolve_query_end(query, kind);
 }

@@ -1611,7 +1611,8 @@ TEST(callbacks_may_ask_and_cancel)
 
 static void check_kept(const char *says, uint64_t ms)
 {
-    line lines[] = {{NULL, NULL, 0, 0, 0, NULL}, {0}};
+    line lines[] = {{NULL, "db.x", 0, 0, 0, NULL}, {NULL, "long.x", 0, 0, 0, "TTL=300 10.0.0.7 ::1"},
+                    {NULL, "short.x", 0, 0, 0, "TTL=7 10.0.0.7 ::1"}, {0}};
     lines[0].says = says;
     world_open(&earth, lines);
     ask(&earth, &first, "db.x");
@@ -1631,6 +1632,8 @@ TEST(answers_are_kept_as_long_as_they_say_within_limits)
     check_kept("TTL=17 10.0.0.7 ::1", 17000);
     check_kept("TTL=86400 10.0.0.7", 300000);
     check_kept("TTL=50 ->b.x TTL=20 ->c.x TTL=60 10.0.0.7 ::1", 20000);
+    check_kept("TTL=5 ->long.x", 5000);                                /* an alias that leaves the answer counts, too */
+    check_kept("TTL=300 ->short.x", 7000);
     check_kept("NX", 5000);
     check_kept("SOA", 5000);
     check_kept("SERVFAIL", 1000);
