@@ -285,9 +285,9 @@ static const char *const sim_fault_rules[] = {
 static void sim_count_faults(sim *s)
 {
     static const sim_covered by_action[] = {
-        SIM_COVERED_COUNT, SIM_COVERED_COUNT, SIM_fault_html, SIM_fault_unclear, SIM_fault_reset, SIM_fault_close,
-        SIM_fault_hang, SIM_fault_truncate, SIM_fault_garble, SIM_fault_chunked, SIM_fault_trickle, SIM_fault_end,
-        SIM_fault_delay
+        SIM_COVERED_COUNT, SIM_COVERED_COUNT, SIM_fault_html, SIM_fault_unclear, SIM_fault_unclear, SIM_fault_reset,
+        SIM_fault_close, SIM_fault_hang, SIM_fault_truncate, SIM_fault_garble, SIM_fault_chunked, SIM_fault_trickle,
+        SIM_fault_end, SIM_fault_delay
     };
     const emu_fault *fault;
     uint64_t *covered = s->world.report->covered;
