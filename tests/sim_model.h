@@ -20,6 +20,7 @@
 #define SIM_LATE_US    60000u                /* after its deadline an operation may end so much later, */
 #define SIM_FRAME_US   16667u                /* or a frame, if its host draws frames, */
 #define SIM_FRAMES_US  5000000u              /* or many of them, if there is a budget, too */
+#define SIM_FULL_US    10000000u             /* so long a client may refuse with E_FULL while it owes nothing */
 
 /* Kinds of operations that are not aiocosmos_kind. */
 enum { SIM_PAGE = 100, SIM_BULK };
@@ -49,6 +50,8 @@ typedef struct sim_op {
     bool     no_session;                     /* it shall carry no token */
     sim_seen seen[SIM_SEEN];                 /* of the item's ranges, when the client asked to read it */
     unsigned seen_count;
+    unsigned served_range;                   /* by which the server answered it last, and what that had come to then; */
+    int64_t  served_lsn;                     /* -1: none has */
     /* What came of it: */
     unsigned sent, arrived, applied, calls;
     char     made_etag[64];                  /* of the version that it made last */
@@ -93,6 +96,7 @@ struct sim_client {
     uint64_t next_act_us, next_frame_us;
     uint64_t token_due_us;
     bool     token_asked;
+    uint64_t full_since_us;                  /* it owes nothing, and has refused all since; 0: it has not */
 };
 
 /* What a run is about: drawn once. */
@@ -453,6 +457,10 @@ static void sim_on_served(void *user, long number)
     if (!op || !op->item) return;
     before = *sim_latest(op->item);
     sim_look(s, op->item, &after);
+    if (after.range) {
+        op->served_range = sim_range_number(s, after.range);
+        op->served_lsn = after.range->lsn;
+    }
     if (before.present == after.present && strcmp(before.etag, after.etag) == 0) return;
     sim_applied(s, op, &before, &after);
     sim_check_applied(s, op);
@@ -542,10 +550,17 @@ static void sim_check_written(sim *s, const sim_op *op, const aiocosmos_result *
                   "operation %ld: item %s is said to be missing, and was not", op->number, item->id);
 }
 
-static void sim_learn_session(sim_client *client, const aiocosmos_result *result)
+/* A client has seen what an answer says: also one that says that an item is missing, there, or another one. */
+static void sim_learn_session(sim_client *client, const sim_op *op, const aiocosmos_result *result)
 {
     unsigned range;
     int64_t lsn;
+    bool refused = result->fate == AIOCOSMOS_ANSWERED && result->sub_status == 0 &&
+                   (result->status == 404 || result->status == 409 || result->status == 412);
+    if (refused && op->served_lsn >= 0) {
+        sim_cover(&client->sim->world, SIM_session_token_of_failure);
+        if (op->served_lsn > client->lsn[op->served_range]) client->lsn[op->served_range] = op->served_lsn;
+    }
     if (result->status != 0 || !result->session_token.len) return;
     if (!sim_token_part(result->session_token, &range, &lsn)) return;
     if (lsn > client->lsn[range]) client->lsn[range] = lsn;
@@ -628,7 +643,7 @@ static void sim_check_result(sim *s, sim_op *op, const aiocosmos_result *result)
     sim_check_fate(s, op);
     if (op->kind == AIOCOSMOS_READ_ITEM) sim_check_read(s, op, result);
     else if (op->item && op->write) sim_check_written(s, op, result);
-    if (op->kind < SIM_PAGE) sim_learn_session(client, result);
+    if (op->kind < SIM_PAGE) sim_learn_session(client, op, result);
     if (s->plan.ru_per_second > 0 && !s->plan.faults && result->throttled_us) sim_cover(&s->world, SIM_throttled_by_ru);
     sim_count_result(s, op);
 }
@@ -652,9 +667,20 @@ static sim_op *sim_op_new(sim_client *client, int kind, sim_item *item)
     op->write = kind >= AIOCOSMOS_CREATE_ITEM && kind <= AIOCOSMOS_DELETE_ITEM;
     op->leave = client->options.retry_writes;
     op->no_session = client->options.no_session;
+    op->served_lsn = -1;
     op->submitted_us = s->world.now_us;
     op->stalled_us = s->world.stalled_us;
     return op;
+}
+
+/* A client that owes nothing, and refuses whatever is asked of it, steps in vain. */
+static void sim_still_full(sim_client *client)
+{
+    sim_world *world = &client->sim->world;
+    sim_cover(world, SIM_submit_refused_full);
+    if (client->owed || !client->full_since_us) client->full_since_us = world->now_us;
+    SIM_CHECK(world, world->now_us < client->full_since_us + SIM_FULL_US,
+              "client %u owes nothing, and is full for ever: %s", client->number, aiocosmos_refusal(client->client));
 }
 
 /* A submit said no: nothing may come of it. */
@@ -665,7 +691,7 @@ static void sim_op_refused(sim_op *op, int refused)
               aiocosmos_refusal(op->client->client));
     SIM_CHECK(&s->world, refused == AIOCOSMOS_E_FULL || refused == AIOCOSMOS_E_NOMEM || refused == AIOCOSMOS_E_SHUTDOWN,
               "operation %ld is refused with %d: %s", op->number, refused, aiocosmos_refusal(op->client->client));
-    if (refused == AIOCOSMOS_E_FULL) sim_cover(&s->world, SIM_submit_refused_full);
+    if (refused == AIOCOSMOS_E_FULL) sim_still_full(op->client);
     if (refused == AIOCOSMOS_E_SHUTDOWN) sim_cover(&s->world, SIM_submit_refused_shutdown);
     SIM_CHECK(&s->world, op->sent == 0 && op->calls == 0, "operation %ld was refused, and is at work", op->number);
     op->calls = 1;                           /* a callback would be the second */
@@ -677,6 +703,7 @@ static void sim_op_accepted(sim_op *op, uint32_t timeout_ms)
 {
     sim_client *client = op->client;
     client->owed++;
+    client->full_since_us = 0;
     if (timeout_ms == 0) timeout_ms = client->options.request_timeout_ms;
     if (timeout_ms == 0) timeout_ms = AIOCOSMOS_DEFAULT_REQUEST_TIMEOUT_MS;
     if (timeout_ms != AIOCOSMOS_OFF) op->deadline_us = op->submitted_us + (uint64_t)timeout_ms * 1000u;

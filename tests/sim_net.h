@@ -170,6 +170,7 @@ struct sim_host {                        /* the machine of one client */
     sim_socket **open;                   /* its sockets */
     size_t   open_count, open_cap;
     bool     entropy_fails;
+    uint64_t handed;                     /* events, ever */
 };
 
 typedef enum sim_packet_kind { SIM_DATA, SIM_END, SIM_RESET } sim_packet_kind;
@@ -903,6 +904,7 @@ static int sim_poller_wait(void *user_data, void *poller, aiocosmos_event *event
     sim_spend(world, 1);
     sim_pass_time(world, &host, 1, timeout_ms < 0 ? SIM_NOT_YET : world->now_us + (uint64_t)timeout_ms * 1000u);
     count = sim_collect(host, events, cap);
+    host->handed += (uint64_t)count;
     host->woken = false;
     return count;
 }

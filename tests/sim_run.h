@@ -53,6 +53,7 @@ static void sim_resolve(aiocosmos_client *handle, const char *host, uint64_t id,
     sim *s = client->sim;
     sim_question *question;
     SIM_CHECK(&s->world, handle == client->client && strcmp(host, SIM_HOST_NAME) == 0, "asked for %s", host);
+    s->net.work++;
     if (sim_chance(&s->world.net, 0.5)) {
         sim_answer_name(client, id);
         return;
@@ -100,6 +101,7 @@ static void sim_ask_token(aiocosmos_client *handle, const char *link, void *user
     sim *s = client->sim;
     (void)handle;
     (void)link;
+    s->net.work++;
     if (sim_chance(&s->world.net, 0.5)) {
         sim_give_token(client);
         return;
@@ -168,7 +170,7 @@ static void sim_choose_options(sim_client *client)
     options->connections_max = sim_maybe(random, 0.7, 1, 40);
     options->pending_max = sim_maybe(random, 0.5, 2, 200);
     options->response_bytes_max = sim_maybe(random, 0.1, 2000, 100000);
-    options->step_budget_us = sim_maybe(random, 0.3, 3, 500);
+    options->step_budget_us = sim_maybe(random, 0.3, 1, 500);
     if (sim_chance(random, 0.15)) {
         options->memory_max = (size_t)sim_magnitude(random, 200000, 1000000);
         sim_cover(&s->world, SIM_memory_limited);
@@ -208,6 +210,7 @@ static void sim_client_born(sim_client *client)
     client->doomed = client->failure_fresh = false;
     client->owed = 0;
     client->idle_turns = 0;
+    client->full_since_us = 0;
     client->next_act_us = client->next_frame_us = s->world.now_us;
     client->token_asked = false;
     memset(client->order_last, 0, sizeof client->order_last);
@@ -641,6 +644,37 @@ static void sim_step(sim_client *client, int timeout_ms)
               client->number);
 }
 
+/* What has work, or a time set, says so: a step that nobody asked for finds nothing to do. */
+static void sim_step_unasked(sim_client *client, uint64_t due_us)
+{
+    sim *s = client->sim;
+    uint64_t work = s->net.work, handed = client->host.handed, now_us = s->world.now_us;
+    sim_cover(&s->world, SIM_stepped_unasked);
+    sim_step(client, 0);
+    SIM_CHECK(&s->world, !client->client || s->net.work == work || client->host.handed != handed,
+              "client %u had work to do at %" PRIu64 " us, and told its host to sleep until %" PRIu64, client->number,
+              now_us, due_us);
+}
+
+/* No operation's end is slept through. */
+static void sim_check_timeout(sim_client *client, int timeout_ms)
+{
+    sim *s = client->sim;
+    uint64_t earliest_us = SIM_NOT_YET;
+    size_t i;
+    for (i = 0; i < s->op_count; i++) {
+        const sim_op *op = s->op[i];
+        if (op->client != client || op->life != client->born || op->calls || !op->deadline_us) continue;
+        if (op->deadline_us < earliest_us) earliest_us = op->deadline_us;
+    }
+    if (earliest_us == SIM_NOT_YET) return;
+    sim_cover(&s->world, SIM_deadline_awaited);
+    if (earliest_us < s->world.now_us) earliest_us = s->world.now_us;
+    SIM_CHECK(&s->world, timeout_ms >= 0 && s->world.now_us + (uint64_t)timeout_ms * 1000u <= earliest_us + 10000u,
+              "client %u has an operation whose time is over in %" PRIu64 " us, and its next timeout is %d ms",
+              client->number, earliest_us - s->world.now_us, timeout_ms);
+}
+
 /* When the host wants to do something of its own again. */
 static uint64_t sim_next_act(const sim_client *client)
 {
@@ -706,7 +740,7 @@ static void sim_turn_waits(sim *s)
     sim_world *world = &s->world;
     sim_host *hosts[SIM_CLIENTS];
     size_t count = 0, i;
-    uint64_t until_us = world->now_us + 10000000;
+    uint64_t until_us = world->now_us + 10000000, due_us[SIM_CLIENTS];
     for (i = 0; i < s->plan.clients; i++) {
         sim_client *client = &s->client[i];
         uint64_t next_us;
@@ -714,16 +748,23 @@ static void sim_turn_waits(sim *s)
         if (!client->client) continue;
         hosts[count++] = &client->host;
         timeout_ms = aiocosmos_next_timeout_ms(client->client);
+        if (sim_chance(&world->trouble, 0.1)) sim_check_timeout(client, timeout_ms);
         next_us = sim_next_act(client);
         if (next_us < until_us) until_us = next_us;
-        if (timeout_ms >= 0 && world->now_us + (uint64_t)timeout_ms * 1000u < until_us)
-            until_us = world->now_us + (uint64_t)timeout_ms * 1000u;
+        due_us[i] = timeout_ms < 0 ? SIM_NOT_YET : world->now_us + (uint64_t)timeout_ms * 1000u;
+        if (due_us[i] < until_us) until_us = due_us[i];
         if (client->manner == SIM_POLLS) sim_check_poll_fds(client);
         sim_cover(world, client->manner == SIM_POLLS ? SIM_host_polls : SIM_host_waits_on_descriptor);
     }
+    if (sim_chance(&world->trouble, 0.2) && until_us > world->now_us)       /* something else has woken the host */
+        until_us = world->now_us + sim_below(&world->trouble, until_us - world->now_us);
     sim_pass_time(world, hosts, count, until_us);
-    for (i = 0; i < s->plan.clients; i++)
-        if (s->client[i].client) sim_step(&s->client[i], 0);
+    for (i = 0; i < s->plan.clients; i++) {
+        sim_client *client = &s->client[i];
+        if (!client->client) continue;
+        if (world->now_us + 1000 < due_us[i] && !sim_any_ready(&client->host)) sim_step_unasked(client, due_us[i]);
+        else sim_step(client, 0);
+    }
 }
 
 /* A game: one step a frame. */

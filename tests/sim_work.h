@@ -273,6 +273,7 @@ static bool sim_query_open(sim_query *query)
     if (*query->continuation) request.continuation = query->continuation;
     refused = aiocosmos_query_open(client->client, &request, &query->handle);
     client->sim->net.work++;
+    if (refused == AIOCOSMOS_E_FULL) sim_still_full(client);
     SIM_CHECK(&s->world, !refused || refused == AIOCOSMOS_E_FULL || refused == AIOCOSMOS_E_NOMEM ||
                          refused == AIOCOSMOS_E_SHUTDOWN, "a query is refused with %d: %s", refused,
               aiocosmos_refusal(client->client));

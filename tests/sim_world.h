@@ -66,8 +66,8 @@ static uint64_t sim_magnitude(sim_random *random, uint64_t low, uint64_t high)
     X(applied_twice_by_leave) X(cancel_outside) X(cancel_inside) X(cancelled_after_success) X(cancelled_in_doubt) \
     X(destroy_outside) X(destroy_inside) X(destroyed_with_pending) X(submit_refused_full) X(submit_refused_shutdown) \
     X(submit_in_callback) X(timed_out) X(session_token_checked) X(session_token_of_parent) X(session_token_of_child) \
-    X(session_token_handed_over) X(abandoned) X(host_drains) X(recovered) X(query_of_changing_items) X(merge) \
-    X(shuffle) \
+    X(session_token_of_failure) X(session_token_handed_over) X(abandoned) X(host_drains) X(recovered) \
+    X(query_of_changing_items) X(merge) X(shuffle) X(stepped_unasked) X(deadline_awaited) \
     X(allocation_failed) X(create_failed_for_memory) X(memory_limited) X(budget_spent) \
     X(connect_refused) X(connect_unreachable) X(connect_out_of_sockets) X(connect_ignored) X(connect_at_once) \
     X(send_cut) X(send_blocked) X(receive_cut) X(answer_in_pieces) X(answer_delayed) X(request_delayed) \
@@ -140,7 +140,7 @@ struct sim_world {
     sim_event *events;                   /* a binary heap */
     size_t   event_count, event_cap;
     uint64_t event_order, events_run;
-    sim_random config, net, weather, work, host, memory;
+    sim_random config, net, weather, work, host, memory, trouble;
     sim_heap server_heap;
 };
 
@@ -320,6 +320,7 @@ static void sim_world_open(sim_world *world, uint64_t seed, sim_report *report, 
     world->work = sim_stream(seed, 4);
     world->host = sim_stream(seed, 5);
     world->memory = sim_stream(seed, 6);
+    world->trouble = sim_stream(seed, 7);
     sim_heap_init(&world->server_heap, world, "the emulator");
     sim_running = world;
 }
