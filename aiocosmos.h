@@ -15023,7 +15023,7 @@ static bool aioc_query_read_spans(aioc_query_reader *reader, aiocosmos_json list
     size_t count = aioc_json_count(list), i = 0;
     aioc_query_span *spans = (aioc_query_span *)aioc_query_take(reader, count > 0 ? count : 1, sizeof *spans);
     plan->spans = spans;
-    plan->span_count = (uint32_t)(count > 0 ? count : 1);
+    plan->span_count = aioc_query_absent(list) ? 1 : (uint32_t)count;      /* none: there is nothing to be found */
     if (!aioc_query_is_list(reader, "queryRanges", list)) return false;
     spans[0].min = aioc_memory_str("");
     spans[0].max = aioc_memory_str("FF");
@@ -16598,7 +16598,12 @@ struct aioc_feeds_query {
     bool of_items, skip_empty, ended, stirred;
     aioc_operation *op;                      /* the page that is owed */
     aioc_feeds_fan *fan;                     /* NULL: one operation a page */
-    aioc_memory_buffer plan_refusal;         /* why the server made no plan */
+    aioc_feeds_fan *parked;                  /* until the gateway has served a page by itself */
+    int refusal_status;                      /* 0: none; what it ends with if the gateway does not serve it, either */
+    aioc_memory_buffer refusal;
+    double   carried_ru;                     /* of operations for the page that is owed before the one under way */
+    uint64_t carried_us, carried_throttled_us;
+    uint32_t carried_attempts;
     aioc_feeds_costs costs;
     aiocosmos_page_fn page;
     void *user_data;
@@ -16982,6 +16987,12 @@ static void aioc_feeds_fan_free(aioc_feeds_query *query)
     query->fan = NULL;
 }
 
+static void aioc_feeds_unpark(aioc_feeds_query *query)
+{
+    if (query->parked) query->fan = query->parked;
+    query->parked = NULL;
+}
+
 /* Puts a query among those that have work. */
 static void aioc_feeds_stir(aioc_feeds_query *query)
 {
@@ -17017,6 +17028,7 @@ static void aioc_feeds_query_free(aioc_feeds_query *query)
     feeds->slots[query->slot].query = NULL;
     if (++feeds->slots[query->slot].generation == 0) feeds->slots[query->slot].generation = 1;
     feeds->query_count--;
+    aioc_feeds_unpark(query);
     aioc_feeds_fan_free(query);
     aioc_memory_buffer_free(memory, &query->link);
     aioc_memory_buffer_free(memory, &query->pk);
@@ -17025,7 +17037,7 @@ static void aioc_feeds_query_free(aioc_feeds_query *query)
     aioc_memory_buffer_free(memory, &query->session);
     aioc_memory_buffer_free(memory, &query->continuation);
     aioc_memory_buffer_free(memory, &query->continuation_out);
-    aioc_memory_buffer_free(memory, &query->plan_refusal);
+    aioc_memory_buffer_free(memory, &query->refusal);
     aioc_feeds_costs_free(memory, &query->costs);
     aioc_memory_free(memory, query, sizeof *query);
 }
@@ -17610,12 +17622,52 @@ static uint32_t aioc_feeds_left_ms(const aioc_operation *op)
     return op->deadline_us > now_us ? (uint32_t)((op->deadline_us - now_us + 999u) / 1000u) : 0;
 }
 
+/* The page that is owed takes another operation: what this one took is told with it. */
+static void aioc_feeds_carry(aioc_feeds_query *query, const aiocosmos_result *result)
+{
+    query->carried_ru += result->charge_ru;
+    query->carried_us += result->latency_us;
+    query->carried_throttled_us += result->throttled_us;
+    query->carried_attempts += result->attempts;
+}
+
+static void aioc_feeds_add_carried(aioc_feeds_query *query, aiocosmos_result *result)
+{
+    result->charge_ru += query->carried_ru;
+    result->latency_us += query->carried_us;
+    result->throttled_us += query->carried_throttled_us;
+    result->attempts += query->carried_attempts;
+    query->carried_ru = 0;
+    query->carried_us = query->carried_throttled_us = query->carried_attempts = 0;
+}
+
 /* Goes on behind an empty page, which is normal, in the time that is left. False: the page is
  * shown. */
-static bool aioc_feeds_skip_page(aioc_feeds_query *query, const aioc_operation *op)
+static bool aioc_feeds_skip_page(aioc_feeds_query *query, const aioc_operation *op, const aiocosmos_result *result)
 {
     uint32_t left_ms = aioc_feeds_left_ms(op);
-    return query->skip_empty && !query->closed && left_ms > 0 && aioc_feeds_ask_page(query, left_ms) == 0;
+    if (!query->skip_empty || query->closed || left_ms == 0 || aioc_feeds_ask_page(query, left_ms) != 0) return false;
+    aioc_feeds_carry(query, result);
+    return true;
+}
+
+/* The server says that it does not do that; a passing failure says something else. */
+static bool aioc_feeds_is_refusal(int status)
+{
+    return status == 400 || status == 405 || status == 500 || status == 501;
+}
+
+/* The gateway has not served the query by itself: ranges and plan are asked for anew with the next page. */
+static void aioc_feeds_return_to_fan(aioc_feeds_query *query, aiocosmos_result *result)
+{
+    bool unserved = (result->status == 400 && result->sub_status == 1004) || result->status == 500;
+    if (query->refusal_status == AIOCOSMOS_E_PROTOCOL) unserved = aioc_feeds_is_refusal(result->status);
+    if (unserved && query->refusal_status && query->refusal.len) {
+        result->status = query->refusal_status;
+        result->message = aioc_feeds_text(&query->refusal);
+    }
+    aioc_feeds_unpark(query);
+    if (query->fan->container->knowledge != AIOC_ACCOUNT_KNOWN) aioc_account_doubt_ranges(query->fan->container);
 }
 
 /* An answer that is fine as such has turned out to be no page. */
@@ -17634,8 +17686,6 @@ static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *res
     memset(&page, 0, sizeof page);
     page.result = &adjusted;
     aioc_feeds_add_costs(engine->memory, &query->costs, result);
-    if (result->status == 400 && result->sub_status == 1004 && query->plan_refusal.len)
-        adjusted.message = aioc_feeds_text(&query->plan_refusal);
     if (result->status == 0) {
         page.items = aioc_json_at(aioc_operation_result_json(result), query->array);
         page.item_count = aioc_json_count(page.items);
@@ -17646,8 +17696,12 @@ static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *res
         } else if (!aioc_feeds_advance(query, delivery->response->wanted[AIOC_PROTOCOL_H_CONTINUATION])) {
             adjusted.status = AIOCOSMOS_E_NOMEM;
             adjusted.message = aioc_memory_str("no memory for the continuation");
-        } else if (page.item_count == 0 && !query->ended && aioc_feeds_skip_page(query, op)) {
-            return;
+        } else {
+            if (query->parked) {
+                aioc_feeds_unpark(query);
+                aioc_feeds_fan_free(query);
+            }
+            if (page.item_count == 0 && !query->ended && aioc_feeds_skip_page(query, op, result)) return;
         }
         page.more = !query->ended;
         page.continuation = aioc_feeds_text(&query->continuation_out);
@@ -17657,6 +17711,8 @@ static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *res
         page.more = false;
         page.continuation.len = 0;
     }
+    if (query->parked) aioc_feeds_return_to_fan(query, &adjusted);
+    aioc_feeds_add_carried(query, &adjusted);
     aioc_feeds_deliver(query, &page);
 }
 
@@ -17749,24 +17805,18 @@ static void aioc_feeds_account_for(aioc_feeds_query *query, const aiocosmos_resu
                           result->session_token.ptr);
 }
 
-/* The answer to a request for a plan is none: the gateway may serve the query by itself. */
-static bool aioc_feeds_knows_no_plans(const aiocosmos_result *result)
-{
-    switch (result->status) {
-    case 401: case 403: case 408: case 410: case 412: case 429: case 449: return false;
-    default: return result->status >= 400 && result->status <= 501;
-    }
-}
-
-static void aioc_feeds_go_direct(aioc_feeds_query *query, const char *why)
+/* The gateway is to serve the query by itself; if it does not, either, it ends as is said here. status 0: as the
+ * gateway says. */
+static void aioc_feeds_go_direct(aioc_feeds_query *query, int status, const char *why)
 {
     aioc_feeds_fan *fan = query->fan;
-    query->plan_refusal.len = 0;
-    if (why && !aioc_memory_append_str(query->feeds->engine->memory, &query->plan_refusal, why))
-        query->plan_refusal.len = 0;
-    if (fan->resumed) aioc_feeds_break(fan, AIOCOSMOS_E_ARGUMENT, "continuation: of a query that the server made a "
-                                       "plan for, which it does no longer");
-    else fan->direct = true;
+    aioc_memory *memory = query->feeds->engine->memory;
+    query->refusal_status = status;
+    if (!aioc_feeds_set(memory, &query->refusal, aioc_memory_str(why))) query->refusal.len = 0;
+    if (!fan->resumed) fan->direct = true;
+    else if (status) aioc_feeds_fail(fan, status, why);
+    else aioc_feeds_break(fan, AIOCOSMOS_E_ARGUMENT, "continuation: of a query that the server made a plan for, which "
+                          "it does no longer");
 }
 
 static void aioc_feeds_plan_came(aioc_operation *op, const aiocosmos_result *result)
@@ -17788,12 +17838,13 @@ static void aioc_feeds_plan_came(aioc_operation *op, const aiocosmos_result *res
         fan->plan = plan;
     } else if (result->status == 0 && status == AIOCOSMOS_E_ARGUMENT) {
         fan->container->no_plans = true;
-        aioc_feeds_go_direct(query, NULL);
+        aioc_feeds_go_direct(query, 0, NULL);
+    } else if (status == AIOCOSMOS_E_NOMEM) {
+        aioc_feeds_fail(fan, status, "no memory for the query plan");
     } else if (result->status == 0) {
-        aioc_feeds_break(fan, status, status == AIOCOSMOS_E_NOMEM ? "no memory for the query plan" : why);
-    } else if (aioc_feeds_knows_no_plans(result)) {
-        aioc_memory_print(fan->message, sizeof fan->message, "%.*s", (int)result->message.len, result->message.ptr);
-        aioc_feeds_go_direct(query, fan->message);
+        aioc_feeds_go_direct(query, status, why);
+    } else if (aioc_feeds_is_refusal(status)) {
+        aioc_feeds_go_direct(query, status, result->message.ptr);
     } else {
         aioc_feeds_fail(fan, status, result->message.ptr);
     }
@@ -18909,17 +18960,25 @@ static void aioc_feeds_show_page(aioc_feeds_query *query)
     aioc_feeds_end_page(query, 0, "");
 }
 
-/* The gateway serves the query by itself: each page is one operation from here on, this one in the time left. */
-static int aioc_feeds_leave_fan(aioc_feeds_query *query, const aioc_operation *op)
+/* The gateway is asked to serve the query by itself: each page is one operation then, this one in the time left. */
+static int aioc_feeds_leave_fan(aioc_feeds_query *query, const aioc_operation *op, const aiocosmos_result *result)
 {
     aioc_operation_engine *engine = query->feeds->engine;
     uint32_t left_ms = aioc_feeds_left_ms(op);
-    aioc_feeds_fan_free(query);
+    int refused = query->closed ? AIOCOSMOS_E_CANCELLED : AIOCOSMOS_E_TIMEOUT;
     query->op = NULL;
-    if (query->closed) aioc_memory_print(engine->refusal, sizeof engine->refusal, "cancelled");
-    if (query->closed) return AIOCOSMOS_E_CANCELLED;
-    if (left_ms == 0) aioc_memory_print(engine->refusal, sizeof engine->refusal, "timed out after asking for a plan");
-    return left_ms ? aioc_feeds_ask_page(query, left_ms) : AIOCOSMOS_E_TIMEOUT;
+    query->fan->direct = false;
+    if (query->closed || left_ms == 0) {
+        aioc_memory_print(engine->refusal, sizeof engine->refusal, query->closed ? "cancelled"
+                                                                                 : "timed out after asking for a plan");
+        return refused;
+    }
+    query->parked = query->fan;
+    query->fan = NULL;
+    refused = aioc_feeds_ask_page(query, left_ms);
+    if (refused) aioc_feeds_unpark(query);
+    else aioc_feeds_carry(query, result);
+    return refused;
 }
 
 /* The operation of a page has ended. */
@@ -18933,7 +18992,7 @@ static void aioc_feeds_fan_page_came(aioc_operation *op, const aiocosmos_result 
     memset(&page, 0, sizeof page);
     page.result = &adjusted;
     if (fan->direct && result->status == 0) {
-        int refused = aioc_feeds_leave_fan(query, op);
+        int refused = aioc_feeds_leave_fan(query, op, result);
         if (!refused) return;
         adjusted.status = refused;
         adjusted.message = aioc_memory_str(op->engine->refusal);
@@ -19329,6 +19388,13 @@ static bool aioc_feeds_is_out_of_reach(int status)
            status == AIOCOSMOS_E_AUTH;
 }
 
+/* Whether the server has no ranges, or none that make sense, of a container that there is. */
+static bool aioc_feeds_has_no_ranges(const aioc_account_container *container)
+{
+    int status = container->failure;
+    return status == 0 || status == 400 || status == 405 || status == 501 || (status == 404 && container->rid[0]);
+}
+
 /* The ranges cannot be had, and there is no other way, or none to the server: whoever asks next finds out anew. */
 static void aioc_feeds_ranges_failed(aioc_feeds_query *query)
 {
@@ -19341,6 +19407,7 @@ static void aioc_feeds_ranges_failed(aioc_feeds_query *query)
     }
     fan->waited = false;
     fan->attempts += container->failure_attempts;
+    fan->http_status = container->failure > 0 ? container->failure : 0;
     if (container->failure == 0) aioc_feeds_fail(fan, AIOCOSMOS_E_PROTOCOL, "the container's partition key ranges "
                                                  "leave gaps, or overlap");
     else aioc_feeds_fail(fan, container->failure, container->failure_why.len ? container->failure_why.data
@@ -19647,10 +19714,12 @@ static void aioc_feeds_prepare(aioc_feeds_query *query)
     if (known && fan->levels && fan->levels < fan->container->pk_def.path_count) aioc_feeds_span_prefix(query);
     if (fan->status) return;
     /* A query that has been planned can go on in no other way; that its ranges cannot be had now will pass. */
-    if (!known && (fan->resumed || aioc_feeds_is_out_of_reach(fan->container->failure))) {
+    if (!known && (fan->resumed || !aioc_feeds_has_no_ranges(fan->container))) {
         aioc_feeds_ranges_failed(query);
-    } else if (!known || fan->levels || (fan->container->no_plans && fan->sql.len)) {
-        aioc_feeds_go_direct(query, NULL);   /* it is of one whole key, or the gateway knows better */
+    } else if (!known) {
+        aioc_feeds_go_direct(query, fan->container->failure, fan->container->failure_why.data);
+    } else if (fan->levels || (fan->container->no_plans && fan->sql.len)) {
+        aioc_feeds_go_direct(query, 0, NULL);            /* it is of one whole key, or the gateway knows better */
     } else if (fan->sql.len == 0 || fan->plan) {
         aioc_feeds_begin(query);
     } else {

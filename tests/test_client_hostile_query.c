@@ -28,6 +28,9 @@ static struct server {
     const char *const *answers;              /* or, one for each range, the rows of its only page */
     const char *row;                         /* printf format of a row, of the number of the row, thrice */
     int pages, rows;                         /* of each range, and of each page */
+    const char *gateway;                     /* the rows of what names no range, in two pages; NULL: it is refused */
+    const char *failing;                     /* what the requests have in them that end with fails_with; NULL: none */
+    int fails_with, fails_sub;
     bool for_ever;                           /* the same continuation again and again */
     int plans, asked, metadata;
 } server;
@@ -77,11 +80,28 @@ static void serve_bad(peer *link)
     else reply(link, server.status, lines, "{\"code\":\"X\",\"message\":\"no\"}");
 }
 
+/* The gateway by itself: a page of nothing first. */
+static void serve_gateway(peer *link)
+{
+    static char body[8192];
+    bool later = heard(link, "x-ms-continuation: ");
+    CHECK(heard(link, "x-ms-documentdb-query-enablecrosspartition: True\r\n") !=
+          heard(link, "x-ms-documentdb-partitionkey: "));
+    CHECK(heard(link, "{\"query\":\"SELECT * FROM c\""));
+    snprintf(body, sizeof body, "{\"Documents\":[%s]}", later ? server.gateway : "");
+    reply(link, 200, later ? "x-ms-request-charge: 5\r\n" : "x-ms-request-charge: 5\r\nx-ms-continuation: b\r\n", body);
+}
+
 static void serve(peer *link)
 {
     static const char statistics[] = "{\"Documents\":[{\"documentCount\":9,\"fullTextStatistics\":"
                                      "[{\"totalWordCount\":5,\"hitCounts\":[1]}]}]}";
-    if (heard(link, "/pkranges ")) {
+    if (server.failing && heard(link, server.failing)) {
+        char lines[96];
+        sprintf(lines, "x-ms-substatus: %d\r\nx-ms-retry-after-ms: 10\r\nx-ms-request-charge: 1\r\n",
+                server.fails_sub);
+        reply(link, server.fails_with, lines, "{\"code\":\"X\",\"message\":\"for a while\"}");
+    } else if (heard(link, "/pkranges ")) {
         server.metadata++;
         reply(link, 200, "", server.ranges);
     } else if (heard(link, "GET /dbs/db/colls/c HTTP")) {
@@ -93,6 +113,10 @@ static void serve(peer *link)
         else if (server.plan_status > 0) reply(link, server.plan_status, "x-ms-retry-after-ms: 10\r\n", server.plan);
     } else {
         server.asked++;
+        if (!heard(link, "x-ms-documentdb-partitionkeyrangeid: ") && server.gateway) {
+            serve_gateway(link);
+            return;
+        }
         if (!heard(link, "x-ms-documentdb-partitionkeyrangeid: ")) {       /* without a plan, the gateway refuses */
             reply(link, 400, "x-ms-substatus: 1004\r\n", "{\"code\":\"BadRequest\",\"message\":\"no\"}");
             return;
@@ -155,6 +179,9 @@ typedef struct reading {
     int pages, status;                       /* of the last page */
     bool more;
     size_t items;
+    double charge_ru;
+    uint32_t attempts;
+    uint64_t latency_us;
     char rows[65536], token[65536], message[1200];
     size_t rows_len;
 } reading;
@@ -168,6 +195,9 @@ static void on_rows(aiocosmos_client *client, const aiocosmos_page *page, void *
     kept->pages++;
     kept->status = page->result->status;
     kept->more = page->more;
+    kept->charge_ru = page->result->charge_ru;
+    kept->attempts = page->result->attempts;
+    kept->latency_us = page->result->latency_us;
     CHECK(page->result->message.len < sizeof kept->message);
     memcpy(kept->message, page->result->message.ptr ? page->result->message.ptr : "", page->result->message.len);
     kept->message[page->result->message.len] = 0;
@@ -434,6 +464,162 @@ TEST(what_a_plan_asks_for_together_comes_out_right_or_is_refused_by_name)
         /* This server does not look at the filter by which an order is resumed. */
         if (strncmp(combinations[i].name, "order", 5) != 0) check_combination(&combinations[i], true);
     }
+}
+
+/*--- Plans that are of no use, and failures that pass ------------------------------------------------*/
+
+/* Some are what Microsoft's Rust emulator makes, others what a later version of the service may. */
+static const struct { const char *plan, *why; } unusable[] = {
+    { PLAN("\"aggregates\":[\"Count\"]"), "the query plan aggregates, but has no rewritten query" },
+    { PLAN("\"aggregates\":[\"Count\"],\"hasSelectValue\":true"), "the query plan aggregates, but has no rewritten" },
+    { PLAN("\"aggregates\":[\"Count\"],\"hasSelectValue\":false"), "it is not of a SELECT VALUE and has no alias" },
+    { PLAN("\"aggregates\":[\"Avg\"],\"hasSelectValue\":1," REWRITTEN),
+      "an aggregate that this version does not know" },
+    { PLAN("\"aggregates\":[\"Sum\",\"Count\"]," REWRITTEN), "more than SELECT VALUE has" },
+    { PLAN("\"groupByExpressions\":[\"c.a\"],\"groupByAliases\":[\"a\"]," REWRITTEN),
+      "not as long as its groupByAliases" },
+    { PLAN("\"orderBy\":[\"Ascending\"]"), "the query plan orders, but has no rewritten query" },
+    { PLAN("\"orderBy\":[\"Random\"]," REWRITTEN), "which this version does not know" },
+    { PLAN("\"distinctType\":\"Sorted\""), "the query plan's distinctType is \"Sorted\", which this version" },
+    { PLAN("\"hasSelectValue\":2"), "neither true nor false" },
+    { PLAN("\"top\":-1"), "not a count" },
+    { PLAN(GROUPED "," ORDER), "the query plan orders and groups" },
+    { "{\"queryInfo\":{},\"queryRanges\":[{\"min\":\"\"}]}", "not an effective key" },
+    { "{\"queryInfo\":", "the query plan is not JSON" },
+    { "{\"partitionedQueryExecutionInfoVersion\":9,\"queryInfo\":{}}", "which this version does not know" }
+};
+
+/* What is used, though it is not as our emulator writes it. */
+static const struct { const char *plan, *rows; } usable[] = {
+    { "{\"queryInfo\":{}}", "1\n2\n3\n3\n4\n" },
+    { "{\"queryInfo\":{\"hasSelectValue\":1,\"hasNonStreamingOrderBy\":0,\"distinctType\":null}}",
+      "1\n2\n3\n3\n4\n" },
+    { PLAN(REWRITTEN ",\"top\":4"), "1\n2\n3\n3\n" },     /* a place for a filter where none is needed */
+    { "{\"queryInfo\":{},\"queryRanges\":[]}", "" },         /* nowhere */
+    { "{\"queryInfo\":{},\"queryRanges\":null}", "1\n2\n3\n3\n4\n" }
+};
+
+TEST(plans_of_no_use_leave_the_query_to_the_gateway)
+{
+    static reading got;
+    aiocosmos_query_request request = usual_request();
+    size_t i, served;
+    for (i = 0; i < sizeof unusable / sizeof *unusable; i++) {
+        for (served = 0; served < 2; served++) {
+            aiocosmos_client *client;
+            serve_shape(&shapes[0]);
+            server.plan = unusable[i].plan;
+            server.gateway = served ? "7" : NULL;
+            client = open_usual();
+            read_all(client, &request, &got, 10);
+            if (served) CHECK_STR(got.status ? got.message : got.rows, "7\n");
+            if (!served) CHECK_INT(got.status, AIOCOSMOS_E_PROTOCOL);
+            if (!served && !strstr(got.message, unusable[i].why)) CHECK_STR(got.message, unusable[i].why);
+            close_client(client);
+        }
+    }
+    for (i = 0; i < sizeof usable / sizeof *usable; i++) {
+        aiocosmos_client *client;
+        serve_shape(&shapes[0]);
+        server.ranges = two_ranges;
+        server.plan = usable[i].plan;
+        server.answers = bare_rows;
+        client = open_usual();
+        read_all(client, &request, &got, 10);
+        CHECK_STR(got.status ? got.message : got.rows, usable[i].rows);
+        close_client(client);
+    }
+}
+
+/* What passes is what it is, and the next page is asked for as if it had not been. A plan or a list of ranges that is
+ * not there may be there later: as long as the gateway serves nothing by itself, it is asked for. */
+TEST(failures_of_ranges_and_plan_that_pass_are_told_and_passed)
+{
+    static const char *const what[] = {
+        "/pkranges ", "x-ms-cosmos-is-query-plan-request: True", "GET /dbs/db/colls/c HTTP"
+    };
+    static const struct { int status, sub; } with[] = {
+        { 429, 3200 }, { 503, 0 }, { 403, 5 }, { 404, 0 }, { 404, 1003 }, { 400, 0 }, { 405, 0 }, { 500, 0 }, { 501, 0 }
+    };
+    static reading got;
+    aiocosmos_query_request request = usual_request();
+    size_t i, k;
+    request.timeout_ms = 60000;
+    for (i = 0; i < sizeof what / sizeof *what; i++) {
+        for (k = 0; k < sizeof with / sizeof *with; k++) {
+            aiocosmos_client *client;
+            serve_shape(&shapes[0]);
+            server.ranges = two_ranges;
+            server.plan = PLAN(SUMMED);
+            server.answers = summed_rows;
+            server.failing = what[i];
+            server.fails_with = with[k].status;
+            server.fails_sub = with[k].sub;
+            client = open_usual();
+            memset(&got, 0, sizeof got);
+            CHECK_INT(aiocosmos_query_open(client, &request, &got.query), 0);
+            CHECK_INT(next_page(client, &got), 0);
+            CHECK_INT(got.status, with[k].status);
+            if (!strstr(got.message, "for a while")) CHECK_STR(got.message, "for a while");
+            CHECK_INT(next_page(client, &got), 0);
+            CHECK_INT(got.status, with[k].status);
+            server.failing = NULL;
+            CHECK_INT(next_page(client, &got), 0);
+            CHECK_STR(got.status ? got.message : got.rows, "5\n");
+            CHECK(!got.more);
+            aiocosmos_query_close(client, got.query);
+            close_client(client);
+        }
+    }
+}
+
+/* Where ranges or plans are a thing unheard of, the gateway is asked; and what it does for a page is told with it. */
+TEST(servers_without_ranges_or_plans_are_asked_by_themselves)
+{
+    static const char *const what[] = { "/pkranges ", "x-ms-cosmos-is-query-plan-request: True" };
+    static const int with[] = { 400, 405, 501, 404, 500 };
+    static reading got;
+    aiocosmos_query_request request = usual_request();
+    size_t i, k;
+    for (i = 0; i < sizeof what / sizeof *what; i++) {
+        for (k = 0; k < 4; k++) {
+            aiocosmos_client *client;
+            serve_shape(&shapes[0]);
+            server.failing = what[i];
+            server.fails_with = i == 1 && with[k] == 404 ? 500 : with[k];
+            server.gateway = "8,9";
+            client = open_usual();
+            read_all(client, &request, &got, 10);
+            CHECK_STR(got.status ? got.message : got.rows, "8\n9\n");
+            CHECK_INT(got.pages, 1);
+            CHECK_INT(got.charge_ru, i == 0 ? 10 : with[k] == 404 ? 14 : 11);
+            CHECK(got.latency_us > 0 && got.attempts >= 2);
+            close_client(client);
+        }
+    }
+}
+
+/* Pages of nothing that are skipped have cost something. */
+TEST(pages_that_are_skipped_are_counted)
+{
+    static reading got;
+    aiocosmos_query_request request = usual_request();
+    aiocosmos_client *client;
+    aiocosmos_query_stats stats;
+    serve_shape(&shapes[0]);
+    server.gateway = "8,9";
+    request.pk = aiocosmos_pk1(aiocosmos_s("eu"));
+    client = open_usual();
+    memset(&got, 0, sizeof got);
+    CHECK_INT(aiocosmos_query_open(client, &request, &got.query), 0);
+    CHECK_INT(next_page(client, &got), 0);
+    CHECK_STR(got.status ? got.message : got.rows, "8\n9\n");
+    CHECK_INT(got.charge_ru, 10);
+    CHECK_INT(got.attempts, 2);
+    CHECK(aiocosmos_query_get_stats(client, got.query, &stats));
+    CHECK_INT(stats.charge_ru, 10);
+    aiocosmos_query_close(client, got.query);
+    close_client(client);
 }
 
 static size_t put_many(size_t len, const char *text, int times)
