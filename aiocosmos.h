@@ -201,11 +201,14 @@ typedef enum aiocosmos_io {
 
 typedef struct aiocosmos_slice { const void *ptr; size_t len; } aiocosmos_slice;
 
-enum { AIOCOSMOS_READABLE = 1, AIOCOSMOS_WRITABLE = 2 };  /* error and hang-up count as both */
+/* An error and the end of both directions count as all three. HUNG_UP is a hint that comes with READABLE: behind what
+ * can be received is the end, for the peer says no more. It is never asked for, and a table that cannot tell leaves it
+ * out; one that can spares writes the fate of being sent to a peer that has gone. */
+enum { AIOCOSMOS_READABLE = 1, AIOCOSMOS_WRITABLE = 2, AIOCOSMOS_HUNG_UP = 4 };
 
 typedef struct aiocosmos_event {
     void *source;                    /* as given to poller_set */
-    unsigned ready;                  /* AIOCOSMOS_READABLE, AIOCOSMOS_WRITABLE or both */
+    unsigned ready;                  /* AIOCOSMOS_READABLE, AIOCOSMOS_WRITABLE, AIOCOSMOS_HUNG_UP */
 } aiocosmos_event;
 
 typedef struct aiocosmos_platform {
@@ -1220,7 +1223,7 @@ static int aioc_platform_poller_control(aioc_platform_poller *poller, int action
 {
     struct epoll_event event;
     memset(&event, 0, sizeof event);
-    if (want & AIOCOSMOS_READABLE) event.events |= EPOLLIN;
+    if (want & AIOCOSMOS_READABLE) event.events |= EPOLLIN | EPOLLRDHUP;
     if (want & AIOCOSMOS_WRITABLE) event.events |= EPOLLOUT;
     event.data.ptr = source;
     return epoll_ctl(poller->epoll, action, fd, &event) == 0 ? 0 : aioc_platform_io_of(errno);
@@ -1270,6 +1273,7 @@ static unsigned aioc_platform_poller_ready(uint32_t events)
     unsigned ready = 0;
     if (events & (EPOLLIN | EPOLLERR | EPOLLHUP)) ready |= AIOCOSMOS_READABLE;
     if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) ready |= AIOCOSMOS_WRITABLE;
+    if (events & (EPOLLRDHUP | EPOLLERR | EPOLLHUP)) ready |= AIOCOSMOS_HUNG_UP;
     return ready;
 }
 
@@ -1317,6 +1321,12 @@ static intptr_t aioc_platform_poller_wake_fd(void *user_data, void *poller)
 
 #define AIOC_PLATFORM_POLL_FIRST 16      /* entries at first; doubled when they are used up */
 
+#ifdef POLLRDHUP                         /* Linux and FreeBSD; elsewhere POLLHUP may say as much */
+#  define AIOC_PLATFORM_POLLRDHUP POLLRDHUP
+#else
+#  define AIOC_PLATFORM_POLLRDHUP 0
+#endif
+
 typedef struct aioc_platform_poller {
     aiocosmos_allocator allocator;
     int bell[2];                         /* a pipe: wait reads [0], wake writes [1] */
@@ -1350,7 +1360,8 @@ static bool aioc_platform_poller_grow(aioc_platform_poller *poller)
 
 static short aioc_platform_poller_events(unsigned want)
 {
-    return (short)((want & AIOCOSMOS_READABLE ? POLLIN : 0) | (want & AIOCOSMOS_WRITABLE ? POLLOUT : 0));
+    return (short)((want & AIOCOSMOS_READABLE ? POLLIN | AIOC_PLATFORM_POLLRDHUP : 0) |
+                   (want & AIOCOSMOS_WRITABLE ? POLLOUT : 0));
 }
 
 static bool aioc_platform_poller_add(aioc_platform_poller *poller, int fd, unsigned want, void *source)
@@ -1426,6 +1437,7 @@ static unsigned aioc_platform_poller_ready(int events)
     unsigned ready = 0;
     if (events & (POLLIN | POLLERR | POLLHUP | POLLNVAL)) ready |= AIOCOSMOS_READABLE;
     if (events & (POLLOUT | POLLERR | POLLHUP | POLLNVAL)) ready |= AIOCOSMOS_WRITABLE;
+    if (events & (AIOC_PLATFORM_POLLRDHUP | POLLERR | POLLHUP | POLLNVAL)) ready |= AIOCOSMOS_HUNG_UP;
     return ready;
 }
 
@@ -1653,7 +1665,7 @@ static bool aioc_platform_dispatch_one(aioc_platform_reactor *reactor)
         aioc_platform_source *source = (aioc_platform_source *)event->source;
         unsigned ready = source ? event->ready & source->want : 0;
         if (ready == 0) continue;        /* unwatched since, or no longer interested */
-        source->ready(source, ready);
+        source->ready(source, ready | (event->ready & AIOCOSMOS_HUNG_UP));
         return true;
     }
     return false;
@@ -8264,6 +8276,7 @@ struct aioc_pool_connection {
     bool served, reused, sent, paused;
     bool heard;                          /* something of an answer has come, at first_us */
     bool broken;                         /* cannot be written to any more; what the server said may still be there */
+    bool hung_up;                        /* the server says no more than what has arrived */
 };
 
 struct aioc_pool {
@@ -9039,7 +9052,8 @@ static void aioc_pool_write(aioc_pool_connection *connection)
 /* The answer is complete. clean: nothing came behind it. The callback runs while the connection belongs to nobody. */
 static bool aioc_pool_answered(aioc_pool_connection *connection, bool clean)
 {
-    bool keep = clean && connection->http.response.keep_alive && connection->sent && !connection->broken;
+    bool keep = clean && connection->http.response.keep_alive && connection->sent && !connection->broken &&
+                !connection->hung_up;
     if (connection->exchange) {
         aioc_pool_outcome outcome;
         aioc_pool_exchange *exchange = aioc_pool_detach(connection, &outcome);
@@ -9243,6 +9257,7 @@ static void aioc_pool_defer_shaking(aioc_pool_connection *connection)
 static void aioc_pool_ready(aioc_platform_source *source, unsigned ready)
 {
     aioc_pool_connection *connection = (aioc_pool_connection *)source->owner;
+    if (ready & AIOCOSMOS_HUNG_UP) connection->hung_up = true;
     if (connection->stage == AIOC_POOL_SHAKING) {
         if ((ready & AIOCOSMOS_WRITABLE) && !aioc_pool_shake_on(connection)) return;
         if (ready & AIOCOSMOS_READABLE) aioc_pool_defer_shaking(connection);

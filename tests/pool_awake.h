@@ -14,8 +14,7 @@ static inline const char *aioc_pool_sleeps(const aioc_pool *pool)
         !pool->idle && !work && !pool->patience.armed) return "the queue waits for a connection that nobody opens";
     if (pool->idle && !pool->idle_timer.armed) return "idle connections never close";
     for (; c; c = c->next) {
-        bool unsent = c->tls ? c->stage != AIOC_POOL_SHAKING && c->written < c->request_len
-                             : c->written < c->request_len;
+        bool unsent = c->written < c->request_len;
         if (c->stage == AIOC_POOL_RESOLVING) resolving++;
         if (c->stage < AIOC_POOL_IDLE && !c->timer.armed) return "a connection on its way has all the time";
         if (c->stage == AIOC_POOL_CONNECTING && (!c->dial || c->dial->open == 0)) return "a connect hears nothing";
@@ -23,7 +22,7 @@ static inline const char *aioc_pool_sleeps(const aioc_pool *pool)
         if (c->paused && !c->timer.armed) return "a reader that pauses never goes on";
         if (c->stage >= AIOC_POOL_SHAKING && !c->paused && !(c->source.want & AIOCOSMOS_READABLE))
             return "a connection hears nothing";
-        if (c->stage == AIOC_POOL_BUSY && unsent && !(c->source.want & AIOCOSMOS_WRITABLE))
+        if (c->stage == AIOC_POOL_BUSY && unsent && !c->broken && !(c->source.want & AIOCOSMOS_WRITABLE))
             return "half a request is never sent";
     }
     if (resolving != pool->resolving) return "connections that wait for the name are counted wrongly";

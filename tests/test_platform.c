@@ -480,8 +480,8 @@ TEST(poller_is_level_triggered_and_knows_what_is_wanted)
     CHECK_INT(read(pair[0], &byte, 1), 1);
     CHECK_INT(wait_one(poller, &event, 0), 0);
     close(pair[1]);
-    CHECK_INT(wait_one(poller, &event, -1), 1);        /* a hang-up counts as both */
-    CHECK_INT(event.ready, AIOCOSMOS_READABLE | AIOCOSMOS_WRITABLE);
+    CHECK_INT(wait_one(poller, &event, -1), 1);        /* the end of both directions counts as everything */
+    CHECK_INT(event.ready, AIOCOSMOS_READABLE | AIOCOSMOS_WRITABLE | AIOCOSMOS_HUNG_UP);
     CHECK_INT(SYSTEM->poller_set(NULL, poller, pair[0], AIOCOSMOS_READABLE, 0, &source), 0);
     CHECK_INT(wait_one(poller, &event, 0), 0);
     CHECK(SYSTEM->poller_set(NULL, poller, pair[0], AIOCOSMOS_READABLE, 0, &source) < 0);    /* is not in it */
@@ -489,6 +489,34 @@ TEST(poller_is_level_triggered_and_knows_what_is_wanted)
     SYSTEM->poller_destroy(NULL, poller);
     CHECK_INT(c.bytes, 0);
     CHECK_INT(first_free_fd(), before);
+}
+
+TEST(poller_tells_that_the_peer_says_no_more)
+{
+    aiocosmos_event event;
+    counted c;
+    char byte;
+    int pair[2], source, hint = AIOC_PLATFORM_EPOLL ? AIOCOSMOS_HUNG_UP : 0;
+    void *poller = poller_new(&c);
+#ifdef POLLRDHUP
+    hint = AIOCOSMOS_HUNG_UP;
+#endif
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    CHECK_INT(SYSTEM->poller_set(NULL, poller, pair[0], 0, AIOCOSMOS_READABLE, &source), 0);
+    CHECK_INT(write(pair[1], "x", 1), 1);
+    CHECK_INT(shutdown(pair[1], SHUT_WR), 0);          /* it may go on to listen */
+    CHECK_INT(wait_one(poller, &event, -1), 1);
+    CHECK_INT(event.ready, AIOCOSMOS_READABLE | hint);
+    CHECK_INT(read(pair[0], &byte, 1), 1);
+    CHECK_INT(wait_one(poller, &event, -1), 1);        /* the end itself is readable, too */
+    CHECK_INT(event.ready, AIOCOSMOS_READABLE | hint);
+    CHECK_INT(SYSTEM->poller_set(NULL, poller, pair[0], AIOCOSMOS_READABLE, AIOCOSMOS_WRITABLE, &source), 0);
+    CHECK_INT(wait_one(poller, &event, -1), 1);
+    CHECK_INT(event.ready, AIOCOSMOS_WRITABLE);        /* only readers care */
+    CHECK_INT(SYSTEM->poller_set(NULL, poller, pair[0], AIOCOSMOS_WRITABLE, 0, &source), 0);
+    close(pair[0]);
+    close(pair[1]);
+    SYSTEM->poller_destroy(NULL, poller);
 }
 
 #define PAIRS 150                        /* more than a batch holds, and more than poll's array at first */

@@ -42,6 +42,7 @@ static struct {
     int fail_set;                                  /* the so manieth poller_set from now fails; 0: none */
     int batch_max;
     bool no_entropy;
+    bool no_hints;                                 /* a poller that does not know HUNG_UP */
 } net;
 
 static uint64_t fake_monotonic_us(void *user) { (void)user; return net.now_us; }
@@ -175,6 +176,7 @@ static unsigned fake_ready(const fake_socket *s)
     }
     if (s->in_at < s->in_len || s->closed || s->reset) ready |= AIOCOSMOS_READABLE;
     if (s->window > 0 || s->reset) ready |= AIOCOSMOS_WRITABLE;
+    if ((s->closed || s->reset) && !net.no_hints) ready |= AIOCOSMOS_HUNG_UP;
     return ready;
 }
 
@@ -864,6 +866,75 @@ TEST(pool_sees_an_idle_connection_close_before_it_is_used)
     settle();
     CHECK_INT(net.open, 0);
     CHECK_INT(t.calls, 1);
+    teardown();
+}
+
+/* Inside the callback of an answer, before the poller was asked again, the next exchange is started. */
+static void start_other(ticket *t)
+{
+    if (t->other) start(t->other);
+}
+
+TEST(pool_writes_nothing_on_a_connection_that_hung_up_behind_its_answer)
+{
+    ticket a, b;
+    int fd;
+    setup("127.0.0.1");
+    start(&a);
+    pass_ms(2);
+    a.then = start_other;
+    a.other = &b;
+    serve(fd = asking(), OK);                      /* "Connection: close" is not said, and yet it is closed */
+    hang_up(fd);
+    pass_ms(2);
+    CHECK_INT(a.status, 200);
+    CHECK_INT(b.calls, 0);
+    CHECK(!net.sockets[fd].open);
+    CHECK(newest() != fd);
+    serve(asking(), OK);
+    settle();
+    CHECK_INT(b.status, 200);
+    CHECK(!b.outcome.reused);
+    teardown();
+}
+
+/* Without the hint, what is written there is lost, and says so. */
+TEST(pool_gets_along_with_a_poller_that_cannot_tell_of_a_hang_up)
+{
+    ticket a, b;
+    int fd;
+    setup("127.0.0.1");
+    net.no_hints = true;
+    start(&a);
+    pass_ms(2);
+    a.then = start_other;
+    a.other = &b;
+    serve(fd = asking(), OK);
+    hang_up(fd);
+    settle();
+    CHECK_INT(a.status, 200);
+    CHECK_INT(b.outcome.error, AIOCOSMOS_E_CONNECT);
+    CHECK(b.outcome.reused && b.outcome.silent);
+    CHECK_INT(net.open, 0);
+    teardown();
+}
+
+/* The server has said that it writes no more, and its answer comes in pieces from the socket: all of it is read. */
+TEST(pool_reads_to_the_end_what_came_before_a_hang_up)
+{
+    ticket t;
+    int fd;
+    setup("127.0.0.1");
+    rig.options.body_max = 1 << 20;
+    net.receive_max = 1000;
+    start(&t);
+    pass_ms(2);
+    serve_long(fd = asking(), "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", 100000);
+    hang_up(fd);
+    settle();
+    CHECK_INT(t.status, 200);
+    CHECK_INT(t.body_len, 100000);
+    CHECK_INT(net.open, 0);
     teardown();
 }
 
