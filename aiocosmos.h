@@ -1111,13 +1111,36 @@ static int aioc_platform_socket_new(int family, int type)
 #endif
 }
 
-/* A request is written by one call and then waited for, so Nagle's algorithm could only delay it (RFC 9293, 3.7.4). */
+static void aioc_platform_socket_option(int fd, int level, int name, int value)
+{
+    setsockopt(fd, level, name, &value, (socklen_t)sizeof value);            /* what is not there is done without */
+}
+
+/* A request is written by one call and then waited for, so Nagle's algorithm could only delay it (RFC 9293, 3.7.4).
+ * Load balancers and address translators forget silent connections, Azure's after 4 minutes, and say nothing: probes
+ * keep them, or find out within 60 s. What was sent and is not acknowledged for 20 s ends the connection, too (RFC
+ * 5482): retransmission alone takes 15 minutes to give up. */
 static void aioc_platform_socket_tune(int fd, bool datagram)
 {
-    int on = 1;
-    if (!datagram) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, (socklen_t)sizeof on);
 #ifdef SO_NOSIGPIPE
-    setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, (socklen_t)sizeof on);     /* systems without MSG_NOSIGNAL */
+    aioc_platform_socket_option(fd, SOL_SOCKET, SO_NOSIGPIPE, 1);            /* systems without MSG_NOSIGNAL */
+#endif
+    if (datagram) return;
+    aioc_platform_socket_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    aioc_platform_socket_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+#if defined(TCP_KEEPIDLE)
+    aioc_platform_socket_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 30);          /* s */
+#elif defined(TCP_KEEPALIVE)
+    aioc_platform_socket_option(fd, IPPROTO_TCP, TCP_KEEPALIVE, 30);         /* the same on macOS */
+#endif
+#if defined(TCP_KEEPINTVL) && defined(TCP_KEEPCNT)
+    aioc_platform_socket_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
+    aioc_platform_socket_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+#endif
+#if defined(TCP_USER_TIMEOUT)
+    aioc_platform_socket_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 20000);   /* ms */
+#elif defined(TCP_RXT_CONNDROPTIME)
+    aioc_platform_socket_option(fd, IPPROTO_TCP, TCP_RXT_CONNDROPTIME, 20);  /* s; macOS */
 #endif
 }
 

@@ -281,6 +281,31 @@ TEST(sockets_never_block_are_not_inherited_and_send_at_once)
     close(peer);
 }
 
+static int option_of(intptr_t socket, int level, int name)
+{
+    int value = -1;
+    socklen_t len = sizeof value;
+    CHECK(getsockopt((int)socket, level, name, &value, &len) == 0);
+    return value;
+}
+
+TEST(streams_find_out_that_the_other_side_has_vanished)
+{
+    int peer;
+    intptr_t socket = connected(4, &peer);
+    CHECK(option_of(socket, SOL_SOCKET, SO_KEEPALIVE) != 0);
+#ifdef TCP_KEEPIDLE
+    CHECK_INT(option_of(socket, IPPROTO_TCP, TCP_KEEPIDLE), 30);
+    CHECK_INT(option_of(socket, IPPROTO_TCP, TCP_KEEPINTVL), 10);
+    CHECK_INT(option_of(socket, IPPROTO_TCP, TCP_KEEPCNT), 3);
+#endif
+#ifdef TCP_USER_TIMEOUT
+    CHECK_INT(option_of(socket, IPPROTO_TCP, TCP_USER_TIMEOUT), 20000);
+#endif
+    SYSTEM->socket_close(NULL, socket);
+    close(peer);
+}
+
 TEST(refused_connection_is_told_apart)
 {
     aiocosmos_address address;
