@@ -18,7 +18,7 @@ SANITIZE := -O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sa
 # What is built follows from the sources that are there, and C++ examples from a C++ compiler.
 PROGRAMS := $(if $(wildcard tools/aiocosmos.c),$(B)/aiocosmos) \
             $(if $(wildcard tools/emulator.c),$(B)/aiocosmos-emulator)
-EMULATOR := $(patsubst %.c,$(B)/%.o,$(wildcard tools/emulator_*.c))
+EMULATOR := $(B)/tools/emulator_unit.o
 EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard examples/*.c))
 ifneq ($(shell command -v $(CXX)),)
 EXAMPLES += $(patsubst %.cc,$(B)/%,$(wildcard examples/*.cc))

@@ -13,6 +13,7 @@
  *     emulator_plan.c     query plans
  *     emulator_metrics.c  what the answer to a query says about itself
  *     emulator_sql.c      the SQL engine
+ *     emulator_unit.c     all of them, to be compiled as one
  */
 #ifndef EMULATOR_INTERNAL_H
 #define EMULATOR_INTERNAL_H

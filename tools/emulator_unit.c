@@ -1,0 +1,15 @@
+/* emulator_unit.c: the emulator's core as one unit. Each of its files includes the whole of aiocosmos.h, which takes a
+ * compiler longer than they do: together they take a tenth of the time. */
+#include "emulator_core.c"
+#include "emulator_fault.c"
+#include "emulator_feed.c"
+#include "emulator_http.c"
+#include "emulator_item.c"
+#include "emulator_meta.c"
+#include "emulator_metrics.c"
+#include "emulator_patch.c"
+#include "emulator_plan.c"
+#include "emulator_query.c"
+#include "emulator_range.c"
+#include "emulator_sql.c"
+#include "emulator_store.c"
