@@ -172,8 +172,12 @@ typedef struct aiocosmos_logger {
 } aiocosmos_logger;
 
 /* Asks the host for a token that covers resource_link (such as "dbs/game/colls/players"; "" for the account itself).
- * Answer at once or later with aiocosmos_set_token(). Operations that need it wait, each within its own deadline. */
-typedef void (*aiocosmos_token_fn)(aiocosmos_client *client, const char *resource_link, void *user_data);
+ * Answer at once or later with aiocosmos_set_token(). Operations that need it wait, each within its own deadline; while
+ * one does, the host is asked again every 5 s. It is also asked when 80 % of a token's lifetime are over and an
+ * operation uses it, which does not wait. claims: NULL, or JSON that whoever issues the next token must be given: the
+ * service demanded it with a 401 (Entra's claims challenge). Both are lent until fn returns. */
+typedef void (*aiocosmos_token_fn)(aiocosmos_client *client, const char *resource_link, const char *claims,
+                                   void *user_data);
 
 /* An IPv4 or IPv6 address and a port, both as numbers in host order where they are numbers. */
 typedef struct aiocosmos_address {
@@ -268,7 +272,8 @@ typedef struct aiocosmos_options {
     const char *endpoint;              /* "https://NAME.documents.azure.com[:443]/"; http:// on loopback only */
     const char *key;                   /* base64 account key; decoded at create, wiped at destroy */
     const char *token;                 /* a resource token ("type=resource&...") or an Entra access token (a JWT) */
-    aiocosmos_token_fn token_fn; void *token_user_data;       /* asked for tokens when they are needed */
+    aiocosmos_token_fn token_fn; void *token_user_data;       /* asked for tokens when they are needed, and before
+                                                               * they end */
     const char *default_database;      /* used where a request leaves .database NULL */
 
     /* Trust. */
@@ -343,7 +348,9 @@ AIOCOSMOS_API void aiocosmos_set_step_budget_us(aiocosmos_client *client, uint32
 /* Another account key (base64), used from the next attempt on. 0, or E_ARGUMENT and the old key stays. */
 AIOCOSMOS_API int  aiocosmos_set_key(aiocosmos_client *client, const char *key);
 /* A token that covers resource_link and all below it ("" for everything), for lifetime_s seconds (0: until replaced).
- * token NULL: there is none; operations that wait for it fail with E_AUTH. 0, E_ARGUMENT, E_NOMEM. */
+ * token NULL: there is none: operations that need it fail with E_AUTH, for 5 s (or lifetime_s, if less), then token_fn
+ * is asked again. A token held for this link goes, unless token_fn was asked for its successor. Where token_fn can be
+ * asked again, the containers_max + 64 most recently used are kept. 0, E_ARGUMENT, E_NOMEM. */
 AIOCOSMOS_API int  aiocosmos_set_token(aiocosmos_client *client, const char *resource_link, const char *token,
                                        uint32_t lifetime_s);
 /* The answer to resolve_fn. count 0: the name has no address. ttl_s is held to 1 to 300. Ports are ignored.
@@ -3764,7 +3771,7 @@ static aiocosmos_str aioc_json_jw_finish(aiocosmos_jw *w)
 
 #define AIOC_AUTH_KEY_BYTES_MAX 256          /* decoded; the service's keys have 64 */
 #define AIOC_AUTH_TOKEN_MAX     16384        /* as a header value; the service takes no longer one */
-#define AIOC_AUTH_TOKENS_MAX    64
+#define AIOC_AUTH_DENIAL_US     5000000u     /* so long at most "there is none" holds */
 #ifndef AIOC_AUTH_WAYS
 #define AIOC_AUTH_WAYS          4            /* slots that one signature may be in */
 #endif
@@ -4143,10 +4150,17 @@ static aiocosmos_str aioc_auth_sign(aioc_auth_signer *signer, const char *verb, 
 typedef struct aioc_auth_token {
     char    *text;                           /* link, then header value, in one block */
     uint32_t link_len, value_len;            /* value_len 0: the host said that there is none */
-    uint64_t expires_us;
+    uint32_t serial;                         /* from 1: which of all that were set it is */
+    bool     renewing;                       /* the host has been asked for its successor */
+    uint64_t renew_us, expires_us;           /* UINT64_MAX: never */
+    uint64_t used;                           /* the greater, the more recently */
 } aioc_auth_token;
 
-typedef struct aioc_auth_tokens { uint32_t count; aioc_auth_token token[AIOC_AUTH_TOKENS_MAX]; } aioc_auth_tokens;
+typedef struct aioc_auth_tokens {
+    aioc_auth_token *token;                  /* by link, short ones first */
+    uint32_t count, cap, max, serial;
+    uint64_t uses;
+} aioc_auth_tokens;
 
 static void aioc_auth_token_drop(aioc_memory *memory, aioc_auth_token *token)
 {
@@ -4159,6 +4173,9 @@ static void aioc_auth_token_drop(aioc_memory *memory, aioc_auth_token *token)
 static void aioc_auth_tokens_wipe(aioc_auth_tokens *tokens, aioc_memory *memory)
 {
     while (tokens->count > 0) aioc_auth_token_drop(memory, &tokens->token[--tokens->count]);
+    aioc_memory_free(memory, tokens->token, tokens->cap * sizeof *tokens->token);
+    tokens->token = NULL;
+    tokens->cap = 0;
 }
 
 static aiocosmos_str aioc_auth_trim(aiocosmos_str text, const char *what)
@@ -4194,93 +4211,139 @@ static size_t aioc_auth_token_value(aiocosmos_str token, char *out)
     return len;
 }
 
-/* A place for one more token: a free one, or else that of the token that ends first. NULL: none of them ever ends. */
-static aioc_auth_token *aioc_auth_token_place(aioc_auth_tokens *tokens)
+/* Where a link stands, or would. */
+static uint32_t aioc_auth_tokens_at(const aioc_auth_tokens *tokens, aiocosmos_str link, bool *held)
 {
-    aioc_auth_token *first = &tokens->token[0];
-    uint32_t i;
-    if (tokens->count < AIOC_AUTH_TOKENS_MAX) return &tokens->token[tokens->count];
-    for (i = 1; i < tokens->count; i++)
-        if (tokens->token[i].expires_us < first->expires_us) first = &tokens->token[i];
-    return first->expires_us == UINT64_MAX ? NULL : first;
+    uint32_t low = 0, high = tokens->count;
+    *held = false;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        const aioc_auth_token *token = &tokens->token[middle];
+        int order = token->link_len < link.len ? -1 : token->link_len > link.len;
+        if (order == 0 && link.len) order = memcmp(token->text, link.ptr, link.len);
+        if (order == 0) *held = true;
+        if (order < 0) low = middle + 1;
+        else high = middle;
+    }
+    return high;
 }
 
-/* token NULL: there is none for this link, until it expires too. expires_us UINT64_MAX: never. 0; E_ARGUMENT: this is
- * no token; E_NOMEM: no memory, or 64 tokens are held that never expire. On failure what the link had stays. */
+static void aioc_auth_tokens_remove(aioc_auth_tokens *tokens, aioc_memory *memory, uint32_t at)
+{
+    aioc_auth_token *token = &tokens->token[at];
+    aioc_auth_token_drop(memory, token);
+    memmove(token, token + 1, (--tokens->count - at) * sizeof *token);
+}
+
+/* Room for one more: the least recently used of max goes. */
+static bool aioc_auth_tokens_make_room(aioc_auth_tokens *tokens, aioc_memory *memory)
+{
+    uint32_t i, oldest = 0, cap = tokens->cap ? tokens->cap * 2 : 4;
+    aioc_auth_token *token = tokens->token;
+    if (tokens->count == tokens->max) {
+        for (i = 1; i < tokens->count; i++)
+            if (token[i].used < token[oldest].used) oldest = i;
+        aioc_auth_tokens_remove(tokens, memory, oldest);
+    }
+    if (tokens->count < tokens->cap) return true;
+    token = (aioc_auth_token *)aioc_memory_resize(memory, token, tokens->cap * sizeof *token, cap * sizeof *token);
+    if (!token) return false;
+    tokens->token = token;
+    tokens->cap = cap;
+    return true;
+}
+
+/* lifetime_us 0: it never ends. token NULL: there is none for this link, for AIOC_AUTH_DENIAL_US at most; one that is
+ * held goes, unless the host was only asked for its successor. 0; E_ARGUMENT: this is no token; E_NOMEM. On failure
+ * what the link had stays. */
 static int aioc_auth_tokens_set(aioc_auth_tokens *tokens, aioc_memory *memory, aiocosmos_str link, const char *token,
-                                uint64_t expires_us)
+                                uint64_t now_us, uint64_t lifetime_us)
 {
     aiocosmos_str text = aioc_auth_trim(aioc_memory_str(token), " \t\r\n");
     size_t value_len = aioc_auth_token_value(text, NULL);
-    aioc_auth_token *place = NULL;
+    aioc_auth_token *place;
     char *block;
-    uint32_t i;
+    bool held;
+    uint32_t at;
     link = aioc_auth_trim(link, "/");
     if ((token && value_len == 0) || link.len > 4096) return AIOCOSMOS_E_ARGUMENT;
-    for (i = 0; i < tokens->count && !place; i++) {
-        aiocosmos_str held;
-        held.ptr = tokens->token[i].text;
-        held.len = tokens->token[i].link_len;
-        if (aioc_memory_same(held, link)) place = &tokens->token[i];
-    }
-    if (!place) place = aioc_auth_token_place(tokens);
-    if (!place) return AIOCOSMOS_E_NOMEM;
+    if (!token && (lifetime_us == 0 || lifetime_us > AIOC_AUTH_DENIAL_US)) lifetime_us = AIOC_AUTH_DENIAL_US;
+    at = aioc_auth_tokens_at(tokens, link, &held);
+    if (held && !token && tokens->token[at].renewing && tokens->token[at].expires_us > now_us) return 0;
     block = (char *)aioc_memory_alloc(memory, link.len + value_len + 1);
     if (!block) return AIOCOSMOS_E_NOMEM;
-    if (place == &tokens->token[tokens->count]) tokens->count++;
-    else aioc_auth_token_drop(memory, place);
+    if (!held && !aioc_auth_tokens_make_room(tokens, memory)) {
+        aioc_memory_free(memory, block, link.len + value_len + 1);
+        return AIOCOSMOS_E_NOMEM;
+    }
+    at = aioc_auth_tokens_at(tokens, link, &held);
+    place = &tokens->token[at];
+    if (held) aioc_auth_token_drop(memory, place);
+    else memmove(place + 1, place, (tokens->count++ - at) * sizeof *place);
+    memset(place, 0, sizeof *place);
     if (link.len) memcpy(block, link.ptr, link.len);
     aioc_auth_token_value(text, block + link.len);
     place->text = block;
     place->link_len = (uint32_t)link.len;
     place->value_len = (uint32_t)value_len;
-    place->expires_us = expires_us;
+    place->serial = ++tokens->serial;
+    place->renew_us = lifetime_us ? now_us + lifetime_us / 5 * 4 : UINT64_MAX;
+    place->expires_us = lifetime_us ? now_us + lifetime_us : UINT64_MAX;
+    place->used = ++tokens->uses;
     return 0;
 }
 
-/* A token covers its own link and all below it; the empty link covers everything. */
-static bool aioc_auth_token_covers(const aioc_auth_token *token, aiocosmos_str link)
+/* The entry with the longest link that covers this one: it is the same, or above it; the empty one covers everything.
+ * Reading the account (the empty link) takes any token, because it only asks where the regions are. NULL: the host has
+ * said nothing of it. Lent until a token is set. */
+static aioc_auth_token *aioc_auth_tokens_find(aioc_auth_tokens *tokens, aiocosmos_str link, uint64_t now_us)
 {
-    if (token->link_len == 0) return true;
-    return token->link_len <= link.len && memcmp(token->text, link.ptr, token->link_len) == 0 &&
-           (token->link_len == link.len || link.ptr[token->link_len] == '/');
-}
-
-/* The entry with the longest link that covers this one. Reading the account (the empty link) takes any token, because
- * it only asks where the regions are. */
-static const aioc_auth_token *aioc_auth_tokens_best(const aioc_auth_tokens *tokens, aiocosmos_str link, uint64_t now_us)
-{
-    const aioc_auth_token *best = NULL;
-    uint32_t i;
-    for (i = 0; i < tokens->count; i++) {
-        const aioc_auth_token *token = &tokens->token[i];
-        bool covers = link.len ? aioc_auth_token_covers(token, link) : token->link_len == 0 || token->value_len > 0;
-        if (!covers || now_us >= token->expires_us) continue;
-        if (!best || (link.len == 0 ? best->value_len == 0 : token->link_len > best->link_len)) best = token;
+    aioc_auth_token *found = NULL;
+    uint32_t i = link.len ? tokens->count : 0, at;
+    bool held;
+    for (;;) {
+        at = aioc_auth_tokens_at(tokens, link, &held);
+        if (held && tokens->token[at].expires_us > now_us) found = &tokens->token[at];
+        if (found || link.len == 0) break;
+        while (link.len > 0 && link.ptr[--link.len] != '/') continue;
     }
-    return best;
+    for (; i < tokens->count && (!found || found->value_len == 0); i++)
+        if (tokens->token[i].value_len && tokens->token[i].expires_us > now_us) found = &tokens->token[i];
+    if (found) found->used = ++tokens->uses;
+    return found;
 }
 
-/* False: no token covers the link, and *denied: because the host said so. The value is lent until a token is set. */
-static bool aioc_auth_tokens_find(const aioc_auth_tokens *tokens, aiocosmos_str link, uint64_t now_us,
-                                  aiocosmos_str *header_value, bool *denied)
+/* Whether a token is still held. If it is, and the service refused it, it can be dropped: the host is asked anew. */
+static bool aioc_auth_tokens_holds(aioc_auth_tokens *tokens, aioc_memory *memory, uint32_t serial, bool drop)
 {
-    const aioc_auth_token *best = aioc_auth_tokens_best(tokens, link, now_us);
-    *denied = best && best->value_len == 0;
-    if (!best || *denied) return false;
-    header_value->ptr = best->text + best->link_len;
-    header_value->len = best->value_len;
+    uint32_t i = 0;
+    while (i < tokens->count && tokens->token[i].serial != serial) i++;
+    if (i == tokens->count) return false;
+    if (drop) aioc_auth_tokens_remove(tokens, memory, i);
     return true;
 }
 
-/* The service refused the token that covers this link: it is dropped, and the host will be asked for another. */
-static void aioc_auth_tokens_forget(aioc_auth_tokens *tokens, aioc_memory *memory, aiocosmos_str link)
+/* Finds a claims challenge in the head of an answer (WWW-Authenticate: Bearer ..., claims="eyJ..."), and writes the
+ * JSON that it holds in base64, of either alphabet, padded or not. `out` has room for the head and a NUL. Returns the
+ * length without the NUL; 0: there is none. */
+static size_t aioc_auth_claims(aiocosmos_str head, char *out)
 {
-    aioc_auth_token *refused = (aioc_auth_token *)aioc_auth_tokens_best(tokens, link, 0);
-    if (!refused) return;
-    aioc_auth_token_drop(memory, refused);
-    *refused = tokens->token[--tokens->count];
-    memset(&tokens->token[tokens->count], 0, sizeof *refused);
+    static const char name[] = "claims=\"";
+    aiocosmos_str text;
+    size_t at, len = sizeof name - 1, error_at;
+    text.len = len;
+    for (at = 1; at + len < head.len; at++) {
+        text.ptr = head.ptr + at;
+        if (strchr(" ,\t", head.ptr[at - 1]) && aioc_memory_same_nocase(text, aioc_memory_str(name))) break;
+    }
+    text.len = 0;
+    for (at += len; at < head.len && !strchr("\"=", head.ptr[at]); at++)
+        out[text.len++] = head.ptr[at] == '-' ? '+' : head.ptr[at] == '_' ? '/' : head.ptr[at];
+    while (text.len % 4) out[text.len++] = '=';
+    text.ptr = out;
+    if (!aioc_auth_base64_decode(text, (unsigned char *)out, text.len, &len, &error_at)) return 0;
+    out[len] = 0;
+    return *out == '{' && strlen(out) == len ? len : 0;
 }
 
 /*--- Connection strings ---------------------------------------------------------------*/
@@ -11285,6 +11348,7 @@ static bool aioc_account_session_of_range(aioc_account *account, const aioc_acco
 #define AIOC_OPERATION_ATTEMPTS_KEPT 6       /* the first three and the last three */
 #define AIOC_OPERATION_SKEW_MIN_MS 60000     /* a clock this far from the server's is corrected */
 #define AIOC_OPERATION_NODES_KEPT 16384u     /* JSON nodes kept from one result to the next: 256 KiB */
+#define AIOC_OPERATION_TOKEN_US 5000000u     /* after it, the host is asked again for a token that is still wanted */
 #define AIOC_OPERATION_CHARGE_MAX 1e8        /* request units of one answer: what says more is mistaken */
 
 typedef struct aioc_operation aioc_operation;
@@ -11385,6 +11449,7 @@ struct aioc_operation {
     void    *owner;
     double   charge_ru;
     int64_t  skew_ms;                        /* of the clock that the attempt under way was signed by */
+    uint32_t token;                          /* the serial of that which the attempt was sent with */
     uint32_t slot, attempts, retries, throttle_wait_ms;
     int      stop;                           /* not 0: finish with it at the next step */
     int      http_status, sub_status;
@@ -11419,7 +11484,8 @@ struct aioc_operation_engine {
     aioc_auth_tokens tokens;
     aiocosmos_token_fn token_fn;
     void *token_user_data;
-    uint64_t token_us;                       /* when the host last gave one */
+    aioc_memory_buffer claims;               /* that the next token must meet, with a NUL */
+    aioc_platform_timer token_timer;         /* runs while somebody waits for a token */
     aioc_account account;
     aioc_memory_buffer constant_lines;       /* Host and the other header lines that every request carries */
     aioc_operation **slots;
@@ -11576,15 +11642,30 @@ static void aioc_operation_enter_tokenless(aioc_operation *op)
     op->prev = NULL;
     op->next = engine->first_tokenless;
     if (op->next) op->next->prev = op;
+    else aioc_platform_timer_start(engine->reactor, &engine->token_timer, engine->reactor->now_us +
+                                                                         AIOC_OPERATION_TOKEN_US);
     engine->first_tokenless = op;
 }
 
 static void aioc_operation_leave_tokenless(aioc_operation *op)
 {
+    aioc_operation_engine *engine = op->engine;
     if (op->prev) op->prev->next = op->next;
-    else op->engine->first_tokenless = op->next;
+    else engine->first_tokenless = op->next;
     if (op->next) op->next->prev = op->prev;
+    if (!engine->first_tokenless) aioc_platform_timer_stop(engine->reactor, &engine->token_timer);
     op->state = AIOC_OPERATION_READY;
+}
+
+/* The host has not answered: it may have lost the question. Whoever still waits asks again. */
+static void aioc_operation_token_overdue(aioc_platform_timer *timer)
+{
+    aioc_operation_engine *engine = (aioc_operation_engine *)timer->owner;
+    while (engine->first_tokenless) {
+        aioc_operation *op = engine->first_tokenless;
+        aioc_operation_leave_tokenless(op);
+        aioc_operation_make_ready(op);
+    }
 }
 
 /* A token came, or was refused: those who waited for it go on. The others have been asked for, and wait until it is
@@ -11592,14 +11673,9 @@ static void aioc_operation_leave_tokenless(aioc_operation *op)
 static void aioc_operation_tokens_changed(aioc_operation_engine *engine)
 {
     aioc_operation *op = engine->first_tokenless, *next;
-    engine->token_us = engine->reactor->now_us;
     for (; op; op = next) {
-        aiocosmos_str value;
-        bool denied;
         next = op->next;
-        if (!aioc_auth_tokens_find(&engine->tokens, aioc_operation_link(op), engine->reactor->now_us, &value,
-                                   &denied) && !denied)
-            continue;
+        if (!aioc_auth_tokens_find(&engine->tokens, aioc_operation_link(op), engine->reactor->now_us)) continue;
         aioc_operation_leave_tokenless(op);
         aioc_operation_make_ready(op);
     }
@@ -11670,6 +11746,8 @@ static int aioc_operation_open(aioc_operation_engine *engine)
         engine->generations[i] = 1;
     }
     engine->free_count = count;
+    engine->token_timer.fire = aioc_operation_token_overdue;
+    engine->token_timer.owner = engine;
     aioc_json_open(&engine->doc, engine->memory);
     aioc_json_open(&engine->properties, engine->memory);
     return 0;
@@ -11679,6 +11757,7 @@ static void aioc_operation_close(aioc_operation_engine *engine)
 {
     aioc_json_close(&engine->doc);
     aioc_json_close(&engine->properties);
+    aioc_memory_buffer_free(engine->memory, &engine->claims);
     aioc_memory_buffer_free(engine->memory, &engine->constant_lines);
     aioc_memory_buffer_free(engine->memory, &engine->link_text);
     aioc_memory_buffer_free(engine->memory, &engine->pk_text);
@@ -12051,12 +12130,13 @@ static bool aioc_operation_append_session_line(aioc_operation *op, aioc_memory_b
 static aiocosmos_str aioc_operation_authorization(aioc_operation *op, int64_t wall_s)
 {
     aioc_operation_engine *engine = op->engine;
-    aiocosmos_str value = { NULL, 0 };
-    bool denied;
+    const aioc_auth_token *token;
     if (engine->signer.has_key)
         return aioc_auth_sign(&engine->signer, op->verb, op->type, aioc_operation_link(op), wall_s);
-    aioc_auth_tokens_find(&engine->tokens, aioc_operation_link(op), engine->reactor->now_us, &value, &denied);
-    return value;
+    token = aioc_auth_tokens_find(&engine->tokens, aioc_operation_link(op), engine->reactor->now_us);
+    if (!token) return aioc_operation_str(NULL, 0);
+    op->token = token->serial;
+    return aioc_operation_str(token->text + token->link_len, token->value_len);
 }
 
 static int64_t aioc_operation_wall_s(const aioc_operation_engine *engine)
@@ -12158,26 +12238,55 @@ static aiocosmos_str aioc_operation_token_link(const aioc_operation *op)
     return aioc_operation_link(op);
 }
 
+/* Hands the host a copy of the question: it may answer at once, and what it was given has to outlive that. */
+static bool aioc_operation_ask_host(aioc_operation_engine *engine, aiocosmos_str link)
+{
+    aioc_memory_buffer text = { NULL, 0, 0 };
+    bool ok = aioc_memory_append(engine->memory, &text, link.ptr, link.len) &&
+              aioc_memory_append(engine->memory, &text, "", 1) &&
+              aioc_memory_append(engine->memory, &text, engine->claims.data, engine->claims.len);
+    if (ok) engine->token_fn(engine->client, text.data, engine->claims.len ? text.data + link.len + 1 : NULL,
+                             engine->token_user_data);
+    aioc_memory_buffer_free(engine->memory, &text);
+    return ok;
+}
+
 /* Waits for a token; the host is asked once for all who wait for the same one. */
 static void aioc_operation_ask_token(aioc_operation *op)
 {
     aioc_operation_engine *engine = op->engine;
     aiocosmos_str link = aioc_operation_token_link(op);
-    aioc_memory_buffer text = { NULL, 0, 0 };
     aioc_operation *other = engine->first_tokenless;
     while (other && !aioc_memory_same(aioc_operation_token_link(other), link)) other = other->next;
     aioc_operation_enter_tokenless(op);
-    if (other) return;
-    if (aioc_memory_append(engine->memory, &text, link.ptr, link.len) &&
-        aioc_memory_append(engine->memory, &text, "", 1)) {
-        engine->token_fn(engine->client, text.data, engine->token_user_data);      /* may answer at once */
-        aioc_memory_buffer_free(engine->memory, &text);
-    } else {
-        aioc_memory_buffer_free(engine->memory, &text);
-        aioc_operation_leave_tokenless(op);
-        aioc_operation_finish(op, AIOCOSMOS_E_NOMEM, aioc_operation_fate_unsent(op), NULL,
-                              "no memory to ask for a token");
+    if (other || aioc_operation_ask_host(engine, link)) return;
+    aioc_operation_leave_tokenless(op);
+    aioc_operation_finish(op, AIOCOSMOS_E_NOMEM, aioc_operation_fate_unsent(op), NULL,
+                          "no memory to ask for a token");
+}
+
+/* A token is there. If not, it has been asked for, or the operation is over. One that will end soon is used, while the
+ * host is asked for its successor. */
+static bool aioc_operation_has_token(aioc_operation *op)
+{
+    aioc_operation_engine *engine = op->engine;
+    aiocosmos_str link = aioc_operation_link(op);
+    uint64_t now_us = engine->reactor->now_us;
+    aioc_auth_token *token = aioc_auth_tokens_find(&engine->tokens, link, now_us);
+    if (token && token->value_len && engine->token_fn && token->renew_us <= now_us) {
+        token->renewing = true;
+        token->renew_us = now_us + AIOC_OPERATION_TOKEN_US;
+        aioc_operation_ask_host(engine, aioc_operation_str(token->text, token->link_len));
+        token = aioc_auth_tokens_find(&engine->tokens, link, now_us);
     }
+    if (token && token->value_len) return true;
+    if (token || !engine->token_fn)
+        aioc_operation_finish(op, AIOCOSMOS_E_AUTH, aioc_operation_fate_unsent(op), NULL,
+                              token ? "the host has no token for this resource"
+                                    : "the token given does not cover this resource, or has expired");
+    else
+        aioc_operation_ask_token(op);
+    return false;
 }
 
 /* Session tokens are of ranges; and which header says that an item lacks the key's property is in the definition. */
@@ -12192,21 +12301,7 @@ static void aioc_operation_start(aioc_operation *op)
 {
     aioc_operation_engine *engine = op->engine;
     op->state = AIOC_OPERATION_READY;
-    if (!engine->signer.has_key) {
-        aiocosmos_str value;
-        bool denied = false;
-        if (!aioc_auth_tokens_find(&engine->tokens, aioc_operation_link(op), engine->reactor->now_us, &value,
-                                   &denied)) {
-            if (denied || !engine->token_fn) {
-                aioc_operation_finish(op, AIOCOSMOS_E_AUTH, aioc_operation_fate_unsent(op), NULL,
-                                      denied ? "the host has no token for this resource"
-                                             : "the token given does not cover this resource, or has expired");
-                return;
-            }
-            aioc_operation_ask_token(op);
-            return;
-        }
-    }
+    if (!engine->signer.has_key && !aioc_operation_has_token(op)) return;
     if (!op->metadata_tried && aioc_operation_wants_metadata(op) &&
         !aioc_account_settled(op->container, engine->reactor->now_us)) {
         op->metadata_tried = true;
@@ -12518,9 +12613,10 @@ static void aioc_operation_read_answer(aioc_operation *op, const aioc_http_respo
 {
     uint64_t number;
     double wait_ms;
+    aioc_operation_engine *engine = op->engine;
     aiocosmos_str activity = response->wanted[AIOC_PROTOCOL_H_ACTIVITY];
-    op->engine->answered_once = true;
-    outcome->from_service = aioc_operation_is_service(op->engine, response);
+    engine->answered_once = true;
+    outcome->from_service = aioc_operation_is_service(engine, response);
     op->http_status = outcome->http_status = response->status;
     op->sub_status = 0;
     if (aioc_memory_parse_u64(response->wanted[AIOC_PROTOCOL_H_SUBSTATUS], &number) && number <= (uint64_t)INT32_MAX)
@@ -12531,8 +12627,14 @@ static void aioc_operation_read_answer(aioc_operation *op, const aioc_http_respo
     wait_ms = aioc_operation_number(response->wanted[AIOC_PROTOCOL_H_RETRY_AFTER]);     /* may be fractional */
     outcome->retry_after_ms = wait_ms < 3600000.0 ? (uint32_t)(wait_ms + 0.999) : 3600000u;
     if (!outcome->from_service || (response->status != 401 && response->status != 403)) return;
-    outcome->clock_was_off = op->engine->signer.has_key && aioc_operation_clock_was_off(op, response);
-    outcome->token_expired = response->status == 401 && !op->engine->signer.has_key && op->engine->token_fn;
+    outcome->clock_was_off = engine->signer.has_key && aioc_operation_clock_was_off(op, response);
+    outcome->token_expired = response->status == 401 && !engine->signer.has_key && engine->token_fn;
+    /* It may say what the next token must meet. */
+    if (outcome->token_expired && aioc_auth_tokens_holds(&engine->tokens, engine->memory, op->token, false) &&
+        aioc_memory_reserve(engine->memory, &engine->claims, response->head.len + 1)) {
+        size_t len = aioc_auth_claims(response->head, engine->claims.data);
+        engine->claims.len = len ? len + 1 : 0;
+    }
 }
 
 static void aioc_operation_situate(const aioc_operation *op, aioc_operation_situation *now)
@@ -12567,9 +12669,7 @@ static void aioc_operation_again(aioc_operation *op, const aioc_operation_verdic
     }
     if (verdict->sign_anew) {
         op->fresh_signature = true;
-        /* A token that came after this attempt is not the one that was refused. */
-        if (!engine->signer.has_key && op->attempt_us >= engine->token_us)
-            aioc_auth_tokens_forget(&engine->tokens, engine->memory, aioc_operation_link(op));
+        if (!engine->signer.has_key) aioc_auth_tokens_holds(&engine->tokens, engine->memory, op->token, true);
     }
     if (verdict->forget_metadata || verdict->reason == AIOC_OPERATION_RANGES) op->metadata_tried = false;
     aioc_operation_back_off(op, verdict->wait_us);
@@ -21611,9 +21711,9 @@ static int aioc_client_open_auth(aiocosmos_client *client, const aiocosmos_optio
     }
     engine->token_fn = options->token_fn;
     engine->token_user_data = options->token_user_data;
+    engine->tokens.max = options->token_fn ? options->containers_max + 64 : UINT32_MAX;
     if (options->token) {
-        int status = aioc_auth_tokens_set(&engine->tokens, &client->memory, aioc_memory_str(""), options->token,
-                                          UINT64_MAX);
+        int status = aioc_auth_tokens_set(&engine->tokens, &client->memory, aioc_memory_str(""), options->token, 0, 0);
         if (status) aioc_client_say(err, cap, "token: empty, too long, or not ASCII");
         return status;
     }
@@ -22083,14 +22183,13 @@ AIOCOSMOS_API int aiocosmos_set_token(aiocosmos_client *client, const char *reso
                                       uint32_t lifetime_s)
 {
     aioc_operation_engine *engine = &client->engine;
-    const aiocosmos_platform *platform = &client->platform;
-    uint64_t until_us = UINT64_MAX;
     int status;
-    if (lifetime_s) until_us = platform->monotonic_us(platform->user_data) + (uint64_t)lifetime_s * 1000000u;
     if (engine->signer.has_key) return aioc_operation_refuse(engine, "token", "this client was created with a key");
-    status = aioc_auth_tokens_set(&engine->tokens, &client->memory, aioc_memory_str(resource_link), token, until_us);
+    status = aioc_auth_tokens_set(&engine->tokens, &client->memory, aioc_memory_str(resource_link), token,
+                                  client->platform.monotonic_us(client->platform.user_data), lifetime_s * 1000000ull);
     if (status == AIOCOSMOS_E_ARGUMENT) return aioc_operation_refuse(engine, "token", "empty, too long, or not ASCII");
     if (status) return aioc_operation_refuse_memory(engine);
+    if (token) engine->claims.len = 0;
     aioc_operation_tokens_changed(engine);
     return 0;
 }

@@ -95,12 +95,13 @@ static void sim_give_token(sim_client *client)
     aiocosmos_set_token(client->client, "", refused ? NULL : SIM_TOKEN, (uint32_t)sim_between(&s->world.net, 1, 20));
 }
 
-static void sim_ask_token(aiocosmos_client *handle, const char *link, void *user_data)
+static void sim_ask_token(aiocosmos_client *handle, const char *link, const char *claims, void *user_data)
 {
     sim_client *client = (sim_client *)user_data;
     sim *s = client->sim;
     (void)handle;
     (void)link;
+    (void)claims;
     s->net.work++;
     if (sim_chance(&s->world.net, 0.5)) {
         sim_give_token(client);

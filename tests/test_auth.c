@@ -491,160 +491,282 @@ TEST(a_link_too_long_for_a_slot_is_signed_each_time)
 
 /*--- Tokens --------------------------------------------------------------------------*/
 
-static void check_token(const aioc_auth_tokens *tokens, const char *link, uint64_t now_us, const char *want)
+static void check_token(aioc_auth_tokens *tokens, const char *link, uint64_t now_us, const char *want)
 {
-    aiocosmos_str value = {NULL, 0};
-    bool denied = true;
-    bool found = aioc_auth_tokens_find(tokens, str(link), now_us, &value, &denied);
-    CHECK_INT(found, want != NULL);
-    CHECK(!denied);
-    if (want) CHECK_TEXT(value.ptr, value.len, want);
+    const aioc_auth_token *found = aioc_auth_tokens_find(tokens, str(link), now_us);
+    CHECK_INT(found != NULL, want != NULL);
+    if (want) CHECK_TEXT(found->text + found->link_len, found->value_len, want);
+}
+
+static bool drop_token(aioc_auth_tokens *tokens, aioc_memory *memory, const char *link)
+{
+    const aioc_auth_token *found = aioc_auth_tokens_find(tokens, str(link), 0);
+    return found && aioc_auth_tokens_holds(tokens, memory, found->serial, true);
+}
+
+static aioc_auth_tokens no_tokens(void)
+{
+    aioc_auth_tokens tokens;
+    memset(&tokens, 0, sizeof tokens);
+    tokens.max = 64;
+    return tokens;
 }
 
 TEST(the_token_with_the_longest_link_that_covers_is_used)
 {
-    aioc_auth_tokens tokens;
+    aioc_auth_tokens tokens = no_tokens();
     ration r;
     aioc_memory memory = rationed(&r, 1000, 1 << 20);
-    memset(&tokens, 0, sizeof tokens);
     check_token(&tokens, "dbs/a", 0, NULL);
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "type=resource&ver=1&sig=x+/=;", UINT64_MAX), 0);
+    check_token(&tokens, "", 0, NULL);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "type=resource&ver=1&sig=x+/=;", 0, 0), 0);
     check_token(&tokens, "dbs/a", 0, "type%3Dresource%26ver%3D1%26sig%3Dx%2B%2F%3D%3B");
     check_token(&tokens, "dbs/a/colls/b", 0, "type%3Dresource%26ver%3D1%26sig%3Dx%2B%2F%3D%3B");
     check_token(&tokens, "dbs/ab", 0, NULL);
     check_token(&tokens, "dbs", 0, NULL);
     check_token(&tokens, "", 0, "type%3Dresource%26ver%3D1%26sig%3Dx%2B%2F%3D%3B");       /* the account: any token */
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("/dbs/a/colls/b/"), "type%3Dresource%26sig%3dY", 100), 0);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("/dbs/a/colls/b/"), "type%3Dresource%26sig%3dY", 0, 100), 0);
     check_token(&tokens, "dbs/a/colls/b", 99, "type%3Dresource%26sig%3dY");
     check_token(&tokens, "dbs/a/colls/b/docs/c", 99, "type%3Dresource%26sig%3dY");
     check_token(&tokens, "dbs/a/colls/bb", 99, "type%3Dresource%26ver%3D1%26sig%3Dx%2B%2F%3D%3B");
     check_token(&tokens, "dbs/a/colls/b", 100, "type%3Dresource%26ver%3D1%26sig%3Dx%2B%2F%3D%3B");
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str(""), " eyJ0.eyJh.c2ln-_\r\n", UINT64_MAX), 0);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str(""), " eyJ0.eyJh.c2ln-_\r\n", 0, 0), 0);
     check_token(&tokens, "dbs/z", 0, "type%3Daad%26ver%3D1.0%26sig%3DeyJ0.eyJh.c2ln-_");
     check_token(&tokens, "dbs/a/colls/b", 99, "type%3Dresource%26sig%3dY");
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a/colls/b"), "type=resource&sig=Z", 200), 0);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a/colls/b"), "type=resource&sig=Z", 100, 100), 0);
     check_token(&tokens, "dbs/a/colls/b", 150, "type%3Dresource%26sig%3DZ");
     CHECK_INT(tokens.count, 3);
-    aioc_auth_tokens_forget(&tokens, &memory, str("dbs/a/colls/b/docs/c"));
+    CHECK(drop_token(&tokens, &memory, "dbs/a/colls/b/docs/c"));
     check_token(&tokens, "dbs/a/colls/b", 0, "type%3Dresource%26ver%3D1%26sig%3Dx%2B%2F%3D%3B");
-    aioc_auth_tokens_forget(&tokens, &memory, str("dbs/a/colls/b/docs/c"));
-    aioc_auth_tokens_forget(&tokens, &memory, str("dbs/a/colls/b/docs/c"));
-    aioc_auth_tokens_forget(&tokens, &memory, str("dbs/a/colls/b/docs/c"));
+    CHECK(drop_token(&tokens, &memory, "dbs/a/colls/b/docs/c"));
+    CHECK(drop_token(&tokens, &memory, "dbs/a/colls/b/docs/c"));
+    CHECK(!drop_token(&tokens, &memory, "dbs/a/colls/b/docs/c"));
     CHECK_INT(tokens.count, 0);
+    aioc_auth_tokens_wipe(&tokens, &memory);
     CHECK_INT(r.blocks, 0);
 }
 
-TEST(a_link_for_which_the_host_has_no_token_is_denied)
+TEST(a_token_that_replaced_a_refused_one_is_not_dropped_with_it)
 {
-    aioc_auth_tokens tokens;
-    aiocosmos_str value;
-    bool denied;
+    aioc_auth_tokens tokens = no_tokens();
     ration r;
     aioc_memory memory = rationed(&r, 1000, 1 << 20);
-    memset(&tokens, 0, sizeof tokens);
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), NULL, 50), 0);
-    CHECK(!aioc_auth_tokens_find(&tokens, str("dbs/a/colls/b"), 49, &value, &denied));
-    CHECK(denied);
-    CHECK(!aioc_auth_tokens_find(&tokens, str("dbs/a/colls/b"), 50, &value, &denied));
-    CHECK(!denied);
-    CHECK(!aioc_auth_tokens_find(&tokens, str(""), 49, &value, &denied));
-    CHECK(!denied);
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str(""), NULL, 50), 0);
-    CHECK(!aioc_auth_tokens_find(&tokens, str(""), 49, &value, &denied));
-    CHECK(denied);
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/b"), "jwt", 50), 0);
+    uint32_t refused;
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "old", 0, 0), 0);
+    refused = aioc_auth_tokens_find(&tokens, str("dbs/a"), 0)->serial;
+    CHECK(aioc_auth_tokens_holds(&tokens, &memory, refused, false));
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "new", 0, 0), 0);
+    CHECK(!aioc_auth_tokens_holds(&tokens, &memory, refused, true));
+    check_token(&tokens, "dbs/a", 0, "type%3Daad%26ver%3D1.0%26sig%3Dnew");
+    aioc_auth_tokens_wipe(&tokens, &memory);
+    CHECK_INT(r.blocks, 0);
+}
+
+/* Whatever links are held, in whatever order they came, the answer is that of a search by the rule itself. */
+TEST(tokens_of_many_links_are_found_by_the_rule)
+{
+    static const char *const names[] = {"", "dbs/a", "dbs/b", "dbs/aa", "dbs/a/colls/a", "dbs/a/colls/b",
+                                        "dbs/a/colls/ab", "dbs/b/colls/a", "dbs/a/colls/a/docs/x", "dbs"};
+    enum { NAMES = sizeof names / sizeof *names };
+    ration r;
+    aioc_memory memory = rationed(&r, 1000000, 1 << 20);
+    unsigned set, i, k;
+    for (set = 0; set < 1u << NAMES; set++) {
+        aioc_auth_tokens tokens = no_tokens();
+        for (i = 0; i < NAMES; i++) {
+            k = (i * 7 + set) % NAMES;
+            if (set >> k & 1) CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str(names[k]), "t", 0, 0), 0);
+        }
+        for (i = 1; i < NAMES; i++) {
+            const aioc_auth_token *found = aioc_auth_tokens_find(&tokens, str(names[i]), 0);
+            size_t best = SIZE_MAX;
+            for (k = 0; k < NAMES; k++) {
+                size_t len = strlen(names[k]);
+                bool covers = len == 0 || (strncmp(names[i], names[k], len) == 0 &&
+                                           (names[i][len] == 0 || names[i][len] == '/'));
+                if ((set >> k & 1) && covers && (best == SIZE_MAX || len > best)) best = len;
+            }
+            CHECK_INT(found ? found->link_len : SIZE_MAX, best);
+        }
+        aioc_auth_tokens_wipe(&tokens, &memory);
+    }
+    CHECK_INT(r.blocks, 0);
+}
+
+static bool denied(aioc_auth_tokens *tokens, const char *link, uint64_t now_us)
+{
+    const aioc_auth_token *found = aioc_auth_tokens_find(tokens, str(link), now_us);
+    return found && found->value_len == 0;
+}
+
+TEST(a_link_for_which_the_host_has_no_token_is_denied_for_seconds_at_most)
+{
+    aioc_auth_tokens tokens = no_tokens();
+    ration r;
+    aioc_memory memory = rationed(&r, 1000, 1 << 20);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), NULL, 0, 50), 0);
+    CHECK(denied(&tokens, "dbs/a/colls/b", 49));
+    check_token(&tokens, "dbs/a/colls/b", 50, NULL);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str(""), NULL, 0, 50), 0);
+    CHECK(denied(&tokens, "", 49));
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/b"), "jwt", 0, 50), 0);
     check_token(&tokens, "", 49, "type%3Daad%26ver%3D1.0%26sig%3Djwt");
     check_token(&tokens, "dbs/b", 49, "type%3Daad%26ver%3D1.0%26sig%3Djwt");
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/c"), "type%3Xjwt", 50), 0);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/c"), "type%3Xjwt", 0, 50), 0);
     check_token(&tokens, "dbs/c", 49, "type%3Daad%26ver%3D1.0%26sig%3Dtype%253Xjwt");
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), NULL, 100, 0), 0);
+    CHECK(denied(&tokens, "dbs/a", 99 + AIOC_AUTH_DENIAL_US));
+    CHECK(!denied(&tokens, "dbs/a", 100 + AIOC_AUTH_DENIAL_US));
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), NULL, 100, UINT64_C(3600000000)), 0);
+    CHECK(!denied(&tokens, "dbs/a", 100 + AIOC_AUTH_DENIAL_US));
+    aioc_auth_tokens_wipe(&tokens, &memory);
+    CHECK_INT(r.blocks, 0);
+}
+
+/* A host that was asked for a successor ahead of time and has none has not taken back what it gave. */
+TEST(a_denial_takes_the_token_held_but_not_while_that_is_renewed)
+{
+    aioc_auth_tokens tokens = no_tokens();
+    ration r;
+    aioc_memory memory = rationed(&r, 1000, 1 << 20);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "t", 0, 1000), 0);
+    CHECK_INT(aioc_auth_tokens_find(&tokens, str("dbs/a"), 0)->renew_us, 800);
+    aioc_auth_tokens_find(&tokens, str("dbs/a"), 0)->renewing = true;
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), NULL, 900, 0), 0);
+    check_token(&tokens, "dbs/a", 999, "type%3Daad%26ver%3D1.0%26sig%3Dt");
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), NULL, 1000, 0), 0);
+    CHECK(denied(&tokens, "dbs/a", 1000));
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "u", 1000, 1000), 0);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), NULL, 1100, 0), 0);
+    CHECK(denied(&tokens, "dbs/a", 1100));
     aioc_auth_tokens_wipe(&tokens, &memory);
     CHECK_INT(r.blocks, 0);
 }
 
 TEST(what_cannot_be_a_token_is_refused)
 {
-    aioc_auth_tokens tokens;
+    static const char *const bad[] = {"", " \n", "a b", "a\r\nx: y", "type%3Dr\r\nx: y", "a\xC3\xA9", "a\x7F"};
+    aioc_auth_tokens tokens = no_tokens();
     ration r;
     aioc_memory memory = rationed(&r, 1000, 1 << 20);
     char *large = malloc(AIOC_AUTH_TOKEN_MAX + 8);
-    size_t prefix = strlen("type%3Daad%26ver%3D1.0%26sig%3D");
-    memset(&tokens, 0, sizeof tokens);
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "", 50), AIOCOSMOS_E_ARGUMENT);
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), " \n", 50), AIOCOSMOS_E_ARGUMENT);
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "a b", 50), AIOCOSMOS_E_ARGUMENT);
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "a\r\nx: y", 50), AIOCOSMOS_E_ARGUMENT);
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "type%3Dr\r\nx: y", 50), AIOCOSMOS_E_ARGUMENT);
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "a\xC3\xA9", 50), AIOCOSMOS_E_ARGUMENT);
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "a\x7F", 50), AIOCOSMOS_E_ARGUMENT);
+    size_t prefix = strlen("type%3Daad%26ver%3D1.0%26sig%3D"), i;
+    for (i = 0; i < sizeof bad / sizeof *bad; i++)
+        CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), bad[i], 0, 50), AIOCOSMOS_E_ARGUMENT);
     memset(large, 'a', AIOC_AUTH_TOKEN_MAX);
     large[4097] = 0;
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str(large), "t", 50), AIOCOSMOS_E_ARGUMENT);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str(large), "t", 0, 50), AIOCOSMOS_E_ARGUMENT);
     large[4097] = 'a';
     large[AIOC_AUTH_TOKEN_MAX - prefix + 1] = 0;
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), large, 50), AIOCOSMOS_E_ARGUMENT);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), large, 0, 50), AIOCOSMOS_E_ARGUMENT);
     large[AIOC_AUTH_TOKEN_MAX - prefix] = 0;
     CHECK_INT(tokens.count, 0);
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), large, 50), 0);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), large, 0, 50), 0);
     CHECK_INT(tokens.token[0].value_len, AIOC_AUTH_TOKEN_MAX);
     aioc_auth_tokens_wipe(&tokens, &memory);
     free(large);
     CHECK_INT(r.blocks, 0);
 }
 
-TEST(the_sixty_fifth_token_takes_the_place_of_the_one_that_ends_first)
+TEST(one_token_more_than_are_kept_takes_the_place_of_the_least_recently_used)
 {
-    aioc_auth_tokens tokens;
+    aioc_auth_tokens tokens = no_tokens();
     ration r;
     aioc_memory memory = rationed(&r, 1000, 1 << 20);
+    char link[32];
     uint32_t i;
-    memset(&tokens, 0, sizeof tokens);
-    for (i = 0; i < AIOC_AUTH_TOKENS_MAX; i++) {
-        char link[32];
-        uint64_t expires_us = i == 40 ? 500 : i == 41 ? 501 : UINT64_MAX;
+    for (i = 0; i < 64; i++) {
         snprintf(link, sizeof link, "dbs/d%u", (unsigned)i);
-        CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str(link), "t", expires_us), 0);
+        CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str(link), "t", 0, 0), 0);
     }
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/x"), "t", UINT64_MAX), 0);
-    check_token(&tokens, "dbs/d40", 0, NULL);
-    check_token(&tokens, "dbs/d41", 0, "type%3Daad%26ver%3D1.0%26sig%3Dt");
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/y"), "t", UINT64_MAX), 0);
-    check_token(&tokens, "dbs/d41", 0, NULL);
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/z"), "t", UINT64_MAX), AIOCOSMOS_E_NOMEM);
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/y"), "u", UINT64_MAX), 0);
-    check_token(&tokens, "dbs/y", 0, "type%3Daad%26ver%3D1.0%26sig%3Du");
-    CHECK_INT(tokens.count, AIOC_AUTH_TOKENS_MAX);
+    check_token(&tokens, "dbs/d0/colls/c", 0, "type%3Daad%26ver%3D1.0%26sig%3Dt");
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/x"), "x", 0, 0), 0);
+    check_token(&tokens, "dbs/d0", 0, "type%3Daad%26ver%3D1.0%26sig%3Dt");
+    check_token(&tokens, "dbs/d1", 0, NULL);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/d2"), "again", 0, 0), 0);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/y"), "y", 0, 0), 0);
+    check_token(&tokens, "dbs/d2", 0, "type%3Daad%26ver%3D1.0%26sig%3Dagain");
+    check_token(&tokens, "dbs/d3", 0, NULL);
+    for (i = 4; i < 64; i++) {
+        snprintf(link, sizeof link, "dbs/d%u", (unsigned)i);
+        check_token(&tokens, link, 0, "type%3Daad%26ver%3D1.0%26sig%3Dt");
+    }
+    check_token(&tokens, "dbs/x", 0, "type%3Daad%26ver%3D1.0%26sig%3Dx");
+    check_token(&tokens, "dbs/y", 0, "type%3Daad%26ver%3D1.0%26sig%3Dy");
+    CHECK_INT(tokens.count, 64);
     aioc_auth_tokens_wipe(&tokens, &memory);
     CHECK_INT(r.blocks, 0);
 }
 
 TEST(tokens_are_wiped_before_their_memory_is_freed)
 {
-    aioc_auth_tokens tokens;
+    aioc_auth_tokens tokens = no_tokens();
     ration r;
     aioc_memory memory = rationed(&r, 1000, 1 << 20);
-    memset(&tokens, 0, sizeof tokens);
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "sEcReT1", UINT64_MAX), 0);
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "sEcReT2", UINT64_MAX), 0);
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/b"), "sEcReT3", UINT64_MAX), 0);
-    aioc_auth_tokens_forget(&tokens, &memory, str("dbs/b"));
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "sEcReT1", 0, 0), 0);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "sEcReT2", 0, 0), 0);
+    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/b"), "sEcReT3", 0, 0), 0);
+    CHECK(drop_token(&tokens, &memory, "dbs/b"));
     aioc_auth_tokens_wipe(&tokens, &memory);
     CHECK_INT(r.blocks, 0);
     CHECK(!r.dirty);
 }
 
-TEST(without_memory_the_token_that_was_held_stays)
+/* Each of the allocations fails in turn. */
+TEST(without_memory_the_tokens_that_were_held_stay)
 {
-    aioc_auth_tokens tokens;
-    ration r;
-    aioc_memory memory = rationed(&r, 1, 1 << 20);
-    memset(&tokens, 0, sizeof tokens);
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "old", UINT64_MAX), 0);
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "new", UINT64_MAX), AIOCOSMOS_E_NOMEM);
-    CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/b"), "new", UINT64_MAX), AIOCOSMOS_E_NOMEM);
-    CHECK_INT(tokens.count, 1);
-    check_token(&tokens, "dbs/a", 0, "type%3Daad%26ver%3D1.0%26sig%3Dold");
-    aioc_auth_tokens_wipe(&tokens, &memory);
-    CHECK_INT(r.blocks, 0);
+    int allowed;
+    for (allowed = 0; allowed < 4; allowed++) {
+        aioc_auth_tokens tokens = no_tokens();
+        ration r;
+        aioc_memory memory = rationed(&r, allowed, 1 << 20);
+        CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "old", 0, 0),
+                  allowed < 2 ? AIOCOSMOS_E_NOMEM : 0);
+        CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "new", 0, 0),
+                  allowed < 3 ? AIOCOSMOS_E_NOMEM : 0);
+        CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/b"), "new", 0, 0), AIOCOSMOS_E_NOMEM);
+        CHECK_INT(tokens.count, allowed >= 2);
+        if (allowed == 2) check_token(&tokens, "dbs/a", 0, "type%3Daad%26ver%3D1.0%26sig%3Dold");
+        if (allowed == 3) check_token(&tokens, "dbs/a", 0, "type%3Daad%26ver%3D1.0%26sig%3Dnew");
+        aioc_auth_tokens_wipe(&tokens, &memory);
+        CHECK_INT(r.blocks, 0);
+    }
+}
+
+/* {"a":"??>>~"} has both of the digits in which the alphabets differ. */
+TEST(claims_are_found_in_a_challenge_and_decoded)
+{
+    static const struct { const char *head, *want; } cases[] = {
+        {"HTTP/1.1 401 No\r\nWWW-Authenticate: Bearer error=\"insufficient_claims\", claims=\"eyJhIjoxfQ==\"\r\n",
+         "{\"a\":1}"},
+        {"WWW-Authenticate: PoP nonce=\"x\"\r\nwww-authenticate: bearer Claims=\"eyJhIjoxfQ\"\r\n", "{\"a\":1}"},
+        {"WWW-Authenticate: Bearer realm=\"\",claims=\"eyJhIjoiPz8-Pn4ifQ\", x=\"y\"\r\n", "{\"a\":\"?\?>>~\"}"},
+        {"WWW-Authenticate: Bearer realm=\"\",\tclaims=\"eyJhIjoiPz8+Pn4ifQ==\"", "{\"a\":\"?\?>>~\"}"},
+        {"WWW-Authenticate: Bearer claims=\"eyJhIjoxfQ", "{\"a\":1}"},
+        {"WWW-Authenticate: Bearer myclaims=\"eyJhIjoxfQ\"\r\n", NULL},
+        {"WWW-Authenticate: Bearer claims=\"\"\r\n", NULL},
+        {"WWW-Authenticate: Bearer claims=\"", NULL},
+        {"WWW-Authenticate: Bearer claims=\"!!!!\"\r\n", NULL},
+        {"WWW-Authenticate: Bearer claims=\"YWJj\"\r\n", NULL},                           /* abc */
+        {"WWW-Authenticate: Bearer claims=\"ewB9\"\r\n", NULL},                           /* { NUL } */
+        {"WWW-Authenticate: Bearer\r\n", NULL}, {"", NULL}, {"claims=\"eyJhIjoxfQ==\"", NULL}};
+    size_t i, cut;
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t len = strlen(cases[i].head), got;
+        for (cut = 0; cut <= len; cut++) {                 /* memory of its own, for the sanitizer to watch its ends */
+            char *head = malloc(cut + 1), *out = malloc(cut + 1);
+            aiocosmos_str text;
+            memcpy(head, cases[i].head, cut);
+            text.ptr = head;
+            text.len = cut;
+            got = aioc_auth_claims(text, out);
+            CHECK(got < cut + 1);
+            if (got) CHECK_INT(strlen(out), got);
+            if (cut == len) CHECK_TEXT(out, got, cases[i].want ? cases[i].want : "");
+            free(head);
+            free(out);
+        }
+    }
 }
 
 /*--- Connection strings ------------------------------------------------------------------*/

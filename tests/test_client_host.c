@@ -618,9 +618,10 @@ typedef struct purse {
     bool at_once, deny;
 } purse;
 
-static void ask_purse(aiocosmos_client *client, const char *resource_link, void *user_data)
+static void ask_purse(aiocosmos_client *client, const char *resource_link, const char *claims, void *user_data)
 {
     purse *p = user_data;
+    CHECK(claims == NULL);
     const char *token = p->asked++ < p->bad_ones ? "type=resource&ver=1&sig=bad" : p->token;
     snprintf(p->link, sizeof p->link, "%s", resource_link);
     if (!p->at_once) return;

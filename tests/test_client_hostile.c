@@ -1856,9 +1856,10 @@ TEST(a_query_that_runs_out_of_memory_goes_on_where_it_was)
 
 static int token_mood, tokens_asked;
 
-static void give_token(aiocosmos_client *client, const char *resource_link, void *user_data)
+static void give_token(aiocosmos_client *client, const char *resource_link, const char *claims, void *user_data)
 {
     (void)user_data;
+    CHECK(claims == NULL);
     CHECK(++tokens_asked < 1000);
     switch (token_mood) {
     case 0: aiocosmos_set_token(client, "dbs/other", "type=resource&ver=1.0&sig=abc", 0); break;     /* another */
@@ -1890,6 +1891,204 @@ TEST(token_callbacks_without_a_token_end_every_operation)
             status = ask(client, use, &got);
             CHECK(status == 401 || status == AIOCOSMOS_E_AUTH || status == AIOCOSMOS_E_TIMEOUT);
         }
+        close_client(client);
+    }
+}
+
+/* A host that is asked for tokens, and answers at once if it wants to. */
+typedef struct purse {
+    int asked, with_claims;
+    bool silent, denies;
+    uint32_t lifetime_s;
+    uint64_t asked_us;
+    const char *link;                        /* answered with this one, or with that which was asked for */
+    char last_link[64], claims[64];
+} purse;
+
+static void ask_purse(aiocosmos_client *client, const char *resource_link, const char *claims, void *user_data)
+{
+    purse *p = user_data;
+    p->asked++;
+    p->asked_us = net.now_us;
+    p->with_claims += claims != NULL;
+    sprintf(p->last_link, "%.60s", resource_link);
+    if (!p->silent) CHECK_INT(aiocosmos_set_token(client, p->link ? p->link : resource_link, p->denies ? NULL : "a.b.c",
+                                                  p->lifetime_s), 0);
+    CHECK(strncmp(resource_link, p->last_link, 60) == 0);  /* lent until here, even if it was answered */
+    if (claims) sprintf(p->claims, "%.60s", claims);
+}
+
+static aiocosmos_client *open_with_purse(purse *p)
+{
+    aiocosmos_options options = usual_options();
+    options.key = NULL;
+    options.token_fn = ask_purse;
+    options.token_user_data = p;
+    options.no_session = true;
+    return open_client(&options);
+}
+
+static void let_pass(aiocosmos_client *client, unsigned seconds)
+{
+    uint64_t until_us = net.now_us + seconds * UINT64_C(1000000);
+    aiocosmos_step(client, 0);
+    if (net.now_us < until_us) net.now_us = until_us;
+}
+
+/* The operations of the last fifth of a token's lifetime do not wait, whether an answer comes soon, late or never. */
+TEST(a_token_is_renewed_ahead_of_its_end_while_operations_go_on)
+{
+    aiocosmos_client *client;
+    purse p;
+    answer got;
+    int second;
+    net_begin(answer_well);
+    memset(&p, 0, sizeof p);
+    p.lifetime_s = 100;
+    p.link = "";
+    client = open_with_purse(&p);
+    for (second = 0; second < 79; second++, let_pass(client, 1))
+        CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
+    CHECK_INT(p.asked, 1);
+    CHECK_STR(p.last_link, "dbs/db/colls/c");
+    p.silent = true;
+    for (; second < 92; second++, let_pass(client, 1)) CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
+    CHECK(p.asked >= 3 && p.asked <= 4);
+    CHECK_STR(p.last_link, "");
+    p.silent = false;
+    p.denies = true;                         /* which takes nothing away that it did not ask for */
+    for (; second < 99; second++, let_pass(client, 1)) CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
+    p.denies = false;
+    for (; second < 300; second++, let_pass(client, 1)) CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
+    CHECK(p.asked >= 6 && p.asked <= 9);
+    let_pass(client, 1000);                  /* nobody needs one meanwhile */
+    second = p.asked;
+    let_pass(client, 1);
+    CHECK_INT(p.asked, second);
+    CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
+    CHECK_INT(p.asked, second + 1);
+    close_client(client);
+}
+
+TEST(a_question_for_a_token_that_the_host_lost_is_repeated)
+{
+    aiocosmos_client *client;
+    purse p;
+    answer got[4];
+    int i;
+    net_begin(answer_well);
+    memset(&p, 0, sizeof p);
+    p.silent = true;
+    client = open_with_purse(&p);
+    CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got[0]), AIOCOSMOS_E_TIMEOUT);
+    CHECK(p.asked >= 5 && p.asked <= 6);     /* in 30 s */
+    p.asked = 0;
+    for (i = 0; i < 4; i++) CHECK_INT(begin(client, AIOCOSMOS_READ_ITEM, &got[i]), 0);
+    CHECK_INT(aiocosmos_drain(client, 4000), AIOCOSMOS_E_TIMEOUT);
+    CHECK_INT(p.asked, 1);                   /* for all of them */
+    p.silent = false;
+    drain(client);
+    for (i = 0; i < 4; i++) CHECK_INT(got[i].status, 0);
+    CHECK_INT(p.asked, 2);
+    CHECK(aiocosmos_next_timeout_ms(client) < 0 || aiocosmos_next_timeout_ms(client) > 5000);
+    close_client(client);
+}
+
+TEST(a_host_that_has_no_token_is_asked_again_after_seconds)
+{
+    aiocosmos_client *client;
+    purse p;
+    answer got;
+    net_begin(answer_well);
+    memset(&p, 0, sizeof p);
+    p.denies = true;
+    client = open_with_purse(&p);
+    CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), AIOCOSMOS_E_AUTH);
+    CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), AIOCOSMOS_E_AUTH);
+    CHECK_INT(p.asked, 1);
+    p.denies = false;
+    let_pass(client, 5);
+    CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
+    CHECK_INT(p.asked, 2);
+    close_client(client);
+}
+
+static void read_of_container(aiocosmos_client *client, unsigned number)
+{
+    aiocosmos_request request = of_kind(AIOCOSMOS_READ_ITEM);
+    answer got;
+    char name[16];
+    sprintf(name, "c%u", number);
+    memset(&got, 0, sizeof got);
+    request.container = name;
+    request.done = on_done;
+    request.user_data = &got;
+    CHECK_INT(aiocosmos_submit(client, &request, NULL), 0);
+    drain(client);
+    CHECK_INT(got.status, 0);
+}
+
+/* 0: all is well. 1: a challenge. 2: a refusal without one. */
+static int challenge;
+
+static void answer_with_a_challenge(peer *link)
+{
+    if (challenge == 0) answer_well(link);
+    else reply(link, 401, challenge == 2 ? "" : "WWW-Authenticate: Bearer error=\"insufficient_claims\", "
+               "claims=\"eyJhY2Nlc3NfdG9rZW4iOnt9fQ==\"\r\n", "{}");
+    challenge = 0;
+}
+
+TEST(the_claims_of_a_challenge_reach_whoever_is_asked_for_the_next_token)
+{
+    aiocosmos_client *client;
+    purse p;
+    answer got, other;
+    net_begin(answer_with_a_challenge);
+    memset(&p, 0, sizeof p);
+    challenge = 0;
+    client = open_with_purse(&p);
+    CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
+    challenge = 2;
+    CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
+    CHECK_INT(p.asked, 2);
+    CHECK_INT(p.with_claims, 0);
+    challenge = 1;
+    p.silent = true;
+    CHECK_INT(begin(client, AIOCOSMOS_READ_ITEM, &got), 0);
+    CHECK_INT(aiocosmos_drain(client, 100), AIOCOSMOS_E_TIMEOUT);
+    CHECK_INT(begin(client, AIOCOSMOS_CREATE_ITEM, &other), 0);
+    CHECK_INT(aiocosmos_drain(client, 100), AIOCOSMOS_E_TIMEOUT);
+    CHECK_INT(p.asked, 3);
+    CHECK_INT(p.with_claims, 1);
+    CHECK_STR(p.claims, "{\"access_token\":{}}");
+    CHECK_INT(aiocosmos_drain(client, 6000), AIOCOSMOS_E_TIMEOUT);
+    CHECK_INT(p.with_claims, 2);             /* until they are met */
+    p.silent = false;
+    drain(client);
+    CHECK(got.status == 0 && other.status == 0);
+    CHECK_INT(got.attempts, 2);
+    read_of_container(client, 1);
+    CHECK_INT(p.asked, p.with_claims + 3);   /* and no longer */
+    close_client(client);
+}
+
+/* A token for each container: those of as many as are kept are asked for once, those of more in turn. */
+TEST(hosts_give_tokens_for_hundreds_of_containers)
+{
+    aiocosmos_client *client;
+    uint32_t lifetime_s;
+    for (lifetime_s = 0; lifetime_s <= 36000; lifetime_s += 36000) {
+        unsigned i;
+        purse p;
+        net_begin(answer_well);
+        memset(&p, 0, sizeof p);
+        p.lifetime_s = lifetime_s;
+        client = open_with_purse(&p);
+        for (i = 0; i < 2 * 320; i++) read_of_container(client, i % 320);
+        CHECK_INT(p.asked, 320);
+        for (i = 0; i < 700; i++) read_of_container(client, i);
+        CHECK_INT(p.asked, 320 + 380);
         close_client(client);
     }
 }

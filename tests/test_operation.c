@@ -719,9 +719,10 @@ TEST(a_wrong_clock_is_corrected_for_all_that_were_under_way)
 
 typedef struct asked { int times; const char *answer_link; } asked;
 
-static void on_token_wanted(aiocosmos_client *client, const char *resource_link, void *user_data)
+static void on_token_wanted(aiocosmos_client *client, const char *resource_link, const char *claims, void *user_data)
 {
     asked *host = user_data;
+    CHECK(claims == NULL);
     CHECK_STR(resource_link, "dbs/db/colls/c");
     CHECK(++host->times < 10);
     if (host->answer_link) CHECK_INT(aiocosmos_set_token(client, host->answer_link, "a.b.c", 0), 0);
@@ -761,13 +762,15 @@ TEST(a_refused_token_is_dropped_but_not_its_successor)
     aiocosmos_request request = item_request(AIOCOSMOS_READ_ITEM);
     aioc_operation *early = submit(client, &request), *late = submit(client, &request);
     reply made = reply_with(401, "");
-    early->attempt_us = 1;
+    CHECK_INT(aiocosmos_set_token(client, "", "a.b.c", 0), 0);
+    CHECK(aioc_operation_authorization(early, 0).len > 0);
     CHECK_INT(aiocosmos_set_token(client, "", "d.e.f", 0), 0);
-    late->attempt_us = client->engine.token_us + 1;
+    CHECK_INT(aiocosmos_set_token(client, "dbs/other", "g.h.i", 0), 0);
+    CHECK(aioc_operation_authorization(late, 0).len > 0);
     give(early, &made);
-    CHECK_INT(client->engine.tokens.count, 1);
+    CHECK_INT(client->engine.tokens.count, 2);
     give(late, &made);
-    CHECK_INT(client->engine.tokens.count, 0);
+    CHECK_INT(client->engine.tokens.count, 1);
     aiocosmos_destroy(client);
 }
 
