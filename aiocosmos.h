@@ -64,6 +64,7 @@
  * THE LAYERS of the implementation; each calls only those above it in this list. grep for the tag.
  *     >>platform   sockets, clocks, entropy, files, poller, timers: one replaceable table of functions
  *     >>memory     the host's allocator, a limit, free lists, growable buffers
+ *     >>text       byte order, digits
  *     >>json       strict tokenizer, typed access, writer, numbers without a locale
  *     >>auth       base64, HMAC-SHA256 signatures, dates, tokens
  *     >>resolve    host names to addresses, without blocking
@@ -881,62 +882,6 @@ extern int clock_gettime(int clock, struct timespec *now);
 #ifndef AIOCOSMOS_ASSERT
 #  define AIOCOSMOS_ASSERT(x) ((void)0)
 #endif
-
-/*------------------------------------------------------------------------------
- * Byte order: for any alignment. Compilers make one load or store of each.
- *----------------------------------------------------------------------------*/
-
-static inline uint32_t aioc_platform_load16be(const unsigned char *at)
-{
-    return (uint32_t)at[0] << 8 | at[1];
-}
-
-static inline uint32_t aioc_platform_load32be(const unsigned char *at)
-{
-    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
-}
-
-static inline uint32_t aioc_platform_load32le(const unsigned char *at)
-{
-    return (uint32_t)at[3] << 24 | (uint32_t)at[2] << 16 | (uint32_t)at[1] << 8 | at[0];
-}
-
-static inline uint64_t aioc_platform_load64le(const unsigned char *at)
-{
-    return (uint64_t)aioc_platform_load32le(at + 4) << 32 | aioc_platform_load32le(at);
-}
-
-static inline void aioc_platform_store16be(unsigned char *at, uint32_t value)
-{
-    at[0] = (unsigned char)(value >> 8);
-    at[1] = (unsigned char)value;
-}
-
-static inline void aioc_platform_store32be(unsigned char *at, uint32_t value)
-{
-    aioc_platform_store16be(at, value >> 16);
-    aioc_platform_store16be(at + 2, value);
-}
-
-static inline void aioc_platform_store64be(unsigned char *at, uint64_t value)
-{
-    aioc_platform_store32be(at, (uint32_t)(value >> 32));
-    aioc_platform_store32be(at + 4, (uint32_t)value);
-}
-
-static inline void aioc_platform_store32le(unsigned char *at, uint32_t value)
-{
-    at[0] = (unsigned char)value;
-    at[1] = (unsigned char)(value >> 8);
-    at[2] = (unsigned char)(value >> 16);
-    at[3] = (unsigned char)(value >> 24);
-}
-
-static inline void aioc_platform_store64le(unsigned char *at, uint64_t value)
-{
-    aioc_platform_store32le(at, (uint32_t)value);
-    aioc_platform_store32le(at + 4, (uint32_t)(value >> 32));
-}
 
 /* The host's allocator, or realloc and free where it gave none. */
 static void *aioc_platform_allocate(const aiocosmos_allocator *allocator, void *ptr, size_t old_size, size_t new_size)
@@ -2074,15 +2019,6 @@ static bool aioc_memory_append_str(aioc_memory *memory, aioc_memory_buffer *buff
     return aioc_memory_append(memory, buffer, text, strlen(text));
 }
 
-static bool aioc_memory_append_u64(aioc_memory *memory, aioc_memory_buffer *buffer, uint64_t number)
-{
-    char digits[20];                     /* 18446744073709551615 */
-    size_t at = sizeof digits;
-    do digits[--at] = (char)('0' + number % 10);
-    while ((number /= 10) > 0);
-    return aioc_memory_append(memory, buffer, digits + at, sizeof digits - at);
-}
-
 static void aioc_memory_buffer_free(aioc_memory *memory, aioc_memory_buffer *buffer)
 {
     aioc_memory_free(memory, buffer->data, buffer->cap);
@@ -2130,21 +2066,6 @@ static bool aioc_memory_same_nocase(aiocosmos_str a, aiocosmos_str b)
     return true;
 }
 
-/* The whole text is a decimal number, digits only, that fits. */
-static bool aioc_memory_parse_u64(aiocosmos_str text, uint64_t *out)
-{
-    uint64_t number = 0;
-    size_t i;
-    if (text.len == 0) return false;
-    for (i = 0; i < text.len; i++) {
-        uint64_t digit = (uint64_t)(unsigned char)text.ptr[i] - '0';
-        if (digit > 9 || number > (UINT64_MAX - digit) / 10) return false;
-        number = number * 10 + digit;
-    }
-    *out = number;
-    return true;
-}
-
 #if defined(__GNUC__)
 static size_t aioc_memory_print(char *out, size_t cap, const char *format, ...) __attribute__((format(printf, 3, 4)));
 #endif
@@ -2162,6 +2083,162 @@ static size_t aioc_memory_print(char *out, size_t cap, const char *format, ...)
 }
 
 /*==============================================================================
+ * MARK: - Text                                                          >>text
+ *
+ * What several layers do with bytes, once: byte order, digits, and what else is written the same way in more than one
+ * place. No locale matters. Bytes in, bytes out.
+ *
+ * May call: memory.    Knows nothing of: what the bytes are for.
+ *============================================================================*/
+
+#if defined(__SSE2__) && defined(__GNUC__) && !defined(AIOC_TEXT_NO_SSE2)
+#  define AIOC_TEXT_SSE2 1
+#  include <emmintrin.h>
+#else
+#  define AIOC_TEXT_SSE2 0
+#endif
+
+/*------------------------------------------------------------------------------
+ * Byte order: for any alignment. Compilers make one load or store of each.
+ *----------------------------------------------------------------------------*/
+
+static inline uint32_t aioc_text_load16be(const unsigned char *at)
+{
+    return (uint32_t)at[0] << 8 | at[1];
+}
+
+static inline uint32_t aioc_text_load32be(const unsigned char *at)
+{
+    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+static inline uint32_t aioc_text_load32le(const unsigned char *at)
+{
+    return (uint32_t)at[3] << 24 | (uint32_t)at[2] << 16 | (uint32_t)at[1] << 8 | at[0];
+}
+
+static inline uint64_t aioc_text_load64le(const unsigned char *at)
+{
+    return (uint64_t)aioc_text_load32le(at + 4) << 32 | aioc_text_load32le(at);
+}
+
+static inline void aioc_text_store16be(unsigned char *at, uint32_t value)
+{
+    at[0] = (unsigned char)(value >> 8);
+    at[1] = (unsigned char)value;
+}
+
+static inline void aioc_text_store32be(unsigned char *at, uint32_t value)
+{
+    aioc_text_store16be(at, value >> 16);
+    aioc_text_store16be(at + 2, value);
+}
+
+static inline void aioc_text_store64be(unsigned char *at, uint64_t value)
+{
+    aioc_text_store32be(at, (uint32_t)(value >> 32));
+    aioc_text_store32be(at + 4, (uint32_t)value);
+}
+
+static inline void aioc_text_store32le(unsigned char *at, uint32_t value)
+{
+    at[0] = (unsigned char)value;
+    at[1] = (unsigned char)(value >> 8);
+    at[2] = (unsigned char)(value >> 16);
+    at[3] = (unsigned char)(value >> 24);
+}
+
+static inline void aioc_text_store64le(unsigned char *at, uint64_t value)
+{
+    aioc_text_store32le(at, (uint32_t)value);
+    aioc_text_store32le(at + 4, (uint32_t)(value >> 32));
+}
+
+/* Which byte of a word, as load64le reads it, is the first that is not 0; one is not. */
+static inline size_t aioc_text_first(uint64_t marks)
+{
+#if defined(__GNUC__)
+    return (size_t)__builtin_ctzll(marks) / 8;
+#else
+    size_t byte = 0;
+    for (; !(marks & 0xFF); marks >>= 8) byte++;
+    return byte;
+#endif
+}
+
+/*------------------------------------------------------------------------------
+ * Views and digits
+ *----------------------------------------------------------------------------*/
+
+static aiocosmos_str aioc_text_view(const char *ptr, size_t len)
+{
+    aiocosmos_str view;
+    view.ptr = ptr;
+    view.len = len;
+    return view;
+}
+
+static inline bool aioc_text_is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* Without white space at both ends. */
+static aiocosmos_str aioc_text_trim(aiocosmos_str text)
+{
+    while (text.len > 0 && aioc_text_is_space(text.ptr[0])) text.ptr++, text.len--;
+    while (text.len > 0 && aioc_text_is_space(text.ptr[text.len - 1])) text.len--;
+    return text;
+}
+
+/* Without this character at both ends. */
+static aiocosmos_str aioc_text_trim_of(aiocosmos_str text, char what)
+{
+    while (text.len > 0 && text.ptr[0] == what) text.ptr++, text.len--;
+    while (text.len > 0 && text.ptr[text.len - 1] == what) text.len--;
+    return text;
+}
+
+/* The value of a hexadecimal digit; -1: it is none. */
+static inline int aioc_text_hex(char c)
+{
+    unsigned digit = (unsigned char)c - (unsigned)'0', letter = ((unsigned char)c | 0x20u) - 'a';
+    return digit <= 9 ? (int)digit : letter < 6 ? (int)letter + 10 : -1;
+}
+
+/* The whole text is a decimal number, digits only, that fits. */
+static bool aioc_text_parse_u64(aiocosmos_str text, uint64_t *out)
+{
+    uint64_t number = 0;
+    size_t i;
+    if (text.len == 0) return false;
+    for (i = 0; i < text.len; i++) {
+        uint64_t digit = (uint64_t)(unsigned char)text.ptr[i] - '0';
+        if (digit > 9 || number > (UINT64_MAX - digit) / 10) return false;
+        number = number * 10 + digit;
+    }
+    *out = number;
+    return true;
+}
+
+/* Writes a number, 20 digits at most, and no NUL; returns how many. */
+static size_t aioc_text_put_u64(char *out, uint64_t number)
+{
+    char digits[20];                     /* 18446744073709551615 */
+    size_t at = sizeof digits;
+    do digits[--at] = (char)('0' + number % 10);
+    while ((number /= 10) > 0);
+    memcpy(out, digits + at, sizeof digits - at);
+    return sizeof digits - at;
+}
+
+static bool aioc_text_append_u64(aioc_memory *memory, aioc_memory_buffer *buffer, uint64_t number)
+{
+    char digits[20];
+    return aioc_memory_append(memory, buffer, digits, aioc_text_put_u64(digits, number));
+}
+
+/*==============================================================================
  * MARK: - JSON                                                          >>json
  *
  * Reads JSON (RFC 8259) strictly and without copying: one pass checks the text and leaves one small node for each
@@ -2171,16 +2248,10 @@ static size_t aioc_memory_print(char *out, size_t cap, const char *format, ...)
  * A \u escape that is half of a surrogate pair is let through, as RFC 8259 does, though it stands for no character: the
  * text passes on as it is, and who asks for the string gets U+FFFD in its place.
  *
- * May call: platform (byte order), memory.    Knows nothing of: documents, requests, what the service expects.
+ * May call: memory, text.    Knows nothing of: documents, requests, what the service expects.
  *============================================================================*/
 
 #include <float.h>
-#if defined(__SSE2__) && defined(__GNUC__) && !defined(AIOC_JSON_NO_SSE2)
-#  define AIOC_JSON_SSE2 1
-#  include <emmintrin.h>
-#else
-#  define AIOC_JSON_SSE2 0
-#endif
 
 /* For the innermost steps of reading: a call costs more than what they do, and compilers think otherwise. */
 #if defined(__GNUC__)
@@ -2239,18 +2310,6 @@ static inline uint64_t aioc_json_special(uint64_t eight)
     return (quote | backslash | control | eight) & AIOC_JSON_BYTES(0x80);
 }
 
-/* Which of eight bytes is the first that is marked. */
-static inline unsigned aioc_json_first(uint64_t marks)
-{
-#if defined(__GNUC__)
-    return (unsigned)__builtin_ctzll(marks) >> 3;
-#else
-    unsigned byte = 0;
-    for (; !(marks & 0xFF); marks >>= 8) byte++;
-    return byte;
-#endif
-}
-
 static inline bool aioc_json_is_plain(char c)
 {
     return (unsigned char)c >= 0x20 && (unsigned char)c < 0x80 && c != '"' && c != '\\';
@@ -2261,8 +2320,8 @@ static inline bool aioc_json_is_plain(char c)
 static inline const char *aioc_json_skip_plain_words(const char *at, const char *end)
 {
     while (end - at >= 8) {
-        uint64_t marks = aioc_json_special(aioc_platform_load64le((const unsigned char *)at));
-        if (marks) return at + aioc_json_first(marks);
+        uint64_t marks = aioc_json_special(aioc_text_load64le((const unsigned char *)at));
+        if (marks) return at + aioc_text_first(marks);
         at += 8;
     }
     while (at < end && aioc_json_is_plain(*at)) at++;
@@ -2272,7 +2331,7 @@ static inline const char *aioc_json_skip_plain_words(const char *at, const char 
 /* The same with the vectors that every x86-64 has: reading becomes faster by a tenth. */
 AIOC_JSON_INLINE const char *aioc_json_skip_plain(const char *at, const char *end)
 {
-#if AIOC_JSON_SSE2
+#if AIOC_TEXT_SSE2
     while (end - at >= 16) {
         __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
         __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
@@ -2305,7 +2364,7 @@ AIOC_JSON_INLINE uint32_t aioc_json_load(const char *at, const char *end)
 {
     uint32_t word = 0;
     int i;
-    if (end - at >= 4) return aioc_platform_load32le((const unsigned char *)at);
+    if (end - at >= 4) return aioc_text_load32le((const unsigned char *)at);
     for (i = 0; at + i < end; i++) word |= (uint32_t)(unsigned char)at[i] << 8 * i;
     return word;
 }
@@ -2342,8 +2401,8 @@ static size_t aioc_json_utf8_len(const char *at, const char *end)
  * the end. */
 AIOC_JSON_INLINE const char *aioc_json_skip_wide(const char *at, const char *end)
 {
-    while (end - at >= 4 && aioc_json_is_two(aioc_platform_load32le((const unsigned char *)at))) at += 2;
-    while (end - at >= 4 && aioc_json_is_three(aioc_platform_load32le((const unsigned char *)at))) at += 3;
+    while (end - at >= 4 && aioc_json_is_two(aioc_text_load32le((const unsigned char *)at))) at += 2;
+    while (end - at >= 4 && aioc_json_is_three(aioc_text_load32le((const unsigned char *)at))) at += 3;
     return at;
 }
 
@@ -2353,7 +2412,7 @@ static bool aioc_json_utf8_ok(const char *text, size_t len, size_t *bad_at)
     const char *at = len > 0 ? text : "", *end = at + len;
     while (at < end) {
         size_t size;
-        while (end - at >= 8 && !(aioc_platform_load64le((const unsigned char *)at) & AIOC_JSON_BYTES(0x80))) at += 8;
+        while (end - at >= 8 && !(aioc_text_load64le((const unsigned char *)at) & AIOC_JSON_BYTES(0x80))) at += 8;
         size = aioc_json_utf8_len(at, end);
         if (size == 0 && at < end) {
             if (bad_at) *bad_at = (size_t)(at - text);
@@ -2399,19 +2458,12 @@ static uint32_t aioc_json_utf8_code(const char *at, size_t len)
     return code;
 }
 
-static int aioc_json_hex(unsigned c)
-{
-    if (c - '0' <= 9) return (int)(c - '0');
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? (int)(c - 'a') + 10 : -1;
-}
-
 /* The four digits of an escape that was checked. */
 static uint32_t aioc_json_hex4(const char *at)
 {
     uint32_t code = 0;
     int i;
-    for (i = 0; i < 4; i++) code = code << 4 | (uint32_t)aioc_json_hex((unsigned char)at[i]);
+    for (i = 0; i < 4; i++) code = code << 4 | (uint32_t)aioc_text_hex(at[i]);
     return code;
 }
 
@@ -2502,7 +2554,7 @@ AIOC_JSON_INLINE const char *aioc_json_scan_escape(aioc_json_scan *scan, const c
     case 'u': break;
     default: return aioc_json_stop(scan, at, "one of \"\\/bfnrtu is expected");
     }
-    for (at++, i = 0; i < 4 && aioc_json_hex(aioc_json_peek(at, scan->end)) >= 0; i++) at++;
+    for (at++, i = 0; i < 4 && aioc_text_hex((char)aioc_json_peek(at, scan->end)) >= 0; i++) at++;
     return i == 4 ? at : aioc_json_stop(scan, at, "a hex digit is expected");
 }
 
@@ -2940,7 +2992,7 @@ static aiocosmos_json aioc_json_child(aiocosmos_json container, aiocosmos_str to
     aiocosmos_json found = aioc_json_none(), value = found, key;
     uint64_t index = 0;
     bool array = container.type == AIOCOSMOS_JSON_ARR;
-    if (array && (!aioc_memory_parse_u64(token, &index) || (token.len > 1 && *token.ptr == '0'))) return found;
+    if (array && (!aioc_text_parse_u64(token, &index) || (token.len > 1 && *token.ptr == '0'))) return found;
     if (array && index >= aioc_json_count(container)) return found;
     while (aioc_json_next(container, &key, &value)) {
         if (array && index-- == 0) return value;
@@ -3369,21 +3421,11 @@ static uint64_t aioc_json_shortest(uint64_t bits, int *ten)
     return units + (exact > 4 * units + 2 || (exact == 4 * units + 2 && (units & 1)));
 }
 
-static size_t aioc_json_u64_write(uint64_t number, char *out)
-{
-    char digits[20];
-    size_t at = sizeof digits;
-    do digits[--at] = (char)('0' + number % 10);
-    while ((number /= 10) > 0);
-    memcpy(out, digits + at, sizeof digits - at);
-    return sizeof digits - at;
-}
-
 static size_t aioc_json_i64_write(int64_t number, char *out)
 {
-    if (number >= 0) return aioc_json_u64_write((uint64_t)number, out);
+    if (number >= 0) return aioc_text_put_u64(out, (uint64_t)number);
     *out = '-';
-    return 1 + aioc_json_u64_write(0 - (uint64_t)number, out + 1);
+    return 1 + aioc_text_put_u64(out + 1, 0 - (uint64_t)number);
 }
 
 /* Lays out digits, the point behind so many of them (before, if negative), as ECMAScript's Number::toString does: up
@@ -3398,7 +3440,7 @@ static size_t aioc_json_layout(const char *digits, int count, int point, char *o
         for (i = 1; i < count; i++) *at++ = digits[i];
         *at++ = 'e';
         *at++ = point > 0 ? '+' : '-';
-        at += aioc_json_u64_write((uint64_t)(point > 0 ? point - 1 : 1 - point), at);
+        at += aioc_text_put_u64(at, (uint64_t)(point > 0 ? point - 1 : 1 - point));
         return (size_t)(at - out);
     }
     if (point <= 0) *at++ = '0', *at++ = '.';
@@ -3429,7 +3471,7 @@ static size_t aioc_json_number_write(double number, char out[AIOC_JSON_NUMBER_MA
     }
     decimal = aioc_json_shortest(bits, &ten);
     while (decimal % 10 == 0) decimal /= 10, ten++;
-    count = aioc_json_u64_write(decimal, digits);
+    count = aioc_text_put_u64(digits, decimal);
     return sign + aioc_json_layout(digits, (int)count, (int)count + ten, out + sign);
 }
 
@@ -3766,7 +3808,7 @@ static aiocosmos_str aioc_json_jw_finish(aiocosmos_jw *w)
  * key over verb, resource and date, or a token that the host gave. And what
  * that needs: dates, base64, percent-encoding, connection strings.
  *
- * May call: memory, BearSSL's HMAC.    Knows nothing of: HTTP, JSON, clocks.
+ * May call: memory, text, BearSSL's HMAC.    Knows nothing of: HTTP, JSON, clocks.
  *============================================================================*/
 
 #define AIOC_AUTH_KEY_BYTES_MAX 256          /* decoded; the service's keys have 64 */
@@ -4178,13 +4220,6 @@ static void aioc_auth_tokens_wipe(aioc_auth_tokens *tokens, aioc_memory *memory)
     tokens->cap = 0;
 }
 
-static aiocosmos_str aioc_auth_trim(aiocosmos_str text, const char *what)
-{
-    while (text.len > 0 && strchr(what, text.ptr[0]) && text.ptr[0]) text.ptr++, text.len--;
-    while (text.len > 0 && strchr(what, text.ptr[text.len - 1]) && text.ptr[text.len - 1]) text.len--;
-    return text;
-}
-
 /* Writes the header value of a token: a resource token as it is, or as its permission gave it when it is encoded
  * already; anything else is taken for the JWT of Entra. `out` NULL: only counts. 0: this cannot be a token. */
 static size_t aioc_auth_token_value(aiocosmos_str token, char *out)
@@ -4259,13 +4294,13 @@ static bool aioc_auth_tokens_make_room(aioc_auth_tokens *tokens, aioc_memory *me
 static int aioc_auth_tokens_set(aioc_auth_tokens *tokens, aioc_memory *memory, aiocosmos_str link, const char *token,
                                 uint64_t now_us, uint64_t lifetime_us)
 {
-    aiocosmos_str text = aioc_auth_trim(aioc_memory_str(token), " \t\r\n");
+    aiocosmos_str text = aioc_text_trim(aioc_memory_str(token));
     size_t value_len = aioc_auth_token_value(text, NULL);
     aioc_auth_token *place;
     char *block;
     bool held;
     uint32_t at;
-    link = aioc_auth_trim(link, "/");
+    link = aioc_text_trim_of(link, '/');
     if ((token && value_len == 0) || link.len > 4096) return AIOCOSMOS_E_ARGUMENT;
     if (!token && (lifetime_us == 0 || lifetime_us > AIOC_AUTH_DENIAL_US)) lifetime_us = AIOC_AUTH_DENIAL_US;
     at = aioc_auth_tokens_at(tokens, link, &held);
@@ -4359,10 +4394,10 @@ static const char *aioc_auth_connection_part(aioc_auth_connection *out, aiocosmo
     if (part.len == 0) return NULL;
     if (!equals) return "a part without '='";
     name.len = (size_t)(equals - part.ptr);
-    name = aioc_auth_trim(name, " \t\r\n");
+    name = aioc_text_trim(name);
     value.ptr = equals + 1;                  /* keys end with '=': only the first one counts */
     value.len = (size_t)(part.ptr + part.len - value.ptr);
-    value = aioc_auth_trim(value, " \t\r\n");
+    value = aioc_text_trim(value);
     if (aioc_memory_same_nocase(name, aioc_memory_str("AccountEndpoint"))) place = &out->endpoint;
     if (aioc_memory_same_nocase(name, aioc_memory_str("AccountKey"))) place = &out->key;
     if (aioc_memory_same_nocase(name, aioc_memory_str("DisableServerCertificateValidation"))) place = &out->insecure;
@@ -4389,7 +4424,7 @@ static int aioc_auth_connection_string(aiocosmos_str text, aiocosmos_str *endpoi
         for (end = start; end < text.len && text.ptr[end] != ';'; end++) continue;
         part.ptr = text.ptr + start;
         part.len = end - start;
-        *error = aioc_auth_connection_part(&found, aioc_auth_trim(part, " \t\r\n"), &at);
+        *error = aioc_auth_connection_part(&found, aioc_text_trim(part), &at);
     }
     *insecure = aioc_memory_same_nocase(found.insecure, aioc_memory_str("true"));
     if (!*error && found.insecure.len && !*insecure &&
@@ -4413,7 +4448,7 @@ static int aioc_auth_connection_string(aiocosmos_str text, aiocosmos_str *endpoi
  * as they say, within limits, and longer when no server answers (RFC 8767). The text and message forms come first and
  * are bytes in, bytes out; then the files, the questions on the wire, the look-up of a name, and the cache.
  *
- * May call: platform, memory.    Knows nothing of: ports, connections, TLS, HTTP.
+ * May call: platform, memory, text.    Knows nothing of: ports, connections, TLS, HTTP.
  *============================================================================*/
 
 #ifndef AIOC_RESOLVE_NAMES_MAX
@@ -4470,19 +4505,13 @@ static bool aioc_resolve_parse_ipv4(aiocosmos_str text, uint8_t ip[4])
     return at == text.len;
 }
 
-static int aioc_resolve_hex_digit(char c)
-{
-    c = aioc_memory_lower(c);
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* One group and what separates it from the next; the last may be an IPv4 address (RFC 4291, 2.2). */
 static bool aioc_resolve_parse_ipv6_group(aiocosmos_str text, size_t *at, uint8_t ip[16], size_t *filled)
 {
     size_t start = *at;
     unsigned value = 0;
     int digit;
-    while (*at < text.len && *at - start < 4 && (digit = aioc_resolve_hex_digit(text.ptr[*at])) >= 0) {
+    while (*at < text.len && *at - start < 4 && (digit = aioc_text_hex(text.ptr[*at])) >= 0) {
         value = value << 4 | (unsigned)digit;
         ++*at;
     }
@@ -4496,7 +4525,7 @@ static bool aioc_resolve_parse_ipv6_group(aiocosmos_str text, size_t *at, uint8_
         return true;
     }
     if (*at == start || *filled > 14) return false;
-    aioc_platform_store16be(ip + *filled, value);
+    aioc_text_store16be(ip + *filled, value);
     *filled += 2;
     if (*at == text.len) return true;
     return text.ptr[(*at)++] == ':' && *at < text.len;
@@ -4543,7 +4572,7 @@ static bool aioc_resolve_parse_address(aiocosmos_str text, aiocosmos_address *ou
         zone->len = text.len - (size_t)(zone->ptr - text.ptr);
         text.len = (size_t)(percent - text.ptr);
         if (zone->len == 0 || zone->len >= AIOC_RESOLVE_ZONE_MAX) return false;
-        if (aioc_memory_parse_u64(*zone, &number)) {
+        if (aioc_text_parse_u64(*zone, &number)) {
             if (number > UINT32_MAX) return false;
             out->scope = (uint32_t)number;
             zone->len = 0;
@@ -4582,7 +4611,7 @@ static void aioc_resolve_address_text(const aiocosmos_address *address, char out
     }
     gap = aioc_resolve_ipv6_gap(ip, &gap_len);
     for (group = 0; group < 8; group++) {
-        unsigned value = aioc_platform_load16be(ip + 2 * group);
+        unsigned value = aioc_text_load16be(ip + 2 * group);
         if (group == gap) {
             *out++ = ':';
             if (gap + gap_len == 8) *out++ = ':';
@@ -4862,12 +4891,12 @@ static size_t aioc_resolve_build_query(unsigned char out[AIOC_RESOLVE_QUERY_MAX]
                                        const aioc_resolve_domain *domain, uint32_t type)
 {
     memset(out, 0, 12);
-    aioc_platform_store16be(out, id);
+    aioc_text_store16be(out, id);
     out[2] = 0x01;                           /* RD */
     out[5] = 1;                              /* QDCOUNT */
     memcpy(out + 12, domain->labels, domain->len);
-    aioc_platform_store16be(out + 12 + domain->len, type);
-    aioc_platform_store16be(out + 14 + domain->len, AIOC_RESOLVE_IN);
+    aioc_text_store16be(out + 12 + domain->len, type);
+    aioc_text_store16be(out + 14 + domain->len, AIOC_RESOLVE_IN);
     return 16 + domain->len;
 }
 
@@ -4909,7 +4938,7 @@ static bool aioc_resolve_read_domain(aioc_resolve_message message, size_t *at, a
         if (label >= 0xC0) {
             size_t target;
             if (message.len - from < 2 || ++hops > AIOC_RESOLVE_HOPS_MAX) return false;
-            target = aioc_platform_load16be(message.bytes + from) & 0x3FFF;
+            target = aioc_text_load16be(message.bytes + from) & 0x3FFF;
             if (target >= start) return false;
             if (hops == 1) *at = from + 2;
             from = start = target;
@@ -4931,11 +4960,11 @@ static bool aioc_resolve_read_record(aioc_resolve_message message, size_t *at, a
     const unsigned char *fixed;
     if (!aioc_resolve_read_domain(message, at, &out->owner) || message.len - *at < 10) return false;
     fixed = message.bytes + *at;
-    out->type = aioc_platform_load16be(fixed);
-    out->class_in = aioc_platform_load16be(fixed + 2);
-    out->ttl_s = aioc_platform_load32be(fixed + 4);
+    out->type = aioc_text_load16be(fixed);
+    out->class_in = aioc_text_load16be(fixed + 2);
+    out->ttl_s = aioc_text_load32be(fixed + 4);
     if (out->ttl_s > INT32_MAX) out->ttl_s = 0;        /* RFC 2181, 8 */
-    out->data_len = aioc_platform_load16be(fixed + 8);
+    out->data_len = aioc_text_load16be(fixed + 8);
     *at += 10;
     out->data = *at;
     if (message.len - *at < out->data_len) return false;
@@ -4965,7 +4994,7 @@ static bool aioc_resolve_take_address(aioc_resolve_message message, const aioc_r
 /* How many records of a section are looked at; at is where the header counts them. */
 static unsigned aioc_resolve_record_count(aioc_resolve_message message, size_t at)
 {
-    unsigned count = aioc_platform_load16be(message.bytes + at);
+    unsigned count = aioc_text_load16be(message.bytes + at);
     return count < AIOC_RESOLVE_RECORDS_MAX ? count : AIOC_RESOLVE_RECORDS_MAX;
 }
 
@@ -5048,13 +5077,13 @@ static bool aioc_resolve_is_ours(aioc_resolve_message message, uint32_t id, cons
     const unsigned char *question = message.bytes + 12;
     const size_t len = 12 + domain->len + 4;
     unsigned count;
-    if (message.len < 12 || aioc_platform_load16be(message.bytes) != id) return false;
+    if (message.len < 12 || aioc_text_load16be(message.bytes) != id) return false;
     if ((message.bytes[2] & 0xF8) != 0x80) return false;               /* QR, and the opcode of a query */
-    count = aioc_platform_load16be(message.bytes + 4);
+    count = aioc_text_load16be(message.bytes + 4);
     if (count == 0) return (message.bytes[3] & 15) != 0 && (message.bytes[3] & 15) != 3;
     return count == 1 && message.len >= len && aioc_resolve_domain_same(question, domain->labels, domain->len) &&
-           aioc_platform_load16be(question + domain->len) == type &&
-           aioc_platform_load16be(question + domain->len + 2) == AIOC_RESOLVE_IN;
+           aioc_text_load16be(question + domain->len) == type &&
+           aioc_text_load16be(question + domain->len + 2) == AIOC_RESOLVE_IN;
 }
 
 /* What a message says to our question. chain: CNAME records followed before it. */
@@ -5229,7 +5258,7 @@ static bool aioc_resolve_zone(aioc_resolve *resolver, aiocosmos_str zone, uint32
     if (platform->file_read(platform->user_data, path, text, sizeof text - 1) < 0) return false;
     digits.ptr = text;
     digits.len = strcspn(text, "\n");
-    if (!aioc_memory_parse_u64(digits, &number) || number > UINT32_MAX) return false;
+    if (!aioc_text_parse_u64(digits, &number) || number > UINT32_MAX) return false;
     *scope = (uint32_t)number;
     return true;
 }
@@ -5549,7 +5578,7 @@ static const char *aioc_resolve_exchange_start(aioc_resolve_exchange *exchange)
     const aiocosmos_platform *platform = exchange->query->lookup->resolver->reactor->platform;
     unsigned char id[2];
     if (platform->entropy(platform->user_data, id, sizeof id) < 0) return "could not be asked: no random numbers";
-    exchange->id = aioc_platform_load16be(id);
+    exchange->id = aioc_text_load16be(id);
     return aioc_resolve_exchange_connect(exchange, false);
 }
 
@@ -5640,7 +5669,7 @@ static void aioc_resolve_exchange_write(aioc_resolve_exchange *exchange)
     size_t len = aioc_resolve_build_query(message + 2, exchange->id, &query->name, query->type);
     ptrdiff_t sent = platform->socket_error(platform->user_data, exchange->source.fd);
     aiocosmos_slice slice;
-    aioc_platform_store16be(message, (uint32_t)len);
+    aioc_text_store16be(message, (uint32_t)len);
     slice.ptr = exchange->stream ? message + exchange->sent : message + 2;
     slice.len = exchange->stream ? len + 2 - exchange->sent : len;
     if (sent == 0) sent = platform->socket_send(platform->user_data, exchange->source.fd, &slice, 1);
@@ -5669,7 +5698,7 @@ static void aioc_resolve_exchange_read_datagram(aioc_resolve_exchange *exchange)
 static const char *aioc_resolve_exchange_reserve(aioc_resolve_exchange *exchange)
 {
     aioc_memory *memory = exchange->query->lookup->resolver->memory;
-    exchange->answer_len = aioc_platform_load16be(exchange->prefix);
+    exchange->answer_len = aioc_text_load16be(exchange->prefix);
     if (exchange->answer_len < 12) {
         exchange->answer_len = 0;
         return "sent a malformed answer";
@@ -7432,7 +7461,7 @@ static void aioc_tls_shutdown(aioc_tls_session *session)
  * A response that comes in one piece is handed out as views into that piece, without a copy and without memory. What
  * comes in several is collected in two buffers, head and body. The answer is the same wherever the bytes were cut.
  *
- * May call: platform (loads of eight bytes), memory.    Knows nothing of: sockets, TLS, Cosmos, time.
+ * May call: memory, text.    Knows nothing of: sockets, TLS, Cosmos, time.
  *============================================================================*/
 
 #define AIOC_HTTP_WANTED_MAX     24      /* headers that somebody wants */
@@ -7540,8 +7569,8 @@ static bool aioc_http_is_name(aiocosmos_str name, const char *text, size_t len)
     size_t i = 0;
     if (name.len != len) return false;
     for (; len - i >= 8; i += 8) {
-        uint64_t a = aioc_platform_load64le((const unsigned char *)text + i);
-        if ((a | fold) != aioc_platform_load64le((const unsigned char *)name.ptr + i)) return false;
+        uint64_t a = aioc_text_load64le((const unsigned char *)text + i);
+        if ((a | fold) != aioc_text_load64le((const unsigned char *)name.ptr + i)) return false;
     }
     for (; i < len; i++) {
         if (((unsigned char)text[i] | 0x20) != (unsigned char)name.ptr[i]) return false;
@@ -7561,22 +7590,7 @@ static bool aioc_http_is_name(aiocosmos_str name, const char *text, size_t len)
 #define AIOC_HTTP_BELOW(w, min) (((w) - AIOC_HTTP_ONES * (min)) & ~(w))
 #define AIOC_HTTP_IS(w, value)  AIOC_HTTP_BELOW((w) ^ AIOC_HTTP_ONES * (value), 1)
 
-/* How many bytes are before the first with its top bit set. */
-static size_t aioc_http_before(uint64_t hits)
-{
-#if defined(__GNUC__)
-    return (size_t)__builtin_ctzll(hits) / 8;
-#else
-    size_t count = 0;
-    for (; !(hits & 0x80); hits >>= 8) count++;
-    return count;
-#endif
-}
-
-#if defined(__SSE2__) && defined(__GNUC__) && !defined(AIOC_HTTP_NO_SSE2)
-#  define AIOC_HTTP_SSE2 1
-#  include <emmintrin.h>
-
+#if AIOC_TEXT_SSE2
 /* Which of sixteen bytes are at most `highest`, or are `value`, or, where not_ascii, have their top bit set. Bit 0
  * stands for the first. */
 static unsigned aioc_http_hits(const char *text, char highest, char value, bool not_ascii)
@@ -7587,8 +7601,6 @@ static unsigned aioc_http_hits(const char *text, char highest, char value, bool 
     if (not_ascii) hits = _mm_or_si128(hits, bytes);
     return (unsigned)_mm_movemask_epi8(hits);
 }
-#else
-#  define AIOC_HTTP_SSE2 0
 #endif
 
 /* Where the first control character other than a tab stands, from `from` on; len: nowhere. */
@@ -7596,7 +7608,7 @@ static size_t aioc_http_control(const char *text, size_t from, size_t len)
 {
     while (from < len) {
         unsigned char c;
-#if AIOC_HTTP_SSE2
+#if AIOC_TEXT_SSE2
         if (len - from >= 16) {
             unsigned hits = aioc_http_hits(text + from, 0x1f, 0x7f, false);
             from += hits ? (size_t)__builtin_ctz(hits) : 16;
@@ -7604,9 +7616,9 @@ static size_t aioc_http_control(const char *text, size_t from, size_t len)
         } else
 #endif
         if (len - from >= 8) {
-            uint64_t word = aioc_platform_load64le((const unsigned char *)text + from);
+            uint64_t word = aioc_text_load64le((const unsigned char *)text + from);
             uint64_t hits = (AIOC_HTTP_BELOW(word, 0x20) | AIOC_HTTP_IS(word, 0x7f)) & AIOC_HTTP_TOPS;
-            from += hits ? aioc_http_before(hits) : 8;
+            from += hits ? aioc_text_first(hits) : 8;
             if (!hits) continue;
         }
         c = (unsigned char)text[from];
@@ -7623,7 +7635,7 @@ static size_t aioc_http_name_len(const char *line, size_t len)
     size_t at = 0;
     while (at < len) {
         unsigned char c = (unsigned char)line[at];
-#if AIOC_HTTP_SSE2
+#if AIOC_TEXT_SSE2
         if (len - at >= 16) {
             unsigned hits = aioc_http_hits(line + at, 0x20, ':', true);
             if (hits) return at + (size_t)__builtin_ctz(hits);
@@ -7632,9 +7644,9 @@ static size_t aioc_http_name_len(const char *line, size_t len)
         }
 #endif
         if (len - at >= 8) {
-            uint64_t word = aioc_platform_load64le((const unsigned char *)line + at);
+            uint64_t word = aioc_text_load64le((const unsigned char *)line + at);
             uint64_t hits = (AIOC_HTTP_BELOW(word, 0x21) | AIOC_HTTP_IS(word, ':') | word) & AIOC_HTTP_TOPS;
-            if (hits) return at + aioc_http_before(hits);
+            if (hits) return at + aioc_text_first(hits);
             at += 8;
             continue;
         }
@@ -7644,23 +7656,13 @@ static size_t aioc_http_name_len(const char *line, size_t len)
     return len;
 }
 
-static aiocosmos_str aioc_http_trim(const char *text, size_t len)
-{
-    aiocosmos_str trimmed;
-    while (len > 0 && (text[0] == ' ' || text[0] == '\t')) text++, len--;
-    while (len > 0 && (text[len - 1] == ' ' || text[len - 1] == '\t')) len--;
-    trimmed.ptr = text;
-    trimmed.len = len;
-    return trimmed;
-}
-
 /* Takes the next element off a comma-separated list (RFC 9110, 5.6.1); empty ones do not count. */
 static bool aioc_http_next(aiocosmos_str *list, aiocosmos_str *element)
 {
     while (list->len > 0) {
         const char *comma = (const char *)memchr(list->ptr, ',', list->len);
         size_t len = comma ? (size_t)(comma - list->ptr) : list->len, taken = comma ? len + 1 : len;
-        *element = aioc_http_trim(list->ptr, len);
+        *element = aioc_text_trim(aioc_text_view(list->ptr, len));
         list->ptr += taken;
         list->len -= taken;
         if (element->len > 0) return true;
@@ -7675,7 +7677,7 @@ static aioc_http_state aioc_http_content_length(aioc_http_parser *parser, aiocos
     uint64_t length;
     bool some = false;
     while (aioc_http_next(&value, &element)) {
-        if (!aioc_memory_parse_u64(element, &length))
+        if (!aioc_text_parse_u64(element, &length))
             return aioc_http_refuse(parser, "the answer's Content-Length is not a number");
         if (parser->has_length && parser->length != length)
             return aioc_http_refuse(parser, "the answer has two different Content-Lengths");
@@ -7734,7 +7736,7 @@ static aioc_http_state aioc_http_header_line(aioc_http_parser *parser, const cha
         return aioc_http_refuse(parser, "a header line of the answer is malformed");
     if (++parser->lines > AIOC_HTTP_LINES_MAX)
         return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, "the answer has more than 256 header lines");
-    value = aioc_http_trim(line + name_len + 1, len - name_len - 1);
+    value = aioc_text_trim(aioc_text_view(line + name_len + 1, len - name_len - 1));
     slot = aioc_http_slot(line, name_len);
     for (; parser->slots[slot] && state == AIOC_HTTP_MORE; slot = (slot + 1) & (AIOC_HTTP_SLOTS - 1)) {
         unsigned place = parser->slots[slot] - 1u;
@@ -7972,14 +7974,6 @@ static aioc_http_state aioc_http_feed_until_close(aioc_http_parser *parser, cons
     return AIOC_HTTP_MORE;
 }
 
-static int aioc_http_hex(char c)
-{
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-}
-
 static aioc_http_state aioc_http_chunk_digit(aioc_http_parser *parser, int digit)
 {
     if (++parser->digits > AIOC_HTTP_CHUNK_DIGITS)
@@ -8031,7 +8025,7 @@ static aioc_http_state aioc_http_chunk_begin(aioc_http_parser *parser)
 /* One byte between the data of two chunks, or behind the last. */
 static aioc_http_state aioc_http_chunk_byte(aioc_http_parser *parser, char c)
 {
-    int digit = aioc_http_hex(c);
+    int digit = aioc_text_hex(c);
     bool lf = c == '\n', cr = c == '\r', visible = c > 0x20 && c < 0x7f;
     switch (parser->phase) {
     case AIOC_HTTP_CHUNK_FIRST:
@@ -8212,7 +8206,7 @@ static aiocosmos_str aioc_http_header(aiocosmos_str head, const char *name)
             found.ptr = at;
             found.len = wanted.len;
             if (aioc_memory_same_nocase(found, wanted))
-                return aioc_http_trim(at + wanted.len + 1, (size_t)(stop - at) - wanted.len - 1);
+                return aioc_text_trim(aioc_text_view(at + wanted.len + 1, (size_t)(stop - at) - wanted.len - 1));
         }
         at = lf ? lf + 1 : end;
     }
@@ -9583,7 +9577,7 @@ static void aioc_pool_get_stats(const aioc_pool *pool, aiocosmos_stats *out)
  * What Cosmos means by the bytes of HTTP: paths, partition keys and their
  * hashes, session tokens, statuses in words. No state, no clock, no socket.
  *
- * May call: platform, memory, json, auth, http.    Knows nothing of: retries.
+ * May call: platform, memory, text, json, auth, http.    Knows nothing of: retries.
  *============================================================================*/
 
 /* The answer headers that anybody here reads, for http to pick out in its one pass. */
@@ -9688,7 +9682,7 @@ static bool aioc_protocol_append_path(aioc_memory *memory, aioc_memory_buffer *b
 static aiocosmos_json aioc_protocol_scalar(aiocosmos_str text)
 {
     aiocosmos_json value;
-    text = aioc_auth_trim(text, " \t\r\n");
+    text = aioc_text_trim(text);
     memset(&value, 0, sizeof value);
     value.ptr = text.ptr;
     value.len = text.len;
@@ -9726,7 +9720,7 @@ static bool aioc_protocol_bad_integer(aiocosmos_str number, char *why, size_t ca
     if (digits.len && *digits.ptr == '-') digits.ptr++, digits.len--;
     for (i = 0; i < digits.len && digits.ptr[i] >= '0' && digits.ptr[i] <= '9'; i++) continue;
     if (i < digits.len) return false;                                      /* has a fraction or an exponent */
-    if (aioc_memory_parse_u64(digits, &magnitude) && magnitude <= (uint64_t)AIOC_PROTOCOL_EXACT) return false;
+    if (aioc_text_parse_u64(digits, &magnitude) && magnitude <= (uint64_t)AIOC_PROTOCOL_EXACT) return false;
     aioc_memory_print(why, cap, "%.*s is beyond 2^53, where doubles skip integers: use a string",
                       number.len < 40 ? (int)number.len : 40, number.ptr);
     return true;
@@ -9990,7 +9984,7 @@ static uint32_t aioc_protocol_murmur3_32(const void *data, size_t len)
     uint32_t h = 0, k = 0;
     size_t i;
     for (; at < end; at += 4) {
-        h ^= aioc_protocol_rotl32(aioc_platform_load32le(at) * c1, 15) * c2;
+        h ^= aioc_protocol_rotl32(aioc_text_load32le(at) * c1, 15) * c2;
         h = aioc_protocol_rotl32(h, 13) * 5u + 0xe6546b64u;
     }
     for (i = len % 4; i > 0; i--) k = k << 8 | at[i - 1];
@@ -10016,9 +10010,9 @@ static void aioc_protocol_murmur3_128(const void *data, size_t len, uint64_t out
     uint64_t h1 = 0, h2 = 0, k1 = 0, k2 = 0;
     size_t i, rest = len % 16;
     for (; at < end; at += 16) {
-        h1 ^= aioc_protocol_rotl64(aioc_platform_load64le(at) * c1, 31) * c2;
+        h1 ^= aioc_protocol_rotl64(aioc_text_load64le(at) * c1, 31) * c2;
         h1 = (aioc_protocol_rotl64(h1, 27) + h2) * 5u + 0x52dce729u;
-        h2 ^= aioc_protocol_rotl64(aioc_platform_load64le(at + 8) * c2, 33) * c1;
+        h2 ^= aioc_protocol_rotl64(aioc_text_load64le(at + 8) * c2, 33) * c1;
         h2 = (aioc_protocol_rotl64(h2, 31) + h1) * 5u + 0x38495ab5u;
     }
     for (i = rest; i > 8; i--) k2 = k2 << 8 | at[i - 1];
@@ -10233,7 +10227,7 @@ static bool aioc_protocol_take_i64(aiocosmos_str *text, int64_t *out)
     text->len = digits.len;
     while (text->len && *text->ptr >= '0' && *text->ptr <= '9') text->ptr++, text->len--;
     digits.len -= text->len;
-    if (!aioc_memory_parse_u64(digits, &magnitude) || magnitude > (uint64_t)INT64_MAX) return false;
+    if (!aioc_text_parse_u64(digits, &magnitude) || magnitude > (uint64_t)INT64_MAX) return false;
     *out = negative ? -(int64_t)magnitude : (int64_t)magnitude;
     return true;
 }
@@ -10526,7 +10520,7 @@ static aiocosmos_str aioc_protocol_html_title(aiocosmos_str html)
         for (end = i += 7; end < limit && html.ptr[end] != '<'; end++) continue;
         title.ptr = html.ptr + i;
         title.len = end - i;
-        return aioc_auth_trim(title, " \t\r\n");
+        return aioc_text_trim(title);
     }
     return title;
 }
@@ -10562,7 +10556,7 @@ static void aioc_protocol_message(int http_status, int sub_status, aiocosmos_str
 {
     char room[2 * AIOC_PROTOCOL_QUOTE_MAX], quote[AIOC_PROTOCOL_QUOTE_MAX + 4], code[24] = "";
     const char *hint = aioc_protocol_hint_of(http_status, sub_status), *name = aioc_protocol_status_text(http_status);
-    body = aioc_auth_trim(body, " \t\r\n");
+    body = aioc_text_trim(body);
     if (sub_status) aioc_memory_print(code, sizeof code, "/%d", sub_status);
     if (body.len && *body.ptr == '<') {
         aioc_protocol_quote(aioc_protocol_html_title(body), quote);
@@ -12217,7 +12211,7 @@ static int aioc_operation_prepare(aioc_pool_exchange *exchange, aiocosmos_slice 
         return AIOCOSMOS_E_NOMEM;
     if (op->body_len || op->verb[0] == 'P') {               /* POST, PUT and PATCH always say how long their body is */
         if (!aioc_memory_append_str(memory, head, "Content-Length: ") ||
-            !aioc_memory_append_u64(memory, head, op->body_len) || !aioc_memory_append(memory, head, "\r\n", 2))
+            !aioc_text_append_u64(memory, head, op->body_len) || !aioc_memory_append(memory, head, "\r\n", 2))
             return AIOCOSMOS_E_NOMEM;
     }
     if (!aioc_memory_append(memory, head, "\r\n", 2)) return AIOCOSMOS_E_NOMEM;
@@ -12531,7 +12525,7 @@ static bool aioc_operation_is_service(const aioc_operation_engine *engine, const
     bool page, json;
     if (response->wanted[AIOC_PROTOCOL_H_ACTIVITY].len || response->wanted[AIOC_PROTOCOL_H_CHARGE].len ||
         response->wanted[AIOC_PROTOCOL_H_SUBSTATUS].len) return true;
-    body = aioc_auth_trim(response->body, " \t\r\n");
+    body = aioc_text_trim(response->body);
     if (type.len > sizeof json_type - 1) type.len = sizeof json_type - 1;
     page = body.len && *body.ptr == '<';
     json = body.len && !page && (*body.ptr == '{' || *body.ptr == '[' ||
@@ -12619,7 +12613,7 @@ static void aioc_operation_read_answer(aioc_operation *op, const aioc_http_respo
     outcome->from_service = aioc_operation_is_service(engine, response);
     op->http_status = outcome->http_status = response->status;
     op->sub_status = 0;
-    if (aioc_memory_parse_u64(response->wanted[AIOC_PROTOCOL_H_SUBSTATUS], &number) && number <= (uint64_t)INT32_MAX)
+    if (aioc_text_parse_u64(response->wanted[AIOC_PROTOCOL_H_SUBSTATUS], &number) && number <= (uint64_t)INT32_MAX)
         op->sub_status = (int)number;
     outcome->sub_status = op->sub_status;
     if (activity.len) aioc_operation_keep_activity(op, activity);
@@ -13488,7 +13482,7 @@ static int aioc_operation_accept(aioc_operation_engine *engine, const aioc_opera
  * order and equality of values, aggregates, groups, what a query plan says,
  * the texts that ranges are asked, continuation tokens, hybrid search.
  *
- * May call: platform (byte order), memory, json, auth, protocol.
+ * May call: memory, text, json, auth, protocol.
  * Knows nothing of: operations, ranges' ids, time.
  *============================================================================*/
 
@@ -13606,10 +13600,10 @@ static int aioc_query_compare_strings(aiocosmos_json a, aiocosmos_json b)
     size_t len_a = a.len - 2, len_b = b.len - 2, len = len_a < len_b ? len_a : len_b, i = 0;
     if (aioc_json_has_escapes(a) || aioc_json_has_escapes(b)) return aioc_query_compare_units(a, b);
     while (i + 8 <= len) {
-        uint64_t differ = aioc_platform_load64le((const unsigned char *)at_a + i) ^
-                          aioc_platform_load64le((const unsigned char *)at_b + i);
+        uint64_t differ = aioc_text_load64le((const unsigned char *)at_a + i) ^
+                          aioc_text_load64le((const unsigned char *)at_b + i);
         if (differ) {
-            i += aioc_json_first(differ);
+            i += aioc_text_first(differ);
             break;
         }
         i += 8;
@@ -13703,7 +13697,7 @@ static void aioc_query_sip_feed(aioc_query_sip *sip, const void *bytes, size_t l
     unsigned held = (unsigned)(sip->len % 8 * 8);                          /* bits of the tail */
     sip->len += len;
     for (; end - at >= 8; at += 8) {
-        uint64_t word = aioc_platform_load64le(at);
+        uint64_t word = aioc_text_load64le(at);
         aioc_query_sip_word(sip, sip->tail | word << held);
         sip->tail = held > 0 ? word >> (64 - held) : 0;
     }
@@ -13742,7 +13736,7 @@ static void aioc_query_sip_number(aioc_query_sip *sip, unsigned char kind, uint6
 {
     unsigned char bytes[9];
     bytes[0] = kind;
-    aioc_platform_store64le(bytes + 1, number);
+    aioc_text_store64le(bytes + 1, number);
     aioc_query_sip_feed(sip, bytes, sizeof bytes);
 }
 
@@ -15545,7 +15539,7 @@ static bool aioc_query_rid_read(aiocosmos_str rid, uint64_t *item)
     base64.ptr = text;
     base64.len = sizeof text;
     if (!aioc_auth_base64_decode(base64, bytes, sizeof bytes, &len, &error_at) || len != sizeof bytes) return false;
-    *item = aioc_platform_load64le(bytes + 8);
+    *item = aioc_text_load64le(bytes + 8);
     return true;
 }
 
@@ -15620,7 +15614,7 @@ static void aioc_query_put_number(aioc_query_writer *writer, uint64_t number)
 static void aioc_query_put_word(aioc_query_writer *writer, uint64_t word)
 {
     unsigned char bytes[8];
-    aioc_platform_store64le(bytes, word);
+    aioc_text_store64le(bytes, word);
     writer->ok = writer->ok && aioc_memory_append(writer->memory, writer->out, bytes, sizeof bytes);
 }
 
@@ -15755,7 +15749,7 @@ static uint64_t aioc_query_get_word(aioc_query_cursor *cursor)
         return 0;
     }
     cursor->at += 8;
-    return aioc_platform_load64le(at);
+    return aioc_text_load64le(at);
 }
 
 static aioc_query_hash aioc_query_get_hash(aioc_query_cursor *cursor)
@@ -15941,7 +15935,7 @@ static int aioc_query_token_decode(aioc_memory *memory, aiocosmos_str text, aioc
                len < AIOC_QUERY_TOKEN_CHECK;
     if (*damaged) return 0;
     block->len = len - AIOC_QUERY_TOKEN_CHECK;
-    *damaged = aioc_platform_load64le((const unsigned char *)block->data + block->len) !=
+    *damaged = aioc_text_load64le((const unsigned char *)block->data + block->len) !=
                aioc_query_token_sum(block->data, block->len);
     return 0;
 }
@@ -16069,7 +16063,7 @@ static aioc_query_hole aioc_query_next_hole(aiocosmos_str sql, size_t at)
     hole.kind = *name.ptr == 't' ? AIOC_QUERY_HOLE_WORDS : AIOC_QUERY_HOLE_HITS;
     name.ptr += prefix;
     name.len -= prefix + 1;
-    if (!aioc_memory_parse_u64(name, &number) || number >= AIOC_QUERY_COMPONENTS_MAX)
+    if (!aioc_text_parse_u64(name, &number) || number >= AIOC_QUERY_COMPONENTS_MAX)
         hole.kind = AIOC_QUERY_HOLE_UNKNOWN;
     hole.number = (uint32_t)number;
     return hole;
@@ -19322,7 +19316,7 @@ static bool aioc_feeds_collect_count(aioc_feeds_query *query)
     return aioc_feeds_set(memory, &fan->rest, aioc_memory_str(alias.len ? "[{" : "[")) &&
            (alias.len == 0 || (aioc_json_append_string(memory, &fan->rest, alias.ptr, alias.len, false) &&
                                aioc_memory_append(memory, &fan->rest, ":", 1))) &&
-           aioc_memory_append_u64(memory, &fan->rest, fan->count) &&
+           aioc_text_append_u64(memory, &fan->rest, fan->count) &&
            aioc_memory_append_str(memory, &fan->rest, alias.len ? "}]" : "]");
 }
 
@@ -20452,9 +20446,9 @@ static bool aioc_feeds_name_param(aioc_feeds_draft *draft)
 {
     uint32_t number = draft->count++;
     return aioc_memory_append(draft->memory, &draft->sql, "@p", 2) &&
-           aioc_memory_append_u64(draft->memory, &draft->sql, number) &&
+           aioc_text_append_u64(draft->memory, &draft->sql, number) &&
            aioc_memory_append_str(draft->memory, &draft->params, number ? ",{\"name\":\"@p" : "{\"name\":\"@p") &&
-           aioc_memory_append_u64(draft->memory, &draft->params, number) &&
+           aioc_text_append_u64(draft->memory, &draft->params, number) &&
            aioc_memory_append_str(draft->memory, &draft->params, "\",\"value\":");
 }
 
@@ -21599,7 +21593,7 @@ static const char *aioc_client_parse_endpoint(const char *text, aioc_client_endp
     out->authority.len = (size_t)(at - out->authority.ptr);
     if (*at == ':') {
         digits = aioc_operation_str(at + 1, (size_t)(end - at - 1));
-        if (!aioc_memory_parse_u64(digits, &port) || port == 0 || port > 65535)
+        if (!aioc_text_parse_u64(digits, &port) || port == 0 || port > 65535)
             return "endpoint: the port is a number up to 65535";
         if (port != out->port) out->authority.len = (size_t)(end - out->authority.ptr);
         out->port = (uint16_t)port;

@@ -249,8 +249,8 @@ static bool sim_token_part(aiocosmos_str text, unsigned *range, int64_t *lsn)
     const char *hash = (const char *)memchr(text.ptr, '#', text.len);
     uint64_t id, number;
     if (!colon || !hash || hash < colon) return false;
-    if (!aioc_memory_parse_u64(emu_str(text.ptr, (size_t)(colon - text.ptr)), &id) || id >= SIM_RANGES ||
-        !aioc_memory_parse_u64(emu_str(hash + 1, (size_t)(text.ptr + text.len - hash - 1)), &number)) return false;
+    if (!aioc_text_parse_u64(emu_str(text.ptr, (size_t)(colon - text.ptr)), &id) || id >= SIM_RANGES ||
+        !aioc_text_parse_u64(emu_str(hash + 1, (size_t)(text.ptr + text.len - hash - 1)), &number)) return false;
     *range = (unsigned)id;
     *lsn = (int64_t)number;
     return true;

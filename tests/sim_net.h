@@ -47,7 +47,7 @@ static aiocosmos_str sim_header(aiocosmos_str head, const char *name)
 static long sim_number(aiocosmos_str text)
 {
     uint64_t number;
-    return aioc_memory_parse_u64(text, &number) ? (long)number : -1;
+    return aioc_text_parse_u64(text, &number) ? (long)number : -1;
 }
 
 /* #12# */

@@ -521,11 +521,11 @@ TEST(buffer_writes_texts_and_numbers)
     CHECK(aioc_memory_append(&m, &b, NULL, 0));
     CHECK(b.data == NULL);
     CHECK(aioc_memory_append_str(&m, &b, "dbs/"));
-    CHECK(aioc_memory_append_u64(&m, &b, 0));
+    CHECK(aioc_text_append_u64(&m, &b, 0));
     CHECK(aioc_memory_append_str(&m, &b, " "));
-    CHECK(aioc_memory_append_u64(&m, &b, 10));
+    CHECK(aioc_text_append_u64(&m, &b, 10));
     CHECK(aioc_memory_append(&m, &b, "\0,", 2));
-    CHECK(aioc_memory_append_u64(&m, &b, UINT64_MAX));
+    CHECK(aioc_text_append_u64(&m, &b, UINT64_MAX));
     CHECK_INT(b.len, 30);
     CHECK_MEM(b.data, "dbs/0 10\0,18446744073709551615", 30);
     aioc_memory_buffer_free(&m, &b);
@@ -566,7 +566,7 @@ TEST(buffer_refused_is_as_it_was)
     h.refuse_at = 1;
     h.refuse_on = true;
     CHECK(!aioc_memory_append_str(&m, &b, "x"));
-    CHECK(!aioc_memory_append_u64(&m, &b, 1));
+    CHECK(!aioc_text_append_u64(&m, &b, 1));
     CHECK(!b.data && b.len == 0 && b.cap == 0);
     h.refuse_at = 0;
     CHECK(aioc_memory_append_str(&m, &b, "kept"));
@@ -600,26 +600,6 @@ TEST(views_compare)
     CHECK(!aioc_memory_same_nocase(view("["), view("{")));
     CHECK(!aioc_memory_same_nocase(view("\xc4"), view("\xe4")));   /* a letter in Latin-1 only */
     CHECK(!aioc_memory_same_nocase(ab, ac));
-}
-
-TEST(numbers_are_digits_only_and_fit)
-{
-    static const char *const bad[] = {"", "-1", "+1", " 1", "1 ", "1.0", "0x1", "1e3", "18446744073709551616",
-                                      "99999999999999999999", "184467440737095516150", "\xb1", "/", ":"};
-    aiocosmos_str cut = {"123", 2}, zero = {"1\0", 2};
-    uint64_t n = 7;
-    size_t i;
-    CHECK(aioc_memory_parse_u64(view("0"), &n) && n == 0);
-    CHECK(aioc_memory_parse_u64(view("00042"), &n) && n == 42);
-    CHECK(aioc_memory_parse_u64(view("18446744073709551615"), &n) && n == UINT64_MAX);
-    CHECK(aioc_memory_parse_u64(cut, &n) && n == 12);
-    CHECK(!aioc_memory_parse_u64(zero, &n));
-    CHECK(!aioc_memory_parse_u64(view(NULL), &n));
-    n = 7;
-    for (i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        if (aioc_memory_parse_u64(view(bad[i]), &n)) test_fail(__FILE__, __LINE__, "\"%s\" was taken", bad[i]);
-        CHECK_INT(n, 7);                                           /* untouched */
-    }
 }
 
 TEST(print_cuts_and_tells_the_whole_length)

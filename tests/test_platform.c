@@ -114,27 +114,8 @@ static uint64_t random_next(uint64_t *state)      /* Marsaglia's xorshift */
 }
 
 /*------------------------------------------------------------------------------
- * Bytes, clocks, entropy, files
+ * Clocks, entropy, files
  *----------------------------------------------------------------------------*/
-
-TEST(byte_order_helpers_work_at_any_alignment)
-{
-    unsigned char bytes[9];
-    aioc_platform_store16be(bytes + 1, 0xfffe1234u);
-    CHECK_MEM(bytes + 1, "\x12\x34", 2);
-    CHECK_INT(aioc_platform_load16be(bytes + 1), 0x1234);
-    aioc_platform_store32be(bytes + 1, 0xf1e2d3c4u);
-    CHECK_MEM(bytes + 1, "\xf1\xe2\xd3\xc4", 4);
-    CHECK_INT(aioc_platform_load32be(bytes + 1), 0xf1e2d3c4u);
-    CHECK_INT(aioc_platform_load32le(bytes + 1), 0xc4d3e2f1u);
-    aioc_platform_store32le(bytes + 1, 0xf1e2d3c4u);
-    CHECK_MEM(bytes + 1, "\xc4\xd3\xe2\xf1", 4);
-    aioc_platform_store64be(bytes + 1, 0xf1e2d3c4b5a69788u);
-    CHECK_MEM(bytes + 1, "\xf1\xe2\xd3\xc4\xb5\xa6\x97\x88", 8);
-    aioc_platform_store64le(bytes + 1, 0xf1e2d3c4b5a69788u);
-    CHECK_MEM(bytes + 1, "\x88\x97\xa6\xb5\xc4\xd3\xe2\xf1", 8);
-    CHECK(aioc_platform_load64le(bytes + 1) == 0xf1e2d3c4b5a69788u);
-}
 
 TEST(clocks_tell_the_time)
 {

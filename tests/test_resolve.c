@@ -373,7 +373,7 @@ static void put(message *m, const void *bytes, size_t len)
 
 static void put16(message *m, unsigned value)
 {
-    aioc_platform_store16be(m->bytes + m->len, value);
+    aioc_text_store16be(m->bytes + m->len, value);
     m->len += 2;
 }
 
@@ -396,7 +396,7 @@ static void put_record(message *m, int section, const char *owner, unsigned type
     put16(m, ttl & 0xFFFF);
     put16(m, (unsigned)len);
     put(m, data, len);
-    aioc_platform_store16be(count, aioc_platform_load16be(count) + 1);
+    aioc_text_store16be(count, aioc_text_load16be(count) + 1);
 }
 
 static void put_alias(message *m, const char *owner, uint32_t ttl, const char *target)
@@ -640,7 +640,7 @@ TEST(names_of_255_bytes_are_read_and_longer_ones_refused)
         int i;
         bytes[0] = 0;
         for (i = 0; i < labels; i++) {
-            aioc_platform_store16be(bytes + 1 + 2 * i, (unsigned)(0xC000 | (i ? 2 * i - 1 : 0)));
+            aioc_text_store16be(bytes + 1 + 2 * i, (unsigned)(0xC000 | (i ? 2 * i - 1 : 0)));
         }
         view.bytes = bytes;
         view.len = (size_t)(1 + 2 * labels);
@@ -714,7 +714,7 @@ TEST(garbled_answers_do_no_harm)
         unsigned changes = random_below(6) + 1;
         garbled = m;
         while (changes-- > 0) garbled.bytes[12 + random_below((unsigned)m.len - 12)] = (unsigned char)random_below(256);
-        aioc_platform_store16be(garbled.bytes + 6, random_below(8));
+        aioc_text_store16be(garbled.bytes + 6, random_below(8));
         judge_chained(garbled.bytes, m.len - random_below(20), "db.example", A, 0, &response);
         CHECK(response.set.count <= AIOC_RESOLVE_FAMILY_MAX && response.name.len <= AIOC_RESOLVE_DOMAIN_MAX);
     }
@@ -909,7 +909,7 @@ static void world_says(world *w, fake_socket *s, const line *l, unsigned id, con
 static void world_hears(world *w, fake_socket *s, const unsigned char *bytes, size_t len)
 {
     char name[256], server[AIOC_RESOLVE_ADDRESS_TEXT_MAX], entry[400];
-    unsigned type = aioc_platform_load16be(bytes + len - 4);
+    unsigned type = aioc_text_load16be(bytes + len - 4);
     const line *l;
     CHECK(len > 16 && bytes[2] == 1 && bytes[5] == 1);
     print_domain(name, bytes + 12);
@@ -918,7 +918,7 @@ static void world_hears(world *w, fake_socket *s, const unsigned char *bytes, si
              server, s->datagram ? "" : " tcp", type == A ? "A" : "AAAA", name);
     if (strlen(w->log) + strlen(entry) < sizeof w->log) strcat(w->log, entry);
     l = world_line(w, server, name, type, s->datagram);
-    if (l) world_says(w, s, l, aioc_platform_load16be(bytes), name, type);
+    if (l) world_says(w, s, l, aioc_text_load16be(bytes), name, type);
 }
 
 static ptrdiff_t world_socket_send(void *user_data, intptr_t fd, const aiocosmos_slice *slices, size_t count)
@@ -934,7 +934,7 @@ static ptrdiff_t world_socket_send(void *user_data, intptr_t fd, const aiocosmos
     }
     if (w->chunk && len > (size_t)w->chunk) len = (size_t)w->chunk;
     put(s->out, slices[0].ptr, len);
-    if (s->out->len >= 2 && s->out->len == aioc_platform_load16be(s->out->bytes) + 2) {
+    if (s->out->len >= 2 && s->out->len == aioc_text_load16be(s->out->bytes) + 2) {
         world_hears(w, s, s->out->bytes + 2, s->out->len - 2);
     }
     return (ptrdiff_t)len;
@@ -1994,9 +1994,9 @@ static void loopback_serve_stream(loopback *l, int stream)
     message m, framed;
     unsigned type;
     if (got <= 0) return;                                              /* not yet, or it has its answer */
-    CHECK(got > 18 && aioc_platform_load16be(question) == (unsigned)got - 2);
-    type = aioc_platform_load16be(question + got - 4);
-    begin_answer(&m, aioc_platform_load16be(question + 2), "db.x", type, 0);
+    CHECK(got > 18 && aioc_text_load16be(question) == (unsigned)got - 2);
+    type = aioc_text_load16be(question + got - 4);
+    begin_answer(&m, aioc_text_load16be(question + 2), "db.x", type, 0);
     put_address(&m, "db.x", 60, type == A ? "10.0.0.7" : "2001:db8::7");
     memset(&framed, 0, sizeof framed);
     put16(&framed, (unsigned)m.len);
@@ -2014,7 +2014,7 @@ static void loopback_serve(loopback *l)
     message m;
     int i;
     while ((got = recvfrom(l->udp, question, sizeof question, 0, (struct sockaddr *)&from, &len)) > 0) {
-        begin_answer(&m, aioc_platform_load16be(question), "db.x", aioc_platform_load16be(question + got - 4), 0);
+        begin_answer(&m, aioc_text_load16be(question), "db.x", aioc_text_load16be(question + got - 4), 0);
         m.bytes[2] |= 2;
         CHECK_INT(sendto(l->udp, m.bytes, m.len, 0, (struct sockaddr *)&from, len), m.len);
         l->truncated++;

@@ -778,7 +778,7 @@ static void emu_fault_answer(emu_exchange *x, const emu_fault *fault)
 static bool emu_can_merge(const emu_exchange *x)
 {
     uint64_t capabilities;
-    return aioc_memory_parse_u64(x->request->header[EMU_H_CAPABILITIES], &capabilities) && (capabilities & 1);
+    return aioc_text_parse_u64(x->request->header[EMU_H_CAPABILITIES], &capabilities) && (capabilities & 1);
 }
 
 static void emu_carry_out(emu_exchange *x, const emu_route *route)

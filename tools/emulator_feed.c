@@ -431,7 +431,7 @@ static bool emu_feed_start(emu_feed *feed)
         return true;
     }
     if (etag.len > 2 && etag.ptr[0] == '"' && etag.ptr[etag.len - 1] == '"') etag = emu_str(etag.ptr + 1, etag.len - 2);
-    if (etag.len && (!aioc_memory_parse_u64(etag, &number) || number > INT64_MAX))
+    if (etag.len && (!aioc_text_parse_u64(etag, &number) || number > INT64_MAX))
         return emu_refuse(x, 400, 0, "The value of the If-None-Match header is not a continuation of a change feed.");
     feed->after = (int64_t)number;
     return true;

@@ -148,7 +148,7 @@ static bool emu_list_has(aiocosmos_str list, const char *word)
     for (; at < list.len; at = end + 1) {
         aiocosmos_str item;
         for (end = at; end < list.len && list.ptr[end] != ','; end++) continue;
-        item = aioc_auth_trim(emu_str(list.ptr + at, end - at), " \t");
+        item = aioc_text_trim(emu_str(list.ptr + at, end - at));
         if (aioc_memory_same_nocase(item, aioc_memory_str(word))) return true;
     }
     return false;
@@ -265,7 +265,7 @@ static bool emu_conn_frame(emu_conn *conn, const emu_request *request)
         conn->phase = EMU_CHUNK_SIZE;
         conn->chunk_at = conn->head_len;
         conn->chunks.buffer.len = 0;
-    } else if (length.ptr && !aioc_memory_parse_u64(length, &number)) {
+    } else if (length.ptr && !aioc_text_parse_u64(length, &number)) {
         emu_conn_refuse(conn, 400, "The Content-Length is not a number.");
         return false;
     } else if (number > EMU_BODY_MAX) {

@@ -111,7 +111,7 @@ static bool emu_asked_throughput(emu_exchange *x, int64_t *manual, int64_t *auto
     if (number.len && settings.len)
         return emu_refuse(x, 400, 0, "Both throughput and autoscale settings are given: only one can be.");
     if (number.len) {
-        *manual = aioc_memory_parse_u64(number, &parsed) && parsed <= INT32_MAX ? (int64_t)parsed : -1;
+        *manual = aioc_text_parse_u64(number, &parsed) && parsed <= INT32_MAX ? (int64_t)parsed : -1;
         return emu_throughput_ok(x, *manual, 0);
     }
     if (!settings.len) return true;
@@ -272,7 +272,7 @@ static void emu_create_database(emu_exchange *x)
     }
     while (*last) last = &(*last)->next;
     *last = database;
-    aioc_platform_store32be(database->raw_rid, 0x4a000000u + ++core->next_database);
+    aioc_text_store32be(database->raw_rid, 0x4a000000u + ++core->next_database);
     emu_rid_text(database->rid, database->raw_rid, 4);
     snprintf(self, sizeof self, "dbs/%s/", database->rid);
     if (!emu_resource_set(core, &database->resource, id, root) ||
@@ -527,7 +527,7 @@ static void emu_number_container(emu_core *core, emu_container *container)
 {
     memcpy(container->raw_rid, container->database->raw_rid, 4);
     /* never one that was used before */
-    aioc_platform_store32be(container->raw_rid + 4, 0x80000000u | ++core->next_database);
+    aioc_text_store32be(container->raw_rid + 4, 0x80000000u | ++core->next_database);
     emu_rid_text(container->rid, container->raw_rid, 8);
 }
 
@@ -666,7 +666,7 @@ static void emu_put_range_json(emu_text *out, const emu_container *container, co
     unsigned char raw[16];
     char rid[EMU_RID_MAX];
     memcpy(raw, container->raw_rid, 8);
-    aioc_platform_store64le(raw + 8, (uint64_t)strtoul(range->id, NULL, 10) + 1);
+    aioc_text_store64le(raw + 8, (uint64_t)strtoul(range->id, NULL, 10) + 1);
     raw[15] = 0x50;                                        /* the kind of thing this is */
     emu_rid_text(rid, raw, sizeof raw);
     emu_put_format(out, "{\"_rid\":\"%s\",\"id\":\"%s\",\"minInclusive\":\"%s\",\"maxExclusive\":\"%s\","
@@ -696,7 +696,7 @@ static void emu_list_ranges(emu_exchange *x)
         return;
     }
     if (x->request->header[EMU_H_A_IM].len == 0 || seen.len < 3 || seen.ptr[0] != '"' ||
-        !aioc_memory_parse_u64(emu_str(seen.ptr + 1, seen.len - 2), &since) || since > container->range_version)
+        !aioc_text_parse_u64(emu_str(seen.ptr + 1, seen.len - 2), &since) || since > container->range_version)
         since = 0;
     emu_put_format(body, "{\"_rid\":\"%s\",\"PartitionKeyRanges\":[", container->rid);
     for (i = 0; i < container->range_count; i++) {
@@ -752,7 +752,7 @@ static void emu_create_user(emu_exchange *x)
         return;
     }
     memcpy(raw, x->database->raw_rid, 4);
-    aioc_platform_store32be(raw + 4, ++core->next_user);   /* top bit clear: a user */
+    aioc_text_store32be(raw + 4, ++core->next_user);   /* top bit clear: a user */
     emu_rid_text(user->rid, raw, sizeof raw);
     while (*last) last = &(*last)->next;
     *last = user;
@@ -792,7 +792,7 @@ static bool emu_named_link(emu_exchange *x, aiocosmos_str link, emu_text *out)
     size_t parts = 0, at = 0;
     emu_database *database;
     emu_container *container;
-    link = aioc_auth_trim(link, "/");
+    link = aioc_text_trim_of(link, '/');
     while (at < link.len && parts < 6) {
         size_t start = at;
         while (at < link.len && link.ptr[at] != '/') at++;
@@ -823,7 +823,7 @@ static bool emu_token_life(emu_exchange *x, int64_t *seconds)
     uint64_t number;
     *seconds = EMU_TOKEN_LIFE_S;
     if (!text.len) return true;
-    if (!aioc_memory_parse_u64(text, &number) || number < 600 || number > 86400)
+    if (!aioc_text_parse_u64(text, &number) || number < 600 || number > 86400)
         return emu_refuse(x, 400, 0, "The value of x-ms-documentdb-expiry-seconds has to be between 600 and 86400.");
     *seconds = (int64_t)number;
     return true;
@@ -887,7 +887,7 @@ static void emu_create_permission(emu_exchange *x, emu_user *user)
     }
     memset(raw, 0, sizeof raw);
     memcpy(raw, x->database->raw_rid, 4);
-    aioc_platform_store64le(raw + 8, ++core->next_user);
+    aioc_text_store64le(raw + 8, ++core->next_user);
     emu_rid_text(permission->rid, raw, sizeof raw);
     *last = permission;
     if (emu_put_permission(x, &core->body, user, permission))

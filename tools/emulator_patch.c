@@ -43,7 +43,7 @@ static bool emu_array_index(const char *token, size_t len, size_t count, size_t 
     uint64_t number;
     *index = count;
     if (strcmp(token, "-") == 0) return true;
-    if (len == 0 || (len > 1 && token[0] == '0') || !aioc_memory_parse_u64(emu_str(token, len), &number)) return false;
+    if (len == 0 || (len > 1 && token[0] == '0') || !aioc_text_parse_u64(emu_str(token, len), &number)) return false;
     *index = number < SIZE_MAX ? (size_t)number : SIZE_MAX;
     return true;
 }

@@ -300,7 +300,7 @@ bool emu_page_size(emu_exchange *x, int64_t *max)
     if (!text.len) return true;
     *max = EMU_PAGE_MOST;
     if (emu_is(text, "-1")) return true;
-    if (aioc_memory_parse_u64(text, &number) && number > 0) {
+    if (aioc_text_parse_u64(text, &number) && number > 0) {
         if (number < EMU_PAGE_MOST) *max = (int64_t)number;
         return true;
     }
@@ -769,7 +769,7 @@ bool emu_listing_begin(emu_listing *listing, emu_exchange *x, const char *array,
     listing->x = x;
     if (!emu_page_size(x, &listing->max)) return false;
     if (x->request->header[EMU_H_MAX_ITEMS].len == 0) listing->max = EMU_PAGE_MOST;
-    if (continuation.len && (!aioc_memory_parse_u64(continuation, &skip) || skip > INT32_MAX))
+    if (continuation.len && (!aioc_text_parse_u64(continuation, &skip) || skip > INT32_MAX))
         return emu_refuse(x, 400, 0, "Invalid Continuation Token.");
     listing->skip = (int64_t)skip;
     x->charge = 2;

@@ -25,7 +25,7 @@ static void emu_border(const emu_container *container, uint64_t at, char out[EMU
     }
     memset(bytes, 0, sizeof bytes);
     if (container->key.version == 1) len = aioc_protocol_sorted_number((double)at, bytes);
-    else aioc_platform_store64be(bytes, at);
+    else aioc_text_store64be(bytes, at);
     aioc_protocol_hex(bytes, len, out);
 }
 

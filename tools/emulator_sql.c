@@ -651,9 +651,9 @@ static sql_hash128 sql_murmur(const void *data, size_t len, sql_hash128 seed)
     uint64_t h1 = seed.low, h2 = seed.high, k1 = 0, k2 = 0;
     size_t left = len, i;
     for (; left >= 16; left -= 16, at += 16) {
-        h1 ^= aioc_protocol_rotl64(aioc_platform_load64le(at) * c1, 31) * c2;
+        h1 ^= aioc_protocol_rotl64(aioc_text_load64le(at) * c1, 31) * c2;
         h1 = (aioc_protocol_rotl64(h1, 27) + h2) * 5 + 0x52dce729u;
-        h2 ^= aioc_protocol_rotl64(aioc_platform_load64le(at + 8) * c2, 33) * c1;
+        h2 ^= aioc_protocol_rotl64(aioc_text_load64le(at + 8) * c2, 33) * c1;
         h2 = (aioc_protocol_rotl64(h2, 31) + h1) * 5 + 0x38495ab5u;
     }
     for (i = left; i > 8; i--) k2 = k2 << 8 | at[i - 1];
@@ -675,8 +675,8 @@ static sql_hash128 sql_murmur(const void *data, size_t len, sql_hash128 seed)
 static sql_hash128 sql_murmur_of(sql_hash128 value, sql_hash128 seed)
 {
     unsigned char bytes[16];
-    aioc_platform_store64le(bytes, value.low);
-    aioc_platform_store64le(bytes + 8, value.high);
+    aioc_text_store64le(bytes, value.low);
+    aioc_text_store64le(bytes + 8, value.high);
     return sql_murmur(bytes, sizeof bytes, seed);
 }
 
@@ -697,7 +697,7 @@ static void sql_number_bits(const sql_value *value, unsigned char bits[10])
             exact = ((uint64_t)top + 1023) << 52 | mantissa >> 10 | (whole < 0 ? (uint64_t)1 << 63 : 0);
         }
     }
-    aioc_platform_store64le(bits, exact);
+    aioc_text_store64le(bits, exact);
     bits[8] = (unsigned char)(more & 255u);
     bits[9] = (unsigned char)(more >> 8);
 }
@@ -1270,7 +1270,7 @@ static sql_node *sql_parse_number(sql_parser *parser)
         if (!aioc_json_number_parse(json, n, &real)) real = HUGE_VAL;
         if (n < 20 && !memchr(json, '.', n) && !memchr(json, 'e', n) && !memchr(json, 'E', n)) {
             uint64_t whole;
-            if (aioc_memory_parse_u64(sql_str(json, n), &whole) && whole <= INT64_MAX) {
+            if (aioc_text_parse_u64(sql_str(json, n), &whole) && whole <= INT64_MAX) {
                 sql_advance(parser);
                 node = sql_new_node(parser, SQL_CONSTANT, start);
                 sql_set_integer(&node->value, (int64_t)whole);
@@ -4541,7 +4541,7 @@ static bool sql_rid_document(aiocosmos_str rid, uint64_t *document)
     for (i = 0; i < sizeof base64; i++) base64[i] = rid.ptr[i] == '-' ? '/' : rid.ptr[i];
     if (!aioc_auth_base64_decode(sql_str(base64, sizeof base64), bytes, sizeof bytes, &len, &error_at) ||
         len != sizeof bytes) return false;
-    *document = aioc_platform_load64le(bytes + 8);
+    *document = aioc_text_load64le(bytes + 8);
     return true;
 }
 

@@ -129,7 +129,7 @@ size_t emu_item_rid(const emu_container *container, uint64_t number, char out[EM
 {
     unsigned char raw[16];
     memcpy(raw, container->raw_rid, 8);
-    aioc_platform_store64le(raw + 8, number);
+    aioc_text_store64le(raw + 8, number);
     emu_rid_text(out, raw, sizeof raw);
     return 24;
 }
