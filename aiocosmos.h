@@ -285,7 +285,8 @@ typedef struct aiocosmos_options {
     /* Behaviour. */
     bool     retry_writes;             /* send a maybe-applied write again (default: only with an ETag in if_match) */
     bool     no_session;               /* keep and send no session tokens: for accounts without Session consistency */
-    uint32_t retries_max;              /* attempts after the first (AIOCOSMOS_DEFAULT_RETRIES; OFF: none) */
+    uint32_t retries_max;              /* attempts after the first (AIOCOSMOS_DEFAULT_RETRIES; OFF: none); while an
+                                        * account moves to another region, up to 120 more, 1 s apart */
     uint32_t throttle_wait_ms;         /* total wait on 429 per operation, then its status is 429
                                         * (AIOCOSMOS_DEFAULT_THROTTLE_WAIT_MS; OFF: up to the operation's deadline) */
     uint32_t request_timeout_ms;       /* one operation, queue and retries included; one item of a bulk; one page of a
@@ -9447,18 +9448,19 @@ static void aioc_pool_abandon(aioc_pool_exchange *exchange, const char *why)
 
 /* The endpoint has moved, says its old place: connections there end as soon as their exchanges have, the name is asked
  * anew. Calls nobody, so callbacks may call it. Many answers at once say the same: those of the next second are
- * about connections that are left already, or the name has not followed yet and is asked once a second. */
-static void aioc_pool_leave(aioc_pool *pool)
+ * about connections that are left already, or the name has not followed yet and is asked once a second: then false. */
+static bool aioc_pool_leave(aioc_pool *pool)
 {
     uint64_t now_us = aioc_pool_now(pool);
     aioc_pool_connection *at;
-    if (now_us < pool->leave_us) return;
+    if (now_us < pool->leave_us) return false;
     pool->leave_us = now_us + AIOC_POOL_LEAVE_US;
     for (at = pool->connections; at; at = at->next)
         at->retire_us = at->stage < AIOC_POOL_IDLE ? pool->leave_us : now_us;
     aioc_pool_retire_idle(pool, now_us);
     pool->preferred.family = 0;
     aioc_resolve_forget(pool->resolver, pool->options.host);
+    return true;
 }
 
 /* Gives the oldest exchange to the connection used last. */
@@ -11394,13 +11396,14 @@ typedef enum aioc_operation_state {
     AIOC_OPERATION_COMPOSED                  /* made of other operations, which do the work */
 } aioc_operation_state;
 
-/* Why an attempt may be followed by another: each reason has a patience of its own, all together are held to
- * retries_max. */
+/* Why an attempt may be followed by another: each reason has a patience of its own, all together, but for MOVED, are
+ * held to retries_max. */
 typedef enum aioc_operation_reason {
     AIOC_OPERATION_FINAL,                    /* none may */
     AIOC_OPERATION_TRANSPORT,                /* there is no answer of the service */
     AIOC_OPERATION_UNCLEAR,                  /* there is one, but it does not say whether a write was applied */
-    AIOC_OPERATION_GONE,                     /* not processed: the service was busy, or elsewhere */
+    AIOC_OPERATION_GONE,                     /* not processed: the service was busy, or lost a race */
+    AIOC_OPERATION_MOVED,                    /* not processed: the account's region is another one */
     AIOC_OPERATION_RANGES,                   /* not processed: the partition key range is another one */
     AIOC_OPERATION_METADATA,                 /* not processed: the container is another one */
     AIOC_OPERATION_SESSION,
@@ -12394,8 +12397,8 @@ static const aioc_operation_rule aioc_operation_rules[] = {
     { AIOCOSMOS_E_DNS,      -1, AIOC_OPERATION_TRANSPORT, 0,   50, 1000 },
     { AIOCOSMOS_E_PROTOCOL, -1, AIOC_OPERATION_TRANSPORT, 3,   50, 1000 },
     { 400, 1024, AIOC_OPERATION_METADATA, 1,    0,    0 },      /* the container's id is another one */
-    { 403,    3, AIOC_OPERATION_GONE,     0, 1000, 1000 },
-    { 403, 1008, AIOC_OPERATION_GONE,     0, 1000, 1000 },
+    { 403,    3, AIOC_OPERATION_MOVED,  120, 1000, 1000 },      /* a failover may take minutes */
+    { 403, 1008, AIOC_OPERATION_MOVED,  120, 1000, 1000 },
     { 404, 1002, AIOC_OPERATION_SESSION,  0,    5,  500 },      /* this replica has not reached our token yet */
     { 404, 1003, AIOC_OPERATION_METADATA, 1,    0,    0 },      /* the container is missing */
     { 404, 1013, AIOC_OPERATION_GONE,     0,  100, 1000 },      /* it is still being created */
@@ -12438,8 +12441,10 @@ static uint64_t aioc_operation_wait_us(const aioc_operation_situation *now, cons
     uint32_t tries = now->tries[rule->reason];
     uint64_t wait_us = aioc_operation_backoff_us(tries, rule->base_ms, rule->max_ms, now->random);
     uint64_t asked_us = outcome->retry_after_ms * (UINT64_C(1000) + now->random % 201u);
-    /* A kept-alive connection that the server had closed says nothing of the server: at once, on a fresh one. */
-    if (tries == 0 && rule->reason == AIOC_OPERATION_TRANSPORT && outcome->reused && outcome->silent) return 0;
+    /* A kept-alive connection that the server had closed says nothing of the server, and one to a region that the
+     * account has left says nothing of the new one: at once, on a fresh one. */
+    if (tries == 0 && (rule->reason == AIOC_OPERATION_MOVED ||
+                       (rule->reason == AIOC_OPERATION_TRANSPORT && outcome->reused && outcome->silent))) return 0;
     if (asked_us > wait_us || (asked_us && rule->reason == AIOC_OPERATION_THROTTLE)) return asked_us;
     return wait_us;
 }
@@ -12452,7 +12457,7 @@ static bool aioc_operation_may_again(const aioc_operation_situation *now, const 
     if (rule->reason == AIOC_OPERATION_FINAL || (rule->tries_max && tries >= rule->tries_max)) return false;
     /* Nobody has ever answered there: say so soon. */
     if (rule->reason == AIOC_OPERATION_TRANSPORT && !now->answered_once && !outcome->sent && tries >= 3) return false;
-    if (!verdict->counts) return true;
+    if (!verdict->counts) return rule->reason != AIOC_OPERATION_MOVED || now->retries_max > 0;
     if (rule->reason == AIOC_OPERATION_THROTTLE && now->throttle_wait_max_ms != AIOCOSMOS_OFF &&
         now->throttle_wait_ms + verdict->wait_us / 1000u > now->throttle_wait_max_ms) return false;
     return now->retries < now->retries_max;
@@ -12494,7 +12499,8 @@ static aioc_operation_verdict aioc_operation_judge(const aioc_operation_situatio
                               (rule.reason == AIOC_OPERATION_SESSION && now->tries[rule.reason] == 2);
     if (verdict.doubt && !now->repeatable) return verdict;
     verdict.sign_anew = (outcome->clock_was_off || outcome->token_expired) && !now->fresh_signature;
-    verdict.counts = !verdict.sign_anew && !(rule.reason == AIOC_OPERATION_THROTTLE && now->patient);
+    verdict.counts = !verdict.sign_anew && rule.reason != AIOC_OPERATION_MOVED &&
+                     !(rule.reason == AIOC_OPERATION_THROTTLE && now->patient);
     verdict.wait_us = verdict.sign_anew ? 0 : aioc_operation_wait_us(now, outcome, &rule);
     verdict.again = verdict.sign_anew || aioc_operation_may_again(now, outcome, &rule, &verdict);
     return verdict;
@@ -12738,6 +12744,9 @@ static void aioc_operation_answered(aioc_pool_exchange *exchange, const aioc_poo
     if (throttled && op->pacer) op->pacer->throttled(op, verdict.wait_us);
     if (verdict.forget_metadata && op->container) aioc_account_forget_ranges(&engine->account, op->container);
     if (verdict.reason == AIOC_OPERATION_RANGES && op->container) aioc_account_doubt_ranges(op->container);
+    if (verdict.reason == AIOC_OPERATION_MOVED && aioc_pool_leave(&engine->pool))
+        aioc_operation_log(engine, 2, aioc_operation_handle(op).id,
+                           "the account has moved to another region: its connections are left, its name is asked anew");
     if (verdict.status == 0 && !verdict.again) aioc_operation_succeeded(op);
     if (op->stop) {
         aioc_operation_finish(op, op->stop, (aiocosmos_fate)verdict.fate, outcome, aioc_protocol_status_text(op->stop));

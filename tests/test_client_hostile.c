@@ -719,6 +719,105 @@ TEST(what_a_proxy_says_is_not_taken_for_the_services_word)
     said_lines = said_body = "";
 }
 
+/* An account that fails over: connections opened before the name has moved lead to the region that was, which takes
+ * nothing any more. */
+static int births, last_old_birth, born[LINKS];
+static uint64_t moved_at_us;
+static const char *moved_lines;
+
+static void note_birth(peer *link) { born[link - net.links] = ++births; }
+
+static void answer_as_two_regions(peer *link)
+{
+    if (net.now_us < moved_at_us || born[link - net.links] <= last_old_birth) reply(link, 403, moved_lines, "{}");
+    else reply(link, 201, "x-ms-request-charge: 1\r\n", "{}");
+}
+
+static void begin_failover(uint64_t wait_us, int old, const char *lines)
+{
+    net_begin(answer_as_two_regions);
+    net.opened = note_birth;
+    moved_at_us = net.now_us + wait_us;
+    births = 0;
+    last_old_birth = old;
+    moved_lines = lines;
+}
+
+TEST(after_a_failover_the_next_try_goes_over_a_fresh_connection)
+{
+    static const char *const lines[] = { "x-ms-substatus: 3\r\n", "x-ms-substatus: 1008\r\n" };
+    aiocosmos_client *client;
+    answer got;
+    int i;
+    for (i = 0; i < 4; i++) {
+        int use = i < 2 ? AIOCOSMOS_CREATE_ITEM : AIOCOSMOS_READ_ITEM, k;
+        begin_failover(0, 1, lines[i % 2]);
+        client = open_usual();
+        for (k = 0; k < 3; k++) {
+            uint64_t from_us = net.now_us;
+            CHECK_INT(ask(client, use, &got), 0);
+            CHECK_INT(got.attempts, k == 0 ? 2 : 1);
+            CHECK(got.at_us - from_us < 100000);
+        }
+        CHECK_INT(net.opens, 2);
+        close_client(client);
+    }
+}
+
+/* Many that are under way when it happens are one incident: each connection is left once, and nobody waits for it. */
+TEST(a_failover_leaves_each_connection_once)
+{
+    enum { WRITES = 40 };
+    aiocosmos_client *client;
+    answer got[WRITES];
+    aiocosmos_request request;
+    uint64_t from_us;
+    int i;
+    begin_failover(0, WRITES, "x-ms-substatus: 3\r\n");
+    client = open_usual();
+    from_us = net.now_us;
+    for (i = 0; i < WRITES; i++) {
+        memset(&got[i], 0, sizeof got[i]);
+        request = of_kind(AIOCOSMOS_CREATE_ITEM);
+        request.done = on_done;
+        request.user_data = &got[i];
+        CHECK_INT(aiocosmos_submit(client, &request, NULL), 0);
+    }
+    drain(client);
+    for (i = 0; i < WRITES; i++) {
+        CHECK_INT(got[i].status, 0);
+        CHECK_INT(got[i].attempts, 2);
+    }
+    CHECK(net.now_us - from_us < 200000);
+    CHECK_INT(net.opens, 2 * WRITES);
+    close_client(client);
+}
+
+/* Until the name has moved, too, an operation is patient up to its deadline, and the name is asked once a second. */
+TEST(a_failover_is_waited_for)
+{
+    aiocosmos_client *client;
+    aiocosmos_options options = usual_options();
+    uint64_t from_us;
+    answer got;
+    begin_failover(20000000, 0, "x-ms-substatus: 3\r\n");
+    client = open_client(&options);
+    from_us = net.now_us;
+    CHECK_INT(ask(client, AIOCOSMOS_CREATE_ITEM, &got), 0);
+    CHECK(got.attempts > 15 && got.attempts < 45);
+    CHECK(got.at_us - from_us < 21100000);
+    CHECK(net.opens > 10 && net.opens < 25);
+    close_client(client);
+    begin_failover(20000000, 0, "x-ms-substatus: 3\r\n");
+    options.request_timeout_ms = 5000;
+    client = open_client(&options);
+    from_us = net.now_us;
+    CHECK_INT(ask(client, AIOCOSMOS_CREATE_ITEM, &got), 403);
+    CHECK_INT(got.fate, AIOCOSMOS_ANSWERED);
+    CHECK(got.at_us - from_us > 3000000 && got.at_us - from_us < 5000000);
+    close_client(client);
+}
+
 /* Envoy's "connection termination" comes when the request has gone on to the service, and may have been done there. */
 static void answer_as_envoy(peer *link)
 {

@@ -83,6 +83,7 @@ TEST(policy_answers)
     check_policy("410/1002", writing(), answer(410, 1002), AGAIN, 0, 0);
     check_policy("503", writing(), answer(503, 0), AGAIN, 0, 0);
     check_policy("403/3", writing(), answer(403, 3), AGAIN, 0, 0);
+    check_policy("403/1008", reading(), answer(403, 1008), AGAIN, 0, 0);
     check_policy("403/0", writing(), answer(403, 0), OVER, 403, AIOCOSMOS_ANSWERED);
     check_policy("404/1002", reading(), answer(404, 1002), AGAIN, 0, 0);
     check_policy("404/1003", reading(), answer(404, 1003), AGAIN, 0, 0);
@@ -267,6 +268,29 @@ TEST(policy_if_not_exists)
     check_policy("lost", now, lost(AIOCOSMOS_E_CONNECT, true), AGAIN, 0, 0);
 }
 
+/* A failover takes longer than nine tries, and what else goes wrong meanwhile has a patience of its own. */
+TEST(policy_waits_for_a_failover)
+{
+    aioc_operation_situation now = writing();
+    aioc_operation_outcome seen = answer(403, 3);
+    uint64_t waited_us = 0;
+    int tries;
+    now.retries = 9;
+    for (tries = 0; tries < 120; tries++) {
+        aioc_operation_verdict verdict;
+        now.tries[AIOC_OPERATION_MOVED] = (uint8_t)tries;
+        verdict = aioc_operation_judge(&now, &seen);
+        CHECK(verdict.again && !verdict.counts);
+        CHECK_INT(verdict.wait_us == 0, tries == 0);
+        waited_us += verdict.wait_us;
+    }
+    CHECK(waited_us > 60000000);
+    now.tries[AIOC_OPERATION_MOVED] = 120;
+    check_policy("no failover lasts so long", now, seen, OVER, 403, AIOCOSMOS_ANSWERED);
+    now.retries = now.retries_max = now.tries[AIOC_OPERATION_MOVED] = 0;
+    check_policy("no retries", now, seen, OVER, 403, AIOCOSMOS_ANSWERED);
+}
+
 /* Whether the truth is that it was not applied: not all of it went, or the service itself says so. */
 static bool not_applied(const aioc_operation_outcome *seen)
 {
@@ -297,7 +321,8 @@ static void check_verdict(const aioc_operation_situation *now, const aioc_operat
     if (!verdict.again) return;
     CHECK(verdict.sign_anew ? !now->fresh_signature : verdict.reason != AIOC_OPERATION_FINAL);
     if (verdict.counts) CHECK(now->retries < now->retries_max);
-    if (!verdict.counts) CHECK(verdict.sign_anew || (now->patient && verdict.reason == AIOC_OPERATION_THROTTLE));
+    if (!verdict.counts) CHECK(verdict.sign_anew || verdict.reason == AIOC_OPERATION_MOVED ||
+                               (now->patient && verdict.reason == AIOC_OPERATION_THROTTLE));
     CHECK(verdict.wait_us <= (seen->retry_after_ms > 5000 ? seen->retry_after_ms * UINT64_C(1200) : 6000000));
     if (verdict.wait_us) CHECK(verdict.wait_us >= seen->retry_after_ms * UINT64_C(1000));
 }
