@@ -14126,32 +14126,35 @@ static int aioc_query_add_average(aioc_query_accumulator *accumulator, aiocosmos
     return 0;
 }
 
-/* The value, or {"min":value,"count":…}: that way it can be told whether there is nothing, or something without an
- * order, that is, an array or object or undefined. */
+static bool aioc_query_has_members(aiocosmos_json value)
+{
+    return value.type == AIOCOSMOS_JSON_ARR || value.type == AIOCOSMOS_JSON_OBJ;
+}
+
+/* The value, or {"min":value,"count":…}: that way it can be told whether there is nothing, or undefined. An array or
+ * object has no order: it stands as long as there is nothing else. */
 static int aioc_query_add_extreme(aioc_memory *memory, aioc_query_accumulator *accumulator, bool max,
-                                  aiocosmos_json value, const char **why)
+                                  aiocosmos_json value)
 {
     static const char *const of_min[2] = {"min", "count"}, *const of_max[2] = {"max", "count"};
-    aiocosmos_json field[2], kept;
-    int order = max ? 1 : -1;
+    bool first = accumulator->state == AIOC_QUERY_NOTHING;
+    aiocosmos_json field[2], kept = value;
     int64_t count;
     if (value.type == AIOCOSMOS_JSON_OBJ) {
         aioc_json_fields(value, max ? of_max : of_min, 2, field);
-        if (!aioc_query_is_count(field[1], &count)) {
-            return aioc_query_refuse(why, max ? "a MAX without a count" : "a MIN without a count");
+        if (aioc_query_is_count(field[1], &count)) {
+            if (count == 0) return 0;
+            value = field[0];
         }
-        if (count == 0) return 0;
-        value = field[0];
     }
     if (accumulator->state == AIOC_QUERY_UNDEFINED) return 0;
-    if (value.type == AIOCOSMOS_JSON_NONE || value.type == AIOCOSMOS_JSON_ARR || value.type == AIOCOSMOS_JSON_OBJ) {
+    if (!first) kept = aioc_protocol_scalar(aioc_query_kept_text(accumulator));
+    if (value.type == AIOCOSMOS_JSON_NONE ||
+        (!first && (aioc_query_has_members(value) || *kept.ptr == '[' || *kept.ptr == '{'))) {
         aioc_query_accumulator_spoil(memory, accumulator);
         return 0;
     }
-    if (accumulator->state != AIOC_QUERY_NOTHING) {
-        kept = aioc_protocol_scalar(aioc_query_kept_text(accumulator));
-        if (aioc_query_compare(value, kept) != order) return 0;
-    }
+    if (!first && aioc_query_compare(value, kept) != (max ? 1 : -1)) return 0;
     return aioc_query_keep_text(memory, accumulator, value) ? 0 : AIOCOSMOS_E_NOMEM;
 }
 
@@ -14196,7 +14199,7 @@ static int aioc_query_accumulate(aioc_memory *memory, aioc_query_accumulator *ac
     case AIOC_QUERY_AVERAGE: return aioc_query_add_average(accumulator, item[0], why);
     case AIOC_QUERY_MIN: case AIOC_QUERY_MAX:
         return aioc_query_add_extreme(memory, accumulator, aggregate == AIOC_QUERY_MAX,
-                                      item[1].type != AIOCOSMOS_JSON_NONE ? item[1] : item[0], why);
+                                      item[1].type != AIOCOSMOS_JSON_NONE ? item[1] : item[0]);
     default:
         if (item[0].type != AIOCOSMOS_JSON_ARR) return aioc_query_refuse(why, "a MAKELIST or MAKESET without a list");
         return aioc_query_add_elements(memory, accumulator, key, aggregate == AIOC_QUERY_MAKE_SET, item[0]);
@@ -14610,11 +14613,6 @@ static bool aioc_query_best_beats(const aioc_query_best *best, aiocosmos_json it
     return false;
 }
 
-static bool aioc_query_best_has_text(aiocosmos_json value)
-{
-    return value.type != AIOCOSMOS_JSON_ARR && value.type != AIOCOSMOS_JSON_OBJ;
-}
-
 /* 0, and how large a row's copy is; E_PROTOCOL. */
 static int aioc_query_best_measure(const aioc_query_best *best, aiocosmos_json items, aiocosmos_json payload,
                                    size_t *size, const char **why)
@@ -14629,7 +14627,7 @@ static int aioc_query_best_measure(const aioc_query_best *best, aiocosmos_json i
         if (!aioc_query_best_item(items, &at, &value)) {
             return aioc_query_refuse(why, "a row whose orderByItems are not objects");
         }
-        if (aioc_query_best_has_text(value)) *size += value.len;
+        if (!aioc_query_has_members(value)) *size += value.len;
     }
     return 0;
 }
@@ -14650,7 +14648,7 @@ static aioc_query_best_row *aioc_query_best_copy(aioc_query_best *best, aiocosmo
         values[i] = aioc_query_best_value_of(item);
         values[i].json = aioc_json_none();
         values[i].json.type = item.type;
-        if (!aioc_query_best_has_text(item) || item.len == 0) continue;
+        if (aioc_query_has_members(item) || item.len == 0) continue;
         memcpy(text, item.ptr, item.len);
         values[i].json.ptr = text;
         values[i].json.len = item.len;
@@ -18664,11 +18662,6 @@ static void aioc_feeds_read_sequence(aioc_feeds_query *query)
 
 /*--- Many ranges: in order ----------------------------------------------------------*/
 
-static bool aioc_feeds_is_unordered(aiocosmos_json value)
-{
-    return value.type == AIOCOSMOS_JSON_ARR || value.type == AIOCOSMOS_JSON_OBJ;
-}
-
 /* By their values, column by column; ties by the place of the range in the key space. Arrays have an order that only
  * the service knows, and objects: ranges are read through them one after the other, and columns behind say nothing. */
 static int aioc_feeds_compare_items(const aioc_query_info *info, aiocosmos_json a, aiocosmos_json b)
@@ -18684,7 +18677,7 @@ static int aioc_feeds_compare_items(const aioc_query_info *info, aiocosmos_json 
         one_value = aioc_json_at(one, "/item");
         order = aioc_query_compare(one_value, aioc_json_at(other, "/item"));
         if (order) return info->descending[column] ? -order : order;
-        if (aioc_feeds_is_unordered(one_value)) return 0;
+        if (aioc_query_has_members(one_value)) return 0;
     }
     return 0;
 }
@@ -18856,7 +18849,7 @@ static int aioc_feeds_give_first(aioc_feeds_query *query)
     memset(&item, 0, sizeof item);
     fan->among_unordered = false;
     while (fan->info->distinct != AIOC_QUERY_ALL && aioc_json_next(stream->items, NULL, &item))
-        fan->among_unordered = fan->among_unordered || aioc_feeds_is_unordered(aioc_json_at(item, "/item"));
+        fan->among_unordered = fan->among_unordered || aioc_query_has_members(aioc_json_at(item, "/item"));
     status = aioc_feeds_can_remember(memory, fan, stream) ? 0 : AIOCOSMOS_E_NOMEM;
     if (!status) status = aioc_feeds_emit(memory, fan, aioc_json_at(stream->head, "/payload"));
     if (!status && !aioc_feeds_remember(memory, fan, stream)) status = AIOCOSMOS_E_NOMEM;
@@ -19459,7 +19452,7 @@ static int aioc_feeds_resume(aioc_feeds_query *query, const aioc_query_info *inf
     if (aioc_json_count(fan->from_items) != info->order_count) return AIOCOSMOS_E_ARGUMENT;
     memset(&item, 0, sizeof item);
     while (aioc_json_next(fan->from_items, NULL, &item)) {
-        if (aioc_feeds_is_unordered(aioc_json_at(item, "/item"))) fan->from_unordered = true;
+        if (aioc_query_has_members(aioc_json_at(item, "/item"))) fan->from_unordered = true;
     }
     fan->last_rows = from->rows_of_rid;
     return aioc_feeds_set(memory, &fan->last_items, from->values) &&
