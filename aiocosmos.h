@@ -16661,7 +16661,7 @@ typedef struct aioc_feeds_fan {
     bool     cold_due;                       /* a range without news may be asked beside those that have some */
     uint64_t since;                          /* from_time_s and 1; 0: none */
     uint64_t page_number, turns;
-    char     rid[33];                        /* of the container that the state is of; "": not known */
+    char     rid[33];                        /* of the container that state or plan are of; "": not known */
 
     aioc_query_groups groups;
     aioc_query_best best;
@@ -17857,12 +17857,13 @@ static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *res
 
 /*--- Many ranges: plans -------------------------------------------------------*/
 
-/* What a plan is found by: the container, the text, and the parameters unless the plan is the same for all. */
+/* What a plan is found by: the container, the text, and the parameters unless the plan is the same for all. A container
+ * created anew is another one. False: there is no memory, or its rid is not known. */
 static bool aioc_feeds_plan_key(const aioc_feeds_query *query, bool general, aioc_memory_buffer *key)
 {
     aioc_memory *memory = query->feeds->engine->memory;
     const aioc_feeds_fan *fan = query->fan;
-    return aioc_memory_append(memory, key, query->link.data, query->link.len) &&
+    return fan->container->rid[0] && aioc_memory_append_str(memory, key, fan->container->rid) &&
            aioc_memory_append(memory, key, "\n", 1) && aioc_memory_append(memory, key, fan->sql.data, fan->sql.len) &&
            (general || (aioc_memory_append(memory, key, "\n", 1) &&
                         aioc_memory_append(memory, key, fan->params.data, fan->params.len)));
@@ -17972,7 +17973,9 @@ static void aioc_feeds_plan_came(aioc_operation *op, const aiocosmos_result *res
         return;
     }
     if (status == 0) status = aioc_query_plan_read(op->engine->memory, result->body, &plan, why, sizeof why);
-    if (plan) {
+    if (plan && strcmp(fan->rid, fan->container->rid) != 0) {
+        aioc_query_plan_release(op->engine->memory, plan);     /* of what, nobody knows: it is asked for anew */
+    } else if (plan) {
         aioc_feeds_keep_plan(query, plan);
         fan->plan = plan;
     } else if (result->status == 0 && status == AIOCOSMOS_E_ARGUMENT) {
@@ -18011,6 +18014,7 @@ static int aioc_feeds_ask_plan(aioc_feeds_query *query)
     spec.internal = true;
     spec.complete = aioc_feeds_plan_came;
     spec.owner = query;
+    memcpy(fan->rid, fan->container->rid, sizeof fan->rid);
     return aioc_operation_accept(engine, &spec, &fan->plan_op);
 }
 
