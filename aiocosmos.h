@@ -18155,22 +18155,32 @@ static void aioc_feeds_remove_stream(aioc_feeds_fan *fan, uint32_t place)
     memmove(fan->streams + place, fan->streams + place + 1, (fan->stream_count - place) * sizeof *fan->streams);
 }
 
-/* The streams of a reading: the spans of the plan, inside of what was asked for, from rest_min on. */
+/* The streams of a reading, from rest_min on: one for each range that has spans of the plan inside of what was asked
+ * for. It is as wide as those spans together: what lies between them, the query leaves out by itself. */
 static bool aioc_feeds_cut_spans(aioc_feeds_query *query, bool whole, aiocosmos_str rest_min)
 {
     aioc_feeds_fan *fan = query->fan;
-    aioc_query_span everything, span;
-    uint32_t i, count = fan->plan && !whole ? fan->plan->span_count : 1;
-    everything.min = aioc_memory_str("");
-    everything.max = aioc_memory_str("FF");
-    for (i = 0; i < count; i++) {
-        span = fan->plan && !whole ? fan->plan->spans[i] : everything;
-        if (!whole && fan->epk_min.len) span.min = aioc_feeds_greater(span.min, aioc_feeds_text(&fan->epk_min));
-        if (!whole && fan->epk_max.len) span.max = aioc_feeds_lesser(span.max, aioc_feeds_text(&fan->epk_max));
-        span.min = aioc_feeds_greater(span.min, rest_min);
-        if (aioc_protocol_epk_compare(span.min, span.max) >= 0) continue;
-        if (aioc_feeds_cut(query, fan->stream_count, span.min, span.max, aioc_memory_str("")) == UINT32_MAX)
-            return false;
+    const aioc_account_container *container = fan->container;
+    bool planned = fan->plan && !whole;
+    const aioc_query_span *span = planned ? fan->plan->spans : NULL;
+    const aioc_query_span *end = planned ? span + fan->plan->span_count : NULL;
+    uint32_t i;
+    for (i = 0; i < container->range_count; i++) {
+        aiocosmos_str min = aioc_feeds_greater(aioc_account_text(container, container->ranges[i].min), rest_min);
+        aiocosmos_str max = aioc_account_text(container, container->ranges[i].max);
+        if (!whole) min = aioc_feeds_greater(min, aioc_feeds_text(&fan->epk_min));
+        if (!whole && fan->epk_max.len) max = aioc_feeds_lesser(max, aioc_feeds_text(&fan->epk_max));
+        while (span != end && aioc_protocol_epk_compare(span->max, min) <= 0) span++;
+        if (planned) {
+            const aioc_query_span *last = span;
+            while (last != end && aioc_protocol_epk_compare(last->min, max) < 0) last++;
+            if (last == span) continue;
+            min = aioc_feeds_greater(min, span->min);
+            max = aioc_feeds_lesser(max, last[-1].max);
+            span = last - 1;                 /* which may reach into the next range */
+        }
+        if (aioc_protocol_epk_compare(min, max) < 0 &&
+            !aioc_feeds_stream_new(query, fan->stream_count, min, max, aioc_memory_str(""))) return false;
     }
     return true;
 }
