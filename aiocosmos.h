@@ -15499,8 +15499,8 @@ static uint32_t aioc_query_columns_that_tell(const aioc_query_info *info, aiocos
 
 /* The filter for what a range still has when the row with these sort values was the last that was given: rows behind
  * it, and, but in ranges left of that row's, those that are as it is. items: its orderByItems. Where an expression is
- * not known it is "true": then whoever reads the range has to drop what was given before. False: no memory, and nothing
- * is appended. */
+ * not known it is "true" and nothing else: then whoever reads the range has to drop what was given before. False: no
+ * memory, and nothing is appended. */
 static bool aioc_query_append_filter(aioc_memory *memory, aioc_memory_buffer *out, const aioc_query_info *info,
                                      aiocosmos_json items, aioc_query_side side)
 {
@@ -16604,6 +16604,7 @@ typedef struct aioc_feeds_stream {
     bool     passed_over;                    /* rows were left out that may not have been given */
     bool     in_heap, dropped;
     bool     rids_fall;                      /* ordered: rows of the same values come with falling _rids */
+    bool     rids_told;                      /* the service says so, or its rows do */
     bool     hot;                            /* changes: more are to be expected, for there were some, or it is new */
     uint64_t turn;                           /* changes: when it was last asked; less: longer ago */
     uint64_t asked_page, idle_page;          /* changes: for which page that was; for which there was nothing */
@@ -16643,6 +16644,7 @@ typedef struct aioc_feeds_fan {
     aiocosmos_json_doc from_doc;
     aiocosmos_json from_items;               /* sort values of the last row given before */
     bool     from_unordered;                 /* arrays or objects are among them */
+    bool     unfiltered;                     /* by the plan there can be no filter: ranges are read anew */
     aioc_feeds_stream **streams;             /* by their place in the key space */
     uint32_t stream_count, stream_cap;
     aioc_feeds_stream **heap;                /* those that have a row, the next row's first */
@@ -18126,6 +18128,7 @@ static bool aioc_feeds_recut(aioc_feeds_query *query, uint32_t place)
         fan->streams[i]->skipped = old->skipped;
         fan->streams[i]->passed_over = old->passed_over;
         fan->streams[i]->rids_fall = old->rids_fall;
+        fan->streams[i]->rids_told = old->rids_told;
         ok = aioc_feeds_join_kin(fan->streams[i], aioc_feeds_kin_min(old), aioc_feeds_kin_max(old));
     }
     if (!ok) {                               /* as it was: it is tried again for the next page */
@@ -18274,7 +18277,7 @@ static int aioc_feeds_ask_range(aioc_feeds_stream *stream, const aioc_account_ra
 }
 
 /* Rows of the same sort values come by their _rid; which way, depends on how the service went through its index. Where
- * it does not say, they rise. */
+ * it does not say, it is one that goes the way of the first column, as .NET has it. */
 static void aioc_feeds_note_scan(aioc_feeds_stream *stream, const aiocosmos_result *result)
 {
     const aioc_operation_delivery *delivery = (const aioc_operation_delivery *)result->internal;
@@ -18282,7 +18285,12 @@ static void aioc_feeds_note_scan(aioc_feeds_stream *stream, const aiocosmos_resu
     aiocosmos_json_doc *doc = &stream->query->feeds->engine->properties;
     aiocosmos_str info = aioc_http_header(delivery->response->head, "x-ms-cosmos-query-execution-info");
     bool reverse_rids = false, reverse_scan = false;
-    if (!fan->ordered || info.len == 0 || aioc_json_parse(doc, info.ptr, info.len) != 0) return;
+    if (!fan->ordered) return;
+    if (info.len == 0 || aioc_json_parse(doc, info.ptr, info.len) != 0) {
+        if (!stream->rids_told) stream->rids_fall = fan->info->descending[0] != 0;
+        return;
+    }
+    stream->rids_told = true;
     aioc_json_get_bool(aioc_json_at(aioc_json_root(doc), "/reverseRidEnabled"), &reverse_rids);
     aioc_json_get_bool(aioc_json_at(aioc_json_root(doc), "/reverseIndexScan"), &reverse_scan);
     stream->rids_fall = reverse_rids ? fan->info->descending[0] != 0 : reverse_scan;
@@ -18760,22 +18768,39 @@ static int aioc_feeds_next_head(aioc_feeds_stream *stream, const aioc_query_info
 static const char aioc_feeds_lost_place[] =
     "the item at which it was to be resumed is gone, and arrays or objects have no order to find its place by";
 
+/* Whether the item that was given last comes in the same answer, behind the row at hand, which has its sort values. */
+static bool aioc_feeds_is_ahead(const aioc_feeds_stream *stream)
+{
+    const aioc_feeds_fan *fan = stream->query->fan;
+    aiocosmos_json row = stream->head;
+    while (aioc_json_next(stream->first->rows, NULL, &row) &&
+           aioc_feeds_compare_items(fan->info, aioc_json_at(row, "/orderByItems"), fan->from_items) == 0)
+        if (aioc_query_rid_compare(aioc_feeds_rid_of(row), fan->from.rid_of_row) == 0) return true;
+    return false;
+}
+
 /* Whether a row that a resumed stream begins with was given before: those with the very values of the last row given,
- * up to its item, and of that item as many as were given. Among arrays and objects the service has an order of its own:
- * there, all up to that item. 1: it was; 0: it was not, nor are those behind it; E_PROTOCOL: that item is gone. */
+ * up to its item, and of that item as many as were given; in other ranges the values alone tell. Among arrays and
+ * objects the service has an order of its own: there, all up to that item. 1: it was; 0: it was not, nor are those
+ * behind it; E_PROTOCOL: that item is gone. */
 static int aioc_feeds_was_given(aioc_feeds_stream *stream, const char **why)
 {
     const aioc_feeds_fan *fan = stream->query->fan;
     int order = aioc_feeds_compare_items(fan->info, stream->items, fan->from_items);
     int rid = aioc_query_rid_compare(aioc_feeds_rid_of(stream->head), fan->from.rid_of_row);
-    if (stream->rids_fall) rid = -rid;
     *why = aioc_feeds_lost_place;
+    if (stream->side != AIOC_QUERY_TARGET)
+        return stream->skipping = order < 0 || (order == 0 && stream->side == AIOC_QUERY_LEFT);
     if (order == 0 && rid == 0 && stream->skipped < fan->from.rows_of_rid) {
         stream->skipped++;
-        if (fan->from_unordered && stream->skipped == fan->from.rows_of_rid)
-            stream->skipping = stream->passed_over = false;
         return 1;
     }
+    if (order >= 0 && stream->skipped) return stream->skipping = stream->passed_over = false;
+    if (order == 0 && !stream->rids_told) {
+        stream->rids_told = true;
+        if (aioc_feeds_is_ahead(stream)) stream->rids_fall = rid > 0;
+    }
+    if (stream->rids_fall) rid = -rid;
     if (order < 0 || (order == 0 && !fan->from_unordered && rid < 0)) return 1;
     if (order == 0 && fan->from_unordered) return stream->passed_over = true;
     stream->skipping = false;
@@ -18815,7 +18840,7 @@ static bool aioc_feeds_fill_heap(aioc_feeds_query *query)
         }
         if (found) aioc_feeds_heap_push(fan, stream);
         else if (!aioc_feeds_is_spent(stream)) complete = false;
-        else if (stream->passed_over) {
+        else if (stream->passed_over && !stream->skipped) {
             aioc_feeds_row_failed(fan, AIOCOSMOS_E_PROTOCOL, aioc_feeds_lost_place);
             return false;
         }
@@ -18835,13 +18860,23 @@ static bool aioc_feeds_can_remember(aioc_memory *memory, aioc_feeds_fan *fan, co
            aioc_memory_reserve(memory, &fan->last_max, aioc_feeds_kin_max(stream).len);
 }
 
+/* Whether a row has the sort values of the last one, which may be written in another way. */
+static bool aioc_feeds_has_last_values(const aioc_feeds_fan *fan, const aioc_feeds_stream *stream)
+{
+    aiocosmos_json_doc *doc = &stream->query->feeds->engine->properties;
+    aiocosmos_str items = aioc_operation_str(stream->items.ptr, stream->items.len);
+    return aioc_memory_same(aioc_feeds_text(&fan->last_items), items) ||
+           (aioc_json_parse(doc, fan->last_items.data, fan->last_items.len) == 0 &&
+            aioc_feeds_compare_items(fan->info, aioc_json_root(doc), stream->items) == 0);
+}
+
 /* Remembers the row that was given last: a token is made of it. */
 static bool aioc_feeds_remember(aioc_memory *memory, aioc_feeds_fan *fan, const aioc_feeds_stream *stream)
 {
     aiocosmos_str rid = aioc_feeds_rid_of(stream->head);
     aiocosmos_str items = aioc_operation_str(stream->items.ptr, stream->items.len);
     bool again = fan->last_rows && aioc_memory_same(aioc_feeds_text(&fan->last_rid), rid) &&
-                 aioc_memory_same(aioc_feeds_text(&fan->last_items), items);
+                 aioc_feeds_has_last_values(fan, stream);
     if (again) {
         fan->last_rows++;
         return true;
@@ -19180,23 +19215,23 @@ static void aioc_feeds_fan_page_came(aioc_operation *op, const aiocosmos_result 
 /*--- Many ranges: from the plan to the last row -----------------------------------*/
 
 /* What every range is asked: the text of the plan, with the filter of each side of where the query is resumed. */
-static int aioc_feeds_build_bodies(aioc_feeds_query *query, aiocosmos_str sql)
+static bool aioc_feeds_build_bodies(aioc_feeds_query *query, aiocosmos_str sql)
 {
     aioc_feeds_fan *fan = query->fan;
     aioc_memory *memory = query->feeds->engine->memory;
     aioc_memory_buffer text = { NULL, 0, 0 }, filter = { NULL, 0, 0 };
-    bool ok = true, found = true, in_order = fan->from_items.type == AIOCOSMOS_JSON_ARR;
+    bool ok = true, found, in_order = fan->from_items.type == AIOCOSMOS_JSON_ARR;
     int side;
     for (side = AIOC_QUERY_FRESH; ok && side <= (in_order ? AIOC_QUERY_RIGHT : AIOC_QUERY_FRESH); side++) {
         text.len = filter.len = 0;
         ok = aioc_query_append_filter(memory, &filter, fan->info, fan->from_items, (aioc_query_side)side) &&
              aioc_query_append_text(memory, &text, sql, aioc_feeds_text(&filter), &found) &&
              aioc_feeds_append_body(memory, &fan->bodies[side], aioc_feeds_text(&text), aioc_feeds_text(&fan->params));
+        fan->unfiltered = !found || aioc_memory_same(aioc_feeds_text(&filter), aioc_memory_str("true"));
     }
     aioc_memory_buffer_free(memory, &text);
     aioc_memory_buffer_free(memory, &filter);
-    if (!ok) return AIOCOSMOS_E_NOMEM;
-    return in_order && !found ? AIOCOSMOS_E_PROTOCOL : 0;
+    return ok;
 }
 
 /* The streams of a query that is resumed in order: left of the range of the last row given, that range, right of it. */
@@ -19222,8 +19257,8 @@ static bool aioc_feeds_cut_in_order(aioc_feeds_query *query)
         stream->side = (uint8_t)(aioc_protocol_epk_compare(stream->max, min) <= 0 ? AIOC_QUERY_LEFT
                                  : aioc_protocol_epk_compare(stream->min, max) >= 0 ? AIOC_QUERY_RIGHT
                                  : AIOC_QUERY_TARGET);
-        stream->skipping = stream->side == AIOC_QUERY_TARGET;
-        if (stream->skipping && !aioc_feeds_join_kin(stream, min, max)) return false;
+        stream->skipping = stream->side == AIOC_QUERY_TARGET || fan->unfiltered;
+        if (stream->side == AIOC_QUERY_TARGET && !aioc_feeds_join_kin(stream, min, max)) return false;
     }
     return true;
 }
@@ -19257,7 +19292,6 @@ static void aioc_feeds_begin_reading(aioc_feeds_query *query, aiocosmos_str sql,
                                      aioc_feeds_sink sink)
 {
     aioc_feeds_fan *fan = query->fan;
-    int status;
     fan->info = info;
     fan->sink = (uint8_t)sink;
     fan->ordered = info->order_count && sink == AIOC_FEEDS_TO_PAGES;
@@ -19267,10 +19301,7 @@ static void aioc_feeds_begin_reading(aioc_feeds_query *query, aiocosmos_str sql,
         aioc_feeds_break(fan, AIOCOSMOS_E_PROTOCOL, "the query plan has more than 16 columns of ORDER BY");
         return;
     }
-    status = aioc_feeds_build_bodies(query, sql.len ? sql : aioc_feeds_text(&fan->sql));
-    if (status == AIOCOSMOS_E_PROTOCOL) {
-        aioc_feeds_break(fan, status, "the query plan has no place for the filter by which the query is resumed");
-    } else if (status || !aioc_feeds_cut_all(query)) {
+    if (!aioc_feeds_build_bodies(query, sql.len ? sql : aioc_feeds_text(&fan->sql)) || !aioc_feeds_cut_all(query)) {
         aioc_feeds_drop_streams(fan);
         aioc_feeds_fail(fan, AIOCOSMOS_E_NOMEM, "no memory to read the ranges");
     } else {
