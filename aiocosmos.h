@@ -64,9 +64,9 @@
  * THE LAYERS of the implementation; each calls only those above it in this list. grep for the tag.
  *     >>platform   sockets, clocks, entropy, files, poller, timers: one replaceable table of functions
  *     >>memory     the host's allocator, a limit, free lists, growable buffers
- *     >>text       byte order, digits
+ *     >>text       byte order, digits, base64, dates, addresses
  *     >>json       strict tokenizer, typed access, writer, numbers without a locale
- *     >>auth       base64, HMAC-SHA256 signatures, dates, tokens
+ *     >>auth       HMAC-SHA256 signatures, dates of headers, tokens
  *     >>resolve    host names to addresses, without blocking
  *     >>tls        BearSSL as bytes in, bytes out; certificate checks
  *     >>http       HTTP/1.1 request writing and response parsing
@@ -2086,8 +2086,7 @@ static size_t aioc_memory_print(char *out, size_t cap, const char *format, ...)
 /*==============================================================================
  * MARK: - Text                                                          >>text
  *
- * What several layers do with bytes, once: byte order, digits, and what else is written the same way in more than one
- * place. No locale matters. Bytes in, bytes out.
+ * What several layers do with bytes, once: byte order, digits, base64, dates, addresses. No locale matters.
  *
  * May call: memory.    Knows nothing of: what the bytes are for.
  *============================================================================*/
@@ -2200,6 +2199,8 @@ static aiocosmos_str aioc_text_trim_of(aiocosmos_str text, char what)
     return text;
 }
 
+static const char aioc_text_hex_digits[] = "0123456789abcdef";
+
 /* The value of a hexadecimal digit; -1: it is none. */
 static inline int aioc_text_hex(char c)
 {
@@ -2237,6 +2238,302 @@ static bool aioc_text_append_u64(aioc_memory *memory, aioc_memory_buffer *buffer
 {
     char digits[20];
     return aioc_memory_append(memory, buffer, digits, aioc_text_put_u64(digits, number));
+}
+
+/*------------------------------------------------------------------------------
+ * Base64 (RFC 4648, 4)
+ *----------------------------------------------------------------------------*/
+
+/* Writes four characters for every three bytes begun, and no NUL; returns how many characters. */
+static size_t aioc_text_base64_encode(const void *data, size_t len, char *out)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *byte = (const unsigned char *)data;
+    char *start = out;
+    for (; len > 0; byte += 3, out += 4) {
+        uint32_t bits = (uint32_t)byte[0] << 16 | (len > 1 ? (uint32_t)byte[1] << 8 : 0u) | (len > 2 ? byte[2] : 0u);
+        out[0] = digits[bits >> 18];
+        out[1] = digits[bits >> 12 & 63u];
+        out[2] = len > 1 ? digits[bits >> 6 & 63u] : '=';
+        out[3] = len > 2 ? digits[bits & 63u] : '=';
+        len -= len < 3 ? len : 3;
+    }
+    return (size_t)(out - start);
+}
+
+static int aioc_text_base64_digit(char c)
+{
+    if (c >= 'A' && c <= 'Z') return c - 'A';
+    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+    if (c >= '0' && c <= '9') return c - '0' + 52;
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+/* False: *error_at is the character that cannot be there, or the end of the text where it stops too early. */
+static bool aioc_text_base64_decode(aiocosmos_str text, unsigned char *out, size_t cap, size_t *len, size_t *error_at)
+{
+    size_t i, digits = text.len;
+    uint32_t bits = 0;
+    *len = 0;
+    while (digits > 0 && text.len - digits < 2 && text.ptr[digits - 1] == '=') digits--;
+    for (i = 0; i < digits; i++) {
+        int digit = aioc_text_base64_digit(text.ptr[i]);
+        *error_at = i;
+        if (digit < 0) return false;
+        bits = bits << 6 | (uint32_t)digit;
+        if (i % 4 == 0) continue;
+        if (*len == cap) return false;
+        out[(*len)++] = (unsigned char)(bits >> (6 - 2 * (i % 4)) & 255u);
+    }
+    *error_at = text.len;
+    return text.len % 4 == 0;
+}
+
+/*------------------------------------------------------------------------------
+ * Dates
+ *----------------------------------------------------------------------------*/
+
+#define AIOC_TEXT_DATE_LAST INT64_C(253402300799)                          /* 9999-12-31T23:59:59Z */
+
+static const char aioc_text_months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+
+typedef struct aioc_text_date { int32_t year, month, day; } aioc_text_date;
+
+/* Years are taken to begin with March, so that the leap day is a year's last. This is the day on which one begins,
+ * and day 0 is March 1 of the year 0 of the Gregorian rule; 1970-01-01 is day 719468. */
+static int32_t aioc_text_march_first(int32_t year)
+{
+    return 365 * year + year / 4 - year / 100 + year / 400;
+}
+
+/* Since 1970-01-01. From March on the lengths of months repeat as 31 30 31 30 31: 153 days in five months. */
+static int32_t aioc_text_days_of(aioc_text_date date)
+{
+    int32_t early = date.month <= 2, month = early ? date.month + 9 : date.month - 3;
+    return aioc_text_march_first(date.year - early) + (153 * month + 2) / 5 + date.day - 1 - 719468;
+}
+
+static aioc_text_date aioc_text_date_of(int32_t days)
+{
+    aioc_text_date date;
+    int32_t month;
+    days += 719468;
+    date.year = (int32_t)((int64_t)days * 400 / 146097);                   /* right, or one too small */
+    if (aioc_text_march_first(date.year + 1) <= days) date.year++;
+    days -= aioc_text_march_first(date.year);
+    month = (5 * days + 2) / 153;
+    date.day = days - (153 * month + 2) / 5 + 1;
+    date.month = month < 10 ? month + 3 : month - 9;
+    if (month >= 10) date.year++;
+    return date;
+}
+
+/* Reads a date by its pattern: each of "YnDhms" is one digit of that field, 'N' the name of a month, 'w' some letters,
+ * '_' a blank or a digit of the day; everything else stands for itself. Fields: year, month, day and time. */
+static bool aioc_text_scan_date(aiocosmos_str text, const char *pattern, int32_t field[6])
+{
+    static const char fields[] = "YnDhms";
+    size_t at = 0;
+    memset(field, 0, 6 * sizeof *field);
+    for (; *pattern; pattern++) {
+        const char *known = strchr(fields, *pattern == '_' ? 'D' : *pattern);
+        if (*pattern == 'w') {
+            size_t start = at;
+            while (at < text.len && (text.ptr[at] | 32) >= 'a' && (text.ptr[at] | 32) <= 'z') at++;
+            if (at == start) return false;
+        } else if (*pattern == 'N') {
+            int32_t month = 12;
+            if (text.len - at < 3) return false;
+            while (month > 0 && memcmp(aioc_text_months + 3 * (month - 1), text.ptr + at, 3) != 0) month--;
+            field[1] = month;
+            at += 3;
+        } else {
+            char c = at < text.len ? text.ptr[at++] : '\0';
+            bool digit = known && c >= '0' && c <= '9';
+            if (digit) field[known - fields] = field[known - fields] * 10 + (c - '0');
+            else if (c != (*pattern == '_' ? ' ' : *pattern) || (known && *pattern != '_')) return false;
+        }
+    }
+    return at == text.len;
+}
+
+/* The seconds since 1970 of these fields. False: there is no such day, or time of day. */
+static bool aioc_text_date_seconds(const int32_t field[6], int64_t *wall_s)
+{
+    aioc_text_date date;
+    int32_t days;
+    date.year = field[0];
+    date.month = field[1];
+    date.day = field[2];
+    if (date.month < 1 || date.month > 12 || date.day < 1 || date.day > 31) return false;
+    if (field[3] > 23 || field[4] > 59 || field[5] > 60) return false;     /* 60: a leap second */
+    days = aioc_text_days_of(date);
+    if (aioc_text_date_of(days).day != date.day) return false;             /* April 31 is May 1 */
+    *wall_s = (int64_t)days * 86400 + field[3] * 3600 + field[4] * 60 + field[5];
+    return true;
+}
+
+/* The nearest time that can be written with a year of four digits. */
+static int64_t aioc_text_date_clamp(int64_t wall_s)
+{
+    return wall_s < 0 ? 0 : wall_s > AIOC_TEXT_DATE_LAST ? AIOC_TEXT_DATE_LAST : wall_s;
+}
+
+/* Writes so many digits of a number, and no NUL; returns where they end. */
+static char *aioc_text_put_digits(char *out, uint32_t number, size_t digits)
+{
+    size_t i;
+    for (i = digits; i > 0; i--, number /= 10) out[i - 1] = (char)('0' + number % 10);
+    return out + digits;
+}
+
+/*------------------------------------------------------------------------------
+ * Addresses of the internet
+ *----------------------------------------------------------------------------*/
+
+#define AIOC_TEXT_ADDRESS_MAX 56     /* eight groups of IPv6, a zone as a number, NUL */
+#define AIOC_TEXT_ZONE_MAX 16             /* a network interface's name and NUL: IFNAMSIZ of Linux and the BSDs */
+
+/* Four decimal numbers. A leading zero means octal to some readers, so nobody may write one (RFC 6943, 3.1.1). */
+static bool aioc_text_ipv4(aiocosmos_str text, uint8_t ip[4])
+{
+    size_t at = 0;
+    int part;
+    for (part = 0; part < 4; part++) {
+        unsigned value = 0;
+        size_t start;
+        if (part > 0 && (at == text.len || text.ptr[at++] != '.')) return false;
+        for (start = at; at < text.len && at - start < 3 && text.ptr[at] >= '0' && text.ptr[at] <= '9'; at++) {
+            value = value * 10 + (unsigned)(text.ptr[at] - '0');
+        }
+        if (at == start || value > 255 || (at - start > 1 && text.ptr[start] == '0')) return false;
+        ip[part] = (uint8_t)value;
+    }
+    return at == text.len;
+}
+
+/* One group and what separates it from the next; the last may be an IPv4 address (RFC 4291, 2.2). */
+static bool aioc_text_ipv6_group(aiocosmos_str text, size_t *at, uint8_t ip[16], size_t *filled)
+{
+    size_t start = *at;
+    unsigned value = 0;
+    int digit;
+    while (*at < text.len && *at - start < 4 && (digit = aioc_text_hex(text.ptr[*at])) >= 0) {
+        value = value << 4 | (unsigned)digit;
+        ++*at;
+    }
+    if (*at < text.len && text.ptr[*at] == '.') {
+        text = aioc_text_view(text.ptr + start, text.len - start);
+        if (*filled > 12 || !aioc_text_ipv4(text, ip + *filled)) return false;
+        *filled += 4;
+        *at = start + text.len;
+        return true;
+    }
+    if (*at == start || *filled > 14) return false;
+    aioc_text_store16be(ip + *filled, value);
+    *filled += 2;
+    if (*at == text.len) return true;
+    return text.ptr[(*at)++] == ':' && *at < text.len;
+}
+
+static bool aioc_text_ipv6(aiocosmos_str text, uint8_t ip[16])
+{
+    size_t at = 0, filled = 0, gap = 16;     /* gap: how much was filled where "::" stood */
+    memset(ip, 0, 16);
+    if (text.len >= 2 && text.ptr[0] == ':' && text.ptr[1] == ':') {
+        gap = 0;
+        at = 2;
+    }
+    while (at < text.len) {
+        if (!aioc_text_ipv6_group(text, &at, ip, &filled)) return false;
+        if (at < text.len && text.ptr[at] == ':') {
+            if (gap < 16) return false;
+            gap = filled;
+            at++;
+        }
+    }
+    if (gap == 16) return filled == 16;
+    if (filled == 16) return false;          /* "::" stands for one group at least */
+    memmove(ip + 16 - (filled - gap), ip + gap, filled - gap);
+    memset(ip + gap, 0, 16 - filled);
+    return true;
+}
+
+/* An address without brackets, port 0. *zone: the name of a network interface (RFC 4007, 11), which only the system
+ * can turn into a number; empty if there was none, or a number. */
+static bool aioc_text_address(aiocosmos_str text, aiocosmos_address *out, aiocosmos_str *zone)
+{
+    const char *percent = text.len > 0 ? (const char *)memchr(text.ptr, '%', text.len) : NULL;
+    uint64_t number;
+    memset(out, 0, sizeof *out);
+    *zone = aioc_memory_str("");
+    if (!percent && aioc_text_ipv4(text, out->ip)) {
+        out->family = 4;
+        return true;
+    }
+    if (percent) {
+        *zone = aioc_text_view(percent + 1, text.len - (size_t)(percent + 1 - text.ptr));
+        text.len = (size_t)(percent - text.ptr);
+        if (zone->len == 0 || zone->len >= AIOC_TEXT_ZONE_MAX) return false;
+        if (aioc_text_parse_u64(*zone, &number)) {
+            if (number > UINT32_MAX) return false;
+            out->scope = (uint32_t)number;
+            zone->len = 0;
+        }
+    }
+    out->family = 6;
+    return aioc_text_ipv6(text, out->ip);
+}
+
+/* The same of a host: IPv6 may stand in brackets, as in a URL (RFC 3986, 3.2.2). */
+static bool aioc_text_host_address(aiocosmos_str host, aiocosmos_address *out, aiocosmos_str *zone)
+{
+    bool brackets = host.len > 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']';
+    if (brackets) host = aioc_text_view(host.ptr + 1, host.len - 2);
+    return aioc_text_address(host, out, zone) && (!brackets || out->family == 6);
+}
+
+/* Where the longest run of zero groups starts, two at least, the first of equals (RFC 5952, 4.2). 8: there is none. */
+static int aioc_text_ipv6_gap(const uint8_t ip[16], int *gap_len)
+{
+    int start, best = 8;
+    *gap_len = 1;
+    for (start = 0; start < 8; start++) {
+        int end = start;
+        while (end < 8 && ip[2 * end] == 0 && ip[2 * end + 1] == 0) end++;
+        if (end - start > *gap_len) {
+            best = start;
+            *gap_len = end - start;
+        }
+    }
+    return best;
+}
+
+/* For people: RFC 5952 for IPv6, without brackets, the zone as a number. */
+static void aioc_text_put_address(const aiocosmos_address *address, char out[AIOC_TEXT_ADDRESS_MAX])
+{
+    const uint8_t *ip = address->ip;
+    int gap, gap_len, group, shift;
+    if (address->family == 4) {
+        aioc_memory_print(out, AIOC_TEXT_ADDRESS_MAX, "%u.%u.%u.%u", (unsigned)ip[0], (unsigned)ip[1],
+                          (unsigned)ip[2], (unsigned)ip[3]);
+        return;
+    }
+    gap = aioc_text_ipv6_gap(ip, &gap_len);
+    for (group = 0; group < 8; group++) {
+        unsigned value = aioc_text_load16be(ip + 2 * group);
+        if (group == gap) {
+            *out++ = ':';
+            if (gap + gap_len == 8) *out++ = ':';
+        }
+        if (group >= gap && group < gap + gap_len) continue;
+        if (group > 0) *out++ = ':';
+        for (shift = value > 0xFFF ? 12 : value > 0xFF ? 8 : value > 0xF ? 4 : 0; shift >= 0; shift -= 4) {
+            *out++ = aioc_text_hex_digits[value >> shift & 15];
+        }
+    }
+    *out = '\0';
+    if (address->scope) aioc_memory_print(out, 12, "%%%u", (unsigned)address->scope);
 }
 
 /*==============================================================================
@@ -3558,11 +3855,10 @@ static bool aioc_json_append(aioc_memory *memory, aioc_memory_buffer *buffer, co
 /* Writes \uXXXX and returns its length, 6. */
 static size_t aioc_json_hex_put(uint32_t unit, char *out)
 {
-    static const char digits[] = "0123456789abcdef";
     int i;
     out[0] = '\\';
     out[1] = 'u';
-    for (i = 0; i < 4; i++) out[2 + i] = digits[unit >> (12 - 4 * i) & 15];
+    for (i = 0; i < 4; i++) out[2 + i] = aioc_text_hex_digits[unit >> (12 - 4 * i) & 15];
     return 6;
 }
 
@@ -3828,183 +4124,40 @@ static aiocosmos_str aioc_json_jw_finish(aiocosmos_jw *w)
 /*--- Dates: IMF-fixdate of RFC 9110, 5.6.7, in English whatever the locale -----*/
 
 #define AIOC_AUTH_DATE_LEN  29
-#define AIOC_AUTH_DATE_LAST INT64_C(253402300799)                          /* 9999-12-31T23:59:59Z */
 
 static const char aioc_auth_weekdays[] = "ThuFriSatSunMonTueWed";         /* 1970-01-01 was a Thursday */
-static const char aioc_auth_months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-
-typedef struct aioc_auth_civil { uint32_t year, month, day; } aioc_auth_civil;
-
-/* Years are taken to begin with March, so that the leap day is a year's last. This is the day on which one begins,
- * and day 0 is March 1 of the year 0 of the Gregorian rule; 1970-01-01 is day 719468. */
-static uint32_t aioc_auth_march_first(uint32_t year)
-{
-    return 365u * year + year / 4u - year / 100u + year / 400u;
-}
-
-/* From March on the lengths of months repeat as 31 30 31 30 31: 153 days in five months. */
-static uint32_t aioc_auth_days_of(aioc_auth_civil date)
-{
-    bool     early = date.month <= 2;
-    uint32_t month = early ? date.month + 9u : date.month - 3u;
-    return aioc_auth_march_first(date.year - (early ? 1u : 0u)) + (153u * month + 2u) / 5u + date.day - 1u - 719468u;
-}
-
-static aioc_auth_civil aioc_auth_civil_of(uint32_t days)
-{
-    aioc_auth_civil date;
-    uint32_t month;
-    days += 719468u;
-    date.year = (uint32_t)((uint64_t)days * 400u / 146097u);               /* right, or one too small */
-    if (aioc_auth_march_first(date.year + 1u) <= days) date.year++;
-    days -= aioc_auth_march_first(date.year);
-    month = (5u * days + 2u) / 153u;
-    date.day = days - (153u * month + 2u) / 5u + 1u;
-    date.month = month < 10u ? month + 3u : month - 9u;
-    if (month >= 10u) date.year++;
-    return date;
-}
-
-static char *aioc_auth_put_number(char *out, uint32_t number, size_t digits)
-{
-    size_t i;
-    for (i = digits; i > 0; i--, number /= 10u) out[i - 1] = (char)('0' + number % 10u);
-    return out + digits;
-}
-
-static char *aioc_auth_put_text(char *out, const char *text, size_t len)
-{
-    memcpy(out, text, len);
-    return out + len;
-}
-
 /* "Sat, 21 Nov 2026 02:31:44 GMT". Times before 1970 and after 9999 become the nearest that can be written. */
 static void aioc_auth_date(char out[AIOC_AUTH_DATE_LEN + 1], int64_t wall_s)
 {
     uint32_t days, second;
-    aioc_auth_civil date;
-    if (wall_s < 0) wall_s = 0;
-    if (wall_s > AIOC_AUTH_DATE_LAST) wall_s = AIOC_AUTH_DATE_LAST;
+    aioc_text_date date;
+    wall_s = aioc_text_date_clamp(wall_s);
     days = (uint32_t)(wall_s / 86400);
     second = (uint32_t)(wall_s % 86400);
-    date = aioc_auth_civil_of(days);
-    out = aioc_auth_put_text(out, aioc_auth_weekdays + 3u * (days % 7u), 3);
-    out = aioc_auth_put_text(out, ", ", 2);
-    out = aioc_auth_put_number(out, date.day, 2);
-    *out++ = ' ';
-    out = aioc_auth_put_text(out, aioc_auth_months + 3u * (date.month - 1u), 3);
-    *out++ = ' ';
-    out = aioc_auth_put_number(out, date.year, 4);
-    *out++ = ' ';
-    out = aioc_auth_put_number(out, second / 3600u, 2);
-    *out++ = ':';
-    out = aioc_auth_put_number(out, second / 60u % 60u, 2);
-    *out++ = ':';
-    out = aioc_auth_put_number(out, second % 60u, 2);
-    memcpy(out, " GMT", 5);
-}
-
-/* 1 to 12, or 0 */
-static uint32_t aioc_auth_month(const char *name)
-{
-    uint32_t i;
-    for (i = 0; i < 12u; i++)
-        if (memcmp(aioc_auth_months + 3u * i, name, 3) == 0) return i + 1u;
-    return 0;
-}
-
-/* Reads a date by its pattern: each of "YDhms" is one digit of that field, 'N' the name of a month, 'w' some letters,
- * '_' a blank or a digit of the day; everything else stands for itself. */
-static bool aioc_auth_scan_date(aiocosmos_str text, const char *pattern, uint32_t field[6])
-{
-    static const char fields[] = "YNDhms";
-    size_t at = 0;
-    memset(field, 0, 6 * sizeof *field);
-    for (; *pattern; pattern++) {
-        const char *known = strchr(fields, *pattern == '_' ? 'D' : *pattern);
-        if (*pattern == 'w') {
-            size_t start = at;
-            while (at < text.len && (text.ptr[at] | 32) >= 'a' && (text.ptr[at] | 32) <= 'z') at++;
-            if (at == start) return false;
-        } else if (*pattern == 'N') {
-            if (text.len - at < 3 || (field[1] = aioc_auth_month(text.ptr + at)) == 0) return false;
-            at += 3;
-        } else {
-            char c = at < text.len ? text.ptr[at++] : '\0';
-            bool digit = known && c >= '0' && c <= '9';
-            if (digit) field[known - fields] = field[known - fields] * 10u + (uint32_t)(c - '0');
-            else if (c != (*pattern == '_' ? ' ' : *pattern) || (known && *pattern != '_')) return false;
-        }
-    }
-    return at == text.len;
+    date = aioc_text_date_of((int32_t)days);
+    memcpy(out, "Www, dd Mmm yyyy hh:mm:ss GMT", AIOC_AUTH_DATE_LEN + 1);
+    memcpy(out, aioc_auth_weekdays + 3 * (days % 7), 3);
+    memcpy(out + 8, aioc_text_months + 3 * (date.month - 1), 3);
+    aioc_text_put_digits(out + 5, (uint32_t)date.day, 2);
+    aioc_text_put_digits(out + 12, (uint32_t)date.year, 4);
+    aioc_text_put_digits(out + 17, second / 3600, 2);
+    aioc_text_put_digits(out + 20, second / 60 % 60, 2);
+    aioc_text_put_digits(out + 23, second % 60, 2);
 }
 
 /* The three forms that a recipient must accept (RFC 9110, 5.6.7). The weekday is not compared with the date. */
 static bool aioc_auth_parse_date(aiocosmos_str text, int64_t *wall_s)
 {
-    uint32_t field[6];
-    aioc_auth_civil date;
-    if (!aioc_auth_scan_date(text, "w, DD N YYYY hh:mm:ss GMT", field) &&
-        !aioc_auth_scan_date(text, "w N _D hh:mm:ss YYYY", field)) {
-        if (!aioc_auth_scan_date(text, "w, DD-N-YY hh:mm:ss GMT", field)) return false;
-        field[0] += field[0] < 70u ? 2000u : 1900u;
+    int32_t field[6];
+    if (!aioc_text_scan_date(text, "w, DD N YYYY hh:mm:ss GMT", field) &&
+        !aioc_text_scan_date(text, "w N _D hh:mm:ss YYYY", field)) {
+        if (!aioc_text_scan_date(text, "w, DD-N-YY hh:mm:ss GMT", field)) return false;
+        field[0] += field[0] < 70 ? 2000 : 1900;
     }
-    date.year = field[0];
-    date.month = field[1];
-    date.day = field[2];
-    if (date.year < 1970u || date.day < 1u || date.day > 31u) return false;
-    if (aioc_auth_civil_of(aioc_auth_days_of(date)).day != date.day) return false;            /* April 31 is May 1 */
-    if (field[3] > 23u || field[4] > 59u || field[5] > 60u) return false;  /* 60: a leap second */
-    *wall_s = (int64_t)aioc_auth_days_of(date) * 86400 + (int64_t)(field[3] * 3600u + field[4] * 60u + field[5]);
-    return true;
+    return field[0] >= 1970 && aioc_text_date_seconds(field, wall_s);
 }
 
-/*--- Base64 (RFC 4648, 4) and percent-encoding (RFC 3986, 2.1) ------------------*/
-
-/* Writes four characters for every three bytes begun, and no NUL; returns how many characters. */
-static size_t aioc_auth_base64_encode(const void *data, size_t len, char *out)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const unsigned char *byte = (const unsigned char *)data;
-    char *start = out;
-    for (; len > 0; byte += 3, out += 4) {
-        uint32_t bits = (uint32_t)byte[0] << 16 | (len > 1 ? (uint32_t)byte[1] << 8 : 0u) | (len > 2 ? byte[2] : 0u);
-        out[0] = digits[bits >> 18];
-        out[1] = digits[bits >> 12 & 63u];
-        out[2] = len > 1 ? digits[bits >> 6 & 63u] : '=';
-        out[3] = len > 2 ? digits[bits & 63u] : '=';
-        len -= len < 3 ? len : 3;
-    }
-    return (size_t)(out - start);
-}
-
-static int aioc_auth_base64_digit(char c)
-{
-    if (c >= 'A' && c <= 'Z') return c - 'A';
-    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-    if (c >= '0' && c <= '9') return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-/* False: *error_at is the character that cannot be there, or the end of the text where it stops too early. */
-static bool aioc_auth_base64_decode(aiocosmos_str text, unsigned char *out, size_t cap, size_t *len, size_t *error_at)
-{
-    size_t i, digits = text.len;
-    uint32_t bits = 0;
-    *len = 0;
-    while (digits > 0 && text.len - digits < 2 && text.ptr[digits - 1] == '=') digits--;
-    for (i = 0; i < digits; i++) {
-        int digit = aioc_auth_base64_digit(text.ptr[i]);
-        *error_at = i;
-        if (digit < 0) return false;
-        bits = bits << 6 | (uint32_t)digit;
-        if (i % 4 == 0) continue;
-        if (*len == cap) return false;
-        out[(*len)++] = (unsigned char)(bits >> (6 - 2 * (i % 4)) & 255u);
-    }
-    *error_at = text.len;
-    return text.len % 4 == 0;
-}
+/*--- Percent-encoding (RFC 3986, 2.1) --------------------------------------------*/
 
 static bool aioc_auth_unreserved(char c)
 {
@@ -4041,7 +4194,7 @@ static int aioc_auth_key_set(aioc_auth_key *key, aiocosmos_str base64, size_t *e
 {
     unsigned char bytes[AIOC_AUTH_KEY_BYTES_MAX];
     size_t len;
-    bool ok = aioc_auth_base64_decode(base64, bytes, sizeof bytes, &len, error_at) && len > 0;
+    bool ok = aioc_text_base64_decode(base64, bytes, sizeof bytes, &len, error_at) && len > 0;
     if (ok) br_hmac_key_init(&key->schedule, &br_sha256_vtable, bytes, len);
     aioc_memory_wipe(bytes, sizeof bytes);
     return ok ? 0 : AIOCOSMOS_E_ARGUMENT;
@@ -4120,7 +4273,7 @@ static size_t aioc_auth_compute(aioc_auth_signer *signer, const char *head, size
     br_hmac_update(&hmac, signer->signed_date, sizeof signer->signed_date);
     br_hmac_out(&hmac, mac);
     base64.ptr = text;
-    base64.len = aioc_auth_base64_encode(mac, sizeof mac, text);
+    base64.len = aioc_text_base64_encode(mac, sizeof mac, text);
     signer->computed++;
     memcpy(value, AIOC_AUTH_VALUE_PREFIX, prefix);
     return prefix + aioc_auth_percent_encode(base64, value + prefix);
@@ -4377,7 +4530,7 @@ static size_t aioc_auth_claims(aiocosmos_str head, char *out)
         out[text.len++] = head.ptr[at] == '-' ? '+' : head.ptr[at] == '_' ? '/' : head.ptr[at];
     while (text.len % 4) out[text.len++] = '=';
     text.ptr = out;
-    if (!aioc_auth_base64_decode(text, (unsigned char *)out, text.len, &len, &error_at)) return 0;
+    if (!aioc_text_base64_decode(text, (unsigned char *)out, text.len, &len, &error_at)) return 0;
     out[len] = 0;
     return *out == '{' && strlen(out) == len ? len : 0;
 }
@@ -4482,150 +4635,8 @@ static int aioc_auth_connection_string(aiocosmos_str text, aiocosmos_str *endpoi
 #define AIOC_RESOLVE_STALE_MAX_S 86400u      /* it is used for no longer than this (RFC 8767, 5: a day at least) */
 
 /*------------------------------------------------------------------------------
- * Addresses as text
+ * Addresses
  *----------------------------------------------------------------------------*/
-
-#define AIOC_RESOLVE_ADDRESS_TEXT_MAX 56     /* eight groups of IPv6, a zone as a number, NUL */
-#define AIOC_RESOLVE_ZONE_MAX 16             /* a network interface's name and NUL: IFNAMSIZ of Linux and the BSDs */
-
-/* Four decimal numbers. A leading zero means octal to some readers, so nobody may write one (RFC 6943, 3.1.1). */
-static bool aioc_resolve_parse_ipv4(aiocosmos_str text, uint8_t ip[4])
-{
-    size_t at = 0;
-    int part;
-    for (part = 0; part < 4; part++) {
-        unsigned value = 0;
-        size_t start;
-        if (part > 0 && (at == text.len || text.ptr[at++] != '.')) return false;
-        for (start = at; at < text.len && at - start < 3 && text.ptr[at] >= '0' && text.ptr[at] <= '9'; at++) {
-            value = value * 10 + (unsigned)(text.ptr[at] - '0');
-        }
-        if (at == start || value > 255 || (at - start > 1 && text.ptr[start] == '0')) return false;
-        ip[part] = (uint8_t)value;
-    }
-    return at == text.len;
-}
-
-/* One group and what separates it from the next; the last may be an IPv4 address (RFC 4291, 2.2). */
-static bool aioc_resolve_parse_ipv6_group(aiocosmos_str text, size_t *at, uint8_t ip[16], size_t *filled)
-{
-    size_t start = *at;
-    unsigned value = 0;
-    int digit;
-    while (*at < text.len && *at - start < 4 && (digit = aioc_text_hex(text.ptr[*at])) >= 0) {
-        value = value << 4 | (unsigned)digit;
-        ++*at;
-    }
-    if (*at < text.len && text.ptr[*at] == '.') {
-        aiocosmos_str tail;
-        tail.ptr = text.ptr + start;
-        tail.len = text.len - start;
-        if (*filled > 12 || !aioc_resolve_parse_ipv4(tail, ip + *filled)) return false;
-        *filled += 4;
-        *at = text.len;
-        return true;
-    }
-    if (*at == start || *filled > 14) return false;
-    aioc_text_store16be(ip + *filled, value);
-    *filled += 2;
-    if (*at == text.len) return true;
-    return text.ptr[(*at)++] == ':' && *at < text.len;
-}
-
-static bool aioc_resolve_parse_ipv6(aiocosmos_str text, uint8_t ip[16])
-{
-    size_t at = 0, filled = 0, gap = 16;     /* gap: how much was filled where "::" stood */
-    memset(ip, 0, 16);
-    if (text.len >= 2 && text.ptr[0] == ':' && text.ptr[1] == ':') {
-        gap = 0;
-        at = 2;
-    }
-    while (at < text.len) {
-        if (!aioc_resolve_parse_ipv6_group(text, &at, ip, &filled)) return false;
-        if (at < text.len && text.ptr[at] == ':') {
-            if (gap < 16) return false;
-            gap = filled;
-            at++;
-        }
-    }
-    if (gap == 16) return filled == 16;
-    if (filled == 16) return false;          /* "::" stands for one group at least */
-    memmove(ip + 16 - (filled - gap), ip + gap, filled - gap);
-    memset(ip + gap, 0, 16 - filled);
-    return true;
-}
-
-/* An address without brackets, port 0. *zone: the name of a network interface (RFC 4007, 11), which only the system
- * can turn into a number; empty if there was none, or a number. */
-static bool aioc_resolve_parse_address(aiocosmos_str text, aiocosmos_address *out, aiocosmos_str *zone)
-{
-    const char *percent = text.len > 0 ? (const char *)memchr(text.ptr, '%', text.len) : NULL;
-    uint64_t number;
-    memset(out, 0, sizeof *out);
-    zone->ptr = "";
-    zone->len = 0;
-    if (!percent && aioc_resolve_parse_ipv4(text, out->ip)) {
-        out->family = 4;
-        return true;
-    }
-    if (percent) {
-        zone->ptr = percent + 1;
-        zone->len = text.len - (size_t)(zone->ptr - text.ptr);
-        text.len = (size_t)(percent - text.ptr);
-        if (zone->len == 0 || zone->len >= AIOC_RESOLVE_ZONE_MAX) return false;
-        if (aioc_text_parse_u64(*zone, &number)) {
-            if (number > UINT32_MAX) return false;
-            out->scope = (uint32_t)number;
-            zone->len = 0;
-        }
-    }
-    out->family = 6;
-    return aioc_resolve_parse_ipv6(text, out->ip);
-}
-
-/* Where the longest run of zero groups starts, two at least, the first of equals (RFC 5952, 4.2). 8: there is none. */
-static int aioc_resolve_ipv6_gap(const uint8_t ip[16], int *gap_len)
-{
-    int start, best = 8;
-    *gap_len = 1;
-    for (start = 0; start < 8; start++) {
-        int end = start;
-        while (end < 8 && ip[2 * end] == 0 && ip[2 * end + 1] == 0) end++;
-        if (end - start > *gap_len) {
-            best = start;
-            *gap_len = end - start;
-        }
-    }
-    return best;
-}
-
-/* For people: RFC 5952 for IPv6, without brackets, the zone as a number. */
-static void aioc_resolve_address_text(const aiocosmos_address *address, char out[AIOC_RESOLVE_ADDRESS_TEXT_MAX])
-{
-    static const char digits[] = "0123456789abcdef";
-    const uint8_t *ip = address->ip;
-    int gap, gap_len, group, shift;
-    if (address->family == 4) {
-        aioc_memory_print(out, AIOC_RESOLVE_ADDRESS_TEXT_MAX, "%u.%u.%u.%u", (unsigned)ip[0], (unsigned)ip[1],
-                          (unsigned)ip[2], (unsigned)ip[3]);
-        return;
-    }
-    gap = aioc_resolve_ipv6_gap(ip, &gap_len);
-    for (group = 0; group < 8; group++) {
-        unsigned value = aioc_text_load16be(ip + 2 * group);
-        if (group == gap) {
-            *out++ = ':';
-            if (gap + gap_len == 8) *out++ = ':';
-        }
-        if (group >= gap && group < gap + gap_len) continue;
-        if (group > 0) *out++ = ':';
-        for (shift = value > 0xFFF ? 12 : value > 0xFF ? 8 : value > 0xF ? 4 : 0; shift >= 0; shift -= 4) {
-            *out++ = digits[value >> shift & 15];
-        }
-    }
-    *out = '\0';
-    if (address->scope) aioc_memory_print(out, 12, "%%%u", (unsigned)address->scope);
-}
 
 /* The addresses of one family, each once; those beyond the limit are dropped. */
 typedef struct aioc_resolve_set {
@@ -4747,7 +4758,7 @@ typedef struct aioc_resolve_config {
     unsigned rounds;                                                   /* how often each server is asked */
     uint64_t last_us;                                                  /* for an answer after the last question */
     aiocosmos_address servers[AIOC_RESOLVE_SERVERS_MAX];
-    char zones[AIOC_RESOLVE_SERVERS_MAX][AIOC_RESOLVE_ZONE_MAX];       /* "": none, or the address has its number */
+    char zones[AIOC_RESOLVE_SERVERS_MAX][AIOC_TEXT_ZONE_MAX];       /* "": none, or the address has its number */
     char search[AIOC_RESOLVE_SEARCH_MAX][AIOC_RESOLVE_HOST_MAX];
 } aioc_resolve_config;
 
@@ -4802,7 +4813,7 @@ static void aioc_resolve_parse_hosts(aiocosmos_str text, aiocosmos_str host, aio
     aiocosmos_address address;
     if (host.len > 0 && host.ptr[host.len - 1] == '.') host.len--;
     while (aioc_resolve_line(&text, &line)) {
-        if (!aioc_resolve_parse_address(aioc_resolve_word(&line), &address, &zone) || zone.len > 0) continue;
+        if (!aioc_text_address(aioc_resolve_word(&line), &address, &zone) || zone.len > 0) continue;
         while ((word = aioc_resolve_word(&line)).len > 0) {
             if (word.ptr[word.len - 1] == '.') word.len--;
             if (!aioc_memory_same_nocase(word, host)) continue;
@@ -4815,7 +4826,7 @@ static void aioc_resolve_config_server(aioc_resolve_config *config, aiocosmos_st
 {
     aiocosmos_address *server = &config->servers[config->server_count];
     aiocosmos_str zone;
-    if (config->server_count == AIOC_RESOLVE_SERVERS_MAX || !aioc_resolve_parse_address(word, server, &zone)) return;
+    if (config->server_count == AIOC_RESOLVE_SERVERS_MAX || !aioc_text_address(word, server, &zone)) return;
     server->port = 53;
     memcpy(config->zones[config->server_count], zone.ptr, zone.len);
     config->zones[config->server_count++][zone.len] = '\0';
@@ -5381,13 +5392,13 @@ static void aioc_resolve_lookup_fail(aioc_resolve_lookup *lookup)
 static void aioc_resolve_lookup_fail_undecided(aioc_resolve_lookup *lookup)
 {
     aioc_resolve_name *name = lookup->name;
-    char server[AIOC_RESOLVE_ADDRESS_TEXT_MAX];
+    char server[AIOC_TEXT_ADDRESS_MAX];
     if (lookup->config.server_count == 0) {
         aioc_memory_print(name->error, sizeof name->error,
                           "%s could not be looked up: no name server in " AIOC_RESOLVE_CONFIG_FILE " can be used",
                           name->host);
     } else {
-        aioc_resolve_address_text(&lookup->config.servers[lookup->server], server);
+        aioc_text_put_address(&lookup->config.servers[lookup->server], server);
         aioc_memory_print(name->error, sizeof name->error, "%s could not be looked up: name server %s %s", name->host,
                           server, lookup->why ? lookup->why : "did not answer");
     }
@@ -5399,8 +5410,8 @@ static void aioc_resolve_lookup_none(aioc_resolve_lookup *lookup)
     const aioc_resolve_query *six = &lookup->queries[AIOC_RESOLVE_SIX], *four = &lookup->queries[AIOC_RESOLVE_FOUR];
     bool absent = six->state == AIOC_RESOLVE_NO_NAME && four->state == AIOC_RESOLVE_NO_NAME;
     aioc_resolve_name *name = lookup->name;
-    char server[AIOC_RESOLVE_ADDRESS_TEXT_MAX];
-    aioc_resolve_address_text(&lookup->config.servers[four->server], server);
+    char server[AIOC_TEXT_ADDRESS_MAX];
+    aioc_text_put_address(&lookup->config.servers[four->server], server);
     aioc_memory_print(name->error, sizeof name->error, "%s %s, says name server %s", name->host,
                       absent ? "does not exist" : "has neither an IPv4 nor an IPv6 address", server);
     aioc_resolve_name_set_none(lookup->resolver, name, AIOC_RESOLVE_NEGATIVE_S);
@@ -5939,13 +5950,8 @@ static int aioc_resolve_refuse(aioc_resolve *resolver, int result, aiocosmos_str
 static int aioc_resolve_ask_nobody(aioc_resolve *resolver, aiocosmos_str host, const aiocosmos_address **out,
                                    size_t *count, const char **error)
 {
-    aiocosmos_str zone, bare = host;
-    bool brackets = host.len > 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']';
-    if (brackets) {
-        bare.ptr++;
-        bare.len -= 2;
-    }
-    if (aioc_resolve_parse_address(bare, &resolver->own[0], &zone) && (!brackets || resolver->own[0].family == 6)) {
+    aiocosmos_str zone;
+    if (aioc_text_host_address(host, &resolver->own[0], &zone)) {
         if (zone.len > 0 && !aioc_resolve_zone(resolver, zone, &resolver->own[0].scope)) {
             return aioc_resolve_refuse(resolver, AIOCOSMOS_E_DNS, host, "names a network interface that is not there",
                                        error);
@@ -6078,7 +6084,7 @@ static void aioc_resolve_close(aioc_resolve *resolver)
  *
  * Another TLS takes BearSSL's place by filling an aioc_tls_table.
  *
- * May call: memory.    Knows nothing of: sockets, clocks, files, HTTP.
+ * May call: memory, text.    Knows nothing of: sockets, clocks, files, HTTP.
  *============================================================================*/
 
 #define AIOC_TLS_WHY_MAX         320
@@ -6212,54 +6218,17 @@ static bool aioc_tls_der_is(aioc_tls_der value, const void *bytes, size_t len)
     return value.len == len && (len == 0 || memcmp(value.at, bytes, len) == 0);
 }
 
-/* Days since 1970 of a date in the Gregorian calendar, and back; months are counted from March so that the leap day is
- * the last of a year. */
-static int64_t aioc_tls_days(int64_t year, int64_t month, int64_t day)
-{
-    int64_t y = month > 2 ? year : year - 1, century = y / 100;
-    int64_t m = month > 2 ? month - 3 : month + 9;
-    return y * 365 + y / 4 - century + century / 4 + (153 * m + 2) / 5 + day - 1 - 719468;
-}
-
-/* "2026-01-02" */
-static void aioc_tls_date(char out[11], int64_t wall_s)
-{
-    int64_t days = wall_s / 86400, year, month, day;
-    int i;
-    if (wall_s < 0) days = 0;
-    for (year = 1970 + days / 366; aioc_tls_days(year + 1, 1, 1) <= days; year++) continue;
-    for (month = 12; aioc_tls_days(year, month, 1) > days; month--) continue;
-    day = days - aioc_tls_days(year, month, 1) + 1;
-    for (i = 3; i >= 0; i--, year /= 10) out[i] = (char)('0' + year % 10);
-    out[4] = out[7] = '-';
-    out[5] = (char)('0' + month / 10);
-    out[6] = (char)('0' + month % 10);
-    out[8] = (char)('0' + day / 10);
-    out[9] = (char)('0' + day % 10);
-    out[10] = '\0';
-}
-
-/* UTCTime "YYMMDDHHMMSSZ", whose years are 1950 to 2049, or GeneralizedTime "YYYYMMDDHHMMSSZ" (RFC 5280 4.1.2.5). */
+/* UTCTime, whose years are 1950 to 2049, or GeneralizedTime (RFC 5280 4.1.2.5). */
 static bool aioc_tls_der_take_time(aioc_tls_der *rest, int64_t *wall_s)
 {
     aioc_tls_der text;
-    unsigned tag;
-    int64_t part[6];                      /* year, month, day, hour, minute, second */
-    size_t i, at = 0;
-    if (!aioc_tls_der_next(rest, &tag, &text)) return false;
-    if (tag != AIOC_TLS_DER_UTC_TIME && tag != AIOC_TLS_DER_TIME) return false;
-    if (text.len != (tag == AIOC_TLS_DER_TIME ? 15u : 13u) || text.at[text.len - 1] != 'Z') return false;
-    for (i = 0; i + 1 < text.len; i++) {
-        if (text.at[i] < '0' || text.at[i] > '9') return false;
-    }
-    for (i = 0; i < 6; i++) {
-        size_t digits = i == 0 && tag == AIOC_TLS_DER_TIME ? 4 : 2;
-        for (part[i] = 0; digits > 0; digits--) part[i] = part[i] * 10 + (text.at[at++] - '0');
-    }
-    if (tag == AIOC_TLS_DER_UTC_TIME) part[0] += part[0] < 50 ? 2000 : 1900;
-    if (part[1] < 1 || part[1] > 12 || part[2] < 1 || part[2] > 31) return false;
-    *wall_s = aioc_tls_days(part[0], part[1], part[2]) * 86400 + part[3] * 3600 + part[4] * 60 + part[5];
-    return true;
+    int32_t field[6];
+    bool utc = aioc_tls_der_take(rest, AIOC_TLS_DER_UTC_TIME, &text);
+    if (!utc && !aioc_tls_der_take(rest, AIOC_TLS_DER_TIME, &text)) return false;
+    if (!aioc_text_scan_date(aioc_text_view((const char *)text.at, text.len),
+                             utc ? "YYnnDDhhmmssZ" : "YYYYnnDDhhmmssZ", field)) return false;
+    if (utc) field[0] += field[0] < 50 ? 2000 : 1900;
+    return aioc_text_date_seconds(field, wall_s);
 }
 
 /* Object identifiers, without tag and length. */
@@ -6358,96 +6327,26 @@ static bool aioc_tls_certificate_is_server(const aioc_tls_certificate *certifica
  * Names of hosts
  *----------------------------------------------------------------------------*/
 
-/* Reads up to four hexadecimal or three decimal digits. */
-static const char *aioc_tls_ip_number(const char *at, unsigned base, unsigned *out)
-{
-    unsigned digits = 0, value = 0;
-    for (; digits < (base == 16 ? 4u : 3u); at++, digits++) {
-        unsigned c = (unsigned char)*at, digit = 99;
-        if (c >= '0' && c <= '9') digit = c - '0';
-        if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f') digit = (c | 0x20) - 'a' + 10;
-        if (digit >= base) break;
-        value = value * base + digit;
-    }
-    *out = value;
-    return digits > 0 ? at : NULL;
-}
-
-static const char *aioc_tls_ip4(const char *at, unsigned char out[4])
-{
-    int i;
-    for (i = 0; i < 4; i++) {
-        unsigned value;
-        if (i > 0 && *at++ != '.') return NULL;
-        at = aioc_tls_ip_number(at, 10, &value);
-        if (!at || value > 255) return NULL;
-        out[i] = (unsigned char)value;
-    }
-    return at;
-}
-
-/* RFC 4291 2.2: eight groups, "::" once for some of zero, the last two groups perhaps as an IPv4 address. */
-static const char *aioc_tls_ip6(const char *at, unsigned char out[16])
-{
-    size_t filled = 0, gap = 16;          /* gap: where "::" stood */
-    memset(out, 0, 16);
-    if (at[0] == ':' && at[1] == ':') at += 2, gap = 0;
-    while (filled < 16) {
-        unsigned group;
-        const char *end = filled <= 12 ? aioc_tls_ip4(at, out + filled) : NULL;
-        if (end) {
-            at = end;
-            filled += 4;
-            break;
-        }
-        end = aioc_tls_ip_number(at, 16, &group);
-        if (!end && gap == filled) break; /* "::" at the end */
-        if (!end) return NULL;
-        out[filled++] = (unsigned char)(group >> 8);
-        out[filled++] = (unsigned char)group;
-        at = end;
-        if (*at != ':' || filled == 16) break;
-        at++;
-        if (*at == ':') {
-            if (gap != 16) return NULL;
-            gap = filled;
-            at++;
-        }
-    }
-    if (gap == 16) return filled == 16 ? at : NULL;
-    if (filled > 14) return NULL;
-    memmove(out + 16 - (filled - gap), out + gap, filled - gap);
-    memset(out + gap, 0, 16 - filled);
-    return at;
-}
-
-/* The bytes of an IP literal, perhaps in brackets, perhaps with a zone: 4, 16, or 0: a name. */
+/* The bytes of a host that is an address, in brackets or not, with a zone or not: 4, 16, or 0: it is a name. */
 static size_t aioc_tls_ip(const char *host, unsigned char out[16])
 {
-    bool bracket = *host == '[';
-    const char *end = bracket ? NULL : aioc_tls_ip4(host, out);
-    if (end && *end == '\0') return 4;
-    end = aioc_tls_ip6(host + bracket, out);
-    if (end && *end == '%') while (*end && *end != ']') end++;
-    if (end && bracket) end = *end == ']' ? end + 1 : NULL;
-    return end && *end == '\0' ? 16 : 0;
+    aiocosmos_address address;
+    aiocosmos_str zone;
+    if (!aioc_text_host_address(aioc_memory_str(host), &address, &zone)) return 0;
+    memcpy(out, address.ip, 16);
+    return address.family == 4 ? 4 : 16;
 }
 
 /* RFC 6125 6.4: ASCII letters match in any case; "*" stands for one whole label, the first, and not right below a top
  * level ("*.com"). Names with "*" elsewhere match nothing. */
 static bool aioc_tls_name_matches(aioc_tls_der pattern, const char *host, size_t len)
 {
-    aiocosmos_str want, have;
-    want.ptr = (const char *)pattern.at;
-    want.len = pattern.len;
-    have.ptr = host;
-    have.len = len;
+    aiocosmos_str want = aioc_text_view((const char *)pattern.at, pattern.len), have = aioc_text_view(host, len);
     if (want.len > 2 && want.ptr[0] == '*' && want.ptr[1] == '.') {
         const char *dot = (const char *)memchr(host, '.', len);
         want.ptr++, want.len--;
         if (!dot || dot == host || !memchr(want.ptr + 1, '.', want.len - 1)) return false;
-        have.ptr = dot;
-        have.len = len - (size_t)(dot - host);
+        have = aioc_text_view(dot, len - (size_t)(dot - host));
     }
     return want.len > 0 && aioc_memory_same_nocase(want, have);
 }
@@ -6476,21 +6375,6 @@ static void aioc_tls_reader_name(void *user, const void *bytes, size_t len)
     reader->name_len += len;
 }
 
-/* 0 to 63; 64: '='; 65: white space; 255: anything else. */
-static unsigned aioc_tls_base64(unsigned char c)
-{
-    if (c >= 'A' && c <= 'Z') return c - 'A';
-    if (c >= 'a' && c <= 'z') return c - 'a' + 26u;
-    if (c >= '0' && c <= '9') return c - '0' + 52u;
-    switch (c) {
-    case '+': return 62;
-    case '/': return 63;
-    case '=': return 64;
-    case ' ': case '\t': case '\r': case '\n': return 65;
-    default: return 255;
-    }
-}
-
 /* Feeds the base64 text between two PEM lines to the decoder, piece by piece, so that no copy of it is needed. One that
  * has failed gets no more: BearSSL's would run on behind the place where it gave up, into whatever follows. */
 static void aioc_tls_reader_feed(aioc_tls_reader *reader, const char *text, size_t len)
@@ -6500,12 +6384,12 @@ static void aioc_tls_reader_feed(aioc_tls_reader *reader, const char *text, size
     unsigned bits = 0, held = 0;          /* held: how many of the bits are not written yet */
     bool ended = false;
     for (i = 0; i < len && !reader->broken; i++) {
-        unsigned digit = aioc_tls_base64((unsigned char)text[i]);
-        if (digit == 65) continue;
-        if (digit == 64) ended = true;
-        else if (digit > 64 || ended) reader->broken = true;
+        int digit = aioc_text_base64_digit(text[i]);
+        if (aioc_text_is_space(text[i])) continue;
+        if (text[i] == '=') ended = true;
+        else if (digit < 0 || ended) reader->broken = true;
         else {
-            bits = bits << 6 | digit;
+            bits = bits << 6 | (unsigned)digit;
             held += 6;
         }
         if (held >= 8) {
@@ -6694,10 +6578,14 @@ static const char *aioc_tls_text_of(const aioc_tls_text *texts, int number)
     return texts->text;
 }
 
+/* "2026-01-02" */
 static void aioc_tls_say_date(aioc_tls_bear *session, int64_t wall_s)
 {
-    char text[11];
-    aioc_tls_date(text, wall_s);
+    aioc_text_date date = aioc_text_date_of((int32_t)(aioc_text_date_clamp(wall_s) / 86400));
+    char text[] = "yyyy-mm-dd";
+    aioc_text_put_digits(text, (uint32_t)date.year, 4);
+    aioc_text_put_digits(text + 5, (uint32_t)date.month, 2);
+    aioc_text_put_digits(text + 8, (uint32_t)date.day, 2);
     aioc_tls_say(session, text);
 }
 
@@ -6758,18 +6646,15 @@ static bool aioc_tls_is_for_host(const aioc_tls_bear *session, const aioc_tls_ce
 
 static void aioc_tls_say_ip(aioc_tls_bear *session, aioc_tls_der ip)
 {
-    static const char digits[] = "0123456789abcdef";
-    size_t i;
-    for (i = 0; i < ip.len; i++) {
-        if (i > 0 && ip.len == 4) aioc_tls_say(session, ".");
-        if (i > 0 && ip.len != 4 && i % 2 == 0) aioc_tls_say(session, ":");
-        if (ip.len == 4) {
-            aioc_tls_say_number(session, ip.at[i]);
-        } else {
-            aioc_tls_say_bytes(session, digits + (ip.at[i] >> 4), 1);
-            aioc_tls_say_bytes(session, digits + (ip.at[i] & 15), 1);
-        }
+    aiocosmos_address address;
+    char text[AIOC_TEXT_ADDRESS_MAX] = "?";
+    memset(&address, 0, sizeof address);
+    address.family = ip.len == 4 ? 4 : 6;
+    if (ip.len == 4 || ip.len == 16) {
+        memcpy(address.ip, ip.at, ip.len);
+        aioc_text_put_address(&address, text);
     }
+    aioc_tls_say(session, text);
 }
 
 /* Names the host and the first names that the certificate has instead. */
@@ -8240,7 +8125,7 @@ static void aioc_http_close(aioc_http_parser *parser)
  * may start and cancel exchanges, but not close the pool. An idle connection that was closed is seen by polling: poll
  * before aioc_pool_work.
  *
- * May call: platform, memory, resolve, tls, http.    Knows nothing of: Cosmos, operations, retries, deadlines.
+ * May call: platform, memory, text, resolve, tls, http.    Knows nothing of: Cosmos, operations, retries, deadlines.
  *============================================================================*/
 
 #define AIOC_POOL_RECEIVE_MAX   262144u  /* bytes taken from one connection before others have their turn */
@@ -8663,10 +8548,10 @@ static void aioc_pool_dial_failed(aioc_pool_connection *connection, int error, s
 {
     aioc_pool *pool = connection->pool;
     const aiocosmos_address *address = &connection->dial->tries[which].address;
-    char text[AIOC_RESOLVE_ADDRESS_TEXT_MAX];
-    char place[AIOC_RESOLVE_ADDRESS_TEXT_MAX + 16];
+    char text[AIOC_TEXT_ADDRESS_MAX];
+    char place[AIOC_TEXT_ADDRESS_MAX + 16];
     const char *host = pool->options.host;
-    aioc_resolve_address_text(address, text);
+    aioc_text_put_address(address, text);
     aioc_memory_print(place, sizeof place, address->family == 6 ? "[%s]:%u" : "%s:%u", text, (unsigned)address->port);
     if (strcmp(host, text) == 0 || (host[0] == '[' && strncmp(host + 1, text, strlen(text)) == 0))
         aioc_memory_print(pool->message, sizeof pool->message, "connect to %s %s", place, how);
@@ -15545,7 +15430,7 @@ static bool aioc_query_rid_read(aiocosmos_str rid, uint64_t *item)
     for (i = 0; i < sizeof text; i++) text[i] = rid.ptr[i] == '-' ? '/' : rid.ptr[i];
     base64.ptr = text;
     base64.len = sizeof text;
-    if (!aioc_auth_base64_decode(base64, bytes, sizeof bytes, &len, &error_at) || len != sizeof bytes) return false;
+    if (!aioc_text_base64_decode(base64, bytes, sizeof bytes, &len, &error_at) || len != sizeof bytes) return false;
     *item = aioc_text_load64le(bytes + 8);
     return true;
 }
@@ -15681,7 +15566,7 @@ static bool aioc_query_append_base64(aioc_memory *memory, aioc_memory_buffer *ou
     char *text, *end;
     if (!aioc_memory_reserve(memory, out, bytes->len / 3 * 4 + 4)) return false;
     text = out->data + out->len;
-    end = text + aioc_auth_base64_encode(bytes->data, bytes->len, text);
+    end = text + aioc_text_base64_encode(bytes->data, bytes->len, text);
     while (end > text && end[-1] == '=') end--;
     out->len += (size_t)(end - text);
     for (; text < end; text++) *text = *text == '+' ? '-' : *text == '/' ? '_' : *text;
@@ -15938,7 +15823,7 @@ static int aioc_query_token_decode(aioc_memory *memory, aiocosmos_str text, aioc
     base64.ptr = block->data;
     base64.len = padded;
     /* In place: three bytes are written when their four digits have been read. */
-    *damaged = !aioc_auth_base64_decode(base64, (unsigned char *)block->data, padded, &len, &error_at) ||
+    *damaged = !aioc_text_base64_decode(base64, (unsigned char *)block->data, padded, &len, &error_at) ||
                len < AIOC_QUERY_TOKEN_CHECK;
     if (*damaged) return 0;
     block->len = len - AIOC_QUERY_TOKEN_CHECK;
@@ -16932,7 +16817,7 @@ static void aioc_feeds_keep_index_metrics(aioc_memory *memory, aioc_feeds_costs 
     size_t len, error_at;
     if (out->len || text.len == 0 || text.len > AIOC_FEEDS_INDEX_METRICS_MAX) return;
     if (!aioc_memory_reserve(memory, out, text.len)) return;
-    if (*text.ptr != '{' && aioc_auth_base64_decode(text, (unsigned char *)out->data, text.len, &len, &error_at)) {
+    if (*text.ptr != '{' && aioc_text_base64_decode(text, (unsigned char *)out->data, text.len, &len, &error_at)) {
         out->len = len;
         return;
     }
@@ -17560,7 +17445,7 @@ static int aioc_feeds_check_changes(aioc_operation_engine *engine, const aiocosm
     if (request->from != AIOCOSMOS_FROM_TIME && request->from_time_s)
         return aioc_operation_refuse(engine, "from_time_s", "given, but from is not AIOCOSMOS_FROM_TIME");
     if (request->from_time_s < 0) return aioc_operation_refuse(engine, "from_time_s", "before 1970");
-    if (request->from_time_s > AIOC_AUTH_DATE_LAST)
+    if (request->from_time_s > AIOC_TEXT_DATE_LAST)
         return aioc_operation_refuse(engine, "from_time_s", "after the year 9999: are these seconds?");
     if (request->all_versions && request->from != AIOCOSMOS_FROM_NOW && !request->continuation)
         return aioc_operation_refuse(engine, "all_versions", "only AIOCOSMOS_FROM_NOW, or with a continuation: the "
@@ -17582,7 +17467,7 @@ static int aioc_feeds_add_change_lines(aioc_feeds_query *query, const aiocosmos_
     if (!refused && request->all_versions)
         refused = aioc_operation_add_line(engine, "x-ms-cosmos-changefeed-wire-format-version: ", "2021-09-15");
     if (!refused && since) {
-        aioc_auth_date(date, since > (uint64_t)AIOC_AUTH_DATE_LAST ? AIOC_AUTH_DATE_LAST : (int64_t)since - 1);
+        aioc_auth_date(date, since > (uint64_t)AIOC_TEXT_DATE_LAST ? AIOC_TEXT_DATE_LAST : (int64_t)since - 1);
         refused = aioc_operation_add_line(engine, "If-Modified-Since: ", date);
     }
     if (!refused) refused = aioc_operation_add_headers(engine, request->headers);

@@ -243,7 +243,7 @@ TEST(dates_cut_and_changed_anywhere_never_read_too_far)
             for (byte = 0; byte < 256; byte++) {
                 *at = (char)byte;
                 if (!aioc_auth_parse_date(whole, &wall_s)) continue;
-                CHECK(wall_s >= 0 && wall_s <= AIOC_AUTH_DATE_LAST + 1);
+                CHECK(wall_s >= 0 && wall_s <= AIOC_TEXT_DATE_LAST + 1);
             }
             *at = was;
         }
@@ -262,10 +262,10 @@ TEST(base64_of_rfc_4648)
     for (i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
         char text[16];
         unsigned char bytes[16];
-        size_t size = aioc_auth_base64_encode(pairs[i][0], strlen(pairs[i][0]), text);
+        size_t size = aioc_text_base64_encode(pairs[i][0], strlen(pairs[i][0]), text);
         CHECK_INT(size, strlen(pairs[i][1]));
         CHECK_TEXT(text, size, pairs[i][1]);
-        CHECK(aioc_auth_base64_decode(str(pairs[i][1]), bytes, sizeof bytes, &len, &error_at));
+        CHECK(aioc_text_base64_decode(str(pairs[i][1]), bytes, sizeof bytes, &len, &error_at));
         CHECK_TEXT((char *)bytes, len, pairs[i][0]);
     }
 }
@@ -281,21 +281,21 @@ TEST(base64_round_trips_and_says_where_it_is_wrong)
         char *room = malloc((size + 2) / 3 * 4 + 1);
         for (i = 0; i < size; i++) bytes[i] = (unsigned char)random_number();
         text.ptr = room;
-        text.len = aioc_auth_base64_encode(bytes, size, room);
-        CHECK(aioc_auth_base64_decode(text, back, sizeof back, &len, &error_at));
+        text.len = aioc_text_base64_encode(bytes, size, room);
+        CHECK(aioc_text_base64_decode(text, back, sizeof back, &len, &error_at));
         CHECK_INT(len, size);
         CHECK_MEM(back, bytes, size);
         if (size > 0) {
             size_t at = random_number() % (text.len - 2);
             char was = room[at];
-            CHECK(!aioc_auth_base64_decode(text, back, size - 1, &len, &error_at));           /* no room */
+            CHECK(!aioc_text_base64_decode(text, back, size - 1, &len, &error_at));           /* no room */
             CHECK(len <= size - 1);
             room[at] = "-_ \n=.%\x80"[random_number() % 8];
-            CHECK(!aioc_auth_base64_decode(text, back, sizeof back, &len, &error_at));
+            CHECK(!aioc_text_base64_decode(text, back, sizeof back, &len, &error_at));
             CHECK_INT(error_at, at);
             room[at] = was;
             text.len -= 1 + random_number() % 3;
-            CHECK(!aioc_auth_base64_decode(text, back, sizeof back, &len, &error_at));
+            CHECK(!aioc_text_base64_decode(text, back, sizeof back, &len, &error_at));
             CHECK_INT(error_at, text.len);
         }
         free(room);
@@ -310,7 +310,7 @@ TEST(base64_padding_stands_only_at_the_end)
     size_t i, len, error_at;
     unsigned char out[16];
     for (i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        CHECK(!aioc_auth_base64_decode(str(bad[i].text), out, sizeof out, &len, &error_at));
+        CHECK(!aioc_text_base64_decode(str(bad[i].text), out, sizeof out, &len, &error_at));
         CHECK_INT(error_at, bad[i].at);
     }
 }

@@ -1619,7 +1619,7 @@ static const char *rid_of(unsigned n)
     char *out = rid[turn++ % 4], *at;
     raw[8] = (unsigned char)n;
     raw[9] = (unsigned char)(n >> 8);
-    out[aioc_auth_base64_encode(raw, sizeof raw, out)] = 0;
+    out[aioc_text_base64_encode(raw, sizeof raw, out)] = 0;
     for (at = out; *at; at++)
         if (*at == '/') *at = '-';
     return out;

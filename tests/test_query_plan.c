@@ -1014,7 +1014,7 @@ static void make_rid(uint64_t item, char rid[25])
     unsigned char bytes[16] = {1, 2, 3, 4, 0xFF, 0xFE, 0x3F, 8};
     int i;
     aioc_text_store64le(bytes + 8, item);
-    aioc_auth_base64_encode(bytes, sizeof bytes, rid);
+    aioc_text_base64_encode(bytes, sizeof bytes, rid);
     rid[24] = '\0';
     for (i = 0; i < 24; i++)
         if (rid[i] == '/') rid[i] = '-';

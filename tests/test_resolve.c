@@ -40,7 +40,7 @@ static bool parses(const char *text, aiocosmos_address *out, aiocosmos_str *zone
     bool fine;
     view.ptr = copy;
     view.len = len;
-    fine = aioc_resolve_parse_address(view, out, zone);
+    fine = aioc_text_address(view, out, zone);
     if (fine && zone->len) zone->ptr = text + (zone->ptr - copy);
     free(copy);
     return fine;
@@ -58,7 +58,7 @@ TEST(addresses_are_read_and_written)
         {"1:2:3:4:5:6:7::", "1:2:3:4:5:6:7:0"},
         {"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff%4294967295", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff%4294967295"},
     };
-    char text[AIOC_RESOLVE_ADDRESS_TEXT_MAX];
+    char text[AIOC_TEXT_ADDRESS_MAX];
     aiocosmos_address address;
     aiocosmos_str zone;
     size_t i;
@@ -66,7 +66,7 @@ TEST(addresses_are_read_and_written)
         if (!parses(table[i][0], &address, &zone)) test_fail(__FILE__, __LINE__, "%s", table[i][0]);
         CHECK_INT(zone.len, 0);
         CHECK_INT(address.port, 0);
-        aioc_resolve_address_text(&address, text);
+        aioc_text_put_address(&address, text);
         CHECK_STR(text, table[i][1]);
     }
     CHECK(parses("fe80::2%eth0", &address, &zone));
@@ -125,8 +125,8 @@ TEST(addresses_are_read_as_inet_pton_reads_them)
         CHECK_INT(address.family, family);
         CHECK_MEM(address.ip, want, 16);
         if (family == 6) {
-            char ours[AIOC_RESOLVE_ADDRESS_TEXT_MAX];
-            aioc_resolve_address_text(&address, ours);
+            char ours[AIOC_TEXT_ADDRESS_MAX];
+            aioc_text_put_address(&address, ours);
             CHECK(parses(ours, &address, &zone));
             CHECK_MEM(address.ip, want, 16);
         }
@@ -207,11 +207,11 @@ TEST(localhost_is_known_by_any_name)
 
 static void print_addresses(char *out, size_t cap, const aiocosmos_address *addresses, size_t count)
 {
-    char text[AIOC_RESOLVE_ADDRESS_TEXT_MAX];
+    char text[AIOC_TEXT_ADDRESS_MAX];
     size_t i, len = 0;
     *out = '\0';
     for (i = 0; i < count; i++) {
-        aioc_resolve_address_text(&addresses[i], text);
+        aioc_text_put_address(&addresses[i], text);
         len += (size_t)snprintf(out + len, cap - len, i ? " %s" : "%s", text);
     }
 }
@@ -813,12 +813,12 @@ static const line *world_line(world *w, const char *server, const char *name, un
 static int world_socket_open(void *user_data, intptr_t *out, bool datagram, const aiocosmos_address *peer)
 {
     world *w = user_data;
-    char server[AIOC_RESOLVE_ADDRESS_TEXT_MAX];
+    char server[AIOC_TEXT_ADDRESS_MAX];
     const line *l;
     fake_socket *s;
     int i;
     CHECK_INT(peer->port, 53);
-    aioc_resolve_address_text(peer, server);
+    aioc_text_put_address(peer, server);
     l = world_line(w, server, NULL, 0, datagram);
     w->opened++;
     if (l && l->says[0] == '!') return atoi(l->says + 1);
@@ -908,12 +908,12 @@ static void world_says(world *w, fake_socket *s, const line *l, unsigned id, con
 
 static void world_hears(world *w, fake_socket *s, const unsigned char *bytes, size_t len)
 {
-    char name[256], server[AIOC_RESOLVE_ADDRESS_TEXT_MAX], entry[400];
+    char name[256], server[AIOC_TEXT_ADDRESS_MAX], entry[400];
     unsigned type = aioc_text_load16be(bytes + len - 4);
     const line *l;
     CHECK(len > 16 && bytes[2] == 1 && bytes[5] == 1);
     print_domain(name, bytes + 12);
-    aioc_resolve_address_text(&s->peer, server);
+    aioc_text_put_address(&s->peer, server);
     snprintf(entry, sizeof entry, "%s%llu %s%s %s %s", w->log[0] ? ", " : "", (unsigned long long)(w->now_us / 1000),
              server, s->datagram ? "" : " tcp", type == A ? "A" : "AAAA", name);
     if (strlen(w->log) + strlen(entry) < sizeof w->log) strcat(w->log, entry);

@@ -347,7 +347,7 @@ static size_t emu_sign_exactly(emu_exchange *x, aiocosmos_str link, emu_text *pa
     br_hmac_init(&hmac, &x->core->signer.key.schedule, 0);
     br_hmac_update(&hmac, payload->buffer.data, payload->buffer.len);
     br_hmac_out(&hmac, mac);
-    return aioc_auth_base64_encode(mac, sizeof mac, sig);
+    return aioc_text_base64_encode(mac, sizeof mac, sig);
 }
 
 /* A database or container addressed by its _rid: of the link only the last one is signed, in lower case. */
@@ -448,7 +448,7 @@ static size_t emu_token_sig(emu_core *core, aiocosmos_str claims, char sig[24])
     br_hmac_update(&hmac, "resource token\n", 15);
     br_hmac_update(&hmac, claims.ptr, claims.len);
     br_hmac_out(&hmac, mac);
-    return aioc_auth_base64_encode(mac, 16, sig);
+    return aioc_text_base64_encode(mac, 16, sig);
 }
 
 bool emu_token_make(emu_core *core, emu_text *out, aiocosmos_str link, bool all, aiocosmos_str key, int64_t expires_s)
@@ -468,7 +468,7 @@ bool emu_token_make(emu_core *core, emu_text *out, aiocosmos_str link, bool all,
     emu_puts(out, ";");
     size = (claims->buffer.len + 2) / 3 * 4;
     if (out->failed || !aioc_memory_reserve(out->memory, &out->buffer, size)) return false;
-    out->buffer.len += aioc_auth_base64_encode(claims->buffer.data, claims->buffer.len,
+    out->buffer.len += aioc_text_base64_encode(claims->buffer.data, claims->buffer.len,
                                                out->buffer.data + out->buffer.len);
     emu_puts(out, ";");
     return !out->failed;
@@ -517,7 +517,7 @@ static bool emu_authorize_resource(emu_exchange *x, aiocosmos_str token)
         claims = emu_str(semicolon + 1, (size_t)(rest.ptr + rest.len - semicolon - 1));
         if (claims.len && claims.ptr[claims.len - 1] == ';') claims.len--;
         bytes = (unsigned char *)room->buffer.data;
-        ok = aioc_auth_base64_decode(claims, bytes, room->buffer.cap, &len, &error_at);
+        ok = aioc_text_base64_decode(claims, bytes, room->buffer.cap, &len, &error_at);
         room->buffer.len = len;
     }
     if (ok) {

@@ -236,7 +236,7 @@ static void metrics_index_line(emu_exchange *x, const emu_text *report, bool new
     char value[2048];
     size_t i, n = 0;
     aiocosmos_str text = emu_str(report->buffer.data, report->buffer.len);
-    if (!newer && text.len / 3 * 4 + 8 <= sizeof value) n = aioc_auth_base64_encode(text.ptr, text.len, value);
+    if (!newer && text.len / 3 * 4 + 8 <= sizeof value) n = aioc_text_base64_encode(text.ptr, text.len, value);
     for (i = 0; newer && i < text.len && n + 3 < sizeof value; i++) {
         unsigned char c = (unsigned char)text.ptr[i];
         if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')) {

@@ -118,7 +118,7 @@ uint32_t emu_list_after(const emu_list *list, uint64_t number)
 
 void emu_rid_text(char out[EMU_RID_MAX], const unsigned char *raw, size_t len)
 {
-    size_t size = aioc_auth_base64_encode(raw, len, out), i;
+    size_t size = aioc_text_base64_encode(raw, len, out), i;
     for (i = 0; i < size; i++)
         if (out[i] == '/') out[i] = '-';                   /* a RID stands in paths */
     out[size] = 0;
