@@ -4094,9 +4094,7 @@ static aiocosmos_str aioc_json_jw_finish(aiocosmos_jw *w)
     if (w->depth > 0 || !w->some) w->failed = true;
     if (w->cap > 0) w->buf[w->failed ? 0 : w->len] = '\0';
     if (w->failed) return text;
-    text.ptr = w->buf;
-    text.len = w->len;
-    return text;
+    return aioc_text_view(w->buf, w->len);
 }
 /*==============================================================================
  * MARK: - Auth                                                           >>auth
@@ -4243,7 +4241,6 @@ static void aioc_auth_signer_wipe(aioc_auth_signer *signer)
 /* The value of x-ms-date; lent until the next call. */
 static aiocosmos_str aioc_auth_signer_date(aioc_auth_signer *signer, int64_t wall_s)
 {
-    aiocosmos_str date;
     if (signer->date[0] == 0 || signer->second != wall_s) {
         size_t i;
         aioc_auth_date(signer->date, wall_s);
@@ -4251,9 +4248,7 @@ static aiocosmos_str aioc_auth_signer_date(aioc_auth_signer *signer, int64_t wal
         memset(signer->signed_date + AIOC_AUTH_DATE_LEN, '\n', 2);
         signer->second = wall_s;
     }
-    date.ptr = signer->date;
-    date.len = AIOC_AUTH_DATE_LEN;
-    return date;
+    return aioc_text_view(signer->date, AIOC_AUTH_DATE_LEN);
 }
 
 /* The service's rule: lower(verb) LF lower(type) LF link LF lower(x-ms-date) LF LF, with the link as it is named, not
@@ -4320,9 +4315,7 @@ static aiocosmos_str aioc_auth_sign(aioc_auth_signer *signer, const char *verb, 
     head = aioc_auth_put_line(text, verb);
     head += aioc_auth_put_line(text + head, type);
     if (link.len > sizeof text - head) {
-        value.ptr = signer->value;
-        value.len = aioc_auth_compute(signer, text, head, link, signer->value);
-        return value;
+        return aioc_text_view(signer->value, aioc_auth_compute(signer, text, head, link, signer->value));
     }
     len = head + link.len;
     if (link.len) memcpy(text + head, link.ptr, link.len);
@@ -4336,9 +4329,7 @@ static aiocosmos_str aioc_auth_sign(aioc_auth_signer *signer, const char *verb, 
         slot->text_len = (uint16_t)len;
         slot->second = wall_s;
     }
-    value.ptr = slot->value;
-    value.len = slot->value_len;
-    return value;
+    return aioc_text_view(slot->value, slot->value_len);
 }
 
 /*--- Tokens that the host gave -----------------------------------------------------*/
@@ -4388,8 +4379,7 @@ static size_t aioc_auth_token_value(aiocosmos_str token, char *out)
         aiocosmos_str one;
         char room[3];
         size_t size = 1;
-        one.ptr = token.ptr + i;
-        one.len = 1;
+        one = aioc_text_view(token.ptr + i, 1);
         if (*one.ptr <= ' ' || *one.ptr > '~') return 0;       /* bytes above 127 too, whether char is signed or not */
         if (encoded) room[0] = *one.ptr;
         else size = aioc_auth_percent_encode(one, room);
@@ -4576,8 +4566,7 @@ static int aioc_auth_connection_string(aiocosmos_str text, aiocosmos_str *endpoi
     for (start = 0; start < text.len && !*error; start = end + 1) {
         aiocosmos_str part;
         for (end = start; end < text.len && text.ptr[end] != ';'; end++) continue;
-        part.ptr = text.ptr + start;
-        part.len = end - start;
+        part = aioc_text_view(text.ptr + start, end - start);
         *error = aioc_auth_connection_part(&found, aioc_text_trim(part), &at);
     }
     *insecure = aioc_memory_same_nocase(found.insecure, aioc_memory_str("true"));
@@ -4766,8 +4755,7 @@ typedef struct aioc_resolve_config {
 static bool aioc_resolve_line(aiocosmos_str *rest, aiocosmos_str *line)
 {
     if (rest->len == 0 || rest->ptr[0] == '\0') return false;
-    line->ptr = rest->ptr;
-    line->len = 0;
+    *line = aioc_text_view(rest->ptr, 0);
     while (line->len < rest->len && rest->ptr[line->len] != '\n' && rest->ptr[line->len] != '\0') line->len++;
     rest->ptr += line->len;
     rest->len -= line->len;
@@ -4791,8 +4779,7 @@ static aiocosmos_str aioc_resolve_word(aiocosmos_str *line)
         line->ptr++;
         line->len--;
     }
-    word.ptr = line->ptr;
-    word.len = 0;
+    word = aioc_text_view(line->ptr, 0);
     if (line->len > 0 && line->ptr[0] == ';') return word;
     while (word.len < line->len && !aioc_resolve_is_blank(word.ptr[word.len]) && word.ptr[word.len] != '#') word.len++;
     line->ptr += word.len;
@@ -5239,8 +5226,7 @@ static int aioc_resolve_file_open(aioc_resolve *resolver, const char *path, char
 {
     const aiocosmos_platform *platform = resolver->reactor->platform;
     ptrdiff_t size = 2048;
-    text->ptr = "";
-    text->len = 0;
+    *text = aioc_text_view("", 0);
     for (;;) {
         *cap = (size_t)size < AIOC_RESOLVE_FILE_MAX ? (size_t)size : AIOC_RESOLVE_FILE_MAX;
         /* Zeroed, because files under /sys say that they are larger than they are. */
@@ -5251,8 +5237,7 @@ static int aioc_resolve_file_open(aioc_resolve *resolver, const char *path, char
         aioc_memory_free(resolver->memory, *block, *cap);
     }
     if (size <= 0) return 0;
-    text->ptr = *block;
-    text->len = *cap;
+    *text = aioc_text_view(*block, *cap);
     if ((size_t)size <= *cap) text->len = (size_t)size;
     else while (text->len > 0 && text->ptr[text->len - 1] != '\n') text->len--;
     return 0;
@@ -5268,8 +5253,7 @@ static bool aioc_resolve_zone(aioc_resolve *resolver, aiocosmos_str zone, uint32
     if (memchr(zone.ptr, '/', zone.len) || zone.ptr[0] == '.') return false;
     aioc_memory_print(path, sizeof path, "/sys/class/net/%.*s/ifindex", (int)zone.len, zone.ptr);
     if (platform->file_read(platform->user_data, path, text, sizeof text - 1) < 0) return false;
-    digits.ptr = text;
-    digits.len = strcspn(text, "\n");
+    digits = aioc_text_view(text, strcspn(text, "\n"));
     if (!aioc_text_parse_u64(digits, &number) || number > UINT32_MAX) return false;
     *scope = (uint32_t)number;
     return true;
@@ -9620,9 +9604,7 @@ static bool aioc_protocol_bad_json(aiocosmos_str text, char *why, size_t cap)
     double number;
     char string[AIOC_PROTOCOL_PK_BYTES + 1];
     aiocosmos_json value = aioc_protocol_scalar(text), unused;
-    aiocosmos_str trimmed;
-    trimmed.ptr = value.ptr;
-    trimmed.len = value.len;
+    aiocosmos_str trimmed = aioc_text_view(value.ptr, value.len);
     if (value.type == AIOCOSMOS_JSON_NONE) aioc_memory_print(why, cap, "empty, and not JSON");
     else if (aioc_json_check(text.ptr, text.len, aioc_memory_str(""), &unused, &error, &error_at) < 0)
         aioc_memory_print(why, cap, "not JSON at byte %llu: %s", aioc_protocol_ull(error_at), error ? error : "");
@@ -9641,10 +9623,7 @@ static bool aioc_protocol_bad_json(aiocosmos_str text, char *why, size_t cap)
 
 static aiocosmos_str aioc_protocol_text_of(const aiocosmos_value *value)
 {
-    aiocosmos_str text;
-    text.ptr = value->str;
-    text.len = value->len;
-    return text;
+    return aioc_text_view(value->str, value->len);
 }
 
 static bool aioc_protocol_bad_level(const aiocosmos_value *level, char *why, size_t cap)
@@ -9655,8 +9634,7 @@ static bool aioc_protocol_bad_level(const aiocosmos_value *level, char *why, siz
     case AIOCOSMOS_STR: return aioc_protocol_bad_string(level->str, level->len, why, cap);
     case AIOCOSMOS_JSON: return aioc_protocol_bad_json(text, why, cap);
     case AIOCOSMOS_I64:
-        text.ptr = digits;
-        text.len = aioc_json_i64_write(level->i64, digits);
+        text = aioc_text_view(digits, aioc_json_i64_write(level->i64, digits));
         return aioc_protocol_bad_integer(text, why, cap);
     case AIOCOSMOS_F64:
         if (level->f64 - level->f64 == 0) return false;
@@ -9753,14 +9731,12 @@ static bool aioc_protocol_pk_components(aioc_memory *memory, aioc_memory_buffer 
     if (array.type != AIOCOSMOS_JSON_ARR ||
         aioc_json_check(array.ptr, array.len, aioc_memory_str(""), &unused, &error, &at) < 0 ||
         !aioc_memory_reserve(memory, texts, array.len)) return false;      /* unescaped strings are no longer */
-    text.ptr = array.ptr;
-    text.len = array.len;
+    text = aioc_text_view(array.ptr, array.len);
     for (at = 1; at < text.len; at = end + 1) {
         aiocosmos_str element;
         aiocosmos_json value;
         end = aioc_protocol_element_end(text, at);
-        element.ptr = text.ptr + at;
-        element.len = end - at;
+        element = aioc_text_view(text.ptr + at, end - at);
         value = aioc_protocol_scalar(element);
         if (value.type == AIOCOSMOS_JSON_NONE) return *count == 0;         /* [] */
         if (*count == AIOC_PROTOCOL_PK_LEVELS) return false;
@@ -10110,8 +10086,7 @@ static bool aioc_protocol_take_i64(aiocosmos_str *text, int64_t *out)
     uint64_t magnitude;
     bool negative = digits.len && *digits.ptr == '-';
     if (negative) digits.ptr++, digits.len--;
-    text->ptr = digits.ptr;
-    text->len = digits.len;
+    *text = aioc_text_view(digits.ptr, digits.len);
     while (text->len && *text->ptr >= '0' && *text->ptr <= '9') text->ptr++, text->len--;
     digits.len -= text->len;
     if (!aioc_text_parse_u64(digits, &magnitude) || magnitude > (uint64_t)INT64_MAX) return false;
@@ -10154,10 +10129,8 @@ static bool aioc_protocol_session_next(aiocosmos_str *rest, aiocosmos_str *range
     while (end < rest->len && rest->ptr[end] != ',') end++;
     for (colon = 0; colon < end && rest->ptr[colon] != ':'; colon++) continue;
     if (colon == end) return false;
-    range_id->ptr = rest->ptr;
-    range_id->len = colon;
-    value->ptr = rest->ptr + colon + 1;
-    value->len = end - colon - 1;
+    *range_id = aioc_text_view(rest->ptr, colon);
+    *value = aioc_text_view(rest->ptr + colon + 1, end - colon - 1);
     if (end < rest->len) end++;
     rest->ptr += end;
     rest->len -= end;
@@ -10401,12 +10374,10 @@ static aiocosmos_str aioc_protocol_html_title(aiocosmos_str html)
     aiocosmos_str title = { "no title", 8 }, tag;
     size_t i, end, limit = html.len < 4096 ? html.len : 4096;
     for (i = 0; i + 7 <= limit; i++) {
-        tag.ptr = html.ptr + i;
-        tag.len = 7;
+        tag = aioc_text_view(html.ptr + i, 7);
         if (!aioc_memory_same_nocase(tag, aioc_memory_str("<title>"))) continue;
         for (end = i += 7; end < limit && html.ptr[end] != '<'; end++) continue;
-        title.ptr = html.ptr + i;
-        title.len = end - i;
+        title = aioc_text_view(html.ptr + i, end - i);
         return aioc_text_trim(title);
     }
     return title;
@@ -10426,8 +10397,7 @@ static aiocosmos_str aioc_protocol_service_text(aiocosmos_str body, char *room, 
         aioc_json_check(body.ptr, body.len, aioc_memory_str("message"), &value, &error, &error_at) < 0 ||
         value.type != AIOCOSMOS_JSON_STR) return body;
     len = aioc_json_get_str(value, room, cap);
-    text.ptr = room;
-    text.len = len < cap ? len : cap - 1;
+    text = aioc_text_view(room, len < cap ? len : cap - 1);
     if (text.len < sizeof wrapper || memcmp(room, wrapper, sizeof wrapper - 1) != 0) return text;
     text.ptr += sizeof wrapper - 1;
     text.len -= sizeof wrapper - 1;
@@ -10468,7 +10438,7 @@ static void aioc_protocol_message(int http_status, int sub_status, aiocosmos_str
  * States what it lacks; the operation layer fetches it through a function
  * pointer, once for all who wait.
  *
- * May call: memory, json, protocol.    Knows nothing of: requests, connections.
+ * May call: memory, text, json, protocol.    Knows nothing of: requests, connections.
  *============================================================================*/
 
 #ifndef AIOC_ACCOUNT_RANGES_MAX
@@ -10554,10 +10524,7 @@ static void aioc_account_open(aioc_account *account, aioc_memory *memory, uint32
 
 static aiocosmos_str aioc_account_text(const aioc_account_container *container, aioc_account_view view)
 {
-    aiocosmos_str text;
-    text.ptr = container->range_text.data + view.at;
-    text.len = view.len;
-    return text;
+    return aioc_text_view(container->range_text.data + view.at, view.len);
 }
 
 static uint32_t aioc_account_bucket(aiocosmos_str link)
@@ -10614,8 +10581,7 @@ static void aioc_account_drop(aioc_account *account, aioc_account_container *con
 {
     aiocosmos_str link;
     aioc_account_container **at;
-    link.ptr = container->link;
-    link.len = container->link_len;
+    link = aioc_text_view(container->link, container->link_len);
     at = &account->buckets[aioc_account_bucket(link)];
     while (*at != container) at = &(*at)->bucket_next;
     *at = container->bucket_next;
@@ -10792,9 +10758,7 @@ static bool aioc_account_read_definition(aioc_account *account, aioc_account_con
     char rid[sizeof container->rid];
     aioc_json_fields(properties, names, 2, found);
     if (aioc_json_get_str(found[1], rid, sizeof rid) < sizeof rid) {
-        aiocosmos_str text;
-        text.ptr = rid;
-        text.len = strlen(rid);
+        aiocosmos_str text = aioc_text_view(rid, strlen(rid));
         aioc_account_see_rid(account, container, text);
     }
     paths = aioc_json_at(found[0], "/paths");
@@ -10954,8 +10918,7 @@ static void aioc_account_mark_parents(aioc_account_container *container, aiocosm
     size_t at = 0, end;
     for (; at < parents.len; at = end + 1) {
         for (end = at; end < parents.len && parents.ptr[end] != ','; end++) continue;
-        id.ptr = parents.ptr + at;
-        id.len = end - at;
+        id = aioc_text_view(parents.ptr + at, end - at);
         aioc_account_mark_parent(container, id);
     }
 }
@@ -11034,18 +10997,12 @@ static const aioc_account_range *aioc_account_route(const aioc_account_container
 
 static aiocosmos_str aioc_account_token_id(const aioc_account_token *token)
 {
-    aiocosmos_str id;
-    id.ptr = token->text;
-    id.len = token->id_len;
-    return id;
+    return aioc_text_view(token->text, token->id_len);
 }
 
 static aiocosmos_str aioc_account_token_value(const aioc_account_token *token)
 {
-    aiocosmos_str value;
-    value.ptr = token->text + token->id_len + 1;
-    value.len = token->value_len;
-    return value;
+    return aioc_text_view(token->text + token->id_len + 1, token->value_len);
 }
 
 static aioc_account_token *aioc_account_token_of(const aioc_account_container *container, aiocosmos_str range_id)
@@ -11115,8 +11072,7 @@ static bool aioc_account_session_merge(aioc_account *account, aioc_account_conta
             aiocosmos_str newer;
             bool stored = aioc_protocol_session_merge_value(account->memory, &merged, aioc_account_token_value(token),
                                                             value);
-            newer.ptr = merged.data;
-            newer.len = merged.len;
+            newer = aioc_text_view(merged.data, merged.len);
             stored = stored && aioc_account_token_store(account, container, token, id, newer);
             aioc_memory_buffer_free(account->memory, &merged);
             if (!stored) return false;
@@ -11191,8 +11147,7 @@ static bool aioc_account_session_of_range(aioc_account *account, const aioc_acco
     for (i = 0; i < container->token_count && ok && parents.len; i++) {
         aioc_memory_buffer next = { NULL, 0, 0 };
         if (!aioc_account_listed(parents, aioc_account_token_id(&container->tokens[i]))) continue;
-        value.ptr = merged.data;
-        value.len = merged.len;
+        value = aioc_text_view(merged.data, merged.len);
         if (value.len == 0) {
             aiocosmos_str first = aioc_account_token_value(&container->tokens[i]);
             ok = aioc_memory_append(account->memory, &merged, first.ptr, first.len);
@@ -11203,8 +11158,7 @@ static bool aioc_account_session_of_range(aioc_account *account, const aioc_acco
             merged = next;
         }
     }
-    value.ptr = merged.data;
-    value.len = merged.len;
+    value = aioc_text_view(merged.data, merged.len);
     if (ok && value.len) ok = aioc_account_session_append(account, out, id, value);
     aioc_memory_buffer_free(account->memory, &merged);
     return ok;
@@ -11463,10 +11417,7 @@ static aioc_operation *aioc_operation_find(const aioc_operation_engine *engine, 
 
 static aiocosmos_str aioc_operation_str(const char *ptr, size_t len)
 {
-    aiocosmos_str str;
-    str.ptr = ptr;
-    str.len = len;
-    return str;
+    return aioc_text_view(ptr, len);
 }
 
 /* The texts of an operation stand one behind the other, in this order. */
@@ -14745,9 +14696,7 @@ static bool aioc_query_blame(aioc_query_reader *reader, const char *name, aiocos
 {
     char quoted[AIOC_PROTOCOL_QUOTE_MAX + 4] = "missing";
     bool cut = value.len > AIOC_QUERY_BLAMED_MAX;
-    aiocosmos_str text;
-    text.ptr = value.ptr;
-    text.len = cut ? AIOC_QUERY_BLAMED_MAX : value.len;
+    aiocosmos_str text = aioc_text_view(value.ptr, cut ? AIOC_QUERY_BLAMED_MAX : value.len);
     if (value.type != AIOCOSMOS_JSON_NONE) aioc_protocol_quote(text, quoted);
     aioc_memory_print(reader->why, reader->cap, "the query plan's %s is %s%s, %s", name, quoted, cut ? "..." : "", but);
     return false;
@@ -15265,8 +15214,7 @@ static bool aioc_query_next_token(aiocosmos_str sql, size_t *at, aiocosmos_str *
 {
     do {
         if (*at == sql.len) return false;
-        token->ptr = sql.ptr + *at;
-        token->len = aioc_query_skip(sql, *at) - *at;
+        *token = aioc_text_view(sql.ptr + *at, aioc_query_skip(sql, *at) - *at);
         *at += token->len;
     } while (aioc_query_is_blank(*token));
     return true;
@@ -15327,9 +15275,7 @@ static void aioc_query_put_test(aioc_query_writer *writer, int type, aiocosmos_s
 static void aioc_query_put_comparison(aioc_query_writer *writer, aiocosmos_str expression, const char *compared,
                                       aiocosmos_json value)
 {
-    aiocosmos_str literal;
-    literal.ptr = value.ptr;
-    literal.len = value.len;
+    aiocosmos_str literal = aioc_text_view(value.ptr, value.len);
     aioc_query_put(writer, expression);
     aioc_query_put_text(writer, compared);
     aioc_query_put(writer, literal);
@@ -15855,8 +15801,7 @@ static int aioc_query_token_read(aioc_memory *memory, aiocosmos_str token, aioc_
     *why = "a continuation token of another version of this library";
     if (memcmp(token.ptr, AIOC_QUERY_TOKEN_PREFIX, prefix) != 0) return AIOCOSMOS_E_ARGUMENT;
     *why = "a damaged continuation token";
-    text.ptr = token.ptr + prefix;
-    text.len = token.len - prefix;
+    text = aioc_text_view(token.ptr + prefix, token.len - prefix);
     block->len = 0;
     result = aioc_query_token_decode(memory, text, block, &damaged);
     cursor.ok = result == 0 && !damaged;
@@ -16108,14 +16053,12 @@ static int aioc_query_hybrid_component_text(aioc_query_hybrid *hybrid, uint32_t 
     writer.ok = true;
     while (writer.ok && at < text.len) {
         aioc_query_hole hole = aioc_query_next_hole(text, at);
-        part.ptr = text.ptr + at;
-        part.len = hole.at - at;
+        part = aioc_text_view(text.ptr + at, hole.at - at);
         writer.ok = aioc_query_append_text(hybrid->memory, sql, part, aioc_memory_str("true"), NULL);
         at = hole.end;
         if (!writer.ok || hole.kind == AIOC_QUERY_HOLE_NONE || aioc_query_hybrid_fill(hybrid, &hole, &writer)) continue;
         sql->len = before;
-        part.ptr = text.ptr + hole.at;
-        part.len = hole.end > hole.at ? hole.end - hole.at : text.len - hole.at;
+        part = aioc_text_view(text.ptr + hole.at, hole.end > hole.at ? hole.end - hole.at : text.len - hole.at);
         aioc_memory_print(why, cap, "the query plan wants %.*s, which the ranges' statistics do not have",
                           part.len < 100 ? (int)part.len : 100, part.ptr);
         return AIOCOSMOS_E_PROTOCOL;
