@@ -6066,7 +6066,7 @@ static void aioc_resolve_close(aioc_resolve *resolver)
  * IP addresses, the purpose of a certificate, and saying why one is refused. Not checked: revocation, name
  * constraints. The server is not told of a refusal: 0.6 sends no alert for it, the connection just closes.
  *
- * Another TLS takes BearSSL's place by filling an aioc_tls_table.
+ * Another TLS takes BearSSL's place by filling an aioc_tls_table. All layers below call through that.
  *
  * May call: memory, text.    Knows nothing of: sockets, clocks, files, HTTP.
  *============================================================================*/
@@ -6138,7 +6138,9 @@ struct aioc_tls_table {
     size_t (*write)(aioc_tls_session *session, const aiocosmos_slice *slices, size_t count, size_t offset);
     const unsigned char *(*plain)(aioc_tls_session *session, size_t *len);    /* NULL and 0: none */
     void (*plain_used)(aioc_tls_session *session, size_t len);
-    void (*ended)(aioc_tls_session *session);     /* the transport has: FAILED, unless CLOSED */
+    /* The transport has: FAILED, unless CLOSED. Without close_notify before, the end may be an attacker's (RFC 5246
+     * 7.2.1): whoever waits for more has not got all. */
+    void (*ended)(aioc_tls_session *session);
     void (*shutdown)(aioc_tls_session *session);  /* queues close_notify */
 };
 
@@ -7224,56 +7226,8 @@ static const aioc_tls_table aioc_tls_bearssl = {
     aioc_tls_bear_shutdown
 };
 
-/*------------------------------------------------------------------------------
- * What the layers below call, whatever the TLS. The table says what each does
- *----------------------------------------------------------------------------*/
-
-static int aioc_tls_trust_open(aioc_tls_trust *trust, aioc_memory *memory, const char *pem, size_t len, char *err,
-                               size_t cap)
-{
-    return aioc_tls_bearssl.trust_open(trust, memory, pem, len, err, cap);
-}
-
-static void aioc_tls_trust_close(aioc_tls_trust *trust, aioc_memory *memory)
-{
-    aioc_tls_bearssl.trust_close(trust, memory);
-}
-
-static aioc_tls_session *aioc_tls_session_open(aioc_memory *memory, const aioc_tls_config *config,
-                                               aioc_tls_resumption *resumption, const char *host, int64_t wall_s,
-                                               const unsigned char entropy[32])
-{
-    return config->table->open(memory, config, resumption, host, wall_s, entropy);
-}
-
-static void aioc_tls_session_close(aioc_memory *memory, aioc_tls_session *session)
-{
-    if (session) session->table->close(memory, session);
-}
-
-static aioc_tls_state aioc_tls_state_of(const aioc_tls_session *session)
-{
-    return session->state;
-}
-
-/* Why it failed, for people; lent until the session is closed. */
-static const char *aioc_tls_error(const aioc_tls_session *session)
-{
-    return session->why;
-}
-
-static unsigned char *aioc_tls_receive_room(aioc_tls_session *session, size_t *len)
-{
-    return session->table->receive_room(session, len);
-}
-
-static void aioc_tls_received(aioc_tls_session *session, size_t len)
-{
-    session->table->received(session, len);
-}
-
-/* The same for bytes that were read into another buffer, perhaps several records at once. Returns how many were taken,
- * no more than to the end of a record; 0: use the plaintext first. */
+/* As receive_room and received, for bytes that were read elsewhere, perhaps several records at once. Returns how many
+ * were taken, no more than to the end of a record; 0: use the plaintext first. */
 static size_t aioc_tls_feed(aioc_tls_session *session, const unsigned char *bytes, size_t len)
 {
     size_t room;
@@ -7283,43 +7237,6 @@ static size_t aioc_tls_feed(aioc_tls_session *session, const unsigned char *byte
     memcpy(to, bytes, room);
     session->table->received(session, room);
     return room;
-}
-
-static unsigned char *aioc_tls_to_send(aioc_tls_session *session, size_t *len)
-{
-    return session->table->to_send(session, len);
-}
-
-static void aioc_tls_sent(aioc_tls_session *session, size_t len)
-{
-    session->table->sent(session, len);
-}
-
-static size_t aioc_tls_write(aioc_tls_session *session, const aiocosmos_slice *slices, size_t count, size_t offset)
-{
-    return session->table->write(session, slices, count, offset);
-}
-
-static const unsigned char *aioc_tls_plain(aioc_tls_session *session, size_t *len)
-{
-    return session->table->plain(session, len);
-}
-
-static void aioc_tls_plain_used(aioc_tls_session *session, size_t len)
-{
-    session->table->plain_used(session, len);
-}
-
-/* The transport has ended. Without close_notify before, the end may be an attacker's (RFC 5246 7.2.1): whoever waits
- * for more has not got all. */
-static void aioc_tls_ended(aioc_tls_session *session)
-{
-    session->table->ended(session);
-}
-
-static void aioc_tls_shutdown(aioc_tls_session *session)
-{
-    session->table->shutdown(session);
 }
 
 /*==============================================================================
@@ -8362,9 +8279,9 @@ static void aioc_pool_say_goodbye(aioc_pool_connection *connection)
     aioc_pool *pool = connection->pool;
     const aiocosmos_platform *platform = pool->reactor->platform;
     aiocosmos_slice slice;
-    if (!pool->reactor->poller || connection->broken || aioc_tls_state_of(connection->tls) != AIOC_TLS_OPEN) return;
-    aioc_tls_shutdown(connection->tls);
-    slice.ptr = aioc_tls_to_send(connection->tls, &slice.len);
+    if (!pool->reactor->poller || connection->broken || connection->tls->state != AIOC_TLS_OPEN) return;
+    connection->tls->table->shutdown(connection->tls);
+    slice.ptr = connection->tls->table->to_send(connection->tls, &slice.len);
     if (slice.len > 0) platform->socket_send(platform->user_data, connection->source.fd, &slice, 1);
 }
 
@@ -8375,7 +8292,7 @@ static void aioc_pool_close_connection(aioc_pool_connection *connection)
     const aiocosmos_platform *platform = pool->reactor->platform;
     if (connection->tls) {
         aioc_pool_say_goodbye(connection);
-        aioc_tls_session_close(pool->memory, connection->tls);
+        connection->tls->table->close(pool->memory, connection->tls);
     }
     aioc_pool_dial_free(connection);
     if (connection->connected) {
@@ -8638,7 +8555,7 @@ static void aioc_pool_shake_failed(aioc_pool_connection *connection, int error)
 {
     aioc_pool *pool = connection->pool;
     if (!connection->tls->again || pool->shakes_again == AIOC_POOL_AGAIN_MAX) {
-        aioc_pool_open_failed_because(connection, error, "TLS with", aioc_tls_error(connection->tls));
+        aioc_pool_open_failed_because(connection, error, "TLS with", connection->tls->why);
         return;
     }
     pool->shakes_again++;
@@ -8650,8 +8567,8 @@ static void aioc_pool_shake_failed(aioc_pool_connection *connection, int error)
 static bool aioc_pool_shake_on(aioc_pool_connection *connection)
 {
     if (!connection->broken) aioc_pool_write(connection);
-    if (connection->broken) aioc_tls_ended(connection->tls);
-    switch (aioc_tls_state_of(connection->tls)) {
+    if (connection->broken) connection->tls->table->ended(connection->tls);
+    switch (connection->tls->state) {
     case AIOC_TLS_HANDSHAKE:
         return true;
     case AIOC_TLS_OPEN:
@@ -8677,8 +8594,9 @@ static void aioc_pool_begin_tls(aioc_pool_connection *connection)
         aioc_pool_open_failed_because(connection, AIOCOSMOS_E_TLS, what, "this machine has no randomness to give yet");
         return;
     }
-    connection->tls = aioc_tls_session_open(pool->memory, pool->options.tls_config, &pool->resumption,
-                                            pool->options.host, platform->wall_ms(platform->user_data) / 1000, entropy);
+    connection->tls = pool->options.tls_config->table->open(pool->memory, pool->options.tls_config, &pool->resumption,
+                                                            pool->options.host,
+                                                            platform->wall_ms(platform->user_data) / 1000, entropy);
     aioc_memory_wipe(entropy, sizeof entropy);
     if (!connection->tls) {
         aioc_pool_open_failed_because(connection, AIOCOSMOS_E_NOMEM, what, "no memory for a session");
@@ -8971,13 +8889,13 @@ static void aioc_pool_write_tls(aioc_pool_connection *connection)
 {
     aiocosmos_slice slice;
     for (;;) {
-        slice.ptr = aioc_tls_to_send(connection->tls, &slice.len);
+        slice.ptr = connection->tls->table->to_send(connection->tls, &slice.len);
         if (slice.len > 0) {
             size_t sent = aioc_pool_send(connection, &slice, 1, slice.len);
-            aioc_tls_sent(connection->tls, sent);
+            connection->tls->table->sent(connection->tls, sent);
             if (sent < slice.len) return;
         } else if (connection->written < connection->request_len) {
-            size_t taken = aioc_tls_write(connection->tls, connection->request, 2, connection->written);
+            size_t taken = connection->tls->table->write(connection->tls, connection->request, 2, connection->written);
             connection->written += taken;
             if (taken == 0) connection->broken = true;
             if (taken == 0) return;
@@ -9106,9 +9024,9 @@ static bool aioc_pool_take_plain(aioc_pool_connection *connection)
 {
     const unsigned char *plain;
     size_t len, used;
-    while (!connection->paused && (plain = aioc_tls_plain(connection->tls, &len)) != NULL && len > 0) {
+    while (!connection->paused && (plain = connection->tls->table->plain(connection->tls, &len)) != NULL && len > 0) {
         if (!aioc_pool_parse(connection, (const char *)plain, len, &used)) return false;
-        aioc_tls_plain_used(connection->tls, used);
+        connection->tls->table->plain_used(connection->tls, used);
     }
     return true;
 }
@@ -9120,7 +9038,7 @@ static bool aioc_pool_take_tls(aioc_pool_connection *connection, const char *dat
         size_t taken;
         if (!aioc_pool_take_plain(connection)) return false;
         if (connection->paused) return aioc_pool_pause(connection, data, len);
-        if (aioc_tls_state_of(session) != AIOC_TLS_OPEN) break;
+        if (session->state != AIOC_TLS_OPEN) break;
         if (len == 0) {
             aioc_pool_write(connection);                     /* the session may have an answer of its own to give */
             return true;
@@ -9130,8 +9048,8 @@ static bool aioc_pool_take_tls(aioc_pool_connection *connection, const char *dat
         data += taken;
         len -= taken;
     }
-    if (aioc_tls_state_of(session) == AIOC_TLS_FAILED && connection->exchange)
-        aioc_pool_fail_because(connection, AIOCOSMOS_E_CONNECT, aioc_tls_error(session));
+    if (session->state == AIOC_TLS_FAILED && connection->exchange)
+        aioc_pool_fail_because(connection, AIOCOSMOS_E_CONNECT, session->why);
     else
         aioc_pool_ended(connection, 0, true);                /* close_notify: this is all */
     return false;
@@ -9402,7 +9320,7 @@ static bool aioc_pool_handshake_work(aioc_pool *pool)
     if (!connection) return false;
     aioc_pool_shaking_remove(pool, connection);
     do {
-        unsigned char *room = aioc_tls_receive_room(connection->tls, &cap);
+        unsigned char *room = connection->tls->table->receive_room(connection->tls, &cap);
         if (cap == 0) break;
         got = platform->socket_receive(platform->user_data, connection->source.fd, room, cap);
         if (got == AIOCOSMOS_IO_AGAIN) break;
@@ -9411,9 +9329,9 @@ static bool aioc_pool_handshake_work(aioc_pool *pool)
             break;
         }
         pool->bytes_received += (uint64_t)got;
-        aioc_tls_received(connection->tls, (size_t)got);
+        connection->tls->table->received(connection->tls, (size_t)got);
         /* A record's header (RFC 5246, 6.2.1: 5 bytes) comes alone and costs nothing. */
-    } while ((size_t)got == cap && cap <= 5 && aioc_tls_state_of(connection->tls) == AIOC_TLS_HANDSHAKE);
+    } while ((size_t)got == cap && cap <= 5 && connection->tls->state == AIOC_TLS_HANDSHAKE);
     aioc_pool_shake_on(connection);
     return true;
 }
@@ -21548,7 +21466,7 @@ static int aioc_client_open_trust(aiocosmos_client *client, const aiocosmos_opti
     }
     if (options->trust_pem) {
         size_t len = options->trust_pem_len ? options->trust_pem_len : strlen(options->trust_pem);
-        status = aioc_tls_trust_open(&client->trust, &client->memory, options->trust_pem, len, err, cap);
+        status = client->tls.table->trust_open(&client->trust, &client->memory, options->trust_pem, len, err, cap);
     } else {
         ptrdiff_t found = aioc_client_find_trust(client, &pem, &pem_size);
         if (found <= 0) {
@@ -21556,7 +21474,7 @@ static int aioc_client_open_trust(aiocosmos_client *client, const aiocosmos_opti
                                                 : "trust_pem: required, as no system certificates were found");
             return found < 0 ? AIOCOSMOS_E_NOMEM : AIOCOSMOS_E_ARGUMENT;
         }
-        status = aioc_tls_trust_open(&client->trust, &client->memory, pem, pem_size, err, cap);
+        status = client->tls.table->trust_open(&client->trust, &client->memory, pem, pem_size, err, cap);
         aioc_memory_free(&client->memory, pem, pem_size);
     }
     client->trust_open = status == 0;
@@ -21799,7 +21717,7 @@ static void aioc_client_free(aiocosmos_client *client)
         aioc_auth_tokens_wipe(&engine->tokens, &client->memory);
         aioc_auth_signer_wipe(&engine->signer);
     }
-    if (client->trust_open) aioc_tls_trust_close(&client->trust, &client->memory);
+    if (client->trust_open) client->tls.table->trust_close(&client->trust, &client->memory);
     if (client->reactor_open) aioc_platform_reactor_close(&client->reactor);
     aioc_memory_buffer_free(&client->memory, &client->session_text);
     aioc_memory_free(&client->memory, client->scratch, AIOC_CLIENT_SCRATCH_BYTES);

@@ -163,22 +163,22 @@ static inline void http_talk_tls(int fd, const char *request)
     config.table = &aioc_tls_bearssl;
     config.insecure = true;
     aioc_memory_init(&memory, &none, (size_t)1 << 24);
-    tls = aioc_tls_session_open(&memory, &config, &resumption, "localhost", time(NULL), entropy);
-    while (tls && got > 0 && aioc_tls_state_of(tls) <= AIOC_TLS_OPEN) {
+    tls = config.table->open(&memory, &config, &resumption, "localhost", time(NULL), entropy);
+    while (tls && got > 0 && tls->state <= AIOC_TLS_OPEN) {
         const unsigned char *plain;
         unsigned char *room;
-        if (aioc_tls_state_of(tls) == AIOC_TLS_OPEN) sent += aioc_tls_write(tls, &slice, 1, sent);
-        while ((room = aioc_tls_to_send(tls, &len)) != NULL && len && (got = write(fd, room, len)) > 0)
-            aioc_tls_sent(tls, (size_t)got);
-        plain = aioc_tls_plain(tls, &len);
+        if (tls->state == AIOC_TLS_OPEN) sent += tls->table->write(tls, &slice, 1, sent);
+        while ((room = tls->table->to_send(tls, &len)) != NULL && len && (got = write(fd, room, len)) > 0)
+            tls->table->sent(tls, (size_t)got);
+        plain = tls->table->plain(tls, &len);
         if (len) {
             http_keep(plain, len);
-            aioc_tls_plain_used(tls, len);
-        } else if ((room = aioc_tls_receive_room(tls, &len)) != NULL && (got = read(fd, room, len)) > 0) {
-            aioc_tls_received(tls, (size_t)got);
+            tls->table->plain_used(tls, len);
+        } else if ((room = tls->table->receive_room(tls, &len)) != NULL && (got = read(fd, room, len)) > 0) {
+            tls->table->received(tls, (size_t)got);
         }
     }
-    if (tls) aioc_tls_session_close(&memory, tls);
+    if (tls) tls->table->close(&memory, tls);
     aioc_memory_close(&memory);
 }
 

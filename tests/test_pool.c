@@ -2136,7 +2136,7 @@ static void tls_setup(const char *certificate)
     tls_pem(certificate);
     br_ssl_session_cache_lru_init(&tls.cache, tls.cached, sizeof tls.cached);
     from = tls_file("ca.pem", text, sizeof text);
-    CHECK_INT(aioc_tls_trust_open(&tls.trust, &rig.memory, text, from, why, sizeof why), 0);
+    CHECK_INT(aioc_tls_bearssl.trust_open(&tls.trust, &rig.memory, text, from, why, sizeof why), 0);
     tls.config.table = &aioc_tls_bearssl;
     tls.config.trust = &tls.trust;
     tls.answer = OK;
@@ -2149,7 +2149,7 @@ static void tls_teardown(void)
 {
     size_t i;
     for (i = 0; i < 64; i++) free(tls.peers[i]);
-    aioc_tls_trust_close(&tls.trust, &rig.memory);
+    aioc_tls_bearssl.trust_close(&tls.trust, &rig.memory);
     teardown();
 }
 

@@ -170,7 +170,7 @@ static void trust_file(wire *w, const char *kind, const char *name)
 {
     char why[256];
     size_t len = read_file(kind, name);
-    CHECK_INT(aioc_tls_trust_open(&w->trust, &w->memory, file_text, len, why, sizeof why), 0);
+    CHECK_INT(aioc_tls_bearssl.trust_open(&w->trust, &w->memory, file_text, len, why, sizeof why), 0);
 }
 
 static wire *wire_open(const char *kind, const char *certificate, const char *trusted)
@@ -194,20 +194,20 @@ static void connect_to(wire *w, const char *host)
     server_reset(w->seed);
     w->got_len = 0;
     w->to_client = 0;
-    w->client = aioc_tls_session_open(&w->memory, &w->config, &w->resumption, host, w->now, entropy);
+    w->client = aioc_tls_bearssl.open(&w->memory, &w->config, &w->resumption, host, w->now, entropy);
     CHECK(w->client);
 }
 
 static void disconnect(wire *w)
 {
-    aioc_tls_session_close(&w->memory, w->client);
+    if (w->client) w->client->table->close(&w->memory, w->client);
     w->client = NULL;
 }
 
 static void wire_close(wire *w)
 {
     disconnect(w);
-    aioc_tls_trust_close(&w->trust, &w->memory);
+    aioc_tls_bearssl.trust_close(&w->trust, &w->memory);
     memory_close(&w->memory);
 }
 
@@ -217,7 +217,7 @@ static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 static bool client_to_server(wire *w)
 {
     size_t len, room;
-    unsigned char *from = aioc_tls_to_send(w->client, &len);
+    unsigned char *from = w->client->table->to_send(w->client, &len);
     unsigned char *to = br_ssl_engine_recvrec_buf(&the_server.context.eng, &room);
     len = smaller(smaller(len, room), w->cut);
     if (len == 0) return false;
@@ -225,7 +225,7 @@ static bool client_to_server(wire *w)
     if (w->damage_server_at > 0 && w->damage_server_at <= len) to[w->damage_server_at - 1] ^= 0x20;
     w->damage_server_at -= smaller(w->damage_server_at, len);
     br_ssl_engine_recvrec_ack(&the_server.context.eng, len);
-    aioc_tls_sent(w->client, len);
+    w->client->table->sent(w->client, len);
     return true;
 }
 
@@ -233,7 +233,7 @@ static bool server_to_client(wire *w)
 {
     size_t len, room;
     unsigned char *from = br_ssl_engine_sendrec_buf(&the_server.context.eng, &len);
-    unsigned char *to = aioc_tls_receive_room(w->client, &room);
+    unsigned char *to = w->client->table->receive_room(w->client, &room);
     len = smaller(smaller(len, room), w->cut);
     if (w->end_at) len = smaller(len, w->end_at - w->to_client);
     if (len == 0) return false;
@@ -241,20 +241,20 @@ static bool server_to_client(wire *w)
     if (w->damage_at > w->to_client && w->damage_at <= w->to_client + len) to[w->damage_at - w->to_client - 1] ^= 0x20;
     w->to_client += len;
     br_ssl_engine_sendrec_ack(&the_server.context.eng, len);
-    aioc_tls_received(w->client, len);
+    w->client->table->received(w->client, len);
     return true;
 }
 
 static bool take_plain(wire *w)
 {
     size_t len;
-    const unsigned char *plain = aioc_tls_plain(w->client, &len);
+    const unsigned char *plain = w->client->table->plain(w->client, &len);
     len = smaller(len, w->cut);
     if (len == 0) return false;
     CHECK(w->got_len + len <= sizeof w->got);
     memcpy(w->got + w->got_len, plain, len);
     w->got_len += len;
-    aioc_tls_plain_used(w->client, len);
+    w->client->table->plain_used(w->client, len);
     return true;
 }
 
@@ -312,9 +312,9 @@ static void client_send(wire *w, const char *bytes, size_t len, char *at_server,
     slices[2].len = len - len / 3;
     *arrived = 0;
     while (offset < len) {
-        size_t taken = aioc_tls_write(w->client, slices, 3, offset);
+        size_t taken = w->client->table->write(w->client, slices, 3, offset);
         CHECK(taken > 0);
-        CHECK_INT(aioc_tls_write(w->client, slices, 3, offset), 0);      /* the record is closed: send it first */
+        CHECK_INT(w->client->table->write(w->client, slices, 3, offset), 0);  /* it is closed: send it first */
         offset += taken;
         do pump(w);
         while ((taken = server_take(at_server + *arrived, len - *arrived)) > 0 && (*arrived += taken) > 0);
@@ -323,15 +323,15 @@ static void client_send(wire *w, const char *bytes, size_t len, char *at_server,
 
 #define CHECK_OPEN(WIRE)                                                                          \
     do {                                                                                          \
-        CHECK_STR(aioc_tls_error((WIRE)->client), "");                                            \
-        CHECK_INT(aioc_tls_state_of((WIRE)->client), AIOC_TLS_OPEN);                              \
+        CHECK_STR((WIRE)->client->why, "");                                                       \
+        CHECK_INT((WIRE)->client->state, AIOC_TLS_OPEN);                                          \
     } while (0)
 
 /* The client refused, with exactly this text. */
 #define CHECK_REFUSED(WIRE, WHY)                                                                  \
     do {                                                                                          \
-        CHECK_STR(aioc_tls_error((WIRE)->client), (WHY));                                         \
-        CHECK_INT(aioc_tls_state_of((WIRE)->client), AIOC_TLS_FAILED);                            \
+        CHECK_STR((WIRE)->client->why, (WHY));                                                    \
+        CHECK_INT((WIRE)->client->state, AIOC_TLS_FAILED);                                        \
     } while (0)
 
 /*------------------------------------------------------------------------------
@@ -349,7 +349,7 @@ TEST(tls_handshakes_with_bytes_cut_at_every_size)
             wire *w = wire_open(kinds[k], c % 2 ? "chain.pem" : "good.pem", "ca.pem");
             w->cut = cuts[c];
             connect_to(w, "localhost");
-            CHECK_INT(aioc_tls_state_of(w->client), AIOC_TLS_HANDSHAKE);
+            CHECK_INT(w->client->state, AIOC_TLS_HANDSHAKE);
             pump(w);
             CHECK_OPEN(w);
             CHECK(!w->client->resumed);
@@ -392,15 +392,15 @@ TEST(tls_a_record_of_16_kib_leaves_the_next_to_the_socket)
     pump(w);
     memcpy(br_ssl_engine_sendapp_buf(&the_server.context.eng, &room), text, 16384);
     br_ssl_engine_sendapp_ack(&the_server.context.eng, 16384);
-    (void)aioc_tls_receive_room(w->client, &len);
+    (void)w->client->table->receive_room(w->client, &len);
     CHECK_INT(len, 5);                            /* a record header first */
     while (server_to_client(w)) continue;
-    (void)aioc_tls_plain(w->client, &len);
+    (void)w->client->table->plain(w->client, &len);
     CHECK_INT(len, 16384);
-    (void)aioc_tls_receive_room(w->client, &len);
+    (void)w->client->table->receive_room(w->client, &len);
     CHECK_INT(len, 0);                            /* plaintext must be used first */
     take_plain(w);
-    (void)aioc_tls_receive_room(w->client, &len);
+    (void)w->client->table->receive_room(w->client, &len);
     CHECK_INT(len, 5);
     wire_close(w);
 }
@@ -441,10 +441,11 @@ TEST(tls_works_only_when_it_receives)
     connect_to(w, "localhost");
     while (client_to_server(w)) continue;
     CHECK_INT(w->to_client, 0);
-    CHECK_INT(aioc_tls_state_of(w->client), AIOC_TLS_HANDSHAKE);
-    while (aioc_tls_to_send(w->client, &len) == NULL) { /* the answer to the server's flight comes with its last byte */
+    CHECK_INT(w->client->state, AIOC_TLS_HANDSHAKE);
+    /* The answer to the server's flight comes with its last byte. */
+    while (w->client->table->to_send(w->client, &len) == NULL) {
         (void)br_ssl_engine_sendrec_buf(&the_server.context.eng, &len);
-        (void)aioc_tls_receive_room(w->client, &room);
+        (void)w->client->table->receive_room(w->client, &room);
         CHECK(len > 0 && room > 0 && room <= 16384);
         CHECK(server_to_client(w));
     }
@@ -465,18 +466,18 @@ TEST(tls_offers_tls_1_2_with_ecdhe_and_aead_only_the_fast_ones_first)
     unsigned char *hello, first[64];
     size_t len, i;
     connect_to(w, "localhost");
-    hello = aioc_tls_to_send(w->client, &len);
+    hello = w->client->table->to_send(w->client, &len);
     CHECK_MEM(hello + 9, "\x03\x03", 2);
     CHECK_MEM(hello + 43, "\x00\x00\x0C", 3);
     for (i = 0; i < 6; i++) CHECK_INT(hello[46 + 2 * i] << 8 | hello[47 + 2 * i], want[i]);
     memcpy(first, hello, sizeof first);
     disconnect(w);
     connect_to(w, "localhost");                   /* the same entropy, the same bytes: tests can be replayed */
-    CHECK_MEM(aioc_tls_to_send(w->client, &len), first, sizeof first);
+    CHECK_MEM(w->client->table->to_send(w->client, &len), first, sizeof first);
     disconnect(w);
     w->seed = 1;
     connect_to(w, "localhost");
-    CHECK(memcmp(aioc_tls_to_send(w->client, &len), first, sizeof first) != 0);
+    CHECK(memcmp(w->client->table->to_send(w->client, &len), first, sizeof first) != 0);
     wire_close(w);
 }
 
@@ -512,7 +513,7 @@ TEST(tls_every_suite_and_curve_that_is_offered_works)
         if (i < 2) {                              /* slow ones are offered to those who want nothing else */
             connect_to(w, "localhost");
             pump(w);
-            CHECK_INT(aioc_tls_state_of(w->client), AIOC_TLS_FAILED);
+            CHECK_INT(w->client->state, AIOC_TLS_FAILED);
             CHECK(w->client->again);
             disconnect(w);
         }
@@ -610,13 +611,13 @@ TEST(tls_a_host_name_that_is_too_long_fails_at_once)
     host[256] = '\0';
     connect_to(w, host);
     CHECK_REFUSED(w, "the host name is empty or longer than 255 bytes");
-    CHECK(!aioc_tls_to_send(w->client, &len) && !aioc_tls_receive_room(w->client, &len));
-    CHECK(!aioc_tls_plain(w->client, &len));
+    CHECK(!w->client->table->to_send(w->client, &len) && !w->client->table->receive_room(w->client, &len));
+    CHECK(!w->client->table->plain(w->client, &len));
     disconnect(w);
     host[255] = '\0';
     connect_to(w, host);
     pump(w);
-    CHECK_INT(aioc_tls_state_of(w->client), AIOC_TLS_FAILED);
+    CHECK_INT(w->client->state, AIOC_TLS_FAILED);
     disconnect(w);
     connect_to(w, "");
     CHECK_REFUSED(w, "the host name is empty or longer than 255 bytes");
@@ -694,7 +695,7 @@ TEST(tls_every_refusal_of_a_certificate_says_why)
                 connect_to(w, refusals[i].host);
                 pump(w);
                 CHECK_REFUSED(w, refusals[i].why);
-                CHECK(!aioc_tls_to_send(w->client, &len) && !aioc_tls_receive_room(w->client, &len));
+                CHECK(!w->client->table->to_send(w->client, &len) && !w->client->table->receive_room(w->client, &len));
                 CHECK(!w->resumption.have);
                 wire_close(w);
             }
@@ -746,7 +747,7 @@ TEST(tls_time_decides_to_the_second)
         w->now = cases[i].now;
         connect_to(w, "localhost");
         pump(w);
-        CHECK_INT(aioc_tls_state_of(w->client), cases[i].open ? AIOC_TLS_OPEN : AIOC_TLS_FAILED);
+        CHECK_INT(w->client->state, cases[i].open ? AIOC_TLS_OPEN : AIOC_TLS_FAILED);
         wire_close(w);
     }
 }
@@ -798,7 +799,7 @@ TEST(tls_a_self_signed_certificate_may_be_trusted_itself)
         memset(&w->resumption, 0, sizeof w->resumption);
         connect_to(w, "example.com");             /* for its own names only */
         pump(w);
-        CHECK_INT(aioc_tls_state_of(w->client), AIOC_TLS_FAILED);
+        CHECK_INT(w->client->state, AIOC_TLS_FAILED);
         wire_close(w);
     }
 }
@@ -814,7 +815,7 @@ TEST(tls_a_trusted_leaf_vouches_for_nothing_else)
     w = wire_open("ec", "other.pem", "wrong-name.pem");
     connect_to(w, "localhost");
     pump(w);
-    CHECK_INT(aioc_tls_state_of(w->client), AIOC_TLS_FAILED);
+    CHECK_INT(w->client->state, AIOC_TLS_FAILED);
     wire_close(w);
 }
 
@@ -847,7 +848,7 @@ TEST(tls_a_chain_has_a_limit)
     for (i = 0; i < 20; i++) many[i] = intermediate.chain[0];
     read_pem("ec", "other.pem", &the_server.certificates);
     many[0] = the_server.certificates.chain[0];
-    aioc_tls_trust_close(&w->trust, &w->memory);
+    aioc_tls_bearssl.trust_close(&w->trust, &w->memory);
     trust_file(w, "ec", "ca.pem");
     br_ssl_server_set_single_ec(&the_server.context, many, 20, br_skey_decoder_get_ec(&the_server.key), BR_KEYTYPE_SIGN,
                                 BR_KEYTYPE_EC, br_ec_get_default(), br_ecdsa_sign_asn1_get_default());
@@ -941,8 +942,8 @@ TEST(tls_no_changed_certificate_is_accepted)
         the_server.certificates.bytes[i] ^= (unsigned char)(1 << bit);
         connect_to(w, "localhost");
         pump(w);
-        CHECK_INT(aioc_tls_state_of(w->client), AIOC_TLS_FAILED);
-        CHECK(aioc_tls_error(w->client)[0] != '\0');
+        CHECK_INT(w->client->state, AIOC_TLS_FAILED);
+        CHECK(w->client->why[0] != '\0');
         disconnect(w);
         the_server.certificates.bytes[i] ^= (unsigned char)(1 << bit);
     }
@@ -1056,7 +1057,7 @@ TEST(tls_a_resumption_that_fails_is_not_tried_again)
     w->resumption.saved[sizeof(br_ssl_session_parameters) - 9] ^= 1;   /* in the master secret */
     connect_to(w, "localhost");
     pump(w);
-    CHECK_INT(aioc_tls_state_of(w->client), AIOC_TLS_FAILED);
+    CHECK_INT(w->client->state, AIOC_TLS_FAILED);
     CHECK(!w->resumption.have);
     CHECK(w->client->again);
     CHECK_MEM(w->resumption.saved, none.saved, sizeof none.saved);     /* nor are secrets left */
@@ -1071,7 +1072,7 @@ TEST(tls_works_without_resumption)
     wire *w = wire_open("ec", "good.pem", "ca.pem");
     static const unsigned char entropy[32] = {1};
     server_reset(1);
-    w->client = aioc_tls_session_open(&w->memory, &w->config, NULL, "localhost", w->now, entropy);
+    w->client = aioc_tls_bearssl.open(&w->memory, &w->config, NULL, "localhost", w->now, entropy);
     pump(w);
     CHECK_OPEN(w);
     wire_close(w);
@@ -1092,28 +1093,28 @@ TEST(tls_close_notify_is_told_from_a_cut)
     br_ssl_engine_flush(&the_server.context.eng, 0);
     br_ssl_engine_close(&the_server.context.eng);
     while (server_to_client(w)) continue;
-    CHECK_INT(aioc_tls_state_of(w->client), AIOC_TLS_OPEN);            /* what was sent before comes first */
+    CHECK_INT(w->client->state, AIOC_TLS_OPEN);            /* what was sent before comes first */
     take_plain(w);
     CHECK_TEXT(w->got, w->got_len, "last");
     while (server_to_client(w)) continue;
-    CHECK_INT(aioc_tls_state_of(w->client), AIOC_TLS_CLOSED);
-    CHECK(aioc_tls_to_send(w->client, &len));                          /* our answer, RFC 5246 7.2.1 */
-    aioc_tls_ended(w->client);
+    CHECK_INT(w->client->state, AIOC_TLS_CLOSED);
+    CHECK(w->client->table->to_send(w->client, &len));                          /* our answer, RFC 5246 7.2.1 */
+    w->client->table->ended(w->client);
     pump(w);
-    CHECK_INT(aioc_tls_state_of(w->client), AIOC_TLS_CLOSED);
+    CHECK_INT(w->client->state, AIOC_TLS_CLOSED);
     CHECK_INT(br_ssl_engine_current_state(&the_server.context.eng), BR_SSL_CLOSED);
     CHECK_INT(br_ssl_engine_last_error(&the_server.context.eng), 0);
     disconnect(w);
 
     connect_to(w, "localhost");
     pump(w);
-    aioc_tls_ended(w->client);
+    w->client->table->ended(w->client);
     CHECK_REFUSED(w, "the connection was cut: the server did not say that it is the end");
     disconnect(w);
 
     memset(&w->resumption, 0, sizeof w->resumption);
     connect_to(w, "localhost");
-    aioc_tls_ended(w->client);
+    w->client->table->ended(w->client);
     CHECK_REFUSED(w, "the server closed the connection instead of answering: does this port speak TLS?");
     wire_close(w);
 }
@@ -1124,18 +1125,18 @@ TEST(tls_shutdown_says_goodbye_once)
     aiocosmos_slice slice = {"x", 1};
     size_t len;
     connect_to(w, "localhost");
-    aioc_tls_shutdown(w->client);                 /* too early: does nothing */
+    w->client->table->shutdown(w->client);                 /* too early: does nothing */
     pump(w);
     CHECK_OPEN(w);
-    aioc_tls_shutdown(w->client);
-    aioc_tls_shutdown(w->client);
-    CHECK_INT(aioc_tls_write(w->client, &slice, 1, 0), 0);
-    CHECK(aioc_tls_to_send(w->client, &len));
+    w->client->table->shutdown(w->client);
+    w->client->table->shutdown(w->client);
+    CHECK_INT(w->client->table->write(w->client, &slice, 1, 0), 0);
+    CHECK(w->client->table->to_send(w->client, &len));
     CHECK_INT(len, 5 + 8 + 2 + 16);               /* header, nonce, alert, tag */
     pump(w);
-    CHECK_INT(aioc_tls_state_of(w->client), AIOC_TLS_CLOSED);
-    aioc_tls_shutdown(w->client);
-    CHECK(!aioc_tls_to_send(w->client, &len));
+    CHECK_INT(w->client->state, AIOC_TLS_CLOSED);
+    w->client->table->shutdown(w->client);
+    CHECK(!w->client->table->to_send(w->client, &len));
     wire_close(w);
 }
 
@@ -1152,7 +1153,7 @@ TEST(tls_an_end_at_every_byte_of_the_handshake_fails)
         w->end_at = at;
         connect_to(w, "localhost");
         pump(w);
-        aioc_tls_ended(w->client);
+        w->client->table->ended(w->client);
         CHECK_REFUSED(w, "the server closed the connection during the TLS handshake");
         disconnect(w);
     }
@@ -1222,7 +1223,7 @@ TEST(tls_servers_with_nothing_in_common)
     disconnect(w);
     connect_to(w, "localhost");
     pump(w);
-    CHECK_INT(aioc_tls_state_of(w->client), AIOC_TLS_FAILED);
+    CHECK_INT(w->client->state, AIOC_TLS_FAILED);
     CHECK(!w->client->again);
     wire_close(w);
     for (i = 0; i < 2; i++) {
@@ -1272,15 +1273,15 @@ TEST(tls_damage_on_the_way_is_seen)
         w->cut = at % 3 ? 100000 : 11;
         connect_to(w, "localhost");
         pump(w);
-        if (aioc_tls_state_of(w->client) == AIOC_TLS_OPEN) {
+        if (w->client->state == AIOC_TLS_OPEN) {
             CHECK(at > handshake);                /* the client is content only with what the server has said */
             CHECK(br_ssl_engine_sendapp_buf(&the_server.context.eng, &room));
             server_send(w, "data", 4);
         }
         CHECK(w->got_len == 0 || (!to_client && w->got_len == 4 && memcmp(w->got, "data", 4) == 0));
-        aioc_tls_ended(w->client);
-        CHECK_INT(aioc_tls_state_of(w->client), AIOC_TLS_FAILED);
-        CHECK(aioc_tls_error(w->client)[0] != '\0');
+        w->client->table->ended(w->client);
+        CHECK_INT(w->client->state, AIOC_TLS_FAILED);
+        CHECK(w->client->why[0] != '\0');
         disconnect(w);
     }
     wire_close(w);
@@ -1316,10 +1317,10 @@ TEST(tls_garbage_of_any_kind_ends)
         len = run % 4 ? whole : at;
         connect_to(w, "localhost");
         hear(w, copy, len);
-        CHECK(aioc_tls_state_of(w->client) == AIOC_TLS_HANDSHAKE || aioc_tls_state_of(w->client) == AIOC_TLS_FAILED);
-        aioc_tls_ended(w->client);
-        CHECK_INT(aioc_tls_state_of(w->client), AIOC_TLS_FAILED);
-        CHECK(aioc_tls_error(w->client)[0] != '\0');
+        CHECK(w->client->state == AIOC_TLS_HANDSHAKE || w->client->state == AIOC_TLS_FAILED);
+        w->client->table->ended(w->client);
+        CHECK_INT(w->client->state, AIOC_TLS_FAILED);
+        CHECK(w->client->why[0] != '\0');
         disconnect(w);
     }
     wire_close(w);
@@ -1335,10 +1336,10 @@ static int trust_text(const char *text, size_t len, size_t *count, size_t *skipp
     aioc_tls_trust trust;
     int result;
     memory_open(&memory);
-    result = aioc_tls_trust_open(&trust, &memory, text, len, why, cap);
+    result = aioc_tls_bearssl.trust_open(&trust, &memory, text, len, why, cap);
     *count = trust.count;
     *skipped = trust.skipped;
-    if (result == 0) aioc_tls_trust_close(&trust, &memory);
+    if (result == 0) aioc_tls_bearssl.trust_close(&trust, &memory);
     memory_close(&memory);
     return result;
 }
@@ -1398,8 +1399,8 @@ TEST(tls_trust_of_many_finds_the_right_one)
         memcpy(bundle + len, file_text, more);
         len += more;
     }
-    aioc_tls_trust_close(&w->trust, &w->memory);
-    CHECK_INT(aioc_tls_trust_open(&w->trust, &w->memory, bundle, len, why, sizeof why), 0);
+    aioc_tls_bearssl.trust_close(&w->trust, &w->memory);
+    CHECK_INT(aioc_tls_bearssl.trust_open(&w->trust, &w->memory, bundle, len, why, sizeof why), 0);
     CHECK_INT(w->trust.count, 10);
     CHECK_INT(w->trust.skipped, 0);
     connect_to(w, "localhost");
@@ -1489,16 +1490,16 @@ TEST(tls_no_memory_fails_cleanly)
         server_init("ec", "chain.pem");
         heap.fail_at = n;
         len = read_file("ec", "ca.pem");
-        if (aioc_tls_trust_open(&w->trust, &w->memory, file_text, len, why, sizeof why) == 0) {
+        if (aioc_tls_bearssl.trust_open(&w->trust, &w->memory, file_text, len, why, sizeof why) == 0) {
             static const unsigned char entropy[32] = {1};
             w->config.table = &aioc_tls_bearssl;
             w->config.trust = &w->trust;
             w->cut = 100000;
             server_reset(1);
-            w->client = aioc_tls_session_open(&w->memory, &w->config, &w->resumption, "localhost", NOW, entropy);
+            w->client = aioc_tls_bearssl.open(&w->memory, &w->config, &w->resumption, "localhost", NOW, entropy);
             if (w->client) {
                 pump(w);
-                done = aioc_tls_state_of(w->client) == AIOC_TLS_OPEN;
+                done = w->client->state == AIOC_TLS_OPEN;
                 if (!done) CHECK_REFUSED(w, "no memory for the server's certificate");
             }
         } else {
