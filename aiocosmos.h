@@ -8069,7 +8069,6 @@ struct aioc_pool_exchange {              /* embedded in an operation; zeroed at 
     aioc_pool_connection *connection;
     uint64_t started_us;
     uint64_t number;                     /* of all exchanges started in this pool */
-    int error;                           /* of one that has failed while queued */
     uint8_t state;
     /* A connection is there and the request is about to be written: fills head and body; they stay valid until done or
      * cancel. < 0: the exchange ends with that error; done is called. May not call the pool. */
@@ -8079,7 +8078,7 @@ struct aioc_pool_exchange {              /* embedded in an operation; zeroed at 
     void *owner;
 };
 
-enum { AIOC_POOL_OUTSIDE, AIOC_POOL_QUEUED, AIOC_POOL_DOOMED, AIOC_POOL_ACTIVE };       /* aioc_pool_exchange.state */
+enum { AIOC_POOL_OUTSIDE, AIOC_POOL_QUEUED, AIOC_POOL_ACTIVE };        /* aioc_pool_exchange.state */
 
 typedef struct aioc_pool_options {
     const char *host;                    /* a name or a literal; outlives the pool */
@@ -8134,7 +8133,7 @@ struct aioc_pool_connection {
     uint64_t moved_us;                   /* came to its stage; once open, sent or received something */
     uint64_t open_us, idle_us, sent_us, first_us;
     uint64_t retire_us;                  /* not used any more from then on; 0: not known yet */
-    uint32_t dns_us, tcp_us, tls_us;
+    uint32_t took_us[AIOC_POOL_IDLE];    /* the stages on the way */
     uint32_t incident;                   /* pool->incidents when it was begun */
     uint32_t drained, pauses;
     uint8_t stage;
@@ -8154,7 +8153,8 @@ struct aioc_pool {
     size_t scratch_size;
     aioc_pool_options options;
     aioc_pool_exchange *first, *last;    /* queued, the oldest first */
-    aioc_pool_exchange *first_doomed, *last_doomed;
+    aioc_pool_outcome doom;              /* of those in the queue up to this number: they have failed */
+    uint64_t doom_number;
     aioc_pool_connection *connections;
     aioc_pool_connection *idle, *idle_last;
     aioc_pool_connection *shaking, *shaking_last;
@@ -8173,7 +8173,7 @@ struct aioc_pool {
     aioc_tls_resumption resumption;
     uint64_t opened, bytes_sent, bytes_received;
     char message[AIOC_POOL_MESSAGE_MAX];           /* of the failure being reported */
-    char doom[AIOC_POOL_MESSAGE_MAX];              /* of those that have failed while queued */
+    char doom_message[AIOC_POOL_MESSAGE_MAX];
 };
 
 /*------------------------------------------------------------------------------
@@ -8213,19 +8213,21 @@ static void aioc_pool_endpoint(const aioc_pool *pool, char *out, size_t cap)
     aioc_memory_print(out, cap, bare ? "[%s]:%u" : "%s:%u", host, (unsigned)pool->options.port);
 }
 
-static void aioc_pool_queue_add(aioc_pool_exchange **first, aioc_pool_exchange **last, aioc_pool_exchange *exchange)
+static void aioc_pool_queue_add(aioc_pool *pool, aioc_pool_exchange *exchange)
 {
     exchange->next = NULL;
-    exchange->prev = *last;
-    *(*last ? &(*last)->next : first) = exchange;
-    *last = exchange;
+    exchange->prev = pool->last;
+    *(pool->last ? &pool->last->next : &pool->first) = exchange;
+    pool->last = exchange;
+    pool->queued++;
 }
 
-static void aioc_pool_queue_remove(aioc_pool_exchange **first, aioc_pool_exchange **last, aioc_pool_exchange *exchange)
+static void aioc_pool_queue_remove(aioc_pool *pool, aioc_pool_exchange *exchange)
 {
-    *(exchange->prev ? &exchange->prev->next : first) = exchange->next;
-    *(exchange->next ? &exchange->next->prev : last) = exchange->prev;
+    *(exchange->prev ? &exchange->prev->next : &pool->first) = exchange->next;
+    *(exchange->next ? &exchange->next->prev : &pool->last) = exchange->prev;
     exchange->prev = exchange->next = NULL;
+    pool->queued--;
 }
 
 /*------------------------------------------------------------------------------
@@ -8317,23 +8319,32 @@ static void aioc_pool_close_connection(aioc_pool_connection *connection)
  * The end of an exchange
  *----------------------------------------------------------------------------*/
 
+static void aioc_pool_tell_opening(const aioc_pool_connection *connection, aioc_pool_outcome *outcome)
+{
+    outcome->dns_us = connection->took_us[AIOC_POOL_RESOLVING];
+    outcome->tcp_us = connection->took_us[AIOC_POOL_CONNECTING];
+    outcome->tls_us = connection->took_us[AIOC_POOL_SHAKING];
+}
+
+/* How long the exchange has waited for anything but the opening of its connection. */
+static uint32_t aioc_pool_queue_us(const aioc_pool_outcome *outcome, const aioc_pool_exchange *exchange,
+                                   uint64_t end_us)
+{
+    uint32_t opening_us = outcome->dns_us + outcome->tcp_us + outcome->tls_us;
+    return aioc_pool_span(exchange->started_us + opening_us, end_us);
+}
+
 /* Takes the exchange off its connection, and says all about its end but how. */
 static aioc_pool_exchange *aioc_pool_detach(aioc_pool_connection *connection, aioc_pool_outcome *outcome)
 {
     aioc_pool_exchange *exchange = connection->exchange;
     uint64_t now_us = aioc_pool_now(connection->pool), sent_us = connection->sent_us, first_us = connection->first_us;
-    uint32_t waited_us = aioc_pool_span(exchange->started_us, sent_us), opening_us = 0;
     memset(outcome, 0, sizeof *outcome);
     outcome->sent = connection->sent;
     outcome->reused = connection->reused;
     outcome->silent = !connection->heard;
-    if (!connection->reused) {
-        outcome->dns_us = connection->dns_us;
-        outcome->tcp_us = connection->tcp_us;
-        outcome->tls_us = connection->tls_us;
-        opening_us = connection->dns_us + connection->tcp_us + connection->tls_us;
-    }
-    outcome->queue_us = waited_us > opening_us ? waited_us - opening_us : 0;
+    if (!connection->reused) aioc_pool_tell_opening(connection, outcome);
+    outcome->queue_us = aioc_pool_queue_us(outcome, exchange, sent_us);
     outcome->first_byte_us = aioc_pool_span(sent_us, connection->heard ? first_us : now_us);
     outcome->body_us = connection->heard ? aioc_pool_span(first_us, now_us) : 0;
     connection->exchange = NULL;
@@ -8378,31 +8389,37 @@ static void aioc_pool_fail_because(aioc_pool_connection *connection, int error, 
     aioc_pool_fail(connection, error, pool->message);
 }
 
-/* An exchange that waits in the queue has failed. Its callback runs from aioc_pool_work, one a call. If others still
- * wait for theirs, it shares their reason. */
-static void aioc_pool_doom(aioc_pool *pool, aioc_pool_exchange *exchange, int error, const char *message)
+/* Those in the queue up to that number have failed; they are told by aioc_pool_work, one a call. As long as some are
+ * not, nobody else fails of something else: whoever is in the queue then has a further try. */
+static bool aioc_pool_is_doomed(const aioc_pool *pool)
 {
-    if (!pool->first_doomed) aioc_memory_print(pool->doom, sizeof pool->doom, "%s", message);
-    aioc_pool_queue_remove(&pool->first, &pool->last, exchange);
-    pool->queued--;
-    exchange->error = pool->first_doomed ? pool->first_doomed->error : error;
-    exchange->state = AIOC_POOL_DOOMED;
-    aioc_pool_queue_add(&pool->first_doomed, &pool->last_doomed, exchange);
+    return pool->first && pool->first->number <= pool->doom_number;
 }
 
-static void aioc_pool_deliver_doomed(aioc_pool *pool)
+static void aioc_pool_doom(aioc_pool *pool, uint64_t number, const aioc_pool_outcome *outcome)
 {
-    aioc_pool_exchange *exchange = pool->first_doomed;
-    aioc_pool_outcome outcome;
-    memset(&outcome, 0, sizeof outcome);
-    outcome.error = exchange->error;
-    outcome.message = pool->message;
+    if (aioc_pool_is_doomed(pool)) return;
+    pool->doom = *outcome;
+    pool->doom_number = number;
+    aioc_memory_print(pool->doom_message, sizeof pool->doom_message, "%s", outcome->message);
+}
+
+/* Ends an exchange of the queue. */
+static void aioc_pool_fail_queued(aioc_pool *pool, aioc_pool_exchange *exchange, aioc_pool_outcome outcome)
+{
     outcome.silent = true;
-    outcome.queue_us = aioc_pool_span(exchange->started_us, aioc_pool_now(pool));
-    memcpy(pool->message, pool->doom, sizeof pool->message);
-    aioc_pool_queue_remove(&pool->first_doomed, &pool->last_doomed, exchange);
+    outcome.queue_us = aioc_pool_queue_us(&outcome, exchange, aioc_pool_now(pool));
+    aioc_pool_queue_remove(pool, exchange);
     exchange->state = AIOC_POOL_OUTSIDE;
     exchange->done(exchange, &outcome);
+}
+
+/* The callback may lead to another doom: it gets a copy of the message. */
+static void aioc_pool_deliver_doomed(aioc_pool *pool)
+{
+    memcpy(pool->message, pool->doom_message, sizeof pool->message);
+    pool->doom.message = pool->message;
+    aioc_pool_fail_queued(pool, pool->first, pool->doom);
 }
 
 /*------------------------------------------------------------------------------
@@ -8430,18 +8447,32 @@ static void aioc_pool_back_off(aioc_pool *pool, uint32_t incident)
     aioc_pool_be_patient(pool, wait_us / 2 + aioc_pool_random(pool, wait_us / 2 + 1));
 }
 
+static void aioc_pool_set_stage(aioc_pool_connection *connection, aioc_pool_stage stage)
+{
+    uint64_t now_us = aioc_pool_now(connection->pool);
+    connection->took_us[connection->stage] = aioc_pool_span(connection->moved_us, now_us);
+    connection->moved_us = now_us;
+    connection->stage = (uint8_t)stage;
+}
+
 /* A connection that is being opened comes to nothing. If there are others, the queue is theirs; if not, those who have
  * waited for this one fail with it. Those who came later have a try of their own. */
 static void aioc_pool_open_failed(aioc_pool_connection *connection, int error, const char *message)
 {
     aioc_pool *pool = connection->pool;
     uint64_t limit = connection->limit;
+    aioc_pool_outcome outcome;
+    memset(&outcome, 0, sizeof outcome);
+    outcome.error = error;
+    outcome.message = message;
+    connection->took_us[connection->stage] = aioc_pool_span(connection->moved_us, aioc_pool_now(pool));
+    aioc_pool_tell_opening(connection, &outcome);
     aioc_pool_back_off(pool, connection->incident);
     aioc_pool_close_connection(connection);
     pool->warm = 0;
     aioc_pool_log(pool, 2, message);
     if (pool->open > 0 || (error == AIOCOSMOS_E_NOMEM && pool->opening > 0)) return;
-    while (pool->first && pool->first->number <= limit) aioc_pool_doom(pool, pool->first, error, message);
+    aioc_pool_doom(pool, limit, &outcome);
 }
 
 /* The same, with "HOST (ADDRESS:PORT)" in the message, or only one of them where they are the same. */
@@ -8490,14 +8521,6 @@ static bool aioc_pool_wants_connection(const aioc_pool *pool)
     if (total >= pool->options.connections_max || pool->patience.armed) return false;
     if (pool->queued > pool->opening && pool->idle_count == 0) return true;
     return total < pool->warm && pool->opening < AIOC_POOL_WARMING_MAX;
-}
-
-static void aioc_pool_set_stage(aioc_pool_connection *connection, aioc_pool_stage stage, uint32_t *span_us)
-{
-    uint64_t now_us = aioc_pool_now(connection->pool);
-    *span_us = aioc_pool_span(connection->moved_us, now_us);
-    connection->moved_us = now_us;
-    connection->stage = (uint8_t)stage;
 }
 
 /* When the connection that has been idle longest closes. */
@@ -8572,7 +8595,7 @@ static bool aioc_pool_shake_on(aioc_pool_connection *connection)
     case AIOC_TLS_HANDSHAKE:
         return true;
     case AIOC_TLS_OPEN:
-        aioc_pool_set_stage(connection, AIOC_POOL_IDLE, &connection->tls_us);
+        aioc_pool_set_stage(connection, AIOC_POOL_IDLE);
         aioc_pool_opened(connection);
         return false;
     case AIOC_TLS_CLOSED:
@@ -8615,7 +8638,7 @@ static void aioc_pool_won(aioc_pool_connection *connection, aioc_pool_try *winne
     connection->source.fd = winner->source.fd;
     connection->connected = true;
     aioc_pool_dial_free(connection);
-    aioc_pool_set_stage(connection, AIOC_POOL_SHAKING, &connection->tcp_us);
+    aioc_pool_set_stage(connection, AIOC_POOL_SHAKING);
     if (aioc_platform_watch(pool->reactor, &connection->source, AIOCOSMOS_READABLE) < 0)
         aioc_pool_open_failed_because(connection, AIOCOSMOS_E_NOMEM, "connect to", "no memory to watch the connection");
     else if (pool->options.tls) aioc_pool_begin_tls(connection);
@@ -8715,7 +8738,7 @@ static void aioc_pool_dial_start(aioc_pool_connection *connection, const aiocosm
     aioc_pool *pool = connection->pool;
     aioc_pool_dial *dial;
     size_t i, first = 0;
-    aioc_pool_set_stage(connection, AIOC_POOL_CONNECTING, &connection->dns_us);
+    aioc_pool_set_stage(connection, AIOC_POOL_CONNECTING);
     pool->resolving--;
     dial = connection->dial = (aioc_pool_dial *)aioc_memory_zalloc(pool->memory, sizeof *dial);
     if (!dial) {
@@ -8738,21 +8761,33 @@ static void aioc_pool_dial_start(aioc_pool_connection *connection, const aiocosm
     aioc_pool_dial_on(connection);
 }
 
-/* One look-up serves all connections that wait for it. */
+/* One look-up serves all connections that wait for it. They ask again, then, one a call of aioc_pool_work: to begin to
+ * connect takes a while. */
 static void aioc_pool_resolved(aioc_resolve_waiter *waiter, const aiocosmos_address *addresses, size_t count,
                                const char *error)
 {
-    aioc_pool *pool = (aioc_pool *)waiter->owner;
-    aioc_pool_connection *connection = pool->connections, *next;
-    for (; connection; connection = next) {
-        next = connection->next;
-        if (connection->stage != AIOC_POOL_RESOLVING) continue;
-        if (count > 0) {
-            aioc_pool_dial_start(connection, addresses, count);
-        } else {
-            aioc_memory_print(pool->message, sizeof pool->message, "%s", error);
-            aioc_pool_open_failed(connection, AIOCOSMOS_E_DNS, pool->message);
-        }
+    (void)waiter, (void)addresses, (void)count, (void)error;
+}
+
+static bool aioc_pool_wants_address(const aioc_pool *pool)
+{
+    return pool->resolving > 0 && !pool->waiter.waiting;
+}
+
+static void aioc_pool_look_up(aioc_pool *pool)
+{
+    const aiocosmos_address *addresses;
+    const char *error;
+    size_t count;
+    int result = aioc_resolve_ask(pool->resolver, pool->options.host, &pool->waiter, &addresses, &count, &error);
+    aioc_pool_connection *connection = pool->connections;
+    if (result == AIOC_RESOLVE_LATER) return;
+    while (connection->stage != AIOC_POOL_RESOLVING) connection = connection->next;
+    if (result == 0) {
+        aioc_pool_dial_start(connection, addresses, count);
+    } else {
+        aioc_memory_print(pool->message, sizeof pool->message, "%s", error);
+        aioc_pool_open_failed(connection, result, pool->message);
     }
 }
 
@@ -8809,18 +8844,17 @@ static aioc_pool_connection *aioc_pool_new_connection(aioc_pool *pool)
     return connection;
 }
 
-/* Opens one connection, as far as that can be done now. */
+/* Begins one connection; it needs an address first. */
 static void aioc_pool_open_connection(aioc_pool *pool)
 {
-    const aiocosmos_address *addresses;
-    const char *error;
-    size_t count;
-    int result;
     aioc_pool_connection *connection = aioc_pool_new_connection(pool);
     if (!connection) {
+        aioc_pool_outcome outcome;
+        memset(&outcome, 0, sizeof outcome);
+        outcome.error = AIOCOSMOS_E_NOMEM;
+        outcome.message = "no memory for a connection";
         aioc_pool_back_off(pool, pool->incidents);
-        while (pool->first && pool->open + pool->opening == 0)
-            aioc_pool_doom(pool, pool->first, AIOCOSMOS_E_NOMEM, "no memory for a connection");
+        if (pool->open + pool->opening == 0) aioc_pool_doom(pool, pool->exchanges, &outcome);
         return;
     }
     /* As long as no connection is open, or the last try failed, only one is being opened, and each 250 ms one more: if
@@ -8829,15 +8863,6 @@ static void aioc_pool_open_connection(aioc_pool *pool)
     if (pool->open == 0 || pool->failures > 0) aioc_pool_be_patient(pool, AIOC_POOL_STAGGER_US);
     aioc_platform_timer_start(pool->reactor, &connection->timer,
                               aioc_pool_now(pool) + (uint64_t)pool->options.connect_timeout_ms * 1000u);
-    if (pool->waiter.waiting) return;
-    result = aioc_resolve_ask(pool->resolver, pool->options.host, &pool->waiter, &addresses, &count, &error);
-    if (result == AIOC_RESOLVE_LATER) return;
-    if (result == 0) {
-        aioc_pool_dial_start(connection, addresses, count);
-    } else {
-        aioc_memory_print(pool->message, sizeof pool->message, "%s", error);
-        aioc_pool_open_failed(connection, result, pool->message);
-    }
 }
 
 /*------------------------------------------------------------------------------
@@ -8862,7 +8887,7 @@ static size_t aioc_pool_send(aioc_pool_connection *connection, const aiocosmos_s
     ptrdiff_t sent = platform->socket_send(platform->user_data, connection->source.fd, slices, count);
     if (sent < 0 && sent != AIOCOSMOS_IO_AGAIN) connection->broken = true;
     if (sent < 0) sent = 0;
-    if (sent > 0) connection->moved_us = aioc_pool_now(pool);
+    if (sent > 0 && connection->exchange) connection->moved_us = aioc_pool_now(pool);
     pool->bytes_sent += (uint64_t)sent;
     aioc_pool_watch_writable(connection, (size_t)sent < len && !connection->broken);
     return (size_t)sent;
@@ -9188,8 +9213,7 @@ static void aioc_pool_start(aioc_pool *pool, aioc_pool_exchange *exchange)
     exchange->state = AIOC_POOL_QUEUED;
     exchange->started_us = aioc_pool_now(pool);
     exchange->number = ++pool->exchanges;
-    aioc_pool_queue_add(&pool->first, &pool->last, exchange);
-    pool->queued++;
+    aioc_pool_queue_add(pool, exchange);
 }
 
 /* Takes the exchange out; done is not called. Returns whether its last byte had been sent: then the answer may yet
@@ -9201,9 +9225,7 @@ static bool aioc_pool_cancel(aioc_pool *pool, aioc_pool_exchange *exchange)
     bool sent;
     exchange->state = AIOC_POOL_OUTSIDE;
     exchange->connection = NULL;
-    if (state == AIOC_POOL_QUEUED) pool->queued--;
-    if (state == AIOC_POOL_QUEUED) aioc_pool_queue_remove(&pool->first, &pool->last, exchange);
-    if (state == AIOC_POOL_DOOMED) aioc_pool_queue_remove(&pool->first_doomed, &pool->last_doomed, exchange);
+    if (state == AIOC_POOL_QUEUED) aioc_pool_queue_remove(pool, exchange);
     if (state != AIOC_POOL_ACTIVE) return false;
     sent = connection->sent;
     connection->exchange = NULL;
@@ -9261,8 +9283,6 @@ static void aioc_pool_serve(aioc_pool *pool)
         aioc_pool_close_connection(connection);
         return;
     }
-    aioc_pool_queue_remove(&pool->first, &pool->last, exchange);
-    pool->queued--;
     memset(request, 0, sizeof connection->request);
     error = exchange->prepare(exchange, request);
     if (error < 0) {
@@ -9270,12 +9290,10 @@ static void aioc_pool_serve(aioc_pool *pool)
         memset(&outcome, 0, sizeof outcome);
         outcome.error = error;
         outcome.message = error == AIOCOSMOS_E_NOMEM ? "no memory for the request" : NULL;
-        outcome.silent = true;
-        outcome.queue_us = aioc_pool_span(exchange->started_us, aioc_pool_now(pool));
-        exchange->state = AIOC_POOL_OUTSIDE;
-        exchange->done(exchange, &outcome);
+        aioc_pool_fail_queued(pool, exchange, outcome);
         return;
     }
+    aioc_pool_queue_remove(pool, exchange);
     aioc_pool_idle_remove(pool, connection);
     connection->stage = AIOC_POOL_BUSY;
     connection->exchange = exchange;
@@ -9291,16 +9309,20 @@ static void aioc_pool_serve(aioc_pool *pool)
     if (connection->broken) aioc_pool_write_failed(connection);
 }
 
-/* One thing that can be done now: an exchange called back that failed in the queue, or sent, or a connection opened for
- * one. False: nothing. */
+/* One thing that can be done now: an exchange called back that failed in the queue, or sent, or a connection begun for
+ * one, or dialled. False: nothing. */
 static bool aioc_pool_work(aioc_pool *pool)
 {
-    if (pool->first_doomed) {
+    if (aioc_pool_is_doomed(pool)) {
         aioc_pool_deliver_doomed(pool);
         return true;
     }
     if (pool->first && pool->idle) {
         aioc_pool_serve(pool);
+        return true;
+    }
+    if (aioc_pool_wants_address(pool)) {
+        aioc_pool_look_up(pool);
         return true;
     }
     if (pool->open + pool->opening >= pool->warm) pool->warm = 0;
@@ -9339,7 +9361,8 @@ static bool aioc_pool_handshake_work(aioc_pool *pool)
 /* Something waits to be done that no event will announce. */
 static bool aioc_pool_has_work(const aioc_pool *pool)
 {
-    return pool->first_doomed || (pool->first && pool->idle) || pool->shaking ||
+    return aioc_pool_is_doomed(pool) || (pool->first && pool->idle) || pool->shaking ||
+           aioc_pool_wants_address(pool) ||
            aioc_pool_wants_connection(pool);
 }
 
