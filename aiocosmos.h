@@ -4335,34 +4335,40 @@ static aiocosmos_str aioc_auth_sign(aioc_auth_signer *signer, const char *verb, 
 /*--- Tokens that the host gave -----------------------------------------------------*/
 
 typedef struct aioc_auth_token {
-    char    *text;                           /* link, then header value, in one block */
-    uint32_t link_len, value_len;            /* value_len 0: the host said that there is none */
+    struct aioc_auth_token *next;            /* used less recently */
+    uint32_t link_len, value_len;            /* of what stands behind this struct; value_len 0: the host has none */
     uint32_t serial;                         /* from 1: which of all that were set it is */
     bool     renewing;                       /* the host has been asked for its successor */
     uint64_t renew_us, expires_us;           /* UINT64_MAX: never */
-    uint64_t used;                           /* the greater, the more recently */
 } aioc_auth_token;
 
 typedef struct aioc_auth_tokens {
-    aioc_auth_token *token;                  /* by link, short ones first */
-    uint32_t count, cap, max, serial;
-    uint64_t uses;
+    aioc_auth_token *first;
+    uint32_t count, serial;
+    uint64_t max;
 } aioc_auth_tokens;
 
-static void aioc_auth_token_drop(aioc_memory *memory, aioc_auth_token *token)
+static aiocosmos_str aioc_auth_token_link(const aioc_auth_token *token)
 {
-    size_t size = (size_t)token->link_len + token->value_len + 1u;
-    if (token->text) aioc_memory_wipe(token->text, size);
-    aioc_memory_free(memory, token->text, size);
-    memset(token, 0, sizeof *token);
+    aiocosmos_str link;
+    link.ptr = (const char *)(token + 1);
+    link.len = token->link_len;
+    return link;
+}
+
+static void aioc_auth_tokens_remove(aioc_auth_tokens *tokens, aioc_memory *memory, aioc_auth_token **at)
+{
+    aioc_auth_token *token = *at;
+    size_t size = sizeof *token + token->link_len + token->value_len;
+    *at = token->next;
+    tokens->count--;
+    aioc_memory_wipe(token, size);
+    aioc_memory_free(memory, token, size);
 }
 
 static void aioc_auth_tokens_wipe(aioc_auth_tokens *tokens, aioc_memory *memory)
 {
-    while (tokens->count > 0) aioc_auth_token_drop(memory, &tokens->token[--tokens->count]);
-    aioc_memory_free(memory, tokens->token, tokens->cap * sizeof *tokens->token);
-    tokens->token = NULL;
-    tokens->cap = 0;
+    while (tokens->first) aioc_auth_tokens_remove(tokens, memory, &tokens->first);
 }
 
 /* Writes the header value of a token: a resource token as it is, or as its permission gave it when it is encoded
@@ -4390,115 +4396,73 @@ static size_t aioc_auth_token_value(aiocosmos_str token, char *out)
     return len;
 }
 
-/* Where a link stands, or would. */
-static uint32_t aioc_auth_tokens_at(const aioc_auth_tokens *tokens, aiocosmos_str link, bool *held)
-{
-    uint32_t low = 0, high = tokens->count;
-    *held = false;
-    while (low < high) {
-        uint32_t middle = (low + high) / 2;
-        const aioc_auth_token *token = &tokens->token[middle];
-        int order = token->link_len < link.len ? -1 : token->link_len > link.len;
-        if (order == 0 && link.len) order = memcmp(token->text, link.ptr, link.len);
-        if (order == 0) *held = true;
-        if (order < 0) low = middle + 1;
-        else high = middle;
-    }
-    return high;
-}
-
-static void aioc_auth_tokens_remove(aioc_auth_tokens *tokens, aioc_memory *memory, uint32_t at)
-{
-    aioc_auth_token *token = &tokens->token[at];
-    aioc_auth_token_drop(memory, token);
-    memmove(token, token + 1, (--tokens->count - at) * sizeof *token);
-}
-
-/* Room for one more: the least recently used of max goes. */
-static bool aioc_auth_tokens_make_room(aioc_auth_tokens *tokens, aioc_memory *memory)
-{
-    uint32_t i, oldest = 0, cap = tokens->cap ? tokens->cap * 2 : 4;
-    aioc_auth_token *token = tokens->token;
-    if (tokens->count == tokens->max) {
-        for (i = 1; i < tokens->count; i++)
-            if (token[i].used < token[oldest].used) oldest = i;
-        aioc_auth_tokens_remove(tokens, memory, oldest);
-    }
-    if (tokens->count < tokens->cap) return true;
-    token = (aioc_auth_token *)aioc_memory_resize(memory, token, tokens->cap * sizeof *token, cap * sizeof *token);
-    if (!token) return false;
-    tokens->token = token;
-    tokens->cap = cap;
-    return true;
-}
-
 /* lifetime_us 0: it never ends. token NULL: there is none for this link, for AIOC_AUTH_DENIAL_US at most; one that is
- * held goes, unless the host was only asked for its successor. 0; E_ARGUMENT: this is no token; E_NOMEM. On failure
- * what the link had stays. */
+ * held goes, unless the host was only asked for its successor. Of more than max, the least recently used goes. 0;
+ * E_ARGUMENT: this is no token; E_NOMEM. On failure what the link had stays. */
 static int aioc_auth_tokens_set(aioc_auth_tokens *tokens, aioc_memory *memory, aiocosmos_str link, const char *token,
                                 uint64_t now_us, uint64_t lifetime_us)
 {
     aiocosmos_str text = aioc_text_trim(aioc_memory_str(token));
     size_t value_len = aioc_auth_token_value(text, NULL);
-    aioc_auth_token *place;
-    char *block;
-    bool held;
-    uint32_t at;
+    aioc_auth_token *made, **at = &tokens->first;
+    char *room;
     link = aioc_text_trim_of(link, '/');
     if ((token && value_len == 0) || link.len > 4096) return AIOCOSMOS_E_ARGUMENT;
     if (!token && (lifetime_us == 0 || lifetime_us > AIOC_AUTH_DENIAL_US)) lifetime_us = AIOC_AUTH_DENIAL_US;
-    at = aioc_auth_tokens_at(tokens, link, &held);
-    if (held && !token && tokens->token[at].renewing && tokens->token[at].expires_us > now_us) return 0;
-    block = (char *)aioc_memory_alloc(memory, link.len + value_len + 1);
-    if (!block) return AIOCOSMOS_E_NOMEM;
-    if (!held && !aioc_auth_tokens_make_room(tokens, memory)) {
-        aioc_memory_free(memory, block, link.len + value_len + 1);
-        return AIOCOSMOS_E_NOMEM;
-    }
-    at = aioc_auth_tokens_at(tokens, link, &held);
-    place = &tokens->token[at];
-    if (held) aioc_auth_token_drop(memory, place);
-    else memmove(place + 1, place, (tokens->count++ - at) * sizeof *place);
-    memset(place, 0, sizeof *place);
-    if (link.len) memcpy(block, link.ptr, link.len);
-    aioc_auth_token_value(text, block + link.len);
-    place->text = block;
-    place->link_len = (uint32_t)link.len;
-    place->value_len = (uint32_t)value_len;
-    place->serial = ++tokens->serial;
-    place->renew_us = lifetime_us ? now_us + lifetime_us / 5 * 4 : UINT64_MAX;
-    place->expires_us = lifetime_us ? now_us + lifetime_us : UINT64_MAX;
-    place->used = ++tokens->uses;
+    while (*at && !aioc_memory_same(aioc_auth_token_link(*at), link)) at = &(*at)->next;
+    if (*at && !token && (*at)->renewing && (*at)->expires_us > now_us) return 0;
+    made = (aioc_auth_token *)aioc_memory_zalloc(memory, sizeof *made + link.len + value_len);
+    if (!made) return AIOCOSMOS_E_NOMEM;
+    if (*at) aioc_auth_tokens_remove(tokens, memory, at);
+    room = (char *)(made + 1);
+    if (link.len) memcpy(room, link.ptr, link.len);
+    aioc_auth_token_value(text, room + link.len);
+    made->link_len = (uint32_t)link.len;
+    made->value_len = (uint32_t)value_len;
+    made->serial = ++tokens->serial;
+    made->renew_us = lifetime_us ? now_us + lifetime_us / 5 * 4 : UINT64_MAX;
+    made->expires_us = lifetime_us ? now_us + lifetime_us : UINT64_MAX;
+    made->next = tokens->first;
+    tokens->first = made;
+    if (++tokens->count <= tokens->max) return 0;
+    for (at = &made->next; (*at)->next;) at = &(*at)->next;
+    aioc_auth_tokens_remove(tokens, memory, at);
     return 0;
 }
 
-/* The entry with the longest link that covers this one: it is the same, or above it; the empty one covers everything.
- * Reading the account (the empty link) takes any token, because it only asks where the regions are. NULL: the host has
- * said nothing of it. Lent until a token is set. */
+/* A token covers its own link and all below it; the empty link covers everything. */
+static bool aioc_auth_token_covers(const aioc_auth_token *token, aiocosmos_str link)
+{
+    size_t len = token->link_len;
+    return len == 0 || (len <= link.len && (len == link.len || link.ptr[len] == '/') &&
+                        memcmp(token + 1, link.ptr, len) == 0);
+}
+
+/* The token with the longest link that covers this one. Reading the account (the empty link) takes any, because it only
+ * asks where the regions are. NULL: the host has said nothing of it. Lent until a token is set. */
 static aioc_auth_token *aioc_auth_tokens_find(aioc_auth_tokens *tokens, aiocosmos_str link, uint64_t now_us)
 {
-    aioc_auth_token *found = NULL;
-    uint32_t i = link.len ? tokens->count : 0, at;
-    bool held;
-    for (;;) {
-        at = aioc_auth_tokens_at(tokens, link, &held);
-        if (held && tokens->token[at].expires_us > now_us) found = &tokens->token[at];
-        if (found || link.len == 0) break;
-        while (link.len > 0 && link.ptr[--link.len] != '/') continue;
+    aioc_auth_token **at, **best = NULL, *token;
+    for (at = &tokens->first; *at; at = &token->next) {
+        token = *at;
+        if (best && (link.len ? token->link_len <= (*best)->link_len : (*best)->value_len > 0)) continue;
+        if (token->expires_us <= now_us) continue;
+        if (aioc_auth_token_covers(token, link) || (link.len == 0 && token->value_len > 0)) best = at;
     }
-    for (; i < tokens->count && (!found || found->value_len == 0); i++)
-        if (tokens->token[i].value_len && tokens->token[i].expires_us > now_us) found = &tokens->token[i];
-    if (found) found->used = ++tokens->uses;
-    return found;
+    if (!best) return NULL;
+    token = *best;
+    *best = token->next;
+    token->next = tokens->first;
+    return tokens->first = token;
 }
 
 /* Whether a token is still held. If it is, and the service refused it, it can be dropped: the host is asked anew. */
 static bool aioc_auth_tokens_holds(aioc_auth_tokens *tokens, aioc_memory *memory, uint32_t serial, bool drop)
 {
-    uint32_t i = 0;
-    while (i < tokens->count && tokens->token[i].serial != serial) i++;
-    if (i == tokens->count) return false;
-    if (drop) aioc_auth_tokens_remove(tokens, memory, i);
+    aioc_auth_token **at = &tokens->first;
+    while (*at && (*at)->serial != serial) at = &(*at)->next;
+    if (*at == NULL) return false;
+    if (drop) aioc_auth_tokens_remove(tokens, memory, at);
     return true;
 }
 
@@ -11300,25 +11264,8 @@ static void aioc_operation_log(aioc_operation_engine *engine, int level, uint64_
         engine->logger.fn(level, message, op_id, engine->logger.user_data);
 }
 
-/* xorshift64*: for jitter only. */
-static uint32_t aioc_operation_random(aioc_operation_engine *engine)
-{
-    uint64_t x = engine->random_state;
-    x ^= x >> 12;
-    x ^= x << 25;
-    x ^= x >> 27;
-    engine->random_state = x;
-    return (uint32_t)((x * 0x2545F4914F6CDD1Dull) >> 32);
-}
-
-static char *aioc_operation_put_hex(char *out, uint64_t number, size_t digits)
-{
-    size_t i;
-    for (i = digits; i > 0; i--, number >>= 4) out[i - 1] = "0123456789abcdef"[number & 15u];
-    return out + digits;
-}
-
-static uint64_t aioc_operation_splitmix(uint64_t *state)
+/* splitmix64: for what has to differ, and is no secret. */
+static uint64_t aioc_operation_random(uint64_t *state)
 {
     uint64_t x = *state += 0x9E3779B97F4A7C15ull;
     x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9ull;
@@ -11326,20 +11273,19 @@ static uint64_t aioc_operation_splitmix(uint64_t *state)
     return x ^ x >> 31;
 }
 
-/* A UUID of version 4 (RFC 9562, 5.4) and a NUL. Ids have to differ, and are no secret. */
+/* A UUID of version 4 (RFC 9562, 5.4). Ids have to differ, and are no secret. */
 static void aioc_operation_make_activity_id(aioc_operation_engine *engine, char *out)
 {
-    uint64_t high = aioc_operation_splitmix(&engine->activity_state[0]);
-    uint64_t low = aioc_operation_splitmix(&engine->activity_state[1]);
-    out = aioc_operation_put_hex(out, high >> 32, 8);
-    *out++ = '-';
-    out = aioc_operation_put_hex(out, high >> 16, 4);
-    *out++ = '-';
-    out = aioc_operation_put_hex(out, 0x4000u | (high & 0xFFFu), 4);
-    *out++ = '-';
-    out = aioc_operation_put_hex(out, 0x8000u | low >> 50, 4);
-    *out++ = '-';
-    *aioc_operation_put_hex(out, low, 12) = 0;
+    static const char form[] = "xxxxxxxx-xxxx-4xxx-yxxx-xxxxxxxxxxxx";
+    uint64_t bits = aioc_operation_random(&engine->activity_state[0]);
+    size_t i;
+    for (i = 0; i < sizeof form; i++) {
+        if (i == 18) bits = aioc_operation_random(&engine->activity_state[1]);
+        out[i] = form[i];
+        if (form[i] < 'x') continue;
+        out[i] = "0123456789abcdef"[form[i] == 'x' ? bits & 15u : 8u | (bits & 3u)];
+        bits >>= 4;
+    }
 }
 
 static aiocosmos_op aioc_operation_handle(const aioc_operation *op)
@@ -11910,7 +11856,7 @@ static aiocosmos_str aioc_operation_authorization(aioc_operation *op, int64_t wa
     token = aioc_auth_tokens_find(&engine->tokens, aioc_operation_link(op), engine->reactor->now_us);
     if (!token) return aioc_operation_str(NULL, 0);
     op->token = token->serial;
-    return aioc_operation_str(token->text + token->link_len, token->value_len);
+    return aioc_operation_str((const char *)(token + 1) + token->link_len, token->value_len);
 }
 
 static int64_t aioc_operation_wall_s(const aioc_operation_engine *engine)
@@ -12050,7 +11996,7 @@ static bool aioc_operation_has_token(aioc_operation *op)
     if (token && token->value_len && engine->token_fn && token->renew_us <= now_us) {
         token->renewing = true;
         token->renew_us = now_us + AIOC_OPERATION_TOKEN_US;
-        aioc_operation_ask_host(engine, aioc_operation_str(token->text, token->link_len));
+        aioc_operation_ask_host(engine, aioc_auth_token_link(token));
         token = aioc_auth_tokens_find(&engine->tokens, link, now_us);
     }
     if (token && token->value_len) return true;
@@ -12430,7 +12376,7 @@ static void aioc_operation_situate(const aioc_operation *op, aioc_operation_situ
     now->retries_max = op->engine->retries_max;
     now->throttle_wait_ms = op->throttle_wait_ms;
     now->throttle_wait_max_ms = op->engine->throttle_wait_ms;
-    now->random = aioc_operation_random(op->engine);
+    now->random = (uint32_t)aioc_operation_random(&op->engine->random_state);
 }
 
 /* Carries out a verdict to try again. */
@@ -17218,8 +17164,8 @@ static aioc_feeds_fan *aioc_feeds_fan_new(aioc_feeds_query *query)
     fan->waiter.owner = query;
     fan->pause.fire = aioc_feeds_pause_ended;
     fan->pause.owner = query;
-    fan->key[0] = (uint64_t)aioc_operation_random(engine) << 32 | aioc_operation_random(engine);
-    fan->key[1] = (uint64_t)aioc_operation_random(engine) << 32 | aioc_operation_random(engine);
+    fan->key[0] = aioc_operation_random(&engine->random_state);
+    fan->key[1] = aioc_operation_random(&engine->random_state);
     aioc_json_open(&fan->rest_doc, engine->memory);
     aioc_json_open(&fan->from_doc, engine->memory);
     return fan;
@@ -21521,7 +21467,7 @@ static int aioc_client_open_auth(aiocosmos_client *client, const aiocosmos_optio
     }
     engine->token_fn = options->token_fn;
     engine->token_user_data = options->token_user_data;
-    engine->tokens.max = options->token_fn ? options->containers_max + 64 : UINT32_MAX;
+    engine->tokens.max = options->token_fn ? options->containers_max + UINT64_C(64) : UINT64_MAX;
     if (options->token) {
         int status = aioc_auth_tokens_set(&engine->tokens, &client->memory, aioc_memory_str(""), options->token, 0, 0);
         if (status) aioc_client_say(err, cap, "token: empty, too long, or not ASCII");
@@ -21619,9 +21565,9 @@ static int aioc_client_open_engine(aiocosmos_client *client, const aiocosmos_opt
     if (client->platform.entropy(client->platform.user_data, seed, sizeof seed) < 0) {
         seed[1] = client->platform.monotonic_us(client->platform.user_data);
         seed[2] = (uint64_t)client->platform.wall_ms(client->platform.user_data);
-        seed[0] = seed[1] * 0x9E3779B97F4A7C15ull + seed[2];
+        seed[0] = seed[1] ^ seed[2];
     }
-    engine->random_state = seed[0] ? seed[0] : 1;
+    engine->random_state = seed[0];
     engine->activity_state[0] = seed[1];
     engine->activity_state[1] = seed[2];
     aioc_account_open(&engine->account, &client->memory, options->containers_max);
