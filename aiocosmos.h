@@ -493,7 +493,8 @@ typedef struct aiocosmos_request {
     const char *if_match;              /* an ETag with its quotes, or "*": write only if the item still is that one */
     const char *if_none_match;         /* read: 304 if the item still is that version */
     const char *session_token;         /* merged with the one that the client holds */
-    const char *const *headers;        /* extra "name: value" lines, NULL-terminated; those that we set are refused */
+    const char *const *headers;        /* extra "name: value" lines, NULL-terminated. What the library sets, and what
+                                        * belongs to the connection, is refused */
     uint64_t order_key;                /* not 0: operations of one key run one at a time, in submit order. One that
                                         * ended MAYBE_APPLIED may still be under way when the next is sent */
     bool     want_body;                /* item writes answer without the document unless set, which is cheaper */
@@ -9360,8 +9361,7 @@ static void aioc_pool_get_stats(const aioc_pool *pool, aiocosmos_stats *out)
 enum {
     AIOC_PROTOCOL_H_CHARGE, AIOC_PROTOCOL_H_SESSION, AIOC_PROTOCOL_H_ETAG, AIOC_PROTOCOL_H_ACTIVITY,
     AIOC_PROTOCOL_H_SUBSTATUS, AIOC_PROTOCOL_H_RETRY_AFTER, AIOC_PROTOCOL_H_CONTINUATION, AIOC_PROTOCOL_H_DATE,
-    AIOC_PROTOCOL_H_RANGE_ID, AIOC_PROTOCOL_H_CONTENT_TYPE, AIOC_PROTOCOL_H_ITEM_COUNT, AIOC_PROTOCOL_H_OWNER_NAME,
-    AIOC_PROTOCOL_H_OWNER_RID, AIOC_PROTOCOL_H_COUNT
+    AIOC_PROTOCOL_H_CONTENT_TYPE, AIOC_PROTOCOL_H_OWNER_RID, AIOC_PROTOCOL_H_COUNT
 };
 
 #define AIOC_PROTOCOL_NAME(text) { text, sizeof text - 1 }
@@ -9370,9 +9370,7 @@ static const aiocosmos_str aioc_protocol_header_names[AIOC_PROTOCOL_H_COUNT] = {
     AIOC_PROTOCOL_NAME("etag"),                  AIOC_PROTOCOL_NAME("x-ms-activity-id"),
     AIOC_PROTOCOL_NAME("x-ms-substatus"),        AIOC_PROTOCOL_NAME("x-ms-retry-after-ms"),
     AIOC_PROTOCOL_NAME("x-ms-continuation"),     AIOC_PROTOCOL_NAME("date"),
-    AIOC_PROTOCOL_NAME("x-ms-documentdb-partitionkeyrangeid"), AIOC_PROTOCOL_NAME("content-type"),
-    AIOC_PROTOCOL_NAME("x-ms-item-count"),       AIOC_PROTOCOL_NAME("x-ms-alt-content-path"),
-    AIOC_PROTOCOL_NAME("x-ms-content-path")
+    AIOC_PROTOCOL_NAME("content-type"),          AIOC_PROTOCOL_NAME("x-ms-content-path")
 };
 #undef AIOC_PROTOCOL_NAME
 static const aioc_http_names aioc_protocol_headers = { aioc_protocol_header_names, AIOC_PROTOCOL_H_COUNT };
@@ -12803,17 +12801,40 @@ static int aioc_operation_add_etag(aioc_operation_engine *engine, const char *wh
     return aioc_operation_add_line(engine, line, etag);
 }
 
-static bool aioc_operation_is_our_header(aiocosmos_str name)
+/* Whether a header changes how messages are framed or read, or is one that the library sets; `why` says what to use
+ * instead. Each name ends with a blank, or with '=' and what to use; '-' before that: names that begin so. */
+static bool aioc_operation_is_our_header(aiocosmos_str name, char *why, size_t cap)
 {
-    static const char *const ours[] = { "authorization", "x-ms-date", "x-ms-version", "host", "content-length",
-        "transfer-encoding", "connection", "x-ms-documentdb-partitionkey", "x-ms-session-token", "x-ms-continuation",
-        "x-ms-documentdb-isquery", "x-ms-documentdb-is-upsert", "if-match", "if-none-match", "content-type", "expect",
-        "user-agent", "accept", "prefer", "x-ms-max-item-count", "x-ms-documentdb-query-enablecrosspartition", "a-im",
-        "if-modified-since", "x-ms-cosmos-changefeed-wire-format-version",
-        "x-ms-offer-throughput", "x-ms-cosmos-offer-autopilot-settings" };
-    size_t i;
-    for (i = 0; i < sizeof ours / sizeof *ours; i++)
-        if (aioc_memory_same_nocase(name, aioc_memory_str(ours[i]))) return true;
+    static const char *const lists[] = {
+        "connection keep-alive proxy- te trailer transfer-encoding upgrade content-length content-encoding "
+        "accept-encoding expect range if-range ",
+        "authorization=key user-agent=user_agent if-match=if_match if-none-match=if_none_match prefer=want_body "
+        "x-ms-documentdb-partitionkey=pk x-ms-session-token=session_token x-ms-continuation=continuation "
+        "x-ms-max-item-count=page_items_max x-ms-offer-throughput=throughput_ru "
+        "x-ms-cosmos-offer-autopilot-settings=autoscale_max_ru x-ms-documentdb-populatequerymetrics=want_metrics "
+        "x-ms-cosmos-populateindexmetrics=want_index_metrics x-ms-start-epk=epk_min x-ms-end-epk=epk_max "
+        "x-ms-documentdb-partitionkeyrangeid=epk_min a-im=aiocosmos_changes() if-modified-since=aiocosmos_changes() "
+        "x-ms-cosmos-changefeed- date host accept content-type x-ms-date x-ms-version x-ms-noretry-449 "
+        "x-ms-documentdb-isquery x-ms-documentdb-is-upsert x-ms-documentdb-query-enablecrosspartition "
+        "x-ms-read-key-type x-ms-cosmos-is-query-plan-request x-ms-cosmos-query-version "
+        "x-ms-cosmos-supported-query-features x-ms-cosmos-is-batch-request x-ms-cosmos-batch- "
+        "x-ms-cosmos-sdk-supportedcapabilities x-ms-cosmos-intended-collection-rid "
+    };
+    size_t i, len;
+    for (i = 0; i < 2; i++) {
+        const char *at = lists[i];
+        for (; *at; at += strcspn(at, " ") + 1) {
+            aiocosmos_str ours = aioc_operation_str(at, strcspn(at, " =")), start = name;
+            if (at[ours.len - 1] == '-' && start.len > ours.len) start.len = ours.len;
+            if (!aioc_memory_same_nocase(start, ours)) continue;
+            at += ours.len;
+            len = strcspn(at, " ");
+            aioc_memory_print(why, cap, "%.*s: %s%.*s", (int)(name.len < 64 ? name.len : 64), name.ptr,
+                              i == 0 ? "it belongs to the connection" : len ? "use " : "the library sets it",
+                              (int)(len ? len - 1 : 0), at + 1);
+            return true;
+        }
+    }
     return false;
 }
 
@@ -12827,13 +12848,14 @@ static int aioc_operation_add_headers(aioc_operation_engine *engine, const char 
 {
     for (; headers && *headers; headers++) {
         const char *line = *headers;
+        char why[128];
         size_t name = 0;
         int refused;
         while (aioc_operation_is_token_char(line[name])) name++;
         if (name == 0 || line[name] != ':')
             return aioc_operation_refuse_at(engine, "headers", "\"name: value\" is expected", name);
-        if (aioc_operation_is_our_header(aioc_operation_str(line, name)))
-            return aioc_operation_refuse(engine, "headers", "one that the library sets by itself");
+        if (aioc_operation_is_our_header(aioc_operation_str(line, name), why, sizeof why))
+            return aioc_operation_refuse(engine, "headers", why);
         refused = aioc_operation_check_value(engine, "headers", line);
         if (!refused) refused = aioc_operation_add_line(engine, "", line);
         if (refused) return refused;

@@ -546,7 +546,7 @@ TEST(extra_headers_are_sent_but_never_those_that_are_ours)
     request.headers = priority;
     CHECK_INT(ask(client, request, &got), 0);
     request.headers = ours;
-    CHECK_STR(refusal_of(client, request), "headers: one that the library sets by itself");
+    CHECK_STR(refusal_of(client, request), "headers: Authorization: use key");
     request.headers = split;
     CHECK_STR(refusal_of(client, request), "headers: a character that no header may hold at byte 6");
     request.headers = nameless;
