@@ -21637,7 +21637,6 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
         if (err) aioc_memory_print(err, cap, "connection_string: %s at byte %llu", error, (unsigned long long)error_at);
         return AIOCOSMOS_E_ARGUMENT;
     }
-    own.insecure = own.insecure || insecure;
     if (endpoint_text.len >= sizeof text) return aioc_client_say(err, cap, "endpoint: too long"), AIOCOSMOS_E_ARGUMENT;
     memcpy(text, endpoint_text.ptr, endpoint_text.len);
     text[endpoint_text.len] = 0;
@@ -21645,7 +21644,12 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
     client->engine.loopback = !error && aioc_client_is_loopback(endpoint.host);
     if (!error && !endpoint.tls && !options->allow_http && !client->engine.loopback)
         error = "endpoint: http is for loopback addresses only, unless allow_http is set";
+    /* A string that is copied about is no place to give up the checks of an account's certificate. */
+    if (!error && insecure && endpoint.tls && !options->insecure && !aioc_client_is_loopback(endpoint.host))
+        error = "connection_string: DisableServerCertificateValidation is for loopback addresses only, unless insecure "
+                "is set";
     if (error) return aioc_client_say(err, cap, error), AIOCOSMOS_E_ARGUMENT;
+    own.insecure = own.insecure || insecure;
     client->host = aioc_client_copy(client, endpoint.host, &client->host_size);
     client->scratch = (char *)aioc_memory_alloc(&client->memory, AIOC_CLIENT_SCRATCH_BYTES);
     if (options->default_database)

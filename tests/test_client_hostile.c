@@ -2738,6 +2738,38 @@ TEST(clients_can_be_abandoned_or_destroyed_at_every_moment)
     }
 }
 
+/* Whatever is pasted into a configuration, an account's certificate is checked. */
+TEST(a_connection_string_turns_the_checks_of_certificates_off_on_loopback_only)
+{
+    static const struct { const char *endpoint, *value; bool insecure, allow_http, refused; } cases[] = {
+        { "https://localhost:8081/", "true", false, false, false },
+        { "https://127.0.0.2:8081/", "True", false, false, false },
+        { "https://[::1]:8081/", "true", false, false, false },
+        { "https://name.documents.azure.com/", "true", false, false, true },
+        { "https://127.0.0.1.evil.example/", "true", false, false, true },
+        { "https://name.documents.azure.com/", "true", true, false, false },
+        { "http://emulator:8081/", "true", false, true, false } };             /* there is none to check */
+    size_t i;
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        aiocosmos_options options = usual_options();
+        aiocosmos_client *client = NULL;
+        char text[512], why[256];
+        net_begin(answer_well);
+        sprintf(text, "AccountEndpoint=%s;AccountKey=%s;DisableServerCertificateValidation=%s;", cases[i].endpoint,
+                AIOCOSMOS_EMULATOR_KEY, cases[i].value);
+        options.endpoint = options.key = NULL;
+        options.connection_string = text;
+        options.insecure = cases[i].insecure;
+        options.allow_http = cases[i].allow_http;
+        CHECK_INT(aiocosmos_create(&options, &client, why, sizeof why), cases[i].refused ? AIOCOSMOS_E_ARGUMENT : 0);
+        CHECK(!cases[i].refused == (client != NULL));
+        CHECK_STR(why, cases[i].refused ? "connection_string: DisableServerCertificateValidation is for loopback "
+                                          "addresses only, unless insecure is set" : "");
+        aiocosmos_destroy(client);
+        nothing_is_left();
+    }
+}
+
 TEST(options_without_sense_are_refused_or_survived)
 {
     aiocosmos_options options;
