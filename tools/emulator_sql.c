@@ -3322,11 +3322,11 @@ static void sql_apply_case(sql_call *call)
 
 static bool sql_trims(aiocosmos_str set, bool blanks, uint32_t c)
 {
-    const char *at = set.ptr, *end = set.ptr + set.len;
+    const char *at, *end;
     if (blanks)
         return c == ' ' || (c >= 9 && c <= 13) || c == 0x85 || c == 0xa0 || (c >= 0x2000 && c <= 0x200a) ||
                c == 0x2028 || c == 0x2029 || c == 0x3000 || c == 0xfeff;
-    while (at < end)
+    for (at = set.ptr, end = at + set.len; at < end;)
         if (sql_character(&at, end) == c) return true;
     return false;
 }
