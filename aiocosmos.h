@@ -13518,55 +13518,29 @@ static void aioc_query_sip_string(aioc_query_sip *sip, aiocosmos_json string)
     aioc_query_sip_feed(sip, &behind, 1);
 }
 
-/* Two properties of one name: the last counts, and of the others nothing may be seen. So names are looked at in blocks:
- * each name of a block is sought in the rest of the object. Of objects with more properties than eight blocks all
- * names count as different: else the time would grow with the square of the length. */
-#define AIOC_QUERY_NAMES     512u
-#define AIOC_QUERY_NAMES_MAX (8 * AIOC_QUERY_NAMES)
-
-typedef struct aioc_query_names {
-    uint64_t hash[AIOC_QUERY_NAMES];
-    uint16_t slots[2 * AIOC_QUERY_NAMES];                                  /* index + 1; 0: free */
-} aioc_query_names;
-
-/* Where the name is in the table, or the free slot that is there instead. */
-static uint16_t *aioc_query_name_slot(aioc_query_names *names, uint64_t hash)
-{
-    size_t at = (size_t)hash;
-    while (names->slots[at % (2 * AIOC_QUERY_NAMES)] != 0) {
-        uint16_t *slot = &names->slots[at++ % (2 * AIOC_QUERY_NAMES)];
-        if (names->hash[*slot - 1] == hash) return slot;
-    }
-    return &names->slots[at % (2 * AIOC_QUERY_NAMES)];
-}
+/* Of two properties of one name the last counts. In objects with more properties all names count as different: else the
+ * time would grow with the square of the length. */
+#define AIOC_QUERY_NAMES_MAX 64
 
 /* Not to become a part of the function that calls it: that one calls itself at each level, and the table is large. */
 #if defined(__GNUC__)
-static void aioc_query_find_hidden(const uint64_t *key, aiocosmos_json object, aiocosmos_json before, uint64_t *hidden)
-    __attribute__((noinline));
+static uint64_t aioc_query_find_hidden(const uint64_t *key, aiocosmos_json object) __attribute__((noinline));
 #endif
 
-/* Of the properties behind before (zeroed: from the first), one block: hidden gets a bit for each that comes again. */
-static void aioc_query_find_hidden(const uint64_t *key, aiocosmos_json object, aiocosmos_json before, uint64_t *hidden)
+/* A bit for each property whose name comes again. */
+static uint64_t aioc_query_find_hidden(const uint64_t *key, aiocosmos_json object)
 {
-    aioc_query_names names;
-    aiocosmos_json name;
-    uint32_t count = 0;
-    memset(names.slots, 0, sizeof names.slots);
-    memset(hidden, 0, AIOC_QUERY_NAMES / 8);
-    while (aioc_json_next(object, &name, &before)) {
+    uint64_t names[AIOC_QUERY_NAMES_MAX], hidden = 0;
+    aiocosmos_json value = aioc_json_none(), name;
+    uint32_t count, i;
+    for (count = 0; count < AIOC_QUERY_NAMES_MAX && aioc_json_next(object, &name, &value); count++) {
         aioc_query_sip sip;
-        uint64_t hash;
-        uint16_t *slot;
         aioc_query_sip_open(&sip, key);
         aioc_query_sip_string(&sip, name);
-        hash = aioc_query_sip_close(&sip).low;
-        slot = aioc_query_name_slot(&names, hash);
-        if (*slot != 0) hidden[(*slot - 1) / 64] |= UINT64_C(1) << (*slot - 1) % 64;
-        if (count == AIOC_QUERY_NAMES) continue;
-        names.hash[count] = hash;
-        *slot = (uint16_t)++count;
+        names[count] = aioc_query_sip_close(&sip).low;
+        for (i = 0; i < count; i++) hidden |= (uint64_t)(names[i] == names[count]) << i;
     }
+    return hidden;
 }
 
 static void aioc_query_sip_value(aioc_query_sip *sip, aiocosmos_json value);
@@ -13574,20 +13548,14 @@ static void aioc_query_sip_value(aioc_query_sip *sip, aiocosmos_json value);
 /* The hashes of the properties are added up, so that their order does not matter. */
 static void aioc_query_sip_object(aioc_query_sip *sip, aiocosmos_json object)
 {
-    uint64_t hidden[AIOC_QUERY_NAMES / 64];
     aiocosmos_json value = aioc_json_none(), name;
     aioc_query_hash sum = {0, 0};
-    size_t count = aioc_json_count(object), i, members = 0;
-    memset(hidden, 0, sizeof hidden);
-    for (i = 0; i < count; i++) {
-        uint32_t at = (uint32_t)(i % AIOC_QUERY_NAMES);
+    size_t count = aioc_json_count(object), members = 0;
+    uint64_t hidden = count > 1 && count <= AIOC_QUERY_NAMES_MAX ? aioc_query_find_hidden(sip->key, object) : 0;
+    for (; aioc_json_next(object, &name, &value); hidden >>= 1) {
         aioc_query_sip property;
         aioc_query_hash hash;
-        if (at == 0 && count > 1 && count <= AIOC_QUERY_NAMES_MAX) {
-            aioc_query_find_hidden(sip->key, object, value, hidden);
-        }
-        if (!aioc_json_next(object, &name, &value)) break;
-        if (hidden[at / 64] >> at % 64 & 1) continue;
+        if (hidden & 1) continue;
         aioc_query_sip_open(&property, sip->key);
         aioc_query_sip_string(&property, name);
         aioc_query_sip_value(&property, value);

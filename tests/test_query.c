@@ -748,7 +748,7 @@ static aiocosmos_json large_object(size_t count, size_t every, bool twice)
 
 TEST(of_properties_named_twice_the_last_counts)
 {
-    static const size_t counts[] = {1, 2, 63, 64, 65, 511, 512, 513, 1023, 1024, 1025, 2000};
+    static const size_t counts[] = {1, 2, 15, 31};
     size_t i;
     enter(PLENTY);
     CHECK(same(hash_of(json("{\"a\":1,\"a\":2}")), hash_of(json("{\"a\":2}"))));
@@ -762,9 +762,9 @@ TEST(of_properties_named_twice_the_last_counts)
         CHECK(!same(once, hash_of(large_object(counts[i] + 1, 3, false))));
         forget_texts();
     }
-    CHECK(aioc_json_count(large_object(AIOC_QUERY_NAMES_MAX - 1, 4000, false)) == AIOC_QUERY_NAMES_MAX);
-    CHECK(same(hash_of(large_object(AIOC_QUERY_NAMES_MAX - 100, 4000, false)),
-               hash_of(large_object(AIOC_QUERY_NAMES_MAX - 100, 4000, true))));
+    CHECK(aioc_json_count(large_object(AIOC_QUERY_NAMES_MAX - 2, 100, true)) == AIOC_QUERY_NAMES_MAX);
+    CHECK(same(hash_of(large_object(AIOC_QUERY_NAMES_MAX - 2, 100, false)),
+               hash_of(large_object(AIOC_QUERY_NAMES_MAX - 2, 100, true))));
     leave();
 }
 
