@@ -14741,17 +14741,15 @@ static bool aioc_query_read_shape(aioc_query_reader *reader, const aiocosmos_jso
     return aioc_query_read_aggregate(reader, "aggregates", value, &shape->value_aggregate);
 }
 
-/* What the rows go through excludes each other in part, and what a range gives for an aggregate or an order is only in
- * the rows of a text that was made for it. */
+/* Groups exclude an order and a count; and aggregates and orders are in the rows of a rewritten query only. */
 static bool aioc_query_can_follow(aioc_query_reader *reader, const aioc_query_info *info)
 {
-    const char *what = NULL;
-    if (info->merges_groups && info->has_dcount) what = "counts and groups, which this version cannot do in one";
-    else if (info->merges_groups && info->order_count) what = "orders and groups, which this version cannot do in one";
-    else if (info->merges_groups && info->rewritten.len == 0) what = "aggregates, but has no rewritten query";
-    else if (info->order_count && info->rewritten.len == 0) what = "orders, but has no rewritten query";
-    if (what) aioc_memory_print(reader->why, reader->cap, "the query plan %s", what);
-    return !what;
+    const char *what = info->merges_groups ? "groups" : "orders", *but = NULL;
+    if (info->merges_groups && info->has_dcount) but = "counts, which this version cannot do in one";
+    else if (info->merges_groups && info->order_count) but = "orders, which this version cannot do in one";
+    else if ((info->merges_groups || info->order_count) && info->rewritten.len == 0) but = "has no rewritten query";
+    if (but) aioc_memory_print(reader->why, reader->cap, "the query plan %s and %s", what, but);
+    return !but;
 }
 
 static bool aioc_query_read_info(aioc_query_reader *reader, aiocosmos_json object, aioc_query_info *info)
@@ -16447,9 +16445,7 @@ struct aioc_feeds_query {
     aioc_feeds_fan *parked;                  /* until the gateway has served a page by itself */
     int refusal_status;                      /* 0: none; what it ends with if the gateway does not serve it, either */
     aioc_memory_buffer refusal;
-    double   carried_ru;                     /* of operations for the page that is owed before the one under way */
-    uint64_t carried_us, carried_throttled_us;
-    uint32_t carried_attempts;
+    double   carried_ru;                     /* of the operation under way: counted in the costs already */
     aioc_feeds_costs costs;
     aiocosmos_page_fn page;
     void *user_data;
@@ -17468,33 +17464,20 @@ static uint32_t aioc_feeds_left_ms(const aioc_operation *op)
     return op->deadline_us > now_us ? (uint32_t)((op->deadline_us - now_us + 999u) / 1000u) : 0;
 }
 
-/* The page that is owed takes another operation: what this one took is told with it. */
-static void aioc_feeds_carry(aioc_feeds_query *query, const aiocosmos_result *result)
-{
-    query->carried_ru += result->charge_ru;
-    query->carried_us += result->latency_us;
-    query->carried_throttled_us += result->throttled_us;
-    query->carried_attempts += result->attempts;
-}
-
-static void aioc_feeds_add_carried(aioc_feeds_query *query, aiocosmos_result *result)
-{
-    result->charge_ru += query->carried_ru;
-    result->latency_us += query->carried_us;
-    result->throttled_us += query->carried_throttled_us;
-    result->attempts += query->carried_attempts;
-    query->carried_ru = 0;
-    query->carried_us = query->carried_throttled_us = query->carried_attempts = 0;
-}
-
-/* Goes on behind an empty page, which is normal, in the time that is left. False: the page is
- * shown. */
-static bool aioc_feeds_skip_page(aioc_feeds_query *query, const aioc_operation *op, const aiocosmos_result *result)
+/* The page that is owed takes another operation, in the time that is left; what this one took is told with it. */
+static int aioc_feeds_ask_on(aioc_feeds_query *query, aioc_operation *op)
 {
     uint32_t left_ms = aioc_feeds_left_ms(op);
-    if (!query->skip_empty || query->closed || left_ms == 0 || aioc_feeds_ask_page(query, left_ms) != 0) return false;
-    aioc_feeds_carry(query, result);
-    return true;
+    int refused = query->closed ? AIOCOSMOS_E_CANCELLED : left_ms ? aioc_feeds_ask_page(query, left_ms)
+                                                                  : AIOCOSMOS_E_TIMEOUT;
+    if (refused) return refused;
+    query->carried_ru = query->op->charge_ru = op->charge_ru;
+    query->op->throttled_us = op->throttled_us;
+    query->op->attempts = op->attempts;
+    query->op->kept = op->kept;
+    op->kept = NULL;
+    query->op->submitted_us = op->submitted_us;
+    return 0;
 }
 
 /* The server says that it does not do that; a passing failure says something else. */
@@ -17532,6 +17515,8 @@ static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *res
     memset(&page, 0, sizeof page);
     page.result = &adjusted;
     aioc_feeds_add_costs(engine->memory, &query->costs, result);
+    query->costs.charge_ru -= query->carried_ru;
+    query->carried_ru = 0;
     if (result->status == 0) {
         page.items = aioc_json_at(aioc_operation_result_json(result), query->array);
         page.item_count = aioc_json_count(page.items);
@@ -17547,7 +17532,8 @@ static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *res
                 aioc_feeds_unpark(query);
                 aioc_feeds_fan_free(query);
             }
-            if (page.item_count == 0 && !query->ended && aioc_feeds_skip_page(query, op, result)) return;
+            /* An empty page is normal: if it can be, it is skipped. */
+            if (page.item_count == 0 && !query->ended && query->skip_empty && !aioc_feeds_ask_on(query, op)) return;
         }
         page.more = !query->ended;
         page.continuation = aioc_feeds_text(&query->continuation_out);
@@ -17558,7 +17544,6 @@ static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *res
         page.continuation.len = 0;
     }
     if (query->parked) aioc_feeds_return_to_fan(query, &adjusted);
-    aioc_feeds_add_carried(query, &adjusted);
     aioc_feeds_deliver(query, &page);
 }
 
@@ -18848,24 +18833,19 @@ static void aioc_feeds_show_page(aioc_feeds_query *query)
     aioc_feeds_end_page(query, 0, "");
 }
 
-/* The gateway is asked to serve the query by itself: each page is one operation then, this one in the time left. */
-static int aioc_feeds_leave_fan(aioc_feeds_query *query, const aioc_operation *op, const aiocosmos_result *result)
+/* The gateway is asked to serve the query by itself: each page is one operation then. */
+static int aioc_feeds_leave_fan(aioc_feeds_query *query, aioc_operation *op)
 {
     aioc_operation_engine *engine = query->feeds->engine;
-    uint32_t left_ms = aioc_feeds_left_ms(op);
-    int refused = query->closed ? AIOCOSMOS_E_CANCELLED : AIOCOSMOS_E_TIMEOUT;
-    query->op = NULL;
+    int refused;
     query->fan->direct = false;
-    if (query->closed || left_ms == 0) {
-        aioc_memory_print(engine->refusal, sizeof engine->refusal, query->closed ? "cancelled"
-                                                                                 : "timed out after asking for a plan");
-        return refused;
-    }
     query->parked = query->fan;
     query->fan = NULL;
-    refused = aioc_feeds_ask_page(query, left_ms);
+    query->op = NULL;
+    refused = aioc_feeds_ask_on(query, op);
     if (refused) aioc_feeds_unpark(query);
-    else aioc_feeds_carry(query, result);
+    if (refused == AIOCOSMOS_E_TIMEOUT || refused == AIOCOSMOS_E_CANCELLED)
+        aioc_memory_print(engine->refusal, sizeof engine->refusal, "%s", aioc_protocol_status_text(refused));
     return refused;
 }
 
@@ -18880,7 +18860,7 @@ static void aioc_feeds_fan_page_came(aioc_operation *op, const aiocosmos_result 
     memset(&page, 0, sizeof page);
     page.result = &adjusted;
     if (fan->direct && result->status == 0) {
-        int refused = aioc_feeds_leave_fan(query, op, result);
+        int refused = aioc_feeds_leave_fan(query, op);
         if (!refused) return;
         adjusted.status = refused;
         adjusted.message = aioc_memory_str(op->engine->refusal);

@@ -405,22 +405,22 @@ combinations[] = {
     { "groups, offset", PLAN(GROUPED ",\"offset\":1,\"limit\":1"), grouped_rows, "{\"k\":3}", NULL },
     { "groups, distinct, offset", PLAN(GROUPED "," DISTINCT ",\"offset\":1,\"limit\":1"), grouped_rows, "{\"k\":5}",
       NULL },
-    { "groups, count", PLAN(GROUPED "," COUNTED), grouped_rows, NULL, "the query plan counts and groups" },
-    { "groups, order", PLAN(GROUPED "," ORDER), grouped_rows, NULL, "the query plan orders and groups" },
-    { "groups, vector", PLAN(GROUPED ",\"top\":9," NEAREST), grouped_rows, NULL, "the query plan orders and groups" },
+    { "groups, count", PLAN(GROUPED "," COUNTED), grouped_rows, NULL, "the query plan groups and counts" },
+    { "groups, order", PLAN(GROUPED "," ORDER), grouped_rows, NULL, "the query plan groups and orders" },
+    { "groups, vector", PLAN(GROUPED ",\"top\":9," NEAREST), grouped_rows, NULL, "the query plan groups and orders" },
     { "sum", PLAN(SUMMED), summed_rows, "5", NULL },
     { "sum, distinct", PLAN(SUMMED "," DISTINCT), summed_rows, "5", NULL },
     { "sum, top", PLAN(SUMMED ",\"top\":1"), summed_rows, "5", NULL },
-    { "sum, count", PLAN(SUMMED "," COUNTED), summed_rows, NULL, "the query plan counts and groups" },
-    { "sum, order", PLAN(SUMMED "," ORDER), summed_rows, NULL, "the query plan orders and groups" },
+    { "sum, count", PLAN(SUMMED "," COUNTED), summed_rows, NULL, "the query plan groups and counts" },
+    { "sum, order", PLAN(SUMMED "," ORDER), summed_rows, NULL, "the query plan groups and orders" },
     { "sum, rows as they are", PLAN("\"aggregates\":[\"Sum\"],\"hasSelectValue\":true"), summed_rows, NULL,
-      "the query plan aggregates, but has no rewritten query" },
+      "the query plan groups and has no rewritten query" },
     { "order, rows as they are", PLAN("\"orderBy\":[\"Ascending\"]"), rising_rows, NULL,
-      "the query plan orders, but has no rewritten query" },
+      "the query plan orders and has no rewritten query" },
     { "ranking, distinct", RANKING(DISTINCT), near_rows, NULL, "which does more than rank" },
     { "ranking, count", RANKING(COUNTED), near_rows, NULL, "which does more than rank" },
     { "ranking, sum", RANKING("\"aggregates\":[\"Sum\"],\"hasSelectValue\":true"), near_rows, NULL,
-      "the query plan orders and groups" }
+      "the query plan groups and orders" }
 };
 
 /* Each page is asked for with the token of the one before, by a query of its own. All rows are in got->rows. */
@@ -632,20 +632,20 @@ TEST(keys_of_one_range_are_asked_for_together)
 
 /* Some are what Microsoft's Rust emulator makes, others what a later version of the service may. */
 static const struct { const char *plan, *why; } unusable[] = {
-    { PLAN("\"aggregates\":[\"Count\"]"), "the query plan aggregates, but has no rewritten query" },
-    { PLAN("\"aggregates\":[\"Count\"],\"hasSelectValue\":true"), "the query plan aggregates, but has no rewritten" },
+    { PLAN("\"aggregates\":[\"Count\"]"), "the query plan groups and has no rewritten query" },
+    { PLAN("\"aggregates\":[\"Count\"],\"hasSelectValue\":true"), "the query plan groups and has no rewritten" },
     { PLAN("\"aggregates\":[\"Count\"],\"hasSelectValue\":false"), "it is not of a SELECT VALUE and has no alias" },
     { PLAN("\"aggregates\":[\"Avg\"],\"hasSelectValue\":1," REWRITTEN),
       "an aggregate that this version does not know" },
     { PLAN("\"aggregates\":[\"Sum\",\"Count\"]," REWRITTEN), "more than SELECT VALUE has" },
     { PLAN("\"groupByExpressions\":[\"c.a\"],\"groupByAliases\":[\"a\"]," REWRITTEN),
       "not as long as its groupByAliases" },
-    { PLAN("\"orderBy\":[\"Ascending\"]"), "the query plan orders, but has no rewritten query" },
+    { PLAN("\"orderBy\":[\"Ascending\"]"), "the query plan orders and has no rewritten query" },
     { PLAN("\"orderBy\":[\"Random\"]," REWRITTEN), "which this version does not know" },
     { PLAN("\"distinctType\":\"Sorted\""), "the query plan's distinctType is \"Sorted\", which this version" },
     { PLAN("\"hasSelectValue\":2"), "neither true nor false" },
     { PLAN("\"top\":-1"), "not a count" },
-    { PLAN(GROUPED "," ORDER), "the query plan orders and groups" },
+    { PLAN(GROUPED "," ORDER), "the query plan groups and orders" },
     { "{\"queryInfo\":{},\"queryRanges\":[{\"min\":\"\"}]}", "not an effective key" },
     { "{\"queryInfo\":", "the query plan is not JSON" },
     { "{\"partitionedQueryExecutionInfoVersion\":9,\"queryInfo\":{}}", "which this version does not know" }
