@@ -261,6 +261,7 @@ typedef void (*aiocosmos_done_fn)(aiocosmos_client *client, const aiocosmos_resu
 #define AIOCOSMOS_DEFAULT_MEMORY               ((size_t)256 << 20)
 #define AIOCOSMOS_DEFAULT_CONNECT_TIMEOUT_MS   5000u
 #define AIOCOSMOS_DEFAULT_REQUEST_TIMEOUT_MS   30000u
+#define AIOCOSMOS_DEFAULT_ATTEMPT_TIMEOUT_MS   6000u
 #define AIOCOSMOS_DEFAULT_RETRIES              9u
 #define AIOCOSMOS_DEFAULT_THROTTLE_WAIT_MS     20000u
 #define AIOCOSMOS_DEFAULT_RESPONSE_BYTES       (8u << 20)
@@ -291,6 +292,10 @@ typedef struct aiocosmos_options {
                                         * (AIOCOSMOS_DEFAULT_THROTTLE_WAIT_MS; OFF: up to the operation's deadline) */
     uint32_t request_timeout_ms;       /* one operation, queue and retries included; one item of a bulk; one page of a
                                         * query (AIOCOSMOS_DEFAULT_REQUEST_TIMEOUT_MS; OFF: none) */
+    uint32_t attempt_timeout_ms;       /* one attempt without a byte sent or heard, then its connection is given up: a
+                                        * read is tried again, a write only as after a lost answer. Those of databases
+                                        * and containers may take longer: they have request_timeout_ms alone
+                                        * (AIOCOSMOS_DEFAULT_ATTEMPT_TIMEOUT_MS; OFF: none) */
     uint32_t connect_timeout_ms;       /* name, TCP and TLS together (AIOCOSMOS_DEFAULT_CONNECT_TIMEOUT_MS) */
     uint32_t idle_timeout_ms;          /* an idle connection is closed after it (AIOCOSMOS_DEFAULT_IDLE_TIMEOUT_MS) */
 
@@ -11167,7 +11172,7 @@ struct aioc_operation {
     aioc_pool_exchange exchange;
     aioc_operation_engine *engine;
     aioc_operation *prev, *next;             /* ready list, or the list of those who want a token */
-    aioc_platform_timer timer;               /* deadline, or end of the back-off if that is sooner */
+    aioc_platform_timer timer;               /* deadline, or a look at the attempt or end of the back-off before it */
     aioc_account_container *container;
     aioc_account_waiter waiter;
     const char *verb, *type;
@@ -11199,6 +11204,7 @@ struct aioc_operation {
     bool     doubt;                          /* an earlier attempt may have been applied */
     bool     fresh_signature, metadata_tried;   /* each of these remedies is tried once */
     bool     head_of_order;
+    bool     overdue;                        /* the attempt has been silent too long, but not been abandoned yet */
     char     activity_id[40];
 };
 
@@ -11234,7 +11240,7 @@ struct aioc_operation_engine {
     aioc_operation *first_ready, *last_ready;
     aioc_operation *first_tokenless;
     aioc_operation *order[AIOC_OPERATION_ORDER_BUCKETS];
-    uint32_t retries_max, throttle_wait_ms;
+    uint32_t retries_max, throttle_wait_ms, attempt_timeout_ms;
     bool retry_writes, no_session;
     aiocosmos_done_fn on_failure;
     void *on_failure_user_data;
@@ -11552,6 +11558,22 @@ static bool aioc_operation_copy_texts(aioc_operation *op, const aioc_operation_s
     return true;
 }
 
+/* How long an attempt may be silent; 0: as long as it likes. */
+static uint64_t aioc_operation_silence_max_us(const aioc_operation *op)
+{
+    uint32_t max_ms = op->engine->attempt_timeout_ms;
+    return max_ms == AIOCOSMOS_OFF || (op->write && !op->item_data) || op->stop_parts ? 0 : max_ms * UINT64_C(1000);
+}
+
+/* Starts the one timer anew: from_us is when the operation was heard of last. Neither sending nor an answer touches it,
+ * for whether an attempt has been silent is found out only when it fires. */
+static void aioc_operation_time(aioc_operation *op, uint64_t from_us)
+{
+    uint64_t max_us = aioc_operation_silence_max_us(op), due_us = op->deadline_us;
+    if (max_us && (due_us == 0 || from_us + max_us < due_us)) due_us = from_us + max_us;
+    if (due_us) aioc_platform_timer_start(op->engine->reactor, &op->timer, due_us);
+}
+
 static void aioc_operation_enlist(aioc_operation *op)
 {
     aioc_operation_engine *engine = op->engine;
@@ -11559,7 +11581,7 @@ static void aioc_operation_enlist(aioc_operation *op)
     engine->slots[op->slot] = op;
     if (!op->internal) engine->pending++;
     engine->stats.ops_submitted++;
-    if (op->deadline_us) aioc_platform_timer_start(engine->reactor, &op->timer, op->deadline_us);
+    aioc_operation_time(op, op->submitted_us);
     if (op->stop_parts) {
         op->state = AIOC_OPERATION_COMPOSED;
     } else if (op->order_key && !aioc_operation_order_enter(op)) {
@@ -11945,6 +11967,7 @@ static int aioc_operation_prepare(aioc_pool_exchange *exchange, aiocosmos_slice 
     slices[1].len = op->body_len;
     engine->stats.attempts++;
     op->attempt_us = engine->reactor->now_us;
+    op->overdue = false;
     op->skew_ms = engine->skew_ms;
     return 0;
 }
@@ -12038,7 +12061,24 @@ static void aioc_operation_resume(aioc_account_waiter *waiter)
     aioc_operation_make_ready(op);
 }
 
-/* The timer of an operation: the end of its back-off, or of its patience. */
+/* The first time that an attempt has been silent for too long, it gets a little more time: its host may have been away,
+ * and the answer be there, unread. True: it is over. */
+static bool aioc_operation_abandoned(aioc_operation *op)
+{
+    uint64_t now_us = op->engine->reactor->now_us, max_us = aioc_operation_silence_max_us(op);
+    uint64_t heard_us = op->state == AIOC_OPERATION_IN_POOL ? aioc_pool_progress_us(&op->exchange) : 0;
+    bool silent = heard_us && max_us && now_us - heard_us >= max_us, over = silent && op->overdue;
+    aioc_operation_time(op, over || !heard_us ? now_us : silent ? now_us - max_us + max_us / 16 : heard_us);
+    op->overdue = silent;
+    if (over) {
+        aioc_memory_print(op->engine->message, sizeof op->engine->message, "not a byte sent or heard for %u ms",
+                          (unsigned)op->engine->attempt_timeout_ms);
+        aioc_pool_abandon(&op->exchange, op->engine->message);
+    }
+    return over;
+}
+
+/* The timer of an operation: the end of its back-off, of an attempt's patience, or of its own. */
 static void aioc_operation_timer_fired(aioc_platform_timer *timer)
 {
     aioc_operation *op = (aioc_operation *)timer->owner;
@@ -12047,7 +12087,7 @@ static void aioc_operation_timer_fired(aioc_platform_timer *timer)
         aioc_operation_abort(op, op->stop ? op->stop : AIOCOSMOS_E_TIMEOUT);
         return;
     }
-    if (op->deadline_us) aioc_platform_timer_start(op->engine->reactor, timer, op->deadline_us);
+    if (aioc_operation_abandoned(op) || op->state != AIOC_OPERATION_BACKING_OFF) return;
     if (op->paced && op->pacer->hold(op)) {
         op->state = AIOC_OPERATION_HELD;
         return;
@@ -21268,6 +21308,7 @@ static aiocosmos_options aioc_client_defaults(const aiocosmos_options *given)
 #define AIOC_CLIENT_DEFAULT(field, value) if (options.field == 0) options.field = (value)
     AIOC_CLIENT_DEFAULT(retries_max, AIOCOSMOS_DEFAULT_RETRIES);
     AIOC_CLIENT_DEFAULT(throttle_wait_ms, AIOCOSMOS_DEFAULT_THROTTLE_WAIT_MS);
+    AIOC_CLIENT_DEFAULT(attempt_timeout_ms, AIOCOSMOS_DEFAULT_ATTEMPT_TIMEOUT_MS);
     AIOC_CLIENT_DEFAULT(request_timeout_ms, AIOCOSMOS_DEFAULT_REQUEST_TIMEOUT_MS);
     AIOC_CLIENT_DEFAULT(connect_timeout_ms, AIOCOSMOS_DEFAULT_CONNECT_TIMEOUT_MS);
     AIOC_CLIENT_DEFAULT(idle_timeout_ms, AIOCOSMOS_DEFAULT_IDLE_TIMEOUT_MS);
@@ -21524,6 +21565,7 @@ static int aioc_client_open_engine(aiocosmos_client *client, const aiocosmos_opt
     engine->pending_max = options->pending_max;
     engine->retries_max = options->retries_max;
     engine->throttle_wait_ms = options->throttle_wait_ms;
+    engine->attempt_timeout_ms = options->attempt_timeout_ms;
     engine->request_timeout_ms = options->request_timeout_ms;
     engine->retry_writes = options->retry_writes;
     engine->no_session = options->no_session;
