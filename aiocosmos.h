@@ -147,7 +147,7 @@ typedef enum aiocosmos_error {
 #define AIOCOSMOS_EMULATOR_CONNECTION \
     "AccountEndpoint=http://localhost:8081/;AccountKey=" AIOCOSMOS_EMULATOR_KEY ";"
 
-/* Of the compiled half: create() refuses a header of another version. */
+/* Of the compiled half; create refuses a header of another version. */
 AIOCOSMOS_API uint32_t aiocosmos_version(void);
 /* A short name for a status, such as "Not Found" or "timed out". Static string, never NULL. */
 AIOCOSMOS_API const char *aiocosmos_status_text(int status);
@@ -321,8 +321,10 @@ typedef struct aiocosmos_options {
 
 /* Copies the options and reads the trust store; no network yet. 0 and *out set; or < 0, *out NULL and the reason in
  * err, NUL-terminated, cut to err_cap (may be NULL and 0). */
-AIOCOSMOS_API int  aiocosmos_create(const aiocosmos_options *options, aiocosmos_client **out, char *err,
-                                    size_t err_cap);
+#define aiocosmos_create(options, out, err, err_cap) \
+    aiocosmos_create_checked(AIOCOSMOS_VERSION, sizeof(aiocosmos_options), options, out, err, err_cap)
+AIOCOSMOS_API int  aiocosmos_create_checked(uint32_t version, size_t options_size, const aiocosmos_options *options,
+                                            aiocosmos_client **out, char *err, size_t err_cap);
 /* Completes every pending operation with E_SHUTDOWN (callbacks run here; submits made there are refused), then frees.
  * In a callback: see the contract, 4. NULL: does nothing. */
 AIOCOSMOS_API void aiocosmos_destroy(aiocosmos_client *client);
@@ -21659,7 +21661,8 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
     return status;
 }
 
-AIOCOSMOS_API int aiocosmos_create(const aiocosmos_options *given, aiocosmos_client **out, char *err, size_t err_cap)
+AIOCOSMOS_API int aiocosmos_create_checked(uint32_t version, size_t options_size, const aiocosmos_options *given,
+                                           aiocosmos_client **out, char *err, size_t err_cap)
 {
     aiocosmos_options options;
     aiocosmos_client *client;
@@ -21667,6 +21670,15 @@ AIOCOSMOS_API int aiocosmos_create(const aiocosmos_options *given, aiocosmos_cli
     int status;
     *out = NULL;
     if (err && err_cap) err[0] = 0;
+    /* Until 1.0 any version may change a struct; the size also tells of other rules of packing. */
+    if (version != AIOCOSMOS_VERSION || options_size != sizeof options) {
+        if (err)
+            aioc_memory_print(err, err_cap, "aiocosmos.h %u.%u.%u (options of %u bytes) meets an implementation of "
+                              "%u.%u.%u (%u): compile both with the same", version >> 16, version >> 8 & 255u,
+                              version & 255u, (unsigned)options_size, AIOCOSMOS_VERSION >> 16,
+                              AIOCOSMOS_VERSION >> 8 & 255u, AIOCOSMOS_VERSION & 255u, (unsigned)sizeof options);
+        return AIOCOSMOS_E_ARGUMENT;
+    }
     options = aioc_client_defaults(given);
     wrong = aioc_client_check_options(&options);
     if (wrong) return aioc_client_say(err, err_cap, wrong), AIOCOSMOS_E_ARGUMENT;

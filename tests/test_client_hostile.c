@@ -2926,6 +2926,23 @@ TEST(a_connection_string_turns_the_checks_of_certificates_off_on_loopback_only)
     }
 }
 
+TEST(a_header_of_another_version_is_refused)
+{
+    aiocosmos_options options = usual_options();
+    aiocosmos_client *client = (aiocosmos_client *)&options;
+    char why[256];
+    net_begin(answer_well);
+    CHECK_INT(aiocosmos_create_checked(AIOCOSMOS_VERSION + 0x10203, sizeof options, &options, &client, why, sizeof why),
+              AIOCOSMOS_E_ARGUMENT);
+    CHECK(client == NULL);
+    CHECK(strstr(why, "aiocosmos.h 1.3.3 (") != NULL && strstr(why, "implementation of 0.1.0 (") != NULL);
+    CHECK_INT(aiocosmos_create_checked(AIOCOSMOS_VERSION, sizeof options - 8, &options, &client, why, sizeof why),
+              AIOCOSMOS_E_ARGUMENT);
+    CHECK_INT(aiocosmos_create_checked(0, 0, NULL, &client, NULL, 0), AIOCOSMOS_E_ARGUMENT);
+    CHECK_INT(aiocosmos_create_checked(aiocosmos_version(), sizeof options, &options, &client, why, sizeof why), 0);
+    close_client(client);
+}
+
 TEST(options_without_sense_are_refused_or_survived)
 {
     aiocosmos_options options;

@@ -26,7 +26,7 @@ def strip_comments(code):
 def names_of(code):
     """What the code declares: macros, functions, types, enumerators."""
     bare = strip_comments(code)
-    found = re.findall(r"^#define (AIOCOSMOS_\w+)", bare, re.M)
+    found = re.findall(r"^#define (AIOCOSMOS_\w+|aiocosmos_\w+(?=\())", bare, re.M)
     bare = re.sub(r"^#define (?:[^\n]*\\\n)*[^\n]*", "", bare, flags=re.M)
     found += re.findall(r"^AIOCOSMOS_API[^;]*?\b(aiocosmos_\w+)\(", bare, re.M)
     found += re.findall(r"^typedef[^;{]*\(\*(aiocosmos_\w+)\)", bare, re.M)
