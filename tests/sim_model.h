@@ -12,14 +12,18 @@
 #define SIM_DATABASE   "sim"
 #define SIM_CONTAINER  "c"                   /* written to all the time */
 #define SIM_LIBRARY    "lib"                 /* written before the run, and read by queries */
+#define SIM_ARCHIVE    "big"                 /* the same, of few books with many pages, where there are readers of it */
 #define SIM_CLIENTS    2
 #define SIM_KEYS       6
 #define SIM_BOOKS      60
+#define SIM_VOLUMES    30
+#define SIM_VOLUME_BYTES 30000
 #define SIM_RANGES     1024                  /* ever, of one container */
 #define SIM_SEEN       8
 #define SIM_LATE_US    60000u                /* after its deadline an operation may end so much later, */
 #define SIM_FRAME_US   16667u                /* or a frame, if its host draws frames, */
 #define SIM_FRAMES_US  5000000u              /* or many of them, if there is a budget, too */
+#define SIM_ATTEMPT_US 7000000u              /* so long may one attempt take that meets silence */
 #define SIM_FULL_US    10000000u             /* so long a client may refuse with E_FULL while it owes nothing */
 
 /* Kinds of operations that are not aiocosmos_kind. */
@@ -99,6 +103,14 @@ struct sim_client {
     uint64_t full_since_us;                  /* it owes nothing, and has refused all since; 0: it has not */
 };
 
+/* Runs in fair weather but for one thing, so that it is known what may come of that. */
+typedef enum sim_trial {
+    SIM_NO_TRIAL,
+    SIM_BLACK_HOLES,                         /* connections fall silent for good, one by one */
+    SIM_SILENT_METADATA,                     /* what is asked of account, container and ranges is never answered */
+    SIM_READERS                              /* several queries of big pages in little memory */
+} sim_trial;
+
 /* What a run is about: drawn once. */
 typedef struct sim_plan {
     unsigned operations, in_flight, clients;
@@ -110,6 +122,10 @@ typedef struct sim_plan {
     unsigned lives;                          /* how often clients may be destroyed and made again */
     bool     breaks_memory;
     bool     waits_for_ever;                 /* some operations have no deadline */
+    bool     proxies;                        /* who stands before the server answers for it */
+    bool     fails_over;                     /* the server moves, and its name behind it */
+    bool     short_of_entropy, foreign_tokens;
+    sim_trial trial;
 } sim_plan;
 
 struct sim {
@@ -577,6 +593,19 @@ static void sim_check_deadline(sim *s, const sim_op *op)
               s->world.now_us - op->deadline_us, stalled_us);
 }
 
+/* Nothing is wrong with the service: what could be asked again on another connection, or needs no metadata, succeeds
+ * long before its time is over. */
+static void sim_check_trial(sim *s, const sim_op *op, const aiocosmos_result *result)
+{
+    uint64_t took_us = s->world.now_us - op->submitted_us - (s->world.stalled_us - op->stalled_us);
+    if (s->plan.trial != SIM_BLACK_HOLES && s->plan.trial != SIM_SILENT_METADATA) return;
+    if (op->kind != AIOCOSMOS_READ_ITEM || op->in_bulk) return;
+    if (!op->deadline_us || op->deadline_us < op->submitted_us + 25000000u) return;
+    SIM_CHECK(&s->world, result->http_status != 0 && took_us < (uint64_t)result->attempts * SIM_ATTEMPT_US,
+              "operation %ld ends with %d after %" PRIu64 " us and %u attempts", op->number, result->status, took_us,
+              (unsigned)result->attempts);
+}
+
 static void sim_count_result(sim *s, const sim_op *op)
 {
     sim_world *w = &s->world;
@@ -644,6 +673,7 @@ static void sim_check_result(sim *s, sim_op *op, const aiocosmos_result *result)
     if (op->kind == AIOCOSMOS_READ_ITEM) sim_check_read(s, op, result);
     else if (op->item && op->write) sim_check_written(s, op, result);
     if (op->kind < SIM_PAGE) sim_learn_session(client, op, result);
+    sim_check_trial(s, op, result);
     if (s->plan.ru_per_second > 0 && !s->plan.faults && result->throttled_us) sim_cover(&s->world, SIM_throttled_by_ru);
     sim_count_result(s, op);
 }

@@ -107,6 +107,7 @@ typedef struct sim_socket {
     sim_link  link;
     int       error;
     bool      datagram;
+    unsigned  site;                      /* of the server's: see sim_net */
     unsigned  want;
     void     *source;
     char     *rx;                        /* what has arrived and was not received yet; datagrams behind their size */
@@ -147,7 +148,8 @@ typedef struct sim_climate {
     uint64_t idle_us;                    /* the server closes what idles so long; 0: never */
     double us_per_byte_max;
     bool no_ipv6, brittle_poller;
-    double dns_lost, dns_failed, dns_truncated;
+    bool black_holes;                    /* a connection falls silent both ways at once */
+    double dns_lost, dns_failed, dns_truncated, no_entropy;
 } sim_climate;
 
 struct sim_net {
@@ -160,6 +162,7 @@ struct sim_net {
     uint64_t down_until_us;              /* the server cannot be reached */
     uint64_t stalled_until_us;           /* nothing arrives */
     uint64_t work;                       /* of any kind: what a busy loop lacks */
+    unsigned site, named_site;           /* where the server is, 0 or 1, and where its name says that it is */
 };
 
 struct sim_host {                        /* the machine of one client */
@@ -169,7 +172,7 @@ struct sim_host {                        /* the machine of one client */
     bool     poller_open, woken;
     sim_socket **open;                   /* its sockets */
     size_t   open_count, open_cap;
-    bool     entropy_fails;
+    bool     tells_hang_ups;
     uint64_t handed;                     /* events, ever */
 };
 
@@ -360,6 +363,18 @@ static void sim_break(sim_socket *socket, const char *where)
     sim_client_reset(socket, sim_chance(&world->net, 0.5));
 }
 
+/* The server has moved: what was one answers that it is none any more. */
+static void sim_server_moved(sim_socket *socket)
+{
+    static const char answer[] =
+        "HTTP/1.1 403 Forbidden\r\nx-ms-activity-id: 11111111-2222-3333-4444-555555555555\r\nx-ms-substatus: 3\r\n"
+        "x-ms-request-charge: 0\r\nContent-Type: application/json\r\nContent-Length: 54\r\n\r\n"
+        "{\"code\":\"Forbidden\",\"message\":\"not a write region now\"}";
+    sim_cover(socket->net->world, SIM_request_met_failover);
+    socket->down_flight += sizeof answer - 1;
+    sim_put_packet(socket, false, SIM_DATA, answer, sizeof answer - 1);
+}
+
 static void sim_server_receive(sim_socket *socket, const char *bytes, size_t len)
 {
     sim_net *net = socket->net;
@@ -381,12 +396,17 @@ static void sim_server_receive(sim_socket *socket, const char *bytes, size_t len
         if (whole) {
             SIM_CHECK(world, !socket->armed, "socket %u: a request came before the one before it was answered",
                       socket->number);
-            socket->armed = any = true;
+            any = true;
             socket->armed_op = request.op;
             if (net->hooks.arrived) net->hooks.arrived(net->hooks.user, &request);
         }
+        if (!whole || socket->site != net->site) {
+            if (whole) sim_server_moved(socket);
+            continue;
+        }
+        socket->armed = true;
         sim_server_before(socket, &requests);
-        emu_conn_feed(socket->conn, bytes, used);
+        emu_conn_feed(socket->conn, request.head.ptr, request.head.len + request.body.len);
         sim_server_after(socket, requests);
     }
     if (sim_chance(&world->net, net->climate.reset)) {
@@ -446,8 +466,8 @@ static size_t sim_dns_answer(sim_net *net, const unsigned char *question, size_t
     sim_cover(world, SIM_name_by_dns);
     if (six && sim_chance(&world->net, 0.5)) return at;
     out[7] = 2;
-    at = sim_dns_put(out, at, six, (unsigned)sim_between(&world->net, 1, 2), 5);
-    return sim_dns_put(out, at, six, sim_chance(&world->net, 0.3) ? 7 : 1, 5);
+    at = sim_dns_put(out, at, six, (unsigned)sim_between(&world->net, 1, 2) + 2 * net->named_site, 5);
+    return sim_dns_put(out, at, six, sim_chance(&world->net, 0.3) ? 7 : 1 + 2 * net->named_site, 5);
 }
 
 static void sim_dns_receive(sim_socket *socket, const char *bytes, size_t len)
@@ -521,6 +541,9 @@ static void sim_packet_arrives(sim_world *world, void *what, uint64_t number)
     if (!lost && !socket->datagram && packet->kind == SIM_DATA && socket->role == SIM_TO_SERVER) {
         if (sim_chance(&world->net, net->climate.dead)) {
             sim_trace(world, "socket %u: silent %s", socket->number, packet->up ? "upwards" : "downwards");
+            if (net->climate.black_holes) {
+                socket->up_dead = socket->down_dead = true;
+            }
             sim_cover(world, packet->up ? SIM_half_open_up : SIM_half_open_down);
             *(packet->up ? &socket->up_dead : &socket->down_dead) = lost = true;
         } else if (sim_chance(&world->net, net->climate.reset)) {
@@ -565,7 +588,10 @@ static int sim_entropy(void *user_data, void *out, size_t len)
 {
     sim_host *host = (sim_host *)user_data;
     unsigned char *at = (unsigned char *)out;
-    if (host->entropy_fails) return AIOCOSMOS_IO_AGAIN;
+    if (sim_chance(&host->net->world->trouble, host->net->climate.no_entropy)) {
+        sim_cover(host->net->world, SIM_entropy_failed);
+        return AIOCOSMOS_IO_AGAIN;
+    }
     while (len--) *at++ = (unsigned char)sim_next(&host->net->world->host);
     return 0;
 }
@@ -643,7 +669,7 @@ static sim_socket *sim_socket_make(sim_host *host, bool datagram, sim_role role)
     return socket;
 }
 
-/* 10.0.0.1, .2 and fd00::1, ::2 are the server's; .7 refuses, .9 never answers. */
+/* 10.0.0.1, .2 and fd00::1, ::2 are the server's, and .3, .4 and ::3, ::4 if it moves; .7 refuses, .9 never answers. */
 static int sim_socket_open(void *user_data, intptr_t *out, bool datagram, const aiocosmos_address *peer)
 {
     sim_host *host = (sim_host *)user_data;
@@ -660,6 +686,7 @@ static int sim_socket_open(void *user_data, intptr_t *out, bool datagram, const 
         return AIOCOSMOS_IO_LIMIT;
     }
     socket = sim_socket_make(host, datagram, peer->port == SIM_DNS_PORT ? SIM_TO_DNS : SIM_TO_SERVER);
+    socket->site = last == 3 || last == 4;
     *out = (intptr_t)socket->number;
     if (datagram) {
         socket->link = SIM_CONNECTED;
@@ -813,6 +840,7 @@ static unsigned sim_ready(const sim_socket *socket)
     if (socket->link == SIM_FAILED || socket->rx_reset) return AIOCOSMOS_READABLE | AIOCOSMOS_WRITABLE;
     if (socket->rx_len || socket->rx_end) ready |= AIOCOSMOS_READABLE;
     if (socket->datagram || socket->up_flight < socket->up_window) ready |= AIOCOSMOS_WRITABLE;
+    if (socket->rx_end && socket->host->tells_hang_ups) ready |= AIOCOSMOS_HUNG_UP;
     return ready;
 }
 
@@ -860,10 +888,11 @@ static int sim_collect(sim_host *host, aiocosmos_event *events, int cap)
     int count = 0;
     for (i = 0; i < host->open_count && count < cap; i++) {
         sim_socket *socket = host->open[(start + i) % host->open_count];
-        unsigned ready = sim_ready(socket) & socket->want;
-        if (!ready || (subset && count && sim_chance(random, 0.5))) continue;
+        unsigned ready = sim_ready(socket);
+        if (!(ready & socket->want) || (subset && count && sim_chance(random, 0.5))) continue;
         events[count].source = socket->source;
-        events[count++].ready = ready;
+        if (socket->rx_len && (ready & AIOCOSMOS_HUNG_UP)) sim_cover(net->world, SIM_hung_up_behind_answer);
+        events[count++].ready = ready & (socket->want | AIOCOSMOS_HUNG_UP);
     }
     return count;
 }

@@ -42,6 +42,7 @@ static void sim_answer_name(sim_client *client, uint64_t question)
         address[i].family = 4;
         address[i].ip[0] = 10;
         address[i].ip[3] = i + 1 == count ? 1 : last[sim_below(random, sizeof last)];
+        if (address[i].ip[3] < 7) address[i].ip[3] = (uint8_t)(address[i].ip[3] + 2 * client->sim->net.named_site);
     }
     sim_cover(&client->sim->world, SIM_name_by_hook);
     aiocosmos_resolved(client->client, question, address, count, (uint32_t)sim_between(random, 0, 20));
@@ -154,6 +155,9 @@ static void sim_choose_options(sim_client *client)
         /* fallthrough */
     default: options->endpoint = "http://" SIM_HOST_NAME ":8081/"; break;
     }
+    if (s->plan.fails_over) options->endpoint = "http://" SIM_HOST_NAME ":8081/";
+    /* On a loopback address an answer without the service's headers may be the emulator's. */
+    if (s->plan.proxies && strstr(options->endpoint, "localhost")) options->endpoint = "http://10.0.0.2:8081/";
     if (s->net.climate.no_ipv6 && strchr(options->endpoint, '[')) options->endpoint = "http://10.0.0.2:8081/";
     if (sim_chance(random, 0.15)) {
         options->token_fn = sim_ask_token;
@@ -185,6 +189,15 @@ static void sim_choose_options(sim_client *client)
     options->logger.fn = sim_on_log;
     options->logger.user_data = client;
     options->logger.level_max = 4;
+    if (s->plan.trial == SIM_NO_TRIAL) return;
+    options->endpoint = "http://10.0.0.1:8081/";
+    options->resolve_fn = NULL;
+    options->token_fn = NULL;
+    options->key = AIOCOSMOS_EMULATOR_KEY;
+    options->connections_max = 200;
+    options->request_timeout_ms = options->connect_timeout_ms = options->response_bytes_max = 0;
+    options->memory_max = s->plan.trial == SIM_READERS ? (size_t)sim_magnitude(&s->world.trouble, 2000000, 8000000) : 0;
+    options->retries_max = 0;
 }
 
 static void sim_client_born(sim_client *client)
@@ -199,6 +212,7 @@ static void sim_client_born(sim_client *client)
                                          : (unsigned)sim_below(random, SIM_MANNERS);
     client->by_frames = client->manner == SIM_FRAMES;
     client->host.skew_ms = 0;
+    client->host.tells_hang_ups = sim_chance(&s->world.trouble, 0.5);
     if (sim_chance(random, 0.3)) {
         client->host.skew_ms = (int64_t)sim_below(random, 14400000) - 7200000;
         sim_cover(&s->world, SIM_clock_skewed);
@@ -289,9 +303,9 @@ static const char *const sim_fault_rules[] = {
 static void sim_count_faults(sim *s)
 {
     static const sim_covered by_action[] = {
-        SIM_COVERED_COUNT, SIM_COVERED_COUNT, SIM_fault_html, SIM_fault_unclear, SIM_fault_unclear, SIM_fault_reset,
-        SIM_fault_close, SIM_fault_hang, SIM_fault_truncate, SIM_fault_garble, SIM_fault_chunked, SIM_fault_trickle,
-        SIM_fault_end, SIM_fault_delay
+        SIM_COVERED_COUNT, SIM_COVERED_COUNT, SIM_fault_html, SIM_proxy_answered_json, SIM_fault_unclear,
+        SIM_fault_reset, SIM_fault_close, SIM_fault_hang, SIM_fault_truncate, SIM_fault_garble, SIM_fault_chunked,
+        SIM_fault_trickle, SIM_fault_end, SIM_fault_delay
     };
     const emu_fault *fault;
     uint64_t *covered = s->world.report->covered;
@@ -304,6 +318,7 @@ static void sim_count_faults(sim *s)
         }
         covered[what] += fault->hits;
         if (fault->after) covered[SIM_fault_lost_answer] += fault->hits;
+        if (fault->action == EMU_FAULT_HTML && *fault->path) covered[SIM_proxy_answered_html] += fault->hits;
     }
     emu_core_clear_faults(s->core);
 }
@@ -321,6 +336,68 @@ static void sim_add_fault(sim *s)
                     (unsigned)sim_magnitude(random, 1, 60));
     sim_trace(&s->world, "weather: %s", rule);
     SIM_CHECK(&s->world, emu_core_fault(s->core, rule, why, sizeof why), "fault %s: %s", rule, why);
+}
+
+/* A proxy on the way, a load balancer or a captive portal answers, before or after the request has reached the server:
+ * what it says is no word of the service's. */
+static void sim_add_proxy(sim *s)
+{
+    static const unsigned statuses[] = { 404, 409, 412, 429, 449, 410, 500, 502, 503, 504 };
+    sim_random *random = &s->world.trouble;
+    char rule[200], why[200];
+    snprintf(rule, sizeof rule, "action=%s,status=%u,when=%s,probability=%s,seed=%u,count=%u,path=/docs",
+             sim_chance(random, 0.5) ? "html" : "json", statuses[sim_below(random, sizeof statuses / sizeof *statuses)],
+             sim_chance(random, 0.5) ? "before" : "after", sim_chance(random, 0.3) ? "1" : "0.2",
+             (unsigned)sim_below(random, 1000000), (unsigned)sim_magnitude(random, 1, 40));
+    sim_trace(&s->world, "weather: %s", rule);
+    SIM_CHECK(&s->world, emu_core_fault(s->core, rule, why, sizeof why), "fault %s: %s", rule, why);
+}
+
+static void sim_name_follows(sim_world *world, void *what, uint64_t site)
+{
+    sim *s = (sim *)what;
+    if (s->net.site == (unsigned)site) s->net.named_site = s->net.site;
+    sim_trace(world, "weather: the name says site %u", s->net.named_site);
+}
+
+static void sim_fail_over(sim *s)
+{
+    s->net.site ^= 1u;
+    sim_trace(&s->world, "weather: the server moves to site %u", s->net.site);
+    sim_cover(&s->world, SIM_failed_over);
+    sim_at(&s->world, s->world.now_us + sim_magnitude(&s->world.trouble, 1000, 10000000), sim_name_follows, s,
+           s->net.site);
+}
+
+/* A cookie of somebody who has seen more than there is, or of another container's. */
+static void sim_merge_foreign(sim *s, sim_client *client)
+{
+    char token[64];
+    const emu_container *container = sim_container(s, SIM_CONTAINER);
+    const emu_range *range = container->range[sim_below(&s->world.trouble, container->range_count)];
+    snprintf(token, sizeof token, "%s:-1#%u", range->id, (unsigned)sim_magnitude(&s->world.trouble, 1, 1000000000));
+    sim_trace(&s->world, "weather: client %u is given the session token %s", client->number, token);
+    sim_cover(&s->world, SIM_token_of_the_future);
+    aiocosmos_session_merge(client->client, NULL, SIM_CONTAINER, aioc_memory_str(token));
+}
+
+/* More trouble, of the kinds that a run has. */
+static void sim_more_weather(sim_world *world, void *what, uint64_t number)
+{
+    sim *s = (sim *)what;
+    sim_random *random = &world->trouble;
+    sim_client *client = &s->client[sim_below(random, s->plan.clients)];
+    (void)number;
+    if (s->calm) return;
+    sim_at(world, world->now_us + sim_magnitude(random, 5000, 2000000), sim_more_weather, s, 0);
+    switch (sim_below(random, 3)) {
+    case 0: if (s->plan.proxies) sim_add_proxy(s); break;
+    case 1: if (s->plan.fails_over && sim_chance(random, 0.2)) sim_fail_over(s); break;
+    default:
+        if (s->plan.foreign_tokens && client->client && !client->doomed && sim_chance(random, 0.2))
+            sim_merge_foreign(s, client);
+        break;
+    }
 }
 
 /* Splits a range or merges two; or lets the server do it by itself from now on. */
@@ -423,6 +500,34 @@ static void sim_choose_climate(sim *s)
     climate->no_ipv6 = sim_chance(random, 0.5);
     climate->dns_lost = climate->dns_failed = climate->dns_truncated = sim_chance(random, 0.5) ? 0.2 : 0;
     climate->brittle_poller = s->plan.breaks_memory;
+    climate->no_entropy = s->plan.short_of_entropy ? 0.5 : 0;
+    if (s->plan.trial == SIM_NO_TRIAL) return;
+    climate->reset = climate->dead = climate->slow = climate->refuse = climate->unreachable = climate->ignore = 0;
+    climate->no_socket = climate->dns_lost = climate->dns_failed = climate->us_per_byte_max = 0;
+    climate->idle_us = 0;
+    climate->black_holes = s->plan.trial == SIM_BLACK_HOLES;
+    if (climate->black_holes) climate->dead = 0.005;
+}
+
+static void sim_silence_metadata(sim *s)
+{
+    static const char *const rules[] = {
+        "action=hang,kind=list_ranges", "action=hang,kind=read_container", "action=hang,kind=read_account"
+    };
+    char why[200];
+    size_t i;
+    for (i = 0; i < sizeof rules / sizeof *rules; i++)
+        SIM_CHECK(&s->world, emu_core_fault(s->core, rules[i], why, sizeof why), "fault: %s", why);
+}
+
+static void sim_choose_trouble(sim *s)
+{
+    sim_plan *plan = &s->plan;
+    sim_random *random = &s->world.trouble;
+    plan->proxies = sim_chance(random, 0.15);
+    plan->fails_over = sim_chance(random, 0.15);
+    plan->short_of_entropy = sim_chance(random, 0.1);
+    plan->foreign_tokens = sim_chance(random, 0.15);
 }
 
 static void sim_choose_plan(sim *s)
@@ -445,6 +550,7 @@ static void sim_choose_plan(sim *s)
     plan->breaks_memory = sim_chance(random, 0.15);
     plan->waits_for_ever = sim_chance(random, 0.1);
     if (plan->clients > 1) sim_cover(&s->world, SIM_two_clients);
+    sim_choose_trouble(s);
 }
 
 /*------------------------------------------------------------------------------
@@ -461,6 +567,7 @@ static void sim_fair(sim *s)
     s->net.climate = fair;
     emu_core_shuffle(s->core, &no_shuffle);
     s->net.down_until_us = s->net.stalled_until_us = 0;
+    s->net.named_site = s->net.site;
     sim_count_faults(s);
 }
 
@@ -479,7 +586,7 @@ static void sim_clerk_open(sim_clerk *clerk, sim *s)
     clerk->s = s;
     sim_host_init(&clerk->host, &s->net);
     sim_heap_init(&clerk->heap, &s->world, "the clerk");
-    options.endpoint = "http://10.0.0.1:8081/";
+    options.endpoint = s->net.site ? "http://10.0.0.3:8081/" : "http://10.0.0.1:8081/";
     options.key = AIOCOSMOS_EMULATOR_KEY;
     options.allow_http = true;
     options.default_database = SIM_DATABASE;
@@ -501,12 +608,37 @@ static int sim_clerk_ask(sim_clerk *clerk, const aiocosmos_request *request, aio
     return aiocosmos_run(clerk->client, request, body);
 }
 
+/* Books, each of so many bytes. */
+static void sim_furnish_shelf(sim_clerk *clerk, const char *container, unsigned books, unsigned bytes)
+{
+    sim *s = clerk->s;
+    aiocosmos_request request;
+    size_t cap = bytes + 160;
+    char *body = (char *)malloc(cap);
+    unsigned i;
+    if (!body) abort();
+    memset(&request, 0, sizeof request);
+    request.kind = AIOCOSMOS_CREATE_CONTAINER;
+    request.partition_key_paths[0] = "/pk";
+    request.container = container;
+    SIM_CHECK(&s->world, sim_clerk_ask(clerk, &request, NULL) == 0, "no container %s", container);
+    memset(&request, 0, sizeof request);
+    request.kind = AIOCOSMOS_CREATE_ITEM;
+    request.container = container;
+    for (i = 0; i < books; i++) {
+        int len = snprintf(body, cap, "{\"id\":\"book-%u\",\"pk\":%s,\"v\":%u,\"pad\":\"%0*d\"}", i,
+                           sim_key_json(i % SIM_KEYS), i, (int)bytes, 0);
+        request.body = emu_str(body, (size_t)len);
+        request.pk = aiocosmos_pk1(sim_key(i % SIM_KEYS));
+        SIM_CHECK(&s->world, sim_clerk_ask(clerk, &request, NULL) == 0, "book %u", i);
+    }
+    free(body);
+}
+
 static void sim_furnish(sim *s)
 {
     sim_clerk clerk;
     aiocosmos_request request;
-    char body[160];
-    unsigned i;
     sim_clerk_open(&clerk, s);
     memset(&request, 0, sizeof request);
     request.kind = AIOCOSMOS_CREATE_DATABASE;
@@ -515,18 +647,8 @@ static void sim_furnish(sim *s)
     request.partition_key_paths[0] = "/pk";
     request.container = SIM_CONTAINER;
     SIM_CHECK(&s->world, sim_clerk_ask(&clerk, &request, NULL) == 0, "no container");
-    request.container = SIM_LIBRARY;
-    SIM_CHECK(&s->world, sim_clerk_ask(&clerk, &request, NULL) == 0, "no library");
-    memset(&request, 0, sizeof request);
-    request.kind = AIOCOSMOS_CREATE_ITEM;
-    request.container = SIM_LIBRARY;
-    for (i = 0; i < SIM_BOOKS; i++) {
-        int len = snprintf(body, sizeof body, "{\"id\":\"book-%u\",\"pk\":%s,\"v\":%u}",
-                           i, sim_key_json(i % SIM_KEYS), i);
-        request.body = emu_str(body, (size_t)len);
-        request.pk = aiocosmos_pk1(sim_key(i % SIM_KEYS));
-        SIM_CHECK(&s->world, sim_clerk_ask(&clerk, &request, NULL) == 0, "book %u", i);
-    }
+    sim_furnish_shelf(&clerk, SIM_LIBRARY, SIM_BOOKS, 1);
+    if (s->plan.trial == SIM_READERS) sim_furnish_shelf(&clerk, SIM_ARCHIVE, SIM_VOLUMES, SIM_VOLUME_BYTES);
     sim_clerk_close(&clerk);
 }
 
@@ -847,6 +969,8 @@ static void sim_open(sim *s, uint64_t seed, sim_report *report, bool verbose)
     options.endpoint = "http://10.0.0.1:8081/";
     options.aad_token = SIM_TOKEN;
     options.partitions = (int)sim_between(&s->world.config, 1, 6);
+    options.merge_enabled = sim_chance(&s->world.trouble, 0.5);
+    if (options.merge_enabled) sim_cover(&s->world, SIM_merge_enabled);
     options.now_ms = sim_core_now;
     options.random = sim_core_random;
     options.allocate = sim_core_allocate;
@@ -863,6 +987,7 @@ static void sim_open(sim *s, uint64_t seed, sim_report *report, bool verbose)
     s->net.hooks.served = sim_on_served;
     s->net.hooks.user = s;
     sim_choose_climate(s);
+    if (s->plan.trial == SIM_SILENT_METADATA) sim_silence_metadata(s);
     for (i = 0; i < s->plan.clients; i++) {
         s->client[i].sim = s;
         s->client[i].number = i;
@@ -871,6 +996,7 @@ static void sim_open(sim *s, uint64_t seed, sim_report *report, bool verbose)
     sim_trace(&s->world, "%u operations, %u in flight, %u clients, %d ranges", s->plan.operations, s->plan.in_flight,
               s->plan.clients, options.partitions);
     sim_at(&s->world, s->world.now_us + 1000, sim_weather, s, 0);
+    sim_at(&s->world, s->world.now_us + 1000, sim_more_weather, s, 0);
 }
 
 static void sim_work_until_calm(sim *s)
@@ -904,7 +1030,7 @@ static void sim_check_recovery(sim_client *client)
     request.done = sim_probed;
     request.user_data = &status;
     while (tries == 0 || status != 0) {
-        tries++;
+        if (tries++) sim_pass_time(&s->world, NULL, 0, s->world.now_us + 200000);
         SIM_CHECK(&s->world, tries <= 60, "client %u does not recover: it still says %d", client->number, status);
         SIM_CHECK(&s->world, aiocosmos_submit(client->client, &request, NULL) == 0, "client %u does not recover: %s",
                   client->number, aiocosmos_refusal(client->client));

@@ -225,18 +225,27 @@ typedef struct sim_query {
     uint32_t page_items_max;
     bool     skip_empty, over;
     sim_op  *page;                           /* that is owed */
-    bool     wild;                           /* over what is written to meanwhile, not over the library */
+    bool     wild;                           /* over what is written to meanwhile, not over books */
+    const char *container;
+    bool     ordered;                        /* by the number of the book */
+    size_t   last;                           /* book that was shown, plus 1 */
     uint64_t since_us;
     uint8_t *seen;                           /* how often, of each book; or of each item that was there then */
     size_t   seen_count;
     unsigned pages, failures;
     uint64_t again_us;                       /* after a refusal */
-    char     continuation[2048];
+    char     continuation[AIOCOSMOS_DEFAULT_CONTINUATION_BYTES + 1];
 } sim_query;
 
 static sim_query *sim_queries;               /* of the run */
 
 static void sim_on_page(aiocosmos_client *handle, const aiocosmos_page *page, void *user_data);
+
+static void sim_query_close(sim_query *query)
+{
+    if (query->handle.id) aiocosmos_query_close(query->client->client, query->handle);
+    query->handle.id = 0;
+}
 
 /* Asks for the next page. False: not now. */
 static bool sim_query_next(sim_query *query)
@@ -247,6 +256,10 @@ static bool sim_query_next(sim_query *query)
     sim_trace(&client->sim->world, "operation %ld: client %u asks for page %u of query %" PRIx64, op->number,
               client->number, query->pages + 1, query->handle.id);
     client->sim->net.work++;
+    if (refused == AIOCOSMOS_E_ARGUMENT && client->sim->plan.garbles && query->failures) {
+        sim_query_close(query);              /* half a garbled answer was merged: it goes on from its continuation */
+        refused = AIOCOSMOS_E_FULL;
+    }
     if (refused) {
         query->again_us = client->sim->world.now_us + 10000;
         sim_op_refused(op, refused);
@@ -265,7 +278,7 @@ static bool sim_query_open(sim_query *query)
     aiocosmos_query_request request;
     int refused;
     memset(&request, 0, sizeof request);
-    request.container = query->wild ? SIM_CONTAINER : SIM_LIBRARY;
+    request.container = query->container;
     if (query->key < SIM_KEYS) request.pk = aiocosmos_pk1(sim_key(query->key));
     request.sql = query->sql;
     request.page_items_max = query->page_items_max;
@@ -293,11 +306,20 @@ static bool sim_start_query(sim_client *client)
     if (query->key > SIM_KEYS) query->key = SIM_KEYS;
     query->wild = sim_chance(random, 0.3);
     query->since_us = s->world.now_us;
+    query->container = query->wild ? SIM_CONTAINER : SIM_LIBRARY;
     query->seen_count = query->wild ? s->item_count : SIM_BOOKS;
+    if (s->plan.trial == SIM_READERS) {
+        query->wild = false;
+        query->container = SIM_ARCHIVE;
+        query->seen_count = SIM_VOLUMES;
+    }
     query->seen = (uint8_t *)calloc(query->seen_count + 1, 1);
     if (!query->seen) abort();
     query->sql = sim_chance(random, 0.5) ? "SELECT c.id, c.pk, c.v FROM c" : NULL;
-    query->page_items_max = (uint32_t)sim_between(random, 1, 20);
+    query->page_items_max = (uint32_t)sim_between(random, 1, s->plan.trial == SIM_READERS ? 8 : 20);
+    query->ordered = !query->wild && query->key == SIM_KEYS && sim_chance(&s->world.trouble, 0.3);
+    if (query->ordered) query->sql = "SELECT * FROM c ORDER BY c.v";
+    else if (s->plan.trial == SIM_READERS) query->sql = "SELECT * FROM c";
     query->skip_empty = sim_chance(random, 0.5);
     query->next = sim_queries;
     sim_queries = query;
@@ -307,12 +329,6 @@ static bool sim_start_query(sim_client *client)
     }
     sim_query_next(query);
     return true;
-}
-
-static void sim_query_close(sim_query *query)
-{
-    if (query->handle.id) aiocosmos_query_close(query->client->client, query->handle);
-    query->handle.id = 0;
 }
 
 static void sim_query_give_up(sim_query *query)
@@ -327,6 +343,7 @@ static void sim_query_complete(sim_query *query)
     unsigned i;
     sim_query_give_up(query);
     sim_cover(&s->world, query->wild ? SIM_query_of_changing_items : SIM_query_complete);
+    if (query->ordered) sim_cover(&s->world, SIM_query_in_order);
     if (s->plan.garbles) return;
     for (i = 0; i < query->seen_count && query->wild; i++) {
         const sim_version *latest = sim_latest(s->item[i]);
@@ -335,7 +352,7 @@ static void sim_query_complete(sim_query *query)
         SIM_CHECK(&s->world, query->seen[i] == 1, "a query of key %u shows item %s of key %u, which did not change, %u "
                   "times", query->key, s->item[i]->id, s->item[i]->key, query->seen[i]);
     }
-    for (i = 0; i < SIM_BOOKS && !query->wild; i++) {
+    for (i = 0; i < query->seen_count && !query->wild; i++) {
         unsigned wanted = query->key == SIM_KEYS || i % SIM_KEYS == query->key;
         SIM_CHECK(&s->world, query->seen[i] == wanted, "a query of key %u, in %u pages, shows book %u %u times",
                   query->key, query->pages, i, query->seen[i]);
@@ -350,8 +367,8 @@ static size_t sim_query_which(const sim_query *query, aiocosmos_json row)
     int64_t v;
     size_t i;
     if (!query->wild) {
-        bool known = aiocosmos_json_get_i64(aiocosmos_json_at(row, "/v"), &v) && v >= 0 && v < SIM_BOOKS;
-        return known ? (size_t)v : SIZE_MAX;
+        bool known = aiocosmos_json_get_i64(aiocosmos_json_at(row, "/v"), &v) && v >= 0;
+        return known && (uint64_t)v < query->seen_count ? (size_t)v : SIZE_MAX;
     }
     for (i = 0; i < s->item_count; i++)
         if (emu_is(emu_str(pk.ptr, pk.len), sim_key_json(s->item[i]->key)) && aiocosmos_json_is_str(id, s->item[i]->id))
@@ -369,6 +386,9 @@ static void sim_query_read_page(sim_query *query, const aiocosmos_page *page)
         which = sim_query_which(query, item);
         SIM_CHECK(&s->world, which != SIZE_MAX || s->plan.garbles, "a query shows %.*s", (int)item.len, item.ptr);
         if (which < query->seen_count) query->seen[which]++;
+        SIM_CHECK(&s->world, !query->ordered || which >= query->last || s->plan.garbles,
+                  "a query shows book %zu behind %zu", which, query->last - 1);
+        query->last = which + 1;
     }
     query->pages++;
     query->failures = 0;
@@ -398,6 +418,8 @@ static void sim_on_page(aiocosmos_client *handle, const aiocosmos_page *page, vo
     } else {
         SIM_CHECK(&s->world, !page->more && !page->continuation.len, "a page that failed goes on");
         sim_cover(&s->world, SIM_query_page_failed);
+        SIM_CHECK(&s->world, s->plan.trial != SIM_READERS || page->result->status != AIOCOSMOS_E_NOMEM,
+                  "a page does not get its memory: %.*s", (int)page->result->message.len, page->result->message.ptr);
         if (++query->failures > 4) sim_query_give_up(query);
     }
     if (!query->over && sim_chance(random, 0.1)) {           /* goes on later, as another query */
@@ -602,8 +624,10 @@ static const sim_task sim_tasks[] = {
 
 static bool sim_start_something(sim_client *client)
 {
+    sim *s = client->sim;
     unsigned total = 0, at;
     size_t i;
+    if (s->plan.trial == SIM_READERS && sim_chance(&s->world.trouble, 0.3)) return sim_start_query(client);
     for (i = 0; i < sizeof sim_tasks / sizeof *sim_tasks; i++) total += sim_tasks[i].weight;
     at = (unsigned)sim_below(&client->sim->world.work, total);
     for (i = 0; at >= sim_tasks[i].weight; i++) at -= sim_tasks[i].weight;
