@@ -164,8 +164,8 @@ typedef struct aiocosmos_allocator {
     void *user_data;
 } aiocosmos_allocator;
 
-/* level: 1 error, 2 warning, 3 information, 4 trace. op_id: the operation concerned, or 0. The message is
- * NUL-terminated and lent until fn returns. Keys, tokens and bodies are never logged. */
+/* level: 1 error, 2 warning, 3 information, 4 trace: each attempt, with its link. op_id: the operation concerned, or 0.
+ * The message is NUL-terminated and lent until fn returns. Keys, tokens and bodies are never logged. */
 typedef struct aiocosmos_logger {
     void (*fn)(int level, const char *message, uint64_t op_id, void *user_data);
     void *user_data;
@@ -12303,10 +12303,28 @@ static bool aioc_operation_is_service(const aioc_operation_engine *engine, const
     return engine->loopback && (json || response->status == 304);
 }
 
+/* The link comes last, for it may be cut. */
+static void aioc_operation_trace(const aioc_operation *op, const aioc_pool_outcome *outcome, double charge_ru)
+{
+    char text[512];
+    uint32_t centi_ru = (uint32_t)(charge_ru * 100.0 + 0.5);
+    uint64_t time_us = (uint64_t)outcome->queue_us + outcome->dns_us + outcome->tcp_us + outcome->tls_us +
+                       outcome->first_byte_us + outcome->body_us;
+    aiocosmos_str link = aioc_operation_link(op), range = aioc_operation_pk(op);
+    if (!op->by_range) range.len = 0;
+    aioc_memory_print(text, sizeof text, "attempt %u: %s %d/%d, %llu us, %u.%02u RU%s%.*s, %.*s",
+                      (unsigned)op->attempts, op->verb, outcome->error ? outcome->error : outcome->response->status,
+                      outcome->error ? 0 : op->sub_status, (unsigned long long)time_us, (unsigned)(centi_ru / 100u),
+                      (unsigned)(centi_ru % 100u), range.len ? ", range " : "", (int)range.len, range.ptr,
+                      (int)link.len, link.ptr);
+    aioc_operation_log(op->engine, 4, aioc_operation_handle(op).id, text);
+}
+
 static void aioc_operation_keep_attempt(aioc_operation *op, const aioc_pool_outcome *outcome, double charge_ru)
 {
     aioc_operation_attempt *kept;
     op->attempts++;
+    if (op->engine->logger.fn && op->engine->logger.level_max >= 4) aioc_operation_trace(op, outcome, charge_ru);
     if (!op->kept) {
         op->kept = (aioc_operation_attempt *)aioc_memory_zalloc(op->engine->memory,
                                                                AIOC_OPERATION_ATTEMPTS_KEPT * sizeof *op->kept);

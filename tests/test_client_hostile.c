@@ -2348,6 +2348,67 @@ TEST(hosts_give_tokens_for_hundreds_of_containers)
     }
 }
 
+/*--- What is told of attempts ---------------------------------------------------------------------*/
+
+static char told[512], traced[4][512];
+static int traced_count;
+
+static void keep_trace(int level, const char *message, uint64_t op_id, void *user_data)
+{
+    (void)user_data;
+    if (level != 4) return;
+    CHECK(op_id != 0 && traced_count < 4);
+    sprintf(traced[traced_count++], "%.500s", message);
+}
+
+static void describe_it(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    (void)client; (void)user_data;
+    aiocosmos_result_describe(result, told, sizeof told);
+}
+
+static void submit_to_be_told(aiocosmos_client *client, int kind, uint32_t timeout_ms)
+{
+    aiocosmos_request request = of_kind(kind);
+    traced_count = 0;
+    request.timeout_ms = timeout_ms;
+    request.done = describe_it;
+    CHECK_INT(aiocosmos_submit(client, &request, NULL), 0);
+    drain(client);
+}
+
+static const char *answer_lines;
+static int answer_status;
+static void answer_with_lines(peer *link) { reply(link, answer_status, answer_lines, "{}"); }
+
+TEST(a_trace_has_a_line_for_each_attempt)
+{
+    aiocosmos_options options = usual_options();
+    aiocosmos_client *client;
+    int level;
+    for (level = 3; level <= 4; level++) {
+        net_begin(answer_with_lines);
+        options.no_session = true;
+        options.retries_max = 1;
+        options.logger.fn = keep_trace;
+        options.logger.level_max = level;
+        client = open_client(&options);
+        answer_status = 429;
+        answer_lines = "x-ms-activity-id: theirs\r\nx-ms-substatus: 3200\r\nx-ms-request-charge: 0.38\r\n";
+        submit_to_be_told(client, AIOCOSMOS_READ_ITEM, 0);
+        CHECK_INT(traced_count, level == 4 ? 2 : 0);
+        if (level == 4) {
+            CHECK(strncmp(traced[0], "attempt 1: GET 429/3200, ", 25) == 0);
+            CHECK(strncmp(traced[1], "attempt 2: GET 429/3200, ", 25) == 0);
+            CHECK(strstr(traced[1], " us, 0.38 RU, dbs/db/colls/c/docs/a") != NULL);
+            net.answer = NULL;
+            submit_to_be_told(client, AIOCOSMOS_DELETE_ITEM, 1000);
+            CHECK(strncmp(traced[traced_count - 1], "attempt 1: DELETE -6/0, ", 24) == 0);
+        }
+        close_client(client);
+    }
+}
+
 static int names_asked, name_mood;
 
 static void resolve_at_once(aiocosmos_client *client, const char *host, uint64_t question, void *user_data)
