@@ -22172,31 +22172,44 @@ AIOCOSMOS_API bool aiocosmos_result_attempt(const aiocosmos_result *result, uint
 }
 
 /* Appends to a text that may be cut; returns the length that it would have. */
-static size_t aioc_client_describe_attempt(const aiocosmos_attempt *attempt, char *out, size_t cap, size_t len)
+static size_t aioc_client_describe_attempt(const aiocosmos_attempt *attempt, bool alone, char *out, size_t cap,
+                                           size_t len)
 {
+    char status[32] = "", opening[64] = "";
     size_t at = len < cap ? len : cap;
-    return len + aioc_memory_print(out ? out + at : NULL, cap - at,
-        "; #%u %d/%d%s queue %u us, dns %u, tcp %u, tls %u, first byte %u, body %u", (unsigned)attempt->number,
-        attempt->status, attempt->sub_status, attempt->reused ? " reused" : "", (unsigned)attempt->queue_us,
-        (unsigned)attempt->dns_us, (unsigned)attempt->tcp_us, (unsigned)attempt->tls_us,
-        (unsigned)attempt->first_byte_us, (unsigned)attempt->body_us);
+    if (!alone) aioc_memory_print(status, sizeof status, " %d/%d", attempt->status, attempt->sub_status);
+    if (!attempt->reused)
+        aioc_memory_print(opening, sizeof opening, "dns %u, tcp %u, tls %u, ", (unsigned)attempt->dns_us,
+                          (unsigned)attempt->tcp_us, (unsigned)attempt->tls_us);
+    return len + aioc_memory_print(out ? out + at : NULL, cap - at, "; #%u%s%s queue %u us, %sfirst byte %u, body %u",
+                                   (unsigned)attempt->number, status, attempt->reused ? " reused" : "",
+                                   (unsigned)attempt->queue_us, opening, (unsigned)attempt->first_byte_us,
+                                   (unsigned)attempt->body_us);
 }
 
+/* Says nothing twice: a message of the service's refusal has its status in it. */
 AIOCOSMOS_API size_t aiocosmos_result_describe(const aiocosmos_result *result, char *out, size_t cap)
 {
-    static const char *const fates[] = { "answered", "not sent", "maybe applied" };
+    static const char *const fates[] = { "", ", not sent", ", maybe applied" };
+    char code[16] = "", http[40] = "";
     uint64_t centi_ru = (uint64_t)(result->charge_ru * 100.0 + 0.5);
+    aiocosmos_str text = result->message.len ? result->message
+                                             : aioc_memory_str(aioc_protocol_status_text(result->status));
     aiocosmos_attempt attempt;
     uint32_t i;
-    size_t len = aioc_memory_print(out, cap,
-        "status %d (%s), http %d/%d, %s, %llu.%02u RU, %llu us, %u attempt%s, activity %.*s%s%.*s", result->status,
-        aioc_protocol_status_text(result->status), result->http_status, result->sub_status, fates[result->fate],
-        (unsigned long long)(centi_ru / 100u), (unsigned)(centi_ru % 100u), (unsigned long long)result->latency_us,
-        (unsigned)result->attempts, result->attempts == 1 ? "" : "s", (int)result->activity_id.len,
-        result->activity_id.ptr, result->message.len ? ": " : "",
-        (int)result->message.len, result->message.ptr);
+    size_t len;
+    if (result->status <= 0 || *text.ptr < '0' || *text.ptr > '9')
+        aioc_memory_print(code, sizeof code, "%d: ", result->status);
+    if (result->http_status && result->http_status != result->status)
+        aioc_memory_print(http, sizeof http, ", http %d/%d", result->http_status, result->sub_status);
+    len = aioc_memory_print(out, cap, "status %s%.*s%s%s, %llu.%02u RU, %llu us, %u attempt%s%s%.*s", code,
+                            (int)text.len, text.ptr, http, fates[result->fate], (unsigned long long)(centi_ru / 100u),
+                            (unsigned)(centi_ru % 100u), (unsigned long long)result->latency_us,
+                            (unsigned)result->attempts, result->attempts == 1 ? "" : "s",
+                            result->activity_id.len ? ", activity " : "", (int)result->activity_id.len,
+                            result->activity_id.ptr);
     for (i = 0; aioc_client_attempt(result, i, &attempt); i++)
-        len = aioc_client_describe_attempt(&attempt, out, cap, len);
+        len = aioc_client_describe_attempt(&attempt, result->attempts == 1, out, cap, len);
     return len;
 }
 

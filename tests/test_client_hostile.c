@@ -2381,6 +2381,49 @@ static const char *answer_lines;
 static int answer_status;
 static void answer_with_lines(peer *link) { reply(link, answer_status, answer_lines, "{}"); }
 
+static int times_in(const char *text, const char *what)
+{
+    int count = 0;
+    for (; (text = strstr(text, what)) != NULL; text++) count++;
+    return count;
+}
+
+TEST(a_description_says_nothing_twice_and_nothing_empty)
+{
+    aiocosmos_options options = usual_options();
+    aiocosmos_client *client;
+    net_begin(answer_with_lines);
+    options.no_session = true;
+    client = open_client(&options);
+    answer_status = 404;
+    answer_lines = "x-ms-activity-id: theirs\r\nx-ms-request-charge: 1.25\r\n";
+    submit_to_be_told(client, AIOCOSMOS_READ_ITEM, 0);
+    CHECK(strncmp(told, "status 404 Not Found", 20) == 0);
+    CHECK_INT(times_in(told, "404"), 1);
+    CHECK_INT(times_in(told, "Not Found"), 1);
+    CHECK_INT(times_in(told, "1.25 RU"), 1);
+    CHECK_INT(times_in(told, ", activity theirs"), 1);
+    answer_status = 201;
+    submit_to_be_told(client, AIOCOSMOS_CREATE_ITEM, 0);
+    CHECK(strncmp(told, "status 0: ", 10) == 0);
+    CHECK_INT(times_in(told, "http 201/0"), 1);
+    CHECK_INT(times_in(told, "201"), 1);
+    CHECK_INT(times_in(told, "tcp"), 0);     /* of a connection that was there */
+    net.answer = NULL;
+    submit_to_be_told(client, AIOCOSMOS_READ_ITEM, 0);
+    CHECK(strncmp(told, "status -6: timed out", 20) == 0);
+    CHECK_INT(times_in(told, "http"), 0);
+    net.fail_from[CALL_OPEN] = 1;
+    net.fail_to[CALL_OPEN] = ULONG_MAX;
+    net.fail_with[CALL_OPEN] = AIOCOSMOS_IO_REFUSED;
+    close_client(client);
+    client = open_client(&options);
+    submit_to_be_told(client, AIOCOSMOS_READ_ITEM, 0);
+    CHECK(strncmp(told, "status -8: ", 11) == 0);
+    CHECK_INT(times_in(told, "activity"), 0);
+    close_client(client);
+}
+
 TEST(a_trace_has_a_line_for_each_attempt)
 {
     aiocosmos_options options = usual_options();
