@@ -4643,11 +4643,7 @@ typedef struct aioc_resolve_domain {
 /* Lengths are below 64 and letters above, so one comparison does for both (RFC 4343). */
 static bool aioc_resolve_domain_same(const unsigned char *a, const unsigned char *b, size_t len)
 {
-    size_t i;
-    for (i = 0; i < len; i++) {
-        if (aioc_memory_lower((char)a[i]) != aioc_memory_lower((char)b[i])) return false;
-    }
-    return true;
+    return aioc_memory_same_nocase(aioc_text_view((const char *)a, len), aioc_text_view((const char *)b, len));
 }
 
 /* Appends the labels of a text such as "a.example" or "a.example." and not the empty one. */
@@ -4738,30 +4734,20 @@ static bool aioc_resolve_line(aiocosmos_str *rest, aiocosmos_str *line)
     return true;
 }
 
-static bool aioc_resolve_is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\f' || c == '\v';
-}
-
 /* The next word of a line; empty at its end or at a comment. */
 static aiocosmos_str aioc_resolve_word(aiocosmos_str *line)
 {
     aiocosmos_str word;
-    while (line->len > 0 && aioc_resolve_is_blank(line->ptr[0])) {
+    while (line->len > 0 && aioc_text_is_space(line->ptr[0])) {
         line->ptr++;
         line->len--;
     }
     word = aioc_text_view(line->ptr, 0);
     if (line->len > 0 && line->ptr[0] == ';') return word;
-    while (word.len < line->len && !aioc_resolve_is_blank(word.ptr[word.len]) && word.ptr[word.len] != '#') word.len++;
+    while (word.len < line->len && !aioc_text_is_space(word.ptr[word.len]) && word.ptr[word.len] != '#') word.len++;
     line->ptr += word.len;
     line->len -= word.len;
     return word;
-}
-
-static bool aioc_resolve_word_is(aiocosmos_str word, const char *text)
-{
-    return aioc_memory_same(word, aioc_memory_str(text));
 }
 
 /* Every address that a hosts file has for a name. Lines with a named zone are left out. */
@@ -4797,7 +4783,7 @@ static void aioc_resolve_config_search(aioc_resolve_config *config, aiocosmos_st
     aiocosmos_str word;
     config->search_count = 0;
     while ((word = aioc_resolve_word(&line)).len > 0 && config->search_count < AIOC_RESOLVE_SEARCH_MAX) {
-        if (word.len >= AIOC_RESOLVE_HOST_MAX || aioc_resolve_word_is(word, ".")) continue;
+        if (word.len >= AIOC_RESOLVE_HOST_MAX || aioc_memory_same(word, aioc_memory_str("."))) continue;
         memcpy(config->search[config->search_count], word.ptr, word.len);
         config->search[config->search_count++][word.len] = '\0';
     }
@@ -4808,8 +4794,8 @@ static void aioc_resolve_config_options(aioc_resolve_config *config, aiocosmos_s
 {
     aiocosmos_str word;
     while ((word = aioc_resolve_word(&line)).len > 0) {
-        if (aioc_resolve_word_is(word, "attempts:1")) config->rounds = 1;
-        if (aioc_resolve_word_is(word, "timeout:1")) config->last_us = 1000000;
+        if (aioc_memory_same(word, aioc_memory_str("attempts:1"))) config->rounds = 1;
+        if (aioc_memory_same(word, aioc_memory_str("timeout:1"))) config->last_us = 1000000;
     }
 }
 
@@ -4822,10 +4808,11 @@ static void aioc_resolve_parse_config(aiocosmos_str text, aioc_resolve_config *c
     config->last_us = AIOC_RESOLVE_LAST_US;
     while (aioc_resolve_line(&text, &line)) {
         word = aioc_resolve_word(&line);
-        if (aioc_resolve_word_is(word, "nameserver")) aioc_resolve_config_server(config, aioc_resolve_word(&line));
-        else if (aioc_resolve_word_is(word, "search")) aioc_resolve_config_search(config, line);
-        else if (aioc_resolve_word_is(word, "domain")) aioc_resolve_config_search(config, line);
-        else if (aioc_resolve_word_is(word, "options")) aioc_resolve_config_options(config, line);
+        if (aioc_memory_same(word, aioc_memory_str("nameserver")))
+            aioc_resolve_config_server(config, aioc_resolve_word(&line));
+        else if (aioc_memory_same(word, aioc_memory_str("search"))) aioc_resolve_config_search(config, line);
+        else if (aioc_memory_same(word, aioc_memory_str("domain"))) aioc_resolve_config_search(config, line);
+        else if (aioc_memory_same(word, aioc_memory_str("options"))) aioc_resolve_config_options(config, line);
     }
     if (config->server_count == 0) aioc_resolve_config_server(config, aioc_memory_str("127.0.0.1"));
 }
