@@ -1758,15 +1758,15 @@ static bool aioc_platform_timer_run_one(aioc_platform_reactor *reactor)
 #define AIOC_MEMORY_LARGEST   65536u
 #define AIOC_MEMORY_CLASSES   41
 
-typedef struct aioc_memory_block {       /* a freed block starts with this */
+typedef struct aioc_memory_block {  /* a freed block starts with this */
     struct aioc_memory_block *next;
 } aioc_memory_block;
 
 typedef struct aioc_memory {
     aiocosmos_allocator allocator;
-    size_t used, peak, max;              /* bytes taken from the allocator, those on free lists included */
-    size_t kept, kept_max;               /* bytes on free lists */
-    uint64_t allocations;                /* how often the allocator was asked for memory */
+    size_t used, peak, max;  /* bytes taken from the allocator, those on free lists included */
+    size_t kept, kept_max;   /* bytes on free lists */
+    uint64_t allocations;    /* how often the allocator was asked for memory */
     aioc_memory_block *free[AIOC_MEMORY_CLASSES];
 } aioc_memory;
 
@@ -1807,7 +1807,7 @@ static void aioc_memory_permit(void *ptr, size_t size, size_t rounded)
 static int aioc_memory_class(size_t size, size_t *rounded)
 {
     size_t last = size - 1;
-    int doubling = 6;                    /* 64 == 1 << 6 */
+    int doubling = 6;  /* 64 == 1 << 6 */
     *rounded = AIOC_MEMORY_SMALLEST;
     if (size <= AIOC_MEMORY_SMALLEST) return 0;
     while (last >> (doubling + 1)) doubling++;
@@ -2234,7 +2234,7 @@ static bool aioc_text_parse_u64(aiocosmos_str text, uint64_t *out)
 /* Writes a number, 20 digits at most, and no NUL; returns how many. */
 static size_t aioc_text_put_u64(char *out, uint64_t number)
 {
-    char digits[20];                     /* 18446744073709551615 */
+    char digits[20];  /* 18446744073709551615 */
     size_t at = sizeof digits;
     do digits[--at] = (char)('0' + number % 10);
     while ((number /= 10) > 0);
@@ -2301,7 +2301,7 @@ static bool aioc_text_base64_decode(aiocosmos_str text, unsigned char *out, size
  * Dates
  *----------------------------------------------------------------------------*/
 
-#define AIOC_TEXT_DATE_LAST INT64_C(253402300799)                          /* 9999-12-31T23:59:59Z */
+#define AIOC_TEXT_DATE_LAST INT64_C(253402300799)  /* 9999-12-31T23:59:59Z */
 
 static const char aioc_text_months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
 
@@ -2326,7 +2326,7 @@ static aioc_text_date aioc_text_date_of(int32_t days)
     aioc_text_date date;
     int32_t month;
     days += 719468;
-    date.year = (int32_t)((int64_t)days * 400 / 146097);                   /* right, or one too small */
+    date.year = (int32_t)((int64_t)days * 400 / 146097);  /* right, or one too small */
     if (aioc_text_march_first(date.year + 1) <= days) date.year++;
     days -= aioc_text_march_first(date.year);
     month = (5 * days + 2) / 153;
@@ -2374,9 +2374,9 @@ static bool aioc_text_date_seconds(const int32_t field[6], int64_t *wall_s)
     date.month = field[1];
     date.day = field[2];
     if (date.month < 1 || date.month > 12 || date.day < 1 || date.day > 31) return false;
-    if (field[3] > 23 || field[4] > 59 || field[5] > 60) return false;     /* 60: a leap second */
+    if (field[3] > 23 || field[4] > 59 || field[5] > 60) return false;  /* 60: a leap second */
     days = aioc_text_days_of(date);
-    if (aioc_text_date_of(days).day != date.day) return false;             /* April 31 is May 1 */
+    if (aioc_text_date_of(days).day != date.day) return false;  /* April 31 is May 1 */
     *wall_s = (int64_t)days * 86400 + field[3] * 3600 + field[4] * 60 + field[5];
     return true;
 }
@@ -2399,8 +2399,8 @@ static char *aioc_text_put_digits(char *out, uint32_t number, size_t digits)
  * Addresses of the internet
  *----------------------------------------------------------------------------*/
 
-#define AIOC_TEXT_ADDRESS_MAX 56     /* eight groups of IPv6, a zone as a number, NUL */
-#define AIOC_TEXT_ZONE_MAX 16             /* a network interface's name and NUL: IFNAMSIZ of Linux and the BSDs */
+#define AIOC_TEXT_ADDRESS_MAX 56  /* eight groups of IPv6, a zone as a number, NUL */
+#define AIOC_TEXT_ZONE_MAX 16  /* a network interface's name and NUL: IFNAMSIZ of Linux and the BSDs */
 
 /* Four decimal numbers. A leading zero means octal to some readers, so nobody may write one (RFC 6943, 3.1.1). */
 static bool aioc_text_ipv4(aiocosmos_str text, uint8_t ip[4])
@@ -2446,7 +2446,7 @@ static bool aioc_text_ipv6_group(aiocosmos_str text, size_t *at, uint8_t ip[16],
 
 static bool aioc_text_ipv6(aiocosmos_str text, uint8_t ip[16])
 {
-    size_t at = 0, filled = 0, gap = 16;     /* gap: how much was filled where "::" stood */
+    size_t at = 0, filled = 0, gap = 16;  /* gap: how much was filled where "::" stood */
     memset(ip, 0, 16);
     if (text.len >= 2 && text.ptr[0] == ':' && text.ptr[1] == ':') {
         gap = 0;
@@ -2461,7 +2461,7 @@ static bool aioc_text_ipv6(aiocosmos_str text, uint8_t ip[16])
         }
     }
     if (gap == 16) return filled == 16;
-    if (filled == 16) return false;          /* "::" stands for one group at least */
+    if (filled == 16) return false;  /* "::" stands for one group at least */
     memmove(ip + 16 - (filled - gap), ip + gap, filled - gap);
     memset(ip + gap, 0, 16 - filled);
     return true;
@@ -2566,17 +2566,17 @@ static void aioc_text_put_address(const aiocosmos_address *address, char out[AIO
 #  define AIOC_JSON_INLINE static inline
 #endif
 
-#define AIOC_JSON_DEPTH_MAX  128                       /* arrays and objects inside each other; the service's limit */
-#define AIOC_JSON_NODES_MAX  ((uint32_t)1 << 27)       /* 2 GiB of nodes; 28 bits count the members of a container */
+#define AIOC_JSON_DEPTH_MAX  128                  /* arrays and objects inside each other; the service's limit */
+#define AIOC_JSON_NODES_MAX  ((uint32_t)1 << 27)  /* 2 GiB of nodes; 28 bits count the members of a container */
 #define AIOC_JSON_NODES_MIN  64
-#define AIOC_JSON_NUMBER_MAX 32                        /* the longest is -0.0000012345678901234567: 25 */
+#define AIOC_JSON_NUMBER_MAX 32  /* the longest is -0.0000012345678901234567: 25 */
 
 /* One value or property name. The nodes of a document are in the order of its text, so that what a container holds
  * stands right behind it: values, or names each followed by its value. */
 typedef struct aioc_json_node {
-    uint32_t at, len;                                  /* the value's own text */
-    uint32_t next;                                     /* so many nodes further on is the next sibling */
-    uint32_t info;                                     /* type, whether a string has escapes, members << 4 */
+    uint32_t at, len;  /* the value's own text */
+    uint32_t next;     /* so many nodes further on is the next sibling */
+    uint32_t info;     /* type, whether a string has escapes, members << 4 */
 } aioc_json_node;
 
 #define AIOC_JSON_TYPE    7u
@@ -2588,7 +2588,7 @@ struct aiocosmos_json_doc {
     uint32_t count, cap;
     const char *text;
     size_t len;
-    const char *error;                                 /* why the last parse failed (static text), and at which byte */
+    const char *error;  /* why the last parse failed (static text), and at which byte */
     size_t error_at;
 };
 
@@ -2642,7 +2642,7 @@ AIOC_JSON_INLINE const char *aioc_json_skip_plain(const char *at, const char *en
         __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
         __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
         __m128i backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
-        __m128i others = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20));       /* signed: above U+007F as well as control */
+        __m128i others = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20));  /* signed: above U+007F as well as control */
         int marks = _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, backslash), others));
         if (marks) return at + __builtin_ctz((unsigned)marks);
         at += 16;
@@ -2680,13 +2680,13 @@ AIOC_JSON_INLINE uint32_t aioc_json_load(const char *at, const char *end)
  * surrogate, and not above U+10FFFF. */
 AIOC_JSON_INLINE bool aioc_json_is_two(uint32_t word)
 {
-    return (word & 0x0000C0E0u) == 0x000080C0u && (word & 0x1E) != 0;                  /* not C0, C1 */
+    return (word & 0x0000C0E0u) == 0x000080C0u && (word & 0x1E) != 0;  /* not C0, C1 */
 }
 
 AIOC_JSON_INLINE bool aioc_json_is_three(uint32_t word)
 {
     uint32_t bits = word & 0x200F;
-    return (word & 0x00C0C0F0u) == 0x008080E0u && bits != 0 && bits != 0x200D;         /* not E0 80-9F, ED A0-BF */
+    return (word & 0x00C0C0F0u) == 0x008080E0u && bits != 0 && bits != 0x200D;  /* not E0 80-9F, ED A0-BF */
 }
 
 AIOC_JSON_INLINE bool aioc_json_is_four(uint32_t word)
@@ -2805,11 +2805,11 @@ static size_t aioc_json_unescape(const char **at, const char *end, char out[4])
 
 typedef struct aioc_json_scan {
     const char *text, *end;
-    const char *last;                                  /* behind the last byte that is no white space */
-    aiocosmos_json_doc *doc;                           /* gets the nodes; NULL: the text is only checked */
+    const char *last;         /* behind the last byte that is no white space */
+    aiocosmos_json_doc *doc;  /* gets the nodes; NULL: the text is only checked */
     uint32_t depth_max;
-    aiocosmos_str name;                                /* the value of this top-level property is wanted */
-    aiocosmos_json *found;                             /* here; NULL: none is */
+    aiocosmos_str name;     /* the value of this top-level property is wanted */
+    aiocosmos_json *found;  /* here; NULL: none is */
     const char *error, *error_at;
     int result;
 } aioc_json_scan;
@@ -3038,8 +3038,8 @@ static aioc_json_node *aioc_json_more(aioc_json_scan *scan, const aioc_json_node
 /* A container that is open, and what is known of the one around it. */
 typedef struct aioc_json_frame {
     uint32_t node;
-    uint32_t members;                                  /* of the one around it, so far */
-    unsigned closing;                                  /* its closing bracket; NUL: there is none around */
+    uint32_t members;  /* of the one around it, so far */
+    unsigned closing;  /* its closing bracket; NUL: there is none around */
 } aioc_json_frame;
 
 AIOC_JSON_INLINE void aioc_json_note(aioc_json_node *node, const char *text, const char *at, const char *end,
@@ -3105,7 +3105,7 @@ AIOC_JSON_INLINE bool aioc_json_scan_value(aioc_json_scan *scan, bool noting, co
         limit = node + scan->doc->cap;
     }
     for (;;) {
-        if (noting && limit - node < 2) {              /* a name and a value are noted before this comes again */
+        if (noting && limit - node < 2) {  /* a name and a value are noted before this comes again */
             node = aioc_json_more(scan, node, &limit);
             if (!node) return false;
         }
@@ -3138,7 +3138,7 @@ AIOC_JSON_INLINE bool aioc_json_scan_value(aioc_json_scan *scan, bool noting, co
             frame->members = members;
             frame->closing = closing;
             frame++;
-            closing = c + 2;                           /* ASCII: [\] and {|} */
+            closing = c + 2;  /* ASCII: [\] and {|} */
             at = aioc_json_skip_space(at + 1, end);
             members = aioc_json_peek(at, end) != closing;
             if (members) continue;
@@ -3271,7 +3271,7 @@ static aiocosmos_json aioc_json_root(const aiocosmos_json_doc *doc)
 
 static size_t aioc_json_count(aiocosmos_json container)
 {
-    return container.node ? ((const aioc_json_node *)container.node)->info >> 4 : 0;    /* scalars have none */
+    return container.node ? ((const aioc_json_node *)container.node)->info >> 4 : 0;  /* scalars have none */
 }
 
 static bool aioc_json_next(aiocosmos_json container, aiocosmos_json *key, aiocosmos_json *value)
@@ -3365,7 +3365,7 @@ static int aioc_json_shift(int64_t number, int bits)
     return (int)(number >= 0 ? number >> bits : -((-number + ((int64_t)1 << bits) - 1) >> bits));
 }
 
-static int aioc_json_log2_of_power(int ten)                                /* floor(log2(10^ten)) */
+static int aioc_json_log2_of_power(int ten)  /* floor(log2(10^ten)) */
 {
     return aioc_json_shift((int64_t)ten * 1741647, 19);
 }
@@ -3382,7 +3382,7 @@ static inline int aioc_json_leading_zeros(uint64_t number)
 #endif
 }
 
-#define AIOC_JSON_POWER_MIN (-342)                     /* powers of ten that a double may be written with */
+#define AIOC_JSON_POWER_MIN (-342)  /* powers of ten that a double may be written with */
 #define AIOC_JSON_POWER_MAX 324
 
 /* high * 2^64 + low is 10^ten, shifted so that the high bit is set, to 128 bits: exact from 0 to 55, else rounded
@@ -3390,7 +3390,7 @@ static inline int aioc_json_leading_zeros(uint64_t number)
  * all 128 bits right for every power in the range is checked by the tests. */
 static void aioc_json_power(int ten, uint64_t *high, uint64_t *low)
 {
-    static const uint64_t bases[26][3] = {             /* 10^-351, 10^-324, ... 10^324 */
+    static const uint64_t bases[26][3] = {  /* 10^-351, 10^-324, ... 10^324 */
     {0x8049A4AC0C5811AE, 0x205B896D777D6278, 0xAC261E9F5141430B},
     {0xCF42894A5DCE35EA, 0x52064CAC828675B9, 0x475F2B7D7DF1AD7A},
     {0xA76C582338ED2621, 0xAF2AF2B80AF6F24E, 0x657C8F4D43323A36},
@@ -3418,7 +3418,7 @@ static void aioc_json_power(int ten, uint64_t *high, uint64_t *low)
     {0xC3B8358109E84F07, 0x0A862F80EC4700C8, 0x02606EA01029DC37},
     {0x9E19DB92B4E31BA9, 0x6C07A2C26A8346D1, 0x4944D9F52CD0DEC2}
     };
-    static const uint64_t steps[27] = {                /* 10^0, 10^1, ... 10^26: of 10^n the bits of 5^n */
+    static const uint64_t steps[27] = {  /* 10^0, 10^1, ... 10^26: of 10^n the bits of 5^n */
     0x8000000000000000, 0xA000000000000000, 0xC800000000000000, 0xFA00000000000000, 0x9C40000000000000,
     0xC350000000000000, 0xF424000000000000, 0x9896800000000000, 0xBEBC200000000000, 0xEE6B280000000000,
     0x9502F90000000000, 0xBA43B74000000000, 0xE8D4A51000000000, 0x9184E72A00000000, 0xB5E620F480000000,
@@ -3453,8 +3453,8 @@ static bool aioc_json_power_is_exact(int ten)
 /* A number's digits from the first to the last that is not 0, maybe with the point between them. */
 typedef struct aioc_json_decimal {
     const char *first, *end;
-    uint64_t count;                                    /* of the digits; 0: the number is 0 */
-    int64_t  exponent;                                 /* the last digit counts 10^exponent */
+    uint64_t count;     /* of the digits; 0: the number is 0 */
+    int64_t  exponent;  /* the last digit counts 10^exponent */
     bool     negative;
 } aioc_json_decimal;
 
@@ -3463,7 +3463,7 @@ static aioc_json_decimal aioc_json_decimal_of(const char *at, const char *end)
 {
     aioc_json_decimal decimal;
     const char *point = NULL, *last = NULL, *mantissa_end;
-    const int64_t enough = INT64_C(1) << 48;           /* no text has so many digits that they make up for more */
+    const int64_t enough = INT64_C(1) << 48;  /* no text has so many digits that they make up for more */
     bool negative_exponent = false;
     int64_t exponent = 0;
     memset(&decimal, 0, sizeof decimal);
@@ -3519,10 +3519,10 @@ static bool aioc_json_decimal_i64(const aioc_json_decimal *decimal, int64_t *out
  * infinity if it is too large. The highest bit of high is set. */
 static uint64_t aioc_json_round(uint64_t high, bool more, int exponent)
 {
-    int biased = exponent + 63 + 1023, shift = 11;                         /* 53 bits stay */
+    int biased = exponent + 63 + 1023, shift = 11;  /* 53 bits stay */
     uint64_t mantissa, rest, half = UINT64_C(1) << 63;
     if (biased >= 2047) return UINT64_C(2047) << 52;
-    if (biased < 1) {                                                      /* subnormal: fewer bits stay */
+    if (biased < 1) {  /* subnormal: fewer bits stay */
         shift += 1 - biased;
         biased = 1;
         if (shift > 64) return 0;
@@ -3530,7 +3530,7 @@ static uint64_t aioc_json_round(uint64_t high, bool more, int exponent)
     mantissa = shift < 64 ? high >> shift : 0;
     rest = high << (64 - shift);
     if (rest > half || (rest == half && (more || (mantissa & 1)))) mantissa++;
-    return ((uint64_t)(biased - 1) << 52) + mantissa;                      /* the highest bit of a normal one adds 1 */
+    return ((uint64_t)(biased - 1) << 52) + mantissa;  /* the highest bit of a normal one adds 1 */
 }
 
 /* digits * 10^ten, with the power rounded down or up. The lower bits only count as more. */
@@ -3572,7 +3572,7 @@ static void aioc_json_big_multiply(aioc_json_big *big, uint32_t factor, uint32_t
 
 static void aioc_json_big_multiply_fives(aioc_json_big *big, int64_t fives)
 {
-    for (; fives >= 13; fives -= 13) aioc_json_big_multiply(big, 1220703125u, 0);      /* 5^13 */
+    for (; fives >= 13; fives -= 13) aioc_json_big_multiply(big, 1220703125u, 0);  /* 5^13 */
     for (; fives > 0; fives--) aioc_json_big_multiply(big, 5, 0);
 }
 
@@ -3660,7 +3660,7 @@ static bool aioc_json_decimal_f64(const aioc_json_decimal *decimal, double *out)
         if (decimal->negative) *out = -*out;
         return true;
     }
-    if (decimal->count > 0 && ten >= AIOC_JSON_POWER_MIN) {                /* else it rounds to 0 */
+    if (decimal->count > 0 && ten >= AIOC_JSON_POWER_MIN) {  /* else it rounds to 0 */
         bits = aioc_json_scale(digits, (int)ten, false);
         above = aioc_json_scale(digits + more, (int)ten, !aioc_json_power_is_exact((int)ten));
         if (above != bits) bits = aioc_json_nearer(decimal, bits);
@@ -3702,8 +3702,8 @@ static uint64_t aioc_json_shortest(uint64_t bits, int *ten)
 {
     uint64_t fraction = bits & ((UINT64_C(1) << 52) - 1), mantissa, high, low, below, exact, above, units, tens;
     int biased = (int)(bits >> 52), two = (biased > 0 ? biased : 1) - 1075, shift;
-    bool odd = bits & 1;                               /* its interval is without its ends: ties go to even */
-    bool nearer = fraction == 0 && biased > 1;         /* the next double below is half as far as the next above */
+    bool odd = bits & 1;                        /* its interval is without its ends: ties go to even */
+    bool nearer = fraction == 0 && biased > 1;  /* the next double below is half as far as the next above */
     bool under, over;
     mantissa = biased > 0 ? fraction | UINT64_C(1) << 52 : fraction;
     *ten = aioc_json_shift((int64_t)two * 1262611 - (nearer ? 524031 : 0), 22);       /* log10 of 2^two, or of 3/4 */
@@ -4567,12 +4567,12 @@ static int aioc_auth_connection_string(aiocosmos_str text, aiocosmos_str *endpoi
  *============================================================================*/
 
 #ifndef AIOC_RESOLVE_NAMES_MAX
-#  define AIOC_RESOLVE_NAMES_MAX 64u         /* names in the cache; the least recently used is forgotten */
+#  define AIOC_RESOLVE_NAMES_MAX 64u  /* names in the cache; the least recently used is forgotten */
 #endif
-#define AIOC_RESOLVE_FAMILY_MAX  8u          /* addresses kept of each family */
+#define AIOC_RESOLVE_FAMILY_MAX  8u  /* addresses kept of each family */
 #define AIOC_RESOLVE_ADDRESSES_MAX (2 * AIOC_RESOLVE_FAMILY_MAX)
-#define AIOC_RESOLVE_CHAIN_MAX   16u         /* CNAME records from a name to its addresses */
-#define AIOC_RESOLVE_SERVERS_MAX 3u          /* as everywhere: MAXNS of resolv.conf(5) */
+#define AIOC_RESOLVE_CHAIN_MAX   16u  /* CNAME records from a name to its addresses */
+#define AIOC_RESOLVE_SERVERS_MAX 3u   /* as everywhere: MAXNS of resolv.conf(5) */
 #define AIOC_RESOLVE_SEARCH_MAX  6u
 #define AIOC_RESOLVE_FILE_MAX    (1u << 20)  /* bytes read of a file */
 #define AIOC_RESOLVE_HOSTS_FILE  "/etc/hosts"
@@ -4580,20 +4580,20 @@ static int aioc_auth_connection_string(aiocosmos_str text, aiocosmos_str *endpoi
 
 /* A server that is silent is not given up when the next is asked: its answer may still come first. All servers twice,
  * and the last wait, take 4 s: less than a connection is given by default, so that its error says what went wrong. */
-#define AIOC_RESOLVE_NEXT_US     400000u     /* until the next server is asked */
-#define AIOC_RESOLVE_LAST_US     2000000u    /* after the last question; 1 s if resolv.conf says timeout:1 */
-#define AIOC_RESOLVE_DELAY_US    50000u      /* for the other family's addresses (RFC 8305, 3: Resolution Delay) */
-#define AIOC_RESOLVE_STALE_US    1800000u    /* then an expired answer is used (RFC 8767, 5: client response timer) */
-#define AIOC_RESOLVE_HOOK_US     30000000u   /* then the host's hook may be asked the same again */
+#define AIOC_RESOLVE_NEXT_US     400000u    /* until the next server is asked */
+#define AIOC_RESOLVE_LAST_US     2000000u   /* after the last question; 1 s if resolv.conf says timeout:1 */
+#define AIOC_RESOLVE_DELAY_US    50000u     /* for the other family's addresses (RFC 8305, 3: Resolution Delay) */
+#define AIOC_RESOLVE_STALE_US    1800000u   /* then an expired answer is used (RFC 8767, 5: client response timer) */
+#define AIOC_RESOLVE_HOOK_US     30000000u  /* then the host's hook may be asked the same again */
 
 /* How long answers are kept, in seconds. */
 #define AIOC_RESOLVE_TTL_MIN_S   1u
-#define AIOC_RESOLVE_TTL_MAX_S   300u        /* an account that fails over moves its name */
-#define AIOC_RESOLVE_NEGATIVE_S  5u          /* no such name: it may be about to be created */
-#define AIOC_RESOLVE_FAILURE_S   1u          /* nobody could say (RFC 9520, 3.2: at least one second) */
-#define AIOC_RESOLVE_HOSTS_S     1u          /* so the hosts file is read at most once a second for each name */
-#define AIOC_RESOLVE_RESTALE_S   30u         /* an expired answer that had to be used (RFC 8767, 5) */
-#define AIOC_RESOLVE_STALE_MAX_S 86400u      /* it is used for no longer than this (RFC 8767, 5: a day at least) */
+#define AIOC_RESOLVE_TTL_MAX_S   300u    /* an account that fails over moves its name */
+#define AIOC_RESOLVE_NEGATIVE_S  5u      /* no such name: it may be about to be created */
+#define AIOC_RESOLVE_FAILURE_S   1u      /* nobody could say (RFC 9520, 3.2: at least one second) */
+#define AIOC_RESOLVE_HOSTS_S     1u      /* so the hosts file is read at most once a second for each name */
+#define AIOC_RESOLVE_RESTALE_S   30u     /* an expired answer that had to be used (RFC 8767, 5) */
+#define AIOC_RESOLVE_STALE_MAX_S 86400u  /* it is used for no longer than this (RFC 8767, 5: a day at least) */
 
 /*------------------------------------------------------------------------------
  * Addresses
@@ -4631,8 +4631,8 @@ static size_t aioc_resolve_interleave(const aioc_resolve_set *six, const aioc_re
  * Names
  *----------------------------------------------------------------------------*/
 
-#define AIOC_RESOLVE_DOMAIN_MAX 255          /* as sent (RFC 1035, 2.3.4) */
-#define AIOC_RESOLVE_HOST_MAX   255          /* as text: 253 characters, a last dot, NUL */
+#define AIOC_RESOLVE_DOMAIN_MAX 255  /* as sent (RFC 1035, 2.3.4) */
+#define AIOC_RESOLVE_HOST_MAX   255  /* as text: 253 characters, a last dot, NUL */
 
 /* A name as it is sent: labels behind their lengths, the last one empty (RFC 1035, 3.1). */
 typedef struct aioc_resolve_domain {
@@ -4712,10 +4712,10 @@ static bool aioc_resolve_host_local(aiocosmos_str host)
 
 typedef struct aioc_resolve_config {
     unsigned server_count, search_count;
-    unsigned rounds;                                                   /* how often each server is asked */
-    uint64_t last_us;                                                  /* for an answer after the last question */
+    unsigned rounds;   /* how often each server is asked */
+    uint64_t last_us;  /* for an answer after the last question */
     aiocosmos_address servers[AIOC_RESOLVE_SERVERS_MAX];
-    char zones[AIOC_RESOLVE_SERVERS_MAX][AIOC_TEXT_ZONE_MAX];       /* "": none, or the address has its number */
+    char zones[AIOC_RESOLVE_SERVERS_MAX][AIOC_TEXT_ZONE_MAX];  /* "": none, or the address has its number */
     char search[AIOC_RESOLVE_SEARCH_MAX][AIOC_RESOLVE_HOST_MAX];
 } aioc_resolve_config;
 
@@ -4839,8 +4839,8 @@ static bool aioc_resolve_candidate(const aioc_resolve_config *config, aiocosmos_
  *----------------------------------------------------------------------------*/
 
 #define AIOC_RESOLVE_QUERY_MAX (12 + AIOC_RESOLVE_DOMAIN_MAX + 4)
-#define AIOC_RESOLVE_HOPS_MAX 16             /* compression pointers followed for one name */
-#define AIOC_RESOLVE_RECORDS_MAX 128u        /* of a section; 64 KiB of them, made for it, would take 30 ms */
+#define AIOC_RESOLVE_HOPS_MAX 16       /* compression pointers followed for one name */
+#define AIOC_RESOLVE_RECORDS_MAX 128u  /* of a section; 64 KiB of them, made for it, would take 30 ms */
 
 enum { AIOC_RESOLVE_A = 1, AIOC_RESOLVE_CNAME = 5, AIOC_RESOLVE_SOA = 6, AIOC_RESOLVE_AAAA = 28, AIOC_RESOLVE_IN = 1 };
 
@@ -4850,8 +4850,8 @@ static size_t aioc_resolve_build_query(unsigned char out[AIOC_RESOLVE_QUERY_MAX]
 {
     memset(out, 0, 12);
     aioc_text_store16be(out, id);
-    out[2] = 0x01;                           /* RD */
-    out[5] = 1;                              /* QDCOUNT */
+    out[2] = 0x01;  /* RD */
+    out[5] = 1;     /* QDCOUNT */
     memcpy(out + 12, domain->labels, domain->len);
     aioc_text_store16be(out + 12 + domain->len, type);
     aioc_text_store16be(out + 14 + domain->len, AIOC_RESOLVE_IN);
@@ -4859,21 +4859,21 @@ static size_t aioc_resolve_build_query(unsigned char out[AIOC_RESOLVE_QUERY_MAX]
 }
 
 typedef enum aioc_resolve_kind {
-    AIOC_RESOLVE_FOREIGN,                    /* not an answer to our question */
-    AIOC_RESOLVE_FAILED,                     /* the server cannot say, or says nonsense: ask another; see why */
-    AIOC_RESOLVE_TRUNCATED,                  /* ask again over TCP */
+    AIOC_RESOLVE_FOREIGN,    /* not an answer to our question */
+    AIOC_RESOLVE_FAILED,     /* the server cannot say, or says nonsense: ask another; see why */
+    AIOC_RESOLVE_TRUNCATED,  /* ask again over TCP */
     AIOC_RESOLVE_FOUND,
-    AIOC_RESOLVE_ELSEWHERE,                  /* CNAME records lead to a name that the answer has nothing of */
-    AIOC_RESOLVE_NO_DATA,                    /* the name is there, without such an address */
-    AIOC_RESOLVE_NO_NAME                     /* NXDOMAIN */
+    AIOC_RESOLVE_ELSEWHERE,  /* CNAME records lead to a name that the answer has nothing of */
+    AIOC_RESOLVE_NO_DATA,    /* the name is there, without such an address */
+    AIOC_RESOLVE_NO_NAME     /* NXDOMAIN */
 } aioc_resolve_kind;
 
 typedef struct aioc_resolve_response {
-    uint32_t ttl_s;                          /* as received: the lowest on the way through this answer */
-    unsigned chain;                          /* CNAME records followed; to be set to those of earlier answers */
-    aioc_resolve_set set;                    /* FOUND */
-    aioc_resolve_domain name;                /* the last of the chain: where to go on when ELSEWHERE */
-    const char *why;                         /* FAILED: "the name server ..." */
+    uint32_t ttl_s;            /* as received: the lowest on the way through this answer */
+    unsigned chain;            /* CNAME records followed; to be set to those of earlier answers */
+    aioc_resolve_set set;      /* FOUND */
+    aioc_resolve_domain name;  /* the last of the chain: where to go on when ELSEWHERE */
+    const char *why;           /* FAILED: "the name server ..." */
 } aioc_resolve_response;
 
 typedef struct aioc_resolve_message { const unsigned char *bytes; size_t len; } aioc_resolve_message;
@@ -4921,7 +4921,7 @@ static bool aioc_resolve_read_record(aioc_resolve_message message, size_t *at, a
     out->type = aioc_text_load16be(fixed);
     out->class_in = aioc_text_load16be(fixed + 2);
     out->ttl_s = aioc_text_load32be(fixed + 4);
-    if (out->ttl_s > INT32_MAX) out->ttl_s = 0;        /* RFC 2181, 8 */
+    if (out->ttl_s > INT32_MAX) out->ttl_s = 0;  /* RFC 2181, 8 */
     out->data_len = aioc_text_load16be(fixed + 8);
     *at += 10;
     out->data = *at;
@@ -4996,7 +4996,7 @@ static bool aioc_resolve_has_soa(aioc_resolve_message message, size_t at)
 static aioc_resolve_kind aioc_resolve_follow(aioc_resolve_message message, size_t answers, uint32_t type,
                                              aioc_resolve_response *out)
 {
-    const bool can_say = (message.bytes[2] & 0x04) != 0 || (message.bytes[3] & 0x80) != 0;         /* AA, RA */
+    const bool can_say = (message.bytes[2] & 0x04) != 0 || (message.bytes[3] & 0x80) != 0;  /* AA, RA */
     bool moved = true, aliased = false;
     size_t at = answers;
     while (moved) {
@@ -5036,7 +5036,7 @@ static bool aioc_resolve_is_ours(aioc_resolve_message message, uint32_t id, cons
     const size_t len = 12 + domain->len + 4;
     unsigned count;
     if (message.len < 12 || aioc_text_load16be(message.bytes) != id) return false;
-    if ((message.bytes[2] & 0xF8) != 0x80) return false;               /* QR, and the opcode of a query */
+    if ((message.bytes[2] & 0xF8) != 0x80) return false;  /* QR, and the opcode of a query */
     count = aioc_text_load16be(message.bytes + 4);
     if (count == 0) return (message.bytes[3] & 15) != 0 && (message.bytes[3] & 15) != 3;
     return count == 1 && message.len >= len && aioc_resolve_domain_same(question, domain->labels, domain->len) &&
@@ -5077,7 +5077,7 @@ typedef struct aioc_resolve_query aioc_resolve_query;
 typedef struct aioc_resolve_exchange aioc_resolve_exchange;
 typedef struct aioc_resolve_waiter aioc_resolve_waiter;
 
-struct aioc_resolve_waiter {                 /* embedded in its owner, zeroed at first */
+struct aioc_resolve_waiter {  /* embedded in its owner, zeroed at first */
     aioc_resolve_waiter *prev, *next;
     aioc_resolve_lookup *lookup;
     /* Addresses and error are lent until it returns. It may ask and cancel. */
@@ -5087,7 +5087,7 @@ struct aioc_resolve_waiter {                 /* embedded in its owner, zeroed at
 };
 
 typedef struct aioc_resolve_options {
-    void (*ask)(void *user, const char *host, uint64_t question);      /* called from the reactor. NULL: we do it */
+    void (*ask)(void *user, const char *host, uint64_t question);  /* called from the reactor. NULL: we do it */
     void *user;
 } aioc_resolve_options;
 
@@ -5098,9 +5098,9 @@ struct aioc_resolve_exchange {
     aioc_platform_source source;
     unsigned server;
     uint32_t id;
-    bool stream;                             /* TCP: message and answer stand behind their lengths (RFC 1035, 4.2.2) */
-    size_t sent, received;                   /* of message or answer and, over TCP, the two bytes before it */
-    unsigned char prefix[2];                 /* the answer's length, over TCP */
+    bool stream;              /* TCP: message and answer stand behind their lengths (RFC 1035, 4.2.2) */
+    size_t sent, received;    /* of message or answer and, over TCP, the two bytes before it */
+    unsigned char prefix[2];  /* the answer's length, over TCP */
     unsigned char *answer;
     size_t answer_len;
 };
@@ -5111,18 +5111,18 @@ struct aioc_resolve_query {
     aioc_platform_timer timer;
     aioc_resolve_exchange *exchanges;
     uint32_t type;
-    unsigned asked;                          /* exchanges opened, or tried to */
+    unsigned asked;  /* exchanges opened, or tried to */
     unsigned chain;
-    uint32_t ttl_s;                          /* the lowest on the way so far */
-    unsigned server;                         /* which answered, or failed last */
-    const char *why;                         /* how it failed, NULL: it did not answer */
+    uint32_t ttl_s;   /* the lowest on the way so far */
+    unsigned server;  /* which answered, or failed last */
+    const char *why;  /* how it failed, NULL: it did not answer */
     uint64_t expires_us;
-    uint8_t state;                           /* aioc_resolve_kind; FOREIGN: not decided yet */
+    uint8_t state;  /* aioc_resolve_kind; FOREIGN: not decided yet */
     aioc_resolve_set set;
     aioc_resolve_domain name;
 };
 
-enum { AIOC_RESOLVE_SIX, AIOC_RESOLVE_FOUR };                          /* which of a look-up's queries */
+enum { AIOC_RESOLVE_SIX, AIOC_RESOLVE_FOUR };  /* which of a look-up's queries */
 
 typedef enum aioc_resolve_phase {
     AIOC_RESOLVE_STARTING, AIOC_RESOLVE_AT_HOST, AIOC_RESOLVE_ON_WIRE, AIOC_RESOLVE_ANSWERED
@@ -5134,25 +5134,25 @@ struct aioc_resolve_lookup {
     aioc_resolve_name *name;
     aioc_resolve_waiter *first, *last;
     aioc_platform_timer timer;
-    uint64_t question;                       /* the hook's */
-    unsigned candidate;                      /* the next to ask for */
+    uint64_t question;   /* the hook's */
+    unsigned candidate;  /* the next to ask for */
     uint8_t phase;
-    bool served;                             /* the name's addresses have been handed out while this goes on */
-    bool failed;                             /* for some candidate nobody could say: so the name may exist */
-    const char *why;                         /* of that */
+    bool served;      /* the name's addresses have been handed out while this goes on */
+    bool failed;      /* for some candidate nobody could say: so the name may exist */
+    const char *why;  /* of that */
     unsigned server;
     aioc_resolve_config config;
     aioc_resolve_query queries[2];
 };
 
 struct aioc_resolve_name {
-    aioc_resolve_name *prev, *next;          /* most recently used first */
+    aioc_resolve_name *prev, *next;  /* most recently used first */
     aioc_resolve_lookup *lookup;
     uint64_t expires_us;
-    uint64_t stale_until_us;                 /* until then the addresses may be used when nobody answers */
-    size_t count;                            /* 0: error says why */
+    uint64_t stale_until_us;  /* until then the addresses may be used when nobody answers */
+    size_t count;             /* 0: error says why */
     aiocosmos_address addresses[AIOC_RESOLVE_ADDRESSES_MAX];
-    char host[AIOC_RESOLVE_HOST_MAX];        /* lower case */
+    char host[AIOC_RESOLVE_HOST_MAX];  /* lower case */
     char error[AIOC_RESOLVE_HOST_MAX + 160];
 };
 
@@ -5162,8 +5162,8 @@ struct aioc_resolve {
     aioc_resolve_options options;
     aioc_resolve_name *first, *last;
     size_t name_count;
-    uint64_t questions;                      /* put to the hook so far */
-    aiocosmos_address own[2];                /* answers that need no name: literals, localhost */
+    uint64_t questions;        /* put to the hook so far */
+    aiocosmos_address own[2];  /* answers that need no name: literals, localhost */
     char error[AIOC_RESOLVE_HOST_MAX + 160];
 };
 
@@ -5255,7 +5255,7 @@ static int aioc_resolve_hosts(aioc_resolve *resolver, aioc_resolve_name *name)
     if (six.count + four.count == 0) return 0;
     name->count = aioc_resolve_interleave(&six, &four, name->addresses);
     name->expires_us = aioc_resolve_after(resolver, AIOC_RESOLVE_HOSTS_S);
-    name->stale_until_us = 0;                /* a line that was removed is gone */
+    name->stale_until_us = 0;  /* a line that was removed is gone */
     return 1;
 }
 
@@ -5600,7 +5600,7 @@ static void aioc_resolve_exchange_take(aioc_resolve_exchange *exchange, const un
     const char *why;
     aioc_resolve_kind kind =
         aioc_resolve_parse_response(bytes, len, exchange->id, &query->name, query->type, query->chain, &response);
-    if (kind == AIOC_RESOLVE_FOREIGN && !exchange->stream) return;     /* a forgery, or late: ours may yet come */
+    if (kind == AIOC_RESOLVE_FOREIGN && !exchange->stream) return;  /* a forgery, or late: ours may yet come */
     if (kind == AIOC_RESOLVE_TRUNCATED && !exchange->stream) {
         aioc_resolve_exchange_hang_up(exchange);
         exchange->sent = 0;
@@ -5643,7 +5643,7 @@ static void aioc_resolve_exchange_write(aioc_resolve_exchange *exchange)
 static void aioc_resolve_exchange_read_datagram(aioc_resolve_exchange *exchange)
 {
     const aiocosmos_platform *platform = exchange->query->lookup->resolver->reactor->platform;
-    unsigned char message[2048];             /* more than the 512 bytes that a server may send without EDNS */
+    unsigned char message[2048];  /* more than the 512 bytes that a server may send without EDNS */
     ptrdiff_t got = platform->socket_receive(platform->user_data, exchange->source.fd, message, sizeof message);
     if (got >= 0) aioc_resolve_exchange_take(exchange, message, (size_t)got);
     else if (got != AIOCOSMOS_IO_AGAIN) aioc_resolve_exchange_fail(exchange, aioc_resolve_io_why((int)got));
@@ -5903,9 +5903,9 @@ static int aioc_resolve_ask_nobody(aioc_resolve *resolver, aiocosmos_str host, c
         *out = resolver->own;
     } else if (aioc_resolve_host_local(host)) {
         memset(resolver->own, 0, sizeof resolver->own);
-        resolver->own[0].family = 6;         /* ::1 */
+        resolver->own[0].family = 6;  /* ::1 */
         resolver->own[0].ip[15] = 1;
-        resolver->own[1].family = 4;         /* 127.0.0.1 */
+        resolver->own[1].family = 4;  /* 127.0.0.1 */
         resolver->own[1].ip[0] = 127;
         resolver->own[1].ip[3] = 1;
         *count = 2;
@@ -6031,11 +6031,11 @@ static void aioc_resolve_close(aioc_resolve *resolver)
  *============================================================================*/
 
 #define AIOC_TLS_WHY_MAX         320
-#define AIOC_TLS_SAVED_MAX       128      /* bytes of a session's secrets, kept to resume it */
-#define AIOC_TLS_SAVED_S         86400    /* RFC 5246 F.1.4: a session id should not be used for longer than a day */
-#define AIOC_TLS_CERTIFICATE_MAX 16384    /* bytes of one certificate; ordinary ones have 1,000 to 8,000 */
-#define AIOC_TLS_CHAIN_MAX       12       /* certificates that a server may send */
-#define AIOC_TLS_SESSION_MAX     40960    /* bytes of one session, buffers included */
+#define AIOC_TLS_SAVED_MAX       128    /* bytes of a session's secrets, kept to resume it */
+#define AIOC_TLS_SAVED_S         86400  /* RFC 5246 F.1.4: a session id should not be used for longer than a day */
+#define AIOC_TLS_CERTIFICATE_MAX 16384  /* bytes of one certificate; ordinary ones have 1,000 to 8,000 */
+#define AIOC_TLS_CHAIN_MAX       12     /* certificates that a server may send */
+#define AIOC_TLS_SESSION_MAX     40960  /* bytes of one session, buffers included */
 
 typedef struct aioc_tls_session aioc_tls_session;
 typedef struct aioc_tls_table aioc_tls_table;
@@ -6043,37 +6043,37 @@ typedef struct aioc_tls_table aioc_tls_table;
 typedef enum aioc_tls_state {
     AIOC_TLS_HANDSHAKE,
     AIOC_TLS_OPEN,
-    AIOC_TLS_CLOSED,                      /* close_notify came: everything that the server sent has arrived */
-    AIOC_TLS_FAILED                       /* aioc_tls_error says why */
+    AIOC_TLS_CLOSED,  /* close_notify came: everything that the server sent has arrived */
+    AIOC_TLS_FAILED   /* aioc_tls_error says why */
 } aioc_tls_state;
 
-typedef struct aioc_tls_trust {           /* certificates that may vouch for a server */
-    void *anchors;                        /* of the TLS that read them */
+typedef struct aioc_tls_trust {  /* certificates that may vouch for a server */
+    void *anchors;               /* of the TLS that read them */
     size_t count, cap;
-    size_t skipped;                       /* certificates in the text that could not be read or used */
+    size_t skipped;  /* certificates in the text that could not be read or used */
 } aioc_tls_trust;
 
 typedef struct aioc_tls_config {
     const aioc_tls_table *table;
-    const aioc_tls_trust *trust;          /* outlives the sessions; may be NULL if insecure */
-    bool insecure;                        /* any certificate will do */
+    const aioc_tls_trust *trust;  /* outlives the sessions; may be NULL if insecure */
+    bool insecure;                /* any certificate will do */
 } aioc_tls_config;
 
 /* What sessions to one endpoint, with one configuration, learn from those before: how to skip the expensive half of the
  * handshake, and what else to offer. Starts zeroed, outlives the sessions. */
 typedef struct aioc_tls_resumption {
-    uint64_t hits, full;                  /* handshakes completed by resuming, and in full */
+    uint64_t hits, full;  /* handshakes completed by resuming, and in full */
     int64_t expires_s;
     bool have;
-    bool all_curves;                      /* the server did not like the usual ones */
+    bool all_curves;  /* the server did not like the usual ones */
     unsigned char saved[AIOC_TLS_SAVED_MAX];
 } aioc_tls_resumption;
 
-struct aioc_tls_session {                 /* the part of a session that every TLS has */
+struct aioc_tls_session {  /* the part of a session that every TLS has */
     const aioc_tls_table *table;
     aioc_tls_state state;
-    bool resumed;                         /* once open: by resumption */
-    bool again;                           /* failed in a way that the next session avoids: connect again at once */
+    bool resumed;  /* once open: by resumption */
+    bool again;    /* failed in a way that the next session avoids: connect again at once */
     char why[AIOC_TLS_WHY_MAX];
 };
 
@@ -6090,12 +6090,12 @@ struct aioc_tls_table {
     /* Where ciphertext may be put; NULL and 0: use the plaintext first (or there is nothing more to receive). */
     unsigned char *(*receive_room)(aioc_tls_session *session, size_t *len);
     void (*received)(aioc_tls_session *session, size_t len);
-    unsigned char *(*to_send)(aioc_tls_session *session, size_t *len);        /* NULL and 0: nothing */
+    unsigned char *(*to_send)(aioc_tls_session *session, size_t *len);  /* NULL and 0: nothing */
     void (*sent)(aioc_tls_session *session, size_t len);
     /* Takes plaintext from byte `offset` of the slices on, as much as one record holds (16 KiB), and closes the record.
      * Returns how many bytes; 0: send what waits first. */
     size_t (*write)(aioc_tls_session *session, const aiocosmos_slice *slices, size_t count, size_t offset);
-    const unsigned char *(*plain)(aioc_tls_session *session, size_t *len);    /* NULL and 0: none */
+    const unsigned char *(*plain)(aioc_tls_session *session, size_t *len);  /* NULL and 0: none */
     void (*plain_used)(aioc_tls_session *session, size_t len);
     /* The transport has: FAILED, unless CLOSED. Without close_notify before, the end may be an attacker's (RFC 5246
      * 7.2.1): whoever waits for more has not got all. */
@@ -6114,7 +6114,7 @@ enum {
     AIOC_TLS_DER_OID = 0x06, AIOC_TLS_DER_UTC_TIME = 0x17, AIOC_TLS_DER_TIME = 0x18, AIOC_TLS_DER_BMP_STRING = 0x1E,
     AIOC_TLS_DER_SEQUENCE = 0x30, AIOC_TLS_DER_SET = 0x31,
     AIOC_TLS_DER_VERSION = 0xA0, AIOC_TLS_DER_EXTENSIONS = 0xA3,
-    AIOC_TLS_DER_DNS_NAME = 0x82, AIOC_TLS_DER_IP_ADDRESS = 0x87       /* choices of GeneralName */
+    AIOC_TLS_DER_DNS_NAME = 0x82, AIOC_TLS_DER_IP_ADDRESS = 0x87  /* choices of GeneralName */
 };
 
 /* Takes the next element off the front of rest. False: the end, or not DER. */
@@ -6183,16 +6183,16 @@ static const unsigned char aioc_tls_oid_alt_name[] = {0x55, 0x1D, 0x11};
 static const unsigned char aioc_tls_oid_purposes[] = {0x55, 0x1D, 0x25};
 static const unsigned char aioc_tls_oid_any_purpose[] = {0x55, 0x1D, 0x25, 0x00};
 static const unsigned char aioc_tls_oid_server[] = {0x2B, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01};
-static const unsigned char aioc_tls_oid_rsa[] = {0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01};   /* + one byte */
+static const unsigned char aioc_tls_oid_rsa[] = {0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01};  /* + one byte */
 static const unsigned char aioc_tls_oid_ecdsa_sha1[] = {0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x04, 0x01};
 
 /* What the refusals and the checks of names need of a certificate; everything points into its bytes. */
 typedef struct aioc_tls_certificate {
-    aioc_tls_der issuer, subject;         /* with their headers */
-    aioc_tls_der key;                     /* contents of subjectPublicKeyInfo */
-    aioc_tls_der names;                   /* contents of subjectAltName; at NULL: has none */
-    aioc_tls_der purposes;                /* contents of extKeyUsage; at NULL: has none, good for anything */
-    aioc_tls_der signature;               /* object identifier of the algorithm that it is signed with */
+    aioc_tls_der issuer, subject;  /* with their headers */
+    aioc_tls_der key;              /* contents of subjectPublicKeyInfo */
+    aioc_tls_der names;            /* contents of subjectAltName; at NULL: has none */
+    aioc_tls_der purposes;         /* contents of extKeyUsage; at NULL: has none, good for anything */
+    aioc_tls_der signature;        /* object identifier of the algorithm that it is signed with */
     int64_t not_before_s, not_after_s;
 } aioc_tls_certificate;
 
@@ -6209,7 +6209,7 @@ static bool aioc_tls_certificate_extensions(aioc_tls_certificate *out, aioc_tls_
         if (aioc_tls_der_is(oid, aioc_tls_oid_alt_name, sizeof aioc_tls_oid_alt_name)) wanted = &out->names;
         if (aioc_tls_der_is(oid, aioc_tls_oid_purposes, sizeof aioc_tls_oid_purposes)) wanted = &out->purposes;
         if (!wanted) continue;
-        if (wanted->at) return false;     /* RFC 5280 4.2: no extension twice, so that nobody can choose which counts */
+        if (wanted->at) return false;  /* RFC 5280 4.2: no extension twice, so that nobody can choose which counts */
         if (!aioc_tls_der_take(&value, AIOC_TLS_DER_SEQUENCE, &inner)) return false;
         *wanted = inner;
     }
@@ -6246,7 +6246,7 @@ static unsigned aioc_tls_certificate_rsa_bits(const aioc_tls_certificate *certif
     unsigned count, top;
     if (!aioc_tls_der_take(&key, AIOC_TLS_DER_SEQUENCE, &algorithm) ||
         !aioc_tls_der_take(&key, AIOC_TLS_DER_BITS, &bits) || bits.len < 1) return 0;
-    bits.at++, bits.len--;                /* how many bits of the last byte are not used: none */
+    bits.at++, bits.len--;  /* how many bits of the last byte are not used: none */
     if (!aioc_tls_der_take(&bits, AIOC_TLS_DER_SEQUENCE, &pair) ||
         !aioc_tls_der_take(&pair, AIOC_TLS_DER_INTEGER, &modulus)) return 0;
     while (modulus.len > 0 && modulus.at[0] == 0) modulus.at++, modulus.len--;
@@ -6300,9 +6300,9 @@ static bool aioc_tls_name_matches(aioc_tls_der pattern, const char *host, size_t
  * Trust
  *----------------------------------------------------------------------------*/
 
-#define AIOC_TLS_NAME_MAX 1024            /* bytes of a certificate's subject */
+#define AIOC_TLS_NAME_MAX 1024  /* bytes of a certificate's subject */
 
-typedef struct aioc_tls_reader {          /* one certificate on its way from PEM to anchor */
+typedef struct aioc_tls_reader {  /* one certificate on its way from PEM to anchor */
     br_x509_decoder_context decoder;
     unsigned char name[AIOC_TLS_NAME_MAX];
     size_t name_len;
@@ -6326,7 +6326,7 @@ static void aioc_tls_reader_feed(aioc_tls_reader *reader, const char *text, size
 {
     unsigned char out[192];
     size_t filled = 0, i;
-    unsigned bits = 0, held = 0;          /* held: how many of the bits are not written yet */
+    unsigned bits = 0, held = 0;  /* held: how many of the bits are not written yet */
     bool ended = false;
     for (i = 0; i < len && !reader->broken; i++) {
         int digit = aioc_text_base64_digit(text[i]);
@@ -6458,11 +6458,11 @@ typedef struct aioc_tls_bear aioc_tls_bear;
 typedef struct aioc_tls_judge {
     const br_x509_class *vtable;
     aioc_tls_bear *session;
-    unsigned char *der;                   /* the certificate that is arriving */
+    unsigned char *der;  /* the certificate that is arriving */
     size_t der_len, der_size;
-    unsigned count;                       /* certificates so far */
-    int verdict;                          /* BR_ERR_X509_…; 0: none yet */
-    int leaf_verdict;                     /* on name and purpose; it counts when the chain is good */
+    unsigned count;    /* certificates so far */
+    int verdict;       /* BR_ERR_X509_…; 0: none yet */
+    int leaf_verdict;  /* on name and purpose; it counts when the chain is good */
     union {
         br_x509_minimal_context minimal;
         br_x509_decoder_context decoder;  /* when insecure: just takes the key out */
@@ -6472,17 +6472,17 @@ typedef struct aioc_tls_judge {
 struct aioc_tls_bear {
     aioc_tls_session base;
     br_ssl_client_context client;
-    br_ec_impl curves;                    /* those of the key exchange */
+    br_ec_impl curves;  /* those of the key exchange */
     aioc_tls_judge judge;
     aioc_memory *memory;
     const aioc_tls_trust *trust;
     aioc_tls_resumption *resumption;
     int64_t wall_s;
     bool insecure;
-    bool offered;                         /* to resume */
-    unsigned char seen_len, seen[11];     /* the first bytes received: headers of record and message, version */
-    unsigned char ip_len, ip[16];         /* of a host that is a literal */
-    char host[256];                       /* without the dot that may end a name */
+    bool offered;                      /* to resume */
+    unsigned char seen_len, seen[11];  /* the first bytes received: headers of record and message, version */
+    unsigned char ip_len, ip[16];      /* of a host that is a literal */
+    char host[256];                    /* without the dot that may end a name */
     unsigned char in[BR_SSL_BUFSIZE_INPUT];
     unsigned char out[BR_SSL_BUFSIZE_OUTPUT];
 };
@@ -6559,7 +6559,7 @@ static void aioc_tls_say_subject(aioc_tls_bear *session, aioc_tls_der name)
     }
     aioc_tls_say(session, "'");
     for (; found_tag == AIOC_TLS_DER_BMP_STRING && found.len >= 2; found.at += 2, found.len -= 2) {
-        aioc_tls_say_bytes(session, found.at[0] ? "?" : (const char *)found.at + 1, 1);     /* two bytes a character */
+        aioc_tls_say_bytes(session, found.at[0] ? "?" : (const char *)found.at + 1, 1);  /* two bytes a character */
     }
     aioc_tls_say_bytes(session, found.at, found.len < 64 ? found.len : 64);
     aioc_tls_say(session, "'");
@@ -6633,7 +6633,7 @@ static void aioc_tls_say_signature(aioc_tls_bear *session, const aioc_tls_certif
     aioc_tls_der oid = certificate->signature;
     const char *with = " has a key or a signature of a kind that is not supported";
     if (oid.len == sizeof aioc_tls_oid_rsa + 1 && memcmp(oid.at, aioc_tls_oid_rsa, sizeof aioc_tls_oid_rsa) == 0) {
-        switch (oid.at[sizeof aioc_tls_oid_rsa]) {    /* RFC 8017 appendix C */
+        switch (oid.at[sizeof aioc_tls_oid_rsa]) {  /* RFC 8017 appendix C */
         case 0x02: case 0x04: with = " is signed with MD5, which is no longer safe"; break;
         case 0x05: with = " is signed with SHA-1, which is no longer safe"; break;
         case 0x0A: with = " is signed with RSA-PSS, which is not supported"; break;
@@ -6767,7 +6767,7 @@ static void aioc_tls_judge_start_chain(const br_x509_class **self, const char *s
     br_x509_minimal_context *minimal = &judge->engine.minimal;
     const aioc_tls_trust *trust = judge->session->trust;
     int64_t days = judge->session->wall_s / 86400;
-    (void)server_name;                    /* names are compared here, not by the engine: it knows no addresses */
+    (void)server_name;  /* names are compared here, not by the engine: it knows no addresses */
     judge->count = 0;
     judge->verdict = judge->leaf_verdict = 0;
     if (judge->session->insecure) return;
@@ -6810,7 +6810,7 @@ static void aioc_tls_judge_append(const br_x509_class **self, const unsigned cha
 static void aioc_tls_judge_end(const br_x509_class **self)
 {
     aioc_tls_judge *judge = (aioc_tls_judge *)(void *)self;
-    if (!judge->der) return;              /* refused already, or not wanted */
+    if (!judge->der) return;  /* refused already, or not wanted */
     if (judge->session->insecure) {
         br_x509_decoder_init(&judge->engine.decoder, NULL, NULL);
         br_x509_decoder_push(&judge->engine.decoder, judge->der, judge->der_len);
@@ -6906,13 +6906,13 @@ static void aioc_tls_say_alien(aioc_tls_bear *session)
 static void aioc_tls_learn(aioc_tls_bear *session, int error)
 {
     aioc_tls_resumption *resumption = session->resumption;
-    if (session->offered) {               /* perhaps it was that: the next handshake is a full one */
+    if (session->offered) {  /* perhaps it was that: the next handshake is a full one */
         resumption->have = false;
         aioc_memory_wipe(resumption->saved, sizeof resumption->saved);
         session->base.again = true;
     } else if (error == BR_ERR_RECV_FATAL_ALERT + 40 && session->judge.count == 0 && resumption &&
                !resumption->all_curves) {
-        resumption->all_curves = session->base.again = true;       /* handshake_failure, before any certificate */
+        resumption->all_curves = session->base.again = true;  /* handshake_failure, before any certificate */
     }
 }
 
@@ -6921,7 +6921,7 @@ static void aioc_tls_fail(aioc_tls_bear *session, int error)
     bool handshake = session->base.state == AIOC_TLS_HANDSHAKE;
     if (handshake) aioc_tls_learn(session, error);
     session->base.state = AIOC_TLS_FAILED;
-    if (session->judge.verdict != 0 && session->judge.verdict == error) return;       /* the judge has said why */
+    if (session->judge.verdict != 0 && session->judge.verdict == error) return;  /* the judge has said why */
     session->base.why[0] = '\0';
     if (error == 0) {
         aioc_tls_say(session, !handshake ? "the connection was cut: the server did not say that it is the end"
@@ -6971,7 +6971,7 @@ static void aioc_tls_bear_settle(aioc_tls_bear *session)
     if (now == BR_SSL_CLOSED && (br_ssl_engine_last_error(engine) != 0 || session->base.state == AIOC_TLS_HANDSHAKE)) {
         aioc_tls_fail(session, br_ssl_engine_last_error(engine));
     } else if (now == BR_SSL_CLOSED || (engine->shutdown_recv && session->base.state == AIOC_TLS_OPEN)) {
-        session->base.state = AIOC_TLS_CLOSED;        /* our own close_notify may still wait in to_send */
+        session->base.state = AIOC_TLS_CLOSED;  /* our own close_notify may still wait in to_send */
     } else if (session->base.state == AIOC_TLS_HANDSHAKE && (now & (BR_SSL_SENDAPP | BR_SSL_RECVAPP))) {
         session->base.state = AIOC_TLS_OPEN;
         session->base.resumed = session->judge.count == 0;
@@ -7038,7 +7038,7 @@ static bool aioc_tls_bear_set_host(aioc_tls_bear *session, const char *host)
 {
     size_t len = strlen(host);
     session->ip_len = (unsigned char)aioc_tls_ip(host, session->ip);
-    if (session->ip_len == 0 && len > 1 && host[len - 1] == '.') len--;      /* RFC 6066 3: SNI has none */
+    if (session->ip_len == 0 && len > 1 && host[len - 1] == '.') len--;  /* RFC 6066 3: SNI has none */
     if (len == 0 || len >= sizeof session->host) return false;
     memcpy(session->host, host, len);
     session->host[len] = '\0';
@@ -7146,7 +7146,7 @@ static size_t aioc_tls_bear_write(aioc_tls_session *base, const aiocosmos_slice 
             continue;
         }
         to = br_ssl_engine_sendapp_buf(engine, &room);
-        if (room == 0) break;             /* a full record closes itself */
+        if (room == 0) break;  /* a full record closes itself */
         if (room > len - offset) room = len - offset;
         memcpy(to, from + offset, room);
         br_ssl_engine_sendapp_ack(engine, room);
@@ -7210,33 +7210,33 @@ static size_t aioc_tls_feed(aioc_tls_session *session, const unsigned char *byte
  * May call: memory, text.    Knows nothing of: sockets, TLS, Cosmos, time.
  *============================================================================*/
 
-#define AIOC_HTTP_WANTED_MAX     24      /* headers that somebody wants */
-#define AIOC_HTTP_LINES_MAX      256     /* header lines */
-#define AIOC_HTTP_INTERIM_MAX    8       /* 1xx answers before the answer */
-#define AIOC_HTTP_SLOTS          64      /* a power of two, more than twice AIOC_HTTP_WANTED_MAX + 3 */
-#define AIOC_HTTP_CHUNK_DIGITS   16      /* hexadecimal digits of a chunk's size */
+#define AIOC_HTTP_WANTED_MAX     24   /* headers that somebody wants */
+#define AIOC_HTTP_LINES_MAX      256  /* header lines */
+#define AIOC_HTTP_INTERIM_MAX    8    /* 1xx answers before the answer */
+#define AIOC_HTTP_SLOTS          64   /* a power of two, more than twice AIOC_HTTP_WANTED_MAX + 3 */
+#define AIOC_HTTP_CHUNK_DIGITS   16   /* hexadecimal digits of a chunk's size */
 
-typedef struct aioc_http_names {         /* of a-z, 0-9 and '-'; at most AIOC_HTTP_WANTED_MAX */
+typedef struct aioc_http_names {  /* of a-z, 0-9 and '-'; at most AIOC_HTTP_WANTED_MAX */
     const aiocosmos_str *names;
     size_t count;
 } aioc_http_names;
 
 typedef struct aioc_http_response {
-    int status, minor;                   /* HTTP/1.minor */
-    bool keep_alive;                     /* the connection may carry another request */
-    aiocosmos_str head;                  /* status line and header lines as they came, the empty line included */
-    aiocosmos_str wanted[AIOC_HTTP_WANTED_MAX];    /* values, in the order of the names; ptr NULL: not there */
+    int status, minor;   /* HTTP/1.minor */
+    bool keep_alive;     /* the connection may carry another request */
+    aiocosmos_str head;  /* status line and header lines as they came, the empty line included */
+    aiocosmos_str wanted[AIOC_HTTP_WANTED_MAX];  /* values, in the order of the names; ptr NULL: not there */
     aiocosmos_str body;
 } aioc_http_response;
 
 typedef enum aioc_http_state {
-    AIOC_HTTP_MORE,                      /* all used; feed what comes next */
-    AIOC_HTTP_DONE,                      /* parser->response is complete */
-    AIOC_HTTP_FAILED,                    /* aioc_http_error() says why */
-    AIOC_HTTP_PAUSED                     /* no memory now: feed what was not used again later, from any address */
+    AIOC_HTTP_MORE,    /* all used; feed what comes next */
+    AIOC_HTTP_DONE,    /* parser->response is complete */
+    AIOC_HTTP_FAILED,  /* aioc_http_error() says why */
+    AIOC_HTTP_PAUSED   /* no memory now: feed what was not used again later, from any address */
 } aioc_http_state;
 
-enum {                                   /* aioc_http_parser.phase: what the next byte belongs to */
+enum {  /* aioc_http_parser.phase: what the next byte belongs to */
     AIOC_HTTP_HEAD, AIOC_HTTP_LENGTH, AIOC_HTTP_UNTIL_CLOSE,
     AIOC_HTTP_CHUNK_FIRST, AIOC_HTTP_CHUNK_SIZE, AIOC_HTTP_CHUNK_BLANK, AIOC_HTTP_CHUNK_EXTENSION, AIOC_HTTP_CHUNK_LF,
     AIOC_HTTP_CHUNK_DATA, AIOC_HTTP_CHUNK_END, AIOC_HTTP_CHUNK_END_LF,
@@ -7249,20 +7249,20 @@ typedef struct aioc_http_parser {
     const aioc_http_names *names;
     size_t head_max, body_max;
     aioc_http_response response;
-    aioc_memory_buffer head, body;       /* of a response that does not come in one piece */
-    size_t seen;                         /* bytes of this response used so far, those of 1xx answers included */
-    size_t line, scan;                   /* in the head: where its current line begins, and where to look for its end */
-    uint64_t length;                     /* by Content-Length */
-    size_t left;                         /* bytes of the body, or of the chunk, that are still to come */
-    size_t body_len;                     /* bytes of the body so far, also of one that is not kept */
-    size_t overhead;                     /* bytes of chunk extensions and trailers */
+    aioc_memory_buffer head, body;  /* of a response that does not come in one piece */
+    size_t seen;                    /* bytes of this response used so far, those of 1xx answers included */
+    size_t line, scan;              /* in the head: where its current line begins, and where to look for its end */
+    uint64_t length;                /* by Content-Length */
+    size_t left;                    /* bytes of the body, or of the chunk, that are still to come */
+    size_t body_len;                /* bytes of the body so far, also of one that is not kept */
+    size_t overhead;                /* bytes of chunk extensions and trailers */
     const char *error;
     int error_status;
-    uint16_t lines;                      /* header lines so far */
+    uint16_t lines;  /* header lines so far */
     uint8_t phase, interim, digits;
-    bool has_length, chunked, close, keep;          /* what the head said */
+    bool has_length, chunked, close, keep;  /* what the head said */
     bool no_body, draining;
-    uint8_t slots[AIOC_HTTP_SLOTS];      /* header name → 1 + its place in names, or one of the framing headers */
+    uint8_t slots[AIOC_HTTP_SLOTS];  /* header name → 1 + its place in names, or one of the framing headers */
 } aioc_http_parser;
 
 static aioc_http_state aioc_http_fail(aioc_http_parser *parser, int status, const char *why)
@@ -7781,7 +7781,7 @@ static aioc_http_state aioc_http_chunk_byte(aioc_http_parser *parser, char c)
     case AIOC_HTTP_CHUNK_SIZE:
         if (digit >= 0) return aioc_http_chunk_digit(parser, digit);
         /* fall through */
-    case AIOC_HTTP_CHUNK_BLANK:          /* "bad" whitespace before an extension; some servers end the line with it */
+    case AIOC_HTTP_CHUNK_BLANK:  /* "bad" whitespace before an extension; some servers end the line with it */
         if (c == ' ' || c == '\t') return aioc_http_skip(parser, c, AIOC_HTTP_CHUNK_BLANK);
         if (c == ';') return aioc_http_skip(parser, c, AIOC_HTTP_CHUNK_EXTENSION);
         if (!cr && !lf) break;
@@ -7800,7 +7800,7 @@ static aioc_http_state aioc_http_chunk_byte(aioc_http_parser *parser, char c)
         else if (cr && parser->phase == AIOC_HTTP_CHUNK_END) parser->phase = AIOC_HTTP_CHUNK_END_LF;
         else break;
         return AIOC_HTTP_MORE;
-    case AIOC_HTTP_TRAILER:              /* at the start of a line: an empty one is the end */
+    case AIOC_HTTP_TRAILER:  /* at the start of a line: an empty one is the end */
         if (lf) return aioc_http_complete(parser);
         if (cr) parser->phase = AIOC_HTTP_LAST_LF;
         else if (visible && c != ':') return aioc_http_skip(parser, c, AIOC_HTTP_TRAILER_NAME);
@@ -7819,7 +7819,7 @@ static aioc_http_state aioc_http_chunk_byte(aioc_http_parser *parser, char c)
         if (!lf) break;
         parser->phase = AIOC_HTTP_TRAILER;
         return AIOC_HTTP_MORE;
-    default:                             /* AIOC_HTTP_LAST_LF */
+    default:  /* AIOC_HTTP_LAST_LF */
         if (lf) return aioc_http_complete(parser);
     }
     return aioc_http_refuse(parser, parser->phase < AIOC_HTTP_TRAILER ? "the answer's chunks are malformed"
