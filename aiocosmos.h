@@ -1527,6 +1527,7 @@ typedef struct aioc_platform_reactor {
     const aiocosmos_platform *platform;
     void *poller;                        /* NULL once abandoned */
     uint64_t now_us;                     /* refreshed by tick; everything in one step may use it */
+    uint64_t until_us;                   /* then the host wants its thread back; 0: whenever */
     aioc_platform_source *sources;
     size_t source_count;
     aioc_platform_timer *timers;         /* the earliest */
@@ -1547,6 +1548,12 @@ static uint64_t aioc_platform_tick(aioc_platform_reactor *reactor)
     uint64_t now_us = reactor->platform->monotonic_us(reactor->platform->user_data);
     if (now_us > reactor->now_us) reactor->now_us = now_us;
     return reactor->now_us;
+}
+
+/* Whether work that can be cut should be. Asks the clock. */
+static bool aioc_platform_hurry(aioc_platform_reactor *reactor)
+{
+    return reactor->until_us && aioc_platform_tick(reactor) >= reactor->until_us;
 }
 
 /* 0, E_NOMEM or E_CONNECT. What the allocator stands on must outlive the reactor. */
@@ -7988,7 +7995,7 @@ static void aioc_http_close(aioc_http_parser *parser)
  * May call: platform, memory, text, resolve, tls, http.    Knows nothing of: Cosmos, operations, retries, deadlines.
  *============================================================================*/
 
-#define AIOC_POOL_RECEIVE_MAX   262144u  /* bytes taken from one connection before others have their turn */
+#define AIOC_POOL_TURN_BYTES    262144u  /* sent or received by one connection before others have their turn */
 #define AIOC_POOL_ADDRESSES_MAX 8        /* of one name, that are tried */
 #define AIOC_POOL_STAGGER_US    250000u  /* RFC 8305, 5: the next address is tried while the last one is still silent */
 #define AIOC_POOL_BACKOFF_US    50000u   /* after a failed connect; doubled by each further one */
@@ -8855,14 +8862,16 @@ static size_t aioc_pool_send(aioc_pool_connection *connection, const aiocosmos_s
 static void aioc_pool_write_plain(aioc_pool_connection *connection)
 {
     aiocosmos_slice left[2];
-    size_t skip = connection->written, count = 0, i;
+    size_t skip = connection->written, turn = AIOC_POOL_TURN_BYTES, count = 0, i;
     for (i = 0; i < 2; i++) {
         const aiocosmos_slice *slice = &connection->request[i];
-        size_t gone = skip < slice->len ? skip : slice->len;
+        size_t gone = skip < slice->len ? skip : slice->len, here = slice->len - gone;
         skip -= gone;
-        if (gone == slice->len) continue;
+        if (here > turn) here = turn;
+        if (here == 0) continue;
+        turn -= here;
         left[count].ptr = (const char *)slice->ptr + gone;
-        left[count++].len = slice->len - gone;
+        left[count++].len = here;
     }
     connection->written += aioc_pool_send(connection, left, count, connection->request_len - connection->written);
     connection->sent = connection->written == connection->request_len;
@@ -8872,14 +8881,21 @@ static void aioc_pool_write_plain(aioc_pool_connection *connection)
 static void aioc_pool_write_tls(aioc_pool_connection *connection)
 {
     aiocosmos_slice slice;
+    size_t begun = connection->written;
     for (;;) {
+        size_t turn = connection->written - begun;
         slice.ptr = connection->tls->table->to_send(connection->tls, &slice.len);
         if (slice.len > 0) {
             size_t sent = aioc_pool_send(connection, &slice, 1, slice.len);
             connection->tls->table->sent(connection->tls, sent);
             if (sent < slice.len) return;
         } else if (connection->written < connection->request_len) {
-            size_t taken = connection->tls->table->write(connection->tls, connection->request, 2, connection->written);
+            size_t taken;
+            if (turn >= AIOC_POOL_TURN_BYTES || (turn > 0 && aioc_platform_hurry(connection->pool->reactor))) {
+                aioc_pool_watch_writable(connection, true);
+                return;
+            }
+            taken = connection->tls->table->write(connection->tls, connection->request, 2, connection->written);
             connection->written += taken;
             if (taken == 0) connection->broken = true;
             if (taken == 0) return;
@@ -9074,7 +9090,7 @@ static bool aioc_pool_read(aioc_pool_connection *connection)
         char *room = pool->scratch;
         cap = connection->tls ? 0 : aioc_http_room(&connection->http, &room);
         if (cap == 0) cap = pool->scratch_size;
-        if (cap > AIOC_POOL_RECEIVE_MAX) cap = AIOC_POOL_RECEIVE_MAX;
+        if (cap > AIOC_POOL_TURN_BYTES) cap = AIOC_POOL_TURN_BYTES;
         got = platform->socket_receive(platform->user_data, connection->source.fd, room, cap);
         if (got == AIOCOSMOS_IO_AGAIN) return true;
         if (got <= 0) {
@@ -9086,7 +9102,8 @@ static bool aioc_pool_read(aioc_pool_connection *connection)
         connection->moved_us = aioc_pool_now(pool);
         if (!aioc_pool_take(connection, room, (size_t)got)) return false;
         total += (size_t)got;
-    } while ((size_t)got == cap && total < AIOC_POOL_RECEIVE_MAX && connection->exchange && !connection->paused);
+    } while ((size_t)got == cap && total < AIOC_POOL_TURN_BYTES && connection->exchange && !connection->paused &&
+             !aioc_platform_hurry(pool->reactor));
     return true;
 }
 
@@ -21795,18 +21812,25 @@ static bool aioc_client_work_one(aiocosmos_client *client)
 
 /* Works until nothing is ready or the budget is spent. False: the budget is spent, or a callback destroyed the client.
  * Without a budget, too, callbacks that always lead to further ones do not keep the host for ever. */
-static bool aioc_client_work(aiocosmos_client *client, uint64_t until_us)
+static bool aioc_client_work(aiocosmos_client *client)
 {
     uint32_t left = client->engine.slot_count * AIOC_CLIENT_PIECES;
     while (!client->doomed && aioc_client_work_one(client))
-        if (--left == 0 || (until_us && aioc_platform_tick(&client->reactor) >= until_us)) return false;
+        if (--left == 0 || aioc_platform_hurry(&client->reactor)) return false;
     return !client->doomed;
+}
+
+static void aioc_client_begin_budget(aiocosmos_client *client)
+{
+    uint64_t now_us = aioc_platform_tick(&client->reactor);
+    client->reactor.until_us = client->step_budget_us ? now_us + client->step_budget_us : 0;
 }
 
 static void aioc_client_poll(aiocosmos_client *client, int timeout_ms)
 {
     if (aioc_platform_poll(&client->reactor, timeout_ms) < 0)
         aioc_operation_log(&client->engine, 1, 0, "the poller failed");
+    aioc_client_begin_budget(client);        /* waiting is not working */
 }
 
 static bool aioc_client_has_work(const aiocosmos_client *client)
@@ -21835,28 +21859,22 @@ static int aioc_client_wait_ms(aiocosmos_client *client, int timeout_ms)
     return due_ms >= 0 && due_ms < timeout_ms ? due_ms : timeout_ms;
 }
 
-static uint64_t aioc_client_budget_end(aiocosmos_client *client)
-{
-    uint64_t now_us = aioc_platform_tick(&client->reactor);
-    return client->step_budget_us ? now_us + client->step_budget_us : 0;
-}
-
 /* All that a step does but handshakes. False: the budget is spent, or a callback destroyed the client. */
 static bool aioc_client_step_ready(aiocosmos_client *client, int timeout_ms)
 {
-    uint64_t until_us = aioc_client_budget_end(client);
     int wait_ms;
+    aioc_client_begin_budget(client);
     while (!client->doomed && aioc_platform_dispatch_one(&client->reactor))        /* what the last budget left over */
-        if (until_us && aioc_platform_tick(&client->reactor) >= until_us) return false;
+        if (aioc_platform_hurry(&client->reactor)) return false;
     if (client->doomed) return false;
     /* Which of the idle connections the server has closed meanwhile only the poller knows: it is asked before anything
      * is sent, lest a write be lost on a dead one; and in each step, lest a small budget go to other work for ever. */
     wait_ms = aioc_client_wait_ms(client, timeout_ms);
     aioc_client_poll(client, wait_ms);
-    if (!aioc_client_work(client, aioc_client_budget_end(client))) return false;       /* waiting is not working */
+    if (!aioc_client_work(client)) return false;
     if (wait_ms != 0 || (wait_ms = aioc_client_wait_ms(client, timeout_ms)) == 0) return true;
     aioc_client_poll(client, wait_ms);
-    return aioc_client_work(client, aioc_client_budget_end(client));
+    return aioc_client_work(client);
 }
 
 /* Handshakes come last. If the budget is spent, one goes on nevertheless, or a busy client would never get another
@@ -21867,7 +21885,10 @@ static void aioc_client_step_once(aiocosmos_client *client, int timeout_ms)
     uint32_t records = 0, records_max = finished ? client->handshakes_max : 1;
     if (!finished && !client->doomed) aioc_platform_timer_run_one(&client->reactor);
     while (!client->doomed && records < records_max && aioc_pool_handshake_work(&client->engine.pool)) records++;
-    if (records && finished) aioc_client_work(client, aioc_client_budget_end(client));
+    if (records && finished) {
+        aioc_client_begin_budget(client);
+        aioc_client_work(client);
+    }
 }
 
 static int aioc_client_step(aiocosmos_client *client, int timeout_ms)
