@@ -2462,7 +2462,7 @@ static bool aioc_text_ipv6(aiocosmos_str text, uint8_t ip[16])
     while (at < text.len) {
         if (!aioc_text_ipv6_group(text, &at, ip, &filled)) return false;
         if (at < text.len && text.ptr[at] == ':') {
-            if (gap < 16) return false;
+            if (gap < 16 || filled == 16) return false;
             gap = filled;
             at++;
         }

@@ -1,4 +1,4 @@
-/* The auth layer alone: dates, base64, signatures and their cache, tokens, connection strings. */
+/* The auth layer alone: dates, signatures and their cache, tokens, connection strings. */
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include "test.h"
@@ -252,68 +252,7 @@ TEST(dates_cut_and_changed_anywhere_never_read_too_far)
     }
 }
 
-/*--- Base64 and percent-encoding --------------------------------------------------*/
-
-TEST(base64_of_rfc_4648)
-{
-    static const char *const pairs[][2] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"},
-                                           {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
-    size_t i, len, error_at;
-    for (i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
-        char text[16];
-        unsigned char bytes[16];
-        size_t size = aioc_text_base64_encode(pairs[i][0], strlen(pairs[i][0]), text);
-        CHECK_INT(size, strlen(pairs[i][1]));
-        CHECK_TEXT(text, size, pairs[i][1]);
-        CHECK(aioc_text_base64_decode(str(pairs[i][1]), bytes, sizeof bytes, &len, &error_at));
-        CHECK_TEXT((char *)bytes, len, pairs[i][0]);
-    }
-}
-
-TEST(base64_round_trips_and_says_where_it_is_wrong)
-{
-    unsigned char bytes[96], back[96];
-    size_t round, i, len, error_at;
-    seed = 22;
-    for (round = 0; round < 2000; round++) {
-        size_t size = random_number() % sizeof bytes;
-        aiocosmos_str text;
-        char *room = malloc((size + 2) / 3 * 4 + 1);
-        for (i = 0; i < size; i++) bytes[i] = (unsigned char)random_number();
-        text.ptr = room;
-        text.len = aioc_text_base64_encode(bytes, size, room);
-        CHECK(aioc_text_base64_decode(text, back, sizeof back, &len, &error_at));
-        CHECK_INT(len, size);
-        CHECK_MEM(back, bytes, size);
-        if (size > 0) {
-            size_t at = random_number() % (text.len - 2);
-            char was = room[at];
-            CHECK(!aioc_text_base64_decode(text, back, size - 1, &len, &error_at));           /* no room */
-            CHECK(len <= size - 1);
-            room[at] = "-_ \n=.%\x80"[random_number() % 8];
-            CHECK(!aioc_text_base64_decode(text, back, sizeof back, &len, &error_at));
-            CHECK_INT(error_at, at);
-            room[at] = was;
-            text.len -= 1 + random_number() % 3;
-            CHECK(!aioc_text_base64_decode(text, back, sizeof back, &len, &error_at));
-            CHECK_INT(error_at, text.len);
-        }
-        free(room);
-    }
-}
-
-TEST(base64_padding_stands_only_at_the_end)
-{
-    static const struct { const char *text; size_t at; } bad[] = {
-        {"=", 1}, {"==", 2}, {"===", 0}, {"====", 0}, {"A===", 1}, {"AA=A", 2}, {"AA==AA==", 2}, {"A", 1}, {"AA", 2},
-        {"AAA", 3}, {"AAAA=", 5}, {"AAAA====", 4}, {"AAA\n", 3}, {" AAA", 0}};
-    size_t i, len, error_at;
-    unsigned char out[16];
-    for (i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        CHECK(!aioc_text_base64_decode(str(bad[i].text), out, sizeof out, &len, &error_at));
-        CHECK_INT(error_at, bad[i].at);
-    }
-}
+/*--- Percent-encoding --------------------------------------------------------------*/
 
 TEST(percent_encoding_keeps_only_the_unreserved)
 {
