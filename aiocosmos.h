@@ -17708,11 +17708,12 @@ static void aioc_feeds_go_direct(aioc_feeds_query *query, int status, const char
     aioc_feeds_fan *fan = query->fan;
     aioc_memory *memory = query->feeds->engine->memory;
     query->refusal_status = status;
+    fan->waited = false;
     if (!aioc_feeds_set(memory, &query->refusal, aioc_memory_str(why))) query->refusal.len = 0;
-    if (!fan->resumed) fan->direct = true;
+    if (!fan->resumed && (query->pk.len || fan->epk_min.len + fan->epk_max.len == 0)) fan->direct = true;
     else if (status) aioc_feeds_fail(fan, status, why);
-    else aioc_feeds_break(fan, AIOCOSMOS_E_ARGUMENT, "continuation: of a query that the server made a plan for, which "
-                          "it does no longer");
+    else aioc_feeds_break(fan, AIOCOSMOS_E_ARGUMENT, "continuation, epk_min or epk_max: given, but the server makes no "
+                          "query plans, without which there is no going by them");
 }
 
 static void aioc_feeds_plan_came(aioc_operation *op, const aiocosmos_result *result)
@@ -19316,11 +19317,12 @@ static bool aioc_feeds_is_out_of_reach(int status)
            status == AIOCOSMOS_E_AUTH;
 }
 
-/* Whether the server has no ranges, or none that make sense, of a container that there is. */
-static bool aioc_feeds_has_no_ranges(const aioc_account_container *container)
+/* Whether the server has no ranges, or none that make sense, of a container that there is. 404 may be one of before. */
+static bool aioc_feeds_has_no_ranges(const aioc_feeds_fan *fan)
 {
-    int status = container->failure;
-    return status == 0 || status == 400 || status == 405 || status == 501 || (status == 404 && container->rid[0]);
+    int status = fan->container->failure;
+    return status == 0 || status == 400 || status == 405 || status == 501 ||
+           (status == 404 && fan->container->rid[0] && fan->waited);
 }
 
 /* The ranges cannot be had, and there is no other way, or none to the server: whoever asks next finds out anew. */
@@ -19642,7 +19644,7 @@ static void aioc_feeds_prepare(aioc_feeds_query *query)
     if (known && fan->levels && fan->levels < fan->container->pk_def.path_count) aioc_feeds_span_prefix(query);
     if (fan->status) return;
     /* A query that has been planned can go on in no other way; that its ranges cannot be had now will pass. */
-    if (!known && (fan->resumed || !aioc_feeds_has_no_ranges(fan->container))) {
+    if (!known && (fan->resumed || !aioc_feeds_has_no_ranges(fan))) {
         aioc_feeds_ranges_failed(query);
     } else if (!known) {
         aioc_feeds_go_direct(query, fan->container->failure, fan->container->failure_why.data);

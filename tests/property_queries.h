@@ -125,6 +125,7 @@ typedef struct prop_query {
     bool descending[PROP_COLUMNS_MAX];
     bool distinct;
     uint64_t skip, take;                 /* take UINT64_MAX: all */
+    bool many_keys;
     bool stateful;                       /* may hold more than it may, and may have no token */
 } prop_query;
 
@@ -173,6 +174,16 @@ static void prop_put_expression(prop_text *out, const prop_grammar *g)
 
 /*--- FROM and WHERE ------------------------------------------------------------------*/
 
+/* As many as there are, or far more. */
+static void prop_put_keys(prop_text *out, prop_grammar *g)
+{
+    unsigned count = (unsigned)sim_magnitude(g->random, 1, 400), i;
+    prop_put_text(out, "c.pk IN (\"eu\", 1, null");
+    for (i = 0; i < count; i++) prop_put(out, ", \"k%u\"", count < 30 ? (unsigned)sim_below(g->random, 30) : i);
+    prop_put_text(out, ")");
+    g->query->many_keys = count >= 30;
+}
+
 static void prop_put_predicate(prop_text *out, prop_grammar *g)
 {
     static const char *const operators[] = { "=", "!=", "<", "<=", ">", ">=" };
@@ -186,7 +197,7 @@ static void prop_put_predicate(prop_text *out, prop_grammar *g)
         prop_put(out, "%s %s @p", path, PROP_PICK(g->random, operators));
         return;
     case 4: prop_put(out, "c.pk = \"k%u\"", (unsigned)sim_below(g->random, 30)); return;
-    case 5: prop_put_text(out, "c.pk IN (\"eu\", \"us\", 1, null, \"k3\", \"k4\", \"k5\")"); return;
+    case 5: prop_put_keys(out, g); return;
     case 6: prop_put(out, "c.n > %s", PROP_PICK(g->random, prop_friendly)); return;
     case 7: prop_put_text(out, "(c.pk = \"eu\" AND c.h = \"us\")"); return;
     default: prop_put(out, "ARRAY_CONTAINS(c.list, %s)", constant); return;

@@ -24,7 +24,7 @@ static void prop_put_bytes(prop_text *text, const char *bytes, size_t len)
 __attribute__((format(printf, 2, 3)))
 static void prop_put(prop_text *text, const char *format, ...)
 {
-    char small[1024];
+    char small[16384];
     va_list values;
     int len;
     va_start(values, format);

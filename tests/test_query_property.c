@@ -34,7 +34,7 @@
     X(ordered) X(ordered_by_several) X(descending) X(limited) X(distinct) X(distinct_ordered) X(aggregates) X(groups) \
     X(distinct_count) X(vector) X(vector_distinct) X(vector_joined) X(joined) X(part_of_the_keys) X(several_pages) \
     X(empty_page) X(resumed) X(resumed_elsewhere) X(split) X(merged) X(no_token) X(out_of_memory) \
-    X(lost_among_arrays) X(no_rows) X(thousand_rows_asked)
+    X(lost_among_arrays) X(no_rows) X(thousand_rows_asked) X(many_keys) X(made_anew) X(failed_and_passed)
 
 enum {
 #define PROP_NAME(name) PROP_SAW_##name,
@@ -73,6 +73,7 @@ typedef struct prop_world {
     prop_document *documents;
     size_t count;
     unsigned levels;                     /* of the partition key */
+    unsigned first;                      /* prop_key_paths from here on */
     bool busy;                           /* partitions split and merge by themselves */
 } prop_world;
 
@@ -134,6 +135,8 @@ static void prop_keep_document(aiocosmos_client *client, const aiocosmos_result 
     w->documents[w->count++].json[result->body.len] = 0;
 }
 
+static const char *const prop_key_paths[] = { "/pk", "/h", "/s" };
+
 /* Where a key's documents are. */
 static void prop_find_epk(prop_world *w, const aiocosmos_pk *pk, char epk[AIOC_PROTOCOL_EPK_MAX])
 {
@@ -158,7 +161,6 @@ static void prop_find_epk(prop_world *w, const aiocosmos_pk *pk, char epk[AIOC_P
 
 static void prop_store(prop_world *w, unsigned number)
 {
-    static const char *const names[] = { "/pk", "/h" };
     aiocosmos_request request;
     aiocosmos_str paths[2];
     aiocosmos_json_doc doc;
@@ -167,7 +169,7 @@ static void prop_store(prop_world *w, unsigned number)
     char why[128];
     prop_put_document(&text, prop_random(w), number);
     memset(&request, 0, sizeof request);
-    for (i = 0; i < 2; i++) paths[i] = aioc_memory_str(names[i]);
+    for (i = 0; i < 2; i++) paths[i] = aioc_memory_str(prop_key_paths[w->first + i]);
     aioc_json_open(&doc, &w->memory);
     SIM_CHECK(&w->world, aioc_json_parse(&doc, text.ptr, text.len) == 0 &&
               aioc_protocol_pk_from_document(aioc_json_root(&doc), paths, w->levels, &request.pk, why, sizeof why) == 0,
@@ -185,22 +187,40 @@ static void prop_store(prop_world *w, unsigned number)
     prop_free(&text);
 }
 
-static void prop_furnish(prop_world *w)
+static void prop_furnish(prop_world *w, unsigned most)
 {
     aiocosmos_request request;
     unsigned count, i;
     memset(&request, 0, sizeof request);
-    request.kind = AIOCOSMOS_CREATE_DATABASE;
-    prop_run(w, &request, "a database");
     request.kind = AIOCOSMOS_CREATE_CONTAINER;
     request.container = "C";
-    request.partition_key_paths[0] = "/pk";
-    if (w->levels == 2) request.partition_key_paths[1] = "/h";
+    for (i = 0; i < w->levels; i++) request.partition_key_paths[i] = prop_key_paths[w->first + i];
     prop_run(w, &request, "a container");
-    count = sim_chance(prop_random(w), 0.05) ? 0 : (unsigned)sim_magnitude(prop_random(w), 1, 250);
+    count = sim_chance(prop_random(w), 0.05) ? 0 : (unsigned)sim_magnitude(prop_random(w), 1, most);
     w->documents = (prop_document *)calloc(count + 1, sizeof *w->documents);
     if (!w->documents) abort();
     for (i = 0; i < count; i++) prop_store(w, i);
+}
+
+static void prop_forget_documents(prop_world *w)
+{
+    while (w->count) free(w->documents[--w->count].json);
+    free(w->documents);
+}
+
+/* Another container under the name, with other keys and documents. */
+static void prop_make_anew(prop_world *w)
+{
+    aiocosmos_request request;
+    memset(&request, 0, sizeof request);
+    request.kind = AIOCOSMOS_DELETE_CONTAINER;
+    request.container = "C";
+    prop_run(w, &request, "no container");
+    prop_forget_documents(w);
+    w->levels = sim_chance(prop_random(w), 0.3) ? 2 : 1;
+    w->first = (unsigned)sim_below(prop_random(w), 2);
+    prop_furnish(w, 60);
+    PROP_SAW(made_anew);
 }
 
 static void prop_choose_climate(prop_world *w)
@@ -227,6 +247,7 @@ static void prop_world_open(prop_world *w, uint64_t seed)
     memset(&options, 0, sizeof options);
     memset(&shuffle, 0, sizeof shuffle);
     sim_world_open(&w->world, seed, &w->report, false);
+    aiocosmos_request database;
     aioc_memory_init(&w->memory, NULL, SIZE_MAX);
     w->levels = sim_chance(&w->world.config, 0.3) ? 2 : 1;
     w->busy = sim_chance(&w->world.config, 0.4);
@@ -240,7 +261,10 @@ static void prop_world_open(prop_world *w, uint64_t seed)
     sim_net_open(&w->net, &w->world, w->core);
     prop_choose_climate(w);
     prop_open_client(w);
-    prop_furnish(w);
+    memset(&database, 0, sizeof database);
+    database.kind = AIOCOSMOS_CREATE_DATABASE;
+    prop_run(w, &database, "a database");
+    prop_furnish(w, 250);
     if (!w->busy) return;
     shuffle.every = (uint32_t)sim_magnitude(&w->world.config, 3, 100);
     shuffle.max = 24;
@@ -250,15 +274,13 @@ static void prop_world_open(prop_world *w, uint64_t seed)
 
 static void prop_world_close(prop_world *w)
 {
-    size_t i;
     prop.requests += w->report.requests;
     prop_close_client(w);
     sim_net_close(&w->net);
     emu_core_close(w->core);
     sim_heap_check_empty(&w->world.server_heap);
     sim_world_close(&w->world);
-    for (i = 0; i < w->count; i++) free(w->documents[i].json);
-    free(w->documents);
+    prop_forget_documents(w);
     aioc_memory_close(&w->memory);
 }
 
@@ -272,6 +294,7 @@ typedef struct prop_case {
     uint32_t page_items_max, parallel_max, token_max;
     size_t memory_max;
     bool skip_empty, resumes, elsewhere, reshapes;
+    int fails;                           /* with this status, ranges or plans do for a while; 0: they do not */
     /* While it runs: */
     prop_list rows;
     prop_text token;
@@ -327,6 +350,7 @@ static void prop_choose_part(prop_case *c, sim_random *random)
 static void prop_choose_case(prop_case *c, prop_world *w, uint64_t number)
 {
     static const uint32_t sizes[] = { 1, 2, 3, 5, 10, 30, 100, 1000 };
+    static const int statuses[] = { 429, 503, 403, 404 };
     sim_random *random = prop_random(w);
     memset(c, 0, sizeof *c);
     c->w = w;
@@ -342,6 +366,7 @@ static void prop_choose_case(prop_case *c, prop_world *w, uint64_t number)
     c->resumes = sim_chance(random, 0.5);
     c->elsewhere = c->resumes && sim_chance(random, 0.3);
     c->reshapes = sim_chance(random, 0.4);
+    if (sim_chance(random, 0.1)) c->fails = statuses[sim_below(random, sizeof statuses / sizeof *statuses)];
     if (c->page_items_max == 1000) PROP_SAW(thousand_rows_asked);
 }
 
@@ -432,6 +457,33 @@ static void prop_reshape(prop_case *c)
     }
 }
 
+/* A client that knows nothing yet meets failures of what it needs to plan. */
+static void prop_begin_failing(prop_case *c)
+{
+    static const char *const kinds[] = { "list_ranges", "plan_items", "read_container" };
+    char rule[160], why[160];
+    if (!c->fails) return;
+    prop_close_client(c->w);
+    prop_open_client(c->w);
+    snprintf(rule, sizeof rule, "{\"kind\":\"%s\",\"status\":%d,\"retry_after_ms\":20}",
+             PROP_PICK(prop_random(c->w), kinds), c->fails);
+    SIM_CHECK(&c->w->world, emu_core_fault(c->w->core, rule, why, sizeof why), "%s: %s", rule, why);
+}
+
+/* What failed works again: the query goes on. */
+static bool prop_end_failing(prop_case *c)
+{
+    bool failed = c->fails && c->status == c->fails;
+    if (failed) {
+        PROP_SAW(failed_and_passed);
+        c->status = 0;
+        c->more = true;
+        c->fails = 0;
+        emu_core_clear_faults(c->w->core);
+    }
+    return failed;
+}
+
 /* Behind a page: goes on with its token in place of the open query. */
 static bool prop_resume(prop_case *c, aiocosmos_query *query)
 {
@@ -460,10 +512,13 @@ static bool prop_may_be_lost(const prop_case *c)
 static bool prop_ask(prop_case *c)
 {
     aiocosmos_query query;
-    bool ok = prop_open(c, &query);
+    bool ok;
+    prop_begin_failing(c);
+    ok = prop_open(c, &query);
     if (!ok) return false;
     do {
         ok = prop_next(c, query);
+        if (ok && prop_end_failing(c)) continue;
         if (ok && c->status == AIOCOSMOS_E_TOO_LARGE && c->memory_max && c->query.stateful) break;
         if (ok && prop_may_be_lost(c)) break;
         if (ok && c->status) prop_failed(c, "%d: %s", c->status, c->message);
@@ -472,6 +527,7 @@ static bool prop_ask(prop_case *c)
         if (ok && c->more) ok = prop_resume(c, &query);
     } while (ok && c->more);
     aiocosmos_query_close(c->w->client, query);
+    emu_core_clear_faults(c->w->core);
     return ok;
 }
 
@@ -673,21 +729,33 @@ static void prop_note(const prop_case *c)
     if (strstr(q->sql.ptr, "JOIN")) PROP_SAW(joined);
     if (c->pages > 1) PROP_SAW(several_pages);
     if (c->rows.count == 0) PROP_SAW(no_rows);
+    if (q->many_keys) PROP_SAW(many_keys);
     if (c->status == AIOCOSMOS_E_TOO_LARGE) PROP_SAW(out_of_memory);
+}
+
+static void prop_answer_case(prop_case *c)
+{
+    prop_truth truth;
+    if (!prop_ask(c)) return;
+    prop_note(c);
+    prop_find_truth(c, &truth);
+    if (c->status == 0) prop_check_rows(c, &truth);
+    prop_truth_free(&truth);
 }
 
 static void prop_run_case(prop_world *w, uint64_t number)
 {
     prop_case c;
-    prop_truth truth;
     prop_choose_case(&c, w, number);
     if (prop.verbose) printf("%" PRIu64 "/%" PRIu64 ": %s\n", w->world.seed, number, c.query.sql.ptr);
     prop.cases++;
-    if (prop_ask(&c)) {
-        prop_note(&c);
-        prop_find_truth(&c, &truth);
-        if (c.status == 0) prop_check_rows(&c, &truth);
-        prop_truth_free(&truth);
+    prop_answer_case(&c);
+    /* The same query, of another container, whose keys may be elsewhere. */
+    if (sim_chance(prop_random(w), strstr(c.query.sql.ptr, "c.pk = ") ? 0.4 : 0.04)) {
+        prop_make_anew(w);
+        prop_clear(&c.rows);
+        c.token.len = c.pages = c.resumed = 0;
+        prop_answer_case(&c);
     }
     prop_clear(&c.rows);
     prop_free(&c.token);
