@@ -499,7 +499,7 @@ typedef struct aiocosmos_request {
                                         * {"condition":...,"operations":[...]}; or a container's further properties */
     const char *if_match;              /* an ETag with its quotes, or "*": write only if the item still is that one */
     const char *if_none_match;         /* read: 304 if the item still is that version */
-    const char *session_token;         /* merged with the one that the client holds */
+    const char *session_token;         /* for this request, merged with the one that the client holds */
     const char *const *headers;        /* extra "name: value" lines, NULL-terminated. What the library sets, and what
                                         * belongs to the connection, is refused */
     uint64_t order_key;                /* not 0: operations of one key run one at a time, in submit order. One that
@@ -578,7 +578,9 @@ AIOCOSMOS_API void aiocosmos_body_free(aiocosmos_client *client, aiocosmos_body 
 AIOCOSMOS_API int  aiocosmos_run(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_body *out);
 
 /* The session token of a container as a composite, "0:-1#42,1:-1#7", to carry in a cookie; lent until the next call;
- * len 0 when there is none. merge takes it back: 0, or E_ARGUMENT (form, length) or E_NOMEM. */
+ * len 0 when there is none. merge takes it back, for all requests: 0, or E_ARGUMENT (form, length) or E_NOMEM. What
+ * comes from outside, as a cookie does, is safe as a request's session_token: one that no server gave ends that read
+ * alone with 404/1002. Merged, it so ends a read of anybody, before it is dropped. */
 AIOCOSMOS_API aiocosmos_str aiocosmos_session_get(aiocosmos_client *client, const char *database,
                                                   const char *container);
 AIOCOSMOS_API int  aiocosmos_session_merge(aiocosmos_client *client, const char *database, const char *container,
@@ -10056,7 +10058,7 @@ static size_t aioc_protocol_range_id_ok(aiocosmos_str id)
 {
     size_t i;
     for (i = 0; i < id.len && i < AIOC_PROTOCOL_RANGE_ID_MAX; i++)
-        if (id.ptr[i] <= ' ' || id.ptr[i] > '~' || strchr("#=;\"", id.ptr[i])) return i;
+        if (id.ptr[i] <= ' ' || id.ptr[i] > '~' || strchr("#=;\",:", id.ptr[i])) return i;
     return i;
 }
 
@@ -10124,23 +10126,29 @@ static bool aioc_protocol_append_i64(aioc_memory *memory, aioc_memory_buffer *in
     return aioc_memory_append(memory, into, before ? digits : digits + 1, before ? len + 1 : len);
 }
 
-/* Appends what two values of one range say together. A value that is no token, such as an empty one,
- * says nothing. False: no memory, and the buffer is as it was. */
-static bool aioc_protocol_session_merge_value(aioc_memory *memory, aioc_memory_buffer *into, aiocosmos_str held,
-                                              aiocosmos_str given)
+/* Brings another token into what is known. */
+static void aioc_protocol_session_add(aioc_protocol_session *sum, const aioc_protocol_session *next)
 {
-    aioc_protocol_session a, b, *newer = &a, *older = &b;
-    size_t bad_at, i, start = into->len;
-    bool ok;
-    if (!aioc_protocol_session_parse(given, &b, &bad_at)) return aioc_memory_append(memory, into, held.ptr, held.len);
-    if (!aioc_protocol_session_parse(held, &a, &bad_at)) return aioc_memory_append(memory, into, given.ptr, given.len);
-    if (!aioc_protocol_session_covers(&a, &b)) newer = &b, older = &a;
-    aioc_protocol_session_join(newer, older);
-    ok = aioc_protocol_append_i64(memory, into, 0, newer->version);
-    if (!newer->old_form) ok = ok && aioc_protocol_append_i64(memory, into, '#', newer->lsn);
-    for (i = 0; i < newer->region_count; i++)
-        ok = ok && aioc_protocol_append_i64(memory, into, '#', newer->region[i].id) &&
-             aioc_protocol_append_i64(memory, into, '=', newer->region[i].lsn);
+    aioc_protocol_session newer;
+    if (aioc_protocol_session_covers(sum, next)) {
+        aioc_protocol_session_join(sum, next);
+        return;
+    }
+    newer = *next;
+    aioc_protocol_session_join(&newer, sum);
+    *sum = newer;
+}
+
+/* Appends a token's value. False: no memory, and the buffer is as it was. */
+static bool aioc_protocol_session_write(aioc_memory *memory, aioc_memory_buffer *into,
+                                        const aioc_protocol_session *session)
+{
+    size_t i, start = into->len;
+    bool ok = aioc_protocol_append_i64(memory, into, 0, session->version);
+    if (!session->old_form) ok = ok && aioc_protocol_append_i64(memory, into, '#', session->lsn);
+    for (i = 0; i < session->region_count; i++)
+        ok = ok && aioc_protocol_append_i64(memory, into, '#', session->region[i].id) &&
+             aioc_protocol_append_i64(memory, into, '=', session->region[i].lsn);
     if (!ok) into->len = start;
     return ok;
 }
@@ -10361,6 +10369,7 @@ static void aioc_protocol_message(int http_status, int sub_status, aiocosmos_str
 #ifndef AIOC_ACCOUNT_SESSION_BYTES_MAX
 #define AIOC_ACCOUNT_SESSION_BYTES_MAX AIOC_PROTOCOL_SESSION_MAX       /* all tokens of a container */
 #endif
+#define AIOC_ACCOUNT_SESSION_SENT_MAX 4096   /* of what is sent: every gateway takes that */
 #define AIOC_ACCOUNT_RANGE_TEXT_MAX (1u << 20)       /* bytes of all texts of a container's ranges */
 #define AIOC_ACCOUNT_RETRY_US 30000000u      /* after ranges could not be had, before they are asked for again */
 #define AIOC_ACCOUNT_BUCKETS 64
@@ -10371,12 +10380,21 @@ typedef struct aioc_account_view { uint32_t at, len; } aioc_account_view;
 typedef struct aioc_account_range {
     aioc_account_view id, min, max;          /* [min, max) as hex text of effective partition keys */
     aioc_account_view parents;               /* ids of the ranges that this one came from, comma separated */
+    uint32_t rank, of_rank;                  /* its place by id, from 0; whose place that of this one in the list is */
 } aioc_account_range;
 
-/* One range's newest session token, "id:value" in one block. */
+/* What a token's range is to the ranges that are known: none of them, a parent all of whose children have tokens of
+ * their own, one of them or a parent of one that has none. */
+typedef enum aioc_account_kin { AIOC_ACCOUNT_STRANGER, AIOC_ACCOUNT_DEAD, AIOC_ACCOUNT_NEEDED } aioc_account_kin;
+
+/* One range's newest session token: what answers gave of it, or what somebody claims beyond that. */
 typedef struct aioc_account_token {
-    char    *text;
-    uint32_t id_len, value_len, cap;
+    aioc_memory_buffer text;                 /* "id:value" */
+    uint32_t id_len;
+    uint8_t  kin;                            /* aioc_account_kin, as of the last review */
+    bool     claimed;
+    bool     fresh;                          /* came after the ranges were asked for */
+    bool     said;                           /* stands in the composite that is being written */
 } aioc_account_token;
 
 /* Somebody who waits until a container's metadata is known, or known to be out of reach. */
@@ -10384,6 +10402,7 @@ typedef struct aioc_account_waiter {
     struct aioc_account_waiter *prev, *next;
     void (*resume)(struct aioc_account_waiter *waiter);
     void *owner;
+    bool definition;                         /* that is all it waits for */
 } aioc_account_waiter;
 
 typedef enum aioc_account_knowledge {
@@ -10411,12 +10430,12 @@ typedef struct aioc_account_container {
     uint32_t ranges_version;                 /* another one each time that the ranges have been fetched */
     uint32_t epoch, asked_epoch;             /* another one each time that they are forgotten; that of the request */
     bool     no_plans;                       /* the server makes no query plans */
-    bool     met_tokens;                     /* tokens of further ranges came while the ranges were being fetched */
     int      failure;                        /* UNAVAILABLE: the status of what failed, */
     uint32_t failure_attempts;
     aioc_memory_buffer failure_why;          /* and its message, with its NUL; empty: no memory for it */
     aioc_account_token *tokens;
-    uint32_t token_count, token_cap, token_bytes;
+    uint32_t token_count, token_cap, token_bytes;        /* sorted by their ids */
+    uint32_t by_id_count;                    /* so many ranges are found by their ids */
     aioc_account_waiter *first_waiter, *last_waiter;
 } aioc_account_container;
 
@@ -10453,7 +10472,7 @@ static void aioc_account_forget_tokens(aioc_account *account, aioc_account_conta
 {
     uint32_t i;
     for (i = 0; i < container->token_count; i++)
-        aioc_memory_free(account->memory, container->tokens[i].text, container->tokens[i].cap);
+        aioc_memory_buffer_free(account->memory, &container->tokens[i].text);
     container->token_count = container->token_bytes = 0;
 }
 
@@ -10462,7 +10481,7 @@ static void aioc_account_forget_ranges(aioc_account *account, aioc_account_conta
     aioc_memory_free(account->memory, container->ranges, container->range_cap * sizeof *container->ranges);
     aioc_memory_buffer_free(account->memory, &container->range_text);
     container->ranges = NULL;
-    container->range_count = container->range_cap = container->ranges_before = 0;
+    container->range_count = container->range_cap = container->ranges_before = container->by_id_count = 0;
     container->ranges_etag.len = 0;
     container->epoch++;
     if (container->knowledge != AIOC_ACCOUNT_FETCHING) container->knowledge = AIOC_ACCOUNT_UNKNOWN;
@@ -10595,7 +10614,18 @@ static bool aioc_account_settled(const aioc_account_container *container, uint64
     return container->knowledge == AIOC_ACCOUNT_KNOWN;
 }
 
-/* waiter->resume comes, from a later step, when the metadata is settled. */
+/* Asks for the metadata, unless that is under way. */
+static void aioc_account_want(aioc_account *account, aioc_account_container *container)
+{
+    uint32_t i;
+    if (container->knowledge == AIOC_ACCOUNT_FETCHING) return;
+    for (i = 0; i < container->token_count; i++) container->tokens[i].fresh = false;
+    container->knowledge = AIOC_ACCOUNT_FETCHING;
+    account->fetch(account->engine, container);
+}
+
+/* waiter->resume comes, from a later step, when the metadata is settled; with `definition` set, as soon as that is
+ * known. */
 static void aioc_account_wait(aioc_account *account, aioc_account_container *container, aioc_account_waiter *waiter)
 {
     waiter->next = NULL;
@@ -10603,10 +10633,7 @@ static void aioc_account_wait(aioc_account *account, aioc_account_container *con
     if (container->last_waiter) container->last_waiter->next = waiter;
     else container->first_waiter = waiter;
     container->last_waiter = waiter;
-    if (container->knowledge != AIOC_ACCOUNT_FETCHING) {
-        container->knowledge = AIOC_ACCOUNT_FETCHING;
-        account->fetch(account->engine, container);
-    }
+    aioc_account_want(account, container);
 }
 
 static void aioc_account_stop_waiting(aioc_account_container *container, aioc_account_waiter *waiter)
@@ -10618,14 +10645,13 @@ static void aioc_account_stop_waiting(aioc_account_container *container, aioc_ac
     waiter->prev = waiter->next = NULL;
 }
 
-/* Ends a fetch. UNKNOWN: it was of what has been forgotten meanwhile, and who still needs it asks anew. */
-static void aioc_account_settle(aioc_account_container *container, aioc_account_knowledge knowledge, uint64_t now_us)
+/* Lets go on who waits: all, or those who need no more than the definition. */
+static void aioc_account_resume(aioc_account_container *container, bool all)
 {
-    container->retry_us = now_us + AIOC_ACCOUNT_RETRY_US;
-    container->knowledge = (uint8_t)knowledge;
-    container->ranges_version++;
-    while (container->first_waiter) {
-        aioc_account_waiter *waiter = container->first_waiter;
+    aioc_account_waiter *waiter = container->first_waiter, *next;
+    for (; waiter; waiter = next) {
+        next = waiter->next;
+        if (!all && !waiter->definition) continue;
         aioc_account_stop_waiting(container, waiter);
         waiter->resume(waiter);
     }
@@ -10750,16 +10776,21 @@ static bool aioc_account_add_ranges(aioc_account *account, aioc_account_containe
     return true;
 }
 
+/* The next of comma separated ids. */
+static aiocosmos_str aioc_account_next_id(aiocosmos_str *rest)
+{
+    aiocosmos_str id = *rest;
+    for (id.len = 0; id.len < rest->len && id.ptr[id.len] != ','; id.len++) continue;
+    rest->ptr += id.len < rest->len ? id.len + 1 : id.len;
+    rest->len -= id.len < rest->len ? id.len + 1 : id.len;
+    return id;
+}
+
 /* Whether `id` stands in a comma separated list. */
 static bool aioc_account_listed(aiocosmos_str list, aiocosmos_str id)
 {
-    size_t at = 0;
-    while (at + id.len <= list.len) {
-        size_t end = at;
-        while (end < list.len && list.ptr[end] != ',') end++;
-        if (end - at == id.len && memcmp(list.ptr + at, id.ptr, id.len) == 0) return true;
-        at = end + 1;
-    }
+    while (list.len)
+        if (aioc_memory_same(aioc_account_next_id(&list), id)) return true;
     return false;
 }
 
@@ -10812,28 +10843,27 @@ static void aioc_account_sort(aioc_account_container *container, aioc_account_or
     }
 }
 
-/* Marks the range with this id, of ranges sorted by id, as one that was split or merged away: no range ends at "". */
-static void aioc_account_mark_parent(aioc_account_container *container, aiocosmos_str id)
+/* The range of this id. NULL: there is none. */
+static aioc_account_range *aioc_account_range_named(const aioc_account_container *container, aiocosmos_str id)
 {
-    uint32_t low = 0, high = container->range_count;
+    uint32_t low = 0, high = container->by_id_count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        int difference = aioc_account_compare(aioc_account_text(container, container->ranges[middle].id), id);
-        if (difference == 0) container->ranges[middle].max.len = 0;
-        if (difference == 0) return;
+        aioc_account_range *range = &container->ranges[container->ranges[middle].of_rank];
+        int difference = aioc_account_compare(aioc_account_text(container, range->id), id);
+        if (difference == 0) return range;
         if (difference < 0) low = middle + 1;
         else high = middle;
     }
+    return NULL;
 }
 
+/* Marks ranges that were split or merged away: no range ends at "". */
 static void aioc_account_mark_parents(aioc_account_container *container, aiocosmos_str parents)
 {
-    aiocosmos_str id;
-    size_t at = 0, end;
-    for (; at < parents.len; at = end + 1) {
-        for (end = at; end < parents.len && parents.ptr[end] != ','; end++) continue;
-        id = aioc_text_view(parents.ptr + at, end - at);
-        aioc_account_mark_parent(container, id);
+    while (parents.len) {
+        aioc_account_range *parent = aioc_account_range_named(container, aioc_account_next_id(&parents));
+        if (parent) parent->max.len = 0;
     }
 }
 
@@ -10863,12 +10893,16 @@ static bool aioc_account_finish_ranges(aioc_account_container *container)
     aiocosmos_str edge = aioc_memory_str("");
     aioc_account_sort(container, aioc_account_by_id);
     if (!aioc_account_drop_repeated(container)) return false;
+    container->by_id_count = container->range_count;
+    for (i = 0; i < container->range_count; i++) container->ranges[i].of_rank = i;
     for (i = 0; i < container->range_count; i++)
         aioc_account_mark_parents(container, aioc_account_text(container, container->ranges[i].parents));
     for (i = 0; i < container->range_count; i++)
         if (container->ranges[i].max.len > 0) container->ranges[kept++] = container->ranges[i];
-    container->range_count = kept;
+    container->range_count = container->by_id_count = kept;
+    for (i = 0; i < kept; i++) container->ranges[i].rank = i;
     aioc_account_sort(container, aioc_account_by_min);
+    for (i = 0; i < kept; i++) container->ranges[container->ranges[i].rank].of_rank = i;
     for (i = 0; i < kept; i++) {
         if (aioc_protocol_epk_compare(aioc_account_text(container, container->ranges[i].min), edge) != 0) return false;
         edge = aioc_account_text(container, container->ranges[i].max);
@@ -10882,15 +10916,6 @@ static bool aioc_account_keep_etag(aioc_account *account, aioc_account_container
     container->ranges_etag.len = 0;
     if (etag.len == 0 || container->range_text.len > AIOC_ACCOUNT_RANGE_TEXT_MAX / 4) return true;
     return aioc_memory_append(account->memory, &container->ranges_etag, etag.ptr, etag.len);
-}
-
-/* The range of this id. NULL: there is none. */
-static const aioc_account_range *aioc_account_range_named(const aioc_account_container *container, aiocosmos_str id)
-{
-    uint32_t i;
-    for (i = 0; i < container->range_count; i++)
-        if (aioc_memory_same(aioc_account_text(container, container->ranges[i].id), id)) return &container->ranges[i];
-    return NULL;
 }
 
 /* The range that an effective partition key belongs to. NULL: ranges are not known. */
@@ -10911,171 +10936,270 @@ static const aioc_account_range *aioc_account_route(const aioc_account_container
 
 static aiocosmos_str aioc_account_token_id(const aioc_account_token *token)
 {
-    return aioc_text_view(token->text, token->id_len);
+    return aioc_text_view(token->text.data, token->id_len);
 }
 
 static aiocosmos_str aioc_account_token_value(const aioc_account_token *token)
 {
-    return aioc_text_view(token->text + token->id_len + 1, token->value_len);
+    return aioc_text_view(token->text.data + token->id_len + 1, token->text.len - token->id_len - 1);
 }
 
-static aioc_account_token *aioc_account_token_of(const aioc_account_container *container, aiocosmos_str range_id)
+/* Where a token stands, or would: by id, what is claimed behind what is proven. */
+static uint32_t aioc_account_token_place(const aioc_account_container *container, aiocosmos_str id, bool claimed)
 {
-    uint32_t i;
-    for (i = 0; i < container->token_count; i++)
-        if (aioc_memory_same(aioc_account_token_id(&container->tokens[i]), range_id)) return &container->tokens[i];
-    return NULL;
-}
-
-static bool aioc_account_token_store(aioc_account *account, aioc_account_container *container,
-                                     aioc_account_token *token,
-                                     aiocosmos_str id, aiocosmos_str value)
-{
-    size_t size = id.len + 1 + value.len;
-    size_t others = container->token_bytes - (token->id_len ? token->id_len + 2u + token->value_len : 0u);
-    if (others + size + 1 > AIOC_ACCOUNT_SESSION_BYTES_MAX) return false;
-    if (size > token->cap) {
-        size_t cap = size + 32;              /* LSNs grow a digit now and then */
-        void *grown = aioc_memory_resize(account->memory, token->text, token->cap, cap);
-        if (!grown) return false;
-        token->text = (char *)grown;
-        token->cap = (uint32_t)cap;
+    uint32_t low = 0, high = container->token_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        int difference = aioc_account_compare(aioc_account_token_id(&container->tokens[middle]), id);
+        if (difference < 0 || (difference == 0 && claimed && !container->tokens[middle].claimed)) low = middle + 1;
+        else high = middle;
     }
-    if (token->id_len == 0) {
-        memcpy(token->text, id.ptr, id.len);
-        token->text[id.len] = ':';
-        token->id_len = (uint32_t)id.len;
-    }
-    memcpy(token->text + token->id_len + 1, value.ptr, value.len);
-    token->value_len = (uint32_t)value.len;
-    container->token_bytes = (uint32_t)(others + size + 1);
-    return true;
+    return low;
 }
 
-static aioc_account_token *aioc_account_token_add(aioc_account *account, aioc_account_container *container)
+static aioc_account_token *aioc_account_token_of(const aioc_account_container *container, aiocosmos_str id,
+                                                 bool claimed)
 {
-    aioc_account_token *token;
+    uint32_t place = aioc_account_token_place(container, id, claimed);
+    aioc_account_token *token = &container->tokens[place];
+    return place < container->token_count && token->claimed == claimed &&
+           aioc_memory_same(aioc_account_token_id(token), id) ? token : NULL;
+}
+
+/* Adds a token without a value, which says nothing. A range that is known always has room, or reads would be stale;
+ * claims have half of it. NULL: no room, or no memory. */
+static aioc_account_token *aioc_account_token_add(aioc_account *account, aioc_account_container *container,
+                                                  aiocosmos_str id, bool claimed, size_t value_len)
+{
+    uint32_t place = aioc_account_token_place(container, id, claimed), share = claimed ? 2 : 1;
+    aioc_account_token token;
+    if ((container->token_count >= AIOC_ACCOUNT_RANGES_MAX / share ||
+         container->token_bytes + id.len + 2 + value_len > AIOC_ACCOUNT_SESSION_BYTES_MAX / share) &&
+        !aioc_account_range_named(container, id)) return NULL;
     if (container->token_count == container->token_cap) {
         uint32_t cap = container->token_cap ? container->token_cap * 2 : 4;
-        void *grown;
-        if (container->token_cap >= AIOC_ACCOUNT_RANGES_MAX) return NULL;
-        grown = aioc_memory_resize(account->memory, container->tokens, container->token_cap * sizeof *container->tokens,
-                                   cap * sizeof *container->tokens);
+        void *grown = aioc_memory_resize(account->memory, container->tokens, container->token_cap * sizeof token,
+                                         cap * sizeof token);
         if (!grown) return NULL;
         container->tokens = (aioc_account_token *)grown;
         container->token_cap = cap;
     }
-    token = &container->tokens[container->token_count];
-    memset(token, 0, sizeof *token);
-    return token;
+    memset(&token, 0, sizeof token);
+    token.id_len = (uint32_t)id.len;
+    token.claimed = claimed;
+    token.fresh = true;
+    if (!aioc_memory_reserve(account->memory, &token.text, id.len + 48)) return NULL;
+    memcpy(token.text.data, id.ptr, id.len);
+    token.text.data[id.len] = ':';
+    token.text.len = id.len + 1;
+    memmove(container->tokens + place + 1, container->tokens + place, (container->token_count - place) * sizeof token);
+    container->tokens[place] = token;
+    container->token_count++;
+    container->token_bytes += token.id_len + 2u;
+    return &container->tokens[place];
 }
 
-/* Merges a composite token into what is held. False: no memory, or too many ranges. The caller has checked its form. */
-static bool aioc_account_session_merge(aioc_account *account, aioc_account_container *container,
-                                       aiocosmos_str composite)
+/* False: the token is NULL, or says nothing. */
+static bool aioc_account_token_read(const aioc_account_token *token, aioc_protocol_session *out)
 {
-    aiocosmos_str id, value;
-    while (aioc_protocol_session_next(&composite, &id, &value)) {
-        aioc_account_token *token = aioc_account_token_of(container, id);
-        if (!token) {
-            token = aioc_account_token_add(account, container);
-            if (!token || !aioc_account_token_store(account, container, token, id, value)) return false;
-            container->token_count++;
-        } else if (!aioc_memory_same(aioc_account_token_value(token), value)) {
-            aioc_memory_buffer merged = { NULL, 0, 0 };
-            aiocosmos_str newer;
-            bool stored = aioc_protocol_session_merge_value(account->memory, &merged, aioc_account_token_value(token),
-                                                            value);
-            newer = aioc_text_view(merged.data, merged.len);
-            stored = stored && aioc_account_token_store(account, container, token, id, newer);
-            aioc_memory_buffer_free(account->memory, &merged);
-            if (!stored) return false;
-        }
-    }
+    size_t bad_at;
+    return token && aioc_protocol_session_parse(aioc_account_token_value(token), out, &bad_at);
+}
+
+/* Merges a range's value into what is held. False: no memory, or no room; but what is held can always grow, for its
+ * length has a limit of its own. */
+static bool aioc_account_token_merge(aioc_account *account, aioc_account_container *container, aiocosmos_str id,
+                                     aiocosmos_str value, bool claimed)
+{
+    aioc_account_token *token = aioc_account_token_of(container, id, false);
+    aioc_account_token *claim = aioc_account_token_of(container, id, true), *into = claimed ? claim : token;
+    aioc_protocol_session sum, other;
+    size_t bad_at;
+    if (!aioc_protocol_session_parse(value, &sum, &bad_at)) return true;
+    if (claimed && aioc_account_token_read(token, &other) && aioc_protocol_session_covers(&other, &sum)) return true;
+    if (aioc_account_token_read(into, &other)) aioc_protocol_session_add(&sum, &other);
+    if (!claimed && aioc_account_token_read(claim, &other) && aioc_protocol_session_covers(&sum, &other))
+        claim->kin = AIOC_ACCOUNT_DEAD;
+    if (!into) into = aioc_account_token_add(account, container, id, claimed, value.len);
+    if (!into || !aioc_memory_reserve(account->memory, &into->text, 48 + 42 * sum.region_count)) return false;
+    container->token_bytes -= (uint32_t)into->text.len;
+    into->text.len = into->id_len + 1u;
+    aioc_protocol_session_write(account->memory, &into->text, &sum);     /* there is room */
+    container->token_bytes += (uint32_t)into->text.len;
     return true;
 }
 
-/* Whether one of the tokens from the first-th on is of a range that is not among ours, nor one that ours came from:
- * then there has been a split since ours were fetched. */
-static bool aioc_account_has_strangers(const aioc_account_container *container, uint32_t first)
+static void aioc_account_drop_dead(aioc_account *account, aioc_account_container *container)
 {
-    uint32_t i, k;
-    for (i = first; i < container->token_count; i++) {
-        aiocosmos_str id = aioc_account_token_id(&container->tokens[i]);
-        for (k = 0; k < container->range_count; k++) {
-            const aioc_account_range *range = &container->ranges[k];
-            if (aioc_memory_same(aioc_account_text(container, range->id), id) ||
-                aioc_account_listed(aioc_account_text(container, range->parents), id)) break;
+    uint32_t i, kept = 0;
+    for (i = 0; i < container->token_count; i++) {
+        aioc_account_token *token = &container->tokens[i];
+        if (token->kin != AIOC_ACCOUNT_DEAD) {
+            container->tokens[kept++] = *token;
+            continue;
         }
-        if (k == container->range_count) return true;
+        container->token_bytes -= (uint32_t)token->text.len + 1u;
+        aioc_memory_buffer_free(account->memory, &token->text);
     }
-    return false;
+    container->token_count = kept;
 }
 
-/* Merges a composite token from an answer, or from the host. A gateway finds the new ranges by itself and does not tell
- * of a split; but their tokens do, and then ours are fetched again before the next read. */
-static bool aioc_account_session_take(aioc_account *account, aioc_account_container *container, aiocosmos_str composite)
+static void aioc_account_raise_kin(aioc_account_container *container, aiocosmos_str id, aioc_account_kin kin)
+{
+    int i;
+    for (i = 0; i < 2; i++) {
+        aioc_account_token *token = aioc_account_token_of(container, id, i > 0);
+        if (token && token->kin < kin) token->kin = (uint8_t)kin;
+    }
+}
+
+/* Looks at all tokens in the light of the ranges. Returns whether there has been a split since those were asked for: an
+ * answer has told of a range that is not among ours, nor one that ours came from. */
+static bool aioc_account_review(aioc_account *account, aioc_account_container *container)
+{
+    bool split = false;
+    uint32_t i;
+    for (i = 0; i < container->token_count; i++) container->tokens[i].kin = AIOC_ACCOUNT_STRANGER;
+    for (i = 0; i < container->range_count; i++) {
+        aiocosmos_str id = aioc_account_text(container, container->ranges[i].id);
+        aiocosmos_str parents = aioc_account_text(container, container->ranges[i].parents);
+        aioc_account_kin kin = aioc_account_token_of(container, id, false) ? AIOC_ACCOUNT_DEAD : AIOC_ACCOUNT_NEEDED;
+        aioc_account_raise_kin(container, id, AIOC_ACCOUNT_NEEDED);
+        while (parents.len) aioc_account_raise_kin(container, aioc_account_next_id(&parents), kin);
+    }
+    for (i = 0; i < container->token_count; i++) {
+        aioc_account_token *token = &container->tokens[i];
+        if (token->kin != AIOC_ACCOUNT_STRANGER) continue;
+        if (token->claimed && !token->fresh) token->kin = AIOC_ACCOUNT_DEAD;       /* made up */
+        split = split || (!token->claimed && token->fresh);
+    }
+    aioc_account_drop_dead(account, container);
+    return split;
+}
+
+/* Ends a fetch: who waits goes on. UNKNOWN: it was of what has been forgotten meanwhile, and who needs it asks anew. */
+static void aioc_account_settle(aioc_account *account, aioc_account_container *container,
+                                aioc_account_knowledge knowledge, uint64_t now_us)
+{
+    if (knowledge == AIOC_ACCOUNT_KNOWN && aioc_account_review(account, container)) knowledge = AIOC_ACCOUNT_UNKNOWN;
+    container->retry_us = now_us + AIOC_ACCOUNT_RETRY_US;
+    container->knowledge = (uint8_t)knowledge;
+    container->ranges_version++;
+    aioc_account_resume(container, true);
+}
+
+/* Takes a composite token, of an answer or as somebody claims. A gateway finds the new ranges by itself and does not
+ * tell of a split; but their tokens do, and then ours are fetched again. So are they where made-up ids take up the
+ * room. False: no memory, or no room. The caller has checked its form. */
+static bool aioc_account_session_take(aioc_account *account, aioc_account_container *container,
+                                      aiocosmos_str composite, bool claimed)
 {
     uint32_t count = container->token_count;
-    bool merged = aioc_account_session_merge(account, container, composite);
-    if (container->knowledge == AIOC_ACCOUNT_KNOWN && aioc_account_has_strangers(container, count))
-        aioc_account_doubt_ranges(container);
-    if (container->knowledge == AIOC_ACCOUNT_FETCHING && container->token_count > count) container->met_tokens = true;
-    return merged;
+    aiocosmos_str id, value;
+    bool kept = true, more;
+    while (aioc_protocol_session_next(&composite, &id, &value))
+        kept = aioc_account_token_merge(account, container, id, value, claimed) && kept;
+    more = container->token_count > count;
+    aioc_account_drop_dead(account, container);
+    if (container->knowledge == AIOC_ACCOUNT_KNOWN &&
+        ((more && aioc_account_review(account, container)) || !kept)) aioc_account_doubt_ranges(container);
+    return kept;
 }
 
-static bool aioc_account_session_append(aioc_account *account, aioc_memory_buffer *out, aiocosmos_str id,
-                                        aiocosmos_str value)
+/* Brings a value into what is said of one range. *some: whether there is any yet. */
+static void aioc_account_add(aioc_protocol_session *sum, bool *some, aiocosmos_str value)
 {
-    return (out->len == 0 || aioc_memory_append(account->memory, out, ",", 1)) &&
-           aioc_memory_append(account->memory, out, id.ptr, id.len) &&
-           aioc_memory_append(account->memory, out, ":", 1) &&
-           aioc_memory_append(account->memory, out, value.ptr, value.len);
+    aioc_protocol_session next;
+    size_t bad_at;
+    if (!aioc_protocol_session_parse(value, *some ? &next : sum, &bad_at)) return;
+    if (*some) aioc_protocol_session_add(sum, &next);
+    *some = true;
 }
 
-/* Everything held, as one composite. */
-static bool aioc_account_session_all(aioc_account *account, const aioc_account_container *container,
-                                     aioc_memory_buffer *out)
+/* The same for all that is held, or given, of a list of ranges. */
+static void aioc_account_add_all(aioc_account_container *container, aiocosmos_str ids, aiocosmos_str given,
+                                 aioc_protocol_session *sum, bool *some)
+{
+    aiocosmos_str rest = ids, id, value;
+    while (rest.len) {
+        int i;
+        id = aioc_account_next_id(&rest);
+        for (i = 0; i < 2; i++) {
+            aioc_account_token *token = aioc_account_token_of(container, id, i > 0);
+            if (!token) continue;
+            aioc_account_add(sum, some, aioc_account_token_value(token));
+            token->said = true;
+        }
+    }
+    while (aioc_protocol_session_next(&given, &id, &value))
+        if (aioc_account_listed(ids, id)) aioc_account_add(sum, some, value);
+}
+
+/* Appends "id:value" to a composite that begins at `start`, if there is some value. */
+static bool aioc_account_put(aioc_account *account, aioc_memory_buffer *out, size_t start, aiocosmos_str id,
+                             const aioc_protocol_session *sum, bool some)
+{
+    return !some || ((out->len == start || aioc_memory_append(account->memory, out, ",", 1)) &&
+                     aioc_memory_append(account->memory, out, id.ptr, id.len) &&
+                     aioc_memory_append(account->memory, out, ":", 1) &&
+                     aioc_protocol_session_write(account->memory, out, sum));
+}
+
+/* Appends the session token for a request, in linear time: of its range where that is known, else of all. A range that
+ * has no token of its own yet inherits those of its parents, under its own id (as .NET's SessionContainer does). What
+ * was `given` with the request counts for it alone. What is claimed of an unknown range may be of the one that the key
+ * belongs to by now: it goes along, unless made-up ids would make it too long. False: no memory. */
+static bool aioc_account_session_for(aioc_account *account, aioc_account_container *container,
+                                     const aioc_account_range *range, aiocosmos_str given, aioc_memory_buffer *out)
+{
+    aiocosmos_str none = aioc_memory_str(""), parents = none, id, value;
+    aioc_protocol_session sum;
+    size_t start = out->len, end;
+    uint32_t i;
+    bool ok = true, some = false;
+    if (range) {
+        id = aioc_account_text(container, range->id);
+        parents = aioc_account_text(container, range->parents);
+        aioc_account_add_all(container, id, given, &sum, &some);
+        if (!some) aioc_account_add_all(container, parents, given, &sum, &some);
+        ok = aioc_account_put(account, out, start, id, &sum, some);
+    }
+    end = out->len;
+    while (ok && aioc_protocol_session_next(&given, &id, &value)) {
+        some = false;
+        if (range && (aioc_account_range_named(container, id) || aioc_account_listed(parents, id))) continue;
+        aioc_account_add_all(container, id, none, &sum, &some);
+        aioc_account_add(&sum, &some, value);
+        ok = aioc_account_put(account, out, start, id, &sum, some);
+    }
+    for (i = 0; ok && i < container->token_count; i++) {
+        const aioc_account_token *token = &container->tokens[i];
+        some = false;
+        if (token->said || (range && (token->kin != AIOC_ACCOUNT_STRANGER || !token->claimed))) continue;
+        id = aioc_account_token_id(token);
+        aioc_account_add_all(container, id, none, &sum, &some);
+        ok = aioc_account_put(account, out, start, id, &sum, some);
+    }
+    for (i = 0; i < container->token_count; i++) container->tokens[i].said = false;
+    if (range && out->len - start > AIOC_ACCOUNT_SESSION_SENT_MAX) out->len = end;
+    return ok;
+}
+
+/* A replica has not reached what was asked of it for longer than anybody waits: what no answer has borne out of that
+ * may have been made up. */
+static void aioc_account_drop_claims(aioc_account *account, aioc_account_container *container,
+                                     const aioc_account_range *range)
 {
     uint32_t i;
     for (i = 0; i < container->token_count; i++) {
-        if (!aioc_account_session_append(account, out, aioc_account_token_id(&container->tokens[i]),
-                                         aioc_account_token_value(&container->tokens[i]))) return false;
+        aioc_account_token *token = &container->tokens[i];
+        aiocosmos_str id = aioc_account_token_id(token);
+        if (token->claimed && (!range || token->kin == AIOC_ACCOUNT_STRANGER ||
+                               aioc_memory_same(id, aioc_account_text(container, range->id)) ||
+                               aioc_account_listed(aioc_account_text(container, range->parents), id)))
+            token->kin = AIOC_ACCOUNT_DEAD;
     }
-    return true;
-}
-
-/* "id:value" of one range. A range that has no token of its own yet inherits those of its parents, merged, under its
- * own id (as the .NET SDK's SessionContainer does). Nothing is appended when nothing is held. */
-static bool aioc_account_session_of_range(aioc_account *account, const aioc_account_container *container,
-                                          const aioc_account_range *range, aioc_memory_buffer *out)
-{
-    aiocosmos_str id = aioc_account_text(container, range->id);
-    const aioc_account_token *token = aioc_account_token_of(container, id);
-    aioc_memory_buffer merged = { NULL, 0, 0 };
-    aiocosmos_str parents, value;
-    uint32_t i;
-    bool ok = true;
-    if (token) return aioc_account_session_append(account, out, id, aioc_account_token_value(token));
-    parents = aioc_account_text(container, range->parents);
-    for (i = 0; i < container->token_count && ok && parents.len; i++) {
-        aioc_memory_buffer next = { NULL, 0, 0 };
-        if (!aioc_account_listed(parents, aioc_account_token_id(&container->tokens[i]))) continue;
-        value = aioc_text_view(merged.data, merged.len);
-        if (value.len == 0) {
-            aiocosmos_str first = aioc_account_token_value(&container->tokens[i]);
-            ok = aioc_memory_append(account->memory, &merged, first.ptr, first.len);
-        } else {
-            ok = aioc_protocol_session_merge_value(account->memory, &next, value,
-                                                   aioc_account_token_value(&container->tokens[i]));
-            aioc_memory_buffer_free(account->memory, &merged);
-            merged = next;
-        }
-    }
-    value = aioc_text_view(merged.data, merged.len);
-    if (ok && value.len) ok = aioc_account_session_append(account, out, id, value);
-    aioc_memory_buffer_free(account->memory, &merged);
-    return ok;
+    aioc_account_drop_dead(account, container);
 }
 /*==============================================================================
  * MARK: - Operation                                                 >>operation
@@ -11209,6 +11333,7 @@ struct aioc_operation {
     bool     in_ready;
     bool     doubt;                          /* an earlier attempt may have been applied */
     bool     fresh_signature, metadata_tried;   /* each of these remedies is tried once */
+    bool     looks_up;                       /* the remedy is what is known of the container by then */
     bool     head_of_order;
     bool     overdue;                        /* the attempt has been silent too long, but not been abandoned yet */
     char     activity_id[40];
@@ -11535,6 +11660,7 @@ static char *aioc_operation_put(char *at, aiocosmos_str text)
 }
 
 static void aioc_operation_resume(aioc_account_waiter *waiter);
+static const aioc_account_range *aioc_operation_range(aioc_operation *op);
 static int  aioc_operation_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[2]);
 static void aioc_operation_answered(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome);
 static void aioc_operation_timer_fired(aioc_platform_timer *timer);
@@ -11715,6 +11841,9 @@ static void aioc_operation_finish(aioc_operation *op, int status, aiocosmos_fate
         result.etag = outcome->response->wanted[AIOC_PROTOCOL_H_ETAG];
         result.session_token = outcome->response->wanted[AIOC_PROTOCOL_H_SESSION];
     }
+    if (op->container && op->http_status == 404 && op->sub_status == 1002 &&
+        (status == 404 || status == AIOCOSMOS_E_TIMEOUT))
+        aioc_account_drop_claims(&engine->account, op->container, aioc_operation_range(op));
     result.internal = &delivery;
     if (status != 0 && status != 304) aioc_operation_log_failure(engine, &result, delivery.response != NULL);
     aioc_operation_detach(op);
@@ -11820,56 +11949,29 @@ static bool aioc_operation_wants_session(const aioc_operation *op)
     return !op->write && op->container->token_count > 0;      /* single-write accounts need no token on writes */
 }
 
-/* Writes the token for this request behind what is in out: its range's where that is known, else all of them. Tokens
- * that came with the request count for it alone. */
-static bool aioc_operation_append_session(aioc_operation *op, aioc_memory_buffer *out)
+/* The partition key range that an operation is for. NULL: not known. */
+static const aioc_account_range *aioc_operation_range(aioc_operation *op)
 {
-    aioc_account *account = &op->engine->account;
-    aioc_account_container view = *op->container;
-    const aioc_account_range *range = NULL;
     char epk[AIOC_PROTOCOL_EPK_MAX];
     size_t epk_len = 0;
-    bool ok = true;
-    if (op->session_len) {
-        aioc_memory_buffer all = { NULL, 0, 0 };
-        view.tokens = NULL;
-        view.token_count = view.token_cap = view.token_bytes = 0;
-        ok = aioc_account_session_all(account, op->container, &all) &&
-             aioc_account_session_merge(account, &view, aioc_operation_str(all.data, all.len)) &&
-             aioc_account_session_merge(account, &view, aioc_operation_session(op));
-        aioc_memory_buffer_free(account->memory, &all);
-    }
-    /* A token of a range that we do not know may be of the one that the key belongs to by now. */
-    if (ok && op->by_range)
-        range = aioc_account_range_named(&view, aioc_operation_pk(op));
-    else if (ok && view.knowledge == AIOC_ACCOUNT_KNOWN && op->pk_len &&
-             !aioc_account_has_strangers(&view, op->container->token_count) &&
-             aioc_operation_epk(op, epk, &epk_len))
-        range = aioc_account_route(&view, aioc_operation_str(epk, epk_len));
-    if (ok) {
-        ok = range ? aioc_account_session_of_range(account, &view, range, out)
-                   : aioc_account_session_all(account, &view, out);
-    }
-    if (op->session_len) {
-        aioc_account_forget_tokens(account, &view);
-        aioc_memory_free(account->memory, view.tokens, view.token_cap * sizeof *view.tokens);
-    }
-    return ok;
+    if (op->by_range) return aioc_account_range_named(op->container, aioc_operation_pk(op));
+    if (op->container->knowledge != AIOC_ACCOUNT_KNOWN || !op->pk_len || !aioc_operation_epk(op, epk, &epk_len))
+        return NULL;
+    return aioc_account_route(op->container, aioc_operation_str(epk, epk_len));
 }
 
 static bool aioc_operation_append_session_line(aioc_operation *op, aioc_memory_buffer *head)
 {
     aioc_memory *memory = op->engine->memory;
-    aioc_memory_buffer token = { NULL, 0, 0 };
-    bool ok = true;
+    size_t start = head->len, begin;
     if (!aioc_operation_wants_session(op)) return true;
-    ok = aioc_operation_append_session(op, &token);
-    if (ok && token.len) {
-        ok = aioc_memory_append_str(memory, head, "x-ms-session-token: ") &&
-             aioc_memory_append(memory, head, token.data, token.len) && aioc_memory_append_str(memory, head, "\r\n");
-    }
-    aioc_memory_buffer_free(memory, &token);
-    return ok;
+    if (!aioc_memory_append_str(memory, head, "x-ms-session-token: ")) return false;
+    begin = head->len;
+    if (!aioc_account_session_for(&op->engine->account, op->container, aioc_operation_range(op),
+                                  aioc_operation_session(op), head)) return false;
+    if (head->len > begin) return aioc_memory_append(memory, head, "\r\n", 2);
+    head->len = start;
+    return true;
 }
 
 /* The token or signature for this attempt. len 0: none is held. */
@@ -12036,11 +12138,26 @@ static bool aioc_operation_has_token(aioc_operation *op)
     return false;
 }
 
-/* Session tokens are of ranges; and which header says that an item lacks the key's property is in the definition. */
-static bool aioc_operation_wants_metadata(const aioc_operation *op)
+/* Asks for the metadata if it is of use. True: the operation cannot do without, and waits for it, once: its remedy is
+ * the look-up; or which header says that an item lacks the key's property, which the definition tells; or the tokens of
+ * all ranges, which are sent where its own is not known, are too long. */
+static bool aioc_operation_waits_for_metadata(aioc_operation *op)
 {
-    return aioc_operation_wants_session(op) ||
-           (op->container && aioc_memory_same(aioc_operation_pk(op), aioc_memory_str("[{}]")));
+    aioc_operation_engine *engine = op->engine;
+    aioc_account_container *container = op->container;
+    bool session = aioc_operation_wants_session(op), definition;
+    if (!container || aioc_account_settled(container, engine->reactor->now_us)) return false;
+    definition = container->pk_def.path_count == 0 && aioc_memory_same(aioc_operation_pk(op), aioc_memory_str("[{}]"));
+    if (!op->metadata_tried && (op->looks_up || definition ||
+        (session && container->token_bytes + op->session_len > AIOC_ACCOUNT_SESSION_SENT_MAX))) {
+        op->waiter.definition = definition && !op->looks_up;
+        op->metadata_tried = true;
+        op->state = AIOC_OPERATION_WANTS_METADATA;
+        aioc_account_wait(&engine->account, container, &op->waiter);
+        return true;
+    }
+    if (session && aioc_operation_has_room_for_fetch(engine)) aioc_account_want(&engine->account, container);
+    return false;
 }
 
 /* Starts an attempt, or waits for what it needs first. */
@@ -12049,13 +12166,7 @@ static void aioc_operation_start(aioc_operation *op)
     aioc_operation_engine *engine = op->engine;
     op->state = AIOC_OPERATION_READY;
     if (!engine->signer.has_key && !aioc_operation_has_token(op)) return;
-    if (!op->metadata_tried && aioc_operation_wants_metadata(op) &&
-        !aioc_account_settled(op->container, engine->reactor->now_us)) {
-        op->metadata_tried = true;
-        op->state = AIOC_OPERATION_WANTS_METADATA;
-        aioc_account_wait(&engine->account, op->container, &op->waiter);
-        return;
-    }
+    if (aioc_operation_waits_for_metadata(op)) return;
     op->state = AIOC_OPERATION_IN_POOL;
     aioc_pool_start(&engine->pool, &op->exchange);
 }
@@ -12357,6 +12468,7 @@ static void aioc_operation_capture_session(aioc_operation *op, const aioc_http_r
     aioc_operation_engine *engine = op->engine;
     aiocosmos_str token = response->wanted[AIOC_PROTOCOL_H_SESSION];
     int status = response->status;
+    const char *why = NULL;
     size_t bad_at;
     if (!op->container || !op->item_data || engine->no_session) return;
     if (status >= 300 && status != 404 && status != 409 && status != 412) return;
@@ -12364,13 +12476,11 @@ static void aioc_operation_capture_session(aioc_operation *op, const aioc_http_r
     if (status < 300)
         aioc_account_see_rid(&engine->account, op->container, response->wanted[AIOC_PROTOCOL_H_OWNER_RID]);
     if (token.len == 0) return;
-    if (!aioc_protocol_session_check(token, &bad_at)) {
-        aioc_operation_log(engine, 2, aioc_operation_handle(op).id,
-                           "the answer's x-ms-session-token is malformed: ignored");
-    } else if (!aioc_account_session_take(&engine->account, op->container, token)) {
-        aioc_operation_log(engine, 1, aioc_operation_handle(op).id,
-                           "no room to keep a session token: reads may be stale");
-    }
+    if (!aioc_protocol_session_check(token, &bad_at))
+        why = "the answer's x-ms-session-token is malformed: ignored";
+    else if (!aioc_account_session_take(&engine->account, op->container, token, false))
+        why = "no room to keep a session token: reads may be stale";
+    if (why) aioc_operation_log(engine, 2, aioc_operation_handle(op).id, why);
 }
 
 static bool aioc_operation_is_off(int64_t skew_ms)
@@ -12456,6 +12566,7 @@ static void aioc_operation_again(aioc_operation *op, const aioc_operation_verdic
         op->fresh_signature = true;
         if (!engine->signer.has_key) aioc_auth_tokens_holds(&engine->tokens, engine->memory, op->token, true);
     }
+    op->looks_up = verdict->reason == AIOC_OPERATION_METADATA;
     if (verdict->forget_metadata || verdict->reason == AIOC_OPERATION_RANGES) op->metadata_tried = false;
     aioc_operation_back_off(op, verdict->wait_us);
 }
@@ -12569,34 +12680,30 @@ static void aioc_operation_fetch_ranges(aioc_operation *before, aiocosmos_str co
  * own. */
 #define AIOC_OPERATION_METADATA_TIMEOUT_MS 10000
 
-/* What could not be had, for whatever reason, is asked for again after a while. */
-static void aioc_operation_fetched(aioc_operation_engine *engine, aioc_account_container *container, bool known)
+/* Ends a fetch. What was not brought to its end is dropped. */
+static void aioc_operation_fetched(aioc_operation_engine *engine, aioc_account_container *container,
+                                   aioc_account_knowledge knowledge)
 {
-    /* A split that the list does not show may have been told of by a token while the list was on its way. */
-    bool stale = known && container->met_tokens && aioc_account_has_strangers(container, 0);
-    container->met_tokens = false;
-    aioc_account_settle(container, known ? AIOC_ACCOUNT_KNOWN : AIOC_ACCOUNT_UNAVAILABLE, engine->reactor->now_us);
-    if (stale) aioc_account_doubt_ranges(container);
+    if (knowledge != AIOC_ACCOUNT_KNOWN) aioc_account_forget_ranges(&engine->account, container);
+    aioc_account_settle(&engine->account, container, knowledge, engine->reactor->now_us);
 }
 
-/* Whether what came may be kept. What was asked for may have been forgotten while it was on its way: then a success, or
- * a 304, is of what we do not have any more, and who waits asks anew. A failure is one whatever we knew; but a 304 to
- * who did not ask what changed is none of HTTP's. */
+/* Whether what came may be kept. If what was asked for has been forgotten meanwhile, a success, or a 304, is of what we
+ * do not have any more, and who waits asks anew. A failure is one whatever we knew; so is a 304 to who did not ask what
+ * changed. */
 static bool aioc_operation_is_wanted(aioc_operation *op, const aiocosmos_result *result)
 {
     aioc_account_container *container = op->container;
-    bool same = container->epoch == container->asked_epoch, unchanged = result->status == 304;
-    if ((result->status == 0 || unchanged) && !same) {
-        aioc_account_forget_ranges(&op->engine->account, container);
-        aioc_account_settle(container, AIOC_ACCOUNT_UNKNOWN, op->engine->reactor->now_us);
+    bool unchanged = result->status == 304, old = container->epoch != container->asked_epoch;
+    if (old && (result->status == 0 || unchanged)) {
+        aioc_operation_fetched(op->engine, container, AIOC_ACCOUNT_UNKNOWN);
         return false;
     }
     aioc_account_note_failure(&op->engine->account, container, unchanged ? AIOCOSMOS_E_PROTOCOL : result->status,
                               result->attempts,
                               unchanged ? aioc_memory_str("304 to a request without an ETag") : result->message);
     if (result->status == 0 || (unchanged && container->ranges_before)) return true;
-    aioc_account_forget_ranges(&op->engine->account, container);
-    aioc_operation_fetched(op->engine, container, false);
+    aioc_operation_fetched(op->engine, container, AIOC_ACCOUNT_UNAVAILABLE);
     return false;
 }
 
@@ -12640,45 +12747,36 @@ static aiocosmos_body aioc_operation_take_body(const aiocosmos_result *result)
     return body;
 }
 
-/* The last page of ranges came. If what changed does not fit to what was known, all of it is read again. */
-static void aioc_operation_ranges_ended(aioc_operation *op, aiocosmos_str etag)
-{
-    aioc_operation_engine *engine = op->engine;
-    aioc_account_container *container = op->container;
-    bool known = aioc_account_finish_ranges(container);
-    if (!known && container->ranges_before) {
-        aioc_account_forget_ranges(&engine->account, container);
-        aioc_operation_fetch_ranges(op, aioc_operation_str(NULL, 0));
-        return;
-    }
-    /* Without memory for it, they are read from their start the next time. */
-    if (known) (void)aioc_account_keep_etag(&engine->account, container, etag);
-    else aioc_account_forget_ranges(&engine->account, container);
-    aioc_operation_fetched(engine, container, known);
-}
-
+/* A page of the ranges, or that nothing has changed. If what changed does not fit to what was known, all of it is read
+ * again. */
 static void aioc_operation_ranges_came(aioc_operation *op, const aiocosmos_result *result)
 {
     aioc_operation_engine *engine = op->engine;
+    aioc_account *account = &engine->account;
     aioc_account_container *container = op->container;
     aioc_operation_delivery *delivery = (aioc_operation_delivery *)(uintptr_t)result->internal;
     uint32_t count = container->range_count;
-    aiocosmos_str continuation;
+    aiocosmos_str continuation = aioc_memory_str("");
+    bool known;
     if (!aioc_operation_is_wanted(op, result)) return;
-    if (result->status == 304) {
-        aioc_operation_ranges_ended(op, result->etag);
+    if (result->status == 0) {
+        known = aioc_account_add_ranges(account, container, aioc_operation_result_json(result));
+        continuation = delivery->response->wanted[AIOC_PROTOCOL_H_CONTINUATION];
+        /* Pages of nothing may never end. */
+        if (!known || (continuation.len && container->range_count == count)) {
+            aioc_operation_fetched(engine, container, AIOC_ACCOUNT_UNAVAILABLE);
+            return;
+        }
+    }
+    known = continuation.len == 0 && aioc_account_finish_ranges(container);
+    if (continuation.len || (!known && container->ranges_before)) {
+        if (!continuation.len) aioc_account_forget_ranges(account, container);
+        aioc_operation_fetch_ranges(op, continuation);
         return;
     }
-    if (!aioc_account_add_ranges(&engine->account, container, aioc_operation_result_json(result))) {
-        aioc_account_forget_ranges(&engine->account, container);
-        aioc_operation_fetched(engine, container, false);
-        return;
-    }
-    continuation = delivery->response->wanted[AIOC_PROTOCOL_H_CONTINUATION];
-    if (continuation.len == 0) aioc_operation_ranges_ended(op, result->etag);
-    /* Pages of nothing may never end. */
-    else if (container->range_count == count) aioc_operation_fetched(engine, container, false);
-    else aioc_operation_fetch_ranges(op, continuation);
+    /* Without memory for it, they are read from their start the next time. */
+    if (known) (void)aioc_account_keep_etag(account, container, result->etag);
+    aioc_operation_fetched(engine, container, known ? AIOC_ACCOUNT_KNOWN : AIOC_ACCOUNT_UNAVAILABLE);
 }
 
 static void aioc_operation_definition_came(aioc_operation *op, const aiocosmos_result *result)
@@ -12686,50 +12784,45 @@ static void aioc_operation_definition_came(aioc_operation *op, const aiocosmos_r
     aioc_account_container *container = op->container;
     if (!aioc_operation_is_wanted(op, result)) return;
     if (!aioc_account_read_definition(&op->engine->account, container, aioc_operation_result_json(result)))
-        aioc_operation_fetched(op->engine, container, false);
-    else aioc_operation_fetch_ranges(op, aioc_operation_str(NULL, 0));
+        aioc_operation_fetched(op->engine, container, AIOC_ACCOUNT_UNAVAILABLE);
+    else {
+        aioc_account_resume(container, false);
+        aioc_operation_fetch_ranges(op, aioc_operation_str(NULL, 0));
+    }
 }
 
-static void aioc_operation_fetch(aioc_operation_engine *engine, aioc_account_container *container,
-                                 const aioc_operation_spec *part)
+/* Asks for the definition; or for a page of the feed of ranges: from where it was left, from its start, or behind a
+ * continuation. */
+static void aioc_operation_ask(aioc_operation_engine *engine, aioc_account_container *container, bool definition,
+                               uint32_t timeout_ms, aiocosmos_str continuation)
 {
-    aioc_operation_spec spec = *part;
-    const aiocosmos_platform *platform = engine->platform;
+    aioc_memory *memory = engine->memory;
+    aiocosmos_str etag = aioc_text_view(container->ranges_etag.data, container->ranges_etag.len);
+    aioc_operation_spec spec;
+    aioc_memory_buffer lines = { NULL, 0, 0 };
+    bool ok = aioc_operation_has_room(engine, true);
+    memset(&spec, 0, sizeof spec);
     spec.verb = "GET";
+    spec.type = definition ? "colls" : "pkranges";
+    spec.to_feed = !definition;
     spec.link = aioc_operation_str(container->link, container->link_len);
     spec.container_link = spec.link;
     spec.internal = true;
-    container->asked_epoch = container->epoch;
-    if (!aioc_operation_has_room(engine, true) ||
-        !aioc_operation_new(engine, &spec, platform->monotonic_us(platform->user_data)))
-        aioc_operation_fetched(engine, container, false);
-}
-
-/* A page of the feed of ranges: from where it was left, from its start, or behind a continuation. */
-static void aioc_operation_ask_ranges(aioc_operation_engine *engine, aioc_account_container *container,
-                                      uint32_t timeout_ms, aiocosmos_str continuation)
-{
-    aioc_operation_spec spec;
-    aioc_memory_buffer lines = { NULL, 0, 0 };
-    bool ok;
-    memset(&spec, 0, sizeof spec);
-    spec.type = "pkranges";
-    spec.to_feed = true;
-    spec.complete = aioc_operation_ranges_came;
+    spec.complete = definition ? aioc_operation_definition_came : aioc_operation_ranges_came;
     spec.timeout_ms = timeout_ms;
-    if (continuation.len == 0 && container->ranges_etag.len == 0)
-        aioc_account_forget_ranges(&engine->account, container);
-    if (continuation.len == 0) container->ranges_before = container->range_count;
-    ok = aioc_memory_append_str(engine->memory, &lines, "A-IM: Incremental Feed\r\nx-ms-max-item-count: -1\r\n") &&
-         (container->ranges_etag.len == 0 ||
-          aioc_operation_append_line(engine->memory, &lines, "If-None-Match: ",
-                                     aioc_operation_str(container->ranges_etag.data, container->ranges_etag.len))) &&
-         (continuation.len == 0 ||
-          aioc_operation_append_line(engine->memory, &lines, "x-ms-continuation: ", continuation));
+    if (!definition) {
+        if (continuation.len == 0 && etag.len == 0) aioc_account_forget_ranges(&engine->account, container);
+        if (continuation.len == 0) container->ranges_before = container->range_count;
+        ok = ok && aioc_memory_append_str(memory, &lines, "A-IM: Incremental Feed\r\nx-ms-max-item-count: -1\r\n") &&
+             (etag.len == 0 || aioc_operation_append_line(memory, &lines, "If-None-Match: ", etag)) &&
+             (continuation.len == 0 ||
+              aioc_operation_append_line(memory, &lines, "x-ms-continuation: ", continuation));
+    }
     spec.lines = aioc_operation_str(lines.data, lines.len);
-    if (ok) aioc_operation_fetch(engine, container, &spec);
-    else aioc_operation_fetched(engine, container, false);
-    aioc_memory_buffer_free(engine->memory, &lines);
+    container->asked_epoch = container->epoch;
+    if (!ok || !aioc_operation_new(engine, &spec, engine->platform->monotonic_us(engine->platform->user_data)))
+        aioc_operation_fetched(engine, container, AIOC_ACCOUNT_UNAVAILABLE);
+    aioc_memory_buffer_free(memory, &lines);
 }
 
 /* Goes on behind the definition, or behind a page, in the time that is left. */
@@ -12737,22 +12830,14 @@ static void aioc_operation_fetch_ranges(aioc_operation *before, aiocosmos_str co
 {
     uint64_t now_us = before->engine->reactor->now_us;
     uint32_t left_ms = before->deadline_us > now_us ? (uint32_t)((before->deadline_us - now_us) / 1000u) : 0;
-    aioc_operation_ask_ranges(before->engine, before->container, left_ms, continuation);
+    aioc_operation_ask(before->engine, before->container, false, left_ms, continuation);
 }
 
+/* The definition never changes: only the ranges can have. */
 static void aioc_operation_fetch_container(void *owner, aioc_account_container *container)
 {
-    aioc_operation_engine *engine = (aioc_operation_engine *)owner;
-    aioc_operation_spec spec;
-    if (container->ranges_etag.len) {        /* the definition never changes: only the ranges can have */
-        aioc_operation_ask_ranges(engine, container, AIOC_OPERATION_METADATA_TIMEOUT_MS, aioc_operation_str(NULL, 0));
-        return;
-    }
-    memset(&spec, 0, sizeof spec);
-    spec.type = "colls";
-    spec.timeout_ms = AIOC_OPERATION_METADATA_TIMEOUT_MS;
-    spec.complete = aioc_operation_definition_came;
-    aioc_operation_fetch(engine, container, &spec);
+    aioc_operation_ask((aioc_operation_engine *)owner, container, container->ranges_etag.len == 0,
+                       AIOC_OPERATION_METADATA_TIMEOUT_MS, aioc_operation_str(NULL, 0));
 }
 
 /*--- Requests: from what the host asks for to what is sent ---------------------*/
@@ -22287,7 +22372,8 @@ AIOCOSMOS_API aiocosmos_str aiocosmos_session_get(aiocosmos_client *client, cons
 {
     aioc_account_container *known = aioc_client_container(client, database, container);
     client->session_text.len = 0;
-    if (!known || !aioc_account_session_all(&client->engine.account, known, &client->session_text))
+    if (!known || !aioc_account_session_for(&client->engine.account, known, NULL, aioc_memory_str(""),
+                                            &client->session_text))
         return aioc_memory_str("");
     return aioc_operation_text(&client->session_text);
 }
@@ -22305,7 +22391,7 @@ AIOCOSMOS_API int aiocosmos_session_merge(aiocosmos_client *client, const char *
         return aioc_operation_refuse_at(engine, "token", "malformed", bad_at);
     known = aioc_account_hold(&engine->account, aioc_operation_text(&engine->link_text));
     if (!known) return aioc_operation_refuse_memory(engine);
-    merged = aioc_account_session_take(&engine->account, known, token);
+    merged = aioc_account_session_take(&engine->account, known, token, true);
     aioc_account_release(known);
     return merged ? 0 : aioc_operation_refuse_memory(engine);
 }

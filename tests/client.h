@@ -414,6 +414,16 @@ static inline int ask(aiocosmos_client *client, aiocosmos_request request, answe
     return got->status;
 }
 
+/* Until the ranges of the container have come, which nobody waits for. */
+static inline void await_ranges(aiocosmos_client *client)
+{
+    const aioc_account_container *container = aioc_account_find(&client->engine.account,
+                                                                aioc_memory_str("dbs/db/colls/c"));
+    CHECK(container != NULL);
+    while (container->knowledge == AIOC_ACCOUNT_FETCHING) CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
+    CHECK(container->knowledge != AIOC_ACCOUNT_UNAVAILABLE);
+}
+
 /* The same where only success is of interest. */
 static inline void must(aiocosmos_client *client, aiocosmos_request request)
 {

@@ -215,7 +215,8 @@ TEST_TWICE(thousands_of_items_of_eight_ranges_take_a_request_each_range)
     reading *got = new_reading(&read_one);
     long before;
     fill(client, 4000, 500);
-    must(client, read_item("i1", aiocosmos_s("k1")));        /* the ranges are known from here on */
+    must(client, read_item("i1", aiocosmos_s("k1")));
+    await_ranges(client);
     add_filled(got, 0, 4400, 500);
     before = requests_served();
     must_read(client, got);

@@ -148,6 +148,12 @@ static void step_until(aiocosmos_client *client, const int *count)
     while (*count == 0) CHECK(aiocosmos_step(client, 100) >= 0);
 }
 
+/* Nobody waits for what is asked for in the background. */
+static void learn(aiocosmos_client *client)
+{
+    while (known(client)->knowledge != AIOC_ACCOUNT_KNOWN) CHECK(aiocosmos_step(client, 100) >= 0);
+}
+
 /*--- Metadata that is forgotten while it is on its way ---------------------------------------------*/
 
 /* Ranges known, and in doubt: a token told of one that is not among them. */
@@ -218,5 +224,155 @@ TEST(a_304_that_nobody_asked_for_is_a_failure_of_its_own)
     CHECK_INT(page.calls, 1);
     CHECK_INT(page.status, AIOCOSMOS_E_PROTOCOL);
     aiocosmos_query_close(client, page.query);
+    close_client(client);
+}
+
+/*--- Nothing waits for what it can do without -----------------------------------------------------*/
+
+static const char *const silent_on[] = { "GET /dbs/db/colls/c HTTP", "/pkranges " };
+static const char *silent;                   /* is not answered */
+
+static void serve_half(peer *link)
+{
+    if (!heard(link, silent)) serve(link);
+}
+
+/* While the definition or the ranges do not come, reads send the tokens of all ranges. */
+TEST(reads_do_not_wait_for_metadata)
+{
+    size_t i;
+    for (i = 0; i < 2; i++) {
+        aiocosmos_client *client = open_service(serve_half);
+        int n;
+        silent = silent_on[i];
+        service.write_lines = "x-ms-session-token: 3:-1#7\r\n";
+        CHECK_INT(ask_for(client, AIOCOSMOS_CREATE_ITEM), 0);
+        for (n = 0; n < 4; n++) {
+            uint64_t from_us = net.now_us;
+            CHECK_INT(ask_for(client, AIOCOSMOS_READ_ITEM), 0);
+            CHECK(net.now_us - from_us < 10000);
+            CHECK(strstr(service.head, n ? "x-ms-session-token: 0:-1#5,3:-1#7\r\n" : "x-ms-session-token: 3:-1#7\r\n"));
+            net.now_us += 15000000;
+        }
+        close_client(client);
+    }
+}
+
+TEST(a_read_sends_one_range_s_token_once_the_ranges_are_known)
+{
+    aiocosmos_client *client = open_service(serve);
+    service.ranges = RANGES(RID, RANGE("0", "", "FF", "[\"9\"]"));
+    CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aioc_memory_str("9:-1#4")), 0);
+    CHECK_INT(ask_for(client, AIOCOSMOS_READ_ITEM), 0);
+    CHECK(strstr(service.head, "x-ms-session-token: 9:-1#4\r\n"));
+    learn(client);
+    CHECK_INT(ask_for(client, AIOCOSMOS_READ_ITEM), 0);
+    CHECK(strstr(service.head, "x-ms-session-token: 0:-1#5\r\n"));
+    CHECK_INT(service.range_lists, 1);
+    close_client(client);
+}
+
+/* An item without its key: the header depends on the definition, and on nothing else. */
+TEST(an_item_without_its_key_waits_for_the_definition_alone)
+{
+    aiocosmos_client *client = open_service(serve_half);
+    aiocosmos_request request = of_kind(AIOCOSMOS_CREATE_ITEM);
+    uint64_t from_us = net.now_us;
+    answer got;
+    silent = "/pkranges ";
+    request.pk = aiocosmos_pk1(aiocosmos_none());
+    submit(client, request, &got);
+    step_until(client, &got.calls);
+    CHECK_INT(got.status, 0);
+    CHECK(got.at_us - from_us < 10000);
+    CHECK_INT(service.definitions, 1);
+    CHECK(strstr(service.head, "x-ms-documentdb-partitionkey: [{}]\r\n"));
+    close_client(client);
+}
+
+/* Tokens of so many ranges, each with three regions, come with a write. */
+static char many_tokens[60000];
+
+static void claim_many(int from, int count)
+{
+    size_t len = (size_t)sprintf(many_tokens, "x-ms-session-token: ");
+    int i;
+    for (i = from; i < from + count; i++)
+        len += (size_t)sprintf(many_tokens + len, "%s%d:1#123456789#1=123456789#2=123456789", i > from ? "," : "", i);
+    sprintf(many_tokens + len, "\r\n");
+    service.write_lines = many_tokens;
+}
+
+/* A composite of more than gateways take waits for the ranges, as long as they may take, and then goes as it is:
+ * no read may be stale. */
+TEST(a_composite_too_long_waits_for_the_ranges)
+{
+    aiocosmos_client *client = open_service(serve);
+    answer got;
+    claim_many(0, 150);
+    CHECK_INT(ask_for(client, AIOCOSMOS_CREATE_ITEM), 0);
+    service.write_lines = "";
+    CHECK_INT(ask(client, of_kind(AIOCOSMOS_READ_ITEM), &got), 0);
+    CHECK(strstr(service.head, "x-ms-session-token: 0:1#123456789#1=123456789#2=123456789\r\n"));
+    CHECK(strlen(service.head) < 1000);
+    close_client(client);
+    client = open_service(serve_half);
+    silent = "/pkranges ";
+    claim_many(0, 150);
+    CHECK_INT(ask_for(client, AIOCOSMOS_CREATE_ITEM), 0);
+    CHECK_INT(ask(client, of_kind(AIOCOSMOS_READ_ITEM), &got), 0);
+    CHECK(strstr(service.head, "x-ms-session-token: 0:1#") && strlen(service.head) > 5000);
+    close_client(client);
+}
+
+/*--- Cookies --------------------------------------------------------------------------------------*/
+
+static void serve_claims(peer *link)
+{
+    if (heard(link, "GET /dbs/db/colls/c/docs/") && heard(link, "#9223372036854775807")) {
+        snprintf(service.head, sizeof service.head, "%s", link->heard);
+        reply(link, 404, "x-ms-substatus: 1002\r\nx-ms-activity-id: 1\r\n", "{}");
+    } else {
+        serve(link);
+    }
+}
+
+/* A token that no server ever gave fails who brings it along; merged, it fails one read, which is not given what may be
+ * stale, and then it is gone, but not what answers gave. */
+TEST(a_made_up_cookie_stops_one_read_and_no_more)
+{
+    static const char *const made_up[] = { "0:-1#9223372036854775807", "0:-1#9223372036854775807,7:-1#1" };
+    size_t i;
+    for (i = 0; i < 4; i++) {
+        aiocosmos_client *client = open_service(serve_claims);
+        aiocosmos_request request = of_kind(AIOCOSMOS_READ_ITEM);
+        answer got;
+        CHECK_INT(ask_for(client, AIOCOSMOS_CREATE_ITEM), 0);
+        if (i % 2) CHECK_INT(ask_for(client, AIOCOSMOS_READ_ITEM), 0);
+        if (i % 2) learn(client);
+        CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aioc_memory_str(made_up[i / 2])), 0);
+        CHECK_INT(ask(client, of_kind(AIOCOSMOS_READ_ITEM), &got), 404);
+        CHECK_INT(got.sub_status, 1002);
+        CHECK(got.attempts > 5);
+        CHECK(strstr(service.head, "#9223372036854775807"));
+        CHECK_INT(ask(client, of_kind(AIOCOSMOS_READ_ITEM), &got), 0);
+        CHECK_INT(got.attempts, 1);
+        CHECK(strstr(service.head, "x-ms-session-token: 0:-1#5\r\n"));
+        request.session_token = made_up[i / 2];
+        CHECK_INT(ask(client, request, &got), 404);
+        CHECK_INT(ask_for(client, AIOCOSMOS_READ_ITEM), 0);
+        close_client(client);
+    }
+}
+
+/* Of a range that there is not, when the ranges were asked for after it came: nobody is held up. */
+TEST(a_made_up_range_is_forgotten_once_the_ranges_are_known)
+{
+    aiocosmos_client *client = open_service(serve_claims);
+    answer got;
+    CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aioc_memory_str("7:-1#9223372036854775807")), 0);
+    CHECK_INT(ask(client, of_kind(AIOCOSMOS_READ_ITEM), &got), 0);
+    CHECK_INT(got.attempts, 2);
+    CHECK(!strstr(service.head, "x-ms-session-token"));
     close_client(client);
 }

@@ -804,10 +804,10 @@ TEST(an_item_without_its_key_waits_for_the_definition)
     aiocosmos_client *client = new_client();
     aiocosmos_request request = item_request(AIOCOSMOS_CREATE_ITEM);
     aioc_operation *op = submit(client, &request);
-    CHECK(!aioc_operation_wants_metadata(op));
+    CHECK(!aioc_operation_waits_for_metadata(op));
     request.pk = aiocosmos_pk1(aiocosmos_none());
     op = submit(client, &request);
-    CHECK(aioc_operation_wants_metadata(op));
+    CHECK(aioc_operation_waits_for_metadata(op) && op->waiter.definition);
     CHECK_TEXT(aioc_operation_pk_header(op).ptr, aioc_operation_pk_header(op).len, "[{}]");
     op->container->pk_def.system_key = true;
     CHECK_TEXT(aioc_operation_pk_header(op).ptr, aioc_operation_pk_header(op).len, "[]");
@@ -819,7 +819,8 @@ TEST(a_given_token_of_an_unknown_range_is_sent)
 {
     static const char feed[] =
         "{\"PartitionKeyRanges\":[{\"id\":\"0\",\"minInclusive\":\"\",\"maxExclusive\":\"FF\"}]}";
-    static const char *const given[] = {"0:-1#9", "1:-1#7"}, *const sent[] = {"0:-1#9", "0:-1#5,1:-1#7"};
+    static const char *const given[] = {"0:-1#9", "1:-1#7"}, *const sent[] = {"x-ms-session-token: 0:-1#9\r\n",
+        "x-ms-session-token: 0:-1#5,1:-1#7\r\n"};
     aiocosmos_client *client = new_client();
     aiocosmos_request request = item_request(AIOCOSMOS_READ_ITEM);
     aioc_memory *memory = &client->memory;
@@ -838,12 +839,12 @@ TEST(a_given_token_of_an_unknown_range_is_sent)
             aioc_json_close(&doc);
             container->pk_def.version = 2;
             container->pk_def.path_count = 1;
-            aioc_account_settle(container, aioc_account_finish_ranges(container) ? AIOC_ACCOUNT_KNOWN
+            aioc_account_settle(&client->engine.account, container, aioc_account_finish_ranges(container) ? AIOC_ACCOUNT_KNOWN
                                                                         : AIOC_ACCOUNT_UNAVAILABLE, 0);
             CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);
             CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aioc_memory_str("0:-1#5")), 0);
         }
-        CHECK(aioc_operation_append_session(op, &out));
+        CHECK(aioc_operation_append_session_line(op, &out));
         CHECK_TEXT(out.data, out.len, sent[i]);
         aioc_memory_buffer_free(memory, &out);
     }
