@@ -524,7 +524,8 @@ AIOCOSMOS_API bool aiocosmos_cancel(aiocosmos_client *client, aiocosmos_op op);
 
 /* What became of a write that failed. */
 typedef enum aiocosmos_fate {
-    AIOCOSMOS_ANSWERED,                /* the service answered: status says what it did */
+    AIOCOSMOS_ANSWERED,                /* the service answered: status says what it did, or, where only the answer's body
+                                        * was lost (E_TOO_LARGE, E_CONNECT, ...), http_status */
     AIOCOSMOS_NOT_SENT,                /* its last byte never reached send(): not applied */
     AIOCOSMOS_MAYBE_APPLIED            /* an answer was lost, or was not the service's; once that happened, a later 404,
                                         * 409 or 412 may be the echo of our own first try: MAYBE_APPLIED too */
@@ -7592,8 +7593,10 @@ static aioc_http_state aioc_http_framing(aioc_http_parser *parser)
 {
     aioc_http_response *response = &parser->response;
     /* With both, readers disagree about where the answer ends (RFC 9112, 6.1). */
-    if (parser->chunked && parser->has_length)
+    if (parser->chunked && parser->has_length) {
+        response->head.len = 0;              /* not even the rest of it is believed */
         return aioc_http_refuse(parser, "the answer has both Content-Length and Transfer-Encoding");
+    }
     /* HTTP/1.0 knows neither chunks nor, unless it says so, a second request (RFC 9112, 6.1, 9.3). */
     response->keep_alive = !parser->close && (response->minor > 0 || (parser->keep && !parser->chunked));
     if (parser->no_body || response->status == 204 || response->status == 304) {
@@ -8025,7 +8028,7 @@ typedef struct aioc_pool_outcome {
     bool sent;                           /* the last byte of the request has reached send() */
     bool reused;                         /* the connection was there before the exchange */
     bool silent;                         /* not a byte of an answer came */
-    aioc_http_response *response;        /* NULL if error is not 0 */
+    aioc_http_response *response;        /* if error is not 0: its head alone, or NULL if not even that came whole */
     aioc_http_parser *parser;            /* of the response, to take its body; NULL if error is not 0 */
     uint32_t queue_us;                   /* waiting, without what follows */
     uint32_t dns_us, tcp_us, tls_us;     /* of a connection that is not reused */
@@ -8340,11 +8343,12 @@ static void aioc_pool_fail(aioc_pool_connection *connection, int error, const ch
     uint64_t idle_us = connection->idle_us;
     outcome.error = error;
     outcome.message = message;
-    aioc_pool_close_connection(connection);
+    if (connection->http.response.head.len) outcome.response = &connection->http.response;
     /* What has killed a connection while it was idle has probably killed those, too, that were idle for longer: then a
      * second try would only meet the next dead one. */
     if (error == AIOCOSMOS_E_CONNECT && outcome.reused && outcome.silent) aioc_pool_retire_idle(pool, idle_us);
     exchange->done(exchange, &outcome);
+    aioc_pool_close_connection(connection);
 }
 
 /* The same, with the endpoint before the reason. */
@@ -12231,7 +12235,7 @@ static void aioc_operation_back_off(aioc_operation *op, uint64_t wait_us)
 typedef struct aioc_operation_outcome {
     int      error;                          /* 0: there is an answer */
     bool     sent, reused, silent;           /* of the request: see aioc_pool_outcome */
-    bool     from_service;                   /* its head proves that the service itself answered */
+    bool     from_service;                   /* the answer's head, even of one that broke off, proves whose it is */
     int      http_status, sub_status;
     uint32_t retry_after_ms;                 /* 0: the service named none */
     bool     clock_was_off;                  /* the answer's Date shows that our signature's date was wrong */
@@ -12347,7 +12351,7 @@ static int aioc_operation_meaning(const aioc_operation_situation *now, const aio
 {
     int status = outcome->http_status;
     bool success = (status >= 200 && status < 300) || (status == 409 && now->if_not_exists);
-    if (outcome->error) return outcome->error;
+    if (outcome->error && (status < 300 || !outcome->from_service)) return outcome->error;
     if (outcome->from_service) return success ? 0 : status;
     return success || status == 304 || status == 404 || status == 409 || status == 412 ? AIOCOSMOS_E_PROTOCOL : status;
 }
@@ -12360,12 +12364,13 @@ static aioc_operation_verdict aioc_operation_judge(const aioc_operation_situatio
     bool unclear;
     aioc_operation_verdict verdict;
     memset(&verdict, 0, sizeof verdict);
-    if (status == 0) return verdict;
+    verdict.status = status;
+    /* Of a write that has succeeded, the body is not worth a second one. */
+    if (status == 0 || (status < 0 && outcome->from_service && now->write)) return verdict;
     /* "Not processed" is the service's to say: a proxy's 503 may come after the request went on to it. */
     if (!outcome->from_service && status > 0 && rule.reason != AIOC_OPERATION_FINAL)
         rule = aioc_operation_rule_of(502, 0);
     unclear = !outcome->from_service || rule.reason == AIOC_OPERATION_UNCLEAR;
-    verdict.status = status;
     /* Once it may have been applied, 404, 409 and 412 may be the echo of our own first try. */
     verdict.doubt = now->doubt || (now->write && outcome->sent && unclear);
     verdict.fate = (uint8_t)(verdict.doubt ? AIOCOSMOS_MAYBE_APPLIED
@@ -12402,13 +12407,15 @@ static double aioc_operation_charge(const aioc_http_response *response)
 /* Proof that the service itself answered is a header that only it sends. On this machine JSON is enough: there are
  * emulators that send none with a failure. A success is believed from afar, too, if it is in JSON: the account's own
  * document comes without. Here it is unless it is a page: the log-in page of some network has done nothing. */
-static bool aioc_operation_is_service(const aioc_operation_engine *engine, const aioc_http_response *response)
+static bool aioc_operation_is_service(const aioc_operation_engine *engine, const aioc_http_response *response,
+                                      bool whole)
 {
     static const char json_type[] = "application/json";
     aiocosmos_str body, type = response->wanted[AIOC_PROTOCOL_H_CONTENT_TYPE];
     bool page, json;
     if (response->wanted[AIOC_PROTOCOL_H_ACTIVITY].len || response->wanted[AIOC_PROTOCOL_H_CHARGE].len ||
         response->wanted[AIOC_PROTOCOL_H_SUBSTATUS].len) return true;
+    if (!whole) return false;
     body = aioc_text_trim(response->body);
     if (type.len > sizeof json_type - 1) type.len = sizeof json_type - 1;
     page = body.len && *body.ptr == '<';
@@ -12450,8 +12457,8 @@ static void aioc_operation_keep_attempt(aioc_operation *op, const aioc_pool_outc
     kept = &op->kept[(op->attempts > AIOC_OPERATION_ATTEMPTS_KEPT ? AIOC_OPERATION_ATTEMPTS_KEPT : op->attempts) - 1];
     kept->number = op->attempts;
     kept->status = (int16_t)(outcome->error ? outcome->error : outcome->response->status);
-    kept->http_status = (int16_t)(outcome->error ? 0 : outcome->response->status);
-    kept->sub_status = outcome->error ? 0 : op->sub_status;
+    kept->http_status = (int16_t)(outcome->response ? outcome->response->status : 0);
+    kept->sub_status = outcome->response ? op->sub_status : 0;
     kept->queue_us = outcome->queue_us;
     kept->dns_us = outcome->dns_us;
     kept->tcp_us = outcome->tcp_us;
@@ -12511,7 +12518,7 @@ static void aioc_operation_read_answer(aioc_operation *op, const aioc_http_respo
     aioc_operation_engine *engine = op->engine;
     aiocosmos_str activity = response->wanted[AIOC_PROTOCOL_H_ACTIVITY];
     engine->answered_once = true;
-    outcome->from_service = aioc_operation_is_service(engine, response);
+    outcome->from_service = aioc_operation_is_service(engine, response, outcome->error == 0);
     op->http_status = outcome->http_status = response->status;
     op->sub_status = 0;
     if (aioc_text_parse_u64(response->wanted[AIOC_PROTOCOL_H_SUBSTATUS], &number) && number <= (uint64_t)INT32_MAX)
@@ -12578,14 +12585,16 @@ static const char *aioc_operation_explain(aioc_operation *op, const aioc_operati
     char *text = op->engine->message;
     size_t cap = sizeof op->engine->message, len;
     if (verdict->status == 0) return "";
-    if (outcome->error) aioc_memory_print(text, cap, "%s",
-                                          outcome->message ? outcome->message
-                                                           : aioc_protocol_status_text(outcome->error));
+    if (outcome->error == verdict->status)
+        aioc_memory_print(text, cap, "%s", outcome->message ? outcome->message
+                                                            : aioc_protocol_status_text(outcome->error));
     else aioc_protocol_message(op->http_status, op->sub_status, outcome->response->body, from_service, text, cap);
     len = strlen(text);
     if (op->attempts > 1) len += aioc_memory_print(text + len, cap - len, " (attempt %u)", (unsigned)op->attempts);
     if (len < cap && op->write && verdict->fate == AIOCOSMOS_MAYBE_APPLIED)
         aioc_memory_print(text + len, cap - len, "; the write may have been applied");
+    if (len < cap && op->write && verdict->status < 0 && verdict->fate == AIOCOSMOS_ANSWERED)
+        aioc_memory_print(text + len, cap - len, "; the write has been applied: only its answer's body is lost");
     return text;
 }
 
@@ -12624,7 +12633,7 @@ static void aioc_operation_answered(aioc_pool_exchange *exchange, const aioc_poo
     seen.sent = outcome->sent;
     seen.reused = outcome->reused;
     seen.silent = outcome->silent;
-    if (!outcome->error) {
+    if (outcome->response) {
         aioc_operation_read_answer(op, outcome->response, &seen);
         charge_ru = aioc_operation_charge(outcome->response);
         if (seen.from_service) aioc_operation_capture_session(op, outcome->response);
@@ -12643,7 +12652,7 @@ static void aioc_operation_answered(aioc_pool_exchange *exchange, const aioc_poo
     if (verdict.reason == AIOC_OPERATION_MOVED && aioc_pool_leave(&engine->pool))
         aioc_operation_log(engine, 2, aioc_operation_handle(op).id,
                            "the account has moved to another region: its connections are left, its name is asked anew");
-    if (verdict.status == 0 && !verdict.again) aioc_operation_succeeded(op);
+    if (!verdict.again && verdict.status <= 0 && seen.from_service) aioc_operation_succeeded(op);
     if (op->stop) {
         aioc_operation_finish(op, op->stop, (aiocosmos_fate)verdict.fate, outcome, aioc_protocol_status_text(op->stop));
         return;

@@ -818,6 +818,43 @@ TEST(a_failover_is_waited_for)
     close_client(client);
 }
 
+/* The head of an answer that breaks off, or has too large a body, has told what became of the write. */
+static const char *broken_head;
+static bool broken_by_size;
+
+static void answer_with_a_head(peer *link)
+{
+    say(link, "HTTP/1.1 %s\r\nx-ms-request-charge: 7\r\nContent-Length: %d\r\n\r\n{\"id\":", broken_head,
+        broken_by_size ? 2000000 : 100);
+    link->closed = !broken_by_size;
+}
+
+TEST(the_head_of_an_answer_that_breaks_off_counts)
+{
+    static const char *const heads[] = { "201 Created", "409 Conflict", "412 Precondition Failed", "413 Too Large" };
+    aiocosmos_options options = usual_options();
+    aiocosmos_client *client;
+    answer got;
+    int i;
+    options.response_bytes_max = 1000000;
+    options.retry_writes = true;
+    for (i = 0; i < 8; i++) {
+        net_begin(answer_with_a_head);
+        broken_head = heads[i / 2];
+        broken_by_size = i % 2;
+        client = open_client(&options);
+        CHECK_INT(ask(client, AIOCOSMOS_CREATE_ITEM, &got), i >= 2 ? atoi(broken_head)
+                  : broken_by_size ? AIOCOSMOS_E_TOO_LARGE : AIOCOSMOS_E_CONNECT);
+        CHECK_INT(got.http_status, atoi(broken_head));
+        CHECK_INT(got.fate, AIOCOSMOS_ANSWERED);
+        CHECK_INT(got.attempts, 1);
+        if (i < 2) CHECK(strstr(got.message, "the write has been applied"));
+        net.answer = answer_well;
+        CHECK_INT(ask(client, AIOCOSMOS_CREATE_ITEM, &got), 0);
+        close_client(client);
+    }
+}
+
 /* Envoy's "connection termination" comes when the request has gone on to the service, and may have been done there. */
 static void answer_as_envoy(peer *link)
 {

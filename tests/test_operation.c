@@ -258,6 +258,25 @@ TEST(policy_without_retries)
     check_policy("lost", now, lost(AIOCOSMOS_E_CONNECT, false), OVER, AIOCOSMOS_E_CONNECT, AIOCOSMOS_NOT_SENT);
 }
 
+/* What the head of an answer says holds, even if its body does not come. */
+TEST(policy_of_an_answer_that_broke_off)
+{
+    aioc_operation_situation now = writing();
+    aioc_operation_outcome seen = answer(201, 0);
+    seen.error = AIOCOSMOS_E_TOO_LARGE;
+    check_policy("applied", now, seen, OVER, AIOCOSMOS_E_TOO_LARGE, AIOCOSMOS_ANSWERED);
+    seen.error = AIOCOSMOS_E_CONNECT;
+    now.repeatable = true;
+    check_policy("applied, and not again", now, seen, OVER, AIOCOSMOS_E_CONNECT, AIOCOSMOS_ANSWERED);
+    check_policy("a read", reading(), seen, AGAIN, 0, 0);
+    seen.http_status = 412;
+    check_policy("not applied", now, seen, OVER, 412, AIOCOSMOS_ANSWERED);
+    seen.http_status = 503;
+    check_policy("not processed", writing(), seen, AGAIN, 0, 0);
+    seen.from_service = false;
+    check_policy("of a proxy", writing(), seen, OVER, AIOCOSMOS_E_CONNECT, AIOCOSMOS_MAYBE_APPLIED);
+}
+
 TEST(policy_if_not_exists)
 {
     aioc_operation_situation now = writing();
@@ -296,7 +315,7 @@ static bool not_applied(const aioc_operation_outcome *seen)
 {
     int status = seen->http_status;
     if (!seen->sent) return true;
-    return !seen->error && seen->from_service && status >= 300 && status != 408 && status != 500 && status != 502 &&
+    return seen->from_service && status >= 300 && status != 408 && status != 500 && status != 502 &&
            status != 504;
 }
 
@@ -305,10 +324,14 @@ static void check_verdict(const aioc_operation_situation *now, const aioc_operat
 {
     aioc_operation_verdict verdict = aioc_operation_judge(now, seen);
     int status = seen->http_status;
-    bool success = !seen->error && seen->from_service && ((status >= 200 && status < 300) ||
-                   (status == 409 && now->if_not_exists));
+    bool success = seen->from_service && ((status >= 200 && status < 300) || (status == 409 && now->if_not_exists));
+    bool bodiless = success && seen->error && status < 300;
     bool doubt = !success && now->write && (now->doubt || !not_applied(seen));
-    CHECK_INT(verdict.status == 0, success);
+    if (bodiless || (seen->error && !seen->from_service)) CHECK_INT(verdict.status, seen->error);
+    else if (seen->from_service) CHECK_INT(verdict.status, success ? 0 : status);
+    else CHECK(verdict.status == status || verdict.status == AIOCOSMOS_E_PROTOCOL);
+    CHECK_INT(verdict.status == 0, success && !bodiless);
+    if (bodiless && !now->write) return;                   /* such a read is one without an answer */
     CHECK_INT(verdict.doubt, doubt);
     if (success) CHECK_INT(verdict.fate, AIOCOSMOS_ANSWERED);
     if (success) CHECK(!verdict.again);
@@ -337,11 +360,12 @@ TEST(policy_never_says_more_than_is_known)
     unsigned i, k, bits;
     for (i = 0; i < STATUSES + 6; i++) {
         for (k = 0; k < sizeof subs / sizeof *subs; k++) {
-            for (bits = 0; bits < 1u << 12; bits++) {
+            for (bits = 0; bits < 1u << 13; bits++) {
                 aioc_operation_outcome seen = answer(i < STATUSES ? 200 + (int)i : 0, subs[k]);
                 aioc_operation_situation now = reading();
                 if (i >= STATUSES) seen = lost(errors[i - STATUSES], true);
                 if (i >= STATUSES && k > 0) break;
+                if (bits >> 12 & 1) seen.error = errors[bits % 6];         /* behind the head, or it counts for nothing */
                 if (subs[k] && !(bits & 1)) continue;         /* a sub-status is proof */
                 seen.from_service = i < STATUSES && (bits & 1);
                 seen.sent = (bits >> 1 & 1) != 0;

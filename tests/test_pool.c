@@ -434,7 +434,8 @@ static void ticket_done(aioc_pool_exchange *exchange, const aioc_pool_outcome *o
     t->text[0] = '\0';
     snprintf(t->message, sizeof t->message, "%s", outcome->message ? outcome->message : "");
     CHECK((outcome->error == 0) == (outcome->response != NULL && outcome->parser != NULL));
-    if (outcome->response) {
+    if (outcome->error) CHECK(!outcome->response || outcome->response->head.len > 0);     /* of a whole head */
+    if (outcome->parser) {
         const aiocosmos_str body = outcome->response->body;
         char *taken;
         size_t size;
