@@ -524,8 +524,8 @@ AIOCOSMOS_API bool aiocosmos_cancel(aiocosmos_client *client, aiocosmos_op op);
 
 /* What became of a write that failed. */
 typedef enum aiocosmos_fate {
-    AIOCOSMOS_ANSWERED,                /* the service answered: status says what it did, or, where only the answer's body
-                                        * was lost (E_TOO_LARGE, E_CONNECT, ...), http_status */
+    AIOCOSMOS_ANSWERED,                /* the service answered: status says what it did, or http_status, where only the
+                                        * answer's body was lost (E_TOO_LARGE, E_CONNECT, ...) */
     AIOCOSMOS_NOT_SENT,                /* its last byte never reached send(): not applied */
     AIOCOSMOS_MAYBE_APPLIED            /* an answer was lost, or was not the service's; once that happened, a later 404,
                                         * 409 or 412 may be the echo of our own first try: MAYBE_APPLIED too */
@@ -4232,6 +4232,7 @@ typedef struct aioc_auth_slot {
 typedef struct aioc_auth_signer {
     aioc_auth_key key;
     bool     has_key;
+    uint32_t serial;                         /* how many keys there have been */
     int64_t  second;                         /* of the date text; there is none while date[0] is 0 */
     uint64_t computed;                       /* signatures that were not in a slot */
     size_t   last;                           /* the slot of the last answer: bulk writes ask for it again and again */
@@ -4247,6 +4248,7 @@ static int aioc_auth_signer_set_key(aioc_auth_signer *signer, aiocosmos_str base
     int status = aioc_auth_key_set(&signer->key, base64, error_at);
     if (status < 0) return status;
     signer->has_key = true;
+    signer->serial++;
     memset(signer->slots, 0, sizeof signer->slots);
     return 0;
 }
@@ -11327,7 +11329,7 @@ struct aioc_operation {
     void    *owner;
     double   charge_ru;
     int64_t  skew_ms;                        /* of the clock that the attempt under way was signed by */
-    uint32_t token;                          /* the serial of that which the attempt was sent with */
+    uint32_t token;                          /* the serial of that, or of the key, which the attempt was sent with */
     uint32_t slot, attempts, retries, throttle_wait_ms;
     int      stop;                           /* not 0: finish with it at the next step */
     int      http_status, sub_status;
@@ -11983,6 +11985,7 @@ static aiocosmos_str aioc_operation_authorization(aioc_operation *op, int64_t wa
 {
     aioc_operation_engine *engine = op->engine;
     const aioc_auth_token *token;
+    op->token = engine->signer.serial;
     if (engine->signer.has_key)
         return aioc_auth_sign(&engine->signer, op->verb, op->type, aioc_operation_link(op), wall_s);
     token = aioc_auth_tokens_find(&engine->tokens, aioc_operation_link(op), engine->reactor->now_us);
@@ -12239,7 +12242,7 @@ typedef struct aioc_operation_outcome {
     int      http_status, sub_status;
     uint32_t retry_after_ms;                 /* 0: the service named none */
     bool     clock_was_off;                  /* the answer's Date shows that our signature's date was wrong */
-    bool     token_expired;                  /* 401 to a token that the host may renew */
+    bool     token_expired;                  /* 401 to a token that the host may renew, or a key that it has replaced */
 } aioc_operation_outcome;
 
 typedef struct aioc_operation_situation {
@@ -12530,7 +12533,8 @@ static void aioc_operation_read_answer(aioc_operation *op, const aioc_http_respo
     outcome->retry_after_ms = wait_ms < 3600000.0 ? (uint32_t)(wait_ms + 0.999) : 3600000u;
     if (!outcome->from_service || (response->status != 401 && response->status != 403)) return;
     outcome->clock_was_off = engine->signer.has_key && aioc_operation_clock_was_off(op, response);
-    outcome->token_expired = response->status == 401 && !engine->signer.has_key && engine->token_fn;
+    outcome->token_expired = response->status == 401 && (engine->signer.has_key ? op->token != engine->signer.serial
+                                                                                : engine->token_fn != NULL);
     /* It may say what the next token must meet. */
     if (outcome->token_expired && aioc_auth_tokens_holds(&engine->tokens, engine->memory, op->token, false) &&
         aioc_memory_reserve(engine->memory, &engine->claims, response->head.len + 1)) {

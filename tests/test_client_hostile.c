@@ -855,6 +855,36 @@ TEST(the_head_of_an_answer_that_breaks_off_counts)
     }
 }
 
+/* A key that is replaced while a request is under way: the service knows the new one. */
+static aiocosmos_client *key_client;
+static int keys_set;
+
+static void answer_to_the_second_key(peer *link)
+{
+    if (keys_set == 0) {
+        keys_set++;
+        CHECK_INT(aiocosmos_set_key(key_client, "AAAA"), 0);
+    } else if (keys_set == 1) {
+        keys_set++;
+        reply(link, 201, "x-ms-request-charge: 1\r\n", "{}");
+        return;
+    }
+    reply(link, 401, "x-ms-activity-id: a\r\n", "{}");
+}
+
+TEST(a_401_to_a_key_that_was_replaced_is_tried_with_the_new_one)
+{
+    answer got;
+    net_begin(answer_to_the_second_key);
+    keys_set = 0;
+    key_client = open_usual();
+    CHECK_INT(ask(key_client, AIOCOSMOS_CREATE_ITEM, &got), 0);
+    CHECK_INT(got.attempts, 2);
+    CHECK_INT(ask(key_client, AIOCOSMOS_CREATE_ITEM, &got), 401);
+    CHECK_INT(got.attempts, 1);
+    close_client(key_client);
+}
+
 /* Envoy's "connection termination" comes when the request has gone on to the service, and may have been done there. */
 static void answer_as_envoy(peer *link)
 {
