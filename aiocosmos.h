@@ -7958,7 +7958,7 @@ static bool aioc_http_take_body(aioc_http_parser *parser, char **ptr, size_t *si
 static aiocosmos_str aioc_http_header(aiocosmos_str head, const char *name)
 {
     aiocosmos_str wanted = aioc_memory_str(name), found = { NULL, 0 };
-    const char *at = head.ptr, *end = head.ptr + head.len;
+    const char *at = head.len ? head.ptr : "", *end = at + head.len;
     while (at < end) {
         const char *lf = (const char *)memchr(at, '\n', (size_t)(end - at)), *stop = lf ? lf : end;
         if (stop > at && stop[-1] == '\r') stop--;

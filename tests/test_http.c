@@ -593,6 +593,7 @@ TEST(http_finds_any_header)
     CHECK(aioc_http_header(head, "b").ptr == NULL);
     head.len = 0;
     CHECK(aioc_http_header(head, "date").ptr == NULL);
+    CHECK(aioc_http_header(aioc_memory_str(NULL), "date").ptr == NULL);
 }
 
 TEST(http_wants_twenty_four_headers)
