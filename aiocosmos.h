@@ -12380,15 +12380,16 @@ static aioc_operation_verdict aioc_operation_judge(const aioc_operation_situatio
                                            : outcome->from_service ? AIOCOSMOS_ANSWERED : AIOCOSMOS_NOT_SENT);
     if (rule.reason == AIOC_OPERATION_RANGES && now->by_range) return verdict;
     verdict.reason = rule.reason;
-    verdict.forget_metadata = rule.reason == AIOC_OPERATION_METADATA ||
-                              /* The token may be of an older container of this name: look once. */
-                              (rule.reason == AIOC_OPERATION_SESSION && now->tries[rule.reason] == 2);
+    verdict.forget_metadata = rule.reason == AIOC_OPERATION_METADATA;
     if (verdict.doubt && !now->repeatable) return verdict;
     verdict.sign_anew = (outcome->clock_was_off || outcome->token_expired) && !now->fresh_signature;
     verdict.counts = !verdict.sign_anew && rule.reason != AIOC_OPERATION_MOVED &&
                      !(rule.reason == AIOC_OPERATION_THROTTLE && now->patient);
     verdict.wait_us = verdict.sign_anew ? 0 : aioc_operation_wait_us(now, outcome, &rule);
     verdict.again = verdict.sign_anew || aioc_operation_may_again(now, outcome, &rule, &verdict);
+    /* The token may be of an older container of this name: look once. */
+    if (rule.reason == AIOC_OPERATION_SESSION && (now->tries[rule.reason] == 2 || !verdict.again))
+        verdict.forget_metadata = true;
     return verdict;
 }
 
@@ -12483,8 +12484,7 @@ static void aioc_operation_capture_session(aioc_operation *op, const aioc_http_r
     if (!op->container || !op->item_data || engine->no_session) return;
     if (status >= 300 && status != 404 && status != 409 && status != 412) return;
     if (status == 404 && op->sub_status != 0) return;
-    if (status < 300)
-        aioc_account_see_rid(&engine->account, op->container, response->wanted[AIOC_PROTOCOL_H_OWNER_RID]);
+    aioc_account_see_rid(&engine->account, op->container, response->wanted[AIOC_PROTOCOL_H_OWNER_RID]);
     if (token.len == 0) return;
     if (!aioc_protocol_session_check(token, &bad_at))
         why = "the answer's x-ms-session-token is malformed: ignored";

@@ -747,6 +747,24 @@ TEST(a_container_created_anew_under_its_name_is_a_new_one)
     close_world(client);
 }
 
+/* A 404, 409 or 412 names it, too: its token is the new container's, and the old one's go before it is kept. */
+TEST(a_failure_tells_of_a_container_created_anew)
+{
+    aiocosmos_client *client = open_world("--partitions 1"), *other;
+    aiocosmos_options options = usual_options();
+    answer got;
+    fill(client, "a", 0, 20);
+    other = open_client(&options);
+    must(other, of_kind(AIOCOSMOS_DELETE_CONTAINER));
+    must(other, create_container("c", "/pk"));
+    aiocosmos_destroy(other);
+    CHECK_INT(ask(client, delete_item("0", aiocosmos_s("a")), &got), 404);
+    CHECK_STR(session_of(client), "0:-1#1");
+    CHECK_INT(ask(client, read_item("0", aiocosmos_s("a")), &got), 404);
+    CHECK_INT(got.attempts, 1);
+    close_world(client);
+}
+
 TEST(only_so_many_containers_are_remembered)
 {
     aiocosmos_options options;

@@ -245,6 +245,8 @@ TEST(policy_looks_for_another_container_when_a_replica_lags_long)
         CHECK_INT(verdict.forget_metadata, tries == 2);
     }
     check_policy("never stale", now, seen, OVER, 404, AIOCOSMOS_ANSWERED);
+    now.retries_max = now.retries = now.tries[AIOC_OPERATION_SESSION] = 0;       /* the last try looks, for the next */
+    CHECK(aioc_operation_judge(&now, &seen).forget_metadata);
 }
 
 TEST(policy_without_retries)
