@@ -10599,6 +10599,7 @@ static void aioc_account_forget(aioc_account *account, aioc_account_container *c
     aioc_account_forget_tokens(account, container);
     aioc_account_forget_ranges(account, container);
     container->rid[0] = 0;
+    container->no_plans = false;
 }
 
 /* A container's rid as an answer gives it. Another rid than ours: the container was created anew. */

@@ -539,24 +539,11 @@ static void on_done(aiocosmos_client *client, const aiocosmos_result *result, vo
     *(int *)user_data = result->status;
 }
 
-TEST(a_container_made_anew_has_other_plans)
+/* Under the same name, with another key. */
+static void make_anew(aiocosmos_client *client)
 {
-    static const char narrow[] = "{\"queryInfo\":{},\"queryRanges\":[{\"min\":\"10\",\"max\":\"20\"}]}";
-    static const char *const rows[] = { "0", "1" };
-    static reading got;
-    aiocosmos_query_request request = usual_request();
     aiocosmos_request admin;
-    aiocosmos_client *client;
     int status = -1;
-    serve_shape(&shapes[0]);
-    server.ranges = two_ranges;
-    server.plan = narrow;
-    server.answers = rows;
-    client = open_usual();
-    read_all(client, &request, &got, 10);
-    CHECK_STR(got.rows, "0\n");
-    read_all(client, &request, &got, 10);
-    CHECK_INT(server.plans, 1);
     memset(&admin, 0, sizeof admin);
     admin.container = "c";
     admin.done = on_done;
@@ -567,16 +554,83 @@ TEST(a_container_made_anew_has_other_plans)
     CHECK_INT(status, 0);
     server.definition = "{\"id\":\"c\",\"_rid\":\"abcdAMsp2wR=\",\"partitionKey\":{\"paths\":[\"/other\"],"
                         "\"kind\":\"Hash\",\"version\":2}}";
-    server.plan = PLAN("");
     admin.kind = AIOCOSMOS_CREATE_CONTAINER;
     admin.partition_key_paths[0] = "/other";
     CHECK_INT(aiocosmos_submit(client, &admin, NULL), 0);
     drain(client);
     CHECK_INT(status, 0);
+}
+
+TEST(a_container_made_anew_has_other_plans)
+{
+    static const char narrow[] = "{\"queryInfo\":{},\"queryRanges\":[{\"min\":\"10\",\"max\":\"20\"}]}";
+    static const char *const rows[] = { "0", "1" };
+    static reading got;
+    aiocosmos_query_request request = usual_request();
+    aiocosmos_client *client;
+    serve_shape(&shapes[0]);
+    server.ranges = two_ranges;
+    server.plan = narrow;
+    server.answers = rows;
+    client = open_usual();
+    read_all(client, &request, &got, 10);
+    CHECK_STR(got.rows, "0\n");
+    read_all(client, &request, &got, 10);
+    CHECK_INT(server.plans, 1);
+    make_anew(client);
+    server.plan = PLAN("");
     read_all(client, &request, &got, 10);
     CHECK_STR(got.status ? got.message : got.rows, "0\n1\n");
     CHECK_INT(server.plans, 2);
     close_client(client);
+}
+
+/* Nor does it follow from the old one that the server makes none. */
+TEST(a_container_made_anew_may_have_plans_where_there_were_none)
+{
+    static const char *const rows[] = { "0", "1" };
+    static reading got;
+    aiocosmos_query_request request = usual_request();
+    aiocosmos_client *client;
+    int i;
+    serve_shape(&shapes[0]);
+    server.ranges = two_ranges;
+    server.plan = "{}";
+    server.answers = rows;
+    server.gateway = "7";
+    client = open_usual();
+    for (i = 0; i < 2; i++) {
+        read_all(client, &request, &got, 10);
+        CHECK_STR(got.rows, "7\n");
+        CHECK_INT(server.plans, 1);
+    }
+    make_anew(client);
+    server.plan = PLAN("");
+    read_all(client, &request, &got, 10);
+    CHECK_STR(got.status ? got.message : got.rows, "0\n1\n");
+    CHECK_INT(server.plans, 2);
+    close_client(client);
+}
+
+/* The gateway knows no part of the key space: it would give all rows. */
+TEST(a_part_of_the_keys_is_not_left_to_the_gateway)
+{
+    static const char *const plans[] = { "{}", PLAN("\"aggregates\":[\"Avg\"]") };
+    static reading got;
+    aiocosmos_query_request request = usual_request();
+    int i;
+    request.epk_min = "40";
+    for (i = 0; i < 2; i++) {
+        aiocosmos_client *client;
+        serve_shape(&shapes[0]);
+        server.plan = plans[i];
+        server.gateway = "7";
+        client = open_usual();
+        read_all(client, &request, &got, 10);
+        CHECK_INT(got.status, i ? AIOCOSMOS_E_PROTOCOL : AIOCOSMOS_E_ARGUMENT);
+        CHECK_INT(server.asked, 0);
+        close_client(client);
+    }
 }
 
 /*--- Many keys ---------------------------------------------------------------------------------------*/
