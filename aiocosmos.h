@@ -12433,16 +12433,16 @@ static bool aioc_operation_is_service(const aioc_operation_engine *engine, const
 /* The link comes last, for it may be cut. */
 static void aioc_operation_trace(const aioc_operation *op, const aioc_pool_outcome *outcome, double charge_ru)
 {
-    char text[512];
+    char text[768], range[AIOC_PROTOCOL_QUOTE_MAX + 4] = "";
     uint32_t centi_ru = (uint32_t)(charge_ru * 100.0 + 0.5);
     uint64_t time_us = (uint64_t)outcome->queue_us + outcome->dns_us + outcome->tcp_us + outcome->tls_us +
                        outcome->first_byte_us + outcome->body_us;
-    aiocosmos_str link = aioc_operation_link(op), range = aioc_operation_pk(op);
-    if (!op->by_range) range.len = 0;
-    aioc_memory_print(text, sizeof text, "attempt %u: %s %d/%d, %llu us, %u.%02u RU%s%.*s, %.*s",
+    aiocosmos_str link = aioc_operation_link(op);
+    if (op->by_range) aioc_protocol_quote(aioc_operation_pk(op), range);      /* the server's word */
+    aioc_memory_print(text, sizeof text, "attempt %u: %s %d/%d, %llu us, %u.%02u RU%s%s, %.*s",
                       (unsigned)op->attempts, op->verb, outcome->error ? outcome->error : outcome->response->status,
                       outcome->error ? 0 : op->sub_status, (unsigned long long)time_us, (unsigned)(centi_ru / 100u),
-                      (unsigned)(centi_ru % 100u), range.len ? ", range " : "", (int)range.len, range.ptr,
+                      (unsigned)(centi_ru % 100u), op->by_range ? ", range " : "", range,
                       (int)link.len, link.ptr);
     aioc_operation_log(op->engine, 4, aioc_operation_handle(op).id, text);
 }
@@ -12578,7 +12578,7 @@ static void aioc_operation_again(aioc_operation *op, const aioc_operation_verdic
         op->fresh_signature = true;
         if (!engine->signer.has_key) aioc_auth_tokens_holds(&engine->tokens, engine->memory, op->token, true);
     }
-    op->looks_up = verdict->reason == AIOC_OPERATION_METADATA;
+    op->looks_up = verdict->reason == AIOC_OPERATION_METADATA && op->item_data;   /* a fetch waits not for itself */
     if (verdict->forget_metadata || verdict->reason == AIOC_OPERATION_RANGES) op->metadata_tried = false;
     aioc_operation_back_off(op, verdict->wait_us);
 }
