@@ -23,7 +23,10 @@
 #define SIM_LATE_US    60000u                /* after its deadline an operation may end so much later, */
 #define SIM_FRAME_US   16667u                /* or a frame, if its host draws frames, */
 #define SIM_FRAMES_US  5000000u              /* or many of them, if there is a budget, too */
+#define SIM_CALLBACK_US 20u                  /* what a callback of the host's takes */
+#define SIM_PIECE_US   150u                  /* the longest piece of work that is not cut */
 #define SIM_ATTEMPT_US 7000000u              /* so long may one attempt take that meets silence */
+#define SIM_FOLLOWS_US 15000000u             /* so long may a client still ask where the server has been */
 #define SIM_FULL_US    10000000u             /* so long a client may refuse with E_FULL while it owes nothing */
 
 /* Kinds of operations that are not aiocosmos_kind. */
@@ -56,6 +59,7 @@ typedef struct sim_op {
     unsigned seen_count;
     unsigned served_range;                   /* by which the server answered it last, and what that had come to then; */
     int64_t  served_lsn;                     /* -1: none has */
+    unsigned served_container;
     /* What came of it: */
     unsigned sent, arrived, applied, calls;
     char     made_etag[64];                  /* of the version that it made last */
@@ -125,6 +129,7 @@ typedef struct sim_plan {
     bool     proxies;                        /* who stands before the server answers for it */
     bool     fails_over;                     /* the server moves, and its name behind it */
     bool     short_of_entropy, foreign_tokens;
+    bool     recreates;                      /* the container is deleted and made anew under its name */
     sim_trial trial;
 } sim_plan;
 
@@ -143,6 +148,7 @@ struct sim {
     uint64_t ranges_seen;                    /* the container's range_version, plus 1 */
     bool     calm;                           /* no more trouble: what is still under way shall end */
     unsigned lives_used;
+    unsigned containers;                     /* SIM_CONTAINER has been made anew so often */
 };
 
 /*------------------------------------------------------------------------------
@@ -463,6 +469,19 @@ static void sim_check_applied(sim *s, const sim_op *op)
     SIM_CHECK(&s->world, op->leave, "operation %ld was applied %u times", op->number, op->applied);
 }
 
+/* Its container is gone. */
+static void sim_item_vanishes(sim *s, sim_item *item)
+{
+    sim_version *made;
+    if (!sim_latest(item)->present) return;
+    item->version = (sim_version *)sim_grow(item->version, item->version_count, &item->version_cap,
+                                            sizeof *item->version);
+    made = &item->version[item->version_count++];
+    memset(made, 0, sizeof *made);
+    made->from_us = s->world.now_us;
+    made->writer = -1;
+}
+
 static void sim_on_served(void *user, long number)
 {
     sim *s = (sim *)user;
@@ -476,6 +495,7 @@ static void sim_on_served(void *user, long number)
     if (after.range) {
         op->served_range = sim_range_number(s, after.range);
         op->served_lsn = after.range->lsn;
+        op->served_container = s->containers;
     }
     if (before.present == after.present && strcmp(before.etag, after.etag) == 0) return;
     sim_applied(s, op, &before, &after);
@@ -571,7 +591,9 @@ static void sim_learn_session(sim_client *client, const sim_op *op, const aiocos
 {
     unsigned range;
     int64_t lsn;
-    bool refused = result->fate == AIOCOSMOS_ANSWERED && result->sub_status == 0 &&
+    bool refused;
+    if (op->item && op->served_container != client->sim->containers) return;     /* of a container that is no more */
+    refused = result->fate == AIOCOSMOS_ANSWERED && result->sub_status == 0 &&
                    (result->status == 404 || result->status == 409 || result->status == 412);
     if (refused && op->served_lsn >= 0) {
         sim_cover(&client->sim->world, SIM_session_token_of_failure);
@@ -601,9 +623,22 @@ static void sim_check_trial(sim *s, const sim_op *op, const aiocosmos_result *re
     if (s->plan.trial != SIM_BLACK_HOLES && s->plan.trial != SIM_SILENT_METADATA) return;
     if (op->kind != AIOCOSMOS_READ_ITEM || op->in_bulk) return;
     if (!op->deadline_us || op->deadline_us < op->submitted_us + 25000000u) return;
+    if (s->plan.trial == SIM_BLACK_HOLES && result->attempts > 1) sim_cover(&s->world, SIM_read_left_black_hole);
     SIM_CHECK(&s->world, result->http_status != 0 && took_us < (uint64_t)result->attempts * SIM_ATTEMPT_US,
               "operation %ld ends with %d after %" PRIu64 " us and %u attempts", op->number, result->status, took_us,
               (unsigned)result->attempts);
+}
+
+/* Where nothing says that the server has moved, and nobody paces the operation, every try counts; but for one more with
+ * a fresh signature. */
+static void sim_check_attempts(sim *s, const sim_op *op, const aiocosmos_result *result)
+{
+    uint32_t retries_max = op->client->options.retries_max;
+    if (op->kind >= SIM_PAGE || op->in_bulk || s->plan.faults || s->plan.fails_over) return;
+    if (retries_max == 0) retries_max = AIOCOSMOS_DEFAULT_RETRIES;
+    if (retries_max == AIOCOSMOS_OFF) retries_max = 0;
+    SIM_CHECK(&s->world, result->attempts <= retries_max + 2, "operation %ld took %u attempts, of at most %u",
+              op->number, (unsigned)result->attempts, (unsigned)retries_max + 1);
 }
 
 static void sim_count_result(sim *s, const sim_op *op)
@@ -674,6 +709,8 @@ static void sim_check_result(sim *s, sim_op *op, const aiocosmos_result *result)
     else if (op->item && op->write) sim_check_written(s, op, result);
     if (op->kind < SIM_PAGE) sim_learn_session(client, op, result);
     sim_check_trial(s, op, result);
+    sim_check_attempts(s, op, result);
+    sim_spend(&s->world, SIM_CALLBACK_US);
     if (s->plan.ru_per_second > 0 && !s->plan.faults && result->throttled_us) sim_cover(&s->world, SIM_throttled_by_ru);
     sim_count_result(s, op);
 }

@@ -542,6 +542,7 @@ static void sim_packet_arrives(sim_world *world, void *what, uint64_t number)
         if (sim_chance(&world->net, net->climate.dead)) {
             sim_trace(world, "socket %u: silent %s", socket->number, packet->up ? "upwards" : "downwards");
             if (net->climate.black_holes) {
+                sim_cover(world, SIM_black_hole);
                 socket->up_dead = socket->down_dead = true;
             }
             sim_cover(world, packet->up ? SIM_half_open_up : SIM_half_open_down);

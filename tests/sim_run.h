@@ -381,6 +381,49 @@ static void sim_merge_foreign(sim *s, sim_client *client)
     aiocosmos_session_merge(client->client, NULL, SIM_CONTAINER, aioc_memory_str(token));
 }
 
+/* Past the network: somebody else's request. */
+static void sim_server_does(sim *s, const char *verb, const char *path, const char *type, const char *link,
+                            const char *body)
+{
+    char request[1024];
+    size_t len;
+    const char *answer;
+    int64_t now_s = sim_server_ms(&s->world) / 1000;
+    aiocosmos_str signature = aioc_auth_sign(&s->core->signer, verb, type, aioc_memory_str(link), now_s);
+    aiocosmos_str date = aioc_auth_signer_date(&s->core->signer, now_s);
+    emu_conn *conn = emu_conn_open(s->core);
+    SIM_CHECK(&s->world, conn, "the emulator has no memory for a connection");
+    snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nx-ms-version: 2020-07-15\r\nx-ms-date: %.*s\r\n"
+             "x-ms-cosmos-sdk-supportedcapabilities: 1\r\nauthorization: %.*s\r\nContent-Length: %zu\r\n\r\n%s", verb,
+             path, (int)date.len, date.ptr, (int)signature.len, signature.ptr, strlen(body), body);
+    emu_conn_feed(conn, request, strlen(request));
+    answer = emu_conn_output(conn, &len);
+    SIM_CHECK(&s->world, len > 12 && answer[9] == '2', "%s %s: %.*s", verb, path, (int)len, answer);
+    emu_conn_close(conn);
+}
+
+/* Whoever has not heard of it asks the new container for what was in the old one, with its session tokens. */
+static void sim_recreate(sim *s)
+{
+    emu_fault *faults = s->core->faults;
+    size_t i;
+    s->core->faults = NULL;
+    sim_trace(&s->world, "weather: the container is made anew");
+    sim_cover(&s->world, SIM_container_made_anew);
+    sim_server_does(s, "DELETE", "/dbs/" SIM_DATABASE "/colls/" SIM_CONTAINER, "colls",
+                    "dbs/" SIM_DATABASE "/colls/" SIM_CONTAINER, "");
+    sim_server_does(s, "POST", "/dbs/" SIM_DATABASE "/colls", "colls", "dbs/" SIM_DATABASE,
+                    "{\"id\":\"" SIM_CONTAINER "\",\"partitionKey\":{\"paths\":[\"/pk\"],\"version\":2}}");
+    s->core->faults = faults;
+    s->containers++;
+    s->ranges_seen = 0;
+    memset(s->range_before, 0, sizeof s->range_before);
+    memset(s->range_keys, 0, sizeof s->range_keys);
+    for (i = 0; i < SIM_CLIENTS; i++) memset(s->client[i].lsn, 0xFF, sizeof s->client[i].lsn);
+    for (i = 0; i < s->op_count; i++) s->op[i]->seen_count = 0;
+    for (i = 0; i < s->item_count; i++) sim_item_vanishes(s, s->item[i]);
+}
+
 /* More trouble, of the kinds that a run has. */
 static void sim_more_weather(sim_world *world, void *what, uint64_t number)
 {
@@ -390,7 +433,8 @@ static void sim_more_weather(sim_world *world, void *what, uint64_t number)
     (void)number;
     if (s->calm) return;
     sim_at(world, world->now_us + sim_magnitude(random, 5000, 2000000), sim_more_weather, s, 0);
-    switch (sim_below(random, 3)) {
+    switch (sim_below(random, 4)) {
+    case 2: if (s->plan.recreates && sim_chance(random, 0.2)) sim_recreate(s); break;
     case 0: if (s->plan.proxies) sim_add_proxy(s); break;
     case 1: if (s->plan.fails_over && sim_chance(random, 0.2)) sim_fail_over(s); break;
     default:
@@ -506,7 +550,7 @@ static void sim_choose_climate(sim *s)
     climate->no_socket = climate->dns_lost = climate->dns_failed = climate->us_per_byte_max = 0;
     climate->idle_us = 0;
     climate->black_holes = s->plan.trial == SIM_BLACK_HOLES;
-    if (climate->black_holes) climate->dead = 0.005;
+    if (climate->black_holes) climate->dead = 0.002;
 }
 
 static void sim_silence_metadata(sim *s)
@@ -518,6 +562,19 @@ static void sim_silence_metadata(sim *s)
     size_t i;
     for (i = 0; i < sizeof rules / sizeof *rules; i++)
         SIM_CHECK(&s->world, emu_core_fault(s->core, rules[i], why, sizeof why), "fault: %s", why);
+    sim_cover(&s->world, SIM_metadata_silent);
+}
+
+static void sim_choose_trial(sim *s)
+{
+    sim_plan *plan = &s->plan;
+    sim_random *random = &s->world.trouble;
+    plan->trial = (sim_trial)sim_between(random, SIM_BLACK_HOLES, SIM_SILENT_METADATA);
+    plan->garbles = plan->faults = plan->splits = plan->breaks_memory = plan->waits_for_ever = false;
+    plan->proxies = plan->fails_over = plan->short_of_entropy = plan->foreign_tokens = false;
+    plan->recreates = false;
+    plan->ru_per_second = plan->cancel = plan->destroy = 0;
+    plan->lives = 0;
 }
 
 static void sim_choose_trouble(sim *s)
@@ -528,6 +585,8 @@ static void sim_choose_trouble(sim *s)
     plan->fails_over = sim_chance(random, 0.15);
     plan->short_of_entropy = sim_chance(random, 0.1);
     plan->foreign_tokens = sim_chance(random, 0.15);
+    plan->recreates = sim_chance(random, 0.1);
+    if (sim_chance(random, 0.1)) sim_choose_trial(s);
 }
 
 static void sim_choose_plan(sim *s)
@@ -746,6 +805,8 @@ static void sim_step(sim_client *client, int timeout_ms)
     uint64_t before = s->net.work + s->world.events_run;
     bool at_once = s->world.now_us < client->stepped_us + 100;
     bool drains = client->manner == SIM_STEPS && sim_chance(&s->world.host, 0.05);
+    uint32_t budget_us = drains || timeout_ms != 0 ? 0 : client->options.step_budget_us;
+    uint64_t began_us = s->world.now_us;
     int ran;
     client->inside = true;
     if (drains) ran = aiocosmos_drain(client->client, timeout_ms < 0 ? 1000 : timeout_ms);
@@ -761,6 +822,9 @@ static void sim_step(sim_client *client, int timeout_ms)
     if (ran == AIOCOSMOS_E_DESTROYED) sim_client_gone(client);
     else SIM_CHECK(&s->world, aiocosmos_pending(client->client) == client->owed, "%u are pending, and %u are owed",
                    (unsigned)aiocosmos_pending(client->client), (unsigned)client->owed);
+    SIM_CHECK(&s->world, !budget_us || client->doomed || s->world.now_us <= began_us + budget_us + SIM_PIECE_US,
+              "client %u has a budget of %u us, and steps for %" PRIu64, client->number, (unsigned)budget_us,
+              s->world.now_us - began_us);
     client->stepped_us = s->world.now_us;
     client->idle_turns = at_once && s->net.work + s->world.events_run == before ? client->idle_turns + 1 : 0;
     SIM_CHECK(&s->world, client->idle_turns < SIM_IDLE_TURNS, "client %u steps and steps, and does nothing",
@@ -1013,25 +1077,31 @@ static void sim_work_until_calm(sim *s)
 static void sim_probed(aiocosmos_client *handle, const aiocosmos_result *result, void *user_data)
 {
     (void)handle;
-    *(int *)user_data = result->status;
+    *(int *)user_data = result->status == 404 && result->sub_status == 0 ? 0 : result->status;
 }
 
 /* Whatever has come over a client, in calm it finds its way back. Each connection that fell silent may cost it one
  * operation's time: nothing tells such a one from a slow one. */
-static void sim_check_recovery(sim_client *client)
+static void sim_check_recovery_by(sim_client *client, aiocosmos_kind kind)
 {
     sim *s = client->sim;
     aiocosmos_request request;
     int status = 1, tries = 0;
-    uint64_t turns = 0;
+    uint64_t turns = 0, began_us = s->world.now_us;
     memset(&request, 0, sizeof request);
-    request.kind = AIOCOSMOS_READ_DATABASE;
+    request.kind = kind;
+    if (kind == AIOCOSMOS_READ_ITEM) {
+        request.container = SIM_CONTAINER;
+        request.id = "nobody";
+        request.pk = aiocosmos_pk1(sim_key(0));
+    }
     request.timeout_ms = 10000;
     request.done = sim_probed;
     request.user_data = &status;
     while (tries == 0 || status != 0) {
         if (tries++) sim_pass_time(&s->world, NULL, 0, s->world.now_us + 200000);
-        SIM_CHECK(&s->world, tries <= 60, "client %u does not recover: it still says %d", client->number, status);
+        SIM_CHECK(&s->world, tries <= 60 && (status != 403 || s->world.now_us < began_us + SIM_FOLLOWS_US),
+                  "client %u does not recover: it still says %d", client->number, status);
         SIM_CHECK(&s->world, aiocosmos_submit(client->client, &request, NULL) == 0, "client %u does not recover: %s",
                   client->number, aiocosmos_refusal(client->client));
         while (aiocosmos_pending(client->client)) {
@@ -1043,6 +1113,12 @@ static void sim_check_recovery(sim_client *client)
     }
     sim_cover(&s->world, SIM_recovered);
     if (tries > 1) sim_trace(&s->world, "client %u: recovered after %d tries", client->number, tries);
+}
+
+static void sim_check_recovery(sim_client *client)
+{
+    sim_check_recovery_by(client, AIOCOSMOS_READ_DATABASE);
+    sim_check_recovery_by(client, AIOCOSMOS_READ_ITEM);
 }
 
 /* In calm everything ends, but for what has no deadline and whose answer will never come. */

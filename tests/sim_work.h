@@ -163,7 +163,8 @@ static void sim_share_session(sim_client *from, sim_client *to)
     if (from == to || !to->client || !to->session_checked || !sim_hand_token(from, token)) return;
     SIM_CHECK(&s->world, aiocosmos_session_merge(to->client, NULL, SIM_CONTAINER, aioc_memory_str(token)) == 0,
               "a client's own session token is refused: %s", aiocosmos_refusal(to->client));
-    for (i = 0; i < SIM_RANGES; i++)
+    /* What no answer to this client has borne out goes when its replicas do not get that far. */
+    for (i = 0; i < SIM_RANGES && !s->plan.faults && !s->plan.foreign_tokens && !s->plan.recreates; i++)
         if (from->lsn[i] > to->lsn[i]) to->lsn[i] = from->lsn[i];
 }
 
@@ -227,6 +228,7 @@ typedef struct sim_query {
     sim_op  *page;                           /* that is owed */
     bool     wild;                           /* over what is written to meanwhile, not over books */
     const char *container;
+    unsigned of_container;                   /* see sim.containers */
     bool     ordered;                        /* by the number of the book */
     size_t   last;                           /* book that was shown, plus 1 */
     uint64_t since_us;
@@ -256,7 +258,8 @@ static bool sim_query_next(sim_query *query)
     sim_trace(&client->sim->world, "operation %ld: client %u asks for page %u of query %" PRIx64, op->number,
               client->number, query->pages + 1, query->handle.id);
     client->sim->net.work++;
-    if (refused == AIOCOSMOS_E_ARGUMENT && client->sim->plan.garbles && query->failures) {
+    if (refused == AIOCOSMOS_E_ARGUMENT && query->failures &&
+        (client->sim->plan.garbles || query->of_container != client->sim->containers)) {
         sim_query_close(query);              /* half a garbled answer was merged: it goes on from its continuation */
         refused = AIOCOSMOS_E_FULL;
     }
@@ -306,6 +309,7 @@ static bool sim_start_query(sim_client *client)
     if (query->key > SIM_KEYS) query->key = SIM_KEYS;
     query->wild = sim_chance(random, 0.3);
     query->since_us = s->world.now_us;
+    query->of_container = s->containers;
     query->container = query->wild ? SIM_CONTAINER : SIM_LIBRARY;
     query->seen_count = query->wild ? s->item_count : SIM_BOOKS;
     if (s->plan.trial == SIM_READERS) {
@@ -344,7 +348,7 @@ static void sim_query_complete(sim_query *query)
     sim_query_give_up(query);
     sim_cover(&s->world, query->wild ? SIM_query_of_changing_items : SIM_query_complete);
     if (query->ordered) sim_cover(&s->world, SIM_query_in_order);
-    if (s->plan.garbles) return;
+    if (s->plan.garbles || (query->wild && query->of_container != s->containers)) return;
     for (i = 0; i < query->seen_count && query->wild; i++) {
         const sim_version *latest = sim_latest(s->item[i]);
         if (latest->from_us > query->since_us || !latest->present) continue;
