@@ -9465,6 +9465,25 @@ static bool aioc_protocol_append_path(aioc_memory *memory, aioc_memory_buffer *b
     return true;
 }
 
+#define AIOC_PROTOCOL_RID_SIZE 13            /* of a container, with its NUL */
+
+/* The container of a resource id: the first 8 bytes of what is base64 with '-' for '/', where the fifth has its highest
+ * bit set (a user's has not). False: it is of a database, or none at all. */
+static bool aioc_protocol_container_rid(aiocosmos_str rid, char out[AIOC_PROTOCOL_RID_SIZE])
+{
+    char text[32];
+    unsigned char bytes[24];
+    size_t i, len, error_at;
+    if (rid.len > sizeof text) return false;
+    for (i = 0; i < rid.len; i++) text[i] = (char)(rid.ptr[i] == '-' ? '/' : rid.ptr[i]);
+    if (!aioc_text_base64_decode(aioc_text_view(text, rid.len), bytes, sizeof bytes, &len, &error_at) || len < 8 ||
+        bytes[4] < 128) return false;
+    out[aioc_text_base64_encode(bytes, 8, out)] = 0;
+    for (i = 0; out[i]; i++)
+        if (out[i] == '/') out[i] = '-';
+    return true;
+}
+
 /*--- Partition keys as text ------------------------------------*/
 
 #define AIOC_PROTOCOL_PK_LEVELS 3
@@ -10602,14 +10621,21 @@ static void aioc_account_forget(aioc_account *account, aioc_account_container *c
     container->no_plans = false;
 }
 
-/* A container's rid as an answer gives it. Another rid than ours: the container was created anew. */
+/* A resource id as an answer gives it. Another container than ours: it was created anew. */
 static void aioc_account_see_rid(aioc_account *account, aioc_account_container *container, aiocosmos_str rid)
 {
-    if (rid.len == 0 || rid.len >= sizeof container->rid) return;
-    if (strlen(container->rid) == rid.len && memcmp(container->rid, rid.ptr, rid.len) == 0) return;
+    char own[AIOC_PROTOCOL_RID_SIZE];
+    if (!aioc_protocol_container_rid(rid, own) || strcmp(own, container->rid) == 0) return;
     if (container->rid[0]) aioc_account_forget(account, container);
-    memcpy(container->rid, rid.ptr, rid.len);
-    container->rid[rid.len] = 0;
+    memcpy(container->rid, own, sizeof own);
+}
+
+/* The same of the properties of a container, or of a list of its ranges. */
+static void aioc_account_see_own_rid(aioc_account *account, aioc_account_container *container, aiocosmos_json body)
+{
+    char rid[sizeof container->rid];
+    if (aioc_json_get_str(aioc_json_at(body, "/_rid"), rid, sizeof rid) < sizeof rid)
+        aioc_account_see_rid(account, container, aioc_memory_str(rid));
 }
 
 /*--- Metadata: the definition and the ranges -------------------------------*/
@@ -10698,27 +10724,21 @@ static void aioc_account_note_failure(aioc_account *account, aioc_account_contai
 static bool aioc_account_read_definition(aioc_account *account, aioc_account_container *container,
                                          aiocosmos_json properties)
 {
-    static const char *const names[] = { "partitionKey", "_rid" };
-    aiocosmos_json found[2], paths, kind;
+    aiocosmos_json key = aioc_json_at(properties, "/partitionKey"), paths, kind;
     int64_t version = 1;
     size_t levels;
-    char rid[sizeof container->rid];
-    aioc_json_fields(properties, names, 2, found);
-    if (aioc_json_get_str(found[1], rid, sizeof rid) < sizeof rid) {
-        aiocosmos_str text = aioc_text_view(rid, strlen(rid));
-        aioc_account_see_rid(account, container, text);
-    }
-    paths = aioc_json_at(found[0], "/paths");
+    aioc_account_see_own_rid(account, container, properties);
+    paths = aioc_json_at(key, "/paths");
     levels = aioc_json_count(paths);
     if (paths.type != AIOCOSMOS_JSON_ARR || levels < 1 || levels > 3) return false;
-    aioc_json_get_i64(aioc_json_at(found[0], "/version"), &version);
-    kind = aioc_json_at(found[0], "/kind");
+    aioc_json_get_i64(aioc_json_at(key, "/version"), &version);
+    kind = aioc_json_at(key, "/kind");
     container->pk_def.kind = (uint8_t)(aioc_json_is_str(kind, "MultiHash") ? AIOC_PROTOCOL_MULTI_HASH
                                        : aioc_json_is_str(kind, "Range") ? AIOC_PROTOCOL_RANGE : AIOC_PROTOCOL_HASH);
     container->pk_def.version = (uint8_t)(version == 1 || version == 2 ? version : 0); /* 0: not hashed here */
     container->pk_def.path_count = (uint8_t)levels;
     container->pk_def.system_key = false;
-    aioc_json_get_bool(aioc_json_at(found[0], "/systemKey"), &container->pk_def.system_key);
+    aioc_json_get_bool(aioc_json_at(key, "/systemKey"), &container->pk_def.system_key);
     return aioc_account_keep_paths(account, container, paths);
 }
 
@@ -10752,6 +10772,20 @@ static bool aioc_account_keep_parents(aioc_account *account, aioc_account_contai
     return true;
 }
 
+/* Ids of ranges stand in header lines; borders are hashes. */
+static bool aioc_account_is_range_id(aiocosmos_str id)
+{
+    return id.len > 0 && aioc_protocol_range_id_ok(id) == id.len;
+}
+
+static bool aioc_account_is_border(aiocosmos_str border)
+{
+    size_t i;
+    for (i = 0; i < border.len; i++)
+        if (!strchr("0123456789ABCDEFabcdef", border.ptr[i]) || !border.ptr[i]) return false;
+    return true;
+}
+
 /* Adds one page of the pkranges feed. False: not such a feed, too many ranges, or no memory. */
 static bool aioc_account_add_ranges(aioc_account *account, aioc_account_container *container, aiocosmos_json page)
 {
@@ -10777,7 +10811,10 @@ static bool aioc_account_add_ranges(aioc_account *account, aioc_account_containe
         if (!aioc_account_keep_text(account, container, field[0], &range->id) ||
             !aioc_account_keep_text(account, container, field[1], &range->min) ||
             !aioc_account_keep_text(account, container, field[2], &range->max) ||
-            !aioc_account_keep_parents(account, container, field[3], &range->parents)) return false;
+            !aioc_account_keep_parents(account, container, field[3], &range->parents) ||
+            !aioc_account_is_range_id(aioc_account_text(container, range->id)) ||
+            !aioc_account_is_border(aioc_account_text(container, range->min)) ||
+            !aioc_account_is_border(aioc_account_text(container, range->max))) return false;
         container->range_count++;
     }
     return true;
@@ -11340,6 +11377,7 @@ struct aioc_operation {
     bool     in_ready;
     bool     doubt;                          /* an earlier attempt may have been applied */
     bool     fresh_signature, metadata_tried;   /* each of these remedies is tried once */
+    uint32_t epoch;                          /* of its container, when the attempt was sent */
     bool     looks_up;                       /* the remedy is what is known of the container by then */
     bool     head_of_order;
     bool     overdue;                        /* the attempt has been silent too long, but not been abandoned yet */
@@ -12048,6 +12086,17 @@ static aiocosmos_str aioc_operation_pk_header(const aioc_operation *op)
     return pk;
 }
 
+/* A container that was created anew under the same name refuses what was meant for its predecessor: 400/1024. */
+static bool aioc_operation_append_rid(aioc_operation *op, aioc_memory_buffer *head)
+{
+    const aioc_account_container *container = op->container;
+    if (!container) return true;
+    op->epoch = container->epoch;
+    return !op->item_data || !container->rid[0] ||
+           aioc_operation_append_line(op->engine->memory, head, "x-ms-cosmos-intended-collection-rid: ",
+                                      aioc_memory_str(container->rid));
+}
+
 /* Called by the pool when a connection is there: signature and date are those of this attempt. */
 static int aioc_operation_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[2])
 {
@@ -12069,7 +12118,8 @@ static int aioc_operation_prepare(aioc_pool_exchange *exchange, aiocosmos_slice 
         (op->pk_len && !aioc_operation_append_line(memory, head, op->by_range ? "x-ms-documentdb-partitionkeyrangeid: "
                                                                              : "x-ms-documentdb-partitionkey: ",
                                                   aioc_operation_pk_header(op))) ||
-        !aioc_operation_append_session_line(op, head) || !aioc_memory_append(memory, head, lines.ptr, lines.len))
+        !aioc_operation_append_session_line(op, head) || !aioc_operation_append_rid(op, head) ||
+        !aioc_memory_append(memory, head, lines.ptr, lines.len))
         return AIOCOSMOS_E_NOMEM;
     if (op->body_len || op->verb[0] == 'P') {               /* POST, PUT and PATCH always say how long their body is */
         if (!aioc_memory_append_str(memory, head, "Content-Length: ") ||
@@ -12474,7 +12524,7 @@ static void aioc_operation_keep_attempt(aioc_operation *op, const aioc_pool_outc
     kept->reused = outcome->reused;
 }
 
-/* Session tokens count on success and on 404, 409, 412, but not on 404/1002: that replica is behind. */
+/* Session tokens count on success, 304, 404, 409 and 412, but not on 404/1002: that replica is behind. */
 static void aioc_operation_capture_session(aioc_operation *op, const aioc_http_response *response)
 {
     aioc_operation_engine *engine = op->engine;
@@ -12483,7 +12533,7 @@ static void aioc_operation_capture_session(aioc_operation *op, const aioc_http_r
     const char *why = NULL;
     size_t bad_at;
     if (!op->container || !op->item_data || engine->no_session) return;
-    if (status >= 300 && status != 404 && status != 409 && status != 412) return;
+    if (status >= 300 && status != 304 && status != 404 && status != 409 && status != 412) return;
     if (status == 404 && op->sub_status != 0) return;
     aioc_account_see_rid(&engine->account, op->container, response->wanted[AIOC_PROTOCOL_H_OWNER_RID]);
     if (token.len == 0) return;
@@ -12608,12 +12658,19 @@ static bool aioc_operation_too_late(const aioc_operation *op, const aioc_operati
     return op->deadline_us && op->engine->reactor->now_us + verdict->wait_us >= op->deadline_us;
 }
 
+/* What is known of a container that was deleted, or of those of a database, is of no use; of one that was replaced, the
+ * session goes on. */
 static void aioc_operation_succeeded(aioc_operation *op)
 {
-    aioc_account_container *container;
-    if (!op->forgets_container) return;
-    container = aioc_account_find(&op->engine->account, aioc_operation_link(op));
-    if (container) aioc_account_forget(&op->engine->account, container);
+    aioc_account *account = &op->engine->account;
+    aioc_account_container *container = op->forgets_container ? account->newest : NULL;
+    size_t len = op->link_len;
+    for (; container; container = container->older) {
+        if (container->link_len < len || memcmp(container->link, op->texts, len) != 0) continue;
+        if (container->link[len] && container->link[len] != '/') continue;
+        if (op->verb[0] == 'D') aioc_account_forget(account, container);
+        else aioc_account_forget_ranges(account, container);
+    }
 }
 
 /* The pool is done with an attempt. */
@@ -12652,7 +12709,11 @@ static void aioc_operation_answered(aioc_pool_exchange *exchange, const aioc_poo
     throttled = verdict.reason == AIOC_OPERATION_THROTTLE;
     if (throttled) engine->stats.throttled++;
     if (throttled && op->pacer) op->pacer->throttled(op, verdict.wait_us);
-    if (verdict.forget_metadata && op->container) aioc_account_forget_ranges(&engine->account, op->container);
+    /* Unless that has happened since it was sent. */
+    if (verdict.forget_metadata && op->container && op->epoch == op->container->epoch) {
+        if (seen.http_status == 400) aioc_account_forget(&engine->account, op->container);
+        else aioc_account_forget_ranges(&engine->account, op->container);
+    }
     if (verdict.reason == AIOC_OPERATION_RANGES && op->container) aioc_account_doubt_ranges(op->container);
     if (verdict.reason == AIOC_OPERATION_MOVED && aioc_pool_leave(&engine->pool))
         aioc_operation_log(engine, 2, aioc_operation_handle(op).id,
@@ -12772,6 +12833,9 @@ static void aioc_operation_ranges_came(aioc_operation *op, const aiocosmos_resul
     uint32_t count = container->range_count;
     aiocosmos_str continuation = aioc_memory_str("");
     bool known;
+    /* Behind a definition it tells nothing new. */
+    if (result->status == 0 && container->ranges_before)
+        aioc_account_see_own_rid(account, container, aioc_operation_result_json(result));
     if (!aioc_operation_is_wanted(op, result)) return;
     if (result->status == 0) {
         known = aioc_account_add_ranges(account, container, aioc_operation_result_json(result));
@@ -13352,7 +13416,8 @@ static int aioc_operation_specify(aioc_operation_engine *engine, const aiocosmos
     spec->if_not_exists = request->if_not_exists;
     spec->item_data = kind->item;
     spec->forgets_container = request->kind == AIOCOSMOS_DELETE_CONTAINER ||
-                              request->kind == AIOCOSMOS_REPLACE_CONTAINER;
+                              request->kind == AIOCOSMOS_REPLACE_CONTAINER ||
+                              request->kind == AIOCOSMOS_DELETE_DATABASE;
     spec->link = aioc_operation_text(&engine->link_text);
     if (kind->item) {
         spec->pk_text = aioc_operation_text(&engine->pk_text);
@@ -19488,15 +19553,14 @@ static void aioc_feeds_other_container(aioc_feeds_fan *fan)
 static bool aioc_feeds_is_another(aioc_feeds_fan *fan, const aiocosmos_result *result)
 {
     const aioc_operation_delivery *delivery = (const aioc_operation_delivery *)result->internal;
-    aiocosmos_str rid = { NULL, 0 };
-    if (delivery->response) rid = delivery->response->wanted[AIOC_PROTOCOL_H_OWNER_RID];
-    if ((result->status != 0 && result->status != 304) || rid.len == 0 || rid.len >= sizeof fan->rid) return false;
-    if (fan->rid[0] && !aioc_memory_same(rid, aioc_memory_str(fan->rid))) {
+    char rid[AIOC_PROTOCOL_RID_SIZE];
+    if ((result->status != 0 && result->status != 304) || !delivery->response ||
+        !aioc_protocol_container_rid(delivery->response->wanted[AIOC_PROTOCOL_H_OWNER_RID], rid)) return false;
+    if (fan->rid[0] && strcmp(rid, fan->rid) != 0) {
         aioc_feeds_other_container(fan);
         return true;
     }
-    memcpy(fan->rid, rid.ptr, rid.len);
-    fan->rid[rid.len] = 0;
+    memcpy(fan->rid, rid, sizeof rid);
     return false;
 }
 

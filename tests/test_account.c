@@ -169,12 +169,12 @@ TEST(a_definition_is_read)
     aioc_account_container *container;
     open_world(4);
     container = hold("c");
-    CHECK(read_definition(container, "{\"id\":\"c\",\"_rid\":\"abc=\","
+    CHECK(read_definition(container, "{\"id\":\"c\",\"_rid\":\"abcdAMsp2wQ=\","
                                      "\"partitionKey\":{\"paths\":[\"/pk\"],\"kind\":\"Hash\",\"version\":2}}"));
     CHECK_INT(container->pk_def.kind, AIOC_PROTOCOL_HASH);
     CHECK_INT(container->pk_def.version, 2);
     CHECK_INT(container->pk_def.path_count, 1);
-    CHECK_STR(container->rid, "abc=");
+    CHECK_STR(container->rid, "abcdAMsp2wQ=");
     CHECK(read_definition(container, "{\"partitionKey\":{\"paths\":[\"/pk\"],\"kind\":\"Hash\"}}"));
     CHECK_INT(container->pk_def.version, 1);
     CHECK(read_definition(container, "{\"partitionKey\":{\"paths\":[\"/a\",\"/b\",\"/c\"],\"kind\":\"MultiHash\","
@@ -204,20 +204,24 @@ TEST(a_definition_that_makes_no_sense_is_refused)
 
 TEST(another_rid_is_another_container)
 {
+    static const char *const same[] = {"abcdAMsp2wQ=", "abcdAMsp2wQBAAAAAAAAAA==", "", "abcdAA==", "abcdAEsp2wQ=",
+                                       "second", "longer-than-any-rid-can-be-in-this-world", "abcdAMsp2wQ"};
     aioc_account_container *container;
+    size_t i;
     open_world(4);
     container = hold("c");
-    aioc_account_see_rid(&world.account, container, aioc_memory_str("first"));
+    aioc_account_see_rid(&world.account, container, aioc_memory_str("abcdAMsp2wQ="));
     CHECK(aioc_account_session_take(&world.account, container, aioc_memory_str("0:-1#5"), false));
-    aioc_account_see_rid(&world.account, container, aioc_memory_str("first"));
-    CHECK_INT(container->token_count, 1);
-    aioc_account_see_rid(&world.account, container, aioc_memory_str(""));
-    CHECK_INT(container->token_count, 1);
-    aioc_account_see_rid(&world.account, container, aioc_memory_str("second"));
+    for (i = 0; i < sizeof same / sizeof *same; i++) {       /* an item of it, its database, a user, or nothing */
+        aioc_account_see_rid(&world.account, container, aioc_memory_str(same[i]));
+        CHECK_STR(container->rid, "abcdAMsp2wQ=");
+        CHECK_INT(container->token_count, 1);
+    }
+    aioc_account_see_rid(&world.account, container, aioc_memory_str("abcdAMsp2wUBAAAAAAAAAA=="));
     CHECK_INT(container->token_count, 0);
-    CHECK_STR(container->rid, "second");
-    aioc_account_see_rid(&world.account, container, aioc_memory_str("longer-than-any-rid-can-be-in-this-world"));
-    CHECK_STR(container->rid, "second");
+    CHECK_STR(container->rid, "abcdAMsp2wU=");
+    aioc_account_see_rid(&world.account, container, aioc_memory_str("abcdAMsp-wU="));
+    CHECK_STR(container->rid, "abcdAMsp-wU=");
     close_world();
 }
 
@@ -346,6 +350,9 @@ TEST(ranges_with_a_gap_or_an_overlap_are_not_believed)
 TEST(a_page_that_is_no_range_feed_is_refused)
 {
     static const char *const pages[] = {"{}", "[]", "{\"PartitionKeyRanges\":{}}", FEED("7"), FEED("{\"id\":\"0\"}"),
+        FEED(RANGE("0:1", "", "FF")), FEED(RANGE("1\\r\\nX: y", "", "FF")), FEED(RANGE("", "", "FF")),
+        FEED(RANGE("0", "", "FG")), FEED(RANGE("0", "\\u0000", "FF")), FEED(RANGE("0 ", "", "FF")),
+        FEED(RANGE("00000000001111111111222222222233333333334444444444555555555566666", "", "FF")),
         FEED("{\"id\":0,\"minInclusive\":\"\",\"maxExclusive\":\"FF\"}"), FEED(CHILD("0", "", "FF", "7"))};
     aioc_account_container *container;
     size_t i;

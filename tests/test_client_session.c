@@ -9,8 +9,10 @@
 #define RANGES(rid, list) "{\"_rid\":\"" rid "\",\"PartitionKeyRanges\":[" list "]}"
 #define RID   "abcdAMsp2wQ="
 #define RID_2 "abcdAMsp2wU="
+static const char definition_2[] = "{\"_rid\":\"" RID_2 "\",\"partitionKey\":{\"paths\":[\"/pk\"],\"version\":2}}";
 
 static struct service {
+    const char *definition;
     const char *ranges, *changed;            /* all of them; what changed of them, NULL: 304 */
     const char *write_lines, *read_lines;    /* of its answers */
     bool hold_changes;                       /* what changed is not said yet: `held` waits for it */
@@ -33,7 +35,7 @@ static void serve(peer *link)
         }
     } else if (heard(link, "GET /dbs/db/colls/c HTTP")) {
         service.definitions++;
-        reply(link, 200, "", definition);
+        reply(link, 200, "", service.definition);
     } else if (heard(link, "A-IM: ")) {
         reply(link, 200, "etag: \"9\"\r\n", "{\"Documents\":[{\"id\":\"a\"}],\"_count\":1}");
     } else {
@@ -47,6 +49,7 @@ static void serve(peer *link)
 static aiocosmos_client *open_service(void (*answer)(peer *link))
 {
     memset(&service, 0, sizeof service);
+    service.definition = definition;
     service.ranges = RANGES(RID, RANGE("0", "", "FF", "[]"));
     service.write_lines = service.read_lines = "x-ms-session-token: 0:-1#5\r\n";
     net_begin(answer);
@@ -232,9 +235,13 @@ TEST(a_304_that_nobody_asked_for_is_a_failure_of_its_own)
 static const char *const silent_on[] = { "GET /dbs/db/colls/c HTTP", "/pkranges " };
 static const char *silent;                   /* is not answered */
 
+static uint64_t silent_us[8];
+static int silent_count;
+
 static void serve_half(peer *link)
 {
     if (!heard(link, silent)) serve(link);
+    else if (silent_count < 8) silent_us[silent_count++] = net.now_us;
 }
 
 /* While the definition or the ranges do not come, reads send the tokens of all ranges. */
@@ -374,5 +381,146 @@ TEST(a_made_up_range_is_forgotten_once_the_ranges_are_known)
     CHECK_INT(ask(client, of_kind(AIOCOSMOS_READ_ITEM), &got), 0);
     CHECK_INT(got.attempts, 2);
     CHECK(!strstr(service.head, "x-ms-session-token"));
+    close_client(client);
+}
+
+/*--- Whose tokens they are ------------------------------------------------------------------------*/
+
+static int said_status;                      /* to reads of items */
+static const char *said_lines;
+
+static void serve_status(peer *link)
+{
+    if (heard(link, "GET /dbs/db/colls/c/docs/")) {
+        if (said_status == 304) say(link, "HTTP/1.1 304 Not Modified\r\n%s\r\n", said_lines);
+        else reply(link, said_status, said_lines, "{}");
+    } else {
+        serve(link);
+    }
+}
+
+/* Answers of no item, of another version or of a lost race have seen something, too. */
+TEST(answers_that_are_no_success_count_for_the_session)
+{
+    static const struct { int status; const char *lines; bool counts; } said[] = {
+        {304, "", true}, {404, "", true}, {409, "", true}, {412, "", true},
+        {404, "x-ms-substatus: 1002\r\n", false}, {404, "x-ms-substatus: 1003\r\n", false}, {400, "", false},
+        {403, "", false}, {413, "", false}
+    };
+    static char lines[256];
+    size_t i;
+    said_lines = lines;
+    for (i = 0; i < sizeof said / sizeof *said; i++) {
+        aiocosmos_client *client = open_service(serve_status);
+        aiocosmos_request request = of_kind(AIOCOSMOS_READ_ITEM);
+        answer got;
+        said_status = said[i].status;
+        snprintf(lines, sizeof lines, "%sx-ms-activity-id: 1\r\nx-ms-session-token: 0:-1#77\r\n", said[i].lines);
+        request.if_none_match = "\"x\"";
+        CHECK_INT(ask(client, request, &got), said_status);
+        CHECK_INT(aiocosmos_session_get(client, NULL, "c").len, said[i].counts ? strlen("0:-1#77") : 0);
+        close_client(client);
+    }
+}
+
+TEST(a_container_that_was_replaced_keeps_its_session)
+{
+    aiocosmos_client *client = open_service(serve);
+    CHECK_INT(ask_for(client, AIOCOSMOS_CREATE_ITEM), 0);
+    CHECK_INT(ask_for(client, AIOCOSMOS_REPLACE_CONTAINER), 0);
+    CHECK_INT(ask_for(client, AIOCOSMOS_READ_ITEM), 0);
+    CHECK(strstr(service.head, "x-ms-session-token: 0:-1#5\r\n"));
+    close_client(client);
+}
+
+TEST(what_was_deleted_leaves_no_session)
+{
+    static const char *const names[] = { "c", "d" };
+    aiocosmos_kind kind;
+    for (kind = AIOCOSMOS_DELETE_CONTAINER; kind <= AIOCOSMOS_DELETE_DATABASE;
+         kind = kind == AIOCOSMOS_DELETE_CONTAINER ? AIOCOSMOS_DELETE_DATABASE : (aiocosmos_kind)(kind + 1)) {
+        aiocosmos_client *client = open_service(serve);
+        aiocosmos_request request = of_kind(AIOCOSMOS_CREATE_ITEM);
+        answer got;
+        size_t i;
+        for (i = 0; i < 2; i++) {
+            request.container = names[i];
+            request.database = "db";
+            CHECK_INT(ask(client, request, &got), 0);
+            request.database = "db2";
+            CHECK_INT(ask(client, request, &got), 0);
+        }
+        CHECK_INT(ask_for(client, kind), 0);
+        CHECK_INT(aiocosmos_session_get(client, "db", "c").len, 0);
+        CHECK((aiocosmos_session_get(client, "db", "d").len > 0) == (kind == AIOCOSMOS_DELETE_CONTAINER));
+        CHECK(aiocosmos_session_get(client, "db2", "c").len > 0);
+        close_client(client);
+    }
+}
+
+/* The list of ranges tells whose they are, and nothing else need. */
+TEST(a_list_of_ranges_tells_of_another_container)
+{
+    aiocosmos_client *client = open_service(serve);
+    answer page;
+    learn_and_doubt(client);
+    CHECK_STR(known(client)->rid, RID);
+    service.definition = definition_2;
+    service.changed = RANGES(RID_2, RANGE("0", "", "FF", "[]"));
+    service.ranges = RANGES(RID_2, RANGE("0", "", "FF", "[]"));
+    begin_changes(client, &page);
+    drain(client);
+    CHECK_INT(page.status, 0);
+    CHECK_INT(service.definitions, 2);
+    CHECK_INT(aiocosmos_session_get(client, NULL, "c").len, 0);
+    aiocosmos_query_close(client, page.query);
+    close_client(client);
+}
+
+static const char *intended;                 /* of requests of items; others are refused */
+
+static void serve_intended(peer *link)
+{
+    const char *at = strstr(link->heard, "x-ms-cosmos-intended-collection-rid: ");
+    if (heard(link, "/docs") && at && strncmp(at + 37, intended, 12) != 0)
+        reply(link, 400, "x-ms-substatus: 1024\r\nx-ms-activity-id: 1\r\n", "{}");
+    else serve(link);
+}
+
+TEST(requests_of_items_say_which_container_they_mean)
+{
+    aiocosmos_client *client = open_service(serve_intended);
+    aiocosmos_request request = of_kind(AIOCOSMOS_CREATE_ITEM);
+    answer got;
+    intended = RID;
+    service.write_lines = "x-ms-session-token: 0:-1#50\r\nx-ms-content-path: " RID "\r\n";
+    CHECK_INT(ask(client, request, &got), 0);
+    CHECK(!strstr(service.head, "intended"));
+    CHECK_INT(ask(client, request, &got), 0);
+    CHECK(strstr(service.head, "x-ms-cosmos-intended-collection-rid: " RID "\r\n"));
+    service.write_lines = "x-ms-session-token: 0:-1#6\r\n";
+    intended = RID_2;                                        /* created anew; the definition says so, too */
+    service.definition = definition_2;
+    service.ranges = RANGES(RID_2, RANGE("0", "", "FF", "[]"));
+    CHECK_INT(ask(client, request, &got), 0);
+    CHECK_INT(got.attempts, 2);
+    CHECK(strstr(service.head, "x-ms-cosmos-intended-collection-rid: " RID_2 "\r\n"));
+    CHECK_TEXT(aiocosmos_session_get(client, NULL, "c").ptr, 6, "0:-1#6");
+    intended = RID;                                          /* whoever is never content is asked twice */
+    CHECK_INT(ask(client, request, &got), 400);
+    CHECK_INT(got.attempts, 2);
+    close_client(client);
+}
+
+TEST(a_range_s_id_writes_no_header_lines)
+{
+    aiocosmos_client *client = open_service(serve);
+    service.ranges = RANGES(RID, RANGE("1\\r\\nX-Evil: yes\\r\\nX", "", "FF", "[\"0\"]"));
+    CHECK_INT(ask_for(client, AIOCOSMOS_CREATE_ITEM), 0);
+    CHECK_INT(ask_for(client, AIOCOSMOS_READ_ITEM), 0);
+    while (known(client)->knowledge == AIOC_ACCOUNT_FETCHING) CHECK(aiocosmos_step(client, 100) >= 0);
+    CHECK_INT(ask_for(client, AIOCOSMOS_READ_ITEM), 0);
+    CHECK(!strstr(service.head, "X-Evil"));
+    CHECK(strstr(service.head, "x-ms-session-token: 0:-1#5\r\n"));
     close_client(client);
 }
