@@ -11738,7 +11738,9 @@ static bool aioc_operation_copy_texts(aioc_operation *op, const aioc_operation_s
 /* How long an attempt may be silent; 0: as long as it likes. */
 static uint64_t aioc_operation_silence_max_us(const aioc_operation *op)
 {
-    uint32_t max_ms = op->engine->attempt_timeout_ms;
+    uint32_t max_ms = op->engine->attempt_timeout_ms, first_ms = op->attempts == 0 ? 1000 : 5000;
+    /* Metadata comes quickly or not at all, says .NET's HttpTimeoutPolicyControlPlaneRetriableHotPath. */
+    if (op->internal && op->container && !op->item_data && op->attempts < 2 && first_ms < max_ms) max_ms = first_ms;
     return max_ms == AIOCOSMOS_OFF || (op->write && !op->item_data) || op->stop_parts ? 0 : max_ms * UINT64_C(1000);
 }
 
@@ -12247,7 +12249,7 @@ static bool aioc_operation_abandoned(aioc_operation *op)
     op->overdue = silent;
     if (over) {
         aioc_memory_print(op->engine->message, sizeof op->engine->message, "not a byte sent or heard for %u ms",
-                          (unsigned)op->engine->attempt_timeout_ms);
+                          (unsigned)(max_us / 1000u));
         aioc_pool_abandon(&op->exchange, op->engine->message);
     }
     return over;
@@ -12751,9 +12753,8 @@ static bool aioc_operation_work(aioc_operation_engine *engine)
 
 static void aioc_operation_fetch_ranges(aioc_operation *before, aiocosmos_str continuation);
 
-/* The ordinary retry policy, and a deadline of the connect timeout's order for all of it: those who wait have their
- * own. */
-#define AIOC_OPERATION_METADATA_TIMEOUT_MS 10000
+/* The ordinary retry policy, and a deadline for all of it: those who wait have their own. */
+#define AIOC_OPERATION_METADATA_TIMEOUT_MS 15000
 
 /* Ends a fetch. What was not brought to its end is dropped. */
 static void aioc_operation_fetched(aioc_operation_engine *engine, aioc_account_container *container,

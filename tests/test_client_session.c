@@ -279,6 +279,29 @@ TEST(a_read_sends_one_range_s_token_once_the_ranges_are_known)
     close_client(client);
 }
 
+/* It comes quickly, or not at all: each try has a limit of its own, and all together. */
+TEST(metadata_that_does_not_come_is_asked_for_again)
+{
+    size_t i;
+    for (i = 0; i < 2; i++) {
+        aiocosmos_client *client = open_service(serve_half);
+        uint64_t from_us = net.now_us;
+        answer page;
+        silent = silent_on[i];
+        silent_count = 0;
+        begin_changes(client, &page);
+        drain(client);
+        CHECK_INT(page.calls, 1);
+        CHECK(page.status < 0);
+        CHECK_INT(silent_count, 4);
+        CHECK(silent_us[1] - silent_us[0] > 1000000 && silent_us[1] - silent_us[0] < 1300000);
+        CHECK(silent_us[2] - silent_us[1] > 5000000 && silent_us[2] - silent_us[1] < 5700000);
+        CHECK(page.at_us - from_us < 15100000);
+        aiocosmos_query_close(client, page.query);
+        close_client(client);
+    }
+}
+
 /* An item without its key: the header depends on the definition, and on nothing else. */
 TEST(an_item_without_its_key_waits_for_the_definition_alone)
 {
