@@ -129,6 +129,23 @@ TEST(policy_keeps_the_doubt_of_an_earlier_attempt)
                  AIOCOSMOS_MAYBE_APPLIED);
 }
 
+/* Somebody who is not the service may say that it did not process a request, or that ranges or a rate have changed. */
+TEST(policy_of_answers_that_are_not_the_services)
+{
+    static const int statuses[] = { 408, 410, 429, 449, 500, 502, 503, 504 };
+    size_t i;
+    for (i = 0; i < sizeof statuses / sizeof *statuses; i++) {
+        aioc_operation_outcome seen = answer(statuses[i], 0);
+        aioc_operation_situation now = reading();
+        seen.from_service = false;
+        CHECK_INT(aioc_operation_judge(&now, &seen).reason, AIOC_OPERATION_UNCLEAR);
+        check_policy("a write", writing(), seen, OVER, statuses[i], AIOCOSMOS_MAYBE_APPLIED);
+        check_policy("a read", now, seen, AGAIN, 0, 0);
+        now.tries[AIOC_OPERATION_UNCLEAR] = 3;
+        check_policy("its fourth", now, seen, OVER, statuses[i], AIOCOSMOS_NOT_SENT);
+    }
+}
+
 TEST(policy_of_unclear_answers)
 {
     static const int unclear[] = { 408, 500, 502, 504 };
