@@ -1777,6 +1777,8 @@ typedef struct aioc_memory {
     size_t used, peak, max;  /* bytes taken from the allocator, those on free lists included */
     size_t kept, kept_max;   /* bytes on free lists */
     uint64_t allocations;    /* how often the allocator was asked for memory */
+    void (*reclaim)(void *owner, size_t size);  /* frees what can be had again, if it has any; allocates nothing */
+    void *reclaim_owner;
     aioc_memory_block *free[AIOC_MEMORY_CLASSES];
 } aioc_memory;
 
@@ -1878,12 +1880,21 @@ static void aioc_memory_close(aioc_memory *memory)
     AIOCOSMOS_ASSERT(memory->used == 0);
 }
 
+/* Whether so many bytes more leave the blocks in use below a limit, at the cost of what can be had again. */
+static bool aioc_memory_fits(aioc_memory *memory, size_t size, size_t limit)
+{
+    size_t over = memory->used - memory->kept + size;
+    if (over > limit && memory->reclaim) memory->reclaim(memory->reclaim_owner, over - limit);
+    return memory->used - memory->kept + size <= limit;
+}
+
 /* Makes room below max for so many bytes more, at the cost of what is kept. */
 static bool aioc_memory_make_room(aioc_memory *memory, size_t size)
 {
-    size_t room = memory->max > memory->used ? memory->max - memory->used : 0;
+    size_t room;
+    if (!aioc_memory_fits(memory, size, memory->max)) return false;
+    room = memory->max > memory->used ? memory->max - memory->used : 0;
     if (size <= room) return true;
-    if (size - room > memory->kept) return false;
     aioc_memory_give_back(memory, memory->kept - (size - room), -1);
     return true;
 }
@@ -11299,6 +11310,7 @@ typedef struct aioc_operation_spec {
     uint64_t order_key;
     uint32_t timeout_ms;                     /* AIOCOSMOS_OFF: none */
     bool internal;                           /* nobody outside waits for it */
+    bool of_page;                            /* of a query: what has been read ahead goes with it */
     void (*complete)(aioc_operation *op, const aiocosmos_result *result);
     void (*stop_parts)(aioc_operation *op);  /* set: it is composed of others, and sends nothing itself */
     aiocosmos_done_fn done;
@@ -13437,7 +13449,7 @@ static int aioc_operation_specify(aioc_operation_engine *engine, const aiocosmos
 static int aioc_operation_accept(aioc_operation_engine *engine, const aioc_operation_spec *spec, aioc_operation **out)
 {
     const aiocosmos_platform *platform = engine->platform;
-    size_t max = spec->pacer ? engine->memory->max : engine->memory->max / 8 * 7;
+    size_t max = spec->pacer || spec->of_page ? engine->memory->max : engine->memory->max / 8 * 7;
     size_t bytes = sizeof(aioc_operation) + aioc_operation_texts_len(spec);
     if (engine->closing) {
         aioc_memory_print(engine->refusal, sizeof engine->refusal, "the client is being destroyed");
@@ -13449,9 +13461,9 @@ static int aioc_operation_accept(aioc_operation_engine *engine, const aioc_opera
                           (unsigned)engine->pending);
         return AIOCOSMOS_E_FULL;
     }
-    /* The last eighth is left to answers, so that they need not wait for requests to go; and to what a pacer, who has
-     * seen to that before, has pulled already. */
-    if (engine->memory->used - engine->memory->kept + bytes > max) {
+    /* The last eighth is left to answers, so that they need not wait for requests to go; to what a pacer, who has seen
+     * to that before, has pulled already; and to the pages of queries, who take little and give much back. */
+    if (!aioc_memory_fits(engine->memory, bytes, max)) {
         aioc_memory_print(engine->refusal, sizeof engine->refusal, "full: the client holds memory_max bytes");
         return AIOCOSMOS_E_FULL;
     }
@@ -14202,6 +14214,15 @@ typedef struct aioc_query_shape {
     bool value;                          /* SELECT VALUE: no aliases, but */
     uint8_t value_aggregate;
 } aioc_query_shape;
+
+/* Whether the results depend on which rows come first. */
+static bool aioc_query_shape_makes_lists(const aioc_query_shape *shape)
+{
+    uint32_t i;
+    for (i = 0; i < shape->alias_count; i++)
+        if (shape->aliases[i].aggregate == AIOC_QUERY_MAKE_LIST) return true;
+    return shape->value_aggregate == AIOC_QUERY_MAKE_LIST;
+}
 
 typedef struct aioc_query_groups {
     aioc_memory *memory;
@@ -16480,6 +16501,18 @@ static void aioc_query_hybrid_close(aioc_query_hybrid *hybrid)
  * items, some operations a range; the change feed; bulks, one operation an
  * item.
  *
+ * Answers of ranges, in memory or on their way, are held
+ *  - ahead of what was asked for: a query's within its memory_max, those of
+ *    all queries of a client within a quarter of the client's memory_max;
+ *  - for a page that is owed and can't be made without: of one range, or, if
+ *    ranges are merged, one answer of each. Pages that need more than half of
+ *    the client's memory_max take turns; one that has the turn may have all.
+ * Whoever needs memory takes it from the queries that owe no page. They ask
+ * again from where their ranges stood. Of rows in order some of an answer may
+ * have been given: that query begins behind the last row given, as by a token.
+ * A page for whose answers there is no memory all the same is tried without
+ * the others', then with fewer and fewer rows, and fails when one is too many.
+ *
  * May call: all above.
  *============================================================================*/
 
@@ -16493,6 +16526,7 @@ static void aioc_query_hybrid_close(aioc_query_hybrid *hybrid)
 #define AIOC_FEEDS_ROWS_MAX       2000       /* of a merged page, and asked of a range at a time */
 #define AIOC_FEEDS_PAGE_BYTES_MAX (4u << 20) /* of a merged page, as of one of the service */
 #define AIOC_FEEDS_SLICE          256        /* rows merged in one piece of work */
+#define AIOC_FEEDS_AHEAD_MAX      4096       /* answers read ahead, of those of which few make a page */
 #define AIOC_FEEDS_PAUSE_MAX_MS   1000u      /* between looks at a range that is splitting */
 #define AIOC_FEEDS_METRICS_MAX    64         /* names that the service measures by */
 #define AIOC_FEEDS_INDEX_METRICS_MAX (64u * 1024u)
@@ -16523,11 +16557,11 @@ typedef struct aioc_feeds_stream {
     aiocosmos_str min, max;
     aioc_memory_buffer kin;                  /* min, NUL and max of what was one range when its first row was given;
                                               * empty: of the stream itself */
-    aioc_memory_buffer ask;                  /* the continuation that the next request goes on from */
-    aioc_memory_buffer position;             /* the one behind the answers that have been used up */
+    aioc_memory_buffer position;             /* the continuation behind the answers that have been used up */
     aioc_operation *op;                      /* the request under way */
     aioc_feeds_answer *first, *last;
-    uint32_t answers;
+    size_t   reserved;                       /* bytes, for the answer on its way */
+    uint32_t asks;
     uint32_t version;                        /* of the ranges by which the request was sent */
     uint8_t  side;                           /* aioc_query_side: which text it is asked */
     bool     asked_all;                      /* nothing is left to ask for */
@@ -16535,6 +16569,8 @@ typedef struct aioc_feeds_stream {
     bool     skipping;                       /* its first rows were given before the query was resumed */
     bool     passed_over;                    /* rows were left out that may not have been given */
     bool     in_heap, dropped;
+    bool     split;                          /* its heirs go on behind its answers */
+    bool     stale;                          /* what was before the answer on its way has been given back */
     bool     rids_fall;                      /* ordered: rows of the same values come with falling _rids */
     bool     rids_told;                      /* the service says so, or its rows do */
     bool     hot;                            /* changes: more are to be expected, for there were some, or it is new */
@@ -16583,10 +16619,19 @@ typedef struct aioc_feeds_fan {
     uint32_t heap_count, heap_cap;
     aioc_feeds_stream *leaving;
     uint32_t in_flight, window, parallel_max, page_items_max, continuation_max;
-    size_t   held_max, held;                 /* bytes of answers */
-    uint64_t rows_seen, bytes_seen;          /* of answers: how large a row is */
+    uint32_t ahead, window_max;              /* answers held; how far the window, which counts them, may grow */
+    uint32_t page_bytes_max;
+    uint32_t rows_max;                       /* asked of a range, for lack of memory; 0: any */
+    size_t   held_max, held, reserved;       /* bytes of answers; reserved: on their way */
+    uint64_t rows_seen, bytes_seen, seen;    /* of answers: how large a row is */
+    uint64_t asked;                          /* less: its last page was asked for longer ago */
     uint8_t  stage, sink;
     bool     waiting, waited, pausing, resumed, ordered, direct, starved;
+    bool     in_place;                       /* the ranges are read from the left to the right */
+    bool     queued;                         /* its page waits for its turn, */
+    bool     alone;                          /* or has it until it ends */
+    bool     quiet;                          /* nothing is read ahead until a page is asked for */
+    bool     yielded;                        /* ordered: begins again behind the last row given */
     uint32_t levels;                         /* of the partition key that is asked for, perhaps not all */
     uint32_t component;                      /* of hybrid search: the one that is read */
 
@@ -16805,6 +16850,9 @@ struct aioc_feeds {
     uint32_t slot_count, query_count, bulk_count;
     aioc_feeds_query *first_stirred, *last_stirred;
     bool starved;                            /* a query waits for room among the operations */
+    size_t held, reserved, guess;            /* of all queries, as in each; guess: of one that is new */
+    uint64_t clock;                          /* pages that were asked for */
+    aioc_feeds_query *turn;                  /* alone may ask for answers: the memory is to be its own */
     aioc_feeds_plan plans[AIOC_FEEDS_PLANS];
     uint64_t plans_used;
     aioc_feeds_many *first_many;
@@ -16978,18 +17026,40 @@ static int aioc_feeds_answer_new(aioc_memory *memory, const aiocosmos_result *re
     return 0;
 }
 
+/* Puts a query among those that have work. */
+static void aioc_feeds_stir(aioc_feeds_query *query)
+{
+    aioc_feeds *feeds = query->feeds;
+    if (query->stirred) return;
+    query->stirred = true;
+    query->stirred_next = NULL;
+    if (feeds->last_stirred) feeds->last_stirred->stirred_next = query;
+    else feeds->first_stirred = query;
+    feeds->last_stirred = query;
+}
+
+/* Takes the first answer of a stream away from it. */
+static aioc_feeds_answer *aioc_feeds_unlink(aioc_feeds_stream *stream)
+{
+    aioc_feeds_fan *fan = stream->query->fan;
+    aioc_feeds *feeds = stream->query->feeds;
+    aioc_feeds_answer *answer = stream->first;
+    stream->first = answer->next;
+    if (!stream->first) stream->last = NULL;
+    answer->next = NULL;
+    fan->ahead--;
+    fan->held -= answer->bytes;
+    feeds->held -= answer->bytes;
+    if (feeds->turn) aioc_feeds_stir(feeds->turn);
+    return answer;
+}
+
 static void aioc_feeds_stream_free(aioc_feeds_stream *stream)
 {
     aioc_memory *memory = stream->query->feeds->engine->memory;
-    while (stream->first) {
-        aioc_feeds_answer *answer = stream->first;
-        stream->first = answer->next;
-        stream->query->fan->held -= answer->bytes;
-        aioc_feeds_answer_free(memory, answer);
-    }
+    while (stream->first) aioc_feeds_answer_free(memory, aioc_feeds_unlink(stream));
     aioc_memory_buffer_free(memory, &stream->edges);
     aioc_memory_buffer_free(memory, &stream->kin);
-    aioc_memory_buffer_free(memory, &stream->ask);
     aioc_memory_buffer_free(memory, &stream->position);
     aioc_memory_free(memory, stream, sizeof *stream);
 }
@@ -17064,18 +17134,6 @@ static void aioc_feeds_unpark(aioc_feeds_query *query)
     query->parked = NULL;
 }
 
-/* Puts a query among those that have work. */
-static void aioc_feeds_stir(aioc_feeds_query *query)
-{
-    aioc_feeds *feeds = query->feeds;
-    if (query->stirred) return;
-    query->stirred = true;
-    query->stirred_next = NULL;
-    if (feeds->last_stirred) feeds->last_stirred->stirred_next = query;
-    else feeds->first_stirred = query;
-    feeds->last_stirred = query;
-}
-
 static void aioc_feeds_calm(aioc_feeds_query *query)
 {
     aioc_feeds *feeds = query->feeds;
@@ -17091,6 +17149,21 @@ static void aioc_feeds_calm(aioc_feeds_query *query)
     if (feeds->last_stirred == query) feeds->last_stirred = before;
 }
 
+/* Of the pages that wait for memory, the one that was asked for first has the turn. */
+static void aioc_feeds_pass_turn(aioc_feeds *feeds)
+{
+    aioc_feeds_query *next = NULL;
+    uint32_t i;
+    for (i = 0; i < feeds->slot_count; i++) {
+        aioc_feeds_query *query = feeds->slots[i].query;
+        if (query && query->fan && query->fan->queued && (!next || query->fan->asked < next->fan->asked)) next = query;
+    }
+    feeds->turn = next;
+    if (!next) return;
+    next->fan->queued = false;
+    aioc_feeds_stir(next);
+}
+
 static void aioc_feeds_query_free(aioc_feeds_query *query)
 {
     aioc_feeds *feeds = query->feeds;
@@ -17101,6 +17174,7 @@ static void aioc_feeds_query_free(aioc_feeds_query *query)
     feeds->query_count--;
     aioc_feeds_unpark(query);
     aioc_feeds_fan_free(query);
+    if (feeds->turn == query) aioc_feeds_pass_turn(feeds);
     aioc_memory_buffer_free(memory, &query->link);
     aioc_memory_buffer_free(memory, &query->pk);
     aioc_memory_buffer_free(memory, &query->lines);
@@ -17354,6 +17428,8 @@ static int aioc_feeds_fill_fan(aioc_feeds_query *query, const aiocosmos_query_re
     fan->parallel_max = request->parallel_max ? request->parallel_max : AIOCOSMOS_DEFAULT_PARALLEL;
     if (fan->parallel_max > AIOC_ACCOUNT_RANGES_MAX) fan->parallel_max = AIOC_ACCOUNT_RANGES_MAX;
     fan->held_max = request->memory_max ? request->memory_max : AIOCOSMOS_DEFAULT_QUERY_MEMORY;
+    fan->page_bytes_max = engine->memory->max / 16 < AIOC_FEEDS_PAGE_BYTES_MAX ? (uint32_t)(engine->memory->max / 16)
+                                                                               : AIOC_FEEDS_PAGE_BYTES_MAX;
     fan->continuation_max = request->continuation_bytes_max ? request->continuation_bytes_max
                                                             : AIOCOSMOS_DEFAULT_CONTINUATION_BYTES;
     fan->levels = aioc_feeds_levels(&request->pk);
@@ -17623,6 +17699,7 @@ static int aioc_feeds_ask_page(aioc_feeds_query *query, uint32_t timeout_ms)
     spec.session_token = aioc_feeds_text(&query->session);
     spec.body = aioc_feeds_text(&query->body);
     spec.timeout_ms = timeout_ms;
+    spec.of_page = true;
     spec.complete = aioc_feeds_page_came;
     spec.owner = query;
     return aioc_operation_accept(engine, &spec, &query->op);
@@ -17631,10 +17708,12 @@ static int aioc_feeds_ask_page(aioc_feeds_query *query, uint32_t timeout_ms)
 /* The page that was lent to a callback is of no use any more. */
 static void aioc_feeds_clear_page(aioc_feeds_query *query)
 {
+    aioc_memory *memory = query->feeds->engine->memory;
     aioc_feeds_fan *fan = query->fan;
     if (fan->unshown) return;
-    aioc_feeds_answer_free(query->feeds->engine->memory, fan->shown);
+    aioc_feeds_answer_free(memory, fan->shown);
     fan->shown = NULL;
+    if (fan->out.cap > AIOC_MEMORY_LARGEST) aioc_memory_buffer_free(memory, &fan->out);
     fan->out.len = 0;
     fan->out_count = 0;
     fan->out_closed = false;
@@ -17933,7 +18012,7 @@ static int aioc_feeds_ask_plan(aioc_feeds_query *query)
                                  "x-ms-cosmos-supported-query-features: " AIOC_QUERY_FEATURES "\r\n");
     spec.body = aioc_feeds_text(&query->body);
     spec.timeout_ms = query->timeout_ms;
-    spec.internal = true;
+    spec.internal = spec.of_page = true;
     spec.complete = aioc_feeds_plan_came;
     spec.owner = query;
     memcpy(fan->rid, fan->container->rid, sizeof fan->rid);
@@ -17996,8 +18075,7 @@ static aioc_feeds_stream *aioc_feeds_stream_new(aioc_feeds_query *query, uint32_
     stream = (aioc_feeds_stream *)aioc_memory_zalloc(memory, sizeof *stream);
     if (!stream) return NULL;
     stream->query = query;
-    if (!aioc_feeds_stream_edges(stream, min, max) || !aioc_feeds_set(memory, &stream->ask, continuation) ||
-        !aioc_feeds_set(memory, &stream->position, continuation)) {
+    if (!aioc_feeds_stream_edges(stream, min, max) || !aioc_feeds_set(memory, &stream->position, continuation)) {
         aioc_feeds_stream_free(stream);
         return NULL;
     }
@@ -18005,6 +18083,12 @@ static aioc_feeds_stream *aioc_feeds_stream_new(aioc_feeds_query *query, uint32_
     fan->streams[place] = stream;
     fan->stream_count++;
     return stream;
+}
+
+/* The continuation that a stream's next request goes on from. */
+static aiocosmos_str aioc_feeds_ask_from(const aioc_feeds_stream *stream)
+{
+    return aioc_feeds_text(stream->last ? &stream->last->behind : &stream->position);
 }
 
 static aiocosmos_str aioc_feeds_lesser(aiocosmos_str a, aiocosmos_str b)
@@ -18040,7 +18124,7 @@ static bool aioc_feeds_recut(aioc_feeds_query *query, uint32_t place)
 {
     aioc_feeds_fan *fan = query->fan;
     aioc_feeds_stream *old = fan->streams[place];
-    uint32_t end = aioc_feeds_cut(query, place + 1, old->min, old->max, aioc_feeds_text(&old->ask)), i;
+    uint32_t end = aioc_feeds_cut(query, place + 1, old->min, old->max, aioc_feeds_ask_from(old)), i;
     bool ok = end != UINT32_MAX;
     for (i = place + 1; ok && i < end; i++) {
         fan->streams[i]->side = old->side;
@@ -18061,7 +18145,7 @@ static bool aioc_feeds_recut(aioc_feeds_query *query, uint32_t place)
         }
         return false;
     }
-    old->asked_all = true;
+    old->asked_all = old->split = true;
     old->passed_over = false;                /* that is their affair */
     return true;
 }
@@ -18110,25 +18194,145 @@ static bool aioc_feeds_cut_spans(aioc_feeds_query *query, bool whole, aiocosmos_
 
 /*--- Many ranges: requests and answers -------------------------------------------*/
 
-/* How many rows to ask a range for. Where all ranges' rows are merged, each holds a page or two: small ones, as large
- * as memory_max lets all of them be. */
-static uint64_t aioc_feeds_rows_to_ask(const aioc_feeds_fan *fan)
+/* How many rows to ask a range for, which has been asked so often before; 0: as many as the service likes. Where all
+ * ranges' rows are merged, of each range a page at first, then twice as many each time: as many as fit into memory, if
+ * each range has two such answers. */
+static uint64_t aioc_feeds_rows_to_ask(const aioc_feeds_query *query, uint32_t asks)
 {
-    uint64_t rows, room, row_bytes;
-    if (fan->sink != AIOC_FEEDS_TO_PAGES) return 0;
-    if (!fan->ordered) return fan->page_items_max;
-    rows = fan->page_items_max > AIOC_FEEDS_ROWS_ASKED ? fan->page_items_max : AIOC_FEEDS_ROWS_ASKED;
-    if (fan->rows_seen) {
-        room = fan->held_max / (2 * (uint64_t)fan->stream_count + 1);
-        row_bytes = fan->bytes_seen / fan->rows_seen + 1;
-        rows = room / row_bytes;
+    const aioc_feeds_fan *fan = query->fan;
+    uint64_t rows = fan->sink == AIOC_FEEDS_TO_PAGES ? fan->page_items_max : 0;
+    if (fan->ordered) {
+        size_t half = query->feeds->engine->memory->max / 2;
+        uint64_t room = (fan->held_max < half ? fan->held_max : half) / (2 * (uint64_t)fan->stream_count + 1);
+        if (!rows) rows = AIOC_FEEDS_ROWS_ASKED;
+        rows <<= asks < 16 ? asks : 16;
+        if (fan->rows_seen && rows > room / (fan->bytes_seen / fan->rows_seen + 1))
+            rows = room / (fan->bytes_seen / fan->rows_seen + 1);
+        if (rows > AIOC_FEEDS_ROWS_MAX) rows = AIOC_FEEDS_ROWS_MAX;
+        /* Of DISTINCT, a row that counts may take many that do not. */
+        if (fan->info->distinct == AIOC_QUERY_ALL && fan->take_left < AIOC_FEEDS_ROWS_MAX &&
+            fan->skip_left < AIOC_FEEDS_ROWS_MAX && rows > fan->skip_left + fan->take_left)
+            rows = fan->skip_left + fan->take_left;
+        if (!rows) rows = 1;
     }
-    if (rows > AIOC_FEEDS_ROWS_MAX) rows = AIOC_FEEDS_ROWS_MAX;
-    /* Of DISTINCT, a row that counts may take many that do not. */
-    if (fan->info->distinct == AIOC_QUERY_ALL && fan->take_left < AIOC_FEEDS_ROWS_MAX &&
-        fan->skip_left < AIOC_FEEDS_ROWS_MAX && rows > fan->skip_left + fan->take_left)
-        rows = fan->skip_left + fan->take_left;
-    return rows ? rows : 1;
+    return fan->rows_max && (rows == 0 || rows > fan->rows_max) ? fan->rows_max : rows;
+}
+
+/*--- Many ranges: memory ---------------------------------------------------------*/
+
+/* How many bytes a stream's next answer may be. */
+static size_t aioc_feeds_expected(const aioc_feeds_stream *stream)
+{
+    const aioc_feeds_fan *fan = stream->query->fan;
+    uint64_t rows = aioc_feeds_rows_to_ask(stream->query, stream->asks);
+    if (!fan->seen) return stream->query->feeds->guess;
+    return (size_t)(fan->ordered ? rows * (fan->bytes_seen / (fan->rows_seen + 1) + 1) : fan->bytes_seen / fan->seen);
+}
+
+/* Gives back the answers that a query has not used, or not all rows of. */
+static void aioc_feeds_yield(aioc_feeds_query *query)
+{
+    aioc_memory *memory = query->feeds->engine->memory;
+    aioc_feeds_fan *fan = query->fan;
+    uint32_t place;
+    if (!query->op) fan->quiet = true;
+    if (fan->held == 0) return;
+    for (place = 0; place < fan->stream_count; place++) {
+        aioc_feeds_stream *stream = fan->streams[place];
+        stream->in_heap = false;
+        if (!stream->first || (stream->split && !fan->ordered)) continue;
+        while (stream->first) aioc_feeds_answer_free(memory, aioc_feeds_unlink(stream));
+        stream->stale = stream->op != NULL;
+        stream->asked_all = false;
+    }
+    fan->heap_count = 0;
+    fan->yielded = fan->ordered;
+    if (query->op) aioc_feeds_stir(query);
+}
+
+/* There was no memory for answers of a query. It asks again: when a page is owed; when its turn comes; without the
+ * others, for fewer rows. */
+static void aioc_feeds_lacks_memory(aioc_feeds_query *query)
+{
+    aioc_feeds *feeds = query->feeds;
+    aioc_feeds_fan *fan = query->fan;
+    uint64_t rows = aioc_feeds_rows_to_ask(query, 0);
+    uint32_t i;
+    aioc_feeds_yield(query);
+    if (!query->op) return;
+    aioc_feeds_stir(query);
+    if (feeds->turn && feeds->turn != query) {
+        fan->queued = true;
+    } else if (fan->out_count || (fan->alone && fan->rows_max == 1)) {
+        aioc_feeds_fail(fan, AIOCOSMOS_E_NOMEM, "no memory for answers of the ranges, however few rows they have: "
+                        "raise the client's memory_max");
+    } else {
+        feeds->turn = query;
+        fan->alone = true;
+        fan->rows_max = rows == 0 || rows > 512 ? 128 : rows < 4 ? 1 : (uint32_t)rows / 4;
+        for (i = 0; i < feeds->slot_count; i++) {
+            aioc_feeds_query *other = feeds->slots[i].query;
+            if (other && other != query && other->fan && !other->busy) aioc_feeds_yield(other);
+        }
+    }
+}
+
+/* Takes answers back until no more than so many bytes are held: from those that owe no page, or from those whose pages
+ * wait for memory. */
+static void aioc_feeds_take_back(aioc_feeds *feeds, size_t goal, bool waiting)
+{
+    size_t before = SIZE_MAX;
+    while (feeds->held > goal && feeds->held < before) {
+        aioc_feeds_query *last = NULL;       /* its page was asked for longest ago */
+        uint32_t i;
+        for (i = 0; i < feeds->slot_count; i++) {
+            aioc_feeds_query *query = feeds->slots[i].query;
+            const aioc_feeds_fan *fan = query ? query->fan : NULL;
+            if (!fan || !fan->held || query->busy || (last && fan->asked > last->fan->asked)) continue;
+            if (waiting ? fan->queued || feeds->turn == query : !query->op) last = query;
+        }
+        if (!last) return;
+        before = feeds->held;
+        if (last->fan->alone) aioc_feeds_lacks_memory(last);
+        else aioc_feeds_yield(last);
+    }
+}
+
+/* The memory's hook. What is on its way can't come as long as those who wait for it hold all there is. */
+static void aioc_feeds_reclaim(void *owner, size_t bytes)
+{
+    aioc_feeds *feeds = (aioc_feeds *)owner;
+    size_t goal = feeds->held > bytes ? feeds->held - bytes : 0;
+    aioc_feeds_take_back(feeds, goal, false);
+    aioc_feeds_take_back(feeds, goal, true);
+}
+
+/* Whether a query may have so many bytes of answers more. A page that can't do without them waits for its turn, if they
+ * are too many. */
+static bool aioc_feeds_may_take(aioc_feeds_query *query, size_t bytes, bool needed)
+{
+    aioc_feeds *feeds = query->feeds;
+    aioc_feeds_fan *fan = query->fan;
+    size_t max = feeds->engine->memory->max, limit = needed ? max / 2 : max / 4;
+    size_t others = feeds->reserved - fan->reserved, own = fan->held + fan->reserved;
+    if (feeds->turn && feeds->turn != query) {
+        fan->queued = fan->queued || needed;
+        return false;
+    }
+    bytes += feeds->reserved;
+    if (query->op && bytes < limit) aioc_feeds_take_back(feeds, limit - bytes, false);
+    bytes += feeds->held;
+    if (!needed) return bytes <= limit && own + bytes - feeds->reserved - feeds->held <= fan->held_max;
+    if (bytes <= limit && !fan->alone) {
+        if (feeds->turn) aioc_feeds_pass_turn(feeds);
+        return true;
+    }
+    feeds->turn = query;
+    if (others) return false;                /* theirs will come, and be used up */
+    fan->alone = true;
+    if (bytes <= max / 4 * 3 || own == 0) return true;
+    if (!fan->reserved) aioc_feeds_lacks_memory(query);
+    return false;
 }
 
 /* The part of its range that a stream is, unless it is all of it. */
@@ -18151,7 +18355,7 @@ static void aioc_feeds_answer_came(aioc_operation *op, const aiocosmos_result *r
 static bool aioc_feeds_append_position(const aioc_feeds_stream *stream, aioc_memory_buffer *lines)
 {
     const aioc_feeds_fan *fan = stream->query->fan;
-    aiocosmos_str position = aioc_feeds_text(&stream->ask);
+    aiocosmos_str position = aioc_feeds_ask_from(stream);
     if (position.len == 0 && fan->from_now) position = aioc_memory_str("*");
     return position.len == 0 ||
            aioc_operation_append_line(stream->query->feeds->engine->memory, lines,
@@ -18170,7 +18374,7 @@ static int aioc_feeds_ask_range(aioc_feeds_stream *stream, const aioc_account_ra
     aioc_operation_spec spec;
     int refused;
     if (!aioc_feeds_set(memory, lines, aioc_feeds_text(&query->lines)) ||
-        !aioc_feeds_append_page_size(memory, lines, aioc_feeds_rows_to_ask(fan)) ||
+        !aioc_feeds_append_page_size(memory, lines, aioc_feeds_rows_to_ask(query, stream->asks)) ||
         !aioc_feeds_append_edges(stream, range, lines) ||
         !aioc_feeds_append_position(stream, lines)) return AIOCOSMOS_E_NOMEM;
     memset(&spec, 0, sizeof spec);
@@ -18187,11 +18391,16 @@ static int aioc_feeds_ask_range(aioc_feeds_stream *stream, const aioc_account_ra
     spec.body = aioc_feeds_text(&fan->bodies[stream->side]);
     spec.timeout_ms = query->timeout_ms;
     spec.internal = true;
+    spec.of_page = query->op != NULL;
     spec.complete = aioc_feeds_answer_came;
     spec.owner = stream;
     refused = aioc_operation_accept(engine, &spec, &stream->op);
     if (refused) return refused;
     stream->version = fan->container->ranges_version;
+    stream->reserved = aioc_feeds_expected(stream);
+    fan->reserved += stream->reserved;
+    query->feeds->reserved += stream->reserved;
+    stream->asks++;
     fan->in_flight++;
     return 0;
 }
@@ -18216,26 +18425,26 @@ static void aioc_feeds_note_scan(aioc_feeds_stream *stream, const aiocosmos_resu
     stream->rids_fall = reverse_rids ? fan->info->descending[0] != 0 : reverse_scan;
 }
 
+/* Takes an answer over. 0, or why it is not one. */
 static int aioc_feeds_take_answer(aioc_feeds_stream *stream, const aiocosmos_result *result)
 {
-    aioc_memory *memory = stream->query->feeds->engine->memory;
+    aioc_feeds *feeds = stream->query->feeds;
     aioc_feeds_fan *fan = stream->query->fan;
     aioc_feeds_answer *answer = NULL;
-    int status = aioc_feeds_answer_new(memory, result, fan->changes ? AIOC_PROTOCOL_H_ETAG
-                                                                    : AIOC_PROTOCOL_H_CONTINUATION, &answer);
-    if (!status && !aioc_feeds_set(memory, &stream->ask, aioc_feeds_text(&answer->behind))) {
-        aioc_feeds_answer_free(memory, answer);
-        status = AIOCOSMOS_E_NOMEM;
-    }
+    int status = aioc_feeds_answer_new(feeds->engine->memory, result, fan->changes ? AIOC_PROTOCOL_H_ETAG
+                                       : AIOC_PROTOCOL_H_CONTINUATION, &answer);
     if (status) return status;
     stream->asked_all = answer->behind.len == 0;
     if (stream->last) stream->last->next = answer;
     else stream->first = answer;
     stream->last = answer;
-    stream->answers++;
+    fan->ahead++;
     fan->held += answer->bytes;
+    feeds->held += answer->bytes;
+    fan->seen++;
     fan->rows_seen += answer->count;
     fan->bytes_seen += answer->bytes;
+    feeds->guess = answer->bytes > feeds->guess ? answer->bytes : (answer->bytes + feeds->guess) / 2;
     aioc_feeds_note_scan(stream, result);
     return 0;
 }
@@ -18313,9 +18522,9 @@ static int aioc_feeds_take_any(aioc_feeds_stream *stream, const aiocosmos_result
 static void aioc_feeds_stream_failed(aioc_feeds_stream *stream, const aiocosmos_result *result, int status)
 {
     aioc_feeds_fan *fan = stream->query->fan;
-    stream->failed = true;
-    if (status == result->status) aioc_feeds_fail(fan, status, result->message.ptr);
-    else if (status == AIOCOSMOS_E_NOMEM) aioc_feeds_fail(fan, status, "no memory for a range's answer");
+    stream->failed = status != AIOCOSMOS_E_NOMEM;
+    if (!stream->failed) aioc_feeds_lacks_memory(stream->query);
+    else if (status == result->status) aioc_feeds_fail(fan, status, result->message.ptr);
     else if (fan->changes) aioc_feeds_fail(fan, status, "a range's answer is not a page of a change feed: it has no "
                                            "etag, is no JSON, or has no array of items");
     else aioc_feeds_fail(fan, status, "a range's answer is not a page: it is no JSON, or has no array of items");
@@ -18329,22 +18538,28 @@ static void aioc_feeds_answer_came(aioc_operation *op, const aiocosmos_result *r
     int status;
     stream->op = NULL;
     fan->in_flight--;
+    fan->reserved -= stream->reserved;
+    query->feeds->reserved -= stream->reserved;
+    if (query->feeds->turn) aioc_feeds_stir(query->feeds->turn);
     aioc_feeds_account_for(query, result);
     if (stream->dropped) {
         aioc_feeds_stir(query);              /* others may have waited for its turn */
         aioc_feeds_stream_left(stream);
         return;
     }
-    if (fan->changes && aioc_feeds_is_another(fan, result)) {
-        aioc_feeds_stir(query);
+    aioc_feeds_stir(query);
+    if (fan->changes && aioc_feeds_is_another(fan, result)) return;
+    if (stream->stale || fan->yielded) {
+        stream->stale = false;
         return;
     }
+    query->busy++;                           /* what it has is not taken back meanwhile */
     status = aioc_feeds_take_any(stream, result);
+    query->busy--;
     aioc_feeds_note_range(stream, op, result, status == 0 && stream->last ? stream->last->count : 0);
     if (status == 0) fan->pause_ms = 0;
     else if (aioc_feeds_is_gone(result) && !fan->by_key) aioc_feeds_range_gone(stream);
     else aioc_feeds_stream_failed(stream, result, status);
-    aioc_feeds_stir(query);
 }
 
 static void aioc_feeds_ranges_settled(aioc_account_waiter *waiter)
@@ -18366,22 +18581,22 @@ static bool aioc_feeds_ranges_ready(aioc_feeds_query *query)
     return false;
 }
 
-/* Whether to ask a stream for more now. What is needed is asked for whatever it costs; what is not, only as far as
- * memory_max goes. Of ranges that are read one after the other, more are read ahead the further the host reads. */
-static bool aioc_feeds_wants_more(const aioc_feeds_fan *fan, uint32_t place, bool owed)
+/* Whether to ask a stream for more now: because a page that is owed can't be made without, or ahead. Of ranges that are
+ * read one after the other, more is read ahead the further the host reads. */
+static bool aioc_feeds_wants_more(const aioc_feeds_fan *fan, uint32_t place, bool owed, bool needed)
 {
     const aioc_feeds_stream *stream = fan->streams[place];
-    bool roomy = fan->held < fan->held_max / 2;
-    if (stream->op || stream->asked_all || stream->failed) return false;
+    const aioc_feeds_answer *first = stream->first;
+    uint64_t left = fan->take_left == UINT64_MAX ? UINT64_MAX : fan->skip_left + fan->take_left;
+    uint32_t ahead = fan->ahead + fan->in_flight;
+    if (stream->op || stream->asked_all || stream->failed || (!owed && (fan->quiet || needed))) return false;
     if (fan->pause_ms && !owed) return false;            /* a range is gone: nobody is told how long that lasts */
-    if (fan->ordered) {
-        if (stream->answers == 0) return owed || roomy;
-        return roomy && stream->answers == 1 && stream->first->used * 2 >= stream->first->count &&
-               fan->take_left == UINT64_MAX;
-    }
-    if (place == 0 && stream->answers == 0) return owed || (roomy && fan->window > 1);
-    if (!roomy || place >= fan->window) return false;
-    return stream->answers < (place == 0 ? 2u : 1u) && (place > 0 || fan->window > 1);
+    if (fan->ordered && (needed || !first)) return !first;
+    if (fan->ordered)                        /* of a range that is half used, if the others are like it */
+        return !first->next && first->used * 2 >= first->count &&
+               left > (first->count - first->used) * fan->stream_count;
+    if (needed) return fan->sink == AIOC_FEEDS_TO_PAGES ? place == 0 && !first : ahead == 0;
+    return ahead < fan->window && (!fan->seen || ahead * (fan->rows_seen / fan->seen) < left);
 }
 
 static void aioc_feeds_ranges_failed(aioc_feeds_query *query);
@@ -18407,7 +18622,7 @@ static bool aioc_feeds_find_range(aioc_feeds_query *query, uint32_t place, const
 }
 
 /* Sends a stream's request. False: not now. */
-static bool aioc_feeds_send(aioc_feeds_stream *stream, const aioc_account_range *range)
+static bool aioc_feeds_send(aioc_feeds_stream *stream, const aioc_account_range *range, bool needed)
 {
     aioc_feeds_query *query = stream->query;
     aioc_feeds_fan *fan = query->fan;
@@ -18417,27 +18632,34 @@ static bool aioc_feeds_send(aioc_feeds_stream *stream, const aioc_account_range 
         query->feeds->starved = fan->starved = true;
         return false;
     }
+    if (!aioc_feeds_may_take(query, aioc_feeds_expected(stream), needed)) return false;
     refused = aioc_feeds_ask_range(stream, range);
     if (!refused) return true;
-    if (refused == AIOCOSMOS_E_FULL && fan->in_flight) return false;     /* memory comes back with an answer */
-    aioc_feeds_fail(fan, refused, refused == AIOCOSMOS_E_NOMEM ? "no memory for a request" : engine->refusal);
+    if (refused != AIOCOSMOS_E_FULL && refused != AIOCOSMOS_E_NOMEM) aioc_feeds_fail(fan, refused, engine->refusal);
+    else if (needed && !fan->in_flight) aioc_feeds_lacks_memory(query);  /* else it comes back with an answer */
     return false;
 }
 
 /* Sends what is wanted and may be sent. */
-static void aioc_feeds_ask_more(aioc_feeds_query *query, bool owed)
+static void aioc_feeds_ask_some(aioc_feeds_query *query, bool owed, bool needed)
 {
     aioc_feeds_fan *fan = query->fan;
     const aioc_account_range *range;
     uint32_t place;
     bool recut;
     for (place = 0; fan->take_left && place < fan->stream_count && fan->in_flight < fan->parallel_max; place++) {
-        if (!fan->ordered && place >= fan->window && place > 0) return;
-        if (!aioc_feeds_wants_more(fan, place, owed)) continue;
+        if (!aioc_feeds_wants_more(fan, place, owed, needed)) continue;
         if (!aioc_feeds_find_range(query, place, &range, &recut)) return;
         if (recut && aioc_feeds_is_spent(fan->streams[place])) aioc_feeds_remove_stream(fan, place--);
-        else if (!recut && !aioc_feeds_send(fan->streams[place], range)) return;
+        else if (!recut && !aioc_feeds_send(fan->streams[place], range, needed)) return;
     }
+}
+
+static void aioc_feeds_ask_more(aioc_feeds_query *query, bool owed)
+{
+    if (query->fan->yielded) return;
+    aioc_feeds_ask_some(query, owed, true);
+    if (!query->fan->yielded && !query->fan->status) aioc_feeds_ask_some(query, owed, false);
 }
 
 /*--- Many ranges: rows of the answer ----------------------------------------------*/
@@ -18448,7 +18670,7 @@ static bool aioc_feeds_page_is_full(const aioc_feeds_fan *fan)
 {
     uint32_t most = fan->page_items_max && fan->page_items_max < AIOC_FEEDS_ROWS_MAX ? fan->page_items_max
                                                                                      : AIOC_FEEDS_ROWS_MAX;
-    return fan->out_count >= most || fan->out.len >= AIOC_FEEDS_PAGE_BYTES_MAX;
+    return fan->out_count >= most || fan->out.len >= fan->page_bytes_max;
 }
 
 /* Appends a row, for which there is room. */
@@ -18541,19 +18763,13 @@ static void aioc_feeds_row_failed(aioc_feeds_fan *fan, int status, const char *w
 static aioc_feeds_answer *aioc_feeds_shift(aioc_feeds_stream *stream)
 {
     aioc_feeds_fan *fan = stream->query->fan;
-    aioc_feeds_answer *answer = stream->first;
-    stream->first = answer->next;
-    if (!stream->first) stream->last = NULL;
-    stream->answers--;
-    fan->held -= answer->bytes;
-    answer->next = NULL;
+    aioc_feeds_answer *answer = aioc_feeds_unlink(stream);
+    if (fan->window < fan->window_max) fan->window *= 2;
     aioc_memory_buffer_free(stream->query->feeds->engine->memory, &stream->position);
     stream->position = answer->behind;
     memset(&answer->behind, 0, sizeof answer->behind);
     return answer;
 }
-
-/*--- Many ranges: one after the other ---------------------------------------------*/
 
 /* Whether an answer can be the page as it is. */
 static bool aioc_feeds_passes_through(const aioc_feeds_fan *fan)
@@ -18562,28 +18778,40 @@ static bool aioc_feeds_passes_through(const aioc_feeds_fan *fan)
            fan->take_left == UINT64_MAX;
 }
 
+/*--- Many ranges: one after the other ---------------------------------------------*/
+
 static void aioc_feeds_end_reading(aioc_feeds_query *query);
 static void aioc_feeds_show_page(aioc_feeds_query *query);
 
-/* The next answer of the leftmost range, whole. */
+/* The next answer of the leftmost range, whole; where rows need no order, of any. */
 static void aioc_feeds_read_sequence(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
     aioc_memory *memory = query->feeds->engine->memory;
     aioc_feeds_answer *answer;
     const char *why = "";
+    uint32_t place = 0;
     int status = 0;
-    while (fan->stream_count && aioc_feeds_is_spent(fan->streams[0])) aioc_feeds_remove_stream(fan, 0);
+    while (fan->take_left && place < fan->stream_count && !fan->streams[place]->first) {
+        if (aioc_feeds_is_spent(fan->streams[place])) aioc_feeds_remove_stream(fan, place);
+        else if (fan->in_place) return;                  /* it will come */
+        else place++;
+    }
     if (fan->stream_count == 0 || fan->take_left == 0) {
         aioc_feeds_end_reading(query);
         return;
     }
-    if (!fan->streams[0]->first) return;                 /* it will come */
-    answer = aioc_feeds_shift(fan->streams[0]);
+    if (place == fan->stream_count) return;
+    answer = fan->streams[place]->first;
+    if (fan->sink == AIOC_FEEDS_TO_PAGES && !aioc_feeds_passes_through(fan) &&
+        !aioc_memory_reserve(memory, &fan->out, sizeof aioc_feeds_page_head + answer->body.text.len)) {
+        aioc_feeds_lacks_memory(query);
+        return;
+    }
+    aioc_feeds_shift(fan->streams[place]);
     aioc_feeds_stir(query);
     if (aioc_feeds_passes_through(fan)) {
         if (answer->count == 0 && query->skip_empty) {
-            fan->window = fan->window < fan->parallel_max ? fan->window * 2 : fan->window;
             aioc_feeds_answer_free(memory, answer);
             return;
         }
@@ -18904,8 +19132,8 @@ static uint32_t aioc_feeds_list_pieces(const aioc_feeds_fan *fan, aioc_query_pie
     return count;
 }
 
-/* The rows that are left to give, as an array. */
-static bool aioc_feeds_rest_text(aioc_feeds_query *query, aiocosmos_str *out)
+/* The rows that are left to give, as an array. 1; 0: it is too long for a token; E_NOMEM. */
+static int aioc_feeds_rest_text(aioc_feeds_query *query, aiocosmos_str *out)
 {
     aioc_operation_engine *engine = query->feeds->engine;
     aioc_feeds_fan *fan = query->fan;
@@ -18913,10 +19141,11 @@ static bool aioc_feeds_rest_text(aioc_feeds_query *query, aiocosmos_str *out)
     const char *from = fan->rest.data, *end = fan->rest.data + fan->rest.len;
     if (fan->rest_row.type != AIOCOSMOS_JSON_NONE) from = fan->rest_row.ptr + fan->rest_row.len;
     text->len = 0;                           /* from: at "[" or, behind a row, at "," */
+    if ((size_t)(end - from) > fan->continuation_max) return 0;
     if (!aioc_memory_append(engine->memory, text, "[", 1) ||
-        !aioc_memory_append(engine->memory, text, from + 1, (size_t)(end - from) - 1)) return false;
+        !aioc_memory_append(engine->memory, text, from + 1, (size_t)(end - from) - 1)) return AIOCOSMOS_E_NOMEM;
     *out = aioc_feeds_text(text);
-    return true;
+    return 1;
 }
 
 static void aioc_feeds_place_distinct(const aioc_feeds_fan *fan, aioc_query_position *position)
@@ -18969,8 +19198,8 @@ static bool aioc_feeds_write_token(aioc_feeds_query *query)
         position.pieces = pieces;
         position.piece_count = aioc_feeds_list_changes(fan, pieces);
     } else if (fan->stage == AIOC_FEEDS_GIVING) {
-        position.place = AIOC_QUERY_IN_ROWS;
-        if (!aioc_feeds_rest_text(query, &position.rows)) position.place = 0;
+        written = aioc_feeds_rest_text(query, &position.rows);
+        if (written > 0) position.place = AIOC_QUERY_IN_ROWS;
     } else if (fan->ordered) {
         position.place = AIOC_QUERY_IN_ORDER;
         position.min = aioc_feeds_text(&fan->last_min);
@@ -19004,6 +19233,8 @@ static void aioc_feeds_end_page(aioc_feeds_query *query, int status, const char 
     fan->charge_ru = 0;
     fan->throttled_us = 0;
     fan->attempts = 0;
+    fan->queued = fan->alone = false;
+    if (query->feeds->turn == query) aioc_feeds_pass_turn(query->feeds);
     op->state = AIOC_OPERATION_READY;
     aioc_operation_finish(op, status, AIOCOSMOS_ANSWERED, NULL, message);
 }
@@ -19016,6 +19247,8 @@ static void aioc_feeds_end_page_failed(aioc_feeds_query *query)
     int status = fan->status;
     query->ended = fan->broken;
     fan->status = 0;
+    fan->quiet = true;
+    if (status == AIOCOSMOS_E_NOMEM) aioc_feeds_yield(query);
     aioc_memory_print(engine->message, sizeof engine->message, "%s", fan->message);
     aioc_feeds_end_page(query, status, engine->message);
 }
@@ -19024,7 +19257,7 @@ static void aioc_feeds_end_page_failed(aioc_feeds_query *query)
 static bool aioc_feeds_has_more(const aioc_feeds_fan *fan)
 {
     uint32_t place;
-    if (fan->changes) return true;
+    if (fan->changes || fan->yielded) return true;
     if (fan->take_left == 0 || fan->stage == AIOC_FEEDS_OVER) return false;
     if (fan->stage == AIOC_FEEDS_GIVING) return fan->rest_left > 0;
     for (place = 0; place < fan->stream_count; place++)
@@ -19058,8 +19291,7 @@ static void aioc_feeds_show_page(aioc_feeds_query *query)
         return;
     }
     if (!fan->more) query->ended = true;
-    if (fan->window < fan->parallel_max) fan->window = fan->window * 2 < fan->parallel_max ? fan->window * 2
-                                                                                          : fan->parallel_max;
+    if (fan->rows_max) fan->rows_max = fan->rows_max < AIOC_FEEDS_ROWS_MAX ? fan->rows_max * 2 : 0;
     aioc_feeds_end_page(query, 0, "");
 }
 
@@ -19112,6 +19344,11 @@ static void aioc_feeds_fan_page_came(aioc_operation *op, const aiocosmos_result 
         }
         adjusted.body = delivery->body;
         page.items = aioc_json_at(aioc_operation_result_json(&adjusted), "/Documents");
+        if (page.items.type != AIOCOSMOS_JSON_ARR) {             /* what is read ahead may be what memory lacks */
+            aioc_feeds_yield(query);
+            delivery->parsed = false;
+            page.items = aioc_json_at(aioc_operation_result_json(&adjusted), "/Documents");
+        }
         page.item_count = aioc_json_count(page.items);
         page.more = fan->more;
         page.continuation = aioc_feeds_text(&query->continuation_out);
@@ -19211,7 +19448,10 @@ static void aioc_feeds_begin_reading(aioc_feeds_query *query, aiocosmos_str sql,
     fan->sink = (uint8_t)sink;
     fan->ordered = info->order_count && sink == AIOC_FEEDS_TO_PAGES;
     fan->among_unordered = sink == AIOC_FEEDS_TO_COUNT;
-    if (sink != AIOC_FEEDS_TO_PAGES) fan->window = fan->parallel_max;
+    /* Sums and the like are the same whatever comes first; groups, and what ranks the same, come as they are met. */
+    fan->in_place = sink == AIOC_FEEDS_TO_PAGES || aioc_query_shape_makes_lists(&info->shape);
+    fan->window_max = aioc_feeds_passes_through(fan) ? fan->parallel_max : AIOC_FEEDS_AHEAD_MAX;
+    fan->window = sink == AIOC_FEEDS_TO_PAGES ? 1 : fan->window_max;
     if (info->order_count > AIOC_FEEDS_COLUMNS_MAX) {
         aioc_feeds_break(fan, AIOCOSMOS_E_PROTOCOL, "the query plan has more than 16 columns of ORDER BY");
         return;
@@ -19421,6 +19661,31 @@ static int aioc_feeds_resume(aioc_feeds_query *query, const aioc_query_info *inf
                ? 0 : AIOCOSMOS_E_NOMEM;
 }
 
+/* Goes on behind the last row given, as by its token. */
+static void aioc_feeds_begin_again(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    aioc_memory *memory = query->feeds->engine->memory;
+    uint32_t most = fan->continuation_max;
+    const char *why;
+    bool ok;
+    aioc_feeds_drop_streams(fan);
+    fan->more = true;
+    fan->continuation_max = UINT32_MAX;
+    ok = aioc_feeds_write_token(query);
+    fan->continuation_max = most;
+    aioc_query_position_free(memory, &fan->from);
+    aioc_memory_buffer_free(memory, &fan->token);
+    ok = ok && aioc_query_token_read(memory, aioc_feeds_text(&query->continuation_out), &fan->token, &fan->from,
+                                     &why) == 0;
+    fan->resumed = true;
+    fan->from_unordered = fan->yielded = false;
+    if (ok && aioc_feeds_resume(query, fan->info, AIOC_FEEDS_TO_PAGES) == 0)
+        aioc_feeds_begin_reading(query, fan->info->rewritten, fan->info, AIOC_FEEDS_TO_PAGES);
+    else aioc_feeds_fail(fan, AIOCOSMOS_E_NOMEM, "no memory to go on behind the last row");
+    fan->yielded = fan->status != 0;
+}
+
 static aioc_feeds_sink aioc_feeds_sink_of(const aioc_query_plan *plan, const aioc_query_info *info)
 {
     if (plan && plan->hybrid) return AIOC_FEEDS_TO_STATISTICS;
@@ -19457,7 +19722,6 @@ static void aioc_feeds_begin(aioc_feeds_query *query)
     aioc_feeds_sink sink = aioc_feeds_sink_of(fan->plan, info);
     int status = 0;
     aioc_feeds_set_limits(fan, info);
-    fan->window = 1;
     if (fan->resumed) status = aioc_feeds_resume(query, info, sink);
     if (status == AIOCOSMOS_E_ARGUMENT)
         aioc_feeds_break(fan, status, "continuation: of a container that was deleted meanwhile, or of another plan of "
@@ -19574,12 +19838,17 @@ static bool aioc_feeds_is_line(aiocosmos_str text)
     return true;
 }
 
+/* Whether it is not known yet where "now" is. */
+static bool aioc_feeds_is_placeless(const aioc_feeds_stream *stream)
+{
+    return stream->query->fan->from_now && aioc_feeds_ask_from(stream).len == 0;
+}
+
 /* There were no changes, but there is an etag all the same, and it may be another one. */
 static int aioc_feeds_take_nothing(aioc_feeds_stream *stream, aiocosmos_str etag, bool caught_up)
 {
     aioc_memory *memory = stream->query->feeds->engine->memory;
-    if (etag.len && (!aioc_feeds_set(memory, &stream->position, etag) || !aioc_feeds_set(memory, &stream->ask, etag)))
-        return AIOCOSMOS_E_NOMEM;
+    if (etag.len && !aioc_feeds_set(memory, &stream->position, etag)) return AIOCOSMOS_E_NOMEM;
     stream->hot = !caught_up;
     if (caught_up) stream->idle_page = stream->asked_page;
     return 0;
@@ -19589,12 +19858,11 @@ static int aioc_feeds_take_nothing(aioc_feeds_stream *stream, aiocosmos_str etag
 static int aioc_feeds_take_changes(aioc_feeds_stream *stream, const aiocosmos_result *result)
 {
     const aioc_operation_delivery *delivery = (const aioc_operation_delivery *)result->internal;
-    aioc_feeds_fan *fan = stream->query->fan;
     aiocosmos_str etag = delivery->response->wanted[AIOC_PROTOCOL_H_ETAG];
-    bool moved = !aioc_memory_same(etag, aioc_feeds_text(&stream->ask));
+    bool moved = !aioc_memory_same(etag, aioc_feeds_ask_from(stream));
     int status;
     if (!aioc_feeds_is_line(etag)) return AIOCOSMOS_E_PROTOCOL;
-    if (etag.len == 0 && (result->status == 0 || (fan->from_now && stream->ask.len == 0))) return AIOCOSMOS_E_PROTOCOL;
+    if (etag.len == 0 && (result->status == 0 || aioc_feeds_is_placeless(stream))) return AIOCOSMOS_E_PROTOCOL;
     if (result->status == 304) return aioc_feeds_take_nothing(stream, etag, true);
     status = aioc_feeds_take_answer(stream, result);
     if (status) return status;
@@ -19661,19 +19929,13 @@ static void aioc_feeds_prepare_changes(aioc_feeds_query *query)
     }
 }
 
-/* Whether it is not known yet where "now" is. */
-static bool aioc_feeds_is_placeless(const aioc_feeds_stream *stream)
-{
-    return stream->query->fan->from_now && stream->ask.len == 0;
-}
-
 /* Whether a stream is to be asked, beside others that are, or alone. Those that have had changes are; of those that
  * have not, one a page, lest they starve; and all, when no other has any. */
 static bool aioc_feeds_wants_changes(const aioc_feeds_fan *fan, const aioc_feeds_stream *stream, bool owed,
                                      bool any_hot)
 {
     if (stream->op || stream->first || stream->failed) return false;
-    if (!owed && fan->held >= fan->held_max / 2) return false;
+    if (!owed && fan->quiet) return false;
     if (stream->hot || fan->cold_due) return true;
     return owed && stream->idle_page != fan->page_number && (!any_hot || aioc_feeds_is_placeless(stream));
 }
@@ -19723,7 +19985,7 @@ static void aioc_feeds_ask_changes(aioc_feeds_query *query, bool owed)
             continue;
         }
         stream = fan->streams[place];
-        if (!aioc_feeds_send(stream, range)) return;
+        if (!aioc_feeds_send(stream, range, owed && !fan->held && !fan->in_flight)) return;
         stream->turn = ++fan->turns;
         stream->asked_page = fan->page_number;
         if (!stream->hot) fan->cold_due = false;
@@ -19737,7 +19999,8 @@ static bool aioc_feeds_can_join(const aioc_feeds_fan *fan, const aioc_feeds_stre
 {
     const aioc_account_container *container = fan->container;
     return left->version == container->ranges_version && right->version == container->ranges_version &&
-           aioc_memory_same(aioc_feeds_text(&left->ask), aioc_feeds_text(&right->ask)) && left->ask.len &&
+           aioc_memory_same(aioc_feeds_text(&left->position), aioc_feeds_text(&right->position)) &&
+           left->position.len &&
            aioc_protocol_epk_compare(left->max, right->min) == 0 &&
            aioc_account_route(container, left->min) &&
            aioc_account_route(container, left->min) == aioc_account_route(container, right->min);
@@ -19755,7 +20018,7 @@ static void aioc_feeds_join_neighbours(aioc_feeds_query *query)
             place++;
             continue;
         }
-        both = aioc_feeds_stream_new(query, place, left->min, right->max, aioc_feeds_text(&left->ask));
+        both = aioc_feeds_stream_new(query, place, left->min, right->max, aioc_feeds_text(&left->position));
         if (!both) return;
         both->version = left->version;
         both->turn = left->turn;
@@ -19849,6 +20112,7 @@ static void aioc_feeds_work_on(aioc_feeds_query *query)
         if (fan->stage == AIOC_FEEDS_PREPARING && fan->changes) aioc_feeds_prepare_changes(query);
         else if (fan->stage == AIOC_FEEDS_PREPARING && !fan->direct) aioc_feeds_prepare(query);
         else if (fan->changes) aioc_feeds_read_changes(query);
+        else if (fan->yielded) aioc_feeds_begin_again(query);
         else if (fan->stage == AIOC_FEEDS_GIVING) aioc_feeds_give(query);
         else if (fan->stage == AIOC_FEEDS_READING && fan->ordered) aioc_feeds_read_ordered(query);
         else if (fan->stage == AIOC_FEEDS_READING) aioc_feeds_read_sequence(query);
@@ -19893,9 +20157,14 @@ static int aioc_feeds_ask_fan(aioc_feeds_query *query)
     spec.complete = aioc_feeds_fan_page_came;
     spec.stop_parts = aioc_feeds_fan_stop;
     spec.owner = query;
+    spec.of_page = true;
+    query->busy++;                           /* it keeps what it has read ahead */
     refused = aioc_operation_accept(query->feeds->engine, &spec, &query->op);
+    query->busy--;
     if (refused) return refused;
     if (!fan->broken) fan->status = 0;
+    fan->asked = ++query->feeds->clock;
+    fan->quiet = false;
     fan->page_number++;
     for (place = 0; place < fan->stream_count; place++) fan->streams[place]->failed = false;
     aioc_feeds_stir(query);
@@ -20782,8 +21051,7 @@ static void aioc_feeds_page_of_part_came(aioc_feeds_part *part, const aiocosmos_
 {
     aioc_memory *memory = part->many->feeds->engine->memory;
     int status = result->status;
-    if (status == 0)
-        status = aioc_feeds_answer_new(memory, result, AIOC_PROTOCOL_H_CONTINUATION, &part->answer);
+    if (status == 0) status = aioc_feeds_answer_new(memory, result, AIOC_PROTOCOL_H_CONTINUATION, &part->answer);
     if (status == 0) {
         part->many->pause_ms = 0;
         part->many->stuck_us = 0;
@@ -21446,6 +21714,14 @@ static aioc_feeds_bulk *aioc_feeds_bulk_find(const aioc_feeds *feeds, aiocosmos_
     return op && op->stop_parts == aioc_feeds_bulk_stop ? (aioc_feeds_bulk *)op->owner : NULL;
 }
 
+static void aioc_feeds_open(aioc_feeds *feeds, aioc_operation_engine *engine)
+{
+    feeds->engine = engine;
+    feeds->guess = AIOC_FEEDS_PAGE_BYTES_MAX;
+    engine->memory->reclaim = aioc_feeds_reclaim;
+    engine->memory->reclaim_owner = feeds;
+}
+
 static void aioc_feeds_close(aioc_feeds *feeds)
 {
     aioc_feeds_close_queries(feeds);
@@ -21776,7 +22052,7 @@ static int aioc_client_open_engine(aiocosmos_client *client, const aiocosmos_opt
     engine->account.fetch = aioc_operation_fetch_container;
     engine->account.engine = engine;
     client->engine_open = true;
-    client->feeds.engine = engine;
+    aioc_feeds_open(&client->feeds, engine);
     client->feeds_open = true;
     return aioc_operation_open(engine);
 }

@@ -1,0 +1,194 @@
+/* Several readers of large pages in one client that may hold little: whatever they hold, in whatever order their pages
+ * are asked for, every page comes, every row once, and others find room at all times. */
+#include "client.h"
+
+#ifndef READERS_SEEDS
+#define READERS_SEEDS 4                      /* from READERS_SEED on */
+#endif
+#ifndef READERS_SEED
+#define READERS_SEED 1
+#endif
+
+enum { ITEMS = 140, KEYS = 35, READERS = 24 };
+
+typedef enum kind { PLAIN, RISING, FALLING, GROUPS, DISTINCT_ROWS, LEFT_OUT, CHANGES, KINDS } kind;
+
+/* A query, and what has been read of it. */
+typedef struct reader {
+    aiocosmos_query query;
+    kind kind;
+    bool owed, over, closed;
+    size_t rows;
+    long long sum, last;                     /* of "n" */
+} reader;
+
+static struct readers {
+    reader all[READERS];
+    int count;
+    long long sum;                           /* of "n" of all items */
+    uint64_t chance;
+} r;
+
+static int draw(int below)
+{
+    r.chance = r.chance * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (int)((r.chance >> 33) % (uint64_t)below);
+}
+
+/* Items of up to 150 KB, some of one long text, some of many numbers: parsed, these are five times as large. */
+static void furnish(aiocosmos_client *client)
+{
+    static char body[400000];
+    static char keys[KEYS][16];
+    int i;
+    for (i = 0; i < KEYS; i++) snprintf(keys[i], sizeof keys[i], "k%d", i);
+    r.sum = 0;
+    for (i = 0; i < ITEMS; i++) {
+        size_t len, most = (size_t)(10000 + draw(140000));
+        len = (size_t)snprintf(body, sizeof body, "{\"id\":\"%d\",\"pk\":\"%s\",\"n\":%d,\"g\":%d,\"list\":[0", i,
+                               keys[i % KEYS], i / 3, i % 7);
+        while (i % 4 == 0 && len < most) len += (size_t)snprintf(body + len, sizeof body - len, ",%d", i);
+        len += (size_t)snprintf(body + len, sizeof body - len, "],\"text\":\"");
+        while (len < most) body[len++] = (char)('a' + i % 26);
+        memcpy(body + len, "\"}", 3);
+        must(client, create_item(aiocosmos_s(keys[i % KEYS]), body));
+        r.sum += i / 3;
+    }
+}
+
+static void open_reader(aiocosmos_client *client, reader *one)
+{
+    static const char *const texts[] = { NULL, "SELECT * FROM c ORDER BY c.n", "SELECT * FROM c ORDER BY c.n DESC",
+        "SELECT c.g, COUNT(1) AS k, SUM(c.n) AS n FROM c GROUP BY c.g", "SELECT DISTINCT c.id, c.n, c.text FROM c",
+        "SELECT * FROM c OFFSET 70 LIMIT 1000" };
+    aiocosmos_query_request query;
+    aiocosmos_changes_request changes;
+    int refused;
+    memset(one, 0, sizeof *one);
+    memset(&query, 0, sizeof query);
+    memset(&changes, 0, sizeof changes);
+    one->kind = (kind)draw(KINDS);
+    query.container = changes.container = "c";
+    if (one->kind != CHANGES) query.sql = texts[one->kind];
+    if (draw(3) == 0) query.page_items_max = changes.page_items_max = (uint32_t)(1 + draw(60));
+    if (draw(3) == 0) query.memory_max = (size_t)1 << (14 + draw(12));
+    query.skip_empty = draw(2) == 0;
+    query.timeout_ms = changes.timeout_ms = 60000;
+    one->last = one->kind == FALLING ? INT64_MAX : -1;
+    refused = one->kind == CHANGES ? aiocosmos_changes_open(client, &changes, &one->query)
+                                   : aiocosmos_query_open(client, &query, &one->query);
+    if (refused) CHECK_STR(aiocosmos_refusal(client), "a query");
+}
+
+static void take_row(reader *one, aiocosmos_json row)
+{
+    int64_t n = -1;
+    CHECK(aiocosmos_json_get_i64(aiocosmos_json_at(row, "/n"), &n));
+    if (one->kind == RISING) CHECK(n >= one->last);
+    if (one->kind == FALLING) CHECK(n <= one->last);
+    one->last = n;
+    one->sum += n;
+    one->rows++;
+}
+
+static void take_page(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
+{
+    reader *one = user_data;
+    aiocosmos_json row;
+    int status = page->result->status;
+    (void)client;
+    memset(&row, 0, sizeof row);
+    one->owed = false;
+    if (one->closed) return;
+    if (status == 304 && one->kind == CHANGES) one->over = true;
+    else if (status) CHECK_TEXT(page->result->message.ptr, page->result->message.len, "a page");
+    while (status == 0 && aiocosmos_json_next(page->items, NULL, &row)) take_row(one, row);
+    if (status == 0 && !page->more) one->over = true;
+}
+
+static void check_over(const reader *one)
+{
+    if (one->kind == GROUPS) CHECK_INT(one->rows, 7);
+    else CHECK_INT(one->rows, one->kind == LEFT_OUT ? ITEMS - 70 : ITEMS);
+    if (one->kind != LEFT_OUT) CHECK_INT(one->sum, r.sum);
+}
+
+static void next_page(aiocosmos_client *client, reader *one)
+{
+    int refused = aiocosmos_query_next(client, one->query, take_page, one);
+    if (refused) CHECK_STR(aiocosmos_refusal(client), "a page to come");
+    one->owed = true;
+}
+
+/* A read of one item gets in at the latest when nothing else is owed. */
+static void read_one(aiocosmos_client *client)
+{
+    aiocosmos_request request = read_item("0", aiocosmos_s("k0"));
+    int refused = aiocosmos_submit(client, &request, NULL);
+    if (refused == AIOCOSMOS_E_FULL) {
+        CHECK_INT(aiocosmos_drain(client, 12 * PATIENCE_MS), 0);
+        refused = aiocosmos_submit(client, &request, NULL);
+    }
+    if (refused) CHECK_STR(aiocosmos_refusal(client), "an item to come");
+}
+
+static void close_reader(aiocosmos_client *client, reader *one)
+{
+    one->closed = true;
+    aiocosmos_query_close(client, one->query);
+    while (one->owed) CHECK(aiocosmos_step(client, 1000) >= 0);
+    open_reader(client, one);
+}
+
+static void act(aiocosmos_client *client)
+{
+    reader *one = &r.all[draw(r.count)];
+    int what = draw(40);
+    if (what == 0) close_reader(client, one);
+    else if (what < 6) read_one(client);
+    else if (what < 16) aiocosmos_step(client, draw(3));
+    else if (!one->owed && !one->over) next_page(client, one);
+    if (!one->over) return;
+    check_over(one);
+    close_reader(client, one);
+}
+
+/* So many readers in a client that may hold so much, for a while; then each is read to its end, the last first. */
+static void read_together(int readers, size_t memory_max, uint64_t seed)
+{
+    aiocosmos_options options = usual_options();
+    aiocosmos_client *client;
+    aiocosmos_stats stats;
+    int i;
+    options.memory_max = memory_max;
+    client = open_client(&options);
+    r.chance = seed;
+    r.count = readers;
+    for (i = 0; i < readers; i++) open_reader(client, &r.all[i]);
+    for (i = 0; i < 15 * readers; i++) act(client);
+    for (i = readers - 1; i >= 0; i--) {
+        while (!r.all[i].over) {
+            if (!r.all[i].owed) next_page(client, &r.all[i]);
+            CHECK(aiocosmos_step(client, 1000) >= 0);
+        }
+        check_over(&r.all[i]);
+    }
+    read_one(client);
+    drain(client);
+    aiocosmos_get_stats(client, &stats);
+    CHECK(stats.memory_peak <= memory_max);
+    close_client(client);
+}
+
+TEST(readers_that_share_a_client_lose_nothing_and_lock_nobody_out)
+{
+    static const size_t mega[] = { 8, 24, 12, 64 };
+    aiocosmos_client *client = open_world("--partitions 4");
+    uint64_t seed;
+    r.chance = 1;
+    furnish(client);
+    close_client(client);
+    for (seed = 0; seed < READERS_SEEDS; seed++)
+        read_together(1 + (int)(seed * 7 % READERS), mega[seed % 4] << 20, READERS_SEED + seed);
+    stop_emulator();
+}
