@@ -10466,7 +10466,7 @@ typedef struct aioc_account_container {
     uint32_t ranges_version;                 /* another one each time that the ranges have been fetched */
     uint32_t epoch, asked_epoch;             /* another one each time that they are forgotten; that of the request */
     bool     no_plans;                       /* the server makes no query plans */
-    int      failure;                        /* UNAVAILABLE: the status of what failed, */
+    int      failure, failure_http_status;   /* UNAVAILABLE: the statuses of what failed, */
     uint32_t failure_attempts;
     aioc_memory_buffer failure_why;          /* and its message, with its NUL; empty: no memory for it */
     aioc_account_token *tokens;
@@ -10718,11 +10718,12 @@ static bool aioc_account_keep_paths(aioc_account *account, aioc_account_containe
 
 /* Why the metadata could not be had, for who waits for it. */
 static void aioc_account_note_failure(aioc_account *account, aioc_account_container *container, int status,
-                                      uint32_t attempts, aiocosmos_str message)
+                                      int http_status, uint32_t attempts, aiocosmos_str message)
 {
     aioc_memory_buffer *why = &container->failure_why;
     why->len = 0;
     container->failure = status;
+    container->failure_http_status = http_status;
     container->failure_attempts = attempts;
     if (aioc_memory_reserve(account->memory, why, message.len + 1)) {
         if (message.len) memcpy(why->data, message.ptr, message.len);
@@ -11900,8 +11901,7 @@ static void aioc_operation_finish(aioc_operation *op, int status, aiocosmos_fate
         result.etag = outcome->response->wanted[AIOC_PROTOCOL_H_ETAG];
         result.session_token = outcome->response->wanted[AIOC_PROTOCOL_H_SESSION];
     }
-    if (op->container && op->http_status == 404 && op->sub_status == 1002 &&
-        (status == 404 || status == AIOCOSMOS_E_TIMEOUT))
+    if (op->container && op->http_status == 404 && op->sub_status == 1002 && status == AIOCOSMOS_E_TIMEOUT)
         aioc_account_drop_claims(&engine->account, op->container, aioc_operation_range(op));
     result.internal = &delivery;
     if (status != 0 && status != 304) aioc_operation_log_failure(engine, &result, delivery.response != NULL);
@@ -12723,6 +12723,9 @@ static void aioc_operation_answered(aioc_pool_exchange *exchange, const aioc_poo
     throttled = verdict.reason == AIOC_OPERATION_THROTTLE;
     if (throttled) engine->stats.throttled++;
     if (throttled && op->pacer) op->pacer->throttled(op, verdict.wait_us);
+    if (verdict.reason == AIOC_OPERATION_SESSION && op->container &&
+        (!verdict.again || aioc_operation_too_late(op, &verdict)))
+        aioc_account_drop_claims(&engine->account, op->container, aioc_operation_range(op));
     /* Unless that has happened since it was sent. */
     if (verdict.forget_metadata && op->container && op->epoch == op->container->epoch) {
         if (seen.http_status == 400) aioc_account_forget(&engine->account, op->container);
@@ -12788,7 +12791,7 @@ static bool aioc_operation_is_wanted(aioc_operation *op, const aiocosmos_result 
         return false;
     }
     aioc_account_note_failure(&op->engine->account, container, unchanged ? AIOCOSMOS_E_PROTOCOL : result->status,
-                              result->attempts,
+                              result->http_status, result->attempts,
                               unchanged ? aioc_memory_str("304 to a request without an ETag") : result->message);
     if (result->status == 0 || (unchanged && container->ranges_before)) return true;
     aioc_operation_fetched(op->engine, container, AIOC_ACCOUNT_UNAVAILABLE);
@@ -19766,7 +19769,7 @@ static void aioc_feeds_ranges_failed(aioc_feeds_query *query)
     }
     fan->waited = false;
     fan->attempts += container->failure_attempts;
-    fan->http_status = container->failure > 0 ? container->failure : 0;
+    fan->http_status = container->failure_http_status;
     if (container->failure == 0) aioc_feeds_fail(fan, AIOCOSMOS_E_PROTOCOL, "the container's partition key ranges "
                                                  "leave gaps, or overlap");
     else aioc_feeds_fail(fan, container->failure, container->failure_why.len ? container->failure_why.data
@@ -20537,7 +20540,7 @@ static bool aioc_feeds_many_ready(aioc_feeds_many *many)
             aioc_feeds_many_wait(many);
             return false;
         }
-        many->http_status = container->failure > 0 ? container->failure : 0;
+        many->http_status = container->failure_http_status;
         many->attempts += container->failure_attempts;
         aioc_feeds_many_end(many, container->failure, container->failure_why.len ? container->failure_why.data
                                                       : aioc_protocol_status_text(container->failure));

@@ -643,6 +643,7 @@ TEST(every_status_ends_every_operation)
             int status = ask(client, few_uses[k], &got);
             CHECK(got.at_us - from_us < 31000000);
             if (said_status < 200) CHECK(status < 0);
+            else if (said_status == 304 && few_uses[k] == USE_QUERY) CHECK_INT(status, AIOCOSMOS_E_PROTOCOL);
             else if (said_status >= 300) CHECK_INT(status, said_status);
             else if (few_uses[k] != USE_QUERY) CHECK_INT(status, 0);
             else CHECK_INT(status, AIOCOSMOS_E_PROTOCOL);
@@ -1037,7 +1038,8 @@ TEST(absurd_sub_statuses_and_activity_ids_are_harmless)
             for (n = 0; n < sizeof statuses / sizeof *statuses; n++) {
                 said_status = statuses[n];
                 CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), said_status == 200 ? 0 : said_status);
-                CHECK_INT(ask(client, USE_QUERY, &got), said_status == 200 ? 0 : said_status);
+                if (ask(client, USE_QUERY, &got) == AIOCOSMOS_E_PROTOCOL) CHECK_INT(said_status, 304);
+                else CHECK_INT(got.status, said_status == 200 ? 0 : said_status);
             }
         }
         line_of(names[i], "", "abc,", 15000, "");
@@ -1469,9 +1471,16 @@ static void answer_with_a_feed(peer *link)
     }
 }
 
+/* What is no JSON is not of the service, and may be over soon. */
+static bool is_garbled(const char *text)
+{
+    return *text == 0 || *text == '<' || text[strlen(text) - 1] == ':';
+}
+
 /* Reads and queries work, with the ranges or without. */
 static void works_with_feed(const char *definition_text, const char *ranges, int pages)
 {
+    bool garbled = is_garbled(definition_text) || is_garbled(ranges);
     aiocosmos_options options = usual_options();
     aiocosmos_client *client;
     answer got;
@@ -1484,8 +1493,8 @@ static void works_with_feed(const char *definition_text, const char *ranges, int
     client = open_client(&options);
     for (i = 0; i < 4; i++) {
         CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
-        CHECK_INT(ask(client, USE_QUERY, &got), 0);
-        CHECK_INT(ask(client, USE_QUERY_OF_KEY, &got), 0);
+        if (ask(client, USE_QUERY, &got) != 0) CHECK(garbled && got.status == AIOCOSMOS_E_PROTOCOL);
+        if (ask(client, USE_QUERY_OF_KEY, &got) != 0) CHECK(garbled && got.status == AIOCOSMOS_E_PROTOCOL);
     }
     limits_held(client, &options);
     close_client(client);
@@ -2556,8 +2565,8 @@ TEST(name_callbacks_may_answer_at_once_wrongly_or_never)
             uint64_t from_us = net.now_us;
             names_asked = 0;
             if (name_mood == 0 || name_mood == 5) CHECK_INT(ask(client, use, &got), 0);
-            else if (name_mood >= 3 && use == USE_QUERY)     /* the ranges, and then the gateway, take all its time */
-                CHECK_INT(ask(client, use, &got), AIOCOSMOS_E_TIMEOUT);
+            else if (name_mood >= 3 && (use == USE_QUERY || use == USE_QUERY_OF_KEY))
+                CHECK_INT(ask(client, use, &got), AIOCOSMOS_E_TIMEOUT);   /* of the ranges */
             else if (name_mood != 2) CHECK_INT(ask(client, use, &got), AIOCOSMOS_E_DNS);
             else ask(client, use, &got);
             CHECK(net.now_us - from_us < 31000000);

@@ -395,6 +395,28 @@ TEST(a_made_up_cookie_stops_one_read_and_no_more)
     }
 }
 
+/* What is claimed of other ranges is none of that read's. */
+TEST(a_made_up_cookie_takes_no_other_range_s_claim_along)
+{
+    aiocosmos_client *client = open_service(serve_claims);
+    char claims[64];
+    const char *at;
+    service.ranges = RANGES(RID, RANGE("0", "", "1F", "[]") "," RANGE("1", "1F", "FF", "[]"));
+    service.write_lines = service.read_lines = "x-ms-session-token: 0:-1#5,1:-1#5\r\n";
+    CHECK_INT(ask_for(client, AIOCOSMOS_CREATE_ITEM), 0);
+    CHECK_INT(ask_for(client, AIOCOSMOS_READ_ITEM), 0);
+    learn(client);
+    CHECK_INT(ask_for(client, AIOCOSMOS_READ_ITEM), 0);
+    at = strstr(service.head, "x-ms-session-token: ");
+    CHECK(at && at[21] == ':' && (at[20] == '0' || at[20] == '1'));
+    snprintf(claims, sizeof claims, "%c:-1#9223372036854775807,%c:-1#9", at[20], '0' + '1' - at[20]);
+    CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aioc_memory_str(claims)), 0);
+    CHECK_INT(ask_for(client, AIOCOSMOS_READ_ITEM), 404);
+    CHECK_TEXT(aiocosmos_session_get(client, NULL, "c").ptr, aiocosmos_session_get(client, NULL, "c").len,
+               claims[0] == '0' ? "0:-1#5,1:-1#9" : "0:-1#9,1:-1#5");
+    close_client(client);
+}
+
 /* Of a range that there is not, when the ranges were asked for after it came: nobody is held up. */
 TEST(a_made_up_range_is_forgotten_once_the_ranges_are_known)
 {
