@@ -17,6 +17,7 @@
 #define SIM_KEYS       6
 #define SIM_BOOKS      60
 #define SIM_VOLUMES    30
+#define SIM_READERS_MAX 6
 #define SIM_VOLUME_BYTES 30000
 #define SIM_RANGES     1024                  /* ever, of one container */
 #define SIM_SEEN       8
@@ -621,7 +622,7 @@ static void sim_check_trial(sim *s, const sim_op *op, const aiocosmos_result *re
 {
     uint64_t took_us = s->world.now_us - op->submitted_us - (s->world.stalled_us - op->stalled_us);
     if (s->plan.trial != SIM_BLACK_HOLES && s->plan.trial != SIM_SILENT_METADATA) return;
-    if (op->kind != AIOCOSMOS_READ_ITEM || op->in_bulk) return;
+    if (op->kind != AIOCOSMOS_READ_ITEM || op->in_bulk || op->order_key) return;
     if (!op->deadline_us || op->deadline_us < op->submitted_us + 25000000u) return;
     if (s->plan.trial == SIM_BLACK_HOLES && result->attempts > 1) sim_cover(&s->world, SIM_read_left_black_hole);
     SIM_CHECK(&s->world, result->http_status != 0 && took_us < (uint64_t)result->attempts * SIM_ATTEMPT_US,

@@ -196,7 +196,7 @@ static void sim_choose_options(sim_client *client)
     options->key = AIOCOSMOS_EMULATOR_KEY;
     options->connections_max = 200;
     options->request_timeout_ms = options->connect_timeout_ms = options->response_bytes_max = 0;
-    options->memory_max = s->plan.trial == SIM_READERS ? (size_t)sim_magnitude(&s->world.trouble, 2000000, 8000000) : 0;
+    options->memory_max = s->plan.trial == SIM_READERS ? (size_t)sim_magnitude(&s->world.trouble, 3000000, 8000000) : 0;
     options->retries_max = 0;
 }
 
@@ -569,7 +569,7 @@ static void sim_choose_trial(sim *s)
 {
     sim_plan *plan = &s->plan;
     sim_random *random = &s->world.trouble;
-    plan->trial = (sim_trial)sim_between(random, SIM_BLACK_HOLES, SIM_SILENT_METADATA);
+    plan->trial = (sim_trial)sim_between(random, SIM_BLACK_HOLES, SIM_READERS);
     plan->garbles = plan->faults = plan->splits = plan->breaks_memory = plan->waits_for_ever = false;
     plan->proxies = plan->fails_over = plan->short_of_entropy = plan->foreign_tokens = false;
     plan->recreates = false;
@@ -1076,8 +1076,10 @@ static void sim_work_until_calm(sim *s)
 
 static void sim_probed(aiocosmos_client *handle, const aiocosmos_result *result, void *user_data)
 {
+    int *status = (int *)user_data;
     (void)handle;
-    *(int *)user_data = result->status == 404 && result->sub_status == 0 ? 0 : result->status;
+    *status = result->status == 404 && result->sub_status == 0 ? 0 : result->status;
+    if (*status && result->http_status == 403) *status = 403;        /* the last word, when its time was over */
 }
 
 /* Whatever has come over a client, in calm it finds its way back. Each connection that fell silent may cost it one
@@ -1100,7 +1102,7 @@ static void sim_check_recovery_by(sim_client *client, aiocosmos_kind kind)
     request.user_data = &status;
     while (tries == 0 || status != 0) {
         if (tries++) sim_pass_time(&s->world, NULL, 0, s->world.now_us + 200000);
-        SIM_CHECK(&s->world, tries <= 60 && (status != 403 || s->world.now_us < began_us + SIM_FOLLOWS_US),
+        SIM_CHECK(&s->world, tries <= 20 && (status != 403 || s->world.now_us < began_us + SIM_FOLLOWS_US),
                   "client %u does not recover: it still says %d", client->number, status);
         SIM_CHECK(&s->world, aiocosmos_submit(client->client, &request, NULL) == 0, "client %u does not recover: %s",
                   client->number, aiocosmos_refusal(client->client));

@@ -265,6 +265,7 @@ static bool sim_query_next(sim_query *query)
     }
     if (refused) {
         query->again_us = client->sim->world.now_us + 10000;
+        if (client->sim->plan.trial == SIM_READERS) sim_cover(&client->sim->world, SIM_query_waited_for_memory);
         sim_op_refused(op, refused);
         return false;
     }
@@ -295,6 +296,15 @@ static bool sim_query_open(sim_query *query)
               aiocosmos_refusal(client->client));
     if (refused) query->handle.id = 0;
     return refused == 0;
+}
+
+static unsigned sim_open_queries(const sim_client *client)
+{
+    const sim_query *query;
+    unsigned count = 0;
+    for (query = sim_queries; query; query = query->next)
+        count += query->client == client && query->born == client->born && !query->over;
+    return count;
 }
 
 static bool sim_start_query(sim_client *client)
@@ -348,6 +358,7 @@ static void sim_query_complete(sim_query *query)
     sim_query_give_up(query);
     sim_cover(&s->world, query->wild ? SIM_query_of_changing_items : SIM_query_complete);
     if (query->ordered) sim_cover(&s->world, SIM_query_in_order);
+    if (s->plan.trial == SIM_READERS) sim_cover(&s->world, SIM_query_of_big_pages);
     if (s->plan.garbles || (query->wild && query->of_container != s->containers)) return;
     for (i = 0; i < query->seen_count && query->wild; i++) {
         const sim_version *latest = sim_latest(s->item[i]);
@@ -631,7 +642,8 @@ static bool sim_start_something(sim_client *client)
     sim *s = client->sim;
     unsigned total = 0, at;
     size_t i;
-    if (s->plan.trial == SIM_READERS && sim_chance(&s->world.trouble, 0.3)) return sim_start_query(client);
+    if (s->plan.trial == SIM_READERS && sim_chance(&s->world.trouble, 0.3) &&
+        sim_open_queries(client) < SIM_READERS_MAX) return sim_start_query(client);
     for (i = 0; i < sizeof sim_tasks / sizeof *sim_tasks; i++) total += sim_tasks[i].weight;
     at = (unsigned)sim_below(&client->sim->world.work, total);
     for (i = 0; at >= sim_tasks[i].weight; i++) at -= sim_tasks[i].weight;

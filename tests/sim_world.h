@@ -81,7 +81,8 @@ static uint64_t sim_magnitude(sim_random *random, uint64_t low, uint64_t high)
     X(name_dns_truncated) X(token_late) X(token_refused) X(host_steps) X(host_waits_on_descriptor) X(host_polls) \
     X(host_draws_frames) X(two_clients) X(proxy_answered_html) X(proxy_answered_json) X(failed_over) \
     X(request_met_failover) X(hung_up_behind_answer) X(entropy_failed) X(token_of_the_future) X(black_hole) \
-    X(read_left_black_hole) X(metadata_silent) X(merge_enabled) X(query_in_order) X(container_made_anew)
+    X(read_left_black_hole) X(metadata_silent) X(merge_enabled) X(query_in_order) X(query_of_big_pages) \
+    X(query_waited_for_memory) X(container_made_anew)
 
 typedef enum sim_covered {
 #define SIM_NAME(name) SIM_##name,
