@@ -20,6 +20,7 @@ static void on_failure(aiocosmos_client *client, const aiocosmos_result *result,
     (void)client;
     (void)user_data;
     printf("%d: %.*s\n", result->status, (int)result->message.len, result->message.ptr);
+    if (result->status == AIOCOSMOS_E_CONNECT) puts("Is the emulator running? build/aiocosmos-emulator &");
 }
 
 int main(void)
