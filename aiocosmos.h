@@ -1521,7 +1521,7 @@ struct aioc_platform_timer {
     aioc_platform_timer *prev, *next;    /* siblings; prev of the first child is its parent */
     uint64_t due_us;
     uint64_t order;                      /* of being started: decides between timers due at the same time */
-    void (*fire)(aioc_platform_timer *timer);
+    void (*fire)(aioc_platform_timer *timer);    /* NULL: it is only waited for */
     void *owner;
     bool armed;
 };
@@ -1749,7 +1749,7 @@ static bool aioc_platform_timer_run_one(aioc_platform_reactor *reactor)
     aioc_platform_timer *timer = reactor->timers;
     if (!timer || timer->due_us > reactor->now_us) return false;
     aioc_platform_timer_stop(reactor, timer);
-    timer->fire(timer);
+    if (timer->fire) timer->fire(timer);
     return true;
 }
 
@@ -5103,7 +5103,7 @@ typedef struct aioc_resolve_waiter aioc_resolve_waiter;
 struct aioc_resolve_waiter {  /* embedded in its owner, zeroed at first */
     aioc_resolve_waiter *prev, *next;
     aioc_resolve_lookup *lookup;
-    /* Addresses and error are lent until it returns. It may ask and cancel. */
+    /* Addresses and error are lent until it returns. It may ask and cancel. NULL: the owner asks again by itself. */
     void (*done)(aioc_resolve_waiter *waiter, const aiocosmos_address *addresses, size_t count, const char *error);
     void *owner;
     bool waiting;
@@ -5304,6 +5304,7 @@ static void aioc_resolve_deliver(aioc_resolve_lookup *lookup)
     while (lookup->first) {
         aioc_resolve_waiter *waiter = lookup->first;
         aioc_resolve_waiter_unlink(waiter);
+        if (!waiter->done) continue;
         waiter->done(waiter, name->count ? name->addresses : NULL, name->count, name->count ? NULL : name->error);
     }
 }
@@ -7271,6 +7272,7 @@ typedef struct aioc_http_parser {
     aioc_memory *memory;
     const aioc_http_names *names;
     size_t head_max, body_max;
+    size_t spare;                   /* of the memory, not for this answer: another may need it */
     aioc_http_response response;
     aioc_memory_buffer head, body;  /* of a response that does not come in one piece */
     size_t seen;                    /* bytes of this response used so far, those of 1xx answers included */
@@ -7569,12 +7571,22 @@ static void aioc_http_rebase(aioc_http_parser *parser, const char *from, const c
     }
 }
 
+/* As aioc_memory_reserve(), but leaves what is to be spared. */
+static bool aioc_http_reserve(aioc_http_parser *parser, aioc_memory_buffer *buffer, size_t extra)
+{
+    const aioc_memory *memory = parser->memory;
+    size_t used = memory->used - memory->kept, room = memory->max > used ? memory->max - used : 0;
+    if (parser->spare > 0 && extra > buffer->cap - buffer->len &&
+        (room < parser->spare || room - parser->spare < buffer->cap * 2 + extra)) return false;
+    return aioc_memory_reserve(parser->memory, buffer, extra);
+}
+
 /* Appends to the head that is being collected. before: where the head was until now. */
 static bool aioc_http_keep(aioc_http_parser *parser, const char *before, const char *bytes, size_t len)
 {
     aioc_memory_buffer grown = { NULL, 0, 0 };
     if (parser->head.cap - parser->head.len < len) {
-        if (!aioc_memory_reserve(parser->memory, &grown, parser->head.len * 2 + len)) return false;
+        if (!aioc_http_reserve(parser, &grown, parser->head.len * 2 + len)) return false;
         if (parser->head.len) memcpy(grown.data, parser->head.data, parser->head.len);
         grown.len = parser->head.len;
         aioc_http_rebase(parser, before, grown.data);
@@ -7708,9 +7720,9 @@ static aioc_http_state aioc_http_lend(aioc_http_parser *parser, const char *byte
 static bool aioc_http_collect(aioc_http_parser *parser, const char *bytes, size_t len)
 {
     if (!parser->draining) {
-        if (!aioc_memory_reserve(parser->memory, &parser->body, len)) return false;
-        /* aioc_http_room() may have had them put in place already. */
-        if (bytes != parser->body.data + parser->body.len) memcpy(parser->body.data + parser->body.len, bytes, len);
+        if (!aioc_http_reserve(parser, &parser->body, len)) return false;
+        /* aioc_http_room() may have had them put in place already, or, with chunks' sizes before them, near it. */
+        memmove(parser->body.data + parser->body.len, bytes, len);
         parser->body.len += len;
     }
     parser->body_len += len;
@@ -7727,7 +7739,7 @@ static aioc_http_state aioc_http_feed_length(aioc_http_parser *parser, const cha
         return aioc_http_lend(parser, data + *at - here, here);
     }
     if (!parser->body.cap && !parser->draining) {
-        if (!aioc_memory_reserve(parser->memory, &parser->body, parser->left)) return AIOC_HTTP_PAUSED;
+        if (!aioc_http_reserve(parser, &parser->body, parser->left)) return AIOC_HTTP_PAUSED;
     }
     if (!aioc_http_collect(parser, data + *at, here)) return AIOC_HTTP_PAUSED;
     *at += here;
@@ -7946,12 +7958,23 @@ static int aioc_http_error(const aioc_http_parser *parser, const char **why)
     return parser->error_status;
 }
 
-/* Where more of a body that is being collected may be put, to be fed from there without a copy. 0: nowhere. */
+/* A body of unknown length is being collected: more of it may need more memory. */
+static bool aioc_http_grows(const aioc_http_parser *parser)
+{
+    return parser->body.cap > 0 && parser->phase >= AIOC_HTTP_UNTIL_CLOSE && parser->phase < AIOC_HTTP_COMPLETE;
+}
+
+/* Where more of a body that is being collected may be put, to be fed from there without a copy. One that grows does so
+ * before, so that whatever is put there has its place. 0: nowhere. */
 static size_t aioc_http_room(aioc_http_parser *parser, char **where)
 {
-    if (parser->phase != AIOC_HTTP_LENGTH || !parser->body.cap || parser->draining) return 0;
-    *where = parser->body.data + parser->body.len;
-    return parser->left;
+    aioc_memory_buffer *body = &parser->body;
+    bool grows = aioc_http_grows(parser);
+    size_t more = grows && body->cap - body->len < 4096 ? 16384 : 0;
+    while (more > 0 && !aioc_http_reserve(parser, body, more)) more /= 4;
+    if (!body->cap || (!grows && parser->phase != AIOC_HTTP_LENGTH)) return 0;
+    *where = body->data + body->len;
+    return grows ? body->cap - body->len : parser->left;
 }
 
 /* Hands over a body that was collected: *size bytes of the parser's memory, at their start response.body. False: the
@@ -8110,8 +8133,8 @@ struct aioc_pool_connection {
     aioc_http_parser http;
     aiocosmos_slice request[2];
     size_t request_len, written;         /* written: to the socket, or over TLS into the session */
-    aioc_memory_buffer spill;            /* received, but there was no memory to parse it; from spill_at on */
-    size_t spill_at;
+    const char *rest;                    /* received into the scratch, but there was no memory to parse it */
+    size_t rest_len;
     aioc_platform_timer timer;           /* while opening, draining or paused */
     uint64_t limit;                      /* pool->exchanges when it was begun: it was opened for these */
     uint64_t moved_us;                   /* came to its stage; once open, sent or received something */
@@ -8123,7 +8146,9 @@ struct aioc_pool_connection {
     uint8_t stage;
     bool connected;                      /* source.fd is a socket */
     bool shaking;                        /* in the list of those with a handshake record to read */
-    bool served, reused, sent, paused;
+    bool served, reused, sent;
+    bool paused;                         /* reads nothing until there is memory, or the scratch is free */
+    bool hungry;                         /* its answer needs more memory, or may */
     bool heard;                          /* something of an answer has come, at first_us */
     bool broken;                         /* cannot be written to any more; what the server said may still be there */
     bool hung_up;                        /* the server says no more than what has arrived */
@@ -8133,8 +8158,10 @@ struct aioc_pool {
     aioc_platform_reactor *reactor;
     aioc_memory *memory;
     aioc_resolve *resolver;
-    char *scratch;                       /* everything is received here first; shared by all pools of a client */
+    char *scratch;                       /* what has no place of its own is received here */
     size_t scratch_size;
+    aioc_pool_connection *holder;        /* whose bytes lie in it, waiting for memory */
+    aioc_pool_connection *grower;        /* may take the memory that there is; what it may need, others leave to it */
     aioc_pool_options options;
     aioc_pool_exchange *first, *last;    /* queued, the oldest first */
     aioc_pool_outcome doom;              /* of those in the queue up to this number: they have failed */
@@ -8189,12 +8216,14 @@ static void aioc_pool_log(const aioc_pool *pool, int level, const char *message)
     if (pool->options.log) pool->options.log(pool->options.log_user, level, message);
 }
 
-/* "name:443", "127.0.0.1:8081", "[::1]:8081" */
-static void aioc_pool_endpoint(const aioc_pool *pool, char *out, size_t cap)
+/* A message: "what name:443: why", "what [::1]:8081: why". */
+static const char *aioc_pool_say(aioc_pool *pool, const char *what, const char *why)
 {
     const char *host = pool->options.host;
     bool bare = host[0] != '[' && strchr(host, ':') != NULL;
-    aioc_memory_print(out, cap, bare ? "[%s]:%u" : "%s:%u", host, (unsigned)pool->options.port);
+    aioc_memory_print(pool->message, sizeof pool->message, bare ? "%s[%s]:%u: %s" : "%s%s:%u: %s", what, host,
+                      (unsigned)pool->options.port, why);
+    return pool->message;
 }
 
 static void aioc_pool_queue_add(aioc_pool *pool, aioc_pool_exchange *exchange)
@@ -8271,6 +8300,19 @@ static void aioc_pool_say_goodbye(aioc_pool_connection *connection)
     if (slice.len > 0) platform->socket_send(platform->user_data, connection->source.fd, &slice, 1);
 }
 
+/* The connection needs no more memory. Of those who do, the oldest has the next turn. */
+static void aioc_pool_sate(aioc_pool_connection *connection)
+{
+    aioc_pool *pool = connection->pool;
+    aioc_pool_connection *at, *oldest = NULL;
+    connection->hungry = false;
+    if (pool->grower != connection) return;
+    for (at = pool->connections; at; at = at->next)
+        if (at->hungry && at->exchange && (!oldest || at->exchange->number < oldest->exchange->number)) oldest = at;
+    pool->grower = oldest;
+    if (oldest && oldest->paused) aioc_platform_timer_start(pool->reactor, &oldest->timer, aioc_pool_now(pool));
+}
+
 /* Takes the connection out of everything and frees it. Its exchange, if it had one, has been taken off before. */
 static void aioc_pool_close_connection(aioc_pool_connection *connection)
 {
@@ -8295,7 +8337,8 @@ static void aioc_pool_close_connection(aioc_pool_connection *connection)
     *(connection->prev ? &connection->prev->next : &pool->connections) = connection->next;
     if (connection->next) connection->next->prev = connection->prev;
     aioc_http_close(&connection->http);
-    aioc_memory_buffer_free(pool->memory, &connection->spill);
+    if (pool->holder == connection) pool->holder = NULL;
+    aioc_pool_sate(connection);
     aioc_memory_free(pool->memory, connection, sizeof *connection);
 }
 
@@ -8367,11 +8410,7 @@ static void aioc_pool_fail(aioc_pool_connection *connection, int error, const ch
 /* The same, with the endpoint before the reason. */
 static void aioc_pool_fail_because(aioc_pool_connection *connection, int error, const char *why)
 {
-    aioc_pool *pool = connection->pool;
-    char endpoint[AIOC_RESOLVE_HOST_MAX + 16];
-    aioc_pool_endpoint(pool, endpoint, sizeof endpoint);
-    aioc_memory_print(pool->message, sizeof pool->message, "%s: %s", endpoint, why);
-    aioc_pool_fail(connection, error, pool->message);
+    aioc_pool_fail(connection, error, aioc_pool_say(connection->pool, "", why));
 }
 
 /* Those in the queue up to that number have failed; they are told by aioc_pool_work, one a call. As long as some are
@@ -8480,11 +8519,7 @@ static void aioc_pool_dial_failed(aioc_pool_connection *connection, int error, s
 static void aioc_pool_open_failed_because(aioc_pool_connection *connection, int error, const char *what,
                                           const char *why)
 {
-    aioc_pool *pool = connection->pool;
-    char endpoint[AIOC_RESOLVE_HOST_MAX + 16];
-    aioc_pool_endpoint(pool, endpoint, sizeof endpoint);
-    aioc_memory_print(pool->message, sizeof pool->message, "%s %s: %s", what, endpoint, why);
-    aioc_pool_open_failed(connection, error, pool->message);
+    aioc_pool_open_failed(connection, error, aioc_pool_say(connection->pool, what, why));
 }
 
 static const char *aioc_pool_why(int io)
@@ -8563,7 +8598,7 @@ static void aioc_pool_shake_failed(aioc_pool_connection *connection, int error)
 {
     aioc_pool *pool = connection->pool;
     if (!connection->tls->again || pool->shakes_again == AIOC_POOL_AGAIN_MAX) {
-        aioc_pool_open_failed_because(connection, error, "TLS with", connection->tls->why);
+        aioc_pool_open_failed_because(connection, error, "TLS with ", connection->tls->why);
         return;
     }
     pool->shakes_again++;
@@ -8584,7 +8619,7 @@ static bool aioc_pool_shake_on(aioc_pool_connection *connection)
         aioc_pool_opened(connection);
         return false;
     case AIOC_TLS_CLOSED:
-        aioc_pool_open_failed_because(connection, AIOCOSMOS_E_CONNECT, "TLS with", "the server closed it at once");
+        aioc_pool_open_failed_because(connection, AIOCOSMOS_E_CONNECT, "TLS with ", "the server closed it at once");
         return false;
     default:
         aioc_pool_shake_failed(connection, connection->broken ? AIOCOSMOS_E_CONNECT : AIOCOSMOS_E_TLS);
@@ -8594,7 +8629,7 @@ static bool aioc_pool_shake_on(aioc_pool_connection *connection)
 
 static void aioc_pool_begin_tls(aioc_pool_connection *connection)
 {
-    static const char what[] = "TLS with";
+    static const char what[] = "TLS with ";
     aioc_pool *pool = connection->pool;
     const aiocosmos_platform *platform = pool->reactor->platform;
     unsigned char entropy[32];
@@ -8625,7 +8660,7 @@ static void aioc_pool_won(aioc_pool_connection *connection, aioc_pool_try *winne
     aioc_pool_dial_free(connection);
     aioc_pool_set_stage(connection, AIOC_POOL_SHAKING);
     if (aioc_platform_watch(pool->reactor, &connection->source, AIOCOSMOS_READABLE) < 0)
-        aioc_pool_open_failed_because(connection, AIOCOSMOS_E_NOMEM, "connect to", "no memory to watch the connection");
+        aioc_pool_open_failed_because(connection, AIOCOSMOS_E_NOMEM, "connect to ", "no memory to watch it");
     else if (pool->options.tls) aioc_pool_begin_tls(connection);
     else aioc_pool_opened(connection);
 }
@@ -8727,7 +8762,7 @@ static void aioc_pool_dial_start(aioc_pool_connection *connection, const aiocosm
     pool->resolving--;
     dial = connection->dial = (aioc_pool_dial *)aioc_memory_zalloc(pool->memory, sizeof *dial);
     if (!dial) {
-        aioc_pool_open_failed_because(connection, AIOCOSMOS_E_NOMEM, "connect to", "no memory");
+        aioc_pool_open_failed_because(connection, AIOCOSMOS_E_NOMEM, "connect to ", "no memory");
         return;
     }
     for (i = 0; i < count; i++) {
@@ -8746,14 +8781,8 @@ static void aioc_pool_dial_start(aioc_pool_connection *connection, const aiocosm
     aioc_pool_dial_on(connection);
 }
 
-/* One look-up serves all connections that wait for it. They ask again, then, one a call of aioc_pool_work: to begin to
- * connect takes a while. */
-static void aioc_pool_resolved(aioc_resolve_waiter *waiter, const aiocosmos_address *addresses, size_t count,
-                               const char *error)
-{
-    (void)waiter, (void)addresses, (void)count, (void)error;
-}
-
+/* One look-up serves all connections that wait for it. When it ends they ask again, one a call of aioc_pool_work: to
+ * begin to connect takes a while. */
 static bool aioc_pool_wants_address(const aioc_pool *pool)
 {
     return pool->resolving > 0 && !pool->waiter.waiting;
@@ -8784,14 +8813,14 @@ static void aioc_pool_open_timed_out(aioc_pool_connection *connection)
     aioc_memory_print(how, sizeof how, "timed out after %u ms", limit_ms);
     switch (connection->stage) {
     case AIOC_POOL_RESOLVING:
-        aioc_pool_open_failed_because(connection, AIOCOSMOS_E_DNS, "look up", how);
+        aioc_pool_open_failed_because(connection, AIOCOSMOS_E_DNS, "look up ", how);
         break;
     case AIOC_POOL_CONNECTING:
         aioc_pool_dial_failed(connection, AIOCOSMOS_E_CONNECT, connection->dial->next - 1, how);
         break;
     default:
         aioc_memory_print(how, sizeof how, "timed out after %u ms: does this port speak TLS?", limit_ms);
-        aioc_pool_open_failed_because(connection, AIOCOSMOS_E_CONNECT, "TLS with", how);
+        aioc_pool_open_failed_because(connection, AIOCOSMOS_E_CONNECT, "TLS with ", how);
     }
 }
 
@@ -8979,11 +9008,25 @@ static void aioc_pool_ended(aioc_pool_connection *connection, int io, bool compl
     aioc_pool_fail_because(connection, AIOCOSMOS_E_CONNECT, why);
 }
 
+/* Lest answers that wait for memory all wait for each other, one at a time, the oldest, may use up what there is; to
+ * all others it is as if the most that it may still need were taken. An answer that fits alone arrives. */
+static void aioc_pool_share(aioc_pool_connection *connection)
+{
+    const aioc_pool *pool = connection->pool;
+    size_t most = pool->options.body_max + pool->options.head_max + AIOC_MEMORY_LARGEST, spare = 0;
+    if (pool->grower && pool->grower != connection) {
+        size_t has = pool->grower->http.body.cap;
+        spare = has < most ? most - has : 1;
+    }
+    connection->http.spare = spare;
+}
+
 /* Parses what arrived, plaintext by now. *used: how much of it; all, unless the connection is paused. */
 static bool aioc_pool_parse(aioc_pool_connection *connection, const char *data, size_t len, size_t *used)
 {
     const char *why;
     int error;
+    aioc_http_state state;
     *used = 0;
     if (connection->stage == AIOC_POOL_IDLE) {
         aioc_pool_close_connection(connection);              /* nobody asked: whatever it is, it is no answer */
@@ -8995,7 +9038,15 @@ static bool aioc_pool_parse(aioc_pool_connection *connection, const char *data, 
     }
     if (!connection->heard) connection->first_us = aioc_pool_now(connection->pool);
     connection->heard = true;
-    switch (aioc_http_feed(&connection->http, data, len, used)) {
+    aioc_pool_share(connection);
+    state = aioc_http_feed(&connection->http, data, len, used);
+    if (state == AIOC_HTTP_PAUSED || (state == AIOC_HTTP_MORE && aioc_http_grows(&connection->http))) {
+        connection->hungry = true;
+        if (!connection->pool->grower) connection->pool->grower = connection;
+    } else if (connection->hungry) {
+        aioc_pool_sate(connection);
+    }
+    switch (state) {
     case AIOC_HTTP_MORE:
         return true;
     case AIOC_HTTP_DONE:
@@ -9016,20 +9067,21 @@ static bool aioc_pool_parse(aioc_pool_connection *connection, const char *data, 
     return false;
 }
 
-/* There was no memory to parse the rest of what arrived. It is put aside, nothing more is read, and soon both are tried
- * again. When there is not even memory for that, the exchange ends. */
+/* No memory to parse the rest of what arrived, or no place to receive more. The rest stays in the scratch, where nobody
+ * else receives meanwhile; nothing more is read, and soon both are tried again. */
 static bool aioc_pool_pause(aioc_pool_connection *connection, const char *rest, size_t len)
 {
-    static const char why[] = "no memory for the answer";
     aioc_pool *pool = connection->pool;
-    if (connection->spill.len > 0) {
-        connection->spill_at = connection->spill.len - len;
-    } else if (!aioc_memory_append(pool->memory, &connection->spill, rest, len)) {
-        aioc_pool_fail_because(connection, AIOCOSMOS_E_NOMEM, why);
+    if (!connection->exchange) {
+        aioc_pool_close_connection(connection);
         return false;
     }
-    if (++connection->pauses > AIOC_POOL_PAUSES_MAX) {
-        aioc_pool_fail_because(connection, AIOCOSMOS_E_NOMEM, why);
+    connection->paused = true;
+    connection->rest = rest;
+    connection->rest_len = len;
+    if (len > 0) pool->holder = connection;
+    if (pool->grower == connection && ++connection->pauses > AIOC_POOL_PAUSES_MAX) {
+        aioc_pool_fail_because(connection, AIOCOSMOS_E_NOMEM, "no memory for the answer");
         return false;
     }
     aioc_platform_watch(pool->reactor, &connection->source, connection->source.want & ~(unsigned)AIOCOSMOS_READABLE);
@@ -9070,7 +9122,7 @@ static bool aioc_pool_take_tls(aioc_pool_connection *connection, const char *dat
     if (session->state == AIOC_TLS_FAILED && connection->exchange)
         aioc_pool_fail_because(connection, AIOCOSMOS_E_CONNECT, session->why);
     else
-        aioc_pool_ended(connection, 0, true);                /* close_notify: this is all */
+        aioc_pool_ended(connection, 0, session->state == AIOC_TLS_CLOSED);           /* close_notify: this is all */
     return false;
 }
 
@@ -9085,17 +9137,34 @@ static bool aioc_pool_take(aioc_pool_connection *connection, const char *data, s
 /* Memory may have come back: the bytes put aside first, then the socket again. */
 static void aioc_pool_resume(aioc_pool_connection *connection)
 {
-    aioc_platform_reactor *reactor = connection->pool->reactor;
-    const aioc_memory_buffer *spill = &connection->spill;
-    const char *rest = spill->len > 0 ? spill->data + connection->spill_at : "";
+    aioc_pool *pool = connection->pool;
+    size_t len = connection->rest_len;
     connection->paused = false;
-    if (!aioc_pool_take(connection, rest, spill->len - connection->spill_at)) return;
+    connection->rest_len = 0;
+    if (pool->holder == connection) pool->holder = NULL;
+    if ((len > 0 || connection->tls) && !aioc_pool_take(connection, connection->rest, len)) return;
     if (connection->paused) return;
-    aioc_memory_buffer_free(connection->pool->memory, &connection->spill);
-    connection->spill_at = connection->pauses = 0;
-    if (aioc_platform_watch(reactor, &connection->source, connection->source.want | AIOCOSMOS_READABLE) == 0) return;
+    connection->pauses = 0;
+    if (aioc_platform_watch(pool->reactor, &connection->source, connection->source.want | AIOCOSMOS_READABLE) == 0)
+        return;
     if (!connection->exchange) aioc_pool_close_connection(connection);
     else aioc_pool_fail_because(connection, AIOCOSMOS_E_NOMEM, "no memory to watch the connection");
+}
+
+/* A body that is collected has a place of its own, a TLS session too, if only for a record. All else is received into
+ * the scratch. NULL: nowhere now. */
+static char *aioc_pool_receive_room(aioc_pool_connection *connection, size_t *cap)
+{
+    aioc_pool *pool = connection->pool;
+    char *room = NULL;
+    bool plain = !connection->tls;
+    *cap = 0;
+    aioc_pool_share(connection);
+    if (plain) *cap = aioc_http_room(&connection->http, &room);
+    else if (pool->holder) room = (char *)connection->tls->table->receive_room(connection->tls, cap);
+    if (*cap > 0) return room;
+    *cap = pool->scratch_size;
+    return pool->holder || (plain && aioc_http_grows(&connection->http)) ? NULL : pool->scratch;
 }
 
 /* Reads what there is. A piece shorter than its room was the last for now: the poller will say when there is more. */
@@ -9103,12 +9172,11 @@ static bool aioc_pool_read(aioc_pool_connection *connection)
 {
     aioc_pool *pool = connection->pool;
     const aiocosmos_platform *platform = pool->reactor->platform;
-    size_t total = 0, cap;
+    size_t total = 0, cap, len;
     ptrdiff_t got;
     do {
-        char *room = pool->scratch;
-        cap = connection->tls ? 0 : aioc_http_room(&connection->http, &room);
-        if (cap == 0) cap = pool->scratch_size;
+        char *room = aioc_pool_receive_room(connection, &cap);
+        if (!room) return aioc_pool_pause(connection, NULL, 0);
         if (cap > AIOC_POOL_TURN_BYTES) cap = AIOC_POOL_TURN_BYTES;
         got = platform->socket_receive(platform->user_data, connection->source.fd, room, cap);
         if (got == AIOCOSMOS_IO_AGAIN) return true;
@@ -9119,8 +9187,12 @@ static bool aioc_pool_read(aioc_pool_connection *connection)
         }
         pool->bytes_received += (uint64_t)got;
         connection->moved_us = aioc_pool_now(pool);
-        if (!aioc_pool_take(connection, room, (size_t)got)) return false;
-        total += (size_t)got;
+        total += len = (size_t)got;
+        if (connection->tls && room != pool->scratch) {
+            connection->tls->table->received(connection->tls, len);
+            len = 0;
+        }
+        if (!aioc_pool_take(connection, room, len)) return false;
     } while ((size_t)got == cap && total < AIOC_POOL_TURN_BYTES && connection->exchange && !connection->paused &&
              !aioc_platform_hurry(pool->reactor));
     return true;
@@ -9162,13 +9234,7 @@ static void aioc_pool_ready(aioc_platform_source *source, unsigned ready)
  * The pool as others see it
  *----------------------------------------------------------------------------*/
 
-/* The time to open another connection has come; aioc_pool_work sees that by itself, once the step runs. */
-static void aioc_pool_patience_fire(aioc_platform_timer *timer)
-{
-    (void)timer;
-}
-
-/* scratch: shared by all pools of a client, used only inside one call. 0, or E_ARGUMENT: the host is too long. */
+/* scratch: the pool's alone. 0, or E_ARGUMENT: the host is too long. */
 static int aioc_pool_open(aioc_pool *pool, aioc_platform_reactor *reactor, aioc_memory *memory, aioc_resolve *resolver,
                           char *scratch, size_t scratch_size, const aioc_pool_options *options)
 {
@@ -9181,9 +9247,6 @@ static int aioc_pool_open(aioc_pool *pool, aioc_platform_reactor *reactor, aioc_
     pool->scratch = scratch;
     pool->scratch_size = scratch_size;
     pool->options = *options;
-    pool->waiter.done = aioc_pool_resolved;
-    pool->waiter.owner = pool;
-    pool->patience.fire = aioc_pool_patience_fire;
     pool->idle_timer.fire = aioc_pool_idle_fire;
     pool->idle_timer.owner = pool;
     /* Nothing here is secret; without entropy, the clock will do. */
@@ -9228,6 +9291,7 @@ static bool aioc_pool_cancel(aioc_pool *pool, aioc_pool_exchange *exchange)
         aioc_pool_close_connection(connection);
         return sent;
     }
+    aioc_pool_sate(connection);
     connection->stage = AIOC_POOL_DRAINING;
     connection->drained = 0;
     aioc_http_drain(&connection->http);
@@ -9235,8 +9299,8 @@ static bool aioc_pool_cancel(aioc_pool *pool, aioc_pool_exchange *exchange)
     return sent;
 }
 
-/* When a byte of the exchange was sent or heard last. 0: it has no connection yet. While an answer waits for memory of
- * ours, its server is not to blame: now. */
+/* When a byte of the exchange was sent or heard last. 0: it has no connection yet. Now, if its answer waits for memory:
+ * that is not its server's fault. */
 static uint64_t aioc_pool_progress_us(const aioc_pool_exchange *exchange)
 {
     const aioc_pool_connection *connection = exchange->connection;

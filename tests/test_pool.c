@@ -1937,20 +1937,136 @@ TEST(pool_pauses_an_answer_until_there_is_memory)
     teardown();
 }
 
-TEST(pool_ends_an_answer_that_cannot_even_be_put_aside)
+/* What came of it lies where all answers arrive, so another waits, too, though it needs no memory; it is not lost. */
+TEST(pool_keeps_what_came_where_there_is_no_memory_at_all)
 {
     static ticket tickets[2];
+    int i;
+    for (i = 0; i < 2; i++) {
+        setup("127.0.0.1");
+        start(&tickets[0]);
+        start(&tickets[1]);
+        pass_ms(5);
+        heap.limit = heap.bytes;
+        serve_long(0, "HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n", 60000);
+        serve(1, OK);
+        pass_ms(1000);
+        if (i == 1) heap.limit = 0;
+        if (i == 1) serve_long(0, "", 140000);
+        pass_ms(i == 1 ? 20 : 29100);
+        CHECK_INT(tickets[0].status + tickets[1].status, i == 1 ? 400 : 200);
+        CHECK_INT(tickets[0].outcome.error + tickets[1].outcome.error, i == 1 ? 0 : AIOCOSMOS_E_NOMEM);
+        heap.limit = 0;
+        teardown();
+    }
+}
+
+/* Answers of random sizes, chunked, of known length or until the end of their connection, in memory in which each fits
+ * alone: all arrive, however they come. */
+static uint64_t share_seed;
+
+static uint32_t share_random(uint32_t below)
+{
+    share_seed = share_seed * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(share_seed >> 33) % below;
+}
+
+typedef struct share_answer { size_t size, sent; int kind; } share_answer;
+
+/* The server says a little more. False: it has said all. */
+static bool share_say(int fd, share_answer *a)
+{
+    static char text[40000];
+    char head[96];
+    fake_socket *s = fake_of(fd);
+    size_t n = 1 + share_random(30000);
+    if (s->in_len - s->in_at > BYTES_MAX / 2) return true;
+    memmove(s->in, s->in + s->in_at, s->in_len - s->in_at);
+    s->in_len -= s->in_at;
+    s->in_at = 0;
+    if (a->sent == SIZE_MAX) return false;
+    if (a->sent == 0) {
+        if (a->kind == 0) snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", a->size);
+        else if (a->kind == 1) snprintf(head, sizeof head, CHUNKED);
+        else snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\n\r\n");
+        serve(fd, head);
+    }
+    if (n > a->size - a->sent) n = a->size - a->sent;
+    memset(text, 'x', n);
+    text[n] = '\0';
+    if (a->kind == 1) {
+        snprintf(head, sizeof head, "%zx\r\n", n);
+        serve(fd, head);
+    }
+    serve(fd, text);
+    if (a->kind == 1) serve(fd, "\r\n");
+    a->sent += n;
+    if (a->sent < a->size) return true;
+    if (a->kind == 1) serve(fd, "0\r\n\r\n");
+    if (a->kind == 2) hang_up(fd);
+    a->sent = SIZE_MAX;
+    return true;
+}
+
+/* How much memory the answers take at most, beyond what the connections do. 0: some did not arrive. */
+static size_t share_run(const share_answer *answers, int count, size_t limit)
+{
+    static ticket tickets[8];
+    static share_answer left[8];
+    size_t before, most;
+    int i, fd, rounds = 0, calls = 0;
     setup("127.0.0.1");
-    start(&tickets[0]);
-    start(&tickets[1]);
+    rig.pool.options.body_max = 1 << 20;
+    for (i = 0; i < count; i++) start(&tickets[i]);
     pass_ms(5);
-    heap.limit = heap.bytes;
-    serve_long(0, "HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n", 60000);
-    serve(1, OK);                                  /* needs none */
-    settle();
-    CHECK_INT(tickets[0].outcome.error + tickets[1].outcome.error, AIOCOSMOS_E_NOMEM);
-    CHECK_INT(tickets[0].status + tickets[1].status, 200);
+    for (i = 0; i < count; i++) left[i] = answers[i];
+    before = rig.memory.used - rig.memory.kept;
+    rig.memory.max = before + limit;
+    rig.memory.peak = before;
+    net.receive_max = 1 + share_random(70000);
+    while (calls < count && ++rounds < 4000) {
+        for (fd = 0; fd < count; fd++)
+            if (net.sockets[fd].open && share_random(3)) share_say(fd, &left[fd]);
+        pass_us(share_random(2) * 3000);
+        for (i = calls = 0; i < count; i++) calls += tickets[i].calls;
+    }
+    most = rig.memory.peak - before;
+    for (i = 0; i < count; i++)
+        if (tickets[i].status != 200) most = 0;
+    for (i = 0; i < count; i++)
+        if (tickets[i].calls == 0) aioc_pool_cancel(&rig.pool, &tickets[i].exchange);
     teardown();
+    return most;
+}
+
+TEST(pool_receives_every_answer_that_fits_alone)
+{
+    static share_answer answers[8];
+    int round, i;
+    for (round = 0; round < 60; round++) {
+        int count = 2 + (int)(round % 7);
+        size_t limit = 0;
+        share_seed = (uint64_t)round + 1;
+        for (i = 0; i < count; i++) {
+            size_t least, low, high;
+            answers[i].size = 1 + share_random(share_random(2) ? 400000 : 70000);
+            answers[i].sent = 0;
+            answers[i].kind = (int)share_random(3);
+            /* The least memory in which it arrives alone, however it is cut, to 4 KiB. */
+            for (low = 0, high = 2000000; high - low > 4096;) {
+                int tries = 6;
+                least = (low + high) / 2;
+                while (tries > 0 && share_run(&answers[i], 1, least)) tries--;
+                if (tries == 0) high = least;
+                else low = least;
+            }
+            if (high > limit) limit = high;
+        }
+        /* Half a head that came first is kept, whoever has the turn: that much more may be needed. */
+        limit += 1024u * (unsigned)count;
+        if (!share_run(answers, count, limit + share_random(3) * 50000))
+            test_fail(__FILE__, __LINE__, "round %d: not all of %d answers arrive in %zu bytes", round, count, limit);
+    }
 }
 
 TEST(pool_pause_ends_by_cancel_reset_and_a_poller_that_refuses)
