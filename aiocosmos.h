@@ -2212,6 +2212,12 @@ static inline bool aioc_text_is_space(char c)
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
+/* Without so many bytes at the front. */
+static aiocosmos_str aioc_text_behind(aiocosmos_str text, size_t len)
+{
+    return aioc_text_view(text.ptr + len, text.len - len);
+}
+
 /* Without white space at both ends. */
 static aiocosmos_str aioc_text_trim(aiocosmos_str text)
 {
@@ -2226,6 +2232,17 @@ static aiocosmos_str aioc_text_trim_of(aiocosmos_str text, char what)
     while (text.len > 0 && text.ptr[0] == what) text.ptr++, text.len--;
     while (text.len > 0 && text.ptr[text.len - 1] == what) text.len--;
     return text;
+}
+
+/* Takes what stands before the next separator, or is left, off the front of a text, and the separator with it. False:
+ * nothing was left. */
+static bool aioc_text_split(aiocosmos_str *rest, char separator, aiocosmos_str *part)
+{
+    const char *end = rest->len > 0 ? (const char *)memchr(rest->ptr, separator, rest->len) : NULL;
+    *part = aioc_text_view(rest->ptr, end ? (size_t)(end - rest->ptr) : rest->len);
+    if (rest->len == 0) return false;
+    *rest = aioc_text_behind(*rest, part->len + (end != NULL));
+    return true;
 }
 
 static const char aioc_text_hex_digits[] = "0123456789abcdef";
@@ -4527,15 +4544,11 @@ typedef struct aioc_auth_connection { aiocosmos_str endpoint, key, insecure; } a
 /* Takes one "Name=value" of a connection string. Returns what is wrong with it, or NULL, and then the byte in *at. */
 static const char *aioc_auth_connection_part(aioc_auth_connection *out, aiocosmos_str part, const char **at)
 {
-    aiocosmos_str name = part, value, *place = NULL;
-    const char *equals = part.len ? (const char *)memchr(part.ptr, '=', part.len) : NULL;
+    aiocosmos_str name, value = part, *place = NULL;
     *at = part.ptr;
-    if (part.len == 0) return NULL;
-    if (!equals) return "a part without '='";
-    name.len = (size_t)(equals - part.ptr);
+    if (!aioc_text_split(&value, '=', &name)) return NULL;  /* keys end with '=': only the first one counts */
+    if (name.len == part.len) return "a part without '='";
     name = aioc_text_trim(name);
-    value.ptr = equals + 1;                  /* keys end with '=': only the first one counts */
-    value.len = (size_t)(part.ptr + part.len - value.ptr);
     value = aioc_text_trim(value);
     if (aioc_memory_same_nocase(name, aioc_memory_str("AccountEndpoint"))) place = &out->endpoint;
     if (aioc_memory_same_nocase(name, aioc_memory_str("AccountKey"))) place = &out->key;
@@ -4554,14 +4567,11 @@ static int aioc_auth_connection_string(aiocosmos_str text, aiocosmos_str *endpoi
                                        const char **error, size_t *error_at)
 {
     aioc_auth_connection found;
-    size_t start, end;
+    aiocosmos_str rest = text, part;
     const char *at = text.ptr;
     *error = NULL;
     memset(&found, 0, sizeof found);
-    for (start = 0; start < text.len && !*error; start = end + 1) {
-        aiocosmos_str part;
-        for (end = start; end < text.len && text.ptr[end] != ';'; end++) continue;
-        part = aioc_text_view(text.ptr + start, end - start);
+    while (!*error && aioc_text_split(&rest, ';', &part)) {
         *error = aioc_auth_connection_part(&found, aioc_text_trim(part), &at);
     }
     *insecure = aioc_memory_same_nocase(found.insecure, aioc_memory_str("true"));
@@ -4742,35 +4752,15 @@ typedef struct aioc_resolve_config {
     char search[AIOC_RESOLVE_SEARCH_MAX][AIOC_RESOLVE_HOST_MAX];
 } aioc_resolve_config;
 
-/* The next line, without its end. False: no more. A NUL ends the text: that much of a file was there. */
-static bool aioc_resolve_line(aiocosmos_str *rest, aiocosmos_str *line)
-{
-    if (rest->len == 0 || rest->ptr[0] == '\0') return false;
-    *line = aioc_text_view(rest->ptr, 0);
-    while (line->len < rest->len && rest->ptr[line->len] != '\n' && rest->ptr[line->len] != '\0') line->len++;
-    rest->ptr += line->len;
-    rest->len -= line->len;
-    if (rest->len > 0 && rest->ptr[0] == '\n') {
-        rest->ptr++;
-        rest->len--;
-    }
-    return true;
-}
-
-/* The next word of a line; empty at its end or at a comment. */
+/* The next word of a line; empty at its end or at a comment, or at NUL: no more of a file was there. */
 static aiocosmos_str aioc_resolve_word(aiocosmos_str *line)
 {
-    aiocosmos_str word;
-    while (line->len > 0 && aioc_text_is_space(line->ptr[0])) {
-        line->ptr++;
-        line->len--;
-    }
-    word = aioc_text_view(line->ptr, 0);
-    if (line->len > 0 && line->ptr[0] == ';') return word;
-    while (word.len < line->len && !aioc_text_is_space(word.ptr[word.len]) && word.ptr[word.len] != '#') word.len++;
-    line->ptr += word.len;
-    line->len -= word.len;
-    return word;
+    aiocosmos_str word = aioc_text_trim(*line);
+    size_t len = 0;
+    if (word.len > 0 && word.ptr[0] == ';') return aioc_memory_str("");
+    while (len < word.len && !aioc_text_is_space(word.ptr[len]) && word.ptr[len] != '#' && word.ptr[len]) len++;
+    *line = aioc_text_behind(word, len);
+    return aioc_text_view(word.ptr, len);
 }
 
 /* Every address that a hosts file has for a name. Lines with a named zone are left out. */
@@ -4780,7 +4770,7 @@ static void aioc_resolve_parse_hosts(aiocosmos_str text, aiocosmos_str host, aio
     aiocosmos_str line, word, zone;
     aiocosmos_address address;
     if (host.len > 0 && host.ptr[host.len - 1] == '.') host.len--;
-    while (aioc_resolve_line(&text, &line)) {
+    while (aioc_text_split(&text, '\n', &line)) {
         if (!aioc_text_address(aioc_resolve_word(&line), &address, &zone) || zone.len > 0) continue;
         while ((word = aioc_resolve_word(&line)).len > 0) {
             if (word.ptr[word.len - 1] == '.') word.len--;
@@ -4829,7 +4819,7 @@ static void aioc_resolve_parse_config(aiocosmos_str text, aioc_resolve_config *c
     memset(config, 0, sizeof *config);
     config->rounds = 2;
     config->last_us = AIOC_RESOLVE_LAST_US;
-    while (aioc_resolve_line(&text, &line)) {
+    while (aioc_text_split(&text, '\n', &line)) {
         word = aioc_resolve_word(&line);
         if (aioc_memory_same(word, aioc_memory_str("nameserver")))
             aioc_resolve_config_server(config, aioc_resolve_word(&line));
@@ -7430,12 +7420,8 @@ static size_t aioc_http_name_len(const char *line, size_t len)
 /* Takes the next element off a comma-separated list (RFC 9110, 5.6.1); empty ones do not count. */
 static bool aioc_http_next(aiocosmos_str *list, aiocosmos_str *element)
 {
-    while (list->len > 0) {
-        const char *comma = (const char *)memchr(list->ptr, ',', list->len);
-        size_t len = comma ? (size_t)(comma - list->ptr) : list->len, taken = comma ? len + 1 : len;
-        *element = aioc_text_trim(aioc_text_view(list->ptr, len));
-        list->ptr += taken;
-        list->len -= taken;
+    while (aioc_text_split(list, ',', element)) {
+        *element = aioc_text_trim(*element);
         if (element->len > 0) return true;
     }
     return false;
@@ -7991,22 +7977,13 @@ static bool aioc_http_take_body(aioc_http_parser *parser, char **ptr, size_t *si
 /* The value of the first header of this name, in any case; ptr NULL: there is none. */
 static aiocosmos_str aioc_http_header(aiocosmos_str head, const char *name)
 {
-    aiocosmos_str wanted = aioc_memory_str(name), found = { NULL, 0 };
-    const char *at = head.len ? head.ptr : "", *end = at + head.len;
-    while (at < end) {
-        const char *lf = (const char *)memchr(at, '\n', (size_t)(end - at)), *stop = lf ? lf : end;
-        if (stop > at && stop[-1] == '\r') stop--;
-        if ((size_t)(stop - at) > wanted.len && at[wanted.len] == ':') {
-            found.ptr = at;
-            found.len = wanted.len;
-            if (aioc_memory_same_nocase(found, wanted))
-                return aioc_text_trim(aioc_text_view(at + wanted.len + 1, (size_t)(stop - at) - wanted.len - 1));
-        }
-        at = lf ? lf + 1 : end;
+    aiocosmos_str wanted = aioc_memory_str(name), line;
+    while (aioc_text_split(&head, '\n', &line)) {
+        if (line.len <= wanted.len || line.ptr[wanted.len] != ':') continue;
+        if (!aioc_memory_same_nocase(aioc_text_view(line.ptr, wanted.len), wanted)) continue;
+        return aioc_text_trim(aioc_text_behind(line, wanted.len + 1));
     }
-    found.ptr = NULL;
-    found.len = 0;
-    return found;
+    return aioc_text_view(NULL, 0);
 }
 
 /* Nobody wants this response any more: from here on its body is counted, not kept. */
