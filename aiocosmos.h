@@ -4679,11 +4679,18 @@ static bool aioc_resolve_domain_same(const unsigned char *a, const unsigned char
     return aioc_memory_same_nocase(aioc_text_view((const char *)a, len), aioc_text_view((const char *)b, len));
 }
 
+/* Without its last dot, if it has one. */
+static aiocosmos_str aioc_resolve_undotted(aiocosmos_str host)
+{
+    if (host.len > 0 && host.ptr[host.len - 1] == '.') host.len--;
+    return host;
+}
+
 /* Appends the labels of a text such as "a.example" or "a.example." and not the empty one. */
 static bool aioc_resolve_domain_append(aioc_resolve_domain *domain, aiocosmos_str text)
 {
     size_t at, start = 0;
-    if (text.len > 0 && text.ptr[text.len - 1] == '.') text.len--;
+    text = aioc_resolve_undotted(text);
     for (at = 0; at <= text.len; at++) {
         size_t label = at - start;
         if (at < text.len && text.ptr[at] != '.') continue;
@@ -4730,13 +4737,10 @@ static const char *aioc_resolve_host_wrong(aiocosmos_str host)
 /* localhost and what is below it never leave the machine (RFC 6761, 6.3). */
 static bool aioc_resolve_host_local(aiocosmos_str host)
 {
-    aiocosmos_str last = host;
-    if (last.len > 0 && last.ptr[last.len - 1] == '.') last.len--;
-    if (last.len > 9 && last.ptr[last.len - 10] == '.') {
-        last.ptr += last.len - 9;
-        last.len = 9;
-    }
-    return aioc_memory_same_nocase(last, aioc_memory_str("localhost"));
+    aiocosmos_str last = aioc_resolve_undotted(host), local = aioc_memory_str(".localhost");
+    if (last.len >= local.len) last = aioc_text_behind(last, last.len - local.len);
+    else local = aioc_text_behind(local, 1);
+    return aioc_memory_same_nocase(last, local);
 }
 
 /*------------------------------------------------------------------------------
@@ -4769,12 +4773,11 @@ static void aioc_resolve_parse_hosts(aiocosmos_str text, aiocosmos_str host, aio
 {
     aiocosmos_str line, word, zone;
     aiocosmos_address address;
-    if (host.len > 0 && host.ptr[host.len - 1] == '.') host.len--;
+    host = aioc_resolve_undotted(host);
     while (aioc_text_split(&text, '\n', &line)) {
         if (!aioc_text_address(aioc_resolve_word(&line), &address, &zone) || zone.len > 0) continue;
         while ((word = aioc_resolve_word(&line)).len > 0) {
-            if (word.ptr[word.len - 1] == '.') word.len--;
-            if (!aioc_memory_same_nocase(word, host)) continue;
+            if (!aioc_memory_same_nocase(aioc_resolve_undotted(word), host)) continue;
             aioc_resolve_set_add(address.family == 6 ? six : four, &address);
         }
     }
@@ -5111,11 +5114,9 @@ struct aioc_resolve_exchange {
     aioc_platform_source source;
     unsigned server;
     uint32_t id;
-    bool stream;              /* TCP: message and answer stand behind their lengths (RFC 1035, 4.2.2) */
-    size_t sent, received;    /* of message or answer and, over TCP, the two bytes before it */
-    unsigned char prefix[2];  /* the answer's length, over TCP */
-    unsigned char *answer;
-    size_t answer_len;
+    bool stream;                /* TCP: message and answer stand behind their lengths (RFC 1035, 4.2.2) */
+    size_t sent;                /* of the message and, over TCP, its length */
+    aioc_memory_buffer answer;  /* over TCP: its length, too */
 };
 
 /* The addresses of one family of one full name: asked for at one server after the other, until one knows. */
@@ -5159,7 +5160,7 @@ struct aioc_resolve_lookup {
 };
 
 struct aioc_resolve_name {
-    aioc_resolve_name *prev, *next;  /* most recently used first */
+    aioc_resolve_name *next;  /* used less recently */
     aioc_resolve_lookup *lookup;
     uint64_t expires_us;
     uint64_t stale_until_us;  /* until then the addresses may be used when nobody answers */
@@ -5173,8 +5174,7 @@ struct aioc_resolve {
     aioc_platform_reactor *reactor;
     aioc_memory *memory;
     aioc_resolve_options options;
-    aioc_resolve_name *first, *last;
-    size_t name_count;
+    aioc_resolve_name *first;
     uint64_t questions;        /* put to the hook so far */
     aiocosmos_address own[2];  /* answers that need no name: literals, localhost */
     char error[AIOC_RESOLVE_HOST_MAX + 160];
@@ -5191,27 +5191,24 @@ static uint32_t aioc_resolve_hold(uint32_t ttl_s)
          : ttl_s > AIOC_RESOLVE_TTL_MAX_S ? AIOC_RESOLVE_TTL_MAX_S : ttl_s;
 }
 
-/* A file's text in a block of *cap bytes, NULL if there is no such file. 0 or E_NOMEM. Of a file over the limit, the
- * whole lines at its start. */
-static int aioc_resolve_file_open(aioc_resolve *resolver, const char *path, char **block, size_t *cap,
-                                  aiocosmos_str *text)
+/* What a file holds: nothing if there is no such file, and of one over the limit the whole lines at its start. 0, and
+ * the buffer is to be freed; or E_NOMEM. */
+static int aioc_resolve_file_read(aioc_resolve *resolver, const char *path, aioc_memory_buffer *file)
 {
     const aiocosmos_platform *platform = resolver->reactor->platform;
     ptrdiff_t size = 2048;
-    *text = aioc_text_view("", 0);
     for (;;) {
-        *cap = (size_t)size < AIOC_RESOLVE_FILE_MAX ? (size_t)size : AIOC_RESOLVE_FILE_MAX;
-        /* Zeroed, because files under /sys say that they are larger than they are. */
-        *block = (char *)aioc_memory_zalloc(resolver->memory, *cap);
-        if (!*block) return AIOCOSMOS_E_NOMEM;
-        size = platform->file_read(platform->user_data, path, *block, *cap);
-        if (size <= (ptrdiff_t)*cap || *cap == AIOC_RESOLVE_FILE_MAX) break;
-        aioc_memory_free(resolver->memory, *block, *cap);
+        size_t cap = (size_t)size < AIOC_RESOLVE_FILE_MAX ? (size_t)size : AIOC_RESOLVE_FILE_MAX;
+        memset(file, 0, sizeof *file);
+        if (!aioc_memory_reserve(resolver->memory, file, cap)) return AIOCOSMOS_E_NOMEM;
+        /* Files under /sys say that they are larger than they are. */
+        memset(file->data, 0, file->cap);
+        size = platform->file_read(platform->user_data, path, file->data, file->cap);
+        if (size <= (ptrdiff_t)file->cap || cap == AIOC_RESOLVE_FILE_MAX) break;
+        aioc_memory_buffer_free(resolver->memory, file);
     }
-    if (size <= 0) return 0;
-    *text = aioc_text_view(*block, *cap);
-    if ((size_t)size <= *cap) text->len = (size_t)size;
-    else while (text->len > 0 && text->ptr[text->len - 1] != '\n') text->len--;
+    file->len = size < 0 ? 0 : (size_t)size < file->cap ? (size_t)size : file->cap;
+    while (size > (ptrdiff_t)file->cap && file->len > 0 && file->data[file->len - 1] != '\n') file->len--;
     return 0;
 }
 
@@ -5234,14 +5231,12 @@ static bool aioc_resolve_zone(aioc_resolve *resolver, aiocosmos_str zone, uint32
 /* Reads resolv.conf. A server behind an interface that is not there is left out. */
 static int aioc_resolve_config_read(aioc_resolve *resolver, aioc_resolve_config *config)
 {
-    aiocosmos_str text;
-    char *block;
-    size_t cap;
+    aioc_memory_buffer file;
     unsigned i, kept = 0;
-    int result = aioc_resolve_file_open(resolver, AIOC_RESOLVE_CONFIG_FILE, &block, &cap, &text);
+    int result = aioc_resolve_file_read(resolver, AIOC_RESOLVE_CONFIG_FILE, &file);
     if (result < 0) return result;
-    aioc_resolve_parse_config(text, config);
-    aioc_memory_free(resolver->memory, block, cap);
+    aioc_resolve_parse_config(aioc_text_view(file.data, file.len), config);
+    aioc_memory_buffer_free(resolver->memory, &file);
     for (i = 0; i < config->server_count; i++) {
         aiocosmos_address server = config->servers[i];
         aiocosmos_str zone = aioc_memory_str(config->zones[i]);
@@ -5257,14 +5252,12 @@ static int aioc_resolve_config_read(aioc_resolve *resolver, aioc_resolve_config 
 static int aioc_resolve_hosts(aioc_resolve *resolver, aioc_resolve_name *name)
 {
     aioc_resolve_set six, four;
-    aiocosmos_str text;
-    char *block;
-    size_t cap;
-    int result = aioc_resolve_file_open(resolver, AIOC_RESOLVE_HOSTS_FILE, &block, &cap, &text);
+    aioc_memory_buffer file;
+    int result = aioc_resolve_file_read(resolver, AIOC_RESOLVE_HOSTS_FILE, &file);
     if (result < 0) return result;
     six.count = four.count = 0;
-    aioc_resolve_parse_hosts(text, aioc_memory_str(name->host), &six, &four);
-    aioc_memory_free(resolver->memory, block, cap);
+    aioc_resolve_parse_hosts(aioc_text_view(file.data, file.len), aioc_memory_str(name->host), &six, &four);
+    aioc_memory_buffer_free(resolver->memory, &file);
     if (six.count + four.count == 0) return 0;
     name->count = aioc_resolve_interleave(&six, &four, name->addresses);
     name->expires_us = aioc_resolve_after(resolver, AIOC_RESOLVE_HOSTS_S);
@@ -5316,11 +5309,9 @@ static void aioc_resolve_lookup_free(aioc_resolve_lookup *lookup)
     aioc_memory_free(lookup->resolver->memory, lookup, sizeof *lookup);
 }
 
-/* The name holds the result. */
+/* The name holds the result; no query goes on. */
 static void aioc_resolve_lookup_end(aioc_resolve_lookup *lookup)
 {
-    aioc_resolve_query_stop(&lookup->queries[AIOC_RESOLVE_SIX]);
-    aioc_resolve_query_stop(&lookup->queries[AIOC_RESOLVE_FOUR]);
     aioc_resolve_deliver(lookup);
     aioc_resolve_lookup_free(lookup);
 }
@@ -5330,48 +5321,53 @@ static bool aioc_resolve_stale_usable(const aioc_resolve_lookup *lookup)
     return lookup->name->count > 0 && lookup->resolver->reactor->now_us < lookup->name->stale_until_us;
 }
 
-/* There is none, says somebody who knows. name->error says who. */
-static void aioc_resolve_name_set_none(aioc_resolve *resolver, aioc_resolve_name *name, uint32_t keep_s)
+/* How many of the two queries have come to this. */
+static int aioc_resolve_lookup_count(const aioc_resolve_lookup *lookup, aioc_resolve_kind state)
 {
-    name->count = 0;
-    name->expires_us = aioc_resolve_after(resolver, keep_s);
+    return (lookup->queries[AIOC_RESOLVE_SIX].state == state) + (lookup->queries[AIOC_RESOLVE_FOUR].state == state);
 }
 
-/* Nobody could say: what was known is used, or else name->error. */
-static void aioc_resolve_lookup_fail(aioc_resolve_lookup *lookup)
+/* There is none, says somebody who knows. */
+static void aioc_resolve_name_set_none(aioc_resolve *resolver, aioc_resolve_name *name, const char *what,
+                                       const char *who, const char *address)
 {
-    aioc_resolve *resolver = lookup->resolver;
-    if (!aioc_resolve_stale_usable(lookup)) aioc_resolve_name_set_none(resolver, lookup->name, AIOC_RESOLVE_FAILURE_S);
-    else lookup->name->expires_us = aioc_resolve_after(resolver, AIOC_RESOLVE_RESTALE_S);
+    aioc_memory_print(name->error, sizeof name->error, "%s %s, says %s%s", name->host, what, who, address);
+    name->count = 0;
+    name->expires_us = aioc_resolve_after(resolver, AIOC_RESOLVE_NEGATIVE_S);
+}
+
+/* Nobody could say, perhaps because of what a server did: what was known is used, or else why. */
+static void aioc_resolve_lookup_fail(aioc_resolve_lookup *lookup, const aiocosmos_address *server, const char *why)
+{
+    aioc_resolve_name *name = lookup->name;
+    bool stale = aioc_resolve_stale_usable(lookup);
+    char address[AIOC_TEXT_ADDRESS_MAX] = "";
+    if (server) aioc_text_put_address(server, address);
+    aioc_memory_print(name->error, sizeof name->error, "%s could not be looked up: %s%s%s%s", name->host,
+                      server ? "name server " : "", address, server ? " " : "", why);
+    if (!stale) name->count = 0;
+    name->expires_us = aioc_resolve_after(lookup->resolver, stale ? AIOC_RESOLVE_RESTALE_S : AIOC_RESOLVE_FAILURE_S);
     aioc_resolve_lookup_end(lookup);
 }
 
 static void aioc_resolve_lookup_fail_undecided(aioc_resolve_lookup *lookup)
 {
-    aioc_resolve_name *name = lookup->name;
-    char server[AIOC_TEXT_ADDRESS_MAX];
-    if (lookup->config.server_count == 0) {
-        aioc_memory_print(name->error, sizeof name->error,
-                          "%s could not be looked up: no name server in " AIOC_RESOLVE_CONFIG_FILE " can be used",
-                          name->host);
+    const char *why = lookup->why ? lookup->why : "did not answer";
+    if (lookup->config.server_count > 0) {
+        aioc_resolve_lookup_fail(lookup, &lookup->config.servers[lookup->server], why);
     } else {
-        aioc_text_put_address(&lookup->config.servers[lookup->server], server);
-        aioc_memory_print(name->error, sizeof name->error, "%s could not be looked up: name server %s %s", name->host,
-                          server, lookup->why ? lookup->why : "did not answer");
+        aioc_resolve_lookup_fail(lookup, NULL, "no name server in " AIOC_RESOLVE_CONFIG_FILE " can be used");
     }
-    aioc_resolve_lookup_fail(lookup);
 }
 
 static void aioc_resolve_lookup_none(aioc_resolve_lookup *lookup)
 {
-    const aioc_resolve_query *six = &lookup->queries[AIOC_RESOLVE_SIX], *four = &lookup->queries[AIOC_RESOLVE_FOUR];
-    bool absent = six->state == AIOC_RESOLVE_NO_NAME && four->state == AIOC_RESOLVE_NO_NAME;
-    aioc_resolve_name *name = lookup->name;
+    bool absent = aioc_resolve_lookup_count(lookup, AIOC_RESOLVE_NO_NAME) == 2;
     char server[AIOC_TEXT_ADDRESS_MAX];
-    aioc_text_put_address(&lookup->config.servers[four->server], server);
-    aioc_memory_print(name->error, sizeof name->error, "%s %s, says name server %s", name->host,
-                      absent ? "does not exist" : "has neither an IPv4 nor an IPv6 address", server);
-    aioc_resolve_name_set_none(lookup->resolver, name, AIOC_RESOLVE_NEGATIVE_S);
+    aioc_text_put_address(&lookup->config.servers[lookup->queries[AIOC_RESOLVE_FOUR].server], server);
+    aioc_resolve_name_set_none(lookup->resolver, lookup->name,
+                               absent ? "does not exist" : "has neither an IPv4 nor an IPv6 address", "name server ",
+                               server);
     aioc_resolve_lookup_end(lookup);
 }
 
@@ -5430,8 +5426,8 @@ static void aioc_resolve_lookup_settle(aioc_resolve_lookup *lookup)
     const aioc_resolve_query *six = &lookup->queries[AIOC_RESOLVE_SIX], *four = &lookup->queries[AIOC_RESOLVE_FOUR];
     const aioc_resolve_query *failed =
         four->state == AIOC_RESOLVE_FAILED ? four : six->state == AIOC_RESOLVE_FAILED ? six : NULL;
-    bool found = six->state == AIOC_RESOLVE_FOUND || four->state == AIOC_RESOLVE_FOUND;
-    if (six->state == AIOC_RESOLVE_FOREIGN || four->state == AIOC_RESOLVE_FOREIGN) {
+    bool found = aioc_resolve_lookup_count(lookup, AIOC_RESOLVE_FOUND) > 0;
+    if (aioc_resolve_lookup_count(lookup, AIOC_RESOLVE_FOREIGN) > 0) {
         /* RFC 8305, 3, would have IPv6 begin at once when it is there first, and IPv4 join the race later. But whoever
          * asked gets one list: without IPv4 in it, a machine that has no IPv6 would reach nobody. */
         aioc_platform_reactor *reactor = lookup->resolver->reactor;
@@ -5501,7 +5497,7 @@ static void aioc_resolve_exchange_close(aioc_resolve_exchange *exchange)
     while (*link != exchange) link = &(*link)->next;
     *link = exchange->next;
     aioc_resolve_exchange_hang_up(exchange);
-    aioc_memory_free(memory, exchange->answer, exchange->answer_len);
+    aioc_memory_buffer_free(memory, &exchange->answer);
     aioc_memory_free(memory, exchange, sizeof *exchange);
 }
 
@@ -5663,36 +5659,33 @@ static void aioc_resolve_exchange_read_datagram(aioc_resolve_exchange *exchange)
     else if (got != AIOCOSMOS_IO_AGAIN) aioc_resolve_exchange_fail(exchange, aioc_resolve_io_why((int)got));
 }
 
-/* Makes room for the answer once its length is known. NULL, or why there is none. */
-static const char *aioc_resolve_exchange_reserve(aioc_resolve_exchange *exchange)
+/* The length of the answer and, once it is known, the answer. */
+static size_t aioc_resolve_exchange_expects(const aioc_resolve_exchange *exchange)
 {
-    aioc_memory *memory = exchange->query->lookup->resolver->memory;
-    exchange->answer_len = aioc_text_load16be(exchange->prefix);
-    if (exchange->answer_len < 12) {
-        exchange->answer_len = 0;
-        return "sent a malformed answer";
-    }
-    exchange->answer = (unsigned char *)aioc_memory_alloc(memory, exchange->answer_len);
-    return exchange->answer ? NULL : "could not be listened to: out of memory";
+    const unsigned char *length = (const unsigned char *)exchange->answer.data;
+    return exchange->answer.len < 2 ? 2 : 2 + (size_t)aioc_text_load16be(length);
 }
 
 static void aioc_resolve_exchange_read_stream(aioc_resolve_exchange *exchange)
 {
-    const aiocosmos_platform *platform = exchange->query->lookup->resolver->reactor->platform;
-    bool prefix = exchange->received < 2;
-    void *room = prefix ? exchange->prefix + exchange->received : exchange->answer + (exchange->received - 2);
-    size_t len = (prefix ? 2 : exchange->answer_len + 2) - exchange->received;
-    ptrdiff_t got = platform->socket_receive(platform->user_data, exchange->source.fd, room, len);
-    const char *why = NULL;
-    if (got == AIOCOSMOS_IO_AGAIN) return;
-    if (got == 0) got = AIOCOSMOS_IO_CLOSED;
-    if (got < 0) why = aioc_resolve_io_why((int)got);
-    else exchange->received += (size_t)got;
-    if (!why && prefix && exchange->received == 2) why = aioc_resolve_exchange_reserve(exchange);
-    if (why) aioc_resolve_exchange_fail(exchange, why);
-    else if (!prefix && exchange->received == exchange->answer_len + 2) {
-        aioc_resolve_exchange_take(exchange, exchange->answer, exchange->answer_len);
+    aioc_resolve *resolver = exchange->query->lookup->resolver;
+    const aiocosmos_platform *platform = resolver->reactor->platform;
+    aioc_memory_buffer *answer = &exchange->answer;
+    size_t len = aioc_resolve_exchange_expects(exchange) - answer->len;
+    ptrdiff_t got;
+    if (!aioc_memory_reserve(resolver->memory, answer, len)) {
+        aioc_resolve_exchange_fail(exchange, "could not be listened to: out of memory");
+        return;
     }
+    got = platform->socket_receive(platform->user_data, exchange->source.fd, answer->data + answer->len, len);
+    if (got == AIOCOSMOS_IO_AGAIN) return;
+    if (got <= 0) {
+        aioc_resolve_exchange_fail(exchange, aioc_resolve_io_why(got < 0 ? (int)got : AIOCOSMOS_IO_CLOSED));
+        return;
+    }
+    answer->len += (size_t)got;
+    if (answer->len < aioc_resolve_exchange_expects(exchange)) return;
+    aioc_resolve_exchange_take(exchange, (const unsigned char *)answer->data + 2, answer->len - 2);
 }
 
 static void aioc_resolve_exchange_ready(aioc_platform_source *source, unsigned ready)
@@ -5730,36 +5723,25 @@ static void aioc_resolve_lookup_begin(aioc_resolve_lookup *lookup)
     }
     lookup->phase = AIOC_RESOLVE_ON_WIRE;
     if (aioc_resolve_config_read(resolver, &lookup->config) < 0) {
-        aioc_memory_print(lookup->name->error, sizeof lookup->name->error, "%s could not be looked up: out of memory",
-                          lookup->name->host);
-        aioc_resolve_lookup_fail(lookup);
+        aioc_resolve_lookup_fail(lookup, NULL, "out of memory");
         return;
     }
     aioc_resolve_lookup_wait(lookup);
     if (!aioc_resolve_lookup_next(lookup)) aioc_resolve_lookup_fail_undecided(lookup);
 }
 
-static bool aioc_resolve_lookup_has_found(const aioc_resolve_lookup *lookup)
-{
-    return lookup->queries[AIOC_RESOLVE_SIX].state == AIOC_RESOLVE_FOUND ||
-           lookup->queries[AIOC_RESOLVE_FOUR].state == AIOC_RESOLVE_FOUND;
-}
-
 /* Enough waited: for the other family, for anything newer than what was known, or for the host. */
 static void aioc_resolve_lookup_lose_patience(aioc_resolve_lookup *lookup)
 {
-    aioc_resolve_name *name = lookup->name;
-    if (aioc_resolve_lookup_has_found(lookup)) {
+    if (aioc_resolve_lookup_count(lookup, AIOC_RESOLVE_FOUND) > 0) {
         aioc_resolve_lookup_publish(lookup);
         aioc_resolve_deliver(lookup);
     } else if (!lookup->served && aioc_resolve_stale_usable(lookup)) {
-        name->expires_us = aioc_resolve_after(lookup->resolver, AIOC_RESOLVE_RESTALE_S);
+        lookup->name->expires_us = aioc_resolve_after(lookup->resolver, AIOC_RESOLVE_RESTALE_S);
         aioc_resolve_deliver(lookup);
         aioc_resolve_lookup_wait(lookup);
     } else if (lookup->phase == AIOC_RESOLVE_AT_HOST) {
-        aioc_memory_print(name->error, sizeof name->error,
-                          "%s could not be looked up: the host's resolver did not answer", name->host);
-        aioc_resolve_lookup_fail(lookup);
+        aioc_resolve_lookup_fail(lookup, NULL, "the host's resolver did not answer");
     }
 }
 
@@ -5823,8 +5805,7 @@ static int aioc_resolve_answer(aioc_resolve *resolver, uint64_t question, const 
     if (!lookup) return AIOCOSMOS_E_ARGUMENT;
     name = lookup->name;
     if (count == 0) {
-        aioc_memory_print(name->error, sizeof name->error, "%s does not exist, says the host's resolver", name->host);
-        aioc_resolve_name_set_none(resolver, name, AIOC_RESOLVE_NEGATIVE_S);
+        aioc_resolve_name_set_none(resolver, name, "does not exist", "the host's resolver", "");
     } else {
         name->count = count < AIOC_RESOLVE_ADDRESSES_MAX ? count : AIOC_RESOLVE_ADDRESSES_MAX;
         memcpy(name->addresses, addresses, name->count * sizeof *addresses);
@@ -5841,55 +5822,29 @@ static int aioc_resolve_answer(aioc_resolve *resolver, uint64_t question, const 
  * The cache, and its door
  *----------------------------------------------------------------------------*/
 
-static void aioc_resolve_name_unlink(aioc_resolve *resolver, aioc_resolve_name *name)
-{
-    *(name->prev ? &name->prev->next : &resolver->first) = name->next;
-    *(name->next ? &name->next->prev : &resolver->last) = name->prev;
-    resolver->name_count--;
-}
-
-static void aioc_resolve_name_link_first(aioc_resolve *resolver, aioc_resolve_name *name)
-{
-    name->prev = NULL;
-    name->next = resolver->first;
-    *(name->next ? &name->next->prev : &resolver->last) = name;
-    resolver->first = name;
-    resolver->name_count++;
-}
-
-/* An unused name: a new one, or the least recently used for which no look-up goes on. */
-static int aioc_resolve_name_new(aioc_resolve *resolver, aioc_resolve_name **out)
-{
-    aioc_resolve_name *name = resolver->last;
-    if (resolver->name_count < AIOC_RESOLVE_NAMES_MAX) {
-        *out = (aioc_resolve_name *)aioc_memory_alloc(resolver->memory, sizeof(aioc_resolve_name));
-        return *out ? 0 : AIOCOSMOS_E_NOMEM;
-    }
-    while (name && name->lookup) name = name->prev;
-    if (!name) return AIOCOSMOS_E_DNS;
-    aioc_resolve_name_unlink(resolver, name);
-    *out = name;
-    return 0;
-}
-
-/* The name of a host that has been checked, as the most recently used. 0, E_NOMEM or E_DNS: too many look-ups. */
+/* The name of a host that has been checked, as the most recently used. When there are too many, the least recently used
+ * for which no look-up goes on makes room for it. 0, E_NOMEM or E_DNS: too many look-ups. */
 static int aioc_resolve_name_get(aioc_resolve *resolver, aiocosmos_str host, aioc_resolve_name **out)
 {
-    aioc_resolve_name *name;
-    size_t i;
-    int result;
-    for (name = resolver->first; name; name = name->next) {
-        if (aioc_memory_same_nocase(aioc_memory_str(name->host), host)) break;
+    aioc_resolve_name **at = &resolver->first, **idle = NULL, *name;
+    size_t i, count = 0;
+    bool known;
+    for (; *at && !aioc_memory_same_nocase(aioc_memory_str((*at)->host), host); at = &(*at)->next) {
+        if (!(*at)->lookup) idle = at;
+        count++;
     }
-    if (name) {
-        aioc_resolve_name_unlink(resolver, name);
-    } else {
-        result = aioc_resolve_name_new(resolver, &name);
-        if (result < 0) return result;
+    known = *at != NULL;
+    if (count == AIOC_RESOLVE_NAMES_MAX) at = idle;
+    if (!at) return AIOCOSMOS_E_DNS;
+    name = *at ? *at : (aioc_resolve_name *)aioc_memory_alloc(resolver->memory, sizeof *name);
+    if (!name) return AIOCOSMOS_E_NOMEM;
+    if (*at) *at = name->next;
+    if (!known) {
         memset(name, 0, sizeof *name);
         for (i = 0; i < host.len; i++) name->host[i] = aioc_memory_lower(host.ptr[i]);
     }
-    aioc_resolve_name_link_first(resolver, name);
+    name->next = resolver->first;
+    resolver->first = name;
     *out = name;
     return 0;
 }
@@ -5916,12 +5871,8 @@ static int aioc_resolve_ask_nobody(aioc_resolve *resolver, aiocosmos_str host, c
         *count = 1;
         *out = resolver->own;
     } else if (aioc_resolve_host_local(host)) {
-        memset(resolver->own, 0, sizeof resolver->own);
-        resolver->own[0].family = 6;  /* ::1 */
-        resolver->own[0].ip[15] = 1;
-        resolver->own[1].family = 4;  /* 127.0.0.1 */
-        resolver->own[1].ip[0] = 127;
-        resolver->own[1].ip[3] = 1;
+        (void)aioc_text_address(aioc_memory_str("::1"), &resolver->own[0], &zone);
+        (void)aioc_text_address(aioc_memory_str("127.0.0.1"), &resolver->own[1], &zone);
         *count = 2;
         *out = resolver->own;
     }
@@ -6021,7 +5972,7 @@ static void aioc_resolve_close(aioc_resolve *resolver)
         aioc_resolve_name *name = resolver->first;
         AIOCOSMOS_ASSERT(!name->lookup || !name->lookup->first);
         if (name->lookup) aioc_resolve_lookup_free(name->lookup);
-        aioc_resolve_name_unlink(resolver, name);
+        resolver->first = name->next;
         aioc_memory_free(resolver->memory, name, sizeof *name);
     }
 }

@@ -1596,6 +1596,14 @@ TEST(an_expired_answer_is_used_for_a_day)
     world_close(&earth);
 }
 
+static int names_held(const aioc_resolve *resolver)
+{
+    const aioc_resolve_name *name;
+    int count = 0;
+    for (name = resolver->first; name; name = name->next) count++;
+    return count;
+}
+
 TEST(the_cache_holds_64_names_and_forgets_the_least_used)
 {
     static const line lines[] = {{NULL, NULL, 0, 0, 0, "TTL=300 10.0.0.7"}, {0}};
@@ -1607,11 +1615,11 @@ TEST(the_cache_holds_64_names_and_forgets_the_least_used)
         CHECK_INT(ask(&earth, &first, name), AIOC_RESOLVE_LATER);
         world_run_to(&earth, 10);
     }
-    CHECK_INT(earth.resolver.name_count, 64);
+    CHECK_INT(names_held(&earth.resolver), 64);
     CHECK_INT(ask(&earth, &first, "n0.x"), 0);                         /* used: n1 is the oldest now */
     CHECK_INT(ask(&earth, &first, "new.x"), AIOC_RESOLVE_LATER);
     world_run_to(&earth, 20);
-    CHECK_INT(earth.resolver.name_count, 64);
+    CHECK_INT(names_held(&earth.resolver), 64);
     CHECK_INT(ask(&earth, &first, "n0.x"), 0);
     CHECK_INT(ask(&earth, &first, "n2.x"), 0);
     CHECK_INT(ask(&earth, &first, "n1.x"), AIOC_RESOLVE_LATER);
