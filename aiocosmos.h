@@ -11270,6 +11270,7 @@ static void aioc_account_drop_claims(aioc_account *account, aioc_account_contain
 #define AIOC_OPERATION_SKEW_MIN_MS 60000     /* a clock this far from the server's is corrected */
 #define AIOC_OPERATION_NODES_KEPT 16384u     /* JSON nodes kept from one result to the next: 256 KiB */
 #define AIOC_OPERATION_TOKEN_US 5000000u     /* after it, the host is asked again for a token that is still wanted */
+#define AIOC_OPERATION_COMPOSITE_MAX 16384   /* bytes of all session tokens: web servers take no longer line */
 #define AIOC_OPERATION_CHARGE_MAX 1e8        /* request units of one answer: what says more is mistaken */
 
 typedef struct aioc_operation aioc_operation;
@@ -12231,6 +12232,13 @@ static void aioc_operation_start(aioc_operation *op)
     op->state = AIOC_OPERATION_READY;
     if (!engine->signer.has_key && !aioc_operation_has_token(op)) return;
     if (aioc_operation_waits_for_metadata(op)) return;
+    if (aioc_operation_wants_session(op) && op->container->knowledge != AIOC_ACCOUNT_KNOWN &&
+        op->container->token_bytes + op->session_len > AIOC_OPERATION_COMPOSITE_MAX && !aioc_operation_range(op)) {
+        aioc_operation_finish(op, AIOCOSMOS_E_TOO_LARGE, aioc_operation_fate_unsent(op), NULL,
+                              "the session tokens of all partition key ranges are too long for a header, and which of "
+                              "them is meant is not known without the container's ranges, which cannot be had");
+        return;
+    }
     op->state = AIOC_OPERATION_IN_POOL;
     aioc_pool_start(&engine->pool, &op->exchange);
 }

@@ -333,8 +333,8 @@ static void claim_many(int from, int count)
     service.write_lines = many_tokens;
 }
 
-/* A composite of more than gateways take waits for the ranges, as long as they may take, and then goes as it is:
- * no read may be stale. */
+/* A composite of more than gateways take waits for the ranges, as long as they may take, and then goes as it is;
+ * one that no header can hold is no read that may be stale. */
 TEST(a_composite_too_long_waits_for_the_ranges)
 {
     aiocosmos_client *client = open_service(serve);
@@ -352,6 +352,13 @@ TEST(a_composite_too_long_waits_for_the_ranges)
     CHECK_INT(ask_for(client, AIOCOSMOS_CREATE_ITEM), 0);
     CHECK_INT(ask(client, of_kind(AIOCOSMOS_READ_ITEM), &got), 0);
     CHECK(strstr(service.head, "x-ms-session-token: 0:1#") && strlen(service.head) > 5000);
+    claim_many(150, 500);
+    CHECK_INT(ask_for(client, AIOCOSMOS_CREATE_ITEM), 0);
+    CHECK_INT(ask(client, of_kind(AIOCOSMOS_READ_ITEM), &got), AIOCOSMOS_E_TOO_LARGE);
+    CHECK_INT(got.attempts, 0);
+    silent = "nothing";                                      /* the ranges come, and all is well again */
+    net.now_us += 31000000;
+    CHECK_INT(ask(client, of_kind(AIOCOSMOS_READ_ITEM), &got), 0);
     close_client(client);
 }
 
