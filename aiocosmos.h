@@ -1536,6 +1536,7 @@ typedef struct aioc_platform_reactor {
     aioc_platform_timer *timers;         /* the earliest */
     uint64_t timer_order;
     int batch_at, batch_count;
+    size_t batches;                      /* that may still be fetched, for not all sources fit one */
     aiocosmos_event batch[AIOC_PLATFORM_BATCH];
 } aioc_platform_reactor;
 
@@ -1636,9 +1637,7 @@ static int aioc_platform_watch(aioc_platform_reactor *reactor, aioc_platform_sou
     return 0;
 }
 
-/* Waits up to timeout_ms (-1: for ever) and fills the batch, which must be empty. 0, E_NOMEM or E_CONNECT. Time has
- * passed then: tick. */
-static int aioc_platform_poll(aioc_platform_reactor *reactor, int timeout_ms)
+static int aioc_platform_fetch(aioc_platform_reactor *reactor, int timeout_ms)
 {
     const aiocosmos_platform *platform = reactor->platform;
     void *poller = reactor->poller;
@@ -1650,19 +1649,33 @@ static int aioc_platform_poll(aioc_platform_reactor *reactor, int timeout_ms)
     return aioc_platform_poller_result(count);
 }
 
+/* Waits up to timeout_ms (-1: for ever) and fills the batch, which must be empty. 0, E_NOMEM or E_CONNECT. Time has
+ * passed then: tick. */
+static int aioc_platform_poll(aioc_platform_reactor *reactor, int timeout_ms)
+{
+    reactor->batches = reactor->source_count / AIOC_PLATFORM_BATCH;
+    return aioc_platform_fetch(reactor, timeout_ms);
+}
+
 /* Hands the next event of the batch to its source; it may do anything there, and free any source that it has unwatched.
- * False: the batch is empty. */
+ * A full batch is followed by what did not fit it: pollers take turns, so each source that was ready is heard. False:
+ * that was all. */
 static bool aioc_platform_dispatch_one(aioc_platform_reactor *reactor)
 {
-    while (reactor->batch_at < reactor->batch_count) {
-        const aiocosmos_event *event = &reactor->batch[reactor->batch_at++];
-        aioc_platform_source *source = (aioc_platform_source *)event->source;
-        unsigned ready = source ? event->ready & source->want : 0;
-        if (ready == 0) continue;        /* unwatched since, or no longer interested */
-        source->ready(source, ready | (event->ready & AIOCOSMOS_HUNG_UP));
-        return true;
+    for (;;) {
+        while (reactor->batch_at < reactor->batch_count) {
+            const aiocosmos_event *event = &reactor->batch[reactor->batch_at++];
+            aioc_platform_source *source = (aioc_platform_source *)event->source;
+            unsigned ready = source ? event->ready & source->want : 0;
+            if (ready == 0) continue;    /* unwatched since, or no longer interested */
+            source->ready(source, ready | (event->ready & AIOCOSMOS_HUNG_UP));
+            return true;
+        }
+        /* A wake may have taken one place. */
+        if (reactor->batch_count < AIOC_PLATFORM_BATCH - 1 || reactor->batches == 0) return false;
+        reactor->batches--;
+        if (aioc_platform_fetch(reactor, 0) < 0) return false;
     }
-    return false;
 }
 
 static bool aioc_platform_timer_before(const aioc_platform_timer *a, const aioc_platform_timer *b)

@@ -1047,6 +1047,36 @@ static void kill_victim(aioc_platform_source *source, unsigned ready)
     k->victim = NULL;
 }
 
+/* More sources than a batch holds, all ready and staying so: one poll shows each of them, and comes to an end. */
+TEST(one_poll_shows_every_source_that_is_ready)
+{
+    enum { COUNT = 3 * AIOC_PLATFORM_BATCH + 5 };
+    static aioc_platform_source sources[COUNT];
+    static seen_events seen[COUNT];
+    static int pairs[COUNT][2];
+    aioc_platform_reactor reactor;
+    aiocosmos_allocator allocator = {NULL, NULL};
+    int i, rounds = 0;
+    CHECK_INT(aioc_platform_reactor_open(&reactor, SYSTEM, &allocator), 0);
+    memset(seen, 0, sizeof seen);
+    for (i = 0; i < COUNT; i++) {
+        CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pairs[i]) == 0);
+        CHECK_INT(write(pairs[i][1], "x", 1), 1);
+        sources[i] = source_of(pairs[i][0], note_ready, &seen[i]);
+        CHECK_INT(aioc_platform_watch(&reactor, &sources[i], AIOCOSMOS_READABLE), 0);
+    }
+    SYSTEM->poller_wake(NULL, reactor.poller);
+    CHECK_INT(aioc_platform_poll(&reactor, 0), 0);
+    while (aioc_platform_dispatch_one(&reactor)) CHECK(++rounds < 2 * COUNT);
+    for (i = 0; i < COUNT; i++) CHECK(seen[i].calls > 0);
+    for (i = 0; i < COUNT; i++) {
+        aioc_platform_watch(&reactor, &sources[i], 0);
+        close(pairs[i][0]);
+        close(pairs[i][1]);
+    }
+    aioc_platform_reactor_close(&reactor);
+}
+
 TEST(source_freed_while_its_event_waits_is_not_called)
 {
     aioc_platform_reactor reactor;
