@@ -545,11 +545,15 @@ TEST(json_a_text_over_4_gib_is_refused_unread)
 
 /*--- Characters ---------------------------------------------------------------*/
 
+/* As machines without SSE2 do it. */
+static const char *skip_plain_words(const char *at, const char *end)
+{
+    return aioc_text_find_words(at, end, 0x1F, '"', '\\', true);
+}
+
 TEST(json_plain_runs_end_where_they_should)
 {
-    static const char *(*const skips[])(const char *, const char *) = {
-        aioc_json_skip_plain, aioc_json_skip_plain_words
-    };
+    static const char *(*const skips[])(const char *, const char *) = { aioc_json_skip_plain, skip_plain_words };
     size_t skip, len, at;
     unsigned c;
     for (skip = 0; skip < COUNT(skips); skip++) {
