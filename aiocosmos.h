@@ -2793,26 +2793,11 @@ static bool aioc_json_utf8_ok(const char *text, size_t len, size_t *bad_at)
 /* Writes a character's UTF-8 and returns its length. */
 static size_t aioc_json_utf8_put(uint32_t code, char out[4])
 {
-    if (code < 0x80) {
-        out[0] = (char)code;
-        return 1;
-    }
-    if (code < 0x800) {
-        out[0] = (char)(0xC0 | code >> 6);
-        out[1] = (char)(0x80 | (code & 0x3F));
-        return 2;
-    }
-    if (code < 0x10000) {
-        out[0] = (char)(0xE0 | code >> 12);
-        out[1] = (char)(0x80 | (code >> 6 & 0x3F));
-        out[2] = (char)(0x80 | (code & 0x3F));
-        return 3;
-    }
-    out[0] = (char)(0xF0 | code >> 18);
-    out[1] = (char)(0x80 | (code >> 12 & 0x3F));
-    out[2] = (char)(0x80 | (code >> 6 & 0x3F));
-    out[3] = (char)(0x80 | (code & 0x3F));
-    return 4;
+    static const unsigned char leads[5] = {0, 0, 0xC0, 0xE0, 0xF0};
+    size_t len = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4, i;
+    for (i = len - 1; i > 0; i--, code >>= 6) out[i] = (char)(0x80 | (code & 0x3F));
+    out[0] = (char)(leads[len] | code);
+    return len;
 }
 
 /* The character that valid UTF-8 of this length means. */
@@ -3371,9 +3356,7 @@ static aiocosmos_json aioc_json_child(aiocosmos_json container, aiocosmos_str to
 static aiocosmos_json aioc_json_at(aiocosmos_json value, const char *pointer)
 {
     while (*pointer == '/') {
-        aiocosmos_str token;
-        token.ptr = pointer + 1;
-        token.len = strcspn(token.ptr, "/");
+        aiocosmos_str token = aioc_text_view(pointer + 1, strcspn(pointer + 1, "/"));
         value = aioc_json_child(value, token);
         pointer = token.ptr + token.len;
     }
@@ -4112,11 +4095,17 @@ static void aioc_json_jw_value(aiocosmos_jw *w, const char *key, aiocosmos_value
     aioc_json_jw_keep(w, &buffer, ok);
 }
 
-static void aioc_json_jw_str(aiocosmos_jw *w, const char *key, const char *text)
+static aiocosmos_value aioc_json_empty(uint8_t type)
 {
     aiocosmos_value value;
     memset(&value, 0, sizeof value);
-    value.type = text ? AIOCOSMOS_STR : AIOCOSMOS_UNSET;
+    value.type = type;
+    return value;
+}
+
+static void aioc_json_jw_str(aiocosmos_jw *w, const char *key, const char *text)
+{
+    aiocosmos_value value = aioc_json_empty(text ? AIOCOSMOS_STR : AIOCOSMOS_UNSET);
     value.str = text;
     value.len = text ? strlen(text) : 0;
     aioc_json_jw_value(w, key, value);
@@ -4124,27 +4113,21 @@ static void aioc_json_jw_str(aiocosmos_jw *w, const char *key, const char *text)
 
 static void aioc_json_jw_i64(aiocosmos_jw *w, const char *key, int64_t number)
 {
-    aiocosmos_value value;
-    memset(&value, 0, sizeof value);
-    value.type = AIOCOSMOS_I64;
+    aiocosmos_value value = aioc_json_empty(AIOCOSMOS_I64);
     value.i64 = number;
     aioc_json_jw_value(w, key, value);
 }
 
 static void aioc_json_jw_f64(aiocosmos_jw *w, const char *key, double number)
 {
-    aiocosmos_value value;
-    memset(&value, 0, sizeof value);
-    value.type = AIOCOSMOS_F64;
+    aiocosmos_value value = aioc_json_empty(AIOCOSMOS_F64);
     value.f64 = number;
     aioc_json_jw_value(w, key, value);
 }
 
 static void aioc_json_jw_bool(aiocosmos_jw *w, const char *key, bool truth)
 {
-    aiocosmos_value value;
-    memset(&value, 0, sizeof value);
-    value.type = AIOCOSMOS_BOOL;
+    aiocosmos_value value = aioc_json_empty(AIOCOSMOS_BOOL);
     value.i64 = truth;
     aioc_json_jw_value(w, key, value);
 }
@@ -4331,18 +4314,16 @@ static size_t aioc_auth_compute(aioc_auth_signer *signer, const char *head, size
     br_hmac_context hmac;
     unsigned char mac[br_sha256_SIZE];
     char text[44];
-    aiocosmos_str base64;
     br_hmac_init(&hmac, &signer->key.schedule, 0);
     br_hmac_update(&hmac, head, head_len);
     br_hmac_update(&hmac, link.ptr, link.len);
     br_hmac_update(&hmac, "\n", 1);
     br_hmac_update(&hmac, signer->signed_date, sizeof signer->signed_date);
     br_hmac_out(&hmac, mac);
-    base64.ptr = text;
-    base64.len = aioc_text_base64_encode(mac, sizeof mac, text);
     signer->computed++;
     memcpy(value, AIOC_AUTH_VALUE_PREFIX, prefix);
-    return prefix + aioc_auth_percent_encode(base64, value + prefix);
+    return prefix + aioc_auth_percent_encode(aioc_text_view(text, aioc_text_base64_encode(mac, sizeof mac, text)),
+                                             value + prefix);
 }
 
 /* The slot that holds the text for this second; or, with text_len 0, the one to take for it. */
@@ -4421,10 +4402,7 @@ typedef struct aioc_auth_tokens {
 
 static aiocosmos_str aioc_auth_token_link(const aioc_auth_token *token)
 {
-    aiocosmos_str link;
-    link.ptr = (const char *)(token + 1);
-    link.len = token->link_len;
-    return link;
+    return aioc_text_view((const char *)(token + 1), token->link_len);
 }
 
 static void aioc_auth_tokens_remove(aioc_auth_tokens *tokens, aioc_memory *memory, aioc_auth_token **at)
@@ -4453,10 +4431,9 @@ static size_t aioc_auth_token_value(aiocosmos_str token, char *out)
     if (token.len == 0) return 0;
     if (out) memcpy(out, aad, len);
     for (i = 0; i < token.len; i++) {
-        aiocosmos_str one;
+        aiocosmos_str one = aioc_text_view(token.ptr + i, 1);
         char room[3];
         size_t size = 1;
-        one = aioc_text_view(token.ptr + i, 1);
         if (*one.ptr <= ' ' || *one.ptr > '~') return 0;       /* bytes above 127 too, whether char is signed or not */
         if (encoded) room[0] = *one.ptr;
         else size = aioc_auth_percent_encode(one, room);
@@ -6164,15 +6141,20 @@ static bool aioc_tls_der_take_time(aioc_tls_der *rest, int64_t *wall_s)
     return aioc_text_date_seconds(field, wall_s);
 }
 
-/* Object identifiers, without tag and length. */
-static const unsigned char aioc_tls_oid_common_name[] = {0x55, 0x04, 0x03};
-static const unsigned char aioc_tls_oid_organization[] = {0x55, 0x04, 0x0A};
-static const unsigned char aioc_tls_oid_alt_name[] = {0x55, 0x1D, 0x11};
-static const unsigned char aioc_tls_oid_purposes[] = {0x55, 0x1D, 0x25};
-static const unsigned char aioc_tls_oid_any_purpose[] = {0x55, 0x1D, 0x25, 0x00};
-static const unsigned char aioc_tls_oid_server[] = {0x2B, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01};
-static const unsigned char aioc_tls_oid_rsa[] = {0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01};  /* + one byte */
-static const unsigned char aioc_tls_oid_ecdsa_sha1[] = {0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x04, 0x01};
+/* Object identifiers, without tag, behind their lengths. */
+static const unsigned char aioc_tls_oid_common_name[] = {3, 0x55, 0x04, 0x03};
+static const unsigned char aioc_tls_oid_organization[] = {3, 0x55, 0x04, 0x0A};
+static const unsigned char aioc_tls_oid_alt_name[] = {3, 0x55, 0x1D, 0x11};
+static const unsigned char aioc_tls_oid_purposes[] = {3, 0x55, 0x1D, 0x25};
+static const unsigned char aioc_tls_oid_any_purpose[] = {4, 0x55, 0x1D, 0x25, 0x00};
+static const unsigned char aioc_tls_oid_server[] = {8, 0x2B, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01};
+static const unsigned char aioc_tls_oid_rsa[] = {8, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01};  /* + one byte */
+static const unsigned char aioc_tls_oid_ecdsa_sha1[] = {7, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x04, 0x01};
+
+static bool aioc_tls_der_is_oid(aioc_tls_der value, const unsigned char *oid)
+{
+    return aioc_tls_der_is(value, oid + 1, oid[0]);
+}
 
 /* What the refusals and the checks of names need of a certificate; everything points into its bytes. */
 typedef struct aioc_tls_certificate {
@@ -6194,8 +6176,8 @@ static bool aioc_tls_certificate_extensions(aioc_tls_certificate *out, aioc_tls_
             !aioc_tls_der_take(&extension, AIOC_TLS_DER_OID, &oid)) return false;
         (void)aioc_tls_der_take(&extension, AIOC_TLS_DER_BOOLEAN, &critical);
         if (!aioc_tls_der_take(&extension, AIOC_TLS_DER_OCTETS, &value)) return false;
-        if (aioc_tls_der_is(oid, aioc_tls_oid_alt_name, sizeof aioc_tls_oid_alt_name)) wanted = &out->names;
-        if (aioc_tls_der_is(oid, aioc_tls_oid_purposes, sizeof aioc_tls_oid_purposes)) wanted = &out->purposes;
+        if (aioc_tls_der_is_oid(oid, aioc_tls_oid_alt_name)) wanted = &out->names;
+        if (aioc_tls_der_is_oid(oid, aioc_tls_oid_purposes)) wanted = &out->purposes;
         if (!wanted) continue;
         if (wanted->at) return false;  /* RFC 5280 4.2: no extension twice, so that nobody can choose which counts */
         if (!aioc_tls_der_take(&value, AIOC_TLS_DER_SEQUENCE, &inner)) return false;
@@ -6250,8 +6232,9 @@ static bool aioc_tls_certificate_is_server(const aioc_tls_certificate *certifica
     aioc_tls_der rest = certificate->purposes, oid;
     if (!rest.at) return true;
     while (aioc_tls_der_take(&rest, AIOC_TLS_DER_OID, &oid)) {
-        if (aioc_tls_der_is(oid, aioc_tls_oid_server, sizeof aioc_tls_oid_server) ||
-            aioc_tls_der_is(oid, aioc_tls_oid_any_purpose, sizeof aioc_tls_oid_any_purpose)) return true;
+        if (aioc_tls_der_is_oid(oid, aioc_tls_oid_server) || aioc_tls_der_is_oid(oid, aioc_tls_oid_any_purpose)) {
+            return true;
+        }
     }
     return false;
 }
@@ -6525,25 +6508,18 @@ static void aioc_tls_say_date(aioc_tls_bear *session, int64_t wall_s)
 /* The common name of a distinguished name, or else its organization. */
 static void aioc_tls_say_subject(aioc_tls_bear *session, aioc_tls_der name)
 {
-    aioc_tls_der rest, set, pair, oid, text, organization, found;
-    unsigned tag, found_tag = 0, organization_tag = 0;
+    aioc_tls_der rest, set, pair, oid, text, found;
+    unsigned tag, found_tag = 0;
+    bool common = false;
     memset(&found, 0, sizeof found);
-    memset(&organization, 0, sizeof organization);
     if (!aioc_tls_der_take(&name, AIOC_TLS_DER_SEQUENCE, &rest)) return;
     while (aioc_tls_der_take(&rest, AIOC_TLS_DER_SET, &set)) {
         if (!aioc_tls_der_take(&set, AIOC_TLS_DER_SEQUENCE, &pair) ||
             !aioc_tls_der_take(&pair, AIOC_TLS_DER_OID, &oid) || !aioc_tls_der_next(&pair, &tag, &text)) return;
-        if (aioc_tls_der_is(oid, aioc_tls_oid_common_name, sizeof aioc_tls_oid_common_name)) {
-            found = text;
-            found_tag = tag;
-        } else if (aioc_tls_der_is(oid, aioc_tls_oid_organization, sizeof aioc_tls_oid_organization)) {
-            organization = text;
-            organization_tag = tag;
-        }
-    }
-    if (!found.at) {
-        found = organization;
-        found_tag = organization_tag;
+        if (aioc_tls_der_is_oid(oid, aioc_tls_oid_common_name)) common = true;
+        else if (common || !aioc_tls_der_is_oid(oid, aioc_tls_oid_organization)) continue;
+        found = text;
+        found_tag = tag;
     }
     aioc_tls_say(session, "'");
     for (; found_tag == AIOC_TLS_DER_BMP_STRING && found.len >= 2; found.at += 2, found.len -= 2) {
@@ -6616,22 +6592,23 @@ static void aioc_tls_say_names(aioc_tls_bear *session, const aioc_tls_certificat
     if (listed == 0) aioc_tls_say(session, ": it has no subjectAltName with a DNS name or IP address");
 }
 
+static const aioc_tls_text aioc_tls_signatures[] = {  /* RFC 8017 appendix C */
+    {0x02, " is signed with MD5, which is no longer safe"},
+    {0x04, " is signed with MD5, which is no longer safe"},
+    {0x05, " is signed with SHA-1, which is no longer safe"},
+    {0x0A, " is signed with RSA-PSS, which is not supported"},
+    {-1, " has a key or a signature of a kind that is not supported"}
+};
+
 static void aioc_tls_say_signature(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
 {
     aioc_tls_der oid = certificate->signature;
-    const char *with = " has a key or a signature of a kind that is not supported";
-    if (oid.len == sizeof aioc_tls_oid_rsa + 1 && memcmp(oid.at, aioc_tls_oid_rsa, sizeof aioc_tls_oid_rsa) == 0) {
-        switch (oid.at[sizeof aioc_tls_oid_rsa]) {  /* RFC 8017 appendix C */
-        case 0x02: case 0x04: with = " is signed with MD5, which is no longer safe"; break;
-        case 0x05: with = " is signed with SHA-1, which is no longer safe"; break;
-        case 0x0A: with = " is signed with RSA-PSS, which is not supported"; break;
-        default: break;
-        }
+    int kind = -1;
+    if (aioc_tls_der_is_oid(oid, aioc_tls_oid_ecdsa_sha1)) kind = 0x05;
+    if (oid.len == aioc_tls_oid_rsa[0] + 1u && memcmp(oid.at, aioc_tls_oid_rsa + 1, oid.len - 1) == 0) {
+        kind = oid.at[oid.len - 1];
     }
-    if (aioc_tls_der_is(oid, aioc_tls_oid_ecdsa_sha1, sizeof aioc_tls_oid_ecdsa_sha1)) {
-        with = " is signed with SHA-1, which is no longer safe";
-    }
-    aioc_tls_say(session, with);
+    aioc_tls_say(session, aioc_tls_text_of(aioc_tls_signatures, kind));
 }
 
 static void aioc_tls_say_validity(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
@@ -6710,6 +6687,13 @@ static void aioc_tls_judge_leaf(aioc_tls_judge *judge, const aioc_tls_certificat
     }
 }
 
+static void aioc_tls_judge_refuse(aioc_tls_judge *judge, int verdict, const char *why)
+{
+    judge->verdict = verdict;
+    judge->session->base.why[0] = '\0';
+    aioc_tls_say(judge->session, why);
+}
+
 /* One whole certificate is there. The engine's error is read from its context: only that says which certificate was
  * refused, and so with which date. */
 static void aioc_tls_judge_certificate(aioc_tls_judge *judge)
@@ -6720,9 +6704,7 @@ static void aioc_tls_judge_certificate(aioc_tls_judge *judge)
     der.at = judge->der;
     der.len = judge->der_len;
     if (judge->der_len != judge->der_size || !aioc_tls_certificate_read(&certificate, der)) {
-        judge->verdict = BR_ERR_X509_INVALID_VALUE;
-        judge->session->base.why[0] = '\0';
-        aioc_tls_say(judge->session, "the server sent something that is no certificate");
+        aioc_tls_judge_refuse(judge, BR_ERR_X509_INVALID_VALUE, "the server sent something that is no certificate");
         return;
     }
     if (judge->count == 0) aioc_tls_judge_leaf(judge, &certificate);
@@ -6733,13 +6715,6 @@ static void aioc_tls_judge_certificate(aioc_tls_judge *judge)
     if (judge->verdict == BR_ERR_X509_OK) return;
     if (judge->verdict == 0 && judge->leaf_verdict == 0) aioc_tls_say_untrusted(judge->session, &certificate);
     else if (judge->verdict != 0) aioc_tls_judge_explain(judge, &certificate);
-}
-
-static void aioc_tls_judge_refuse(aioc_tls_judge *judge, int verdict, const char *why)
-{
-    judge->verdict = verdict;
-    judge->session->base.why[0] = '\0';
-    aioc_tls_say(judge->session, why);
 }
 
 static void aioc_tls_judge_drop(aioc_tls_judge *judge)
@@ -7505,8 +7480,7 @@ static void aioc_http_begin_head(aioc_http_parser *parser)
     if (parser->head.cap) aioc_memory_buffer_free(parser->memory, &parser->head);
     if (parser->body.cap) aioc_memory_buffer_free(parser->memory, &parser->body);
     memset(parser->response.wanted, 0, parser->names->count * sizeof parser->response.wanted[0]);
-    parser->response.head.len = parser->response.body.len = 0;
-    parser->response.head.ptr = parser->response.body.ptr = NULL;
+    parser->response.head = parser->response.body = aioc_text_view(NULL, 0);
     parser->phase = AIOC_HTTP_HEAD;
     parser->line = parser->scan = 0;
     parser->lines = 0;
@@ -7603,8 +7577,7 @@ static aioc_http_state aioc_http_complete(aioc_http_parser *parser)
 {
     parser->phase = AIOC_HTTP_COMPLETE;
     if (parser->response.body.len == 0 && parser->body.len > 0) {
-        parser->response.body.ptr = parser->body.data;
-        parser->response.body.len = parser->body.len;
+        parser->response.body = aioc_text_view(parser->body.data, parser->body.len);
     }
     return AIOC_HTTP_DONE;
 }
@@ -7612,8 +7585,8 @@ static aioc_http_state aioc_http_complete(aioc_http_parser *parser)
 /* The whole body stands in the fed piece: lent from there. */
 static aioc_http_state aioc_http_lend(aioc_http_parser *parser, const char *bytes, size_t len)
 {
-    parser->response.body.ptr = bytes;
-    parser->response.body.len = parser->body_len = len;
+    parser->response.body = aioc_text_view(bytes, len);
+    parser->body_len = len;
     return aioc_http_complete(parser);
 }
 
