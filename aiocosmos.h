@@ -4158,24 +4158,24 @@ static aiocosmos_str aioc_json_jw_finish(aiocosmos_jw *w)
  * May call: memory, text, BearSSL's HMAC.    Knows nothing of: HTTP, JSON, clocks.
  *============================================================================*/
 
-#define AIOC_AUTH_KEY_BYTES_MAX 256          /* decoded; the service's keys have 64 */
-#define AIOC_AUTH_TOKEN_MAX     16384        /* as a header value; the service takes no longer one */
-#define AIOC_AUTH_DENIAL_US     5000000u     /* so long at most "there is none" holds */
+#define AIOC_AUTH_KEY_BYTES_MAX 256       /* decoded; the service's keys have 64 */
+#define AIOC_AUTH_TOKEN_MAX     16384     /* as a header value; the service takes no longer one */
+#define AIOC_AUTH_DENIAL_US     5000000u  /* so long at most "there is none" holds */
 #ifndef AIOC_AUTH_WAYS
-#define AIOC_AUTH_WAYS          4            /* slots that one signature may be in */
+#define AIOC_AUTH_WAYS          4  /* slots that one signature may be in */
 #endif
 #ifndef AIOC_AUTH_SLOTS
-#define AIOC_AUTH_SLOTS         64           /* signatures kept, 25 KiB; a multiple of AIOC_AUTH_WAYS */
+#define AIOC_AUTH_SLOTS         64  /* signatures kept, 25 KiB; a multiple of AIOC_AUTH_WAYS */
 #endif
 #ifndef AIOC_AUTH_TEXT_MAX
-#define AIOC_AUTH_TEXT_MAX      222          /* verb, type and link of a signature that is kept */
+#define AIOC_AUTH_TEXT_MAX      222  /* verb, type and link of a signature that is kept */
 #endif
 
 /*--- Dates: IMF-fixdate of RFC 9110, 5.6.7, in English whatever the locale -----*/
 
 #define AIOC_AUTH_DATE_LEN  29
 
-static const char aioc_auth_weekdays[] = "ThuFriSatSunMonTueWed";         /* 1970-01-01 was a Thursday */
+static const char aioc_auth_weekdays[] = "ThuFriSatSunMonTueWed";  /* 1970-01-01 was a Thursday */
 /* "Sat, 21 Nov 2026 02:31:44 GMT". Times before 1970 and after 9999 become the nearest that can be written. */
 static void aioc_auth_date(char out[AIOC_AUTH_DATE_LEN + 1], int64_t wall_s)
 {
@@ -4256,7 +4256,7 @@ static int aioc_auth_key_set(aioc_auth_key *key, aiocosmos_str base64, size_t *e
 /* A signature of one second. `text` is the string to sign as far as its link, which says all that it depends on. */
 typedef struct aioc_auth_slot {
     int64_t  second;
-    uint16_t text_len;                       /* 0: the slot is empty */
+    uint16_t text_len;  /* 0: the slot is empty */
     uint16_t value_len;
     char     text[AIOC_AUTH_TEXT_MAX];
     char     value[AIOC_AUTH_VALUE_MAX];
@@ -4266,13 +4266,13 @@ typedef struct aioc_auth_slot {
 typedef struct aioc_auth_signer {
     aioc_auth_key key;
     bool     has_key;
-    uint32_t serial;                         /* how many keys there have been */
-    int64_t  second;                         /* of the date text; there is none while date[0] is 0 */
-    uint64_t computed;                       /* signatures that were not in a slot */
-    size_t   last;                           /* the slot of the last answer: bulk writes ask for it again and again */
+    uint32_t serial;    /* how many keys there have been */
+    int64_t  second;    /* of the date text; there is none while date[0] is 0 */
+    uint64_t computed;  /* signatures that were not in a slot */
+    size_t   last;      /* the slot of the last answer: bulk writes ask for it again and again */
     char     date[AIOC_AUTH_DATE_LEN + 1];
     char     signed_date[AIOC_AUTH_DATE_LEN + 2];  /* in lower case, with the two line feeds that end the text */
-    char     value[AIOC_AUTH_VALUE_MAX];     /* a signature whose link is too long for a slot */
+    char     value[AIOC_AUTH_VALUE_MAX];           /* a signature whose link is too long for a slot */
     aioc_auth_slot slots[AIOC_AUTH_SLOTS];
 } aioc_auth_signer;
 
@@ -4330,7 +4330,7 @@ static size_t aioc_auth_compute(aioc_auth_signer *signer, const char *head, size
 static aioc_auth_slot *aioc_auth_find_slot(aioc_auth_signer *signer, const char *text, size_t len)
 {
     aioc_auth_slot *set, *victim = NULL;
-    uint32_t hash = 2166136261u;                                           /* FNV-1a */
+    uint32_t hash = 2166136261u;  /* FNV-1a */
     size_t i;
     for (i = 0; i < len; i++) hash = (hash ^ (unsigned char)text[i]) * 16777619u;
     hash ^= hash >> 15;
@@ -4387,11 +4387,11 @@ static aiocosmos_str aioc_auth_sign(aioc_auth_signer *signer, const char *verb, 
 /*--- Tokens that the host gave -----------------------------------------------------*/
 
 typedef struct aioc_auth_token {
-    struct aioc_auth_token *next;            /* used less recently */
-    uint32_t link_len, value_len;            /* of what stands behind this struct; value_len 0: the host has none */
-    uint32_t serial;                         /* from 1: which of all that were set it is */
-    bool     renewing;                       /* the host has been asked for its successor */
-    uint64_t renew_us, expires_us;           /* UINT64_MAX: never */
+    struct aioc_auth_token *next;   /* used less recently */
+    uint32_t link_len, value_len;   /* of what stands behind this struct; value_len 0: the host has none */
+    uint32_t serial;                /* from 1: which of all that were set it is */
+    bool     renewing;              /* the host has been asked for its successor */
+    uint64_t renew_us, expires_us;  /* UINT64_MAX: never */
 } aioc_auth_token;
 
 typedef struct aioc_auth_tokens {
@@ -4434,7 +4434,7 @@ static size_t aioc_auth_token_value(aiocosmos_str token, char *out)
         aiocosmos_str one = aioc_text_view(token.ptr + i, 1);
         char room[3];
         size_t size = 1;
-        if (*one.ptr <= ' ' || *one.ptr > '~') return 0;       /* bytes above 127 too, whether char is signed or not */
+        if (*one.ptr <= ' ' || *one.ptr > '~') return 0;  /* bytes above 127 too, whether char is signed or not */
         if (encoded) room[0] = *one.ptr;
         else size = aioc_auth_percent_encode(one, room);
         if (len + size > AIOC_AUTH_TOKEN_MAX) return 0;
