@@ -3829,20 +3829,22 @@ static size_t aioc_json_number_write(double number, char out[AIOC_JSON_NUMBER_MA
  * Getting
  *----------------------------------------------------------------------------*/
 
+static bool aioc_json_get_decimal(aiocosmos_json value, aioc_json_decimal *out)
+{
+    if (value.type == AIOCOSMOS_JSON_NUM) *out = aioc_json_decimal_of(value.ptr, value.ptr + value.len);
+    return value.type == AIOCOSMOS_JSON_NUM;
+}
+
 static bool aioc_json_get_i64(aiocosmos_json value, int64_t *out)
 {
     aioc_json_decimal decimal;
-    if (value.type != AIOCOSMOS_JSON_NUM) return false;
-    decimal = aioc_json_decimal_of(value.ptr, value.ptr + value.len);
-    return aioc_json_decimal_i64(&decimal, out);
+    return aioc_json_get_decimal(value, &decimal) && aioc_json_decimal_i64(&decimal, out);
 }
 
 static bool aioc_json_get_f64(aiocosmos_json value, double *out)
 {
     aioc_json_decimal decimal;
-    if (value.type != AIOCOSMOS_JSON_NUM) return false;
-    decimal = aioc_json_decimal_of(value.ptr, value.ptr + value.len);
-    return aioc_json_decimal_f64(&decimal, out);
+    return aioc_json_get_decimal(value, &decimal) && aioc_json_decimal_f64(&decimal, out);
 }
 
 static bool aioc_json_get_bool(aiocosmos_json value, bool *out)
@@ -4236,20 +4238,6 @@ static size_t aioc_auth_percent_encode(aiocosmos_str text, char *out)
 
 /*--- Account key and signatures --------------------------------------------------*/
 
-/* HMAC's two keyed states, made once: a signature then costs three or four blocks of SHA-256 instead of two more. */
-typedef struct aioc_auth_key { br_hmac_key_context schedule; } aioc_auth_key;
-
-/* 0; E_ARGUMENT, *error_at as base64_decode says, and the key stays as it was. */
-static int aioc_auth_key_set(aioc_auth_key *key, aiocosmos_str base64, size_t *error_at)
-{
-    unsigned char bytes[AIOC_AUTH_KEY_BYTES_MAX];
-    size_t len;
-    bool ok = aioc_text_base64_decode(base64, bytes, sizeof bytes, &len, error_at) && len > 0;
-    if (ok) br_hmac_key_init(&key->schedule, &br_sha256_vtable, bytes, len);
-    aioc_memory_wipe(bytes, sizeof bytes);
-    return ok ? 0 : AIOCOSMOS_E_ARGUMENT;
-}
-
 #define AIOC_AUTH_VALUE_PREFIX "type%3Dmaster%26ver%3D1.0%26sig%3D"
 #define AIOC_AUTH_VALUE_MAX    (sizeof AIOC_AUTH_VALUE_PREFIX - 1 + 3 * 44)
 
@@ -4264,7 +4252,8 @@ typedef struct aioc_auth_slot {
 
 /* Zeroed: has no key, signs nothing. */
 typedef struct aioc_auth_signer {
-    aioc_auth_key key;
+    /* HMAC's two keyed states, made once: a signature costs three or four blocks of SHA-256 instead of two more. */
+    br_hmac_key_context key;
     bool     has_key;
     uint32_t serial;    /* how many keys there have been */
     int64_t  second;    /* of the date text; there is none while date[0] is 0 */
@@ -4276,11 +4265,15 @@ typedef struct aioc_auth_signer {
     aioc_auth_slot slots[AIOC_AUTH_SLOTS];
 } aioc_auth_signer;
 
-/* 0; E_ARGUMENT and the old key stays. Signatures of the old key are forgotten. */
+/* 0; E_ARGUMENT, *error_at as base64_decode says, and the old key stays. Signatures of the old key are forgotten. */
 static int aioc_auth_signer_set_key(aioc_auth_signer *signer, aiocosmos_str base64, size_t *error_at)
 {
-    int status = aioc_auth_key_set(&signer->key, base64, error_at);
-    if (status < 0) return status;
+    unsigned char bytes[AIOC_AUTH_KEY_BYTES_MAX];
+    size_t len;
+    bool ok = aioc_text_base64_decode(base64, bytes, sizeof bytes, &len, error_at) && len > 0;
+    if (ok) br_hmac_key_init(&signer->key, &br_sha256_vtable, bytes, len);
+    aioc_memory_wipe(bytes, sizeof bytes);
+    if (!ok) return AIOCOSMOS_E_ARGUMENT;
     signer->has_key = true;
     signer->serial++;
     memset(signer->slots, 0, sizeof signer->slots);
@@ -4314,7 +4307,7 @@ static size_t aioc_auth_compute(aioc_auth_signer *signer, const char *head, size
     br_hmac_context hmac;
     unsigned char mac[br_sha256_SIZE];
     char text[44];
-    br_hmac_init(&hmac, &signer->key.schedule, 0);
+    br_hmac_init(&hmac, &signer->key, 0);
     br_hmac_update(&hmac, head, head_len);
     br_hmac_update(&hmac, link.ptr, link.len);
     br_hmac_update(&hmac, "\n", 1);
@@ -4519,19 +4512,15 @@ static bool aioc_auth_tokens_holds(aioc_auth_tokens *tokens, aioc_memory *memory
  * length without the NUL; 0: there is none. */
 static size_t aioc_auth_claims(aiocosmos_str head, char *out)
 {
-    static const char name[] = "claims=\"";
-    aiocosmos_str text;
-    size_t at, len = sizeof name - 1, error_at;
-    text.len = len;
-    for (at = 1; at + len < head.len; at++) {
-        text.ptr = head.ptr + at;
-        if (strchr(" ,\t", head.ptr[at - 1]) && aioc_memory_same_nocase(text, aioc_memory_str(name))) break;
+    aiocosmos_str name = aioc_memory_str("claims=\""), text = aioc_text_view(out, 0);
+    size_t at, len, error_at;
+    for (at = 1; at + name.len < head.len; at++) {
+        if (!strchr(" ,\t", head.ptr[at - 1])) continue;
+        if (aioc_memory_same_nocase(aioc_text_view(head.ptr + at, name.len), name)) break;
     }
-    text.len = 0;
-    for (at += len; at < head.len && !strchr("\"=", head.ptr[at]); at++)
+    for (at += name.len; at < head.len && !strchr("\"=", head.ptr[at]); at++)
         out[text.len++] = head.ptr[at] == '-' ? '+' : head.ptr[at] == '_' ? '/' : head.ptr[at];
     while (text.len % 4) out[text.len++] = '=';
-    text.ptr = out;
     if (!aioc_text_base64_decode(text, (unsigned char *)out, text.len, &len, &error_at)) return 0;
     out[len] = 0;
     return *out == '{' && strlen(out) == len ? len : 0;
@@ -6479,10 +6468,11 @@ static void aioc_tls_say(aioc_tls_bear *session, const char *text)
     aioc_tls_say_bytes(session, text, strlen(text));
 }
 
-static void aioc_tls_say_number(aioc_tls_bear *session, unsigned long long number)
+static void aioc_tls_say_number(aioc_tls_bear *session, const char *before, unsigned number, const char *behind)
 {
-    char text[24];
-    aioc_tls_say_bytes(session, text, aioc_memory_print(text, sizeof text, "%llu", number));
+    char text[80];
+    aioc_memory_print(text, sizeof text, "%s%u%s", before, number, behind);
+    aioc_tls_say(session, text);
 }
 
 typedef struct aioc_tls_text { int number; const char *text; } aioc_tls_text;
@@ -6583,11 +6573,7 @@ static void aioc_tls_say_names(aioc_tls_bear *session, const aioc_tls_certificat
         if (tag == AIOC_TLS_DER_IP_ADDRESS) aioc_tls_say_ip(session, name);
         else aioc_tls_say_bytes(session, name.at, name.len < 64 ? name.len : 64);
     }
-    if (more > 0) {
-        aioc_tls_say(session, " and ");
-        aioc_tls_say_number(session, more);
-        aioc_tls_say(session, " more");
-    }
+    if (more > 0) aioc_tls_say_number(session, " and ", more, " more");
     /* RFC 6125 6.4.4 lets the common name stand in; RFC 9525 2 and every browser no longer do. */
     if (listed == 0) aioc_tls_say(session, ": it has no subjectAltName with a DNS name or IP address");
 }
@@ -6641,9 +6627,8 @@ static void aioc_tls_judge_explain(aioc_tls_judge *judge, const aioc_tls_certifi
     case BR_ERR_X509_EXPIRED: aioc_tls_say_validity(session, certificate); break;
     case BR_ERR_X509_UNSUPPORTED: aioc_tls_say_signature(session, certificate); break;
     case BR_ERR_X509_WEAK_PUBLIC_KEY:
-        aioc_tls_say(session, " has an RSA key of only ");
-        aioc_tls_say_number(session, aioc_tls_certificate_rsa_bits(certificate));
-        aioc_tls_say(session, " bits: 2048 is the least");
+        aioc_tls_say_number(session, " has an RSA key of only ", aioc_tls_certificate_rsa_bits(certificate),
+                            " bits: 2048 is the least");
         break;
     default: aioc_tls_say(session, aioc_tls_text_of(aioc_tls_faults, judge->verdict)); break;
     }
@@ -6896,9 +6881,7 @@ static void aioc_tls_fail(aioc_tls_bear *session, int error)
         aioc_tls_say(session, handshake ? "the server refused the TLS handshake: alert "
                                         : "the server ended the TLS connection: alert ");
         aioc_tls_say(session, aioc_tls_text_of(aioc_tls_alerts, error - BR_ERR_RECV_FATAL_ALERT));
-        aioc_tls_say(session, " (");
-        aioc_tls_say_number(session, (unsigned)(error - BR_ERR_RECV_FATAL_ALERT));
-        aioc_tls_say(session, ")");
+        aioc_tls_say_number(session, " (", (unsigned)(error - BR_ERR_RECV_FATAL_ALERT), ")");
     } else if (handshake && session->seen_len > 0 &&
                (error == BR_ERR_UNSUPPORTED_VERSION || session->seen[0] - 20u > 3)) {
         aioc_tls_say_alien(session);

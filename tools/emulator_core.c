@@ -344,7 +344,7 @@ static size_t emu_sign_exactly(emu_exchange *x, aiocosmos_str link, emu_text *pa
     emu_puts(payload, "\n");
     if (payload->failed) return 0;
     emu_lower(payload->buffer.data + at, payload->buffer.len - at);
-    br_hmac_init(&hmac, &x->core->signer.key.schedule, 0);
+    br_hmac_init(&hmac, &x->core->signer.key, 0);
     br_hmac_update(&hmac, payload->buffer.data, payload->buffer.len);
     br_hmac_out(&hmac, mac);
     return aioc_text_base64_encode(mac, sizeof mac, sig);
@@ -444,7 +444,7 @@ static size_t emu_token_sig(emu_core *core, aiocosmos_str claims, char sig[24])
 {
     br_hmac_context hmac;
     unsigned char mac[br_sha256_SIZE];
-    br_hmac_init(&hmac, &core->signer.key.schedule, 16);
+    br_hmac_init(&hmac, &core->signer.key, 16);
     br_hmac_update(&hmac, "resource token\n", 15);
     br_hmac_update(&hmac, claims.ptr, claims.len);
     br_hmac_out(&hmac, mac);
