@@ -2176,12 +2176,6 @@ static inline void aioc_text_store32be(unsigned char *at, uint32_t value)
     aioc_text_store16be(at + 2, value);
 }
 
-static inline void aioc_text_store64be(unsigned char *at, uint64_t value)
-{
-    aioc_text_store32be(at, (uint32_t)(value >> 32));
-    aioc_text_store32be(at + 4, (uint32_t)value);
-}
-
 static inline void aioc_text_store32le(unsigned char *at, uint32_t value)
 {
     at[0] = (unsigned char)value;
@@ -2574,17 +2568,16 @@ static bool aioc_text_ipv6(aiocosmos_str text, uint8_t ip[16])
  * can turn into a number; empty if there was none, or a number. */
 static bool aioc_text_address(aiocosmos_str text, aiocosmos_address *out, aiocosmos_str *zone)
 {
-    const char *percent = text.len > 0 ? (const char *)memchr(text.ptr, '%', text.len) : NULL;
+    aiocosmos_str ip;
     uint64_t number;
     memset(out, 0, sizeof *out);
-    *zone = aioc_memory_str("");
-    if (!percent && aioc_text_ipv4(text, out->ip)) {
+    *zone = text;
+    (void)aioc_text_split(zone, '%', &ip);
+    if (ip.len == text.len && aioc_text_ipv4(ip, out->ip)) {
         out->family = 4;
         return true;
     }
-    if (percent) {
-        *zone = aioc_text_view(percent + 1, text.len - (size_t)(percent + 1 - text.ptr));
-        text.len = (size_t)(percent - text.ptr);
+    if (ip.len < text.len) {
         if (zone->len == 0 || zone->len >= AIOC_TEXT_ZONE_MAX) return false;
         if (aioc_text_parse_u64(*zone, &number)) {
             if (number > UINT32_MAX) return false;
@@ -2593,7 +2586,7 @@ static bool aioc_text_address(aiocosmos_str text, aiocosmos_address *out, aiocos
         }
     }
     out->family = 6;
-    return aioc_text_ipv6(text, out->ip);
+    return aioc_text_ipv6(ip, out->ip);
 }
 
 /* The same of a host: IPv6 may stand in brackets, as in a URL (RFC 3986, 3.2.2). */
