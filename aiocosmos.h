@@ -18452,12 +18452,12 @@ static void aioc_feeds_answer_came(aioc_operation *op, const aiocosmos_result *r
     aioc_feeds_query *query = stream->query;
     aioc_feeds_fan *fan = query->fan;
     int status;
+    aioc_feeds_account_for(query, result);   /* which may take memory, and answers before this one: then it is stale */
     stream->op = NULL;
     fan->in_flight--;
     fan->reserved -= stream->reserved;
     query->feeds->reserved -= stream->reserved;
     if (query->feeds->turn) aioc_feeds_stir(query->feeds->turn);
-    aioc_feeds_account_for(query, result);
     if (stream->dropped) {
         aioc_feeds_stir(query);              /* others may have waited for its turn */
         aioc_feeds_stream_left(stream);

@@ -1069,6 +1069,82 @@ TEST(queries_that_run_out_of_memory_lose_no_row_unsaid)
     }
 }
 
+/* Five pages of one row, the second and the third long; from the third on they tell of indexes, at length. Writes are not answered
+ * at all, and keep their memory. */
+static void serve_costs(peer *link)
+{
+    static char lines[70000], text[400000];
+    int page = page_of(link);
+    size_t len, bytes = page == 1 ? 165000 : page == 2 ? 220000 : 0;
+    if (heard(link, "x-ms-documentdb-partitionkey: ")) return;
+    if (!heard(link, "POST /dbs/db/colls/c/docs")) {
+        serve(link);
+        return;
+    }
+    len = (size_t)sprintf(text, "{\"Documents\":[{\"n\":%d,\"p\":\"", page);
+    while (len < bytes) text[len++] = 'x';
+    strcpy(text + len, "\"}]}");
+    len = page < 4 ? (size_t)sprintf(lines, "x-ms-continuation: %d\r\n", page + 1) : 0;
+    if (page >= 2) len += (size_t)sprintf(lines + len, "x-ms-cosmos-index-utilization: {%060000d}\r\n", 0);
+    lines[len] = 0;
+    reply(link, 200, lines, text);
+}
+
+static void on_number(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
+{
+    int64_t n = -1;
+    (void)client;
+    CHECK_INT(page->result->status, 0);
+    aiocosmos_json_get_i64(aiocosmos_json_at(page->items, "/0/n"), &n);
+    CHECK_INT(n, *(int *)user_data);
+    ++*(int *)user_data;
+}
+
+/* What an answer costs may take the memory of those before it, which were read ahead: then it is not put in their
+ * place. */
+TEST(answers_given_back_for_the_next_ones_costs_are_asked_again)
+{
+    static const char head[] = "{\"id\":\"a\",\"pk\":\"a\",\"t\":\"";
+    static char item[2 << 20];
+    size_t len;
+    for (len = 1280000; len < 1420000; len += 10000) {
+        aiocosmos_query_request query = usual_request();
+        aiocosmos_request write;
+        aiocosmos_options options = usual_options();
+        aiocosmos_client *client;
+        aiocosmos_query handle;
+        int number = 0, i;
+        serve_shape(&shapes[0]);
+        net.answer = serve_costs;
+        server.ranges = only_range;
+        options.memory_max = 2 << 20;
+        options.attempt_timeout_ms = options.request_timeout_ms = AIOCOSMOS_OFF;
+        client = open_client(&options);
+        memset(&write, 0, sizeof write);
+        write.kind = AIOCOSMOS_CREATE_ITEM;
+        write.container = "c";
+        write.pk = aiocosmos_pk1(aiocosmos_s("a"));
+        memset(item, 'x', len);
+        memcpy(item, head, sizeof head - 1);
+        memcpy(item + len, "\"}", 2);
+        write.body.ptr = item;
+        write.body.len = len + 2;
+        CHECK_INT(aiocosmos_submit(client, &write, NULL), 0);
+        query.sql = NULL;
+        query.want_index_metrics = true;
+        CHECK_INT(aiocosmos_query_open(client, &query, &handle), 0);
+        while (number < 5) {
+            int before = number;
+            CHECK_INT(aiocosmos_query_next(client, handle, on_number, &number), 0);
+            for (i = 0; i < 100 && number == before; i++) aiocosmos_step(client, 10);
+            CHECK_INT(number, before + 1);
+            for (i = 0; i < 20; i++) aiocosmos_step(client, 1);          /* more is read ahead */
+        }
+        aiocosmos_query_close(client, handle);
+        close_client(client);
+    }
+}
+
 /* With a budget that allows nothing, little room and answers in pieces: closed or destroyed at every moment. */
 TEST(queries_can_be_closed_or_left_at_every_moment)
 {
