@@ -15870,14 +15870,10 @@ static int aioc_query_token_read(aioc_memory *memory, aiocosmos_str token, aioc_
 #define AIOC_QUERY_HYBRID_WORDS "totalwordcount-"
 #define AIOC_QUERY_HYBRID_HITS  "hitcountsarray-"
 
-/* A document that some component gave; scores, sources (one byte a component), _rid and payload follow. One that is
- * there already is only noted: a copy, with nothing but its _rid. */
+/* A document that some component gave; scores, sources (one byte a component), _rid and payload follow. */
 typedef struct aioc_query_found {
     double   fused;
-    uint64_t order;                          /* of arrival */
-    size_t   bytes, rid_len, payload_len;
-    uint32_t component;                      /* that gave it first, or once more */
-    bool     copy;
+    size_t   bytes, order, rid_len, payload_len;           /* order: of arrival */
 } aioc_query_found;
 
 enum { AIOC_QUERY_NOT_FROM, AIOC_QUERY_FROM, AIOC_QUERY_AMONG_BEST };      /* a source */
@@ -15893,8 +15889,8 @@ typedef struct aioc_query_hybrid {
     bool     named[AIOC_QUERY_COMPONENTS_MAX];             /* whether they have the number */
     aioc_query_found **rows;
     size_t   count, cap, next, row_bytes;
-    uint64_t arrived, skip_left, take_left;
-    aioc_query_set rids;
+    uint64_t skip_left, take_left;
+    aioc_query_set rids;                     /* until they are ranked, the nth hash is that of the nth row */
 } aioc_query_hybrid;
 
 /*--- Statistics and texts ---------------------------------------*/
@@ -16122,7 +16118,6 @@ static uint8_t *aioc_query_found_sources(const aioc_query_hybrid *hybrid, aioc_q
 
 static char *aioc_query_found_rid(const aioc_query_hybrid *hybrid, aioc_query_found *row)
 {
-    if (row->copy) return (char *)(row + 1);
     return (char *)(aioc_query_found_sources(hybrid, row) + hybrid->plan->component_count);
 }
 
@@ -16200,53 +16195,50 @@ static void aioc_query_hybrid_drop(aioc_query_hybrid *hybrid, aioc_query_found *
     if (row) aioc_memory_free(hybrid->memory, row, row->bytes);
 }
 
-/* A row that is there already shrinks to its _rid. 0; E_NOMEM, and then the row is as it was. */
-static int aioc_query_hybrid_shrink(aioc_query_hybrid *hybrid, aioc_query_found **row, aiocosmos_json rid)
+/* The new document, added. NULL: no memory. */
+static aioc_query_found *aioc_query_hybrid_add(aioc_query_hybrid *hybrid, const aioc_query_hybrid_row *from,
+                                               const double *scores, aioc_query_hash hash)
 {
-    size_t bytes = sizeof **row + rid.len - 2;
-    aioc_query_found *small = (aioc_query_found *)aioc_memory_resize(hybrid->memory, *row, (*row)->bytes, bytes);
-    if (!small) return AIOCOSMOS_E_NOMEM;
-    small->bytes = bytes;
-    small->copy = true;
-    small->payload_len = 0;
-    memcpy(aioc_query_found_rid(hybrid, small), rid.ptr + 1, rid.len - 2);
-    *row = small;
-    return 0;
+    size_t scores_size = hybrid->plan->component_count * sizeof *scores, rid_len = from->rid.len - 2;
+    size_t bytes = sizeof(aioc_query_found) + scores_size + hybrid->plan->component_count + rid_len + from->payload.len;
+    aioc_query_found *found;
+    char *text;
+    if (!aioc_query_hybrid_reserve(hybrid)) return NULL;
+    found = (aioc_query_found *)aioc_memory_zalloc(hybrid->memory, bytes);
+    if (!found) return NULL;
+    if (aioc_query_set_add(hybrid->memory, &hybrid->rids, hash) < 0) {
+        aioc_memory_free(hybrid->memory, found, bytes);
+        return NULL;
+    }
+    found->bytes = bytes;
+    found->order = hybrid->count;
+    found->rid_len = rid_len;
+    found->payload_len = from->payload.len;
+    memcpy(aioc_query_found_scores(found), scores, scores_size);
+    text = aioc_query_found_rid(hybrid, found);
+    memcpy(text, from->rid.ptr + 1, rid_len);
+    if (from->payload.len > 0) memcpy(text + rid_len, from->payload.ptr, from->payload.len);
+    hybrid->row_bytes += bytes;
+    return hybrid->rows[hybrid->count++] = found;
 }
 
-/* A row of a component's query from some range. 0; E_NOMEM; E_PROTOCOL and *why. */
+/* A row of a component's query from some range. Of a document that is there already it only says that this component
+ * gave it, too. 0; E_NOMEM; E_PROTOCOL and *why. */
 static int aioc_query_hybrid_add_row(aioc_query_hybrid *hybrid, uint32_t component, aiocosmos_json row,
                                      const char **why)
 {
-    size_t bytes = sizeof(aioc_query_found) + hybrid->plan->component_count * (sizeof(double) + 1);
+    double scores[AIOC_QUERY_COMPONENTS_MAX];
     aioc_query_hybrid_row from;
     aioc_query_found *found;
-    char *text;
-    int result = AIOCOSMOS_E_PROTOCOL;
-    if (!aioc_query_hybrid_read_row(row, &from, why)) return AIOCOSMOS_E_PROTOCOL;
-    bytes += from.rid.len - 2 + from.payload.len;
-    if (!aioc_query_hybrid_reserve(hybrid)) return AIOCOSMOS_E_NOMEM;
-    found = (aioc_query_found *)aioc_memory_zalloc(hybrid->memory, bytes);
+    aioc_query_hash hash;
+    uint32_t known;
+    if (!aioc_query_hybrid_read_row(row, &from, why) || !aioc_query_hybrid_read_scores(hybrid, &from, scores, why))
+        return AIOCOSMOS_E_PROTOCOL;
+    hash = aioc_query_hash_of(hybrid->key, from.rid);
+    known = aioc_query_set_find(&hybrid->rids, hash);
+    found = known < hybrid->count ? hybrid->rows[known] : aioc_query_hybrid_add(hybrid, &from, scores, hash);
     if (!found) return AIOCOSMOS_E_NOMEM;
-    found->bytes = bytes;
-    found->order = hybrid->arrived;
-    found->component = component;
-    found->rid_len = from.rid.len - 2;
-    found->payload_len = from.payload.len;
-    text = aioc_query_found_rid(hybrid, found);
-    memcpy(text, from.rid.ptr + 1, found->rid_len);
-    if (from.payload.len > 0) memcpy(text + found->rid_len, from.payload.ptr, from.payload.len);
     aioc_query_found_sources(hybrid, found)[component] = AIOC_QUERY_FROM;
-    if (aioc_query_hybrid_read_scores(hybrid, &from, aioc_query_found_scores(found), why))
-        result = aioc_query_set_add(hybrid->memory, &hybrid->rids, aioc_query_hash_of(hybrid->key, from.rid));
-    if (result == 0) result = aioc_query_hybrid_shrink(hybrid, &found, from.rid);
-    if (result < 0) {
-        aioc_memory_free(hybrid->memory, found, found->bytes);
-        return result;
-    }
-    hybrid->arrived++;
-    hybrid->row_bytes += found->bytes;
-    hybrid->rows[hybrid->count++] = found;
     return 0;
 }
 
@@ -16255,16 +16247,6 @@ static int aioc_query_hybrid_add_row(aioc_query_hybrid *hybrid, uint32_t compone
 /* Whether a stands before b in the sorting that is meant; no two rows are alike. */
 typedef bool (*aioc_query_before)(const aioc_query_hybrid *hybrid, uint32_t component, aioc_query_found *a,
                                   aioc_query_found *b);
-
-static bool aioc_query_before_by_rid(const aioc_query_hybrid *hybrid, uint32_t component, aioc_query_found *a,
-                                     aioc_query_found *b)
-{
-    size_t common = a->rid_len < b->rid_len ? a->rid_len : b->rid_len;
-    int order = memcmp(aioc_query_found_rid(hybrid, a), aioc_query_found_rid(hybrid, b), common);
-    (void)component;
-    if (order == 0 && a->rid_len == b->rid_len) return a->order < b->order;
-    return order == 0 ? a->rid_len < b->rid_len : order < 0;
-}
 
 static bool aioc_query_before_by_score(const aioc_query_hybrid *hybrid, uint32_t component, aioc_query_found *a,
                                        aioc_query_found *b)
@@ -16277,8 +16259,11 @@ static bool aioc_query_before_by_score(const aioc_query_hybrid *hybrid, uint32_t
 static bool aioc_query_before_by_fused(const aioc_query_hybrid *hybrid, uint32_t component, aioc_query_found *a,
                                        aioc_query_found *b)
 {
+    size_t common = a->rid_len < b->rid_len ? a->rid_len : b->rid_len;
+    int order = memcmp(aioc_query_found_rid(hybrid, a), aioc_query_found_rid(hybrid, b), common);
+    (void)component;
     if (a->fused < b->fused || a->fused > b->fused) return a->fused > b->fused;
-    return aioc_query_before_by_rid(hybrid, component, a, b);
+    return order == 0 ? a->rid_len < b->rid_len : order < 0;
 }
 
 /* Heap sort: in place, and its time is known. */
@@ -16299,22 +16284,6 @@ static void aioc_query_hybrid_sort(aioc_query_hybrid *hybrid, uint32_t component
         }
         rows[at] = moved;
     }
-}
-
-/* Each document once: the copies say which other components gave it. */
-static void aioc_query_hybrid_coalesce(aioc_query_hybrid *hybrid)
-{
-    size_t i, kept = 0;
-    aioc_query_hybrid_sort(hybrid, 0, aioc_query_before_by_rid);
-    for (i = 0; i < hybrid->count; i++) {
-        aioc_query_found *row = hybrid->rows[i];
-        if (!row->copy) hybrid->rows[kept++] = row;
-        else {
-            aioc_query_found_sources(hybrid, hybrid->rows[kept - 1])[row->component] = AIOC_QUERY_FROM;
-            aioc_query_hybrid_drop(hybrid, row);
-        }
-    }
-    hybrid->count = kept;
 }
 
 /* Each range gave its best rows of a component; those that are among the best of all ranges count. */
@@ -16364,7 +16333,6 @@ static void aioc_query_hybrid_fuse(aioc_query_hybrid *hybrid, uint32_t component
 static void aioc_query_hybrid_finish(aioc_query_hybrid *hybrid)
 {
     uint32_t i, n = hybrid->plan->component_count;
-    aioc_query_hybrid_coalesce(hybrid);
     for (i = 0; i < n; i++) aioc_query_hybrid_cut(hybrid, i);
     aioc_query_hybrid_drop_worse(hybrid);
     for (i = 0; i < n; i++) aioc_query_hybrid_fuse(hybrid, i);
