@@ -13398,6 +13398,46 @@ static int aioc_operation_accept(aioc_operation_engine *engine, const aioc_opera
  *============================================================================*/
 
 /*------------------------------------------------------------------------------
+ * Writers
+ *----------------------------------------------------------------------------*/
+
+/* Appends all or nothing: once something had no memory, all that follows is dropped. */
+typedef struct aioc_query_writer {
+    aioc_memory *memory;
+    aioc_memory_buffer *out;
+    size_t start;
+    bool ok;
+} aioc_query_writer;
+
+static aioc_query_writer aioc_query_write(aioc_memory *memory, aioc_memory_buffer *out)
+{
+    aioc_query_writer writer = {memory, out, out->len, true};
+    return writer;
+}
+
+static void aioc_query_put_bytes(aioc_query_writer *writer, const void *bytes, size_t len)
+{
+    writer->ok = writer->ok && aioc_memory_append(writer->memory, writer->out, bytes, len);
+}
+
+static void aioc_query_put(aioc_query_writer *writer, aiocosmos_str text)
+{
+    aioc_query_put_bytes(writer, text.ptr, text.len);
+}
+
+static void aioc_query_put_text(aioc_query_writer *writer, const char *text)
+{
+    aioc_query_put(writer, aioc_memory_str(text));
+}
+
+/* False: no memory, and nothing is appended. */
+static bool aioc_query_written(const aioc_query_writer *writer)
+{
+    if (!writer->ok) writer->out->len = writer->start;
+    return writer->ok;
+}
+
+/*------------------------------------------------------------------------------
  * Values: their order
  *----------------------------------------------------------------------------*/
 
@@ -14093,25 +14133,25 @@ static size_t aioc_query_sum_write(const aioc_query_accumulator *accumulator, ui
 static int aioc_query_accumulator_append(aioc_memory *memory, const aioc_query_accumulator *accumulator,
                                          uint8_t aggregate, aioc_memory_buffer *out)
 {
-    const aioc_query_list *list = accumulator->state == AIOC_QUERY_LIST ? accumulator->u.list : NULL;
+    const aioc_query_list *list = accumulator->u.list;
+    aioc_query_writer writer = aioc_query_write(memory, out);
     char number[AIOC_JSON_NUMBER_MAX];
     aiocosmos_str text = {number, 0};
-    size_t before = out->len;
     if (accumulator->state == AIOC_QUERY_UNDEFINED) return 0;
     switch (aggregate) {
     case AIOC_QUERY_MAKE_LIST: case AIOC_QUERY_MAKE_SET:
-        if (aioc_memory_append(memory, out, "[", 1) &&
-            (!list || aioc_memory_append(memory, out, list->text.data, list->text.len)) &&
-            aioc_memory_append(memory, out, "]", 1)) return 1;
-        out->len = before;
-        return AIOCOSMOS_E_NOMEM;
+        aioc_query_put_text(&writer, "[");
+        if (accumulator->state == AIOC_QUERY_LIST) aioc_query_put_bytes(&writer, list->text.data, list->text.len);
+        text = aioc_memory_str("]");
+        break;
     case AIOC_QUERY_PLAIN: case AIOC_QUERY_MIN: case AIOC_QUERY_MAX:
         if (accumulator->state != AIOC_QUERY_NOTHING) text = aioc_query_kept_text(accumulator);
         break;
     default: text.len = aioc_query_sum_write(accumulator, aggregate, number);
     }
     if (text.len == 0) return 0;
-    return aioc_memory_append(memory, out, text.ptr, text.len) ? 1 : AIOCOSMOS_E_NOMEM;
+    aioc_query_put(&writer, text);
+    return aioc_query_written(&writer) ? 1 : AIOCOSMOS_E_NOMEM;
 }
 
 /*------------------------------------------------------------------------------
@@ -14290,27 +14330,28 @@ static int aioc_query_groups_add(aioc_query_groups *groups, aiocosmos_json row, 
     return aioc_query_groups_put(groups, cells, shape->value_aggregate, listed ? element : payload, why);
 }
 
-/* 1; E_NOMEM, with a part of it appended. An alias that is undefined is left out. */
+/* 1; E_NOMEM. An alias that is undefined is left out. */
 static int aioc_query_groups_append_object(const aioc_query_groups *groups, const aioc_query_accumulator *cells,
                                            aioc_memory_buffer *out)
 {
     const aioc_query_shape *shape = groups->shape;
-    bool some = false;
+    aioc_query_writer writer = aioc_query_write(groups->memory, out);
+    const char *between = "{";
     uint32_t i;
-    if (!aioc_memory_append(groups->memory, out, "{", 1)) return AIOCOSMOS_E_NOMEM;
-    for (i = 0; i < shape->alias_count; i++) {
+    for (i = 0; i < shape->alias_count && writer.ok; i++) {
         const aioc_query_alias *alias = &shape->aliases[i];
         size_t before = out->len;
         int result;
-        if ((some && !aioc_memory_append(groups->memory, out, ",", 1)) ||
-            !aioc_json_append_string(groups->memory, out, alias->name.ptr, alias->name.len, false) ||
-            !aioc_memory_append(groups->memory, out, ":", 1)) return AIOCOSMOS_E_NOMEM;
+        aioc_query_put_text(&writer, between);
+        writer.ok = writer.ok && aioc_json_append_string(groups->memory, out, alias->name.ptr, alias->name.len, false);
+        aioc_query_put_text(&writer, ":");
         result = aioc_query_accumulator_append(groups->memory, &cells[i], alias->aggregate, out);
-        if (result < 0) return result;
-        if (result == 0) out->len = before;
-        else some = true;
+        if (result < 0) writer.ok = false;
+        else if (result == 0) out->len = before;
+        else between = ",";
     }
-    return aioc_memory_append(groups->memory, out, "}", 1) ? 1 : AIOCOSMOS_E_NOMEM;
+    aioc_query_put_text(&writer, *between == '{' ? "{}" : "}");
+    return aioc_query_written(&writer) ? 1 : AIOCOSMOS_E_NOMEM;
 }
 
 /* The results, in the order in which the groups were first seen; each frees what it held. 1: one is appended as JSON;
@@ -14323,13 +14364,9 @@ static int aioc_query_groups_next(aioc_query_groups *groups, aioc_memory_buffer 
     if (!shape->grouped && aioc_query_groups_find(groups, aioc_json_none(), &group) != 0) return AIOCOSMOS_E_NOMEM;
     while (groups->given < groups->count) {
         aioc_query_accumulator *cells = aioc_query_groups_cells(groups, groups->given);
-        size_t before = out->len;
         int result = shape->value ? aioc_query_accumulator_append(groups->memory, cells, shape->value_aggregate, out)
                                   : aioc_query_groups_append_object(groups, cells, out);
-        if (result < 0) {
-            out->len = before;
-            return result;
-        }
+        if (result < 0) return result;
         groups->given++;
         for (i = 0; i < groups->width; i++) {
             groups->held -= aioc_query_accumulator_bytes(&cells[i]);
@@ -15228,20 +15265,17 @@ static size_t aioc_query_find(aiocosmos_str sql, size_t at, const char *text)
 static bool aioc_query_append_text(aioc_memory *memory, aioc_memory_buffer *out, aiocosmos_str sql,
                                    aiocosmos_str filter, bool *found)
 {
-    size_t before = out->len, at = 0;
-    bool ok = true;
+    aioc_query_writer writer = aioc_query_write(memory, out);
+    size_t at = 0, hole;
     if (found) *found = false;
-    while (ok && at < sql.len) {
-        size_t hole = aioc_query_find(sql, at, AIOC_QUERY_FILTER);
-        ok = aioc_memory_append(memory, out, sql.ptr + at, hole - at);
-        at = hole;
-        if (!ok || hole == sql.len) break;
-        ok = aioc_memory_append(memory, out, filter.ptr, filter.len);
-        at += sizeof AIOC_QUERY_FILTER - 1;
+    for (; at < sql.len; at = hole + sizeof AIOC_QUERY_FILTER - 1) {
+        hole = aioc_query_find(sql, at, AIOC_QUERY_FILTER);
+        aioc_query_put_bytes(&writer, sql.ptr + at, hole - at);
+        if (hole == sql.len) break;
+        aioc_query_put(&writer, filter);
         if (found) *found = true;
     }
-    if (!ok) out->len = before;
-    return ok;
+    return aioc_query_written(&writer);
 }
 
 static bool aioc_query_is_blank(aiocosmos_str token)
@@ -15285,23 +15319,6 @@ static bool aioc_query_plan_is_general(const aioc_query_plan *plan, aiocosmos_st
 
 typedef enum aioc_query_side { AIOC_QUERY_FRESH, AIOC_QUERY_LEFT, AIOC_QUERY_TARGET, AIOC_QUERY_RIGHT } aioc_query_side;
 
-/* What is appended, and whether all of it could be. */
-typedef struct aioc_query_writer {
-    aioc_memory *memory;
-    aioc_memory_buffer *out;
-    bool ok;
-} aioc_query_writer;
-
-static void aioc_query_put(aioc_query_writer *writer, aiocosmos_str text)
-{
-    writer->ok = writer->ok && aioc_memory_append(writer->memory, writer->out, text.ptr, text.len);
-}
-
-static void aioc_query_put_text(aioc_query_writer *writer, const char *text)
-{
-    aioc_query_put(writer, aioc_memory_str(text));
-}
-
 /* test(expression), by the order of types; true and false are one. */
 static void aioc_query_put_test(aioc_query_writer *writer, int type, aiocosmos_str expression)
 {
@@ -15316,10 +15333,9 @@ static void aioc_query_put_test(aioc_query_writer *writer, int type, aiocosmos_s
 static void aioc_query_put_comparison(aioc_query_writer *writer, aiocosmos_str expression, const char *compared,
                                       aiocosmos_json value)
 {
-    aiocosmos_str literal = aioc_text_view(value.ptr, value.len);
     aioc_query_put(writer, expression);
     aioc_query_put_text(writer, compared);
-    aioc_query_put(writer, literal);
+    aioc_query_put_bytes(writer, value.ptr, value.len);
 }
 
 /* The values of the column that are as the one given. Arrays are all alike, and objects. */
@@ -15377,13 +15393,9 @@ static bool aioc_query_append_filter(aioc_memory *memory, aioc_memory_buffer *ou
                                      aiocosmos_json items, aioc_query_side side)
 {
     aiocosmos_json item = aioc_json_none();
-    aioc_query_writer writer;
-    size_t before = out->len;
+    aioc_query_writer writer = aioc_query_write(memory, out);
     uint32_t i, last = aioc_query_columns_that_tell(info, items) - 1;
     bool known = side != AIOC_QUERY_FRESH && info->order_count > 0;
-    writer.memory = memory;
-    writer.out = out;
-    writer.ok = true;
     for (i = 0; known && i <= last; i++) known = info->expressions[i].len > 0;
     if (!known) aioc_query_put_text(&writer, "true");
     for (i = 0; known && i <= last; i++) {
@@ -15399,8 +15411,7 @@ static bool aioc_query_append_filter(aioc_memory *memory, aioc_memory_buffer *ou
         aioc_query_put_text(&writer, " AND ");
     }
     for (i = 0; known && i < last; i++) aioc_query_put_text(&writer, " ) )");
-    if (!writer.ok) out->len = before;
-    return writer.ok;
+    return aioc_query_written(&writer);
 }
 
 /*--- Resource ids (base64 with '-' for '/'): of 16 bytes, the last eight are the item's, little-endian ------------*/
@@ -15487,14 +15498,14 @@ static void aioc_query_put_number(aioc_query_writer *writer, uint64_t number)
         number >>= 7;
         len++;
     } while (number > 0);
-    writer->ok = writer->ok && aioc_memory_append(writer->memory, writer->out, bytes, len);
+    aioc_query_put_bytes(writer, bytes, len);
 }
 
 static void aioc_query_put_word(aioc_query_writer *writer, uint64_t word)
 {
     unsigned char bytes[8];
     aioc_text_store64le(bytes, word);
-    writer->ok = writer->ok && aioc_memory_append(writer->memory, writer->out, bytes, sizeof bytes);
+    aioc_query_put_bytes(writer, bytes, sizeof bytes);
 }
 
 static void aioc_query_put_hash(aioc_query_writer *writer, aioc_query_hash hash)
@@ -15564,24 +15575,19 @@ static bool aioc_query_append_base64(aioc_memory *memory, aioc_memory_buffer *ou
 static int aioc_query_token_write(aioc_memory *memory, aioc_memory_buffer *out, const aioc_query_position *position,
                                   size_t max)
 {
-    const size_t prefix = sizeof AIOC_QUERY_TOKEN_PREFIX - 1;
-    aioc_memory_buffer bytes;
-    aioc_query_writer writer;
-    size_t before = out->len;
-    int result = AIOCOSMOS_E_NOMEM;
+    aioc_memory_buffer bytes = {NULL, 0, 0};
+    aioc_query_writer packed = aioc_query_write(memory, &bytes), writer = aioc_query_write(memory, out);
+    size_t len;
     if (position->rows.len > max || position->seen_count > max / sizeof(aioc_query_hash)) return 0;
-    memset(&bytes, 0, sizeof bytes);
-    writer.memory = memory;
-    writer.out = &bytes;
-    writer.ok = true;
-    aioc_query_put_position(&writer, position);
-    if (writer.ok) aioc_query_put_word(&writer, aioc_query_token_sum(bytes.data, bytes.len));
-    if (writer.ok && prefix + (bytes.len * 4 + 2) / 3 > max) result = 0;
-    else if (writer.ok && aioc_memory_append(memory, out, AIOC_QUERY_TOKEN_PREFIX, prefix) &&
-             aioc_query_append_base64(memory, out, &bytes)) result = 1;
-    if (result != 1) out->len = before;
+    aioc_query_put_position(&packed, position);
+    if (packed.ok) aioc_query_put_word(&packed, aioc_query_token_sum(bytes.data, bytes.len));
+    len = sizeof AIOC_QUERY_TOKEN_PREFIX - 1 + (bytes.len * 4 + 2) / 3;
+    writer.ok = packed.ok && len <= max;
+    aioc_query_put_text(&writer, AIOC_QUERY_TOKEN_PREFIX);
+    writer.ok = writer.ok && aioc_query_append_base64(memory, out, &bytes);
     aioc_memory_buffer_free(memory, &bytes);
-    return result;
+    if (aioc_query_written(&writer)) return 1;
+    return packed.ok && len > max ? 0 : AIOCOSMOS_E_NOMEM;
 }
 
 /*--- Reading: a token may come from anybody ------------------------------------*/
@@ -16083,25 +16089,21 @@ static int aioc_query_hybrid_component_text(aioc_query_hybrid *hybrid, uint32_t 
                                             char *why, size_t cap)
 {
     aiocosmos_str text = hybrid->plan->components[component].info.rewritten, part;
-    size_t before = sql->len, at = 0;
-    aioc_query_writer writer;
-    writer.memory = hybrid->memory;
-    writer.out = sql;
-    writer.ok = true;
+    aioc_query_writer writer = aioc_query_write(hybrid->memory, sql);
+    size_t at = 0;
     while (writer.ok && at < text.len) {
         aioc_query_hole hole = aioc_query_next_hole(text, at);
         part = aioc_text_view(text.ptr + at, hole.at - at);
         writer.ok = aioc_query_append_text(hybrid->memory, sql, part, aioc_memory_str("true"), NULL);
         at = hole.end;
         if (!writer.ok || hole.kind == AIOC_QUERY_HOLE_NONE || aioc_query_hybrid_fill(hybrid, &hole, &writer)) continue;
-        sql->len = before;
+        sql->len = writer.start;
         part = aioc_text_view(text.ptr + hole.at, hole.end > hole.at ? hole.end - hole.at : text.len - hole.at);
         aioc_memory_print(why, cap, "the query plan wants %.*s, which the ranges' statistics do not have",
                           part.len < 100 ? (int)part.len : 100, part.ptr);
         return AIOCOSMOS_E_PROTOCOL;
     }
-    if (!writer.ok) sql->len = before;
-    return writer.ok ? 0 : AIOCOSMOS_E_NOMEM;
+    return aioc_query_written(&writer) ? 0 : AIOCOSMOS_E_NOMEM;
 }
 
 /*--- Rows ---------------------------------------------------*/
