@@ -14378,6 +14378,116 @@ static int aioc_query_groups_next(aioc_query_groups *groups, aioc_memory_buffer 
 }
 
 /*------------------------------------------------------------------------------
+ * Rows that are kept until all have come
+ *----------------------------------------------------------------------------*/
+
+/* In front of each row, which is one block. */
+typedef struct aioc_query_row {
+    size_t bytes, place, arrival, payload_len;           /* place: in the array */
+    const char *payload;
+} aioc_query_row;
+
+typedef struct aioc_query_rows {
+    aioc_memory *memory;
+    /* Whether a comes behind b. No two rows are alike: of those that seem so the one that came first comes first. */
+    bool (*is_behind)(const struct aioc_query_rows *rows, const aioc_query_row *a, const aioc_query_row *b);
+    aioc_query_row **array;              /* NULL: handed out */
+    size_t width;                        /* how many pointers there are for each row: the first cap are the rows */
+    size_t count, cap, given, arrivals, held;            /* held: bytes of the rows */
+} aioc_query_rows;
+
+/* What they hold, for the limit. */
+static size_t aioc_query_rows_bytes(const aioc_query_rows *rows)
+{
+    return rows->held + rows->width * rows->cap * sizeof *rows->array;
+}
+
+static void aioc_query_rows_drop(aioc_query_rows *rows, aioc_query_row *row)
+{
+    if (!row) return;
+    rows->held -= row->bytes;
+    aioc_memory_free(rows->memory, row, row->bytes);
+}
+
+static void aioc_query_rows_close(aioc_query_rows *rows)
+{
+    size_t i;
+    for (i = rows->given; i < rows->count; i++) aioc_query_rows_drop(rows, rows->array[i]);
+    aioc_memory_free(rows->memory, rows->array, rows->width * rows->cap * sizeof *rows->array);
+}
+
+/* Room for one row more of at most so many. */
+static bool aioc_query_rows_reserve(aioc_query_rows *rows, uint64_t most)
+{
+    size_t cap = rows->cap > 0 ? rows->cap * 2 : 16, size = rows->width * sizeof *rows->array;
+    void *array;
+    if (rows->count < rows->cap) return true;
+    if (cap > SIZE_MAX / 2 / size) return false;
+    if (cap > most) cap = (size_t)most;
+    array = aioc_memory_resize(rows->memory, rows->array, rows->cap * size, cap * size);
+    if (!array) return false;
+    rows->array = (aioc_query_row **)array;
+    rows->cap = cap;
+    return true;
+}
+
+/* A zeroed row with its payload at its end, which is not in the array yet. NULL: no memory. */
+static aioc_query_row *aioc_query_rows_new(aioc_query_rows *rows, size_t bytes, aiocosmos_json payload)
+{
+    aioc_query_row *row = (aioc_query_row *)aioc_memory_zalloc(rows->memory, bytes + payload.len);
+    if (!row) return NULL;
+    row->bytes = bytes + payload.len;
+    row->arrival = rows->arrivals++;
+    row->payload_len = payload.len;
+    row->payload = (char *)row + bytes;
+    if (payload.len > 0) memcpy((char *)row + bytes, payload.ptr, payload.len);
+    rows->held += row->bytes;
+    return row;
+}
+
+static void aioc_query_rows_put(aioc_query_rows *rows, size_t at, aioc_query_row *row)
+{
+    rows->array[at] = row;
+    row->place = at;
+}
+
+/* In a heap with the last one on top: lets the row at a place sink among the first count rows until none below it is
+ * behind it. */
+static void aioc_query_rows_sink(aioc_query_rows *rows, size_t at, size_t count)
+{
+    aioc_query_row *row = rows->array[at];
+    size_t below;
+    for (; (below = 2 * at + 1) < count; at = below) {
+        if (below + 1 < count && rows->is_behind(rows, rows->array[below + 1], rows->array[below])) below++;
+        if (!rows->is_behind(rows, rows->array[below], row)) break;
+        aioc_query_rows_put(rows, at, rows->array[below]);
+    }
+    aioc_query_rows_put(rows, at, row);
+}
+
+static void aioc_query_rows_rise(aioc_query_rows *rows, size_t at)
+{
+    aioc_query_row *row = rows->array[at];
+    for (; at > 0 && rows->is_behind(rows, row, rows->array[(at - 1) / 2]); at = (at - 1) / 2)
+        aioc_query_rows_put(rows, at, rows->array[(at - 1) / 2]);
+    aioc_query_rows_put(rows, at, row);
+}
+
+/* Makes a heap, and takes the last one from its top to its end until all are in order: in place, and its time is
+ * known. */
+static void aioc_query_rows_sort(aioc_query_rows *rows)
+{
+    size_t left;
+    for (left = rows->count / 2; left > 0; left--) aioc_query_rows_sink(rows, left - 1, rows->count);
+    for (left = rows->count; left > 1; left--) {
+        aioc_query_row *last = rows->array[0];
+        rows->array[0] = rows->array[left - 1];
+        rows->array[left - 1] = last;
+        aioc_query_rows_sink(rows, 0, left - 1);
+    }
+}
+
+/*------------------------------------------------------------------------------
  * Best rows: ORDER BY over ranges that do not give their rows in order, as for a vector search
  *----------------------------------------------------------------------------*/
 
@@ -14385,32 +14495,56 @@ static int aioc_query_groups_next(aioc_query_groups *groups, aioc_memory_buffer 
  * types are all that counts. */
 typedef struct aioc_query_best_value { aiocosmos_json json; aioc_query_number number; } aioc_query_best_value;
 
-/* A row that is kept, in one block: this, the values to sort by, their texts, the payload. */
+/* The values to sort by follow, their texts, the payload. */
 typedef struct aioc_query_best_row {
-    uint64_t arrival;
-    size_t size, place, payload_len;     /* place: in the heap */
-    const char *payload;
+    aioc_query_row row;
     aioc_query_hash hash;                /* distinct: of the payload */
     struct aioc_query_best_row *alike;   /* distinct: the next one of its bucket */
 } aioc_query_best_row;
 
 typedef struct aioc_query_best {
-    aioc_memory *memory;
+    aioc_query_rows rows;                /* a heap with the worst on top; if distinct, as many buckets are behind it:
+                                          * lists of rows by their hashes */
     const uint8_t *descending;           /* for each column; lent */
+    aioc_query_best_value *incoming;     /* of the row being added */
     uint32_t columns;
     bool sorted;
     bool distinct;                       /* of rows with the same payload only the best is kept */
-    uint64_t key[2], most, arrivals;
-    aioc_query_best_row **rows;          /* a heap with the worst on top; once sorted, in order, NULL: handed out. If
-                                          * distinct, as many buckets behind it: lists of rows by their hashes */
-    size_t count, cap, given, held;      /* held: bytes of the rows */
+    uint64_t key[2], most;
 } aioc_query_best;
+
+static const aioc_query_best_value *aioc_query_best_values(const aioc_query_row *row)
+{
+    return (const aioc_query_best_value *)(const void *)((const aioc_query_best_row *)(const void *)row + 1);
+}
+
+/* Of the values of two rows. */
+static int aioc_query_best_compare(const aioc_query_best *best, const aioc_query_best_value *a,
+                                   const aioc_query_best_value *b)
+{
+    uint32_t i;
+    for (i = 0; i < best->columns; i++, a++, b++) {
+        bool numbers = a->json.type == AIOCOSMOS_JSON_NUM && b->json.type == AIOCOSMOS_JSON_NUM;
+        int order = numbers ? aioc_query_compare_numbers(a->number, b->number) : aioc_query_compare(a->json, b->json);
+        if (order != 0) return best->descending[i] ? -order : order;
+    }
+    return 0;
+}
+
+static bool aioc_query_best_is_worse(const aioc_query_rows *rows, const aioc_query_row *a, const aioc_query_row *b)
+{
+    const aioc_query_best *best = (const aioc_query_best *)(const void *)rows;
+    int order = aioc_query_best_compare(best, aioc_query_best_values(a), aioc_query_best_values(b));
+    return order != 0 ? order > 0 : a->arrival > b->arrival;
+}
 
 static void aioc_query_best_open(aioc_query_best *best, aioc_memory *memory, uint64_t most, const uint8_t *descending,
                                  uint32_t columns, bool distinct, const uint64_t key[2])
 {
     memset(best, 0, sizeof *best);
-    best->memory = memory;
+    best->rows.memory = memory;
+    best->rows.is_behind = aioc_query_best_is_worse;
+    best->rows.width = distinct ? 2 : 1;
     best->descending = descending;
     best->columns = columns;
     best->distinct = distinct;
@@ -14419,212 +14553,99 @@ static void aioc_query_best_open(aioc_query_best *best, aioc_memory *memory, uin
     best->key[1] = key[1];
 }
 
-static size_t aioc_query_best_table_bytes(const aioc_query_best *best, size_t cap)
-{
-    return (best->distinct ? 2 : 1) * cap * sizeof *best->rows;
-}
-
 /* What it holds, for the limit. */
 static size_t aioc_query_best_bytes(const aioc_query_best *best)
 {
-    return best->held + aioc_query_best_table_bytes(best, best->cap);
-}
-
-static void aioc_query_best_free_row(aioc_query_best *best, aioc_query_best_row *row)
-{
-    if (!row) return;
-    best->held -= row->size;
-    aioc_memory_free(best->memory, row, row->size);
+    return aioc_query_rows_bytes(&best->rows) + (best->incoming ? best->columns * sizeof *best->incoming : 0);
 }
 
 static void aioc_query_best_close(aioc_query_best *best)
 {
-    size_t i;
-    for (i = 0; i < best->count; i++) aioc_query_best_free_row(best, best->rows[i]);
-    aioc_memory_free(best->memory, best->rows, aioc_query_best_table_bytes(best, best->cap));
+    aioc_query_rows_close(&best->rows);
+    aioc_memory_free(best->rows.memory, best->incoming, best->columns * sizeof *best->incoming);
     memset(best, 0, sizeof *best);
 }
 
-static aioc_query_best_value *aioc_query_best_values(aioc_query_best_row *row)
-{
-    return (aioc_query_best_value *)(void *)(row + 1);
-}
-
-static aioc_query_best_value aioc_query_best_value_of(aiocosmos_json json)
-{
-    aioc_query_best_value value;
-    memset(&value, 0, sizeof value);
-    value.json = json;
-    if (json.type == AIOCOSMOS_JSON_NUM) value.number = aioc_query_number_of(json);
-    return value;
-}
-
-static int aioc_query_best_compare(const aioc_query_best_value *a, const aioc_query_best_value *b)
-{
-    bool numbers = a->json.type == AIOCOSMOS_JSON_NUM && b->json.type == AIOCOSMOS_JSON_NUM;
-    return numbers ? aioc_query_compare_numbers(a->number, b->number) : aioc_query_compare(a->json, b->json);
-}
-
-/* Of rows that are alike the one that came first is better. */
-static bool aioc_query_best_is_worse(const aioc_query_best *best, aioc_query_best_row *a, aioc_query_best_row *b)
-{
-    uint32_t i;
-    for (i = 0; i < best->columns; i++) {
-        int order = aioc_query_best_compare(&aioc_query_best_values(a)[i], &aioc_query_best_values(b)[i]);
-        if (order != 0) return (order < 0) == (best->descending[i] != 0);
-    }
-    return a->arrival > b->arrival;
-}
-
-static void aioc_query_best_put(aioc_query_best *best, size_t at, aioc_query_best_row *row)
-{
-    best->rows[at] = row;
-    row->place = at;
-}
-
-/* Lets the row at a place sink among the first count rows until none below it is worse. */
-static void aioc_query_best_sink(aioc_query_best *best, size_t at, size_t count)
-{
-    aioc_query_best_row *row = best->rows[at];
-    for (;;) {
-        size_t below = 2 * at + 1;
-        if (below >= count) break;
-        if (below + 1 < count && aioc_query_best_is_worse(best, best->rows[below + 1], best->rows[below])) below++;
-        if (!aioc_query_best_is_worse(best, best->rows[below], row)) break;
-        aioc_query_best_put(best, at, best->rows[below]);
-        at = below;
-    }
-    aioc_query_best_put(best, at, row);
-}
-
-static void aioc_query_best_rise(aioc_query_best *best, size_t at)
-{
-    aioc_query_best_row *row = best->rows[at];
-    while (at > 0 && aioc_query_best_is_worse(best, row, best->rows[(at - 1) / 2])) {
-        aioc_query_best_put(best, at, best->rows[(at - 1) / 2]);
-        at = (at - 1) / 2;
-    }
-    aioc_query_best_put(best, at, row);
-}
-
-/* The "item" of what the column sorts by; false: there is no such object. */
-static bool aioc_query_best_item(aiocosmos_json items, aiocosmos_json *at, aiocosmos_json *value)
+/* What the row that has just arrived is sorted by. 0, and how many bytes of texts to keep; E_PROTOCOL. */
+static int aioc_query_best_read(aioc_query_best *best, aiocosmos_json items, size_t *texts, const char **why)
 {
     static const char *const names[1] = {"item"};
-    if (!aioc_json_next(items, NULL, at) || at->type != AIOCOSMOS_JSON_OBJ) return false;
-    aioc_json_fields(*at, names, 1, value);
-    return true;
-}
-
-/* A row that has just arrived comes before one that is kept. */
-static bool aioc_query_best_beats(const aioc_query_best *best, aiocosmos_json items, aioc_query_best_row *kept)
-{
-    aiocosmos_json at = aioc_json_none(), item;
-    uint32_t i;
-    for (i = 0; i < best->columns && aioc_query_best_item(items, &at, &item); i++) {
-        aioc_query_best_value value = aioc_query_best_value_of(item);
-        int order = aioc_query_best_compare(&value, &aioc_query_best_values(kept)[i]);
-        if (order != 0) return (order > 0) == (best->descending[i] != 0);
-    }
-    return false;
-}
-
-/* 0, and how large a row's copy is; E_PROTOCOL. */
-static int aioc_query_best_measure(const aioc_query_best *best, aiocosmos_json items, aiocosmos_json payload,
-                                   size_t *size, const char **why)
-{
-    aiocosmos_json at = aioc_json_none(), value;
-    uint32_t i;
-    *size = sizeof(aioc_query_best_row) + best->columns * sizeof(aioc_query_best_value) + payload.len;
+    aiocosmos_json item = aioc_json_none();
+    aioc_query_best_value *value = best->incoming;
+    *texts = 0;
     if (items.type != AIOCOSMOS_JSON_ARR || aioc_json_count(items) != best->columns) {
         return aioc_query_refuse(why, "a row without a value for each column of ORDER BY");
     }
-    for (i = 0; i < best->columns; i++) {
-        if (!aioc_query_best_item(items, &at, &value)) {
-            return aioc_query_refuse(why, "a row whose orderByItems are not objects");
-        }
-        if (!aioc_query_has_members(value)) *size += value.len;
+    for (; aioc_json_next(items, NULL, &item); value++) {
+        if (item.type != AIOCOSMOS_JSON_OBJ) return aioc_query_refuse(why, "a row whose orderByItems are not objects");
+        aioc_json_fields(item, names, 1, &value->json);
+        if (value->json.type == AIOCOSMOS_JSON_NUM) value->number = aioc_query_number_of(value->json);
+        if (!aioc_query_has_members(value->json)) *texts += value->json.len;
     }
     return 0;
 }
 
 /* NULL: no memory. */
-static aioc_query_best_row *aioc_query_best_copy(aioc_query_best *best, aiocosmos_json items, aiocosmos_json payload,
-                                                 size_t size)
+static aioc_query_best_row *aioc_query_best_copy(aioc_query_best *best, aiocosmos_json payload, size_t texts)
 {
-    aioc_query_best_row *row = (aioc_query_best_row *)aioc_memory_alloc(best->memory, size);
-    aiocosmos_json at = aioc_json_none(), item;
-    aioc_query_best_value *values;
+    size_t size = best->columns * sizeof *best->incoming;
+    aioc_query_row *row = aioc_query_rows_new(&best->rows, sizeof(aioc_query_best_row) + size + texts, payload);
+    aioc_query_best_row *copy = (aioc_query_best_row *)(void *)row;
+    aioc_query_best_value *value;
     char *text;
     uint32_t i;
     if (!row) return NULL;
-    values = aioc_query_best_values(row);
-    text = (char *)(values + best->columns);
-    for (i = 0; i < best->columns && aioc_query_best_item(items, &at, &item); i++) {
-        values[i] = aioc_query_best_value_of(item);
-        values[i].json = aioc_json_none();
-        values[i].json.type = item.type;
+    value = (aioc_query_best_value *)(void *)(copy + 1);
+    text = (char *)value + size;
+    for (i = 0; i < best->columns; i++, value++) {
+        aiocosmos_json item = best->incoming[i].json;
+        value->number = best->incoming[i].number;
+        value->json.type = item.type;
         if (aioc_query_has_members(item) || item.len == 0) continue;
         memcpy(text, item.ptr, item.len);
-        values[i].json.ptr = text;
-        values[i].json.len = item.len;
+        value->json.ptr = text;
+        value->json.len = item.len;
         text += item.len;
     }
-    memcpy(text, payload.ptr, payload.len);
-    row->payload = text;
-    row->payload_len = payload.len;
-    row->size = size;
-    row->arrival = best->arrivals++;
-    best->held += size;
-    return row;
+    return copy;
 }
 
 /* Where the row with a hash is linked to from, or the NULL at the end of its bucket. */
 static aioc_query_best_row **aioc_query_best_alike(const aioc_query_best *best, aioc_query_hash hash)
 {
-    aioc_query_best_row **at = &best->rows[best->cap + (size_t)(hash.low % best->cap)];
+    aioc_query_best_row **at = (aioc_query_best_row **)(void *)(best->rows.array + best->rows.cap) +
+                               hash.low % best->rows.cap;
     while (*at && ((*at)->hash.low != hash.low || (*at)->hash.high != hash.high)) at = &(*at)->alike;
     return at;
 }
 
 static void aioc_query_best_link(aioc_query_best *best, aioc_query_best_row *row)
 {
-    if (!best->distinct) return;
     row->alike = NULL;
-    *aioc_query_best_alike(best, row->hash) = row;
+    if (best->distinct) *aioc_query_best_alike(best, row->hash) = row;
 }
 
 static bool aioc_query_best_reserve(aioc_query_best *best)
 {
-    size_t cap = best->cap > 0 ? best->cap * 2 : 16, i;
-    void *rows;
-    if (best->count < best->cap) return true;
-    if (cap > SIZE_MAX / 4 / sizeof *best->rows) return false;
-    if (cap > best->most) cap = (size_t)best->most;
-    rows = aioc_memory_resize(best->memory, best->rows, aioc_query_best_table_bytes(best, best->cap),
-                              aioc_query_best_table_bytes(best, cap));
-    if (!rows) return false;
-    best->rows = (aioc_query_best_row **)rows;
-    best->cap = cap;
-    if (best->distinct) memset(best->rows + cap, 0, cap * sizeof *best->rows);
-    for (i = 0; i < best->count; i++) aioc_query_best_link(best, best->rows[i]);
+    aioc_query_rows *rows = &best->rows;
+    size_t before = rows->cap, i;
+    if (!aioc_query_rows_reserve(rows, best->most)) return false;
+    if (rows->cap == before || !best->distinct) return true;
+    memset(rows->array + rows->cap, 0, rows->cap * sizeof *rows->array);
+    for (i = 0; i < rows->count; i++) aioc_query_best_link(best, (aioc_query_best_row *)(void *)rows->array[i]);
     return true;
 }
 
 /* Puts a row on the heap, in place of one that is worse, if one is to go. */
 static void aioc_query_best_push(aioc_query_best *best, aioc_query_best_row *row, aioc_query_best_row *goes)
 {
-    if (!goes) {
-        aioc_query_best_put(best, best->count++, row);
-        aioc_query_best_link(best, row);
-        aioc_query_best_rise(best, row->place);
-        return;
-    }
-    if (best->distinct) *aioc_query_best_alike(best, goes->hash) = goes->alike;
-    aioc_query_best_put(best, goes->place, row);
-    aioc_query_best_free_row(best, goes);
+    size_t place = goes ? goes->row.place : best->rows.count++;
+    if (goes && best->distinct) *aioc_query_best_alike(best, goes->hash) = goes->alike;
     aioc_query_best_link(best, row);
-    aioc_query_best_sink(best, row->place, best->count);
+    aioc_query_rows_put(&best->rows, place, &row->row);
+    if (goes) aioc_query_rows_sink(&best->rows, place, best->rows.count);
+    else aioc_query_rows_rise(&best->rows, place);
+    aioc_query_rows_drop(&best->rows, goes ? &goes->row : NULL);
 }
 
 /* Takes one row from a range, {"orderByItems":[{"item":...},...],"payload":...}; one without a payload is none. 0;
@@ -14632,56 +14653,49 @@ static void aioc_query_best_push(aioc_query_best *best, aioc_query_best_row *row
 static int aioc_query_best_add(aioc_query_best *best, aiocosmos_json row, const char **why)
 {
     static const char *const names[2] = {"orderByItems", "payload"};
-    aiocosmos_json field[2];
-    aioc_query_best_row *copy, *goes = NULL;
+    aioc_query_best_row *copy, *goes = NULL, *alike = NULL;
     aioc_query_hash hash = {0, 0};
-    size_t size;
+    aiocosmos_json field[2];
+    size_t texts;
     int result;
     AIOCOSMOS_ASSERT(!best->sorted);
+    if (!best->incoming && best->columns > 0) {
+        best->incoming = (aioc_query_best_value *)aioc_memory_zalloc(best->rows.memory,
+                                                                     best->columns * sizeof *best->incoming);
+        if (!best->incoming) return AIOCOSMOS_E_NOMEM;
+    }
     aioc_json_fields(row, names, 2, field);
-    result = aioc_query_best_measure(best, field[0], field[1], &size, why);
+    result = aioc_query_best_read(best, field[0], &texts, why);
     if (result != 0 || best->most == 0 || field[1].type == AIOCOSMOS_JSON_NONE) return result;
-    if (best->count == best->most) goes = best->rows[0];
-    if (goes && !aioc_query_best_beats(best, field[0], goes)) return 0;
+    if (best->rows.count == best->most) goes = (aioc_query_best_row *)(void *)best->rows.array[0];
+    if (goes && aioc_query_best_compare(best, best->incoming, aioc_query_best_values(&goes->row)) >= 0) return 0;
     if (best->distinct) {
-        aioc_query_best_row *alike = NULL;
         hash = aioc_query_hash_of(best->key, field[1]);
-        if (best->cap > 0) alike = *aioc_query_best_alike(best, hash);
-        if (alike && !aioc_query_best_beats(best, field[0], alike)) return 0;
+        if (best->rows.cap > 0) alike = *aioc_query_best_alike(best, hash);
+        if (alike && aioc_query_best_compare(best, best->incoming, aioc_query_best_values(&alike->row)) >= 0) return 0;
         if (alike) goes = alike;
     }
     if (!goes && !aioc_query_best_reserve(best)) return AIOCOSMOS_E_NOMEM;
-    copy = aioc_query_best_copy(best, field[0], field[1], size);
+    copy = aioc_query_best_copy(best, field[1], texts);
     if (!copy) return AIOCOSMOS_E_NOMEM;
     copy->hash = hash;
     aioc_query_best_push(best, copy, goes);
     return 0;
 }
 
-/* Takes the worst from the top of the heap to its end, until all are in order. */
-static void aioc_query_best_sort(aioc_query_best *best)
-{
-    size_t left;
-    for (left = best->count; left > 1; left--) {
-        aioc_query_best_row *worst = best->rows[0];
-        best->rows[0] = best->rows[left - 1];
-        best->rows[left - 1] = worst;
-        aioc_query_best_sink(best, 0, left - 1);
-    }
-    best->sorted = true;
-}
-
 /* The payloads, the best first; each frees what it held, and no row may be added any more. 1: one is appended; 0: no
  * more; E_NOMEM: nothing is appended, and it may be asked for again. */
 static int aioc_query_best_next(aioc_query_best *best, aioc_memory_buffer *out)
 {
-    aioc_query_best_row *row;
-    if (!best->sorted) aioc_query_best_sort(best);
-    if (best->given == best->count) return 0;
-    row = best->rows[best->given];
-    if (!aioc_memory_append(best->memory, out, row->payload, row->payload_len)) return AIOCOSMOS_E_NOMEM;
-    best->rows[best->given++] = NULL;
-    aioc_query_best_free_row(best, row);
+    aioc_query_rows *rows = &best->rows;
+    aioc_query_row *row;
+    if (!best->sorted) aioc_query_rows_sort(rows);
+    best->sorted = true;
+    if (rows->given == rows->count) return 0;
+    row = rows->array[rows->given];
+    if (!aioc_memory_append(rows->memory, out, row->payload, row->payload_len)) return AIOCOSMOS_E_NOMEM;
+    rows->given++;
+    aioc_query_rows_drop(rows, row);
     return 1;
 }
 
@@ -15422,15 +15436,21 @@ static bool aioc_query_rid_read(aiocosmos_str rid, uint64_t *item)
 {
     char text[AIOC_QUERY_RID_LEN];
     unsigned char bytes[16];
-    aiocosmos_str base64;
     size_t i, len, error_at;
     if (rid.len != sizeof text) return false;
     for (i = 0; i < sizeof text; i++) text[i] = rid.ptr[i] == '-' ? '/' : rid.ptr[i];
-    base64.ptr = text;
-    base64.len = sizeof text;
-    if (!aioc_text_base64_decode(base64, bytes, sizeof bytes, &len, &error_at) || len != sizeof bytes) return false;
+    if (!aioc_text_base64_decode(aioc_text_view(text, sizeof text), bytes, sizeof bytes, &len, &error_at) ||
+        len != sizeof bytes) return false;
     *item = aioc_text_load64le(bytes + 8);
     return true;
+}
+
+static int aioc_query_compare_bytes(aiocosmos_str a, aiocosmos_str b)
+{
+    size_t common = a.len < b.len ? a.len : b.len;
+    int order = common > 0 ? memcmp(a.ptr, b.ptr, common) : 0;
+    if (order == 0) return (a.len > b.len) - (a.len < b.len);
+    return order < 0 ? -1 : 1;
 }
 
 /* The order in which a range gives items that are otherwise alike. -1, 0, 1. What is no id comes last, by its bytes. */
@@ -15438,13 +15458,9 @@ static int aioc_query_rid_compare(aiocosmos_str a, aiocosmos_str b)
 {
     uint64_t left = 0, right = 0;
     bool left_ok = aioc_query_rid_read(a, &left), right_ok = aioc_query_rid_read(b, &right);
-    size_t common = a.len < b.len ? a.len : b.len;
-    int order;
     if (left_ok != right_ok) return left_ok ? -1 : 1;
     if (left != right) return left < right ? -1 : 1;
-    order = common > 0 ? memcmp(a.ptr, b.ptr, common) : 0;
-    if (order == 0) order = a.len < b.len ? -1 : a.len > b.len;
-    return order < 0 ? -1 : order > 0;
+    return aioc_query_compare_bytes(a, b);
 }
 
 /*------------------------------------------------------------------------------
@@ -15877,15 +15893,12 @@ static int aioc_query_token_read(aioc_memory *memory, aiocosmos_str token, aioc_
 #define AIOC_QUERY_HYBRID_HITS  "hitcountsarray-"
 
 /* A document that some component gave; scores, sources (one byte a component), _rid and payload follow. */
-typedef struct aioc_query_found {
-    double   fused;
-    size_t   bytes, order, rid_len, payload_len;           /* order: of arrival */
-} aioc_query_found;
+typedef struct aioc_query_found { aioc_query_row row; double fused; size_t rid_len; } aioc_query_found;
 
 enum { AIOC_QUERY_NOT_FROM, AIOC_QUERY_FROM, AIOC_QUERY_AMONG_BEST };      /* a source */
 
 typedef struct aioc_query_hybrid {
-    aioc_memory *memory;
+    aioc_query_rows rows;
     aioc_query_plan *plan;
     uint64_t key[2];
     int64_t *sums;                           /* documents; for each statistic its hit counts' number, words, hits */
@@ -15893,8 +15906,7 @@ typedef struct aioc_query_hybrid {
     bool     summed;
     uint8_t  statistic[AIOC_QUERY_COMPONENTS_MAX];         /* which one a number in the texts means */
     bool     named[AIOC_QUERY_COMPONENTS_MAX];             /* whether they have the number */
-    aioc_query_found **rows;
-    size_t   count, cap, next, row_bytes;
+    uint32_t component;                      /* that the rows are being sorted by */
     uint64_t skip_left, take_left;
     aioc_query_set rids;                     /* until they are ranked, the nth hash is that of the nth row */
 } aioc_query_hybrid;
@@ -15958,7 +15970,8 @@ static void aioc_query_hybrid_open(aioc_query_hybrid *hybrid, aioc_memory *memor
     uint32_t i;
     uint8_t next = 0;
     memset(hybrid, 0, sizeof *hybrid);
-    hybrid->memory = memory;
+    hybrid->rows.memory = memory;
+    hybrid->rows.width = 1;
     hybrid->plan = plan;
     hybrid->key[0] = key[0];
     hybrid->key[1] = key[1];
@@ -15988,7 +16001,7 @@ static int aioc_query_hybrid_sum(aioc_query_hybrid *hybrid, size_t *at, int64_t 
     *why = AIOC_QUERY_HYBRID_MISMATCH;
     if (!hybrid->summed && *at == hybrid->sum_cap) {
         size_t cap = hybrid->sum_cap > 0 ? 2 * hybrid->sum_cap : 8;
-        sum = (int64_t *)aioc_memory_resize(hybrid->memory, hybrid->sums, hybrid->sum_cap * sizeof *sum,
+        sum = (int64_t *)aioc_memory_resize(hybrid->rows.memory, hybrid->sums, hybrid->sum_cap * sizeof *sum,
                                             cap * sizeof *sum);
         if (!sum) return AIOCOSMOS_E_NOMEM;
         hybrid->sums = sum;
@@ -16089,12 +16102,12 @@ static int aioc_query_hybrid_component_text(aioc_query_hybrid *hybrid, uint32_t 
                                             char *why, size_t cap)
 {
     aiocosmos_str text = hybrid->plan->components[component].info.rewritten, part;
-    aioc_query_writer writer = aioc_query_write(hybrid->memory, sql);
+    aioc_query_writer writer = aioc_query_write(hybrid->rows.memory, sql);
     size_t at = 0;
     while (writer.ok && at < text.len) {
         aioc_query_hole hole = aioc_query_next_hole(text, at);
         part = aioc_text_view(text.ptr + at, hole.at - at);
-        writer.ok = aioc_query_append_text(hybrid->memory, sql, part, aioc_memory_str("true"), NULL);
+        writer.ok = aioc_query_append_text(hybrid->rows.memory, sql, part, aioc_memory_str("true"), NULL);
         at = hole.end;
         if (!writer.ok || hole.kind == AIOC_QUERY_HOLE_NONE || aioc_query_hybrid_fill(hybrid, &hole, &writer)) continue;
         sql->len = writer.start;
@@ -16108,19 +16121,25 @@ static int aioc_query_hybrid_component_text(aioc_query_hybrid *hybrid, uint32_t 
 
 /*--- Rows ---------------------------------------------------*/
 
-static double *aioc_query_found_scores(aioc_query_found *row)
+static aioc_query_found *aioc_query_found_of(const aioc_query_row *row)
 {
-    return (double *)(void *)(row + 1);
+    return (aioc_query_found *)(uintptr_t)row;
 }
 
-static uint8_t *aioc_query_found_sources(const aioc_query_hybrid *hybrid, aioc_query_found *row)
+static double *aioc_query_found_scores(const aioc_query_row *row)
+{
+    return (double *)(void *)(aioc_query_found_of(row) + 1);
+}
+
+static uint8_t *aioc_query_found_sources(const aioc_query_hybrid *hybrid, const aioc_query_row *row)
 {
     return (uint8_t *)(aioc_query_found_scores(row) + hybrid->plan->component_count);
 }
 
-static char *aioc_query_found_rid(const aioc_query_hybrid *hybrid, aioc_query_found *row)
+static aiocosmos_str aioc_query_found_rid(const aioc_query_row *row)
 {
-    return (char *)(aioc_query_found_sources(hybrid, row) + hybrid->plan->component_count);
+    size_t len = aioc_query_found_of(row)->rid_len;
+    return aioc_text_view(row->payload - len, len);
 }
 
 static bool aioc_query_hybrid_ascends(const aioc_query_hybrid *hybrid, uint32_t component)
@@ -16178,50 +16197,26 @@ static bool aioc_query_hybrid_read_scores(const aioc_query_hybrid *hybrid, const
     return aioc_query_hybrid_score(hybrid, 0, aioc_json_at(from->items, "/0/item"), &scores[0]);
 }
 
-static bool aioc_query_hybrid_reserve(aioc_query_hybrid *hybrid)
-{
-    size_t cap = hybrid->cap > 0 ? hybrid->cap * 2 : 64;
-    aioc_query_found **rows;
-    if (hybrid->count < hybrid->cap) return true;
-    rows = (aioc_query_found **)aioc_memory_resize(hybrid->memory, hybrid->rows, hybrid->cap * sizeof *rows,
-                                                   cap * sizeof *rows);
-    if (!rows) return false;
-    hybrid->rows = rows;
-    hybrid->cap = cap;
-    return true;
-}
-
-static void aioc_query_hybrid_drop(aioc_query_hybrid *hybrid, aioc_query_found *row)
-{
-    if (row) hybrid->row_bytes -= row->bytes;
-    if (row) aioc_memory_free(hybrid->memory, row, row->bytes);
-}
-
 /* The new document, added. NULL: no memory. */
-static aioc_query_found *aioc_query_hybrid_add(aioc_query_hybrid *hybrid, const aioc_query_hybrid_row *from,
-                                               const double *scores, aioc_query_hash hash)
+static aioc_query_row *aioc_query_hybrid_add(aioc_query_hybrid *hybrid, const aioc_query_hybrid_row *from,
+                                             const double *scores, aioc_query_hash hash)
 {
-    size_t scores_size = hybrid->plan->component_count * sizeof *scores, rid_len = from->rid.len - 2;
-    size_t bytes = sizeof(aioc_query_found) + scores_size + hybrid->plan->component_count + rid_len + from->payload.len;
-    aioc_query_found *found;
-    char *text;
-    if (!aioc_query_hybrid_reserve(hybrid)) return NULL;
-    found = (aioc_query_found *)aioc_memory_zalloc(hybrid->memory, bytes);
-    if (!found) return NULL;
-    if (aioc_query_set_add(hybrid->memory, &hybrid->rids, hash) < 0) {
-        aioc_memory_free(hybrid->memory, found, bytes);
+    size_t count = hybrid->plan->component_count, rid_len = from->rid.len - 2;
+    size_t bytes = sizeof(aioc_query_found) + count * (sizeof *scores + sizeof(uint8_t)) + rid_len;
+    aioc_query_rows *rows = &hybrid->rows;
+    aioc_query_row *row;
+    if (!aioc_query_rows_reserve(rows, UINT64_MAX)) return NULL;
+    row = aioc_query_rows_new(rows, bytes, from->payload);
+    if (row && aioc_query_set_add(rows->memory, &hybrid->rids, hash) < 0) {
+        aioc_query_rows_drop(rows, row);
         return NULL;
     }
-    found->bytes = bytes;
-    found->order = hybrid->count;
-    found->rid_len = rid_len;
-    found->payload_len = from->payload.len;
-    memcpy(aioc_query_found_scores(found), scores, scores_size);
-    text = aioc_query_found_rid(hybrid, found);
-    memcpy(text, from->rid.ptr + 1, rid_len);
-    if (from->payload.len > 0) memcpy(text + rid_len, from->payload.ptr, from->payload.len);
-    hybrid->row_bytes += bytes;
-    return hybrid->rows[hybrid->count++] = found;
+    if (!row) return NULL;
+    aioc_query_found_of(row)->rid_len = rid_len;
+    memcpy(aioc_query_found_scores(row), scores, count * sizeof *scores);
+    memcpy((char *)row + bytes - rid_len, from->rid.ptr + 1, rid_len);
+    aioc_query_rows_put(rows, rows->count++, row);
+    return row;
 }
 
 /* A row of a component's query from some range. Of a document that is there already it only says that this component
@@ -16231,14 +16226,15 @@ static int aioc_query_hybrid_add_row(aioc_query_hybrid *hybrid, uint32_t compone
 {
     double scores[AIOC_QUERY_COMPONENTS_MAX];
     aioc_query_hybrid_row from;
-    aioc_query_found *found;
+    aioc_query_row *found;
     aioc_query_hash hash;
     uint32_t known;
     if (!aioc_query_hybrid_read_row(row, &from, why) || !aioc_query_hybrid_read_scores(hybrid, &from, scores, why))
         return AIOCOSMOS_E_PROTOCOL;
     hash = aioc_query_hash_of(hybrid->key, from.rid);
     known = aioc_query_set_find(&hybrid->rids, hash);
-    found = known < hybrid->count ? hybrid->rows[known] : aioc_query_hybrid_add(hybrid, &from, scores, hash);
+    found = known < hybrid->rows.count ? hybrid->rows.array[known]
+                                       : aioc_query_hybrid_add(hybrid, &from, scores, hash);
     if (!found) return AIOCOSMOS_E_NOMEM;
     aioc_query_found_sources(hybrid, found)[component] = AIOC_QUERY_FROM;
     return 0;
@@ -16246,46 +16242,30 @@ static int aioc_query_hybrid_add_row(aioc_query_hybrid *hybrid, uint32_t compone
 
 /*--- Ranking ------------------------------------------------*/
 
-/* Whether a stands before b in the sorting that is meant; no two rows are alike. */
-typedef bool (*aioc_query_before)(const aioc_query_hybrid *hybrid, uint32_t component, aioc_query_found *a,
-                                  aioc_query_found *b);
-
-static bool aioc_query_before_by_score(const aioc_query_hybrid *hybrid, uint32_t component, aioc_query_found *a,
-                                       aioc_query_found *b)
+static bool aioc_query_hybrid_has_lower_score(const aioc_query_rows *rows, const aioc_query_row *a,
+                                              const aioc_query_row *b)
 {
-    double left = aioc_query_found_scores(a)[component], right = aioc_query_found_scores(b)[component];
-    if (left < right || left > right) return aioc_query_hybrid_ascends(hybrid, component) ? left < right : left > right;
-    return a->order < b->order;
+    const aioc_query_hybrid *hybrid = (const aioc_query_hybrid *)(const void *)rows;
+    double left = aioc_query_found_scores(a)[hybrid->component], right = aioc_query_found_scores(b)[hybrid->component];
+    if (left < right || left > right) return (left < right) != aioc_query_hybrid_ascends(hybrid, hybrid->component);
+    return a->arrival > b->arrival;
 }
 
-static bool aioc_query_before_by_fused(const aioc_query_hybrid *hybrid, uint32_t component, aioc_query_found *a,
-                                       aioc_query_found *b)
+/* Of documents that are worth the same, the _rid decides, as it does not depend on who answered first. */
+static bool aioc_query_hybrid_is_worth_less(const aioc_query_rows *rows, const aioc_query_row *a,
+                                            const aioc_query_row *b)
 {
-    size_t common = a->rid_len < b->rid_len ? a->rid_len : b->rid_len;
-    int order = memcmp(aioc_query_found_rid(hybrid, a), aioc_query_found_rid(hybrid, b), common);
-    (void)component;
-    if (a->fused < b->fused || a->fused > b->fused) return a->fused > b->fused;
-    return order == 0 ? a->rid_len < b->rid_len : order < 0;
+    double left = aioc_query_found_of(a)->fused, right = aioc_query_found_of(b)->fused;
+    (void)rows;
+    if (left < right || left > right) return left < right;
+    return aioc_query_compare_bytes(aioc_query_found_rid(a), aioc_query_found_rid(b)) > 0;
 }
 
-/* Heap sort: in place, and its time is known. */
-static void aioc_query_hybrid_sort(aioc_query_hybrid *hybrid, uint32_t component, aioc_query_before before)
+static void aioc_query_hybrid_sort_by_score(aioc_query_hybrid *hybrid, uint32_t component)
 {
-    aioc_query_found **rows = hybrid->rows, *moved;
-    size_t left = hybrid->count / 2, right = hybrid->count, at, child;
-    while (right > 1) {
-        if (left > 0) moved = rows[--left];
-        else {
-            moved = rows[--right];
-            rows[right] = rows[0];
-        }
-        for (at = left; (child = 2 * at + 1) < right; at = child) {
-            if (child + 1 < right && before(hybrid, component, rows[child], rows[child + 1])) child++;
-            if (!before(hybrid, component, moved, rows[child])) break;
-            rows[at] = rows[child];
-        }
-        rows[at] = moved;
-    }
+    hybrid->component = component;
+    hybrid->rows.is_behind = aioc_query_hybrid_has_lower_score;
+    aioc_query_rows_sort(&hybrid->rows);
 }
 
 /* Each range gave its best rows of a component; those that are among the best of all ranges count. */
@@ -16295,9 +16275,9 @@ static void aioc_query_hybrid_cut(aioc_query_hybrid *hybrid, uint32_t component)
     uint64_t place = 0, first = info->has_offset ? info->offset : 0, most = info->has_limit ? info->limit : UINT64_MAX;
     size_t i;
     if (info->has_top && info->top < most) most = info->top;
-    aioc_query_hybrid_sort(hybrid, component, aioc_query_before_by_score);
-    for (i = 0; i < hybrid->count; i++) {
-        uint8_t *source = &aioc_query_found_sources(hybrid, hybrid->rows[i])[component];
+    aioc_query_hybrid_sort_by_score(hybrid, component);
+    for (i = 0; i < hybrid->rows.count; i++) {
+        uint8_t *source = &aioc_query_found_sources(hybrid, hybrid->rows.array[i])[component];
         if (*source == AIOC_QUERY_NOT_FROM) continue;
         if (place >= first && place - first < most) *source = AIOC_QUERY_AMONG_BEST;
         place++;
@@ -16306,14 +16286,15 @@ static void aioc_query_hybrid_cut(aioc_query_hybrid *hybrid, uint32_t component)
 
 static void aioc_query_hybrid_drop_worse(aioc_query_hybrid *hybrid)
 {
+    aioc_query_rows *rows = &hybrid->rows;
     size_t i, kept = 0;
-    for (i = 0; i < hybrid->count; i++) {
-        aioc_query_found *row = hybrid->rows[i];
+    for (i = 0; i < rows->count; i++) {
+        aioc_query_row *row = rows->array[i];
         if (memchr(aioc_query_found_sources(hybrid, row), AIOC_QUERY_AMONG_BEST, hybrid->plan->component_count))
-            hybrid->rows[kept++] = row;
-        else aioc_query_hybrid_drop(hybrid, row);
+            rows->array[kept++] = row;
+        else aioc_query_rows_drop(rows, row);
     }
-    hybrid->count = kept;
+    rows->count = kept;
 }
 
 /* Adds what a component is worth to each row. Equal scores share a rank, and the next one follows it. */
@@ -16322,12 +16303,12 @@ static void aioc_query_hybrid_fuse(aioc_query_hybrid *hybrid, uint32_t component
     double weight = hybrid->plan->component_count > 1 ? hybrid->plan->components[component].weight : 1;
     double rank = 1, before = 0;
     size_t i;
-    aioc_query_hybrid_sort(hybrid, component, aioc_query_before_by_score);
-    for (i = 0; i < hybrid->count; i++) {
-        double score = aioc_query_found_scores(hybrid->rows[i])[component];
+    aioc_query_hybrid_sort_by_score(hybrid, component);
+    for (i = 0; i < hybrid->rows.count; i++) {
+        double score = aioc_query_found_scores(hybrid->rows.array[i])[component];
         if (i > 0 && (score < before || score > before)) rank++;
         before = score;
-        hybrid->rows[i]->fused += weight / (AIOC_QUERY_RRF + rank);
+        aioc_query_found_of(hybrid->rows.array[i])->fused += weight / (AIOC_QUERY_RRF + rank);
     }
 }
 
@@ -16338,24 +16319,24 @@ static void aioc_query_hybrid_finish(aioc_query_hybrid *hybrid)
     for (i = 0; i < n; i++) aioc_query_hybrid_cut(hybrid, i);
     aioc_query_hybrid_drop_worse(hybrid);
     for (i = 0; i < n; i++) aioc_query_hybrid_fuse(hybrid, i);
-    aioc_query_hybrid_sort(hybrid, 0, aioc_query_before_by_fused);
+    hybrid->rows.is_behind = aioc_query_hybrid_is_worth_less;
+    aioc_query_rows_sort(&hybrid->rows);
 }
 
 /* 1: the payload of the next row is appended; 0: there is none; E_NOMEM: ask again. A row whose projection is undefined
  * is none. */
 static int aioc_query_hybrid_next(aioc_query_hybrid *hybrid, aioc_memory_buffer *out)
 {
-    for (; hybrid->next < hybrid->count && hybrid->take_left > 0; hybrid->next++) {
-        aioc_query_found *row = hybrid->rows[hybrid->next];
+    aioc_query_rows *rows = &hybrid->rows;
+    while (rows->given < rows->count && hybrid->take_left > 0) {
+        aioc_query_row *row = rows->array[rows->given];
         bool given = row->payload_len > 0 && hybrid->skip_left == 0;
-        const char *payload = aioc_query_found_rid(hybrid, row) + row->rid_len;
-        if (given && !aioc_memory_append(hybrid->memory, out, payload, row->payload_len)) return AIOCOSMOS_E_NOMEM;
+        if (given && !aioc_memory_append(rows->memory, out, row->payload, row->payload_len)) return AIOCOSMOS_E_NOMEM;
         if (row->payload_len > 0 && hybrid->skip_left > 0) hybrid->skip_left--;
-        aioc_query_hybrid_drop(hybrid, row);
-        hybrid->rows[hybrid->next] = NULL;
+        rows->given++;
+        aioc_query_rows_drop(rows, row);
         if (!given) continue;
         if (hybrid->take_left != UINT64_MAX) hybrid->take_left--;
-        hybrid->next++;
         return 1;
     }
     return 0;
@@ -16363,20 +16344,19 @@ static int aioc_query_hybrid_next(aioc_query_hybrid *hybrid, aioc_memory_buffer 
 
 static size_t aioc_query_hybrid_bytes(const aioc_query_hybrid *hybrid)
 {
-    return hybrid->row_bytes + hybrid->cap * sizeof *hybrid->rows + hybrid->sum_cap * sizeof *hybrid->sums +
+    return aioc_query_rows_bytes(&hybrid->rows) + hybrid->sum_cap * sizeof *hybrid->sums +
            aioc_query_set_bytes(&hybrid->rids);
 }
 
 /* Zeroed, or closed before: does nothing. */
 static void aioc_query_hybrid_close(aioc_query_hybrid *hybrid)
 {
-    size_t i;
-    if (!hybrid->memory) return;
-    for (i = hybrid->next; i < hybrid->count; i++) aioc_query_hybrid_drop(hybrid, hybrid->rows[i]);
-    aioc_memory_free(hybrid->memory, hybrid->rows, hybrid->cap * sizeof *hybrid->rows);
-    aioc_memory_free(hybrid->memory, hybrid->sums, hybrid->sum_cap * sizeof *hybrid->sums);
-    aioc_query_set_free(hybrid->memory, &hybrid->rids);
-    aioc_query_plan_release(hybrid->memory, hybrid->plan);
+    aioc_memory *memory = hybrid->rows.memory;
+    if (!memory) return;
+    aioc_query_rows_close(&hybrid->rows);
+    aioc_memory_free(memory, hybrid->sums, hybrid->sum_cap * sizeof *hybrid->sums);
+    aioc_query_set_free(memory, &hybrid->rids);
+    aioc_query_plan_release(memory, hybrid->plan);
     memset(hybrid, 0, sizeof *hybrid);
 }
 /*==============================================================================

@@ -1575,10 +1575,10 @@ TEST(the_best_rows_are_the_first_of_all_sorted)
         all = json_on(&page);
         while (aioc_json_next(all, NULL, &at)) {
             CHECK_INT(aioc_query_best_add(&best, at, &why), 0);
-            check_books(aioc_query_best_bytes(&best), 1 + best.count);
+            check_books(aioc_query_best_bytes(&best), 1 + best.rows.count);
         }
         while (aioc_query_best_next(&best, &world.out) > 0) continue;
-        CHECK_INT(best.held, 0);
+        CHECK_INT(best.rows.held, 0);
         CHECK_TEXT(world.out.data, world.out.len, want.text);
         aioc_query_best_close(&best);
         leave();

@@ -1650,7 +1650,7 @@ static const char *results_of(aioc_query_hybrid *hybrid)
     }
     CHECK_INT(result, 0);
     CHECK_INT(aioc_query_hybrid_next(hybrid, &out), 0);
-    aioc_memory_buffer_free(hybrid->memory, &out);
+    aioc_memory_buffer_free(hybrid->rows.memory, &out);
     text[len] = '\0';
     return text;
 }
@@ -1664,7 +1664,7 @@ static const char *component_text(aioc_query_hybrid *hybrid, uint32_t component)
     if (aioc_query_hybrid_component_text(hybrid, component, &sql, why, sizeof why) != 0)
         snprintf(text, sizeof text, "! %s", why);
     else snprintf(text, sizeof text, "%.*s", (int)sql.len, sql.data);
-    aioc_memory_buffer_free(hybrid->memory, &sql);
+    aioc_memory_buffer_free(hybrid->rows.memory, &sql);
     return text;
 }
 
