@@ -15011,10 +15011,8 @@ static bool aioc_query_read_info(aioc_query_reader *reader, aiocosmos_json objec
 static bool aioc_query_is_hex(aiocosmos_str text)
 {
     size_t i;
-    for (i = 0; i < text.len; i++) {
-        char c = aioc_memory_lower(text.ptr[i]);
-        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) return false;
-    }
+    for (i = 0; i < text.len; i++)
+        if (aioc_text_hex(text.ptr[i]) < 0) return false;
     return text.len % 2 == 0 && text.len < AIOC_PROTOCOL_EPK_MAX;
 }
 
@@ -15737,35 +15735,22 @@ static bool aioc_query_is_array(aiocosmos_str text)
            aioc_json_check(text.ptr, text.len, aioc_memory_str(NULL), NULL, NULL, NULL) == 0;
 }
 
-/* Behind the JSON value that starts at `at`, in an array that is right. */
-static size_t aioc_query_value_end(aiocosmos_str array, size_t at)
-{
-    bool quoted = false;
-    int depth = 0;
-    for (; at < array.len; at++) {
-        char c = array.ptr[at];
-        if (quoted) {
-            if (c == '\\') at++;
-            else quoted = c != '"';
-        } else if (c == '"') quoted = true;
-        else if (c == '{' || c == '[') depth++;
-        else if ((c == '}' || c == ']') && depth-- == 0) return at;
-        else if (c == ',' && depth == 0) return at;
-    }
-    return array.len;
-}
-
 /* [{"item":v},{}...]: objects and nothing else, found without memory. */
 static bool aioc_query_is_items(aiocosmos_str text)
 {
-    size_t at = 1;
+    bool quoted = false;
+    size_t at, depth = 0, objects = 0;
     if (!aioc_query_is_array(text)) return false;
-    while (at < text.len) {
-        while (text.ptr[at] <= ' ') at++;                                  /* there is a bracket behind it */
-        if (text.ptr[at] != '{') return false;
-        at = aioc_query_value_end(text, at) + 1;
+    for (at = 1; at + 1 < text.len; at++) {
+        char c = text.ptr[at];
+        if (quoted && c == '\\') at++;
+        else if (c == '"' && depth > 0) quoted = !quoted;
+        else if (quoted || c <= ' ' || (c == ',' && depth == 0)) continue;
+        else if (depth == 0 && c != '{') return false;
+        else if (c == '}' || c == ']') depth--;
+        else if (c == '{' || c == '[') objects += depth++ == 0;
     }
-    return true;
+    return objects > 0;
 }
 
 static bool aioc_query_is_place(const aioc_query_position *position, aiocosmos_str behind)
@@ -15820,7 +15805,6 @@ static int aioc_query_token_decode(aioc_memory *memory, aiocosmos_str text, aioc
     static const char digits[] = "AQgw", pairs[] = "AEIMQUYcgkosw048";       /* what may stand last: no bit is lost */
     size_t i, padded = (text.len + 3) / 4 * 4, len = 0, error_at;
     char last = text.len > 0 ? text.ptr[text.len - 1] : '\0';
-    aiocosmos_str base64;
     *damaged = text.len % 4 == 1 || (text.len % 4 == 2 && !strchr(digits, last)) ||
                (text.len % 4 == 3 && !strchr(pairs, last));
     if (*damaged) return 0;
@@ -15829,11 +15813,9 @@ static int aioc_query_token_decode(aioc_memory *memory, aiocosmos_str text, aioc
         char c = i < text.len ? text.ptr[i] : '=';
         block->data[i] = c == '-' ? '+' : c == '_' ? '/' : i < text.len && (c == '+' || c == '/' || c == '=') ? '.' : c;
     }
-    base64.ptr = block->data;
-    base64.len = padded;
     /* In place: three bytes are written when their four digits have been read. */
-    *damaged = !aioc_text_base64_decode(base64, (unsigned char *)block->data, padded, &len, &error_at) ||
-               len < AIOC_QUERY_TOKEN_CHECK;
+    *damaged = !aioc_text_base64_decode(aioc_text_view(block->data, padded), (unsigned char *)block->data, padded, &len,
+                                        &error_at) || len < AIOC_QUERY_TOKEN_CHECK;
     if (*damaged) return 0;
     block->len = len - AIOC_QUERY_TOKEN_CHECK;
     *damaged = aioc_text_load64le((const unsigned char *)block->data + block->len) !=
@@ -15888,9 +15870,6 @@ static int aioc_query_token_read(aioc_memory *memory, aiocosmos_str token, aioc_
 
 #define AIOC_QUERY_RRF          60           /* added to each rank, as the service and all clients do */
 #define AIOC_QUERY_HYBRID       "{documentdb-formattablehybridsearchquery-"
-#define AIOC_QUERY_HYBRID_DOCUMENTS "totaldocumentcount}"
-#define AIOC_QUERY_HYBRID_WORDS "totalwordcount-"
-#define AIOC_QUERY_HYBRID_HITS  "hitcountsarray-"
 
 /* A document that some component gave; scores, sources (one byte a component), _rid and payload follow. */
 typedef struct aioc_query_found { aioc_query_row row; double fused; size_t rid_len; } aioc_query_found;
@@ -15901,8 +15880,7 @@ typedef struct aioc_query_hybrid {
     aioc_query_rows rows;
     aioc_query_plan *plan;
     uint64_t key[2];
-    int64_t *sums;                           /* documents; for each statistic its hit counts' number, words, hits */
-    size_t   sum_count, sum_cap;
+    aioc_memory_buffer sums;                 /* int64_t: documents; of each statistic its number of hits, words, hits */
     bool     summed;
     uint8_t  statistic[AIOC_QUERY_COMPONENTS_MAX];         /* which one a number in the texts means */
     bool     named[AIOC_QUERY_COMPONENTS_MAX];             /* whether they have the number */
@@ -15914,49 +15892,37 @@ typedef struct aioc_query_hybrid {
 /*--- Statistics and texts ---------------------------------------*/
 
 typedef enum aioc_query_hole_kind {
-    AIOC_QUERY_HOLE_NONE, AIOC_QUERY_HOLE_DOCUMENTS, AIOC_QUERY_HOLE_WORDS, AIOC_QUERY_HOLE_HITS,
-    AIOC_QUERY_HOLE_UNKNOWN
+    AIOC_QUERY_HOLE_DOCUMENTS, AIOC_QUERY_HOLE_WORDS, AIOC_QUERY_HOLE_HITS, AIOC_QUERY_HOLE_UNKNOWN,
+    AIOC_QUERY_HOLE_NONE
 } aioc_query_hole_kind;
 
 typedef struct aioc_query_hole { aioc_query_hole_kind kind; uint32_t number; size_t at, end; } aioc_query_hole;
 
-static bool aioc_query_starts(aiocosmos_str text, const char *with)
-{
-    size_t len = strlen(with);
-    return text.len >= len && memcmp(text.ptr, with, len) == 0;
-}
-
 /* The next place that a text keeps free for statistics. */
 static aioc_query_hole aioc_query_next_hole(aiocosmos_str sql, size_t at)
 {
+    static const char *const names[] = { "totaldocumentcount", "totalwordcount-", "hitcountsarray-" };     /* by kind */
+    const char *name, *close;
     aioc_query_hole hole;
-    aiocosmos_str name;
     uint64_t number = 0;
-    const char *close;
-    size_t prefix;
-    hole.kind = AIOC_QUERY_HOLE_NONE;
+    int kind;
     hole.number = 0;
     hole.at = hole.end = aioc_query_find(sql, at, AIOC_QUERY_HYBRID);
-    if (hole.at == sql.len) return hole;
-    hole.kind = AIOC_QUERY_HOLE_UNKNOWN;
-    name.ptr = sql.ptr + hole.at + sizeof AIOC_QUERY_HYBRID - 1;
-    name.len = (size_t)(sql.ptr + sql.len - name.ptr);
-    close = (const char *)memchr(name.ptr, '}', name.len);
+    hole.kind = hole.at == sql.len ? AIOC_QUERY_HOLE_NONE : AIOC_QUERY_HOLE_UNKNOWN;
+    if (hole.kind == AIOC_QUERY_HOLE_NONE) return hole;
+    name = sql.ptr + hole.at + sizeof AIOC_QUERY_HYBRID - 1;
+    close = (const char *)memchr(name, '}', (size_t)(sql.ptr + sql.len - name));
     if (!close) return hole;
-    name.len = (size_t)(close + 1 - name.ptr);
     hole.end = (size_t)(close + 1 - sql.ptr);
-    if (aioc_memory_same(name, aioc_memory_str(AIOC_QUERY_HYBRID_DOCUMENTS))) {
-        hole.kind = AIOC_QUERY_HOLE_DOCUMENTS;
-        return hole;
+    for (kind = AIOC_QUERY_HOLE_DOCUMENTS; kind <= AIOC_QUERY_HOLE_HITS; kind++) {
+        size_t len = strlen(names[kind]);
+        const char *digits = name + len;
+        if ((size_t)(close - name) < len || memcmp(name, names[kind], len) != 0) continue;
+        if (kind == AIOC_QUERY_HOLE_DOCUMENTS ? digits == close
+                                              : aioc_text_parse_u64(aioc_text_view(digits, (size_t)(close - digits)),
+                                                                    &number) && number < AIOC_QUERY_COMPONENTS_MAX)
+            hole.kind = (aioc_query_hole_kind)kind;
     }
-    if (!aioc_query_starts(name, AIOC_QUERY_HYBRID_WORDS) && !aioc_query_starts(name, AIOC_QUERY_HYBRID_HITS))
-        return hole;
-    prefix = sizeof AIOC_QUERY_HYBRID_WORDS - 1;                           /* both are as long */
-    hole.kind = *name.ptr == 't' ? AIOC_QUERY_HOLE_WORDS : AIOC_QUERY_HOLE_HITS;
-    name.ptr += prefix;
-    name.len -= prefix + 1;
-    if (!aioc_text_parse_u64(name, &number) || number >= AIOC_QUERY_COMPONENTS_MAX)
-        hole.kind = AIOC_QUERY_HOLE_UNKNOWN;
     hole.number = (uint32_t)number;
     return hole;
 }
@@ -15991,27 +15957,31 @@ static void aioc_query_hybrid_open(aioc_query_hybrid *hybrid, aioc_memory *memor
     }
 }
 
+static int64_t *aioc_query_hybrid_sums(const aioc_query_hybrid *hybrid)
+{
+    return (int64_t *)(void *)hybrid->sums.data;
+}
+
+static size_t aioc_query_hybrid_sum_count(const aioc_query_hybrid *hybrid)
+{
+    return hybrid->sums.len / sizeof(int64_t);
+}
+
 #define AIOC_QUERY_HYBRID_MISMATCH "the statistics of two ranges do not match"
 
 /* The next sum: set by the first row, added to by the others. counted: it says how many follow, and must be the same in
  * each. */
 static int aioc_query_hybrid_sum(aioc_query_hybrid *hybrid, size_t *at, int64_t number, bool counted, const char **why)
 {
+    size_t place = (*at)++;
     int64_t *sum;
     *why = AIOC_QUERY_HYBRID_MISMATCH;
-    if (!hybrid->summed && *at == hybrid->sum_cap) {
-        size_t cap = hybrid->sum_cap > 0 ? 2 * hybrid->sum_cap : 8;
-        sum = (int64_t *)aioc_memory_resize(hybrid->rows.memory, hybrid->sums, hybrid->sum_cap * sizeof *sum,
-                                            cap * sizeof *sum);
-        if (!sum) return AIOCOSMOS_E_NOMEM;
-        hybrid->sums = sum;
-        hybrid->sum_cap = cap;
-    }
-    if (hybrid->summed && *at >= hybrid->sum_count) return AIOCOSMOS_E_PROTOCOL;
-    sum = &hybrid->sums[(*at)++];
-    if (!hybrid->summed) *sum = number;
-    else if (counted && *sum != number) return AIOCOSMOS_E_PROTOCOL;
-    else if (!counted) *sum = *sum > INT64_MAX - number ? INT64_MAX : *sum + number;
+    if (!hybrid->summed)
+        return aioc_memory_append(hybrid->rows.memory, &hybrid->sums, &number, sizeof number) ? 0 : AIOCOSMOS_E_NOMEM;
+    if (place >= aioc_query_hybrid_sum_count(hybrid)) return AIOCOSMOS_E_PROTOCOL;
+    sum = &aioc_query_hybrid_sums(hybrid)[place];
+    if (counted) return *sum == number ? 0 : AIOCOSMOS_E_PROTOCOL;
+    *sum = *sum > INT64_MAX - number ? INT64_MAX : *sum + number;
     return 0;
 }
 
@@ -16054,21 +16024,21 @@ static int aioc_query_hybrid_add_statistics(aioc_query_hybrid *hybrid, aiocosmos
     *why = "full text statistics without a document count";
     if (fields[0].type != AIOCOSMOS_JSON_NUM || !aioc_query_hybrid_number(fields[0], &documents) ||
         fields[1].type != AIOCOSMOS_JSON_ARR) return AIOCOSMOS_E_PROTOCOL;
+    if (!hybrid->summed) hybrid->sums.len = 0;             /* of a row before there was no memory */
     result = aioc_query_hybrid_sum(hybrid, &at, documents, false, why);
     while (result == 0 && aioc_json_next(fields[1], NULL, &statistic))
         result = aioc_query_hybrid_sum_one(hybrid, statistic, &at, why);
     if (result != 0) return result;
     *why = AIOC_QUERY_HYBRID_MISMATCH;
-    if (hybrid->summed && at != hybrid->sum_count) return AIOCOSMOS_E_PROTOCOL;
+    if (at != aioc_query_hybrid_sum_count(hybrid)) return AIOCOSMOS_E_PROTOCOL;
     hybrid->summed = true;
-    hybrid->sum_count = at;
     return 0;
 }
 
 /* Where a statistic's sums are; false: there is none. */
 static bool aioc_query_hybrid_find(const aioc_query_hybrid *hybrid, uint32_t statistic, size_t *at)
 {
-    for (*at = 1; *at < hybrid->sum_count; *at += 2 + (size_t)hybrid->sums[*at])
+    for (*at = 1; *at < aioc_query_hybrid_sum_count(hybrid); *at += 2 + (size_t)aioc_query_hybrid_sums(hybrid)[*at])
         if (statistic-- == 0) return true;
     return false;
 }
@@ -16076,22 +16046,20 @@ static bool aioc_query_hybrid_find(const aioc_query_hybrid *hybrid, uint32_t sta
 static bool aioc_query_hybrid_fill(const aioc_query_hybrid *hybrid, const aioc_query_hole *hole,
                                    aioc_query_writer *writer)
 {
+    const int64_t *sums = aioc_query_hybrid_sums(hybrid);
     size_t at = 0, i;
     char digits[24];
-    aiocosmos_str number;
-    number.ptr = digits;
     if (!hybrid->summed || hole->kind == AIOC_QUERY_HOLE_UNKNOWN) return false;
     if (hole->kind != AIOC_QUERY_HOLE_DOCUMENTS &&
         !aioc_query_hybrid_find(hybrid, hybrid->statistic[hole->number], &at)) return false;
     if (hole->kind != AIOC_QUERY_HOLE_HITS) {
-        number.len = aioc_json_i64_write(hybrid->sums[hole->kind == AIOC_QUERY_HOLE_WORDS ? at + 1 : 0], digits);
-        aioc_query_put(writer, number);
+        i = hole->kind == AIOC_QUERY_HOLE_WORDS ? at + 1 : 0;
+        aioc_query_put_bytes(writer, digits, aioc_json_i64_write(sums[i], digits));
         return true;
     }
-    for (i = 0; i < (size_t)hybrid->sums[at]; i++) {
+    for (i = 0; i < (size_t)sums[at]; i++) {
         aioc_query_put_text(writer, i > 0 ? "," : "[");
-        number.len = aioc_json_i64_write(hybrid->sums[at + 2 + i], digits);
-        aioc_query_put(writer, number);
+        aioc_query_put_bytes(writer, digits, aioc_json_i64_write(sums[at + 2 + i], digits));
     }
     aioc_query_put_text(writer, i > 0 ? "]" : "[]");
     return true;
@@ -16344,8 +16312,7 @@ static int aioc_query_hybrid_next(aioc_query_hybrid *hybrid, aioc_memory_buffer 
 
 static size_t aioc_query_hybrid_bytes(const aioc_query_hybrid *hybrid)
 {
-    return aioc_query_rows_bytes(&hybrid->rows) + hybrid->sum_cap * sizeof *hybrid->sums +
-           aioc_query_set_bytes(&hybrid->rids);
+    return aioc_query_rows_bytes(&hybrid->rows) + hybrid->sums.cap + aioc_query_set_bytes(&hybrid->rids);
 }
 
 /* Zeroed, or closed before: does nothing. */
@@ -16354,7 +16321,7 @@ static void aioc_query_hybrid_close(aioc_query_hybrid *hybrid)
     aioc_memory *memory = hybrid->rows.memory;
     if (!memory) return;
     aioc_query_rows_close(&hybrid->rows);
-    aioc_memory_free(memory, hybrid->sums, hybrid->sum_cap * sizeof *hybrid->sums);
+    aioc_memory_buffer_free(memory, &hybrid->sums);
     aioc_query_set_free(memory, &hybrid->rids);
     aioc_query_plan_release(memory, hybrid->plan);
     memset(hybrid, 0, sizeof *hybrid);
