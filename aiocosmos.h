@@ -16692,6 +16692,42 @@ struct aioc_feeds {
     aioc_feeds_bulk *first_bulk;
 };
 
+/*--- Operations of which all is made --------------------------------------------*/
+
+typedef void (*aioc_feeds_complete)(aioc_operation *op, const aiocosmos_result *result);
+
+static void aioc_feeds_fan_page_came(aioc_operation *op, const aiocosmos_result *result);
+
+/* A request to the feed of a link. */
+static void aioc_feeds_specify(aioc_operation_spec *spec, const char *verb, const aioc_memory_buffer *link,
+                               uint32_t timeout_ms, aioc_feeds_complete complete, void *owner)
+{
+    memset(spec, 0, sizeof *spec);
+    spec->verb = verb;
+    spec->type = "docs";
+    spec->to_feed = true;
+    spec->link = spec->container_link = aioc_operation_text(link);
+    spec->timeout_ms = timeout_ms;
+    spec->complete = complete;
+    spec->owner = owner;
+}
+
+/* An operation that is made of others: it carries an id, a deadline and an end. */
+static int aioc_feeds_compose(aioc_operation_engine *engine, uint32_t timeout_ms, aioc_feeds_complete complete,
+                              void (*stop_parts)(aioc_operation *op), void *owner, aioc_operation **op)
+{
+    aioc_operation_spec spec;
+    memset(&spec, 0, sizeof spec);
+    spec.verb = "GET";
+    spec.type = "docs";
+    spec.timeout_ms = timeout_ms ? timeout_ms : AIOCOSMOS_OFF;
+    spec.of_page = complete == aioc_feeds_fan_page_came;
+    spec.complete = complete;
+    spec.stop_parts = stop_parts;
+    spec.owner = owner;
+    return aioc_operation_accept(engine, &spec, op);
+}
+
 /*--- Queries: what they cost --------------------------------------------------*/
 
 static void aioc_feeds_costs_free(aioc_memory *memory, aioc_feeds_costs *costs)
@@ -17515,26 +17551,20 @@ static int aioc_feeds_ask_page(aioc_feeds_query *query, uint32_t timeout_ms)
     aioc_operation_engine *engine = query->feeds->engine;
     aioc_operation_spec spec;
     aioc_memory_buffer *lines = &engine->lines_text;
-    memset(&spec, 0, sizeof spec);
     if (!aioc_feeds_set(engine->memory, lines, aioc_feeds_text(&query->lines)) ||
         !aioc_feeds_append_page_size(engine->memory, lines, query->page_items_max) ||
         (query->continuation.len && !aioc_operation_append_line(engine->memory, lines, "x-ms-continuation: ",
                                                                 aioc_feeds_text(&query->continuation))))
         return aioc_operation_refuse_memory(engine);
-    spec.verb = query->verb;
+    aioc_feeds_specify(&spec, query->verb, &query->link, timeout_ms, aioc_feeds_page_came, query);
     spec.type = query->type;
-    spec.to_feed = true;
-    spec.link = aioc_feeds_text(&query->link);
     spec.item_data = query->of_items;
-    if (query->of_items) spec.container_link = spec.link;
+    if (!query->of_items) spec.container_link.len = 0;
     spec.pk_text = aioc_feeds_text(&query->pk);
     spec.lines = aioc_feeds_text(lines);
     spec.session_token = aioc_feeds_text(&query->session);
     spec.body = aioc_feeds_text(&query->body);
-    spec.timeout_ms = timeout_ms;
     spec.of_page = true;
-    spec.complete = aioc_feeds_page_came;
-    spec.owner = query;
     return aioc_operation_accept(engine, &spec, &query->op);
 }
 
@@ -17833,21 +17863,13 @@ static int aioc_feeds_ask_plan(aioc_feeds_query *query)
     aioc_operation_engine *engine = query->feeds->engine;
     aioc_feeds_fan *fan = query->fan;
     aioc_operation_spec spec;
-    memset(&spec, 0, sizeof spec);
-    spec.verb = "POST";
-    spec.type = "docs";
-    spec.to_feed = true;
-    spec.link = aioc_feeds_text(&query->link);
-    spec.container_link = spec.link;
+    aioc_feeds_specify(&spec, "POST", &query->link, query->timeout_ms, aioc_feeds_plan_came, query);
     spec.lines = aioc_memory_str("Content-Type: application/query+json\r\n"
                                  "x-ms-cosmos-is-query-plan-request: True\r\n"
                                  "x-ms-cosmos-query-version: 1.4\r\n"
                                  "x-ms-cosmos-supported-query-features: " AIOC_QUERY_FEATURES "\r\n");
     spec.body = aioc_feeds_text(&query->body);
-    spec.timeout_ms = query->timeout_ms;
     spec.internal = spec.of_page = true;
-    spec.complete = aioc_feeds_plan_came;
-    spec.owner = query;
     memcpy(fan->rid, fan->container->rid, sizeof fan->rid);
     return aioc_operation_accept(engine, &spec, &fan->plan_op);
 }
@@ -18210,23 +18232,15 @@ static int aioc_feeds_ask_range(aioc_feeds_stream *stream, const aioc_account_ra
         !aioc_feeds_append_page_size(memory, lines, aioc_feeds_rows_to_ask(query, stream->asks)) ||
         !aioc_feeds_append_edges(stream, range, lines) ||
         !aioc_feeds_append_position(stream, lines)) return AIOCOSMOS_E_NOMEM;
-    memset(&spec, 0, sizeof spec);
-    spec.verb = query->verb;
-    spec.type = "docs";
-    spec.to_feed = true;
-    spec.link = aioc_feeds_text(&query->link);
-    spec.container_link = spec.link;
+    aioc_feeds_specify(&spec, query->verb, &query->link, query->timeout_ms, aioc_feeds_answer_came, stream);
     spec.item_data = true;
     spec.pk_text = range ? aioc_account_text(fan->container, range->id) : aioc_feeds_text(&query->pk);
     spec.by_range = range != NULL;
     spec.lines = aioc_feeds_text(lines);
     spec.session_token = aioc_feeds_text(&query->session);
     spec.body = aioc_feeds_text(&fan->bodies[stream->side]);
-    spec.timeout_ms = query->timeout_ms;
     spec.internal = true;
     spec.of_page = query->op != NULL;
-    spec.complete = aioc_feeds_answer_came;
-    spec.owner = stream;
     refused = aioc_operation_accept(engine, &spec, &stream->op);
     if (refused) return refused;
     stream->version = fan->container->ranges_version;
@@ -19980,19 +19994,11 @@ static void aioc_feeds_fan_stop(aioc_operation *op)
 static int aioc_feeds_ask_fan(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
-    aioc_operation_spec spec;
     uint32_t place;
     int refused;
-    memset(&spec, 0, sizeof spec);
-    spec.verb = query->verb;
-    spec.type = query->type;
-    spec.timeout_ms = query->timeout_ms;
-    spec.complete = aioc_feeds_fan_page_came;
-    spec.stop_parts = aioc_feeds_fan_stop;
-    spec.owner = query;
-    spec.of_page = true;
     query->busy++;                           /* it keeps what it has read ahead */
-    refused = aioc_operation_accept(query->feeds->engine, &spec, &query->op);
+    refused = aioc_feeds_compose(query->feeds->engine, query->timeout_ms, aioc_feeds_fan_page_came,
+                                 aioc_feeds_fan_stop, query, &query->op);
     query->busy--;
     if (refused) return refused;
     if (!fan->broken) fan->status = 0;
@@ -20611,7 +20617,7 @@ static int aioc_feeds_specify_read(const aioc_feeds_part *part, aioc_operation_s
     if (!aioc_feeds_set(engine->memory, link, aioc_feeds_text(&many->link)) ||
         !aioc_memory_append_str(engine->memory, link, "/docs/") ||
         !aioc_memory_append_str(engine->memory, link, aioc_feeds_pair_id(many, part->alone))) return AIOCOSMOS_E_NOMEM;
-    spec->verb = "GET";
+    spec->to_feed = false;
     spec->link = aioc_feeds_text(link);
     spec->pk_text = aioc_memory_str(aioc_feeds_pair_key(many, part->alone));
     return 0;
@@ -20633,8 +20639,6 @@ static int aioc_feeds_specify_query(const aioc_feeds_part *part, aioc_operation_
                                                                aioc_feeds_text(&part->continuation))))
         return AIOCOSMOS_E_NOMEM;
     spec->verb = "POST";
-    spec->to_feed = true;
-    spec->link = aioc_feeds_text(&many->link);
     spec->pk_text = by_range ? aioc_feeds_text(&part->range) : aioc_memory_str(many->texts + part->pk_at);
     spec->by_range = by_range;
     spec->lines = aioc_feeds_text(lines);
@@ -20649,18 +20653,13 @@ static int aioc_feeds_ask_part(aioc_feeds_part *part)
     aioc_operation_engine *engine = many->feeds->engine;
     aioc_operation_spec spec;
     int refused;
-    memset(&spec, 0, sizeof spec);
+    aioc_feeds_specify(&spec, "GET", &many->link, many->request.timeout_ms, aioc_feeds_part_came, part);
     refused = part->alone == AIOC_FEEDS_NO_PAIR ? aioc_feeds_specify_query(part, &spec)
                                                 : aioc_feeds_specify_read(part, &spec);
     if (refused) return aioc_operation_refuse_memory(engine);
-    spec.type = "docs";
-    spec.container_link = aioc_feeds_text(&many->link);
     spec.item_data = true;
     spec.session_token = aioc_feeds_text(&many->session);
-    spec.timeout_ms = many->request.timeout_ms;
     spec.internal = true;
-    spec.complete = aioc_feeds_part_came;
-    spec.owner = part;
     refused = aioc_operation_accept(engine, &spec, &part->op);
     if (refused) return refused;
     part->state = AIOC_FEEDS_PART_ASKED;
@@ -21166,19 +21165,6 @@ static int aioc_feeds_fill_many(aioc_feeds_many *many)
     return many->container ? 0 : aioc_operation_refuse_memory(engine);
 }
 
-static int aioc_feeds_start_many(aioc_feeds_many *many)
-{
-    aioc_operation_spec spec;
-    memset(&spec, 0, sizeof spec);
-    spec.verb = "GET";
-    spec.type = "docs";
-    spec.timeout_ms = many->request.deadline_ms ? many->request.deadline_ms : AIOCOSMOS_OFF;
-    spec.complete = aioc_feeds_many_ended;
-    spec.stop_parts = aioc_feeds_many_stop;
-    spec.owner = many;
-    return aioc_operation_accept(many->feeds->engine, &spec, &many->op);
-}
-
 static int aioc_feeds_many_open(aioc_feeds *feeds, const aiocosmos_read_many_request *request, aiocosmos_op *handle)
 {
     aioc_operation_engine *engine = feeds->engine;
@@ -21201,7 +21187,9 @@ static int aioc_feeds_many_open(aioc_feeds *feeds, const aiocosmos_read_many_req
     if (many->next) many->next->prev = many;
     feeds->first_many = many;
     refused = aioc_feeds_fill_many(many);
-    if (!refused) refused = aioc_feeds_start_many(many);
+    if (!refused)
+        refused = aioc_feeds_compose(engine, request->deadline_ms, aioc_feeds_many_ended, aioc_feeds_many_stop, many,
+                                     &many->op);
     if (refused) {
         aioc_feeds_many_free(many);
         return refused;
@@ -21498,20 +21486,6 @@ static int aioc_feeds_keep_names(aioc_feeds_bulk *bulk, const aiocosmos_bulk_req
     return 0;
 }
 
-static int aioc_feeds_start_bulk(aioc_feeds_bulk *bulk)
-{
-    aioc_operation_engine *engine = bulk->feeds->engine;
-    aioc_operation_spec spec;
-    memset(&spec, 0, sizeof spec);
-    spec.verb = "POST";
-    spec.type = "docs";
-    spec.timeout_ms = bulk->request.deadline_ms ? bulk->request.deadline_ms : AIOCOSMOS_OFF;
-    spec.complete = aioc_feeds_bulk_ended;
-    spec.stop_parts = aioc_feeds_bulk_stop;
-    spec.owner = bulk;
-    return aioc_operation_accept(engine, &spec, &bulk->op);
-}
-
 static int aioc_feeds_bulk_open(aioc_feeds *feeds, const aiocosmos_bulk_request *request, aiocosmos_op *handle)
 {
     aioc_operation_engine *engine = feeds->engine;
@@ -21528,7 +21502,9 @@ static int aioc_feeds_bulk_open(aioc_feeds *feeds, const aiocosmos_bulk_request 
     if (bulk->request.concurrency_max == 0) bulk->request.concurrency_max = AIOCOSMOS_DEFAULT_CONNECTIONS;
     bulk->allowed = bulk->request.concurrency_max;
     refused = aioc_feeds_keep_names(bulk, request);
-    if (!refused) refused = aioc_feeds_start_bulk(bulk);
+    if (!refused)
+        refused = aioc_feeds_compose(engine, request->deadline_ms, aioc_feeds_bulk_ended, aioc_feeds_bulk_stop, bulk,
+                                     &bulk->op);
     bulk->next = feeds->first_bulk;
     if (bulk->next) bulk->next->prev = bulk;
     feeds->first_bulk = bulk;
