@@ -16372,6 +16372,31 @@ static void aioc_query_hybrid_close(aioc_query_hybrid *hybrid)
 typedef struct aioc_feeds aioc_feeds;
 typedef struct aioc_feeds_query aioc_feeds_query;
 
+/* What the requests of a page or of a read of many add up to, and the first of their failures. */
+typedef struct aioc_feeds_tally {
+    double   charge_ru;
+    uint64_t throttled_us;
+    uint32_t attempts;
+    int      http_status, sub_status;        /* of the last answer, or of the failure */
+    int      status;                         /* of the failure; 0: there was none */
+    char     message[AIOC_OPERATION_MESSAGE_BYTES];
+    char     activity_id[40];
+} aioc_feeds_tally;
+
+/* How somebody who asks the ranges of a container keeps to them: waits until they are known, looks anew when one is
+ * gone. `stir` is called when that has come to something. */
+typedef struct aioc_feeds_watch {
+    aioc_operation_engine *engine;
+    aioc_account_container *container;
+    aioc_account_waiter waiter;
+    aioc_platform_timer pause;               /* armed: a range is gone, and it is too early to look again */
+    uint32_t pause_ms;                       /* the next one; 0: no range is gone */
+    uint32_t doubted;                        /* the version by which a range was last gone */
+    bool     waiting, waited;                /* waited: what is known is no older than the question */
+    void (*stir)(void *owner);
+    void    *owner;
+} aioc_feeds_watch;
+
 /* One answer of a range, kept until its rows have been used. */
 typedef struct aioc_feeds_answer {
     struct aioc_feeds_answer *next;
@@ -16431,10 +16456,7 @@ typedef enum aioc_feeds_sink {
 typedef struct aioc_feeds_fan {
     aioc_memory_buffer sql, params;          /* as asked; params: a JSON array; sql empty: all items, without a plan */
     aioc_memory_buffer epk_min, epk_max;     /* the part of the key space that is asked for; epk_max empty: all of it */
-    aioc_account_container *container;
-    aioc_account_waiter waiter;
-    aioc_platform_timer pause;
-    uint32_t pause_ms;
+    aioc_feeds_watch ranges;
     aioc_query_plan *plan;
     const aioc_query_info *info;             /* of the reading under way */
     aioc_query_info plain;                   /* of rows that are the result as they are: all zero */
@@ -16459,7 +16481,7 @@ typedef struct aioc_feeds_fan {
     uint64_t rows_seen, bytes_seen, seen;    /* of answers: how large a row is */
     uint64_t asked;                          /* less: its last page was asked for longer ago */
     uint8_t  stage, sink;
-    bool     waiting, waited, pausing, resumed, ordered, direct, starved;
+    bool     resumed, ordered, direct, starved;
     bool     in_place;                       /* the ranges are read from the left to the right */
     bool     queued;                         /* its page waits for its turn, */
     bool     alone;                          /* or has it until it ends */
@@ -16500,13 +16522,8 @@ typedef struct aioc_feeds_fan {
     uint32_t last_rows;                      /* rows of that item with those values */
     bool     among_unordered;                /* the row at hand: rows that are the same need not come side by side */
 
-    double   charge_ru;                      /* since the last page */
-    uint64_t throttled_us;
-    uint32_t attempts;
-    int      status, http_status, sub_status;        /* of the first failure since the last page */
+    aioc_feeds_tally tally;                  /* since the last page */
     bool     broken;                         /* it will not help to ask again */
-    char     message[AIOC_OPERATION_MESSAGE_BYTES];
-    char     activity_id[40];
     char     session_token[256];
 } aioc_feeds_fan;
 
@@ -16618,10 +16635,7 @@ typedef struct aioc_feeds_many {
     aioc_operation *op;                      /* carries its id, its deadline and its end */
     aiocosmos_read_many_request request;
     aiocosmos_many_totals totals;
-    aioc_account_container *container;
-    aioc_account_waiter waiter;
-    aioc_platform_timer pause;
-    uint32_t pause_ms;
+    aioc_feeds_watch ranges;
     uint64_t stuck_us;                       /* since then ranges have been gone without any answer; 0: they are not */
     aioc_memory_buffer link, session;
     aioc_memory_buffer scratch;              /* a key's strings */
@@ -16641,16 +16655,11 @@ typedef struct aioc_feeds_many {
     uint32_t full;                           /* a share that takes no more pairs; AIOC_FEEDS_NO_PAIR: none */
     uint32_t last_pk_at, last_share;         /* the key that was looked at last, and where it belongs */
     uint32_t version;                        /* of the ranges by which the shares are */
-    uint32_t doubted;                        /* the version by which a range was last gone */
     aioc_feeds_part *parts;
     uint32_t in_flight;
-    bool     stirred, starved, waiting, waited, pausing, shared, ended;
-    int      status, http_status, sub_status;        /* of the first failure */
+    bool     stirred, starved, shared, ended;
     int      end_status;                     /* ended: of all that is left */
-    char     message[AIOC_OPERATION_MESSAGE_BYTES];
-    char     activity_id[40];
-    uint64_t throttled_us;
-    uint32_t attempts;
+    aioc_feeds_tally tally;
 } aioc_feeds_many;
 
 typedef struct aioc_feeds_bulk {
@@ -16726,6 +16735,126 @@ static int aioc_feeds_compose(aioc_operation_engine *engine, uint32_t timeout_ms
     spec.stop_parts = stop_parts;
     spec.owner = owner;
     return aioc_operation_accept(engine, &spec, op);
+}
+
+static void aioc_feeds_tally_add(aioc_feeds_tally *tally, const aiocosmos_result *result)
+{
+    tally->charge_ru += result->charge_ru;
+    tally->throttled_us += result->throttled_us;
+    tally->attempts += result->attempts;
+    if (result->http_status == 0 || tally->status) return;
+    tally->http_status = result->http_status;
+    tally->sub_status = result->sub_status;
+    aioc_memory_print(tally->activity_id, sizeof tally->activity_id, "%.*s", (int)result->activity_id.len,
+                      result->activity_id.ptr);
+}
+
+static void aioc_feeds_fail(aioc_feeds_tally *tally, int status, const char *message)
+{
+    if (tally->status) return;
+    tally->status = status;
+    aioc_memory_print(tally->message, sizeof tally->message, "%s", message);
+}
+
+/* Puts it into the result of an operation that ends, and counts anew. */
+static void aioc_feeds_tally_tell(aioc_feeds_tally *tally, aioc_operation *op)
+{
+    op->charge_ru = tally->charge_ru;
+    op->throttled_us = tally->throttled_us;
+    op->attempts = tally->attempts;
+    op->http_status = tally->http_status;
+    op->sub_status = tally->sub_status;
+    memcpy(op->activity_id, tally->activity_id, sizeof op->activity_id);
+    tally->charge_ru = 0;
+    tally->throttled_us = 0;
+    tally->attempts = 0;
+}
+
+/*--- Ranges: known, gone, out of reach ------------------------------------------*/
+
+static void aioc_feeds_watch_settled(aioc_account_waiter *waiter)
+{
+    aioc_feeds_watch *watch = (aioc_feeds_watch *)waiter->owner;
+    watch->waiting = false;
+    watch->stir(watch->owner);
+}
+
+static void aioc_feeds_watch_paused(aioc_platform_timer *timer)
+{
+    aioc_feeds_watch *watch = (aioc_feeds_watch *)timer->owner;
+    watch->stir(watch->owner);
+}
+
+/* 0, or E_NOMEM with the reason. */
+static int aioc_feeds_watch_open(aioc_feeds_watch *watch, aioc_operation_engine *engine, aiocosmos_str link,
+                                 void (*stir)(void *owner), void *owner)
+{
+    watch->engine = engine;
+    watch->waiter.resume = aioc_feeds_watch_settled;
+    watch->pause.fire = aioc_feeds_watch_paused;
+    watch->waiter.owner = watch->pause.owner = watch;
+    watch->stir = stir;
+    watch->owner = owner;
+    watch->container = aioc_account_hold(&engine->account, link);
+    return watch->container ? 0 : aioc_operation_refuse_memory(engine);
+}
+
+static void aioc_feeds_watch_close(aioc_feeds_watch *watch)
+{
+    if (!watch->container) return;
+    aioc_platform_timer_stop(watch->engine->reactor, &watch->pause);
+    if (watch->waiting) aioc_account_stop_waiting(watch->container, &watch->waiter);
+    aioc_account_release(watch->container);
+}
+
+static bool aioc_feeds_watch_knows(const aioc_feeds_watch *watch)
+{
+    return watch->container->knowledge == AIOC_ACCOUNT_KNOWN;
+}
+
+/* Whether the ranges are known, or known to be out of reach. If not, waits for them. */
+static bool aioc_feeds_watch_ready(aioc_feeds_watch *watch)
+{
+    if (watch->waiting || watch->pause.armed || watch->engine->closing) return false;
+    if (aioc_account_settled(watch->container, watch->engine->reactor->now_us)) return true;
+    watch->waiting = watch->waited = true;
+    aioc_account_wait(&watch->engine->account, watch->container, &watch->waiter);
+    return false;
+}
+
+/* The range of a request, sent by this version of the ranges, is gone: looks anew, unless that has happened since; at
+ * once the first time, then after a pause that doubles, for a split takes its time. */
+static void aioc_feeds_watch_gone(aioc_feeds_watch *watch, uint32_t version)
+{
+    aioc_platform_reactor *reactor = watch->engine->reactor;
+    if (watch->container->ranges_version != version || watch->doubted == version) return;
+    watch->doubted = version;
+    aioc_account_doubt_ranges(watch->container);
+    if (watch->pause_ms)
+        aioc_platform_timer_start(reactor, &watch->pause, reactor->now_us + watch->pause_ms * 1000u);
+    watch->pause_ms = watch->pause_ms ? watch->pause_ms * 2 : 20;
+    if (watch->pause_ms > AIOC_FEEDS_PAUSE_MAX_MS) watch->pause_ms = AIOC_FEEDS_PAUSE_MAX_MS;
+}
+
+/* The ranges cannot be had. If that was before it was asked, it looks for itself; else says why. True: it has. Whoever
+ * asks next finds out anew. */
+static bool aioc_feeds_watch_fails(aioc_feeds_watch *watch, aioc_feeds_tally *tally)
+{
+    const aioc_account_container *container = watch->container;
+    bool looked = watch->waited;
+    watch->waited = false;
+    if (!looked) {
+        aioc_account_doubt_ranges(watch->container);
+        aioc_feeds_watch_ready(watch);
+        return false;
+    }
+    tally->attempts += container->failure_attempts;
+    if (!tally->status) tally->http_status = container->failure_http_status;
+    if (container->failure == 0)
+        aioc_feeds_fail(tally, AIOCOSMOS_E_PROTOCOL, "the container's partition key ranges leave gaps, or overlap");
+    else aioc_feeds_fail(tally, container->failure, container->failure_why.len ? container->failure_why.data
+                                                    : aioc_protocol_status_text(container->failure));
+    return true;
 }
 
 /*--- Queries: what they cost --------------------------------------------------*/
@@ -16907,6 +17036,11 @@ static void aioc_feeds_stir(aioc_feeds_query *query)
     feeds->last_stirred = query;
 }
 
+static void aioc_feeds_stir_owner(void *owner)
+{
+    aioc_feeds_stir((aioc_feeds_query *)owner);
+}
+
 /* Takes the first answer of a stream away from it. */
 static aioc_feeds_answer *aioc_feeds_unlink(aioc_feeds_stream *stream)
 {
@@ -16967,9 +17101,7 @@ static void aioc_feeds_fan_free(aioc_feeds_query *query)
         fan->leaving = stream->leaving;
         aioc_feeds_stream_free(stream);
     }
-    aioc_platform_timer_stop(query->feeds->engine->reactor, &fan->pause);
-    if (fan->waiting) aioc_account_stop_waiting(fan->container, &fan->waiter);
-    if (fan->container) aioc_account_release(fan->container);
+    aioc_feeds_watch_close(&fan->ranges);
     if (fan->plan) aioc_query_plan_release(memory, fan->plan);
     aioc_query_groups_close(&fan->groups);
     aioc_query_best_close(&fan->best);
@@ -17305,25 +17437,15 @@ static int aioc_feeds_fill_fan(aioc_feeds_query *query, const aiocosmos_query_re
     if (request->sql) refused = aioc_feeds_keep(engine, &fan->sql, aioc_memory_str(request->sql));
     if (!refused) refused = aioc_feeds_keep(engine, &fan->epk_min, aioc_memory_str(request->epk_min));
     if (!refused) refused = aioc_feeds_keep(engine, &fan->epk_max, aioc_memory_str(request->epk_max));
-    if (!refused) {
-        fan->container = aioc_account_hold(&engine->account, aioc_feeds_text(&query->link));
-        if (!fan->container) refused = aioc_operation_refuse_memory(engine);
-    }
-    return refused;
+    return refused ? refused : aioc_feeds_watch_open(&fan->ranges, engine, aioc_feeds_text(&query->link),
+                                                     aioc_feeds_stir_owner, query);
 }
-
-static void aioc_feeds_ranges_settled(aioc_account_waiter *waiter);
-static void aioc_feeds_pause_ended(aioc_platform_timer *timer);
 
 static aioc_feeds_fan *aioc_feeds_fan_new(aioc_feeds_query *query)
 {
     aioc_operation_engine *engine = query->feeds->engine;
     aioc_feeds_fan *fan = (aioc_feeds_fan *)aioc_memory_zalloc(engine->memory, sizeof *fan);
     if (!fan) return NULL;
-    fan->waiter.resume = aioc_feeds_ranges_settled;
-    fan->waiter.owner = query;
-    fan->pause.fire = aioc_feeds_pause_ended;
-    fan->pause.owner = query;
     fan->key[0] = aioc_operation_random(&engine->random_state);
     fan->key[1] = aioc_operation_random(&engine->random_state);
     aioc_json_open(&fan->rest_doc, engine->memory);
@@ -17667,7 +17789,7 @@ static void aioc_feeds_return_to_fan(aioc_feeds_query *query, aiocosmos_result *
         result->message = aioc_feeds_text(&query->refusal);
     }
     aioc_feeds_unpark(query);
-    if (query->fan->container->knowledge != AIOC_ACCOUNT_KNOWN) aioc_account_doubt_ranges(query->fan->container);
+    if (!aioc_feeds_watch_knows(&query->fan->ranges)) aioc_account_doubt_ranges(query->fan->ranges.container);
 }
 
 /* An answer that is fine as such has turned out to be no page. */
@@ -17726,7 +17848,7 @@ static bool aioc_feeds_plan_key(const aioc_feeds_query *query, bool general, aio
 {
     aioc_memory *memory = query->feeds->engine->memory;
     const aioc_feeds_fan *fan = query->fan;
-    return fan->container->rid[0] && aioc_memory_append_str(memory, key, fan->container->rid) &&
+    return fan->ranges.container->rid[0] && aioc_memory_append_str(memory, key, fan->ranges.container->rid) &&
            aioc_memory_append(memory, key, "\n", 1) && aioc_memory_append(memory, key, fan->sql.data, fan->sql.len) &&
            (general || (aioc_memory_append(memory, key, "\n", 1) &&
                         aioc_memory_append(memory, key, fan->params.data, fan->params.len)));
@@ -17775,19 +17897,11 @@ static void aioc_feeds_keep_plan(aioc_feeds_query *query, aioc_query_plan *plan)
     kept->used = ++feeds->plans_used;
 }
 
-/* Something went wrong that the page owed ends with. The first failure is the one that is told. */
-static void aioc_feeds_fail(aioc_feeds_fan *fan, int status, const char *message)
-{
-    if (fan->status) return;
-    fan->status = status;
-    aioc_memory_print(fan->message, sizeof fan->message, "%s", message);
-}
-
 /* It would end the same way if it were tried again. */
 static void aioc_feeds_break(aioc_feeds_fan *fan, int status, const char *message)
 {
-    aioc_feeds_fail(fan, status, message);
-    if (status != AIOCOSMOS_E_NOMEM) fan->broken = true;
+    aioc_feeds_fail(&fan->tally, status, message);
+    fan->broken = true;
 }
 
 /* What an answer, of whatever kind, adds to the page that is made. */
@@ -17795,15 +17909,8 @@ static void aioc_feeds_account_for(aioc_feeds_query *query, const aiocosmos_resu
 {
     aioc_feeds_fan *fan = query->fan;
     aioc_feeds_add_costs(query->feeds->engine->memory, &query->costs, result);
-    fan->charge_ru += result->charge_ru;
-    fan->throttled_us += result->throttled_us;
-    fan->attempts += result->attempts;
-    if (result->http_status == 0) return;
-    fan->http_status = result->http_status;
-    fan->sub_status = result->sub_status;
-    aioc_memory_print(fan->activity_id, sizeof fan->activity_id, "%.*s", (int)result->activity_id.len,
-                      result->activity_id.ptr);
-    if (result->session_token.len && result->session_token.len < sizeof fan->session_token)
+    aioc_feeds_tally_add(&fan->tally, result);
+    if (result->http_status && result->session_token.len && result->session_token.len < sizeof fan->session_token)
         aioc_memory_print(fan->session_token, sizeof fan->session_token, "%.*s", (int)result->session_token.len,
                           result->session_token.ptr);
 }
@@ -17815,10 +17922,10 @@ static void aioc_feeds_go_direct(aioc_feeds_query *query, int status, const char
     aioc_feeds_fan *fan = query->fan;
     aioc_memory *memory = query->feeds->engine->memory;
     query->refusal_status = status;
-    fan->waited = false;
+    fan->ranges.waited = false;
     if (!aioc_feeds_set(memory, &query->refusal, aioc_memory_str(why))) query->refusal.len = 0;
     if (!fan->resumed && (query->pk.len || fan->epk_min.len + fan->epk_max.len == 0)) fan->direct = true;
-    else if (status) aioc_feeds_fail(fan, status, why);
+    else if (status) aioc_feeds_fail(&fan->tally, status, why);
     else aioc_feeds_break(fan, AIOCOSMOS_E_ARGUMENT, "continuation, epk_min or epk_max: given, but the server makes no "
                           "query plans, without which there is no going by them");
 }
@@ -17837,22 +17944,22 @@ static void aioc_feeds_plan_came(aioc_operation *op, const aiocosmos_result *res
         return;
     }
     if (status == 0) status = aioc_query_plan_read(op->engine->memory, result->body, &plan, why, sizeof why);
-    if (plan && strcmp(fan->rid, fan->container->rid) != 0) {
+    if (plan && strcmp(fan->rid, fan->ranges.container->rid) != 0) {
         aioc_query_plan_release(op->engine->memory, plan);     /* of what, nobody knows: it is asked for anew */
     } else if (plan) {
         aioc_feeds_keep_plan(query, plan);
         fan->plan = plan;
     } else if (result->status == 0 && status == AIOCOSMOS_E_ARGUMENT) {
-        fan->container->no_plans = true;
+        fan->ranges.container->no_plans = true;
         aioc_feeds_go_direct(query, 0, NULL);
     } else if (status == AIOCOSMOS_E_NOMEM) {
-        aioc_feeds_fail(fan, status, "no memory for the query plan");
+        aioc_feeds_fail(&fan->tally, status, "no memory for the query plan");
     } else if (result->status == 0) {
         aioc_feeds_go_direct(query, status, why);
     } else if (aioc_feeds_is_refusal(status)) {
         aioc_feeds_go_direct(query, status, result->message.ptr);
     } else {
-        aioc_feeds_fail(fan, status, result->message.ptr);
+        aioc_feeds_fail(&fan->tally, status, result->message.ptr);
     }
     aioc_feeds_stir(query);
 }
@@ -17870,7 +17977,7 @@ static int aioc_feeds_ask_plan(aioc_feeds_query *query)
                                  "x-ms-cosmos-supported-query-features: " AIOC_QUERY_FEATURES "\r\n");
     spec.body = aioc_feeds_text(&query->body);
     spec.internal = spec.of_page = true;
-    memcpy(fan->rid, fan->container->rid, sizeof fan->rid);
+    memcpy(fan->rid, fan->ranges.container->rid, sizeof fan->rid);
     return aioc_operation_accept(engine, &spec, &fan->plan_op);
 }
 
@@ -17961,7 +18068,7 @@ static aiocosmos_str aioc_feeds_greater(aiocosmos_str a, aiocosmos_str b)
 static uint32_t aioc_feeds_cut(aioc_feeds_query *query, uint32_t place, aiocosmos_str min, aiocosmos_str max,
                                aiocosmos_str continuation)
 {
-    const aioc_account_container *container = query->fan->container;
+    const aioc_account_container *container = query->fan->ranges.container;
     uint32_t i;
     for (i = 0; i < container->range_count; i++) {
         aiocosmos_str from = aioc_feeds_greater(min, aioc_account_text(container, container->ranges[i].min));
@@ -18022,7 +18129,7 @@ static void aioc_feeds_remove_stream(aioc_feeds_fan *fan, uint32_t place)
 static bool aioc_feeds_cut_spans(aioc_feeds_query *query, bool whole, aiocosmos_str rest_min)
 {
     aioc_feeds_fan *fan = query->fan;
-    const aioc_account_container *container = fan->container;
+    const aioc_account_container *container = fan->ranges.container;
     bool planned = fan->plan && !whole;
     const aioc_query_span *span = planned ? fan->plan->spans : NULL;
     const aioc_query_span *end = planned ? span + fan->plan->span_count : NULL;
@@ -18119,8 +18226,8 @@ static void aioc_feeds_lacks_memory(aioc_feeds_query *query)
     if (feeds->turn && feeds->turn != query) {
         fan->queued = true;
     } else if (fan->out_count || (fan->alone && fan->rows_max == 1)) {
-        aioc_feeds_fail(fan, AIOCOSMOS_E_NOMEM, "no memory for answers of the ranges, however few rows they have: "
-                        "raise the client's memory_max");
+        aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for answers of the ranges, however few rows they "
+                        "have: raise the client's memory_max");
     } else {
         feeds->turn = query;
         fan->alone = true;
@@ -18195,7 +18302,7 @@ static bool aioc_feeds_append_edges(const aioc_feeds_stream *stream, const aioc_
                                     aioc_memory_buffer *lines)
 {
     aioc_memory *memory = stream->query->feeds->engine->memory;
-    const aioc_account_container *container = stream->query->fan->container;
+    const aioc_account_container *container = stream->query->fan->ranges.container;
     if (!range) return true;
     if (aioc_protocol_epk_compare(stream->min, aioc_account_text(container, range->min)) == 0 &&
         aioc_protocol_epk_compare(stream->max, aioc_account_text(container, range->max)) == 0) return true;
@@ -18234,7 +18341,7 @@ static int aioc_feeds_ask_range(aioc_feeds_stream *stream, const aioc_account_ra
         !aioc_feeds_append_position(stream, lines)) return AIOCOSMOS_E_NOMEM;
     aioc_feeds_specify(&spec, query->verb, &query->link, query->timeout_ms, aioc_feeds_answer_came, stream);
     spec.item_data = true;
-    spec.pk_text = range ? aioc_account_text(fan->container, range->id) : aioc_feeds_text(&query->pk);
+    spec.pk_text = range ? aioc_account_text(fan->ranges.container, range->id) : aioc_feeds_text(&query->pk);
     spec.by_range = range != NULL;
     spec.lines = aioc_feeds_text(lines);
     spec.session_token = aioc_feeds_text(&query->session);
@@ -18243,7 +18350,7 @@ static int aioc_feeds_ask_range(aioc_feeds_stream *stream, const aioc_account_ra
     spec.of_page = query->op != NULL;
     refused = aioc_operation_accept(engine, &spec, &stream->op);
     if (refused) return refused;
-    stream->version = fan->container->ranges_version;
+    stream->version = fan->ranges.container->ranges_version;
     stream->reserved = aioc_feeds_expected(stream);
     fan->reserved += stream->reserved;
     query->feeds->reserved += stream->reserved;
@@ -18303,30 +18410,6 @@ static bool aioc_feeds_is_gone(const aiocosmos_result *result)
            (result->sub_status == 1002 || result->sub_status == 1007 || result->sub_status == 1008);
 }
 
-/* Looks anew for the ranges, unless that has happened since the request was sent; at once the first time, then after a
- * pause that doubles, for a split takes its time. */
-static void aioc_feeds_range_gone(aioc_feeds_stream *stream)
-{
-    aioc_feeds_query *query = stream->query;
-    aioc_feeds_fan *fan = query->fan;
-    aioc_platform_reactor *reactor = query->feeds->engine->reactor;
-    stream->hot = false;                     /* as long as it takes, it is asked when a page is owed, not ahead */
-    if (fan->container->ranges_version != stream->version) return;
-    aioc_account_doubt_ranges(fan->container);
-    if (fan->pausing) return;
-    fan->pausing = fan->pause_ms > 0;
-    if (fan->pausing) aioc_platform_timer_start(reactor, &fan->pause, reactor->now_us + fan->pause_ms * 1000u);
-    fan->pause_ms = fan->pause_ms ? fan->pause_ms * 2 : 20;
-    if (fan->pause_ms > AIOC_FEEDS_PAUSE_MAX_MS) fan->pause_ms = AIOC_FEEDS_PAUSE_MAX_MS;
-}
-
-static void aioc_feeds_pause_ended(aioc_platform_timer *timer)
-{
-    aioc_feeds_query *query = (aioc_feeds_query *)timer->owner;
-    query->fan->pausing = false;
-    aioc_feeds_stir(query);
-}
-
 /* A stream that nobody reads any more is free once nothing is under way for it. */
 static void aioc_feeds_stream_left(aioc_feeds_stream *stream)
 {
@@ -18371,10 +18454,10 @@ static void aioc_feeds_stream_failed(aioc_feeds_stream *stream, const aiocosmos_
     aioc_feeds_fan *fan = stream->query->fan;
     stream->failed = status != AIOCOSMOS_E_NOMEM;
     if (!stream->failed) aioc_feeds_lacks_memory(stream->query);
-    else if (status == result->status) aioc_feeds_fail(fan, status, result->message.ptr);
-    else if (fan->changes) aioc_feeds_fail(fan, status, "a range's answer is not a page of a change feed: it has no "
-                                           "etag, is no JSON, or has no array of items");
-    else aioc_feeds_fail(fan, status, "a range's answer is not a page: it is no JSON, or has no array of items");
+    else aioc_feeds_fail(&fan->tally, status, status == result->status ? result->message.ptr
+                         : fan->changes ? "a range's answer is not a page of a change feed: it has no etag, is no JSON, "
+                                          "or has no array of items"
+                         : "a range's answer is not a page: it is no JSON, or has no array of items");
 }
 
 static void aioc_feeds_answer_came(aioc_operation *op, const aiocosmos_result *result)
@@ -18404,28 +18487,12 @@ static void aioc_feeds_answer_came(aioc_operation *op, const aiocosmos_result *r
     status = aioc_feeds_take_any(stream, result);
     query->busy--;
     aioc_feeds_note_range(stream, op, result, status == 0 && stream->last ? stream->last->count : 0);
-    if (status == 0) fan->pause_ms = 0;
-    else if (aioc_feeds_is_gone(result) && !fan->by_key) aioc_feeds_range_gone(stream);
-    else aioc_feeds_stream_failed(stream, result, status);
-}
-
-static void aioc_feeds_ranges_settled(aioc_account_waiter *waiter)
-{
-    aioc_feeds_query *query = (aioc_feeds_query *)waiter->owner;
-    query->fan->waiting = false;
-    aioc_feeds_stir(query);
-}
-
-/* Whether the ranges are known, or known to be out of reach. If not, waits for them. */
-static bool aioc_feeds_ranges_ready(aioc_feeds_query *query)
-{
-    aioc_feeds_fan *fan = query->fan;
-    aioc_operation_engine *engine = query->feeds->engine;
-    if (fan->waiting || fan->pausing || engine->closing) return false;
-    if (aioc_account_settled(fan->container, engine->reactor->now_us)) return true;
-    fan->waiting = fan->waited = true;
-    aioc_account_wait(&engine->account, fan->container, &fan->waiter);
-    return false;
+    if (status == 0) fan->ranges.pause_ms = 0;
+    else if (!aioc_feeds_is_gone(result) || fan->by_key) aioc_feeds_stream_failed(stream, result, status);
+    else {
+        stream->hot = false;                 /* as long as it takes, it is asked when a page is owed, not ahead */
+        aioc_feeds_watch_gone(&fan->ranges, stream->version);
+    }
 }
 
 /* Whether to ask a stream for more now: because a page that is owed can't be made without, or ahead. Of ranges that are
@@ -18437,7 +18504,7 @@ static bool aioc_feeds_wants_more(const aioc_feeds_fan *fan, uint32_t place, boo
     uint64_t left = fan->take_left == UINT64_MAX ? UINT64_MAX : fan->skip_left + fan->take_left;
     uint32_t ahead = fan->ahead + fan->in_flight;
     if (stream->op || stream->asked_all || stream->failed || (!owed && (fan->quiet || needed))) return false;
-    if (fan->pause_ms && !owed) return false;            /* a range is gone: nobody is told how long that lasts */
+    if (fan->ranges.pause_ms && !owed) return false;     /* a range is gone: nobody is told how long that lasts */
     if (fan->ordered && (needed || !first)) return !first;
     if (fan->ordered)                        /* of a range that is half used, if the others are like it */
         return !first->next && first->used * 2 >= first->count &&
@@ -18445,8 +18512,6 @@ static bool aioc_feeds_wants_more(const aioc_feeds_fan *fan, uint32_t place, boo
     if (needed) return fan->sink == AIOC_FEEDS_TO_PAGES ? place == 0 && !first : ahead == 0;
     return ahead < fan->window && (!fan->seen || ahead * (fan->rows_seen / fan->seen) < left);
 }
-
-static void aioc_feeds_ranges_failed(aioc_feeds_query *query);
 
 /* Finds the range that a stream is of, once the ranges are known. False: not now. *recut: the stream was split instead,
  * and its heirs stand behind it. */
@@ -18456,15 +18521,16 @@ static bool aioc_feeds_find_range(aioc_feeds_query *query, uint32_t place, const
     aioc_feeds_fan *fan = query->fan;
     const aioc_feeds_stream *stream = fan->streams[place];
     *recut = false;
-    if (!aioc_feeds_ranges_ready(query)) return false;
-    *range = aioc_account_route(fan->container, stream->min);
+    if (!aioc_feeds_watch_ready(&fan->ranges)) return false;
+    *range = aioc_account_route(fan->ranges.container, stream->min);
     if (!*range) {
-        aioc_feeds_ranges_failed(query);
+        aioc_feeds_watch_fails(&fan->ranges, &fan->tally);
         return false;
     }
-    if (aioc_protocol_epk_compare(aioc_account_text(fan->container, (*range)->max), stream->max) >= 0) return true;
+    if (aioc_protocol_epk_compare(aioc_account_text(fan->ranges.container, (*range)->max), stream->max) >= 0)
+        return true;
     *recut = aioc_feeds_recut(query, place);
-    if (!*recut) aioc_feeds_fail(fan, AIOCOSMOS_E_NOMEM, "no memory to follow a split");
+    if (!*recut) aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory to follow a split");
     return *recut;
 }
 
@@ -18482,7 +18548,8 @@ static bool aioc_feeds_send(aioc_feeds_stream *stream, const aioc_account_range 
     if (!aioc_feeds_may_take(query, aioc_feeds_expected(stream), needed)) return false;
     refused = aioc_feeds_ask_range(stream, range);
     if (!refused) return true;
-    if (refused != AIOCOSMOS_E_FULL && refused != AIOCOSMOS_E_NOMEM) aioc_feeds_fail(fan, refused, engine->refusal);
+    if (refused != AIOCOSMOS_E_FULL && refused != AIOCOSMOS_E_NOMEM)
+        aioc_feeds_fail(&fan->tally, refused, engine->refusal);
     else if (needed && !fan->in_flight) aioc_feeds_lacks_memory(query);  /* else it comes back with an answer */
     return false;
 }
@@ -18506,7 +18573,7 @@ static void aioc_feeds_ask_more(aioc_feeds_query *query, bool owed)
 {
     if (query->fan->yielded) return;
     aioc_feeds_ask_some(query, owed, true);
-    if (!query->fan->yielded && !query->fan->status) aioc_feeds_ask_some(query, owed, false);
+    if (!query->fan->yielded && !query->fan->tally.status) aioc_feeds_ask_some(query, owed, false);
 }
 
 /*--- Many ranges: rows of the answer ----------------------------------------------*/
@@ -18598,8 +18665,7 @@ static void aioc_feeds_row_failed(aioc_feeds_fan *fan, int status, const char *w
 {
     char text[256];
     if (status == AIOCOSMOS_E_NOMEM) {
-        aioc_feeds_break(fan, status, "no memory for the query's rows");
-        fan->broken = true;                  /* half of an answer has been taken */
+        aioc_feeds_break(fan, status, "no memory for the query's rows");     /* half of an answer has been taken */
         return;
     }
     aioc_memory_print(text, sizeof text, "the answer of a range contradicts the query plan: %s", why);
@@ -18907,7 +18973,7 @@ static bool aioc_feeds_grow_heap(aioc_feeds_query *query)
     if (fan->heap_cap >= fan->stream_count) return true;
     grown = aioc_memory_resize(query->feeds->engine->memory, fan->heap, fan->heap_cap * sizeof *fan->heap,
                                fan->stream_cap * sizeof *fan->heap);
-    if (!grown) aioc_feeds_fail(fan, AIOCOSMOS_E_NOMEM, "no memory to merge the ranges");
+    if (!grown) aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory to merge the ranges");
     if (!grown) return false;
     fan->heap = (aioc_feeds_stream **)grown;
     fan->heap_cap = fan->stream_cap;
@@ -18937,7 +19003,7 @@ static void aioc_feeds_read_ordered(aioc_feeds_query *query)
     while (complete && left-- && fan->heap_count && fan->take_left && !aioc_feeds_page_is_full(fan)) {
         status = aioc_feeds_give_first(query);
         if (status) {                        /* the row is still the first */
-            aioc_feeds_fail(fan, status, "no memory for the query's rows");
+            aioc_feeds_fail(&fan->tally, status, "no memory for the query's rows");
             return;
         }
         status = aioc_feeds_heap_next(fan);
@@ -18947,7 +19013,7 @@ static void aioc_feeds_read_ordered(aioc_feeds_query *query)
         }
         if (status == 0) complete = aioc_feeds_fill_heap(query);
     }
-    if (fan->status || aioc_feeds_overfull(fan)) return;
+    if (fan->tally.status || aioc_feeds_overfull(fan)) return;
     if (aioc_feeds_page_is_full(fan)) aioc_feeds_show_page(query);
     else if (fan->take_left == 0 || (complete && fan->heap_count == 0)) aioc_feeds_end_reading(query);
     else if (complete) aioc_feeds_stir(query);
@@ -19031,7 +19097,7 @@ static bool aioc_feeds_write_token(aioc_feeds_query *query)
     if (!fan->more) return true;
     memset(&position, 0, sizeof position);
     position.question = query->question;
-    memcpy(position.rid, fan->container->rid, sizeof position.rid);
+    memcpy(position.rid, fan->ranges.container->rid, sizeof position.rid);
     position.skip_left = fan->skip_left;
     position.take_left = fan->take_left;
     position.rest_min = aioc_memory_str("FF");
@@ -19071,15 +19137,7 @@ static void aioc_feeds_end_page(aioc_feeds_query *query, int status, const char 
 {
     aioc_feeds_fan *fan = query->fan;
     aioc_operation *op = query->op;
-    op->charge_ru = fan->charge_ru;
-    op->throttled_us = fan->throttled_us;
-    op->attempts = fan->attempts;
-    op->http_status = fan->http_status;
-    op->sub_status = fan->sub_status;
-    memcpy(op->activity_id, fan->activity_id, sizeof op->activity_id);
-    fan->charge_ru = 0;
-    fan->throttled_us = 0;
-    fan->attempts = 0;
+    aioc_feeds_tally_tell(&fan->tally, op);
     fan->queued = fan->alone = false;
     if (query->feeds->turn == query) aioc_feeds_pass_turn(query->feeds);
     op->state = AIOC_OPERATION_READY;
@@ -19091,12 +19149,12 @@ static void aioc_feeds_end_page_failed(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
     aioc_operation_engine *engine = query->feeds->engine;
-    int status = fan->status;
+    int status = fan->tally.status;
     query->ended = fan->broken;
-    fan->status = 0;
+    fan->tally.status = 0;
     fan->quiet = true;
     if (status == AIOCOSMOS_E_NOMEM) aioc_feeds_yield(query);
-    aioc_memory_print(engine->message, sizeof engine->message, "%s", fan->message);
+    aioc_memory_print(engine->message, sizeof engine->message, "%s", fan->tally.message);
     aioc_feeds_end_page(query, status, engine->message);
 }
 
@@ -19132,7 +19190,7 @@ static void aioc_feeds_show_page(aioc_feeds_query *query)
     fan->unshown = false;
     fan->more = aioc_feeds_has_more(fan);
     if (!aioc_feeds_write_token(query) || !aioc_feeds_close_page(query)) {
-        aioc_feeds_fail(fan, AIOCOSMOS_E_NOMEM, "no memory for the page");
+        aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the page");
         fan->unshown = true;
         aioc_feeds_end_page_failed(query);
         return;
@@ -19305,7 +19363,7 @@ static void aioc_feeds_begin_reading(aioc_feeds_query *query, aiocosmos_str sql,
     }
     if (!aioc_feeds_build_bodies(query, sql.len ? sql : aioc_feeds_text(&fan->sql)) || !aioc_feeds_cut_all(query)) {
         aioc_feeds_drop_streams(fan);
-        aioc_feeds_fail(fan, AIOCOSMOS_E_NOMEM, "no memory to read the ranges");
+        aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory to read the ranges");
     } else {
         fan->stage = AIOC_FEEDS_READING;
         aioc_feeds_stir(query);              /* it may be that nothing is to be read */
@@ -19319,7 +19377,6 @@ static void aioc_feeds_begin_giving(aioc_feeds_query *query)
     int status = aioc_json_parse(&fan->rest_doc, fan->rest.data, fan->rest.len);
     if (status) {
         aioc_feeds_break(fan, AIOCOSMOS_E_NOMEM, "no memory for the rows of the result");
-        fan->broken = true;
         return;
     }
     if (fan->sink != AIOC_FEEDS_TO_GROUPS) fan->info = &fan->plain;      /* DISTINCT has been seen to */
@@ -19376,10 +19433,11 @@ static void aioc_feeds_begin_component(aioc_feeds_query *query)
     aioc_memory_buffer sql = { NULL, 0, 0 };
     char why[256];
     int status = aioc_query_hybrid_component_text(&fan->hybrid, fan->component, &sql, why, sizeof why);
-    if (status) aioc_feeds_break(fan, status, status == AIOCOSMOS_E_NOMEM ? "no memory for a component's query" : why);
+    if (status == AIOCOSMOS_E_NOMEM) aioc_feeds_fail(&fan->tally, status, "no memory for a component's query");
+    else if (status) aioc_feeds_break(fan, status, why);
     else aioc_feeds_begin_reading(query, aioc_feeds_text(&sql), &fan->plan->components[fan->component].info,
                                   AIOC_FEEDS_TO_COMPONENT);
-    if (fan->status && fan->stage == AIOC_FEEDS_READING) fan->broken = true;  /* it would be left out */
+    if (fan->tally.status && fan->stage == AIOC_FEEDS_READING) fan->broken = true;  /* it would be left out */
     aioc_memory_buffer_free(memory, &sql);
 }
 
@@ -19426,12 +19484,8 @@ static void aioc_feeds_end_reading(aioc_feeds_query *query)
         aioc_query_best_close(&fan->best);
         break;
     }
-    if (ok) {
-        aioc_feeds_begin_giving(query);
-    } else {
-        aioc_feeds_break(fan, AIOCOSMOS_E_NOMEM, "no memory for the rows of the result");
-        fan->broken = true;
-    }
+    if (ok) aioc_feeds_begin_giving(query);
+    else aioc_feeds_break(fan, AIOCOSMOS_E_NOMEM, "no memory for the rows of the result");
 }
 
 /* Some rows of those that are complete. */
@@ -19444,7 +19498,7 @@ static void aioc_feeds_give(aioc_feeds_query *query)
     while (left-- && fan->take_left && !aioc_feeds_page_is_full(fan) && aioc_json_next(all, NULL, &fan->rest_row)) {
         if (aioc_feeds_emit(memory, fan, fan->rest_row) != 0) {
             fan->rest_row = before;
-            aioc_feeds_fail(fan, AIOCOSMOS_E_NOMEM, "no memory for the query's rows");
+            aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the query's rows");
             return;
         }
         before = fan->rest_row;
@@ -19475,7 +19529,7 @@ static int aioc_feeds_resume(aioc_feeds_query *query, const aioc_query_info *inf
     bool in_order = info->order_count && sink == AIOC_FEEDS_TO_PAGES;
     aiocosmos_json item;
     uint32_t i;
-    if (from->rid[0] && fan->container->rid[0] && strcmp(from->rid, fan->container->rid) != 0)
+    if (from->rid[0] && fan->ranges.container->rid[0] && strcmp(from->rid, fan->ranges.container->rid) != 0)
         return AIOCOSMOS_E_ARGUMENT;
     if (from->place != AIOC_QUERY_IN_ROWS &&
         (sink != AIOC_FEEDS_TO_PAGES || (from->place == AIOC_QUERY_IN_ORDER) != in_order)) return AIOCOSMOS_E_ARGUMENT;
@@ -19529,8 +19583,8 @@ static void aioc_feeds_begin_again(aioc_feeds_query *query)
     fan->from_unordered = fan->yielded = false;
     if (ok && aioc_feeds_resume(query, fan->info, AIOC_FEEDS_TO_PAGES) == 0)
         aioc_feeds_begin_reading(query, fan->info->rewritten, fan->info, AIOC_FEEDS_TO_PAGES);
-    else aioc_feeds_fail(fan, AIOCOSMOS_E_NOMEM, "no memory to go on behind the last row");
-    fan->yielded = fan->status != 0;
+    else aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory to go on behind the last row");
+    fan->yielded = fan->tally.status != 0;
 }
 
 static aioc_feeds_sink aioc_feeds_sink_of(const aioc_query_plan *plan, const aioc_query_info *info)
@@ -19554,7 +19608,7 @@ static int aioc_feeds_open_sink(aioc_feeds_query *query, const aioc_query_info *
     if (sink != AIOC_FEEDS_TO_BEST) return 0;
     if (fan->take_left == UINT64_MAX) {
         aioc_feeds_break(fan, 400, "ORDER BY of a vector's distance or of a rank needs TOP, or OFFSET and LIMIT");
-        return fan->status;
+        return fan->tally.status;
     }
     aioc_query_best_open(&fan->best, memory, fan->skip_left + fan->take_left, info->descending, info->order_count,
                          info->distinct != AIOC_QUERY_ALL, fan->key);
@@ -19574,7 +19628,7 @@ static void aioc_feeds_begin(aioc_feeds_query *query)
         aioc_feeds_break(fan, status, "continuation: of a container that was deleted meanwhile, or of another plan of "
                          "this query");
     if (!status && fan->stage != AIOC_FEEDS_GIVING) status = aioc_feeds_open_sink(query, info, sink);
-    if (status) aioc_feeds_fail(fan, status, "no memory to begin the query");
+    if (status) aioc_feeds_fail(&fan->tally, status, "no memory to begin the query");
     if (status || fan->stage == AIOC_FEEDS_GIVING) return;
     if (sink != AIOC_FEEDS_TO_STATISTICS) {
         aioc_feeds_begin_reading(query, fan->plan ? info->rewritten : aioc_memory_str("SELECT * FROM c"), info, sink);
@@ -19596,28 +19650,9 @@ static bool aioc_feeds_is_out_of_reach(int status)
 /* Whether the server has no ranges, or none that make sense, of a container that there is. 404 may be one of before. */
 static bool aioc_feeds_has_no_ranges(const aioc_feeds_fan *fan)
 {
-    int status = fan->container->failure;
+    int status = fan->ranges.container->failure;
     return status == 0 || status == 400 || status == 405 || status == 501 ||
-           (status == 404 && fan->container->rid[0] && fan->waited);
-}
-
-/* The ranges cannot be had, and there is no other way, or none to the server: whoever asks next finds out anew. */
-static void aioc_feeds_ranges_failed(aioc_feeds_query *query)
-{
-    aioc_feeds_fan *fan = query->fan;
-    const aioc_account_container *container = fan->container;
-    if (!fan->waited) {                      /* that was before this query: it looks for itself */
-        aioc_account_doubt_ranges(fan->container);
-        aioc_feeds_ranges_ready(query);
-        return;
-    }
-    fan->waited = false;
-    fan->attempts += container->failure_attempts;
-    fan->http_status = container->failure_http_status;
-    if (container->failure == 0) aioc_feeds_fail(fan, AIOCOSMOS_E_PROTOCOL, "the container's partition key ranges "
-                                                 "leave gaps, or overlap");
-    else aioc_feeds_fail(fan, container->failure, container->failure_why.len ? container->failure_why.data
-                                                  : aioc_protocol_status_text(container->failure));
+           (status == 404 && fan->ranges.container->rid[0] && fan->ranges.waited);
 }
 
 /* The keys that begin with these levels are one part of the key space: [hash, hash FF). Where they cannot be hashed
@@ -19631,7 +19666,7 @@ static void aioc_feeds_span_prefix(aioc_feeds_query *query)
     char epk[AIOC_PROTOCOL_EPK_MAX];
     size_t count = 0, len = 0, lines_len = query->lines.len;
     bool ok = aioc_protocol_pk_components(memory, &texts, aioc_feeds_text(&query->pk), components, &count) &&
-              aioc_protocol_epk(&fan->container->pk_def, components, count, epk, &len) &&
+              aioc_protocol_epk(&fan->ranges.container->pk_def, components, count, epk, &len) &&
               aioc_feeds_set(memory, &fan->epk_min, aioc_operation_str(epk, len));
     aioc_memory_buffer_free(memory, &texts);
     if (!ok) return;
@@ -19644,7 +19679,7 @@ static void aioc_feeds_span_prefix(aioc_feeds_query *query)
         fan->levels = 0;
     } else {                                 /* all of it is done again for the next page */
         query->lines.len = lines_len;
-        aioc_feeds_fail(fan, AIOCOSMOS_E_NOMEM, "no memory for the prefix of a partition key");
+        aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the prefix of a partition key");
     }
 }
 
@@ -19742,10 +19777,10 @@ static void aioc_feeds_begin_changes(aioc_feeds_query *query)
     uint32_t place;
     fan->info = &fan->plain;
     fan->take_left = UINT64_MAX;
-    if (!fan->rid[0]) memcpy(fan->rid, fan->container->rid, sizeof fan->rid);
+    if (!fan->rid[0]) memcpy(fan->rid, fan->ranges.container->rid, sizeof fan->rid);
     if (!aioc_feeds_cut_changes(query)) {
         aioc_feeds_drop_streams(fan);
-        aioc_feeds_fail(fan, AIOCOSMOS_E_NOMEM, "no memory to begin the change feed");
+        aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory to begin the change feed");
         return;
     }
     for (place = 0; place < fan->stream_count; place++) fan->streams[place]->hot = true;
@@ -19756,23 +19791,24 @@ static void aioc_feeds_begin_changes(aioc_feeds_query *query)
 static void aioc_feeds_prepare_changes(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
-    aioc_account_container *container = fan->container;
+    aioc_account_container *container = fan->ranges.container;
     bool known, by_range = query->pk.len == 0 || (fan->resumed && !fan->by_key);
-    if (!aioc_feeds_ranges_ready(query)) return;
-    known = container->knowledge == AIOC_ACCOUNT_KNOWN;
+    if (!aioc_feeds_watch_ready(&fan->ranges)) return;
+    known = aioc_feeds_watch_knows(&fan->ranges);
     if (!known && (by_range || aioc_feeds_is_out_of_reach(container->failure))) {
-        aioc_feeds_ranges_failed(query);
-    } else if (known && !aioc_feeds_same_rid(fan->rid, container->rid) && !fan->waited) {
+        aioc_feeds_watch_fails(&fan->ranges, &fan->tally);
+    } else if (known && !aioc_feeds_same_rid(fan->rid, container->rid) && !fan->ranges.waited) {
         aioc_account_forget_ranges(&query->feeds->engine->account, container);     /* ours may be the old one */
-        aioc_feeds_ranges_ready(query);
+        aioc_feeds_watch_ready(&fan->ranges);
     } else if (known && !aioc_feeds_same_rid(fan->rid, container->rid)) {
         aioc_feeds_other_container(fan);
     } else {
         bool prefix = known && fan->levels && fan->levels < container->pk_def.path_count;
         if (prefix) aioc_feeds_span_prefix(query);
-        if (prefix && fan->levels) aioc_feeds_fail(fan, AIOCOSMOS_E_NOMEM, "no memory for the prefix of a key");
+        if (prefix && fan->levels)
+            aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the prefix of a key");
         if (!fan->resumed) fan->by_key = fan->levels > 0;
-        if (!fan->status) aioc_feeds_begin_changes(query);
+        if (!fan->tally.status) aioc_feeds_begin_changes(query);
     }
 }
 
@@ -19823,7 +19859,7 @@ static void aioc_feeds_ask_changes(aioc_feeds_query *query, bool owed)
         bool recut = false;
         if (place == UINT32_MAX) return;
         if (!fan->by_key && !aioc_feeds_find_range(query, place, &range, &recut)) return;
-        if (!aioc_feeds_same_rid(fan->rid, fan->container->rid)) {
+        if (!aioc_feeds_same_rid(fan->rid, fan->ranges.container->rid)) {
             aioc_feeds_other_container(fan);
             return;
         }
@@ -19844,7 +19880,7 @@ static void aioc_feeds_ask_changes(aioc_feeds_query *query, bool owed)
 static bool aioc_feeds_can_join(const aioc_feeds_fan *fan, const aioc_feeds_stream *left,
                                 const aioc_feeds_stream *right)
 {
-    const aioc_account_container *container = fan->container;
+    const aioc_account_container *container = fan->ranges.container;
     return left->version == container->ranges_version && right->version == container->ranges_version &&
            aioc_memory_same(aioc_feeds_text(&left->position), aioc_feeds_text(&right->position)) &&
            left->position.len &&
@@ -19892,18 +19928,18 @@ static void aioc_feeds_read_changes(aioc_feeds_query *query)
     if (!placed) return;                     /* "now" must be known of all ranges, or changes between two are lost */
     if (next) {
         fan->shown = aioc_feeds_shift(next);
-        fan->http_status = 200;
+        fan->tally.http_status = 200;
         fan->cold_due = true;
         aioc_feeds_show_page(query);
     } else if (idle) {
         aioc_feeds_join_neighbours(query);
         fan->more = true;
-        fan->http_status = 304;
+        fan->tally.http_status = 304;
         if (aioc_feeds_write_token(query)) {
             aioc_feeds_end_page(query, 304, "nothing has changed");
             return;
         }
-        aioc_feeds_fail(fan, AIOCOSMOS_E_NOMEM, "no memory for the state");
+        aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the state");
     }
 }
 
@@ -19913,16 +19949,16 @@ static void aioc_feeds_prepare(aioc_feeds_query *query)
     aioc_feeds_fan *fan = query->fan;
     bool known;
     int refused;
-    if (fan->plan_op || !aioc_feeds_ranges_ready(query)) return;         /* the plan's coming stirs */
-    known = fan->container->knowledge == AIOC_ACCOUNT_KNOWN;
-    if (known && fan->levels && fan->levels < fan->container->pk_def.path_count) aioc_feeds_span_prefix(query);
-    if (fan->status) return;
+    if (fan->plan_op || !aioc_feeds_watch_ready(&fan->ranges)) return;         /* the plan's coming stirs */
+    known = aioc_feeds_watch_knows(&fan->ranges);
+    if (known && fan->levels && fan->levels < fan->ranges.container->pk_def.path_count) aioc_feeds_span_prefix(query);
+    if (fan->tally.status) return;
     /* A query that has been planned can go on in no other way; that its ranges cannot be had now will pass. */
     if (!known && (fan->resumed || !aioc_feeds_has_no_ranges(fan))) {
-        aioc_feeds_ranges_failed(query);
+        aioc_feeds_watch_fails(&fan->ranges, &fan->tally);
     } else if (!known) {
-        aioc_feeds_go_direct(query, fan->container->failure, fan->container->failure_why.data);
-    } else if (fan->levels || (fan->container->no_plans && fan->sql.len)) {
+        aioc_feeds_go_direct(query, fan->ranges.container->failure, fan->ranges.container->failure_why.data);
+    } else if (fan->levels || (fan->ranges.container->no_plans && fan->sql.len)) {
         aioc_feeds_go_direct(query, 0, NULL);            /* it is of one whole key, or the gateway knows better */
     } else if (fan->sql.len == 0 || fan->plan) {
         aioc_feeds_begin(query);
@@ -19935,7 +19971,7 @@ static void aioc_feeds_prepare(aioc_feeds_query *query)
             return;
         }
         refused = aioc_feeds_ask_plan(query);
-        if (refused) aioc_feeds_fail(fan, refused, query->feeds->engine->refusal);
+        if (refused) aioc_feeds_fail(&fan->tally, refused, query->feeds->engine->refusal);
     }
 }
 
@@ -19955,7 +19991,7 @@ static void aioc_feeds_work_on(aioc_feeds_query *query)
     query->busy++;                           /* callbacks may close it */
     if (query->op && fan->unshown) {
         aioc_feeds_show_page(query);
-    } else if (query->op && !fan->status) {
+    } else if (query->op && !fan->tally.status) {
         if (fan->stage == AIOC_FEEDS_PREPARING && fan->changes) aioc_feeds_prepare_changes(query);
         else if (fan->stage == AIOC_FEEDS_PREPARING && !fan->direct) aioc_feeds_prepare(query);
         else if (fan->changes) aioc_feeds_read_changes(query);
@@ -19965,12 +20001,12 @@ static void aioc_feeds_work_on(aioc_feeds_query *query)
         else if (fan->stage == AIOC_FEEDS_READING) aioc_feeds_read_sequence(query);
     }
     if (query->op && fan->direct) aioc_feeds_end_page(query, 0, "");         /* it is handed over there */
-    else if (query->op && fan->status) aioc_feeds_settle_failure(query);
-    else if (!query->closed && fan->stage == AIOC_FEEDS_READING && !fan->status && fan->changes)
+    else if (query->op && fan->tally.status) aioc_feeds_settle_failure(query);
+    else if (!query->closed && fan->stage == AIOC_FEEDS_READING && !fan->tally.status && fan->changes)
         aioc_feeds_ask_changes(query, query->op != NULL);
-    else if (!query->closed && fan->stage == AIOC_FEEDS_READING && !fan->status)
+    else if (!query->closed && fan->stage == AIOC_FEEDS_READING && !fan->tally.status)
         aioc_feeds_ask_more(query, query->op != NULL);
-    if (query->op && query->fan && query->fan->status) aioc_feeds_stir(query);
+    if (query->op && query->fan && query->fan->tally.status) aioc_feeds_stir(query);
     query->busy--;
     if (query->closed) aioc_feeds_let_query_go(query);
 }
@@ -19980,8 +20016,10 @@ static void aioc_feeds_fan_stop(aioc_operation *op)
 {
     aioc_feeds_query *query = (aioc_feeds_query *)op->owner;
     aioc_feeds_fan *fan = query->fan;
-    const char *place = fan->waiting ? "the container's partition key ranges" : fan->plan_op ? "the query plan"
-                        : fan->pausing ? "a partition key range that splits or moves" : "the ranges' answers";
+    const char *place = fan->ranges.waiting ? "the container's partition key ranges"
+                        : fan->plan_op ? "the query plan"
+                        : fan->ranges.pause.armed ? "a partition key range that splits or moves"
+                        : "the ranges' answers";
     char text[160];
     if (op->stop == AIOCOSMOS_E_TIMEOUT && fan->out_count) {
         aioc_feeds_show_page(query);
@@ -20001,7 +20039,7 @@ static int aioc_feeds_ask_fan(aioc_feeds_query *query)
                                  aioc_feeds_fan_stop, query, &query->op);
     query->busy--;
     if (refused) return refused;
-    if (!fan->broken) fan->status = 0;
+    if (!fan->broken) fan->tally.status = 0;
     fan->asked = ++query->feeds->clock;
     fan->quiet = false;
     fan->page_number++;
@@ -20161,9 +20199,7 @@ static void aioc_feeds_many_free(aioc_feeds_many *many)
     else if (feeds->first_many == many) feeds->first_many = many->next;
     if (many->next) many->next->prev = many->prev;
     while (many->parts) aioc_feeds_part_free(many->parts);
-    aioc_platform_timer_stop(feeds->engine->reactor, &many->pause);
-    if (many->waiting) aioc_account_stop_waiting(many->container, &many->waiter);
-    if (many->container) aioc_account_release(many->container);
+    aioc_feeds_watch_close(&many->ranges);
     aioc_feeds_forget_shares(many);
     aioc_memory_buffer_free(memory, &many->link);
     aioc_memory_buffer_free(memory, &many->session);
@@ -20172,14 +20208,6 @@ static void aioc_feeds_many_free(aioc_feeds_many *many)
     aioc_memory_free(memory, many->texts, many->texts_size);
     aioc_memory_free(memory, many->pairs, many->pair_count * sizeof *many->pairs);
     aioc_memory_free(memory, many, sizeof *many);
-}
-
-/* The first failure is the one that is told. */
-static void aioc_feeds_many_note(aioc_feeds_many *many, int status, const char *message)
-{
-    if (many->status) return;
-    many->status = status;
-    aioc_memory_print(many->message, sizeof many->message, "%s", message);
 }
 
 /* Answers a pair. False: the callback has ended the operation or the client, and nothing more is to be handed over. */
@@ -20200,7 +20228,7 @@ static bool aioc_feeds_give_pair(aioc_feeds_many *many, uint32_t pair, int statu
 static void aioc_feeds_many_end(aioc_feeds_many *many, int status, const char *message)
 {
     aioc_feeds_part *part = many->parts, *next;
-    aioc_feeds_many_note(many, status, message);
+    aioc_feeds_fail(&many->tally, status, message);
     many->ended = many->stirred = true;
     many->end_status = status;
     for (; part; part = next) {
@@ -20243,16 +20271,11 @@ static void aioc_feeds_many_finish_if_over(aioc_feeds_many *many)
                           aioc_protocol_status_text(op->stop), (unsigned long long)many->totals.failed,
                           (unsigned)many->pair_count);
     } else {
-        aioc_memory_print(engine->message, sizeof engine->message, "%s", many->message);
+        aioc_memory_print(engine->message, sizeof engine->message, "%s", many->tally.message);
     }
-    op->charge_ru = many->totals.charge_ru;
-    op->throttled_us = many->throttled_us;
-    op->attempts = many->attempts;
-    op->http_status = many->http_status;
-    op->sub_status = many->sub_status;
-    memcpy(op->activity_id, many->activity_id, sizeof op->activity_id);
+    aioc_feeds_tally_tell(&many->tally, op);
     op->state = AIOC_OPERATION_READY;
-    aioc_operation_finish(op, op->stop ? op->stop : many->status, AIOCOSMOS_ANSWERED, NULL, engine->message);
+    aioc_operation_finish(op, op->stop ? op->stop : many->tally.status, AIOCOSMOS_ANSWERED, NULL, engine->message);
 }
 
 /* It is cancelled, out of time, or shut down; then nobody comes back, and all is told at once. */
@@ -20267,24 +20290,9 @@ static void aioc_feeds_many_stop(aioc_operation *op)
 
 /*--- Reads of many items: ranges ----------------------------------------------*/
 
-static void aioc_feeds_many_settled(aioc_account_waiter *waiter)
+static void aioc_feeds_stir_many(void *owner)
 {
-    aioc_feeds_many *many = (aioc_feeds_many *)waiter->owner;
-    many->waiting = false;
-    many->stirred = true;
-}
-
-static void aioc_feeds_many_pause_ended(aioc_platform_timer *timer)
-{
-    aioc_feeds_many *many = (aioc_feeds_many *)timer->owner;
-    many->pausing = false;
-    many->stirred = true;
-}
-
-static void aioc_feeds_many_wait(aioc_feeds_many *many)
-{
-    many->waiting = many->waited = true;
-    aioc_account_wait(&many->feeds->engine->account, many->container, &many->waiter);
+    ((aioc_feeds_many *)owner)->stirred = true;
 }
 
 static void aioc_feeds_push(aioc_feeds_many *many, uint32_t *list, uint32_t pair)
@@ -20307,7 +20315,7 @@ static void aioc_feeds_share_again(aioc_feeds_many *many, uint32_t pair)
 static int aioc_feeds_name_properties(aioc_feeds_many *many)
 {
     aioc_memory *memory = many->feeds->engine->memory;
-    const aioc_memory_buffer *paths = &many->container->pk_paths;
+    const aioc_memory_buffer *paths = &many->ranges.container->pk_paths;
     aioc_memory_buffer *out = &many->properties;
     char name[256];
     size_t at = 0;
@@ -20332,7 +20340,7 @@ static int aioc_feeds_name_properties(aioc_feeds_many *many)
  * of reach or keys cannot be told by them. False: it has ended. */
 static bool aioc_feeds_open_shares(aioc_feeds_many *many)
 {
-    const aioc_account_container *container = many->container;
+    const aioc_account_container *container = many->ranges.container;
     uint32_t count = 1, i;
     int status = 0;
     if (container->knowledge == AIOC_ACCOUNT_KNOWN) status = aioc_feeds_name_properties(many);
@@ -20358,28 +20366,16 @@ static bool aioc_feeds_open_shares(aioc_feeds_many *many)
  * or it has ended. */
 static bool aioc_feeds_many_ready(aioc_feeds_many *many)
 {
-    aioc_account_container *container = many->container;
-    aioc_operation_engine *engine = many->feeds->engine;
+    aioc_account_container *container = many->ranges.container;
     uint32_t i;
-    if (many->waiting || many->pausing) return false;
-    if (!aioc_account_settled(container, engine->reactor->now_us)) {
-        aioc_feeds_many_wait(many);
-        return false;
-    }
+    if (!aioc_feeds_watch_ready(&many->ranges)) return false;
     if (many->shared && many->version == container->ranges_version) return true;
     for (i = 0; i < many->share_count; i++) aioc_feeds_share_again(many, many->shares[i].first);
     aioc_feeds_forget_shares(many);
     if (container->knowledge != AIOC_ACCOUNT_KNOWN &&
         (aioc_feeds_is_out_of_reach(container->failure) || container->failure == 404)) {
-        if (!many->waited) {                 /* that was before: it looks for itself */
-            aioc_account_doubt_ranges(container);
-            aioc_feeds_many_wait(many);
-            return false;
-        }
-        many->http_status = container->failure_http_status;
-        many->attempts += container->failure_attempts;
-        aioc_feeds_many_end(many, container->failure, container->failure_why.len ? container->failure_why.data
-                                                      : aioc_protocol_status_text(container->failure));
+        if (aioc_feeds_watch_fails(&many->ranges, &many->tally))
+            aioc_feeds_many_end(many, container->failure, many->tally.message);
         return false;
     }
     return aioc_feeds_open_shares(many);
@@ -20388,7 +20384,7 @@ static bool aioc_feeds_many_ready(aioc_feeds_many *many)
 /* The share that a pair belongs to; SIZE_MAX: its key has not as many levels as the container's. */
 static size_t aioc_feeds_share_of(aioc_feeds_many *many, uint32_t pair)
 {
-    const aioc_account_container *container = many->container;
+    const aioc_account_container *container = many->ranges.container;
     aioc_memory *memory = many->feeds->engine->memory;
     aiocosmos_value components[AIOC_PROTOCOL_PK_LEVELS];
     char epk[AIOC_PROTOCOL_EPK_MAX];
@@ -20423,8 +20419,8 @@ static void aioc_feeds_add_to_share(aioc_feeds_many *many, uint32_t index, uint3
     if (share->by_id) share->by_id = aioc_json_is_str(aioc_feeds_key_level(key, &at), id);
     aioc_feeds_push(many, &share->first, pair);
     share->count++;
-    share->bytes += (uint32_t)(AIOC_FEEDS_PAIR_BYTES + AIOC_FEEDS_LEVEL_BYTES * many->container->pk_def.path_count +
-                               many->properties.len + strlen(id) + strlen(key));
+    share->bytes += (uint32_t)(AIOC_FEEDS_PAIR_BYTES + many->properties.len + strlen(id) + strlen(key) +
+                               AIOC_FEEDS_LEVEL_BYTES * many->ranges.container->pk_def.path_count);
     if (share->count == AIOC_FEEDS_PAIRS_MAX || share->bytes >= AIOC_FEEDS_PAIRS_BYTES_MAX ||
         index == many->share_count - 1u) many->full = index;
 }
@@ -20432,13 +20428,13 @@ static void aioc_feeds_add_to_share(aioc_feeds_many *many, uint32_t index, uint3
 static void aioc_feeds_wrong_levels(aioc_feeds_many *many, uint32_t pair)
 {
     const char *key = aioc_feeds_pair_key(many, pair);
-    unsigned levels = 0, paths = many->container->pk_def.path_count;
+    unsigned levels = 0, paths = many->ranges.container->pk_def.path_count;
     size_t at = 1;
     while (aioc_feeds_key_level(key, &at).len) levels++;
     aioc_memory_print(many->feeds->engine->message, AIOC_OPERATION_MESSAGE_BYTES,
                       "items[%u].pk: %u level%s given, the container's key has %u", (unsigned)pair, levels,
                       levels == 1 ? " is" : "s are", paths);
-    aioc_feeds_many_note(many, AIOCOSMOS_E_ARGUMENT, many->feeds->engine->message);
+    aioc_feeds_fail(&many->tally, AIOCOSMOS_E_ARGUMENT, many->feeds->engine->message);
     many->unsent--;
     aioc_feeds_give_pair(many, pair, AIOCOSMOS_E_ARGUMENT, true, aioc_json_none());
 }
@@ -20663,7 +20659,7 @@ static int aioc_feeds_ask_part(aioc_feeds_part *part)
     refused = aioc_operation_accept(engine, &spec, &part->op);
     if (refused) return refused;
     part->state = AIOC_FEEDS_PART_ASKED;
-    part->version = many->container->ranges_version;
+    part->version = many->ranges.container->ranges_version;
     many->in_flight++;
     return 0;
 }
@@ -20692,6 +20688,7 @@ static aioc_feeds_part *aioc_feeds_part_new(aioc_feeds_many *many, uint32_t inde
 {
     aioc_memory *memory = many->feeds->engine->memory;
     aioc_feeds_share *share = &many->shares[index];
+    const aioc_account_container *container = many->ranges.container;
     aioc_feeds_part *part = (aioc_feeds_part *)aioc_memory_zalloc(memory, sizeof *part);
     uint32_t last;
     bool one_key;
@@ -20708,7 +20705,7 @@ static aioc_feeds_part *aioc_feeds_part_new(aioc_feeds_many *many, uint32_t inde
     if (!aioc_feeds_open_slots(part) ||
         (part->alone == AIOC_FEEDS_NO_PAIR && !aioc_feeds_build_part(part, share->first, share->by_id)) ||
         (!one_key && !aioc_feeds_set(memory, &part->range,
-                                     aioc_account_text(many->container, many->container->ranges[index].id)))) {
+                                     aioc_account_text(container, container->ranges[index].id)))) {
         aioc_feeds_part_free(part);
         return NULL;
     }
@@ -20739,7 +20736,7 @@ static void aioc_feeds_share_failed(aioc_feeds_many *many, uint32_t index, int s
 {
     aioc_feeds_share *share = &many->shares[index];
     uint32_t pair = share->first;
-    aioc_feeds_many_note(many, status, status == AIOCOSMOS_E_NOMEM ? "no memory for a request"
+    aioc_feeds_fail(&many->tally, status, status == AIOCOSMOS_E_NOMEM ? "no memory for a request"
                                                                    : many->feeds->engine->refusal);
     many->unsent -= share->count;
     share->first = AIOC_FEEDS_NO_PAIR;
@@ -20777,7 +20774,7 @@ static bool aioc_feeds_ask_part_again(aioc_feeds_part *part)
     int refused = aioc_feeds_ask_part(part);
     if (refused && many->in_flight) return false;
     if (!refused) return true;
-    aioc_feeds_many_note(many, refused, many->feeds->engine->refusal);
+    aioc_feeds_fail(&many->tally, refused, many->feeds->engine->refusal);
     part->state = AIOC_FEEDS_PART_REST;
     part->status = refused;
     return true;
@@ -20802,8 +20799,8 @@ static bool aioc_feeds_many_send(aioc_feeds_many *many)
     return roomy && aioc_feeds_send_share(many);
 }
 
-/* The range of a part was split, merged or moved: its pairs are shared out by the ranges as they are then. At once the
- * first time, then after a pause that doubles; not for ever. */
+/* The range of a part was split, merged or moved: its pairs are shared out by the ranges as they are then; not for
+ * ever. */
 static bool aioc_feeds_part_gone(aioc_feeds_part *part)
 {
     aioc_feeds_many *many = part->many;
@@ -20813,14 +20810,7 @@ static bool aioc_feeds_part_gone(aioc_feeds_part *part)
     if (timeout_ms != AIOCOSMOS_OFF && reactor->now_us - many->stuck_us > (uint64_t)timeout_ms * 1000u) return false;
     for (i = 0; i < part->slot_count; i++) aioc_feeds_share_again(many, part->slots[i]);
     many->unsent += part->left;
-    if (many->container->ranges_version == part->version && many->doubted != part->version) {
-        many->doubted = part->version;
-        aioc_account_doubt_ranges(many->container);
-        many->pausing = many->pause_ms > 0;
-        if (many->pausing) aioc_platform_timer_start(reactor, &many->pause, reactor->now_us + many->pause_ms * 1000u);
-        many->pause_ms = many->pause_ms ? many->pause_ms * 2 : 20;
-        if (many->pause_ms > AIOC_FEEDS_PAUSE_MAX_MS) many->pause_ms = AIOC_FEEDS_PAUSE_MAX_MS;
-    }
+    aioc_feeds_watch_gone(&many->ranges, part->version);
     aioc_feeds_part_free(part);
     return true;
 }
@@ -20829,18 +20819,12 @@ static void aioc_feeds_many_account_for(aioc_feeds_many *many, const aiocosmos_r
 {
     many->totals.charge_ru += result->charge_ru;
     many->totals.requests += result->attempts;
-    many->throttled_us += result->throttled_us;
-    many->attempts += result->attempts;
-    if (result->http_status == 0 || many->status) return;
-    many->http_status = result->http_status;
-    many->sub_status = result->sub_status;
-    aioc_memory_print(many->activity_id, sizeof many->activity_id, "%.*s", (int)result->activity_id.len,
-                      result->activity_id.ptr);
+    aioc_feeds_tally_add(&many->tally, result);
 }
 
 static void aioc_feeds_part_failed(aioc_feeds_part *part, int status, const char *message)
 {
-    aioc_feeds_many_note(part->many, status, message);
+    aioc_feeds_fail(&part->many->tally, status, message);
     part->state = AIOC_FEEDS_PART_REST;
     part->status = status;
 }
@@ -20855,10 +20839,10 @@ static void aioc_feeds_read_came(aioc_feeds_part *part, const aiocosmos_result *
     if (status == 0) {
         item = aioc_operation_result_json(result);
         if (item.type != AIOCOSMOS_JSON_OBJ) status = AIOCOSMOS_E_PROTOCOL;
-        if (status) aioc_feeds_many_note(many, status, "the answer is not an item: it is no JSON object, or there is "
-                                                       "no memory to parse it");
+        if (status) aioc_feeds_fail(&many->tally, status, "the answer is not an item: it is no JSON object, or there "
+                                                          "is no memory to parse it");
     } else if (!missing) {
-        aioc_feeds_many_note(many, status, result->message.ptr);
+        aioc_feeds_fail(&many->tally, status, result->message.ptr);
     }
     aioc_feeds_give_pair(many, part->alone, status, missing, item);
     aioc_feeds_part_free(part);
@@ -20885,7 +20869,7 @@ static void aioc_feeds_page_of_part_came(aioc_feeds_part *part, const aiocosmos_
     int status = result->status;
     if (status == 0) status = aioc_feeds_answer_new(memory, result, AIOC_PROTOCOL_H_CONTINUATION, &part->answer);
     if (status == 0) {
-        part->many->pause_ms = 0;
+        part->many->ranges.pause_ms = 0;
         part->many->stuck_us = 0;
         part->state = AIOC_FEEDS_PART_ROWS;
     } else if ((status == AIOCOSMOS_E_TOO_LARGE || status == AIOCOSMOS_E_NOMEM) && part->page_items > 1) {
@@ -20940,7 +20924,7 @@ typedef struct aioc_feeds_row {
 /* What a row is found by. False: it is none of an item that can have been asked for. */
 static bool aioc_feeds_read_row(const aioc_feeds_many *many, aiocosmos_json item, aioc_feeds_row *row)
 {
-    const aioc_memory_buffer *text = &many->container->pk_paths;
+    const aioc_memory_buffer *text = &many->ranges.container->pk_paths;
     aiocosmos_str paths[AIOC_PROTOCOL_PK_LEVELS];
     aiocosmos_pk pk;
     size_t count = 0, at = 0, i;
@@ -21160,9 +21144,8 @@ static int aioc_feeds_fill_many(aioc_feeds_many *many)
     if (!refused) refused = aioc_feeds_keep(engine, &many->link, aioc_feeds_text(&engine->link_text));
     if (!refused) refused = aioc_feeds_keep(engine, &many->session, aioc_memory_str(request->session_token));
     if (!refused) refused = aioc_feeds_copy_pairs(many);
-    if (refused) return refused;
-    many->container = aioc_account_hold(&engine->account, aioc_feeds_text(&many->link));
-    return many->container ? 0 : aioc_operation_refuse_memory(engine);
+    return refused ? refused : aioc_feeds_watch_open(&many->ranges, engine, aioc_feeds_text(&many->link),
+                                                     aioc_feeds_stir_many, many);
 }
 
 static int aioc_feeds_many_open(aioc_feeds *feeds, const aiocosmos_read_many_request *request, aiocosmos_op *handle)
@@ -21178,10 +21161,6 @@ static int aioc_feeds_many_open(aioc_feeds *feeds, const aiocosmos_read_many_req
     if (request->parallel_max == 0) many->request.parallel_max = AIOCOSMOS_DEFAULT_PARALLEL;
     if (request->timeout_ms == 0) many->request.timeout_ms = engine->request_timeout_ms;
     many->again = many->full = many->last_pk_at = AIOC_FEEDS_NO_PAIR;
-    many->waiter.resume = aioc_feeds_many_settled;
-    many->waiter.owner = many;
-    many->pause.fire = aioc_feeds_many_pause_ended;
-    many->pause.owner = many;
     many->stirred = true;
     many->next = feeds->first_many;
     if (many->next) many->next->prev = many;
