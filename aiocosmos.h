@@ -17356,18 +17356,19 @@ static bool aioc_feeds_ask_question(aioc_feeds_query *query, const char *kind)
 {
     aioc_memory *memory = query->feeds->engine->memory;
     const aioc_feeds_fan *fan = query->fan;
-    aioc_memory_buffer all = { NULL, 0, 0 };
+    const aioc_memory_buffer none = { NULL, 0, 0 }, *parts[5];
+    aioc_memory_buffer all = none;
     uint64_t hash[2];
-    bool ok = aioc_memory_append_str(memory, &all, kind) && aioc_memory_append(memory, &all, "\n", 1) &&
-              aioc_memory_append(memory, &all, query->link.data, query->link.len) &&
-              aioc_memory_append(memory, &all, "\n", 1) &&
-              aioc_memory_append(memory, &all, query->pk.data, query->pk.len) &&
-              aioc_memory_append(memory, &all, "\n", 1) &&
-              (!fan || aioc_memory_append(memory, &all, fan->epk_min.data, fan->epk_min.len)) &&
-              aioc_memory_append(memory, &all, "\n", 1) &&
-              (!fan || aioc_memory_append(memory, &all, fan->epk_max.data, fan->epk_max.len)) &&
-              aioc_memory_append(memory, &all, "\n", 1) &&
-              aioc_memory_append(memory, &all, query->body.data, query->body.len);
+    bool ok = aioc_memory_append_str(memory, &all, kind);
+    size_t i;
+    parts[0] = &query->link;
+    parts[1] = &query->pk;
+    parts[2] = fan ? &fan->epk_min : &none;
+    parts[3] = fan ? &fan->epk_max : &none;
+    parts[4] = &query->body;
+    for (i = 0; ok && i < 5; i++)
+        ok = aioc_memory_append(memory, &all, "\n", 1) &&
+             aioc_memory_append(memory, &all, parts[i]->data, parts[i]->len);
     if (ok) aioc_protocol_murmur3_128(all.data, all.len, hash);
     if (ok) query->question = hash[0] ^ hash[1];
     aioc_memory_buffer_free(memory, &all);
@@ -17842,32 +17843,33 @@ static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *res
 
 /*--- Many ranges: plans -------------------------------------------------------*/
 
-/* What a plan is found by: the container, the text, and the parameters unless the plan is the same for all. A container
- * created anew is another one. False: there is no memory, or its rid is not known. */
-static bool aioc_feeds_plan_key(const aioc_feeds_query *query, bool general, aioc_memory_buffer *key)
+/* What a plan is found by: the container, the text, and the parameters unless the plan is the same for all; up to there
+ * it is *general bytes. A container created anew is another one. False: there is no memory, or its rid is not known. */
+static bool aioc_feeds_plan_key(const aioc_feeds_query *query, aioc_memory_buffer *key, size_t *general)
 {
     aioc_memory *memory = query->feeds->engine->memory;
     const aioc_feeds_fan *fan = query->fan;
-    return fan->ranges.container->rid[0] && aioc_memory_append_str(memory, key, fan->ranges.container->rid) &&
-           aioc_memory_append(memory, key, "\n", 1) && aioc_memory_append(memory, key, fan->sql.data, fan->sql.len) &&
-           (general || (aioc_memory_append(memory, key, "\n", 1) &&
-                        aioc_memory_append(memory, key, fan->params.data, fan->params.len)));
+    bool ok = fan->ranges.container->rid[0] && aioc_memory_append_str(memory, key, fan->ranges.container->rid) &&
+              aioc_memory_append(memory, key, "\n", 1) && aioc_memory_append(memory, key, fan->sql.data, fan->sql.len);
+    *general = key->len;
+    return ok && aioc_memory_append(memory, key, "\n", 1) &&
+           aioc_memory_append(memory, key, fan->params.data, fan->params.len);
 }
 
-static aioc_query_plan *aioc_feeds_plan_kept(aioc_feeds_query *query, bool general)
+static aioc_query_plan *aioc_feeds_plan_kept(aioc_feeds_query *query)
 {
     aioc_feeds *feeds = query->feeds;
     aioc_memory_buffer key = { NULL, 0, 0 };
     aioc_query_plan *plan = NULL;
+    size_t general;
     uint32_t i;
-    if (aioc_feeds_plan_key(query, general, &key)) {
-        for (i = 0; i < AIOC_FEEDS_PLANS && !plan; i++) {
-            aioc_feeds_plan *kept = &feeds->plans[i];
-            if (!kept->plan || kept->general != general ||
-                !aioc_memory_same(aioc_feeds_text(&kept->key), aioc_feeds_text(&key))) continue;
-            kept->used = ++feeds->plans_used;
-            plan = kept->plan;
-        }
+    bool ok = aioc_feeds_plan_key(query, &key, &general);
+    for (i = 0; ok && i < AIOC_FEEDS_PLANS && !plan; i++) {
+        aioc_feeds_plan *kept = &feeds->plans[i];
+        if (!kept->plan || !aioc_memory_same(aioc_feeds_text(&kept->key), aioc_operation_str(key.data, kept->general
+                                             ? general : key.len))) continue;
+        kept->used = ++feeds->plans_used;
+        plan = kept->plan;
     }
     aioc_memory_buffer_free(feeds->engine->memory, &key);
     return plan;
@@ -17880,9 +17882,12 @@ static void aioc_feeds_keep_plan(aioc_feeds_query *query, aioc_query_plan *plan)
     aioc_memory *memory = feeds->engine->memory;
     aioc_memory_buffer key = { NULL, 0, 0 };
     aioc_feeds_plan *kept = &feeds->plans[0];
-    bool general = aioc_query_plan_is_general(plan, aioc_feeds_text(&query->fan->sql));
+    bool ok, general = aioc_query_plan_is_general(plan, aioc_feeds_text(&query->fan->sql));
+    size_t general_len;
     uint32_t i;
-    if (!aioc_feeds_plan_key(query, general, &key) || key.len + plan->bytes > AIOC_FEEDS_PLAN_BYTES_MAX) {
+    ok = aioc_feeds_plan_key(query, &key, &general_len);
+    if (general) key.len = general_len;
+    if (!ok || key.len + plan->bytes > AIOC_FEEDS_PLAN_BYTES_MAX) {
         aioc_memory_buffer_free(memory, &key);
         return;
     }
@@ -18080,6 +18085,13 @@ static uint32_t aioc_feeds_cut(aioc_feeds_query *query, uint32_t place, aiocosmo
     return place;
 }
 
+static void aioc_feeds_remove_stream(aioc_feeds_fan *fan, uint32_t place)
+{
+    aioc_feeds_stream_drop(fan->streams[place]);
+    fan->stream_count--;
+    memmove(fan->streams + place, fan->streams + place + 1, (fan->stream_count - place) * sizeof *fan->streams);
+}
+
 /* The stream's range is not one any more: it goes on as several, each from where it stood. What it has of answers stays
  * with it, and comes first. False: no memory. */
 static bool aioc_feeds_recut(aioc_feeds_query *query, uint32_t place)
@@ -18089,22 +18101,21 @@ static bool aioc_feeds_recut(aioc_feeds_query *query, uint32_t place)
     uint32_t end = aioc_feeds_cut(query, place + 1, old->min, old->max, aioc_feeds_ask_from(old)), i;
     bool ok = end != UINT32_MAX;
     for (i = place + 1; ok && i < end; i++) {
-        fan->streams[i]->side = old->side;
-        fan->streams[i]->skipping = old->skipping;
-        fan->streams[i]->skipped = old->skipped;
-        fan->streams[i]->passed_over = old->passed_over;
-        fan->streams[i]->rids_fall = old->rids_fall;
-        fan->streams[i]->rids_told = old->rids_told;
-        ok = aioc_feeds_join_kin(fan->streams[i], aioc_feeds_kin_min(old), aioc_feeds_kin_max(old));
+        aioc_feeds_stream *heir = fan->streams[i];
+        heir->side = old->side;
+        heir->skipping = old->skipping;
+        heir->skipped = old->skipped;
+        heir->passed_over = old->passed_over;
+        heir->rids_fall = old->rids_fall;
+        heir->rids_told = old->rids_told;
+        heir->hot = old->hot;
+        heir->turn = old->turn;
+        ok = aioc_feeds_join_kin(heir, aioc_feeds_kin_min(old), aioc_feeds_kin_max(old));
     }
     if (!ok) {                               /* as it was: it is tried again for the next page */
-        while (fan->stream_count > place + 1 && fan->streams[place + 1]->min.ptr &&
-               aioc_protocol_epk_compare(fan->streams[place + 1]->min, old->max) < 0) {
-            aioc_feeds_stream_free(fan->streams[place + 1]);
-            fan->stream_count--;
-            memmove(fan->streams + place + 1, fan->streams + place + 2,
-                    (fan->stream_count - place - 1) * sizeof *fan->streams);
-        }
+        while (fan->stream_count > place + 1 &&
+               aioc_protocol_epk_compare(fan->streams[place + 1]->min, old->max) < 0)
+            aioc_feeds_remove_stream(fan, place + 1);
         return false;
     }
     old->asked_all = old->split = true;
@@ -18115,13 +18126,6 @@ static bool aioc_feeds_recut(aioc_feeds_query *query, uint32_t place)
 static bool aioc_feeds_is_spent(const aioc_feeds_stream *stream)
 {
     return stream->asked_all && !stream->first && !stream->op;
-}
-
-static void aioc_feeds_remove_stream(aioc_feeds_fan *fan, uint32_t place)
-{
-    aioc_feeds_stream_drop(fan->streams[place]);
-    fan->stream_count--;
-    memmove(fan->streams + place, fan->streams + place + 1, (fan->stream_count - place) * sizeof *fan->streams);
 }
 
 /* The streams of a reading, from rest_min on: one for each range that has spans of the plan inside of what was asked
@@ -18455,8 +18459,8 @@ static void aioc_feeds_stream_failed(aioc_feeds_stream *stream, const aiocosmos_
     stream->failed = status != AIOCOSMOS_E_NOMEM;
     if (!stream->failed) aioc_feeds_lacks_memory(stream->query);
     else aioc_feeds_fail(&fan->tally, status, status == result->status ? result->message.ptr
-                         : fan->changes ? "a range's answer is not a page of a change feed: it has no etag, is no JSON, "
-                                          "or has no array of items"
+                         : fan->changes ? "a range's answer is not a page of a change feed: it has no etag, is no "
+                                          "JSON, or has no array of items"
                          : "a range's answer is not a page: it is no JSON, or has no array of items");
 }
 
@@ -19021,18 +19025,18 @@ static void aioc_feeds_read_ordered(aioc_feeds_query *query)
 
 /*--- Many ranges: pages -----------------------------------------------------------*/
 
-/* What is left to read, from the leftmost stream on. A stream that was split has its heirs behind it, which begin where
- * its last answer ended: as long as it has answers, they are not told of. */
+/* What is left to read: all streams of a change feed; else from the leftmost one on, those that were begun. A stream
+ * that was split has its heirs behind it, which begin where its last answer ended: as long as it has answers, they are
+ * not told of. */
 static uint32_t aioc_feeds_list_pieces(const aioc_feeds_fan *fan, aioc_query_piece *pieces,
                                        aiocosmos_str *rest_min)
 {
     aiocosmos_str covered = aioc_memory_str("");
     uint32_t place, count = 0;
-    *rest_min = aioc_memory_str("FF");
     for (place = 0; place < fan->stream_count; place++) {
         const aioc_feeds_stream *stream = fan->streams[place];
         if (aioc_feeds_is_spent(stream) || aioc_protocol_epk_compare(stream->min, covered) < 0) continue;
-        if (count && stream->position.len == 0) {
+        if (count && stream->position.len == 0 && !fan->changes) {
             *rest_min = stream->min;
             return count;
         }
@@ -19071,18 +19075,6 @@ static void aioc_feeds_place_distinct(const aioc_feeds_fan *fan, aioc_query_posi
     position->seen_count = fan->distinct.count;
 }
 
-/* All of a change feed. */
-static uint32_t aioc_feeds_list_changes(const aioc_feeds_fan *fan, aioc_query_piece *pieces)
-{
-    uint32_t place;
-    for (place = 0; place < fan->stream_count; place++) {
-        pieces[place].min = fan->streams[place]->min;
-        pieces[place].max = fan->streams[place]->max;
-        pieces[place].continuation = aioc_feeds_text(&fan->streams[place]->position);
-    }
-    return place;
-}
-
 /* Where the query stands behind the page that is about to be called back, as a token; none, if it would be longer than
  * was allowed. False: no memory. */
 static bool aioc_feeds_write_token(aioc_feeds_query *query)
@@ -19108,8 +19100,6 @@ static bool aioc_feeds_write_token(aioc_feeds_query *query)
         memcpy(position.rid, fan->rid, sizeof position.rid);
         position.skip_left = fan->since;
         position.take_left = fan->by_key ? 0 : UINT64_MAX;
-        position.pieces = pieces;
-        position.piece_count = aioc_feeds_list_changes(fan, pieces);
     } else if (fan->stage == AIOC_FEEDS_GIVING) {
         written = aioc_feeds_rest_text(query, &position.rows);
         if (written > 0) position.place = AIOC_QUERY_IN_ROWS;
@@ -19122,6 +19112,8 @@ static bool aioc_feeds_write_token(aioc_feeds_query *query)
         position.rows_of_rid = fan->last_rows;
     } else {
         position.place = AIOC_QUERY_IN_SEQUENCE;
+    }
+    if (position.place == AIOC_QUERY_IN_CHANGES || position.place == AIOC_QUERY_IN_SEQUENCE) {
         position.pieces = pieces;
         position.piece_count = aioc_feeds_list_pieces(fan, pieces, &position.rest_min);
     }
@@ -19320,7 +19312,8 @@ static bool aioc_feeds_cut_in_order(aioc_feeds_query *query)
     return true;
 }
 
-/* The streams of a query that is resumed in sequence: the pieces that were begun, then the rest. */
+/* The streams of a query that is resumed in sequence: the pieces that were begun, then the rest. All of a change feed
+ * was begun. */
 static bool aioc_feeds_cut_in_sequence(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
@@ -19330,7 +19323,7 @@ static bool aioc_feeds_cut_in_sequence(aioc_feeds_query *query)
         if (aioc_feeds_cut(query, fan->stream_count, piece->min, piece->max, piece->continuation) == UINT32_MAX)
             return false;
     }
-    return aioc_protocol_epk_compare(fan->from.rest_min, aioc_memory_str("FF")) >= 0 ||
+    return fan->changes || aioc_protocol_epk_compare(fan->from.rest_min, aioc_memory_str("FF")) >= 0 ||
            aioc_feeds_cut_spans(query, false, fan->from.rest_min);
 }
 
@@ -19754,31 +19747,19 @@ static int aioc_feeds_take_changes(aioc_feeds_stream *stream, const aiocosmos_re
     return aioc_feeds_take_nothing(stream, etag, !moved);        /* an empty page that leads on has others behind it */
 }
 
-/* The streams of a change feed. False: no memory. */
-static bool aioc_feeds_cut_changes(aioc_feeds_query *query)
-{
-    aioc_feeds_fan *fan = query->fan;
-    aiocosmos_str none = aioc_memory_str(""), end = aioc_memory_str("FF");
-    uint32_t i;
-    if (fan->by_key)
-        return aioc_feeds_stream_new(query, 0, none, end, fan->resumed ? fan->from.pieces[0].continuation
-                                                                      : none) != NULL;
-    for (i = 0; i < fan->from.piece_count; i++) {
-        const aioc_query_piece *piece = &fan->from.pieces[i];
-        if (aioc_feeds_cut(query, fan->stream_count, piece->min, piece->max, piece->continuation) == UINT32_MAX)
-            return false;
-    }
-    return fan->resumed || aioc_feeds_cut_spans(query, false, none);
-}
-
 static void aioc_feeds_begin_changes(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
     uint32_t place;
+    bool ok;
     fan->info = &fan->plain;
     fan->take_left = UINT64_MAX;
     if (!fan->rid[0]) memcpy(fan->rid, fan->ranges.container->rid, sizeof fan->rid);
-    if (!aioc_feeds_cut_changes(query)) {
+    if (fan->by_key)
+        ok = aioc_feeds_stream_new(query, 0, aioc_memory_str(""), aioc_memory_str("FF"), fan->resumed
+                                   ? fan->from.pieces[0].continuation : aioc_memory_str("")) != NULL;
+    else ok = aioc_feeds_cut_all(query);
+    if (!ok) {
         aioc_feeds_drop_streams(fan);
         aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory to begin the change feed");
         return;
@@ -19836,19 +19817,6 @@ static uint32_t aioc_feeds_next_to_ask(const aioc_feeds_fan *fan, bool owed)
     return next;
 }
 
-/* A range was split: its heirs take over from it, and have nothing of it to wait for. */
-static void aioc_feeds_inherit(aioc_feeds_fan *fan, uint32_t place)
-{
-    const aioc_feeds_stream *old = fan->streams[place];
-    uint32_t heir;
-    for (heir = place + 1; heir < fan->stream_count &&
-         aioc_protocol_epk_compare(fan->streams[heir]->min, old->max) < 0; heir++) {
-        fan->streams[heir]->hot = old->hot;
-        fan->streams[heir]->turn = old->turn;
-    }
-    aioc_feeds_remove_stream(fan, place);
-}
-
 static void aioc_feeds_ask_changes(aioc_feeds_query *query, bool owed)
 {
     aioc_feeds_fan *fan = query->fan;
@@ -19863,8 +19831,8 @@ static void aioc_feeds_ask_changes(aioc_feeds_query *query, bool owed)
             aioc_feeds_other_container(fan);
             return;
         }
-        if (recut) {
-            aioc_feeds_inherit(fan, place);
+        if (recut) {                         /* there is nothing of it to wait for */
+            aioc_feeds_remove_stream(fan, place);
             continue;
         }
         stream = fan->streams[place];
@@ -19963,8 +19931,7 @@ static void aioc_feeds_prepare(aioc_feeds_query *query)
     } else if (fan->sql.len == 0 || fan->plan) {
         aioc_feeds_begin(query);
     } else {
-        fan->plan = aioc_feeds_plan_kept(query, true);
-        if (!fan->plan) fan->plan = aioc_feeds_plan_kept(query, false);
+        fan->plan = aioc_feeds_plan_kept(query);
         if (fan->plan) {
             aioc_query_plan_hold(fan->plan);
             aioc_feeds_begin(query);
