@@ -20091,23 +20091,6 @@ static void aioc_feeds_feed_starved(aioc_feeds *feeds)
     }
 }
 
-/* One piece of work for one query. False: none has any. */
-static bool aioc_feeds_work_on_queries(aioc_feeds *feeds)
-{
-    aioc_feeds_query *query;
-    if (aioc_feeds_has_starved(feeds)) aioc_feeds_feed_starved(feeds);
-    query = feeds->first_stirred;
-    if (!query) return false;
-    aioc_feeds_calm(query);
-    aioc_feeds_work_on(query);
-    return true;
-}
-
-static bool aioc_feeds_queries_have_work(const aioc_feeds *feeds)
-{
-    return feeds->first_stirred || aioc_feeds_has_starved(feeds);
-}
-
 static void aioc_feeds_close_queries(aioc_feeds *feeds)
 {
     aioc_memory *memory = feeds->engine->memory;
@@ -20470,63 +20453,61 @@ static uint32_t aioc_feeds_sort_pairs(aioc_feeds_many *many, uint32_t *list, uin
 /* A query under construction: its text, and its parameters as a JSON array. */
 typedef struct aioc_feeds_draft {
     aioc_memory *memory;
-    aioc_memory_buffer sql, params;
+    aioc_memory_buffer sql, params, scratch;
     uint32_t count;
 } aioc_feeds_draft;
 
-/* One more parameter: its name goes to the text, what its value is appended behind to the parameters. */
-static bool aioc_feeds_name_param(aioc_feeds_draft *draft)
+static bool aioc_feeds_draft_text(aioc_feeds_draft *draft, const char *text)
 {
-    uint32_t number = draft->count++;
-    return aioc_memory_append(draft->memory, &draft->sql, "@p", 2) &&
-           aioc_text_append_u64(draft->memory, &draft->sql, number) &&
-           aioc_memory_append_str(draft->memory, &draft->params, number ? ",{\"name\":\"@p" : "{\"name\":\"@p") &&
-           aioc_text_append_u64(draft->memory, &draft->params, number) &&
-           aioc_memory_append_str(draft->memory, &draft->params, "\",\"value\":");
+    return aioc_memory_append_str(draft->memory, &draft->sql, text);
+}
+
+/* One more parameter: its name goes to the text, its value, which is JSON, to the parameters. */
+static bool aioc_feeds_draft_param(aioc_feeds_draft *draft, aiocosmos_str json)
+{
+    char text[48];
+    bool ok;
+    aioc_memory_print(text, sizeof text, "@p%u", (unsigned)draft->count);
+    ok = aioc_feeds_draft_text(draft, text);
+    aioc_memory_print(text, sizeof text, "%s{\"name\":\"@p%u\",\"value\":", draft->count ? "," : "",
+                      (unsigned)draft->count);
+    draft->count++;
+    return ok && aioc_memory_append_str(draft->memory, &draft->params, text) &&
+           aioc_memory_append(draft->memory, &draft->params, json.ptr, json.len) &&
+           aioc_memory_append(draft->memory, &draft->params, "}", 1);
 }
 
 static bool aioc_feeds_draft_id(aioc_feeds_draft *draft, const char *id)
 {
-    return aioc_feeds_name_param(draft) &&
-           aioc_json_append_string(draft->memory, &draft->params, id, strlen(id), false) &&
-           aioc_memory_append(draft->memory, &draft->params, "}", 1);
+    draft->scratch.len = 0;
+    return aioc_json_append_string(draft->memory, &draft->scratch, id, strlen(id), false) &&
+           aioc_feeds_draft_param(draft, aioc_feeds_text(&draft->scratch));
 }
 
 /* The ids from one pair of a list up to another. */
 static bool aioc_feeds_draft_ids(aioc_feeds_draft *draft, const aioc_feeds_many *many, uint32_t pair, uint32_t end)
 {
-    bool ok;
-    if (many->pairs[pair].next == end)
-        return aioc_memory_append_str(draft->memory, &draft->sql, "c.id=") &&
-               aioc_feeds_draft_id(draft, aioc_feeds_pair_id(many, pair));
-    ok = aioc_memory_append_str(draft->memory, &draft->sql, "c.id IN (");
+    bool ok, one = many->pairs[pair].next == end;
+    ok = aioc_feeds_draft_text(draft, one ? "c.id=" : "c.id IN (");
     while (ok && pair != end) {
         ok = aioc_feeds_draft_id(draft, aioc_feeds_pair_id(many, pair));
         pair = many->pairs[pair].next;
-        if (ok && pair != end) ok = aioc_memory_append(draft->memory, &draft->sql, ",", 1);
+        if (ok && pair != end) ok = aioc_feeds_draft_text(draft, ",");
     }
-    return ok && aioc_memory_append(draft->memory, &draft->sql, ")", 1);
+    return ok && (one || aioc_feeds_draft_text(draft, ")"));
 }
 
 static bool aioc_feeds_draft_key(aioc_feeds_draft *draft, const aioc_feeds_many *many, const char *key)
 {
-    aioc_memory *memory = draft->memory;
     const char *property = many->properties.data;
     aiocosmos_json level;
     size_t at = 1;
     bool ok = true;
     for (; ok && (level = aioc_feeds_key_level(key, &at)).len; property += strlen(property) + 1) {
-        if (level.type == AIOCOSMOS_JSON_OBJ) {                            /* {}: the item has no such property */
-            ok = aioc_memory_append_str(memory, &draft->sql, " AND IS_DEFINED(") &&
-                 aioc_memory_append_str(memory, &draft->sql, property) &&
-                 aioc_memory_append_str(memory, &draft->sql, ")=false");
-        } else {
-            ok = aioc_memory_append_str(memory, &draft->sql, " AND ") &&
-                 aioc_memory_append_str(memory, &draft->sql, property) &&
-                 aioc_memory_append(memory, &draft->sql, "=", 1) && aioc_feeds_name_param(draft) &&
-                 aioc_memory_append(memory, &draft->params, level.ptr, level.len) &&
-                 aioc_memory_append(memory, &draft->params, "}", 1);
-        }
+        bool missing = level.type == AIOCOSMOS_JSON_OBJ;                   /* {}: the item has no such property */
+        ok = aioc_feeds_draft_text(draft, missing ? " AND IS_DEFINED(" : " AND ") &&
+             aioc_feeds_draft_text(draft, property) && aioc_feeds_draft_text(draft, missing ? ")=false" : "=") &&
+             (missing || aioc_feeds_draft_param(draft, aioc_operation_str(level.ptr, level.len)));
     }
     return ok;
 }
@@ -20534,17 +20515,13 @@ static bool aioc_feeds_draft_key(aioc_feeds_draft *draft, const aioc_feeds_many 
 /* The condition for a list of pairs by their keys: for each key its ids. */
 static bool aioc_feeds_draft_pairs(aioc_feeds_draft *draft, const aioc_feeds_many *many, uint32_t pair)
 {
-    aioc_memory *memory = draft->memory;
     bool ok = true, first = true;
-    while (ok && pair != AIOC_FEEDS_NO_PAIR) {
+    for (; ok && pair != AIOC_FEEDS_NO_PAIR; first = false) {
         uint32_t end = pair;
         while (end != AIOC_FEEDS_NO_PAIR && aioc_feeds_compare_keys(many, pair, end) == 0)
             end = many->pairs[end].next;
-        ok = aioc_memory_append_str(memory, &draft->sql, first ? "(" : " OR (") &&
-             aioc_feeds_draft_ids(draft, many, pair, end) &&
-             aioc_feeds_draft_key(draft, many, aioc_feeds_pair_key(many, pair)) &&
-             aioc_memory_append(memory, &draft->sql, ")", 1);
-        first = false;
+        ok = aioc_feeds_draft_text(draft, first ? "(" : " OR (") && aioc_feeds_draft_ids(draft, many, pair, end) &&
+             aioc_feeds_draft_key(draft, many, aioc_feeds_pair_key(many, pair)) && aioc_feeds_draft_text(draft, ")");
         pair = end;
     }
     return ok;
@@ -20557,7 +20534,7 @@ static bool aioc_feeds_build_part(aioc_feeds_part *part, uint32_t pairs, bool by
     bool ok;
     memset(&draft, 0, sizeof draft);
     draft.memory = many->feeds->engine->memory;
-    ok = aioc_memory_append_str(draft.memory, &draft.sql, "SELECT * FROM c WHERE ") &&
+    ok = aioc_feeds_draft_text(&draft, "SELECT * FROM c WHERE ") &&
          aioc_memory_append(draft.memory, &draft.params, "[", 1) &&
          (by_id ? aioc_feeds_draft_ids(&draft, many, pairs, AIOC_FEEDS_NO_PAIR)
                 : aioc_feeds_draft_pairs(&draft, many, pairs)) &&
@@ -20565,6 +20542,7 @@ static bool aioc_feeds_build_part(aioc_feeds_part *part, uint32_t pairs, bool by
          aioc_feeds_append_body(draft.memory, &part->body, aioc_feeds_text(&draft.sql), aioc_feeds_text(&draft.params));
     aioc_memory_buffer_free(draft.memory, &draft.sql);
     aioc_memory_buffer_free(draft.memory, &draft.params);
+    aioc_memory_buffer_free(draft.memory, &draft.scratch);
     return ok;
 }
 
@@ -20982,6 +20960,7 @@ static void aioc_feeds_give_rest(aioc_feeds_part *part)
 static void aioc_feeds_many_work(aioc_feeds_many *many)
 {
     aioc_feeds_part *part = many->parts;
+    many->starved = false;
     while (part && part->state != AIOC_FEEDS_PART_ROWS && part->state != AIOC_FEEDS_PART_REST) part = part->next;
     many->stirred = false;
     if (many->op->stop || many->ended) {
@@ -21003,22 +20982,12 @@ static bool aioc_feeds_many_has_work(const aioc_feeds_many *many)
     return many->stirred || (many->starved && aioc_operation_has_room_for_fetch(many->feeds->engine));
 }
 
-/* One piece of work for one of them. False: none has any. */
-static bool aioc_feeds_work_on_many(aioc_feeds *feeds)
+/* One that has work. NULL: none has. */
+static aioc_feeds_many *aioc_feeds_busy_many(const aioc_feeds *feeds)
 {
     aioc_feeds_many *many = feeds->first_many;
     while (many && !aioc_feeds_many_has_work(many)) many = many->next;
-    if (!many) return false;
-    many->starved = false;
-    aioc_feeds_many_work(many);
-    return true;
-}
-
-static bool aioc_feeds_many_have_work(const aioc_feeds *feeds)
-{
-    const aioc_feeds_many *many = feeds->first_many;
-    while (many && !aioc_feeds_many_has_work(many)) many = many->next;
-    return many != NULL;
+    return many;
 }
 
 /*--- Reads of many items: what the host asks for ----------------------------------*/
@@ -21386,17 +21355,19 @@ static bool aioc_feeds_may_pull(const aioc_feeds_bulk *bulk)
             engine->memory->used - engine->memory->kept < engine->memory->max / 8 * 7);
 }
 
-/* One piece of work for a query or for a read of many, or one item pulled for one bulk. False: there is none, and no
- * bulk can take one now. */
-static bool aioc_feeds_work(aioc_feeds *feeds)
+/* One that can take an item now. NULL: none can. */
+static aioc_feeds_bulk *aioc_feeds_pulling_bulk(const aioc_feeds *feeds)
 {
     aioc_feeds_bulk *bulk = feeds->first_bulk;
-    aiocosmos_bulk_item item;
-    if (aioc_feeds_work_on_queries(feeds) || aioc_feeds_work_on_many(feeds)) return true;
     while (bulk && !aioc_feeds_may_pull(bulk)) bulk = bulk->next;
-    if (!bulk) return false;
+    return bulk;
+}
+
+static void aioc_feeds_pull(aioc_feeds_bulk *bulk)
+{
+    aiocosmos_bulk_item item;
     memset(&item, 0, sizeof item);
-    switch (bulk->request.next(feeds->engine->client, &item, bulk->request.user_data)) {
+    switch (bulk->request.next(bulk->feeds->engine->client, &item, bulk->request.user_data)) {
     case AIOCOSMOS_PULL_ITEM: aioc_feeds_send_item(bulk, &item); break;
     case AIOCOSMOS_PULL_LATER: bulk->later = true; break;
     case AIOCOSMOS_PULL_END: bulk->ended = true; break;
@@ -21405,15 +21376,32 @@ static bool aioc_feeds_work(aioc_feeds *feeds)
         bulk->status = AIOCOSMOS_E_CANCELLED;
     }
     aioc_feeds_bulk_finish_if_over(bulk);
+}
+
+/* One piece of work for a query or for a read of many, or one item pulled for one bulk. False: there is none. */
+static bool aioc_feeds_work(aioc_feeds *feeds)
+{
+    aioc_feeds_query *query;
+    aioc_feeds_many *many;
+    aioc_feeds_bulk *bulk;
+    if (aioc_feeds_has_starved(feeds)) aioc_feeds_feed_starved(feeds);
+    if ((query = feeds->first_stirred) != NULL) {
+        aioc_feeds_calm(query);
+        aioc_feeds_work_on(query);
+    } else if ((many = aioc_feeds_busy_many(feeds)) != NULL) {
+        aioc_feeds_many_work(many);
+    } else if ((bulk = aioc_feeds_pulling_bulk(feeds)) != NULL) {
+        aioc_feeds_pull(bulk);
+    } else {
+        return false;
+    }
     return true;
 }
 
 static bool aioc_feeds_has_work(const aioc_feeds *feeds)
 {
-    const aioc_feeds_bulk *bulk = feeds->first_bulk;
-    if (aioc_feeds_queries_have_work(feeds) || aioc_feeds_many_have_work(feeds)) return true;
-    while (bulk && !aioc_feeds_may_pull(bulk)) bulk = bulk->next;
-    return bulk != NULL;
+    return feeds->first_stirred || aioc_feeds_has_starved(feeds) || aioc_feeds_busy_many(feeds) ||
+           aioc_feeds_pulling_bulk(feeds);
 }
 
 static int aioc_feeds_keep_names(aioc_feeds_bulk *bulk, const aiocosmos_bulk_request *request)
