@@ -16368,6 +16368,8 @@ static void aioc_query_hybrid_close(aioc_query_hybrid *hybrid)
 #define AIOC_FEEDS_PAIR_BYTES     48u        /* of them for a pair, beside its id, */
 #define AIOC_FEEDS_LEVEL_BYTES    44u        /* and for a level of its key, beside name and value */
 #define AIOC_FEEDS_NO_PAIR        UINT32_MAX
+#define AIOC_FEEDS_QUERY_LINES    "x-ms-documentdb-isquery: True\r\nContent-Type: application/query+json\r\n"
+#define AIOC_FEEDS_ACROSS_LINE    "x-ms-documentdb-query-enablecrosspartition: True\r\n"
 
 typedef struct aioc_feeds aioc_feeds;
 typedef struct aioc_feeds_query aioc_feeds_query;
@@ -16413,8 +16415,8 @@ typedef struct aioc_feeds_stream {
     aioc_feeds_query *query;
     aioc_memory_buffer edges;                /* min, a NUL, max */
     aiocosmos_str min, max;
-    aioc_memory_buffer kin;                  /* min, NUL and max of what was one range when its first row was given;
-                                              * empty: of the stream itself */
+    aioc_memory_buffer kin;                  /* those of what was one range when its first row was given; empty: its
+                                              * own */
     aioc_memory_buffer position;             /* the continuation behind the answers that have been used up */
     aioc_operation *op;                      /* the request under way */
     aioc_feeds_answer *first, *last;
@@ -16469,9 +16471,8 @@ typedef struct aioc_feeds_fan {
     bool     from_unordered;                 /* arrays or objects are among them */
     bool     unfiltered;                     /* by the plan there can be no filter: ranges are read anew */
     aioc_feeds_stream **streams;             /* by their place in the key space */
-    uint32_t stream_count, stream_cap;
-    aioc_feeds_stream **heap;                /* those that have a row, the next row's first */
-    uint32_t heap_count, heap_cap;
+    aioc_feeds_stream **heap;                /* those that have a row, the next row's first; in the same block */
+    uint32_t stream_count, heap_count, stream_cap;
     aioc_feeds_stream *leaving;
     uint32_t in_flight, window, parallel_max, page_items_max, continuation_max;
     uint32_t ahead, window_max;              /* answers held; how far the window, which counts them, may grow */
@@ -16517,8 +16518,7 @@ typedef struct aioc_feeds_fan {
     bool     out_closed;                     /* the page's text is complete */
     bool     unshown;                        /* there was no memory to show the page: it is kept for the next try */
     bool     more;
-    aioc_memory_buffer last_items, last_rid; /* of the last row given, in order */
-    aioc_memory_buffer last_min, last_max;
+    aioc_memory_buffer last_items, last_rid, last_edges;     /* of the last row given, in order */
     uint32_t last_rows;                      /* rows of that item with those values */
     bool     among_unordered;                /* the row at hand: rows that are the same need not come side by side */
 
@@ -16986,6 +16986,26 @@ static bool aioc_feeds_set(aioc_memory *memory, aioc_memory_buffer *buffer, aioc
     return aioc_memory_append(memory, buffer, text.ptr, text.len);
 }
 
+/* A part of the key space as text: min, a NUL, max. Empty: none. */
+static bool aioc_feeds_set_edges(aioc_memory *memory, aioc_memory_buffer *edges, aiocosmos_str min, aiocosmos_str max)
+{
+    if (!aioc_memory_reserve(memory, edges, min.len + 1 + max.len)) return false;
+    edges->len = 0;
+    return aioc_memory_append(memory, edges, min.ptr, min.len) && aioc_memory_append(memory, edges, "", 1) &&
+           aioc_memory_append(memory, edges, max.ptr, max.len);
+}
+
+static aiocosmos_str aioc_feeds_min(const aioc_memory_buffer *edges)
+{
+    return aioc_memory_str(edges->len ? edges->data : "");
+}
+
+static aiocosmos_str aioc_feeds_max(const aioc_memory_buffer *edges)
+{
+    size_t at = edges->len ? strlen(edges->data) + 1 : 0;
+    return aioc_operation_str(edges->data + at, edges->len - at);
+}
+
 static void aioc_feeds_answer_free(aioc_memory *memory, aioc_feeds_answer *answer)
 {
     if (!answer) return;
@@ -17121,10 +17141,8 @@ static void aioc_feeds_fan_free(aioc_feeds_query *query)
     aioc_memory_buffer_free(memory, &fan->out);
     aioc_memory_buffer_free(memory, &fan->last_items);
     aioc_memory_buffer_free(memory, &fan->last_rid);
-    aioc_memory_buffer_free(memory, &fan->last_min);
-    aioc_memory_buffer_free(memory, &fan->last_max);
-    aioc_memory_free(memory, fan->streams, fan->stream_cap * sizeof *fan->streams);
-    aioc_memory_free(memory, fan->heap, fan->heap_cap * sizeof *fan->heap);
+    aioc_memory_buffer_free(memory, &fan->last_edges);
+    aioc_memory_free(memory, fan->streams, 2 * fan->stream_cap * sizeof *fan->streams);
     aioc_memory_free(memory, fan, sizeof *fan);
     query->fan = NULL;
 }
@@ -17288,18 +17306,17 @@ static int aioc_feeds_build_body(aioc_operation_engine *engine, aioc_memory_buff
 static int aioc_feeds_add_lines(aioc_operation_engine *engine, const aiocosmos_query_request *request, bool is_query,
                                 bool across)
 {
-    int refused = 0;
-    engine->lines_text.len = 0;
-    if (is_query) refused = aioc_operation_add_line(engine, "x-ms-documentdb-isquery: ", "True");
-    if (is_query && !refused) refused = aioc_operation_add_line(engine, "Content-Type: ", "application/query+json");
-    if (across && !refused)
-        refused = aioc_operation_add_line(engine, "x-ms-documentdb-query-enablecrosspartition: ", "True");
-    if (request->want_metrics && !refused)
-        refused = aioc_operation_add_line(engine, "x-ms-documentdb-populatequerymetrics: ", "True");
-    if (request->want_index_metrics && !refused)
-        refused = aioc_operation_add_line(engine, "x-ms-cosmos-populateindexmetrics: ", "True");
-    if (!refused) refused = aioc_operation_add_headers(engine, request->headers);
-    return refused;
+    aioc_memory *memory = engine->memory;
+    aioc_memory_buffer *lines = &engine->lines_text;
+    lines->len = 0;
+    if ((is_query && !aioc_memory_append_str(memory, lines, AIOC_FEEDS_QUERY_LINES)) ||
+        (across && !aioc_memory_append_str(memory, lines, AIOC_FEEDS_ACROSS_LINE)) ||
+        (request->want_metrics &&
+         !aioc_memory_append_str(memory, lines, "x-ms-documentdb-populatequerymetrics: True\r\n")) ||
+        (request->want_index_metrics &&
+         !aioc_memory_append_str(memory, lines, "x-ms-cosmos-populateindexmetrics: True\r\n")))
+        return aioc_operation_refuse_memory(engine);
+    return aioc_operation_add_headers(engine, request->headers);
 }
 
 static int aioc_feeds_keep(aioc_operation_engine *engine, aioc_memory_buffer *buffer, aiocosmos_str text)
@@ -17421,11 +17438,17 @@ static uint32_t aioc_feeds_levels(const aiocosmos_pk *pk)
     return levels;
 }
 
-static int aioc_feeds_fill_fan(aioc_feeds_query *query, const aiocosmos_query_request *request)
+static int aioc_feeds_open_fan(aioc_feeds_query *query, const aiocosmos_query_request *request)
 {
     aioc_operation_engine *engine = query->feeds->engine;
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feeds_fan *fan = (aioc_feeds_fan *)aioc_memory_zalloc(engine->memory, sizeof *fan);
     int refused = 0;
+    if (!fan) return aioc_operation_refuse_memory(engine);
+    query->fan = fan;
+    fan->key[0] = aioc_operation_random(&engine->random_state);
+    fan->key[1] = aioc_operation_random(&engine->random_state);
+    aioc_json_open(&fan->rest_doc, engine->memory);
+    aioc_json_open(&fan->from_doc, engine->memory);
     fan->page_items_max = request->page_items_max;
     fan->parallel_max = request->parallel_max ? request->parallel_max : AIOCOSMOS_DEFAULT_PARALLEL;
     if (fan->parallel_max > AIOC_ACCOUNT_RANGES_MAX) fan->parallel_max = AIOC_ACCOUNT_RANGES_MAX;
@@ -17442,18 +17465,6 @@ static int aioc_feeds_fill_fan(aioc_feeds_query *query, const aiocosmos_query_re
                                                      aioc_feeds_stir_owner, query);
 }
 
-static aioc_feeds_fan *aioc_feeds_fan_new(aioc_feeds_query *query)
-{
-    aioc_operation_engine *engine = query->feeds->engine;
-    aioc_feeds_fan *fan = (aioc_feeds_fan *)aioc_memory_zalloc(engine->memory, sizeof *fan);
-    if (!fan) return NULL;
-    fan->key[0] = aioc_operation_random(&engine->random_state);
-    fan->key[1] = aioc_operation_random(&engine->random_state);
-    aioc_json_open(&fan->rest_doc, engine->memory);
-    aioc_json_open(&fan->from_doc, engine->memory);
-    return fan;
-}
-
 /* Whether a query may be of several ranges: it names no key, or the first levels of one; how many levels the keys of a
  * container have may be unknown yet. */
 static bool aioc_feeds_may_span(const aioc_feeds_query *query, const aiocosmos_pk *pk)
@@ -17465,44 +17476,50 @@ static bool aioc_feeds_may_span(const aioc_feeds_query *query, const aiocosmos_p
     return levels < AIOC_PROTOCOL_PK_LEVELS;
 }
 
-/* Everything of a request that its pages need. */
-static int aioc_feeds_fill_query(aioc_feeds_query *query, const aiocosmos_query_request *request)
+/* What a query and a change feed have in common: what is read, and how. */
+static int aioc_feeds_fill_common(aioc_feeds_query *query, const aiocosmos_query_request *request)
 {
     aioc_operation_engine *engine = query->feeds->engine;
-    const char *sql = request->sql;
-    bool of_items = request->feed == AIOCOSMOS_ITEMS, has_pk = aioc_operation_has_pk(&request->pk);
-    aioc_memory_buffer params = { NULL, 0, 0 };
+    bool has_pk = aioc_operation_has_pk(&request->pk);
     int refused = aioc_feeds_check_query(engine, request);
     static const char *const types[] = { "docs", "colls", "dbs", "pkranges" };
     static const char *const arrays[] = { "/Documents", "/DocumentCollections", "/Databases", "/PartitionKeyRanges" };
     static const unsigned names[] = { 2, 1, 0, 2 };
-    if (!sql && of_items) sql = "SELECT * FROM c";
-    query->verb = sql ? "POST" : "GET";
     if (!refused)
         refused = aioc_operation_build_link(engine, names[request->feed], request->database, request->container, NULL);
     if (!refused) refused = aioc_feeds_keep(engine, &query->link, aioc_feeds_text(&engine->link_text));
     if (!refused && has_pk) refused = aioc_operation_add_pk(engine, &request->pk);
     if (!refused && has_pk) refused = aioc_feeds_keep(engine, &query->pk, aioc_feeds_text(&engine->pk_text));
-    if (!refused) refused = aioc_feeds_add_lines(engine, request, sql != NULL, of_items && !has_pk);
-    if (!refused) refused = aioc_feeds_keep(engine, &query->lines, aioc_feeds_text(&engine->lines_text));
-    if (!refused && sql) refused = aioc_feeds_build_body(engine, &params, &query->body, request, sql);
     if (!refused) refused = aioc_operation_check_session(engine, request->session_token);
     if (!refused) refused = aioc_feeds_keep(engine, &query->session, aioc_memory_str(request->session_token));
-    if (!refused && of_items && aioc_feeds_may_span(query, &request->pk)) {
-        query->fan = aioc_feeds_fan_new(query);
-        refused = query->fan ? aioc_feeds_fill_fan(query, request) : aioc_operation_refuse_memory(engine);
-        if (query->fan) query->fan->params = params;
-        else aioc_memory_buffer_free(engine->memory, &params);
-    } else {
-        aioc_memory_buffer_free(engine->memory, &params);
-    }
     if (refused) return refused;
+    query->verb = "GET";
     query->type = types[request->feed];
     query->array = arrays[request->feed];
-    query->of_items = of_items;
+    query->of_items = request->feed == AIOCOSMOS_ITEMS;
     query->timeout_ms = request->timeout_ms ? request->timeout_ms : engine->request_timeout_ms;
     query->page_items_max = request->page_items_max;
     query->skip_empty = request->skip_empty;
+    return 0;
+}
+
+/* Everything of a request that its pages need. */
+static int aioc_feeds_fill_query(aioc_feeds_query *query, const aiocosmos_query_request *request)
+{
+    aioc_operation_engine *engine = query->feeds->engine;
+    const char *sql = request->sql;
+    aioc_memory_buffer params = { NULL, 0, 0 };
+    int refused = aioc_feeds_fill_common(query, request);
+    if (refused) return refused;
+    if (!sql && query->of_items) sql = "SELECT * FROM c";
+    if (sql) query->verb = "POST";
+    if (query->of_items && aioc_feeds_may_span(query, &request->pk)) refused = aioc_feeds_open_fan(query, request);
+    if (!refused) refused = aioc_feeds_add_lines(engine, request, sql != NULL, query->of_items && query->pk.len == 0);
+    if (!refused) refused = aioc_feeds_keep(engine, &query->lines, aioc_feeds_text(&engine->lines_text));
+    if (!refused && sql)
+        refused = aioc_feeds_build_body(engine, query->fan ? &query->fan->params : &params, &query->body, request, sql);
+    aioc_memory_buffer_free(engine->memory, &params);
+    if (refused) return refused;
     if (!aioc_feeds_ask_question(query, query->type)) return aioc_operation_refuse_memory(engine);
     return request->continuation ? aioc_feeds_read_token(query, request->continuation) : 0;
 }
@@ -17596,6 +17613,8 @@ static void aioc_feeds_changes_as_query(const aiocosmos_changes_request *request
     out->pk = request->pk;
     out->epk_min = request->epk_min;
     out->epk_max = request->epk_max;
+    out->session_token = request->session_token;
+    out->timeout_ms = request->timeout_ms;
     out->page_items_max = request->page_items_max;
     out->parallel_max = request->parallel_max;
     out->memory_max = request->memory_max;
@@ -17623,29 +17642,15 @@ static int aioc_feeds_place_changes(aioc_feeds_query *query, const aiocosmos_cha
 
 static int aioc_feeds_fill_changes(aioc_feeds_query *query, const aiocosmos_changes_request *request)
 {
-    aioc_operation_engine *engine = query->feeds->engine;
     aiocosmos_query_request common;
-    bool has_pk = aioc_operation_has_pk(&request->pk);
-    int refused = aioc_feeds_check_changes(engine, request);
+    int refused = aioc_feeds_check_changes(query->feeds->engine, request);
     aioc_feeds_changes_as_query(request, &common);
-    if (!refused) refused = aioc_feeds_check_query(engine, &common);
-    if (!refused) refused = aioc_operation_build_link(engine, 2, request->database, request->container, NULL);
-    if (!refused) refused = aioc_feeds_keep(engine, &query->link, aioc_feeds_text(&engine->link_text));
-    if (!refused && has_pk) refused = aioc_operation_add_pk(engine, &request->pk);
-    if (!refused && has_pk) refused = aioc_feeds_keep(engine, &query->pk, aioc_feeds_text(&engine->pk_text));
-    if (!refused) refused = aioc_operation_check_session(engine, request->session_token);
-    if (!refused) refused = aioc_feeds_keep(engine, &query->session, aioc_memory_str(request->session_token));
+    if (!refused) refused = aioc_feeds_fill_common(query, &common);
+    if (!refused) refused = aioc_feeds_open_fan(query, &common);
     if (refused) return refused;
-    query->fan = aioc_feeds_fan_new(query);
-    if (!query->fan) return aioc_operation_refuse_memory(engine);
     query->fan->changes = true;
-    query->verb = "GET";
-    query->type = "docs";
-    query->of_items = true;
-    query->timeout_ms = request->timeout_ms ? request->timeout_ms : engine->request_timeout_ms;
-    refused = aioc_feeds_fill_fan(query, &common);
     query->fan->continuation_max = UINT32_MAX;            /* there is always a state */
-    if (!refused) refused = aioc_feeds_place_changes(query, request);
+    refused = aioc_feeds_place_changes(query, request);
     return refused ? refused : aioc_feeds_add_change_lines(query, request);
 }
 
@@ -17661,30 +17666,31 @@ static int aioc_feeds_changes_open(aioc_feeds *feeds, const aiocosmos_changes_re
 
 static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *result);
 
-static bool aioc_feeds_append_page_size(aioc_memory *memory, aioc_memory_buffer *lines, uint64_t rows)
+/* The header lines of a request for a page: those that all have, how many rows, and what it goes on behind. False: no
+ * memory. */
+static bool aioc_feeds_page_lines(aioc_operation_engine *engine, aiocosmos_str lines, uint64_t rows,
+                                  const char *behind_name, aiocosmos_str behind)
 {
+    aioc_memory_buffer *out = &engine->lines_text;
     char text[48];
     if (rows) aioc_memory_print(text, sizeof text, "x-ms-max-item-count: %u\r\n", (unsigned)rows);
     else aioc_memory_print(text, sizeof text, "x-ms-max-item-count: -1\r\n");
-    return aioc_memory_append_str(memory, lines, text);
+    return aioc_feeds_set(engine->memory, out, lines) && aioc_memory_append_str(engine->memory, out, text) &&
+           (behind.len == 0 || aioc_operation_append_line(engine->memory, out, behind_name, behind));
 }
 
 static int aioc_feeds_ask_page(aioc_feeds_query *query, uint32_t timeout_ms)
 {
     aioc_operation_engine *engine = query->feeds->engine;
     aioc_operation_spec spec;
-    aioc_memory_buffer *lines = &engine->lines_text;
-    if (!aioc_feeds_set(engine->memory, lines, aioc_feeds_text(&query->lines)) ||
-        !aioc_feeds_append_page_size(engine->memory, lines, query->page_items_max) ||
-        (query->continuation.len && !aioc_operation_append_line(engine->memory, lines, "x-ms-continuation: ",
-                                                                aioc_feeds_text(&query->continuation))))
-        return aioc_operation_refuse_memory(engine);
+    if (!aioc_feeds_page_lines(engine, aioc_feeds_text(&query->lines), query->page_items_max, "x-ms-continuation: ",
+                               aioc_feeds_text(&query->continuation))) return aioc_operation_refuse_memory(engine);
     aioc_feeds_specify(&spec, query->verb, &query->link, timeout_ms, aioc_feeds_page_came, query);
     spec.type = query->type;
     spec.item_data = query->of_items;
     if (!query->of_items) spec.container_link.len = 0;
     spec.pk_text = aioc_feeds_text(&query->pk);
-    spec.lines = aioc_feeds_text(lines);
+    spec.lines = aioc_feeds_text(&engine->lines_text);
     spec.session_token = aioc_feeds_text(&query->session);
     spec.body = aioc_feeds_text(&query->body);
     spec.of_page = true;
@@ -17988,35 +17994,11 @@ static int aioc_feeds_ask_plan(aioc_feeds_query *query)
 
 /*--- Many ranges: streams -------------------------------------------------------*/
 
-static bool aioc_feeds_stream_edges(aioc_feeds_stream *stream, aiocosmos_str min, aiocosmos_str max)
+/* The streams of what was one range have its edges in common: rows that sort the same come from all of them as they did
+ * from the range, by their items, so that one item tells for all of them what was given. */
+static aiocosmos_str aioc_feeds_kin(const aioc_feeds_stream *stream)
 {
-    aioc_memory *memory = stream->query->feeds->engine->memory;
-    if (!aioc_memory_append(memory, &stream->edges, min.ptr, min.len) ||
-        !aioc_memory_append(memory, &stream->edges, "", 1) ||
-        !aioc_memory_append(memory, &stream->edges, max.ptr, max.len)) return false;
-    stream->min = aioc_operation_str(stream->edges.data, min.len);
-    stream->max = aioc_operation_str(stream->edges.data + min.len + 1, max.len);
-    return true;
-}
-
-/* The streams of what was one range: rows that sort the same come from all of them as they did from the range, by their
- * items, so that one item tells for all of them what was given. */
-static bool aioc_feeds_join_kin(aioc_feeds_stream *stream, aiocosmos_str min, aiocosmos_str max)
-{
-    aioc_memory *memory = stream->query->feeds->engine->memory;
-    return aioc_feeds_set(memory, &stream->kin, min) && aioc_memory_append(memory, &stream->kin, "", 1) &&
-           aioc_memory_append(memory, &stream->kin, max.ptr, max.len);
-}
-
-static aiocosmos_str aioc_feeds_kin_min(const aioc_feeds_stream *stream)
-{
-    return stream->kin.len ? aioc_memory_str(stream->kin.data) : stream->min;
-}
-
-static aiocosmos_str aioc_feeds_kin_max(const aioc_feeds_stream *stream)
-{
-    size_t at = stream->kin.len ? strlen(stream->kin.data) + 1 : 0;
-    return stream->kin.len ? aioc_operation_str(stream->kin.data + at, stream->kin.len - at) : stream->max;
+    return aioc_feeds_text(stream->kin.len ? &stream->kin : &stream->edges);
 }
 
 static bool aioc_feeds_are_kin(const aioc_feeds_stream *a, const aioc_feeds_stream *b)
@@ -18033,19 +18015,24 @@ static aioc_feeds_stream *aioc_feeds_stream_new(aioc_feeds_query *query, uint32_
     aioc_feeds_stream *stream;
     if (fan->stream_count == fan->stream_cap) {
         uint32_t cap = fan->stream_cap ? fan->stream_cap * 2 : 8;
-        void *grown = aioc_memory_resize(memory, fan->streams, fan->stream_cap * sizeof *fan->streams,
-                                         cap * sizeof *fan->streams);
+        void *grown = aioc_memory_resize(memory, fan->streams, 2 * fan->stream_cap * sizeof *fan->streams,
+                                         2 * cap * sizeof *fan->streams);
         if (!grown) return NULL;
         fan->streams = (aioc_feeds_stream **)grown;
+        fan->heap = fan->streams + cap;
+        memcpy(fan->heap, fan->streams + fan->stream_cap, fan->heap_count * sizeof *fan->heap);
         fan->stream_cap = cap;
     }
     stream = (aioc_feeds_stream *)aioc_memory_zalloc(memory, sizeof *stream);
     if (!stream) return NULL;
     stream->query = query;
-    if (!aioc_feeds_stream_edges(stream, min, max) || !aioc_feeds_set(memory, &stream->position, continuation)) {
+    if (!aioc_feeds_set_edges(memory, &stream->edges, min, max) ||
+        !aioc_feeds_set(memory, &stream->position, continuation)) {
         aioc_feeds_stream_free(stream);
         return NULL;
     }
+    stream->min = aioc_feeds_min(&stream->edges);
+    stream->max = aioc_feeds_max(&stream->edges);
     memmove(fan->streams + place + 1, fan->streams + place, (fan->stream_count - place) * sizeof *fan->streams);
     fan->streams[place] = stream;
     fan->stream_count++;
@@ -18110,7 +18097,7 @@ static bool aioc_feeds_recut(aioc_feeds_query *query, uint32_t place)
         heir->rids_told = old->rids_told;
         heir->hot = old->hot;
         heir->turn = old->turn;
-        ok = aioc_feeds_join_kin(heir, aioc_feeds_kin_min(old), aioc_feeds_kin_max(old));
+        ok = aioc_feeds_set(query->feeds->engine->memory, &heir->kin, aioc_feeds_kin(old));
     }
     if (!ok) {                               /* as it was: it is tried again for the next page */
         while (fan->stream_count > place + 1 &&
@@ -18317,17 +18304,6 @@ static bool aioc_feeds_append_edges(const aioc_feeds_stream *stream, const aioc_
 
 static void aioc_feeds_answer_came(aioc_operation *op, const aiocosmos_result *result);
 
-/* Where the range is to go on. */
-static bool aioc_feeds_append_position(const aioc_feeds_stream *stream, aioc_memory_buffer *lines)
-{
-    const aioc_feeds_fan *fan = stream->query->fan;
-    aiocosmos_str position = aioc_feeds_ask_from(stream);
-    if (position.len == 0 && fan->from_now) position = aioc_memory_str("*");
-    return position.len == 0 ||
-           aioc_operation_append_line(stream->query->feeds->engine->memory, lines,
-                                      fan->changes ? "If-None-Match: " : "x-ms-continuation: ", position);
-}
-
 /* Asks a stream's range for its next page, or the service for that of its partition key, if there is no range. 0, or
  * why that cannot be done now. */
 static int aioc_feeds_ask_range(aioc_feeds_stream *stream, const aioc_account_range *range)
@@ -18335,14 +18311,14 @@ static int aioc_feeds_ask_range(aioc_feeds_stream *stream, const aioc_account_ra
     aioc_feeds_query *query = stream->query;
     aioc_feeds_fan *fan = query->fan;
     aioc_operation_engine *engine = query->feeds->engine;
-    aioc_memory *memory = engine->memory;
     aioc_memory_buffer *lines = &engine->lines_text;
+    aiocosmos_str behind = aioc_feeds_ask_from(stream);
     aioc_operation_spec spec;
     int refused;
-    if (!aioc_feeds_set(memory, lines, aioc_feeds_text(&query->lines)) ||
-        !aioc_feeds_append_page_size(memory, lines, aioc_feeds_rows_to_ask(query, stream->asks)) ||
-        !aioc_feeds_append_edges(stream, range, lines) ||
-        !aioc_feeds_append_position(stream, lines)) return AIOCOSMOS_E_NOMEM;
+    if (behind.len == 0 && fan->from_now) behind = aioc_memory_str("*");
+    if (!aioc_feeds_page_lines(engine, aioc_feeds_text(&query->lines), aioc_feeds_rows_to_ask(query, stream->asks),
+                               fan->changes ? "If-None-Match: " : "x-ms-continuation: ", behind) ||
+        !aioc_feeds_append_edges(stream, range, lines)) return AIOCOSMOS_E_NOMEM;
     aioc_feeds_specify(&spec, query->verb, &query->link, query->timeout_ms, aioc_feeds_answer_came, stream);
     spec.item_data = true;
     spec.pk_text = range ? aioc_account_text(fan->ranges.container, range->id) : aioc_feeds_text(&query->pk);
@@ -18921,8 +18897,7 @@ static bool aioc_feeds_can_remember(aioc_memory *memory, aioc_feeds_fan *fan, co
 {
     return aioc_memory_reserve(memory, &fan->last_rid, aioc_feeds_rid_of(stream->head).len) &&
            aioc_memory_reserve(memory, &fan->last_items, stream->items.len) &&
-           aioc_memory_reserve(memory, &fan->last_min, aioc_feeds_kin_min(stream).len) &&
-           aioc_memory_reserve(memory, &fan->last_max, aioc_feeds_kin_max(stream).len);
+           aioc_memory_reserve(memory, &fan->last_edges, aioc_feeds_kin(stream).len);
 }
 
 /* Whether a row has the sort values of the last one, which may be written in another way. */
@@ -18948,8 +18923,7 @@ static bool aioc_feeds_remember(aioc_memory *memory, aioc_feeds_fan *fan, const 
     }
     fan->last_rows = 1;
     return aioc_feeds_set(memory, &fan->last_rid, rid) && aioc_feeds_set(memory, &fan->last_items, items) &&
-           aioc_feeds_set(memory, &fan->last_min, aioc_feeds_kin_min(stream)) &&
-           aioc_feeds_set(memory, &fan->last_max, aioc_feeds_kin_max(stream));
+           aioc_feeds_set(memory, &fan->last_edges, aioc_feeds_kin(stream));
 }
 
 /* Gives the first row of the heap. 0, or E_NOMEM. */
@@ -18970,20 +18944,6 @@ static int aioc_feeds_give_first(aioc_feeds_query *query)
     return status;
 }
 
-static bool aioc_feeds_grow_heap(aioc_feeds_query *query)
-{
-    aioc_feeds_fan *fan = query->fan;
-    void *grown;
-    if (fan->heap_cap >= fan->stream_count) return true;
-    grown = aioc_memory_resize(query->feeds->engine->memory, fan->heap, fan->heap_cap * sizeof *fan->heap,
-                               fan->stream_cap * sizeof *fan->heap);
-    if (!grown) aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory to merge the ranges");
-    if (!grown) return false;
-    fan->heap = (aioc_feeds_stream **)grown;
-    fan->heap_cap = fan->stream_cap;
-    return true;
-}
-
 /* Moves the first stream of the heap on to its next row. 0: that has not come; E_PROTOCOL. */
 static int aioc_feeds_heap_next(aioc_feeds_fan *fan)
 {
@@ -19002,7 +18962,7 @@ static void aioc_feeds_read_ordered(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
     uint32_t left = AIOC_FEEDS_SLICE;
-    bool complete = aioc_feeds_grow_heap(query) && aioc_feeds_fill_heap(query);
+    bool complete = aioc_feeds_fill_heap(query);
     int status = 0;
     while (complete && left-- && fan->heap_count && fan->take_left && !aioc_feeds_page_is_full(fan)) {
         status = aioc_feeds_give_first(query);
@@ -19105,8 +19065,8 @@ static bool aioc_feeds_write_token(aioc_feeds_query *query)
         if (written > 0) position.place = AIOC_QUERY_IN_ROWS;
     } else if (fan->ordered) {
         position.place = AIOC_QUERY_IN_ORDER;
-        position.min = aioc_feeds_text(&fan->last_min);
-        position.max = aioc_feeds_text(&fan->last_max);
+        position.min = aioc_feeds_min(&fan->last_edges);
+        position.max = aioc_feeds_max(&fan->last_edges);
         position.values = aioc_feeds_text(&fan->last_items);
         position.rid_of_row = aioc_feeds_text(&fan->last_rid);
         position.rows_of_rid = fan->last_rows;
@@ -19307,7 +19267,8 @@ static bool aioc_feeds_cut_in_order(aioc_feeds_query *query)
                                  : aioc_protocol_epk_compare(stream->min, max) >= 0 ? AIOC_QUERY_RIGHT
                                  : AIOC_QUERY_TARGET);
         stream->skipping = stream->side == AIOC_QUERY_TARGET || fan->unfiltered;
-        if (stream->side == AIOC_QUERY_TARGET && !aioc_feeds_join_kin(stream, min, max)) return false;
+        if (stream->side == AIOC_QUERY_TARGET &&
+            !aioc_feeds_set_edges(query->feeds->engine->memory, &stream->kin, min, max)) return false;
     }
     return true;
 }
@@ -19551,7 +19512,7 @@ static int aioc_feeds_resume(aioc_feeds_query *query, const aioc_query_info *inf
     fan->last_rows = from->rows_of_rid;
     return aioc_feeds_set(memory, &fan->last_items, from->values) &&
            aioc_feeds_set(memory, &fan->last_rid, from->rid_of_row) &&
-           aioc_feeds_set(memory, &fan->last_min, from->min) && aioc_feeds_set(memory, &fan->last_max, from->max)
+           aioc_feeds_set_edges(memory, &fan->last_edges, from->min, from->max)
                ? 0 : AIOCOSMOS_E_NOMEM;
 }
 
@@ -19666,8 +19627,7 @@ static void aioc_feeds_span_prefix(aioc_feeds_query *query)
     aioc_protocol_epk_end(false, epk, &len);
     ok = aioc_feeds_set(memory, &fan->epk_max, aioc_operation_str(epk, len));
     if (!fan->changes)
-        ok = ok && aioc_operation_append_line(memory, &query->lines, "x-ms-documentdb-query-enablecrosspartition: ",
-                                              aioc_memory_str("True"));
+        ok = ok && aioc_memory_append_str(memory, &query->lines, AIOC_FEEDS_ACROSS_LINE);
     if (ok) {
         fan->levels = 0;
     } else {                                 /* all of it is done again for the next page */
@@ -20064,9 +20024,8 @@ static bool aioc_feeds_query_get_range(aioc_feeds *feeds, aiocosmos_query handle
     if (!query || i >= query->costs.range_count) return false;
     asked = &query->costs.ranges[i];
     out->id = aioc_memory_str(asked->id);
-    out->min = aioc_memory_str(asked->edges.len ? asked->edges.data : "");
-    if (asked->edges.len)
-        out->max = aioc_operation_str(asked->edges.data + out->min.len + 1, asked->edges.len - out->min.len - 1);
+    out->min = aioc_feeds_min(&asked->edges);
+    out->max = aioc_feeds_max(&asked->edges);
     out->requests = asked->requests;
     out->items = asked->items;
     out->charge_ru = asked->charge_ru;
@@ -20568,21 +20527,14 @@ static int aioc_feeds_specify_query(const aioc_feeds_part *part, aioc_operation_
 {
     const aioc_feeds_many *many = part->many;
     aioc_operation_engine *engine = many->feeds->engine;
-    aioc_memory *memory = engine->memory;
-    aioc_memory_buffer *lines = &engine->lines_text;
     bool by_range = part->pk_at == AIOC_FEEDS_NO_PAIR;
-    if (!aioc_feeds_set(memory, lines, aioc_memory_str("x-ms-documentdb-isquery: True\r\n"
-                                                       "Content-Type: application/query+json\r\n")) ||
-        (by_range &&
-         !aioc_memory_append_str(memory, lines, "x-ms-documentdb-query-enablecrosspartition: True\r\n")) ||
-        !aioc_feeds_append_page_size(memory, lines, part->page_items) ||
-        (part->continuation.len && !aioc_operation_append_line(memory, lines, "x-ms-continuation: ",
-                                                               aioc_feeds_text(&part->continuation))))
-        return AIOCOSMOS_E_NOMEM;
+    const char *lines = by_range ? AIOC_FEEDS_QUERY_LINES AIOC_FEEDS_ACROSS_LINE : AIOC_FEEDS_QUERY_LINES;
+    if (!aioc_feeds_page_lines(engine, aioc_memory_str(lines), part->page_items, "x-ms-continuation: ",
+                               aioc_feeds_text(&part->continuation))) return AIOCOSMOS_E_NOMEM;
     spec->verb = "POST";
     spec->pk_text = by_range ? aioc_feeds_text(&part->range) : aioc_memory_str(many->texts + part->pk_at);
     spec->by_range = by_range;
-    spec->lines = aioc_feeds_text(lines);
+    spec->lines = aioc_feeds_text(&engine->lines_text);
     spec->body = aioc_feeds_text(&part->body);
     return 0;
 }
