@@ -16482,7 +16482,7 @@ typedef struct aioc_feeds_fan {
     uint64_t rows_seen, bytes_seen, seen;    /* of answers: how large a row is */
     uint64_t asked;                          /* less: its last page was asked for longer ago */
     uint8_t  stage, sink;
-    bool     resumed, ordered, direct, starved;
+    bool     resumed, ordered, direct;
     bool     in_place;                       /* the ranges are read from the left to the right */
     bool     queued;                         /* its page waits for its turn, */
     bool     alone;                          /* or has it until it ends */
@@ -16517,7 +16517,6 @@ typedef struct aioc_feeds_fan {
     aioc_feeds_answer *shown;                /* or the answer that is the page */
     bool     out_closed;                     /* the page's text is complete */
     bool     unshown;                        /* there was no memory to show the page: it is kept for the next try */
-    bool     more;
     aioc_memory_buffer last_items, last_rid, last_edges;     /* of the last row given, in order */
     uint32_t last_rows;                      /* rows of that item with those values */
     bool     among_unordered;                /* the row at hand: rows that are the same need not come side by side */
@@ -16630,7 +16629,7 @@ typedef struct aioc_feeds_part {
 } aioc_feeds_part;
 
 typedef struct aioc_feeds_many {
-    struct aioc_feeds_many *prev, *next;     /* all reads of many of the client */
+    struct aioc_feeds_many *next;            /* of the client */
     aioc_feeds *feeds;
     aioc_operation *op;                      /* carries its id, its deadline and its end */
     aiocosmos_read_many_request request;
@@ -16657,13 +16656,13 @@ typedef struct aioc_feeds_many {
     uint32_t version;                        /* of the ranges by which the shares are */
     aioc_feeds_part *parts;
     uint32_t in_flight;
-    bool     stirred, starved, shared, ended;
+    bool     stirred, shared, ended;
     int      end_status;                     /* ended: of all that is left */
     aioc_feeds_tally tally;
 } aioc_feeds_many;
 
 typedef struct aioc_feeds_bulk {
-    struct aioc_feeds_bulk *prev, *next;     /* all bulks of the client */
+    struct aioc_feeds_bulk *next;            /* of the client */
     aioc_feeds *feeds;
     aioc_operation *op;                      /* carries its id, its deadline and its end */
     aioc_memory_buffer names;                /* database and container, each with its NUL, and the session token */
@@ -16691,7 +16690,7 @@ struct aioc_feeds {
     aioc_feeds_slot *slots;
     uint32_t slot_count, query_count, bulk_count;
     aioc_feeds_query *first_stirred, *last_stirred;
-    bool starved;                            /* a query waits for room among the operations */
+    bool starved;                            /* somebody waits for room among the operations */
     size_t held, reserved, guess;            /* of all queries, as in each; guess: of one that is new */
     uint64_t clock;                          /* pages that were asked for */
     aioc_feeds_query *turn;                  /* alone may ask for answers: the memory is to be its own */
@@ -17109,6 +17108,16 @@ static void aioc_feeds_drop_streams(aioc_feeds_fan *fan)
     fan->stream_count = fan->heap_count = 0;
 }
 
+static void aioc_feeds_free_texts(aioc_memory *memory, aioc_feeds_fan *fan)
+{
+    aioc_memory_buffer *const texts[] = {
+        &fan->sql, &fan->params, &fan->epk_min, &fan->epk_max, &fan->token, &fan->rest, &fan->out, &fan->last_items,
+        &fan->last_rid, &fan->last_edges, &fan->bodies[0], &fan->bodies[1], &fan->bodies[2], &fan->bodies[3]
+    };
+    size_t i;
+    for (i = 0; i < sizeof texts / sizeof *texts; i++) aioc_memory_buffer_free(memory, texts[i]);
+}
+
 static void aioc_feeds_fan_free(aioc_feeds_query *query)
 {
     aioc_memory *memory = query->feeds->engine->memory;
@@ -17131,17 +17140,7 @@ static void aioc_feeds_fan_free(aioc_feeds_query *query)
     aioc_feeds_answer_free(memory, fan->shown);
     aioc_json_close(&fan->rest_doc);
     aioc_json_close(&fan->from_doc);
-    for (i = 0; i < 4; i++) aioc_memory_buffer_free(memory, &fan->bodies[i]);
-    aioc_memory_buffer_free(memory, &fan->sql);
-    aioc_memory_buffer_free(memory, &fan->params);
-    aioc_memory_buffer_free(memory, &fan->epk_min);
-    aioc_memory_buffer_free(memory, &fan->epk_max);
-    aioc_memory_buffer_free(memory, &fan->token);
-    aioc_memory_buffer_free(memory, &fan->rest);
-    aioc_memory_buffer_free(memory, &fan->out);
-    aioc_memory_buffer_free(memory, &fan->last_items);
-    aioc_memory_buffer_free(memory, &fan->last_rid);
-    aioc_memory_buffer_free(memory, &fan->last_edges);
+    aioc_feeds_free_texts(memory, fan);
     aioc_memory_free(memory, fan->streams, 2 * fan->stream_cap * sizeof *fan->streams);
     aioc_memory_free(memory, fan, sizeof *fan);
     query->fan = NULL;
@@ -17187,6 +17186,11 @@ static void aioc_feeds_query_free(aioc_feeds_query *query)
 {
     aioc_feeds *feeds = query->feeds;
     aioc_memory *memory = feeds->engine->memory;
+    aioc_memory_buffer *const texts[] = {
+        &query->link, &query->pk, &query->lines, &query->body, &query->session, &query->continuation,
+        &query->continuation_out, &query->refusal
+    };
+    size_t i;
     aioc_feeds_calm(query);
     feeds->slots[query->slot].query = NULL;
     if (++feeds->slots[query->slot].generation == 0) feeds->slots[query->slot].generation = 1;
@@ -17194,14 +17198,7 @@ static void aioc_feeds_query_free(aioc_feeds_query *query)
     aioc_feeds_unpark(query);
     aioc_feeds_fan_free(query);
     if (feeds->turn == query) aioc_feeds_pass_turn(feeds);
-    aioc_memory_buffer_free(memory, &query->link);
-    aioc_memory_buffer_free(memory, &query->pk);
-    aioc_memory_buffer_free(memory, &query->lines);
-    aioc_memory_buffer_free(memory, &query->body);
-    aioc_memory_buffer_free(memory, &query->session);
-    aioc_memory_buffer_free(memory, &query->continuation);
-    aioc_memory_buffer_free(memory, &query->continuation_out);
-    aioc_memory_buffer_free(memory, &query->refusal);
+    for (i = 0; i < sizeof texts / sizeof *texts; i++) aioc_memory_buffer_free(memory, texts[i]);
     aioc_feeds_costs_free(memory, &query->costs);
     aioc_memory_free(memory, query, sizeof *query);
 }
@@ -18522,7 +18519,7 @@ static bool aioc_feeds_send(aioc_feeds_stream *stream, const aioc_account_range 
     aioc_operation_engine *engine = query->feeds->engine;
     int refused;
     if (!aioc_operation_has_room_for_fetch(engine)) {
-        query->feeds->starved = fan->starved = true;
+        query->feeds->starved = true;
         return false;
     }
     if (!aioc_feeds_may_take(query, aioc_feeds_expected(stream), needed)) return false;
@@ -19046,7 +19043,7 @@ static bool aioc_feeds_write_token(aioc_feeds_query *query)
     size_t pieces_size = (fan->stream_count + 1u) * sizeof *pieces;
     int written = AIOCOSMOS_E_NOMEM;
     query->continuation_out.len = 0;
-    if (!fan->more) return true;
+    if (query->ended) return true;
     memset(&position, 0, sizeof position);
     position.question = query->question;
     memcpy(position.rid, fan->ranges.container->rid, sizeof position.rid);
@@ -19140,14 +19137,13 @@ static void aioc_feeds_show_page(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
     fan->unshown = false;
-    fan->more = aioc_feeds_has_more(fan);
+    query->ended = !aioc_feeds_has_more(fan);
     if (!aioc_feeds_write_token(query) || !aioc_feeds_close_page(query)) {
         aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the page");
         fan->unshown = true;
         aioc_feeds_end_page_failed(query);
         return;
     }
-    if (!fan->more) query->ended = true;
     if (fan->rows_max) fan->rows_max = fan->rows_max < AIOC_FEEDS_ROWS_MAX ? fan->rows_max * 2 : 0;
     aioc_feeds_end_page(query, 0, "");
 }
@@ -19207,7 +19203,7 @@ static void aioc_feeds_fan_page_came(aioc_operation *op, const aiocosmos_result 
             page.items = aioc_json_at(aioc_operation_result_json(&adjusted), "/Documents");
         }
         page.item_count = aioc_json_count(page.items);
-        page.more = fan->more;
+        page.more = !query->ended;
         page.continuation = aioc_feeds_text(&query->continuation_out);
         if (page.items.type != AIOCOSMOS_JSON_ARR) {
             adjusted.status = AIOCOSMOS_E_NOMEM;
@@ -19408,14 +19404,10 @@ static void aioc_feeds_end_reading(aioc_feeds_query *query)
         aioc_feeds_show_page(query);
         return;
     case AIOC_FEEDS_TO_STATISTICS:
-        fan->component = 0;
-        aioc_feeds_begin_component(query);
-        aioc_feeds_stir(query);
-        return;
     case AIOC_FEEDS_TO_COMPONENT:
-        if (++fan->component < fan->plan->component_count) {
+        fan->component = fan->sink == AIOC_FEEDS_TO_STATISTICS ? 0 : fan->component + 1;
+        if (fan->component < fan->plan->component_count) {
             aioc_feeds_begin_component(query);
-            aioc_feeds_stir(query);
             return;
         }
         fan->info = &fan->plan->info;
@@ -19525,7 +19517,6 @@ static void aioc_feeds_begin_again(aioc_feeds_query *query)
     const char *why;
     bool ok;
     aioc_feeds_drop_streams(fan);
-    fan->more = true;
     fan->continuation_max = UINT32_MAX;
     ok = aioc_feeds_write_token(query);
     fan->continuation_max = most;
@@ -19861,7 +19852,6 @@ static void aioc_feeds_read_changes(aioc_feeds_query *query)
         aioc_feeds_show_page(query);
     } else if (idle) {
         aioc_feeds_join_neighbours(query);
-        fan->more = true;
         fan->tally.http_status = 304;
         if (aioc_feeds_write_token(query)) {
             aioc_feeds_end_page(query, 304, "nothing has changed");
@@ -20032,22 +20022,9 @@ static bool aioc_feeds_query_get_range(aioc_feeds *feeds, aiocosmos_query handle
     return true;
 }
 
-/* Room for another request has come back: those that wait for it have work. */
 static bool aioc_feeds_has_starved(const aioc_feeds *feeds)
 {
     return feeds->starved && aioc_operation_has_room_for_fetch(feeds->engine);
-}
-
-static void aioc_feeds_feed_starved(aioc_feeds *feeds)
-{
-    uint32_t i;
-    feeds->starved = false;
-    for (i = 0; i < feeds->slot_count; i++) {
-        aioc_feeds_query *query = feeds->slots[i].query;
-        if (!query || !query->fan || !query->fan->starved) continue;
-        query->fan->starved = false;
-        aioc_feeds_stir(query);
-    }
 }
 
 static void aioc_feeds_close_queries(aioc_feeds *feeds)
@@ -20102,11 +20079,10 @@ static void aioc_feeds_forget_shares(aioc_feeds_many *many)
 
 static void aioc_feeds_many_free(aioc_feeds_many *many)
 {
-    aioc_feeds *feeds = many->feeds;
-    aioc_memory *memory = feeds->engine->memory;
-    if (many->prev) many->prev->next = many->next;
-    else if (feeds->first_many == many) feeds->first_many = many->next;
-    if (many->next) many->next->prev = many->prev;
+    aioc_memory *memory = many->feeds->engine->memory;
+    aioc_feeds_many **at = &many->feeds->first_many;
+    while (*at != many) at = &(*at)->next;
+    *at = many->next;
     while (many->parts) aioc_feeds_part_free(many->parts);
     aioc_feeds_watch_close(&many->ranges);
     aioc_feeds_forget_shares(many);
@@ -20609,20 +20585,26 @@ static aioc_feeds_part *aioc_feeds_part_new(aioc_feeds_many *many, uint32_t inde
     return part;
 }
 
+static void aioc_feeds_empty_share(aioc_feeds_many *many, uint32_t index)
+{
+    aioc_feeds_share *share = &many->shares[index];
+    many->unsent -= share->count;
+    share->first = AIOC_FEEDS_NO_PAIR;
+    share->count = share->bytes = 0;
+    share->by_id = many->key_is_id;
+    if (many->full == index) many->full = AIOC_FEEDS_NO_PAIR;
+}
+
 /* The pairs of a share are the part's. */
 static void aioc_feeds_take_share(aioc_feeds_part *part, uint32_t index)
 {
     aioc_feeds_many *many = part->many;
-    aioc_feeds_share *share = &many->shares[index];
-    while (share->first != AIOC_FEEDS_NO_PAIR) {
-        uint32_t pair = share->first;
-        share->first = many->pairs[pair].next;
+    uint32_t pair = many->shares[index].first, next;
+    for (; pair != AIOC_FEEDS_NO_PAIR; pair = next) {
+        next = many->pairs[pair].next;
         aioc_feeds_push(many, &part->slots[aioc_feeds_slot_of(part, aioc_feeds_pair_id(many, pair))], pair);
     }
-    many->unsent -= share->count;
-    share->count = share->bytes = 0;
-    share->by_id = many->key_is_id;
-    if (many->full == index) many->full = AIOC_FEEDS_NO_PAIR;
+    aioc_feeds_empty_share(many, index);
     part->next = many->parts;
     if (part->next) part->next->prev = part;
     many->parts = part;
@@ -20631,14 +20613,10 @@ static void aioc_feeds_take_share(aioc_feeds_part *part, uint32_t index)
 /* What can be sent waits for what is in flight to come back. Nothing is, and there is no room: these pairs fail. */
 static void aioc_feeds_share_failed(aioc_feeds_many *many, uint32_t index, int status)
 {
-    aioc_feeds_share *share = &many->shares[index];
-    uint32_t pair = share->first;
+    uint32_t pair = many->shares[index].first;
     aioc_feeds_fail(&many->tally, status, status == AIOCOSMOS_E_NOMEM ? "no memory for a request"
                                                                    : many->feeds->engine->refusal);
-    many->unsent -= share->count;
-    share->first = AIOC_FEEDS_NO_PAIR;
-    share->count = share->bytes = 0;
-    if (many->full == index) many->full = AIOC_FEEDS_NO_PAIR;
+    aioc_feeds_empty_share(many, index);
     while (pair != AIOC_FEEDS_NO_PAIR && aioc_feeds_give_pair(many, pair, status, false, aioc_json_none()))
         pair = many->pairs[pair].next;
 }
@@ -20664,6 +20642,13 @@ static bool aioc_feeds_send_share(aioc_feeds_many *many)
     return true;
 }
 
+static void aioc_feeds_part_failed(aioc_feeds_part *part, int status, const char *message)
+{
+    aioc_feeds_fail(&part->many->tally, status, message);
+    part->state = AIOC_FEEDS_PART_REST;
+    part->status = status;
+}
+
 /* Asks for the next page of a part. True: something was done. */
 static bool aioc_feeds_ask_part_again(aioc_feeds_part *part)
 {
@@ -20671,9 +20656,7 @@ static bool aioc_feeds_ask_part_again(aioc_feeds_part *part)
     int refused = aioc_feeds_ask_part(part);
     if (refused && many->in_flight) return false;
     if (!refused) return true;
-    aioc_feeds_fail(&many->tally, refused, many->feeds->engine->refusal);
-    part->state = AIOC_FEEDS_PART_REST;
-    part->status = refused;
+    aioc_feeds_part_failed(part, refused, many->feeds->engine->refusal);
     return true;
 }
 
@@ -20684,7 +20667,7 @@ static bool aioc_feeds_many_send(aioc_feeds_many *many)
     bool roomy = many->in_flight < many->request.parallel_max;
     while (part && part->state != AIOC_FEEDS_PART_MORE) part = part->next;
     if (roomy && (part || many->unsent) && !aioc_operation_has_room_for_fetch(many->feeds->engine)) {
-        many->starved = true;
+        many->feeds->starved = true;
         return false;
     }
     if (part && roomy) return aioc_feeds_ask_part_again(part);
@@ -20696,19 +20679,31 @@ static bool aioc_feeds_many_send(aioc_feeds_many *many)
     return roomy && aioc_feeds_send_share(many);
 }
 
+/* The pairs of a part that are not answered are shared out once more; alone: to be read by themselves. */
+static void aioc_feeds_give_back(aioc_feeds_part *part, bool alone)
+{
+    aioc_feeds_many *many = part->many;
+    uint32_t i, pair;
+    for (i = 0; i < part->slot_count; i++) {
+        for (pair = part->slots[i]; alone && pair != AIOC_FEEDS_NO_PAIR; pair = many->pairs[pair].next)
+            many->pairs[pair].alone = true;
+        aioc_feeds_share_again(many, part->slots[i]);
+    }
+    many->unsent += part->left;
+    aioc_feeds_part_free(part);
+}
+
 /* The range of a part was split, merged or moved: its pairs are shared out by the ranges as they are then; not for
  * ever. */
 static bool aioc_feeds_part_gone(aioc_feeds_part *part)
 {
     aioc_feeds_many *many = part->many;
-    aioc_platform_reactor *reactor = many->feeds->engine->reactor;
-    uint32_t i, timeout_ms = many->request.timeout_ms;
-    if (!many->stuck_us) many->stuck_us = reactor->now_us;
-    if (timeout_ms != AIOCOSMOS_OFF && reactor->now_us - many->stuck_us > (uint64_t)timeout_ms * 1000u) return false;
-    for (i = 0; i < part->slot_count; i++) aioc_feeds_share_again(many, part->slots[i]);
-    many->unsent += part->left;
+    uint64_t now_us = many->feeds->engine->reactor->now_us;
+    uint32_t timeout_ms = many->request.timeout_ms;
+    if (!many->stuck_us) many->stuck_us = now_us;
+    if (timeout_ms != AIOCOSMOS_OFF && now_us - many->stuck_us > (uint64_t)timeout_ms * 1000u) return false;
     aioc_feeds_watch_gone(&many->ranges, part->version);
-    aioc_feeds_part_free(part);
+    aioc_feeds_give_back(part, false);
     return true;
 }
 
@@ -20717,13 +20712,6 @@ static void aioc_feeds_many_account_for(aioc_feeds_many *many, const aiocosmos_r
     many->totals.charge_ru += result->charge_ru;
     many->totals.requests += result->attempts;
     aioc_feeds_tally_add(&many->tally, result);
-}
-
-static void aioc_feeds_part_failed(aioc_feeds_part *part, int status, const char *message)
-{
-    aioc_feeds_fail(&part->many->tally, status, message);
-    part->state = AIOC_FEEDS_PART_REST;
-    part->status = status;
 }
 
 /* One pair that was read by itself. */
@@ -20745,20 +20733,6 @@ static void aioc_feeds_read_came(aioc_feeds_part *part, const aiocosmos_result *
     aioc_feeds_part_free(part);
 }
 
-/* One of the items is larger than an answer may be: it is the only one that fails if each is read by itself. */
-static void aioc_feeds_read_alone(aioc_feeds_part *part)
-{
-    aioc_feeds_many *many = part->many;
-    uint32_t i, pair;
-    for (i = 0; i < part->slot_count; i++) {
-        for (pair = part->slots[i]; pair != AIOC_FEEDS_NO_PAIR; pair = many->pairs[pair].next)
-            many->pairs[pair].alone = true;
-        aioc_feeds_share_again(many, part->slots[i]);
-    }
-    many->unsent += part->left;
-    aioc_feeds_part_free(part);
-}
-
 /* A page of rows. Too large a page is asked for in smaller ones. */
 static void aioc_feeds_page_of_part_came(aioc_feeds_part *part, const aiocosmos_result *result)
 {
@@ -20773,7 +20747,7 @@ static void aioc_feeds_page_of_part_came(aioc_feeds_part *part, const aiocosmos_
         part->page_items /= 2;
         part->state = AIOC_FEEDS_PART_MORE;
     } else if (status == AIOCOSMOS_E_TOO_LARGE) {
-        aioc_feeds_read_alone(part);
+        aioc_feeds_give_back(part, true);    /* one is larger than an answer may be: only that one fails */
     } else if (aioc_feeds_is_gone(result) && part->pk_at == AIOC_FEEDS_NO_PAIR) {
         if (!aioc_feeds_part_gone(part)) aioc_feeds_part_failed(part, status, result->message.ptr);
     } else if (result->status) {
@@ -20912,7 +20886,6 @@ static void aioc_feeds_give_rest(aioc_feeds_part *part)
 static void aioc_feeds_many_work(aioc_feeds_many *many)
 {
     aioc_feeds_part *part = many->parts;
-    many->starved = false;
     while (part && part->state != AIOC_FEEDS_PART_ROWS && part->state != AIOC_FEEDS_PART_REST) part = part->next;
     many->stirred = false;
     if (many->op->stop || many->ended) {
@@ -20928,17 +20901,11 @@ static void aioc_feeds_many_work(aioc_feeds_many *many)
     if (!many->feeds->engine->closing) aioc_feeds_many_finish_if_over(many);
 }
 
-static bool aioc_feeds_many_has_work(const aioc_feeds_many *many)
-{
-    if (many->feeds->engine->closing) return false;
-    return many->stirred || (many->starved && aioc_operation_has_room_for_fetch(many->feeds->engine));
-}
-
 /* One that has work. NULL: none has. */
 static aioc_feeds_many *aioc_feeds_busy_many(const aioc_feeds *feeds)
 {
-    aioc_feeds_many *many = feeds->first_many;
-    while (many && !aioc_feeds_many_has_work(many)) many = many->next;
+    aioc_feeds_many *many = feeds->engine->closing ? NULL : feeds->first_many;
+    while (many && !many->stirred) many = many->next;
     return many;
 }
 
@@ -21051,7 +21018,6 @@ static int aioc_feeds_many_open(aioc_feeds *feeds, const aiocosmos_read_many_req
     many->again = many->full = many->last_pk_at = AIOC_FEEDS_NO_PAIR;
     many->stirred = true;
     many->next = feeds->first_many;
-    if (many->next) many->next->prev = many;
     feeds->first_many = many;
     refused = aioc_feeds_fill_many(many);
     if (!refused)
@@ -21183,9 +21149,9 @@ static void aioc_feeds_item_back(aioc_feeds_bulk *bulk, const aiocosmos_result *
 static void aioc_feeds_bulk_free(aioc_feeds_bulk *bulk)
 {
     aioc_memory *memory = bulk->feeds->engine->memory;
-    if (bulk->prev) bulk->prev->next = bulk->next;
-    else bulk->feeds->first_bulk = bulk->next;
-    if (bulk->next) bulk->next->prev = bulk->prev;
+    aioc_feeds_bulk **at = &bulk->feeds->first_bulk;
+    while (*at != bulk) at = &(*at)->next;
+    *at = bulk->next;
     bulk->feeds->bulk_count--;
     aioc_platform_timer_stop(bulk->feeds->engine->reactor, &bulk->pause);
     aioc_memory_buffer_free(memory, &bulk->names);
@@ -21330,6 +21296,17 @@ static void aioc_feeds_pull(aioc_feeds_bulk *bulk)
     aioc_feeds_bulk_finish_if_over(bulk);
 }
 
+/* Room for another request has come back: whoever may have waited for it has work. */
+static void aioc_feeds_feed_starved(aioc_feeds *feeds)
+{
+    aioc_feeds_many *many = feeds->first_many;
+    uint32_t i;
+    feeds->starved = false;
+    for (; many; many = many->next) many->stirred = true;
+    for (i = 0; i < feeds->slot_count; i++)
+        if (feeds->slots[i].query && feeds->slots[i].query->fan) aioc_feeds_stir(feeds->slots[i].query);
+}
+
 /* One piece of work for a query or for a read of many, or one item pulled for one bulk. False: there is none. */
 static bool aioc_feeds_work(aioc_feeds *feeds)
 {
@@ -21392,7 +21369,6 @@ static int aioc_feeds_bulk_open(aioc_feeds *feeds, const aiocosmos_bulk_request 
         refused = aioc_feeds_compose(engine, request->deadline_ms, aioc_feeds_bulk_ended, aioc_feeds_bulk_stop, bulk,
                                      &bulk->op);
     bulk->next = feeds->first_bulk;
-    if (bulk->next) bulk->next->prev = bulk;
     feeds->first_bulk = bulk;
     feeds->bulk_count++;
     if (refused) {
