@@ -552,7 +552,7 @@ static void make_anew(aiocosmos_client *client)
     CHECK_INT(aiocosmos_submit(client, &admin, NULL), 0);
     drain(client);
     CHECK_INT(status, 0);
-    server.definition = "{\"id\":\"c\",\"_rid\":\"abcdAMsp2wR=\",\"partitionKey\":{\"paths\":[\"/other\"],"
+    server.definition = "{\"id\":\"c\",\"_rid\":\"abcdAMsp2wU=\",\"partitionKey\":{\"paths\":[\"/other\"],"
                         "\"kind\":\"Hash\",\"version\":2}}";
     admin.kind = AIOCOSMOS_CREATE_CONTAINER;
     admin.partition_key_paths[0] = "/other";
