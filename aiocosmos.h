@@ -17195,9 +17195,9 @@ static void aioc_feeds_query_free(aioc_feeds_query *query)
     feeds->slots[query->slot].query = NULL;
     if (++feeds->slots[query->slot].generation == 0) feeds->slots[query->slot].generation = 1;
     feeds->query_count--;
+    if (feeds->turn == query) aioc_feeds_pass_turn(feeds);       /* or what it gives back would stir it */
     aioc_feeds_unpark(query);
     aioc_feeds_fan_free(query);
-    if (feeds->turn == query) aioc_feeds_pass_turn(feeds);
     for (i = 0; i < sizeof texts / sizeof *texts; i++) aioc_memory_buffer_free(memory, texts[i]);
     aioc_feeds_costs_free(memory, &query->costs);
     aioc_memory_free(memory, query, sizeof *query);

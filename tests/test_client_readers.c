@@ -192,3 +192,25 @@ TEST(readers_that_share_a_client_lose_nothing_and_lock_nobody_out)
         read_together(1 + (int)(seed * 7 % READERS), mega[seed % 4] << 20, READERS_SEED + seed);
     stop_emulator();
 }
+
+/* As a forked child does, whoever has the turn and whoever waits for it. */
+TEST(readers_can_be_abandoned_at_every_moment)
+{
+    aiocosmos_client *client = open_world("--partitions 4");
+    int acts, i;
+    r.chance = 1;
+    furnish(client);
+    close_client(client);
+    for (acts = 30; acts < 400; acts += 5) {
+        aiocosmos_options options = usual_options();
+        options.memory_max = 8 << 20;
+        client = open_client(&options);
+        r.chance = (uint64_t)acts;
+        r.count = READERS;
+        for (i = 0; i < r.count; i++) open_reader(client, &r.all[i]);
+        for (i = 0; i < acts; i++) act(client);
+        aiocosmos_abandon(client);
+        CHECK_INT(heap.blocks, 0);
+    }
+    stop_emulator();
+}
