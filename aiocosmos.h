@@ -16404,8 +16404,9 @@ typedef struct aioc_feeds_answer {
     struct aioc_feeds_answer *next;
     aiocosmos_body body;
     aiocosmos_json_doc doc;
-    aiocosmos_json rows, row;                /* row: the last one used */
+    aiocosmos_json rows, row;                /* rows: of no type until it is parsed; row: the last one used */
     size_t count, used, bytes;
+    uint32_t asked;                          /* the place of its range in aioc_feeds_costs, and 1; 0: none */
     aioc_memory_buffer behind;               /* the range's continuation behind this answer; empty: it was the last */
 } aioc_feeds_answer;
 
@@ -16479,6 +16480,7 @@ typedef struct aioc_feeds_fan {
     uint32_t page_bytes_max;
     uint32_t rows_max;                       /* asked of a range, for lack of memory; 0: any */
     size_t   held_max, held, reserved;       /* bytes of answers; reserved: on their way */
+    size_t   guess;                          /* how large the next is, as it comes; 0: nothing is known */
     uint64_t rows_seen, bytes_seen, seen;    /* of answers: how large a row is */
     uint64_t asked;                          /* less: its last page was asked for longer ago */
     uint8_t  stage, sink;
@@ -17014,33 +17016,38 @@ static void aioc_feeds_answer_free(aioc_memory *memory, aioc_feeds_answer *answe
     aioc_memory_free(memory, answer, sizeof *answer);
 }
 
-/* Takes an answer over: its rows, and from one of its headers where it goes on behind them. 0, E_NOMEM, or E_PROTOCOL:
- * it is not a page. */
-static int aioc_feeds_answer_new(aioc_memory *memory, const aiocosmos_result *result, int header,
+/* 0, E_NOMEM, or E_PROTOCOL: it is not a page. Until its first row is needed, an answer takes less as it came. */
+static int aioc_feeds_answer_parse(aioc_feeds_answer *answer)
+{
+    int status = aioc_json_parse(&answer->doc, answer->body.text.ptr, answer->body.text.len);
+    if (!status) answer->rows = aioc_json_at(aioc_json_root(&answer->doc), "/Documents");
+    if (answer->rows.type != AIOCOSMOS_JSON_ARR) {
+        aioc_json_close(&answer->doc);
+        return status == AIOCOSMOS_E_NOMEM ? status : AIOCOSMOS_E_PROTOCOL;
+    }
+    answer->count = aioc_json_count(answer->rows);
+    answer->bytes += answer->doc.cap * sizeof(aioc_json_node);
+    return 0;
+}
+
+/* Takes an answer over, and from one of its headers where it goes on behind it. 0, or E_NOMEM; if it is parsed at once,
+ * as that. */
+static int aioc_feeds_answer_new(aioc_memory *memory, const aiocosmos_result *result, int header, bool parse,
                                  aioc_feeds_answer **out)
 {
     const aioc_operation_delivery *delivery = (const aioc_operation_delivery *)result->internal;
     aioc_feeds_answer *answer = (aioc_feeds_answer *)aioc_memory_zalloc(memory, sizeof *answer);
-    int status = 0;
-    if (!answer) return AIOCOSMOS_E_NOMEM;
+    int status = AIOCOSMOS_E_NOMEM;
+    if (!answer) return status;
     aioc_json_open(&answer->doc, memory);
     answer->body = aioc_operation_take_body(result);
-    if (!answer->body.text.ptr || !aioc_feeds_set(memory, &answer->behind, delivery->response->wanted[header]))
-        status = AIOCOSMOS_E_NOMEM;
-    if (!status) status = aioc_json_parse(&answer->doc, answer->body.text.ptr, answer->body.text.len);
-    if (!status) {
-        answer->rows = aioc_json_at(aioc_json_root(&answer->doc), "/Documents");
-        if (answer->rows.type != AIOCOSMOS_JSON_ARR) status = AIOCOSMOS_E_PROTOCOL;
+    if (answer->body.text.ptr && aioc_feeds_set(memory, &answer->behind, delivery->response->wanted[header])) {
+        answer->bytes = sizeof *answer + answer->body.owner_size + answer->behind.cap;
+        status = parse ? aioc_feeds_answer_parse(answer) : 0;
     }
-    if (status) {
-        aioc_feeds_answer_free(memory, answer);
-        return status == AIOCOSMOS_E_NOMEM ? status : AIOCOSMOS_E_PROTOCOL;
-    }
-    answer->count = aioc_json_count(answer->rows);
-    answer->bytes = sizeof *answer + answer->body.owner_size + answer->doc.cap * sizeof(aioc_json_node) +
-                    answer->behind.cap;
-    *out = answer;
-    return 0;
+    if (status) aioc_feeds_answer_free(memory, answer);
+    else *out = answer;
+    return status;
 }
 
 /* Puts a query among those that have work. */
@@ -18175,8 +18182,8 @@ static size_t aioc_feeds_expected(const aioc_feeds_stream *stream)
 {
     const aioc_feeds_fan *fan = stream->query->fan;
     uint64_t rows = aioc_feeds_rows_to_ask(stream->query, stream->asks);
-    if (!fan->seen) return stream->query->feeds->guess;
-    return (size_t)(fan->ordered ? rows * (fan->bytes_seen / (fan->rows_seen + 1) + 1) : fan->bytes_seen / fan->seen);
+    if (fan->ordered && fan->seen) return (size_t)(rows * (fan->bytes_seen / (fan->rows_seen + 1) + 1));
+    return fan->guess ? fan->guess : stream->query->feeds->guess;
 }
 
 /* Gives back the answers that a query has not used, or not all rows of. */
@@ -18356,15 +18363,32 @@ static void aioc_feeds_note_scan(aioc_feeds_stream *stream, const aiocosmos_resu
     stream->rids_fall = reverse_rids ? fan->info->descending[0] != 0 : reverse_scan;
 }
 
-/* Takes an answer over. 0, or why it is not one. */
-static int aioc_feeds_take_answer(aioc_feeds_stream *stream, const aiocosmos_result *result)
+/* The rows of an answer are known. */
+static void aioc_feeds_count_rows(aioc_feeds_query *query, const aioc_feeds_answer *answer)
+{
+    aioc_feeds_fan *fan = query->fan;
+    fan->seen++;
+    fan->rows_seen += answer->count;
+    fan->bytes_seen += answer->bytes;
+    query->costs.items += answer->count;
+    if (answer->asked) query->costs.ranges[answer->asked - 1].items += answer->count;
+}
+
+static void aioc_feeds_learn(size_t *guess, size_t bytes)
+{
+    *guess = bytes > *guess ? bytes : (bytes + *guess) / 2;
+}
+
+/* Takes an answer over. 0, or why it is not one. asked: the place of its range in the costs, and 1. */
+static int aioc_feeds_take_answer(aioc_feeds_stream *stream, const aiocosmos_result *result, uint32_t asked)
 {
     aioc_feeds *feeds = stream->query->feeds;
     aioc_feeds_fan *fan = stream->query->fan;
     aioc_feeds_answer *answer = NULL;
     int status = aioc_feeds_answer_new(feeds->engine->memory, result, fan->changes ? AIOC_PROTOCOL_H_ETAG
-                                       : AIOC_PROTOCOL_H_CONTINUATION, &answer);
+                                       : AIOC_PROTOCOL_H_CONTINUATION, fan->changes, &answer);
     if (status) return status;
+    answer->asked = asked;
     stream->asked_all = answer->behind.len == 0;
     if (stream->last) stream->last->next = answer;
     else stream->first = answer;
@@ -18372,10 +18396,9 @@ static int aioc_feeds_take_answer(aioc_feeds_stream *stream, const aiocosmos_res
     fan->ahead++;
     fan->held += answer->bytes;
     feeds->held += answer->bytes;
-    fan->seen++;
-    fan->rows_seen += answer->count;
-    fan->bytes_seen += answer->bytes;
-    feeds->guess = answer->bytes > feeds->guess ? answer->bytes : (answer->bytes + feeds->guess) / 2;
+    aioc_feeds_learn(&fan->guess, answer->bytes);
+    aioc_feeds_learn(&feeds->guess, answer->bytes);
+    if (fan->changes) aioc_feeds_count_rows(stream->query, answer);
     aioc_feeds_note_scan(stream, result);
     return 0;
 }
@@ -18398,31 +18421,31 @@ static void aioc_feeds_stream_left(aioc_feeds_stream *stream)
     if (query->closed) aioc_feeds_let_query_go(query);
 }
 
-/* What a range was asked, and what that cost. */
-static void aioc_feeds_note_range(const aioc_feeds_stream *stream, const aioc_operation *op,
-                                  const aiocosmos_result *result, size_t items)
+/* What a range was asked, and what that cost. Its place among those that were asked, and 1; 0: no memory. */
+static uint32_t aioc_feeds_note_range(const aioc_feeds_stream *stream, const aioc_operation *op,
+                                      const aiocosmos_result *result)
 {
     aioc_feeds_query *query = stream->query;
     aioc_memory *memory = query->feeds->engine->memory;
     aioc_feeds_asked *asked = NULL;
-    query->costs.items += items;
     if (op->by_range) asked = aioc_feeds_asked_of(memory, &query->costs, aioc_operation_pk(op));
-    if (!asked) return;
+    if (!asked) return 0;
     asked->requests++;
-    asked->items += items;
     asked->charge_ru += result->charge_ru;
     if (asked->edges.len == 0 && !aioc_memory_append(memory, &asked->edges, stream->edges.data, stream->edges.len))
         asked->edges.len = 0;
+    return (uint32_t)(asked - query->costs.ranges) + 1;
 }
 
 static bool aioc_feeds_is_another(aioc_feeds_fan *fan, const aiocosmos_result *result);
-static int aioc_feeds_take_changes(aioc_feeds_stream *stream, const aiocosmos_result *result);
+static int aioc_feeds_take_changes(aioc_feeds_stream *stream, const aiocosmos_result *result, uint32_t asked);
 
-static int aioc_feeds_take_any(aioc_feeds_stream *stream, const aiocosmos_result *result)
+static int aioc_feeds_take_any(aioc_feeds_stream *stream, const aiocosmos_result *result, uint32_t asked)
 {
     bool changes = stream->query->fan->changes;
-    if (changes && (result->status == 0 || result->status == 304)) return aioc_feeds_take_changes(stream, result);
-    return result->status ? result->status : aioc_feeds_take_answer(stream, result);
+    if (changes && (result->status == 0 || result->status == 304))
+        return aioc_feeds_take_changes(stream, result, asked);
+    return result->status ? result->status : aioc_feeds_take_answer(stream, result, asked);
 }
 
 /* The answer is none that can be used. */
@@ -18431,7 +18454,7 @@ static void aioc_feeds_stream_failed(aioc_feeds_stream *stream, const aiocosmos_
     aioc_feeds_fan *fan = stream->query->fan;
     stream->failed = status != AIOCOSMOS_E_NOMEM;
     if (!stream->failed) aioc_feeds_lacks_memory(stream->query);
-    else aioc_feeds_fail(&fan->tally, status, status == result->status ? result->message.ptr
+    else aioc_feeds_fail(&fan->tally, status, result && status == result->status ? result->message.ptr
                          : fan->changes ? "a range's answer is not a page of a change feed: it has no etag, is no "
                                           "JSON, or has no array of items"
                          : "a range's answer is not a page: it is no JSON, or has no array of items");
@@ -18442,6 +18465,7 @@ static void aioc_feeds_answer_came(aioc_operation *op, const aiocosmos_result *r
     aioc_feeds_stream *stream = (aioc_feeds_stream *)op->owner;
     aioc_feeds_query *query = stream->query;
     aioc_feeds_fan *fan = query->fan;
+    uint32_t asked;
     int status;
     aioc_feeds_account_for(query, result);   /* which may take memory, and answers before this one: then it is stale */
     stream->op = NULL;
@@ -18456,14 +18480,11 @@ static void aioc_feeds_answer_came(aioc_operation *op, const aiocosmos_result *r
     }
     aioc_feeds_stir(query);
     if (fan->changes && aioc_feeds_is_another(fan, result)) return;
-    if (stream->stale || fan->yielded) {
-        stream->stale = false;
-        return;
-    }
     query->busy++;                           /* what it has is not taken back meanwhile */
-    status = aioc_feeds_take_any(stream, result);
+    asked = aioc_feeds_note_range(stream, op, result);
+    status = stream->stale || fan->yielded ? 0 : aioc_feeds_take_any(stream, result, asked);
     query->busy--;
-    aioc_feeds_note_range(stream, op, result, status == 0 && stream->last ? stream->last->count : 0);
+    stream->stale = false;
     if (status == 0) fan->ranges.pause_ms = 0;
     else if (!aioc_feeds_is_gone(result) || fan->by_key) aioc_feeds_stream_failed(stream, result, status);
     else {
@@ -18484,10 +18505,11 @@ static bool aioc_feeds_wants_more(const aioc_feeds_fan *fan, uint32_t place, boo
     if (fan->ranges.pause_ms && !owed) return false;     /* a range is gone: nobody is told how long that lasts */
     if (fan->ordered && (needed || !first)) return !first;
     if (fan->ordered)                        /* of a range that is half used, if the others are like it */
-        return !first->next && first->used * 2 >= first->count &&
+        return !first->next && first->used && first->used * 2 >= first->count &&
                left > (first->count - first->used) * fan->stream_count;
     if (needed) return fan->sink == AIOC_FEEDS_TO_PAGES ? place == 0 && !first : ahead == 0;
-    return ahead < fan->window && (!fan->seen || ahead * (fan->rows_seen / fan->seen) < left);
+    return ahead < fan->window &&            /* and what is ahead may not be enough */
+           (fan->sink != AIOC_FEEDS_TO_PAGES || !fan->seen || ahead * (fan->rows_seen / fan->seen) < left);
 }
 
 /* Finds the range that a stream is of, once the ranges are known. False: not now. *recut: the stream was split instead,
@@ -18668,6 +18690,29 @@ static bool aioc_feeds_passes_through(const aioc_feeds_fan *fan)
            fan->take_left == UINT64_MAX;
 }
 
+/* Makes the rows of a stream's first answer readable. False: not now, or never. */
+static bool aioc_feeds_open_first(aioc_feeds_stream *stream)
+{
+    aioc_feeds_query *query = stream->query;
+    aioc_feeds_answer *answer = stream->first;
+    size_t bytes = answer->bytes;
+    int status;
+    if (answer->rows.type == AIOCOSMOS_JSON_ARR) return true;
+    /* Parsed, it will be about three times as large; and so will a page that is made of it. */
+    if (!aioc_feeds_may_take(query, answer->body.text.len * (aioc_feeds_passes_through(query->fan) ? 2 : 5), true))
+        return false;
+    status = aioc_feeds_answer_parse(answer);
+    if (!status) {
+        query->fan->held += answer->bytes - bytes;
+        query->feeds->held += answer->bytes - bytes;
+        aioc_feeds_count_rows(query, answer);
+        return true;
+    }
+    aioc_feeds_yield(query);
+    aioc_feeds_stream_failed(stream, NULL, status);
+    return false;
+}
+
 /*--- Many ranges: one after the other ---------------------------------------------*/
 
 static void aioc_feeds_end_reading(aioc_feeds_query *query);
@@ -18691,7 +18736,7 @@ static void aioc_feeds_read_sequence(aioc_feeds_query *query)
         aioc_feeds_end_reading(query);
         return;
     }
-    if (place == fan->stream_count) return;
+    if (place == fan->stream_count || !aioc_feeds_open_first(fan->streams[place])) return;
     answer = fan->streams[place]->first;
     if (fan->sink == AIOC_FEEDS_TO_PAGES && !aioc_feeds_passes_through(fan) &&
         !aioc_memory_reserve(memory, &fan->out, sizeof aioc_feeds_page_head + answer->body.text.len)) {
@@ -18786,6 +18831,7 @@ static int aioc_feeds_next_head(aioc_feeds_stream *stream, const aioc_query_info
     aioc_memory *memory = stream->query->feeds->engine->memory;
     while (stream->first) {
         aioc_feeds_answer *answer = stream->first;
+        if (!aioc_feeds_open_first(stream)) return 0;
         if (aioc_json_next(answer->rows, NULL, &answer->row)) {
             aiocosmos_json item;
             answer->used++;
@@ -18872,6 +18918,7 @@ static bool aioc_feeds_fill_heap(aioc_feeds_query *query)
         int found;
         if (stream->in_heap) continue;
         found = aioc_feeds_next_new_head(stream, &why);
+        if (fan->yielded || fan->tally.status) return false;
         if (found < 0) {
             aioc_feeds_row_failed(fan, found, why);
             return false;
@@ -18946,6 +18993,7 @@ static int aioc_feeds_heap_next(aioc_feeds_fan *fan)
 {
     aioc_feeds_stream *first = fan->heap[0];
     int found = aioc_feeds_next_head(first, fan->info);
+    if (fan->yielded) return 0;
     if (found <= 0) {
         first->in_heap = false;
         fan->heap[0] = fan->heap[--fan->heap_count];
@@ -19681,7 +19729,7 @@ static int aioc_feeds_take_nothing(aioc_feeds_stream *stream, aiocosmos_str etag
 }
 
 /* What a range answers to a change feed: changes, or 304. 0, E_NOMEM, E_PROTOCOL. */
-static int aioc_feeds_take_changes(aioc_feeds_stream *stream, const aiocosmos_result *result)
+static int aioc_feeds_take_changes(aioc_feeds_stream *stream, const aiocosmos_result *result, uint32_t asked)
 {
     const aioc_operation_delivery *delivery = (const aioc_operation_delivery *)result->internal;
     aiocosmos_str etag = delivery->response->wanted[AIOC_PROTOCOL_H_ETAG];
@@ -19690,7 +19738,7 @@ static int aioc_feeds_take_changes(aioc_feeds_stream *stream, const aiocosmos_re
     if (!aioc_feeds_is_line(etag)) return AIOCOSMOS_E_PROTOCOL;
     if (etag.len == 0 && (result->status == 0 || aioc_feeds_is_placeless(stream))) return AIOCOSMOS_E_PROTOCOL;
     if (result->status == 304) return aioc_feeds_take_nothing(stream, etag, true);
-    status = aioc_feeds_take_answer(stream, result);
+    status = aioc_feeds_take_answer(stream, result, asked);
     if (status) return status;
     stream->hot = true;
     if (stream->first->count) return 0;
@@ -20738,7 +20786,7 @@ static void aioc_feeds_page_of_part_came(aioc_feeds_part *part, const aiocosmos_
 {
     aioc_memory *memory = part->many->feeds->engine->memory;
     int status = result->status;
-    if (status == 0) status = aioc_feeds_answer_new(memory, result, AIOC_PROTOCOL_H_CONTINUATION, &part->answer);
+    if (status == 0) status = aioc_feeds_answer_new(memory, result, AIOC_PROTOCOL_H_CONTINUATION, true, &part->answer);
     if (status == 0) {
         part->many->ranges.pause_ms = 0;
         part->many->stuck_us = 0;

@@ -273,6 +273,66 @@ static void rows_of_shape(const shape *which, int rows, reading *got)
     close_client(client);
 }
 
+/*--- How much is asked, and when ---------------------------------------------------------------------*/
+
+static struct asking { int trips, waits, largest; } asking;    /* trips: requests under way together are one */
+
+static void serve_counted(peer *link)
+{
+    const char *size = strstr(link->heard, "x-ms-max-item-count: ");
+    if (net.waits != asking.waits && heard(link, "x-ms-documentdb-partitionkeyrangeid: ")) {
+        asking.trips++;
+        asking.waits = net.waits;
+    }
+    if (size && atoi(size + 21) > asking.largest) asking.largest = atoi(size + 21);
+    serve(link);
+}
+
+static int trips_of(int which, int pages)
+{
+    static reading got;
+    aiocosmos_query_request request = usual_request();
+    aiocosmos_client *client;
+    serve_shape(&shapes[which]);
+    memset(&asking, 0, sizeof asking);
+    net.answer = serve_counted;
+    server.pages = pages;
+    client = open_usual();
+    read_all(client, &request, &got, 1000);
+    CHECK_STR(got.message, "");
+    CHECK_INT(server.asked, 4 * pages);
+    close_client(client);
+    return asking.trips;
+}
+
+TEST(ranges_whose_rows_need_no_order_are_read_side_by_side)
+{
+    int i;
+    for (i = 0; i < SHAPES; i++) {
+        const char *name = shapes[i].name;
+        if (strcmp(name, "group") == 0 || strcmp(name, "sum") == 0 || strcmp(name, "distinct count") == 0 ||
+            strcmp(name, "nearest") == 0) CHECK(trips_of(i, 10) <= 10);
+        if (strcmp(name, "distinct") == 0) CHECK(trips_of(i, 10) <= 13);
+    }
+}
+
+TEST(small_pages_ask_ranges_for_little)
+{
+    static reading got;
+    aiocosmos_query_request request = usual_request();
+    aiocosmos_client *client;
+    serve_shape(&shapes[4]);                 /* order */
+    memset(&asking, 0, sizeof asking);
+    net.answer = serve_counted;
+    server.pages = 100;
+    request.page_items_max = 3;
+    client = open_usual();
+    read_all(client, &request, &got, 4);
+    CHECK_INT(got.items, 12);
+    CHECK(asking.largest <= 6);
+    close_client(client);
+}
+
 /*--- Plans -----------------------------------------------------------------------------------------*/
 
 static char big[9 << 20];
