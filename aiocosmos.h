@@ -10354,6 +10354,7 @@ typedef enum aioc_account_knowledge {
 } aioc_account_knowledge;
 
 typedef struct aioc_account_container {
+    aioc_memory *memory;
     struct aioc_account_container *bucket_next, *older, *newer;
     char    *link;                           /* "dbs/D/colls/C", ids not percent-encoded */
     uint32_t link_len;
@@ -10409,18 +10410,18 @@ static uint32_t aioc_account_bucket(aiocosmos_str link)
     return hash % AIOC_ACCOUNT_BUCKETS;
 }
 
-static void aioc_account_forget_tokens(aioc_account *account, aioc_account_container *container)
+static void aioc_account_forget_tokens(aioc_account_container *container)
 {
     uint32_t i;
     for (i = 0; i < container->token_count; i++)
-        aioc_memory_buffer_free(account->memory, &container->tokens[i].text);
+        aioc_memory_buffer_free(container->memory, &container->tokens[i].text);
     container->token_count = container->token_bytes = 0;
 }
 
-static void aioc_account_forget_ranges(aioc_account *account, aioc_account_container *container)
+static void aioc_account_forget_ranges(aioc_account_container *container)
 {
-    aioc_memory_free(account->memory, container->ranges, container->range_cap * sizeof *container->ranges);
-    aioc_memory_buffer_free(account->memory, &container->range_text);
+    aioc_memory_free(container->memory, container->ranges, container->range_cap * sizeof *container->ranges);
+    aioc_memory_buffer_free(container->memory, &container->range_text);
     container->ranges = NULL;
     container->range_count = container->range_cap = container->ranges_before = container->by_id_count = 0;
     container->ranges_etag.len = 0;
@@ -10453,15 +10454,13 @@ static void aioc_account_link_newest(aioc_account *account, aioc_account_contain
 
 static void aioc_account_drop(aioc_account *account, aioc_account_container *container)
 {
-    aiocosmos_str link;
-    aioc_account_container **at;
-    link = aioc_text_view(container->link, container->link_len);
-    at = &account->buckets[aioc_account_bucket(link)];
+    aiocosmos_str link = aioc_text_view(container->link, container->link_len);
+    aioc_account_container **at = &account->buckets[aioc_account_bucket(link)];
     while (*at != container) at = &(*at)->bucket_next;
     *at = container->bucket_next;
     aioc_account_unlink(account, container);
-    aioc_account_forget_tokens(account, container);
-    aioc_account_forget_ranges(account, container);
+    aioc_account_forget_tokens(container);
+    aioc_account_forget_ranges(container);
     aioc_memory_buffer_free(account->memory, &container->ranges_etag);
     aioc_memory_buffer_free(account->memory, &container->pk_paths);
     aioc_memory_buffer_free(account->memory, &container->failure_why);
@@ -10505,6 +10504,7 @@ static aioc_account_container *aioc_account_hold(aioc_account *account, aiocosmo
     }
     container = (aioc_account_container *)aioc_memory_zalloc(account->memory, sizeof *container);
     if (!container) return NULL;
+    container->memory = account->memory;
     container->link = (char *)aioc_memory_alloc(account->memory, link.len + 1);
     if (!container->link) {
         aioc_memory_free(account->memory, container, sizeof *container);
@@ -10529,29 +10529,29 @@ static void aioc_account_release(aioc_account_container *container)
 }
 
 /* The container was deleted, or is another one under the same name: what we knew is of no use. */
-static void aioc_account_forget(aioc_account *account, aioc_account_container *container)
+static void aioc_account_forget(aioc_account_container *container)
 {
-    aioc_account_forget_tokens(account, container);
-    aioc_account_forget_ranges(account, container);
+    aioc_account_forget_tokens(container);
+    aioc_account_forget_ranges(container);
     container->rid[0] = 0;
     container->no_plans = false;
 }
 
 /* A resource id as an answer gives it. Another container than ours: it was created anew. */
-static void aioc_account_see_rid(aioc_account *account, aioc_account_container *container, aiocosmos_str rid)
+static void aioc_account_see_rid(aioc_account_container *container, aiocosmos_str rid)
 {
     char own[AIOC_PROTOCOL_RID_SIZE];
     if (!aioc_protocol_container_rid(rid, own) || strcmp(own, container->rid) == 0) return;
-    if (container->rid[0]) aioc_account_forget(account, container);
+    if (container->rid[0]) aioc_account_forget(container);
     memcpy(container->rid, own, sizeof own);
 }
 
 /* The same of the properties of a container, or of a list of its ranges. */
-static void aioc_account_see_own_rid(aioc_account *account, aioc_account_container *container, aiocosmos_json body)
+static void aioc_account_see_own_rid(aioc_account_container *container, aiocosmos_json body)
 {
     char rid[sizeof container->rid];
     if (aioc_json_get_str(aioc_json_at(body, "/_rid"), rid, sizeof rid) < sizeof rid)
-        aioc_account_see_rid(account, container, aioc_memory_str(rid));
+        aioc_account_see_rid(container, aioc_memory_str(rid));
 }
 
 /*--- Metadata: the definition and the ranges -------------------------------*/
@@ -10607,7 +10607,7 @@ static void aioc_account_resume(aioc_account_container *container, bool all)
 }
 
 /* The paths of the partition key, as a query or a reader of documents needs them. */
-static bool aioc_account_keep_paths(aioc_account *account, aioc_account_container *container, aiocosmos_json paths)
+static bool aioc_account_keep_paths(aioc_account_container *container, aiocosmos_json paths)
 {
     aioc_memory_buffer *out = &container->pk_paths;
     aiocosmos_json path;
@@ -10615,22 +10615,22 @@ static bool aioc_account_keep_paths(aioc_account *account, aioc_account_containe
     memset(&path, 0, sizeof path);
     while (aioc_json_next(paths, NULL, &path)) {
         size_t room = path.len + 1;          /* unescaping never makes a string longer */
-        if (path.type != AIOCOSMOS_JSON_STR || !aioc_memory_reserve(account->memory, out, room)) return false;
+        if (path.type != AIOCOSMOS_JSON_STR || !aioc_memory_reserve(container->memory, out, room)) return false;
         out->len += aioc_json_get_str(path, out->data + out->len, room) + 1;
     }
     return true;
 }
 
 /* Why the metadata could not be had, for who waits for it. */
-static void aioc_account_note_failure(aioc_account *account, aioc_account_container *container, int status,
-                                      int http_status, uint32_t attempts, aiocosmos_str message)
+static void aioc_account_note_failure(aioc_account_container *container, int status, int http_status, uint32_t attempts,
+                                      aiocosmos_str message)
 {
     aioc_memory_buffer *why = &container->failure_why;
     why->len = 0;
     container->failure = status;
     container->failure_http_status = http_status;
     container->failure_attempts = attempts;
-    if (aioc_memory_reserve(account->memory, why, message.len + 1)) {
+    if (aioc_memory_reserve(container->memory, why, message.len + 1)) {
         if (message.len) memcpy(why->data, message.ptr, message.len);
         why->data[message.len] = 0;
         why->len = message.len + 1;
@@ -10638,13 +10638,12 @@ static void aioc_account_note_failure(aioc_account *account, aioc_account_contai
 }
 
 /* Reads the partition key definition out of a container's properties: "version" absent means 1. */
-static bool aioc_account_read_definition(aioc_account *account, aioc_account_container *container,
-                                         aiocosmos_json properties)
+static bool aioc_account_read_definition(aioc_account_container *container, aiocosmos_json properties)
 {
     aiocosmos_json key = aioc_json_at(properties, "/partitionKey"), paths, kind;
     int64_t version = 1;
     size_t levels;
-    aioc_account_see_own_rid(account, container, properties);
+    aioc_account_see_own_rid(container, properties);
     paths = aioc_json_at(key, "/paths");
     levels = aioc_json_count(paths);
     if (paths.type != AIOCOSMOS_JSON_ARR || levels < 1 || levels > 3) return false;
@@ -10656,23 +10655,22 @@ static bool aioc_account_read_definition(aioc_account *account, aioc_account_con
     container->pk_def.path_count = (uint8_t)levels;
     container->pk_def.system_key = false;
     aioc_json_get_bool(aioc_json_at(key, "/systemKey"), &container->pk_def.system_key);
-    return aioc_account_keep_paths(account, container, paths);
+    return aioc_account_keep_paths(container, paths);
 }
 
-static bool aioc_account_keep_text(aioc_account *account, aioc_account_container *container, aiocosmos_json value,
-                                   aioc_account_view *view)
+static bool aioc_account_keep_text(aioc_account_container *container, aiocosmos_json value, aioc_account_view *view)
 {
     aioc_memory_buffer *text = &container->range_text;
     size_t room = value.len + 1;             /* unescaping never makes a string longer */
     if (value.type != AIOCOSMOS_JSON_STR || text->len + room > AIOC_ACCOUNT_RANGE_TEXT_MAX) return false;
-    if (!aioc_memory_reserve(account->memory, text, room)) return false;
+    if (!aioc_memory_reserve(container->memory, text, room)) return false;
     view->at = (uint32_t)text->len;
     view->len = (uint32_t)aioc_json_get_str(value, text->data + text->len, room);
     text->len += view->len;
     return true;
 }
 
-static bool aioc_account_keep_parents(aioc_account *account, aioc_account_container *container, aiocosmos_json parents,
+static bool aioc_account_keep_parents(aioc_account_container *container, aiocosmos_json parents,
                                       aioc_account_view *view)
 {
     aiocosmos_json parent;
@@ -10681,8 +10679,8 @@ static bool aioc_account_keep_parents(aioc_account *account, aioc_account_contai
     memset(&parent, 0, sizeof parent);
     while (aioc_json_next(parents, NULL, &parent)) {
         aioc_account_view one;
-        if (text->len > start && !aioc_memory_append_str(account->memory, text, ",")) return false;
-        if (!aioc_account_keep_text(account, container, parent, &one)) return false;
+        if (text->len > start && !aioc_memory_append_str(container->memory, text, ",")) return false;
+        if (!aioc_account_keep_text(container, parent, &one)) return false;
     }
     view->at = (uint32_t)start;
     view->len = (uint32_t)(text->len - start);
@@ -10704,7 +10702,7 @@ static bool aioc_account_is_border(aiocosmos_str border)
 }
 
 /* Adds one page of the pkranges feed. False: not such a feed, too many ranges, or no memory. */
-static bool aioc_account_add_ranges(aioc_account *account, aioc_account_container *container, aiocosmos_json page)
+static bool aioc_account_add_ranges(aioc_account_container *container, aiocosmos_json page)
 {
     static const char *const names[] = { "id", "minInclusive", "maxExclusive", "parents" };
     aiocosmos_json ranges = aioc_json_at(page, "/PartitionKeyRanges");
@@ -10716,19 +10714,18 @@ static bool aioc_account_add_ranges(aioc_account *account, aioc_account_containe
         if (container->range_count == AIOC_ACCOUNT_RANGES_MAX) return false;
         if (container->range_count == container->range_cap) {
             uint32_t cap = container->range_cap ? container->range_cap * 2 : 8;
-            void *grown = aioc_memory_resize(account->memory, container->ranges,
-                                             container->range_cap * sizeof *container->ranges,
-                                             cap * sizeof *container->ranges);
+            void *grown = aioc_memory_resize(container->memory, container->ranges,
+                                             container->range_cap * sizeof *range, cap * sizeof *range);
             if (!grown) return false;
             container->ranges = (aioc_account_range *)grown;
             container->range_cap = cap;
         }
         range = &container->ranges[container->range_count];
         aioc_json_fields(item, names, 4, field);
-        if (!aioc_account_keep_text(account, container, field[0], &range->id) ||
-            !aioc_account_keep_text(account, container, field[1], &range->min) ||
-            !aioc_account_keep_text(account, container, field[2], &range->max) ||
-            !aioc_account_keep_parents(account, container, field[3], &range->parents) ||
+        if (!aioc_account_keep_text(container, field[0], &range->id) ||
+            !aioc_account_keep_text(container, field[1], &range->min) ||
+            !aioc_account_keep_text(container, field[2], &range->max) ||
+            !aioc_account_keep_parents(container, field[3], &range->parents) ||
             !aioc_account_is_range_id(aioc_account_text(container, range->id)) ||
             !aioc_account_is_border(aioc_account_text(container, range->min)) ||
             !aioc_account_is_border(aioc_account_text(container, range->max))) return false;
@@ -10737,21 +10734,12 @@ static bool aioc_account_add_ranges(aioc_account *account, aioc_account_containe
     return true;
 }
 
-/* The next of comma separated ids. */
-static aiocosmos_str aioc_account_next_id(aiocosmos_str *rest)
-{
-    aiocosmos_str id = *rest;
-    for (id.len = 0; id.len < rest->len && id.ptr[id.len] != ','; id.len++) continue;
-    rest->ptr += id.len < rest->len ? id.len + 1 : id.len;
-    rest->len -= id.len < rest->len ? id.len + 1 : id.len;
-    return id;
-}
-
 /* Whether `id` stands in a comma separated list. */
 static bool aioc_account_listed(aiocosmos_str list, aiocosmos_str id)
 {
-    while (list.len)
-        if (aioc_memory_same(aioc_account_next_id(&list), id)) return true;
+    aiocosmos_str one;
+    while (aioc_text_split(&list, ',', &one))
+        if (aioc_memory_same(one, id)) return true;
     return false;
 }
 
@@ -10822,8 +10810,9 @@ static aioc_account_range *aioc_account_range_named(const aioc_account_container
 /* Marks ranges that were split or merged away: no range ends at "". */
 static void aioc_account_mark_parents(aioc_account_container *container, aiocosmos_str parents)
 {
-    while (parents.len) {
-        aioc_account_range *parent = aioc_account_range_named(container, aioc_account_next_id(&parents));
+    aiocosmos_str id;
+    while (aioc_text_split(&parents, ',', &id)) {
+        aioc_account_range *parent = aioc_account_range_named(container, id);
         if (parent) parent->max.len = 0;
     }
 }
@@ -10872,11 +10861,11 @@ static bool aioc_account_finish_ranges(aioc_account_container *container)
 }
 
 /* Where the feed of ranges stands. It is read from its start again when it has left much text behind. */
-static bool aioc_account_keep_etag(aioc_account *account, aioc_account_container *container, aiocosmos_str etag)
+static bool aioc_account_keep_etag(aioc_account_container *container, aiocosmos_str etag)
 {
     container->ranges_etag.len = 0;
     if (etag.len == 0 || container->range_text.len > AIOC_ACCOUNT_RANGE_TEXT_MAX / 4) return true;
-    return aioc_memory_append(account->memory, &container->ranges_etag, etag.ptr, etag.len);
+    return aioc_memory_append(container->memory, &container->ranges_etag, etag.ptr, etag.len);
 }
 
 /* The range that an effective partition key belongs to. NULL: ranges are not known. */
@@ -10929,8 +10918,8 @@ static aioc_account_token *aioc_account_token_of(const aioc_account_container *c
 
 /* Adds a token without a value, which says nothing. A range that is known always has room, or reads would be stale;
  * claims have half of it. NULL: no room, or no memory. */
-static aioc_account_token *aioc_account_token_add(aioc_account *account, aioc_account_container *container,
-                                                  aiocosmos_str id, bool claimed, size_t value_len)
+static aioc_account_token *aioc_account_token_add(aioc_account_container *container, aiocosmos_str id, bool claimed,
+                                                  size_t value_len)
 {
     uint32_t place = aioc_account_token_place(container, id, claimed), share = claimed ? 2 : 1;
     aioc_account_token token;
@@ -10939,7 +10928,7 @@ static aioc_account_token *aioc_account_token_add(aioc_account *account, aioc_ac
         !aioc_account_range_named(container, id)) return NULL;
     if (container->token_count == container->token_cap) {
         uint32_t cap = container->token_cap ? container->token_cap * 2 : 4;
-        void *grown = aioc_memory_resize(account->memory, container->tokens, container->token_cap * sizeof token,
+        void *grown = aioc_memory_resize(container->memory, container->tokens, container->token_cap * sizeof token,
                                          cap * sizeof token);
         if (!grown) return NULL;
         container->tokens = (aioc_account_token *)grown;
@@ -10949,7 +10938,7 @@ static aioc_account_token *aioc_account_token_add(aioc_account *account, aioc_ac
     token.id_len = (uint32_t)id.len;
     token.claimed = claimed;
     token.fresh = true;
-    if (!aioc_memory_reserve(account->memory, &token.text, id.len + 48)) return NULL;
+    if (!aioc_memory_reserve(container->memory, &token.text, id.len + 48)) return NULL;
     memcpy(token.text.data, id.ptr, id.len);
     token.text.data[id.len] = ':';
     token.text.len = id.len + 1;
@@ -10969,8 +10958,8 @@ static bool aioc_account_token_read(const aioc_account_token *token, aioc_protoc
 
 /* Merges a range's value into what is held. False: no memory, or no room; but what is held can always grow, for its
  * length has a limit of its own. */
-static bool aioc_account_token_merge(aioc_account *account, aioc_account_container *container, aiocosmos_str id,
-                                     aiocosmos_str value, bool claimed)
+static bool aioc_account_token_merge(aioc_account_container *container, aiocosmos_str id, aiocosmos_str value,
+                                     bool claimed)
 {
     aioc_account_token *token = aioc_account_token_of(container, id, false);
     aioc_account_token *claim = aioc_account_token_of(container, id, true), *into = claimed ? claim : token;
@@ -10981,16 +10970,16 @@ static bool aioc_account_token_merge(aioc_account *account, aioc_account_contain
     if (aioc_account_token_read(into, &other)) aioc_protocol_session_add(&sum, &other);
     if (!claimed && aioc_account_token_read(claim, &other) && aioc_protocol_session_covers(&sum, &other))
         claim->kin = AIOC_ACCOUNT_DEAD;
-    if (!into) into = aioc_account_token_add(account, container, id, claimed, value.len);
-    if (!into || !aioc_memory_reserve(account->memory, &into->text, 48 + 42 * sum.region_count)) return false;
+    if (!into) into = aioc_account_token_add(container, id, claimed, value.len);
+    if (!into || !aioc_memory_reserve(container->memory, &into->text, 48 + 42 * sum.region_count)) return false;
     container->token_bytes -= (uint32_t)into->text.len;
     into->text.len = into->id_len + 1u;
-    aioc_protocol_session_write(account->memory, &into->text, &sum);     /* there is room */
+    aioc_protocol_session_write(container->memory, &into->text, &sum);     /* there is room */
     container->token_bytes += (uint32_t)into->text.len;
     return true;
 }
 
-static void aioc_account_drop_dead(aioc_account *account, aioc_account_container *container)
+static void aioc_account_drop_dead(aioc_account_container *container)
 {
     uint32_t i, kept = 0;
     for (i = 0; i < container->token_count; i++) {
@@ -11000,7 +10989,7 @@ static void aioc_account_drop_dead(aioc_account *account, aioc_account_container
             continue;
         }
         container->token_bytes -= (uint32_t)token->text.len + 1u;
-        aioc_memory_buffer_free(account->memory, &token->text);
+        aioc_memory_buffer_free(container->memory, &token->text);
     }
     container->token_count = kept;
 }
@@ -11016,7 +11005,7 @@ static void aioc_account_raise_kin(aioc_account_container *container, aiocosmos_
 
 /* Looks at all tokens in the light of the ranges. Returns whether there has been a split since those were asked for: an
  * answer has told of a range that is not among ours, nor one that ours came from. */
-static bool aioc_account_review(aioc_account *account, aioc_account_container *container)
+static bool aioc_account_review(aioc_account_container *container)
 {
     bool split = false;
     uint32_t i;
@@ -11026,7 +11015,7 @@ static bool aioc_account_review(aioc_account *account, aioc_account_container *c
         aiocosmos_str parents = aioc_account_text(container, container->ranges[i].parents);
         aioc_account_kin kin = aioc_account_token_of(container, id, false) ? AIOC_ACCOUNT_DEAD : AIOC_ACCOUNT_NEEDED;
         aioc_account_raise_kin(container, id, AIOC_ACCOUNT_NEEDED);
-        while (parents.len) aioc_account_raise_kin(container, aioc_account_next_id(&parents), kin);
+        while (aioc_text_split(&parents, ',', &id)) aioc_account_raise_kin(container, id, kin);
     }
     for (i = 0; i < container->token_count; i++) {
         aioc_account_token *token = &container->tokens[i];
@@ -11034,15 +11023,14 @@ static bool aioc_account_review(aioc_account *account, aioc_account_container *c
         if (token->claimed && !token->fresh) token->kin = AIOC_ACCOUNT_DEAD;       /* made up */
         split = split || (!token->claimed && token->fresh);
     }
-    aioc_account_drop_dead(account, container);
+    aioc_account_drop_dead(container);
     return split;
 }
 
 /* Ends a fetch: who waits goes on. UNKNOWN: it was of what has been forgotten meanwhile, and who needs it asks anew. */
-static void aioc_account_settle(aioc_account *account, aioc_account_container *container,
-                                aioc_account_knowledge knowledge, uint64_t now_us)
+static void aioc_account_settle(aioc_account_container *container, aioc_account_knowledge knowledge, uint64_t now_us)
 {
-    if (knowledge == AIOC_ACCOUNT_KNOWN && aioc_account_review(account, container)) knowledge = AIOC_ACCOUNT_UNKNOWN;
+    if (knowledge == AIOC_ACCOUNT_KNOWN && aioc_account_review(container)) knowledge = AIOC_ACCOUNT_UNKNOWN;
     container->retry_us = now_us + AIOC_ACCOUNT_RETRY_US;
     container->knowledge = (uint8_t)knowledge;
     container->ranges_version++;
@@ -11052,18 +11040,17 @@ static void aioc_account_settle(aioc_account *account, aioc_account_container *c
 /* Takes a composite token, of an answer or as somebody claims. A gateway finds the new ranges by itself and does not
  * tell of a split; but their tokens do, and then ours are fetched again. So are they where made-up ids take up the
  * room. False: no memory, or no room. The caller has checked its form. */
-static bool aioc_account_session_take(aioc_account *account, aioc_account_container *container,
-                                      aiocosmos_str composite, bool claimed)
+static bool aioc_account_session_take(aioc_account_container *container, aiocosmos_str composite, bool claimed)
 {
     uint32_t count = container->token_count;
     aiocosmos_str id, value;
     bool kept = true, more;
     while (aioc_protocol_session_next(&composite, &id, &value))
-        kept = aioc_account_token_merge(account, container, id, value, claimed) && kept;
+        kept = aioc_account_token_merge(container, id, value, claimed) && kept;
     more = container->token_count > count;
-    aioc_account_drop_dead(account, container);
+    aioc_account_drop_dead(container);
     if (container->knowledge == AIOC_ACCOUNT_KNOWN &&
-        ((more && aioc_account_review(account, container)) || !kept)) aioc_account_doubt_ranges(container);
+        ((more && aioc_account_review(container)) || !kept)) aioc_account_doubt_ranges(container);
     return kept;
 }
 
@@ -11082,9 +11069,8 @@ static void aioc_account_add_all(aioc_account_container *container, aiocosmos_st
                                  aioc_protocol_session *sum, bool *some)
 {
     aiocosmos_str rest = ids, id, value;
-    while (rest.len) {
+    while (aioc_text_split(&rest, ',', &id)) {
         int i;
-        id = aioc_account_next_id(&rest);
         for (i = 0; i < 2; i++) {
             aioc_account_token *token = aioc_account_token_of(container, id, i > 0);
             if (!token) continue;
@@ -11097,21 +11083,20 @@ static void aioc_account_add_all(aioc_account_container *container, aiocosmos_st
 }
 
 /* Appends "id:value" to a composite that begins at `start`, if there is some value. */
-static bool aioc_account_put(aioc_account *account, aioc_memory_buffer *out, size_t start, aiocosmos_str id,
+static bool aioc_account_put(aioc_memory *memory, aioc_memory_buffer *out, size_t start, aiocosmos_str id,
                              const aioc_protocol_session *sum, bool some)
 {
-    return !some || ((out->len == start || aioc_memory_append(account->memory, out, ",", 1)) &&
-                     aioc_memory_append(account->memory, out, id.ptr, id.len) &&
-                     aioc_memory_append(account->memory, out, ":", 1) &&
-                     aioc_protocol_session_write(account->memory, out, sum));
+    return !some || ((out->len == start || aioc_memory_append(memory, out, ",", 1)) &&
+                     aioc_memory_append(memory, out, id.ptr, id.len) && aioc_memory_append(memory, out, ":", 1) &&
+                     aioc_protocol_session_write(memory, out, sum));
 }
 
 /* Appends the session token for a request, in linear time: of its range where that is known, else of all. A range that
  * has no token of its own yet inherits those of its parents, under its own id (as .NET's SessionContainer does). What
  * was `given` with the request counts for it alone. What is claimed of an unknown range may be of the one that the key
  * belongs to by now: it goes along, unless made-up ids would make it too long. False: no memory. */
-static bool aioc_account_session_for(aioc_account *account, aioc_account_container *container,
-                                     const aioc_account_range *range, aiocosmos_str given, aioc_memory_buffer *out)
+static bool aioc_account_session_for(aioc_account_container *container, const aioc_account_range *range,
+                                     aiocosmos_str given, aioc_memory_buffer *out)
 {
     aiocosmos_str none = aioc_memory_str(""), parents = none, id, value;
     aioc_protocol_session sum;
@@ -11123,7 +11108,7 @@ static bool aioc_account_session_for(aioc_account *account, aioc_account_contain
         parents = aioc_account_text(container, range->parents);
         aioc_account_add_all(container, id, given, &sum, &some);
         if (!some) aioc_account_add_all(container, parents, given, &sum, &some);
-        ok = aioc_account_put(account, out, start, id, &sum, some);
+        ok = aioc_account_put(container->memory, out, start, id, &sum, some);
     }
     end = out->len;
     while (ok && aioc_protocol_session_next(&given, &id, &value)) {
@@ -11131,7 +11116,7 @@ static bool aioc_account_session_for(aioc_account *account, aioc_account_contain
         if (range && (aioc_account_range_named(container, id) || aioc_account_listed(parents, id))) continue;
         aioc_account_add_all(container, id, none, &sum, &some);
         aioc_account_add(&sum, &some, value);
-        ok = aioc_account_put(account, out, start, id, &sum, some);
+        ok = aioc_account_put(container->memory, out, start, id, &sum, some);
     }
     for (i = 0; ok && i < container->token_count; i++) {
         const aioc_account_token *token = &container->tokens[i];
@@ -11139,7 +11124,7 @@ static bool aioc_account_session_for(aioc_account *account, aioc_account_contain
         if (token->said || (range && (token->kin != AIOC_ACCOUNT_STRANGER || !token->claimed))) continue;
         id = aioc_account_token_id(token);
         aioc_account_add_all(container, id, none, &sum, &some);
-        ok = aioc_account_put(account, out, start, id, &sum, some);
+        ok = aioc_account_put(container->memory, out, start, id, &sum, some);
     }
     for (i = 0; i < container->token_count; i++) container->tokens[i].said = false;
     if (range && out->len - start > AIOC_ACCOUNT_SESSION_SENT_MAX) out->len = end;
@@ -11148,8 +11133,7 @@ static bool aioc_account_session_for(aioc_account *account, aioc_account_contain
 
 /* A replica has not reached what was asked of it for longer than anybody waits: what no answer has borne out of that
  * may have been made up. */
-static void aioc_account_drop_claims(aioc_account *account, aioc_account_container *container,
-                                     const aioc_account_range *range)
+static void aioc_account_drop_claims(aioc_account_container *container, const aioc_account_range *range)
 {
     uint32_t i;
     for (i = 0; i < container->token_count; i++) {
@@ -11160,7 +11144,7 @@ static void aioc_account_drop_claims(aioc_account *account, aioc_account_contain
                                aioc_account_listed(aioc_account_text(container, range->parents), id)))
             token->kin = AIOC_ACCOUNT_DEAD;
     }
-    aioc_account_drop_dead(account, container);
+    aioc_account_drop_dead(container);
 }
 /*==============================================================================
  * MARK: - Operation                                                 >>operation
@@ -11808,7 +11792,7 @@ static void aioc_operation_finish(aioc_operation *op, int status, aiocosmos_fate
         result.session_token = outcome->response->wanted[AIOC_PROTOCOL_H_SESSION];
     }
     if (op->container && op->http_status == 404 && op->sub_status == 1002 && status == AIOCOSMOS_E_TIMEOUT)
-        aioc_account_drop_claims(&engine->account, op->container, aioc_operation_range(op));
+        aioc_account_drop_claims(op->container, aioc_operation_range(op));
     result.internal = &delivery;
     if (status != 0 && status != 304) aioc_operation_log_failure(engine, &result, delivery.response != NULL);
     aioc_operation_detach(op);
@@ -11932,8 +11916,8 @@ static bool aioc_operation_append_session_line(aioc_operation *op, aioc_memory_b
     if (!aioc_operation_wants_session(op)) return true;
     if (!aioc_memory_append_str(memory, head, "x-ms-session-token: ")) return false;
     begin = head->len;
-    if (!aioc_account_session_for(&op->engine->account, op->container, aioc_operation_range(op),
-                                  aioc_operation_session(op), head)) return false;
+    if (!aioc_account_session_for(op->container, aioc_operation_range(op), aioc_operation_session(op), head))
+        return false;
     if (head->len > begin) return aioc_memory_append(memory, head, "\r\n", 2);
     head->len = start;
     return true;
@@ -12462,11 +12446,11 @@ static void aioc_operation_capture_session(aioc_operation *op, const aioc_http_r
     if (!op->container || !op->item_data || engine->no_session) return;
     if (status >= 300 && status != 304 && status != 404 && status != 409 && status != 412) return;
     if (status == 404 && op->sub_status != 0) return;
-    aioc_account_see_rid(&engine->account, op->container, response->wanted[AIOC_PROTOCOL_H_OWNER_RID]);
+    aioc_account_see_rid(op->container, response->wanted[AIOC_PROTOCOL_H_OWNER_RID]);
     if (token.len == 0) return;
     if (!aioc_protocol_session_check(token, &bad_at))
         why = "the answer's x-ms-session-token is malformed: ignored";
-    else if (!aioc_account_session_take(&engine->account, op->container, token, false))
+    else if (!aioc_account_session_take(op->container, token, false))
         why = "no room to keep a session token: reads may be stale";
     if (why) aioc_operation_log(engine, 2, aioc_operation_handle(op).id, why);
 }
@@ -12589,14 +12573,13 @@ static bool aioc_operation_too_late(const aioc_operation *op, const aioc_operati
  * session goes on. */
 static void aioc_operation_succeeded(aioc_operation *op)
 {
-    aioc_account *account = &op->engine->account;
-    aioc_account_container *container = op->forgets_container ? account->newest : NULL;
+    aioc_account_container *container = op->forgets_container ? op->engine->account.newest : NULL;
     size_t len = op->link_len;
     for (; container; container = container->older) {
         if (container->link_len < len || memcmp(container->link, op->texts, len) != 0) continue;
         if (container->link[len] && container->link[len] != '/') continue;
-        if (op->verb[0] == 'D') aioc_account_forget(account, container);
-        else aioc_account_forget_ranges(account, container);
+        if (op->verb[0] == 'D') aioc_account_forget(container);
+        else aioc_account_forget_ranges(container);
     }
 }
 
@@ -12638,11 +12621,11 @@ static void aioc_operation_answered(aioc_pool_exchange *exchange, const aioc_poo
     if (throttled && op->pacer) op->pacer->throttled(op, verdict.wait_us);
     if (verdict.reason == AIOC_OPERATION_SESSION && op->container &&
         (!verdict.again || aioc_operation_too_late(op, &verdict)))
-        aioc_account_drop_claims(&engine->account, op->container, aioc_operation_range(op));
+        aioc_account_drop_claims(op->container, aioc_operation_range(op));
     /* Unless that has happened since it was sent. */
     if (verdict.forget_metadata && op->container && op->epoch == op->container->epoch) {
-        if (seen.http_status == 400) aioc_account_forget(&engine->account, op->container);
-        else aioc_account_forget_ranges(&engine->account, op->container);
+        if (seen.http_status == 400) aioc_account_forget(op->container);
+        else aioc_account_forget_ranges(op->container);
     }
     if (verdict.reason == AIOC_OPERATION_RANGES && op->container) aioc_account_doubt_ranges(op->container);
     if (verdict.reason == AIOC_OPERATION_MOVED && aioc_pool_leave(&engine->pool))
@@ -12688,8 +12671,8 @@ static void aioc_operation_fetch_ranges(aioc_operation *before, aiocosmos_str co
 static void aioc_operation_fetched(aioc_operation_engine *engine, aioc_account_container *container,
                                    aioc_account_knowledge knowledge)
 {
-    if (knowledge != AIOC_ACCOUNT_KNOWN) aioc_account_forget_ranges(&engine->account, container);
-    aioc_account_settle(&engine->account, container, knowledge, engine->reactor->now_us);
+    if (knowledge != AIOC_ACCOUNT_KNOWN) aioc_account_forget_ranges(container);
+    aioc_account_settle(container, knowledge, engine->reactor->now_us);
 }
 
 /* Whether what came may be kept. If what was asked for has been forgotten meanwhile, a success, or a 304, is of what we
@@ -12703,8 +12686,8 @@ static bool aioc_operation_is_wanted(aioc_operation *op, const aiocosmos_result 
         aioc_operation_fetched(op->engine, container, AIOC_ACCOUNT_UNKNOWN);
         return false;
     }
-    aioc_account_note_failure(&op->engine->account, container, unchanged ? AIOCOSMOS_E_PROTOCOL : result->status,
-                              result->http_status, result->attempts,
+    aioc_account_note_failure(container, unchanged ? AIOCOSMOS_E_PROTOCOL : result->status, result->http_status,
+                              result->attempts,
                               unchanged ? aioc_memory_str("304 to a request without an ETag") : result->message);
     if (result->status == 0 || (unchanged && container->ranges_before)) return true;
     aioc_operation_fetched(op->engine, container, AIOC_ACCOUNT_UNAVAILABLE);
@@ -12756,7 +12739,6 @@ static aiocosmos_body aioc_operation_take_body(const aiocosmos_result *result)
 static void aioc_operation_ranges_came(aioc_operation *op, const aiocosmos_result *result)
 {
     aioc_operation_engine *engine = op->engine;
-    aioc_account *account = &engine->account;
     aioc_account_container *container = op->container;
     aioc_operation_delivery *delivery = (aioc_operation_delivery *)(uintptr_t)result->internal;
     uint32_t count = container->range_count;
@@ -12764,10 +12746,10 @@ static void aioc_operation_ranges_came(aioc_operation *op, const aiocosmos_resul
     bool known;
     /* Behind a definition it tells nothing new. */
     if (result->status == 0 && container->ranges_before)
-        aioc_account_see_own_rid(account, container, aioc_operation_result_json(result));
+        aioc_account_see_own_rid(container, aioc_operation_result_json(result));
     if (!aioc_operation_is_wanted(op, result)) return;
     if (result->status == 0) {
-        known = aioc_account_add_ranges(account, container, aioc_operation_result_json(result));
+        known = aioc_account_add_ranges(container, aioc_operation_result_json(result));
         continuation = delivery->response->wanted[AIOC_PROTOCOL_H_CONTINUATION];
         /* Pages of nothing may never end. */
         if (!known || (continuation.len && container->range_count == count)) {
@@ -12777,12 +12759,12 @@ static void aioc_operation_ranges_came(aioc_operation *op, const aiocosmos_resul
     }
     known = continuation.len == 0 && aioc_account_finish_ranges(container);
     if (continuation.len || (!known && container->ranges_before)) {
-        if (!continuation.len) aioc_account_forget_ranges(account, container);
+        if (!continuation.len) aioc_account_forget_ranges(container);
         aioc_operation_fetch_ranges(op, continuation);
         return;
     }
     /* Without memory for it, they are read from their start the next time. */
-    if (known) (void)aioc_account_keep_etag(account, container, result->etag);
+    if (known) (void)aioc_account_keep_etag(container, result->etag);
     aioc_operation_fetched(engine, container, known ? AIOC_ACCOUNT_KNOWN : AIOC_ACCOUNT_UNAVAILABLE);
 }
 
@@ -12790,7 +12772,7 @@ static void aioc_operation_definition_came(aioc_operation *op, const aiocosmos_r
 {
     aioc_account_container *container = op->container;
     if (!aioc_operation_is_wanted(op, result)) return;
-    if (!aioc_account_read_definition(&op->engine->account, container, aioc_operation_result_json(result)))
+    if (!aioc_account_read_definition(container, aioc_operation_result_json(result)))
         aioc_operation_fetched(op->engine, container, AIOC_ACCOUNT_UNAVAILABLE);
     else {
         aioc_account_resume(container, false);
@@ -12818,7 +12800,7 @@ static void aioc_operation_ask(aioc_operation_engine *engine, aioc_account_conta
     spec.complete = definition ? aioc_operation_definition_came : aioc_operation_ranges_came;
     spec.timeout_ms = timeout_ms;
     if (!definition) {
-        if (continuation.len == 0 && etag.len == 0) aioc_account_forget_ranges(&engine->account, container);
+        if (continuation.len == 0 && etag.len == 0) aioc_account_forget_ranges(container);
         if (continuation.len == 0) container->ranges_before = container->range_count;
         ok = ok && aioc_memory_append_str(memory, &lines, "A-IM: Incremental Feed\r\nx-ms-max-item-count: -1\r\n") &&
              (etag.len == 0 || aioc_operation_append_line(memory, &lines, "If-None-Match: ", etag)) &&
@@ -19778,7 +19760,7 @@ static void aioc_feeds_prepare_changes(aioc_feeds_query *query)
     if (!known && (by_range || aioc_feeds_is_out_of_reach(container->failure))) {
         aioc_feeds_watch_fails(&fan->ranges, &fan->tally);
     } else if (known && !aioc_feeds_same_rid(fan->rid, container->rid) && !fan->ranges.waited) {
-        aioc_account_forget_ranges(&query->feeds->engine->account, container);     /* ours may be the old one */
+        aioc_account_forget_ranges(container);   /* ours may be the old one */
         aioc_feeds_watch_ready(&fan->ranges);
     } else if (known && !aioc_feeds_same_rid(fan->rid, container->rid)) {
         aioc_feeds_other_container(fan);
@@ -22446,8 +22428,7 @@ AIOCOSMOS_API aiocosmos_str aiocosmos_session_get(aiocosmos_client *client, cons
 {
     aioc_account_container *known = aioc_client_container(client, database, container);
     client->session_text.len = 0;
-    if (!known || !aioc_account_session_for(&client->engine.account, known, NULL, aioc_memory_str(""),
-                                            &client->session_text))
+    if (!known || !aioc_account_session_for(known, NULL, aioc_memory_str(""), &client->session_text))
         return aioc_memory_str("");
     return aioc_operation_text(&client->session_text);
 }
@@ -22465,7 +22446,7 @@ AIOCOSMOS_API int aiocosmos_session_merge(aiocosmos_client *client, const char *
         return aioc_operation_refuse_at(engine, "token", "malformed", bad_at);
     known = aioc_account_hold(&engine->account, aioc_operation_text(&engine->link_text));
     if (!known) return aioc_operation_refuse_memory(engine);
-    merged = aioc_account_session_take(&engine->account, known, token, true);
+    merged = aioc_account_session_take(known, token, true);
     aioc_account_release(known);
     return merged ? 0 : aioc_operation_refuse_memory(engine);
 }

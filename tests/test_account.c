@@ -159,7 +159,7 @@ static bool read_definition(aioc_account_container *container, const char *text)
     bool read;
     aioc_json_open(&doc, &world.memory);
     CHECK_INT(aioc_json_parse(&doc, text, strlen(text)), 0);
-    read = aioc_account_read_definition(&world.account, container, aioc_json_root(&doc));
+    read = aioc_account_read_definition(container, aioc_json_root(&doc));
     aioc_json_close(&doc);
     return read;
 }
@@ -210,17 +210,17 @@ TEST(another_rid_is_another_container)
     size_t i;
     open_world(4);
     container = hold("c");
-    aioc_account_see_rid(&world.account, container, aioc_memory_str("abcdAMsp2wQ="));
-    CHECK(aioc_account_session_take(&world.account, container, aioc_memory_str("0:-1#5"), false));
+    aioc_account_see_rid(container, aioc_memory_str("abcdAMsp2wQ="));
+    CHECK(aioc_account_session_take(container, aioc_memory_str("0:-1#5"), false));
     for (i = 0; i < sizeof same / sizeof *same; i++) {       /* an item of it, its database, a user, or nothing */
-        aioc_account_see_rid(&world.account, container, aioc_memory_str(same[i]));
+        aioc_account_see_rid(container, aioc_memory_str(same[i]));
         CHECK_STR(container->rid, "abcdAMsp2wQ=");
         CHECK_INT(container->token_count, 1);
     }
-    aioc_account_see_rid(&world.account, container, aioc_memory_str("abcdAMsp2wUBAAAAAAAAAA=="));
+    aioc_account_see_rid(container, aioc_memory_str("abcdAMsp2wUBAAAAAAAAAA=="));
     CHECK_INT(container->token_count, 0);
     CHECK_STR(container->rid, "abcdAMsp2wU=");
-    aioc_account_see_rid(&world.account, container, aioc_memory_str("abcdAMsp-wU="));
+    aioc_account_see_rid(container, aioc_memory_str("abcdAMsp-wU="));
     CHECK_STR(container->rid, "abcdAMsp-wU=");
     close_world();
 }
@@ -231,7 +231,7 @@ static bool add_page(aioc_account_container *container, const char *text)
     bool added;
     aioc_json_open(&doc, &world.memory);
     CHECK_INT(aioc_json_parse(&doc, text, strlen(text)), 0);
-    added = aioc_account_add_ranges(&world.account, container, aioc_json_root(&doc));
+    added = aioc_account_add_ranges(container, aioc_json_root(&doc));
     aioc_json_close(&doc);
     return added;
 }
@@ -247,8 +247,8 @@ static aioc_account_container *container_of(const char *feed)
     aioc_account_container *container = hold("c");
     CHECK(add_page(container, feed));
     container->knowledge = AIOC_ACCOUNT_FETCHING;
-    aioc_account_settle(&world.account, container, aioc_account_finish_ranges(container) ? AIOC_ACCOUNT_KNOWN
-                                                                        : AIOC_ACCOUNT_UNAVAILABLE, 0);
+    aioc_account_settle(container,
+                        aioc_account_finish_ranges(container) ? AIOC_ACCOUNT_KNOWN : AIOC_ACCOUNT_UNAVAILABLE, 0);
     return container;
 }
 
@@ -388,7 +388,7 @@ TEST(adding_ranges_survives_each_allocation_that_fails)
         CHECK_INT(aioc_json_parse(&doc, feed, strlen(feed)), 0);
         world.calls = 0;
         world.fail_at = n;
-        added = aioc_account_add_ranges(&world.account, container, aioc_json_root(&doc));
+        added = aioc_account_add_ranges(container, aioc_json_root(&doc));
         aioc_json_close(&doc);
         close_world();
     }
@@ -418,7 +418,7 @@ TEST(metadata_is_fetched_once_for_all_who_wait)
     }
     CHECK_INT(world.fetches, 1);
     aioc_account_stop_waiting(container, &waiters[1]);
-    aioc_account_settle(&world.account, container, AIOC_ACCOUNT_UNAVAILABLE, 0);
+    aioc_account_settle(container, AIOC_ACCOUNT_UNAVAILABLE, 0);
     CHECK(aioc_account_settled(container, 0));
     CHECK_INT(world.resumed, 2);
     CHECK(world.last_resumed == &waiters[2]);
@@ -441,7 +441,7 @@ TEST(a_waiter_may_leave_from_any_place_in_the_line)
             aioc_account_wait(&world.account, container, &waiters[i]);
         }
         aioc_account_stop_waiting(container, &waiters[leaver]);
-        aioc_account_settle(&world.account, container, AIOC_ACCOUNT_KNOWN, 0);
+        aioc_account_settle(container, AIOC_ACCOUNT_KNOWN, 0);
         CHECK_INT(world.resumed, 2);
         CHECK(world.last_resumed == &waiters[leaver == 2 ? 1 : 2]);
         close_world();
@@ -452,13 +452,13 @@ TEST(a_waiter_may_leave_from_any_place_in_the_line)
 
 static void merge(aioc_account_container *container, const char *composite)
 {
-    if (!aioc_account_session_take(&world.account, container, aioc_memory_str(composite), false))
+    if (!aioc_account_session_take(container, aioc_memory_str(composite), false))
         CHECK_STR(composite, "merged");
 }
 
 static void claim(aioc_account_container *container, const char *composite)
 {
-    if (!aioc_account_session_take(&world.account, container, aioc_memory_str(composite), true))
+    if (!aioc_account_session_take(container, aioc_memory_str(composite), true))
         CHECK_STR(composite, "claimed");
 }
 
@@ -466,7 +466,7 @@ static const char *all_of(aioc_account_container *container)
 {
     aioc_memory_buffer out = {NULL, 0, 0};
     const char *text;
-    CHECK(aioc_account_session_for(&world.account, container, NULL, aioc_memory_str(""), &out));
+    CHECK(aioc_account_session_for(container, NULL, aioc_memory_str(""), &out));
     text = text_of(aioc_operation_str(out.data, out.len));
     aioc_memory_buffer_free(&world.memory, &out);
     return text;
@@ -478,7 +478,7 @@ static const char *token_with(aioc_account_container *container, const char *epk
     aioc_memory_buffer out = {NULL, 0, 0};
     const aioc_account_range *range = aioc_account_route(container, aioc_memory_str(epk));
     const char *text;
-    CHECK(range && aioc_account_session_for(&world.account, container, range, aioc_memory_str(given), &out));
+    CHECK(range && aioc_account_session_for(container, range, aioc_memory_str(given), &out));
     text = text_of(aioc_operation_str(out.data, out.len));
     aioc_memory_buffer_free(&world.memory, &out);
     return text;
@@ -552,17 +552,17 @@ TEST(a_token_of_an_unknown_range_tells_of_a_split)
     aioc_account_container *container;
     open_world(4);
     container = container_of(FEED(CHILD("1", "", "1F", "\"0\"") "," RANGE("2", "1F", "FF")));
-    CHECK(aioc_account_session_take(&world.account, container, aioc_memory_str("1:-1#5,2:-1#7,0:-1#3"), false));
+    CHECK(aioc_account_session_take(container, aioc_memory_str("1:-1#5,2:-1#7,0:-1#3"), false));
     CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);   /* ours, and a parent of ours */
-    CHECK(aioc_account_session_take(&world.account, container, aioc_memory_str("3:-1#8"), false));
+    CHECK(aioc_account_session_take(container, aioc_memory_str("3:-1#8"), false));
     CHECK_INT(container->knowledge, AIOC_ACCOUNT_UNKNOWN);
     CHECK_STR(all_of(container), "1:-1#5,2:-1#7,3:-1#8");   /* its only child has a token of its own */
     aioc_account_want(&world.account, container);
     container->ranges_before = container->range_count;
     CHECK(add_page(container, FEED(CHILD("1", "", "1F", "\"0\"") "," RANGE("2", "1F", "FF"))));
-    aioc_account_settle(&world.account, container, aioc_account_finish_ranges(container) ? AIOC_ACCOUNT_KNOWN
-                                                                        : AIOC_ACCOUNT_UNAVAILABLE, 0);
-    CHECK(aioc_account_session_take(&world.account, container, aioc_memory_str("3:-1#9"), false));
+    aioc_account_settle(container,
+                        aioc_account_finish_ranges(container) ? AIOC_ACCOUNT_KNOWN : AIOC_ACCOUNT_UNAVAILABLE, 0);
+    CHECK(aioc_account_session_take(container, aioc_memory_str("3:-1#9"), false));
     CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);   /* a server whose ids differ is asked once for each */
     close_world();
 }
@@ -574,14 +574,14 @@ TEST(what_changed_of_the_ranges_is_added_to_what_was_known)
     open_world(4);
     container = container_of(FEED(RANGE("0", "", "1F") "," RANGE("1", "1F", "FF")));
     version = container->ranges_version;
-    CHECK(aioc_account_keep_etag(&world.account, container, aioc_memory_str("\"7\"")));
+    CHECK(aioc_account_keep_etag(container, aioc_memory_str("\"7\"")));
     aioc_account_doubt_ranges(container);
     CHECK(!aioc_account_route(container, aioc_memory_str("05")));
     container->ranges_before = container->range_count;       /* a split, a range said again, and a merge */
     CHECK(add_page(container, FEED(RANGE("1", "1F", "FF") "," CHILD("2", "", "0F", "\"0\"") ","
                                    CHILD("3", "0F", "1F", "\"0\"") "," CHILD("4", "0F", "FF", "\"0\",\"3\",\"1\""))));
-    aioc_account_settle(&world.account, container, aioc_account_finish_ranges(container) ? AIOC_ACCOUNT_KNOWN
-                                                                        : AIOC_ACCOUNT_UNAVAILABLE, 0);
+    aioc_account_settle(container,
+                        aioc_account_finish_ranges(container) ? AIOC_ACCOUNT_KNOWN : AIOC_ACCOUNT_UNAVAILABLE, 0);
     CHECK(container->ranges_version != version);
     CHECK_STR(route(container, "05"), "2");
     CHECK_STR(route(container, "1E"), "4");
@@ -615,8 +615,8 @@ TEST(tokens_of_dead_parents_and_made_up_ones_are_pruned)
     CHECK(add_page(container, FEED(RANGE("1", "1F", "FF") "," CHILD("2", "", "0F", "\"0\"") ","
                                    CHILD("3", "0F", "1F", "\"0\""))));
     aioc_account_want(&world.account, container);
-    aioc_account_settle(&world.account, container, aioc_account_finish_ranges(container) ? AIOC_ACCOUNT_KNOWN
-                                                                                  : AIOC_ACCOUNT_UNAVAILABLE, 0);
+    aioc_account_settle(container,
+                        aioc_account_finish_ranges(container) ? AIOC_ACCOUNT_KNOWN : AIOC_ACCOUNT_UNAVAILABLE, 0);
     CHECK_STR(all_of(container), "0:-1#5,1:-1#7,77:-1#1");
     merge(container, "2:-1#6");
     CHECK_STR(all_of(container), "0:-1#5,1:-1#7,2:-1#6,77:-1#1");
@@ -624,7 +624,7 @@ TEST(tokens_of_dead_parents_and_made_up_ones_are_pruned)
     CHECK_STR(token_for(container, "10"), "3:-1#8");
     CHECK_STR(all_of(container), "0:-1#5,1:-1#7,2:-1#6,3:-1#8,77:-1#1");
     merge(container, "3:-1#9");
-    CHECK(!aioc_account_review(&world.account, container));
+    CHECK(!aioc_account_review(container));
     CHECK_STR(all_of(container), "1:-1#7,2:-1#6,3:-1#9,77:-1#1");
     CHECK_INT(container->token_bytes, strlen(all_of(container)) + 1);
     CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);
@@ -645,12 +645,12 @@ TEST(what_is_claimed_is_sent_until_it_is_proven_or_dropped)
     CHECK_STR(all_of(container), "0:-1#9,1:-1#9");
     merge(container, "0:-1#7,1:-1#9");                       /* one falls short, one proves it */
     CHECK_STR(all_of(container), "0:-1#9,1:-1#9");
-    aioc_account_drop_claims(&world.account, container, first);
+    aioc_account_drop_claims(container, first);
     CHECK_STR(all_of(container), "0:-1#7,1:-1#9");
     claim(container, "0:-1#9,1:-1#20,5:-1#9223372036854775807");
-    aioc_account_drop_claims(&world.account, container, first);         /* and who may be that range by now */
+    aioc_account_drop_claims(container, first);         /* and who may be that range by now */
     CHECK_STR(all_of(container), "0:-1#7,1:-1#20");
-    aioc_account_drop_claims(&world.account, container, NULL);
+    aioc_account_drop_claims(container, NULL);
     CHECK_STR(all_of(container), "0:-1#7,1:-1#9");
     CHECK_INT(container->token_bytes, strlen(all_of(container)) + 1);
     close_world();
@@ -681,16 +681,16 @@ TEST(a_full_store_has_room_for_what_is_known)
     container = container_of(FEED(RANGE("0", "", "1F") "," RANGE("1", "1F", "FF")));
     for (i = 100; i < 200; i++) {
         snprintf(token, sizeof token, "%d:-1#1234567890", i);
-        aioc_account_session_take(&world.account, container, aioc_memory_str(token), true);
+        aioc_account_session_take(container, aioc_memory_str(token), true);
     }
     CHECK(container->token_bytes <= AIOC_ACCOUNT_SESSION_BYTES_MAX / 2);
     CHECK(container->knowledge != AIOC_ACCOUNT_KNOWN);       /* the made-up ones go when it is known again */
     merge(container, "300:-1#5");                            /* a range that is not known yet, of an answer */
     for (i = 100; i < 200; i++) {
         snprintf(token, sizeof token, "%d:-1#1234567890", i);
-        aioc_account_session_take(&world.account, container, aioc_memory_str(token), false);
+        aioc_account_session_take(container, aioc_memory_str(token), false);
     }
-    CHECK(!aioc_account_session_take(&world.account, container, aioc_memory_str("200:-1#1234567890"), false));
+    CHECK(!aioc_account_session_take(container, aioc_memory_str("200:-1#1234567890"), false));
     merge(container, "0:-1#5,1:-1#7");
     merge(container, "0:1#123456789012345#1=123456789012345#2=123456789012345#3=123456789012345#4=123456789012345");
     CHECK_STR(text_of(aioc_account_token_value(aioc_account_token_of(container, aioc_memory_str("0"), false))),
@@ -709,7 +709,7 @@ TEST(made_up_ids_do_not_make_a_long_header)
     open_world(4);
     container = container_of(FEED(RANGE("0", "", "1F") "," RANGE("1", "1F", "FF")));
     for (i = 0; i < 1000; i++) len += (size_t)sprintf(given + len, ",%d:1", 5000 + i);
-    CHECK(aioc_account_session_for(&world.account, container, container->ranges, aioc_memory_str(given), &out));
+    CHECK(aioc_account_session_for(container, container->ranges, aioc_memory_str(given), &out));
     CHECK_TEXT(out.data, out.len, "0:-1#9");
     aioc_memory_buffer_free(&world.memory, &out);
     close_world();
@@ -724,7 +724,7 @@ TEST(tokens_are_held_to_their_limit)
     container = hold("c");
     for (i = 0; i < 100; i++) {
         snprintf(token, sizeof token, "%d:-1#1234567890", i);
-        merged += aioc_account_session_take(&world.account, container, aioc_memory_str(token), false);
+        merged += aioc_account_session_take(container, aioc_memory_str(token), false);
     }
     CHECK(merged > 10 && merged < 20);
     CHECK(strlen(all_of(container)) <= AIOC_ACCOUNT_SESSION_BYTES_MAX);
@@ -741,7 +741,7 @@ TEST(what_counts_of_tokens_is_what_is_written)
     merge(container, "0:-1#5,1:-1#7");
     merge(container, "0:-1#500000,1:-1#8");
     CHECK_INT(container->token_bytes, strlen(all_of(container)) + 1);   /* one separator each */
-    aioc_account_forget(&world.account, container);
+    aioc_account_forget(container);
     CHECK_INT(container->token_bytes, 0);
     close_world();
 }
@@ -758,11 +758,11 @@ TEST(merging_survives_each_allocation_that_fails)
         world.calls = 0;
         world.fail_at = n;
         world.for_good = true;
-        failed += !aioc_account_session_take(&world.account, container, aioc_memory_str(
+        failed += !aioc_account_session_take(container, aioc_memory_str(
             "1:-1#9,0:-1#1234567890123456#1=99999999999999999#7=999999,2:-1#4,3:-1#4,4:-1#4,5:-1#4"), n % 2);
         world.fail_at = 0;
         CHECK(strncmp(all_of(container), "0:-1#", 5) == 0);
-        aioc_account_drop_claims(&world.account, container, NULL);
+        aioc_account_drop_claims(container, NULL);
         CHECK(strncmp(all_of(container), "0:-1#", 5) == 0);
         close_world();
     }

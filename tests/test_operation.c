@@ -878,12 +878,13 @@ TEST(a_given_token_of_an_unknown_range_is_sent)
             aioc_account_container *container = op->container;
             aioc_json_open(&doc, memory);
             CHECK_INT(aioc_json_parse(&doc, feed, sizeof feed - 1), 0);
-            CHECK(aioc_account_add_ranges(&client->engine.account, container, aioc_json_root(&doc)));
+            CHECK(aioc_account_add_ranges(container, aioc_json_root(&doc)));
             aioc_json_close(&doc);
             container->pk_def.version = 2;
             container->pk_def.path_count = 1;
-            aioc_account_settle(&client->engine.account, container, aioc_account_finish_ranges(container) ? AIOC_ACCOUNT_KNOWN
-                                                                        : AIOC_ACCOUNT_UNAVAILABLE, 0);
+            aioc_account_settle(container,
+                                aioc_account_finish_ranges(container) ? AIOC_ACCOUNT_KNOWN : AIOC_ACCOUNT_UNAVAILABLE,
+                                0);
             CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);
             CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aioc_memory_str("0:-1#5")), 0);
         }
