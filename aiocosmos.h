@@ -11334,6 +11334,7 @@ struct aioc_operation_engine {
     aiocosmos_json_doc doc;                  /* of the result being delivered */
     aiocosmos_json_doc properties;           /* of a container, while a request is checked */
     aioc_memory_buffer link_text, pk_text, lines_text, body_text;      /* of the request being checked */
+    bool body_lost;                          /* there was no memory for some of body_text */
     const char *default_database;
     uint32_t request_timeout_ms;
     char refusal[256];                       /* why the last call was refused */
@@ -11388,6 +11389,11 @@ static aioc_operation *aioc_operation_find(const aioc_operation_engine *engine, 
 static aiocosmos_str aioc_operation_str(const char *ptr, size_t len)
 {
     return aioc_text_view(ptr, len);
+}
+
+static aiocosmos_str aioc_operation_text(const aioc_memory_buffer *buffer)
+{
+    return aioc_text_view(buffer->data, buffer->len);
 }
 
 /* The texts of an operation stand one behind the other, in this order. */
@@ -13023,14 +13029,12 @@ static int aioc_operation_check_item(aioc_operation_engine *engine, aiocosmos_st
 {
     aiocosmos_json id;
     const char *error;
-    size_t error_at, first = 0, len;
+    size_t error_at, len;
     char text[AIOC_PROTOCOL_ITEM_ID_MAX + 2], why[128];
     if (body.len == 0) return aioc_operation_refuse(engine, "body", "required: the item as JSON");
     if (aioc_json_check(body.ptr, body.len, aioc_memory_str("id"), &id, &error, &error_at) != 0)
         return aioc_operation_refuse_at(engine, "body", error, error_at);
-    while (first < body.len && body.ptr[first] != '{' && (unsigned char)body.ptr[first] <= ' ') first++;
-    if (first == body.len || body.ptr[first] != '{')
-        return aioc_operation_refuse(engine, "body", "an item is a JSON object");
+    if (*aioc_text_trim(body).ptr != '{') return aioc_operation_refuse(engine, "body", "an item is a JSON object");
     if (id.type != AIOCOSMOS_JSON_STR)
         return aioc_operation_refuse(engine, "body", "\"id\" is required and must be a string");
     len = aioc_json_get_str(id, text, sizeof text);
@@ -13042,9 +13046,15 @@ static int aioc_operation_check_item(aioc_operation_engine *engine, aiocosmos_st
     return 0;
 }
 
-static bool aioc_operation_append_body(aioc_operation_engine *engine, const char *text)
+/* What a body that is built consists of. Whether there was memory for all of it, aioc_operation_build_body() looks. */
+static void aioc_operation_append_body(aioc_operation_engine *engine, aiocosmos_str text)
 {
-    return aioc_memory_append_str(engine->memory, &engine->body_text, text);
+    if (!aioc_memory_append(engine->memory, &engine->body_text, text.ptr, text.len)) engine->body_lost = true;
+}
+
+static void aioc_operation_append_text(aioc_operation_engine *engine, const char *text)
+{
+    aioc_operation_append_body(engine, aioc_memory_str(text));
 }
 
 /* The patch, as the service wants it: an array of operations becomes the object around it. */
@@ -13052,56 +13062,42 @@ static int aioc_operation_build_patch(aioc_operation_engine *engine, aiocosmos_s
 {
     aiocosmos_json operations;
     const char *error;
-    size_t error_at, first = 0;
+    size_t error_at;
+    char first;
     if (body.len == 0) return aioc_operation_refuse(engine, "body", "required: the patch operations as JSON");
     if (aioc_json_check(body.ptr, body.len, aioc_memory_str("operations"), &operations, &error, &error_at) != 0)
         return aioc_operation_refuse_at(engine, "body", error, error_at);
-    while ((unsigned char)body.ptr[first] <= ' ') first++;
-    if (body.ptr[first] == '[') {
-        if (!aioc_operation_append_body(engine, "{\"operations\":") ||
-            !aioc_memory_append(engine->memory, &engine->body_text, body.ptr, body.len) ||
-            !aioc_operation_append_body(engine, "}")) return aioc_operation_refuse_memory(engine);
-        return 0;
-    }
-    if (body.ptr[first] != '{' || operations.type != AIOCOSMOS_JSON_ARR)
+    first = *aioc_text_trim(body).ptr;
+    if (first != '[' && (first != '{' || operations.type != AIOCOSMOS_JSON_ARR))
         return aioc_operation_refuse(engine, "body",
                                      "a patch is an array of operations, or an object with \"operations\"");
-    if (!aioc_memory_append(engine->memory, &engine->body_text, body.ptr, body.len))
-        return aioc_operation_refuse_memory(engine);
+    if (first == '[') aioc_operation_append_text(engine, "{\"operations\":");
+    aioc_operation_append_body(engine, body);
+    if (first == '[') aioc_operation_append_text(engine, "}");
     return 0;
 }
 
-static bool aioc_operation_append_key(aioc_operation_engine *engine, const char *key)
+/* The beginning of an object of this name. */
+static void aioc_operation_append_id(aioc_operation_engine *engine, const char *id)
 {
-    return (engine->body_text.len <= 1 || aioc_operation_append_body(engine, ",")) &&
-           aioc_json_append_string(engine->memory, &engine->body_text, key, strlen(key), false) &&
-           aioc_operation_append_body(engine, ":");
-}
-
-static int aioc_operation_append_id(aioc_operation_engine *engine, const char *id)
-{
-    if (!aioc_operation_append_body(engine, "{") || !aioc_operation_append_key(engine, "id") ||
-        !aioc_json_append_string(engine->memory, &engine->body_text, id, strlen(id), false))
-        return aioc_operation_refuse_memory(engine);
-    return 0;
+    aioc_operation_append_text(engine, "{\"id\":");
+    if (!aioc_json_append_string(engine->memory, &engine->body_text, id, strlen(id), false)) engine->body_lost = true;
 }
 
 static int aioc_operation_append_key_paths(aioc_operation_engine *engine, const char *const paths[3])
 {
     size_t i;
-    if (!aioc_operation_append_key(engine, "partitionKey") || !aioc_operation_append_body(engine, "{\"paths\":["))
-        return aioc_operation_refuse_memory(engine);
+    aioc_operation_append_text(engine, ",\"partitionKey\":{\"paths\":[");
     for (i = 0; i < 3 && paths[i]; i++) {
         if (paths[i][0] != '/' || !paths[i][1])
             return aioc_operation_refuse(engine, "partition_key_paths", "a path starts with '/' and names a property");
-        if (i && !aioc_operation_append_body(engine, ",")) return aioc_operation_refuse_memory(engine);
+        if (i) aioc_operation_append_text(engine, ",");
         if (!aioc_json_append_string(engine->memory, &engine->body_text, paths[i], strlen(paths[i]), false))
             return aioc_operation_refuse(engine, "partition_key_paths", "not UTF-8, or no memory");
     }
     /* Version 2 is asked for: absent would mean 1. */
-    if (!aioc_operation_append_body(engine, i > 1 ? "],\"kind\":\"MultiHash\",\"version\":2}"
-                                                  : "],\"kind\":\"Hash\",\"version\":2}"))
-        return aioc_operation_refuse_memory(engine);
+    aioc_operation_append_text(engine, i > 1 ? "],\"kind\":\"MultiHash\",\"version\":2}"
+                                             : "],\"kind\":\"Hash\",\"version\":2}");
     for (; i < 3; i++)
         if (paths[i]) return aioc_operation_refuse(engine, "partition_key_paths", "a gap between the levels");
     return 0;
@@ -13134,11 +13130,10 @@ static int aioc_operation_append_members(aioc_operation_engine *engine, const ai
             return aioc_operation_refuse(engine, "body", "\"defaultTtl\" and default_ttl_s are both given");
         if (aioc_json_is_str(key, "indexingPolicy") && request->indexing_policy.len)
             return aioc_operation_refuse(engine, "body", "\"indexingPolicy\" and indexing_policy are both given");
-        if (!aioc_operation_append_body(engine, ",") ||
-            !aioc_memory_append(engine->memory, &engine->body_text, key.ptr, key.len) ||
-            !aioc_operation_append_body(engine, ":") ||
-            !aioc_memory_append(engine->memory, &engine->body_text, value.ptr, value.len))
-            return aioc_operation_refuse_memory(engine);
+        aioc_operation_append_text(engine, ",");
+        aioc_operation_append_body(engine, aioc_text_view(key.ptr, key.len));
+        aioc_operation_append_text(engine, ":");
+        aioc_operation_append_body(engine, aioc_text_view(value.ptr, value.len));
     }
     return 0;
 }
@@ -13150,33 +13145,30 @@ static int aioc_operation_append_policy(aioc_operation_engine *engine, aiocosmos
     size_t error_at;
     if (aioc_json_check(policy.ptr, policy.len, aioc_memory_str("indexingMode"), &unused, &error, &error_at) != 0)
         return aioc_operation_refuse_at(engine, "indexing_policy", error, error_at);
-    if (!aioc_operation_append_key(engine, "indexingPolicy") ||
-        !aioc_memory_append(engine->memory, &engine->body_text, policy.ptr, policy.len))
-        return aioc_operation_refuse_memory(engine);
+    aioc_operation_append_text(engine, ",\"indexingPolicy\":");
+    aioc_operation_append_body(engine, policy);
     return 0;
 }
 
 static int aioc_operation_build_container(aioc_operation_engine *engine, const aiocosmos_request *request)
 {
     bool has_key = request->partition_key_paths[0] != NULL;
-    int refused = aioc_operation_append_id(engine, request->container);
-    if (!refused && has_key) refused = aioc_operation_append_key_paths(engine, request->partition_key_paths);
+    int refused = 0;
+    aioc_operation_append_id(engine, request->container);
+    if (has_key) refused = aioc_operation_append_key_paths(engine, request->partition_key_paths);
     if (!refused && request->body.len) refused = aioc_operation_append_members(engine, request, &has_key);
-    if (!refused && !has_key && request->kind == AIOCOSMOS_CREATE_CONTAINER)
-        refused = aioc_operation_refuse(engine, "partition_key_paths", "required");
-    if (!refused && !has_key)
-        refused = aioc_operation_refuse(engine, "body", "required: the container's whole properties, as read");
-    if (!refused && request->default_ttl_s < -1)
-        refused = aioc_operation_refuse(engine, "default_ttl_s", "-1, or seconds above 0");
-    if (!refused && request->default_ttl_s) {
+    if (refused) return refused;
+    if (!has_key && request->kind == AIOCOSMOS_CREATE_CONTAINER)
+        return aioc_operation_refuse(engine, "partition_key_paths", "required");
+    if (!has_key) return aioc_operation_refuse(engine, "body", "required: the container's whole properties, as read");
+    if (request->default_ttl_s < -1) return aioc_operation_refuse(engine, "default_ttl_s", "-1, or seconds above 0");
+    if (request->default_ttl_s) {
         char number[AIOC_JSON_NUMBER_MAX];
-        number[aioc_json_i64_write(request->default_ttl_s, number)] = 0;
-        if (!aioc_operation_append_key(engine, "defaultTtl") || !aioc_operation_append_body(engine, number))
-            refused = aioc_operation_refuse_memory(engine);
+        aioc_operation_append_text(engine, ",\"defaultTtl\":");
+        aioc_operation_append_body(engine, aioc_text_view(number, aioc_json_i64_write(request->default_ttl_s, number)));
     }
-    if (!refused && request->indexing_policy.len)
-        refused = aioc_operation_append_policy(engine, request->indexing_policy);
-    if (!refused && !aioc_operation_append_body(engine, "}")) refused = aioc_operation_refuse_memory(engine);
+    if (request->indexing_policy.len) refused = aioc_operation_append_policy(engine, request->indexing_policy);
+    aioc_operation_append_text(engine, "}");
     return refused;
 }
 
@@ -13186,26 +13178,28 @@ static int aioc_operation_check_fields(aioc_operation_engine *engine, const aioc
 {
     bool creates = request->kind == AIOCOSMOS_CREATE_CONTAINER || request->kind == AIOCOSMOS_CREATE_DATABASE;
     bool shapes = request->kind == AIOCOSMOS_CREATE_CONTAINER || request->kind == AIOCOSMOS_REPLACE_CONTAINER;
-    static const char foreign[] = "does not belong to this kind of operation";
-    if (request->database && request->kind == AIOCOSMOS_READ_ACCOUNT)
-        return aioc_operation_refuse(engine, "database", foreign);
-    if (request->container && kind->names < 2 && request->kind != AIOCOSMOS_CREATE_CONTAINER)
-        return aioc_operation_refuse(engine, "container", foreign);
-    if (request->id && kind->names < 3) return aioc_operation_refuse(engine, "id", foreign);
-    if (request->body.len && !kind->has_body) return aioc_operation_refuse(engine, "body", foreign);
-    if (aioc_operation_has_pk(&request->pk) != kind->item)
-        return aioc_operation_refuse(engine, "pk", kind->item ? "required" : foreign);
-    if (request->if_match && (!kind->write || kind->to_feed) && request->kind != AIOCOSMOS_UPSERT_ITEM)
-        return aioc_operation_refuse(engine, "if_match", foreign);
-    if (request->if_none_match && kind->write) return aioc_operation_refuse(engine, "if_none_match", foreign);
-    if (request->session_token && !kind->item) return aioc_operation_refuse(engine, "session_token", foreign);
-    if (request->if_not_exists && !creates) return aioc_operation_refuse(engine, "if_not_exists", foreign);
-    if (request->partition_key_paths[0] && request->kind != AIOCOSMOS_CREATE_CONTAINER)
-        return aioc_operation_refuse(engine, "partition_key_paths", foreign);
-    if (request->indexing_policy.len && !shapes) return aioc_operation_refuse(engine, "indexing_policy", foreign);
-    if (request->default_ttl_s && !shapes) return aioc_operation_refuse(engine, "default_ttl_s", foreign);
-    if (request->throughput_ru && !creates) return aioc_operation_refuse(engine, "throughput_ru", foreign);
-    if (request->autoscale_max_ru && !creates) return aioc_operation_refuse(engine, "autoscale_max_ru", foreign);
+    bool changes = (kind->write && !kind->to_feed) || request->kind == AIOCOSMOS_UPSERT_ITEM;
+    const struct { const char *name; bool given, belongs; } fields[] = {
+        { "database", request->database != NULL, request->kind != AIOCOSMOS_READ_ACCOUNT },
+        { "container", request->container != NULL, kind->names >= 2 || request->kind == AIOCOSMOS_CREATE_CONTAINER },
+        { "id", request->id != NULL, kind->names >= 3 },
+        { "body", request->body.len > 0, kind->has_body },
+        { "pk", aioc_operation_has_pk(&request->pk), kind->item },
+        { "if_match", request->if_match != NULL, changes },
+        { "if_none_match", request->if_none_match != NULL, !kind->write },
+        { "session_token", request->session_token != NULL, kind->item },
+        { "if_not_exists", request->if_not_exists, creates },
+        { "partition_key_paths", request->partition_key_paths[0] != NULL, request->kind == AIOCOSMOS_CREATE_CONTAINER },
+        { "indexing_policy", request->indexing_policy.len > 0, shapes },
+        { "default_ttl_s", request->default_ttl_s != 0, shapes },
+        { "throughput_ru", request->throughput_ru != 0, creates },
+        { "autoscale_max_ru", request->autoscale_max_ru != 0, creates }
+    };
+    size_t i;
+    for (i = 0; i < sizeof fields / sizeof *fields; i++)
+        if (fields[i].given && !fields[i].belongs)
+            return aioc_operation_refuse(engine, fields[i].name, "does not belong to this kind of operation");
+    if (kind->item && !aioc_operation_has_pk(&request->pk)) return aioc_operation_refuse(engine, "pk", "required");
     if (request->throughput_ru && request->autoscale_max_ru)
         return aioc_operation_refuse(engine, "autoscale_max_ru", "and throughput_ru are both given");
     return 0;
@@ -13252,6 +13246,7 @@ static int aioc_operation_build_body(aioc_operation_engine *engine, const aiocos
 {
     int refused = 0;
     engine->body_text.len = 0;
+    engine->body_lost = false;
     *body = request->body;
     if (kind->item && kind->has_body && request->kind != AIOCOSMOS_PATCH_ITEM)
         return aioc_operation_check_item(engine, request->body);
@@ -13261,12 +13256,13 @@ static int aioc_operation_build_body(aioc_operation_engine *engine, const aiocos
         refused = aioc_operation_build_container(engine, request);
         break;
     case AIOCOSMOS_CREATE_DATABASE:
-        refused = aioc_operation_append_id(engine, request->database ? request->database : engine->default_database);
-        if (!refused && !aioc_operation_append_body(engine, "}")) refused = aioc_operation_refuse_memory(engine);
+        aioc_operation_append_id(engine, request->database ? request->database : engine->default_database);
+        aioc_operation_append_text(engine, "}");
         break;
     default: return 0;
     }
-    *body = aioc_operation_str(engine->body_text.data, engine->body_text.len);
+    if (!refused && engine->body_lost) refused = aioc_operation_refuse_memory(engine);
+    *body = aioc_operation_text(&engine->body_text);
     return refused;
 }
 
@@ -13286,11 +13282,6 @@ static int aioc_operation_check_new_name(aioc_operation_engine *engine, const ai
     if (request->kind == AIOCOSMOS_CREATE_CONTAINER)
         return aioc_operation_build_link(engine, 2, request->database, request->container, NULL);
     return 0;
-}
-
-static aiocosmos_str aioc_operation_text(const aioc_memory_buffer *buffer)
-{
-    return aioc_operation_str(buffer->data, buffer->len);
 }
 
 /* The part of a link that names its container: without "/docs/...". */
