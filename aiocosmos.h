@@ -11235,16 +11235,6 @@ typedef enum aioc_operation_reason {
     AIOC_OPERATION_REASONS
 } aioc_operation_reason;
 
-/* One attempt as it is kept, for the result. */
-typedef struct aioc_operation_attempt {
-    uint32_t number;
-    int16_t  status, http_status;
-    int32_t  sub_status;
-    uint32_t queue_us, dns_us, tcp_us, tls_us, first_byte_us, body_us;
-    float    charge_ru;
-    bool     reused;
-} aioc_operation_attempt;
-
 struct aioc_operation {
     aioc_pool_exchange exchange;
     aioc_operation_engine *engine;
@@ -11258,7 +11248,7 @@ struct aioc_operation {
     uint32_t link_len, pk_len, lines_len, session_len;
     size_t   body_len;
     aioc_memory_buffer head;                 /* of the attempt under way */
-    aioc_operation_attempt *kept;            /* AIOC_OPERATION_ATTEMPTS_KEPT of them, from the first attempt on */
+    aiocosmos_attempt *kept;                 /* AIOC_OPERATION_ATTEMPTS_KEPT of them, from the first attempt on */
     uint64_t order_key;
     aioc_operation *order_next, *order_tail, *order_bucket_next;
     uint64_t submitted_us, deadline_us, attempt_us, throttled_us;
@@ -12416,20 +12406,20 @@ static void aioc_operation_trace(const aioc_operation *op, const aioc_pool_outco
 
 static void aioc_operation_keep_attempt(aioc_operation *op, const aioc_pool_outcome *outcome, double charge_ru)
 {
-    aioc_operation_attempt *kept;
+    aiocosmos_attempt *kept;
     op->attempts++;
     if (op->engine->logger.fn && op->engine->logger.level_max >= 4) aioc_operation_trace(op, outcome, charge_ru);
     if (!op->kept) {
-        op->kept = (aioc_operation_attempt *)aioc_memory_zalloc(op->engine->memory,
-                                                               AIOC_OPERATION_ATTEMPTS_KEPT * sizeof *op->kept);
+        op->kept = (aiocosmos_attempt *)aioc_memory_zalloc(op->engine->memory,
+                                                           AIOC_OPERATION_ATTEMPTS_KEPT * sizeof *op->kept);
         if (!op->kept) return;               /* only diagnostics are lost */
     }
     if (op->attempts > AIOC_OPERATION_ATTEMPTS_KEPT)
         memmove(op->kept + 3, op->kept + 4, (AIOC_OPERATION_ATTEMPTS_KEPT - 4) * sizeof *op->kept);
     kept = &op->kept[(op->attempts > AIOC_OPERATION_ATTEMPTS_KEPT ? AIOC_OPERATION_ATTEMPTS_KEPT : op->attempts) - 1];
     kept->number = op->attempts;
-    kept->status = (int16_t)(outcome->error ? outcome->error : outcome->response->status);
-    kept->http_status = (int16_t)(outcome->response ? outcome->response->status : 0);
+    kept->status = outcome->error ? outcome->error : outcome->response->status;
+    kept->http_status = outcome->response ? outcome->response->status : 0;
     kept->sub_status = outcome->response ? op->sub_status : 0;
     kept->queue_us = outcome->queue_us;
     kept->dns_us = outcome->dns_us;
@@ -12437,8 +12427,9 @@ static void aioc_operation_keep_attempt(aioc_operation *op, const aioc_pool_outc
     kept->tls_us = outcome->tls_us;
     kept->first_byte_us = outcome->first_byte_us;
     kept->body_us = outcome->body_us;
-    kept->charge_ru = (float)charge_ru;
+    kept->charge_ru = charge_ru;
     kept->reused = outcome->reused;
+    kept->host = aioc_memory_str(op->engine->pool.options.host);
 }
 
 /* Session tokens count on success, 304, 404, 409 and 412, but not on 404/1002: that replica is behind. */
@@ -12700,9 +12691,14 @@ static bool aioc_operation_is_wanted(aioc_operation *op, const aiocosmos_result 
     return false;
 }
 
+static aioc_operation_delivery *aioc_operation_delivered(const aiocosmos_result *result)
+{
+    return (aioc_operation_delivery *)(uintptr_t)result->internal;
+}
+
 static aiocosmos_json aioc_operation_result_json(const aiocosmos_result *result)
 {
-    aioc_operation_delivery *delivery = (aioc_operation_delivery *)(uintptr_t)result->internal;
+    aioc_operation_delivery *delivery = aioc_operation_delivered(result);
     aiocosmos_json_doc *doc = &delivery->op->engine->doc;
     if (!delivery->parsed) {
         delivery->parsed = true;
@@ -12715,7 +12711,7 @@ static aiocosmos_json aioc_operation_result_json(const aiocosmos_result *result)
 /* A body that was collected in a block of its own changes hands; one that stands in a shared buffer is copied. */
 static aiocosmos_body aioc_operation_take_body(const aiocosmos_result *result)
 {
-    aioc_operation_delivery *delivery = (aioc_operation_delivery *)(uintptr_t)result->internal;
+    aioc_operation_delivery *delivery = aioc_operation_delivered(result);
     aioc_memory *memory = delivery->op->engine->memory;
     aiocosmos_body body;
     char *block = NULL;
@@ -12746,7 +12742,6 @@ static void aioc_operation_ranges_came(aioc_operation *op, const aiocosmos_resul
 {
     aioc_operation_engine *engine = op->engine;
     aioc_account_container *container = op->container;
-    aioc_operation_delivery *delivery = (aioc_operation_delivery *)(uintptr_t)result->internal;
     uint32_t count = container->range_count;
     aiocosmos_str continuation = aioc_memory_str("");
     bool known;
@@ -12756,7 +12751,7 @@ static void aioc_operation_ranges_came(aioc_operation *op, const aiocosmos_resul
     if (!aioc_operation_is_wanted(op, result)) return;
     if (result->status == 0) {
         known = aioc_account_add_ranges(container, aioc_operation_result_json(result));
-        continuation = delivery->response->wanted[AIOC_PROTOCOL_H_CONTINUATION];
+        continuation = aioc_operation_delivered(result)->response->wanted[AIOC_PROTOCOL_H_CONTINUATION];
         /* Pages of nothing may never end. */
         if (!known || (continuation.len && container->range_count == count)) {
             aioc_operation_fetched(engine, container, AIOC_ACCOUNT_UNAVAILABLE);
@@ -21567,6 +21562,12 @@ static void aioc_client_say(char *err, size_t cap, const char *what)
     if (err && cap) aioc_memory_print(err, cap, "%s", what);
 }
 
+static int aioc_client_refuse(char *err, size_t cap, const char *what)
+{
+    aioc_client_say(err, cap, what);
+    return AIOCOSMOS_E_ARGUMENT;
+}
+
 /* The system's certificates, wherever this system keeps them. */
 static ptrdiff_t aioc_client_find_trust(aiocosmos_client *client, char **pem, size_t *pem_size)
 {
@@ -21627,8 +21628,8 @@ static int aioc_client_open_auth(aiocosmos_client *client, const aiocosmos_optio
     aioc_operation_engine *engine = &client->engine;
     unsigned given = (key.len > 0 ? 1u : 0u) + (options->token || options->token_fn ? 1u : 0u);
     size_t error_at = 0;
-    if (given == 0) return aioc_client_say(err, cap, "key: required, or token, or token_fn"), AIOCOSMOS_E_ARGUMENT;
-    if (key.len && given > 1) return aioc_client_say(err, cap, "key: and a token are both given"), AIOCOSMOS_E_ARGUMENT;
+    if (given == 0) return aioc_client_refuse(err, cap, "key: required, or token, or token_fn");
+    if (key.len && given > 1) return aioc_client_refuse(err, cap, "key: and a token are both given");
     if (key.len) {
         int status = aioc_auth_signer_set_key(&engine->signer, key, &error_at);
         if (status && err) aioc_memory_print(err, cap, "key: not base64 at byte %llu", (unsigned long long)error_at);
@@ -21785,7 +21786,7 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
         if (err) aioc_memory_print(err, cap, "connection_string: %s at byte %llu", error, (unsigned long long)error_at);
         return AIOCOSMOS_E_ARGUMENT;
     }
-    if (endpoint_text.len >= sizeof text) return aioc_client_say(err, cap, "endpoint: too long"), AIOCOSMOS_E_ARGUMENT;
+    if (endpoint_text.len >= sizeof text) return aioc_client_refuse(err, cap, "endpoint: too long");
     memcpy(text, endpoint_text.ptr, endpoint_text.len);
     text[endpoint_text.len] = 0;
     error = aioc_client_parse_endpoint(text, &endpoint);
@@ -21796,7 +21797,7 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
     if (!error && insecure && endpoint.tls && !options->insecure && !aioc_client_is_loopback(endpoint.host))
         error = "connection_string: DisableServerCertificateValidation is for loopback addresses only, unless insecure "
                 "is set";
-    if (error) return aioc_client_say(err, cap, error), AIOCOSMOS_E_ARGUMENT;
+    if (error) return aioc_client_refuse(err, cap, error);
     own.insecure = own.insecure || insecure;
     client->host = aioc_client_copy(client, endpoint.host, &client->host_size);
     client->scratch = (char *)aioc_memory_alloc(&client->memory, AIOC_CLIENT_SCRATCH_BYTES);
@@ -21837,7 +21838,7 @@ AIOCOSMOS_API int aiocosmos_create_checked(uint32_t version, size_t options_size
     }
     options = aioc_client_defaults(given);
     wrong = aioc_client_check_options(&options);
-    if (wrong) return aioc_client_say(err, err_cap, wrong), AIOCOSMOS_E_ARGUMENT;
+    if (wrong) return aioc_client_refuse(err, err_cap, wrong);
     client = (aiocosmos_client *)aioc_platform_allocate(&options.allocator, NULL, 0, sizeof *client);
     if (!client) return aioc_client_say(err, err_cap, "no memory"), AIOCOSMOS_E_NOMEM;
     memset(client, 0, sizeof *client);
@@ -22269,14 +22270,9 @@ AIOCOSMOS_API bool aiocosmos_cancel(aiocosmos_client *client, aiocosmos_op op)
     return aioc_operation_cancel(&client->engine, op);
 }
 
-static const aioc_operation_delivery *aioc_client_delivery(const aiocosmos_result *result)
-{
-    return (const aioc_operation_delivery *)result->internal;
-}
-
 AIOCOSMOS_API aiocosmos_str aiocosmos_result_header(const aiocosmos_result *result, const char *name)
 {
-    const aioc_http_response *response = aioc_client_delivery(result)->response;
+    const aioc_http_response *response = aioc_operation_delivered(result)->response;
     return response ? aioc_http_header(response->head, name) : aioc_memory_str("");
 }
 
@@ -22287,24 +22283,9 @@ AIOCOSMOS_API aiocosmos_json aiocosmos_result_json(const aiocosmos_result *resul
 
 static bool aioc_client_attempt(const aiocosmos_result *result, uint32_t i, aiocosmos_attempt *out)
 {
-    const aioc_operation *op = aioc_client_delivery(result)->op;
-    const aioc_operation_attempt *kept;
+    const aioc_operation *op = aioc_operation_delivered(result)->op;
     if (!op->kept || i >= AIOC_OPERATION_ATTEMPTS_KEPT || i >= op->attempts || i >= result->attempts) return false;
-    kept = &op->kept[i];
-    memset(out, 0, sizeof *out);
-    out->number = kept->number;
-    out->status = kept->status;
-    out->http_status = kept->http_status;
-    out->sub_status = kept->sub_status;
-    out->reused = kept->reused;
-    out->queue_us = kept->queue_us;
-    out->dns_us = kept->dns_us;
-    out->tcp_us = kept->tcp_us;
-    out->tls_us = kept->tls_us;
-    out->first_byte_us = kept->first_byte_us;
-    out->body_us = kept->body_us;
-    out->charge_ru = (double)kept->charge_ru;
-    out->host = aioc_memory_str(op->engine->pool.options.host);
+    *out = op->kept[i];
     return true;
 }
 
