@@ -8187,6 +8187,15 @@ static void aioc_pool_close_connection(aioc_pool_connection *connection)
  * The end of an exchange
  *----------------------------------------------------------------------------*/
 
+static aioc_pool_outcome aioc_pool_failure(int error, const char *message)
+{
+    aioc_pool_outcome outcome;
+    memset(&outcome, 0, sizeof outcome);
+    outcome.error = error;
+    outcome.message = message;
+    return outcome;
+}
+
 static void aioc_pool_tell_opening(const aioc_pool_connection *connection, aioc_pool_outcome *outcome)
 {
     outcome->dns_us = connection->took_us[AIOC_POOL_RESOLVING];
@@ -8326,10 +8335,7 @@ static void aioc_pool_open_failed(aioc_pool_connection *connection, int error, c
 {
     aioc_pool *pool = connection->pool;
     uint64_t limit = connection->limit;
-    aioc_pool_outcome outcome;
-    memset(&outcome, 0, sizeof outcome);
-    outcome.error = error;
-    outcome.message = message;
+    aioc_pool_outcome outcome = aioc_pool_failure(error, message);
     connection->took_us[connection->stage] = aioc_pool_span(connection->moved_us, aioc_pool_now(pool));
     aioc_pool_tell_opening(connection, &outcome);
     aioc_pool_back_off(pool, connection->incident);
@@ -8704,10 +8710,7 @@ static void aioc_pool_open_connection(aioc_pool *pool)
 {
     aioc_pool_connection *connection = aioc_pool_new_connection(pool);
     if (!connection) {
-        aioc_pool_outcome outcome;
-        memset(&outcome, 0, sizeof outcome);
-        outcome.error = AIOCOSMOS_E_NOMEM;
-        outcome.message = "no memory for a connection";
+        aioc_pool_outcome outcome = aioc_pool_failure(AIOCOSMOS_E_NOMEM, "no memory for a connection");
         aioc_pool_back_off(pool, pool->incidents);
         if (pool->open + pool->opening == 0) aioc_pool_doom(pool, pool->exchanges, &outcome);
         return;
@@ -9186,11 +9189,8 @@ static void aioc_pool_serve(aioc_pool *pool)
     memset(request, 0, sizeof connection->request);
     error = exchange->prepare(exchange, request);
     if (error < 0) {
-        aioc_pool_outcome outcome;
-        memset(&outcome, 0, sizeof outcome);
-        outcome.error = error;
-        outcome.message = error == AIOCOSMOS_E_NOMEM ? "no memory for the request" : NULL;
-        aioc_pool_fail_queued(pool, exchange, outcome);
+        const char *why = error == AIOCOSMOS_E_NOMEM ? "no memory for the request" : NULL;
+        aioc_pool_fail_queued(pool, exchange, aioc_pool_failure(error, why));
         return;
     }
     aioc_pool_queue_remove(pool, exchange);
@@ -9262,8 +9262,7 @@ static bool aioc_pool_handshake_work(aioc_pool *pool)
 static bool aioc_pool_has_work(const aioc_pool *pool)
 {
     return aioc_pool_is_doomed(pool) || (pool->first && pool->idle) || pool->shaking ||
-           aioc_pool_wants_address(pool) ||
-           aioc_pool_wants_connection(pool);
+           aioc_pool_wants_address(pool) || aioc_pool_wants_connection(pool);
 }
 
 /* Opens connections ahead of need until there are so many, a few at a time. They close again when idle. */
@@ -9368,16 +9367,13 @@ static bool aioc_protocol_name_ok(const char *name, char *why, size_t cap)
 /* "/" and the link with each of its segments percent-encoded: the signature has the raw link, the path this one. */
 static bool aioc_protocol_append_path(aioc_memory *memory, aioc_memory_buffer *buffer, aiocosmos_str raw_link)
 {
-    size_t at = 0;
+    aiocosmos_str segment;
     if (raw_link.len > SIZE_MAX / 3 - 1 || !aioc_memory_reserve(memory, buffer, 3 * raw_link.len + 1)) return false;
-    buffer->data[buffer->len++] = '/';
-    while (at < raw_link.len) {
-        aiocosmos_str segment;
-        segment.ptr = raw_link.ptr + at;
-        for (segment.len = 0; at < raw_link.len && raw_link.ptr[at] != '/'; at++) segment.len++;
+    do {
+        aioc_text_split(&raw_link, '/', &segment);
+        buffer->data[buffer->len++] = '/';
         buffer->len += aioc_auth_percent_encode(segment, buffer->data + buffer->len);
-        if (at < raw_link.len) buffer->data[buffer->len++] = raw_link.ptr[at++];
-    }
+    } while (raw_link.len > 0);
     return true;
 }
 
@@ -9620,8 +9616,7 @@ static bool aioc_protocol_path_step(aiocosmos_str *path, char *name, size_t cap)
     name[len] = 0;
     if (quote != '/' && at++ == path->len) return false;                   /* no closing quote */
     if (len == 0 || (at < path->len && path->ptr[at] != '/')) return false;
-    path->ptr += at;
-    path->len -= at;
+    *path = aioc_text_behind(*path, at);
     return true;
 }
 
@@ -9774,7 +9769,6 @@ static uint64_t aioc_protocol_double_bits(double number)
 static size_t aioc_protocol_hashed_form(const aiocosmos_value *value, unsigned char string_end, unsigned char *out)
 {
     uint64_t bits;
-    size_t i;
     switch (value->type) {
     case AIOCOSMOS_NONE: *out = 0; return 1;
     case AIOCOSMOS_NULL: *out = 1; return 1;
@@ -9782,7 +9776,7 @@ static size_t aioc_protocol_hashed_form(const aiocosmos_value *value, unsigned c
     case AIOCOSMOS_I64: case AIOCOSMOS_F64:
         bits = aioc_protocol_double_bits(value->type == AIOCOSMOS_I64 ? (double)value->i64 : value->f64);
         *out = 5;
-        for (i = 0; i < 8; i++) out[1 + i] = (unsigned char)(bits >> (8 * i) & 255u);
+        aioc_text_store64le(out + 1, bits);
         return 9;
     case AIOCOSMOS_STR:
         if (value->len > AIOC_PROTOCOL_PK_BYTES) return 0;
@@ -9943,7 +9937,7 @@ static bool aioc_protocol_take_i64(aiocosmos_str *text, int64_t *out)
     uint64_t magnitude;
     bool negative = digits.len && *digits.ptr == '-';
     if (negative) digits.ptr++, digits.len--;
-    *text = aioc_text_view(digits.ptr, digits.len);
+    *text = digits;
     while (text->len && *text->ptr >= '0' && *text->ptr <= '9') text->ptr++, text->len--;
     digits.len -= text->len;
     if (!aioc_text_parse_u64(digits, &magnitude) || magnitude > (uint64_t)INT64_MAX) return false;
@@ -9954,8 +9948,16 @@ static bool aioc_protocol_take_i64(aiocosmos_str *text, int64_t *out)
 static bool aioc_protocol_take_char(aiocosmos_str *text, char c)
 {
     if (!text->len || *text->ptr != c) return false;
-    text->ptr++, text->len--;
+    *text = aioc_text_behind(*text, 1);
     return true;
+}
+
+/* Which of a token's regions has this id; none: how many there are. */
+static size_t aioc_protocol_region_at(const aioc_protocol_session *session, int64_t id)
+{
+    size_t i = 0;
+    while (i < session->region_count && session->region[i].id != id) i++;
+    return i;
 }
 
 /* False: *bad_at is where it stops to be a token. */
@@ -9968,11 +9970,11 @@ static bool aioc_protocol_session_parse(aiocosmos_str value, aioc_protocol_sessi
     out->old_form = ok && rest.len == 0;
     if (ok && !out->old_form) ok = aioc_protocol_take_char(&rest, '#') && aioc_protocol_take_i64(&rest, &out->lsn);
     while (ok && rest.len) {
-        size_t i;
-        ok = out->region_count < AIOC_PROTOCOL_REGIONS_MAX && aioc_protocol_take_char(&rest, '#') &&
-             aioc_protocol_take_i64(&rest, &out->region[out->region_count].id) && aioc_protocol_take_char(&rest, '=') &&
-             aioc_protocol_take_i64(&rest, &out->region[out->region_count].lsn);
-        for (i = 0; ok && i < out->region_count; i++) ok = out->region[i].id != out->region[out->region_count].id;
+        size_t i = out->region_count;
+        ok = i < AIOC_PROTOCOL_REGIONS_MAX && aioc_protocol_take_char(&rest, '#') &&
+             aioc_protocol_take_i64(&rest, &out->region[i].id) && aioc_protocol_take_char(&rest, '=') &&
+             aioc_protocol_take_i64(&rest, &out->region[i].lsn) &&
+             aioc_protocol_region_at(out, out->region[i].id) == i;
         if (ok) out->region_count++;
     }
     *bad_at = value.len - rest.len;
@@ -9982,15 +9984,13 @@ static bool aioc_protocol_session_parse(aiocosmos_str value, aioc_protocol_sessi
 /* Takes the next "id:value" off a composite, "0:-1#42,1:-1#7". False: there is none, or it has no ':'. */
 static bool aioc_protocol_session_next(aiocosmos_str *rest, aiocosmos_str *range_id, aiocosmos_str *value)
 {
-    size_t end = 0, colon;
-    while (end < rest->len && rest->ptr[end] != ',') end++;
-    for (colon = 0; colon < end && rest->ptr[colon] != ':'; colon++) continue;
-    if (colon == end) return false;
-    *range_id = aioc_text_view(rest->ptr, colon);
-    *value = aioc_text_view(rest->ptr + colon + 1, end - colon - 1);
-    if (end < rest->len) end++;
-    rest->ptr += end;
-    rest->len -= end;
+    aiocosmos_str left = *rest;
+    size_t len;
+    if (!aioc_text_split(&left, ',', value)) return false;
+    len = value->len;
+    aioc_text_split(value, ':', range_id);
+    if (range_id->len == len) return false;
+    *rest = left;
     return true;
 }
 
@@ -10034,7 +10034,7 @@ static bool aioc_protocol_session_covers(const aioc_protocol_session *a, const a
     if (a->version != b->version) return a->version > b->version;
     if (a->lsn < b->lsn) return false;
     for (i = 0; i < b->region_count; i++) {
-        for (k = 0; k < a->region_count && a->region[k].id != b->region[i].id; k++) continue;
+        k = aioc_protocol_region_at(a, b->region[i].id);
         if (k == a->region_count || a->region[k].lsn < b->region[i].lsn) return false;
     }
     return true;
@@ -10050,7 +10050,7 @@ static void aioc_protocol_session_join(aioc_protocol_session *newer, const aioc_
     if (older->old_form) return;
     if (same && newer->lsn < older->lsn) newer->lsn = older->lsn;
     for (i = 0; i < older->region_count; i++) {
-        for (k = 0; k < newer->region_count && newer->region[k].id != older->region[i].id; k++) continue;
+        k = aioc_protocol_region_at(newer, older->region[i].id);
         if (k < newer->region_count) {
             if (newer->region[k].lsn < older->region[i].lsn) newer->region[k].lsn = older->region[i].lsn;
         } else if (same && k < AIOC_PROTOCOL_REGIONS_MAX) {
@@ -10254,7 +10254,7 @@ static aiocosmos_str aioc_protocol_service_text(aiocosmos_str body, char *room, 
     aiocosmos_json value;
     const char *error;
     size_t error_at, len;
-    aiocosmos_str text;
+    aiocosmos_str text, first;
     memset(&value, 0, sizeof value);
     if (body.len == 0 || *body.ptr != '{' ||
         aioc_json_check(body.ptr, body.len, aioc_memory_str("message"), &value, &error, &error_at) < 0 ||
@@ -10262,11 +10262,9 @@ static aiocosmos_str aioc_protocol_service_text(aiocosmos_str body, char *room, 
     len = aioc_json_get_str(value, room, cap);
     text = aioc_text_view(room, len < cap ? len : cap - 1);
     if (text.len < sizeof wrapper || memcmp(room, wrapper, sizeof wrapper - 1) != 0) return text;
-    text.ptr += sizeof wrapper - 1;
-    text.len -= sizeof wrapper - 1;
-    for (len = 0; len < text.len && text.ptr[len] != '"' && text.ptr[len] != '\n'; len++) continue;
-    text.len = len;
-    return text;
+    text = aioc_text_behind(text, sizeof wrapper - 1);
+    aioc_text_split(&text, '"', &first);
+    return first;
 }
 
 /* A failed answer in words for people, "409 Conflict: this id is taken; the service: ...", NUL-terminated and cut to
@@ -21485,23 +21483,22 @@ typedef struct aioc_client_endpoint {
     bool tls;
 } aioc_client_endpoint;
 
-/* "https://host[:port][/]"; nothing else belongs to an endpoint. */
-static const char *aioc_client_parse_endpoint(const char *text, aioc_client_endpoint *out)
+static bool aioc_client_take_scheme(const char **text, const char *scheme)
 {
-    const char *at = text, *end;
+    size_t len = strlen(scheme);
+    if (strlen(*text) < len || !aioc_memory_same_nocase(aioc_text_view(*text, len), aioc_memory_str(scheme)))
+        return false;
+    *text += len;
+    return true;
+}
+
+/* "https://host[:port][/]"; nothing else belongs to an endpoint. */
+static const char *aioc_client_parse_endpoint(const char *at, aioc_client_endpoint *out)
+{
+    const char *end;
     uint64_t port;
-    aiocosmos_str digits = { NULL, 0 };
-    if (aioc_memory_same_nocase(aioc_operation_str(text, strlen(text) < 8 ? strlen(text) : 8),
-                                aioc_memory_str("https://"))) {
-        out->tls = true;
-        at += 8;
-    } else if (aioc_memory_same_nocase(aioc_operation_str(text, strlen(text) < 7 ? strlen(text) : 7),
-                                       aioc_memory_str("http://"))) {
-        out->tls = false;
-        at += 7;
-    } else {
-        return "endpoint: it starts with https:// or http://";
-    }
+    out->tls = aioc_client_take_scheme(&at, "https://");
+    if (!out->tls && !aioc_client_take_scheme(&at, "http://")) return "endpoint: it starts with https:// or http://";
     out->authority.ptr = at;
     end = at + strcspn(at, "/?#");
     if (*end && strcmp(end, "/") != 0) return "endpoint: nothing may follow the host and port";
@@ -21518,8 +21515,7 @@ static const char *aioc_client_parse_endpoint(const char *text, aioc_client_endp
     out->port = (uint16_t)(out->tls ? 443 : 80);
     out->authority.len = (size_t)(at - out->authority.ptr);
     if (*at == ':') {
-        digits = aioc_operation_str(at + 1, (size_t)(end - at - 1));
-        if (!aioc_text_parse_u64(digits, &port) || port == 0 || port > 65535)
+        if (!aioc_text_parse_u64(aioc_text_view(at + 1, (size_t)(end - at - 1)), &port) || port == 0 || port > 65535)
             return "endpoint: the port is a number up to 65535";
         if (port != out->port) out->authority.len = (size_t)(end - out->authority.ptr);
         out->port = (uint16_t)port;
@@ -21622,28 +21618,26 @@ static int aioc_client_open_trust(aiocosmos_client *client, const aiocosmos_opti
 
 /* The account key, or a token, or somebody to ask for tokens: one of them. */
 static int aioc_client_open_auth(aiocosmos_client *client, const aiocosmos_options *options, aiocosmos_str key,
-                                 char *err,
-                                 size_t cap)
+                                 char *err, size_t cap)
 {
     aioc_operation_engine *engine = &client->engine;
-    unsigned given = (key.len > 0 ? 1u : 0u) + (options->token || options->token_fn ? 1u : 0u);
+    bool by_token = options->token || options->token_fn;
     size_t error_at = 0;
-    if (given == 0) return aioc_client_refuse(err, cap, "key: required, or token, or token_fn");
-    if (key.len && given > 1) return aioc_client_refuse(err, cap, "key: and a token are both given");
+    int status = 0;
+    if (!key.len && !by_token) return aioc_client_refuse(err, cap, "key: required, or token, or token_fn");
+    if (key.len && by_token) return aioc_client_refuse(err, cap, "key: and a token are both given");
     if (key.len) {
-        int status = aioc_auth_signer_set_key(&engine->signer, key, &error_at);
+        status = aioc_auth_signer_set_key(&engine->signer, key, &error_at);
         if (status && err) aioc_memory_print(err, cap, "key: not base64 at byte %llu", (unsigned long long)error_at);
         return status;
     }
     engine->token_fn = options->token_fn;
     engine->token_user_data = options->token_user_data;
     engine->tokens.max = options->token_fn ? options->containers_max + UINT64_C(64) : UINT64_MAX;
-    if (options->token) {
-        int status = aioc_auth_tokens_set(&engine->tokens, &client->memory, aioc_memory_str(""), options->token, 0, 0);
-        if (status) aioc_client_say(err, cap, "token: empty, too long, or not ASCII");
-        return status;
-    }
-    return 0;
+    if (options->token)
+        status = aioc_auth_tokens_set(&engine->tokens, &client->memory, aioc_memory_str(""), options->token, 0, 0);
+    if (status) aioc_client_say(err, cap, "token: empty, too long, or not ASCII");
+    return status;
 }
 
 /* The header lines that never change. x-ms-version is the one that every current SDK sends. Capabilities: 1, ranges may
@@ -21781,8 +21775,8 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
     aiocosmos_options own = *options;
     memset(&endpoint, 0, sizeof endpoint);
     if (options->connection_string && aioc_auth_connection_string(aioc_memory_str(options->connection_string),
-                                                                  &endpoint_text, &key,
-                                                                  &insecure, &error, &error_at) != 0) {
+                                                                  &endpoint_text, &key, &insecure, &error,
+                                                                  &error_at) != 0) {
         if (err) aioc_memory_print(err, cap, "connection_string: %s at byte %llu", error, (unsigned long long)error_at);
         return AIOCOSMOS_E_ARGUMENT;
     }
@@ -21971,8 +21965,7 @@ static void aioc_client_poll(aiocosmos_client *client, int timeout_ms)
 static bool aioc_client_has_work(const aiocosmos_client *client)
 {
     return client->engine.first_ready || client->reactor.batch_at < client->reactor.batch_count ||
-           aioc_feeds_has_work(&client->feeds) ||
-           aioc_pool_has_work(&client->engine.pool);
+           aioc_feeds_has_work(&client->feeds) || aioc_pool_has_work(&client->engine.pool);
 }
 
 static int aioc_client_timeout_ms(const aiocosmos_client *client, uint64_t now_us)
@@ -22055,27 +22048,23 @@ AIOCOSMOS_API intptr_t aiocosmos_fd(const aiocosmos_client *client)
     return client->platform.poller_fd(client->platform.user_data, client->reactor.poller);
 }
 
+static void aioc_client_put_fd(aiocosmos_pollfd *out, size_t cap, size_t *count, intptr_t fd, unsigned want)
+{
+    if (*count < cap) {
+        out[*count].fd = fd;
+        out[*count].read = (want & AIOCOSMOS_READABLE) != 0;
+        out[*count].write = (want & AIOCOSMOS_WRITABLE) != 0;
+    }
+    ++*count;
+}
+
 AIOCOSMOS_API size_t aiocosmos_poll_fds(const aiocosmos_client *client, aiocosmos_pollfd *out, size_t cap)
 {
     const aioc_platform_source *source = client->reactor.sources;
     intptr_t wake = client->platform.poller_wake_fd(client->platform.user_data, client->reactor.poller);
     size_t count = 0;
-    if (wake >= 0) {
-        if (count < cap) {
-            out[count].fd = wake;
-            out[count].read = true;
-            out[count].write = false;
-        }
-        count++;
-    }
-    for (; source; source = source->next) {
-        if (count < cap) {
-            out[count].fd = source->fd;
-            out[count].read = (source->want & AIOCOSMOS_READABLE) != 0;
-            out[count].write = (source->want & AIOCOSMOS_WRITABLE) != 0;
-        }
-        count++;
-    }
+    if (wake >= 0) aioc_client_put_fd(out, cap, &count, wake, AIOCOSMOS_READABLE);
+    for (; source; source = source->next) aioc_client_put_fd(out, cap, &count, source->fd, source->want);
     return count;
 }
 
@@ -22497,7 +22486,6 @@ AIOCOSMOS_API aiocosmos_json aiocosmos_json_at(aiocosmos_json value, const char 
     return aioc_json_at(value, pointer);
 }
 
-
 AIOCOSMOS_API size_t aiocosmos_json_fields(aiocosmos_json object, const char *const *names, size_t n,
                                            aiocosmos_json *out)
 {
@@ -22523,7 +22511,6 @@ AIOCOSMOS_API bool aiocosmos_json_is_str(aiocosmos_json value, const char *text)
 {
     return aioc_json_is_str(value, text);
 }
-
 
 AIOCOSMOS_API int aiocosmos_json_parse(aiocosmos_client *client, const char *text, size_t len, aiocosmos_json_doc **out,
                                        size_t *error_at)
