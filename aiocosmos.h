@@ -8107,13 +8107,13 @@ static void aioc_pool_shaking_remove(aioc_pool *pool, aioc_pool_connection *conn
     connection->shaking = false;
 }
 
-static void aioc_pool_try_close(aioc_pool *pool, aioc_pool_try *attempt)
+static void aioc_pool_close_socket(aioc_pool *pool, aioc_platform_source *source, bool *open)
 {
     const aiocosmos_platform *platform = pool->reactor->platform;
-    if (!attempt->open) return;
-    aioc_platform_watch(pool->reactor, &attempt->source, 0);
-    platform->socket_close(platform->user_data, attempt->source.fd);
-    attempt->open = false;
+    if (!*open) return;
+    aioc_platform_watch(pool->reactor, source, 0);
+    platform->socket_close(platform->user_data, source->fd);
+    *open = false;
 }
 
 static void aioc_pool_dial_free(aioc_pool_connection *connection)
@@ -8122,7 +8122,7 @@ static void aioc_pool_dial_free(aioc_pool_connection *connection)
     aioc_pool_dial *dial = connection->dial;
     size_t i;
     if (!dial) return;
-    for (i = 0; i < dial->count; i++) aioc_pool_try_close(pool, &dial->tries[i]);
+    for (i = 0; i < dial->count; i++) aioc_pool_close_socket(pool, &dial->tries[i].source, &dial->tries[i].open);
     aioc_platform_timer_stop(pool->reactor, &dial->stagger);
     aioc_memory_free(pool->memory, dial, sizeof *dial);
     connection->dial = NULL;
@@ -8158,16 +8158,12 @@ static void aioc_pool_sate(aioc_pool_connection *connection)
 static void aioc_pool_close_connection(aioc_pool_connection *connection)
 {
     aioc_pool *pool = connection->pool;
-    const aiocosmos_platform *platform = pool->reactor->platform;
     if (connection->tls) {
         aioc_pool_say_goodbye(connection);
         connection->tls->table->close(pool->memory, connection->tls);
     }
     aioc_pool_dial_free(connection);
-    if (connection->connected) {
-        aioc_platform_watch(pool->reactor, &connection->source, 0);
-        platform->socket_close(platform->user_data, connection->source.fd);
-    }
+    aioc_pool_close_socket(pool, &connection->source, &connection->connected);
     aioc_platform_timer_stop(pool->reactor, &connection->timer);
     aioc_pool_shaking_remove(pool, connection);
     if (connection->stage == AIOC_POOL_IDLE) aioc_pool_idle_remove(pool, connection);
@@ -8240,27 +8236,21 @@ static void aioc_pool_retire_idle(aioc_pool *pool, uint64_t idle_us)
     aioc_platform_timer_start(pool->reactor, &pool->idle_timer, aioc_pool_now(pool));
 }
 
-/* Ends the connection's exchange with an error, and the connection. message is of the pool, or static. */
-static void aioc_pool_fail(aioc_pool_connection *connection, int error, const char *message)
+/* Ends the connection's exchange with an error, and the connection. */
+static void aioc_pool_fail(aioc_pool_connection *connection, int error, const char *why)
 {
     aioc_pool *pool = connection->pool;
     aioc_pool_outcome outcome;
     aioc_pool_exchange *exchange = aioc_pool_detach(connection, &outcome);
     uint64_t idle_us = connection->idle_us;
     outcome.error = error;
-    outcome.message = message;
+    outcome.message = aioc_pool_say(pool, "", why);
     if (connection->http.response.head.len) outcome.response = &connection->http.response;
     /* What has killed a connection while it was idle has probably killed those, too, that were idle for longer: then a
      * second try would only meet the next dead one. */
     if (error == AIOCOSMOS_E_CONNECT && outcome.reused && outcome.silent) aioc_pool_retire_idle(pool, idle_us);
     exchange->done(exchange, &outcome);
     aioc_pool_close_connection(connection);
-}
-
-/* The same, with the endpoint before the reason. */
-static void aioc_pool_fail_because(aioc_pool_connection *connection, int error, const char *why)
-{
-    aioc_pool_fail(connection, error, aioc_pool_say(connection->pool, "", why));
 }
 
 /* Those in the queue up to that number have failed; they are told by aioc_pool_work, one a call. As long as some are
@@ -8515,7 +8505,7 @@ static void aioc_pool_won(aioc_pool_connection *connection, aioc_pool_try *winne
 static void aioc_pool_try_failed(aioc_pool_connection *connection, size_t which, int io)
 {
     aioc_pool_dial *dial = connection->dial;
-    aioc_pool_try_close(connection->pool, &dial->tries[which]);
+    aioc_pool_close_socket(connection->pool, &dial->tries[which].source, &dial->tries[which].open);
     dial->io = io;
     dial->failed = which;
 }
@@ -8849,7 +8839,7 @@ static void aioc_pool_ended(aioc_pool_connection *connection, int io, bool compl
     else if (!connection->sent) why = "the connection was closed before the request was sent";
     else why = "the connection was closed before the answer";
     if (io == AIOCOSMOS_IO_UNREACHABLE) why = "the connection broke: the host cannot be reached any more";
-    aioc_pool_fail_because(connection, AIOCOSMOS_E_CONNECT, why);
+    aioc_pool_fail(connection, AIOCOSMOS_E_CONNECT, why);
 }
 
 /* Lest answers that wait for memory all wait for each other, one at a time, the oldest, may use up what there is; to
@@ -8904,7 +8894,7 @@ static bool aioc_pool_parse(aioc_pool_connection *connection, const char *data, 
     default:
         if (!connection->exchange) break;
         error = aioc_http_error(&connection->http, &why);
-        aioc_pool_fail_because(connection, error, why);
+        aioc_pool_fail(connection, error, why);
         return false;
     }
     aioc_pool_close_connection(connection);
@@ -8925,7 +8915,7 @@ static bool aioc_pool_pause(aioc_pool_connection *connection, const char *rest, 
     connection->rest_len = len;
     if (len > 0) pool->holder = connection;
     if (pool->grower == connection && ++connection->pauses > AIOC_POOL_PAUSES_MAX) {
-        aioc_pool_fail_because(connection, AIOCOSMOS_E_NOMEM, "no memory for the answer");
+        aioc_pool_fail(connection, AIOCOSMOS_E_NOMEM, "no memory for the answer");
         return false;
     }
     aioc_platform_watch(pool->reactor, &connection->source, connection->source.want & ~(unsigned)AIOCOSMOS_READABLE);
@@ -8964,7 +8954,7 @@ static bool aioc_pool_take_tls(aioc_pool_connection *connection, const char *dat
         len -= taken;
     }
     if (session->state == AIOC_TLS_FAILED && connection->exchange)
-        aioc_pool_fail_because(connection, AIOCOSMOS_E_CONNECT, session->why);
+        aioc_pool_fail(connection, AIOCOSMOS_E_CONNECT, session->why);
     else
         aioc_pool_ended(connection, 0, session->state == AIOC_TLS_CLOSED);           /* close_notify: this is all */
     return false;
@@ -8992,7 +8982,7 @@ static void aioc_pool_resume(aioc_pool_connection *connection)
     if (aioc_platform_watch(pool->reactor, &connection->source, connection->source.want | AIOCOSMOS_READABLE) == 0)
         return;
     if (!connection->exchange) aioc_pool_close_connection(connection);
-    else aioc_pool_fail_because(connection, AIOCOSMOS_E_NOMEM, "no memory to watch the connection");
+    else aioc_pool_fail(connection, AIOCOSMOS_E_NOMEM, "no memory to watch the connection");
 }
 
 /* A body that is collected has a place of its own, a TLS session too, if only for a record. All else is received into
@@ -9155,7 +9145,7 @@ static uint64_t aioc_pool_progress_us(const aioc_pool_exchange *exchange)
 /* Ends an exchange that has a connection as if the connection had broken, and closes it; done is called, with why. */
 static void aioc_pool_abandon(aioc_pool_exchange *exchange, const char *why)
 {
-    aioc_pool_fail_because(exchange->connection, AIOCOSMOS_E_CONNECT, why);
+    aioc_pool_fail(exchange->connection, AIOCOSMOS_E_CONNECT, why);
 }
 
 /* The endpoint has moved, says its old place: connections there end as soon as their exchanges have, the name is asked
@@ -10435,18 +10425,15 @@ static void aioc_account_doubt_ranges(aioc_account_container *container)
 
 static void aioc_account_unlink(aioc_account *account, aioc_account_container *container)
 {
-    if (container->newer) container->newer->older = container->older;
-    else account->newest = container->older;
-    if (container->older) container->older->newer = container->newer;
-    else account->oldest = container->newer;
+    *(container->newer ? &container->newer->older : &account->newest) = container->older;
+    *(container->older ? &container->older->newer : &account->oldest) = container->newer;
 }
 
 static void aioc_account_link_newest(aioc_account *account, aioc_account_container *container)
 {
     container->newer = NULL;
     container->older = account->newest;
-    if (account->newest) account->newest->newer = container;
-    else account->oldest = container;
+    *(account->newest ? &account->newest->newer : &account->oldest) = container;
     account->newest = container;
 }
 
@@ -10577,18 +10564,15 @@ static void aioc_account_wait(aioc_account *account, aioc_account_container *con
 {
     waiter->next = NULL;
     waiter->prev = container->last_waiter;
-    if (container->last_waiter) container->last_waiter->next = waiter;
-    else container->first_waiter = waiter;
+    *(container->last_waiter ? &container->last_waiter->next : &container->first_waiter) = waiter;
     container->last_waiter = waiter;
     aioc_account_want(account, container);
 }
 
 static void aioc_account_stop_waiting(aioc_account_container *container, aioc_account_waiter *waiter)
 {
-    if (waiter->prev) waiter->prev->next = waiter->next;
-    else container->first_waiter = waiter->next;
-    if (waiter->next) waiter->next->prev = waiter->prev;
-    else container->last_waiter = waiter->prev;
+    *(waiter->prev ? &waiter->prev->next : &container->first_waiter) = waiter->next;
+    *(waiter->next ? &waiter->next->prev : &container->last_waiter) = waiter->prev;
     waiter->prev = waiter->next = NULL;
 }
 
@@ -10741,9 +10725,6 @@ static bool aioc_account_listed(aiocosmos_str list, aiocosmos_str id)
     return false;
 }
 
-typedef int (*aioc_account_order)(const aioc_account_container *container, const aioc_account_range *a,
-                                  const aioc_account_range *b);
-
 static int aioc_account_compare(aiocosmos_str a, aiocosmos_str b)
 {
     size_t len = a.len < b.len ? a.len : b.len;
@@ -10751,26 +10732,21 @@ static int aioc_account_compare(aiocosmos_str a, aiocosmos_str b)
     return difference ? difference : (a.len > b.len) - (a.len < b.len);
 }
 
-static int aioc_account_by_id(const aioc_account_container *container, const aioc_account_range *a,
+/* By id, or by where they begin. */
+static int aioc_account_order(const aioc_account_container *container, bool by_id, const aioc_account_range *a,
                               const aioc_account_range *b)
 {
-    return aioc_account_compare(aioc_account_text(container, a->id), aioc_account_text(container, b->id));
-}
-
-static int aioc_account_by_min(const aioc_account_container *container, const aioc_account_range *a,
-                               const aioc_account_range *b)
-{
+    if (by_id) return aioc_account_compare(aioc_account_text(container, a->id), aioc_account_text(container, b->id));
     return aioc_protocol_epk_compare(aioc_account_text(container, a->min), aioc_account_text(container, b->min));
 }
 
-static void aioc_account_sift(aioc_account_container *container, aioc_account_order order, uint32_t root,
-                              uint32_t count)
+static void aioc_account_sift(aioc_account_container *container, bool by_id, uint32_t root, uint32_t count)
 {
     aioc_account_range *ranges = container->ranges, moved;
     uint32_t child;
     for (; (child = 2 * root + 1) < count; root = child) {
-        if (child + 1 < count && order(container, &ranges[child], &ranges[child + 1]) < 0) child++;
-        if (order(container, &ranges[root], &ranges[child]) >= 0) return;
+        if (child + 1 < count && aioc_account_order(container, by_id, &ranges[child], &ranges[child + 1]) < 0) child++;
+        if (aioc_account_order(container, by_id, &ranges[root], &ranges[child]) >= 0) return;
         moved = ranges[root];
         ranges[root] = ranges[child];
         ranges[child] = moved;
@@ -10778,15 +10754,15 @@ static void aioc_account_sift(aioc_account_container *container, aioc_account_or
 }
 
 /* Heapsort: thousands of ranges, in whatever order a server sends them, do not hold up a step. */
-static void aioc_account_sort(aioc_account_container *container, aioc_account_order order)
+static void aioc_account_sort(aioc_account_container *container, bool by_id)
 {
     uint32_t count = container->range_count, i;
-    for (i = count / 2; i-- > 0;) aioc_account_sift(container, order, i, count);
+    for (i = count / 2; i-- > 0;) aioc_account_sift(container, by_id, i, count);
     for (i = count; i-- > 1;) {
         aioc_account_range last = container->ranges[i];
         container->ranges[i] = container->ranges[0];
         container->ranges[0] = last;
-        aioc_account_sift(container, order, 0, i);
+        aioc_account_sift(container, by_id, 0, i);
     }
 }
 
@@ -10822,7 +10798,7 @@ static bool aioc_account_drop_repeated(aioc_account_container *container)
     for (i = 0; i < container->range_count; i++) {
         aioc_account_range *last = kept ? &container->ranges[kept - 1] : NULL;
         const aioc_account_range *range = &container->ranges[i];
-        if (!last || aioc_account_by_id(container, last, range) != 0) {
+        if (!last || aioc_account_order(container, true, last, range) != 0) {
             container->ranges[kept++] = *range;
             continue;
         }
@@ -10839,7 +10815,7 @@ static bool aioc_account_finish_ranges(aioc_account_container *container)
 {
     uint32_t i, kept = 0;
     aiocosmos_str edge = aioc_memory_str("");
-    aioc_account_sort(container, aioc_account_by_id);
+    aioc_account_sort(container, true);
     if (!aioc_account_drop_repeated(container)) return false;
     container->by_id_count = container->range_count;
     for (i = 0; i < container->range_count; i++) container->ranges[i].of_rank = i;
@@ -10849,7 +10825,7 @@ static bool aioc_account_finish_ranges(aioc_account_container *container)
         if (container->ranges[i].max.len > 0) container->ranges[kept++] = container->ranges[i];
     container->range_count = container->by_id_count = kept;
     for (i = 0; i < kept; i++) container->ranges[i].rank = i;
-    aioc_account_sort(container, aioc_account_by_min);
+    aioc_account_sort(container, false);
     for (i = 0; i < kept; i++) container->ranges[container->ranges[i].rank].of_rank = i;
     for (i = 0; i < kept; i++) {
         if (aioc_protocol_epk_compare(aioc_account_text(container, container->ranges[i].min), edge) != 0) return false;
@@ -11416,8 +11392,7 @@ static void aioc_operation_make_ready(aioc_operation *op)
     op->in_ready = true;
     op->next = NULL;
     op->prev = engine->last_ready;
-    if (engine->last_ready) engine->last_ready->next = op;
-    else engine->first_ready = op;
+    *(engine->last_ready ? &engine->last_ready->next : &engine->first_ready) = op;
     engine->last_ready = op;
 }
 
@@ -11426,10 +11401,8 @@ static void aioc_operation_leave_ready(aioc_operation *op)
     aioc_operation_engine *engine = op->engine;
     if (!op->in_ready) return;
     op->in_ready = false;
-    if (op->prev) op->prev->next = op->next;
-    else engine->first_ready = op->next;
-    if (op->next) op->next->prev = op->prev;
-    else engine->last_ready = op->prev;
+    *(op->prev ? &op->prev->next : &engine->first_ready) = op->next;
+    *(op->next ? &op->next->prev : &engine->last_ready) = op->prev;
 }
 
 static void aioc_operation_enter_tokenless(aioc_operation *op)
@@ -11447,8 +11420,7 @@ static void aioc_operation_enter_tokenless(aioc_operation *op)
 static void aioc_operation_leave_tokenless(aioc_operation *op)
 {
     aioc_operation_engine *engine = op->engine;
-    if (op->prev) op->prev->next = op->next;
-    else engine->first_tokenless = op->next;
+    *(op->prev ? &op->prev->next : &engine->first_tokenless) = op->next;
     if (op->next) op->next->prev = op->prev;
     if (!engine->first_tokenless) aioc_platform_timer_stop(engine->reactor, &engine->token_timer);
     op->state = AIOC_OPERATION_READY;
@@ -11796,9 +11768,10 @@ static void aioc_operation_finish(aioc_operation *op, int status, aiocosmos_fate
     aioc_operation_free(op);
 }
 
-static aiocosmos_fate aioc_operation_fate_unsent(const aioc_operation *op)
+/* The same without an answer. */
+static void aioc_operation_fail(aioc_operation *op, int status, const char *message)
 {
-    return op->doubt ? AIOCOSMOS_MAYBE_APPLIED : AIOCOSMOS_NOT_SENT;
+    aioc_operation_finish(op, status, op->doubt ? AIOCOSMOS_MAYBE_APPLIED : AIOCOSMOS_NOT_SENT, NULL, message);
 }
 
 static void aioc_operation_keep_attempt(aioc_operation *op, const aioc_pool_outcome *outcome, double charge_ru);
@@ -11839,7 +11812,7 @@ static void aioc_operation_abort(aioc_operation *op, int status)
     }
     aioc_memory_print(text, sizeof text, "%s after %u attempt%s while %s", aioc_protocol_status_text(status),
                       (unsigned)op->attempts, op->attempts == 1 ? "" : "s", place);
-    aioc_operation_finish(op, status, aioc_operation_fate_unsent(op), NULL, text);
+    aioc_operation_fail(op, status, text);
 }
 
 /* In a forked child: frees, calls nobody back, sends nothing. */
@@ -12066,8 +12039,7 @@ static void aioc_operation_ask_token(aioc_operation *op)
     aioc_operation_enter_tokenless(op);
     if (other || aioc_operation_ask_host(engine, link)) return;
     aioc_operation_leave_tokenless(op);
-    aioc_operation_finish(op, AIOCOSMOS_E_NOMEM, aioc_operation_fate_unsent(op), NULL,
-                          "no memory to ask for a token");
+    aioc_operation_fail(op, AIOCOSMOS_E_NOMEM, "no memory to ask for a token");
 }
 
 /* A token is there. If not, it has been asked for, or the operation is over. One that will end soon is used, while the
@@ -12086,9 +12058,9 @@ static bool aioc_operation_has_token(aioc_operation *op)
     }
     if (token && token->value_len) return true;
     if (token || !engine->token_fn)
-        aioc_operation_finish(op, AIOCOSMOS_E_AUTH, aioc_operation_fate_unsent(op), NULL,
-                              token ? "the host has no token for this resource"
-                                    : "the token given does not cover this resource, or has expired");
+        aioc_operation_fail(op, AIOCOSMOS_E_AUTH,
+                            token ? "the host has no token for this resource"
+                                  : "the token given does not cover this resource, or has expired");
     else
         aioc_operation_ask_token(op);
     return false;
@@ -12125,9 +12097,9 @@ static void aioc_operation_start(aioc_operation *op)
     if (aioc_operation_waits_for_metadata(op)) return;
     if (aioc_operation_wants_session(op) && op->container->knowledge != AIOC_ACCOUNT_KNOWN &&
         op->container->token_bytes + op->session_len > AIOC_OPERATION_COMPOSITE_MAX && !aioc_operation_range(op)) {
-        aioc_operation_finish(op, AIOCOSMOS_E_TOO_LARGE, aioc_operation_fate_unsent(op), NULL,
-                              "the session tokens of all partition key ranges are too long for a header, and which of "
-                              "them is meant is not known without the container's ranges, which cannot be had");
+        aioc_operation_fail(op, AIOCOSMOS_E_TOO_LARGE,
+                            "the session tokens of all partition key ranges are too long for a header, and which of "
+                            "them is meant is not known without the container's ranges, which cannot be had");
         return;
     }
     op->state = AIOC_OPERATION_IN_POOL;
