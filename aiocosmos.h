@@ -10612,11 +10612,8 @@ static void aioc_account_note_failure(aioc_account_container *container, int sta
     container->failure = status;
     container->failure_http_status = http_status;
     container->failure_attempts = attempts;
-    if (aioc_memory_reserve(container->memory, why, message.len + 1)) {
-        if (message.len) memcpy(why->data, message.ptr, message.len);
-        why->data[message.len] = 0;
-        why->len = message.len + 1;
-    }
+    if (!aioc_memory_append(container->memory, why, message.ptr, message.len) ||
+        !aioc_memory_append(container->memory, why, "", 1)) why->len = 0;
 }
 
 /* Reads the partition key definition out of a container's properties: "version" absent means 1. */
@@ -11992,11 +11989,11 @@ static int aioc_operation_prepare(aioc_pool_exchange *exchange, aiocosmos_slice 
         !aioc_operation_append_session_line(op, head) || !aioc_operation_append_rid(op, head) ||
         !aioc_memory_append(memory, head, lines.ptr, lines.len))
         return AIOCOSMOS_E_NOMEM;
-    if (op->body_len || op->verb[0] == 'P') {               /* POST, PUT and PATCH always say how long their body is */
-        if (!aioc_memory_append_str(memory, head, "Content-Length: ") ||
-            !aioc_text_append_u64(memory, head, op->body_len) || !aioc_memory_append(memory, head, "\r\n", 2))
-            return AIOCOSMOS_E_NOMEM;
-    }
+    /* POST, PUT and PATCH always say how long their body is. */
+    if ((op->body_len || op->verb[0] == 'P') &&
+        (!aioc_memory_append_str(memory, head, "Content-Length: ") ||
+         !aioc_text_append_u64(memory, head, op->body_len) || !aioc_memory_append(memory, head, "\r\n", 2)))
+        return AIOCOSMOS_E_NOMEM;
     if (!aioc_memory_append(memory, head, "\r\n", 2)) return AIOCOSMOS_E_NOMEM;
     slices[0].ptr = head->data;
     slices[0].len = head->len;
@@ -12617,13 +12614,9 @@ static bool aioc_operation_work(aioc_operation_engine *engine)
     aioc_operation *op = engine->first_ready;
     if (!op) return false;
     aioc_operation_leave_ready(op);
-    if (op->stop) {
-        int status = op->stop;
-        if (op->state == AIOC_OPERATION_COMPOSED) op->stop_parts(op);
-        else aioc_operation_abort(op, status);
-    } else {
-        aioc_operation_start(op);
-    }
+    if (!op->stop) aioc_operation_start(op);
+    else if (op->state == AIOC_OPERATION_COMPOSED) op->stop_parts(op);
+    else aioc_operation_abort(op, op->stop);
     return true;
 }
 
@@ -13141,8 +13134,7 @@ static int aioc_operation_build_container(aioc_operation_engine *engine, const a
 static int aioc_operation_check_fields(aioc_operation_engine *engine, const aiocosmos_request *request,
                                        const aioc_operation_kind *kind)
 {
-    bool creates = request->kind == AIOCOSMOS_CREATE_CONTAINER || request->kind == AIOCOSMOS_CREATE_DATABASE;
-    bool shapes = request->kind == AIOCOSMOS_CREATE_CONTAINER || request->kind == AIOCOSMOS_REPLACE_CONTAINER;
+    bool creates = kind->to_feed && !kind->item, shapes = kind->has_body && !kind->item;
     bool changes = (kind->write && !kind->to_feed) || request->kind == AIOCOSMOS_UPSERT_ITEM;
     const struct { const char *name; bool given, belongs; } fields[] = {
         { "database", request->database != NULL, request->kind != AIOCOSMOS_READ_ACCOUNT },
@@ -13189,10 +13181,10 @@ static int aioc_operation_add_lines(aioc_operation_engine *engine, const aiocosm
 {
     int refused = 0;
     engine->lines_text.len = 0;
-    if (request->kind == AIOCOSMOS_PATCH_ITEM)
-        refused = aioc_operation_add_line(engine, "Content-Type: ", "application/json-patch+json");
-    else if (kind->verb[0] == 'P')
-        refused = aioc_operation_add_line(engine, "Content-Type: ", "application/json");
+    if (kind->verb[0] == 'P')
+        refused = aioc_operation_add_line(engine, "Content-Type: ",
+                                          request->kind == AIOCOSMOS_PATCH_ITEM ? "application/json-patch+json"
+                                                                                : "application/json");
     if (!refused && request->kind == AIOCOSMOS_UPSERT_ITEM)
         refused = aioc_operation_add_line(engine, "x-ms-documentdb-is-upsert: ", "True");
     if (!refused && kind->item && kind->has_body && !request->want_body)
@@ -13213,18 +13205,15 @@ static int aioc_operation_build_body(aioc_operation_engine *engine, const aiocos
     engine->body_text.len = 0;
     engine->body_lost = false;
     *body = request->body;
-    if (kind->item && kind->has_body && request->kind != AIOCOSMOS_PATCH_ITEM)
-        return aioc_operation_check_item(engine, request->body);
-    switch (request->kind) {
-    case AIOCOSMOS_PATCH_ITEM: refused = aioc_operation_build_patch(engine, request->body); break;
-    case AIOCOSMOS_CREATE_CONTAINER: case AIOCOSMOS_REPLACE_CONTAINER:
-        refused = aioc_operation_build_container(engine, request);
-        break;
-    case AIOCOSMOS_CREATE_DATABASE:
+    if (request->kind == AIOCOSMOS_PATCH_ITEM) {
+        refused = aioc_operation_build_patch(engine, request->body);
+    } else if (request->kind == AIOCOSMOS_CREATE_DATABASE) {
         aioc_operation_append_id(engine, request->database ? request->database : engine->default_database);
         aioc_operation_append_text(engine, "}");
-        break;
-    default: return 0;
+    } else if (kind->has_body && !kind->item) {
+        refused = aioc_operation_build_container(engine, request);
+    } else {
+        return kind->has_body ? aioc_operation_check_item(engine, request->body) : 0;
     }
     if (!refused && engine->body_lost) refused = aioc_operation_refuse_memory(engine);
     *body = aioc_operation_text(&engine->body_text);
@@ -13236,16 +13225,6 @@ static int aioc_operation_check_session(aioc_operation_engine *engine, const cha
     size_t bad_at;
     if (token && !aioc_protocol_session_check(aioc_memory_str(token), &bad_at))
         return aioc_operation_refuse_at(engine, "session_token", "malformed", bad_at);
-    return 0;
-}
-
-/* The new name of a database or container is not in the link: it is checked as if it were. */
-static int aioc_operation_check_new_name(aioc_operation_engine *engine, const aiocosmos_request *request)
-{
-    if (request->kind == AIOCOSMOS_CREATE_DATABASE)
-        return aioc_operation_build_link(engine, 1, request->database, NULL, NULL);
-    if (request->kind == AIOCOSMOS_CREATE_CONTAINER)
-        return aioc_operation_build_link(engine, 2, request->database, request->container, NULL);
     return 0;
 }
 
@@ -13266,7 +13245,9 @@ static int aioc_operation_specify(aioc_operation_engine *engine, const aiocosmos
     memset(spec, 0, sizeof *spec);
     if (!kind) return aioc_operation_refuse(engine, "kind", "required: one of aiocosmos_kind");
     refused = aioc_operation_check_fields(engine, request, kind);
-    if (!refused) refused = aioc_operation_check_new_name(engine, request);
+    /* The new name of a database or container is not in the link: it is checked as if it were. */
+    if (!refused && kind->to_feed && !kind->item)
+        refused = aioc_operation_build_link(engine, kind->names + 1u, request->database, request->container, NULL);
     if (!refused)
         refused = aioc_operation_build_link(engine, kind->names, request->database, request->container, request->id);
     if (!refused && kind->item) refused = aioc_operation_add_pk(engine, &request->pk);
@@ -13282,9 +13263,7 @@ static int aioc_operation_specify(aioc_operation_engine *engine, const aiocosmos
     spec->repeatable = (request->if_match && strcmp(request->if_match, "*") != 0) || request->if_not_exists;
     spec->if_not_exists = request->if_not_exists;
     spec->item_data = kind->item;
-    spec->forgets_container = request->kind == AIOCOSMOS_DELETE_CONTAINER ||
-                              request->kind == AIOCOSMOS_REPLACE_CONTAINER ||
-                              request->kind == AIOCOSMOS_DELETE_DATABASE;
+    spec->forgets_container = kind->write && !kind->to_feed && !kind->item;       /* replaces or deletes */
     spec->link = aioc_operation_text(&engine->link_text);
     if (kind->item) {
         spec->pk_text = aioc_operation_text(&engine->pk_text);
@@ -21411,13 +21390,12 @@ struct aiocosmos_client {
     aioc_operation_engine engine;
     aioc_feeds feeds;
     char *scratch;
-    char *host;                              /* of the endpoint; NUL-terminated */
-    char *default_database;
-    size_t host_size, default_database_size;
+    aioc_memory_buffer host;                 /* of the endpoint, with its NUL */
+    aioc_memory_buffer default_database;     /* with its NUL; empty: there is none */
     aiocosmos_resolve_fn resolve_fn;
     void *resolve_user_data;
     uint32_t handshakes_max, step_budget_us;
-    bool reactor_open, resolver_open, trust_open, pool_open, engine_open, feeds_open;
+    bool reactor_open, resolver_open, trust_open, pool_open, engine_open;
     bool stepping, doomed;
     aioc_memory_buffer session_text;         /* lent by aiocosmos_session_get() */
 };
@@ -21515,14 +21493,10 @@ static bool aioc_client_is_loopback(aiocosmos_str host)
     return host.len > 4 && memcmp(host.ptr, "127.", 4) == 0 && strspn(host.ptr, "0123456789.") >= host.len;
 }
 
-static char *aioc_client_copy(aiocosmos_client *client, aiocosmos_str text, size_t *size)
+static bool aioc_client_copy(aiocosmos_client *client, aiocosmos_str text, aioc_memory_buffer *copy)
 {
-    char *copy = (char *)aioc_memory_alloc(&client->memory, text.len + 1);
-    if (!copy) return NULL;
-    if (text.len) memcpy(copy, text.ptr, text.len);
-    copy[text.len] = 0;
-    *size = text.len + 1;
-    return copy;
+    return aioc_memory_append(&client->memory, copy, text.ptr, text.len) &&
+           aioc_memory_append(&client->memory, copy, "", 1);
 }
 
 static void aioc_client_say(char *err, size_t cap, const char *what)
@@ -21661,7 +21635,7 @@ static int aioc_client_open_network(aiocosmos_client *client, const aiocosmos_op
     status = aioc_resolve_open(&client->resolver, &client->reactor, &client->memory, &resolve);
     client->resolver_open = status == 0;
     if (status) return status;
-    pool.host = client->host;
+    pool.host = client->host.data;
     pool.port = endpoint->port;
     pool.tls = endpoint->tls;
     pool.tls_config = &client->tls;
@@ -21696,7 +21670,7 @@ static int aioc_client_open_engine(aiocosmos_client *client, const aiocosmos_opt
     engine->no_session = options->no_session;
     engine->on_failure = options->on_failure;
     engine->on_failure_user_data = options->on_failure_user_data;
-    engine->default_database = client->default_database;
+    engine->default_database = client->default_database.data;
     /* Early in a boot there may be none. TLS asks for its own when it needs it, and fails without; for jitter, hash
      * keys and activity ids the clocks do. */
     if (client->platform.entropy(client->platform.user_data, seed, sizeof seed) < 0) {
@@ -21710,9 +21684,8 @@ static int aioc_client_open_engine(aiocosmos_client *client, const aiocosmos_opt
     aioc_account_open(&engine->account, &client->memory, options->containers_max);
     engine->account.fetch = aioc_operation_fetch_container;
     engine->account.engine = engine;
-    client->engine_open = true;
     aioc_feeds_open(&client->feeds, engine);
-    client->feeds_open = true;
+    client->engine_open = true;
     return aioc_operation_open(engine);
 }
 
@@ -21765,12 +21738,10 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
                 "is set";
     if (error) return aioc_client_refuse(err, cap, error);
     own.insecure = own.insecure || insecure;
-    client->host = aioc_client_copy(client, endpoint.host, &client->host_size);
     client->scratch = (char *)aioc_memory_alloc(&client->memory, AIOC_CLIENT_SCRATCH_BYTES);
-    if (options->default_database)
-        client->default_database = aioc_client_copy(client, aioc_memory_str(options->default_database),
-                                                    &client->default_database_size);
-    if (!client->host || !client->scratch || (options->default_database && !client->default_database))
+    if (!client->scratch || !aioc_client_copy(client, endpoint.host, &client->host) ||
+        (options->default_database &&
+         !aioc_client_copy(client, aioc_memory_str(options->default_database), &client->default_database)))
         return AIOCOSMOS_E_NOMEM;
     client->handshakes_max = options->handshakes_max;
     client->step_budget_us = options->step_budget_us;
@@ -21828,7 +21799,7 @@ static void aioc_client_free(aiocosmos_client *client)
 {
     aiocosmos_allocator raw = client->raw;
     aioc_operation_engine *engine = &client->engine;
-    if (client->feeds_open) aioc_feeds_close(&client->feeds);
+    if (client->engine_open) aioc_feeds_close(&client->feeds);
     if (client->pool_open) aioc_pool_close(&engine->pool);
     if (client->resolver_open) aioc_resolve_close(&client->resolver);
     if (client->engine_open) {
@@ -21841,8 +21812,8 @@ static void aioc_client_free(aiocosmos_client *client)
     if (client->reactor_open) aioc_platform_reactor_close(&client->reactor);
     aioc_memory_buffer_free(&client->memory, &client->session_text);
     aioc_memory_free(&client->memory, client->scratch, AIOC_CLIENT_SCRATCH_BYTES);
-    aioc_memory_free(&client->memory, client->host, client->host_size);
-    aioc_memory_free(&client->memory, client->default_database, client->default_database_size);
+    aioc_memory_buffer_free(&client->memory, &client->host);
+    aioc_memory_buffer_free(&client->memory, &client->default_database);
     aioc_memory_close(&client->memory);
     aioc_platform_allocate(&raw, client, sizeof *client, 0);
 }
@@ -22484,6 +22455,13 @@ AIOCOSMOS_API bool aiocosmos_json_is_str(aiocosmos_json value, const char *text)
     return aioc_json_is_str(value, text);
 }
 
+static void aioc_client_json_free(aiocosmos_json_doc *doc)
+{
+    aioc_memory *memory = doc->memory;
+    aioc_json_close(doc);
+    aioc_memory_free(memory, doc, sizeof *doc);
+}
+
 AIOCOSMOS_API int aiocosmos_json_parse(aiocosmos_client *client, const char *text, size_t len, aiocosmos_json_doc **out,
                                        size_t *error_at)
 {
@@ -22500,8 +22478,7 @@ AIOCOSMOS_API int aiocosmos_json_parse(aiocosmos_client *client, const char *tex
     if (error_at) *error_at = doc->error_at;
     if (status == AIOCOSMOS_E_ARGUMENT) aioc_operation_refuse_at(&client->engine, "text", doc->error, doc->error_at);
     else aioc_operation_refuse_memory(&client->engine);
-    aioc_json_close(doc);
-    aioc_memory_free(&client->memory, doc, sizeof *doc);
+    aioc_client_json_free(doc);
     return status;
 }
 
@@ -22509,11 +22486,7 @@ AIOCOSMOS_API aiocosmos_json aiocosmos_json_root(const aiocosmos_json_doc *doc) 
 
 AIOCOSMOS_API void aiocosmos_json_free(aiocosmos_json_doc *doc)
 {
-    aioc_memory *memory;
-    if (!doc) return;
-    memory = doc->memory;
-    aioc_json_close(doc);
-    aioc_memory_free(memory, doc, sizeof *doc);
+    if (doc) aioc_client_json_free(doc);
 }
 
 AIOCOSMOS_API void aiocosmos_jw_init(aiocosmos_jw *w, char *buf, size_t cap) { aioc_json_jw_init(w, buf, cap); }
