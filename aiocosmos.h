@@ -8979,6 +8979,7 @@ static void aioc_pool_resume(aioc_pool_connection *connection)
     if ((len > 0 || connection->tls) && !aioc_pool_take(connection, connection->rest, len)) return;
     if (connection->paused) return;
     connection->pauses = 0;
+    connection->moved_us = aioc_pool_now(pool);              /* the silence before was ours */
     if (aioc_platform_watch(pool->reactor, &connection->source, connection->source.want | AIOCOSMOS_READABLE) == 0)
         return;
     if (!connection->exchange) aioc_pool_close_connection(connection);

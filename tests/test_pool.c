@@ -1937,6 +1937,26 @@ TEST(pool_pauses_an_answer_until_there_is_memory)
     teardown();
 }
 
+/* The server could not go on as long as nothing was read. */
+TEST(pool_counts_a_pause_as_no_silence)
+{
+    ticket t;
+    setup("127.0.0.1");
+    round_trip(&t);
+    start(&t);
+    settle();
+    heap.limit = heap.bytes + 100000;
+    serve_long(0, "HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n", 20000);
+    pass_ms(7000);
+    CHECK_INT(aioc_pool_progress_us(&t.exchange), net.now_us);
+    heap.limit = 0;
+    pass_ms(15);
+    CHECK_INT(net.sockets[0].want, AIOCOSMOS_READABLE);
+    CHECK(net.now_us - aioc_pool_progress_us(&t.exchange) <= 15000);
+    aioc_pool_cancel(&rig.pool, &t.exchange);
+    teardown();
+}
+
 /* What came of it lies where all answers arrive, so another waits, too, though it needs no memory; it is not lost. */
 TEST(pool_keeps_what_came_where_there_is_no_memory_at_all)
 {
