@@ -9628,8 +9628,8 @@ static bool aioc_protocol_path_value(aiocosmos_json document, aiocosmos_str path
 
 /* The key of a document by its container's paths. The levels are views into the document; a missing property is NONE.
  * 0, or E_ARGUMENT and the reason in `why`. */
-static inline int aioc_protocol_pk_from_document(aiocosmos_json document, const aiocosmos_str *paths, size_t path_count,
-                                                 aiocosmos_pk *pk, char *why, size_t cap)
+static int aioc_protocol_pk_from_document(aiocosmos_json document, const aiocosmos_str *paths, size_t path_count,
+                                          aiocosmos_pk *pk, char *why, size_t cap)
 {
     size_t i;
     memset(pk, 0, sizeof *pk);
@@ -21536,8 +21536,9 @@ static ptrdiff_t aioc_client_find_trust(aiocosmos_client *client, char **pem, si
 
 static int aioc_client_open_trust(aiocosmos_client *client, const aiocosmos_options *options, char *err, size_t cap)
 {
-    char *pem = NULL;
-    size_t pem_size = 0;
+    const char *pem = options->trust_pem;
+    char *own = NULL;
+    size_t own_size = 0, len = options->trust_pem_len;
     int status;
     client->tls.table = &aioc_tls_bearssl;
     client->tls.trust = &client->trust;
@@ -21546,19 +21547,18 @@ static int aioc_client_open_trust(aiocosmos_client *client, const aiocosmos_opti
         aioc_operation_log(&client->engine, 1, 0, "insecure: certificates are not checked");
         return 0;
     }
-    if (options->trust_pem) {
-        size_t len = options->trust_pem_len ? options->trust_pem_len : strlen(options->trust_pem);
-        status = client->tls.table->trust_open(&client->trust, &client->memory, options->trust_pem, len, err, cap);
-    } else {
-        ptrdiff_t found = aioc_client_find_trust(client, &pem, &pem_size);
-        if (found <= 0) {
-            aioc_client_say(err, cap, found < 0 ? "no memory"
-                                                : "trust_pem: required, as no system certificates were found");
-            return found < 0 ? AIOCOSMOS_E_NOMEM : AIOCOSMOS_E_ARGUMENT;
-        }
-        status = client->tls.table->trust_open(&client->trust, &client->memory, pem, pem_size, err, cap);
-        aioc_memory_free(&client->memory, pem, pem_size);
+    if (!pem) {
+        ptrdiff_t found = aioc_client_find_trust(client, &own, &own_size);
+        if (found < 0) return aioc_client_say(err, cap, "no memory"), AIOCOSMOS_E_NOMEM;
+        if (found == 0)
+            return aioc_client_refuse(err, cap, "trust_pem: required, as no system certificates were found");
+        pem = own;
+        len = own_size;
+    } else if (len == 0) {
+        len = strlen(pem);
     }
+    status = client->tls.table->trust_open(&client->trust, &client->memory, pem, len, err, cap);
+    aioc_memory_free(&client->memory, own, own_size);
     client->trust_open = status == 0;
     return status;
 }
