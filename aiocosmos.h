@@ -12440,6 +12440,19 @@ static bool aioc_operation_clock_was_off(aioc_operation *op, const aioc_http_res
     return true;
 }
 
+/* Whether it asked for what has changed only. */
+static bool aioc_operation_is_conditional(const aioc_operation *op)
+{
+    aiocosmos_str lines = aioc_operation_lines(op), line;
+    while (aioc_text_split(&lines, '\n', &line)) {
+        aiocosmos_str name;
+        if (aioc_text_split(&line, ':', &name) && (aioc_memory_same_nocase(name, aioc_memory_str("A-IM")) ||
+                                                   aioc_memory_same_nocase(name, aioc_memory_str("If-None-Match"))))
+            return true;
+    }
+    return false;
+}
+
 static void aioc_operation_read_answer(aioc_operation *op, const aioc_http_response *response,
                                        aioc_operation_outcome *outcome)
 {
@@ -12448,7 +12461,9 @@ static void aioc_operation_read_answer(aioc_operation *op, const aioc_http_respo
     aioc_operation_engine *engine = op->engine;
     aiocosmos_str activity = response->wanted[AIOC_PROTOCOL_H_ACTIVITY];
     engine->answered_once = true;
-    outcome->from_service = aioc_operation_is_service(engine, response, outcome->error == 0);
+    /* A 304 that nobody asked for says nothing: who took it for the service's would believe that a query has ended. */
+    outcome->from_service = aioc_operation_is_service(engine, response, outcome->error == 0) &&
+                            (response->status != 304 || aioc_operation_is_conditional(op));
     op->http_status = outcome->http_status = response->status;
     op->sub_status = 0;
     if (aioc_text_parse_u64(response->wanted[AIOC_PROTOCOL_H_SUBSTATUS], &number) && number <= (uint64_t)INT32_MAX)

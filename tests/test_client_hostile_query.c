@@ -1012,6 +1012,25 @@ TEST(ranges_that_stay_gone_end_with_the_deadline_and_are_not_asked_all_the_time)
     }
 }
 
+/* "Not modified", to who did not ask so: the host must not take it for the answer of a change feed, which goes on. */
+TEST(a_304_that_nobody_asked_for_is_a_failure_of_the_page)
+{
+    static reading got;
+    aiocosmos_query_request request = usual_request();
+    aiocosmos_client *client;
+    size_t i;
+    for (i = 0; i < SHAPES; i++) {
+        serve_shape(&shapes[i]);
+        server.status = 304;
+        server.bad_range = 1;
+        client = open_usual();
+        read_all(client, &request, &got, 100);
+        CHECK_INT(got.status, AIOCOSMOS_E_PROTOCOL);
+        CHECK(!got.more);
+        close_client(client);
+    }
+}
+
 /* Nobody asks for the next page: what is read ahead is not looked for all the time. */
 TEST(a_query_that_nobody_reads_does_not_ask_a_range_that_is_gone_for_ever)
 {
