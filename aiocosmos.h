@@ -16392,6 +16392,7 @@ typedef enum aioc_feeds_sink {
 typedef struct aioc_feeds_fan {
     aioc_memory_buffer sql, params;          /* as asked; params: a JSON array; sql empty: all items, without a plan */
     aioc_memory_buffer epk_min, epk_max;     /* the part of the key space that is asked for; epk_max empty: all of it */
+    aioc_memory *memory;
     aioc_feeds_watch ranges;
     aioc_query_plan *plan;
     const aioc_query_info *info;             /* of the reading under way */
@@ -16399,7 +16400,7 @@ typedef struct aioc_feeds_fan {
     aioc_operation *plan_op;
     aioc_memory_buffer bodies[4];            /* by aioc_query_side */
     aioc_memory_buffer token;                /* decoded: what it resumes from */
-    aioc_query_position from;
+    aioc_query_position from;                /* place 0: from the beginning */
     aiocosmos_json_doc from_doc;
     aiocosmos_json from_items;               /* sort values of the last row given before */
     bool     from_unordered;                 /* arrays or objects are among them */
@@ -16417,8 +16418,7 @@ typedef struct aioc_feeds_fan {
     uint64_t rows_seen, bytes_seen, seen;    /* of answers: how large a row is */
     uint64_t asked;                          /* less: its last page was asked for longer ago */
     uint8_t  stage, sink;
-    bool     resumed, ordered, direct;
-    bool     in_place;                       /* the ranges are read from the left to the right */
+    bool     ordered, direct;
     bool     queued;                         /* its page waits for its turn, */
     bool     alone;                          /* or has it until it ends */
     bool     quiet;                          /* nothing is read ahead until a page is asked for */
@@ -16821,18 +16821,14 @@ static void aioc_feeds_add_metric(aioc_feeds_costs *costs, aiocosmos_str name, d
 /* "name=value;name=value": what is not a number is left out. Without memory, nothing is known. */
 static void aioc_feeds_add_metrics(aioc_memory *memory, aioc_feeds_costs *costs, aiocosmos_str list)
 {
-    size_t at, end, equals;
+    aiocosmos_str metric, name;
+    double value;
     if (!costs->metrics)
         costs->metrics = (aioc_feeds_metric *)aioc_memory_zalloc(memory,
                                                                 AIOC_FEEDS_METRICS_MAX * sizeof *costs->metrics);
-    for (at = 0; costs->metrics && at < list.len; at = end + 1) {
-        double value;
-        for (end = at; end < list.len && list.ptr[end] != ';'; end++) continue;
-        for (equals = at; equals < end && list.ptr[equals] != '='; equals++) continue;
-        if (equals > at && equals < end &&
-            aioc_json_number_parse(list.ptr + equals + 1, end - equals - 1, &value))
-            aioc_feeds_add_metric(costs, aioc_operation_str(list.ptr + at, equals - at), value);
-    }
+    while (costs->metrics && aioc_text_split(&list, ';', &metric))
+        if (aioc_text_split(&metric, '=', &name) && name.len &&
+            aioc_json_number_parse(metric.ptr, metric.len, &value)) aioc_feeds_add_metric(costs, name, value);
 }
 
 /* In base64, or as JSON outright. */
@@ -16895,12 +16891,10 @@ static bool aioc_feeds_print_metrics(aioc_memory *memory, aioc_feeds_costs *cost
         const aioc_feeds_metric *metric = &costs->metrics[i];
         size_t len = strlen(metric->name);
         bool ratio = len > 5 && strcmp(metric->name + len - 5, "Ratio") == 0;
-        char number[AIOC_JSON_NUMBER_MAX];
-        size_t number_len = aioc_json_number_write(ratio ? metric->sum / metric->count : metric->sum, number);
-        if ((i && !aioc_memory_append(memory, &costs->text, ";", 1)) ||
-            !aioc_memory_append(memory, &costs->text, metric->name, len) ||
-            !aioc_memory_append(memory, &costs->text, "=", 1) ||
-            !aioc_memory_append(memory, &costs->text, number, number_len)) return false;
+        char number[AIOC_JSON_NUMBER_MAX], text[sizeof metric->name + sizeof number + 2];
+        int number_len = (int)aioc_json_number_write(ratio ? metric->sum / metric->count : metric->sum, number);
+        aioc_memory_print(text, sizeof text, "%s%s=%.*s", i ? ";" : "", metric->name, number_len, number);
+        if (!aioc_memory_append_str(memory, &costs->text, text)) return false;
     }
     return true;
 }
@@ -16949,6 +16943,17 @@ static void aioc_feeds_answer_free(aioc_memory *memory, aioc_feeds_answer *answe
     aioc_memory_free(memory, answer, sizeof *answer);
 }
 
+static aiocosmos_str aioc_feeds_header(const aiocosmos_result *result, const char *name)
+{
+    return aioc_http_header(((const aioc_operation_delivery *)result->internal)->response->head, name);
+}
+
+/* As above, of the headers that are found in every answer, by AIOC_PROTOCOL_H_*. */
+static aiocosmos_str aioc_feeds_wanted(const aiocosmos_result *result, int header)
+{
+    return ((const aioc_operation_delivery *)result->internal)->response->wanted[header];
+}
+
 /* 0, E_NOMEM, or E_PROTOCOL: it is not a page. Until its first row is needed, an answer takes less as it came. */
 static int aioc_feeds_answer_parse(aioc_feeds_answer *answer)
 {
@@ -16968,13 +16973,12 @@ static int aioc_feeds_answer_parse(aioc_feeds_answer *answer)
 static int aioc_feeds_answer_new(aioc_memory *memory, const aiocosmos_result *result, int header, bool parse,
                                  aioc_feeds_answer **out)
 {
-    const aioc_operation_delivery *delivery = (const aioc_operation_delivery *)result->internal;
     aioc_feeds_answer *answer = (aioc_feeds_answer *)aioc_memory_zalloc(memory, sizeof *answer);
     int status = AIOCOSMOS_E_NOMEM;
     if (!answer) return status;
     aioc_json_open(&answer->doc, memory);
     answer->body = aioc_operation_take_body(result);
-    if (answer->body.text.ptr && aioc_feeds_set(memory, &answer->behind, delivery->response->wanted[header])) {
+    if (answer->body.text.ptr && aioc_feeds_set(memory, &answer->behind, aioc_feeds_wanted(result, header))) {
         answer->bytes = sizeof *answer + answer->body.owner_size + answer->behind.cap;
         status = parse ? aioc_feeds_answer_parse(answer) : 0;
     }
@@ -17048,14 +17052,14 @@ static void aioc_feeds_drop_streams(aioc_feeds_fan *fan)
     fan->stream_count = fan->heap_count = 0;
 }
 
-static void aioc_feeds_free_texts(aioc_memory *memory, aioc_feeds_fan *fan)
+static void aioc_feeds_free_texts(aioc_feeds_fan *fan)
 {
     aioc_memory_buffer *const texts[] = {
         &fan->sql, &fan->params, &fan->epk_min, &fan->epk_max, &fan->token, &fan->rest, &fan->out, &fan->last_items,
         &fan->last_rid, &fan->last_edges, &fan->bodies[0], &fan->bodies[1], &fan->bodies[2], &fan->bodies[3]
     };
     size_t i;
-    for (i = 0; i < sizeof texts / sizeof *texts; i++) aioc_memory_buffer_free(memory, texts[i]);
+    for (i = 0; i < sizeof texts / sizeof *texts; i++) aioc_memory_buffer_free(fan->memory, texts[i]);
 }
 
 static void aioc_feeds_fan_free(aioc_feeds_query *query)
@@ -17080,7 +17084,7 @@ static void aioc_feeds_fan_free(aioc_feeds_query *query)
     aioc_feeds_answer_free(memory, fan->shown);
     aioc_json_close(&fan->rest_doc);
     aioc_json_close(&fan->from_doc);
-    aioc_feeds_free_texts(memory, fan);
+    aioc_feeds_free_texts(fan);
     aioc_memory_free(memory, fan->streams, 2 * fan->stream_cap * sizeof *fan->streams);
     aioc_memory_free(memory, fan, sizeof *fan);
     query->fan = NULL;
@@ -17287,19 +17291,18 @@ static int aioc_feeds_check_span(aioc_operation_engine *engine, const aiocosmos_
 
 static int aioc_feeds_check_query(aioc_operation_engine *engine, const aiocosmos_query_request *request)
 {
-    static const char foreign[] = "does not belong to this feed";
+    const char *what;
     bool of_items = request->feed == AIOCOSMOS_ITEMS, of_ranges = request->feed == AIOCOSMOS_RANGES;
     if (request->feed > AIOCOSMOS_RANGES)
         return aioc_operation_refuse(engine, "feed", "one of aiocosmos_feed is expected");
-    if (!of_items && aioc_operation_has_pk(&request->pk)) return aioc_operation_refuse(engine, "pk", foreign);
-    if (!of_items && request->session_token) return aioc_operation_refuse(engine, "session_token", foreign);
-    if (!of_items && (request->epk_min || request->epk_max)) return aioc_operation_refuse(engine, "epk_min", foreign);
-    if (!of_items && !of_ranges && request->container) return aioc_operation_refuse(engine, "container", foreign);
-    if (of_ranges && request->sql) return aioc_operation_refuse(engine, "sql", foreign);
-    if (!of_items && (request->want_metrics || request->want_index_metrics))
-        return aioc_operation_refuse(engine, "want_metrics", foreign);
-    if (request->feed == AIOCOSMOS_DATABASES && request->database)
-        return aioc_operation_refuse(engine, "database", foreign);
+    what = !of_items && aioc_operation_has_pk(&request->pk) ? "pk"
+           : !of_items && request->session_token ? "session_token"
+           : !of_items && (request->epk_min || request->epk_max) ? "epk_min"
+           : !of_items && !of_ranges && request->container ? "container"
+           : of_ranges && request->sql ? "sql"
+           : !of_items && (request->want_metrics || request->want_index_metrics) ? "want_metrics"
+           : request->feed == AIOCOSMOS_DATABASES && request->database ? "database" : NULL;
+    if (what) return aioc_operation_refuse(engine, what, "does not belong to this feed");
     if (!request->sql && request->param_count) return aioc_operation_refuse(engine, "params", "there is no sql");
     if (request->page_items_max > INT32_MAX) return aioc_operation_refuse(engine, "page_items_max", "over 2^31-1");
     return aioc_feeds_check_span(engine, request);
@@ -17360,7 +17363,6 @@ static int aioc_feeds_read_token(aioc_feeds_query *query, const char *token)
     } else {
         fan->token = block;
         fan->from = position;
-        fan->resumed = true;
         return 0;
     }
     aioc_query_position_free(engine->memory, &position);
@@ -17382,6 +17384,7 @@ static int aioc_feeds_open_fan(aioc_feeds_query *query, const aiocosmos_query_re
     int refused = 0;
     if (!fan) return aioc_operation_refuse_memory(engine);
     query->fan = fan;
+    fan->memory = engine->memory;
     fan->key[0] = aioc_operation_random(&engine->random_state);
     fan->key[1] = aioc_operation_random(&engine->random_state);
     aioc_json_open(&fan->rest_doc, engine->memory);
@@ -17637,12 +17640,11 @@ static int aioc_feeds_ask_page(aioc_feeds_query *query, uint32_t timeout_ms)
 /* The page that was lent to a callback is of no use any more. */
 static void aioc_feeds_clear_page(aioc_feeds_query *query)
 {
-    aioc_memory *memory = query->feeds->engine->memory;
     aioc_feeds_fan *fan = query->fan;
     if (fan->unshown) return;
-    aioc_feeds_answer_free(memory, fan->shown);
+    aioc_feeds_answer_free(fan->memory, fan->shown);
     fan->shown = NULL;
-    if (fan->out.cap > AIOC_MEMORY_LARGEST) aioc_memory_buffer_free(memory, &fan->out);
+    if (fan->out.cap > AIOC_MEMORY_LARGEST) aioc_memory_buffer_free(fan->memory, &fan->out);
     fan->out.len = 0;
     fan->out_count = 0;
     fan->out_closed = false;
@@ -17746,7 +17748,6 @@ static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *res
 {
     aioc_operation_engine *engine = op->engine;
     aioc_feeds_query *query = (aioc_feeds_query *)op->owner;
-    const aioc_operation_delivery *delivery = (const aioc_operation_delivery *)result->internal;
     aiocosmos_result adjusted = *result;
     aiocosmos_page page;
     memset(&page, 0, sizeof page);
@@ -17761,7 +17762,7 @@ static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *res
         if (page.items.type != AIOCOSMOS_JSON_ARR) {
             adjusted.status = AIOCOSMOS_E_PROTOCOL;
             adjusted.message = aioc_memory_str("the answer is not a page: it is no JSON, or has no array of items");
-        } else if (!aioc_feeds_advance(query, delivery->response->wanted[AIOC_PROTOCOL_H_CONTINUATION])) {
+        } else if (!aioc_feeds_advance(query, aioc_feeds_wanted(result, AIOC_PROTOCOL_H_CONTINUATION))) {
             adjusted.status = AIOCOSMOS_E_NOMEM;
             adjusted.message = aioc_memory_str("no memory for the continuation");
         } else {
@@ -17790,13 +17791,13 @@ static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *res
  * it is *general bytes. A container created anew is another one. False: there is no memory, or its rid is not known. */
 static bool aioc_feeds_plan_key(const aioc_feeds_query *query, aioc_memory_buffer *key, size_t *general)
 {
-    aioc_memory *memory = query->feeds->engine->memory;
     const aioc_feeds_fan *fan = query->fan;
-    bool ok = fan->ranges.container->rid[0] && aioc_memory_append_str(memory, key, fan->ranges.container->rid) &&
-              aioc_memory_append(memory, key, "\n", 1) && aioc_memory_append(memory, key, fan->sql.data, fan->sql.len);
+    bool ok = fan->ranges.container->rid[0] && aioc_memory_append_str(fan->memory, key, fan->ranges.container->rid) &&
+              aioc_memory_append(fan->memory, key, "\n", 1) &&
+              aioc_memory_append(fan->memory, key, fan->sql.data, fan->sql.len);
     *general = key->len;
-    return ok && aioc_memory_append(memory, key, "\n", 1) &&
-           aioc_memory_append(memory, key, fan->params.data, fan->params.len);
+    return ok && aioc_memory_append(fan->memory, key, "\n", 1) &&
+           aioc_memory_append(fan->memory, key, fan->params.data, fan->params.len);
 }
 
 static aioc_query_plan *aioc_feeds_plan_kept(aioc_feeds_query *query)
@@ -17868,11 +17869,10 @@ static void aioc_feeds_account_for(aioc_feeds_query *query, const aiocosmos_resu
 static void aioc_feeds_go_direct(aioc_feeds_query *query, int status, const char *why)
 {
     aioc_feeds_fan *fan = query->fan;
-    aioc_memory *memory = query->feeds->engine->memory;
     query->refusal_status = status;
     fan->ranges.waited = false;
-    if (!aioc_feeds_set(memory, &query->refusal, aioc_memory_str(why))) query->refusal.len = 0;
-    if (!fan->resumed && (query->pk.len || fan->epk_min.len + fan->epk_max.len == 0)) fan->direct = true;
+    if (!aioc_feeds_set(fan->memory, &query->refusal, aioc_memory_str(why))) query->refusal.len = 0;
+    if (!fan->from.place && (query->pk.len || fan->epk_min.len + fan->epk_max.len == 0)) fan->direct = true;
     else if (status) aioc_feeds_fail(&fan->tally, status, why);
     else aioc_feeds_break(fan, AIOCOSMOS_E_ARGUMENT, "continuation, epk_min or epk_max: given, but the server makes no "
                           "query plans, without which there is no going by them");
@@ -17947,12 +17947,11 @@ static bool aioc_feeds_are_kin(const aioc_feeds_stream *a, const aioc_feeds_stre
 static aioc_feeds_stream *aioc_feeds_stream_new(aioc_feeds_query *query, uint32_t place, aiocosmos_str min,
                                                 aiocosmos_str max, aiocosmos_str continuation)
 {
-    aioc_memory *memory = query->feeds->engine->memory;
     aioc_feeds_fan *fan = query->fan;
     aioc_feeds_stream *stream;
     if (fan->stream_count == fan->stream_cap) {
         uint32_t cap = fan->stream_cap ? fan->stream_cap * 2 : 8;
-        void *grown = aioc_memory_resize(memory, fan->streams, 2 * fan->stream_cap * sizeof *fan->streams,
+        void *grown = aioc_memory_resize(fan->memory, fan->streams, 2 * fan->stream_cap * sizeof *fan->streams,
                                          2 * cap * sizeof *fan->streams);
         if (!grown) return NULL;
         fan->streams = (aioc_feeds_stream **)grown;
@@ -17960,11 +17959,11 @@ static aioc_feeds_stream *aioc_feeds_stream_new(aioc_feeds_query *query, uint32_
         memcpy(fan->heap, fan->streams + fan->stream_cap, fan->heap_count * sizeof *fan->heap);
         fan->stream_cap = cap;
     }
-    stream = (aioc_feeds_stream *)aioc_memory_zalloc(memory, sizeof *stream);
+    stream = (aioc_feeds_stream *)aioc_memory_zalloc(fan->memory, sizeof *stream);
     if (!stream) return NULL;
     stream->query = query;
-    if (!aioc_feeds_set_edges(memory, &stream->edges, min, max) ||
-        !aioc_feeds_set(memory, &stream->position, continuation)) {
+    if (!aioc_feeds_set_edges(fan->memory, &stream->edges, min, max) ||
+        !aioc_feeds_set(fan->memory, &stream->position, continuation)) {
         aioc_feeds_stream_free(stream);
         return NULL;
     }
@@ -18122,7 +18121,6 @@ static size_t aioc_feeds_expected(const aioc_feeds_stream *stream)
 /* Gives back the answers that a query has not used, or not all rows of. */
 static void aioc_feeds_yield(aioc_feeds_query *query)
 {
-    aioc_memory *memory = query->feeds->engine->memory;
     aioc_feeds_fan *fan = query->fan;
     uint32_t place;
     if (!query->op) fan->quiet = true;
@@ -18131,7 +18129,7 @@ static void aioc_feeds_yield(aioc_feeds_query *query)
         aioc_feeds_stream *stream = fan->streams[place];
         stream->in_heap = false;
         if (!stream->first || (stream->split && !fan->ordered)) continue;
-        while (stream->first) aioc_feeds_answer_free(memory, aioc_feeds_unlink(stream));
+        while (stream->first) aioc_feeds_answer_free(fan->memory, aioc_feeds_unlink(stream));
         stream->stale = stream->op != NULL;
         stream->asked_all = false;
     }
@@ -18280,10 +18278,9 @@ static int aioc_feeds_ask_range(aioc_feeds_stream *stream, const aioc_account_ra
  * it does not say, it is one that goes the way of the first column, as .NET has it. */
 static void aioc_feeds_note_scan(aioc_feeds_stream *stream, const aiocosmos_result *result)
 {
-    const aioc_operation_delivery *delivery = (const aioc_operation_delivery *)result->internal;
     aioc_feeds_fan *fan = stream->query->fan;
     aiocosmos_json_doc *doc = &stream->query->feeds->engine->properties;
-    aiocosmos_str info = aioc_http_header(delivery->response->head, "x-ms-cosmos-query-execution-info");
+    aiocosmos_str info = aioc_feeds_header(result, "x-ms-cosmos-query-execution-info");
     bool reverse_rids = false, reverse_scan = false;
     if (!fan->ordered) return;
     if (info.len == 0 || aioc_json_parse(doc, info.ptr, info.len) != 0) {
@@ -18520,22 +18517,22 @@ static bool aioc_feeds_page_is_full(const aioc_feeds_fan *fan)
 }
 
 /* Appends a row, for which there is room. */
-static void aioc_feeds_put_row(aioc_memory *memory, aioc_feeds_fan *fan, aiocosmos_str row)
+static void aioc_feeds_put_row(aioc_feeds_fan *fan, aiocosmos_str row)
 {
-    if (fan->out.len == 0) aioc_memory_append_str(memory, &fan->out, aioc_feeds_page_head);
-    if (fan->out_count) aioc_memory_append(memory, &fan->out, ",", 1);
-    aioc_memory_append(memory, &fan->out, row.ptr, row.len);
+    if (fan->out.len == 0) aioc_memory_append_str(fan->memory, &fan->out, aioc_feeds_page_head);
+    if (fan->out_count) aioc_memory_append(fan->memory, &fan->out, ",", 1);
+    aioc_memory_append(fan->memory, &fan->out, row.ptr, row.len);
     fan->out_count++;
 }
 
 /* Whether a row has not been seen before. < 0: no memory. */
-static int aioc_feeds_is_distinct(aioc_memory *memory, aioc_feeds_fan *fan, aiocosmos_json row)
+static int aioc_feeds_is_distinct(aioc_feeds_fan *fan, aiocosmos_json row)
 {
     aioc_query_hash hash;
     if (fan->info->distinct == AIOC_QUERY_ALL) return 1;
     hash = aioc_query_hash_of(fan->key, row);
     if (fan->info->distinct == AIOC_QUERY_DISTINCT_UNORDERED || fan->among_unordered)
-        return aioc_query_set_add(memory, &fan->distinct, hash);
+        return aioc_query_set_add(fan->memory, &fan->distinct, hash);
     if (fan->has_last_hash && fan->last_hash.high == hash.high && fan->last_hash.low == hash.low) return 0;
     fan->last_hash = hash;
     fan->has_last_hash = true;
@@ -18544,26 +18541,26 @@ static int aioc_feeds_is_distinct(aioc_memory *memory, aioc_feeds_fan *fan, aioc
 
 /* A row of the result: through DISTINCT, OFFSET, then TOP or LIMIT, to the page or the count. 0, or E_NOMEM and nothing
  * else. */
-static int aioc_feeds_emit(aioc_memory *memory, aioc_feeds_fan *fan, aiocosmos_json row)
+static int aioc_feeds_emit(aioc_feeds_fan *fan, aiocosmos_json row)
 {
     int distinct;
     if (row.type == AIOCOSMOS_JSON_NONE || fan->take_left == 0) return 0;
     if (fan->sink == AIOC_FEEDS_TO_PAGES &&
-        !aioc_memory_reserve(memory, &fan->out, sizeof aioc_feeds_page_head + row.len)) return AIOCOSMOS_E_NOMEM;
-    distinct = aioc_feeds_is_distinct(memory, fan, row);
+        !aioc_memory_reserve(fan->memory, &fan->out, sizeof aioc_feeds_page_head + row.len)) return AIOCOSMOS_E_NOMEM;
+    distinct = aioc_feeds_is_distinct(fan, row);
     if (distinct <= 0) return distinct;
     if (fan->skip_left) {
         fan->skip_left--;
         return 0;
     }
     if (fan->sink == AIOC_FEEDS_TO_COUNT) fan->count++;
-    else aioc_feeds_put_row(memory, fan, aioc_operation_str(row.ptr, row.len));
+    else aioc_feeds_put_row(fan, aioc_operation_str(row.ptr, row.len));
     if (fan->take_left != UINT64_MAX) fan->take_left--;
     return 0;
 }
 
 /* Where a row of a range goes, if its rows need no order among the ranges. 0, E_NOMEM, E_PROTOCOL. */
-static int aioc_feeds_take_row(aioc_memory *memory, aioc_feeds_fan *fan, aiocosmos_json row, const char **why)
+static int aioc_feeds_take_row(aioc_feeds_fan *fan, aiocosmos_json row, const char **why)
 {
     switch (fan->sink) {
     case AIOC_FEEDS_TO_GROUPS: return aioc_query_groups_add(&fan->groups, row, why);
@@ -18571,7 +18568,7 @@ static int aioc_feeds_take_row(aioc_memory *memory, aioc_feeds_fan *fan, aiocosm
     case AIOC_FEEDS_TO_STATISTICS: return aioc_query_hybrid_add_statistics(&fan->hybrid, row, why);
     case AIOC_FEEDS_TO_COMPONENT: return aioc_query_hybrid_add_row(&fan->hybrid, fan->component, row, why);
     default:                                 /* the order of rows that are only counted says nothing */
-        return aioc_feeds_emit(memory, fan, fan->info->order_count ? aioc_json_at(row, "/payload") : row);
+        return aioc_feeds_emit(fan, fan->info->order_count ? aioc_json_at(row, "/payload") : row);
     }
 }
 
@@ -18655,14 +18652,15 @@ static void aioc_feeds_show_page(aioc_feeds_query *query);
 static void aioc_feeds_read_sequence(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
-    aioc_memory *memory = query->feeds->engine->memory;
     aioc_feeds_answer *answer;
     const char *why = "";
+    /* Sums and the like are the same whatever comes first; groups, and what ranks the same, come as they are met. */
+    bool in_place = fan->sink == AIOC_FEEDS_TO_PAGES || aioc_query_shape_makes_lists(&fan->info->shape);
     uint32_t place = 0;
     int status = 0;
     while (fan->take_left && place < fan->stream_count && !fan->streams[place]->first) {
         if (aioc_feeds_is_spent(fan->streams[place])) aioc_feeds_remove_stream(fan, place);
-        else if (fan->in_place) return;                  /* it will come */
+        else if (in_place) return;                  /* it will come */
         else place++;
     }
     if (fan->stream_count == 0 || fan->take_left == 0) {
@@ -18672,7 +18670,7 @@ static void aioc_feeds_read_sequence(aioc_feeds_query *query)
     if (place == fan->stream_count || !aioc_feeds_open_first(fan->streams[place])) return;
     answer = fan->streams[place]->first;
     if (fan->sink == AIOC_FEEDS_TO_PAGES && !aioc_feeds_passes_through(fan) &&
-        !aioc_memory_reserve(memory, &fan->out, sizeof aioc_feeds_page_head + answer->body.text.len)) {
+        !aioc_memory_reserve(fan->memory, &fan->out, sizeof aioc_feeds_page_head + answer->body.text.len)) {
         aioc_feeds_lacks_memory(query);
         return;
     }
@@ -18680,7 +18678,7 @@ static void aioc_feeds_read_sequence(aioc_feeds_query *query)
     aioc_feeds_stir(query);
     if (aioc_feeds_passes_through(fan)) {
         if (answer->count == 0 && query->skip_empty) {
-            aioc_feeds_answer_free(memory, answer);
+            aioc_feeds_answer_free(fan->memory, answer);
             return;
         }
         fan->shown = answer;
@@ -18688,8 +18686,8 @@ static void aioc_feeds_read_sequence(aioc_feeds_query *query)
         return;
     }
     while (!status && aioc_json_next(answer->rows, NULL, &answer->row))
-        status = aioc_feeds_take_row(memory, fan, answer->row, &why);
-    aioc_feeds_answer_free(memory, answer);
+        status = aioc_feeds_take_row(fan, answer->row, &why);
+    aioc_feeds_answer_free(fan->memory, answer);
     if (status) {                            /* half of an answer is no page: a token would stand behind all of it */
         fan->out.len = 0;
         fan->out_count = 0;
@@ -18870,11 +18868,11 @@ static bool aioc_feeds_fill_heap(aioc_feeds_query *query)
 }
 
 /* Room for what is remembered of a row, so that no row is given that a token can't be made of. */
-static bool aioc_feeds_can_remember(aioc_memory *memory, aioc_feeds_fan *fan, const aioc_feeds_stream *stream)
+static bool aioc_feeds_can_remember(aioc_feeds_fan *fan, const aioc_feeds_stream *stream)
 {
-    return aioc_memory_reserve(memory, &fan->last_rid, aioc_feeds_rid_of(stream->head).len) &&
-           aioc_memory_reserve(memory, &fan->last_items, stream->items.len) &&
-           aioc_memory_reserve(memory, &fan->last_edges, aioc_feeds_kin(stream).len);
+    return aioc_memory_reserve(fan->memory, &fan->last_rid, aioc_feeds_rid_of(stream->head).len) &&
+           aioc_memory_reserve(fan->memory, &fan->last_items, stream->items.len) &&
+           aioc_memory_reserve(fan->memory, &fan->last_edges, aioc_feeds_kin(stream).len);
 }
 
 /* Whether a row has the sort values of the last one, which may be written in another way. */
@@ -18888,7 +18886,7 @@ static bool aioc_feeds_has_last_values(const aioc_feeds_fan *fan, const aioc_fee
 }
 
 /* Remembers the row that was given last: a token is made of it. */
-static bool aioc_feeds_remember(aioc_memory *memory, aioc_feeds_fan *fan, const aioc_feeds_stream *stream)
+static bool aioc_feeds_remember(aioc_feeds_fan *fan, const aioc_feeds_stream *stream)
 {
     aiocosmos_str rid = aioc_feeds_rid_of(stream->head);
     aiocosmos_str items = aioc_operation_str(stream->items.ptr, stream->items.len);
@@ -18899,15 +18897,14 @@ static bool aioc_feeds_remember(aioc_memory *memory, aioc_feeds_fan *fan, const 
         return true;
     }
     fan->last_rows = 1;
-    return aioc_feeds_set(memory, &fan->last_rid, rid) && aioc_feeds_set(memory, &fan->last_items, items) &&
-           aioc_feeds_set(memory, &fan->last_edges, aioc_feeds_kin(stream));
+    return aioc_feeds_set(fan->memory, &fan->last_rid, rid) && aioc_feeds_set(fan->memory, &fan->last_items, items) &&
+           aioc_feeds_set(fan->memory, &fan->last_edges, aioc_feeds_kin(stream));
 }
 
 /* Gives the first row of the heap. 0, or E_NOMEM. */
 static int aioc_feeds_give_first(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
-    aioc_memory *memory = query->feeds->engine->memory;
     aioc_feeds_stream *stream = fan->heap[0];
     aiocosmos_json item;
     int status;
@@ -18915,9 +18912,9 @@ static int aioc_feeds_give_first(aioc_feeds_query *query)
     fan->among_unordered = false;
     while (fan->info->distinct != AIOC_QUERY_ALL && aioc_json_next(stream->items, NULL, &item))
         fan->among_unordered = fan->among_unordered || aioc_query_has_members(aioc_json_at(item, "/item"));
-    status = aioc_feeds_can_remember(memory, fan, stream) ? 0 : AIOCOSMOS_E_NOMEM;
-    if (!status) status = aioc_feeds_emit(memory, fan, aioc_json_at(stream->head, "/payload"));
-    if (!status && !aioc_feeds_remember(memory, fan, stream)) status = AIOCOSMOS_E_NOMEM;
+    status = aioc_feeds_can_remember(fan, stream) ? 0 : AIOCOSMOS_E_NOMEM;
+    if (!status) status = aioc_feeds_emit(fan, aioc_json_at(stream->head, "/payload"));
+    if (!status && !aioc_feeds_remember(fan, stream)) status = AIOCOSMOS_E_NOMEM;
     return status;
 }
 
@@ -19018,7 +19015,6 @@ static void aioc_feeds_place_distinct(const aioc_feeds_fan *fan, aioc_query_posi
 static bool aioc_feeds_write_token(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
-    aioc_memory *memory = query->feeds->engine->memory;
     aioc_query_position position;
     aioc_query_piece *pieces = NULL;
     size_t pieces_size = (fan->stream_count + 1u) * sizeof *pieces;
@@ -19031,7 +19027,7 @@ static bool aioc_feeds_write_token(aioc_feeds_query *query)
     position.skip_left = fan->skip_left;
     position.take_left = fan->take_left;
     position.rest_min = aioc_memory_str("FF");
-    pieces = (aioc_query_piece *)aioc_memory_alloc(memory, pieces_size);
+    pieces = (aioc_query_piece *)aioc_memory_alloc(fan->memory, pieces_size);
     if (!pieces) return false;
     if (fan->changes) {
         position.place = AIOC_QUERY_IN_CHANGES;
@@ -19057,8 +19053,8 @@ static bool aioc_feeds_write_token(aioc_feeds_query *query)
     }
     aioc_feeds_place_distinct(fan, &position);
     if (position.place)
-        written = aioc_query_token_write(memory, &query->continuation_out, &position, fan->continuation_max);
-    aioc_memory_free(memory, pieces, pieces_size);
+        written = aioc_query_token_write(fan->memory, &query->continuation_out, &position, fan->continuation_max);
+    aioc_memory_free(fan->memory, pieces, pieces_size);
     return written >= 0;
 }
 
@@ -19103,13 +19099,12 @@ static bool aioc_feeds_has_more(const aioc_feeds_fan *fan)
 /* Closes the text of a page that was put together. */
 static bool aioc_feeds_close_page(aioc_feeds_query *query)
 {
-    aioc_memory *memory = query->feeds->engine->memory;
     aioc_feeds_fan *fan = query->fan;
     char tail[48];
     if (fan->shown || fan->out_closed) return true;
-    if (fan->out.len == 0 && !aioc_memory_append_str(memory, &fan->out, aioc_feeds_page_head)) return false;
+    if (fan->out.len == 0 && !aioc_memory_append_str(fan->memory, &fan->out, aioc_feeds_page_head)) return false;
     aioc_memory_print(tail, sizeof tail, "],\"_count\":%u}", (unsigned)fan->out_count);
-    fan->out_closed = aioc_memory_append_str(memory, &fan->out, tail);
+    fan->out_closed = aioc_memory_append_str(fan->memory, &fan->out, tail);
     return fan->out_closed;
 }
 
@@ -19204,19 +19199,19 @@ static void aioc_feeds_fan_page_came(aioc_operation *op, const aiocosmos_result 
 static bool aioc_feeds_build_bodies(aioc_feeds_query *query, aiocosmos_str sql)
 {
     aioc_feeds_fan *fan = query->fan;
-    aioc_memory *memory = query->feeds->engine->memory;
     aioc_memory_buffer text = { NULL, 0, 0 }, filter = { NULL, 0, 0 };
     bool ok = true, found, in_order = fan->from_items.type == AIOCOSMOS_JSON_ARR;
     int side;
     for (side = AIOC_QUERY_FRESH; ok && side <= (in_order ? AIOC_QUERY_RIGHT : AIOC_QUERY_FRESH); side++) {
         text.len = filter.len = 0;
-        ok = aioc_query_append_filter(memory, &filter, fan->info, fan->from_items, (aioc_query_side)side) &&
-             aioc_query_append_text(memory, &text, sql, aioc_feeds_text(&filter), &found) &&
-             aioc_feeds_append_body(memory, &fan->bodies[side], aioc_feeds_text(&text), aioc_feeds_text(&fan->params));
+        ok = aioc_query_append_filter(fan->memory, &filter, fan->info, fan->from_items, (aioc_query_side)side) &&
+             aioc_query_append_text(fan->memory, &text, sql, aioc_feeds_text(&filter), &found) &&
+             aioc_feeds_append_body(fan->memory, &fan->bodies[side], aioc_feeds_text(&text),
+                                    aioc_feeds_text(&fan->params));
         fan->unfiltered = !found || aioc_memory_same(aioc_feeds_text(&filter), aioc_memory_str("true"));
     }
-    aioc_memory_buffer_free(memory, &text);
-    aioc_memory_buffer_free(memory, &filter);
+    aioc_memory_buffer_free(fan->memory, &text);
+    aioc_memory_buffer_free(fan->memory, &filter);
     return ok;
 }
 
@@ -19269,7 +19264,7 @@ static bool aioc_feeds_cut_all(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
     bool whole = fan->sink == AIOC_FEEDS_TO_STATISTICS;      /* of all that is there, not of what is asked for */
-    if (!fan->resumed || whole) return aioc_feeds_cut_spans(query, whole, aioc_memory_str(""));
+    if (!fan->from.place || whole) return aioc_feeds_cut_spans(query, whole, aioc_memory_str(""));
     if (fan->from_items.type == AIOCOSMOS_JSON_ARR) return aioc_feeds_cut_in_order(query);
     if (fan->from.place == AIOC_QUERY_IN_ORDER) return aioc_feeds_cut_spans(query, false, aioc_memory_str(""));
     return aioc_feeds_cut_in_sequence(query);
@@ -19284,8 +19279,6 @@ static void aioc_feeds_begin_reading(aioc_feeds_query *query, aiocosmos_str sql,
     fan->sink = (uint8_t)sink;
     fan->ordered = info->order_count && sink == AIOC_FEEDS_TO_PAGES;
     fan->among_unordered = sink == AIOC_FEEDS_TO_COUNT;
-    /* Sums and the like are the same whatever comes first; groups, and what ranks the same, come as they are met. */
-    fan->in_place = sink == AIOC_FEEDS_TO_PAGES || aioc_query_shape_makes_lists(&info->shape);
     fan->window_max = aioc_feeds_passes_through(fan) ? fan->parallel_max : AIOC_FEEDS_AHEAD_MAX;
     fan->window = sink == AIOC_FEEDS_TO_PAGES ? 1 : fan->window_max;
     if (info->order_count > AIOC_FEEDS_COLUMNS_MAX) {
@@ -19301,12 +19294,11 @@ static void aioc_feeds_begin_reading(aioc_feeds_query *query, aiocosmos_str sql,
     }
 }
 
-/* Begins to give rows that had to be complete first. */
-static void aioc_feeds_begin_giving(aioc_feeds_query *query)
+/* Begins to give rows that had to be complete first; not collected: there was no memory for them. */
+static void aioc_feeds_begin_giving(aioc_feeds_query *query, bool collected)
 {
     aioc_feeds_fan *fan = query->fan;
-    int status = aioc_json_parse(&fan->rest_doc, fan->rest.data, fan->rest.len);
-    if (status) {
+    if (!collected || aioc_json_parse(&fan->rest_doc, fan->rest.data, fan->rest.len) != 0) {
         aioc_feeds_break(fan, AIOCOSMOS_E_NOMEM, "no memory for the rows of the result");
         return;
     }
@@ -19331,36 +19323,33 @@ static int aioc_feeds_next_result(aioc_feeds_fan *fan, aioc_feeds_sink sink, aio
 static bool aioc_feeds_collect(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
-    aioc_memory *memory = query->feeds->engine->memory;
     size_t before;
     int found;
-    if (!aioc_feeds_set(memory, &fan->rest, aioc_memory_str("["))) return false;
+    if (!aioc_feeds_set(fan->memory, &fan->rest, aioc_memory_str("["))) return false;
     do {
         before = fan->rest.len;
-        if (before > 1 && !aioc_memory_append(memory, &fan->rest, ",", 1)) return false;
+        if (before > 1 && !aioc_memory_append(fan->memory, &fan->rest, ",", 1)) return false;
         found = aioc_feeds_next_result(fan, (aioc_feeds_sink)fan->sink, &fan->rest);
         if (found < 0) return false;
         if (found == 0) fan->rest.len = before;
     } while (found);
-    return aioc_memory_append(memory, &fan->rest, "]", 1);
+    return aioc_memory_append(fan->memory, &fan->rest, "]", 1);
 }
 
 static bool aioc_feeds_collect_count(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
-    aioc_memory *memory = query->feeds->engine->memory;
     aiocosmos_str alias = fan->info->dcount_alias;
-    return aioc_feeds_set(memory, &fan->rest, aioc_memory_str(alias.len ? "[{" : "[")) &&
-           (alias.len == 0 || (aioc_json_append_string(memory, &fan->rest, alias.ptr, alias.len, false) &&
-                               aioc_memory_append(memory, &fan->rest, ":", 1))) &&
-           aioc_text_append_u64(memory, &fan->rest, fan->count) &&
-           aioc_memory_append_str(memory, &fan->rest, alias.len ? "}]" : "]");
+    return aioc_feeds_set(fan->memory, &fan->rest, aioc_memory_str(alias.len ? "[{" : "[")) &&
+           (alias.len == 0 || (aioc_json_append_string(fan->memory, &fan->rest, alias.ptr, alias.len, false) &&
+                               aioc_memory_append(fan->memory, &fan->rest, ":", 1))) &&
+           aioc_text_append_u64(fan->memory, &fan->rest, fan->count) &&
+           aioc_memory_append_str(fan->memory, &fan->rest, alias.len ? "}]" : "]");
 }
 
 static void aioc_feeds_begin_component(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
-    aioc_memory *memory = query->feeds->engine->memory;
     aioc_memory_buffer sql = { NULL, 0, 0 };
     char why[256];
     int status = aioc_query_hybrid_component_text(&fan->hybrid, fan->component, &sql, why, sizeof why);
@@ -19369,14 +19358,13 @@ static void aioc_feeds_begin_component(aioc_feeds_query *query)
     else aioc_feeds_begin_reading(query, aioc_feeds_text(&sql), &fan->plan->components[fan->component].info,
                                   AIOC_FEEDS_TO_COMPONENT);
     if (fan->tally.status && fan->stage == AIOC_FEEDS_READING) fan->broken = true;  /* it would be left out */
-    aioc_memory_buffer_free(memory, &sql);
+    aioc_memory_buffer_free(fan->memory, &sql);
 }
 
 /* The ranges have been read. */
 static void aioc_feeds_end_reading(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
-    aioc_memory *memory = query->feeds->engine->memory;
     bool ok = true;
     aioc_feeds_drop_streams(fan);
     switch (fan->sink) {
@@ -19398,7 +19386,7 @@ static void aioc_feeds_end_reading(aioc_feeds_query *query)
         break;
     case AIOC_FEEDS_TO_COUNT:
         ok = aioc_feeds_collect_count(query);
-        aioc_query_set_free(memory, &fan->distinct);
+        aioc_query_set_free(fan->memory, &fan->distinct);
         fan->skip_left = 0;
         fan->take_left = UINT64_MAX;
         break;
@@ -19411,19 +19399,17 @@ static void aioc_feeds_end_reading(aioc_feeds_query *query)
         aioc_query_best_close(&fan->best);
         break;
     }
-    if (ok) aioc_feeds_begin_giving(query);
-    else aioc_feeds_break(fan, AIOCOSMOS_E_NOMEM, "no memory for the rows of the result");
+    aioc_feeds_begin_giving(query, ok);
 }
 
 /* Some rows of those that are complete. */
 static void aioc_feeds_give(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
-    aioc_memory *memory = query->feeds->engine->memory;
     aiocosmos_json all = aioc_json_root(&fan->rest_doc), before = fan->rest_row;
     uint32_t left = AIOC_FEEDS_SLICE;
     while (left-- && fan->take_left && !aioc_feeds_page_is_full(fan) && aioc_json_next(all, NULL, &fan->rest_row)) {
-        if (aioc_feeds_emit(memory, fan, fan->rest_row) != 0) {
+        if (aioc_feeds_emit(fan, fan->rest_row) != 0) {
             fan->rest_row = before;
             aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the query's rows");
             return;
@@ -19451,7 +19437,6 @@ static void aioc_feeds_set_limits(aioc_feeds_fan *fan, const aioc_query_info *in
 static int aioc_feeds_resume(aioc_feeds_query *query, const aioc_query_info *info, aioc_feeds_sink sink)
 {
     aioc_feeds_fan *fan = query->fan;
-    aioc_memory *memory = query->feeds->engine->memory;
     const aioc_query_position *from = &fan->from;
     bool in_order = info->order_count && sink == AIOC_FEEDS_TO_PAGES;
     aiocosmos_json item;
@@ -19466,12 +19451,12 @@ static int aioc_feeds_resume(aioc_feeds_query *query, const aioc_query_info *inf
     fan->last_hash = from->last;
     if (from->has_last || from->seen_count) memcpy(fan->key, from->key, sizeof fan->key);
     for (i = 0; i < from->seen_count; i++)
-        if (aioc_query_set_add(memory, &fan->distinct, from->seen[i]) < 0) return AIOCOSMOS_E_NOMEM;
+        if (aioc_query_set_add(fan->memory, &fan->distinct, from->seen[i]) < 0) return AIOCOSMOS_E_NOMEM;
     if (from->place == AIOC_QUERY_IN_ROWS) {
-        if (!aioc_feeds_set(memory, &fan->rest, from->rows)) return AIOCOSMOS_E_NOMEM;
+        if (!aioc_feeds_set(fan->memory, &fan->rest, from->rows)) return AIOCOSMOS_E_NOMEM;
         fan->info = info;
         fan->sink = (uint8_t)sink;
-        aioc_feeds_begin_giving(query);
+        aioc_feeds_begin_giving(query, true);
         return 0;
     }
     if (!in_order || from->values.len == 0) return 0;       /* no row was given yet */
@@ -19483,9 +19468,9 @@ static int aioc_feeds_resume(aioc_feeds_query *query, const aioc_query_info *inf
         if (aioc_query_has_members(aioc_json_at(item, "/item"))) fan->from_unordered = true;
     }
     fan->last_rows = from->rows_of_rid;
-    return aioc_feeds_set(memory, &fan->last_items, from->values) &&
-           aioc_feeds_set(memory, &fan->last_rid, from->rid_of_row) &&
-           aioc_feeds_set_edges(memory, &fan->last_edges, from->min, from->max)
+    return aioc_feeds_set(fan->memory, &fan->last_items, from->values) &&
+           aioc_feeds_set(fan->memory, &fan->last_rid, from->rid_of_row) &&
+           aioc_feeds_set_edges(fan->memory, &fan->last_edges, from->min, from->max)
                ? 0 : AIOCOSMOS_E_NOMEM;
 }
 
@@ -19493,7 +19478,6 @@ static int aioc_feeds_resume(aioc_feeds_query *query, const aioc_query_info *inf
 static void aioc_feeds_begin_again(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
-    aioc_memory *memory = query->feeds->engine->memory;
     uint32_t most = fan->continuation_max;
     const char *why;
     bool ok;
@@ -19501,11 +19485,10 @@ static void aioc_feeds_begin_again(aioc_feeds_query *query)
     fan->continuation_max = UINT32_MAX;
     ok = aioc_feeds_write_token(query);
     fan->continuation_max = most;
-    aioc_query_position_free(memory, &fan->from);
-    aioc_memory_buffer_free(memory, &fan->token);
-    ok = ok && aioc_query_token_read(memory, aioc_feeds_text(&query->continuation_out), &fan->token, &fan->from,
+    aioc_query_position_free(fan->memory, &fan->from);
+    aioc_memory_buffer_free(fan->memory, &fan->token);
+    ok = ok && aioc_query_token_read(fan->memory, aioc_feeds_text(&query->continuation_out), &fan->token, &fan->from,
                                      &why) == 0;
-    fan->resumed = true;
     fan->from_unordered = fan->yielded = false;
     if (ok && aioc_feeds_resume(query, fan->info, AIOC_FEEDS_TO_PAGES) == 0)
         aioc_feeds_begin_reading(query, fan->info->rewritten, fan->info, AIOC_FEEDS_TO_PAGES);
@@ -19525,18 +19508,17 @@ static aioc_feeds_sink aioc_feeds_sink_of(const aioc_query_plan *plan, const aio
 static int aioc_feeds_open_sink(aioc_feeds_query *query, const aioc_query_info *info, aioc_feeds_sink sink)
 {
     aioc_feeds_fan *fan = query->fan;
-    aioc_memory *memory = query->feeds->engine->memory;
-    if (sink == AIOC_FEEDS_TO_GROUPS) aioc_query_groups_open(&fan->groups, memory, &info->shape, fan->key);
+    if (sink == AIOC_FEEDS_TO_GROUPS) aioc_query_groups_open(&fan->groups, fan->memory, &info->shape, fan->key);
     if (sink == AIOC_FEEDS_TO_STATISTICS) {
         aioc_query_hybrid_close(&fan->hybrid);           /* it may have been begun before, without memory to go on */
-        aioc_query_hybrid_open(&fan->hybrid, memory, fan->plan, fan->key);
+        aioc_query_hybrid_open(&fan->hybrid, fan->memory, fan->plan, fan->key);
     }
     if (sink != AIOC_FEEDS_TO_BEST) return 0;
     if (fan->take_left == UINT64_MAX) {
         aioc_feeds_break(fan, 400, "ORDER BY of a vector's distance or of a rank needs TOP, or OFFSET and LIMIT");
         return fan->tally.status;
     }
-    aioc_query_best_open(&fan->best, memory, fan->skip_left + fan->take_left, info->descending, info->order_count,
+    aioc_query_best_open(&fan->best, fan->memory, fan->skip_left + fan->take_left, info->descending, info->order_count,
                          info->distinct != AIOC_QUERY_ALL, fan->key);
     return 0;
 }
@@ -19549,7 +19531,7 @@ static void aioc_feeds_begin(aioc_feeds_query *query)
     aioc_feeds_sink sink = aioc_feeds_sink_of(fan->plan, info);
     int status = 0;
     aioc_feeds_set_limits(fan, info);
-    if (fan->resumed) status = aioc_feeds_resume(query, info, sink);
+    if (fan->from.place) status = aioc_feeds_resume(query, info, sink);
     if (status == AIOCOSMOS_E_ARGUMENT)
         aioc_feeds_break(fan, status, "continuation: of a container that was deleted meanwhile, or of another plan of "
                          "this query");
@@ -19586,20 +19568,19 @@ static bool aioc_feeds_has_no_ranges(const aioc_feeds_fan *fan)
 static void aioc_feeds_span_prefix(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
-    aioc_memory *memory = query->feeds->engine->memory;
     aioc_memory_buffer texts = { NULL, 0, 0 };
     aiocosmos_value components[AIOC_PROTOCOL_PK_LEVELS];
     char epk[AIOC_PROTOCOL_EPK_MAX];
     size_t count = 0, len = 0, lines_len = query->lines.len;
-    bool ok = aioc_protocol_pk_components(memory, &texts, aioc_feeds_text(&query->pk), components, &count) &&
+    bool ok = aioc_protocol_pk_components(fan->memory, &texts, aioc_feeds_text(&query->pk), components, &count) &&
               aioc_protocol_epk(&fan->ranges.container->pk_def, components, count, epk, &len) &&
-              aioc_feeds_set(memory, &fan->epk_min, aioc_operation_str(epk, len));
-    aioc_memory_buffer_free(memory, &texts);
+              aioc_feeds_set(fan->memory, &fan->epk_min, aioc_operation_str(epk, len));
+    aioc_memory_buffer_free(fan->memory, &texts);
     if (!ok) return;
     aioc_protocol_epk_end(false, epk, &len);
-    ok = aioc_feeds_set(memory, &fan->epk_max, aioc_operation_str(epk, len));
+    ok = aioc_feeds_set(fan->memory, &fan->epk_max, aioc_operation_str(epk, len));
     if (!fan->changes)
-        ok = ok && aioc_memory_append_str(memory, &query->lines, AIOC_FEEDS_ACROSS_LINE);
+        ok = ok && aioc_memory_append_str(fan->memory, &query->lines, AIOC_FEEDS_ACROSS_LINE);
     if (ok) {
         fan->levels = 0;
     } else {                                 /* all of it is done again for the next page */
@@ -19664,8 +19645,7 @@ static int aioc_feeds_take_nothing(aioc_feeds_stream *stream, aiocosmos_str etag
 /* What a range answers to a change feed: changes, or 304. 0, E_NOMEM, E_PROTOCOL. */
 static int aioc_feeds_take_changes(aioc_feeds_stream *stream, const aiocosmos_result *result, uint32_t asked)
 {
-    const aioc_operation_delivery *delivery = (const aioc_operation_delivery *)result->internal;
-    aiocosmos_str etag = delivery->response->wanted[AIOC_PROTOCOL_H_ETAG];
+    aiocosmos_str etag = aioc_feeds_wanted(result, AIOC_PROTOCOL_H_ETAG);
     bool moved = !aioc_memory_same(etag, aioc_feeds_ask_from(stream));
     int status;
     if (!aioc_feeds_is_line(etag)) return AIOCOSMOS_E_PROTOCOL;
@@ -19688,7 +19668,7 @@ static void aioc_feeds_begin_changes(aioc_feeds_query *query)
     fan->take_left = UINT64_MAX;
     if (!fan->rid[0]) memcpy(fan->rid, fan->ranges.container->rid, sizeof fan->rid);
     if (fan->by_key)
-        ok = aioc_feeds_stream_new(query, 0, aioc_memory_str(""), aioc_memory_str("FF"), fan->resumed
+        ok = aioc_feeds_stream_new(query, 0, aioc_memory_str(""), aioc_memory_str("FF"), fan->from.place
                                    ? fan->from.pieces[0].continuation : aioc_memory_str("")) != NULL;
     else ok = aioc_feeds_cut_all(query);
     if (!ok) {
@@ -19705,7 +19685,7 @@ static void aioc_feeds_prepare_changes(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
     aioc_account_container *container = fan->ranges.container;
-    bool known, by_range = query->pk.len == 0 || (fan->resumed && !fan->by_key);
+    bool known, by_range = query->pk.len == 0 || (fan->from.place && !fan->by_key);
     if (!aioc_feeds_watch_ready(&fan->ranges)) return;
     known = aioc_feeds_watch_knows(&fan->ranges);
     if (!known && (by_range || aioc_feeds_is_out_of_reach(container->failure))) {
@@ -19720,7 +19700,7 @@ static void aioc_feeds_prepare_changes(aioc_feeds_query *query)
         if (prefix) aioc_feeds_span_prefix(query);
         if (prefix && fan->levels)
             aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the prefix of a key");
-        if (!fan->resumed) fan->by_key = fan->levels > 0;
+        if (!fan->from.place) fan->by_key = fan->levels > 0;
         if (!fan->tally.status) aioc_feeds_begin_changes(query);
     }
 }
@@ -19853,7 +19833,7 @@ static void aioc_feeds_prepare(aioc_feeds_query *query)
     if (known && fan->levels && fan->levels < fan->ranges.container->pk_def.path_count) aioc_feeds_span_prefix(query);
     if (fan->tally.status) return;
     /* A query that has been planned can go on in no other way; that its ranges cannot be had now will pass. */
-    if (!known && (fan->resumed || !aioc_feeds_has_no_ranges(fan))) {
+    if (!known && (fan->from.place || !aioc_feeds_has_no_ranges(fan))) {
         aioc_feeds_watch_fails(&fan->ranges, &fan->tally);
     } else if (!known) {
         aioc_feeds_go_direct(query, fan->ranges.container->failure, fan->ranges.container->failure_why.data);
