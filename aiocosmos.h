@@ -16377,6 +16377,7 @@ typedef struct aioc_feeds_stream {
 
 typedef enum aioc_feeds_stage {
     AIOC_FEEDS_PREPARING,                    /* ranges and plan */
+    AIOC_FEEDS_DIRECT,                       /* there are none: the gateway is to serve it by itself */
     AIOC_FEEDS_READING,                      /* the ranges' answers */
     AIOC_FEEDS_GIVING,                       /* rows that had to be complete first */
     AIOC_FEEDS_OVER
@@ -16391,7 +16392,7 @@ typedef enum aioc_feeds_sink {
 /* A query of many ranges: what it is beyond one whose pages are one operation each. */
 typedef struct aioc_feeds_fan {
     aioc_memory_buffer sql, params;          /* as asked; params: a JSON array; sql empty: all items, without a plan */
-    aioc_memory_buffer epk_min, epk_max;     /* the part of the key space that is asked for; epk_max empty: all of it */
+    aioc_memory_buffer edges;                /* of the part of the key space that is asked for; no max: all of it */
     aioc_memory *memory;
     aioc_feeds_watch ranges;
     aioc_query_plan *plan;
@@ -16418,7 +16419,7 @@ typedef struct aioc_feeds_fan {
     uint64_t rows_seen, bytes_seen, seen;    /* of answers: how large a row is */
     uint64_t asked;                          /* less: its last page was asked for longer ago */
     uint8_t  stage, sink;
-    bool     ordered, direct;
+    bool     ordered;
     bool     queued;                         /* its page waits for its turn, */
     bool     alone;                          /* or has it until it ends */
     bool     quiet;                          /* nothing is read ahead until a page is asked for */
@@ -16572,7 +16573,9 @@ typedef struct aioc_feeds_many {
     aioc_feeds_watch ranges;
     uint64_t stuck_us;                       /* since then ranges have been gone without any answer; 0: they are not */
     aioc_memory_buffer link, session;
-    aioc_memory_buffer scratch;              /* a key's strings */
+    aioc_memory_buffer scratch;              /* a key's strings, or a parameter */
+    aioc_memory_buffer sql, params;          /* of the query under construction; params: a JSON array, */
+    uint32_t param_count;                    /* of so many */
     aioc_memory_buffer properties;           /* of the key, as SQL, each with its NUL: c["tenant"] */
     bool     key_is_id;                      /* the key's only path is /id */
     char    *texts;                          /* each with its NUL */
@@ -17055,7 +17058,7 @@ static void aioc_feeds_drop_streams(aioc_feeds_fan *fan)
 static void aioc_feeds_free_texts(aioc_feeds_fan *fan)
 {
     aioc_memory_buffer *const texts[] = {
-        &fan->sql, &fan->params, &fan->epk_min, &fan->epk_max, &fan->token, &fan->rest, &fan->out, &fan->last_items,
+        &fan->sql, &fan->params, &fan->edges, &fan->token, &fan->rest, &fan->out, &fan->last_items,
         &fan->last_rid, &fan->last_edges, &fan->bodies[0], &fan->bodies[1], &fan->bodies[2], &fan->bodies[3]
     };
     size_t i;
@@ -17313,19 +17316,19 @@ static bool aioc_feeds_ask_question(aioc_feeds_query *query, const char *kind)
 {
     aioc_memory *memory = query->feeds->engine->memory;
     const aioc_feeds_fan *fan = query->fan;
-    const aioc_memory_buffer none = { NULL, 0, 0 }, *parts[5];
-    aioc_memory_buffer all = none;
+    aiocosmos_str parts[5];
+    aioc_memory_buffer all = { NULL, 0, 0 };
     uint64_t hash[2];
     bool ok = aioc_memory_append_str(memory, &all, kind);
     size_t i;
-    parts[0] = &query->link;
-    parts[1] = &query->pk;
-    parts[2] = fan ? &fan->epk_min : &none;
-    parts[3] = fan ? &fan->epk_max : &none;
-    parts[4] = &query->body;
+    parts[0] = aioc_feeds_text(&query->link);
+    parts[1] = aioc_feeds_text(&query->pk);
+    parts[2] = fan ? aioc_feeds_min(&fan->edges) : aioc_memory_str("");
+    parts[3] = fan ? aioc_feeds_max(&fan->edges) : aioc_memory_str("");
+    parts[4] = aioc_feeds_text(&query->body);
     for (i = 0; ok && i < 5; i++)
         ok = aioc_memory_append(memory, &all, "\n", 1) &&
-             aioc_memory_append(memory, &all, parts[i]->data, parts[i]->len);
+             aioc_memory_append(memory, &all, parts[i].ptr, parts[i].len);
     if (ok) aioc_protocol_murmur3_128(all.data, all.len, hash);
     if (ok) query->question = hash[0] ^ hash[1];
     aioc_memory_buffer_free(memory, &all);
@@ -17399,8 +17402,9 @@ static int aioc_feeds_open_fan(aioc_feeds_query *query, const aiocosmos_query_re
                                                             : AIOCOSMOS_DEFAULT_CONTINUATION_BYTES;
     fan->levels = aioc_feeds_levels(&request->pk);
     if (request->sql) refused = aioc_feeds_keep(engine, &fan->sql, aioc_memory_str(request->sql));
-    if (!refused) refused = aioc_feeds_keep(engine, &fan->epk_min, aioc_memory_str(request->epk_min));
-    if (!refused) refused = aioc_feeds_keep(engine, &fan->epk_max, aioc_memory_str(request->epk_max));
+    if (!refused && !aioc_feeds_set_edges(engine->memory, &fan->edges, aioc_memory_str(request->epk_min),
+                                          aioc_memory_str(request->epk_max)))
+        refused = aioc_operation_refuse_memory(engine);
     return refused ? refused : aioc_feeds_watch_open(&fan->ranges, engine, aioc_feeds_text(&query->link),
                                                      aioc_feeds_stir_owner, query);
 }
@@ -17872,7 +17876,7 @@ static void aioc_feeds_go_direct(aioc_feeds_query *query, int status, const char
     query->refusal_status = status;
     fan->ranges.waited = false;
     if (!aioc_feeds_set(fan->memory, &query->refusal, aioc_memory_str(why))) query->refusal.len = 0;
-    if (!fan->from.place && (query->pk.len || fan->epk_min.len + fan->epk_max.len == 0)) fan->direct = true;
+    if (!fan->from.place && (query->pk.len || fan->edges.len == 1)) fan->stage = AIOC_FEEDS_DIRECT;
     else if (status) aioc_feeds_fail(&fan->tally, status, why);
     else aioc_feeds_break(fan, AIOCOSMOS_E_ARGUMENT, "continuation, epk_min or epk_max: given, but the server makes no "
                           "query plans, without which there is no going by them");
@@ -18057,6 +18061,7 @@ static bool aioc_feeds_cut_spans(aioc_feeds_query *query, bool whole, aiocosmos_
 {
     aioc_feeds_fan *fan = query->fan;
     const aioc_account_container *container = fan->ranges.container;
+    aiocosmos_str asked_max = aioc_feeds_max(&fan->edges);
     bool planned = fan->plan && !whole;
     const aioc_query_span *span = planned ? fan->plan->spans : NULL;
     const aioc_query_span *end = planned ? span + fan->plan->span_count : NULL;
@@ -18064,8 +18069,8 @@ static bool aioc_feeds_cut_spans(aioc_feeds_query *query, bool whole, aiocosmos_
     for (i = 0; i < container->range_count; i++) {
         aiocosmos_str min = aioc_feeds_greater(aioc_account_text(container, container->ranges[i].min), rest_min);
         aiocosmos_str max = aioc_account_text(container, container->ranges[i].max);
-        if (!whole) min = aioc_feeds_greater(min, aioc_feeds_text(&fan->epk_min));
-        if (!whole && fan->epk_max.len) max = aioc_feeds_lesser(max, aioc_feeds_text(&fan->epk_max));
+        if (!whole) min = aioc_feeds_greater(min, aioc_feeds_min(&fan->edges));
+        if (!whole && asked_max.len) max = aioc_feeds_lesser(max, asked_max);
         while (span != end && aioc_protocol_epk_compare(span->max, min) <= 0) span++;
         if (planned) {
             const aioc_query_span *last = span;
@@ -18702,10 +18707,8 @@ static void aioc_feeds_read_sequence(aioc_feeds_query *query)
  * the service knows, and objects: ranges are read through them one after the other, and columns behind say nothing. */
 static int aioc_feeds_compare_items(const aioc_query_info *info, aiocosmos_json a, aiocosmos_json b)
 {
-    aiocosmos_json one, other, one_value;
+    aiocosmos_json one = aioc_json_none(), other = one, one_value;
     uint32_t column;
-    memset(&one, 0, sizeof one);
-    memset(&other, 0, sizeof other);
     for (column = 0; column < info->order_count; column++) {
         int order;
         aioc_json_next(a, NULL, &one);
@@ -18764,11 +18767,10 @@ static int aioc_feeds_next_head(aioc_feeds_stream *stream, const aioc_query_info
         aioc_feeds_answer *answer = stream->first;
         if (!aioc_feeds_open_first(stream)) return 0;
         if (aioc_json_next(answer->rows, NULL, &answer->row)) {
-            aiocosmos_json item;
+            aiocosmos_json item = aioc_json_none();
             answer->used++;
             stream->head = answer->row;
             stream->items = aioc_json_at(answer->row, "/orderByItems");
-            memset(&item, 0, sizeof item);
             if (stream->items.type != AIOCOSMOS_JSON_ARR || aioc_json_count(stream->items) != info->order_count)
                 return AIOCOSMOS_E_PROTOCOL;
             while (aioc_json_next(stream->items, NULL, &item))
@@ -18906,9 +18908,8 @@ static int aioc_feeds_give_first(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
     aioc_feeds_stream *stream = fan->heap[0];
-    aiocosmos_json item;
+    aiocosmos_json item = aioc_json_none();
     int status;
-    memset(&item, 0, sizeof item);
     fan->among_unordered = false;
     while (fan->info->distinct != AIOC_QUERY_ALL && aioc_json_next(stream->items, NULL, &item))
         fan->among_unordered = fan->among_unordered || aioc_query_has_members(aioc_json_at(item, "/item"));
@@ -19129,7 +19130,7 @@ static int aioc_feeds_leave_fan(aioc_feeds_query *query, aioc_operation *op)
 {
     aioc_operation_engine *engine = query->feeds->engine;
     int refused;
-    query->fan->direct = false;
+    query->fan->stage = AIOC_FEEDS_PREPARING;
     query->parked = query->fan;
     query->fan = NULL;
     query->op = NULL;
@@ -19150,7 +19151,7 @@ static void aioc_feeds_fan_page_came(aioc_operation *op, const aiocosmos_result 
     aiocosmos_page page;
     memset(&page, 0, sizeof page);
     page.result = &adjusted;
-    if (fan->direct && result->status == 0) {
+    if (fan->stage == AIOC_FEEDS_DIRECT && result->status == 0) {
         int refused = aioc_feeds_leave_fan(query, op);
         if (!refused) return;
         adjusted.status = refused;
@@ -19303,7 +19304,7 @@ static void aioc_feeds_begin_giving(aioc_feeds_query *query, bool collected)
         return;
     }
     if (fan->sink != AIOC_FEEDS_TO_GROUPS) fan->info = &fan->plain;      /* DISTINCT has been seen to */
-    memset(&fan->rest_row, 0, sizeof fan->rest_row);
+    fan->rest_row = aioc_json_none();
     fan->rest_left = aioc_json_count(aioc_json_root(&fan->rest_doc));
     fan->stage = AIOC_FEEDS_GIVING;
     fan->sink = AIOC_FEEDS_TO_PAGES;
@@ -19433,16 +19434,21 @@ static void aioc_feeds_set_limits(aioc_feeds_fan *fan, const aioc_query_info *in
     if (info->has_top && info->top < fan->take_left) fan->take_left = info->top;
 }
 
+/* Whether they may be of one container: "" is not known. */
+static bool aioc_feeds_same_rid(const char *a, const char *b)
+{
+    return !a[0] || !b[0] || strcmp(a, b) == 0;
+}
+
 /* Goes back to where the token says. 0, E_NOMEM, or E_ARGUMENT: it does not fit to the plan or to the container. */
 static int aioc_feeds_resume(aioc_feeds_query *query, const aioc_query_info *info, aioc_feeds_sink sink)
 {
     aioc_feeds_fan *fan = query->fan;
     const aioc_query_position *from = &fan->from;
     bool in_order = info->order_count && sink == AIOC_FEEDS_TO_PAGES;
-    aiocosmos_json item;
+    aiocosmos_json item = aioc_json_none();
     uint32_t i;
-    if (from->rid[0] && fan->ranges.container->rid[0] && strcmp(from->rid, fan->ranges.container->rid) != 0)
-        return AIOCOSMOS_E_ARGUMENT;
+    if (!aioc_feeds_same_rid(from->rid, fan->ranges.container->rid)) return AIOCOSMOS_E_ARGUMENT;
     if (from->place != AIOC_QUERY_IN_ROWS &&
         (sink != AIOC_FEEDS_TO_PAGES || (from->place == AIOC_QUERY_IN_ORDER) != in_order)) return AIOCOSMOS_E_ARGUMENT;
     fan->skip_left = from->skip_left;
@@ -19463,7 +19469,6 @@ static int aioc_feeds_resume(aioc_feeds_query *query, const aioc_query_info *inf
     if (aioc_json_parse(&fan->from_doc, from->values.ptr, from->values.len) != 0) return AIOCOSMOS_E_NOMEM;
     fan->from_items = aioc_json_root(&fan->from_doc);
     if (aioc_json_count(fan->from_items) != info->order_count) return AIOCOSMOS_E_ARGUMENT;
-    memset(&item, 0, sizeof item);
     while (aioc_json_next(fan->from_items, NULL, &item)) {
         if (aioc_query_has_members(aioc_json_at(item, "/item"))) fan->from_unordered = true;
     }
@@ -19570,31 +19575,22 @@ static void aioc_feeds_span_prefix(aioc_feeds_query *query)
     aioc_feeds_fan *fan = query->fan;
     aioc_memory_buffer texts = { NULL, 0, 0 };
     aiocosmos_value components[AIOC_PROTOCOL_PK_LEVELS];
-    char epk[AIOC_PROTOCOL_EPK_MAX];
-    size_t count = 0, len = 0, lines_len = query->lines.len;
+    char min[AIOC_PROTOCOL_EPK_MAX], max[AIOC_PROTOCOL_EPK_MAX];
+    size_t count = 0, min_len = 0, max_len;
     bool ok = aioc_protocol_pk_components(fan->memory, &texts, aioc_feeds_text(&query->pk), components, &count) &&
-              aioc_protocol_epk(&fan->ranges.container->pk_def, components, count, epk, &len) &&
-              aioc_feeds_set(fan->memory, &fan->epk_min, aioc_operation_str(epk, len));
+              aioc_protocol_epk(&fan->ranges.container->pk_def, components, count, min, &min_len);
     aioc_memory_buffer_free(fan->memory, &texts);
     if (!ok) return;
-    aioc_protocol_epk_end(false, epk, &len);
-    ok = aioc_feeds_set(fan->memory, &fan->epk_max, aioc_operation_str(epk, len));
-    if (!fan->changes)
-        ok = ok && aioc_memory_append_str(fan->memory, &query->lines, AIOC_FEEDS_ACROSS_LINE);
-    if (ok) {
-        fan->levels = 0;
-    } else {                                 /* all of it is done again for the next page */
-        query->lines.len = lines_len;
-        aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the prefix of a partition key");
-    }
+    memcpy(max, min, sizeof max);
+    max_len = min_len;
+    aioc_protocol_epk_end(false, max, &max_len);
+    if (aioc_feeds_set_edges(fan->memory, &fan->edges, aioc_operation_str(min, min_len),
+                             aioc_operation_str(max, max_len)) &&
+        (fan->changes || aioc_memory_append_str(fan->memory, &query->lines, AIOC_FEEDS_ACROSS_LINE))) fan->levels = 0;
+    else aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the prefix of a partition key");
 }
 
 /*--- Change feed ------------------------------------------------------------------*/
-
-static bool aioc_feeds_same_rid(const char *a, const char *b)
-{
-    return !a[0] || !b[0] || strcmp(a, b) == 0;
-}
 
 static void aioc_feeds_other_container(aioc_feeds_fan *fan)
 {
@@ -19609,7 +19605,7 @@ static bool aioc_feeds_is_another(aioc_feeds_fan *fan, const aiocosmos_result *r
     char rid[AIOC_PROTOCOL_RID_SIZE];
     if ((result->status != 0 && result->status != 304) || !delivery->response ||
         !aioc_protocol_container_rid(delivery->response->wanted[AIOC_PROTOCOL_H_OWNER_RID], rid)) return false;
-    if (fan->rid[0] && strcmp(rid, fan->rid) != 0) {
+    if (!aioc_feeds_same_rid(fan->rid, rid)) {
         aioc_feeds_other_container(fan);
         return true;
     }
@@ -19871,14 +19867,14 @@ static void aioc_feeds_work_on(aioc_feeds_query *query)
         aioc_feeds_show_page(query);
     } else if (query->op && !fan->tally.status) {
         if (fan->stage == AIOC_FEEDS_PREPARING && fan->changes) aioc_feeds_prepare_changes(query);
-        else if (fan->stage == AIOC_FEEDS_PREPARING && !fan->direct) aioc_feeds_prepare(query);
+        else if (fan->stage == AIOC_FEEDS_PREPARING) aioc_feeds_prepare(query);
         else if (fan->changes) aioc_feeds_read_changes(query);
         else if (fan->yielded) aioc_feeds_begin_again(query);
         else if (fan->stage == AIOC_FEEDS_GIVING) aioc_feeds_give(query);
         else if (fan->stage == AIOC_FEEDS_READING && fan->ordered) aioc_feeds_read_ordered(query);
         else if (fan->stage == AIOC_FEEDS_READING) aioc_feeds_read_sequence(query);
     }
-    if (query->op && fan->direct) aioc_feeds_end_page(query, 0, "");         /* it is handed over there */
+    if (query->op && fan->stage == AIOC_FEEDS_DIRECT) aioc_feeds_end_page(query, 0, "");     /* handed over there */
     else if (query->op && fan->tally.status) aioc_feeds_settle_failure(query);
     else if (!query->closed && fan->stage == AIOC_FEEDS_READING && !fan->tally.status && fan->changes)
         aioc_feeds_ask_changes(query, query->op != NULL);
@@ -19986,19 +19982,6 @@ static bool aioc_feeds_query_get_range(aioc_feeds *feeds, aiocosmos_query handle
 static bool aioc_feeds_has_starved(const aioc_feeds *feeds)
 {
     return feeds->starved && aioc_operation_has_room_for_fetch(feeds->engine);
-}
-
-static void aioc_feeds_close_queries(aioc_feeds *feeds)
-{
-    aioc_memory *memory = feeds->engine->memory;
-    uint32_t i;
-    for (i = 0; i < feeds->slot_count; i++)
-        if (feeds->slots[i].query) aioc_feeds_query_free(feeds->slots[i].query);
-    for (i = 0; i < AIOC_FEEDS_PLANS; i++) {
-        if (feeds->plans[i].plan) aioc_query_plan_release(memory, feeds->plans[i].plan);
-        aioc_memory_buffer_free(memory, &feeds->plans[i].key);
-    }
-    aioc_memory_free(memory, feeds->slots, feeds->slot_count * sizeof *feeds->slots);
 }
 
 /*--- Reads of many items: birth and death -----------------------------------*/
@@ -20346,54 +20329,47 @@ static uint32_t aioc_feeds_sort_pairs(aioc_feeds_many *many, uint32_t *list, uin
     return sorted;
 }
 
-/* A query under construction: its text, and its parameters as a JSON array. */
-typedef struct aioc_feeds_draft {
-    aioc_memory *memory;
-    aioc_memory_buffer sql, params, scratch;
-    uint32_t count;
-} aioc_feeds_draft;
-
-static bool aioc_feeds_draft_text(aioc_feeds_draft *draft, const char *text)
+static bool aioc_feeds_draft_text(aioc_feeds_many *many, const char *text)
 {
-    return aioc_memory_append_str(draft->memory, &draft->sql, text);
+    return aioc_memory_append_str(many->ranges.engine->memory, &many->sql, text);
 }
 
 /* One more parameter: its name goes to the text, its value, which is JSON, to the parameters. */
-static bool aioc_feeds_draft_param(aioc_feeds_draft *draft, aiocosmos_str json)
+static bool aioc_feeds_draft_param(aioc_feeds_many *many, aiocosmos_str json)
 {
     char text[48];
     bool ok;
-    aioc_memory_print(text, sizeof text, "@p%u", (unsigned)draft->count);
-    ok = aioc_feeds_draft_text(draft, text);
-    aioc_memory_print(text, sizeof text, "%s{\"name\":\"@p%u\",\"value\":", draft->count ? "," : "",
-                      (unsigned)draft->count);
-    draft->count++;
-    return ok && aioc_memory_append_str(draft->memory, &draft->params, text) &&
-           aioc_memory_append(draft->memory, &draft->params, json.ptr, json.len) &&
-           aioc_memory_append(draft->memory, &draft->params, "}", 1);
+    aioc_memory_print(text, sizeof text, "@p%u", (unsigned)many->param_count);
+    ok = aioc_feeds_draft_text(many, text);
+    aioc_memory_print(text, sizeof text, "%s{\"name\":\"@p%u\",\"value\":", many->param_count ? "," : "",
+                      (unsigned)many->param_count);
+    many->param_count++;
+    return ok && aioc_memory_append_str(many->ranges.engine->memory, &many->params, text) &&
+           aioc_memory_append(many->ranges.engine->memory, &many->params, json.ptr, json.len) &&
+           aioc_memory_append(many->ranges.engine->memory, &many->params, "}", 1);
 }
 
-static bool aioc_feeds_draft_id(aioc_feeds_draft *draft, const char *id)
+static bool aioc_feeds_draft_id(aioc_feeds_many *many, const char *id)
 {
-    draft->scratch.len = 0;
-    return aioc_json_append_string(draft->memory, &draft->scratch, id, strlen(id), false) &&
-           aioc_feeds_draft_param(draft, aioc_feeds_text(&draft->scratch));
+    many->scratch.len = 0;
+    return aioc_json_append_string(many->ranges.engine->memory, &many->scratch, id, strlen(id), false) &&
+           aioc_feeds_draft_param(many, aioc_feeds_text(&many->scratch));
 }
 
 /* The ids from one pair of a list up to another. */
-static bool aioc_feeds_draft_ids(aioc_feeds_draft *draft, const aioc_feeds_many *many, uint32_t pair, uint32_t end)
+static bool aioc_feeds_draft_ids(aioc_feeds_many *many, uint32_t pair, uint32_t end)
 {
     bool ok, one = many->pairs[pair].next == end;
-    ok = aioc_feeds_draft_text(draft, one ? "c.id=" : "c.id IN (");
+    ok = aioc_feeds_draft_text(many, one ? "c.id=" : "c.id IN (");
     while (ok && pair != end) {
-        ok = aioc_feeds_draft_id(draft, aioc_feeds_pair_id(many, pair));
+        ok = aioc_feeds_draft_id(many, aioc_feeds_pair_id(many, pair));
         pair = many->pairs[pair].next;
-        if (ok && pair != end) ok = aioc_feeds_draft_text(draft, ",");
+        if (ok && pair != end) ok = aioc_feeds_draft_text(many, ",");
     }
-    return ok && (one || aioc_feeds_draft_text(draft, ")"));
+    return ok && (one || aioc_feeds_draft_text(many, ")"));
 }
 
-static bool aioc_feeds_draft_key(aioc_feeds_draft *draft, const aioc_feeds_many *many, const char *key)
+static bool aioc_feeds_draft_key(aioc_feeds_many *many, const char *key)
 {
     const char *property = many->properties.data;
     aiocosmos_json level;
@@ -20401,23 +20377,23 @@ static bool aioc_feeds_draft_key(aioc_feeds_draft *draft, const aioc_feeds_many 
     bool ok = true;
     for (; ok && (level = aioc_feeds_key_level(key, &at)).len; property += strlen(property) + 1) {
         bool missing = level.type == AIOCOSMOS_JSON_OBJ;                   /* {}: the item has no such property */
-        ok = aioc_feeds_draft_text(draft, missing ? " AND IS_DEFINED(" : " AND ") &&
-             aioc_feeds_draft_text(draft, property) && aioc_feeds_draft_text(draft, missing ? ")=false" : "=") &&
-             (missing || aioc_feeds_draft_param(draft, aioc_operation_str(level.ptr, level.len)));
+        ok = aioc_feeds_draft_text(many, missing ? " AND IS_DEFINED(" : " AND ") &&
+             aioc_feeds_draft_text(many, property) && aioc_feeds_draft_text(many, missing ? ")=false" : "=") &&
+             (missing || aioc_feeds_draft_param(many, aioc_operation_str(level.ptr, level.len)));
     }
     return ok;
 }
 
 /* The condition for a list of pairs by their keys: for each key its ids. */
-static bool aioc_feeds_draft_pairs(aioc_feeds_draft *draft, const aioc_feeds_many *many, uint32_t pair)
+static bool aioc_feeds_draft_pairs(aioc_feeds_many *many, uint32_t pair)
 {
     bool ok = true, first = true;
     for (; ok && pair != AIOC_FEEDS_NO_PAIR; first = false) {
         uint32_t end = pair;
         while (end != AIOC_FEEDS_NO_PAIR && aioc_feeds_compare_keys(many, pair, end) == 0)
             end = many->pairs[end].next;
-        ok = aioc_feeds_draft_text(draft, first ? "(" : " OR (") && aioc_feeds_draft_ids(draft, many, pair, end) &&
-             aioc_feeds_draft_key(draft, many, aioc_feeds_pair_key(many, pair)) && aioc_feeds_draft_text(draft, ")");
+        ok = aioc_feeds_draft_text(many, first ? "(" : " OR (") && aioc_feeds_draft_ids(many, pair, end) &&
+             aioc_feeds_draft_key(many, aioc_feeds_pair_key(many, pair)) && aioc_feeds_draft_text(many, ")");
         pair = end;
     }
     return ok;
@@ -20425,20 +20401,17 @@ static bool aioc_feeds_draft_pairs(aioc_feeds_draft *draft, const aioc_feeds_man
 
 static bool aioc_feeds_build_part(aioc_feeds_part *part, uint32_t pairs, bool by_id)
 {
-    const aioc_feeds_many *many = part->many;
-    aioc_feeds_draft draft;
+    aioc_feeds_many *many = part->many;
+    aioc_memory *memory = many->feeds->engine->memory;
     bool ok;
-    memset(&draft, 0, sizeof draft);
-    draft.memory = many->feeds->engine->memory;
-    ok = aioc_feeds_draft_text(&draft, "SELECT * FROM c WHERE ") &&
-         aioc_memory_append(draft.memory, &draft.params, "[", 1) &&
-         (by_id ? aioc_feeds_draft_ids(&draft, many, pairs, AIOC_FEEDS_NO_PAIR)
-                : aioc_feeds_draft_pairs(&draft, many, pairs)) &&
-         aioc_memory_append(draft.memory, &draft.params, "]", 1) &&
-         aioc_feeds_append_body(draft.memory, &part->body, aioc_feeds_text(&draft.sql), aioc_feeds_text(&draft.params));
-    aioc_memory_buffer_free(draft.memory, &draft.sql);
-    aioc_memory_buffer_free(draft.memory, &draft.params);
-    aioc_memory_buffer_free(draft.memory, &draft.scratch);
+    many->param_count = 0;
+    ok = aioc_feeds_draft_text(many, "SELECT * FROM c WHERE ") &&
+         aioc_memory_append(memory, &many->params, "[", 1) &&
+         (by_id ? aioc_feeds_draft_ids(many, pairs, AIOC_FEEDS_NO_PAIR) : aioc_feeds_draft_pairs(many, pairs)) &&
+         aioc_memory_append(memory, &many->params, "]", 1) &&
+         aioc_feeds_append_body(memory, &part->body, aioc_feeds_text(&many->sql), aioc_feeds_text(&many->params));
+    aioc_memory_buffer_free(memory, &many->sql);
+    aioc_memory_buffer_free(memory, &many->params);
     return ok;
 }
 
@@ -21189,7 +21162,7 @@ static void aioc_feeds_item_refused(aioc_feeds_bulk *bulk, int status, void *ite
     aioc_memory_print(engine->message, sizeof engine->message, "%s", engine->refusal);
     result.message = aioc_memory_str(engine->message);
     result.internal = &delivery;
-    if (engine->on_failure) engine->on_failure(engine->client, &result, engine->on_failure_user_data);
+    aioc_feeds_tell_failure(engine, &result);
     aioc_feeds_item_back(bulk, &result, item_data);
 }
 
@@ -21356,7 +21329,15 @@ static void aioc_feeds_open(aioc_feeds *feeds, aioc_operation_engine *engine)
 
 static void aioc_feeds_close(aioc_feeds *feeds)
 {
-    aioc_feeds_close_queries(feeds);
+    aioc_memory *memory = feeds->engine->memory;
+    uint32_t i;
+    for (i = 0; i < feeds->slot_count; i++)
+        if (feeds->slots[i].query) aioc_feeds_query_free(feeds->slots[i].query);
+    for (i = 0; i < AIOC_FEEDS_PLANS; i++) {
+        if (feeds->plans[i].plan) aioc_query_plan_release(memory, feeds->plans[i].plan);
+        aioc_memory_buffer_free(memory, &feeds->plans[i].key);
+    }
+    aioc_memory_free(memory, feeds->slots, feeds->slot_count * sizeof *feeds->slots);
     while (feeds->first_many) aioc_feeds_many_free(feeds->first_many);      /* these and bulks: only when abandoned */
     while (feeds->first_bulk) aioc_feeds_bulk_free(feeds->first_bulk);
 }
