@@ -17007,7 +17007,6 @@ static void aioc_feeds_stir_owner(void *owner)
     aioc_feeds_stir((aioc_feeds_query *)owner);
 }
 
-/* Takes the first answer of a stream away from it. */
 static aioc_feeds_answer *aioc_feeds_unlink(aioc_feeds_stream *stream)
 {
     aioc_feeds_fan *fan = stream->query->fan;
@@ -17025,7 +17024,7 @@ static aioc_feeds_answer *aioc_feeds_unlink(aioc_feeds_stream *stream)
 
 static void aioc_feeds_stream_free(aioc_feeds_stream *stream)
 {
-    aioc_memory *memory = stream->query->feeds->engine->memory;
+    aioc_memory *memory = stream->query->fan->memory;
     while (stream->first) aioc_feeds_answer_free(memory, aioc_feeds_unlink(stream));
     aioc_memory_buffer_free(memory, &stream->edges);
     aioc_memory_buffer_free(memory, &stream->kin);
@@ -17047,7 +17046,6 @@ static void aioc_feeds_stream_drop(aioc_feeds_stream *stream)
     aioc_operation_stop(stream->op, AIOCOSMOS_E_CANCELLED);
 }
 
-/* Ends a reading: no stream is left. */
 static void aioc_feeds_drop_streams(aioc_feeds_fan *fan)
 {
     uint32_t i;
@@ -17942,11 +17940,6 @@ static aiocosmos_str aioc_feeds_kin(const aioc_feeds_stream *stream)
     return aioc_feeds_text(stream->kin.len ? &stream->kin : &stream->edges);
 }
 
-static bool aioc_feeds_are_kin(const aioc_feeds_stream *a, const aioc_feeds_stream *b)
-{
-    return a->kin.len && aioc_memory_same(aioc_operation_text(&a->kin), aioc_operation_text(&b->kin));
-}
-
 /* Puts a stream for [min, max) at a place among the others. NULL: no memory. */
 static aioc_feeds_stream *aioc_feeds_stream_new(aioc_feeds_query *query, uint32_t place, aiocosmos_str min,
                                                 aiocosmos_str max, aiocosmos_str continuation)
@@ -18232,14 +18225,14 @@ static bool aioc_feeds_may_take(aioc_feeds_query *query, size_t bytes, bool need
 static bool aioc_feeds_append_edges(const aioc_feeds_stream *stream, const aioc_account_range *range,
                                     aioc_memory_buffer *lines)
 {
-    aioc_memory *memory = stream->query->feeds->engine->memory;
-    const aioc_account_container *container = stream->query->fan->ranges.container;
+    const aioc_feeds_fan *fan = stream->query->fan;
+    const aioc_account_container *container = fan->ranges.container;
     if (!range) return true;
     if (aioc_protocol_epk_compare(stream->min, aioc_account_text(container, range->min)) == 0 &&
         aioc_protocol_epk_compare(stream->max, aioc_account_text(container, range->max)) == 0) return true;
-    return aioc_memory_append_str(memory, lines, "x-ms-read-key-type: EffectivePartitionKeyRange\r\n") &&
-           aioc_operation_append_line(memory, lines, "x-ms-start-epk: ", stream->min) &&
-           aioc_operation_append_line(memory, lines, "x-ms-end-epk: ", stream->max);
+    return aioc_memory_append_str(fan->memory, lines, "x-ms-read-key-type: EffectivePartitionKeyRange\r\n") &&
+           aioc_operation_append_line(fan->memory, lines, "x-ms-start-epk: ", stream->min) &&
+           aioc_operation_append_line(fan->memory, lines, "x-ms-end-epk: ", stream->max);
 }
 
 static void aioc_feeds_answer_came(aioc_operation *op, const aiocosmos_result *result);
@@ -18488,7 +18481,6 @@ static bool aioc_feeds_send(aioc_feeds_stream *stream, const aioc_account_range 
     return false;
 }
 
-/* Sends what is wanted and may be sent. */
 static void aioc_feeds_ask_some(aioc_feeds_query *query, bool owed, bool needed)
 {
     aioc_feeds_fan *fan = query->fan;
@@ -18612,7 +18604,7 @@ static aioc_feeds_answer *aioc_feeds_shift(aioc_feeds_stream *stream)
     aioc_feeds_fan *fan = stream->query->fan;
     aioc_feeds_answer *answer = aioc_feeds_unlink(stream);
     if (fan->window < fan->window_max) fan->window *= 2;
-    aioc_memory_buffer_free(stream->query->feeds->engine->memory, &stream->position);
+    aioc_memory_buffer_free(stream->query->fan->memory, &stream->position);
     stream->position = answer->behind;
     memset(&answer->behind, 0, sizeof answer->behind);
     return answer;
@@ -18731,7 +18723,7 @@ static aiocosmos_str aioc_feeds_rid_of(aiocosmos_json row)
 static bool aioc_feeds_before(const aioc_feeds_fan *fan, const aioc_feeds_stream *a, const aioc_feeds_stream *b)
 {
     int order = aioc_feeds_compare_items(fan->info, a->items, b->items);
-    if (order == 0 && aioc_feeds_are_kin(a, b)) {
+    if (order == 0 && a->kin.len && aioc_memory_same(aioc_feeds_text(&a->kin), aioc_feeds_text(&b->kin))) {
         order = aioc_query_rid_compare(aioc_feeds_rid_of(a->head), aioc_feeds_rid_of(b->head));
         if (a->rids_fall) order = -order;
     }
@@ -18762,7 +18754,6 @@ static void aioc_feeds_heap_push(aioc_feeds_fan *fan, aioc_feeds_stream *stream)
 /* Reads the sort values and so on of a stream's next row. 1: there is one; 0: none has come; E_PROTOCOL. */
 static int aioc_feeds_next_head(aioc_feeds_stream *stream, const aioc_query_info *info)
 {
-    aioc_memory *memory = stream->query->feeds->engine->memory;
     while (stream->first) {
         aioc_feeds_answer *answer = stream->first;
         if (!aioc_feeds_open_first(stream)) return 0;
@@ -18777,7 +18768,7 @@ static int aioc_feeds_next_head(aioc_feeds_stream *stream, const aioc_query_info
                 if (item.type != AIOCOSMOS_JSON_OBJ) return AIOCOSMOS_E_PROTOCOL;
             return 1;
         }
-        aioc_feeds_answer_free(memory, aioc_feeds_shift(stream));
+        aioc_feeds_answer_free(stream->query->fan->memory, aioc_feeds_shift(stream));
     }
     return 0;
 }
@@ -19001,16 +18992,6 @@ static int aioc_feeds_rest_text(aioc_feeds_query *query, aiocosmos_str *out)
     return 1;
 }
 
-static void aioc_feeds_place_distinct(const aioc_feeds_fan *fan, aioc_query_position *position)
-{
-    position->key[0] = fan->key[0];
-    position->key[1] = fan->key[1];
-    position->has_last = fan->has_last_hash;
-    position->last = fan->last_hash;
-    position->seen = fan->distinct.slots;
-    position->seen_count = fan->distinct.count;
-}
-
 /* Where the query stands behind the page that is about to be called back, as a token; none, if it would be longer than
  * was allowed. False: no memory. */
 static bool aioc_feeds_write_token(aioc_feeds_query *query)
@@ -19052,7 +19033,11 @@ static bool aioc_feeds_write_token(aioc_feeds_query *query)
         position.pieces = pieces;
         position.piece_count = aioc_feeds_list_pieces(fan, pieces, &position.rest_min);
     }
-    aioc_feeds_place_distinct(fan, &position);
+    memcpy(position.key, fan->key, sizeof position.key);
+    position.has_last = fan->has_last_hash;
+    position.last = fan->last_hash;
+    position.seen = fan->distinct.slots;
+    position.seen_count = fan->distinct.count;
     if (position.place)
         written = aioc_query_token_write(fan->memory, &query->continuation_out, &position, fan->continuation_max);
     aioc_memory_free(fan->memory, pieces, pieces_size);
@@ -19109,7 +19094,6 @@ static bool aioc_feeds_close_page(aioc_feeds_query *query)
     return fan->out_closed;
 }
 
-/* Calls back with what there is. */
 static void aioc_feeds_show_page(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
@@ -19141,7 +19125,6 @@ static int aioc_feeds_leave_fan(aioc_feeds_query *query, aioc_operation *op)
     return refused;
 }
 
-/* The operation of a page has ended. */
 static void aioc_feeds_fan_page_came(aioc_operation *op, const aiocosmos_result *result)
 {
     aioc_feeds_query *query = (aioc_feeds_query *)op->owner;
@@ -19152,19 +19135,19 @@ static void aioc_feeds_fan_page_came(aioc_operation *op, const aiocosmos_result 
     memset(&page, 0, sizeof page);
     page.result = &adjusted;
     if (fan->stage == AIOC_FEEDS_DIRECT && result->status == 0) {
-        int refused = aioc_feeds_leave_fan(query, op);
-        if (!refused) return;
-        adjusted.status = refused;
+        adjusted.status = aioc_feeds_leave_fan(query, op);
+        if (!adjusted.status) return;
         adjusted.message = aioc_memory_str(op->engine->refusal);
         aioc_feeds_tell_failure(op->engine, &adjusted);
         aioc_feeds_deliver(query, &page);
         return;
     }
     adjusted.session_token = aioc_memory_str(fan->session_token);
-    if (result->status == 304) {
-        page.more = true;
+    if (result->status == 0 || result->status == 304) {
+        page.more = !query->ended;
         page.continuation = aioc_feeds_text(&query->continuation_out);
-    } else if (result->status == 0) {
+    }
+    if (result->status == 0) {
         if (fan->shown) {
             delivery->parsed = true;
             delivery->root = aioc_json_root(&fan->shown->doc);
@@ -19180,8 +19163,6 @@ static void aioc_feeds_fan_page_came(aioc_operation *op, const aiocosmos_result 
             page.items = aioc_json_at(aioc_operation_result_json(&adjusted), "/Documents");
         }
         page.item_count = aioc_json_count(page.items);
-        page.more = !query->ended;
-        page.continuation = aioc_feeds_text(&query->continuation_out);
         if (page.items.type != AIOCOSMOS_JSON_ARR) {
             adjusted.status = AIOCOSMOS_E_NOMEM;
             adjusted.message = aioc_memory_str("no memory to parse the page");
@@ -19362,7 +19343,6 @@ static void aioc_feeds_begin_component(aioc_feeds_query *query)
     aioc_memory_buffer_free(fan->memory, &sql);
 }
 
-/* The ranges have been read. */
 static void aioc_feeds_end_reading(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
@@ -19424,14 +19404,6 @@ static void aioc_feeds_give(aioc_feeds_query *query)
     }
     if (fan->rest_left == 0 || fan->take_left == 0) fan->stage = AIOC_FEEDS_OVER;
     aioc_feeds_show_page(query);
-}
-
-/* OFFSET, and the lesser of TOP and LIMIT. */
-static void aioc_feeds_set_limits(aioc_feeds_fan *fan, const aioc_query_info *info)
-{
-    fan->skip_left = info->has_offset ? info->offset : 0;
-    fan->take_left = info->has_limit ? info->limit : UINT64_MAX;
-    if (info->has_top && info->top < fan->take_left) fan->take_left = info->top;
 }
 
 /* Whether they may be of one container: "" is not known. */
@@ -19535,7 +19507,9 @@ static void aioc_feeds_begin(aioc_feeds_query *query)
     const aioc_query_info *info = fan->plan ? &fan->plan->info : &fan->plain;
     aioc_feeds_sink sink = aioc_feeds_sink_of(fan->plan, info);
     int status = 0;
-    aioc_feeds_set_limits(fan, info);
+    fan->skip_left = info->has_offset ? info->offset : 0;
+    fan->take_left = info->has_limit ? info->limit : UINT64_MAX;
+    if (info->has_top && info->top < fan->take_left) fan->take_left = info->top;
     if (fan->from.place) status = aioc_feeds_resume(query, info, sink);
     if (status == AIOCOSMOS_E_ARGUMENT)
         aioc_feeds_break(fan, status, "continuation: of a container that was deleted meanwhile, or of another plan of "
@@ -19631,8 +19605,7 @@ static bool aioc_feeds_is_placeless(const aioc_feeds_stream *stream)
 /* There were no changes, but there is an etag all the same, and it may be another one. */
 static int aioc_feeds_take_nothing(aioc_feeds_stream *stream, aiocosmos_str etag, bool caught_up)
 {
-    aioc_memory *memory = stream->query->feeds->engine->memory;
-    if (etag.len && !aioc_feeds_set(memory, &stream->position, etag)) return AIOCOSMOS_E_NOMEM;
+    if (etag.len && !aioc_feeds_set(stream->query->fan->memory, &stream->position, etag)) return AIOCOSMOS_E_NOMEM;
     stream->hot = !caught_up;
     if (caught_up) stream->idle_page = stream->asked_page;
     return 0;
@@ -19651,7 +19624,7 @@ static int aioc_feeds_take_changes(aioc_feeds_stream *stream, const aiocosmos_re
     if (status) return status;
     stream->hot = true;
     if (stream->first->count) return 0;
-    aioc_feeds_answer_free(stream->query->feeds->engine->memory, aioc_feeds_shift(stream));
+    aioc_feeds_answer_free(stream->query->fan->memory, aioc_feeds_shift(stream));
     return aioc_feeds_take_nothing(stream, etag, !moved);        /* an empty page that leads on has others behind it */
 }
 
@@ -19686,11 +19659,13 @@ static void aioc_feeds_prepare_changes(aioc_feeds_query *query)
     known = aioc_feeds_watch_knows(&fan->ranges);
     if (!known && (by_range || aioc_feeds_is_out_of_reach(container->failure))) {
         aioc_feeds_watch_fails(&fan->ranges, &fan->tally);
-    } else if (known && !aioc_feeds_same_rid(fan->rid, container->rid) && !fan->ranges.waited) {
+    } else if (known && !aioc_feeds_same_rid(fan->rid, container->rid)) {
+        if (fan->ranges.waited) {
+            aioc_feeds_other_container(fan);
+            return;
+        }
         aioc_account_forget_ranges(container);   /* ours may be the old one */
         aioc_feeds_watch_ready(&fan->ranges);
-    } else if (known && !aioc_feeds_same_rid(fan->rid, container->rid)) {
-        aioc_feeds_other_container(fan);
     } else {
         bool prefix = known && fan->levels && fan->levels < container->pk_def.path_count;
         if (prefix) aioc_feeds_span_prefix(query);
@@ -19849,15 +19824,8 @@ static void aioc_feeds_prepare(aioc_feeds_query *query)
     }
 }
 
-/* A failure ends the page that is owed; rows that are there already are a page of their own, and the failure comes with
- * the next one if it is still one then. */
-static void aioc_feeds_settle_failure(aioc_feeds_query *query)
-{
-    if (query->fan->out_count) aioc_feeds_show_page(query);
-    else aioc_feeds_end_page_failed(query);
-}
-
-/* One piece of work for a query of many ranges. */
+/* One piece of work for a query of many ranges. A failure ends the page that is owed; rows that are there already are a
+ * page of their own, and the failure comes with the next one if it is still one then. */
 static void aioc_feeds_work_on(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
@@ -19875,7 +19843,8 @@ static void aioc_feeds_work_on(aioc_feeds_query *query)
         else if (fan->stage == AIOC_FEEDS_READING) aioc_feeds_read_sequence(query);
     }
     if (query->op && fan->stage == AIOC_FEEDS_DIRECT) aioc_feeds_end_page(query, 0, "");     /* handed over there */
-    else if (query->op && fan->tally.status) aioc_feeds_settle_failure(query);
+    else if (query->op && fan->tally.status && fan->out_count) aioc_feeds_show_page(query);
+    else if (query->op && fan->tally.status) aioc_feeds_end_page_failed(query);
     else if (!query->closed && fan->stage == AIOC_FEEDS_READING && !fan->tally.status && fan->changes)
         aioc_feeds_ask_changes(query, query->op != NULL);
     else if (!query->closed && fan->stage == AIOC_FEEDS_READING && !fan->tally.status)
@@ -20295,11 +20264,6 @@ static void aioc_feeds_share_out(aioc_feeds_many *many)
     }
 }
 
-static bool aioc_feeds_all_shared(const aioc_feeds_many *many)
-{
-    return many->again == AIOC_FEEDS_NO_PAIR && many->fresh == many->pair_count;
-}
-
 /*--- Reads of many items: the text of a query -----------------------------------*/
 
 static int aioc_feeds_compare_keys(const aioc_feeds_many *many, uint32_t a, uint32_t b)
@@ -20606,7 +20570,8 @@ static bool aioc_feeds_many_send(aioc_feeds_many *many)
     }
     if (part && roomy) return aioc_feeds_ask_part_again(part);
     if (many->unsent == 0 || !aioc_feeds_many_ready(many)) return many->ended;
-    if (many->full == AIOC_FEEDS_NO_PAIR && !aioc_feeds_all_shared(many)) {
+    if (many->full == AIOC_FEEDS_NO_PAIR &&
+        (many->again != AIOC_FEEDS_NO_PAIR || many->fresh < many->pair_count)) {
         aioc_feeds_share_out(many);
         return true;
     }
@@ -20639,13 +20604,6 @@ static bool aioc_feeds_part_gone(aioc_feeds_part *part)
     aioc_feeds_watch_gone(&many->ranges, part->version);
     aioc_feeds_give_back(part, false);
     return true;
-}
-
-static void aioc_feeds_many_account_for(aioc_feeds_many *many, const aiocosmos_result *result)
-{
-    many->totals.charge_ru += result->charge_ru;
-    many->totals.requests += result->attempts;
-    aioc_feeds_tally_add(&many->tally, result);
 }
 
 /* One pair that was read by itself. */
@@ -20699,7 +20657,9 @@ static void aioc_feeds_part_came(aioc_operation *op, const aiocosmos_result *res
     part->op = NULL;
     many->in_flight--;
     many->stirred = true;
-    aioc_feeds_many_account_for(many, result);
+    many->totals.charge_ru += result->charge_ru;
+    many->totals.requests += result->attempts;
+    aioc_feeds_tally_add(&many->tally, result);
     if (many->ended || op->engine->closing) aioc_feeds_part_free(part);
     else if (part->alone != AIOC_FEEDS_NO_PAIR) aioc_feeds_read_came(part, result);
     else aioc_feeds_page_of_part_came(part, result);
@@ -20816,7 +20776,6 @@ static void aioc_feeds_give_rest(aioc_feeds_part *part)
     if (part->left == 0) aioc_feeds_part_free(part);
 }
 
-/* One piece of work. */
 static void aioc_feeds_many_work(aioc_feeds_many *many)
 {
     aioc_feeds_part *part = many->parts;
