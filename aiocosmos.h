@@ -16545,11 +16545,11 @@ typedef enum aioc_feeds_part_state {
 
 /* Some pairs of a read of many that are asked for together. */
 typedef struct aioc_feeds_part {
-    struct aioc_feeds_part *prev, *next;
+    struct aioc_feeds_part *next;
     struct aioc_feeds_many *many;
     aioc_operation *op;
     uint32_t *slots;                         /* its pairs by the hash of their ids, each the first of a list */
-    uint32_t slot_count, count;
+    uint32_t slot_count;
     uint32_t left;                           /* of them not answered */
     uint32_t at, chain;                      /* the slot, and the pair of its list, that comes next in the rest */
     uint32_t alone;                          /* one pair, which is read; AIOC_FEEDS_NO_PAIR: a query */
@@ -16640,13 +16640,13 @@ struct aioc_feeds {
 
 /*--- Operations of which all is made --------------------------------------------*/
 
-typedef void (*aioc_feeds_complete)(aioc_operation *op, const aiocosmos_result *result);
+typedef void aioc_feeds_complete(aioc_operation *op, const aiocosmos_result *result);
 
-static void aioc_feeds_fan_page_came(aioc_operation *op, const aiocosmos_result *result);
+static aioc_feeds_complete aioc_feeds_page_came, aioc_feeds_fan_page_came, aioc_feeds_answer_came, aioc_feeds_part_came;
 
 /* A request to the feed of a link. */
 static void aioc_feeds_specify(aioc_operation_spec *spec, const char *verb, const aioc_memory_buffer *link,
-                               uint32_t timeout_ms, aioc_feeds_complete complete, void *owner)
+                               uint32_t timeout_ms, aioc_feeds_complete *complete, void *owner)
 {
     memset(spec, 0, sizeof *spec);
     spec->verb = verb;
@@ -16659,7 +16659,7 @@ static void aioc_feeds_specify(aioc_operation_spec *spec, const char *verb, cons
 }
 
 /* An operation that is made of others: it carries an id, a deadline and an end. */
-static int aioc_feeds_compose(aioc_operation_engine *engine, uint32_t timeout_ms, aioc_feeds_complete complete,
+static int aioc_feeds_compose(aioc_operation_engine *engine, uint32_t timeout_ms, aioc_feeds_complete *complete,
                               void (*stop_parts)(aioc_operation *op), void *owner, aioc_operation **op)
 {
     aioc_operation_spec spec;
@@ -17606,8 +17606,6 @@ static int aioc_feeds_changes_open(aioc_feeds *feeds, const aiocosmos_changes_re
 
 /*--- Queries whose pages are one operation each -------------------------------*/
 
-static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *result);
-
 /* The header lines of a request for a page: those that all have, how many rows, and what it goes on behind. False: no
  * memory. */
 static bool aioc_feeds_page_lines(aioc_operation_engine *engine, aiocosmos_str lines, uint64_t rows,
@@ -18234,8 +18232,6 @@ static bool aioc_feeds_append_edges(const aioc_feeds_stream *stream, const aioc_
            aioc_operation_append_line(fan->memory, lines, "x-ms-start-epk: ", stream->min) &&
            aioc_operation_append_line(fan->memory, lines, "x-ms-end-epk: ", stream->max);
 }
-
-static void aioc_feeds_answer_came(aioc_operation *op, const aiocosmos_result *result);
 
 /* Asks a stream's range for its next page, or the service for that of its partition key, if there is no range. 0, or
  * why that cannot be done now. */
@@ -19969,9 +19965,9 @@ static void aioc_feeds_part_free(aioc_feeds_part *part)
 {
     aioc_feeds_many *many = part->many;
     aioc_memory *memory = many->feeds->engine->memory;
-    if (part->prev) part->prev->next = part->next;
-    else if (many->parts == part) many->parts = part->next;
-    if (part->next) part->next->prev = part->prev;
+    aioc_feeds_part **at = &many->parts;
+    while (*at && *at != part) at = &(*at)->next;        /* it may be in none: it was never sent */
+    if (*at) *at = part->next;
     aioc_feeds_answer_free(memory, part->answer);
     aioc_memory_buffer_free(memory, &part->range);
     aioc_memory_buffer_free(memory, &part->body);
@@ -20381,8 +20377,6 @@ static bool aioc_feeds_build_part(aioc_feeds_part *part, uint32_t pairs, bool by
 
 /*--- Reads of many items: requests and answers -----------------------------------*/
 
-static void aioc_feeds_part_came(aioc_operation *op, const aiocosmos_result *result);
-
 static int aioc_feeds_specify_read(const aioc_feeds_part *part, aioc_operation_spec *spec)
 {
     const aioc_feeds_many *many = part->many;
@@ -20446,7 +20440,7 @@ static uint32_t aioc_feeds_slot_of(const aioc_feeds_part *part, const char *id)
 static bool aioc_feeds_open_slots(aioc_feeds_part *part)
 {
     uint32_t count = 1, i;
-    while (count < part->count) count *= 2;
+    while (count < part->left) count *= 2;
     part->slots = (uint32_t *)aioc_memory_alloc(part->many->feeds->engine->memory, count * sizeof *part->slots);
     if (!part->slots) return false;
     part->slot_count = count;
@@ -20465,7 +20459,7 @@ static aioc_feeds_part *aioc_feeds_part_new(aioc_feeds_many *many, uint32_t inde
     bool one_key;
     if (!part) return NULL;
     part->many = many;
-    part->count = part->left = part->page_items = share->count;
+    part->left = part->page_items = share->count;
     part->alone = share->count == 1 ? share->first : AIOC_FEEDS_NO_PAIR;
     part->pk_at = AIOC_FEEDS_NO_PAIR;
     part->chain = AIOC_FEEDS_NO_PAIR;
@@ -20504,7 +20498,6 @@ static void aioc_feeds_take_share(aioc_feeds_part *part, uint32_t index)
     }
     aioc_feeds_empty_share(many, index);
     part->next = many->parts;
-    if (part->next) part->next->prev = part;
     many->parts = part;
 }
 
