@@ -16469,7 +16469,6 @@ typedef struct aioc_feeds_metric {
     uint32_t count;
 } aioc_feeds_metric;
 
-/* What one range has been asked. */
 typedef struct aioc_feeds_asked {
     char     id[AIOC_PROTOCOL_RANGE_ID_MAX + 1];
     aioc_memory_buffer edges;                /* min, a NUL, max */
@@ -16477,7 +16476,6 @@ typedef struct aioc_feeds_asked {
     double   charge_ru;
 } aioc_feeds_asked;
 
-/* What a query has cost. */
 typedef struct aioc_feeds_costs {
     double   charge_ru;
     uint64_t requests, items;
@@ -16644,7 +16642,6 @@ typedef void aioc_feeds_complete(aioc_operation *op, const aiocosmos_result *res
 
 static aioc_feeds_complete aioc_feeds_page_came, aioc_feeds_fan_page_came, aioc_feeds_answer_came, aioc_feeds_part_came;
 
-/* A request to the feed of a link. */
 static void aioc_feeds_specify(aioc_operation_spec *spec, const char *verb, const aioc_memory_buffer *link,
                                uint32_t timeout_ms, aioc_feeds_complete *complete, void *owner)
 {
@@ -16871,7 +16868,6 @@ static aioc_feeds_asked *aioc_feeds_asked_of(aioc_memory *memory, aioc_feeds_cos
     return asked;
 }
 
-/* One request of the query has been answered, or has failed. */
 static void aioc_feeds_add_costs(aioc_memory *memory, aioc_feeds_costs *costs, const aiocosmos_result *result)
 {
     const aioc_operation_delivery *delivery = (const aioc_operation_delivery *)result->internal;
@@ -16990,7 +16986,6 @@ static int aioc_feeds_answer_new(aioc_memory *memory, const aiocosmos_result *re
     return status;
 }
 
-/* Puts a query among those that have work. */
 static void aioc_feeds_stir(aioc_feeds_query *query)
 {
     aioc_feeds *feeds = query->feeds;
@@ -17244,7 +17239,6 @@ static int aioc_feeds_build_body(aioc_operation_engine *engine, aioc_memory_buff
                ? 0 : aioc_operation_refuse_memory(engine);
 }
 
-/* The header lines that every request of a query carries. */
 static int aioc_feeds_add_lines(aioc_operation_engine *engine, const aiocosmos_query_request *request, bool is_query,
                                 bool across)
 {
@@ -17445,7 +17439,6 @@ static int aioc_feeds_fill_common(aioc_feeds_query *query, const aiocosmos_query
     return 0;
 }
 
-/* Everything of a request that its pages need. */
 static int aioc_feeds_fill_query(aioc_feeds_query *query, const aiocosmos_query_request *request)
 {
     aioc_operation_engine *engine = query->feeds->engine;
@@ -17492,7 +17485,6 @@ static int aioc_feeds_query_new(aioc_feeds *feeds, aioc_feeds_query **out)
     return 0;
 }
 
-/* The end of opening a query: it has its handle, or is gone. */
 static int aioc_feeds_query_filled(aioc_feeds_query *query, int refused, aiocosmos_query *handle)
 {
     if (refused) aioc_feeds_query_free(query);
@@ -17546,7 +17538,6 @@ static int aioc_feeds_add_change_lines(aioc_feeds_query *query, const aiocosmos_
     return refused ? refused : aioc_feeds_keep(engine, &query->lines, aioc_feeds_text(&engine->lines_text));
 }
 
-/* What a change feed has in common with a query. */
 static void aioc_feeds_changes_as_query(const aiocosmos_changes_request *request, aiocosmos_query_request *out)
 {
     memset(out, 0, sizeof *out);
@@ -18219,7 +18210,6 @@ static bool aioc_feeds_may_take(aioc_feeds_query *query, size_t bytes, bool need
     return false;
 }
 
-/* The part of its range that a stream is, unless it is all of it. */
 static bool aioc_feeds_append_edges(const aioc_feeds_stream *stream, const aioc_account_range *range,
                                     aioc_memory_buffer *lines)
 {
@@ -19040,7 +19030,6 @@ static bool aioc_feeds_write_token(aioc_feeds_query *query)
     return written >= 0;
 }
 
-/* Ends the operation of the page that is owed. */
 static void aioc_feeds_end_page(aioc_feeds_query *query, int status, const char *message)
 {
     aioc_feeds_fan *fan = query->fan;
@@ -19066,7 +19055,6 @@ static void aioc_feeds_end_page_failed(aioc_feeds_query *query)
     aioc_feeds_end_page(query, status, engine->message);
 }
 
-/* Whether anything is left behind the page that is shown. */
 static bool aioc_feeds_has_more(const aioc_feeds_fan *fan)
 {
     uint32_t place;
@@ -19078,7 +19066,6 @@ static bool aioc_feeds_has_more(const aioc_feeds_fan *fan)
     return false;
 }
 
-/* Closes the text of a page that was put together. */
 static bool aioc_feeds_close_page(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
@@ -19379,7 +19366,6 @@ static void aioc_feeds_end_reading(aioc_feeds_query *query)
     aioc_feeds_begin_giving(query, ok);
 }
 
-/* Some rows of those that are complete. */
 static void aioc_feeds_give(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
@@ -19789,7 +19775,6 @@ static void aioc_feeds_read_changes(aioc_feeds_query *query)
     }
 }
 
-/* Gets the ranges, then the plan. */
 static void aioc_feeds_prepare(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
@@ -20487,7 +20472,6 @@ static void aioc_feeds_empty_share(aioc_feeds_many *many, uint32_t index)
     if (many->full == index) many->full = AIOC_FEEDS_NO_PAIR;
 }
 
-/* The pairs of a share are the part's. */
 static void aioc_feeds_take_share(aioc_feeds_part *part, uint32_t index)
 {
     aioc_feeds_many *many = part->many;
@@ -20599,7 +20583,6 @@ static bool aioc_feeds_part_gone(aioc_feeds_part *part)
     return true;
 }
 
-/* One pair that was read by itself. */
 static void aioc_feeds_read_came(aioc_feeds_part *part, const aiocosmos_result *result)
 {
     aioc_feeds_many *many = part->many;
