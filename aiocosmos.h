@@ -12481,7 +12481,8 @@ static void aioc_operation_read_answer(aioc_operation *op, const aioc_http_respo
     if (outcome->token_expired && aioc_auth_tokens_holds(&engine->tokens, engine->memory, op->token, false) &&
         aioc_memory_reserve(engine->memory, &engine->claims, response->head.len + 1)) {
         size_t len = aioc_auth_claims(response->head, engine->claims.data);
-        engine->claims.len = len ? len + 1 : 0;
+        bool json = aioc_json_check(engine->claims.data, len, aioc_memory_str(NULL), NULL, NULL, NULL) == 0;
+        engine->claims.len = json ? len + 1 : 0;
     }
 }
 

@@ -2360,13 +2360,15 @@ static void read_of_container(aiocosmos_client *client, unsigned number)
     CHECK_INT(got.status, 0);
 }
 
-/* 0: all is well. 1: a challenge. 2: a refusal without one. */
+/* 0: all is well. 1: a challenge. 2: a refusal without one. 3: one whose claims are no JSON, with a line break. */
 static int challenge;
 
 static void answer_with_a_challenge(peer *link)
 {
     if (challenge == 0) answer_well(link);
-    else reply(link, 401, challenge == 2 ? "" : "WWW-Authenticate: Bearer error=\"insufficient_claims\", "
+    else reply(link, 401, challenge == 2 ? "" : challenge == 3 ?
+               "WWW-Authenticate: Bearer claims=\"eyJhIjoiDQpYLUV2aWw6IHllcyJ9\"\r\n" :
+               "WWW-Authenticate: Bearer error=\"insufficient_claims\", "
                "claims=\"eyJhY2Nlc3NfdG9rZW4iOnt9fQ==\"\r\n", "{}");
     challenge = 0;
 }
@@ -2384,6 +2386,9 @@ TEST(the_claims_of_a_challenge_reach_whoever_is_asked_for_the_next_token)
     challenge = 2;
     CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
     CHECK_INT(p.asked, 2);
+    challenge = 3;
+    CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
+    CHECK_INT(p.asked, 3);
     CHECK_INT(p.with_claims, 0);
     challenge = 1;
     p.silent = true;
@@ -2391,7 +2396,7 @@ TEST(the_claims_of_a_challenge_reach_whoever_is_asked_for_the_next_token)
     CHECK_INT(aiocosmos_drain(client, 100), AIOCOSMOS_E_TIMEOUT);
     CHECK_INT(begin(client, AIOCOSMOS_CREATE_ITEM, &other), 0);
     CHECK_INT(aiocosmos_drain(client, 100), AIOCOSMOS_E_TIMEOUT);
-    CHECK_INT(p.asked, 3);
+    CHECK_INT(p.asked, 4);
     CHECK_INT(p.with_claims, 1);
     CHECK_STR(p.claims, "{\"access_token\":{}}");
     CHECK_INT(aiocosmos_drain(client, 6000), AIOCOSMOS_E_TIMEOUT);
@@ -2401,7 +2406,7 @@ TEST(the_claims_of_a_challenge_reach_whoever_is_asked_for_the_next_token)
     CHECK(got.status == 0 && other.status == 0);
     CHECK_INT(got.attempts, 2);
     read_of_container(client, 1);
-    CHECK_INT(p.asked, p.with_claims + 3);   /* and no longer */
+    CHECK_INT(p.asked, p.with_claims + 4);   /* and no longer */
     close_client(client);
 }
 
