@@ -904,9 +904,7 @@ static void *aioc_platform_allocate(const aiocosmos_allocator *allocator, void *
     return NULL;
 }
 
-/*------------------------------------------------------------------------------
- * The system's table: errors, clocks, entropy, files
- *----------------------------------------------------------------------------*/
+/*--- The system's table: errors, clocks, entropy, files ---------------------*/
 
 static int aioc_platform_io_of(int error)
 {
@@ -1030,9 +1028,7 @@ static int aioc_platform_entropy(void *user_data, void *out, size_t len)
     return len > 0 ? aioc_platform_entropy_device(out, len) : 0;
 }
 
-/*------------------------------------------------------------------------------
- * The system's table: sockets
- *----------------------------------------------------------------------------*/
+/*--- The system's table: sockets --------------------------------------------*/
 
 #define AIOC_PLATFORM_SLICES_MAX 8       /* gathered by one call; a send of more slices is a partial one */
 
@@ -1497,9 +1493,7 @@ static const aiocosmos_platform aioc_platform_system = {
     aioc_platform_file_read
 };
 
-/*------------------------------------------------------------------------------
- * The reactor: sources, timers and the events being handed out. From here on only the table is called.
- *----------------------------------------------------------------------------*/
+/*--- The reactor: sources, timers and the events being handed out. From here on only the table is called. ---*/
 
 #define AIOC_PLATFORM_BATCH 128          /* events fetched by one wait: more than connections by default */
 
@@ -2020,9 +2014,7 @@ static aiocosmos_allocator aioc_memory_allocator(aioc_memory *memory)
     return allocator;
 }
 
-/*------------------------------------------------------------------------------
- * Growable buffers: zeroed at first. A failed call leaves the buffer as it was.
- *----------------------------------------------------------------------------*/
+/*--- Growable buffers: zeroed at first. A failed call leaves the buffer as it was. ---*/
 
 typedef struct aioc_memory_buffer { char *data; size_t len, cap; } aioc_memory_buffer;
 
@@ -2068,9 +2060,7 @@ static void aioc_memory_buffer_free(aioc_memory *memory, aioc_memory_buffer *buf
     memset(buffer, 0, sizeof *buffer);
 }
 
-/*------------------------------------------------------------------------------
- * String views and printing
- *----------------------------------------------------------------------------*/
+/*--- String views and printing ----------------------------------------------*/
 
 /* Clears a secret. Volatile stores stay where a memset of memory that nobody reads again may be left out. */
 static void aioc_memory_wipe(void *secret, size_t size)
@@ -2140,9 +2130,7 @@ static size_t aioc_memory_print(char *out, size_t cap, const char *format, ...)
 #  define AIOC_TEXT_SSE2 0
 #endif
 
-/*------------------------------------------------------------------------------
- * Byte order: for any alignment. Compilers make one load or store of each.
- *----------------------------------------------------------------------------*/
+/*--- Byte order: for any alignment. Compilers make one load or store of each. ---*/
 
 static inline uint32_t aioc_text_load16be(const unsigned char *at)
 {
@@ -2202,9 +2190,7 @@ static inline size_t aioc_text_first(uint64_t marks)
 #endif
 }
 
-/*------------------------------------------------------------------------------
- * Finding: every byte that comes is looked at, so many are looked at together
- *----------------------------------------------------------------------------*/
+/*--- Finding: every byte that comes is looked at, so many are looked at together ---*/
 
 /* For the innermost steps of reading: a call costs more than what they do, and compilers think otherwise. */
 #if defined(__GNUC__)
@@ -2254,9 +2240,7 @@ AIOC_TEXT_INLINE const char *aioc_text_find(const char *at, const char *end, uns
     return aioc_text_find_words(at, end, low, one, other, wide);
 }
 
-/*------------------------------------------------------------------------------
- * Views and digits
- *----------------------------------------------------------------------------*/
+/*--- Views and digits -------------------------------------------------------*/
 
 static aiocosmos_str aioc_text_view(const char *ptr, size_t len)
 {
@@ -2345,9 +2329,7 @@ static bool aioc_text_append_u64(aioc_memory *memory, aioc_memory_buffer *buffer
     return aioc_memory_append(memory, buffer, digits, aioc_text_put_u64(digits, number));
 }
 
-/*------------------------------------------------------------------------------
- * Base64 (RFC 4648, 4)
- *----------------------------------------------------------------------------*/
+/*--- Base64 (RFC 4648, 4) ---------------------------------------------------*/
 
 /* Writes four characters for every three bytes begun, and no NUL; returns how many characters. */
 static size_t aioc_text_base64_encode(const void *data, size_t len, char *out)
@@ -2394,9 +2376,7 @@ static bool aioc_text_base64_decode(aiocosmos_str text, unsigned char *out, size
     return text.len % 4 == 0;
 }
 
-/*------------------------------------------------------------------------------
- * Dates
- *----------------------------------------------------------------------------*/
+/*--- Dates ------------------------------------------------------------------*/
 
 #define AIOC_TEXT_DATE_LAST INT64_C(253402300799)  /* 9999-12-31T23:59:59Z */
 
@@ -2492,9 +2472,7 @@ static char *aioc_text_put_digits(char *out, uint32_t number, size_t digits)
     return out + digits;
 }
 
-/*------------------------------------------------------------------------------
- * Addresses of the internet
- *----------------------------------------------------------------------------*/
+/*--- Addresses of the internet ----------------------------------------------*/
 
 #define AIOC_TEXT_ADDRESS_MAX 56  /* eight groups of IPv6, a zone as a number, NUL */
 #define AIOC_TEXT_ZONE_MAX 16  /* a network interface's name and NUL: IFNAMSIZ of Linux and the BSDs */
@@ -2681,9 +2659,7 @@ struct aiocosmos_json_doc {
     size_t error_at;
 };
 
-/*------------------------------------------------------------------------------
- * Characters
- *----------------------------------------------------------------------------*/
+/*--- Characters -------------------------------------------------------------*/
 
 /* The byte, or NUL at the end: where this is asked a NUL is as unwelcome as the end. end NULL: the end cannot be met
  * here. */
@@ -2838,9 +2814,7 @@ static size_t aioc_json_unescape(const char **at, const char *end, char out[4])
     return aioc_json_utf8_put(0xFFFD, out);
 }
 
-/*------------------------------------------------------------------------------
- * Reading: one pass over the text
- *----------------------------------------------------------------------------*/
+/*--- Reading: one pass over the text ----------------------------------------*/
 
 typedef struct aioc_json_scan {
     const char *text, *end;
@@ -3284,9 +3258,7 @@ static int aioc_json_check(const char *text, size_t len, aiocosmos_str name, aio
     return aioc_json_check_to(AIOC_JSON_DEPTH_MAX, text, len, name, found, error, error_at);
 }
 
-/*------------------------------------------------------------------------------
- * Walking
- *----------------------------------------------------------------------------*/
+/*--- Walking ----------------------------------------------------------------*/
 
 /* The value of a node, by the one that holds it: values have no pointer to their document. */
 static aiocosmos_json aioc_json_of(aiocosmos_json holder, const aioc_json_node *node)
@@ -3376,9 +3348,7 @@ static size_t aioc_json_fields(aiocosmos_json object, const char *const *names, 
     return found;
 }
 
-/*------------------------------------------------------------------------------
- * Numbers, exactly
- *----------------------------------------------------------------------------*/
+/*--- Numbers, exactly -------------------------------------------------------*/
 
 /* The high half of a product; *low gets the rest. */
 static uint64_t aioc_json_multiply(uint64_t a, uint64_t b, uint64_t *low)
@@ -3818,9 +3788,7 @@ static size_t aioc_json_number_write(double number, char out[AIOC_JSON_NUMBER_MA
     return sign + aioc_json_layout(digits, (int)count, (int)count + ten, out + sign);
 }
 
-/*------------------------------------------------------------------------------
- * Getting
- *----------------------------------------------------------------------------*/
+/*--- Getting ----------------------------------------------------------------*/
 
 static bool aioc_json_get_decimal(aiocosmos_json value, aioc_json_decimal *out)
 {
@@ -3886,9 +3854,7 @@ static bool aioc_json_is_str(aiocosmos_json value, const char *text)
     return value.type == AIOCOSMOS_JSON_STR && text && aioc_json_means(value, aioc_memory_str(text), false);
 }
 
-/*------------------------------------------------------------------------------
- * Writing: into a buffer that grows, or, without a memory, into one that does not
- *----------------------------------------------------------------------------*/
+/*--- Writing: into a buffer that grows, or, without a memory, into one that does not ---*/
 
 static bool aioc_json_append(aioc_memory *memory, aioc_memory_buffer *buffer, const void *bytes, size_t len)
 {
@@ -4610,9 +4576,7 @@ static int aioc_auth_connection_string(aiocosmos_str text, aiocosmos_str *endpoi
 #define AIOC_RESOLVE_RESTALE_S   30u     /* an expired answer that had to be used (RFC 8767, 5) */
 #define AIOC_RESOLVE_STALE_MAX_S 86400u  /* it is used for no longer than this (RFC 8767, 5: a day at least) */
 
-/*------------------------------------------------------------------------------
- * Addresses
- *----------------------------------------------------------------------------*/
+/*--- Addresses --------------------------------------------------------------*/
 
 /* The addresses of one family, each once; those beyond the limit are dropped. */
 typedef struct aioc_resolve_set {
@@ -4642,9 +4606,7 @@ static size_t aioc_resolve_interleave(const aioc_resolve_set *six, const aioc_re
     return count;
 }
 
-/*------------------------------------------------------------------------------
- * Names
- *----------------------------------------------------------------------------*/
+/*--- Names ------------------------------------------------------------------*/
 
 #define AIOC_RESOLVE_DOMAIN_MAX 255  /* as sent (RFC 1035, 2.3.4) */
 #define AIOC_RESOLVE_HOST_MAX   255  /* as text: 253 characters, a last dot, NUL */
@@ -4725,9 +4687,7 @@ static bool aioc_resolve_host_local(aiocosmos_str host)
     return aioc_memory_same_nocase(last, local);
 }
 
-/*------------------------------------------------------------------------------
- * The files: hosts(5) and resolv.conf(5)
- *----------------------------------------------------------------------------*/
+/*--- The files: hosts(5) and resolv.conf(5) ---------------------------------*/
 
 typedef struct aioc_resolve_config {
     unsigned server_count, search_count;
@@ -4832,9 +4792,7 @@ static bool aioc_resolve_candidate(const aioc_resolve_config *config, aiocosmos_
     return false;
 }
 
-/*------------------------------------------------------------------------------
- * Messages: RFC 1035, 4
- *----------------------------------------------------------------------------*/
+/*--- Messages: RFC 1035, 4 --------------------------------------------------*/
 
 #define AIOC_RESOLVE_QUERY_MAX (12 + AIOC_RESOLVE_DOMAIN_MAX + 4)
 #define AIOC_RESOLVE_HOPS_MAX 16       /* compression pointers followed for one name */
@@ -5064,9 +5022,7 @@ static aioc_resolve_kind aioc_resolve_parse_response(const void *bytes, size_t l
     return aioc_resolve_follow(message, 12 + domain->len + 4, type, out);
 }
 
-/*------------------------------------------------------------------------------
- * What is kept
- *----------------------------------------------------------------------------*/
+/*--- What is kept -----------------------------------------------------------*/
 
 typedef struct aioc_resolve aioc_resolve;
 typedef struct aioc_resolve_name aioc_resolve_name;
@@ -5247,9 +5203,7 @@ static int aioc_resolve_hosts(aioc_resolve *resolver, aioc_resolve_name *name)
     return 1;
 }
 
-/*------------------------------------------------------------------------------
- * A look-up: hands out results
- *----------------------------------------------------------------------------*/
+/*--- A look-up: hands out results -------------------------------------------*/
 
 static void aioc_resolve_waiter_unlink(aioc_resolve_waiter *waiter)
 {
@@ -5369,9 +5323,7 @@ static void aioc_resolve_lookup_publish(aioc_resolve_lookup *lookup)
     name->stale_until_us = name->expires_us + (uint64_t)AIOC_RESOLVE_STALE_MAX_S * 1000000u;
 }
 
-/*------------------------------------------------------------------------------
- * A look-up on the wire
- *----------------------------------------------------------------------------*/
+/*--- A look-up on the wire --------------------------------------------------*/
 
 static void aioc_resolve_query_ask(aioc_resolve_query *query);
 
@@ -5678,9 +5630,7 @@ static void aioc_resolve_exchange_ready(aioc_platform_source *source, unsigned r
     else aioc_resolve_exchange_read_datagram(exchange);
 }
 
-/*------------------------------------------------------------------------------
- * A look-up's life: begins, runs out of patience, is answered by the host
- *----------------------------------------------------------------------------*/
+/*--- A look-up's life: begins, runs out of patience, is answered by the host ---*/
 
 /* Starts the timer for when waiting has been enough. */
 static void aioc_resolve_lookup_wait(aioc_resolve_lookup *lookup)
@@ -5800,9 +5750,7 @@ static int aioc_resolve_answer(aioc_resolve *resolver, uint64_t question, const 
     return 0;
 }
 
-/*------------------------------------------------------------------------------
- * The cache, and its door
- *----------------------------------------------------------------------------*/
+/*--- The cache, and its door ------------------------------------------------*/
 
 /* The name of a host that has been checked, as the most recently used. When there are too many, the least recently used
  * for which no look-up goes on makes room for it. 0, E_NOMEM or E_DNS: too many look-ups. */
@@ -6050,9 +5998,7 @@ struct aioc_tls_table {
     void (*shutdown)(aioc_tls_session *session);  /* queues close_notify */
 };
 
-/*------------------------------------------------------------------------------
- * DER, as far as certificates need it (X.690; RFC 5280 4.1)
- *----------------------------------------------------------------------------*/
+/*--- DER, as far as certificates need it (X.690; RFC 5280 4.1) --------------*/
 
 typedef struct aioc_tls_der { const unsigned char *at; size_t len; } aioc_tls_der;
 
@@ -6221,9 +6167,7 @@ static bool aioc_tls_certificate_is_server(const aioc_tls_certificate *certifica
     return false;
 }
 
-/*------------------------------------------------------------------------------
- * Names of hosts
- *----------------------------------------------------------------------------*/
+/*--- Names of hosts ---------------------------------------------------------*/
 
 /* The bytes of a host that is an address, in brackets or not, with a zone or not: 4, 16, or 0: it is a name. */
 static size_t aioc_tls_ip(const char *host, unsigned char out[16])
@@ -6249,9 +6193,7 @@ static bool aioc_tls_name_matches(aioc_tls_der pattern, const char *host, size_t
     return want.len > 0 && aioc_memory_same_nocase(want, have);
 }
 
-/*------------------------------------------------------------------------------
- * Trust
- *----------------------------------------------------------------------------*/
+/*--- Trust ------------------------------------------------------------------*/
 
 #define AIOC_TLS_NAME_MAX 1024  /* bytes of a certificate's subject */
 
@@ -6400,9 +6342,7 @@ static int aioc_tls_bear_trust_open(aioc_tls_trust *trust, aioc_memory *memory, 
     return AIOCOSMOS_E_ARGUMENT;
 }
 
-/*------------------------------------------------------------------------------
- * A session of BearSSL
- *----------------------------------------------------------------------------*/
+/*--- A session of BearSSL ---------------------------------------------------*/
 
 typedef struct aioc_tls_bear aioc_tls_bear;
 
@@ -6512,9 +6452,7 @@ static void aioc_tls_say_subject(aioc_tls_bear *session, aioc_tls_der name)
     aioc_tls_say(session, "'");
 }
 
-/*------------------------------------------------------------------------------
- * The judge of certificates
- *----------------------------------------------------------------------------*/
+/*--- The judge of certificates ----------------------------------------------*/
 
 static void aioc_tls_say_which(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
 {
@@ -6792,9 +6730,7 @@ static const br_x509_class aioc_tls_judge_class = {
     aioc_tls_judge_end_chain, aioc_tls_judge_key
 };
 
-/*------------------------------------------------------------------------------
- * Why a handshake or a connection failed
- *----------------------------------------------------------------------------*/
+/*--- Why a handshake or a connection failed ---------------------------------*/
 
 /* RFC 5246 7.2, RFC 6066, and what each mostly means to a client. */
 static const aioc_tls_text aioc_tls_alerts[] = {
@@ -6883,9 +6819,7 @@ static void aioc_tls_fail(aioc_tls_bear *session, int error)
     }
 }
 
-/*------------------------------------------------------------------------------
- * The table's functions
- *----------------------------------------------------------------------------*/
+/*--- The table's functions --------------------------------------------------*/
 
 /* Keeps what is needed to resume the session, if the server gave it an id. */
 static void aioc_tls_bear_save(aioc_tls_bear *session)
@@ -7218,9 +7152,7 @@ static aioc_http_state aioc_http_refuse(aioc_http_parser *parser, const char *wh
     return aioc_http_fail(parser, AIOCOSMOS_E_PROTOCOL, why);
 }
 
-/*------------------------------------------------------------------------------
- * Header names: a small hash table, made once, so that a header that nobody wants costs one look
- *----------------------------------------------------------------------------*/
+/*--- Header names: a small hash table, made once, so that a header that nobody wants costs one look ---*/
 
 /* The headers that say where a response ends; their places in the table are behind those of the names. */
 enum { AIOC_HTTP_CONTENT_LENGTH = AIOC_HTTP_WANTED_MAX, AIOC_HTTP_TRANSFER_ENCODING, AIOC_HTTP_CONNECTION };
@@ -7264,9 +7196,7 @@ static bool aioc_http_is_name(aiocosmos_str name, const char *text, size_t len)
     return true;
 }
 
-/*------------------------------------------------------------------------------
- * The head
- *----------------------------------------------------------------------------*/
+/*--- The head ---------------------------------------------------------------*/
 
 /* Where the first control character other than a tab stands, from `from` on; len: nowhere. */
 static size_t aioc_http_control(const char *text, size_t from, size_t len)
@@ -7545,9 +7475,7 @@ static aioc_http_state aioc_http_feed_head(aioc_http_parser *parser, const char 
     return aioc_http_head_done(parser);
 }
 
-/*------------------------------------------------------------------------------
- * The body
- *----------------------------------------------------------------------------*/
+/*--- The body ---------------------------------------------------------------*/
 
 static aioc_http_state aioc_http_complete(aioc_http_parser *parser)
 {
@@ -7723,9 +7651,7 @@ static aioc_http_state aioc_http_feed_chunks(aioc_http_parser *parser, const cha
     return state;
 }
 
-/*------------------------------------------------------------------------------
- * The parser as others see it
- *----------------------------------------------------------------------------*/
+/*--- The parser as others see it --------------------------------------------*/
 
 /* names must outlive the parser. */
 static void aioc_http_open(aioc_http_parser *parser, aioc_memory *memory, const aioc_http_names *names, size_t head_max,
@@ -8028,9 +7954,7 @@ struct aioc_pool {
     char doom_message[AIOC_POOL_MESSAGE_MAX];
 };
 
-/*------------------------------------------------------------------------------
- * Small things
- *----------------------------------------------------------------------------*/
+/*--- Small things -----------------------------------------------------------*/
 
 static uint64_t aioc_pool_now(const aioc_pool *pool)
 {
@@ -8084,9 +8008,7 @@ static void aioc_pool_queue_remove(aioc_pool *pool, aioc_pool_exchange *exchange
     pool->queued--;
 }
 
-/*------------------------------------------------------------------------------
- * The end of a connection
- *----------------------------------------------------------------------------*/
+/*--- The end of a connection ------------------------------------------------*/
 
 static void aioc_pool_idle_remove(aioc_pool *pool, aioc_pool_connection *connection)
 {
@@ -8179,9 +8101,7 @@ static void aioc_pool_close_connection(aioc_pool_connection *connection)
     aioc_memory_free(pool->memory, connection, sizeof *connection);
 }
 
-/*------------------------------------------------------------------------------
- * The end of an exchange
- *----------------------------------------------------------------------------*/
+/*--- The end of an exchange -------------------------------------------------*/
 
 static aioc_pool_outcome aioc_pool_failure(int error, const char *message)
 {
@@ -8286,9 +8206,7 @@ static void aioc_pool_deliver_doomed(aioc_pool *pool)
     aioc_pool_fail_queued(pool, pool->first, pool->doom);
 }
 
-/*------------------------------------------------------------------------------
- * Opening a connection
- *----------------------------------------------------------------------------*/
+/*--- Opening a connection ---------------------------------------------------*/
 
 static void aioc_pool_ready(aioc_platform_source *source, unsigned ready);
 static void aioc_pool_write(aioc_pool_connection *connection);
@@ -8713,9 +8631,7 @@ static void aioc_pool_open_connection(aioc_pool *pool)
                               aioc_pool_now(pool) + (uint64_t)pool->options.connect_timeout_ms * 1000u);
 }
 
-/*------------------------------------------------------------------------------
- * Writing
- *----------------------------------------------------------------------------*/
+/*--- Writing ----------------------------------------------------------------*/
 
 /* What is left to be written goes when there is room; until then, answers are still read: a server may refuse a request
  * before it has seen all of it. */
@@ -8795,9 +8711,7 @@ static void aioc_pool_write(aioc_pool_connection *connection)
     else if (connection->written < connection->request_len) aioc_pool_write_plain(connection);
 }
 
-/*------------------------------------------------------------------------------
- * Reading. Functions that return bool say whether the connection still is there.
- *----------------------------------------------------------------------------*/
+/*--- Reading. Functions that return bool say whether the connection still is there. ---*/
 
 /* The answer is complete. clean: nothing came behind it. The callback runs while the connection belongs to nobody. */
 static bool aioc_pool_answered(aioc_pool_connection *connection, bool clean)
@@ -9065,9 +8979,7 @@ static void aioc_pool_ready(aioc_platform_source *source, unsigned ready)
     else if (connection->broken) aioc_pool_close_connection(connection);
 }
 
-/*------------------------------------------------------------------------------
- * The pool as others see it
- *----------------------------------------------------------------------------*/
+/*--- The pool as others see it ----------------------------------------------*/
 
 /* scratch: the pool's alone. 0, or E_ARGUMENT: the host is too long. */
 static int aioc_pool_open(aioc_pool *pool, aioc_platform_reactor *reactor, aioc_memory *memory, aioc_resolve *resolver,
@@ -11348,11 +11260,6 @@ static aioc_operation *aioc_operation_find(const aioc_operation_engine *engine, 
     return engine->slots[slot];
 }
 
-static aiocosmos_str aioc_operation_str(const char *ptr, size_t len)
-{
-    return aioc_text_view(ptr, len);
-}
-
 static aiocosmos_str aioc_operation_text(const aioc_memory_buffer *buffer)
 {
     return aioc_text_view(buffer->data, buffer->len);
@@ -11361,24 +11268,24 @@ static aiocosmos_str aioc_operation_text(const aioc_memory_buffer *buffer)
 /* The texts of an operation stand one behind the other, in this order. */
 static aiocosmos_str aioc_operation_link(const aioc_operation *op)
 {
-    return aioc_operation_str(op->texts, op->link_len);
+    return aioc_text_view(op->texts, op->link_len);
 }
 
 static aiocosmos_str aioc_operation_pk(const aioc_operation *op)
 {
-    return aioc_operation_str(op->texts + op->link_len, op->pk_len);
+    return aioc_text_view(op->texts + op->link_len, op->pk_len);
 }
 static aiocosmos_str aioc_operation_lines(const aioc_operation *op)
 {
-    return aioc_operation_str(op->texts + op->link_len + op->pk_len, op->lines_len);
+    return aioc_text_view(op->texts + op->link_len + op->pk_len, op->lines_len);
 }
 static aiocosmos_str aioc_operation_session(const aioc_operation *op)
 {
-    return aioc_operation_str(op->texts + op->link_len + op->pk_len + op->lines_len, op->session_len);
+    return aioc_text_view(op->texts + op->link_len + op->pk_len + op->lines_len, op->session_len);
 }
 static aiocosmos_str aioc_operation_body(const aioc_operation *op)
 {
-    return aioc_operation_str(op->texts + op->link_len + op->pk_len + op->lines_len + op->session_len, op->body_len);
+    return aioc_text_view(op->texts + op->link_len + op->pk_len + op->lines_len + op->session_len, op->body_len);
 }
 
 /*--- Ready list -------------------------------------------------------------*/
@@ -11871,7 +11778,7 @@ static const aioc_account_range *aioc_operation_range(aioc_operation *op)
     if (op->by_range) return aioc_account_range_named(op->container, aioc_operation_pk(op));
     if (op->container->knowledge != AIOC_ACCOUNT_KNOWN || !op->pk_len || !aioc_operation_epk(op, epk, &epk_len))
         return NULL;
-    return aioc_account_route(op->container, aioc_operation_str(epk, epk_len));
+    return aioc_account_route(op->container, aioc_text_view(epk, epk_len));
 }
 
 static bool aioc_operation_append_session_line(aioc_operation *op, aioc_memory_buffer *head)
@@ -11897,9 +11804,9 @@ static aiocosmos_str aioc_operation_authorization(aioc_operation *op, int64_t wa
     if (engine->signer.has_key)
         return aioc_auth_sign(&engine->signer, op->verb, op->type, aioc_operation_link(op), wall_s);
     token = aioc_auth_tokens_find(&engine->tokens, aioc_operation_link(op), engine->reactor->now_us);
-    if (!token) return aioc_operation_str(NULL, 0);
+    if (!token) return aioc_text_view(NULL, 0);
     op->token = token->serial;
-    return aioc_operation_str((const char *)(token + 1) + token->link_len, token->value_len);
+    return aioc_text_view((const char *)(token + 1) + token->link_len, token->value_len);
 }
 
 static int64_t aioc_operation_wall_s(const aioc_operation_engine *engine)
@@ -12010,7 +11917,7 @@ static int aioc_operation_prepare(aioc_pool_exchange *exchange, aiocosmos_slice 
 /* What a token must cover: the container where there is one, so that one token serves all its items. */
 static aiocosmos_str aioc_operation_token_link(const aioc_operation *op)
 {
-    if (op->container) return aioc_operation_str(op->container->link, op->container->link_len);
+    if (op->container) return aioc_text_view(op->container->link, op->container->link_len);
     return aioc_operation_link(op);
 }
 
@@ -12712,7 +12619,7 @@ static aiocosmos_body aioc_operation_take_body(const aiocosmos_result *result)
     memcpy(block, result->body.ptr, result->body.len);
     block[result->body.len] = 0;
     body.owner = block;
-    body.text = aioc_operation_str(block, result->body.len);
+    body.text = aioc_text_view(block, result->body.len);
     return body;
 }
 
@@ -12757,7 +12664,7 @@ static void aioc_operation_definition_came(aioc_operation *op, const aiocosmos_r
         aioc_operation_fetched(op->engine, container, AIOC_ACCOUNT_UNAVAILABLE);
     else {
         aioc_account_resume(container, false);
-        aioc_operation_fetch_ranges(op, aioc_operation_str(NULL, 0));
+        aioc_operation_fetch_ranges(op, aioc_text_view(NULL, 0));
     }
 }
 
@@ -12775,7 +12682,7 @@ static void aioc_operation_ask(aioc_operation_engine *engine, aioc_account_conta
     spec.verb = "GET";
     spec.type = definition ? "colls" : "pkranges";
     spec.to_feed = !definition;
-    spec.link = aioc_operation_str(container->link, container->link_len);
+    spec.link = aioc_text_view(container->link, container->link_len);
     spec.container_link = spec.link;
     spec.internal = true;
     spec.complete = definition ? aioc_operation_definition_came : aioc_operation_ranges_came;
@@ -12788,7 +12695,7 @@ static void aioc_operation_ask(aioc_operation_engine *engine, aioc_account_conta
              (continuation.len == 0 ||
               aioc_operation_append_line(memory, &lines, "x-ms-continuation: ", continuation));
     }
-    spec.lines = aioc_operation_str(lines.data, lines.len);
+    spec.lines = aioc_text_view(lines.data, lines.len);
     container->asked_epoch = container->epoch;
     if (!ok || !aioc_operation_new(engine, &spec, engine->platform->monotonic_us(engine->platform->user_data)))
         aioc_operation_fetched(engine, container, AIOC_ACCOUNT_UNAVAILABLE);
@@ -12807,7 +12714,7 @@ static void aioc_operation_fetch_ranges(aioc_operation *before, aiocosmos_str co
 static void aioc_operation_fetch_container(void *owner, aioc_account_container *container)
 {
     aioc_operation_ask((aioc_operation_engine *)owner, container, container->ranges_etag.len == 0,
-                       AIOC_OPERATION_METADATA_TIMEOUT_MS, aioc_operation_str(NULL, 0));
+                       AIOC_OPERATION_METADATA_TIMEOUT_MS, aioc_text_view(NULL, 0));
 }
 
 /*--- Requests: from what the host asks for to what is sent ---------------------*/
@@ -12943,7 +12850,7 @@ static bool aioc_operation_is_our_header(aiocosmos_str name, char *why, size_t c
     for (i = 0; i < 2; i++) {
         const char *at = lists[i];
         for (; *at; at += strcspn(at, " ") + 1) {
-            aiocosmos_str ours = aioc_operation_str(at, strcspn(at, " =")), start = name;
+            aiocosmos_str ours = aioc_text_view(at, strcspn(at, " =")), start = name;
             if (at[ours.len - 1] == '-' && start.len > ours.len) start.len = ours.len;
             if (!aioc_memory_same_nocase(start, ours)) continue;
             at += ours.len;
@@ -12973,7 +12880,7 @@ static int aioc_operation_add_headers(aioc_operation_engine *engine, const char 
         while (aioc_operation_is_token_char(line[name])) name++;
         if (name == 0 || line[name] != ':')
             return aioc_operation_refuse_at(engine, "headers", "\"name: value\" is expected", name);
-        if (aioc_operation_is_our_header(aioc_operation_str(line, name), why, sizeof why))
+        if (aioc_operation_is_our_header(aioc_text_view(line, name), why, sizeof why))
             return aioc_operation_refuse(engine, "headers", why);
         refused = aioc_operation_check_value(engine, "headers", line);
         if (!refused) refused = aioc_operation_add_line(engine, "", line);
@@ -13331,9 +13238,7 @@ static int aioc_operation_accept(aioc_operation_engine *engine, const aioc_opera
  * Knows nothing of: operations, ranges' ids, time.
  *============================================================================*/
 
-/*------------------------------------------------------------------------------
- * Writers
- *----------------------------------------------------------------------------*/
+/*--- Writers ----------------------------------------------------------------*/
 
 /* Appends all or nothing: once something had no memory, all that follows is dropped. */
 typedef struct aioc_query_writer {
@@ -13371,9 +13276,7 @@ static bool aioc_query_written(const aioc_query_writer *writer)
     return writer->ok;
 }
 
-/*------------------------------------------------------------------------------
- * Values: their order
- *----------------------------------------------------------------------------*/
+/*--- Values: their order ----------------------------------------------------*/
 
 /* A number as all that is asked of it sees it: as an integer if it is one that fits, else as a double. So the order is
  * exact between integers that no double tells apart, and 1, 1.0 and 1e0 are one number. */
@@ -13523,9 +13426,7 @@ static int aioc_query_compare(aiocosmos_json a, aiocosmos_json b)
     return rank_a == 5 ? aioc_query_compare_strings(a, b) : 0;
 }
 
-/*------------------------------------------------------------------------------
- * Values: whether they are the same, by a hash
- *----------------------------------------------------------------------------*/
+/*--- Values: whether they are the same, by a hash ---------------------------*/
 
 typedef struct aioc_query_hash { uint64_t high, low; } aioc_query_hash;
 
@@ -13734,9 +13635,7 @@ static aioc_query_hash aioc_query_hash_of(const uint64_t key[2], aiocosmos_json 
     return aioc_query_sip_close(&sip);
 }
 
-/*------------------------------------------------------------------------------
- * Sets of hashes
- *----------------------------------------------------------------------------*/
+/*--- Sets of hashes ---------------------------------------------------------*/
 
 /* slots[0 .. count - 1] are the hashes, in the order in which they came. Behind the last slot, in the same block, an
  * index with open addressing: twice as many places as slots, each 0 or the number of a slot + 1. Zeroed: empty. */
@@ -13815,9 +13714,7 @@ static void aioc_query_set_free(aioc_memory *memory, aioc_query_set *set)
     memset(set, 0, sizeof *set);
 }
 
-/*------------------------------------------------------------------------------
- * Accumulators: what the partial answers for one aggregate come to
- *----------------------------------------------------------------------------*/
+/*--- Accumulators: what the partial answers for one aggregate come to -------*/
 
 typedef enum aioc_query_aggregate {
     AIOC_QUERY_PLAIN,                    /* no aggregate: the first value seen */
@@ -14088,9 +13985,7 @@ static int aioc_query_accumulator_append(aioc_memory *memory, const aioc_query_a
     return aioc_query_written(&writer) ? 1 : AIOCOSMOS_E_NOMEM;
 }
 
-/*------------------------------------------------------------------------------
- * Groups: aggregates with and without GROUP BY
- *----------------------------------------------------------------------------*/
+/*--- Groups: aggregates with and without GROUP BY ---------------------------*/
 
 typedef struct aioc_query_alias { aiocosmos_str name; uint8_t aggregate; } aioc_query_alias;    /* name: unescaped */
 
@@ -14311,9 +14206,7 @@ static int aioc_query_groups_next(aioc_query_groups *groups, aioc_memory_buffer 
     return 0;
 }
 
-/*------------------------------------------------------------------------------
- * Rows that are kept until all have come
- *----------------------------------------------------------------------------*/
+/*--- Rows that are kept until all have come ---------------------------------*/
 
 /* In front of each row, which is one block. */
 typedef struct aioc_query_row {
@@ -14421,9 +14314,7 @@ static void aioc_query_rows_sort(aioc_query_rows *rows)
     }
 }
 
-/*------------------------------------------------------------------------------
- * Best rows: ORDER BY over ranges that do not give their rows in order, as for a vector search
- *----------------------------------------------------------------------------*/
+/*--- Best rows: ORDER BY over ranges that do not give their rows in order, as for a vector search ---*/
 
 /* What a row is sorted by in one column. Numbers are read once. Arrays and objects are kept without their texts: their
  * types are all that counts. */
@@ -14633,9 +14524,7 @@ static int aioc_query_best_next(aioc_query_best *best, aioc_memory_buffer *out)
     return 1;
 }
 
-/*------------------------------------------------------------------------------
- * Plans: what the service says must be done with the answers of the ranges (the query plan request's JSON)
- *----------------------------------------------------------------------------*/
+/*--- Plans: what the service says must be done with the answers of the ranges (the query plan request's JSON) ---*/
 
 /* What is implemented, for x-ms-cosmos-supported-query-features: the service refuses a query that needs another. */
 #define AIOC_QUERY_FEATURES \
@@ -15162,9 +15051,7 @@ static int aioc_query_plan_read(aioc_memory *memory, aiocosmos_str json, aioc_qu
     return result;
 }
 
-/*------------------------------------------------------------------------------
- * Texts: the SQL that goes to a range
- *----------------------------------------------------------------------------*/
+/*--- Texts: the SQL that goes to a range ------------------------------------*/
 
 #define AIOC_QUERY_FILTER "{documentdb-formattableorderbyquery-filter}"
 
@@ -15395,9 +15282,7 @@ static int aioc_query_rid_compare(aiocosmos_str a, aiocosmos_str b)
     return aioc_query_compare_bytes(a, b);
 }
 
-/*------------------------------------------------------------------------------
- * Tokens: where a query stands, as a text that travels
- *----------------------------------------------------------------------------*/
+/*--- Tokens: where a query stands, as a text that travels -------------------*/
 
 typedef enum aioc_query_place {
     AIOC_QUERY_AT_SERVICE = 1,               /* the service knows: one piece, with its continuation */
@@ -16931,7 +16816,7 @@ static aiocosmos_str aioc_feeds_min(const aioc_memory_buffer *edges)
 static aiocosmos_str aioc_feeds_max(const aioc_memory_buffer *edges)
 {
     size_t at = edges->len ? strlen(edges->data) + 1 : 0;
-    return aioc_operation_str(edges->data + at, edges->len - at);
+    return aioc_text_view(edges->data + at, edges->len - at);
 }
 
 static void aioc_feeds_answer_free(aioc_memory *memory, aioc_feeds_answer *answer)
@@ -17802,7 +17687,7 @@ static aioc_query_plan *aioc_feeds_plan_kept(aioc_feeds_query *query)
     bool ok = aioc_feeds_plan_key(query, &key, &general);
     for (i = 0; ok && i < AIOC_FEEDS_PLANS && !plan; i++) {
         aioc_feeds_plan *kept = &feeds->plans[i];
-        if (!kept->plan || !aioc_memory_same(aioc_feeds_text(&kept->key), aioc_operation_str(key.data, kept->general
+        if (!kept->plan || !aioc_memory_same(aioc_feeds_text(&kept->key), aioc_text_view(key.data, kept->general
                                              ? general : key.len))) continue;
         kept->used = ++feeds->plans_used;
         plan = kept->plan;
@@ -18538,7 +18423,7 @@ static int aioc_feeds_emit(aioc_feeds_fan *fan, aiocosmos_json row)
         return 0;
     }
     if (fan->sink == AIOC_FEEDS_TO_COUNT) fan->count++;
-    else aioc_feeds_put_row(fan, aioc_operation_str(row.ptr, row.len));
+    else aioc_feeds_put_row(fan, aioc_text_view(row.ptr, row.len));
     if (fan->take_left != UINT64_MAX) fan->take_left--;
     return 0;
 }
@@ -18704,7 +18589,7 @@ static aiocosmos_str aioc_feeds_rid_of(aiocosmos_json row)
 {
     aiocosmos_json rid = aioc_json_at(row, "/_rid");
     if (rid.type != AIOCOSMOS_JSON_STR || rid.len < 2) return aioc_memory_str("");
-    return aioc_operation_str(rid.ptr + 1, rid.len - 2);
+    return aioc_text_view(rid.ptr + 1, rid.len - 2);
 }
 
 static bool aioc_feeds_before(const aioc_feeds_fan *fan, const aioc_feeds_stream *a, const aioc_feeds_stream *b)
@@ -18859,7 +18744,7 @@ static bool aioc_feeds_can_remember(aioc_feeds_fan *fan, const aioc_feeds_stream
 static bool aioc_feeds_has_last_values(const aioc_feeds_fan *fan, const aioc_feeds_stream *stream)
 {
     aiocosmos_json_doc *doc = &stream->query->feeds->engine->properties;
-    aiocosmos_str items = aioc_operation_str(stream->items.ptr, stream->items.len);
+    aiocosmos_str items = aioc_text_view(stream->items.ptr, stream->items.len);
     return aioc_memory_same(aioc_feeds_text(&fan->last_items), items) ||
            (aioc_json_parse(doc, fan->last_items.data, fan->last_items.len) == 0 &&
             aioc_feeds_compare_items(fan->info, aioc_json_root(doc), stream->items) == 0);
@@ -18869,7 +18754,7 @@ static bool aioc_feeds_has_last_values(const aioc_feeds_fan *fan, const aioc_fee
 static bool aioc_feeds_remember(aioc_feeds_fan *fan, const aioc_feeds_stream *stream)
 {
     aiocosmos_str rid = aioc_feeds_rid_of(stream->head);
-    aiocosmos_str items = aioc_operation_str(stream->items.ptr, stream->items.len);
+    aiocosmos_str items = aioc_text_view(stream->items.ptr, stream->items.len);
     bool again = fan->last_rows && aioc_memory_same(aioc_feeds_text(&fan->last_rid), rid) &&
                  aioc_feeds_has_last_values(fan, stream);
     if (again) {
@@ -19541,8 +19426,8 @@ static void aioc_feeds_span_prefix(aioc_feeds_query *query)
     memcpy(max, min, sizeof max);
     max_len = min_len;
     aioc_protocol_epk_end(false, max, &max_len);
-    if (aioc_feeds_set_edges(fan->memory, &fan->edges, aioc_operation_str(min, min_len),
-                             aioc_operation_str(max, max_len)) &&
+    if (aioc_feeds_set_edges(fan->memory, &fan->edges, aioc_text_view(min, min_len),
+                             aioc_text_view(max, max_len)) &&
         (fan->changes || aioc_memory_append_str(fan->memory, &query->lines, AIOC_FEEDS_ACROSS_LINE))) fan->levels = 0;
     else aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the prefix of a partition key");
 }
@@ -20112,7 +19997,7 @@ static int aioc_feeds_name_properties(aioc_feeds_many *many)
         } while (path.len);
         if (!aioc_memory_append(memory, out, "", 1)) return AIOCOSMOS_E_NOMEM;
     }
-    many->key_is_id = aioc_memory_same(aioc_feeds_text(out), aioc_operation_str("c[\"id\"]", 8));
+    many->key_is_id = aioc_memory_same(aioc_feeds_text(out), aioc_text_view("c[\"id\"]", 8));
     return 0;
 }
 
@@ -20176,7 +20061,7 @@ static size_t aioc_feeds_share_of(aioc_feeds_many *many, uint32_t pair)
                                      components, &count)) return one_by_one;
     if (count != container->pk_def.path_count) return SIZE_MAX;
     if (!aioc_protocol_epk(&container->pk_def, components, count, epk, &epk_len)) return one_by_one;
-    range = aioc_account_route(container, aioc_operation_str(epk, epk_len));
+    range = aioc_account_route(container, aioc_text_view(epk, epk_len));
     return range ? (size_t)(range - container->ranges) : one_by_one;
 }
 
@@ -20188,7 +20073,7 @@ static aiocosmos_json aioc_feeds_key_level(const char *key, size_t *at)
     if (from >= array.len) return aioc_json_none();
     end = aioc_protocol_element_end(array, from);
     *at = end + 1;
-    return aioc_protocol_scalar(aioc_operation_str(key + from, end - from));
+    return aioc_protocol_scalar(aioc_text_view(key + from, end - from));
 }
 
 static void aioc_feeds_add_to_share(aioc_feeds_many *many, uint32_t index, uint32_t pair)
@@ -20325,7 +20210,7 @@ static bool aioc_feeds_draft_key(aioc_feeds_many *many, const char *key)
         bool missing = level.type == AIOCOSMOS_JSON_OBJ;                   /* {}: the item has no such property */
         ok = aioc_feeds_draft_text(many, missing ? " AND IS_DEFINED(" : " AND ") &&
              aioc_feeds_draft_text(many, property) && aioc_feeds_draft_text(many, missing ? ")=false" : "=") &&
-             (missing || aioc_feeds_draft_param(many, aioc_operation_str(level.ptr, level.len)));
+             (missing || aioc_feeds_draft_param(many, aioc_text_view(level.ptr, level.len)));
     }
     return ok;
 }
@@ -21368,11 +21253,11 @@ static const char *aioc_client_parse_endpoint(const char *at, aioc_client_endpoi
     if (*at == '[') {
         const char *close = strchr(at, ']');
         if (!close || close > end) return "endpoint: ']' is missing";
-        out->host = aioc_operation_str(at + 1, (size_t)(close - at - 1));
+        out->host = aioc_text_view(at + 1, (size_t)(close - at - 1));
         at = close + 1;
     } else {
         size_t len = strcspn(at, ":/?#");
-        out->host = aioc_operation_str(at, len);
+        out->host = aioc_text_view(at, len);
         at += len;
     }
     out->port = (uint16_t)(out->tls ? 443 : 80);
@@ -21400,7 +21285,7 @@ static bool aioc_client_is_loopback(aiocosmos_str host)
     size_t len = sizeof suffix - 1;
     if (aioc_memory_same_nocase(host, aioc_memory_str("localhost")) || aioc_memory_same(host, aioc_memory_str("::1")))
         return true;
-    if (host.len > len && aioc_memory_same_nocase(aioc_operation_str(host.ptr + host.len - len, len),
+    if (host.len > len && aioc_memory_same_nocase(aioc_text_view(host.ptr + host.len - len, len),
                                                   aioc_memory_str(suffix)))
         return true;
     return host.len > 4 && memcmp(host.ptr, "127.", 4) == 0 && strspn(host.ptr, "0123456789.") >= host.len;

@@ -467,7 +467,7 @@ static const char *all_of(aioc_account_container *container)
     aioc_memory_buffer out = {NULL, 0, 0};
     const char *text;
     CHECK(aioc_account_session_for(container, NULL, aioc_memory_str(""), &out));
-    text = text_of(aioc_operation_str(out.data, out.len));
+    text = text_of(aioc_text_view(out.data, out.len));
     aioc_memory_buffer_free(&world.memory, &out);
     return text;
 }
@@ -479,7 +479,7 @@ static const char *token_with(aioc_account_container *container, const char *epk
     const aioc_account_range *range = aioc_account_route(container, aioc_memory_str(epk));
     const char *text;
     CHECK(range && aioc_account_session_for(container, range, aioc_memory_str(given), &out));
-    text = text_of(aioc_operation_str(out.data, out.len));
+    text = text_of(aioc_text_view(out.data, out.len));
     aioc_memory_buffer_free(&world.memory, &out);
     return text;
 }

@@ -203,7 +203,7 @@ static int lines_heard(const peer *link, const char *start)
     const char *line = link->heard;
     int count = 0;
     while ((line = strstr(line, "\r\n")) != NULL && strncmp(line += 2, "\r\n", 2) != 0)
-        count += aioc_memory_same_nocase(aioc_operation_str(line, strlen(start)), aioc_memory_str(start));
+        count += aioc_memory_same_nocase(aioc_text_view(line, strlen(start)), aioc_memory_str(start));
     return count;
 }
 

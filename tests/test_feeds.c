@@ -175,7 +175,7 @@ TEST(where_a_query_goes_on_is_kept_when_memory_runs_out)
     CHECK(aioc_feeds_advance(&query, aioc_memory_str("page-2")));
     memset(longer, 'x', sizeof longer);
     world.memory.max = world.memory.used;
-    CHECK(!aioc_feeds_advance(&query, aioc_operation_str(longer, sizeof longer)));
+    CHECK(!aioc_feeds_advance(&query, aioc_text_view(longer, sizeof longer)));
     CHECK_TEXT(query.continuation.data, query.continuation.len, "page-2");
     CHECK(!query.ended);
     CHECK(aioc_feeds_advance(&query, aioc_memory_str("")));

@@ -1063,7 +1063,7 @@ TEST(a_bulk_stops_pulling_before_memory_runs_out)
     options.default_database = "db";
     options.memory_max = (size_t)1 << 20;
     CHECK_INT(aiocosmos_create(&options, &client, NULL, 0), 0);
-    from.body = aioc_operation_str(text, (size_t)snprintf(text, sizeof text, "{\"id\":\"x\",\"t\":\"%90000s\"}", ""));
+    from.body = aioc_text_view(text, (size_t)snprintf(text, sizeof text, "{\"id\":\"x\",\"t\":\"%90000s\"}", ""));
     request.container = "c";
     request.next = pull_large;
     request.item_done = count_failed;
@@ -1096,7 +1096,7 @@ TEST(run_hands_over_a_body_that_done_has_taken_and_freed)
     aioc_http_open(&parser, &client->memory, &aioc_protocol_headers, 1024, 1024);
     CHECK(aioc_memory_append(&client->memory, &parser.body, text, sizeof text - 1));
     parser.phase = AIOC_HTTP_COMPLETE;
-    made.response.body = aioc_operation_str(parser.body.data, parser.body.len);
+    made.response.body = aioc_text_view(parser.body.data, parser.body.len);
     made.outcome.parser = &parser;
     memset(&runner, 0, sizeof runner);
     request.done = take_and_free;
