@@ -163,6 +163,7 @@ struct sim_net {
     uint64_t stalled_until_us;           /* nothing arrives */
     uint64_t work;                       /* of any kind: what a busy loop lacks */
     unsigned site, named_site;           /* where the server is, 0 or 1, and where its name says that it is */
+    uint64_t missed_us;                  /* when somebody asked last where it is not */
 };
 
 struct sim_host {                        /* the machine of one client */
@@ -371,6 +372,7 @@ static void sim_server_moved(sim_socket *socket)
         "x-ms-request-charge: 0\r\nContent-Type: application/json\r\nContent-Length: 54\r\n\r\n"
         "{\"code\":\"Forbidden\",\"message\":\"not a write region now\"}";
     sim_cover(socket->net->world, SIM_request_met_failover);
+    socket->net->missed_us = socket->net->world->now_us;
     socket->down_flight += sizeof answer - 1;
     sim_put_packet(socket, false, SIM_DATA, answer, sizeof answer - 1);
 }
