@@ -17,7 +17,7 @@
 #define SIM_KEYS       6
 #define SIM_BOOKS      60
 #define SIM_VOLUMES    30
-#define SIM_READERS_MAX 6
+#define SIM_READERS_MAX 10
 #define SIM_VOLUME_BYTES 30000
 #define SIM_RANGES     1024                  /* ever, of one container */
 #define SIM_SEEN       8

@@ -196,7 +196,7 @@ static void sim_choose_options(sim_client *client)
     options->key = AIOCOSMOS_EMULATOR_KEY;
     options->connections_max = 200;
     options->request_timeout_ms = options->connect_timeout_ms = options->response_bytes_max = 0;
-    options->memory_max = s->plan.trial == SIM_READERS ? (size_t)sim_magnitude(&s->world.trouble, 3000000, 8000000) : 0;
+    options->memory_max = s->plan.trial == SIM_READERS ? (size_t)sim_magnitude(&s->world.trouble, 2600000, 4000000) : 0;
     options->retries_max = 0;
 }
 
@@ -569,7 +569,8 @@ static void sim_choose_trial(sim *s)
 {
     sim_plan *plan = &s->plan;
     sim_random *random = &s->world.trouble;
-    plan->trial = (sim_trial)sim_between(random, SIM_BLACK_HOLES, SIM_READERS);
+    plan->trial = sim_chance(random, 0.5) ? SIM_READERS
+                                          : (sim_trial)sim_between(random, SIM_BLACK_HOLES, SIM_SILENT_METADATA);
     plan->garbles = plan->faults = plan->splits = plan->breaks_memory = plan->waits_for_ever = false;
     plan->proxies = plan->fails_over = plan->short_of_entropy = plan->foreign_tokens = false;
     plan->recreates = false;
@@ -586,7 +587,7 @@ static void sim_choose_trouble(sim *s)
     plan->short_of_entropy = sim_chance(random, 0.1);
     plan->foreign_tokens = sim_chance(random, 0.15);
     plan->recreates = sim_chance(random, 0.1);
-    if (sim_chance(random, 0.1)) sim_choose_trial(s);
+    if (sim_chance(random, 0.15)) sim_choose_trial(s);
 }
 
 static void sim_choose_plan(sim *s)

@@ -642,7 +642,7 @@ static bool sim_start_something(sim_client *client)
     sim *s = client->sim;
     unsigned total = 0, at;
     size_t i;
-    if (s->plan.trial == SIM_READERS && sim_chance(&s->world.trouble, 0.3) &&
+    if (s->plan.trial == SIM_READERS && sim_chance(&s->world.trouble, 0.5) &&
         sim_open_queries(client) < SIM_READERS_MAX) return sim_start_query(client);
     for (i = 0; i < sizeof sim_tasks / sizeof *sim_tasks; i++) total += sim_tasks[i].weight;
     at = (unsigned)sim_below(&client->sim->world.work, total);
