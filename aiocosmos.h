@@ -10273,7 +10273,8 @@ typedef struct aioc_account_container {
     uint32_t ranges_version;                 /* another one each time that the ranges have been fetched */
     uint32_t epoch, asked_epoch;             /* another one each time that they are forgotten; that of the request */
     bool     no_plans;                       /* the server makes no query plans */
-    int      failure, failure_http_status;   /* UNAVAILABLE: the statuses of what failed, */
+    int      failure;                        /* UNAVAILABLE: the status of what failed, */
+    int      failure_http_status, failure_sub_status;
     uint32_t failure_attempts;
     aioc_memory_buffer failure_why;          /* and its message, with its NUL; empty: no memory for it */
     aioc_account_token *tokens;
@@ -10517,14 +10518,15 @@ static bool aioc_account_keep_paths(aioc_account_container *container, aiocosmos
 }
 
 /* Why the metadata could not be had, for who waits for it. */
-static void aioc_account_note_failure(aioc_account_container *container, int status, int http_status, uint32_t attempts,
+static void aioc_account_note_failure(aioc_account_container *container, int status, const aiocosmos_result *result,
                                       aiocosmos_str message)
 {
     aioc_memory_buffer *why = &container->failure_why;
     why->len = 0;
     container->failure = status;
-    container->failure_http_status = http_status;
-    container->failure_attempts = attempts;
+    container->failure_http_status = result->http_status;
+    container->failure_sub_status = result->sub_status;
+    container->failure_attempts = result->attempts;
     if (!aioc_memory_append(container->memory, why, message.ptr, message.len) ||
         !aioc_memory_append(container->memory, why, "", 1)) why->len = 0;
 }
@@ -12570,8 +12572,7 @@ static bool aioc_operation_is_wanted(aioc_operation *op, const aiocosmos_result 
         aioc_operation_fetched(op->engine, container, AIOC_ACCOUNT_UNKNOWN);
         return false;
     }
-    aioc_account_note_failure(container, unchanged ? AIOCOSMOS_E_PROTOCOL : result->status, result->http_status,
-                              result->attempts,
+    aioc_account_note_failure(container, unchanged ? AIOCOSMOS_E_PROTOCOL : result->status, result,
                               unchanged ? aioc_memory_str("304 to a request without an ETag") : result->message);
     if (result->status == 0 || (unchanged && container->ranges_before)) return true;
     aioc_operation_fetched(op->engine, container, AIOC_ACCOUNT_UNAVAILABLE);
@@ -16669,7 +16670,10 @@ static bool aioc_feeds_watch_fails(aioc_feeds_watch *watch, aioc_feeds_tally *ta
         return false;
     }
     tally->attempts += container->failure_attempts;
-    if (!tally->status) tally->http_status = container->failure_http_status;
+    if (!tally->status) {
+        tally->http_status = container->failure_http_status;
+        tally->sub_status = container->failure_sub_status;
+    }
     if (container->failure == 0)
         aioc_feeds_fail(tally, AIOCOSMOS_E_PROTOCOL, "the container's partition key ranges leave gaps, or overlap");
     else aioc_feeds_fail(tally, container->failure, container->failure_why.len ? container->failure_why.data

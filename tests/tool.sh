@@ -248,7 +248,9 @@ part_commands() {
     says "there is no database 'none'"
     is "$(grep -c 'Make it' "$work/err")" 0 'advice to make what is to be deleted'
     exits 1 "$tool" query game none 'SELECT * FROM c'
-    says "there is no container 'none' in the database 'game', or not even that database"
+    says "404 Not Found: there is no container 'none' in the database 'game'"
+    exits 1 "$tool" query none none 'SELECT * FROM c'
+    says "404/1003 Not Found: there is no container 'none' in the database 'none', or not even that database"
     exits 1 "$tool" item get none none a --pk 1
     says "404/1003 Not Found: there is no container 'none' in the database 'none', or not even that database"
     exits 1 "$tool" import none none "$work/ann.ndjson"
