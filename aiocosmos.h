@@ -10436,13 +10436,16 @@ static void aioc_account_forget(aioc_account_container *container)
     container->no_plans = false;
 }
 
-/* A resource id as an answer gives it. Another container than ours: it was created anew. */
-static void aioc_account_see_rid(aioc_account_container *container, aiocosmos_str rid)
+/* A resource id as an answer gives it. Another container than ours: it was created anew. False: a late answer, of a
+ * container that ours has taken the place of since that was asked. */
+static bool aioc_account_see_rid(aioc_account_container *container, aiocosmos_str rid, bool late)
 {
     char own[AIOC_PROTOCOL_RID_SIZE];
-    if (!aioc_protocol_container_rid(rid, own) || strcmp(own, container->rid) == 0) return;
+    if (!aioc_protocol_container_rid(rid, own) || strcmp(own, container->rid) == 0) return true;
+    if (container->rid[0] && late) return false;
     if (container->rid[0]) aioc_account_forget(container);
     memcpy(container->rid, own, sizeof own);
+    return true;
 }
 
 /* The same of the properties of a container, or of a list of its ranges. */
@@ -10450,7 +10453,7 @@ static void aioc_account_see_own_rid(aioc_account_container *container, aiocosmo
 {
     char rid[sizeof container->rid];
     if (aioc_json_get_str(aioc_json_at(body, "/_rid"), rid, sizeof rid) < sizeof rid)
-        aioc_account_see_rid(container, aioc_memory_str(rid));
+        aioc_account_see_rid(container, aioc_memory_str(rid), false);
 }
 
 /*--- Metadata: the definition and the ranges -------------------------------*/
@@ -12320,8 +12323,8 @@ static void aioc_operation_capture_session(aioc_operation *op, const aioc_http_r
     if (!op->container || !op->item_data || engine->no_session) return;
     if (status >= 300 && status != 304 && status != 404 && status != 409 && status != 412) return;
     if (status == 404 && op->sub_status != 0) return;
-    aioc_account_see_rid(op->container, response->wanted[AIOC_PROTOCOL_H_OWNER_RID]);
-    if (token.len == 0) return;
+    if (!aioc_account_see_rid(op->container, response->wanted[AIOC_PROTOCOL_H_OWNER_RID],
+                              op->epoch != op->container->epoch) || token.len == 0) return;
     if (!aioc_protocol_session_check(token, &bad_at))
         why = "the answer's x-ms-session-token is malformed: ignored";
     else if (!aioc_account_session_take(op->container, token, false))

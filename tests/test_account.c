@@ -210,17 +210,20 @@ TEST(another_rid_is_another_container)
     size_t i;
     open_world(4);
     container = hold("c");
-    aioc_account_see_rid(container, aioc_memory_str("abcdAMsp2wQ="));
+    CHECK(aioc_account_see_rid(container, aioc_memory_str("abcdAMsp2wQ="), true));
     CHECK(aioc_account_session_take(container, aioc_memory_str("0:-1#5"), false));
     for (i = 0; i < sizeof same / sizeof *same; i++) {       /* an item of it, its database, a user, or nothing */
-        aioc_account_see_rid(container, aioc_memory_str(same[i]));
+        CHECK(aioc_account_see_rid(container, aioc_memory_str(same[i]), i % 2));
         CHECK_STR(container->rid, "abcdAMsp2wQ=");
         CHECK_INT(container->token_count, 1);
     }
-    aioc_account_see_rid(container, aioc_memory_str("abcdAMsp2wUBAAAAAAAAAA=="));
+    CHECK(!aioc_account_see_rid(container, aioc_memory_str("abcdAMsp2wU="), true));      /* of its predecessor, late */
+    CHECK_STR(container->rid, "abcdAMsp2wQ=");
+    CHECK_INT(container->token_count, 1);
+    CHECK(aioc_account_see_rid(container, aioc_memory_str("abcdAMsp2wUBAAAAAAAAAA=="), false));
     CHECK_INT(container->token_count, 0);
     CHECK_STR(container->rid, "abcdAMsp2wU=");
-    aioc_account_see_rid(container, aioc_memory_str("abcdAMsp-wU="));
+    CHECK(aioc_account_see_rid(container, aioc_memory_str("abcdAMsp-wU="), false));
     CHECK_STR(container->rid, "abcdAMsp-wU=");
     close_world();
 }
