@@ -19143,6 +19143,10 @@ static void aioc_feeds_begin_reading(aioc_feeds_query *query, aiocosmos_str sql,
         aioc_feeds_break(fan, AIOCOSMOS_E_PROTOCOL, "the query plan has more than 16 columns of ORDER BY");
         return;
     }
+    if (fan->ranges.container->range_count == 0) {       /* no ranges, no rows: that would be a lie */
+        aioc_feeds_fail(&fan->tally, 410, "the container's ranges were forgotten between two parts of the query");
+        return;
+    }
     if (!aioc_feeds_build_bodies(query, sql.len ? sql : aioc_feeds_text(&fan->sql)) || !aioc_feeds_cut_all(query)) {
         aioc_feeds_drop_streams(fan);
         aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory to read the ranges");
@@ -19326,13 +19330,18 @@ static int aioc_feeds_resume(aioc_feeds_query *query, const aioc_query_info *inf
                ? 0 : AIOCOSMOS_E_NOMEM;
 }
 
-/* Goes on behind the last row given, as by its token. */
+/* Goes on behind the last row given, as by its token. The ranges may have been forgotten since they were read first. */
 static void aioc_feeds_begin_again(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
     uint32_t most = fan->continuation_max;
     const char *why;
     bool ok;
+    if (!aioc_feeds_watch_ready(&fan->ranges)) return;
+    if (!aioc_feeds_watch_knows(&fan->ranges)) {
+        aioc_feeds_watch_fails(&fan->ranges, &fan->tally);
+        return;
+    }
     aioc_feeds_drop_streams(fan);
     fan->continuation_max = UINT32_MAX;
     ok = aioc_feeds_write_token(query);

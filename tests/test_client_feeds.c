@@ -500,6 +500,32 @@ TEST(a_page_that_is_none_fails_and_the_next_asks_again)
     close_world(client);
 }
 
+/* An ordered query that had to give back what it had read ahead goes on behind its last row, by the ranges: who has lost
+ * those, too, asks for them, and does not take no ranges for no rows. */
+TEST(a_query_that_lost_its_answers_and_its_ranges_goes_on)
+{
+    aiocosmos_client *client = open_world("--partitions 4");
+    aiocosmos_query_request request = query_of("SELECT * FROM c ORDER BY c.n");
+    aiocosmos_query query;
+    aioc_feeds_query *inside;
+    listing all;
+    fill(client, "a", 0, 10);
+    fill(client, "b", 10, 20);
+    fill(client, "c", 20, 30);
+    request.page_items_max = 7;
+    query = open_query(client, &request);
+    inside = aioc_feeds_query_find(&client->feeds, query);
+    memset(&all, 0, sizeof all);
+    do {
+        CHECK_INT(read_page(client, query, &all), 0);
+        aioc_feeds_yield(inside);
+        aioc_account_forget_ranges(inside->fan->ranges.container);
+    } while (all.more);
+    check_complete(&all, 30);
+    aiocosmos_query_close(client, query);
+    close_world(client);
+}
+
 typedef struct walker {
     aiocosmos_query query;
     int pages, items;
