@@ -144,7 +144,7 @@ typedef struct sim_climate {
     double reset, dead, slow;
     double refuse, ignore, unreachable, no_socket, at_once;
     double subset;                       /* of the events that wait, only some are handed out */
-    uint64_t latency_low_us, latency_high_us, slow_us;
+    uint64_t latency_low_us, latency_high_us, slow_us, window_low;
     uint64_t idle_us;                    /* the server closes what idles so long; 0: never */
     double us_per_byte_max;
     bool no_ipv6, brittle_poller;
@@ -662,8 +662,8 @@ static sim_socket *sim_socket_make(sim_host *host, bool datagram, sim_role role)
     socket->net = net;
     socket->datagram = datagram;
     socket->role = role;
-    socket->up_window = (size_t)sim_magnitude(random, 200, 65536);
-    socket->down_window = (size_t)sim_magnitude(random, 200, 65536);
+    socket->up_window = (size_t)sim_magnitude(random, net->climate.window_low, 65536);
+    socket->down_window = (size_t)sim_magnitude(random, net->climate.window_low, 65536);
     socket->latency_us = sim_magnitude(random, net->climate.latency_low_us, net->climate.latency_high_us);
     socket->us_per_byte = (double)sim_below(random, 1000) / 1000.0 * net->climate.us_per_byte_max;
     host->open = (sim_socket **)sim_grow(host->open, host->open_count, &host->open_cap, sizeof *host->open);

@@ -196,7 +196,7 @@ static void sim_choose_options(sim_client *client)
     options->key = AIOCOSMOS_EMULATOR_KEY;
     options->connections_max = 200;
     options->request_timeout_ms = options->connect_timeout_ms = options->response_bytes_max = 0;
-    options->memory_max = s->plan.trial == SIM_READERS ? (size_t)sim_magnitude(&s->world.trouble, 2600000, 4000000) : 0;
+    options->memory_max = s->plan.trial == SIM_READERS ? (size_t)sim_magnitude(&s->world.trouble, 3000000, 4500000) : 0;
     options->retries_max = 0;
 }
 
@@ -544,11 +544,13 @@ static void sim_choose_climate(sim *s)
     climate->no_ipv6 = sim_chance(random, 0.5);
     climate->dns_lost = climate->dns_failed = climate->dns_truncated = sim_chance(random, 0.5) ? 0.2 : 0;
     climate->brittle_poller = s->plan.breaks_memory;
+    climate->window_low = 200;
     climate->no_entropy = s->plan.short_of_entropy ? 0.5 : 0;
     if (s->plan.trial == SIM_NO_TRIAL) return;
     climate->reset = climate->dead = climate->slow = climate->refuse = climate->unreachable = climate->ignore = 0;
     climate->no_socket = climate->dns_lost = climate->dns_failed = climate->us_per_byte_max = 0;
     climate->idle_us = 0;
+    if (s->plan.trial == SIM_READERS) climate->window_low = 20000;
     climate->black_holes = s->plan.trial == SIM_BLACK_HOLES;
     if (climate->black_holes) climate->dead = 0.002;
 }
@@ -624,6 +626,7 @@ static void sim_fair(sim *s)
     memset(&no_shuffle, 0, sizeof no_shuffle);
     memset(&fair, 0, sizeof fair);
     fair.latency_low_us = fair.latency_high_us = 50;
+    fair.window_low = 200;
     s->net.climate = fair;
     emu_core_shuffle(s->core, &no_shuffle);
     s->net.down_until_us = s->net.stalled_until_us = 0;
