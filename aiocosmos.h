@@ -19058,7 +19058,7 @@ static bool aioc_feeds_build_bodies(aioc_feeds_query *query, aiocosmos_str sql)
 {
     aioc_feeds_fan *fan = query->fan;
     aioc_memory_buffer text = { NULL, 0, 0 }, filter = { NULL, 0, 0 };
-    bool ok = true, found, in_order = fan->from_items.type == AIOCOSMOS_JSON_ARR;
+    bool ok = true, found = false, in_order = fan->from_items.type == AIOCOSMOS_JSON_ARR;
     int side;
     for (side = AIOC_QUERY_FRESH; ok && side <= (in_order ? AIOC_QUERY_RIGHT : AIOC_QUERY_FRESH); side++) {
         text.len = filter.len = 0;
