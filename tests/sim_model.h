@@ -58,9 +58,9 @@ typedef struct sim_op {
     bool     no_session;                     /* it shall carry no token */
     sim_seen seen[SIM_SEEN];                 /* of the item's ranges, when the client asked to read it */
     unsigned seen_count;
-    unsigned served_range;                   /* by which the server answered it last, and what that had come to then; */
-    int64_t  served_lsn;                     /* -1: none has */
-    unsigned served_container;
+    unsigned served_range;                   /* by which the server answered it, and what that had come to then, at */
+    int64_t  served_lsn;                     /* least: an attempt that was given up may be served last. -1: none was */
+    unsigned served_container, served;       /* served: how often */
     /* What came of it: */
     unsigned sent, arrived, applied, calls;
     char     made_etag[64];                  /* of the version that it made last */
@@ -470,6 +470,17 @@ static void sim_check_applied(sim *s, const sim_op *op)
     SIM_CHECK(&s->world, op->leave, "operation %ld was applied %u times", op->number, op->applied);
 }
 
+static void sim_note_served(sim *s, sim_op *op, const emu_range *range)
+{
+    unsigned number = sim_range_number(s, range);
+    bool first = op->served++ == 0;
+    if (first) op->served_lsn = range->lsn;
+    else if (number != op->served_range || op->served_container != s->containers) op->served_lsn = -1;
+    else if (range->lsn < op->served_lsn) op->served_lsn = range->lsn;
+    op->served_range = number;
+    op->served_container = s->containers;
+}
+
 /* Its container is gone. */
 static void sim_item_vanishes(sim *s, sim_item *item)
 {
@@ -493,11 +504,7 @@ static void sim_on_served(void *user, long number)
     if (!op || !op->item) return;
     before = *sim_latest(op->item);
     sim_look(s, op->item, &after);
-    if (after.range) {
-        op->served_range = sim_range_number(s, after.range);
-        op->served_lsn = after.range->lsn;
-        op->served_container = s->containers;
-    }
+    if (after.range) sim_note_served(s, op, after.range);
     if (before.present == after.present && strcmp(before.etag, after.etag) == 0) return;
     sim_applied(s, op, &before, &after);
     sim_check_applied(s, op);
