@@ -11039,7 +11039,7 @@ static void aioc_account_drop_claims(aioc_account_container *container, const ai
  * MARK: - Operation                                                 >>operation
  *
  * One request's life: ready → attempt → outcome → retry or completion. Every
- * accepted operation ends in aioc_operation_finish(), once. The retry policy is
+ * accepted operation ends in aioc_op_finish(), once. The retry policy is
  * a pure function; the rest moves operations between the places where they
  * wait: an order queue, a token, a container's metadata, the pool, a back-off.
  *
@@ -11047,31 +11047,31 @@ static void aioc_account_drop_claims(aioc_account_container *container, const ai
  * defaults.
  *============================================================================*/
 
-#ifndef AIOC_OPERATION_MESSAGE_BYTES
-#define AIOC_OPERATION_MESSAGE_BYTES 1024
+#ifndef AIOC_OP_MESSAGE_BYTES
+#define AIOC_OP_MESSAGE_BYTES 1024
 #endif
-#define AIOC_OPERATION_SPARE_SLOTS 64        /* beyond pending_max, for what the library asks on its own account */
-#define AIOC_OPERATION_ORDER_BUCKETS 256
-#define AIOC_OPERATION_ATTEMPTS_KEPT 6       /* the first three and the last three */
-#define AIOC_OPERATION_SKEW_MIN_MS 60000     /* a clock this far from the server's is corrected */
-#define AIOC_OPERATION_NODES_KEPT 16384u     /* JSON nodes kept from one result to the next: 256 KiB */
-#define AIOC_OPERATION_TOKEN_US 5000000u     /* after it, the host is asked again for a token that is still wanted */
-#define AIOC_OPERATION_COMPOSITE_MAX 16384   /* bytes of all session tokens: web servers take no longer line */
-#define AIOC_OPERATION_CHARGE_MAX 1e8        /* request units of one answer: what says more is mistaken */
+#define AIOC_OP_SPARE_SLOTS 64               /* beyond pending_max, for what the library asks on its own account */
+#define AIOC_OP_ORDER_BUCKETS 256
+#define AIOC_OP_ATTEMPTS_KEPT 6              /* the first three and the last three */
+#define AIOC_OP_SKEW_MIN_MS 60000            /* a clock this far from the server's is corrected */
+#define AIOC_OP_NODES_KEPT 16384u            /* JSON nodes kept from one result to the next: 256 KiB */
+#define AIOC_OP_TOKEN_US 5000000u            /* after it, the host is asked again for a token that is still wanted */
+#define AIOC_OP_COMPOSITE_MAX 16384          /* bytes of all session tokens: web servers take no longer line */
+#define AIOC_OP_CHARGE_MAX 1e8               /* request units of one answer: what says more is mistaken */
 
-typedef struct aioc_operation aioc_operation;
-typedef struct aioc_operation_engine aioc_operation_engine;
+typedef struct aioc_op aioc_op;
+typedef struct aioc_op_engine aioc_op_engine;
 
 /* Whoever paces a set of operations (a bulk): a 429 to one of them does not use up its retries, but slows all. */
-typedef struct aioc_operation_pacer {
+typedef struct aioc_op_pacer {
     /* It got a 429, and is about to back off for so long, or to end. */
-    void (*throttled)(aioc_operation *op, uint64_t wait_us);
-    bool (*hold)(aioc_operation *op);        /* its back-off is over; true: kept until the pacer makes it ready */
-    void (*let_go)(aioc_operation *op);      /* it ends while it backs off or is held */
-} aioc_operation_pacer;
+    void (*throttled)(aioc_op *op, uint64_t wait_us);
+    bool (*hold)(aioc_op *op);               /* its back-off is over; true: kept until the pacer makes it ready */
+    void (*let_go)(aioc_op *op);             /* it ends while it backs off or is held */
+} aioc_op_pacer;
 
-/* What an operation asks for. Texts are lent: aioc_operation_new() copies them. */
-typedef struct aioc_operation_spec {
+/* What an operation asks for. Texts are lent: aioc_op_new() copies them. */
+typedef struct aioc_op_spec {
     const char *verb, *type;                 /* "POST", "docs": the resource type that is signed */
     aiocosmos_str link;                      /* the resource link that is signed: ids not percent-encoded */
     bool to_feed;                            /* the path is the link and the type, not the link alone */
@@ -11079,7 +11079,7 @@ typedef struct aioc_operation_spec {
     bool repeatable;                         /* a write that may be: it has an ETag to match, or if_not_exists */
     bool if_not_exists;                      /* 409 is success */
     bool item_data;                          /* reads or writes items: session tokens apply */
-    const aioc_operation_pacer *pacer;
+    const aioc_op_pacer *pacer;
     bool forgets_container;                  /* success means that what is known of `container_link` is stale */
     aiocosmos_str container_link;            /* whose session tokens apply; len 0: none */
     aiocosmos_str pk_text;                   /* partition key header value; len 0: none */
@@ -11091,43 +11091,43 @@ typedef struct aioc_operation_spec {
     uint32_t timeout_ms;                     /* AIOCOSMOS_OFF: none */
     bool internal;                           /* nobody outside waits for it */
     bool of_page;                            /* of a query: what has been read ahead goes with it */
-    void (*complete)(aioc_operation *op, const aiocosmos_result *result);
-    void (*stop_parts)(aioc_operation *op);  /* set: it is composed of others, and sends nothing itself */
+    void (*complete)(aioc_op *op, const aiocosmos_result *result);
+    void (*stop_parts)(aioc_op *op);         /* set: it is composed of others, and sends nothing itself */
     aiocosmos_done_fn done;
     void *user_data;
     void *owner;                             /* whoever composed it */
-} aioc_operation_spec;
+} aioc_op_spec;
 
-typedef enum aioc_operation_state {
-    AIOC_OPERATION_READY,                    /* in the ready list */
-    AIOC_OPERATION_IN_ORDER,                 /* behind another of its order key */
-    AIOC_OPERATION_WANTS_TOKEN,
-    AIOC_OPERATION_WANTS_METADATA,
-    AIOC_OPERATION_IN_POOL,
-    AIOC_OPERATION_BACKING_OFF,
-    AIOC_OPERATION_HELD,                     /* by its pacer */
-    AIOC_OPERATION_COMPOSED                  /* made of other operations, which do the work */
-} aioc_operation_state;
+typedef enum aioc_op_state {
+    AIOC_OP_READY,                           /* in the ready list */
+    AIOC_OP_IN_ORDER,                        /* behind another of its order key */
+    AIOC_OP_WANTS_TOKEN,
+    AIOC_OP_WANTS_METADATA,
+    AIOC_OP_IN_POOL,
+    AIOC_OP_BACKING_OFF,
+    AIOC_OP_HELD,                            /* by its pacer */
+    AIOC_OP_COMPOSED                         /* made of other operations, which do the work */
+} aioc_op_state;
 
 /* Why an attempt may be followed by another: each reason has a patience of its own, all together, but for MOVED, are
  * held to retries_max. */
-typedef enum aioc_operation_reason {
-    AIOC_OPERATION_FINAL,                    /* none may */
-    AIOC_OPERATION_TRANSPORT,                /* there is no answer of the service */
-    AIOC_OPERATION_UNCLEAR,                  /* there is one, but it does not say whether a write was applied */
-    AIOC_OPERATION_GONE,                     /* not processed: the service was busy, or lost a race */
-    AIOC_OPERATION_MOVED,                    /* not processed: the account's region is another one */
-    AIOC_OPERATION_RANGES,                   /* not processed: the partition key range is another one */
-    AIOC_OPERATION_METADATA,                 /* not processed: the container is another one */
-    AIOC_OPERATION_SESSION,
-    AIOC_OPERATION_THROTTLE,
-    AIOC_OPERATION_REASONS
-} aioc_operation_reason;
+typedef enum aioc_op_reason {
+    AIOC_OP_FINAL,                           /* none may */
+    AIOC_OP_TRANSPORT,                       /* there is no answer of the service */
+    AIOC_OP_UNCLEAR,                         /* there is one, but it does not say whether a write was applied */
+    AIOC_OP_GONE,                            /* not processed: the service was busy, or lost a race */
+    AIOC_OP_MOVED,                           /* not processed: the account's region is another one */
+    AIOC_OP_RANGES,                          /* not processed: the partition key range is another one */
+    AIOC_OP_METADATA,                        /* not processed: the container is another one */
+    AIOC_OP_SESSION,
+    AIOC_OP_THROTTLE,
+    AIOC_OP_REASONS
+} aioc_op_reason;
 
-struct aioc_operation {
+struct aioc_op {
     aioc_pool_exchange exchange;
-    aioc_operation_engine *engine;
-    aioc_operation *prev, *next;             /* ready list, or the list of those who want a token */
+    aioc_op_engine *engine;
+    aioc_op *prev, *next;                    /* ready list, or the list of those who want a token */
     aioc_platform_timer timer;               /* deadline, or a look at the attempt or end of the back-off before it */
     aioc_account_container *container;
     aioc_account_waiter waiter;
@@ -11137,13 +11137,13 @@ struct aioc_operation {
     uint32_t link_len, pk_len, lines_len, session_len;
     size_t   body_len;
     aioc_memory_buffer head;                 /* of the attempt under way */
-    aiocosmos_attempt *kept;                 /* AIOC_OPERATION_ATTEMPTS_KEPT of them, from the first attempt on */
+    aiocosmos_attempt *kept;                 /* AIOC_OP_ATTEMPTS_KEPT of them, from the first attempt on */
     uint64_t order_key;
-    aioc_operation *order_next, *order_tail, *order_bucket_next;
+    aioc_op *order_next, *order_tail, *order_bucket_next;
     uint64_t submitted_us, deadline_us, attempt_us, throttled_us;
-    void   (*complete)(aioc_operation *op, const aiocosmos_result *result);
-    void   (*stop_parts)(aioc_operation *op);            /* composed: called when it is stopped */
-    const aioc_operation_pacer *pacer;
+    void   (*complete)(aioc_op *op, const aiocosmos_result *result);
+    void   (*stop_parts)(aioc_op *op);                   /* composed: called when it is stopped */
+    const aioc_op_pacer *pacer;
     aiocosmos_done_fn done;
     void    *user_data;
     void    *owner;
@@ -11153,7 +11153,7 @@ struct aioc_operation {
     uint32_t slot, attempts, retries, throttle_wait_ms;
     int      stop;                           /* not 0: finish with it at the next step */
     int      http_status, sub_status;
-    uint8_t  tries[AIOC_OPERATION_REASONS];
+    uint8_t  tries[AIOC_OP_REASONS];
     uint8_t  state;
     bool     to_feed, write, repeatable, if_not_exists, item_data, by_range, paced, forgets_container, internal;
     bool     in_ready;
@@ -11167,17 +11167,17 @@ struct aioc_operation {
 };
 
 /* What a result points to while its callback runs. */
-typedef struct aioc_operation_delivery {
-    aioc_operation *op;
+typedef struct aioc_op_delivery {
+    aioc_op *op;
     aioc_http_response *response;            /* NULL: no answer */
     aioc_http_parser *parser;
     bool parsed;
     bool taken;
     aiocosmos_str body;
     aiocosmos_json root;
-} aioc_operation_delivery;
+} aioc_op_delivery;
 
-struct aioc_operation_engine {
+struct aioc_op_engine {
     aiocosmos_client *client;                /* handed to callbacks, never looked into */
     const aiocosmos_platform *platform;
     aioc_platform_reactor *reactor;
@@ -11191,13 +11191,13 @@ struct aioc_operation_engine {
     aioc_platform_timer token_timer;         /* runs while somebody waits for a token */
     aioc_account account;
     aioc_memory_buffer constant_lines;       /* Host and the other header lines that every request carries */
-    aioc_operation **slots;
+    aioc_op **slots;
     uint32_t *generations, *free_slots;
     uint32_t slot_count, free_count;
     uint32_t pending, pending_max;           /* operations that owe a callback */
-    aioc_operation *first_ready, *last_ready;
-    aioc_operation *first_tokenless;
-    aioc_operation *order[AIOC_OPERATION_ORDER_BUCKETS];
+    aioc_op *first_ready, *last_ready;
+    aioc_op *first_tokenless;
+    aioc_op *order[AIOC_OP_ORDER_BUCKETS];
     uint32_t retries_max, throttle_wait_ms, attempt_timeout_ms;
     bool retry_writes, no_session;
     aiocosmos_done_fn on_failure;
@@ -11217,18 +11217,18 @@ struct aioc_operation_engine {
     const char *default_database;
     uint32_t request_timeout_ms;
     char refusal[256];                       /* why the last call was refused */
-    char message[AIOC_OPERATION_MESSAGE_BYTES];
+    char message[AIOC_OP_MESSAGE_BYTES];
     aiocosmos_stats stats;
 };
 
-static void aioc_operation_log(aioc_operation_engine *engine, int level, uint64_t op_id, const char *message)
+static void aioc_op_log(aioc_op_engine *engine, int level, uint64_t op_id, const char *message)
 {
     if (engine->logger.fn && level <= engine->logger.level_max)
         engine->logger.fn(level, message, op_id, engine->logger.user_data);
 }
 
 /* splitmix64: for what has to differ, and is no secret. */
-static uint64_t aioc_operation_random(uint64_t *state)
+static uint64_t aioc_op_random(uint64_t *state)
 {
     uint64_t x = *state += 0x9E3779B97F4A7C15ull;
     x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9ull;
@@ -11237,13 +11237,13 @@ static uint64_t aioc_operation_random(uint64_t *state)
 }
 
 /* A UUID of version 4 (RFC 9562, 5.4). Ids have to differ, and are no secret. */
-static void aioc_operation_make_activity_id(aioc_operation_engine *engine, char *out)
+static void aioc_op_make_activity_id(aioc_op_engine *engine, char *out)
 {
     static const char form[] = "xxxxxxxx-xxxx-4xxx-yxxx-xxxxxxxxxxxx";
-    uint64_t bits = aioc_operation_random(&engine->activity_state[0]);
+    uint64_t bits = aioc_op_random(&engine->activity_state[0]);
     size_t i;
     for (i = 0; i < sizeof form; i++) {
-        if (i == 18) bits = aioc_operation_random(&engine->activity_state[1]);
+        if (i == 18) bits = aioc_op_random(&engine->activity_state[1]);
         out[i] = form[i];
         if (form[i] < 'x') continue;
         out[i] = "0123456789abcdef"[form[i] == 'x' ? bits & 15u : 8u | (bits & 3u)];
@@ -11251,53 +11251,53 @@ static void aioc_operation_make_activity_id(aioc_operation_engine *engine, char 
     }
 }
 
-static aiocosmos_op aioc_operation_handle(const aioc_operation *op)
+static aiocosmos_op aioc_op_handle(const aioc_op *op)
 {
     aiocosmos_op handle;
     handle.id = ((uint64_t)op->engine->generations[op->slot] << 32) | (op->slot + 1u);
     return handle;
 }
 
-static aioc_operation *aioc_operation_find(const aioc_operation_engine *engine, aiocosmos_op handle)
+static aioc_op *aioc_op_find(const aioc_op_engine *engine, aiocosmos_op handle)
 {
     uint32_t slot = (uint32_t)handle.id - 1u;
     if (slot >= engine->slot_count || engine->generations[slot] != (uint32_t)(handle.id >> 32)) return NULL;
     return engine->slots[slot];
 }
 
-static aiocosmos_str aioc_operation_text(const aioc_memory_buffer *buffer)
+static aiocosmos_str aioc_op_text(const aioc_memory_buffer *buffer)
 {
     return aioc_text_view(buffer->data, buffer->len);
 }
 
 /* The texts of an operation stand one behind the other, in this order. */
-static aiocosmos_str aioc_operation_link(const aioc_operation *op)
+static aiocosmos_str aioc_op_link(const aioc_op *op)
 {
     return aioc_text_view(op->texts, op->link_len);
 }
 
-static aiocosmos_str aioc_operation_pk(const aioc_operation *op)
+static aiocosmos_str aioc_op_pk(const aioc_op *op)
 {
     return aioc_text_view(op->texts + op->link_len, op->pk_len);
 }
-static aiocosmos_str aioc_operation_lines(const aioc_operation *op)
+static aiocosmos_str aioc_op_lines(const aioc_op *op)
 {
     return aioc_text_view(op->texts + op->link_len + op->pk_len, op->lines_len);
 }
-static aiocosmos_str aioc_operation_session(const aioc_operation *op)
+static aiocosmos_str aioc_op_session(const aioc_op *op)
 {
     return aioc_text_view(op->texts + op->link_len + op->pk_len + op->lines_len, op->session_len);
 }
-static aiocosmos_str aioc_operation_body(const aioc_operation *op)
+static aiocosmos_str aioc_op_body(const aioc_op *op)
 {
     return aioc_text_view(op->texts + op->link_len + op->pk_len + op->lines_len + op->session_len, op->body_len);
 }
 
 /*--- Ready list -------------------------------------------------------------*/
 
-static void aioc_operation_make_ready(aioc_operation *op)
+static void aioc_op_make_ready(aioc_op *op)
 {
-    aioc_operation_engine *engine = op->engine;
+    aioc_op_engine *engine = op->engine;
     if (op->in_ready) return;
     op->in_ready = true;
     op->next = NULL;
@@ -11306,72 +11306,71 @@ static void aioc_operation_make_ready(aioc_operation *op)
     engine->last_ready = op;
 }
 
-static void aioc_operation_leave_ready(aioc_operation *op)
+static void aioc_op_leave_ready(aioc_op *op)
 {
-    aioc_operation_engine *engine = op->engine;
+    aioc_op_engine *engine = op->engine;
     if (!op->in_ready) return;
     op->in_ready = false;
     *(op->prev ? &op->prev->next : &engine->first_ready) = op->next;
     *(op->next ? &op->next->prev : &engine->last_ready) = op->prev;
 }
 
-static void aioc_operation_enter_tokenless(aioc_operation *op)
+static void aioc_op_enter_tokenless(aioc_op *op)
 {
-    aioc_operation_engine *engine = op->engine;
-    op->state = AIOC_OPERATION_WANTS_TOKEN;
+    aioc_op_engine *engine = op->engine;
+    op->state = AIOC_OP_WANTS_TOKEN;
     op->prev = NULL;
     op->next = engine->first_tokenless;
     if (op->next) op->next->prev = op;
-    else aioc_platform_timer_start(engine->reactor, &engine->token_timer, engine->reactor->now_us +
-                                                                         AIOC_OPERATION_TOKEN_US);
+    else aioc_platform_timer_start(engine->reactor, &engine->token_timer, engine->reactor->now_us + AIOC_OP_TOKEN_US);
     engine->first_tokenless = op;
 }
 
-static void aioc_operation_leave_tokenless(aioc_operation *op)
+static void aioc_op_leave_tokenless(aioc_op *op)
 {
-    aioc_operation_engine *engine = op->engine;
+    aioc_op_engine *engine = op->engine;
     *(op->prev ? &op->prev->next : &engine->first_tokenless) = op->next;
     if (op->next) op->next->prev = op->prev;
     if (!engine->first_tokenless) aioc_platform_timer_stop(engine->reactor, &engine->token_timer);
-    op->state = AIOC_OPERATION_READY;
+    op->state = AIOC_OP_READY;
 }
 
 /* The host has not answered: it may have lost the question. Whoever still waits asks again. */
-static void aioc_operation_token_overdue(aioc_platform_timer *timer)
+static void aioc_op_token_overdue(aioc_platform_timer *timer)
 {
-    aioc_operation_engine *engine = (aioc_operation_engine *)timer->owner;
+    aioc_op_engine *engine = (aioc_op_engine *)timer->owner;
     while (engine->first_tokenless) {
-        aioc_operation *op = engine->first_tokenless;
-        aioc_operation_leave_tokenless(op);
-        aioc_operation_make_ready(op);
+        aioc_op *op = engine->first_tokenless;
+        aioc_op_leave_tokenless(op);
+        aioc_op_make_ready(op);
     }
 }
 
 /* A token came, or was refused: those who waited for it go on. The others have been asked for, and wait until it is
  * their turn, or a host whose answers never fit would be asked for ever. */
-static void aioc_operation_tokens_changed(aioc_operation_engine *engine)
+static void aioc_op_tokens_changed(aioc_op_engine *engine)
 {
-    aioc_operation *op = engine->first_tokenless, *next;
+    aioc_op *op = engine->first_tokenless, *next;
     for (; op; op = next) {
         next = op->next;
-        if (!aioc_auth_tokens_find(&engine->tokens, aioc_operation_link(op), engine->reactor->now_us)) continue;
-        aioc_operation_leave_tokenless(op);
-        aioc_operation_make_ready(op);
+        if (!aioc_auth_tokens_find(&engine->tokens, aioc_op_link(op), engine->reactor->now_us)) continue;
+        aioc_op_leave_tokenless(op);
+        aioc_op_make_ready(op);
     }
 }
 
 /*--- Order keys: operations of one key, one at a time, in submit order --------*/
 
-static aioc_operation **aioc_operation_order_bucket(aioc_operation_engine *engine, uint64_t key)
+static aioc_op **aioc_op_order_bucket(aioc_op_engine *engine, uint64_t key)
 {
     return &engine->order[(key * 0x9E3779B97F4A7C15ull) >> 56];
 }
 
 /* True: it is the first of its key and may run. */
-static bool aioc_operation_order_enter(aioc_operation *op)
+static bool aioc_op_order_enter(aioc_op *op)
 {
-    aioc_operation **bucket = aioc_operation_order_bucket(op->engine, op->order_key);
-    aioc_operation *head;
+    aioc_op **bucket = aioc_op_order_bucket(op->engine, op->order_key);
+    aioc_op *head;
     for (head = *bucket; head; head = head->order_bucket_next) {
         if (head->order_key == op->order_key) {
             head->order_tail->order_next = op;
@@ -11386,13 +11385,13 @@ static bool aioc_operation_order_enter(aioc_operation *op)
     return true;
 }
 
-static void aioc_operation_order_leave(aioc_operation *op)
+static void aioc_op_order_leave(aioc_op *op)
 {
-    aioc_operation **at = aioc_operation_order_bucket(op->engine, op->order_key);
-    aioc_operation *heir = op->order_next;
+    aioc_op **at = aioc_op_order_bucket(op->engine, op->order_key);
+    aioc_op *heir = op->order_next;
     while ((*at)->order_key != op->order_key) at = &(*at)->order_bucket_next;
     if (!op->head_of_order) {                /* stopped while it waited its turn */
-        aioc_operation *before = *at;
+        aioc_op *before = *at;
         while (before->order_next != op) before = before->order_next;
         before->order_next = heir;
         if ((*at)->order_tail == op) (*at)->order_tail = before;
@@ -11406,16 +11405,16 @@ static void aioc_operation_order_leave(aioc_operation *op)
     heir->order_tail = op->order_tail;
     heir->order_bucket_next = op->order_bucket_next;
     *at = heir;
-    heir->state = AIOC_OPERATION_READY;
-    aioc_operation_make_ready(heir);
+    heir->state = AIOC_OP_READY;
+    aioc_op_make_ready(heir);
 }
 
 /*--- Birth and death --------------------------------------------------------*/
 
-static int aioc_operation_open(aioc_operation_engine *engine)
+static int aioc_op_open(aioc_op_engine *engine)
 {
-    uint32_t count = engine->pending_max + AIOC_OPERATION_SPARE_SLOTS, i;
-    engine->slots = (aioc_operation **)aioc_memory_zalloc(engine->memory, count * sizeof *engine->slots);
+    uint32_t count = engine->pending_max + AIOC_OP_SPARE_SLOTS, i;
+    engine->slots = (aioc_op **)aioc_memory_zalloc(engine->memory, count * sizeof *engine->slots);
     engine->generations = (uint32_t *)aioc_memory_zalloc(engine->memory, count * sizeof *engine->generations);
     engine->free_slots = (uint32_t *)aioc_memory_alloc(engine->memory, count * sizeof *engine->free_slots);
     engine->slot_count = count;
@@ -11425,14 +11424,14 @@ static int aioc_operation_open(aioc_operation_engine *engine)
         engine->generations[i] = 1;
     }
     engine->free_count = count;
-    engine->token_timer.fire = aioc_operation_token_overdue;
+    engine->token_timer.fire = aioc_op_token_overdue;
     engine->token_timer.owner = engine;
     aioc_json_open(&engine->doc, engine->memory);
     aioc_json_open(&engine->properties, engine->memory);
     return 0;
 }
 
-static void aioc_operation_close(aioc_operation_engine *engine)
+static void aioc_op_close(aioc_op_engine *engine)
 {
     aioc_json_close(&engine->doc);
     aioc_json_close(&engine->properties);
@@ -11447,64 +11446,63 @@ static void aioc_operation_close(aioc_operation_engine *engine)
     aioc_memory_free(engine->memory, engine->free_slots, engine->slot_count * sizeof *engine->free_slots);
 }
 
-static bool aioc_operation_has_room(const aioc_operation_engine *engine, bool internal)
+static bool aioc_op_has_room(const aioc_op_engine *engine, bool internal)
 {
     return internal ? engine->free_count > 0
-                    : engine->pending < engine->pending_max && engine->free_count > AIOC_OPERATION_SPARE_SLOTS / 2;
+                    : engine->pending < engine->pending_max && engine->free_count > AIOC_OP_SPARE_SLOTS / 2;
 }
 
 /* What a query asks of ranges leaves room to what others wait for, such as the ranges themselves. */
-static bool aioc_operation_has_room_for_fetch(const aioc_operation_engine *engine)
+static bool aioc_op_has_room_for_fetch(const aioc_op_engine *engine)
 {
-    return engine->free_count > AIOC_OPERATION_SPARE_SLOTS / 4;
+    return engine->free_count > AIOC_OP_SPARE_SLOTS / 4;
 }
 
 /* A bulk that has nothing in flight may have one item beyond pending_max: otherwise bulks that take up all the room
  * themselves would wait for it for ever. */
-static bool aioc_operation_has_room_for_part(const aioc_operation_engine *engine, uint32_t in_flight)
+static bool aioc_op_has_room_for_part(const aioc_op_engine *engine, uint32_t in_flight)
 {
-    return aioc_operation_has_room(engine, false) ||
-           (in_flight == 0 && engine->free_count > AIOC_OPERATION_SPARE_SLOTS / 2);
+    return aioc_op_has_room(engine, false) || (in_flight == 0 && engine->free_count > AIOC_OP_SPARE_SLOTS / 2);
 }
 
-static void aioc_operation_free(aioc_operation *op)
+static void aioc_op_free(aioc_op *op)
 {
     aioc_memory *memory = op->engine->memory;
     if (op->container) aioc_account_release(op->container);
     aioc_memory_buffer_free(memory, &op->head);
-    aioc_memory_free(memory, op->kept, AIOC_OPERATION_ATTEMPTS_KEPT * sizeof *op->kept);
+    aioc_memory_free(memory, op->kept, AIOC_OP_ATTEMPTS_KEPT * sizeof *op->kept);
     aioc_memory_free(memory, op->texts, op->texts_size);
     aioc_memory_free(memory, op, sizeof *op);
 }
 
-static char *aioc_operation_put(char *at, aiocosmos_str text)
+static char *aioc_op_put(char *at, aiocosmos_str text)
 {
     if (text.len) memcpy(at, text.ptr, text.len);
     return at + text.len;
 }
 
-static void aioc_operation_resume(aioc_account_waiter *waiter);
-static const aioc_account_range *aioc_operation_range(aioc_operation *op);
-static int  aioc_operation_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[2]);
-static void aioc_operation_answered(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome);
-static void aioc_operation_timer_fired(aioc_platform_timer *timer);
+static void aioc_op_resume(aioc_account_waiter *waiter);
+static const aioc_account_range *aioc_op_range(aioc_op *op);
+static int  aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[2]);
+static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome);
+static void aioc_op_timer_fired(aioc_platform_timer *timer);
 
-static size_t aioc_operation_texts_len(const aioc_operation_spec *spec)
+static size_t aioc_op_texts_len(const aioc_op_spec *spec)
 {
     return spec->link.len + spec->pk_text.len + spec->lines.len + spec->session_token.len + spec->body.len;
 }
 
-static bool aioc_operation_copy_texts(aioc_operation *op, const aioc_operation_spec *spec)
+static bool aioc_op_copy_texts(aioc_op *op, const aioc_op_spec *spec)
 {
     char *at;
-    op->texts_size = aioc_operation_texts_len(spec) + 1;
+    op->texts_size = aioc_op_texts_len(spec) + 1;
     op->texts = (char *)aioc_memory_alloc(op->engine->memory, op->texts_size);
     if (!op->texts) return false;
-    at = aioc_operation_put(op->texts, spec->link);
-    at = aioc_operation_put(at, spec->pk_text);
-    at = aioc_operation_put(at, spec->lines);
-    at = aioc_operation_put(at, spec->session_token);
-    at = aioc_operation_put(at, spec->body);
+    at = aioc_op_put(op->texts, spec->link);
+    at = aioc_op_put(at, spec->pk_text);
+    at = aioc_op_put(at, spec->lines);
+    at = aioc_op_put(at, spec->session_token);
+    at = aioc_op_put(at, spec->body);
     *at = 0;
     op->link_len = (uint32_t)spec->link.len;
     op->pk_len = (uint32_t)spec->pk_text.len;
@@ -11515,7 +11513,7 @@ static bool aioc_operation_copy_texts(aioc_operation *op, const aioc_operation_s
 }
 
 /* How long an attempt may be silent; 0: as long as it likes. */
-static uint64_t aioc_operation_silence_max_us(const aioc_operation *op)
+static uint64_t aioc_op_silence_max_us(const aioc_op *op)
 {
     uint32_t max_ms = op->engine->attempt_timeout_ms, first_ms = op->attempts == 0 ? 1000 : 5000;
     /* Metadata comes quickly or not at all, says .NET's HttpTimeoutPolicyControlPlaneRetriableHotPath. */
@@ -11525,50 +11523,49 @@ static uint64_t aioc_operation_silence_max_us(const aioc_operation *op)
 
 /* Starts the one timer anew: from_us is when the operation was heard of last. Neither sending nor an answer touches it,
  * for whether an attempt has been silent is found out only when it fires. */
-static void aioc_operation_time(aioc_operation *op, uint64_t from_us)
+static void aioc_op_time(aioc_op *op, uint64_t from_us)
 {
-    uint64_t max_us = aioc_operation_silence_max_us(op), due_us = op->deadline_us;
+    uint64_t max_us = aioc_op_silence_max_us(op), due_us = op->deadline_us;
     if (max_us && (due_us == 0 || from_us + max_us < due_us)) due_us = from_us + max_us;
     if (due_us) aioc_platform_timer_start(op->engine->reactor, &op->timer, due_us);
 }
 
-static void aioc_operation_enlist(aioc_operation *op)
+static void aioc_op_enlist(aioc_op *op)
 {
-    aioc_operation_engine *engine = op->engine;
+    aioc_op_engine *engine = op->engine;
     op->slot = engine->free_slots[--engine->free_count];
     engine->slots[op->slot] = op;
     if (!op->internal) engine->pending++;
     engine->stats.ops_submitted++;
-    aioc_operation_time(op, op->submitted_us);
+    aioc_op_time(op, op->submitted_us);
     if (op->stop_parts) {
-        op->state = AIOC_OPERATION_COMPOSED;
-    } else if (op->order_key && !aioc_operation_order_enter(op)) {
-        op->state = AIOC_OPERATION_IN_ORDER;
+        op->state = AIOC_OP_COMPOSED;
+    } else if (op->order_key && !aioc_op_order_enter(op)) {
+        op->state = AIOC_OP_IN_ORDER;
     } else {
-        op->state = AIOC_OPERATION_READY;
-        aioc_operation_make_ready(op);
+        op->state = AIOC_OP_READY;
+        aioc_op_make_ready(op);
     }
 }
 
 /* Accepts an operation: it will complete exactly once, from a later step. now_us is a fresh reading of the clock. NULL:
- * no memory; the caller has seen to aioc_operation_has_room(). */
-static aioc_operation *aioc_operation_new(aioc_operation_engine *engine, const aioc_operation_spec *spec,
-                                          uint64_t now_us)
+ * no memory; the caller has seen to aioc_op_has_room(). */
+static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_op_spec *spec, uint64_t now_us)
 {
-    aioc_operation *op = (aioc_operation *)aioc_memory_zalloc(engine->memory, sizeof *op);
+    aioc_op *op = (aioc_op *)aioc_memory_zalloc(engine->memory, sizeof *op);
     if (!op) return NULL;
     op->engine = engine;
-    if (!aioc_operation_copy_texts(op, spec)) goto failed;
+    if (!aioc_op_copy_texts(op, spec)) goto failed;
     if (spec->container_link.len) {
         op->container = aioc_account_hold(&engine->account, spec->container_link);
         if (!op->container) goto failed;
     }
-    op->exchange.prepare = aioc_operation_prepare;
-    op->exchange.done = aioc_operation_answered;
+    op->exchange.prepare = aioc_op_prepare;
+    op->exchange.done = aioc_op_answered;
     op->exchange.owner = op;
-    op->timer.fire = aioc_operation_timer_fired;
+    op->timer.fire = aioc_op_timer_fired;
     op->timer.owner = op;
-    op->waiter.resume = aioc_operation_resume;
+    op->waiter.resume = aioc_op_resume;
     op->waiter.owner = op;
     op->verb = spec->verb;
     op->type = spec->type;
@@ -11589,25 +11586,25 @@ static aioc_operation *aioc_operation_new(aioc_operation_engine *engine, const a
     op->order_key = spec->order_key;
     op->submitted_us = now_us;
     op->deadline_us = spec->timeout_ms == AIOCOSMOS_OFF ? 0 : now_us + (uint64_t)spec->timeout_ms * 1000u;
-    aioc_operation_enlist(op);
+    aioc_op_enlist(op);
     return op;
 failed:
-    aioc_operation_free(op);
+    aioc_op_free(op);
     return NULL;
 }
 
 /*--- Completion -------------------------------------------------------------*/
 
 /* Takes an operation out of every list. From here its handle is stale. */
-static void aioc_operation_detach(aioc_operation *op)
+static void aioc_op_detach(aioc_op *op)
 {
-    aioc_operation_engine *engine = op->engine;
+    aioc_op_engine *engine = op->engine;
     aioc_platform_timer_stop(engine->reactor, &op->timer);
-    if (op->state == AIOC_OPERATION_WANTS_TOKEN) aioc_operation_leave_tokenless(op);
-    if (op->state == AIOC_OPERATION_WANTS_METADATA) aioc_account_stop_waiting(op->container, &op->waiter);
+    if (op->state == AIOC_OP_WANTS_TOKEN) aioc_op_leave_tokenless(op);
+    if (op->state == AIOC_OP_WANTS_METADATA) aioc_account_stop_waiting(op->container, &op->waiter);
     if (op->paced) op->pacer->let_go(op);
-    aioc_operation_leave_ready(op);
-    if (op->order_key) aioc_operation_order_leave(op);
+    aioc_op_leave_ready(op);
+    if (op->order_key) aioc_op_order_leave(op);
     engine->slots[op->slot] = NULL;
     if (++engine->generations[op->slot] == 0) engine->generations[op->slot] = 1;
     engine->free_slots[engine->free_count++] = op->slot;
@@ -11615,9 +11612,9 @@ static void aioc_operation_detach(aioc_operation *op)
     engine->stats.ops_completed++;
 }
 
-static void aioc_operation_call_back(aioc_operation *op, const aiocosmos_result *result)
+static void aioc_op_call_back(aioc_op *op, const aiocosmos_result *result)
 {
-    aioc_operation_engine *engine = op->engine;
+    aioc_op_engine *engine = op->engine;
     if (result->status != 0 && result->status != 304 && !op->internal && engine->on_failure)
         engine->on_failure(engine->client, result, engine->on_failure_user_data);
     if (op->complete) {
@@ -11630,24 +11627,24 @@ static void aioc_operation_call_back(aioc_operation *op, const aiocosmos_result 
 
 /* What the service says of a failure quotes what it was asked: the log has the status only. Items that are missing, or
  * there already, are everyday news. */
-static void aioc_operation_log_failure(aioc_operation_engine *engine, const aiocosmos_result *result, bool answered)
+static void aioc_op_log_failure(aioc_op_engine *engine, const aiocosmos_result *result, bool answered)
 {
     bool everyday = result->status == 404 || result->status == 409 || result->status == 412;
-    aioc_operation_log(engine, everyday ? 3 : 2, result->op.id,
-                       answered ? aioc_protocol_status_text(result->status) : result->message.ptr);
+    aioc_op_log(engine, everyday ? 3 : 2, result->op.id,
+                answered ? aioc_protocol_status_text(result->status) : result->message.ptr);
 }
 
 /* Ends an operation: out of every list, then its callback, then its memory. The response, if there is one, is lent. */
-static void aioc_operation_finish(aioc_operation *op, int status, aiocosmos_fate fate, const aioc_pool_outcome *outcome,
-                                  const char *message)
+static void aioc_op_finish(aioc_op *op, int status, aiocosmos_fate fate, const aioc_pool_outcome *outcome,
+                           const char *message)
 {
-    aioc_operation_engine *engine = op->engine;
-    aioc_operation_delivery delivery;
+    aioc_op_engine *engine = op->engine;
+    aioc_op_delivery delivery;
     aiocosmos_result result;
     memset(&delivery, 0, sizeof delivery);
     memset(&result, 0, sizeof result);
     delivery.op = op;
-    result.op = aioc_operation_handle(op);
+    result.op = aioc_op_handle(op);
     result.status = status;
     result.http_status = op->http_status;
     result.sub_status = op->sub_status;
@@ -11668,27 +11665,27 @@ static void aioc_operation_finish(aioc_operation *op, int status, aiocosmos_fate
         result.session_token = outcome->response->wanted[AIOC_PROTOCOL_H_SESSION];
     }
     if (op->container && op->http_status == 404 && op->sub_status == 1002 && status == AIOCOSMOS_E_TIMEOUT)
-        aioc_account_drop_claims(op->container, aioc_operation_range(op));
+        aioc_account_drop_claims(op->container, aioc_op_range(op));
     result.internal = &delivery;
-    if (status != 0 && status != 304) aioc_operation_log_failure(engine, &result, delivery.response != NULL);
-    aioc_operation_detach(op);
-    aioc_operation_call_back(op, &result);
+    if (status != 0 && status != 304) aioc_op_log_failure(engine, &result, delivery.response != NULL);
+    aioc_op_detach(op);
+    aioc_op_call_back(op, &result);
     /* A huge page was an exception. */
-    if (engine->doc.cap > AIOC_OPERATION_NODES_KEPT) aioc_json_close(&engine->doc);
-    aioc_operation_free(op);
+    if (engine->doc.cap > AIOC_OP_NODES_KEPT) aioc_json_close(&engine->doc);
+    aioc_op_free(op);
 }
 
 /* The same without an answer. */
-static void aioc_operation_fail(aioc_operation *op, int status, const char *message)
+static void aioc_op_fail(aioc_op *op, int status, const char *message)
 {
-    aioc_operation_finish(op, status, op->doubt ? AIOCOSMOS_MAYBE_APPLIED : AIOCOSMOS_NOT_SENT, NULL, message);
+    aioc_op_finish(op, status, op->doubt ? AIOCOSMOS_MAYBE_APPLIED : AIOCOSMOS_NOT_SENT, NULL, message);
 }
 
-static void aioc_operation_keep_attempt(aioc_operation *op, const aioc_pool_outcome *outcome, double charge_ru);
+static void aioc_op_keep_attempt(aioc_op *op, const aioc_pool_outcome *outcome, double charge_ru);
 
 /* Takes an operation out of the pool. An attempt that was under way is an attempt, even if nobody waits for its answer
  * any more; of its times only that is known. Returns whether its last byte was sent. */
-static bool aioc_operation_give_up(aioc_operation *op, int status)
+static bool aioc_op_give_up(aioc_op *op, int status)
 {
     bool under_way = op->exchange.state == AIOC_POOL_ACTIVE;
     bool sent = aioc_pool_cancel(&op->engine->pool, &op->exchange);
@@ -11697,69 +11694,69 @@ static bool aioc_operation_give_up(aioc_operation *op, int status)
     memset(&outcome, 0, sizeof outcome);
     outcome.error = status;
     outcome.first_byte_us = (uint32_t)(op->engine->reactor->now_us - op->attempt_us);
-    aioc_operation_keep_attempt(op, &outcome, 0);
+    aioc_op_keep_attempt(op, &outcome, 0);
     return sent;
 }
 
 /* Ends an operation wherever it is: cancelled, out of time, or shut down. */
-static void aioc_operation_abort(aioc_operation *op, int status)
+static void aioc_op_abort(aioc_op *op, int status)
 {
     char text[160];
     static const char *const where[] = { "ready to be sent", "waiting for the operation before it in its order",
         "waiting for a token", "waiting for the container's partition key ranges", "waiting for the answer",
         "waiting to try again", "held back after 429", "under way" };
     const char *place = where[op->state];
-    if (op->state == AIOC_OPERATION_COMPOSED) {
+    if (op->state == AIOC_OP_COMPOSED) {
         op->stop = status;
         op->stop_parts(op);
         return;
     }
-    if (op->state == AIOC_OPERATION_IN_POOL) {
-        bool sent = aioc_operation_give_up(op, status);
+    if (op->state == AIOC_OP_IN_POOL) {
+        bool sent = aioc_op_give_up(op, status);
         if (!sent) place = "waiting for a connection";
         if (sent && op->write) op->doubt = true;
-        op->state = AIOC_OPERATION_READY;
+        op->state = AIOC_OP_READY;
     }
     aioc_memory_print(text, sizeof text, "%s after %u attempt%s while %s", aioc_protocol_status_text(status),
                       (unsigned)op->attempts, op->attempts == 1 ? "" : "s", place);
-    aioc_operation_fail(op, status, text);
+    aioc_op_fail(op, status, text);
 }
 
 /* In a forked child: frees, calls nobody back, sends nothing. */
-static void aioc_operation_abandon(aioc_operation *op)
+static void aioc_op_abandon(aioc_op *op)
 {
-    if (op->state == AIOC_OPERATION_IN_POOL) aioc_pool_cancel(&op->engine->pool, &op->exchange);
-    aioc_operation_detach(op);
-    aioc_operation_free(op);
+    if (op->state == AIOC_OP_IN_POOL) aioc_pool_cancel(&op->engine->pool, &op->exchange);
+    aioc_op_detach(op);
+    aioc_op_free(op);
 }
 
 /* It ends with this status, wherever it is, but from a later step. */
-static void aioc_operation_stop(aioc_operation *op, int status)
+static void aioc_op_stop(aioc_op *op, int status)
 {
     if (op->stop == 0 || status == AIOCOSMOS_E_CANCELLED) op->stop = status;     /* who cancels is promised that */
-    if (op->state == AIOC_OPERATION_WANTS_TOKEN) aioc_operation_leave_tokenless(op);
+    if (op->state == AIOC_OP_WANTS_TOKEN) aioc_op_leave_tokenless(op);
     if (op->paced) {
         op->pacer->let_go(op);
-        op->state = AIOC_OPERATION_READY;
+        op->state = AIOC_OP_READY;
     }
-    aioc_operation_make_ready(op);
+    aioc_op_make_ready(op);
 }
 
-static bool aioc_operation_cancel(aioc_operation_engine *engine, aiocosmos_op handle)
+static bool aioc_op_cancel(aioc_op_engine *engine, aiocosmos_op handle)
 {
-    aioc_operation *op = aioc_operation_find(engine, handle);
-    if (op) aioc_operation_stop(op, AIOCOSMOS_E_CANCELLED);
+    aioc_op *op = aioc_op_find(engine, handle);
+    if (op) aioc_op_stop(op, AIOCOSMOS_E_CANCELLED);
     return op != NULL;
 }
 
 /*--- Attempt ----------------------------------------------------------------*/
 
 /* Undoes aioc_protocol_pk_text() far enough to hash the key. False: it cannot be hashed here. */
-static bool aioc_operation_epk(aioc_operation *op, char epk[AIOC_PROTOCOL_EPK_MAX], size_t *epk_len)
+static bool aioc_op_epk(aioc_op *op, char epk[AIOC_PROTOCOL_EPK_MAX], size_t *epk_len)
 {
     aiocosmos_value components[3];
     aioc_memory_buffer texts = { NULL, 0, 0 };
-    aiocosmos_str pk = aioc_operation_pk(op);
+    aiocosmos_str pk = aioc_op_pk(op);
     size_t count = 0;
     bool known = aioc_protocol_pk_components(op->engine->memory, &texts, pk, components, &count) &&
                  count == op->container->pk_def.path_count &&
@@ -11768,7 +11765,7 @@ static bool aioc_operation_epk(aioc_operation *op, char epk[AIOC_PROTOCOL_EPK_MA
     return known;
 }
 
-static bool aioc_operation_wants_session(const aioc_operation *op)
+static bool aioc_op_wants_session(const aioc_op *op)
 {
     if (!op->item_data || !op->container || op->engine->no_session) return false;
     if (op->session_len) return true;
@@ -11776,24 +11773,24 @@ static bool aioc_operation_wants_session(const aioc_operation *op)
 }
 
 /* The partition key range that an operation is for. NULL: not known. */
-static const aioc_account_range *aioc_operation_range(aioc_operation *op)
+static const aioc_account_range *aioc_op_range(aioc_op *op)
 {
     char epk[AIOC_PROTOCOL_EPK_MAX];
     size_t epk_len = 0;
-    if (op->by_range) return aioc_account_range_named(op->container, aioc_operation_pk(op));
-    if (op->container->knowledge != AIOC_ACCOUNT_KNOWN || !op->pk_len || !aioc_operation_epk(op, epk, &epk_len))
+    if (op->by_range) return aioc_account_range_named(op->container, aioc_op_pk(op));
+    if (op->container->knowledge != AIOC_ACCOUNT_KNOWN || !op->pk_len || !aioc_op_epk(op, epk, &epk_len))
         return NULL;
     return aioc_account_route(op->container, aioc_text_view(epk, epk_len));
 }
 
-static bool aioc_operation_append_session_line(aioc_operation *op, aioc_memory_buffer *head)
+static bool aioc_op_append_session_line(aioc_op *op, aioc_memory_buffer *head)
 {
     aioc_memory *memory = op->engine->memory;
     size_t start = head->len, begin;
-    if (!aioc_operation_wants_session(op)) return true;
+    if (!aioc_op_wants_session(op)) return true;
     if (!aioc_memory_append_str(memory, head, "x-ms-session-token: ")) return false;
     begin = head->len;
-    if (!aioc_account_session_for(op->container, aioc_operation_range(op), aioc_operation_session(op), head))
+    if (!aioc_account_session_for(op->container, aioc_op_range(op), aioc_op_session(op), head))
         return false;
     if (head->len > begin) return aioc_memory_append(memory, head, "\r\n", 2);
     head->len = start;
@@ -11801,42 +11798,41 @@ static bool aioc_operation_append_session_line(aioc_operation *op, aioc_memory_b
 }
 
 /* The token or signature for this attempt. len 0: none is held. */
-static aiocosmos_str aioc_operation_authorization(aioc_operation *op, int64_t wall_s)
+static aiocosmos_str aioc_op_authorization(aioc_op *op, int64_t wall_s)
 {
-    aioc_operation_engine *engine = op->engine;
+    aioc_op_engine *engine = op->engine;
     const aioc_auth_token *token;
     op->token = engine->signer.serial;
     if (engine->signer.has_key)
-        return aioc_auth_sign(&engine->signer, op->verb, op->type, aioc_operation_link(op), wall_s);
-    token = aioc_auth_tokens_find(&engine->tokens, aioc_operation_link(op), engine->reactor->now_us);
+        return aioc_auth_sign(&engine->signer, op->verb, op->type, aioc_op_link(op), wall_s);
+    token = aioc_auth_tokens_find(&engine->tokens, aioc_op_link(op), engine->reactor->now_us);
     if (!token) return aioc_text_view(NULL, 0);
     op->token = token->serial;
     return aioc_text_view((const char *)(token + 1) + token->link_len, token->value_len);
 }
 
-static int64_t aioc_operation_wall_s(const aioc_operation_engine *engine)
+static int64_t aioc_op_wall_s(const aioc_op_engine *engine)
 {
     return (engine->platform->wall_ms(engine->platform->user_data) + engine->skew_ms) / 1000;
 }
 
-static bool aioc_operation_append_request_line(aioc_operation *op, aioc_memory_buffer *head)
+static bool aioc_op_append_request_line(aioc_op *op, aioc_memory_buffer *head)
 {
     aioc_memory *memory = op->engine->memory;
     return aioc_memory_append_str(memory, head, op->verb) && aioc_memory_append(memory, head, " ", 1) &&
-           aioc_protocol_append_path(memory, head, aioc_operation_link(op)) &&
+           aioc_protocol_append_path(memory, head, aioc_op_link(op)) &&
            (!op->to_feed || ((op->link_len == 0 || aioc_memory_append(memory, head, "/", 1)) &&
                              aioc_memory_append_str(memory, head, op->type))) &&
            aioc_memory_append_str(memory, head, " HTTP/1.1\r\n");
 }
 
-static bool aioc_operation_append_line(aioc_memory *memory, aioc_memory_buffer *head, const char *name,
-                                       aiocosmos_str value)
+static bool aioc_op_append_line(aioc_memory *memory, aioc_memory_buffer *head, const char *name, aiocosmos_str value)
 {
     return aioc_memory_append_str(memory, head, name) && aioc_memory_append(memory, head, value.ptr, value.len) &&
            aioc_memory_append(memory, head, "\r\n", 2);
 }
 
-static void aioc_operation_keep_activity(aioc_operation *op, aiocosmos_str id)
+static void aioc_op_keep_activity(aioc_op *op, aiocosmos_str id)
 {
     size_t len = id.len < sizeof op->activity_id ? id.len : sizeof op->activity_id - 1;
     if (len) memcpy(op->activity_id, id.ptr, len);
@@ -11845,61 +11841,61 @@ static void aioc_operation_keep_activity(aioc_operation *op, aiocosmos_str id)
 
 /* Each attempt has an id of its own, by which the service's support finds it even if its answer was lost; unless the
  * caller gave one. */
-static bool aioc_operation_append_activity(aioc_operation *op, aioc_memory_buffer *head)
+static bool aioc_op_append_activity(aioc_op *op, aioc_memory_buffer *head)
 {
-    aiocosmos_str given = aioc_http_header(aioc_operation_lines(op), "x-ms-activity-id");
+    aiocosmos_str given = aioc_http_header(aioc_op_lines(op), "x-ms-activity-id");
     if (given.ptr) {
-        aioc_operation_keep_activity(op, given);
+        aioc_op_keep_activity(op, given);
         return true;
     }
-    aioc_operation_make_activity_id(op->engine, op->activity_id);
-    return aioc_operation_append_line(op->engine->memory, head, "x-ms-activity-id: ",
-                                      aioc_memory_str(op->activity_id));
+    aioc_op_make_activity_id(op->engine, op->activity_id);
+    return aioc_op_append_line(op->engine->memory, head, "x-ms-activity-id: ",
+                               aioc_memory_str(op->activity_id));
 }
 
 /* The partition key header. An item without the key's property has its place in a container that was made before there
  * were keys under "[]", elsewhere under "[{}]". */
-static aiocosmos_str aioc_operation_pk_header(const aioc_operation *op)
+static aiocosmos_str aioc_op_pk_header(const aioc_op *op)
 {
-    aiocosmos_str pk = aioc_operation_pk(op);
+    aiocosmos_str pk = aioc_op_pk(op);
     if (op->container && op->container->pk_def.system_key && aioc_memory_same(pk, aioc_memory_str("[{}]")))
         return aioc_memory_str("[]");
     return pk;
 }
 
 /* A container that was created anew under the same name refuses what was meant for its predecessor: 400/1024. */
-static bool aioc_operation_append_rid(aioc_operation *op, aioc_memory_buffer *head)
+static bool aioc_op_append_rid(aioc_op *op, aioc_memory_buffer *head)
 {
     const aioc_account_container *container = op->container;
     if (!container) return true;
     op->epoch = container->epoch;
     return !op->item_data || !container->rid[0] ||
-           aioc_operation_append_line(op->engine->memory, head, "x-ms-cosmos-intended-collection-rid: ",
-                                      aioc_memory_str(container->rid));
+           aioc_op_append_line(op->engine->memory, head, "x-ms-cosmos-intended-collection-rid: ",
+                               aioc_memory_str(container->rid));
 }
 
 /* Called by the pool when a connection is there: signature and date are those of this attempt. */
-static int aioc_operation_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[2])
+static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[2])
 {
-    aioc_operation *op = (aioc_operation *)exchange->owner;
-    aioc_operation_engine *engine = op->engine;
+    aioc_op *op = (aioc_op *)exchange->owner;
+    aioc_op_engine *engine = op->engine;
     aioc_memory *memory = engine->memory;
     aioc_memory_buffer *head = &op->head;
-    aiocosmos_str lines = aioc_operation_lines(op), authorization;
-    int64_t wall_s = aioc_operation_wall_s(engine);
-    authorization = aioc_operation_authorization(op, wall_s);
+    aiocosmos_str lines = aioc_op_lines(op), authorization;
+    int64_t wall_s = aioc_op_wall_s(engine);
+    authorization = aioc_op_authorization(op, wall_s);
     if (authorization.len == 0) return AIOCOSMOS_E_AUTH;
     head->len = 0;
     if (!aioc_memory_reserve(memory, head, 768 + 3u * op->link_len + lines.len + op->pk_len + authorization.len) ||
-        !aioc_operation_append_request_line(op, head) ||
+        !aioc_op_append_request_line(op, head) ||
         !aioc_memory_append(memory, head, engine->constant_lines.data, engine->constant_lines.len) ||
-        !aioc_operation_append_line(memory, head, "x-ms-date: ", aioc_auth_signer_date(&engine->signer, wall_s)) ||
-        !aioc_operation_append_line(memory, head, "authorization: ", authorization) ||
-        !aioc_operation_append_activity(op, head) ||
-        (op->pk_len && !aioc_operation_append_line(memory, head, op->by_range ? "x-ms-documentdb-partitionkeyrangeid: "
-                                                                             : "x-ms-documentdb-partitionkey: ",
-                                                  aioc_operation_pk_header(op))) ||
-        !aioc_operation_append_session_line(op, head) || !aioc_operation_append_rid(op, head) ||
+        !aioc_op_append_line(memory, head, "x-ms-date: ", aioc_auth_signer_date(&engine->signer, wall_s)) ||
+        !aioc_op_append_line(memory, head, "authorization: ", authorization) || !aioc_op_append_activity(op, head) ||
+        (op->pk_len && !aioc_op_append_line(memory, head,
+                                            op->by_range ? "x-ms-documentdb-partitionkeyrangeid: "
+                                                         : "x-ms-documentdb-partitionkey: ",
+                                            aioc_op_pk_header(op))) ||
+        !aioc_op_append_session_line(op, head) || !aioc_op_append_rid(op, head) ||
         !aioc_memory_append(memory, head, lines.ptr, lines.len))
         return AIOCOSMOS_E_NOMEM;
     /* POST, PUT and PATCH always say how long their body is. */
@@ -11910,7 +11906,7 @@ static int aioc_operation_prepare(aioc_pool_exchange *exchange, aiocosmos_slice 
     if (!aioc_memory_append(memory, head, "\r\n", 2)) return AIOCOSMOS_E_NOMEM;
     slices[0].ptr = head->data;
     slices[0].len = head->len;
-    slices[1].ptr = aioc_operation_body(op).ptr;
+    slices[1].ptr = aioc_op_body(op).ptr;
     slices[1].len = op->body_len;
     engine->stats.attempts++;
     op->attempt_us = engine->reactor->now_us;
@@ -11920,14 +11916,14 @@ static int aioc_operation_prepare(aioc_pool_exchange *exchange, aiocosmos_slice 
 }
 
 /* What a token must cover: the container where there is one, so that one token serves all its items. */
-static aiocosmos_str aioc_operation_token_link(const aioc_operation *op)
+static aiocosmos_str aioc_op_token_link(const aioc_op *op)
 {
     if (op->container) return aioc_text_view(op->container->link, op->container->link_len);
-    return aioc_operation_link(op);
+    return aioc_op_link(op);
 }
 
 /* Hands the host a copy of the question: it may answer at once, and what it was given has to outlive that. */
-static bool aioc_operation_ask_host(aioc_operation_engine *engine, aiocosmos_str link)
+static bool aioc_op_ask_host(aioc_op_engine *engine, aiocosmos_str link)
 {
     aioc_memory_buffer text = { NULL, 0, 0 };
     bool ok = aioc_memory_append(engine->memory, &text, link.ptr, link.len) &&
@@ -11940,97 +11936,97 @@ static bool aioc_operation_ask_host(aioc_operation_engine *engine, aiocosmos_str
 }
 
 /* Waits for a token; the host is asked once for all who wait for the same one. */
-static void aioc_operation_ask_token(aioc_operation *op)
+static void aioc_op_ask_token(aioc_op *op)
 {
-    aioc_operation_engine *engine = op->engine;
-    aiocosmos_str link = aioc_operation_token_link(op);
-    aioc_operation *other = engine->first_tokenless;
-    while (other && !aioc_memory_same(aioc_operation_token_link(other), link)) other = other->next;
-    aioc_operation_enter_tokenless(op);
-    if (other || aioc_operation_ask_host(engine, link)) return;
-    aioc_operation_leave_tokenless(op);
-    aioc_operation_fail(op, AIOCOSMOS_E_NOMEM, "no memory to ask for a token");
+    aioc_op_engine *engine = op->engine;
+    aiocosmos_str link = aioc_op_token_link(op);
+    aioc_op *other = engine->first_tokenless;
+    while (other && !aioc_memory_same(aioc_op_token_link(other), link)) other = other->next;
+    aioc_op_enter_tokenless(op);
+    if (other || aioc_op_ask_host(engine, link)) return;
+    aioc_op_leave_tokenless(op);
+    aioc_op_fail(op, AIOCOSMOS_E_NOMEM, "no memory to ask for a token");
 }
 
 /* A token is there. If not, it has been asked for, or the operation is over. One that will end soon is used, while the
  * host is asked for its successor. */
-static bool aioc_operation_has_token(aioc_operation *op)
+static bool aioc_op_has_token(aioc_op *op)
 {
-    aioc_operation_engine *engine = op->engine;
-    aiocosmos_str link = aioc_operation_link(op);
+    aioc_op_engine *engine = op->engine;
+    aiocosmos_str link = aioc_op_link(op);
     uint64_t now_us = engine->reactor->now_us;
     aioc_auth_token *token = aioc_auth_tokens_find(&engine->tokens, link, now_us);
     if (token && token->value_len && engine->token_fn && token->renew_us <= now_us) {
         token->renewing = true;
-        token->renew_us = now_us + AIOC_OPERATION_TOKEN_US;
-        aioc_operation_ask_host(engine, aioc_auth_token_link(token));
+        token->renew_us = now_us + AIOC_OP_TOKEN_US;
+        aioc_op_ask_host(engine, aioc_auth_token_link(token));
         token = aioc_auth_tokens_find(&engine->tokens, link, now_us);
     }
     if (token && token->value_len) return true;
     if (token || !engine->token_fn)
-        aioc_operation_fail(op, AIOCOSMOS_E_AUTH,
-                            token ? "the host has no token for this resource"
-                                  : "the token given does not cover this resource, or has expired");
+        aioc_op_fail(op, AIOCOSMOS_E_AUTH,
+                     token ? "the host has no token for this resource"
+                           : "the token given does not cover this resource, or has expired");
     else
-        aioc_operation_ask_token(op);
+        aioc_op_ask_token(op);
     return false;
 }
 
 /* Asks for the metadata if it is of use. True: the operation cannot do without, and waits for it, once: its remedy is
  * the look-up; or which header says that an item lacks the key's property, which the definition tells; or the tokens of
  * all ranges, which are sent where its own is not known, are too long. */
-static bool aioc_operation_waits_for_metadata(aioc_operation *op)
+static bool aioc_op_waits_for_metadata(aioc_op *op)
 {
-    aioc_operation_engine *engine = op->engine;
+    aioc_op_engine *engine = op->engine;
     aioc_account_container *container = op->container;
-    bool session = aioc_operation_wants_session(op), definition;
+    bool session = aioc_op_wants_session(op), definition;
     if (!container || aioc_account_settled(container, engine->reactor->now_us)) return false;
-    definition = container->pk_def.path_count == 0 && aioc_memory_same(aioc_operation_pk(op), aioc_memory_str("[{}]"));
+    definition = container->pk_def.path_count == 0 && aioc_memory_same(aioc_op_pk(op), aioc_memory_str("[{}]"));
     if (!op->metadata_tried && (op->looks_up || definition ||
         (session && container->token_bytes + op->session_len > AIOC_ACCOUNT_SESSION_SENT_MAX))) {
         op->waiter.definition = definition && !op->looks_up;
         op->metadata_tried = true;
-        op->state = AIOC_OPERATION_WANTS_METADATA;
+        op->state = AIOC_OP_WANTS_METADATA;
         aioc_account_wait(&engine->account, container, &op->waiter);
         return true;
     }
-    if (session && aioc_operation_has_room_for_fetch(engine)) aioc_account_want(&engine->account, container);
+    if (session && aioc_op_has_room_for_fetch(engine)) aioc_account_want(&engine->account, container);
     return false;
 }
 
 /* Starts an attempt, or waits for what it needs first. */
-static void aioc_operation_start(aioc_operation *op)
+static void aioc_op_start(aioc_op *op)
 {
-    aioc_operation_engine *engine = op->engine;
-    op->state = AIOC_OPERATION_READY;
-    if (!engine->signer.has_key && !aioc_operation_has_token(op)) return;
-    if (aioc_operation_waits_for_metadata(op)) return;
-    if (aioc_operation_wants_session(op) && op->container->knowledge != AIOC_ACCOUNT_KNOWN &&
-        op->container->token_bytes + op->session_len > AIOC_OPERATION_COMPOSITE_MAX && !aioc_operation_range(op)) {
-        aioc_operation_fail(op, AIOCOSMOS_E_TOO_LARGE,
-                            "the session tokens of all partition key ranges are too long for a header, and which of "
-                            "them is meant is not known without the container's ranges, which cannot be had");
+    aioc_op_engine *engine = op->engine;
+    op->state = AIOC_OP_READY;
+    if (!engine->signer.has_key && !aioc_op_has_token(op)) return;
+    if (aioc_op_waits_for_metadata(op)) return;
+    if (aioc_op_wants_session(op) && op->container->knowledge != AIOC_ACCOUNT_KNOWN &&
+        op->container->token_bytes + op->session_len > AIOC_OP_COMPOSITE_MAX && !aioc_op_range(op)) {
+        aioc_op_fail(op, AIOCOSMOS_E_TOO_LARGE,
+                     "the session tokens of all partition key ranges are too long for a header, and which of "
+                     "them is meant is not known without the container's ranges, which cannot be had");
         return;
     }
-    op->state = AIOC_OPERATION_IN_POOL;
+    op->state = AIOC_OP_IN_POOL;
     aioc_pool_start(&engine->pool, &op->exchange);
 }
 
-static void aioc_operation_resume(aioc_account_waiter *waiter)
+static void aioc_op_resume(aioc_account_waiter *waiter)
 {
-    aioc_operation *op = (aioc_operation *)waiter->owner;
-    op->state = AIOC_OPERATION_READY;
-    aioc_operation_make_ready(op);
+    aioc_op *op = (aioc_op *)waiter->owner;
+    op->state = AIOC_OP_READY;
+    aioc_op_make_ready(op);
 }
 
 /* The first time that an attempt has been silent for too long, it gets a little more time: its host may have been away,
  * and the answer be there, unread. True: it is over. */
-static bool aioc_operation_abandoned(aioc_operation *op)
+static bool aioc_op_abandoned(aioc_op *op)
 {
-    uint64_t now_us = op->engine->reactor->now_us, max_us = aioc_operation_silence_max_us(op);
-    uint64_t heard_us = op->state == AIOC_OPERATION_IN_POOL ? aioc_pool_progress_us(&op->exchange) : 0;
+    uint64_t now_us = op->engine->reactor->now_us, max_us = aioc_op_silence_max_us(op);
+    uint64_t heard_us = op->state == AIOC_OP_IN_POOL ? aioc_pool_progress_us(&op->exchange) : 0;
     bool silent = heard_us && max_us && now_us - heard_us >= max_us, over = silent && op->overdue;
-    aioc_operation_time(op, over || !heard_us ? now_us : silent ? now_us - max_us + max_us / 16 : heard_us);
+    aioc_op_time(op, over || !heard_us ? now_us : silent ? now_us - max_us + max_us / 16 : heard_us);
     op->overdue = silent;
     if (over) {
         aioc_memory_print(op->engine->message, sizeof op->engine->message, "not a byte sent or heard for %u ms",
@@ -12041,39 +12037,39 @@ static bool aioc_operation_abandoned(aioc_operation *op)
 }
 
 /* The timer of an operation: the end of its back-off, of an attempt's patience, or of its own. */
-static void aioc_operation_timer_fired(aioc_platform_timer *timer)
+static void aioc_op_timer_fired(aioc_platform_timer *timer)
 {
-    aioc_operation *op = (aioc_operation *)timer->owner;
+    aioc_op *op = (aioc_op *)timer->owner;
     if (op->deadline_us && op->engine->reactor->now_us >= op->deadline_us) {
         /* One that was cancelled before this step ends as cancelled: its caller was promised that. */
-        aioc_operation_abort(op, op->stop ? op->stop : AIOCOSMOS_E_TIMEOUT);
+        aioc_op_abort(op, op->stop ? op->stop : AIOCOSMOS_E_TIMEOUT);
         return;
     }
-    if (aioc_operation_abandoned(op) || op->state != AIOC_OPERATION_BACKING_OFF) return;
+    if (aioc_op_abandoned(op) || op->state != AIOC_OP_BACKING_OFF) return;
     if (op->paced && op->pacer->hold(op)) {
-        op->state = AIOC_OPERATION_HELD;
+        op->state = AIOC_OP_HELD;
         return;
     }
-    op->state = AIOC_OPERATION_READY;
-    aioc_operation_make_ready(op);
+    op->state = AIOC_OP_READY;
+    aioc_op_make_ready(op);
 }
 
-static void aioc_operation_back_off(aioc_operation *op, uint64_t wait_us)
+static void aioc_op_back_off(aioc_op *op, uint64_t wait_us)
 {
     uint64_t due_us = op->engine->reactor->now_us + wait_us;
     if (wait_us == 0) {
-        op->state = AIOC_OPERATION_READY;
-        aioc_operation_make_ready(op);
+        op->state = AIOC_OP_READY;
+        aioc_op_make_ready(op);
         return;
     }
-    op->state = AIOC_OPERATION_BACKING_OFF;
+    op->state = AIOC_OP_BACKING_OFF;
     if (op->deadline_us && op->deadline_us < due_us) due_us = op->deadline_us;
     aioc_platform_timer_start(op->engine->reactor, &op->timer, due_us);
 }
 
 /*--- Retry policy: what an outcome means, as a pure function -------------------*/
 
-typedef struct aioc_operation_outcome {
+typedef struct aioc_op_outcome {
     int      error;                          /* 0: there is an answer */
     bool     sent, reused, silent;           /* of the request: see aioc_pool_outcome */
     bool     from_service;                   /* the answer's head, even of one that broke off, proves whose it is */
@@ -12081,75 +12077,75 @@ typedef struct aioc_operation_outcome {
     uint32_t retry_after_ms;                 /* 0: the service named none */
     bool     clock_was_off;                  /* the answer's Date shows that our signature's date was wrong */
     bool     token_expired;                  /* 401 to a token that the host may renew, or a key that it has replaced */
-} aioc_operation_outcome;
+} aioc_op_outcome;
 
-typedef struct aioc_operation_situation {
+typedef struct aioc_op_situation {
     bool     write, repeatable, if_not_exists;
     bool     patient;                        /* paced by somebody: 429 may go on as long as the deadline allows */
     bool     by_range;                       /* of a partition key range: its owner finds out where it went */
     bool     doubt, fresh_signature, answered_once;
-    uint8_t  tries[AIOC_OPERATION_REASONS];
+    uint8_t  tries[AIOC_OP_REASONS];
     uint32_t retries, retries_max;           /* for all reasons that count */
     uint32_t throttle_wait_ms, throttle_wait_max_ms;
     uint32_t random;
-} aioc_operation_situation;
+} aioc_op_situation;
 
-typedef struct aioc_operation_verdict {
+typedef struct aioc_op_verdict {
     bool     again;
     uint64_t wait_us;
     bool     counts;                         /* against retries_max */
     bool     doubt;                          /* from now on, the write may have been applied */
     bool     sign_anew;                      /* the remedy is a corrected clock or a new token */
     bool     forget_metadata;                /* the container is not what we thought */
-    uint8_t  reason;                         /* aioc_operation_reason */
+    uint8_t  reason;                         /* aioc_op_reason */
     uint8_t  fate;
     int      status;                         /* when it is over */
-} aioc_operation_verdict;
+} aioc_op_verdict;
 
 /* Of a status, the service's or ours, why another attempt may follow and when. A sub-status means nothing without its
  * status. */
-typedef struct aioc_operation_rule {
+typedef struct aioc_op_rule {
     int16_t  status, sub_status;             /* -1: every other */
-    uint8_t  reason;                         /* aioc_operation_reason */
+    uint8_t  reason;                         /* aioc_op_reason */
     uint8_t  tries_max;                      /* for that reason; 0: as many as there may be for all reasons */
     uint16_t base_ms, max_ms;                /* back-off: from, to */
-} aioc_operation_rule;
+} aioc_op_rule;
 
-static const aioc_operation_rule aioc_operation_rules[] = {
-    { AIOCOSMOS_E_CONNECT,  -1, AIOC_OPERATION_TRANSPORT, 0,   50, 1000 },
-    { AIOCOSMOS_E_DNS,      -1, AIOC_OPERATION_TRANSPORT, 0,   50, 1000 },
-    { AIOCOSMOS_E_PROTOCOL, -1, AIOC_OPERATION_TRANSPORT, 3,   50, 1000 },
-    { 400, 1024, AIOC_OPERATION_METADATA, 1,    0,    0 },      /* the container's id is another one */
-    { 403,    3, AIOC_OPERATION_MOVED,  120, 1000, 1000 },      /* a failover may take minutes */
-    { 403, 1008, AIOC_OPERATION_MOVED,  120, 1000, 1000 },
-    { 404, 1002, AIOC_OPERATION_SESSION,  0,    5,  500 },      /* this replica has not reached our token yet */
-    { 404, 1003, AIOC_OPERATION_METADATA, 1,    0,    0 },      /* the container is missing */
-    { 404, 1013, AIOC_OPERATION_GONE,     0,  100, 1000 },      /* it is still being created */
-    { 408,   -1, AIOC_OPERATION_UNCLEAR,  3,  100, 1000 },      /* of the service itself, too */
-    { 410, 1000, AIOC_OPERATION_METADATA, 1,    0,    0 },      /* the name means another container */
-    { 410,   -1, AIOC_OPERATION_RANGES,   0,  100, 1000 },      /* 1002, 1007, 1008: splitting or moving */
-    { 429,   -1, AIOC_OPERATION_THROTTLE, 0,  100, 5000 },
-    { 449,   -1, AIOC_OPERATION_GONE,     0,   10, 1000 },      /* not in the HTTP registry: it lost a race */
-    { 500,   -1, AIOC_OPERATION_UNCLEAR,  3,  100, 1000 },
-    { 502,   -1, AIOC_OPERATION_UNCLEAR,  3,  100, 1000 },      /* of what stands in front of the service */
-    { 503,   -1, AIOC_OPERATION_GONE,     0,  100, 2000 },      /* not processed, as the Python and Rust SDKs take it */
-    { 504,   -1, AIOC_OPERATION_UNCLEAR,  3,  100, 1000 }
+static const aioc_op_rule aioc_op_rules[] = {
+    { AIOCOSMOS_E_CONNECT,  -1, AIOC_OP_TRANSPORT, 0,   50, 1000 },
+    { AIOCOSMOS_E_DNS,      -1, AIOC_OP_TRANSPORT, 0,   50, 1000 },
+    { AIOCOSMOS_E_PROTOCOL, -1, AIOC_OP_TRANSPORT, 3,   50, 1000 },
+    { 400, 1024, AIOC_OP_METADATA, 1,    0,    0 },             /* the container's id is another one */
+    { 403,    3, AIOC_OP_MOVED,  120, 1000, 1000 },             /* a failover may take minutes */
+    { 403, 1008, AIOC_OP_MOVED,  120, 1000, 1000 },
+    { 404, 1002, AIOC_OP_SESSION,  0,    5,  500 },             /* this replica has not reached our token yet */
+    { 404, 1003, AIOC_OP_METADATA, 1,    0,    0 },             /* the container is missing */
+    { 404, 1013, AIOC_OP_GONE,     0,  100, 1000 },             /* it is still being created */
+    { 408,   -1, AIOC_OP_UNCLEAR,  3,  100, 1000 },             /* of the service itself, too */
+    { 410, 1000, AIOC_OP_METADATA, 1,    0,    0 },             /* the name means another container */
+    { 410,   -1, AIOC_OP_RANGES,   0,  100, 1000 },             /* 1002, 1007, 1008: splitting or moving */
+    { 429,   -1, AIOC_OP_THROTTLE, 0,  100, 5000 },
+    { 449,   -1, AIOC_OP_GONE,     0,   10, 1000 },             /* not in the HTTP registry: it lost a race */
+    { 500,   -1, AIOC_OP_UNCLEAR,  3,  100, 1000 },
+    { 502,   -1, AIOC_OP_UNCLEAR,  3,  100, 1000 },             /* of what stands in front of the service */
+    { 503,   -1, AIOC_OP_GONE,     0,  100, 2000 },             /* not processed, as the Python and Rust SDKs take it */
+    { 504,   -1, AIOC_OP_UNCLEAR,  3,  100, 1000 }
 };
 
 /* What is not there is final: TLS, too large, no memory and most statuses would end the same way the next time. */
-static aioc_operation_rule aioc_operation_rule_of(int status, int sub_status)
+static aioc_op_rule aioc_op_rule_of(int status, int sub_status)
 {
-    static const aioc_operation_rule none = { 0, 0, AIOC_OPERATION_FINAL, 0, 0, 0 };
+    static const aioc_op_rule none = { 0, 0, AIOC_OP_FINAL, 0, 0, 0 };
     size_t i;
-    for (i = 0; i < sizeof aioc_operation_rules / sizeof *aioc_operation_rules; i++) {
-        const aioc_operation_rule *rule = &aioc_operation_rules[i];
+    for (i = 0; i < sizeof aioc_op_rules / sizeof *aioc_op_rules; i++) {
+        const aioc_op_rule *rule = &aioc_op_rules[i];
         if (rule->status == status && (rule->sub_status == sub_status || rule->sub_status == -1)) return *rule;
     }
     return none;
 }
 
 /* Doubles from base_ms to at most max_ms, less a random half, so that many do not come back at once. */
-static uint64_t aioc_operation_backoff_us(uint32_t tries, uint32_t base_ms, uint32_t max_ms, uint32_t random)
+static uint64_t aioc_op_backoff_us(uint32_t tries, uint32_t base_ms, uint32_t max_ms, uint32_t random)
 {
     uint64_t wait_us = (uint64_t)base_ms * 1000u << (tries < 16 ? tries : 16);
     if (wait_us > (uint64_t)max_ms * 1000u) wait_us = (uint64_t)max_ms * 1000u;
@@ -12158,37 +12154,36 @@ static uint64_t aioc_operation_backoff_us(uint32_t tries, uint32_t base_ms, uint
 
 /* Never less than the service asks for, and up to a fifth more: a storm that was told one time does not come back as
  * one. */
-static uint64_t aioc_operation_wait_us(const aioc_operation_situation *now, const aioc_operation_outcome *outcome,
-                                       const aioc_operation_rule *rule)
+static uint64_t aioc_op_wait_us(const aioc_op_situation *now, const aioc_op_outcome *outcome, const aioc_op_rule *rule)
 {
     uint32_t tries = now->tries[rule->reason];
-    uint64_t wait_us = aioc_operation_backoff_us(tries, rule->base_ms, rule->max_ms, now->random);
+    uint64_t wait_us = aioc_op_backoff_us(tries, rule->base_ms, rule->max_ms, now->random);
     uint64_t asked_us = outcome->retry_after_ms * (UINT64_C(1000) + now->random % 201u);
     /* A kept-alive connection that the server had closed says nothing of the server, and one to a region that the
      * account has left says nothing of the new one: at once, on a fresh one. */
-    if (tries == 0 && (rule->reason == AIOC_OPERATION_MOVED ||
-                       (rule->reason == AIOC_OPERATION_TRANSPORT && outcome->reused && outcome->silent))) return 0;
-    if (asked_us > wait_us || (asked_us && rule->reason == AIOC_OPERATION_THROTTLE)) return asked_us;
+    if (tries == 0 && (rule->reason == AIOC_OP_MOVED ||
+                       (rule->reason == AIOC_OP_TRANSPORT && outcome->reused && outcome->silent))) return 0;
+    if (asked_us > wait_us || (asked_us && rule->reason == AIOC_OP_THROTTLE)) return asked_us;
     return wait_us;
 }
 
 /* Whether there may be one more try for this reason, after verdict->wait_us. */
-static bool aioc_operation_may_again(const aioc_operation_situation *now, const aioc_operation_outcome *outcome,
-                                     const aioc_operation_rule *rule, const aioc_operation_verdict *verdict)
+static bool aioc_op_may_again(const aioc_op_situation *now, const aioc_op_outcome *outcome,
+                              const aioc_op_rule *rule, const aioc_op_verdict *verdict)
 {
     uint32_t tries = now->tries[rule->reason];
-    if (rule->reason == AIOC_OPERATION_FINAL || (rule->tries_max && tries >= rule->tries_max)) return false;
+    if (rule->reason == AIOC_OP_FINAL || (rule->tries_max && tries >= rule->tries_max)) return false;
     /* Nobody has ever answered there: say so soon. */
-    if (rule->reason == AIOC_OPERATION_TRANSPORT && !now->answered_once && !outcome->sent && tries >= 3) return false;
-    if (!verdict->counts) return rule->reason != AIOC_OPERATION_MOVED || now->retries_max > 0;
-    if (rule->reason == AIOC_OPERATION_THROTTLE && now->throttle_wait_max_ms != AIOCOSMOS_OFF &&
+    if (rule->reason == AIOC_OP_TRANSPORT && !now->answered_once && !outcome->sent && tries >= 3) return false;
+    if (!verdict->counts) return rule->reason != AIOC_OP_MOVED || now->retries_max > 0;
+    if (rule->reason == AIOC_OP_THROTTLE && now->throttle_wait_max_ms != AIOCOSMOS_OFF &&
         now->throttle_wait_ms + verdict->wait_us / 1000u > now->throttle_wait_max_ms) return false;
     return now->retries < now->retries_max;
 }
 
 /* 0, a status of the service, or an error of ours. Who else answers may refuse, but not say what the service holds: a
  * game that takes a proxy's 404 for "no such player" saves an empty profile over a real one. */
-static int aioc_operation_meaning(const aioc_operation_situation *now, const aioc_operation_outcome *outcome)
+static int aioc_op_meaning(const aioc_op_situation *now, const aioc_op_outcome *outcome)
 {
     int status = outcome->http_status;
     bool success = (status >= 200 && status < 300) || (status == 409 && now->if_not_exists);
@@ -12197,36 +12192,35 @@ static int aioc_operation_meaning(const aioc_operation_situation *now, const aio
     return success || status == 304 || status == 404 || status == 409 || status == 412 ? AIOCOSMOS_E_PROTOCOL : status;
 }
 
-static aioc_operation_verdict aioc_operation_judge(const aioc_operation_situation *now,
-                                                   const aioc_operation_outcome *outcome)
+static aioc_op_verdict aioc_op_judge(const aioc_op_situation *now, const aioc_op_outcome *outcome)
 {
-    int status = aioc_operation_meaning(now, outcome);
-    aioc_operation_rule rule = aioc_operation_rule_of(status, outcome->sub_status);
+    int status = aioc_op_meaning(now, outcome);
+    aioc_op_rule rule = aioc_op_rule_of(status, outcome->sub_status);
     bool unclear;
-    aioc_operation_verdict verdict;
+    aioc_op_verdict verdict;
     memset(&verdict, 0, sizeof verdict);
     verdict.status = status;
     /* Of a write that has succeeded, the body is not worth a second one. */
     if (status == 0 || (status < 0 && outcome->from_service && now->write)) return verdict;
     /* "Not processed" is the service's to say: a proxy's 503 may come after the request went on to it. */
-    if (!outcome->from_service && status > 0 && rule.reason != AIOC_OPERATION_FINAL)
-        rule = aioc_operation_rule_of(502, 0);
-    unclear = !outcome->from_service || rule.reason == AIOC_OPERATION_UNCLEAR;
+    if (!outcome->from_service && status > 0 && rule.reason != AIOC_OP_FINAL)
+        rule = aioc_op_rule_of(502, 0);
+    unclear = !outcome->from_service || rule.reason == AIOC_OP_UNCLEAR;
     /* Once it may have been applied, 404, 409 and 412 may be the echo of our own first try. */
     verdict.doubt = now->doubt || (now->write && outcome->sent && unclear);
     verdict.fate = (uint8_t)(verdict.doubt ? AIOCOSMOS_MAYBE_APPLIED
                                            : outcome->from_service ? AIOCOSMOS_ANSWERED : AIOCOSMOS_NOT_SENT);
-    if (rule.reason == AIOC_OPERATION_RANGES && now->by_range) return verdict;
+    if (rule.reason == AIOC_OP_RANGES && now->by_range) return verdict;
     verdict.reason = rule.reason;
-    verdict.forget_metadata = rule.reason == AIOC_OPERATION_METADATA;
+    verdict.forget_metadata = rule.reason == AIOC_OP_METADATA;
     if (verdict.doubt && !now->repeatable) return verdict;
     verdict.sign_anew = (outcome->clock_was_off || outcome->token_expired) && !now->fresh_signature;
-    verdict.counts = !verdict.sign_anew && rule.reason != AIOC_OPERATION_MOVED &&
-                     !(rule.reason == AIOC_OPERATION_THROTTLE && now->patient);
-    verdict.wait_us = verdict.sign_anew ? 0 : aioc_operation_wait_us(now, outcome, &rule);
-    verdict.again = verdict.sign_anew || aioc_operation_may_again(now, outcome, &rule, &verdict);
+    verdict.counts = !verdict.sign_anew && rule.reason != AIOC_OP_MOVED &&
+                     !(rule.reason == AIOC_OP_THROTTLE && now->patient);
+    verdict.wait_us = verdict.sign_anew ? 0 : aioc_op_wait_us(now, outcome, &rule);
+    verdict.again = verdict.sign_anew || aioc_op_may_again(now, outcome, &rule, &verdict);
     /* The token may be of an older container of this name: look once. */
-    if (rule.reason == AIOC_OPERATION_SESSION && (now->tries[rule.reason] == 2 || !verdict.again))
+    if (rule.reason == AIOC_OP_SESSION && (now->tries[rule.reason] == 2 || !verdict.again))
         verdict.forget_metadata = true;
     return verdict;
 }
@@ -12234,23 +12228,22 @@ static aioc_operation_verdict aioc_operation_judge(const aioc_operation_situatio
 /*--- Outcome ----------------------------------------------------------------*/
 
 /* A decimal fraction such as "5.71" without the C library's locale. */
-static double aioc_operation_number(aiocosmos_str text)
+static double aioc_op_number(aiocosmos_str text)
 {
     double number = 0;
     return text.len && aioc_json_number_parse(text.ptr, text.len, &number) && number >= 0 ? number : 0;
 }
 
-static double aioc_operation_charge(const aioc_http_response *response)
+static double aioc_op_charge(const aioc_http_response *response)
 {
-    double charge_ru = aioc_operation_number(response->wanted[AIOC_PROTOCOL_H_CHARGE]);
-    return charge_ru <= AIOC_OPERATION_CHARGE_MAX ? charge_ru : 0;
+    double charge_ru = aioc_op_number(response->wanted[AIOC_PROTOCOL_H_CHARGE]);
+    return charge_ru <= AIOC_OP_CHARGE_MAX ? charge_ru : 0;
 }
 
 /* Proof that the service itself answered is a header that only it sends. On this machine JSON is enough: there are
  * emulators that send none with a failure. A success is believed from afar, too, if it is in JSON: the account's own
  * document comes without. Here it is unless it is a page: the log-in page of some network has done nothing. */
-static bool aioc_operation_is_service(const aioc_operation_engine *engine, const aioc_http_response *response,
-                                      bool whole)
+static bool aioc_op_is_service(const aioc_op_engine *engine, const aioc_http_response *response, bool whole)
 {
     static const char json_type[] = "application/json";
     aiocosmos_str body, type = response->wanted[AIOC_PROTOCOL_H_CONTENT_TYPE];
@@ -12268,35 +12261,35 @@ static bool aioc_operation_is_service(const aioc_operation_engine *engine, const
 }
 
 /* The link comes last, for it may be cut. */
-static void aioc_operation_trace(const aioc_operation *op, const aioc_pool_outcome *outcome, double charge_ru)
+static void aioc_op_trace(const aioc_op *op, const aioc_pool_outcome *outcome, double charge_ru)
 {
     char text[768], range[AIOC_PROTOCOL_QUOTE_MAX + 4] = "";
     uint32_t centi_ru = (uint32_t)(charge_ru * 100.0 + 0.5);
     uint64_t time_us = (uint64_t)outcome->queue_us + outcome->dns_us + outcome->tcp_us + outcome->tls_us +
                        outcome->first_byte_us + outcome->body_us;
-    aiocosmos_str link = aioc_operation_link(op);
-    if (op->by_range) aioc_protocol_quote(aioc_operation_pk(op), range);      /* the server's word */
+    aiocosmos_str link = aioc_op_link(op);
+    if (op->by_range) aioc_protocol_quote(aioc_op_pk(op), range);             /* the server's word */
     aioc_memory_print(text, sizeof text, "attempt %u: %s %d/%d, %llu us, %u.%02u RU%s%s, %.*s",
                       (unsigned)op->attempts, op->verb, outcome->error ? outcome->error : outcome->response->status,
                       outcome->error ? 0 : op->sub_status, (unsigned long long)time_us, (unsigned)(centi_ru / 100u),
                       (unsigned)(centi_ru % 100u), op->by_range ? ", range " : "", range,
                       (int)link.len, link.ptr);
-    aioc_operation_log(op->engine, 4, aioc_operation_handle(op).id, text);
+    aioc_op_log(op->engine, 4, aioc_op_handle(op).id, text);
 }
 
-static void aioc_operation_keep_attempt(aioc_operation *op, const aioc_pool_outcome *outcome, double charge_ru)
+static void aioc_op_keep_attempt(aioc_op *op, const aioc_pool_outcome *outcome, double charge_ru)
 {
     aiocosmos_attempt *kept;
     op->attempts++;
-    if (op->engine->logger.fn && op->engine->logger.level_max >= 4) aioc_operation_trace(op, outcome, charge_ru);
+    if (op->engine->logger.fn && op->engine->logger.level_max >= 4) aioc_op_trace(op, outcome, charge_ru);
     if (!op->kept) {
         op->kept = (aiocosmos_attempt *)aioc_memory_zalloc(op->engine->memory,
-                                                           AIOC_OPERATION_ATTEMPTS_KEPT * sizeof *op->kept);
+                                                           AIOC_OP_ATTEMPTS_KEPT * sizeof *op->kept);
         if (!op->kept) return;               /* only diagnostics are lost */
     }
-    if (op->attempts > AIOC_OPERATION_ATTEMPTS_KEPT)
-        memmove(op->kept + 3, op->kept + 4, (AIOC_OPERATION_ATTEMPTS_KEPT - 4) * sizeof *op->kept);
-    kept = &op->kept[(op->attempts > AIOC_OPERATION_ATTEMPTS_KEPT ? AIOC_OPERATION_ATTEMPTS_KEPT : op->attempts) - 1];
+    if (op->attempts > AIOC_OP_ATTEMPTS_KEPT)
+        memmove(op->kept + 3, op->kept + 4, (AIOC_OP_ATTEMPTS_KEPT - 4) * sizeof *op->kept);
+    kept = &op->kept[(op->attempts > AIOC_OP_ATTEMPTS_KEPT ? AIOC_OP_ATTEMPTS_KEPT : op->attempts) - 1];
     kept->number = op->attempts;
     kept->status = outcome->error ? outcome->error : outcome->response->status;
     kept->http_status = outcome->response ? outcome->response->status : 0;
@@ -12313,9 +12306,9 @@ static void aioc_operation_keep_attempt(aioc_operation *op, const aioc_pool_outc
 }
 
 /* Session tokens count on success, 304, 404, 409 and 412, but not on 404/1002: that replica is behind. */
-static void aioc_operation_capture_session(aioc_operation *op, const aioc_http_response *response)
+static void aioc_op_capture_session(aioc_op *op, const aioc_http_response *response)
 {
-    aioc_operation_engine *engine = op->engine;
+    aioc_op_engine *engine = op->engine;
     aiocosmos_str token = response->wanted[AIOC_PROTOCOL_H_SESSION];
     int status = response->status;
     const char *why = NULL;
@@ -12329,33 +12322,33 @@ static void aioc_operation_capture_session(aioc_operation *op, const aioc_http_r
         why = "the answer's x-ms-session-token is malformed: ignored";
     else if (!aioc_account_session_take(op->container, token, false))
         why = "no room to keep a session token: reads may be stale";
-    if (why) aioc_operation_log(engine, 2, aioc_operation_handle(op).id, why);
+    if (why) aioc_op_log(engine, 2, aioc_op_handle(op).id, why);
 }
 
-static bool aioc_operation_is_off(int64_t skew_ms)
+static bool aioc_op_is_off(int64_t skew_ms)
 {
-    return skew_ms >= AIOC_OPERATION_SKEW_MIN_MS || skew_ms <= -AIOC_OPERATION_SKEW_MIN_MS;
+    return skew_ms >= AIOC_OP_SKEW_MIN_MS || skew_ms <= -AIOC_OP_SKEW_MIN_MS;
 }
 
 /* Our clock is off if the server's Date says so (RFC 9110 6.6.1); signatures then use the server's. */
-static bool aioc_operation_clock_was_off(aioc_operation *op, const aioc_http_response *response)
+static bool aioc_op_clock_was_off(aioc_op *op, const aioc_http_response *response)
 {
-    aioc_operation_engine *engine = op->engine;
+    aioc_op_engine *engine = op->engine;
     int64_t server_s, now_ms = engine->platform->wall_ms(engine->platform->user_data), skew_ms;
     if (!aioc_auth_parse_date(response->wanted[AIOC_PROTOCOL_H_DATE], &server_s)) return false;
     skew_ms = server_s * 1000 - now_ms;
-    if (!aioc_operation_is_off(skew_ms - op->skew_ms)) return false;
+    if (!aioc_op_is_off(skew_ms - op->skew_ms)) return false;
     /* Else another's answer has corrected it meanwhile. */
-    if (aioc_operation_is_off(skew_ms - engine->skew_ms))
-        aioc_operation_log(engine, 2, 0, "this machine's clock differs from the service's: signing with the service's");
+    if (aioc_op_is_off(skew_ms - engine->skew_ms))
+        aioc_op_log(engine, 2, 0, "this machine's clock differs from the service's: signing with the service's");
     engine->skew_ms = skew_ms;
     return true;
 }
 
 /* Whether it asked for what has changed only. */
-static bool aioc_operation_is_conditional(const aioc_operation *op)
+static bool aioc_op_is_conditional(const aioc_op *op)
 {
-    aiocosmos_str lines = aioc_operation_lines(op), line;
+    aiocosmos_str lines = aioc_op_lines(op), line;
     while (aioc_text_split(&lines, '\n', &line)) {
         aiocosmos_str name;
         if (aioc_text_split(&line, ':', &name) && (aioc_memory_same_nocase(name, aioc_memory_str("A-IM")) ||
@@ -12365,28 +12358,27 @@ static bool aioc_operation_is_conditional(const aioc_operation *op)
     return false;
 }
 
-static void aioc_operation_read_answer(aioc_operation *op, const aioc_http_response *response,
-                                       aioc_operation_outcome *outcome)
+static void aioc_op_read_answer(aioc_op *op, const aioc_http_response *response, aioc_op_outcome *outcome)
 {
     uint64_t number;
     double wait_ms;
-    aioc_operation_engine *engine = op->engine;
+    aioc_op_engine *engine = op->engine;
     aiocosmos_str activity = response->wanted[AIOC_PROTOCOL_H_ACTIVITY];
     engine->answered_once = true;
     /* A 304 that nobody asked for says nothing: who took it for the service's would believe that a query has ended. */
-    outcome->from_service = aioc_operation_is_service(engine, response, outcome->error == 0) &&
-                            (response->status != 304 || aioc_operation_is_conditional(op));
+    outcome->from_service = aioc_op_is_service(engine, response, outcome->error == 0) &&
+                            (response->status != 304 || aioc_op_is_conditional(op));
     op->http_status = outcome->http_status = response->status;
     op->sub_status = 0;
     if (aioc_text_parse_u64(response->wanted[AIOC_PROTOCOL_H_SUBSTATUS], &number) && number <= (uint64_t)INT32_MAX)
         op->sub_status = (int)number;
     outcome->sub_status = op->sub_status;
-    if (activity.len) aioc_operation_keep_activity(op, activity);
+    if (activity.len) aioc_op_keep_activity(op, activity);
     if (response->status < 400) return;
-    wait_ms = aioc_operation_number(response->wanted[AIOC_PROTOCOL_H_RETRY_AFTER]);     /* may be fractional */
+    wait_ms = aioc_op_number(response->wanted[AIOC_PROTOCOL_H_RETRY_AFTER]);            /* may be fractional */
     outcome->retry_after_ms = wait_ms < 3600000.0 ? (uint32_t)(wait_ms + 0.999) : 3600000u;
     if (!outcome->from_service || (response->status != 401 && response->status != 403)) return;
-    outcome->clock_was_off = engine->signer.has_key && aioc_operation_clock_was_off(op, response);
+    outcome->clock_was_off = engine->signer.has_key && aioc_op_clock_was_off(op, response);
     outcome->token_expired = response->status == 401 && (engine->signer.has_key ? op->token != engine->signer.serial
                                                                                 : engine->token_fn != NULL);
     /* It may say what the next token must meet. */
@@ -12398,7 +12390,7 @@ static void aioc_operation_read_answer(aioc_operation *op, const aioc_http_respo
     }
 }
 
-static void aioc_operation_situate(const aioc_operation *op, aioc_operation_situation *now)
+static void aioc_op_situate(const aioc_op *op, aioc_op_situation *now)
 {
     memset(now, 0, sizeof *now);
     now->write = op->write;
@@ -12414,17 +12406,17 @@ static void aioc_operation_situate(const aioc_operation *op, aioc_operation_situ
     now->retries_max = op->engine->retries_max;
     now->throttle_wait_ms = op->throttle_wait_ms;
     now->throttle_wait_max_ms = op->engine->throttle_wait_ms;
-    now->random = (uint32_t)aioc_operation_random(&op->engine->random_state);
+    now->random = (uint32_t)aioc_op_random(&op->engine->random_state);
 }
 
 /* Carries out a verdict to try again. */
-static void aioc_operation_again(aioc_operation *op, const aioc_operation_verdict *verdict)
+static void aioc_op_again(aioc_op *op, const aioc_op_verdict *verdict)
 {
-    aioc_operation_engine *engine = op->engine;
+    aioc_op_engine *engine = op->engine;
     engine->stats.retries++;
     if (verdict->counts) op->retries++;
     if (op->tries[verdict->reason] < UINT8_MAX) op->tries[verdict->reason]++;
-    if (verdict->reason == AIOC_OPERATION_THROTTLE) {
+    if (verdict->reason == AIOC_OP_THROTTLE) {
         op->throttle_wait_ms += (uint32_t)(verdict->wait_us / 1000u);
         op->throttled_us += verdict->wait_us;
     }
@@ -12432,14 +12424,14 @@ static void aioc_operation_again(aioc_operation *op, const aioc_operation_verdic
         op->fresh_signature = true;
         if (!engine->signer.has_key) aioc_auth_tokens_holds(&engine->tokens, engine->memory, op->token, true);
     }
-    op->looks_up = verdict->reason == AIOC_OPERATION_METADATA && op->item_data;   /* a fetch waits not for itself */
-    if (verdict->forget_metadata || verdict->reason == AIOC_OPERATION_RANGES) op->metadata_tried = false;
-    aioc_operation_back_off(op, verdict->wait_us);
+    op->looks_up = verdict->reason == AIOC_OP_METADATA && op->item_data;          /* a fetch waits not for itself */
+    if (verdict->forget_metadata || verdict->reason == AIOC_OP_RANGES) op->metadata_tried = false;
+    aioc_op_back_off(op, verdict->wait_us);
 }
 
 /* What to tell people of a failure, in the engine's one message buffer. */
-static const char *aioc_operation_explain(aioc_operation *op, const aioc_operation_verdict *verdict,
-                                          const aioc_pool_outcome *outcome, bool from_service)
+static const char *aioc_op_explain(aioc_op *op, const aioc_op_verdict *verdict,
+                                   const aioc_pool_outcome *outcome, bool from_service)
 {
     char *text = op->engine->message;
     size_t cap = sizeof op->engine->message, len;
@@ -12457,14 +12449,14 @@ static const char *aioc_operation_explain(aioc_operation *op, const aioc_operati
     return text;
 }
 
-static bool aioc_operation_too_late(const aioc_operation *op, const aioc_operation_verdict *verdict)
+static bool aioc_op_too_late(const aioc_op *op, const aioc_op_verdict *verdict)
 {
     return op->deadline_us && op->engine->reactor->now_us + verdict->wait_us >= op->deadline_us;
 }
 
 /* What is known of a container that was deleted, or of those of a database, is of no use; of one that was replaced, the
  * session goes on. */
-static void aioc_operation_succeeded(aioc_operation *op)
+static void aioc_op_succeeded(aioc_op *op)
 {
     aioc_account_container *container = op->forgets_container ? op->engine->account.newest : NULL;
     size_t len = op->link_len;
@@ -12477,20 +12469,20 @@ static void aioc_operation_succeeded(aioc_operation *op)
 }
 
 /* The pool is done with an attempt. */
-static void aioc_operation_answered(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome)
+static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome)
 {
-    aioc_operation *op = (aioc_operation *)exchange->owner;
-    aioc_operation_engine *engine = op->engine;
-    aioc_operation_outcome seen;
-    aioc_operation_situation now;
-    aioc_operation_verdict verdict;
+    aioc_op *op = (aioc_op *)exchange->owner;
+    aioc_op_engine *engine = op->engine;
+    aioc_op_outcome seen;
+    aioc_op_situation now;
+    aioc_op_verdict verdict;
     double charge_ru = 0;
     bool throttled;
-    op->state = AIOC_OPERATION_READY;
+    op->state = AIOC_OP_READY;
     aioc_memory_buffer_free(engine->memory, &op->head);
     /* The token ran out between start and prepare. */
     if (outcome->error == AIOCOSMOS_E_AUTH && !engine->signer.has_key && !op->stop) {
-        aioc_operation_make_ready(op);
+        aioc_op_make_ready(op);
         return;
     }
     memset(&seen, 0, sizeof seen);
@@ -12499,66 +12491,64 @@ static void aioc_operation_answered(aioc_pool_exchange *exchange, const aioc_poo
     seen.reused = outcome->reused;
     seen.silent = outcome->silent;
     if (outcome->response) {
-        aioc_operation_read_answer(op, outcome->response, &seen);
-        charge_ru = aioc_operation_charge(outcome->response);
-        if (seen.from_service) aioc_operation_capture_session(op, outcome->response);
+        aioc_op_read_answer(op, outcome->response, &seen);
+        charge_ru = aioc_op_charge(outcome->response);
+        if (seen.from_service) aioc_op_capture_session(op, outcome->response);
     }
     op->charge_ru += charge_ru;
     engine->stats.charge_ru += charge_ru;
-    aioc_operation_keep_attempt(op, outcome, charge_ru);
-    aioc_operation_situate(op, &now);
-    verdict = aioc_operation_judge(&now, &seen);
+    aioc_op_keep_attempt(op, outcome, charge_ru);
+    aioc_op_situate(op, &now);
+    verdict = aioc_op_judge(&now, &seen);
     op->doubt = verdict.doubt;
-    throttled = verdict.reason == AIOC_OPERATION_THROTTLE;
+    throttled = verdict.reason == AIOC_OP_THROTTLE;
     if (throttled) engine->stats.throttled++;
     if (throttled && op->pacer) op->pacer->throttled(op, verdict.wait_us);
-    if (verdict.reason == AIOC_OPERATION_SESSION && op->container &&
-        (!verdict.again || aioc_operation_too_late(op, &verdict)))
-        aioc_account_drop_claims(op->container, aioc_operation_range(op));
+    if (verdict.reason == AIOC_OP_SESSION && op->container && (!verdict.again || aioc_op_too_late(op, &verdict)))
+        aioc_account_drop_claims(op->container, aioc_op_range(op));
     /* Unless that has happened since it was sent. */
     if (verdict.forget_metadata && op->container && op->epoch == op->container->epoch) {
         if (seen.http_status == 400) aioc_account_forget(op->container);
         else aioc_account_forget_ranges(op->container);
     }
-    if (verdict.reason == AIOC_OPERATION_RANGES && op->container) aioc_account_doubt_ranges(op->container);
-    if (verdict.reason == AIOC_OPERATION_MOVED && aioc_pool_leave(&engine->pool))
-        aioc_operation_log(engine, 2, aioc_operation_handle(op).id,
-                           "the account has moved to another region: its connections are left, its name is asked anew");
-    if (!verdict.again && verdict.status <= 0 && seen.from_service) aioc_operation_succeeded(op);
+    if (verdict.reason == AIOC_OP_RANGES && op->container) aioc_account_doubt_ranges(op->container);
+    if (verdict.reason == AIOC_OP_MOVED && aioc_pool_leave(&engine->pool))
+        aioc_op_log(engine, 2, aioc_op_handle(op).id,
+                    "the account has moved to another region: its connections are left, its name is asked anew");
+    if (!verdict.again && verdict.status <= 0 && seen.from_service) aioc_op_succeeded(op);
     if (op->stop) {
-        aioc_operation_finish(op, op->stop, (aiocosmos_fate)verdict.fate, outcome, aioc_protocol_status_text(op->stop));
+        aioc_op_finish(op, op->stop, (aiocosmos_fate)verdict.fate, outcome, aioc_protocol_status_text(op->stop));
         return;
     }
-    if (verdict.again && !aioc_operation_too_late(op, &verdict)) {
-        aioc_operation_again(op, &verdict);
+    if (verdict.again && !aioc_op_too_late(op, &verdict)) {
+        aioc_op_again(op, &verdict);
         return;
     }
-    aioc_operation_finish(op, verdict.status, (aiocosmos_fate)verdict.fate, outcome,
-                          aioc_operation_explain(op, &verdict, outcome, seen.from_service));
+    aioc_op_finish(op, verdict.status, (aiocosmos_fate)verdict.fate, outcome,
+                   aioc_op_explain(op, &verdict, outcome, seen.from_service));
 }
 
 /* One ready operation: started, or ended if it was stopped meanwhile. False: none is ready. */
-static bool aioc_operation_work(aioc_operation_engine *engine)
+static bool aioc_op_work(aioc_op_engine *engine)
 {
-    aioc_operation *op = engine->first_ready;
+    aioc_op *op = engine->first_ready;
     if (!op) return false;
-    aioc_operation_leave_ready(op);
-    if (!op->stop) aioc_operation_start(op);
-    else if (op->state == AIOC_OPERATION_COMPOSED) op->stop_parts(op);
-    else aioc_operation_abort(op, op->stop);
+    aioc_op_leave_ready(op);
+    if (!op->stop) aioc_op_start(op);
+    else if (op->state == AIOC_OP_COMPOSED) op->stop_parts(op);
+    else aioc_op_abort(op, op->stop);
     return true;
 }
 
 /*--- Metadata: what the account layer asks for --------------------------------*/
 
-static void aioc_operation_fetch_ranges(aioc_operation *before, aiocosmos_str continuation);
+static void aioc_op_fetch_ranges(aioc_op *before, aiocosmos_str continuation);
 
 /* The ordinary retry policy, and a deadline for all of it: those who wait have their own. */
-#define AIOC_OPERATION_METADATA_TIMEOUT_MS 15000
+#define AIOC_OP_METADATA_TIMEOUT_MS 15000
 
 /* Ends a fetch. What was not brought to its end is dropped. */
-static void aioc_operation_fetched(aioc_operation_engine *engine, aioc_account_container *container,
-                                   aioc_account_knowledge knowledge)
+static void aioc_op_fetched(aioc_op_engine *engine, aioc_account_container *container, aioc_account_knowledge knowledge)
 {
     if (knowledge != AIOC_ACCOUNT_KNOWN) aioc_account_forget_ranges(container);
     aioc_account_settle(container, knowledge, engine->reactor->now_us);
@@ -12567,29 +12557,29 @@ static void aioc_operation_fetched(aioc_operation_engine *engine, aioc_account_c
 /* Whether what came may be kept. If what was asked for has been forgotten meanwhile, a success, or a 304, is of what we
  * do not have any more, and who waits asks anew. A failure is one whatever we knew; so is a 304 to who did not ask what
  * changed. */
-static bool aioc_operation_is_wanted(aioc_operation *op, const aiocosmos_result *result)
+static bool aioc_op_is_wanted(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_account_container *container = op->container;
     bool unchanged = result->status == 304, old = container->epoch != container->asked_epoch;
     if (old && (result->status == 0 || unchanged)) {
-        aioc_operation_fetched(op->engine, container, AIOC_ACCOUNT_UNKNOWN);
+        aioc_op_fetched(op->engine, container, AIOC_ACCOUNT_UNKNOWN);
         return false;
     }
     aioc_account_note_failure(container, unchanged ? AIOCOSMOS_E_PROTOCOL : result->status, result,
                               unchanged ? aioc_memory_str("304 to a request without an ETag") : result->message);
     if (result->status == 0 || (unchanged && container->ranges_before)) return true;
-    aioc_operation_fetched(op->engine, container, AIOC_ACCOUNT_UNAVAILABLE);
+    aioc_op_fetched(op->engine, container, AIOC_ACCOUNT_UNAVAILABLE);
     return false;
 }
 
-static aioc_operation_delivery *aioc_operation_delivered(const aiocosmos_result *result)
+static aioc_op_delivery *aioc_op_delivered(const aiocosmos_result *result)
 {
-    return (aioc_operation_delivery *)(uintptr_t)result->internal;
+    return (aioc_op_delivery *)(uintptr_t)result->internal;
 }
 
-static aiocosmos_json aioc_operation_result_json(const aiocosmos_result *result)
+static aiocosmos_json aioc_op_result_json(const aiocosmos_result *result)
 {
-    aioc_operation_delivery *delivery = aioc_operation_delivered(result);
+    aioc_op_delivery *delivery = aioc_op_delivered(result);
     aiocosmos_json_doc *doc = &delivery->op->engine->doc;
     if (!delivery->parsed) {
         delivery->parsed = true;
@@ -12600,9 +12590,9 @@ static aiocosmos_json aioc_operation_result_json(const aiocosmos_result *result)
 }
 
 /* A body that was collected in a block of its own changes hands; one that stands in a shared buffer is copied. */
-static aiocosmos_body aioc_operation_take_body(const aiocosmos_result *result)
+static aiocosmos_body aioc_op_take_body(const aiocosmos_result *result)
 {
-    aioc_operation_delivery *delivery = aioc_operation_delivered(result);
+    aioc_op_delivery *delivery = aioc_op_delivered(result);
     aioc_memory *memory = delivery->op->engine->memory;
     aiocosmos_body body;
     char *block = NULL;
@@ -12629,59 +12619,59 @@ static aiocosmos_body aioc_operation_take_body(const aiocosmos_result *result)
 
 /* A page of the ranges, or that nothing has changed. If what changed does not fit to what was known, all of it is read
  * again. */
-static void aioc_operation_ranges_came(aioc_operation *op, const aiocosmos_result *result)
+static void aioc_op_ranges_came(aioc_op *op, const aiocosmos_result *result)
 {
-    aioc_operation_engine *engine = op->engine;
+    aioc_op_engine *engine = op->engine;
     aioc_account_container *container = op->container;
     uint32_t count = container->range_count;
     aiocosmos_str continuation = aioc_memory_str("");
     bool known;
     /* Behind a definition it tells nothing new. */
     if (result->status == 0 && container->ranges_before)
-        aioc_account_see_own_rid(container, aioc_operation_result_json(result));
-    if (!aioc_operation_is_wanted(op, result)) return;
+        aioc_account_see_own_rid(container, aioc_op_result_json(result));
+    if (!aioc_op_is_wanted(op, result)) return;
     if (result->status == 0) {
-        known = aioc_account_add_ranges(container, aioc_operation_result_json(result));
-        continuation = aioc_operation_delivered(result)->response->wanted[AIOC_PROTOCOL_H_CONTINUATION];
+        known = aioc_account_add_ranges(container, aioc_op_result_json(result));
+        continuation = aioc_op_delivered(result)->response->wanted[AIOC_PROTOCOL_H_CONTINUATION];
         /* Pages of nothing may never end. */
         if (!known || (continuation.len && container->range_count == count)) {
-            aioc_operation_fetched(engine, container, AIOC_ACCOUNT_UNAVAILABLE);
+            aioc_op_fetched(engine, container, AIOC_ACCOUNT_UNAVAILABLE);
             return;
         }
     }
     known = continuation.len == 0 && aioc_account_finish_ranges(container);
     if (continuation.len || (!known && container->ranges_before)) {
         if (!continuation.len) aioc_account_forget_ranges(container);
-        aioc_operation_fetch_ranges(op, continuation);
+        aioc_op_fetch_ranges(op, continuation);
         return;
     }
     /* Without memory for it, they are read from their start the next time. */
     if (known) (void)aioc_account_keep_etag(container, result->etag);
-    aioc_operation_fetched(engine, container, known ? AIOC_ACCOUNT_KNOWN : AIOC_ACCOUNT_UNAVAILABLE);
+    aioc_op_fetched(engine, container, known ? AIOC_ACCOUNT_KNOWN : AIOC_ACCOUNT_UNAVAILABLE);
 }
 
-static void aioc_operation_definition_came(aioc_operation *op, const aiocosmos_result *result)
+static void aioc_op_definition_came(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_account_container *container = op->container;
-    if (!aioc_operation_is_wanted(op, result)) return;
-    if (!aioc_account_read_definition(container, aioc_operation_result_json(result)))
-        aioc_operation_fetched(op->engine, container, AIOC_ACCOUNT_UNAVAILABLE);
+    if (!aioc_op_is_wanted(op, result)) return;
+    if (!aioc_account_read_definition(container, aioc_op_result_json(result)))
+        aioc_op_fetched(op->engine, container, AIOC_ACCOUNT_UNAVAILABLE);
     else {
         aioc_account_resume(container, false);
-        aioc_operation_fetch_ranges(op, aioc_text_view(NULL, 0));
+        aioc_op_fetch_ranges(op, aioc_text_view(NULL, 0));
     }
 }
 
 /* Asks for the definition; or for a page of the feed of ranges: from where it was left, from its start, or behind a
  * continuation. */
-static void aioc_operation_ask(aioc_operation_engine *engine, aioc_account_container *container, bool definition,
-                               uint32_t timeout_ms, aiocosmos_str continuation)
+static void aioc_op_ask(aioc_op_engine *engine, aioc_account_container *container, bool definition,
+                        uint32_t timeout_ms, aiocosmos_str continuation)
 {
     aioc_memory *memory = engine->memory;
     aiocosmos_str etag = aioc_text_view(container->ranges_etag.data, container->ranges_etag.len);
-    aioc_operation_spec spec;
+    aioc_op_spec spec;
     aioc_memory_buffer lines = { NULL, 0, 0 };
-    bool ok = aioc_operation_has_room(engine, true);
+    bool ok = aioc_op_has_room(engine, true);
     memset(&spec, 0, sizeof spec);
     spec.verb = "GET";
     spec.type = definition ? "colls" : "pkranges";
@@ -12689,49 +12679,49 @@ static void aioc_operation_ask(aioc_operation_engine *engine, aioc_account_conta
     spec.link = aioc_text_view(container->link, container->link_len);
     spec.container_link = spec.link;
     spec.internal = true;
-    spec.complete = definition ? aioc_operation_definition_came : aioc_operation_ranges_came;
+    spec.complete = definition ? aioc_op_definition_came : aioc_op_ranges_came;
     spec.timeout_ms = timeout_ms;
     if (!definition) {
         if (continuation.len == 0 && etag.len == 0) aioc_account_forget_ranges(container);
         if (continuation.len == 0) container->ranges_before = container->range_count;
         ok = ok && aioc_memory_append_str(memory, &lines, "A-IM: Incremental Feed\r\nx-ms-max-item-count: -1\r\n") &&
-             (etag.len == 0 || aioc_operation_append_line(memory, &lines, "If-None-Match: ", etag)) &&
+             (etag.len == 0 || aioc_op_append_line(memory, &lines, "If-None-Match: ", etag)) &&
              (continuation.len == 0 ||
-              aioc_operation_append_line(memory, &lines, "x-ms-continuation: ", continuation));
+              aioc_op_append_line(memory, &lines, "x-ms-continuation: ", continuation));
     }
     spec.lines = aioc_text_view(lines.data, lines.len);
     container->asked_epoch = container->epoch;
-    if (!ok || !aioc_operation_new(engine, &spec, engine->platform->monotonic_us(engine->platform->user_data)))
-        aioc_operation_fetched(engine, container, AIOC_ACCOUNT_UNAVAILABLE);
+    if (!ok || !aioc_op_new(engine, &spec, engine->platform->monotonic_us(engine->platform->user_data)))
+        aioc_op_fetched(engine, container, AIOC_ACCOUNT_UNAVAILABLE);
     aioc_memory_buffer_free(memory, &lines);
 }
 
 /* Goes on behind the definition, or behind a page, in the time that is left. */
-static void aioc_operation_fetch_ranges(aioc_operation *before, aiocosmos_str continuation)
+static void aioc_op_fetch_ranges(aioc_op *before, aiocosmos_str continuation)
 {
     uint64_t now_us = before->engine->reactor->now_us;
     uint32_t left_ms = before->deadline_us > now_us ? (uint32_t)((before->deadline_us - now_us) / 1000u) : 0;
-    aioc_operation_ask(before->engine, before->container, false, left_ms, continuation);
+    aioc_op_ask(before->engine, before->container, false, left_ms, continuation);
 }
 
 /* The definition never changes: only the ranges can have. */
-static void aioc_operation_fetch_container(void *owner, aioc_account_container *container)
+static void aioc_op_fetch_container(void *owner, aioc_account_container *container)
 {
-    aioc_operation_ask((aioc_operation_engine *)owner, container, container->ranges_etag.len == 0,
-                       AIOC_OPERATION_METADATA_TIMEOUT_MS, aioc_text_view(NULL, 0));
+    aioc_op_ask((aioc_op_engine *)owner, container, container->ranges_etag.len == 0,
+                AIOC_OP_METADATA_TIMEOUT_MS, aioc_text_view(NULL, 0));
 }
 
 /*--- Requests: from what the host asks for to what is sent ---------------------*/
 
-typedef struct aioc_operation_kind {
+typedef struct aioc_op_kind {
     const char *verb, *type;
     uint8_t names;                           /* how many of database, container, id stand in the link */
     bool to_feed, write, item, has_body;
-} aioc_operation_kind;
+} aioc_op_kind;
 
-static const aioc_operation_kind *aioc_operation_kind_of(int kind)
+static const aioc_op_kind *aioc_op_kind_of(int kind)
 {
-    static const aioc_operation_kind kinds[] = {
+    static const aioc_op_kind kinds[] = {
         { "GET", "docs", 3, false, false, true, false },        /* read item */
         { "POST", "docs", 2, true, true, true, true },          /* create item */
         { "POST", "docs", 2, true, true, true, true },          /* upsert item */
@@ -12751,89 +12741,88 @@ static const aioc_operation_kind *aioc_operation_kind_of(int kind)
     return &kinds[kind - AIOCOSMOS_READ_ITEM];
 }
 
-static int aioc_operation_refuse(aioc_operation_engine *engine, const char *what, const char *why)
+static int aioc_op_refuse(aioc_op_engine *engine, const char *what, const char *why)
 {
     aioc_memory_print(engine->refusal, sizeof engine->refusal, "%s: %s", what, why);
     return AIOCOSMOS_E_ARGUMENT;
 }
 
-static int aioc_operation_refuse_at(aioc_operation_engine *engine, const char *what, const char *why, size_t byte)
+static int aioc_op_refuse_at(aioc_op_engine *engine, const char *what, const char *why, size_t byte)
 {
     aioc_memory_print(engine->refusal, sizeof engine->refusal, "%s: %s at byte %llu", what, why,
                       (unsigned long long)byte);
     return AIOCOSMOS_E_ARGUMENT;
 }
 
-static int aioc_operation_refuse_memory(aioc_operation_engine *engine)
+static int aioc_op_refuse_memory(aioc_op_engine *engine)
 {
     aioc_memory_print(engine->refusal, sizeof engine->refusal, "no memory");
     return AIOCOSMOS_E_NOMEM;
 }
 
 /* A name or id, appended to the link as "segment/name". */
-static int aioc_operation_add_name(aioc_operation_engine *engine, const char *what, const char *segment,
-                                   const char *name)
+static int aioc_op_add_name(aioc_op_engine *engine, const char *what, const char *segment, const char *name)
 {
     aioc_memory_buffer *link = &engine->link_text;
     char why[128];
     bool ok;
-    if (!name) return aioc_operation_refuse(engine, what, "required");
+    if (!name) return aioc_op_refuse(engine, what, "required");
     if (strcmp(segment, "docs") == 0) ok = aioc_protocol_id_ok(name, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why);
     else ok = aioc_protocol_name_ok(name, why, sizeof why);
-    if (!ok) return aioc_operation_refuse(engine, what, why);
+    if (!ok) return aioc_op_refuse(engine, what, why);
     if ((link->len && !aioc_memory_append(engine->memory, link, "/", 1)) ||
         !aioc_memory_append_str(engine->memory, link, segment) || !aioc_memory_append(engine->memory, link, "/", 1) ||
-        !aioc_memory_append_str(engine->memory, link, name)) return aioc_operation_refuse_memory(engine);
+        !aioc_memory_append_str(engine->memory, link, name)) return aioc_op_refuse_memory(engine);
     return 0;
 }
 
 /* Builds the link of so many names in engine->link_text. */
-static int aioc_operation_build_link(aioc_operation_engine *engine, unsigned names, const char *database,
-                                     const char *container, const char *id)
+static int aioc_op_build_link(aioc_op_engine *engine, unsigned names, const char *database,
+                              const char *container, const char *id)
 {
     int refused = 0;
     engine->link_text.len = 0;
     if (!database) database = engine->default_database;
-    if (names >= 1) refused = aioc_operation_add_name(engine, "database", "dbs", database);
+    if (names >= 1) refused = aioc_op_add_name(engine, "database", "dbs", database);
     if (!refused && names >= 2)
-        refused = aioc_operation_add_name(engine, "container", "colls", container);
-    if (!refused && names >= 3) refused = aioc_operation_add_name(engine, "id", "docs", id);
+        refused = aioc_op_add_name(engine, "container", "colls", container);
+    if (!refused && names >= 3) refused = aioc_op_add_name(engine, "id", "docs", id);
     return refused;
 }
 
-static int aioc_operation_add_line(aioc_operation_engine *engine, const char *name, const char *value)
+static int aioc_op_add_line(aioc_op_engine *engine, const char *name, const char *value)
 {
-    if (!aioc_operation_append_line(engine->memory, &engine->lines_text, name, aioc_memory_str(value)))
-        return aioc_operation_refuse_memory(engine);
+    if (!aioc_op_append_line(engine->memory, &engine->lines_text, name, aioc_memory_str(value)))
+        return aioc_op_refuse_memory(engine);
     return 0;
 }
 
 /* A header value from the host: visible ASCII, spaces and tabs (RFC 9110 5.5). */
-static int aioc_operation_check_value(aioc_operation_engine *engine, const char *what, const char *value)
+static int aioc_op_check_value(aioc_op_engine *engine, const char *what, const char *value)
 {
     size_t i;
     for (i = 0; value[i]; i++) {
         unsigned char c = (unsigned char)value[i];
         if ((c < 0x20 && c != '\t') || c > 0x7E)
-            return aioc_operation_refuse_at(engine, what, "a character that no header may hold", i);
+            return aioc_op_refuse_at(engine, what, "a character that no header may hold", i);
     }
-    return i ? 0 : aioc_operation_refuse(engine, what, "empty");
+    return i ? 0 : aioc_op_refuse(engine, what, "empty");
 }
 
 /* If-Match, If-None-Match: an entity tag with its quotes, or "*" (RFC 9110 8.8.3; the service's tags are quoted). */
-static int aioc_operation_add_etag(aioc_operation_engine *engine, const char *what, const char *line, const char *etag)
+static int aioc_op_add_etag(aioc_op_engine *engine, const char *what, const char *line, const char *etag)
 {
     size_t len = strlen(etag);
-    int refused = aioc_operation_check_value(engine, what, etag);
+    int refused = aioc_op_check_value(engine, what, etag);
     if (refused) return refused;
     if (strcmp(etag, "*") != 0 && (len < 2 || etag[0] != '"' || etag[len - 1] != '"') && strncmp(etag, "W/\"", 3) != 0)
-        return aioc_operation_refuse(engine, what, "an ETag keeps its double quotes");
-    return aioc_operation_add_line(engine, line, etag);
+        return aioc_op_refuse(engine, what, "an ETag keeps its double quotes");
+    return aioc_op_add_line(engine, line, etag);
 }
 
 /* Whether a header changes how messages are framed or read, or is one that the library sets; `why` says what to use
  * instead. Each name ends with a blank, or with '=' and what to use; '-' before that: names that begin so. */
-static bool aioc_operation_is_our_header(aiocosmos_str name, char *why, size_t cap)
+static bool aioc_op_is_our_header(aiocosmos_str name, char *why, size_t cap)
 {
     static const char *const lists[] = {
         "connection keep-alive proxy- te trailer transfer-encoding upgrade content-length content-encoding "
@@ -12868,42 +12857,42 @@ static bool aioc_operation_is_our_header(aiocosmos_str name, char *why, size_t c
     return false;
 }
 
-static bool aioc_operation_is_token_char(char c)     /* RFC 9110 5.6.2 */
+static bool aioc_op_is_token_char(char c)            /* RFC 9110 5.6.2 */
 {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
            (c && strchr("!#$%&'*+-.^_`|~", c));
 }
 
-static int aioc_operation_add_headers(aioc_operation_engine *engine, const char *const *headers)
+static int aioc_op_add_headers(aioc_op_engine *engine, const char *const *headers)
 {
     for (; headers && *headers; headers++) {
         const char *line = *headers;
         char why[128];
         size_t name = 0;
         int refused;
-        while (aioc_operation_is_token_char(line[name])) name++;
+        while (aioc_op_is_token_char(line[name])) name++;
         if (name == 0 || line[name] != ':')
-            return aioc_operation_refuse_at(engine, "headers", "\"name: value\" is expected", name);
-        if (aioc_operation_is_our_header(aioc_text_view(line, name), why, sizeof why))
-            return aioc_operation_refuse(engine, "headers", why);
-        refused = aioc_operation_check_value(engine, "headers", line);
-        if (!refused) refused = aioc_operation_add_line(engine, "", line);
+            return aioc_op_refuse_at(engine, "headers", "\"name: value\" is expected", name);
+        if (aioc_op_is_our_header(aioc_text_view(line, name), why, sizeof why))
+            return aioc_op_refuse(engine, "headers", why);
+        refused = aioc_op_check_value(engine, "headers", line);
+        if (!refused) refused = aioc_op_add_line(engine, "", line);
         if (refused) return refused;
     }
     return 0;
 }
 
-static int aioc_operation_add_pk(aioc_operation_engine *engine, const aiocosmos_pk *pk)
+static int aioc_op_add_pk(aioc_op_engine *engine, const aiocosmos_pk *pk)
 {
     char why[160];
     int status;
     engine->pk_text.len = 0;
     status = aioc_protocol_pk_text(engine->memory, &engine->pk_text, pk, why, sizeof why);
-    if (status == AIOCOSMOS_E_NOMEM) return aioc_operation_refuse_memory(engine);
-    return status ? aioc_operation_refuse(engine, "pk", why) : 0;
+    if (status == AIOCOSMOS_E_NOMEM) return aioc_op_refuse_memory(engine);
+    return status ? aioc_op_refuse(engine, "pk", why) : 0;
 }
 
-static bool aioc_operation_has_pk(const aiocosmos_pk *pk)
+static bool aioc_op_has_pk(const aiocosmos_pk *pk)
 {
     return pk->level[0].type != AIOCOSMOS_UNSET || pk->level[1].type != AIOCOSMOS_UNSET ||
            pk->level[2].type != AIOCOSMOS_UNSET;
@@ -12911,156 +12900,154 @@ static bool aioc_operation_has_pk(const aiocosmos_pk *pk)
 
 /* The item is a JSON object whose "id" is a string that the service takes. Create and upsert have their id there
  * only. */
-static int aioc_operation_check_item(aioc_operation_engine *engine, aiocosmos_str body)
+static int aioc_op_check_item(aioc_op_engine *engine, aiocosmos_str body)
 {
     aiocosmos_json id;
     const char *error;
     size_t error_at, len;
     char text[AIOC_PROTOCOL_ITEM_ID_MAX + 2], why[128];
-    if (body.len == 0) return aioc_operation_refuse(engine, "body", "required: the item as JSON");
+    if (body.len == 0) return aioc_op_refuse(engine, "body", "required: the item as JSON");
     if (aioc_json_check(body.ptr, body.len, aioc_memory_str("id"), &id, &error, &error_at) != 0)
-        return aioc_operation_refuse_at(engine, "body", error, error_at);
-    if (*aioc_text_trim(body).ptr != '{') return aioc_operation_refuse(engine, "body", "an item is a JSON object");
+        return aioc_op_refuse_at(engine, "body", error, error_at);
+    if (*aioc_text_trim(body).ptr != '{') return aioc_op_refuse(engine, "body", "an item is a JSON object");
     if (id.type != AIOCOSMOS_JSON_STR)
-        return aioc_operation_refuse(engine, "body", "\"id\" is required and must be a string");
+        return aioc_op_refuse(engine, "body", "\"id\" is required and must be a string");
     len = aioc_json_get_str(id, text, sizeof text);
-    if (len >= sizeof text) return aioc_operation_refuse(engine, "body", "\"id\" is over 1023 bytes");
+    if (len >= sizeof text) return aioc_op_refuse(engine, "body", "\"id\" is over 1023 bytes");
     if (!aioc_protocol_id_ok(text, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why))
-        return aioc_operation_refuse(engine, "body: \"id\"", why);
+        return aioc_op_refuse(engine, "body: \"id\"", why);
     if (strlen(text) < len)
-        return aioc_operation_refuse_at(engine, "body: \"id\"", "control character 0", strlen(text));
+        return aioc_op_refuse_at(engine, "body: \"id\"", "control character 0", strlen(text));
     return 0;
 }
 
-/* What a body that is built consists of. Whether there was memory for all of it, aioc_operation_build_body() looks. */
-static void aioc_operation_append_body(aioc_operation_engine *engine, aiocosmos_str text)
+/* What a body that is built consists of. Whether there was memory for all of it, aioc_op_build_body() looks. */
+static void aioc_op_append_body(aioc_op_engine *engine, aiocosmos_str text)
 {
     if (!aioc_memory_append(engine->memory, &engine->body_text, text.ptr, text.len)) engine->body_lost = true;
 }
 
-static void aioc_operation_append_text(aioc_operation_engine *engine, const char *text)
+static void aioc_op_append_text(aioc_op_engine *engine, const char *text)
 {
-    aioc_operation_append_body(engine, aioc_memory_str(text));
+    aioc_op_append_body(engine, aioc_memory_str(text));
 }
 
 /* The patch, as the service wants it: an array of operations becomes the object around it. */
-static int aioc_operation_build_patch(aioc_operation_engine *engine, aiocosmos_str body)
+static int aioc_op_build_patch(aioc_op_engine *engine, aiocosmos_str body)
 {
     aiocosmos_json operations;
     const char *error;
     size_t error_at;
     char first;
-    if (body.len == 0) return aioc_operation_refuse(engine, "body", "required: the patch operations as JSON");
+    if (body.len == 0) return aioc_op_refuse(engine, "body", "required: the patch operations as JSON");
     if (aioc_json_check(body.ptr, body.len, aioc_memory_str("operations"), &operations, &error, &error_at) != 0)
-        return aioc_operation_refuse_at(engine, "body", error, error_at);
+        return aioc_op_refuse_at(engine, "body", error, error_at);
     first = *aioc_text_trim(body).ptr;
     if (first != '[' && (first != '{' || operations.type != AIOCOSMOS_JSON_ARR))
-        return aioc_operation_refuse(engine, "body",
-                                     "a patch is an array of operations, or an object with \"operations\"");
-    if (first == '[') aioc_operation_append_text(engine, "{\"operations\":");
-    aioc_operation_append_body(engine, body);
-    if (first == '[') aioc_operation_append_text(engine, "}");
+        return aioc_op_refuse(engine, "body", "a patch is an array of operations, or an object with \"operations\"");
+    if (first == '[') aioc_op_append_text(engine, "{\"operations\":");
+    aioc_op_append_body(engine, body);
+    if (first == '[') aioc_op_append_text(engine, "}");
     return 0;
 }
 
 /* The beginning of an object of this name. */
-static void aioc_operation_append_id(aioc_operation_engine *engine, const char *id)
+static void aioc_op_append_id(aioc_op_engine *engine, const char *id)
 {
-    aioc_operation_append_text(engine, "{\"id\":");
+    aioc_op_append_text(engine, "{\"id\":");
     if (!aioc_json_append_string(engine->memory, &engine->body_text, id, strlen(id), false)) engine->body_lost = true;
 }
 
-static int aioc_operation_append_key_paths(aioc_operation_engine *engine, const char *const paths[3])
+static int aioc_op_append_key_paths(aioc_op_engine *engine, const char *const paths[3])
 {
     size_t i;
-    aioc_operation_append_text(engine, ",\"partitionKey\":{\"paths\":[");
+    aioc_op_append_text(engine, ",\"partitionKey\":{\"paths\":[");
     for (i = 0; i < 3 && paths[i]; i++) {
         if (paths[i][0] != '/' || !paths[i][1])
-            return aioc_operation_refuse(engine, "partition_key_paths", "a path starts with '/' and names a property");
-        if (i) aioc_operation_append_text(engine, ",");
+            return aioc_op_refuse(engine, "partition_key_paths", "a path starts with '/' and names a property");
+        if (i) aioc_op_append_text(engine, ",");
         if (!aioc_json_append_string(engine->memory, &engine->body_text, paths[i], strlen(paths[i]), false))
-            return aioc_operation_refuse(engine, "partition_key_paths", "not UTF-8, or no memory");
+            return aioc_op_refuse(engine, "partition_key_paths", "not UTF-8, or no memory");
     }
     /* Version 2 is asked for: absent would mean 1. */
-    aioc_operation_append_text(engine, i > 1 ? "],\"kind\":\"MultiHash\",\"version\":2}"
-                                             : "],\"kind\":\"Hash\",\"version\":2}");
+    aioc_op_append_text(engine, i > 1 ? "],\"kind\":\"MultiHash\",\"version\":2}"
+                                      : "],\"kind\":\"Hash\",\"version\":2}");
     for (; i < 3; i++)
-        if (paths[i]) return aioc_operation_refuse(engine, "partition_key_paths", "a gap between the levels");
+        if (paths[i]) return aioc_op_refuse(engine, "partition_key_paths", "a gap between the levels");
     return 0;
 }
 
 /* The members of an object from the host, without its braces. Those that stand in the request itself are refused. */
-static int aioc_operation_append_members(aioc_operation_engine *engine, const aiocosmos_request *request, bool *has_key)
+static int aioc_op_append_members(aioc_op_engine *engine, const aiocosmos_request *request, bool *has_key)
 {
     aiocosmos_json root, key, value;
     aiocosmos_json_doc *doc = &engine->properties;
     int status = aioc_json_parse(doc, request->body.ptr, request->body.len);
-    if (status == AIOCOSMOS_E_NOMEM) return aioc_operation_refuse_memory(engine);
-    if (status) return aioc_operation_refuse_at(engine, "body", doc->error, doc->error_at);
+    if (status == AIOCOSMOS_E_NOMEM) return aioc_op_refuse_memory(engine);
+    if (status) return aioc_op_refuse_at(engine, "body", doc->error, doc->error_at);
     root = aioc_json_root(doc);
     if (root.type != AIOCOSMOS_JSON_OBJ)
-        return aioc_operation_refuse(engine, "body", "properties of a container are a JSON object");
+        return aioc_op_refuse(engine, "body", "properties of a container are a JSON object");
     memset(&value, 0, sizeof value);
     while (aioc_json_next(root, &key, &value)) {
         if (aioc_json_is_str(key, "id")) {
             if (!aioc_json_is_str(value, request->container))
-                return aioc_operation_refuse(engine, "body", "\"id\" is not the container's name");
+                return aioc_op_refuse(engine, "body", "\"id\" is not the container's name");
             continue;
         }
         if (aioc_json_is_str(key, "partitionKey")) {
             if (request->partition_key_paths[0])
-                return aioc_operation_refuse(engine, "body", "\"partitionKey\" and partition_key_paths are both given");
+                return aioc_op_refuse(engine, "body", "\"partitionKey\" and partition_key_paths are both given");
             *has_key = true;
         }
         if (aioc_json_is_str(key, "defaultTtl") && request->default_ttl_s)
-            return aioc_operation_refuse(engine, "body", "\"defaultTtl\" and default_ttl_s are both given");
+            return aioc_op_refuse(engine, "body", "\"defaultTtl\" and default_ttl_s are both given");
         if (aioc_json_is_str(key, "indexingPolicy") && request->indexing_policy.len)
-            return aioc_operation_refuse(engine, "body", "\"indexingPolicy\" and indexing_policy are both given");
-        aioc_operation_append_text(engine, ",");
-        aioc_operation_append_body(engine, aioc_text_view(key.ptr, key.len));
-        aioc_operation_append_text(engine, ":");
-        aioc_operation_append_body(engine, aioc_text_view(value.ptr, value.len));
+            return aioc_op_refuse(engine, "body", "\"indexingPolicy\" and indexing_policy are both given");
+        aioc_op_append_text(engine, ",");
+        aioc_op_append_body(engine, aioc_text_view(key.ptr, key.len));
+        aioc_op_append_text(engine, ":");
+        aioc_op_append_body(engine, aioc_text_view(value.ptr, value.len));
     }
     return 0;
 }
 
-static int aioc_operation_append_policy(aioc_operation_engine *engine, aiocosmos_str policy)
+static int aioc_op_append_policy(aioc_op_engine *engine, aiocosmos_str policy)
 {
     aiocosmos_json unused;
     const char *error;
     size_t error_at;
     if (aioc_json_check(policy.ptr, policy.len, aioc_memory_str("indexingMode"), &unused, &error, &error_at) != 0)
-        return aioc_operation_refuse_at(engine, "indexing_policy", error, error_at);
-    aioc_operation_append_text(engine, ",\"indexingPolicy\":");
-    aioc_operation_append_body(engine, policy);
+        return aioc_op_refuse_at(engine, "indexing_policy", error, error_at);
+    aioc_op_append_text(engine, ",\"indexingPolicy\":");
+    aioc_op_append_body(engine, policy);
     return 0;
 }
 
-static int aioc_operation_build_container(aioc_operation_engine *engine, const aiocosmos_request *request)
+static int aioc_op_build_container(aioc_op_engine *engine, const aiocosmos_request *request)
 {
     bool has_key = request->partition_key_paths[0] != NULL;
     int refused = 0;
-    aioc_operation_append_id(engine, request->container);
-    if (has_key) refused = aioc_operation_append_key_paths(engine, request->partition_key_paths);
-    if (!refused && request->body.len) refused = aioc_operation_append_members(engine, request, &has_key);
+    aioc_op_append_id(engine, request->container);
+    if (has_key) refused = aioc_op_append_key_paths(engine, request->partition_key_paths);
+    if (!refused && request->body.len) refused = aioc_op_append_members(engine, request, &has_key);
     if (refused) return refused;
     if (!has_key && request->kind == AIOCOSMOS_CREATE_CONTAINER)
-        return aioc_operation_refuse(engine, "partition_key_paths", "required");
-    if (!has_key) return aioc_operation_refuse(engine, "body", "required: the container's whole properties, as read");
-    if (request->default_ttl_s < -1) return aioc_operation_refuse(engine, "default_ttl_s", "-1, or seconds above 0");
+        return aioc_op_refuse(engine, "partition_key_paths", "required");
+    if (!has_key) return aioc_op_refuse(engine, "body", "required: the container's whole properties, as read");
+    if (request->default_ttl_s < -1) return aioc_op_refuse(engine, "default_ttl_s", "-1, or seconds above 0");
     if (request->default_ttl_s) {
         char number[AIOC_JSON_NUMBER_MAX];
-        aioc_operation_append_text(engine, ",\"defaultTtl\":");
-        aioc_operation_append_body(engine, aioc_text_view(number, aioc_json_i64_write(request->default_ttl_s, number)));
+        aioc_op_append_text(engine, ",\"defaultTtl\":");
+        aioc_op_append_body(engine, aioc_text_view(number, aioc_json_i64_write(request->default_ttl_s, number)));
     }
-    if (request->indexing_policy.len) refused = aioc_operation_append_policy(engine, request->indexing_policy);
-    aioc_operation_append_text(engine, "}");
+    if (request->indexing_policy.len) refused = aioc_op_append_policy(engine, request->indexing_policy);
+    aioc_op_append_text(engine, "}");
     return refused;
 }
 
 /* What does not belong to a kind is a mistake of the caller, and is said. */
-static int aioc_operation_check_fields(aioc_operation_engine *engine, const aiocosmos_request *request,
-                                       const aioc_operation_kind *kind)
+static int aioc_op_check_fields(aioc_op_engine *engine, const aiocosmos_request *request, const aioc_op_kind *kind)
 {
     bool creates = kind->to_feed && !kind->item, shapes = kind->has_body && !kind->item;
     bool changes = (kind->write && !kind->to_feed) || request->kind == AIOCOSMOS_UPSERT_ITEM;
@@ -13069,7 +13056,7 @@ static int aioc_operation_check_fields(aioc_operation_engine *engine, const aioc
         { "container", request->container != NULL, kind->names >= 2 || request->kind == AIOCOSMOS_CREATE_CONTAINER },
         { "id", request->id != NULL, kind->names >= 3 },
         { "body", request->body.len > 0, kind->has_body },
-        { "pk", aioc_operation_has_pk(&request->pk), kind->item },
+        { "pk", aioc_op_has_pk(&request->pk), kind->item },
         { "if_match", request->if_match != NULL, changes },
         { "if_none_match", request->if_none_match != NULL, !kind->write },
         { "session_token", request->session_token != NULL, kind->item },
@@ -13083,81 +13070,80 @@ static int aioc_operation_check_fields(aioc_operation_engine *engine, const aioc
     size_t i;
     for (i = 0; i < sizeof fields / sizeof *fields; i++)
         if (fields[i].given && !fields[i].belongs)
-            return aioc_operation_refuse(engine, fields[i].name, "does not belong to this kind of operation");
-    if (kind->item && !aioc_operation_has_pk(&request->pk)) return aioc_operation_refuse(engine, "pk", "required");
+            return aioc_op_refuse(engine, fields[i].name, "does not belong to this kind of operation");
+    if (kind->item && !aioc_op_has_pk(&request->pk)) return aioc_op_refuse(engine, "pk", "required");
     if (request->throughput_ru && request->autoscale_max_ru)
-        return aioc_operation_refuse(engine, "autoscale_max_ru", "and throughput_ru are both given");
+        return aioc_op_refuse(engine, "autoscale_max_ru", "and throughput_ru are both given");
     return 0;
 }
 
-static int aioc_operation_add_throughput(aioc_operation_engine *engine, const aiocosmos_request *request)
+static int aioc_op_add_throughput(aioc_op_engine *engine, const aiocosmos_request *request)
 {
     char text[64];
     if (request->throughput_ru) {
         aioc_memory_print(text, sizeof text, "%u", (unsigned)request->throughput_ru);
-        return aioc_operation_add_line(engine, "x-ms-offer-throughput: ", text);
+        return aioc_op_add_line(engine, "x-ms-offer-throughput: ", text);
     }
     if (request->autoscale_max_ru) {
         aioc_memory_print(text, sizeof text, "{\"maxThroughput\":%u}", (unsigned)request->autoscale_max_ru);
-        return aioc_operation_add_line(engine, "x-ms-cosmos-offer-autopilot-settings: ", text);
+        return aioc_op_add_line(engine, "x-ms-cosmos-offer-autopilot-settings: ", text);
     }
     return 0;
 }
 
-static int aioc_operation_add_lines(aioc_operation_engine *engine, const aiocosmos_request *request,
-                                    const aioc_operation_kind *kind)
+static int aioc_op_add_lines(aioc_op_engine *engine, const aiocosmos_request *request, const aioc_op_kind *kind)
 {
     int refused = 0;
     engine->lines_text.len = 0;
     if (kind->verb[0] == 'P')
-        refused = aioc_operation_add_line(engine, "Content-Type: ",
-                                          request->kind == AIOCOSMOS_PATCH_ITEM ? "application/json-patch+json"
-                                                                                : "application/json");
+        refused = aioc_op_add_line(engine, "Content-Type: ",
+                                   request->kind == AIOCOSMOS_PATCH_ITEM ? "application/json-patch+json"
+                                                                         : "application/json");
     if (!refused && request->kind == AIOCOSMOS_UPSERT_ITEM)
-        refused = aioc_operation_add_line(engine, "x-ms-documentdb-is-upsert: ", "True");
+        refused = aioc_op_add_line(engine, "x-ms-documentdb-is-upsert: ", "True");
     if (!refused && kind->item && kind->has_body && !request->want_body)
-        refused = aioc_operation_add_line(engine, "Prefer: ", "return=minimal");
+        refused = aioc_op_add_line(engine, "Prefer: ", "return=minimal");
     if (!refused && request->if_match)
-        refused = aioc_operation_add_etag(engine, "if_match", "If-Match: ", request->if_match);
+        refused = aioc_op_add_etag(engine, "if_match", "If-Match: ", request->if_match);
     if (!refused && request->if_none_match)
-        refused = aioc_operation_add_etag(engine, "if_none_match", "If-None-Match: ", request->if_none_match);
-    if (!refused) refused = aioc_operation_add_throughput(engine, request);
-    if (!refused) refused = aioc_operation_add_headers(engine, request->headers);
+        refused = aioc_op_add_etag(engine, "if_none_match", "If-None-Match: ", request->if_none_match);
+    if (!refused) refused = aioc_op_add_throughput(engine, request);
+    if (!refused) refused = aioc_op_add_headers(engine, request->headers);
     return refused;
 }
 
-static int aioc_operation_build_body(aioc_operation_engine *engine, const aiocosmos_request *request,
-                                     const aioc_operation_kind *kind, aiocosmos_str *body)
+static int aioc_op_build_body(aioc_op_engine *engine, const aiocosmos_request *request,
+                              const aioc_op_kind *kind, aiocosmos_str *body)
 {
     int refused = 0;
     engine->body_text.len = 0;
     engine->body_lost = false;
     *body = request->body;
     if (request->kind == AIOCOSMOS_PATCH_ITEM) {
-        refused = aioc_operation_build_patch(engine, request->body);
+        refused = aioc_op_build_patch(engine, request->body);
     } else if (request->kind == AIOCOSMOS_CREATE_DATABASE) {
-        aioc_operation_append_id(engine, request->database ? request->database : engine->default_database);
-        aioc_operation_append_text(engine, "}");
+        aioc_op_append_id(engine, request->database ? request->database : engine->default_database);
+        aioc_op_append_text(engine, "}");
     } else if (kind->has_body && !kind->item) {
-        refused = aioc_operation_build_container(engine, request);
+        refused = aioc_op_build_container(engine, request);
     } else {
-        return kind->has_body ? aioc_operation_check_item(engine, request->body) : 0;
+        return kind->has_body ? aioc_op_check_item(engine, request->body) : 0;
     }
-    if (!refused && engine->body_lost) refused = aioc_operation_refuse_memory(engine);
-    *body = aioc_operation_text(&engine->body_text);
+    if (!refused && engine->body_lost) refused = aioc_op_refuse_memory(engine);
+    *body = aioc_op_text(&engine->body_text);
     return refused;
 }
 
-static int aioc_operation_check_session(aioc_operation_engine *engine, const char *token)
+static int aioc_op_check_session(aioc_op_engine *engine, const char *token)
 {
     size_t bad_at;
     if (token && !aioc_protocol_session_check(aioc_memory_str(token), &bad_at))
-        return aioc_operation_refuse_at(engine, "session_token", "malformed", bad_at);
+        return aioc_op_refuse_at(engine, "session_token", "malformed", bad_at);
     return 0;
 }
 
 /* The part of a link that names its container: without "/docs/...". */
-static aiocosmos_str aioc_operation_container_part(aiocosmos_str link, const char *id)
+static aiocosmos_str aioc_op_container_part(aiocosmos_str link, const char *id)
 {
     if (id) link.len -= strlen("/docs/") + strlen(id);
     return link;
@@ -13165,23 +13151,22 @@ static aiocosmos_str aioc_operation_container_part(aiocosmos_str link, const cha
 
 /* Checks a request and fills the spec, whose texts are lent by the engine until the next call. 0, or why not, with the
  * reason in engine->refusal. */
-static int aioc_operation_specify(aioc_operation_engine *engine, const aiocosmos_request *request,
-                                  aioc_operation_spec *spec)
+static int aioc_op_specify(aioc_op_engine *engine, const aiocosmos_request *request, aioc_op_spec *spec)
 {
-    const aioc_operation_kind *kind = aioc_operation_kind_of((int)request->kind);
+    const aioc_op_kind *kind = aioc_op_kind_of((int)request->kind);
     int refused;
     memset(spec, 0, sizeof *spec);
-    if (!kind) return aioc_operation_refuse(engine, "kind", "required: one of aiocosmos_kind");
-    refused = aioc_operation_check_fields(engine, request, kind);
+    if (!kind) return aioc_op_refuse(engine, "kind", "required: one of aiocosmos_kind");
+    refused = aioc_op_check_fields(engine, request, kind);
     /* The new name of a database or container is not in the link: it is checked as if it were. */
     if (!refused && kind->to_feed && !kind->item)
-        refused = aioc_operation_build_link(engine, kind->names + 1u, request->database, request->container, NULL);
+        refused = aioc_op_build_link(engine, kind->names + 1u, request->database, request->container, NULL);
     if (!refused)
-        refused = aioc_operation_build_link(engine, kind->names, request->database, request->container, request->id);
-    if (!refused && kind->item) refused = aioc_operation_add_pk(engine, &request->pk);
-    if (!refused) refused = aioc_operation_add_lines(engine, request, kind);
-    if (!refused) refused = aioc_operation_build_body(engine, request, kind, &spec->body);
-    if (!refused) refused = aioc_operation_check_session(engine, request->session_token);
+        refused = aioc_op_build_link(engine, kind->names, request->database, request->container, request->id);
+    if (!refused && kind->item) refused = aioc_op_add_pk(engine, &request->pk);
+    if (!refused) refused = aioc_op_add_lines(engine, request, kind);
+    if (!refused) refused = aioc_op_build_body(engine, request, kind, &spec->body);
+    if (!refused) refused = aioc_op_check_session(engine, request->session_token);
     if (refused) return refused;
     spec->verb = kind->verb;
     spec->type = kind->type;
@@ -13192,12 +13177,12 @@ static int aioc_operation_specify(aioc_operation_engine *engine, const aiocosmos
     spec->if_not_exists = request->if_not_exists;
     spec->item_data = kind->item;
     spec->forgets_container = kind->write && !kind->to_feed && !kind->item;       /* replaces or deletes */
-    spec->link = aioc_operation_text(&engine->link_text);
+    spec->link = aioc_op_text(&engine->link_text);
     if (kind->item) {
-        spec->pk_text = aioc_operation_text(&engine->pk_text);
-        spec->container_link = aioc_operation_container_part(spec->link, kind->names == 3 ? request->id : NULL);
+        spec->pk_text = aioc_op_text(&engine->pk_text);
+        spec->container_link = aioc_op_container_part(spec->link, kind->names == 3 ? request->id : NULL);
     }
-    spec->lines = aioc_operation_text(&engine->lines_text);
+    spec->lines = aioc_op_text(&engine->lines_text);
     spec->session_token = aioc_memory_str(request->session_token);
     spec->order_key = request->order_key;
     spec->timeout_ms = request->timeout_ms ? request->timeout_ms : engine->request_timeout_ms;
@@ -13207,17 +13192,17 @@ static int aioc_operation_specify(aioc_operation_engine *engine, const aiocosmos
 }
 
 /* Accepts what has been specified, if there is room. */
-static int aioc_operation_accept(aioc_operation_engine *engine, const aioc_operation_spec *spec, aioc_operation **out)
+static int aioc_op_accept(aioc_op_engine *engine, const aioc_op_spec *spec, aioc_op **out)
 {
     const aiocosmos_platform *platform = engine->platform;
     size_t max = spec->pacer || spec->of_page ? engine->memory->max : engine->memory->max / 8 * 7;
-    size_t bytes = sizeof(aioc_operation) + aioc_operation_texts_len(spec);
+    size_t bytes = sizeof(aioc_op) + aioc_op_texts_len(spec);
     if (engine->closing) {
         aioc_memory_print(engine->refusal, sizeof engine->refusal, "the client is being destroyed");
         return AIOCOSMOS_E_SHUTDOWN;
     }
     /* What a pacer lets through, it has found room for. */
-    if (!spec->pacer && !aioc_operation_has_room(engine, spec->internal)) {
+    if (!spec->pacer && !aioc_op_has_room(engine, spec->internal)) {
         aioc_memory_print(engine->refusal, sizeof engine->refusal, "full: %u operations are pending",
                           (unsigned)engine->pending);
         return AIOCOSMOS_E_FULL;
@@ -13228,8 +13213,8 @@ static int aioc_operation_accept(aioc_operation_engine *engine, const aioc_opera
         aioc_memory_print(engine->refusal, sizeof engine->refusal, "full: the client holds memory_max bytes");
         return AIOCOSMOS_E_FULL;
     }
-    *out = aioc_operation_new(engine, spec, platform->monotonic_us(platform->user_data));
-    return *out ? 0 : aioc_operation_refuse_memory(engine);
+    *out = aioc_op_new(engine, spec, platform->monotonic_us(platform->user_data));
+    return *out ? 0 : aioc_op_refuse_memory(engine);
 }
 /*==============================================================================
  * MARK: - Query                                                         >>query
@@ -16204,14 +16189,14 @@ typedef struct aioc_feeds_tally {
     uint32_t attempts;
     int      http_status, sub_status;        /* of the last answer, or of the failure */
     int      status;                         /* of the failure; 0: there was none */
-    char     message[AIOC_OPERATION_MESSAGE_BYTES];
+    char     message[AIOC_OP_MESSAGE_BYTES];
     char     activity_id[40];
 } aioc_feeds_tally;
 
 /* How somebody who asks the ranges of a container keeps to them: waits until they are known, looks anew when one is
  * gone. `stir` is called when that has come to something. */
 typedef struct aioc_feeds_watch {
-    aioc_operation_engine *engine;
+    aioc_op_engine *engine;
     aioc_account_container *container;
     aioc_account_waiter waiter;
     aioc_platform_timer pause;               /* armed: a range is gone, and it is too early to look again */
@@ -16242,7 +16227,7 @@ typedef struct aioc_feeds_stream {
     aioc_memory_buffer kin;                  /* those of what was one range when its first row was given; empty: its
                                               * own */
     aioc_memory_buffer position;             /* the continuation behind the answers that have been used up */
-    aioc_operation *op;                      /* the request under way */
+    aioc_op *op;                             /* the request under way */
     aioc_feeds_answer *first, *last;
     size_t   reserved;                       /* bytes, for the answer on its way */
     uint32_t asks;
@@ -16288,7 +16273,7 @@ typedef struct aioc_feeds_fan {
     aioc_query_plan *plan;
     const aioc_query_info *info;             /* of the reading under way */
     aioc_query_info plain;                   /* of rows that are the result as they are: all zero */
-    aioc_operation *plan_op;
+    aioc_op *plan_op;
     aioc_memory_buffer bodies[4];            /* by aioc_query_side */
     aioc_memory_buffer token;                /* decoded: what it resumes from */
     aioc_query_position from;                /* place 0: from the beginning */
@@ -16387,7 +16372,7 @@ struct aioc_feeds_query {
     const char *verb, *type, *array;         /* array: JSON pointer to the items of a page */
     uint32_t timeout_ms, page_items_max;
     bool of_items, skip_empty, ended, stirred;
-    aioc_operation *op;                      /* the page that is owed */
+    aioc_op *op;                             /* the page that is owed */
     aioc_feeds_fan *fan;                     /* NULL: one operation a page */
     aioc_feeds_fan *parked;                  /* until the gateway has served a page by itself */
     int refusal_status;                      /* 0: none; what it ends with if the gateway does not serve it, either */
@@ -16435,7 +16420,7 @@ typedef enum aioc_feeds_part_state {
 typedef struct aioc_feeds_part {
     struct aioc_feeds_part *next;
     struct aioc_feeds_many *many;
-    aioc_operation *op;
+    aioc_op *op;
     uint32_t *slots;                         /* its pairs by the hash of their ids, each the first of a list */
     uint32_t slot_count;
     uint32_t left;                           /* of them not answered */
@@ -16455,7 +16440,7 @@ typedef struct aioc_feeds_part {
 typedef struct aioc_feeds_many {
     struct aioc_feeds_many *next;            /* of the client */
     aioc_feeds *feeds;
-    aioc_operation *op;                      /* carries its id, its deadline and its end */
+    aioc_op *op;                             /* carries its id, its deadline and its end */
     aiocosmos_read_many_request request;
     aiocosmos_many_totals totals;
     aioc_feeds_watch ranges;
@@ -16490,7 +16475,7 @@ typedef struct aioc_feeds_many {
 typedef struct aioc_feeds_bulk {
     struct aioc_feeds_bulk *next;            /* of the client */
     aioc_feeds *feeds;
-    aioc_operation *op;                      /* carries its id, its deadline and its end */
+    aioc_op *op;                             /* carries its id, its deadline and its end */
     aioc_memory_buffer names;                /* database and container, each with its NUL, and the session token */
     const char *database, *container, *session_token;
     aiocosmos_bulk_request request;
@@ -16501,7 +16486,7 @@ typedef struct aioc_feeds_bulk {
     uint32_t clean;                          /* finished without 429 since allowed last changed */
     uint64_t lowered_us;
     aioc_platform_timer pause;               /* armed: nothing is sent until the service has units again */
-    aioc_operation *first_held, *last_held;
+    aioc_op *first_held, *last_held;
     bool ended, later;                       /* nothing more to pull; nothing now */
     int status;
 } aioc_feeds_bulk;
@@ -16512,7 +16497,7 @@ typedef struct aioc_feeds_slot {
 } aioc_feeds_slot;
 
 struct aioc_feeds {
-    aioc_operation_engine *engine;
+    aioc_op_engine *engine;
     aioc_feeds_slot *slots;
     uint32_t slot_count, query_count, bulk_count;
     aioc_feeds_query *first_stirred, *last_stirred;
@@ -16528,28 +16513,28 @@ struct aioc_feeds {
 
 /*--- Operations of which all is made --------------------------------------------*/
 
-typedef void aioc_feeds_complete(aioc_operation *op, const aiocosmos_result *result);
+typedef void aioc_feeds_complete(aioc_op *op, const aiocosmos_result *result);
 
 static aioc_feeds_complete aioc_feeds_page_came, aioc_feeds_fan_page_came, aioc_feeds_answer_came, aioc_feeds_part_came;
 
-static void aioc_feeds_specify(aioc_operation_spec *spec, const char *verb, const aioc_memory_buffer *link,
+static void aioc_feeds_specify(aioc_op_spec *spec, const char *verb, const aioc_memory_buffer *link,
                                uint32_t timeout_ms, aioc_feeds_complete *complete, void *owner)
 {
     memset(spec, 0, sizeof *spec);
     spec->verb = verb;
     spec->type = "docs";
     spec->to_feed = true;
-    spec->link = spec->container_link = aioc_operation_text(link);
+    spec->link = spec->container_link = aioc_op_text(link);
     spec->timeout_ms = timeout_ms;
     spec->complete = complete;
     spec->owner = owner;
 }
 
 /* An operation that is made of others: it carries an id, a deadline and an end. */
-static int aioc_feeds_compose(aioc_operation_engine *engine, uint32_t timeout_ms, aioc_feeds_complete *complete,
-                              void (*stop_parts)(aioc_operation *op), void *owner, aioc_operation **op)
+static int aioc_feeds_compose(aioc_op_engine *engine, uint32_t timeout_ms, aioc_feeds_complete *complete,
+                              void (*stop_parts)(aioc_op *op), void *owner, aioc_op **op)
 {
-    aioc_operation_spec spec;
+    aioc_op_spec spec;
     memset(&spec, 0, sizeof spec);
     spec.verb = "GET";
     spec.type = "docs";
@@ -16558,7 +16543,7 @@ static int aioc_feeds_compose(aioc_operation_engine *engine, uint32_t timeout_ms
     spec.complete = complete;
     spec.stop_parts = stop_parts;
     spec.owner = owner;
-    return aioc_operation_accept(engine, &spec, op);
+    return aioc_op_accept(engine, &spec, op);
 }
 
 static void aioc_feeds_tally_add(aioc_feeds_tally *tally, const aiocosmos_result *result)
@@ -16581,7 +16566,7 @@ static void aioc_feeds_fail(aioc_feeds_tally *tally, int status, const char *mes
 }
 
 /* Puts it into the result of an operation that ends, and counts anew. */
-static void aioc_feeds_tally_tell(aioc_feeds_tally *tally, aioc_operation *op)
+static void aioc_feeds_tally_tell(aioc_feeds_tally *tally, aioc_op *op)
 {
     op->charge_ru = tally->charge_ru;
     op->throttled_us = tally->throttled_us;
@@ -16610,7 +16595,7 @@ static void aioc_feeds_watch_paused(aioc_platform_timer *timer)
 }
 
 /* 0, or E_NOMEM with the reason. */
-static int aioc_feeds_watch_open(aioc_feeds_watch *watch, aioc_operation_engine *engine, aiocosmos_str link,
+static int aioc_feeds_watch_open(aioc_feeds_watch *watch, aioc_op_engine *engine, aiocosmos_str link,
                                  void (*stir)(void *owner), void *owner)
 {
     watch->engine = engine;
@@ -16620,7 +16605,7 @@ static int aioc_feeds_watch_open(aioc_feeds_watch *watch, aioc_operation_engine 
     watch->stir = stir;
     watch->owner = owner;
     watch->container = aioc_account_hold(&engine->account, link);
-    return watch->container ? 0 : aioc_operation_refuse_memory(engine);
+    return watch->container ? 0 : aioc_op_refuse_memory(engine);
 }
 
 static void aioc_feeds_watch_close(aioc_feeds_watch *watch)
@@ -16763,7 +16748,7 @@ static aioc_feeds_asked *aioc_feeds_asked_of(aioc_memory *memory, aioc_feeds_cos
 
 static void aioc_feeds_add_costs(aioc_memory *memory, aioc_feeds_costs *costs, const aiocosmos_result *result)
 {
-    const aioc_operation_delivery *delivery = (const aioc_operation_delivery *)result->internal;
+    const aioc_op_delivery *delivery = (const aioc_op_delivery *)result->internal;
     aiocosmos_str metrics, index_metrics;
     costs->requests++;
     costs->charge_ru += result->charge_ru;
@@ -16795,7 +16780,7 @@ static bool aioc_feeds_print_metrics(aioc_memory *memory, aioc_feeds_costs *cost
 
 static aiocosmos_str aioc_feeds_text(const aioc_memory_buffer *buffer)
 {
-    return aioc_operation_text(buffer);
+    return aioc_op_text(buffer);
 }
 
 /* Without memory for it, what was there stays. */
@@ -16837,13 +16822,13 @@ static void aioc_feeds_answer_free(aioc_memory *memory, aioc_feeds_answer *answe
 
 static aiocosmos_str aioc_feeds_header(const aiocosmos_result *result, const char *name)
 {
-    return aioc_http_header(((const aioc_operation_delivery *)result->internal)->response->head, name);
+    return aioc_http_header(((const aioc_op_delivery *)result->internal)->response->head, name);
 }
 
 /* As above, of the headers that are found in every answer, by AIOC_PROTOCOL_H_*. */
 static aiocosmos_str aioc_feeds_wanted(const aiocosmos_result *result, int header)
 {
-    return ((const aioc_operation_delivery *)result->internal)->response->wanted[header];
+    return ((const aioc_op_delivery *)result->internal)->response->wanted[header];
 }
 
 /* 0, E_NOMEM, or E_PROTOCOL: it is not a page. Until its first row is needed, an answer takes less as it came. */
@@ -16869,7 +16854,7 @@ static int aioc_feeds_answer_new(aioc_memory *memory, const aiocosmos_result *re
     int status = AIOCOSMOS_E_NOMEM;
     if (!answer) return status;
     aioc_json_open(&answer->doc, memory);
-    answer->body = aioc_operation_take_body(result);
+    answer->body = aioc_op_take_body(result);
     if (answer->body.text.ptr && aioc_feeds_set(memory, &answer->behind, aioc_feeds_wanted(result, header))) {
         answer->bytes = sizeof *answer + answer->body.owner_size + answer->behind.cap;
         status = parse ? aioc_feeds_answer_parse(answer) : 0;
@@ -16931,7 +16916,7 @@ static void aioc_feeds_stream_drop(aioc_feeds_stream *stream)
     stream->dropped = true;
     stream->leaving = fan->leaving;
     fan->leaving = stream;
-    aioc_operation_stop(stream->op, AIOCOSMOS_E_CANCELLED);
+    aioc_op_stop(stream->op, AIOCOSMOS_E_CANCELLED);
 }
 
 static void aioc_feeds_drop_streams(aioc_feeds_fan *fan)
@@ -17042,7 +17027,7 @@ static void aioc_feeds_let_query_go(aioc_feeds_query *query)
     aioc_feeds_fan *fan = query->fan;
     if (query->op || query->busy) return;
     if (fan) {
-        if (fan->plan_op) aioc_operation_stop(fan->plan_op, AIOCOSMOS_E_CANCELLED);
+        if (fan->plan_op) aioc_op_stop(fan->plan_op, AIOCOSMOS_E_CANCELLED);
         aioc_feeds_drop_streams(fan);
         if (fan->plan_op || fan->leaving) return;
     }
@@ -17081,28 +17066,28 @@ static uint32_t aioc_feeds_query_slot(aioc_feeds *feeds)
 
 /*--- Queries: from what the host asks for to what is sent ---------------------*/
 
-static int aioc_feeds_append_params(aioc_operation_engine *engine, aioc_memory_buffer *out,
+static int aioc_feeds_append_params(aioc_op_engine *engine, aioc_memory_buffer *out,
                                     const aiocosmos_query_request *request)
 {
     size_t i;
-    if (!aioc_memory_append_str(engine->memory, out, "[")) return aioc_operation_refuse_memory(engine);
+    if (!aioc_memory_append_str(engine->memory, out, "[")) return aioc_op_refuse_memory(engine);
     for (i = 0; i < request->param_count; i++) {
         const aiocosmos_param *param = &request->params[i];
         char what[48];
         aioc_memory_print(what, sizeof what, "params[%u]", (unsigned)i);
         if (!param->name || param->name[0] != '@' || !param->name[1])
-            return aioc_operation_refuse(engine, what, "a name starts with '@'");
+            return aioc_op_refuse(engine, what, "a name starts with '@'");
         if (param->value.type == AIOCOSMOS_UNSET || param->value.type == AIOCOSMOS_NONE)
-            return aioc_operation_refuse(engine, what, "no value is given");
+            return aioc_op_refuse(engine, what, "no value is given");
         if ((i && !aioc_memory_append_str(engine->memory, out, ",")) ||
             !aioc_memory_append_str(engine->memory, out, "{\"name\":") ||
             !aioc_json_append_string(engine->memory, out, param->name, strlen(param->name), false) ||
             !aioc_memory_append_str(engine->memory, out, ",\"value\":") ||
             !aioc_json_append_value(engine->memory, out, &param->value, false) ||
             !aioc_memory_append_str(engine->memory, out, "}"))
-            return aioc_operation_refuse(engine, what, "not UTF-8, not JSON, not a finite number, or no memory");
+            return aioc_op_refuse(engine, what, "not UTF-8, not JSON, not a finite number, or no memory");
     }
-    return aioc_memory_append_str(engine->memory, out, "]") ? 0 : aioc_operation_refuse_memory(engine);
+    return aioc_memory_append_str(engine->memory, out, "]") ? 0 : aioc_op_refuse_memory(engine);
 }
 
 /* {"query":...,"parameters":[...]}. */
@@ -17116,23 +17101,23 @@ static bool aioc_feeds_append_body(aioc_memory *memory, aioc_memory_buffer *out,
            aioc_memory_append(memory, out, params.ptr, params.len) && aioc_memory_append_str(memory, out, "}");
 }
 
-static int aioc_feeds_build_body(aioc_operation_engine *engine, aioc_memory_buffer *params, aioc_memory_buffer *body,
+static int aioc_feeds_build_body(aioc_op_engine *engine, aioc_memory_buffer *params, aioc_memory_buffer *body,
                                  const aiocosmos_query_request *request, const char *sql)
 {
     size_t len = strlen(sql), bad_at;
     int refused;
-    if (len == 0) return aioc_operation_refuse(engine, "sql", "empty");
-    if (len > AIOC_FEEDS_SQL_BYTES_MAX) return aioc_operation_refuse(engine, "sql", "over 256 KiB");
-    if (!aioc_json_utf8_ok(sql, len, &bad_at)) return aioc_operation_refuse_at(engine, "sql", "not UTF-8", bad_at);
+    if (len == 0) return aioc_op_refuse(engine, "sql", "empty");
+    if (len > AIOC_FEEDS_SQL_BYTES_MAX) return aioc_op_refuse(engine, "sql", "over 256 KiB");
+    if (!aioc_json_utf8_ok(sql, len, &bad_at)) return aioc_op_refuse_at(engine, "sql", "not UTF-8", bad_at);
     if (request->param_count && !request->params)
-        return aioc_operation_refuse(engine, "params", "required: param_count is set");
+        return aioc_op_refuse(engine, "params", "required: param_count is set");
     refused = aioc_feeds_append_params(engine, params, request);
     if (refused) return refused;
     return aioc_feeds_append_body(engine->memory, body, aioc_memory_str(sql), aioc_feeds_text(params))
-               ? 0 : aioc_operation_refuse_memory(engine);
+               ? 0 : aioc_op_refuse_memory(engine);
 }
 
-static int aioc_feeds_add_lines(aioc_operation_engine *engine, const aiocosmos_query_request *request, bool is_query,
+static int aioc_feeds_add_lines(aioc_op_engine *engine, const aiocosmos_query_request *request, bool is_query,
                                 bool across)
 {
     aioc_memory *memory = engine->memory;
@@ -17144,55 +17129,55 @@ static int aioc_feeds_add_lines(aioc_operation_engine *engine, const aiocosmos_q
          !aioc_memory_append_str(memory, lines, "x-ms-documentdb-populatequerymetrics: True\r\n")) ||
         (request->want_index_metrics &&
          !aioc_memory_append_str(memory, lines, "x-ms-cosmos-populateindexmetrics: True\r\n")))
-        return aioc_operation_refuse_memory(engine);
-    return aioc_operation_add_headers(engine, request->headers);
+        return aioc_op_refuse_memory(engine);
+    return aioc_op_add_headers(engine, request->headers);
 }
 
-static int aioc_feeds_keep(aioc_operation_engine *engine, aioc_memory_buffer *buffer, aiocosmos_str text)
+static int aioc_feeds_keep(aioc_op_engine *engine, aioc_memory_buffer *buffer, aiocosmos_str text)
 {
-    return aioc_feeds_set(engine->memory, buffer, text) ? 0 : aioc_operation_refuse_memory(engine);
+    return aioc_feeds_set(engine->memory, buffer, text) ? 0 : aioc_op_refuse_memory(engine);
 }
 
 /* An effective partition key in hex, as the list of ranges names it. */
-static int aioc_feeds_check_edge(aioc_operation_engine *engine, const char *what, const char *text)
+static int aioc_feeds_check_edge(aioc_op_engine *engine, const char *what, const char *text)
 {
     size_t i, len = text ? strlen(text) : 0;
-    if (len >= AIOC_PROTOCOL_EPK_MAX) return aioc_operation_refuse(engine, what, "too long for a partition key's hash");
+    if (len >= AIOC_PROTOCOL_EPK_MAX) return aioc_op_refuse(engine, what, "too long for a partition key's hash");
     for (i = 0; i < len; i++)
         if (!((text[i] >= '0' && text[i] <= '9') || (text[i] >= 'A' && text[i] <= 'F')))
-            return aioc_operation_refuse_at(engine, what, "not upper-case hexadecimal", i);
-    if (len % 2) return aioc_operation_refuse(engine, what, "half a byte at its end: two digits make one");
+            return aioc_op_refuse_at(engine, what, "not upper-case hexadecimal", i);
+    if (len % 2) return aioc_op_refuse(engine, what, "half a byte at its end: two digits make one");
     return 0;
 }
 
-static int aioc_feeds_check_span(aioc_operation_engine *engine, const aiocosmos_query_request *request)
+static int aioc_feeds_check_span(aioc_op_engine *engine, const aiocosmos_query_request *request)
 {
     int refused = aioc_feeds_check_edge(engine, "epk_min", request->epk_min);
     if (!refused) refused = aioc_feeds_check_edge(engine, "epk_max", request->epk_max);
     if (refused || (!request->epk_min && !request->epk_max)) return refused;
-    if (aioc_operation_has_pk(&request->pk)) return aioc_operation_refuse(engine, "epk_min", "and pk are both given");
+    if (aioc_op_has_pk(&request->pk)) return aioc_op_refuse(engine, "epk_min", "and pk are both given");
     if (request->epk_min && request->epk_max &&
         aioc_protocol_epk_compare(aioc_memory_str(request->epk_min), aioc_memory_str(request->epk_max)) >= 0)
-        return aioc_operation_refuse(engine, "epk_max", "not behind epk_min");
+        return aioc_op_refuse(engine, "epk_max", "not behind epk_min");
     return 0;
 }
 
-static int aioc_feeds_check_query(aioc_operation_engine *engine, const aiocosmos_query_request *request)
+static int aioc_feeds_check_query(aioc_op_engine *engine, const aiocosmos_query_request *request)
 {
     const char *what;
     bool of_items = request->feed == AIOCOSMOS_ITEMS, of_ranges = request->feed == AIOCOSMOS_RANGES;
     if (request->feed > AIOCOSMOS_RANGES)
-        return aioc_operation_refuse(engine, "feed", "one of aiocosmos_feed is expected");
-    what = !of_items && aioc_operation_has_pk(&request->pk) ? "pk"
+        return aioc_op_refuse(engine, "feed", "one of aiocosmos_feed is expected");
+    what = !of_items && aioc_op_has_pk(&request->pk) ? "pk"
            : !of_items && request->session_token ? "session_token"
            : !of_items && (request->epk_min || request->epk_max) ? "epk_min"
            : !of_items && !of_ranges && request->container ? "container"
            : of_ranges && request->sql ? "sql"
            : !of_items && (request->want_metrics || request->want_index_metrics) ? "want_metrics"
            : request->feed == AIOCOSMOS_DATABASES && request->database ? "database" : NULL;
-    if (what) return aioc_operation_refuse(engine, what, "does not belong to this feed");
-    if (!request->sql && request->param_count) return aioc_operation_refuse(engine, "params", "there is no sql");
-    if (request->page_items_max > INT32_MAX) return aioc_operation_refuse(engine, "page_items_max", "over 2^31-1");
+    if (what) return aioc_op_refuse(engine, what, "does not belong to this feed");
+    if (!request->sql && request->param_count) return aioc_op_refuse(engine, "params", "there is no sql");
+    if (request->page_items_max > INT32_MAX) return aioc_op_refuse(engine, "page_items_max", "over 2^31-1");
     return aioc_feeds_check_span(engine, request);
 }
 
@@ -17224,7 +17209,7 @@ static bool aioc_feeds_ask_question(aioc_feeds_query *query, const char *kind)
  * goes on by, stands in it as it came. */
 static int aioc_feeds_read_token(aioc_feeds_query *query, const char *token)
 {
-    aioc_operation_engine *engine = query->feeds->engine;
+    aioc_op_engine *engine = query->feeds->engine;
     aioc_feeds_fan *fan = query->fan;
     aioc_memory_buffer block = { NULL, 0, 0 };
     aioc_query_position position;
@@ -17233,21 +17218,21 @@ static int aioc_feeds_read_token(aioc_feeds_query *query, const char *token)
     memset(&position, 0, sizeof position);
     refused = aioc_query_token_read(engine->memory, aioc_memory_str(token), &block, &position, &why);
     if (refused == AIOCOSMOS_E_NOMEM) {
-        refused = aioc_operation_refuse_memory(engine);
+        refused = aioc_op_refuse_memory(engine);
     } else if (refused) {
-        refused = aioc_operation_refuse(engine, "continuation", why);
+        refused = aioc_op_refuse(engine, "continuation", why);
     } else if ((position.place == AIOC_QUERY_IN_CHANGES) != (fan && fan->changes)) {
-        refused = aioc_operation_refuse(engine, "continuation", fan && fan->changes ? "of a query, not of a change feed"
-                                        : "of a change feed, not of a query");
+        refused = aioc_op_refuse(engine, "continuation", fan && fan->changes ? "of a query, not of a change feed"
+                                 : "of a change feed, not of a query");
     } else if (position.question != query->question) {
-        refused = aioc_operation_refuse(engine, "continuation", fan && fan->changes
-                                        ? "of another container, another part of it, or another kind of change feed"
-                                        : "of another query or container");
+        refused = aioc_op_refuse(engine, "continuation", fan && fan->changes
+                                 ? "of another container, another part of it, or another kind of change feed"
+                                 : "of another query or container");
     } else if (position.place == AIOC_QUERY_AT_SERVICE) {
         refused = aioc_feeds_keep(engine, &query->continuation, position.pieces[0].continuation);
         if (!refused) aioc_feeds_fan_free(query);                /* it was the gateway that served it */
     } else if (!fan) {
-        refused = aioc_operation_refuse(engine, "continuation", "of a query across partitions");
+        refused = aioc_op_refuse(engine, "continuation", "of a query across partitions");
     } else {
         fan->token = block;
         fan->from = position;
@@ -17267,14 +17252,14 @@ static uint32_t aioc_feeds_levels(const aiocosmos_pk *pk)
 
 static int aioc_feeds_open_fan(aioc_feeds_query *query, const aiocosmos_query_request *request)
 {
-    aioc_operation_engine *engine = query->feeds->engine;
+    aioc_op_engine *engine = query->feeds->engine;
     aioc_feeds_fan *fan = (aioc_feeds_fan *)aioc_memory_zalloc(engine->memory, sizeof *fan);
     int refused = 0;
-    if (!fan) return aioc_operation_refuse_memory(engine);
+    if (!fan) return aioc_op_refuse_memory(engine);
     query->fan = fan;
     fan->memory = engine->memory;
-    fan->key[0] = aioc_operation_random(&engine->random_state);
-    fan->key[1] = aioc_operation_random(&engine->random_state);
+    fan->key[0] = aioc_op_random(&engine->random_state);
+    fan->key[1] = aioc_op_random(&engine->random_state);
     aioc_json_open(&fan->rest_doc, engine->memory);
     aioc_json_open(&fan->from_doc, engine->memory);
     fan->page_items_max = request->page_items_max;
@@ -17289,7 +17274,7 @@ static int aioc_feeds_open_fan(aioc_feeds_query *query, const aiocosmos_query_re
     if (request->sql) refused = aioc_feeds_keep(engine, &fan->sql, aioc_memory_str(request->sql));
     if (!refused && !aioc_feeds_set_edges(engine->memory, &fan->edges, aioc_memory_str(request->epk_min),
                                           aioc_memory_str(request->epk_max)))
-        refused = aioc_operation_refuse_memory(engine);
+        refused = aioc_op_refuse_memory(engine);
     return refused ? refused : aioc_feeds_watch_open(&fan->ranges, engine, aioc_feeds_text(&query->link),
                                                      aioc_feeds_stir_owner, query);
 }
@@ -17308,18 +17293,18 @@ static bool aioc_feeds_may_span(const aioc_feeds_query *query, const aiocosmos_p
 /* What a query and a change feed have in common: what is read, and how. */
 static int aioc_feeds_fill_common(aioc_feeds_query *query, const aiocosmos_query_request *request)
 {
-    aioc_operation_engine *engine = query->feeds->engine;
-    bool has_pk = aioc_operation_has_pk(&request->pk);
+    aioc_op_engine *engine = query->feeds->engine;
+    bool has_pk = aioc_op_has_pk(&request->pk);
     int refused = aioc_feeds_check_query(engine, request);
     static const char *const types[] = { "docs", "colls", "dbs", "pkranges" };
     static const char *const arrays[] = { "/Documents", "/DocumentCollections", "/Databases", "/PartitionKeyRanges" };
     static const unsigned names[] = { 2, 1, 0, 2 };
     if (!refused)
-        refused = aioc_operation_build_link(engine, names[request->feed], request->database, request->container, NULL);
+        refused = aioc_op_build_link(engine, names[request->feed], request->database, request->container, NULL);
     if (!refused) refused = aioc_feeds_keep(engine, &query->link, aioc_feeds_text(&engine->link_text));
-    if (!refused && has_pk) refused = aioc_operation_add_pk(engine, &request->pk);
+    if (!refused && has_pk) refused = aioc_op_add_pk(engine, &request->pk);
     if (!refused && has_pk) refused = aioc_feeds_keep(engine, &query->pk, aioc_feeds_text(&engine->pk_text));
-    if (!refused) refused = aioc_operation_check_session(engine, request->session_token);
+    if (!refused) refused = aioc_op_check_session(engine, request->session_token);
     if (!refused) refused = aioc_feeds_keep(engine, &query->session, aioc_memory_str(request->session_token));
     if (refused) return refused;
     query->verb = "GET";
@@ -17334,7 +17319,7 @@ static int aioc_feeds_fill_common(aioc_feeds_query *query, const aiocosmos_query
 
 static int aioc_feeds_fill_query(aioc_feeds_query *query, const aiocosmos_query_request *request)
 {
-    aioc_operation_engine *engine = query->feeds->engine;
+    aioc_op_engine *engine = query->feeds->engine;
     const char *sql = request->sql;
     aioc_memory_buffer params = { NULL, 0, 0 };
     int refused = aioc_feeds_fill_common(query, request);
@@ -17348,14 +17333,14 @@ static int aioc_feeds_fill_query(aioc_feeds_query *query, const aiocosmos_query_
         refused = aioc_feeds_build_body(engine, query->fan ? &query->fan->params : &params, &query->body, request, sql);
     aioc_memory_buffer_free(engine->memory, &params);
     if (refused) return refused;
-    if (!aioc_feeds_ask_question(query, query->type)) return aioc_operation_refuse_memory(engine);
+    if (!aioc_feeds_ask_question(query, query->type)) return aioc_op_refuse_memory(engine);
     return request->continuation ? aioc_feeds_read_token(query, request->continuation) : 0;
 }
 
 /* A query without its contents yet, in a slot of its own. */
 static int aioc_feeds_query_new(aioc_feeds *feeds, aioc_feeds_query **out)
 {
-    aioc_operation_engine *engine = feeds->engine;
+    aioc_op_engine *engine = feeds->engine;
     uint32_t slot = aioc_feeds_query_slot(feeds);
     aioc_feeds_query *query;
     if (engine->closing) {
@@ -17363,13 +17348,13 @@ static int aioc_feeds_query_new(aioc_feeds *feeds, aioc_feeds_query **out)
         return AIOCOSMOS_E_SHUTDOWN;
     }
     if (slot == feeds->slot_count) {
-        if (slot < engine->pending_max) return aioc_operation_refuse_memory(engine);
+        if (slot < engine->pending_max) return aioc_op_refuse_memory(engine);
         aioc_memory_print(engine->refusal, sizeof engine->refusal, "full: %u queries are open",
                           (unsigned)feeds->query_count);
         return AIOCOSMOS_E_FULL;
     }
     query = (aioc_feeds_query *)aioc_memory_zalloc(engine->memory, sizeof *query);
-    if (!query) return aioc_operation_refuse_memory(engine);
+    if (!query) return aioc_op_refuse_memory(engine);
     query->feeds = feeds;
     query->slot = slot;
     feeds->slots[slot].query = query;
@@ -17395,18 +17380,18 @@ static int aioc_feeds_query_open(aioc_feeds *feeds, const aiocosmos_query_reques
 
 /*--- Change feed: from what the host asks for to what is sent -------------------*/
 
-static int aioc_feeds_check_changes(aioc_operation_engine *engine, const aiocosmos_changes_request *request)
+static int aioc_feeds_check_changes(aioc_op_engine *engine, const aiocosmos_changes_request *request)
 {
     if (request->from > AIOCOSMOS_FROM_TIME)
-        return aioc_operation_refuse(engine, "from", "one of aiocosmos_changes_from is expected");
+        return aioc_op_refuse(engine, "from", "one of aiocosmos_changes_from is expected");
     if (request->from != AIOCOSMOS_FROM_TIME && request->from_time_s)
-        return aioc_operation_refuse(engine, "from_time_s", "given, but from is not AIOCOSMOS_FROM_TIME");
-    if (request->from_time_s < 0) return aioc_operation_refuse(engine, "from_time_s", "before 1970");
+        return aioc_op_refuse(engine, "from_time_s", "given, but from is not AIOCOSMOS_FROM_TIME");
+    if (request->from_time_s < 0) return aioc_op_refuse(engine, "from_time_s", "before 1970");
     if (request->from_time_s > AIOC_TEXT_DATE_LAST)
-        return aioc_operation_refuse(engine, "from_time_s", "after the year 9999: are these seconds?");
+        return aioc_op_refuse(engine, "from_time_s", "after the year 9999: are these seconds?");
     if (request->all_versions && request->from != AIOCOSMOS_FROM_NOW && !request->continuation)
-        return aioc_operation_refuse(engine, "all_versions", "only AIOCOSMOS_FROM_NOW, or with a continuation: the "
-                                     "service cannot tell earlier ones");
+        return aioc_op_refuse(engine, "all_versions", "only AIOCOSMOS_FROM_NOW, or with a continuation: the "
+                              "service cannot tell earlier ones");
     return 0;
 }
 
@@ -17414,20 +17399,20 @@ static int aioc_feeds_check_changes(aioc_operation_engine *engine, const aiocosm
  * a merge of ranges, times do not rise with positions. */
 static int aioc_feeds_add_change_lines(aioc_feeds_query *query, const aiocosmos_changes_request *request)
 {
-    aioc_operation_engine *engine = query->feeds->engine;
+    aioc_op_engine *engine = query->feeds->engine;
     char date[AIOC_AUTH_DATE_LEN + 1];
     uint64_t since = query->fan->since;
     int refused;
     engine->lines_text.len = 0;
-    refused = aioc_operation_add_line(engine, "A-IM: ", request->all_versions ? "Full-Fidelity Feed"
+    refused = aioc_op_add_line(engine, "A-IM: ", request->all_versions ? "Full-Fidelity Feed"
                                                                              : "Incremental Feed");
     if (!refused && request->all_versions)
-        refused = aioc_operation_add_line(engine, "x-ms-cosmos-changefeed-wire-format-version: ", "2021-09-15");
+        refused = aioc_op_add_line(engine, "x-ms-cosmos-changefeed-wire-format-version: ", "2021-09-15");
     if (!refused && since) {
         aioc_auth_date(date, since > (uint64_t)AIOC_TEXT_DATE_LAST ? AIOC_TEXT_DATE_LAST : (int64_t)since - 1);
-        refused = aioc_operation_add_line(engine, "If-Modified-Since: ", date);
+        refused = aioc_op_add_line(engine, "If-Modified-Since: ", date);
     }
-    if (!refused) refused = aioc_operation_add_headers(engine, request->headers);
+    if (!refused) refused = aioc_op_add_headers(engine, request->headers);
     return refused ? refused : aioc_feeds_keep(engine, &query->lines, aioc_feeds_text(&engine->lines_text));
 }
 
@@ -17452,7 +17437,7 @@ static int aioc_feeds_place_changes(aioc_feeds_query *query, const aiocosmos_cha
     aioc_feeds_fan *fan = query->fan;
     int refused;
     if (!aioc_feeds_ask_question(query, request->all_versions ? "all changes" : "changes"))
-        return aioc_operation_refuse_memory(query->feeds->engine);
+        return aioc_op_refuse_memory(query->feeds->engine);
     if (!request->continuation) {
         fan->from_now = request->from == AIOCOSMOS_FROM_NOW;
         fan->since = request->from == AIOCOSMOS_FROM_TIME ? (uint64_t)request->from_time_s + 1 : 0;
@@ -17492,7 +17477,7 @@ static int aioc_feeds_changes_open(aioc_feeds *feeds, const aiocosmos_changes_re
 
 /* The header lines of a request for a page: those that all have, how many rows, and what it goes on behind. False: no
  * memory. */
-static bool aioc_feeds_page_lines(aioc_operation_engine *engine, aiocosmos_str lines, uint64_t rows,
+static bool aioc_feeds_page_lines(aioc_op_engine *engine, aiocosmos_str lines, uint64_t rows,
                                   const char *behind_name, aiocosmos_str behind)
 {
     aioc_memory_buffer *out = &engine->lines_text;
@@ -17500,15 +17485,15 @@ static bool aioc_feeds_page_lines(aioc_operation_engine *engine, aiocosmos_str l
     if (rows) aioc_memory_print(text, sizeof text, "x-ms-max-item-count: %u\r\n", (unsigned)rows);
     else aioc_memory_print(text, sizeof text, "x-ms-max-item-count: -1\r\n");
     return aioc_feeds_set(engine->memory, out, lines) && aioc_memory_append_str(engine->memory, out, text) &&
-           (behind.len == 0 || aioc_operation_append_line(engine->memory, out, behind_name, behind));
+           (behind.len == 0 || aioc_op_append_line(engine->memory, out, behind_name, behind));
 }
 
 static int aioc_feeds_ask_page(aioc_feeds_query *query, uint32_t timeout_ms)
 {
-    aioc_operation_engine *engine = query->feeds->engine;
-    aioc_operation_spec spec;
+    aioc_op_engine *engine = query->feeds->engine;
+    aioc_op_spec spec;
     if (!aioc_feeds_page_lines(engine, aioc_feeds_text(&query->lines), query->page_items_max, "x-ms-continuation: ",
-                               aioc_feeds_text(&query->continuation))) return aioc_operation_refuse_memory(engine);
+                               aioc_feeds_text(&query->continuation))) return aioc_op_refuse_memory(engine);
     aioc_feeds_specify(&spec, query->verb, &query->link, timeout_ms, aioc_feeds_page_came, query);
     spec.type = query->type;
     spec.item_data = query->of_items;
@@ -17518,7 +17503,7 @@ static int aioc_feeds_ask_page(aioc_feeds_query *query, uint32_t timeout_ms)
     spec.session_token = aioc_feeds_text(&query->session);
     spec.body = aioc_feeds_text(&query->body);
     spec.of_page = true;
-    return aioc_operation_accept(engine, &spec, &query->op);
+    return aioc_op_accept(engine, &spec, &query->op);
 }
 
 /* The page that was lent to a callback is of no use any more. */
@@ -17536,7 +17521,7 @@ static void aioc_feeds_clear_page(aioc_feeds_query *query)
 
 static void aioc_feeds_deliver(aioc_feeds_query *query, const aiocosmos_page *page)
 {
-    aioc_operation_engine *engine = query->feeds->engine;
+    aioc_op_engine *engine = query->feeds->engine;
     aiocosmos_page_fn call = query->page;
     void *user_data = query->user_data;
     query->op = NULL;
@@ -17580,7 +17565,7 @@ static bool aioc_feeds_advance(aioc_feeds_query *query, aiocosmos_str continuati
 }
 
 /* What is left of an operation's time. 0: nothing. */
-static uint32_t aioc_feeds_left_ms(const aioc_operation *op)
+static uint32_t aioc_feeds_left_ms(const aioc_op *op)
 {
     uint64_t now_us = op->engine->reactor->now_us;
     if (!op->deadline_us) return AIOCOSMOS_OFF;
@@ -17588,7 +17573,7 @@ static uint32_t aioc_feeds_left_ms(const aioc_operation *op)
 }
 
 /* The page that is owed takes another operation, in the time that is left; what this one took is told with it. */
-static int aioc_feeds_ask_on(aioc_feeds_query *query, aioc_operation *op)
+static int aioc_feeds_ask_on(aioc_feeds_query *query, aioc_op *op)
 {
     uint32_t left_ms = aioc_feeds_left_ms(op);
     int refused = query->closed ? AIOCOSMOS_E_CANCELLED : left_ms ? aioc_feeds_ask_page(query, left_ms)
@@ -17623,14 +17608,14 @@ static void aioc_feeds_return_to_fan(aioc_feeds_query *query, aiocosmos_result *
 }
 
 /* An answer that is fine as such has turned out to be no page. */
-static void aioc_feeds_tell_failure(aioc_operation_engine *engine, const aiocosmos_result *result)
+static void aioc_feeds_tell_failure(aioc_op_engine *engine, const aiocosmos_result *result)
 {
     if (engine->on_failure) engine->on_failure(engine->client, result, engine->on_failure_user_data);
 }
 
-static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *result)
+static void aioc_feeds_page_came(aioc_op *op, const aiocosmos_result *result)
 {
-    aioc_operation_engine *engine = op->engine;
+    aioc_op_engine *engine = op->engine;
     aioc_feeds_query *query = (aioc_feeds_query *)op->owner;
     aiocosmos_result adjusted = *result;
     aiocosmos_page page;
@@ -17640,7 +17625,7 @@ static void aioc_feeds_page_came(aioc_operation *op, const aiocosmos_result *res
     query->costs.charge_ru -= query->carried_ru;
     query->carried_ru = 0;
     if (result->status == 0) {
-        page.items = aioc_json_at(aioc_operation_result_json(result), query->array);
+        page.items = aioc_json_at(aioc_op_result_json(result), query->array);
         page.item_count = aioc_json_count(page.items);
         query->costs.items += page.item_count;
         if (page.items.type != AIOCOSMOS_JSON_ARR) {
@@ -17762,7 +17747,7 @@ static void aioc_feeds_go_direct(aioc_feeds_query *query, int status, const char
                           "query plans, without which there is no going by them");
 }
 
-static void aioc_feeds_plan_came(aioc_operation *op, const aiocosmos_result *result)
+static void aioc_feeds_plan_came(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_feeds_query *query = (aioc_feeds_query *)op->owner;
     aioc_feeds_fan *fan = query->fan;
@@ -17799,9 +17784,9 @@ static void aioc_feeds_plan_came(aioc_operation *op, const aiocosmos_result *res
 /* The headers that ask for a plan. A server that does not know them takes the body for a query, by its type. */
 static int aioc_feeds_ask_plan(aioc_feeds_query *query)
 {
-    aioc_operation_engine *engine = query->feeds->engine;
+    aioc_op_engine *engine = query->feeds->engine;
     aioc_feeds_fan *fan = query->fan;
-    aioc_operation_spec spec;
+    aioc_op_spec spec;
     aioc_feeds_specify(&spec, "POST", &query->link, query->timeout_ms, aioc_feeds_plan_came, query);
     spec.lines = aioc_memory_str("Content-Type: application/query+json\r\n"
                                  "x-ms-cosmos-is-query-plan-request: True\r\n"
@@ -17810,7 +17795,7 @@ static int aioc_feeds_ask_plan(aioc_feeds_query *query)
     spec.body = aioc_feeds_text(&query->body);
     spec.internal = spec.of_page = true;
     memcpy(fan->rid, fan->ranges.container->rid, sizeof fan->rid);
-    return aioc_operation_accept(engine, &spec, &fan->plan_op);
+    return aioc_op_accept(engine, &spec, &fan->plan_op);
 }
 
 /*--- Many ranges: streams -------------------------------------------------------*/
@@ -18112,8 +18097,8 @@ static bool aioc_feeds_append_edges(const aioc_feeds_stream *stream, const aioc_
     if (aioc_protocol_epk_compare(stream->min, aioc_account_text(container, range->min)) == 0 &&
         aioc_protocol_epk_compare(stream->max, aioc_account_text(container, range->max)) == 0) return true;
     return aioc_memory_append_str(fan->memory, lines, "x-ms-read-key-type: EffectivePartitionKeyRange\r\n") &&
-           aioc_operation_append_line(fan->memory, lines, "x-ms-start-epk: ", stream->min) &&
-           aioc_operation_append_line(fan->memory, lines, "x-ms-end-epk: ", stream->max);
+           aioc_op_append_line(fan->memory, lines, "x-ms-start-epk: ", stream->min) &&
+           aioc_op_append_line(fan->memory, lines, "x-ms-end-epk: ", stream->max);
 }
 
 /* Asks a stream's range for its next page, or the service for that of its partition key, if there is no range. 0, or
@@ -18122,10 +18107,10 @@ static int aioc_feeds_ask_range(aioc_feeds_stream *stream, const aioc_account_ra
 {
     aioc_feeds_query *query = stream->query;
     aioc_feeds_fan *fan = query->fan;
-    aioc_operation_engine *engine = query->feeds->engine;
+    aioc_op_engine *engine = query->feeds->engine;
     aioc_memory_buffer *lines = &engine->lines_text;
     aiocosmos_str behind = aioc_feeds_ask_from(stream);
-    aioc_operation_spec spec;
+    aioc_op_spec spec;
     int refused;
     if (behind.len == 0 && fan->from_now) behind = aioc_memory_str("*");
     if (!aioc_feeds_page_lines(engine, aioc_feeds_text(&query->lines), aioc_feeds_rows_to_ask(query, stream->asks),
@@ -18140,7 +18125,7 @@ static int aioc_feeds_ask_range(aioc_feeds_stream *stream, const aioc_account_ra
     spec.body = aioc_feeds_text(&fan->bodies[stream->side]);
     spec.internal = true;
     spec.of_page = query->op != NULL;
-    refused = aioc_operation_accept(engine, &spec, &stream->op);
+    refused = aioc_op_accept(engine, &spec, &stream->op);
     if (refused) return refused;
     stream->version = fan->ranges.container->ranges_version;
     stream->reserved = aioc_feeds_expected(stream);
@@ -18229,13 +18214,13 @@ static void aioc_feeds_stream_left(aioc_feeds_stream *stream)
 }
 
 /* What a range was asked, and what that cost. Its place among those that were asked, and 1; 0: no memory. */
-static uint32_t aioc_feeds_note_range(const aioc_feeds_stream *stream, const aioc_operation *op,
+static uint32_t aioc_feeds_note_range(const aioc_feeds_stream *stream, const aioc_op *op,
                                       const aiocosmos_result *result)
 {
     aioc_feeds_query *query = stream->query;
     aioc_memory *memory = query->feeds->engine->memory;
     aioc_feeds_asked *asked = NULL;
-    if (op->by_range) asked = aioc_feeds_asked_of(memory, &query->costs, aioc_operation_pk(op));
+    if (op->by_range) asked = aioc_feeds_asked_of(memory, &query->costs, aioc_op_pk(op));
     if (!asked) return 0;
     asked->requests++;
     asked->charge_ru += result->charge_ru;
@@ -18267,7 +18252,7 @@ static void aioc_feeds_stream_failed(aioc_feeds_stream *stream, const aiocosmos_
                          : "a range's answer is not a page: it is no JSON, or has no array of items");
 }
 
-static void aioc_feeds_answer_came(aioc_operation *op, const aiocosmos_result *result)
+static void aioc_feeds_answer_came(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_feeds_stream *stream = (aioc_feeds_stream *)op->owner;
     aioc_feeds_query *query = stream->query;
@@ -18345,9 +18330,9 @@ static bool aioc_feeds_send(aioc_feeds_stream *stream, const aioc_account_range 
 {
     aioc_feeds_query *query = stream->query;
     aioc_feeds_fan *fan = query->fan;
-    aioc_operation_engine *engine = query->feeds->engine;
+    aioc_op_engine *engine = query->feeds->engine;
     int refused;
-    if (!aioc_operation_has_room_for_fetch(engine)) {
+    if (!aioc_op_has_room_for_fetch(engine)) {
         query->feeds->starved = true;
         return false;
     }
@@ -18858,7 +18843,7 @@ static uint32_t aioc_feeds_list_pieces(const aioc_feeds_fan *fan, aioc_query_pie
 /* The rows that are left to give, as an array. 1; 0: it is too long for a token; E_NOMEM. */
 static int aioc_feeds_rest_text(aioc_feeds_query *query, aiocosmos_str *out)
 {
-    aioc_operation_engine *engine = query->feeds->engine;
+    aioc_op_engine *engine = query->feeds->engine;
     aioc_feeds_fan *fan = query->fan;
     aioc_memory_buffer *text = &engine->body_text;
     const char *from = fan->rest.data, *end = fan->rest.data + fan->rest.len;
@@ -18926,19 +18911,19 @@ static bool aioc_feeds_write_token(aioc_feeds_query *query)
 static void aioc_feeds_end_page(aioc_feeds_query *query, int status, const char *message)
 {
     aioc_feeds_fan *fan = query->fan;
-    aioc_operation *op = query->op;
+    aioc_op *op = query->op;
     aioc_feeds_tally_tell(&fan->tally, op);
     fan->queued = fan->alone = false;
     if (query->feeds->turn == query) aioc_feeds_pass_turn(query->feeds);
-    op->state = AIOC_OPERATION_READY;
-    aioc_operation_finish(op, status, AIOCOSMOS_ANSWERED, NULL, message);
+    op->state = AIOC_OP_READY;
+    aioc_op_finish(op, status, AIOCOSMOS_ANSWERED, NULL, message);
 }
 
 /* Ends the page that is owed with the first failure. Asked again, the query tries again, unless that is of no use. */
 static void aioc_feeds_end_page_failed(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
-    aioc_operation_engine *engine = query->feeds->engine;
+    aioc_op_engine *engine = query->feeds->engine;
     int status = fan->tally.status;
     query->ended = fan->broken;
     fan->tally.status = 0;
@@ -18986,9 +18971,9 @@ static void aioc_feeds_show_page(aioc_feeds_query *query)
 }
 
 /* The gateway is asked to serve the query by itself: each page is one operation then. */
-static int aioc_feeds_leave_fan(aioc_feeds_query *query, aioc_operation *op)
+static int aioc_feeds_leave_fan(aioc_feeds_query *query, aioc_op *op)
 {
-    aioc_operation_engine *engine = query->feeds->engine;
+    aioc_op_engine *engine = query->feeds->engine;
     int refused;
     query->fan->stage = AIOC_FEEDS_PREPARING;
     query->parked = query->fan;
@@ -19001,11 +18986,11 @@ static int aioc_feeds_leave_fan(aioc_feeds_query *query, aioc_operation *op)
     return refused;
 }
 
-static void aioc_feeds_fan_page_came(aioc_operation *op, const aiocosmos_result *result)
+static void aioc_feeds_fan_page_came(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_feeds_query *query = (aioc_feeds_query *)op->owner;
     aioc_feeds_fan *fan = query->fan;
-    aioc_operation_delivery *delivery = (aioc_operation_delivery *)(uintptr_t)result->internal;
+    aioc_op_delivery *delivery = (aioc_op_delivery *)(uintptr_t)result->internal;
     aiocosmos_result adjusted = *result;
     aiocosmos_page page;
     memset(&page, 0, sizeof page);
@@ -19032,11 +19017,11 @@ static void aioc_feeds_fan_page_came(aioc_operation *op, const aiocosmos_result 
             delivery->body = aioc_feeds_text(&fan->out);
         }
         adjusted.body = delivery->body;
-        page.items = aioc_json_at(aioc_operation_result_json(&adjusted), "/Documents");
+        page.items = aioc_json_at(aioc_op_result_json(&adjusted), "/Documents");
         if (page.items.type != AIOCOSMOS_JSON_ARR) {             /* what is read ahead may be what memory lacks */
             aioc_feeds_yield(query);
             delivery->parsed = false;
-            page.items = aioc_json_at(aioc_operation_result_json(&adjusted), "/Documents");
+            page.items = aioc_json_at(aioc_op_result_json(&adjusted), "/Documents");
         }
         page.item_count = aioc_json_count(page.items);
         if (page.items.type != AIOCOSMOS_JSON_ARR) {
@@ -19459,7 +19444,7 @@ static void aioc_feeds_other_container(aioc_feeds_fan *fan)
 /* Whether the answer is of another container than the state, which says nothing of it. */
 static bool aioc_feeds_is_another(aioc_feeds_fan *fan, const aiocosmos_result *result)
 {
-    const aioc_operation_delivery *delivery = (const aioc_operation_delivery *)result->internal;
+    const aioc_op_delivery *delivery = (const aioc_op_delivery *)result->internal;
     char rid[AIOC_PROTOCOL_RID_SIZE];
     if ((result->status != 0 && result->status != 304) || !delivery->response ||
         !aioc_protocol_container_rid(delivery->response->wanted[AIOC_PROTOCOL_H_OWNER_RID], rid)) return false;
@@ -19738,7 +19723,7 @@ static void aioc_feeds_work_on(aioc_feeds_query *query)
 }
 
 /* The page that is owed is out of time, called off, or shut down. */
-static void aioc_feeds_fan_stop(aioc_operation *op)
+static void aioc_feeds_fan_stop(aioc_op *op)
 {
     aioc_feeds_query *query = (aioc_feeds_query *)op->owner;
     aioc_feeds_fan *fan = query->fan;
@@ -19776,11 +19761,11 @@ static int aioc_feeds_ask_fan(aioc_feeds_query *query)
 
 static int aioc_feeds_query_next(aioc_feeds *feeds, aiocosmos_query handle, aiocosmos_page_fn page, void *user_data)
 {
-    aioc_operation_engine *engine = feeds->engine;
+    aioc_op_engine *engine = feeds->engine;
     aioc_feeds_query *query = aioc_feeds_query_find(feeds, handle);
-    if (!query) return aioc_operation_refuse(engine, "query", "unknown or closed");
-    if (query->op) return aioc_operation_refuse(engine, "query", "a page is still owed");
-    if (query->ended) return aioc_operation_refuse(engine, "query", "the last page has been delivered");
+    if (!query) return aioc_op_refuse(engine, "query", "unknown or closed");
+    if (query->op) return aioc_op_refuse(engine, "query", "a page is still owed");
+    if (query->ended) return aioc_op_refuse(engine, "query", "the last page has been delivered");
     query->page = page;
     query->user_data = user_data;
     return query->fan ? aioc_feeds_ask_fan(query) : aioc_feeds_ask_page(query, query->timeout_ms);
@@ -19792,7 +19777,7 @@ static void aioc_feeds_query_close(aioc_feeds *feeds, aiocosmos_query handle)
     if (!query) return;
     query->closed = true;
     if (!query->op) aioc_feeds_let_query_go(query);
-    else if (feeds->engine->slots[query->op->slot] == query->op) aioc_operation_stop(query->op, AIOCOSMOS_E_CANCELLED);
+    else if (feeds->engine->slots[query->op->slot] == query->op) aioc_op_stop(query->op, AIOCOSMOS_E_CANCELLED);
     /* Else it has ended and on_failure is looking at its result: the page is called back next. */
 }
 
@@ -19833,7 +19818,7 @@ static bool aioc_feeds_query_get_range(aioc_feeds *feeds, aiocosmos_query handle
 
 static bool aioc_feeds_has_starved(const aioc_feeds *feeds)
 {
-    return feeds->starved && aioc_operation_has_room_for_fetch(feeds->engine);
+    return feeds->starved && aioc_op_has_room_for_fetch(feeds->engine);
 }
 
 /*--- Reads of many items: birth and death -----------------------------------*/
@@ -19894,7 +19879,7 @@ static void aioc_feeds_many_free(aioc_feeds_many *many)
 /* Answers a pair. False: the callback has ended the operation or the client, and nothing more is to be handed over. */
 static bool aioc_feeds_give_pair(aioc_feeds_many *many, uint32_t pair, int status, bool known, aiocosmos_json item)
 {
-    aioc_operation_engine *engine = many->feeds->engine;
+    aioc_op_engine *engine = many->feeds->engine;
     many->pairs[pair].answered = true;
     many->left--;
     if (status == 0) many->totals.found++;
@@ -19914,7 +19899,7 @@ static void aioc_feeds_many_end(aioc_feeds_many *many, int status, const char *m
     many->end_status = status;
     for (; part; part = next) {
         next = part->next;
-        if (part->op) aioc_operation_stop(part->op, AIOCOSMOS_E_CANCELLED);
+        if (part->op) aioc_op_stop(part->op, AIOCOSMOS_E_CANCELLED);
         else aioc_feeds_part_free(part);
     }
 }
@@ -19929,10 +19914,10 @@ static void aioc_feeds_sweep(aioc_feeds_many *many, uint32_t most)
     }
 }
 
-static void aioc_feeds_many_ended(aioc_operation *op, const aiocosmos_result *result)
+static void aioc_feeds_many_ended(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_feeds_many *many = (aioc_feeds_many *)op->owner;
-    aioc_operation_engine *engine = op->engine;
+    aioc_op_engine *engine = op->engine;
     aiocosmos_many_totals totals = many->totals;
     aiocosmos_read_many_request request = many->request;
     aioc_feeds_many_free(many);
@@ -19944,8 +19929,8 @@ static void aioc_feeds_many_ended(aioc_operation *op, const aiocosmos_result *re
 /* Over when every pair is answered and nobody is left who would come back. */
 static void aioc_feeds_many_finish_if_over(aioc_feeds_many *many)
 {
-    aioc_operation *op = many->op;
-    aioc_operation_engine *engine = op->engine;
+    aioc_op *op = many->op;
+    aioc_op_engine *engine = op->engine;
     if (many->left || many->parts) return;
     if (op->stop) {
         aioc_memory_print(engine->message, sizeof engine->message, "%s with %llu of %u items not known",
@@ -19955,12 +19940,12 @@ static void aioc_feeds_many_finish_if_over(aioc_feeds_many *many)
         aioc_memory_print(engine->message, sizeof engine->message, "%s", many->tally.message);
     }
     aioc_feeds_tally_tell(&many->tally, op);
-    op->state = AIOC_OPERATION_READY;
-    aioc_operation_finish(op, op->stop ? op->stop : many->tally.status, AIOCOSMOS_ANSWERED, NULL, engine->message);
+    op->state = AIOC_OP_READY;
+    aioc_op_finish(op, op->stop ? op->stop : many->tally.status, AIOCOSMOS_ANSWERED, NULL, engine->message);
 }
 
 /* It is cancelled, out of time, or shut down; then nobody comes back, and all is told at once. */
-static void aioc_feeds_many_stop(aioc_operation *op)
+static void aioc_feeds_many_stop(aioc_op *op)
 {
     aioc_feeds_many *many = (aioc_feeds_many *)op->owner;
     aioc_feeds_many_end(many, op->stop, aioc_protocol_status_text(op->stop));
@@ -20112,7 +20097,7 @@ static void aioc_feeds_wrong_levels(aioc_feeds_many *many, uint32_t pair)
     unsigned levels = 0, paths = many->ranges.container->pk_def.path_count;
     size_t at = 1;
     while (aioc_feeds_key_level(key, &at).len) levels++;
-    aioc_memory_print(many->feeds->engine->message, AIOC_OPERATION_MESSAGE_BYTES,
+    aioc_memory_print(many->feeds->engine->message, AIOC_OP_MESSAGE_BYTES,
                       "items[%u].pk: %u level%s given, the container's key has %u", (unsigned)pair, levels,
                       levels == 1 ? " is" : "s are", paths);
     aioc_feeds_fail(&many->tally, AIOCOSMOS_E_ARGUMENT, many->feeds->engine->message);
@@ -20264,10 +20249,10 @@ static bool aioc_feeds_build_part(aioc_feeds_part *part, uint32_t pairs, bool by
 
 /*--- Reads of many items: requests and answers -----------------------------------*/
 
-static int aioc_feeds_specify_read(const aioc_feeds_part *part, aioc_operation_spec *spec)
+static int aioc_feeds_specify_read(const aioc_feeds_part *part, aioc_op_spec *spec)
 {
     const aioc_feeds_many *many = part->many;
-    aioc_operation_engine *engine = many->feeds->engine;
+    aioc_op_engine *engine = many->feeds->engine;
     aioc_memory_buffer *link = &engine->link_text;
     if (!aioc_feeds_set(engine->memory, link, aioc_feeds_text(&many->link)) ||
         !aioc_memory_append_str(engine->memory, link, "/docs/") ||
@@ -20278,10 +20263,10 @@ static int aioc_feeds_specify_read(const aioc_feeds_part *part, aioc_operation_s
     return 0;
 }
 
-static int aioc_feeds_specify_query(const aioc_feeds_part *part, aioc_operation_spec *spec)
+static int aioc_feeds_specify_query(const aioc_feeds_part *part, aioc_op_spec *spec)
 {
     const aioc_feeds_many *many = part->many;
-    aioc_operation_engine *engine = many->feeds->engine;
+    aioc_op_engine *engine = many->feeds->engine;
     bool by_range = part->pk_at == AIOC_FEEDS_NO_PAIR;
     const char *lines = by_range ? AIOC_FEEDS_QUERY_LINES AIOC_FEEDS_ACROSS_LINE : AIOC_FEEDS_QUERY_LINES;
     if (!aioc_feeds_page_lines(engine, aioc_memory_str(lines), part->page_items, "x-ms-continuation: ",
@@ -20298,17 +20283,17 @@ static int aioc_feeds_specify_query(const aioc_feeds_part *part, aioc_operation_
 static int aioc_feeds_ask_part(aioc_feeds_part *part)
 {
     aioc_feeds_many *many = part->many;
-    aioc_operation_engine *engine = many->feeds->engine;
-    aioc_operation_spec spec;
+    aioc_op_engine *engine = many->feeds->engine;
+    aioc_op_spec spec;
     int refused;
     aioc_feeds_specify(&spec, "GET", &many->link, many->request.timeout_ms, aioc_feeds_part_came, part);
     refused = part->alone == AIOC_FEEDS_NO_PAIR ? aioc_feeds_specify_query(part, &spec)
                                                 : aioc_feeds_specify_read(part, &spec);
-    if (refused) return aioc_operation_refuse_memory(engine);
+    if (refused) return aioc_op_refuse_memory(engine);
     spec.item_data = true;
     spec.session_token = aioc_feeds_text(&many->session);
     spec.internal = true;
-    refused = aioc_operation_accept(engine, &spec, &part->op);
+    refused = aioc_op_accept(engine, &spec, &part->op);
     if (refused) return refused;
     part->state = AIOC_FEEDS_PART_ASKED;
     part->version = many->ranges.container->ranges_version;
@@ -20443,7 +20428,7 @@ static bool aioc_feeds_many_send(aioc_feeds_many *many)
     aioc_feeds_part *part = many->parts;
     bool roomy = many->in_flight < many->request.parallel_max;
     while (part && part->state != AIOC_FEEDS_PART_MORE) part = part->next;
-    if (roomy && (part || many->unsent) && !aioc_operation_has_room_for_fetch(many->feeds->engine)) {
+    if (roomy && (part || many->unsent) && !aioc_op_has_room_for_fetch(many->feeds->engine)) {
         many->feeds->starved = true;
         return false;
     }
@@ -20492,7 +20477,7 @@ static void aioc_feeds_read_came(aioc_feeds_part *part, const aiocosmos_result *
     bool missing = result->status == 404 && result->sub_status == 0;
     int status = result->status;
     if (status == 0) {
-        item = aioc_operation_result_json(result);
+        item = aioc_op_result_json(result);
         if (item.type != AIOCOSMOS_JSON_OBJ) status = AIOCOSMOS_E_PROTOCOL;
         if (status) aioc_feeds_fail(&many->tally, status, "the answer is not an item: it is no JSON object, or there "
                                                           "is no memory to parse it");
@@ -20528,7 +20513,7 @@ static void aioc_feeds_page_of_part_came(aioc_feeds_part *part, const aiocosmos_
     }
 }
 
-static void aioc_feeds_part_came(aioc_operation *op, const aiocosmos_result *result)
+static void aioc_feeds_part_came(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_feeds_part *part = (aioc_feeds_part *)op->owner;
     aioc_feeds_many *many = part->many;
@@ -20683,19 +20668,19 @@ static aioc_feeds_many *aioc_feeds_busy_many(const aioc_feeds *feeds)
 /*--- Reads of many items: what the host asks for ----------------------------------*/
 
 /* Checks a pair and leaves the text of its key in engine->pk_text. */
-static int aioc_feeds_check_pair(aioc_operation_engine *engine, const aiocosmos_item_key *item, size_t index)
+static int aioc_feeds_check_pair(aioc_op_engine *engine, const aiocosmos_item_key *item, size_t index)
 {
     char what[48], why[160];
     int status;
     aioc_memory_print(what, sizeof what, "items[%llu].id", (unsigned long long)index);
     if (!aioc_protocol_id_ok(item->id, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why))
-        return aioc_operation_refuse(engine, what, why);
+        return aioc_op_refuse(engine, what, why);
     aioc_memory_print(what, sizeof what, "items[%llu].pk", (unsigned long long)index);
     engine->pk_text.len = 0;
     status = aioc_protocol_pk_text(engine->memory, &engine->pk_text, &item->pk, why, sizeof why);
-    if (status == AIOCOSMOS_E_ARGUMENT) return aioc_operation_refuse(engine, what, why);
+    if (status == AIOCOSMOS_E_ARGUMENT) return aioc_op_refuse(engine, what, why);
     if (status || !aioc_memory_append(engine->memory, &engine->pk_text, "", 1))
-        return aioc_operation_refuse_memory(engine);
+        return aioc_op_refuse_memory(engine);
     return 0;
 }
 
@@ -20703,7 +20688,7 @@ static int aioc_feeds_check_pair(aioc_operation_engine *engine, const aiocosmos_
  * the same as the one before is not kept twice. */
 static int aioc_feeds_read_pairs(aioc_feeds_many *many, uint64_t *bytes)
 {
-    aioc_operation_engine *engine = many->feeds->engine;
+    aioc_op_engine *engine = many->feeds->engine;
     aioc_memory *memory = engine->memory;
     const aiocosmos_read_many_request *request = &many->request;
     aioc_memory_buffer last = { NULL, 0, 0 };
@@ -20726,7 +20711,7 @@ static int aioc_feeds_read_pairs(aioc_feeds_many *many, uint64_t *bytes)
         }
         at += id_size + (same ? 0 : engine->pk_text.len);
         if (!same && !aioc_feeds_set(memory, &last, aioc_feeds_text(&engine->pk_text)))
-            refused = aioc_operation_refuse_memory(engine);
+            refused = aioc_op_refuse_memory(engine);
     }
     aioc_memory_buffer_free(memory, &last);
     *bytes = at;
@@ -20735,16 +20720,16 @@ static int aioc_feeds_read_pairs(aioc_feeds_many *many, uint64_t *bytes)
 
 static int aioc_feeds_copy_pairs(aioc_feeds_many *many)
 {
-    aioc_operation_engine *engine = many->feeds->engine;
+    aioc_op_engine *engine = many->feeds->engine;
     aioc_memory *memory = engine->memory;
     size_t count = many->request.item_count;
     uint64_t bytes = 0;
     int refused;
-    if (count && !many->request.items) return aioc_operation_refuse(engine, "items", "required: item_count is set");
-    if (count >= AIOC_FEEDS_NO_PAIR) return aioc_operation_refuse(engine, "item_count", "2^32-1 or more");
+    if (count && !many->request.items) return aioc_op_refuse(engine, "items", "required: item_count is set");
+    if (count >= AIOC_FEEDS_NO_PAIR) return aioc_op_refuse(engine, "item_count", "2^32-1 or more");
     refused = aioc_feeds_read_pairs(many, &bytes);
     if (refused || count == 0) return refused;
-    if (bytes >= UINT32_MAX) return aioc_operation_refuse(engine, "items", "over 4 GiB of ids and keys");
+    if (bytes >= UINT32_MAX) return aioc_op_refuse(engine, "items", "over 4 GiB of ids and keys");
     /* The rest is for requests and answers. */
     if (memory->used - memory->kept + bytes + count * sizeof *many->pairs > memory->max / 4 * 3) {
         aioc_memory_print(engine->refusal, sizeof engine->refusal, "full: the items' ids and keys take %llu bytes, "
@@ -20753,20 +20738,20 @@ static int aioc_feeds_copy_pairs(aioc_feeds_many *many)
         return AIOCOSMOS_E_FULL;
     }
     many->pairs = (aioc_feeds_pair *)aioc_memory_zalloc(memory, count * sizeof *many->pairs);
-    if (!many->pairs) return aioc_operation_refuse_memory(engine);
+    if (!many->pairs) return aioc_op_refuse_memory(engine);
     many->pair_count = many->left = many->unsent = (uint32_t)count;
     many->texts = (char *)aioc_memory_alloc(memory, (size_t)bytes);
-    if (!many->texts) return aioc_operation_refuse_memory(engine);
+    if (!many->texts) return aioc_op_refuse_memory(engine);
     many->texts_size = (size_t)bytes;
     return aioc_feeds_read_pairs(many, &bytes);
 }
 
 static int aioc_feeds_fill_many(aioc_feeds_many *many)
 {
-    aioc_operation_engine *engine = many->feeds->engine;
+    aioc_op_engine *engine = many->feeds->engine;
     const aiocosmos_read_many_request *request = &many->request;
-    int refused = aioc_operation_build_link(engine, 2, request->database, request->container, NULL);
-    if (!refused) refused = aioc_operation_check_session(engine, request->session_token);
+    int refused = aioc_op_build_link(engine, 2, request->database, request->container, NULL);
+    if (!refused) refused = aioc_op_check_session(engine, request->session_token);
     if (!refused) refused = aioc_feeds_keep(engine, &many->link, aioc_feeds_text(&engine->link_text));
     if (!refused) refused = aioc_feeds_keep(engine, &many->session, aioc_memory_str(request->session_token));
     if (!refused) refused = aioc_feeds_copy_pairs(many);
@@ -20776,12 +20761,12 @@ static int aioc_feeds_fill_many(aioc_feeds_many *many)
 
 static int aioc_feeds_many_open(aioc_feeds *feeds, const aiocosmos_read_many_request *request, aiocosmos_op *handle)
 {
-    aioc_operation_engine *engine = feeds->engine;
+    aioc_op_engine *engine = feeds->engine;
     aioc_feeds_many *many;
     int refused;
-    if (!request->item) return aioc_operation_refuse(engine, "item", "required");
+    if (!request->item) return aioc_op_refuse(engine, "item", "required");
     many = (aioc_feeds_many *)aioc_memory_zalloc(engine->memory, sizeof *many);
-    if (!many) return aioc_operation_refuse_memory(engine);
+    if (!many) return aioc_op_refuse_memory(engine);
     many->feeds = feeds;
     many->request = *request;
     if (request->parallel_max == 0) many->request.parallel_max = AIOCOSMOS_DEFAULT_PARALLEL;
@@ -20798,7 +20783,7 @@ static int aioc_feeds_many_open(aioc_feeds *feeds, const aiocosmos_read_many_req
         aioc_feeds_many_free(many);
         return refused;
     }
-    if (handle) *handle = aioc_operation_handle(many->op);
+    if (handle) *handle = aioc_op_handle(many->op);
     return 0;
 }
 
@@ -20809,7 +20794,7 @@ static uint32_t aioc_feeds_active(const aioc_feeds_bulk *bulk)
     return bulk->in_flight - bulk->waiting;
 }
 
-static void aioc_feeds_unhold(aioc_feeds_bulk *bulk, aioc_operation *op)
+static void aioc_feeds_unhold(aioc_feeds_bulk *bulk, aioc_op *op)
 {
     if (op->prev) op->prev->next = op->next;
     else bulk->first_held = op->next;
@@ -20826,12 +20811,12 @@ static bool aioc_feeds_may_send(const aioc_feeds_bulk *bulk)
 static void aioc_feeds_release_held(aioc_feeds_bulk *bulk)
 {
     while (bulk->first_held && aioc_feeds_may_send(bulk)) {
-        aioc_operation *op = bulk->first_held;
+        aioc_op *op = bulk->first_held;
         aioc_feeds_unhold(bulk, op);
         op->paced = false;
-        op->state = AIOC_OPERATION_READY;
+        op->state = AIOC_OP_READY;
         bulk->waiting--;
-        aioc_operation_make_ready(op);
+        aioc_op_make_ready(op);
     }
 }
 
@@ -20842,7 +20827,7 @@ static void aioc_feeds_pause_over(aioc_platform_timer *timer)
 
 /* What the service says to one item holds for all: each that is sent before would get a 429 too, and that costs units
  * itself. The longest wait counts, unless this item ends for it: then another answer may be milder. */
-static void aioc_feeds_pause(aioc_feeds_bulk *bulk, const aioc_operation *op, uint64_t wait_us)
+static void aioc_feeds_pause(aioc_feeds_bulk *bulk, const aioc_op *op, uint64_t wait_us)
 {
     uint64_t due_us = op->engine->reactor->now_us + wait_us;
     if (wait_us == 0 || (op->deadline_us && due_us >= op->deadline_us)) return;
@@ -20854,7 +20839,7 @@ static void aioc_feeds_pause(aioc_feeds_bulk *bulk, const aioc_operation *op, ui
 
 /* A 429 makes the bulk pause, and halves what may be in flight afterwards; those that were sent before the last halving
  * say nothing new about that. */
-static void aioc_feeds_throttled(aioc_operation *op, uint64_t wait_us)
+static void aioc_feeds_throttled(aioc_op *op, uint64_t wait_us)
 {
     aioc_feeds_bulk *bulk = (aioc_feeds_bulk *)op->owner;
     bulk->totals.throttled++;
@@ -20869,7 +20854,7 @@ static void aioc_feeds_throttled(aioc_operation *op, uint64_t wait_us)
     aioc_feeds_release_held(bulk);
 }
 
-static bool aioc_feeds_hold(aioc_operation *op)
+static bool aioc_feeds_hold(aioc_op *op)
 {
     aioc_feeds_bulk *bulk = (aioc_feeds_bulk *)op->owner;
     if (aioc_feeds_may_send(bulk)) {
@@ -20885,17 +20870,17 @@ static bool aioc_feeds_hold(aioc_operation *op)
     return true;
 }
 
-static void aioc_feeds_let_go(aioc_operation *op)
+static void aioc_feeds_let_go(aioc_op *op)
 {
     aioc_feeds_bulk *bulk = (aioc_feeds_bulk *)op->owner;
-    if (op->state == AIOC_OPERATION_HELD) aioc_feeds_unhold(bulk, op);
+    if (op->state == AIOC_OP_HELD) aioc_feeds_unhold(bulk, op);
     op->paced = false;
     bulk->waiting--;
 }
 
-static const aioc_operation_pacer *aioc_feeds_pacer(void)
+static const aioc_op_pacer *aioc_feeds_pacer(void)
 {
-    static const aioc_operation_pacer pacer = { aioc_feeds_throttled, aioc_feeds_hold, aioc_feeds_let_go };
+    static const aioc_op_pacer pacer = { aioc_feeds_throttled, aioc_feeds_hold, aioc_feeds_let_go };
     return &pacer;
 }
 
@@ -20910,7 +20895,7 @@ static void aioc_feeds_count(aioc_feeds_bulk *bulk, const aiocosmos_result *resu
 
 static void aioc_feeds_item_back(aioc_feeds_bulk *bulk, const aiocosmos_result *result, void *item_data)
 {
-    aioc_operation_engine *engine = bulk->feeds->engine;
+    aioc_op_engine *engine = bulk->feeds->engine;
     aioc_feeds_count(bulk, result);
     if (!bulk->request.item_done) return;
     engine->callbacks++;
@@ -20929,10 +20914,10 @@ static void aioc_feeds_bulk_free(aioc_feeds_bulk *bulk)
     aioc_memory_free(memory, bulk, sizeof *bulk);
 }
 
-static void aioc_feeds_bulk_ended(aioc_operation *op, const aiocosmos_result *result)
+static void aioc_feeds_bulk_ended(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_feeds_bulk *bulk = (aioc_feeds_bulk *)op->owner;
-    aioc_operation_engine *engine = op->engine;
+    aioc_op_engine *engine = op->engine;
     aiocosmos_bulk_totals totals = bulk->totals;
     aiocosmos_bulk_request request = bulk->request;
     totals.concurrency = bulk->allowed;
@@ -20949,13 +20934,13 @@ static bool aioc_feeds_bulk_finish_if_over(aioc_feeds_bulk *bulk)
     /* Cancelled or shut down since it began to end. */
     if (bulk->op->stop && bulk->status != AIOCOSMOS_E_CANCELLED) bulk->status = bulk->op->stop;
     bulk->op->charge_ru = bulk->totals.charge_ru;
-    bulk->op->state = AIOC_OPERATION_READY;
-    aioc_operation_finish(bulk->op, bulk->status, AIOCOSMOS_ANSWERED, NULL,
-                          bulk->status == AIOCOSMOS_E_TIMEOUT ? "the bulk's deadline" : "the bulk was stopped");
+    bulk->op->state = AIOC_OP_READY;
+    aioc_op_finish(bulk->op, bulk->status, AIOCOSMOS_ANSWERED, NULL,
+                   bulk->status == AIOCOSMOS_E_TIMEOUT ? "the bulk's deadline" : "the bulk was stopped");
     return true;
 }
 
-static void aioc_feeds_item_came(aioc_operation *op, const aiocosmos_result *result)
+static void aioc_feeds_item_came(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_feeds_bulk *bulk = (aioc_feeds_bulk *)op->owner;
     bulk->in_flight--;
@@ -20970,25 +20955,25 @@ static void aioc_feeds_item_came(aioc_operation *op, const aiocosmos_result *res
 }
 
 /* The bulk is cancelled, out of time, or shut down: its items end the same way, then it does. */
-static void aioc_feeds_bulk_stop(aioc_operation *op)
+static void aioc_feeds_bulk_stop(aioc_op *op)
 {
     aioc_feeds_bulk *bulk = (aioc_feeds_bulk *)op->owner;
-    aioc_operation_engine *engine = op->engine;
+    aioc_op_engine *engine = op->engine;
     uint32_t i;
     bulk->ended = true;
     if (bulk->status == 0) bulk->status = op->stop;
     if (aioc_feeds_bulk_finish_if_over(bulk)) return;
     for (i = 0; i < engine->slot_count; i++) {
-        aioc_operation *item = engine->slots[i];
-        if (item && item->owner == bulk && item != op) aioc_operation_stop(item, op->stop);
+        aioc_op *item = engine->slots[i];
+        if (item && item->owner == bulk && item != op) aioc_op_stop(item, op->stop);
     }
 }
 
 /* An item that cannot be sent ends here, inside step, as if it had been answered. */
 static void aioc_feeds_item_refused(aioc_feeds_bulk *bulk, int status, void *item_data)
 {
-    aioc_operation_engine *engine = bulk->feeds->engine;
-    aioc_operation_delivery delivery;
+    aioc_op_engine *engine = bulk->feeds->engine;
+    aioc_op_delivery delivery;
     aiocosmos_result result;
     memset(&delivery, 0, sizeof delivery);
     memset(&result, 0, sizeof result);
@@ -21005,10 +20990,10 @@ static void aioc_feeds_item_refused(aioc_feeds_bulk *bulk, int status, void *ite
 
 static void aioc_feeds_send_item(aioc_feeds_bulk *bulk, const aiocosmos_bulk_item *item)
 {
-    aioc_operation_engine *engine = bulk->feeds->engine;
+    aioc_op_engine *engine = bulk->feeds->engine;
     aiocosmos_request request;
-    aioc_operation_spec spec;
-    aioc_operation *op;
+    aioc_op_spec spec;
+    aioc_op *op;
     int refused;
     memset(&request, 0, sizeof request);
     request.database = bulk->database;
@@ -21021,14 +21006,14 @@ static void aioc_feeds_send_item(aioc_feeds_bulk *bulk, const aiocosmos_bulk_ite
     request.if_match = item->if_match;
     request.want_body = bulk->request.want_body;
     request.timeout_ms = bulk->request.timeout_ms;
-    refused = aioc_operation_specify(engine, &request, &spec);
-    if (!refused && !spec.item_data) refused = aioc_operation_refuse(engine, "kind", "a bulk is of items");
+    refused = aioc_op_specify(engine, &request, &spec);
+    if (!refused && !spec.item_data) refused = aioc_op_refuse(engine, "kind", "a bulk is of items");
     if (!refused) {
         spec.pacer = aioc_feeds_pacer();
         spec.complete = aioc_feeds_item_came;
         spec.owner = bulk;
         spec.user_data = item->item_data;
-        refused = aioc_operation_accept(engine, &spec, &op);
+        refused = aioc_op_accept(engine, &spec, &op);
     }
     if (refused) aioc_feeds_item_refused(bulk, refused, item->item_data);
     else bulk->in_flight++;
@@ -21037,9 +21022,9 @@ static void aioc_feeds_send_item(aioc_feeds_bulk *bulk, const aiocosmos_bulk_ite
 /* Where memory is short, those in flight give some back; without any, only trying helps. */
 static bool aioc_feeds_may_pull(const aioc_feeds_bulk *bulk)
 {
-    const aioc_operation_engine *engine = bulk->feeds->engine;
+    const aioc_op_engine *engine = bulk->feeds->engine;
     return !bulk->ended && !bulk->later && !bulk->first_held && bulk->in_flight < bulk->request.concurrency_max &&
-           aioc_feeds_may_send(bulk) && aioc_operation_has_room_for_part(engine, bulk->in_flight) &&
+           aioc_feeds_may_send(bulk) && aioc_op_has_room_for_part(engine, bulk->in_flight) &&
            (engine->pending == bulk->feeds->bulk_count ||
             engine->memory->used - engine->memory->kept < engine->memory->max / 8 * 7);
 }
@@ -21106,14 +21091,14 @@ static bool aioc_feeds_has_work(const aioc_feeds *feeds)
 
 static int aioc_feeds_keep_names(aioc_feeds_bulk *bulk, const aiocosmos_bulk_request *request)
 {
-    aioc_operation_engine *engine = bulk->feeds->engine;
+    aioc_op_engine *engine = bulk->feeds->engine;
     const char *database = request->database ? request->database : engine->default_database;
     size_t database_len = strlen(database) + 1, container_len = strlen(request->container) + 1;
     if (!aioc_memory_append(engine->memory, &bulk->names, database, database_len) ||
         !aioc_memory_append(engine->memory, &bulk->names, request->container, container_len) ||
         (request->session_token && !aioc_memory_append(engine->memory, &bulk->names, request->session_token,
                                                        strlen(request->session_token) + 1)))
-        return aioc_operation_refuse_memory(engine);
+        return aioc_op_refuse_memory(engine);
     bulk->database = bulk->names.data;
     bulk->container = bulk->names.data + database_len;
     bulk->session_token = request->session_token ? bulk->container + container_len : NULL;
@@ -21122,15 +21107,15 @@ static int aioc_feeds_keep_names(aioc_feeds_bulk *bulk, const aiocosmos_bulk_req
 
 static int aioc_feeds_bulk_open(aioc_feeds *feeds, const aiocosmos_bulk_request *request, aiocosmos_op *handle)
 {
-    aioc_operation_engine *engine = feeds->engine;
+    aioc_op_engine *engine = feeds->engine;
     aioc_feeds_bulk *bulk;
     int refused;
-    if (!request->next) return aioc_operation_refuse(engine, "next", "required");
-    refused = aioc_operation_build_link(engine, 2, request->database, request->container, NULL);
-    if (!refused) refused = aioc_operation_check_session(engine, request->session_token);
+    if (!request->next) return aioc_op_refuse(engine, "next", "required");
+    refused = aioc_op_build_link(engine, 2, request->database, request->container, NULL);
+    if (!refused) refused = aioc_op_check_session(engine, request->session_token);
     if (refused) return refused;
     bulk = (aioc_feeds_bulk *)aioc_memory_zalloc(engine->memory, sizeof *bulk);
-    if (!bulk) return aioc_operation_refuse_memory(engine);
+    if (!bulk) return aioc_op_refuse_memory(engine);
     bulk->feeds = feeds;
     bulk->request = *request;
     if (bulk->request.concurrency_max == 0) bulk->request.concurrency_max = AIOCOSMOS_DEFAULT_CONNECTIONS;
@@ -21146,17 +21131,17 @@ static int aioc_feeds_bulk_open(aioc_feeds *feeds, const aiocosmos_bulk_request 
         aioc_feeds_bulk_free(bulk);
         return refused;
     }
-    if (handle) *handle = aioc_operation_handle(bulk->op);
+    if (handle) *handle = aioc_op_handle(bulk->op);
     return 0;
 }
 
 static aioc_feeds_bulk *aioc_feeds_bulk_find(const aioc_feeds *feeds, aiocosmos_op handle)
 {
-    aioc_operation *op = aioc_operation_find(feeds->engine, handle);
+    aioc_op *op = aioc_op_find(feeds->engine, handle);
     return op && op->stop_parts == aioc_feeds_bulk_stop ? (aioc_feeds_bulk *)op->owner : NULL;
 }
 
-static void aioc_feeds_open(aioc_feeds *feeds, aioc_operation_engine *engine)
+static void aioc_feeds_open(aioc_feeds *feeds, aioc_op_engine *engine)
 {
     feeds->engine = engine;
     feeds->guess = AIOC_FEEDS_PAGE_BYTES_MAX;
@@ -21201,7 +21186,7 @@ struct aiocosmos_client {
     aioc_resolve resolver;
     aioc_tls_trust trust;
     aioc_tls_config tls;
-    aioc_operation_engine engine;
+    aioc_op_engine engine;
     aioc_feeds feeds;
     char *scratch;
     aioc_memory_buffer host;                 /* of the endpoint, with its NUL */
@@ -21357,7 +21342,7 @@ static int aioc_client_open_trust(aiocosmos_client *client, const aiocosmos_opti
     client->tls.trust = &client->trust;
     client->tls.insecure = options->insecure;
     if (options->insecure) {
-        aioc_operation_log(&client->engine, 1, 0, "insecure: certificates are not checked");
+        aioc_op_log(&client->engine, 1, 0, "insecure: certificates are not checked");
         return 0;
     }
     if (!pem) {
@@ -21380,7 +21365,7 @@ static int aioc_client_open_trust(aiocosmos_client *client, const aiocosmos_opti
 static int aioc_client_open_auth(aiocosmos_client *client, const aiocosmos_options *options, aiocosmos_str key,
                                  char *err, size_t cap)
 {
-    aioc_operation_engine *engine = &client->engine;
+    aioc_op_engine *engine = &client->engine;
     bool by_token = options->token || options->token_fn;
     size_t error_at = 0;
     int status = 0;
@@ -21409,7 +21394,7 @@ static bool aioc_client_build_constant_lines(aiocosmos_client *client, const aio
 {
     aioc_memory *memory = &client->memory;
     aioc_memory_buffer *lines = &client->engine.constant_lines;
-    return aioc_operation_append_line(memory, lines, "Host: ", endpoint->authority) &&
+    return aioc_op_append_line(memory, lines, "Host: ", endpoint->authority) &&
            aioc_memory_append_str(memory, lines, "User-Agent: ") &&
            (!agent || (aioc_memory_append_str(memory, lines, agent) && aioc_memory_append_str(memory, lines, " "))) &&
            aioc_memory_append_str(memory, lines,
@@ -21425,7 +21410,7 @@ static void aioc_client_ask_host(void *user, const char *host, uint64_t question
 
 static void aioc_client_pool_log(void *user, int level, const char *message)
 {
-    aioc_operation_log(&((aiocosmos_client *)user)->engine, level, 0, message);
+    aioc_op_log(&((aiocosmos_client *)user)->engine, level, 0, message);
 }
 
 static int aioc_client_open_network(aiocosmos_client *client, const aiocosmos_options *options,
@@ -21469,7 +21454,7 @@ static int aioc_client_open_network(aiocosmos_client *client, const aiocosmos_op
 
 static int aioc_client_open_engine(aiocosmos_client *client, const aiocosmos_options *options)
 {
-    aioc_operation_engine *engine = &client->engine;
+    aioc_op_engine *engine = &client->engine;
     uint64_t seed[3];
     engine->client = client;
     engine->platform = &client->platform;
@@ -21496,11 +21481,11 @@ static int aioc_client_open_engine(aiocosmos_client *client, const aiocosmos_opt
     engine->activity_state[0] = seed[1];
     engine->activity_state[1] = seed[2];
     aioc_account_open(&engine->account, &client->memory, options->containers_max);
-    engine->account.fetch = aioc_operation_fetch_container;
+    engine->account.fetch = aioc_op_fetch_container;
     engine->account.engine = engine;
     aioc_feeds_open(&client->feeds, engine);
     client->engine_open = true;
-    return aioc_operation_open(engine);
+    return aioc_op_open(engine);
 }
 
 static const char *aioc_client_check_options(const aiocosmos_options *options)
@@ -21612,13 +21597,13 @@ AIOCOSMOS_API int aiocosmos_create_checked(uint32_t version, size_t options_size
 static void aioc_client_free(aiocosmos_client *client)
 {
     aiocosmos_allocator raw = client->raw;
-    aioc_operation_engine *engine = &client->engine;
+    aioc_op_engine *engine = &client->engine;
     if (client->engine_open) aioc_feeds_close(&client->feeds);
     if (client->pool_open) aioc_pool_close(&engine->pool);
     if (client->resolver_open) aioc_resolve_close(&client->resolver);
     if (client->engine_open) {
         aioc_account_close(&engine->account);
-        aioc_operation_close(engine);
+        aioc_op_close(engine);
         aioc_auth_tokens_wipe(&engine->tokens, &client->memory);
         aioc_auth_signer_wipe(&engine->signer);
     }
@@ -21635,18 +21620,18 @@ static void aioc_client_free(aiocosmos_client *client)
 /* Ends every operation with a status. Callbacks run; what they submit is refused, so it ends. */
 static void aioc_client_end_all(aiocosmos_client *client)
 {
-    aioc_operation_engine *engine = &client->engine;
+    aioc_op_engine *engine = &client->engine;
     uint32_t i;
     engine->closing = true;
     for (i = 0; i < engine->slot_count; i++) {
-        aioc_operation *op = engine->slots[i];
-        if (op && op->state != AIOC_OPERATION_COMPOSED) {
+        aioc_op *op = engine->slots[i];
+        if (op && op->state != AIOC_OP_COMPOSED) {
             op->stop = AIOCOSMOS_E_SHUTDOWN;
-            aioc_operation_abort(op, AIOCOSMOS_E_SHUTDOWN);
+            aioc_op_abort(op, AIOCOSMOS_E_SHUTDOWN);
         }
     }
     for (i = 0; i < engine->slot_count; i++)
-        if (engine->slots[i]) aioc_operation_abort(engine->slots[i], AIOCOSMOS_E_SHUTDOWN);
+        if (engine->slots[i]) aioc_op_abort(engine->slots[i], AIOCOSMOS_E_SHUTDOWN);
 }
 
 static void aioc_client_destroy_now(aiocosmos_client *client)
@@ -21671,13 +21656,13 @@ AIOCOSMOS_API void aiocosmos_destroy(aiocosmos_client *client)
 
 AIOCOSMOS_API void aiocosmos_abandon(aiocosmos_client *client)
 {
-    aioc_operation_engine *engine;
+    aioc_op_engine *engine;
     uint32_t i;
     if (!client) return;
     engine = &client->engine;
     aioc_platform_reactor_abandon(&client->reactor);
     for (i = 0; i < engine->slot_count; i++)
-        if (engine->slots[i]) aioc_operation_abandon(engine->slots[i]);
+        if (engine->slots[i]) aioc_op_abandon(engine->slots[i]);
     aioc_client_free(client);
 }
 
@@ -21692,8 +21677,7 @@ AIOCOSMOS_API const char *aiocosmos_refusal(const aiocosmos_client *client)
 static bool aioc_client_work_one(aiocosmos_client *client)
 {
     return aioc_platform_dispatch_one(&client->reactor) || aioc_platform_timer_run_one(&client->reactor) ||
-           aioc_operation_work(&client->engine) || aioc_feeds_work(&client->feeds) ||
-           aioc_pool_work(&client->engine.pool);
+           aioc_op_work(&client->engine) || aioc_feeds_work(&client->feeds) || aioc_pool_work(&client->engine.pool);
 }
 
 /* Works until nothing is ready or the budget is spent. False: the budget is spent, or a callback destroyed the client.
@@ -21715,7 +21699,7 @@ static void aioc_client_begin_budget(aiocosmos_client *client)
 static void aioc_client_poll(aiocosmos_client *client, int timeout_ms)
 {
     if (aioc_platform_poll(&client->reactor, timeout_ms) < 0)
-        aioc_operation_log(&client->engine, 1, 0, "the poller failed");
+        aioc_op_log(&client->engine, 1, 0, "the poller failed");
     aioc_client_begin_budget(client);        /* waiting is not working */
 }
 
@@ -21862,26 +21846,26 @@ AIOCOSMOS_API void aiocosmos_set_step_budget_us(aiocosmos_client *client, uint32
 
 AIOCOSMOS_API int aiocosmos_set_key(aiocosmos_client *client, const char *key)
 {
-    aioc_operation_engine *engine = &client->engine;
+    aioc_op_engine *engine = &client->engine;
     size_t error_at = 0;
-    if (!engine->signer.has_key) return aioc_operation_refuse(engine, "key", "this client was created with a token");
+    if (!engine->signer.has_key) return aioc_op_refuse(engine, "key", "this client was created with a token");
     if (!key || aioc_auth_signer_set_key(&engine->signer, aioc_memory_str(key), &error_at) != 0)
-        return aioc_operation_refuse_at(engine, "key", "not base64", error_at);
+        return aioc_op_refuse_at(engine, "key", "not base64", error_at);
     return 0;
 }
 
 AIOCOSMOS_API int aiocosmos_set_token(aiocosmos_client *client, const char *resource_link, const char *token,
                                       uint32_t lifetime_s)
 {
-    aioc_operation_engine *engine = &client->engine;
+    aioc_op_engine *engine = &client->engine;
     int status;
-    if (engine->signer.has_key) return aioc_operation_refuse(engine, "token", "this client was created with a key");
+    if (engine->signer.has_key) return aioc_op_refuse(engine, "token", "this client was created with a key");
     status = aioc_auth_tokens_set(&engine->tokens, &client->memory, aioc_memory_str(resource_link), token,
                                   client->platform.monotonic_us(client->platform.user_data), lifetime_s * 1000000ull);
-    if (status == AIOCOSMOS_E_ARGUMENT) return aioc_operation_refuse(engine, "token", "empty, too long, or not ASCII");
-    if (status) return aioc_operation_refuse_memory(engine);
+    if (status == AIOCOSMOS_E_ARGUMENT) return aioc_op_refuse(engine, "token", "empty, too long, or not ASCII");
+    if (status) return aioc_op_refuse_memory(engine);
     if (token) engine->claims.len = 0;
-    aioc_operation_tokens_changed(engine);
+    aioc_op_tokens_changed(engine);
     return 0;
 }
 
@@ -21889,7 +21873,7 @@ AIOCOSMOS_API int aiocosmos_resolved(aiocosmos_client *client, uint64_t question
                                      size_t count, uint32_t ttl_s)
 {
     int status = aioc_resolve_answer(&client->resolver, question, addresses, count, ttl_s);
-    if (status) aioc_operation_refuse(&client->engine, "question", "not open: answered already, or given up");
+    if (status) aioc_op_refuse(&client->engine, "question", "not open: answered already, or given up");
     return status;
 }
 
@@ -21902,7 +21886,7 @@ AIOCOSMOS_API int aiocosmos_warm(aiocosmos_client *client, uint32_t connections)
 
 AIOCOSMOS_API void aiocosmos_get_stats(const aiocosmos_client *client, aiocosmos_stats *out)
 {
-    const aioc_operation_engine *engine = &client->engine;
+    const aioc_op_engine *engine = &client->engine;
     *out = engine->stats;
     aioc_pool_get_stats(&engine->pool, out);
     out->signatures_computed = engine->signer.computed;
@@ -21997,11 +21981,11 @@ AIOCOSMOS_API aiocosmos_pk aiocosmos_pk3(aiocosmos_value a, aiocosmos_value b, a
 
 static int aioc_client_submit(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_op *handle)
 {
-    aioc_operation_spec spec;
-    aioc_operation *op;
-    int refused = aioc_operation_specify(&client->engine, request, &spec);
-    if (!refused) refused = aioc_operation_accept(&client->engine, &spec, &op);
-    if (!refused && handle) *handle = aioc_operation_handle(op);
+    aioc_op_spec spec;
+    aioc_op *op;
+    int refused = aioc_op_specify(&client->engine, request, &spec);
+    if (!refused) refused = aioc_op_accept(&client->engine, &spec, &op);
+    if (!refused && handle) *handle = aioc_op_handle(op);
     return refused;
 }
 
@@ -22013,24 +21997,24 @@ AIOCOSMOS_API int aiocosmos_submit(aiocosmos_client *client, const aiocosmos_req
 
 AIOCOSMOS_API bool aiocosmos_cancel(aiocosmos_client *client, aiocosmos_op op)
 {
-    return aioc_operation_cancel(&client->engine, op);
+    return aioc_op_cancel(&client->engine, op);
 }
 
 AIOCOSMOS_API aiocosmos_str aiocosmos_result_header(const aiocosmos_result *result, const char *name)
 {
-    const aioc_http_response *response = aioc_operation_delivered(result)->response;
+    const aioc_http_response *response = aioc_op_delivered(result)->response;
     return response ? aioc_http_header(response->head, name) : aioc_memory_str("");
 }
 
 AIOCOSMOS_API aiocosmos_json aiocosmos_result_json(const aiocosmos_result *result)
 {
-    return aioc_operation_result_json(result);
+    return aioc_op_result_json(result);
 }
 
 static bool aioc_client_attempt(const aiocosmos_result *result, uint32_t i, aiocosmos_attempt *out)
 {
-    const aioc_operation *op = aioc_operation_delivered(result)->op;
-    if (!op->kept || i >= AIOC_OPERATION_ATTEMPTS_KEPT || i >= op->attempts || i >= result->attempts) return false;
+    const aioc_op *op = aioc_op_delivered(result)->op;
+    if (!op->kept || i >= AIOC_OP_ATTEMPTS_KEPT || i >= op->attempts || i >= result->attempts) return false;
     *out = op->kept[i];
     return true;
 }
@@ -22084,7 +22068,7 @@ AIOCOSMOS_API size_t aiocosmos_result_describe(const aiocosmos_result *result, c
 
 AIOCOSMOS_API aiocosmos_body aiocosmos_result_take_body(const aiocosmos_result *result)
 {
-    return aioc_operation_take_body(result);
+    return aioc_op_take_body(result);
 }
 
 AIOCOSMOS_API void aiocosmos_body_free(aiocosmos_client *client, aiocosmos_body body)
@@ -22103,7 +22087,7 @@ static void aioc_client_ran(aiocosmos_client *client, const aiocosmos_result *re
 {
     aioc_client_runner *runner = (aioc_client_runner *)user_data;
     /* First: what done takes, it may also free. */
-    if (runner->out) *runner->out = aioc_operation_take_body(result);
+    if (runner->out) *runner->out = aioc_op_take_body(result);
     if (runner->request->done) runner->request->done(client, result, runner->request->user_data);
     runner->status = result->status;
     runner->done = true;
@@ -22138,8 +22122,8 @@ AIOCOSMOS_API int aiocosmos_run(aiocosmos_client *client, const aiocosmos_reques
 static aioc_account_container *aioc_client_container(aiocosmos_client *client, const char *database,
                                                      const char *container)
 {
-    if (aioc_operation_build_link(&client->engine, 2, database, container, NULL) != 0) return NULL;
-    return aioc_account_find(&client->engine.account, aioc_operation_text(&client->engine.link_text));
+    if (aioc_op_build_link(&client->engine, 2, database, container, NULL) != 0) return NULL;
+    return aioc_account_find(&client->engine.account, aioc_op_text(&client->engine.link_text));
 }
 
 AIOCOSMOS_API aiocosmos_str aiocosmos_session_get(aiocosmos_client *client, const char *database, const char *container)
@@ -22148,25 +22132,25 @@ AIOCOSMOS_API aiocosmos_str aiocosmos_session_get(aiocosmos_client *client, cons
     client->session_text.len = 0;
     if (!known || !aioc_account_session_for(known, NULL, aioc_memory_str(""), &client->session_text))
         return aioc_memory_str("");
-    return aioc_operation_text(&client->session_text);
+    return aioc_op_text(&client->session_text);
 }
 
 AIOCOSMOS_API int aiocosmos_session_merge(aiocosmos_client *client, const char *database, const char *container,
                                           aiocosmos_str token)
 {
-    aioc_operation_engine *engine = &client->engine;
+    aioc_op_engine *engine = &client->engine;
     aioc_account_container *known;
     size_t bad_at;
     bool merged;
-    int refused = aioc_operation_build_link(engine, 2, database, container, NULL);
+    int refused = aioc_op_build_link(engine, 2, database, container, NULL);
     if (refused) return refused;
     if (!aioc_protocol_session_check(token, &bad_at))
-        return aioc_operation_refuse_at(engine, "token", "malformed", bad_at);
-    known = aioc_account_hold(&engine->account, aioc_operation_text(&engine->link_text));
-    if (!known) return aioc_operation_refuse_memory(engine);
+        return aioc_op_refuse_at(engine, "token", "malformed", bad_at);
+    known = aioc_account_hold(&engine->account, aioc_op_text(&engine->link_text));
+    if (!known) return aioc_op_refuse_memory(engine);
     merged = aioc_account_session_take(known, token, true);
     aioc_account_release(known);
-    return merged ? 0 : aioc_operation_refuse_memory(engine);
+    return merged ? 0 : aioc_op_refuse_memory(engine);
 }
 
 /*--- Queries, reads of many items, bulk -----------------------------------------*/
@@ -22222,7 +22206,7 @@ AIOCOSMOS_API int aiocosmos_bulk(aiocosmos_client *client, const aiocosmos_bulk_
 AIOCOSMOS_API int aiocosmos_bulk_resume(aiocosmos_client *client, aiocosmos_op op)
 {
     aioc_feeds_bulk *bulk = aioc_feeds_bulk_find(&client->feeds, op);
-    if (!bulk) return aioc_operation_refuse(&client->engine, "op", "no such bulk");
+    if (!bulk) return aioc_op_refuse(&client->engine, "op", "no such bulk");
     bulk->later = false;
     return 0;
 }
@@ -22282,7 +22266,7 @@ AIOCOSMOS_API int aiocosmos_json_parse(aiocosmos_client *client, const char *tex
     aiocosmos_json_doc *doc = (aiocosmos_json_doc *)aioc_memory_alloc(&client->memory, sizeof *doc);
     int status;
     *out = NULL;
-    if (!doc) return aioc_operation_refuse_memory(&client->engine);
+    if (!doc) return aioc_op_refuse_memory(&client->engine);
     aioc_json_open(doc, &client->memory);
     status = aioc_json_parse(doc, text, len);
     if (status == 0) {
@@ -22290,8 +22274,8 @@ AIOCOSMOS_API int aiocosmos_json_parse(aiocosmos_client *client, const char *tex
         return 0;
     }
     if (error_at) *error_at = doc->error_at;
-    if (status == AIOCOSMOS_E_ARGUMENT) aioc_operation_refuse_at(&client->engine, "text", doc->error, doc->error_at);
-    else aioc_operation_refuse_memory(&client->engine);
+    if (status == AIOCOSMOS_E_ARGUMENT) aioc_op_refuse_at(&client->engine, "text", doc->error, doc->error_at);
+    else aioc_op_refuse_memory(&client->engine);
     aioc_client_json_free(doc);
     return status;
 }

@@ -11,10 +11,10 @@ enum { ITEMS = 64 };
 static struct world {
     aioc_memory memory;
     aioc_platform_reactor reactor;
-    aioc_operation_engine engine;
+    aioc_op_engine engine;
     aioc_feeds feeds;
     aioc_feeds_bulk bulk;
-    aioc_operation item[ITEMS];
+    aioc_op item[ITEMS];
     int pulls, pull_answer, item_calls;
 } world;
 
@@ -54,13 +54,13 @@ static void open_world(uint32_t concurrency, uint32_t in_flight)
         world.item[i].owner = &world.bulk;
         world.item[i].pacer = aioc_feeds_pacer();
         world.item[i].attempt_us = world.reactor.now_us;
-        world.item[i].state = AIOC_OPERATION_IN_POOL;
+        world.item[i].state = AIOC_OP_IN_POOL;
     }
 }
 
 static void throttle_for(int i, uint64_t wait_us)
 {
-    world.item[i].state = AIOC_OPERATION_BACKING_OFF;
+    world.item[i].state = AIOC_OP_BACKING_OFF;
     world.item[i].throttled_us = 1;
     aioc_feeds_throttled(&world.item[i], wait_us);
 }
@@ -75,7 +75,7 @@ static void throttle(int i)
 static bool wake(int i)
 {
     bool held = aioc_feeds_hold(&world.item[i]);
-    world.item[i].state = held ? AIOC_OPERATION_HELD : AIOC_OPERATION_READY;
+    world.item[i].state = held ? AIOC_OP_HELD : AIOC_OP_READY;
     return held;
 }
 
@@ -89,7 +89,7 @@ static void finish(int i)
 
 static int ready_count(void)
 {
-    const aioc_operation *op = world.engine.first_ready;
+    const aioc_op *op = world.engine.first_ready;
     int count = 0;
     for (; op; op = op->next) count++;
     return count;

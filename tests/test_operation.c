@@ -13,14 +13,14 @@ enum { AGAIN = 1, OVER = 0 };
 
 typedef struct policy_case {
     const char *what;
-    aioc_operation_situation now;
-    aioc_operation_outcome seen;
+    aioc_op_situation now;
+    aioc_op_outcome seen;
     int again, status, fate;
 } policy_case;
 
-static aioc_operation_situation reading(void)
+static aioc_op_situation reading(void)
 {
-    aioc_operation_situation now;
+    aioc_op_situation now;
     memset(&now, 0, sizeof now);
     now.retries_max = 9;
     now.throttle_wait_max_ms = 20000;
@@ -29,25 +29,25 @@ static aioc_operation_situation reading(void)
     return now;
 }
 
-static aioc_operation_situation writing(void)
+static aioc_op_situation writing(void)
 {
-    aioc_operation_situation now = reading();
+    aioc_op_situation now = reading();
     now.write = true;
     return now;
 }
 
-static aioc_operation_outcome lost(int error, bool sent)
+static aioc_op_outcome lost(int error, bool sent)
 {
-    aioc_operation_outcome seen;
+    aioc_op_outcome seen;
     memset(&seen, 0, sizeof seen);
     seen.error = error;
     seen.sent = sent;
     return seen;
 }
 
-static aioc_operation_outcome answer(int http_status, int sub_status)
+static aioc_op_outcome answer(int http_status, int sub_status)
 {
-    aioc_operation_outcome seen;
+    aioc_op_outcome seen;
     memset(&seen, 0, sizeof seen);
     seen.sent = seen.from_service = true;
     seen.http_status = http_status;
@@ -55,11 +55,10 @@ static aioc_operation_outcome answer(int http_status, int sub_status)
     return seen;
 }
 
-static void check_policy(const char *what, aioc_operation_situation now, aioc_operation_outcome seen, int again,
-                         int status,
+static void check_policy(const char *what, aioc_op_situation now, aioc_op_outcome seen, int again, int status,
                          int fate)
 {
-    aioc_operation_verdict verdict = aioc_operation_judge(&now, &seen);
+    aioc_op_verdict verdict = aioc_op_judge(&now, &seen);
     if (verdict.again != (again == AGAIN) || (!verdict.again && (verdict.status != status || verdict.fate != fate)))
         printf("  %s: again %d, status %d, fate %d\n", what, verdict.again, verdict.status, verdict.fate);
     CHECK_INT(verdict.again, again == AGAIN);
@@ -91,7 +90,7 @@ TEST(policy_answers)
 
 TEST(policy_of_lost_answers)
 {
-    aioc_operation_situation now;
+    aioc_op_situation now;
     check_policy("read", reading(), lost(AIOCOSMOS_E_CONNECT, true), AGAIN, 0, 0);
     check_policy("write not sent", writing(), lost(AIOCOSMOS_E_CONNECT, false), AGAIN, 0, 0);
     check_policy("write sent", writing(), lost(AIOCOSMOS_E_CONNECT, true), OVER, AIOCOSMOS_E_CONNECT,
@@ -110,7 +109,7 @@ TEST(policy_of_lost_answers)
                  AIOCOSMOS_NOT_SENT);
     now = reading();
     now.answered_once = false;
-    now.retries = now.tries[AIOC_OPERATION_TRANSPORT] = 3;
+    now.retries = now.tries[AIOC_OP_TRANSPORT] = 3;
     check_policy("nobody ever answered", now, lost(AIOCOSMOS_E_CONNECT, false), OVER, AIOCOSMOS_E_CONNECT,
                  AIOCOSMOS_NOT_SENT);
 }
@@ -118,7 +117,7 @@ TEST(policy_of_lost_answers)
 TEST(policy_keeps_the_doubt_of_an_earlier_attempt)
 {
     static const int echoes[] = { 404, 409, 412 };
-    aioc_operation_situation now = writing();
+    aioc_op_situation now = writing();
     size_t i;
     now.doubt = true;
     for (i = 0; i < 3; i++) check_policy("echo", now, answer(echoes[i], 0), OVER, echoes[i], AIOCOSMOS_MAYBE_APPLIED);
@@ -135,13 +134,13 @@ TEST(policy_of_answers_that_are_not_the_services)
     static const int statuses[] = { 408, 410, 429, 449, 500, 502, 503, 504 };
     size_t i;
     for (i = 0; i < sizeof statuses / sizeof *statuses; i++) {
-        aioc_operation_outcome seen = answer(statuses[i], 0);
-        aioc_operation_situation now = reading();
+        aioc_op_outcome seen = answer(statuses[i], 0);
+        aioc_op_situation now = reading();
         seen.from_service = false;
-        CHECK_INT(aioc_operation_judge(&now, &seen).reason, AIOC_OPERATION_UNCLEAR);
+        CHECK_INT(aioc_op_judge(&now, &seen).reason, AIOC_OP_UNCLEAR);
         check_policy("a write", writing(), seen, OVER, statuses[i], AIOCOSMOS_MAYBE_APPLIED);
         check_policy("a read", now, seen, AGAIN, 0, 0);
-        now.tries[AIOC_OPERATION_UNCLEAR] = 3;
+        now.tries[AIOC_OP_UNCLEAR] = 3;
         check_policy("its fourth", now, seen, OVER, statuses[i], AIOCOSMOS_NOT_SENT);
     }
 }
@@ -149,7 +148,7 @@ TEST(policy_of_answers_that_are_not_the_services)
 TEST(policy_of_unclear_answers)
 {
     static const int unclear[] = { 408, 500, 502, 504 };
-    aioc_operation_situation now = writing();
+    aioc_op_situation now = writing();
     size_t i;
     now.repeatable = true;
     for (i = 0; i < 4; i++) {
@@ -161,13 +160,13 @@ TEST(policy_of_unclear_answers)
 
 TEST(policy_of_throttling)
 {
-    aioc_operation_situation now = writing();
-    aioc_operation_outcome seen = answer(429, 3200);
-    aioc_operation_verdict verdict;
+    aioc_op_situation now = writing();
+    aioc_op_outcome seen = answer(429, 3200);
+    aioc_op_verdict verdict;
     seen.retry_after_ms = 250;
-    verdict = aioc_operation_judge(&now, &seen);
+    verdict = aioc_op_judge(&now, &seen);
     CHECK(verdict.again && verdict.counts);
-    CHECK_INT(verdict.reason, AIOC_OPERATION_THROTTLE);
+    CHECK_INT(verdict.reason, AIOC_OP_THROTTLE);
     now.throttle_wait_ms = 19800;
     check_policy("the total wait is used up", now, seen, OVER, 429, AIOCOSMOS_ANSWERED);
     now.throttle_wait_max_ms = AIOCOSMOS_OFF;
@@ -175,18 +174,18 @@ TEST(policy_of_throttling)
     now.retries = 9;
     check_policy("retries are used up", now, seen, OVER, 429, AIOCOSMOS_ANSWERED);
     now.patient = true;
-    verdict = aioc_operation_judge(&now, &seen);
+    verdict = aioc_op_judge(&now, &seen);
     CHECK(verdict.again && !verdict.counts);
     seen.retry_after_ms = 0;
-    verdict = aioc_operation_judge(&now, &seen);
+    verdict = aioc_op_judge(&now, &seen);
     CHECK(verdict.again && verdict.wait_us > 0);
 }
 
 TEST(policy_waits_as_long_as_it_is_told_and_up_to_a_fifth_more)
 {
     static const int statuses[] = { 429, 449, 503, 410 };
-    aioc_operation_situation now = writing();
-    aioc_operation_outcome seen;
+    aioc_op_situation now = writing();
+    aioc_op_outcome seen;
     uint64_t least_us, most_us, wait_us;
     size_t i;
     int k;
@@ -197,7 +196,7 @@ TEST(policy_waits_as_long_as_it_is_told_and_up_to_a_fifth_more)
         most_us = 0;
         for (k = 0; k < 2000; k++) {
             now.random = 2654435761u * (uint32_t)k;
-            wait_us = aioc_operation_judge(&now, &seen).wait_us;
+            wait_us = aioc_op_judge(&now, &seen).wait_us;
             if (wait_us < least_us) least_us = wait_us;
             if (wait_us > most_us) most_us = wait_us;
         }
@@ -206,7 +205,7 @@ TEST(policy_waits_as_long_as_it_is_told_and_up_to_a_fifth_more)
         /* A time that is shorter than our own back-off holds for 429 alone. */
         seen.retry_after_ms = 1;
         memset(now.tries, 4, sizeof now.tries);
-        wait_us = aioc_operation_judge(&now, &seen).wait_us;
+        wait_us = aioc_op_judge(&now, &seen).wait_us;
         CHECK(statuses[i] == 429 ? wait_us >= 1000 && wait_us <= 1200 : wait_us > 50000);
         memset(now.tries, 0, sizeof now.tries);
     }
@@ -216,27 +215,27 @@ TEST(policy_waits_as_long_as_it_is_told_and_up_to_a_fifth_more)
 TEST(policy_counts_by_reason)
 {
     static const int unclear[] = { 408, 500, 502, 504 };
-    aioc_operation_situation now = reading();
-    aioc_operation_outcome seen = lost(AIOCOSMOS_E_CONNECT, true);
+    aioc_op_situation now = reading();
+    aioc_op_outcome seen = lost(AIOCOSMOS_E_CONNECT, true);
     size_t i;
-    now.retries = now.tries[AIOC_OPERATION_THROTTLE] = 3;
+    now.retries = now.tries[AIOC_OP_THROTTLE] = 3;
     for (i = 0; i < 4; i++) check_policy("its first after three 429", now, answer(unclear[i], 0), AGAIN, 0, 0);
-    CHECK(aioc_operation_judge(&now, &seen).wait_us > 0);
+    CHECK(aioc_op_judge(&now, &seen).wait_us > 0);
     seen.reused = seen.silent = true;
-    CHECK_INT(aioc_operation_judge(&now, &seen).wait_us, 0);
-    now.tries[AIOC_OPERATION_TRANSPORT] = 1;
-    CHECK(aioc_operation_judge(&now, &seen).wait_us > 0);
-    now.tries[AIOC_OPERATION_UNCLEAR] = 3;
+    CHECK_INT(aioc_op_judge(&now, &seen).wait_us, 0);
+    now.tries[AIOC_OP_TRANSPORT] = 1;
+    CHECK(aioc_op_judge(&now, &seen).wait_us > 0);
+    now.tries[AIOC_OP_UNCLEAR] = 3;
     check_policy("its fourth", now, answer(500, 0), OVER, 500, AIOCOSMOS_ANSWERED);
     now.retries = 9;
-    now.tries[AIOC_OPERATION_UNCLEAR] = 0;
+    now.tries[AIOC_OP_UNCLEAR] = 0;
     check_policy("all together", now, answer(500, 0), OVER, 500, AIOCOSMOS_ANSWERED);
 }
 
 TEST(policy_tries_a_new_signature_once)
 {
-    aioc_operation_situation now = writing();
-    aioc_operation_outcome seen = answer(403, 0);
+    aioc_op_situation now = writing();
+    aioc_op_outcome seen = answer(403, 0);
     seen.clock_was_off = true;
     check_policy("skewed", now, seen, AGAIN, 0, 0);
     now.fresh_signature = true;
@@ -250,25 +249,25 @@ TEST(policy_tries_a_new_signature_once)
 
 TEST(policy_looks_for_another_container_when_a_replica_lags_long)
 {
-    aioc_operation_situation now = reading();
-    aioc_operation_outcome seen = answer(404, 1002);
+    aioc_op_situation now = reading();
+    aioc_op_outcome seen = answer(404, 1002);
     int tries;
-    now.retries = now.tries[AIOC_OPERATION_THROTTLE] = 4;
+    now.retries = now.tries[AIOC_OP_THROTTLE] = 4;
     for (tries = 0; tries < 5; tries++, now.retries++) {
-        aioc_operation_verdict verdict;
-        now.tries[AIOC_OPERATION_SESSION] = (uint8_t)tries;
-        verdict = aioc_operation_judge(&now, &seen);
+        aioc_op_verdict verdict;
+        now.tries[AIOC_OP_SESSION] = (uint8_t)tries;
+        verdict = aioc_op_judge(&now, &seen);
         CHECK(verdict.again);
         CHECK_INT(verdict.forget_metadata, tries == 2);
     }
     check_policy("never stale", now, seen, OVER, 404, AIOCOSMOS_ANSWERED);
-    now.retries_max = now.retries = now.tries[AIOC_OPERATION_SESSION] = 0;       /* the last try looks, for the next */
-    CHECK(aioc_operation_judge(&now, &seen).forget_metadata);
+    now.retries_max = now.retries = now.tries[AIOC_OP_SESSION] = 0;              /* the last try looks, for the next */
+    CHECK(aioc_op_judge(&now, &seen).forget_metadata);
 }
 
 TEST(policy_without_retries)
 {
-    aioc_operation_situation now = reading();
+    aioc_op_situation now = reading();
     now.retries_max = 0;
     check_policy("410/1000", now, answer(410, 1000), OVER, 410, AIOCOSMOS_ANSWERED);
     check_policy("404/1003", now, answer(404, 1003), OVER, 404, AIOCOSMOS_ANSWERED);
@@ -280,8 +279,8 @@ TEST(policy_without_retries)
 /* What the head of an answer says holds, even if its body does not come. */
 TEST(policy_of_an_answer_that_broke_off)
 {
-    aioc_operation_situation now = writing();
-    aioc_operation_outcome seen = answer(201, 0);
+    aioc_op_situation now = writing();
+    aioc_op_outcome seen = answer(201, 0);
     seen.error = AIOCOSMOS_E_TOO_LARGE;
     check_policy("applied", now, seen, OVER, AIOCOSMOS_E_TOO_LARGE, AIOCOSMOS_ANSWERED);
     seen.error = AIOCOSMOS_E_CONNECT;
@@ -298,7 +297,7 @@ TEST(policy_of_an_answer_that_broke_off)
 
 TEST(policy_if_not_exists)
 {
-    aioc_operation_situation now = writing();
+    aioc_op_situation now = writing();
     now.if_not_exists = now.repeatable = true;
     check_policy("exists", now, answer(409, 0), OVER, 0, AIOCOSMOS_ANSWERED);
     now.doubt = true;
@@ -309,28 +308,28 @@ TEST(policy_if_not_exists)
 /* A failover takes longer than nine tries, and what else goes wrong meanwhile has a patience of its own. */
 TEST(policy_waits_for_a_failover)
 {
-    aioc_operation_situation now = writing();
-    aioc_operation_outcome seen = answer(403, 3);
+    aioc_op_situation now = writing();
+    aioc_op_outcome seen = answer(403, 3);
     uint64_t waited_us = 0;
     int tries;
     now.retries = 9;
     for (tries = 0; tries < 120; tries++) {
-        aioc_operation_verdict verdict;
-        now.tries[AIOC_OPERATION_MOVED] = (uint8_t)tries;
-        verdict = aioc_operation_judge(&now, &seen);
+        aioc_op_verdict verdict;
+        now.tries[AIOC_OP_MOVED] = (uint8_t)tries;
+        verdict = aioc_op_judge(&now, &seen);
         CHECK(verdict.again && !verdict.counts);
         CHECK_INT(verdict.wait_us == 0, tries == 0);
         waited_us += verdict.wait_us;
     }
     CHECK(waited_us > 60000000);
-    now.tries[AIOC_OPERATION_MOVED] = 120;
+    now.tries[AIOC_OP_MOVED] = 120;
     check_policy("no failover lasts so long", now, seen, OVER, 403, AIOCOSMOS_ANSWERED);
-    now.retries = now.retries_max = now.tries[AIOC_OPERATION_MOVED] = 0;
+    now.retries = now.retries_max = now.tries[AIOC_OP_MOVED] = 0;
     check_policy("no retries", now, seen, OVER, 403, AIOCOSMOS_ANSWERED);
 }
 
 /* Whether the truth is that it was not applied: not all of it went, or the service itself says so. */
-static bool not_applied(const aioc_operation_outcome *seen)
+static bool not_applied(const aioc_op_outcome *seen)
 {
     int status = seen->http_status;
     if (!seen->sent) return true;
@@ -339,9 +338,9 @@ static bool not_applied(const aioc_operation_outcome *seen)
 }
 
 /* What holds for every verdict. */
-static void check_verdict(const aioc_operation_situation *now, const aioc_operation_outcome *seen)
+static void check_verdict(const aioc_op_situation *now, const aioc_op_outcome *seen)
 {
-    aioc_operation_verdict verdict = aioc_operation_judge(now, seen);
+    aioc_op_verdict verdict = aioc_op_judge(now, seen);
     int status = seen->http_status;
     bool success = seen->from_service && ((status >= 200 && status < 300) || (status == 409 && now->if_not_exists));
     bool bodiless = success && seen->error && status < 300;
@@ -361,10 +360,10 @@ static void check_verdict(const aioc_operation_situation *now, const aioc_operat
         CHECK(seen->from_service);
     if (doubt && !now->repeatable) CHECK(!verdict.again);
     if (!verdict.again) return;
-    CHECK(verdict.sign_anew ? !now->fresh_signature : verdict.reason != AIOC_OPERATION_FINAL);
+    CHECK(verdict.sign_anew ? !now->fresh_signature : verdict.reason != AIOC_OP_FINAL);
     if (verdict.counts) CHECK(now->retries < now->retries_max);
-    if (!verdict.counts) CHECK(verdict.sign_anew || verdict.reason == AIOC_OPERATION_MOVED ||
-                               (now->patient && verdict.reason == AIOC_OPERATION_THROTTLE));
+    if (!verdict.counts) CHECK(verdict.sign_anew || verdict.reason == AIOC_OP_MOVED ||
+                               (now->patient && verdict.reason == AIOC_OP_THROTTLE));
     CHECK(verdict.wait_us <= (seen->retry_after_ms > 5000 ? seen->retry_after_ms * UINT64_C(1200) : 6000000));
     if (verdict.wait_us) CHECK(verdict.wait_us >= seen->retry_after_ms * UINT64_C(1000));
 }
@@ -380,11 +379,11 @@ TEST(policy_never_says_more_than_is_known)
     for (i = 0; i < STATUSES + 6; i++) {
         for (k = 0; k < sizeof subs / sizeof *subs; k++) {
             for (bits = 0; bits < 1u << 13; bits++) {
-                aioc_operation_outcome seen = answer(i < STATUSES ? 200 + (int)i : 0, subs[k]);
-                aioc_operation_situation now = reading();
+                aioc_op_outcome seen = answer(i < STATUSES ? 200 + (int)i : 0, subs[k]);
+                aioc_op_situation now = reading();
                 if (i >= STATUSES) seen = lost(errors[i - STATUSES], true);
                 if (i >= STATUSES && k > 0) break;
-                if (bits >> 12 & 1) seen.error = errors[bits % 6];         /* behind the head, or it counts for nothing */
+                if (bits >> 12 & 1) seen.error = errors[bits % 6];     /* behind the head, or it counts for nothing */
                 if (subs[k] && !(bits & 1)) continue;         /* a sub-status is proof */
                 seen.from_service = i < STATUSES && (bits & 1);
                 seen.sent = (bits >> 1 & 1) != 0;
@@ -413,13 +412,13 @@ TEST(policy_comes_to_an_end)
         { 410, 1000 }, { 410, 1002 }, { 429, 0 }, { 449, 0 }, { 500, 0 }, { 503, 0 }, { 400, 1024 }, { 401, 0 } };
     uint32_t random = 1, round;
     for (round = 0; round < 20000; round++) {
-        aioc_operation_situation now = round % 2 ? writing() : reading();
+        aioc_op_situation now = round % 2 ? writing() : reading();
         uint32_t tries = 0, again = 0;
         now.repeatable = round % 4 == 3;
         now.retries_max = round % 17;
         do {
-            aioc_operation_outcome seen;
-            aioc_operation_verdict verdict;
+            aioc_op_outcome seen;
+            aioc_op_verdict verdict;
             const int *status;
             random = random * 1664525u + 1013904223u;
             status = statuses[(random >> 8) % 13];
@@ -428,7 +427,7 @@ TEST(policy_comes_to_an_end)
             if (random >> 28 == 1 && !status[1]) seen.from_service = false;
             seen.clock_was_off = status[0] == 401;
             now.random = random;
-            verdict = aioc_operation_judge(&now, &seen);
+            verdict = aioc_op_judge(&now, &seen);
             again = verdict.again;
             now.doubt = verdict.doubt;
             now.tries[verdict.reason]++;
@@ -446,8 +445,8 @@ TEST(backoff_doubles_to_its_limit)
     uint32_t retries;
     for (retries = 0; retries < 40; retries++) {
         uint64_t full = retries < 5 ? 50000ull << retries : 1000000ull;
-        uint64_t low = aioc_operation_backoff_us(retries, 50, 1000, 0);
-        uint64_t high = aioc_operation_backoff_us(retries, 50, 1000, UINT32_MAX);
+        uint64_t low = aioc_op_backoff_us(retries, 50, 1000, 0);
+        uint64_t high = aioc_op_backoff_us(retries, 50, 1000, UINT32_MAX);
         CHECK(low >= full / 2 && low <= full);
         CHECK(high >= full / 2 && high <= full);
     }
@@ -621,8 +620,8 @@ TEST(bad_containers_are_refused)
 
 static void expect_body(aiocosmos_client *client, const aiocosmos_request *request, const char *want)
 {
-    aioc_operation_spec spec;
-    int status = aioc_operation_specify(&client->engine, request, &spec);
+    aioc_op_spec spec;
+    int status = aioc_op_specify(&client->engine, request, &spec);
     if (status) printf("  %s\n", aiocosmos_refusal(client));
     CHECK_INT(status, 0);
     CHECK_INT(spec.body.len, strlen(want));
@@ -741,17 +740,17 @@ static void set_header(reply *made, int which, const char *value)
 }
 
 /* As if the pool had sent it, and this were the answer. */
-static void give(aioc_operation *op, reply *made)
+static void give(aioc_op *op, reply *made)
 {
     made->outcome.response = &made->response;
-    aioc_operation_answered(&op->exchange, &made->outcome);
+    aioc_op_answered(&op->exchange, &made->outcome);
 }
 
-static aioc_operation *submit(aiocosmos_client *client, const aiocosmos_request *request)
+static aioc_op *submit(aiocosmos_client *client, const aiocosmos_request *request)
 {
     aiocosmos_op op;
     CHECK_INT(aiocosmos_submit(client, request, &op), 0);
-    return aioc_operation_find(&client->engine, op);
+    return aioc_op_find(&client->engine, op);
 }
 
 TEST(only_an_etag_makes_a_write_repeatable)
@@ -770,7 +769,7 @@ TEST(a_wrong_clock_is_corrected_for_all_that_were_under_way)
 {
     aiocosmos_client *client = new_client();
     aiocosmos_request request = item_request(AIOCOSMOS_READ_ITEM);
-    aioc_operation *ops[3];
+    aioc_op *ops[3];
     char date[AIOC_AUTH_DATE_LEN + 1] = "";
     int i;
     for (i = 0; i < 3; i++) ops[i] = submit(client, &request);
@@ -779,7 +778,7 @@ TEST(a_wrong_clock_is_corrected_for_all_that_were_under_way)
     for (i = 0; i < 3; i++) {
         reply made = reply_with(401, "");
         set_header(&made, AIOC_PROTOCOL_H_DATE, date);
-        CHECK_INT(aioc_operation_clock_was_off(ops[i], &made.response), i < 2);
+        CHECK_INT(aioc_op_clock_was_off(ops[i], &made.response), i < 2);
     }
     CHECK(client->engine.skew_ms > 3590000 && client->engine.skew_ms < 3610000);
     aiocosmos_destroy(client);
@@ -813,13 +812,13 @@ TEST(a_token_that_does_not_fit_is_not_asked_for_again)
     asked host = {0, "dbs/other"};
     aiocosmos_client *client = new_token_client(&host);
     aiocosmos_request request = item_request(AIOCOSMOS_READ_ITEM);
-    aioc_operation *op = submit(client, &request), *other = submit(client, &request);
+    aioc_op *op = submit(client, &request), *other = submit(client, &request);
     CHECK_INT(aiocosmos_step(client, 0), 0);
     CHECK_INT(host.times, 1);
-    CHECK(op->state == AIOC_OPERATION_WANTS_TOKEN && other->state == AIOC_OPERATION_WANTS_TOKEN);
+    CHECK(op->state == AIOC_OP_WANTS_TOKEN && other->state == AIOC_OP_WANTS_TOKEN);
     CHECK(aiocosmos_next_timeout_ms(client) > 0);
     CHECK_INT(aiocosmos_set_token(client, "dbs/db", "a.b.c", 0), 0);
-    CHECK(op->state == AIOC_OPERATION_READY && other->state == AIOC_OPERATION_READY);
+    CHECK(op->state == AIOC_OP_READY && other->state == AIOC_OP_READY);
     aiocosmos_destroy(client);
 }
 
@@ -828,13 +827,13 @@ TEST(a_refused_token_is_dropped_but_not_its_successor)
     asked host = {0, NULL};
     aiocosmos_client *client = new_token_client(&host);
     aiocosmos_request request = item_request(AIOCOSMOS_READ_ITEM);
-    aioc_operation *early = submit(client, &request), *late = submit(client, &request);
+    aioc_op *early = submit(client, &request), *late = submit(client, &request);
     reply made = reply_with(401, "");
     CHECK_INT(aiocosmos_set_token(client, "", "a.b.c", 0), 0);
-    CHECK(aioc_operation_authorization(early, 0).len > 0);
+    CHECK(aioc_op_authorization(early, 0).len > 0);
     CHECK_INT(aiocosmos_set_token(client, "", "d.e.f", 0), 0);
     CHECK_INT(aiocosmos_set_token(client, "dbs/other", "g.h.i", 0), 0);
-    CHECK(aioc_operation_authorization(late, 0).len > 0);
+    CHECK(aioc_op_authorization(late, 0).len > 0);
     give(early, &made);
     CHECK_INT(client->engine.tokens.count, 2);
     give(late, &made);
@@ -846,14 +845,14 @@ TEST(an_item_without_its_key_waits_for_the_definition)
 {
     aiocosmos_client *client = new_client();
     aiocosmos_request request = item_request(AIOCOSMOS_CREATE_ITEM);
-    aioc_operation *op = submit(client, &request);
-    CHECK(!aioc_operation_waits_for_metadata(op));
+    aioc_op *op = submit(client, &request);
+    CHECK(!aioc_op_waits_for_metadata(op));
     request.pk = aiocosmos_pk1(aiocosmos_none());
     op = submit(client, &request);
-    CHECK(aioc_operation_waits_for_metadata(op) && op->waiter.definition);
-    CHECK_TEXT(aioc_operation_pk_header(op).ptr, aioc_operation_pk_header(op).len, "[{}]");
+    CHECK(aioc_op_waits_for_metadata(op) && op->waiter.definition);
+    CHECK_TEXT(aioc_op_pk_header(op).ptr, aioc_op_pk_header(op).len, "[{}]");
     op->container->pk_def.system_key = true;
-    CHECK_TEXT(aioc_operation_pk_header(op).ptr, aioc_operation_pk_header(op).len, "[]");
+    CHECK_TEXT(aioc_op_pk_header(op).ptr, aioc_op_pk_header(op).len, "[]");
     aiocosmos_destroy(client);
 }
 
@@ -871,7 +870,7 @@ TEST(a_given_token_of_an_unknown_range_is_sent)
     int i;
     for (i = 0; i < 2; i++) {
         aioc_memory_buffer out = {NULL, 0, 0};
-        aioc_operation *op;
+        aioc_op *op;
         request.session_token = given[i];
         op = submit(client, &request);
         if (i == 0) {
@@ -888,7 +887,7 @@ TEST(a_given_token_of_an_unknown_range_is_sent)
             CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);
             CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aioc_memory_str("0:-1#5")), 0);
         }
-        CHECK(aioc_operation_append_session_line(op, &out));
+        CHECK(aioc_op_append_session_line(op, &out));
         CHECK_TEXT(out.data, out.len, sent[i]);
         aioc_memory_buffer_free(memory, &out);
     }
@@ -901,7 +900,7 @@ typedef struct pages {
     int calls, status, more, failures;
     aiocosmos_query query;
     bool close_on_failure;
-    aioc_operation *submitted;
+    aioc_op *submitted;
 } pages;
 
 static void note_page(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
@@ -926,7 +925,7 @@ static void note_failure(aiocosmos_client *client, const aiocosmos_result *resul
 }
 
 /* The page that a query with this text is waiting for. */
-static aioc_operation *ask_page(aiocosmos_client *client, pages *seen, bool skip_empty)
+static aioc_op *ask_page(aiocosmos_client *client, pages *seen, bool skip_empty)
 {
     aiocosmos_query_request request = {0};
     request.container = "c";
@@ -958,7 +957,7 @@ TEST(closing_a_query_in_on_failure_cancels_nothing_else)
     aiocosmos_client *client = new_client();
     pages seen;
     reply made = reply_with(400, "");
-    aioc_operation *op = ask_page(client, &seen, false);
+    aioc_op *op = ask_page(client, &seen, false);
     seen.close_on_failure = true;
     give(op, &made);
     CHECK_INT(seen.failures, 1);
@@ -975,7 +974,7 @@ TEST(skipping_empty_pages_has_one_deadline)
     aiocosmos_client *client = new_client();
     pages seen;
     reply made = reply_with(200, "{\"Documents\":[]}");
-    aioc_operation *op = ask_page(client, &seen, true);
+    aioc_op *op = ask_page(client, &seen, true);
     uint64_t deadline_us = op->deadline_us;
     set_header(&made, AIOC_PROTOCOL_H_CONTINUATION, "next");
     client->reactor.now_us += 10000000;
@@ -1009,7 +1008,7 @@ TEST(a_429_that_ends_an_item_lowers_the_concurrency_too)
     aiocosmos_bulk_request request = {0};
     aiocosmos_bulk_totals totals;
     reply made = reply_with(429, "");
-    aioc_operation *item = NULL;
+    aioc_op *item = NULL;
     aiocosmos_op op;
     uint32_t i;
     request.container = "c";
@@ -1088,7 +1087,7 @@ TEST(run_hands_over_a_body_that_done_has_taken_and_freed)
     static const char text[] = "{\"id\":\"x\"}";
     aiocosmos_client *client = new_client();
     aiocosmos_request request = item_request(AIOCOSMOS_READ_ITEM);
-    aioc_operation *op = submit(client, &request);
+    aioc_op *op = submit(client, &request);
     aioc_http_parser parser;
     reply made = reply_with(200, "");
     aiocosmos_body body;
