@@ -36,7 +36,7 @@
  *         request.id = "ann";
  *         request.pk = aiocosmos_pk1(aiocosmos_s("eu"));
  *         request.done = on_player;
- *         if (aiocosmos_submit(client, &request, NULL) < 0) puts(aiocosmos_refusal(client));
+ *         if (aiocosmos_submit(client, &request, NULL) < 0) puts(aiocosmos_last_error(client));
  *         aiocosmos_drain(client, 10000);
  *         aiocosmos_destroy(client);
  *         return 0;
@@ -112,15 +112,16 @@ extern "C" {
 
 typedef struct aiocosmos_client aiocosmos_client;                          /* opaque */
 typedef struct aiocosmos_op { uint64_t id; } aiocosmos_op;                 /* an operation; 0: none; safe when stale */
-typedef struct aiocosmos_query { uint64_t id; } aiocosmos_query;           /* names an open query; same rules */
+typedef struct aiocosmos_cursor { uint64_t id; } aiocosmos_cursor;         /* names an open query; same rules */
 typedef struct aiocosmos_str { const char *ptr; size_t len; } aiocosmos_str;    /* bytes, not NUL-terminated */
+AIOCOSMOS_API aiocosmos_str aiocosmos_text(const char *text);     /* those of a NUL-terminated text, which it borrows */
 
 /* One integer says who said no. 0: fine. Above 0: the HTTP status (404, 409, 412, 429 and so on; 304 is an answer to
  * if_none_match); 304, 404, 409 and 412 are the service's own word, others may be a proxy's. Below 0: this library
  * refused or gave up, one of these. */
 typedef enum aiocosmos_error {
     AIOCOSMOS_OK = 0,
-    AIOCOSMOS_E_ARGUMENT = -1,    /* the caller's input cannot be sent; aiocosmos_refusal() says what and where */
+    AIOCOSMOS_E_ARGUMENT = -1,    /* the caller's input cannot be sent; aiocosmos_last_error() says what and where */
     AIOCOSMOS_E_NOMEM = -2,       /* the allocator, or memory_max, refused */
     AIOCOSMOS_E_FULL = -3,        /* pending_max operations, or 7/8 of memory_max, are held: step, then submit again */
     AIOCOSMOS_E_CANCELLED = -4,
@@ -333,7 +334,7 @@ AIOCOSMOS_API void aiocosmos_destroy(aiocosmos_client *client);
 AIOCOSMOS_API void aiocosmos_abandon(aiocosmos_client *client);
 /* Why the last call on this client that was refused was refused, such as "id: '/' at byte 7". Lent until the next
  * call. */
-AIOCOSMOS_API const char *aiocosmos_refusal(const aiocosmos_client *client);
+AIOCOSMOS_API const char *aiocosmos_last_error(const aiocosmos_client *client);
 
 /* Does what is due, waiting up to timeout_ms for it (0: never; -1: until something happens; returns at once when
  * nothing is pending). Returns how many callbacks ran, or E_REENTERED or E_DESTROYED. */
@@ -385,18 +386,18 @@ AIOCOSMOS_API void aiocosmos_get_stats(const aiocosmos_client *client, aiocosmos
  *----------------------------------------------------------------------------*/
 
 /* One typed value for partition keys and query parameters, so that nobody pastes strings into JSON. */
-typedef enum aiocosmos_type {
-    AIOCOSMOS_UNSET,                   /* nothing given */
-    AIOCOSMOS_STR, AIOCOSMOS_F64, AIOCOSMOS_I64, AIOCOSMOS_BOOL, AIOCOSMOS_NULL,
-    AIOCOSMOS_NONE,                    /* keys only: the item has no such property, which is not the same as null */
-    AIOCOSMOS_JSON                     /* str, len: JSON text, checked when submitted */
-} aiocosmos_type;
+typedef enum aiocosmos_value_type {
+    AIOCOSMOS_VALUE_UNSET,             /* nothing given */
+    AIOCOSMOS_VALUE_STR, AIOCOSMOS_VALUE_F64, AIOCOSMOS_VALUE_I64, AIOCOSMOS_VALUE_BOOL, AIOCOSMOS_VALUE_NULL,
+    AIOCOSMOS_VALUE_NONE,              /* keys only: the item has no such property, which is not the same as null */
+    AIOCOSMOS_VALUE_JSON               /* str, len: JSON text, checked when submitted */
+} aiocosmos_value_type;
 typedef struct aiocosmos_value {       /* made by the functions below; str is lent to the call that gets it */
     const char *str;
     size_t      len;
     double      f64;
     int64_t     i64;
-    uint8_t     type;                  /* aiocosmos_type */
+    aiocosmos_value_type type;
 } aiocosmos_value;
 AIOCOSMOS_API aiocosmos_value aiocosmos_s(const char *text);               /* NUL-terminated UTF-8; NULL: unset */
 AIOCOSMOS_API aiocosmos_value aiocosmos_sn(const char *text, size_t len);  /* UTF-8 with its length */
@@ -427,7 +428,7 @@ typedef enum aiocosmos_json_type {
 typedef struct aiocosmos_json {
     const void *node;
     const char *ptr; size_t len;       /* the value's own text, the quotes of a string included */
-    uint8_t type;                      /* aiocosmos_json_type */
+    aiocosmos_json_type type;
 } aiocosmos_json;
 
 /* By JSON pointer (RFC 6901), "/stats/0/hp"; "" is the value itself. Of properties named twice, the last. */
@@ -487,19 +488,20 @@ typedef enum aiocosmos_kind {          /* 0 is no kind, so that a forgotten kind
 } aiocosmos_kind;
 
 /* One struct for every operation with one answer. Fields that do not belong to the kind are refused. Strings are
- * NUL-terminated UTF-8 and copied. */
+ * UTF-8 and copied; what is an aiocosmos_str takes what a result has as it is. */
 typedef struct aiocosmos_request {
     const char *database;              /* (default: the client's default_database) */
+    aiocosmos_kind kind;               /* required */
     const char *container;
     const char *id;                    /* of the item; create and upsert take it from the body */
-    aiocosmos_kind kind;               /* required */
     aiocosmos_pk pk;                   /* items: required, as the body has it; it is not taken from there */
     aiocosmos_str body;                /* JSON: the item; the patch, [{"op":"set","path":"/a","value":1},...], up to ten
                                         * of add, set, replace, remove, incr, move, or
                                         * {"condition":...,"operations":[...]}; or a container's further properties */
-    const char *if_match;              /* an ETag with its quotes, or "*": write only if the item still is that one */
-    const char *if_none_match;         /* read: 304 if the item still is that version */
-    const char *session_token;         /* for this request, merged with the one that the client holds */
+    aiocosmos_str if_match;            /* an ETag with its quotes, or "*": write only if the item still is that one;
+                                        * ptr NULL: no condition; one of length 0 is refused */
+    aiocosmos_str if_none_match;       /* read: 304 if the item still is that version */
+    aiocosmos_str session_token;       /* for this request, merged with the one that the client holds */
     const char *const *headers;        /* extra "name: value" lines, NULL-terminated. What the library sets, and what
                                         * belongs to the connection, is refused */
     uint64_t order_key;                /* not 0: operations of one key run one at a time, in submit order. One that
@@ -516,7 +518,7 @@ typedef struct aiocosmos_request {
 } aiocosmos_request;
 
 /* 0: accepted, *op set if op is not NULL, exactly one callback will come. E_FULL: step and try again. E_ARGUMENT,
- * E_NOMEM, E_SHUTDOWN: aiocosmos_refusal() says why. Never calls back and does no I/O. */
+ * E_NOMEM, E_SHUTDOWN: aiocosmos_last_error() says why. Never calls back and does no I/O. */
 AIOCOSMOS_API int  aiocosmos_submit(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_op *op);
 /* True: its callback will say E_CANCELLED, from a later step, wherever it was. A cancelled write may still have been
  * applied: see the result's fate. False: unknown or already called back; harmless. Queries: close them. */
@@ -524,10 +526,10 @@ AIOCOSMOS_API bool aiocosmos_cancel(aiocosmos_client *client, aiocosmos_op op);
 
 /* What became of a write that failed. */
 typedef enum aiocosmos_fate {
-    AIOCOSMOS_ANSWERED,                /* the service answered: status says what it did, or http_status, where only the
+    AIOCOSMOS_FATE_ANSWERED,           /* the service answered: status says what it did, or http_status, where only the
                                         * answer's body was lost (E_TOO_LARGE, E_CONNECT, ...) */
-    AIOCOSMOS_NOT_SENT,                /* its last byte never reached send(): not applied */
-    AIOCOSMOS_MAYBE_APPLIED            /* an answer was lost, or was not the service's; once that happened, a later 404,
+    AIOCOSMOS_FATE_NOT_SENT,           /* its last byte never reached send(): not applied */
+    AIOCOSMOS_FATE_MAYBE_APPLIED       /* an answer was lost, or was not the service's; once that happened, a later 404,
                                         * 409 or 412 may be the echo of our own first try: MAYBE_APPLIED too */
 } aiocosmos_fate;
 
@@ -536,7 +538,7 @@ struct aiocosmos_result {              /* everything here is lent until the call
     int      status;                   /* 0, HTTP status, or < 0: see aiocosmos_error */
     int      http_status, sub_status;  /* of the last answer seen (201 for a create), 0 if none: kept even when status
                                         * is E_TIMEOUT */
-    uint8_t  fate;                     /* aiocosmos_fate */
+    aiocosmos_fate fate;
     uint32_t attempts;                 /* how often it was sent, or tried to be: see aiocosmos_result_attempt() */
     uint64_t latency_us;               /* from submit to this callback */
     uint64_t throttled_us;             /* of which waiting because of 429 */
@@ -594,9 +596,9 @@ AIOCOSMOS_API int  aiocosmos_session_merge(aiocosmos_client *client, const char 
 typedef struct aiocosmos_param { const char *name; aiocosmos_value value; } aiocosmos_param;    /* "@n", any value */
 
 typedef enum aiocosmos_feed {
-    AIOCOSMOS_ITEMS,                   /* of a container */
-    AIOCOSMOS_CONTAINERS, AIOCOSMOS_DATABASES,
-    AIOCOSMOS_RANGES                   /* partition key ranges of a container, the ones that were split among them: each
+    AIOCOSMOS_FEED_ITEMS,              /* of a container */
+    AIOCOSMOS_FEED_CONTAINERS, AIOCOSMOS_FEED_DATABASES,
+    AIOCOSMOS_FEED_RANGES              /* partition key ranges of a container, the ones that were split among them: each
                                         * has minInclusive and maxExclusive, which epk_min and epk_max take */
 } aiocosmos_feed;
 
@@ -619,7 +621,7 @@ typedef struct aiocosmos_query_request {
     aiocosmos_feed feed;               /* of what (default: the items of a container) */
     aiocosmos_pk pk;                   /* the items of this partition key only; unset: of all */
     const char *epk_min, *epk_max;     /* instead of pk: a part of the key space, [epk_min, epk_max), in hex as a list
-                                        * of AIOCOSMOS_RANGES has it, for one of several that share the work */
+                                        * of AIOCOSMOS_FEED_RANGES has it, for one of several that share the work */
     uint32_t page_items_max;           /* (default: as the service or, of merged rows, 2000); a page may hold fewer, or
                                         * none */
     uint32_t parallel_max;             /* ranges that are asked at a time (AIOCOSMOS_DEFAULT_PARALLEL) */
@@ -627,20 +629,21 @@ typedef struct aiocosmos_query_request {
     size_t   memory_max;               /* bytes of answers read ahead; and of groups and of hashes of distinct rows,
                                         * which end the query with E_TOO_LARGE (AIOCOSMOS_DEFAULT_QUERY_MEMORY). Of
                                         * each range that is merged, one answer is held whatever this says */
-    const char *continuation;          /* go on where the page with this token ended: a NUL-terminated copy of it, with
-                                        * the same container, sql, params, key or span; the page size may differ. One of
+    aiocosmos_str continuation;        /* go on where the page with this token ended, with the same container, sql,
+                                        * params, key or span; the page size may differ; len 0: from the start. One of
                                         * something else is refused at once; one of a container that was created anew
                                         * fails the first page, with E_ARGUMENT. What was read ahead is read again */
     uint32_t continuation_bytes_max;   /* a longer token is not made (AIOCOSMOS_DEFAULT_CONTINUATION_BYTES) */
-    const char *session_token;
+    aiocosmos_str session_token;
     const char *const *headers;        /* as in aiocosmos_request */
     bool skip_empty;                   /* call back only with a page that has items, is the last, or is out of time */
-    bool want_metrics;                 /* the service measures: see aiocosmos_query_get_stats() */
+    bool want_metrics;                 /* the service measures: see aiocosmos_cursor_get_stats() */
     bool want_index_metrics;           /* the service says which indexes were used, and which would have helped */
 } aiocosmos_query_request;
 
 typedef struct aiocosmos_page {        /* lent until the callback returns */
     const aiocosmos_result *result;    /* its body is the whole answer, {"Documents":[...],"_count":n} */
+    int status;                        /* the result's: anything but 0 (and, of a change feed, 304) is no page */
     aiocosmos_json items;              /* the array of items; each one's text as the service sent it */
     size_t item_count;
     bool more;                         /* false on the last page and on failure */
@@ -651,17 +654,17 @@ typedef void (*aiocosmos_page_fn)(aiocosmos_client *client, const aiocosmos_page
 
 /* 0 and *query set, or < 0 as submit. An open query holds memory: close it. */
 AIOCOSMOS_API int  aiocosmos_query_open(aiocosmos_client *client, const aiocosmos_query_request *request,
-                                        aiocosmos_query *query);
+                                        aiocosmos_cursor *query);
 /* Asks for the next page. 0: page is called exactly once, from a later step. E_ARGUMENT: unknown, closed or ended
  * query, or a page is still owed. E_FULL: step, then try again. After a page that failed, asks for the same page
  * again; but where it would fail the same way again, the query has ended. */
-AIOCOSMOS_API int  aiocosmos_query_next(aiocosmos_client *client, aiocosmos_query query, aiocosmos_page_fn page,
-                                        void *user_data);
+AIOCOSMOS_API int  aiocosmos_cursor_next(aiocosmos_client *client, aiocosmos_cursor query, aiocosmos_page_fn page,
+                                         void *user_data);
 /* A page still owed is called back with E_CANCELLED from a later step. Unknown or closed: harmless. */
-AIOCOSMOS_API void aiocosmos_query_close(aiocosmos_client *client, aiocosmos_query query);
+AIOCOSMOS_API void aiocosmos_cursor_close(aiocosmos_client *client, aiocosmos_cursor query);
 
 /* What an open query has cost so far, over all ranges. Texts are lent until the next call with this query. */
-typedef struct aiocosmos_query_stats {
+typedef struct aiocosmos_cursor_stats {
     double   charge_ru;                /* of all its requests; a page's result has those since the page before */
     uint64_t requests, items;          /* sent, retries not counted; rows received, merged or not */
     size_t   memory_used;              /* bytes of answers and of its state that it holds now */
@@ -670,18 +673,18 @@ typedef struct aiocosmos_query_stats {
     aiocosmos_str metrics;             /* with want_metrics: "retrievedDocumentCount=7;...", each summed over all
                                         * answers, but names that end in Ratio averaged */
     aiocosmos_str index_metrics;       /* with want_index_metrics: JSON, of the first answer that had it */
-} aiocosmos_query_stats;
+} aiocosmos_cursor_stats;
 typedef struct aiocosmos_range_stats {
     aiocosmos_str id, min, max;        /* of the partition key range, and its part of the key space when it was asked */
     uint64_t requests, items;
     double   charge_ru;
 } aiocosmos_range_stats;
 /* False: unknown or closed, or no memory. */
-AIOCOSMOS_API bool aiocosmos_query_get_stats(aiocosmos_client *client, aiocosmos_query query,
-                                             aiocosmos_query_stats *out);
+AIOCOSMOS_API bool aiocosmos_cursor_get_stats(aiocosmos_client *client, aiocosmos_cursor query,
+                                              aiocosmos_cursor_stats *out);
 /* The i-th range that was asked, i below range_count; in the order in which they answered first. */
-AIOCOSMOS_API bool aiocosmos_query_get_range(aiocosmos_client *client, aiocosmos_query query, uint32_t i,
-                                             aiocosmos_range_stats *out);
+AIOCOSMOS_API bool aiocosmos_cursor_get_range(aiocosmos_client *client, aiocosmos_cursor query, uint32_t i,
+                                              aiocosmos_range_stats *out);
 
 /*------------------------------------------------------------------------------
  * MARK: - Reads of many items
@@ -701,7 +704,7 @@ typedef struct aiocosmos_many_totals {
 typedef struct aiocosmos_read_many_request {
     const char *database, *container;
     const aiocosmos_item_key *items; size_t item_count;
-    const char *session_token;
+    aiocosmos_str session_token;
     uint32_t parallel_max;             /* requests at a time (AIOCOSMOS_DEFAULT_PARALLEL) */
     uint32_t timeout_ms;               /* per request (default: the client's request_timeout_ms; OFF: none) */
     uint32_t deadline_ms;              /* of the whole (default: none) */
@@ -748,21 +751,20 @@ typedef struct aiocosmos_changes_request {
     uint32_t parallel_max;             /* ranges that are asked at a time (AIOCOSMOS_DEFAULT_PARALLEL) */
     uint32_t timeout_ms;               /* per page (default: the client's request_timeout_ms; OFF: none) */
     size_t   memory_max;               /* bytes of answers read ahead (AIOCOSMOS_DEFAULT_QUERY_MEMORY) */
-    const char *continuation;          /* go on where the page with this token ended */
-    const char *session_token;
+    aiocosmos_str continuation;        /* go on where the page with this token ended */
+    aiocosmos_str session_token;
     const char *const *headers;        /* as in aiocosmos_request */
 } aiocosmos_changes_request;
 
-/* As aiocosmos_query_open(). The query is read by aiocosmos_query_next() and closed by aiocosmos_query_close(), and has
- * no last page. One whose result says 304 has no items: nothing had changed when it was asked for, in no range; ask
- * again after a while.
+/* As aiocosmos_query_open(). The cursor is read and closed as that of a query, and has no last page. A page of status
+ * 304 has no items: nothing had changed when it was asked for, in no range; ask again after a while.
  *
  * page->continuation stands in every page that did not fail, 304 or not: where the reader is. Store it when the page
  * has been dealt with. It is good in another process, after any splits and merges of ranges, and for as long as the
  * container is there: behind it nothing is left out and nothing comes twice. A container that was deleted and created
  * anew has other changes: E_ARGUMENT. */
 AIOCOSMOS_API int  aiocosmos_changes_open(aiocosmos_client *client, const aiocosmos_changes_request *request,
-                                          aiocosmos_query *query);
+                                          aiocosmos_cursor *query);
 
 /*------------------------------------------------------------------------------
  * MARK: - Bulk
@@ -779,12 +781,12 @@ typedef enum aiocosmos_pull {
     AIOCOSMOS_PULL_FAIL                /* stop: finish what is in flight, then E_CANCELLED */
 } aiocosmos_pull;
 typedef struct aiocosmos_bulk_item {   /* zeroed before each pull; what it points to must last until next returns */
-    const char *id;                    /* replace, patch, delete, read; NULL for create and upsert */
+    void *item_data;                   /* handed to item_done */
     aiocosmos_kind kind;               /* (default: AIOCOSMOS_CREATE_ITEM) any item kind */
+    const char *id;                    /* replace, patch, delete, read; NULL for create and upsert */
     aiocosmos_pk pk;
     aiocosmos_str body;
-    const char *if_match;
-    void *item_data;                   /* handed to item_done */
+    aiocosmos_str if_match;
 } aiocosmos_bulk_item;
 typedef struct aiocosmos_bulk_totals {
     uint64_t succeeded, failed;        /* items; failed includes maybe_applied */
@@ -794,7 +796,8 @@ typedef struct aiocosmos_bulk_totals {
     uint32_t concurrency;              /* allowed now */
 } aiocosmos_bulk_totals;
 typedef struct aiocosmos_bulk_request {
-    const char *database, *container, *session_token;
+    const char *database, *container;
+    aiocosmos_str session_token;
     uint32_t concurrency_max;          /* in flight (default: AIOCOSMOS_DEFAULT_CONNECTIONS) */
     uint32_t timeout_ms;               /* per item (default: the client's request_timeout_ms; OFF: none) */
     uint32_t deadline_ms;              /* of the whole bulk (default: none) */
@@ -814,7 +817,8 @@ AIOCOSMOS_API int  aiocosmos_bulk(aiocosmos_client *client, const aiocosmos_bulk
 /* After PULL_LATER: there is more now. 0, or E_ARGUMENT: no such bulk. */
 AIOCOSMOS_API int  aiocosmos_bulk_resume(aiocosmos_client *client, aiocosmos_op op);
 /* The totals so far. False: no such bulk. */
-AIOCOSMOS_API bool aiocosmos_bulk_progress(const aiocosmos_client *client, aiocosmos_op op, aiocosmos_bulk_totals *out);
+AIOCOSMOS_API bool aiocosmos_bulk_get_totals(const aiocosmos_client *client, aiocosmos_op op,
+                                             aiocosmos_bulk_totals *out);
 
 #ifdef __cplusplus
 }
@@ -3267,7 +3271,7 @@ static aiocosmos_json aioc_json_of(aiocosmos_json holder, const aioc_json_node *
     value.node = node;
     value.ptr = holder.ptr + (node->at - ((const aioc_json_node *)holder.node)->at);
     value.len = node->len;
-    value.type = (uint8_t)(node->info & AIOC_JSON_TYPE);
+    value.type = (aiocosmos_json_type)(node->info & AIOC_JSON_TYPE);
     return value;
 }
 
@@ -3959,15 +3963,16 @@ static bool aioc_json_append_value_to(uint32_t depth_max, aioc_memory *memory, a
     char number[AIOC_JSON_NUMBER_MAX];
     size_t len;
     switch (value->type) {
-    case AIOCOSMOS_STR: return aioc_json_append_string(memory, buffer, value->str, value->len, ascii);
-    case AIOCOSMOS_F64:
+    case AIOCOSMOS_VALUE_STR: return aioc_json_append_string(memory, buffer, value->str, value->len, ascii);
+    case AIOCOSMOS_VALUE_F64:
         len = aioc_json_number_write(value->f64, number);
         return len > 0 && aioc_json_append(memory, buffer, number, len);
-    case AIOCOSMOS_I64: return aioc_json_append(memory, buffer, number, aioc_json_i64_write(value->i64, number));
-    case AIOCOSMOS_BOOL: return aioc_json_append(memory, buffer, value->i64 ? "true" : "false", value->i64 ? 4 : 5);
-    case AIOCOSMOS_NULL: return aioc_json_append(memory, buffer, "null", 4);
-    case AIOCOSMOS_NONE: return aioc_json_append(memory, buffer, "{}", 2);
-    case AIOCOSMOS_JSON: return aioc_json_append_json(memory, buffer, value->str, value->len, ascii, depth_max);
+    case AIOCOSMOS_VALUE_I64: return aioc_json_append(memory, buffer, number, aioc_json_i64_write(value->i64, number));
+    case AIOCOSMOS_VALUE_BOOL:
+        return aioc_json_append(memory, buffer, value->i64 ? "true" : "false", value->i64 ? 4 : 5);
+    case AIOCOSMOS_VALUE_NULL: return aioc_json_append(memory, buffer, "null", 4);
+    case AIOCOSMOS_VALUE_NONE: return aioc_json_append(memory, buffer, "{}", 2);
+    case AIOCOSMOS_VALUE_JSON: return aioc_json_append_json(memory, buffer, value->str, value->len, ascii, depth_max);
     default: return false;
     }
 }
@@ -4051,12 +4056,12 @@ static void aioc_json_jw_array(aiocosmos_jw *w, const char *key)
 static void aioc_json_jw_value(aiocosmos_jw *w, const char *key, aiocosmos_value value)
 {
     aioc_memory_buffer buffer = aioc_json_jw_buffer(w);
-    bool ok = value.type != AIOCOSMOS_NONE && aioc_json_jw_begin(w, &buffer, key) &&
+    bool ok = value.type != AIOCOSMOS_VALUE_NONE && aioc_json_jw_begin(w, &buffer, key) &&
               aioc_json_append_value_to(AIOC_JSON_DEPTH_MAX - w->depth, NULL, &buffer, &value, false);
     aioc_json_jw_keep(w, &buffer, ok);
 }
 
-static aiocosmos_value aioc_json_empty(uint8_t type)
+static aiocosmos_value aioc_json_empty(aiocosmos_value_type type)
 {
     aiocosmos_value value;
     memset(&value, 0, sizeof value);
@@ -4066,7 +4071,7 @@ static aiocosmos_value aioc_json_empty(uint8_t type)
 
 static void aioc_json_jw_str(aiocosmos_jw *w, const char *key, const char *text)
 {
-    aiocosmos_value value = aioc_json_empty(text ? AIOCOSMOS_STR : AIOCOSMOS_UNSET);
+    aiocosmos_value value = aioc_json_empty(text ? AIOCOSMOS_VALUE_STR : AIOCOSMOS_VALUE_UNSET);
     value.str = text;
     value.len = text ? strlen(text) : 0;
     aioc_json_jw_value(w, key, value);
@@ -4074,21 +4079,21 @@ static void aioc_json_jw_str(aiocosmos_jw *w, const char *key, const char *text)
 
 static void aioc_json_jw_i64(aiocosmos_jw *w, const char *key, int64_t number)
 {
-    aiocosmos_value value = aioc_json_empty(AIOCOSMOS_I64);
+    aiocosmos_value value = aioc_json_empty(AIOCOSMOS_VALUE_I64);
     value.i64 = number;
     aioc_json_jw_value(w, key, value);
 }
 
 static void aioc_json_jw_f64(aiocosmos_jw *w, const char *key, double number)
 {
-    aiocosmos_value value = aioc_json_empty(AIOCOSMOS_F64);
+    aiocosmos_value value = aioc_json_empty(AIOCOSMOS_VALUE_F64);
     value.f64 = number;
     aioc_json_jw_value(w, key, value);
 }
 
 static void aioc_json_jw_bool(aiocosmos_jw *w, const char *key, bool truth)
 {
-    aiocosmos_value value = aioc_json_empty(AIOCOSMOS_BOOL);
+    aiocosmos_value value = aioc_json_empty(AIOCOSMOS_VALUE_BOOL);
     value.i64 = truth;
     aioc_json_jw_value(w, key, value);
 }
@@ -9387,16 +9392,16 @@ static bool aioc_protocol_bad_level(const aiocosmos_value *level, char *why, siz
     aiocosmos_str text = aioc_protocol_text_of(level);
     char digits[24];
     switch (level->type) {
-    case AIOCOSMOS_STR: return aioc_protocol_bad_string(level->str, level->len, why, cap);
-    case AIOCOSMOS_JSON: return aioc_protocol_bad_json(text, why, cap);
-    case AIOCOSMOS_I64:
+    case AIOCOSMOS_VALUE_STR: return aioc_protocol_bad_string(level->str, level->len, why, cap);
+    case AIOCOSMOS_VALUE_JSON: return aioc_protocol_bad_json(text, why, cap);
+    case AIOCOSMOS_VALUE_I64:
         text = aioc_text_view(digits, aioc_json_i64_write(level->i64, digits));
         return aioc_protocol_bad_integer(text, why, cap);
-    case AIOCOSMOS_F64:
+    case AIOCOSMOS_VALUE_F64:
         if (level->f64 - level->f64 == 0) return false;
         aioc_memory_print(why, cap, "NaN and infinities are not JSON");
         return true;
-    case AIOCOSMOS_BOOL: case AIOCOSMOS_NULL: case AIOCOSMOS_NONE: return false;
+    case AIOCOSMOS_VALUE_BOOL: case AIOCOSMOS_VALUE_NULL: case AIOCOSMOS_VALUE_NONE: return false;
     default: aioc_memory_print(why, cap, "a value of no known type"); return true;
     }
 }
@@ -9410,7 +9415,7 @@ static int aioc_protocol_pk_text(aioc_memory *memory, aioc_memory_buffer *buffer
     char reason[160];
     bool ok = true;
     for (i = 0; i < AIOC_PROTOCOL_PK_LEVELS; i++) {
-        if (pk->level[i].type == AIOCOSMOS_UNSET) continue;
+        if (pk->level[i].type == AIOCOSMOS_VALUE_UNSET) continue;
         if (count < i) {
             aioc_memory_print(why, cap, "level %d is set, level %d is not", (int)i + 1, (int)count + 1);
             return AIOCOSMOS_E_ARGUMENT;
@@ -9427,8 +9432,8 @@ static int aioc_protocol_pk_text(aioc_memory *memory, aioc_memory_buffer *buffer
     }
     for (i = 0; i < count && ok; i++) {
         aiocosmos_value value = pk->level[i];
-        if (value.type == AIOCOSMOS_F64 && value.f64 == 0) value.f64 = 0;  /* -0 and 0 are the same key */
-        if (value.type == AIOCOSMOS_JSON) {  /* blanks of JSON may be line ends, which would end the header */
+        if (value.type == AIOCOSMOS_VALUE_F64 && value.f64 == 0) value.f64 = 0;  /* -0 and 0 are the same key */
+        if (value.type == AIOCOSMOS_VALUE_JSON) {  /* blanks of JSON may be line ends, which would end the header */
             aiocosmos_json scalar = aioc_protocol_scalar(aioc_protocol_text_of(&value));
             value.str = scalar.ptr;
             value.len = scalar.len;
@@ -9456,17 +9461,17 @@ static bool aioc_protocol_component(aiocosmos_json value, aioc_memory_buffer *te
 {
     memset(out, 0, sizeof *out);
     switch (value.type) {
-    case AIOCOSMOS_JSON_NULL: out->type = AIOCOSMOS_NULL; return true;
-    case AIOCOSMOS_JSON_OBJ: out->type = AIOCOSMOS_NONE; return value.len == 2;               /* {} */
+    case AIOCOSMOS_JSON_NULL: out->type = AIOCOSMOS_VALUE_NULL; return true;
+    case AIOCOSMOS_JSON_OBJ: out->type = AIOCOSMOS_VALUE_NONE; return value.len == 2;         /* {} */
     case AIOCOSMOS_JSON_BOOL:
-        out->type = AIOCOSMOS_BOOL;
+        out->type = AIOCOSMOS_VALUE_BOOL;
         out->i64 = *value.ptr == 't';
         return true;
     case AIOCOSMOS_JSON_NUM:
-        out->type = AIOCOSMOS_F64;
+        out->type = AIOCOSMOS_VALUE_F64;
         return aioc_json_number_parse(value.ptr, value.len, &out->f64);
     case AIOCOSMOS_JSON_STR:
-        out->type = AIOCOSMOS_STR;
+        out->type = AIOCOSMOS_VALUE_STR;
         out->str = texts->data + texts->len;
         out->len = aioc_json_get_str(value, texts->data + texts->len, texts->cap - texts->len);
         texts->len += out->len;
@@ -9560,7 +9565,7 @@ static int aioc_protocol_pk_from_document(aiocosmos_json document, const aiocosm
                               known ? "leads to an object or array, which cannot be a key" : "is malformed");
             return AIOCOSMOS_E_ARGUMENT;
         }
-        level->type = value.type == AIOCOSMOS_JSON_NONE ? AIOCOSMOS_NONE : AIOCOSMOS_JSON;
+        level->type = value.type == AIOCOSMOS_JSON_NONE ? AIOCOSMOS_VALUE_NONE : AIOCOSMOS_VALUE_JSON;
         level->str = value.ptr;
         level->len = value.len;
     }
@@ -9673,15 +9678,15 @@ static size_t aioc_protocol_hashed_form(const aiocosmos_value *value, unsigned c
 {
     uint64_t bits;
     switch (value->type) {
-    case AIOCOSMOS_NONE: *out = 0; return 1;
-    case AIOCOSMOS_NULL: *out = 1; return 1;
-    case AIOCOSMOS_BOOL: *out = value->i64 ? 3 : 2; return 1;
-    case AIOCOSMOS_I64: case AIOCOSMOS_F64:
-        bits = aioc_protocol_double_bits(value->type == AIOCOSMOS_I64 ? (double)value->i64 : value->f64);
+    case AIOCOSMOS_VALUE_NONE: *out = 0; return 1;
+    case AIOCOSMOS_VALUE_NULL: *out = 1; return 1;
+    case AIOCOSMOS_VALUE_BOOL: *out = value->i64 ? 3 : 2; return 1;
+    case AIOCOSMOS_VALUE_I64: case AIOCOSMOS_VALUE_F64:
+        bits = aioc_protocol_double_bits(value->type == AIOCOSMOS_VALUE_I64 ? (double)value->i64 : value->f64);
         *out = 5;
         aioc_text_store64le(out + 1, bits);
         return 9;
-    case AIOCOSMOS_STR:
+    case AIOCOSMOS_VALUE_STR:
         if (value->len > AIOC_PROTOCOL_PK_BYTES) return 0;
         *out = 8;
         if (value->len) memcpy(out + 1, value->str, value->len);
@@ -9715,8 +9720,8 @@ static size_t aioc_protocol_sorted_form(const aiocosmos_value *value, const unsi
                                         unsigned char *out)
 {
     size_t i;
-    if (value->type == AIOCOSMOS_F64) return aioc_protocol_sorted_number(value->f64, out);
-    if (value->type == AIOCOSMOS_I64) return aioc_protocol_sorted_number((double)value->i64, out);
+    if (value->type == AIOCOSMOS_VALUE_F64) return aioc_protocol_sorted_number(value->f64, out);
+    if (value->type == AIOCOSMOS_VALUE_I64) return aioc_protocol_sorted_number((double)value->i64, out);
     memcpy(out, hashed, len);
     for (i = 1; i + 1 < len; i++) out[i] = (unsigned char)(hashed[i] + 1u);       /* strings; their 0 stays last */
     return len;
@@ -9731,12 +9736,12 @@ static bool aioc_protocol_epk_v1(const aiocosmos_value *components, size_t count
     for (i = 0; i < count; i++) {
         aiocosmos_value value = components[i];
         size_t size;
-        if (value.type == AIOCOSMOS_STR && value.len > AIOC_PROTOCOL_V1_STRING) {
+        if (value.type == AIOCOSMOS_VALUE_STR && value.len > AIOC_PROTOCOL_V1_STRING) {
             for (k = 0; k < value.len; k++)
                 if (value.str[k] & 0x80) return false;
             value.len = AIOC_PROTOCOL_V1_STRING;
         }
-        if (hashed_len + (value.type == AIOCOSMOS_STR ? value.len + 2 : 9) > sizeof hashed) return false;
+        if (hashed_len + (value.type == AIOCOSMOS_VALUE_STR ? value.len + 2 : 9) > sizeof hashed) return false;
         size = aioc_protocol_hashed_form(&value, 0x00, hashed + hashed_len);
         if (size == 0) return false;
         sorted_len += aioc_protocol_sorted_form(&value, hashed + hashed_len, size, sorted + sorted_len);
@@ -9778,7 +9783,8 @@ static bool aioc_protocol_epk(const aioc_protocol_pk_def *def, const aiocosmos_v
     *len = 0;
     out[0] = 0;
     if (def->kind == AIOC_PROTOCOL_RANGE || def->version < 1 || def->version > 2) return false;
-    if (count == 0 || (def->system_key && count == 1 && components[0].type == AIOCOSMOS_NONE)) return def->system_key;
+    if (count == 0 || (def->system_key && count == 1 && components[0].type == AIOCOSMOS_VALUE_NONE))
+        return def->system_key;
     if (def->kind == AIOC_PROTOCOL_MULTI_HASH) {
         if (count > def->path_count || count > AIOC_PROTOCOL_PK_LEVELS) return false;
         for (i = 0; i < count; i++, size += 16)
@@ -11648,12 +11654,13 @@ static void aioc_op_finish(aioc_op *op, int status, aiocosmos_fate fate, const a
     result.status = status;
     result.http_status = op->http_status;
     result.sub_status = op->sub_status;
-    result.fate = (uint8_t)fate;
+    result.fate = fate;
     result.attempts = op->attempts;
     result.throttled_us = op->throttled_us;
     result.charge_ru = op->charge_ru;
     result.latency_us = engine->reactor->now_us > op->submitted_us ? engine->reactor->now_us - op->submitted_us : 0;
     result.activity_id = aioc_memory_str(op->activity_id);
+    result.etag = aioc_memory_str("");               /* given as a condition, it is refused: not taken for none */
     result.message = aioc_memory_str(status == 0 ? "" : message);
     if (outcome && outcome->response) {
         delivery.response = outcome->response;
@@ -11661,7 +11668,8 @@ static void aioc_op_finish(aioc_op *op, int status, aiocosmos_fate fate, const a
         /* What is there already answers with an error's body, which is no news to who said if_not_exists. */
         if (status != 0 || op->http_status != 409) delivery.body = outcome->response->body;
         result.body = delivery.body;
-        result.etag = outcome->response->wanted[AIOC_PROTOCOL_H_ETAG];
+        if (outcome->response->wanted[AIOC_PROTOCOL_H_ETAG].len > 0)
+            result.etag = outcome->response->wanted[AIOC_PROTOCOL_H_ETAG];
         result.session_token = outcome->response->wanted[AIOC_PROTOCOL_H_SESSION];
     }
     if (op->container && op->http_status == 404 && op->sub_status == 1002 && status == AIOCOSMOS_E_TIMEOUT)
@@ -11678,7 +11686,7 @@ static void aioc_op_finish(aioc_op *op, int status, aiocosmos_fate fate, const a
 /* The same without an answer. */
 static void aioc_op_fail(aioc_op *op, int status, const char *message)
 {
-    aioc_op_finish(op, status, op->doubt ? AIOCOSMOS_MAYBE_APPLIED : AIOCOSMOS_NOT_SENT, NULL, message);
+    aioc_op_finish(op, status, op->doubt ? AIOCOSMOS_FATE_MAYBE_APPLIED : AIOCOSMOS_FATE_NOT_SENT, NULL, message);
 }
 
 static void aioc_op_keep_attempt(aioc_op *op, const aioc_pool_outcome *outcome, double charge_ru);
@@ -12208,8 +12216,8 @@ static aioc_op_verdict aioc_op_judge(const aioc_op_situation *now, const aioc_op
     unclear = !outcome->from_service || rule.reason == AIOC_OP_UNCLEAR;
     /* Once it may have been applied, 404, 409 and 412 may be the echo of our own first try. */
     verdict.doubt = now->doubt || (now->write && outcome->sent && unclear);
-    verdict.fate = (uint8_t)(verdict.doubt ? AIOCOSMOS_MAYBE_APPLIED
-                                           : outcome->from_service ? AIOCOSMOS_ANSWERED : AIOCOSMOS_NOT_SENT);
+    verdict.fate = (uint8_t)(verdict.doubt ? AIOCOSMOS_FATE_MAYBE_APPLIED
+                                           : outcome->from_service ? AIOCOSMOS_FATE_ANSWERED : AIOCOSMOS_FATE_NOT_SENT);
     if (rule.reason == AIOC_OP_RANGES && now->by_range) return verdict;
     verdict.reason = rule.reason;
     verdict.forget_metadata = rule.reason == AIOC_OP_METADATA;
@@ -12442,9 +12450,9 @@ static const char *aioc_op_explain(aioc_op *op, const aioc_op_verdict *verdict,
     else aioc_protocol_message(op->http_status, op->sub_status, outcome->response->body, from_service, text, cap);
     len = strlen(text);
     if (op->attempts > 1) len += aioc_memory_print(text + len, cap - len, " (attempt %u)", (unsigned)op->attempts);
-    if (len < cap && op->write && verdict->fate == AIOCOSMOS_MAYBE_APPLIED)
+    if (len < cap && op->write && verdict->fate == AIOCOSMOS_FATE_MAYBE_APPLIED)
         aioc_memory_print(text + len, cap - len, "; the write may have been applied");
-    if (len < cap && op->write && verdict->status < 0 && verdict->fate == AIOCOSMOS_ANSWERED)
+    if (len < cap && op->write && verdict->status < 0 && verdict->fate == AIOCOSMOS_FATE_ANSWERED)
         aioc_memory_print(text + len, cap - len, "; the write has been applied: only its answer's body is lost");
     return text;
 }
@@ -12790,19 +12798,22 @@ static int aioc_op_build_link(aioc_op_engine *engine, unsigned names, const char
     return refused;
 }
 
+static int aioc_op_add_text(aioc_op_engine *engine, const char *name, aiocosmos_str value)
+{
+    return aioc_op_append_line(engine->memory, &engine->lines_text, name, value) ? 0 : aioc_op_refuse_memory(engine);
+}
+
 static int aioc_op_add_line(aioc_op_engine *engine, const char *name, const char *value)
 {
-    if (!aioc_op_append_line(engine->memory, &engine->lines_text, name, aioc_memory_str(value)))
-        return aioc_op_refuse_memory(engine);
-    return 0;
+    return aioc_op_add_text(engine, name, aioc_memory_str(value));
 }
 
 /* A header value from the host: visible ASCII, spaces and tabs (RFC 9110 5.5). */
-static int aioc_op_check_value(aioc_op_engine *engine, const char *what, const char *value)
+static int aioc_op_check_value(aioc_op_engine *engine, const char *what, aiocosmos_str value)
 {
     size_t i;
-    for (i = 0; value[i]; i++) {
-        unsigned char c = (unsigned char)value[i];
+    for (i = 0; i < value.len; i++) {
+        unsigned char c = (unsigned char)value.ptr[i];
         if ((c < 0x20 && c != '\t') || c > 0x7E)
             return aioc_op_refuse_at(engine, what, "a character that no header may hold", i);
     }
@@ -12810,14 +12821,16 @@ static int aioc_op_check_value(aioc_op_engine *engine, const char *what, const c
 }
 
 /* If-Match, If-None-Match: an entity tag with its quotes, or "*" (RFC 9110 8.8.3; the service's tags are quoted). */
-static int aioc_op_add_etag(aioc_op_engine *engine, const char *what, const char *line, const char *etag)
+static int aioc_op_add_etag(aioc_op_engine *engine, const char *what, const char *line, aiocosmos_str etag)
 {
-    size_t len = strlen(etag);
+    aiocosmos_str tag = etag;
     int refused = aioc_op_check_value(engine, what, etag);
     if (refused) return refused;
-    if (strcmp(etag, "*") != 0 && (len < 2 || etag[0] != '"' || etag[len - 1] != '"') && strncmp(etag, "W/\"", 3) != 0)
+    if (tag.len > 2 && memcmp(tag.ptr, "W/", 2) == 0) tag = aioc_text_view(tag.ptr + 2, tag.len - 2);
+    if (!aioc_memory_same(etag, aioc_memory_str("*")) &&
+        (tag.len < 2 || tag.ptr[0] != '"' || tag.ptr[tag.len - 1] != '"'))
         return aioc_op_refuse(engine, what, "an ETag keeps its double quotes");
-    return aioc_op_add_line(engine, line, etag);
+    return aioc_op_add_text(engine, line, etag);
 }
 
 /* Whether a header changes how messages are framed or read, or is one that the library sets; `why` says what to use
@@ -12875,7 +12888,7 @@ static int aioc_op_add_headers(aioc_op_engine *engine, const char *const *header
             return aioc_op_refuse_at(engine, "headers", "\"name: value\" is expected", name);
         if (aioc_op_is_our_header(aioc_text_view(line, name), why, sizeof why))
             return aioc_op_refuse(engine, "headers", why);
-        refused = aioc_op_check_value(engine, "headers", line);
+        refused = aioc_op_check_value(engine, "headers", aioc_memory_str(line));
         if (!refused) refused = aioc_op_add_line(engine, "", line);
         if (refused) return refused;
     }
@@ -12894,8 +12907,8 @@ static int aioc_op_add_pk(aioc_op_engine *engine, const aiocosmos_pk *pk)
 
 static bool aioc_op_has_pk(const aiocosmos_pk *pk)
 {
-    return pk->level[0].type != AIOCOSMOS_UNSET || pk->level[1].type != AIOCOSMOS_UNSET ||
-           pk->level[2].type != AIOCOSMOS_UNSET;
+    return pk->level[0].type != AIOCOSMOS_VALUE_UNSET || pk->level[1].type != AIOCOSMOS_VALUE_UNSET ||
+           pk->level[2].type != AIOCOSMOS_VALUE_UNSET;
 }
 
 /* The item is a JSON object whose "id" is a string that the service takes. Create and upsert have their id there
@@ -13057,9 +13070,9 @@ static int aioc_op_check_fields(aioc_op_engine *engine, const aiocosmos_request 
         { "id", request->id != NULL, kind->names >= 3 },
         { "body", request->body.len > 0, kind->has_body },
         { "pk", aioc_op_has_pk(&request->pk), kind->item },
-        { "if_match", request->if_match != NULL, changes },
-        { "if_none_match", request->if_none_match != NULL, !kind->write },
-        { "session_token", request->session_token != NULL, kind->item },
+        { "if_match", request->if_match.ptr != NULL, changes },
+        { "if_none_match", request->if_none_match.ptr != NULL, !kind->write },
+        { "session_token", request->session_token.len > 0, kind->item },
         { "if_not_exists", request->if_not_exists, creates },
         { "partition_key_paths", request->partition_key_paths[0] != NULL, request->kind == AIOCOSMOS_CREATE_CONTAINER },
         { "indexing_policy", request->indexing_policy.len > 0, shapes },
@@ -13103,9 +13116,9 @@ static int aioc_op_add_lines(aioc_op_engine *engine, const aiocosmos_request *re
         refused = aioc_op_add_line(engine, "x-ms-documentdb-is-upsert: ", "True");
     if (!refused && kind->item && kind->has_body && !request->want_body)
         refused = aioc_op_add_line(engine, "Prefer: ", "return=minimal");
-    if (!refused && request->if_match)
+    if (!refused && request->if_match.ptr)
         refused = aioc_op_add_etag(engine, "if_match", "If-Match: ", request->if_match);
-    if (!refused && request->if_none_match)
+    if (!refused && request->if_none_match.ptr)
         refused = aioc_op_add_etag(engine, "if_none_match", "If-None-Match: ", request->if_none_match);
     if (!refused) refused = aioc_op_add_throughput(engine, request);
     if (!refused) refused = aioc_op_add_headers(engine, request->headers);
@@ -13134,10 +13147,10 @@ static int aioc_op_build_body(aioc_op_engine *engine, const aiocosmos_request *r
     return refused;
 }
 
-static int aioc_op_check_session(aioc_op_engine *engine, const char *token)
+static int aioc_op_check_session(aioc_op_engine *engine, aiocosmos_str token)
 {
     size_t bad_at;
-    if (token && !aioc_protocol_session_check(aioc_memory_str(token), &bad_at))
+    if (token.len > 0 && !aioc_protocol_session_check(token, &bad_at))
         return aioc_op_refuse_at(engine, "session_token", "malformed", bad_at);
     return 0;
 }
@@ -13173,7 +13186,8 @@ static int aioc_op_specify(aioc_op_engine *engine, const aiocosmos_request *requ
     spec->to_feed = kind->to_feed;
     spec->write = kind->write;
     /* "*" is true of what the first try made of the item, too. */
-    spec->repeatable = (request->if_match && strcmp(request->if_match, "*") != 0) || request->if_not_exists;
+    spec->repeatable = (request->if_match.ptr && !aioc_memory_same(request->if_match, aioc_memory_str("*"))) ||
+                       request->if_not_exists;
     spec->if_not_exists = request->if_not_exists;
     spec->item_data = kind->item;
     spec->forgets_container = kind->write && !kind->to_feed && !kind->item;       /* replaces or deletes */
@@ -13183,7 +13197,7 @@ static int aioc_op_specify(aioc_op_engine *engine, const aiocosmos_request *requ
         spec->container_link = aioc_op_container_part(spec->link, kind->names == 3 ? request->id : NULL);
     }
     spec->lines = aioc_op_text(&engine->lines_text);
-    spec->session_token = aioc_memory_str(request->session_token);
+    spec->session_token = request->session_token;
     spec->order_key = request->order_key;
     spec->timeout_ms = request->timeout_ms ? request->timeout_ms : engine->request_timeout_ms;
     spec->done = request->done;
@@ -16477,7 +16491,8 @@ typedef struct aioc_feeds_bulk {
     aioc_feeds *feeds;
     aioc_op *op;                             /* carries its id, its deadline and its end */
     aioc_memory_buffer names;                /* database and container, each with its NUL, and the session token */
-    const char *database, *container, *session_token;
+    const char *database, *container;
+    aiocosmos_str session_token;
     aiocosmos_bulk_request request;
     aiocosmos_bulk_totals totals;
     uint32_t in_flight;                      /* items pulled and not yet finished */
@@ -17034,7 +17049,7 @@ static void aioc_feeds_let_query_go(aioc_feeds_query *query)
     aioc_feeds_query_free(query);
 }
 
-static aioc_feeds_query *aioc_feeds_query_find(const aioc_feeds *feeds, aiocosmos_query handle)
+static aioc_feeds_query *aioc_feeds_query_find(const aioc_feeds *feeds, aiocosmos_cursor handle)
 {
     uint32_t slot = (uint32_t)handle.id - 1u;
     aioc_feeds_query *query;
@@ -17077,7 +17092,7 @@ static int aioc_feeds_append_params(aioc_op_engine *engine, aioc_memory_buffer *
         aioc_memory_print(what, sizeof what, "params[%u]", (unsigned)i);
         if (!param->name || param->name[0] != '@' || !param->name[1])
             return aioc_op_refuse(engine, what, "a name starts with '@'");
-        if (param->value.type == AIOCOSMOS_UNSET || param->value.type == AIOCOSMOS_NONE)
+        if (param->value.type == AIOCOSMOS_VALUE_UNSET || param->value.type == AIOCOSMOS_VALUE_NONE)
             return aioc_op_refuse(engine, what, "no value is given");
         if ((i && !aioc_memory_append_str(engine->memory, out, ",")) ||
             !aioc_memory_append_str(engine->memory, out, "{\"name\":") ||
@@ -17165,16 +17180,16 @@ static int aioc_feeds_check_span(aioc_op_engine *engine, const aiocosmos_query_r
 static int aioc_feeds_check_query(aioc_op_engine *engine, const aiocosmos_query_request *request)
 {
     const char *what;
-    bool of_items = request->feed == AIOCOSMOS_ITEMS, of_ranges = request->feed == AIOCOSMOS_RANGES;
-    if (request->feed > AIOCOSMOS_RANGES)
+    bool of_items = request->feed == AIOCOSMOS_FEED_ITEMS, of_ranges = request->feed == AIOCOSMOS_FEED_RANGES;
+    if (request->feed > AIOCOSMOS_FEED_RANGES)
         return aioc_op_refuse(engine, "feed", "one of aiocosmos_feed is expected");
     what = !of_items && aioc_op_has_pk(&request->pk) ? "pk"
-           : !of_items && request->session_token ? "session_token"
+           : !of_items && request->session_token.len ? "session_token"
            : !of_items && (request->epk_min || request->epk_max) ? "epk_min"
            : !of_items && !of_ranges && request->container ? "container"
            : of_ranges && request->sql ? "sql"
            : !of_items && (request->want_metrics || request->want_index_metrics) ? "want_metrics"
-           : request->feed == AIOCOSMOS_DATABASES && request->database ? "database" : NULL;
+           : request->feed == AIOCOSMOS_FEED_DATABASES && request->database ? "database" : NULL;
     if (what) return aioc_op_refuse(engine, what, "does not belong to this feed");
     if (!request->sql && request->param_count) return aioc_op_refuse(engine, "params", "there is no sql");
     if (request->page_items_max > INT32_MAX) return aioc_op_refuse(engine, "page_items_max", "over 2^31-1");
@@ -17207,7 +17222,7 @@ static bool aioc_feeds_ask_question(aioc_feeds_query *query, const char *kind)
 
 /* Reads a continuation token and finds out whether it is one of this query. The service's own, which a query of one key
  * goes on by, stands in it as it came. */
-static int aioc_feeds_read_token(aioc_feeds_query *query, const char *token)
+static int aioc_feeds_read_token(aioc_feeds_query *query, aiocosmos_str token)
 {
     aioc_op_engine *engine = query->feeds->engine;
     aioc_feeds_fan *fan = query->fan;
@@ -17216,7 +17231,7 @@ static int aioc_feeds_read_token(aioc_feeds_query *query, const char *token)
     const char *why = "";
     int refused;
     memset(&position, 0, sizeof position);
-    refused = aioc_query_token_read(engine->memory, aioc_memory_str(token), &block, &position, &why);
+    refused = aioc_query_token_read(engine->memory, token, &block, &position, &why);
     if (refused == AIOCOSMOS_E_NOMEM) {
         refused = aioc_op_refuse_memory(engine);
     } else if (refused) {
@@ -17246,7 +17261,7 @@ static int aioc_feeds_read_token(aioc_feeds_query *query, const char *token)
 static uint32_t aioc_feeds_levels(const aiocosmos_pk *pk)
 {
     uint32_t levels = 0;
-    while (levels < AIOC_PROTOCOL_PK_LEVELS && pk->level[levels].type != AIOCOSMOS_UNSET) levels++;
+    while (levels < AIOC_PROTOCOL_PK_LEVELS && pk->level[levels].type != AIOCOSMOS_VALUE_UNSET) levels++;
     return levels;
 }
 
@@ -17305,12 +17320,12 @@ static int aioc_feeds_fill_common(aioc_feeds_query *query, const aiocosmos_query
     if (!refused && has_pk) refused = aioc_op_add_pk(engine, &request->pk);
     if (!refused && has_pk) refused = aioc_feeds_keep(engine, &query->pk, aioc_feeds_text(&engine->pk_text));
     if (!refused) refused = aioc_op_check_session(engine, request->session_token);
-    if (!refused) refused = aioc_feeds_keep(engine, &query->session, aioc_memory_str(request->session_token));
+    if (!refused) refused = aioc_feeds_keep(engine, &query->session, request->session_token);
     if (refused) return refused;
     query->verb = "GET";
     query->type = types[request->feed];
     query->array = arrays[request->feed];
-    query->of_items = request->feed == AIOCOSMOS_ITEMS;
+    query->of_items = request->feed == AIOCOSMOS_FEED_ITEMS;
     query->timeout_ms = request->timeout_ms ? request->timeout_ms : engine->request_timeout_ms;
     query->page_items_max = request->page_items_max;
     query->skip_empty = request->skip_empty;
@@ -17334,7 +17349,7 @@ static int aioc_feeds_fill_query(aioc_feeds_query *query, const aiocosmos_query_
     aioc_memory_buffer_free(engine->memory, &params);
     if (refused) return refused;
     if (!aioc_feeds_ask_question(query, query->type)) return aioc_op_refuse_memory(engine);
-    return request->continuation ? aioc_feeds_read_token(query, request->continuation) : 0;
+    return request->continuation.len ? aioc_feeds_read_token(query, request->continuation) : 0;
 }
 
 /* A query without its contents yet, in a slot of its own. */
@@ -17363,14 +17378,14 @@ static int aioc_feeds_query_new(aioc_feeds *feeds, aioc_feeds_query **out)
     return 0;
 }
 
-static int aioc_feeds_query_filled(aioc_feeds_query *query, int refused, aiocosmos_query *handle)
+static int aioc_feeds_query_filled(aioc_feeds_query *query, int refused, aiocosmos_cursor *handle)
 {
     if (refused) aioc_feeds_query_free(query);
     else handle->id = ((uint64_t)query->feeds->slots[query->slot].generation << 32) | (query->slot + 1u);
     return refused;
 }
 
-static int aioc_feeds_query_open(aioc_feeds *feeds, const aiocosmos_query_request *request, aiocosmos_query *handle)
+static int aioc_feeds_query_open(aioc_feeds *feeds, const aiocosmos_query_request *request, aiocosmos_cursor *handle)
 {
     aioc_feeds_query *query = NULL;
     int refused = aioc_feeds_query_new(feeds, &query);
@@ -17389,7 +17404,7 @@ static int aioc_feeds_check_changes(aioc_op_engine *engine, const aiocosmos_chan
     if (request->from_time_s < 0) return aioc_op_refuse(engine, "from_time_s", "before 1970");
     if (request->from_time_s > AIOC_TEXT_DATE_LAST)
         return aioc_op_refuse(engine, "from_time_s", "after the year 9999: are these seconds?");
-    if (request->all_versions && request->from != AIOCOSMOS_FROM_NOW && !request->continuation)
+    if (request->all_versions && request->from != AIOCOSMOS_FROM_NOW && !request->continuation.len)
         return aioc_op_refuse(engine, "all_versions", "only AIOCOSMOS_FROM_NOW, or with a continuation: the "
                               "service cannot tell earlier ones");
     return 0;
@@ -17438,7 +17453,7 @@ static int aioc_feeds_place_changes(aioc_feeds_query *query, const aiocosmos_cha
     int refused;
     if (!aioc_feeds_ask_question(query, request->all_versions ? "all changes" : "changes"))
         return aioc_op_refuse_memory(query->feeds->engine);
-    if (!request->continuation) {
+    if (!request->continuation.len) {
         fan->from_now = request->from == AIOCOSMOS_FROM_NOW;
         fan->since = request->from == AIOCOSMOS_FROM_TIME ? (uint64_t)request->from_time_s + 1 : 0;
         return 0;
@@ -17465,7 +17480,8 @@ static int aioc_feeds_fill_changes(aioc_feeds_query *query, const aiocosmos_chan
     return refused ? refused : aioc_feeds_add_change_lines(query, request);
 }
 
-static int aioc_feeds_changes_open(aioc_feeds *feeds, const aiocosmos_changes_request *request, aiocosmos_query *handle)
+static int aioc_feeds_changes_open(aioc_feeds *feeds, const aiocosmos_changes_request *request,
+                                   aiocosmos_cursor *handle)
 {
     aioc_feeds_query *query = NULL;
     int refused = aioc_feeds_query_new(feeds, &query);
@@ -17519,11 +17535,12 @@ static void aioc_feeds_clear_page(aioc_feeds_query *query)
     fan->out_closed = false;
 }
 
-static void aioc_feeds_deliver(aioc_feeds_query *query, const aiocosmos_page *page)
+static void aioc_feeds_deliver(aioc_feeds_query *query, aiocosmos_page *page)
 {
     aioc_op_engine *engine = query->feeds->engine;
     aiocosmos_page_fn call = query->page;
     void *user_data = query->user_data;
+    page->status = page->result->status;
     query->op = NULL;
     query->busy++;                           /* what is lent outlives a close in the callback */
     if (call) engine->callbacks++;
@@ -18916,7 +18933,7 @@ static void aioc_feeds_end_page(aioc_feeds_query *query, int status, const char 
     fan->queued = fan->alone = false;
     if (query->feeds->turn == query) aioc_feeds_pass_turn(query->feeds);
     op->state = AIOC_OP_READY;
-    aioc_op_finish(op, status, AIOCOSMOS_ANSWERED, NULL, message);
+    aioc_op_finish(op, status, AIOCOSMOS_FATE_ANSWERED, NULL, message);
 }
 
 /* Ends the page that is owed with the first failure. Asked again, the query tries again, unless that is of no use. */
@@ -19759,7 +19776,7 @@ static int aioc_feeds_ask_fan(aioc_feeds_query *query)
     return 0;
 }
 
-static int aioc_feeds_query_next(aioc_feeds *feeds, aiocosmos_query handle, aiocosmos_page_fn page, void *user_data)
+static int aioc_feeds_query_next(aioc_feeds *feeds, aiocosmos_cursor handle, aiocosmos_page_fn page, void *user_data)
 {
     aioc_op_engine *engine = feeds->engine;
     aioc_feeds_query *query = aioc_feeds_query_find(feeds, handle);
@@ -19771,7 +19788,7 @@ static int aioc_feeds_query_next(aioc_feeds *feeds, aiocosmos_query handle, aioc
     return query->fan ? aioc_feeds_ask_fan(query) : aioc_feeds_ask_page(query, query->timeout_ms);
 }
 
-static void aioc_feeds_query_close(aioc_feeds *feeds, aiocosmos_query handle)
+static void aioc_feeds_query_close(aioc_feeds *feeds, aiocosmos_cursor handle)
 {
     aioc_feeds_query *query = aioc_feeds_query_find(feeds, handle);
     if (!query) return;
@@ -19781,7 +19798,7 @@ static void aioc_feeds_query_close(aioc_feeds *feeds, aiocosmos_query handle)
     /* Else it has ended and on_failure is looking at its result: the page is called back next. */
 }
 
-static bool aioc_feeds_query_get_stats(aioc_feeds *feeds, aiocosmos_query handle, aiocosmos_query_stats *out)
+static bool aioc_feeds_query_get_stats(aioc_feeds *feeds, aiocosmos_cursor handle, aiocosmos_cursor_stats *out)
 {
     aioc_feeds_query *query = aioc_feeds_query_find(feeds, handle);
     aioc_feeds_costs *costs;
@@ -19799,7 +19816,7 @@ static bool aioc_feeds_query_get_stats(aioc_feeds *feeds, aiocosmos_query handle
     return true;
 }
 
-static bool aioc_feeds_query_get_range(aioc_feeds *feeds, aiocosmos_query handle, uint32_t i,
+static bool aioc_feeds_query_get_range(aioc_feeds *feeds, aiocosmos_cursor handle, uint32_t i,
                                        aiocosmos_range_stats *out)
 {
     const aioc_feeds_query *query = aioc_feeds_query_find(feeds, handle);
@@ -19941,7 +19958,7 @@ static void aioc_feeds_many_finish_if_over(aioc_feeds_many *many)
     }
     aioc_feeds_tally_tell(&many->tally, op);
     op->state = AIOC_OP_READY;
-    aioc_op_finish(op, op->stop ? op->stop : many->tally.status, AIOCOSMOS_ANSWERED, NULL, engine->message);
+    aioc_op_finish(op, op->stop ? op->stop : many->tally.status, AIOCOSMOS_FATE_ANSWERED, NULL, engine->message);
 }
 
 /* It is cancelled, out of time, or shut down; then nobody comes back, and all is told at once. */
@@ -20564,7 +20581,7 @@ static bool aioc_feeds_read_row(const aioc_feeds_many *many, aiocosmos_json item
     }
     if (aioc_protocol_pk_from_document(item, paths, count, &pk, why, sizeof why)) return false;
     for (i = 0; i < AIOC_PROTOCOL_PK_LEVELS; i++) {
-        bool none = i < count && pk.level[i].type == AIOCOSMOS_NONE;
+        bool none = i < count && pk.level[i].type == AIOCOSMOS_VALUE_NONE;
         row->levels[i] = none ? aioc_protocol_scalar(aioc_memory_str("{}"))
                               : i < count ? aioc_protocol_scalar(aioc_protocol_text_of(&pk.level[i]))
                                           : aioc_json_none();
@@ -20753,7 +20770,7 @@ static int aioc_feeds_fill_many(aioc_feeds_many *many)
     int refused = aioc_op_build_link(engine, 2, request->database, request->container, NULL);
     if (!refused) refused = aioc_op_check_session(engine, request->session_token);
     if (!refused) refused = aioc_feeds_keep(engine, &many->link, aioc_feeds_text(&engine->link_text));
-    if (!refused) refused = aioc_feeds_keep(engine, &many->session, aioc_memory_str(request->session_token));
+    if (!refused) refused = aioc_feeds_keep(engine, &many->session, request->session_token);
     if (!refused) refused = aioc_feeds_copy_pairs(many);
     return refused ? refused : aioc_feeds_watch_open(&many->ranges, engine, aioc_feeds_text(&many->link),
                                                      aioc_feeds_stir_many, many);
@@ -20888,7 +20905,7 @@ static void aioc_feeds_count(aioc_feeds_bulk *bulk, const aiocosmos_result *resu
 {
     if (result->status == 0) bulk->totals.succeeded++;
     else bulk->totals.failed++;
-    if (result->status != 0 && result->fate == AIOCOSMOS_MAYBE_APPLIED) bulk->totals.maybe_applied++;
+    if (result->status != 0 && result->fate == AIOCOSMOS_FATE_MAYBE_APPLIED) bulk->totals.maybe_applied++;
     if (result->attempts > 1) bulk->totals.retries += result->attempts - 1u;
     bulk->totals.charge_ru += result->charge_ru;
 }
@@ -20935,7 +20952,7 @@ static bool aioc_feeds_bulk_finish_if_over(aioc_feeds_bulk *bulk)
     if (bulk->op->stop && bulk->status != AIOCOSMOS_E_CANCELLED) bulk->status = bulk->op->stop;
     bulk->op->charge_ru = bulk->totals.charge_ru;
     bulk->op->state = AIOC_OP_READY;
-    aioc_op_finish(bulk->op, bulk->status, AIOCOSMOS_ANSWERED, NULL,
+    aioc_op_finish(bulk->op, bulk->status, AIOCOSMOS_FATE_ANSWERED, NULL,
                    bulk->status == AIOCOSMOS_E_TIMEOUT ? "the bulk's deadline" : "the bulk was stopped");
     return true;
 }
@@ -20980,7 +20997,7 @@ static void aioc_feeds_item_refused(aioc_feeds_bulk *bulk, int status, void *ite
     delivery.op = bulk->op;
     delivery.parsed = true;
     result.status = status;
-    result.fate = AIOCOSMOS_NOT_SENT;
+    result.fate = AIOCOSMOS_FATE_NOT_SENT;
     aioc_memory_print(engine->message, sizeof engine->message, "%s", engine->refusal);
     result.message = aioc_memory_str(engine->message);
     result.internal = &delivery;
@@ -21096,12 +21113,11 @@ static int aioc_feeds_keep_names(aioc_feeds_bulk *bulk, const aiocosmos_bulk_req
     size_t database_len = strlen(database) + 1, container_len = strlen(request->container) + 1;
     if (!aioc_memory_append(engine->memory, &bulk->names, database, database_len) ||
         !aioc_memory_append(engine->memory, &bulk->names, request->container, container_len) ||
-        (request->session_token && !aioc_memory_append(engine->memory, &bulk->names, request->session_token,
-                                                       strlen(request->session_token) + 1)))
+        !aioc_memory_append(engine->memory, &bulk->names, request->session_token.ptr, request->session_token.len))
         return aioc_op_refuse_memory(engine);
     bulk->database = bulk->names.data;
     bulk->container = bulk->names.data + database_len;
-    bulk->session_token = request->session_token ? bulk->container + container_len : NULL;
+    bulk->session_token = aioc_text_view(bulk->container + container_len, request->session_token.len);
     return 0;
 }
 
@@ -21666,7 +21682,7 @@ AIOCOSMOS_API void aiocosmos_abandon(aiocosmos_client *client)
     aioc_client_free(client);
 }
 
-AIOCOSMOS_API const char *aiocosmos_refusal(const aiocosmos_client *client)
+AIOCOSMOS_API const char *aiocosmos_last_error(const aiocosmos_client *client)
 {
     return client->engine.refusal;
 }
@@ -21903,53 +21919,58 @@ AIOCOSMOS_API const aiocosmos_platform *aiocosmos_system_platform(void) { return
 
 /*--- Values -----------------------------------------------------------------*/
 
-static aiocosmos_value aioc_client_value(aiocosmos_type type, const char *str, size_t len)
+static aiocosmos_value aioc_client_value(aiocosmos_value_type type, const char *str, size_t len)
 {
     aiocosmos_value value;
     memset(&value, 0, sizeof value);
-    value.type = (uint8_t)type;
+    value.type = type;
     value.str = str;
     value.len = len;
     return value;
 }
 
+AIOCOSMOS_API aiocosmos_str aiocosmos_text(const char *text)
+{
+    return aioc_memory_str(text);
+}
+
 AIOCOSMOS_API aiocosmos_value aiocosmos_s(const char *text)
 {
-    return aioc_client_value(text ? AIOCOSMOS_STR : AIOCOSMOS_UNSET, text, text ? strlen(text) : 0);
+    return aioc_client_value(text ? AIOCOSMOS_VALUE_STR : AIOCOSMOS_VALUE_UNSET, text, text ? strlen(text) : 0);
 }
 
 AIOCOSMOS_API aiocosmos_value aiocosmos_sn(const char *text, size_t len)
 {
-    return aioc_client_value(AIOCOSMOS_STR, text, len);
+    return aioc_client_value(AIOCOSMOS_VALUE_STR, text, len);
 }
 
 AIOCOSMOS_API aiocosmos_value aiocosmos_i(int64_t number)
 {
-    aiocosmos_value value = aioc_client_value(AIOCOSMOS_I64, NULL, 0);
+    aiocosmos_value value = aioc_client_value(AIOCOSMOS_VALUE_I64, NULL, 0);
     value.i64 = number;
     return value;
 }
 
 AIOCOSMOS_API aiocosmos_value aiocosmos_f(double number)
 {
-    aiocosmos_value value = aioc_client_value(AIOCOSMOS_F64, NULL, 0);
+    aiocosmos_value value = aioc_client_value(AIOCOSMOS_VALUE_F64, NULL, 0);
     value.f64 = number;
     return value;
 }
 
 AIOCOSMOS_API aiocosmos_value aiocosmos_b(bool truth)
 {
-    aiocosmos_value value = aioc_client_value(AIOCOSMOS_BOOL, NULL, 0);
+    aiocosmos_value value = aioc_client_value(AIOCOSMOS_VALUE_BOOL, NULL, 0);
     value.i64 = truth;
     return value;
 }
 
-AIOCOSMOS_API aiocosmos_value aiocosmos_null(void) { return aioc_client_value(AIOCOSMOS_NULL, NULL, 0); }
-AIOCOSMOS_API aiocosmos_value aiocosmos_none(void) { return aioc_client_value(AIOCOSMOS_NONE, NULL, 0); }
+AIOCOSMOS_API aiocosmos_value aiocosmos_null(void) { return aioc_client_value(AIOCOSMOS_VALUE_NULL, NULL, 0); }
+AIOCOSMOS_API aiocosmos_value aiocosmos_none(void) { return aioc_client_value(AIOCOSMOS_VALUE_NONE, NULL, 0); }
 
 AIOCOSMOS_API aiocosmos_value aiocosmos_json_text(const char *text, size_t len)
 {
-    return aioc_client_value(AIOCOSMOS_JSON, text, len);
+    return aioc_client_value(AIOCOSMOS_VALUE_JSON, text, len);
 }
 
 static aiocosmos_pk aioc_client_pk(aiocosmos_value a, aiocosmos_value b, aiocosmos_value c)
@@ -21963,13 +21984,13 @@ static aiocosmos_pk aioc_client_pk(aiocosmos_value a, aiocosmos_value b, aiocosm
 
 AIOCOSMOS_API aiocosmos_pk aiocosmos_pk1(aiocosmos_value a)
 {
-    aiocosmos_value unset = aioc_client_value(AIOCOSMOS_UNSET, NULL, 0);
+    aiocosmos_value unset = aioc_client_value(AIOCOSMOS_VALUE_UNSET, NULL, 0);
     return aioc_client_pk(a, unset, unset);
 }
 
 AIOCOSMOS_API aiocosmos_pk aiocosmos_pk2(aiocosmos_value a, aiocosmos_value b)
 {
-    return aioc_client_pk(a, b, aioc_client_value(AIOCOSMOS_UNSET, NULL, 0));
+    return aioc_client_pk(a, b, aioc_client_value(AIOCOSMOS_VALUE_UNSET, NULL, 0));
 }
 
 AIOCOSMOS_API aiocosmos_pk aiocosmos_pk3(aiocosmos_value a, aiocosmos_value b, aiocosmos_value c)
@@ -22156,36 +22177,36 @@ AIOCOSMOS_API int aiocosmos_session_merge(aiocosmos_client *client, const char *
 /*--- Queries, reads of many items, bulk -----------------------------------------*/
 
 AIOCOSMOS_API int aiocosmos_query_open(aiocosmos_client *client, const aiocosmos_query_request *request,
-                                       aiocosmos_query *query)
+                                       aiocosmos_cursor *query)
 {
     return aioc_feeds_query_open(&client->feeds, request, query);
 }
 
 AIOCOSMOS_API int aiocosmos_changes_open(aiocosmos_client *client, const aiocosmos_changes_request *request,
-                                         aiocosmos_query *query)
+                                         aiocosmos_cursor *query)
 {
     return aioc_feeds_changes_open(&client->feeds, request, query);
 }
 
-AIOCOSMOS_API int aiocosmos_query_next(aiocosmos_client *client, aiocosmos_query query, aiocosmos_page_fn page,
-                                       void *user_data)
+AIOCOSMOS_API int aiocosmos_cursor_next(aiocosmos_client *client, aiocosmos_cursor query, aiocosmos_page_fn page,
+                                        void *user_data)
 {
     return aioc_feeds_query_next(&client->feeds, query, page, user_data);
 }
 
-AIOCOSMOS_API void aiocosmos_query_close(aiocosmos_client *client, aiocosmos_query query)
+AIOCOSMOS_API void aiocosmos_cursor_close(aiocosmos_client *client, aiocosmos_cursor query)
 {
     aioc_feeds_query_close(&client->feeds, query);
 }
 
-AIOCOSMOS_API bool aiocosmos_query_get_stats(aiocosmos_client *client, aiocosmos_query query,
-                                             aiocosmos_query_stats *out)
+AIOCOSMOS_API bool aiocosmos_cursor_get_stats(aiocosmos_client *client, aiocosmos_cursor query,
+                                              aiocosmos_cursor_stats *out)
 {
     return aioc_feeds_query_get_stats(&client->feeds, query, out);
 }
 
-AIOCOSMOS_API bool aiocosmos_query_get_range(aiocosmos_client *client, aiocosmos_query query, uint32_t i,
-                                             aiocosmos_range_stats *out)
+AIOCOSMOS_API bool aiocosmos_cursor_get_range(aiocosmos_client *client, aiocosmos_cursor query, uint32_t i,
+                                              aiocosmos_range_stats *out)
 {
     return aioc_feeds_query_get_range(&client->feeds, query, i, out);
 }
@@ -22211,7 +22232,8 @@ AIOCOSMOS_API int aiocosmos_bulk_resume(aiocosmos_client *client, aiocosmos_op o
     return 0;
 }
 
-AIOCOSMOS_API bool aiocosmos_bulk_progress(const aiocosmos_client *client, aiocosmos_op op, aiocosmos_bulk_totals *out)
+AIOCOSMOS_API bool aiocosmos_bulk_get_totals(const aiocosmos_client *client, aiocosmos_op op,
+                                             aiocosmos_bulk_totals *out)
 {
     const aioc_feeds_bulk *bulk = aioc_feeds_bulk_find(&client->feeds, op);
     if (!bulk) return false;

@@ -34,7 +34,7 @@ static void store_reading(aiocosmos_client *client)
     request.body.len = (size_t)snprintf(text, sizeof text, "{\"id\":\"%d\",\"station\":\"roof\"}", ++taken);
     request.body.ptr = text;
     request.done = on_stored;
-    if (aiocosmos_submit(client, &request, NULL) < 0) puts(aiocosmos_refusal(client));
+    if (aiocosmos_submit(client, &request, NULL) < 0) puts(aiocosmos_last_error(client));
 }
 
 static bool make_container(aiocosmos_client *client)

@@ -52,7 +52,7 @@ int main(void)
     save.body.ptr = ann;
     save.body.len = strlen(ann);
     save.order_key = 1;                          /* the read of the same key comes after it */
-    if (aiocosmos_submit(client, &save, NULL) < 0) puts(aiocosmos_refusal(client));
+    if (aiocosmos_submit(client, &save, NULL) < 0) puts(aiocosmos_last_error(client));
 
     read.kind = AIOCOSMOS_READ_ITEM;
     read.container = "players";
@@ -61,7 +61,7 @@ int main(void)
     read.order_key = 1;
     read.done = on_ann;
     read.user_data = &ok;
-    if (aiocosmos_submit(client, &read, NULL) < 0) puts(aiocosmos_refusal(client));
+    if (aiocosmos_submit(client, &read, NULL) < 0) puts(aiocosmos_last_error(client));
 
     while (aiocosmos_pending(client) > 0) aiocosmos_step(client, 100);       /* your own loop */
     aiocosmos_destroy(client);

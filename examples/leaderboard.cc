@@ -44,19 +44,19 @@ public:
     // Waits for the first page.
     void query(const aiocosmos_query_request &request, std::function<void(aiocosmos_json)> row)
     {
-        aiocosmos_query query;
+        aiocosmos_cursor query;
         check(aiocosmos_query_open(client.get(), &request, &query));
         aiocosmos_page_fn each = [](aiocosmos_client *, const aiocosmos_page *page, void *user_data) noexcept {
             aiocosmos_json item = {};
             while (aiocosmos_json_next(page->items, nullptr, &item)) (*static_cast<decltype(row) *>(user_data))(item);
         };
-        check(aiocosmos_query_next(client.get(), query, each, &row));
+        check(aiocosmos_cursor_next(client.get(), query, each, &row));
         finish();
-        aiocosmos_query_close(client.get(), query);
+        aiocosmos_cursor_close(client.get(), query);
     }
     void finish() { check(aiocosmos_drain(client.get(), -1)); }
 private:
-    void check(int status) { if (status < 0) throw std::runtime_error(aiocosmos_refusal(client.get())); }
+    void check(int status) { if (status < 0) throw std::runtime_error(aiocosmos_last_error(client.get())); }
     struct Destroy { void operator()(aiocosmos_client *c) const { aiocosmos_destroy(c); } };
     std::unique_ptr<aiocosmos_client, Destroy> client;
 };

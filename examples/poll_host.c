@@ -34,7 +34,7 @@ static void store(aiocosmos_client *client, int order)
     request.body.len = (size_t)snprintf(text, sizeof text, "{\"id\":\"%s\"}", id);
     request.body.ptr = text;
     request.done = on_stored;
-    if (aiocosmos_submit(client, &request, NULL) < 0) puts(aiocosmos_refusal(client));
+    if (aiocosmos_submit(client, &request, NULL) < 0) puts(aiocosmos_last_error(client));
 }
 
 /* Another process makes the orders. It is started before there is a client, which a child must not use. */

@@ -8,7 +8,7 @@
 
 enum { BOOKS = 25 };
 typedef struct reader {
-    aiocosmos_query query;
+    aiocosmos_cursor query;
     int books, pages_wanted;
     char *bookmark;                              /* where to go on; NULL: at the beginning, or nothing is left */
 } reader;
@@ -65,7 +65,7 @@ static void on_page(aiocosmos_client *client, const aiocosmos_page *page, void *
         if (aiocosmos_json_get_i64(aiocosmos_json_at(book, "/number"), &number) && number == r->books) r->books++;
     free(r->bookmark);                           /* the page is lent, so that what is kept of it is a copy */
     r->bookmark = page->more ? strndup(page->continuation.ptr, page->continuation.len) : NULL;
-    if (page->more && --r->pages_wanted > 0) aiocosmos_query_next(client, r->query, on_page, r);
+    if (page->more && --r->pages_wanted > 0) aiocosmos_cursor_next(client, r->query, on_page, r);
 }
 
 static void read_pages(aiocosmos_client *client, reader *r, int pages)
@@ -75,11 +75,11 @@ static void read_pages(aiocosmos_client *client, reader *r, int pages)
     request.sql = "SELECT c.number FROM c ORDER BY c.number";
     request.pk = aiocosmos_pk1(aiocosmos_s("novels"));
     request.page_items_max = 10;
-    request.continuation = r->bookmark;          /* goes with this query in this container only */
+    request.continuation = aiocosmos_text(r->bookmark);          /* goes with this query in this container only */
     r->pages_wanted = pages;
-    if (aiocosmos_query_open(client, &request, &r->query) < 0) puts(aiocosmos_refusal(client));
-    if (aiocosmos_query_next(client, r->query, on_page, r) == 0) aiocosmos_drain(client, -1);
-    aiocosmos_query_close(client, r->query);
+    if (aiocosmos_query_open(client, &request, &r->query) < 0) puts(aiocosmos_last_error(client));
+    if (aiocosmos_cursor_next(client, r->query, on_page, r) == 0) aiocosmos_drain(client, -1);
+    aiocosmos_cursor_close(client, r->query);
 }
 
 int main(void)

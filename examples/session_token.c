@@ -74,7 +74,7 @@ static int read_post(aiocosmos_client *server, const char *cookie)
     read.container = "posts";
     read.pk = aiocosmos_pk1(aiocosmos_s("ann"));
     read.id = "1";
-    read.session_token = token;
+    read.session_token = aiocosmos_text(token);
     return aiocosmos_run(server, &read, NULL);
 }
 
@@ -89,7 +89,7 @@ int main(void)
     printf("the other server %s\n", ok ? "has read the post" : "has not read the post");
     /* What is no token is refused before anything is sent. Go on without it, as for a user without a cookie. */
     ok = read_post(other, "0:-1#4x") == AIOCOSMOS_E_ARGUMENT && ok;
-    printf("a damaged cookie: %s\n", aiocosmos_refusal(other));
+    printf("a damaged cookie: %s\n", aiocosmos_last_error(other));
     aiocosmos_destroy(one);
     aiocosmos_destroy(other);
     return ok ? 0 : 1;

@@ -21,7 +21,7 @@ static const char DAY[] = "2026-11-20";
 typedef struct device {
     struct demo *demo;
     char name[16];
-    aiocosmos_query query;             /* all its events, page by page */
+    aiocosmos_cursor query;            /* all its events, page by page */
     struct { unsigned count; double sum, min, max; } hours[HOURS];
     bool complete;                     /* every page has been read */
 } device;
@@ -155,7 +155,7 @@ static void show_progress(const demo *d, aiocosmos_op op)
 {
     aiocosmos_bulk_totals totals;
     unsigned percent, i;
-    if (!aiocosmos_bulk_progress(d->client, op, &totals)) return;
+    if (!aiocosmos_bulk_get_totals(d->client, op, &totals)) return;
     percent = (unsigned)((totals.succeeded + totals.failed) * 100 / EVENTS);
     if (d->is_terminal) {
         printf("\r[");
@@ -178,7 +178,7 @@ static bool insert_events(demo *d)
     bulk.done = events_done;
     bulk.user_data = d;
     clock_gettime(CLOCK_MONOTONIC, &d->started);
-    if (aiocosmos_bulk(d->client, &bulk, &op) < 0) return puts(aiocosmos_refusal(d->client)), false;
+    if (aiocosmos_bulk(d->client, &bulk, &op) < 0) return puts(aiocosmos_last_error(d->client)), false;
     while (aiocosmos_pending(d->client) > 0) {
         aiocosmos_step(d->client, PROGRESS_MS);
         if (seconds_since(d->started) - shown < PROGRESS_MS / 1000.0) continue;
@@ -205,7 +205,7 @@ static bool ask(demo *d, const char *title, const char *sql, const device *about
                 size_t param_count)
 {
     aiocosmos_query_request request = {0};
-    aiocosmos_query query;
+    aiocosmos_cursor query;
     int failures = d->failures;
     bool more = true;
     printf("%s\n", title);
@@ -214,14 +214,14 @@ static bool ask(demo *d, const char *title, const char *sql, const device *about
     request.params = params;
     request.param_count = param_count;
     if (about) request.pk = aiocosmos_pk1(aiocosmos_s(about->name));
-    if (aiocosmos_query_open(d->client, &request, &query) < 0) return puts(aiocosmos_refusal(d->client)), false;
+    if (aiocosmos_query_open(d->client, &request, &query) < 0) return puts(aiocosmos_last_error(d->client)), false;
     d->rows = 0;
     while (more && d->failures == failures) {
         /* Refused once the last page has come. */
-        more = aiocosmos_query_next(d->client, query, print_rows, d) == 0;
+        more = aiocosmos_cursor_next(d->client, query, print_rows, d) == 0;
         aiocosmos_drain(d->client, -1);
     }
-    aiocosmos_query_close(d->client, query);
+    aiocosmos_cursor_close(d->client, query);
     if (d->rows > 5) printf("  and %u more rows\n", d->rows - 5);
     return d->failures == failures;
 }
@@ -236,15 +236,15 @@ static void keep_continuation(aiocosmos_client *client, const aiocosmos_page *pa
 
 static bool ask_for_one_page(demo *d, const char *title, aiocosmos_query_request *request)
 {
-    aiocosmos_query query;
+    aiocosmos_cursor query;
     int failures = d->failures;
     printf("%s\n", title);
     d->rows = 0;
     if (aiocosmos_query_open(d->client, request, &query) < 0 ||
-        aiocosmos_query_next(d->client, query, keep_continuation, d) < 0)
-        return puts(aiocosmos_refusal(d->client)), false;
+        aiocosmos_cursor_next(d->client, query, keep_continuation, d) < 0)
+        return puts(aiocosmos_last_error(d->client)), false;
     aiocosmos_drain(d->client, -1);
-    aiocosmos_query_close(d->client, query);
+    aiocosmos_cursor_close(d->client, query);
     return d->failures == failures;
 }
 
@@ -256,7 +256,7 @@ static bool ask_and_resume(demo *d)
     request.sql = "SELECT c.deviceId, c.at, c.humidity FROM c WHERE c.status = 'error' ORDER BY c.humidity DESC";
     request.page_items_max = 3;
     if (!ask_for_one_page(d, "errors of all devices, dampest first, one page:", &request)) return false;
-    request.continuation = d->continuation;
+    request.continuation = aiocosmos_text(d->continuation);
     return ask_for_one_page(d, "and the next page, resumed from its token:", &request);
 }
 
@@ -308,8 +308,8 @@ static void events_read(aiocosmos_client *client, const aiocosmos_page *page, vo
     device *of = user_data;
     aiocosmos_json event = {0};
     while (aiocosmos_json_next(page->items, NULL, &event)) add_reading(of, event);
-    if (page->more && aiocosmos_query_next(client, of->query, events_read, of) == 0) return;
-    aiocosmos_query_close(client, of->query);
+    if (page->more && aiocosmos_cursor_next(client, of->query, events_read, of) == 0) return;
+    aiocosmos_cursor_close(client, of->query);
     of->complete = true;
     aiocosmos_bulk_resume(client, of->demo->summaries);      /* this device's summaries can be written */
 }
@@ -375,7 +375,7 @@ static bool summarise(demo *d)
     bulk.next = next_summary;
     bulk.done = summaries_done;
     bulk.user_data = d;
-    if (aiocosmos_bulk(d->client, &bulk, &d->summaries) < 0) return puts(aiocosmos_refusal(d->client)), false;
+    if (aiocosmos_bulk(d->client, &bulk, &d->summaries) < 0) return puts(aiocosmos_last_error(d->client)), false;
     events.container = CONTAINER;
     events.sql = "SELECT c.at, c.temperature FROM c WHERE c.type = @type";
     events.params = &type;
@@ -384,8 +384,8 @@ static bool summarise(demo *d)
         device *of = &d->devices[i];
         events.pk = aiocosmos_pk1(aiocosmos_s(of->name));
         if (aiocosmos_query_open(d->client, &events, &of->query) < 0 ||
-            aiocosmos_query_next(d->client, of->query, events_read, of) < 0)
-            return puts(aiocosmos_refusal(d->client)), false;
+            aiocosmos_cursor_next(d->client, of->query, events_read, of) < 0)
+            return puts(aiocosmos_last_error(d->client)), false;
     }
     aiocosmos_drain(d->client, -1);
     return d->failures == failures;

@@ -401,7 +401,7 @@ static inline aiocosmos_op send_off(aiocosmos_client *client, aiocosmos_request 
     memset(later, 0, sizeof *later);
     request.done = keep_answer;
     request.user_data = later;
-    if (aiocosmos_submit(client, &request, &op) != 0) CHECK_STR(aiocosmos_refusal(client), "accepted");
+    if (aiocosmos_submit(client, &request, &op) != 0) CHECK_STR(aiocosmos_last_error(client), "accepted");
     return op;
 }
 
@@ -441,7 +441,7 @@ static inline const char *refusal_of(aiocosmos_client *client, aiocosmos_request
     CHECK_INT(aiocosmos_submit(client, &request, NULL), AIOCOSMOS_E_ARGUMENT);
     drain(client);
     CHECK_INT(never.calls, 0);
-    return aiocosmos_refusal(client);
+    return aiocosmos_last_error(client);
 }
 
 static inline aiocosmos_str text_of(const char *text)
@@ -564,18 +564,18 @@ static inline void keep_page(aiocosmos_client *client, const aiocosmos_page *pag
     copy_text(kept->continuation, sizeof kept->continuation, page->continuation);
 }
 
-static inline aiocosmos_query open_query(aiocosmos_client *client, const aiocosmos_query_request *request)
+static inline aiocosmos_cursor open_query(aiocosmos_client *client, const aiocosmos_query_request *request)
 {
-    aiocosmos_query query;
-    if (aiocosmos_query_open(client, request, &query) != 0) CHECK_STR(aiocosmos_refusal(client), "accepted");
+    aiocosmos_cursor query;
+    if (aiocosmos_query_open(client, request, &query) != 0) CHECK_STR(aiocosmos_last_error(client), "accepted");
     return query;
 }
 
 /* One more page of a query, added to the listing. */
-static inline int read_page(aiocosmos_client *client, aiocosmos_query query, listing *all)
+static inline int read_page(aiocosmos_client *client, aiocosmos_cursor query, listing *all)
 {
     int calls = all->calls;
-    CHECK_INT(aiocosmos_query_next(client, query, keep_page, all), 0);
+    CHECK_INT(aiocosmos_cursor_next(client, query, keep_page, all), 0);
     drain(client);
     CHECK_INT(all->calls, calls + 1);
     return all->status;
@@ -584,19 +584,19 @@ static inline int read_page(aiocosmos_client *client, aiocosmos_query query, lis
 /* Every page, up to the first that fails. */
 static inline int read_all(aiocosmos_client *client, const aiocosmos_query_request *request, listing *all)
 {
-    aiocosmos_query query = open_query(client, request);
+    aiocosmos_cursor query = open_query(client, request);
     memset(all, 0, sizeof *all);
     while (read_page(client, query, all) == 0 && all->more) continue;
-    aiocosmos_query_close(client, query);
+    aiocosmos_cursor_close(client, query);
     return all->status;
 }
 
 static inline const char *refusal_of_query(aiocosmos_client *client, const aiocosmos_query_request *request)
 {
-    aiocosmos_query query;
+    aiocosmos_cursor query;
     CHECK_INT(aiocosmos_query_open(client, request, &query), AIOCOSMOS_E_ARGUMENT);
     CHECK_INT(query.id, 0);
-    return aiocosmos_refusal(client);
+    return aiocosmos_last_error(client);
 }
 
 /*--- Worlds ---------------------------------------------------------------------*/

@@ -517,7 +517,7 @@ static void sim_on_served(void *user, long number)
 /* An answer came that says it was done: also when nobody wanted it any more. */
 static bool sim_said_done(const sim_op *op)
 {
-    return op->status == 0 || (op->fate == AIOCOSMOS_ANSWERED && op->http_status >= 200 && op->http_status < 300);
+    return op->status == 0 || (op->fate == AIOCOSMOS_FATE_ANSWERED && op->http_status >= 200 && op->http_status < 300);
 }
 
 /* Looked at when the callback runs, and once more at the end, when all that was under way has arrived. */
@@ -528,16 +528,16 @@ static void sim_check_fate(sim *s, const sim_op *op)
     if (sim_said_done(op)) {
         SIM_CHECK(w, op->applied >= 1, "operation %ld is said to be done (%d), and was not applied", op->number,
                   op->http_status);
-    } else if (op->fate == AIOCOSMOS_NOT_SENT) {
+    } else if (op->fate == AIOCOSMOS_FATE_NOT_SENT) {
         SIM_CHECK(w, op->applied == 0, "operation %ld is said not to be sent (%d), and was applied", op->number,
                   op->status);
         SIM_CHECK(w, op->sent == 0 || op->http_status, "operation %ld is said not to be sent (%d), and was sent",
                   op->number, op->status);
-    } else if (op->fate == AIOCOSMOS_ANSWERED) {
+    } else if (op->fate == AIOCOSMOS_FATE_ANSWERED) {
         SIM_CHECK(w, op->applied == 0, "operation %ld is said to have failed with %d/%d, and was applied", op->number,
                   op->status, op->sub_status);
     } else {
-        SIM_CHECK(w, op->fate == AIOCOSMOS_MAYBE_APPLIED && op->sent > 0,
+        SIM_CHECK(w, op->fate == AIOCOSMOS_FATE_MAYBE_APPLIED && op->sent > 0,
                   "operation %ld may have been applied (%d), and was not sent", op->number, op->status);
     }
     sim_check_applied(s, op);
@@ -578,7 +578,7 @@ static void sim_check_written(sim *s, const sim_op *op, const aiocosmos_result *
 {
     aiocosmos_str no_etag = emu_str(NULL, 0);
     const sim_item *item = op->item;
-    bool answered = result->fate == AIOCOSMOS_ANSWERED;
+    bool answered = result->fate == AIOCOSMOS_FATE_ANSWERED;
     if (s->plan.garbles) return;
     if (result->status == 0 && op->kind != AIOCOSMOS_DELETE_ITEM)
         SIM_CHECK(&s->world, sim_made(op, result->etag), "operation %ld made %s, and its result says %.*s",
@@ -601,7 +601,7 @@ static void sim_learn_session(sim_client *client, const sim_op *op, const aiocos
     int64_t lsn;
     bool refused;
     if (op->item && op->served_container != client->sim->containers) return;     /* of a container that is no more */
-    refused = result->fate == AIOCOSMOS_ANSWERED && result->sub_status == 0 &&
+    refused = result->fate == AIOCOSMOS_FATE_ANSWERED && result->sub_status == 0 &&
                    (result->status == 404 || result->status == 409 || result->status == 412);
     if (refused && op->served_lsn >= 0) {
         sim_cover(&client->sim->world, SIM_session_token_of_failure);
@@ -666,13 +666,13 @@ static void sim_count_result(sim *s, const sim_op *op)
     if (op->status == 412) sim_cover(w, SIM_precondition_412);
     if (op->status == AIOCOSMOS_E_TIMEOUT) sim_cover(w, SIM_timed_out);
     if (!op->write || op->status == 0) return;
-    if (op->fate == AIOCOSMOS_NOT_SENT) sim_cover(w, SIM_fate_not_sent);
-    if (op->fate == AIOCOSMOS_ANSWERED) sim_cover(w, SIM_fate_answered_failure);
-    if (op->fate == AIOCOSMOS_MAYBE_APPLIED)
+    if (op->fate == AIOCOSMOS_FATE_NOT_SENT) sim_cover(w, SIM_fate_not_sent);
+    if (op->fate == AIOCOSMOS_FATE_ANSWERED) sim_cover(w, SIM_fate_answered_failure);
+    if (op->fate == AIOCOSMOS_FATE_MAYBE_APPLIED)
         sim_cover(w, op->applied ? SIM_fate_maybe_and_applied : SIM_fate_maybe_and_not_applied);
     if (op->status != AIOCOSMOS_E_CANCELLED) return;
     if (sim_said_done(op)) sim_cover(w, SIM_cancelled_after_success);
-    if (op->fate == AIOCOSMOS_MAYBE_APPLIED) sim_cover(w, SIM_cancelled_in_doubt);
+    if (op->fate == AIOCOSMOS_FATE_MAYBE_APPLIED) sim_cover(w, SIM_cancelled_in_doubt);
 }
 
 /* Everything that every callback has to hold, whatever it is of. */
@@ -755,7 +755,7 @@ static void sim_still_full(sim_client *client)
     sim_cover(world, SIM_submit_refused_full);
     if (client->owed || !client->full_since_us) client->full_since_us = world->now_us;
     SIM_CHECK(world, world->now_us < client->full_since_us + SIM_FULL_US,
-              "client %u owes nothing, and is full for ever: %s", client->number, aiocosmos_refusal(client->client));
+              "client %u owes nothing, and is full for ever: %s", client->number, aiocosmos_last_error(client->client));
 }
 
 /* A submit said no: nothing may come of it. */
@@ -763,15 +763,15 @@ static void sim_op_refused(sim_op *op, int refused)
 {
     sim *s = op->client->sim;
     sim_trace(&s->world, "operation %ld: refused with %d: %s", op->number, refused,
-              aiocosmos_refusal(op->client->client));
+              aiocosmos_last_error(op->client->client));
     SIM_CHECK(&s->world, refused == AIOCOSMOS_E_FULL || refused == AIOCOSMOS_E_NOMEM || refused == AIOCOSMOS_E_SHUTDOWN,
-              "operation %ld is refused with %d: %s", op->number, refused, aiocosmos_refusal(op->client->client));
+              "operation %ld is refused with %d: %s", op->number, refused, aiocosmos_last_error(op->client->client));
     if (refused == AIOCOSMOS_E_FULL) sim_still_full(op->client);
     if (refused == AIOCOSMOS_E_SHUTDOWN) sim_cover(&s->world, SIM_submit_refused_shutdown);
     SIM_CHECK(&s->world, op->sent == 0 && op->calls == 0, "operation %ld was refused, and is at work", op->number);
     op->calls = 1;                           /* a callback would be the second */
     op->status = refused;
-    op->fate = AIOCOSMOS_NOT_SENT;
+    op->fate = AIOCOSMOS_FATE_NOT_SENT;
 }
 
 static void sim_op_accepted(sim_op *op, uint32_t timeout_ms)
@@ -794,7 +794,7 @@ static void sim_ops_abandoned(sim_client *client)
         if (op->client != client || op->life != client->born || op->calls) continue;
         op->calls = 1;
         op->status = AIOCOSMOS_E_SHUTDOWN;
-        op->fate = op->sent ? AIOCOSMOS_MAYBE_APPLIED : AIOCOSMOS_NOT_SENT;
+        op->fate = op->sent ? AIOCOSMOS_FATE_MAYBE_APPLIED : AIOCOSMOS_FATE_NOT_SENT;
     }
     client->owed = 0;
 }

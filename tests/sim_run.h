@@ -750,7 +750,7 @@ static void sim_audit(sim *s)
 {
     sim_clerk clerk;
     aiocosmos_query_request request;
-    aiocosmos_query query;
+    aiocosmos_cursor query;
     size_t i, present = 0, count[3] = { 0, 1, 0 };
     sim_clerk_open(&clerk, s);
     for (i = 0; i < s->item_count; i++) {
@@ -761,12 +761,12 @@ static void sim_audit(sim *s)
     request.container = SIM_CONTAINER;
     SIM_CHECK(&s->world, aiocosmos_query_open(clerk.client, &request, &query) == 0, "no query");
     while (count[1] && !count[2]) {
-        SIM_CHECK(&s->world, aiocosmos_query_next(clerk.client, query, sim_count_page, count) == 0, "no page");
+        SIM_CHECK(&s->world, aiocosmos_cursor_next(clerk.client, query, sim_count_page, count) == 0, "no page");
         SIM_CHECK(&s->world, aiocosmos_drain(clerk.client, 60000) == 0, "no end of a page");
     }
     SIM_CHECK(&s->world, count[0] == present && !count[2], "%zu items are there, and the audit's query shows %zu",
               present, count[0]);
-    aiocosmos_query_close(clerk.client, query);
+    aiocosmos_cursor_close(clerk.client, query);
     sim_clerk_close(&clerk);
 }
 
@@ -1106,7 +1106,7 @@ static void sim_check_recovery_by(sim_client *client, aiocosmos_kind kind)
         if (tries++) sim_pass_time(&s->world, NULL, 0, s->world.now_us + 200000);
         SIM_CHECK(&s->world, tries <= 20, "client %u does not recover: it still says %d", client->number, status);
         SIM_CHECK(&s->world, aiocosmos_submit(client->client, &request, NULL) == 0, "client %u does not recover: %s",
-                  client->number, aiocosmos_refusal(client->client));
+                  client->number, aiocosmos_last_error(client->client));
         while (aiocosmos_pending(client->client)) {
             sim_tend_names(client);
             client->inside = true;

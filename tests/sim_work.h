@@ -162,7 +162,7 @@ static void sim_share_session(sim_client *from, sim_client *to)
     unsigned i;
     if (from == to || !to->client || !to->session_checked || !sim_hand_token(from, token)) return;
     SIM_CHECK(&s->world, aiocosmos_session_merge(to->client, NULL, SIM_CONTAINER, aioc_memory_str(token)) == 0,
-              "a client's own session token is refused: %s", aiocosmos_refusal(to->client));
+              "a client's own session token is refused: %s", aiocosmos_last_error(to->client));
     /* What no answer to this client has borne out goes when its replicas do not get that far. */
     for (i = 0; i < SIM_RANGES && !s->plan.faults && !s->plan.foreign_tokens && !s->plan.recreates; i++)
         if (from->lsn[i] > to->lsn[i]) to->lsn[i] = from->lsn[i];
@@ -181,13 +181,13 @@ static bool sim_start_item(sim_client *client)
     if (op->kind != AIOCOSMOS_CREATE_ITEM && op->kind != AIOCOSMOS_UPSERT_ITEM) request.id = op->item->id;
     request.pk = aiocosmos_pk1(sim_key(op->item->key));
     request.body = emu_str(op->body, op->body_len);
-    if (*op->if_match) request.if_match = op->if_match;
-    if (*op->if_none_match) request.if_none_match = op->if_none_match;
+    if (*op->if_match) request.if_match = aiocosmos_text(op->if_match);
+    if (*op->if_none_match) request.if_none_match = aiocosmos_text(op->if_none_match);
     request.want_body = op->want_body = op->write && op->kind != AIOCOSMOS_DELETE_ITEM &&
                                         sim_chance(&s->world.work, 0.3);
     if (!op->write && client->session_checked) sim_note_seen(s, op, client->lsn);
     if (op->seen_count && other != client && sim_chance(&s->world.work, 0.2) && sim_hand_token(other, token)) {
-        request.session_token = token;           /* as a cookie carries it */
+        request.session_token = aiocosmos_text(token);           /* as a cookie carries it */
         sim_note_seen(s, op, other->lsn);
     }
     return sim_submit(client, op, &request);
@@ -220,7 +220,7 @@ typedef struct sim_query {
     struct sim_query *next;
     sim_client *client;
     unsigned born;                           /* of the client: another life of it does not know the query */
-    aiocosmos_query handle;                  /* id 0: closed, and perhaps to be resumed */
+    aiocosmos_cursor handle;                 /* id 0: closed, and perhaps to be resumed */
     unsigned key;                            /* SIM_KEYS: all */
     const char *sql;
     uint32_t page_items_max;
@@ -245,7 +245,7 @@ static void sim_on_page(aiocosmos_client *handle, const aiocosmos_page *page, vo
 
 static void sim_query_close(sim_query *query)
 {
-    if (query->handle.id) aiocosmos_query_close(query->client->client, query->handle);
+    if (query->handle.id) aiocosmos_cursor_close(query->client->client, query->handle);
     query->handle.id = 0;
 }
 
@@ -254,7 +254,7 @@ static bool sim_query_next(sim_query *query)
 {
     sim_client *client = query->client;
     sim_op *op = sim_op_new(client, SIM_PAGE, NULL);
-    int refused = aiocosmos_query_next(client->client, query->handle, sim_on_page, query);
+    int refused = aiocosmos_cursor_next(client->client, query->handle, sim_on_page, query);
     sim_trace(&client->sim->world, "operation %ld: client %u asks for page %u of query %" PRIx64, op->number,
               client->number, query->pages + 1, query->handle.id);
     client->sim->net.work++;
@@ -287,13 +287,13 @@ static bool sim_query_open(sim_query *query)
     request.sql = query->sql;
     request.page_items_max = query->page_items_max;
     request.skip_empty = query->skip_empty;
-    if (*query->continuation) request.continuation = query->continuation;
+    if (*query->continuation) request.continuation = aiocosmos_text(query->continuation);
     refused = aiocosmos_query_open(client->client, &request, &query->handle);
     client->sim->net.work++;
     if (refused == AIOCOSMOS_E_FULL) sim_still_full(client);
     SIM_CHECK(&s->world, !refused || refused == AIOCOSMOS_E_FULL || refused == AIOCOSMOS_E_NOMEM ||
                          refused == AIOCOSMOS_E_SHUTDOWN, "a query is refused with %d: %s", refused,
-              aiocosmos_refusal(client->client));
+              aiocosmos_last_error(client->client));
     if (refused) query->handle.id = 0;
     return refused == 0;
 }
@@ -511,7 +511,7 @@ static aiocosmos_pull sim_pull(aiocosmos_client *handle, aiocosmos_bulk_item *it
     if (op->kind != AIOCOSMOS_CREATE_ITEM && op->kind != AIOCOSMOS_UPSERT_ITEM) item->id = op->item->id;
     item->pk = aiocosmos_pk1(sim_key(op->item->key));
     item->body = emu_str(op->body, op->body_len);
-    if (*op->if_match) item->if_match = op->if_match;
+    if (*op->if_match) item->if_match = aiocosmos_text(op->if_match);
     item->item_data = op;
     sim_trace(&s->world, "operation %ld: pulled by bulk %ld, kind %d, item %s", op->number, bulk->op->number, op->kind,
               op->item->id);

@@ -75,7 +75,7 @@ TEST_TWICE(databases_are_listed_page_by_page)
     aiocosmos_query_request list;
     listing all;
     memset(&list, 0, sizeof list);
-    list.feed = AIOCOSMOS_DATABASES;
+    list.feed = AIOCOSMOS_FEED_DATABASES;
     must(client, of_database(AIOCOSMOS_CREATE_DATABASE, "db2"));
     must(client, of_database(AIOCOSMOS_CREATE_DATABASE, "db3"));
     read_all(client, &list, &all);
@@ -97,13 +97,13 @@ TEST(databases_and_containers_are_queried)
     listing all;
     must(client, of_database(AIOCOSMOS_CREATE_DATABASE, "db2"));
     memset(&query, 0, sizeof query);
-    query.feed = AIOCOSMOS_DATABASES;
+    query.feed = AIOCOSMOS_FEED_DATABASES;
     query.sql = "SELECT * FROM r WHERE r.id = @id";
     query.params = &name;
     query.param_count = 1;
     read_all(client, &query, &all);
     CHECK_INT(all.items, 1);
-    query.feed = AIOCOSMOS_CONTAINERS;
+    query.feed = AIOCOSMOS_FEED_CONTAINERS;
     name.value = aiocosmos_s("c");
     read_all(client, &query, &all);
     CHECK_INT(all.items, 1);
@@ -231,7 +231,7 @@ TEST(a_container_keeps_its_ttl_and_indexing_policy)
     request.default_ttl_s = 0;
     request.indexing_policy = text_of("{\"indexingMode\":}");
     CHECK(strstr(refusal_of(client, request), "indexing_policy: "));
-    CHECK(strstr(aiocosmos_refusal(client), "at byte 16"));
+    CHECK(strstr(aiocosmos_last_error(client), "at byte 16"));
     close_world(client);
 }
 
@@ -246,7 +246,7 @@ TEST(a_container_is_replaced_with_what_was_read)
     CHECK_INT(ask(client, request, &got), 0);
     CHECK_INT(number_in(client, got.body, "/defaultTtl"), 60);
     CHECK_STR(string_in(client, got.body, "/_rid"), string_in(client, before.body, "/_rid"));
-    request.if_match = before.etag;
+    request.if_match = aiocosmos_text(before.etag);
     CHECK_INT(ask(client, request, &got), 412);
     request.body = text_of("{\"id\":\"other\"}");
     CHECK(strstr(refusal_of(client, request), "\"id\" is not the container's name"));
@@ -278,7 +278,7 @@ TEST(containers_are_listed_page_by_page)
     aiocosmos_query_request list;
     listing all;
     memset(&list, 0, sizeof list);
-    list.feed = AIOCOSMOS_CONTAINERS;
+    list.feed = AIOCOSMOS_FEED_CONTAINERS;
     must(client, create_container("c2", "/pk"));
     must(client, create_container("c3", "/pk"));
     list.page_items_max = 2;
@@ -310,7 +310,7 @@ TEST_TWICE(an_item_goes_through_every_operation)
     CHECK_INT(ask(client, create_item(eu, "{\"id\":\"ann\",\"pk\":\"eu\",\"level\":1}"), &got), 0);
     CHECK_INT(got.http_status, 201);
     CHECK_INT(ask(client, create_item(eu, "{\"id\":\"ann\",\"pk\":\"eu\"}"), &got), 409);
-    CHECK_INT(got.fate, AIOCOSMOS_ANSWERED);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_ANSWERED);
     CHECK_INT(ask(client, read_item("ann", eu), &got), 0);
     CHECK_INT(number_in(client, got.body, "/level"), 1);
     CHECK_INT(ask(client, upsert_item(eu, "{\"id\":\"ann\",\"pk\":\"eu\",\"level\":2}"), &got), 0);
@@ -370,18 +370,18 @@ TEST(if_match_writes_only_over_the_version_that_was_read)
     aiocosmos_request request = replace_item("ann", eu, "{\"id\":\"ann\",\"pk\":\"eu\",\"v\":2}");
     answer created, got;
     CHECK_INT(ask(client, create_item(eu, "{\"id\":\"ann\",\"pk\":\"eu\",\"v\":1}"), &created), 0);
-    request.if_match = "\"somebody-else\"";
+    request.if_match = aiocosmos_text("\"somebody-else\"");
     CHECK_INT(ask(client, request, &got), 412);
-    CHECK_INT(got.fate, AIOCOSMOS_ANSWERED);
-    request.if_match = created.etag;
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_ANSWERED);
+    request.if_match = aiocosmos_text(created.etag);
     CHECK_INT(ask(client, request, &got), 0);
     CHECK_INT(ask(client, request, &got), 412);
-    request.if_match = "*";
+    request.if_match = aiocosmos_text("*");
     CHECK_INT(ask(client, request, &got), 0);
     request = delete_item("ann", eu);
-    request.if_match = created.etag;
+    request.if_match = aiocosmos_text(created.etag);
     CHECK_INT(ask(client, request, &got), 412);
-    request.if_match = "no-quotes";
+    request.if_match = aiocosmos_text("no-quotes");
     CHECK_STR(refusal_of(client, request), "if_match: an ETag keeps its double quotes");
     close_world(client);
 }
@@ -393,7 +393,7 @@ TEST(if_none_match_reads_only_what_is_new)
     aiocosmos_request request = read_item("ann", eu);
     answer created, got;
     CHECK_INT(ask(client, create_item(eu, "{\"id\":\"ann\",\"pk\":\"eu\"}"), &created), 0);
-    request.if_none_match = created.etag;
+    request.if_none_match = aiocosmos_text(created.etag);
     CHECK_INT(ask(client, request, &got), 304);
     CHECK_INT(got.body_len, 0);
     must(client, upsert_item(eu, "{\"id\":\"ann\",\"pk\":\"eu\",\"v\":2}"));
@@ -445,7 +445,7 @@ static const char *item_text(const char *id, aiocosmos_value pk)
     aiocosmos_jw_init(&w, text, sizeof text);
     aiocosmos_jw_object(&w, NULL);
     aiocosmos_jw_str(&w, "id", id);
-    if (pk.type != AIOCOSMOS_NONE) aiocosmos_jw_value(&w, "pk", pk);
+    if (pk.type != AIOCOSMOS_VALUE_NONE) aiocosmos_jw_value(&w, "pk", pk);
     aiocosmos_jw_end(&w);
     CHECK(aiocosmos_jw_finish(&w).len > 0);
     return text;
@@ -606,10 +606,16 @@ TEST(null_none_and_the_empty_string_are_three_keys)
 TEST(a_key_that_cannot_be_sent_is_refused)
 {
     static char too_long[2050];
-    static const struct { const char *what; aiocosmos_type type; double f64; int64_t i64; const char *str; } cases[] = {
-        {"NaN", AIOCOSMOS_F64, 0.0, 0, NULL}, {"2^53", AIOCOSMOS_I64, 0, 9007199254740993, NULL},
-        {"UTF-8", AIOCOSMOS_STR, 0, 0, "\xC3("}, {"scalar", AIOCOSMOS_JSON, 0, 0, "[1]"},
-        {"2048", AIOCOSMOS_STR, 0, 0, too_long},
+    static const struct {
+        const char *what;
+        aiocosmos_value_type type;
+        double f64;
+        int64_t i64;
+        const char *str;
+    } cases[] = {
+        {"NaN", AIOCOSMOS_VALUE_F64, 0.0, 0, NULL}, {"2^53", AIOCOSMOS_VALUE_I64, 0, 9007199254740993, NULL},
+        {"UTF-8", AIOCOSMOS_VALUE_STR, 0, 0, "\xC3("}, {"scalar", AIOCOSMOS_VALUE_JSON, 0, 0, "[1]"},
+        {"2048", AIOCOSMOS_VALUE_STR, 0, 0, too_long},
     };
     aiocosmos_client *client = open_world("");
     size_t i;
@@ -623,7 +629,7 @@ TEST(a_key_that_cannot_be_sent_is_refused)
         key.str = cases[i].str;
         key.len = cases[i].str ? strlen(cases[i].str) : 0;
         if (strncmp(refusal_of(client, read_item("a", key)), "pk: ", 4) != 0)
-            CHECK_STR(cases[i].what, aiocosmos_refusal(client));
+            CHECK_STR(cases[i].what, aiocosmos_last_error(client));
     }
     close_world(client);
 }

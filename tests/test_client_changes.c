@@ -64,7 +64,7 @@ static void put_all(aiocosmos_client *client)
 }
 
 typedef struct reader {
-    aiocosmos_query query;
+    aiocosmos_cursor query;
     int seen[ITEMS];                         /* the version that comes next can only be from here on, in the history */
     int last_of_key[KEYS];                   /* one key's changes come in their order */
     bool all_versions;
@@ -142,7 +142,7 @@ static aiocosmos_changes_request of_changes(aiocosmos_changes_from from)
 
 static void open_reader(aiocosmos_client *client, reader *r, const aiocosmos_changes_request *request)
 {
-    if (aiocosmos_changes_open(client, request, &r->query) != 0) CHECK_STR(aiocosmos_refusal(client), "accepted");
+    if (aiocosmos_changes_open(client, request, &r->query) != 0) CHECK_STR(aiocosmos_last_error(client), "accepted");
 }
 
 static void begin_reader(aiocosmos_client *client, reader *r, const aiocosmos_changes_request *request)
@@ -155,7 +155,7 @@ static void begin_reader(aiocosmos_client *client, reader *r, const aiocosmos_ch
 static int read_changes(aiocosmos_client *client, reader *r)
 {
     int calls = r->calls;
-    CHECK_INT(aiocosmos_query_next(client, r->query, take_page, r), 0);
+    CHECK_INT(aiocosmos_cursor_next(client, r->query, take_page, r), 0);
     drain(client);
     CHECK_INT(r->calls, calls + 1);
     return r->status;
@@ -171,8 +171,8 @@ static void catch_up(aiocosmos_client *client, reader *r)
 /* The same feed from where it stands, by another query and perhaps another client. */
 static void move_reader(aiocosmos_client *from, aiocosmos_client *to, reader *r, aiocosmos_changes_request request)
 {
-    aiocosmos_query_close(from, r->query);
-    request.continuation = r->state;
+    aiocosmos_cursor_close(from, r->query);
+    request.continuation = aiocosmos_text(r->state);
     open_reader(to, r, &request);
 }
 
@@ -247,7 +247,7 @@ TEST_TWICE(a_feed_has_all_items_and_then_what_changes)
     catch_up(client, &r);
     CHECK_INT(r.items, ITEMS + 1);
     check_complete(&r);
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     close_world(client);
 }
 
@@ -263,7 +263,7 @@ TEST(a_feed_of_an_empty_container_has_nothing_and_a_state)
     move_reader(client, client, &r, request);
     catch_up(client, &r);
     check_complete(&r);
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     close_world(client);
 }
 
@@ -280,13 +280,13 @@ TEST(a_feed_from_now_has_what_changes_after_its_first_page)
     CHECK_INT(read_changes(client, &r), 304);
     move_reader(client, client, &r, request);              /* from there, not from a later now */
     put_all(client);
-    aiocosmos_query_close(client, r.query);
-    request.continuation = r.state;
+    aiocosmos_cursor_close(client, r.query);
+    request.continuation = aiocosmos_text(r.state);
     open_reader(client, &r, &request);
     catch_up(client, &r);
     CHECK_INT(r.items, ITEMS);
     check_complete(&r);
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     close_world(client);
 }
 
@@ -306,7 +306,7 @@ TEST(now_is_known_of_every_range_before_anything_is_given)
     put(client, 3);
     CHECK_INT(read_changes(client, &r), AIOCOSMOS_E_TIMEOUT);
     CHECK_INT(r.items, 0);
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     close_world(client);
     request.timeout_ms = 0;
     client = open_world("--partitions 4");
@@ -320,7 +320,7 @@ TEST(now_is_known_of_every_range_before_anything_is_given)
     move_reader(client, client, &r, request);              /* none is read from its beginning */
     catch_up(client, &r);
     CHECK(r.items > 0 && r.items < ITEMS);
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     close_world(client);
 }
 
@@ -356,7 +356,7 @@ TEST(a_feed_from_a_time_keeps_asking_for_it)
     CHECK_INT(r.items, 3);
     CHECK_INT(times_sent(line), times_sent("A-IM: Incremental Feed\r\n"));
     CHECK_INT(times_sent(line), times_sent("If-None-Match: \""));
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     close_world(client);
 }
 
@@ -384,7 +384,7 @@ TEST(a_feed_of_one_key)
     move_reader(client, client, &r, request);
     catch_up(client, &r);
     CHECK_INT(r.items, 8);
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     request.from = AIOCOSMOS_FROM_NOW;
     begin_reader(client, &r, &request);
     CHECK_INT(read_changes(client, &r), 304);
@@ -392,7 +392,7 @@ TEST(a_feed_of_one_key)
     put(client, 1);
     catch_up(client, &r);
     CHECK_INT(r.items, 1);
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     close_world(client);
 }
 
@@ -426,13 +426,13 @@ TEST(a_feed_of_all_keys_that_begin_with_one)
     CHECK_INT(r.status, 304);
     CHECK_INT(r.items, ITEMS);
     CHECK(i >= 1);
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     request.pk = aiocosmos_pk2(aiocosmos_s("x"), aiocosmos_i(7));
     begin_reader(client, &r, &request);
     catch_up(client, &r);
     CHECK_INT(r.items, 1);
     CHECK_INT(r.seen[7], 8);
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     close_world(client);
 }
 
@@ -452,7 +452,7 @@ TEST(feeds_of_parts_of_the_keys_share_the_work)
         catch_up(client, &r);
         CHECK(r.items > 0);
         items += r.items;
-        aiocosmos_query_close(client, r.query);
+        aiocosmos_cursor_close(client, r.query);
     }
     CHECK_INT(items, ITEMS);
     close_world(client);
@@ -477,7 +477,7 @@ TEST(all_versions_and_deletions)
         CHECK_INT(r.items, (i + 1) * (2 * ITEMS + 1));
     }
     check_complete(&r);
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     close_world(client);
 }
 
@@ -490,7 +490,7 @@ TEST(all_versions_of_a_container_that_keeps_none_are_refused_by_the_service)
     begin_reader(client, &r, &request);
     CHECK_INT(read_changes(client, &r), 400);
     CHECK(strstr(r.message, "retention") != NULL);
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     close_world(client);
 }
 
@@ -518,7 +518,7 @@ TEST(ranges_take_turns)
         CHECK(r.seen[0] < 100);
         catch_up(client, &r);
         check_complete(&r);
-        aiocosmos_query_close(client, r.query);
+        aiocosmos_cursor_close(client, r.query);
     }
     close_world(client);
 }
@@ -539,7 +539,7 @@ TEST(nothing_means_that_nothing_was_there_when_it_was_asked_for)
         if (i % 3 == 0) CHECK_INT(read_changes(client, &r), 304);
     }
     CHECK_INT(r.items, 50);
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     close_world(client);
 }
 
@@ -562,7 +562,7 @@ TEST(a_quiet_feed_asks_nothing_by_itself)
     CHECK_INT(read_changes(client, &r), 304);
     for (i = 0; i < 20; i++) aiocosmos_step(client, 1);
     CHECK_INT(times_sent("A-IM"), 5);                      /* each range once */
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     close_world(client);
 }
 
@@ -590,7 +590,7 @@ TEST(nothing_new_is_no_failure)
     CHECK_INT(read_changes(client, &r), 400);
     CHECK_INT(failures, 1);
     CHECK_INT(read_changes(client, &r), 304);              /* the same page again */
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     close_world(client);
 }
 
@@ -598,10 +598,10 @@ TEST(nothing_new_is_no_failure)
 
 static const char *refusal_of_changes(aiocosmos_client *client, const aiocosmos_changes_request *request)
 {
-    aiocosmos_query query;
+    aiocosmos_cursor query;
     CHECK_INT(aiocosmos_changes_open(client, request, &query), AIOCOSMOS_E_ARGUMENT);
     CHECK_INT(query.id, 0);
-    return aiocosmos_refusal(client);
+    return aiocosmos_last_error(client);
 }
 
 TEST(a_feed_that_cannot_be_is_refused_with_the_reason)
@@ -637,9 +637,9 @@ TEST(a_feed_that_cannot_be_is_refused_with_the_reason)
     request.container = NULL;
     CHECK_STR(refusal_of_changes(client, &request), "container: required");
     request.container = "c";
-    request.session_token = "nonsense";
+    request.session_token = aiocosmos_text("nonsense");
     CHECK(strstr(refusal_of_changes(client, &request), "session_token: ") != NULL);
-    request.session_token = NULL;
+    request.session_token = aiocosmos_text(NULL);
     request.headers = ours;
     CHECK_STR(refusal_of_changes(client, &request), "headers: A-IM: use aiocosmos_changes()");
     request.headers = NULL;
@@ -664,8 +664,8 @@ TEST(a_state_of_something_else_is_refused_by_name)
     must(client, create_container("other", "/pk"));
     begin_reader(client, &r, &request);
     catch_up(client, &r);
-    aiocosmos_query_close(client, r.query);
-    request.continuation = r.state;
+    aiocosmos_cursor_close(client, r.query);
+    request.continuation = aiocosmos_text(r.state);
     request.container = "other";
     CHECK_STR(refusal_of_changes(client, &request), other);
     request.container = "c";
@@ -677,23 +677,23 @@ TEST(a_state_of_something_else_is_refused_by_name)
     request = of_changes(AIOCOSMOS_FROM_BEGINNING);
     memset(&query, 0, sizeof query);
     query.container = "c";
-    query.continuation = r.state;
+    query.continuation = aiocosmos_text(r.state);
     CHECK_STR(refusal_of_query(client, &query), "continuation: of a change feed, not of a query");
     query.pk = aiocosmos_pk1(aiocosmos_s("a"));
     CHECK_STR(refusal_of_query(client, &query), "continuation: of a change feed, not of a query");
-    query.continuation = NULL;
+    query.continuation = aiocosmos_text(NULL);
     query.pk = aiocosmos_pk1(aiocosmos_s(NULL));
     query.page_items_max = 5;
     memset(&all, 0, sizeof all);
     r.query = open_query(client, &query);
     CHECK_INT(read_page(client, r.query, &all), 0);
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     CHECK(all.continuation[0]);
-    request.continuation = all.continuation;
+    request.continuation = aiocosmos_text(all.continuation);
     CHECK_STR(refusal_of_changes(client, &request), "continuation: of a query, not of a change feed");
-    request.continuation = "12345";
+    request.continuation = aiocosmos_text("12345");
     CHECK_STR(refusal_of_changes(client, &request), "continuation: not a continuation token of this library");
-    request.continuation = text;
+    request.continuation = aiocosmos_text(text);
     for (i = 4; r.state[i]; i++) {
         snprintf(text, sizeof text, "%s", r.state);
         text[i] = text[i] == 'A' ? 'B' : 'A';
@@ -723,7 +723,7 @@ TEST(a_container_created_anew_has_other_changes)
     int by_key;
     for (by_key = 0; by_key < 2; by_key++) {
         forget_history();
-        request.continuation = NULL;
+        request.continuation = aiocosmos_text(NULL);
         if (by_key) request.pk = aiocosmos_pk1(key_of(1));
         put_all(client);
         begin_reader(client, &r, &request);
@@ -737,18 +737,18 @@ TEST(a_container_created_anew_has_other_changes)
         while (read_changes(client, &r) == 0) continue;    /* what was read ahead may come first */
         CHECK_INT(r.status, AIOCOSMOS_E_ARGUMENT);
         CHECK_STR(r.message, why);
-        CHECK_INT(aiocosmos_query_next(client, r.query, take_page, &r), AIOCOSMOS_E_ARGUMENT);
-        aiocosmos_query_close(client, r.query);
-        request.continuation = r.state;
+        CHECK_INT(aiocosmos_cursor_next(client, r.query, take_page, &r), AIOCOSMOS_E_ARGUMENT);
+        aiocosmos_cursor_close(client, r.query);
+        request.continuation = aiocosmos_text(r.state);
         open_reader(client, &r, &request);
         CHECK_INT(read_changes(client, &r), AIOCOSMOS_E_ARGUMENT);
         CHECK_STR(r.message, why);
-        aiocosmos_query_close(client, r.query);
-        request.continuation = NULL;
+        aiocosmos_cursor_close(client, r.query);
+        request.continuation = aiocosmos_text(NULL);
         begin_reader(client, &r, &request);
         catch_up(client, &r);
         CHECK_INT(r.items, by_key ? 4 : ITEMS);
-        aiocosmos_query_close(client, r.query);
+        aiocosmos_cursor_close(client, r.query);
     }
     close_world(client);
 }
@@ -764,7 +764,7 @@ TEST(a_state_of_the_new_container_is_good_for_who_remembers_the_old_one)
     put_all(client);
     begin_reader(client, &r, &request);
     catch_up(client, &r);
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     make_container_anew();
     forget_history();
     other = open_client(&options);
@@ -777,7 +777,7 @@ TEST(a_state_of_the_new_container_is_good_for_who_remembers_the_old_one)
     catch_up(client, &r);
     CHECK_INT(r.items, 2 * ITEMS);
     check_complete(&r);
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     close_world(client);
 }
 
@@ -790,11 +790,11 @@ TEST(one_page_of_a_feed_is_owed_at_a_time_and_closing_cancels_it)
     aiocosmos_changes_request request = of_changes(AIOCOSMOS_FROM_BEGINNING);
     fault("delay_ms=5000,verb=GET,path=/docs");
     begin_reader(client, &r, &request);
-    CHECK_INT(aiocosmos_query_next(client, r.query, take_page, &r), 0);
-    CHECK_INT(aiocosmos_query_next(client, r.query, take_page, &r), AIOCOSMOS_E_ARGUMENT);
-    CHECK_STR(aiocosmos_refusal(client), "query: a page is still owed");
+    CHECK_INT(aiocosmos_cursor_next(client, r.query, take_page, &r), 0);
+    CHECK_INT(aiocosmos_cursor_next(client, r.query, take_page, &r), AIOCOSMOS_E_ARGUMENT);
+    CHECK_STR(aiocosmos_last_error(client), "query: a page is still owed");
     aiocosmos_step(client, 20);
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     drain(client);
     CHECK_INT(r.calls, 1);
     CHECK_INT(r.status, AIOCOSMOS_E_CANCELLED);
@@ -816,7 +816,7 @@ TEST(a_page_that_takes_too_long_can_be_asked_for_again)
     no_faults();
     while (read_changes(client, &r) != 304) CHECK(r.status == 0 || r.status == AIOCOSMOS_E_TIMEOUT);
     CHECK_INT(r.items, ITEMS);
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     close_world(client);
 }
 
@@ -832,7 +832,7 @@ TEST(where_ranges_cannot_be_had_a_key_is_read_all_the_same)
     other = open_client(&options);
     begin_reader(other, &r, &request);
     CHECK_INT(read_changes(other, &r), 404);
-    aiocosmos_query_close(other, r.query);
+    aiocosmos_cursor_close(other, r.query);
     request.pk = aiocosmos_pk1(key_of(2));
     begin_reader(other, &r, &request);
     catch_up(other, &r);
@@ -842,12 +842,12 @@ TEST(where_ranges_cannot_be_had_a_key_is_read_all_the_same)
     move_reader(other, client, &r, request);
     catch_up(client, &r);
     CHECK_INT(r.items, 5);
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     aiocosmos_destroy(other);
     request.container = "missing";
     begin_reader(client, &r, &request);
     CHECK_INT(read_changes(client, &r), 404);
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     close_world(client);
 }
 
@@ -879,7 +879,7 @@ TEST(a_feed_goes_on_across_a_split_that_takes_its_time)
     move_reader(client, client, &r, request);
     catch_up(client, &r);
     check_complete(&r);
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     close_world(client);
 }
 
@@ -911,7 +911,7 @@ TEST(a_range_that_splits_for_long_is_not_asked_all_the_time)
     CHECK_INT(r.status, AIOCOSMOS_E_TIMEOUT);
     CHECK(strstr(r.message, "partition key range") != NULL);
     CHECK(r.items > ITEMS / 2 && r.items < ITEMS);
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     close_world(client);
 }
 
@@ -948,7 +948,7 @@ TEST(the_state_does_not_grow_with_splits_that_were_undone)
     catch_up(client, &r);
     check_complete(&r);
     CHECK_INT(r.items, 4 * ITEMS);
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     close_world(client);
 }
 
@@ -967,7 +967,7 @@ TEST(an_answer_that_is_no_page_of_a_change_feed_fails_its_page)
     put_all(client);
     catch_up(client, &r);
     check_complete(&r);
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     request = of_changes(AIOCOSMOS_FROM_BEGINNING);
     begin_reader(client, &r, &request);
     fault("status=200,verb=GET,path=/docs,count=1");
@@ -975,13 +975,13 @@ TEST(an_answer_that_is_no_page_of_a_change_feed_fails_its_page)
     CHECK_INT(r.status, AIOCOSMOS_E_PROTOCOL);
     catch_up(client, &r);
     CHECK_INT(r.items, ITEMS);
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     begin_reader(client, &r, &request);
     fault("status=304,verb=GET,path=/docs,count=1");       /* from the beginning, nothing says where: there again */
     catch_up(client, &r);
     CHECK_INT(read_changes(client, &r), 304);
     CHECK_INT(r.items, ITEMS);
-    aiocosmos_query_close(client, r.query);
+    aiocosmos_cursor_close(client, r.query);
     close_world(client);
 }
 
@@ -1029,7 +1029,7 @@ static void follow_everything(const char *emulator_options, int rounds)
         catch_up(client[k], &readers[k]);
         CHECK(readers[k].items > 0);
         if (k < 2) check_complete(&readers[k]);
-        aiocosmos_query_close(client[k], readers[k].query);
+        aiocosmos_cursor_close(client[k], readers[k].query);
         aiocosmos_destroy(client[k]);
     }
     for (i = 1; i < ITEMS; i += KEYS)
@@ -1069,17 +1069,17 @@ TEST(a_feed_survives_every_allocation_that_fails)
         memset(&r, 0, sizeof r);
         heap.fail_from = heap.fail_to = start + at;
         opened = aiocosmos_changes_open(client, &request, &r.query) == 0;
-        if (!opened) CHECK_STR(aiocosmos_refusal(client), "no memory");
+        if (!opened) CHECK_STR(aiocosmos_last_error(client), "no memory");
         if (!opened) open_reader(client, &r, &request);
         if (at % 16 == 0) split_first_range();
         for (;;) {
-            int asked = aiocosmos_query_next(client, r.query, take_page, &r);
+            int asked = aiocosmos_cursor_next(client, r.query, take_page, &r);
             if (asked == AIOCOSMOS_E_NOMEM) continue;
             if (asked == AIOCOSMOS_E_ARGUMENT) {           /* it cannot go on */
                 aiocosmos_changes_request again = request;
-                again.continuation = r.state[0] ? r.state : NULL;
+                again.continuation = aiocosmos_text(r.state[0] ? r.state : NULL);
                 CHECK_INT(r.status, AIOCOSMOS_E_NOMEM);
-                aiocosmos_query_close(client, r.query);
+                aiocosmos_cursor_close(client, r.query);
                 open_reader(client, &r, &again);
                 continue;
             }
@@ -1088,7 +1088,7 @@ TEST(a_feed_survives_every_allocation_that_fails)
             if (r.status == 304) break;
             if (r.status) CHECK_INT(r.status, AIOCOSMOS_E_NOMEM);
         }
-        aiocosmos_query_close(client, r.query);
+        aiocosmos_cursor_close(client, r.query);
         heap.fail_from = heap.fail_to = 0;
         calls = heap.calls - start;
         CHECK_INT(r.items, ITEMS);

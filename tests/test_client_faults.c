@@ -57,7 +57,7 @@ TEST(retries_on_429_are_counted)
     fault("status=429,retry_after_ms=1,kind=create_item");
     CHECK_INT(ask(client, write_a(), &got), 429);
     CHECK_INT(got.attempts, 3);
-    CHECK_INT(got.fate, AIOCOSMOS_ANSWERED);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_ANSWERED);
     CHECK(strstr(got.message, "attempt 3"));
     close_world(client);
 }
@@ -140,7 +140,7 @@ TEST(what_the_service_did_not_process_is_sent_again)
         fault(rules[i]);
         if (ask(client, write_a(), &got) != 0) CHECK_STR(rules[i], got.message);
         CHECK_INT(got.attempts, i == 0 ? 3 : 2);
-        CHECK_INT(got.fate, AIOCOSMOS_ANSWERED);
+        CHECK_INT(got.fate, AIOCOSMOS_FATE_ANSWERED);
         must(client, delete_item("a", aiocosmos_s("p")));
     }
     close_world(client);
@@ -158,7 +158,7 @@ TEST(what_will_not_get_better_is_not_sent_again)
         fault(rule);
         CHECK_INT(ask(client, write_a(), &got), statuses[i]);
         CHECK_INT(got.attempts, 1);
-        CHECK_INT(got.fate, AIOCOSMOS_ANSWERED);
+        CHECK_INT(got.fate, AIOCOSMOS_FATE_ANSWERED);
         CHECK(got.message[0]);
         no_faults();
     }
@@ -196,15 +196,15 @@ typedef struct fate_case {
 } fate_case;
 
 static const fate_case fates[] = {
-    {"action=reset,kind=create_item", AIOCOSMOS_E_CONNECT, AIOCOSMOS_MAYBE_APPLIED, false},
-    {"action=reset,when=after,kind=create_item", AIOCOSMOS_E_CONNECT, AIOCOSMOS_MAYBE_APPLIED, true},
-    {"action=close,kind=create_item", AIOCOSMOS_E_CONNECT, AIOCOSMOS_MAYBE_APPLIED, false},
-    {"action=close,when=after,kind=create_item", AIOCOSMOS_E_CONNECT, AIOCOSMOS_MAYBE_APPLIED, true},
-    {"action=truncate,at=20,kind=create_item", AIOCOSMOS_E_CONNECT, AIOCOSMOS_MAYBE_APPLIED, true},
-    {"action=garble,at=0,kind=create_item", AIOCOSMOS_E_PROTOCOL, AIOCOSMOS_MAYBE_APPLIED, true},
-    {"status=500,kind=create_item", 500, AIOCOSMOS_MAYBE_APPLIED, false},
-    {"status=408,when=after,kind=create_item", 408, AIOCOSMOS_MAYBE_APPLIED, true},
-    {"status=409,kind=create_item", 409, AIOCOSMOS_ANSWERED, false},
+    {"action=reset,kind=create_item", AIOCOSMOS_E_CONNECT, AIOCOSMOS_FATE_MAYBE_APPLIED, false},
+    {"action=reset,when=after,kind=create_item", AIOCOSMOS_E_CONNECT, AIOCOSMOS_FATE_MAYBE_APPLIED, true},
+    {"action=close,kind=create_item", AIOCOSMOS_E_CONNECT, AIOCOSMOS_FATE_MAYBE_APPLIED, false},
+    {"action=close,when=after,kind=create_item", AIOCOSMOS_E_CONNECT, AIOCOSMOS_FATE_MAYBE_APPLIED, true},
+    {"action=truncate,at=20,kind=create_item", AIOCOSMOS_E_CONNECT, AIOCOSMOS_FATE_MAYBE_APPLIED, true},
+    {"action=garble,at=0,kind=create_item", AIOCOSMOS_E_PROTOCOL, AIOCOSMOS_FATE_MAYBE_APPLIED, true},
+    {"status=500,kind=create_item", 500, AIOCOSMOS_FATE_MAYBE_APPLIED, false},
+    {"status=408,when=after,kind=create_item", 408, AIOCOSMOS_FATE_MAYBE_APPLIED, true},
+    {"status=409,kind=create_item", 409, AIOCOSMOS_FATE_ANSWERED, false},
 };
 
 TEST_TWICE(a_write_whose_answer_is_lost_is_sent_once_and_may_have_been_applied)
@@ -218,7 +218,7 @@ TEST_TWICE(a_write_whose_answer_is_lost_is_sent_once_and_may_have_been_applied)
         CHECK_INT(got.fate, fates[i].fate);
         CHECK_INT(got.attempts, 1);
         CHECK_INT(strstr(got.message, "the write may have been applied") != NULL,
-                  fates[i].fate == AIOCOSMOS_MAYBE_APPLIED);
+                  fates[i].fate == AIOCOSMOS_FATE_MAYBE_APPLIED);
         no_faults();
         if (is_stored(client, "a") != fates[i].stored) CHECK_STR(fates[i].rule, "otherwise");
         if (fates[i].stored) must(client, delete_item("a", aiocosmos_s("p")));
@@ -232,7 +232,7 @@ TEST(a_write_to_nobody_was_not_sent)
     answer got;
     stop_emulator();
     CHECK_INT(ask(client, write_a(), &got), AIOCOSMOS_E_CONNECT);
-    CHECK_INT(got.fate, AIOCOSMOS_NOT_SENT);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_NOT_SENT);
     CHECK_INT(got.attempts, 3);
     CHECK(strstr(got.message, "127.0.0.1") || strstr(got.message, "localhost"));
     close_world(client);
@@ -244,11 +244,11 @@ TEST(with_if_match_a_write_is_sent_again)
     aiocosmos_request request = replace_item("a", aiocosmos_s("p"), "{\"id\":\"a\",\"pk\":\"p\",\"v\":2}");
     answer created, got;
     CHECK_INT(ask(client, write_a(), &created), 0);
-    request.if_match = created.etag;
+    request.if_match = aiocosmos_text(created.etag);
     fault("action=reset,kind=replace_item,count=1");
     CHECK_INT(ask(client, request, &got), 0);
     CHECK_INT(got.attempts, 2);
-    CHECK_INT(got.fate, AIOCOSMOS_ANSWERED);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_ANSWERED);
     close_world(client);
 }
 
@@ -259,19 +259,19 @@ TEST(an_echo_of_our_own_write_is_not_taken_for_an_answer)
     aiocosmos_request request = replace_item("a", aiocosmos_s("p"), "{\"id\":\"a\",\"pk\":\"p\",\"v\":2}");
     answer created, got;
     CHECK_INT(ask(client, write_a(), &created), 0);
-    request.if_match = created.etag;
+    request.if_match = aiocosmos_text(created.etag);
     fault("action=reset,when=after,kind=replace_item,count=1");
     CHECK_INT(ask(client, request, &got), 412);
-    CHECK_INT(got.fate, AIOCOSMOS_MAYBE_APPLIED);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_MAYBE_APPLIED);
     CHECK_INT(got.attempts, 2);
     must(client, delete_item("a", aiocosmos_s("p")));
     CHECK_INT(ask(client, write_a(), &created), 0);
     request = delete_item("a", aiocosmos_s("p"));
-    request.if_match = created.etag;
+    request.if_match = aiocosmos_text(created.etag);
     no_faults();
     fault("action=reset,when=after,kind=delete_item,count=1");
     CHECK_INT(ask(client, request, &got), 404);
-    CHECK_INT(got.fate, AIOCOSMOS_MAYBE_APPLIED);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_MAYBE_APPLIED);
     close_world(client);
 }
 
@@ -283,10 +283,10 @@ TEST(an_if_match_that_any_version_meets_is_no_leave_to_send_again)
                                         "[{\"op\":\"incr\",\"path\":\"/v\",\"value\":1}]");
     answer got;
     must(client, write_a());
-    request.if_match = "*";
+    request.if_match = aiocosmos_text("*");
     fault("action=reset,when=after,kind=patch_item,count=1");
     CHECK_INT(ask(client, request, &got), AIOCOSMOS_E_CONNECT);
-    CHECK_INT(got.fate, AIOCOSMOS_MAYBE_APPLIED);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_MAYBE_APPLIED);
     CHECK_INT(ask(client, read_a(), &got), 0);
     CHECK_INT(number_in(client, got.body, "/v"), 2);
     close_world(client);
@@ -304,12 +304,12 @@ TEST_TWICE(with_retry_writes_every_write_is_sent_again)
     no_faults();
     fault("action=reset,when=after,kind=create_item,count=1");
     CHECK_INT(ask(client, create_item(aiocosmos_s("p"), "{\"id\":\"b\",\"pk\":\"p\"}"), &got), 409);
-    CHECK_INT(got.fate, AIOCOSMOS_MAYBE_APPLIED);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_MAYBE_APPLIED);
     CHECK(is_stored(client, "b"));
     no_faults();
     fault("action=garble,at=0,kind=upsert_item,count=1");
     CHECK_INT(ask(client, upsert_item(aiocosmos_s("p"), "{\"id\":\"b\",\"pk\":\"p\"}"), &got), 0);
-    CHECK_INT(got.fate, AIOCOSMOS_ANSWERED);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_ANSWERED);
     close_world(client);
 }
 
@@ -322,7 +322,7 @@ TEST(if_not_exists_may_be_sent_again)
     fault("action=reset,when=after,kind=create_container,count=1");
     CHECK_INT(ask(client, request, &got), 0);
     CHECK_INT(got.attempts, 2);
-    CHECK_INT(got.fate, AIOCOSMOS_ANSWERED);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_ANSWERED);
     close_world(client);
 }
 
@@ -412,7 +412,7 @@ TEST_TWICE(a_deadline_ends_the_wait_for_an_answer)
     CHECK(got.latency_us >= 30000);
     CHECK(strstr(got.message, "waiting for the answer"));
     CHECK_INT(ask(client, within(upsert_item(aiocosmos_s("p"), item_a), 30), &got), AIOCOSMOS_E_TIMEOUT);
-    CHECK_INT(got.fate, AIOCOSMOS_MAYBE_APPLIED);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_MAYBE_APPLIED);
     no_faults();
     CHECK_INT(ask(client, read_a(), &got), 0);
     close_world(client);
@@ -426,7 +426,7 @@ TEST(a_deadline_ends_the_time_between_two_attempts)
     CHECK_INT(ask(client, within(write_a(), 50), &got), 429);      /* no time is left: the service's word is better */
     CHECK_INT(got.attempts, 2);
     CHECK_INT(got.http_status, 429);
-    CHECK_INT(got.fate, AIOCOSMOS_ANSWERED);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_ANSWERED);
     close_world(client);
 }
 
@@ -442,10 +442,10 @@ TEST(a_deadline_ends_the_wait_for_a_connection)
     send_off(client, within(create_item(aiocosmos_s("p"), "{\"id\":\"b\",\"pk\":\"p\"}"), 20), &second);
     drain(client);
     CHECK_INT(second.status, AIOCOSMOS_E_TIMEOUT);
-    CHECK_INT(second.fate, AIOCOSMOS_NOT_SENT);
+    CHECK_INT(second.fate, AIOCOSMOS_FATE_NOT_SENT);
     CHECK(strstr(second.message, "waiting for a connection"));
     CHECK_INT(first.status, AIOCOSMOS_E_TIMEOUT);
-    CHECK_INT(first.fate, AIOCOSMOS_MAYBE_APPLIED);
+    CHECK_INT(first.fate, AIOCOSMOS_FATE_MAYBE_APPLIED);
     close_world(client);
 }
 
@@ -512,15 +512,15 @@ TEST(a_deadline_ends_every_stage_of_connecting)
     client = open_lost_in_dns(&asked);
     CHECK_INT(ask(client, within(write_a(), 30), &got), AIOCOSMOS_E_TIMEOUT);
     CHECK_INT(asked, 1);
-    CHECK_INT(got.fate, AIOCOSMOS_NOT_SENT);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_NOT_SENT);
     close_world(client);
     client = open_lost_in_tcp();
     CHECK_INT(ask(client, within(write_a(), 30), &got), AIOCOSMOS_E_TIMEOUT);
-    CHECK_INT(got.fate, AIOCOSMOS_NOT_SENT);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_NOT_SENT);
     close_world(client);
     client = open_lost_in_tls(&listener);
     CHECK_INT(ask(client, within(write_a(), 30), &got), AIOCOSMOS_E_TIMEOUT);
-    CHECK_INT(got.fate, AIOCOSMOS_NOT_SENT);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_NOT_SENT);
     close(listener);
     close_world(client);
 }
@@ -563,7 +563,7 @@ TEST(no_deadline_means_none)
     close_world(client);
     CHECK_INT(got.calls, 1);
     CHECK_INT(got.status, AIOCOSMOS_E_SHUTDOWN);
-    CHECK_INT(got.fate, AIOCOSMOS_MAYBE_APPLIED);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_MAYBE_APPLIED);
 }
 
 /*--- Cancelling -------------------------------------------------------------------------*/
@@ -587,13 +587,13 @@ TEST_TWICE(what_is_queued_or_on_the_wire_can_be_cancelled)
     aiocosmos_op op;
     answer got;
     op = send_off(client, write_a(), &got);
-    check_cancelled(client, op, &got, AIOCOSMOS_NOT_SENT);
+    check_cancelled(client, op, &got, AIOCOSMOS_FATE_NOT_SENT);
     CHECK(!is_stored(client, "a"));
     fault("action=hang,kind=create_item");
     op = send_off(client, write_a(), &got);
     CHECK_INT(aiocosmos_step(client, 0), 0);
     CHECK_INT(aiocosmos_step(client, 0), 0);
-    check_cancelled(client, op, &got, AIOCOSMOS_MAYBE_APPLIED);
+    check_cancelled(client, op, &got, AIOCOSMOS_FATE_MAYBE_APPLIED);
     CHECK(strstr(got.message, "waiting for the answer"));
     close_world(client);
 }
@@ -608,17 +608,17 @@ TEST(what_is_connecting_can_be_cancelled)
     op = send_off(client, write_a(), &got);
     CHECK_INT(aiocosmos_step(client, 0), 0);
     CHECK_INT(asked, 1);
-    check_cancelled(client, op, &got, AIOCOSMOS_NOT_SENT);
+    check_cancelled(client, op, &got, AIOCOSMOS_FATE_NOT_SENT);
     close_world(client);
     client = open_lost_in_tcp();
     op = send_off(client, write_a(), &got);
     CHECK_INT(aiocosmos_step(client, 0), 0);
-    check_cancelled(client, op, &got, AIOCOSMOS_NOT_SENT);
+    check_cancelled(client, op, &got, AIOCOSMOS_FATE_NOT_SENT);
     close_world(client);
     client = open_lost_in_tls(&listener);
     op = send_off(client, write_a(), &got);
     CHECK_INT(aiocosmos_step(client, 10), 0);
-    check_cancelled(client, op, &got, AIOCOSMOS_NOT_SENT);
+    check_cancelled(client, op, &got, AIOCOSMOS_FATE_NOT_SENT);
     close(listener);
     close_world(client);
 }
@@ -635,7 +635,7 @@ TEST(what_backs_off_can_be_cancelled)
         CHECK_INT(aiocosmos_step(client, 100), 0);
         aiocosmos_get_stats(client, &stats);
     } while (stats.throttled == 0);
-    check_cancelled(client, op, &got, AIOCOSMOS_NOT_SENT);
+    check_cancelled(client, op, &got, AIOCOSMOS_FATE_NOT_SENT);
     CHECK_INT(got.http_status, 429);
     close_world(client);
 }
@@ -831,14 +831,14 @@ static void destroy_inside(aiocosmos_client *client, const aiocosmos_result *res
     plot *p = user_data;
     aiocosmos_request request = read_a();
     aiocosmos_query_request query;
-    aiocosmos_query handle;
+    aiocosmos_cursor handle;
     p->calls++;
     if (result->status == AIOCOSMOS_E_SHUTDOWN) p->shut_down++;
     if (p->calls != p->destroyed_at) return;
     aiocosmos_destroy(client);
     aiocosmos_destroy(client);
     p->submit_answer = aiocosmos_submit(client, &request, NULL);
-    CHECK_STR(aiocosmos_refusal(client), "the client is being destroyed");
+    CHECK_STR(aiocosmos_last_error(client), "the client is being destroyed");
     memset(&query, 0, sizeof query);
     query.container = "c";
     CHECK_INT(aiocosmos_query_open(client, &query, &handle), AIOCOSMOS_E_SHUTDOWN);
@@ -966,7 +966,7 @@ TEST(on_failure_sees_each_failure_once_and_first)
     fault("status=449,kind=read_item,count=2");
     CHECK_INT(ask(client, read_a(), &got), 0);             /* a retry is no failure */
     request = read_a();
-    request.if_none_match = created.etag;
+    request.if_none_match = aiocosmos_text(created.etag);
     CHECK_INT(ask(client, request, &got), 304);            /* nor is that */
     CHECK_INT(seen.calls, 0);
     CHECK_INT(ask(client, read_item("b", aiocosmos_s("p")), &got), 404);

@@ -93,12 +93,12 @@ TEST(a_query_that_cannot_be_sent_is_refused_with_the_reason)
     query.params = NULL;
     CHECK_STR(refusal_of_query(client, &query), "params: required: param_count is set");
     query.param_count = 0;
-    query.continuation = "no\nline";
+    query.continuation = aiocosmos_text("no\nline");
     CHECK_STR(refusal_of_query(client, &query), "continuation: not a continuation token of this library");
-    query.continuation = NULL;
-    query.session_token = "not-a-token";
+    query.continuation = aiocosmos_text(NULL);
+    query.session_token = aiocosmos_text("not-a-token");
     CHECK(strncmp(refusal_of_query(client, &query), "session_token: malformed at byte ", 33) == 0);
-    query.session_token = NULL;
+    query.session_token = aiocosmos_text(NULL);
     query.container = NULL;
     CHECK_STR(refusal_of_query(client, &query), "container: required");
     close_world(client);
@@ -149,10 +149,10 @@ TEST_TWICE(a_continuation_goes_on_in_another_client)
     other = open_client(&options);
     do {
         aiocosmos_client *turn = moves++ % 2 ? other : client;
-        aiocosmos_query page = open_query(turn, &query);
+        aiocosmos_cursor page = open_query(turn, &query);
         CHECK_INT(read_page(turn, page, &all), 0);
-        aiocosmos_query_close(turn, page);
-        query.continuation = all.continuation;
+        aiocosmos_cursor_close(turn, page);
+        query.continuation = aiocosmos_text(all.continuation);
     } while (all.more);
     check_complete(&all, 30);
     CHECK(moves >= 8);
@@ -167,17 +167,17 @@ TEST(a_continuation_of_something_else_is_refused_by_name)
     aiocosmos_query_request query = query_of("SELECT * FROM c ORDER BY c.n");
     char token[sizeof ((listing *)0)->continuation];
     listing all;
-    aiocosmos_query open;
+    aiocosmos_cursor open;
     fill(client, "eu", 0, 10);
     query.page_items_max = 4;
     open = open_query(client, &query);
     memset(&all, 0, sizeof all);
     CHECK_INT(read_page(client, open, &all), 0);
-    aiocosmos_query_close(client, open);
+    aiocosmos_cursor_close(client, open);
     snprintf(token, sizeof token, "%s", all.continuation);
-    query.continuation = "nonsense";
+    query.continuation = aiocosmos_text("nonsense");
     CHECK_STR(refusal_of_query(client, &query), "continuation: not a continuation token of this library");
-    query.continuation = token;
+    query.continuation = aiocosmos_text(token);
     query.sql = "SELECT * FROM c ORDER BY c.m";
     CHECK_STR(refusal_of_query(client, &query), "continuation: of another query or container");
     query.sql = "SELECT * FROM c ORDER BY c.n";
@@ -237,7 +237,7 @@ TEST(a_token_does_not_depend_on_what_its_client_knew)
     aiocosmos_query_request query = query_in("eu", "SELECT * FROM c");
     aiocosmos_options options = usual_options();
     char token[sizeof ((listing *)0)->continuation];
-    aiocosmos_query open;
+    aiocosmos_cursor open;
     listing all;
     fill(client, "eu", 0, 10);
     query.page_items_max = 4;
@@ -245,12 +245,12 @@ TEST(a_token_does_not_depend_on_what_its_client_knew)
     open = open_query(other, &query);
     memset(&all, 0, sizeof all);
     CHECK_INT(read_page(other, open, &all), 0);
-    aiocosmos_query_close(other, open);
+    aiocosmos_cursor_close(other, open);
     aiocosmos_destroy(other);
     snprintf(token, sizeof token, "%s", all.continuation);
     query.page_items_max = 0;
     CHECK_INT(read_all(client, &query, &all), 0);            /* knows its ranges from here on */
-    query.continuation = token;
+    query.continuation = aiocosmos_text(token);
     CHECK_INT(read_all(client, &query, &all), 0);
     CHECK_INT(all.items, 6);
     close_world(client);
@@ -260,9 +260,9 @@ TEST(a_query_says_what_it_has_cost)
 {
     aiocosmos_client *client = open_world("--partitions 4");
     aiocosmos_query_request query = query_of("SELECT c.id FROM c ORDER BY c.n");
-    aiocosmos_query_stats stats;
+    aiocosmos_cursor_stats stats;
     aiocosmos_range_stats range;
-    aiocosmos_query open;
+    aiocosmos_cursor open;
     listing all;
     double charge_ru = 0;
     uint64_t items = 0;
@@ -274,7 +274,7 @@ TEST(a_query_says_what_it_has_cost)
     open = open_query(client, &query);
     memset(&all, 0, sizeof all);
     while (read_page(client, open, &all) == 0 && all.more) continue;
-    CHECK(aiocosmos_query_get_stats(client, open, &stats));
+    CHECK(aiocosmos_cursor_get_stats(client, open, &stats));
     CHECK_INT(stats.items, 20);
     CHECK_INT(stats.requests, 5);                            /* four ranges, and the plan */
     CHECK_INT(stats.range_count, 4);
@@ -282,16 +282,16 @@ TEST(a_query_says_what_it_has_cost)
     CHECK(strstr(stats.metrics.ptr, "outputDocumentCount=20"));
     CHECK(stats.index_metrics.len > 0 && *stats.index_metrics.ptr == '{');
     for (i = 0; i < stats.range_count; i++) {
-        CHECK(aiocosmos_query_get_range(client, open, i, &range));
+        CHECK(aiocosmos_cursor_get_range(client, open, i, &range));
         CHECK(range.id.len > 0 && range.max.len > 0 && range.requests == 1);
         charge_ru += range.charge_ru;
         items += range.items;
     }
     CHECK_INT(items, 20);
     CHECK(charge_ru > 8 && charge_ru <= stats.charge_ru && stats.charge_ru - all.charge_ru < 0.01);
-    CHECK(!aiocosmos_query_get_range(client, open, i, &range));
-    aiocosmos_query_close(client, open);
-    CHECK(!aiocosmos_query_get_stats(client, open, &stats));
+    CHECK(!aiocosmos_cursor_get_range(client, open, i, &range));
+    aiocosmos_cursor_close(client, open);
+    CHECK(!aiocosmos_cursor_get_stats(client, open, &stats));
     close_world(client);
 }
 
@@ -404,22 +404,22 @@ TEST(one_page_is_owed_at_a_time)
 {
     aiocosmos_client *client = open_world("");
     aiocosmos_query_request request = query_in("eu", "SELECT * FROM c");
-    aiocosmos_query query = open_query(client, &request);
+    aiocosmos_cursor query = open_query(client, &request);
     listing all;
     memset(&all, 0, sizeof all);
     CHECK_INT(aiocosmos_pending(client), 0);
-    CHECK_INT(aiocosmos_query_next(client, query, keep_page, &all), 0);
+    CHECK_INT(aiocosmos_cursor_next(client, query, keep_page, &all), 0);
     CHECK_INT(aiocosmos_pending(client), 1);
-    CHECK_INT(aiocosmos_query_next(client, query, keep_page, &all), AIOCOSMOS_E_ARGUMENT);
-    CHECK_STR(aiocosmos_refusal(client), "query: a page is still owed");
+    CHECK_INT(aiocosmos_cursor_next(client, query, keep_page, &all), AIOCOSMOS_E_ARGUMENT);
+    CHECK_STR(aiocosmos_last_error(client), "query: a page is still owed");
     drain(client);
     CHECK_INT(all.calls, 1);
-    CHECK_INT(aiocosmos_query_next(client, query, keep_page, &all), AIOCOSMOS_E_ARGUMENT);
-    CHECK_STR(aiocosmos_refusal(client), "query: the last page has been delivered");
-    aiocosmos_query_close(client, query);
-    CHECK_INT(aiocosmos_query_next(client, query, keep_page, &all), AIOCOSMOS_E_ARGUMENT);
-    CHECK_STR(aiocosmos_refusal(client), "query: unknown or closed");
-    aiocosmos_query_close(client, query);
+    CHECK_INT(aiocosmos_cursor_next(client, query, keep_page, &all), AIOCOSMOS_E_ARGUMENT);
+    CHECK_STR(aiocosmos_last_error(client), "query: the last page has been delivered");
+    aiocosmos_cursor_close(client, query);
+    CHECK_INT(aiocosmos_cursor_next(client, query, keep_page, &all), AIOCOSMOS_E_ARGUMENT);
+    CHECK_STR(aiocosmos_last_error(client), "query: unknown or closed");
+    aiocosmos_cursor_close(client, query);
     drain(client);
     CHECK_INT(all.calls, 1);
     close_world(client);
@@ -432,12 +432,12 @@ TEST(closing_a_query_cancels_the_page_that_is_owed)
     int steps, i;
     fault("action=hang,kind=query_items");
     for (steps = 0; steps < 3; steps++) {                  /* not begun, sent, waited for */
-        aiocosmos_query query = open_query(client, &request);
+        aiocosmos_cursor query = open_query(client, &request);
         listing all;
         memset(&all, 0, sizeof all);
-        CHECK_INT(aiocosmos_query_next(client, query, keep_page, &all), 0);
+        CHECK_INT(aiocosmos_cursor_next(client, query, keep_page, &all), 0);
         for (i = 0; i < steps; i++) CHECK_INT(aiocosmos_step(client, 1), 0);
-        aiocosmos_query_close(client, query);
+        aiocosmos_cursor_close(client, query);
         CHECK_INT(all.calls, 0);
         drain(client);
         CHECK_INT(all.calls, 1);
@@ -451,7 +451,7 @@ TEST(a_page_that_failed_can_be_asked_for_again)
 {
     aiocosmos_client *client = open_world("");
     aiocosmos_query_request request = query_in("eu", "SELECT * FROM c");
-    aiocosmos_query query;
+    aiocosmos_cursor query;
     listing all;
     fill(client, "eu", 0, 10);
     request.page_items_max = 5;
@@ -464,7 +464,7 @@ TEST(a_page_that_failed_can_be_asked_for_again)
     CHECK_INT(read_page(client, query, &all), 0);
     if (all.more) CHECK_INT(read_page(client, query, &all), 0);
     check_complete(&all, 10);
-    aiocosmos_query_close(client, query);
+    aiocosmos_cursor_close(client, query);
     close_world(client);
 }
 
@@ -481,7 +481,7 @@ TEST(a_page_that_is_none_fails_and_the_next_asks_again)
     fill(client, "c", 20, 30);
     for (i = 0; i < 2 * sizeof sqls / sizeof *sqls; i++) {
         aiocosmos_query_request request = query_of(sqls[i / 2]);
-        aiocosmos_query query;
+        aiocosmos_cursor query;
         listing all;
         int failures = 0, status = 0;
         request.page_items_max = 7;
@@ -494,7 +494,7 @@ TEST(a_page_that_is_none_fails_and_the_next_asks_again)
         }
         CHECK(failures > 0);
         check_complete(&all, 30);
-        aiocosmos_query_close(client, query);
+        aiocosmos_cursor_close(client, query);
         no_faults();
     }
     close_world(client);
@@ -506,7 +506,7 @@ TEST(a_query_that_lost_its_answers_and_its_ranges_goes_on)
 {
     aiocosmos_client *client = open_world("--partitions 4");
     aiocosmos_query_request request = query_of("SELECT * FROM c ORDER BY c.n");
-    aiocosmos_query query;
+    aiocosmos_cursor query;
     aioc_feeds_query *inside;
     listing all;
     fill(client, "a", 0, 10);
@@ -522,12 +522,12 @@ TEST(a_query_that_lost_its_answers_and_its_ranges_goes_on)
         aioc_account_forget_ranges(inside->fan->ranges.container);
     } while (all.more);
     check_complete(&all, 30);
-    aiocosmos_query_close(client, query);
+    aiocosmos_cursor_close(client, query);
     close_world(client);
 }
 
 typedef struct walker {
-    aiocosmos_query query;
+    aiocosmos_cursor query;
     int pages, items;
     bool close_early;
 } walker;
@@ -539,9 +539,9 @@ static void walk_on(aiocosmos_client *client, const aiocosmos_page *page, void *
     w->items += (int)page->item_count;
     CHECK_INT(page->result->status, 0);
     if (page->more && !(w->close_early && w->pages == 2))
-        CHECK_INT(aiocosmos_query_next(client, w->query, walk_on, w), 0);
+        CHECK_INT(aiocosmos_cursor_next(client, w->query, walk_on, w), 0);
     else
-        aiocosmos_query_close(client, w->query);
+        aiocosmos_cursor_close(client, w->query);
 }
 
 TEST(a_page_may_ask_for_the_next_or_close_its_query)
@@ -553,13 +553,13 @@ TEST(a_page_may_ask_for_the_next_or_close_its_query)
     request.page_items_max = 2;
     memset(&w, 0, sizeof w);
     w.query = open_query(client, &request);
-    CHECK_INT(aiocosmos_query_next(client, w.query, walk_on, &w), 0);
+    CHECK_INT(aiocosmos_cursor_next(client, w.query, walk_on, &w), 0);
     drain(client);
     CHECK_INT(w.items, 10);
     memset(&w, 0, sizeof w);
     w.close_early = true;
     w.query = open_query(client, &request);
-    CHECK_INT(aiocosmos_query_next(client, w.query, walk_on, &w), 0);
+    CHECK_INT(aiocosmos_cursor_next(client, w.query, walk_on, &w), 0);
     drain(client);
     CHECK_INT(w.items, 4);
     close_world(client);
@@ -573,7 +573,7 @@ TEST(open_queries_are_freed_with_the_client)
     int i;
     memset(&owed, 0, sizeof owed);
     for (i = 0; i < 20; i++) open_query(client, &request);
-    CHECK_INT(aiocosmos_query_next(client, open_query(client, &request), keep_page, &owed), 0);
+    CHECK_INT(aiocosmos_cursor_next(client, open_query(client, &request), keep_page, &owed), 0);
     close_world(client);
     CHECK_INT(owed.calls, 1);
     CHECK_INT(owed.status, AIOCOSMOS_E_SHUTDOWN);
@@ -616,7 +616,7 @@ TEST(a_token_is_carried_to_another_client)
     CHECK_INT(aiocosmos_session_merge(other, NULL, "c", text_of(token)), 0);
     CHECK_STR(session_of(other), token);
     CHECK_INT(aiocosmos_session_merge(other, NULL, "c", text_of("0:-1#1,nonsense")), AIOCOSMOS_E_ARGUMENT);
-    CHECK(strstr(aiocosmos_refusal(other), "token: malformed at byte "));
+    CHECK(strstr(aiocosmos_last_error(other), "token: malformed at byte "));
     CHECK_STR(session_of(other), token);
     aiocosmos_destroy(other);
     close_world(client);
@@ -717,13 +717,13 @@ TEST(a_token_given_by_hand_counts_for_that_request_alone)
     CHECK_INT(ask(client, create_item(aiocosmos_s("a"), "{\"id\":\"0\",\"pk\":\"a\"}"), &got), 0);
     CHECK_INT(sscanf(got.session, "%7[^:]", range), 1);
     strcat(range, ":-1#999999");
-    request.session_token = range;                           /* from the future: no replica has got there */
+    request.session_token = aiocosmos_text(range);          /* from the future: no replica has got there */
     CHECK_INT(ask(client, request, &got), 404);
     CHECK_INT(got.sub_status, 1002);
     CHECK_INT(got.attempts, 3);
     CHECK(strstr(got.message, "session"));
     CHECK_INT(ask(client, read_item("0", aiocosmos_s("a")), &got), 0);
-    request.session_token = "0:";
+    request.session_token = aiocosmos_text("0:");
     CHECK(strncmp(refusal_of(client, request), "session_token: malformed at byte ", 33) == 0);
     close_world(client);
 }
@@ -926,7 +926,7 @@ static void item_came(aiocosmos_client *client, const aiocosmos_result *result, 
     s->refused += result->status == AIOCOSMOS_E_ARGUMENT;
     if (result->status) copy_text(s->message, sizeof s->message, result->message);
     if (s->cancel_in_item && s->item_calls == 1) CHECK(aiocosmos_cancel(client, s->op));
-    if (aiocosmos_bulk_progress(client, s->op, &totals)) {
+    if (aiocosmos_bulk_get_totals(client, s->op, &totals)) {
         if (totals.concurrency < s->lowest) s->lowest = s->highest_after = totals.concurrency;
         if (totals.concurrency > s->highest_after) s->highest_after = totals.concurrency;
     }
@@ -943,7 +943,7 @@ static void bulk_came(aiocosmos_client *client, const aiocosmos_result *result, 
     s->calls++;
     s->status = result->status;
     s->totals = *totals;
-    CHECK(!aiocosmos_bulk_progress(client, s->op, &gone));
+    CHECK(!aiocosmos_bulk_get_totals(client, s->op, &gone));
 }
 
 static source items(int count, int keys)
@@ -970,7 +970,7 @@ static aiocosmos_bulk_request bulk_of(source *s)
 
 static void start_bulk(aiocosmos_client *client, const aiocosmos_bulk_request *request, source *s)
 {
-    if (aiocosmos_bulk(client, request, &s->op) != 0) CHECK_STR(aiocosmos_refusal(client), "accepted");
+    if (aiocosmos_bulk(client, request, &s->op) != 0) CHECK_STR(aiocosmos_last_error(client), "accepted");
     CHECK_INT(s->pulls, 0);                                /* nothing happens outside step */
 }
 
@@ -1126,7 +1126,7 @@ TEST(a_source_that_has_nothing_now_is_asked_again_when_it_says_so)
     CHECK_INT(aiocosmos_step(client, 0), 0);
     CHECK_INT(s.pulls, pulls);
     CHECK_INT(aiocosmos_pending(client), 1);
-    CHECK(aiocosmos_bulk_progress(client, s.op, &totals));
+    CHECK(aiocosmos_bulk_get_totals(client, s.op, &totals));
     CHECK_INT(totals.succeeded, 10);
     CHECK_INT(aiocosmos_bulk_resume(client, s.op), 0);
     CHECK_INT(aiocosmos_next_timeout_ms(client), 0);
@@ -1134,7 +1134,7 @@ TEST(a_source_that_has_nothing_now_is_asked_again_when_it_says_so)
     CHECK_INT(s.succeeded, 20);
     CHECK_INT(s.calls, 1);
     CHECK_INT(aiocosmos_bulk_resume(client, s.op), AIOCOSMOS_E_ARGUMENT);
-    CHECK_STR(aiocosmos_refusal(client), "op: no such bulk");
+    CHECK_STR(aiocosmos_last_error(client), "op: no such bulk");
     close_world(client);
 }
 
@@ -1158,7 +1158,7 @@ TEST(an_empty_bulk_ends_at_once)
     CHECK_INT(s.pulls, 1);
     request.next = NULL;
     CHECK_INT(aiocosmos_bulk(client, &request, NULL), AIOCOSMOS_E_ARGUMENT);
-    CHECK_STR(aiocosmos_refusal(client), "next: required");
+    CHECK_STR(aiocosmos_last_error(client), "next: required");
     close_world(client);
 }
 

@@ -407,7 +407,7 @@ TEST(only_so_many_operations_may_be_pending)
     fill_world(client);
     for (i = 0; i < 3; i++) send_off(client, write_a(), &answers[i]);
     CHECK_INT(aiocosmos_submit(client, &request, NULL), AIOCOSMOS_E_FULL);
-    CHECK_STR(aiocosmos_refusal(client), "full: 3 operations are pending");
+    CHECK_STR(aiocosmos_last_error(client), "full: 3 operations are pending");
     CHECK_INT(aiocosmos_pending(client), 3);
     drain(client);
     for (i = 0; i < 3; i++) CHECK_INT(answers[i].status, 0);
@@ -443,7 +443,7 @@ TEST_TWICE(memory_has_a_limit_and_submit_says_full)
         full += status == AIOCOSMOS_E_FULL;
     }
     CHECK(accepted > 10 && full > 10);
-    CHECK_STR(aiocosmos_refusal(client), "full: the client holds memory_max bytes");
+    CHECK_STR(aiocosmos_last_error(client), "full: the client holds memory_max bytes");
     drain(client);
     for (i = 0; i < accepted; i++) CHECK(answers[i].calls == 1 && answers[i].status == 0);
     aiocosmos_get_stats(client, &stats);
@@ -489,7 +489,7 @@ TEST_TWICE(an_answer_over_the_limit_is_too_large)
     request.want_body = true;
     CHECK_INT(ask(client, request, &got), AIOCOSMOS_E_TOO_LARGE);
     CHECK_INT(got.http_status, 200);         /* the head has said it */
-    CHECK_INT(got.fate, AIOCOSMOS_ANSWERED);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_ANSWERED);
     must(client, write_a());
     CHECK_INT(ask(client, read_a(), &got), 0);
     close_world(client);
@@ -508,12 +508,12 @@ TEST(a_wrong_key_is_401_and_can_be_replaced)
     CHECK_INT(got.attempts, 1);
     CHECK(strstr(got.message, "key"));
     CHECK_INT(aiocosmos_set_key(client, "***"), AIOCOSMOS_E_ARGUMENT);
-    CHECK_STR(aiocosmos_refusal(client), "key: not base64 at byte 0");
+    CHECK_STR(aiocosmos_last_error(client), "key: not base64 at byte 0");
     CHECK_INT(ask(client, read_a(), &got), 401);
     CHECK_INT(aiocosmos_set_key(client, AIOCOSMOS_EMULATOR_KEY), 0);
     CHECK_INT(ask(client, read_a(), &got), 404);
     CHECK_INT(aiocosmos_set_token(client, "", "type=resource&x", 0), AIOCOSMOS_E_ARGUMENT);
-    CHECK_STR(aiocosmos_refusal(client), "token: this client was created with a key");
+    CHECK_STR(aiocosmos_last_error(client), "token: this client was created with a key");
     close_world(client);
 }
 
@@ -600,7 +600,7 @@ TEST(a_resource_token_opens_its_container_and_no_other)
     CHECK_INT(ask(client, read_a(), &got), 0);
     elsewhere.container = "other";
     CHECK(ask(client, elsewhere, &got) == 401 || got.status == 403);
-    CHECK_INT(got.fate, AIOCOSMOS_ANSWERED);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_ANSWERED);
     aiocosmos_destroy(client);
     options.token = read;
     client = open_client(&options);
@@ -708,7 +708,7 @@ TEST(a_host_without_a_token_ends_what_waits_for_it)
     p.at_once = p.deny = true;
     client = open_with_purse(&p);
     CHECK_INT(ask(client, write_a(), &got), AIOCOSMOS_E_AUTH);
-    CHECK_INT(got.fate, AIOCOSMOS_NOT_SENT);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_NOT_SENT);
     CHECK_STR(got.message, "the host has no token for this resource");
     aiocosmos_destroy(client);
     p.at_once = false;
@@ -742,7 +742,7 @@ TEST(waiting_for_a_token_can_end_by_deadline_cancel_and_destroy)
     CHECK_INT(got.status, AIOCOSMOS_E_TIMEOUT);
     CHECK(strstr(got.message, "waiting for a token"));
     CHECK_INT(cancelled.status, AIOCOSMOS_E_CANCELLED);
-    CHECK_INT(cancelled.fate, AIOCOSMOS_NOT_SENT);
+    CHECK_INT(cancelled.fate, AIOCOSMOS_FATE_NOT_SENT);
     aiocosmos_destroy(client);
     CHECK_INT(left.status, AIOCOSMOS_E_SHUTDOWN);
     close_world(owner);
@@ -826,7 +826,7 @@ TEST(a_certificate_that_is_refused_says_why)
         client = open_client(&options);
         CHECK_INT(ask(client, of_kind(AIOCOSMOS_CREATE_DATABASE), &got), AIOCOSMOS_E_TLS);
         CHECK_INT(got.attempts, 1);
-        CHECK_INT(got.fate, AIOCOSMOS_NOT_SENT);
+        CHECK_INT(got.fate, AIOCOSMOS_FATE_NOT_SENT);
         if (!strstr(got.message, cases[i].why)) CHECK_STR(got.message, cases[i].why);
         aiocosmos_destroy(client);
         options.insecure = true;
@@ -887,7 +887,7 @@ TEST(tls_to_a_server_that_speaks_none_says_so)
     options.connect_timeout_ms = 50;
     client = open_client(&options);
     CHECK(ask(client, write_a(), &got) < 0);
-    CHECK_INT(got.fate, AIOCOSMOS_NOT_SENT);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_NOT_SENT);
     CHECK(strstr(got.message, "127.0.0.1"));
     close_world(client);
 }
@@ -991,7 +991,7 @@ TEST(the_host_may_resolve_names)
     address.ip[3] = 1;
     if (question % 2) CHECK_INT(aiocosmos_resolved(client, question, &address, 1, 60), 0);
     CHECK_INT(aiocosmos_resolved(client, question, &address, 1, 60), AIOCOSMOS_E_ARGUMENT);
-    CHECK_STR(aiocosmos_refusal(client), "question: not open: answered already, or given up");
+    CHECK_STR(aiocosmos_last_error(client), "question: not open: answered already, or given up");
     drain(client);
     CHECK_INT(got.status, 0);
     close_world(client);
@@ -1016,7 +1016,7 @@ TEST(a_name_without_an_address_is_a_dns_error)
     options.retries_max = 1;
     client = open_client(&options);
     CHECK_INT(ask(client, write_a(), &got), AIOCOSMOS_E_DNS);
-    CHECK_INT(got.fate, AIOCOSMOS_NOT_SENT);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_NOT_SENT);
     CHECK(strstr(got.message, "nowhere.example"));
     close_world(client);
 }
@@ -1066,7 +1066,7 @@ static void live(const aiocosmos_options *options)
     static answer answers[3];
     aiocosmos_query_request query;
     aiocosmos_bulk_request bulk;
-    aiocosmos_query handle;
+    aiocosmos_cursor handle;
     aiocosmos_client *client;
     tiny_bulk tiny = {0, 0, 0};
     char why[128];
@@ -1091,7 +1091,7 @@ static void live(const aiocosmos_options *options)
     CHECK_INT(aiocosmos_drain(client, PATIENCE_MS), 0);
     accepted[2] = submit_kept(client, read_a(), &answers[2]);
     accepted[3] = aiocosmos_query_open(client, &query, &handle);
-    if (accepted[3] == 0) accepted[3] = aiocosmos_query_next(client, handle, keep_page, &all);
+    if (accepted[3] == 0) accepted[3] = aiocosmos_cursor_next(client, handle, keep_page, &all);
     accepted[4] = aiocosmos_bulk(client, &bulk, NULL);
     CHECK_INT(aiocosmos_drain(client, PATIENCE_MS), 0);
     aiocosmos_session_get(client, NULL, "c");

@@ -37,7 +37,7 @@ typedef struct answer {
     char message[1200], activity_id[40];
     int pulls, item_calls;                   /* of a bulk */
     bool more;
-    aiocosmos_query query;
+    aiocosmos_cursor query;
 } answer;
 
 /* What is handed to callbacks has to be sound, whatever the server said; messages are for one line of a log. */
@@ -81,7 +81,7 @@ static void on_page(aiocosmos_client *client, const aiocosmos_page *page, void *
     kept->items = page->item_count;
     kept->more = page->more;
     CHECK(page->result->status == 0 || !page->more);
-    aiocosmos_query_close(client, kept->query);
+    aiocosmos_cursor_close(client, kept->query);
 }
 
 #define BULK_ITEMS 3
@@ -164,12 +164,12 @@ static int begin(aiocosmos_client *client, int use, answer *later)
     if (use == USE_QUERY || use == USE_QUERY_OF_KEY) query.container = "c";
     if (use == USE_QUERY) query.sql = "SELECT * FROM c WHERE c.x = 1";
     if (use == USE_QUERY_OF_KEY) query.pk = aiocosmos_pk1(aiocosmos_s("p"));
-    if (use == USE_CONTAINERS) query.feed = AIOCOSMOS_CONTAINERS;
-    if (use == USE_DATABASES) query.feed = AIOCOSMOS_DATABASES;
+    if (use == USE_CONTAINERS) query.feed = AIOCOSMOS_FEED_CONTAINERS;
+    if (use == USE_DATABASES) query.feed = AIOCOSMOS_FEED_DATABASES;
     status = aiocosmos_query_open(client, &query, &later->query);
     if (status) return status;
-    status = aiocosmos_query_next(client, later->query, on_page, later);
-    if (status) aiocosmos_query_close(client, later->query);
+    status = aiocosmos_cursor_next(client, later->query, on_page, later);
+    if (status) aiocosmos_cursor_close(client, later->query);
     return status;
 }
 
@@ -177,7 +177,7 @@ static int begin(aiocosmos_client *client, int use, answer *later)
 static int ask(aiocosmos_client *client, int use, answer *got)
 {
     int status = begin(client, use, got);
-    if (status != 0) CHECK_STR(aiocosmos_refusal(client), "accepted");
+    if (status != 0) CHECK_STR(aiocosmos_last_error(client), "accepted");
     drain(client);
     CHECK_INT(got->calls, 1);
     if (use == USE_BULK) CHECK_INT(got->item_calls, BULK_ITEMS);
@@ -551,7 +551,7 @@ static void is_refused(int status, uint64_t bytes_max)
         if (use == USE_QUERY) got.attempts += 4;         /* for the ranges, which it has to know first */
         CHECK(net.received <= bytes_max * got.attempts * (use == USE_BULK ? BULK_ITEMS : 1));
         if (use == AIOCOSMOS_CREATE_ITEM) CHECK_INT(got.attempts, 1);
-        if (use == AIOCOSMOS_CREATE_ITEM) CHECK_INT(got.fate, AIOCOSMOS_MAYBE_APPLIED);
+        if (use == AIOCOSMOS_CREATE_ITEM) CHECK_INT(got.fate, AIOCOSMOS_FATE_MAYBE_APPLIED);
         net.answer = answer_well;
         CHECK_INT(ask(client, use, &got), 0);
     }
@@ -622,7 +622,8 @@ TEST(html_of_a_proxy_is_never_taken_for_an_answer)
             CHECK_INT(status, said_status < 300 ? AIOCOSMOS_E_PROTOCOL : said_status);
             CHECK_INT(got.http_status, said_status);
             CHECK(strstr(got.message, "Log in") != NULL);
-            if (said_status < 300 && few_uses[k] == AIOCOSMOS_CREATE_ITEM) CHECK_INT(got.fate, AIOCOSMOS_MAYBE_APPLIED);
+            if (said_status < 300 && few_uses[k] == AIOCOSMOS_CREATE_ITEM)
+                CHECK_INT(got.fate, AIOCOSMOS_FATE_MAYBE_APPLIED);
         }
         close_client(client);
     }
@@ -693,7 +694,7 @@ TEST(what_a_proxy_says_is_not_taken_for_the_services_word)
                 CHECK_INT(got.http_status, kind);
                 CHECK_INT(status, success && json ? 0 : success || silent ? AIOCOSMOS_E_PROTOCOL : kind);
                 if (status == 0) continue;
-                if (uses[u] != AIOCOSMOS_READ_ITEM) CHECK_INT(got.fate, AIOCOSMOS_MAYBE_APPLIED);
+                if (uses[u] != AIOCOSMOS_READ_ITEM) CHECK_INT(got.fate, AIOCOSMOS_FATE_MAYBE_APPLIED);
                 if (uses[u] != AIOCOSMOS_READ_ITEM) CHECK_INT(got.attempts, 1);
                 if (success || silent) CHECK(strstr(got.message, "proxies") || strstr(got.message, "proxy"));
                 if (uses[u] == AIOCOSMOS_READ_ITEM && (silent || kind == 503)) CHECK_INT(got.attempts, 4);
@@ -712,7 +713,7 @@ TEST(what_a_proxy_says_is_not_taken_for_the_services_word)
             net_begin(answer_as_said);
             client = l < 3 ? open_remote() : open_usual();
             CHECK_INT(ask(client, AIOCOSMOS_DELETE_ITEM, &got), said_status);
-            CHECK_INT(got.fate, AIOCOSMOS_ANSWERED);
+            CHECK_INT(got.fate, AIOCOSMOS_FATE_ANSWERED);
             CHECK_INT(got.attempts, 1);
             close_client(client);
         }
@@ -814,7 +815,7 @@ TEST(a_failover_is_waited_for)
     client = open_client(&options);
     from_us = net.now_us;
     CHECK_INT(ask(client, AIOCOSMOS_CREATE_ITEM, &got), 403);
-    CHECK_INT(got.fate, AIOCOSMOS_ANSWERED);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_ANSWERED);
     CHECK(got.at_us - from_us > 3000000 && got.at_us - from_us < 5000000);
     close_client(client);
 }
@@ -847,7 +848,7 @@ TEST(the_head_of_an_answer_that_breaks_off_counts)
         CHECK_INT(ask(client, AIOCOSMOS_CREATE_ITEM, &got), i >= 2 ? atoi(broken_head)
                   : broken_by_size ? AIOCOSMOS_E_TOO_LARGE : AIOCOSMOS_E_CONNECT);
         CHECK_INT(got.http_status, atoi(broken_head));
-        CHECK_INT(got.fate, AIOCOSMOS_ANSWERED);
+        CHECK_INT(got.fate, AIOCOSMOS_FATE_ANSWERED);
         CHECK_INT(got.attempts, 1);
         if (i < 2) CHECK(strstr(got.message, "the write has been applied"));
         net.answer = answer_well;
@@ -900,7 +901,7 @@ TEST(a_write_is_not_sent_again_because_a_proxy_says_503)
     net_begin(answer_as_envoy);
     client = open_usual();
     CHECK_INT(ask(client, AIOCOSMOS_CREATE_ITEM, &got), 503);
-    CHECK_INT(got.fate, AIOCOSMOS_MAYBE_APPLIED);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_MAYBE_APPLIED);
     CHECK_INT(net.requests, 1);
     close_client(client);
 }
@@ -1119,7 +1120,7 @@ TEST(a_continuation_of_60_kib_is_sent_back_and_a_longer_one_refused)
     request.container = "c";
     line_of("x-ms-continuation", "", "abcdefghij", 6000, "");
     CHECK_INT(aiocosmos_query_open(client, &request, &got.query), 0);
-    CHECK_INT(aiocosmos_query_next(client, got.query, on_page, &got), 0);
+    CHECK_INT(aiocosmos_cursor_next(client, got.query, on_page, &got), 0);
     drain(client);
     CHECK_INT(got.status, 0);
     CHECK(got.more);
@@ -1240,7 +1241,7 @@ TEST(a_black_hole_costs_one_attempt)
     }
     client = open_before_a_black_hole(&options, 10);       /* a write whose answer is lost is not sent again */
     CHECK_INT(ask(client, AIOCOSMOS_CREATE_ITEM, &got), AIOCOSMOS_E_CONNECT);
-    CHECK(got.attempts == 1 && got.fate == AIOCOSMOS_MAYBE_APPLIED);
+    CHECK(got.attempts == 1 && got.fate == AIOCOSMOS_FATE_MAYBE_APPLIED);
     CHECK(strstr(got.message, "not a byte sent or heard for 20000 ms"));
     CHECK_INT(ask(client, AIOCOSMOS_CREATE_ITEM, &got), 0);
     close_client(client);
@@ -1437,7 +1438,7 @@ TEST(tls_and_plain_http_at_the_wrong_end_are_told_apart)
         from_us = net.now_us;
         CHECK(ask(client, AIOCOSMOS_READ_ITEM, &got) < 0);
         CHECK(got.status == AIOCOSMOS_E_TLS || got.status == AIOCOSMOS_E_CONNECT);
-        CHECK_INT(got.fate, AIOCOSMOS_NOT_SENT);
+        CHECK_INT(got.fate, AIOCOSMOS_FATE_NOT_SENT);
         CHECK(got.at_us - from_us < 31000000);
         first.closes = false;
         first.endless = 'x';
@@ -1624,7 +1625,7 @@ typedef struct owed {
     int calls, items;
     int use, pulls;
     aiocosmos_op op;
-    aiocosmos_query query;
+    aiocosmos_cursor query;
 } owed;
 
 static struct stage {
@@ -1655,7 +1656,7 @@ static void stage_deed(void)
         CHECK(aiocosmos_drain(stage.client, 1000) < 0);
         break;
     case DO_CLOSE:
-        for (i = 0; i < stage.count; i++) aiocosmos_query_close(stage.client, stage.tickets[i].query);
+        for (i = 0; i < stage.count; i++) aiocosmos_cursor_close(stage.client, stage.tickets[i].query);
         break;
     case DO_DESTROY:
         aiocosmos_destroy(stage.client);
@@ -1697,7 +1698,7 @@ static void stage_page(aiocosmos_client *client, const aiocosmos_page *page, voi
     stage_deed();
     stage_read(page->result);
     aiocosmos_json_count(page->items);
-    aiocosmos_query_close(stage.client, ticket->query);
+    aiocosmos_cursor_close(stage.client, ticket->query);
 }
 
 static void stage_failure(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
@@ -1768,8 +1769,8 @@ static void stage_submit(int use)
         memset(&query, 0, sizeof query);
         query.container = "c";
         ticket->accepted = aiocosmos_query_open(stage.client, &query, &ticket->query) == 0 &&
-                           aiocosmos_query_next(stage.client, ticket->query, stage_page, ticket) == 0;
-        if (!ticket->accepted) aiocosmos_query_close(stage.client, ticket->query);
+                           aiocosmos_cursor_next(stage.client, ticket->query, stage_page, ticket) == 0;
+        if (!ticket->accepted) aiocosmos_cursor_close(stage.client, ticket->query);
     }
     stage.count++;
 }
@@ -2054,7 +2055,7 @@ TEST(empty_pages_without_end_do_not_keep_a_page_owed_for_ever)
     request.container = "c";
     request.skip_empty = true;
     CHECK_INT(aiocosmos_query_open(client, &request, &got.query), 0);
-    CHECK_INT(aiocosmos_query_next(client, got.query, on_page, &got), 0);
+    CHECK_INT(aiocosmos_cursor_next(client, got.query, on_page, &got), 0);
     for (round = 0; round < 100000 && got.calls == 0; round++) aiocosmos_step(client, 1000);
     CHECK_INT(got.calls, 1);
     CHECK(got.at_us < 60000000);
@@ -2062,7 +2063,7 @@ TEST(empty_pages_without_end_do_not_keep_a_page_owed_for_ever)
     close_client(client);
 }
 
-static struct shelf { aiocosmos_query query; aiocosmos_op op; answer other; int failures; } shelf;
+static struct shelf { aiocosmos_cursor query; aiocosmos_op op; answer other; int failures; } shelf;
 
 static void close_query_and_submit(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
 {
@@ -2072,7 +2073,7 @@ static void close_query_and_submit(aiocosmos_client *client, const aiocosmos_res
     request.done = on_done;
     request.user_data = &shelf.other;
     CHECK_INT(aiocosmos_submit(client, &request, &shelf.op), 0);
-    aiocosmos_query_close(client, shelf.query);
+    aiocosmos_cursor_close(client, shelf.query);
 }
 
 static void on_any_page(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
@@ -2100,7 +2101,7 @@ TEST(a_query_that_is_closed_as_its_page_fails_takes_nothing_else_with_it)
     client = open_client(&options);
     request.container = "c";
     CHECK_INT(aiocosmos_query_open(client, &request, &shelf.query), 0);
-    CHECK_INT(aiocosmos_query_next(client, shelf.query, on_any_page, &got), 0);
+    CHECK_INT(aiocosmos_cursor_next(client, shelf.query, on_any_page, &got), 0);
     drain(client);
     CHECK_INT(got.calls, 1);
     CHECK_INT(shelf.other.calls, 1);
@@ -2159,14 +2160,14 @@ static void query_without_memory(aiocosmos_client *client, unsigned long nth)
     do {
         int calls = got.calls;
         CHECK(rounds++ < 10);
-        if (aiocosmos_query_next(client, got.query, on_any_page, &got) != 0) continue;
+        if (aiocosmos_cursor_next(client, got.query, on_any_page, &got) != 0) continue;
         drain(client);
         CHECK_INT(got.calls, calls + 1);
         CHECK(got.status == 0 || got.status == AIOCOSMOS_E_NOMEM);
         if (got.status == 0) items += got.items;
     } while (got.calls == 0 || got.status != 0 || got.more);
     CHECK_INT(items, 4);
-    aiocosmos_query_close(client, got.query);
+    aiocosmos_cursor_close(client, got.query);
 }
 
 TEST(a_query_that_runs_out_of_memory_goes_on_where_it_was)
@@ -2693,10 +2694,10 @@ TEST(sizes_at_the_limits_are_taken_and_beyond_them_refused)
         request.database = text;
         CHECK_INT(submit_status(client, request, &got), len > 0 && len <= 255 ? 0 : AIOCOSMOS_E_ARGUMENT);
         request = of_kind(AIOCOSMOS_READ_ITEM);
-        request.if_none_match = text;
+        request.if_none_match = aiocosmos_text(text);
         CHECK_INT(submit_status(client, request, &got), AIOCOSMOS_E_ARGUMENT);
         request = of_kind(AIOCOSMOS_READ_ITEM);
-        request.session_token = text;
+        request.session_token = aiocosmos_text(text);
         CHECK_INT(submit_status(client, request, &got), AIOCOSMOS_E_ARGUMENT);
         request = of_kind(AIOCOSMOS_CREATE_CONTAINER);
         request.partition_key_paths[0] = text;
@@ -2793,11 +2794,11 @@ TEST(queries_of_absurd_size_are_taken_or_refused)
         request.param_count = PARAMS;
         status = aiocosmos_query_open(client, &request, &got.query);
         CHECK_INT(status, lengths[i] <= 256 * 1024 ? 0 : AIOCOSMOS_E_ARGUMENT);
-        if (status == 0) CHECK_INT(aiocosmos_query_next(client, got.query, on_page, &got), 0);
+        if (status == 0) CHECK_INT(aiocosmos_cursor_next(client, got.query, on_page, &got), 0);
         drain(client);
         CHECK_INT(got.status, 0);
         request.sql = "SELECT 1";
-        request.continuation = text;
+        request.continuation = aiocosmos_text(text);
         CHECK_INT(aiocosmos_query_open(client, &request, &got.query), AIOCOSMOS_E_ARGUMENT);
         free(text);
     }
@@ -2844,7 +2845,7 @@ static const char *refusal_of_header(aiocosmos_client *client, const char *heade
     aiocosmos_request request = of_kind(AIOCOSMOS_READ_ITEM);
     one[0] = header;
     request.headers = one;
-    return aiocosmos_submit(client, &request, NULL) < 0 ? aiocosmos_refusal(client) : "";
+    return aiocosmos_submit(client, &request, NULL) < 0 ? aiocosmos_last_error(client) : "";
 }
 
 /* Each request of each kind is looked at: a header line that the library writes may not be given a second time. */
@@ -2918,15 +2919,15 @@ TEST(handles_out_of_thin_air_are_harmless)
     CHECK_INT(begin(client, AIOCOSMOS_READ_ITEM, &got), 0);
     for (i = 0; i < 20000; i++) {
         aiocosmos_op op;
-        aiocosmos_query query;
+        aiocosmos_cursor query;
         id = (uint64_t)i * UINT64_C(0x9E3779B97F4A7C15);
         op.id = query.id = i < 4000 ? (uint64_t)(i % 2000) | (uint64_t)(i / 2000 + 7) << 32 : id;
         if (i == 0) op.id = query.id = 0;
         CHECK(!aiocosmos_cancel(client, op));
         CHECK(aiocosmos_bulk_resume(client, op) < 0);
-        CHECK(!aiocosmos_bulk_progress(client, op, &totals));
-        CHECK(aiocosmos_query_next(client, query, forget_it, NULL) < 0);
-        aiocosmos_query_close(client, query);
+        CHECK(!aiocosmos_bulk_get_totals(client, op, &totals));
+        CHECK(aiocosmos_cursor_next(client, query, forget_it, NULL) < 0);
+        aiocosmos_cursor_close(client, query);
     }
     drain(client);
     CHECK_INT(got.status, 0);

@@ -180,7 +180,7 @@ static void serve_shape(const shape *which)
 /*--- Reading -------------------------------------------------------------------------------------*/
 
 typedef struct reading {
-    aiocosmos_query query;
+    aiocosmos_cursor query;
     int pages, status;                       /* of the last page */
     bool more;
     size_t items;
@@ -233,7 +233,7 @@ static aiocosmos_query_request usual_request(void)
 
 static int next_page(aiocosmos_client *client, reading *got)
 {
-    int pages = got->pages, status = aiocosmos_query_next(client, got->query, on_rows, got);
+    int pages = got->pages, status = aiocosmos_cursor_next(client, got->query, on_rows, got);
     if (status) return status;
     drain(client);
     CHECK_INT(got->pages, pages + 1);
@@ -247,7 +247,7 @@ static void read_all(aiocosmos_client *client, const aiocosmos_query_request *re
     CHECK_INT(aiocosmos_query_open(client, request, &got->query), 0);
     do CHECK_INT(next_page(client, got), 0);
     while (got->status == 0 && got->more && got->pages < most);
-    aiocosmos_query_close(client, got->query);
+    aiocosmos_cursor_close(client, got->query);
 }
 
 static const char only_range[] = RANGES(RANGE("0", "", "FF"));
@@ -491,7 +491,7 @@ static void read_in_pieces(aiocosmos_client *client, const aiocosmos_query_reque
     read_all(client, request, got, 1);
     while (got->status == 0 && got->more && *got->token && got->pages < 100) {
         before = *got;
-        next.continuation = before.token;
+        next.continuation = aiocosmos_text(before.token);
         read_all(client, &next, got, 1);
         got->pages += before.pages;
         memmove(got->rows + before.rows_len, got->rows, got->rows_len + 1);
@@ -843,7 +843,7 @@ TEST(failures_of_ranges_and_plan_that_pass_are_told_and_passed)
             CHECK_INT(next_page(client, &got), 0);
             CHECK_STR(got.status ? got.message : got.rows, "5\n");
             CHECK(!got.more);
-            aiocosmos_query_close(client, got.query);
+            aiocosmos_cursor_close(client, got.query);
             close_client(client);
         }
     }
@@ -881,7 +881,7 @@ TEST(pages_that_are_skipped_are_counted)
     static reading got;
     aiocosmos_query_request request = usual_request();
     aiocosmos_client *client;
-    aiocosmos_query_stats stats;
+    aiocosmos_cursor_stats stats;
     serve_shape(&shapes[0]);
     server.gateway = "8,9";
     request.pk = aiocosmos_pk1(aiocosmos_s("eu"));
@@ -892,9 +892,9 @@ TEST(pages_that_are_skipped_are_counted)
     CHECK_STR(got.status ? got.message : got.rows, "8\n9\n");
     CHECK_INT(got.charge_ru, 10);
     CHECK_INT(got.attempts, 2);
-    CHECK(aiocosmos_query_get_stats(client, got.query, &stats));
+    CHECK(aiocosmos_cursor_get_stats(client, got.query, &stats));
     CHECK_INT(stats.charge_ru, 10);
-    aiocosmos_query_close(client, got.query);
+    aiocosmos_cursor_close(client, got.query);
     close_client(client);
 }
 
@@ -1052,7 +1052,7 @@ TEST(a_query_that_nobody_reads_does_not_ask_a_range_that_is_gone_for_ever)
     }
     i = server.asked;
     CHECK(i < 40);
-    aiocosmos_query_close(client, got.query);
+    aiocosmos_cursor_close(client, got.query);
     drain(client);
     close_client(client);
 }
@@ -1114,8 +1114,8 @@ static bool read_without_memory(const shape *which, int few, const char *whole, 
         CHECK(got.status == 0 || got.status == AIOCOSMOS_E_NOMEM);
         if (!resuming || status || got.status || !got.token[0]) continue;
         memcpy(token, got.token, sizeof token);
-        request.continuation = token;
-        aiocosmos_query_close(client, got.query);
+        request.continuation = aiocosmos_text(token);
+        aiocosmos_cursor_close(client, got.query);
         while (aiocosmos_query_open(client, &request, &got.query) != 0) CHECK(rounds++ < 100);
     }
     CHECK(rounds < 100);
@@ -1125,7 +1125,7 @@ static bool read_without_memory(const shape *which, int few, const char *whole, 
         CHECK_STR(got.rows, whole);
     }
     failed = heap.calls >= heap.fail_from;
-    aiocosmos_query_close(client, got.query);
+    aiocosmos_cursor_close(client, got.query);
     close_client(client);
     return failed;
 }
@@ -1191,7 +1191,7 @@ TEST(answers_given_back_for_the_next_ones_costs_are_asked_again)
         aiocosmos_request write;
         aiocosmos_options options = usual_options();
         aiocosmos_client *client;
-        aiocosmos_query handle;
+        aiocosmos_cursor handle;
         int number = 0, i;
         serve_shape(&shapes[0]);
         net.answer = serve_costs;
@@ -1214,12 +1214,12 @@ TEST(answers_given_back_for_the_next_ones_costs_are_asked_again)
         CHECK_INT(aiocosmos_query_open(client, &query, &handle), 0);
         while (number < 5) {
             int before = number;
-            CHECK_INT(aiocosmos_query_next(client, handle, on_number, &number), 0);
+            CHECK_INT(aiocosmos_cursor_next(client, handle, on_number, &number), 0);
             for (i = 0; i < 100 && number == before; i++) aiocosmos_step(client, 10);
             CHECK_INT(number, before + 1);
             for (i = 0; i < 20; i++) aiocosmos_step(client, 1);          /* more is read ahead */
         }
-        aiocosmos_query_close(client, handle);
+        aiocosmos_cursor_close(client, handle);
         close_client(client);
     }
 }
@@ -1248,10 +1248,10 @@ TEST(queries_can_be_closed_or_left_at_every_moment)
                 memset(all, 0, sizeof all);
                 for (j = 0; j < 3; j++) {
                     owed[j] = aiocosmos_query_open(client, &request, &all[j].query) == 0 &&
-                              aiocosmos_query_next(client, all[j].query, on_rows, &all[j]) == 0;
+                              aiocosmos_cursor_next(client, all[j].query, on_rows, &all[j]) == 0;
                 }
                 for (step = 0; step < steps; step++) aiocosmos_step(client, 10);
-                if (how & 1) for (j = 0; j < 3; j++) aiocosmos_query_close(client, all[j].query);
+                if (how & 1) for (j = 0; j < 3; j++) aiocosmos_cursor_close(client, all[j].query);
                 if (how & 1) drain(client);
                 close_client(client);
                 for (j = 0; j < 3; j++) CHECK_INT(all[j].pages, owed[j]);

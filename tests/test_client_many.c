@@ -77,7 +77,8 @@ static void add(reading *to, const char *id, aiocosmos_value key)
 
 static void send_reading(aiocosmos_client *client, reading *asked)
 {
-    if (aiocosmos_read_many(client, &asked->request, &asked->op) != 0) CHECK_STR(aiocosmos_refusal(client), "accepted");
+    if (aiocosmos_read_many(client, &asked->request, &asked->op) != 0)
+        CHECK_STR(aiocosmos_last_error(client), "accepted");
     CHECK(asked->op.id != 0);
 }
 
@@ -585,7 +586,7 @@ static const char *refusal_of_reading(aiocosmos_client *client, const reading *a
     CHECK_INT(op.id, 0);
     drain(client);
     CHECK_INT(asked->answered + asked->done_calls, 0);
-    return aiocosmos_refusal(client);
+    return aiocosmos_last_error(client);
 }
 
 TEST(what_cannot_be_asked_for_is_refused_with_its_number)
@@ -612,7 +613,7 @@ TEST(what_cannot_be_asked_for_is_refused_with_its_number)
     got->request.container = NULL;
     CHECK_STR(refusal_of_reading(client, got, AIOCOSMOS_E_ARGUMENT), "container: required");
     got->request.container = "c";
-    got->request.session_token = "nonsense";
+    got->request.session_token = aiocosmos_text("nonsense");
     refusal_of_reading(client, got, AIOCOSMOS_E_ARGUMENT);
     close_world(client);
 }

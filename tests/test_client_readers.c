@@ -15,7 +15,7 @@ typedef enum kind { PLAIN, RISING, FALLING, GROUPS, DISTINCT_ROWS, LEFT_OUT, CHA
 
 /* A query, and what has been read of it. */
 typedef struct reader {
-    aiocosmos_query query;
+    aiocosmos_cursor query;
     kind kind;
     bool owed, over, closed;
     size_t rows;
@@ -77,7 +77,7 @@ static void open_reader(aiocosmos_client *client, reader *one)
     one->last = one->kind == FALLING ? INT64_MAX : -1;
     refused = one->kind == CHANGES ? aiocosmos_changes_open(client, &changes, &one->query)
                                    : aiocosmos_query_open(client, &query, &one->query);
-    if (refused) CHECK_STR(aiocosmos_refusal(client), "a query");
+    if (refused) CHECK_STR(aiocosmos_last_error(client), "a query");
 }
 
 static void take_row(reader *one, aiocosmos_json row)
@@ -115,8 +115,8 @@ static void check_over(const reader *one)
 
 static void next_page(aiocosmos_client *client, reader *one)
 {
-    int refused = aiocosmos_query_next(client, one->query, take_page, one);
-    if (refused) CHECK_STR(aiocosmos_refusal(client), "a page to come");
+    int refused = aiocosmos_cursor_next(client, one->query, take_page, one);
+    if (refused) CHECK_STR(aiocosmos_last_error(client), "a page to come");
     one->owed = true;
 }
 
@@ -129,13 +129,13 @@ static void read_one(aiocosmos_client *client)
         CHECK_INT(aiocosmos_drain(client, 12 * PATIENCE_MS), 0);
         refused = aiocosmos_submit(client, &request, NULL);
     }
-    if (refused) CHECK_STR(aiocosmos_refusal(client), "an item to come");
+    if (refused) CHECK_STR(aiocosmos_last_error(client), "an item to come");
 }
 
 static void close_reader(aiocosmos_client *client, reader *one)
 {
     one->closed = true;
-    aiocosmos_query_close(client, one->query);
+    aiocosmos_cursor_close(client, one->query);
     while (one->owed) CHECK(aiocosmos_step(client, 1000) >= 0);
     open_reader(client, one);
 }

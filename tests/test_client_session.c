@@ -71,7 +71,7 @@ typedef struct answer {
     uint64_t at_us;
     size_t items;
     bool more;
-    aiocosmos_query query;
+    aiocosmos_cursor query;
 } answer;
 
 static void keep(answer *kept, const aiocosmos_result *result)
@@ -118,7 +118,7 @@ static void submit(aiocosmos_client *client, aiocosmos_request request, answer *
 {
     memset(later, 0, sizeof *later);
     request.user_data = later;
-    if (aiocosmos_submit(client, &request, NULL) != 0) CHECK_STR(aiocosmos_refusal(client), "accepted");
+    if (aiocosmos_submit(client, &request, NULL) != 0) CHECK_STR(aiocosmos_last_error(client), "accepted");
 }
 
 static int ask(aiocosmos_client *client, aiocosmos_request request, answer *got)
@@ -143,7 +143,7 @@ static void begin_changes(aiocosmos_client *client, answer *later)
     memset(later, 0, sizeof *later);
     request.container = "c";
     CHECK_INT(aiocosmos_changes_open(client, &request, &later->query), 0);
-    CHECK_INT(aiocosmos_query_next(client, later->query, on_page, later), 0);
+    CHECK_INT(aiocosmos_cursor_next(client, later->query, on_page, later), 0);
 }
 
 static void step_until(aiocosmos_client *client, const int *count)
@@ -167,7 +167,7 @@ static void learn_and_doubt(aiocosmos_client *client)
     begin_changes(client, &page);
     drain(client);
     CHECK_INT(page.status, 0);
-    aiocosmos_query_close(client, page.query);
+    aiocosmos_cursor_close(client, page.query);
     CHECK_INT(known(client)->knowledge, AIOC_ACCOUNT_KNOWN);
     service.write_lines = "x-ms-session-token: 7:-1#5\r\n";
     CHECK_INT(ask_for(client, AIOCOSMOS_CREATE_ITEM), 0);
@@ -197,7 +197,7 @@ static void forgotten_meanwhile(const char *late)
     CHECK_INT(page.items, 1);
     CHECK_INT(service.range_lists, 2);
     CHECK_INT(known(client)->knowledge, AIOC_ACCOUNT_KNOWN);
-    aiocosmos_query_close(client, page.query);
+    aiocosmos_cursor_close(client, page.query);
     close_client(client);
 }
 
@@ -226,7 +226,7 @@ TEST(a_304_that_nobody_asked_for_is_a_failure_of_its_own)
     drain(client);
     CHECK_INT(page.calls, 1);
     CHECK_INT(page.status, AIOCOSMOS_E_PROTOCOL);
-    aiocosmos_query_close(client, page.query);
+    aiocosmos_cursor_close(client, page.query);
     close_client(client);
 }
 
@@ -297,7 +297,7 @@ TEST(metadata_that_does_not_come_is_asked_for_again)
         CHECK(silent_us[1] - silent_us[0] > 1000000 && silent_us[1] - silent_us[0] < 1300000);
         CHECK(silent_us[2] - silent_us[1] > 5000000 && silent_us[2] - silent_us[1] < 5700000);
         CHECK(page.at_us - from_us < 15100000);
-        aiocosmos_query_close(client, page.query);
+        aiocosmos_cursor_close(client, page.query);
         close_client(client);
     }
 }
@@ -395,7 +395,7 @@ TEST(a_made_up_cookie_stops_one_read_and_no_more)
         CHECK_INT(ask(client, of_kind(AIOCOSMOS_READ_ITEM), &got), 0);
         CHECK_INT(got.attempts, 1);
         CHECK(strstr(service.head, "x-ms-session-token: 0:-1#5\r\n"));
-        request.session_token = made_up[i / 2];
+        request.session_token = aiocosmos_text(made_up[i / 2]);
         CHECK_INT(ask(client, request, &got), 404);
         CHECK_INT(ask_for(client, AIOCOSMOS_READ_ITEM), 0);
         close_client(client);
@@ -468,7 +468,7 @@ TEST(answers_that_are_no_success_count_for_the_session)
         answer got;
         said_status = said[i].status;
         snprintf(lines, sizeof lines, "%sx-ms-activity-id: 1\r\nx-ms-session-token: 0:-1#77\r\n", said[i].lines);
-        request.if_none_match = "\"x\"";
+        request.if_none_match = aiocosmos_text("\"x\"");
         CHECK_INT(ask(client, request, &got), said_status);
         CHECK_INT(aiocosmos_session_get(client, NULL, "c").len, said[i].counts ? strlen("0:-1#77") : 0);
         close_client(client);
@@ -525,7 +525,7 @@ TEST(a_list_of_ranges_tells_of_another_container)
     CHECK_INT(page.status, 0);
     CHECK_INT(service.definitions, 2);
     CHECK_INT(aiocosmos_session_get(client, NULL, "c").len, 0);
-    aiocosmos_query_close(client, page.query);
+    aiocosmos_cursor_close(client, page.query);
     close_client(client);
 }
 

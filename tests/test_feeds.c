@@ -341,9 +341,9 @@ TEST(totals_add_up)
     result.charge_ru = 5.5;
     aioc_feeds_count(&world.bulk, &result);
     result.status = 409;
-    result.fate = AIOCOSMOS_MAYBE_APPLIED;
+    result.fate = AIOCOSMOS_FATE_MAYBE_APPLIED;
     aioc_feeds_count(&world.bulk, &result);
-    result.fate = AIOCOSMOS_ANSWERED;
+    result.fate = AIOCOSMOS_FATE_ANSWERED;
     result.attempts = 0;
     aioc_feeds_count(&world.bulk, &result);
     CHECK_INT(world.bulk.totals.succeeded, 1);

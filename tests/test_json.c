@@ -1234,7 +1234,7 @@ TEST(json_strings_are_escaped)
     aioc_memory_close(&memory);
 }
 
-static aiocosmos_value value_of(aiocosmos_type type, const char *text, int64_t i64, double f64)
+static aiocosmos_value value_of(aiocosmos_value_type type, const char *text, int64_t i64, double f64)
 {
     aiocosmos_value value;
     memset(&value, 0, sizeof value);
@@ -1249,20 +1249,24 @@ static aiocosmos_value value_of(aiocosmos_type type, const char *text, int64_t i
 TEST(json_values_of_every_type_are_appended)
 {
     const struct { aiocosmos_value value; bool ascii; const char *want; } cases[] = {
-        {value_of(AIOCOSMOS_STR, "caf\xc3\xa9", 0, 0), true, "\"caf\\u00e9\""},
-        {value_of(AIOCOSMOS_STR, "caf\xc3\xa9", 0, 0), false, "\"caf\xc3\xa9\""},
-        {value_of(AIOCOSMOS_F64, NULL, 0, 1.5), false, "1.5"},
-        {value_of(AIOCOSMOS_I64, NULL, INT64_MIN, 0), false, "-9223372036854775808"},
-        {value_of(AIOCOSMOS_BOOL, NULL, 1, 0), false, "true"}, {value_of(AIOCOSMOS_BOOL, NULL, 0, 0), false, "false"},
-        {value_of(AIOCOSMOS_NULL, NULL, 0, 0), false, "null"}, {value_of(AIOCOSMOS_NONE, NULL, 0, 0), false, "{}"},
-        {value_of(AIOCOSMOS_JSON, " [1,\n\"\xc3\xa9\\n\x7f\"]\t", 0, 0), false, " [1,\n\"\xc3\xa9\\n\x7f\"]\t"},
-        {value_of(AIOCOSMOS_JSON, " [1,\n\"\xc3\xa9\\n\x7f\"]\t", 0, 0), true, " [1, \"\\u00e9\\n\\u007f\"] "},
-        {value_of(AIOCOSMOS_UNSET, "x", 0, 0), false, NULL}, {value_of(AIOCOSMOS_STR, "\xff", 0, 0), false, NULL},
-        {value_of(AIOCOSMOS_F64, NULL, 0, HUGE_VAL), false, NULL},
-        {value_of(AIOCOSMOS_F64, NULL, 0, -HUGE_VAL), false, NULL},
-        {value_of(AIOCOSMOS_F64, NULL, 0, double_of(UINT64_C(0x7FF8000000000000))), false, NULL},
-        {value_of(AIOCOSMOS_JSON, "[1,]", 0, 0), false, NULL},
-        {value_of(AIOCOSMOS_JSON, "", 0, 0), true, NULL}, {value_of((aiocosmos_type)99, "x", 0, 0), false, NULL},
+        {value_of(AIOCOSMOS_VALUE_STR, "caf\xc3\xa9", 0, 0), true, "\"caf\\u00e9\""},
+        {value_of(AIOCOSMOS_VALUE_STR, "caf\xc3\xa9", 0, 0), false, "\"caf\xc3\xa9\""},
+        {value_of(AIOCOSMOS_VALUE_F64, NULL, 0, 1.5), false, "1.5"},
+        {value_of(AIOCOSMOS_VALUE_I64, NULL, INT64_MIN, 0), false, "-9223372036854775808"},
+        {value_of(AIOCOSMOS_VALUE_BOOL, NULL, 1, 0), false, "true"},
+        {value_of(AIOCOSMOS_VALUE_BOOL, NULL, 0, 0), false, "false"},
+        {value_of(AIOCOSMOS_VALUE_NULL, NULL, 0, 0), false, "null"},
+        {value_of(AIOCOSMOS_VALUE_NONE, NULL, 0, 0), false, "{}"},
+        {value_of(AIOCOSMOS_VALUE_JSON, " [1,\n\"\xc3\xa9\\n\x7f\"]\t", 0, 0), false, " [1,\n\"\xc3\xa9\\n\x7f\"]\t"},
+        {value_of(AIOCOSMOS_VALUE_JSON, " [1,\n\"\xc3\xa9\\n\x7f\"]\t", 0, 0), true, " [1, \"\\u00e9\\n\\u007f\"] "},
+        {value_of(AIOCOSMOS_VALUE_UNSET, "x", 0, 0), false, NULL},
+        {value_of(AIOCOSMOS_VALUE_STR, "\xff", 0, 0), false, NULL},
+        {value_of(AIOCOSMOS_VALUE_F64, NULL, 0, HUGE_VAL), false, NULL},
+        {value_of(AIOCOSMOS_VALUE_F64, NULL, 0, -HUGE_VAL), false, NULL},
+        {value_of(AIOCOSMOS_VALUE_F64, NULL, 0, double_of(UINT64_C(0x7FF8000000000000))), false, NULL},
+        {value_of(AIOCOSMOS_VALUE_JSON, "[1,]", 0, 0), false, NULL},
+        {value_of(AIOCOSMOS_VALUE_JSON, "", 0, 0), true, NULL},
+        {value_of((aiocosmos_value_type)99, "x", 0, 0), false, NULL},
     };
     aioc_memory memory;
     aioc_memory_buffer buffer = {NULL, 0, 0};
@@ -1283,7 +1287,7 @@ TEST(json_a_failed_append_changes_nothing)
     static const char newlines[] = "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n";
     static const char accents[] =
         "[\"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\"]";
-    aiocosmos_value value = value_of(AIOCOSMOS_JSON, accents, 0, 0);
+    aiocosmos_value value = value_of(AIOCOSMOS_VALUE_JSON, accents, 0, 0);
     aioc_memory memory;
     aioc_memory_buffer buffer = {NULL, 0, 0};
     aioc_memory_init(&memory, NULL, 64);               /* one block of the smallest size */
@@ -1310,10 +1314,10 @@ static void write_player(aiocosmos_jw *w)
     aioc_json_jw_end(w);
     aioc_json_jw_array(w, NULL);
     aioc_json_jw_str(w, NULL, "");
-    aioc_json_jw_value(w, NULL, value_of(AIOCOSMOS_NULL, NULL, 0, 0));
+    aioc_json_jw_value(w, NULL, value_of(AIOCOSMOS_VALUE_NULL, NULL, 0, 0));
     aioc_json_jw_end(w);
     aioc_json_jw_end(w);
-    aioc_json_jw_value(w, "raw\n", value_of(AIOCOSMOS_JSON, " {\"a\":[]} ", 0, 0));
+    aioc_json_jw_value(w, "raw\n", value_of(AIOCOSMOS_VALUE_JSON, " {\"a\":[]} ", 0, 0));
     aioc_json_jw_end(w);
 }
 
@@ -1353,9 +1357,9 @@ static void jw_step(aiocosmos_jw *w, char step)
     case 'U': aioc_json_jw_str(w, NULL, "\xff"); break;
     case '0': aioc_json_jw_str(w, NULL, NULL); break;
     case 'k': aioc_json_jw_i64(w, "\xff", 1); break;
-    case 'J': aioc_json_jw_value(w, NULL, value_of(AIOCOSMOS_JSON, "[1,]", 0, 0)); break;
-    case 'E': aioc_json_jw_value(w, NULL, value_of(AIOCOSMOS_NONE, NULL, 0, 0)); break;
-    case '?': aioc_json_jw_value(w, NULL, value_of(AIOCOSMOS_UNSET, NULL, 0, 0)); break;
+    case 'J': aioc_json_jw_value(w, NULL, value_of(AIOCOSMOS_VALUE_JSON, "[1,]", 0, 0)); break;
+    case 'E': aioc_json_jw_value(w, NULL, value_of(AIOCOSMOS_VALUE_NONE, NULL, 0, 0)); break;
+    case '?': aioc_json_jw_value(w, NULL, value_of(AIOCOSMOS_VALUE_UNSET, NULL, 0, 0)); break;
     default: test_fail(__FILE__, __LINE__, "no step %c", step);
     }
 }
@@ -1408,7 +1412,7 @@ TEST(json_the_writer_knows_the_depth)
             else aioc_json_jw_array(&w, depth % 3 == 2 ? "in" : NULL);
         }
         CHECK_INT(w.failed, depth > 128);
-        aioc_json_jw_value(&w, depth % 3 == 2 ? "in" : NULL, value_of(AIOCOSMOS_JSON, cases[i].inside, 0, 0));
+        aioc_json_jw_value(&w, depth % 3 == 2 ? "in" : NULL, value_of(AIOCOSMOS_VALUE_JSON, cases[i].inside, 0, 0));
         for (depth = 0; depth < cases[i].depth; depth++) aioc_json_jw_end(&w);
         text = aioc_json_jw_finish(&w);
         CHECK_INT(text.len > 0, cases[i].ok);

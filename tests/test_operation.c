@@ -69,21 +69,21 @@ static void check_policy(const char *what, aioc_op_situation now, aioc_op_outcom
 
 TEST(policy_answers)
 {
-    check_policy("200", reading(), answer(200, 0), OVER, 0, AIOCOSMOS_ANSWERED);
-    check_policy("201", writing(), answer(201, 0), OVER, 0, AIOCOSMOS_ANSWERED);
-    check_policy("304", reading(), answer(304, 0), OVER, 304, AIOCOSMOS_ANSWERED);
-    check_policy("400", writing(), answer(400, 0), OVER, 400, AIOCOSMOS_ANSWERED);
-    check_policy("404", reading(), answer(404, 0), OVER, 404, AIOCOSMOS_ANSWERED);
-    check_policy("409", writing(), answer(409, 0), OVER, 409, AIOCOSMOS_ANSWERED);
-    check_policy("412", writing(), answer(412, 0), OVER, 412, AIOCOSMOS_ANSWERED);
-    check_policy("413", writing(), answer(413, 0), OVER, 413, AIOCOSMOS_ANSWERED);
+    check_policy("200", reading(), answer(200, 0), OVER, 0, AIOCOSMOS_FATE_ANSWERED);
+    check_policy("201", writing(), answer(201, 0), OVER, 0, AIOCOSMOS_FATE_ANSWERED);
+    check_policy("304", reading(), answer(304, 0), OVER, 304, AIOCOSMOS_FATE_ANSWERED);
+    check_policy("400", writing(), answer(400, 0), OVER, 400, AIOCOSMOS_FATE_ANSWERED);
+    check_policy("404", reading(), answer(404, 0), OVER, 404, AIOCOSMOS_FATE_ANSWERED);
+    check_policy("409", writing(), answer(409, 0), OVER, 409, AIOCOSMOS_FATE_ANSWERED);
+    check_policy("412", writing(), answer(412, 0), OVER, 412, AIOCOSMOS_FATE_ANSWERED);
+    check_policy("413", writing(), answer(413, 0), OVER, 413, AIOCOSMOS_FATE_ANSWERED);
     check_policy("400/1024", reading(), answer(400, 1024), AGAIN, 0, 0);
     check_policy("449", writing(), answer(449, 0), AGAIN, 0, 0);
     check_policy("410/1002", writing(), answer(410, 1002), AGAIN, 0, 0);
     check_policy("503", writing(), answer(503, 0), AGAIN, 0, 0);
     check_policy("403/3", writing(), answer(403, 3), AGAIN, 0, 0);
     check_policy("403/1008", reading(), answer(403, 1008), AGAIN, 0, 0);
-    check_policy("403/0", writing(), answer(403, 0), OVER, 403, AIOCOSMOS_ANSWERED);
+    check_policy("403/0", writing(), answer(403, 0), OVER, 403, AIOCOSMOS_FATE_ANSWERED);
     check_policy("404/1002", reading(), answer(404, 1002), AGAIN, 0, 0);
     check_policy("404/1003", reading(), answer(404, 1003), AGAIN, 0, 0);
 }
@@ -94,24 +94,25 @@ TEST(policy_of_lost_answers)
     check_policy("read", reading(), lost(AIOCOSMOS_E_CONNECT, true), AGAIN, 0, 0);
     check_policy("write not sent", writing(), lost(AIOCOSMOS_E_CONNECT, false), AGAIN, 0, 0);
     check_policy("write sent", writing(), lost(AIOCOSMOS_E_CONNECT, true), OVER, AIOCOSMOS_E_CONNECT,
-                 AIOCOSMOS_MAYBE_APPLIED);
+                 AIOCOSMOS_FATE_MAYBE_APPLIED);
     check_policy("garbled", writing(), lost(AIOCOSMOS_E_PROTOCOL, true), OVER, AIOCOSMOS_E_PROTOCOL,
-                 AIOCOSMOS_MAYBE_APPLIED);
+                 AIOCOSMOS_FATE_MAYBE_APPLIED);
     check_policy("too large", reading(), lost(AIOCOSMOS_E_TOO_LARGE, true), OVER, AIOCOSMOS_E_TOO_LARGE,
-                 AIOCOSMOS_NOT_SENT);
-    check_policy("certificate", writing(), lost(AIOCOSMOS_E_TLS, false), OVER, AIOCOSMOS_E_TLS, AIOCOSMOS_NOT_SENT);
+                 AIOCOSMOS_FATE_NOT_SENT);
+    check_policy("certificate", writing(), lost(AIOCOSMOS_E_TLS, false), OVER, AIOCOSMOS_E_TLS,
+                 AIOCOSMOS_FATE_NOT_SENT);
     now = writing();
     now.repeatable = true;
     check_policy("with if_match", now, lost(AIOCOSMOS_E_CONNECT, true), AGAIN, 0, 0);
     now = writing();
     now.retries = 9;
     check_policy("retries are used up", now, lost(AIOCOSMOS_E_CONNECT, false), OVER, AIOCOSMOS_E_CONNECT,
-                 AIOCOSMOS_NOT_SENT);
+                 AIOCOSMOS_FATE_NOT_SENT);
     now = reading();
     now.answered_once = false;
     now.retries = now.tries[AIOC_OP_TRANSPORT] = 3;
     check_policy("nobody ever answered", now, lost(AIOCOSMOS_E_CONNECT, false), OVER, AIOCOSMOS_E_CONNECT,
-                 AIOCOSMOS_NOT_SENT);
+                 AIOCOSMOS_FATE_NOT_SENT);
 }
 
 TEST(policy_keeps_the_doubt_of_an_earlier_attempt)
@@ -120,12 +121,13 @@ TEST(policy_keeps_the_doubt_of_an_earlier_attempt)
     aioc_op_situation now = writing();
     size_t i;
     now.doubt = true;
-    for (i = 0; i < 3; i++) check_policy("echo", now, answer(echoes[i], 0), OVER, echoes[i], AIOCOSMOS_MAYBE_APPLIED);
-    check_policy("success clears it", now, answer(200, 0), OVER, 0, AIOCOSMOS_ANSWERED);
+    for (i = 0; i < 3; i++)
+        check_policy("echo", now, answer(echoes[i], 0), OVER, echoes[i], AIOCOSMOS_FATE_MAYBE_APPLIED);
+    check_policy("success clears it", now, answer(200, 0), OVER, 0, AIOCOSMOS_FATE_ANSWERED);
     now.repeatable = true;
     now.retries = 9;
     check_policy("not sent this time", now, lost(AIOCOSMOS_E_CONNECT, false), OVER, AIOCOSMOS_E_CONNECT,
-                 AIOCOSMOS_MAYBE_APPLIED);
+                 AIOCOSMOS_FATE_MAYBE_APPLIED);
 }
 
 /* Somebody who is not the service may say that it did not process a request, or that ranges or a rate have changed. */
@@ -138,10 +140,10 @@ TEST(policy_of_answers_that_are_not_the_services)
         aioc_op_situation now = reading();
         seen.from_service = false;
         CHECK_INT(aioc_op_judge(&now, &seen).reason, AIOC_OP_UNCLEAR);
-        check_policy("a write", writing(), seen, OVER, statuses[i], AIOCOSMOS_MAYBE_APPLIED);
+        check_policy("a write", writing(), seen, OVER, statuses[i], AIOCOSMOS_FATE_MAYBE_APPLIED);
         check_policy("a read", now, seen, AGAIN, 0, 0);
         now.tries[AIOC_OP_UNCLEAR] = 3;
-        check_policy("its fourth", now, seen, OVER, statuses[i], AIOCOSMOS_NOT_SENT);
+        check_policy("its fourth", now, seen, OVER, statuses[i], AIOCOSMOS_FATE_NOT_SENT);
     }
 }
 
@@ -153,7 +155,7 @@ TEST(policy_of_unclear_answers)
     now.repeatable = true;
     for (i = 0; i < 4; i++) {
         check_policy("read", reading(), answer(unclear[i], 0), AGAIN, 0, 0);
-        check_policy("write", writing(), answer(unclear[i], 0), OVER, unclear[i], AIOCOSMOS_MAYBE_APPLIED);
+        check_policy("write", writing(), answer(unclear[i], 0), OVER, unclear[i], AIOCOSMOS_FATE_MAYBE_APPLIED);
         check_policy("repeatable write", now, answer(unclear[i], 0), AGAIN, 0, 0);
     }
 }
@@ -168,11 +170,11 @@ TEST(policy_of_throttling)
     CHECK(verdict.again && verdict.counts);
     CHECK_INT(verdict.reason, AIOC_OP_THROTTLE);
     now.throttle_wait_ms = 19800;
-    check_policy("the total wait is used up", now, seen, OVER, 429, AIOCOSMOS_ANSWERED);
+    check_policy("the total wait is used up", now, seen, OVER, 429, AIOCOSMOS_FATE_ANSWERED);
     now.throttle_wait_max_ms = AIOCOSMOS_OFF;
     check_policy("no limit of the wait", now, seen, AGAIN, 0, 0);
     now.retries = 9;
-    check_policy("retries are used up", now, seen, OVER, 429, AIOCOSMOS_ANSWERED);
+    check_policy("retries are used up", now, seen, OVER, 429, AIOCOSMOS_FATE_ANSWERED);
     now.patient = true;
     verdict = aioc_op_judge(&now, &seen);
     CHECK(verdict.again && !verdict.counts);
@@ -226,10 +228,10 @@ TEST(policy_counts_by_reason)
     now.tries[AIOC_OP_TRANSPORT] = 1;
     CHECK(aioc_op_judge(&now, &seen).wait_us > 0);
     now.tries[AIOC_OP_UNCLEAR] = 3;
-    check_policy("its fourth", now, answer(500, 0), OVER, 500, AIOCOSMOS_ANSWERED);
+    check_policy("its fourth", now, answer(500, 0), OVER, 500, AIOCOSMOS_FATE_ANSWERED);
     now.retries = 9;
     now.tries[AIOC_OP_UNCLEAR] = 0;
-    check_policy("all together", now, answer(500, 0), OVER, 500, AIOCOSMOS_ANSWERED);
+    check_policy("all together", now, answer(500, 0), OVER, 500, AIOCOSMOS_FATE_ANSWERED);
 }
 
 TEST(policy_tries_a_new_signature_once)
@@ -239,10 +241,10 @@ TEST(policy_tries_a_new_signature_once)
     seen.clock_was_off = true;
     check_policy("skewed", now, seen, AGAIN, 0, 0);
     now.fresh_signature = true;
-    check_policy("still refused", now, seen, OVER, 403, AIOCOSMOS_ANSWERED);
+    check_policy("still refused", now, seen, OVER, 403, AIOCOSMOS_FATE_ANSWERED);
     now.fresh_signature = false;
     seen = answer(401, 0);
-    check_policy("a wrong key", now, seen, OVER, 401, AIOCOSMOS_ANSWERED);
+    check_policy("a wrong key", now, seen, OVER, 401, AIOCOSMOS_FATE_ANSWERED);
     seen.token_expired = true;
     check_policy("an expired token", now, seen, AGAIN, 0, 0);
 }
@@ -260,7 +262,7 @@ TEST(policy_looks_for_another_container_when_a_replica_lags_long)
         CHECK(verdict.again);
         CHECK_INT(verdict.forget_metadata, tries == 2);
     }
-    check_policy("never stale", now, seen, OVER, 404, AIOCOSMOS_ANSWERED);
+    check_policy("never stale", now, seen, OVER, 404, AIOCOSMOS_FATE_ANSWERED);
     now.retries_max = now.retries = now.tries[AIOC_OP_SESSION] = 0;              /* the last try looks, for the next */
     CHECK(aioc_op_judge(&now, &seen).forget_metadata);
 }
@@ -269,11 +271,11 @@ TEST(policy_without_retries)
 {
     aioc_op_situation now = reading();
     now.retries_max = 0;
-    check_policy("410/1000", now, answer(410, 1000), OVER, 410, AIOCOSMOS_ANSWERED);
-    check_policy("404/1003", now, answer(404, 1003), OVER, 404, AIOCOSMOS_ANSWERED);
-    check_policy("429", now, answer(429, 0), OVER, 429, AIOCOSMOS_ANSWERED);
-    check_policy("503", now, answer(503, 0), OVER, 503, AIOCOSMOS_ANSWERED);
-    check_policy("lost", now, lost(AIOCOSMOS_E_CONNECT, false), OVER, AIOCOSMOS_E_CONNECT, AIOCOSMOS_NOT_SENT);
+    check_policy("410/1000", now, answer(410, 1000), OVER, 410, AIOCOSMOS_FATE_ANSWERED);
+    check_policy("404/1003", now, answer(404, 1003), OVER, 404, AIOCOSMOS_FATE_ANSWERED);
+    check_policy("429", now, answer(429, 0), OVER, 429, AIOCOSMOS_FATE_ANSWERED);
+    check_policy("503", now, answer(503, 0), OVER, 503, AIOCOSMOS_FATE_ANSWERED);
+    check_policy("lost", now, lost(AIOCOSMOS_E_CONNECT, false), OVER, AIOCOSMOS_E_CONNECT, AIOCOSMOS_FATE_NOT_SENT);
 }
 
 /* What the head of an answer says holds, even if its body does not come. */
@@ -282,26 +284,26 @@ TEST(policy_of_an_answer_that_broke_off)
     aioc_op_situation now = writing();
     aioc_op_outcome seen = answer(201, 0);
     seen.error = AIOCOSMOS_E_TOO_LARGE;
-    check_policy("applied", now, seen, OVER, AIOCOSMOS_E_TOO_LARGE, AIOCOSMOS_ANSWERED);
+    check_policy("applied", now, seen, OVER, AIOCOSMOS_E_TOO_LARGE, AIOCOSMOS_FATE_ANSWERED);
     seen.error = AIOCOSMOS_E_CONNECT;
     now.repeatable = true;
-    check_policy("applied, and not again", now, seen, OVER, AIOCOSMOS_E_CONNECT, AIOCOSMOS_ANSWERED);
+    check_policy("applied, and not again", now, seen, OVER, AIOCOSMOS_E_CONNECT, AIOCOSMOS_FATE_ANSWERED);
     check_policy("a read", reading(), seen, AGAIN, 0, 0);
     seen.http_status = 412;
-    check_policy("not applied", now, seen, OVER, 412, AIOCOSMOS_ANSWERED);
+    check_policy("not applied", now, seen, OVER, 412, AIOCOSMOS_FATE_ANSWERED);
     seen.http_status = 503;
     check_policy("not processed", writing(), seen, AGAIN, 0, 0);
     seen.from_service = false;
-    check_policy("of a proxy", writing(), seen, OVER, AIOCOSMOS_E_CONNECT, AIOCOSMOS_MAYBE_APPLIED);
+    check_policy("of a proxy", writing(), seen, OVER, AIOCOSMOS_E_CONNECT, AIOCOSMOS_FATE_MAYBE_APPLIED);
 }
 
 TEST(policy_if_not_exists)
 {
     aioc_op_situation now = writing();
     now.if_not_exists = now.repeatable = true;
-    check_policy("exists", now, answer(409, 0), OVER, 0, AIOCOSMOS_ANSWERED);
+    check_policy("exists", now, answer(409, 0), OVER, 0, AIOCOSMOS_FATE_ANSWERED);
     now.doubt = true;
-    check_policy("exists, perhaps by us", now, answer(409, 0), OVER, 0, AIOCOSMOS_ANSWERED);
+    check_policy("exists, perhaps by us", now, answer(409, 0), OVER, 0, AIOCOSMOS_FATE_ANSWERED);
     check_policy("lost", now, lost(AIOCOSMOS_E_CONNECT, true), AGAIN, 0, 0);
 }
 
@@ -323,9 +325,9 @@ TEST(policy_waits_for_a_failover)
     }
     CHECK(waited_us > 60000000);
     now.tries[AIOC_OP_MOVED] = 120;
-    check_policy("no failover lasts so long", now, seen, OVER, 403, AIOCOSMOS_ANSWERED);
+    check_policy("no failover lasts so long", now, seen, OVER, 403, AIOCOSMOS_FATE_ANSWERED);
     now.retries = now.retries_max = now.tries[AIOC_OP_MOVED] = 0;
-    check_policy("no retries", now, seen, OVER, 403, AIOCOSMOS_ANSWERED);
+    check_policy("no retries", now, seen, OVER, 403, AIOCOSMOS_FATE_ANSWERED);
 }
 
 /* Whether the truth is that it was not applied: not all of it went, or the service itself says so. */
@@ -351,11 +353,11 @@ static void check_verdict(const aioc_op_situation *now, const aioc_op_outcome *s
     CHECK_INT(verdict.status == 0, success && !bodiless);
     if (bodiless && !now->write) return;                   /* such a read is one without an answer */
     CHECK_INT(verdict.doubt, doubt);
-    if (success) CHECK_INT(verdict.fate, AIOCOSMOS_ANSWERED);
+    if (success) CHECK_INT(verdict.fate, AIOCOSMOS_FATE_ANSWERED);
     if (success) CHECK(!verdict.again);
-    if (now->write) CHECK_INT(verdict.fate == AIOCOSMOS_MAYBE_APPLIED, doubt);
-    if (now->write && verdict.fate == AIOCOSMOS_NOT_SENT) CHECK(!seen->sent);
-    if (verdict.fate == AIOCOSMOS_ANSWERED) CHECK(seen->from_service);
+    if (now->write) CHECK_INT(verdict.fate == AIOCOSMOS_FATE_MAYBE_APPLIED, doubt);
+    if (now->write && verdict.fate == AIOCOSMOS_FATE_NOT_SENT) CHECK(!seen->sent);
+    if (verdict.fate == AIOCOSMOS_FATE_ANSWERED) CHECK(seen->from_service);
     if (verdict.status == 304 || verdict.status == 404 || verdict.status == 409 || verdict.status == 412)
         CHECK(seen->from_service);
     if (doubt && !now->repeatable) CHECK(!verdict.again);
@@ -485,11 +487,11 @@ static void refused(aiocosmos_client *client, const aiocosmos_request *request, 
 {
     aiocosmos_op op;
     int status = aiocosmos_submit(client, request, &op);
-    if (status != AIOCOSMOS_E_ARGUMENT || !strstr(aiocosmos_refusal(client), part))
-        printf("  %d: \"%s\" instead of \"%s\"\n", status, aiocosmos_refusal(client), part);
+    if (status != AIOCOSMOS_E_ARGUMENT || !strstr(aiocosmos_last_error(client), part))
+        printf("  %d: \"%s\" instead of \"%s\"\n", status, aiocosmos_last_error(client), part);
     CHECK_INT(status, AIOCOSMOS_E_ARGUMENT);
     CHECK_INT(op.id, 0);
-    CHECK(strstr(aiocosmos_refusal(client), part));
+    CHECK(strstr(aiocosmos_last_error(client), part));
     CHECK_INT(aiocosmos_pending(client), 0);
 }
 
@@ -527,15 +529,15 @@ TEST(bad_requests_are_refused_with_what_and_where)
     request.body.len = 2;
     refused(client, &request, "body:");
     request = item_request(AIOCOSMOS_READ_ITEM);
-    request.if_match = "\"e\"";
+    request.if_match = aiocosmos_text("\"e\"");
     refused(client, &request, "if_match:");
     request = item_request(AIOCOSMOS_REPLACE_ITEM);
-    request.if_match = "unquoted";
+    request.if_match = aiocosmos_text("unquoted");
     refused(client, &request, "if_match:");
-    request.if_match = "\"a\r\nx: y\"";
+    request.if_match = aiocosmos_text("\"a\r\nx: y\"");
     refused(client, &request, "if_match:");
     request = item_request(AIOCOSMOS_READ_ITEM);
-    request.session_token = "0:nonsense";
+    request.session_token = aiocosmos_text("0:nonsense");
     refused(client, &request, "session_token:");
     aiocosmos_destroy(client);
 }
@@ -622,7 +624,7 @@ static void expect_body(aiocosmos_client *client, const aiocosmos_request *reque
 {
     aioc_op_spec spec;
     int status = aioc_op_specify(&client->engine, request, &spec);
-    if (status) printf("  %s\n", aiocosmos_refusal(client));
+    if (status) printf("  %s\n", aiocosmos_last_error(client));
     CHECK_INT(status, 0);
     CHECK_INT(spec.body.len, strlen(want));
     CHECK_MEM(spec.body.ptr, want, strlen(want));
@@ -673,7 +675,7 @@ TEST(a_full_client_says_so)
     CHECK_INT(aiocosmos_submit(client, &request, NULL), 0);
     CHECK_INT(aiocosmos_submit(client, &request, NULL), 0);
     CHECK_INT(aiocosmos_submit(client, &request, NULL), AIOCOSMOS_E_FULL);
-    CHECK(strstr(aiocosmos_refusal(client), "3 operations are pending"));
+    CHECK(strstr(aiocosmos_last_error(client), "3 operations are pending"));
     CHECK(aiocosmos_cancel(client, first));
     CHECK_INT(aiocosmos_step(client, 0) >= 0, 1);
     CHECK(!aiocosmos_cancel(client, first));
@@ -758,9 +760,9 @@ TEST(only_an_etag_makes_a_write_repeatable)
     aiocosmos_client *client = new_client();
     aiocosmos_request request = item_request(AIOCOSMOS_REPLACE_ITEM);
     CHECK(!submit(client, &request)->repeatable);
-    request.if_match = "*";
+    request.if_match = aiocosmos_text("*");
     CHECK(!submit(client, &request)->repeatable);
-    request.if_match = "\"e\"";
+    request.if_match = aiocosmos_text("\"e\"");
     CHECK(submit(client, &request)->repeatable);
     aiocosmos_destroy(client);
 }
@@ -871,7 +873,7 @@ TEST(a_given_token_of_an_unknown_range_is_sent)
     for (i = 0; i < 2; i++) {
         aioc_memory_buffer out = {NULL, 0, 0};
         aioc_op *op;
-        request.session_token = given[i];
+        request.session_token = aiocosmos_text(given[i]);
         op = submit(client, &request);
         if (i == 0) {
             aioc_account_container *container = op->container;
@@ -898,7 +900,7 @@ TEST(a_given_token_of_an_unknown_range_is_sent)
 
 typedef struct pages {
     int calls, status, more, failures;
-    aiocosmos_query query;
+    aiocosmos_cursor query;
     bool close_on_failure;
     aioc_op *submitted;
 } pages;
@@ -921,7 +923,7 @@ static void note_failure(aiocosmos_client *client, const aiocosmos_result *resul
     seen->failures++;
     if (!seen->close_on_failure) return;
     seen->submitted = submit(client, &request);
-    aiocosmos_query_close(client, seen->query);
+    aiocosmos_cursor_close(client, seen->query);
 }
 
 /* The page that a query with this text is waiting for. */
@@ -936,7 +938,7 @@ static aioc_op *ask_page(aiocosmos_client *client, pages *seen, bool skip_empty)
     client->engine.on_failure = note_failure;
     client->engine.on_failure_user_data = seen;
     CHECK_INT(aiocosmos_query_open(client, &request, &seen->query), 0);
-    CHECK_INT(aiocosmos_query_next(client, seen->query, note_page, seen), 0);
+    CHECK_INT(aiocosmos_cursor_next(client, seen->query, note_page, seen), 0);
     return aioc_feeds_query_find(&client->feeds, seen->query)->op;
 }
 
@@ -964,7 +966,7 @@ TEST(closing_a_query_in_on_failure_cancels_nothing_else)
     CHECK_INT(seen.calls, 1);
     CHECK_INT(seen.status, 400);
     CHECK_INT(seen.submitted->stop, 0);                    /* it has the slot that the page had */
-    CHECK_INT(aiocosmos_query_next(client, seen.query, note_page, &seen), AIOCOSMOS_E_ARGUMENT);
+    CHECK_INT(aiocosmos_cursor_next(client, seen.query, note_page, &seen), AIOCOSMOS_E_ARGUMENT);
     client->engine.on_failure = NULL;
     aiocosmos_destroy(client);
 }
@@ -1023,7 +1025,7 @@ TEST(a_429_that_ends_an_item_lowers_the_concurrency_too)
     item->attempt_us = client->reactor.now_us;
     set_header(&made, AIOC_PROTOCOL_H_RETRY_AFTER, "60000");
     give(item, &made);
-    CHECK(aiocosmos_bulk_progress(client, op, &totals));
+    CHECK(aiocosmos_bulk_get_totals(client, op, &totals));
     CHECK_INT(totals.failed, 1);
     CHECK_INT(totals.throttled, 1);
     CHECK_INT(totals.concurrency, 4);

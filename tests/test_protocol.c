@@ -87,7 +87,7 @@ static aiocosmos_value value_of(int type)
 
 static aiocosmos_value string(const char *text, size_t len)
 {
-    aiocosmos_value v = value_of(AIOCOSMOS_STR);
+    aiocosmos_value v = value_of(AIOCOSMOS_VALUE_STR);
     v.str = text;
     v.len = len;
     return v;
@@ -101,20 +101,20 @@ static aiocosmos_value text_value(const char *text)
 static aiocosmos_value json(const char *text)
 {
     aiocosmos_value v = text_value(text);
-    v.type = AIOCOSMOS_JSON;
+    v.type = AIOCOSMOS_VALUE_JSON;
     return v;
 }
 
 static aiocosmos_value number(double f64)
 {
-    aiocosmos_value v = value_of(AIOCOSMOS_F64);
+    aiocosmos_value v = value_of(AIOCOSMOS_VALUE_F64);
     v.f64 = f64;
     return v;
 }
 
 static aiocosmos_value integer(int64_t i64)
 {
-    aiocosmos_value v = value_of(AIOCOSMOS_I64);
+    aiocosmos_value v = value_of(AIOCOSMOS_VALUE_I64);
     v.i64 = i64;
     return v;
 }
@@ -130,7 +130,7 @@ static aiocosmos_pk key(aiocosmos_value a, aiocosmos_value b, aiocosmos_value c)
 
 static aiocosmos_pk key1(aiocosmos_value a)
 {
-    return key(a, value_of(AIOCOSMOS_UNSET), value_of(AIOCOSMOS_UNSET));
+    return key(a, value_of(AIOCOSMOS_VALUE_UNSET), value_of(AIOCOSMOS_VALUE_UNSET));
 }
 
 typedef struct vectors {
@@ -198,18 +198,18 @@ static aiocosmos_value component(vectors *v, aiocosmos_json json_value)
     aiocosmos_value out;
     aiocosmos_str text;
     switch (json_value.type) {
-    case AIOCOSMOS_JSON_NULL: return value_of(AIOCOSMOS_NULL);
+    case AIOCOSMOS_JSON_NULL: return value_of(AIOCOSMOS_VALUE_NULL);
     case AIOCOSMOS_JSON_NUM: CHECK(aioc_json_get_f64(json_value, &f64)); return number(f64);
     case AIOCOSMOS_JSON_STR: text = unescaped(v, json_value); return string(text.ptr, text.len);
     case AIOCOSMOS_JSON_BOOL:
         CHECK(aioc_json_get_bool(json_value, &truth));
-        out = value_of(AIOCOSMOS_BOOL);
+        out = value_of(AIOCOSMOS_VALUE_BOOL);
         out.i64 = truth;
         return out;
     default: break;
     }
     CHECK_INT(json_value.type, AIOCOSMOS_JSON_OBJ);
-    if (aioc_json_at(json_value, "/undefined").type) return value_of(AIOCOSMOS_NONE);
+    if (aioc_json_at(json_value, "/undefined").type) return value_of(AIOCOSMOS_VALUE_NONE);
     if (aioc_json_at(json_value, "/f64_be_hex").type) {
         bits = strtoull(field(v, json_value, "/f64_be_hex").ptr, NULL, 16);
         memcpy(&f64, &bits, sizeof f64);
@@ -384,7 +384,7 @@ TEST(every_partition_key_header_vector_is_written)
         size_t i, count = components_of(v, aioc_json_at(row, "/components"), levels);
         aiocosmos_str want = field(v, row, "/header");
         CHECK(count <= 3);
-        for (i = count; i < 3; i++) levels[i] = value_of(AIOCOSMOS_UNSET);
+        for (i = count; i < 3; i++) levels[i] = value_of(AIOCOSMOS_VALUE_UNSET);
         if (count) check_pk(key(levels[0], levels[1], levels[2]), 0, want.ptr);
         else CHECK_STR(want.ptr, "[]");      /* of a system key, which only the operation layer knows of */
         rows++;
@@ -395,7 +395,7 @@ TEST(every_partition_key_header_vector_is_written)
 
 TEST(partition_keys_of_every_type_are_written)
 {
-    aiocosmos_value yes = value_of(AIOCOSMOS_BOOL), unset = value_of(AIOCOSMOS_UNSET);
+    aiocosmos_value yes = value_of(AIOCOSMOS_VALUE_BOOL), unset = value_of(AIOCOSMOS_VALUE_UNSET);
     char large[2048];
     yes.i64 = 1;
     check_pk(key1(integer(INT64_C(9007199254740992))), 0, "[9007199254740992]");
@@ -403,8 +403,8 @@ TEST(partition_keys_of_every_type_are_written)
     check_pk(key1(number(0.1)), 0, "[0.1]");
     check_pk(key1(number(-0.0)), 0, "[0]");
     check_pk(key1(number(5)), 0, "[5]");
-    check_pk(key(yes, value_of(AIOCOSMOS_BOOL), value_of(AIOCOSMOS_NULL)), 0, "[true,false,null]");
-    check_pk(key(value_of(AIOCOSMOS_NONE), text_value(""), unset), 0, "[{},\"\"]");
+    check_pk(key(yes, value_of(AIOCOSMOS_VALUE_BOOL), value_of(AIOCOSMOS_VALUE_NULL)), 0, "[true,false,null]");
+    check_pk(key(value_of(AIOCOSMOS_VALUE_NONE), text_value(""), unset), 0, "[{},\"\"]");
     check_pk(key1(string("a\0b", 3)), 0, "[\"a\\u0000b\"]");
     check_pk(key1(json("\"a\\u00e9\"")), 0, "[\"a\\u00e9\"]");
     check_pk(key1(json("1.50e2")), 0, "[1.50e2]");
@@ -431,7 +431,7 @@ TEST(a_json_string_as_a_key_becomes_ascii)
 TEST(bad_partition_keys_say_what_is_wrong_and_where)
 {
     char large[3000];
-    aiocosmos_value unset = value_of(AIOCOSMOS_UNSET), a = text_value("a");
+    aiocosmos_value unset = value_of(AIOCOSMOS_VALUE_UNSET), a = text_value("a");
     double zero = 0;
     check_pk(key(unset, unset, unset), AIOCOSMOS_E_ARGUMENT, "no partition key is given");
     check_pk(key(unset, a, unset), AIOCOSMOS_E_ARGUMENT, "level 2 is set, level 1 is not");
@@ -504,17 +504,17 @@ static aiocosmos_value random_value(char *room)
     size_t len = 0, i;
     uint64_t bits;
     switch (random_number() % 6) {
-    case 0: return value_of(AIOCOSMOS_NULL);
-    case 1: return value_of(AIOCOSMOS_NONE);
+    case 0: return value_of(AIOCOSMOS_VALUE_NULL);
+    case 1: return value_of(AIOCOSMOS_VALUE_NONE);
     case 2:
-        v = value_of(AIOCOSMOS_BOOL);
+        v = value_of(AIOCOSMOS_VALUE_BOOL);
         v.i64 = (int64_t)(random_number() % 2);
         return v;
     case 3: return integer((int64_t)(random_number() >> 11) - (INT64_C(1) << 52));
     case 4:
         do {
             bits = random_number();
-            v = value_of(AIOCOSMOS_F64);
+            v = value_of(AIOCOSMOS_VALUE_F64);
             memcpy(&v.f64, &bits, sizeof bits);
         } while (v.f64 - v.f64 != 0);
         return v;
@@ -526,9 +526,9 @@ static aiocosmos_value random_value(char *room)
 
 static void check_same_key(const aiocosmos_value *got, const aiocosmos_value *want)
 {
-    if (want->type == AIOCOSMOS_I64 || want->type == AIOCOSMOS_F64) {
-        double expected = want->type == AIOCOSMOS_I64 ? (double)want->i64 : want->f64;
-        CHECK_INT(got->type, AIOCOSMOS_F64);
+    if (want->type == AIOCOSMOS_VALUE_I64 || want->type == AIOCOSMOS_VALUE_F64) {
+        double expected = want->type == AIOCOSMOS_VALUE_I64 ? (double)want->i64 : want->f64;
+        CHECK_INT(got->type, AIOCOSMOS_VALUE_F64);
         CHECK(got->f64 == expected);
         return;
     }
@@ -833,7 +833,7 @@ static size_t raw_form(aiocosmos_value value, unsigned char end, unsigned char *
 {
     uint64_t bits;
     int i;
-    if (value.type != AIOCOSMOS_F64) return aioc_protocol_hashed_form(&value, end, out);
+    if (value.type != AIOCOSMOS_VALUE_F64) return aioc_protocol_hashed_form(&value, end, out);
     memcpy(&bits, &value.f64, 8);
     out[0] = 5;
     for (i = 0; i < 8; i++) out[i + 1] = (unsigned char)(bits >> (8 * i));
@@ -865,7 +865,7 @@ TEST(every_raw_hash_baseline)
             components[0] = component(v, inner);
         } else {                             /* JSON inside a string, or the word UNDEFINED */
             aiocosmos_str text = unescaped(v, inner);
-            if (strcmp(text.ptr, "UNDEFINED") == 0) components[0] = value_of(AIOCOSMOS_NONE);
+            if (strcmp(text.ptr, "UNDEFINED") == 0) components[0] = value_of(AIOCOSMOS_VALUE_NONE);
             else {
                 CHECK_INT(aioc_json_parse(&doc, text.ptr, text.len), 0);
                 inner = aioc_json_root(&doc);
@@ -1026,7 +1026,7 @@ TEST(keys_that_cannot_be_hashed_here_are_left_to_the_service)
 TEST(items_from_before_a_container_had_a_key_are_at_the_beginning)
 {
     aioc_protocol_pk_def def = {AIOC_PROTOCOL_HASH, 2, 1, true};
-    aiocosmos_value value = value_of(AIOCOSMOS_NONE);
+    aiocosmos_value value = value_of(AIOCOSMOS_VALUE_NONE);
     char epk[AIOC_PROTOCOL_EPK_MAX] = "x";
     size_t len = 9;
     CHECK(aioc_protocol_epk(&def, NULL, 0, epk, &len));
@@ -1036,7 +1036,7 @@ TEST(items_from_before_a_container_had_a_key_are_at_the_beginning)
     value = text_value("");
     CHECK(aioc_protocol_epk(&def, &value, 1, epk, &len));          /* items of today are where they belong */
     CHECK_STR(epk, "32E9366E637A71B4E710384B2F4970A0");
-    value = value_of(AIOCOSMOS_NONE);
+    value = value_of(AIOCOSMOS_VALUE_NONE);
     def.system_key = false;
     CHECK(aioc_protocol_epk(&def, &value, 1, epk, &len));
     CHECK_STR(epk, "11622DAA78F835834610ABE56EFF5CB5");

@@ -401,7 +401,7 @@ static void prop_page_came(aiocosmos_client *client, const aiocosmos_page *page,
     }
 }
 
-static bool prop_open(prop_case *c, aiocosmos_query *query)
+static bool prop_open(prop_case *c, aiocosmos_cursor *query)
 {
     aiocosmos_query_request request;
     aiocosmos_param param;
@@ -419,18 +419,18 @@ static bool prop_open(prop_case *c, aiocosmos_query *query)
     request.memory_max = c->memory_max;
     request.continuation_bytes_max = c->token_max;
     request.skip_empty = c->skip_empty;
-    request.continuation = c->token.len ? c->token.ptr : NULL;
+    request.continuation = aiocosmos_text(c->token.len ? c->token.ptr : NULL);
     if (aiocosmos_query_open(c->w->client, &request, query) == 0) return true;
-    prop_failed(c, "refused: %s", aiocosmos_refusal(c->w->client));
+    prop_failed(c, "refused: %s", aiocosmos_last_error(c->w->client));
     return false;
 }
 
-static bool prop_next(prop_case *c, aiocosmos_query query)
+static bool prop_next(prop_case *c, aiocosmos_cursor query)
 {
     unsigned steps = 0;
     c->came = false;
-    if (aiocosmos_query_next(c->w->client, query, prop_page_came, c) != 0) {
-        prop_failed(c, "no next page: %s", aiocosmos_refusal(c->w->client));
+    if (aiocosmos_cursor_next(c->w->client, query, prop_page_came, c) != 0) {
+        prop_failed(c, "no next page: %s", aiocosmos_last_error(c->w->client));
         return false;
     }
     while (!c->came && steps++ < PROP_STEPS_MAX) aiocosmos_step(c->w->client, 1000);
@@ -485,10 +485,10 @@ static bool prop_end_failing(prop_case *c)
 }
 
 /* Behind a page: goes on with its token in place of the open query. */
-static bool prop_resume(prop_case *c, aiocosmos_query *query)
+static bool prop_resume(prop_case *c, aiocosmos_cursor *query)
 {
     if (!c->resumes || !c->token.len || c->resumed >= PROP_RESUMES_MAX) return true;
-    aiocosmos_query_close(c->w->client, *query);
+    aiocosmos_cursor_close(c->w->client, *query);
     c->resumed++;
     PROP_SAW(resumed);
     if (c->elsewhere) {
@@ -511,7 +511,7 @@ static bool prop_may_be_lost(const prop_case *c)
 /* All rows into c->rows. False: it has failed, and been told of. */
 static bool prop_ask(prop_case *c)
 {
-    aiocosmos_query query;
+    aiocosmos_cursor query;
     bool ok;
     prop_begin_failing(c);
     ok = prop_open(c, &query);
@@ -526,7 +526,7 @@ static bool prop_ask(prop_case *c)
         if (ok && c->more) prop_reshape(c);
         if (ok && c->more) ok = prop_resume(c, &query);
     } while (ok && c->more);
-    aiocosmos_query_close(c->w->client, query);
+    aiocosmos_cursor_close(c->w->client, query);
     emu_core_clear_faults(c->w->core);
     return ok;
 }

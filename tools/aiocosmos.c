@@ -300,7 +300,8 @@ static void say_failure(tool *t, const aiocosmos_result *result)
     missing what = what_is_missing(t, result);
     if (what != MISSING_UNCLEAR) say_missing(t, what, result);
     else say(t, "%s: %.*s", t->command->name, (int)result->message.len, result->message.ptr);
-    if (result->fate == AIOCOSMOS_MAYBE_APPLIED) fputs("Look whether it was applied before you repeat it.\n", stderr);
+    if (result->fate == AIOCOSMOS_FATE_MAYBE_APPLIED)
+        fputs("Look whether it was applied before you repeat it.\n", stderr);
     if (result->activity_id.len)
         fprintf(stderr, "Activity id, for the service's support: %.*s\n", (int)result->activity_id.len,
                 result->activity_id.ptr);
@@ -312,7 +313,7 @@ static void say_failure(tool *t, const aiocosmos_result *result)
 /* The library would not take a call, and sent nothing. */
 static int say_refusal(tool *t, int status)
 {
-    say(t, "%s: %s", t->command->name, aiocosmos_refusal(t->client));
+    say(t, "%s: %s", t->command->name, aiocosmos_last_error(t->client));
     return status == AIOCOSMOS_E_ARGUMENT ? see_help(t) : EXIT_REFUSED;
 }
 
@@ -524,7 +525,7 @@ static int print_list(tool *t, const aiocosmos_query_request *request);
 static int db_list(tool *t)
 {
     aiocosmos_query_request request = {0};
-    request.feed = AIOCOSMOS_DATABASES;
+    request.feed = AIOCOSMOS_FEED_DATABASES;
     return print_list(t, &request);
 }
 
@@ -540,7 +541,7 @@ static int db_create(tool *t)
 static int container_list(tool *t)
 {
     aiocosmos_query_request request = {0};
-    request.feed = AIOCOSMOS_CONTAINERS;
+    request.feed = AIOCOSMOS_FEED_CONTAINERS;
     request.database = t->operand[0];
     return print_list(t, &request);
 }
@@ -914,21 +915,21 @@ static void say_how_to_go_on(const feed *f)
     fputc('\n', stderr);
 }
 
-static void explain(tool *t, aiocosmos_query query);
+static void explain(tool *t, aiocosmos_cursor query);
 
 static int print_feed(feed *f, const aiocosmos_query_request *request)
 {
     aiocosmos_client *client = f->tool->client;
-    aiocosmos_query query;
+    aiocosmos_cursor query;
     int refused = aiocosmos_query_open(client, request, &query);
     f->more = true;
     while (refused == 0 && f->more && f->status == EXIT_DONE) {
-        refused = aiocosmos_query_next(client, query, print_page, f);
+        refused = aiocosmos_cursor_next(client, query, print_page, f);
         if (refused == 0) aiocosmos_drain(client, -1);
     }
     if (refused != 0) f->status = say_refusal(f->tool, refused);
     if (f->explains && f->status == EXIT_DONE) explain(f->tool, query);
-    aiocosmos_query_close(client, query);
+    aiocosmos_cursor_close(client, query);
     say_how_to_go_on(f);
     say_rows(f);
     free(f->continuation);
@@ -1088,14 +1089,14 @@ static void put_edge(aiocosmos_str edge, const char *if_outermost)
     else printf("  %-*.*s%s", edge.len > 16 ? 14 : 16, edge.len > 16 ? 14 : 16, edge.ptr, edge.len > 16 ? ".." : "");
 }
 
-static void explain_ranges(tool *t, aiocosmos_query query, const aiocosmos_query_stats *stats)
+static void explain_ranges(tool *t, aiocosmos_cursor query, const aiocosmos_cursor_stats *stats)
 {
     aiocosmos_range_stats range;
     double of_ranges = 0;
     uint32_t i;
     if (stats->range_count)
         printf("\n%-6s  %-16s  %-16s  %8s %10s %11s\n", "Range", "from", "up to", "requests", "rows", "RU");
-    for (i = 0; aiocosmos_query_get_range(t->client, query, i, &range); i++) {
+    for (i = 0; aiocosmos_cursor_get_range(t->client, query, i, &range); i++) {
         printf("%-6.*s", (int)range.id.len, range.id.ptr);
         put_edge(range.min, "the first key");
         put_edge(range.max, "the last key");
@@ -1173,14 +1174,14 @@ static void explain_indexes(tool *t, aiocosmos_str text)
     aiocosmos_json_free(doc);
 }
 
-static void explain(tool *t, aiocosmos_query query)
+static void explain(tool *t, aiocosmos_cursor query)
 {
-    aiocosmos_query_stats stats;
+    aiocosmos_cursor_stats stats;
     wipe_progress(t);
-    if (!aiocosmos_query_get_stats(t->client, query, &stats)) return;
+    if (!aiocosmos_cursor_get_stats(t->client, query, &stats)) return;
     explain_plan(t, stats.plan);
     explain_ranges(t, query, &stats);
-    if (!aiocosmos_query_get_stats(t->client, query, &stats)) return;      /* its texts are lent until the next call */
+    if (!aiocosmos_cursor_get_stats(t->client, query, &stats)) return;     /* its texts are lent until the next call */
     explain_metrics(stats.metrics);
     explain_indexes(t, stats.index_metrics);
 }
@@ -1225,8 +1226,8 @@ static int query(tool *t)
     request.sql = t->operand[2];
     request.params = params;
     request.param_count = t->param_count;
-    request.session_token = t->option[OPT_SESSION_TOKEN];
-    request.continuation = t->option[OPT_CONTINUATION];
+    request.session_token = aiocosmos_text(t->option[OPT_SESSION_TOKEN]);
+    request.continuation = aiocosmos_text(t->option[OPT_CONTINUATION]);
     request.page_items_max = (uint32_t)page_size;
     request.want_metrics = request.want_index_metrics = has(t, OPT_EXPLAIN);
     request.skip_empty = true;
@@ -1247,7 +1248,7 @@ static int query(tool *t)
 typedef struct part {
     struct exporter *of;
     char *id, *min, *max;                  /* the keys from min up to max, without that */
-    aiocosmos_query query;
+    aiocosmos_cursor query;
     bool reading;                          /* its query is open */
     bool due;                              /* the next page can be asked for */
 } part;
@@ -1377,19 +1378,19 @@ static int find_parts(exporter *e)
 {
     tool *t = e->rows.tool;
     aiocosmos_query_request request = {0};
-    aiocosmos_query list;
+    aiocosmos_cursor list;
     int refused;
-    request.feed = AIOCOSMOS_RANGES;
+    request.feed = AIOCOSMOS_FEED_RANGES;
     request.database = t->operand[0];
     request.container = t->operand[1];
     refused = aiocosmos_query_open(t->client, &request, &list);
     e->rows.more = true;
     while (refused == 0 && e->rows.more) {
-        refused = aiocosmos_query_next(t->client, list, keep_ranges, e);
+        refused = aiocosmos_cursor_next(t->client, list, keep_ranges, e);
         if (refused == 0) aiocosmos_drain(t->client, -1);
     }
     if (refused != 0) return say_refusal(t, refused);
-    aiocosmos_query_close(t->client, list);
+    aiocosmos_cursor_close(t->client, list);
     if (e->rows.status != EXIT_DONE) return e->rows.status;
     drop_parents(e);
     if (e->part_count) qsort(e->parts, e->part_count, sizeof *e->parts, by_place);
@@ -1414,7 +1415,7 @@ static void print_part(aiocosmos_client *client, const aiocosmos_page *page, voi
     put_rows(&e->rows, page);
     p->due = page->more;
     if (!page->more) {
-        aiocosmos_query_close(client, p->query);
+        aiocosmos_cursor_close(client, p->query);
         p->reading = false;
         e->ended++;
     }
@@ -1451,7 +1452,7 @@ static int ask_for_pages(exporter *e)
     }
     for (i = 0; i < e->begun; i++) {
         part *p = &e->parts[i];
-        int why = p->due ? aiocosmos_query_next(client, p->query, print_part, p) : 0;
+        int why = p->due ? aiocosmos_cursor_next(client, p->query, print_part, p) : 0;
         if (why == 0) p->due = false;
         else refused = why;
     }
@@ -1469,7 +1470,7 @@ static int export_parts(exporter *e)
     }
     if (refused != 0) e->rows.status = say_refusal(e->rows.tool, refused);
     for (i = 0; i < e->begun; i++)
-        if (e->parts[i].reading) aiocosmos_query_close(client, e->parts[i].query);
+        if (e->parts[i].reading) aiocosmos_cursor_close(client, e->parts[i].query);
     aiocosmos_drain(client, -1);           /* pages that are owed have our memory in their hands */
     return e->rows.status;
 }
@@ -1647,13 +1648,13 @@ static bool from_of(tool *t, aiocosmos_changes_request *request)
 }
 
 /* Until there is nothing now; or, to follow, until Ctrl-C. Returns why a call was refused. */
-static int read_changes(follower *w, aiocosmos_query query)
+static int read_changes(follower *w, aiocosmos_cursor query)
 {
     aiocosmos_client *client = w->rows.tool->client;
     bool follows = has(w->rows.tool, OPT_FOLLOW);
     long pause_ms = CHANGES_PAUSE_MS;
     while (!watch.over && w->rows.status == EXIT_DONE) {
-        int refused = aiocosmos_query_next(client, query, print_changes, w);
+        int refused = aiocosmos_cursor_next(client, query, print_changes, w);
         if (refused != 0) return refused;
         while (!watch.over && aiocosmos_pending(client)) aiocosmos_step(client, -1);
         if (watch.over || w->rows.status != EXIT_DONE || (w->nothing_now && !follows)) break;
@@ -1679,13 +1680,13 @@ static void say_state(const follower *w)
 static int follow(follower *w, const aiocosmos_changes_request *request)
 {
     tool *t = w->rows.tool;
-    aiocosmos_query query;
+    aiocosmos_cursor query;
     int refused = aiocosmos_changes_open(t->client, request, &query);
     if (refused != 0) return say_refusal(t, refused);
     catch_watch_over(t->client);
     refused = read_changes(w, query);
     if (refused != 0) w->rows.status = say_refusal(t, refused);
-    aiocosmos_query_close(t->client, query);
+    aiocosmos_cursor_close(t->client, query);
     aiocosmos_drain(t->client, -1);        /* a page that is owed has our memory in its hands */
     say_state(w);
     say_rows(&w->rows);
@@ -1711,8 +1712,8 @@ static int changes(tool *t)
         request.container = t->operand[1];
         request.all_versions = has(t, OPT_ALL_VERSIONS);
         request.page_items_max = (uint32_t)page_size;
-        request.continuation = kept ? kept : t->option[OPT_CONTINUATION];
-        request.session_token = t->option[OPT_SESSION_TOKEN];
+        request.continuation = aiocosmos_text(kept ? kept : t->option[OPT_CONTINUATION]);
+        request.session_token = aiocosmos_text(t->option[OPT_SESSION_TOKEN]);
         status = follow(&w, &request);
     }
     free(kept);
@@ -2125,7 +2126,7 @@ static void put_reject(const importer *im, const entry *line, const aiocosmos_re
     fprintf(to, "{\"line\":%" PRIu64 ",\"reason\":", line->number);
     put_string(to, reason.ptr, reason.len);
     fprintf(to, ",\"status\":%d,\"sub_status\":%d,\"maybe_applied\":%s", result->http_status, result->sub_status,
-            result->fate == AIOCOSMOS_MAYBE_APPLIED ? "true" : "false");
+            result->fate == AIOCOSMOS_FATE_MAYBE_APPLIED ? "true" : "false");
     if (line->is_json) {
         fputs(",\"document\":", to);
         put_document(to, line->text, line->len);
@@ -2204,7 +2205,7 @@ static void show_import(importer *im)
     aiocosmos_bulk_totals totals;
     double seconds = seconds_since(im->tool->started);
     unsigned percent = 0, i;
-    if (!aiocosmos_bulk_progress(im->tool->client, im->bulk, &totals)) return;
+    if (!aiocosmos_bulk_get_totals(im->tool->client, im->bulk, &totals)) return;
     fputs("\r\033[K", stderr);
     if (im->in.is_file && im->in.size) {
         percent = (unsigned)((double)im->in.bytes_read * 100.0 / (double)im->in.size);

@@ -179,8 +179,8 @@ static bool emu_document_key(emu_exchange *x, aiocosmos_json root, emu_key *key)
         return emu_no_memory(x);
     for (i = 0; i < container->key.path_count; i++) {
         memset(&values[i], 0, sizeof values[i]);
-        values[i].type = AIOCOSMOS_NONE;
-        if (pk.level[i].type != AIOCOSMOS_NONE &&
+        values[i].type = AIOCOSMOS_VALUE_NONE;
+        if (pk.level[i].type != AIOCOSMOS_VALUE_NONE &&
             !aioc_protocol_component(aioc_protocol_scalar(emu_str(pk.level[i].str, pk.level[i].len)), texts,
                                      &values[i])) break;
     }

@@ -933,21 +933,21 @@ static void plan_key_value(const sql_value *value, aiocosmos_value *out)
 {
     memset(out, 0, sizeof *out);
     switch (value->type) {
-    case SQL_NULL: out->type = AIOCOSMOS_NULL; break;
+    case SQL_NULL: out->type = AIOCOSMOS_VALUE_NULL; break;
     case SQL_BOOL:
-        out->type = AIOCOSMOS_BOOL;
+        out->type = AIOCOSMOS_VALUE_BOOL;
         out->i64 = value->truth;
         break;
     case SQL_NUMBER:
-        out->type = AIOCOSMOS_F64;
+        out->type = AIOCOSMOS_VALUE_F64;
         out->f64 = value->as.number.real + 0.0;            /* -0 is 0 */
         break;
     case SQL_STRING:
-        out->type = AIOCOSMOS_STR;
+        out->type = AIOCOSMOS_VALUE_STR;
         out->str = value->as.string.ptr;
         out->len = value->as.string.len;
         break;
-    default: out->type = AIOCOSMOS_NONE;
+    default: out->type = AIOCOSMOS_VALUE_NONE;
     }
 }
 

@@ -267,7 +267,7 @@ static bool emu_epk_cut(const aioc_protocol_pk_def *def, const aiocosmos_value *
     size_t i;
     for (i = 0; i < count; i++) {
         cut[i] = values[i];
-        if (cut[i].type != AIOCOSMOS_STR || cut[i].len <= AIOC_PROTOCOL_V1_STRING) continue;
+        if (cut[i].type != AIOCOSMOS_VALUE_STR || cut[i].len <= AIOC_PROTOCOL_V1_STRING) continue;
         cut[i].len = AIOC_PROTOCOL_V1_STRING;
         while (cut[i].len && ((unsigned char)cut[i].str[cut[i].len] & 0xC0) == 0x80) cut[i].len--;
     }

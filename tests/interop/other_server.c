@@ -81,7 +81,7 @@ static answer ask(aiocosmos_client *client, aiocosmos_request asked, int status)
     answer got = {0};
     asked.done = on_answer;
     asked.user_data = &got;
-    if (aiocosmos_submit(client, &asked, NULL) < 0) FAIL("refused: %s", aiocosmos_refusal(client));
+    if (aiocosmos_submit(client, &asked, NULL) < 0) FAIL("refused: %s", aiocosmos_last_error(client));
     CHECK_INT(aiocosmos_drain(client, PATIENCE_MS), 0);
     CHECK_INT(got.count, 1);
     if (got.status != status) FAIL("status %d, not %d: %s %s", got.status, status, got.message, got.body);
@@ -139,14 +139,14 @@ static void on_page(aiocosmos_client *client, const aiocosmos_page *page, void *
 /* Up to so many pages. */
 static rows ask_pages(aiocosmos_client *client, aiocosmos_query_request asked, int pages)
 {
-    aiocosmos_query query;
+    aiocosmos_cursor query;
     rows got = {0};
-    if (aiocosmos_query_open(client, &asked, &query) < 0) FAIL("refused: %s", aiocosmos_refusal(client));
+    if (aiocosmos_query_open(client, &asked, &query) < 0) FAIL("refused: %s", aiocosmos_last_error(client));
     do {
-        CHECK_INT(aiocosmos_query_next(client, query, on_page, &got), 0);
+        CHECK_INT(aiocosmos_cursor_next(client, query, on_page, &got), 0);
         CHECK_INT(aiocosmos_drain(client, PATIENCE_MS), 0);
     } while (got.more && got.status == 0 && got.pages < pages);
-    aiocosmos_query_close(client, query);
+    aiocosmos_cursor_close(client, query);
     return got;
 }
 
@@ -242,9 +242,9 @@ BOTH(databases_and_containers)
     CHECK(strstr(ask(client, database, 0).body, "\"_rid\"") != NULL);
     container = request(AIOCOSMOS_READ_CONTAINER, NULL);
     CHECK(strstr(ask(client, container, 0).body, "\"/pk\"") != NULL);
-    list.feed = AIOCOSMOS_CONTAINERS;
+    list.feed = AIOCOSMOS_FEED_CONTAINERS;
     CHECK_INT(ask_all(client, list).count, 1);
-    list.feed = AIOCOSMOS_DATABASES;
+    list.feed = AIOCOSMOS_FEED_DATABASES;
     CHECK(ask_all(client, list).count >= 1);
     container = request(AIOCOSMOS_DELETE_CONTAINER, NULL);
     ask(client, container, 0);
@@ -267,9 +267,9 @@ BOTH(items)
     CHECK_INT(got.http_status, 200);
     CHECK_INT(ask(client, saving(AIOCOSMOS_UPSERT_ITEM, NULL, "{\"id\":\"bob\",\"pk\":\"eu\"}"), 0).http_status, 201);
     change = saving(AIOCOSMOS_REPLACE_ITEM, "ann", "{\"id\":\"ann\",\"pk\":\"eu\",\"n\":3}");
-    change.if_match = "\"another version\"";
+    change.if_match = aiocosmos_text("\"another version\"");
     ask(client, change, 412);
-    change.if_match = NULL;                                /* its own ETags have no quotes, and are no ETags */
+    change.if_match = aiocosmos_text(NULL);        /* its own ETags have no quotes, and are no ETags */
     ask(client, change, 0);
     change = saving(AIOCOSMOS_PATCH_ITEM, "ann", "[{\"op\":\"incr\",\"path\":\"/n\",\"value\":4}]");
     CHECK(strstr(ask(client, change, 0).body, "\"n\":7") != NULL);
@@ -306,7 +306,7 @@ BOTH(bulk_and_paging)
     some = ask_pages(client, all, 5);
     CHECK_INT(some.count, 150);
     CHECK(some.more && some.continuation[0]);
-    all.continuation = some.continuation;                  /* in another process, as it were */
+    all.continuation = aiocosmos_text(some.continuation);                  /* in another process, as it were */
     rest = ask_all(other, all);
     CHECK_INT(rest.count, 350);
     CHECK_INT(rest.pages, 12);

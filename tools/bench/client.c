@@ -266,7 +266,7 @@ static int run(void)
         }
         b.over = b.now_us >= b.end_us;
     }
-    if (status < 0) fprintf(stderr, "bench/client: %s\n", aiocosmos_refusal(b.client));
+    if (status < 0) fprintf(stderr, "bench/client: %s\n", aiocosmos_last_error(b.client));
     return status < 0 || b.failed > 0 ? 1 : 0;
 }
 

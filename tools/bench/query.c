@@ -104,17 +104,17 @@ static void fill_container(const char *url, const char *name, uint64_t count)
     f.count = count;
     request.kind = AIOCOSMOS_CREATE_DATABASE;
     request.if_not_exists = true;
-    if (aiocosmos_run(client, &request, NULL) != 0) die("no database", aiocosmos_refusal(client));
+    if (aiocosmos_run(client, &request, NULL) != 0) die("no database", aiocosmos_last_error(client));
     request.kind = AIOCOSMOS_CREATE_CONTAINER;
     request.container = name;
     request.partition_key_paths[0] = "/pk";
-    if (aiocosmos_run(client, &request, NULL) != 0) die("no container", aiocosmos_refusal(client));
+    if (aiocosmos_run(client, &request, NULL) != 0) die("no container", aiocosmos_last_error(client));
     bulk.container = name;
     bulk.concurrency_max = IN_FLIGHT;
     bulk.next = next_document;
     bulk.done = documents_done;
     bulk.user_data = &f;
-    if (aiocosmos_bulk(client, &bulk, NULL) < 0) die("no bulk", aiocosmos_refusal(client));
+    if (aiocosmos_bulk(client, &bulk, NULL) < 0) die("no bulk", aiocosmos_last_error(client));
     while (!f.done) aiocosmos_step(client, 1000);
     if (f.status) die(name, "not all documents were stored");
     aiocosmos_destroy(client);
@@ -146,7 +146,7 @@ static size_t read_all(const char *url, const char *container, const char *name,
 {
     aiocosmos_client *client = open_client(url);
     aiocosmos_query_request request;
-    aiocosmos_query query;
+    aiocosmos_cursor query;
     aiocosmos_stats stats;
     reading r;
     double began = seconds(), cpu = cpu_seconds();
@@ -157,13 +157,13 @@ static size_t read_all(const char *url, const char *container, const char *name,
     request.page_items_max = 1000;
     request.memory_max = ANSWERS_MAX;
     r.ordered = ordered;
-    if (aiocosmos_query_open(client, &request, &query) != 0) die(sql, aiocosmos_refusal(client));
+    if (aiocosmos_query_open(client, &request, &query) != 0) die(sql, aiocosmos_last_error(client));
     do {
         r.came = false;
-        if (aiocosmos_query_next(client, query, page_came, &r) != 0) die(sql, aiocosmos_refusal(client));
+        if (aiocosmos_cursor_next(client, query, page_came, &r) != 0) die(sql, aiocosmos_last_error(client));
         while (!r.came) aiocosmos_step(client, 1000);
     } while (r.more);
-    aiocosmos_query_close(client, query);
+    aiocosmos_cursor_close(client, query);
     began = seconds() - began;
     cpu = cpu_seconds() - cpu;
     aiocosmos_get_stats(client, &stats);
