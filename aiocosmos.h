@@ -950,7 +950,7 @@ static int64_t aioc_platform_wall_ms(void *user_data)
     return (int64_t)now.tv_sec * 1000 + (int64_t)now.tv_usec / 1000;
 }
 
-#if !AIOC_PLATFORM_EPOLL                 /* Linux makes its sockets, eventfd and epoll set that way at once */
+#if !AIOC_PLATFORM_EPOLL  /* Linux makes its sockets, eventfd and epoll set that way at once */
 /* Makes a descriptor one that never blocks and that programs started by the host do not inherit. */
 static bool aioc_platform_tame(int fd)
 {
@@ -1025,7 +1025,7 @@ static int aioc_platform_entropy(void *user_data, void *out, size_t len)
         } else if (errno == EAGAIN) {
             return AIOCOSMOS_IO_AGAIN;
         } else if (errno != EINTR) {
-            break;                                     /* a kernel or a sandbox without the call */
+            break;  /* a kernel or a sandbox without the call */
         }
     }
 #endif
@@ -1034,7 +1034,7 @@ static int aioc_platform_entropy(void *user_data, void *out, size_t len)
 
 /*--- The system's table: sockets --------------------------------------------*/
 
-#define AIOC_PLATFORM_SLICES_MAX 8       /* gathered by one call; a send of more slices is a partial one */
+#define AIOC_PLATFORM_SLICES_MAX 8  /* gathered by one call; a send of more slices is a partial one */
 
 static socklen_t aioc_platform_sockaddr(const aiocosmos_address *address, struct sockaddr_storage *out)
 {
@@ -1077,7 +1077,7 @@ static int aioc_platform_socket_new(int family, int type)
 
 static void aioc_platform_socket_option(int fd, int level, int name, int value)
 {
-    setsockopt(fd, level, name, &value, (socklen_t)sizeof value);            /* what is not there is done without */
+    setsockopt(fd, level, name, &value, (socklen_t)sizeof value);  /* what is not there is done without */
 }
 
 /* A request is written by one call and then waited for, so Nagle's algorithm could only delay it (RFC 9293, 3.7.4).
@@ -1087,22 +1087,22 @@ static void aioc_platform_socket_option(int fd, int level, int name, int value)
 static void aioc_platform_socket_tune(int fd, bool datagram)
 {
 #ifdef SO_NOSIGPIPE
-    aioc_platform_socket_option(fd, SOL_SOCKET, SO_NOSIGPIPE, 1);            /* systems without MSG_NOSIGNAL */
+    aioc_platform_socket_option(fd, SOL_SOCKET, SO_NOSIGPIPE, 1);  /* systems without MSG_NOSIGNAL */
 #endif
     if (datagram) return;
     aioc_platform_socket_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     aioc_platform_socket_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 #if defined(TCP_KEEPIDLE)
-    aioc_platform_socket_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 30);          /* s */
+    aioc_platform_socket_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 30);  /* s */
 #elif defined(TCP_KEEPALIVE)
-    aioc_platform_socket_option(fd, IPPROTO_TCP, TCP_KEEPALIVE, 30);         /* the same on macOS */
+    aioc_platform_socket_option(fd, IPPROTO_TCP, TCP_KEEPALIVE, 30);  /* the same on macOS */
 #endif
 #if defined(TCP_KEEPINTVL) && defined(TCP_KEEPCNT)
     aioc_platform_socket_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
     aioc_platform_socket_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
 #endif
 #if defined(TCP_USER_TIMEOUT)
-    aioc_platform_socket_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 20000);   /* ms */
+    aioc_platform_socket_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 20000);  /* ms */
 #elif defined(TCP_RXT_CONNDROPTIME)
     aioc_platform_socket_option(fd, IPPROTO_TCP, TCP_RXT_CONNDROPTIME, 20);  /* s; macOS */
 #endif
@@ -1151,7 +1151,7 @@ static ptrdiff_t aioc_platform_socket_send(void *user_data, intptr_t socket, con
     ssize_t sent;
     size_t i;
 #ifdef MSG_NOSIGNAL
-    const int flags = MSG_NOSIGNAL;      /* a broken pipe is an answer, not a signal to the host */
+    const int flags = MSG_NOSIGNAL;  /* a broken pipe is an answer, not a signal to the host */
 #else
     const int flags = 0;
 #endif
@@ -1163,7 +1163,7 @@ static ptrdiff_t aioc_platform_socket_send(void *user_data, intptr_t socket, con
     }
     memset(&message, 0, sizeof message);
     message.msg_iov = parts;
-    message.msg_iovlen = (unsigned char)count;         /* an int to some libraries, a size_t to others */
+    message.msg_iovlen = (unsigned char)count;  /* an int to some libraries, a size_t to others */
     do sent = sendmsg((int)socket, &message, flags);
     while (sent < 0 && errno == EINTR);
     return sent < 0 ? aioc_platform_io_of(errno) : (ptrdiff_t)sent;
@@ -1181,7 +1181,7 @@ static ptrdiff_t aioc_platform_socket_receive(void *user_data, intptr_t socket, 
 static void aioc_platform_socket_close(void *user_data, intptr_t socket)
 {
     (void)user_data;
-    close((int)socket);                  /* EINTR: closed all the same on Linux; a second close could hit a stranger */
+    close((int)socket);  /* EINTR: closed all the same on Linux; a second close could hit a stranger */
 }
 
 /*------------------------------------------------------------------------------
@@ -1192,18 +1192,18 @@ static void aioc_platform_socket_close(void *user_data, intptr_t socket)
 /* Async-signal-safe: one write() to a descriptor that never blocks. When it is full, a wake is pending anyway. */
 static void aioc_platform_ring(int fd, const void *bytes, size_t len)
 {
-    int error = errno;                   /* belongs to the code that the signal interrupted */
+    int error = errno;  /* belongs to the code that the signal interrupted */
     while (write(fd, bytes, len) < 0 && errno == EINTR) continue;
     errno = error;
 }
 
 #if AIOC_PLATFORM_EPOLL
 
-#define AIOC_PLATFORM_EPOLL_EVENTS 128   /* fetched by one call, on the stack */
+#define AIOC_PLATFORM_EPOLL_EVENTS 128  /* fetched by one call, on the stack */
 
 typedef struct aioc_platform_poller {
     aiocosmos_allocator allocator;
-    int epoll, bell;                     /* bell: an eventfd */
+    int epoll, bell;  /* bell: an eventfd */
 } aioc_platform_poller;
 
 static int aioc_platform_poller_control(aioc_platform_poller *poller, int action, int fd, unsigned want, void *source)
@@ -1276,7 +1276,7 @@ static int aioc_platform_poller_wait(void *user_data, void *opaque, aiocosmos_ev
     for (i = 0; i < n; i++) {
         if (fetched[i].data.ptr == poller) {
             uint64_t rings;
-            if (read(poller->bell, &rings, sizeof rings) < 0) continue;    /* silent now, whatever the answer */
+            if (read(poller->bell, &rings, sizeof rings) < 0) continue;  /* silent now, whatever the answer */
         } else {
             events[count].source = fetched[i].data.ptr;
             events[count++].ready = aioc_platform_poller_ready(fetched[i].events);
@@ -1306,9 +1306,9 @@ static intptr_t aioc_platform_poller_wake_fd(void *user_data, void *poller)
 
 #else /* poll */
 
-#define AIOC_PLATFORM_POLL_FIRST 16      /* entries at first; doubled when they are used up */
+#define AIOC_PLATFORM_POLL_FIRST 16  /* entries at first; doubled when they are used up */
 
-#ifdef POLLRDHUP                         /* Linux and FreeBSD; elsewhere POLLHUP may say as much */
+#ifdef POLLRDHUP  /* Linux and FreeBSD; elsewhere POLLHUP may say as much */
 #  define AIOC_PLATFORM_POLLRDHUP POLLRDHUP
 #else
 #  define AIOC_PLATFORM_POLLRDHUP 0
@@ -1316,11 +1316,11 @@ static intptr_t aioc_platform_poller_wake_fd(void *user_data, void *poller)
 
 typedef struct aioc_platform_poller {
     aiocosmos_allocator allocator;
-    int bell[2];                         /* a pipe: wait reads [0], wake writes [1] */
-    void **sources;                      /* one block: cap sources, then cap entries; [0] is the bell */
+    int bell[2];     /* a pipe: wait reads [0], wake writes [1] */
+    void **sources;  /* one block: cap sources, then cap entries; [0] is the bell */
     struct pollfd *entries;
     size_t count, cap;
-    size_t turn;                         /* where the next wait starts to look, so that nobody starves */
+    size_t turn;  /* where the next wait starts to look, so that nobody starves */
 } aioc_platform_poller;
 
 static size_t aioc_platform_poller_bytes(size_t cap)
@@ -1499,13 +1499,13 @@ static const aiocosmos_platform aioc_platform_system = {
 
 /*--- The reactor: sources, timers and the events being handed out. From here on only the table is called. ---*/
 
-#define AIOC_PLATFORM_BATCH 128          /* events fetched by one wait: more than connections by default */
+#define AIOC_PLATFORM_BATCH 128  /* events fetched by one wait: more than connections by default */
 
 typedef struct aioc_platform_source aioc_platform_source;
-struct aioc_platform_source {            /* something with a descriptor; embedded in its owner, zeroed at first */
-    aioc_platform_source *prev, *next;   /* all that are watched */
+struct aioc_platform_source {           /* something with a descriptor; embedded in its owner, zeroed at first */
+    aioc_platform_source *prev, *next;  /* all that are watched */
     intptr_t fd;
-    unsigned want;                       /* what is watched now; 0: nothing, not in the poller. Set by watch only */
+    unsigned want;  /* what is watched now; 0: nothing, not in the poller. Set by watch only */
     void (*ready)(aioc_platform_source *source, unsigned ready);
     void *owner;
 };
@@ -1515,26 +1515,26 @@ struct aioc_platform_source {            /* something with a descriptor; embedde
  * that never rose to the top, which is what becomes of nearly every deadline. */
 typedef struct aioc_platform_timer aioc_platform_timer;
 struct aioc_platform_timer {
-    aioc_platform_timer *child;          /* first of those below */
-    aioc_platform_timer *prev, *next;    /* siblings; prev of the first child is its parent */
+    aioc_platform_timer *child;        /* first of those below */
+    aioc_platform_timer *prev, *next;  /* siblings; prev of the first child is its parent */
     uint64_t due_us;
-    uint64_t order;                      /* of being started: decides between timers due at the same time */
-    void (*fire)(aioc_platform_timer *timer);    /* NULL: it is only waited for */
+    uint64_t order;  /* of being started: decides between timers due at the same time */
+    void (*fire)(aioc_platform_timer *timer);  /* NULL: it is only waited for */
     void *owner;
     bool armed;
 };
 
 typedef struct aioc_platform_reactor {
     const aiocosmos_platform *platform;
-    void *poller;                        /* NULL once abandoned */
-    uint64_t now_us;                     /* refreshed by tick; everything in one step may use it */
-    uint64_t until_us;                   /* then the host wants its thread back; 0: whenever */
+    void *poller;       /* NULL once abandoned */
+    uint64_t now_us;    /* refreshed by tick; everything in one step may use it */
+    uint64_t until_us;  /* then the host wants its thread back; 0: whenever */
     aioc_platform_source *sources;
     size_t source_count;
-    aioc_platform_timer *timers;         /* the earliest */
+    aioc_platform_timer *timers;  /* the earliest */
     uint64_t timer_order;
     int batch_at, batch_count;
-    size_t batches;                      /* that may still be fetched, for not all sources fit one */
+    size_t batches;  /* that may still be fetched, for not all sources fit one */
     aiocosmos_event batch[AIOC_PLATFORM_BATCH];
 } aioc_platform_reactor;
 
@@ -1665,7 +1665,7 @@ static bool aioc_platform_dispatch_one(aioc_platform_reactor *reactor)
             const aiocosmos_event *event = &reactor->batch[reactor->batch_at++];
             aioc_platform_source *source = (aioc_platform_source *)event->source;
             unsigned ready = source ? event->ready & source->want : 0;
-            if (ready == 0) continue;    /* unwatched since, or no longer interested */
+            if (ready == 0) continue;  /* unwatched since, or no longer interested */
             source->ready(source, ready | (event->ready & AIOCOSMOS_HUNG_UP));
             return true;
         }
@@ -7817,11 +7817,11 @@ static void aioc_http_close(aioc_http_parser *parser)
 #define AIOC_POOL_WARMING_MAX   4        /* connections that warming up opens at the same time */
 #define AIOC_POOL_DRAIN_BYTES   65536u   /* of an answer that nobody wants, before the connection is not worth it */
 #define AIOC_POOL_DRAIN_US      1000000u
-#define AIOC_POOL_RETIRE_US     300000000u         /* a connection's life: names move, old servers should be let go */
-#define AIOC_POOL_RETIRE_MORE   60000000u          /* and a random part of this, so that not all go at once */
+#define AIOC_POOL_RETIRE_US     300000000u  /* a connection's life: names move, old servers should be let go */
+#define AIOC_POOL_RETIRE_MORE   60000000u   /* and a random part of this, so that not all go at once */
 #define AIOC_POOL_LEAVE_US      1000000u /* after leaving, what is on its way is kept so long; so often one may leave */
-#define AIOC_POOL_PAUSE_US      10000u   /* how often a reader without memory tries again */
-#define AIOC_POOL_PAUSES_MAX    3000     /* and how many times: 30 s */
+#define AIOC_POOL_PAUSE_US      10000u  /* how often a reader without memory tries again */
+#define AIOC_POOL_PAUSES_MAX    3000    /* and how many times: 30 s */
 #define AIOC_POOL_MESSAGE_MAX   768
 
 typedef struct aioc_pool aioc_pool;
@@ -7832,22 +7832,22 @@ typedef struct aioc_pool_exchange aioc_pool_exchange;
 typedef struct aioc_pool_outcome {
     int error;                           /* 0: response is there; else E_DNS, CONNECT, TLS, PROTOCOL, TOO_LARGE, NOMEM,
                                           * or what prepare said */
-    const char *message;                 /* why, for people; NULL if error is 0 or prepare's */
-    bool sent;                           /* the last byte of the request has reached send() */
-    bool reused;                         /* the connection was there before the exchange */
-    bool silent;                         /* not a byte of an answer came */
-    aioc_http_response *response;        /* if error is not 0: its head alone, or NULL if not even that came whole */
-    aioc_http_parser *parser;            /* of the response, to take its body; NULL if error is not 0 */
-    uint32_t queue_us;                   /* waiting, without what follows */
-    uint32_t dns_us, tcp_us, tls_us;     /* of a connection that is not reused */
-    uint32_t first_byte_us, body_us;     /* from sending to the first byte, from there to the last */
+    const char *message;              /* why, for people; NULL if error is 0 or prepare's */
+    bool sent;                        /* the last byte of the request has reached send() */
+    bool reused;                      /* the connection was there before the exchange */
+    bool silent;                      /* not a byte of an answer came */
+    aioc_http_response *response;     /* if error is not 0: its head alone, or NULL if not even that came whole */
+    aioc_http_parser *parser;         /* of the response, to take its body; NULL if error is not 0 */
+    uint32_t queue_us;                /* waiting, without what follows */
+    uint32_t dns_us, tcp_us, tls_us;  /* of a connection that is not reused */
+    uint32_t first_byte_us, body_us;  /* from sending to the first byte, from there to the last */
 } aioc_pool_outcome;
 
-struct aioc_pool_exchange {              /* embedded in an operation; zeroed at first, prepare, done and owner set */
+struct aioc_pool_exchange {  /* embedded in an operation; zeroed at first, prepare, done and owner set */
     aioc_pool_exchange *prev, *next;
     aioc_pool_connection *connection;
     uint64_t started_us;
-    uint64_t number;                     /* of all exchanges started in this pool */
+    uint64_t number;  /* of all exchanges started in this pool */
     uint8_t state;
     /* A connection is there and the request is about to be written: fills head and body; they stay valid until done or
      * cancel. < 0: the exchange ends with that error; done is called. May not call the pool. */
@@ -7857,17 +7857,17 @@ struct aioc_pool_exchange {              /* embedded in an operation; zeroed at 
     void *owner;
 };
 
-enum { AIOC_POOL_OUTSIDE, AIOC_POOL_QUEUED, AIOC_POOL_ACTIVE };        /* aioc_pool_exchange.state */
+enum { AIOC_POOL_OUTSIDE, AIOC_POOL_QUEUED, AIOC_POOL_ACTIVE };  /* aioc_pool_exchange.state */
 
 typedef struct aioc_pool_options {
-    const char *host;                    /* a name or a literal; outlives the pool */
+    const char *host;  /* a name or a literal; outlives the pool */
     uint16_t port;
     bool tls;
-    const aioc_tls_config *tls_config;   /* outlives the pool */
+    const aioc_tls_config *tls_config;  /* outlives the pool */
     uint32_t connections_max, idle_timeout_ms, connect_timeout_ms;
-    size_t head_max, body_max;           /* of an answer, in bytes */
-    const aioc_http_names *names;        /* outlives the pool */
-    void (*log)(void *user, int level, const char *message);           /* may be NULL */
+    size_t head_max, body_max;     /* of an answer, in bytes */
+    const aioc_http_names *names;  /* outlives the pool */
+    void (*log)(void *user, int level, const char *message);  /* may be NULL */
     void *log_user;
 } aioc_pool_options;
 
@@ -7882,80 +7882,80 @@ typedef struct aioc_pool_try {
  * and the first that connects wins (RFC 8305). */
 typedef struct aioc_pool_dial {
     aioc_platform_timer stagger;
-    size_t count, next, open;            /* tries, how many were begun, how many of those are undecided */
-    int io;                              /* how the last one failed */
-    size_t failed;                       /* which that was */
+    size_t count, next, open;  /* tries, how many were begun, how many of those are undecided */
+    int io;                    /* how the last one failed */
+    size_t failed;             /* which that was */
     aioc_pool_try tries[AIOC_POOL_ADDRESSES_MAX];
 } aioc_pool_dial;
 
 typedef enum aioc_pool_stage {
-    AIOC_POOL_RESOLVING, AIOC_POOL_CONNECTING, AIOC_POOL_SHAKING,      /* on its way: name, TCP, TLS */
+    AIOC_POOL_RESOLVING, AIOC_POOL_CONNECTING, AIOC_POOL_SHAKING,  /* on its way: name, TCP, TLS */
     AIOC_POOL_IDLE, AIOC_POOL_BUSY, AIOC_POOL_DRAINING
 } aioc_pool_stage;
 
 struct aioc_pool_connection {
     aioc_platform_source source;
     aioc_pool *pool;
-    aioc_pool_connection *prev, *next;             /* all of the pool */
-    aioc_pool_connection *idle_prev, *idle_next;   /* idle, the most recently used first */
-    aioc_pool_connection *shaking_next;            /* with a handshake record to read */
+    aioc_pool_connection *prev, *next;            /* all of the pool */
+    aioc_pool_connection *idle_prev, *idle_next;  /* idle, the most recently used first */
+    aioc_pool_connection *shaking_next;           /* with a handshake record to read */
     aioc_pool_exchange *exchange;
     aioc_pool_dial *dial;
     aioc_tls_session *tls;
     aioc_http_parser http;
     aiocosmos_slice request[2];
-    size_t request_len, written;         /* written: to the socket, or over TLS into the session */
-    const char *rest;                    /* received into the scratch, but there was no memory to parse it */
+    size_t request_len, written;  /* written: to the socket, or over TLS into the session */
+    const char *rest;             /* received into the scratch, but there was no memory to parse it */
     size_t rest_len;
-    aioc_platform_timer timer;           /* while opening, draining or paused */
-    uint64_t limit;                      /* pool->exchanges when it was begun: it was opened for these */
-    uint64_t moved_us;                   /* came to its stage; once open, sent or received something */
+    aioc_platform_timer timer;  /* while opening, draining or paused */
+    uint64_t limit;             /* pool->exchanges when it was begun: it was opened for these */
+    uint64_t moved_us;          /* came to its stage; once open, sent or received something */
     uint64_t open_us, idle_us, sent_us, first_us;
-    uint64_t retire_us;                  /* not used any more from then on; 0: not known yet */
-    uint32_t took_us[AIOC_POOL_IDLE];    /* the stages on the way */
-    uint32_t incident;                   /* pool->incidents when it was begun */
+    uint64_t retire_us;                /* not used any more from then on; 0: not known yet */
+    uint32_t took_us[AIOC_POOL_IDLE];  /* the stages on the way */
+    uint32_t incident;                 /* pool->incidents when it was begun */
     uint32_t drained, pauses;
     uint8_t stage;
-    bool connected;                      /* source.fd is a socket */
-    bool shaking;                        /* in the list of those with a handshake record to read */
+    bool connected;  /* source.fd is a socket */
+    bool shaking;    /* in the list of those with a handshake record to read */
     bool served, reused, sent;
-    bool paused;                         /* reads nothing until there is memory, or the scratch is free */
-    bool hungry;                         /* its answer needs more memory, or may */
-    bool heard;                          /* something of an answer has come, at first_us */
-    bool broken;                         /* cannot be written to any more; what the server said may still be there */
-    bool hung_up;                        /* the server says no more than what has arrived */
+    bool paused;   /* reads nothing until there is memory, or the scratch is free */
+    bool hungry;   /* its answer needs more memory, or may */
+    bool heard;    /* something of an answer has come, at first_us */
+    bool broken;   /* cannot be written to any more; what the server said may still be there */
+    bool hung_up;  /* the server says no more than what has arrived */
 };
 
 struct aioc_pool {
     aioc_platform_reactor *reactor;
     aioc_memory *memory;
     aioc_resolve *resolver;
-    char *scratch;                       /* what has no place of its own is received here */
+    char *scratch;  /* what has no place of its own is received here */
     size_t scratch_size;
-    aioc_pool_connection *holder;        /* whose bytes lie in it, waiting for memory */
-    aioc_pool_connection *grower;        /* may take the memory that there is; what it may need, others leave to it */
+    aioc_pool_connection *holder;  /* whose bytes lie in it, waiting for memory */
+    aioc_pool_connection *grower;  /* may take the memory that there is; what it may need, others leave to it */
     aioc_pool_options options;
-    aioc_pool_exchange *first, *last;    /* queued, the oldest first */
-    aioc_pool_outcome doom;              /* of those in the queue up to this number: they have failed */
+    aioc_pool_exchange *first, *last;  /* queued, the oldest first */
+    aioc_pool_outcome doom;            /* of those in the queue up to this number: they have failed */
     uint64_t doom_number;
     aioc_pool_connection *connections;
     aioc_pool_connection *idle, *idle_last;
     aioc_pool_connection *shaking, *shaking_last;
     uint32_t queued, opening, open, idle_count, resolving;
-    uint32_t warm;                       /* connections to have, whether anybody waits or not */
-    uint32_t failures;                   /* incidents in a row in which connecting failed */
-    uint32_t incidents;                  /* in all */
-    uint32_t shakes_again;               /* handshakes in a row that were repeated at once */
-    uint64_t exchanges;                  /* started so far */
-    uint64_t leave_us;                   /* leaving again does nothing before */
+    uint32_t warm;          /* connections to have, whether anybody waits or not */
+    uint32_t failures;      /* incidents in a row in which connecting failed */
+    uint32_t incidents;     /* in all */
+    uint32_t shakes_again;  /* handshakes in a row that were repeated at once */
+    uint64_t exchanges;     /* started so far */
+    uint64_t leave_us;      /* leaving again does nothing before */
     uint64_t random;
-    aioc_platform_timer patience;        /* while it runs, no further connection is opened */
+    aioc_platform_timer patience;  /* while it runs, no further connection is opened */
     aioc_platform_timer idle_timer;
     aioc_resolve_waiter waiter;
-    aiocosmos_address preferred;         /* connected last: tried first; family 0: none */
+    aiocosmos_address preferred;  /* connected last: tried first; family 0: none */
     aioc_tls_resumption resumption;
     uint64_t opened, bytes_sent, bytes_received;
-    char message[AIOC_POOL_MESSAGE_MAX];           /* of the failure being reported */
+    char message[AIOC_POOL_MESSAGE_MAX];  /* of the failure being reported */
     char doom_message[AIOC_POOL_MESSAGE_MAX];
 };
 
@@ -8591,7 +8591,7 @@ static void aioc_pool_timer_fire(aioc_platform_timer *timer)
     aioc_pool_connection *connection = (aioc_pool_connection *)timer->owner;
     if (connection->stage < AIOC_POOL_IDLE) aioc_pool_open_timed_out(connection);
     else if (connection->paused) aioc_pool_resume(connection);
-    else aioc_pool_close_connection(connection);             /* drained for too long */
+    else aioc_pool_close_connection(connection);  /* drained for too long */
 }
 
 static aioc_pool_connection *aioc_pool_new_connection(aioc_pool *pool)
@@ -8732,7 +8732,7 @@ static bool aioc_pool_answered(aioc_pool_connection *connection, bool clean)
     } else {
         aioc_platform_timer_stop(connection->pool->reactor, &connection->timer);
     }
-    keep = keep && aioc_pool_now(connection->pool) < connection->retire_us;        /* the callback may have left */
+    keep = keep && aioc_pool_now(connection->pool) < connection->retire_us;  /* the callback may have left */
     if (keep) {
         connection->served = true;
         aioc_pool_make_idle(connection);
@@ -8782,7 +8782,7 @@ static bool aioc_pool_parse(aioc_pool_connection *connection, const char *data, 
     aioc_http_state state;
     *used = 0;
     if (connection->stage == AIOC_POOL_IDLE) {
-        aioc_pool_close_connection(connection);              /* nobody asked: whatever it is, it is no answer */
+        aioc_pool_close_connection(connection);  /* nobody asked: whatever it is, it is no answer */
         return false;
     }
     if (connection->stage == AIOC_POOL_DRAINING && (connection->drained += (uint32_t)len) > AIOC_POOL_DRAIN_BYTES) {
@@ -8864,7 +8864,7 @@ static bool aioc_pool_take_tls(aioc_pool_connection *connection, const char *dat
         if (connection->paused) return aioc_pool_pause(connection, data, len);
         if (session->state != AIOC_TLS_OPEN) break;
         if (len == 0) {
-            aioc_pool_write(connection);                     /* the session may have an answer of its own to give */
+            aioc_pool_write(connection);  /* the session may have an answer of its own to give */
             return true;
         }
         taken = aioc_tls_feed(session, (const unsigned char *)data, len);
@@ -8875,7 +8875,7 @@ static bool aioc_pool_take_tls(aioc_pool_connection *connection, const char *dat
     if (session->state == AIOC_TLS_FAILED && connection->exchange)
         aioc_pool_fail(connection, AIOCOSMOS_E_CONNECT, session->why);
     else
-        aioc_pool_ended(connection, 0, session->state == AIOC_TLS_CLOSED);           /* close_notify: this is all */
+        aioc_pool_ended(connection, 0, session->state == AIOC_TLS_CLOSED);  /* close_notify: this is all */
     return false;
 }
 
@@ -8898,7 +8898,7 @@ static void aioc_pool_resume(aioc_pool_connection *connection)
     if ((len > 0 || connection->tls) && !aioc_pool_take(connection, connection->rest, len)) return;
     if (connection->paused) return;
     connection->pauses = 0;
-    connection->moved_us = aioc_pool_now(pool);              /* the silence before was ours */
+    connection->moved_us = aioc_pool_now(pool);  /* the silence before was ours */
     if (aioc_platform_watch(pool->reactor, &connection->source, connection->source.want | AIOCOSMOS_READABLE) == 0)
         return;
     if (!connection->exchange) aioc_pool_close_connection(connection);
@@ -9219,8 +9219,8 @@ static const aioc_http_names aioc_protocol_headers = { aioc_protocol_header_name
 
 /*--- Names and paths ----------------------------------------------*/
 
-#define AIOC_PROTOCOL_ITEM_ID_MAX 1023       /* bytes, of items */
-#define AIOC_PROTOCOL_NAME_MAX    255        /* UTF-16 units, of databases and containers */
+#define AIOC_PROTOCOL_ITEM_ID_MAX 1023  /* bytes, of items */
+#define AIOC_PROTOCOL_NAME_MAX    255   /* UTF-16 units, of databases and containers */
 
 static unsigned long long aioc_protocol_ull(size_t number)
 {
@@ -9285,7 +9285,7 @@ static bool aioc_protocol_append_path(aioc_memory *memory, aioc_memory_buffer *b
     return true;
 }
 
-#define AIOC_PROTOCOL_RID_SIZE 13            /* of a container, with its NUL */
+#define AIOC_PROTOCOL_RID_SIZE 13  /* of a container, with its NUL */
 
 /* The container of a resource id: the first 8 bytes of what is base64 with '-' for '/', where the fifth has its highest
  * bit set (a user's has not). False: it is of a database, or none at all. */
@@ -9307,8 +9307,8 @@ static bool aioc_protocol_container_rid(aiocosmos_str rid, char out[AIOC_PROTOCO
 /*--- Partition keys as text ------------------------------------*/
 
 #define AIOC_PROTOCOL_PK_LEVELS 3
-#define AIOC_PROTOCOL_PK_BYTES  2048         /* of one level's string */
-#define AIOC_PROTOCOL_EXACT     INT64_C(9007199254740992)                  /* 2^53: from here doubles skip integers */
+#define AIOC_PROTOCOL_PK_BYTES  2048  /* of one level's string */
+#define AIOC_PROTOCOL_EXACT     INT64_C(9007199254740992)  /* 2^53: from here doubles skip integers */
 
 /* A JSON value that stands alone, not yet checked, with its type as its first character has it. */
 static aiocosmos_json aioc_protocol_scalar(aiocosmos_str text)
@@ -9351,7 +9351,7 @@ static bool aioc_protocol_bad_integer(aiocosmos_str number, char *why, size_t ca
     size_t i;
     if (digits.len && *digits.ptr == '-') digits.ptr++, digits.len--;
     for (i = 0; i < digits.len && digits.ptr[i] >= '0' && digits.ptr[i] <= '9'; i++) continue;
-    if (i < digits.len) return false;                                      /* has a fraction or an exponent */
+    if (i < digits.len) return false;  /* has a fraction or an exponent */
     if (aioc_text_parse_u64(digits, &magnitude) && magnitude <= (uint64_t)AIOC_PROTOCOL_EXACT) return false;
     aioc_memory_print(why, cap, "%.*s is beyond 2^53, where doubles skip integers: use a string",
                       number.len < 40 ? (int)number.len : 40, number.ptr);
@@ -9462,7 +9462,7 @@ static bool aioc_protocol_component(aiocosmos_json value, aioc_memory_buffer *te
     memset(out, 0, sizeof *out);
     switch (value.type) {
     case AIOCOSMOS_JSON_NULL: out->type = AIOCOSMOS_VALUE_NULL; return true;
-    case AIOCOSMOS_JSON_OBJ: out->type = AIOCOSMOS_VALUE_NONE; return value.len == 2;         /* {} */
+    case AIOCOSMOS_JSON_OBJ: out->type = AIOCOSMOS_VALUE_NONE; return value.len == 2;  /* {} */
     case AIOCOSMOS_JSON_BOOL:
         out->type = AIOCOSMOS_VALUE_BOOL;
         out->i64 = *value.ptr == 't';
@@ -9491,7 +9491,7 @@ static bool aioc_protocol_pk_components(aioc_memory *memory, aioc_memory_buffer 
     *count = 0;
     if (array.type != AIOCOSMOS_JSON_ARR ||
         aioc_json_check(array.ptr, array.len, aioc_memory_str(""), &unused, &error, &at) < 0 ||
-        !aioc_memory_reserve(memory, texts, array.len)) return false;      /* unescaped strings are no longer */
+        !aioc_memory_reserve(memory, texts, array.len)) return false;  /* unescaped strings are no longer */
     text = aioc_text_view(array.ptr, array.len);
     for (at = 1; at < text.len; at = end + 1) {
         aiocosmos_str element;
@@ -9499,7 +9499,7 @@ static bool aioc_protocol_pk_components(aioc_memory *memory, aioc_memory_buffer 
         end = aioc_protocol_element_end(text, at);
         element = aioc_text_view(text.ptr + at, end - at);
         value = aioc_protocol_scalar(element);
-        if (value.type == AIOCOSMOS_JSON_NONE) return *count == 0;         /* [] */
+        if (value.type == AIOCOSMOS_JSON_NONE) return *count == 0;  /* [] */
         if (*count == AIOC_PROTOCOL_PK_LEVELS) return false;
         if (!aioc_protocol_component(value, texts, &components[(*count)++])) return false;
     }
@@ -9522,7 +9522,7 @@ static bool aioc_protocol_path_step(aiocosmos_str *path, char *name, size_t cap)
         name[len++] = path->ptr[at];
     }
     name[len] = 0;
-    if (quote != '/' && at++ == path->len) return false;                   /* no closing quote */
+    if (quote != '/' && at++ == path->len) return false;  /* no closing quote */
     if (len == 0 || (at < path->len && path->ptr[at] != '/')) return false;
     *path = aioc_text_behind(*path, at);
     return true;
@@ -9587,7 +9587,7 @@ typedef struct aioc_protocol_pk_def {
  * NUL. */
 #define AIOC_PROTOCOL_EPK_BYTES 112
 #define AIOC_PROTOCOL_EPK_MAX   (2 * AIOC_PROTOCOL_EPK_BYTES + 1)
-#define AIOC_PROTOCOL_V1_STRING 100          /* bytes of a string that V1 looks at */
+#define AIOC_PROTOCOL_V1_STRING 100  /* bytes of a string that V1 looks at */
 
 static uint32_t aioc_protocol_rotl32(uint32_t x, int by)
 {
@@ -9611,7 +9611,7 @@ static uint32_t aioc_protocol_murmur3_32(const void *data, size_t len)
         h = aioc_protocol_rotl32(h, 13) * 5u + 0xe6546b64u;
     }
     for (i = len % 4; i > 0; i--) k = k << 8 | at[i - 1];
-    h ^= aioc_protocol_rotl32(k * c1, 15) * c2;                            /* nothing when no byte is left over */
+    h ^= aioc_protocol_rotl32(k * c1, 15) * c2;  /* nothing when no byte is left over */
     h ^= (uint32_t)len;
     h = (h ^ h >> 16) * 0x85ebca6bu;
     h = (h ^ h >> 13) * 0xc2b2ae35u;
@@ -9667,7 +9667,7 @@ static size_t aioc_protocol_hex(const unsigned char *bytes, size_t len, char *ou
 static uint64_t aioc_protocol_double_bits(double number)
 {
     uint64_t bits;
-    if (number == 0) number = 0;                                           /* -0 and 0 are the same key */
+    if (number == 0) number = 0;  /* -0 and 0 are the same key */
     memcpy(&bits, &number, sizeof bits);
     return bits;
 }
@@ -9692,7 +9692,7 @@ static size_t aioc_protocol_hashed_form(const aiocosmos_value *value, unsigned c
         if (value->len) memcpy(out + 1, value->str, value->len);
         out[1 + value->len] = string_end;
         return value->len + 2;
-    default: return 0;                                                     /* JSON: pk_components reads it first */
+    default: return 0;  /* JSON: pk_components reads it first */
     }
 }
 
@@ -9723,7 +9723,7 @@ static size_t aioc_protocol_sorted_form(const aiocosmos_value *value, const unsi
     if (value->type == AIOCOSMOS_VALUE_F64) return aioc_protocol_sorted_number(value->f64, out);
     if (value->type == AIOCOSMOS_VALUE_I64) return aioc_protocol_sorted_number((double)value->i64, out);
     memcpy(out, hashed, len);
-    for (i = 1; i + 1 < len; i++) out[i] = (unsigned char)(hashed[i] + 1u);       /* strings; their 0 stays last */
+    for (i = 1; i + 1 < len; i++) out[i] = (unsigned char)(hashed[i] + 1u);  /* strings; their 0 stays last */
     return len;
 }
 
@@ -9826,8 +9826,8 @@ static int aioc_protocol_epk_compare(aiocosmos_str a, aiocosmos_str b)
 
 /*--- Session tokens ---------------------------------------------------*/
 
-#define AIOC_PROTOCOL_SESSION_MAX  65536     /* bytes of a composite: more than a gateway takes as a header */
-#define AIOC_PROTOCOL_SEGMENTS_MAX 1024      /* more real ones do not fit into it, and cookies come from anybody */
+#define AIOC_PROTOCOL_SESSION_MAX  65536  /* bytes of a composite: more than a gateway takes as a header */
+#define AIOC_PROTOCOL_SEGMENTS_MAX 1024   /* more real ones do not fit into it, and cookies come from anybody */
 #define AIOC_PROTOCOL_RANGE_ID_MAX 64
 #define AIOC_PROTOCOL_REGIONS_MAX  64
 
@@ -9938,7 +9938,7 @@ static bool aioc_protocol_session_check(aiocosmos_str composite, size_t *error_a
 static bool aioc_protocol_session_covers(const aioc_protocol_session *a, const aioc_protocol_session *b)
 {
     size_t i, k;
-    if (a->old_form != b->old_form) return b->old_form;                    /* the current form wins */
+    if (a->old_form != b->old_form) return b->old_form;  /* the current form wins */
     if (a->old_form) return a->lsn >= b->lsn;
     if (a->version != b->version) return a->version > b->version;
     if (a->lsn < b->lsn) return false;
@@ -10113,7 +10113,7 @@ static const char *aioc_protocol_hint_of(int status, int sub_status)
     return NULL;
 }
 
-#define AIOC_PROTOCOL_QUOTE_MAX 240          /* bytes of somebody else's text in a message */
+#define AIOC_PROTOCOL_QUOTE_MAX 240  /* bytes of somebody else's text in a message */
 
 /* The first line of a text that somebody else wrote, made fit for a terminal and a log: no control characters, UTF-8
  * only, "..." where it was cut. Returns its length; out has room for AIOC_PROTOCOL_QUOTE_MAX + 4. */
@@ -10129,7 +10129,7 @@ static size_t aioc_protocol_quote(aiocosmos_str text, char *out)
         }
         if (c < ' ' || c == 127) out[len++] = ' ', at++;
         else if (size > text.len - at || !aioc_json_utf8_ok(text.ptr + at, size, &bad_at) ||
-                 (c == 0xC2 && (unsigned char)text.ptr[at + 1] < 0xA0)) out[len++] = '?', at++;    /* C1 controls too */
+                 (c == 0xC2 && (unsigned char)text.ptr[at + 1] < 0xA0)) out[len++] = '?', at++;  /* C1 controls too */
         else {
             memcpy(out + len, text.ptr + at, size);
             len += size;
@@ -10212,23 +10212,23 @@ static void aioc_protocol_message(int http_status, int sub_status, aiocosmos_str
  *============================================================================*/
 
 #ifndef AIOC_ACCOUNT_RANGES_MAX
-#define AIOC_ACCOUNT_RANGES_MAX 4096         /* partition key ranges, and session tokens, of one container */
+#define AIOC_ACCOUNT_RANGES_MAX 4096  /* partition key ranges, and session tokens, of one container */
 #endif
 #ifndef AIOC_ACCOUNT_SESSION_BYTES_MAX
-#define AIOC_ACCOUNT_SESSION_BYTES_MAX AIOC_PROTOCOL_SESSION_MAX       /* all tokens of a container */
+#define AIOC_ACCOUNT_SESSION_BYTES_MAX AIOC_PROTOCOL_SESSION_MAX  /* all tokens of a container */
 #endif
-#define AIOC_ACCOUNT_SESSION_SENT_MAX 4096   /* of what is sent: every gateway takes that */
-#define AIOC_ACCOUNT_RANGE_TEXT_MAX (1u << 20)       /* bytes of all texts of a container's ranges */
-#define AIOC_ACCOUNT_RETRY_US 30000000u      /* after ranges could not be had, before they are asked for again */
+#define AIOC_ACCOUNT_SESSION_SENT_MAX 4096  /* of what is sent: every gateway takes that */
+#define AIOC_ACCOUNT_RANGE_TEXT_MAX (1u << 20)  /* bytes of all texts of a container's ranges */
+#define AIOC_ACCOUNT_RETRY_US 30000000u  /* after ranges could not be had, before they are asked for again */
 #define AIOC_ACCOUNT_BUCKETS 64
 
 /* All texts of a container's ranges stand in one block; a view is an offset and a length into it. */
 typedef struct aioc_account_view { uint32_t at, len; } aioc_account_view;
 
 typedef struct aioc_account_range {
-    aioc_account_view id, min, max;          /* [min, max) as hex text of effective partition keys */
-    aioc_account_view parents;               /* ids of the ranges that this one came from, comma separated */
-    uint32_t rank, of_rank;                  /* its place by id, from 0; whose place that of this one in the list is */
+    aioc_account_view id, min, max;  /* [min, max) as hex text of effective partition keys */
+    aioc_account_view parents;       /* ids of the ranges that this one came from, comma separated */
+    uint32_t rank, of_rank;          /* its place by id, from 0; whose place that of this one in the list is */
 } aioc_account_range;
 
 /* What a token's range is to the ranges that are known: none of them, a parent all of whose children have tokens of
@@ -10237,12 +10237,12 @@ typedef enum aioc_account_kin { AIOC_ACCOUNT_STRANGER, AIOC_ACCOUNT_DEAD, AIOC_A
 
 /* One range's newest session token: what answers gave of it, or what somebody claims beyond that. */
 typedef struct aioc_account_token {
-    aioc_memory_buffer text;                 /* "id:value" */
+    aioc_memory_buffer text;  /* "id:value" */
     uint32_t id_len;
-    uint8_t  kin;                            /* aioc_account_kin, as of the last review */
+    uint8_t  kin;  /* aioc_account_kin, as of the last review */
     bool     claimed;
-    bool     fresh;                          /* came after the ranges were asked for */
-    bool     said;                           /* stands in the composite that is being written */
+    bool     fresh;  /* came after the ranges were asked for */
+    bool     said;   /* stands in the composite that is being written */
 } aioc_account_token;
 
 /* Somebody who waits until a container's metadata is known, or known to be out of reach. */
@@ -10250,42 +10250,42 @@ typedef struct aioc_account_waiter {
     struct aioc_account_waiter *prev, *next;
     void (*resume)(struct aioc_account_waiter *waiter);
     void *owner;
-    bool definition;                         /* that is all it waits for */
+    bool definition;  /* that is all it waits for */
 } aioc_account_waiter;
 
 typedef enum aioc_account_knowledge {
     AIOC_ACCOUNT_UNKNOWN,
     AIOC_ACCOUNT_FETCHING,
     AIOC_ACCOUNT_KNOWN,
-    AIOC_ACCOUNT_UNAVAILABLE                 /* could not be had: the composite token is sent instead, for a while */
+    AIOC_ACCOUNT_UNAVAILABLE  /* could not be had: the composite token is sent instead, for a while */
 } aioc_account_knowledge;
 
 typedef struct aioc_account_container {
     aioc_memory *memory;
     struct aioc_account_container *bucket_next, *older, *newer;
-    char    *link;                           /* "dbs/D/colls/C", ids not percent-encoded */
+    char    *link;  /* "dbs/D/colls/C", ids not percent-encoded */
     uint32_t link_len;
-    uint32_t refs;                           /* operations that hold it: it is not forgotten meanwhile */
-    uint8_t  knowledge;                      /* aioc_account_knowledge of definition and ranges together */
-    uint64_t retry_us;                       /* UNAVAILABLE until then */
-    char     rid[33];                        /* changes when a container is created anew under the same name */
+    uint32_t refs;       /* operations that hold it: it is not forgotten meanwhile */
+    uint8_t  knowledge;  /* aioc_account_knowledge of definition and ranges together */
+    uint64_t retry_us;   /* UNAVAILABLE until then */
+    char     rid[33];    /* changes when a container is created anew under the same name */
     aioc_protocol_pk_def pk_def;
-    aioc_memory_buffer pk_paths;             /* "/tenant" and so on, each with its NUL */
+    aioc_memory_buffer pk_paths;  /* "/tenant" and so on, each with its NUL */
     aioc_account_range *ranges;
     uint32_t range_count, range_cap;
     aioc_memory_buffer range_text;
-    aioc_memory_buffer ranges_etag;          /* where the feed of ranges stood; empty: to be read from its start */
-    uint32_t ranges_before;                  /* known when the reading under way began */
-    uint32_t ranges_version;                 /* another one each time that the ranges have been fetched */
-    uint32_t epoch, asked_epoch;             /* another one each time that they are forgotten; that of the request */
-    bool     no_plans;                       /* the server makes no query plans */
-    int      failure;                        /* UNAVAILABLE: the status of what failed, */
+    aioc_memory_buffer ranges_etag;  /* where the feed of ranges stood; empty: to be read from its start */
+    uint32_t ranges_before;          /* known when the reading under way began */
+    uint32_t ranges_version;         /* another one each time that the ranges have been fetched */
+    uint32_t epoch, asked_epoch;     /* another one each time that they are forgotten; that of the request */
+    bool     no_plans;               /* the server makes no query plans */
+    int      failure;                /* UNAVAILABLE: the status of what failed, */
     int      failure_http_status, failure_sub_status;
     uint32_t failure_attempts;
-    aioc_memory_buffer failure_why;          /* and its message, with its NUL; empty: no memory for it */
+    aioc_memory_buffer failure_why;  /* and its message, with its NUL; empty: no memory for it */
     aioc_account_token *tokens;
-    uint32_t token_count, token_cap, token_bytes;        /* sorted by their ids */
-    uint32_t by_id_count;                    /* so many ranges are found by their ids */
+    uint32_t token_count, token_cap, token_bytes;  /* sorted by their ids */
+    uint32_t by_id_count;  /* so many ranges are found by their ids */
     aioc_account_waiter *first_waiter, *last_waiter;
 } aioc_account_container;
 
@@ -10294,7 +10294,7 @@ typedef struct aioc_account {
     aioc_account_container *buckets[AIOC_ACCOUNT_BUCKETS];
     aioc_account_container *newest, *oldest;
     uint32_t count, max;
-    void (*fetch)(void *engine, aioc_account_container *container);      /* set by the operation layer */
+    void (*fetch)(void *engine, aioc_account_container *container);  /* set by the operation layer */
     void *engine;
 } aioc_account;
 
@@ -10312,7 +10312,7 @@ static aiocosmos_str aioc_account_text(const aioc_account_container *container, 
 
 static uint32_t aioc_account_bucket(aiocosmos_str link)
 {
-    uint32_t hash = 2166136261u;             /* FNV-1a */
+    uint32_t hash = 2166136261u;  /* FNV-1a */
     size_t i;
     for (i = 0; i < link.len; i++) hash = (hash ^ (unsigned char)link.ptr[i]) * 16777619u;
     return hash % AIOC_ACCOUNT_BUCKETS;
@@ -10401,7 +10401,7 @@ static aioc_account_container *aioc_account_hold(aioc_account *account, aiocosmo
         container->refs++;
         return container;
     }
-    while (account->count >= account->max) {                 /* more than one, if too many were in use before */
+    while (account->count >= account->max) {  /* more than one, if too many were in use before */
         aioc_account_container *victim = account->oldest;
         while (victim && victim->refs) victim = victim->newer;
         if (!victim) break;
@@ -10519,7 +10519,7 @@ static bool aioc_account_keep_paths(aioc_account_container *container, aiocosmos
     out->len = 0;
     memset(&path, 0, sizeof path);
     while (aioc_json_next(paths, NULL, &path)) {
-        size_t room = path.len + 1;          /* unescaping never makes a string longer */
+        size_t room = path.len + 1;  /* unescaping never makes a string longer */
         if (path.type != AIOCOSMOS_JSON_STR || !aioc_memory_reserve(container->memory, out, room)) return false;
         out->len += aioc_json_get_str(path, out->data + out->len, room) + 1;
     }
@@ -10564,7 +10564,7 @@ static bool aioc_account_read_definition(aioc_account_container *container, aioc
 static bool aioc_account_keep_text(aioc_account_container *container, aiocosmos_json value, aioc_account_view *view)
 {
     aioc_memory_buffer *text = &container->range_text;
-    size_t room = value.len + 1;             /* unescaping never makes a string longer */
+    size_t room = value.len + 1;  /* unescaping never makes a string longer */
     if (value.type != AIOCOSMOS_JSON_STR || text->len + room > AIOC_ACCOUNT_RANGE_TEXT_MAX) return false;
     if (!aioc_memory_reserve(container->memory, text, room)) return false;
     view->at = (uint32_t)text->len;
@@ -10869,7 +10869,7 @@ static bool aioc_account_token_merge(aioc_account_container *container, aiocosmo
     if (!into || !aioc_memory_reserve(container->memory, &into->text, 48 + 42 * sum.region_count)) return false;
     container->token_bytes -= (uint32_t)into->text.len;
     into->text.len = into->id_len + 1u;
-    aioc_protocol_session_write(container->memory, &into->text, &sum);     /* there is room */
+    aioc_protocol_session_write(container->memory, &into->text, &sum);  /* there is room */
     container->token_bytes += (uint32_t)into->text.len;
     return true;
 }
@@ -10915,7 +10915,7 @@ static bool aioc_account_review(aioc_account_container *container)
     for (i = 0; i < container->token_count; i++) {
         aioc_account_token *token = &container->tokens[i];
         if (token->kin != AIOC_ACCOUNT_STRANGER) continue;
-        if (token->claimed && !token->fresh) token->kin = AIOC_ACCOUNT_DEAD;       /* made up */
+        if (token->claimed && !token->fresh) token->kin = AIOC_ACCOUNT_DEAD;  /* made up */
         split = split || (!token->claimed && token->fresh);
     }
     aioc_account_drop_dead(container);
@@ -11056,14 +11056,14 @@ static void aioc_account_drop_claims(aioc_account_container *container, const ai
 #ifndef AIOC_OP_MESSAGE_BYTES
 #define AIOC_OP_MESSAGE_BYTES 1024
 #endif
-#define AIOC_OP_SPARE_SLOTS 64               /* beyond pending_max, for what the library asks on its own account */
+#define AIOC_OP_SPARE_SLOTS 64  /* beyond pending_max, for what the library asks on its own account */
 #define AIOC_OP_ORDER_BUCKETS 256
-#define AIOC_OP_ATTEMPTS_KEPT 6              /* the first three and the last three */
-#define AIOC_OP_SKEW_MIN_MS 60000            /* a clock this far from the server's is corrected */
-#define AIOC_OP_NODES_KEPT 16384u            /* JSON nodes kept from one result to the next: 256 KiB */
-#define AIOC_OP_TOKEN_US 5000000u            /* after it, the host is asked again for a token that is still wanted */
-#define AIOC_OP_COMPOSITE_MAX 16384          /* bytes of all session tokens: web servers take no longer line */
-#define AIOC_OP_CHARGE_MAX 1e8               /* request units of one answer: what says more is mistaken */
+#define AIOC_OP_ATTEMPTS_KEPT 6      /* the first three and the last three */
+#define AIOC_OP_SKEW_MIN_MS 60000    /* a clock this far from the server's is corrected */
+#define AIOC_OP_NODES_KEPT 16384u    /* JSON nodes kept from one result to the next: 256 KiB */
+#define AIOC_OP_TOKEN_US 5000000u    /* after it, the host is asked again for a token that is still wanted */
+#define AIOC_OP_COMPOSITE_MAX 16384  /* bytes of all session tokens: web servers take no longer line */
+#define AIOC_OP_CHARGE_MAX 1e8       /* request units of one answer: what says more is mistaken */
 
 typedef struct aioc_op aioc_op;
 typedef struct aioc_op_engine aioc_op_engine;
@@ -11072,59 +11072,59 @@ typedef struct aioc_op_engine aioc_op_engine;
 typedef struct aioc_op_pacer {
     /* It got a 429, and is about to back off for so long, or to end. */
     void (*throttled)(aioc_op *op, uint64_t wait_us);
-    bool (*hold)(aioc_op *op);               /* its back-off is over; true: kept until the pacer makes it ready */
-    void (*let_go)(aioc_op *op);             /* it ends while it backs off or is held */
+    bool (*hold)(aioc_op *op);    /* its back-off is over; true: kept until the pacer makes it ready */
+    void (*let_go)(aioc_op *op);  /* it ends while it backs off or is held */
 } aioc_op_pacer;
 
 /* What an operation asks for. Texts are lent: aioc_op_new() copies them. */
 typedef struct aioc_op_spec {
-    const char *verb, *type;                 /* "POST", "docs": the resource type that is signed */
-    aiocosmos_str link;                      /* the resource link that is signed: ids not percent-encoded */
-    bool to_feed;                            /* the path is the link and the type, not the link alone */
-    bool write;                              /* what may have landed is sent again only with leave */
-    bool repeatable;                         /* a write that may be: it has an ETag to match, or if_not_exists */
-    bool if_not_exists;                      /* 409 is success */
-    bool item_data;                          /* reads or writes items: session tokens apply */
+    const char *verb, *type;  /* "POST", "docs": the resource type that is signed */
+    aiocosmos_str link;       /* the resource link that is signed: ids not percent-encoded */
+    bool to_feed;             /* the path is the link and the type, not the link alone */
+    bool write;               /* what may have landed is sent again only with leave */
+    bool repeatable;          /* a write that may be: it has an ETag to match, or if_not_exists */
+    bool if_not_exists;       /* 409 is success */
+    bool item_data;           /* reads or writes items: session tokens apply */
     const aioc_op_pacer *pacer;
-    bool forgets_container;                  /* success means that what is known of `container_link` is stale */
-    aiocosmos_str container_link;            /* whose session tokens apply; len 0: none */
-    aiocosmos_str pk_text;                   /* partition key header value; len 0: none */
-    bool by_range;                           /* pk_text is the id of a partition key range: 410 is its owner's affair */
-    aiocosmos_str lines;                     /* header lines of this request, each ending in CR LF */
+    bool forgets_container;        /* success means that what is known of `container_link` is stale */
+    aiocosmos_str container_link;  /* whose session tokens apply; len 0: none */
+    aiocosmos_str pk_text;         /* partition key header value; len 0: none */
+    bool by_range;                 /* pk_text is the id of a partition key range: 410 is its owner's affair */
+    aiocosmos_str lines;           /* header lines of this request, each ending in CR LF */
     aiocosmos_str session_token;
     aiocosmos_str body;
     uint64_t order_key;
-    uint32_t timeout_ms;                     /* AIOCOSMOS_OFF: none */
-    bool internal;                           /* nobody outside waits for it */
-    bool of_page;                            /* of a query: what has been read ahead goes with it */
+    uint32_t timeout_ms;  /* AIOCOSMOS_OFF: none */
+    bool internal;        /* nobody outside waits for it */
+    bool of_page;         /* of a query: what has been read ahead goes with it */
     void (*complete)(aioc_op *op, const aiocosmos_result *result);
-    void (*stop_parts)(aioc_op *op);         /* set: it is composed of others, and sends nothing itself */
+    void (*stop_parts)(aioc_op *op);  /* set: it is composed of others, and sends nothing itself */
     aiocosmos_done_fn done;
     void *user_data;
-    void *owner;                             /* whoever composed it */
+    void *owner;  /* whoever composed it */
 } aioc_op_spec;
 
 typedef enum aioc_op_state {
-    AIOC_OP_READY,                           /* in the ready list */
-    AIOC_OP_IN_ORDER,                        /* behind another of its order key */
+    AIOC_OP_READY,     /* in the ready list */
+    AIOC_OP_IN_ORDER,  /* behind another of its order key */
     AIOC_OP_WANTS_TOKEN,
     AIOC_OP_WANTS_METADATA,
     AIOC_OP_IN_POOL,
     AIOC_OP_BACKING_OFF,
-    AIOC_OP_HELD,                            /* by its pacer */
-    AIOC_OP_COMPOSED                         /* made of other operations, which do the work */
+    AIOC_OP_HELD,     /* by its pacer */
+    AIOC_OP_COMPOSED  /* made of other operations, which do the work */
 } aioc_op_state;
 
 /* Why an attempt may be followed by another: each reason has a patience of its own, all together, but for MOVED, are
  * held to retries_max. */
 typedef enum aioc_op_reason {
-    AIOC_OP_FINAL,                           /* none may */
-    AIOC_OP_TRANSPORT,                       /* there is no answer of the service */
-    AIOC_OP_UNCLEAR,                         /* there is one, but it does not say whether a write was applied */
-    AIOC_OP_GONE,                            /* not processed: the service was busy, or lost a race */
-    AIOC_OP_MOVED,                           /* not processed: the account's region is another one */
-    AIOC_OP_RANGES,                          /* not processed: the partition key range is another one */
-    AIOC_OP_METADATA,                        /* not processed: the container is another one */
+    AIOC_OP_FINAL,      /* none may */
+    AIOC_OP_TRANSPORT,  /* there is no answer of the service */
+    AIOC_OP_UNCLEAR,    /* there is one, but it does not say whether a write was applied */
+    AIOC_OP_GONE,       /* not processed: the service was busy, or lost a race */
+    AIOC_OP_MOVED,      /* not processed: the account's region is another one */
+    AIOC_OP_RANGES,     /* not processed: the partition key range is another one */
+    AIOC_OP_METADATA,   /* not processed: the container is another one */
     AIOC_OP_SESSION,
     AIOC_OP_THROTTLE,
     AIOC_OP_REASONS
@@ -11133,49 +11133,49 @@ typedef enum aioc_op_reason {
 struct aioc_op {
     aioc_pool_exchange exchange;
     aioc_op_engine *engine;
-    aioc_op *prev, *next;                    /* ready list, or the list of those who want a token */
-    aioc_platform_timer timer;               /* deadline, or a look at the attempt or end of the back-off before it */
+    aioc_op *prev, *next;       /* ready list, or the list of those who want a token */
+    aioc_platform_timer timer;  /* deadline, or a look at the attempt or end of the back-off before it */
     aioc_account_container *container;
     aioc_account_waiter waiter;
     const char *verb, *type;
-    char    *texts;                          /* link, pk_text, lines, session, body: one block */
+    char    *texts;  /* link, pk_text, lines, session, body: one block */
     size_t   texts_size;
     uint32_t link_len, pk_len, lines_len, session_len;
     size_t   body_len;
-    aioc_memory_buffer head;                 /* of the attempt under way */
-    aiocosmos_attempt *kept;                 /* AIOC_OP_ATTEMPTS_KEPT of them, from the first attempt on */
+    aioc_memory_buffer head;  /* of the attempt under way */
+    aiocosmos_attempt *kept;  /* AIOC_OP_ATTEMPTS_KEPT of them, from the first attempt on */
     uint64_t order_key;
     aioc_op *order_next, *order_tail, *order_bucket_next;
     uint64_t submitted_us, deadline_us, attempt_us, throttled_us;
     void   (*complete)(aioc_op *op, const aiocosmos_result *result);
-    void   (*stop_parts)(aioc_op *op);                   /* composed: called when it is stopped */
+    void   (*stop_parts)(aioc_op *op);  /* composed: called when it is stopped */
     const aioc_op_pacer *pacer;
     aiocosmos_done_fn done;
     void    *user_data;
     void    *owner;
     double   charge_ru;
-    int64_t  skew_ms;                        /* of the clock that the attempt under way was signed by */
-    uint32_t token;                          /* the serial of that, or of the key, which the attempt was sent with */
+    int64_t  skew_ms;  /* of the clock that the attempt under way was signed by */
+    uint32_t token;    /* the serial of that, or of the key, which the attempt was sent with */
     uint32_t slot, attempts, retries, throttle_wait_ms;
-    int      stop;                           /* not 0: finish with it at the next step */
+    int      stop;  /* not 0: finish with it at the next step */
     int      http_status, sub_status;
     uint8_t  tries[AIOC_OP_REASONS];
     uint8_t  state;
     bool     to_feed, write, repeatable, if_not_exists, item_data, by_range, paced, forgets_container, internal;
     bool     in_ready;
-    bool     doubt;                          /* an earlier attempt may have been applied */
-    bool     fresh_signature, metadata_tried;   /* each of these remedies is tried once */
-    uint32_t epoch;                          /* of its container, when the attempt was sent */
-    bool     looks_up;                       /* the remedy is what is known of the container by then */
+    bool     doubt;  /* an earlier attempt may have been applied */
+    bool     fresh_signature, metadata_tried;  /* each of these remedies is tried once */
+    uint32_t epoch;     /* of its container, when the attempt was sent */
+    bool     looks_up;  /* the remedy is what is known of the container by then */
     bool     head_of_order;
-    bool     overdue;                        /* the attempt has been silent too long, but not been abandoned yet */
+    bool     overdue;  /* the attempt has been silent too long, but not been abandoned yet */
     char     activity_id[40];
 };
 
 /* What a result points to while its callback runs. */
 typedef struct aioc_op_delivery {
     aioc_op *op;
-    aioc_http_response *response;            /* NULL: no answer */
+    aioc_http_response *response;  /* NULL: no answer */
     aioc_http_parser *parser;
     bool parsed;
     bool taken;
@@ -11184,7 +11184,7 @@ typedef struct aioc_op_delivery {
 } aioc_op_delivery;
 
 struct aioc_op_engine {
-    aiocosmos_client *client;                /* handed to callbacks, never looked into */
+    aiocosmos_client *client;  /* handed to callbacks, never looked into */
     const aiocosmos_platform *platform;
     aioc_platform_reactor *reactor;
     aioc_memory *memory;
@@ -11193,14 +11193,14 @@ struct aioc_op_engine {
     aioc_auth_tokens tokens;
     aiocosmos_token_fn token_fn;
     void *token_user_data;
-    aioc_memory_buffer claims;               /* that the next token must meet, with a NUL */
-    aioc_platform_timer token_timer;         /* runs while somebody waits for a token */
+    aioc_memory_buffer claims;        /* that the next token must meet, with a NUL */
+    aioc_platform_timer token_timer;  /* runs while somebody waits for a token */
     aioc_account account;
-    aioc_memory_buffer constant_lines;       /* Host and the other header lines that every request carries */
+    aioc_memory_buffer constant_lines;  /* Host and the other header lines that every request carries */
     aioc_op **slots;
     uint32_t *generations, *free_slots;
     uint32_t slot_count, free_count;
-    uint32_t pending, pending_max;           /* operations that owe a callback */
+    uint32_t pending, pending_max;  /* operations that owe a callback */
     aioc_op *first_ready, *last_ready;
     aioc_op *first_tokenless;
     aioc_op *order[AIOC_OP_ORDER_BUCKETS];
@@ -11210,19 +11210,19 @@ struct aioc_op_engine {
     void *on_failure_user_data;
     aiocosmos_logger logger;
     bool closing;
-    bool loopback;                           /* the endpoint is on this machine */
-    bool answered_once;                      /* the endpoint exists: a refused connection is worth more patience */
-    int64_t skew_ms;                         /* the server's clock minus ours */
+    bool loopback;       /* the endpoint is on this machine */
+    bool answered_once;  /* the endpoint exists: a refused connection is worth more patience */
+    int64_t skew_ms;     /* the server's clock minus ours */
     uint64_t random_state;
-    uint64_t activity_state[2];              /* apart, for who sees activity ids could tell it */
-    int callbacks;                           /* run in this step */
-    aiocosmos_json_doc doc;                  /* of the result being delivered */
-    aiocosmos_json_doc properties;           /* of a container, while a request is checked */
-    aioc_memory_buffer link_text, pk_text, lines_text, body_text;      /* of the request being checked */
-    bool body_lost;                          /* there was no memory for some of body_text */
+    uint64_t activity_state[2];     /* apart, for who sees activity ids could tell it */
+    int callbacks;                  /* run in this step */
+    aiocosmos_json_doc doc;         /* of the result being delivered */
+    aiocosmos_json_doc properties;  /* of a container, while a request is checked */
+    aioc_memory_buffer link_text, pk_text, lines_text, body_text;  /* of the request being checked */
+    bool body_lost;  /* there was no memory for some of body_text */
     const char *default_database;
     uint32_t request_timeout_ms;
-    char refusal[256];                       /* why the last call was refused */
+    char refusal[256];  /* why the last call was refused */
     char message[AIOC_OP_MESSAGE_BYTES];
     aiocosmos_stats stats;
 };
@@ -11396,7 +11396,7 @@ static void aioc_op_order_leave(aioc_op *op)
     aioc_op **at = aioc_op_order_bucket(op->engine, op->order_key);
     aioc_op *heir = op->order_next;
     while ((*at)->order_key != op->order_key) at = &(*at)->order_bucket_next;
-    if (!op->head_of_order) {                /* stopped while it waited its turn */
+    if (!op->head_of_order) {  /* stopped while it waited its turn */
         aioc_op *before = *at;
         while (before->order_next != op) before = before->order_next;
         before->order_next = heir;
@@ -11660,7 +11660,7 @@ static void aioc_op_finish(aioc_op *op, int status, aiocosmos_fate fate, const a
     result.charge_ru = op->charge_ru;
     result.latency_us = engine->reactor->now_us > op->submitted_us ? engine->reactor->now_us - op->submitted_us : 0;
     result.activity_id = aioc_memory_str(op->activity_id);
-    result.etag = aioc_memory_str("");               /* given as a condition, it is refused: not taken for none */
+    result.etag = aioc_memory_str("");  /* given as a condition, it is refused: not taken for none */
     result.message = aioc_memory_str(status == 0 ? "" : message);
     if (outcome && outcome->response) {
         delivery.response = outcome->response;
@@ -11741,7 +11741,7 @@ static void aioc_op_abandon(aioc_op *op)
 /* It ends with this status, wherever it is, but from a later step. */
 static void aioc_op_stop(aioc_op *op, int status)
 {
-    if (op->stop == 0 || status == AIOCOSMOS_E_CANCELLED) op->stop = status;     /* who cancels is promised that */
+    if (op->stop == 0 || status == AIOCOSMOS_E_CANCELLED) op->stop = status;  /* who cancels is promised that */
     if (op->state == AIOC_OP_WANTS_TOKEN) aioc_op_leave_tokenless(op);
     if (op->paced) {
         op->pacer->let_go(op);
@@ -11777,7 +11777,7 @@ static bool aioc_op_wants_session(const aioc_op *op)
 {
     if (!op->item_data || !op->container || op->engine->no_session) return false;
     if (op->session_len) return true;
-    return !op->write && op->container->token_count > 0;      /* single-write accounts need no token on writes */
+    return !op->write && op->container->token_count > 0;  /* single-write accounts need no token on writes */
 }
 
 /* The partition key range that an operation is for. NULL: not known. */
@@ -12078,22 +12078,22 @@ static void aioc_op_back_off(aioc_op *op, uint64_t wait_us)
 /*--- Retry policy: what an outcome means, as a pure function -------------------*/
 
 typedef struct aioc_op_outcome {
-    int      error;                          /* 0: there is an answer */
-    bool     sent, reused, silent;           /* of the request: see aioc_pool_outcome */
-    bool     from_service;                   /* the answer's head, even of one that broke off, proves whose it is */
+    int      error;                 /* 0: there is an answer */
+    bool     sent, reused, silent;  /* of the request: see aioc_pool_outcome */
+    bool     from_service;          /* the answer's head, even of one that broke off, proves whose it is */
     int      http_status, sub_status;
-    uint32_t retry_after_ms;                 /* 0: the service named none */
-    bool     clock_was_off;                  /* the answer's Date shows that our signature's date was wrong */
-    bool     token_expired;                  /* 401 to a token that the host may renew, or a key that it has replaced */
+    uint32_t retry_after_ms;  /* 0: the service named none */
+    bool     clock_was_off;   /* the answer's Date shows that our signature's date was wrong */
+    bool     token_expired;   /* 401 to a token that the host may renew, or a key that it has replaced */
 } aioc_op_outcome;
 
 typedef struct aioc_op_situation {
     bool     write, repeatable, if_not_exists;
-    bool     patient;                        /* paced by somebody: 429 may go on as long as the deadline allows */
-    bool     by_range;                       /* of a partition key range: its owner finds out where it went */
+    bool     patient;   /* paced by somebody: 429 may go on as long as the deadline allows */
+    bool     by_range;  /* of a partition key range: its owner finds out where it went */
     bool     doubt, fresh_signature, answered_once;
     uint8_t  tries[AIOC_OP_REASONS];
-    uint32_t retries, retries_max;           /* for all reasons that count */
+    uint32_t retries, retries_max;  /* for all reasons that count */
     uint32_t throttle_wait_ms, throttle_wait_max_ms;
     uint32_t random;
 } aioc_op_situation;
@@ -12101,42 +12101,42 @@ typedef struct aioc_op_situation {
 typedef struct aioc_op_verdict {
     bool     again;
     uint64_t wait_us;
-    bool     counts;                         /* against retries_max */
-    bool     doubt;                          /* from now on, the write may have been applied */
-    bool     sign_anew;                      /* the remedy is a corrected clock or a new token */
-    bool     forget_metadata;                /* the container is not what we thought */
-    uint8_t  reason;                         /* aioc_op_reason */
+    bool     counts;           /* against retries_max */
+    bool     doubt;            /* from now on, the write may have been applied */
+    bool     sign_anew;        /* the remedy is a corrected clock or a new token */
+    bool     forget_metadata;  /* the container is not what we thought */
+    uint8_t  reason;           /* aioc_op_reason */
     uint8_t  fate;
-    int      status;                         /* when it is over */
+    int      status;  /* when it is over */
 } aioc_op_verdict;
 
 /* Of a status, the service's or ours, why another attempt may follow and when. A sub-status means nothing without its
  * status. */
 typedef struct aioc_op_rule {
-    int16_t  status, sub_status;             /* -1: every other */
-    uint8_t  reason;                         /* aioc_op_reason */
-    uint8_t  tries_max;                      /* for that reason; 0: as many as there may be for all reasons */
-    uint16_t base_ms, max_ms;                /* back-off: from, to */
+    int16_t  status, sub_status;  /* -1: every other */
+    uint8_t  reason;              /* aioc_op_reason */
+    uint8_t  tries_max;           /* for that reason; 0: as many as there may be for all reasons */
+    uint16_t base_ms, max_ms;     /* back-off: from, to */
 } aioc_op_rule;
 
 static const aioc_op_rule aioc_op_rules[] = {
     { AIOCOSMOS_E_CONNECT,  -1, AIOC_OP_TRANSPORT, 0,   50, 1000 },
     { AIOCOSMOS_E_DNS,      -1, AIOC_OP_TRANSPORT, 0,   50, 1000 },
     { AIOCOSMOS_E_PROTOCOL, -1, AIOC_OP_TRANSPORT, 3,   50, 1000 },
-    { 400, 1024, AIOC_OP_METADATA, 1,    0,    0 },             /* the container's id is another one */
-    { 403,    3, AIOC_OP_MOVED,  120, 1000, 1000 },             /* a failover may take minutes */
+    { 400, 1024, AIOC_OP_METADATA, 1,    0,    0 },  /* the container's id is another one */
+    { 403,    3, AIOC_OP_MOVED,  120, 1000, 1000 },  /* a failover may take minutes */
     { 403, 1008, AIOC_OP_MOVED,  120, 1000, 1000 },
-    { 404, 1002, AIOC_OP_SESSION,  0,    5,  500 },             /* this replica has not reached our token yet */
-    { 404, 1003, AIOC_OP_METADATA, 1,    0,    0 },             /* the container is missing */
-    { 404, 1013, AIOC_OP_GONE,     0,  100, 1000 },             /* it is still being created */
-    { 408,   -1, AIOC_OP_UNCLEAR,  3,  100, 1000 },             /* of the service itself, too */
-    { 410, 1000, AIOC_OP_METADATA, 1,    0,    0 },             /* the name means another container */
-    { 410,   -1, AIOC_OP_RANGES,   0,  100, 1000 },             /* 1002, 1007, 1008: splitting or moving */
+    { 404, 1002, AIOC_OP_SESSION,  0,    5,  500 },  /* this replica has not reached our token yet */
+    { 404, 1003, AIOC_OP_METADATA, 1,    0,    0 },  /* the container is missing */
+    { 404, 1013, AIOC_OP_GONE,     0,  100, 1000 },  /* it is still being created */
+    { 408,   -1, AIOC_OP_UNCLEAR,  3,  100, 1000 },  /* of the service itself, too */
+    { 410, 1000, AIOC_OP_METADATA, 1,    0,    0 },  /* the name means another container */
+    { 410,   -1, AIOC_OP_RANGES,   0,  100, 1000 },  /* 1002, 1007, 1008: splitting or moving */
     { 429,   -1, AIOC_OP_THROTTLE, 0,  100, 5000 },
-    { 449,   -1, AIOC_OP_GONE,     0,   10, 1000 },             /* not in the HTTP registry: it lost a race */
+    { 449,   -1, AIOC_OP_GONE,     0,   10, 1000 },  /* not in the HTTP registry: it lost a race */
     { 500,   -1, AIOC_OP_UNCLEAR,  3,  100, 1000 },
-    { 502,   -1, AIOC_OP_UNCLEAR,  3,  100, 1000 },             /* of what stands in front of the service */
-    { 503,   -1, AIOC_OP_GONE,     0,  100, 2000 },             /* not processed, as the Python and Rust SDKs take it */
+    { 502,   -1, AIOC_OP_UNCLEAR,  3,  100, 1000 },  /* of what stands in front of the service */
+    { 503,   -1, AIOC_OP_GONE,     0,  100, 2000 },  /* not processed, as the Python and Rust SDKs take it */
     { 504,   -1, AIOC_OP_UNCLEAR,  3,  100, 1000 }
 };
 
@@ -12276,7 +12276,7 @@ static void aioc_op_trace(const aioc_op *op, const aioc_pool_outcome *outcome, d
     uint64_t time_us = (uint64_t)outcome->queue_us + outcome->dns_us + outcome->tcp_us + outcome->tls_us +
                        outcome->first_byte_us + outcome->body_us;
     aiocosmos_str link = aioc_op_link(op);
-    if (op->by_range) aioc_protocol_quote(aioc_op_pk(op), range);             /* the server's word */
+    if (op->by_range) aioc_protocol_quote(aioc_op_pk(op), range);  /* the server's word */
     aioc_memory_print(text, sizeof text, "attempt %u: %s %d/%d, %llu us, %u.%02u RU%s%s, %.*s",
                       (unsigned)op->attempts, op->verb, outcome->error ? outcome->error : outcome->response->status,
                       outcome->error ? 0 : op->sub_status, (unsigned long long)time_us, (unsigned)(centi_ru / 100u),
@@ -12293,7 +12293,7 @@ static void aioc_op_keep_attempt(aioc_op *op, const aioc_pool_outcome *outcome, 
     if (!op->kept) {
         op->kept = (aiocosmos_attempt *)aioc_memory_zalloc(op->engine->memory,
                                                            AIOC_OP_ATTEMPTS_KEPT * sizeof *op->kept);
-        if (!op->kept) return;               /* only diagnostics are lost */
+        if (!op->kept) return;  /* only diagnostics are lost */
     }
     if (op->attempts > AIOC_OP_ATTEMPTS_KEPT)
         memmove(op->kept + 3, op->kept + 4, (AIOC_OP_ATTEMPTS_KEPT - 4) * sizeof *op->kept);
@@ -12383,7 +12383,7 @@ static void aioc_op_read_answer(aioc_op *op, const aioc_http_response *response,
     outcome->sub_status = op->sub_status;
     if (activity.len) aioc_op_keep_activity(op, activity);
     if (response->status < 400) return;
-    wait_ms = aioc_op_number(response->wanted[AIOC_PROTOCOL_H_RETRY_AFTER]);            /* may be fractional */
+    wait_ms = aioc_op_number(response->wanted[AIOC_PROTOCOL_H_RETRY_AFTER]);  /* may be fractional */
     outcome->retry_after_ms = wait_ms < 3600000.0 ? (uint32_t)(wait_ms + 0.999) : 3600000u;
     if (!outcome->from_service || (response->status != 401 && response->status != 403)) return;
     outcome->clock_was_off = engine->signer.has_key && aioc_op_clock_was_off(op, response);
@@ -12432,7 +12432,7 @@ static void aioc_op_again(aioc_op *op, const aioc_op_verdict *verdict)
         op->fresh_signature = true;
         if (!engine->signer.has_key) aioc_auth_tokens_holds(&engine->tokens, engine->memory, op->token, true);
     }
-    op->looks_up = verdict->reason == AIOC_OP_METADATA && op->item_data;          /* a fetch waits not for itself */
+    op->looks_up = verdict->reason == AIOC_OP_METADATA && op->item_data;  /* a fetch waits not for itself */
     if (verdict->forget_metadata || verdict->reason == AIOC_OP_RANGES) op->metadata_tried = false;
     aioc_op_back_off(op, verdict->wait_us);
 }
@@ -12723,27 +12723,27 @@ static void aioc_op_fetch_container(void *owner, aioc_account_container *contain
 
 typedef struct aioc_op_kind {
     const char *verb, *type;
-    uint8_t names;                           /* how many of database, container, id stand in the link */
+    uint8_t names;  /* how many of database, container, id stand in the link */
     bool to_feed, write, item, has_body;
 } aioc_op_kind;
 
 static const aioc_op_kind *aioc_op_kind_of(int kind)
 {
     static const aioc_op_kind kinds[] = {
-        { "GET", "docs", 3, false, false, true, false },        /* read item */
-        { "POST", "docs", 2, true, true, true, true },          /* create item */
-        { "POST", "docs", 2, true, true, true, true },          /* upsert item */
-        { "PUT", "docs", 3, false, true, true, true },          /* replace item */
-        { "PATCH", "docs", 3, false, true, true, true },        /* patch item */
-        { "DELETE", "docs", 3, false, true, true, false },      /* delete item */
-        { "GET", "colls", 2, false, false, false, false },      /* read container */
-        { "POST", "colls", 1, true, true, false, true },        /* create container */
-        { "PUT", "colls", 2, false, true, false, true },        /* replace container */
-        { "DELETE", "colls", 2, false, true, false, false },    /* delete container */
-        { "GET", "dbs", 1, false, false, false, false },        /* read database */
-        { "POST", "dbs", 0, true, true, false, false },         /* create database: its body is ours */
-        { "DELETE", "dbs", 1, false, true, false, false },      /* delete database */
-        { "GET", "", 0, false, false, false, false }            /* read account */
+        { "GET", "docs", 3, false, false, true, false },      /* read item */
+        { "POST", "docs", 2, true, true, true, true },        /* create item */
+        { "POST", "docs", 2, true, true, true, true },        /* upsert item */
+        { "PUT", "docs", 3, false, true, true, true },        /* replace item */
+        { "PATCH", "docs", 3, false, true, true, true },      /* patch item */
+        { "DELETE", "docs", 3, false, true, true, false },    /* delete item */
+        { "GET", "colls", 2, false, false, false, false },    /* read container */
+        { "POST", "colls", 1, true, true, false, true },      /* create container */
+        { "PUT", "colls", 2, false, true, false, true },      /* replace container */
+        { "DELETE", "colls", 2, false, true, false, false },  /* delete container */
+        { "GET", "dbs", 1, false, false, false, false },      /* read database */
+        { "POST", "dbs", 0, true, true, false, false },       /* create database: its body is ours */
+        { "DELETE", "dbs", 1, false, true, false, false },    /* delete database */
+        { "GET", "", 0, false, false, false, false }          /* read account */
     };
     if (kind < AIOCOSMOS_READ_ITEM || kind > AIOCOSMOS_READ_ACCOUNT) return NULL;
     return &kinds[kind - AIOCOSMOS_READ_ITEM];
@@ -12870,7 +12870,7 @@ static bool aioc_op_is_our_header(aiocosmos_str name, char *why, size_t cap)
     return false;
 }
 
-static bool aioc_op_is_token_char(char c)            /* RFC 9110 5.6.2 */
+static bool aioc_op_is_token_char(char c)  /* RFC 9110 5.6.2 */
 {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
            (c && strchr("!#$%&'*+-.^_`|~", c));
@@ -13190,7 +13190,7 @@ static int aioc_op_specify(aioc_op_engine *engine, const aiocosmos_request *requ
                        request->if_not_exists;
     spec->if_not_exists = request->if_not_exists;
     spec->item_data = kind->item;
-    spec->forgets_container = kind->write && !kind->to_feed && !kind->item;       /* replaces or deletes */
+    spec->forgets_container = kind->write && !kind->to_feed && !kind->item;  /* replaces or deletes */
     spec->link = aioc_op_text(&engine->link_text);
     if (kind->item) {
         spec->pk_text = aioc_op_text(&engine->pk_text);
@@ -13285,14 +13285,14 @@ static bool aioc_query_written(const aioc_query_writer *writer)
  * exact between integers that no double tells apart, and 1, 1.0 and 1e0 are one number. */
 typedef struct aioc_query_number {
     int64_t integer;
-    double real;                         /* only if not whole: has a fraction, or is beyond int64_t, or infinite */
+    double real;  /* only if not whole: has a fraction, or is beyond int64_t, or infinite */
     bool whole;
 } aioc_query_number;
 
 /* JSON has no limit for numbers: what is beyond a double counts as infinite. */
 static aioc_query_number aioc_query_number_of(aiocosmos_json value)
 {
-    const double limit = 9223372036854775808.0;                            /* 2^63 */
+    const double limit = 9223372036854775808.0;  /* 2^63 */
     aioc_query_number number;
     memset(&number, 0, sizeof number);
     number.whole = aioc_json_get_i64(value, &number.integer);
@@ -13329,7 +13329,7 @@ static int aioc_query_compare_numbers(aioc_query_number a, aioc_query_number b)
 /* A string as UTF-16 units, one after the other. */
 typedef struct aioc_query_units {
     const char *at, *end;
-    uint32_t low;                        /* the second unit of a pair, if it is due */
+    uint32_t low;  /* the second unit of a pair, if it is due */
 } aioc_query_units;
 
 static aioc_query_units aioc_query_units_of(aiocosmos_json string)
@@ -13437,7 +13437,7 @@ typedef struct aioc_query_hash { uint64_t high, low; } aioc_query_hash;
  * collide. Fed piece by piece. */
 typedef struct aioc_query_sip {
     const uint64_t *key;
-    uint64_t v[4], tail;                 /* tail: up to seven bytes that wait for the eighth */
+    uint64_t v[4], tail;  /* tail: up to seven bytes that wait for the eighth */
     size_t len;
 } aioc_query_sip;
 
@@ -13483,7 +13483,7 @@ static void aioc_query_sip_word(aioc_query_sip *sip, uint64_t word)
 static void aioc_query_sip_feed(aioc_query_sip *sip, const void *bytes, size_t len)
 {
     const unsigned char *at = (const unsigned char *)bytes, *end = at + len;
-    unsigned held = (unsigned)(sip->len % 8 * 8);                          /* bits of the tail */
+    unsigned held = (unsigned)(sip->len % 8 * 8);  /* bits of the tail */
     sip->len += len;
     for (; end - at >= 8; at += 8) {
         uint64_t word = aioc_text_load64le(at);
@@ -13516,7 +13516,7 @@ static aioc_query_hash aioc_query_sip_close(aioc_query_sip *sip)
 /* What is fed for a value says where it ends, so that no two values are fed alike: a kind, then 64 bits (of a container
  * the number of its members), or the bytes of a string and FF, which UTF-8 does not have. */
 enum {
-    AIOC_QUERY_KIND_SIMPLE,              /* its rank */
+    AIOC_QUERY_KIND_SIMPLE,  /* its rank */
     AIOC_QUERY_KIND_INTEGER, AIOC_QUERY_KIND_REAL, AIOC_QUERY_KIND_STRING, AIOC_QUERY_KIND_ARRAY,
     AIOC_QUERY_KIND_OBJECT
 };
@@ -13645,7 +13645,7 @@ static aioc_query_hash aioc_query_hash_of(const uint64_t key[2], aiocosmos_json 
 typedef struct aioc_query_set { aioc_query_hash *slots; uint32_t count, cap; } aioc_query_set;
 
 #define AIOC_QUERY_SET_MIN     16u
-#define AIOC_QUERY_SET_MAX     (UINT32_C(1) << 27)                         /* 3 GiB */
+#define AIOC_QUERY_SET_MAX     (UINT32_C(1) << 27)  /* 3 GiB */
 #define AIOC_QUERY_SLOT_BYTES  (sizeof(aioc_query_hash) + 2 * sizeof(uint32_t))
 
 static size_t aioc_query_set_bytes(const aioc_query_set *set)
@@ -13720,7 +13720,7 @@ static void aioc_query_set_free(aioc_memory *memory, aioc_query_set *set)
 /*--- Accumulators: what the partial answers for one aggregate come to -------*/
 
 typedef enum aioc_query_aggregate {
-    AIOC_QUERY_PLAIN,                    /* no aggregate: the first value seen */
+    AIOC_QUERY_PLAIN,  /* no aggregate: the first value seen */
     AIOC_QUERY_COUNT, AIOC_QUERY_COUNT_IF, AIOC_QUERY_SUM, AIOC_QUERY_AVERAGE, AIOC_QUERY_MIN, AIOC_QUERY_MAX,
     AIOC_QUERY_MAKE_LIST, AIOC_QUERY_MAKE_SET
 } aioc_query_aggregate;
@@ -13734,11 +13734,11 @@ typedef struct aioc_query_list { aioc_memory_buffer text; aioc_query_set seen; }
 #define AIOC_QUERY_SHORT 24u
 
 enum {
-    AIOC_QUERY_NOTHING,                  /* no partial answer yet */
-    AIOC_QUERY_EXACT, AIOC_QUERY_ROUNDED,                                  /* u.sum: an integer, or a double */
-    AIOC_QUERY_BRIEF, AIOC_QUERY_TEXT,                                     /* a value's text in u.brief or u.text */
+    AIOC_QUERY_NOTHING,  /* no partial answer yet */
+    AIOC_QUERY_EXACT, AIOC_QUERY_ROUNDED,  /* u.sum: an integer, or a double */
+    AIOC_QUERY_BRIEF, AIOC_QUERY_TEXT,     /* a value's text in u.brief or u.text */
     AIOC_QUERY_LIST,
-    AIOC_QUERY_UNDEFINED                                                   /* and stays so */
+    AIOC_QUERY_UNDEFINED  /* and stays so */
 };
 
 /* Zeroed: nothing yet. There is one for each alias and group, so short texts need no block of their own. */
@@ -13749,7 +13749,7 @@ typedef struct aioc_query_accumulator {
         aioc_query_list *list;
         char brief[AIOC_QUERY_SHORT];
     } u;
-    uint8_t state, len;                  /* len: of brief */
+    uint8_t state, len;  /* len: of brief */
 } aioc_query_accumulator;
 
 static int aioc_query_refuse(const char **why, const char *text)
@@ -13960,7 +13960,7 @@ static size_t aioc_query_sum_write(const aioc_query_accumulator *accumulator, ui
         return sum->count > 0 ? aioc_json_number_write(real / (double)sum->count, out) : 0;
     }
     if (accumulator->state == AIOC_QUERY_ROUNDED) return aioc_json_number_write(real, out);
-    return aioc_json_i64_write(sum->whole, out);                           /* 0 if there was nothing */
+    return aioc_json_i64_write(sum->whole, out);  /* 0 if there was nothing */
 }
 
 /* 1: the result's JSON is appended; 0: it is undefined; E_NOMEM. */
@@ -13990,16 +13990,16 @@ static int aioc_query_accumulator_append(aioc_memory *memory, const aioc_query_a
 
 /*--- Groups: aggregates with and without GROUP BY ---------------------------*/
 
-typedef struct aioc_query_alias { aiocosmos_str name; uint8_t aggregate; } aioc_query_alias;    /* name: unescaped */
+typedef struct aioc_query_alias { aiocosmos_str name; uint8_t aggregate; } aioc_query_alias;  /* name: unescaped */
 
 /* What a plan says of the rows. On the wire they are, without GROUP BY, [{"item":…}] for SELECT VALUE, and else
  * {"payload":{"alias":{"item":…},…}}; with it {"groupByItems":[{"item":…},{}…],"payload":…}, where the
  * payload is an object of aliases, for SELECT VALUE of an aggregate [{"item":…}], or the bare value. */
 typedef struct aioc_query_shape {
-    const aioc_query_alias *aliases;     /* of an object, in the order of the SELECT list */
+    const aioc_query_alias *aliases;  /* of an object, in the order of the SELECT list */
     uint32_t alias_count;
-    bool grouped;                        /* GROUP BY; else all is one group */
-    bool value;                          /* SELECT VALUE: no aliases, but */
+    bool grouped;  /* GROUP BY; else all is one group */
+    bool value;    /* SELECT VALUE: no aliases, but */
     uint8_t value_aggregate;
 } aioc_query_shape;
 
@@ -14014,13 +14014,13 @@ static bool aioc_query_shape_makes_lists(const aioc_query_shape *shape)
 
 typedef struct aioc_query_groups {
     aioc_memory *memory;
-    const aioc_query_shape *shape;       /* lent */
+    const aioc_query_shape *shape;  /* lent */
     uint64_t key[2];
-    aioc_query_set keys;                 /* GROUP BY: the nth hash is that of the nth group */
-    aioc_query_accumulator *cells;       /* width of them for each group */
-    uint32_t width, count, cap, given;   /* groups: there, with room, handed out */
-    size_t held;                         /* by the cells besides themselves */
-    aiocosmos_json *found;               /* of the row being added: the value of each alias */
+    aioc_query_set keys;                /* GROUP BY: the nth hash is that of the nth group */
+    aioc_query_accumulator *cells;      /* width of them for each group */
+    uint32_t width, count, cap, given;  /* groups: there, with room, handed out */
+    size_t held;                        /* by the cells besides themselves */
+    aiocosmos_json *found;              /* of the row being added: the value of each alias */
 } aioc_query_groups;
 
 static void aioc_query_groups_open(aioc_query_groups *groups, aioc_memory *memory, const aioc_query_shape *shape,
@@ -14213,7 +14213,7 @@ static int aioc_query_groups_next(aioc_query_groups *groups, aioc_memory_buffer 
 
 /* In front of each row, which is one block. */
 typedef struct aioc_query_row {
-    size_t bytes, place, arrival, payload_len;           /* place: in the array */
+    size_t bytes, place, arrival, payload_len;  /* place: in the array */
     const char *payload;
 } aioc_query_row;
 
@@ -14221,9 +14221,9 @@ typedef struct aioc_query_rows {
     aioc_memory *memory;
     /* Whether a comes behind b. No two rows are alike: of those that seem so the one that came first comes first. */
     bool (*is_behind)(const struct aioc_query_rows *rows, const aioc_query_row *a, const aioc_query_row *b);
-    aioc_query_row **array;              /* NULL: handed out */
-    size_t width;                        /* how many pointers there are for each row: the first cap are the rows */
-    size_t count, cap, given, arrivals, held;            /* held: bytes of the rows */
+    aioc_query_row **array;  /* NULL: handed out */
+    size_t width;            /* how many pointers there are for each row: the first cap are the rows */
+    size_t count, cap, given, arrivals, held;  /* held: bytes of the rows */
 } aioc_query_rows;
 
 /* What they hold, for the limit. */
@@ -14326,18 +14326,18 @@ typedef struct aioc_query_best_value { aiocosmos_json json; aioc_query_number nu
 /* The values to sort by follow, their texts, the payload. */
 typedef struct aioc_query_best_row {
     aioc_query_row row;
-    aioc_query_hash hash;                /* distinct: of the payload */
-    struct aioc_query_best_row *alike;   /* distinct: the next one of its bucket */
+    aioc_query_hash hash;               /* distinct: of the payload */
+    struct aioc_query_best_row *alike;  /* distinct: the next one of its bucket */
 } aioc_query_best_row;
 
 typedef struct aioc_query_best {
     aioc_query_rows rows;                /* a heap with the worst on top; if distinct, as many buckets are behind it:
                                           * lists of rows by their hashes */
-    const uint8_t *descending;           /* for each column; lent */
-    aioc_query_best_value *incoming;     /* of the row being added */
+    const uint8_t *descending;        /* for each column; lent */
+    aioc_query_best_value *incoming;  /* of the row being added */
     uint32_t columns;
     bool sorted;
-    bool distinct;                       /* of rows with the same payload only the best is kept */
+    bool distinct;  /* of rows with the same payload only the best is kept */
     uint64_t key[2], most;
 } aioc_query_best;
 
@@ -14538,24 +14538,24 @@ static int aioc_query_best_next(aioc_query_best *best, aioc_memory_buffer *out)
 
 enum { AIOC_QUERY_ALL, AIOC_QUERY_DISTINCT_ORDERED, AIOC_QUERY_DISTINCT_UNORDERED };
 
-typedef struct aioc_query_info {                 /* one queryInfo */
+typedef struct aioc_query_info {  /* one queryInfo */
     uint8_t  distinct;
     bool     has_top, has_offset, has_limit, has_dcount, non_streaming;
-    bool     merges_groups;                      /* aggregates or GROUP BY: rows go through aioc_query_groups */
-    uint32_t order_count;                        /* columns of ORDER BY */
-    const uint8_t *descending;                   /* one a column, as are the expressions */
-    const aiocosmos_str *expressions;            /* len 0: the service did not say it */
+    bool     merges_groups;            /* aggregates or GROUP BY: rows go through aioc_query_groups */
+    uint32_t order_count;              /* columns of ORDER BY */
+    const uint8_t *descending;         /* one a column, as are the expressions */
+    const aiocosmos_str *expressions;  /* len 0: the service did not say it */
     uint64_t top, offset, limit;
     aioc_query_shape shape;
-    aiocosmos_str rewritten;                     /* SQL; len 0: the text that was asked */
-    aiocosmos_str dcount_alias;                  /* len 0: SELECT VALUE */
+    aiocosmos_str rewritten;     /* SQL; len 0: the text that was asked */
+    aiocosmos_str dcount_alias;  /* len 0: SELECT VALUE */
 } aioc_query_info;
 
-typedef struct aioc_query_span { aiocosmos_str min, max; } aioc_query_span;     /* [min, max) of effective keys */
+typedef struct aioc_query_span { aiocosmos_str min, max; } aioc_query_span;  /* [min, max) of effective keys */
 
 #define AIOC_QUERY_COMPONENTS_MAX 64
 
-typedef struct aioc_query_component {            /* of a hybrid search: one ranking of the documents */
+typedef struct aioc_query_component {  /* of a hybrid search: one ranking of the documents */
     aioc_query_info info;
     double weight;
 } aioc_query_component;
@@ -14564,16 +14564,16 @@ typedef struct aioc_query_component {            /* of a hybrid search: one rank
 typedef struct aioc_query_plan {
     uint32_t refs;
     size_t   bytes;
-    aiocosmos_str text;                          /* the service's JSON, as it came */
-    bool     hybrid;                             /* then the hybrid parts count, else info */
+    aiocosmos_str text;  /* the service's JSON, as it came */
+    bool     hybrid;     /* then the hybrid parts count, else info */
     aioc_query_info info;
     const aioc_query_component *components;
     uint32_t component_count;
-    bool     needs_statistics;                   /* the statistics' text goes to every range of the container first */
+    bool     needs_statistics;  /* the statistics' text goes to every range of the container first */
     bool     has_take;
     uint64_t skip, take;
     aiocosmos_str statistics;
-    const aioc_query_span *spans;                /* where the answers are; sorted, none overlaps the next */
+    const aioc_query_span *spans;  /* where the answers are; sorted, none overlaps the next */
     uint32_t span_count;
 } aioc_query_plan;
 
@@ -14599,7 +14599,7 @@ static aiocosmos_str aioc_query_take_text(aioc_query_reader *reader, aiocosmos_j
     aiocosmos_str text = aioc_memory_str(NULL);
     if (value.type != AIOCOSMOS_JSON_STR) return text;
     text.ptr = reader->texts;
-    text.len = aioc_json_get_str(value, reader->texts, value.len);         /* the quotes' room takes the NUL */
+    text.len = aioc_json_get_str(value, reader->texts, value.len);  /* the quotes' room takes the NUL */
     reader->texts += text.len;
     return text;
 }
@@ -14609,7 +14609,7 @@ static bool aioc_query_absent(aiocosmos_json value)
     return value.type == AIOCOSMOS_JSON_NONE || value.type == AIOCOSMOS_JSON_NULL;
 }
 
-#define AIOC_QUERY_BLAMED_MAX 80             /* bytes of a plan in a message */
+#define AIOC_QUERY_BLAMED_MAX 80  /* bytes of a plan in a message */
 
 /* "the query plan's <name> is <value>, <but>". Always false. */
 static bool aioc_query_blame(aioc_query_reader *reader, const char *name, aiocosmos_json value, const char *but)
@@ -14714,7 +14714,7 @@ static bool aioc_query_read_order(aioc_query_reader *reader, aiocosmos_json orde
     return true;
 }
 
-#define AIOC_QUERY_ALIASES_MAX 4096          /* far more than a query may name; each is looked up among all */
+#define AIOC_QUERY_ALIASES_MAX 4096  /* far more than a query may name; each is looked up among all */
 
 /* What the plan says of an alias. NONE: nothing. */
 static aiocosmos_json aioc_query_type_of(aiocosmos_json types, aiocosmos_str alias)
@@ -14912,7 +14912,7 @@ static bool aioc_query_read_spans(aioc_query_reader *reader, aiocosmos_json list
     size_t count = aioc_json_count(list), i = 0;
     aioc_query_span *spans = (aioc_query_span *)aioc_query_take(reader, count > 0 ? count : 1, sizeof *spans);
     plan->spans = spans;
-    plan->span_count = aioc_query_absent(list) ? 1 : (uint32_t)count;      /* none: there is nothing to be found */
+    plan->span_count = aioc_query_absent(list) ? 1 : (uint32_t)count;  /* none: there is nothing to be found */
     if (!aioc_query_is_list(reader, "queryRanges", list)) return false;
     spans[0].min = aioc_memory_str("");
     spans[0].max = aioc_memory_str("FF");
@@ -15137,7 +15137,7 @@ static bool aioc_query_plan_is_general(const aioc_query_plan *plan, aiocosmos_st
 {
     static const char *const counts[] = { "TOP", "OFFSET", "LIMIT" };
     aiocosmos_str token;
-    bool count = false, member = false;                                    /* what the token before this one was */
+    bool count = false, member = false;  /* what the token before this one was */
     size_t at = 0, i;
     if (plan->span_count != 1 || plan->spans->min.len > 0 ||
         !aioc_memory_same_nocase(plan->spans->max, aioc_memory_str("FF"))) return false;
@@ -15288,25 +15288,25 @@ static int aioc_query_rid_compare(aiocosmos_str a, aiocosmos_str b)
 /*--- Tokens: where a query stands, as a text that travels -------------------*/
 
 typedef enum aioc_query_place {
-    AIOC_QUERY_AT_SERVICE = 1,               /* the service knows: one piece, with its continuation */
-    AIOC_QUERY_IN_SEQUENCE,                  /* range after range: begun pieces, then all from rest_min on */
-    AIOC_QUERY_IN_ORDER,                     /* behind a row of a merge */
-    AIOC_QUERY_IN_ROWS,                      /* in rows that had to be complete first: they are in the token */
-    AIOC_QUERY_IN_CHANGES                    /* of the change feed: all pieces */
+    AIOC_QUERY_AT_SERVICE = 1,  /* the service knows: one piece, with its continuation */
+    AIOC_QUERY_IN_SEQUENCE,     /* range after range: begun pieces, then all from rest_min on */
+    AIOC_QUERY_IN_ORDER,        /* behind a row of a merge */
+    AIOC_QUERY_IN_ROWS,         /* in rows that had to be complete first: they are in the token */
+    AIOC_QUERY_IN_CHANGES       /* of the change feed: all pieces */
 } aioc_query_place;
 
-typedef struct aioc_query_piece { aiocosmos_str min, max, continuation; } aioc_query_piece;    /* len 0: at the start */
+typedef struct aioc_query_piece { aiocosmos_str min, max, continuation; } aioc_query_piece;  /* len 0: at the start */
 
 /* Everything that a token says. Texts are lent by the writer, or views of what the reader decoded. */
 typedef struct aioc_query_position {
     uint8_t  place;
     bool     has_last;
-    char     rid[33];                        /* of the container; "": not known */
+    char     rid[33];  /* of the container; "": not known */
     uint32_t piece_count, seen_count, rows_of_rid;
-    uint64_t question;                       /* hash of what was asked: the writer's business */
-    uint64_t skip_left, take_left;           /* of OFFSET, and of TOP or LIMIT; UINT64_MAX: no limit */
+    uint64_t question;              /* hash of what was asked: the writer's business */
+    uint64_t skip_left, take_left;  /* of OFFSET, and of TOP or LIMIT; UINT64_MAX: no limit */
     const aioc_query_piece *pieces;
-    aiocosmos_str rest_min;                  /* "FF": nothing else */
+    aiocosmos_str rest_min;  /* "FF": nothing else */
     /* IN_ORDER, of the last row given: its range, its orderByItems, its _rid (rows_of_rid: how many rows of that _rid
      * with those values were given). values.len 0: no row was given yet. */
     aiocosmos_str min, max, values, rid_of_row;
@@ -15315,13 +15315,13 @@ typedef struct aioc_query_position {
     uint64_t key[2];
     aioc_query_hash last;
     const aioc_query_hash *seen;
-    aiocosmos_str rows;                      /* IN_ROWS: what is left to give, a JSON array */
+    aiocosmos_str rows;  /* IN_ROWS: what is left to give, a JSON array */
 } aioc_query_position;
 
 #define AIOC_QUERY_TOKEN_PREFIX "aq1-"
-#define AIOC_QUERY_TOKEN_CHECK  8u           /* bytes of checksum at the end */
+#define AIOC_QUERY_TOKEN_CHECK  8u  /* bytes of checksum at the end */
 
-#define AIOC_QUERY_TOKEN_KEY    1u           /* flags: which hashes there are */
+#define AIOC_QUERY_TOKEN_KEY    1u  /* flags: which hashes there are */
 #define AIOC_QUERY_TOKEN_LAST   2u
 
 /* Seven bits a byte, the lowest first; the highest bit says whether another follows. */
@@ -15366,7 +15366,7 @@ static void aioc_query_put_position(aioc_query_writer *writer, const aioc_query_
     aioc_query_put_word(writer, position->question);
     aioc_query_put_counted(writer, aioc_memory_str(position->rid));
     aioc_query_put_number(writer, position->skip_left);
-    aioc_query_put_number(writer, position->take_left + 1);                /* no limit is 0 */
+    aioc_query_put_number(writer, position->take_left + 1);  /* no limit is 0 */
     aioc_query_put_number(writer, position->piece_count);
     for (i = 0; i < position->piece_count; i++) {
         aioc_query_put_counted(writer, position->pieces[i].min);
@@ -15442,7 +15442,7 @@ static uint64_t aioc_query_get_number(aioc_query_cursor *cursor)
         unsigned char byte = (unsigned char)*cursor->at++;
         number |= (uint64_t)(byte & 127u) << shift;
         if (byte < 128) {
-            if (shift == 63 && byte > 1) break;                            /* beyond 64 bits */
+            if (shift == 63 && byte > 1) break;  /* beyond 64 bits */
             return number;
         }
     }
@@ -15624,7 +15624,7 @@ static int aioc_query_get_position(aioc_memory *memory, aioc_query_cursor *curso
 /* The bytes of a token into the block, less the checksum, which is right. *damaged: they are not. */
 static int aioc_query_token_decode(aioc_memory *memory, aiocosmos_str text, aioc_memory_buffer *block, bool *damaged)
 {
-    static const char digits[] = "AQgw", pairs[] = "AEIMQUYcgkosw048";       /* what may stand last: no bit is lost */
+    static const char digits[] = "AQgw", pairs[] = "AEIMQUYcgkosw048";  /* what may stand last: no bit is lost */
     size_t i, padded = (text.len + 3) / 4 * 4, len = 0, error_at;
     char last = text.len > 0 ? text.ptr[text.len - 1] : '\0';
     *damaged = text.len % 4 == 1 || (text.len % 4 == 2 && !strchr(digits, last)) ||
@@ -15690,25 +15690,25 @@ static int aioc_query_token_read(aioc_memory *memory, aiocosmos_str token, aioc_
  * it, goes to every range; when all rows are there they are ranked.
  *----------------------------------------------------------------------------*/
 
-#define AIOC_QUERY_RRF          60           /* added to each rank, as the service and all clients do */
+#define AIOC_QUERY_RRF          60  /* added to each rank, as the service and all clients do */
 #define AIOC_QUERY_HYBRID       "{documentdb-formattablehybridsearchquery-"
 
 /* A document that some component gave; scores, sources (one byte a component), _rid and payload follow. */
 typedef struct aioc_query_found { aioc_query_row row; double fused; size_t rid_len; } aioc_query_found;
 
-enum { AIOC_QUERY_NOT_FROM, AIOC_QUERY_FROM, AIOC_QUERY_AMONG_BEST };      /* a source */
+enum { AIOC_QUERY_NOT_FROM, AIOC_QUERY_FROM, AIOC_QUERY_AMONG_BEST };  /* a source */
 
 typedef struct aioc_query_hybrid {
     aioc_query_rows rows;
     aioc_query_plan *plan;
     uint64_t key[2];
-    aioc_memory_buffer sums;                 /* int64_t: documents; of each statistic its number of hits, words, hits */
+    aioc_memory_buffer sums;  /* int64_t: documents; of each statistic its number of hits, words, hits */
     bool     summed;
-    uint8_t  statistic[AIOC_QUERY_COMPONENTS_MAX];         /* which one a number in the texts means */
-    bool     named[AIOC_QUERY_COMPONENTS_MAX];             /* whether they have the number */
-    uint32_t component;                      /* that the rows are being sorted by */
+    uint8_t  statistic[AIOC_QUERY_COMPONENTS_MAX];  /* which one a number in the texts means */
+    bool     named[AIOC_QUERY_COMPONENTS_MAX];      /* whether they have the number */
+    uint32_t component;  /* that the rows are being sorted by */
     uint64_t skip_left, take_left;
-    aioc_query_set rids;                     /* until they are ranked, the nth hash is that of the nth row */
+    aioc_query_set rids;  /* until they are ranked, the nth hash is that of the nth row */
 } aioc_query_hybrid;
 
 /*--- Statistics and texts ---------------------------------------*/
@@ -15723,7 +15723,7 @@ typedef struct aioc_query_hole { aioc_query_hole_kind kind; uint32_t number; siz
 /* The next place that a text keeps free for statistics. */
 static aioc_query_hole aioc_query_next_hole(aiocosmos_str sql, size_t at)
 {
-    static const char *const names[] = { "totaldocumentcount", "totalwordcount-", "hitcountsarray-" };     /* by kind */
+    static const char *const names[] = { "totaldocumentcount", "totalwordcount-", "hitcountsarray-" };  /* by kind */
     const char *name, *close;
     aioc_query_hole hole;
     uint64_t number = 0;
@@ -15769,7 +15769,7 @@ static void aioc_query_hybrid_open(aioc_query_hybrid *hybrid, aioc_memory *memor
     for (i = 0; i < plan->component_count; i++) {
         aiocosmos_str sql = plan->components[i].info.rewritten;
         for (hole = aioc_query_next_hole(sql, 0); hole.at < sql.len; hole = aioc_query_next_hole(sql, hole.end)) {
-            if (hole.kind == AIOC_QUERY_HOLE_UNKNOWN) break;               /* to be refused when the text is made */
+            if (hole.kind == AIOC_QUERY_HOLE_UNKNOWN) break;  /* to be refused when the text is made */
             if (hole.kind != AIOC_QUERY_HOLE_DOCUMENTS) hybrid->named[hole.number] = true;
         }
     }
@@ -15846,7 +15846,7 @@ static int aioc_query_hybrid_add_statistics(aioc_query_hybrid *hybrid, aiocosmos
     *why = "full text statistics without a document count";
     if (fields[0].type != AIOCOSMOS_JSON_NUM || !aioc_query_hybrid_number(fields[0], &documents) ||
         fields[1].type != AIOCOSMOS_JSON_ARR) return AIOCOSMOS_E_PROTOCOL;
-    if (!hybrid->summed) hybrid->sums.len = 0;             /* of a row before there was no memory */
+    if (!hybrid->summed) hybrid->sums.len = 0;  /* of a row before there was no memory */
     result = aioc_query_hybrid_sum(hybrid, &at, documents, false, why);
     while (result == 0 && aioc_json_next(fields[1], NULL, &statistic))
         result = aioc_query_hybrid_sum_one(hybrid, statistic, &at, why);
@@ -16172,23 +16172,23 @@ static void aioc_query_hybrid_close(aioc_query_hybrid *hybrid)
  *============================================================================*/
 
 #ifndef AIOC_FEEDS_SQL_BYTES_MAX
-#define AIOC_FEEDS_SQL_BYTES_MAX (256u * 1024u)      /* maxSqlQueryInputLength of the account document */
+#define AIOC_FEEDS_SQL_BYTES_MAX (256u * 1024u)  /* maxSqlQueryInputLength of the account document */
 #endif
-#define AIOC_FEEDS_PLANS          64         /* query plans that are kept */
-#define AIOC_FEEDS_PLAN_BYTES_MAX (32u * 1024u)      /* of one plan and what it is found by, or it is not kept */
-#define AIOC_FEEDS_COLUMNS_MAX    16         /* of ORDER BY; a composite index has at most eight */
-#define AIOC_FEEDS_ROWS_ASKED     100        /* of a range at first, where rows are merged; then by their size */
-#define AIOC_FEEDS_ROWS_MAX       2000       /* of a merged page, and asked of a range at a time */
+#define AIOC_FEEDS_PLANS          64  /* query plans that are kept */
+#define AIOC_FEEDS_PLAN_BYTES_MAX (32u * 1024u)  /* of one plan and what it is found by, or it is not kept */
+#define AIOC_FEEDS_COLUMNS_MAX    16    /* of ORDER BY; a composite index has at most eight */
+#define AIOC_FEEDS_ROWS_ASKED     100   /* of a range at first, where rows are merged; then by their size */
+#define AIOC_FEEDS_ROWS_MAX       2000  /* of a merged page, and asked of a range at a time */
 #define AIOC_FEEDS_PAGE_BYTES_MAX (4u << 20) /* of a merged page, as of one of the service */
-#define AIOC_FEEDS_SLICE          256        /* rows merged in one piece of work */
-#define AIOC_FEEDS_AHEAD_MAX      4096       /* answers read ahead, of those of which few make a page */
-#define AIOC_FEEDS_PAUSE_MAX_MS   1000u      /* between looks at a range that is splitting */
-#define AIOC_FEEDS_METRICS_MAX    64         /* names that the service measures by */
+#define AIOC_FEEDS_SLICE          256    /* rows merged in one piece of work */
+#define AIOC_FEEDS_AHEAD_MAX      4096   /* answers read ahead, of those of which few make a page */
+#define AIOC_FEEDS_PAUSE_MAX_MS   1000u  /* between looks at a range that is splitting */
+#define AIOC_FEEDS_METRICS_MAX    64     /* names that the service measures by */
 #define AIOC_FEEDS_INDEX_METRICS_MAX (64u * 1024u)
-#define AIOC_FEEDS_PAIRS_MAX      1000       /* of id and key, in one query of a read of many */
-#define AIOC_FEEDS_PAIRS_BYTES_MAX (200u * 1024u)    /* of such a query's text and parameters, about */
-#define AIOC_FEEDS_PAIR_BYTES     48u        /* of them for a pair, beside its id, */
-#define AIOC_FEEDS_LEVEL_BYTES    44u        /* and for a level of its key, beside name and value */
+#define AIOC_FEEDS_PAIRS_MAX      1000  /* of id and key, in one query of a read of many */
+#define AIOC_FEEDS_PAIRS_BYTES_MAX (200u * 1024u)  /* of such a query's text and parameters, about */
+#define AIOC_FEEDS_PAIR_BYTES     48u  /* of them for a pair, beside its id, */
+#define AIOC_FEEDS_LEVEL_BYTES    44u  /* and for a level of its key, beside name and value */
 #define AIOC_FEEDS_NO_PAIR        UINT32_MAX
 #define AIOC_FEEDS_QUERY_LINES    "x-ms-documentdb-isquery: True\r\nContent-Type: application/query+json\r\n"
 #define AIOC_FEEDS_ACROSS_LINE    "x-ms-documentdb-query-enablecrosspartition: True\r\n"
@@ -16201,8 +16201,8 @@ typedef struct aioc_feeds_tally {
     double   charge_ru;
     uint64_t throttled_us;
     uint32_t attempts;
-    int      http_status, sub_status;        /* of the last answer, or of the failure */
-    int      status;                         /* of the failure; 0: there was none */
+    int      http_status, sub_status;  /* of the last answer, or of the failure */
+    int      status;                   /* of the failure; 0: there was none */
     char     message[AIOC_OP_MESSAGE_BYTES];
     char     activity_id[40];
 } aioc_feeds_tally;
@@ -16213,10 +16213,10 @@ typedef struct aioc_feeds_watch {
     aioc_op_engine *engine;
     aioc_account_container *container;
     aioc_account_waiter waiter;
-    aioc_platform_timer pause;               /* armed: a range is gone, and it is too early to look again */
-    uint32_t pause_ms;                       /* the next one; 0: no range is gone */
-    uint32_t doubted;                        /* the version by which a range was last gone */
-    bool     waiting, waited;                /* waited: what is known is no older than the question */
+    aioc_platform_timer pause;  /* armed: a range is gone, and it is too early to look again */
+    uint32_t pause_ms;          /* the next one; 0: no range is gone */
+    uint32_t doubted;           /* the version by which a range was last gone */
+    bool     waiting, waited;   /* waited: what is known is no older than the question */
     void (*stir)(void *owner);
     void    *owner;
 } aioc_feeds_watch;
@@ -16226,49 +16226,49 @@ typedef struct aioc_feeds_answer {
     struct aioc_feeds_answer *next;
     aiocosmos_body body;
     aiocosmos_json_doc doc;
-    aiocosmos_json rows, row;                /* rows: of no type until it is parsed; row: the last one used */
+    aiocosmos_json rows, row;  /* rows: of no type until it is parsed; row: the last one used */
     size_t count, used, bytes;
-    uint32_t asked;                          /* the place of its range in aioc_feeds_costs, and 1; 0: none */
-    aioc_memory_buffer behind;               /* the range's continuation behind this answer; empty: it was the last */
+    uint32_t asked;             /* the place of its range in aioc_feeds_costs, and 1; 0: none */
+    aioc_memory_buffer behind;  /* the range's continuation behind this answer; empty: it was the last */
 } aioc_feeds_answer;
 
 /* A stretch of the key space that lies in one partition key range, and how far it has been read. */
 typedef struct aioc_feeds_stream {
-    struct aioc_feeds_stream *leaving;       /* list of those that are of no use any more but for an answer to come */
+    struct aioc_feeds_stream *leaving;  /* list of those that are of no use any more but for an answer to come */
     aioc_feeds_query *query;
-    aioc_memory_buffer edges;                /* min, a NUL, max */
+    aioc_memory_buffer edges;  /* min, a NUL, max */
     aiocosmos_str min, max;
     aioc_memory_buffer kin;                  /* those of what was one range when its first row was given; empty: its
                                               * own */
-    aioc_memory_buffer position;             /* the continuation behind the answers that have been used up */
-    aioc_op *op;                             /* the request under way */
+    aioc_memory_buffer position;  /* the continuation behind the answers that have been used up */
+    aioc_op *op;                  /* the request under way */
     aioc_feeds_answer *first, *last;
-    size_t   reserved;                       /* bytes, for the answer on its way */
+    size_t   reserved;  /* bytes, for the answer on its way */
     uint32_t asks;
-    uint32_t version;                        /* of the ranges by which the request was sent */
-    uint8_t  side;                           /* aioc_query_side: which text it is asked */
-    bool     asked_all;                      /* nothing is left to ask for */
-    bool     failed;                         /* the last request: asked again for the next page */
-    bool     skipping;                       /* its first rows were given before the query was resumed */
-    bool     passed_over;                    /* rows were left out that may not have been given */
+    uint32_t version;      /* of the ranges by which the request was sent */
+    uint8_t  side;         /* aioc_query_side: which text it is asked */
+    bool     asked_all;    /* nothing is left to ask for */
+    bool     failed;       /* the last request: asked again for the next page */
+    bool     skipping;     /* its first rows were given before the query was resumed */
+    bool     passed_over;  /* rows were left out that may not have been given */
     bool     in_heap, dropped;
-    bool     split;                          /* its heirs go on behind its answers */
-    bool     stale;                          /* what was before the answer on its way has been given back */
-    bool     rids_fall;                      /* ordered: rows of the same values come with falling _rids */
-    bool     rids_told;                      /* the service says so, or its rows do */
-    bool     hot;                            /* changes: more are to be expected, for there were some, or it is new */
-    uint64_t turn;                           /* changes: when it was last asked; less: longer ago */
-    uint64_t asked_page, idle_page;          /* changes: for which page that was; for which there was nothing */
-    uint32_t skipped;                        /* rows of the very item at which it was resumed */
-    size_t   heap_order;                     /* its place among the streams: ties go to the left */
-    aiocosmos_json head, items;              /* ordered: its next row, and that row's sort values */
+    bool     split;                  /* its heirs go on behind its answers */
+    bool     stale;                  /* what was before the answer on its way has been given back */
+    bool     rids_fall;              /* ordered: rows of the same values come with falling _rids */
+    bool     rids_told;              /* the service says so, or its rows do */
+    bool     hot;                    /* changes: more are to be expected, for there were some, or it is new */
+    uint64_t turn;                   /* changes: when it was last asked; less: longer ago */
+    uint64_t asked_page, idle_page;  /* changes: for which page that was; for which there was nothing */
+    uint32_t skipped;                /* rows of the very item at which it was resumed */
+    size_t   heap_order;             /* its place among the streams: ties go to the left */
+    aiocosmos_json head, items;      /* ordered: its next row, and that row's sort values */
 } aioc_feeds_stream;
 
 typedef enum aioc_feeds_stage {
-    AIOC_FEEDS_PREPARING,                    /* ranges and plan */
-    AIOC_FEEDS_DIRECT,                       /* there are none: the gateway is to serve it by itself */
-    AIOC_FEEDS_READING,                      /* the ranges' answers */
-    AIOC_FEEDS_GIVING,                       /* rows that had to be complete first */
+    AIOC_FEEDS_PREPARING,  /* ranges and plan */
+    AIOC_FEEDS_DIRECT,     /* there are none: the gateway is to serve it by itself */
+    AIOC_FEEDS_READING,    /* the ranges' answers */
+    AIOC_FEEDS_GIVING,     /* rows that had to be complete first */
     AIOC_FEEDS_OVER
 } aioc_feeds_stage;
 
@@ -16280,48 +16280,48 @@ typedef enum aioc_feeds_sink {
 
 /* A query of many ranges: what it is beyond one whose pages are one operation each. */
 typedef struct aioc_feeds_fan {
-    aioc_memory_buffer sql, params;          /* as asked; params: a JSON array; sql empty: all items, without a plan */
-    aioc_memory_buffer edges;                /* of the part of the key space that is asked for; no max: all of it */
+    aioc_memory_buffer sql, params;  /* as asked; params: a JSON array; sql empty: all items, without a plan */
+    aioc_memory_buffer edges;        /* of the part of the key space that is asked for; no max: all of it */
     aioc_memory *memory;
     aioc_feeds_watch ranges;
     aioc_query_plan *plan;
-    const aioc_query_info *info;             /* of the reading under way */
-    aioc_query_info plain;                   /* of rows that are the result as they are: all zero */
+    const aioc_query_info *info;  /* of the reading under way */
+    aioc_query_info plain;        /* of rows that are the result as they are: all zero */
     aioc_op *plan_op;
-    aioc_memory_buffer bodies[4];            /* by aioc_query_side */
-    aioc_memory_buffer token;                /* decoded: what it resumes from */
-    aioc_query_position from;                /* place 0: from the beginning */
+    aioc_memory_buffer bodies[4];  /* by aioc_query_side */
+    aioc_memory_buffer token;      /* decoded: what it resumes from */
+    aioc_query_position from;      /* place 0: from the beginning */
     aiocosmos_json_doc from_doc;
-    aiocosmos_json from_items;               /* sort values of the last row given before */
-    bool     from_unordered;                 /* arrays or objects are among them */
-    bool     unfiltered;                     /* by the plan there can be no filter: ranges are read anew */
-    aioc_feeds_stream **streams;             /* by their place in the key space */
-    aioc_feeds_stream **heap;                /* those that have a row, the next row's first; in the same block */
+    aiocosmos_json from_items;    /* sort values of the last row given before */
+    bool     from_unordered;      /* arrays or objects are among them */
+    bool     unfiltered;          /* by the plan there can be no filter: ranges are read anew */
+    aioc_feeds_stream **streams;  /* by their place in the key space */
+    aioc_feeds_stream **heap;     /* those that have a row, the next row's first; in the same block */
     uint32_t stream_count, heap_count, stream_cap;
     aioc_feeds_stream *leaving;
     uint32_t in_flight, window, parallel_max, page_items_max, continuation_max;
-    uint32_t ahead, window_max;              /* answers held; how far the window, which counts them, may grow */
+    uint32_t ahead, window_max;  /* answers held; how far the window, which counts them, may grow */
     uint32_t page_bytes_max;
-    uint32_t rows_max;                       /* asked of a range, for lack of memory; 0: any */
-    size_t   held_max, held, reserved;       /* bytes of answers; reserved: on their way */
-    size_t   guess;                          /* how large the next is, as it comes; 0: nothing is known */
-    uint64_t rows_seen, bytes_seen, seen;    /* of answers: how large a row is */
-    uint64_t asked;                          /* less: its last page was asked for longer ago */
+    uint32_t rows_max;                     /* asked of a range, for lack of memory; 0: any */
+    size_t   held_max, held, reserved;     /* bytes of answers; reserved: on their way */
+    size_t   guess;                        /* how large the next is, as it comes; 0: nothing is known */
+    uint64_t rows_seen, bytes_seen, seen;  /* of answers: how large a row is */
+    uint64_t asked;                        /* less: its last page was asked for longer ago */
     uint8_t  stage, sink;
     bool     ordered;
-    bool     queued;                         /* its page waits for its turn, */
-    bool     alone;                          /* or has it until it ends */
-    bool     quiet;                          /* nothing is read ahead until a page is asked for */
-    bool     yielded;                        /* ordered: begins again behind the last row given */
-    uint32_t levels;                         /* of the partition key that is asked for, perhaps not all */
-    uint32_t component;                      /* of hybrid search: the one that is read */
+    bool     queued;     /* its page waits for its turn, */
+    bool     alone;      /* or has it until it ends */
+    bool     quiet;      /* nothing is read ahead until a page is asked for */
+    bool     yielded;    /* ordered: begins again behind the last row given */
+    uint32_t levels;     /* of the partition key that is asked for, perhaps not all */
+    uint32_t component;  /* of hybrid search: the one that is read */
 
-    bool     changes;                        /* it is a change feed: */
-    bool     from_now, by_key;               /* by_key: one partition key is asked by itself, not by its range */
-    bool     cold_due;                       /* a range without news may be asked beside those that have some */
-    uint64_t since;                          /* from_time_s and 1; 0: none */
+    bool     changes;           /* it is a change feed: */
+    bool     from_now, by_key;  /* by_key: one partition key is asked by itself, not by its range */
+    bool     cold_due;          /* a range without news may be asked beside those that have some */
+    uint64_t since;             /* from_time_s and 1; 0: none */
     uint64_t page_number, turns;
-    char     rid[33];                        /* of the container that state or plan are of; "": not known */
+    char     rid[33];  /* of the container that state or plan are of; "": not known */
 
     aioc_query_groups groups;
     aioc_query_best best;
@@ -16329,25 +16329,25 @@ typedef struct aioc_feeds_fan {
     aioc_query_set distinct;
     aioc_query_hash last_hash;
     bool     has_last_hash;
-    uint64_t key[2];                         /* of all hashes */
-    uint64_t count;                          /* DCOUNT */
+    uint64_t key[2];  /* of all hashes */
+    uint64_t count;   /* DCOUNT */
     uint64_t skip_left, take_left;
-    aioc_memory_buffer rest;                 /* rows that had to be complete first, a JSON array */
+    aioc_memory_buffer rest;  /* rows that had to be complete first, a JSON array */
     aiocosmos_json_doc rest_doc;
     aiocosmos_json rest_row;
     size_t   rest_left;
 
-    aioc_memory_buffer out;                  /* the page under construction */
+    aioc_memory_buffer out;  /* the page under construction */
     uint32_t out_count;
-    aioc_feeds_answer *shown;                /* or the answer that is the page */
-    bool     out_closed;                     /* the page's text is complete */
-    bool     unshown;                        /* there was no memory to show the page: it is kept for the next try */
-    aioc_memory_buffer last_items, last_rid, last_edges;     /* of the last row given, in order */
-    uint32_t last_rows;                      /* rows of that item with those values */
-    bool     among_unordered;                /* the row at hand: rows that are the same need not come side by side */
+    aioc_feeds_answer *shown;  /* or the answer that is the page */
+    bool     out_closed;       /* the page's text is complete */
+    bool     unshown;          /* there was no memory to show the page: it is kept for the next try */
+    aioc_memory_buffer last_items, last_rid, last_edges;  /* of the last row given, in order */
+    uint32_t last_rows;        /* rows of that item with those values */
+    bool     among_unordered;  /* the row at hand: rows that are the same need not come side by side */
 
-    aioc_feeds_tally tally;                  /* since the last page */
-    bool     broken;                         /* it will not help to ask again */
+    aioc_feeds_tally tally;  /* since the last page */
+    bool     broken;         /* it will not help to ask again */
     char     session_token[256];
 } aioc_feeds_fan;
 
@@ -16360,7 +16360,7 @@ typedef struct aioc_feeds_metric {
 
 typedef struct aioc_feeds_asked {
     char     id[AIOC_PROTOCOL_RANGE_ID_MAX + 1];
-    aioc_memory_buffer edges;                /* min, a NUL, max */
+    aioc_memory_buffer edges;  /* min, a NUL, max */
     uint64_t requests, items;
     double   charge_ru;
 } aioc_feeds_asked;
@@ -16370,7 +16370,7 @@ typedef struct aioc_feeds_costs {
     uint64_t requests, items;
     aioc_feeds_asked *ranges;
     uint32_t range_count, range_cap;
-    aioc_feeds_metric *metrics;              /* AIOC_FEEDS_METRICS_MAX of them, once there are any */
+    aioc_feeds_metric *metrics;  /* AIOC_FEEDS_METRICS_MAX of them, once there are any */
     uint32_t metric_count;
     aioc_memory_buffer index_metrics, text;
 } aioc_feeds_costs;
@@ -16378,56 +16378,56 @@ typedef struct aioc_feeds_costs {
 struct aioc_feeds_query {
     aioc_feeds *feeds;
     uint32_t slot;
-    aioc_feeds_query *stirred_next;          /* list of those that have work */
+    aioc_feeds_query *stirred_next;  /* list of those that have work */
     aioc_memory_buffer link, pk, lines, body, session;
     aioc_memory_buffer continuation;         /* one operation a page: where the next page starts; empty: at the
                                               * beginning */
-    uint64_t question;                       /* hash of what is asked */
-    const char *verb, *type, *array;         /* array: JSON pointer to the items of a page */
+    uint64_t question;                /* hash of what is asked */
+    const char *verb, *type, *array;  /* array: JSON pointer to the items of a page */
     uint32_t timeout_ms, page_items_max;
     bool of_items, skip_empty, ended, stirred;
-    aioc_op *op;                             /* the page that is owed */
-    aioc_feeds_fan *fan;                     /* NULL: one operation a page */
-    aioc_feeds_fan *parked;                  /* until the gateway has served a page by itself */
-    int refusal_status;                      /* 0: none; what it ends with if the gateway does not serve it, either */
+    aioc_op *op;             /* the page that is owed */
+    aioc_feeds_fan *fan;     /* NULL: one operation a page */
+    aioc_feeds_fan *parked;  /* until the gateway has served a page by itself */
+    int refusal_status;      /* 0: none; what it ends with if the gateway does not serve it, either */
     aioc_memory_buffer refusal;
-    double   carried_ru;                     /* of the operation under way: counted in the costs already */
+    double   carried_ru;  /* of the operation under way: counted in the costs already */
     aioc_feeds_costs costs;
     aiocosmos_page_fn page;
     void *user_data;
-    aioc_memory_buffer continuation_out;     /* of the page that is called back */
-    bool closed;                             /* freed when the page that is owed has been called back */
-    uint8_t busy;                            /* somebody is at work on it: it is not freed meanwhile */
+    aioc_memory_buffer continuation_out;  /* of the page that is called back */
+    bool closed;                          /* freed when the page that is owed has been called back */
+    uint8_t busy;                         /* somebody is at work on it: it is not freed meanwhile */
 };
 
 /* A query plan that is kept for the next query of its text. */
 typedef struct aioc_feeds_plan {
     aioc_query_plan *plan;
     aioc_memory_buffer key;
-    bool general;                            /* whatever the parameters are */
-    uint64_t used;                           /* larger: later */
+    bool general;   /* whatever the parameters are */
+    uint64_t used;  /* larger: later */
 } aioc_feeds_plan;
 
 /* One pair of a read of many: where its id and its key stand among the texts. Pairs of the same key, one behind the
  * other, share its text. */
 typedef struct aioc_feeds_pair {
     uint32_t id_at, pk_at;
-    uint32_t next;                           /* in the list that it is in; AIOC_FEEDS_NO_PAIR: the last */
+    uint32_t next;  /* in the list that it is in; AIOC_FEEDS_NO_PAIR: the last */
     bool     answered;
-    bool     alone;                          /* to be read by itself */
+    bool     alone;  /* to be read by itself */
 } aioc_feeds_pair;
 
 /* The pairs of one partition key range that have not been asked for yet. */
 typedef struct aioc_feeds_share {
-    uint32_t first, count, bytes;            /* bytes: about as many has the text of their query */
-    bool     by_id;                          /* the key of each is its id */
+    uint32_t first, count, bytes;  /* bytes: about as many has the text of their query */
+    bool     by_id;                /* the key of each is its id */
 } aioc_feeds_share;
 
 typedef enum aioc_feeds_part_state {
-    AIOC_FEEDS_PART_ASKED,                   /* its request is under way */
-    AIOC_FEEDS_PART_ROWS,                    /* an answer's rows are handed over */
-    AIOC_FEEDS_PART_MORE,                    /* there is more to ask for */
-    AIOC_FEEDS_PART_REST                     /* what was not among the rows is told so */
+    AIOC_FEEDS_PART_ASKED,  /* its request is under way */
+    AIOC_FEEDS_PART_ROWS,   /* an answer's rows are handed over */
+    AIOC_FEEDS_PART_MORE,   /* there is more to ask for */
+    AIOC_FEEDS_PART_REST    /* what was not among the rows is told so */
 } aioc_feeds_part_state;
 
 /* Some pairs of a read of many that are asked for together. */
@@ -16435,80 +16435,80 @@ typedef struct aioc_feeds_part {
     struct aioc_feeds_part *next;
     struct aioc_feeds_many *many;
     aioc_op *op;
-    uint32_t *slots;                         /* its pairs by the hash of their ids, each the first of a list */
+    uint32_t *slots;  /* its pairs by the hash of their ids, each the first of a list */
     uint32_t slot_count;
-    uint32_t left;                           /* of them not answered */
-    uint32_t at, chain;                      /* the slot, and the pair of its list, that comes next in the rest */
-    uint32_t alone;                          /* one pair, which is read; AIOC_FEEDS_NO_PAIR: a query */
-    uint32_t pk_at;                          /* all have this key: AIOC_FEEDS_NO_PAIR: they have not */
-    uint32_t page_items;                     /* asked for at a time */
-    uint32_t version;                        /* of the ranges by which the request was sent */
-    aioc_memory_buffer range, body;          /* range: the id of the range that is asked */
+    uint32_t left;                   /* of them not answered */
+    uint32_t at, chain;              /* the slot, and the pair of its list, that comes next in the rest */
+    uint32_t alone;                  /* one pair, which is read; AIOC_FEEDS_NO_PAIR: a query */
+    uint32_t pk_at;                  /* all have this key: AIOC_FEEDS_NO_PAIR: they have not */
+    uint32_t page_items;             /* asked for at a time */
+    uint32_t version;                /* of the ranges by which the request was sent */
+    aioc_memory_buffer range, body;  /* range: the id of the range that is asked */
     aioc_memory_buffer continuation;
     aioc_feeds_answer *answer;
-    uint8_t  state;                          /* aioc_feeds_part_state */
-    int      status;                         /* of the rest */
-    bool     known;                          /* 404 means that there is no such item */
+    uint8_t  state;   /* aioc_feeds_part_state */
+    int      status;  /* of the rest */
+    bool     known;   /* 404 means that there is no such item */
 } aioc_feeds_part;
 
 typedef struct aioc_feeds_many {
-    struct aioc_feeds_many *next;            /* of the client */
+    struct aioc_feeds_many *next;  /* of the client */
     aioc_feeds *feeds;
-    aioc_op *op;                             /* carries its id, its deadline and its end */
+    aioc_op *op;  /* carries its id, its deadline and its end */
     aiocosmos_read_many_request request;
     aiocosmos_many_totals totals;
     aioc_feeds_watch ranges;
-    uint64_t stuck_us;                       /* since then ranges have been gone without any answer; 0: they are not */
+    uint64_t stuck_us;  /* since then ranges have been gone without any answer; 0: they are not */
     aioc_memory_buffer link, session;
-    aioc_memory_buffer scratch;              /* a key's strings, or a parameter */
-    aioc_memory_buffer sql, params;          /* of the query under construction; params: a JSON array, */
-    uint32_t param_count;                    /* of so many */
-    aioc_memory_buffer properties;           /* of the key, as SQL, each with its NUL: c["tenant"] */
-    bool     key_is_id;                      /* the key's only path is /id */
-    char    *texts;                          /* each with its NUL */
+    aioc_memory_buffer scratch;      /* a key's strings, or a parameter */
+    aioc_memory_buffer sql, params;  /* of the query under construction; params: a JSON array, */
+    uint32_t param_count;            /* of so many */
+    aioc_memory_buffer properties;   /* of the key, as SQL, each with its NUL: c["tenant"] */
+    bool     key_is_id;              /* the key's only path is /id */
+    char    *texts;                  /* each with its NUL */
     size_t   texts_size;
     aioc_feeds_pair *pairs;
     uint32_t pair_count;
-    uint32_t left;                           /* pairs not answered */
-    uint32_t unsent;                         /* of those in no part */
-    uint32_t fresh;                          /* the first pair that is in no share and was in none */
-    uint32_t again;                          /* list of those that have to be shared out again */
-    uint32_t swept;                          /* ended: all pairs before this one are answered */
-    aioc_feeds_share *shares;                /* by range; the last one: of pairs that are read one by one */
+    uint32_t left;             /* pairs not answered */
+    uint32_t unsent;           /* of those in no part */
+    uint32_t fresh;            /* the first pair that is in no share and was in none */
+    uint32_t again;            /* list of those that have to be shared out again */
+    uint32_t swept;            /* ended: all pairs before this one are answered */
+    aioc_feeds_share *shares;  /* by range; the last one: of pairs that are read one by one */
     uint32_t share_count;
-    uint32_t full;                           /* a share that takes no more pairs; AIOC_FEEDS_NO_PAIR: none */
-    uint32_t last_pk_at, last_share;         /* the key that was looked at last, and where it belongs */
-    uint32_t version;                        /* of the ranges by which the shares are */
+    uint32_t full;                    /* a share that takes no more pairs; AIOC_FEEDS_NO_PAIR: none */
+    uint32_t last_pk_at, last_share;  /* the key that was looked at last, and where it belongs */
+    uint32_t version;                 /* of the ranges by which the shares are */
     aioc_feeds_part *parts;
     uint32_t in_flight;
     bool     stirred, shared, ended;
-    int      end_status;                     /* ended: of all that is left */
+    int      end_status;  /* ended: of all that is left */
     aioc_feeds_tally tally;
 } aioc_feeds_many;
 
 typedef struct aioc_feeds_bulk {
-    struct aioc_feeds_bulk *next;            /* of the client */
+    struct aioc_feeds_bulk *next;  /* of the client */
     aioc_feeds *feeds;
-    aioc_op *op;                             /* carries its id, its deadline and its end */
-    aioc_memory_buffer names;                /* database and container, each with its NUL, and the session token */
+    aioc_op *op;               /* carries its id, its deadline and its end */
+    aioc_memory_buffer names;  /* database and container, each with its NUL, and the session token */
     const char *database, *container;
     aiocosmos_str session_token;
     aiocosmos_bulk_request request;
     aiocosmos_bulk_totals totals;
-    uint32_t in_flight;                      /* items pulled and not yet finished */
-    uint32_t waiting;                        /* of those, backing off after 429 or held back */
-    uint32_t allowed;                        /* how many may be sent at a time now */
-    uint32_t clean;                          /* finished without 429 since allowed last changed */
+    uint32_t in_flight;  /* items pulled and not yet finished */
+    uint32_t waiting;    /* of those, backing off after 429 or held back */
+    uint32_t allowed;    /* how many may be sent at a time now */
+    uint32_t clean;      /* finished without 429 since allowed last changed */
     uint64_t lowered_us;
-    aioc_platform_timer pause;               /* armed: nothing is sent until the service has units again */
+    aioc_platform_timer pause;  /* armed: nothing is sent until the service has units again */
     aioc_op *first_held, *last_held;
-    bool ended, later;                       /* nothing more to pull; nothing now */
+    bool ended, later;  /* nothing more to pull; nothing now */
     int status;
 } aioc_feeds_bulk;
 
 typedef struct aioc_feeds_slot {
     aioc_feeds_query *query;
-    uint32_t generation;                     /* tells a new query from a closed one in the same slot */
+    uint32_t generation;  /* tells a new query from a closed one in the same slot */
 } aioc_feeds_slot;
 
 struct aioc_feeds {
@@ -16516,10 +16516,10 @@ struct aioc_feeds {
     aioc_feeds_slot *slots;
     uint32_t slot_count, query_count, bulk_count;
     aioc_feeds_query *first_stirred, *last_stirred;
-    bool starved;                            /* somebody waits for room among the operations */
-    size_t held, reserved, guess;            /* of all queries, as in each; guess: of one that is new */
-    uint64_t clock;                          /* pages that were asked for */
-    aioc_feeds_query *turn;                  /* alone may ask for answers: the memory is to be its own */
+    bool starved;                  /* somebody waits for room among the operations */
+    size_t held, reserved, guess;  /* of all queries, as in each; guess: of one that is new */
+    uint64_t clock;                /* pages that were asked for */
+    aioc_feeds_query *turn;        /* alone may ask for answers: the memory is to be its own */
     aioc_feeds_plan plans[AIOC_FEEDS_PLANS];
     uint64_t plans_used;
     aioc_feeds_many *first_many;
@@ -17028,7 +17028,7 @@ static void aioc_feeds_query_free(aioc_feeds_query *query)
     feeds->slots[query->slot].query = NULL;
     if (++feeds->slots[query->slot].generation == 0) feeds->slots[query->slot].generation = 1;
     feeds->query_count--;
-    if (feeds->turn == query) aioc_feeds_pass_turn(feeds);       /* or what it gives back would stir it */
+    if (feeds->turn == query) aioc_feeds_pass_turn(feeds);  /* or what it gives back would stir it */
     aioc_feeds_unpark(query);
     aioc_feeds_fan_free(query);
     for (i = 0; i < sizeof texts / sizeof *texts; i++) aioc_memory_buffer_free(memory, texts[i]);
@@ -17245,7 +17245,7 @@ static int aioc_feeds_read_token(aioc_feeds_query *query, aiocosmos_str token)
                                  : "of another query or container");
     } else if (position.place == AIOC_QUERY_AT_SERVICE) {
         refused = aioc_feeds_keep(engine, &query->continuation, position.pieces[0].continuation);
-        if (!refused) aioc_feeds_fan_free(query);                /* it was the gateway that served it */
+        if (!refused) aioc_feeds_fan_free(query);  /* it was the gateway that served it */
     } else if (!fan) {
         refused = aioc_op_refuse(engine, "continuation", "of a query across partitions");
     } else {
@@ -17475,7 +17475,7 @@ static int aioc_feeds_fill_changes(aioc_feeds_query *query, const aiocosmos_chan
     if (!refused) refused = aioc_feeds_open_fan(query, &common);
     if (refused) return refused;
     query->fan->changes = true;
-    query->fan->continuation_max = UINT32_MAX;            /* there is always a state */
+    query->fan->continuation_max = UINT32_MAX;  /* there is always a state */
     refused = aioc_feeds_place_changes(query, request);
     return refused ? refused : aioc_feeds_add_change_lines(query, request);
 }
@@ -17542,7 +17542,7 @@ static void aioc_feeds_deliver(aioc_feeds_query *query, aiocosmos_page *page)
     void *user_data = query->user_data;
     page->status = page->result->status;
     query->op = NULL;
-    query->busy++;                           /* what is lent outlives a close in the callback */
+    query->busy++;  /* what is lent outlives a close in the callback */
     if (call) engine->callbacks++;
     if (call) call(engine->client, page, user_data);
     query->busy--;
@@ -17779,7 +17779,7 @@ static void aioc_feeds_plan_came(aioc_op *op, const aiocosmos_result *result)
     }
     if (status == 0) status = aioc_query_plan_read(op->engine->memory, result->body, &plan, why, sizeof why);
     if (plan && strcmp(fan->rid, fan->ranges.container->rid) != 0) {
-        aioc_query_plan_release(op->engine->memory, plan);     /* of what, nobody knows: it is asked for anew */
+        aioc_query_plan_release(op->engine->memory, plan);  /* of what, nobody knows: it is asked for anew */
     } else if (plan) {
         aioc_feeds_keep_plan(query, plan);
         fan->plan = plan;
@@ -17916,14 +17916,14 @@ static bool aioc_feeds_recut(aioc_feeds_query *query, uint32_t place)
         heir->turn = old->turn;
         ok = aioc_feeds_set(query->feeds->engine->memory, &heir->kin, aioc_feeds_kin(old));
     }
-    if (!ok) {                               /* as it was: it is tried again for the next page */
+    if (!ok) {  /* as it was: it is tried again for the next page */
         while (fan->stream_count > place + 1 &&
                aioc_protocol_epk_compare(fan->streams[place + 1]->min, old->max) < 0)
             aioc_feeds_remove_stream(fan, place + 1);
         return false;
     }
     old->asked_all = old->split = true;
-    old->passed_over = false;                /* that is their affair */
+    old->passed_over = false;  /* that is their affair */
     return true;
 }
 
@@ -17955,7 +17955,7 @@ static bool aioc_feeds_cut_spans(aioc_feeds_query *query, bool whole, aiocosmos_
             if (last == span) continue;
             min = aioc_feeds_greater(min, span->min);
             max = aioc_feeds_lesser(max, last[-1].max);
-            span = last - 1;                 /* which may reach into the next range */
+            span = last - 1;  /* which may reach into the next range */
         }
         if (aioc_protocol_epk_compare(min, max) < 0 &&
             !aioc_feeds_stream_new(query, fan->stream_count, min, max, aioc_memory_str(""))) return false;
@@ -18053,7 +18053,7 @@ static void aioc_feeds_take_back(aioc_feeds *feeds, size_t goal, bool waiting)
 {
     size_t before = SIZE_MAX;
     while (feeds->held > goal && feeds->held < before) {
-        aioc_feeds_query *last = NULL;       /* its page was asked for longest ago */
+        aioc_feeds_query *last = NULL;  /* its page was asked for longest ago */
         uint32_t i;
         for (i = 0; i < feeds->slot_count; i++) {
             aioc_feeds_query *query = feeds->slots[i].query;
@@ -18098,7 +18098,7 @@ static bool aioc_feeds_may_take(aioc_feeds_query *query, size_t bytes, bool need
         return true;
     }
     feeds->turn = query;
-    if (others) return false;                /* theirs will come, and be used up */
+    if (others) return false;  /* theirs will come, and be used up */
     fan->alone = true;
     if (bytes <= max / 4 * 3 || own == 0) return true;
     if (!fan->reserved) aioc_feeds_lacks_memory(query);
@@ -18276,20 +18276,20 @@ static void aioc_feeds_answer_came(aioc_op *op, const aiocosmos_result *result)
     aioc_feeds_fan *fan = query->fan;
     uint32_t asked;
     int status;
-    aioc_feeds_account_for(query, result);   /* which may take memory, and answers before this one: then it is stale */
+    aioc_feeds_account_for(query, result);  /* which may take memory, and answers before this one: then it is stale */
     stream->op = NULL;
     fan->in_flight--;
     fan->reserved -= stream->reserved;
     query->feeds->reserved -= stream->reserved;
     if (query->feeds->turn) aioc_feeds_stir(query->feeds->turn);
     if (stream->dropped) {
-        aioc_feeds_stir(query);              /* others may have waited for its turn */
+        aioc_feeds_stir(query);  /* others may have waited for its turn */
         aioc_feeds_stream_left(stream);
         return;
     }
     aioc_feeds_stir(query);
     if (fan->changes && aioc_feeds_is_another(fan, result)) return;
-    query->busy++;                           /* what it has is not taken back meanwhile */
+    query->busy++;  /* what it has is not taken back meanwhile */
     asked = aioc_feeds_note_range(stream, op, result);
     status = stream->stale || fan->yielded ? 0 : aioc_feeds_take_any(stream, result, asked);
     query->busy--;
@@ -18297,7 +18297,7 @@ static void aioc_feeds_answer_came(aioc_op *op, const aiocosmos_result *result)
     if (status == 0) fan->ranges.pause_ms = 0;
     else if (!aioc_feeds_is_gone(result) || fan->by_key) aioc_feeds_stream_failed(stream, result, status);
     else {
-        stream->hot = false;                 /* as long as it takes, it is asked when a page is owed, not ahead */
+        stream->hot = false;  /* as long as it takes, it is asked when a page is owed, not ahead */
         aioc_feeds_watch_gone(&fan->ranges, stream->version);
     }
 }
@@ -18311,13 +18311,13 @@ static bool aioc_feeds_wants_more(const aioc_feeds_fan *fan, uint32_t place, boo
     uint64_t left = fan->take_left == UINT64_MAX ? UINT64_MAX : fan->skip_left + fan->take_left;
     uint32_t ahead = fan->ahead + fan->in_flight;
     if (stream->op || stream->asked_all || stream->failed || (!owed && (fan->quiet || needed))) return false;
-    if (fan->ranges.pause_ms && !owed) return false;     /* a range is gone: nobody is told how long that lasts */
+    if (fan->ranges.pause_ms && !owed) return false;  /* a range is gone: nobody is told how long that lasts */
     if (fan->ordered && (needed || !first)) return !first;
-    if (fan->ordered)                        /* of a range that is half used, if the others are like it */
+    if (fan->ordered)  /* of a range that is half used, if the others are like it */
         return !first->next && first->used && first->used * 2 >= first->count &&
                left > (first->count - first->used) * fan->stream_count;
     if (needed) return fan->sink == AIOC_FEEDS_TO_PAGES ? place == 0 && !first : ahead == 0;
-    return ahead < fan->window &&            /* and what is ahead may not be enough */
+    return ahead < fan->window &&  /* and what is ahead may not be enough */
            (fan->sink != AIOC_FEEDS_TO_PAGES || !fan->seen || ahead * (fan->rows_seen / fan->seen) < left);
 }
 
@@ -18445,7 +18445,7 @@ static int aioc_feeds_take_row(aioc_feeds_fan *fan, aiocosmos_json row, const ch
     case AIOC_FEEDS_TO_BEST: return aioc_query_best_add(&fan->best, row, why);
     case AIOC_FEEDS_TO_STATISTICS: return aioc_query_hybrid_add_statistics(&fan->hybrid, row, why);
     case AIOC_FEEDS_TO_COMPONENT: return aioc_query_hybrid_add_row(&fan->hybrid, fan->component, row, why);
-    default:                                 /* the order of rows that are only counted says nothing */
+    default:  /* the order of rows that are only counted says nothing */
         return aioc_feeds_emit(fan, fan->info->order_count ? aioc_json_at(row, "/payload") : row);
     }
 }
@@ -18472,7 +18472,7 @@ static void aioc_feeds_row_failed(aioc_feeds_fan *fan, int status, const char *w
 {
     char text[256];
     if (status == AIOCOSMOS_E_NOMEM) {
-        aioc_feeds_break(fan, status, "no memory for the query's rows");     /* half of an answer has been taken */
+        aioc_feeds_break(fan, status, "no memory for the query's rows");  /* half of an answer has been taken */
         return;
     }
     aioc_memory_print(text, sizeof text, "the answer of a range contradicts the query plan: %s", why);
@@ -18538,7 +18538,7 @@ static void aioc_feeds_read_sequence(aioc_feeds_query *query)
     int status = 0;
     while (fan->take_left && place < fan->stream_count && !fan->streams[place]->first) {
         if (aioc_feeds_is_spent(fan->streams[place])) aioc_feeds_remove_stream(fan, place);
-        else if (in_place) return;                  /* it will come */
+        else if (in_place) return;  /* it will come */
         else place++;
     }
     if (fan->stream_count == 0 || fan->take_left == 0) {
@@ -18566,7 +18566,7 @@ static void aioc_feeds_read_sequence(aioc_feeds_query *query)
     while (!status && aioc_json_next(answer->rows, NULL, &answer->row))
         status = aioc_feeds_take_row(fan, answer->row, &why);
     aioc_feeds_answer_free(fan->memory, answer);
-    if (status) {                            /* half of an answer is no page: a token would stand behind all of it */
+    if (status) {  /* half of an answer is no page: a token would stand behind all of it */
         fan->out.len = 0;
         fan->out_count = 0;
         aioc_feeds_row_failed(fan, status, why);
@@ -18814,7 +18814,7 @@ static void aioc_feeds_read_ordered(aioc_feeds_query *query)
     int status = 0;
     while (complete && left-- && fan->heap_count && fan->take_left && !aioc_feeds_page_is_full(fan)) {
         status = aioc_feeds_give_first(query);
-        if (status) {                        /* the row is still the first */
+        if (status) {  /* the row is still the first */
             aioc_feeds_fail(&fan->tally, status, "no memory for the query's rows");
             return;
         }
@@ -18865,7 +18865,7 @@ static int aioc_feeds_rest_text(aioc_feeds_query *query, aiocosmos_str *out)
     aioc_memory_buffer *text = &engine->body_text;
     const char *from = fan->rest.data, *end = fan->rest.data + fan->rest.len;
     if (fan->rest_row.type != AIOCOSMOS_JSON_NONE) from = fan->rest_row.ptr + fan->rest_row.len;
-    text->len = 0;                           /* from: at "[" or, behind a row, at "," */
+    text->len = 0;  /* from: at "[" or, behind a row, at "," */
     if ((size_t)(end - from) > fan->continuation_max) return 0;
     if (!aioc_memory_append(engine->memory, text, "[", 1) ||
         !aioc_memory_append(engine->memory, text, from + 1, (size_t)(end - from) - 1)) return AIOCOSMOS_E_NOMEM;
@@ -19035,7 +19035,7 @@ static void aioc_feeds_fan_page_came(aioc_op *op, const aiocosmos_result *result
         }
         adjusted.body = delivery->body;
         page.items = aioc_json_at(aioc_op_result_json(&adjusted), "/Documents");
-        if (page.items.type != AIOCOSMOS_JSON_ARR) {             /* what is read ahead may be what memory lacks */
+        if (page.items.type != AIOCOSMOS_JSON_ARR) {  /* what is read ahead may be what memory lacks */
             aioc_feeds_yield(query);
             delivery->parsed = false;
             page.items = aioc_json_at(aioc_op_result_json(&adjusted), "/Documents");
@@ -19089,7 +19089,7 @@ static bool aioc_feeds_cut_in_order(aioc_feeds_query *query)
             edge = min;
         else if (aioc_protocol_epk_compare(stream->min, max) < 0 && aioc_protocol_epk_compare(max, stream->max) < 0)
             edge = max;
-        if (edge.ptr) {                      /* ranges were merged since: cut there */
+        if (edge.ptr) {  /* ranges were merged since: cut there */
             if (!aioc_feeds_stream_new(query, place + 1, stream->min, edge, aioc_memory_str("")) ||
                 !aioc_feeds_stream_new(query, place + 2, edge, stream->max, aioc_memory_str(""))) return false;
             aioc_feeds_remove_stream(fan, place--);
@@ -19123,7 +19123,7 @@ static bool aioc_feeds_cut_in_sequence(aioc_feeds_query *query)
 static bool aioc_feeds_cut_all(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
-    bool whole = fan->sink == AIOC_FEEDS_TO_STATISTICS;      /* of all that is there, not of what is asked for */
+    bool whole = fan->sink == AIOC_FEEDS_TO_STATISTICS;  /* of all that is there, not of what is asked for */
     if (!fan->from.place || whole) return aioc_feeds_cut_spans(query, whole, aioc_memory_str(""));
     if (fan->from_items.type == AIOCOSMOS_JSON_ARR) return aioc_feeds_cut_in_order(query);
     if (fan->from.place == AIOC_QUERY_IN_ORDER) return aioc_feeds_cut_spans(query, false, aioc_memory_str(""));
@@ -19145,7 +19145,7 @@ static void aioc_feeds_begin_reading(aioc_feeds_query *query, aiocosmos_str sql,
         aioc_feeds_break(fan, AIOCOSMOS_E_PROTOCOL, "the query plan has more than 16 columns of ORDER BY");
         return;
     }
-    if (fan->ranges.container->range_count == 0) {       /* no ranges, no rows: that would be a lie */
+    if (fan->ranges.container->range_count == 0) {  /* no ranges, no rows: that would be a lie */
         aioc_feeds_fail(&fan->tally, 410, "the container's ranges were forgotten between two parts of the query");
         return;
     }
@@ -19154,7 +19154,7 @@ static void aioc_feeds_begin_reading(aioc_feeds_query *query, aiocosmos_str sql,
         aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory to read the ranges");
     } else {
         fan->stage = AIOC_FEEDS_READING;
-        aioc_feeds_stir(query);              /* it may be that nothing is to be read */
+        aioc_feeds_stir(query);  /* it may be that nothing is to be read */
     }
 }
 
@@ -19166,7 +19166,7 @@ static void aioc_feeds_begin_giving(aioc_feeds_query *query, bool collected)
         aioc_feeds_break(fan, AIOCOSMOS_E_NOMEM, "no memory for the rows of the result");
         return;
     }
-    if (fan->sink != AIOC_FEEDS_TO_GROUPS) fan->info = &fan->plain;      /* DISTINCT has been seen to */
+    if (fan->sink != AIOC_FEEDS_TO_GROUPS) fan->info = &fan->plain;  /* DISTINCT has been seen to */
     fan->rest_row = aioc_json_none();
     fan->rest_left = aioc_json_count(aioc_json_root(&fan->rest_doc));
     fan->stage = AIOC_FEEDS_GIVING;
@@ -19318,7 +19318,7 @@ static int aioc_feeds_resume(aioc_feeds_query *query, const aioc_query_info *inf
         aioc_feeds_begin_giving(query, true);
         return 0;
     }
-    if (!in_order || from->values.len == 0) return 0;       /* no row was given yet */
+    if (!in_order || from->values.len == 0) return 0;  /* no row was given yet */
     if (aioc_json_parse(&fan->from_doc, from->values.ptr, from->values.len) != 0) return AIOCOSMOS_E_NOMEM;
     fan->from_items = aioc_json_root(&fan->from_doc);
     if (aioc_json_count(fan->from_items) != info->order_count) return AIOCOSMOS_E_ARGUMENT;
@@ -19373,7 +19373,7 @@ static int aioc_feeds_open_sink(aioc_feeds_query *query, const aioc_query_info *
     aioc_feeds_fan *fan = query->fan;
     if (sink == AIOC_FEEDS_TO_GROUPS) aioc_query_groups_open(&fan->groups, fan->memory, &info->shape, fan->key);
     if (sink == AIOC_FEEDS_TO_STATISTICS) {
-        aioc_query_hybrid_close(&fan->hybrid);           /* it may have been begun before, without memory to go on */
+        aioc_query_hybrid_close(&fan->hybrid);  /* it may have been begun before, without memory to go on */
         aioc_query_hybrid_open(&fan->hybrid, fan->memory, fan->plan, fan->key);
     }
     if (sink != AIOC_FEEDS_TO_BEST) return 0;
@@ -19511,7 +19511,7 @@ static int aioc_feeds_take_changes(aioc_feeds_stream *stream, const aiocosmos_re
     stream->hot = true;
     if (stream->first->count) return 0;
     aioc_feeds_answer_free(stream->query->fan->memory, aioc_feeds_shift(stream));
-    return aioc_feeds_take_nothing(stream, etag, !moved);        /* an empty page that leads on has others behind it */
+    return aioc_feeds_take_nothing(stream, etag, !moved);  /* an empty page that leads on has others behind it */
 }
 
 static void aioc_feeds_begin_changes(aioc_feeds_query *query)
@@ -19550,7 +19550,7 @@ static void aioc_feeds_prepare_changes(aioc_feeds_query *query)
             aioc_feeds_other_container(fan);
             return;
         }
-        aioc_account_forget_ranges(container);   /* ours may be the old one */
+        aioc_account_forget_ranges(container);  /* ours may be the old one */
         aioc_feeds_watch_ready(&fan->ranges);
     } else {
         bool prefix = known && fan->levels && fan->levels < container->pk_def.path_count;
@@ -19600,7 +19600,7 @@ static void aioc_feeds_ask_changes(aioc_feeds_query *query, bool owed)
             aioc_feeds_other_container(fan);
             return;
         }
-        if (recut) {                         /* there is nothing of it to wait for */
+        if (recut) {  /* there is nothing of it to wait for */
             aioc_feeds_remove_stream(fan, place);
             continue;
         }
@@ -19662,7 +19662,7 @@ static void aioc_feeds_read_changes(aioc_feeds_query *query)
         if (stream->first || stream->hot || stream->idle_page != fan->page_number) idle = false;
         if (aioc_feeds_is_placeless(stream)) placed = false;
     }
-    if (!placed) return;                     /* "now" must be known of all ranges, or changes between two are lost */
+    if (!placed) return;  /* "now" must be known of all ranges, or changes between two are lost */
     if (next) {
         fan->shown = aioc_feeds_shift(next);
         fan->tally.http_status = 200;
@@ -19684,7 +19684,7 @@ static void aioc_feeds_prepare(aioc_feeds_query *query)
     aioc_feeds_fan *fan = query->fan;
     bool known;
     int refused;
-    if (fan->plan_op || !aioc_feeds_watch_ready(&fan->ranges)) return;         /* the plan's coming stirs */
+    if (fan->plan_op || !aioc_feeds_watch_ready(&fan->ranges)) return;  /* the plan's coming stirs */
     known = aioc_feeds_watch_knows(&fan->ranges);
     if (known && fan->levels && fan->levels < fan->ranges.container->pk_def.path_count) aioc_feeds_span_prefix(query);
     if (fan->tally.status) return;
@@ -19694,7 +19694,7 @@ static void aioc_feeds_prepare(aioc_feeds_query *query)
     } else if (!known) {
         aioc_feeds_go_direct(query, fan->ranges.container->failure, fan->ranges.container->failure_why.data);
     } else if (fan->levels || (fan->ranges.container->no_plans && fan->sql.len)) {
-        aioc_feeds_go_direct(query, 0, NULL);            /* it is of one whole key, or the gateway knows better */
+        aioc_feeds_go_direct(query, 0, NULL);  /* it is of one whole key, or the gateway knows better */
     } else if (fan->sql.len == 0 || fan->plan) {
         aioc_feeds_begin(query);
     } else {
@@ -19715,7 +19715,7 @@ static void aioc_feeds_work_on(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
     if (!fan || query->closed || query->feeds->engine->closing) return;
-    query->busy++;                           /* callbacks may close it */
+    query->busy++;  /* callbacks may close it */
     if (query->op && fan->unshown) {
         aioc_feeds_show_page(query);
     } else if (query->op && !fan->tally.status) {
@@ -19727,7 +19727,7 @@ static void aioc_feeds_work_on(aioc_feeds_query *query)
         else if (fan->stage == AIOC_FEEDS_READING && fan->ordered) aioc_feeds_read_ordered(query);
         else if (fan->stage == AIOC_FEEDS_READING) aioc_feeds_read_sequence(query);
     }
-    if (query->op && fan->stage == AIOC_FEEDS_DIRECT) aioc_feeds_end_page(query, 0, "");     /* handed over there */
+    if (query->op && fan->stage == AIOC_FEEDS_DIRECT) aioc_feeds_end_page(query, 0, "");  /* handed over there */
     else if (query->op && fan->tally.status && fan->out_count) aioc_feeds_show_page(query);
     else if (query->op && fan->tally.status) aioc_feeds_end_page_failed(query);
     else if (!query->closed && fan->stage == AIOC_FEEDS_READING && !fan->tally.status && fan->changes)
@@ -19762,7 +19762,7 @@ static int aioc_feeds_ask_fan(aioc_feeds_query *query)
     aioc_feeds_fan *fan = query->fan;
     uint32_t place;
     int refused;
-    query->busy++;                           /* it keeps what it has read ahead */
+    query->busy++;  /* it keeps what it has read ahead */
     refused = aioc_feeds_compose(query->feeds->engine, query->timeout_ms, aioc_feeds_fan_page_came,
                                  aioc_feeds_fan_stop, query, &query->op);
     query->busy--;
@@ -19855,7 +19855,7 @@ static void aioc_feeds_part_free(aioc_feeds_part *part)
     aioc_feeds_many *many = part->many;
     aioc_memory *memory = many->feeds->engine->memory;
     aioc_feeds_part **at = &many->parts;
-    while (*at && *at != part) at = &(*at)->next;        /* it may be in none: it was never sent */
+    while (*at && *at != part) at = &(*at)->next;  /* it may be in none: it was never sent */
     if (*at) *at = part->next;
     aioc_feeds_answer_free(memory, part->answer);
     aioc_memory_buffer_free(memory, &part->range);
@@ -20225,7 +20225,7 @@ static bool aioc_feeds_draft_key(aioc_feeds_many *many, const char *key)
     size_t at = 1;
     bool ok = true;
     for (; ok && (level = aioc_feeds_key_level(key, &at)).len; property += strlen(property) + 1) {
-        bool missing = level.type == AIOCOSMOS_JSON_OBJ;                   /* {}: the item has no such property */
+        bool missing = level.type == AIOCOSMOS_JSON_OBJ;  /* {}: the item has no such property */
         ok = aioc_feeds_draft_text(many, missing ? " AND IS_DEFINED(" : " AND ") &&
              aioc_feeds_draft_text(many, property) && aioc_feeds_draft_text(many, missing ? ")=false" : "=") &&
              (missing || aioc_feeds_draft_param(many, aioc_text_view(level.ptr, level.len)));
@@ -20416,7 +20416,7 @@ static bool aioc_feeds_send_share(aioc_feeds_many *many)
         return true;
     }
     if (part) aioc_feeds_part_free(part);
-    if (many->in_flight) return false;       /* memory comes back with an answer */
+    if (many->in_flight) return false;  /* memory comes back with an answer */
     aioc_feeds_share_failed(many, index, refused);
     return true;
 }
@@ -20519,7 +20519,7 @@ static void aioc_feeds_page_of_part_came(aioc_feeds_part *part, const aiocosmos_
         part->page_items /= 2;
         part->state = AIOC_FEEDS_PART_MORE;
     } else if (status == AIOCOSMOS_E_TOO_LARGE) {
-        aioc_feeds_give_back(part, true);    /* one is larger than an answer may be: only that one fails */
+        aioc_feeds_give_back(part, true);  /* one is larger than an answer may be: only that one fails */
     } else if (aioc_feeds_is_gone(result) && part->pk_at == AIOC_FEEDS_NO_PAIR) {
         if (!aioc_feeds_part_gone(part)) aioc_feeds_part_failed(part, status, result->message.ptr);
     } else if (result->status) {
@@ -20557,7 +20557,7 @@ static bool aioc_feeds_same_level(aiocosmos_json a, aiocosmos_json b)
     case AIOCOSMOS_JSON_NUM:
         return aioc_json_get_f64(a, &number_a) && aioc_json_get_f64(b, &number_b) && number_a == number_b;
     case AIOCOSMOS_JSON_STR: return aioc_query_compare(a, b) == 0;
-    default: return true;                    /* null; {}: the property is missing */
+    default: return true;  /* null; {}: the property is missing */
     }
 }
 
@@ -20662,7 +20662,7 @@ static void aioc_feeds_many_work(aioc_feeds_many *many)
     while (part && part->state != AIOC_FEEDS_PART_ROWS && part->state != AIOC_FEEDS_PART_REST) part = part->next;
     many->stirred = false;
     if (many->op->stop || many->ended) {
-        if (many->ended) aioc_feeds_sweep(many, AIOC_FEEDS_SLICE);         /* else it will be told so, and come back */
+        if (many->ended) aioc_feeds_sweep(many, AIOC_FEEDS_SLICE);  /* else it will be told so, and come back */
         many->stirred = many->ended && many->swept < many->pair_count;
     } else if (part) {
         many->stirred = true;
@@ -21062,7 +21062,7 @@ static void aioc_feeds_pull(aioc_feeds_bulk *bulk)
     case AIOCOSMOS_PULL_ITEM: aioc_feeds_send_item(bulk, &item); break;
     case AIOCOSMOS_PULL_LATER: bulk->later = true; break;
     case AIOCOSMOS_PULL_END: bulk->ended = true; break;
-    default:                                 /* AIOCOSMOS_PULL_FAIL */
+    default:  /* AIOCOSMOS_PULL_FAIL */
         bulk->ended = true;
         bulk->status = AIOCOSMOS_E_CANCELLED;
     }
@@ -21176,7 +21176,7 @@ static void aioc_feeds_close(aioc_feeds *feeds)
         aioc_memory_buffer_free(memory, &feeds->plans[i].key);
     }
     aioc_memory_free(memory, feeds->slots, feeds->slot_count * sizeof *feeds->slots);
-    while (feeds->first_many) aioc_feeds_many_free(feeds->first_many);      /* these and bulks: only when abandoned */
+    while (feeds->first_many) aioc_feeds_many_free(feeds->first_many);  /* these and bulks: only when abandoned */
     while (feeds->first_bulk) aioc_feeds_bulk_free(feeds->first_bulk);
 }
 /*==============================================================================
@@ -21188,15 +21188,15 @@ static void aioc_feeds_close(aioc_feeds *feeds)
  * May call: all above.
  *============================================================================*/
 
-#define AIOC_CLIENT_SCRATCH_BYTES 65536      /* one buffer that every plain connection receives into */
+#define AIOC_CLIENT_SCRATCH_BYTES 65536  /* one buffer that every plain connection receives into */
 #define AIOC_CLIENT_PEM_BYTES_MAX ((size_t)8 << 20)
-#define AIOC_CLIENT_PIECES 8u                /* of work in one go, for each operation that may be pending */
-#define AIOC_CLIENT_HEAD_BYTES_MAX 65536     /* of an answer: continuation and session token can be long */
+#define AIOC_CLIENT_PIECES 8u             /* of work in one go, for each operation that may be pending */
+#define AIOC_CLIENT_HEAD_BYTES_MAX 65536  /* of an answer: continuation and session token can be long */
 
 struct aiocosmos_client {
     aioc_memory memory;
-    aiocosmos_allocator raw;                 /* the host's, for the client itself */
-    aiocosmos_allocator counted;             /* through memory, for the poller */
+    aiocosmos_allocator raw;      /* the host's, for the client itself */
+    aiocosmos_allocator counted;  /* through memory, for the poller */
     aiocosmos_platform platform;
     aioc_platform_reactor reactor;
     aioc_resolve resolver;
@@ -21205,14 +21205,14 @@ struct aiocosmos_client {
     aioc_op_engine engine;
     aioc_feeds feeds;
     char *scratch;
-    aioc_memory_buffer host;                 /* of the endpoint, with its NUL */
-    aioc_memory_buffer default_database;     /* with its NUL; empty: there is none */
+    aioc_memory_buffer host;              /* of the endpoint, with its NUL */
+    aioc_memory_buffer default_database;  /* with its NUL; empty: there is none */
     aiocosmos_resolve_fn resolve_fn;
     void *resolve_user_data;
     uint32_t handshakes_max, step_budget_us;
     bool reactor_open, resolver_open, trust_open, pool_open, engine_open;
     bool stepping, doomed;
-    aioc_memory_buffer session_text;         /* lent by aiocosmos_session_get() */
+    aioc_memory_buffer session_text;  /* lent by aiocosmos_session_get() */
 };
 
 /*--- Create -----------------------------------------------------------------*/
@@ -21242,8 +21242,8 @@ static aiocosmos_options aioc_client_defaults(const aiocosmos_options *given)
 }
 
 typedef struct aioc_client_endpoint {
-    aiocosmos_str host;                      /* without the brackets of an IPv6 literal */
-    aiocosmos_str authority;                 /* for the Host header: as given, without the scheme's own port */
+    aiocosmos_str host;       /* without the brackets of an IPv6 literal */
+    aiocosmos_str authority;  /* for the Host header: as given, without the scheme's own port */
     uint16_t port;
     bool tls;
 } aioc_client_endpoint;
@@ -21329,10 +21329,10 @@ static int aioc_client_refuse(char *err, size_t cap, const char *what)
 static ptrdiff_t aioc_client_find_trust(aiocosmos_client *client, char **pem, size_t *pem_size)
 {
     static const char *const paths[] = {
-        "/etc/ssl/certs/ca-certificates.crt",        /* Debian, Ubuntu, Alpine, Arch */
-        "/etc/pki/tls/certs/ca-bundle.crt",          /* Fedora, RHEL */
-        "/etc/ssl/ca-bundle.pem",                    /* openSUSE */
-        "/etc/ssl/cert.pem"                          /* macOS, BSDs */
+        "/etc/ssl/certs/ca-certificates.crt",  /* Debian, Ubuntu, Alpine, Arch */
+        "/etc/pki/tls/certs/ca-bundle.crt",    /* Fedora, RHEL */
+        "/etc/ssl/ca-bundle.pem",              /* openSUSE */
+        "/etc/ssl/cert.pem"                    /* macOS, BSDs */
     };
     const aiocosmos_platform *platform = &client->platform;
     size_t i;
@@ -21652,7 +21652,7 @@ static void aioc_client_end_all(aiocosmos_client *client)
 
 static void aioc_client_destroy_now(aiocosmos_client *client)
 {
-    client->stepping = true;                 /* a callback that steps is told so, one that destroys is too late */
+    client->stepping = true;  /* a callback that steps is told so, one that destroys is too late */
     client->doomed = true;
     aioc_client_end_all(client);
     aioc_client_free(client);
@@ -21716,7 +21716,7 @@ static void aioc_client_poll(aiocosmos_client *client, int timeout_ms)
 {
     if (aioc_platform_poll(&client->reactor, timeout_ms) < 0)
         aioc_op_log(&client->engine, 1, 0, "the poller failed");
-    aioc_client_begin_budget(client);        /* waiting is not working */
+    aioc_client_begin_budget(client);  /* waiting is not working */
 }
 
 static bool aioc_client_has_work(const aiocosmos_client *client)
@@ -21749,7 +21749,7 @@ static bool aioc_client_step_ready(aiocosmos_client *client, int timeout_ms)
 {
     int wait_ms;
     aioc_client_begin_budget(client);
-    while (!client->doomed && aioc_platform_dispatch_one(&client->reactor))        /* what the last budget left over */
+    while (!client->doomed && aioc_platform_dispatch_one(&client->reactor))  /* what the last budget left over */
         if (aioc_platform_hurry(&client->reactor)) return false;
     if (client->doomed) return false;
     /* Which of the idle connections the server has closed meanwhile only the poller knows: it is asked before anything
@@ -22113,7 +22113,7 @@ static void aioc_client_ran(aiocosmos_client *client, const aiocosmos_result *re
     runner->status = result->status;
     runner->done = true;
     if (!runner->out || !client->doomed) return;
-    aioc_memory_free(&client->memory, runner->out->owner, runner->out->owner_size);      /* nobody could, afterwards */
+    aioc_memory_free(&client->memory, runner->out->owner, runner->out->owner_size);  /* nobody could, afterwards */
     memset(runner->out, 0, sizeof *runner->out);
 }
 
