@@ -693,10 +693,10 @@ TEST(a_state_of_something_else_is_refused_by_name)
     CHECK_STR(refusal_of_changes(client, &request), "continuation: of a query, not of a change feed");
     request.continuation = aiocosmos_text("12345");
     CHECK_STR(refusal_of_changes(client, &request), "continuation: not a continuation token of this library");
-    request.continuation = aiocosmos_text(text);
     for (i = 4; r.state[i]; i++) {
         snprintf(text, sizeof text, "%s", r.state);
         text[i] = text[i] == 'A' ? 'B' : 'A';
+        request.continuation = aiocosmos_text(text);
         CHECK_STR(refusal_of_changes(client, &request), "continuation: a damaged continuation token");
     }
     close_world(client);
