@@ -21706,17 +21706,14 @@ static bool aioc_client_work(aiocosmos_client *client)
     return !client->doomed;
 }
 
-static void aioc_client_begin_budget(aiocosmos_client *client)
-{
-    uint64_t now_us = aioc_platform_tick(&client->reactor);
-    client->reactor.until_us = client->step_budget_us ? now_us + client->step_budget_us : 0;
-}
-
+/* Waiting is not working: the budget ends later by so much. */
 static void aioc_client_poll(aiocosmos_client *client, int timeout_ms)
 {
-    if (aioc_platform_poll(&client->reactor, timeout_ms) < 0)
-        aioc_op_log(&client->engine, 1, 0, "the poller failed");
-    aioc_client_begin_budget(client);  /* waiting is not working */
+    aioc_platform_reactor *reactor = &client->reactor;
+    uint64_t from_us = aioc_platform_tick(reactor), to_us;
+    if (aioc_platform_poll(reactor, timeout_ms) < 0) aioc_op_log(&client->engine, 1, 0, "the poller failed");
+    to_us = aioc_platform_tick(reactor);
+    if (reactor->until_us) reactor->until_us += to_us - from_us;
 }
 
 static bool aioc_client_has_work(const aiocosmos_client *client)
@@ -21748,7 +21745,8 @@ static int aioc_client_wait_ms(aiocosmos_client *client, int timeout_ms)
 static bool aioc_client_step_ready(aiocosmos_client *client, int timeout_ms)
 {
     int wait_ms;
-    aioc_client_begin_budget(client);
+    uint64_t now_us = aioc_platform_tick(&client->reactor);
+    client->reactor.until_us = client->step_budget_us ? now_us + client->step_budget_us : 0;
     while (!client->doomed && aioc_platform_dispatch_one(&client->reactor))  /* what the last budget left over */
         if (aioc_platform_hurry(&client->reactor)) return false;
     if (client->doomed) return false;
@@ -21770,10 +21768,7 @@ static void aioc_client_step_once(aiocosmos_client *client, int timeout_ms)
     uint32_t records = 0, records_max = finished ? client->handshakes_max : 1;
     if (!finished && !client->doomed) aioc_platform_timer_run_one(&client->reactor);
     while (!client->doomed && records < records_max && aioc_pool_handshake_work(&client->engine.pool)) records++;
-    if (records && finished) {
-        aioc_client_begin_budget(client);
-        aioc_client_work(client);
-    }
+    if (records && finished) aioc_client_work(client);
 }
 
 static int aioc_client_step(aiocosmos_client *client, int timeout_ms)

@@ -25,7 +25,7 @@
 #define SIM_FRAME_US   16667u                /* or a frame, if its host draws frames, */
 #define SIM_FRAMES_US  5000000u              /* or many of them, if there is a budget, too */
 #define SIM_CALLBACK_US 20u                  /* what a callback of the host's takes */
-#define SIM_PIECE_US   400u                  /* the longest piece of work that is not cut */
+#define SIM_PIECE_US   150u                  /* the longest piece of work that is not cut */
 #define SIM_ATTEMPT_US 7000000u              /* so long may one attempt take that meets silence */
 #define SIM_FOLLOWS_US 6000000u              /* so long may a client still ask where the server has been */
 #define SIM_FULL_US    10000000u             /* so long a client may refuse with E_FULL while it owes nothing */

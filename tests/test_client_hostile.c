@@ -2007,6 +2007,33 @@ TEST(the_smallest_of_budgets_starves_nobody)
     close_client(client);
 }
 
+/* What the last step has left over, and what has come since: all in one budget. */
+TEST(a_step_has_one_budget)
+{
+    enum { COUNT = 300, BUDGET_US = 70, PIECE_US = 10 };
+    static answer all[COUNT];
+    aiocosmos_options options = usual_options();
+    aiocosmos_client *client;
+    uint64_t began_us, longest_us = 0;
+    int i;
+    options.step_budget_us = BUDGET_US;
+    options.connections_max = 100;
+    net_begin(NULL);
+    client = open_client(&options);
+    for (i = 0; i < COUNT; i++) CHECK_INT(begin(client, AIOCOSMOS_READ_ITEM, &all[i]), 0);
+    while (aiocosmos_next_timeout_ms(client) == 0) CHECK(aiocosmos_step(client, 0) >= 0);
+    net.answer = answer_well;                /* to 100 at once, and the others wait */
+    while (aiocosmos_pending(client)) {
+        began_us = net.now_us;
+        CHECK(aiocosmos_step(client, 0) >= 0);
+        if (net.now_us - began_us > longest_us) longest_us = net.now_us - began_us;
+    }
+    for (i = 0; i < COUNT; i++) CHECK_INT(all[i].status, 0);
+    CHECK(longest_us >= BUDGET_US);
+    CHECK(longest_us <= BUDGET_US + PIECE_US);
+    close_client(client);
+}
+
 TEST(clocks_may_jump)
 {
     static const int64_t walls[] = { 0, -1, INT64_C(-62135596800000), INT64_C(253402300800000),
