@@ -115,6 +115,69 @@ TEST(policy_of_lost_answers)
                  AIOCOSMOS_FATE_NOT_SENT);
 }
 
+/* The line of the guide beside aiocosmos_error against the policy: how often reads and writes are tried again, and how a
+ * write ends. */
+static void check_guide_line(const char *name, int status, int sub_status, const char *tries, char fate)
+{
+    static const char fates[] = "ANM";
+    int w;
+    for (w = 0; w < 2; w++) {
+        aioc_op_situation now = w ? writing() : reading();
+        aioc_op_outcome seen = status > 0 ? answer(status, sub_status) : lost(status, fate != 'N');
+        aioc_op_verdict verdict;
+        int count = 0;
+        seen.from_service = status > 0 || status == AIOCOSMOS_E_TOO_LARGE;
+        if (status == AIOCOSMOS_E_TOO_LARGE) seen.http_status = 200;
+        for (;;) {
+            verdict = aioc_op_judge(&now, &seen);
+            if (!verdict.again || count == 9) break;
+            now.tries[verdict.reason]++;
+            now.retries += verdict.counts;
+            count++;
+        }
+        if (count != (tries[w] == '+' ? 9 : tries[w] == '-' ? 0 : tries[w] - '0'))
+            printf("  %s: a %s is tried again %d times\n", name, w ? "write" : "read", count);
+        CHECK_INT(count, tries[w] == '+' ? 9 : tries[w] == '-' ? 0 : tries[w] - '0');
+        now.retries = now.retries_max = 0;
+        verdict = aioc_op_judge(&now, &seen);
+        CHECK_INT(verdict.again, false);
+        CHECK_INT(verdict.status, status);
+        if (w) CHECK_INT(fates[verdict.fate], fate);
+    }
+}
+
+static int error_named(const char *name)
+{
+    static const struct { const char *name; int error; } names[] = {
+        { "E_CONNECT", AIOCOSMOS_E_CONNECT }, { "E_DNS", AIOCOSMOS_E_DNS }, { "E_TLS", AIOCOSMOS_E_TLS },
+        { "E_PROTOCOL", AIOCOSMOS_E_PROTOCOL }, { "E_TOO_LARGE", AIOCOSMOS_E_TOO_LARGE }
+    };
+    size_t i;
+    for (i = 0; i < sizeof names / sizeof *names; i++) if (strcmp(names[i].name, name) == 0) return names[i].error;
+    return atoi(name);
+}
+
+TEST(the_error_guide_says_what_the_policy_does)
+{
+    FILE *file = fopen("aiocosmos.h", "r");
+    char line[256], name[16], tries[2], fate;
+    int lines = 0;
+    bool guide = false;
+    CHECK(file != NULL);
+    while (file && fgets(line, sizeof line, file)) {
+        const char *sub;
+        if (strncmp(line, " *   status ", 12) == 0) guide = true;
+        if (!guide || sscanf(line, " * %15s %c %c %c ", name, &tries[0], &tries[1], &fate) != 4) continue;
+        if (!strchr("-+13", tries[0]) || !strchr("-+13", tries[1]) || !strchr("ANM", fate)) continue;
+        sub = strchr(name, '/');
+        check_guide_line(name, error_named(name), sub ? atoi(sub + 1) : 0, tries, fate);
+        lines++;
+        if (strcmp(name, "E_TOO_LARGE") == 0) break;
+    }
+    if (file) fclose(file);
+    CHECK_INT(lines, 25);
+}
+
 TEST(policy_keeps_the_doubt_of_an_earlier_attempt)
 {
     static const int echoes[] = { 404, 409, 412 };
