@@ -155,37 +155,37 @@ typedef enum aiocosmos_error {
  * retries_max and the deadline let them). Fate: of a write, A: answered, it was not applied; N: not sent; M: maybe
  * applied: read the item before you repeat it, or send an ETag in if_match, with which it is repeated for you.
  *
- *   status       R W fate  what it means, and what to do
- *   304          - - A     unchanged since if_none_match, or no changes in a feed: no failure
- *   400          - - A     not a request the service takes: mend it; the message quotes the reason
- *   400/1001     - - A     pk is not the key in the body: aiocosmos_pk_of() takes it from there
- *   400/1024     1 1 A     as 410/1000: the container was deleted and created anew; open cursors anew
- *   401          - - A     the key, the token or the date: check the key. A new key or token and a clock that was off
- *                          are tried once more
- *   403          - - A     firewall, role or quota of the account; 403/1014: 20 GB of one partition key are full
- *   403/3        + + A     as 403/1008: the account moves to another region, which may take minutes: try later
- *   404          - - A     there is no such item
- *   404/1002     + + A     no replica has reached the session token: try later; is it of this container?
- *   404/1003     1 1 A     the database or container is missing: create it
- *   404/1013     + + A     the container is still being created: try later
- *   408          3 - M     as 500, 502, 504: the service or a proxy gave up, and does not say on what
- *   409          - - A     the id is taken; 409/3301: a unique key is
- *   410          + + A     partitions are split, merged or moved: try later
- *   412          - - A     the item is not the version of if_match: read it, change that, write it
- *   413          - - A     over 2 MB: split the item
- *   423          - - A     the throughput is being changed: try later
- *   429          + + A     over the throughput for throttle_wait_ms: send less, or provision more
- *   449          + + A     other writes of the same item came first, again and again
- *   503          + + A     the service is busy: try later
- *   E_CONNECT    + - M     nobody listens, or the connection broke; N if it did before the request was out
- *   E_DNS        + + N     the host's name: check the endpoint and the network
- *   E_TLS        - - N     the certificate or handshake, by the rule that the message names: trust_pem, the clock
- *   E_PROTOCOL   3 - M     a proxy, or something that is not Cosmos DB, answered: http_status says what
- *   E_TOO_LARGE  - - A     raise response_bytes_max, or ask for smaller pages; of a write only the answer was lost
- *   E_TIMEOUT              N or M: a longer timeout_ms, or fewer at a time
- *   E_CANCELLED            N or M, as cancelling comes before or after the last byte was sent; E_SHUTDOWN too
- *   E_AUTH                 N: token_fn has to give a token for the link that the message names
- *   E_FULL, E_NOMEM        not accepted (or N): step and submit again, see on_room; or raise memory_max
+ *     status       R W fate  what it means, and what to do
+ *     304          - - A     unchanged since if_none_match, or no changes in a feed: no failure
+ *     400          - - A     not a request the service takes: mend it; the message quotes the reason
+ *     400/1001     - - A     pk is not the key in the body: aiocosmos_pk_of() takes it from there
+ *     400/1024     1 1 A     as 410/1000: the container was deleted and created anew; open cursors anew
+ *     401          - - A     the key, the token or the date: check the key. A new key or token and a clock that was off
+ *                            are tried once more
+ *     403          - - A     firewall, role or quota of the account; 403/1014: 20 GB of one partition key are full
+ *     403/3        + + A     as 403/1008: the account moves to another region, which may take minutes: try later
+ *     404          - - A     there is no such item
+ *     404/1002     + + A     no replica has reached the session token: try later; is it of this container?
+ *     404/1003     1 1 A     the database or container is missing: create it
+ *     404/1013     + + A     the container is still being created: try later
+ *     408          3 - M     as 500, 502, 504: the service or a proxy gave up, and does not say on what
+ *     409          - - A     the id is taken; 409/3301: a unique key is
+ *     410          + + A     partitions are split, merged or moved: try later
+ *     412          - - A     the item is not the version of if_match: read it, change that, write it
+ *     413          - - A     over 2 MB: split the item
+ *     423          - - A     the throughput is being changed: try later
+ *     429          + + A     over the throughput for throttle_wait_ms: send less, or provision more
+ *     449          + + A     other writes of the same item came first, again and again
+ *     503          + + A     the service is busy: try later
+ *     E_CONNECT    + - M     nobody listens, or the connection broke; N if it did before the request was out
+ *     E_DNS        + + N     the host's name: check the endpoint and the network
+ *     E_TLS        - - N     the certificate or handshake, by the rule that the message names: trust_pem, the clock
+ *     E_PROTOCOL   3 - M     a proxy, or something that is not Cosmos DB, answered: http_status says what
+ *     E_TOO_LARGE  - - A     raise response_bytes_max, or ask for smaller pages; of a write only the answer was lost
+ *     E_TIMEOUT              N or M: a longer timeout_ms, or fewer at a time
+ *     E_CANCELLED            N or M, as cancelling comes before or after the last byte was sent; E_SHUTDOWN too
+ *     E_AUTH                 N: token_fn has to give a token for the link that the message names
+ *     E_FULL, E_NOMEM        not accepted (or N): step and submit again, see on_room; or raise memory_max
  */
 
 /* All-bits-one in a uint32_t option means "none" where none makes sense; 0 always means the default. */

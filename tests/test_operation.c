@@ -166,7 +166,7 @@ TEST(the_error_guide_says_what_the_policy_does)
     CHECK(file != NULL);
     while (file && fgets(line, sizeof line, file)) {
         const char *sub;
-        if (strncmp(line, " *   status ", 12) == 0) guide = true;
+        if (strncmp(line, " *     status ", 14) == 0) guide = true;
         if (!guide || sscanf(line, " * %15s %c %c %c ", name, &tries[0], &tries[1], &fate) != 4) continue;
         if (!strchr("-+13", tries[0]) || !strchr("-+13", tries[1]) || !strchr("ANM", fate)) continue;
         sub = strchr(name, '/');
