@@ -8638,9 +8638,10 @@ static void aioc_pool_resume(aioc_pool_connection *connection);
 static void aioc_pool_timer_fire(aioc_platform_timer *timer)
 {
     aioc_pool_connection *connection = (aioc_pool_connection *)timer->owner;
-    if (connection->stage < AIOC_POOL_IDLE) aioc_pool_open_timed_out(connection);
+    bool left = connection->retire_us && connection->retire_us <= aioc_pool_now(connection->pool);
+    if (connection->stage < AIOC_POOL_IDLE && !left) aioc_pool_open_timed_out(connection);
     else if (connection->paused) aioc_pool_resume(connection);
-    else aioc_pool_close_connection(connection);  /* drained for too long */
+    else aioc_pool_close_connection(connection);  /* drained for too long, or on its way to a place that is left */
 }
 
 static aioc_pool_connection *aioc_pool_new_connection(aioc_pool *pool)
@@ -9124,8 +9125,12 @@ static bool aioc_pool_leave(aioc_pool *pool)
     aioc_pool_connection *at;
     if (now_us < pool->leave_us) return false;
     pool->leave_us = now_us + AIOC_POOL_LEAVE_US;
-    for (at = pool->connections; at; at = at->next)
+    for (at = pool->connections; at; at = at->next) {
+        if (at->stage == AIOC_POOL_RESOLVING) continue;
         at->retire_us = at->stage < AIOC_POOL_IDLE ? pool->leave_us : now_us;
+        if (at->stage < AIOC_POOL_IDLE && at->timer.due_us > at->retire_us)
+            aioc_platform_timer_start(pool->reactor, &at->timer, at->retire_us);
+    }
     aioc_pool_retire_idle(pool, now_us);
     pool->preferred.family = 0;
     aioc_resolve_forget(pool->resolver, pool->options.host);

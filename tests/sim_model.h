@@ -27,7 +27,9 @@
 #define SIM_CALLBACK_US 20u                  /* what a callback of the host's takes */
 #define SIM_PIECE_US   150u                  /* the longest piece of work that is not cut */
 #define SIM_ATTEMPT_US 7000000u              /* so long may one attempt take that meets silence */
-#define SIM_FOLLOWS_US 6000000u              /* so long may a client still ask where the server has been */
+/* So long may a client that was told so still ask where the server has been: it leaves that place once a second, and
+ * keeps what is on its way there for another. */
+#define SIM_FOLLOWS_US 2100000u
 #define SIM_FULL_US    10000000u             /* so long a client may refuse with E_FULL while it owes nothing */
 
 /* Kinds of operations that are not aiocosmos_kind. */

@@ -163,7 +163,7 @@ struct sim_net {
     uint64_t stalled_until_us;           /* nothing arrives */
     uint64_t work;                       /* of any kind: what a busy loop lacks */
     unsigned site, named_site;           /* where the server is, 0 or 1, and where its name says that it is */
-    uint64_t missed_us;                  /* when somebody asked last where it is not */
+    uint64_t missed_us, told_us;         /* when somebody asked last where it is not, and first since told_us was 0 */
 };
 
 struct sim_host {                        /* the machine of one client */
@@ -373,6 +373,7 @@ static void sim_server_moved(sim_socket *socket)
         "{\"code\":\"Forbidden\",\"message\":\"not a write region now\"}";
     sim_cover(socket->net->world, SIM_request_met_failover);
     socket->net->missed_us = socket->net->world->now_us;
+    if (!socket->net->told_us) socket->net->told_us = socket->net->missed_us;
     socket->down_flight += sizeof answer - 1;
     sim_put_packet(socket, false, SIM_DATA, answer, sizeof answer - 1);
 }

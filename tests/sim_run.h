@@ -1091,7 +1091,8 @@ static void sim_check_recovery_by(sim_client *client, aiocosmos_kind kind)
     sim *s = client->sim;
     aiocosmos_request request;
     int status = 1, tries = 0;
-    uint64_t turns = 0, began_us = s->world.now_us;
+    uint64_t turns = 0;
+    s->net.missed_us = s->net.told_us = 0;
     memset(&request, 0, sizeof request);
     request.kind = kind;
     if (kind == AIOCOSMOS_READ_ITEM) {
@@ -1114,8 +1115,8 @@ static void sim_check_recovery_by(sim_client *client, aiocosmos_kind kind)
             client->inside = false;
         }
     }
-    SIM_CHECK(&s->world, s->net.missed_us < began_us + SIM_FOLLOWS_US, "client %u does not follow the server: it still "
-              "asked its old place after %" PRIu64 " us", client->number, s->net.missed_us - began_us);
+    SIM_CHECK(&s->world, s->net.missed_us <= s->net.told_us + SIM_FOLLOWS_US, "client %u does not follow the server: it "
+              "asked its old place for %" PRIu64 " us", client->number, s->net.missed_us - s->net.told_us);
     sim_cover(&s->world, SIM_recovered);
     if (tries > 1) sim_trace(&s->world, "client %u: recovered after %d tries", client->number, tries);
 }

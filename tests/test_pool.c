@@ -1102,6 +1102,30 @@ TEST(pool_does_not_keep_for_long_what_is_on_its_way_when_it_leaves)
     teardown();
 }
 
+/* Nobody waits for it: whoever is queued has a connection to where the name says then. */
+TEST(pool_does_not_wait_for_what_is_on_its_way_to_a_place_it_has_left)
+{
+    ticket t;
+    setup("db.example");
+    net.v4.delay_us = 1000000000;
+    start(&t);
+    settle();
+    resolve_to(1);
+    settle();
+    aioc_pool_leave(&rig.pool);
+    net.v4.delay_us = 1000;
+    pass_ms(1100);
+    CHECK_INT(rig.questions, 2);
+    resolve_to(2);
+    pass_ms(5);
+    CHECK_INT(net.sockets[newest()].peer.ip[3], 2);
+    serve(asking(), OK);
+    settle();
+    CHECK_INT(t.status, 200);
+    CHECK_INT(net.open, 1);
+    teardown();
+}
+
 TEST(pool_says_when_an_exchange_moved_last)
 {
     ticket t;
