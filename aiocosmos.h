@@ -18148,7 +18148,9 @@ static bool aioc_feeds_may_take(aioc_feeds_query *query, size_t bytes, bool need
     bytes += feeds->held;
     if (!needed) return bytes <= limit && own + bytes - feeds->reserved - feeds->held <= fan->held_max;
     if (bytes <= limit && !fan->alone) {
-        if (feeds->turn) aioc_feeds_pass_turn(feeds);
+        if (!feeds->turn) return true;
+        aioc_feeds_stir(query);              /* another stream of it may have waited for that turn */
+        aioc_feeds_pass_turn(feeds);
         return true;
     }
     feeds->turn = query;

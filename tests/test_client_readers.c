@@ -193,6 +193,77 @@ TEST(readers_that_share_a_client_lose_nothing_and_lock_nobody_out)
     stop_emulator();
 }
 
+/* Items of one size, so that a client knows how large an answer will be once it has seen one. */
+static void furnish_evenly(aiocosmos_client *client)
+{
+    static char body[31000];
+    static char keys[KEYS][16];
+    int i;
+    for (i = 0; i < KEYS; i++) snprintf(keys[i], sizeof keys[i], "k%d", i);
+    r.sum = 0;
+    for (i = 0; i < ITEMS; i++) {
+        snprintf(body, sizeof body, "{\"id\":\"%d\",\"pk\":\"%s\",\"n\":%d,\"text\":\"%030000d\"}", i, keys[i % KEYS],
+                 i, 0);
+        must(client, create_item(aiocosmos_s(keys[i % KEYS]), body));
+        r.sum += i;
+    }
+}
+
+/* All ask for their next page as soon as they have one. */
+static void read_at_once(aiocosmos_client *client, kind which, int readers, aiocosmos_stats *stats)
+{
+    aiocosmos_query_request query;
+    bool busy = true;
+    int i;
+    memset(&query, 0, sizeof query);
+    query.container = "c";
+    query.sql = which == RISING ? "SELECT * FROM c ORDER BY c.n" : "SELECT * FROM c";
+    query.page_items_max = 20;
+    query.timeout_ms = 60000;
+    for (i = 0; i < readers; i++) {
+        memset(&r.all[i], 0, sizeof r.all[i]);
+        r.all[i].kind = which;
+        r.all[i].last = -1;
+        CHECK_INT(aiocosmos_query_open(client, &query, &r.all[i].query), 0);
+    }
+    while (busy) {
+        busy = false;
+        for (i = 0; i < readers; i++) {
+            if (!r.all[i].over && !r.all[i].owed) next_page(client, &r.all[i]);
+            busy = busy || !r.all[i].over;
+        }
+        CHECK(aiocosmos_step(client, 1000) >= 0);
+    }
+    for (i = 0; i < readers; i++) {
+        check_over(&r.all[i]);
+        aiocosmos_query_close(client, r.all[i].query);
+    }
+    aiocosmos_get_stats(client, stats);
+}
+
+/* What is on its way is reckoned with: answers do not come to find no room, to be dropped and asked for again. And who
+ * waits for a turn with one of its ranges does not lose it over another of them: its page would never come. */
+TEST(readers_of_even_pages_know_what_fits)
+{
+    static const size_t mega[] = { 8, 12, 24 };
+    aiocosmos_client *client = open_world("--partitions 4");
+    aiocosmos_stats stats;
+    int i;
+    furnish_evenly(client);
+    close_client(client);
+    for (i = 0; i < 3; i++) {
+        aiocosmos_options options = usual_options();
+        options.memory_max = mega[i] << 20;
+        client = open_client(&options);
+        read_at_once(client, PLAIN, 1, &stats);        /* it has seen one */
+        read_at_once(client, PLAIN, 8, &stats);
+        CHECK(stats.memory_peak <= options.memory_max / 4 * 3);
+        read_at_once(client, RISING, 16, &stats);
+        close_client(client);
+    }
+    stop_emulator();
+}
+
 /* As a forked child does, whoever has the turn and whoever waits for it. */
 TEST(readers_can_be_abandoned_at_every_moment)
 {
