@@ -507,21 +507,26 @@ AIOCOSMOS_API void aiocosmos_json_free(aiocosmos_json_doc *doc);           /* be
 /* Building, into the caller's buffer of cap bytes, the NUL included. Errors stick, so check once, at finish; NONE and
  * UNSET are such. key is NULL inside arrays and at the top. */
 typedef struct aiocosmos_jw {
-    char *buf; size_t cap, len;
+    char *buf; size_t cap;
+    size_t len;                        /* of the text so far, whether it fits or not */
+    const char *error;                 /* static text: why finish gives nothing; NULL: nothing is wrong so far */
     uint64_t stack[2];                 /* one bit a level: object or array */
     uint32_t depth;
-    bool failed, some;                 /* some: the innermost container has a member */
+    bool some;                         /* the innermost container has a member */
 } aiocosmos_jw;
 AIOCOSMOS_API void aiocosmos_jw_init(aiocosmos_jw *w, char *buf, size_t cap);
 AIOCOSMOS_API void aiocosmos_jw_object(aiocosmos_jw *w, const char *key);
 AIOCOSMOS_API void aiocosmos_jw_array(aiocosmos_jw *w, const char *key);
 AIOCOSMOS_API void aiocosmos_jw_value(aiocosmos_jw *w, const char *key, aiocosmos_value value);
 AIOCOSMOS_API void aiocosmos_jw_str(aiocosmos_jw *w, const char *key, const char *text);
+AIOCOSMOS_API void aiocosmos_jw_strn(aiocosmos_jw *w, const char *key, const char *text, size_t len);
+AIOCOSMOS_API void aiocosmos_jw_raw(aiocosmos_jw *w, const char *key, const char *json, size_t len);  /* is checked */
 AIOCOSMOS_API void aiocosmos_jw_i64(aiocosmos_jw *w, const char *key, int64_t number);
 AIOCOSMOS_API void aiocosmos_jw_f64(aiocosmos_jw *w, const char *key, double number);
 AIOCOSMOS_API void aiocosmos_jw_bool(aiocosmos_jw *w, const char *key, bool truth);
 AIOCOSMOS_API void aiocosmos_jw_end(aiocosmos_jw *w);                      /* closes the innermost */
-/* The text, NUL-terminated at buf[len]. len 0: it did not fit, is not balanced, or held a value that is not JSON. */
+/* The text, NUL-terminated at buf[len]. len 0: error says why. If it is "the buffer is too small", a cap of w->len + 1
+ * suffices; so cap 0 (and buf NULL) measures. */
 AIOCOSMOS_API aiocosmos_str aiocosmos_jw_finish(aiocosmos_jw *w);
 
 /*------------------------------------------------------------------------------
@@ -3912,8 +3917,9 @@ static bool aioc_json_is_str(aiocosmos_json value, const char *text)
 static bool aioc_json_append(aioc_memory *memory, aioc_memory_buffer *buffer, const void *bytes, size_t len)
 {
     if (memory) return aioc_memory_append(memory, buffer, bytes, len);
-    if (len > buffer->cap - buffer->len) return false;
-    memcpy(buffer->data + buffer->len, bytes, len);
+    if (len > SIZE_MAX - 1 - buffer->len) return false;
+    /* What has no room is counted, and all behind it: so the whole length is known. */
+    if (len > 0 && buffer->len + len <= buffer->cap) memcpy(buffer->data + buffer->len, bytes, len);
     buffer->len += len;
     return true;
 }
@@ -4041,7 +4047,12 @@ static void aioc_json_jw_init(aiocosmos_jw *w, char *buf, size_t cap)
     memset(w, 0, sizeof *w);
     w->buf = buf;
     w->cap = cap;
-    w->failed = cap == 0;
+}
+
+/* The first error stays. */
+static void aioc_json_jw_fail(aiocosmos_jw *w, const char *error)
+{
+    if (!w->error) w->error = error;
 }
 
 static bool aioc_json_jw_in_object(const aiocosmos_jw *w)
@@ -4060,10 +4071,17 @@ static aioc_memory_buffer aioc_json_jw_buffer(const aiocosmos_jw *w)
     return buffer;
 }
 
-/* What stands before a value: the comma and the name that belong there, and no others. */
-static bool aioc_json_jw_begin(const aiocosmos_jw *w, aioc_memory_buffer *buffer, const char *key)
+static bool aioc_json_jw_misplaced(aiocosmos_jw *w)
 {
-    if (w->failed || (w->depth == 0 && w->some) || (key != NULL) != aioc_json_jw_in_object(w)) return false;
+    aioc_json_jw_fail(w, "not balanced: a key, a value or an end is missing, or stands where none belongs");
+    return false;
+}
+
+/* What stands before a value: the comma and the name that belong there, and no others. */
+static bool aioc_json_jw_begin(aiocosmos_jw *w, aioc_memory_buffer *buffer, const char *key)
+{
+    if (w->error) return false;
+    if ((w->depth == 0 && w->some) || (key != NULL) != aioc_json_jw_in_object(w)) return aioc_json_jw_misplaced(w);
     if (w->some && !aioc_json_append(NULL, buffer, ",", 1)) return false;
     return !key || (aioc_json_append_string(NULL, buffer, key, strlen(key), false) &&
                     aioc_json_append(NULL, buffer, ":", 1));
@@ -4073,7 +4091,7 @@ static bool aioc_json_jw_begin(const aiocosmos_jw *w, aioc_memory_buffer *buffer
 static void aioc_json_jw_keep(aiocosmos_jw *w, const aioc_memory_buffer *buffer, bool ok)
 {
     if (ok) w->len = buffer->len;
-    else w->failed = true;
+    else aioc_json_jw_fail(w, "a key or a value that is not JSON");
     w->some = true;
 }
 
@@ -4118,12 +4136,17 @@ static aiocosmos_value aioc_json_empty(aiocosmos_value_type type)
     return value;
 }
 
+static void aioc_json_jw_text(aiocosmos_jw *w, const char *key, aiocosmos_value_type type, const char *text, size_t len)
+{
+    aiocosmos_value value = aioc_json_empty(text || len == 0 ? type : AIOCOSMOS_VALUE_UNSET);
+    value.str = text;
+    value.len = len;
+    aioc_json_jw_value(w, key, value);
+}
+
 static void aioc_json_jw_str(aiocosmos_jw *w, const char *key, const char *text)
 {
-    aiocosmos_value value = aioc_json_empty(text ? AIOCOSMOS_VALUE_STR : AIOCOSMOS_VALUE_UNSET);
-    value.str = text;
-    value.len = text ? strlen(text) : 0;
-    aioc_json_jw_value(w, key, value);
+    aioc_json_jw_text(w, key, AIOCOSMOS_VALUE_STR, text, text ? strlen(text) : 1);
 }
 
 static void aioc_json_jw_i64(aiocosmos_jw *w, const char *key, int64_t number)
@@ -4150,18 +4173,18 @@ static void aioc_json_jw_bool(aiocosmos_jw *w, const char *key, bool truth)
 static void aioc_json_jw_end(aiocosmos_jw *w)
 {
     aioc_memory_buffer buffer = aioc_json_jw_buffer(w);
-    bool ok = !w->failed && w->depth > 0 && aioc_json_append(NULL, &buffer, aioc_json_jw_in_object(w) ? "}" : "]", 1);
+    bool ok = !w->error && (w->depth > 0 || aioc_json_jw_misplaced(w)) &&
+              aioc_json_append(NULL, &buffer, aioc_json_jw_in_object(w) ? "}" : "]", 1);
     if (ok) w->depth--;
     aioc_json_jw_keep(w, &buffer, ok);
 }
 
 static aiocosmos_str aioc_json_jw_finish(aiocosmos_jw *w)
 {
-    aiocosmos_str text = aioc_memory_str("");
-    if (w->depth > 0 || !w->some) w->failed = true;
-    if (w->cap > 0) w->buf[w->failed ? 0 : w->len] = '\0';
-    if (w->failed) return text;
-    return aioc_text_view(w->buf, w->len);
+    if (w->depth > 0 || !w->some) aioc_json_jw_misplaced(w);
+    if (w->len >= w->cap) aioc_json_jw_fail(w, "the buffer is too small");
+    if (w->cap > 0) w->buf[w->error ? 0 : w->len] = '\0';
+    return w->error ? aioc_memory_str("") : aioc_text_view(w->buf, w->len);
 }
 /*==============================================================================
  * MARK: - Auth                                                           >>auth
@@ -13186,7 +13209,9 @@ static int aioc_op_build_body(aioc_op_engine *engine, const aiocosmos_request *r
     engine->body_text.len = 0;
     engine->body_lost = false;
     *body = request->body;
-    if (request->kind == AIOCOSMOS_PATCH_ITEM) {
+    if (body->ptr && !body->len && kind->has_body) {
+        return aioc_op_refuse(engine, "body", "empty: did the JSON writer's buffer overflow?");
+    } else if (request->kind == AIOCOSMOS_PATCH_ITEM) {
         refused = aioc_op_build_patch(engine, request->body);
     } else if (request->kind == AIOCOSMOS_CREATE_DATABASE) {
         aioc_op_append_id(engine, request->database ? request->database : engine->default_database);
@@ -22374,6 +22399,16 @@ AIOCOSMOS_API aiocosmos_str aiocosmos_jw_finish(aiocosmos_jw *w) { return aioc_j
 AIOCOSMOS_API void aiocosmos_jw_str(aiocosmos_jw *w, const char *key, const char *text)
 {
     aioc_json_jw_str(w, key, text);
+}
+
+AIOCOSMOS_API void aiocosmos_jw_strn(aiocosmos_jw *w, const char *key, const char *text, size_t len)
+{
+    aioc_json_jw_text(w, key, AIOCOSMOS_VALUE_STR, text, len);
+}
+
+AIOCOSMOS_API void aiocosmos_jw_raw(aiocosmos_jw *w, const char *key, const char *json, size_t len)
+{
+    aioc_json_jw_text(w, key, AIOCOSMOS_VALUE_JSON, json, len);
 }
 
 AIOCOSMOS_API void aiocosmos_jw_i64(aiocosmos_jw *w, const char *key, int64_t number)

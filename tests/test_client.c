@@ -491,7 +491,8 @@ TEST(an_id_has_up_to_1023_bytes)
 TEST(an_item_that_cannot_be_is_refused_with_the_reason_and_the_byte)
 {
     static const struct { const char *body, *why; } cases[] = {
-        {"", "body: required: the item as JSON"},
+        {NULL, "body: required: the item as JSON"},
+        {"", "body: empty: did the JSON writer's buffer overflow?"},
         {"[]", "body: an item is a JSON object"},
         {"{}", "body: \"id\" is required and must be a string"},
         {"{\"id\":7}", "body: \"id\" is required and must be a string"},

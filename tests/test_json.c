@@ -1336,8 +1336,30 @@ TEST(json_the_writer_writes)
         text = aioc_json_jw_finish(&w);
         CHECK_TEXT(text.ptr, text.len, cap < sizeof want ? "" : want);
         CHECK_STR(text.ptr, cap < sizeof want ? "" : want);
+        CHECK_STR(w.error, cap < sizeof want ? "the buffer is too small" : NULL);
+        CHECK_INT(w.len, sizeof want - 1);                 /* whatever there is room for */
         free(buf);
     }
+}
+
+TEST(json_the_writer_takes_text_by_its_length_and_json)
+{
+    static const char cut[] = "annabel", nul[] = "a\0b";
+    char buf[200];
+    aiocosmos_jw w;
+    aiocosmos_jw_init(&w, buf, sizeof buf);
+    aiocosmos_jw_object(&w, NULL);
+    aiocosmos_jw_strn(&w, "id", cut, 3);
+    aiocosmos_jw_strn(&w, "nul", nul, 3);
+    aiocosmos_jw_strn(&w, "none", NULL, 0);                /* as an empty string_view is */
+    aiocosmos_jw_raw(&w, "tags", "[1,2],", 5);
+    aiocosmos_jw_array(&w, "more");
+    aiocosmos_jw_raw(&w, NULL, "null", 4);
+    aiocosmos_jw_end(&w);
+    aiocosmos_jw_end(&w);
+    CHECK_STR(aiocosmos_jw_finish(&w).ptr,
+              "{\"id\":\"ann\",\"nul\":\"a\\u0000b\",\"none\":\"\",\"tags\":[1,2],\"more\":[null]}");
+    CHECK_STR(w.error, NULL);
 }
 
 /* Steps of a writer, one sign each: { [ open a container without a name, o a with one, } closes it; 1 is a value
@@ -1345,6 +1367,11 @@ TEST(json_the_writer_writes)
 static void jw_step(aiocosmos_jw *w, char step)
 {
     switch (step) {
+    case 'r': aiocosmos_jw_raw(w, NULL, "[1,]", 3); break;
+    case 'R': aiocosmos_jw_raw(w, NULL, "", 0); break;
+    case 'Q': aiocosmos_jw_raw(w, NULL, NULL, 0); break;
+    case 's': aiocosmos_jw_strn(w, NULL, "\xc3\xa9", 1); break;
+    case 'S': aiocosmos_jw_strn(w, NULL, NULL, 1); break;
     case '{': aioc_json_jw_object(w, NULL); break;
     case '[': aioc_json_jw_array(w, NULL); break;
     case 'o': aioc_json_jw_object(w, "o"); break;
@@ -1374,6 +1401,7 @@ TEST(json_the_writer_refuses_what_is_no_json)
         {"{1}", ""}, {"{{}}", ""}, {"{[}}", ""}, {"[i}", ""}, {"[o}}", ""}, {"[a}}", ""}, {"F", ""}, {"[F}", ""},
         {"[N}", ""}, {"[U}", ""}, {"[0}", ""}, {"{k}", ""},
         {"[J}", ""}, {"[E}", ""}, {"[?}", ""}, {"{i1i}", ""}, {"[F1}", ""}, {"[1F}", ""},
+        {"[r}", ""}, {"[R}", ""}, {"[Q}", ""}, {"[s}", ""}, {"[S}", ""},
     };
     size_t i;
     for (i = 0; i < COUNT(cases); i++) {
@@ -1386,10 +1414,62 @@ TEST(json_the_writer_refuses_what_is_no_json)
         text = aioc_json_jw_finish(&w);
         if (strcmp(text.ptr, cases[i].want) != 0) test_fail(__FILE__, __LINE__, "%s: %s", cases[i].steps, text.ptr);
         CHECK_INT(text.len, strlen(cases[i].want));
+        CHECK_INT(w.error != NULL, text.len == 0);
         if (text.len > 0) continue;
         jw_step(&w, '1');                              /* what failed stays failed */
         CHECK_INT(aioc_json_jw_finish(&w).len, 0);
     }
+}
+
+/* The same steps into a buffer of any size: what is written is JSON, or the error says why there is nothing; a buffer
+ * that is too small is told how much is needed, which then suffices; and nothing is written behind the buffer. */
+TEST(json_the_writer_survives_any_steps_and_any_buffer)
+{
+    static const char signs[] = "{[oa}}}}1i1i1i1i0FUkJErRs?";
+    int round, written = 0, small = 0;
+    random_state = 7;
+    for (round = 0; round < 20000; round++) {
+        char steps[24], buf[400], tight[400];
+        size_t count = random_below(sizeof steps), i, cap, fits;
+        size_t kinds = random_below(8) ? 16 : sizeof signs - 1;  /* mostly only such as can be JSON */
+        aiocosmos_jw w, again;
+        aiocosmos_str text;
+        for (i = 0; i < count; i++) steps[i] = signs[random_below(kinds)];
+        aioc_json_jw_init(&w, buf, sizeof buf);
+        for (i = 0; i < count; i++) {
+            bool named = aioc_json_jw_in_object(&w), closes = steps[i] == '}';
+            static const char pairs[] = "{o[a1i";
+            const char *other = strchr(pairs, steps[i]);
+            if (other && kinds == 16 && !closes && ((other - pairs) % 2 != 0) != named)
+                steps[i] = pairs[(other - pairs) ^ 1];     /* what belongs there, so that some come to an end */
+            jw_step(&w, steps[i]);
+        }
+        text = aioc_json_jw_finish(&w);
+        CHECK_INT(text.len == 0, w.error != NULL);
+        cap = random_below(text.len + 3);
+        memset(tight, 'x', sizeof tight);
+        aioc_json_jw_init(&again, cap ? tight : NULL, cap);
+        for (i = 0; i < count; i++) jw_step(&again, steps[i]);
+        text = aioc_json_jw_finish(&again);
+        for (i = cap; i < sizeof tight; i++) CHECK_INT(tight[i], 'x');
+        fits = w.error ? 0 : w.len + 1;
+        if (w.error) {
+            CHECK_INT(text.len, 0);
+            CHECK_STR(again.error, w.error);
+        } else if (cap < fits) {
+            CHECK_STR(again.error, "the buffer is too small");
+            CHECK_INT(again.len + 1, fits);
+            small++;
+        } else {
+            reader r;
+            CHECK_TEXT(text.ptr, text.len, buf);
+            reader_open(&r);
+            CHECK_INT(verdict(&r, text.ptr, text.len), 0);
+            reader_close(&r);
+            written++;
+        }
+    }
+    CHECK(written > 100 && small > 100);
 }
 
 TEST(json_the_writer_knows_the_depth)
@@ -1407,11 +1487,11 @@ TEST(json_the_writer_knows_the_depth)
         int depth;
         aioc_json_jw_init(&w, buf, sizeof buf);
         for (depth = 0; depth < cases[i].depth; depth++) {
-            CHECK(!w.failed);
+            CHECK_STR(w.error, NULL);
             if (depth % 3 == 1) aioc_json_jw_object(&w, NULL);
             else aioc_json_jw_array(&w, depth % 3 == 2 ? "in" : NULL);
         }
-        CHECK_INT(w.failed, depth > 128);
+        CHECK_INT(w.error != NULL, depth > 128);
         aioc_json_jw_value(&w, depth % 3 == 2 ? "in" : NULL, value_of(AIOCOSMOS_VALUE_JSON, cases[i].inside, 0, 0));
         for (depth = 0; depth < cases[i].depth; depth++) aioc_json_jw_end(&w);
         text = aioc_json_jw_finish(&w);
