@@ -1,13 +1,13 @@
 #!/bin/sh
 # tests/run.sh PROGRAM...: runs test programs, JOBS (a processor each) at a time, and adds up their last lines,
-# "NAME: N passed, N failed" with ", N skipped" where some were. Prints, in the order they are named in, that line and what
-# was skipped; the whole output of a program that failed. One that fails without counting it (a crash, a leak, out of
-# time) is one failure more.
+# "NAME: N passed, N failed" with ", N skipped" where some were. Prints, as they end, that line and what was skipped; the
+# whole output of a program that failed. One that fails without counting it (a crash, a leak, out of time) is one failure
+# more.
 set -u
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-passed=0 failed=0 skipped=0
+count=$# ended=0 passed=0 failed=0 skipped=0
 
 # Says "PLACE STATUS" of each program when it has ended; its output is in $work/PLACE.
 run_all() {
@@ -27,30 +27,26 @@ tell() {
     set -- $(echo "${summary##*: }" | tr -c '0-9\n' ' ') # its numbers
     if [ "$status" -eq 0 ] && [ "${2:-1}" -eq 0 ]; then
         grep ': skipped: ' "$output"
-        echo "$summary"
+        echo "[$ended/$count] $summary"
     else
         [ "${2:-0}" -gt 0 ] || failed=$((failed + 1))
         cat "$output"
-        echo "$program failed (exit status $status)"
+        echo "[$ended/$count] $program failed (exit status $status)"
     fi
     passed=$((passed + ${1:-0})) failed=$((failed + ${2:-0})) skipped=$((skipped + ${3:-0}))
 }
 
-# tell_all PROGRAM...: in their order, as soon as all before them are told.
+# tell_all PROGRAM...: each when it has ended, and how many have.
 tell_all() {
-    next=1
     while read -r place status; do
-        echo "$status" >"$work/$place.status"
-        while [ -f "$work/$next.status" ]; do
-            tell "$1" "$work/$next" "$(cat "$work/$next.status")"
-            next=$((next + 1))
-            shift
-        done
+        ended=$((ended + 1))
+        eval "program=\${$place}"
+        tell "$program" "$work/$place" "$status"
     done
-    for program; do
-        echo "$program was not run"
-        failed=$((failed + 1))
-    done
+    if [ $ended -lt $count ]; then
+        failed=$((failed + count - ended))
+        echo "$((count - ended)) programs were not run"
+    fi
     [ $skipped -eq 0 ] && skipped= || skipped=", $skipped skipped"
     echo "$passed passed, $failed failed$skipped"
     [ $failed -eq 0 ]
