@@ -496,13 +496,13 @@ AIOCOSMOS_API bool aiocosmos_json_get_bool(aiocosmos_json value, bool *out);
 AIOCOSMOS_API size_t aiocosmos_json_get_str(aiocosmos_json value, char *buf, size_t cap);
 AIOCOSMOS_API bool aiocosmos_json_is_str(aiocosmos_json value, const char *text); /* equal to it, escapes undone */
 
-/* Text that is not a result's; it must outlive the document. 0; E_ARGUMENT and the byte in *error_at; E_NOMEM. */
+/* Text that is not a result's; it must outlive the document. 0; E_ARGUMENT and the byte in *error_at; E_NOMEM. client
+ * NULL: realloc and free, without a limit, on any thread; otherwise its memory: free the document before destroy. */
 typedef struct aiocosmos_json_doc aiocosmos_json_doc;                      /* opaque */
 AIOCOSMOS_API int  aiocosmos_json_parse(aiocosmos_client *client, const char *text, size_t len,
-                                        aiocosmos_json_doc **out,
-                                        size_t *error_at);
+                                        aiocosmos_json_doc **out, size_t *error_at);
 AIOCOSMOS_API aiocosmos_json aiocosmos_json_root(const aiocosmos_json_doc *doc);
-AIOCOSMOS_API void aiocosmos_json_free(aiocosmos_json_doc *doc);           /* before destroy */
+AIOCOSMOS_API void aiocosmos_json_free(aiocosmos_json_doc *doc);           /* NULL: does nothing */
 
 /* Building, into the caller's buffer of cap bytes, the NUL included. Errors stick, so check once, at finish; NONE and
  * UNSET are such. key is NULL inside arrays and at the top. */
@@ -2709,6 +2709,7 @@ typedef struct aioc_json_node {
 
 struct aiocosmos_json_doc {
     aioc_memory *memory;
+    bool own_memory;    /* it has no other user, and goes with the document */
     aioc_json_node *nodes;
     uint32_t count, cap;
     const char *text;
@@ -22351,30 +22352,58 @@ AIOCOSMOS_API bool aiocosmos_json_is_str(aiocosmos_json value, const char *text)
     return aioc_json_is_str(value, text);
 }
 
+/* What is asked without a client is asked of realloc. */
+static const aiocosmos_allocator aioc_client_no_allocator = { NULL, NULL };
+
+static aioc_memory *aioc_client_new_memory(void)
+{
+    aioc_memory *memory = (aioc_memory *)aioc_platform_allocate(&aioc_client_no_allocator, NULL, 0, sizeof *memory);
+    if (!memory) return NULL;
+    aioc_memory_init(memory, &aioc_client_no_allocator, SIZE_MAX);
+    memory->kept_max = 0;
+    return memory;
+}
+
+static void aioc_client_end_memory(aioc_memory *memory)
+{
+    aioc_memory_close(memory);
+    aioc_platform_allocate(&aioc_client_no_allocator, memory, sizeof *memory, 0);
+}
+
 static void aioc_client_json_free(aiocosmos_json_doc *doc)
 {
     aioc_memory *memory = doc->memory;
+    bool own_memory = doc->own_memory;
     aioc_json_close(doc);
     aioc_memory_free(memory, doc, sizeof *doc);
+    if (own_memory) aioc_client_end_memory(memory);
+}
+
+static aiocosmos_json_doc *aioc_client_json_new(aiocosmos_client *client)
+{
+    aioc_memory *memory = client ? &client->memory : aioc_client_new_memory();
+    aiocosmos_json_doc *doc = memory ? (aiocosmos_json_doc *)aioc_memory_alloc(memory, sizeof *doc) : NULL;
+    if (doc) {
+        aioc_json_open(doc, memory);
+        doc->own_memory = !client;
+    } else if (memory && !client) {
+        aioc_client_end_memory(memory);
+    }
+    return doc;
 }
 
 AIOCOSMOS_API int aiocosmos_json_parse(aiocosmos_client *client, const char *text, size_t len, aiocosmos_json_doc **out,
                                        size_t *error_at)
 {
-    aiocosmos_json_doc *doc = (aiocosmos_json_doc *)aioc_memory_alloc(&client->memory, sizeof *doc);
-    int status;
-    *out = NULL;
-    if (!doc) return aioc_op_refuse_memory(&client->engine);
-    aioc_json_open(doc, &client->memory);
-    status = aioc_json_parse(doc, text, len);
-    if (status == 0) {
-        *out = doc;
-        return 0;
-    }
-    if (error_at) *error_at = doc->error_at;
-    if (status == AIOCOSMOS_E_ARGUMENT) aioc_op_refuse_at(&client->engine, "text", doc->error, doc->error_at);
-    else aioc_op_refuse_memory(&client->engine);
-    aioc_client_json_free(doc);
+    aiocosmos_json_doc *doc = aioc_client_json_new(client);
+    int status = doc ? aioc_json_parse(doc, text, len) : AIOCOSMOS_E_NOMEM;
+    *out = status == 0 ? doc : NULL;
+    if (status == 0) return 0;
+    if (doc && error_at) *error_at = doc->error_at;
+    if (client && status == AIOCOSMOS_E_ARGUMENT)
+        aioc_op_refuse_at(&client->engine, "text", doc->error, doc->error_at);
+    else if (client) aioc_op_refuse_memory(&client->engine);
+    if (doc) aioc_client_json_free(doc);
     return status;
 }
 

@@ -1299,6 +1299,35 @@ TEST(json_a_failed_append_changes_nothing)
     aioc_memory_close(&memory);
 }
 
+static char *text_of_many(size_t count)
+{
+    char *text = malloc(2 * count + 2), *at = text;
+    *at++ = '[';
+    while (count-- > 0) at += sprintf(at, "1%s", count ? "," : "]");
+    return text;
+}
+
+TEST(json_is_parsed_without_a_client)
+{
+    static const char bad[] = "{\"a\":01}";
+    char *text = text_of_many(20000);
+    aiocosmos_json_doc *doc, *other;
+    size_t error_at = 0;
+    int64_t number = 0;
+    CHECK_INT(aiocosmos_json_parse(NULL, text, strlen(text), &doc, NULL), 0);
+    CHECK_INT(aiocosmos_json_parse(NULL, "[7]", 3, &other, &error_at), 0);
+    CHECK_INT(aiocosmos_json_count(aiocosmos_json_root(doc)), 20000);
+    CHECK(aiocosmos_json_get_i64(aiocosmos_json_at(aiocosmos_json_root(other), "/0"), &number) && number == 7);
+    aiocosmos_json_free(doc);
+    aiocosmos_json_free(other);
+    CHECK_INT(aiocosmos_json_parse(NULL, bad, sizeof bad - 1, &doc, &error_at), AIOCOSMOS_E_ARGUMENT);
+    CHECK(doc == NULL);
+    CHECK_INT(error_at, 6);
+    CHECK_INT(aiocosmos_json_parse(NULL, "", 0, &doc, NULL), AIOCOSMOS_E_ARGUMENT);
+    aiocosmos_json_free(doc);
+    free(text);
+}
+
 static void write_player(aiocosmos_jw *w)
 {
     aioc_json_jw_object(w, NULL);
