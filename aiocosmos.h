@@ -624,14 +624,21 @@ AIOCOSMOS_API bool aiocosmos_result_attempt(const aiocosmos_result *result, uint
  * does. */
 AIOCOSMOS_API size_t aiocosmos_result_describe(const aiocosmos_result *result, char *out, size_t cap);
 
-/* Takes the body out of the result, without a copy where it stands alone in memory: it outlives the callback. text.ptr
- * NULL: no memory. Free it before destroy, and not before the result has been read: that looks at the same bytes. */
-typedef struct aiocosmos_body { aiocosmos_str text; void *owner; size_t owner_size; } aiocosmos_body;
+/* Takes the body out of the result, without a copy where it stands alone in memory: it outlives the callback, and the
+ * client. It is yours, so that memory_max does not count it; free it once. text.ptr NULL: no memory. */
+typedef struct aiocosmos_body {
+    aiocosmos_str text;
+    void *owner; size_t owner_size;
+    aiocosmos_allocator allocator;     /* the client's: it must last until the body is freed */
+} aiocosmos_body;
 AIOCOSMOS_API aiocosmos_body aiocosmos_result_take_body(const aiocosmos_result *result);
-AIOCOSMOS_API void aiocosmos_body_free(aiocosmos_client *client, aiocosmos_body body);
+/* Before or after destroy, on any thread that the allocator can be called on; but not before the result has been read,
+ * which looks at the same bytes. Leaves it empty; freeing an empty one (zeroed, or freed before) does nothing. */
+AIOCOSMOS_API void aiocosmos_body_free(aiocosmos_body *body);
 
 /* For programs without a loop: submits, steps until it is done (other callbacks run meanwhile), hands over the body if
- * out is not NULL. Returns the operation's status, or why it was refused; request->done is called too. */
+ * out is not NULL: free it, whatever is returned. That is the operation's status, or why it was refused; request->done
+ * is called too. */
 AIOCOSMOS_API int  aiocosmos_run(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_body *out);
 
 /* The session token of a container as a composite, "0:-1#42,1:-1#7", to carry in a cookie; lent until the next call;
@@ -2033,6 +2040,16 @@ static void aioc_memory_free(aioc_memory *memory, void *ptr, size_t size)
     memory->free[index] = block;
     memory->kept += rounded;
     aioc_memory_permit(ptr, 0, rounded);
+}
+
+/* Gives a block away: it counts no longer, and goes back to the allocator without us. Returns its size there. */
+static size_t aioc_memory_hand_over(aioc_memory *memory, const void *ptr, size_t size)
+{
+    size_t rounded = aioc_memory_round(size);
+    if (!ptr) return 0;
+    AIOCOSMOS_ASSERT(rounded <= memory->used);
+    memory->used -= rounded;
+    return rounded;
 }
 
 /* Another size for a block; ptr NULL and old_size 0: a new one. NULL: the old block is as it was. */
@@ -22164,14 +22181,28 @@ AIOCOSMOS_API size_t aiocosmos_result_describe(const aiocosmos_result *result, c
     return len;
 }
 
-AIOCOSMOS_API aiocosmos_body aiocosmos_result_take_body(const aiocosmos_result *result)
+/* A client does not know when a body that it has given away is freed, and may be gone by then. */
+static aiocosmos_body aioc_client_take_body(const aiocosmos_result *result)
 {
-    return aioc_op_take_body(result);
+    aioc_memory *memory = aioc_op_delivered(result)->op->engine->memory;
+    aiocosmos_body body = aioc_op_take_body(result);
+    body.owner_size = aioc_memory_hand_over(memory, body.owner, body.owner_size);
+    body.allocator = memory->allocator;
+    return body;
 }
 
-AIOCOSMOS_API void aiocosmos_body_free(aiocosmos_client *client, aiocosmos_body body)
+AIOCOSMOS_API aiocosmos_body aiocosmos_result_take_body(const aiocosmos_result *result)
 {
-    aioc_memory_free(&client->memory, body.owner, body.owner_size);
+    return aioc_client_take_body(result);
+}
+
+AIOCOSMOS_API void aiocosmos_body_free(aiocosmos_body *body)
+{
+    if (body->owner) {
+        aioc_memory_permit(body->owner, body->owner_size, body->owner_size);
+        aioc_platform_allocate(&body->allocator, body->owner, body->owner_size, 0);
+    }
+    memset(body, 0, sizeof *body);
 }
 
 typedef struct aioc_client_runner {
@@ -22185,13 +22216,10 @@ static void aioc_client_ran(aiocosmos_client *client, const aiocosmos_result *re
 {
     aioc_client_runner *runner = (aioc_client_runner *)user_data;
     /* First: what done takes, it may also free. */
-    if (runner->out) *runner->out = aioc_op_take_body(result);
+    if (runner->out) *runner->out = aioc_client_take_body(result);
     if (runner->request->done) runner->request->done(client, result, runner->request->user_data);
     runner->status = result->status;
     runner->done = true;
-    if (!runner->out || !client->doomed) return;
-    aioc_memory_free(&client->memory, runner->out->owner, runner->out->owner_size);  /* nobody could, afterwards */
-    memset(runner->out, 0, sizeof *runner->out);
 }
 
 AIOCOSMOS_API int aiocosmos_run(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_body *out)

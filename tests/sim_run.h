@@ -733,7 +733,7 @@ static void sim_audit_item(sim_clerk *clerk, const sim_item *item)
         SIM_CHECK(&s->world, sim_marker(body.text) == latest->writer && sim_n_of(body.text) == latest->n,
                   "item %s: the audit finds %.*s, written last by %ld and patched %lld times", item->id,
                   (int)body.text.len, body.text.ptr, latest->writer, (long long)latest->n);
-    aiocosmos_body_free(clerk->client, body);
+    aiocosmos_body_free(&body);
 }
 
 static void sim_count_page(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)

@@ -30,7 +30,7 @@ static void sim_done(aiocosmos_client *handle, const aiocosmos_result *result, v
     if (result->body.len && sim_chance(&s->world.host, 0.1)) {
         taken = aiocosmos_result_take_body(result);
         SIM_CHECK(&s->world, !taken.text.ptr || taken.text.len == result->body.len, "a body shrinks when it is taken");
-        aiocosmos_body_free(handle, taken);
+        aiocosmos_body_free(&taken);
     }
     sim_act_inside(client);
 }

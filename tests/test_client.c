@@ -817,7 +817,7 @@ TEST_TWICE(a_body_that_is_taken_outlives_the_callback)
         CHECK(body.text.len > sizes[i]);
         must(client, read_item("x", aiocosmos_s("eu")));            /* the buffers of the first answer are used again */
         CHECK_MEM(body.text.ptr, text, sizes[i] - 1);
-        aiocosmos_body_free(client, body);
+        aiocosmos_body_free(&body);
         free(text);
     }
     close_world(client);
@@ -835,7 +835,7 @@ TEST(run_returns_the_status_and_calls_done_too)
     CHECK_INT(aiocosmos_run(client, &request, &body), 404);
     CHECK_INT(got.calls, 1);
     CHECK(strstr(body.text.ptr, "\"code\""));
-    aiocosmos_body_free(client, body);
+    aiocosmos_body_free(&body);
     request.id = "a/b";
     CHECK_INT(aiocosmos_run(client, &request, &body), AIOCOSMOS_E_ARGUMENT);
     CHECK_INT(got.calls, 1);

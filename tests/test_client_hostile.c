@@ -2615,7 +2615,7 @@ static void take_and_free(aiocosmos_client *client, const aiocosmos_result *resu
 {
     (void)user_data;
     run.taken = aiocosmos_result_take_body(result);
-    aiocosmos_body_free(client, run.taken);
+    aiocosmos_body_free(&run.taken);
     if (run.destroy) aiocosmos_destroy(client);
 }
 
@@ -2634,14 +2634,54 @@ TEST(run_hands_over_a_body_that_its_callback_took_and_freed)
         run.destroy = drip >= 2;
         if (run.destroy) {
             CHECK_INT(aiocosmos_run(client, &request, &body), AIOCOSMOS_E_DESTROYED);
-            CHECK(body.owner == NULL && body.text.len == 0);
+            CHECK_TEXT(body.text.ptr, body.text.len, "{\"id\":\"a\",\"pk\":\"p\"}");
+            aiocosmos_body_free(&body);
             nothing_is_left();
             continue;
         }
         CHECK_INT(aiocosmos_run(client, &request, &body), 0);
         CHECK_TEXT(body.text.ptr, body.text.len, "{\"id\":\"a\",\"pk\":\"p\"}");
-        aiocosmos_body_free(client, body);
+        aiocosmos_body_free(&body);
         close_client(client);
+    }
+}
+
+static aiocosmos_body kept[3];
+
+static void keep_body(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    aiocosmos_stats before, after;
+    aiocosmos_get_stats(client, &before);
+    *(aiocosmos_body *)user_data = aiocosmos_result_take_body(result);
+    aiocosmos_get_stats(client, &after);
+    CHECK(after.memory_used <= before.memory_used);        /* what is taken is not the client's any more */
+}
+
+/* A body needs nothing but itself: it is freed after its client, through the allocator that it came from, by its exact
+ * size, which the allocator of these tests checks. */
+TEST(a_body_that_was_taken_outlives_its_client)
+{
+    aiocosmos_request request = of_kind(AIOCOSMOS_READ_ITEM);
+    int drip, i;
+    request.done = keep_body;
+    for (drip = 0; drip < 2; drip++) {
+        aiocosmos_client *client;
+        net_begin(answer_well);
+        net.receive_max = drip ? 5 : 0;
+        client = open_usual();
+        for (i = 0; i < 3; i++) {
+            request.user_data = &kept[i];
+            CHECK_INT(aiocosmos_run(client, &request, NULL), 0);
+        }
+        aiocosmos_body_free(&kept[1]);
+        aiocosmos_body_free(&kept[1]);
+        CHECK(!kept[1].owner && !kept[1].text.ptr);
+        aiocosmos_destroy(client);
+        for (i = 0; i < 3; i += 2) {
+            CHECK_TEXT(kept[i].text.ptr, kept[i].text.len, "{\"id\":\"a\",\"pk\":\"p\"}");
+            aiocosmos_body_free(&kept[i]);
+        }
+        nothing_is_left();
     }
 }
 
