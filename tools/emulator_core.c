@@ -128,9 +128,10 @@ emu_core *emu_core_open(const emu_options *options, const char **error)
     allocator.fn = emu_allocate;
     allocator.user_data = &core->options;
     aioc_memory_init(&core->memory, &allocator, copy.memory_max ? copy.memory_max : SIZE_MAX);
-    core->body.memory = core->scratch.memory = core->scratch2.memory = &core->memory;
+    core->body.memory = core->scratch.memory = core->scratch2.memory = core->batch.memory = &core->memory;
     aioc_json_open(&core->doc, &core->memory);
     aioc_json_open(&core->doc2, &core->memory);
+    aioc_json_open(&core->batch_doc, &core->memory);
     emu_http_init(core);
     core->random = 1;
     core->date_s = core->asked_s = -1;
@@ -153,9 +154,12 @@ void emu_core_close(emu_core *core)
     aioc_memory_buffer_free(&core->memory, &core->body.buffer);
     aioc_memory_buffer_free(&core->memory, &core->scratch.buffer);
     aioc_memory_buffer_free(&core->memory, &core->scratch2.buffer);
+    aioc_memory_buffer_free(&core->memory, &core->batch.buffer);
+    aioc_memory_buffer_free(&core->memory, &core->batch_text);
     aioc_memory_buffer_free(&core->memory, &core->key_text);
     aioc_json_close(&core->doc);
     aioc_json_close(&core->doc2);
+    aioc_json_close(&core->batch_doc);
     aioc_auth_signer_wipe(&core->signer);
     aioc_memory_close(&core->memory);
     emu_allocate(core, sizeof *core, 0, &options);

@@ -234,6 +234,7 @@ emu_fault *emu_fault_find(emu_core *core, const emu_exchange *x)
     emu_fault *fault;
     for (fault = core->faults; fault; fault = fault->next) {
         if (*fault->verb && !aioc_memory_same_nocase(x->request->verb_text, aioc_memory_str(fault->verb))) continue;
+        if (!*fault->kind && strncmp(x->kind, "batched_", 8) == 0) continue;      /* the batch as a whole is hit */
         if (!strstr(x->kind, fault->kind) || !emu_has(x->request->target, fault->path)) continue;
         if (fault->count == 0) continue;
         if (fault->probability < 1 && (double)(emu_random_next(&fault->random) >> 11) >= fault->probability * 0x1p53)

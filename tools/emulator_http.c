@@ -40,7 +40,8 @@ static const char *const emu_header_names[EMU_H_COUNT] = {
     "x-ms-cosmos-migrate-offer-to-autopilot", "x-ms-cosmos-migrate-offer-to-manual-throughput",
     "x-ms-documentdb-expiry-seconds", "host", "x-ms-documentdb-populatequotainfo",
     "x-ms-cosmos-supported-query-features", "x-ms-documentdb-populatequerymetrics", "x-ms-cosmos-populateindexmetrics",
-    "x-ms-cosmos-populateindexmetrics-v2", "x-ms-cosmos-sdk-supportedcapabilities"
+    "x-ms-cosmos-populateindexmetrics-v2", "x-ms-cosmos-sdk-supportedcapabilities", "x-ms-cosmos-batch-atomic",
+    "x-ms-cosmos-batch-continue-on-error"
 };
 
 static size_t emu_header_hash(const char *name, size_t len)

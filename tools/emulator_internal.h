@@ -7,6 +7,7 @@
  *     emulator_range.c    physical partitions, their splits and merges
  *     emulator_meta.c     routes of everything but items
  *     emulator_item.c     routes of one item: create, upsert, read, replace, delete, patch
+ *     emulator_batch.c    many operations on items in one request
  *     emulator_patch.c    what a patch does to a document's text
  *     emulator_query.c    routes of many items: feed and query, pages, continuations
  *     emulator_feed.c     the change feed
@@ -81,7 +82,7 @@ typedef enum emu_header {
     EMU_H_START_EPK, EMU_H_END_EPK, EMU_H_IF_MATCH, EMU_H_IF_NONE_MATCH, EMU_H_IF_MODIFIED, EMU_H_FEED_FORMAT, EMU_H_PREFER, EMU_H_A_IM, EMU_H_ACTIVITY,
     EMU_H_CONSISTENCY, EMU_H_COLLECTION_RID, EMU_H_THROUGHPUT, EMU_H_AUTOPILOT, EMU_H_TO_AUTOPILOT, EMU_H_TO_MANUAL,
     EMU_H_EXPIRY, EMU_H_HOST, EMU_H_QUOTA_INFO, EMU_H_FEATURES, EMU_H_QUERY_METRICS, EMU_H_INDEX_METRICS,
-    EMU_H_INDEX_METRICS_2, EMU_H_CAPABILITIES, EMU_H_COUNT
+    EMU_H_INDEX_METRICS_2, EMU_H_CAPABILITIES, EMU_H_BATCH_ATOMIC, EMU_H_BATCH_GO_ON, EMU_H_COUNT
 } emu_header;
 
 typedef enum emu_verb { EMU_GET, EMU_POST, EMU_PUT, EMU_PATCH, EMU_DELETE, EMU_OTHER } emu_verb;
@@ -131,6 +132,7 @@ typedef struct emu_exchange {
     bool    stranger;                                      /* who stands before the service speaks, not the service */
     double  charge;
     char    etag[64];
+    bool    paid;                                          /* part of a transaction: no further RU are asked for */
     emu_database *database;
     emu_container *container;
     emu_range *range;                                      /* that served it: named, with its session token */
@@ -401,6 +403,13 @@ emu_item      *emu_store_item(emu_core *core, emu_container *container, const em
 bool           emu_remove_item(emu_core *core, emu_container *container, emu_item *item, bool expired, int64_t now_ms);
 bool           emu_unique_taken(const emu_container *container, const uint64_t hash[2], const emu_item *but,
                                 int64_t now_ms);
+/* A container of its own, of one range, to try on what a transaction would do; and a copy of an item of a key in it, if
+ * there is such an item. False: no memory; to be closed all the same. */
+bool           emu_shadow_open(emu_core *core, const emu_container *container, const emu_key *key,
+                               emu_container *shadow);
+bool           emu_shadow_take(emu_core *core, const emu_container *container, const emu_key *key,
+                               emu_container *shadow, aiocosmos_str id);
+void           emu_shadow_close(emu_core *core, emu_container *shadow);
 void           emu_expire_some(emu_core *core, emu_range *range, int64_t now_ms);
 /* The slot of the first item behind a number; list->count: there is none. */
 uint32_t       emu_list_after(const emu_list *list, uint64_t number);
@@ -455,6 +464,9 @@ struct emu_core {
     aiocosmos_json_doc doc, doc2;                          /* the request's body; and a document */
     emu_text body;                                         /* the answer's */
     emu_text scratch, scratch2;
+    aiocosmos_json_doc batch_doc;                          /* of a batch: its operations */
+    emu_text batch;                                        /* and their results */
+    aioc_memory_buffer batch_text;                         /* unescaped strings of the operation at hand */
     emu_key key;                                           /* of the item at hand, and of the header */
     emu_key header_key;
     aioc_memory_buffer key_text;                           /* unescaped strings of a key */
@@ -493,6 +505,8 @@ bool emu_header_key(emu_exchange *x, bool *given);         /* to core->header_ke
 bool emu_take_id(emu_exchange *x, aiocosmos_json root, char id[AIOC_PROTOCOL_ITEM_ID_MAX + 1], aiocosmos_str *out,
                  bool is_item);
 
+void emu_item_operation(emu_exchange *x);                  /* on one item, as x->kind says */
+void emu_batch(emu_exchange *x);
 void emu_item_route(emu_exchange *x);                      /* everything below …/docs */
 /* Which items a request is about. */
 typedef struct emu_scope {

@@ -11,7 +11,7 @@ bool emu_spend(emu_exchange *x, emu_range *range)
 {
     double rate = x->core->options.ru_per_second / range->container->range_count;
     int64_t passed = x->now_ms - range->ru_ms;
-    if (rate <= 0) return true;
+    if (rate <= 0 || x->paid) return true;
     if (range->ru_ms < 0) range->ru = rate;
     else if (passed > 0) range->ru += rate * (double)passed / 1000;
     if (range->ru > rate) range->ru = rate;
@@ -540,17 +540,23 @@ static void emu_patch_item(emu_exchange *x)
     emu_commit(x, &draft, item, 200, 1.9);
 }
 
+void emu_item_operation(emu_exchange *x)
+{
+    const char *kind = strncmp(x->kind, "batched_", 8) == 0 ? x->kind + 8 : x->kind;
+    if (strcmp(kind, "create_item") == 0) emu_create(x, false);
+    else if (strcmp(kind, "upsert_item") == 0) emu_create(x, true);
+    else if (strcmp(kind, "read_item") == 0) emu_read(x);
+    else if (strcmp(kind, "replace_item") == 0) emu_replace(x);
+    else if (strcmp(kind, "patch_item") == 0) emu_patch_item(x);
+    else emu_delete(x);
+}
+
 void emu_item_route(emu_exchange *x)
 {
     if (!emu_find_owner(x)) return;
-    if (strcmp(x->kind, "create_item") == 0) emu_create(x, false);
-    else if (strcmp(x->kind, "upsert_item") == 0) emu_create(x, true);
-    else if (strcmp(x->kind, "read_item") == 0) emu_read(x);
-    else if (strcmp(x->kind, "replace_item") == 0) emu_replace(x);
-    else if (strcmp(x->kind, "patch_item") == 0) emu_patch_item(x);
-    else if (strcmp(x->kind, "delete_item") == 0) emu_delete(x);
-    else if (strcmp(x->kind, "plan_items") == 0) emu_query_plan(x);
-    else if (strcmp(x->kind, "batch_items") == 0)
-        emu_refuse(x, 400, 0, "This emulator does not know transactional batches.");
-    else emu_query_items(x, strcmp(x->kind, "query_items") == 0);
+    if (strcmp(x->kind, "plan_items") == 0) emu_query_plan(x);
+    else if (strcmp(x->kind, "batch_items") == 0) emu_batch(x);
+    else if (strcmp(x->kind, "query_items") == 0) emu_query_items(x, true);
+    else if (strcmp(x->kind, "list_items") == 0) emu_query_items(x, false);
+    else emu_item_operation(x);
 }

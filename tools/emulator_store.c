@@ -588,6 +588,60 @@ static void emu_drop_items(emu_core *core, emu_container *container)
 }
 
 /* Also of a container that was never finished, and is in no list yet. */
+static bool emu_shadow_copy(emu_core *core, const emu_key *key, emu_container *shadow, const emu_item *item)
+{
+    emu_item_new content;
+    emu_item *copy;
+    memset(&content, 0, sizeof content);
+    content.id = emu_str(emu_item_id(item), item->id_len);
+    content.text = emu_str(emu_item_text(item), item->text_len);
+    content.ttl = item->ttl;
+    content.uniques = emu_item_uniques(item);
+    content.unique_count = item->unique_count;
+    copy = emu_store_item(core, shadow, key, NULL, &content, (int64_t)item->ts * 1000);
+    if (!copy) return false;
+    copy->etag = item->etag;
+    copy->lsn = item->lsn;
+    return true;
+}
+
+bool emu_shadow_take(emu_core *core, const emu_container *container, const emu_key *key, emu_container *shadow,
+                     aiocosmos_str id)
+{
+    const emu_item *item = emu_find_item(container, emu_find_partition(container, key), id);
+    return !item || emu_find_item(shadow, emu_find_partition(shadow, key), id) ||
+           emu_shadow_copy(core, key, shadow, item);
+}
+
+bool emu_shadow_open(emu_core *core, const emu_container *container, const emu_key *key, emu_container *shadow)
+{
+    const emu_partition *partition = emu_find_partition(container, key);
+    const emu_range *range = emu_range_of(container, emu_str(key->epk, key->epk_len));
+    uint32_t i;
+    *shadow = *container;
+    shadow->range = NULL;
+    shadow->range_count = 0;
+    shadow->retention_s = 0;
+    memset(&shadow->pending, 0, sizeof shadow->pending);
+    memset(&shadow->partitions, 0, sizeof shadow->partitions);
+    memset(&shadow->items, 0, sizeof shadow->items);
+    memset(&shadow->uniques, 0, sizeof shadow->uniques);
+    if (!emu_make_ranges(core, shadow, 1)) return false;
+    memcpy(shadow->range[0]->id, range->id, sizeof range->id);
+    shadow->range[0]->version = range->version;
+    shadow->range[0]->lsn = range->lsn;
+    if (!container->unique_count || !partition) return true;
+    for (i = 0; i < partition->items.count; i++)           /* any of them may have the value of a unique key */
+        if (partition->items.at[i] && !emu_shadow_copy(core, key, shadow, partition->items.at[i])) return false;
+    return true;
+}
+
+void emu_shadow_close(emu_core *core, emu_container *shadow)
+{
+    emu_drop_items(core, shadow);
+    emu_free_ranges(core, shadow);
+}
+
 void emu_drop_container(emu_core *core, emu_container *container)
 {
     emu_container **at = &container->database->containers;

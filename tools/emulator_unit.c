@@ -1,5 +1,6 @@
 /* emulator_unit.c: the emulator's core as one unit. Each of its files includes the whole of aiocosmos.h, which takes a
  * compiler longer than they do: together they take a tenth of the time. */
+#include "emulator_batch.c"
 #include "emulator_core.c"
 #include "emulator_fault.c"
 #include "emulator_feed.c"
