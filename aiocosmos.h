@@ -12366,16 +12366,18 @@ static bool aioc_op_is_service(const aioc_op_engine *engine, const aioc_http_res
 /* The link comes last, for it may be cut. */
 static void aioc_op_trace(const aioc_op *op, const aioc_pool_outcome *outcome, double charge_ru)
 {
-    char text[768], range[AIOC_PROTOCOL_QUOTE_MAX + 4] = "";
+    char text[768], range[AIOC_PROTOCOL_QUOTE_MAX + 4] = "", head[32] = "";
     uint32_t centi_ru = (uint32_t)(charge_ru * 100.0 + 0.5);
     uint64_t time_us = (uint64_t)outcome->queue_us + outcome->dns_us + outcome->tcp_us + outcome->tls_us +
                        outcome->first_byte_us + outcome->body_us;
     aiocosmos_str link = aioc_op_link(op);
     if (op->by_range) aioc_protocol_quote(aioc_op_pk(op), range);  /* the server's word */
-    aioc_memory_print(text, sizeof text, "attempt %u: %s %d/%d, %llu us, %u.%02u RU%s%s, %.*s",
+    if (outcome->error && outcome->response)
+        aioc_memory_print(head, sizeof head, " behind %d/%d", outcome->response->status, op->sub_status);
+    aioc_memory_print(text, sizeof text, "attempt %u: %s %d/%d%s, %llu us, %u.%02u RU%s%s, %.*s",
                       (unsigned)op->attempts, op->verb, outcome->error ? outcome->error : outcome->response->status,
-                      outcome->error ? 0 : op->sub_status, (unsigned long long)time_us, (unsigned)(centi_ru / 100u),
-                      (unsigned)(centi_ru % 100u), op->by_range ? ", range " : "", range,
+                      outcome->error ? 0 : op->sub_status, head, (unsigned long long)time_us,
+                      (unsigned)(centi_ru / 100u), (unsigned)(centi_ru % 100u), op->by_range ? ", range " : "", range,
                       (int)link.len, link.ptr);
     aioc_op_log(op->engine, 4, aioc_op_handle(op).id, text);
 }

@@ -2554,6 +2554,11 @@ TEST(a_trace_has_a_line_for_each_attempt)
             CHECK(strncmp(traced[0], "attempt 1: GET 429/3200, ", 25) == 0);
             CHECK(strncmp(traced[1], "attempt 2: GET 429/3200, ", 25) == 0);
             CHECK(strstr(traced[1], " us, 0.38 RU, dbs/db/colls/c/docs/a") != NULL);
+            net.answer = answer_with_a_head;
+            broken_head = "503 Busy\r\nx-ms-substatus: 21001";
+            broken_by_size = false;
+            submit_to_be_told(client, AIOCOSMOS_READ_ITEM, 0);
+            CHECK(strncmp(traced[traced_count - 1], "attempt 2: GET -8/0 behind 503/21001, ", 38) == 0);
             net.answer = NULL;
             submit_to_be_told(client, AIOCOSMOS_DELETE_ITEM, 1000);
             CHECK(strncmp(traced[traced_count - 1], "attempt 1: DELETE -6/0, ", 24) == 0);
