@@ -31,6 +31,7 @@
  * keeps what is on its way there for another. */
 #define SIM_FOLLOWS_US 2100000u
 #define SIM_FULL_US    10000000u             /* so long a client may refuse with E_FULL while it owes nothing */
+#define SIM_SLOTS      2048                  /* of operations in one client, its own included */
 
 /* Kinds of operations that are not aiocosmos_kind. */
 enum { SIM_PAGE = 100, SIM_BULK };
@@ -70,6 +71,17 @@ typedef struct sim_op {
     int      status, http_status, sub_status, fate;
 } sim_op;
 
+/* What an attempt came to, as far as its kind has a patience of its own. */
+typedef enum sim_class {
+    SIM_LOST, SIM_GARBLED, SIM_REFUSED, SIM_MOVED, SIM_SESSION, SIM_METADATA, SIM_UNCLEAR, SIM_GONE, SIM_THROTTLE,
+    SIM_OTHER, SIM_CLASSES
+} sim_class;
+
+typedef struct sim_tries {                   /* of one operation, the library's own ones included */
+    uint64_t op;
+    unsigned before, all, of[SIM_CLASSES];
+} sim_tries;
+
 typedef struct sim_version {                 /* of an item, from from_us until the next */
     uint64_t from_us;
     bool     present;
@@ -108,6 +120,7 @@ struct sim_client {
     uint64_t token_due_us;
     bool     token_asked;
     uint64_t full_since_us;                  /* it owes nothing, and has refused all since; 0: it has not */
+    sim_tries tries[SIM_SLOTS];
 };
 
 /* Runs in fair weather but for one thing, so that it is known what may come of that. */
@@ -639,16 +652,87 @@ static void sim_check_trial(sim *s, const sim_op *op, const aiocosmos_result *re
               (unsigned)result->attempts);
 }
 
-/* Where nothing says that the server has moved, and nobody paces the operation, every try counts; but for one more with
- * a fresh signature. */
+static sim_class sim_class_of(int status, int sub_status)
+{
+    switch (status) {
+    case AIOCOSMOS_E_PROTOCOL: case 409: case 412: return SIM_GARBLED;      /* tried again: no word of the service's */
+    case 401: return SIM_REFUSED;
+    case 400: return sub_status == 1024 ? SIM_METADATA : SIM_OTHER;
+    case 403: return sub_status == 3 || sub_status == 1008 ? SIM_MOVED : SIM_REFUSED;
+    case 404: return sub_status == 1002 ? SIM_SESSION : sub_status == 1003 ? SIM_METADATA
+                   : sub_status == 1013 ? SIM_GONE : SIM_GARBLED;
+    case 410: return sub_status == 1000 ? SIM_METADATA : SIM_GONE;
+    case 429: return SIM_THROTTLE;
+    case 449: case 503: return SIM_GONE;
+    case 408: case 500: case 502: case 504: return SIM_UNCLEAR;
+    default:  return status < 0 ? SIM_LOST : SIM_OTHER;
+    }
+}
+
+static uint32_t sim_retries_max(const sim_client *client)
+{
+    uint32_t max = client->options.retries_max;
+    return max == 0 ? AIOCOSMOS_DEFAULT_RETRIES : max == AIOCOSMOS_OFF ? 0 : max;
+}
+
+/* Each kind of failure has a patience of its own, and all together but for two: those that a server says that has moved,
+ * and those of a signature, which may be made anew once. 0: as much as all. */
+static void sim_check_patience(const sim_client *client, const sim_tries *tries)
+{
+    static const unsigned most[SIM_CLASSES] = { 0, 3, 1, 120, 0, 1, 3, 0, 0, 0 };
+    uint32_t retries_max = sim_retries_max(client);
+    unsigned free_of_count = tries->of[SIM_MOVED] + tries->of[SIM_REFUSED], i;
+    unsigned counted = tries->all - free_of_count - tries->of[SIM_THROTTLE];
+    for (i = 0; i < SIM_CLASSES; i++)
+        SIM_CHECK(&client->sim->world, !most[i] || tries->of[i] <= most[i] + 1, "operation %" PRIx64 " met class %u of "
+                  "failures %u times", tries->op, i, tries->of[i]);
+    SIM_CHECK(&client->sim->world, counted <= retries_max + 1 && (retries_max || free_of_count <= 2),
+              "operation %" PRIx64 " took %u attempts, of at most %u, and %u of a server that has moved", tries->op,
+              counted, (unsigned)retries_max + 1, tries->of[SIM_MOVED]);
+}
+
+/* The log's line of an attempt tells what came of it; of an answer that broke off, what its head said, too: a refusal is
+ * one. The operation of a page may count those of an earlier one, that its page began with. */
+static void sim_on_attempt(sim_client *client, const char *line, uint64_t op)
+{
+    sim_tries *tries = &client->tries[(uint32_t)op % SIM_SLOTS];
+    unsigned number;
+    int status, sub_status, head, head_sub, found;
+    found = sscanf(line, "attempt %u: %*s %d/%d behind %d/%d,", &number, &status, &sub_status, &head, &head_sub);
+    if (found < 3) return;
+    if (found == 5 && (head == 401 || head == 403)) {
+        status = head;
+        sub_status = head_sub;
+    }
+    if (tries->op != op) {
+        memset(tries, 0, sizeof *tries);
+        tries->op = op;
+        tries->before = number - 1;
+    }
+    SIM_CHECK(&client->sim->world, tries->before + ++tries->all == number, "operation %" PRIx64 " tells of attempt %u "
+              "behind %u", op, number, tries->before + tries->all - 1);
+    tries->of[sim_class_of(status, sub_status)]++;
+    sim_check_patience(client, tries);
+}
+
+/* Whoever paces an operation is as patient with 429 as its time allows; all others as throttle_wait_ms and the number of
+ * retries. */
 static void sim_check_attempts(sim *s, const sim_op *op, const aiocosmos_result *result)
 {
-    uint32_t retries_max = op->client->options.retries_max;
-    if (op->kind >= SIM_PAGE || op->in_bulk || s->plan.faults || s->plan.fails_over) return;
-    if (retries_max == 0) retries_max = AIOCOSMOS_DEFAULT_RETRIES;
-    if (retries_max == AIOCOSMOS_OFF) retries_max = 0;
-    SIM_CHECK(&s->world, result->attempts <= retries_max + 2, "operation %ld took %u attempts, of at most %u",
-              op->number, (unsigned)result->attempts, (unsigned)retries_max + 1);
+    const sim_tries *tries = &op->client->tries[(uint32_t)result->op.id % SIM_SLOTS];
+    uint32_t retries_max = sim_retries_max(op->client), throttle_ms = op->client->options.throttle_wait_ms;
+    if (op->kind >= SIM_PAGE || result->attempts == 0) return;
+    SIM_CHECK(&s->world, tries->op == result->op.id && tries->all == result->attempts, "operation %ld tells of %u "
+              "attempts, and its log of %u", op->number, (unsigned)result->attempts, tries->all);
+    if (op->in_bulk) return;
+    SIM_CHECK(&s->world, result->attempts - tries->of[SIM_MOVED] - tries->of[SIM_REFUSED] <= retries_max + 1,
+              "operation %ld took %u attempts, of at most %u", op->number, (unsigned)result->attempts,
+              (unsigned)retries_max + 1);
+    if (throttle_ms == 0) throttle_ms = AIOCOSMOS_DEFAULT_THROTTLE_WAIT_MS;
+    SIM_CHECK(&s->world, result->throttled_us <= ((uint64_t)throttle_ms + tries->of[SIM_THROTTLE]) * 1000u ||
+                         throttle_ms == AIOCOSMOS_OFF,
+              "operation %ld waits %" PRIu64 " us for others, of at most %u ms", op->number, result->throttled_us,
+              (unsigned)throttle_ms);
 }
 
 static void sim_count_result(sim *s, const sim_op *op)

@@ -128,8 +128,8 @@ static void sim_on_failure(aiocosmos_client *handle, const aiocosmos_result *res
 static void sim_on_log(int level, const char *message, uint64_t op_id, void *user_data)
 {
     sim_client *client = (sim_client *)user_data;
-    (void)op_id;
-    sim_trace(&client->sim->world, "client %u says %d: %s", client->number, level, message);
+    sim_trace(&client->sim->world, "client %u says %d of %" PRIx64 ": %s", client->number, level, op_id, message);
+    sim_on_attempt(client, message, op_id);
 }
 
 static uint32_t sim_maybe(sim_random *random, double chance, uint64_t low, uint64_t high)
@@ -229,6 +229,7 @@ static void sim_client_born(sim_client *client)
     client->next_act_us = client->next_frame_us = s->world.now_us;
     client->token_asked = false;
     memset(client->order_last, 0, sizeof client->order_last);
+    memset(client->tries, 0, sizeof client->tries);
     memset(client->lsn, 0xFF, sizeof client->lsn);
     client->session_checked = !client->options.no_session && !s->plan.garbles && !s->plan.breaks_memory &&
                               !client->options.memory_max;

@@ -279,7 +279,7 @@ TEST(policy_waits_as_long_as_it_is_told_and_up_to_a_fifth_more)
 /* An operation that meets one trouble after another has the patience of each for each. */
 TEST(policy_counts_by_reason)
 {
-    static const int unclear[] = { 408, 500, 502, 504 };
+    static const int unclear[] = { 408, 500, 502, 504 }, other[][2] = { { 400, 1024 }, { 404, 1003 }, { 410, 1000 } };
     aioc_op_situation now = reading();
     aioc_op_outcome seen = lost(AIOCOSMOS_E_CONNECT, true);
     size_t i;
@@ -291,7 +291,17 @@ TEST(policy_counts_by_reason)
     now.tries[AIOC_OP_TRANSPORT] = 1;
     CHECK(aioc_op_judge(&now, &seen).wait_us > 0);
     now.tries[AIOC_OP_UNCLEAR] = 3;
-    check_policy("its fourth", now, answer(500, 0), OVER, 500, AIOCOSMOS_FATE_ANSWERED);
+    for (i = 0; i < 4; i++)
+        check_policy("its fourth", now, answer(unclear[i], 0), OVER, unclear[i], AIOCOSMOS_FATE_ANSWERED);
+    now.tries[AIOC_OP_TRANSPORT] = 3;
+    check_policy("its fourth", now, lost(AIOCOSMOS_E_PROTOCOL, true), OVER, AIOCOSMOS_E_PROTOCOL,
+                 AIOCOSMOS_FATE_NOT_SENT);
+    for (i = 0; i < 3; i++) {
+        now.tries[AIOC_OP_METADATA] = 0;
+        check_policy("its first", now, answer(other[i][0], other[i][1]), AGAIN, 0, 0);
+        now.tries[AIOC_OP_METADATA] = 1;
+        check_policy("its second", now, answer(other[i][0], other[i][1]), OVER, other[i][0], AIOCOSMOS_FATE_ANSWERED);
+    }
     now.retries = 9;
     now.tries[AIOC_OP_UNCLEAR] = 0;
     check_policy("all together", now, answer(500, 0), OVER, 500, AIOCOSMOS_FATE_ANSWERED);
