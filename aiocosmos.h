@@ -5124,21 +5124,6 @@ typedef struct aioc_resolve_name aioc_resolve_name;
 typedef struct aioc_resolve_lookup aioc_resolve_lookup;
 typedef struct aioc_resolve_query aioc_resolve_query;
 typedef struct aioc_resolve_exchange aioc_resolve_exchange;
-typedef struct aioc_resolve_waiter aioc_resolve_waiter;
-
-struct aioc_resolve_waiter {  /* embedded in its owner, zeroed at first */
-    aioc_resolve_waiter *prev, *next;
-    aioc_resolve_lookup *lookup;
-    /* Addresses and error are lent until it returns. It may ask and cancel. NULL: the owner asks again by itself. */
-    void (*done)(aioc_resolve_waiter *waiter, const aiocosmos_address *addresses, size_t count, const char *error);
-    void *owner;
-    bool waiting;
-};
-
-typedef struct aioc_resolve_options {
-    void (*ask)(void *user, const char *host, uint64_t question);  /* called from the reactor. NULL: we do it */
-    void *user;
-} aioc_resolve_options;
 
 /* One question to one server: on a socket of its own, whose port the kernel picked at random (RFC 5452, 9.2). */
 struct aioc_resolve_exchange {
@@ -5175,11 +5160,10 @@ typedef enum aioc_resolve_phase {
     AIOC_RESOLVE_STARTING, AIOC_RESOLVE_AT_HOST, AIOC_RESOLVE_ON_WIRE, AIOC_RESOLVE_ANSWERED
 } aioc_resolve_phase;
 
-/* What goes on for a name; one at a time, however many wait for it. It lives on without waiters: its answer is kept. */
+/* What goes on for a name; one at a time, however many wait for it, and to its end, for its answer is kept. */
 struct aioc_resolve_lookup {
     aioc_resolve *resolver;
     aioc_resolve_name *name;
-    aioc_resolve_waiter *first, *last;
     aioc_platform_timer timer;
     uint64_t question;   /* the hook's */
     unsigned candidate;  /* the next to ask for */
@@ -5206,8 +5190,10 @@ struct aioc_resolve_name {
 struct aioc_resolve {
     aioc_platform_reactor *reactor;
     aioc_memory *memory;
-    aioc_resolve_options options;
+    void (*ask)(void *user, const char *host, uint64_t question);
+    void *ask_user;
     aioc_resolve_name *first;
+    uint64_t answered;         /* changes whenever those who wait should ask again */
     uint64_t questions;        /* put to the hook so far */
     aiocosmos_address own[2];  /* answers that need no name: literals, localhost */
     char error[AIOC_RESOLVE_HOST_MAX + 160];
@@ -5300,27 +5286,11 @@ static int aioc_resolve_hosts(aioc_resolve *resolver, aioc_resolve_name *name)
 
 /*--- A look-up: hands out results -------------------------------------------*/
 
-static void aioc_resolve_waiter_unlink(aioc_resolve_waiter *waiter)
-{
-    aioc_resolve_lookup *lookup = waiter->lookup;
-    *(waiter->prev ? &waiter->prev->next : &lookup->first) = waiter->next;
-    *(waiter->next ? &waiter->next->prev : &lookup->last) = waiter->prev;
-    waiter->prev = waiter->next = NULL;
-    waiter->lookup = NULL;
-    waiter->waiting = false;
-}
-
-/* Calls those who wait. While it does, the look-up is the name's, so the name cannot be forgotten. */
+/* What the name holds is for those who wait. */
 static void aioc_resolve_deliver(aioc_resolve_lookup *lookup)
 {
-    const aioc_resolve_name *name = lookup->name;
     lookup->served = true;
-    while (lookup->first) {
-        aioc_resolve_waiter *waiter = lookup->first;
-        aioc_resolve_waiter_unlink(waiter);
-        if (!waiter->done) continue;
-        waiter->done(waiter, name->count ? name->addresses : NULL, name->count, name->count ? NULL : name->error);
-    }
+    lookup->resolver->answered++;
 }
 
 static void aioc_resolve_exchange_close(aioc_resolve_exchange *exchange);
@@ -5741,11 +5711,11 @@ static void aioc_resolve_lookup_wait(aioc_resolve_lookup *lookup)
 static void aioc_resolve_lookup_begin(aioc_resolve_lookup *lookup)
 {
     aioc_resolve *resolver = lookup->resolver;
-    if (resolver->options.ask) {
+    if (resolver->ask) {
         lookup->phase = AIOC_RESOLVE_AT_HOST;
         lookup->question = ++resolver->questions;
         aioc_resolve_lookup_wait(lookup);
-        resolver->options.ask(resolver->options.user, lookup->name->host, lookup->question);
+        resolver->ask(resolver->ask_user, lookup->name->host, lookup->question);
         return;
     }
     lookup->phase = AIOC_RESOLVE_ON_WIRE;
@@ -5789,7 +5759,7 @@ static void aioc_resolve_query_init(aioc_resolve_lookup *lookup, int which, uint
     query->timer.owner = query;
 }
 
-/* Begins from the reactor, not from here, so that nobody is called back inside ask. False: no memory. */
+/* Begins from the reactor, not from here, so that the hook is not called inside ask. False: no memory. */
 static bool aioc_resolve_lookup_open(aioc_resolve *resolver, aioc_resolve_name *name)
 {
     aioc_resolve_lookup *lookup =
@@ -5818,7 +5788,7 @@ static aioc_resolve_lookup *aioc_resolve_lookup_find(aioc_resolve *resolver, uin
 }
 
 /* The host's answer to a question of its hook, from inside the hook or from anywhere; count 0: there is no such name.
- * The order of the addresses is kept. Waiters are called later, from the reactor. 0; E_ARGUMENT: nobody waits for the
+ * The order of the addresses is kept. They are handed out later, from the reactor. 0; E_ARGUMENT: nobody waits for the
  * answer to that question, or an address is of no family. */
 static int aioc_resolve_answer(aioc_resolve *resolver, uint64_t question, const aiocosmos_address *addresses,
                                size_t count, uint32_t ttl_s)
@@ -5919,23 +5889,13 @@ static int aioc_resolve_name_result(const aioc_resolve_name *name, const aiocosm
     return name->count > 0 ? 0 : AIOCOSMOS_E_DNS;
 }
 
-static void aioc_resolve_waiter_add(aioc_resolve_lookup *lookup, aioc_resolve_waiter *waiter)
-{
-    waiter->lookup = lookup;
-    waiter->waiting = true;
-    waiter->next = NULL;
-    waiter->prev = lookup->last;
-    *(lookup->last ? &lookup->last->next : &lookup->first) = waiter;
-    lookup->last = waiter;
-}
-
 #define AIOC_RESOLVE_LATER 1
 
 /* The addresses of a host, port 0, in the order to try them; IPv6 literals may have brackets. 0: *out, lent until the
- * next call or the reactor's next turn. LATER: waiter->done is called from the reactor, once unless cancelled. < 0:
- * E_DNS or E_NOMEM, and *error is lent as *out is. Calls neither the waiter nor the hook. */
-static int aioc_resolve_ask(aioc_resolve *resolver, const char *host, aioc_resolve_waiter *waiter,
-                            const aiocosmos_address **out, size_t *count, const char **error)
+ * next call or the reactor's next turn. LATER: ask again when resolver->answered has changed, as the reactor will make
+ * it. < 0: E_DNS or E_NOMEM, and *error is lent as *out is. Does not call the hook. */
+static int aioc_resolve_ask(aioc_resolve *resolver, const char *host, const aiocosmos_address **out, size_t *count,
+                            const char **error)
 {
     const char *wrong, *no_memory = "could not be looked up: out of memory";
     aiocosmos_str text = aioc_memory_str(host);
@@ -5955,13 +5915,12 @@ static int aioc_resolve_ask(aioc_resolve *resolver, const char *host, aioc_resol
     }
     if (aioc_resolve_name_answers(resolver, name)) return aioc_resolve_name_result(name, out, count, error);
     if (!name->lookup) {
-        if (!resolver->options.ask) result = aioc_resolve_hosts(resolver, name);
+        if (!resolver->ask) result = aioc_resolve_hosts(resolver, name);
         if (result > 0) return aioc_resolve_name_result(name, out, count, error);
         if (result < 0 || !aioc_resolve_lookup_open(resolver, name)) {
             return aioc_resolve_refuse(resolver, AIOCOSMOS_E_NOMEM, text, no_memory, error);
         }
     }
-    aioc_resolve_waiter_add(name->lookup, waiter);
     return AIOC_RESOLVE_LATER;
 }
 
@@ -5973,29 +5932,21 @@ static void aioc_resolve_forget(aioc_resolve *resolver, const char *host)
         if (aioc_memory_same_nocase(aioc_memory_str(name->host), aioc_memory_str(host))) name->expires_us = 0;
 }
 
-/* Harmless if it does not wait. The look-up goes on, for whoever asks next. */
-static void aioc_resolve_cancel(aioc_resolve *resolver, aioc_resolve_waiter *waiter)
-{
-    (void)resolver;
-    if (waiter->waiting) aioc_resolve_waiter_unlink(waiter);
-}
-
-static int aioc_resolve_open(aioc_resolve *resolver, aioc_platform_reactor *reactor, aioc_memory *memory,
-                             const aioc_resolve_options *options)
+/* ask: the host's hook, called from the reactor. NULL: names are looked up here. */
+static void aioc_resolve_open(aioc_resolve *resolver, aioc_platform_reactor *reactor, aioc_memory *memory,
+                              void (*ask)(void *user, const char *host, uint64_t question), void *user)
 {
     memset(resolver, 0, sizeof *resolver);
     resolver->reactor = reactor;
     resolver->memory = memory;
-    resolver->options = *options;
-    return 0;
+    resolver->ask = ask;
+    resolver->ask_user = user;
 }
 
-/* Nobody waits any more. */
 static void aioc_resolve_close(aioc_resolve *resolver)
 {
     while (resolver->first) {
         aioc_resolve_name *name = resolver->first;
-        AIOCOSMOS_ASSERT(!name->lookup || !name->lookup->first);
         if (name->lookup) aioc_resolve_lookup_free(name->lookup);
         resolver->first = name->next;
         aioc_memory_free(resolver->memory, name, sizeof *name);
@@ -8041,7 +7992,7 @@ struct aioc_pool {
     uint64_t random;
     aioc_platform_timer patience;  /* while it runs, no further connection is opened */
     aioc_platform_timer idle_timer;
-    aioc_resolve_waiter waiter;
+    uint64_t asked;               /* resolver->answered when it knew no address yet */
     aiocosmos_address preferred;  /* connected last: tried first; family 0: none */
     aioc_tls_resumption resumption;
     uint64_t opened, bytes_sent, bytes_received;
@@ -8184,8 +8135,7 @@ static void aioc_pool_close_connection(aioc_pool_connection *connection)
     aioc_platform_timer_stop(pool->reactor, &connection->timer);
     aioc_pool_shaking_remove(pool, connection);
     if (connection->stage == AIOC_POOL_IDLE) aioc_pool_idle_remove(pool, connection);
-    if (connection->stage == AIOC_POOL_RESOLVING && --pool->resolving == 0)
-        aioc_resolve_cancel(pool->resolver, &pool->waiter);
+    if (connection->stage == AIOC_POOL_RESOLVING) pool->resolving--;
     if (connection->stage < AIOC_POOL_IDLE) pool->opening--;
     else pool->open--;
     *(connection->prev ? &connection->prev->next : &pool->connections) = connection->next;
@@ -8635,7 +8585,7 @@ static void aioc_pool_dial_start(aioc_pool_connection *connection, const aiocosm
  * begin to connect takes a while. */
 static bool aioc_pool_wants_address(const aioc_pool *pool)
 {
-    return pool->resolving > 0 && !pool->waiter.waiting;
+    return pool->resolving > 0 && pool->asked != pool->resolver->answered;
 }
 
 static void aioc_pool_look_up(aioc_pool *pool)
@@ -8643,9 +8593,12 @@ static void aioc_pool_look_up(aioc_pool *pool)
     const aiocosmos_address *addresses;
     const char *error;
     size_t count;
-    int result = aioc_resolve_ask(pool->resolver, pool->options.host, &pool->waiter, &addresses, &count, &error);
+    int result = aioc_resolve_ask(pool->resolver, pool->options.host, &addresses, &count, &error);
     aioc_pool_connection *connection = pool->connections;
-    if (result == AIOC_RESOLVE_LATER) return;
+    if (result == AIOC_RESOLVE_LATER) {
+        pool->asked = pool->resolver->answered;
+        return;
+    }
     while (connection->stage != AIOC_POOL_RESOLVING) connection = connection->next;
     if (result == 0) {
         aioc_pool_dial_start(connection, addresses, count);
@@ -9087,6 +9040,7 @@ static int aioc_pool_open(aioc_pool *pool, aioc_platform_reactor *reactor, aioc_
     pool->reactor = reactor;
     pool->memory = memory;
     pool->resolver = resolver;
+    pool->asked = UINT64_MAX;
     pool->scratch = scratch;
     pool->scratch_size = scratch_size;
     pool->options = *options;
@@ -21311,7 +21265,7 @@ struct aiocosmos_client {
     aiocosmos_resolve_fn resolve_fn;
     void *resolve_user_data;
     uint32_t handshakes_max, step_budget_us;
-    bool reactor_open, resolver_open, trust_open, pool_open, engine_open;
+    bool reactor_open, trust_open, pool_open, engine_open;
     bool stepping, doomed;
     aioc_memory_buffer session_text;  /* lent by aiocosmos_session_get() */
 };
@@ -21533,24 +21487,17 @@ static void aioc_client_pool_log(void *user, int level, const char *message)
 static int aioc_client_open_network(aiocosmos_client *client, const aiocosmos_options *options,
                                     const aioc_client_endpoint *endpoint)
 {
-    aioc_resolve_options resolve;
     aioc_pool_options pool;
     int status;
-    memset(&resolve, 0, sizeof resolve);
     memset(&pool, 0, sizeof pool);
     client->counted = aioc_memory_allocator(&client->memory);
     status = aioc_platform_reactor_open(&client->reactor, &client->platform, &client->counted);
     client->reactor_open = status == 0;
     if (status) return status;
-    if (options->resolve_fn) {
-        client->resolve_fn = options->resolve_fn;
-        client->resolve_user_data = options->resolve_user_data;
-        resolve.ask = aioc_client_ask_host;
-        resolve.user = client;
-    }
-    status = aioc_resolve_open(&client->resolver, &client->reactor, &client->memory, &resolve);
-    client->resolver_open = status == 0;
-    if (status) return status;
+    client->resolve_fn = options->resolve_fn;
+    client->resolve_user_data = options->resolve_user_data;
+    aioc_resolve_open(&client->resolver, &client->reactor, &client->memory,
+                      options->resolve_fn ? aioc_client_ask_host : NULL, client);
     pool.host = client->host.data;
     pool.port = endpoint->port;
     pool.tls = endpoint->tls;
@@ -21717,7 +21664,7 @@ static void aioc_client_free(aiocosmos_client *client)
     aioc_op_engine *engine = &client->engine;
     if (client->engine_open) aioc_feeds_close(&client->feeds);
     if (client->pool_open) aioc_pool_close(&engine->pool);
-    if (client->resolver_open) aioc_resolve_close(&client->resolver);
+    aioc_resolve_close(&client->resolver);
     if (client->engine_open) {
         aioc_account_close(&engine->account);
         aioc_op_close(engine);

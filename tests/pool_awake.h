@@ -8,6 +8,7 @@
 static inline const char *aioc_pool_sleeps(const aioc_pool *pool)
 {
     const aioc_pool_connection *c = pool->connections;
+    const aioc_resolve_name *name;
     bool work = aioc_pool_has_work(pool);
     uint32_t resolving = 0;
     if (pool->first && pool->open + pool->opening < pool->options.connections_max && pool->queued > pool->opening &&
@@ -26,7 +27,8 @@ static inline const char *aioc_pool_sleeps(const aioc_pool *pool)
             return "half a request is never sent";
     }
     if (resolving != pool->resolving) return "connections that wait for the name are counted wrongly";
-    if (resolving > 0 && !pool->waiter.waiting && !work) return "connections wait for a name that nobody looks up";
+    for (name = pool->resolver->first; name && !name->lookup; name = name->next) continue;
+    if (resolving > 0 && !name && !work) return "connections wait for a name that nobody looks up";
     return NULL;
 }
 

@@ -285,7 +285,6 @@ static void note_question(void *user, const char *host, uint64_t question)
 /* Everything but the pool, whose options a test may still change. */
 static void rig_open(const aiocosmos_platform *platform, const char *host)
 {
-    aioc_resolve_options resolve;
     aiocosmos_allocator allocator;
     allocator.fn = heap_fn;
     allocator.user_data = NULL;
@@ -301,9 +300,7 @@ static void rig_open(const aiocosmos_platform *platform, const char *host)
     aioc_memory_init(&rig.memory, &allocator, 64 << 20);
     rig.allocator = aioc_memory_allocator(&rig.memory);
     CHECK_INT(aioc_platform_reactor_open(&rig.reactor, platform, &rig.allocator), 0);
-    memset(&resolve, 0, sizeof resolve);
-    resolve.ask = note_question;
-    CHECK_INT(aioc_resolve_open(&rig.resolver, &rig.reactor, &rig.memory, &resolve), 0);
+    aioc_resolve_open(&rig.resolver, &rig.reactor, &rig.memory, note_question, NULL);
     rig.options.host = host;
     rig.options.port = 8081;
     rig.options.connections_max = 100;

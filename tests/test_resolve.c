@@ -665,6 +665,7 @@ typedef struct world {
     aioc_memory memory;
     aioc_platform_reactor reactor;
     aioc_resolve resolver;
+    struct asker *waiting;
     int files_read;
 } world;
 
@@ -943,10 +944,8 @@ static void world_open(world *w, const line *lines)
         world_socket_receive, world_socket_close, world_poller_create, world_poller_destroy, world_poller_set,
         world_poller_wait, world_poller_wake, world_poller_fd, world_poller_fd, world_file_read
     };
-    aioc_resolve_options options;
     aiocosmos_allocator allocator;
     memset(w, 0, sizeof *w);
-    memset(&options, 0, sizeof options);
     w->platform = platform;
     w->platform.user_data = w;
     w->lines = lines;
@@ -958,7 +957,7 @@ static void world_open(world *w, const line *lines)
     w->memory.kept_max = 0;                                            /* every block comes from malloc */
     allocator = aioc_memory_allocator(&w->memory);
     CHECK_INT(aioc_platform_reactor_open(&w->reactor, &w->platform, &allocator), 0);
-    CHECK_INT(aioc_resolve_open(&w->resolver, &w->reactor, &w->memory, &options), 0);
+    aioc_resolve_open(&w->resolver, &w->reactor, &w->memory, NULL, NULL);
 }
 
 /* And nothing may be left. */
@@ -975,14 +974,21 @@ static void world_close(world *w)
     aioc_memory_close(&w->memory);
 }
 
-/* One event, or one timer. False: nothing to do now. */
+static void tell_askers(world *w);
+
+/* One event, or one timer; then those who wait ask again, if they should. False: nothing to do now. */
 static bool world_step(world *w)
 {
+    uint64_t answered = w->resolver.answered;
+    bool some;
     aioc_platform_tick(&w->reactor);
-    if (aioc_platform_dispatch_one(&w->reactor)) return true;
-    if (aioc_platform_timer_run_one(&w->reactor)) return true;
-    CHECK_INT(aioc_platform_poll(&w->reactor, 0), 0);
-    return aioc_platform_dispatch_one(&w->reactor);
+    some = aioc_platform_dispatch_one(&w->reactor) || aioc_platform_timer_run_one(&w->reactor);
+    if (!some) {
+        CHECK_INT(aioc_platform_poll(&w->reactor, 0), 0);
+        some = aioc_platform_dispatch_one(&w->reactor);
+    }
+    if (w->resolver.answered != answered) tell_askers(w);
+    return some;
 }
 
 /* Lets time pass, from one thing that happens to the next. */
@@ -1006,35 +1012,24 @@ static void world_run_to(world *w, uint64_t until_ms)
     }
 }
 
-/* One who asks, and what came of it: "now 10.0.0.1", or "later 10.0.0.1 at 400", an error in parentheses. */
+/* One who asks, and what came of it: "now 10.0.0.1", or "10.0.0.1 at 400", an error in parentheses. */
 typedef struct asker {
-    aioc_resolve_waiter waiter;
-    world *world;
-    int calls;
+    struct asker *next;  /* in the list of those who wait */
+    const char *host;
+    int told;            /* how often something came later */
     uint64_t at_ms;
     char got[1024];
-    void (*then)(struct asker *);
-    struct asker *other;
 } asker;
 
-static void asker_note(asker *a, const char *when, const aiocosmos_address *addresses, size_t count, const char *error)
+static void asker_note(world *w, asker *a, const aiocosmos_address *addresses, size_t count, const char *error)
 {
     char text[800];
     print_addresses(text, sizeof text, addresses, count);
     CHECK((count > 0) == (error == NULL));
     if (error) snprintf(text, sizeof text, "(%s)", error);
-    a->at_ms = a->world->now_us / 1000;
-    if (strcmp(when, "later") == 0) snprintf(a->got, sizeof a->got, "%s at %llu", text, (unsigned long long)a->at_ms);
+    a->at_ms = w->now_us / 1000;
+    if (a->told) snprintf(a->got, sizeof a->got, "%s at %llu", text, (unsigned long long)a->at_ms);
     else snprintf(a->got, sizeof a->got, "now %s", text);
-}
-
-static void asker_done(aioc_resolve_waiter *waiter, const aiocosmos_address *addresses, size_t count, const char *error)
-{
-    asker *a = waiter->owner;
-    CHECK(!waiter->waiting);
-    a->calls++;
-    asker_note(a, "later", addresses, count, error);
-    if (a->then) a->then(a);
 }
 
 static int ask(world *w, asker *a, const char *host)
@@ -1042,26 +1037,43 @@ static int ask(world *w, asker *a, const char *host)
     const aiocosmos_address *addresses;
     const char *error;
     size_t count;
+    uint64_t answered = w->resolver.answered;
     int result;
-    void (*then)(asker *) = a->then;
-    asker *other = a->other;
     memset(a, 0, sizeof *a);
-    a->then = then;
-    a->other = other;
-    a->world = w;
-    a->waiter.done = asker_done;
-    a->waiter.owner = a;
+    a->host = host;
     aioc_platform_tick(&w->reactor);
-    result = aioc_resolve_ask(&w->resolver, host, &a->waiter, &addresses, &count, &error);
-    CHECK_INT(a->waiter.waiting, result == AIOC_RESOLVE_LATER);
-    CHECK_INT(a->calls, 0);
-    if (result == AIOC_RESOLVE_LATER) snprintf(a->got, sizeof a->got, "waits");
-    else asker_note(a, "now", addresses, count, error);
+    result = aioc_resolve_ask(&w->resolver, host, &addresses, &count, &error);
+    CHECK_INT(w->resolver.answered, answered);                         /* from the reactor only */
+    if (result == AIOC_RESOLVE_LATER) {
+        snprintf(a->got, sizeof a->got, "waits");
+        a->next = w->waiting;
+        w->waiting = a;
+    } else {
+        asker_note(w, a, addresses, count, error);
+    }
     CHECK_INT(result < 0, result != AIOC_RESOLVE_LATER && error != NULL);
     return result;
 }
 
-static asker first, second, third;
+static void tell_askers(world *w)
+{
+    asker **at = &w->waiting;
+    while (*at) {
+        asker *a = *at;
+        const aiocosmos_address *addresses;
+        const char *error;
+        size_t count;
+        if (aioc_resolve_ask(&w->resolver, a->host, &addresses, &count, &error) == AIOC_RESOLVE_LATER) {
+            at = &a->next;
+            continue;
+        }
+        *at = a->next;
+        a->told++;
+        asker_note(w, a, addresses, count, error);
+    }
+}
+
+static asker first, second;
 static world earth;
 
 /* Asks a fresh world one name and lets ten seconds pass. */
@@ -1072,7 +1084,7 @@ static const char *resolve(const char *config, const line *lines, const char *ho
     if (config) earth.config = config;
     if (ask(&earth, &first, host) == AIOC_RESOLVE_LATER) {
         world_run_to(&earth, 10000);
-        CHECK_INT(first.calls, 1);
+        CHECK_INT(first.told, 1);
     }
     world_close(&earth);
     return first.got;
@@ -1291,7 +1303,6 @@ TEST(ids_and_sockets_are_new_for_each_question)
         CHECK_INT(n, 4);
         for (i = 0; i < n; i++) for (j = 0; j < i; j++) CHECK(ids[i] != ids[j]);
     }
-    aioc_resolve_cancel(&earth.resolver, &first.waiter);
     world_close(&earth);
     world_open(&earth, NULL);
     earth.entropy_io = AIOCOSMOS_IO_AGAIN;
@@ -1424,7 +1435,7 @@ TEST(a_late_family_is_not_waited_for_longer_than_50_ms)
     world_run_to(&earth, 400);
     ask(&earth, &second, "db.x");
     CHECK_STR(second.got, "now ::7 10.0.0.7");                         /* what came late is kept, too */
-    CHECK_INT(first.calls, 1);
+    CHECK_INT(first.told, 1);
     world_close(&earth);
     CHECK_STR(resolve(NULL, late_aaaa, "db.x"), "::7 10.0.0.7 at 59");
 }
@@ -1456,13 +1467,9 @@ TEST(one_question_serves_all_who_wait)
     int i;
     world_open(&earth, lines);
     for (i = 0; i < 50; i++) CHECK_INT(ask(&earth, &askers[i], i % 2 ? "db.x" : "DB.X"), AIOC_RESOLVE_LATER);
-    aioc_resolve_cancel(&earth.resolver, &askers[0].waiter);
-    aioc_resolve_cancel(&earth.resolver, &askers[49].waiter);
-    aioc_resolve_cancel(&earth.resolver, &askers[25].waiter);
-    aioc_resolve_cancel(&earth.resolver, &askers[25].waiter);
     world_run_to(&earth, 1000);
     CHECK_INT(earth.opened, 2);
-    for (i = 0; i < 50; i++) CHECK_INT(askers[i].calls, i != 0 && i != 25 && i != 49);
+    for (i = 0; i < 50; i++) CHECK_INT(askers[i].told, 1);
     world_close(&earth);
 }
 
@@ -1471,43 +1478,12 @@ TEST(a_look_up_that_nobody_waits_for_still_fills_the_cache)
     static const line lines[] = {{NULL, NULL, 0, 0, 20, "10.0.0.7"}, {0}};
     world_open(&earth, lines);
     ask(&earth, &first, "db.x");
-    aioc_resolve_cancel(&earth.resolver, &first.waiter);
+    earth.waiting = NULL;
     world_run_to(&earth, 100);
-    CHECK_INT(first.calls, 0);
+    CHECK_INT(first.told, 0);
     ask(&earth, &second, "db.x");
     CHECK_STR(second.got, "now 10.0.0.7");
     world_close(&earth);
-}
-
-static void cancel_and_ask(asker *a)
-{
-    aioc_resolve_cancel(&a->world->resolver, &a->other->waiter);
-    CHECK(ask(a->world, &third, "db.x") != AIOC_RESOLVE_LATER);
-    CHECK_INT(ask(a->world, &third, "other.x"), AIOC_RESOLVE_LATER);
-}
-
-TEST(callbacks_may_ask_and_cancel)
-{
-    static const line good[] = {{NULL, NULL, 0, 0, 20, "10.0.0.7"}, {0}};
-    static const line bad[] = {{NULL, NULL, 0, 0, 20, "NX"}, {0}};
-    static const line failing[] = {{NULL, NULL, 0, 0, 20, "SERVFAIL"}, {0}};
-    const line *const all[] = {good, bad, failing, NULL};
-    size_t i;
-    for (i = 0; i < COUNT(all); i++) {
-        world_open(&earth, all[i]);
-        memset(&second, 0, sizeof second);
-        memset(&third, 0, sizeof third);
-        first.then = cancel_and_ask;
-        first.other = &second;
-        ask(&earth, &first, "db.x");
-        ask(&earth, &second, "db.x");
-        world_run_to(&earth, 9000);
-        CHECK_INT(first.calls, 1);
-        CHECK_INT(second.calls, 0);
-        CHECK_INT(third.calls, 1);
-        world_close(&earth);
-        first.then = NULL;
-    }
 }
 
 static void check_kept(const char *says, uint64_t ms)
@@ -1518,12 +1494,12 @@ static void check_kept(const char *says, uint64_t ms)
     world_open(&earth, lines);
     ask(&earth, &first, "db.x");
     world_run_to(&earth, ms - 1);
-    CHECK_INT(first.calls, 1);
+    CHECK_INT(first.told, 1);
     CHECK(ask(&earth, &first, "db.x") != AIOC_RESOLVE_LATER);
     world_run_to(&earth, ms);
     CHECK_INT(ask(&earth, &first, "db.x"), AIOC_RESOLVE_LATER);
     world_run_to(&earth, ms + 10);
-    CHECK_INT(first.calls, 1);
+    CHECK_INT(first.told, 1);
     world_close(&earth);
 }
 
@@ -1639,7 +1615,7 @@ TEST(more_than_64_look_ups_at_once_are_refused)
     }
     CHECK_STR(askers[64].got, "now (\"n64.x\" could not be looked up: too many other names are)");
     world_run_to(&earth, 5000);
-    for (i = 0; i < 64; i++) CHECK_INT(askers[i].calls, 1);
+    for (i = 0; i < 64; i++) CHECK_INT(askers[i].told, 1);
     world_close(&earth);
 }
 
@@ -1689,8 +1665,8 @@ static host_hook with_hook(int answer)
 TEST(the_hook_answers_at_once_or_later)
 {
     host_hook hook = with_hook(2);
-    earth.resolver.options.ask = hook_ask;
-    earth.resolver.options.user = &hook;
+    earth.resolver.ask = hook_ask;
+    earth.resolver.ask_user = &hook;
     ask(&earth, &first, "db.X");
     CHECK_STR(first.got, "waits");
     CHECK_INT(hook.calls, 0);
@@ -1705,13 +1681,13 @@ TEST(the_hook_answers_at_once_or_later)
     ask(&earth, &first, "db.x");
     ask(&earth, &second, "db.x");
     world_run_to(&earth, 11000);
-    CHECK_INT(first.calls, 0);
+    CHECK_INT(first.told, 0);
     CHECK_INT(hook.calls, 2);
     CHECK_INT(hook_answer(&hook, 20), 0);
-    CHECK_INT(first.calls, 0);                                         /* from the reactor only */
+    CHECK_INT(first.told, 0);                                          /* from the reactor only */
     CHECK_INT(hook_answer(&hook, 1), AIOCOSMOS_E_ARGUMENT);
     world_run_to(&earth, 11001);
-    CHECK_INT(first.calls + second.calls, 2);
+    CHECK_INT(first.told + second.told, 2);
     CHECK_MEM(first.got, "9.0.0.1 9.0.0.2 ", 16);
     CHECK_INT(earth.resolver.first->count, AIOC_RESOLVE_ADDRESSES_MAX);
     CHECK_INT(earth.resolver.first->addresses[0].port, 0);
@@ -1725,8 +1701,8 @@ TEST(the_hook_may_know_nothing_or_say_nothing)
 {
     host_hook hook = with_hook(0);
     aiocosmos_address odd;
-    earth.resolver.options.ask = hook_ask;
-    earth.resolver.options.user = &hook;
+    earth.resolver.ask = hook_ask;
+    earth.resolver.ask_user = &hook;
     ask(&earth, &first, "db.x");
     world_run_to(&earth, 1);
     CHECK_STR(first.got, "(db.x does not exist, says the host's resolver) at 0");
@@ -1734,7 +1710,7 @@ TEST(the_hook_may_know_nothing_or_say_nothing)
     hook.answer = -1;
     ask(&earth, &first, "other.x");
     world_run_to(&earth, 29999);
-    CHECK_INT(first.calls, 0);
+    CHECK_INT(first.told, 0);
     memset(&odd, 0, sizeof odd);
     CHECK_INT(aioc_resolve_answer(&earth.resolver, hook.question, &odd, 1, 1), AIOCOSMOS_E_ARGUMENT);
     CHECK_INT(aioc_resolve_answer(&earth.resolver, hook.question + 1, NULL, 0, 1), AIOCOSMOS_E_ARGUMENT);
@@ -1748,8 +1724,8 @@ TEST(the_hook_may_know_nothing_or_say_nothing)
 TEST(an_expired_answer_of_a_silent_hook_is_used)
 {
     host_hook hook = with_hook(1);
-    earth.resolver.options.ask = hook_ask;
-    earth.resolver.options.user = &hook;
+    earth.resolver.ask = hook_ask;
+    earth.resolver.ask_user = &hook;
     ask(&earth, &first, "db.x");
     world_run_to(&earth, 10000);
     hook.answer = -1;
@@ -1760,7 +1736,7 @@ TEST(an_expired_answer_of_a_silent_hook_is_used)
     ask(&earth, &second, "db.x");
     CHECK_STR(second.got, "now 9.0.0.1 9.0.0.2");
     world_run_to(&earth, 20001);
-    CHECK_INT(first.calls, 1);
+    CHECK_INT(first.told, 1);
     world_close(&earth);
 }
 
@@ -1784,7 +1760,7 @@ TEST(without_memory_a_look_up_fails_and_the_next_succeeds)
         result = ask(&earth, &first, "a.x");
         if (result == AIOC_RESOLVE_LATER) {
             world_run_to(&earth, 20000);
-            CHECK_INT(first.calls, 1);
+            CHECK_INT(first.told, 1);
             failed += first.got[0] == '(';
         } else {
             CHECK_INT(result, AIOCOSMOS_E_NOMEM);
@@ -1816,7 +1792,7 @@ TEST(one_failed_allocation_on_the_wire_is_survived)
         CHECK_INT(ask(&earth, &first, "a.x"), AIOC_RESOLVE_LATER);
         earth.fail_at = n;
         world_run_to(&earth, 20000);
-        CHECK_INT(first.calls, 1);
+        CHECK_INT(first.told, 1);
         survived = first.got[0] != '(';
         CHECK_INT(survived, n > 1);                                    /* the first is to read resolv.conf */
         CHECK(survived || strcmp(first.got, "(a.x could not be looked up: out of memory) at 0") == 0);
@@ -1834,12 +1810,11 @@ TEST(it_may_be_closed_at_any_moment)
         earth.config = eventful_config;
         earth.chunk = 7;
         ask(&earth, &first, "a.x");
-        for (after = 0; after < steps && first.calls == 0; after++) {
+        for (after = 0; after < steps && first.told == 0; after++) {
             if (!world_step(&earth)) earth.now_us += 1000;
         }
-        aioc_resolve_cancel(&earth.resolver, &first.waiter);
         world_close(&earth);
-        if (first.calls) break;
+        if (first.told) break;
     }
     CHECK(steps > 20 && steps < 200);
 }
@@ -1932,31 +1907,16 @@ static void loopback_serve(loopback *l)
     for (i = 0; i < l->accepted_count; i++) loopback_serve_stream(l, l->accepted[i]);
 }
 
-typedef struct heard { int calls; char text[400]; } heard;
-
-static void heard_done(aioc_resolve_waiter *waiter, const aiocosmos_address *addresses, size_t count, const char *error)
-{
-    heard *h = waiter->owner;
-    h->calls++;
-    print_addresses(h->text, sizeof h->text, addresses, count);
-    if (error) snprintf(h->text, sizeof h->text, "(%s)", error);
-}
-
-static void loopback_resolve(loopback *l, bool serve, heard *h)
+static void loopback_resolve(loopback *l, bool serve, char text[400])
 {
     aioc_platform_reactor reactor;
     aioc_memory memory;
     aioc_resolve resolver;
-    aioc_resolve_waiter waiter;
-    aioc_resolve_options options;
     const aiocosmos_address *addresses;
     aiocosmos_allocator allocator;
     const char *error;
     size_t count;
     int turns;
-    memset(&options, 0, sizeof options);
-    memset(&waiter, 0, sizeof waiter);
-    memset(h, 0, sizeof *h);
     l->platform = aioc_platform_system;
     l->platform.user_data = l;
     l->platform.socket_open = loopback_open;
@@ -1964,18 +1924,18 @@ static void loopback_resolve(loopback *l, bool serve, heard *h)
     aioc_memory_init(&memory, NULL, 1 << 20);
     allocator = aioc_memory_allocator(&memory);
     CHECK_INT(aioc_platform_reactor_open(&reactor, &l->platform, &allocator), 0);
-    aioc_resolve_open(&resolver, &reactor, &memory, &options);
-    waiter.done = heard_done;
-    waiter.owner = h;
-    CHECK_INT(aioc_resolve_ask(&resolver, "db.x", &waiter, &addresses, &count, &error), AIOC_RESOLVE_LATER);
-    for (turns = 0; turns < 2000 && h->calls == 0; turns++) {
+    aioc_resolve_open(&resolver, &reactor, &memory, NULL, NULL);
+    CHECK_INT(aioc_resolve_ask(&resolver, "db.x", &addresses, &count, &error), AIOC_RESOLVE_LATER);
+    for (turns = 0; turns < 2000 && resolver.answered == 0; turns++) {
         aioc_platform_tick(&reactor);
         while (aioc_platform_timer_run_one(&reactor)) continue;
         aioc_platform_poll(&reactor, 5);
         while (aioc_platform_dispatch_one(&reactor)) continue;
         if (serve) loopback_serve(l);
     }
-    aioc_resolve_cancel(&resolver, &waiter);
+    CHECK(aioc_resolve_ask(&resolver, "db.x", &addresses, &count, &error) != AIOC_RESOLVE_LATER);
+    print_addresses(text, 400, addresses, count);
+    if (error) snprintf(text, 400, "(%s)", error);
     aioc_resolve_close(&resolver);
     CHECK_INT(reactor.source_count, 0);
     aioc_platform_reactor_close(&reactor);
@@ -1985,18 +1945,17 @@ static void loopback_resolve(loopback *l, bool serve, heard *h)
 TEST(real_sockets_truncated_then_tcp_then_nobody)
 {
     loopback l;
-    heard h;
+    char text[400];
     memset(&l, 0, sizeof l);
     if (!loopback_bind(&l)) SKIP("no port is free for both UDP and TCP");
-    loopback_resolve(&l, true, &h);
-    CHECK_STR(h.text, "2001:db8::7 10.0.0.7");
-    CHECK_INT(h.calls, 1);
+    loopback_resolve(&l, true, text);
+    CHECK_STR(text, "2001:db8::7 10.0.0.7");
     CHECK_INT(l.truncated, 2);
     CHECK_INT(l.streams, 2);
     while (l.accepted_count > 0) close(l.accepted[--l.accepted_count]);
     close(l.udp);
     close(l.tcp);
-    loopback_resolve(&l, false, &h);                                   /* the kernel says so at once */
-    CHECK_STR(h.text, "(db.x could not be looked up: name server 127.0.0.1 is not there: nobody listens on its port "
+    loopback_resolve(&l, false, text);                                 /* the kernel says so at once */
+    CHECK_STR(text, "(db.x could not be looked up: name server 127.0.0.1 is not there: nobody listens on its port "
               "53)");
 }
