@@ -32,13 +32,13 @@ TESTS    := $(patsubst %.c,$(B)/%,$(wildcard tests/*.c))
 
 # Tests that are built once more, to run on poll as well as on epoll, and tests that have the emulator's core inside.
 select    = $(filter $(addprefix $(B)/tests/,$(1)),$(TESTS))
-EMBEDDING := $(call select,test_client% test_emulator% test_query_p% sim%)
+EMBEDDING := $(call select,test_client% test_emulator% test_plan% test_query_p% sim%)
 POLLING   := $(addsuffix -poll,$(call select,test_platform% test_pool% test_client%))
 
 # Tests of the layers that read what others wrote, built once more by a clang that is there: it sees undefined behaviour
 # that gcc does not. Without optimisation it takes a third of the time to compile.
 CLANGED   := $(if $(and $(SANITIZING),$(shell command -v clang)),$(addsuffix -clang,$(call select,test_text test_json \
-             test_http test_resolve test_auth test_tls test_protocol test_query)))
+             test_http test_resolve test_auth test_tls test_protocol test_rows)))
 CLANG     := clang -std=gnu99 -O0 -g1 -fsanitize=undefined -fno-sanitize-recover=all
 
 SCRIPTS   := tests/examples.sh tests/tool.sh tests/query_memory.sh tests/compile/run.sh tools/check-layers.sh

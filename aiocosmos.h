@@ -86,7 +86,9 @@
  *     >>protocol   resource links, headers, partition keys and their hashes, session tokens, error texts
  *     >>account    what is known of containers, their ranges and session tokens
  *     >>operation  one request's life: attempt, outcome, retry, completion
- *     >>query      how the answers of many ranges become one: order, groups, plans, tokens
+ *     >>plan       what the service says must be done for a query, and the texts that ranges are asked
+ *     >>rows       order, equality and hashes of values, and what makes the rows of many ranges one answer
+ *     >>position   continuation tokens
  *     >>feeds      paging, queries over many ranges, reads of many items, the change feed, bulk
  *     >>client     the public functions
  *============================================================================*/
@@ -2188,6 +2190,44 @@ static size_t aioc_memory_print(char *out, size_t cap, const char *format, ...)
     len = vsnprintf(out, cap, format, values);
     va_end(values);
     return len > 0 ? (size_t)len : 0;
+}
+
+/*--- Writers ----------------------------------------------------------------*/
+
+/* Appends all or nothing: once something had no memory, all that follows is dropped. */
+typedef struct aioc_memory_writer {
+    aioc_memory *memory;
+    aioc_memory_buffer *out;
+    size_t start;
+    bool ok;
+} aioc_memory_writer;
+
+static aioc_memory_writer aioc_memory_write(aioc_memory *memory, aioc_memory_buffer *out)
+{
+    aioc_memory_writer writer = {memory, out, out->len, true};
+    return writer;
+}
+
+static void aioc_memory_put_bytes(aioc_memory_writer *writer, const void *bytes, size_t len)
+{
+    writer->ok = writer->ok && aioc_memory_append(writer->memory, writer->out, bytes, len);
+}
+
+static void aioc_memory_put(aioc_memory_writer *writer, aiocosmos_str text)
+{
+    aioc_memory_put_bytes(writer, text.ptr, text.len);
+}
+
+static void aioc_memory_put_text(aioc_memory_writer *writer, const char *text)
+{
+    aioc_memory_put(writer, aioc_memory_str(text));
+}
+
+/* False: no memory, and nothing is appended. */
+static bool aioc_memory_written(const aioc_memory_writer *writer)
+{
+    if (!writer->ok) writer->out->len = writer->start;
+    return writer->ok;
 }
 
 /*==============================================================================
@@ -13284,69 +13324,789 @@ static int aioc_op_accept(aioc_op_engine *engine, const aioc_op_spec *spec, aioc
     return *out ? 0 : aioc_op_refuse_memory(engine);
 }
 /*==============================================================================
- * MARK: - Query                                                         >>query
+ * MARK: - Plan                                                           >>plan
  *
- * How the partial answers of partition key ranges become the answer: the
- * order and equality of values, aggregates, groups, what a query plan says,
- * the texts that ranges are asked, continuation tokens, hybrid search.
+ * What the service says of a query: what must be done with the answers of the
+ * ranges, where in the key space they are, and the texts that ranges are asked.
  *
- * May call: memory, text, json, auth, protocol.
- * Knows nothing of: operations, ranges' ids, time.
+ * May call: memory, text, json, protocol.
+ * Knows nothing of: rows, operations, time.
  *============================================================================*/
 
-/*--- Writers ----------------------------------------------------------------*/
+/*--- Plans: what the service says must be done with the answers of the ranges (the query plan request's JSON) ---*/
 
-/* Appends all or nothing: once something had no memory, all that follows is dropped. */
-typedef struct aioc_query_writer {
-    aioc_memory *memory;
-    aioc_memory_buffer *out;
-    size_t start;
+/* What is implemented, for x-ms-cosmos-supported-query-features: the service refuses a query that needs another. */
+#define AIOC_PLAN_FEATURES \
+    "Aggregate,CountIf,DCount,Distinct,GroupBy,HybridSearch,ListAndSetAggregate,MultipleAggregates,MultipleOrderBy," \
+    "NonStreamingOrderBy,NonValueAggregate,OffsetAndLimit,OrderBy,Top,WeightedRankFusion"
+
+#define AIOC_PLAN_VERSION_MAX 2
+
+typedef enum aioc_plan_aggregate {
+    AIOC_PLAN_PLAIN,  /* no aggregate: the first value seen */
+    AIOC_PLAN_COUNT, AIOC_PLAN_COUNT_IF, AIOC_PLAN_SUM, AIOC_PLAN_AVERAGE, AIOC_PLAN_MIN, AIOC_PLAN_MAX,
+    AIOC_PLAN_MAKE_LIST, AIOC_PLAN_MAKE_SET
+} aioc_plan_aggregate;
+
+typedef struct aioc_plan_alias { aiocosmos_str name; uint8_t aggregate; } aioc_plan_alias;  /* name: unescaped */
+
+/* What a plan says of the rows. On the wire they are, without GROUP BY, [{"item":…}] for SELECT VALUE, and else
+ * {"payload":{"alias":{"item":…},…}}; with it {"groupByItems":[{"item":…},{}…],"payload":…}, where the
+ * payload is an object of aliases, for SELECT VALUE of an aggregate [{"item":…}], or the bare value. */
+typedef struct aioc_plan_shape {
+    const aioc_plan_alias *aliases;  /* of an object, in the order of the SELECT list */
+    uint32_t alias_count;
+    bool grouped;  /* GROUP BY; else all is one group */
+    bool value;    /* SELECT VALUE: no aliases, but */
+    uint8_t value_aggregate;
+} aioc_plan_shape;
+
+/* Whether the results depend on which rows come first. */
+static bool aioc_plan_shape_makes_lists(const aioc_plan_shape *shape)
+{
+    uint32_t i;
+    for (i = 0; i < shape->alias_count; i++)
+        if (shape->aliases[i].aggregate == AIOC_PLAN_MAKE_LIST) return true;
+    return shape->value_aggregate == AIOC_PLAN_MAKE_LIST;
+}
+
+enum { AIOC_PLAN_ALL, AIOC_PLAN_DISTINCT_ORDERED, AIOC_PLAN_DISTINCT_UNORDERED };
+
+typedef struct aioc_plan_info {  /* one queryInfo */
+    uint8_t  distinct;
+    bool     has_top, has_offset, has_limit, has_dcount, non_streaming;
+    bool     merges_groups;            /* aggregates or GROUP BY: rows go through aioc_rows_groups */
+    uint32_t order_count;              /* columns of ORDER BY */
+    const uint8_t *descending;         /* one a column, as are the expressions */
+    const aiocosmos_str *expressions;  /* len 0: the service did not say it */
+    uint64_t top, offset, limit;
+    aioc_plan_shape shape;
+    aiocosmos_str rewritten;     /* SQL; len 0: the text that was asked */
+    aiocosmos_str dcount_alias;  /* len 0: SELECT VALUE */
+} aioc_plan_info;
+
+typedef struct aioc_plan_span { aiocosmos_str min, max; } aioc_plan_span;  /* [min, max) of effective keys */
+
+#define AIOC_PLAN_COMPONENTS_MAX 64
+
+typedef struct aioc_plan_component {  /* of a hybrid search: one ranking of the documents */
+    aioc_plan_info info;
+    double weight;
+} aioc_plan_component;
+
+/* Never changed once it is read, and shared by the queries that have the same text. One block, with all its texts. */
+typedef struct aioc_plan {
+    uint32_t refs;
+    size_t   bytes;
+    aiocosmos_str text;  /* the service's JSON, as it came */
+    bool     hybrid;     /* then the hybrid parts count, else info */
+    aioc_plan_info info;
+    const aioc_plan_component *components;
+    uint32_t component_count;
+    bool     needs_statistics;  /* the statistics' text goes to every range of the container first */
+    bool     has_take;
+    uint64_t skip, take;
+    aiocosmos_str statistics;
+    const aioc_plan_span *spans;  /* where the answers are; sorted, none overlaps the next */
+    uint32_t span_count;
+} aioc_plan;
+
+/* A plan's block while it is filled: arrays in front, texts behind. No text is longer than it is in the JSON, and no
+ * value of the JSON becomes an element larger than a span. */
+typedef struct aioc_plan_reader {
+    aioc_plan *plan;
+    char *arrays, *texts;
+    char *why;
+    size_t cap;
+} aioc_plan_reader;
+
+static void *aioc_plan_take(aioc_plan_reader *reader, size_t count, size_t size)
+{
+    void *array = reader->arrays;
+    reader->arrays += count * size;
+    return array;
+}
+
+/* A string, escapes undone; what is no string becomes the empty text. */
+static aiocosmos_str aioc_plan_take_text(aioc_plan_reader *reader, aiocosmos_json value)
+{
+    aiocosmos_str text = aioc_memory_str(NULL);
+    if (value.type != AIOCOSMOS_JSON_STR) return text;
+    text.ptr = reader->texts;
+    text.len = aioc_json_get_str(value, reader->texts, value.len);  /* the quotes' room takes the NUL */
+    reader->texts += text.len;
+    return text;
+}
+
+static bool aioc_plan_absent(aiocosmos_json value)
+{
+    return value.type == AIOCOSMOS_JSON_NONE || value.type == AIOCOSMOS_JSON_NULL;
+}
+
+#define AIOC_PLAN_BLAMED_MAX 80  /* bytes of a plan in a message */
+
+/* "the query plan's <name> is <value>, <but>". Always false. */
+static bool aioc_plan_blame(aioc_plan_reader *reader, const char *name, aiocosmos_json value, const char *but)
+{
+    char quoted[AIOC_PROTOCOL_QUOTE_MAX + 4] = "missing";
+    bool cut = value.len > AIOC_PLAN_BLAMED_MAX;
+    aiocosmos_str text = aioc_text_view(value.ptr, cut ? AIOC_PLAN_BLAMED_MAX : value.len);
+    if (value.type != AIOCOSMOS_JSON_NONE) aioc_protocol_quote(text, quoted);
+    aioc_memory_print(reader->why, reader->cap, "the query plan's %s is %s%s, %s", name, quoted, cut ? "..." : "", but);
+    return false;
+}
+
+static bool aioc_plan_read_count(aioc_plan_reader *reader, const char *name, aiocosmos_json value, bool *has,
+                                 uint64_t *out)
+{
+    int64_t number = 0;
+    *has = !aioc_plan_absent(value);
+    if (*has && (!aioc_json_get_i64(value, &number) || number < 0))
+        return aioc_plan_blame(reader, name, value, "not a count");
+    *out = (uint64_t)number;
+    return true;
+}
+
+/* Plans that come from native code have 0 and 1. */
+static bool aioc_plan_read_flag(aioc_plan_reader *reader, const char *name, aiocosmos_json value, bool *out)
+{
+    int64_t number = 0;
+    *out = false;
+    if (aioc_plan_absent(value) || aioc_json_get_bool(value, out)) return true;
+    if (!aioc_json_get_i64(value, &number) || number < 0 || number > 1)
+        return aioc_plan_blame(reader, name, value, "neither true nor false");
+    *out = number != 0;
+    return true;
+}
+
+static bool aioc_plan_is_list(aioc_plan_reader *reader, const char *name, aiocosmos_json value)
+{
+    return aioc_plan_absent(value) || value.type == AIOCOSMOS_JSON_ARR ||
+           aioc_plan_blame(reader, name, value, "not a list");
+}
+
+/* null is a plain value, seen where others are aggregated. */
+static bool aioc_plan_read_aggregate(aioc_plan_reader *reader, const char *name, aiocosmos_json value, uint8_t *out)
+{
+    static const char *const names[] = { "Count", "CountIf", "Sum", "Average", "Min", "Max", "MakeList", "MakeSet" };
+    size_t i;
+    *out = AIOC_PLAN_PLAIN;
+    if (value.type == AIOCOSMOS_JSON_NULL) return true;
+    for (i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (!aioc_json_is_str(value, names[i])) continue;
+        *out = (uint8_t)(AIOC_PLAN_COUNT + i);
+        return true;
+    }
+    return aioc_plan_blame(reader, name, value, "an aggregate that this version does not know");
+}
+
+enum {
+    AIOC_PLAN_P_DISTINCT, AIOC_PLAN_P_TOP, AIOC_PLAN_P_OFFSET, AIOC_PLAN_P_LIMIT, AIOC_PLAN_P_ORDER,
+    AIOC_PLAN_P_EXPRESSIONS, AIOC_PLAN_P_GROUPS, AIOC_PLAN_P_ALIASES, AIOC_PLAN_P_AGGREGATES, AIOC_PLAN_P_TYPES,
+    AIOC_PLAN_P_REWRITTEN, AIOC_PLAN_P_VALUE, AIOC_PLAN_P_DCOUNT, AIOC_PLAN_P_NON_STREAMING, AIOC_PLAN_P_COUNT
+};
+
+static const char *const aioc_plan_info_names[AIOC_PLAN_P_COUNT] = {
+    "distinctType", "top", "offset", "limit", "orderBy", "orderByExpressions", "groupByExpressions", "groupByAliases",
+    "aggregates", "groupByAliasToAggregateType", "rewrittenQuery", "hasSelectValue", "dCountInfo",
+    "hasNonStreamingOrderBy"
+};
+
+static bool aioc_plan_read_distinct(aioc_plan_reader *reader, aiocosmos_json value, aioc_plan_info *info)
+{
+    info->distinct = AIOC_PLAN_ALL;
+    if (aioc_plan_absent(value) || aioc_json_is_str(value, "None")) return true;
+    info->distinct = aioc_json_is_str(value, "Ordered") ? AIOC_PLAN_DISTINCT_ORDERED : AIOC_PLAN_DISTINCT_UNORDERED;
+    return info->distinct == AIOC_PLAN_DISTINCT_ORDERED || aioc_json_is_str(value, "Unordered") ||
+           aioc_plan_blame(reader, "distinctType", value, "which this version does not know");
+}
+
+static bool aioc_plan_read_order(aioc_plan_reader *reader, aiocosmos_json order, aiocosmos_json expressions,
+                                 aioc_plan_info *info)
+{
+    aiocosmos_json value = aioc_json_none();
+    size_t count = aioc_json_count(order), given = aioc_json_count(expressions), i = 0;
+    uint8_t *descending = (uint8_t *)reader->texts;
+    aiocosmos_str *texts = (aiocosmos_str *)aioc_plan_take(reader, count, sizeof *texts);
+    if (given > 0 && given != count)
+        return aioc_plan_blame(reader, "orderByExpressions", expressions, "not as long as its orderBy");
+    reader->texts += count;
+    for (; aioc_json_next(order, NULL, &value); i++) {
+        descending[i] = aioc_json_is_str(value, "Descending");
+        texts[i] = aioc_memory_str(NULL);
+        if (!descending[i] && !aioc_json_is_str(value, "Ascending"))
+            return aioc_plan_blame(reader, "orderBy", value, "which this version does not know");
+    }
+    for (i = 0; aioc_json_next(expressions, NULL, &value); i++) {
+        texts[i] = aioc_plan_take_text(reader, value);
+        if (value.type != AIOCOSMOS_JSON_STR)
+            return aioc_plan_blame(reader, "orderByExpressions", value, "not a text");
+    }
+    info->order_count = (uint32_t)count;
+    info->descending = descending;
+    info->expressions = texts;
+    return true;
+}
+
+#define AIOC_PLAN_ALIASES_MAX 4096  /* far more than a query may name; each is looked up among all */
+
+/* What the plan says of an alias. NONE: nothing. */
+static aiocosmos_json aioc_plan_type_of(aiocosmos_json types, aiocosmos_str alias)
+{
+    aiocosmos_json found = aioc_json_none(), value = found, key;
+    while (aioc_json_next(types, &key, &value))
+        if (aioc_json_means(key, alias, false)) found = value;
+    return found;
+}
+
+/* The types of the aliases are an object. Its properties are in no order that counts; where a plan has no list of the
+ * aliases, they are taken in theirs. */
+static bool aioc_plan_read_aliases(aioc_plan_reader *reader, aiocosmos_json list, aiocosmos_json types,
+                                   aioc_plan_info *info)
+{
+    aiocosmos_json key = aioc_json_none(), value = key;
+    size_t count = aioc_json_count(list), typed = aioc_json_count(types), i = 0;
+    bool listed = count > 0;
+    aioc_plan_alias *aliases;
+    if (!aioc_plan_absent(types) && types.type != AIOCOSMOS_JSON_OBJ)
+        return aioc_plan_blame(reader, "groupByAliasToAggregateType", types, "not an object");
+    if (listed && count != typed)
+        return aioc_plan_blame(reader, "groupByAliasToAggregateType", types, "not as long as its groupByAliases");
+    if (typed > AIOC_PLAN_ALIASES_MAX)
+        return aioc_plan_blame(reader, "groupByAliasToAggregateType", types, "which is too long");
+    aliases = (aioc_plan_alias *)aioc_plan_take(reader, typed, sizeof *aliases);
+    while (aioc_json_next(listed ? list : types, &key, &value)) {
+        aiocosmos_json type = value;
+        if (listed) {
+            if (value.type != AIOCOSMOS_JSON_STR)
+                return aioc_plan_blame(reader, "groupByAliases", value, "not a text");
+            key = value;
+        }
+        aliases[i].name = aioc_plan_take_text(reader, key);
+        if (listed) type = aioc_plan_type_of(types, aliases[i].name);
+        if (type.type == AIOCOSMOS_JSON_NONE)
+            return aioc_plan_blame(reader, "groupByAliases", key, "of which it does not say what it is");
+        if (!aioc_plan_read_aggregate(reader, "groupByAliasToAggregateType", type, &aliases[i].aggregate))
+            return false;
+        info->merges_groups = info->merges_groups || aliases[i].aggregate != AIOC_PLAN_PLAIN;
+        i++;
+    }
+    info->shape.aliases = aliases;
+    info->shape.alias_count = (uint32_t)i;
+    return true;
+}
+
+static bool aioc_plan_read_shape(aioc_plan_reader *reader, const aiocosmos_json *fields, aioc_plan_info *info)
+{
+    aiocosmos_json aggregates = fields[AIOC_PLAN_P_AGGREGATES], value = aioc_json_none();
+    aioc_plan_shape *shape = &info->shape;
+    size_t count = aioc_json_count(aggregates);
+    shape->grouped = aioc_json_count(fields[AIOC_PLAN_P_GROUPS]) > 0;
+    info->merges_groups = shape->grouped;
+    if (!aioc_plan_read_flag(reader, "hasSelectValue", fields[AIOC_PLAN_P_VALUE], &shape->value) ||
+        !aioc_plan_read_aliases(reader, fields[AIOC_PLAN_P_ALIASES], fields[AIOC_PLAN_P_TYPES], info)) return false;
+    if (count > 1 || (count == 1 && shape->alias_count > 0))
+        return aioc_plan_blame(reader, "aggregates", aggregates, "more than SELECT VALUE has");
+    if (count == 0) return true;
+    aioc_json_next(aggregates, NULL, &value);
+    if (value.type == AIOCOSMOS_JSON_NULL) return aioc_plan_blame(reader, "aggregates", value, "not an aggregate");
+    /* Plans of the first version do not say hasSelectValue; an aggregate without an alias is one. */
+    if (!shape->value && !aioc_plan_absent(fields[AIOC_PLAN_P_VALUE]))
+        return aioc_plan_blame(reader, "aggregates", value, "but it is not of a SELECT VALUE and has no alias");
+    shape->value = true;
+    info->merges_groups = true;
+    return aioc_plan_read_aggregate(reader, "aggregates", value, &shape->value_aggregate);
+}
+
+/* Groups exclude an order and a count; and aggregates and orders are in the rows of a rewritten query only. */
+static bool aioc_plan_can_follow(aioc_plan_reader *reader, const aioc_plan_info *info)
+{
+    const char *what = info->merges_groups ? "groups" : "orders", *but = NULL;
+    if (info->merges_groups && info->has_dcount) but = "counts, which this version cannot do in one";
+    else if (info->merges_groups && info->order_count) but = "orders, which this version cannot do in one";
+    else if ((info->merges_groups || info->order_count) && info->rewritten.len == 0) but = "has no rewritten query";
+    if (but) aioc_memory_print(reader->why, reader->cap, "the query plan %s and %s", what, but);
+    return !but;
+}
+
+static bool aioc_plan_read_info(aioc_plan_reader *reader, aiocosmos_json object, aioc_plan_info *info)
+{
+    static const uint8_t lists[] = { AIOC_PLAN_P_ORDER, AIOC_PLAN_P_EXPRESSIONS, AIOC_PLAN_P_GROUPS,
+                                     AIOC_PLAN_P_ALIASES, AIOC_PLAN_P_AGGREGATES };
+    aiocosmos_json fields[AIOC_PLAN_P_COUNT], dcount, rewritten;
+    size_t i;
+    memset(info, 0, sizeof *info);
+    if (object.type != AIOCOSMOS_JSON_OBJ) return aioc_plan_blame(reader, "queryInfo", object, "not an object");
+    aioc_json_fields(object, aioc_plan_info_names, AIOC_PLAN_P_COUNT, fields);
+    for (i = 0; i < sizeof lists; i++)
+        if (!aioc_plan_is_list(reader, aioc_plan_info_names[lists[i]], fields[lists[i]])) return false;
+    dcount = fields[AIOC_PLAN_P_DCOUNT];
+    rewritten = fields[AIOC_PLAN_P_REWRITTEN];
+    info->has_dcount = !aioc_plan_absent(dcount);
+    if (info->has_dcount && dcount.type != AIOCOSMOS_JSON_OBJ)
+        return aioc_plan_blame(reader, "dCountInfo", dcount, "not an object");
+    if (!aioc_plan_absent(rewritten) && rewritten.type != AIOCOSMOS_JSON_STR)
+        return aioc_plan_blame(reader, "rewrittenQuery", rewritten, "not a text");
+    info->rewritten = aioc_plan_take_text(reader, rewritten);
+    info->dcount_alias = aioc_plan_take_text(reader, aioc_json_at(dcount, "/dCountAlias"));
+    if (!aioc_plan_read_distinct(reader, fields[AIOC_PLAN_P_DISTINCT], info) ||
+        !aioc_plan_read_count(reader, "top", fields[AIOC_PLAN_P_TOP], &info->has_top, &info->top) ||
+        !aioc_plan_read_count(reader, "offset", fields[AIOC_PLAN_P_OFFSET], &info->has_offset, &info->offset) ||
+        !aioc_plan_read_count(reader, "limit", fields[AIOC_PLAN_P_LIMIT], &info->has_limit, &info->limit) ||
+        !aioc_plan_read_flag(reader, "hasNonStreamingOrderBy", fields[AIOC_PLAN_P_NON_STREAMING],
+                             &info->non_streaming) ||
+        !aioc_plan_read_order(reader, fields[AIOC_PLAN_P_ORDER], fields[AIOC_PLAN_P_EXPRESSIONS], info) ||
+        !aioc_plan_read_shape(reader, fields, info)) return false;
+    /* Rows that come in no order can't be compared with the one before only. */
+    if (info->distinct == AIOC_PLAN_DISTINCT_ORDERED && info->order_count == 0)
+        info->distinct = AIOC_PLAN_DISTINCT_UNORDERED;
+    return aioc_plan_can_follow(reader, info);
+}
+
+/*--- Spans ------------------------------------------------------*/
+
+/* What a point of no key at all, which plans of queries without FROM have, ends before. */
+#define AIOC_PLAN_EPK_FIRST "00000000000000000000000000000001"
+
+static bool aioc_plan_is_hex(aiocosmos_str text)
+{
+    size_t i;
+    for (i = 0; i < text.len; i++)
+        if (aioc_text_hex(text.ptr[i]) < 0) return false;
+    return text.len % 2 == 0 && text.len < AIOC_PROTOCOL_EPK_MAX;
+}
+
+/* The smallest key of the same width above, in place; behind the last one is the end of all. The text is ours. */
+static aiocosmos_str aioc_plan_epk_successor(aiocosmos_str epk)
+{
+    char *digits = (char *)(uintptr_t)epk.ptr;
+    size_t at = epk.len, i;
+    if (epk.len == 0) return aioc_memory_str(AIOC_PLAN_EPK_FIRST);
+    while (at > 0 && aioc_memory_lower(digits[at - 1]) == 'f') at--;
+    if (at == 0) return aioc_memory_str("FF");
+    for (i = at; i < epk.len; i++) digits[i] = '0';
+    digits[at - 1] = digits[at - 1] == '9' ? 'A' : (char)(digits[at - 1] + 1);
+    return epk;
+}
+
+/* A border in hex; proxies that know no hashes say [] and "Infinity" for the ends of the key space. */
+static bool aioc_plan_read_border(aioc_plan_reader *reader, const char *name, aiocosmos_json value, aiocosmos_str *out)
+{
+    *out = aioc_memory_str("");
+    if (value.type == AIOCOSMOS_JSON_ARR && aioc_json_count(value) == 0) return true;
+    if (value.type != AIOCOSMOS_JSON_STR) return aioc_plan_blame(reader, name, value, "not an effective key");
+    if (aioc_json_is_str(value, "Infinity")) *out = aioc_memory_str("FF");
+    else *out = aioc_plan_take_text(reader, value);
+    return aioc_plan_is_hex(*out) || aioc_plan_blame(reader, name, value, "not an effective key");
+}
+
+static bool aioc_plan_read_span(aioc_plan_reader *reader, aiocosmos_json value, aioc_plan_span *span)
+{
+    static const char *const names[] = { "min", "max", "isMinInclusive", "isMaxInclusive" };
+    aiocosmos_json fields[4];
+    bool with_min = true, with_max = false;
+    aioc_json_fields(value, names, 4, fields);
+    if (!aioc_plan_read_border(reader, "queryRanges' min", fields[0], &span->min) ||
+        !aioc_plan_read_border(reader, "queryRanges' max", fields[1], &span->max)) return false;
+    if (!aioc_plan_absent(fields[2]) && !aioc_plan_read_flag(reader, "isMinInclusive", fields[2], &with_min))
+        return false;
+    if (!aioc_plan_read_flag(reader, "isMaxInclusive", fields[3], &with_max)) return false;
+    if (!with_min) span->min = aioc_plan_epk_successor(span->min);
+    if (with_max) span->max = aioc_plan_epk_successor(span->max);
+    return aioc_protocol_epk_compare(span->min, span->max) < 0 ||
+           aioc_plan_blame(reader, "queryRanges", value, "and that has no inside");
+}
+
+/* By their starts: a heap, because a plan may have thousands of them and libc's qsort may allocate. */
+static void aioc_plan_sort_spans(aioc_plan_span *spans, size_t count)
+{
+    size_t left = count / 2, right = count;
+    while (right > 1) {
+        aioc_plan_span moved;
+        size_t at, child;
+        if (left > 0) moved = spans[--left];
+        else {
+            moved = spans[--right];
+            spans[right] = spans[0];
+        }
+        for (at = left; (child = 2 * at + 1) < right; at = child) {
+            if (child + 1 < right && aioc_protocol_epk_compare(spans[child].min, spans[child + 1].min) < 0) child++;
+            if (aioc_protocol_epk_compare(moved.min, spans[child].min) >= 0) break;
+            spans[at] = spans[child];
+        }
+        spans[at] = moved;
+    }
+}
+
+static bool aioc_plan_read_spans(aioc_plan_reader *reader, aiocosmos_json list)
+{
+    aioc_plan *plan = reader->plan;
+    aiocosmos_json value = aioc_json_none();
+    size_t count = aioc_json_count(list), i = 0;
+    aioc_plan_span *spans = (aioc_plan_span *)aioc_plan_take(reader, count > 0 ? count : 1, sizeof *spans);
+    plan->spans = spans;
+    plan->span_count = aioc_plan_absent(list) ? 1 : (uint32_t)count;  /* none: there is nothing to be found */
+    if (!aioc_plan_is_list(reader, "queryRanges", list)) return false;
+    spans[0].min = aioc_memory_str("");
+    spans[0].max = aioc_memory_str("FF");
+    while (aioc_json_next(list, NULL, &value))
+        if (!aioc_plan_read_span(reader, value, &spans[i++])) return false;
+    aioc_plan_sort_spans(spans, count);
+    for (i = 1; i < count; i++)
+        if (aioc_protocol_epk_compare(spans[i - 1].max, spans[i].min) > 0)
+            return aioc_plan_blame(reader, "queryRanges", list, "and two of them overlap");
+    return true;
+}
+
+/*--- Whole plans ----------------------------------------------------*/
+
+static bool aioc_plan_read_hybrid(aioc_plan_reader *reader, aiocosmos_json hybrid)
+{
+    static const char *const names[] = { "globalStatisticsQuery", "requiresGlobalStatistics", "componentQueryInfos",
+                                         "componentWeights", "skip", "take" };
+    aiocosmos_json fields[6], value = aioc_json_none(), weight = value;
+    aioc_plan *plan = reader->plan;
+    aioc_plan_component *components;
+    size_t count, i = 0;
+    bool has_skip;
+    plan->hybrid = true;
+    aioc_json_fields(hybrid, names, 6, fields);
+    if (!aioc_plan_is_list(reader, names[2], fields[2]) || !aioc_plan_is_list(reader, names[3], fields[3]))
+        return false;
+    count = aioc_json_count(fields[2]);
+    if (count == 0) return aioc_plan_blame(reader, names[2], fields[2], "so that nothing is ranked");
+    if (count > AIOC_PLAN_COMPONENTS_MAX)
+        return aioc_plan_blame(reader, names[2], fields[2], "more than this version ranks by");
+    if (aioc_json_count(fields[3]) > 0 && aioc_json_count(fields[3]) != count)
+        return aioc_plan_blame(reader, names[3], fields[3], "not as long as its componentQueryInfos");
+    components = (aioc_plan_component *)aioc_plan_take(reader, count, sizeof *components);
+    plan->components = components;
+    plan->component_count = (uint32_t)count;
+    plan->statistics = aioc_plan_take_text(reader, fields[0]);
+    if (!aioc_plan_read_flag(reader, names[1], fields[1], &plan->needs_statistics) ||
+        !aioc_plan_read_count(reader, names[4], fields[4], &has_skip, &plan->skip) ||
+        !aioc_plan_read_count(reader, names[5], fields[5], &plan->has_take, &plan->take)) return false;
+    if (plan->needs_statistics && plan->statistics.len == 0)
+        return aioc_plan_blame(reader, names[0], fields[0], "but it requires global statistics");
+    for (; aioc_json_next(fields[2], NULL, &value); i++) {
+        aioc_plan_component *component = &components[i];
+        if (!aioc_plan_read_info(reader, value, &component->info)) return false;
+        if (component->info.order_count > 1)
+            return aioc_plan_blame(reader, "componentQueryInfos", value, "which is ordered by more than a score");
+        if (component->info.distinct || component->info.has_dcount || component->info.merges_groups)
+            return aioc_plan_blame(reader, "componentQueryInfos", value, "which does more than rank");
+        if (component->info.rewritten.len == 0)
+            return aioc_plan_blame(reader, "componentQueryInfos", value, "which has no query");
+        component->weight = 1;
+        if (aioc_json_next(fields[3], NULL, &weight) && !aioc_json_get_f64(weight, &component->weight))
+            return aioc_plan_blame(reader, names[3], weight, "not a weight");
+    }
+    return true;
+}
+
+/* The parts in the order in which their arrays need alignment. */
+static int aioc_plan_read_root(aioc_plan_reader *reader, aiocosmos_json root)
+{
+    static const char *const names[] = { "queryInfo", "hybridSearchQueryInfo", "queryRanges",
+                                         "partitionedQueryExecutionInfoVersion" };
+    aiocosmos_json fields[4];
+    int64_t version = 0;
     bool ok;
-} aioc_query_writer;
-
-static aioc_query_writer aioc_query_write(aioc_memory *memory, aioc_memory_buffer *out)
-{
-    aioc_query_writer writer = {memory, out, out->len, true};
-    return writer;
+    aioc_json_fields(root, names, 4, fields);
+    if (aioc_plan_absent(fields[0]) && aioc_plan_absent(fields[1])) {
+        aioc_memory_print(reader->why, reader->cap, "not a query plan: there is neither queryInfo nor "
+                                                    "hybridSearchQueryInfo");
+        return AIOCOSMOS_E_ARGUMENT;
+    }
+    if (!aioc_plan_absent(fields[3]) &&
+        (!aioc_json_get_i64(fields[3], &version) || version < 0 || version > AIOC_PLAN_VERSION_MAX)) {
+        aioc_plan_blame(reader, names[3], fields[3], "which this version does not know");
+        return AIOCOSMOS_E_PROTOCOL;
+    }
+    if (aioc_plan_absent(fields[1])) ok = aioc_plan_read_info(reader, fields[0], &reader->plan->info);
+    else if (aioc_plan_absent(fields[0])) ok = aioc_plan_read_hybrid(reader, fields[1]);
+    else ok = aioc_plan_blame(reader, names[1], fields[1], "but it has a queryInfo too");
+    return ok && aioc_plan_read_spans(reader, fields[2]) ? 0 : AIOCOSMOS_E_PROTOCOL;
 }
 
-static void aioc_query_put_bytes(aioc_query_writer *writer, const void *bytes, size_t len)
+static void aioc_plan_hold(aioc_plan *plan)
 {
-    writer->ok = writer->ok && aioc_memory_append(writer->memory, writer->out, bytes, len);
+    plan->refs++;
 }
 
-static void aioc_query_put(aioc_query_writer *writer, aiocosmos_str text)
+static void aioc_plan_release(aioc_memory *memory, aioc_plan *plan)
 {
-    aioc_query_put_bytes(writer, text.ptr, text.len);
+    if (plan && --plan->refs == 0) aioc_memory_free(memory, plan, plan->bytes);
 }
 
-static void aioc_query_put_text(aioc_query_writer *writer, const char *text)
+/* 0 and a plan with one reference; E_NOMEM; E_PROTOCOL and why: it contradicts itself, or says what is not known here.
+ * E_ARGUMENT: the JSON is something else than a plan. Unknown properties are ignored. */
+static int aioc_plan_read(aioc_memory *memory, aiocosmos_str json, aioc_plan **out, char *why, size_t cap)
 {
-    aioc_query_put(writer, aioc_memory_str(text));
+    aioc_plan_reader reader;
+    aiocosmos_json_doc doc;
+    aiocosmos_json root;
+    size_t components, structs, bytes;
+    char *text;
+    int result;
+    *out = NULL;
+    if (cap) *why = 0;
+    aioc_json_open(&doc, memory);
+    result = aioc_json_parse(&doc, json.ptr, json.len);
+    if (result != 0) {
+        aioc_memory_print(why, cap, "the query plan is not JSON at byte %llu: %s", aioc_protocol_ull(doc.error_at),
+                          doc.error ? doc.error : "");
+        aioc_json_close(&doc);
+        return result == AIOCOSMOS_E_NOMEM ? result : AIOCOSMOS_E_PROTOCOL;
+    }
+    root = aioc_json_root(&doc);
+    components = aioc_json_count(aioc_json_at(root, "/hybridSearchQueryInfo/componentQueryInfos"));
+    structs = sizeof *reader.plan + components * sizeof(aioc_plan_component) +
+              ((size_t)doc.count + 1) * sizeof(aioc_plan_span);
+    bytes = structs + 2 * json.len;
+    reader.plan = (aioc_plan *)aioc_memory_zalloc(memory, bytes);
+    if (!reader.plan) {
+        aioc_json_close(&doc);
+        return AIOCOSMOS_E_NOMEM;
+    }
+    text = (char *)reader.plan + structs;
+    memcpy(text, json.ptr, json.len);
+    reader.plan->refs = 1;
+    reader.plan->bytes = bytes;
+    reader.plan->text.ptr = text;
+    reader.plan->text.len = json.len;
+    reader.arrays = (char *)(reader.plan + 1);
+    reader.texts = text + json.len;
+    reader.why = why;
+    reader.cap = cap;
+    result = aioc_plan_read_root(&reader, root);
+    aioc_json_close(&doc);
+    AIOCOSMOS_ASSERT(reader.arrays <= text && reader.texts <= (char *)reader.plan + bytes);
+    if (result == 0) *out = reader.plan;
+    else aioc_plan_release(memory, reader.plan);
+    return result;
 }
 
-/* False: no memory, and nothing is appended. */
-static bool aioc_query_written(const aioc_query_writer *writer)
+/*--- Texts: the SQL that goes to a range ------------------------------------*/
+
+#define AIOC_PLAN_FILTER "{documentdb-formattableorderbyquery-filter}"
+
+static bool aioc_plan_is_word(char c)
 {
-    if (!writer->ok) writer->out->len = writer->start;
-    return writer->ok;
+    char small = aioc_memory_lower(c);
+    return (small >= 'a' && small <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '@' || (unsigned char)c >= 0x80;
 }
+
+/* Behind what starts at `at`: a string, a comment, a word or a number, or one other byte. */
+static size_t aioc_plan_skip(aiocosmos_str sql, size_t at)
+{
+    char c = sql.ptr[at++], next = at < sql.len ? sql.ptr[at] : '\0';
+    if (c == '"' || c == '\'') {
+        while (at < sql.len && sql.ptr[at] != c) at += sql.ptr[at] == '\\' ? 2 : 1;
+        return at < sql.len ? at + 1 : sql.len;
+    }
+    if (c == '-' && next == '-') {
+        while (at < sql.len && sql.ptr[at] != '\n' && sql.ptr[at] != '\r') at++;
+        return at;
+    }
+    if (c == '/' && next == '*') {
+        for (at++; at + 1 < sql.len; at++)
+            if (sql.ptr[at] == '*' && sql.ptr[at + 1] == '/') return at + 2;
+        return sql.len;
+    }
+    while (aioc_plan_is_word(c) && at < sql.len && aioc_plan_is_word(sql.ptr[at])) at++;
+    return at;
+}
+
+/* Where the text stands next outside of strings and comments, from `at` on; sql.len: nowhere. */
+static size_t aioc_plan_find(aiocosmos_str sql, size_t at, const char *text)
+{
+    size_t len = strlen(text);
+    while (at < sql.len) {
+        if (len <= sql.len - at && memcmp(sql.ptr + at, text, len) == 0) return at;
+        at = aioc_plan_skip(sql, at);
+    }
+    return sql.len;
+}
+
+/* The SQL text with the filter in every place that is kept free for one. *found may be NULL: whether there was one.
+ * False: no memory, and nothing is appended. */
+static bool aioc_plan_append_text(aioc_memory *memory, aioc_memory_buffer *out, aiocosmos_str sql,
+                                  aiocosmos_str filter, bool *found)
+{
+    aioc_memory_writer writer = aioc_memory_write(memory, out);
+    size_t at = 0, hole;
+    if (found) *found = false;
+    for (; at < sql.len; at = hole + sizeof AIOC_PLAN_FILTER - 1) {
+        hole = aioc_plan_find(sql, at, AIOC_PLAN_FILTER);
+        aioc_memory_put_bytes(&writer, sql.ptr + at, hole - at);
+        if (hole == sql.len) break;
+        aioc_memory_put(&writer, filter);
+        if (found) *found = true;
+    }
+    return aioc_memory_written(&writer);
+}
+
+static bool aioc_plan_is_blank(aiocosmos_str token)
+{
+    char c = *token.ptr;
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n' || (token.len > 1 && (c == '-' || c == '/'));
+}
+
+/* The next token but white space and comments; false: there is none. */
+static bool aioc_plan_next_token(aiocosmos_str sql, size_t *at, aiocosmos_str *token)
+{
+    do {
+        if (*at == sql.len) return false;
+        *token = aioc_text_view(sql.ptr + *at, aioc_plan_skip(sql, *at) - *at);
+        *at += token->len;
+    } while (aioc_plan_is_blank(*token));
+    return true;
+}
+
+/* Whether a plan made for one set of parameters serves any other: no count that it holds, and nothing of a hybrid
+ * search, comes from a parameter, and it is not narrowed to the keys that some of them name. */
+static bool aioc_plan_is_general(const aioc_plan *plan, aiocosmos_str sql)
+{
+    static const char *const counts[] = { "TOP", "OFFSET", "LIMIT" };
+    aiocosmos_str token;
+    bool count = false, member = false;  /* what the token before this one was */
+    size_t at = 0, i;
+    if (plan->span_count != 1 || plan->spans->min.len > 0 ||
+        !aioc_memory_same_nocase(plan->spans->max, aioc_memory_str("FF"))) return false;
+    while (aioc_plan_next_token(sql, &at, &token)) {
+        if (*token.ptr == '@' && (count || plan->hybrid)) return false;
+        if (*token.ptr == '(' && count) continue;
+        for (i = 0, count = false; i < 3 && !member; i++)
+            count = count || aioc_memory_same_nocase(token, aioc_memory_str(counts[i]));
+        member = *token.ptr == '.';
+    }
+    return true;
+}
+
+/*--- Going on behind a row: a filter that a range puts in the place that its query keeps free ---------------------*/
+
+typedef enum aioc_plan_side { AIOC_PLAN_FRESH, AIOC_PLAN_LEFT, AIOC_PLAN_TARGET, AIOC_PLAN_RIGHT } aioc_plan_side;
+
+/* test(expression), by the order of types; true and false are one. */
+static void aioc_plan_put_test(aioc_memory_writer *writer, int type, aiocosmos_str expression)
+{
+    static const char *const tests[] = { "NOT IS_DEFINED(", "IS_NULL(", "IS_BOOLEAN(", "IS_NUMBER(", "IS_STRING(",
+                                         "IS_ARRAY(", "IS_OBJECT(" };
+    aioc_memory_put_text(writer, tests[type]);
+    aioc_memory_put(writer, expression);
+    aioc_memory_put_text(writer, ")");
+}
+
+/* expression operator value: of scalars. */
+static void aioc_plan_put_comparison(aioc_memory_writer *writer, aiocosmos_str expression, const char *compared,
+                                     aiocosmos_json value)
+{
+    aioc_memory_put(writer, expression);
+    aioc_memory_put_text(writer, compared);
+    aioc_memory_put_bytes(writer, value.ptr, value.len);
+}
+
+/* The values of the column that are as the one given. Arrays are all alike, and objects. */
+static void aioc_plan_put_equal(aioc_memory_writer *writer, aiocosmos_str expression, aiocosmos_json value)
+{
+    bool compared = value.type == AIOCOSMOS_JSON_BOOL || value.type == AIOCOSMOS_JSON_NUM ||
+                    value.type == AIOCOSMOS_JSON_STR;
+    if (compared) aioc_plan_put_comparison(writer, expression, " = ", value);
+    else aioc_plan_put_test(writer, value.type, expression);
+}
+
+/* Those behind the value, and with `or_equal` those that are as it: first what is of its type, then the types that come
+ * behind it. */
+static void aioc_plan_put_behind(aioc_memory_writer *writer, aiocosmos_str expression, aiocosmos_json value,
+                                 bool descending, bool or_equal)
+{
+    int type = value.type, other;
+    aioc_memory_put_text(writer, "( ");
+    if (type == AIOCOSMOS_JSON_NONE && !descending) {
+        aioc_memory_put_text(writer, or_equal ? "true" : "IS_DEFINED(");
+        if (!or_equal) aioc_memory_put(writer, expression);
+        if (!or_equal) aioc_memory_put_text(writer, ")");
+    } else if (type == AIOCOSMOS_JSON_NONE || type == AIOCOSMOS_JSON_ARR || type == AIOCOSMOS_JSON_OBJ) {
+        if (or_equal) aioc_plan_put_test(writer, type, expression);
+        else aioc_memory_put_text(writer, "false");
+    } else if (descending) aioc_plan_put_comparison(writer, expression, or_equal ? " <= " : " < ", value);
+    else aioc_plan_put_comparison(writer, expression, or_equal ? " >= " : " > ", value);
+    for (other = descending ? AIOCOSMOS_JSON_NONE : type + 1; other < (descending ? type : AIOCOSMOS_JSON_OBJ + 1);
+         other++) {
+        aioc_memory_put_text(writer, " OR ");
+        aioc_plan_put_test(writer, other, expression);
+    }
+    aioc_memory_put_text(writer, " )");
+}
+
+/* How many columns tell where a row stands: all arrays are alike, and all objects, in an order of the service's own in
+ * which columns behind them say nothing. */
+static uint32_t aioc_plan_columns_that_tell(const aioc_plan_info *info, aiocosmos_json items)
+{
+    aiocosmos_json item = aioc_json_none();
+    uint32_t count = 0;
+    while (count < info->order_count && aioc_json_next(items, NULL, &item)) {
+        aiocosmos_json value = aioc_json_at(item, "/item");
+        count++;
+        if (value.type == AIOCOSMOS_JSON_ARR || value.type == AIOCOSMOS_JSON_OBJ) return count;
+    }
+    return info->order_count;
+}
+
+/* The filter for what a range still has when the row with these sort values was the last that was given: rows behind
+ * it, and, but in ranges left of that row's, those that are as it is. items: its orderByItems. Where an expression is
+ * not known it is "true" and nothing else: then whoever reads the range has to drop what was given before. False: no
+ * memory, and nothing is appended. */
+static bool aioc_plan_append_filter(aioc_memory *memory, aioc_memory_buffer *out, const aioc_plan_info *info,
+                                    aiocosmos_json items, aioc_plan_side side)
+{
+    aiocosmos_json item = aioc_json_none();
+    aioc_memory_writer writer = aioc_memory_write(memory, out);
+    uint32_t i, last = aioc_plan_columns_that_tell(info, items) - 1;
+    bool known = side != AIOC_PLAN_FRESH && info->order_count > 0;
+    for (i = 0; known && i <= last; i++) known = info->expressions[i].len > 0;
+    if (!known) aioc_memory_put_text(&writer, "true");
+    for (i = 0; known && i <= last; i++) {
+        aiocosmos_str expression = info->expressions[i];
+        aiocosmos_json value = aioc_json_none();
+        if (aioc_json_next(items, NULL, &item)) value = aioc_json_at(item, "/item");
+        if (i < last) aioc_memory_put_text(&writer, "( ");
+        aioc_plan_put_behind(&writer, expression, value, info->descending[i] != 0, i == last && side != AIOC_PLAN_LEFT);
+        if (i == last) break;
+        aioc_memory_put_text(&writer, " OR ( ");
+        aioc_plan_put_equal(&writer, expression, value);
+        aioc_memory_put_text(&writer, " AND ");
+    }
+    for (i = 0; known && i < last; i++) aioc_memory_put_text(&writer, " ) )");
+    return aioc_memory_written(&writer);
+}
+
+/*==============================================================================
+ * MARK: - Rows                                                           >>rows
+ *
+ * How the partial answers of partition key ranges become the answer: the
+ * order and equality of values, aggregates, groups, the best rows, hybrid search.
+ *
+ * May call: memory, text, json, protocol, plan.
+ * Knows nothing of: operations, ranges' ids, time.
+ *============================================================================*/
 
 /*--- Values: their order ----------------------------------------------------*/
 
 /* A number as all that is asked of it sees it: as an integer if it is one that fits, else as a double. So the order is
  * exact between integers that no double tells apart, and 1, 1.0 and 1e0 are one number. */
-typedef struct aioc_query_number {
+typedef struct aioc_rows_number {
     int64_t integer;
     double real;  /* only if not whole: has a fraction, or is beyond int64_t, or infinite */
     bool whole;
-} aioc_query_number;
+} aioc_rows_number;
 
 /* JSON has no limit for numbers: what is beyond a double counts as infinite. */
-static aioc_query_number aioc_query_number_of(aiocosmos_json value)
+static aioc_rows_number aioc_rows_number_of(aiocosmos_json value)
 {
     const double limit = 9223372036854775808.0;  /* 2^63 */
-    aioc_query_number number;
+    aioc_rows_number number;
     memset(&number, 0, sizeof number);
     number.whole = aioc_json_get_i64(value, &number.integer);
     if (number.whole) return number;
@@ -13361,7 +14121,7 @@ static aioc_query_number aioc_query_number_of(aiocosmos_json value)
 
 /* Against a double that is no such integer: so it is beyond them all, or small enough for its integer part to be
  * exact. */
-static int aioc_query_compare_mixed(int64_t integer, double real)
+static int aioc_rows_compare_mixed(int64_t integer, double real)
 {
     int64_t part;
     if (real >= 9223372036854775808.0) return -1;
@@ -13371,23 +14131,23 @@ static int aioc_query_compare_mixed(int64_t integer, double real)
     return real > (double)part ? -1 : 1;
 }
 
-static int aioc_query_compare_numbers(aioc_query_number a, aioc_query_number b)
+static int aioc_rows_compare_numbers(aioc_rows_number a, aioc_rows_number b)
 {
     if (a.whole && b.whole) return (a.integer > b.integer) - (a.integer < b.integer);
-    if (a.whole) return aioc_query_compare_mixed(a.integer, b.real);
-    if (b.whole) return -aioc_query_compare_mixed(b.integer, a.real);
+    if (a.whole) return aioc_rows_compare_mixed(a.integer, b.real);
+    if (b.whole) return -aioc_rows_compare_mixed(b.integer, a.real);
     return (a.real > b.real) - (a.real < b.real);
 }
 
 /* A string as UTF-16 units, one after the other. */
-typedef struct aioc_query_units {
+typedef struct aioc_rows_units {
     const char *at, *end;
     uint32_t low;  /* the second unit of a pair, if it is due */
-} aioc_query_units;
+} aioc_rows_units;
 
-static aioc_query_units aioc_query_units_of(aiocosmos_json string)
+static aioc_rows_units aioc_rows_units_of(aiocosmos_json string)
 {
-    aioc_query_units units;
+    aioc_rows_units units;
     units.at = string.ptr + 1;
     units.end = string.ptr + string.len - 1;
     units.low = 0;
@@ -13396,7 +14156,7 @@ static aioc_query_units aioc_query_units_of(aiocosmos_json string)
 
 /* The next unit, or -1 at the end, which sorts before all. An escaped surrogate is a unit, whether it has a partner or
  * not. */
-static int32_t aioc_query_next_unit(aioc_query_units *units)
+static int32_t aioc_rows_next_unit(aioc_rows_units *units)
 {
     char plain[4];
     uint32_t code = units->low;
@@ -13420,11 +14180,11 @@ static int32_t aioc_query_next_unit(aioc_query_units *units)
     return (int32_t)(0xD800 + ((code - 0x10000) >> 10));
 }
 
-static int aioc_query_compare_units(aiocosmos_json a, aiocosmos_json b)
+static int aioc_rows_compare_units(aiocosmos_json a, aiocosmos_json b)
 {
-    aioc_query_units of_a = aioc_query_units_of(a), of_b = aioc_query_units_of(b);
+    aioc_rows_units of_a = aioc_rows_units_of(a), of_b = aioc_rows_units_of(b);
     for (;;) {
-        int32_t unit_a = aioc_query_next_unit(&of_a), unit_b = aioc_query_next_unit(&of_b);
+        int32_t unit_a = aioc_rows_next_unit(&of_a), unit_b = aioc_rows_next_unit(&of_b);
         if (unit_a != unit_b) return unit_a < unit_b ? -1 : 1;
         if (unit_a < 0) return 0;
     }
@@ -13432,17 +14192,17 @@ static int aioc_query_compare_units(aiocosmos_json a, aiocosmos_json b)
 
 /* The place of a byte of UTF-8 in the order of UTF-16: characters of four bytes are pairs of surrogates, D800 to DFFF,
  * which come before U+E000 to U+FFFF, that begin with EE and EF. */
-static unsigned aioc_query_byte_rank(char byte)
+static unsigned aioc_rows_byte_rank(char byte)
 {
     unsigned c = (unsigned char)byte;
     return c >= 0xF0 ? c - 2 : c >= 0xEE ? c + 5 : c;
 }
 
-static int aioc_query_compare_strings(aiocosmos_json a, aiocosmos_json b)
+static int aioc_rows_compare_strings(aiocosmos_json a, aiocosmos_json b)
 {
     const char *at_a = a.ptr + 1, *at_b = b.ptr + 1;
     size_t len_a = a.len - 2, len_b = b.len - 2, len = len_a < len_b ? len_a : len_b, i = 0;
-    if (aioc_json_has_escapes(a) || aioc_json_has_escapes(b)) return aioc_query_compare_units(a, b);
+    if (aioc_json_has_escapes(a) || aioc_json_has_escapes(b)) return aioc_rows_compare_units(a, b);
     while (i + 8 <= len) {
         uint64_t differ = aioc_text_load64le((const unsigned char *)at_a + i) ^
                           aioc_text_load64le((const unsigned char *)at_b + i);
@@ -13454,11 +14214,11 @@ static int aioc_query_compare_strings(aiocosmos_json a, aiocosmos_json b)
     }
     while (i < len && at_a[i] == at_b[i]) i++;
     if (i == len) return (len_a > len_b) - (len_a < len_b);
-    return aioc_query_byte_rank(at_a[i]) < aioc_query_byte_rank(at_b[i]) ? -1 : 1;
+    return aioc_rows_byte_rank(at_a[i]) < aioc_rows_byte_rank(at_b[i]) ? -1 : 1;
 }
 
 /* undefined < null < false < true < numbers < strings < arrays < objects */
-static int aioc_query_rank(aiocosmos_json value)
+static int aioc_rows_rank(aiocosmos_json value)
 {
     switch (value.type) {
     case AIOCOSMOS_JSON_NONE: return 0;
@@ -13471,30 +14231,70 @@ static int aioc_query_rank(aiocosmos_json value)
     }
 }
 
+static bool aioc_rows_has_members(aiocosmos_json value)
+{
+    return value.type == AIOCOSMOS_JSON_ARR || value.type == AIOCOSMOS_JSON_OBJ;
+}
+
 /* The service's order of values: -1, 0, 1. NONE stands for undefined. Strings are compared by UTF-16 units. All arrays
  * are equal, and all objects: the service orders them by a hash of its own, and a merge keeps the order of each
  * range. */
-static int aioc_query_compare(aiocosmos_json a, aiocosmos_json b)
+static int aioc_rows_compare(aiocosmos_json a, aiocosmos_json b)
 {
-    int rank_a = aioc_query_rank(a), rank_b = aioc_query_rank(b);
+    int rank_a = aioc_rows_rank(a), rank_b = aioc_rows_rank(b);
     if (rank_a != rank_b) return rank_a < rank_b ? -1 : 1;
-    if (rank_a == 4) return aioc_query_compare_numbers(aioc_query_number_of(a), aioc_query_number_of(b));
-    return rank_a == 5 ? aioc_query_compare_strings(a, b) : 0;
+    if (rank_a == 4) return aioc_rows_compare_numbers(aioc_rows_number_of(a), aioc_rows_number_of(b));
+    return rank_a == 5 ? aioc_rows_compare_strings(a, b) : 0;
+}
+
+/*--- Resource ids (base64 with '-' for '/'): of 16 bytes, the last eight are the item's, little-endian ------------*/
+
+#define AIOC_ROWS_RID_LEN 24
+
+static bool aioc_rows_rid_read(aiocosmos_str rid, uint64_t *item)
+{
+    char text[AIOC_ROWS_RID_LEN];
+    unsigned char bytes[16];
+    size_t i, len, error_at;
+    if (rid.len != sizeof text) return false;
+    for (i = 0; i < sizeof text; i++) text[i] = rid.ptr[i] == '-' ? '/' : rid.ptr[i];
+    if (!aioc_text_base64_decode(aioc_text_view(text, sizeof text), bytes, sizeof bytes, &len, &error_at) ||
+        len != sizeof bytes) return false;
+    *item = aioc_text_load64le(bytes + 8);
+    return true;
+}
+
+static int aioc_rows_compare_bytes(aiocosmos_str a, aiocosmos_str b)
+{
+    size_t common = a.len < b.len ? a.len : b.len;
+    int order = common > 0 ? memcmp(a.ptr, b.ptr, common) : 0;
+    if (order == 0) return (a.len > b.len) - (a.len < b.len);
+    return order < 0 ? -1 : 1;
+}
+
+/* The order in which a range gives items that are otherwise alike. -1, 0, 1. What is no id comes last, by its bytes. */
+static int aioc_rows_rid_compare(aiocosmos_str a, aiocosmos_str b)
+{
+    uint64_t left = 0, right = 0;
+    bool left_ok = aioc_rows_rid_read(a, &left), right_ok = aioc_rows_rid_read(b, &right);
+    if (left_ok != right_ok) return left_ok ? -1 : 1;
+    if (left != right) return left < right ? -1 : 1;
+    return aioc_rows_compare_bytes(a, b);
 }
 
 /*--- Values: whether they are the same, by a hash ---------------------------*/
 
-typedef struct aioc_query_hash { uint64_t high, low; } aioc_query_hash;
+typedef struct aioc_rows_hash { uint64_t high, low; } aioc_rows_hash;
 
 /* SipHash-2-4 with 128 bits of output (Aumasson, Bernstein): whoever does not know the key cannot make two values that
  * collide. Fed piece by piece. */
-typedef struct aioc_query_sip {
+typedef struct aioc_rows_sip {
     const uint64_t *key;
     uint64_t v[4], tail;  /* tail: up to seven bytes that wait for the eighth */
     size_t len;
-} aioc_query_sip;
+} aioc_rows_sip;
 
-static void aioc_query_sip_rounds(uint64_t v[4], int rounds)
+static void aioc_rows_sip_rounds(uint64_t v[4], int rounds)
 {
     uint64_t v0 = v[0], v1 = v[1], v2 = v[2], v3 = v[3];
     while (rounds-- > 0) {
@@ -13515,7 +14315,7 @@ static void aioc_query_sip_rounds(uint64_t v[4], int rounds)
     v[3] = v3;
 }
 
-static void aioc_query_sip_open(aioc_query_sip *sip, const uint64_t key[2])
+static void aioc_rows_sip_open(aioc_rows_sip *sip, const uint64_t key[2])
 {
     sip->key = key;
     sip->v[0] = UINT64_C(0x736f6d6570736575) ^ key[0];
@@ -13526,42 +14326,42 @@ static void aioc_query_sip_open(aioc_query_sip *sip, const uint64_t key[2])
     sip->len = 0;
 }
 
-static void aioc_query_sip_word(aioc_query_sip *sip, uint64_t word)
+static void aioc_rows_sip_word(aioc_rows_sip *sip, uint64_t word)
 {
     sip->v[3] ^= word;
-    aioc_query_sip_rounds(sip->v, 2);
+    aioc_rows_sip_rounds(sip->v, 2);
     sip->v[0] ^= word;
 }
 
-static void aioc_query_sip_feed(aioc_query_sip *sip, const void *bytes, size_t len)
+static void aioc_rows_sip_feed(aioc_rows_sip *sip, const void *bytes, size_t len)
 {
     const unsigned char *at = (const unsigned char *)bytes, *end = at + len;
     unsigned held = (unsigned)(sip->len % 8 * 8);  /* bits of the tail */
     sip->len += len;
     for (; end - at >= 8; at += 8) {
         uint64_t word = aioc_text_load64le(at);
-        aioc_query_sip_word(sip, sip->tail | word << held);
+        aioc_rows_sip_word(sip, sip->tail | word << held);
         sip->tail = held > 0 ? word >> (64 - held) : 0;
     }
     for (; at < end; at++) {
         sip->tail |= (uint64_t)*at << held;
         held += 8;
         if (held < 64) continue;
-        aioc_query_sip_word(sip, sip->tail);
+        aioc_rows_sip_word(sip, sip->tail);
         sip->tail = 0;
         held = 0;
     }
 }
 
-static aioc_query_hash aioc_query_sip_close(aioc_query_sip *sip)
+static aioc_rows_hash aioc_rows_sip_close(aioc_rows_sip *sip)
 {
-    aioc_query_hash hash;
-    aioc_query_sip_word(sip, sip->tail | (uint64_t)sip->len << 56);
+    aioc_rows_hash hash;
+    aioc_rows_sip_word(sip, sip->tail | (uint64_t)sip->len << 56);
     sip->v[2] ^= 0xEE;
-    aioc_query_sip_rounds(sip->v, 4);
+    aioc_rows_sip_rounds(sip->v, 4);
     hash.low = sip->v[0] ^ sip->v[1] ^ sip->v[2] ^ sip->v[3];
     sip->v[1] ^= 0xDD;
-    aioc_query_sip_rounds(sip->v, 4);
+    aioc_rows_sip_rounds(sip->v, 4);
     hash.high = sip->v[0] ^ sip->v[1] ^ sip->v[2] ^ sip->v[3];
     return hash;
 }
@@ -13569,405 +14369,394 @@ static aioc_query_hash aioc_query_sip_close(aioc_query_sip *sip)
 /* What is fed for a value says where it ends, so that no two values are fed alike: a kind, then 64 bits (of a container
  * the number of its members), or the bytes of a string and FF, which UTF-8 does not have. */
 enum {
-    AIOC_QUERY_KIND_SIMPLE,  /* its rank */
-    AIOC_QUERY_KIND_INTEGER, AIOC_QUERY_KIND_REAL, AIOC_QUERY_KIND_STRING, AIOC_QUERY_KIND_ARRAY,
-    AIOC_QUERY_KIND_OBJECT
+    AIOC_ROWS_KIND_SIMPLE,  /* its rank */
+    AIOC_ROWS_KIND_INTEGER, AIOC_ROWS_KIND_REAL, AIOC_ROWS_KIND_STRING, AIOC_ROWS_KIND_ARRAY,
+    AIOC_ROWS_KIND_OBJECT
 };
 
-static void aioc_query_sip_number(aioc_query_sip *sip, unsigned char kind, uint64_t number)
+static void aioc_rows_sip_number(aioc_rows_sip *sip, unsigned char kind, uint64_t number)
 {
     unsigned char bytes[9];
     bytes[0] = kind;
     aioc_text_store64le(bytes + 1, number);
-    aioc_query_sip_feed(sip, bytes, sizeof bytes);
+    aioc_rows_sip_feed(sip, bytes, sizeof bytes);
 }
 
 /* Half a surrogate pair, which has no UTF-8, is fed as if it had: it is not the same as U+FFFD. */
-static void aioc_query_sip_string(aioc_query_sip *sip, aiocosmos_json string)
+static void aioc_rows_sip_string(aioc_rows_sip *sip, aiocosmos_json string)
 {
-    static const unsigned char kind = AIOC_QUERY_KIND_STRING, behind = 0xFF;
+    static const unsigned char kind = AIOC_ROWS_KIND_STRING, behind = 0xFF;
     const char *at = string.ptr + 1, *end = string.ptr + string.len - 1;
     bool escaped = aioc_json_has_escapes(string);
-    aioc_query_sip_feed(sip, &kind, 1);
+    aioc_rows_sip_feed(sip, &kind, 1);
     while (escaped && at < end) {
         const char *escape = (const char *)memchr(at, '\\', (size_t)(end - at));
         char character[4];
         uint32_t unit;
         size_t len;
         if (!escape) break;
-        aioc_query_sip_feed(sip, at, (size_t)(escape - at));
+        aioc_rows_sip_feed(sip, at, (size_t)(escape - at));
         at = escape;
         len = aioc_json_unescape(&at, end, character);
         unit = escape[1] == 'u' ? aioc_json_hex4(escape + 2) : 0;
         if (len == 3 && unit - 0xD800 < 0x800) aioc_json_utf8_put(unit, character);
-        aioc_query_sip_feed(sip, character, len);
+        aioc_rows_sip_feed(sip, character, len);
     }
-    aioc_query_sip_feed(sip, at, (size_t)(end - at));
-    aioc_query_sip_feed(sip, &behind, 1);
+    aioc_rows_sip_feed(sip, at, (size_t)(end - at));
+    aioc_rows_sip_feed(sip, &behind, 1);
 }
 
 /* Of two properties of one name the last counts. In objects with more properties all names count as different: else the
  * time would grow with the square of the length. */
-#define AIOC_QUERY_NAMES_MAX 64
+#define AIOC_ROWS_NAMES_MAX 64
 
 /* Not to become a part of the function that calls it: that one calls itself at each level, and the table is large. */
 #if defined(__GNUC__)
-static uint64_t aioc_query_find_hidden(const uint64_t *key, aiocosmos_json object) __attribute__((noinline));
+static uint64_t aioc_rows_find_hidden(const uint64_t *key, aiocosmos_json object) __attribute__((noinline));
 #endif
 
 /* A bit for each property whose name comes again. */
-static uint64_t aioc_query_find_hidden(const uint64_t *key, aiocosmos_json object)
+static uint64_t aioc_rows_find_hidden(const uint64_t *key, aiocosmos_json object)
 {
-    uint64_t names[AIOC_QUERY_NAMES_MAX], hidden = 0;
+    uint64_t names[AIOC_ROWS_NAMES_MAX], hidden = 0;
     aiocosmos_json value = aioc_json_none(), name;
     uint32_t count, i;
-    for (count = 0; count < AIOC_QUERY_NAMES_MAX && aioc_json_next(object, &name, &value); count++) {
-        aioc_query_sip sip;
-        aioc_query_sip_open(&sip, key);
-        aioc_query_sip_string(&sip, name);
-        names[count] = aioc_query_sip_close(&sip).low;
+    for (count = 0; count < AIOC_ROWS_NAMES_MAX && aioc_json_next(object, &name, &value); count++) {
+        aioc_rows_sip sip;
+        aioc_rows_sip_open(&sip, key);
+        aioc_rows_sip_string(&sip, name);
+        names[count] = aioc_rows_sip_close(&sip).low;
         for (i = 0; i < count; i++) hidden |= (uint64_t)(names[i] == names[count]) << i;
     }
     return hidden;
 }
 
-static void aioc_query_sip_value(aioc_query_sip *sip, aiocosmos_json value);
+static void aioc_rows_sip_value(aioc_rows_sip *sip, aiocosmos_json value);
 
 /* The hashes of the properties are added up, so that their order does not matter. */
-static void aioc_query_sip_object(aioc_query_sip *sip, aiocosmos_json object)
+static void aioc_rows_sip_object(aioc_rows_sip *sip, aiocosmos_json object)
 {
     aiocosmos_json value = aioc_json_none(), name;
-    aioc_query_hash sum = {0, 0};
+    aioc_rows_hash sum = {0, 0};
     size_t count = aioc_json_count(object), members = 0;
-    uint64_t hidden = count > 1 && count <= AIOC_QUERY_NAMES_MAX ? aioc_query_find_hidden(sip->key, object) : 0;
+    uint64_t hidden = count > 1 && count <= AIOC_ROWS_NAMES_MAX ? aioc_rows_find_hidden(sip->key, object) : 0;
     for (; aioc_json_next(object, &name, &value); hidden >>= 1) {
-        aioc_query_sip property;
-        aioc_query_hash hash;
+        aioc_rows_sip property;
+        aioc_rows_hash hash;
         if (hidden & 1) continue;
-        aioc_query_sip_open(&property, sip->key);
-        aioc_query_sip_string(&property, name);
-        aioc_query_sip_value(&property, value);
-        hash = aioc_query_sip_close(&property);
+        aioc_rows_sip_open(&property, sip->key);
+        aioc_rows_sip_string(&property, name);
+        aioc_rows_sip_value(&property, value);
+        hash = aioc_rows_sip_close(&property);
         sum.high += hash.high;
         sum.low += hash.low;
         members++;
     }
-    aioc_query_sip_number(sip, AIOC_QUERY_KIND_OBJECT, members);
-    aioc_query_sip_number(sip, AIOC_QUERY_KIND_OBJECT, sum.high);
-    aioc_query_sip_number(sip, AIOC_QUERY_KIND_OBJECT, sum.low);
+    aioc_rows_sip_number(sip, AIOC_ROWS_KIND_OBJECT, members);
+    aioc_rows_sip_number(sip, AIOC_ROWS_KIND_OBJECT, sum.high);
+    aioc_rows_sip_number(sip, AIOC_ROWS_KIND_OBJECT, sum.low);
 }
 
 /* As deep as JSON is: 128 levels. */
-static void aioc_query_sip_value(aioc_query_sip *sip, aiocosmos_json value)
+static void aioc_rows_sip_value(aioc_rows_sip *sip, aiocosmos_json value)
 {
     aiocosmos_json element = aioc_json_none();
-    aioc_query_number number;
+    aioc_rows_number number;
     uint64_t bits;
     switch (value.type) {
     case AIOCOSMOS_JSON_NUM:
-        number = aioc_query_number_of(value);
+        number = aioc_rows_number_of(value);
         memcpy(&bits, &number.real, sizeof bits);
-        if (number.whole) aioc_query_sip_number(sip, AIOC_QUERY_KIND_INTEGER, (uint64_t)number.integer);
-        else aioc_query_sip_number(sip, AIOC_QUERY_KIND_REAL, bits);
+        if (number.whole) aioc_rows_sip_number(sip, AIOC_ROWS_KIND_INTEGER, (uint64_t)number.integer);
+        else aioc_rows_sip_number(sip, AIOC_ROWS_KIND_REAL, bits);
         break;
-    case AIOCOSMOS_JSON_STR: aioc_query_sip_string(sip, value); break;
+    case AIOCOSMOS_JSON_STR: aioc_rows_sip_string(sip, value); break;
     case AIOCOSMOS_JSON_ARR:
-        aioc_query_sip_number(sip, AIOC_QUERY_KIND_ARRAY, aioc_json_count(value));
-        while (aioc_json_next(value, NULL, &element)) aioc_query_sip_value(sip, element);
+        aioc_rows_sip_number(sip, AIOC_ROWS_KIND_ARRAY, aioc_json_count(value));
+        while (aioc_json_next(value, NULL, &element)) aioc_rows_sip_value(sip, element);
         break;
-    case AIOCOSMOS_JSON_OBJ: aioc_query_sip_object(sip, value); break;
-    default: aioc_query_sip_number(sip, AIOC_QUERY_KIND_SIMPLE, (uint64_t)aioc_query_rank(value));
+    case AIOCOSMOS_JSON_OBJ: aioc_rows_sip_object(sip, value); break;
+    default: aioc_rows_sip_number(sip, AIOC_ROWS_KIND_SIMPLE, (uint64_t)aioc_rows_rank(value));
     }
 }
 
 /* The same for values that are the same, however they are written: with their properties in any order, with escapes or
  * without, 1 or 1.0 or 1e0. Of properties named twice the last counts. undefined has a hash, too. Depends on nothing
  * but the key, so that it may be kept and compared in another process. */
-static aioc_query_hash aioc_query_hash_of(const uint64_t key[2], aiocosmos_json value)
+static aioc_rows_hash aioc_rows_hash_of(const uint64_t key[2], aiocosmos_json value)
 {
-    aioc_query_sip sip;
-    aioc_query_sip_open(&sip, key);
-    aioc_query_sip_value(&sip, value);
-    return aioc_query_sip_close(&sip);
+    aioc_rows_sip sip;
+    aioc_rows_sip_open(&sip, key);
+    aioc_rows_sip_value(&sip, value);
+    return aioc_rows_sip_close(&sip);
 }
 
 /*--- Sets of hashes ---------------------------------------------------------*/
 
 /* slots[0 .. count - 1] are the hashes, in the order in which they came. Behind the last slot, in the same block, an
  * index with open addressing: twice as many places as slots, each 0 or the number of a slot + 1. Zeroed: empty. */
-typedef struct aioc_query_set { aioc_query_hash *slots; uint32_t count, cap; } aioc_query_set;
+typedef struct aioc_rows_set { aioc_rows_hash *slots; uint32_t count, cap; } aioc_rows_set;
 
-#define AIOC_QUERY_SET_MIN     16u
-#define AIOC_QUERY_SET_MAX     (UINT32_C(1) << 27)  /* 3 GiB */
-#define AIOC_QUERY_SLOT_BYTES  (sizeof(aioc_query_hash) + 2 * sizeof(uint32_t))
+#define AIOC_ROWS_SET_MIN     16u
+#define AIOC_ROWS_SET_MAX     (UINT32_C(1) << 27)  /* 3 GiB */
+#define AIOC_ROWS_SLOT_BYTES  (sizeof(aioc_rows_hash) + 2 * sizeof(uint32_t))
 
-static size_t aioc_query_set_bytes(const aioc_query_set *set)
+static size_t aioc_rows_set_bytes(const aioc_rows_set *set)
 {
-    return set->cap * AIOC_QUERY_SLOT_BYTES;
+    return set->cap * AIOC_ROWS_SLOT_BYTES;
 }
 
 /* cap > 0. */
-static uint32_t *aioc_query_set_index(const aioc_query_set *set)
+static uint32_t *aioc_rows_set_index(const aioc_rows_set *set)
 {
     return (uint32_t *)(void *)(set->slots + set->cap);
 }
 
 /* Its place in the index, or the free one where it would be. */
-static uint32_t *aioc_query_set_place(const aioc_query_set *set, aioc_query_hash hash)
+static uint32_t *aioc_rows_set_place(const aioc_rows_set *set, aioc_rows_hash hash)
 {
-    uint32_t *index = aioc_query_set_index(set), mask = 2 * set->cap - 1, at;
+    uint32_t *index = aioc_rows_set_index(set), mask = 2 * set->cap - 1, at;
     for (at = (uint32_t)hash.low & mask; index[at] != 0; at = (at + 1) & mask) {
-        const aioc_query_hash *slot = &set->slots[index[at] - 1];
+        const aioc_rows_hash *slot = &set->slots[index[at] - 1];
         if (slot->low == hash.low && slot->high == hash.high) break;
     }
     return &index[at];
 }
 
 /* Which slot the hash is in, or UINT32_MAX. */
-static uint32_t aioc_query_set_find(const aioc_query_set *set, aioc_query_hash hash)
+static uint32_t aioc_rows_set_find(const aioc_rows_set *set, aioc_rows_hash hash)
 {
-    return set->cap > 0 ? *aioc_query_set_place(set, hash) - 1 : UINT32_MAX;
+    return set->cap > 0 ? *aioc_rows_set_place(set, hash) - 1 : UINT32_MAX;
 }
 
-static void aioc_query_set_clear(aioc_query_set *set)
+static void aioc_rows_set_clear(aioc_rows_set *set)
 {
-    if (set->cap > 0) memset(aioc_query_set_index(set), 0, 2 * set->cap * sizeof(uint32_t));
+    if (set->cap > 0) memset(aioc_rows_set_index(set), 0, 2 * set->cap * sizeof(uint32_t));
     set->count = 0;
 }
 
-static bool aioc_query_set_grow(aioc_memory *memory, aioc_query_set *set)
+static bool aioc_rows_set_grow(aioc_memory *memory, aioc_rows_set *set)
 {
-    uint32_t cap = set->cap > 0 ? 2 * set->cap : AIOC_QUERY_SET_MIN, count = set->count, i;
+    uint32_t cap = set->cap > 0 ? 2 * set->cap : AIOC_ROWS_SET_MIN, count = set->count, i;
     void *slots;
-    if (cap > AIOC_QUERY_SET_MAX) return false;
-    slots = aioc_memory_resize(memory, set->slots, aioc_query_set_bytes(set), cap * AIOC_QUERY_SLOT_BYTES);
+    if (cap > AIOC_ROWS_SET_MAX) return false;
+    slots = aioc_memory_resize(memory, set->slots, aioc_rows_set_bytes(set), cap * AIOC_ROWS_SLOT_BYTES);
     if (!slots) return false;
-    set->slots = (aioc_query_hash *)slots;
+    set->slots = (aioc_rows_hash *)slots;
     set->cap = cap;
-    aioc_query_set_clear(set);
-    for (i = 0; i < count; i++) *aioc_query_set_place(set, set->slots[i]) = i + 1;
+    aioc_rows_set_clear(set);
+    for (i = 0; i < count; i++) *aioc_rows_set_place(set, set->slots[i]) = i + 1;
     set->count = count;
     return true;
 }
 
 /* 1: added, as the last; 0: was there; E_NOMEM. */
-static int aioc_query_set_add(aioc_memory *memory, aioc_query_set *set, aioc_query_hash hash)
+static int aioc_rows_set_add(aioc_memory *memory, aioc_rows_set *set, aioc_rows_hash hash)
 {
-    uint32_t *place = set->cap > 0 ? aioc_query_set_place(set, hash) : NULL;
+    uint32_t *place = set->cap > 0 ? aioc_rows_set_place(set, hash) : NULL;
     if (place && *place != 0) return 0;
     if (set->count == set->cap) {
-        if (!aioc_query_set_grow(memory, set)) return AIOCOSMOS_E_NOMEM;
-        place = aioc_query_set_place(set, hash);
+        if (!aioc_rows_set_grow(memory, set)) return AIOCOSMOS_E_NOMEM;
+        place = aioc_rows_set_place(set, hash);
     }
     set->slots[set->count] = hash;
     *place = ++set->count;
     return 1;
 }
 
-static void aioc_query_set_free(aioc_memory *memory, aioc_query_set *set)
+static void aioc_rows_set_free(aioc_memory *memory, aioc_rows_set *set)
 {
-    aioc_memory_free(memory, set->slots, aioc_query_set_bytes(set));
+    aioc_memory_free(memory, set->slots, aioc_rows_set_bytes(set));
     memset(set, 0, sizeof *set);
 }
 
 /*--- Accumulators: what the partial answers for one aggregate come to -------*/
 
-typedef enum aioc_query_aggregate {
-    AIOC_QUERY_PLAIN,  /* no aggregate: the first value seen */
-    AIOC_QUERY_COUNT, AIOC_QUERY_COUNT_IF, AIOC_QUERY_SUM, AIOC_QUERY_AVERAGE, AIOC_QUERY_MIN, AIOC_QUERY_MAX,
-    AIOC_QUERY_MAKE_LIST, AIOC_QUERY_MAKE_SET
-} aioc_query_aggregate;
-
 /* A sum, and of how many. Integers are added exactly as long as they fit, and apart from the others. */
-typedef struct aioc_query_sum { int64_t whole; double rest; int64_t count; } aioc_query_sum;
+typedef struct aioc_rows_sum { int64_t whole; double rest; int64_t count; } aioc_rows_sum;
 
 /* The elements of a list or set as text, with commas between them. */
-typedef struct aioc_query_list { aioc_memory_buffer text; aioc_query_set seen; } aioc_query_list;
+typedef struct aioc_rows_list { aioc_memory_buffer text; aioc_rows_set seen; } aioc_rows_list;
 
-#define AIOC_QUERY_SHORT 24u
+#define AIOC_ROWS_SHORT 24u
 
 enum {
-    AIOC_QUERY_NOTHING,  /* no partial answer yet */
-    AIOC_QUERY_EXACT, AIOC_QUERY_ROUNDED,  /* u.sum: an integer, or a double */
-    AIOC_QUERY_BRIEF, AIOC_QUERY_TEXT,     /* a value's text in u.brief or u.text */
-    AIOC_QUERY_LIST,
-    AIOC_QUERY_UNDEFINED  /* and stays so */
+    AIOC_ROWS_NOTHING,  /* no partial answer yet */
+    AIOC_ROWS_EXACT, AIOC_ROWS_ROUNDED,  /* u.sum: an integer, or a double */
+    AIOC_ROWS_BRIEF, AIOC_ROWS_TEXT,     /* a value's text in u.brief or u.text */
+    AIOC_ROWS_LIST,
+    AIOC_ROWS_UNDEFINED  /* and stays so */
 };
 
 /* Zeroed: nothing yet. There is one for each alias and group, so short texts need no block of their own. */
-typedef struct aioc_query_accumulator {
+typedef struct aioc_rows_accumulator {
     union {
-        aioc_query_sum sum;
+        aioc_rows_sum sum;
         aioc_memory_buffer text;
-        aioc_query_list *list;
-        char brief[AIOC_QUERY_SHORT];
+        aioc_rows_list *list;
+        char brief[AIOC_ROWS_SHORT];
     } u;
     uint8_t state, len;  /* len: of brief */
-} aioc_query_accumulator;
+} aioc_rows_accumulator;
 
-static int aioc_query_refuse(const char **why, const char *text)
+static int aioc_rows_refuse(const char **why, const char *text)
 {
     *why = text;
     return AIOCOSMOS_E_PROTOCOL;
 }
 
 /* What it holds besides itself. */
-static size_t aioc_query_accumulator_bytes(const aioc_query_accumulator *accumulator)
+static size_t aioc_rows_accumulator_bytes(const aioc_rows_accumulator *accumulator)
 {
-    const aioc_query_list *list = accumulator->u.list;
-    if (accumulator->state == AIOC_QUERY_TEXT) return accumulator->u.text.cap;
-    if (accumulator->state != AIOC_QUERY_LIST) return 0;
-    return sizeof *list + list->text.cap + aioc_query_set_bytes(&list->seen);
+    const aioc_rows_list *list = accumulator->u.list;
+    if (accumulator->state == AIOC_ROWS_TEXT) return accumulator->u.text.cap;
+    if (accumulator->state != AIOC_ROWS_LIST) return 0;
+    return sizeof *list + list->text.cap + aioc_rows_set_bytes(&list->seen);
 }
 
 /* Then it is zeroed again. */
-static void aioc_query_accumulator_free(aioc_memory *memory, aioc_query_accumulator *accumulator)
+static void aioc_rows_accumulator_free(aioc_memory *memory, aioc_rows_accumulator *accumulator)
 {
-    aioc_query_list *list = accumulator->u.list;
-    if (accumulator->state == AIOC_QUERY_TEXT) aioc_memory_buffer_free(memory, &accumulator->u.text);
-    if (accumulator->state == AIOC_QUERY_LIST) {
+    aioc_rows_list *list = accumulator->u.list;
+    if (accumulator->state == AIOC_ROWS_TEXT) aioc_memory_buffer_free(memory, &accumulator->u.text);
+    if (accumulator->state == AIOC_ROWS_LIST) {
         aioc_memory_buffer_free(memory, &list->text);
-        aioc_query_set_free(memory, &list->seen);
+        aioc_rows_set_free(memory, &list->seen);
         aioc_memory_free(memory, list, sizeof *list);
     }
     memset(accumulator, 0, sizeof *accumulator);
 }
 
-static void aioc_query_accumulator_spoil(aioc_memory *memory, aioc_query_accumulator *accumulator)
+static void aioc_rows_accumulator_spoil(aioc_memory *memory, aioc_rows_accumulator *accumulator)
 {
-    aioc_query_accumulator_free(memory, accumulator);
-    accumulator->state = AIOC_QUERY_UNDEFINED;
+    aioc_rows_accumulator_free(memory, accumulator);
+    accumulator->state = AIOC_ROWS_UNDEFINED;
 }
 
 /* Keeps a value's text in place of the one before. */
-static bool aioc_query_keep_text(aioc_memory *memory, aioc_query_accumulator *accumulator, aiocosmos_json value)
+static bool aioc_rows_keep_text(aioc_memory *memory, aioc_rows_accumulator *accumulator, aiocosmos_json value)
 {
     aioc_memory_buffer text = {NULL, 0, 0};
-    if (accumulator->state != AIOC_QUERY_TEXT && value.len <= AIOC_QUERY_SHORT) {
+    if (accumulator->state != AIOC_ROWS_TEXT && value.len <= AIOC_ROWS_SHORT) {
         memcpy(accumulator->u.brief, value.ptr, value.len);
         accumulator->len = (uint8_t)value.len;
-        accumulator->state = AIOC_QUERY_BRIEF;
+        accumulator->state = AIOC_ROWS_BRIEF;
         return true;
     }
-    if (accumulator->state == AIOC_QUERY_TEXT) text = accumulator->u.text;
+    if (accumulator->state == AIOC_ROWS_TEXT) text = accumulator->u.text;
     text.len = 0;
     if (!aioc_memory_append(memory, &text, value.ptr, value.len)) return false;
     accumulator->u.text = text;
-    accumulator->state = AIOC_QUERY_TEXT;
+    accumulator->state = AIOC_ROWS_TEXT;
     return true;
 }
 
-static aiocosmos_str aioc_query_kept_text(const aioc_query_accumulator *accumulator)
+static aiocosmos_str aioc_rows_accumulated_text(const aioc_rows_accumulator *accumulator)
 {
-    bool brief = accumulator->state == AIOC_QUERY_BRIEF;
+    bool brief = accumulator->state == AIOC_ROWS_BRIEF;
     aiocosmos_str text;
     text.ptr = brief ? accumulator->u.brief : accumulator->u.text.data;
     text.len = brief ? accumulator->len : accumulator->u.text.len;
     return text;
 }
 
-static void aioc_query_add_number(aioc_query_accumulator *accumulator, aiocosmos_json value)
+static void aioc_rows_add_number(aioc_rows_accumulator *accumulator, aiocosmos_json value)
 {
-    aioc_query_number number = aioc_query_number_of(value);
-    aioc_query_sum *sum = &accumulator->u.sum;
+    aioc_rows_number number = aioc_rows_number_of(value);
+    aioc_rows_sum *sum = &accumulator->u.sum;
     int64_t room = number.integer >= 0 ? INT64_MAX - number.integer : INT64_MIN - number.integer;
-    if (accumulator->state == AIOC_QUERY_NOTHING) accumulator->state = AIOC_QUERY_EXACT;
+    if (accumulator->state == AIOC_ROWS_NOTHING) accumulator->state = AIOC_ROWS_EXACT;
     if (!number.whole) {
         sum->rest += number.real;
-        accumulator->state = AIOC_QUERY_ROUNDED;
+        accumulator->state = AIOC_ROWS_ROUNDED;
     } else if (number.integer >= 0 ? sum->whole <= room : sum->whole >= room) {
         sum->whole += number.integer;
     } else {
         sum->rest += (double)sum->whole;
         sum->whole = number.integer;
-        accumulator->state = AIOC_QUERY_ROUNDED;
+        accumulator->state = AIOC_ROWS_ROUNDED;
     }
 }
 
-static bool aioc_query_is_count(aiocosmos_json value, int64_t *count)
+static bool aioc_rows_is_count(aiocosmos_json value, int64_t *count)
 {
     return aioc_json_get_i64(value, count) && *count >= 0;
 }
 
-static int aioc_query_add_count(aioc_query_accumulator *accumulator, aiocosmos_json item, const char **why)
+static int aioc_rows_add_count(aioc_rows_accumulator *accumulator, aiocosmos_json item, const char **why)
 {
     int64_t count;
-    if (!aioc_query_is_count(item, &count)) return aioc_query_refuse(why, "a COUNT that is not a number");
-    aioc_query_add_number(accumulator, item);
+    if (!aioc_rows_is_count(item, &count)) return aioc_rows_refuse(why, "a COUNT that is not a number");
+    aioc_rows_add_number(accumulator, item);
     return 0;
 }
 
 /* A range where not all values are numbers has no sum, and so has the whole. */
-static int aioc_query_add_sum(aioc_query_accumulator *accumulator, aiocosmos_json item, const char **why)
+static int aioc_rows_add_sum(aioc_rows_accumulator *accumulator, aiocosmos_json item, const char **why)
 {
     if (item.type != AIOCOSMOS_JSON_NUM && item.type != AIOCOSMOS_JSON_NONE) {
-        return aioc_query_refuse(why, "a SUM that is not a number");
+        return aioc_rows_refuse(why, "a SUM that is not a number");
     }
-    if (item.type == AIOCOSMOS_JSON_NONE) accumulator->state = AIOC_QUERY_UNDEFINED;
-    else if (accumulator->state != AIOC_QUERY_UNDEFINED) aioc_query_add_number(accumulator, item);
+    if (item.type == AIOCOSMOS_JSON_NONE) accumulator->state = AIOC_ROWS_UNDEFINED;
+    else if (accumulator->state != AIOC_ROWS_UNDEFINED) aioc_rows_add_number(accumulator, item);
     return 0;
 }
 
 /* {"sum":…,"count":…} */
-static int aioc_query_add_average(aioc_query_accumulator *accumulator, aiocosmos_json item, const char **why)
+static int aioc_rows_add_average(aioc_rows_accumulator *accumulator, aiocosmos_json item, const char **why)
 {
     static const char *const names[2] = {"sum", "count"};
     aiocosmos_json field[2];
     int64_t count;
     aioc_json_fields(item, names, 2, field);
-    if (!aioc_query_is_count(field[1], &count)) return aioc_query_refuse(why, "an AVG without a count");
-    if (aioc_query_add_sum(accumulator, field[0], why) != 0) return aioc_query_refuse(why, "an AVG without a sum");
-    if (accumulator->state == AIOC_QUERY_UNDEFINED) return 0;
-    if (count > INT64_MAX - accumulator->u.sum.count) return aioc_query_refuse(why, "an AVG of too many");
+    if (!aioc_rows_is_count(field[1], &count)) return aioc_rows_refuse(why, "an AVG without a count");
+    if (aioc_rows_add_sum(accumulator, field[0], why) != 0) return aioc_rows_refuse(why, "an AVG without a sum");
+    if (accumulator->state == AIOC_ROWS_UNDEFINED) return 0;
+    if (count > INT64_MAX - accumulator->u.sum.count) return aioc_rows_refuse(why, "an AVG of too many");
     accumulator->u.sum.count += count;
     return 0;
 }
 
-static bool aioc_query_has_members(aiocosmos_json value)
-{
-    return value.type == AIOCOSMOS_JSON_ARR || value.type == AIOCOSMOS_JSON_OBJ;
-}
-
 /* The value, or {"min":value,"count":…}: that way it can be told whether there is nothing, or undefined. An array or
  * object has no order: it stands as long as there is nothing else. */
-static int aioc_query_add_extreme(aioc_memory *memory, aioc_query_accumulator *accumulator, bool max,
-                                  aiocosmos_json value)
+static int aioc_rows_add_extreme(aioc_memory *memory, aioc_rows_accumulator *accumulator, bool max,
+                                 aiocosmos_json value)
 {
     static const char *const of_min[2] = {"min", "count"}, *const of_max[2] = {"max", "count"};
-    bool first = accumulator->state == AIOC_QUERY_NOTHING;
+    bool first = accumulator->state == AIOC_ROWS_NOTHING;
     aiocosmos_json field[2], kept = value;
     int64_t count;
     if (value.type == AIOCOSMOS_JSON_OBJ) {
         aioc_json_fields(value, max ? of_max : of_min, 2, field);
-        if (aioc_query_is_count(field[1], &count)) {
+        if (aioc_rows_is_count(field[1], &count)) {
             if (count == 0) return 0;
             value = field[0];
         }
     }
-    if (accumulator->state == AIOC_QUERY_UNDEFINED) return 0;
-    if (!first) kept = aioc_protocol_scalar(aioc_query_kept_text(accumulator));
+    if (accumulator->state == AIOC_ROWS_UNDEFINED) return 0;
+    if (!first) kept = aioc_protocol_scalar(aioc_rows_accumulated_text(accumulator));
     if (value.type == AIOCOSMOS_JSON_NONE ||
-        (!first && (aioc_query_has_members(value) || *kept.ptr == '[' || *kept.ptr == '{'))) {
-        aioc_query_accumulator_spoil(memory, accumulator);
+        (!first && (aioc_rows_has_members(value) || *kept.ptr == '[' || *kept.ptr == '{'))) {
+        aioc_rows_accumulator_spoil(memory, accumulator);
         return 0;
     }
-    if (!first && aioc_query_compare(value, kept) != (max ? 1 : -1)) return 0;
-    return aioc_query_keep_text(memory, accumulator, value) ? 0 : AIOCOSMOS_E_NOMEM;
+    if (!first && aioc_rows_compare(value, kept) != (max ? 1 : -1)) return 0;
+    return aioc_rows_keep_text(memory, accumulator, value) ? 0 : AIOCOSMOS_E_NOMEM;
 }
 
-static int aioc_query_add_elements(aioc_memory *memory, aioc_query_accumulator *accumulator, const uint64_t *key,
-                                   bool once, aiocosmos_json array)
+static int aioc_rows_add_elements(aioc_memory *memory, aioc_rows_accumulator *accumulator, const uint64_t *key,
+                                  bool once, aiocosmos_json array)
 {
     aiocosmos_json element = aioc_json_none();
-    aioc_query_list *list = accumulator->u.list;
-    if (accumulator->state == AIOC_QUERY_NOTHING) {
-        list = (aioc_query_list *)aioc_memory_zalloc(memory, sizeof *list);
+    aioc_rows_list *list = accumulator->u.list;
+    if (accumulator->state == AIOC_ROWS_NOTHING) {
+        list = (aioc_rows_list *)aioc_memory_zalloc(memory, sizeof *list);
         if (!list) return AIOCOSMOS_E_NOMEM;
         accumulator->u.list = list;
-        accumulator->state = AIOC_QUERY_LIST;
+        accumulator->state = AIOC_ROWS_LIST;
     }
     while (aioc_json_next(array, NULL, &element)) {
-        int added = once ? aioc_query_set_add(memory, &list->seen, aioc_query_hash_of(key, element)) : 1;
+        int added = once ? aioc_rows_set_add(memory, &list->seen, aioc_rows_hash_of(key, element)) : 1;
         if (added == 0) continue;
         if (added < 0 || (list->text.len > 0 && !aioc_memory_append(memory, &list->text, ",", 1)) ||
             !aioc_memory_append(memory, &list->text, element.ptr, element.len)) return AIOCOSMOS_E_NOMEM;
@@ -13975,109 +14764,87 @@ static int aioc_query_add_elements(aioc_memory *memory, aioc_query_accumulator *
     return 0;
 }
 
-/* partial: {"item":…} with maybe an "item2", of AIOC_QUERY_PLAIN the value, or NONE. 0; E_NOMEM: the accumulator
+/* partial: {"item":…} with maybe an "item2", of AIOC_PLAN_PLAIN the value, or NONE. 0; E_NOMEM: the accumulator
  * can only be freed; E_PROTOCOL, and why, such as "a COUNT that is not a number". key: of the hashes of a set. */
-static int aioc_query_accumulate(aioc_memory *memory, aioc_query_accumulator *accumulator, const uint64_t key[2],
-                                 uint8_t aggregate, aiocosmos_json partial, const char **why)
+static int aioc_rows_accumulate(aioc_memory *memory, aioc_rows_accumulator *accumulator, const uint64_t key[2],
+                                uint8_t aggregate, aiocosmos_json partial, const char **why)
 {
     static const char *const names[2] = {"item", "item2"};
     aiocosmos_json item[2];
-    if (aggregate == AIOC_QUERY_PLAIN) {
-        if (accumulator->state != AIOC_QUERY_NOTHING) return 0;
-        if (partial.type == AIOCOSMOS_JSON_NONE) accumulator->state = AIOC_QUERY_UNDEFINED;
-        else if (!aioc_query_keep_text(memory, accumulator, partial)) return AIOCOSMOS_E_NOMEM;
+    if (aggregate == AIOC_PLAN_PLAIN) {
+        if (accumulator->state != AIOC_ROWS_NOTHING) return 0;
+        if (partial.type == AIOCOSMOS_JSON_NONE) accumulator->state = AIOC_ROWS_UNDEFINED;
+        else if (!aioc_rows_keep_text(memory, accumulator, partial)) return AIOCOSMOS_E_NOMEM;
         return 0;
     }
-    if (partial.type != AIOCOSMOS_JSON_OBJ) return aioc_query_refuse(why, "an aggregate that is not an object");
+    if (partial.type != AIOCOSMOS_JSON_OBJ) return aioc_rows_refuse(why, "an aggregate that is not an object");
     aioc_json_fields(partial, names, 2, item);
     switch (aggregate) {
-    case AIOC_QUERY_COUNT: case AIOC_QUERY_COUNT_IF: return aioc_query_add_count(accumulator, item[0], why);
-    case AIOC_QUERY_SUM: return aioc_query_add_sum(accumulator, item[0], why);
-    case AIOC_QUERY_AVERAGE: return aioc_query_add_average(accumulator, item[0], why);
-    case AIOC_QUERY_MIN: case AIOC_QUERY_MAX:
-        return aioc_query_add_extreme(memory, accumulator, aggregate == AIOC_QUERY_MAX,
-                                      item[1].type != AIOCOSMOS_JSON_NONE ? item[1] : item[0]);
+    case AIOC_PLAN_COUNT: case AIOC_PLAN_COUNT_IF: return aioc_rows_add_count(accumulator, item[0], why);
+    case AIOC_PLAN_SUM: return aioc_rows_add_sum(accumulator, item[0], why);
+    case AIOC_PLAN_AVERAGE: return aioc_rows_add_average(accumulator, item[0], why);
+    case AIOC_PLAN_MIN: case AIOC_PLAN_MAX:
+        return aioc_rows_add_extreme(memory, accumulator, aggregate == AIOC_PLAN_MAX,
+                                     item[1].type != AIOCOSMOS_JSON_NONE ? item[1] : item[0]);
     default:
-        if (item[0].type != AIOCOSMOS_JSON_ARR) return aioc_query_refuse(why, "a MAKELIST or MAKESET without a list");
-        return aioc_query_add_elements(memory, accumulator, key, aggregate == AIOC_QUERY_MAKE_SET, item[0]);
+        if (item[0].type != AIOCOSMOS_JSON_ARR) return aioc_rows_refuse(why, "a MAKELIST or MAKESET without a list");
+        return aioc_rows_add_elements(memory, accumulator, key, aggregate == AIOC_PLAN_MAKE_SET, item[0]);
     }
 }
 
 /* 0: it has no JSON: it is infinite. */
-static size_t aioc_query_sum_write(const aioc_query_accumulator *accumulator, uint8_t aggregate,
-                                   char out[AIOC_JSON_NUMBER_MAX])
+static size_t aioc_rows_sum_write(const aioc_rows_accumulator *accumulator, uint8_t aggregate,
+                                  char out[AIOC_JSON_NUMBER_MAX])
 {
-    const aioc_query_sum *sum = &accumulator->u.sum;
+    const aioc_rows_sum *sum = &accumulator->u.sum;
     double real = sum->rest + (double)sum->whole;
-    if (aggregate == AIOC_QUERY_AVERAGE) {
+    if (aggregate == AIOC_PLAN_AVERAGE) {
         return sum->count > 0 ? aioc_json_number_write(real / (double)sum->count, out) : 0;
     }
-    if (accumulator->state == AIOC_QUERY_ROUNDED) return aioc_json_number_write(real, out);
+    if (accumulator->state == AIOC_ROWS_ROUNDED) return aioc_json_number_write(real, out);
     return aioc_json_i64_write(sum->whole, out);  /* 0 if there was nothing */
 }
 
 /* 1: the result's JSON is appended; 0: it is undefined; E_NOMEM. */
-static int aioc_query_accumulator_append(aioc_memory *memory, const aioc_query_accumulator *accumulator,
-                                         uint8_t aggregate, aioc_memory_buffer *out)
+static int aioc_rows_accumulator_append(aioc_memory *memory, const aioc_rows_accumulator *accumulator,
+                                        uint8_t aggregate, aioc_memory_buffer *out)
 {
-    const aioc_query_list *list = accumulator->u.list;
-    aioc_query_writer writer = aioc_query_write(memory, out);
+    const aioc_rows_list *list = accumulator->u.list;
+    aioc_memory_writer writer = aioc_memory_write(memory, out);
     char number[AIOC_JSON_NUMBER_MAX];
     aiocosmos_str text = {number, 0};
-    if (accumulator->state == AIOC_QUERY_UNDEFINED) return 0;
+    if (accumulator->state == AIOC_ROWS_UNDEFINED) return 0;
     switch (aggregate) {
-    case AIOC_QUERY_MAKE_LIST: case AIOC_QUERY_MAKE_SET:
-        aioc_query_put_text(&writer, "[");
-        if (accumulator->state == AIOC_QUERY_LIST) aioc_query_put_bytes(&writer, list->text.data, list->text.len);
+    case AIOC_PLAN_MAKE_LIST: case AIOC_PLAN_MAKE_SET:
+        aioc_memory_put_text(&writer, "[");
+        if (accumulator->state == AIOC_ROWS_LIST) aioc_memory_put_bytes(&writer, list->text.data, list->text.len);
         text = aioc_memory_str("]");
         break;
-    case AIOC_QUERY_PLAIN: case AIOC_QUERY_MIN: case AIOC_QUERY_MAX:
-        if (accumulator->state != AIOC_QUERY_NOTHING) text = aioc_query_kept_text(accumulator);
+    case AIOC_PLAN_PLAIN: case AIOC_PLAN_MIN: case AIOC_PLAN_MAX:
+        if (accumulator->state != AIOC_ROWS_NOTHING) text = aioc_rows_accumulated_text(accumulator);
         break;
-    default: text.len = aioc_query_sum_write(accumulator, aggregate, number);
+    default: text.len = aioc_rows_sum_write(accumulator, aggregate, number);
     }
     if (text.len == 0) return 0;
-    aioc_query_put(&writer, text);
-    return aioc_query_written(&writer) ? 1 : AIOCOSMOS_E_NOMEM;
+    aioc_memory_put(&writer, text);
+    return aioc_memory_written(&writer) ? 1 : AIOCOSMOS_E_NOMEM;
 }
 
 /*--- Groups: aggregates with and without GROUP BY ---------------------------*/
 
-typedef struct aioc_query_alias { aiocosmos_str name; uint8_t aggregate; } aioc_query_alias;  /* name: unescaped */
-
-/* What a plan says of the rows. On the wire they are, without GROUP BY, [{"item":…}] for SELECT VALUE, and else
- * {"payload":{"alias":{"item":…},…}}; with it {"groupByItems":[{"item":…},{}…],"payload":…}, where the
- * payload is an object of aliases, for SELECT VALUE of an aggregate [{"item":…}], or the bare value. */
-typedef struct aioc_query_shape {
-    const aioc_query_alias *aliases;  /* of an object, in the order of the SELECT list */
-    uint32_t alias_count;
-    bool grouped;  /* GROUP BY; else all is one group */
-    bool value;    /* SELECT VALUE: no aliases, but */
-    uint8_t value_aggregate;
-} aioc_query_shape;
-
-/* Whether the results depend on which rows come first. */
-static bool aioc_query_shape_makes_lists(const aioc_query_shape *shape)
-{
-    uint32_t i;
-    for (i = 0; i < shape->alias_count; i++)
-        if (shape->aliases[i].aggregate == AIOC_QUERY_MAKE_LIST) return true;
-    return shape->value_aggregate == AIOC_QUERY_MAKE_LIST;
-}
-
-typedef struct aioc_query_groups {
+typedef struct aioc_rows_groups {
     aioc_memory *memory;
-    const aioc_query_shape *shape;  /* lent */
+    const aioc_plan_shape *shape;  /* lent */
     uint64_t key[2];
-    aioc_query_set keys;                /* GROUP BY: the nth hash is that of the nth group */
-    aioc_query_accumulator *cells;      /* width of them for each group */
+    aioc_rows_set keys;                 /* GROUP BY: the nth hash is that of the nth group */
+    aioc_rows_accumulator *cells;       /* width of them for each group */
     uint32_t width, count, cap, given;  /* groups: there, with room, handed out */
     size_t held;                        /* by the cells besides themselves */
     aiocosmos_json *found;              /* of the row being added: the value of each alias */
-} aioc_query_groups;
+} aioc_rows_groups;
 
-static void aioc_query_groups_open(aioc_query_groups *groups, aioc_memory *memory, const aioc_query_shape *shape,
-                                   const uint64_t key[2])
+static void aioc_rows_groups_open(aioc_rows_groups *groups, aioc_memory *memory, const aioc_plan_shape *shape,
+                                  const uint64_t key[2])
 {
     memset(groups, 0, sizeof *groups);
     groups->memory = memory;
@@ -14088,30 +14855,30 @@ static void aioc_query_groups_open(aioc_query_groups *groups, aioc_memory *memor
 }
 
 /* What it holds, for the limit. */
-static size_t aioc_query_groups_bytes(const aioc_query_groups *groups)
+static size_t aioc_rows_groups_bytes(const aioc_rows_groups *groups)
 {
-    return groups->held + aioc_query_set_bytes(&groups->keys) +
+    return groups->held + aioc_rows_set_bytes(&groups->keys) +
            (size_t)groups->cap * groups->width * sizeof *groups->cells +
            (groups->found ? groups->width * sizeof *groups->found : 0);
 }
 
-static aioc_query_accumulator *aioc_query_groups_cells(const aioc_query_groups *groups, uint32_t group)
+static aioc_rows_accumulator *aioc_rows_groups_cells(const aioc_rows_groups *groups, uint32_t group)
 {
     return groups->cells + (size_t)group * groups->width;
 }
 
-static void aioc_query_groups_close(aioc_query_groups *groups)
+static void aioc_rows_groups_close(aioc_rows_groups *groups)
 {
     size_t count = (size_t)groups->count * groups->width, i;
-    for (i = 0; i < count; i++) aioc_query_accumulator_free(groups->memory, &groups->cells[i]);
+    for (i = 0; i < count; i++) aioc_rows_accumulator_free(groups->memory, &groups->cells[i]);
     aioc_memory_free(groups->memory, groups->cells, (size_t)groups->cap * groups->width * sizeof *groups->cells);
     aioc_memory_free(groups->memory, groups->found, groups->width * sizeof *groups->found);
-    aioc_query_set_free(groups->memory, &groups->keys);
+    aioc_rows_set_free(groups->memory, &groups->keys);
     memset(groups, 0, sizeof *groups);
 }
 
 /* Room for one group more. */
-static bool aioc_query_groups_reserve(aioc_query_groups *groups)
+static bool aioc_rows_groups_reserve(aioc_rows_groups *groups)
 {
     size_t size = groups->width * sizeof *groups->cells;
     uint32_t cap = groups->cap == 0 ? (groups->shape->grouped ? 8 : 1) : groups->cap * 2;
@@ -14120,42 +14887,42 @@ static bool aioc_query_groups_reserve(aioc_query_groups *groups)
     if (groups->cap > UINT32_MAX / 2 || cap > SIZE_MAX / size) return false;
     cells = aioc_memory_resize(groups->memory, groups->cells, groups->cap * size, cap * size);
     if (!cells) return false;
-    groups->cells = (aioc_query_accumulator *)cells;
+    groups->cells = (aioc_rows_accumulator *)cells;
     groups->cap = cap;
     return true;
 }
 
 /* The group with this key (without GROUP BY, the only one), new if need be. 0; E_NOMEM. */
-static int aioc_query_groups_find(aioc_query_groups *groups, aiocosmos_json key, uint32_t *group)
+static int aioc_rows_groups_find(aioc_rows_groups *groups, aiocosmos_json key, uint32_t *group)
 {
-    aioc_query_hash hash = {0, 0};
+    aioc_rows_hash hash = {0, 0};
     *group = 0;
     if (groups->shape->grouped) {
-        hash = aioc_query_hash_of(groups->key, key);
-        *group = aioc_query_set_find(&groups->keys, hash);
+        hash = aioc_rows_hash_of(groups->key, key);
+        *group = aioc_rows_set_find(&groups->keys, hash);
     }
     if (*group < groups->count) return 0;
-    if (!aioc_query_groups_reserve(groups)) return AIOCOSMOS_E_NOMEM;
-    if (groups->shape->grouped && aioc_query_set_add(groups->memory, &groups->keys, hash) < 0) return AIOCOSMOS_E_NOMEM;
+    if (!aioc_rows_groups_reserve(groups)) return AIOCOSMOS_E_NOMEM;
+    if (groups->shape->grouped && aioc_rows_set_add(groups->memory, &groups->keys, hash) < 0) return AIOCOSMOS_E_NOMEM;
     *group = groups->count++;
-    memset(aioc_query_groups_cells(groups, *group), 0, groups->width * sizeof *groups->cells);
+    memset(aioc_rows_groups_cells(groups, *group), 0, groups->width * sizeof *groups->cells);
     return 0;
 }
 
-static int aioc_query_groups_put(aioc_query_groups *groups, aioc_query_accumulator *cell, uint8_t aggregate,
-                                 aiocosmos_json partial, const char **why)
+static int aioc_rows_groups_put(aioc_rows_groups *groups, aioc_rows_accumulator *cell, uint8_t aggregate,
+                                aiocosmos_json partial, const char **why)
 {
-    size_t before = aioc_query_accumulator_bytes(cell);
-    int result = aioc_query_accumulate(groups->memory, cell, groups->key, aggregate, partial, why);
-    groups->held = groups->held - before + aioc_query_accumulator_bytes(cell);
+    size_t before = aioc_rows_accumulator_bytes(cell);
+    int result = aioc_rows_accumulate(groups->memory, cell, groups->key, aggregate, partial, why);
+    groups->held = groups->held - before + aioc_rows_accumulator_bytes(cell);
     return result;
 }
 
 /* Notes the values of the aliases. A payload has them in the order of the aliases, so each is looked for from behind
  * the last one; of those named twice the last counts. */
-static void aioc_query_groups_match(aioc_query_groups *groups, aiocosmos_json payload)
+static void aioc_rows_groups_match(aioc_rows_groups *groups, aiocosmos_json payload)
 {
-    const aioc_query_shape *shape = groups->shape;
+    const aioc_plan_shape *shape = groups->shape;
     aiocosmos_json value = aioc_json_none(), name;
     uint32_t next = 0, tried;
     memset(groups->found, 0, shape->alias_count * sizeof *groups->found);
@@ -14170,29 +14937,29 @@ static void aioc_query_groups_match(aioc_query_groups *groups, aiocosmos_json pa
     }
 }
 
-static int aioc_query_groups_put_object(aioc_query_groups *groups, aioc_query_accumulator *cells,
-                                        aiocosmos_json payload, const char **why)
+static int aioc_rows_groups_put_object(aioc_rows_groups *groups, aioc_rows_accumulator *cells,
+                                       aiocosmos_json payload, const char **why)
 {
-    const aioc_query_shape *shape = groups->shape;
+    const aioc_plan_shape *shape = groups->shape;
     uint32_t i;
     int result = 0;
     if (shape->alias_count == 0) return 0;
-    aioc_query_groups_match(groups, payload);
+    aioc_rows_groups_match(groups, payload);
     for (i = 0; i < shape->alias_count && result == 0; i++) {
-        result = aioc_query_groups_put(groups, &cells[i], shape->aliases[i].aggregate, groups->found[i], why);
+        result = aioc_rows_groups_put(groups, &cells[i], shape->aliases[i].aggregate, groups->found[i], why);
     }
     return result;
 }
 
 /* Takes one row from a range. 0; E_NOMEM; E_PROTOCOL, and why: the row contradicts the plan. After an error it can only
  * be closed. */
-static int aioc_query_groups_add(aioc_query_groups *groups, aiocosmos_json row, const char **why)
+static int aioc_rows_groups_add(aioc_rows_groups *groups, aiocosmos_json row, const char **why)
 {
     static const char *const names[2] = {"groupByItems", "payload"};
-    const aioc_query_shape *shape = groups->shape;
-    bool listed = shape->value && shape->value_aggregate != AIOC_QUERY_PLAIN;
+    const aioc_plan_shape *shape = groups->shape;
+    bool listed = shape->value && shape->value_aggregate != AIOC_PLAN_PLAIN;
     aiocosmos_json field[2], payload = row, element = aioc_json_none();
-    aioc_query_accumulator *cells;
+    aioc_rows_accumulator *cells;
     uint32_t group;
     AIOCOSMOS_ASSERT(groups->given == 0);
     if (!shape->value && !groups->found) {
@@ -14201,61 +14968,61 @@ static int aioc_query_groups_add(aioc_query_groups *groups, aiocosmos_json row, 
     }
     aioc_json_fields(row, names, 2, field);
     if (shape->grouped && field[0].type != AIOCOSMOS_JSON_ARR) {
-        return aioc_query_refuse(why, "a row without groupByItems");
+        return aioc_rows_refuse(why, "a row without groupByItems");
     }
     if (shape->grouped || !shape->value) payload = field[1];
     if (listed && (payload.type != AIOCOSMOS_JSON_ARR || aioc_json_count(payload) != 1)) {
-        return aioc_query_refuse(why, "an aggregate that is not a list of one");
+        return aioc_rows_refuse(why, "an aggregate that is not a list of one");
     }
-    if (!shape->value && payload.type != AIOCOSMOS_JSON_OBJ) return aioc_query_refuse(why, "a row without a payload");
-    if (aioc_query_groups_find(groups, field[0], &group) != 0) return AIOCOSMOS_E_NOMEM;
-    cells = aioc_query_groups_cells(groups, group);
-    if (!shape->value) return aioc_query_groups_put_object(groups, cells, payload, why);
+    if (!shape->value && payload.type != AIOCOSMOS_JSON_OBJ) return aioc_rows_refuse(why, "a row without a payload");
+    if (aioc_rows_groups_find(groups, field[0], &group) != 0) return AIOCOSMOS_E_NOMEM;
+    cells = aioc_rows_groups_cells(groups, group);
+    if (!shape->value) return aioc_rows_groups_put_object(groups, cells, payload, why);
     if (listed) aioc_json_next(payload, NULL, &element);
-    return aioc_query_groups_put(groups, cells, shape->value_aggregate, listed ? element : payload, why);
+    return aioc_rows_groups_put(groups, cells, shape->value_aggregate, listed ? element : payload, why);
 }
 
 /* 1; E_NOMEM. An alias that is undefined is left out. */
-static int aioc_query_groups_append_object(const aioc_query_groups *groups, const aioc_query_accumulator *cells,
-                                           aioc_memory_buffer *out)
+static int aioc_rows_groups_append_object(const aioc_rows_groups *groups, const aioc_rows_accumulator *cells,
+                                          aioc_memory_buffer *out)
 {
-    const aioc_query_shape *shape = groups->shape;
-    aioc_query_writer writer = aioc_query_write(groups->memory, out);
+    const aioc_plan_shape *shape = groups->shape;
+    aioc_memory_writer writer = aioc_memory_write(groups->memory, out);
     const char *between = "{";
     uint32_t i;
     for (i = 0; i < shape->alias_count && writer.ok; i++) {
-        const aioc_query_alias *alias = &shape->aliases[i];
+        const aioc_plan_alias *alias = &shape->aliases[i];
         size_t before = out->len;
         int result;
-        aioc_query_put_text(&writer, between);
+        aioc_memory_put_text(&writer, between);
         writer.ok = writer.ok && aioc_json_append_string(groups->memory, out, alias->name.ptr, alias->name.len, false);
-        aioc_query_put_text(&writer, ":");
-        result = aioc_query_accumulator_append(groups->memory, &cells[i], alias->aggregate, out);
+        aioc_memory_put_text(&writer, ":");
+        result = aioc_rows_accumulator_append(groups->memory, &cells[i], alias->aggregate, out);
         if (result < 0) writer.ok = false;
         else if (result == 0) out->len = before;
         else between = ",";
     }
-    aioc_query_put_text(&writer, *between == '{' ? "{}" : "}");
-    return aioc_query_written(&writer) ? 1 : AIOCOSMOS_E_NOMEM;
+    aioc_memory_put_text(&writer, *between == '{' ? "{}" : "}");
+    return aioc_memory_written(&writer) ? 1 : AIOCOSMOS_E_NOMEM;
 }
 
 /* The results, in the order in which the groups were first seen; each frees what it held. 1: one is appended as JSON;
  * 0: no more; E_NOMEM: nothing is appended, and it may be asked for again. Without GROUP BY there is one, even if no
  * row came. A value that is undefined is no row. */
-static int aioc_query_groups_next(aioc_query_groups *groups, aioc_memory_buffer *out)
+static int aioc_rows_groups_next(aioc_rows_groups *groups, aioc_memory_buffer *out)
 {
-    const aioc_query_shape *shape = groups->shape;
+    const aioc_plan_shape *shape = groups->shape;
     uint32_t group, i;
-    if (!shape->grouped && aioc_query_groups_find(groups, aioc_json_none(), &group) != 0) return AIOCOSMOS_E_NOMEM;
+    if (!shape->grouped && aioc_rows_groups_find(groups, aioc_json_none(), &group) != 0) return AIOCOSMOS_E_NOMEM;
     while (groups->given < groups->count) {
-        aioc_query_accumulator *cells = aioc_query_groups_cells(groups, groups->given);
-        int result = shape->value ? aioc_query_accumulator_append(groups->memory, cells, shape->value_aggregate, out)
-                                  : aioc_query_groups_append_object(groups, cells, out);
+        aioc_rows_accumulator *cells = aioc_rows_groups_cells(groups, groups->given);
+        int result = shape->value ? aioc_rows_accumulator_append(groups->memory, cells, shape->value_aggregate, out)
+                                  : aioc_rows_groups_append_object(groups, cells, out);
         if (result < 0) return result;
         groups->given++;
         for (i = 0; i < groups->width; i++) {
-            groups->held -= aioc_query_accumulator_bytes(&cells[i]);
-            aioc_query_accumulator_free(groups->memory, &cells[i]);
+            groups->held -= aioc_rows_accumulator_bytes(&cells[i]);
+            aioc_rows_accumulator_free(groups->memory, &cells[i]);
         }
         if (result > 0) return 1;
     }
@@ -14265,42 +15032,42 @@ static int aioc_query_groups_next(aioc_query_groups *groups, aioc_memory_buffer 
 /*--- Rows that are kept until all have come ---------------------------------*/
 
 /* In front of each row, which is one block. */
-typedef struct aioc_query_row {
+typedef struct aioc_rows_row {
     size_t bytes, place, arrival, payload_len;  /* place: in the array */
     const char *payload;
-} aioc_query_row;
+} aioc_rows_row;
 
-typedef struct aioc_query_rows {
+typedef struct aioc_rows_kept {
     aioc_memory *memory;
     /* Whether a comes behind b. No two rows are alike: of those that seem so the one that came first comes first. */
-    bool (*is_behind)(const struct aioc_query_rows *rows, const aioc_query_row *a, const aioc_query_row *b);
-    aioc_query_row **array;  /* NULL: handed out */
-    size_t width;            /* how many pointers there are for each row: the first cap are the rows */
+    bool (*is_behind)(const struct aioc_rows_kept *rows, const aioc_rows_row *a, const aioc_rows_row *b);
+    aioc_rows_row **array;  /* NULL: handed out */
+    size_t width;           /* how many pointers there are for each row: the first cap are the rows */
     size_t count, cap, given, arrivals, held;  /* held: bytes of the rows */
-} aioc_query_rows;
+} aioc_rows_kept;
 
 /* What they hold, for the limit. */
-static size_t aioc_query_rows_bytes(const aioc_query_rows *rows)
+static size_t aioc_rows_kept_bytes(const aioc_rows_kept *rows)
 {
     return rows->held + rows->width * rows->cap * sizeof *rows->array;
 }
 
-static void aioc_query_rows_drop(aioc_query_rows *rows, aioc_query_row *row)
+static void aioc_rows_kept_drop(aioc_rows_kept *rows, aioc_rows_row *row)
 {
     if (!row) return;
     rows->held -= row->bytes;
     aioc_memory_free(rows->memory, row, row->bytes);
 }
 
-static void aioc_query_rows_close(aioc_query_rows *rows)
+static void aioc_rows_kept_close(aioc_rows_kept *rows)
 {
     size_t i;
-    for (i = rows->given; i < rows->count; i++) aioc_query_rows_drop(rows, rows->array[i]);
+    for (i = rows->given; i < rows->count; i++) aioc_rows_kept_drop(rows, rows->array[i]);
     aioc_memory_free(rows->memory, rows->array, rows->width * rows->cap * sizeof *rows->array);
 }
 
 /* Room for one row more of at most so many. */
-static bool aioc_query_rows_reserve(aioc_query_rows *rows, uint64_t most)
+static bool aioc_rows_kept_reserve(aioc_rows_kept *rows, uint64_t most)
 {
     size_t cap = rows->cap > 0 ? rows->cap * 2 : 16, size = rows->width * sizeof *rows->array;
     void *array;
@@ -14309,15 +15076,15 @@ static bool aioc_query_rows_reserve(aioc_query_rows *rows, uint64_t most)
     if (cap > most) cap = (size_t)most;
     array = aioc_memory_resize(rows->memory, rows->array, rows->cap * size, cap * size);
     if (!array) return false;
-    rows->array = (aioc_query_row **)array;
+    rows->array = (aioc_rows_row **)array;
     rows->cap = cap;
     return true;
 }
 
 /* A zeroed row with its payload at its end, which is not in the array yet. NULL: no memory. */
-static aioc_query_row *aioc_query_rows_new(aioc_query_rows *rows, size_t bytes, aiocosmos_json payload)
+static aioc_rows_row *aioc_rows_kept_new(aioc_rows_kept *rows, size_t bytes, aiocosmos_json payload)
 {
-    aioc_query_row *row = (aioc_query_row *)aioc_memory_zalloc(rows->memory, bytes + payload.len);
+    aioc_rows_row *row = (aioc_rows_row *)aioc_memory_zalloc(rows->memory, bytes + payload.len);
     if (!row) return NULL;
     row->bytes = bytes + payload.len;
     row->arrival = rows->arrivals++;
@@ -14328,7 +15095,7 @@ static aioc_query_row *aioc_query_rows_new(aioc_query_rows *rows, size_t bytes, 
     return row;
 }
 
-static void aioc_query_rows_put(aioc_query_rows *rows, size_t at, aioc_query_row *row)
+static void aioc_rows_kept_put(aioc_rows_kept *rows, size_t at, aioc_rows_row *row)
 {
     rows->array[at] = row;
     row->place = at;
@@ -14336,37 +15103,37 @@ static void aioc_query_rows_put(aioc_query_rows *rows, size_t at, aioc_query_row
 
 /* In a heap with the last one on top: lets the row at a place sink among the first count rows until none below it is
  * behind it. */
-static void aioc_query_rows_sink(aioc_query_rows *rows, size_t at, size_t count)
+static void aioc_rows_kept_sink(aioc_rows_kept *rows, size_t at, size_t count)
 {
-    aioc_query_row *row = rows->array[at];
+    aioc_rows_row *row = rows->array[at];
     size_t below;
     for (; (below = 2 * at + 1) < count; at = below) {
         if (below + 1 < count && rows->is_behind(rows, rows->array[below + 1], rows->array[below])) below++;
         if (!rows->is_behind(rows, rows->array[below], row)) break;
-        aioc_query_rows_put(rows, at, rows->array[below]);
+        aioc_rows_kept_put(rows, at, rows->array[below]);
     }
-    aioc_query_rows_put(rows, at, row);
+    aioc_rows_kept_put(rows, at, row);
 }
 
-static void aioc_query_rows_rise(aioc_query_rows *rows, size_t at)
+static void aioc_rows_kept_rise(aioc_rows_kept *rows, size_t at)
 {
-    aioc_query_row *row = rows->array[at];
+    aioc_rows_row *row = rows->array[at];
     for (; at > 0 && rows->is_behind(rows, row, rows->array[(at - 1) / 2]); at = (at - 1) / 2)
-        aioc_query_rows_put(rows, at, rows->array[(at - 1) / 2]);
-    aioc_query_rows_put(rows, at, row);
+        aioc_rows_kept_put(rows, at, rows->array[(at - 1) / 2]);
+    aioc_rows_kept_put(rows, at, row);
 }
 
 /* Makes a heap, and takes the last one from its top to its end until all are in order: in place, and its time is
  * known. */
-static void aioc_query_rows_sort(aioc_query_rows *rows)
+static void aioc_rows_kept_sort(aioc_rows_kept *rows)
 {
     size_t left;
-    for (left = rows->count / 2; left > 0; left--) aioc_query_rows_sink(rows, left - 1, rows->count);
+    for (left = rows->count / 2; left > 0; left--) aioc_rows_kept_sink(rows, left - 1, rows->count);
     for (left = rows->count; left > 1; left--) {
-        aioc_query_row *last = rows->array[0];
+        aioc_rows_row *last = rows->array[0];
         rows->array[0] = rows->array[left - 1];
         rows->array[left - 1] = last;
-        aioc_query_rows_sink(rows, 0, left - 1);
+        aioc_rows_kept_sink(rows, 0, left - 1);
     }
 }
 
@@ -14374,57 +15141,57 @@ static void aioc_query_rows_sort(aioc_query_rows *rows)
 
 /* What a row is sorted by in one column. Numbers are read once. Arrays and objects are kept without their texts: their
  * types are all that counts. */
-typedef struct aioc_query_best_value { aiocosmos_json json; aioc_query_number number; } aioc_query_best_value;
+typedef struct aioc_rows_best_value { aiocosmos_json json; aioc_rows_number number; } aioc_rows_best_value;
 
 /* The values to sort by follow, their texts, the payload. */
-typedef struct aioc_query_best_row {
-    aioc_query_row row;
-    aioc_query_hash hash;               /* distinct: of the payload */
-    struct aioc_query_best_row *alike;  /* distinct: the next one of its bucket */
-} aioc_query_best_row;
+typedef struct aioc_rows_best_row {
+    aioc_rows_row row;
+    aioc_rows_hash hash;               /* distinct: of the payload */
+    struct aioc_rows_best_row *alike;  /* distinct: the next one of its bucket */
+} aioc_rows_best_row;
 
-typedef struct aioc_query_best {
-    aioc_query_rows rows;                /* a heap with the worst on top; if distinct, as many buckets are behind it:
-                                          * lists of rows by their hashes */
-    const uint8_t *descending;        /* for each column; lent */
-    aioc_query_best_value *incoming;  /* of the row being added */
+typedef struct aioc_rows_best {
+    /* A heap with the worst on top; if distinct, as many buckets are behind it: lists of rows by their hashes. */
+    aioc_rows_kept rows;
+    const uint8_t *descending;       /* for each column; lent */
+    aioc_rows_best_value *incoming;  /* of the row being added */
     uint32_t columns;
     bool sorted;
     bool distinct;  /* of rows with the same payload only the best is kept */
     uint64_t key[2], most;
-} aioc_query_best;
+} aioc_rows_best;
 
-static const aioc_query_best_value *aioc_query_best_values(const aioc_query_row *row)
+static const aioc_rows_best_value *aioc_rows_best_values(const aioc_rows_row *row)
 {
-    return (const aioc_query_best_value *)(const void *)((const aioc_query_best_row *)(const void *)row + 1);
+    return (const aioc_rows_best_value *)(const void *)((const aioc_rows_best_row *)(const void *)row + 1);
 }
 
 /* Of the values of two rows. */
-static int aioc_query_best_compare(const aioc_query_best *best, const aioc_query_best_value *a,
-                                   const aioc_query_best_value *b)
+static int aioc_rows_best_compare(const aioc_rows_best *best, const aioc_rows_best_value *a,
+                                  const aioc_rows_best_value *b)
 {
     uint32_t i;
     for (i = 0; i < best->columns; i++, a++, b++) {
         bool numbers = a->json.type == AIOCOSMOS_JSON_NUM && b->json.type == AIOCOSMOS_JSON_NUM;
-        int order = numbers ? aioc_query_compare_numbers(a->number, b->number) : aioc_query_compare(a->json, b->json);
+        int order = numbers ? aioc_rows_compare_numbers(a->number, b->number) : aioc_rows_compare(a->json, b->json);
         if (order != 0) return best->descending[i] ? -order : order;
     }
     return 0;
 }
 
-static bool aioc_query_best_is_worse(const aioc_query_rows *rows, const aioc_query_row *a, const aioc_query_row *b)
+static bool aioc_rows_best_is_worse(const aioc_rows_kept *rows, const aioc_rows_row *a, const aioc_rows_row *b)
 {
-    const aioc_query_best *best = (const aioc_query_best *)(const void *)rows;
-    int order = aioc_query_best_compare(best, aioc_query_best_values(a), aioc_query_best_values(b));
+    const aioc_rows_best *best = (const aioc_rows_best *)(const void *)rows;
+    int order = aioc_rows_best_compare(best, aioc_rows_best_values(a), aioc_rows_best_values(b));
     return order != 0 ? order > 0 : a->arrival > b->arrival;
 }
 
-static void aioc_query_best_open(aioc_query_best *best, aioc_memory *memory, uint64_t most, const uint8_t *descending,
-                                 uint32_t columns, bool distinct, const uint64_t key[2])
+static void aioc_rows_best_open(aioc_rows_best *best, aioc_memory *memory, uint64_t most, const uint8_t *descending,
+                                uint32_t columns, bool distinct, const uint64_t key[2])
 {
     memset(best, 0, sizeof *best);
     best->rows.memory = memory;
-    best->rows.is_behind = aioc_query_best_is_worse;
+    best->rows.is_behind = aioc_rows_best_is_worse;
     best->rows.width = distinct ? 2 : 1;
     best->descending = descending;
     best->columns = columns;
@@ -14435,54 +15202,54 @@ static void aioc_query_best_open(aioc_query_best *best, aioc_memory *memory, uin
 }
 
 /* What it holds, for the limit. */
-static size_t aioc_query_best_bytes(const aioc_query_best *best)
+static size_t aioc_rows_best_bytes(const aioc_rows_best *best)
 {
-    return aioc_query_rows_bytes(&best->rows) + (best->incoming ? best->columns * sizeof *best->incoming : 0);
+    return aioc_rows_kept_bytes(&best->rows) + (best->incoming ? best->columns * sizeof *best->incoming : 0);
 }
 
-static void aioc_query_best_close(aioc_query_best *best)
+static void aioc_rows_best_close(aioc_rows_best *best)
 {
-    aioc_query_rows_close(&best->rows);
+    aioc_rows_kept_close(&best->rows);
     aioc_memory_free(best->rows.memory, best->incoming, best->columns * sizeof *best->incoming);
     memset(best, 0, sizeof *best);
 }
 
 /* What the row that has just arrived is sorted by. 0, and how many bytes of texts to keep; E_PROTOCOL. */
-static int aioc_query_best_read(aioc_query_best *best, aiocosmos_json items, size_t *texts, const char **why)
+static int aioc_rows_best_read(aioc_rows_best *best, aiocosmos_json items, size_t *texts, const char **why)
 {
     static const char *const names[1] = {"item"};
     aiocosmos_json item = aioc_json_none();
-    aioc_query_best_value *value = best->incoming;
+    aioc_rows_best_value *value = best->incoming;
     *texts = 0;
     if (items.type != AIOCOSMOS_JSON_ARR || aioc_json_count(items) != best->columns) {
-        return aioc_query_refuse(why, "a row without a value for each column of ORDER BY");
+        return aioc_rows_refuse(why, "a row without a value for each column of ORDER BY");
     }
     for (; aioc_json_next(items, NULL, &item); value++) {
-        if (item.type != AIOCOSMOS_JSON_OBJ) return aioc_query_refuse(why, "a row whose orderByItems are not objects");
+        if (item.type != AIOCOSMOS_JSON_OBJ) return aioc_rows_refuse(why, "a row whose orderByItems are not objects");
         aioc_json_fields(item, names, 1, &value->json);
-        if (value->json.type == AIOCOSMOS_JSON_NUM) value->number = aioc_query_number_of(value->json);
-        if (!aioc_query_has_members(value->json)) *texts += value->json.len;
+        if (value->json.type == AIOCOSMOS_JSON_NUM) value->number = aioc_rows_number_of(value->json);
+        if (!aioc_rows_has_members(value->json)) *texts += value->json.len;
     }
     return 0;
 }
 
 /* NULL: no memory. */
-static aioc_query_best_row *aioc_query_best_copy(aioc_query_best *best, aiocosmos_json payload, size_t texts)
+static aioc_rows_best_row *aioc_rows_best_copy(aioc_rows_best *best, aiocosmos_json payload, size_t texts)
 {
     size_t size = best->columns * sizeof *best->incoming;
-    aioc_query_row *row = aioc_query_rows_new(&best->rows, sizeof(aioc_query_best_row) + size + texts, payload);
-    aioc_query_best_row *copy = (aioc_query_best_row *)(void *)row;
-    aioc_query_best_value *value;
+    aioc_rows_row *row = aioc_rows_kept_new(&best->rows, sizeof(aioc_rows_best_row) + size + texts, payload);
+    aioc_rows_best_row *copy = (aioc_rows_best_row *)(void *)row;
+    aioc_rows_best_value *value;
     char *text;
     uint32_t i;
     if (!row) return NULL;
-    value = (aioc_query_best_value *)(void *)(copy + 1);
+    value = (aioc_rows_best_value *)(void *)(copy + 1);
     text = (char *)value + size;
     for (i = 0; i < best->columns; i++, value++) {
         aiocosmos_json item = best->incoming[i].json;
         value->number = best->incoming[i].number;
         value->json.type = item.type;
-        if (aioc_query_has_members(item) || item.len == 0) continue;
+        if (aioc_rows_has_members(item) || item.len == 0) continue;
         memcpy(text, item.ptr, item.len);
         value->json.ptr = text;
         value->json.len = item.len;
@@ -14492,1248 +15259,92 @@ static aioc_query_best_row *aioc_query_best_copy(aioc_query_best *best, aiocosmo
 }
 
 /* Where the row with a hash is linked to from, or the NULL at the end of its bucket. */
-static aioc_query_best_row **aioc_query_best_alike(const aioc_query_best *best, aioc_query_hash hash)
+static aioc_rows_best_row **aioc_rows_best_alike(const aioc_rows_best *best, aioc_rows_hash hash)
 {
-    aioc_query_best_row **at = (aioc_query_best_row **)(void *)(best->rows.array + best->rows.cap) +
-                               hash.low % best->rows.cap;
+    aioc_rows_best_row **at = (aioc_rows_best_row **)(void *)(best->rows.array + best->rows.cap) +
+                              hash.low % best->rows.cap;
     while (*at && ((*at)->hash.low != hash.low || (*at)->hash.high != hash.high)) at = &(*at)->alike;
     return at;
 }
 
-static void aioc_query_best_link(aioc_query_best *best, aioc_query_best_row *row)
+static void aioc_rows_best_link(aioc_rows_best *best, aioc_rows_best_row *row)
 {
     row->alike = NULL;
-    if (best->distinct) *aioc_query_best_alike(best, row->hash) = row;
+    if (best->distinct) *aioc_rows_best_alike(best, row->hash) = row;
 }
 
-static bool aioc_query_best_reserve(aioc_query_best *best)
+static bool aioc_rows_best_reserve(aioc_rows_best *best)
 {
-    aioc_query_rows *rows = &best->rows;
+    aioc_rows_kept *rows = &best->rows;
     size_t before = rows->cap, i;
-    if (!aioc_query_rows_reserve(rows, best->most)) return false;
+    if (!aioc_rows_kept_reserve(rows, best->most)) return false;
     if (rows->cap == before || !best->distinct) return true;
     memset(rows->array + rows->cap, 0, rows->cap * sizeof *rows->array);
-    for (i = 0; i < rows->count; i++) aioc_query_best_link(best, (aioc_query_best_row *)(void *)rows->array[i]);
+    for (i = 0; i < rows->count; i++) aioc_rows_best_link(best, (aioc_rows_best_row *)(void *)rows->array[i]);
     return true;
 }
 
 /* Puts a row on the heap, in place of one that is worse, if one is to go. */
-static void aioc_query_best_push(aioc_query_best *best, aioc_query_best_row *row, aioc_query_best_row *goes)
+static void aioc_rows_best_push(aioc_rows_best *best, aioc_rows_best_row *row, aioc_rows_best_row *goes)
 {
     size_t place = goes ? goes->row.place : best->rows.count++;
-    if (goes && best->distinct) *aioc_query_best_alike(best, goes->hash) = goes->alike;
-    aioc_query_best_link(best, row);
-    aioc_query_rows_put(&best->rows, place, &row->row);
-    if (goes) aioc_query_rows_sink(&best->rows, place, best->rows.count);
-    else aioc_query_rows_rise(&best->rows, place);
-    aioc_query_rows_drop(&best->rows, goes ? &goes->row : NULL);
+    if (goes && best->distinct) *aioc_rows_best_alike(best, goes->hash) = goes->alike;
+    aioc_rows_best_link(best, row);
+    aioc_rows_kept_put(&best->rows, place, &row->row);
+    if (goes) aioc_rows_kept_sink(&best->rows, place, best->rows.count);
+    else aioc_rows_kept_rise(&best->rows, place);
+    aioc_rows_kept_drop(&best->rows, goes ? &goes->row : NULL);
 }
 
 /* Takes one row from a range, {"orderByItems":[{"item":...},...],"payload":...}; one without a payload is none. 0;
  * E_NOMEM; E_PROTOCOL, and why. */
-static int aioc_query_best_add(aioc_query_best *best, aiocosmos_json row, const char **why)
+static int aioc_rows_best_add(aioc_rows_best *best, aiocosmos_json row, const char **why)
 {
     static const char *const names[2] = {"orderByItems", "payload"};
-    aioc_query_best_row *copy, *goes = NULL, *alike = NULL;
-    aioc_query_hash hash = {0, 0};
+    aioc_rows_best_row *copy, *goes = NULL, *alike = NULL;
+    aioc_rows_hash hash = {0, 0};
     aiocosmos_json field[2];
     size_t texts;
     int result;
     AIOCOSMOS_ASSERT(!best->sorted);
     if (!best->incoming && best->columns > 0) {
-        best->incoming = (aioc_query_best_value *)aioc_memory_zalloc(best->rows.memory,
-                                                                     best->columns * sizeof *best->incoming);
+        best->incoming = (aioc_rows_best_value *)aioc_memory_zalloc(best->rows.memory,
+                                                                    best->columns * sizeof *best->incoming);
         if (!best->incoming) return AIOCOSMOS_E_NOMEM;
     }
     aioc_json_fields(row, names, 2, field);
-    result = aioc_query_best_read(best, field[0], &texts, why);
+    result = aioc_rows_best_read(best, field[0], &texts, why);
     if (result != 0 || best->most == 0 || field[1].type == AIOCOSMOS_JSON_NONE) return result;
-    if (best->rows.count == best->most) goes = (aioc_query_best_row *)(void *)best->rows.array[0];
-    if (goes && aioc_query_best_compare(best, best->incoming, aioc_query_best_values(&goes->row)) >= 0) return 0;
+    if (best->rows.count == best->most) goes = (aioc_rows_best_row *)(void *)best->rows.array[0];
+    if (goes && aioc_rows_best_compare(best, best->incoming, aioc_rows_best_values(&goes->row)) >= 0) return 0;
     if (best->distinct) {
-        hash = aioc_query_hash_of(best->key, field[1]);
-        if (best->rows.cap > 0) alike = *aioc_query_best_alike(best, hash);
-        if (alike && aioc_query_best_compare(best, best->incoming, aioc_query_best_values(&alike->row)) >= 0) return 0;
+        hash = aioc_rows_hash_of(best->key, field[1]);
+        if (best->rows.cap > 0) alike = *aioc_rows_best_alike(best, hash);
+        if (alike && aioc_rows_best_compare(best, best->incoming, aioc_rows_best_values(&alike->row)) >= 0) return 0;
         if (alike) goes = alike;
     }
-    if (!goes && !aioc_query_best_reserve(best)) return AIOCOSMOS_E_NOMEM;
-    copy = aioc_query_best_copy(best, field[1], texts);
+    if (!goes && !aioc_rows_best_reserve(best)) return AIOCOSMOS_E_NOMEM;
+    copy = aioc_rows_best_copy(best, field[1], texts);
     if (!copy) return AIOCOSMOS_E_NOMEM;
     copy->hash = hash;
-    aioc_query_best_push(best, copy, goes);
+    aioc_rows_best_push(best, copy, goes);
     return 0;
 }
 
 /* The payloads, the best first; each frees what it held, and no row may be added any more. 1: one is appended; 0: no
  * more; E_NOMEM: nothing is appended, and it may be asked for again. */
-static int aioc_query_best_next(aioc_query_best *best, aioc_memory_buffer *out)
+static int aioc_rows_best_next(aioc_rows_best *best, aioc_memory_buffer *out)
 {
-    aioc_query_rows *rows = &best->rows;
-    aioc_query_row *row;
-    if (!best->sorted) aioc_query_rows_sort(rows);
+    aioc_rows_kept *rows = &best->rows;
+    aioc_rows_row *row;
+    if (!best->sorted) aioc_rows_kept_sort(rows);
     best->sorted = true;
     if (rows->given == rows->count) return 0;
     row = rows->array[rows->given];
     if (!aioc_memory_append(rows->memory, out, row->payload, row->payload_len)) return AIOCOSMOS_E_NOMEM;
     rows->given++;
-    aioc_query_rows_drop(rows, row);
+    aioc_rows_kept_drop(rows, row);
     return 1;
-}
-
-/*--- Plans: what the service says must be done with the answers of the ranges (the query plan request's JSON) ---*/
-
-/* What is implemented, for x-ms-cosmos-supported-query-features: the service refuses a query that needs another. */
-#define AIOC_QUERY_FEATURES \
-    "Aggregate,CountIf,DCount,Distinct,GroupBy,HybridSearch,ListAndSetAggregate,MultipleAggregates,MultipleOrderBy," \
-    "NonStreamingOrderBy,NonValueAggregate,OffsetAndLimit,OrderBy,Top,WeightedRankFusion"
-
-#define AIOC_QUERY_PLAN_VERSION_MAX 2
-
-enum { AIOC_QUERY_ALL, AIOC_QUERY_DISTINCT_ORDERED, AIOC_QUERY_DISTINCT_UNORDERED };
-
-typedef struct aioc_query_info {  /* one queryInfo */
-    uint8_t  distinct;
-    bool     has_top, has_offset, has_limit, has_dcount, non_streaming;
-    bool     merges_groups;            /* aggregates or GROUP BY: rows go through aioc_query_groups */
-    uint32_t order_count;              /* columns of ORDER BY */
-    const uint8_t *descending;         /* one a column, as are the expressions */
-    const aiocosmos_str *expressions;  /* len 0: the service did not say it */
-    uint64_t top, offset, limit;
-    aioc_query_shape shape;
-    aiocosmos_str rewritten;     /* SQL; len 0: the text that was asked */
-    aiocosmos_str dcount_alias;  /* len 0: SELECT VALUE */
-} aioc_query_info;
-
-typedef struct aioc_query_span { aiocosmos_str min, max; } aioc_query_span;  /* [min, max) of effective keys */
-
-#define AIOC_QUERY_COMPONENTS_MAX 64
-
-typedef struct aioc_query_component {  /* of a hybrid search: one ranking of the documents */
-    aioc_query_info info;
-    double weight;
-} aioc_query_component;
-
-/* Never changed once it is read, and shared by the queries that have the same text. One block, with all its texts. */
-typedef struct aioc_query_plan {
-    uint32_t refs;
-    size_t   bytes;
-    aiocosmos_str text;  /* the service's JSON, as it came */
-    bool     hybrid;     /* then the hybrid parts count, else info */
-    aioc_query_info info;
-    const aioc_query_component *components;
-    uint32_t component_count;
-    bool     needs_statistics;  /* the statistics' text goes to every range of the container first */
-    bool     has_take;
-    uint64_t skip, take;
-    aiocosmos_str statistics;
-    const aioc_query_span *spans;  /* where the answers are; sorted, none overlaps the next */
-    uint32_t span_count;
-} aioc_query_plan;
-
-/* A plan's block while it is filled: arrays in front, texts behind. No text is longer than it is in the JSON, and no
- * value of the JSON becomes an element larger than a span. */
-typedef struct aioc_query_reader {
-    aioc_query_plan *plan;
-    char *arrays, *texts;
-    char *why;
-    size_t cap;
-} aioc_query_reader;
-
-static void *aioc_query_take(aioc_query_reader *reader, size_t count, size_t size)
-{
-    void *array = reader->arrays;
-    reader->arrays += count * size;
-    return array;
-}
-
-/* A string, escapes undone; what is no string becomes the empty text. */
-static aiocosmos_str aioc_query_take_text(aioc_query_reader *reader, aiocosmos_json value)
-{
-    aiocosmos_str text = aioc_memory_str(NULL);
-    if (value.type != AIOCOSMOS_JSON_STR) return text;
-    text.ptr = reader->texts;
-    text.len = aioc_json_get_str(value, reader->texts, value.len);  /* the quotes' room takes the NUL */
-    reader->texts += text.len;
-    return text;
-}
-
-static bool aioc_query_absent(aiocosmos_json value)
-{
-    return value.type == AIOCOSMOS_JSON_NONE || value.type == AIOCOSMOS_JSON_NULL;
-}
-
-#define AIOC_QUERY_BLAMED_MAX 80  /* bytes of a plan in a message */
-
-/* "the query plan's <name> is <value>, <but>". Always false. */
-static bool aioc_query_blame(aioc_query_reader *reader, const char *name, aiocosmos_json value, const char *but)
-{
-    char quoted[AIOC_PROTOCOL_QUOTE_MAX + 4] = "missing";
-    bool cut = value.len > AIOC_QUERY_BLAMED_MAX;
-    aiocosmos_str text = aioc_text_view(value.ptr, cut ? AIOC_QUERY_BLAMED_MAX : value.len);
-    if (value.type != AIOCOSMOS_JSON_NONE) aioc_protocol_quote(text, quoted);
-    aioc_memory_print(reader->why, reader->cap, "the query plan's %s is %s%s, %s", name, quoted, cut ? "..." : "", but);
-    return false;
-}
-
-static bool aioc_query_read_count(aioc_query_reader *reader, const char *name, aiocosmos_json value, bool *has,
-                                  uint64_t *out)
-{
-    int64_t number = 0;
-    *has = !aioc_query_absent(value);
-    if (*has && (!aioc_json_get_i64(value, &number) || number < 0))
-        return aioc_query_blame(reader, name, value, "not a count");
-    *out = (uint64_t)number;
-    return true;
-}
-
-/* Plans that come from native code have 0 and 1. */
-static bool aioc_query_read_flag(aioc_query_reader *reader, const char *name, aiocosmos_json value, bool *out)
-{
-    int64_t number = 0;
-    *out = false;
-    if (aioc_query_absent(value) || aioc_json_get_bool(value, out)) return true;
-    if (!aioc_json_get_i64(value, &number) || number < 0 || number > 1)
-        return aioc_query_blame(reader, name, value, "neither true nor false");
-    *out = number != 0;
-    return true;
-}
-
-static bool aioc_query_is_list(aioc_query_reader *reader, const char *name, aiocosmos_json value)
-{
-    return aioc_query_absent(value) || value.type == AIOCOSMOS_JSON_ARR ||
-           aioc_query_blame(reader, name, value, "not a list");
-}
-
-/* null is a plain value, seen where others are aggregated. */
-static bool aioc_query_read_aggregate(aioc_query_reader *reader, const char *name, aiocosmos_json value, uint8_t *out)
-{
-    static const char *const names[] = { "Count", "CountIf", "Sum", "Average", "Min", "Max", "MakeList", "MakeSet" };
-    size_t i;
-    *out = AIOC_QUERY_PLAIN;
-    if (value.type == AIOCOSMOS_JSON_NULL) return true;
-    for (i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (!aioc_json_is_str(value, names[i])) continue;
-        *out = (uint8_t)(AIOC_QUERY_COUNT + i);
-        return true;
-    }
-    return aioc_query_blame(reader, name, value, "an aggregate that this version does not know");
-}
-
-enum {
-    AIOC_QUERY_P_DISTINCT, AIOC_QUERY_P_TOP, AIOC_QUERY_P_OFFSET, AIOC_QUERY_P_LIMIT, AIOC_QUERY_P_ORDER,
-    AIOC_QUERY_P_EXPRESSIONS, AIOC_QUERY_P_GROUPS, AIOC_QUERY_P_ALIASES, AIOC_QUERY_P_AGGREGATES, AIOC_QUERY_P_TYPES,
-    AIOC_QUERY_P_REWRITTEN, AIOC_QUERY_P_VALUE, AIOC_QUERY_P_DCOUNT, AIOC_QUERY_P_NON_STREAMING, AIOC_QUERY_P_COUNT
-};
-
-static const char *const aioc_query_info_names[AIOC_QUERY_P_COUNT] = {
-    "distinctType", "top", "offset", "limit", "orderBy", "orderByExpressions", "groupByExpressions", "groupByAliases",
-    "aggregates", "groupByAliasToAggregateType", "rewrittenQuery", "hasSelectValue", "dCountInfo",
-    "hasNonStreamingOrderBy"
-};
-
-static bool aioc_query_read_distinct(aioc_query_reader *reader, aiocosmos_json value, aioc_query_info *info)
-{
-    info->distinct = AIOC_QUERY_ALL;
-    if (aioc_query_absent(value) || aioc_json_is_str(value, "None")) return true;
-    info->distinct = aioc_json_is_str(value, "Ordered") ? AIOC_QUERY_DISTINCT_ORDERED : AIOC_QUERY_DISTINCT_UNORDERED;
-    return info->distinct == AIOC_QUERY_DISTINCT_ORDERED || aioc_json_is_str(value, "Unordered") ||
-           aioc_query_blame(reader, "distinctType", value, "which this version does not know");
-}
-
-static bool aioc_query_read_order(aioc_query_reader *reader, aiocosmos_json order, aiocosmos_json expressions,
-                                  aioc_query_info *info)
-{
-    aiocosmos_json value = aioc_json_none();
-    size_t count = aioc_json_count(order), given = aioc_json_count(expressions), i = 0;
-    uint8_t *descending = (uint8_t *)reader->texts;
-    aiocosmos_str *texts = (aiocosmos_str *)aioc_query_take(reader, count, sizeof *texts);
-    if (given > 0 && given != count)
-        return aioc_query_blame(reader, "orderByExpressions", expressions, "not as long as its orderBy");
-    reader->texts += count;
-    for (; aioc_json_next(order, NULL, &value); i++) {
-        descending[i] = aioc_json_is_str(value, "Descending");
-        texts[i] = aioc_memory_str(NULL);
-        if (!descending[i] && !aioc_json_is_str(value, "Ascending"))
-            return aioc_query_blame(reader, "orderBy", value, "which this version does not know");
-    }
-    for (i = 0; aioc_json_next(expressions, NULL, &value); i++) {
-        texts[i] = aioc_query_take_text(reader, value);
-        if (value.type != AIOCOSMOS_JSON_STR)
-            return aioc_query_blame(reader, "orderByExpressions", value, "not a text");
-    }
-    info->order_count = (uint32_t)count;
-    info->descending = descending;
-    info->expressions = texts;
-    return true;
-}
-
-#define AIOC_QUERY_ALIASES_MAX 4096  /* far more than a query may name; each is looked up among all */
-
-/* What the plan says of an alias. NONE: nothing. */
-static aiocosmos_json aioc_query_type_of(aiocosmos_json types, aiocosmos_str alias)
-{
-    aiocosmos_json found = aioc_json_none(), value = found, key;
-    while (aioc_json_next(types, &key, &value))
-        if (aioc_json_means(key, alias, false)) found = value;
-    return found;
-}
-
-/* The types of the aliases are an object. Its properties are in no order that counts; where a plan has no list of the
- * aliases, they are taken in theirs. */
-static bool aioc_query_read_aliases(aioc_query_reader *reader, aiocosmos_json list, aiocosmos_json types,
-                                    aioc_query_info *info)
-{
-    aiocosmos_json key = aioc_json_none(), value = key;
-    size_t count = aioc_json_count(list), typed = aioc_json_count(types), i = 0;
-    bool listed = count > 0;
-    aioc_query_alias *aliases;
-    if (!aioc_query_absent(types) && types.type != AIOCOSMOS_JSON_OBJ)
-        return aioc_query_blame(reader, "groupByAliasToAggregateType", types, "not an object");
-    if (listed && count != typed)
-        return aioc_query_blame(reader, "groupByAliasToAggregateType", types, "not as long as its groupByAliases");
-    if (typed > AIOC_QUERY_ALIASES_MAX)
-        return aioc_query_blame(reader, "groupByAliasToAggregateType", types, "which is too long");
-    aliases = (aioc_query_alias *)aioc_query_take(reader, typed, sizeof *aliases);
-    while (aioc_json_next(listed ? list : types, &key, &value)) {
-        aiocosmos_json type = value;
-        if (listed) {
-            if (value.type != AIOCOSMOS_JSON_STR)
-                return aioc_query_blame(reader, "groupByAliases", value, "not a text");
-            key = value;
-        }
-        aliases[i].name = aioc_query_take_text(reader, key);
-        if (listed) type = aioc_query_type_of(types, aliases[i].name);
-        if (type.type == AIOCOSMOS_JSON_NONE)
-            return aioc_query_blame(reader, "groupByAliases", key, "of which it does not say what it is");
-        if (!aioc_query_read_aggregate(reader, "groupByAliasToAggregateType", type, &aliases[i].aggregate))
-            return false;
-        info->merges_groups = info->merges_groups || aliases[i].aggregate != AIOC_QUERY_PLAIN;
-        i++;
-    }
-    info->shape.aliases = aliases;
-    info->shape.alias_count = (uint32_t)i;
-    return true;
-}
-
-static bool aioc_query_read_shape(aioc_query_reader *reader, const aiocosmos_json *fields, aioc_query_info *info)
-{
-    aiocosmos_json aggregates = fields[AIOC_QUERY_P_AGGREGATES], value = aioc_json_none();
-    aioc_query_shape *shape = &info->shape;
-    size_t count = aioc_json_count(aggregates);
-    shape->grouped = aioc_json_count(fields[AIOC_QUERY_P_GROUPS]) > 0;
-    info->merges_groups = shape->grouped;
-    if (!aioc_query_read_flag(reader, "hasSelectValue", fields[AIOC_QUERY_P_VALUE], &shape->value) ||
-        !aioc_query_read_aliases(reader, fields[AIOC_QUERY_P_ALIASES], fields[AIOC_QUERY_P_TYPES], info)) return false;
-    if (count > 1 || (count == 1 && shape->alias_count > 0))
-        return aioc_query_blame(reader, "aggregates", aggregates, "more than SELECT VALUE has");
-    if (count == 0) return true;
-    aioc_json_next(aggregates, NULL, &value);
-    if (value.type == AIOCOSMOS_JSON_NULL) return aioc_query_blame(reader, "aggregates", value, "not an aggregate");
-    /* Plans of the first version do not say hasSelectValue; an aggregate without an alias is one. */
-    if (!shape->value && !aioc_query_absent(fields[AIOC_QUERY_P_VALUE]))
-        return aioc_query_blame(reader, "aggregates", value, "but it is not of a SELECT VALUE and has no alias");
-    shape->value = true;
-    info->merges_groups = true;
-    return aioc_query_read_aggregate(reader, "aggregates", value, &shape->value_aggregate);
-}
-
-/* Groups exclude an order and a count; and aggregates and orders are in the rows of a rewritten query only. */
-static bool aioc_query_can_follow(aioc_query_reader *reader, const aioc_query_info *info)
-{
-    const char *what = info->merges_groups ? "groups" : "orders", *but = NULL;
-    if (info->merges_groups && info->has_dcount) but = "counts, which this version cannot do in one";
-    else if (info->merges_groups && info->order_count) but = "orders, which this version cannot do in one";
-    else if ((info->merges_groups || info->order_count) && info->rewritten.len == 0) but = "has no rewritten query";
-    if (but) aioc_memory_print(reader->why, reader->cap, "the query plan %s and %s", what, but);
-    return !but;
-}
-
-static bool aioc_query_read_info(aioc_query_reader *reader, aiocosmos_json object, aioc_query_info *info)
-{
-    static const uint8_t lists[] = { AIOC_QUERY_P_ORDER, AIOC_QUERY_P_EXPRESSIONS, AIOC_QUERY_P_GROUPS,
-                                     AIOC_QUERY_P_ALIASES, AIOC_QUERY_P_AGGREGATES };
-    aiocosmos_json fields[AIOC_QUERY_P_COUNT], dcount, rewritten;
-    size_t i;
-    memset(info, 0, sizeof *info);
-    if (object.type != AIOCOSMOS_JSON_OBJ) return aioc_query_blame(reader, "queryInfo", object, "not an object");
-    aioc_json_fields(object, aioc_query_info_names, AIOC_QUERY_P_COUNT, fields);
-    for (i = 0; i < sizeof lists; i++)
-        if (!aioc_query_is_list(reader, aioc_query_info_names[lists[i]], fields[lists[i]])) return false;
-    dcount = fields[AIOC_QUERY_P_DCOUNT];
-    rewritten = fields[AIOC_QUERY_P_REWRITTEN];
-    info->has_dcount = !aioc_query_absent(dcount);
-    if (info->has_dcount && dcount.type != AIOCOSMOS_JSON_OBJ)
-        return aioc_query_blame(reader, "dCountInfo", dcount, "not an object");
-    if (!aioc_query_absent(rewritten) && rewritten.type != AIOCOSMOS_JSON_STR)
-        return aioc_query_blame(reader, "rewrittenQuery", rewritten, "not a text");
-    info->rewritten = aioc_query_take_text(reader, rewritten);
-    info->dcount_alias = aioc_query_take_text(reader, aioc_json_at(dcount, "/dCountAlias"));
-    if (!aioc_query_read_distinct(reader, fields[AIOC_QUERY_P_DISTINCT], info) ||
-        !aioc_query_read_count(reader, "top", fields[AIOC_QUERY_P_TOP], &info->has_top, &info->top) ||
-        !aioc_query_read_count(reader, "offset", fields[AIOC_QUERY_P_OFFSET], &info->has_offset, &info->offset) ||
-        !aioc_query_read_count(reader, "limit", fields[AIOC_QUERY_P_LIMIT], &info->has_limit, &info->limit) ||
-        !aioc_query_read_flag(reader, "hasNonStreamingOrderBy", fields[AIOC_QUERY_P_NON_STREAMING],
-                              &info->non_streaming) ||
-        !aioc_query_read_order(reader, fields[AIOC_QUERY_P_ORDER], fields[AIOC_QUERY_P_EXPRESSIONS], info) ||
-        !aioc_query_read_shape(reader, fields, info)) return false;
-    /* Rows that come in no order can't be compared with the one before only. */
-    if (info->distinct == AIOC_QUERY_DISTINCT_ORDERED && info->order_count == 0)
-        info->distinct = AIOC_QUERY_DISTINCT_UNORDERED;
-    return aioc_query_can_follow(reader, info);
-}
-
-/*--- Spans ------------------------------------------------------*/
-
-/* What a point of no key at all, which plans of queries without FROM have, ends before. */
-#define AIOC_QUERY_EPK_FIRST "00000000000000000000000000000001"
-
-static bool aioc_query_is_hex(aiocosmos_str text)
-{
-    size_t i;
-    for (i = 0; i < text.len; i++)
-        if (aioc_text_hex(text.ptr[i]) < 0) return false;
-    return text.len % 2 == 0 && text.len < AIOC_PROTOCOL_EPK_MAX;
-}
-
-/* The smallest key of the same width above, in place; behind the last one is the end of all. The text is ours. */
-static aiocosmos_str aioc_query_epk_successor(aiocosmos_str epk)
-{
-    char *digits = (char *)(uintptr_t)epk.ptr;
-    size_t at = epk.len, i;
-    if (epk.len == 0) return aioc_memory_str(AIOC_QUERY_EPK_FIRST);
-    while (at > 0 && aioc_memory_lower(digits[at - 1]) == 'f') at--;
-    if (at == 0) return aioc_memory_str("FF");
-    for (i = at; i < epk.len; i++) digits[i] = '0';
-    digits[at - 1] = digits[at - 1] == '9' ? 'A' : (char)(digits[at - 1] + 1);
-    return epk;
-}
-
-/* A border in hex; proxies that know no hashes say [] and "Infinity" for the ends of the key space. */
-static bool aioc_query_read_border(aioc_query_reader *reader, const char *name, aiocosmos_json value,
-                                   aiocosmos_str *out)
-{
-    *out = aioc_memory_str("");
-    if (value.type == AIOCOSMOS_JSON_ARR && aioc_json_count(value) == 0) return true;
-    if (value.type != AIOCOSMOS_JSON_STR) return aioc_query_blame(reader, name, value, "not an effective key");
-    if (aioc_json_is_str(value, "Infinity")) *out = aioc_memory_str("FF");
-    else *out = aioc_query_take_text(reader, value);
-    return aioc_query_is_hex(*out) || aioc_query_blame(reader, name, value, "not an effective key");
-}
-
-static bool aioc_query_read_span(aioc_query_reader *reader, aiocosmos_json value, aioc_query_span *span)
-{
-    static const char *const names[] = { "min", "max", "isMinInclusive", "isMaxInclusive" };
-    aiocosmos_json fields[4];
-    bool with_min = true, with_max = false;
-    aioc_json_fields(value, names, 4, fields);
-    if (!aioc_query_read_border(reader, "queryRanges' min", fields[0], &span->min) ||
-        !aioc_query_read_border(reader, "queryRanges' max", fields[1], &span->max)) return false;
-    if (!aioc_query_absent(fields[2]) && !aioc_query_read_flag(reader, "isMinInclusive", fields[2], &with_min))
-        return false;
-    if (!aioc_query_read_flag(reader, "isMaxInclusive", fields[3], &with_max)) return false;
-    if (!with_min) span->min = aioc_query_epk_successor(span->min);
-    if (with_max) span->max = aioc_query_epk_successor(span->max);
-    return aioc_protocol_epk_compare(span->min, span->max) < 0 ||
-           aioc_query_blame(reader, "queryRanges", value, "and that has no inside");
-}
-
-/* By their starts: a heap, because a plan may have thousands of them and libc's qsort may allocate. */
-static void aioc_query_sort_spans(aioc_query_span *spans, size_t count)
-{
-    size_t left = count / 2, right = count;
-    while (right > 1) {
-        aioc_query_span moved;
-        size_t at, child;
-        if (left > 0) moved = spans[--left];
-        else {
-            moved = spans[--right];
-            spans[right] = spans[0];
-        }
-        for (at = left; (child = 2 * at + 1) < right; at = child) {
-            if (child + 1 < right && aioc_protocol_epk_compare(spans[child].min, spans[child + 1].min) < 0) child++;
-            if (aioc_protocol_epk_compare(moved.min, spans[child].min) >= 0) break;
-            spans[at] = spans[child];
-        }
-        spans[at] = moved;
-    }
-}
-
-static bool aioc_query_read_spans(aioc_query_reader *reader, aiocosmos_json list)
-{
-    aioc_query_plan *plan = reader->plan;
-    aiocosmos_json value = aioc_json_none();
-    size_t count = aioc_json_count(list), i = 0;
-    aioc_query_span *spans = (aioc_query_span *)aioc_query_take(reader, count > 0 ? count : 1, sizeof *spans);
-    plan->spans = spans;
-    plan->span_count = aioc_query_absent(list) ? 1 : (uint32_t)count;  /* none: there is nothing to be found */
-    if (!aioc_query_is_list(reader, "queryRanges", list)) return false;
-    spans[0].min = aioc_memory_str("");
-    spans[0].max = aioc_memory_str("FF");
-    while (aioc_json_next(list, NULL, &value))
-        if (!aioc_query_read_span(reader, value, &spans[i++])) return false;
-    aioc_query_sort_spans(spans, count);
-    for (i = 1; i < count; i++)
-        if (aioc_protocol_epk_compare(spans[i - 1].max, spans[i].min) > 0)
-            return aioc_query_blame(reader, "queryRanges", list, "and two of them overlap");
-    return true;
-}
-
-/*--- Whole plans ----------------------------------------------------*/
-
-static bool aioc_query_read_hybrid(aioc_query_reader *reader, aiocosmos_json hybrid)
-{
-    static const char *const names[] = { "globalStatisticsQuery", "requiresGlobalStatistics", "componentQueryInfos",
-                                         "componentWeights", "skip", "take" };
-    aiocosmos_json fields[6], value = aioc_json_none(), weight = value;
-    aioc_query_plan *plan = reader->plan;
-    aioc_query_component *components;
-    size_t count, i = 0;
-    bool has_skip;
-    plan->hybrid = true;
-    aioc_json_fields(hybrid, names, 6, fields);
-    if (!aioc_query_is_list(reader, names[2], fields[2]) || !aioc_query_is_list(reader, names[3], fields[3]))
-        return false;
-    count = aioc_json_count(fields[2]);
-    if (count == 0) return aioc_query_blame(reader, names[2], fields[2], "so that nothing is ranked");
-    if (count > AIOC_QUERY_COMPONENTS_MAX)
-        return aioc_query_blame(reader, names[2], fields[2], "more than this version ranks by");
-    if (aioc_json_count(fields[3]) > 0 && aioc_json_count(fields[3]) != count)
-        return aioc_query_blame(reader, names[3], fields[3], "not as long as its componentQueryInfos");
-    components = (aioc_query_component *)aioc_query_take(reader, count, sizeof *components);
-    plan->components = components;
-    plan->component_count = (uint32_t)count;
-    plan->statistics = aioc_query_take_text(reader, fields[0]);
-    if (!aioc_query_read_flag(reader, names[1], fields[1], &plan->needs_statistics) ||
-        !aioc_query_read_count(reader, names[4], fields[4], &has_skip, &plan->skip) ||
-        !aioc_query_read_count(reader, names[5], fields[5], &plan->has_take, &plan->take)) return false;
-    if (plan->needs_statistics && plan->statistics.len == 0)
-        return aioc_query_blame(reader, names[0], fields[0], "but it requires global statistics");
-    for (; aioc_json_next(fields[2], NULL, &value); i++) {
-        aioc_query_component *component = &components[i];
-        if (!aioc_query_read_info(reader, value, &component->info)) return false;
-        if (component->info.order_count > 1)
-            return aioc_query_blame(reader, "componentQueryInfos", value, "which is ordered by more than a score");
-        if (component->info.distinct || component->info.has_dcount || component->info.merges_groups)
-            return aioc_query_blame(reader, "componentQueryInfos", value, "which does more than rank");
-        if (component->info.rewritten.len == 0)
-            return aioc_query_blame(reader, "componentQueryInfos", value, "which has no query");
-        component->weight = 1;
-        if (aioc_json_next(fields[3], NULL, &weight) && !aioc_json_get_f64(weight, &component->weight))
-            return aioc_query_blame(reader, names[3], weight, "not a weight");
-    }
-    return true;
-}
-
-/* The parts in the order in which their arrays need alignment. */
-static int aioc_query_read_root(aioc_query_reader *reader, aiocosmos_json root)
-{
-    static const char *const names[] = { "queryInfo", "hybridSearchQueryInfo", "queryRanges",
-                                         "partitionedQueryExecutionInfoVersion" };
-    aiocosmos_json fields[4];
-    int64_t version = 0;
-    bool ok;
-    aioc_json_fields(root, names, 4, fields);
-    if (aioc_query_absent(fields[0]) && aioc_query_absent(fields[1])) {
-        aioc_memory_print(reader->why, reader->cap, "not a query plan: there is neither queryInfo nor "
-                                                    "hybridSearchQueryInfo");
-        return AIOCOSMOS_E_ARGUMENT;
-    }
-    if (!aioc_query_absent(fields[3]) &&
-        (!aioc_json_get_i64(fields[3], &version) || version < 0 || version > AIOC_QUERY_PLAN_VERSION_MAX)) {
-        aioc_query_blame(reader, names[3], fields[3], "which this version does not know");
-        return AIOCOSMOS_E_PROTOCOL;
-    }
-    if (aioc_query_absent(fields[1])) ok = aioc_query_read_info(reader, fields[0], &reader->plan->info);
-    else if (aioc_query_absent(fields[0])) ok = aioc_query_read_hybrid(reader, fields[1]);
-    else ok = aioc_query_blame(reader, names[1], fields[1], "but it has a queryInfo too");
-    return ok && aioc_query_read_spans(reader, fields[2]) ? 0 : AIOCOSMOS_E_PROTOCOL;
-}
-
-static void aioc_query_plan_hold(aioc_query_plan *plan)
-{
-    plan->refs++;
-}
-
-static void aioc_query_plan_release(aioc_memory *memory, aioc_query_plan *plan)
-{
-    if (plan && --plan->refs == 0) aioc_memory_free(memory, plan, plan->bytes);
-}
-
-/* 0 and a plan with one reference; E_NOMEM; E_PROTOCOL and why: it contradicts itself, or says what is not known here.
- * E_ARGUMENT: the JSON is something else than a plan. Unknown properties are ignored. */
-static int aioc_query_plan_read(aioc_memory *memory, aiocosmos_str json, aioc_query_plan **out, char *why, size_t cap)
-{
-    aioc_query_reader reader;
-    aiocosmos_json_doc doc;
-    aiocosmos_json root;
-    size_t components, structs, bytes;
-    char *text;
-    int result;
-    *out = NULL;
-    if (cap) *why = 0;
-    aioc_json_open(&doc, memory);
-    result = aioc_json_parse(&doc, json.ptr, json.len);
-    if (result != 0) {
-        aioc_memory_print(why, cap, "the query plan is not JSON at byte %llu: %s", aioc_protocol_ull(doc.error_at),
-                          doc.error ? doc.error : "");
-        aioc_json_close(&doc);
-        return result == AIOCOSMOS_E_NOMEM ? result : AIOCOSMOS_E_PROTOCOL;
-    }
-    root = aioc_json_root(&doc);
-    components = aioc_json_count(aioc_json_at(root, "/hybridSearchQueryInfo/componentQueryInfos"));
-    structs = sizeof *reader.plan + components * sizeof(aioc_query_component) +
-              ((size_t)doc.count + 1) * sizeof(aioc_query_span);
-    bytes = structs + 2 * json.len;
-    reader.plan = (aioc_query_plan *)aioc_memory_zalloc(memory, bytes);
-    if (!reader.plan) {
-        aioc_json_close(&doc);
-        return AIOCOSMOS_E_NOMEM;
-    }
-    text = (char *)reader.plan + structs;
-    memcpy(text, json.ptr, json.len);
-    reader.plan->refs = 1;
-    reader.plan->bytes = bytes;
-    reader.plan->text.ptr = text;
-    reader.plan->text.len = json.len;
-    reader.arrays = (char *)(reader.plan + 1);
-    reader.texts = text + json.len;
-    reader.why = why;
-    reader.cap = cap;
-    result = aioc_query_read_root(&reader, root);
-    aioc_json_close(&doc);
-    AIOCOSMOS_ASSERT(reader.arrays <= text && reader.texts <= (char *)reader.plan + bytes);
-    if (result == 0) *out = reader.plan;
-    else aioc_query_plan_release(memory, reader.plan);
-    return result;
-}
-
-/*--- Texts: the SQL that goes to a range ------------------------------------*/
-
-#define AIOC_QUERY_FILTER "{documentdb-formattableorderbyquery-filter}"
-
-static bool aioc_query_is_word(char c)
-{
-    char small = aioc_memory_lower(c);
-    return (small >= 'a' && small <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '@' || (unsigned char)c >= 0x80;
-}
-
-/* Behind what starts at `at`: a string, a comment, a word or a number, or one other byte. */
-static size_t aioc_query_skip(aiocosmos_str sql, size_t at)
-{
-    char c = sql.ptr[at++], next = at < sql.len ? sql.ptr[at] : '\0';
-    if (c == '"' || c == '\'') {
-        while (at < sql.len && sql.ptr[at] != c) at += sql.ptr[at] == '\\' ? 2 : 1;
-        return at < sql.len ? at + 1 : sql.len;
-    }
-    if (c == '-' && next == '-') {
-        while (at < sql.len && sql.ptr[at] != '\n' && sql.ptr[at] != '\r') at++;
-        return at;
-    }
-    if (c == '/' && next == '*') {
-        for (at++; at + 1 < sql.len; at++)
-            if (sql.ptr[at] == '*' && sql.ptr[at + 1] == '/') return at + 2;
-        return sql.len;
-    }
-    while (aioc_query_is_word(c) && at < sql.len && aioc_query_is_word(sql.ptr[at])) at++;
-    return at;
-}
-
-/* Where the text stands next outside of strings and comments, from `at` on; sql.len: nowhere. */
-static size_t aioc_query_find(aiocosmos_str sql, size_t at, const char *text)
-{
-    size_t len = strlen(text);
-    while (at < sql.len) {
-        if (len <= sql.len - at && memcmp(sql.ptr + at, text, len) == 0) return at;
-        at = aioc_query_skip(sql, at);
-    }
-    return sql.len;
-}
-
-/* The SQL text with the filter in every place that is kept free for one. *found may be NULL: whether there was one.
- * False: no memory, and nothing is appended. */
-static bool aioc_query_append_text(aioc_memory *memory, aioc_memory_buffer *out, aiocosmos_str sql,
-                                   aiocosmos_str filter, bool *found)
-{
-    aioc_query_writer writer = aioc_query_write(memory, out);
-    size_t at = 0, hole;
-    if (found) *found = false;
-    for (; at < sql.len; at = hole + sizeof AIOC_QUERY_FILTER - 1) {
-        hole = aioc_query_find(sql, at, AIOC_QUERY_FILTER);
-        aioc_query_put_bytes(&writer, sql.ptr + at, hole - at);
-        if (hole == sql.len) break;
-        aioc_query_put(&writer, filter);
-        if (found) *found = true;
-    }
-    return aioc_query_written(&writer);
-}
-
-static bool aioc_query_is_blank(aiocosmos_str token)
-{
-    char c = *token.ptr;
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n' || (token.len > 1 && (c == '-' || c == '/'));
-}
-
-/* The next token but white space and comments; false: there is none. */
-static bool aioc_query_next_token(aiocosmos_str sql, size_t *at, aiocosmos_str *token)
-{
-    do {
-        if (*at == sql.len) return false;
-        *token = aioc_text_view(sql.ptr + *at, aioc_query_skip(sql, *at) - *at);
-        *at += token->len;
-    } while (aioc_query_is_blank(*token));
-    return true;
-}
-
-/* Whether a plan made for one set of parameters serves any other: no count that it holds, and nothing of a hybrid
- * search, comes from a parameter, and it is not narrowed to the keys that some of them name. */
-static bool aioc_query_plan_is_general(const aioc_query_plan *plan, aiocosmos_str sql)
-{
-    static const char *const counts[] = { "TOP", "OFFSET", "LIMIT" };
-    aiocosmos_str token;
-    bool count = false, member = false;  /* what the token before this one was */
-    size_t at = 0, i;
-    if (plan->span_count != 1 || plan->spans->min.len > 0 ||
-        !aioc_memory_same_nocase(plan->spans->max, aioc_memory_str("FF"))) return false;
-    while (aioc_query_next_token(sql, &at, &token)) {
-        if (*token.ptr == '@' && (count || plan->hybrid)) return false;
-        if (*token.ptr == '(' && count) continue;
-        for (i = 0, count = false; i < 3 && !member; i++)
-            count = count || aioc_memory_same_nocase(token, aioc_memory_str(counts[i]));
-        member = *token.ptr == '.';
-    }
-    return true;
-}
-
-/*--- Going on behind a row: a filter that a range puts in the place that its query keeps free ---------------------*/
-
-typedef enum aioc_query_side { AIOC_QUERY_FRESH, AIOC_QUERY_LEFT, AIOC_QUERY_TARGET, AIOC_QUERY_RIGHT } aioc_query_side;
-
-/* test(expression), by the order of types; true and false are one. */
-static void aioc_query_put_test(aioc_query_writer *writer, int type, aiocosmos_str expression)
-{
-    static const char *const tests[] = { "NOT IS_DEFINED(", "IS_NULL(", "IS_BOOLEAN(", "IS_NUMBER(", "IS_STRING(",
-                                         "IS_ARRAY(", "IS_OBJECT(" };
-    aioc_query_put_text(writer, tests[type]);
-    aioc_query_put(writer, expression);
-    aioc_query_put_text(writer, ")");
-}
-
-/* expression operator value: of scalars. */
-static void aioc_query_put_comparison(aioc_query_writer *writer, aiocosmos_str expression, const char *compared,
-                                      aiocosmos_json value)
-{
-    aioc_query_put(writer, expression);
-    aioc_query_put_text(writer, compared);
-    aioc_query_put_bytes(writer, value.ptr, value.len);
-}
-
-/* The values of the column that are as the one given. Arrays are all alike, and objects. */
-static void aioc_query_put_equal(aioc_query_writer *writer, aiocosmos_str expression, aiocosmos_json value)
-{
-    bool compared = value.type == AIOCOSMOS_JSON_BOOL || value.type == AIOCOSMOS_JSON_NUM ||
-                    value.type == AIOCOSMOS_JSON_STR;
-    if (compared) aioc_query_put_comparison(writer, expression, " = ", value);
-    else aioc_query_put_test(writer, value.type, expression);
-}
-
-/* Those behind the value, and with `or_equal` those that are as it: first what is of its type, then the types that come
- * behind it. */
-static void aioc_query_put_behind(aioc_query_writer *writer, aiocosmos_str expression, aiocosmos_json value,
-                                  bool descending, bool or_equal)
-{
-    int type = value.type, other;
-    aioc_query_put_text(writer, "( ");
-    if (type == AIOCOSMOS_JSON_NONE && !descending) {
-        aioc_query_put_text(writer, or_equal ? "true" : "IS_DEFINED(");
-        if (!or_equal) aioc_query_put(writer, expression);
-        if (!or_equal) aioc_query_put_text(writer, ")");
-    } else if (type == AIOCOSMOS_JSON_NONE || type == AIOCOSMOS_JSON_ARR || type == AIOCOSMOS_JSON_OBJ) {
-        if (or_equal) aioc_query_put_test(writer, type, expression);
-        else aioc_query_put_text(writer, "false");
-    } else if (descending) aioc_query_put_comparison(writer, expression, or_equal ? " <= " : " < ", value);
-    else aioc_query_put_comparison(writer, expression, or_equal ? " >= " : " > ", value);
-    for (other = descending ? AIOCOSMOS_JSON_NONE : type + 1; other < (descending ? type : AIOCOSMOS_JSON_OBJ + 1);
-         other++) {
-        aioc_query_put_text(writer, " OR ");
-        aioc_query_put_test(writer, other, expression);
-    }
-    aioc_query_put_text(writer, " )");
-}
-
-/* How many columns tell where a row stands: all arrays are alike, and all objects, in an order of the service's own in
- * which columns behind them say nothing. */
-static uint32_t aioc_query_columns_that_tell(const aioc_query_info *info, aiocosmos_json items)
-{
-    aiocosmos_json item = aioc_json_none();
-    uint32_t count = 0;
-    while (count < info->order_count && aioc_json_next(items, NULL, &item)) {
-        aiocosmos_json value = aioc_json_at(item, "/item");
-        count++;
-        if (value.type == AIOCOSMOS_JSON_ARR || value.type == AIOCOSMOS_JSON_OBJ) return count;
-    }
-    return info->order_count;
-}
-
-/* The filter for what a range still has when the row with these sort values was the last that was given: rows behind
- * it, and, but in ranges left of that row's, those that are as it is. items: its orderByItems. Where an expression is
- * not known it is "true" and nothing else: then whoever reads the range has to drop what was given before. False: no
- * memory, and nothing is appended. */
-static bool aioc_query_append_filter(aioc_memory *memory, aioc_memory_buffer *out, const aioc_query_info *info,
-                                     aiocosmos_json items, aioc_query_side side)
-{
-    aiocosmos_json item = aioc_json_none();
-    aioc_query_writer writer = aioc_query_write(memory, out);
-    uint32_t i, last = aioc_query_columns_that_tell(info, items) - 1;
-    bool known = side != AIOC_QUERY_FRESH && info->order_count > 0;
-    for (i = 0; known && i <= last; i++) known = info->expressions[i].len > 0;
-    if (!known) aioc_query_put_text(&writer, "true");
-    for (i = 0; known && i <= last; i++) {
-        aiocosmos_str expression = info->expressions[i];
-        aiocosmos_json value = aioc_json_none();
-        if (aioc_json_next(items, NULL, &item)) value = aioc_json_at(item, "/item");
-        if (i < last) aioc_query_put_text(&writer, "( ");
-        aioc_query_put_behind(&writer, expression, value, info->descending[i] != 0,
-                              i == last && side != AIOC_QUERY_LEFT);
-        if (i == last) break;
-        aioc_query_put_text(&writer, " OR ( ");
-        aioc_query_put_equal(&writer, expression, value);
-        aioc_query_put_text(&writer, " AND ");
-    }
-    for (i = 0; known && i < last; i++) aioc_query_put_text(&writer, " ) )");
-    return aioc_query_written(&writer);
-}
-
-/*--- Resource ids (base64 with '-' for '/'): of 16 bytes, the last eight are the item's, little-endian ------------*/
-
-#define AIOC_QUERY_RID_LEN 24
-
-static bool aioc_query_rid_read(aiocosmos_str rid, uint64_t *item)
-{
-    char text[AIOC_QUERY_RID_LEN];
-    unsigned char bytes[16];
-    size_t i, len, error_at;
-    if (rid.len != sizeof text) return false;
-    for (i = 0; i < sizeof text; i++) text[i] = rid.ptr[i] == '-' ? '/' : rid.ptr[i];
-    if (!aioc_text_base64_decode(aioc_text_view(text, sizeof text), bytes, sizeof bytes, &len, &error_at) ||
-        len != sizeof bytes) return false;
-    *item = aioc_text_load64le(bytes + 8);
-    return true;
-}
-
-static int aioc_query_compare_bytes(aiocosmos_str a, aiocosmos_str b)
-{
-    size_t common = a.len < b.len ? a.len : b.len;
-    int order = common > 0 ? memcmp(a.ptr, b.ptr, common) : 0;
-    if (order == 0) return (a.len > b.len) - (a.len < b.len);
-    return order < 0 ? -1 : 1;
-}
-
-/* The order in which a range gives items that are otherwise alike. -1, 0, 1. What is no id comes last, by its bytes. */
-static int aioc_query_rid_compare(aiocosmos_str a, aiocosmos_str b)
-{
-    uint64_t left = 0, right = 0;
-    bool left_ok = aioc_query_rid_read(a, &left), right_ok = aioc_query_rid_read(b, &right);
-    if (left_ok != right_ok) return left_ok ? -1 : 1;
-    if (left != right) return left < right ? -1 : 1;
-    return aioc_query_compare_bytes(a, b);
-}
-
-/*--- Tokens: where a query stands, as a text that travels -------------------*/
-
-typedef enum aioc_query_place {
-    AIOC_QUERY_AT_SERVICE = 1,  /* the service knows: one piece, with its continuation */
-    AIOC_QUERY_IN_SEQUENCE,     /* range after range: begun pieces, then all from rest_min on */
-    AIOC_QUERY_IN_ORDER,        /* behind a row of a merge */
-    AIOC_QUERY_IN_ROWS,         /* in rows that had to be complete first: they are in the token */
-    AIOC_QUERY_IN_CHANGES       /* of the change feed: all pieces */
-} aioc_query_place;
-
-typedef struct aioc_query_piece { aiocosmos_str min, max, continuation; } aioc_query_piece;  /* len 0: at the start */
-
-/* Everything that a token says. Texts are lent by the writer, or views of what the reader decoded. */
-typedef struct aioc_query_position {
-    uint8_t  place;
-    bool     has_last;
-    char     rid[33];  /* of the container; "": not known */
-    uint32_t piece_count, seen_count, rows_of_rid;
-    uint64_t question;              /* hash of what was asked: the writer's business */
-    uint64_t skip_left, take_left;  /* of OFFSET, and of TOP or LIMIT; UINT64_MAX: no limit */
-    const aioc_query_piece *pieces;
-    aiocosmos_str rest_min;  /* "FF": nothing else */
-    /* IN_ORDER, of the last row given: its range, its orderByItems, its _rid (rows_of_rid: how many rows of that _rid
-     * with those values were given). values.len 0: no row was given yet. */
-    aiocosmos_str min, max, values, rid_of_row;
-    /* DISTINCT: the key of all hashes; with has_last, that of the row before; those of all rows seen. The key travels
-     * with a hash only. */
-    uint64_t key[2];
-    aioc_query_hash last;
-    const aioc_query_hash *seen;
-    aiocosmos_str rows;  /* IN_ROWS: what is left to give, a JSON array */
-} aioc_query_position;
-
-#define AIOC_QUERY_TOKEN_PREFIX "aq1-"
-#define AIOC_QUERY_TOKEN_CHECK  8u  /* bytes of checksum at the end */
-
-#define AIOC_QUERY_TOKEN_KEY    1u  /* flags: which hashes there are */
-#define AIOC_QUERY_TOKEN_LAST   2u
-
-/* Seven bits a byte, the lowest first; the highest bit says whether another follows. */
-static void aioc_query_put_number(aioc_query_writer *writer, uint64_t number)
-{
-    unsigned char bytes[10];
-    size_t len = 0;
-    do {
-        bytes[len] = (unsigned char)((number & 127u) | (number > 127u ? 128u : 0u));
-        number >>= 7;
-        len++;
-    } while (number > 0);
-    aioc_query_put_bytes(writer, bytes, len);
-}
-
-static void aioc_query_put_word(aioc_query_writer *writer, uint64_t word)
-{
-    unsigned char bytes[8];
-    aioc_text_store64le(bytes, word);
-    aioc_query_put_bytes(writer, bytes, sizeof bytes);
-}
-
-static void aioc_query_put_hash(aioc_query_writer *writer, aioc_query_hash hash)
-{
-    aioc_query_put_word(writer, hash.high);
-    aioc_query_put_word(writer, hash.low);
-}
-
-static void aioc_query_put_counted(aioc_query_writer *writer, aiocosmos_str text)
-{
-    aioc_query_put_number(writer, text.len);
-    aioc_query_put(writer, text);
-}
-
-static void aioc_query_put_position(aioc_query_writer *writer, const aioc_query_position *position)
-{
-    bool hashes = position->has_last || position->seen_count > 0;
-    uint32_t i;
-    aioc_query_put_number(writer, position->place);
-    aioc_query_put_number(writer, (hashes ? AIOC_QUERY_TOKEN_KEY : 0u) |
-                                  (position->has_last ? AIOC_QUERY_TOKEN_LAST : 0u));
-    aioc_query_put_word(writer, position->question);
-    aioc_query_put_counted(writer, aioc_memory_str(position->rid));
-    aioc_query_put_number(writer, position->skip_left);
-    aioc_query_put_number(writer, position->take_left + 1);  /* no limit is 0 */
-    aioc_query_put_number(writer, position->piece_count);
-    for (i = 0; i < position->piece_count; i++) {
-        aioc_query_put_counted(writer, position->pieces[i].min);
-        aioc_query_put_counted(writer, position->pieces[i].max);
-        aioc_query_put_counted(writer, position->pieces[i].continuation);
-    }
-    aioc_query_put_counted(writer, position->rest_min);
-    aioc_query_put_counted(writer, position->min);
-    aioc_query_put_counted(writer, position->max);
-    aioc_query_put_counted(writer, position->values);
-    aioc_query_put_counted(writer, position->rid_of_row);
-    aioc_query_put_number(writer, position->rows_of_rid);
-    if (hashes) aioc_query_put_word(writer, position->key[0]);
-    if (hashes) aioc_query_put_word(writer, position->key[1]);
-    if (position->has_last) aioc_query_put_hash(writer, position->last);
-    aioc_query_put_number(writer, position->seen_count);
-    for (i = 0; i < position->seen_count; i++) aioc_query_put_hash(writer, position->seen[i]);
-    aioc_query_put_counted(writer, position->rows);
-}
-
-static uint64_t aioc_query_token_sum(const char *bytes, size_t len)
-{
-    uint64_t hash[2];
-    aioc_protocol_murmur3_128(bytes, len, hash);
-    return hash[0] ^ hash[1];
-}
-
-/* Base64 as RFC 4648, 5 has it: for URLs, and without the padding. */
-static bool aioc_query_append_base64(aioc_memory *memory, aioc_memory_buffer *out, const aioc_memory_buffer *bytes)
-{
-    char *text, *end;
-    if (!aioc_memory_reserve(memory, out, bytes->len / 3 * 4 + 4)) return false;
-    text = out->data + out->len;
-    end = text + aioc_text_base64_encode(bytes->data, bytes->len, text);
-    while (end > text && end[-1] == '=') end--;
-    out->len += (size_t)(end - text);
-    for (; text < end; text++) *text = *text == '+' ? '-' : *text == '/' ? '_' : *text;
-    return true;
-}
-
-/* 1: the token is appended; 0: it would be longer than `max`; E_NOMEM. But for 1, nothing is appended. */
-static int aioc_query_token_write(aioc_memory *memory, aioc_memory_buffer *out, const aioc_query_position *position,
-                                  size_t max)
-{
-    aioc_memory_buffer bytes = {NULL, 0, 0};
-    aioc_query_writer packed = aioc_query_write(memory, &bytes), writer = aioc_query_write(memory, out);
-    size_t len;
-    if (position->rows.len > max || position->seen_count > max / sizeof(aioc_query_hash)) return 0;
-    aioc_query_put_position(&packed, position);
-    if (packed.ok) aioc_query_put_word(&packed, aioc_query_token_sum(bytes.data, bytes.len));
-    len = sizeof AIOC_QUERY_TOKEN_PREFIX - 1 + (bytes.len * 4 + 2) / 3;
-    writer.ok = packed.ok && len <= max;
-    aioc_query_put_text(&writer, AIOC_QUERY_TOKEN_PREFIX);
-    writer.ok = writer.ok && aioc_query_append_base64(memory, out, &bytes);
-    aioc_memory_buffer_free(memory, &bytes);
-    if (aioc_query_written(&writer)) return 1;
-    return packed.ok && len > max ? 0 : AIOCOSMOS_E_NOMEM;
-}
-
-/*--- Reading: a token may come from anybody ------------------------------------*/
-
-/* What is left to read; once something is wrong, all that follows is empty. */
-typedef struct aioc_query_cursor {
-    const char *at, *end;
-    bool ok;
-} aioc_query_cursor;
-
-static uint64_t aioc_query_get_number(aioc_query_cursor *cursor)
-{
-    uint64_t number = 0;
-    int shift;
-    for (shift = 0; shift < 64 && cursor->at < cursor->end; shift += 7) {
-        unsigned char byte = (unsigned char)*cursor->at++;
-        number |= (uint64_t)(byte & 127u) << shift;
-        if (byte < 128) {
-            if (shift == 63 && byte > 1) break;  /* beyond 64 bits */
-            return number;
-        }
-    }
-    cursor->ok = false;
-    cursor->end = cursor->at;
-    return 0;
-}
-
-/* A number that counts what is there, each of so many bytes at least. */
-static uint32_t aioc_query_get_count(aioc_query_cursor *cursor, size_t size)
-{
-    uint64_t count = aioc_query_get_number(cursor);
-    if (count <= (size_t)(cursor->end - cursor->at) / size && count <= UINT32_MAX) return (uint32_t)count;
-    cursor->ok = false;
-    cursor->end = cursor->at;
-    return 0;
-}
-
-static uint64_t aioc_query_get_word(aioc_query_cursor *cursor)
-{
-    const unsigned char *at = (const unsigned char *)cursor->at;
-    if (cursor->end - cursor->at < 8) {
-        cursor->ok = false;
-        cursor->end = cursor->at;
-        return 0;
-    }
-    cursor->at += 8;
-    return aioc_text_load64le(at);
-}
-
-static aioc_query_hash aioc_query_get_hash(aioc_query_cursor *cursor)
-{
-    aioc_query_hash hash;
-    hash.high = aioc_query_get_word(cursor);
-    hash.low = aioc_query_get_word(cursor);
-    return hash;
-}
-
-static aiocosmos_str aioc_query_get_counted(aioc_query_cursor *cursor)
-{
-    aiocosmos_str text;
-    text.len = aioc_query_get_count(cursor, 1);
-    text.ptr = cursor->at;
-    cursor->at += text.len;
-    return text;
-}
-
-static bool aioc_query_get_border(aioc_query_cursor *cursor, aiocosmos_str *out)
-{
-    *out = aioc_query_get_counted(cursor);
-    cursor->ok = cursor->ok && aioc_query_is_hex(*out);
-    return cursor->ok;
-}
-
-/* Text that goes into a header: one line of ASCII. */
-static aiocosmos_str aioc_query_get_line(aioc_query_cursor *cursor)
-{
-    aiocosmos_str text = aioc_query_get_counted(cursor);
-    size_t i;
-    for (i = 0; i < text.len; i++) cursor->ok = cursor->ok && text.ptr[i] >= ' ' && text.ptr[i] < 127;
-    return text;
-}
-
-/* One piece. Pieces follow each other, so none is empty but the one whose query the service keeps. */
-static bool aioc_query_get_piece(aioc_query_cursor *cursor, uint8_t place, aiocosmos_str *behind,
-                                 aioc_query_piece *piece)
-{
-    if (!aioc_query_get_border(cursor, &piece->min) || !aioc_query_get_border(cursor, &piece->max)) return false;
-    piece->continuation = aioc_query_get_line(cursor);
-    if (place == AIOC_QUERY_AT_SERVICE) return cursor->ok = cursor->ok && piece->continuation.len > 0;
-    cursor->ok = cursor->ok && aioc_protocol_epk_compare(*behind, piece->min) <= 0 &&
-                 aioc_protocol_epk_compare(piece->min, piece->max) < 0;
-    *behind = piece->max;
-    return cursor->ok;
-}
-
-/* Pieces are looked at before there is memory for them: those that are right take about as much as they are long. */
-static int aioc_query_get_pieces(aioc_memory *memory, aioc_query_cursor *cursor, aioc_query_position *position,
-                                 aiocosmos_str *behind)
-{
-    uint32_t i, count = aioc_query_get_count(cursor, 3);
-    aioc_query_cursor start = *cursor;
-    aioc_query_piece piece, *pieces;
-    for (i = 0; cursor->ok && i < count; i++) aioc_query_get_piece(cursor, position->place, behind, &piece);
-    if (!cursor->ok || count == 0) return 0;
-    pieces = (aioc_query_piece *)aioc_memory_alloc(memory, count * sizeof *pieces);
-    if (!pieces) return AIOCOSMOS_E_NOMEM;
-    position->pieces = pieces;
-    position->piece_count = count;
-    *behind = aioc_memory_str("");
-    for (i = 0; i < count; i++) aioc_query_get_piece(&start, position->place, behind, &pieces[i]);
-    return 0;
-}
-
-static int aioc_query_get_seen(aioc_memory *memory, aioc_query_cursor *cursor, aioc_query_position *position)
-{
-    uint32_t i, count = aioc_query_get_count(cursor, sizeof(aioc_query_hash));
-    aioc_query_hash *seen;
-    if (count == 0) return 0;
-    seen = (aioc_query_hash *)aioc_memory_alloc(memory, count * sizeof *seen);
-    if (!seen) return AIOCOSMOS_E_NOMEM;
-    position->seen = seen;
-    position->seen_count = count;
-    for (i = 0; i < count; i++) seen[i] = aioc_query_get_hash(cursor);
-    return 0;
-}
-
-/* A JSON array, its brackets at the ends. */
-static bool aioc_query_is_array(aiocosmos_str text)
-{
-    return text.len >= 2 && text.ptr[0] == '[' && text.ptr[text.len - 1] == ']' &&
-           aioc_json_check(text.ptr, text.len, aioc_memory_str(NULL), NULL, NULL, NULL) == 0;
-}
-
-/* [{"item":v},{}...]: objects and nothing else, found without memory. */
-static bool aioc_query_is_items(aiocosmos_str text)
-{
-    bool quoted = false;
-    size_t at, depth = 0, objects = 0;
-    if (!aioc_query_is_array(text)) return false;
-    for (at = 1; at + 1 < text.len; at++) {
-        char c = text.ptr[at];
-        if (quoted && c == '\\') at++;
-        else if (c == '"' && depth > 0) quoted = !quoted;
-        else if (quoted || c <= ' ' || (c == ',' && depth == 0)) continue;
-        else if (depth == 0 && c != '{') return false;
-        else if (c == '}' || c == ']') depth--;
-        else if (c == '{' || c == '[') objects += depth++ == 0;
-    }
-    return objects > 0;
-}
-
-static bool aioc_query_is_place(const aioc_query_position *position, aiocosmos_str behind)
-{
-    switch (position->place) {
-    case AIOC_QUERY_AT_SERVICE: return position->piece_count == 1;
-    case AIOC_QUERY_IN_SEQUENCE: return aioc_protocol_epk_compare(behind, position->rest_min) <= 0;
-    case AIOC_QUERY_IN_ORDER:
-        return position->values.len == 0 || (aioc_query_is_items(position->values) &&
-                                             aioc_protocol_epk_compare(position->min, position->max) < 0);
-    case AIOC_QUERY_IN_ROWS: return aioc_query_is_array(position->rows);
-    case AIOC_QUERY_IN_CHANGES: return position->piece_count > 0;
-    default: return false;
-    }
-}
-
-/* 0, with cursor->ok false where it is no position; E_NOMEM. */
-static int aioc_query_get_position(aioc_memory *memory, aioc_query_cursor *cursor, aioc_query_position *position)
-{
-    aiocosmos_str rid, behind = aioc_memory_str("");
-    uint64_t place = aioc_query_get_number(cursor), flags = aioc_query_get_number(cursor), number;
-    if (place > AIOC_QUERY_IN_CHANGES || flags > (AIOC_QUERY_TOKEN_KEY | AIOC_QUERY_TOKEN_LAST)) cursor->ok = false;
-    position->place = (uint8_t)place;
-    position->question = aioc_query_get_word(cursor);
-    rid = aioc_query_get_line(cursor);
-    if (rid.len >= sizeof position->rid) cursor->ok = false;
-    else if (rid.len > 0) memcpy(position->rid, rid.ptr, rid.len);
-    position->skip_left = aioc_query_get_number(cursor);
-    position->take_left = aioc_query_get_number(cursor) - 1;
-    if (aioc_query_get_pieces(memory, cursor, position, &behind) != 0) return AIOCOSMOS_E_NOMEM;
-    aioc_query_get_border(cursor, &position->rest_min);
-    aioc_query_get_border(cursor, &position->min);
-    aioc_query_get_border(cursor, &position->max);
-    position->values = aioc_query_get_counted(cursor);
-    position->rid_of_row = aioc_query_get_line(cursor);
-    number = aioc_query_get_number(cursor);
-    position->rows_of_rid = (uint32_t)number;
-    if (number > UINT32_MAX) cursor->ok = false;
-    if (flags & AIOC_QUERY_TOKEN_KEY) position->key[0] = aioc_query_get_word(cursor);
-    if (flags & AIOC_QUERY_TOKEN_KEY) position->key[1] = aioc_query_get_word(cursor);
-    position->has_last = (flags & AIOC_QUERY_TOKEN_LAST) != 0;
-    if (position->has_last) position->last = aioc_query_get_hash(cursor);
-    if (aioc_query_get_seen(memory, cursor, position) != 0) return AIOCOSMOS_E_NOMEM;
-    position->rows = aioc_query_get_counted(cursor);
-    cursor->ok = cursor->ok && cursor->at == cursor->end && aioc_query_is_place(position, behind);
-    return 0;
-}
-
-/* The bytes of a token into the block, less the checksum, which is right. *damaged: they are not. */
-static int aioc_query_token_decode(aioc_memory *memory, aiocosmos_str text, aioc_memory_buffer *block, bool *damaged)
-{
-    static const char digits[] = "AQgw", pairs[] = "AEIMQUYcgkosw048";  /* what may stand last: no bit is lost */
-    size_t i, padded = (text.len + 3) / 4 * 4, len = 0, error_at;
-    char last = text.len > 0 ? text.ptr[text.len - 1] : '\0';
-    *damaged = text.len % 4 == 1 || (text.len % 4 == 2 && !strchr(digits, last)) ||
-               (text.len % 4 == 3 && !strchr(pairs, last));
-    if (*damaged) return 0;
-    if (!aioc_memory_reserve(memory, block, padded + 1)) return AIOCOSMOS_E_NOMEM;
-    for (i = 0; i < padded; i++) {
-        char c = i < text.len ? text.ptr[i] : '=';
-        block->data[i] = c == '-' ? '+' : c == '_' ? '/' : i < text.len && (c == '+' || c == '/' || c == '=') ? '.' : c;
-    }
-    /* In place: three bytes are written when their four digits have been read. */
-    *damaged = !aioc_text_base64_decode(aioc_text_view(block->data, padded), (unsigned char *)block->data, padded, &len,
-                                        &error_at) || len < AIOC_QUERY_TOKEN_CHECK;
-    if (*damaged) return 0;
-    block->len = len - AIOC_QUERY_TOKEN_CHECK;
-    *damaged = aioc_text_load64le((const unsigned char *)block->data + block->len) !=
-               aioc_query_token_sum(block->data, block->len);
-    return 0;
-}
-
-static void aioc_query_position_free(aioc_memory *memory, aioc_query_position *position)
-{
-    aioc_memory_free(memory, (void *)(uintptr_t)position->pieces, position->piece_count * sizeof *position->pieces);
-    aioc_memory_free(memory, (void *)(uintptr_t)position->seen, position->seen_count * sizeof *position->seen);
-    memset(position, 0, sizeof *position);
-}
-
-/* 0, and *position, whose texts are in the block: the caller frees both. E_NOMEM; E_ARGUMENT and *why: then there is
- * nothing to free. The block must be empty. */
-static int aioc_query_token_read(aioc_memory *memory, aiocosmos_str token, aioc_memory_buffer *block,
-                                 aioc_query_position *position, const char **why)
-{
-    const size_t prefix = sizeof AIOC_QUERY_TOKEN_PREFIX - 1;
-    aioc_query_cursor cursor;
-    aiocosmos_str text;
-    bool damaged = false;
-    int result;
-    memset(position, 0, sizeof *position);
-    *why = "not a continuation token of this library";
-    if (token.len < prefix || memcmp(token.ptr, "aq", 2) != 0 || token.ptr[3] != '-') return AIOCOSMOS_E_ARGUMENT;
-    *why = "a continuation token of another version of this library";
-    if (memcmp(token.ptr, AIOC_QUERY_TOKEN_PREFIX, prefix) != 0) return AIOCOSMOS_E_ARGUMENT;
-    *why = "a damaged continuation token";
-    text = aioc_text_view(token.ptr + prefix, token.len - prefix);
-    block->len = 0;
-    result = aioc_query_token_decode(memory, text, block, &damaged);
-    cursor.ok = result == 0 && !damaged;
-    if (cursor.ok) {
-        cursor.at = block->data;
-        cursor.end = block->data + block->len;
-        result = aioc_query_get_position(memory, &cursor, position);
-    }
-    if (result == 0 && cursor.ok) return 0;
-    aioc_query_position_free(memory, position);
-    aioc_memory_buffer_free(memory, block);
-    return result != 0 ? result : AIOCOSMOS_E_ARGUMENT;
 }
 
 /*------------------------------------------------------------------------------
@@ -15743,60 +15354,59 @@ static int aioc_query_token_read(aioc_memory *memory, aiocosmos_str token, aioc_
  * it, goes to every range; when all rows are there they are ranked.
  *----------------------------------------------------------------------------*/
 
-#define AIOC_QUERY_RRF          60  /* added to each rank, as the service and all clients do */
-#define AIOC_QUERY_HYBRID       "{documentdb-formattablehybridsearchquery-"
+#define AIOC_ROWS_RRF          60  /* added to each rank, as the service and all clients do */
+#define AIOC_ROWS_HYBRID       "{documentdb-formattablehybridsearchquery-"
 
 /* A document that some component gave; scores, sources (one byte a component), _rid and payload follow. */
-typedef struct aioc_query_found { aioc_query_row row; double fused; size_t rid_len; } aioc_query_found;
+typedef struct aioc_rows_found { aioc_rows_row row; double fused; size_t rid_len; } aioc_rows_found;
 
-enum { AIOC_QUERY_NOT_FROM, AIOC_QUERY_FROM, AIOC_QUERY_AMONG_BEST };  /* a source */
+enum { AIOC_ROWS_NOT_FROM, AIOC_ROWS_FROM, AIOC_ROWS_AMONG_BEST };  /* a source */
 
-typedef struct aioc_query_hybrid {
-    aioc_query_rows rows;
-    aioc_query_plan *plan;
+typedef struct aioc_rows_hybrid {
+    aioc_rows_kept rows;
+    aioc_plan *plan;
     uint64_t key[2];
     aioc_memory_buffer sums;  /* int64_t: documents; of each statistic its number of hits, words, hits */
     bool     summed;
-    uint8_t  statistic[AIOC_QUERY_COMPONENTS_MAX];  /* which one a number in the texts means */
-    bool     named[AIOC_QUERY_COMPONENTS_MAX];      /* whether they have the number */
+    uint8_t  statistic[AIOC_PLAN_COMPONENTS_MAX];  /* which one a number in the texts means */
+    bool     named[AIOC_PLAN_COMPONENTS_MAX];      /* whether they have the number */
     uint32_t component;  /* that the rows are being sorted by */
     uint64_t skip_left, take_left;
-    aioc_query_set rids;  /* until they are ranked, the nth hash is that of the nth row */
-} aioc_query_hybrid;
+    aioc_rows_set rids;  /* until they are ranked, the nth hash is that of the nth row */
+} aioc_rows_hybrid;
 
 /*--- Statistics and texts ---------------------------------------*/
 
-typedef enum aioc_query_hole_kind {
-    AIOC_QUERY_HOLE_DOCUMENTS, AIOC_QUERY_HOLE_WORDS, AIOC_QUERY_HOLE_HITS, AIOC_QUERY_HOLE_UNKNOWN,
-    AIOC_QUERY_HOLE_NONE
-} aioc_query_hole_kind;
+typedef enum aioc_rows_hole_kind {
+    AIOC_ROWS_HOLE_DOCUMENTS, AIOC_ROWS_HOLE_WORDS, AIOC_ROWS_HOLE_HITS, AIOC_ROWS_HOLE_UNKNOWN, AIOC_ROWS_HOLE_NONE
+} aioc_rows_hole_kind;
 
-typedef struct aioc_query_hole { aioc_query_hole_kind kind; uint32_t number; size_t at, end; } aioc_query_hole;
+typedef struct aioc_rows_hole { aioc_rows_hole_kind kind; uint32_t number; size_t at, end; } aioc_rows_hole;
 
 /* The next place that a text keeps free for statistics. */
-static aioc_query_hole aioc_query_next_hole(aiocosmos_str sql, size_t at)
+static aioc_rows_hole aioc_rows_next_hole(aiocosmos_str sql, size_t at)
 {
     static const char *const names[] = { "totaldocumentcount", "totalwordcount-", "hitcountsarray-" };  /* by kind */
     const char *name, *close;
-    aioc_query_hole hole;
+    aioc_rows_hole hole;
     uint64_t number = 0;
     int kind;
     hole.number = 0;
-    hole.at = hole.end = aioc_query_find(sql, at, AIOC_QUERY_HYBRID);
-    hole.kind = hole.at == sql.len ? AIOC_QUERY_HOLE_NONE : AIOC_QUERY_HOLE_UNKNOWN;
-    if (hole.kind == AIOC_QUERY_HOLE_NONE) return hole;
-    name = sql.ptr + hole.at + sizeof AIOC_QUERY_HYBRID - 1;
+    hole.at = hole.end = aioc_plan_find(sql, at, AIOC_ROWS_HYBRID);
+    hole.kind = hole.at == sql.len ? AIOC_ROWS_HOLE_NONE : AIOC_ROWS_HOLE_UNKNOWN;
+    if (hole.kind == AIOC_ROWS_HOLE_NONE) return hole;
+    name = sql.ptr + hole.at + sizeof AIOC_ROWS_HYBRID - 1;
     close = (const char *)memchr(name, '}', (size_t)(sql.ptr + sql.len - name));
     if (!close) return hole;
     hole.end = (size_t)(close + 1 - sql.ptr);
-    for (kind = AIOC_QUERY_HOLE_DOCUMENTS; kind <= AIOC_QUERY_HOLE_HITS; kind++) {
+    for (kind = AIOC_ROWS_HOLE_DOCUMENTS; kind <= AIOC_ROWS_HOLE_HITS; kind++) {
         size_t len = strlen(names[kind]);
         const char *digits = name + len;
         if ((size_t)(close - name) < len || memcmp(name, names[kind], len) != 0) continue;
-        if (kind == AIOC_QUERY_HOLE_DOCUMENTS ? digits == close
-                                              : aioc_text_parse_u64(aioc_text_view(digits, (size_t)(close - digits)),
-                                                                    &number) && number < AIOC_QUERY_COMPONENTS_MAX)
-            hole.kind = (aioc_query_hole_kind)kind;
+        if (kind == AIOC_ROWS_HOLE_DOCUMENTS ? digits == close
+                                             : aioc_text_parse_u64(aioc_text_view(digits, (size_t)(close - digits)),
+                                                                   &number) && number < AIOC_PLAN_COMPONENTS_MAX)
+            hole.kind = (aioc_rows_hole_kind)kind;
     }
     hole.number = (uint32_t)number;
     return hole;
@@ -15804,10 +15414,9 @@ static aioc_query_hole aioc_query_next_hole(aiocosmos_str sql, size_t at)
 
 /* Keeps the plan until it is closed. The statistics are in the order of the components that have some, but gateways
  * count all components in the numbers of the texts; numbers without gaps mean what they say. */
-static void aioc_query_hybrid_open(aioc_query_hybrid *hybrid, aioc_memory *memory, aioc_query_plan *plan,
-                                   const uint64_t key[2])
+static void aioc_rows_hybrid_open(aioc_rows_hybrid *hybrid, aioc_memory *memory, aioc_plan *plan, const uint64_t key[2])
 {
-    aioc_query_hole hole;
+    aioc_rows_hole hole;
     uint32_t i;
     uint8_t next = 0;
     memset(hybrid, 0, sizeof *hybrid);
@@ -15818,56 +15427,56 @@ static void aioc_query_hybrid_open(aioc_query_hybrid *hybrid, aioc_memory *memor
     hybrid->key[1] = key[1];
     hybrid->skip_left = plan->skip;
     hybrid->take_left = plan->has_take ? plan->take : UINT64_MAX;
-    aioc_query_plan_hold(plan);
+    aioc_plan_hold(plan);
     for (i = 0; i < plan->component_count; i++) {
         aiocosmos_str sql = plan->components[i].info.rewritten;
-        for (hole = aioc_query_next_hole(sql, 0); hole.at < sql.len; hole = aioc_query_next_hole(sql, hole.end)) {
-            if (hole.kind == AIOC_QUERY_HOLE_UNKNOWN) break;  /* to be refused when the text is made */
-            if (hole.kind != AIOC_QUERY_HOLE_DOCUMENTS) hybrid->named[hole.number] = true;
+        for (hole = aioc_rows_next_hole(sql, 0); hole.at < sql.len; hole = aioc_rows_next_hole(sql, hole.end)) {
+            if (hole.kind == AIOC_ROWS_HOLE_UNKNOWN) break;  /* to be refused when the text is made */
+            if (hole.kind != AIOC_ROWS_HOLE_DOCUMENTS) hybrid->named[hole.number] = true;
         }
     }
-    for (i = 0; i < AIOC_QUERY_COMPONENTS_MAX; i++) {
+    for (i = 0; i < AIOC_PLAN_COMPONENTS_MAX; i++) {
         hybrid->statistic[i] = next;
         if (hybrid->named[i]) next++;
     }
 }
 
-static int64_t *aioc_query_hybrid_sums(const aioc_query_hybrid *hybrid)
+static int64_t *aioc_rows_hybrid_sums(const aioc_rows_hybrid *hybrid)
 {
     return (int64_t *)(void *)hybrid->sums.data;
 }
 
-static size_t aioc_query_hybrid_sum_count(const aioc_query_hybrid *hybrid)
+static size_t aioc_rows_hybrid_sum_count(const aioc_rows_hybrid *hybrid)
 {
     return hybrid->sums.len / sizeof(int64_t);
 }
 
-#define AIOC_QUERY_HYBRID_MISMATCH "the statistics of two ranges do not match"
+#define AIOC_ROWS_HYBRID_MISMATCH "the statistics of two ranges do not match"
 
 /* The next sum: set by the first row, added to by the others. counted: it says how many follow, and must be the same in
  * each. */
-static int aioc_query_hybrid_sum(aioc_query_hybrid *hybrid, size_t *at, int64_t number, bool counted, const char **why)
+static int aioc_rows_hybrid_sum(aioc_rows_hybrid *hybrid, size_t *at, int64_t number, bool counted, const char **why)
 {
     size_t place = (*at)++;
     int64_t *sum;
-    *why = AIOC_QUERY_HYBRID_MISMATCH;
+    *why = AIOC_ROWS_HYBRID_MISMATCH;
     if (!hybrid->summed)
         return aioc_memory_append(hybrid->rows.memory, &hybrid->sums, &number, sizeof number) ? 0 : AIOCOSMOS_E_NOMEM;
-    if (place >= aioc_query_hybrid_sum_count(hybrid)) return AIOCOSMOS_E_PROTOCOL;
-    sum = &aioc_query_hybrid_sums(hybrid)[place];
+    if (place >= aioc_rows_hybrid_sum_count(hybrid)) return AIOCOSMOS_E_PROTOCOL;
+    sum = &aioc_rows_hybrid_sums(hybrid)[place];
     if (counted) return *sum == number ? 0 : AIOCOSMOS_E_PROTOCOL;
     *sum = *sum > INT64_MAX - number ? INT64_MAX : *sum + number;
     return 0;
 }
 
 /* A sum of nothing is undefined, and so left out: none. */
-static bool aioc_query_hybrid_number(aiocosmos_json value, int64_t *out)
+static bool aioc_rows_hybrid_number(aiocosmos_json value, int64_t *out)
 {
     *out = 0;
     return value.type == AIOCOSMOS_JSON_NONE || (aioc_json_get_i64(value, out) && *out >= 0);
 }
 
-static int aioc_query_hybrid_sum_one(aioc_query_hybrid *hybrid, aiocosmos_json statistic, size_t *at, const char **why)
+static int aioc_rows_hybrid_sum_one(aioc_rows_hybrid *hybrid, aiocosmos_json statistic, size_t *at, const char **why)
 {
     static const char *const names[] = { "totalWordCount", "hitCounts" };
     aiocosmos_json fields[2], hit = aioc_json_none();
@@ -15875,20 +15484,20 @@ static int aioc_query_hybrid_sum_one(aioc_query_hybrid *hybrid, aiocosmos_json s
     int result;
     aioc_json_fields(statistic, names, 2, fields);
     *why = "full text statistics that are no word count and no list of hit counts";
-    if (fields[1].type != AIOCOSMOS_JSON_ARR || !aioc_query_hybrid_number(fields[0], &number))
+    if (fields[1].type != AIOCOSMOS_JSON_ARR || !aioc_rows_hybrid_number(fields[0], &number))
         return AIOCOSMOS_E_PROTOCOL;
-    result = aioc_query_hybrid_sum(hybrid, at, (int64_t)aioc_json_count(fields[1]), true, why);
-    if (result == 0) result = aioc_query_hybrid_sum(hybrid, at, number, false, why);
+    result = aioc_rows_hybrid_sum(hybrid, at, (int64_t)aioc_json_count(fields[1]), true, why);
+    if (result == 0) result = aioc_rows_hybrid_sum(hybrid, at, number, false, why);
     while (result == 0 && aioc_json_next(fields[1], NULL, &hit)) {
         *why = "a hit count that is not a number";
-        if (!aioc_query_hybrid_number(hit, &number)) return AIOCOSMOS_E_PROTOCOL;
-        result = aioc_query_hybrid_sum(hybrid, at, number, false, why);
+        if (!aioc_rows_hybrid_number(hit, &number)) return AIOCOSMOS_E_PROTOCOL;
+        result = aioc_rows_hybrid_sum(hybrid, at, number, false, why);
     }
     return result;
 }
 
 /* One range's row of the statistics' query. 0; E_NOMEM; E_PROTOCOL and *why. */
-static int aioc_query_hybrid_add_statistics(aioc_query_hybrid *hybrid, aiocosmos_json row, const char **why)
+static int aioc_rows_hybrid_add_statistics(aioc_rows_hybrid *hybrid, aiocosmos_json row, const char **why)
 {
     static const char *const names[] = { "documentCount", "fullTextStatistics" };
     aiocosmos_json fields[2], statistic = aioc_json_none();
@@ -15897,112 +15506,112 @@ static int aioc_query_hybrid_add_statistics(aioc_query_hybrid *hybrid, aiocosmos
     int result;
     aioc_json_fields(row, names, 2, fields);
     *why = "full text statistics without a document count";
-    if (fields[0].type != AIOCOSMOS_JSON_NUM || !aioc_query_hybrid_number(fields[0], &documents) ||
+    if (fields[0].type != AIOCOSMOS_JSON_NUM || !aioc_rows_hybrid_number(fields[0], &documents) ||
         fields[1].type != AIOCOSMOS_JSON_ARR) return AIOCOSMOS_E_PROTOCOL;
     if (!hybrid->summed) hybrid->sums.len = 0;  /* of a row before there was no memory */
-    result = aioc_query_hybrid_sum(hybrid, &at, documents, false, why);
+    result = aioc_rows_hybrid_sum(hybrid, &at, documents, false, why);
     while (result == 0 && aioc_json_next(fields[1], NULL, &statistic))
-        result = aioc_query_hybrid_sum_one(hybrid, statistic, &at, why);
+        result = aioc_rows_hybrid_sum_one(hybrid, statistic, &at, why);
     if (result != 0) return result;
-    *why = AIOC_QUERY_HYBRID_MISMATCH;
-    if (at != aioc_query_hybrid_sum_count(hybrid)) return AIOCOSMOS_E_PROTOCOL;
+    *why = AIOC_ROWS_HYBRID_MISMATCH;
+    if (at != aioc_rows_hybrid_sum_count(hybrid)) return AIOCOSMOS_E_PROTOCOL;
     hybrid->summed = true;
     return 0;
 }
 
 /* Where a statistic's sums are; false: there is none. */
-static bool aioc_query_hybrid_find(const aioc_query_hybrid *hybrid, uint32_t statistic, size_t *at)
+static bool aioc_rows_hybrid_find(const aioc_rows_hybrid *hybrid, uint32_t statistic, size_t *at)
 {
-    for (*at = 1; *at < aioc_query_hybrid_sum_count(hybrid); *at += 2 + (size_t)aioc_query_hybrid_sums(hybrid)[*at])
+    for (*at = 1; *at < aioc_rows_hybrid_sum_count(hybrid); *at += 2 + (size_t)aioc_rows_hybrid_sums(hybrid)[*at])
         if (statistic-- == 0) return true;
     return false;
 }
 
-static bool aioc_query_hybrid_fill(const aioc_query_hybrid *hybrid, const aioc_query_hole *hole,
-                                   aioc_query_writer *writer)
+static bool aioc_rows_hybrid_fill(const aioc_rows_hybrid *hybrid, const aioc_rows_hole *hole,
+                                  aioc_memory_writer *writer)
 {
-    const int64_t *sums = aioc_query_hybrid_sums(hybrid);
+    const int64_t *sums = aioc_rows_hybrid_sums(hybrid);
     size_t at = 0, i;
     char digits[24];
-    if (!hybrid->summed || hole->kind == AIOC_QUERY_HOLE_UNKNOWN) return false;
-    if (hole->kind != AIOC_QUERY_HOLE_DOCUMENTS &&
-        !aioc_query_hybrid_find(hybrid, hybrid->statistic[hole->number], &at)) return false;
-    if (hole->kind != AIOC_QUERY_HOLE_HITS) {
-        i = hole->kind == AIOC_QUERY_HOLE_WORDS ? at + 1 : 0;
-        aioc_query_put_bytes(writer, digits, aioc_json_i64_write(sums[i], digits));
+    if (!hybrid->summed || hole->kind == AIOC_ROWS_HOLE_UNKNOWN) return false;
+    if (hole->kind != AIOC_ROWS_HOLE_DOCUMENTS &&
+        !aioc_rows_hybrid_find(hybrid, hybrid->statistic[hole->number], &at)) return false;
+    if (hole->kind != AIOC_ROWS_HOLE_HITS) {
+        i = hole->kind == AIOC_ROWS_HOLE_WORDS ? at + 1 : 0;
+        aioc_memory_put_bytes(writer, digits, aioc_json_i64_write(sums[i], digits));
         return true;
     }
     for (i = 0; i < (size_t)sums[at]; i++) {
-        aioc_query_put_text(writer, i > 0 ? "," : "[");
-        aioc_query_put_bytes(writer, digits, aioc_json_i64_write(sums[at + 2 + i], digits));
+        aioc_memory_put_text(writer, i > 0 ? "," : "[");
+        aioc_memory_put_bytes(writer, digits, aioc_json_i64_write(sums[at + 2 + i], digits));
     }
-    aioc_query_put_text(writer, i > 0 ? "]" : "[]");
+    aioc_memory_put_text(writer, i > 0 ? "]" : "[]");
     return true;
 }
 
 /* A component's query with the sums in their places, appended. 0; E_NOMEM; E_PROTOCOL and why. */
-static int aioc_query_hybrid_component_text(aioc_query_hybrid *hybrid, uint32_t component, aioc_memory_buffer *sql,
-                                            char *why, size_t cap)
+static int aioc_rows_hybrid_component_text(aioc_rows_hybrid *hybrid, uint32_t component, aioc_memory_buffer *sql,
+                                           char *why, size_t cap)
 {
     aiocosmos_str text = hybrid->plan->components[component].info.rewritten, part;
-    aioc_query_writer writer = aioc_query_write(hybrid->rows.memory, sql);
+    aioc_memory_writer writer = aioc_memory_write(hybrid->rows.memory, sql);
     size_t at = 0;
     while (writer.ok && at < text.len) {
-        aioc_query_hole hole = aioc_query_next_hole(text, at);
+        aioc_rows_hole hole = aioc_rows_next_hole(text, at);
         part = aioc_text_view(text.ptr + at, hole.at - at);
-        writer.ok = aioc_query_append_text(hybrid->rows.memory, sql, part, aioc_memory_str("true"), NULL);
+        writer.ok = aioc_plan_append_text(hybrid->rows.memory, sql, part, aioc_memory_str("true"), NULL);
         at = hole.end;
-        if (!writer.ok || hole.kind == AIOC_QUERY_HOLE_NONE || aioc_query_hybrid_fill(hybrid, &hole, &writer)) continue;
+        if (!writer.ok || hole.kind == AIOC_ROWS_HOLE_NONE || aioc_rows_hybrid_fill(hybrid, &hole, &writer)) continue;
         sql->len = writer.start;
         part = aioc_text_view(text.ptr + hole.at, hole.end > hole.at ? hole.end - hole.at : text.len - hole.at);
         aioc_memory_print(why, cap, "the query plan wants %.*s, which the ranges' statistics do not have",
                           part.len < 100 ? (int)part.len : 100, part.ptr);
         return AIOCOSMOS_E_PROTOCOL;
     }
-    return aioc_query_written(&writer) ? 0 : AIOCOSMOS_E_NOMEM;
+    return aioc_memory_written(&writer) ? 0 : AIOCOSMOS_E_NOMEM;
 }
 
 /*--- Rows ---------------------------------------------------*/
 
-static aioc_query_found *aioc_query_found_of(const aioc_query_row *row)
+static aioc_rows_found *aioc_rows_found_of(const aioc_rows_row *row)
 {
-    return (aioc_query_found *)(uintptr_t)row;
+    return (aioc_rows_found *)(uintptr_t)row;
 }
 
-static double *aioc_query_found_scores(const aioc_query_row *row)
+static double *aioc_rows_found_scores(const aioc_rows_row *row)
 {
-    return (double *)(void *)(aioc_query_found_of(row) + 1);
+    return (double *)(void *)(aioc_rows_found_of(row) + 1);
 }
 
-static uint8_t *aioc_query_found_sources(const aioc_query_hybrid *hybrid, const aioc_query_row *row)
+static uint8_t *aioc_rows_found_sources(const aioc_rows_hybrid *hybrid, const aioc_rows_row *row)
 {
-    return (uint8_t *)(aioc_query_found_scores(row) + hybrid->plan->component_count);
+    return (uint8_t *)(aioc_rows_found_scores(row) + hybrid->plan->component_count);
 }
 
-static aiocosmos_str aioc_query_found_rid(const aioc_query_row *row)
+static aiocosmos_str aioc_rows_found_rid(const aioc_rows_row *row)
 {
-    size_t len = aioc_query_found_of(row)->rid_len;
+    size_t len = aioc_rows_found_of(row)->rid_len;
     return aioc_text_view(row->payload - len, len);
 }
 
-static bool aioc_query_hybrid_ascends(const aioc_query_hybrid *hybrid, uint32_t component)
+static bool aioc_rows_hybrid_ascends(const aioc_rows_hybrid *hybrid, uint32_t component)
 {
-    const aioc_query_info *info = &hybrid->plan->components[component].info;
+    const aioc_plan_info *info = &hybrid->plan->components[component].info;
     return info->order_count > 0 && !info->descending[0];
 }
 
 /* A score that there is not is behind all that are. */
-static bool aioc_query_hybrid_score(const aioc_query_hybrid *hybrid, uint32_t component, aiocosmos_json value,
-                                    double *out)
+static bool aioc_rows_hybrid_score(const aioc_rows_hybrid *hybrid, uint32_t component, aiocosmos_json value,
+                                   double *out)
 {
-    *out = aioc_query_hybrid_ascends(hybrid, component) ? DBL_MAX : -DBL_MAX;
+    *out = aioc_rows_hybrid_ascends(hybrid, component) ? DBL_MAX : -DBL_MAX;
     return value.type == AIOCOSMOS_JSON_NONE || aioc_json_get_f64(value, out);
 }
 
-typedef struct aioc_query_hybrid_row { aiocosmos_json rid, items, scores, payload; } aioc_query_hybrid_row;
+typedef struct aioc_rows_hybrid_row { aiocosmos_json rid, items, scores, payload; } aioc_rows_hybrid_row;
 
 /* Gateways put the scores beside the payload, or both into one. */
-static bool aioc_query_hybrid_read_row(aiocosmos_json row, aioc_query_hybrid_row *out, const char **why)
+static bool aioc_rows_hybrid_read_row(aiocosmos_json row, aioc_rows_hybrid_row *out, const char **why)
 {
     static const char *const names[] = { "_rid", "orderByItems", "componentScores", "payload" };
     aiocosmos_json fields[4], inner[2];
@@ -16023,8 +15632,8 @@ static bool aioc_query_hybrid_read_row(aiocosmos_json row, aioc_query_hybrid_row
 }
 
 /* A single component orders its rows by what the query does. */
-static bool aioc_query_hybrid_read_scores(const aioc_query_hybrid *hybrid, const aioc_query_hybrid_row *from,
-                                          double *scores, const char **why)
+static bool aioc_rows_hybrid_read_scores(const aioc_rows_hybrid *hybrid, const aioc_rows_hybrid_row *from,
+                                         double *scores, const char **why)
 {
     aiocosmos_json value = aioc_json_none();
     size_t count = aioc_json_count(from->scores);
@@ -16033,151 +15642,148 @@ static bool aioc_query_hybrid_read_scores(const aioc_query_hybrid *hybrid, const
     if (count != 0 && count != hybrid->plan->component_count) return false;
     for (i = 0; i < hybrid->plan->component_count; i++) {
         if (count > 0) aioc_json_next(from->scores, NULL, &value);
-        if (value.type == AIOCOSMOS_JSON_NULL || !aioc_query_hybrid_score(hybrid, i, value, &scores[i])) return false;
+        if (value.type == AIOCOSMOS_JSON_NULL || !aioc_rows_hybrid_score(hybrid, i, value, &scores[i])) return false;
     }
     if (i > 1 || from->items.type != AIOCOSMOS_JSON_ARR) return true;
     *why = "a score that is not a number";
-    return aioc_query_hybrid_score(hybrid, 0, aioc_json_at(from->items, "/0/item"), &scores[0]);
+    return aioc_rows_hybrid_score(hybrid, 0, aioc_json_at(from->items, "/0/item"), &scores[0]);
 }
 
 /* The new document, added. NULL: no memory. */
-static aioc_query_row *aioc_query_hybrid_add(aioc_query_hybrid *hybrid, const aioc_query_hybrid_row *from,
-                                             const double *scores, aioc_query_hash hash)
+static aioc_rows_row *aioc_rows_hybrid_add(aioc_rows_hybrid *hybrid, const aioc_rows_hybrid_row *from,
+                                           const double *scores, aioc_rows_hash hash)
 {
     size_t count = hybrid->plan->component_count, rid_len = from->rid.len - 2;
-    size_t bytes = sizeof(aioc_query_found) + count * (sizeof *scores + sizeof(uint8_t)) + rid_len;
-    aioc_query_rows *rows = &hybrid->rows;
-    aioc_query_row *row;
-    if (!aioc_query_rows_reserve(rows, UINT64_MAX)) return NULL;
-    row = aioc_query_rows_new(rows, bytes, from->payload);
-    if (row && aioc_query_set_add(rows->memory, &hybrid->rids, hash) < 0) {
-        aioc_query_rows_drop(rows, row);
+    size_t bytes = sizeof(aioc_rows_found) + count * (sizeof *scores + sizeof(uint8_t)) + rid_len;
+    aioc_rows_kept *rows = &hybrid->rows;
+    aioc_rows_row *row;
+    if (!aioc_rows_kept_reserve(rows, UINT64_MAX)) return NULL;
+    row = aioc_rows_kept_new(rows, bytes, from->payload);
+    if (row && aioc_rows_set_add(rows->memory, &hybrid->rids, hash) < 0) {
+        aioc_rows_kept_drop(rows, row);
         return NULL;
     }
     if (!row) return NULL;
-    aioc_query_found_of(row)->rid_len = rid_len;
-    memcpy(aioc_query_found_scores(row), scores, count * sizeof *scores);
+    aioc_rows_found_of(row)->rid_len = rid_len;
+    memcpy(aioc_rows_found_scores(row), scores, count * sizeof *scores);
     memcpy((char *)row + bytes - rid_len, from->rid.ptr + 1, rid_len);
-    aioc_query_rows_put(rows, rows->count++, row);
+    aioc_rows_kept_put(rows, rows->count++, row);
     return row;
 }
 
 /* A row of a component's query from some range. Of a document that is there already it only says that this component
  * gave it, too. 0; E_NOMEM; E_PROTOCOL and *why. */
-static int aioc_query_hybrid_add_row(aioc_query_hybrid *hybrid, uint32_t component, aiocosmos_json row,
-                                     const char **why)
+static int aioc_rows_hybrid_add_row(aioc_rows_hybrid *hybrid, uint32_t component, aiocosmos_json row, const char **why)
 {
-    double scores[AIOC_QUERY_COMPONENTS_MAX];
-    aioc_query_hybrid_row from;
-    aioc_query_row *found;
-    aioc_query_hash hash;
+    double scores[AIOC_PLAN_COMPONENTS_MAX];
+    aioc_rows_hybrid_row from;
+    aioc_rows_row *found;
+    aioc_rows_hash hash;
     uint32_t known;
-    if (!aioc_query_hybrid_read_row(row, &from, why) || !aioc_query_hybrid_read_scores(hybrid, &from, scores, why))
+    if (!aioc_rows_hybrid_read_row(row, &from, why) || !aioc_rows_hybrid_read_scores(hybrid, &from, scores, why))
         return AIOCOSMOS_E_PROTOCOL;
-    hash = aioc_query_hash_of(hybrid->key, from.rid);
-    known = aioc_query_set_find(&hybrid->rids, hash);
+    hash = aioc_rows_hash_of(hybrid->key, from.rid);
+    known = aioc_rows_set_find(&hybrid->rids, hash);
     found = known < hybrid->rows.count ? hybrid->rows.array[known]
-                                       : aioc_query_hybrid_add(hybrid, &from, scores, hash);
+                                       : aioc_rows_hybrid_add(hybrid, &from, scores, hash);
     if (!found) return AIOCOSMOS_E_NOMEM;
-    aioc_query_found_sources(hybrid, found)[component] = AIOC_QUERY_FROM;
+    aioc_rows_found_sources(hybrid, found)[component] = AIOC_ROWS_FROM;
     return 0;
 }
 
 /*--- Ranking ------------------------------------------------*/
 
-static bool aioc_query_hybrid_has_lower_score(const aioc_query_rows *rows, const aioc_query_row *a,
-                                              const aioc_query_row *b)
+static bool aioc_rows_hybrid_has_lower_score(const aioc_rows_kept *rows, const aioc_rows_row *a, const aioc_rows_row *b)
 {
-    const aioc_query_hybrid *hybrid = (const aioc_query_hybrid *)(const void *)rows;
-    double left = aioc_query_found_scores(a)[hybrid->component], right = aioc_query_found_scores(b)[hybrid->component];
-    if (left < right || left > right) return (left < right) != aioc_query_hybrid_ascends(hybrid, hybrid->component);
+    const aioc_rows_hybrid *hybrid = (const aioc_rows_hybrid *)(const void *)rows;
+    double left = aioc_rows_found_scores(a)[hybrid->component], right = aioc_rows_found_scores(b)[hybrid->component];
+    if (left < right || left > right) return (left < right) != aioc_rows_hybrid_ascends(hybrid, hybrid->component);
     return a->arrival > b->arrival;
 }
 
 /* Of documents that are worth the same, the _rid decides, as it does not depend on who answered first. */
-static bool aioc_query_hybrid_is_worth_less(const aioc_query_rows *rows, const aioc_query_row *a,
-                                            const aioc_query_row *b)
+static bool aioc_rows_hybrid_is_worth_less(const aioc_rows_kept *rows, const aioc_rows_row *a, const aioc_rows_row *b)
 {
-    double left = aioc_query_found_of(a)->fused, right = aioc_query_found_of(b)->fused;
+    double left = aioc_rows_found_of(a)->fused, right = aioc_rows_found_of(b)->fused;
     (void)rows;
     if (left < right || left > right) return left < right;
-    return aioc_query_compare_bytes(aioc_query_found_rid(a), aioc_query_found_rid(b)) > 0;
+    return aioc_rows_compare_bytes(aioc_rows_found_rid(a), aioc_rows_found_rid(b)) > 0;
 }
 
-static void aioc_query_hybrid_sort_by_score(aioc_query_hybrid *hybrid, uint32_t component)
+static void aioc_rows_hybrid_sort_by_score(aioc_rows_hybrid *hybrid, uint32_t component)
 {
     hybrid->component = component;
-    hybrid->rows.is_behind = aioc_query_hybrid_has_lower_score;
-    aioc_query_rows_sort(&hybrid->rows);
+    hybrid->rows.is_behind = aioc_rows_hybrid_has_lower_score;
+    aioc_rows_kept_sort(&hybrid->rows);
 }
 
 /* Each range gave its best rows of a component; those that are among the best of all ranges count. */
-static void aioc_query_hybrid_cut(aioc_query_hybrid *hybrid, uint32_t component)
+static void aioc_rows_hybrid_cut(aioc_rows_hybrid *hybrid, uint32_t component)
 {
-    const aioc_query_info *info = &hybrid->plan->components[component].info;
+    const aioc_plan_info *info = &hybrid->plan->components[component].info;
     uint64_t place = 0, first = info->has_offset ? info->offset : 0, most = info->has_limit ? info->limit : UINT64_MAX;
     size_t i;
     if (info->has_top && info->top < most) most = info->top;
-    aioc_query_hybrid_sort_by_score(hybrid, component);
+    aioc_rows_hybrid_sort_by_score(hybrid, component);
     for (i = 0; i < hybrid->rows.count; i++) {
-        uint8_t *source = &aioc_query_found_sources(hybrid, hybrid->rows.array[i])[component];
-        if (*source == AIOC_QUERY_NOT_FROM) continue;
-        if (place >= first && place - first < most) *source = AIOC_QUERY_AMONG_BEST;
+        uint8_t *source = &aioc_rows_found_sources(hybrid, hybrid->rows.array[i])[component];
+        if (*source == AIOC_ROWS_NOT_FROM) continue;
+        if (place >= first && place - first < most) *source = AIOC_ROWS_AMONG_BEST;
         place++;
     }
 }
 
-static void aioc_query_hybrid_drop_worse(aioc_query_hybrid *hybrid)
+static void aioc_rows_hybrid_drop_worse(aioc_rows_hybrid *hybrid)
 {
-    aioc_query_rows *rows = &hybrid->rows;
+    aioc_rows_kept *rows = &hybrid->rows;
     size_t i, kept = 0;
     for (i = 0; i < rows->count; i++) {
-        aioc_query_row *row = rows->array[i];
-        if (memchr(aioc_query_found_sources(hybrid, row), AIOC_QUERY_AMONG_BEST, hybrid->plan->component_count))
+        aioc_rows_row *row = rows->array[i];
+        if (memchr(aioc_rows_found_sources(hybrid, row), AIOC_ROWS_AMONG_BEST, hybrid->plan->component_count))
             rows->array[kept++] = row;
-        else aioc_query_rows_drop(rows, row);
+        else aioc_rows_kept_drop(rows, row);
     }
     rows->count = kept;
 }
 
 /* Adds what a component is worth to each row. Equal scores share a rank, and the next one follows it. */
-static void aioc_query_hybrid_fuse(aioc_query_hybrid *hybrid, uint32_t component)
+static void aioc_rows_hybrid_fuse(aioc_rows_hybrid *hybrid, uint32_t component)
 {
     double weight = hybrid->plan->component_count > 1 ? hybrid->plan->components[component].weight : 1;
     double rank = 1, before = 0;
     size_t i;
-    aioc_query_hybrid_sort_by_score(hybrid, component);
+    aioc_rows_hybrid_sort_by_score(hybrid, component);
     for (i = 0; i < hybrid->rows.count; i++) {
-        double score = aioc_query_found_scores(hybrid->rows.array[i])[component];
+        double score = aioc_rows_found_scores(hybrid->rows.array[i])[component];
         if (i > 0 && (score < before || score > before)) rank++;
         before = score;
-        aioc_query_found_of(hybrid->rows.array[i])->fused += weight / (AIOC_QUERY_RRF + rank);
+        aioc_rows_found_of(hybrid->rows.array[i])->fused += weight / (AIOC_ROWS_RRF + rank);
     }
 }
 
 /* When all rows are there: ranks and fuses them. */
-static void aioc_query_hybrid_finish(aioc_query_hybrid *hybrid)
+static void aioc_rows_hybrid_finish(aioc_rows_hybrid *hybrid)
 {
     uint32_t i, n = hybrid->plan->component_count;
-    for (i = 0; i < n; i++) aioc_query_hybrid_cut(hybrid, i);
-    aioc_query_hybrid_drop_worse(hybrid);
-    for (i = 0; i < n; i++) aioc_query_hybrid_fuse(hybrid, i);
-    hybrid->rows.is_behind = aioc_query_hybrid_is_worth_less;
-    aioc_query_rows_sort(&hybrid->rows);
+    for (i = 0; i < n; i++) aioc_rows_hybrid_cut(hybrid, i);
+    aioc_rows_hybrid_drop_worse(hybrid);
+    for (i = 0; i < n; i++) aioc_rows_hybrid_fuse(hybrid, i);
+    hybrid->rows.is_behind = aioc_rows_hybrid_is_worth_less;
+    aioc_rows_kept_sort(&hybrid->rows);
 }
 
 /* 1: the payload of the next row is appended; 0: there is none; E_NOMEM: ask again. A row whose projection is undefined
  * is none. */
-static int aioc_query_hybrid_next(aioc_query_hybrid *hybrid, aioc_memory_buffer *out)
+static int aioc_rows_hybrid_next(aioc_rows_hybrid *hybrid, aioc_memory_buffer *out)
 {
-    aioc_query_rows *rows = &hybrid->rows;
+    aioc_rows_kept *rows = &hybrid->rows;
     while (rows->given < rows->count && hybrid->take_left > 0) {
-        aioc_query_row *row = rows->array[rows->given];
+        aioc_rows_row *row = rows->array[rows->given];
         bool given = row->payload_len > 0 && hybrid->skip_left == 0;
         if (given && !aioc_memory_append(rows->memory, out, row->payload, row->payload_len)) return AIOCOSMOS_E_NOMEM;
         if (row->payload_len > 0 && hybrid->skip_left > 0) hybrid->skip_left--;
         rows->given++;
-        aioc_query_rows_drop(rows, row);
+        aioc_rows_kept_drop(rows, row);
         if (!given) continue;
         if (hybrid->take_left != UINT64_MAX) hybrid->take_left--;
         return 1;
@@ -16185,22 +15791,432 @@ static int aioc_query_hybrid_next(aioc_query_hybrid *hybrid, aioc_memory_buffer 
     return 0;
 }
 
-static size_t aioc_query_hybrid_bytes(const aioc_query_hybrid *hybrid)
+static size_t aioc_rows_hybrid_bytes(const aioc_rows_hybrid *hybrid)
 {
-    return aioc_query_rows_bytes(&hybrid->rows) + hybrid->sums.cap + aioc_query_set_bytes(&hybrid->rids);
+    return aioc_rows_kept_bytes(&hybrid->rows) + hybrid->sums.cap + aioc_rows_set_bytes(&hybrid->rids);
 }
 
 /* Zeroed, or closed before: does nothing. */
-static void aioc_query_hybrid_close(aioc_query_hybrid *hybrid)
+static void aioc_rows_hybrid_close(aioc_rows_hybrid *hybrid)
 {
     aioc_memory *memory = hybrid->rows.memory;
     if (!memory) return;
-    aioc_query_rows_close(&hybrid->rows);
+    aioc_rows_kept_close(&hybrid->rows);
     aioc_memory_buffer_free(memory, &hybrid->sums);
-    aioc_query_set_free(memory, &hybrid->rids);
-    aioc_query_plan_release(memory, hybrid->plan);
+    aioc_rows_set_free(memory, &hybrid->rids);
+    aioc_plan_release(memory, hybrid->plan);
     memset(hybrid, 0, sizeof *hybrid);
 }
+
+/*==============================================================================
+ * MARK: - Position                                                   >>position
+ *
+ * Where a query or a change feed stands, as a text that travels: continuation
+ * tokens, written and read.
+ *
+ * May call: memory, text, json, protocol, plan, rows.
+ * Knows nothing of: operations, time.
+ *============================================================================*/
+
+/*--- Tokens: where a query stands, as a text that travels -------------------*/
+
+typedef enum aioc_position_place {
+    AIOC_POSITION_AT_SERVICE = 1,  /* the service knows: one piece, with its continuation */
+    AIOC_POSITION_IN_SEQUENCE,  /* range after range: begun pieces, then all from rest_min on */
+    AIOC_POSITION_IN_ORDER,     /* behind a row of a merge */
+    AIOC_POSITION_IN_ROWS,      /* in rows that had to be complete first: they are in the token */
+    AIOC_POSITION_IN_CHANGES    /* of the change feed: all pieces */
+} aioc_position_place;
+
+/* continuation.len 0: at the start. */
+typedef struct aioc_position_piece { aiocosmos_str min, max, continuation; } aioc_position_piece;
+
+/* Everything that a token says. Texts are lent by the writer, or views of what the reader decoded. */
+typedef struct aioc_position {
+    uint8_t  place;
+    bool     has_last;
+    char     rid[33];  /* of the container; "": not known */
+    uint32_t piece_count, seen_count, rows_of_rid;
+    uint64_t question;              /* hash of what was asked: the writer's business */
+    uint64_t skip_left, take_left;  /* of OFFSET, and of TOP or LIMIT; UINT64_MAX: no limit */
+    const aioc_position_piece *pieces;
+    aiocosmos_str rest_min;  /* "FF": nothing else */
+    /* IN_ORDER, of the last row given: its range, its orderByItems, its _rid (rows_of_rid: how many rows of that _rid
+     * with those values were given). values.len 0: no row was given yet. */
+    aiocosmos_str min, max, values, rid_of_row;
+    /* DISTINCT: the key of all hashes; with has_last, that of the row before; those of all rows seen. The key travels
+     * with a hash only. */
+    uint64_t key[2];
+    aioc_rows_hash last;
+    const aioc_rows_hash *seen;
+    aiocosmos_str rows;  /* IN_ROWS: what is left to give, a JSON array */
+} aioc_position;
+
+#define AIOC_POSITION_PREFIX "aq1-"
+#define AIOC_POSITION_CHECK_BYTES  8u  /* bytes of checksum at the end */
+
+#define AIOC_POSITION_HAS_KEY    1u  /* flags: which hashes there are */
+#define AIOC_POSITION_HAS_LAST   2u
+
+/* Seven bits a byte, the lowest first; the highest bit says whether another follows. */
+static void aioc_position_put_number(aioc_memory_writer *writer, uint64_t number)
+{
+    unsigned char bytes[10];
+    size_t len = 0;
+    do {
+        bytes[len] = (unsigned char)((number & 127u) | (number > 127u ? 128u : 0u));
+        number >>= 7;
+        len++;
+    } while (number > 0);
+    aioc_memory_put_bytes(writer, bytes, len);
+}
+
+static void aioc_position_put_word(aioc_memory_writer *writer, uint64_t word)
+{
+    unsigned char bytes[8];
+    aioc_text_store64le(bytes, word);
+    aioc_memory_put_bytes(writer, bytes, sizeof bytes);
+}
+
+static void aioc_position_put_hash(aioc_memory_writer *writer, aioc_rows_hash hash)
+{
+    aioc_position_put_word(writer, hash.high);
+    aioc_position_put_word(writer, hash.low);
+}
+
+static void aioc_position_put_counted(aioc_memory_writer *writer, aiocosmos_str text)
+{
+    aioc_position_put_number(writer, text.len);
+    aioc_memory_put(writer, text);
+}
+
+static void aioc_position_put(aioc_memory_writer *writer, const aioc_position *position)
+{
+    bool hashes = position->has_last || position->seen_count > 0;
+    uint32_t i;
+    aioc_position_put_number(writer, position->place);
+    aioc_position_put_number(writer, (hashes ? AIOC_POSITION_HAS_KEY : 0u) |
+                                     (position->has_last ? AIOC_POSITION_HAS_LAST : 0u));
+    aioc_position_put_word(writer, position->question);
+    aioc_position_put_counted(writer, aioc_memory_str(position->rid));
+    aioc_position_put_number(writer, position->skip_left);
+    aioc_position_put_number(writer, position->take_left + 1);  /* no limit is 0 */
+    aioc_position_put_number(writer, position->piece_count);
+    for (i = 0; i < position->piece_count; i++) {
+        aioc_position_put_counted(writer, position->pieces[i].min);
+        aioc_position_put_counted(writer, position->pieces[i].max);
+        aioc_position_put_counted(writer, position->pieces[i].continuation);
+    }
+    aioc_position_put_counted(writer, position->rest_min);
+    aioc_position_put_counted(writer, position->min);
+    aioc_position_put_counted(writer, position->max);
+    aioc_position_put_counted(writer, position->values);
+    aioc_position_put_counted(writer, position->rid_of_row);
+    aioc_position_put_number(writer, position->rows_of_rid);
+    if (hashes) aioc_position_put_word(writer, position->key[0]);
+    if (hashes) aioc_position_put_word(writer, position->key[1]);
+    if (position->has_last) aioc_position_put_hash(writer, position->last);
+    aioc_position_put_number(writer, position->seen_count);
+    for (i = 0; i < position->seen_count; i++) aioc_position_put_hash(writer, position->seen[i]);
+    aioc_position_put_counted(writer, position->rows);
+}
+
+static uint64_t aioc_position_checksum(const char *bytes, size_t len)
+{
+    uint64_t hash[2];
+    aioc_protocol_murmur3_128(bytes, len, hash);
+    return hash[0] ^ hash[1];
+}
+
+/* Base64 as RFC 4648, 5 has it: for URLs, and without the padding. */
+static bool aioc_position_append_base64(aioc_memory *memory, aioc_memory_buffer *out, const aioc_memory_buffer *bytes)
+{
+    char *text, *end;
+    if (!aioc_memory_reserve(memory, out, bytes->len / 3 * 4 + 4)) return false;
+    text = out->data + out->len;
+    end = text + aioc_text_base64_encode(bytes->data, bytes->len, text);
+    while (end > text && end[-1] == '=') end--;
+    out->len += (size_t)(end - text);
+    for (; text < end; text++) *text = *text == '+' ? '-' : *text == '/' ? '_' : *text;
+    return true;
+}
+
+/* 1: the token is appended; 0: it would be longer than `max`; E_NOMEM. But for 1, nothing is appended. */
+static int aioc_position_write(aioc_memory *memory, aioc_memory_buffer *out, const aioc_position *position, size_t max)
+{
+    aioc_memory_buffer bytes = {NULL, 0, 0};
+    aioc_memory_writer packed = aioc_memory_write(memory, &bytes), writer = aioc_memory_write(memory, out);
+    size_t len;
+    if (position->rows.len > max || position->seen_count > max / sizeof(aioc_rows_hash)) return 0;
+    aioc_position_put(&packed, position);
+    if (packed.ok) aioc_position_put_word(&packed, aioc_position_checksum(bytes.data, bytes.len));
+    len = sizeof AIOC_POSITION_PREFIX - 1 + (bytes.len * 4 + 2) / 3;
+    writer.ok = packed.ok && len <= max;
+    aioc_memory_put_text(&writer, AIOC_POSITION_PREFIX);
+    writer.ok = writer.ok && aioc_position_append_base64(memory, out, &bytes);
+    aioc_memory_buffer_free(memory, &bytes);
+    if (aioc_memory_written(&writer)) return 1;
+    return packed.ok && len > max ? 0 : AIOCOSMOS_E_NOMEM;
+}
+
+/*--- Reading: a token may come from anybody ------------------------------------*/
+
+/* What is left to read; once something is wrong, all that follows is empty. */
+typedef struct aioc_position_reader {
+    const char *at, *end;
+    bool ok;
+} aioc_position_reader;
+
+static uint64_t aioc_position_get_number(aioc_position_reader *cursor)
+{
+    uint64_t number = 0;
+    int shift;
+    for (shift = 0; shift < 64 && cursor->at < cursor->end; shift += 7) {
+        unsigned char byte = (unsigned char)*cursor->at++;
+        number |= (uint64_t)(byte & 127u) << shift;
+        if (byte < 128) {
+            if (shift == 63 && byte > 1) break;  /* beyond 64 bits */
+            return number;
+        }
+    }
+    cursor->ok = false;
+    cursor->end = cursor->at;
+    return 0;
+}
+
+/* A number that counts what is there, each of so many bytes at least. */
+static uint32_t aioc_position_get_count(aioc_position_reader *cursor, size_t size)
+{
+    uint64_t count = aioc_position_get_number(cursor);
+    if (count <= (size_t)(cursor->end - cursor->at) / size && count <= UINT32_MAX) return (uint32_t)count;
+    cursor->ok = false;
+    cursor->end = cursor->at;
+    return 0;
+}
+
+static uint64_t aioc_position_get_word(aioc_position_reader *cursor)
+{
+    const unsigned char *at = (const unsigned char *)cursor->at;
+    if (cursor->end - cursor->at < 8) {
+        cursor->ok = false;
+        cursor->end = cursor->at;
+        return 0;
+    }
+    cursor->at += 8;
+    return aioc_text_load64le(at);
+}
+
+static aioc_rows_hash aioc_position_get_hash(aioc_position_reader *cursor)
+{
+    aioc_rows_hash hash;
+    hash.high = aioc_position_get_word(cursor);
+    hash.low = aioc_position_get_word(cursor);
+    return hash;
+}
+
+static aiocosmos_str aioc_position_get_counted(aioc_position_reader *cursor)
+{
+    aiocosmos_str text;
+    text.len = aioc_position_get_count(cursor, 1);
+    text.ptr = cursor->at;
+    cursor->at += text.len;
+    return text;
+}
+
+static bool aioc_position_get_border(aioc_position_reader *cursor, aiocosmos_str *out)
+{
+    *out = aioc_position_get_counted(cursor);
+    cursor->ok = cursor->ok && aioc_plan_is_hex(*out);
+    return cursor->ok;
+}
+
+/* Text that goes into a header: one line of ASCII. */
+static aiocosmos_str aioc_position_get_line(aioc_position_reader *cursor)
+{
+    aiocosmos_str text = aioc_position_get_counted(cursor);
+    size_t i;
+    for (i = 0; i < text.len; i++) cursor->ok = cursor->ok && text.ptr[i] >= ' ' && text.ptr[i] < 127;
+    return text;
+}
+
+/* One piece. Pieces follow each other, so none is empty but the one whose query the service keeps. */
+static bool aioc_position_get_piece(aioc_position_reader *cursor, uint8_t place, aiocosmos_str *behind,
+                                    aioc_position_piece *piece)
+{
+    if (!aioc_position_get_border(cursor, &piece->min) || !aioc_position_get_border(cursor, &piece->max)) return false;
+    piece->continuation = aioc_position_get_line(cursor);
+    if (place == AIOC_POSITION_AT_SERVICE) return cursor->ok = cursor->ok && piece->continuation.len > 0;
+    cursor->ok = cursor->ok && aioc_protocol_epk_compare(*behind, piece->min) <= 0 &&
+                 aioc_protocol_epk_compare(piece->min, piece->max) < 0;
+    *behind = piece->max;
+    return cursor->ok;
+}
+
+/* Pieces are looked at before there is memory for them: those that are right take about as much as they are long. */
+static int aioc_position_get_pieces(aioc_memory *memory, aioc_position_reader *cursor, aioc_position *position,
+                                    aiocosmos_str *behind)
+{
+    uint32_t i, count = aioc_position_get_count(cursor, 3);
+    aioc_position_reader start = *cursor;
+    aioc_position_piece piece, *pieces;
+    for (i = 0; cursor->ok && i < count; i++) aioc_position_get_piece(cursor, position->place, behind, &piece);
+    if (!cursor->ok || count == 0) return 0;
+    pieces = (aioc_position_piece *)aioc_memory_alloc(memory, count * sizeof *pieces);
+    if (!pieces) return AIOCOSMOS_E_NOMEM;
+    position->pieces = pieces;
+    position->piece_count = count;
+    *behind = aioc_memory_str("");
+    for (i = 0; i < count; i++) aioc_position_get_piece(&start, position->place, behind, &pieces[i]);
+    return 0;
+}
+
+static int aioc_position_get_seen(aioc_memory *memory, aioc_position_reader *cursor, aioc_position *position)
+{
+    uint32_t i, count = aioc_position_get_count(cursor, sizeof(aioc_rows_hash));
+    aioc_rows_hash *seen;
+    if (count == 0) return 0;
+    seen = (aioc_rows_hash *)aioc_memory_alloc(memory, count * sizeof *seen);
+    if (!seen) return AIOCOSMOS_E_NOMEM;
+    position->seen = seen;
+    position->seen_count = count;
+    for (i = 0; i < count; i++) seen[i] = aioc_position_get_hash(cursor);
+    return 0;
+}
+
+/* A JSON array, its brackets at the ends. */
+static bool aioc_position_is_array(aiocosmos_str text)
+{
+    return text.len >= 2 && text.ptr[0] == '[' && text.ptr[text.len - 1] == ']' &&
+           aioc_json_check(text.ptr, text.len, aioc_memory_str(NULL), NULL, NULL, NULL) == 0;
+}
+
+/* [{"item":v},{}...]: objects and nothing else, found without memory. */
+static bool aioc_position_is_items(aiocosmos_str text)
+{
+    bool quoted = false;
+    size_t at, depth = 0, objects = 0;
+    if (!aioc_position_is_array(text)) return false;
+    for (at = 1; at + 1 < text.len; at++) {
+        char c = text.ptr[at];
+        if (quoted && c == '\\') at++;
+        else if (c == '"' && depth > 0) quoted = !quoted;
+        else if (quoted || c <= ' ' || (c == ',' && depth == 0)) continue;
+        else if (depth == 0 && c != '{') return false;
+        else if (c == '}' || c == ']') depth--;
+        else if (c == '{' || c == '[') objects += depth++ == 0;
+    }
+    return objects > 0;
+}
+
+static bool aioc_position_is_place(const aioc_position *position, aiocosmos_str behind)
+{
+    switch (position->place) {
+    case AIOC_POSITION_AT_SERVICE: return position->piece_count == 1;
+    case AIOC_POSITION_IN_SEQUENCE: return aioc_protocol_epk_compare(behind, position->rest_min) <= 0;
+    case AIOC_POSITION_IN_ORDER:
+        return position->values.len == 0 || (aioc_position_is_items(position->values) &&
+                                             aioc_protocol_epk_compare(position->min, position->max) < 0);
+    case AIOC_POSITION_IN_ROWS: return aioc_position_is_array(position->rows);
+    case AIOC_POSITION_IN_CHANGES: return position->piece_count > 0;
+    default: return false;
+    }
+}
+
+/* 0, with cursor->ok false where it is no position; E_NOMEM. */
+static int aioc_position_get(aioc_memory *memory, aioc_position_reader *cursor, aioc_position *position)
+{
+    aiocosmos_str rid, behind = aioc_memory_str("");
+    uint64_t place = aioc_position_get_number(cursor), flags = aioc_position_get_number(cursor), number;
+    cursor->ok = cursor->ok && place <= AIOC_POSITION_IN_CHANGES &&
+                 flags <= (AIOC_POSITION_HAS_KEY | AIOC_POSITION_HAS_LAST);
+    position->place = (uint8_t)place;
+    position->question = aioc_position_get_word(cursor);
+    rid = aioc_position_get_line(cursor);
+    if (rid.len >= sizeof position->rid) cursor->ok = false;
+    else if (rid.len > 0) memcpy(position->rid, rid.ptr, rid.len);
+    position->skip_left = aioc_position_get_number(cursor);
+    position->take_left = aioc_position_get_number(cursor) - 1;
+    if (aioc_position_get_pieces(memory, cursor, position, &behind) != 0) return AIOCOSMOS_E_NOMEM;
+    aioc_position_get_border(cursor, &position->rest_min);
+    aioc_position_get_border(cursor, &position->min);
+    aioc_position_get_border(cursor, &position->max);
+    position->values = aioc_position_get_counted(cursor);
+    position->rid_of_row = aioc_position_get_line(cursor);
+    number = aioc_position_get_number(cursor);
+    position->rows_of_rid = (uint32_t)number;
+    if (number > UINT32_MAX) cursor->ok = false;
+    if (flags & AIOC_POSITION_HAS_KEY) position->key[0] = aioc_position_get_word(cursor);
+    if (flags & AIOC_POSITION_HAS_KEY) position->key[1] = aioc_position_get_word(cursor);
+    position->has_last = (flags & AIOC_POSITION_HAS_LAST) != 0;
+    if (position->has_last) position->last = aioc_position_get_hash(cursor);
+    if (aioc_position_get_seen(memory, cursor, position) != 0) return AIOCOSMOS_E_NOMEM;
+    position->rows = aioc_position_get_counted(cursor);
+    cursor->ok = cursor->ok && cursor->at == cursor->end && aioc_position_is_place(position, behind);
+    return 0;
+}
+
+/* The bytes of a token into the block, less the checksum, which is right. *damaged: they are not. */
+static int aioc_position_decode(aioc_memory *memory, aiocosmos_str text, aioc_memory_buffer *block, bool *damaged)
+{
+    static const char digits[] = "AQgw", pairs[] = "AEIMQUYcgkosw048";  /* what may stand last: no bit is lost */
+    size_t i, padded = (text.len + 3) / 4 * 4, len = 0, error_at;
+    char last = text.len > 0 ? text.ptr[text.len - 1] : '\0';
+    *damaged = text.len % 4 == 1 || (text.len % 4 == 2 && !strchr(digits, last)) ||
+               (text.len % 4 == 3 && !strchr(pairs, last));
+    if (*damaged) return 0;
+    if (!aioc_memory_reserve(memory, block, padded + 1)) return AIOCOSMOS_E_NOMEM;
+    for (i = 0; i < padded; i++) {
+        char c = i < text.len ? text.ptr[i] : '=';
+        block->data[i] = c == '-' ? '+' : c == '_' ? '/' : i < text.len && (c == '+' || c == '/' || c == '=') ? '.' : c;
+    }
+    /* In place: three bytes are written when their four digits have been read. */
+    *damaged = !aioc_text_base64_decode(aioc_text_view(block->data, padded), (unsigned char *)block->data, padded, &len,
+                                        &error_at) || len < AIOC_POSITION_CHECK_BYTES;
+    if (*damaged) return 0;
+    block->len = len - AIOC_POSITION_CHECK_BYTES;
+    *damaged = aioc_text_load64le((const unsigned char *)block->data + block->len) !=
+               aioc_position_checksum(block->data, block->len);
+    return 0;
+}
+
+static void aioc_position_free(aioc_memory *memory, aioc_position *position)
+{
+    aioc_memory_free(memory, (void *)(uintptr_t)position->pieces, position->piece_count * sizeof *position->pieces);
+    aioc_memory_free(memory, (void *)(uintptr_t)position->seen, position->seen_count * sizeof *position->seen);
+    memset(position, 0, sizeof *position);
+}
+
+/* 0, and *position, whose texts are in the block: the caller frees both. E_NOMEM; E_ARGUMENT and *why: then there is
+ * nothing to free. The block must be empty. */
+static int aioc_position_read(aioc_memory *memory, aiocosmos_str token, aioc_memory_buffer *block,
+                              aioc_position *position, const char **why)
+{
+    const size_t prefix = sizeof AIOC_POSITION_PREFIX - 1;
+    aioc_position_reader cursor;
+    aiocosmos_str text;
+    bool damaged = false;
+    int result;
+    memset(position, 0, sizeof *position);
+    *why = "not a continuation token of this library";
+    if (token.len < prefix || memcmp(token.ptr, "aq", 2) != 0 || token.ptr[3] != '-') return AIOCOSMOS_E_ARGUMENT;
+    *why = "a continuation token of another version of this library";
+    if (memcmp(token.ptr, AIOC_POSITION_PREFIX, prefix) != 0) return AIOCOSMOS_E_ARGUMENT;
+    *why = "a damaged continuation token";
+    text = aioc_text_view(token.ptr + prefix, token.len - prefix);
+    block->len = 0;
+    result = aioc_position_decode(memory, text, block, &damaged);
+    cursor.ok = result == 0 && !damaged;
+    if (cursor.ok) {
+        cursor.at = block->data;
+        cursor.end = block->data + block->len;
+        result = aioc_position_get(memory, &cursor, position);
+    }
+    if (result == 0 && cursor.ok) return 0;
+    aioc_position_free(memory, position);
+    aioc_memory_buffer_free(memory, block);
+    return result != 0 ? result : AIOCOSMOS_E_ARGUMENT;
+}
+
 /*==============================================================================
  * MARK: - Feeds                                                         >>feeds
  *
@@ -16299,7 +16315,7 @@ typedef struct aioc_feeds_stream {
     size_t   reserved;  /* bytes, for the answer on its way */
     uint32_t asks;
     uint32_t version;      /* of the ranges by which the request was sent */
-    uint8_t  side;         /* aioc_query_side: which text it is asked */
+    uint8_t  side;         /* aioc_plan_side: which text it is asked */
     bool     asked_all;    /* nothing is left to ask for */
     bool     failed;       /* the last request: asked again for the next page */
     bool     skipping;     /* its first rows were given before the query was resumed */
@@ -16337,13 +16353,13 @@ typedef struct aioc_feeds_fan {
     aioc_memory_buffer edges;        /* of the part of the key space that is asked for; no max: all of it */
     aioc_memory *memory;
     aioc_feeds_watch ranges;
-    aioc_query_plan *plan;
-    const aioc_query_info *info;  /* of the reading under way */
-    aioc_query_info plain;        /* of rows that are the result as they are: all zero */
+    aioc_plan *plan;
+    const aioc_plan_info *info;   /* of the reading under way */
+    aioc_plan_info plain;         /* of rows that are the result as they are: all zero */
     aioc_op *plan_op;
-    aioc_memory_buffer bodies[4];  /* by aioc_query_side */
+    aioc_memory_buffer bodies[4];  /* by aioc_plan_side */
     aioc_memory_buffer token;      /* decoded: what it resumes from */
-    aioc_query_position from;      /* place 0: from the beginning */
+    aioc_position from;            /* place 0: from the beginning */
     aiocosmos_json_doc from_doc;
     aiocosmos_json from_items;    /* sort values of the last row given before */
     bool     from_unordered;      /* arrays or objects are among them */
@@ -16376,11 +16392,11 @@ typedef struct aioc_feeds_fan {
     uint64_t page_number, turns;
     char     rid[33];  /* of the container that state or plan are of; "": not known */
 
-    aioc_query_groups groups;
-    aioc_query_best best;
-    aioc_query_hybrid hybrid;
-    aioc_query_set distinct;
-    aioc_query_hash last_hash;
+    aioc_rows_groups groups;
+    aioc_rows_best best;
+    aioc_rows_hybrid hybrid;
+    aioc_rows_set distinct;
+    aioc_rows_hash last_hash;
     bool     has_last_hash;
     uint64_t key[2];  /* of all hashes */
     uint64_t count;   /* DCOUNT */
@@ -16455,7 +16471,7 @@ struct aioc_feeds_query {
 
 /* A query plan that is kept for the next query of its text. */
 typedef struct aioc_feeds_plan {
-    aioc_query_plan *plan;
+    aioc_plan *plan;
     aioc_memory_buffer key;
     bool general;   /* whatever the parameters are */
     uint64_t used;  /* larger: later */
@@ -17017,12 +17033,12 @@ static void aioc_feeds_fan_free(aioc_feeds_query *query)
         aioc_feeds_stream_free(stream);
     }
     aioc_feeds_watch_close(&fan->ranges);
-    if (fan->plan) aioc_query_plan_release(memory, fan->plan);
-    aioc_query_groups_close(&fan->groups);
-    aioc_query_best_close(&fan->best);
-    aioc_query_hybrid_close(&fan->hybrid);
-    aioc_query_set_free(memory, &fan->distinct);
-    aioc_query_position_free(memory, &fan->from);
+    if (fan->plan) aioc_plan_release(memory, fan->plan);
+    aioc_rows_groups_close(&fan->groups);
+    aioc_rows_best_close(&fan->best);
+    aioc_rows_hybrid_close(&fan->hybrid);
+    aioc_rows_set_free(memory, &fan->distinct);
+    aioc_position_free(memory, &fan->from);
     aioc_feeds_answer_free(memory, fan->shown);
     aioc_json_close(&fan->rest_doc);
     aioc_json_close(&fan->from_doc);
@@ -17280,23 +17296,23 @@ static int aioc_feeds_read_token(aioc_feeds_query *query, aiocosmos_str token)
     aioc_op_engine *engine = query->feeds->engine;
     aioc_feeds_fan *fan = query->fan;
     aioc_memory_buffer block = { NULL, 0, 0 };
-    aioc_query_position position;
+    aioc_position position;
     const char *why = "";
     int refused;
     memset(&position, 0, sizeof position);
-    refused = aioc_query_token_read(engine->memory, token, &block, &position, &why);
+    refused = aioc_position_read(engine->memory, token, &block, &position, &why);
     if (refused == AIOCOSMOS_E_NOMEM) {
         refused = aioc_op_refuse_memory(engine);
     } else if (refused) {
         refused = aioc_op_refuse(engine, "continuation", why);
-    } else if ((position.place == AIOC_QUERY_IN_CHANGES) != (fan && fan->changes)) {
+    } else if ((position.place == AIOC_POSITION_IN_CHANGES) != (fan && fan->changes)) {
         refused = aioc_op_refuse(engine, "continuation", fan && fan->changes ? "of a query, not of a change feed"
                                  : "of a change feed, not of a query");
     } else if (position.question != query->question) {
         refused = aioc_op_refuse(engine, "continuation", fan && fan->changes
                                  ? "of another container, another part of it, or another kind of change feed"
                                  : "of another query or container");
-    } else if (position.place == AIOC_QUERY_AT_SERVICE) {
+    } else if (position.place == AIOC_POSITION_AT_SERVICE) {
         refused = aioc_feeds_keep(engine, &query->continuation, position.pieces[0].continuation);
         if (!refused) aioc_feeds_fan_free(query);  /* it was the gateway that served it */
     } else if (!fan) {
@@ -17306,7 +17322,7 @@ static int aioc_feeds_read_token(aioc_feeds_query *query, aiocosmos_str token)
         fan->from = position;
         return 0;
     }
-    aioc_query_position_free(engine->memory, &position);
+    aioc_position_free(engine->memory, &position);
     aioc_memory_buffer_free(engine->memory, &block);
     return refused;
 }
@@ -17608,20 +17624,20 @@ static void aioc_feeds_deliver(aioc_feeds_query *query, aiocosmos_page *page)
 static bool aioc_feeds_write_service_token(aioc_feeds_query *query, aiocosmos_str continuation)
 {
     aioc_memory *memory = query->feeds->engine->memory;
-    aioc_query_position position;
-    aioc_query_piece piece;
+    aioc_position position;
+    aioc_position_piece piece;
     query->continuation_out.len = 0;
     if (continuation.len == 0) return true;
     memset(&position, 0, sizeof position);
     memset(&piece, 0, sizeof piece);
     piece.min = piece.max = aioc_memory_str("");
     piece.continuation = continuation;
-    position.place = AIOC_QUERY_AT_SERVICE;
+    position.place = AIOC_POSITION_AT_SERVICE;
     position.question = query->question;
     position.take_left = UINT64_MAX;
     position.pieces = &piece;
     position.piece_count = 1;
-    return aioc_query_token_write(memory, &query->continuation_out, &position, SIZE_MAX) == 1;
+    return aioc_position_write(memory, &query->continuation_out, &position, SIZE_MAX) == 1;
 }
 
 /* Moves on to the next page. False: no memory to remember where, and this page can be asked for again. */
@@ -17739,11 +17755,11 @@ static bool aioc_feeds_plan_key(const aioc_feeds_query *query, aioc_memory_buffe
            aioc_memory_append(fan->memory, key, fan->params.data, fan->params.len);
 }
 
-static aioc_query_plan *aioc_feeds_plan_kept(aioc_feeds_query *query)
+static aioc_plan *aioc_feeds_plan_kept(aioc_feeds_query *query)
 {
     aioc_feeds *feeds = query->feeds;
     aioc_memory_buffer key = { NULL, 0, 0 };
-    aioc_query_plan *plan = NULL;
+    aioc_plan *plan = NULL;
     size_t general;
     uint32_t i;
     bool ok = aioc_feeds_plan_key(query, &key, &general);
@@ -17759,13 +17775,13 @@ static aioc_query_plan *aioc_feeds_plan_kept(aioc_feeds_query *query)
 }
 
 /* Keeps a plan in the place of the one that was used longest ago. Without memory for it, it is asked for again. */
-static void aioc_feeds_keep_plan(aioc_feeds_query *query, aioc_query_plan *plan)
+static void aioc_feeds_keep_plan(aioc_feeds_query *query, aioc_plan *plan)
 {
     aioc_feeds *feeds = query->feeds;
     aioc_memory *memory = feeds->engine->memory;
     aioc_memory_buffer key = { NULL, 0, 0 };
     aioc_feeds_plan *kept = &feeds->plans[0];
-    bool ok, general = aioc_query_plan_is_general(plan, aioc_feeds_text(&query->fan->sql));
+    bool ok, general = aioc_plan_is_general(plan, aioc_feeds_text(&query->fan->sql));
     size_t general_len;
     uint32_t i;
     ok = aioc_feeds_plan_key(query, &key, &general_len);
@@ -17776,9 +17792,9 @@ static void aioc_feeds_keep_plan(aioc_feeds_query *query, aioc_query_plan *plan)
     }
     for (i = 1; i < AIOC_FEEDS_PLANS; i++)
         if (feeds->plans[i].used < kept->used) kept = &feeds->plans[i];
-    if (kept->plan) aioc_query_plan_release(memory, kept->plan);
+    if (kept->plan) aioc_plan_release(memory, kept->plan);
     aioc_memory_buffer_free(memory, &kept->key);
-    aioc_query_plan_hold(plan);
+    aioc_plan_hold(plan);
     kept->plan = plan;
     kept->key = key;
     kept->general = general;
@@ -17821,7 +17837,7 @@ static void aioc_feeds_plan_came(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_feeds_query *query = (aioc_feeds_query *)op->owner;
     aioc_feeds_fan *fan = query->fan;
-    aioc_query_plan *plan = NULL;
+    aioc_plan *plan = NULL;
     char why[256];
     int status = result->status;
     fan->plan_op = NULL;
@@ -17830,9 +17846,9 @@ static void aioc_feeds_plan_came(aioc_op *op, const aiocosmos_result *result)
         aioc_feeds_let_query_go(query);
         return;
     }
-    if (status == 0) status = aioc_query_plan_read(op->engine->memory, result->body, &plan, why, sizeof why);
+    if (status == 0) status = aioc_plan_read(op->engine->memory, result->body, &plan, why, sizeof why);
     if (plan && strcmp(fan->rid, fan->ranges.container->rid) != 0) {
-        aioc_query_plan_release(op->engine->memory, plan);  /* of what, nobody knows: it is asked for anew */
+        aioc_plan_release(op->engine->memory, plan);        /* of what, nobody knows: it is asked for anew */
     } else if (plan) {
         aioc_feeds_keep_plan(query, plan);
         fan->plan = plan;
@@ -17861,7 +17877,7 @@ static int aioc_feeds_ask_plan(aioc_feeds_query *query)
     spec.lines = aioc_memory_str("Content-Type: application/query+json\r\n"
                                  "x-ms-cosmos-is-query-plan-request: True\r\n"
                                  "x-ms-cosmos-query-version: 1.4\r\n"
-                                 "x-ms-cosmos-supported-query-features: " AIOC_QUERY_FEATURES "\r\n");
+                                 "x-ms-cosmos-supported-query-features: " AIOC_PLAN_FEATURES "\r\n");
     spec.body = aioc_feeds_text(&query->body);
     spec.internal = spec.of_page = true;
     memcpy(fan->rid, fan->ranges.container->rid, sizeof fan->rid);
@@ -17993,8 +18009,8 @@ static bool aioc_feeds_cut_spans(aioc_feeds_query *query, bool whole, aiocosmos_
     const aioc_account_container *container = fan->ranges.container;
     aiocosmos_str asked_max = aioc_feeds_max(&fan->edges);
     bool planned = fan->plan && !whole;
-    const aioc_query_span *span = planned ? fan->plan->spans : NULL;
-    const aioc_query_span *end = planned ? span + fan->plan->span_count : NULL;
+    const aioc_plan_span *span = planned ? fan->plan->spans : NULL;
+    const aioc_plan_span *end = planned ? span + fan->plan->span_count : NULL;
     uint32_t i;
     for (i = 0; i < container->range_count; i++) {
         aiocosmos_str min = aioc_feeds_greater(aioc_account_text(container, container->ranges[i].min), rest_min);
@@ -18003,7 +18019,7 @@ static bool aioc_feeds_cut_spans(aioc_feeds_query *query, bool whole, aiocosmos_
         if (!whole && asked_max.len) max = aioc_feeds_lesser(max, asked_max);
         while (span != end && aioc_protocol_epk_compare(span->max, min) <= 0) span++;
         if (planned) {
-            const aioc_query_span *last = span;
+            const aioc_plan_span *last = span;
             while (last != end && aioc_protocol_epk_compare(last->min, max) < 0) last++;
             if (last == span) continue;
             min = aioc_feeds_greater(min, span->min);
@@ -18034,7 +18050,7 @@ static uint64_t aioc_feeds_rows_to_ask(const aioc_feeds_query *query, uint32_t a
             rows = room / (fan->bytes_seen / fan->rows_seen + 1);
         if (rows > AIOC_FEEDS_ROWS_MAX) rows = AIOC_FEEDS_ROWS_MAX;
         /* Of DISTINCT, a row that counts may take many that do not. */
-        if (fan->info->distinct == AIOC_QUERY_ALL && fan->take_left < AIOC_FEEDS_ROWS_MAX &&
+        if (fan->info->distinct == AIOC_PLAN_ALL && fan->take_left < AIOC_FEEDS_ROWS_MAX &&
             fan->skip_left < AIOC_FEEDS_ROWS_MAX && rows > fan->skip_left + fan->take_left)
             rows = fan->skip_left + fan->take_left;
         if (!rows) rows = 1;
@@ -18461,11 +18477,11 @@ static void aioc_feeds_put_row(aioc_feeds_fan *fan, aiocosmos_str row)
 /* Whether a row has not been seen before. < 0: no memory. */
 static int aioc_feeds_is_distinct(aioc_feeds_fan *fan, aiocosmos_json row)
 {
-    aioc_query_hash hash;
-    if (fan->info->distinct == AIOC_QUERY_ALL) return 1;
-    hash = aioc_query_hash_of(fan->key, row);
-    if (fan->info->distinct == AIOC_QUERY_DISTINCT_UNORDERED || fan->among_unordered)
-        return aioc_query_set_add(fan->memory, &fan->distinct, hash);
+    aioc_rows_hash hash;
+    if (fan->info->distinct == AIOC_PLAN_ALL) return 1;
+    hash = aioc_rows_hash_of(fan->key, row);
+    if (fan->info->distinct == AIOC_PLAN_DISTINCT_UNORDERED || fan->among_unordered)
+        return aioc_rows_set_add(fan->memory, &fan->distinct, hash);
     if (fan->has_last_hash && fan->last_hash.high == hash.high && fan->last_hash.low == hash.low) return 0;
     fan->last_hash = hash;
     fan->has_last_hash = true;
@@ -18496,10 +18512,10 @@ static int aioc_feeds_emit(aioc_feeds_fan *fan, aiocosmos_json row)
 static int aioc_feeds_take_row(aioc_feeds_fan *fan, aiocosmos_json row, const char **why)
 {
     switch (fan->sink) {
-    case AIOC_FEEDS_TO_GROUPS: return aioc_query_groups_add(&fan->groups, row, why);
-    case AIOC_FEEDS_TO_BEST: return aioc_query_best_add(&fan->best, row, why);
-    case AIOC_FEEDS_TO_STATISTICS: return aioc_query_hybrid_add_statistics(&fan->hybrid, row, why);
-    case AIOC_FEEDS_TO_COMPONENT: return aioc_query_hybrid_add_row(&fan->hybrid, fan->component, row, why);
+    case AIOC_FEEDS_TO_GROUPS: return aioc_rows_groups_add(&fan->groups, row, why);
+    case AIOC_FEEDS_TO_BEST: return aioc_rows_best_add(&fan->best, row, why);
+    case AIOC_FEEDS_TO_STATISTICS: return aioc_rows_hybrid_add_statistics(&fan->hybrid, row, why);
+    case AIOC_FEEDS_TO_COMPONENT: return aioc_rows_hybrid_add_row(&fan->hybrid, fan->component, row, why);
     default:  /* the order of rows that are only counted says nothing */
         return aioc_feeds_emit(fan, fan->info->order_count ? aioc_json_at(row, "/payload") : row);
     }
@@ -18508,8 +18524,8 @@ static int aioc_feeds_take_row(aioc_feeds_fan *fan, aiocosmos_json row, const ch
 /* Bytes that the query holds beyond its ranges' answers. */
 static size_t aioc_feeds_state_bytes(const aioc_feeds_fan *fan)
 {
-    return aioc_query_groups_bytes(&fan->groups) + aioc_query_best_bytes(&fan->best) +
-           aioc_query_hybrid_bytes(&fan->hybrid) + aioc_query_set_bytes(&fan->distinct) + fan->rest.cap;
+    return aioc_rows_groups_bytes(&fan->groups) + aioc_rows_best_bytes(&fan->best) +
+           aioc_rows_hybrid_bytes(&fan->hybrid) + aioc_rows_set_bytes(&fan->distinct) + fan->rest.cap;
 }
 
 /* True: it has failed. */
@@ -18549,7 +18565,7 @@ static aioc_feeds_answer *aioc_feeds_shift(aioc_feeds_stream *stream)
 /* Whether an answer can be the page as it is. */
 static bool aioc_feeds_passes_through(const aioc_feeds_fan *fan)
 {
-    return fan->sink == AIOC_FEEDS_TO_PAGES && fan->info->distinct == AIOC_QUERY_ALL && !fan->skip_left &&
+    return fan->sink == AIOC_FEEDS_TO_PAGES && fan->info->distinct == AIOC_PLAN_ALL && !fan->skip_left &&
            fan->take_left == UINT64_MAX;
 }
 
@@ -18588,7 +18604,7 @@ static void aioc_feeds_read_sequence(aioc_feeds_query *query)
     aioc_feeds_answer *answer;
     const char *why = "";
     /* Sums and the like are the same whatever comes first; groups, and what ranks the same, come as they are met. */
-    bool in_place = fan->sink == AIOC_FEEDS_TO_PAGES || aioc_query_shape_makes_lists(&fan->info->shape);
+    bool in_place = fan->sink == AIOC_FEEDS_TO_PAGES || aioc_plan_shape_makes_lists(&fan->info->shape);
     uint32_t place = 0;
     int status = 0;
     while (fan->take_left && place < fan->stream_count && !fan->streams[place]->first) {
@@ -18633,7 +18649,7 @@ static void aioc_feeds_read_sequence(aioc_feeds_query *query)
 
 /* By their values, column by column; ties by the place of the range in the key space. Arrays have an order that only
  * the service knows, and objects: ranges are read through them one after the other, and columns behind say nothing. */
-static int aioc_feeds_compare_items(const aioc_query_info *info, aiocosmos_json a, aiocosmos_json b)
+static int aioc_feeds_compare_items(const aioc_plan_info *info, aiocosmos_json a, aiocosmos_json b)
 {
     aiocosmos_json one = aioc_json_none(), other = one, one_value;
     uint32_t column;
@@ -18642,9 +18658,9 @@ static int aioc_feeds_compare_items(const aioc_query_info *info, aiocosmos_json 
         aioc_json_next(a, NULL, &one);
         aioc_json_next(b, NULL, &other);
         one_value = aioc_json_at(one, "/item");
-        order = aioc_query_compare(one_value, aioc_json_at(other, "/item"));
+        order = aioc_rows_compare(one_value, aioc_json_at(other, "/item"));
         if (order) return info->descending[column] ? -order : order;
-        if (aioc_query_has_members(one_value)) return 0;
+        if (aioc_rows_has_members(one_value)) return 0;
     }
     return 0;
 }
@@ -18660,7 +18676,7 @@ static bool aioc_feeds_before(const aioc_feeds_fan *fan, const aioc_feeds_stream
 {
     int order = aioc_feeds_compare_items(fan->info, a->items, b->items);
     if (order == 0 && a->kin.len && aioc_memory_same(aioc_feeds_text(&a->kin), aioc_feeds_text(&b->kin))) {
-        order = aioc_query_rid_compare(aioc_feeds_rid_of(a->head), aioc_feeds_rid_of(b->head));
+        order = aioc_rows_rid_compare(aioc_feeds_rid_of(a->head), aioc_feeds_rid_of(b->head));
         if (a->rids_fall) order = -order;
     }
     return order ? order < 0 : a->heap_order < b->heap_order;
@@ -18688,7 +18704,7 @@ static void aioc_feeds_heap_push(aioc_feeds_fan *fan, aioc_feeds_stream *stream)
 }
 
 /* Reads the sort values and so on of a stream's next row. 1: there is one; 0: none has come; E_PROTOCOL. */
-static int aioc_feeds_next_head(aioc_feeds_stream *stream, const aioc_query_info *info)
+static int aioc_feeds_next_head(aioc_feeds_stream *stream, const aioc_plan_info *info)
 {
     while (stream->first) {
         aioc_feeds_answer *answer = stream->first;
@@ -18719,7 +18735,7 @@ static bool aioc_feeds_is_ahead(const aioc_feeds_stream *stream)
     aiocosmos_json row = stream->head;
     while (aioc_json_next(stream->first->rows, NULL, &row) &&
            aioc_feeds_compare_items(fan->info, aioc_json_at(row, "/orderByItems"), fan->from_items) == 0)
-        if (aioc_query_rid_compare(aioc_feeds_rid_of(row), fan->from.rid_of_row) == 0) return true;
+        if (aioc_rows_rid_compare(aioc_feeds_rid_of(row), fan->from.rid_of_row) == 0) return true;
     return false;
 }
 
@@ -18731,10 +18747,10 @@ static int aioc_feeds_was_given(aioc_feeds_stream *stream, const char **why)
 {
     const aioc_feeds_fan *fan = stream->query->fan;
     int order = aioc_feeds_compare_items(fan->info, stream->items, fan->from_items);
-    int rid = aioc_query_rid_compare(aioc_feeds_rid_of(stream->head), fan->from.rid_of_row);
+    int rid = aioc_rows_rid_compare(aioc_feeds_rid_of(stream->head), fan->from.rid_of_row);
     *why = aioc_feeds_lost_place;
-    if (stream->side != AIOC_QUERY_TARGET)
-        return stream->skipping = order < 0 || (order == 0 && stream->side == AIOC_QUERY_LEFT);
+    if (stream->side != AIOC_PLAN_TARGET)
+        return stream->skipping = order < 0 || (order == 0 && stream->side == AIOC_PLAN_LEFT);
     if (order == 0 && rid == 0 && stream->skipped < fan->from.rows_of_rid) {
         stream->skipped++;
         return 1;
@@ -18838,8 +18854,8 @@ static int aioc_feeds_give_first(aioc_feeds_query *query)
     aiocosmos_json item = aioc_json_none();
     int status;
     fan->among_unordered = false;
-    while (fan->info->distinct != AIOC_QUERY_ALL && aioc_json_next(stream->items, NULL, &item))
-        fan->among_unordered = fan->among_unordered || aioc_query_has_members(aioc_json_at(item, "/item"));
+    while (fan->info->distinct != AIOC_PLAN_ALL && aioc_json_next(stream->items, NULL, &item))
+        fan->among_unordered = fan->among_unordered || aioc_rows_has_members(aioc_json_at(item, "/item"));
     status = aioc_feeds_can_remember(fan, stream) ? 0 : AIOCOSMOS_E_NOMEM;
     if (!status) status = aioc_feeds_emit(fan, aioc_json_at(stream->head, "/payload"));
     if (!status && !aioc_feeds_remember(fan, stream)) status = AIOCOSMOS_E_NOMEM;
@@ -18891,7 +18907,7 @@ static void aioc_feeds_read_ordered(aioc_feeds_query *query)
 /* What is left to read: all streams of a change feed; else from the leftmost one on, those that were begun. A stream
  * that was split has its heirs behind it, which begin where its last answer ended: as long as it has answers, they are
  * not told of. */
-static uint32_t aioc_feeds_list_pieces(const aioc_feeds_fan *fan, aioc_query_piece *pieces,
+static uint32_t aioc_feeds_list_pieces(const aioc_feeds_fan *fan, aioc_position_piece *pieces,
                                        aiocosmos_str *rest_min)
 {
     aiocosmos_str covered = aioc_memory_str("");
@@ -18933,8 +18949,8 @@ static int aioc_feeds_rest_text(aioc_feeds_query *query, aiocosmos_str *out)
 static bool aioc_feeds_write_token(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
-    aioc_query_position position;
-    aioc_query_piece *pieces = NULL;
+    aioc_position position;
+    aioc_position_piece *pieces = NULL;
     size_t pieces_size = (fan->stream_count + 1u) * sizeof *pieces;
     int written = AIOCOSMOS_E_NOMEM;
     query->continuation_out.len = 0;
@@ -18945,27 +18961,27 @@ static bool aioc_feeds_write_token(aioc_feeds_query *query)
     position.skip_left = fan->skip_left;
     position.take_left = fan->take_left;
     position.rest_min = aioc_memory_str("FF");
-    pieces = (aioc_query_piece *)aioc_memory_alloc(fan->memory, pieces_size);
+    pieces = (aioc_position_piece *)aioc_memory_alloc(fan->memory, pieces_size);
     if (!pieces) return false;
     if (fan->changes) {
-        position.place = AIOC_QUERY_IN_CHANGES;
+        position.place = AIOC_POSITION_IN_CHANGES;
         memcpy(position.rid, fan->rid, sizeof position.rid);
         position.skip_left = fan->since;
         position.take_left = fan->by_key ? 0 : UINT64_MAX;
     } else if (fan->stage == AIOC_FEEDS_GIVING) {
         written = aioc_feeds_rest_text(query, &position.rows);
-        if (written > 0) position.place = AIOC_QUERY_IN_ROWS;
+        if (written > 0) position.place = AIOC_POSITION_IN_ROWS;
     } else if (fan->ordered) {
-        position.place = AIOC_QUERY_IN_ORDER;
+        position.place = AIOC_POSITION_IN_ORDER;
         position.min = aioc_feeds_min(&fan->last_edges);
         position.max = aioc_feeds_max(&fan->last_edges);
         position.values = aioc_feeds_text(&fan->last_items);
         position.rid_of_row = aioc_feeds_text(&fan->last_rid);
         position.rows_of_rid = fan->last_rows;
     } else {
-        position.place = AIOC_QUERY_IN_SEQUENCE;
+        position.place = AIOC_POSITION_IN_SEQUENCE;
     }
-    if (position.place == AIOC_QUERY_IN_CHANGES || position.place == AIOC_QUERY_IN_SEQUENCE) {
+    if (position.place == AIOC_POSITION_IN_CHANGES || position.place == AIOC_POSITION_IN_SEQUENCE) {
         position.pieces = pieces;
         position.piece_count = aioc_feeds_list_pieces(fan, pieces, &position.rest_min);
     }
@@ -18975,7 +18991,7 @@ static bool aioc_feeds_write_token(aioc_feeds_query *query)
     position.seen = fan->distinct.slots;
     position.seen_count = fan->distinct.count;
     if (position.place)
-        written = aioc_query_token_write(fan->memory, &query->continuation_out, &position, fan->continuation_max);
+        written = aioc_position_write(fan->memory, &query->continuation_out, &position, fan->continuation_max);
     aioc_memory_free(fan->memory, pieces, pieces_size);
     return written >= 0;
 }
@@ -19117,10 +19133,10 @@ static bool aioc_feeds_build_bodies(aioc_feeds_query *query, aiocosmos_str sql)
     aioc_memory_buffer text = { NULL, 0, 0 }, filter = { NULL, 0, 0 };
     bool ok = true, found = false, in_order = fan->from_items.type == AIOCOSMOS_JSON_ARR;
     int side;
-    for (side = AIOC_QUERY_FRESH; ok && side <= (in_order ? AIOC_QUERY_RIGHT : AIOC_QUERY_FRESH); side++) {
+    for (side = AIOC_PLAN_FRESH; ok && side <= (in_order ? AIOC_PLAN_RIGHT : AIOC_PLAN_FRESH); side++) {
         text.len = filter.len = 0;
-        ok = aioc_query_append_filter(fan->memory, &filter, fan->info, fan->from_items, (aioc_query_side)side) &&
-             aioc_query_append_text(fan->memory, &text, sql, aioc_feeds_text(&filter), &found) &&
+        ok = aioc_plan_append_filter(fan->memory, &filter, fan->info, fan->from_items, (aioc_plan_side)side) &&
+             aioc_plan_append_text(fan->memory, &text, sql, aioc_feeds_text(&filter), &found) &&
              aioc_feeds_append_body(fan->memory, &fan->bodies[side], aioc_feeds_text(&text),
                                     aioc_feeds_text(&fan->params));
         fan->unfiltered = !found || aioc_memory_same(aioc_feeds_text(&filter), aioc_memory_str("true"));
@@ -19150,11 +19166,11 @@ static bool aioc_feeds_cut_in_order(aioc_feeds_query *query)
             aioc_feeds_remove_stream(fan, place--);
             continue;
         }
-        stream->side = (uint8_t)(aioc_protocol_epk_compare(stream->max, min) <= 0 ? AIOC_QUERY_LEFT
-                                 : aioc_protocol_epk_compare(stream->min, max) >= 0 ? AIOC_QUERY_RIGHT
-                                 : AIOC_QUERY_TARGET);
-        stream->skipping = stream->side == AIOC_QUERY_TARGET || fan->unfiltered;
-        if (stream->side == AIOC_QUERY_TARGET &&
+        stream->side = (uint8_t)(aioc_protocol_epk_compare(stream->max, min) <= 0 ? AIOC_PLAN_LEFT
+                                 : aioc_protocol_epk_compare(stream->min, max) >= 0 ? AIOC_PLAN_RIGHT
+                                 : AIOC_PLAN_TARGET);
+        stream->skipping = stream->side == AIOC_PLAN_TARGET || fan->unfiltered;
+        if (stream->side == AIOC_PLAN_TARGET &&
             !aioc_feeds_set_edges(query->feeds->engine->memory, &stream->kin, min, max)) return false;
     }
     return true;
@@ -19167,7 +19183,7 @@ static bool aioc_feeds_cut_in_sequence(aioc_feeds_query *query)
     aioc_feeds_fan *fan = query->fan;
     uint32_t i;
     for (i = 0; i < fan->from.piece_count; i++) {
-        const aioc_query_piece *piece = &fan->from.pieces[i];
+        const aioc_position_piece *piece = &fan->from.pieces[i];
         if (aioc_feeds_cut(query, fan->stream_count, piece->min, piece->max, piece->continuation) == UINT32_MAX)
             return false;
     }
@@ -19181,12 +19197,12 @@ static bool aioc_feeds_cut_all(aioc_feeds_query *query)
     bool whole = fan->sink == AIOC_FEEDS_TO_STATISTICS;  /* of all that is there, not of what is asked for */
     if (!fan->from.place || whole) return aioc_feeds_cut_spans(query, whole, aioc_memory_str(""));
     if (fan->from_items.type == AIOCOSMOS_JSON_ARR) return aioc_feeds_cut_in_order(query);
-    if (fan->from.place == AIOC_QUERY_IN_ORDER) return aioc_feeds_cut_spans(query, false, aioc_memory_str(""));
+    if (fan->from.place == AIOC_POSITION_IN_ORDER) return aioc_feeds_cut_spans(query, false, aioc_memory_str(""));
     return aioc_feeds_cut_in_sequence(query);
 }
 
 /* Begins to read the ranges: a text, what it is, and where its rows go. */
-static void aioc_feeds_begin_reading(aioc_feeds_query *query, aiocosmos_str sql, const aioc_query_info *info,
+static void aioc_feeds_begin_reading(aioc_feeds_query *query, aiocosmos_str sql, const aioc_plan_info *info,
                                      aioc_feeds_sink sink)
 {
     aioc_feeds_fan *fan = query->fan;
@@ -19232,9 +19248,9 @@ static void aioc_feeds_begin_giving(aioc_feeds_query *query, bool collected)
 static int aioc_feeds_next_result(aioc_feeds_fan *fan, aioc_feeds_sink sink, aioc_memory_buffer *out)
 {
     switch (sink) {
-    case AIOC_FEEDS_TO_GROUPS: return aioc_query_groups_next(&fan->groups, out);
-    case AIOC_FEEDS_TO_BEST: return aioc_query_best_next(&fan->best, out);
-    default: return aioc_query_hybrid_next(&fan->hybrid, out);
+    case AIOC_FEEDS_TO_GROUPS: return aioc_rows_groups_next(&fan->groups, out);
+    case AIOC_FEEDS_TO_BEST: return aioc_rows_best_next(&fan->best, out);
+    default: return aioc_rows_hybrid_next(&fan->hybrid, out);
     }
 }
 
@@ -19271,7 +19287,7 @@ static void aioc_feeds_begin_component(aioc_feeds_query *query)
     aioc_feeds_fan *fan = query->fan;
     aioc_memory_buffer sql = { NULL, 0, 0 };
     char why[256];
-    int status = aioc_query_hybrid_component_text(&fan->hybrid, fan->component, &sql, why, sizeof why);
+    int status = aioc_rows_hybrid_component_text(&fan->hybrid, fan->component, &sql, why, sizeof why);
     if (status == AIOCOSMOS_E_NOMEM) aioc_feeds_fail(&fan->tally, status, "no memory for a component's query");
     else if (status) aioc_feeds_break(fan, status, why);
     else aioc_feeds_begin_reading(query, aioc_feeds_text(&sql), &fan->plan->components[fan->component].info,
@@ -19298,23 +19314,23 @@ static void aioc_feeds_end_reading(aioc_feeds_query *query)
             return;
         }
         fan->info = &fan->plan->info;
-        aioc_query_hybrid_finish(&fan->hybrid);
+        aioc_rows_hybrid_finish(&fan->hybrid);
         ok = aioc_feeds_collect(query);
-        aioc_query_hybrid_close(&fan->hybrid);
+        aioc_rows_hybrid_close(&fan->hybrid);
         break;
     case AIOC_FEEDS_TO_COUNT:
         ok = aioc_feeds_collect_count(query);
-        aioc_query_set_free(fan->memory, &fan->distinct);
+        aioc_rows_set_free(fan->memory, &fan->distinct);
         fan->skip_left = 0;
         fan->take_left = UINT64_MAX;
         break;
     case AIOC_FEEDS_TO_GROUPS:
         ok = aioc_feeds_collect(query);
-        aioc_query_groups_close(&fan->groups);
+        aioc_rows_groups_close(&fan->groups);
         break;
     default:
         ok = aioc_feeds_collect(query);
-        aioc_query_best_close(&fan->best);
+        aioc_rows_best_close(&fan->best);
         break;
     }
     aioc_feeds_begin_giving(query, ok);
@@ -19349,24 +19365,25 @@ static bool aioc_feeds_same_rid(const char *a, const char *b)
 }
 
 /* Goes back to where the token says. 0, E_NOMEM, or E_ARGUMENT: it does not fit to the plan or to the container. */
-static int aioc_feeds_resume(aioc_feeds_query *query, const aioc_query_info *info, aioc_feeds_sink sink)
+static int aioc_feeds_resume(aioc_feeds_query *query, const aioc_plan_info *info, aioc_feeds_sink sink)
 {
     aioc_feeds_fan *fan = query->fan;
-    const aioc_query_position *from = &fan->from;
+    const aioc_position *from = &fan->from;
     bool in_order = info->order_count && sink == AIOC_FEEDS_TO_PAGES;
     aiocosmos_json item = aioc_json_none();
     uint32_t i;
     if (!aioc_feeds_same_rid(from->rid, fan->ranges.container->rid)) return AIOCOSMOS_E_ARGUMENT;
-    if (from->place != AIOC_QUERY_IN_ROWS &&
-        (sink != AIOC_FEEDS_TO_PAGES || (from->place == AIOC_QUERY_IN_ORDER) != in_order)) return AIOCOSMOS_E_ARGUMENT;
+    if (from->place != AIOC_POSITION_IN_ROWS &&
+        (sink != AIOC_FEEDS_TO_PAGES || (from->place == AIOC_POSITION_IN_ORDER) != in_order))
+        return AIOCOSMOS_E_ARGUMENT;
     fan->skip_left = from->skip_left;
     fan->take_left = from->take_left;
     fan->has_last_hash = from->has_last;
     fan->last_hash = from->last;
     if (from->has_last || from->seen_count) memcpy(fan->key, from->key, sizeof fan->key);
     for (i = 0; i < from->seen_count; i++)
-        if (aioc_query_set_add(fan->memory, &fan->distinct, from->seen[i]) < 0) return AIOCOSMOS_E_NOMEM;
-    if (from->place == AIOC_QUERY_IN_ROWS) {
+        if (aioc_rows_set_add(fan->memory, &fan->distinct, from->seen[i]) < 0) return AIOCOSMOS_E_NOMEM;
+    if (from->place == AIOC_POSITION_IN_ROWS) {
         if (!aioc_feeds_set(fan->memory, &fan->rest, from->rows)) return AIOCOSMOS_E_NOMEM;
         fan->info = info;
         fan->sink = (uint8_t)sink;
@@ -19378,7 +19395,7 @@ static int aioc_feeds_resume(aioc_feeds_query *query, const aioc_query_info *inf
     fan->from_items = aioc_json_root(&fan->from_doc);
     if (aioc_json_count(fan->from_items) != info->order_count) return AIOCOSMOS_E_ARGUMENT;
     while (aioc_json_next(fan->from_items, NULL, &item)) {
-        if (aioc_query_has_members(aioc_json_at(item, "/item"))) fan->from_unordered = true;
+        if (aioc_rows_has_members(aioc_json_at(item, "/item"))) fan->from_unordered = true;
     }
     fan->last_rows = from->rows_of_rid;
     return aioc_feeds_set(fan->memory, &fan->last_items, from->values) &&
@@ -19403,10 +19420,10 @@ static void aioc_feeds_begin_again(aioc_feeds_query *query)
     fan->continuation_max = UINT32_MAX;
     ok = aioc_feeds_write_token(query);
     fan->continuation_max = most;
-    aioc_query_position_free(fan->memory, &fan->from);
+    aioc_position_free(fan->memory, &fan->from);
     aioc_memory_buffer_free(fan->memory, &fan->token);
-    ok = ok && aioc_query_token_read(fan->memory, aioc_feeds_text(&query->continuation_out), &fan->token, &fan->from,
-                                     &why) == 0;
+    ok = ok && aioc_position_read(fan->memory, aioc_feeds_text(&query->continuation_out), &fan->token, &fan->from,
+                                  &why) == 0;
     fan->from_unordered = fan->yielded = false;
     if (ok && aioc_feeds_resume(query, fan->info, AIOC_FEEDS_TO_PAGES) == 0)
         aioc_feeds_begin_reading(query, fan->info->rewritten, fan->info, AIOC_FEEDS_TO_PAGES);
@@ -19414,7 +19431,7 @@ static void aioc_feeds_begin_again(aioc_feeds_query *query)
     fan->yielded = fan->tally.status != 0;
 }
 
-static aioc_feeds_sink aioc_feeds_sink_of(const aioc_query_plan *plan, const aioc_query_info *info)
+static aioc_feeds_sink aioc_feeds_sink_of(const aioc_plan *plan, const aioc_plan_info *info)
 {
     if (plan && plan->hybrid) return AIOC_FEEDS_TO_STATISTICS;
     if (info->has_dcount) return AIOC_FEEDS_TO_COUNT;
@@ -19423,21 +19440,21 @@ static aioc_feeds_sink aioc_feeds_sink_of(const aioc_query_plan *plan, const aio
 }
 
 /* Opens what the rows are collected in. 0, or why that cannot be, with the reason. */
-static int aioc_feeds_open_sink(aioc_feeds_query *query, const aioc_query_info *info, aioc_feeds_sink sink)
+static int aioc_feeds_open_sink(aioc_feeds_query *query, const aioc_plan_info *info, aioc_feeds_sink sink)
 {
     aioc_feeds_fan *fan = query->fan;
-    if (sink == AIOC_FEEDS_TO_GROUPS) aioc_query_groups_open(&fan->groups, fan->memory, &info->shape, fan->key);
+    if (sink == AIOC_FEEDS_TO_GROUPS) aioc_rows_groups_open(&fan->groups, fan->memory, &info->shape, fan->key);
     if (sink == AIOC_FEEDS_TO_STATISTICS) {
-        aioc_query_hybrid_close(&fan->hybrid);  /* it may have been begun before, without memory to go on */
-        aioc_query_hybrid_open(&fan->hybrid, fan->memory, fan->plan, fan->key);
+        aioc_rows_hybrid_close(&fan->hybrid);   /* it may have been begun before, without memory to go on */
+        aioc_rows_hybrid_open(&fan->hybrid, fan->memory, fan->plan, fan->key);
     }
     if (sink != AIOC_FEEDS_TO_BEST) return 0;
     if (fan->take_left == UINT64_MAX) {
         aioc_feeds_break(fan, 400, "ORDER BY of a vector's distance or of a rank needs TOP, or OFFSET and LIMIT");
         return fan->tally.status;
     }
-    aioc_query_best_open(&fan->best, fan->memory, fan->skip_left + fan->take_left, info->descending, info->order_count,
-                         info->distinct != AIOC_QUERY_ALL, fan->key);
+    aioc_rows_best_open(&fan->best, fan->memory, fan->skip_left + fan->take_left, info->descending, info->order_count,
+                        info->distinct != AIOC_PLAN_ALL, fan->key);
     return 0;
 }
 
@@ -19445,7 +19462,7 @@ static int aioc_feeds_open_sink(aioc_feeds_query *query, const aioc_query_info *
 static void aioc_feeds_begin(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
-    const aioc_query_info *info = fan->plan ? &fan->plan->info : &fan->plain;
+    const aioc_plan_info *info = fan->plan ? &fan->plan->info : &fan->plain;
     aioc_feeds_sink sink = aioc_feeds_sink_of(fan->plan, info);
     int status = 0;
     fan->skip_left = info->has_offset ? info->offset : 0;
@@ -19755,7 +19772,7 @@ static void aioc_feeds_prepare(aioc_feeds_query *query)
     } else {
         fan->plan = aioc_feeds_plan_kept(query);
         if (fan->plan) {
-            aioc_query_plan_hold(fan->plan);
+            aioc_plan_hold(fan->plan);
             aioc_feeds_begin(query);
             return;
         }
@@ -20611,7 +20628,7 @@ static bool aioc_feeds_same_level(aiocosmos_json a, aiocosmos_json b)
     case AIOCOSMOS_JSON_BOOL: return *a.ptr == *b.ptr;
     case AIOCOSMOS_JSON_NUM:
         return aioc_json_get_f64(a, &number_a) && aioc_json_get_f64(b, &number_b) && number_a == number_b;
-    case AIOCOSMOS_JSON_STR: return aioc_query_compare(a, b) == 0;
+    case AIOCOSMOS_JSON_STR: return aioc_rows_compare(a, b) == 0;
     default: return true;  /* null; {}: the property is missing */
     }
 }
@@ -21227,7 +21244,7 @@ static void aioc_feeds_close(aioc_feeds *feeds)
     for (i = 0; i < feeds->slot_count; i++)
         if (feeds->slots[i].query) aioc_feeds_query_free(feeds->slots[i].query);
     for (i = 0; i < AIOC_FEEDS_PLANS; i++) {
-        if (feeds->plans[i].plan) aioc_query_plan_release(memory, feeds->plans[i].plan);
+        if (feeds->plans[i].plan) aioc_plan_release(memory, feeds->plans[i].plan);
         aioc_memory_buffer_free(memory, &feeds->plans[i].key);
     }
     aioc_memory_free(memory, feeds->slots, feeds->slot_count * sizeof *feeds->slots);

@@ -11,7 +11,7 @@ set -u
 
 exec awk '
 BEGIN {
-    design = " platform memory text json auth resolve tls http pool protocol account operation query feeds client"
+    design = " platform memory text json auth resolve tls http pool protocol account operation plan rows position feeds client"
     count = split(design, layers, " ")
     for (i = 1; i <= count; i++) position[layers[i]] = i
 }

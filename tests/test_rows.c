@@ -1,4 +1,4 @@
-/* The query layer alone: the order of values, what makes two of them the same, sets, partial aggregates, groups, and
+/* The layer rows alone: the order of values, what makes two of them the same, sets, partial aggregates, groups, and
  * the best rows of many. Values are made as models first, which know their order and equality in another way, and are
  * then written as JSON in as many ways as JSON has. */
 #define AIOCOSMOS_IMPLEMENTATION
@@ -129,12 +129,12 @@ static aiocosmos_json json(const char *text)
     return json_of(text, strlen(text));
 }
 
-static aioc_query_hash hash_of(aiocosmos_json value)
+static aioc_rows_hash hash_of(aiocosmos_json value)
 {
-    return aioc_query_hash_of(key, value);
+    return aioc_rows_hash_of(key, value);
 }
 
-static bool same(aioc_query_hash a, aioc_query_hash b)
+static bool same(aioc_rows_hash a, aioc_rows_hash b)
 {
     return a.high == b.high && a.low == b.low;
 }
@@ -195,8 +195,8 @@ static int int_at(aiocosmos_json value, const char *pointer)
 
 static int compare(const char *a, const char *b)
 {
-    int order = aioc_query_compare(json(a), json(b));
-    CHECK_INT(aioc_query_compare(json(b), json(a)), -order);
+    int order = aioc_rows_compare(json(a), json(b));
+    CHECK_INT(aioc_rows_compare(json(b), json(a)), -order);
     return order;
 }
 
@@ -206,8 +206,8 @@ static void check_sequence(aiocosmos_json items)
     bool first = true;
     while (aioc_json_next(items, NULL, &item)) {
         value = aioc_json_at(item, "/item");
-        if (!first) CHECK_INT(aioc_query_compare(before, value), -1);
-        if (!first) CHECK_INT(aioc_query_compare(value, before), 1);
+        if (!first) CHECK_INT(aioc_rows_compare(before, value), -1);
+        if (!first) CHECK_INT(aioc_rows_compare(value, before), 1);
         before = value;
         first = false;
     }
@@ -220,7 +220,7 @@ static void check_tuple(aiocosmos_json one)
     while (result == 0 && aioc_json_next(aioc_json_at(one, "/directions"), NULL, &direction)) {
         aioc_json_next(aioc_json_at(one, "/a"), NULL, &a);
         aioc_json_next(aioc_json_at(one, "/b"), NULL, &b);
-        result = aioc_query_compare(aioc_json_at(a, "/item"), aioc_json_at(b, "/item"));
+        result = aioc_rows_compare(aioc_json_at(a, "/item"), aioc_json_at(b, "/item"));
         if (aioc_json_is_str(direction, "Descending")) result = -result;
     }
     CHECK_INT(result, int_at(one, "/result"));
@@ -234,7 +234,7 @@ TEST(the_order_is_that_of_the_vectors)
     vectors_open("tests/vectors/order-by-compare.json");
     while (aioc_json_next(vector_cases, NULL, &one)) {
         aiocosmos_json op = aioc_json_at(one, "/op");
-        int order = aioc_query_compare(aioc_json_at(one, "/a/item"), aioc_json_at(one, "/b/item"));
+        int order = aioc_rows_compare(aioc_json_at(one, "/a/item"), aioc_json_at(one, "/b/item"));
         if (aioc_json_is_str(op, "compare")) {
             CHECK_INT(order, int_at(one, "/result"));
             compared++;
@@ -571,7 +571,7 @@ TEST(random_strings_are_in_one_order)
     }
     for (i = 0; i < STRINGS; i++) {
         for (j = 0; j < STRINGS; j++) {
-            CHECK_INT(aioc_query_compare(strings[i], strings[j]), order_of_models(&models[i], &models[j]));
+            CHECK_INT(aioc_rows_compare(strings[i], strings[j]), order_of_models(&models[i], &models[j]));
             CHECK_INT(same(hash_of(strings[i]), hash_of(strings[j])), same_model(&models[i], &models[j]));
         }
     }
@@ -594,7 +594,7 @@ TEST(random_values_are_in_one_order)
     }
     for (i = 0; i < VALUES; i++) {
         for (j = 0; j < VALUES; j++) {
-            int got = aioc_query_compare(one[i], other[j]), want = order_of_models(models[i], models[j]);
+            int got = aioc_rows_compare(one[i], other[j]), want = order_of_models(models[i], models[j]);
             if (got == want) continue;
             test_fail(__FILE__, __LINE__, "%d, not %d: %.*s %.*s", got, want, (int)one[i].len, one[i].ptr,
                       (int)other[j].len, other[j].ptr);
@@ -625,14 +625,14 @@ TEST(siphash_is_that_of_its_authors)
     sip_key[1] = aioc_text_load64le(bytes + 8);
     for (i = 0; i < COUNT(vectors); i++) {
         for (cut = 0; cut <= vectors[i].len; cut++) {
-            aioc_query_sip sip;
-            aioc_query_hash hash;
-            aioc_query_sip_open(&sip, sip_key);
-            aioc_query_sip_feed(&sip, bytes, cut);
+            aioc_rows_sip sip;
+            aioc_rows_hash hash;
+            aioc_rows_sip_open(&sip, sip_key);
+            aioc_rows_sip_feed(&sip, bytes, cut);
             for (step = cut; step < vectors[i].len; step += 3) {
-                aioc_query_sip_feed(&sip, bytes + step, vectors[i].len - step < 3 ? vectors[i].len - step : 3);
+                aioc_rows_sip_feed(&sip, bytes + step, vectors[i].len - step < 3 ? vectors[i].len - step : 3);
             }
-            hash = aioc_query_sip_close(&sip);
+            hash = aioc_rows_sip_close(&sip);
             aioc_text_store64le(got, hash.low);
             aioc_text_store64le(got + 8, hash.high);
             CHECK_MEM(got, vectors[i].want, sizeof got);
@@ -667,11 +667,11 @@ TEST(the_same_value_has_the_same_hash_however_it_is_written)
     for (round = 0; round < 4000; round++) {
         model *m = random_model(3);
         aiocosmos_json one = spelled(m), other = spelled(m);
-        aioc_query_hash hash = hash_of(one);
+        aioc_rows_hash hash = hash_of(one);
         if (!same(hash, hash_of(other))) {
             test_fail(__FILE__, __LINE__, "%.*s\n%.*s", (int)one.len, one.ptr, (int)other.len, other.ptr);
         }
-        CHECK(!same(hash, aioc_query_hash_of(other_key, one)));
+        CHECK(!same(hash, aioc_rows_hash_of(other_key, one)));
         change(m);
         other = spelled(m);
         if (same(hash, hash_of(other))) {
@@ -687,7 +687,7 @@ TEST(different_values_have_different_hashes)
 {
     enum { VALUES = 500 };
     static model *models[VALUES];
-    static aioc_query_hash hashes[VALUES];
+    static aioc_rows_hash hashes[VALUES];
     size_t i, j, equal = 0;
     if (LDBL_MANT_DIG < 64) SKIP("long double has no 64 bits here, so the models have no exact equality");
     seed = 22;
@@ -756,22 +756,22 @@ TEST(of_properties_named_twice_the_last_counts)
     CHECK(!same(hash_of(json("{\"a\":1,\"a\":2}")), hash_of(json("{\"a\":1}"))));
     CHECK(!same(hash_of(json("{\"a\":1,\"a\":1}")), hash_of(json("{}"))));
     for (i = 0; i < COUNT(counts); i++) {
-        aioc_query_hash once = hash_of(large_object(counts[i], 3, false));
+        aioc_rows_hash once = hash_of(large_object(counts[i], 3, false));
         CHECK(same(once, hash_of(large_object(counts[i], 3, true))));
         CHECK(same(once, hash_of(large_object(counts[i], 1, true))));
         CHECK(!same(once, hash_of(large_object(counts[i] + 1, 3, false))));
         forget_texts();
     }
-    CHECK(aioc_json_count(large_object(AIOC_QUERY_NAMES_MAX - 2, 100, true)) == AIOC_QUERY_NAMES_MAX);
-    CHECK(same(hash_of(large_object(AIOC_QUERY_NAMES_MAX - 2, 100, false)),
-               hash_of(large_object(AIOC_QUERY_NAMES_MAX - 2, 100, true))));
+    CHECK(aioc_json_count(large_object(AIOC_ROWS_NAMES_MAX - 2, 100, true)) == AIOC_ROWS_NAMES_MAX);
+    CHECK(same(hash_of(large_object(AIOC_ROWS_NAMES_MAX - 2, 100, false)),
+               hash_of(large_object(AIOC_ROWS_NAMES_MAX - 2, 100, true))));
     leave();
 }
 
 TEST(an_object_of_too_many_properties_is_still_hashed_in_any_order)
 {
-    aioc_query_hash hash;
-    size_t i, count = AIOC_QUERY_NAMES_MAX + 10;
+    aioc_rows_hash hash;
+    size_t i, count = AIOC_ROWS_NAMES_MAX + 10;
     enter(PLENTY);
     page.len = 0;
     for (i = 0; i < count; i++) put(&page, "%s\"n%zu\":%zu", i == 0 ? "{" : ",", i, i);
@@ -786,7 +786,7 @@ TEST(an_object_of_too_many_properties_is_still_hashed_in_any_order)
 
 TEST(the_deepest_values_are_hashed)
 {
-    aioc_query_hash hash[3];
+    aioc_rows_hash hash[3];
     int round, i;
     enter(PLENTY);
     for (round = 0; round < 3; round++) {
@@ -805,7 +805,7 @@ TEST(the_deepest_values_are_hashed)
  * says that it feeds. */
 TEST(a_hash_does_not_depend_on_the_machine)
 {
-    aioc_query_hash hash;
+    aioc_rows_hash hash;
     enter(PLENTY);
     hash = hash_of(json("{\"a\":[1,2.5,\"\\u00e9\",null],\"b\":{\"c\":true}}"));
     CHECK(hash.high == UINT64_C(0x312d33fe433da4af) && hash.low == UINT64_C(0x02aad80235053e25));
@@ -815,9 +815,9 @@ TEST(a_hash_does_not_depend_on_the_machine)
 /*--- Sets ---------------------------------------------------------------------*/
 
 /* Few bits, so that many are the same, and many in the same place. */
-static aioc_query_hash random_hash(void)
+static aioc_rows_hash random_hash(void)
 {
-    aioc_query_hash hash;
+    aioc_rows_hash hash;
     hash.low = (uint64_t)below(8) << 32 | below(40);
     hash.high = below(8);
     return hash;
@@ -825,43 +825,43 @@ static aioc_query_hash random_hash(void)
 
 TEST(a_set_has_each_hash_once_in_order_of_arrival)
 {
-    static aioc_query_hash seen[4000];
-    aioc_query_set set = {NULL, 0, 0};
+    static aioc_rows_hash seen[4000];
+    aioc_rows_set set = {NULL, 0, 0};
     uint32_t count = 0, i;
     int round;
     seed = 23;
     enter(PLENTY);
-    CHECK_INT(aioc_query_set_bytes(&set), 0);
+    CHECK_INT(aioc_rows_set_bytes(&set), 0);
     for (round = 0; round < 4000; round++) {
-        aioc_query_hash hash = random_hash();
+        aioc_rows_hash hash = random_hash();
         for (i = 0; i < count && !same(seen[i], hash); i++) continue;
-        CHECK_INT(aioc_query_set_find(&set, hash), i < count ? i : UINT32_MAX);
-        CHECK_INT(aioc_query_set_add(&world.memory, &set, hash), i == count);
+        CHECK_INT(aioc_rows_set_find(&set, hash), i < count ? i : UINT32_MAX);
+        CHECK_INT(aioc_rows_set_add(&world.memory, &set, hash), i == count);
         if (i == count) seen[count++] = hash;
         CHECK_INT(set.count, count);
     }
     CHECK(count > 1000 && count < 2560);
     for (i = 0; i < count; i++) CHECK(same(set.slots[i], seen[i]));
-    CHECK(aioc_query_set_bytes(&set) >= count * sizeof(aioc_query_hash));
-    CHECK(aioc_query_set_bytes(&set) <= world.memory.used);
-    aioc_query_set_clear(&set);
-    for (i = 0; i < count; i++) CHECK_INT(aioc_query_set_find(&set, seen[i]), UINT32_MAX);
-    for (i = 0; i < count; i++) CHECK_INT(aioc_query_set_add(&world.memory, &set, seen[i]), 1);
-    aioc_query_set_free(&world.memory, &set);
+    CHECK(aioc_rows_set_bytes(&set) >= count * sizeof(aioc_rows_hash));
+    CHECK(aioc_rows_set_bytes(&set) <= world.memory.used);
+    aioc_rows_set_clear(&set);
+    for (i = 0; i < count; i++) CHECK_INT(aioc_rows_set_find(&set, seen[i]), UINT32_MAX);
+    for (i = 0; i < count; i++) CHECK_INT(aioc_rows_set_add(&world.memory, &set, seen[i]), 1);
+    aioc_rows_set_free(&world.memory, &set);
     CHECK_INT(set.count, 0);
     leave();
 }
 
 TEST(a_hash_of_zeros_is_one_like_others)
 {
-    aioc_query_set set = {NULL, 0, 0};
-    aioc_query_hash zero = {0, 0}, one = {0, 1};
+    aioc_rows_set set = {NULL, 0, 0};
+    aioc_rows_hash zero = {0, 0}, one = {0, 1};
     enter(PLENTY);
-    CHECK_INT(aioc_query_set_add(&world.memory, &set, one), 1);
-    CHECK_INT(aioc_query_set_find(&set, zero), UINT32_MAX);
-    CHECK_INT(aioc_query_set_add(&world.memory, &set, zero), 1);
-    CHECK_INT(aioc_query_set_add(&world.memory, &set, zero), 0);
-    aioc_query_set_free(&world.memory, &set);
+    CHECK_INT(aioc_rows_set_add(&world.memory, &set, one), 1);
+    CHECK_INT(aioc_rows_set_find(&set, zero), UINT32_MAX);
+    CHECK_INT(aioc_rows_set_add(&world.memory, &set, zero), 1);
+    CHECK_INT(aioc_rows_set_add(&world.memory, &set, zero), 0);
+    aioc_rows_set_free(&world.memory, &set);
     leave();
 }
 
@@ -869,21 +869,21 @@ TEST(a_set_survives_that_there_is_no_memory)
 {
     int allowed;
     for (allowed = 0; allowed < 8; allowed++) {
-        aioc_query_set set = {NULL, 0, 0};
-        aioc_query_hash hash = {7, 0};
+        aioc_rows_set set = {NULL, 0, 0};
+        aioc_rows_hash hash = {7, 0};
         int result = 1;
         enter(allowed);
         for (hash.low = 0; hash.low < 1000 && result > 0; hash.low++) {
-            result = aioc_query_set_add(&world.memory, &set, hash);
+            result = aioc_rows_set_add(&world.memory, &set, hash);
         }
         CHECK_INT(result, AIOCOSMOS_E_NOMEM);
         CHECK_INT(set.count, hash.low - 1);
         CHECK_INT(set.count, allowed == 0 ? 0 : 16 << (allowed - 1));
         world.ration.left = PLENTY;
         hash.low--;
-        CHECK_INT(aioc_query_set_add(&world.memory, &set, hash), 1);
-        while (hash.low-- > 0) CHECK_INT(aioc_query_set_add(&world.memory, &set, hash), 0);
-        aioc_query_set_free(&world.memory, &set);
+        CHECK_INT(aioc_rows_set_add(&world.memory, &set, hash), 1);
+        while (hash.low-- > 0) CHECK_INT(aioc_rows_set_add(&world.memory, &set, hash), 0);
+        aioc_rows_set_free(&world.memory, &set);
         leave();
         if (allowed == 5) break;
     }
@@ -891,7 +891,7 @@ TEST(a_set_survives_that_there_is_no_memory)
 
 /*--- Accumulators -------------------------------------------------------------*/
 
-/* The aggregates as the vectors name them, in the order of aioc_query_aggregate. */
+/* The aggregates as the vectors name them, in the order of aioc_plan_aggregate. */
 static const char *const aggregate_names[] = {"", "Count", "CountIf", "Sum", "Average", "Min", "Max", "MakeList",
                                               "MakeSet"};
 
@@ -903,23 +903,23 @@ static uint8_t aggregate_of(aiocosmos_json name)
     return i;
 }
 
-/* The result of partial answers, a JSON array; of AIOC_QUERY_PLAIN they are bare. "undefined", or why it is refused. */
+/* The result of partial answers, a JSON array; of AIOC_PLAN_PLAIN they are bare. "undefined", or why it is refused. */
 static const char *accumulated(uint8_t aggregate, aiocosmos_json partials)
 {
-    aioc_query_accumulator accumulator;
+    aioc_rows_accumulator accumulator;
     aiocosmos_json partial = aioc_json_none();
     const char *why = NULL;
     int result = 0;
     memset(&accumulator, 0, sizeof accumulator);
     while (result == 0 && aioc_json_next(partials, NULL, &partial)) {
-        result = aioc_query_accumulate(&world.memory, &accumulator, key, aggregate, partial, &why);
+        result = aioc_rows_accumulate(&world.memory, &accumulator, key, aggregate, partial, &why);
     }
     CHECK((result == 0) == (why == NULL));
     CHECK(result == 0 || result == AIOCOSMOS_E_PROTOCOL);
-    CHECK(aioc_query_accumulator_bytes(&accumulator) <= world.memory.used);
-    if (result == 0) result = aioc_query_accumulator_append(&world.memory, &accumulator, aggregate, &world.out);
+    CHECK(aioc_rows_accumulator_bytes(&accumulator) <= world.memory.used);
+    if (result == 0) result = aioc_rows_accumulator_append(&world.memory, &accumulator, aggregate, &world.out);
     if (result == 0) why = "undefined";
-    aioc_query_accumulator_free(&world.memory, &accumulator);
+    aioc_rows_accumulator_free(&world.memory, &accumulator);
     if (!why) why = taken();
     CHECK_INT(world.memory.used, 0);
     return why;
@@ -935,7 +935,7 @@ TEST(aggregates_are_those_of_the_vectors)
         aiocosmos_json want = aioc_json_at(one, "/result");
         const char *got = accumulated(aggregate_of(aioc_json_at(one, "/aggregate")), aioc_json_at(one, "/partials"));
         bool undefined = aioc_json_is_str(want, "undefined");
-        if (undefined ? strcmp(got, "undefined") != 0 : aioc_query_compare(json(got), want) != 0) {
+        if (undefined ? strcmp(got, "undefined") != 0 : aioc_rows_compare(json(got), want) != 0) {
             test_fail(__FILE__, __LINE__, "%.*s: %s", (int)one.len, one.ptr, got);
         }
         count++;
@@ -947,77 +947,75 @@ TEST(aggregates_are_those_of_the_vectors)
 TEST(aggregates_of_all_kinds)
 {
     static const struct { uint8_t aggregate; const char *partials, *want; } rows[] = {
-        {AIOC_QUERY_PLAIN, "[]", "undefined"},
-        {AIOC_QUERY_PLAIN, "[{\"a\" : [1]},2]", "{\"a\" : [1]}"},
-        {AIOC_QUERY_PLAIN, "[\"of twenty-four bytes...\",2]", "\"of twenty-four bytes...\""},
-        {AIOC_QUERY_PLAIN, "[\"of 23 bytes, but for..\",2]", "\"of 23 bytes, but for..\""},
-        {AIOC_QUERY_PLAIN, "[null,2]", "null"},
-        {AIOC_QUERY_COUNT, "[]", "0"},
-        {AIOC_QUERY_COUNT, "[{\"item\":1e3},{\"item\":5.0}]", "1005"},
-        {AIOC_QUERY_COUNT, "[{}]", "a COUNT that is not a number"},
-        {AIOC_QUERY_COUNT, "[{\"item\":\"1\"}]", "a COUNT that is not a number"},
-        {AIOC_QUERY_COUNT, "[{\"item\":-1}]", "a COUNT that is not a number"},
-        {AIOC_QUERY_COUNT, "[{\"item\":1.5}]", "a COUNT that is not a number"},
-        {AIOC_QUERY_COUNT, "[5]", "an aggregate that is not an object"},
-        {AIOC_QUERY_COUNT_IF, "[{\"item\":0},{\"item\":4}]", "4"},
-        {AIOC_QUERY_COUNT_IF, "[{\"item\":null}]", "a COUNT that is not a number"},
-        {AIOC_QUERY_SUM, "[]", "0"},
-        {AIOC_QUERY_SUM, "[{},{\"item\":1}]", "undefined"},
-        {AIOC_QUERY_SUM, "[{\"item\":1},{},{\"item\":1}]", "undefined"},
-        {AIOC_QUERY_SUM, "[{},{\"item\":\"1\"}]", "a SUM that is not a number"},
-        {AIOC_QUERY_SUM, "[{\"item\":9007199254740992},{\"item\":1}]", "9007199254740993"},
-        {AIOC_QUERY_SUM, "[{\"item\":9223372036854775806},{\"item\":1}]", "9223372036854775807"},
-        {AIOC_QUERY_SUM, "[{\"item\":9223372036854775807},{\"item\":1}]", "9223372036854776000"},
-        {AIOC_QUERY_SUM, "[{\"item\":-9223372036854775807},{\"item\":-1}]", "-9223372036854775808"},
-        {AIOC_QUERY_SUM, "[{\"item\":-9223372036854775808},{\"item\":-9223372036854775808}]", "-18446744073709552000"},
-        {AIOC_QUERY_SUM, "[{\"item\":9223372036854775807},{\"item\":9223372036854775807},{\"item\":-1}]",
+        {AIOC_PLAN_PLAIN, "[]", "undefined"},
+        {AIOC_PLAN_PLAIN, "[{\"a\" : [1]},2]", "{\"a\" : [1]}"},
+        {AIOC_PLAN_PLAIN, "[\"of twenty-four bytes...\",2]", "\"of twenty-four bytes...\""},
+        {AIOC_PLAN_PLAIN, "[\"of 23 bytes, but for..\",2]", "\"of 23 bytes, but for..\""},
+        {AIOC_PLAN_PLAIN, "[null,2]", "null"},
+        {AIOC_PLAN_COUNT, "[]", "0"},
+        {AIOC_PLAN_COUNT, "[{\"item\":1e3},{\"item\":5.0}]", "1005"},
+        {AIOC_PLAN_COUNT, "[{}]", "a COUNT that is not a number"},
+        {AIOC_PLAN_COUNT, "[{\"item\":\"1\"}]", "a COUNT that is not a number"},
+        {AIOC_PLAN_COUNT, "[{\"item\":-1}]", "a COUNT that is not a number"},
+        {AIOC_PLAN_COUNT, "[{\"item\":1.5}]", "a COUNT that is not a number"},
+        {AIOC_PLAN_COUNT, "[5]", "an aggregate that is not an object"},
+        {AIOC_PLAN_COUNT_IF, "[{\"item\":0},{\"item\":4}]", "4"},
+        {AIOC_PLAN_COUNT_IF, "[{\"item\":null}]", "a COUNT that is not a number"},
+        {AIOC_PLAN_SUM, "[]", "0"},
+        {AIOC_PLAN_SUM, "[{},{\"item\":1}]", "undefined"},
+        {AIOC_PLAN_SUM, "[{\"item\":1},{},{\"item\":1}]", "undefined"},
+        {AIOC_PLAN_SUM, "[{},{\"item\":\"1\"}]", "a SUM that is not a number"},
+        {AIOC_PLAN_SUM, "[{\"item\":9007199254740992},{\"item\":1}]", "9007199254740993"},
+        {AIOC_PLAN_SUM, "[{\"item\":9223372036854775806},{\"item\":1}]", "9223372036854775807"},
+        {AIOC_PLAN_SUM, "[{\"item\":9223372036854775807},{\"item\":1}]", "9223372036854776000"},
+        {AIOC_PLAN_SUM, "[{\"item\":-9223372036854775807},{\"item\":-1}]", "-9223372036854775808"},
+        {AIOC_PLAN_SUM, "[{\"item\":-9223372036854775808},{\"item\":-9223372036854775808}]", "-18446744073709552000"},
+        {AIOC_PLAN_SUM, "[{\"item\":9223372036854775807},{\"item\":9223372036854775807},{\"item\":-1}]",
          "18446744073709552000"},
-        {AIOC_QUERY_SUM, "[{\"item\":-5},{\"item\":5}]", "0"},
-        {AIOC_QUERY_SUM, "[{\"item\":0.5},{\"item\":1.5}]", "2"},
-        {AIOC_QUERY_SUM, "[{\"item\":1e308},{\"item\":1e308}]", "undefined"},
-        {AIOC_QUERY_SUM, "[{\"item\":1e999},{\"item\":-1e999}]", "undefined"},
-        {AIOC_QUERY_AVERAGE, "[]", "undefined"},
-        {AIOC_QUERY_AVERAGE, "[{\"item\":{\"sum\":1,\"count\":3}}]", "0.3333333333333333"},
-        {AIOC_QUERY_AVERAGE, "[{\"item\":{\"sum\":1.5,\"count\":1}},{\"item\":{\"sum\":2.5,\"count\":1}}]", "2"},
-        {AIOC_QUERY_AVERAGE, "[{\"item\":{\"sum\":3,\"count\":1}},{\"item\":{\"count\":0}}]", "undefined"},
-        {AIOC_QUERY_AVERAGE, "[{\"item\":{\"count\":1}},{\"item\":{\"sum\":true,\"count\":0}}]",
-         "an AVG without a sum"},
-        {AIOC_QUERY_AVERAGE, "[{\"item\":{\"sum\":3}}]", "an AVG without a count"},
-        {AIOC_QUERY_AVERAGE, "[{\"item\":5}]", "an AVG without a count"},
-        {AIOC_QUERY_AVERAGE, "[{}]", "an AVG without a count"},
-        {AIOC_QUERY_AVERAGE,
-         "[{\"item\":{\"sum\":1,\"count\":9223372036854775807}},{\"item\":{\"sum\":1,\"count\":1}}]",
+        {AIOC_PLAN_SUM, "[{\"item\":-5},{\"item\":5}]", "0"},
+        {AIOC_PLAN_SUM, "[{\"item\":0.5},{\"item\":1.5}]", "2"},
+        {AIOC_PLAN_SUM, "[{\"item\":1e308},{\"item\":1e308}]", "undefined"},
+        {AIOC_PLAN_SUM, "[{\"item\":1e999},{\"item\":-1e999}]", "undefined"},
+        {AIOC_PLAN_AVERAGE, "[]", "undefined"},
+        {AIOC_PLAN_AVERAGE, "[{\"item\":{\"sum\":1,\"count\":3}}]", "0.3333333333333333"},
+        {AIOC_PLAN_AVERAGE, "[{\"item\":{\"sum\":1.5,\"count\":1}},{\"item\":{\"sum\":2.5,\"count\":1}}]", "2"},
+        {AIOC_PLAN_AVERAGE, "[{\"item\":{\"sum\":3,\"count\":1}},{\"item\":{\"count\":0}}]", "undefined"},
+        {AIOC_PLAN_AVERAGE, "[{\"item\":{\"count\":1}},{\"item\":{\"sum\":true,\"count\":0}}]", "an AVG without a sum"},
+        {AIOC_PLAN_AVERAGE, "[{\"item\":{\"sum\":3}}]", "an AVG without a count"},
+        {AIOC_PLAN_AVERAGE, "[{\"item\":5}]", "an AVG without a count"},
+        {AIOC_PLAN_AVERAGE, "[{}]", "an AVG without a count"},
+        {AIOC_PLAN_AVERAGE, "[{\"item\":{\"sum\":1,\"count\":9223372036854775807}},{\"item\":{\"sum\":1,\"count\":1}}]",
          "an AVG of too many"},
-        {AIOC_QUERY_MIN, "[]", "undefined"},
-        {AIOC_QUERY_MIN, "[{}]", "undefined"},
-        {AIOC_QUERY_MIN, "[{\"item\":3},{},{\"item\":2}]", "undefined"},
-        {AIOC_QUERY_MIN, "[{\"item\":null},{\"item\":false},{\"item\":-1}]", "null"},
-        {AIOC_QUERY_MIN, "[{\"item\":\"a longer text than fits without a block\"},{\"item\":\"b\"}]",
+        {AIOC_PLAN_MIN, "[]", "undefined"},
+        {AIOC_PLAN_MIN, "[{}]", "undefined"},
+        {AIOC_PLAN_MIN, "[{\"item\":3},{},{\"item\":2}]", "undefined"},
+        {AIOC_PLAN_MIN, "[{\"item\":null},{\"item\":false},{\"item\":-1}]", "null"},
+        {AIOC_PLAN_MIN, "[{\"item\":\"a longer text than fits without a block\"},{\"item\":\"b\"}]",
          "\"a longer text than fits without a block\""},
-        {AIOC_QUERY_MIN, "[{\"item\":\"b, a longer text than fits without a block\"},{\"item\":\"a\"}]", "\"a\""},
-        {AIOC_QUERY_MIN, "[{\"item\":\"b, a longer text than fits without a block\"},{\"item\":[]}]", "undefined"},
-        {AIOC_QUERY_MIN, "[{\"item\":1,\"item2\":{\"min\":{\"a\":1},\"count\":1}},{\"item\":0}]", "undefined"},
-        {AIOC_QUERY_MIN, "[{\"item\":{\"min\":4,\"count\":1}},{\"item\":{\"count\":0}}]", "4"},
-        {AIOC_QUERY_MIN, "[{\"item\":{\"min\":4}}]", "{\"min\":4}"},
-        {AIOC_QUERY_MIN, "[{\"item\":{\"a\":1}},{\"item\":{\"a\":0}}]", "undefined"},
-        {AIOC_QUERY_MIN, "[{\"item\":{\"a\":1}},{\"item\":2}]", "undefined"},
-        {AIOC_QUERY_MAX, "[{\"item\":[1, \"a text that is longer than what is kept within\"]},"
-                         "{\"item\":{\"count\":0}}]",
+        {AIOC_PLAN_MIN, "[{\"item\":\"b, a longer text than fits without a block\"},{\"item\":\"a\"}]", "\"a\""},
+        {AIOC_PLAN_MIN, "[{\"item\":\"b, a longer text than fits without a block\"},{\"item\":[]}]", "undefined"},
+        {AIOC_PLAN_MIN, "[{\"item\":1,\"item2\":{\"min\":{\"a\":1},\"count\":1}},{\"item\":0}]", "undefined"},
+        {AIOC_PLAN_MIN, "[{\"item\":{\"min\":4,\"count\":1}},{\"item\":{\"count\":0}}]", "4"},
+        {AIOC_PLAN_MIN, "[{\"item\":{\"min\":4}}]", "{\"min\":4}"},
+        {AIOC_PLAN_MIN, "[{\"item\":{\"a\":1}},{\"item\":{\"a\":0}}]", "undefined"},
+        {AIOC_PLAN_MIN, "[{\"item\":{\"a\":1}},{\"item\":2}]", "undefined"},
+        {AIOC_PLAN_MAX, "[{\"item\":[1, \"a text that is longer than what is kept within\"]},"
+                        "{\"item\":{\"count\":0}}]",
          "[1, \"a text that is longer than what is kept within\"]"},
-        {AIOC_QUERY_MAX, "[{\"item\":[1]},{\"item\":\"a\"}]", "undefined"},
-        {AIOC_QUERY_MAX, "[{\"item2\":{\"max\":4,\"count\":-1}}]", "{\"max\":4,\"count\":-1}"},
-        {AIOC_QUERY_MAX, "[{\"item\":9,\"item2\":{\"min\":4,\"count\":1}}]", "undefined"},
-        {AIOC_QUERY_MAX, "[{\"item\":1},{\"item\":1.0}]", "1"},
-        {AIOC_QUERY_MAX, "[{\"item\":\"\\ue000\"},{\"item\":\"\\ud83d\\ude00\"}]", "\"\\ue000\""},
-        {AIOC_QUERY_MAX, "[{\"item\":9007199254740992},{\"item\":9007199254740993}]", "9007199254740993"},
-        {AIOC_QUERY_MAKE_LIST, "[]", "[]"},
-        {AIOC_QUERY_MAKE_LIST, "[{\"item\":[]},{\"item\":[]}]", "[]"},
-        {AIOC_QUERY_MAKE_LIST, "[{\"item\":[1, {\"a\":2}]},{\"item\":[]},{\"item\":[1]}]", "[1,{\"a\":2},1]"},
-        {AIOC_QUERY_MAKE_LIST, "[{\"item\":1}]", "a MAKELIST or MAKESET without a list"},
-        {AIOC_QUERY_MAKE_LIST, "[{}]", "a MAKELIST or MAKESET without a list"},
-        {AIOC_QUERY_MAKE_SET, "[{\"item\":[1,{\"a\":1,\"b\":2}]},{\"item\":[1.0,{\"b\":2,\"a\":1},\"1\"]}]",
+        {AIOC_PLAN_MAX, "[{\"item\":[1]},{\"item\":\"a\"}]", "undefined"},
+        {AIOC_PLAN_MAX, "[{\"item2\":{\"max\":4,\"count\":-1}}]", "{\"max\":4,\"count\":-1}"},
+        {AIOC_PLAN_MAX, "[{\"item\":9,\"item2\":{\"min\":4,\"count\":1}}]", "undefined"},
+        {AIOC_PLAN_MAX, "[{\"item\":1},{\"item\":1.0}]", "1"},
+        {AIOC_PLAN_MAX, "[{\"item\":\"\\ue000\"},{\"item\":\"\\ud83d\\ude00\"}]", "\"\\ue000\""},
+        {AIOC_PLAN_MAX, "[{\"item\":9007199254740992},{\"item\":9007199254740993}]", "9007199254740993"},
+        {AIOC_PLAN_MAKE_LIST, "[]", "[]"},
+        {AIOC_PLAN_MAKE_LIST, "[{\"item\":[]},{\"item\":[]}]", "[]"},
+        {AIOC_PLAN_MAKE_LIST, "[{\"item\":[1, {\"a\":2}]},{\"item\":[]},{\"item\":[1]}]", "[1,{\"a\":2},1]"},
+        {AIOC_PLAN_MAKE_LIST, "[{\"item\":1}]", "a MAKELIST or MAKESET without a list"},
+        {AIOC_PLAN_MAKE_LIST, "[{}]", "a MAKELIST or MAKESET without a list"},
+        {AIOC_PLAN_MAKE_SET, "[{\"item\":[1,{\"a\":1,\"b\":2}]},{\"item\":[1.0,{\"b\":2,\"a\":1},\"1\"]}]",
          "[1,{\"a\":1,\"b\":2},\"1\"]"},
-        {AIOC_QUERY_MAKE_SET, "[]", "[]"}
+        {AIOC_PLAN_MAKE_SET, "[]", "[]"}
     };
     size_t i;
     enter(PLENTY);
@@ -1032,19 +1030,19 @@ TEST(aggregates_of_all_kinds)
 
 TEST(a_plain_value_that_was_first_undefined_stays_so)
 {
-    aioc_query_accumulator accumulator;
+    aioc_rows_accumulator accumulator;
     const char *why = NULL;
     enter(PLENTY);
     memset(&accumulator, 0, sizeof accumulator);
-    CHECK_INT(aioc_query_accumulate(&world.memory, &accumulator, key, AIOC_QUERY_PLAIN, aioc_json_none(), &why), 0);
-    CHECK_INT(aioc_query_accumulate(&world.memory, &accumulator, key, AIOC_QUERY_PLAIN, json("1"), &why), 0);
-    CHECK_INT(aioc_query_accumulator_append(&world.memory, &accumulator, AIOC_QUERY_PLAIN, &world.out), 0);
+    CHECK_INT(aioc_rows_accumulate(&world.memory, &accumulator, key, AIOC_PLAN_PLAIN, aioc_json_none(), &why), 0);
+    CHECK_INT(aioc_rows_accumulate(&world.memory, &accumulator, key, AIOC_PLAN_PLAIN, json("1"), &why), 0);
+    CHECK_INT(aioc_rows_accumulator_append(&world.memory, &accumulator, AIOC_PLAN_PLAIN, &world.out), 0);
     leave();
 }
 
 /*--- Groups -------------------------------------------------------------------*/
 
-typedef struct shape { aioc_query_alias aliases[8]; aioc_query_shape shape; } shape;
+typedef struct shape { aioc_plan_alias aliases[8]; aioc_plan_shape shape; } shape;
 
 static shape shape_of(bool grouped, const char *const *names, const uint8_t *aggregates)
 {
@@ -1078,33 +1076,33 @@ static void check_books(size_t bytes, size_t blocks_max)
 /* All results, one after the other, for rows in a JSON array; or why a row is refused. */
 static const char *grouped(shape *s, const char *rows)
 {
-    aioc_query_groups groups;
+    aioc_rows_groups groups;
     aiocosmos_json row = aioc_json_none(), all = json(rows);
     const char *why = NULL;
     int result = 0;
     s->shape.aliases = s->aliases;
-    aioc_query_groups_open(&groups, &world.memory, &s->shape, key);
-    while (result == 0 && aioc_json_next(all, NULL, &row)) result = aioc_query_groups_add(&groups, row, &why);
+    aioc_rows_groups_open(&groups, &world.memory, &s->shape, key);
+    while (result == 0 && aioc_json_next(all, NULL, &row)) result = aioc_rows_groups_add(&groups, row, &why);
     CHECK((result == 0) == (why == NULL));
     CHECK(result == 0 || result == AIOCOSMOS_E_PROTOCOL);
-    check_books(aioc_query_groups_bytes(&groups), 100);
-    while (!why && (result = aioc_query_groups_next(&groups, &world.out)) > 0) {
+    check_books(aioc_rows_groups_bytes(&groups), 100);
+    while (!why && (result = aioc_rows_groups_next(&groups, &world.out)) > 0) {
         CHECK(aioc_memory_append(&world.memory, &world.out, " ", 1));
     }
     CHECK(why || result == 0);
-    aioc_query_groups_close(&groups);
+    aioc_rows_groups_close(&groups);
     return why ? why : taken();
 }
 
 TEST(groups_of_every_shape)
 {
     static const char *const team[] = {"team", "count", "avg", "$1", NULL};
-    static const uint8_t of_team[] = {AIOC_QUERY_PLAIN, AIOC_QUERY_COUNT, AIOC_QUERY_AVERAGE, AIOC_QUERY_MAX};
+    static const uint8_t of_team[] = {AIOC_PLAN_PLAIN, AIOC_PLAN_COUNT, AIOC_PLAN_AVERAGE, AIOC_PLAN_MAX};
     static const char *const odd[] = {"a \"quote\"", "\xc3\xa9", NULL};
-    static const uint8_t of_odd[] = {AIOC_QUERY_SUM, AIOC_QUERY_MIN};
+    static const uint8_t of_odd[] = {AIOC_PLAN_SUM, AIOC_PLAN_MIN};
     shape by_team = shape_of(true, team, of_team), total = shape_of(false, odd, of_odd);
-    shape value = shape_of_value(false, AIOC_QUERY_COUNT), undefined = shape_of_value(false, AIOC_QUERY_AVERAGE);
-    shape values = shape_of_value(true, AIOC_QUERY_SUM), plain = shape_of_value(true, AIOC_QUERY_PLAIN);
+    shape value = shape_of_value(false, AIOC_PLAN_COUNT), undefined = shape_of_value(false, AIOC_PLAN_AVERAGE);
+    shape values = shape_of_value(true, AIOC_PLAN_SUM), plain = shape_of_value(true, AIOC_PLAN_PLAIN);
     static const struct { int which; const char *rows, *want; } cases[] = {
         {0, "[]", ""},
         {0, "[{\"groupByItems\":[{\"item\":\"A\"}],\"payload\":{\"team\":\"A\",\"count\":{\"item\":2},"
@@ -1180,8 +1178,8 @@ enum { DOCS = 400, KEYS = 6, RANGES = 7 };
 /* SELECT c.k, COUNT(1) AS n, COUNTIF(c.x > 0) AS pos, SUM(c.x) AS sum, AVG(c.x) AS avg, MIN(c.x) AS min,
  * MAX(c.x) AS max, MAKELIST(c.x) AS list FROM c GROUP BY c.k */
 static const char *const wide_names[] = {"k", "n", "pos", "sum", "avg", "min", "max", "list", NULL};
-static const uint8_t wide_aggregates[] = {AIOC_QUERY_PLAIN, AIOC_QUERY_COUNT, AIOC_QUERY_COUNT_IF, AIOC_QUERY_SUM,
-                                          AIOC_QUERY_AVERAGE, AIOC_QUERY_MIN, AIOC_QUERY_MAX, AIOC_QUERY_MAKE_LIST};
+static const uint8_t wide_aggregates[] = {AIOC_PLAN_PLAIN, AIOC_PLAN_COUNT, AIOC_PLAN_COUNT_IF, AIOC_PLAN_SUM,
+                                          AIOC_PLAN_AVERAGE, AIOC_PLAN_MIN, AIOC_PLAN_MAX, AIOC_PLAN_MAKE_LIST};
 
 /* A document: its key, which may be undefined, and x: an integer, undefined or a string. */
 typedef struct doc { size_t group; int range; bool defined, is_text; long long x; } doc;
@@ -1325,18 +1323,18 @@ static aiocosmos_json many_groups(int count)
 }
 
 /* Adds the rows and takes the results; stops at the first that fails, but asks once more for a result. */
-static int run_groups(aioc_query_groups *groups, aiocosmos_json rows, int *results)
+static int run_groups(aioc_rows_groups *groups, aiocosmos_json rows, int *results)
 {
     aiocosmos_json row = aioc_json_none();
     const char *why = NULL;
     int result = 0;
     *results = 0;
-    while (result == 0 && aioc_json_next(rows, NULL, &row)) result = aioc_query_groups_add(groups, row, &why);
+    while (result == 0 && aioc_json_next(rows, NULL, &row)) result = aioc_rows_groups_add(groups, row, &why);
     CHECK(why == NULL);
     if (result != 0) return result;
     for (;;) {
         size_t before = world.out.len;
-        result = aioc_query_groups_next(groups, &world.out);
+        result = aioc_rows_groups_next(groups, &world.out);
         if (result > 0) {
             ++*results;
             continue;
@@ -1350,16 +1348,16 @@ static int run_groups(aioc_query_groups *groups, aiocosmos_json rows, int *resul
 TEST(groups_survive_that_there_is_no_memory)
 {
     static const char *const names[] = {"key", "set", NULL};
-    static const uint8_t aggregates[] = {AIOC_QUERY_PLAIN, AIOC_QUERY_MAKE_SET};
+    static const uint8_t aggregates[] = {AIOC_PLAN_PLAIN, AIOC_PLAN_MAKE_SET};
     shape s = shape_of(true, names, aggregates);
     long allowed, failed = 0, late = 0;
     int result, results;
     s.shape.aliases = s.aliases;
     for (allowed = 0;; allowed++) {
-        aioc_query_groups groups;
+        aioc_rows_groups groups;
         bool ran_out;
         enter(allowed);
-        aioc_query_groups_open(&groups, &world.memory, &s.shape, key);
+        aioc_rows_groups_open(&groups, &world.memory, &s.shape, key);
         result = run_groups(&groups, many_groups(50), &results);
         ran_out = world.ration.left > PLENTY / 2;
         if (result == 0) {
@@ -1370,7 +1368,7 @@ TEST(groups_survive_that_there_is_no_memory)
             CHECK_INT(result, AIOCOSMOS_E_NOMEM);
             failed++;
         }
-        aioc_query_groups_close(&groups);
+        aioc_rows_groups_close(&groups);
         leave();
         if (result == 0 && !ran_out) break;
     }
@@ -1390,8 +1388,8 @@ static void leave_room(size_t room)
 TEST(a_result_for_which_there_is_no_room_is_given_once_there_is)
 {
     static const char *const names[] = {"k", "sum", "min", "list", "none", NULL};
-    static const uint8_t aggregates[] = {AIOC_QUERY_PLAIN, AIOC_QUERY_SUM, AIOC_QUERY_MIN, AIOC_QUERY_MAKE_LIST,
-                                         AIOC_QUERY_AVERAGE};
+    static const uint8_t aggregates[] = {AIOC_PLAN_PLAIN, AIOC_PLAN_SUM, AIOC_PLAN_MIN, AIOC_PLAN_MAKE_LIST,
+                                         AIOC_PLAN_AVERAGE};
     static const char row[] = "{\"payload\":{\"k\":1,\"sum\":{\"item\":1.5},\"min\":{\"item\":\"a\"},"
                               "\"list\":{\"item\":[1,2]},\"none\":{\"item\":{\"sum\":0,\"count\":0}}}}";
     static const char want[] = "{\"k\":1,\"sum\":1.5,\"min\":\"a\",\"list\":[1,2]}";
@@ -1399,38 +1397,38 @@ TEST(a_result_for_which_there_is_no_room_is_given_once_there_is)
     size_t room, most = sizeof want - 2 + strlen(",\"none\":");       /* is begun and taken back */
     s.shape.aliases = s.aliases;
     for (room = 0; room <= most; room++) {
-        aioc_query_groups groups;
+        aioc_rows_groups groups;
         const char *why = NULL;
         size_t before;
         int result;
         enter(PLENTY);
-        aioc_query_groups_open(&groups, &world.memory, &s.shape, key);
-        CHECK_INT(aioc_query_groups_add(&groups, json(row), &why), 0);
+        aioc_rows_groups_open(&groups, &world.memory, &s.shape, key);
+        CHECK_INT(aioc_rows_groups_add(&groups, json(row), &why), 0);
         leave_room(room);
         before = world.out.len;
-        result = aioc_query_groups_next(&groups, &world.out);
+        result = aioc_rows_groups_next(&groups, &world.out);
         CHECK_INT(result, room < most ? AIOCOSMOS_E_NOMEM : 1);
         if (room < most) CHECK_INT(world.out.len, before);
         world.ration.left = PLENTY;
-        if (room < most) CHECK_INT(aioc_query_groups_next(&groups, &world.out), 1);
+        if (room < most) CHECK_INT(aioc_rows_groups_next(&groups, &world.out), 1);
         CHECK_TEXT(world.out.data + before, world.out.len - before, want);
-        CHECK_INT(aioc_query_groups_next(&groups, &world.out), 0);
-        aioc_query_groups_close(&groups);
+        CHECK_INT(aioc_rows_groups_next(&groups, &world.out), 0);
+        aioc_rows_groups_close(&groups);
         leave();
     }
 }
 
 TEST(one_group_of_everything_needs_memory_too)
 {
-    shape s = shape_of_value(false, AIOC_QUERY_COUNT);
-    aioc_query_groups groups;
+    shape s = shape_of_value(false, AIOC_PLAN_COUNT);
+    aioc_rows_groups groups;
     enter(0);
-    aioc_query_groups_open(&groups, &world.memory, &s.shape, key);
-    CHECK_INT(aioc_query_groups_next(&groups, &world.out), AIOCOSMOS_E_NOMEM);
+    aioc_rows_groups_open(&groups, &world.memory, &s.shape, key);
+    CHECK_INT(aioc_rows_groups_next(&groups, &world.out), AIOCOSMOS_E_NOMEM);
     world.ration.left = PLENTY;
-    CHECK_INT(aioc_query_groups_next(&groups, &world.out), 1);
+    CHECK_INT(aioc_rows_groups_next(&groups, &world.out), 1);
     CHECK_STR(taken(), "0");
-    aioc_query_groups_close(&groups);
+    aioc_rows_groups_close(&groups);
     leave();
 }
 
@@ -1444,13 +1442,13 @@ TEST(accumulators_survive_that_there_is_no_memory)
         "{\"item\":[4,\"and one more text, of the same kind, so that the list grows once more\",5,6,7,8,9,10,11,12,13,"
         "14,15,16,17,18]}]"
     };
-    static const uint8_t aggregates[] = {AIOC_QUERY_MIN, AIOC_QUERY_MAKE_SET};
+    static const uint8_t aggregates[] = {AIOC_PLAN_MIN, AIOC_PLAN_MAKE_SET};
     size_t i;
     for (i = 0; i < COUNT(aggregates); i++) {
         long allowed = 0;
         int result = -1;
         for (; result != 0; allowed++) {
-            aioc_query_accumulator accumulator;
+            aioc_rows_accumulator accumulator;
             aiocosmos_json all, partial = aioc_json_none();
             const char *why = NULL;
             enter(allowed);
@@ -1458,11 +1456,11 @@ TEST(accumulators_survive_that_there_is_no_memory)
             all = json(partials[i]);
             result = 0;
             while (result == 0 && aioc_json_next(all, NULL, &partial)) {
-                result = aioc_query_accumulate(&world.memory, &accumulator, key, aggregates[i], partial, &why);
+                result = aioc_rows_accumulate(&world.memory, &accumulator, key, aggregates[i], partial, &why);
             }
             CHECK(result == 0 || result == AIOCOSMOS_E_NOMEM);
             CHECK(why == NULL);
-            aioc_query_accumulator_free(&world.memory, &accumulator);
+            aioc_rows_accumulator_free(&world.memory, &accumulator);
             leave();
         }
         CHECK(allowed > 2);
@@ -1472,28 +1470,28 @@ TEST(accumulators_survive_that_there_is_no_memory)
 TEST(groups_count_what_they_hold)
 {
     static const char *const names[] = {"key", "set", NULL};
-    static const uint8_t aggregates[] = {AIOC_QUERY_PLAIN, AIOC_QUERY_MAKE_SET};
+    static const uint8_t aggregates[] = {AIOC_PLAN_PLAIN, AIOC_PLAN_MAKE_SET};
     shape s = shape_of(true, names, aggregates);
-    aioc_query_groups groups;
+    aioc_rows_groups groups;
     aiocosmos_json rows, row = aioc_json_none();
     const char *why = NULL;
     size_t before = 0;
     s.shape.aliases = s.aliases;
     enter(PLENTY);
-    aioc_query_groups_open(&groups, &world.memory, &s.shape, key);
-    CHECK_INT(aioc_query_groups_bytes(&groups), 0);
+    aioc_rows_groups_open(&groups, &world.memory, &s.shape, key);
+    CHECK_INT(aioc_rows_groups_bytes(&groups), 0);
     rows = many_groups(1000);
     while (aioc_json_next(rows, NULL, &row)) {
-        CHECK_INT(aioc_query_groups_add(&groups, row, &why), 0);
-        CHECK(aioc_query_groups_bytes(&groups) > before);
-        before = aioc_query_groups_bytes(&groups);
+        CHECK_INT(aioc_rows_groups_add(&groups, row, &why), 0);
+        CHECK(aioc_rows_groups_bytes(&groups) > before);
+        before = aioc_rows_groups_bytes(&groups);
         check_books(before, 3 + groups.count);
     }
-    while (aioc_query_groups_next(&groups, &world.out) > 0) {
-        CHECK(aioc_query_groups_bytes(&groups) < before);
-        before = aioc_query_groups_bytes(&groups);
+    while (aioc_rows_groups_next(&groups, &world.out) > 0) {
+        CHECK(aioc_rows_groups_bytes(&groups) < before);
+        before = aioc_rows_groups_bytes(&groups);
     }
-    aioc_query_groups_close(&groups);
+    aioc_rows_groups_close(&groups);
     leave();
 }
 
@@ -1543,7 +1541,7 @@ TEST(the_best_rows_are_the_first_of_all_sorted)
     size_t i;
     seed = 25;
     for (round = 0; round < 200; round++) {
-        aioc_query_best best;
+        aioc_rows_best best;
         aiocosmos_json all, at = aioc_json_none();
         const char *why = NULL;
         size_t kept = 0, most = one_in(10) ? 0 : 1 + below(one_in(2) ? 20 : ROWS), ids = one_in(2) ? 20 : ROWS;
@@ -1571,16 +1569,16 @@ TEST(the_best_rows_are_the_first_of_all_sorted)
             left--;
         }
         put(&want, "%s", "");
-        aioc_query_best_open(&best, &world.memory, most, down_up, 2, distinct, key);
+        aioc_rows_best_open(&best, &world.memory, most, down_up, 2, distinct, key);
         all = json_on(&page);
         while (aioc_json_next(all, NULL, &at)) {
-            CHECK_INT(aioc_query_best_add(&best, at, &why), 0);
-            check_books(aioc_query_best_bytes(&best), 1 + best.rows.count);
+            CHECK_INT(aioc_rows_best_add(&best, at, &why), 0);
+            check_books(aioc_rows_best_bytes(&best), 1 + best.rows.count);
         }
-        while (aioc_query_best_next(&best, &world.out) > 0) continue;
+        while (aioc_rows_best_next(&best, &world.out) > 0) continue;
         CHECK_INT(best.rows.held, 0);
         CHECK_TEXT(world.out.data, world.out.len, want.text);
-        aioc_query_best_close(&best);
+        aioc_rows_best_close(&best);
         leave();
     }
 }
@@ -1600,13 +1598,13 @@ TEST(best_rows_that_contradict_the_plan_are_refused)
     enter(PLENTY);
     for (most = 0; most < 3; most++) {
         for (i = 0; i < COUNT(cases); i++) {
-            aioc_query_best best;
+            aioc_rows_best best;
             const char *why = NULL;
-            aioc_query_best_open(&best, &world.memory, most, down_up, 2, most == 2, key);
-            CHECK_INT(aioc_query_best_add(&best, json(cases[i].row), &why), AIOCOSMOS_E_PROTOCOL);
+            aioc_rows_best_open(&best, &world.memory, most, down_up, 2, most == 2, key);
+            CHECK_INT(aioc_rows_best_add(&best, json(cases[i].row), &why), AIOCOSMOS_E_PROTOCOL);
             CHECK_STR(why, cases[i].why);
-            CHECK_INT(aioc_query_best_next(&best, &world.out), 0);
-            aioc_query_best_close(&best);
+            CHECK_INT(aioc_rows_best_next(&best, &world.out), 0);
+            aioc_rows_best_close(&best);
         }
     }
     leave();
@@ -1618,7 +1616,7 @@ TEST(best_rows_survive_that_there_is_no_memory)
     long allowed, failed = 0, late = 0;
     bool done = false;
     for (allowed = 0; !done; allowed++) {
-        aioc_query_best best;
+        aioc_rows_best best;
         aiocosmos_json rows, at = aioc_json_none();
         const char *why = NULL;
         int result = 0, given = 0;
@@ -1637,11 +1635,11 @@ TEST(best_rows_survive_that_there_is_no_memory)
         }
         put(&page, "]");
         rows = json_on(&page);
-        aioc_query_best_open(&best, &world.memory, MOST, down_up, 2, allowed % 2 == 0, key);
-        while (result == 0 && aioc_json_next(rows, NULL, &at)) result = aioc_query_best_add(&best, at, &why);
+        aioc_rows_best_open(&best, &world.memory, MOST, down_up, 2, allowed % 2 == 0, key);
+        while (result == 0 && aioc_json_next(rows, NULL, &at)) result = aioc_rows_best_add(&best, at, &why);
         if (result == 0) {
             done = true;
-            while ((result = aioc_query_best_next(&best, &world.out)) != 0) {
+            while ((result = aioc_rows_best_next(&best, &world.out)) != 0) {
                 if (result > 0) {
                     given++;
                     continue;
@@ -1656,7 +1654,7 @@ TEST(best_rows_survive_that_there_is_no_memory)
             CHECK_INT(result, AIOCOSMOS_E_NOMEM);
             failed++;
         }
-        aioc_query_best_close(&best);
+        aioc_rows_best_close(&best);
         leave();
     }
     CHECK(failed > MOST && late > 2);

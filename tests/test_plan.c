@@ -1,4 +1,4 @@
-/* The query layer's second half, alone: plans, texts, tokens, hybrid search. */
+/* The layers plan and position alone, and of rows what needs a plan: plans, texts, tokens, hybrid search. */
 #define AIOCOSMOS_STATIC
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
@@ -147,7 +147,7 @@ static const char *unescaped(aiocosmos_json value)
 typedef struct planned {
     ration r;
     aioc_memory memory;
-    aioc_query_plan *plan;
+    aioc_plan *plan;
     int result;
     char why[300];
 } planned;
@@ -158,14 +158,14 @@ static planned *plan_of(aiocosmos_str json)
     aiocosmos_str copy = tight(json);
     p->memory = rationed(&p->r, 1 << 20);
     p->memory.allocator.user_data = &p->r;
-    p->result = aioc_query_plan_read(&p->memory, copy, &p->plan, p->why, sizeof p->why);
+    p->result = aioc_plan_read(&p->memory, copy, &p->plan, p->why, sizeof p->why);
     loosen(copy);
     return p;
 }
 
 static void unplan(planned *p)
 {
-    aioc_query_plan_release(&p->memory, p->plan);
+    aioc_plan_release(&p->memory, p->plan);
     aioc_memory_close(&p->memory);
     CHECK_INT(p->r.blocks, 0);
     free(p);
@@ -193,7 +193,7 @@ static const char *aggregate_name(unsigned aggregate)
 }
 
 /* One queryInfo against what was read of it. */
-static void check_info(aiocosmos_json json, const aioc_query_info *info)
+static void check_info(aiocosmos_json json, const aioc_plan_info *info)
 {
     static const char *const distinct[] = {"None", "Ordered", "Unordered"};
     aiocosmos_json value = aioc_json_none(), expression = value, type;
@@ -223,14 +223,14 @@ static void check_info(aiocosmos_json json, const aioc_query_info *info)
     CHECK_INT(info->shape.grouped, aioc_json_count(aioc_json_at(json, "/groupByExpressions")) > 0);
     CHECK(aioc_json_get_bool(aioc_json_at(json, "/hasSelectValue"), &truth));
     CHECK_INT(info->shape.value, truth);
-    CHECK_INT(info->merges_groups, merges || info->shape.grouped || info->shape.value_aggregate != AIOC_QUERY_PLAIN);
+    CHECK_INT(info->merges_groups, merges || info->shape.grouped || info->shape.value_aggregate != AIOC_PLAN_PLAIN);
     CHECK_VIEW(info->rewritten, unescaped(aioc_json_at(json, "/rewrittenQuery")));
     CHECK_INT(info->has_dcount, aioc_json_at(json, "/dCountInfo").type == AIOCOSMOS_JSON_OBJ);
     CHECK(aioc_json_get_bool(aioc_json_at(json, "/hasNonStreamingOrderBy"), &truth));
     CHECK_INT(info->non_streaming, truth);
 }
 
-static void check_hybrid(aiocosmos_json json, const aioc_query_plan *plan)
+static void check_hybrid(aiocosmos_json json, const aioc_plan *plan)
 {
     aiocosmos_json value = aioc_json_none();
     uint32_t i = 0;
@@ -246,7 +246,7 @@ static void check_hybrid(aiocosmos_json json, const aioc_query_plan *plan)
 }
 
 /* A point ends before its successor. */
-static void check_span(aiocosmos_json range, const aioc_query_span *span)
+static void check_span(aiocosmos_json range, const aioc_plan_span *span)
 {
     bool inclusive = false;
     const char *min = unescaped(aioc_json_at(range, "/min")), *max = unescaped(aioc_json_at(range, "/max"));
@@ -290,7 +290,7 @@ TEST(plan_that_says_little)
 {
     planned *p = plan_ok("{\"queryInfo\":{}}");
     CHECK_INT(p->plan->refs, 1);
-    CHECK(!p->plan->hybrid && p->plan->info.distinct == AIOC_QUERY_ALL && !p->plan->info.has_top);
+    CHECK(!p->plan->hybrid && p->plan->info.distinct == AIOC_PLAN_ALL && !p->plan->info.has_top);
     CHECK(!p->plan->info.merges_groups && p->plan->info.order_count == 0 && p->plan->info.rewritten.len == 0);
     CHECK_INT(p->plan->span_count, 1);
     CHECK_VIEW(p->plan->spans[0].min, "");
@@ -306,7 +306,7 @@ TEST(plan_of_native_code_has_numbers_for_booleans)
                          "\"queryRanges\":[{\"min\":[],\"max\":\"Infinity\",\"isMinInclusive\":1,"
                              "\"isMaxInclusive\":0}]}");
     CHECK(p->plan->info.shape.value && !p->plan->info.non_streaming && p->plan->info.merges_groups);
-    CHECK_INT(p->plan->info.shape.value_aggregate, AIOC_QUERY_MAX);
+    CHECK_INT(p->plan->info.shape.value_aggregate, AIOC_PLAN_MAX);
     CHECK_VIEW(p->plan->spans[0].min, "");
     CHECK_VIEW(p->plan->spans[0].max, "FF");
     unplan(p);
@@ -338,11 +338,11 @@ TEST(plan_orders_without_expressions)
 TEST(plan_ordered_distinct_needs_an_order)
 {
     planned *p = plan_ok("{\"queryInfo\":{\"distinctType\":\"Ordered\"}}");
-    CHECK_INT(p->plan->info.distinct, AIOC_QUERY_DISTINCT_UNORDERED);
+    CHECK_INT(p->plan->info.distinct, AIOC_PLAN_DISTINCT_UNORDERED);
     unplan(p);
     p = plan_ok("{\"queryInfo\":{\"rewrittenQuery\":\"SELECT\","
                 "\"distinctType\":\"Ordered\",\"orderBy\":[\"Ascending\"]}}");
-    CHECK_INT(p->plan->info.distinct, AIOC_QUERY_DISTINCT_ORDERED);
+    CHECK_INT(p->plan->info.distinct, AIOC_PLAN_DISTINCT_ORDERED);
     unplan(p);
 }
 
@@ -352,15 +352,15 @@ TEST(plan_aliases_in_the_order_of_the_list)
                          "\"groupByAliases\":[\"a~1b/c\",\"$1\",\"\"],"
                          "\"groupByAliasToAggregateType\":{\"\":\"Average\",\"\\u0024\\u0031\":\"CountIf\","
                              "\"a~1b/c\":null}}}");
-    const aioc_query_shape *shape = &p->plan->info.shape;
+    const aioc_plan_shape *shape = &p->plan->info.shape;
     CHECK(shape->grouped && p->plan->info.merges_groups && !shape->value);
     CHECK_INT(shape->alias_count, 3);
     CHECK_VIEW(shape->aliases[0].name, "a~1b/c");
-    CHECK_INT(shape->aliases[0].aggregate, AIOC_QUERY_PLAIN);
+    CHECK_INT(shape->aliases[0].aggregate, AIOC_PLAN_PLAIN);
     CHECK_VIEW(shape->aliases[1].name, "$1");
-    CHECK_INT(shape->aliases[1].aggregate, AIOC_QUERY_COUNT_IF);
+    CHECK_INT(shape->aliases[1].aggregate, AIOC_PLAN_COUNT_IF);
     CHECK_VIEW(shape->aliases[2].name, "");
-    CHECK_INT(shape->aliases[2].aggregate, AIOC_QUERY_AVERAGE);
+    CHECK_INT(shape->aliases[2].aggregate, AIOC_PLAN_AVERAGE);
     unplan(p);
     p = plan_ok("{\"queryInfo\":{\"rewrittenQuery\":\"SELECT\",\"groupByAliasToAggregateType\":"
                 "{\"b\":\"MakeSet\",\"a\":null}}}");
@@ -411,7 +411,7 @@ TEST(plan_spans)
         snprintf(json, sizeof json, "{\"queryInfo\":{},\"queryRanges\":%s}", cases[i].ranges);
         p = plan_ok(json);
         for (k = 0; k < p->plan->span_count; k++) {
-            const aioc_query_span *span = &p->plan->spans[k];
+            const aioc_plan_span *span = &p->plan->spans[k];
             snprintf(got + strlen(got), sizeof got - strlen(got), "%s%.*s-%.*s", k ? " " : "", (int)span->min.len,
                      span->min.ptr, (int)span->max.len, span->max.ptr);
         }
@@ -455,7 +455,7 @@ TEST(plan_epk_successors)
         char epk[200];
         if (!aioc_json_is_str(aioc_json_at(one, "/op"), "successor")) continue;
         snprintf(epk, sizeof epk, "%s", unescaped(aioc_json_at(one, "/epk")));
-        if (*epk) CHECK_VIEW(aioc_query_epk_successor(str(epk)), unescaped(aioc_json_at(one, "/result")));
+        if (*epk) CHECK_VIEW(aioc_plan_epk_successor(str(epk)), unescaped(aioc_json_at(one, "/result")));
         count++;
     }
     CHECK_INT(count, 7);
@@ -577,8 +577,8 @@ TEST(plan_or_something_else)
 TEST(plan_is_shared)
 {
     planned *p = plan_ok("{\"queryInfo\":{}}");
-    aioc_query_plan_hold(p->plan);
-    aioc_query_plan_release(&p->memory, p->plan);
+    aioc_plan_hold(p->plan);
+    aioc_plan_release(&p->memory, p->plan);
     CHECK_INT(p->plan->refs, 1);
     CHECK(p->plan->bytes > p->plan->text.len);
     unplan(p);
@@ -596,11 +596,11 @@ TEST(plan_the_nth_allocation_fails)
         for (n = 0; result == AIOCOSMOS_E_NOMEM; n++) {
             ration r;
             aioc_memory memory = rationed(&r, n);
-            aioc_query_plan *plan;
+            aioc_plan *plan;
             char why[100];
-            result = aioc_query_plan_read(&memory, view(json.ptr, json.len), &plan, why, sizeof why);
+            result = aioc_plan_read(&memory, view(json.ptr, json.len), &plan, why, sizeof why);
             CHECK(result == 0 ? plan != NULL : result == AIOCOSMOS_E_NOMEM && !plan);
-            aioc_query_plan_release(&memory, plan);
+            aioc_plan_release(&memory, plan);
             aioc_memory_close(&memory);
             CHECK_INT(r.blocks, 0);
         }
@@ -663,21 +663,21 @@ TEST(plan_general)
     size_t i;
     for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         aiocosmos_str sql = tight(str(cases[i].sql));
-        if (aioc_query_plan_is_general(p->plan, sql) != cases[i].general)
+        if (aioc_plan_is_general(p->plan, sql) != cases[i].general)
             test_fail(__FILE__, __LINE__, "%s", cases[i].sql);
         loosen(sql);
     }
     unplan(p);
     p = plan_ok("{\"queryInfo\":{},\"queryRanges\":[" SPAN("10", "10", "true", "true") "]}");
-    CHECK(!aioc_query_plan_is_general(p->plan, str("SELECT * FROM c")));
+    CHECK(!aioc_plan_is_general(p->plan, str("SELECT * FROM c")));
     unplan(p);
     p = plan_ok("{\"queryInfo\":{},\"queryRanges\":[" SPAN("", "10", "true", "false") "," SPAN("20", "FF", "true",
         "false") "]}");
-    CHECK(!aioc_query_plan_is_general(p->plan, str("SELECT * FROM c")));
+    CHECK(!aioc_plan_is_general(p->plan, str("SELECT * FROM c")));
     unplan(p);
     p = plan_ok("{\"hybridSearchQueryInfo\":{\"componentQueryInfos\":[{\"rewrittenQuery\":\"q\"}]}}");
-    CHECK(aioc_query_plan_is_general(p->plan, str("SELECT * FROM c ORDER BY RANK FullTextScore(c.t, 'a@b')")));
-    CHECK(!aioc_query_plan_is_general(p->plan, str("SELECT * FROM c ORDER BY RANK FullTextScore(c.t, @t)")));
+    CHECK(aioc_plan_is_general(p->plan, str("SELECT * FROM c ORDER BY RANK FullTextScore(c.t, 'a@b')")));
+    CHECK(!aioc_plan_is_general(p->plan, str("SELECT * FROM c ORDER BY RANK FullTextScore(c.t, @t)")));
     unplan(p);
 }
 
@@ -696,19 +696,19 @@ static void keep_plan(void *user, const char *json, size_t len)
 TEST(plan_of_the_emulator)
 {
     static const struct { const char *sql; uint8_t distinct; uint32_t order, aliases; bool merges, dcount; } cases[] = {
-        {"SELECT * FROM c", AIOC_QUERY_ALL, 0, 0, false, false},
-        {"SELECT TOP 5 c.a FROM c", AIOC_QUERY_ALL, 0, 0, false, false},
-        {"SELECT c.a FROM c ORDER BY c.a DESC, c.b OFFSET 3 LIMIT 4", AIOC_QUERY_ALL, 2, 0, false, false},
-        {"SELECT DISTINCT c.a FROM c", AIOC_QUERY_DISTINCT_UNORDERED, 0, 0, false, false},
-        {"SELECT DISTINCT VALUE c.a FROM c ORDER BY c.a", AIOC_QUERY_DISTINCT_ORDERED, 1, 0, false, false},
-        {"SELECT VALUE SUM(c.a) FROM c", AIOC_QUERY_ALL, 0, 0, true, false},
-        {"SELECT COUNT(1) AS n, MIN(c.a), MAX(c.a) AS m, AVG(c.a) AS a FROM c", AIOC_QUERY_ALL, 0, 4, true, false},
-        {"SELECT COUNTIF(c.a > 1) AS n, MAKELIST(c.a) AS l, MAKESET(c.a) AS s FROM c", AIOC_QUERY_ALL, 0, 3, true,
+        {"SELECT * FROM c", AIOC_PLAN_ALL, 0, 0, false, false},
+        {"SELECT TOP 5 c.a FROM c", AIOC_PLAN_ALL, 0, 0, false, false},
+        {"SELECT c.a FROM c ORDER BY c.a DESC, c.b OFFSET 3 LIMIT 4", AIOC_PLAN_ALL, 2, 0, false, false},
+        {"SELECT DISTINCT c.a FROM c", AIOC_PLAN_DISTINCT_UNORDERED, 0, 0, false, false},
+        {"SELECT DISTINCT VALUE c.a FROM c ORDER BY c.a", AIOC_PLAN_DISTINCT_ORDERED, 1, 0, false, false},
+        {"SELECT VALUE SUM(c.a) FROM c", AIOC_PLAN_ALL, 0, 0, true, false},
+        {"SELECT COUNT(1) AS n, MIN(c.a), MAX(c.a) AS m, AVG(c.a) AS a FROM c", AIOC_PLAN_ALL, 0, 4, true, false},
+        {"SELECT COUNTIF(c.a > 1) AS n, MAKELIST(c.a) AS l, MAKESET(c.a) AS s FROM c", AIOC_PLAN_ALL, 0, 3, true,
             false},
-        {"SELECT c.a, c.b, SUM(c.d) AS d FROM c GROUP BY c.a, c.b", AIOC_QUERY_ALL, 0, 3, true, false},
-        {"SELECT VALUE COUNT(1) FROM c GROUP BY c.a", AIOC_QUERY_ALL, 0, 0, true, false},
-        {"SELECT VALUE c.a FROM c GROUP BY c.a OFFSET 1 LIMIT 2", AIOC_QUERY_ALL, 0, 0, true, false},
-        {"SELECT VALUE COUNT(1) FROM (SELECT DISTINCT VALUE c.a FROM c)", AIOC_QUERY_DISTINCT_UNORDERED, 0, 0, false,
+        {"SELECT c.a, c.b, SUM(c.d) AS d FROM c GROUP BY c.a, c.b", AIOC_PLAN_ALL, 0, 3, true, false},
+        {"SELECT VALUE COUNT(1) FROM c GROUP BY c.a", AIOC_PLAN_ALL, 0, 0, true, false},
+        {"SELECT VALUE c.a FROM c GROUP BY c.a OFFSET 1 LIMIT 2", AIOC_PLAN_ALL, 0, 0, true, false},
+        {"SELECT VALUE COUNT(1) FROM (SELECT DISTINCT VALUE c.a FROM c)", AIOC_PLAN_DISTINCT_UNORDERED, 0, 0, false,
             true},
     };
     aiocosmos_str path = str("/pk");
@@ -718,12 +718,12 @@ TEST(plan_of_the_emulator)
         static char json[10000];
         char body[300];
         emu_sql_error error;
-        const aioc_query_info *info;
+        const aioc_plan_info *info;
         emu_sql_query *query;
         planned *p;
         snprintf(body, sizeof body, "{\"query\":\"%s\"}", cases[i].sql);
         query = emu_sql_prepare(body, strlen(body), 0, &error);
-        if (!query || !emu_sql_plan(query, &key, str(AIOC_QUERY_FEATURES), keep_plan, json, &error))
+        if (!query || !emu_sql_plan(query, &key, str(AIOC_PLAN_FEATURES), keep_plan, json, &error))
             test_fail(__FILE__, __LINE__, "%s: %s", cases[i].sql, error.message);
         emu_sql_free(query);
         p = plan_ok(json);
@@ -737,7 +737,7 @@ TEST(plan_of_the_emulator)
 
 /*--- Texts ---------------------------------------------------------------------*/
 
-#define HOLE AIOC_QUERY_FILTER
+#define HOLE AIOC_PLAN_FILTER
 
 TEST(text_filled_in)
 {
@@ -766,10 +766,10 @@ TEST(text_filled_in)
         aiocosmos_str sql = tight(str(cases[i].sql));
         bool found;
         out.len = 0;
-        CHECK(aioc_query_append_text(&memory, &out, sql, str("FILTER"), &found));
+        CHECK(aioc_plan_append_text(&memory, &out, sql, str("FILTER"), &found));
         CHECK_BUFFER(out, cases[i].want);
         CHECK_INT(found, strstr(cases[i].want, "FILTER") != NULL);
-        CHECK(aioc_query_append_text(&memory, &out, sql, str(""), NULL));
+        CHECK(aioc_plan_append_text(&memory, &out, sql, str(""), NULL));
         loosen(sql);
     }
     aioc_memory_buffer_free(&memory, &out);
@@ -778,7 +778,7 @@ TEST(text_filled_in)
 
 /* A queryInfo with the columns that a test wants. */
 typedef struct columns {
-    aioc_query_info info;
+    aioc_plan_info info;
     uint8_t descending[4];
     aiocosmos_str expressions[4];
 } columns;
@@ -791,14 +791,14 @@ static void add_column(columns *c, const char *expression, bool descending)
     c->info.expressions = c->expressions;
 }
 
-static const char *filter_of(const columns *c, const char *items, aioc_query_side side)
+static const char *filter_of(const columns *c, const char *items, aioc_plan_side side)
 {
     static char text[20000];
     aioc_memory memory = rationed(&plenty, 1 << 20);
     aioc_memory_buffer out;
     parsed *p = parse(str(items));
     memset(&out, 0, sizeof out);
-    CHECK(aioc_query_append_filter(&memory, &out, &c->info, p->root, side));
+    CHECK(aioc_plan_append_filter(&memory, &out, &c->info, p->root, side));
     CHECK(out.len < sizeof text);
     memcpy(text, out.data, out.len);
     text[out.len] = '\0';
@@ -822,10 +822,10 @@ TEST(filter_vectors)
         snprintf(expression, sizeof expression, "%s", unescaped(aioc_json_at(one, "/expression")));
         add_column(&c, expression, aioc_json_is_str(aioc_json_at(one, "/direction"), "Descending"));
         if (literal.type == AIOCOSMOS_JSON_STR) snprintf(items, sizeof items, "[{\"item\":%s}]", unescaped(literal));
-        CHECK_STR(filter_of(&c, items, AIOC_QUERY_LEFT), unescaped(aioc_json_at(one, "/left")));
-        CHECK_STR(filter_of(&c, items, AIOC_QUERY_TARGET), unescaped(aioc_json_at(one, "/target")));
-        CHECK_STR(filter_of(&c, items, AIOC_QUERY_RIGHT), unescaped(aioc_json_at(one, "/right")));
-        CHECK_STR(filter_of(&c, items, AIOC_QUERY_FRESH), "true");
+        CHECK_STR(filter_of(&c, items, AIOC_PLAN_LEFT), unescaped(aioc_json_at(one, "/left")));
+        CHECK_STR(filter_of(&c, items, AIOC_PLAN_TARGET), unescaped(aioc_json_at(one, "/target")));
+        CHECK_STR(filter_of(&c, items, AIOC_PLAN_RIGHT), unescaped(aioc_json_at(one, "/right")));
+        CHECK_STR(filter_of(&c, items, AIOC_PLAN_FRESH), "true");
         count++;
     }
     CHECK_INT(count, 7);
@@ -838,12 +838,12 @@ TEST(filter_of_several_columns)
     memset(&c, 0, sizeof c);
     add_column(&c, "c.a", false);
     add_column(&c, "c.b", true);
-    CHECK_STR(filter_of(&c, "[{\"item\":\"x\"},{\"item\":5}]", AIOC_QUERY_RIGHT),
+    CHECK_STR(filter_of(&c, "[{\"item\":\"x\"},{\"item\":5}]", AIOC_PLAN_RIGHT),
               "( ( c.a > \"x\" OR IS_ARRAY(c.a) OR IS_OBJECT(c.a) ) OR ( c.a = \"x\" AND ( c.b <= 5 OR "
               "NOT IS_DEFINED(c.b) OR IS_NULL(c.b) OR IS_BOOLEAN(c.b) ) ) )");
-    CHECK_STR(filter_of(&c, "[{\"item\":[1]},{\"item\":5}]", AIOC_QUERY_RIGHT), "( IS_ARRAY(c.a) OR IS_OBJECT(c.a) )");
-    CHECK_STR(filter_of(&c, "[{\"item\":[1]},{\"item\":5}]", AIOC_QUERY_LEFT), "( false OR IS_OBJECT(c.a) )");
-    CHECK_STR(filter_of(&c, "[{},{}]", AIOC_QUERY_LEFT),
+    CHECK_STR(filter_of(&c, "[{\"item\":[1]},{\"item\":5}]", AIOC_PLAN_RIGHT), "( IS_ARRAY(c.a) OR IS_OBJECT(c.a) )");
+    CHECK_STR(filter_of(&c, "[{\"item\":[1]},{\"item\":5}]", AIOC_PLAN_LEFT), "( false OR IS_OBJECT(c.a) )");
+    CHECK_STR(filter_of(&c, "[{},{}]", AIOC_PLAN_LEFT),
               "( ( IS_DEFINED(c.a) OR IS_NULL(c.a) OR IS_BOOLEAN(c.a) OR IS_NUMBER(c.a) OR IS_STRING(c.a) OR "
               "IS_ARRAY(c.a) OR IS_OBJECT(c.a) ) OR ( NOT IS_DEFINED(c.a) AND ( false ) ) )");
 }
@@ -853,10 +853,10 @@ TEST(filter_without_expressions_lets_all_through)
 {
     columns c;
     memset(&c, 0, sizeof c);
-    CHECK_STR(filter_of(&c, "[]", AIOC_QUERY_LEFT), "true");
+    CHECK_STR(filter_of(&c, "[]", AIOC_PLAN_LEFT), "true");
     add_column(&c, "c.a", false);
     add_column(&c, "", false);
-    CHECK_STR(filter_of(&c, "[{\"item\":1},{\"item\":2}]", AIOC_QUERY_TARGET), "true");
+    CHECK_STR(filter_of(&c, "[{\"item\":1},{\"item\":2}]", AIOC_PLAN_TARGET), "true");
 }
 
 /* One value of any type, or "" for undefined. */
@@ -915,7 +915,7 @@ static int compare_rows(const columns *c, aiocosmos_json a, aiocosmos_json b)
     for (i = 0; i < c->info.order_count; i++) {
         char pointer[3] = {'/', c->expressions[i].ptr[2], '\0'};
         aiocosmos_json value = aioc_json_at(a, pointer);
-        int order = aioc_query_compare(value, aioc_json_at(b, pointer));
+        int order = aioc_rows_compare(value, aioc_json_at(b, pointer));
         if (order != 0) return c->descending[i] ? -order : order;
         if (value.type == AIOCOSMOS_JSON_ARR || value.type == AIOCOSMOS_JSON_OBJ) return 0;
     }
@@ -961,12 +961,12 @@ TEST(filter_means_what_the_merge_compares)
                      value.len ? "\"item\":" : "", (int)value.len, value.len ? value.ptr : "");
         }
         strcat(items, "]");
-        for (side = AIOC_QUERY_FRESH; side <= AIOC_QUERY_RIGHT; side++) {
-            const char *filter = filter_of(&c, items, (aioc_query_side)side);
+        for (side = AIOC_PLAN_FRESH; side <= AIOC_PLAN_RIGHT; side++) {
+            const char *filter = filter_of(&c, items, (aioc_plan_side)side);
             run_filter(filter, documents, count, &seen);
             for (i = 0; i < count; i++) {
                 int order = compare_rows(&c, rows[i]->root, rows[boundary]->root);
-                bool want = side == AIOC_QUERY_FRESH || order > 0 || (order == 0 && side != AIOC_QUERY_LEFT);
+                bool want = side == AIOC_PLAN_FRESH || order > 0 || (order == 0 && side != AIOC_PLAN_LEFT);
                 if (seen.id[i] != want)
                     test_fail(__FILE__, __LINE__, "round %d: %s, side %d: %s lets %s %s", round, items, side, filter,
                               documents[i], want ? "not through" : "through");
@@ -991,12 +991,12 @@ TEST(text_the_nth_allocation_fails)
         aioc_memory_buffer out;
         bool text;
         memset(&out, 0, sizeof out);
-        text = aioc_query_append_text(&memory, &out, str("SELECT (" HOLE ") " HOLE),
+        text = aioc_plan_append_text(&memory, &out, str("SELECT (" HOLE ") " HOLE),
             str("0123456789012345678901234567890"
-                                      "12345678901234567890123456789012345678901234567890123456789"), NULL);
+                                     "12345678901234567890123456789012345678901234567890123456789"), NULL);
         if (!text) CHECK_INT(out.len, 0);
         out.len = 0;
-        ok = aioc_query_append_filter(&memory, &out, &c.info, p->root, AIOC_QUERY_LEFT);
+        ok = aioc_plan_append_filter(&memory, &out, &c.info, p->root, AIOC_PLAN_LEFT);
         if (!ok) CHECK_INT(out.len, 0);
         ok = ok && text;
         aioc_memory_buffer_free(&memory, &out);
@@ -1027,30 +1027,30 @@ TEST(rids_are_numbers)
     make_rid(255, a);
     make_rid(256, b);
     CHECK(strcmp(a, b) > 0);                                               /* the text says otherwise */
-    CHECK_INT(aioc_query_rid_compare(str(a), str(b)), -1);
-    CHECK_INT(aioc_query_rid_compare(str(b), str(a)), 1);
-    CHECK_INT(aioc_query_rid_compare(str(a), str(a)), 0);
+    CHECK_INT(aioc_rows_rid_compare(str(a), str(b)), -1);
+    CHECK_INT(aioc_rows_rid_compare(str(b), str(a)), 1);
+    CHECK_INT(aioc_rows_rid_compare(str(a), str(a)), 0);
     seed = 3;
     for (round = 0; round < 1000; round++) {
         uint64_t left = random_number() >> random_below(64), right = random_number() >> random_below(64);
         make_rid(left, a);
         make_rid(right, b);
-        CHECK_INT(aioc_query_rid_compare(str(a), str(b)), left < right ? -1 : left > right);
+        CHECK_INT(aioc_rows_rid_compare(str(a), str(b)), left < right ? -1 : left > right);
     }
-    CHECK_INT(aioc_query_rid_compare(str("a"), str("b")), -1);
-    CHECK_INT(aioc_query_rid_compare(str("ab"), str("a")), 1);
-    CHECK_INT(aioc_query_rid_compare(str(""), str("")), 0);
-    CHECK_INT(aioc_query_rid_compare(str("zz"), str(a)), 1);
-    CHECK_INT(aioc_query_rid_compare(str(a), str("")), -1);
+    CHECK_INT(aioc_rows_rid_compare(str("a"), str("b")), -1);
+    CHECK_INT(aioc_rows_rid_compare(str("ab"), str("a")), 1);
+    CHECK_INT(aioc_rows_rid_compare(str(""), str("")), 0);
+    CHECK_INT(aioc_rows_rid_compare(str("zz"), str(a)), 1);
+    CHECK_INT(aioc_rows_rid_compare(str(a), str("")), -1);
 }
 
 /*--- Tokens --------------------------------------------------------------------*/
 
 /* A position with room for what it points at. */
 typedef struct place {
-    aioc_query_position position;
-    aioc_query_piece pieces[6];
-    aioc_query_hash seen[20];
+    aioc_position position;
+    aioc_position_piece pieces[6];
+    aioc_rows_hash seen[20];
     char texts[64][40];
     unsigned text_count;
     char rows[200];
@@ -1079,7 +1079,7 @@ static void random_position(place *p)
     static const char *const items[] = {
         "[{\"item\":1}]", "[{}]", "[{\"item\":\"a,]}\\\"\"}, {} ,{\"item\":[1,{\"a\":[]}]}]",
         "[ {\"item\":null},\n\t{\"item\":false} ]"};
-    aioc_query_position *at = &p->position;
+    aioc_position *at = &p->position;
     unsigned border = 0, i;
     memset(p, 0, sizeof *p);
     at->place = (uint8_t)(1 + random_below(5));
@@ -1089,27 +1089,27 @@ static void random_position(place *p)
     at->take_left = random_below(2) ? UINT64_MAX : random_number() >> random_below(64);
     at->rest_min = str(random_below(2) ? "FF" : "EE00");
     at->pieces = p->pieces;
-    if (at->place == AIOC_QUERY_IN_SEQUENCE || at->place == AIOC_QUERY_IN_CHANGES)
+    if (at->place == AIOC_POSITION_IN_SEQUENCE || at->place == AIOC_POSITION_IN_CHANGES)
         at->piece_count = 1 + random_below(6);
     for (i = 0; i < at->piece_count; i++) {
         p->pieces[i].min = i > 0 && random_below(2) ? p->pieces[i - 1].max : random_border(p, &border);
         p->pieces[i].max = random_border(p, &border);
         p->pieces[i].continuation = random_below(3) ? random_text(p, printable, 0) : str("");
     }
-    if (at->place == AIOC_QUERY_AT_SERVICE) {
+    if (at->place == AIOC_POSITION_AT_SERVICE) {
         at->piece_count = 1;
         p->pieces[0].min = str("");
         p->pieces[0].max = str("FF");
         p->pieces[0].continuation = random_text(p, printable, 1);
     }
-    if (at->place == AIOC_QUERY_IN_ORDER && random_below(5) > 0) {
+    if (at->place == AIOC_POSITION_IN_ORDER && random_below(5) > 0) {
         at->min = random_border(p, &border);
         at->max = random_border(p, &border);
         at->values = str(items[random_below(4)]);
         at->rid_of_row = random_text(p, "abcdefghij=-+", 0);
         at->rows_of_rid = (uint32_t)(random_number() >> (32 + random_below(32)));
     }
-    if (at->place == AIOC_QUERY_IN_ROWS) at->rows = str(random_below(2) ? "[]" : "[{\"a\":[1,2]},null,\"x\"]");
+    if (at->place == AIOC_POSITION_IN_ROWS) at->rows = str(random_below(2) ? "[]" : "[{\"a\":[1,2]},null,\"x\"]");
     if (random_below(2)) {
         at->key[0] = random_number();
         at->key[1] = random_number();
@@ -1121,7 +1121,7 @@ static void random_position(place *p)
     }
 }
 
-static void check_same_position(const aioc_query_position *got, const aioc_query_position *want)
+static void check_same_position(const aioc_position *got, const aioc_position *want)
 {
     uint32_t i;
     CHECK_INT(got->place, want->place);
@@ -1149,13 +1149,13 @@ static void check_same_position(const aioc_query_position *got, const aioc_query
 }
 
 /* The token of a position; freed with loosen. */
-static aiocosmos_str token_of(const aioc_query_position *position)
+static aiocosmos_str token_of(const aioc_position *position)
 {
     aioc_memory memory = rationed(&plenty, 1 << 20);
     aioc_memory_buffer out;
     aiocosmos_str token;
     memset(&out, 0, sizeof out);
-    CHECK_INT(aioc_query_token_write(&memory, &out, position, 1 << 20), 1);
+    CHECK_INT(aioc_position_write(&memory, &out, position, 1 << 20), 1);
     token = tight(view(out.data, out.len));
     aioc_memory_buffer_free(&memory, &out);
     aioc_memory_close(&memory);
@@ -1168,13 +1168,13 @@ static int judge(aiocosmos_str token, const char **why)
     ration r;
     aioc_memory memory = rationed(&r, 1 << 20);
     aioc_memory_buffer block;
-    aioc_query_position position;
+    aioc_position position;
     int result;
     memset(&block, 0, sizeof block);
-    result = aioc_query_token_read(&memory, token, &block, &position, why);
+    result = aioc_position_read(&memory, token, &block, &position, why);
     if (memory.peak > 4096 + 8 * token.len)
         test_fail(__FILE__, __LINE__, "%zu bytes of memory for a token of %zu", memory.peak, token.len);
-    aioc_query_position_free(&memory, &position);
+    aioc_position_free(&memory, &position);
     aioc_memory_buffer_free(&memory, &block);
     aioc_memory_close(&memory);
     CHECK_INT(r.blocks, 0);
@@ -1188,7 +1188,7 @@ TEST(token_round_trip)
     for (round = 0; round < 5000; round++) {
         aioc_memory memory = rationed(&plenty, 1 << 20);
         aioc_memory_buffer block;
-        aioc_query_position got;
+        aioc_position got;
         aiocosmos_str token;
         const char *why = "";
         place p;
@@ -1198,10 +1198,10 @@ TEST(token_round_trip)
         CHECK(token.len > 4 && memcmp(token.ptr, "aq1-", 4) == 0);
         for (i = 0; i < token.len; i++) CHECK(aioc_auth_unreserved(token.ptr[i]));         /* RFC 3986, 2.3 */
         memset(&block, 0, sizeof block);
-        if (aioc_query_token_read(&memory, token, &block, &got, &why) != 0)
+        if (aioc_position_read(&memory, token, &block, &got, &why) != 0)
             test_fail(__FILE__, __LINE__, "round %d, place %d: %s", round, p.position.place, why);
         check_same_position(&got, &p.position);
-        aioc_query_position_free(&memory, &got);
+        aioc_position_free(&memory, &got);
         aioc_memory_buffer_free(&memory, &block);
         aioc_memory_close(&memory);
         loosen(token);
@@ -1310,7 +1310,7 @@ static aiocosmos_str forged(const unsigned char *bytes, size_t len)
 {
     aioc_memory memory = rationed(&plenty, 1 << 20);
     aioc_memory_buffer raw, out;
-    aioc_query_writer writer;
+    aioc_memory_writer writer;
     aiocosmos_str token;
     memset(&raw, 0, sizeof raw);
     memset(&out, 0, sizeof out);
@@ -1319,9 +1319,9 @@ static aiocosmos_str forged(const unsigned char *bytes, size_t len)
     writer.ok = true;
     CHECK(aioc_memory_reserve(&memory, &raw, 1));
     CHECK(aioc_memory_append(&memory, &raw, bytes, len));
-    aioc_query_put_word(&writer, aioc_query_token_sum(raw.data, raw.len));
+    aioc_position_put_word(&writer, aioc_position_checksum(raw.data, raw.len));
     CHECK(aioc_memory_append_str(&memory, &out, "aq1-"));
-    CHECK(aioc_query_append_base64(&memory, &out, &raw));
+    CHECK(aioc_position_append_base64(&memory, &out, &raw));
     token = tight(view(out.data, out.len));
     aioc_memory_buffer_free(&memory, &raw);
     aioc_memory_buffer_free(&memory, &out);
@@ -1339,7 +1339,7 @@ TEST(token_forged)
         unsigned char bytes[2000];
         aioc_memory memory = rationed(&plenty, 1 << 20);
         aioc_memory_buffer raw;
-        aioc_query_writer writer;
+        aioc_memory_writer writer;
         aiocosmos_str token;
         const char *why;
         size_t len, changes = 1 + random_below(4);
@@ -1349,7 +1349,7 @@ TEST(token_forged)
         writer.out = &raw;
         writer.ok = true;
         random_position(&p);
-        aioc_query_put_position(&writer, &p.position);
+        aioc_position_put(&writer, &p.position);
         CHECK(writer.ok && raw.len < sizeof bytes);
         memcpy(bytes, raw.data, len = raw.len);
         aioc_memory_buffer_free(&memory, &raw);
@@ -1368,18 +1368,18 @@ TEST(token_bytes_that_no_writer_writes)
     static const unsigned char all[10] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 1};
     aioc_memory memory = rationed(&plenty, 1 << 20);
     aioc_memory_buffer raw;
-    aioc_query_writer writer;
-    aioc_query_position position;
+    aioc_memory_writer writer;
+    aioc_position position;
     int change;
     memset(&raw, 0, sizeof raw);
     memset(&position, 0, sizeof position);
     writer.memory = &memory;
     writer.out = &raw;
     writer.ok = true;
-    position.place = AIOC_QUERY_IN_SEQUENCE;
+    position.place = AIOC_POSITION_IN_SEQUENCE;
     position.rest_min = str("FF");
     position.skip_left = UINT64_MAX;
-    aioc_query_put_position(&writer, &position);
+    aioc_position_put(&writer, &position);
     CHECK(writer.ok && raw.len + 1 < 100);
     for (change = 0; change < 6; change++) {
         unsigned char bytes[100];
@@ -1407,7 +1407,7 @@ TEST(token_bytes_that_no_writer_writes)
 /* What no writer writes, each by itself. */
 TEST(token_positions_that_cannot_be)
 {
-    typedef struct wrong { const char *what; aioc_query_position position; aioc_query_piece pieces[2]; } wrong;
+    typedef struct wrong { const char *what; aioc_position position; aioc_position_piece pieces[2]; } wrong;
     static wrong cases[32];
     size_t i, n = 0;
     const char *why;
@@ -1416,7 +1416,7 @@ TEST(token_positions_that_cannot_be)
         cases[i].position.pieces = cases[i].pieces;
         cases[i].position.rest_min = str("FF");
         cases[i].position.take_left = UINT64_MAX;
-        cases[i].position.place = AIOC_QUERY_IN_SEQUENCE;
+        cases[i].position.place = AIOC_POSITION_IN_SEQUENCE;
         cases[i].pieces[0].min = str("10");
         cases[i].pieces[0].max = str("20");
         cases[i].pieces[1].min = str("20");
@@ -1428,12 +1428,12 @@ TEST(token_positions_that_cannot_be)
     cases[n].what = "an unknown place";
     cases[n++].position.place = 6;
     cases[n].what = "no piece of the service";
-    cases[n++].position.place = AIOC_QUERY_AT_SERVICE;
+    cases[n++].position.place = AIOC_POSITION_AT_SERVICE;
     cases[n].what = "a piece of the service without a continuation";
-    cases[n].position.place = AIOC_QUERY_AT_SERVICE;
+    cases[n].position.place = AIOC_POSITION_AT_SERVICE;
     cases[n++].position.piece_count = 1;
     cases[n].what = "no pieces of a change feed";
-    cases[n++].position.place = AIOC_QUERY_IN_CHANGES;
+    cases[n++].position.place = AIOC_POSITION_IN_CHANGES;
     cases[n].what = "pieces that overlap";
     cases[n].pieces[1].min = str("1F");
     cases[n++].position.piece_count = 2;
@@ -1457,40 +1457,40 @@ TEST(token_positions_that_cannot_be)
     cases[n].position.rest_min = str("15");
     cases[n++].position.piece_count = 1;
     cases[n].what = "values that are not JSON";
-    cases[n].position.place = AIOC_QUERY_IN_ORDER;
+    cases[n].position.place = AIOC_POSITION_IN_ORDER;
     cases[n].position.max = str("FF");
     cases[n++].position.values = str("[{\"item\":}]");
     cases[n].what = "values that are no list";
-    cases[n].position.place = AIOC_QUERY_IN_ORDER;
+    cases[n].position.place = AIOC_POSITION_IN_ORDER;
     cases[n].position.max = str("FF");
     cases[n++].position.values = str("{\"item\":1}");
     cases[n].what = "values that are no objects";
-    cases[n].position.place = AIOC_QUERY_IN_ORDER;
+    cases[n].position.place = AIOC_POSITION_IN_ORDER;
     cases[n].position.max = str("FF");
     cases[n++].position.values = str("[{},5]");
     cases[n].what = "no value";
-    cases[n].position.place = AIOC_QUERY_IN_ORDER;
+    cases[n].position.place = AIOC_POSITION_IN_ORDER;
     cases[n].position.max = str("FF");
     cases[n++].position.values = str("[]");
     cases[n].what = "white space behind values";
-    cases[n].position.place = AIOC_QUERY_IN_ORDER;
+    cases[n].position.place = AIOC_POSITION_IN_ORDER;
     cases[n].position.max = str("FF");
     cases[n++].position.values = str("[{}]  ");
     cases[n].what = "an empty range";
-    cases[n].position.place = AIOC_QUERY_IN_ORDER;
+    cases[n].position.place = AIOC_POSITION_IN_ORDER;
     cases[n].position.min = str("FF");
     cases[n].position.max = str("FF");
     cases[n++].position.values = str("[{}]");
     cases[n].what = "rows that are no list";
-    cases[n].position.place = AIOC_QUERY_IN_ROWS;
+    cases[n].position.place = AIOC_POSITION_IN_ROWS;
     cases[n++].position.rows = str("5");
     cases[n].what = "white space behind rows";
-    cases[n].position.place = AIOC_QUERY_IN_ROWS;
+    cases[n].position.place = AIOC_POSITION_IN_ROWS;
     cases[n++].position.rows = str("[5] ");
     cases[n].what = "rows that are not there";
-    cases[n++].position.place = AIOC_QUERY_IN_ROWS;
+    cases[n++].position.place = AIOC_POSITION_IN_ROWS;
     cases[n].what = "a control character in a _rid";
-    cases[n].position.place = AIOC_QUERY_IN_ORDER;
+    cases[n].position.place = AIOC_POSITION_IN_ORDER;
     cases[n].position.max = str("FF");
     cases[n].position.values = str("[{}]");
     cases[n++].position.rid_of_row = str("a\nb");
@@ -1506,16 +1506,16 @@ TEST(token_positions_that_cannot_be)
 TEST(token_of_many_pieces)
 {
     enum { PIECES = 60000 };
-    aioc_query_piece *pieces = calloc(PIECES, sizeof *pieces);
+    aioc_position_piece *pieces = calloc(PIECES, sizeof *pieces);
     char (*borders)[8] = calloc(PIECES + 1, sizeof *borders);
-    aioc_query_position position;
+    aioc_position position;
     aiocosmos_str token;
     const char *why;
     uint32_t i;
     memset(&position, 0, sizeof position);
     for (i = 0; i <= PIECES; i++) snprintf(borders[i], sizeof borders[i], "%04X", i);
     for (i = 0; i < PIECES; i++) pieces[i].min = str(borders[i]), pieces[i].max = str(borders[i + 1]);
-    position.place = AIOC_QUERY_IN_CHANGES;
+    position.place = AIOC_POSITION_IN_CHANGES;
     position.pieces = pieces;
     position.piece_count = PIECES;
     token = token_of(&position);
@@ -1540,10 +1540,10 @@ TEST(token_no_longer_than_allowed)
         memset(&out, 0, sizeof out);
         CHECK(aioc_memory_append_str(&memory, &out, "before"));
         for (max = 0; max < token.len; max++) {
-            CHECK_INT(aioc_query_token_write(&memory, &out, &p.position, max), 0);
+            CHECK_INT(aioc_position_write(&memory, &out, &p.position, max), 0);
             CHECK_INT(out.len, 6);
         }
-        CHECK_INT(aioc_query_token_write(&memory, &out, &p.position, token.len), 1);
+        CHECK_INT(aioc_position_write(&memory, &out, &p.position, token.len), 1);
         check_text(__LINE__, "token", view(out.data + 6, out.len - 6), token);
         aioc_memory_buffer_free(&memory, &out);
         aioc_memory_close(&memory);
@@ -1566,7 +1566,7 @@ TEST(token_the_nth_allocation_fails)
             aioc_memory memory = rationed(&r, n);
             aioc_memory_buffer out;
             memset(&out, 0, sizeof out);
-            result = aioc_query_token_write(&memory, &out, &p.position, 1 << 20);
+            result = aioc_position_write(&memory, &out, &p.position, 1 << 20);
             CHECK(result == 1 || (result == AIOCOSMOS_E_NOMEM && out.len == 0));
             aioc_memory_buffer_free(&memory, &out);
             aioc_memory_close(&memory);
@@ -1579,13 +1579,13 @@ TEST(token_the_nth_allocation_fails)
             ration r;
             aioc_memory memory = rationed(&r, n);
             aioc_memory_buffer block;
-            aioc_query_position position;
+            aioc_position position;
             const char *why;
             memset(&block, 0, sizeof block);
-            result = aioc_query_token_read(&memory, token, &block, &position, &why);
+            result = aioc_position_read(&memory, token, &block, &position, &why);
             CHECK(result == 0 || result == AIOCOSMOS_E_NOMEM);
             if (result != 0) CHECK(!block.data && !position.pieces && !position.seen);
-            aioc_query_position_free(&memory, &position);
+            aioc_position_free(&memory, &position);
             aioc_memory_buffer_free(&memory, &block);
             aioc_memory_close(&memory);
             CHECK_INT(r.blocks, 0);
@@ -1607,20 +1607,20 @@ TEST(token_the_nth_allocation_fails)
 
 static const uint64_t hash_key[2] = {1, 2};
 
-static int add_statistics(aioc_query_hybrid *hybrid, const char *json, const char **why)
+static int add_statistics(aioc_rows_hybrid *hybrid, const char *json, const char **why)
 {
     parsed *p = parse(str(json));
-    int result = aioc_query_hybrid_add_statistics(hybrid, p->root, why);
+    int result = aioc_rows_hybrid_add_statistics(hybrid, p->root, why);
     forget(p);
     return result;
 }
 
-static int add_row(aioc_query_hybrid *hybrid, uint32_t component, const char *json, const char **why)
+static int add_row(aioc_rows_hybrid *hybrid, uint32_t component, const char *json, const char **why)
 {
     parsed *p = parse(str(json));
     aiocosmos_str copy = tight(str(json));                                 /* nothing is lent past the call */
     parsed *q = parse(copy);
-    int result = aioc_query_hybrid_add_row(hybrid, component, q->root, why);
+    int result = aioc_rows_hybrid_add_row(hybrid, component, q->root, why);
     memset(q->text, 'x', copy.len);
     forget(q);
     loosen(copy);
@@ -1628,7 +1628,7 @@ static int add_row(aioc_query_hybrid *hybrid, uint32_t component, const char *js
     return result;
 }
 
-static void add_rows(aioc_query_hybrid *hybrid, uint32_t component, const char *const *rows)
+static void add_rows(aioc_rows_hybrid *hybrid, uint32_t component, const char *const *rows)
 {
     const char *why = "";
     for (; *rows; rows++)
@@ -1636,42 +1636,42 @@ static void add_rows(aioc_query_hybrid *hybrid, uint32_t component, const char *
 }
 
 /* All payloads, with a space between them. */
-static const char *results_of(aioc_query_hybrid *hybrid)
+static const char *results_of(aioc_rows_hybrid *hybrid)
 {
     static char text[100000];
     aioc_memory_buffer out;
     size_t len = 0;
     int result;
     memset(&out, 0, sizeof out);
-    aioc_query_hybrid_finish(hybrid);
-    while ((result = aioc_query_hybrid_next(hybrid, &out)) == 1) {
+    aioc_rows_hybrid_finish(hybrid);
+    while ((result = aioc_rows_hybrid_next(hybrid, &out)) == 1) {
         len += (size_t)snprintf(text + len, sizeof text - len, "%s%.*s", len ? " " : "", (int)out.len, out.data);
         out.len = 0;
     }
     CHECK_INT(result, 0);
-    CHECK_INT(aioc_query_hybrid_next(hybrid, &out), 0);
+    CHECK_INT(aioc_rows_hybrid_next(hybrid, &out), 0);
     aioc_memory_buffer_free(hybrid->rows.memory, &out);
     text[len] = '\0';
     return text;
 }
 
-static const char *component_text(aioc_query_hybrid *hybrid, uint32_t component)
+static const char *component_text(aioc_rows_hybrid *hybrid, uint32_t component)
 {
     static char text[4096];
     aioc_memory_buffer sql;
     char why[300] = "";
     memset(&sql, 0, sizeof sql);
-    if (aioc_query_hybrid_component_text(hybrid, component, &sql, why, sizeof why) != 0)
+    if (aioc_rows_hybrid_component_text(hybrid, component, &sql, why, sizeof why) != 0)
         snprintf(text, sizeof text, "! %s", why);
     else snprintf(text, sizeof text, "%.*s", (int)sql.len, sql.data);
     aioc_memory_buffer_free(hybrid->rows.memory, &sql);
     return text;
 }
 
-static void shut(aioc_query_hybrid *hybrid, planned *p)
+static void shut(aioc_rows_hybrid *hybrid, planned *p)
 {
-    aioc_query_hybrid_close(hybrid);
-    aioc_query_hybrid_close(hybrid);
+    aioc_rows_hybrid_close(hybrid);
+    aioc_rows_hybrid_close(hybrid);
     CHECK_INT(p->plan->refs, 1);
     unplan(p);
 }
@@ -1684,9 +1684,9 @@ TEST(hybrid_statistics_in_the_texts)
             DOCUMENTS "'") ","
         COMPONENT("Ascending", "", "b WHERE (" HOLE ")") ","
         COMPONENT("Descending", "", HITS(2)), ""));
-    aioc_query_hybrid hybrid;
+    aioc_rows_hybrid hybrid;
     const char *why = "";
-    aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
+    aioc_rows_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
     CHECK_STR(component_text(&hybrid, 1), "b WHERE (true)");
     CHECK(strncmp(component_text(&hybrid, 0), "! the query plan wants " DOCUMENTS, 60) == 0);
     CHECK_INT(add_statistics(&hybrid, "{\"documentCount\":3,\"fullTextStatistics\":[{\"totalWordCount\":10,"
@@ -1703,9 +1703,9 @@ TEST(hybrid_statistics_in_the_texts)
 TEST(hybrid_sums_do_not_wrap)
 {
     planned *p = plan_ok(HYBRID(COMPONENT("Descending", "", DOCUMENTS), ""));
-    aioc_query_hybrid hybrid;
+    aioc_rows_hybrid hybrid;
     const char *why = "";
-    aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
+    aioc_rows_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
     CHECK_INT(add_statistics(&hybrid, "{\"documentCount\":9223372036854775807,\"fullTextStatistics\":[]}", &why), 0);
     CHECK_INT(add_statistics(&hybrid, "{\"documentCount\":9223372036854775807,\"fullTextStatistics\":[]}", &why), 0);
     CHECK_STR(component_text(&hybrid, 0), "9223372036854775807");
@@ -1723,12 +1723,12 @@ TEST(hybrid_texts_that_cannot_be_filled)
     size_t i;
     for (i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         char json[600];
-        aioc_query_hybrid hybrid;
+        aioc_rows_hybrid hybrid;
         const char *why = "";
         planned *p;
         snprintf(json, sizeof json, HYBRID("{\"rewrittenQuery\":\"x %s\"}", ""), texts[i]);
         p = plan_ok(json);
-        aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
+        aioc_rows_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
         CHECK_INT(add_statistics(&hybrid, "{\"documentCount\":1,\"fullTextStatistics\":[{\"totalWordCount\":1,"
             "\"hitCounts\":[1]}]}",
                                  &why), 0);
@@ -1761,9 +1761,9 @@ TEST(hybrid_statistics_that_do_not_match)
     size_t i;
     for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         planned *p = plan_ok(HYBRID(COMPONENT("Descending", "", "q"), ""));
-        aioc_query_hybrid hybrid;
+        aioc_rows_hybrid hybrid;
         const char *why = "";
-        aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
+        aioc_rows_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
         CHECK_INT(add_statistics(&hybrid, "{\"documentCount\":1,\"fullTextStatistics\":[{\"totalWordCount\":1,"
             "\"hitCounts\":[1,2]}]}",
                                  &why), 0);
@@ -1788,12 +1788,12 @@ TEST(hybrid_fuses_reciprocal_ranks)
     static const char *const second[] = {FLAT("z", "1,9", "4"), NESTED("w", "5,1", "\"not again\""),
                                          FLAT("y", "3,5", "\"not again\""), NULL};
     planned *p = plan_ok(HYBRID(COMPONENT("Descending", "", "q") "," COMPONENT("Ascending", "", "q"), ""));
-    aioc_query_hybrid hybrid;
-    aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
-    CHECK_INT(aioc_query_hybrid_bytes(&hybrid), 0);
+    aioc_rows_hybrid hybrid;
+    aioc_rows_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
+    CHECK_INT(aioc_rows_hybrid_bytes(&hybrid), 0);
     add_rows(&hybrid, 0, first);
     add_rows(&hybrid, 1, second);
-    CHECK(aioc_query_hybrid_bytes(&hybrid) > 200);
+    CHECK(aioc_rows_hybrid_bytes(&hybrid) > 200);
     CHECK_STR(results_of(&hybrid), "\"w\" [\"y\"] {\"n\":\"x\"} 4");
     shut(&hybrid, p);
 }
@@ -1805,8 +1805,8 @@ TEST(hybrid_weighs)
                                        FLAT("d", "6,3", "4"), NULL};
     planned *p = plan_ok(HYBRID(COMPONENT("Descending", "", "q") "," COMPONENT("Descending", "", "q"),
                                 ",\"componentWeights\":[0.01,1]"));
-    aioc_query_hybrid hybrid;
-    aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
+    aioc_rows_hybrid hybrid;
+    aioc_rows_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
     add_rows(&hybrid, 0, rows);
     CHECK_STR(results_of(&hybrid), "4 2 3 1");
     shut(&hybrid, p);
@@ -1820,19 +1820,19 @@ TEST(hybrid_skips_and_takes)
                                        FLAT("e", "5,5", "5"), NULL};
     planned *p = plan_ok(HYBRID(COMPONENT("Descending", "", "q") "," COMPONENT("Descending", "", "q"), ",\"skip\":1,"
                                 "\"take\":2"));
-    aioc_query_hybrid hybrid;
-    aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
+    aioc_rows_hybrid hybrid;
+    aioc_rows_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
     add_rows(&hybrid, 0, rows);
     CHECK_STR(results_of(&hybrid), "2 4");             /* 0 and c project nothing, so they are no rows */
     shut(&hybrid, p);
     p = plan_ok(HYBRID(COMPONENT("Descending", "", "q") "," COMPONENT("Descending", "", "q"), ",\"skip\":7,"
         "\"take\":2"));
-    aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
+    aioc_rows_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
     add_rows(&hybrid, 0, rows);
     CHECK_STR(results_of(&hybrid), "");
     shut(&hybrid, p);
     p = plan_ok(HYBRID(COMPONENT("Descending", "", "q"), ",\"take\":0"));
-    aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
+    aioc_rows_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
     CHECK_STR(results_of(&hybrid), "");
     shut(&hybrid, p);
 }
@@ -1856,12 +1856,12 @@ TEST(hybrid_of_one_component)
     size_t i;
     for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char json[400];
-        aioc_query_hybrid hybrid;
+        aioc_rows_hybrid hybrid;
         planned *p;
         snprintf(json, sizeof json, HYBRID(COMPONENT("%s", "%s", "q"), ",\"componentWeights\":[-1]"), cases[i].order,
                  cases[i].more);
         p = plan_ok(json);
-        aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
+        aioc_rows_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
         add_rows(&hybrid, 0, rows);
         CHECK_STR(results_of(&hybrid), cases[i].want);
         shut(&hybrid, p);
@@ -1873,8 +1873,8 @@ TEST(hybrid_of_empty_scores)
 {
     static const char *const rows[] = {FLAT("b", "", "2"), FLAT("a", "", "1"), FLAT("c", "1,1", "3"), NULL};
     planned *p = plan_ok(HYBRID(COMPONENT("Descending", "", "q") "," COMPONENT("Ascending", "", "q"), ""));
-    aioc_query_hybrid hybrid;
-    aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
+    aioc_rows_hybrid hybrid;
+    aioc_rows_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
     add_rows(&hybrid, 0, rows);
     CHECK_STR(results_of(&hybrid), "3 1 2");
     shut(&hybrid, p);
@@ -1889,8 +1889,8 @@ TEST(hybrid_cuts_each_component)
     static const char *const second[] = {FLAT("d", "4,9", "4"), NULL};
     planned *p = plan_ok(HYBRID(COMPONENT("Descending", ",\"limit\":2", "q") "," COMPONENT("Descending", ","
         "\"limit\":2", "q"), ""));
-    aioc_query_hybrid hybrid;
-    aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
+    aioc_rows_hybrid hybrid;
+    aioc_rows_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
     add_rows(&hybrid, 0, first);
     add_rows(&hybrid, 1, second);
     /* Ranks: a 1 and 3, c 2 and 2, d 3 and 1. */
@@ -1913,9 +1913,9 @@ TEST(hybrid_rows_that_are_none)
         {"{\"_rid\":\"a\",\"componentScores\":[1,\"2\"]}", "componentScores that are not a number for each component"},
     };
     planned *p = plan_ok(HYBRID(COMPONENT("Descending", "", "q") "," COMPONENT("Descending", "", "q"), ""));
-    aioc_query_hybrid hybrid;
+    aioc_rows_hybrid hybrid;
     size_t i;
-    aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
+    aioc_rows_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
     for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *why = "";
         CHECK_INT(add_row(&hybrid, 0, cases[i].json, &why), AIOCOSMOS_E_PROTOCOL);
@@ -1924,7 +1924,7 @@ TEST(hybrid_rows_that_are_none)
     CHECK_STR(results_of(&hybrid), "");
     shut(&hybrid, p);
     p = plan_ok(HYBRID(COMPONENT("Descending", "", "q"), ""));
-    aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
+    aioc_rows_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
     {
         const char *why = "";
         CHECK_INT(add_row(&hybrid, 0, "{\"_rid\":\"a\",\"orderByItems\":[{\"item\":\"x\"}],\"componentScores\":[1]}",
@@ -1970,7 +1970,7 @@ TEST(hybrid_equals_the_plain_way)
         double weight[3];
         char json[2000] = "{\"hybridSearchQueryInfo\":{\"componentQueryInfos\":[", want[2000] = "";
         const char *why = "";
-        aioc_query_hybrid hybrid;
+        aioc_rows_hybrid hybrid;
         planned *p;
         for (c = 0; c < n; c++) {
             ascending[c] = random_below(3) == 0;
@@ -1984,7 +1984,7 @@ TEST(hybrid_equals_the_plain_way)
                 weight[c]);
         strcat(json, "]}}");
         p = plan_ok(json);
-        aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
+        aioc_rows_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
         memset(rows, 0, sizeof rows);
         for (i = 0; i < count; i++) {
             snprintf(rows[i].rid, sizeof rows[i].rid, "r%d", (int)random_below(1000) * MOST + i);
@@ -2042,17 +2042,17 @@ TEST(hybrid_the_nth_allocation_fails)
     bool done = false;
     for (n = 0; !done; n++) {
         planned *p = plan_ok(json);
-        aioc_query_hybrid hybrid;
+        aioc_rows_hybrid hybrid;
         aioc_memory_buffer out;
         const char *why = "";
         char text[2000] = "";
         int i, result;
         p->r.left = n;
         memset(&out, 0, sizeof out);
-        aioc_query_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
+        aioc_rows_hybrid_open(&hybrid, &p->memory, p->plan, hash_key);
         result = add_statistics(&hybrid, "{\"documentCount\":1,\"fullTextStatistics\":[{\"totalWordCount\":1,"
                                 "\"hitCounts\":[1,2,3,4,5,6,7,8,9]}]}", &why);
-        if (result == 0) result = aioc_query_hybrid_component_text(&hybrid, 0, &out, text, sizeof text);
+        if (result == 0) result = aioc_rows_hybrid_component_text(&hybrid, 0, &out, text, sizeof text);
         for (i = 0; result == 0 && i < 150; i++) {
             char row[100];
             snprintf(row, sizeof row, FLAT("r%d", "%d,%d", "%d"), i / 2, i / 2, i / 2, i / 2);
@@ -2067,8 +2067,8 @@ TEST(hybrid_the_nth_allocation_fails)
         if (result == 0) {
             size_t rows = 0;
             out.len = 0;
-            aioc_query_hybrid_finish(&hybrid);
-            while ((result = aioc_query_hybrid_next(&hybrid, &out)) == 1) rows++;
+            aioc_rows_hybrid_finish(&hybrid);
+            while ((result = aioc_rows_hybrid_next(&hybrid, &out)) == 1) rows++;
             if (result == 0) CHECK_INT(rows, 75);
         }
         CHECK(result == 0 || result == AIOCOSMOS_E_NOMEM);
