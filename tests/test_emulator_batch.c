@@ -191,17 +191,26 @@ TEST(batches_that_are_none_are_refused)
     close_world();
 }
 
+/* On a new connection: the last refusal may have ended the old one. */
+static void drop_filler(const char *id)
+{
+    emu_conn_close(w.conn);
+    w.conn = emu_conn_open(w.core);
+    CHECK(w.conn != NULL);
+    CHECK_INT(call("DELETE", f(DOCS "/%s", id), PK("[\"f\"]"), NULL), 204);
+}
+
 /* Items of another key until there is no memory for the smallest, and then one of so many bytes less. */
 static void leave_memory(int bytes)
 {
-    static char body[70000];
+    static char body[4096];
     int size, n = 0;
     CHECK_INT(call("POST", DOCS, PK("[\"f\"]"), f("{\"id\":\"spare\",\"pk\":\"f\",\"t\":\"%0*d\"}", bytes, 0)), 201);
-    for (size = 65536; size > 400; size /= 2) {
+    for (size = 2048; size > 30; size /= 2) {
         do snprintf(body, sizeof body, "{\"id\":\"%d\",\"pk\":\"f\",\"t\":\"%0*d\"}", n++, size, 0);
         while (call("POST", DOCS, PK("[\"f\"]"), body) == 201);
     }
-    CHECK_INT(call("DELETE", DOCS "/spare", PK("[\"f\"]"), NULL), 204);
+    drop_filler("spare");
 }
 
 /* However little memory there is: nothing is half done. */
@@ -211,7 +220,7 @@ TEST(a_transaction_is_whole_whatever_memory_there_is)
     int bytes, done = 0, refused = 0;
     memset(&options, 0, sizeof options);
     options.partitions = 1;
-    options.memory_max = (size_t)512 << 10;
+    options.memory_max = (size_t)192 << 10;
     for (bytes = 1; bytes < 4000; bytes += 50) {
         int status, i, there = 0;
         open_core(options);
@@ -220,8 +229,11 @@ TEST(a_transaction_is_whole_whatever_memory_there_is)
         leave_memory(bytes);
         status = call("POST", DOCS, TRANSACTION PK("[\"a\"]"),
                       "[" CREATE("1", "1") "," CREATE("2", "2") ",{\"operationType\":\"Delete\",\"id\":\"0\"}]");
+        for (i = 0; i < 4; i++) drop_filler(f("%d", i));
         for (i = 0; i < 3; i++) there |= (call("GET", f(DOCS "/%d", i), PK("[\"a\"]"), NULL) == 200) << i;
-        if (there != (status == 200 ? 6 : 1)) test_fail(__FILE__, __LINE__, "%d: %d, items %d", bytes, status, there);
+        /* Without a status the answer had no memory: it may be either. */
+        if ((there != 6 && there != 1) || (status == 200 && there == 1) || (status >= 207 && there == 6))
+            test_fail(__FILE__, __LINE__, "%d: %d, items %d", bytes, status, there);
         if (status == 200) done++;
         else refused++;
         close_world();
