@@ -76,6 +76,7 @@ static struct net {
     int opens, requests, waits;
     uint64_t received;
     size_t receive_max, send_max;            /* bytes of one call; 0: any number */
+    size_t (*room)(const peer *link);        /* bytes that a connection takes now; NULL: any number */
     int slow_open;                           /* so many waits until a connection is there */
     unsigned spurious;                       /* each that many waits, all sockets are said to be ready; 0: never */
     unsigned long calls[CALLS], fail_from[CALLS], fail_to[CALLS];
@@ -167,8 +168,10 @@ static ptrdiff_t net_send(void *user_data, intptr_t socket, const aiocosmos_slic
     (void)user_data;
     if (net_fails(CALL_SEND)) return net.fail_with[CALL_SEND];
     if (link->reset) return AIOCOSMOS_IO_CLOSED;
+    if (net.room && net.room(link) == 0) return AIOCOSMOS_IO_AGAIN;
     for (i = 0; i < count; i++) {
         size_t len = slices[i].len;
+        if (net.room && len > net.room(link)) len = net.room(link);
         if (net.send_max && len > net.send_max - sent) len = net.send_max - sent;
         grow(&link->heard, &link->heard_cap, link->heard_len + len + 1);
         if (len) memcpy(link->heard + link->heard_len, slices[i].ptr, len);
@@ -260,7 +263,7 @@ static void net_serve(void)
 
 static unsigned net_ready(const peer *link, bool spurious)
 {
-    unsigned ready = AIOCOSMOS_WRITABLE;
+    unsigned ready = net.room && net.room(link) == 0 ? 0 : AIOCOSMOS_WRITABLE;
     if (link->said_len > link->said_at || link->endless || link->closed || link->reset) ready |= AIOCOSMOS_READABLE;
     return spurious ? link->want : ready & link->want;
 }

@@ -1312,6 +1312,69 @@ TEST(an_attempt_that_goes_on_slowly_is_not_given_up)
     close_client(client);
 }
 
+/* Connections that take no more of a request than all but so many bytes, and say nothing. */
+static struct { int links; size_t left; } stalled;
+
+static size_t room_before_the_stall(const peer *link)
+{
+    const char *end = link->heard_len ? strstr(link->heard, "\r\n\r\n") : NULL;
+    if (!end || net.opens > stalled.links) return SIZE_MAX;
+    return (size_t)(end + 4 - link->heard) + (size_t)atol(strstr(link->heard, "Content-Length: ") + 16) -
+           stalled.left - link->heard_len;
+}
+
+static void answer_unless_stalled(peer *link)
+{
+    if (net.opens > stalled.links) answer_well(link);
+}
+
+/* What was not sent to its last byte may be sent again: the stall of a large upload costs an attempt, and nothing is in
+ * doubt. Of one that was taken whole, something is. */
+TEST(an_upload_that_stalls_costs_one_attempt)
+{
+    static const struct { size_t left; int links, status, fate; uint32_t attempts; } of[] = {
+        { 500000, 1, 0, AIOCOSMOS_FATE_ANSWERED, 2 }, { 1, 1, 0, AIOCOSMOS_FATE_ANSWERED, 2 },
+        { 500000, 99, AIOCOSMOS_E_CONNECT, AIOCOSMOS_FATE_NOT_SENT, 4 },
+        { 1, 99, AIOCOSMOS_E_CONNECT, AIOCOSMOS_FATE_NOT_SENT, 4 },
+        { 0, 99, AIOCOSMOS_E_CONNECT, AIOCOSMOS_FATE_MAYBE_APPLIED, 1 }
+    };
+    static char body[1000000];
+    aiocosmos_request request = of_kind(AIOCOSMOS_CREATE_ITEM);
+    answer got;
+    size_t i;
+    memset(body, 'x', sizeof body);
+    memcpy(body, "{\"id\":\"a\",\"pk\":\"p\",\"x\":\"", 24);
+    memcpy(body + sizeof body - 2, "\"}", 2);
+    request.body.ptr = body;
+    request.body.len = sizeof body;
+    request.done = on_done;
+    request.user_data = &got;
+    for (i = 0; i < 2 * sizeof of / sizeof *of; i++) {
+        aiocosmos_client *client;
+        uint64_t from_us;
+        memset(&got, 0, sizeof got);
+        net_begin(answer_unless_stalled);
+        net.room = room_before_the_stall;
+        net.send_max = i % 2 ? 100000 : 0;
+        stalled.links = of[i / 2].links;
+        stalled.left = of[i / 2].left;
+        client = open_usual();
+        from_us = net.now_us;
+        CHECK_INT(aiocosmos_submit(client, &request, NULL), 0);
+        drain(client);
+        CHECK_INT(got.status, of[i / 2].status);
+        CHECK_INT(got.fate, of[i / 2].fate);
+        CHECK_INT(got.attempts, of[i / 2].attempts);
+        if (got.attempts < 3) CHECK(got.at_us - from_us >= 6000000 && got.at_us - from_us < 6600000);
+        CHECK(got.at_us - from_us < 30000000);
+        CHECK_INT(net.requests, (int)(got.status == 0 || stalled.left == 0));
+        net.room = NULL;
+        stalled.links = 0;
+        CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
+        close_client(client);
+    }
+}
+
 /* A host that was away for a while finds its answers, which came meanwhile, whatever the budget of its steps. */
 TEST(a_host_that_was_away_finds_its_answers)
 {
