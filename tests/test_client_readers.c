@@ -13,6 +13,10 @@ enum { ITEMS = 140, KEYS = 35, READERS = 24 };
 
 typedef enum kind { PLAIN, RISING, FALLING, GROUPS, DISTINCT_ROWS, LEFT_OUT, CHANGES, KINDS } kind;
 
+static const char *const texts[] = { NULL, "SELECT * FROM c ORDER BY c.n", "SELECT * FROM c ORDER BY c.n DESC",
+    "SELECT c.g, COUNT(1) AS k, SUM(c.n) AS n FROM c GROUP BY c.g", "SELECT DISTINCT c.id, c.n, c.text FROM c",
+    "SELECT * FROM c OFFSET 70 LIMIT 1000" };
+
 /* A query, and what has been read of it. */
 typedef struct reader {
     aiocosmos_cursor query;
@@ -26,6 +30,7 @@ static struct readers {
     reader all[READERS];
     int count;
     long long sum;                           /* of "n" of all items */
+    bool starved;                            /* there may be no memory for a page */
     uint64_t chance;
 } r;
 
@@ -58,9 +63,6 @@ static void furnish(aiocosmos_client *client)
 
 static void open_reader(aiocosmos_client *client, reader *one)
 {
-    static const char *const texts[] = { NULL, "SELECT * FROM c ORDER BY c.n", "SELECT * FROM c ORDER BY c.n DESC",
-        "SELECT c.g, COUNT(1) AS k, SUM(c.n) AS n FROM c GROUP BY c.g", "SELECT DISTINCT c.id, c.n, c.text FROM c",
-        "SELECT * FROM c OFFSET 70 LIMIT 1000" };
     aiocosmos_query_request query;
     aiocosmos_changes_request changes;
     int refused;
@@ -101,7 +103,8 @@ static void take_page(aiocosmos_client *client, const aiocosmos_page *page, void
     one->owed = false;
     if (one->closed) return;
     if (status == 304 && one->kind == CHANGES) one->over = true;
-    else if (status) CHECK_TEXT(page->result->message.ptr, page->result->message.len, "a page");
+    else if (status && !(r.starved && status == AIOCOSMOS_E_NOMEM))
+        CHECK_TEXT(page->result->message.ptr, page->result->message.len, "a page");
     while (status == 0 && aiocosmos_json_next(page->items, NULL, &row)) take_row(one, row);
     if (status == 0 && !page->more) one->over = true;
 }
@@ -194,7 +197,7 @@ TEST(readers_that_share_a_client_lose_nothing_and_lock_nobody_out)
 }
 
 /* Items of one size, so that a client knows how large an answer will be once it has seen one. */
-static void furnish_evenly(aiocosmos_client *client)
+static void furnish_evenly(aiocosmos_client *client, int bytes)
 {
     static char body[31000];
     static char keys[KEYS][16];
@@ -202,65 +205,112 @@ static void furnish_evenly(aiocosmos_client *client)
     for (i = 0; i < KEYS; i++) snprintf(keys[i], sizeof keys[i], "k%d", i);
     r.sum = 0;
     for (i = 0; i < ITEMS; i++) {
-        snprintf(body, sizeof body, "{\"id\":\"%d\",\"pk\":\"%s\",\"n\":%d,\"text\":\"%030000d\"}", i, keys[i % KEYS],
-                 i, 0);
+        snprintf(body, sizeof body, "{\"id\":\"%d\",\"pk\":\"%s\",\"n\":%d,\"g\":%d,\"text\":\"%0*d\"}", i,
+                 keys[i % KEYS], i, i % 7, bytes, 0);
         must(client, create_item(aiocosmos_s(keys[i % KEYS]), body));
         r.sum += i;
     }
 }
 
-/* All ask for their next page as soon as they have one. */
-static void read_at_once(aiocosmos_client *client, kind which, int readers, aiocosmos_stats *stats)
+static void open_even_reader(aiocosmos_client *client, reader *one, kind which)
 {
     aiocosmos_query_request query;
-    bool busy = true;
-    int i;
+    int refused;
+    memset(one, 0, sizeof *one);
     memset(&query, 0, sizeof query);
+    one->kind = which;
+    one->last = -1;
     query.container = "c";
-    query.sql = which == RISING ? "SELECT * FROM c ORDER BY c.n" : "SELECT * FROM c";
+    query.sql = texts[which];
     query.page_items_max = 20;
     query.timeout_ms = 60000;
-    for (i = 0; i < readers; i++) {
-        memset(&r.all[i], 0, sizeof r.all[i]);
-        r.all[i].kind = which;
-        r.all[i].last = -1;
-        CHECK_INT(aiocosmos_query_open(client, &query, &r.all[i].query), 0);
-    }
+    do refused = aiocosmos_query_open(client, &query, &one->query);
+    while (refused == AIOCOSMOS_E_NOMEM && r.starved);
+    CHECK_INT(refused, 0);
+}
+
+/* A page for which there is no memory is asked for again; a query that has taken half of an answer begins anew. */
+static void next_even_page(aiocosmos_client *client, reader *one)
+{
+    int refused = aiocosmos_cursor_next(client, one->query, take_page, one);
+    one->owed = refused == 0;
+    if (refused == 0 || (r.starved && refused == AIOCOSMOS_E_NOMEM)) return;
+    if (!r.starved || refused != AIOCOSMOS_E_ARGUMENT) CHECK_STR(aiocosmos_last_error(client), "a page to come");
+    aiocosmos_cursor_close(client, one->query);
+    open_even_reader(client, one, one->kind);
+}
+
+/* So many readers, of these kinds in turn, ask for their next page as soon as they have one. */
+static void read_at_once(aiocosmos_client *client, const kind *kinds, int kind_count, int readers)
+{
+    bool busy = true;
+    int i;
+    for (i = 0; i < readers; i++) open_even_reader(client, &r.all[i], kinds[i % kind_count]);
     while (busy) {
         busy = false;
         for (i = 0; i < readers; i++) {
-            if (!r.all[i].over && !r.all[i].owed) next_page(client, &r.all[i]);
+            if (!r.all[i].over && !r.all[i].owed) next_even_page(client, &r.all[i]);
             busy = busy || !r.all[i].over;
         }
         CHECK(aiocosmos_step(client, 1000) >= 0);
     }
     for (i = 0; i < readers; i++) {
         check_over(&r.all[i]);
-        aiocosmos_query_close(client, r.all[i].query);
+        aiocosmos_cursor_close(client, r.all[i].query);
     }
-    aiocosmos_get_stats(client, stats);
 }
 
 /* What is on its way is reckoned with: answers do not come to find no room, to be dropped and asked for again. And who
  * waits for a turn with one of its ranges does not lose it over another of them: its page would never come. */
 TEST(readers_of_even_pages_know_what_fits)
 {
+    static const kind plain = PLAIN, rising = RISING;
     static const size_t mega[] = { 8, 12, 24 };
     aiocosmos_client *client = open_world("--partitions 4");
     aiocosmos_stats stats;
     int i;
-    furnish_evenly(client);
+    furnish_evenly(client, 30000);
     close_client(client);
     for (i = 0; i < 3; i++) {
         aiocosmos_options options = usual_options();
         options.memory_max = mega[i] << 20;
         client = open_client(&options);
-        read_at_once(client, PLAIN, 1, &stats);        /* it has seen one */
-        read_at_once(client, PLAIN, 8, &stats);
+        read_at_once(client, &plain, 1, 1);                  /* it has seen one */
+        read_at_once(client, &plain, 1, 8);
+        aiocosmos_get_stats(client, &stats);
         CHECK(stats.memory_peak <= options.memory_max / 4 * 3);
-        read_at_once(client, RISING, 16, &stats);
+        read_at_once(client, &rising, 1, 16);
         close_client(client);
     }
+    stop_emulator();
+}
+
+/* One allocation after the other fails, alone or with those behind it, in a client whose readers wait for each other's
+ * memory. */
+TEST(readers_survive_allocations_that_fail)
+{
+    static const kind kinds[] = { PLAIN, RISING, GROUPS, DISTINCT_ROWS };
+    aiocosmos_client *client = open_world("--partitions 4");
+    unsigned long at, calls = 1;
+    furnish_evenly(client, 10000);
+    close_client(client);
+    r.starved = true;
+    for (at = 1; at <= calls; at += 1 + at / 24) {
+        aiocosmos_options options = usual_options();
+        unsigned long start;
+        options.memory_max = 2 << 20;
+        client = open_client(&options);
+        start = heap.calls;
+        heap.fail_from = start + at;
+        heap.fail_to = heap.fail_from + at % 3;
+        read_at_once(client, kinds, 4, 4);
+        heap.fail_from = heap.fail_to = 0;
+        calls = heap.calls - start;
+        read_one(client);
+        drain(client);
+        close_client(client);
+    }
+    r.starved = false;
     stop_emulator();
 }
 
