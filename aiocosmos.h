@@ -461,9 +461,15 @@ AIOCOSMOS_API aiocosmos_value aiocosmos_json_text(const char *text, size_t len);
 
 /* A partition key of one to three levels, unset levels at the end. All unset: no key. */
 typedef struct aiocosmos_pk { aiocosmos_value level[3]; } aiocosmos_pk;
+AIOCOSMOS_API aiocosmos_pk aiocosmos_pk_s(const char *text);               /* of one string; NULL: no key */
 AIOCOSMOS_API aiocosmos_pk aiocosmos_pk1(aiocosmos_value a);
 AIOCOSMOS_API aiocosmos_pk aiocosmos_pk2(aiocosmos_value a, aiocosmos_value b);
 AIOCOSMOS_API aiocosmos_pk aiocosmos_pk3(aiocosmos_value a, aiocosmos_value b, aiocosmos_value c);
+/* That of an item, by the container's own definition; a property that the item lacks is NONE. The values are parts of
+ * body. container: a name in the default_database, or "dbs/game/colls/players". All unset, and aiocosmos_last_error()
+ * says why: body is no JSON object; an object or array stands where the key should be; or the definition is not known
+ * yet: AIOCOSMOS_READ_CONTAINER makes it known, before its callback. */
+AIOCOSMOS_API aiocosmos_pk aiocosmos_pk_of(aiocosmos_client *client, const char *container, aiocosmos_str body);
 
 /*------------------------------------------------------------------------------
  * MARK: - JSON
@@ -10527,6 +10533,7 @@ static void aioc_account_forget(aioc_account_container *container)
 {
     aioc_account_forget_tokens(container);
     aioc_account_forget_ranges(container);
+    container->pk_def.path_count = 0;
     container->rid[0] = 0;
     container->no_plans = false;
 }
@@ -10544,11 +10551,11 @@ static bool aioc_account_see_rid(aioc_account_container *container, aiocosmos_st
 }
 
 /* The same of the properties of a container, or of a list of its ranges. */
-static void aioc_account_see_own_rid(aioc_account_container *container, aiocosmos_json body)
+static bool aioc_account_see_own_rid(aioc_account_container *container, aiocosmos_json body, bool late)
 {
     char rid[sizeof container->rid];
-    if (aioc_json_get_str(aioc_json_at(body, "/_rid"), rid, sizeof rid) < sizeof rid)
-        aioc_account_see_rid(container, aioc_memory_str(rid), false);
+    return aioc_json_get_str(aioc_json_at(body, "/_rid"), rid, sizeof rid) >= sizeof rid ||
+           aioc_account_see_rid(container, aioc_memory_str(rid), late);
 }
 
 /*--- Metadata: the definition and the ranges -------------------------------*/
@@ -10630,12 +10637,12 @@ static void aioc_account_note_failure(aioc_account_container *container, int sta
 }
 
 /* Reads the partition key definition out of a container's properties: "version" absent means 1. */
-static bool aioc_account_read_definition(aioc_account_container *container, aiocosmos_json properties)
+static bool aioc_account_read_definition(aioc_account_container *container, aiocosmos_json properties, bool late)
 {
     aiocosmos_json key = aioc_json_at(properties, "/partitionKey"), paths, kind;
     int64_t version = 1;
     size_t levels;
-    aioc_account_see_own_rid(container, properties);
+    if (!aioc_account_see_own_rid(container, properties, late)) return false;
     paths = aioc_json_at(key, "/paths");
     levels = aioc_json_count(paths);
     if (paths.type != AIOCOSMOS_JSON_ARR || levels < 1 || levels > 3) return false;
@@ -10644,10 +10651,22 @@ static bool aioc_account_read_definition(aioc_account_container *container, aioc
     container->pk_def.kind = (uint8_t)(aioc_json_is_str(kind, "MultiHash") ? AIOC_PROTOCOL_MULTI_HASH
                                        : aioc_json_is_str(kind, "Range") ? AIOC_PROTOCOL_RANGE : AIOC_PROTOCOL_HASH);
     container->pk_def.version = (uint8_t)(version == 1 || version == 2 ? version : 0); /* 0: not hashed here */
-    container->pk_def.path_count = (uint8_t)levels;
     container->pk_def.system_key = false;
     aioc_json_get_bool(aioc_json_at(key, "/systemKey"), &container->pk_def.system_key);
-    return aioc_account_keep_paths(container, paths);
+    container->pk_def.path_count = aioc_account_keep_paths(container, paths) ? (uint8_t)levels : 0;
+    return container->pk_def.path_count > 0;
+}
+
+/* Returns how many there are; 0: the definition is not known. */
+static size_t aioc_account_key_paths(const aioc_account_container *container,
+                                     aiocosmos_str out[AIOC_PROTOCOL_PK_LEVELS])
+{
+    size_t at = 0, i;
+    for (i = 0; i < container->pk_def.path_count; i++) {
+        out[i] = aioc_memory_str(container->pk_paths.data + at);
+        at += out[i].len + 1;
+    }
+    return i;
 }
 
 static bool aioc_account_keep_text(aioc_account_container *container, aiocosmos_json value, aioc_account_view *view)
@@ -11175,7 +11194,8 @@ typedef struct aioc_op_spec {
     bool if_not_exists;       /* 409 is success */
     bool item_data;           /* reads or writes items: session tokens apply */
     const aioc_op_pacer *pacer;
-    bool forgets_container;        /* success means that what is known of `container_link` is stale */
+    bool forgets_container;        /* success means that what is known of `container_link` is stale; */
+    bool reads_definition;         /* that its answer is the container's definition */
     aiocosmos_str container_link;  /* whose session tokens apply; len 0: none */
     aiocosmos_str pk_text;         /* partition key header value; len 0: none */
     bool by_range;                 /* pk_text is the id of a partition key range: 410 is its owner's affair */
@@ -11250,7 +11270,8 @@ struct aioc_op {
     int      http_status, sub_status;
     uint8_t  tries[AIOC_OP_REASONS];
     uint8_t  state;
-    bool     to_feed, write, repeatable, if_not_exists, item_data, by_range, paced, forgets_container, internal;
+    bool     to_feed, write, repeatable, if_not_exists, item_data, by_range, paced, forgets_container, internal,
+             reads_definition;
     bool     in_ready;
     bool     doubt;  /* an earlier attempt may have been applied */
     bool     fresh_signature, metadata_tried;  /* each of these remedies is tried once */
@@ -11673,6 +11694,7 @@ static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_op_spec *spec, ui
     op->pacer = spec->pacer;
     op->stop_parts = spec->stop_parts;
     op->forgets_container = spec->forgets_container;
+    op->reads_definition = spec->reads_definition;
     op->internal = spec->internal;
     op->complete = spec->complete;
     op->done = spec->done;
@@ -12554,11 +12576,14 @@ static bool aioc_op_too_late(const aioc_op *op, const aioc_op_verdict *verdict)
 }
 
 /* What is known of a container that was deleted, or of those of a database, is of no use; of one that was replaced, the
- * session goes on. */
-static void aioc_op_succeeded(aioc_op *op)
+ * session goes on. What the host reads of one is known from then on. */
+static void aioc_op_succeeded(aioc_op *op, aiocosmos_str body)
 {
     aioc_account_container *container = op->forgets_container ? op->engine->account.newest : NULL;
+    aiocosmos_json_doc *doc = &op->engine->doc;
     size_t len = op->link_len;
+    if (op->reads_definition && aioc_json_parse(doc, body.ptr, body.len) == 0)
+        aioc_account_read_definition(op->container, aioc_json_root(doc), op->epoch != op->container->epoch);
     for (; container; container = container->older) {
         if (container->link_len < len || memcmp(container->link, op->texts, len) != 0) continue;
         if (container->link[len] && container->link[len] != '/') continue;
@@ -12614,7 +12639,7 @@ static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outco
     if (verdict.reason == AIOC_OP_MOVED && aioc_pool_leave(&engine->pool))
         aioc_op_log(engine, 2, aioc_op_handle(op).id,
                     "the account has moved to another region: its connections are left, its name is asked anew");
-    if (!verdict.again && verdict.status <= 0 && seen.from_service) aioc_op_succeeded(op);
+    if (!verdict.again && verdict.status <= 0 && seen.from_service) aioc_op_succeeded(op, outcome->response->body);
     if (op->stop) {
         aioc_op_finish(op, op->stop, (aiocosmos_fate)verdict.fate, outcome, aioc_protocol_status_text(op->stop));
         return;
@@ -12727,7 +12752,7 @@ static void aioc_op_ranges_came(aioc_op *op, const aiocosmos_result *result)
     bool known;
     /* Behind a definition it tells nothing new. */
     if (result->status == 0 && container->ranges_before)
-        aioc_account_see_own_rid(container, aioc_op_result_json(result));
+        (void)aioc_account_see_own_rid(container, aioc_op_result_json(result), false);
     if (!aioc_op_is_wanted(op, result)) return;
     if (result->status == 0) {
         known = aioc_account_add_ranges(container, aioc_op_result_json(result));
@@ -12753,7 +12778,7 @@ static void aioc_op_definition_came(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_account_container *container = op->container;
     if (!aioc_op_is_wanted(op, result)) return;
-    if (!aioc_account_read_definition(container, aioc_op_result_json(result)))
+    if (!aioc_account_read_definition(container, aioc_op_result_json(result), false))
         aioc_op_fetched(op->engine, container, AIOC_ACCOUNT_UNAVAILABLE);
     else {
         aioc_account_resume(container, false);
@@ -12986,20 +13011,21 @@ static int aioc_op_add_headers(aioc_op_engine *engine, const char *const *header
     return 0;
 }
 
-static int aioc_op_add_pk(aioc_op_engine *engine, const aiocosmos_pk *pk)
-{
-    char why[160];
-    int status;
-    engine->pk_text.len = 0;
-    status = aioc_protocol_pk_text(engine->memory, &engine->pk_text, pk, why, sizeof why);
-    if (status == AIOCOSMOS_E_NOMEM) return aioc_op_refuse_memory(engine);
-    return status ? aioc_op_refuse(engine, "pk", why) : 0;
-}
-
 static bool aioc_op_has_pk(const aiocosmos_pk *pk)
 {
     return pk->level[0].type != AIOCOSMOS_VALUE_UNSET || pk->level[1].type != AIOCOSMOS_VALUE_UNSET ||
            pk->level[2].type != AIOCOSMOS_VALUE_UNSET;
+}
+
+static int aioc_op_add_pk(aioc_op_engine *engine, const aiocosmos_pk *pk)
+{
+    char why[160];
+    int status;
+    if (!aioc_op_has_pk(pk)) return aioc_op_refuse(engine, "pk", "required");
+    engine->pk_text.len = 0;
+    status = aioc_protocol_pk_text(engine->memory, &engine->pk_text, pk, why, sizeof why);
+    if (status == AIOCOSMOS_E_NOMEM) return aioc_op_refuse_memory(engine);
+    return status ? aioc_op_refuse(engine, "pk", why) : 0;
 }
 
 /* The item is a JSON object whose "id" is a string that the service takes. Create and upsert have their id there
@@ -13175,7 +13201,6 @@ static int aioc_op_check_fields(aioc_op_engine *engine, const aiocosmos_request 
     for (i = 0; i < sizeof fields / sizeof *fields; i++)
         if (fields[i].given && !fields[i].belongs)
             return aioc_op_refuse(engine, fields[i].name, "does not belong to this kind of operation");
-    if (kind->item && !aioc_op_has_pk(&request->pk)) return aioc_op_refuse(engine, "pk", "required");
     if (request->throughput_ru && request->autoscale_max_ru)
         return aioc_op_refuse(engine, "autoscale_max_ru", "and throughput_ru are both given");
     return 0;
@@ -13269,9 +13294,10 @@ static int aioc_op_specify(aioc_op_engine *engine, const aiocosmos_request *requ
         refused = aioc_op_build_link(engine, kind->names + 1u, request->database, request->container, NULL);
     if (!refused)
         refused = aioc_op_build_link(engine, kind->names, request->database, request->container, request->id);
-    if (!refused && kind->item) refused = aioc_op_add_pk(engine, &request->pk);
     if (!refused) refused = aioc_op_add_lines(engine, request, kind);
     if (!refused) refused = aioc_op_build_body(engine, request, kind, &spec->body);
+    /* After the body: where that is not JSON, aiocosmos_pk_of() had no key to give. */
+    if (!refused && kind->item) refused = aioc_op_add_pk(engine, &request->pk);
     if (!refused) refused = aioc_op_check_session(engine, request->session_token);
     if (refused) return refused;
     spec->verb = kind->verb;
@@ -13289,6 +13315,8 @@ static int aioc_op_specify(aioc_op_engine *engine, const aiocosmos_request *requ
         spec->pk_text = aioc_op_text(&engine->pk_text);
         spec->container_link = aioc_op_container_part(spec->link, kind->names == 3 ? request->id : NULL);
     }
+    spec->reads_definition = request->kind == AIOCOSMOS_READ_CONTAINER;
+    if (spec->reads_definition) spec->container_link = spec->link;
     spec->lines = aioc_op_text(&engine->lines_text);
     spec->session_token = request->session_token;
     spec->order_key = request->order_key;
@@ -20641,16 +20669,11 @@ typedef struct aioc_feeds_row {
 /* What a row is found by. False: it is none of an item that can have been asked for. */
 static bool aioc_feeds_read_row(const aioc_feeds_many *many, aiocosmos_json item, aioc_feeds_row *row)
 {
-    const aioc_memory_buffer *text = &many->ranges.container->pk_paths;
     aiocosmos_str paths[AIOC_PROTOCOL_PK_LEVELS];
     aiocosmos_pk pk;
-    size_t count = 0, at = 0, i;
+    size_t count = aioc_account_key_paths(many->ranges.container, paths), i;
     char why[160];
     if (aioc_json_get_str(aioc_json_at(item, "/id"), row->id, sizeof row->id) >= sizeof row->id) return false;
-    while (at < text->len && count < AIOC_PROTOCOL_PK_LEVELS) {
-        paths[count] = aioc_memory_str(text->data + at);
-        at += paths[count++].len + 1;
-    }
     if (aioc_protocol_pk_from_document(item, paths, count, &pk, why, sizeof why)) return false;
     for (i = 0; i < AIOC_PROTOCOL_PK_LEVELS; i++) {
         bool none = i < count && pk.level[i].type == AIOCOSMOS_VALUE_NONE;
@@ -22042,6 +22065,8 @@ static aiocosmos_pk aioc_client_pk(aiocosmos_value a, aiocosmos_value b, aiocosm
     return pk;
 }
 
+AIOCOSMOS_API aiocosmos_pk aiocosmos_pk_s(const char *text) { return aiocosmos_pk1(aiocosmos_s(text)); }
+
 AIOCOSMOS_API aiocosmos_pk aiocosmos_pk1(aiocosmos_value a)
 {
     aiocosmos_value unset = aioc_client_value(AIOCOSMOS_VALUE_UNSET, NULL, 0);
@@ -22216,6 +22241,43 @@ static aioc_account_container *aioc_client_container(aiocosmos_client *client, c
 {
     if (aioc_op_build_link(&client->engine, 2, database, container, NULL) != 0) return NULL;
     return aioc_account_find(&client->engine.account, aioc_op_text(&client->engine.link_text));
+}
+
+/*--- Partition keys of items ----------------------------------------------------*/
+
+static int aioc_client_pk_of(aiocosmos_client *client, const char *container, aiocosmos_str body, aiocosmos_pk *pk)
+{
+    aioc_op_engine *engine = &client->engine;
+    aiocosmos_json_doc *doc = &engine->properties;
+    const aioc_account_container *known;
+    aiocosmos_str paths[AIOC_PROTOCOL_PK_LEVELS], link = aioc_memory_str(container);
+    size_t count;
+    char why[400];
+    int status = 0;
+    if (!container || !strchr(container, '/')) {
+        status = aioc_op_build_link(engine, 2, NULL, container, NULL);
+        link = aioc_op_text(&engine->link_text);
+    }
+    if (status) return status;
+    known = aioc_account_find(&engine->account, link);
+    count = known ? aioc_account_key_paths(known, paths) : 0;
+    if (count == 0)
+        return aioc_op_refuse(engine, "container", "its definition is not known yet: AIOCOSMOS_READ_CONTAINER reads "
+                              "it");
+    status = aioc_json_parse(doc, body.ptr, body.len);
+    if (status == AIOCOSMOS_E_NOMEM) return aioc_op_refuse_memory(engine);
+    if (status) return aioc_op_refuse_at(engine, "body", doc->error, doc->error_at);
+    status = aioc_protocol_pk_from_document(aioc_json_root(doc), paths, count, pk, why, sizeof why);
+    if (doc->cap > AIOC_OP_NODES_KEPT) aioc_json_close(doc);
+    return status ? aioc_op_refuse(engine, "body", why) : 0;
+}
+
+AIOCOSMOS_API aiocosmos_pk aiocosmos_pk_of(aiocosmos_client *client, const char *container, aiocosmos_str body)
+{
+    aiocosmos_pk pk;
+    if (aioc_client_pk_of(client, container, body, &pk) != 0) memset(&pk, 0, sizeof pk);
+    else client->engine.refusal[0] = 0;
+    return pk;
 }
 
 AIOCOSMOS_API aiocosmos_str aiocosmos_session_get(aiocosmos_client *client, const char *database, const char *container)

@@ -153,13 +153,15 @@ TEST(holding_survives_each_allocation_that_fails)
 
 /*--- Definition and ranges ----------------------------------------------------------*/
 
+static bool reads_late;                      /* its container has been forgotten since that was asked for */
+
 static bool read_definition(aioc_account_container *container, const char *text)
 {
     aiocosmos_json_doc doc;
     bool read;
     aioc_json_open(&doc, &world.memory);
     CHECK_INT(aioc_json_parse(&doc, text, strlen(text)), 0);
-    read = aioc_account_read_definition(container, aioc_json_root(&doc));
+    read = aioc_account_read_definition(container, aioc_json_root(&doc), reads_late);
     aioc_json_close(&doc);
     return read;
 }
@@ -199,6 +201,34 @@ TEST(a_definition_that_makes_no_sense_is_refused)
     container = hold("c");
     for (i = 0; i < sizeof texts / sizeof *texts; i++)
         if (read_definition(container, texts[i])) CHECK_STR(texts[i], "refused");
+    close_world();
+}
+
+/* What is forgotten is not known; and a late answer does not bring back what was there before. */
+TEST(a_definition_is_of_the_container_that_there_is)
+{
+    static const char first[] = "{\"_rid\":\"abcdAMsp2wQ=\",\"partitionKey\":{\"paths\":[\"/a\",\"/b\"],"
+                                "\"kind\":\"MultiHash\",\"version\":2}}";
+    static const char second[] = "{\"_rid\":\"abcdAMsp2wU=\",\"partitionKey\":{\"paths\":[\"/c\"],\"version\":2}}";
+    aiocosmos_str paths[AIOC_PROTOCOL_PK_LEVELS];
+    aioc_account_container *container;
+    open_world(4);
+    container = hold("c");
+    CHECK_INT(aioc_account_key_paths(container, paths), 0);
+    CHECK(read_definition(container, first));
+    CHECK_INT(aioc_account_key_paths(container, paths), 2);
+    CHECK_TEXT(paths[1].ptr, paths[1].len, "/b");
+    aioc_account_forget(container);
+    CHECK_INT(aioc_account_key_paths(container, paths), 0);
+    CHECK(read_definition(container, second));
+    reads_late = true;
+    CHECK(!read_definition(container, first));
+    CHECK(read_definition(container, second));
+    reads_late = false;
+    CHECK_INT(aioc_account_key_paths(container, paths), 1);
+    CHECK_TEXT(paths[0].ptr, paths[0].len, "/c");
+    CHECK(read_definition(container, first));
+    CHECK_INT(aioc_account_key_paths(container, paths), 2);
     close_world();
 }
 

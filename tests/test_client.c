@@ -272,6 +272,109 @@ TEST(a_container_takes_further_properties_as_json)
     close_world(client);
 }
 
+/*--- The partition key of a document, by its container's own definition ---------------*/
+
+/* The key as the service is told it; "": there is none. */
+static const char *key_of(aiocosmos_client *client, const char *container, const char *body)
+{
+    static char text[200];
+    aiocosmos_pk pk = aiocosmos_pk_of(client, container, text_of(body));
+    aioc_memory_buffer buffer = {NULL, 0, 0};
+    char why[160];
+    text[0] = '\0';
+    if (pk.level[0].type == AIOCOSMOS_VALUE_UNSET) {
+        CHECK(pk.level[1].type == AIOCOSMOS_VALUE_UNSET && pk.level[2].type == AIOCOSMOS_VALUE_UNSET);
+        CHECK(*aiocosmos_last_error(client));
+        return text;
+    }
+    CHECK_STR(aiocosmos_last_error(client), "");
+    if (aioc_protocol_pk_text(&client->memory, &buffer, &pk, why, sizeof why) != 0) CHECK_STR(why, "");
+    snprintf(text, sizeof text, "%.*s", (int)buffer.len, buffer.data);
+    aioc_memory_buffer_free(&client->memory, &buffer);
+    return text;
+}
+
+TEST(a_document_has_its_key_by_the_definition_of_its_container)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_request request = create_container("deep", "/a/\"b c\"/'d/e'");
+    static const char body[] = " {\"pk\": \"eu\", \"id\": \"7\"} ";
+    aiocosmos_pk pk;
+    must(client, request);
+    CHECK_STR(key_of(client, "deep", "{}"), "");
+    CHECK_STR(aiocosmos_last_error(client),
+              "container: its definition is not known yet: AIOCOSMOS_READ_CONTAINER reads it");
+    must(client, of_container(AIOCOSMOS_READ_CONTAINER, "deep"));
+    CHECK_STR(key_of(client, "deep", "{\"a\":{\"b c\":{\"d/e\":42}}}"), "[42]");
+    CHECK_STR(key_of(client, "dbs/db/colls/deep", "{\"a\":{\"b c\":{\"d/e\":\"x\\u0041\"}}}"), "[\"x\\u0041\"]");
+    CHECK_STR(key_of(client, "deep", "{\"a\":{\"b c\":{\"d/e\":null}}}"), "[null]");
+    CHECK_STR(key_of(client, "deep", "{\"a\":{\"b c\":[1]}}"), "[{}]");
+    CHECK_STR(key_of(client, "deep", "{\"a\":1,\"a\":{\"b c\":{\"d/e\":true}}}"), "[true]");    /* the last counts */
+    CHECK_STR(key_of(client, "deep", "{\"a\":{\"b c\":{\"d/e\":[]}}}"), "");
+    CHECK(strstr(aiocosmos_last_error(client), "leads to an object or array"));
+    CHECK_STR(key_of(client, "deep", "[]"), "");
+    CHECK_STR(aiocosmos_last_error(client), "body: the document is not an object");
+    CHECK_STR(key_of(client, "deep", "{\"a\":}"), "");
+    CHECK_STR(aiocosmos_last_error(client), "body: a value is expected at byte 5");
+    CHECK_STR(key_of(client, "deep", NULL), "");
+    CHECK_STR(key_of(client, NULL, "{}"), "");
+    CHECK_STR(key_of(client, "a?b", "{}"), "");
+    CHECK(strstr(aiocosmos_last_error(client), "container: "));
+    CHECK_STR(key_of(client, "dbs/other/colls/deep", "{}"), "");
+
+    request = create_container("tree", "/tenant");
+    request.partition_key_paths[1] = "/user";
+    request.partition_key_paths[2] = "/n";
+    must(client, request);
+    must(client, of_container(AIOCOSMOS_READ_CONTAINER, "tree"));
+    CHECK_STR(key_of(client, "tree", "{\"user\":\"ann\",\"tenant\":\"acme\",\"n\":-0.5}"), "[\"acme\",\"ann\",-0.5]");
+    CHECK_STR(key_of(client, "tree", "{\"tenant\":false}"), "[false,{},{}]");
+
+    must(client, of_kind(AIOCOSMOS_READ_CONTAINER));
+    pk = aiocosmos_pk_of(client, "c", text_of(body));
+    CHECK(pk.level[0].str == strchr(body, ':') + 2 && pk.level[0].len == 4);         /* a part of the text, no copy */
+    request = create_item(aiocosmos_s("eu"), body);
+    request.pk = pk;
+    must(client, request);
+    must(client, read_item("7", aiocosmos_s("eu")));
+    request.pk = aiocosmos_pk_s("eu");
+    request.body = text_of("{\"id\":\"8\",\"pk\":\"eu\"}");
+    must(client, request);
+    request.pk = aiocosmos_pk_s(NULL);
+    CHECK_STR(refusal_of(client, request), "pk: required");
+    request.body = text_of("{\"id\":\"8\",}");                /* what is wrong with the body comes first */
+    CHECK(strstr(refusal_of(client, request), "at byte 10"));
+    close_world(client);
+}
+
+static void key_from_its_result(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    CHECK_INT(result->status, 0);
+    CHECK_STR(key_of(client, "c", "{\"pk\":1}"), "[1]");
+    CHECK(aiocosmos_json_at(aiocosmos_result_json(result), "/partitionKey").type == AIOCOSMOS_JSON_OBJ);
+    *(bool *)user_data = true;
+}
+
+/* Known in the callback of the read; and known no more once the container is gone, or is another of that name. */
+TEST(the_definition_of_a_container_is_learnt_and_forgotten)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_request request = of_kind(AIOCOSMOS_READ_CONTAINER), again;
+    bool seen = false;
+    request.done = key_from_its_result;
+    request.user_data = &seen;
+    CHECK_INT(aiocosmos_run(client, &request, NULL), 0);
+    CHECK(seen);
+    must(client, of_kind(AIOCOSMOS_DELETE_CONTAINER));
+    CHECK_STR(key_of(client, "c", "{\"pk\":1}"), "");
+    again = create_container("c", "/other");
+    must(client, again);
+    CHECK_STR(key_of(client, "c", "{\"other\":2}"), "");
+    must(client, of_kind(AIOCOSMOS_READ_CONTAINER));
+    CHECK_STR(key_of(client, "c", "{\"pk\":1,\"other\":2}"), "[2]");
+    close_world(client);
+}
+
 TEST(containers_are_listed_page_by_page)
 {
     aiocosmos_client *client = open_world("");
