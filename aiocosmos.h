@@ -3682,89 +3682,29 @@ static uint64_t aioc_json_scale(uint64_t digits, int ten, bool up)
     return aioc_json_round(product[2], (product[0] | product[1]) != 0, aioc_json_log2_of_power(ten) + 1 - zeros);
 }
 
-/* A large whole number, lowest word first. The largest is made of 768 digits and one more bit, or of a double's 54
- * bits and 5^1110, as many as the exponent of the 769th digit of the smallest double needs; each is below 2^2640. */
-#define AIOC_JSON_BIG_WORDS 96
-typedef struct aioc_json_big { uint32_t word[AIOC_JSON_BIG_WORDS]; int count; } aioc_json_big;
-
-static void aioc_json_big_multiply(aioc_json_big *big, uint32_t factor, uint32_t carry)
+/* The nearest double, by libc, of a number so near the middle of two that 128 bits of its power of ten do not tell.
+ * Without a point its text means the same in every locale. The middle of two doubles has no more than 767 digits, so
+ * whatever follows 768 says only that the number is larger than they are: a last digit 1 says that too. */
+static uint64_t aioc_json_nearest(const aioc_json_decimal *decimal)
 {
-    int i;
-    for (i = 0; i < big->count; i++) {
-        uint64_t product = (uint64_t)big->word[i] * factor + carry;
-        big->word[i] = (uint32_t)product;
-        carry = (uint32_t)(product >> 32);
-    }
-    AIOCOSMOS_ASSERT(big->count < AIOC_JSON_BIG_WORDS);
-    if (carry) big->word[big->count++] = carry;
-}
-
-static void aioc_json_big_multiply_fives(aioc_json_big *big, int64_t fives)
-{
-    for (; fives >= 13; fives -= 13) aioc_json_big_multiply(big, 1220703125u, 0);  /* 5^13 */
-    for (; fives > 0; fives--) aioc_json_big_multiply(big, 5, 0);
-}
-
-static void aioc_json_big_double(aioc_json_big *big, int64_t times)
-{
-    int words = (int)(times / 32);
-    aioc_json_big_multiply(big, (uint32_t)1 << times % 32, 0);
-    AIOCOSMOS_ASSERT(big->count + words <= AIOC_JSON_BIG_WORDS);
-    memmove(big->word + words, big->word, (size_t)big->count * sizeof *big->word);
-    memset(big->word, 0, (size_t)words * sizeof *big->word);
-    big->count += words;
-}
-
-static int aioc_json_big_compare(const aioc_json_big *a, const aioc_json_big *b)
-{
-    int i;
-    if (a->count != b->count) return a->count < b->count ? -1 : 1;
-    for (i = a->count - 1; i >= 0; i--) {
-        if (a->word[i] != b->word[i]) return a->word[i] < b->word[i] ? -1 : 1;
-    }
-    return 0;
-}
-
-/* All digits that can matter. Halfway between two doubles no more than 767 are not 0, so whatever follows 768 digits
- * says only that the number is larger than they are: a last digit 1 says that too. */
-static int64_t aioc_json_big_digits(aioc_json_big *big, const aioc_json_decimal *decimal)
-{
+    char text[800];
     const char *at = decimal->first;
-    uint64_t taken = 0;
-    memset(big, 0, sizeof *big);
-    for (; at < decimal->end && taken < 768; at++) {
-        if (*at == '.') continue;
-        aioc_json_big_multiply(big, 10, (uint32_t)(*at - '0'));
-        taken++;
+    int64_t exponent;
+    uint64_t bits;
+    double number;
+    size_t len = 0;
+    for (; at < decimal->end && len < 768; at++) {
+        if (*at != '.') text[len++] = *at;
     }
-    if (taken == decimal->count) return decimal->exponent;
-    aioc_json_big_multiply(big, 10, 1);
-    return decimal->exponent + (int64_t)(decimal->count - taken) - 1;
-}
-
-/* The number is between a double, whose bits these are, and the next: which of them is nearer? */
-static uint64_t aioc_json_nearer(const aioc_json_decimal *decimal, uint64_t bits)
-{
-    aioc_json_big digits, halfway;
-    int64_t ten = aioc_json_big_digits(&digits, decimal), two;
-    uint64_t mantissa = bits & ((UINT64_C(1) << 52) - 1);
-    int order, biased = (int)(bits >> 52);
-    if (biased > 0) mantissa |= UINT64_C(1) << 52;
-    else biased = 1;
-    memset(&halfway, 0, sizeof halfway);
-    mantissa = mantissa * 2 + 1;
-    halfway.word[0] = (uint32_t)mantissa;
-    halfway.word[1] = (uint32_t)(mantissa >> 32);
-    halfway.count = halfway.word[1] ? 2 : 1;
-    two = biased - 1076;
-    /* digits * 10^ten against halfway * 2^two: in whole numbers, that is with what would divide put on the other
-     * side. */
-    if (ten >= 0) aioc_json_big_multiply_fives(&digits, ten);
-    else aioc_json_big_multiply_fives(&halfway, -ten);
-    if (ten >= two) aioc_json_big_double(&digits, ten - two);
-    else aioc_json_big_double(&halfway, two - ten);
-    order = aioc_json_big_compare(&digits, &halfway);
-    return bits + (order > 0 || (order == 0 && (bits & 1)));
+    exponent = decimal->exponent + (int64_t)(decimal->count - len);
+    if (decimal->count > len) {
+        text[len++] = '1';
+        exponent--;
+    }
+    aioc_memory_print(text + len, sizeof text - len, "e%d", (int)exponent);
+    number = strtod(text, NULL);
+    memcpy(&bits, &number, sizeof bits);
+    return bits;
 }
 
 static double aioc_json_double_of(uint64_t bits)
@@ -3792,7 +3732,7 @@ static bool aioc_json_decimal_f64(const aioc_json_decimal *decimal, double *out)
     if (decimal->count > 0 && ten >= AIOC_JSON_POWER_MIN) {  /* else it rounds to 0 */
         bits = aioc_json_scale(digits, (int)ten, false);
         above = aioc_json_scale(digits + more, (int)ten, !aioc_json_power_is_exact((int)ten));
-        if (above != bits) bits = aioc_json_nearer(decimal, bits);
+        if (above != bits) bits = aioc_json_nearest(decimal);
     }
     *out = aioc_json_double_of(bits | (uint64_t)decimal->negative << 63);
     return bits < UINT64_C(2047) << 52;
