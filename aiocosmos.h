@@ -401,7 +401,7 @@ typedef struct aiocosmos_pollfd { intptr_t fd; bool read, write; } aiocosmos_pol
 AIOCOSMOS_API size_t aiocosmos_poll_fds(const aiocosmos_client *client, aiocosmos_pollfd *out, size_t cap);
 /* Ends a wait in step, from any thread or signal handler. */
 AIOCOSMOS_API void aiocosmos_wake(aiocosmos_client *client);
-/* Operations that still owe a callback; open queries without an owed page do not count. */
+/* Operations that have not ended, forgotten ones too; open queries without an owed page do not count. */
 AIOCOSMOS_API uint32_t aiocosmos_pending(const aiocosmos_client *client);
 /* Steps until nothing is pending. 0; E_TIMEOUT: something still is; E_REENTERED; E_DESTROYED. */
 AIOCOSMOS_API int  aiocosmos_drain(aiocosmos_client *client, int timeout_ms);
@@ -585,6 +585,13 @@ AIOCOSMOS_API int  aiocosmos_submit(aiocosmos_client *client, const aiocosmos_re
 /* True: its callback will say E_CANCELLED, from a later step, wherever it was. A cancelled write may still have been
  * applied: see the result's fate. False: unknown or already called back; harmless. Queries: close them. */
 AIOCOSMOS_API bool aiocosmos_cancel(aiocosmos_client *client, aiocosmos_op op);
+/* Lets go: no callback comes any more, nor is its user_data touched, which may be freed. It goes on unless cancelled,
+ * before or after; drain waits until it has ended, on_failure and stats see it. But a bulk pulls no more, and a read of
+ * many is cancelled. Legal in every callback. False: unknown, or being called back for the last time; harmless. */
+AIOCOSMOS_API bool aiocosmos_forget(aiocosmos_client *client, aiocosmos_op op);
+/* All operations, reads of many, bulks (not by item_data) and owed pages with their cursors that have this very
+ * user_data; says how many. NULL: none. */
+AIOCOSMOS_API size_t aiocosmos_forget_all(aiocosmos_client *client, const void *user_data);
 
 /* What became of a write that failed. */
 typedef enum aiocosmos_fate {
@@ -731,6 +738,8 @@ AIOCOSMOS_API int  aiocosmos_cursor_next(aiocosmos_client *client, aiocosmos_cur
                                          void *user_data);
 /* A page still owed is called back with E_CANCELLED from a later step. Unknown or closed: harmless. */
 AIOCOSMOS_API void aiocosmos_cursor_close(aiocosmos_client *client, aiocosmos_cursor query);
+/* Closes it, and as aiocosmos_forget() lets go of a page still owed, even if it is closed already. */
+AIOCOSMOS_API bool aiocosmos_cursor_forget(aiocosmos_client *client, aiocosmos_cursor query);
 
 /* What an open query has cost so far, over all ranges. Texts are lent until the next call with this query. */
 typedef struct aiocosmos_cursor_stats {
@@ -11267,6 +11276,7 @@ struct aioc_op_engine {
     uint64_t activity_state[2];     /* apart, for who sees activity ids could tell it */
     int callbacks;                  /* run in this step */
     aiocosmos_json_doc doc;         /* of the result being delivered */
+    const aiocosmos_result *told;   /* the one that on_failure is looking at; its own callback comes next */
     aiocosmos_json_doc properties;  /* of a container, while a request is checked */
     aioc_memory_buffer link_text, pk_text, lines_text, body_text;  /* of the request being checked */
     bool body_lost;  /* there was no memory for some of body_text */
@@ -11669,17 +11679,22 @@ static void aioc_op_detach(aioc_op *op)
     engine->stats.ops_completed++;
 }
 
-static void aioc_op_call_back(aioc_op *op, const aiocosmos_result *result)
+/* What the host hears of is told before its own callback, which the host may forget meanwhile. */
+static void aioc_op_tell(aioc_op_engine *engine, const aiocosmos_result *result)
+{
+    engine->told = result;
+    if (result->status != 0 && result->status != 304 && engine->on_failure)
+        engine->on_failure(engine->client, result, engine->on_failure_user_data);
+    engine->told = NULL;
+}
+
+static void aioc_op_hand_over(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_op_engine *engine = op->engine;
-    if (result->status != 0 && result->status != 304 && !op->internal && engine->on_failure)
-        engine->on_failure(engine->client, result, engine->on_failure_user_data);
-    if (op->complete) {
-        op->complete(op, result);
-    } else if (op->done) {
-        engine->callbacks++;
-        op->done(engine->client, result, op->user_data);
-    }
+    aioc_op_tell(engine, result);
+    if (!op->done) return;
+    engine->callbacks++;
+    op->done(engine->client, result, op->user_data);
 }
 
 /* What the service says of a failure quotes what it was asked: the log has the status only. Items that are missing, or
@@ -11728,7 +11743,8 @@ static void aioc_op_finish(aioc_op *op, int status, aiocosmos_fate fate, const a
     result.internal = &delivery;
     if (status != 0 && status != 304) aioc_op_log_failure(engine, &result, delivery.response != NULL);
     aioc_op_detach(op);
-    aioc_op_call_back(op, &result);
+    if (op->complete) op->complete(op, &result);
+    else aioc_op_hand_over(op, &result);
     /* A huge page was an exception. */
     if (engine->doc.cap > AIOC_OP_NODES_KEPT) aioc_json_close(&engine->doc);
     aioc_op_free(op);
@@ -11789,9 +11805,10 @@ static void aioc_op_abandon(aioc_op *op)
     aioc_op_free(op);
 }
 
-/* It ends with this status, wherever it is, but from a later step. */
+/* It ends with this status, wherever it is, but from a later step; unless its result is being told already. */
 static void aioc_op_stop(aioc_op *op, int status)
 {
+    if (op->engine->slots[op->slot] != op) return;
     if (op->stop == 0 || status == AIOCOSMOS_E_CANCELLED) op->stop = status;  /* who cancels is promised that */
     if (op->state == AIOC_OP_WANTS_TOKEN) aioc_op_leave_tokenless(op);
     if (op->paced) {
@@ -11799,6 +11816,17 @@ static void aioc_op_stop(aioc_op *op, int status)
         op->state = AIOC_OP_READY;
     }
     aioc_op_make_ready(op);
+}
+
+static aioc_op_delivery *aioc_op_delivered(const aiocosmos_result *result)
+{
+    return (aioc_op_delivery *)(uintptr_t)result->internal;
+}
+
+/* The operation that on_failure is looking at, which has no slot any more. NULL: none. */
+static aioc_op *aioc_op_told(const aioc_op_engine *engine)
+{
+    return engine->told ? aioc_op_delivered(engine->told)->op : NULL;
 }
 
 static bool aioc_op_cancel(aioc_op_engine *engine, aiocosmos_op handle)
@@ -12634,11 +12662,6 @@ static bool aioc_op_is_wanted(aioc_op *op, const aiocosmos_result *result)
     if (result->status == 0 || (unchanged && container->ranges_before)) return true;
     aioc_op_fetched(op->engine, container, AIOC_ACCOUNT_UNAVAILABLE);
     return false;
-}
-
-static aioc_op_delivery *aioc_op_delivered(const aiocosmos_result *result)
-{
-    return (aioc_op_delivery *)(uintptr_t)result->internal;
 }
 
 static aiocosmos_json aioc_op_result_json(const aiocosmos_result *result)
@@ -16584,7 +16607,7 @@ static void aioc_feeds_specify(aioc_op_spec *spec, const char *verb, const aioc_
 
 /* An operation that is made of others: it carries an id, a deadline and an end. */
 static int aioc_feeds_compose(aioc_op_engine *engine, uint32_t timeout_ms, aioc_feeds_complete *complete,
-                              void (*stop_parts)(aioc_op *op), void *owner, aioc_op **op)
+                              void (*stop_parts)(aioc_op *op), void *owner, void *user_data, aioc_op **op)
 {
     aioc_op_spec spec;
     memset(&spec, 0, sizeof spec);
@@ -16595,6 +16618,7 @@ static int aioc_feeds_compose(aioc_op_engine *engine, uint32_t timeout_ms, aioc_
     spec.complete = complete;
     spec.stop_parts = stop_parts;
     spec.owner = owner;
+    spec.user_data = user_data;
     return aioc_op_accept(engine, &spec, op);
 }
 
@@ -17086,12 +17110,19 @@ static void aioc_feeds_let_query_go(aioc_feeds_query *query)
     aioc_feeds_query_free(query);
 }
 
-static aioc_feeds_query *aioc_feeds_query_find(const aioc_feeds *feeds, aiocosmos_cursor handle)
+/* Open, or closed with a page that is still owed. */
+static aioc_feeds_query *aioc_feeds_query_named(const aioc_feeds *feeds, aiocosmos_cursor handle)
 {
     uint32_t slot = (uint32_t)handle.id - 1u;
     aioc_feeds_query *query;
     if (slot >= feeds->slot_count || feeds->slots[slot].generation != (uint32_t)(handle.id >> 32)) return NULL;
     query = feeds->slots[slot].query;
+    return query && (query->op || !query->closed) ? query : NULL;
+}
+
+static aioc_feeds_query *aioc_feeds_query_find(const aioc_feeds *feeds, aiocosmos_cursor handle)
+{
+    aioc_feeds_query *query = aioc_feeds_query_named(feeds, handle);
     return query && !query->closed ? query : NULL;
 }
 
@@ -17555,6 +17586,7 @@ static int aioc_feeds_ask_page(aioc_feeds_query *query, uint32_t timeout_ms)
     spec.lines = aioc_feeds_text(&engine->lines_text);
     spec.session_token = aioc_feeds_text(&query->session);
     spec.body = aioc_feeds_text(&query->body);
+    spec.user_data = query->user_data;
     spec.of_page = true;
     return aioc_op_accept(engine, &spec, &query->op);
 }
@@ -17575,11 +17607,14 @@ static void aioc_feeds_clear_page(aioc_feeds_query *query)
 static void aioc_feeds_deliver(aioc_feeds_query *query, aiocosmos_page *page)
 {
     aioc_op_engine *engine = query->feeds->engine;
-    aiocosmos_page_fn call = query->page;
-    void *user_data = query->user_data;
+    aiocosmos_page_fn call;
+    void *user_data;
     page->status = page->result->status;
-    query->op = NULL;
     query->busy++;  /* what is lent outlives a close in the callback */
+    aioc_op_tell(engine, page->result);
+    call = query->page;
+    user_data = query->user_data;
+    query->op = NULL;
     if (call) engine->callbacks++;
     if (call) call(engine->client, page, user_data);
     query->busy--;
@@ -17661,12 +17696,6 @@ static void aioc_feeds_return_to_fan(aioc_feeds_query *query, aiocosmos_result *
     if (!aioc_feeds_watch_knows(&query->fan->ranges)) aioc_account_doubt_ranges(query->fan->ranges.container);
 }
 
-/* An answer that is fine as such has turned out to be no page. */
-static void aioc_feeds_tell_failure(aioc_op_engine *engine, const aiocosmos_result *result)
-{
-    if (engine->on_failure) engine->on_failure(engine->client, result, engine->on_failure_user_data);
-}
-
 static void aioc_feeds_page_came(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_op_engine *engine = op->engine;
@@ -17698,7 +17727,6 @@ static void aioc_feeds_page_came(aioc_op *op, const aiocosmos_result *result)
         }
         page.more = !query->ended;
         page.continuation = aioc_feeds_text(&query->continuation_out);
-        if (adjusted.status != 0) aioc_feeds_tell_failure(engine, &adjusted);
     }
     if (adjusted.status != 0) {
         page.more = false;
@@ -19055,7 +19083,6 @@ static void aioc_feeds_fan_page_came(aioc_op *op, const aiocosmos_result *result
         adjusted.status = aioc_feeds_leave_fan(query, op);
         if (!adjusted.status) return;
         adjusted.message = aioc_memory_str(op->engine->refusal);
-        aioc_feeds_tell_failure(op->engine, &adjusted);
         aioc_feeds_deliver(query, &page);
         return;
     }
@@ -19086,7 +19113,6 @@ static void aioc_feeds_fan_page_came(aioc_op *op, const aiocosmos_result *result
             page.more = query->ended = false;
             page.continuation.len = 0;
             fan->unshown = true;
-            aioc_feeds_tell_failure(op->engine, &adjusted);
         }
     }
     aioc_feeds_deliver(query, &page);
@@ -19804,7 +19830,7 @@ static int aioc_feeds_ask_fan(aioc_feeds_query *query)
     int refused;
     query->busy++;  /* it keeps what it has read ahead */
     refused = aioc_feeds_compose(query->feeds->engine, query->timeout_ms, aioc_feeds_fan_page_came,
-                                 aioc_feeds_fan_stop, query, &query->op);
+                                 aioc_feeds_fan_stop, query, query->user_data, &query->op);
     query->busy--;
     if (refused) return refused;
     if (!fan->broken) fan->tally.status = 0;
@@ -19828,14 +19854,11 @@ static int aioc_feeds_query_next(aioc_feeds *feeds, aiocosmos_cursor handle, aio
     return query->fan ? aioc_feeds_ask_fan(query) : aioc_feeds_ask_page(query, query->timeout_ms);
 }
 
-static void aioc_feeds_query_close(aioc_feeds *feeds, aiocosmos_cursor handle)
+static void aioc_feeds_query_close(aioc_feeds_query *query)
 {
-    aioc_feeds_query *query = aioc_feeds_query_find(feeds, handle);
-    if (!query) return;
     query->closed = true;
     if (!query->op) aioc_feeds_let_query_go(query);
-    else if (feeds->engine->slots[query->op->slot] == query->op) aioc_op_stop(query->op, AIOCOSMOS_E_CANCELLED);
-    /* Else it has ended and on_failure is looking at its result: the page is called back next. */
+    else aioc_op_stop(query->op, AIOCOSMOS_E_CANCELLED);
 }
 
 static bool aioc_feeds_query_get_stats(aioc_feeds *feeds, aiocosmos_cursor handle, aiocosmos_cursor_stats *out)
@@ -19942,8 +19965,10 @@ static bool aioc_feeds_give_pair(aioc_feeds_many *many, uint32_t pair, int statu
     if (status == 0) many->totals.found++;
     else if (status == 404 && known) many->totals.missing++;
     else many->totals.failed++;
-    engine->callbacks++;
-    many->request.item(engine->client, pair, status, item, many->request.user_data);
+    if (many->request.item) {
+        engine->callbacks++;
+        many->request.item(engine->client, pair, status, item, many->request.user_data);
+    }
     return !many->op->stop && !engine->closing;
 }
 
@@ -19976,7 +20001,9 @@ static void aioc_feeds_many_ended(aioc_op *op, const aiocosmos_result *result)
     aioc_feeds_many *many = (aioc_feeds_many *)op->owner;
     aioc_op_engine *engine = op->engine;
     aiocosmos_many_totals totals = many->totals;
-    aiocosmos_read_many_request request = many->request;
+    aiocosmos_read_many_request request;
+    aioc_op_tell(engine, result);
+    request = many->request;
     aioc_feeds_many_free(many);
     if (!request.done) return;
     engine->callbacks++;
@@ -20830,7 +20857,7 @@ static int aioc_feeds_many_open(aioc_feeds *feeds, const aiocosmos_read_many_req
     refused = aioc_feeds_fill_many(many);
     if (!refused)
         refused = aioc_feeds_compose(engine, request->deadline_ms, aioc_feeds_many_ended, aioc_feeds_many_stop, many,
-                                     &many->op);
+                                     request->user_data, &many->op);
     if (refused) {
         aioc_feeds_many_free(many);
         return refused;
@@ -20949,6 +20976,7 @@ static void aioc_feeds_item_back(aioc_feeds_bulk *bulk, const aiocosmos_result *
 {
     aioc_op_engine *engine = bulk->feeds->engine;
     aioc_feeds_count(bulk, result);
+    aioc_op_tell(engine, result);
     if (!bulk->request.item_done) return;
     engine->callbacks++;
     bulk->request.item_done(engine->client, result, item_data, bulk->request.user_data);
@@ -20971,8 +20999,10 @@ static void aioc_feeds_bulk_ended(aioc_op *op, const aiocosmos_result *result)
     aioc_feeds_bulk *bulk = (aioc_feeds_bulk *)op->owner;
     aioc_op_engine *engine = op->engine;
     aiocosmos_bulk_totals totals = bulk->totals;
-    aiocosmos_bulk_request request = bulk->request;
+    aiocosmos_bulk_request request;
     totals.concurrency = bulk->allowed;
+    aioc_op_tell(engine, result);
+    request = bulk->request;
     aioc_feeds_bulk_free(bulk);
     if (!request.done) return;
     engine->callbacks++;
@@ -21036,7 +21066,6 @@ static void aioc_feeds_item_refused(aioc_feeds_bulk *bulk, int status, void *ite
     aioc_memory_print(engine->message, sizeof engine->message, "%s", engine->refusal);
     result.message = aioc_memory_str(engine->message);
     result.internal = &delivery;
-    aioc_feeds_tell_failure(engine, &result);
     aioc_feeds_item_back(bulk, &result, item_data);
 }
 
@@ -21071,11 +21100,13 @@ static void aioc_feeds_send_item(aioc_feeds_bulk *bulk, const aiocosmos_bulk_ite
     else bulk->in_flight++;
 }
 
-/* Where memory is short, those in flight give some back; without any, only trying helps. */
+/* Where memory is short, those in flight give some back; without any, only trying helps. One that was forgotten when it
+ * had nothing in flight has its end to come to. */
 static bool aioc_feeds_may_pull(const aioc_feeds_bulk *bulk)
 {
     const aioc_op_engine *engine = bulk->feeds->engine;
-    return !bulk->ended && !bulk->later && !bulk->first_held && bulk->in_flight < bulk->request.concurrency_max &&
+    if (bulk->ended) return bulk->in_flight == 0 && !engine->closing;
+    return !bulk->later && !bulk->first_held && bulk->in_flight < bulk->request.concurrency_max &&
            aioc_feeds_may_send(bulk) && aioc_op_has_room_for_part(engine, bulk->in_flight) &&
            (engine->pending == bulk->feeds->bulk_count ||
             engine->memory->used - engine->memory->kept < engine->memory->max / 8 * 7);
@@ -21092,8 +21123,11 @@ static aioc_feeds_bulk *aioc_feeds_pulling_bulk(const aioc_feeds *feeds)
 static void aioc_feeds_pull(aioc_feeds_bulk *bulk)
 {
     aiocosmos_bulk_item item;
+    aiocosmos_pull pull = AIOCOSMOS_PULL_END;
     memset(&item, 0, sizeof item);
-    switch (bulk->request.next(bulk->feeds->engine->client, &item, bulk->request.user_data)) {
+    if (!bulk->ended) pull = bulk->request.next(bulk->feeds->engine->client, &item, bulk->request.user_data);
+    if (bulk->ended) pull = AIOCOSMOS_PULL_END;  /* forgotten, perhaps by that: what the item points to may be gone */
+    switch (pull) {
     case AIOCOSMOS_PULL_ITEM: aioc_feeds_send_item(bulk, &item); break;
     case AIOCOSMOS_PULL_LATER: bulk->later = true; break;
     case AIOCOSMOS_PULL_END: bulk->ended = true; break;
@@ -21174,7 +21208,7 @@ static int aioc_feeds_bulk_open(aioc_feeds *feeds, const aiocosmos_bulk_request 
     refused = aioc_feeds_keep_names(bulk, request);
     if (!refused)
         refused = aioc_feeds_compose(engine, request->deadline_ms, aioc_feeds_bulk_ended, aioc_feeds_bulk_stop, bulk,
-                                     &bulk->op);
+                                     request->user_data, &bulk->op);
     bulk->next = feeds->first_bulk;
     feeds->first_bulk = bulk;
     feeds->bulk_count++;
@@ -21190,6 +21224,31 @@ static aioc_feeds_bulk *aioc_feeds_bulk_find(const aioc_feeds *feeds, aiocosmos_
 {
     aioc_op *op = aioc_op_find(feeds->engine, handle);
     return op && op->stop_parts == aioc_feeds_bulk_stop ? (aioc_feeds_bulk *)op->owner : NULL;
+}
+
+/* The host lets go of what it has callbacks to expect from. False: it is none of that, but a part of something. */
+static bool aioc_feeds_forget(aioc_op *op)
+{
+    if (op->internal || op->pacer) return false;
+    op->done = NULL;
+    op->user_data = NULL;
+    if (op->complete == aioc_feeds_bulk_ended) {
+        aioc_feeds_bulk *bulk = (aioc_feeds_bulk *)op->owner;
+        if (!bulk->ended) bulk->status = AIOCOSMOS_E_CANCELLED;
+        bulk->ended = true;
+        bulk->request.item_done = NULL;
+        bulk->request.done = NULL;
+    } else if (op->complete == aioc_feeds_many_ended) {
+        aioc_feeds_many *many = (aioc_feeds_many *)op->owner;
+        many->request.item = NULL;
+        many->request.done = NULL;
+        aioc_op_stop(op, AIOCOSMOS_E_CANCELLED);  /* nobody looks at what it would still read */
+    } else if (op->complete == aioc_feeds_page_came || op->complete == aioc_feeds_fan_page_came) {
+        aioc_feeds_query *query = (aioc_feeds_query *)op->owner;
+        query->page = NULL;
+        aioc_feeds_query_close(query);
+    }
+    return true;
 }
 
 static void aioc_feeds_open(aioc_feeds *feeds, aioc_op_engine *engine)
@@ -22025,11 +22084,14 @@ AIOCOSMOS_API aiocosmos_pk aiocosmos_pk3(aiocosmos_value a, aiocosmos_value b, a
 
 /*--- Operations -------------------------------------------------------------*/
 
-static int aioc_client_submit(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_op *handle)
+static int aioc_client_submit(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_op *handle,
+                              void (*complete)(aioc_op *op, const aiocosmos_result *result), void *owner)
 {
     aioc_op_spec spec;
     aioc_op *op;
     int refused = aioc_op_specify(&client->engine, request, &spec);
+    spec.complete = complete;
+    spec.owner = owner;
     if (!refused) refused = aioc_op_accept(&client->engine, &spec, &op);
     if (!refused && handle) *handle = aioc_op_handle(op);
     return refused;
@@ -22038,7 +22100,7 @@ static int aioc_client_submit(aiocosmos_client *client, const aiocosmos_request 
 AIOCOSMOS_API int aiocosmos_submit(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_op *op)
 {
     if (op) op->id = 0;
-    return aioc_client_submit(client, request, op);
+    return aioc_client_submit(client, request, op, NULL, NULL);
 }
 
 AIOCOSMOS_API bool aiocosmos_cancel(aiocosmos_client *client, aiocosmos_op op)
@@ -22137,18 +22199,17 @@ AIOCOSMOS_API void aiocosmos_body_free(aiocosmos_body *body)
 }
 
 typedef struct aioc_client_runner {
-    const aiocosmos_request *request;
     aiocosmos_body *out;
     int status;
     bool done;
 } aioc_client_runner;
 
-static void aioc_client_ran(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+static void aioc_client_ran(aioc_op *op, const aiocosmos_result *result)
 {
-    aioc_client_runner *runner = (aioc_client_runner *)user_data;
+    aioc_client_runner *runner = (aioc_client_runner *)op->owner;
     /* First: what done takes, it may also free. */
     if (runner->out) *runner->out = aioc_client_take_body(result);
-    if (runner->request->done) runner->request->done(client, result, runner->request->user_data);
+    aioc_op_hand_over(op, result);
     runner->status = result->status;
     runner->done = true;
 }
@@ -22156,22 +22217,46 @@ static void aioc_client_ran(aiocosmos_client *client, const aiocosmos_result *re
 AIOCOSMOS_API int aiocosmos_run(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_body *out)
 {
     aioc_client_runner runner;
-    aiocosmos_request own = *request;
     int status;
     memset(&runner, 0, sizeof runner);
-    runner.request = request;
     runner.out = out;
     if (out) memset(out, 0, sizeof *out);
     if (client->stepping) return AIOCOSMOS_E_REENTERED;
-    own.done = aioc_client_ran;
-    own.user_data = &runner;
-    status = aioc_client_submit(client, &own, NULL);
+    status = aioc_client_submit(client, request, NULL, aioc_client_ran, &runner);
     if (status) return status;
     while (!runner.done) {
         status = aioc_client_step(client, -1);
         if (status < 0) return status;
     }
     return runner.status;
+}
+
+AIOCOSMOS_API bool aiocosmos_forget(aiocosmos_client *client, aiocosmos_op op)
+{
+    const aiocosmos_result *told = client->engine.told;
+    aioc_op *found = op.id && told && told->op.id == op.id ? aioc_op_told(&client->engine)
+                                                           : aioc_op_find(&client->engine, op);
+    return found && aioc_feeds_forget(found);
+}
+
+AIOCOSMOS_API bool aiocosmos_cursor_forget(aiocosmos_client *client, aiocosmos_cursor query)
+{
+    aioc_feeds_query *known = aioc_feeds_query_named(&client->feeds, query);
+    if (!known) return false;
+    if (known->op) return aioc_feeds_forget(known->op);
+    aioc_feeds_query_close(known);
+    return true;
+}
+
+AIOCOSMOS_API size_t aiocosmos_forget_all(aiocosmos_client *client, const void *user_data)
+{
+    const aioc_op_engine *engine = &client->engine;
+    aioc_op *op = aioc_op_told(engine);
+    size_t count = 0;
+    uint32_t i = 0;
+    for (; user_data && i <= engine->slot_count; op = i < engine->slot_count ? engine->slots[i] : NULL, i++)
+        if (op && op->user_data == user_data) count += aioc_feeds_forget(op);
+    return count;
 }
 
 /*--- Session tokens -----------------------------------------------------------*/
@@ -22269,7 +22354,8 @@ AIOCOSMOS_API int aiocosmos_cursor_next(aiocosmos_client *client, aiocosmos_curs
 
 AIOCOSMOS_API void aiocosmos_cursor_close(aiocosmos_client *client, aiocosmos_cursor query)
 {
-    aioc_feeds_query_close(&client->feeds, query);
+    aioc_feeds_query *open = aioc_feeds_query_find(&client->feeds, query);
+    if (open) aioc_feeds_query_close(open);
 }
 
 AIOCOSMOS_API bool aiocosmos_cursor_get_stats(aiocosmos_client *client, aiocosmos_cursor query,
