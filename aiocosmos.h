@@ -383,8 +383,8 @@ AIOCOSMOS_API void aiocosmos_destroy(aiocosmos_client *client);
 /* In a forked child, and not in a callback: frees and closes, calls nobody back and sends nothing, so that the parent's
  * connections live on. */
 AIOCOSMOS_API void aiocosmos_abandon(aiocosmos_client *client);
-/* Why the last call on this client that was refused was refused, such as "id: '/' at byte 7". Lent until the next
- * call. */
+/* Why the last call that returned < 0 was refused, such as "id: '/' at byte 7"; or how what aiocosmos_run() ran failed,
+ * as aiocosmos_result_describe() begins. "" behind a call that returned no error. Lent until the next call. */
 AIOCOSMOS_API const char *aiocosmos_last_error(const aiocosmos_client *client);
 
 /* Does what is due, waiting up to timeout_ms for it (0: never; -1: until something happens; returns at once when
@@ -11282,7 +11282,7 @@ struct aioc_op_engine {
     bool body_lost;  /* there was no memory for some of body_text */
     const char *default_database;
     uint32_t request_timeout_ms;
-    char refusal[256];  /* why the last call was refused */
+    char refusal[512];  /* why the last call was refused */
     char message[AIOC_OP_MESSAGE_BYTES];
     aiocosmos_stats stats;
 };
@@ -12841,10 +12841,16 @@ static int aioc_op_refuse_at(aioc_op_engine *engine, const char *what, const cha
     return AIOCOSMOS_E_ARGUMENT;
 }
 
+/* For a reason that its status says. */
+static int aioc_op_refuse_as(aioc_op_engine *engine, int status)
+{
+    aioc_memory_print(engine->refusal, sizeof engine->refusal, "%s", aioc_protocol_status_text(status));
+    return status;
+}
+
 static int aioc_op_refuse_memory(aioc_op_engine *engine)
 {
-    aioc_memory_print(engine->refusal, sizeof engine->refusal, "no memory");
-    return AIOCOSMOS_E_NOMEM;
+    return aioc_op_refuse_as(engine, AIOCOSMOS_E_NOMEM);
 }
 
 /* A name or id, appended to the link as "segment/name". */
@@ -13295,10 +13301,7 @@ static int aioc_op_accept(aioc_op_engine *engine, const aioc_op_spec *spec, aioc
     const aiocosmos_platform *platform = engine->platform;
     size_t max = spec->pacer || spec->of_page ? engine->memory->max : engine->memory->max / 8 * 7;
     size_t bytes = sizeof(aioc_op) + aioc_op_texts_len(spec);
-    if (engine->closing) {
-        aioc_memory_print(engine->refusal, sizeof engine->refusal, "the client is being destroyed");
-        return AIOCOSMOS_E_SHUTDOWN;
-    }
+    if (engine->closing) return aioc_op_refuse_as(engine, AIOCOSMOS_E_SHUTDOWN);
     /* What a pacer lets through, it has found room for. */
     if (!spec->pacer && !aioc_op_has_room(engine, spec->internal)) {
         aioc_memory_print(engine->refusal, sizeof engine->refusal, "full: %u operations are pending",
@@ -17426,10 +17429,7 @@ static int aioc_feeds_query_new(aioc_feeds *feeds, aioc_feeds_query **out)
     aioc_op_engine *engine = feeds->engine;
     uint32_t slot = aioc_feeds_query_slot(feeds);
     aioc_feeds_query *query;
-    if (engine->closing) {
-        aioc_memory_print(engine->refusal, sizeof engine->refusal, "the client is being destroyed");
-        return AIOCOSMOS_E_SHUTDOWN;
-    }
+    if (engine->closing) return aioc_op_refuse_as(engine, AIOCOSMOS_E_SHUTDOWN);
     if (slot == feeds->slot_count) {
         if (slot < engine->pending_max) return aioc_op_refuse_memory(engine);
         aioc_memory_print(engine->refusal, sizeof engine->refusal, "full: %u queries are open",
@@ -19065,9 +19065,8 @@ static int aioc_feeds_leave_fan(aioc_feeds_query *query, aioc_op *op)
     query->op = NULL;
     refused = aioc_feeds_ask_on(query, op);
     if (refused) aioc_feeds_unpark(query);
-    if (refused == AIOCOSMOS_E_TIMEOUT || refused == AIOCOSMOS_E_CANCELLED)
-        aioc_memory_print(engine->refusal, sizeof engine->refusal, "%s", aioc_protocol_status_text(refused));
-    return refused;
+    return refused == AIOCOSMOS_E_TIMEOUT || refused == AIOCOSMOS_E_CANCELLED ? aioc_op_refuse_as(engine, refused)
+                                                                             : refused;
 }
 
 static void aioc_feeds_fan_page_came(aioc_op *op, const aiocosmos_result *result)
@@ -21774,6 +21773,14 @@ AIOCOSMOS_API const char *aiocosmos_last_error(const aiocosmos_client *client)
     return client->engine.refusal;
 }
 
+/* What a call returns goes through here: a success leaves no reason behind, which may be of an earlier call, or of what
+ * the library asked for itself. E_DESTROYED: there is no client any more. */
+static int aioc_client_returns(aiocosmos_client *client, int status)
+{
+    if (status >= 0) client->engine.refusal[0] = 0;
+    return status;
+}
+
 /*--- Step -------------------------------------------------------------------*/
 
 /* One piece of ready work, in the order in which it frees resources: answers, timers, pulls, starts, sends. */
@@ -21860,7 +21867,7 @@ static void aioc_client_step_once(aiocosmos_client *client, int timeout_ms)
 
 static int aioc_client_step(aiocosmos_client *client, int timeout_ms)
 {
-    if (client->stepping) return AIOCOSMOS_E_REENTERED;
+    if (client->stepping) return aioc_op_refuse_as(&client->engine, AIOCOSMOS_E_REENTERED);
     client->stepping = true;
     client->engine.callbacks = 0;
     aioc_client_step_once(client, timeout_ms);
@@ -21869,7 +21876,7 @@ static int aioc_client_step(aiocosmos_client *client, int timeout_ms)
         return AIOCOSMOS_E_DESTROYED;
     }
     client->stepping = false;
-    return client->engine.callbacks;
+    return aioc_client_returns(client, client->engine.callbacks);
 }
 
 AIOCOSMOS_API int aiocosmos_step(aiocosmos_client *client, int timeout_ms)
@@ -21925,14 +21932,15 @@ AIOCOSMOS_API int aiocosmos_drain(aiocosmos_client *client, int timeout_ms)
         int wait_ms = -1, ran;
         if (timeout_ms >= 0) {
             now_us = platform->monotonic_us(platform->user_data);
-            if (now_us > until_us) return AIOCOSMOS_E_TIMEOUT;
+            if (now_us > until_us) return aioc_op_refuse_as(&client->engine, AIOCOSMOS_E_TIMEOUT);
             wait_ms = (int)((until_us - now_us + 999u) / 1000u);
         }
         ran = aioc_client_step(client, wait_ms);
         if (ran < 0) return ran;
-        if (timeout_ms == 0 && client->engine.pending) return AIOCOSMOS_E_TIMEOUT;
+        if (timeout_ms == 0 && client->engine.pending) return aioc_op_refuse_as(&client->engine, AIOCOSMOS_E_TIMEOUT);
     }
-    return client->stepping ? AIOCOSMOS_E_REENTERED : 0;
+    return client->stepping ? aioc_op_refuse_as(&client->engine, AIOCOSMOS_E_REENTERED)
+                            : aioc_client_returns(client, 0);
 }
 
 AIOCOSMOS_API void aiocosmos_set_step_budget_us(aiocosmos_client *client, uint32_t budget_us)
@@ -21949,7 +21957,7 @@ AIOCOSMOS_API int aiocosmos_set_key(aiocosmos_client *client, const char *key)
     if (!engine->signer.has_key) return aioc_op_refuse(engine, "key", "this client was created with a token");
     if (!key || aioc_auth_signer_set_key(&engine->signer, aioc_memory_str(key), &error_at) != 0)
         return aioc_op_refuse_at(engine, "key", "not base64", error_at);
-    return 0;
+    return aioc_client_returns(client, 0);
 }
 
 AIOCOSMOS_API int aiocosmos_set_token(aiocosmos_client *client, const char *resource_link, const char *token,
@@ -21964,7 +21972,7 @@ AIOCOSMOS_API int aiocosmos_set_token(aiocosmos_client *client, const char *reso
     if (status) return aioc_op_refuse_memory(engine);
     if (token) engine->claims.len = 0;
     aioc_op_tokens_changed(engine);
-    return 0;
+    return aioc_client_returns(client, 0);
 }
 
 AIOCOSMOS_API int aiocosmos_resolved(aiocosmos_client *client, uint64_t question, const aiocosmos_address *addresses,
@@ -21972,14 +21980,14 @@ AIOCOSMOS_API int aiocosmos_resolved(aiocosmos_client *client, uint64_t question
 {
     int status = aioc_resolve_answer(&client->resolver, question, addresses, count, ttl_s);
     if (status) aioc_op_refuse(&client->engine, "question", "not open: answered already, or given up");
-    return status;
+    return aioc_client_returns(client, status);
 }
 
 AIOCOSMOS_API int aiocosmos_warm(aiocosmos_client *client, uint32_t connections)
 {
-    if (client->engine.closing) return AIOCOSMOS_E_SHUTDOWN;
+    if (client->engine.closing) return aioc_op_refuse_as(&client->engine, AIOCOSMOS_E_SHUTDOWN);
     aioc_pool_warm(&client->engine.pool, connections);
-    return 0;
+    return aioc_client_returns(client, 0);
 }
 
 AIOCOSMOS_API void aiocosmos_get_stats(const aiocosmos_client *client, aiocosmos_stats *out)
@@ -22094,7 +22102,7 @@ static int aioc_client_submit(aiocosmos_client *client, const aiocosmos_request 
     spec.owner = owner;
     if (!refused) refused = aioc_op_accept(&client->engine, &spec, &op);
     if (!refused && handle) *handle = aioc_op_handle(op);
-    return refused;
+    return aioc_client_returns(client, refused);
 }
 
 AIOCOSMOS_API int aiocosmos_submit(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_op *op)
@@ -22149,22 +22157,29 @@ static size_t aioc_client_describe_attempt(const aiocosmos_attempt *attempt, boo
 }
 
 /* Says nothing twice: a message of the service's refusal has its status in it. */
+static void aioc_client_print_status(const aiocosmos_result *result, char *out, size_t cap)
+{
+    aiocosmos_str text = result->message.len ? result->message
+                                             : aioc_memory_str(aioc_protocol_status_text(result->status));
+    char code[16] = "";
+    if (result->status <= 0 || *text.ptr < '0' || *text.ptr > '9')
+        aioc_memory_print(code, sizeof code, "%d: ", result->status);
+    aioc_memory_print(out, cap, "%s%.*s", code, (int)text.len, text.ptr);
+}
+
 AIOCOSMOS_API size_t aiocosmos_result_describe(const aiocosmos_result *result, char *out, size_t cap)
 {
     static const char *const fates[] = { "", ", not sent", ", maybe applied" };
-    char code[16] = "", http[40] = "";
+    char text[AIOC_OP_MESSAGE_BYTES + 16], http[40] = "";
     uint64_t centi_ru = (uint64_t)(result->charge_ru * 100.0 + 0.5);
-    aiocosmos_str text = result->message.len ? result->message
-                                             : aioc_memory_str(aioc_protocol_status_text(result->status));
     aiocosmos_attempt attempt;
     uint32_t i;
     size_t len;
-    if (result->status <= 0 || *text.ptr < '0' || *text.ptr > '9')
-        aioc_memory_print(code, sizeof code, "%d: ", result->status);
+    aioc_client_print_status(result, text, sizeof text);
     if (result->http_status && result->http_status != result->status)
         aioc_memory_print(http, sizeof http, ", http %d/%d", result->http_status, result->sub_status);
-    len = aioc_memory_print(out, cap, "status %s%.*s%s%s, %llu.%02u RU, %llu us, %u attempt%s%s%.*s", code,
-                            (int)text.len, text.ptr, http, fates[result->fate], (unsigned long long)(centi_ru / 100u),
+    len = aioc_memory_print(out, cap, "status %s%s%s, %llu.%02u RU, %llu us, %u attempt%s%s%.*s", text, http,
+                            fates[result->fate], (unsigned long long)(centi_ru / 100u),
                             (unsigned)(centi_ru % 100u), (unsigned long long)result->latency_us,
                             (unsigned)result->attempts, result->attempts == 1 ? "" : "s",
                             result->activity_id.len ? ", activity " : "", (int)result->activity_id.len,
@@ -22202,6 +22217,7 @@ typedef struct aioc_client_runner {
     aiocosmos_body *out;
     int status;
     bool done;
+    char error[512];
 } aioc_client_runner;
 
 static void aioc_client_ran(aioc_op *op, const aiocosmos_result *result)
@@ -22212,6 +22228,7 @@ static void aioc_client_ran(aioc_op *op, const aiocosmos_result *result)
     aioc_op_hand_over(op, result);
     runner->status = result->status;
     runner->done = true;
+    if (result->status) aioc_client_print_status(result, runner->error, sizeof runner->error);
 }
 
 AIOCOSMOS_API int aiocosmos_run(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_body *out)
@@ -22221,13 +22238,14 @@ AIOCOSMOS_API int aiocosmos_run(aiocosmos_client *client, const aiocosmos_reques
     memset(&runner, 0, sizeof runner);
     runner.out = out;
     if (out) memset(out, 0, sizeof *out);
-    if (client->stepping) return AIOCOSMOS_E_REENTERED;
+    if (client->stepping) return aioc_op_refuse_as(&client->engine, AIOCOSMOS_E_REENTERED);
     status = aioc_client_submit(client, request, NULL, aioc_client_ran, &runner);
     if (status) return status;
     while (!runner.done) {
         status = aioc_client_step(client, -1);
         if (status < 0) return status;
     }
+    memcpy(client->engine.refusal, runner.error, sizeof runner.error);
     return runner.status;
 }
 
@@ -22329,7 +22347,7 @@ AIOCOSMOS_API int aiocosmos_session_merge(aiocosmos_client *client, const char *
     if (!known) return aioc_op_refuse_memory(engine);
     merged = aioc_account_session_take(known, token, true);
     aioc_account_release(known);
-    return merged ? 0 : aioc_op_refuse_memory(engine);
+    return merged ? aioc_client_returns(client, 0) : aioc_op_refuse_memory(engine);
 }
 
 /*--- Queries, reads of many items, bulk -----------------------------------------*/
@@ -22337,19 +22355,19 @@ AIOCOSMOS_API int aiocosmos_session_merge(aiocosmos_client *client, const char *
 AIOCOSMOS_API int aiocosmos_query_open(aiocosmos_client *client, const aiocosmos_query_request *request,
                                        aiocosmos_cursor *query)
 {
-    return aioc_feeds_query_open(&client->feeds, request, query);
+    return aioc_client_returns(client, aioc_feeds_query_open(&client->feeds, request, query));
 }
 
 AIOCOSMOS_API int aiocosmos_changes_open(aiocosmos_client *client, const aiocosmos_changes_request *request,
                                          aiocosmos_cursor *query)
 {
-    return aioc_feeds_changes_open(&client->feeds, request, query);
+    return aioc_client_returns(client, aioc_feeds_changes_open(&client->feeds, request, query));
 }
 
 AIOCOSMOS_API int aiocosmos_cursor_next(aiocosmos_client *client, aiocosmos_cursor query, aiocosmos_page_fn page,
                                         void *user_data)
 {
-    return aioc_feeds_query_next(&client->feeds, query, page, user_data);
+    return aioc_client_returns(client, aioc_feeds_query_next(&client->feeds, query, page, user_data));
 }
 
 AIOCOSMOS_API void aiocosmos_cursor_close(aiocosmos_client *client, aiocosmos_cursor query)
@@ -22374,13 +22392,13 @@ AIOCOSMOS_API int aiocosmos_read_many(aiocosmos_client *client, const aiocosmos_
                                       aiocosmos_op *op)
 {
     if (op) op->id = 0;
-    return aioc_feeds_many_open(&client->feeds, request, op);
+    return aioc_client_returns(client, aioc_feeds_many_open(&client->feeds, request, op));
 }
 
 AIOCOSMOS_API int aiocosmos_bulk(aiocosmos_client *client, const aiocosmos_bulk_request *request, aiocosmos_op *op)
 {
     if (op) op->id = 0;
-    return aioc_feeds_bulk_open(&client->feeds, request, op);
+    return aioc_client_returns(client, aioc_feeds_bulk_open(&client->feeds, request, op));
 }
 
 AIOCOSMOS_API int aiocosmos_bulk_resume(aiocosmos_client *client, aiocosmos_op op)
@@ -22388,7 +22406,7 @@ AIOCOSMOS_API int aiocosmos_bulk_resume(aiocosmos_client *client, aiocosmos_op o
     aioc_feeds_bulk *bulk = aioc_feeds_bulk_find(&client->feeds, op);
     if (!bulk) return aioc_op_refuse(&client->engine, "op", "no such bulk");
     bulk->later = false;
-    return 0;
+    return aioc_client_returns(client, 0);
 }
 
 AIOCOSMOS_API bool aiocosmos_bulk_get_totals(const aiocosmos_client *client, aiocosmos_op op,
@@ -22480,7 +22498,7 @@ AIOCOSMOS_API int aiocosmos_json_parse(aiocosmos_client *client, const char *tex
     aiocosmos_json_doc *doc = aioc_client_json_new(client);
     int status = doc ? aioc_json_parse(doc, text, len) : AIOCOSMOS_E_NOMEM;
     *out = status == 0 ? doc : NULL;
-    if (status == 0) return 0;
+    if (status == 0) return client ? aioc_client_returns(client, 0) : 0;
     if (doc && error_at) *error_at = doc->error_at;
     if (client && status == AIOCOSMOS_E_ARGUMENT)
         aioc_op_refuse_at(&client->engine, "text", doc->error, doc->error_at);

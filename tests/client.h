@@ -434,14 +434,16 @@ static inline void must(aiocosmos_client *client, aiocosmos_request request)
 /* Why a request is refused; it is never called back. */
 static inline const char *refusal_of(aiocosmos_client *client, aiocosmos_request request)
 {
+    static char why[512];
     answer never;
     memset(&never, 0, sizeof never);
     request.done = keep_answer;
     request.user_data = &never;
     CHECK_INT(aiocosmos_submit(client, &request, NULL), AIOCOSMOS_E_ARGUMENT);
+    snprintf(why, sizeof why, "%s", aiocosmos_last_error(client));
     drain(client);
     CHECK_INT(never.calls, 0);
-    return aiocosmos_last_error(client);
+    return why;
 }
 
 static inline aiocosmos_str text_of(const char *text)

@@ -215,6 +215,7 @@ TEST(a_container_keeps_its_ttl_and_indexing_policy)
     aiocosmos_client *client = open_world("");
     aiocosmos_request request = create_container("kept", "/pk");
     answer got;
+    const char *why;
     request.default_ttl_s = 3600;
     request.indexing_policy = text_of(policy);
     must(client, request);
@@ -230,8 +231,8 @@ TEST(a_container_keeps_its_ttl_and_indexing_policy)
     CHECK_STR(refusal_of(client, request), "default_ttl_s: -1, or seconds above 0");
     request.default_ttl_s = 0;
     request.indexing_policy = text_of("{\"indexingMode\":}");
-    CHECK(strstr(refusal_of(client, request), "indexing_policy: "));
-    CHECK(strstr(aiocosmos_last_error(client), "at byte 16"));
+    why = refusal_of(client, request);
+    CHECK(strstr(why, "indexing_policy: ") && strstr(why, "at byte 16"));
     close_world(client);
 }
 
@@ -733,7 +734,7 @@ TEST(a_key_that_cannot_be_sent_is_refused)
         key.str = cases[i].str;
         key.len = cases[i].str ? strlen(cases[i].str) : 0;
         if (strncmp(refusal_of(client, read_item("a", key)), "pk: ", 4) != 0)
-            CHECK_STR(cases[i].what, aiocosmos_last_error(client));
+            CHECK_STR(cases[i].what, "pk: ");
     }
     close_world(client);
 }

@@ -1069,7 +1069,7 @@ TEST(a_feed_survives_every_allocation_that_fails)
         memset(&r, 0, sizeof r);
         heap.fail_from = heap.fail_to = start + at;
         opened = aiocosmos_changes_open(client, &request, &r.query) == 0;
-        if (!opened) CHECK_STR(aiocosmos_last_error(client), "no memory");
+        if (!opened) CHECK_STR(aiocosmos_last_error(client), "out of memory");
         if (!opened) open_reader(client, &r, &request);
         if (at % 16 == 0) split_first_range();
         for (;;) {

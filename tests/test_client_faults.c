@@ -838,7 +838,7 @@ static void destroy_inside(aiocosmos_client *client, const aiocosmos_result *res
     aiocosmos_destroy(client);
     aiocosmos_destroy(client);
     p->submit_answer = aiocosmos_submit(client, &request, NULL);
-    CHECK_STR(aiocosmos_last_error(client), "the client is being destroyed");
+    CHECK_STR(aiocosmos_last_error(client), "shut down");
     memset(&query, 0, sizeof query);
     query.container = "c";
     CHECK_INT(aiocosmos_query_open(client, &query, &handle), AIOCOSMOS_E_SHUTDOWN);

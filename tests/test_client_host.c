@@ -380,6 +380,83 @@ TEST(without_a_database_a_request_is_refused)
     close_world(client);
 }
 
+/*--- Why a call was refused -------------------------------------------------------------*/
+
+static int refused_inside;
+
+static void submit_wrong(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    (void)result, (void)user_data;
+    CHECK_INT(aiocosmos_drain(client, 0), AIOCOSMOS_E_REENTERED);
+    CHECK_STR(aiocosmos_last_error(client), "called inside a callback");
+    refused_inside++;
+}
+
+TEST(the_last_error_is_that_of_the_last_call)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_request wrong = read_item("a/b", aiocosmos_s("p")), right = read_a();
+    aiocosmos_query_request query;
+    aiocosmos_bulk_request bulk;
+    aiocosmos_read_many_request many;
+    aiocosmos_cursor cursor = {0};
+    aiocosmos_op op = {0};
+    static const char slash[] = "id: '/' at byte 1";
+    answer got;
+    int i;
+    memset(&query, 0, sizeof query);
+    memset(&bulk, 0, sizeof bulk);
+    memset(&many, 0, sizeof many);
+    CHECK_STR(aiocosmos_last_error(client), "");
+    for (i = 0; i < 8; i++) {                              /* each success leaves nothing behind */
+        CHECK_INT(aiocosmos_submit(client, &wrong, NULL), AIOCOSMOS_E_ARGUMENT);
+        CHECK_STR(aiocosmos_last_error(client), slash);
+        CHECK(!aiocosmos_cancel(client, op) && !aiocosmos_forget(client, op));
+        CHECK_STR(aiocosmos_last_error(client), slash);    /* what returns no status is no call that succeeds */
+        if (i == 0) CHECK_INT(aiocosmos_step(client, 0), 0);
+        if (i == 1) CHECK_INT(aiocosmos_drain(client, 0), 0);
+        if (i == 2) CHECK_INT(aiocosmos_warm(client, 0), 0);
+        if (i == 3) CHECK_INT(aiocosmos_set_key(client, AIOCOSMOS_EMULATOR_KEY), 0);
+        if (i == 4) CHECK_INT(aiocosmos_session_merge(client, "db", "c", text_of("0:-1#1")), 0);
+        if (i == 5) number_in(client, "{\"n\":1}", "/n");
+        if (i == 6) CHECK_INT(aiocosmos_run(client, &right, NULL), 404);
+        if (i == 7) send_off(client, right, &got);
+        CHECK(i == 6 ? strncmp(aiocosmos_last_error(client), "404 Not Found", 13) == 0
+                     : !*aiocosmos_last_error(client));
+    }
+    CHECK_INT(aiocosmos_drain(client, 0), AIOCOSMOS_E_TIMEOUT);
+    CHECK_STR(aiocosmos_last_error(client), "timed out");
+    drain(client);
+    query.sql = "";
+    query.container = "c";
+    CHECK_INT(aiocosmos_query_open(client, &query, &cursor), AIOCOSMOS_E_ARGUMENT);
+    CHECK_STR(aiocosmos_last_error(client), "sql: empty");
+    CHECK_INT(aiocosmos_cursor_next(client, cursor, NULL, NULL), AIOCOSMOS_E_ARGUMENT);
+    CHECK_STR(aiocosmos_last_error(client), "query: unknown or closed");
+    CHECK_INT(aiocosmos_bulk(client, &bulk, NULL), AIOCOSMOS_E_ARGUMENT);
+    CHECK_STR(aiocosmos_last_error(client), "next: required");
+    CHECK_INT(aiocosmos_read_many(client, &many, NULL), AIOCOSMOS_E_ARGUMENT);
+    CHECK_STR(aiocosmos_last_error(client), "item: required");
+    query.sql = NULL;
+    CHECK_INT(aiocosmos_query_open(client, &query, &cursor), 0);
+    CHECK_STR(aiocosmos_last_error(client), "");
+    right.done = submit_wrong;
+    CHECK_INT(aiocosmos_run(client, &right, NULL), 404);
+    CHECK_INT(refused_inside, 1);
+    CHECK(strncmp(aiocosmos_last_error(client), "404 Not Found", 13) == 0);
+    right.done = NULL;
+    right.timeout_ms = 1;
+    fault("delay_ms=2000,kind=read_item");
+    CHECK_INT(aiocosmos_run(client, &right, NULL), AIOCOSMOS_E_TIMEOUT);
+    CHECK(strncmp(aiocosmos_last_error(client), "-6: timed out", 13) == 0);
+    no_faults();
+    must(client, upsert_item(aiocosmos_s("p"), "{\"id\":\"a\",\"pk\":\"p\"}"));
+    right.timeout_ms = 0;
+    CHECK_INT(aiocosmos_run(client, &right, NULL), 0);
+    CHECK_STR(aiocosmos_last_error(client), "");
+    close_world(client);
+}
+
 TEST(versions_and_texts_are_there)
 {
     int status;

@@ -581,12 +581,14 @@ TEST(nothing_at_all_is_soon_read)
 
 static const char *refusal_of_reading(aiocosmos_client *client, const reading *asked, int status)
 {
+    static char why[512];
     aiocosmos_op op;
     CHECK_INT(aiocosmos_read_many(client, &asked->request, &op), status);
     CHECK_INT(op.id, 0);
+    snprintf(why, sizeof why, "%s", aiocosmos_last_error(client));
     drain(client);
     CHECK_INT(asked->answered + asked->done_calls, 0);
-    return aiocosmos_last_error(client);
+    return why;
 }
 
 TEST(what_cannot_be_asked_for_is_refused_with_its_number)
