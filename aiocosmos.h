@@ -986,7 +986,7 @@ static void *aioc_platform_allocate(const aiocosmos_allocator *allocator, void *
     return NULL;
 }
 
-/*--- The system's table: errors, clocks, entropy, files ---------------------*/
+/*--- The system's table: errors, clocks, entropy, files ---*/
 
 static int aioc_platform_io_of(int error)
 {
@@ -1110,7 +1110,7 @@ static int aioc_platform_entropy(void *user_data, void *out, size_t len)
     return len > 0 ? aioc_platform_entropy_device(out, len) : 0;
 }
 
-/*--- The system's table: sockets --------------------------------------------*/
+/*--- The system's table: sockets ---*/
 
 #define AIOC_PLATFORM_SLICES_MAX 8  /* gathered by one call; a send of more slices is a partial one */
 
@@ -2152,7 +2152,7 @@ static void aioc_memory_buffer_free(aioc_memory *memory, aioc_memory_buffer *buf
     memset(buffer, 0, sizeof *buffer);
 }
 
-/*--- String views and printing ----------------------------------------------*/
+/*--- String views and printing ---*/
 
 /* Clears a secret. Volatile stores stay where a memset of memory that nobody reads again may be left out. */
 static void aioc_memory_wipe(void *secret, size_t size)
@@ -2207,7 +2207,7 @@ static size_t aioc_memory_print(char *out, size_t cap, const char *format, ...)
     return len > 0 ? (size_t)len : 0;
 }
 
-/*--- Writers ----------------------------------------------------------------*/
+/*--- Writers ---*/
 
 /* Appends all or nothing: once something had no memory, all that follows is dropped. */
 typedef struct aioc_memory_writer {
@@ -2370,7 +2370,7 @@ AIOC_TEXT_INLINE const char *aioc_text_find(const char *at, const char *end, uns
     return aioc_text_find_words(at, end, low, one, other, wide);
 }
 
-/*--- Views and digits -------------------------------------------------------*/
+/*--- Views and digits ---*/
 
 static aiocosmos_str aioc_text_view(const char *ptr, size_t len)
 {
@@ -2459,7 +2459,7 @@ static bool aioc_text_append_u64(aioc_memory *memory, aioc_memory_buffer *buffer
     return aioc_memory_append(memory, buffer, digits, aioc_text_put_u64(digits, number));
 }
 
-/*--- Base64 (RFC 4648, 4) ---------------------------------------------------*/
+/*--- Base64 (RFC 4648, 4) ---*/
 
 /* Writes four characters for every three bytes begun, and no NUL; returns how many characters. */
 static size_t aioc_text_base64_encode(const void *data, size_t len, char *out)
@@ -2506,7 +2506,7 @@ static bool aioc_text_base64_decode(aiocosmos_str text, unsigned char *out, size
     return text.len % 4 == 0;
 }
 
-/*--- Dates ------------------------------------------------------------------*/
+/*--- Dates ---*/
 
 #define AIOC_TEXT_DATE_LAST INT64_C(253402300799)  /* 9999-12-31T23:59:59Z */
 
@@ -2602,7 +2602,7 @@ static char *aioc_text_put_digits(char *out, uint32_t number, size_t digits)
     return out + digits;
 }
 
-/*--- Addresses of the internet ----------------------------------------------*/
+/*--- Addresses of the internet ---*/
 
 #define AIOC_TEXT_ADDRESS_MAX 56  /* eight groups of IPv6, a zone as a number, NUL */
 #define AIOC_TEXT_ZONE_MAX 16  /* a network interface's name and NUL: IFNAMSIZ of Linux and the BSDs */
@@ -2790,7 +2790,7 @@ struct aiocosmos_json_doc {
     size_t error_at;
 };
 
-/*--- Characters -------------------------------------------------------------*/
+/*--- Characters ---*/
 
 /* The byte, or NUL at the end: where this is asked a NUL is as unwelcome as the end. end NULL: the end cannot be met
  * here. */
@@ -2945,7 +2945,7 @@ static size_t aioc_json_unescape(const char **at, const char *end, char out[4])
     return aioc_json_utf8_put(0xFFFD, out);
 }
 
-/*--- Reading: one pass over the text ----------------------------------------*/
+/*--- Reading: one pass over the text ---*/
 
 typedef struct aioc_json_scan {
     const char *text, *end;
@@ -3389,7 +3389,7 @@ static int aioc_json_check(const char *text, size_t len, aiocosmos_str name, aio
     return aioc_json_check_to(AIOC_JSON_DEPTH_MAX, text, len, name, found, error, error_at);
 }
 
-/*--- Walking ----------------------------------------------------------------*/
+/*--- Walking ---*/
 
 /* The value of a node, by the one that holds it: values have no pointer to their document. */
 static aiocosmos_json aioc_json_of(aiocosmos_json holder, const aioc_json_node *node)
@@ -3479,7 +3479,7 @@ static size_t aioc_json_fields(aiocosmos_json object, const char *const *names, 
     return found;
 }
 
-/*--- Numbers, exactly -------------------------------------------------------*/
+/*--- Numbers, exactly ---*/
 
 /* The high half of a product; *low gets the rest. */
 static uint64_t aioc_json_multiply(uint64_t a, uint64_t b, uint64_t *low)
@@ -3586,7 +3586,7 @@ static bool aioc_json_power_is_exact(int ten)
     return ten >= 0 && ten <= 55;
 }
 
-/*--- Text to number -----------------------------------------------------------*/
+/*--- Text to number ---*/
 
 /* A number's digits from the first to the last that is not 0, maybe with the point between them. */
 typedef struct aioc_json_decimal {
@@ -3758,7 +3758,7 @@ static bool aioc_json_number_parse(const char *text, size_t len, double *out)
     return aioc_json_decimal_f64(&decimal, out);
 }
 
-/*--- Number to text -----------------------------------------------------------*/
+/*--- Number to text ---*/
 
 /* digits * power * 2^-128, with the last bit set if more than the power's rounding was cut off: so comparing with even
  * numbers stays right. */
@@ -3859,7 +3859,7 @@ static size_t aioc_json_number_write(double number, char out[AIOC_JSON_NUMBER_MA
     return sign + aioc_json_layout(digits, (int)count, (int)count + ten, out + sign);
 }
 
-/*--- Getting ----------------------------------------------------------------*/
+/*--- Getting ---*/
 
 static bool aioc_json_get_decimal(aiocosmos_json value, aioc_json_decimal *out)
 {
@@ -4053,7 +4053,7 @@ static bool aioc_json_append_value(aioc_memory *memory, aioc_memory_buffer *buff
     return aioc_json_append_value_to(AIOC_JSON_DEPTH_MAX, memory, buffer, value, ascii);
 }
 
-/*--- The writer: checks what it is told, step by step -------------------------*/
+/*--- The writer: checks what it is told, step by step ---*/
 
 static void aioc_json_jw_init(aiocosmos_jw *w, char *buf, size_t cap)
 {
@@ -4222,7 +4222,7 @@ static aiocosmos_str aioc_json_jw_finish(aiocosmos_jw *w)
 #define AIOC_AUTH_TEXT_MAX      222  /* verb, type and link of a signature that is kept */
 #endif
 
-/*--- Dates: IMF-fixdate of RFC 9110, 5.6.7, in English whatever the locale -----*/
+/*--- Dates: IMF-fixdate of RFC 9110, 5.6.7, in English whatever the locale ---*/
 
 #define AIOC_AUTH_DATE_LEN  29
 
@@ -4258,7 +4258,7 @@ static bool aioc_auth_parse_date(aiocosmos_str text, int64_t *wall_s)
     return field[0] >= 1970 && aioc_text_date_seconds(field, wall_s);
 }
 
-/*--- Percent-encoding (RFC 3986, 2.1) --------------------------------------------*/
+/*--- Percent-encoding (RFC 3986, 2.1) ---*/
 
 static bool aioc_auth_unreserved(char c)
 {
@@ -4285,7 +4285,7 @@ static size_t aioc_auth_percent_encode(aiocosmos_str text, char *out)
     return (size_t)(out - start);
 }
 
-/*--- Account key and signatures --------------------------------------------------*/
+/*--- Account key and signatures ---*/
 
 #define AIOC_AUTH_VALUE_PREFIX "type%3Dmaster%26ver%3D1.0%26sig%3D"
 #define AIOC_AUTH_VALUE_MAX    (sizeof AIOC_AUTH_VALUE_PREFIX - 1 + 3 * 44)
@@ -4426,7 +4426,7 @@ static aiocosmos_str aioc_auth_sign(aioc_auth_signer *signer, const char *verb, 
     return aioc_text_view(slot->value, slot->value_len);
 }
 
-/*--- Tokens that the host gave -----------------------------------------------------*/
+/*--- Tokens that the host gave ---*/
 
 typedef struct aioc_auth_token {
     struct aioc_auth_token *next;   /* used less recently */
@@ -4575,7 +4575,7 @@ static size_t aioc_auth_claims(aiocosmos_str head, char *out)
     return *out == '{' && strlen(out) == len ? len : 0;
 }
 
-/*--- Connection strings ---------------------------------------------------------------*/
+/*--- Connection strings ---*/
 
 typedef struct aioc_auth_connection { aiocosmos_str endpoint, key, insecure; } aioc_auth_connection;
 
@@ -4666,7 +4666,7 @@ static int aioc_auth_connection_string(aiocosmos_str text, aiocosmos_str *endpoi
 #define AIOC_RESOLVE_RESTALE_S   30u     /* an expired answer that had to be used (RFC 8767, 5) */
 #define AIOC_RESOLVE_STALE_MAX_S 86400u  /* it is used for no longer than this (RFC 8767, 5: a day at least) */
 
-/*--- Addresses --------------------------------------------------------------*/
+/*--- Addresses ---*/
 
 /* The addresses of one family, each once; those beyond the limit are dropped. */
 typedef struct aioc_resolve_set {
@@ -4696,7 +4696,7 @@ static size_t aioc_resolve_interleave(const aioc_resolve_set *six, const aioc_re
     return count;
 }
 
-/*--- Names ------------------------------------------------------------------*/
+/*--- Names ---*/
 
 #define AIOC_RESOLVE_DOMAIN_MAX 255  /* as sent (RFC 1035, 2.3.4) */
 #define AIOC_RESOLVE_HOST_MAX   255  /* as text: 253 characters, a last dot, NUL */
@@ -4777,7 +4777,7 @@ static bool aioc_resolve_host_local(aiocosmos_str host)
     return aioc_memory_same_nocase(last, local);
 }
 
-/*--- The files: hosts(5) and resolv.conf(5) ---------------------------------*/
+/*--- The files: hosts(5) and resolv.conf(5) ---*/
 
 typedef struct aioc_resolve_config {
     unsigned server_count, search_count;
@@ -4882,7 +4882,7 @@ static bool aioc_resolve_candidate(const aioc_resolve_config *config, aiocosmos_
     return false;
 }
 
-/*--- Messages: RFC 1035, 4 --------------------------------------------------*/
+/*--- Messages: RFC 1035, 4 ---*/
 
 #define AIOC_RESOLVE_QUERY_MAX (12 + AIOC_RESOLVE_DOMAIN_MAX + 4)
 #define AIOC_RESOLVE_HOPS_MAX 16       /* compression pointers followed for one name */
@@ -5112,7 +5112,7 @@ static aioc_resolve_kind aioc_resolve_parse_response(const void *bytes, size_t l
     return aioc_resolve_follow(message, 12 + domain->len + 4, type, out);
 }
 
-/*--- What is kept -----------------------------------------------------------*/
+/*--- What is kept ---*/
 
 typedef struct aioc_resolve aioc_resolve;
 typedef struct aioc_resolve_name aioc_resolve_name;
@@ -5279,7 +5279,7 @@ static int aioc_resolve_hosts(aioc_resolve *resolver, aioc_resolve_name *name)
     return 1;
 }
 
-/*--- A look-up: hands out results -------------------------------------------*/
+/*--- A look-up: hands out results ---*/
 
 /* What the name holds is for those who wait. */
 static void aioc_resolve_deliver(aioc_resolve_lookup *lookup)
@@ -5383,7 +5383,7 @@ static void aioc_resolve_lookup_publish(aioc_resolve_lookup *lookup)
     name->stale_until_us = name->expires_us + (uint64_t)AIOC_RESOLVE_STALE_MAX_S * 1000000u;
 }
 
-/*--- A look-up on the wire --------------------------------------------------*/
+/*--- A look-up on the wire ---*/
 
 static void aioc_resolve_query_ask(aioc_resolve_query *query);
 
@@ -5810,7 +5810,7 @@ static int aioc_resolve_answer(aioc_resolve *resolver, uint64_t question, const 
     return 0;
 }
 
-/*--- The cache, and its door ------------------------------------------------*/
+/*--- The cache, and its door ---*/
 
 /* The name of a host that has been checked, as the most recently used. When there are too many, the least recently used
  * for which no look-up goes on makes room for it. 0, E_NOMEM or E_DNS: too many look-ups. */
@@ -6039,7 +6039,7 @@ struct aioc_tls_table {
     void (*shutdown)(aioc_tls_session *session);  /* queues close_notify */
 };
 
-/*--- DER, as far as certificates need it (X.690; RFC 5280 4.1) --------------*/
+/*--- DER, as far as certificates need it (X.690; RFC 5280 4.1) ---*/
 
 typedef struct aioc_tls_der { const unsigned char *at; size_t len; } aioc_tls_der;
 
@@ -6208,7 +6208,7 @@ static bool aioc_tls_certificate_is_server(const aioc_tls_certificate *certifica
     return false;
 }
 
-/*--- Names of hosts ---------------------------------------------------------*/
+/*--- Names of hosts ---*/
 
 /* The bytes of a host that is an address, in brackets or not, with a zone or not: 4, 16, or 0: it is a name. */
 static size_t aioc_tls_ip(const char *host, unsigned char out[16])
@@ -6234,7 +6234,7 @@ static bool aioc_tls_name_matches(aioc_tls_der pattern, const char *host, size_t
     return want.len > 0 && aioc_memory_same_nocase(want, have);
 }
 
-/*--- Trust ------------------------------------------------------------------*/
+/*--- Trust ---*/
 
 #define AIOC_TLS_NAME_MAX 1024  /* bytes of a certificate's subject */
 
@@ -6383,7 +6383,7 @@ static int aioc_tls_bear_trust_open(aioc_tls_trust *trust, aioc_memory *memory, 
     return AIOCOSMOS_E_ARGUMENT;
 }
 
-/*--- A session of BearSSL ---------------------------------------------------*/
+/*--- A session of BearSSL ---*/
 
 typedef struct aioc_tls_bear aioc_tls_bear;
 
@@ -6493,7 +6493,7 @@ static void aioc_tls_say_subject(aioc_tls_bear *session, aioc_tls_der name)
     aioc_tls_say(session, "'");
 }
 
-/*--- The judge of certificates ----------------------------------------------*/
+/*--- The judge of certificates ---*/
 
 static void aioc_tls_say_which(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
 {
@@ -6771,7 +6771,7 @@ static const br_x509_class aioc_tls_judge_class = {
     aioc_tls_judge_end_chain, aioc_tls_judge_key
 };
 
-/*--- Why a handshake or a connection failed ---------------------------------*/
+/*--- Why a handshake or a connection failed ---*/
 
 /* RFC 5246 7.2, RFC 6066, and what each mostly means to a client. */
 static const aioc_tls_text aioc_tls_alerts[] = {
@@ -6860,7 +6860,7 @@ static void aioc_tls_fail(aioc_tls_bear *session, int error)
     }
 }
 
-/*--- The table's functions --------------------------------------------------*/
+/*--- The table's functions ---*/
 
 /* Keeps what is needed to resume the session, if the server gave it an id. */
 static void aioc_tls_bear_save(aioc_tls_bear *session)
@@ -7237,7 +7237,7 @@ static bool aioc_http_is_name(aiocosmos_str name, const char *text, size_t len)
     return true;
 }
 
-/*--- The head ---------------------------------------------------------------*/
+/*--- The head ---*/
 
 /* Where the first control character other than a tab stands, from `from` on; len: nowhere. */
 static size_t aioc_http_control(const char *text, size_t from, size_t len)
@@ -7516,7 +7516,7 @@ static aioc_http_state aioc_http_feed_head(aioc_http_parser *parser, const char 
     return aioc_http_head_done(parser);
 }
 
-/*--- The body ---------------------------------------------------------------*/
+/*--- The body ---*/
 
 static aioc_http_state aioc_http_complete(aioc_http_parser *parser)
 {
@@ -7692,7 +7692,7 @@ static aioc_http_state aioc_http_feed_chunks(aioc_http_parser *parser, const cha
     return state;
 }
 
-/*--- The parser as others see it --------------------------------------------*/
+/*--- The parser as others see it ---*/
 
 /* names must outlive the parser. */
 static void aioc_http_open(aioc_http_parser *parser, aioc_memory *memory, const aioc_http_names *names, size_t head_max,
@@ -7995,7 +7995,7 @@ struct aioc_pool {
     char doom_message[AIOC_POOL_MESSAGE_MAX];
 };
 
-/*--- Small things -----------------------------------------------------------*/
+/*--- Small things ---*/
 
 static uint64_t aioc_pool_now(const aioc_pool *pool)
 {
@@ -8049,7 +8049,7 @@ static void aioc_pool_queue_remove(aioc_pool *pool, aioc_pool_exchange *exchange
     pool->queued--;
 }
 
-/*--- The end of a connection ------------------------------------------------*/
+/*--- The end of a connection ---*/
 
 static void aioc_pool_idle_remove(aioc_pool *pool, aioc_pool_connection *connection)
 {
@@ -8141,7 +8141,7 @@ static void aioc_pool_close_connection(aioc_pool_connection *connection)
     aioc_memory_free(pool->memory, connection, sizeof *connection);
 }
 
-/*--- The end of an exchange -------------------------------------------------*/
+/*--- The end of an exchange ---*/
 
 static aioc_pool_outcome aioc_pool_failure(int error, const char *message)
 {
@@ -8246,7 +8246,7 @@ static void aioc_pool_deliver_doomed(aioc_pool *pool)
     aioc_pool_fail_queued(pool, pool->first, pool->doom);
 }
 
-/*--- Opening a connection ---------------------------------------------------*/
+/*--- Opening a connection ---*/
 
 static void aioc_pool_ready(aioc_platform_source *source, unsigned ready);
 static void aioc_pool_write(aioc_pool_connection *connection);
@@ -8675,7 +8675,7 @@ static void aioc_pool_open_connection(aioc_pool *pool)
                               aioc_pool_now(pool) + (uint64_t)pool->options.connect_timeout_ms * 1000u);
 }
 
-/*--- Writing ----------------------------------------------------------------*/
+/*--- Writing ---*/
 
 /* What is left to be written goes when there is room; until then, answers are still read: a server may refuse a request
  * before it has seen all of it. */
@@ -9023,7 +9023,7 @@ static void aioc_pool_ready(aioc_platform_source *source, unsigned ready)
     else if (connection->broken) aioc_pool_close_connection(connection);
 }
 
-/*--- The pool as others see it ----------------------------------------------*/
+/*--- The pool as others see it ---*/
 
 /* scratch: the pool's alone. 0, or E_ARGUMENT: the host is too long. */
 static int aioc_pool_open(aioc_pool *pool, aioc_platform_reactor *reactor, aioc_memory *memory, aioc_resolve *resolver,
@@ -9261,7 +9261,7 @@ static const aiocosmos_str aioc_protocol_header_names[AIOC_PROTOCOL_H_COUNT] = {
 #undef AIOC_PROTOCOL_NAME
 static const aioc_http_names aioc_protocol_headers = { aioc_protocol_header_names, AIOC_PROTOCOL_H_COUNT };
 
-/*--- Names and paths ----------------------------------------------*/
+/*--- Names and paths ---*/
 
 #define AIOC_PROTOCOL_ITEM_ID_MAX 1023  /* bytes, of items */
 #define AIOC_PROTOCOL_NAME_MAX    255   /* UTF-16 units, of databases and containers */
@@ -9348,7 +9348,7 @@ static bool aioc_protocol_container_rid(aiocosmos_str rid, char out[AIOC_PROTOCO
     return true;
 }
 
-/*--- Partition keys as text ------------------------------------*/
+/*--- Partition keys as text ---*/
 
 #define AIOC_PROTOCOL_PK_LEVELS 3
 #define AIOC_PROTOCOL_PK_BYTES  2048  /* of one level's string */
@@ -9550,7 +9550,7 @@ static bool aioc_protocol_pk_components(aioc_memory *memory, aioc_memory_buffer 
     return true;
 }
 
-/*--- Partition keys of documents ------------------------------------------------------*/
+/*--- Partition keys of documents ---*/
 
 /* Takes the first name off a path of a container's definition: /a/b, or /"a b"/'c' where names have other characters
  * than letters, digits and '_'. False: the path is malformed. */
@@ -9616,7 +9616,7 @@ static int aioc_protocol_pk_from_document(aiocosmos_json document, const aiocosm
     return 0;
 }
 
-/*--- Effective partition keys -------------------------------------*/
+/*--- Effective partition keys ---*/
 
 enum { AIOC_PROTOCOL_HASH, AIOC_PROTOCOL_MULTI_HASH, AIOC_PROTOCOL_RANGE };
 
@@ -9868,7 +9868,7 @@ static int aioc_protocol_epk_compare(aiocosmos_str a, aiocosmos_str b)
     return 0;
 }
 
-/*--- Session tokens ---------------------------------------------------*/
+/*--- Session tokens ---*/
 
 #define AIOC_PROTOCOL_SESSION_MAX  65536  /* bytes of a composite: more than a gateway takes as a header */
 #define AIOC_PROTOCOL_SEGMENTS_MAX 1024   /* more real ones do not fit into it, and cookies come from anybody */
@@ -10047,7 +10047,7 @@ static bool aioc_protocol_session_write(aioc_memory *memory, aioc_memory_buffer 
     return ok;
 }
 
-/*--- Statuses in words ---------------------------------------------*/
+/*--- Statuses in words ---*/
 
 static const char *aioc_protocol_status_text(int status)
 {
@@ -10507,7 +10507,7 @@ static bool aioc_account_see_own_rid(aioc_account_container *container, aiocosmo
            aioc_account_see_rid(container, aioc_memory_str(rid), late);
 }
 
-/*--- Metadata: the definition and the ranges -------------------------------*/
+/*--- Metadata: the definition and the ranges ---*/
 
 /* Whether nobody needs to wait: the ranges are known, or could not be had a short while ago. */
 static bool aioc_account_settled(const aioc_account_container *container, uint64_t now_us)
@@ -10834,7 +10834,7 @@ static const aioc_account_range *aioc_account_route(const aioc_account_container
     return &container->ranges[low];
 }
 
-/*--- Session tokens -----------------------------------------*/
+/*--- Session tokens ---*/
 
 static aiocosmos_str aioc_account_token_id(const aioc_account_token *token)
 {
@@ -11359,7 +11359,7 @@ static aiocosmos_str aioc_op_body(const aioc_op *op)
     return aioc_text_view(op->texts + op->link_len + op->pk_len + op->lines_len + op->session_len, op->body_len);
 }
 
-/*--- Ready list -------------------------------------------------------------*/
+/*--- Ready list ---*/
 
 static void aioc_op_make_ready(aioc_op *op)
 {
@@ -11425,7 +11425,7 @@ static void aioc_op_tokens_changed(aioc_op_engine *engine)
     }
 }
 
-/*--- Order keys: operations of one key, one at a time, in submit order --------*/
+/*--- Order keys: operations of one key, one at a time, in submit order ---*/
 
 static aioc_op **aioc_op_order_bucket(aioc_op_engine *engine, uint64_t key)
 {
@@ -11475,7 +11475,7 @@ static void aioc_op_order_leave(aioc_op *op)
     aioc_op_make_ready(heir);
 }
 
-/*--- Birth and death --------------------------------------------------------*/
+/*--- Birth and death ---*/
 
 static int aioc_op_open(aioc_op_engine *engine)
 {
@@ -11660,7 +11660,7 @@ failed:
     return NULL;
 }
 
-/*--- Completion -------------------------------------------------------------*/
+/*--- Completion ---*/
 
 /* Takes an operation out of every list. From here its handle is stale. */
 static void aioc_op_detach(aioc_op *op)
@@ -11836,7 +11836,7 @@ static bool aioc_op_cancel(aioc_op_engine *engine, aiocosmos_op handle)
     return op != NULL;
 }
 
-/*--- Attempt ----------------------------------------------------------------*/
+/*--- Attempt ---*/
 
 /* Undoes aioc_protocol_pk_text() far enough to hash the key. False: it cannot be hashed here. */
 static bool aioc_op_epk(aioc_op *op, char epk[AIOC_PROTOCOL_EPK_MAX], size_t *epk_len)
@@ -12154,7 +12154,7 @@ static void aioc_op_back_off(aioc_op *op, uint64_t wait_us)
     aioc_platform_timer_start(op->engine->reactor, &op->timer, due_us);
 }
 
-/*--- Retry policy: what an outcome means, as a pure function -------------------*/
+/*--- Retry policy: what an outcome means, as a pure function ---*/
 
 typedef struct aioc_op_outcome {
     int      error;                 /* 0: there is an answer */
@@ -12312,7 +12312,7 @@ static aioc_op_verdict aioc_op_judge(const aioc_op_situation *now, const aioc_op
     return verdict;
 }
 
-/*--- Outcome ----------------------------------------------------------------*/
+/*--- Outcome ---*/
 
 /* A decimal fraction such as "5.71" without the C library's locale. */
 static double aioc_op_number(aiocosmos_str text)
@@ -12632,7 +12632,7 @@ static bool aioc_op_work(aioc_op_engine *engine)
     return true;
 }
 
-/*--- Metadata: what the account layer asks for --------------------------------*/
+/*--- Metadata: what the account layer asks for ---*/
 
 static void aioc_op_fetch_ranges(aioc_op *before, aiocosmos_str continuation);
 
@@ -12798,7 +12798,7 @@ static void aioc_op_fetch_container(void *owner, aioc_account_container *contain
                 AIOC_OP_METADATA_TIMEOUT_MS, aioc_text_view(NULL, 0));
 }
 
-/*--- Requests: from what the host asks for to what is sent ---------------------*/
+/*--- Requests: from what the host asks for to what is sent ---*/
 
 typedef struct aioc_op_kind {
     const char *verb, *type;
@@ -13657,7 +13657,7 @@ static bool aioc_plan_read_info(aioc_plan_reader *reader, aiocosmos_json object,
     return aioc_plan_can_follow(reader, info);
 }
 
-/*--- Spans ------------------------------------------------------*/
+/*--- Spans ---*/
 
 /* What a point of no key at all, which plans of queries without FROM have, ends before. */
 #define AIOC_PLAN_EPK_FIRST "00000000000000000000000000000001"
@@ -13752,7 +13752,7 @@ static bool aioc_plan_read_spans(aioc_plan_reader *reader, aiocosmos_json list)
     return true;
 }
 
-/*--- Whole plans ----------------------------------------------------*/
+/*--- Whole plans ---*/
 
 static bool aioc_plan_read_hybrid(aioc_plan_reader *reader, aiocosmos_json hybrid)
 {
@@ -13881,7 +13881,7 @@ static int aioc_plan_read(aioc_memory *memory, aiocosmos_str json, aioc_plan **o
     return result;
 }
 
-/*--- Texts: the SQL that goes to a range ------------------------------------*/
+/*--- Texts: the SQL that goes to a range ---*/
 
 #define AIOC_PLAN_FILTER "{documentdb-formattableorderbyquery-filter}"
 
@@ -13978,7 +13978,7 @@ static bool aioc_plan_is_general(const aioc_plan *plan, aiocosmos_str sql)
     return true;
 }
 
-/*--- Going on behind a row: a filter that a range puts in the place that its query keeps free ---------------------*/
+/*--- Going on behind a row: a filter that a range puts in the place that its query keeps free ---*/
 
 typedef enum aioc_plan_side { AIOC_PLAN_FRESH, AIOC_PLAN_LEFT, AIOC_PLAN_TARGET, AIOC_PLAN_RIGHT } aioc_plan_side;
 
@@ -14086,7 +14086,7 @@ static bool aioc_plan_append_filter(aioc_memory *memory, aioc_memory_buffer *out
  * Knows nothing of: operations, ranges' ids, time.
  *============================================================================*/
 
-/*--- Values: their order ----------------------------------------------------*/
+/*--- Values: their order ---*/
 
 /* A number as all that is asked of it sees it: as an integer if it is one that fits, else as a double. So the order is
  * exact between integers that no double tells apart, and 1, 1.0 and 1e0 are one number. */
@@ -14241,7 +14241,7 @@ static int aioc_rows_compare(aiocosmos_json a, aiocosmos_json b)
     return rank_a == 5 ? aioc_rows_compare_strings(a, b) : 0;
 }
 
-/*--- Resource ids (base64 with '-' for '/'): of 16 bytes, the last eight are the item's, little-endian ------------*/
+/*--- Resource ids (base64 with '-' for '/'): of 16 bytes, the last eight are the item's, little-endian ---*/
 
 #define AIOC_ROWS_RID_LEN 24
 
@@ -14276,7 +14276,7 @@ static int aioc_rows_rid_compare(aiocosmos_str a, aiocosmos_str b)
     return aioc_rows_compare_bytes(a, b);
 }
 
-/*--- Values: whether they are the same, by a hash ---------------------------*/
+/*--- Values: whether they are the same, by a hash ---*/
 
 typedef struct aioc_rows_hash { uint64_t high, low; } aioc_rows_hash;
 
@@ -14485,7 +14485,7 @@ static aioc_rows_hash aioc_rows_hash_of(const uint64_t key[2], aiocosmos_json va
     return aioc_rows_sip_close(&sip);
 }
 
-/*--- Sets of hashes ---------------------------------------------------------*/
+/*--- Sets of hashes ---*/
 
 /* slots[0 .. count - 1] are the hashes, in the order in which they came. Behind the last slot, in the same block, an
  * index with open addressing: twice as many places as slots, each 0 or the number of a slot + 1. Zeroed: empty. */
@@ -14564,7 +14564,7 @@ static void aioc_rows_set_free(aioc_memory *memory, aioc_rows_set *set)
     memset(set, 0, sizeof *set);
 }
 
-/*--- Accumulators: what the partial answers for one aggregate come to -------*/
+/*--- Accumulators: what the partial answers for one aggregate come to ---*/
 
 /* A sum, and of how many. Integers are added exactly as long as they fit, and apart from the others. */
 typedef struct aioc_rows_sum { int64_t whole; double rest; int64_t count; } aioc_rows_sum;
@@ -14824,7 +14824,7 @@ static int aioc_rows_accumulator_append(aioc_memory *memory, const aioc_rows_acc
     return aioc_memory_written(&writer) ? 1 : AIOCOSMOS_E_NOMEM;
 }
 
-/*--- Groups: aggregates with and without GROUP BY ---------------------------*/
+/*--- Groups: aggregates with and without GROUP BY ---*/
 
 typedef struct aioc_rows_groups {
     aioc_memory *memory;
@@ -15023,7 +15023,7 @@ static int aioc_rows_groups_next(aioc_rows_groups *groups, aioc_memory_buffer *o
     return 0;
 }
 
-/*--- Rows that are kept until all have come ---------------------------------*/
+/*--- Rows that are kept until all have come ---*/
 
 /* In front of each row, which is one block. */
 typedef struct aioc_rows_row {
@@ -15369,7 +15369,7 @@ typedef struct aioc_rows_hybrid {
     aioc_rows_set rids;  /* until they are ranked, the nth hash is that of the nth row */
 } aioc_rows_hybrid;
 
-/*--- Statistics and texts ---------------------------------------*/
+/*--- Statistics and texts ---*/
 
 typedef enum aioc_rows_hole_kind {
     AIOC_ROWS_HOLE_DOCUMENTS, AIOC_ROWS_HOLE_WORDS, AIOC_ROWS_HOLE_HITS, AIOC_ROWS_HOLE_UNKNOWN, AIOC_ROWS_HOLE_NONE
@@ -15565,7 +15565,7 @@ static int aioc_rows_hybrid_component_text(aioc_rows_hybrid *hybrid, uint32_t co
     return aioc_memory_written(&writer) ? 0 : AIOCOSMOS_E_NOMEM;
 }
 
-/*--- Rows ---------------------------------------------------*/
+/*--- Rows ---*/
 
 static aioc_rows_found *aioc_rows_found_of(const aioc_rows_row *row)
 {
@@ -15685,7 +15685,7 @@ static int aioc_rows_hybrid_add_row(aioc_rows_hybrid *hybrid, uint32_t component
     return 0;
 }
 
-/*--- Ranking ------------------------------------------------*/
+/*--- Ranking ---*/
 
 static bool aioc_rows_hybrid_has_lower_score(const aioc_rows_kept *rows, const aioc_rows_row *a, const aioc_rows_row *b)
 {
@@ -15812,7 +15812,7 @@ static void aioc_rows_hybrid_close(aioc_rows_hybrid *hybrid)
  * Knows nothing of: operations, time.
  *============================================================================*/
 
-/*--- Tokens: where a query stands, as a text that travels -------------------*/
+/*--- Tokens: where a query stands, as a text that travels ---*/
 
 typedef enum aioc_position_place {
     AIOC_POSITION_AT_SERVICE = 1,  /* the service knows: one piece, with its continuation */
@@ -15953,7 +15953,7 @@ static int aioc_position_write(aioc_memory *memory, aioc_memory_buffer *out, con
     return packed.ok && len > max ? 0 : AIOCOSMOS_E_NOMEM;
 }
 
-/*--- Reading: a token may come from anybody ------------------------------------*/
+/*--- Reading: a token may come from anybody ---*/
 
 /* What is left to read; once something is wrong, all that follows is empty. */
 typedef struct aioc_position_reader {
@@ -16589,7 +16589,7 @@ struct aioc_feeds {
     aioc_feeds_bulk *first_bulk;
 };
 
-/*--- Operations of which all is made --------------------------------------------*/
+/*--- Operations of which all is made ---*/
 
 typedef void aioc_feeds_complete(aioc_op *op, const aiocosmos_result *result);
 
@@ -16658,7 +16658,7 @@ static void aioc_feeds_tally_tell(aioc_feeds_tally *tally, aioc_op *op)
     tally->attempts = 0;
 }
 
-/*--- Ranges: known, gone, out of reach ------------------------------------------*/
+/*--- Ranges: known, gone, out of reach ---*/
 
 static void aioc_feeds_watch_settled(aioc_account_waiter *waiter)
 {
@@ -16748,7 +16748,7 @@ static bool aioc_feeds_watch_fails(aioc_feeds_watch *watch, aioc_feeds_tally *ta
     return true;
 }
 
-/*--- Queries: what they cost --------------------------------------------------*/
+/*--- Queries: what they cost ---*/
 
 static void aioc_feeds_costs_free(aioc_memory *memory, aioc_feeds_costs *costs)
 {
@@ -16855,7 +16855,7 @@ static bool aioc_feeds_print_metrics(aioc_memory *memory, aioc_feeds_costs *cost
     return true;
 }
 
-/*--- Queries: birth and death -----------------------------------------------*/
+/*--- Queries: birth and death ---*/
 
 static aiocosmos_str aioc_feeds_text(const aioc_memory_buffer *buffer)
 {
@@ -17150,7 +17150,7 @@ static uint32_t aioc_feeds_query_slot(aioc_feeds *feeds)
     return slot;
 }
 
-/*--- Queries: from what the host asks for to what is sent ---------------------*/
+/*--- Queries: from what the host asks for to what is sent ---*/
 
 static int aioc_feeds_append_params(aioc_op_engine *engine, aioc_memory_buffer *out,
                                     const aiocosmos_query_request *request)
@@ -17461,7 +17461,7 @@ static int aioc_feeds_query_open(aioc_feeds *feeds, const aiocosmos_query_reques
     return refused ? refused : aioc_feeds_query_filled(query, aioc_feeds_fill_query(query, request), handle);
 }
 
-/*--- Change feed: from what the host asks for to what is sent -------------------*/
+/*--- Change feed: from what the host asks for to what is sent ---*/
 
 static int aioc_feeds_check_changes(aioc_op_engine *engine, const aiocosmos_changes_request *request)
 {
@@ -17557,7 +17557,7 @@ static int aioc_feeds_changes_open(aioc_feeds *feeds, const aiocosmos_changes_re
     return refused ? refused : aioc_feeds_query_filled(query, aioc_feeds_fill_changes(query, request), handle);
 }
 
-/*--- Queries whose pages are one operation each -------------------------------*/
+/*--- Queries whose pages are one operation each ---*/
 
 /* The header lines of a request for a page: those that all have, how many rows, and what it goes on behind. False: no
  * memory. */
@@ -17736,7 +17736,7 @@ static void aioc_feeds_page_came(aioc_op *op, const aiocosmos_result *result)
     aioc_feeds_deliver(query, &page);
 }
 
-/*--- Many ranges: plans -------------------------------------------------------*/
+/*--- Many ranges: plans ---*/
 
 /* What a plan is found by: the container, the text, and the parameters unless the plan is the same for all; up to there
  * it is *general bytes. A container created anew is another one. False: there is no memory, or its rid is not known. */
@@ -17880,7 +17880,7 @@ static int aioc_feeds_ask_plan(aioc_feeds_query *query)
     return aioc_op_accept(engine, &spec, &fan->plan_op);
 }
 
-/*--- Many ranges: streams -------------------------------------------------------*/
+/*--- Many ranges: streams ---*/
 
 /* The streams of what was one range have its edges in common: rows that sort the same come from all of them as they did
  * from the range, by their items, so that one item tells for all of them what was given. */
@@ -18028,7 +18028,7 @@ static bool aioc_feeds_cut_spans(aioc_feeds_query *query, bool whole, aiocosmos_
     return true;
 }
 
-/*--- Many ranges: requests and answers -------------------------------------------*/
+/*--- Many ranges: requests and answers ---*/
 
 /* How many rows to ask a range for, which has been asked so often before; 0: as many as the service likes. Where all
  * ranges' rows are merged, of each range a page at first, then twice as many each time: as many as fit into memory, if
@@ -18054,7 +18054,7 @@ static uint64_t aioc_feeds_rows_to_ask(const aioc_feeds_query *query, uint32_t a
     return fan->rows_max && (rows == 0 || rows > fan->rows_max) ? fan->rows_max : rows;
 }
 
-/*--- Many ranges: memory ---------------------------------------------------------*/
+/*--- Many ranges: memory ---*/
 
 /* How many bytes a stream's next answer may be. */
 static size_t aioc_feeds_expected(const aioc_feeds_stream *stream)
@@ -18450,7 +18450,7 @@ static void aioc_feeds_ask_more(aioc_feeds_query *query, bool owed)
     if (!query->fan->yielded && !query->fan->tally.status) aioc_feeds_ask_some(query, owed, false);
 }
 
-/*--- Many ranges: rows of the answer ----------------------------------------------*/
+/*--- Many ranges: rows of the answer ---*/
 
 static const char aioc_feeds_page_head[] = "{\"Documents\":[";
 
@@ -18588,7 +18588,7 @@ static bool aioc_feeds_open_first(aioc_feeds_stream *stream)
     return false;
 }
 
-/*--- Many ranges: one after the other ---------------------------------------------*/
+/*--- Many ranges: one after the other ---*/
 
 static void aioc_feeds_end_reading(aioc_feeds_query *query);
 static void aioc_feeds_show_page(aioc_feeds_query *query);
@@ -18641,7 +18641,7 @@ static void aioc_feeds_read_sequence(aioc_feeds_query *query)
         aioc_feeds_show_page(query);
 }
 
-/*--- Many ranges: in order ----------------------------------------------------------*/
+/*--- Many ranges: in order ---*/
 
 /* By their values, column by column; ties by the place of the range in the key space. Arrays have an order that only
  * the service knows, and objects: ranges are read through them one after the other, and columns behind say nothing. */
@@ -18898,7 +18898,7 @@ static void aioc_feeds_read_ordered(aioc_feeds_query *query)
     else if (complete) aioc_feeds_stir(query);
 }
 
-/*--- Many ranges: pages -----------------------------------------------------------*/
+/*--- Many ranges: pages ---*/
 
 /* What is left to read: all streams of a change feed; else from the leftmost one on, those that were begun. A stream
  * that was split has its heirs behind it, which begin where its last answer ended: as long as it has answers, they are
@@ -19117,7 +19117,7 @@ static void aioc_feeds_fan_page_came(aioc_op *op, const aiocosmos_result *result
     aioc_feeds_deliver(query, &page);
 }
 
-/*--- Many ranges: from the plan to the last row -----------------------------------*/
+/*--- Many ranges: from the plan to the last row ---*/
 
 /* What every range is asked: the text of the plan, with the filter of each side of where the query is resumed. */
 static bool aioc_feeds_build_bodies(aioc_feeds_query *query, aiocosmos_str sql)
@@ -19515,7 +19515,7 @@ static void aioc_feeds_span_prefix(aioc_feeds_query *query)
     else aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the prefix of a partition key");
 }
 
-/*--- Change feed ------------------------------------------------------------------*/
+/*--- Change feed ---*/
 
 static void aioc_feeds_other_container(aioc_feeds_fan *fan)
 {
@@ -19900,7 +19900,7 @@ static bool aioc_feeds_has_starved(const aioc_feeds *feeds)
     return feeds->starved && aioc_op_has_room_for_fetch(feeds->engine);
 }
 
-/*--- Reads of many items: birth and death -----------------------------------*/
+/*--- Reads of many items: birth and death ---*/
 
 static const char *aioc_feeds_pair_id(const aioc_feeds_many *many, uint32_t pair)
 {
@@ -20037,7 +20037,7 @@ static void aioc_feeds_many_stop(aioc_op *op)
     aioc_feeds_many_finish_if_over(many);
 }
 
-/*--- Reads of many items: ranges ----------------------------------------------*/
+/*--- Reads of many items: ranges ---*/
 
 static void aioc_feeds_stir_many(void *owner)
 {
@@ -20215,7 +20215,7 @@ static void aioc_feeds_share_out(aioc_feeds_many *many)
     }
 }
 
-/*--- Reads of many items: the text of a query -----------------------------------*/
+/*--- Reads of many items: the text of a query ---*/
 
 static int aioc_feeds_compare_keys(const aioc_feeds_many *many, uint32_t a, uint32_t b)
 {
@@ -20330,7 +20330,7 @@ static bool aioc_feeds_build_part(aioc_feeds_part *part, uint32_t pairs, bool by
     return ok;
 }
 
-/*--- Reads of many items: requests and answers -----------------------------------*/
+/*--- Reads of many items: requests and answers ---*/
 
 static int aioc_feeds_specify_read(const aioc_feeds_part *part, aioc_op_spec *spec)
 {
@@ -20611,7 +20611,7 @@ static void aioc_feeds_part_came(aioc_op *op, const aiocosmos_result *result)
     else aioc_feeds_page_of_part_came(part, result);
 }
 
-/*--- Reads of many items: rows --------------------------------------------------*/
+/*--- Reads of many items: rows ---*/
 
 /* Numbers are doubles to the service, whatever digits stand in the item. */
 static bool aioc_feeds_same_level(aiocosmos_json a, aiocosmos_json b)
@@ -20743,7 +20743,7 @@ static aioc_feeds_many *aioc_feeds_busy_many(const aioc_feeds *feeds)
     return many;
 }
 
-/*--- Reads of many items: what the host asks for ----------------------------------*/
+/*--- Reads of many items: what the host asks for ---*/
 
 /* Checks a pair and leaves the text of its key in engine->pk_text. */
 static int aioc_feeds_check_pair(aioc_op_engine *engine, const aiocosmos_item_key *item, size_t index)
@@ -20865,7 +20865,7 @@ static int aioc_feeds_many_open(aioc_feeds *feeds, const aiocosmos_read_many_req
     return 0;
 }
 
-/*--- Bulk -------------------------------------------------------------------*/
+/*--- Bulk ---*/
 
 static uint32_t aioc_feeds_active(const aioc_feeds_bulk *bulk)
 {
@@ -21308,7 +21308,7 @@ struct aiocosmos_client {
     aioc_memory_buffer session_text;  /* lent by aiocosmos_session_get() */
 };
 
-/*--- Create -----------------------------------------------------------------*/
+/*--- Create ---*/
 
 /* Options with every default filled in. */
 static aiocosmos_options aioc_client_defaults(const aiocosmos_options *given)
@@ -21693,7 +21693,7 @@ AIOCOSMOS_API int aiocosmos_create_checked(uint32_t version, size_t options_size
     return 0;
 }
 
-/*--- Destroy ----------------------------------------------------------------*/
+/*--- Destroy ---*/
 
 /* Frees everything. No operation is left, or nobody is to hear of it. */
 static void aioc_client_free(aiocosmos_client *client)
@@ -21781,7 +21781,7 @@ static int aioc_client_returns(aiocosmos_client *client, int status)
     return status;
 }
 
-/*--- Step -------------------------------------------------------------------*/
+/*--- Step ---*/
 
 /* One piece of ready work, in the order in which it frees resources: answers, timers, pulls, starts, sends. */
 static bool aioc_client_work_one(aiocosmos_client *client)
@@ -21948,7 +21948,7 @@ AIOCOSMOS_API void aiocosmos_set_step_budget_us(aiocosmos_client *client, uint32
     client->step_budget_us = budget_us;
 }
 
-/*--- Credentials, names, connections, figures -----------------------------------*/
+/*--- Credentials, names, connections, figures ---*/
 
 AIOCOSMOS_API int aiocosmos_set_key(aiocosmos_client *client, const char *key)
 {
@@ -22007,7 +22007,7 @@ AIOCOSMOS_API const char *aiocosmos_status_text(int status) { return aioc_protoc
 
 AIOCOSMOS_API const aiocosmos_platform *aiocosmos_system_platform(void) { return &aioc_platform_system; }
 
-/*--- Values -----------------------------------------------------------------*/
+/*--- Values ---*/
 
 static aiocosmos_value aioc_client_value(aiocosmos_value_type type, const char *str, size_t len)
 {
@@ -22090,7 +22090,7 @@ AIOCOSMOS_API aiocosmos_pk aiocosmos_pk3(aiocosmos_value a, aiocosmos_value b, a
     return aioc_client_pk(a, b, c);
 }
 
-/*--- Operations -------------------------------------------------------------*/
+/*--- Operations ---*/
 
 static int aioc_client_submit(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_op *handle,
                               void (*complete)(aioc_op *op, const aiocosmos_result *result), void *owner)
@@ -22277,7 +22277,7 @@ AIOCOSMOS_API size_t aiocosmos_forget_all(aiocosmos_client *client, const void *
     return count;
 }
 
-/*--- Session tokens -----------------------------------------------------------*/
+/*--- Session tokens ---*/
 
 static aioc_account_container *aioc_client_container(aiocosmos_client *client, const char *database,
                                                      const char *container)
@@ -22286,7 +22286,7 @@ static aioc_account_container *aioc_client_container(aiocosmos_client *client, c
     return aioc_account_find(&client->engine.account, aioc_op_text(&client->engine.link_text));
 }
 
-/*--- Partition keys of items ----------------------------------------------------*/
+/*--- Partition keys of items ---*/
 
 static int aioc_client_pk_of(aiocosmos_client *client, const char *container, aiocosmos_str body, aiocosmos_pk *pk)
 {
@@ -22350,7 +22350,7 @@ AIOCOSMOS_API int aiocosmos_session_merge(aiocosmos_client *client, const char *
     return merged ? aioc_client_returns(client, 0) : aioc_op_refuse_memory(engine);
 }
 
-/*--- Queries, reads of many items, bulk -----------------------------------------*/
+/*--- Queries, reads of many items, bulk ---*/
 
 AIOCOSMOS_API int aiocosmos_query_open(aiocosmos_client *client, const aiocosmos_query_request *request,
                                        aiocosmos_cursor *query)
@@ -22419,7 +22419,7 @@ AIOCOSMOS_API bool aiocosmos_bulk_get_totals(const aiocosmos_client *client, aio
     return true;
 }
 
-/*--- JSON -------------------------------------------------------------------*/
+/*--- JSON ---*/
 
 AIOCOSMOS_API aiocosmos_json aiocosmos_json_at(aiocosmos_json value, const char *pointer)
 {
