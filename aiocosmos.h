@@ -303,7 +303,10 @@ AIOCOSMOS_API const aiocosmos_platform *aiocosmos_system_platform(void);
  *----------------------------------------------------------------------------*/
 
 typedef struct aiocosmos_result aiocosmos_result;
+typedef struct aiocosmos_op_info aiocosmos_op_info;
 typedef void (*aiocosmos_done_fn)(aiocosmos_client *client, const aiocosmos_result *result, void *user_data);
+typedef void (*aiocosmos_result_fn)(aiocosmos_client *client, const aiocosmos_result *result,
+                                    const aiocosmos_op_info *info, void *user_data);
 
 /* Defaults of the options below. */
 #define AIOCOSMOS_DEFAULT_CONNECTIONS          100u
@@ -364,7 +367,10 @@ typedef struct aiocosmos_options {
 
     /* Hooks. */
     aiocosmos_resolve_fn resolve_fn; void *resolve_user_data; /* default: our own resolver */
-    aiocosmos_done_fn on_failure; void *on_failure_user_data; /* sees each failed result, before its own callback */
+    aiocosmos_result_fn on_result; void *on_result_user_data; /* sees every result once, before its own callback: of an
+                                                               * operation, a page, a bulk's item, a bulk, a read of
+                                                               * many; not what the library asks for itself */
+    aiocosmos_done_fn on_failure; void *on_failure_user_data; /* sees each of them that failed, next */
     const aiocosmos_platform *platform;                       /* default: the system's; must outlive the client */
     const char *user_agent;                                   /* put before ours; ASCII, at most 200 bytes */
     aiocosmos_allocator allocator;
@@ -546,8 +552,16 @@ typedef enum aiocosmos_kind {          /* 0 is no kind, so that a forgotten kind
     AIOCOSMOS_DELETE_ITEM,
     AIOCOSMOS_READ_CONTAINER, AIOCOSMOS_CREATE_CONTAINER, AIOCOSMOS_REPLACE_CONTAINER, AIOCOSMOS_DELETE_CONTAINER,
     AIOCOSMOS_READ_DATABASE, AIOCOSMOS_CREATE_DATABASE, AIOCOSMOS_DELETE_DATABASE,
-    AIOCOSMOS_READ_ACCOUNT
+    AIOCOSMOS_READ_ACCOUNT,
+    AIOCOSMOS_QUERY_PAGE, AIOCOSMOS_CHANGES_PAGE, AIOCOSMOS_READ_MANY, AIOCOSMOS_BULK    /* of results only */
 } aiocosmos_kind;
+
+/* What a result is of, lent with it. len 0: it has none, or it stands in the body, as the id of an item to create. */
+struct aiocosmos_op_info {
+    aiocosmos_str database;
+    aiocosmos_kind kind;
+    aiocosmos_str container, id;
+};
 
 /* One struct for every operation with one answer. Fields that do not belong to the kind are refused. Strings are
  * UTF-8 and copied; what is an aiocosmos_str takes what a result has as it is. */
@@ -11135,6 +11149,7 @@ typedef struct aioc_op_pacer {
 
 /* What an operation asks for. Texts are lent: aioc_op_new() copies them. */
 typedef struct aioc_op_spec {
+    aiocosmos_kind kind;      /* 0: nobody outside hears of it */
     const char *verb, *type;  /* "POST", "docs": the resource type that is signed */
     aiocosmos_str link;       /* the resource link that is signed: ids not percent-encoded */
     bool to_feed;             /* the path is the link and the type, not the link alone */
@@ -11218,7 +11233,7 @@ struct aioc_op {
     int      stop;  /* not 0: finish with it at the next step */
     int      http_status, sub_status;
     uint8_t  tries[AIOC_OP_REASONS];
-    uint8_t  state;
+    uint8_t  state, kind;
     bool     to_feed, write, repeatable, if_not_exists, item_data, by_range, paced, forgets_container, internal,
              reads_definition;
     bool     in_ready;
@@ -11236,6 +11251,7 @@ typedef struct aioc_op_delivery {
     aioc_op *op;
     aioc_http_response *response;  /* NULL: no answer */
     aioc_http_parser *parser;
+    aiocosmos_kind kind;
     bool parsed;
     bool taken;
     aiocosmos_str body;
@@ -11265,6 +11281,8 @@ struct aioc_op_engine {
     aioc_op *order[AIOC_OP_ORDER_BUCKETS];
     uint32_t retries_max, throttle_wait_ms, attempt_timeout_ms;
     bool retry_writes, no_session;
+    aiocosmos_result_fn on_result;
+    void *on_result_user_data;
     aiocosmos_done_fn on_failure;
     void *on_failure_user_data;
     aiocosmos_logger logger;
@@ -11276,7 +11294,7 @@ struct aioc_op_engine {
     uint64_t activity_state[2];     /* apart, for who sees activity ids could tell it */
     int callbacks;                  /* run in this step */
     aiocosmos_json_doc doc;         /* of the result being delivered */
-    const aiocosmos_result *told;   /* the one that on_failure is looking at; its own callback comes next */
+    const aiocosmos_result *told;   /* the one that on_result or on_failure sees; its own callback comes next */
     aiocosmos_json_doc properties;  /* of a container, while a request is checked */
     aioc_memory_buffer link_text, pk_text, lines_text, body_text;  /* of the request being checked */
     bool body_lost;  /* there was no memory for some of body_text */
@@ -11635,6 +11653,7 @@ static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_op_spec *spec, ui
     op->waiter.owner = op;
     op->verb = spec->verb;
     op->type = spec->type;
+    op->kind = (uint8_t)spec->kind;
     op->to_feed = spec->to_feed;
     op->write = spec->write;
     op->repeatable = spec->repeatable || engine->retry_writes;
@@ -11679,10 +11698,34 @@ static void aioc_op_detach(aioc_op *op)
     engine->stats.ops_completed++;
 }
 
-/* What the host hears of is told before its own callback, which the host may forget meanwhile. */
-static void aioc_op_tell(aioc_op_engine *engine, const aiocosmos_result *result)
+/* "dbs/DATABASE/colls/CONTAINER/docs/ID", as far as it goes. */
+static void aioc_op_read_link(aiocosmos_str link, aiocosmos_op_info *info)
 {
+    aiocosmos_str *const names[] = { &info->database, &info->container, &info->id };
+    aiocosmos_str part;
+    unsigned i;
+    memset(info, 0, sizeof *info);
+    for (i = 0; i < 6 && aioc_text_split(&link, '/', &part); i++)
+        if (i % 2) *names[i / 2] = part;
+}
+
+static aioc_op_delivery *aioc_op_delivered(const aiocosmos_result *result)
+{
+    return (aioc_op_delivery *)(uintptr_t)result->internal;
+}
+
+/* What the host hears of is told before its own callback, which the host may forget meanwhile. */
+static void aioc_op_tell(const aiocosmos_result *result)
+{
+    const aioc_op_delivery *delivery = aioc_op_delivered(result);
+    aioc_op_engine *engine = delivery->op->engine;
+    aiocosmos_op_info info;
     engine->told = result;
+    if (engine->on_result) {
+        aioc_op_read_link(aioc_op_link(delivery->op), &info);
+        info.kind = delivery->kind;
+        engine->on_result(engine->client, result, &info, engine->on_result_user_data);
+    }
     if (result->status != 0 && result->status != 304 && engine->on_failure)
         engine->on_failure(engine->client, result, engine->on_failure_user_data);
     engine->told = NULL;
@@ -11691,7 +11734,7 @@ static void aioc_op_tell(aioc_op_engine *engine, const aiocosmos_result *result)
 static void aioc_op_hand_over(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_op_engine *engine = op->engine;
-    aioc_op_tell(engine, result);
+    aioc_op_tell(result);
     if (!op->done) return;
     engine->callbacks++;
     op->done(engine->client, result, op->user_data);
@@ -11716,6 +11759,7 @@ static void aioc_op_finish(aioc_op *op, int status, aiocosmos_fate fate, const a
     memset(&delivery, 0, sizeof delivery);
     memset(&result, 0, sizeof result);
     delivery.op = op;
+    delivery.kind = (aiocosmos_kind)op->kind;
     result.op = aioc_op_handle(op);
     result.status = status;
     result.http_status = op->http_status;
@@ -11818,12 +11862,7 @@ static void aioc_op_stop(aioc_op *op, int status)
     aioc_op_make_ready(op);
 }
 
-static aioc_op_delivery *aioc_op_delivered(const aiocosmos_result *result)
-{
-    return (aioc_op_delivery *)(uintptr_t)result->internal;
-}
-
-/* The operation that on_failure is looking at, which has no slot any more. NULL: none. */
+/* The operation that on_result or on_failure is looking at, which has no slot any more. NULL: none. */
 static aioc_op *aioc_op_told(const aioc_op_engine *engine)
 {
     return engine->told ? aioc_op_delivered(engine->told)->op : NULL;
@@ -13269,6 +13308,7 @@ static int aioc_op_specify(aioc_op_engine *engine, const aiocosmos_request *requ
     if (!refused && kind->item) refused = aioc_op_add_pk(engine, &request->pk);
     if (!refused) refused = aioc_op_check_session(engine, request->session_token);
     if (refused) return refused;
+    spec->kind = request->kind;
     spec->verb = kind->verb;
     spec->type = kind->type;
     spec->to_feed = kind->to_feed;
@@ -16609,20 +16649,15 @@ static void aioc_feeds_specify(aioc_op_spec *spec, const char *verb, const aioc_
 }
 
 /* An operation that is made of others: it carries an id, a deadline and an end. */
-static int aioc_feeds_compose(aioc_op_engine *engine, uint32_t timeout_ms, aioc_feeds_complete *complete,
-                              void (*stop_parts)(aioc_op *op), void *owner, void *user_data, aioc_op **op)
+static int aioc_feeds_compose(aioc_op_engine *engine, aioc_op_spec *spec, aiocosmos_kind kind,
+                              void (*stop_parts)(aioc_op *op), void *user_data, aioc_op **op)
 {
-    aioc_op_spec spec;
-    memset(&spec, 0, sizeof spec);
-    spec.verb = "GET";
-    spec.type = "docs";
-    spec.timeout_ms = timeout_ms ? timeout_ms : AIOCOSMOS_OFF;
-    spec.of_page = complete == aioc_feeds_fan_page_came;
-    spec.complete = complete;
-    spec.stop_parts = stop_parts;
-    spec.owner = owner;
-    spec.user_data = user_data;
-    return aioc_op_accept(engine, &spec, op);
+    spec->kind = kind;
+    if (spec->timeout_ms == 0) spec->timeout_ms = AIOCOSMOS_OFF;
+    spec->container_link.len = 0;
+    spec->stop_parts = stop_parts;
+    spec->user_data = user_data;
+    return aioc_op_accept(engine, spec, op);
 }
 
 static void aioc_feeds_tally_add(aioc_feeds_tally *tally, const aiocosmos_result *result)
@@ -17579,6 +17614,7 @@ static int aioc_feeds_ask_page(aioc_feeds_query *query, uint32_t timeout_ms)
     if (!aioc_feeds_page_lines(engine, aioc_feeds_text(&query->lines), query->page_items_max, "x-ms-continuation: ",
                                aioc_feeds_text(&query->continuation))) return aioc_op_refuse_memory(engine);
     aioc_feeds_specify(&spec, query->verb, &query->link, timeout_ms, aioc_feeds_page_came, query);
+    spec.kind = AIOCOSMOS_QUERY_PAGE;
     spec.type = query->type;
     spec.item_data = query->of_items;
     if (!query->of_items) spec.container_link.len = 0;
@@ -17611,7 +17647,7 @@ static void aioc_feeds_deliver(aioc_feeds_query *query, aiocosmos_page *page)
     void *user_data;
     page->status = page->result->status;
     query->busy++;  /* what is lent outlives a close in the callback */
-    aioc_op_tell(engine, page->result);
+    aioc_op_tell(page->result);
     call = query->page;
     user_data = query->user_data;
     query->op = NULL;
@@ -19825,11 +19861,15 @@ static void aioc_feeds_fan_stop(aioc_op *op)
 static int aioc_feeds_ask_fan(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
+    aioc_op_spec spec;
     uint32_t place;
     int refused;
+    aioc_feeds_specify(&spec, "GET", &query->link, query->timeout_ms, aioc_feeds_fan_page_came, query);
+    spec.of_page = true;
     query->busy++;  /* it keeps what it has read ahead */
-    refused = aioc_feeds_compose(query->feeds->engine, query->timeout_ms, aioc_feeds_fan_page_came,
-                                 aioc_feeds_fan_stop, query, query->user_data, &query->op);
+    refused = aioc_feeds_compose(query->feeds->engine, &spec,
+                                 fan->changes ? AIOCOSMOS_CHANGES_PAGE : AIOCOSMOS_QUERY_PAGE, aioc_feeds_fan_stop,
+                                 query->user_data, &query->op);
     query->busy--;
     if (refused) return refused;
     if (!fan->broken) fan->tally.status = 0;
@@ -20001,7 +20041,7 @@ static void aioc_feeds_many_ended(aioc_op *op, const aiocosmos_result *result)
     aioc_op_engine *engine = op->engine;
     aiocosmos_many_totals totals = many->totals;
     aiocosmos_read_many_request request;
-    aioc_op_tell(engine, result);
+    aioc_op_tell(result);
     request = many->request;
     aioc_feeds_many_free(many);
     if (!request.done) return;
@@ -20841,6 +20881,7 @@ static int aioc_feeds_many_open(aioc_feeds *feeds, const aiocosmos_read_many_req
 {
     aioc_op_engine *engine = feeds->engine;
     aioc_feeds_many *many;
+    aioc_op_spec spec;
     int refused;
     if (!request->item) return aioc_op_refuse(engine, "item", "required");
     many = (aioc_feeds_many *)aioc_memory_zalloc(engine->memory, sizeof *many);
@@ -20854,9 +20895,10 @@ static int aioc_feeds_many_open(aioc_feeds *feeds, const aiocosmos_read_many_req
     many->next = feeds->first_many;
     feeds->first_many = many;
     refused = aioc_feeds_fill_many(many);
+    aioc_feeds_specify(&spec, "GET", &many->link, request->deadline_ms, aioc_feeds_many_ended, many);
     if (!refused)
-        refused = aioc_feeds_compose(engine, request->deadline_ms, aioc_feeds_many_ended, aioc_feeds_many_stop, many,
-                                     request->user_data, &many->op);
+        refused = aioc_feeds_compose(engine, &spec, AIOCOSMOS_READ_MANY, aioc_feeds_many_stop, request->user_data,
+                                     &many->op);
     if (refused) {
         aioc_feeds_many_free(many);
         return refused;
@@ -20975,7 +21017,7 @@ static void aioc_feeds_item_back(aioc_feeds_bulk *bulk, const aiocosmos_result *
 {
     aioc_op_engine *engine = bulk->feeds->engine;
     aioc_feeds_count(bulk, result);
-    aioc_op_tell(engine, result);
+    aioc_op_tell(result);
     if (!bulk->request.item_done) return;
     engine->callbacks++;
     bulk->request.item_done(engine->client, result, item_data, bulk->request.user_data);
@@ -21000,7 +21042,7 @@ static void aioc_feeds_bulk_ended(aioc_op *op, const aiocosmos_result *result)
     aiocosmos_bulk_totals totals = bulk->totals;
     aiocosmos_bulk_request request;
     totals.concurrency = bulk->allowed;
-    aioc_op_tell(engine, result);
+    aioc_op_tell(result);
     request = bulk->request;
     aioc_feeds_bulk_free(bulk);
     if (!request.done) return;
@@ -21051,7 +21093,8 @@ static void aioc_feeds_bulk_stop(aioc_op *op)
 }
 
 /* An item that cannot be sent ends here, inside step, as if it had been answered. */
-static void aioc_feeds_item_refused(aioc_feeds_bulk *bulk, int status, void *item_data)
+static void aioc_feeds_item_refused(aioc_feeds_bulk *bulk, int status, const aiocosmos_request *request,
+                                    void *item_data)
 {
     aioc_op_engine *engine = bulk->feeds->engine;
     aioc_op_delivery delivery;
@@ -21059,6 +21102,7 @@ static void aioc_feeds_item_refused(aioc_feeds_bulk *bulk, int status, void *ite
     memset(&delivery, 0, sizeof delivery);
     memset(&result, 0, sizeof result);
     delivery.op = bulk->op;
+    delivery.kind = request->kind;
     delivery.parsed = true;
     result.status = status;
     result.fate = AIOCOSMOS_FATE_NOT_SENT;
@@ -21095,7 +21139,7 @@ static void aioc_feeds_send_item(aioc_feeds_bulk *bulk, const aiocosmos_bulk_ite
         spec.user_data = item->item_data;
         refused = aioc_op_accept(engine, &spec, &op);
     }
-    if (refused) aioc_feeds_item_refused(bulk, refused, item->item_data);
+    if (refused) aioc_feeds_item_refused(bulk, refused, &request, item->item_data);
     else bulk->in_flight++;
 }
 
@@ -21193,6 +21237,7 @@ static int aioc_feeds_bulk_open(aioc_feeds *feeds, const aiocosmos_bulk_request 
 {
     aioc_op_engine *engine = feeds->engine;
     aioc_feeds_bulk *bulk;
+    aioc_op_spec spec;
     int refused;
     if (!request->next) return aioc_op_refuse(engine, "next", "required");
     refused = aioc_op_build_link(engine, 2, request->database, request->container, NULL);
@@ -21205,9 +21250,10 @@ static int aioc_feeds_bulk_open(aioc_feeds *feeds, const aiocosmos_bulk_request 
     if (bulk->request.concurrency_max == 0) bulk->request.concurrency_max = AIOCOSMOS_DEFAULT_CONNECTIONS;
     bulk->allowed = bulk->request.concurrency_max;
     refused = aioc_feeds_keep_names(bulk, request);
+    aioc_feeds_specify(&spec, "GET", &engine->link_text, request->deadline_ms, aioc_feeds_bulk_ended, bulk);
     if (!refused)
-        refused = aioc_feeds_compose(engine, request->deadline_ms, aioc_feeds_bulk_ended, aioc_feeds_bulk_stop, bulk,
-                                     request->user_data, &bulk->op);
+        refused = aioc_feeds_compose(engine, &spec, AIOCOSMOS_BULK, aioc_feeds_bulk_stop, request->user_data,
+                                     &bulk->op);
     bulk->next = feeds->first_bulk;
     feeds->first_bulk = bulk;
     feeds->bulk_count++;
@@ -21569,6 +21615,8 @@ static int aioc_client_open_engine(aiocosmos_client *client, const aiocosmos_opt
     engine->request_timeout_ms = options->request_timeout_ms;
     engine->retry_writes = options->retry_writes;
     engine->no_session = options->no_session;
+    engine->on_result = options->on_result;
+    engine->on_result_user_data = options->on_result_user_data;
     engine->on_failure = options->on_failure;
     engine->on_failure_user_data = options->on_failure_user_data;
     engine->default_database = client->default_database.data;
