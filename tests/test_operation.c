@@ -1177,11 +1177,10 @@ TEST(run_hands_over_a_body_that_done_has_taken_and_freed)
     made.response.body = aioc_text_view(parser.body.data, parser.body.len);
     made.outcome.parser = &parser;
     memset(&runner, 0, sizeof runner);
-    request.done = take_and_free;
-    runner.request = &request;
     runner.out = &body;
-    op->done = aioc_client_ran;
-    op->user_data = &runner;
+    op->done = take_and_free;
+    op->complete = aioc_client_ran;
+    op->owner = &runner;
     give(op, &made);
     CHECK(runner.done);
     CHECK_TEXT(body.text.ptr, body.text.len, text);
