@@ -1727,6 +1727,16 @@ static int aioc_platform_watch(aioc_platform_reactor *reactor, aioc_platform_sou
     return 0;
 }
 
+/* Closes the source's socket, if it has one: fd < 0 says that it has none. */
+static void aioc_platform_hang_up(aioc_platform_reactor *reactor, aioc_platform_source *source)
+{
+    const aiocosmos_platform *platform = reactor->platform;
+    if (source->fd < 0) return;
+    aioc_platform_watch(reactor, source, 0);
+    platform->socket_close(platform->user_data, source->fd);
+    source->fd = -1;
+}
+
 static int aioc_platform_fetch(aioc_platform_reactor *reactor, int timeout_ms)
 {
     const aiocosmos_platform *platform = reactor->platform;
@@ -5488,25 +5498,15 @@ static const aiocosmos_address *aioc_resolve_exchange_peer(const aioc_resolve_ex
     return &exchange->query->lookup->config.servers[exchange->server];
 }
 
-static void aioc_resolve_exchange_hang_up(aioc_resolve_exchange *exchange)
-{
-    aioc_resolve *resolver = exchange->query->lookup->resolver;
-    const aiocosmos_platform *platform = resolver->reactor->platform;
-    if (exchange->source.fd < 0) return;
-    aioc_platform_watch(resolver->reactor, &exchange->source, 0);
-    platform->socket_close(platform->user_data, exchange->source.fd);
-    exchange->source.fd = -1;
-}
-
 static void aioc_resolve_exchange_close(aioc_resolve_exchange *exchange)
 {
-    aioc_memory *memory = exchange->query->lookup->resolver->memory;
+    aioc_resolve *resolver = exchange->query->lookup->resolver;
     aioc_resolve_exchange **link = &exchange->query->exchanges;
     while (*link != exchange) link = &(*link)->next;
     *link = exchange->next;
-    aioc_resolve_exchange_hang_up(exchange);
-    aioc_memory_buffer_free(memory, &exchange->answer);
-    aioc_memory_free(memory, exchange, sizeof *exchange);
+    aioc_platform_hang_up(resolver->reactor, &exchange->source);
+    aioc_memory_buffer_free(resolver->memory, &exchange->answer);
+    aioc_memory_free(resolver->memory, exchange, sizeof *exchange);
 }
 
 /* This server is no help: on to the next. */
@@ -5541,7 +5541,7 @@ static const char *aioc_resolve_exchange_connect(aioc_resolve_exchange *exchange
     exchange->source.fd = fd;
     exchange->stream = stream;
     if (aioc_platform_watch(reactor, &exchange->source, AIOCOSMOS_WRITABLE) == 0) return NULL;
-    aioc_resolve_exchange_hang_up(exchange);
+    aioc_platform_hang_up(reactor, &exchange->source);
     return aioc_resolve_io_why(AIOCOSMOS_IO_LIMIT);
 }
 
@@ -5620,7 +5620,7 @@ static void aioc_resolve_exchange_take(aioc_resolve_exchange *exchange, const un
         aioc_resolve_parse_response(bytes, len, exchange->id, &query->name, query->type, query->chain, &response);
     if (kind == AIOC_RESOLVE_FOREIGN && !exchange->stream) return;  /* a forgery, or late: ours may yet come */
     if (kind == AIOC_RESOLVE_TRUNCATED && !exchange->stream) {
-        aioc_resolve_exchange_hang_up(exchange);
+        aioc_platform_hang_up(query->lookup->resolver->reactor, &exchange->source);
         exchange->sent = 0;
         why = aioc_resolve_exchange_connect(exchange, true);
         if (why) aioc_resolve_exchange_fail(exchange, why);
@@ -7925,7 +7925,6 @@ typedef struct aioc_pool_options {
 typedef struct aioc_pool_try {
     aioc_platform_source source;
     aiocosmos_address address;
-    bool open;
 } aioc_pool_try;
 
 /* A connection on its way: the addresses are tried one after the other, each with a start of 250 ms before the next,
@@ -7966,7 +7965,6 @@ struct aioc_pool_connection {
     uint32_t incident;                 /* pool->incidents when it was begun */
     uint32_t drained, pauses;
     uint8_t stage;
-    bool connected;  /* source.fd is a socket */
     bool shaking;    /* in the list of those with a handshake record to read */
     bool served, reused, sent;
     bool paused;   /* reads nothing until there is memory, or the scratch is free */
@@ -8084,22 +8082,13 @@ static void aioc_pool_shaking_remove(aioc_pool *pool, aioc_pool_connection *conn
     connection->shaking = false;
 }
 
-static void aioc_pool_close_socket(aioc_pool *pool, aioc_platform_source *source, bool *open)
-{
-    const aiocosmos_platform *platform = pool->reactor->platform;
-    if (!*open) return;
-    aioc_platform_watch(pool->reactor, source, 0);
-    platform->socket_close(platform->user_data, source->fd);
-    *open = false;
-}
-
 static void aioc_pool_dial_free(aioc_pool_connection *connection)
 {
     aioc_pool *pool = connection->pool;
     aioc_pool_dial *dial = connection->dial;
     size_t i;
     if (!dial) return;
-    for (i = 0; i < dial->count; i++) aioc_pool_close_socket(pool, &dial->tries[i].source, &dial->tries[i].open);
+    for (i = 0; i < dial->count; i++) aioc_platform_hang_up(pool->reactor, &dial->tries[i].source);
     aioc_platform_timer_stop(pool->reactor, &dial->stagger);
     aioc_memory_free(pool->memory, dial, sizeof *dial);
     connection->dial = NULL;
@@ -8140,7 +8129,7 @@ static void aioc_pool_close_connection(aioc_pool_connection *connection)
         connection->tls->table->close(pool->memory, connection->tls);
     }
     aioc_pool_dial_free(connection);
-    aioc_pool_close_socket(pool, &connection->source, &connection->connected);
+    aioc_platform_hang_up(pool->reactor, &connection->source);
     aioc_platform_timer_stop(pool->reactor, &connection->timer);
     aioc_pool_shaking_remove(pool, connection);
     if (connection->stage == AIOC_POOL_IDLE) aioc_pool_idle_remove(pool, connection);
@@ -8462,10 +8451,9 @@ static void aioc_pool_won(aioc_pool_connection *connection, aioc_pool_try *winne
 {
     aioc_pool *pool = connection->pool;
     aioc_platform_watch(pool->reactor, &winner->source, 0);
-    winner->open = false;
     pool->preferred = winner->address;
     connection->source.fd = winner->source.fd;
-    connection->connected = true;
+    winner->source.fd = -1;
     aioc_pool_dial_free(connection);
     aioc_pool_set_stage(connection, AIOC_POOL_SHAKING);
     if (aioc_platform_watch(pool->reactor, &connection->source, AIOCOSMOS_READABLE) < 0)
@@ -8477,7 +8465,7 @@ static void aioc_pool_won(aioc_pool_connection *connection, aioc_pool_try *winne
 static void aioc_pool_try_failed(aioc_pool_connection *connection, size_t which, int io)
 {
     aioc_pool_dial *dial = connection->dial;
-    aioc_pool_close_socket(connection->pool, &dial->tries[which].source, &dial->tries[which].open);
+    aioc_platform_hang_up(connection->pool->reactor, &dial->tries[which].source);
     dial->io = io;
     dial->failed = which;
 }
@@ -8488,9 +8476,10 @@ static int aioc_pool_try_begin(aioc_pool_connection *connection, size_t which)
     aioc_pool *pool = connection->pool;
     aioc_pool_try *attempt = &connection->dial->tries[which];
     const aiocosmos_platform *platform = pool->reactor->platform;
-    int io = platform->socket_open(platform->user_data, &attempt->source.fd, false, &attempt->address);
+    intptr_t fd;
+    int io = platform->socket_open(platform->user_data, &fd, false, &attempt->address);
     if (io != 0 && io != AIOCOSMOS_IO_AGAIN) return io;
-    attempt->open = true;
+    attempt->source.fd = fd;
     if (io == AIOCOSMOS_IO_AGAIN && aioc_platform_watch(pool->reactor, &attempt->source, AIOCOSMOS_WRITABLE) < 0)
         return AIOCOSMOS_IO_LIMIT;
     return io;
@@ -8584,6 +8573,7 @@ static void aioc_pool_dial_start(aioc_pool_connection *connection, const aiocosm
         aioc_pool_try *attempt = &dial->tries[i];
         attempt->address = addresses[i == 0 ? first : i <= first ? i - 1 : i];
         attempt->address.port = pool->options.port;
+        attempt->source.fd = -1;
         attempt->source.ready = aioc_pool_try_ready;
         attempt->source.owner = connection;
     }
@@ -8654,6 +8644,7 @@ static aioc_pool_connection *aioc_pool_new_connection(aioc_pool *pool)
     const aioc_pool_options *options = &pool->options;
     if (!connection) return NULL;
     connection->pool = pool;
+    connection->source.fd = -1;
     connection->source.ready = aioc_pool_ready;
     connection->source.owner = connection;
     connection->timer.fire = aioc_pool_timer_fire;

@@ -509,7 +509,7 @@ static int asking(void)
         if (s->open && s->out_len > 0 && s->in_at == s->in_len && rig.pool.connections) {
             aioc_pool_connection *c = rig.pool.connections;
             for (; c; c = c->next) {
-                if (c->connected && c->source.fd == fd && c->exchange) return fd;
+                if (c->source.fd == fd && c->exchange) return fd;
             }
         }
     }
