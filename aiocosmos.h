@@ -7160,15 +7160,14 @@ typedef struct aioc_http_response {
 typedef enum aioc_http_state {
     AIOC_HTTP_MORE,    /* all used; feed what comes next */
     AIOC_HTTP_DONE,    /* parser->response is complete */
-    AIOC_HTTP_FAILED,  /* aioc_http_error() says why */
+    AIOC_HTTP_FAILED,  /* parser->error says why */
     AIOC_HTTP_PAUSED   /* no memory now: feed what was not used again later, from any address */
 } aioc_http_state;
 
 enum {  /* aioc_http_parser.phase: what the next byte belongs to */
     AIOC_HTTP_HEAD, AIOC_HTTP_LENGTH, AIOC_HTTP_UNTIL_CLOSE,
-    AIOC_HTTP_CHUNK_FIRST, AIOC_HTTP_CHUNK_SIZE, AIOC_HTTP_CHUNK_BLANK, AIOC_HTTP_CHUNK_EXTENSION, AIOC_HTTP_CHUNK_LF,
-    AIOC_HTTP_CHUNK_DATA, AIOC_HTTP_CHUNK_END, AIOC_HTTP_CHUNK_END_LF,
-    AIOC_HTTP_TRAILER, AIOC_HTTP_TRAILER_NAME, AIOC_HTTP_TRAILER_VALUE, AIOC_HTTP_TRAILER_LF, AIOC_HTTP_LAST_LF,
+    AIOC_HTTP_CHUNK_FIRST, AIOC_HTTP_CHUNK_SIZE, AIOC_HTTP_CHUNK_BLANK, AIOC_HTTP_CHUNK_EXTENSION,
+    AIOC_HTTP_CHUNK_DATA, AIOC_HTTP_CHUNK_END, AIOC_HTTP_TRAILER, AIOC_HTTP_TRAILER_NAME, AIOC_HTTP_TRAILER_VALUE,
     AIOC_HTTP_COMPLETE, AIOC_HTTP_BROKEN
 };
 
@@ -7179,18 +7178,18 @@ typedef struct aioc_http_parser {
     size_t spare;                   /* of the memory, not for this answer: another may need it */
     aioc_http_response response;
     aioc_memory_buffer head, body;  /* of a response that does not come in one piece */
-    size_t seen;                    /* bytes of this response used so far, those of 1xx answers included */
     size_t line, scan;              /* in the head: where its current line begins, and where to look for its end */
     uint64_t length;                /* by Content-Length */
     size_t left;                    /* bytes of the body, or of the chunk, that are still to come */
     size_t body_len;                /* bytes of the body so far, also of one that is not kept */
     size_t overhead;                /* bytes of chunk extensions and trailers */
-    const char *error;
-    int error_status;
+    const char *error;  /* why it failed, for people */
+    int error_status;   /* E_PROTOCOL or E_TOO_LARGE */
     uint16_t lines;  /* header lines so far */
     uint8_t phase, interim, digits;
     bool has_length, chunked, close, keep;  /* what the head said */
     bool no_body, draining;
+    bool cr;  /* of the framing of chunks, or of a trailer: only LF may follow */
     uint8_t slots[AIOC_HTTP_SLOTS];  /* header name → 1 + its place in names, or one of the framing headers */
 } aioc_http_parser;
 
@@ -7435,8 +7434,8 @@ static bool aioc_http_keep(aioc_http_parser *parser, const char *before, const c
     return true;
 }
 
-/* Forgets the head so far, and the body with it. */
-static void aioc_http_begin_head(aioc_http_parser *parser)
+/* Forgets the head so far, and the body with it: then the parser holds no memory. */
+static void aioc_http_reset(aioc_http_parser *parser)
 {
     if (parser->head.cap) aioc_memory_buffer_free(parser->memory, &parser->head);
     if (parser->body.cap) aioc_memory_buffer_free(parser->memory, &parser->body);
@@ -7446,7 +7445,7 @@ static void aioc_http_begin_head(aioc_http_parser *parser)
     parser->line = parser->scan = 0;
     parser->lines = 0;
     parser->left = parser->body_len = parser->overhead = 0;
-    parser->has_length = parser->chunked = parser->keep = false;
+    parser->has_length = parser->chunked = parser->keep = parser->cr = false;
 }
 
 /* A complete head says how its body ends (RFC 9112, 6.3). */
@@ -7490,7 +7489,7 @@ static aioc_http_state aioc_http_head_done(aioc_http_parser *parser)
         return aioc_http_refuse(parser, "the answer switches to a protocol that was not asked for");
     if (++parser->interim > AIOC_HTTP_INTERIM_MAX)
         return aioc_http_refuse(parser, "the answer is announced again and again, but does not come");
-    aioc_http_begin_head(parser);
+    aioc_http_reset(parser);
     return AIOC_HTTP_MORE;
 }
 
@@ -7504,7 +7503,7 @@ static aioc_http_state aioc_http_feed_head(aioc_http_parser *parser, const char 
         state = aioc_http_lines(parser, text, len - *at, &head_len);
         if (state == AIOC_HTTP_MORE) {
             if (!aioc_http_keep(parser, text, text, len - *at)) {
-                aioc_http_begin_head(parser);
+                aioc_http_reset(parser);
                 return AIOC_HTTP_PAUSED;
             }
             *at = len;
@@ -7631,19 +7630,25 @@ static aioc_http_state aioc_http_skip(aioc_http_parser *parser, char byte, int p
     return AIOC_HTTP_MORE;
 }
 
-/* The end of a chunk's size line. */
-static aioc_http_state aioc_http_chunk_begin(aioc_http_parser *parser)
+/* Behind an LF. */
+static aioc_http_state aioc_http_next_line(aioc_http_parser *parser, int phase)
 {
-    parser->phase = parser->left > 0 ? AIOC_HTTP_CHUNK_DATA : AIOC_HTTP_TRAILER;
+    parser->phase = (uint8_t)phase;
+    parser->cr = false;
     return AIOC_HTTP_MORE;
 }
 
-/* One byte between the data of two chunks, or behind the last. */
+/* One byte between the data of two chunks, or behind the last. Lines end with CR LF, or LF alone (RFC 9112, 2.2). */
 static aioc_http_state aioc_http_chunk_byte(aioc_http_parser *parser, char c)
 {
     int digit = aioc_text_hex(c);
-    bool lf = c == '\n', cr = c == '\r', visible = c > 0x20 && c < 0x7f;
-    switch (parser->phase) {
+    bool lf = c == '\n', visible = c > 0x20 && c < 0x7f;
+    bool inside = parser->phase == AIOC_HTTP_CHUNK_FIRST || parser->phase == AIOC_HTTP_TRAILER_NAME;
+    if (c == '\r' && !parser->cr && !inside) {
+        parser->cr = true;
+        return AIOC_HTTP_MORE;
+    }
+    if (!parser->cr || lf) switch (parser->phase) {
     case AIOC_HTTP_CHUNK_FIRST:
         parser->left = parser->digits = 0;
         if (digit < 0) break;
@@ -7654,43 +7659,26 @@ static aioc_http_state aioc_http_chunk_byte(aioc_http_parser *parser, char c)
     case AIOC_HTTP_CHUNK_BLANK:  /* "bad" whitespace before an extension; some servers end the line with it */
         if (c == ' ' || c == '\t') return aioc_http_skip(parser, c, AIOC_HTTP_CHUNK_BLANK);
         if (c == ';') return aioc_http_skip(parser, c, AIOC_HTTP_CHUNK_EXTENSION);
-        if (!cr && !lf) break;
+        if (!lf) break;
         /* fall through */
     case AIOC_HTTP_CHUNK_EXTENSION:
-        if (lf) return aioc_http_chunk_begin(parser);
-        if (!cr) return aioc_http_skip(parser, c, AIOC_HTTP_CHUNK_EXTENSION);
-        parser->phase = AIOC_HTTP_CHUNK_LF;
-        return AIOC_HTTP_MORE;
-    case AIOC_HTTP_CHUNK_LF:
-        if (lf) return aioc_http_chunk_begin(parser);
-        break;
+        if (!lf) return aioc_http_skip(parser, c, AIOC_HTTP_CHUNK_EXTENSION);
+        return aioc_http_next_line(parser, parser->left > 0 ? AIOC_HTTP_CHUNK_DATA : AIOC_HTTP_TRAILER);
     case AIOC_HTTP_CHUNK_END:
-    case AIOC_HTTP_CHUNK_END_LF:
-        if (lf) parser->phase = AIOC_HTTP_CHUNK_FIRST;
-        else if (cr && parser->phase == AIOC_HTTP_CHUNK_END) parser->phase = AIOC_HTTP_CHUNK_END_LF;
-        else break;
-        return AIOC_HTTP_MORE;
+        if (lf) return aioc_http_next_line(parser, AIOC_HTTP_CHUNK_FIRST);
+        break;
     case AIOC_HTTP_TRAILER:  /* at the start of a line: an empty one is the end */
         if (lf) return aioc_http_complete(parser);
-        if (cr) parser->phase = AIOC_HTTP_LAST_LF;
-        else if (visible && c != ':') return aioc_http_skip(parser, c, AIOC_HTTP_TRAILER_NAME);
-        else break;
-        return AIOC_HTTP_MORE;
+        if (visible && c != ':') return aioc_http_skip(parser, c, AIOC_HTTP_TRAILER_NAME);
+        break;
     case AIOC_HTTP_TRAILER_NAME:
         if (c == ':') return aioc_http_skip(parser, c, AIOC_HTTP_TRAILER_VALUE);
         if (visible) return aioc_http_skip(parser, c, AIOC_HTTP_TRAILER_NAME);
         break;
     case AIOC_HTTP_TRAILER_VALUE:
-        if (lf) parser->phase = AIOC_HTTP_TRAILER;
-        else if (cr) parser->phase = AIOC_HTTP_TRAILER_LF;
-        else return aioc_http_skip(parser, c, AIOC_HTTP_TRAILER_VALUE);
-        return AIOC_HTTP_MORE;
-    case AIOC_HTTP_TRAILER_LF:
-        if (!lf) break;
-        parser->phase = AIOC_HTTP_TRAILER;
-        return AIOC_HTTP_MORE;
-    default:  /* AIOC_HTTP_LAST_LF */
-        if (lf) return aioc_http_complete(parser);
+        if (!lf) return aioc_http_skip(parser, c, AIOC_HTTP_TRAILER_VALUE);
+        return aioc_http_next_line(parser, AIOC_HTTP_TRAILER);
+    default: break;
     }
     return aioc_http_refuse(parser, parser->phase < AIOC_HTTP_TRAILER ? "the answer's chunks are malformed"
                                                                      : "a trailer of the answer is malformed");
@@ -7726,10 +7714,9 @@ static void aioc_http_open(aioc_http_parser *parser, aioc_memory *memory, const 
 /* A new response begins; what the last one lent is gone. no_body: it answers a HEAD request. */
 static void aioc_http_start(aioc_http_parser *parser, bool no_body)
 {
-    aioc_http_begin_head(parser);
+    aioc_http_reset(parser);
     parser->no_body = no_body;
     parser->draining = parser->close = false;
-    parser->seen = 0;
     parser->interim = 0;
     parser->error = NULL;
     parser->error_status = 0;
@@ -7759,34 +7746,19 @@ static aioc_http_state aioc_http_feed(aioc_http_parser *parser, const char *data
         if (aioc_http_keep(parser, head.ptr, head.ptr, head.len)) {
             parser->response.head.ptr = parser->head.data;
         } else {
-            aioc_http_begin_head(parser);
+            aioc_http_reset(parser);
             at = head_at;
             state = AIOC_HTTP_PAUSED;
         }
     }
-    parser->seen += state == AIOC_HTTP_FAILED ? len : at;
     *used = at;
     return state;
 }
 
-/* The connection has ended. DONE: so has the response; else FAILED. */
-static aioc_http_state aioc_http_end(aioc_http_parser *parser)
+/* The connection has ended in the middle of a response. Whether it is complete all the same, having no other end. */
+static bool aioc_http_end(aioc_http_parser *parser)
 {
-    switch (parser->phase) {
-    case AIOC_HTTP_COMPLETE: return AIOC_HTTP_DONE;
-    case AIOC_HTTP_BROKEN: return AIOC_HTTP_FAILED;
-    case AIOC_HTTP_UNTIL_CLOSE: return aioc_http_complete(parser);
-    default: break;
-    }
-    return aioc_http_refuse(parser, parser->seen == 0 ? "the connection was closed before the answer"
-                                                      : "the connection was closed in the middle of the answer");
-}
-
-/* E_PROTOCOL or E_TOO_LARGE, and why, for people; 0 and NULL unless FAILED. */
-static int aioc_http_error(const aioc_http_parser *parser, const char **why)
-{
-    *why = parser->error;
-    return parser->error_status;
+    return parser->phase == AIOC_HTTP_UNTIL_CLOSE && aioc_http_complete(parser) == AIOC_HTTP_DONE;
 }
 
 /* A body of unknown length is being collected: more of it may need more memory. */
@@ -7836,11 +7808,6 @@ static void aioc_http_drain(aioc_http_parser *parser)
 {
     parser->draining = true;
     if (parser->body.cap) aioc_memory_buffer_free(parser->memory, &parser->body);
-}
-
-static void aioc_http_close(aioc_http_parser *parser)
-{
-    aioc_http_begin_head(parser);
 }
 
 /*==============================================================================
@@ -7917,7 +7884,7 @@ typedef struct aioc_pool_options {
     uint32_t connections_max, idle_timeout_ms, connect_timeout_ms;
     size_t head_max, body_max;     /* of an answer, in bytes */
     const aioc_http_names *names;  /* outlives the pool */
-    void (*log)(void *user, int level, const char *message);  /* may be NULL */
+    void (*log)(void *user, const char *message);  /* of a connection that comes to nothing; may be NULL */
     void *log_user;
 } aioc_pool_options;
 
@@ -8029,11 +7996,6 @@ static uint64_t aioc_pool_random(aioc_pool *pool, uint64_t below)
     return (pool->random * 0x2545F4914F6CDD1Du >> 32) % below;
 }
 
-static void aioc_pool_log(const aioc_pool *pool, int level, const char *message)
-{
-    if (pool->options.log) pool->options.log(pool->options.log_user, level, message);
-}
-
 /* A message: "what name:443: why", "what [::1]:8081: why". */
 static const char *aioc_pool_say(aioc_pool *pool, const char *what, const char *why)
 {
@@ -8138,7 +8100,7 @@ static void aioc_pool_close_connection(aioc_pool_connection *connection)
     else pool->open--;
     *(connection->prev ? &connection->prev->next : &pool->connections) = connection->next;
     if (connection->next) connection->next->prev = connection->prev;
-    aioc_http_close(&connection->http);
+    aioc_http_reset(&connection->http);
     if (pool->holder == connection) pool->holder = NULL;
     aioc_pool_sate(connection);
     aioc_memory_free(pool->memory, connection, sizeof *connection);
@@ -8199,20 +8161,22 @@ static void aioc_pool_retire_idle(aioc_pool *pool, uint64_t idle_us)
     aioc_platform_timer_start(pool->reactor, &pool->idle_timer, aioc_pool_now(pool));
 }
 
-/* Ends the connection's exchange with an error, and the connection. */
+/* Ends the connection, and its exchange, if it has one, with an error. */
 static void aioc_pool_fail(aioc_pool_connection *connection, int error, const char *why)
 {
-    aioc_pool *pool = connection->pool;
-    aioc_pool_outcome outcome;
-    aioc_pool_exchange *exchange = aioc_pool_detach(connection, &outcome);
-    uint64_t idle_us = connection->idle_us;
-    outcome.error = error;
-    outcome.message = aioc_pool_say(pool, "", why);
-    if (connection->http.response.head.len) outcome.response = &connection->http.response;
-    /* What has killed a connection while it was idle has probably killed those, too, that were idle for longer: then a
-     * second try would only meet the next dead one. */
-    if (error == AIOCOSMOS_E_CONNECT && outcome.reused && outcome.silent) aioc_pool_retire_idle(pool, idle_us);
-    exchange->done(exchange, &outcome);
+    if (connection->exchange) {
+        aioc_pool *pool = connection->pool;
+        aioc_pool_outcome outcome;
+        aioc_pool_exchange *exchange = aioc_pool_detach(connection, &outcome);
+        outcome.error = error;
+        outcome.message = aioc_pool_say(pool, "", why);
+        if (connection->http.response.head.len) outcome.response = &connection->http.response;
+        /* What has killed a connection while it was idle has probably killed those, too, that were idle for longer:
+         * then a second try would only meet the next dead one. */
+        if (error == AIOCOSMOS_E_CONNECT && outcome.reused && outcome.silent)
+            aioc_pool_retire_idle(pool, connection->idle_us);
+        exchange->done(exchange, &outcome);
+    }
     aioc_pool_close_connection(connection);
 }
 
@@ -8292,13 +8256,13 @@ static void aioc_pool_open_failed(aioc_pool_connection *connection, int error, c
     aioc_pool_back_off(pool, connection->incident);
     aioc_pool_close_connection(connection);
     pool->warm = 0;
-    aioc_pool_log(pool, 2, message);
+    if (pool->options.log) pool->options.log(pool->options.log_user, message);
     if (pool->open > 0 || (error == AIOCOSMOS_E_NOMEM && pool->opening > 0)) return;
     aioc_pool_doom(pool, limit, &outcome);
 }
 
 /* The same, with "HOST (ADDRESS:PORT)" in the message, or only one of them where they are the same. */
-static void aioc_pool_dial_failed(aioc_pool_connection *connection, int error, size_t which, const char *how)
+static void aioc_pool_dial_failed(aioc_pool_connection *connection, size_t which, const char *how)
 {
     aioc_pool *pool = connection->pool;
     const aiocosmos_address *address = &connection->dial->tries[which].address;
@@ -8311,7 +8275,7 @@ static void aioc_pool_dial_failed(aioc_pool_connection *connection, int error, s
         aioc_memory_print(pool->message, sizeof pool->message, "connect to %s %s", place, how);
     else
         aioc_memory_print(pool->message, sizeof pool->message, "connect to %s (%s) %s", host, place, how);
-    aioc_pool_open_failed(connection, error, pool->message);
+    aioc_pool_open_failed(connection, AIOCOSMOS_E_CONNECT, pool->message);
 }
 
 static void aioc_pool_open_failed_because(aioc_pool_connection *connection, int error, const char *what,
@@ -8517,7 +8481,7 @@ static void aioc_pool_dial_on(aioc_pool_connection *connection)
         }
         aioc_pool_try_failed(connection, which, io);
     }
-    if (dial->open == 0) aioc_pool_dial_failed(connection, AIOCOSMOS_E_CONNECT, dial->failed, aioc_pool_why(dial->io));
+    if (dial->open == 0) aioc_pool_dial_failed(connection, dial->failed, aioc_pool_why(dial->io));
 }
 
 static void aioc_pool_stagger_fire(aioc_platform_timer *timer)
@@ -8618,7 +8582,7 @@ static void aioc_pool_open_timed_out(aioc_pool_connection *connection)
         aioc_pool_open_failed_because(connection, AIOCOSMOS_E_DNS, "look up ", how);
         break;
     case AIOC_POOL_CONNECTING:
-        aioc_pool_dial_failed(connection, AIOCOSMOS_E_CONNECT, connection->dial->next - 1, how);
+        aioc_pool_dial_failed(connection, connection->dial->next - 1, how);
         break;
     default:
         aioc_memory_print(how, sizeof how, "timed out after %u ms: does this port speak TLS?", limit_ms);
@@ -8790,11 +8754,7 @@ static bool aioc_pool_answered(aioc_pool_connection *connection, bool clean)
 static void aioc_pool_ended(aioc_pool_connection *connection, int io, bool complete)
 {
     const char *why;
-    if (!connection->exchange) {
-        aioc_pool_close_connection(connection);
-        return;
-    }
-    if (complete && aioc_http_end(&connection->http) == AIOC_HTTP_DONE) {
+    if (complete && connection->exchange && aioc_http_end(&connection->http)) {
         aioc_pool_answered(connection, false);
         return;
     }
@@ -8821,16 +8781,11 @@ static void aioc_pool_share(aioc_pool_connection *connection)
 /* Parses what arrived, plaintext by now. *used: how much of it; all, unless the connection is paused. */
 static bool aioc_pool_parse(aioc_pool_connection *connection, const char *data, size_t len, size_t *used)
 {
-    const char *why;
-    int error;
     aioc_http_state state;
     *used = 0;
-    if (connection->stage == AIOC_POOL_IDLE) {
-        aioc_pool_close_connection(connection);  /* nobody asked: whatever it is, it is no answer */
-        return false;
-    }
-    if (connection->stage == AIOC_POOL_DRAINING && (connection->drained += (uint32_t)len) > AIOC_POOL_DRAIN_BYTES) {
-        aioc_pool_close_connection(connection);
+    if (connection->stage == AIOC_POOL_DRAINING) connection->drained += (uint32_t)len;
+    if (connection->stage == AIOC_POOL_IDLE || connection->drained > AIOC_POOL_DRAIN_BYTES) {
+        aioc_pool_close_connection(connection);  /* nobody asked for it, or nobody wants so much of it any more */
         return false;
     }
     if (!connection->heard) connection->first_us = aioc_pool_now(connection->pool);
@@ -8843,24 +8798,10 @@ static bool aioc_pool_parse(aioc_pool_connection *connection, const char *data, 
     } else if (connection->hungry) {
         aioc_pool_sate(connection);
     }
-    switch (state) {
-    case AIOC_HTTP_MORE:
-        return true;
-    case AIOC_HTTP_DONE:
-        return aioc_pool_answered(connection, *used == len);
-    case AIOC_HTTP_PAUSED:
-        if (connection->exchange) {
-            connection->paused = true;
-            return true;
-        }
-        break;
-    default:
-        if (!connection->exchange) break;
-        error = aioc_http_error(&connection->http, &why);
-        aioc_pool_fail(connection, error, why);
-        return false;
-    }
-    aioc_pool_close_connection(connection);
+    if (state == AIOC_HTTP_DONE) return aioc_pool_answered(connection, *used == len);
+    connection->paused = state == AIOC_HTTP_PAUSED;
+    if (state != AIOC_HTTP_FAILED && (connection->exchange || !connection->paused)) return true;
+    aioc_pool_fail(connection, connection->http.error_status, connection->http.error);
     return false;
 }
 
@@ -8869,18 +8810,15 @@ static bool aioc_pool_parse(aioc_pool_connection *connection, const char *data, 
 static bool aioc_pool_pause(aioc_pool_connection *connection, const char *rest, size_t len)
 {
     aioc_pool *pool = connection->pool;
-    if (!connection->exchange) {
-        aioc_pool_close_connection(connection);
+    if (pool->grower == connection) connection->pauses++;
+    if (!connection->exchange || connection->pauses > AIOC_POOL_PAUSES_MAX) {
+        aioc_pool_fail(connection, AIOCOSMOS_E_NOMEM, "no memory for the answer");
         return false;
     }
     connection->paused = true;
     connection->rest = rest;
     connection->rest_len = len;
     if (len > 0) pool->holder = connection;
-    if (pool->grower == connection && ++connection->pauses > AIOC_POOL_PAUSES_MAX) {
-        aioc_pool_fail(connection, AIOCOSMOS_E_NOMEM, "no memory for the answer");
-        return false;
-    }
     aioc_platform_watch(pool->reactor, &connection->source, connection->source.want & ~(unsigned)AIOCOSMOS_READABLE);
     aioc_platform_timer_start(pool->reactor, &connection->timer, aioc_pool_now(pool) + AIOC_POOL_PAUSE_US);
     return true;
@@ -8916,10 +8854,8 @@ static bool aioc_pool_take_tls(aioc_pool_connection *connection, const char *dat
         data += taken;
         len -= taken;
     }
-    if (session->state == AIOC_TLS_FAILED && connection->exchange)
-        aioc_pool_fail(connection, AIOCOSMOS_E_CONNECT, session->why);
-    else
-        aioc_pool_ended(connection, 0, session->state == AIOC_TLS_CLOSED);  /* close_notify: this is all */
+    if (session->state == AIOC_TLS_FAILED) aioc_pool_fail(connection, AIOCOSMOS_E_CONNECT, session->why);
+    else aioc_pool_ended(connection, 0, session->state == AIOC_TLS_CLOSED);  /* close_notify: this is all */
     return false;
 }
 
@@ -8943,10 +8879,8 @@ static void aioc_pool_resume(aioc_pool_connection *connection)
     if (connection->paused) return;
     connection->pauses = 0;
     connection->moved_us = aioc_pool_now(pool);  /* the silence before was ours */
-    if (aioc_platform_watch(pool->reactor, &connection->source, connection->source.want | AIOCOSMOS_READABLE) == 0)
-        return;
-    if (!connection->exchange) aioc_pool_close_connection(connection);
-    else aioc_pool_fail(connection, AIOCOSMOS_E_NOMEM, "no memory to watch the connection");
+    if (aioc_platform_watch(pool->reactor, &connection->source, connection->source.want | AIOCOSMOS_READABLE) < 0)
+        aioc_pool_fail(connection, AIOCOSMOS_E_NOMEM, "no memory to watch the connection");
 }
 
 /* A body that is collected has a place of its own, a TLS session too, if only for a record. All else is received into
@@ -21554,9 +21488,9 @@ static void aioc_client_ask_host(void *user, const char *host, uint64_t question
     client->resolve_fn(client, host, question, client->resolve_user_data);
 }
 
-static void aioc_client_pool_log(void *user, int level, const char *message)
+static void aioc_client_pool_log(void *user, const char *message)
 {
-    aioc_op_log(&((aiocosmos_client *)user)->engine, level, 0, message);
+    aioc_op_log(&((aiocosmos_client *)user)->engine, 2, 0, message);
 }
 
 static int aioc_client_open_network(aiocosmos_client *client, const aiocosmos_options *options,

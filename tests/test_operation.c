@@ -1185,7 +1185,7 @@ TEST(run_hands_over_a_body_that_done_has_taken_and_freed)
     CHECK(runner.done);
     CHECK_TEXT(body.text.ptr, body.text.len, text);
     aiocosmos_body_free(&body);
-    aioc_http_close(&parser);
+    aioc_http_reset(&parser);
     aiocosmos_destroy(client);
 }
 

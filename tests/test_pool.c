@@ -266,10 +266,9 @@ static struct {
     int questions;
 } rig;
 
-static void note_log(void *user, int level, const char *message)
+static void note_log(void *user, const char *message)
 {
     (void)user;
-    (void)level;
     rig.logged++;
     snprintf(rig.log, sizeof rig.log, "%s", message);
 }
