@@ -573,7 +573,8 @@ typedef struct aiocosmos_request {
     aiocosmos_pk pk;                   /* items: required, as the body has it; it is not taken from there */
     aiocosmos_str body;                /* JSON: the item; the patch, [{"op":"set","path":"/a","value":1},...], up to ten
                                         * of add, set, replace, remove, incr, move, or
-                                        * {"condition":...,"operations":[...]}; or a container's further properties */
+                                        * {"condition":...,"operations":[...]}; or a container's further properties, in
+                                        * replace as it was read: what has no field below; near misses are refused */
     aiocosmos_str if_match;            /* an ETag with its quotes, or "*": write only if the item still is that one;
                                         * ptr NULL: no condition; one of length 0 is refused */
     aiocosmos_str if_none_match;       /* read: 304 if the item still is that version */
@@ -585,8 +586,19 @@ typedef struct aiocosmos_request {
     bool     want_body;                /* item writes answer without the document unless set, which is cheaper */
     bool     if_not_exists;            /* create database or container: 409 becomes 0, without a body */
     const char *partition_key_paths[3];         /* create container: "/tenant", "/user", ... */
-    aiocosmos_str indexing_policy;     /* create or replace container: a JSON object */
-    int32_t  default_ttl_s;            /* container: 0 off; -1 on, items carry their own; > 0 seconds */
+    const char *const *unique_keys;    /* create container: the paths of each key, {"/mail", "/guild,/rank", NULL}: no
+                                        * two items of one partition key have the same values there: 409 */
+    /* Create or replace container: JSON as the service has it. Replace resets what stands neither here nor in body. */
+    aiocosmos_str indexing_policy;     /* {"indexingMode":"consistent","excludedPaths":[{"path":"/log/?"}]} */
+    aiocosmos_str conflict_resolution_policy;   /* {"mode":"LastWriterWins","conflictResolutionPath":"/score"} */
+    aiocosmos_str vector_embedding_policy;      /* {"vectorEmbeddings":[{"path":"/v","dataType":"float32",
+                                                 * "dimensions":3,"distanceFunction":"cosine"}]} */
+    aiocosmos_str full_text_policy;    /* {"defaultLanguage":"en-US","fullTextPaths":[{"path":"/text"}]} */
+    aiocosmos_str computed_properties; /* [{"name":"lower","query":"SELECT VALUE LOWER(c.name) FROM c"}] */
+    aiocosmos_str change_feed_policy;  /* {"retentionDuration":1440}: minutes for which all versions are kept */
+    int32_t  default_ttl_s;            /* create or replace container: above 0: an item is deleted so many seconds after
+                                        * its last write, or as its own "ttl" says; -1: only where it has one; 0: never,
+                                        * whatever it has, unless body has "defaultTtl" */
     uint32_t throughput_ru;            /* create database or container: manual RU/s */
     uint32_t autoscale_max_ru;         /* or the autoscale maximum */
     uint32_t timeout_ms;               /* (default: the client's request_timeout_ms; OFF: none) */
@@ -11057,6 +11069,7 @@ static void aioc_account_drop_claims(aioc_account_container *container, const ai
 #define AIOC_OP_ATTEMPTS_KEPT 6      /* the first three and the last three */
 #define AIOC_OP_SKEW_MIN_MS 60000    /* a clock this far from the server's is corrected */
 #define AIOC_OP_NODES_KEPT 16384u    /* JSON nodes kept from one result to the next: 256 KiB */
+#define AIOC_OP_NAME_MAX 32          /* of the properties of a container that we know */
 #define AIOC_OP_TOKEN_US 5000000u    /* after it, the host is asked again for a token that is still wanted */
 #define AIOC_OP_COMPOSITE_MAX 16384  /* bytes of all session tokens: web servers take no longer line */
 #define AIOC_OP_CHARGE_MAX 1e8       /* request units of one answer: what says more is mistaken */
@@ -13040,6 +13053,81 @@ static int aioc_op_append_key_paths(aioc_op_engine *engine, const char *const pa
     return 0;
 }
 
+/* What a container has beside its name, and the field of the request that is it: a JSON text that begins with `opens`,
+ * or, with 0, something else. */
+typedef struct aioc_op_property {
+    const char *name, *field;
+    size_t at;
+    char opens;
+} aioc_op_property;
+
+#define AIOC_OP_FIELD(name)     #name, offsetof(aiocosmos_request, name)
+#define AIOC_OP_CREATE_ONLY     2    /* the first of them */
+#define AIOC_OP_PROPERTIES      9
+
+static const aioc_op_property aioc_op_properties[AIOC_OP_PROPERTIES] = {
+    { "partitionKey", AIOC_OP_FIELD(partition_key_paths), 0 },
+    { "uniqueKeyPolicy", AIOC_OP_FIELD(unique_keys), 0 },
+    { "defaultTtl", AIOC_OP_FIELD(default_ttl_s), 0 },
+    { "indexingPolicy", AIOC_OP_FIELD(indexing_policy), '{' },
+    { "conflictResolutionPolicy", AIOC_OP_FIELD(conflict_resolution_policy), '{' },
+    { "vectorEmbeddingPolicy", AIOC_OP_FIELD(vector_embedding_policy), '{' },
+    { "fullTextPolicy", AIOC_OP_FIELD(full_text_policy), '{' },
+    { "computedProperties", AIOC_OP_FIELD(computed_properties), '[' },
+    { "changeFeedPolicy", AIOC_OP_FIELD(change_feed_policy), '{' }
+};
+
+/* All but one are pointers or begin with one. */
+static bool aioc_op_is_given(const aiocosmos_request *request, const aioc_op_property *property)
+{
+    const char *given;
+    if (property->at == offsetof(aiocosmos_request, default_ttl_s)) return request->default_ttl_s != 0;
+    memcpy(&given, (const char *)request + property->at, sizeof given);
+    return given != NULL;
+}
+
+/* Whether at most so many letters have to be changed, added or taken away until a is b (Levenshtein); their case does
+ * not count. */
+static bool aioc_op_is_near(aiocosmos_str a, aiocosmos_str b, size_t most)
+{
+    size_t row[AIOC_OP_NAME_MAX + 1], i, j;
+    for (j = 0; j <= b.len; j++) row[j] = j;
+    for (i = 0; i < a.len; i++) {
+        size_t diagonal = i;
+        row[0] = i + 1;
+        for (j = 0; j < b.len; j++) {
+            size_t above = row[j + 1], least = 1 + (above < row[j] ? above : row[j]);
+            if (aioc_memory_lower(a.ptr[i]) != aioc_memory_lower(b.ptr[j])) diagonal++;
+            row[j + 1] = diagonal < least ? diagonal : least;
+            diagonal = above;
+        }
+    }
+    return row[b.len] <= most;
+}
+
+/* A member of the properties that the host gives as JSON. What we do not know is for the service to take or refuse, but
+ * not what is nearly something else, such as "uniqueKeys" or "unique_key_policy": the service may take no notice. */
+static int aioc_op_check_member(aioc_op_engine *engine, const aiocosmos_request *request, aiocosmos_json key)
+{
+    const aioc_op_property *property = aioc_op_properties, *end = property + AIOC_OP_PROPERTIES;
+    aiocosmos_str name = aioc_text_view(key.ptr + 1, key.len - 2);
+    char why[160];
+    while (property < end && !aioc_json_is_str(key, property->name)) property++;
+    if (property < end) {
+        if (!aioc_op_is_given(request, property)) return 0;
+        aioc_memory_print(why, sizeof why, "\"%s\" and %s are both given", property->name, property->field);
+        return aioc_op_refuse(engine, "body", why);
+    }
+    while (property > aioc_op_properties) {
+        aiocosmos_str known = aioc_memory_str((--property)->name), stem = known;
+        if (strcmp(known.ptr + known.len - 6, "Policy") == 0) stem.len -= 6;
+        if (!aioc_op_is_near(name, known, 3) && !aioc_op_is_near(name, stem, 2)) continue;
+        aioc_memory_print(why, sizeof why, "\"%.*s\": did you mean \"%s\"?", (int)name.len, name.ptr, known.ptr);
+        return aioc_op_refuse(engine, "body", why);
+    }
+    return 0;
+}
+
 /* The members of an object from the host, without its braces. Those that stand in the request itself are refused. */
 static int aioc_op_append_members(aioc_op_engine *engine, const aiocosmos_request *request, bool *has_key)
 {
@@ -13058,15 +13146,9 @@ static int aioc_op_append_members(aioc_op_engine *engine, const aiocosmos_reques
                 return aioc_op_refuse(engine, "body", "\"id\" is not the container's name");
             continue;
         }
-        if (aioc_json_is_str(key, "partitionKey")) {
-            if (request->partition_key_paths[0])
-                return aioc_op_refuse(engine, "body", "\"partitionKey\" and partition_key_paths are both given");
-            *has_key = true;
-        }
-        if (aioc_json_is_str(key, "defaultTtl") && request->default_ttl_s)
-            return aioc_op_refuse(engine, "body", "\"defaultTtl\" and default_ttl_s are both given");
-        if (aioc_json_is_str(key, "indexingPolicy") && request->indexing_policy.len)
-            return aioc_op_refuse(engine, "body", "\"indexingPolicy\" and indexing_policy are both given");
+        status = aioc_op_check_member(engine, request, key);
+        if (status) return status;
+        if (aioc_json_is_str(key, "partitionKey")) *has_key = true;
         aioc_op_append_text(engine, ",");
         aioc_op_append_body(engine, aioc_text_view(key.ptr, key.len));
         aioc_op_append_text(engine, ":");
@@ -13075,15 +13157,41 @@ static int aioc_op_append_members(aioc_op_engine *engine, const aiocosmos_reques
     return 0;
 }
 
-static int aioc_op_append_policy(aioc_op_engine *engine, aiocosmos_str policy)
+static int aioc_op_append_policy(aioc_op_engine *engine, const aioc_op_property *property, aiocosmos_str policy)
 {
     aiocosmos_json unused;
     const char *error;
     size_t error_at;
-    if (aioc_json_check(policy.ptr, policy.len, aioc_memory_str("indexingMode"), &unused, &error, &error_at) != 0)
-        return aioc_op_refuse_at(engine, "indexing_policy", error, error_at);
-    aioc_op_append_text(engine, ",\"indexingPolicy\":");
+    if (aioc_json_check(policy.ptr, policy.len, aioc_memory_str(""), &unused, &error, &error_at) != 0)
+        return aioc_op_refuse_at(engine, property->field, error, error_at);
+    if (*aioc_text_trim(policy).ptr != property->opens)
+        return aioc_op_refuse(engine, property->field, property->opens == '[' ? "not an array" : "not an object");
+    aioc_op_append_text(engine, ",\"");
+    aioc_op_append_text(engine, property->name);
+    aioc_op_append_text(engine, "\":");
     aioc_op_append_body(engine, policy);
+    return 0;
+}
+
+/* Each key is a list of paths with commas between. One in a name makes pieces that are no paths. */
+static int aioc_op_append_unique_keys(aioc_op_engine *engine, const char *const *keys)
+{
+    aioc_op_append_text(engine, ",\"uniqueKeyPolicy\":{\"uniqueKeys\":[");
+    for (; *keys; keys++) {
+        const char *at = *keys, *before = "{\"paths\":[";
+        for (;; before = ",") {
+            size_t len = strcspn(at, ",");
+            if (*at != '/' || len < 2)
+                return aioc_op_refuse(engine, "unique_keys", "a path starts with '/' and names a property");
+            aioc_op_append_text(engine, before);
+            if (!aioc_json_append_string(engine->memory, &engine->body_text, at, len, false))
+                return aioc_op_refuse(engine, "unique_keys", "not UTF-8, or no memory");
+            if (!at[len]) break;
+            at += len + 1;
+        }
+        aioc_op_append_text(engine, keys[1] ? "]}," : "]}");
+    }
+    aioc_op_append_text(engine, "]}");
     return 0;
 }
 
@@ -13091,6 +13199,7 @@ static int aioc_op_build_container(aioc_op_engine *engine, const aiocosmos_reque
 {
     bool has_key = request->partition_key_paths[0] != NULL;
     int refused = 0;
+    size_t i;
     aioc_op_append_id(engine, request->container);
     if (has_key) refused = aioc_op_append_key_paths(engine, request->partition_key_paths);
     if (!refused && request->body.len) refused = aioc_op_append_members(engine, request, &has_key);
@@ -13104,7 +13213,14 @@ static int aioc_op_build_container(aioc_op_engine *engine, const aiocosmos_reque
         aioc_op_append_text(engine, ",\"defaultTtl\":");
         aioc_op_append_body(engine, aioc_text_view(number, aioc_json_i64_write(request->default_ttl_s, number)));
     }
-    if (request->indexing_policy.len) refused = aioc_op_append_policy(engine, request->indexing_policy);
+    if (request->unique_keys) refused = aioc_op_append_unique_keys(engine, request->unique_keys);
+    for (i = 0; i < AIOC_OP_PROPERTIES && !refused; i++) {
+        const aioc_op_property *property = &aioc_op_properties[i];
+        aiocosmos_str policy;
+        if (!property->opens || !aioc_op_is_given(request, property)) continue;
+        memcpy(&policy, (const char *)request + property->at, sizeof policy);
+        refused = aioc_op_append_policy(engine, property, policy);
+    }
     aioc_op_append_text(engine, "}");
     return refused;
 }
@@ -13124,9 +13240,6 @@ static int aioc_op_check_fields(aioc_op_engine *engine, const aiocosmos_request 
         { "if_none_match", request->if_none_match.ptr != NULL, !kind->write },
         { "session_token", request->session_token.len > 0, kind->item },
         { "if_not_exists", request->if_not_exists, creates },
-        { "partition_key_paths", request->partition_key_paths[0] != NULL, request->kind == AIOCOSMOS_CREATE_CONTAINER },
-        { "indexing_policy", request->indexing_policy.len > 0, shapes },
-        { "default_ttl_s", request->default_ttl_s != 0, shapes },
         { "throughput_ru", request->throughput_ru != 0, creates },
         { "autoscale_max_ru", request->autoscale_max_ru != 0, creates }
     };
@@ -13134,6 +13247,10 @@ static int aioc_op_check_fields(aioc_op_engine *engine, const aiocosmos_request 
     for (i = 0; i < sizeof fields / sizeof *fields; i++)
         if (fields[i].given && !fields[i].belongs)
             return aioc_op_refuse(engine, fields[i].name, "does not belong to this kind of operation");
+    for (i = 0; i < AIOC_OP_PROPERTIES; i++)
+        if (aioc_op_is_given(request, &aioc_op_properties[i]) &&
+            (!shapes || (i < AIOC_OP_CREATE_ONLY && request->kind != AIOCOSMOS_CREATE_CONTAINER)))
+            return aioc_op_refuse(engine, aioc_op_properties[i].field, "does not belong to this kind of operation");
     if (request->throughput_ru && request->autoscale_max_ru)
         return aioc_op_refuse(engine, "autoscale_max_ru", "and throughput_ru are both given");
     return 0;

@@ -680,7 +680,7 @@ TEST(bad_containers_are_refused)
     request.indexing_policy.ptr = "{\"indexingMode\":}";
     request.indexing_policy.len = strlen(request.indexing_policy.ptr);
     refused(client, &request, "indexing_policy:");
-    request.indexing_policy.len = 0;
+    request.indexing_policy.ptr = NULL;
     request.body.ptr = "{\"partitionKey\":{\"paths\":[\"/b\"]}}";
     request.body.len = strlen(request.body.ptr);
     refused(client, &request, "body: \"partitionKey\"");
@@ -724,7 +724,7 @@ TEST(bodies_that_the_library_writes)
                                   "\"defaultTtl\":-1,\"indexingPolicy\":{\"automatic\":true}}");
     request.partition_key_paths[1] = "/user";
     request.default_ttl_s = 0;
-    request.indexing_policy.len = 0;
+    request.indexing_policy.ptr = NULL;
     request.body.ptr = " { \"id\" : \"c\", \"uniqueKeyPolicy\" : {\"uniqueKeys\":[]} } ";
     request.body.len = strlen(request.body.ptr);
     expect_body(client, &request,
