@@ -2454,6 +2454,17 @@ static bool aioc_text_split(aiocosmos_str *rest, char separator, aiocosmos_str *
     return true;
 }
 
+/* What a number says, for people. The last of a table is for all others. */
+typedef struct aioc_text_phrase { int number; const char *text; } aioc_text_phrase;
+
+#define AIOC_TEXT_OTHERS INT_MAX
+
+static const char *aioc_text_of(const aioc_text_phrase *phrase, int number)
+{
+    while (phrase->number != number && phrase->number != AIOC_TEXT_OTHERS) phrase++;
+    return phrase->text;
+}
+
 static const char aioc_text_hex_digits[] = "0123456789abcdef";
 
 /* The value of a hexadecimal digit; -1: it is none. */
@@ -5099,16 +5110,10 @@ static aioc_resolve_kind aioc_resolve_follow(aioc_resolve_message message, size_
     return can_say ? AIOC_RESOLVE_NO_DATA : AIOC_RESOLVE_FAILED;
 }
 
-static const char *aioc_resolve_code_text(unsigned code)
-{
-    switch (code) {
-    case 1:  return "answered FORMERR";
-    case 2:  return "answered SERVFAIL";
-    case 4:  return "answered NOTIMP";
-    case 5:  return "answered REFUSED";
-    default: return "answered with an error";
-    }
-}
+static const aioc_text_phrase aioc_resolve_codes[] = {
+    {1, "answered FORMERR"}, {2, "answered SERVFAIL"}, {4, "answered NOTIMP"}, {5, "answered REFUSED"},
+    {AIOC_TEXT_OTHERS, "answered with an error"}
+};
 
 /* Whether a message has our id and question; servers that refuse may leave the question out. */
 static bool aioc_resolve_is_ours(aioc_resolve_message message, uint32_t id, const aioc_resolve_domain *domain,
@@ -5132,7 +5137,7 @@ static aioc_resolve_kind aioc_resolve_parse_response(const void *bytes, size_t l
                                                      aioc_resolve_response *out)
 {
     aioc_resolve_message message;
-    unsigned code;
+    int code;
     message.bytes = (const unsigned char *)bytes;
     message.len = len;
     memset(out, 0, sizeof *out);
@@ -5142,7 +5147,7 @@ static aioc_resolve_kind aioc_resolve_parse_response(const void *bytes, size_t l
     if (!aioc_resolve_is_ours(message, id, domain, type)) return AIOC_RESOLVE_FOREIGN;
     code = message.bytes[3] & 15;
     if (code == 3) return AIOC_RESOLVE_NO_NAME;
-    out->why = aioc_resolve_code_text(code);
+    out->why = aioc_text_of(aioc_resolve_codes, code);
     if (code != 0) return AIOC_RESOLVE_FAILED;
     if (message.bytes[2] & 0x02) return AIOC_RESOLVE_TRUNCATED;
     return aioc_resolve_follow(message, 12 + domain->len + 4, type, out);
@@ -5165,7 +5170,7 @@ struct aioc_resolve_exchange {
     uint32_t id;
     bool stream;                /* TCP: message and answer stand behind their lengths (RFC 1035, 4.2.2) */
     size_t sent;                /* of the message and, over TCP, its length */
-    aioc_memory_buffer answer;  /* over TCP: its length, too */
+    aioc_memory_buffer answer;  /* over TCP: behind its length */
 };
 
 /* The addresses of one family of one full name: asked for at one server after the other, until one knows. */
@@ -5531,15 +5536,17 @@ static void aioc_resolve_exchange_fail(aioc_resolve_exchange *exchange, const ch
     aioc_resolve_query_ask(query);
 }
 
-static const char *aioc_resolve_io_why(int io)
+static const aioc_text_phrase aioc_resolve_faults[] = {
+    {AIOCOSMOS_IO_CLOSED, "closed the connection"},
+    {AIOCOSMOS_IO_REFUSED, "is not there: nobody listens on its port 53"},
+    {AIOCOSMOS_IO_UNREACHABLE, "cannot be reached"},
+    {AIOCOSMOS_IO_LIMIT, "could not be asked: no file descriptors, ports or memory"},
+    {AIOC_TEXT_OTHERS, "could not be asked: the system refused"}
+};
+
+static void aioc_resolve_exchange_broke(aioc_resolve_exchange *exchange, ptrdiff_t io)
 {
-    switch (io) {
-    case AIOCOSMOS_IO_CLOSED:      return "closed the connection";
-    case AIOCOSMOS_IO_REFUSED:     return "is not there: nobody listens on its port 53";
-    case AIOCOSMOS_IO_UNREACHABLE: return "cannot be reached";
-    case AIOCOSMOS_IO_LIMIT:       return "could not be asked: no file descriptors, ports or memory";
-    default:                       return "could not be asked: the system refused";
-    }
+    aioc_resolve_exchange_fail(exchange, aioc_text_of(aioc_resolve_faults, (int)io));
 }
 
 /* Opens a socket to the server and waits until it can be written to. NULL; or why not, and there is no socket. */
@@ -5549,12 +5556,12 @@ static const char *aioc_resolve_exchange_connect(aioc_resolve_exchange *exchange
     const aiocosmos_platform *platform = reactor->platform;
     intptr_t fd;
     int io = platform->socket_open(platform->user_data, &fd, !stream, aioc_resolve_exchange_peer(exchange));
-    if (io != 0 && io != AIOCOSMOS_IO_AGAIN) return aioc_resolve_io_why(io);
+    if (io != 0 && io != AIOCOSMOS_IO_AGAIN) return aioc_text_of(aioc_resolve_faults, io);
     exchange->source.fd = fd;
     exchange->stream = stream;
     if (aioc_platform_watch(reactor, &exchange->source, AIOCOSMOS_WRITABLE) == 0) return NULL;
     aioc_platform_hang_up(reactor, &exchange->source);
-    return aioc_resolve_io_why(AIOCOSMOS_IO_LIMIT);
+    return aioc_text_of(aioc_resolve_faults, AIOCOSMOS_IO_LIMIT);
 }
 
 /* NULL; or why there is no exchange with that server. Without a random id anybody could answer (RFC 5452, 9.1). */
@@ -5660,33 +5667,26 @@ static void aioc_resolve_exchange_write(aioc_resolve_exchange *exchange)
     if (sent == 0) sent = platform->socket_send(platform->user_data, exchange->source.fd, &slice, 1);
     if (sent == AIOCOSMOS_IO_AGAIN) return;
     if (sent < 0) {
-        aioc_resolve_exchange_fail(exchange, aioc_resolve_io_why((int)sent));
+        aioc_resolve_exchange_broke(exchange, sent);
         return;
     }
     exchange->sent += (size_t)sent;
     if ((size_t)sent < slice.len && exchange->stream) return;
     if (aioc_platform_watch(reactor, &exchange->source, AIOCOSMOS_READABLE) < 0) {
-        aioc_resolve_exchange_fail(exchange, aioc_resolve_io_why(AIOCOSMOS_IO_LIMIT));
+        aioc_resolve_exchange_broke(exchange, AIOCOSMOS_IO_LIMIT);
     }
 }
 
-static void aioc_resolve_exchange_read_datagram(aioc_resolve_exchange *exchange)
-{
-    const aiocosmos_platform *platform = exchange->query->lookup->resolver->reactor->platform;
-    unsigned char message[2048];  /* more than the 512 bytes that a server may send without EDNS */
-    ptrdiff_t got = platform->socket_receive(platform->user_data, exchange->source.fd, message, sizeof message);
-    if (got >= 0) aioc_resolve_exchange_take(exchange, message, (size_t)got);
-    else if (got != AIOCOSMOS_IO_AGAIN) aioc_resolve_exchange_fail(exchange, aioc_resolve_io_why((int)got));
-}
-
-/* The length of the answer and, once it is known, the answer. */
+/* The length of the answer and, once it is known, the answer; of a datagram, more than the 512 bytes that a server may
+ * send without EDNS. */
 static size_t aioc_resolve_exchange_expects(const aioc_resolve_exchange *exchange)
 {
     const unsigned char *length = (const unsigned char *)exchange->answer.data;
+    if (!exchange->stream) return 2048;
     return exchange->answer.len < 2 ? 2 : 2 + (size_t)aioc_text_load16be(length);
 }
 
-static void aioc_resolve_exchange_read_stream(aioc_resolve_exchange *exchange)
+static void aioc_resolve_exchange_read(aioc_resolve_exchange *exchange)
 {
     aioc_resolve *resolver = exchange->query->lookup->resolver;
     const aiocosmos_platform *platform = resolver->reactor->platform;
@@ -5699,8 +5699,13 @@ static void aioc_resolve_exchange_read_stream(aioc_resolve_exchange *exchange)
     }
     got = platform->socket_receive(platform->user_data, exchange->source.fd, answer->data + answer->len, len);
     if (got == AIOCOSMOS_IO_AGAIN) return;
-    if (got <= 0) {
-        aioc_resolve_exchange_fail(exchange, aioc_resolve_io_why(got < 0 ? (int)got : AIOCOSMOS_IO_CLOSED));
+    if (got == 0 && exchange->stream) got = AIOCOSMOS_IO_CLOSED;
+    if (got < 0) {
+        aioc_resolve_exchange_broke(exchange, got);
+        return;
+    }
+    if (!exchange->stream) {
+        aioc_resolve_exchange_take(exchange, (const unsigned char *)answer->data, (size_t)got);
         return;
     }
     answer->len += (size_t)got;
@@ -5712,8 +5717,7 @@ static void aioc_resolve_exchange_ready(aioc_platform_source *source, unsigned r
 {
     aioc_resolve_exchange *exchange = (aioc_resolve_exchange *)source->owner;
     if (ready & AIOCOSMOS_WRITABLE) aioc_resolve_exchange_write(exchange);
-    else if (exchange->stream) aioc_resolve_exchange_read_stream(exchange);
-    else aioc_resolve_exchange_read_datagram(exchange);
+    else aioc_resolve_exchange_read(exchange);
 }
 
 /*--- A look-up's life: begins, runs out of patience, is answered by the host ---*/
@@ -6475,15 +6479,6 @@ static void aioc_tls_say_number(aioc_tls_bear *session, const char *before, unsi
     aioc_tls_say(session, text);
 }
 
-typedef struct aioc_tls_text { int number; const char *text; } aioc_tls_text;
-
-/* The last entry, of number -1, is for all others. */
-static const char *aioc_tls_text_of(const aioc_tls_text *texts, int number)
-{
-    while (texts->number != number && texts->number != -1) texts++;
-    return texts->text;
-}
-
 /* "2026-01-02" */
 static void aioc_tls_say_date(aioc_tls_bear *session, int64_t wall_s)
 {
@@ -6576,12 +6571,12 @@ static void aioc_tls_say_names(aioc_tls_bear *session, const aioc_tls_certificat
     if (listed == 0) aioc_tls_say(session, ": it has no subjectAltName with a DNS name or IP address");
 }
 
-static const aioc_tls_text aioc_tls_signatures[] = {  /* RFC 8017 appendix C */
+static const aioc_text_phrase aioc_tls_signatures[] = {  /* RFC 8017 appendix C */
     {0x02, " is signed with MD5, which is no longer safe"},
     {0x04, " is signed with MD5, which is no longer safe"},
     {0x05, " is signed with SHA-1, which is no longer safe"},
     {0x0A, " is signed with RSA-PSS, which is not supported"},
-    {-1, " has a key or a signature of a kind that is not supported"}
+    {AIOC_TEXT_OTHERS, " has a key or a signature of a kind that is not supported"}
 };
 
 static void aioc_tls_say_signature(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
@@ -6592,7 +6587,7 @@ static void aioc_tls_say_signature(aioc_tls_bear *session, const aioc_tls_certif
     if (oid.len == aioc_tls_oid_rsa[0] + 1u && memcmp(oid.at, aioc_tls_oid_rsa + 1, oid.len - 1) == 0) {
         kind = oid.at[oid.len - 1];
     }
-    aioc_tls_say(session, aioc_tls_text_of(aioc_tls_signatures, kind));
+    aioc_tls_say(session, aioc_text_of(aioc_tls_signatures, kind));
 }
 
 static void aioc_tls_say_validity(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
@@ -6605,14 +6600,14 @@ static void aioc_tls_say_validity(aioc_tls_bear *session, const aioc_tls_certifi
     aioc_tls_say(session, ")");
 }
 
-static const aioc_tls_text aioc_tls_faults[] = {
+static const aioc_text_phrase aioc_tls_faults[] = {
     {BR_ERR_X509_LIMIT_EXCEEDED, " has a key or signature of more than 4096 bits"},
     {BR_ERR_X509_DN_MISMATCH, " did not issue the one before it: the chain is out of order"},
     {BR_ERR_X509_BAD_SIGNATURE, " did not sign the one before it: the signature is wrong"},
     {BR_ERR_X509_NOT_CA, " may not issue certificates: it is no CA, or too far down"},
     {BR_ERR_X509_FORBIDDEN_KEY_USAGE, " is not meant for this: its key usage forbids it"},
     {BR_ERR_X509_CRITICAL_EXTENSION, " has a critical extension that is not understood"},
-    {-1, " is damaged"}
+    {AIOC_TEXT_OTHERS, " is damaged"}
 };
 
 /* Says why BearSSL's engine refuses the certificate that it just got. */
@@ -6628,7 +6623,7 @@ static void aioc_tls_judge_explain(aioc_tls_judge *judge, const aioc_tls_certifi
         aioc_tls_say_number(session, " has an RSA key of only ", aioc_tls_certificate_rsa_bits(certificate),
                             " bits: 2048 is the least");
         break;
-    default: aioc_tls_say(session, aioc_tls_text_of(aioc_tls_faults, judge->verdict)); break;
+    default: aioc_tls_say(session, aioc_text_of(aioc_tls_faults, judge->verdict)); break;
     }
 }
 
@@ -6800,7 +6795,7 @@ static const br_x509_class aioc_tls_judge_class = {
 /*--- Why a handshake or a connection failed ---*/
 
 /* RFC 5246 7.2, RFC 6066, and what each mostly means to a client. */
-static const aioc_tls_text aioc_tls_alerts[] = {
+static const aioc_text_phrase aioc_tls_alerts[] = {
     {0, "close_notify"}, {10, "unexpected_message"}, {20, "bad_record_mac"}, {22, "record_overflow"},
     {40, "handshake_failure: nothing in common, or it wants a client's certificate"}, {42, "bad_certificate"},
     {43, "unsupported_certificate"}, {44, "certificate_revoked"}, {45, "certificate_expired"},
@@ -6809,10 +6804,10 @@ static const aioc_tls_text aioc_tls_alerts[] = {
     {71, "insufficient_security"}, {80, "internal_error"}, {86, "inappropriate_fallback"}, {90, "user_canceled"},
     {100, "no_renegotiation"}, {109, "missing_extension"}, {110, "unsupported_extension"},
     {112, "unrecognized_name: it serves no such host"}, {116, "certificate_required: it wants one from its clients"},
-    {120, "no_application_protocol"}, {-1, "unknown"}
+    {120, "no_application_protocol"}, {AIOC_TEXT_OTHERS, "unknown"}
 };
 
-static const aioc_tls_text aioc_tls_errors[] = {
+static const aioc_text_phrase aioc_tls_errors[] = {
     {BR_ERR_BAD_PARAM, "the server sent a malformed handshake message"},
     {BR_ERR_BAD_VERSION, "the server changed the TLS version within the connection"},
     {BR_ERR_BAD_LENGTH, "the server sent a record of impossible length"},
@@ -6827,7 +6822,7 @@ static const aioc_tls_text aioc_tls_errors[] = {
     {BR_ERR_INVALID_ALGORITHM, "the server chose a curve or signature that was not offered"},
     {BR_ERR_BAD_SIGNATURE, "the server's signature is wrong: it does not hold the key of its certificate"},
     {BR_ERR_WRONG_KEY_USAGE, "the server's certificate has a key of the wrong kind, or not for signatures"},
-    {-1, "the server broke the TLS protocol"}
+    {AIOC_TEXT_OTHERS, "the server broke the TLS protocol"}
 };
 
 /* Of a server that speaks something else: what that looks like. */
@@ -6876,13 +6871,13 @@ static void aioc_tls_fail(aioc_tls_bear *session, int error)
     } else if (error >= BR_ERR_RECV_FATAL_ALERT) {
         aioc_tls_say(session, handshake ? "the server refused the TLS handshake: alert "
                                         : "the server ended the TLS connection: alert ");
-        aioc_tls_say(session, aioc_tls_text_of(aioc_tls_alerts, error - BR_ERR_RECV_FATAL_ALERT));
+        aioc_tls_say(session, aioc_text_of(aioc_tls_alerts, error - BR_ERR_RECV_FATAL_ALERT));
         aioc_tls_say_number(session, " (", (unsigned)(error - BR_ERR_RECV_FATAL_ALERT), ")");
     } else if (handshake && session->seen_len > 0 &&
                (error == BR_ERR_UNSUPPORTED_VERSION || session->seen[0] - 20u > 3)) {
         aioc_tls_say_alien(session);
     } else {
-        aioc_tls_say(session, aioc_tls_text_of(aioc_tls_errors, error));
+        aioc_tls_say(session, aioc_text_of(aioc_tls_errors, error));
     }
 }
 
@@ -8296,17 +8291,14 @@ static void aioc_pool_open_failed_because(aioc_pool_connection *connection, int 
     aioc_pool_open_failed(connection, error, aioc_pool_say(connection->pool, what, why));
 }
 
-static const char *aioc_pool_why(int io)
-{
-    switch (io) {
-    case AIOCOSMOS_IO_REFUSED:     return "refused: nobody listens there";
-    case AIOCOSMOS_IO_UNREACHABLE: return "failed: the host cannot be reached (no route, firewall, no answer in time)";
-    case AIOCOSMOS_IO_LIMIT:       return "failed: this machine is out of descriptors, ports or memory";
-    case AIOCOSMOS_IO_UNSUPPORTED: return "failed: this machine does not support that kind of address";
-    case AIOCOSMOS_IO_CLOSED:      return "failed: the other side closed the connection at once";
-    default:                       return "failed: the system refused";
-    }
-}
+static const aioc_text_phrase aioc_pool_faults[] = {
+    {AIOCOSMOS_IO_REFUSED, "refused: nobody listens there"},
+    {AIOCOSMOS_IO_UNREACHABLE, "failed: the host cannot be reached (no route, firewall, no answer in time)"},
+    {AIOCOSMOS_IO_LIMIT, "failed: this machine is out of descriptors, ports or memory"},
+    {AIOCOSMOS_IO_UNSUPPORTED, "failed: this machine does not support that kind of address"},
+    {AIOCOSMOS_IO_CLOSED, "failed: the other side closed the connection at once"},
+    {AIOC_TEXT_OTHERS, "failed: the system refused"}
+};
 
 /* Somebody waits for whom no connection is on its way, or it should be warm here, and one may be opened. */
 static bool aioc_pool_wants_connection(const aioc_pool *pool)
@@ -8493,7 +8485,7 @@ static void aioc_pool_dial_on(aioc_pool_connection *connection)
         }
         aioc_pool_try_failed(connection, which, io);
     }
-    if (dial->open == 0) aioc_pool_dial_failed(connection, dial->failed, aioc_pool_why(dial->io));
+    if (dial->open == 0) aioc_pool_dial_failed(connection, dial->failed, aioc_text_of(aioc_pool_faults, dial->io));
 }
 
 static void aioc_pool_stagger_fire(aioc_platform_timer *timer)
@@ -10000,53 +9992,28 @@ static bool aioc_protocol_session_write(aioc_memory *memory, aioc_memory_buffer 
 
 /*--- Statuses in words ---*/
 
+static const aioc_text_phrase aioc_protocol_statuses[] = {
+    {AIOCOSMOS_OK, "OK"}, {AIOCOSMOS_E_ARGUMENT, "refused argument"}, {AIOCOSMOS_E_NOMEM, "out of memory"},
+    {AIOCOSMOS_E_FULL, "full"}, {AIOCOSMOS_E_CANCELLED, "cancelled"}, {AIOCOSMOS_E_SHUTDOWN, "shut down"},
+    {AIOCOSMOS_E_TIMEOUT, "timed out"}, {AIOCOSMOS_E_DNS, "name not resolved"},
+    {AIOCOSMOS_E_CONNECT, "connection failed"}, {AIOCOSMOS_E_TLS, "TLS failed"},
+    {AIOCOSMOS_E_PROTOCOL, "not a valid answer"}, {AIOCOSMOS_E_TOO_LARGE, "answer too large"},
+    {AIOCOSMOS_E_REENTERED, "called inside a callback"}, {AIOCOSMOS_E_DESTROYED, "client destroyed"},
+    {AIOCOSMOS_E_AUTH, "no token"},
+    {200, "OK"}, {201, "Created"}, {202, "Accepted"}, {204, "No Content"}, {207, "Multi-Status"},
+    {304, "Not Modified"},
+    {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"}, {404, "Not Found"},
+    {405, "Method Not Allowed"}, {408, "Request Timeout"}, {409, "Conflict"}, {410, "Gone"},
+    {411, "Length Required"}, {412, "Precondition Failed"}, {413, "Content Too Large"}, {423, "Locked"},
+    {424, "Failed Dependency"}, {429, "Too Many Requests"}, {431, "Request Header Fields Too Large"},
+    {449, "Retry With"},
+    {500, "Internal Server Error"}, {501, "Not Implemented"}, {502, "Bad Gateway"}, {503, "Service Unavailable"},
+    {504, "Gateway Timeout"}, {AIOC_TEXT_OTHERS, "unknown status"}
+};
+
 static const char *aioc_protocol_status_text(int status)
 {
-    switch (status) {
-    case AIOCOSMOS_OK: return "OK";
-    case AIOCOSMOS_E_ARGUMENT: return "refused argument";
-    case AIOCOSMOS_E_NOMEM: return "out of memory";
-    case AIOCOSMOS_E_FULL: return "full";
-    case AIOCOSMOS_E_CANCELLED: return "cancelled";
-    case AIOCOSMOS_E_SHUTDOWN: return "shut down";
-    case AIOCOSMOS_E_TIMEOUT: return "timed out";
-    case AIOCOSMOS_E_DNS: return "name not resolved";
-    case AIOCOSMOS_E_CONNECT: return "connection failed";
-    case AIOCOSMOS_E_TLS: return "TLS failed";
-    case AIOCOSMOS_E_PROTOCOL: return "not a valid answer";
-    case AIOCOSMOS_E_TOO_LARGE: return "answer too large";
-    case AIOCOSMOS_E_REENTERED: return "called inside a callback";
-    case AIOCOSMOS_E_DESTROYED: return "client destroyed";
-    case AIOCOSMOS_E_AUTH: return "no token";
-    case 200: return "OK";
-    case 201: return "Created";
-    case 202: return "Accepted";
-    case 204: return "No Content";
-    case 207: return "Multi-Status";
-    case 304: return "Not Modified";
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 408: return "Request Timeout";
-    case 409: return "Conflict";
-    case 410: return "Gone";
-    case 411: return "Length Required";
-    case 412: return "Precondition Failed";
-    case 413: return "Content Too Large";
-    case 423: return "Locked";
-    case 424: return "Failed Dependency";
-    case 429: return "Too Many Requests";
-    case 431: return "Request Header Fields Too Large";
-    case 449: return "Retry With";
-    case 500: return "Internal Server Error";
-    case 501: return "Not Implemented";
-    case 502: return "Bad Gateway";
-    case 503: return "Service Unavailable";
-    case 504: return "Gateway Timeout";
-    default: return status < 0 ? "unknown error" : "unknown status";
-    }
+    return aioc_text_of(aioc_protocol_statuses, status);
 }
 
 /* What a failure means and what to do about it. A sub-status alone means nothing: 1002 is one thing under 404,
