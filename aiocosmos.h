@@ -11067,7 +11067,7 @@ typedef struct aioc_op_spec {
     bool reads_definition;         /* that its answer is the container's definition */
     aiocosmos_str container_link;  /* whose session tokens apply; len 0: none */
     aiocosmos_str pk_text;         /* partition key header value; len 0: none */
-    bool by_range;                 /* pk_text is the id of a partition key range: 410 is its owner's affair */
+    bool by_range;                 /* pk_text is the id of a partition key range: where it went is its owner's affair */
     aiocosmos_str lines;           /* header lines of this request, each ending in CR LF */
     aiocosmos_str session_token;
     aiocosmos_str body;
@@ -12241,9 +12241,9 @@ static aioc_op_verdict aioc_op_judge(const aioc_op_situation *now, const aioc_op
     verdict.doubt = now->doubt || (now->write && outcome->sent && unclear);
     verdict.fate = (uint8_t)(verdict.doubt ? AIOCOSMOS_FATE_MAYBE_APPLIED
                                            : outcome->from_service ? AIOCOSMOS_FATE_ANSWERED : AIOCOSMOS_FATE_NOT_SENT);
-    if (rule.reason == AIOC_OP_RANGES && now->by_range) return verdict;
-    verdict.reason = rule.reason;
     verdict.forget_metadata = rule.reason == AIOC_OP_METADATA;
+    if (now->by_range && (rule.reason == AIOC_OP_RANGES || rule.reason == AIOC_OP_METADATA)) return verdict;
+    verdict.reason = rule.reason;
     if (verdict.doubt && !now->repeatable) return verdict;
     verdict.sign_anew = (outcome->clock_was_off || outcome->token_expired) && !now->fresh_signature;
     verdict.counts = !verdict.sign_anew && rule.reason != AIOC_OP_MOVED &&
@@ -16428,6 +16428,7 @@ typedef struct aioc_feeds_fan {
     uint32_t levels;     /* of the partition key that is asked for, perhaps not all */
     uint32_t component;  /* of hybrid search: the one that is read */
 
+    bool     anew;              /* it has begun anew, for the container is another one */
     bool     changes;           /* it is a change feed: */
     bool     from_now, by_key;  /* by_key: one partition key is asked by itself, not by its range */
     bool     cold_due;          /* a range without news may be asked beside those that have some */
@@ -18331,6 +18332,29 @@ static bool aioc_feeds_is_gone(const aiocosmos_result *result)
            (result->sub_status == 1002 || result->sub_status == 1007 || result->sub_status == 1008);
 }
 
+/* What was asked for was meant for a container that is no more. */
+static bool aioc_feeds_is_of_another(const aiocosmos_result *result)
+{
+    return aioc_op_rule_of(result->status, result->sub_status).reason == AIOC_OP_METADATA;
+}
+
+/* Nothing of a container goes on in another one. False: too late, for rows of it have been taken. */
+static bool aioc_feeds_begin_anew(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    if (fan->seen || fan->from.place || aioc_feeds_max(&fan->edges).len || fan->anew || fan->changes) return false;
+    aioc_feeds_drop_streams(fan);
+    aioc_rows_groups_close(&fan->groups);
+    aioc_rows_best_close(&fan->best);
+    if (fan->plan) aioc_plan_release(fan->memory, fan->plan);
+    fan->plan = NULL;
+    fan->info = &fan->plain;
+    fan->stage = AIOC_FEEDS_PREPARING;
+    fan->anew = true;
+    aioc_feeds_stir(query);
+    return true;
+}
+
 /* A stream that nobody reads any more is free once nothing is under way for it. */
 static void aioc_feeds_stream_left(aioc_feeds_stream *stream)
 {
@@ -18401,13 +18425,15 @@ static void aioc_feeds_answer_came(aioc_op *op, const aiocosmos_result *result)
     }
     aioc_feeds_stir(query);
     if (fan->changes && aioc_feeds_is_another(fan, result)) return;
+    if (aioc_feeds_is_of_another(result) && aioc_feeds_begin_anew(query)) return;
     query->busy++;  /* what it has is not taken back meanwhile */
     asked = aioc_feeds_note_range(stream, op, result);
     status = stream->stale || fan->yielded ? 0 : aioc_feeds_take_any(stream, result, asked);
     query->busy--;
     stream->stale = false;
     if (status == 0) fan->ranges.pause_ms = 0;
-    else if (!aioc_feeds_is_gone(result) || fan->by_key) aioc_feeds_stream_failed(stream, result, status);
+    else if (fan->by_key || !(aioc_feeds_is_gone(result) || (fan->changes && aioc_feeds_is_of_another(result))))
+        aioc_feeds_stream_failed(stream, result, status);
     else {
         stream->hot = false;  /* as long as it takes, it is asked when a page is owed, not ahead */
         aioc_feeds_watch_gone(&fan->ranges, stream->version);
@@ -18998,7 +19024,7 @@ static bool aioc_feeds_write_token(aioc_feeds_query *query)
     if (query->ended) return true;
     memset(&position, 0, sizeof position);
     position.question = query->question;
-    memcpy(position.rid, fan->ranges.container->rid, sizeof position.rid);
+    memcpy(position.rid, fan->rid, sizeof position.rid);
     position.skip_left = fan->skip_left;
     position.take_left = fan->take_left;
     position.rest_min = aioc_memory_str("FF");
@@ -19006,7 +19032,6 @@ static bool aioc_feeds_write_token(aioc_feeds_query *query)
     if (!pieces) return false;
     if (fan->changes) {
         position.place = AIOC_POSITION_IN_CHANGES;
-        memcpy(position.rid, fan->rid, sizeof position.rid);
         position.skip_left = fan->since;
         position.take_left = fan->by_key ? 0 : UINT64_MAX;
     } else if (fan->stage == AIOC_FEEDS_GIVING) {
@@ -19503,6 +19528,7 @@ static void aioc_feeds_begin(aioc_feeds_query *query)
     const aioc_plan_info *info = fan->plan ? &fan->plan->info : &fan->plain;
     aioc_feeds_sink sink = aioc_feeds_sink_of(fan->plan, info);
     int status = 0;
+    memcpy(fan->rid, fan->ranges.container->rid, sizeof fan->rid);
     fan->skip_left = info->has_offset ? info->offset : 0;
     fan->take_left = info->has_limit ? info->limit : UINT64_MAX;
     if (info->has_top && info->top < fan->take_left) fan->take_left = info->top;
@@ -19826,6 +19852,9 @@ static void aioc_feeds_work_on(aioc_feeds_query *query)
     aioc_feeds_fan *fan = query->fan;
     if (!fan || query->closed || query->feeds->engine->closing) return;
     query->busy++;  /* callbacks may close it */
+    if (fan->stage == AIOC_FEEDS_READING && !fan->changes &&
+        !aioc_feeds_same_rid(fan->rid, fan->ranges.container->rid) && !aioc_feeds_begin_anew(query))
+        aioc_feeds_break(fan, 400, "the container was deleted, and created anew under its name: open the query anew");
     if (query->op && fan->unshown) {
         aioc_feeds_show_page(query);
     } else if (query->op && !fan->tally.status) {
@@ -20635,7 +20664,7 @@ static void aioc_feeds_page_of_part_came(aioc_feeds_part *part, const aiocosmos_
         part->state = AIOC_FEEDS_PART_MORE;
     } else if (status == AIOCOSMOS_E_TOO_LARGE) {
         aioc_feeds_give_back(part, true);  /* one is larger than an answer may be: only that one fails */
-    } else if (aioc_feeds_is_gone(result) && part->pk_at == AIOC_FEEDS_NO_PAIR) {
+    } else if ((aioc_feeds_is_gone(result) || aioc_feeds_is_of_another(result)) && part->pk_at == AIOC_FEEDS_NO_PAIR) {
         if (!aioc_feeds_part_gone(part)) aioc_feeds_part_failed(part, status, result->message.ptr);
     } else if (result->status) {
         aioc_feeds_part_failed(part, status, result->message.ptr);
