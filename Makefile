@@ -25,8 +25,14 @@ EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard examples/*.c))
 ifneq ($(shell command -v $(CXX)),)
 EXAMPLES += $(patsubst %.cc,$(B)/%,$(wildcard examples/*.cc))
 endif
+
+# Examples for the loops of others are built where those are, and where one descriptor speaks for the client.
+needs    = $(patsubst -I%,-isystem %,$(shell pkg-config --cflags --libs $(1) 2>/dev/null))
+LIBUV   := $(call needs,libuv)
+GLIB    := $(call needs,glib-2.0)
+EXAMPLES := $(filter-out $(if $(LIBUV),,%/libuv_host) $(if $(GLIB),,%/glib_host),$(EXAMPLES))
 ifneq ($(shell uname -s),Linux)
-EXAMPLES := $(filter-out %/epoll_host,$(EXAMPLES))
+EXAMPLES := $(filter-out %/epoll_host %/libuv_host %/glib_host,$(EXAMPLES))
 endif
 TESTS    := $(patsubst %.c,$(B)/%,$(wildcard tests/*.c))
 
@@ -126,6 +132,9 @@ $(B)/examples/%: examples/%.c | build/bearssl
 	$(TEST) $(LINK)
 
 $(B)/examples/telemetry: TEST_CFLAGS = $(CFLAGS)
+$(B)/examples/libuv_host: LINK += $(LIBUV)
+$(B)/examples/glib_host: LINK += $(GLIB)
+$(B)/examples/one_client_a_thread: LINK += -pthread
 
 $(B)/examples/%: examples/%.cc | build/bearssl
 	$(C++) $(LINK)

@@ -30,7 +30,7 @@ static void store_reading(aiocosmos_client *client)
     aiocosmos_request request = {0};
     request.kind = AIOCOSMOS_UPSERT_ITEM;
     request.container = "readings";
-    request.pk = aiocosmos_pk1(aiocosmos_s("roof"));
+    request.pk = aiocosmos_pk_s("roof");
     request.body.len = (size_t)snprintf(text, sizeof text, "{\"id\":\"%d\",\"station\":\"roof\"}", ++taken);
     request.body.ptr = text;
     request.done = on_stored;
@@ -91,3 +91,5 @@ int main(void)
     printf("%d of %d readings stored\n", stored, READINGS);
     return stored == READINGS ? 0 : 1;
 }
+/* In Java, with azure-cosmos, the event loop is Netty's, on threads of its own, and calls back there:
+ *     readings.upsertItem(reading).subscribe(answer -> stored.incrementAndGet(), error -> log(error)); */

@@ -1,5 +1,11 @@
 /* hello.c: a database, a container, one item written and read back. With AIOCOSMOS_CONNECTION_STRING unset it talks to
- * the emulator: build/aiocosmos-emulator & */
+ * the emulator: build/aiocosmos-emulator &
+ *
+ * In Python, with azure-cosmos, which waits in each line:
+ *     database = CosmosClient(endpoint, key).create_database_if_not_exists("hello")
+ *     players = database.create_container_if_not_exists("players", PartitionKey(path="/region"))
+ *     players.upsert_item({"id": "ann", "region": "eu", "score": 7})
+ *     print(players.read_item("ann", partition_key="eu")) */
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include <stdio.h>

@@ -78,7 +78,7 @@ int main() try {
     if (done != 2) return 1;                     // said by on_failure
     save.kind = AIOCOSMOS_UPSERT_ITEM;
     save.container = "scores";
-    save.pk = aiocosmos_pk1(aiocosmos_s("autumn"));
+    save.pk = aiocosmos_pk_s("autumn");
     for (int i = 0; i <= 100; i++) {             // all are under way together
         std::string id = "player-" + std::to_string(i), score = std::to_string(i * 37 % 101);
         std::string text = "{\"id\":\"" + id + "\",\"season\":\"autumn\",\"score\":" + score + "}";
@@ -97,3 +97,7 @@ int main() try {
     });
     return done == 103 && rank == 3 ? 0 : 1;
 } catch (const std::exception &e) { std::printf("%s\n", e.what()); return 1; }
+// In JavaScript, with @azure/cosmos:
+//     await Promise.all(players.map(player => scores.items.upsert(player)));
+//     const top = "SELECT TOP 3 c.id, c.score FROM c ORDER BY c.score DESC";
+//     const { resources } = await scores.items.query(top, { partitionKey: "autumn" }).fetchAll();

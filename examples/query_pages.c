@@ -45,7 +45,7 @@ static bool fill_shelf(aiocosmos_client *client)
     if (aiocosmos_run(client, &make, NULL) != 0) return false;
     put.kind = AIOCOSMOS_UPSERT_ITEM;
     put.container = "books";
-    put.pk = aiocosmos_pk1(aiocosmos_s("novels"));
+    put.pk = aiocosmos_pk_s("novels");
     for (int i = 0; i < BOOKS; i++) {
         put.body.len = (size_t)snprintf(text, sizeof text, "{\"id\":\"%d\",\"shelf\":\"novels\",\"number\":%d}", i, i);
         put.body.ptr = text;
@@ -59,7 +59,7 @@ static void on_page(aiocosmos_client *client, const aiocosmos_page *page, void *
     reader *r = user_data;
     aiocosmos_json book = {0};
     int64_t number;
-    if (page->result->status != 0) return;       /* the bookmark stays at this page */
+    if (page->status != 0) return;               /* the bookmark stays at this page */
     printf("%zu books: %.*s\n", page->item_count, (int)page->items.len, page->items.ptr);
     while (aiocosmos_json_next(page->items, NULL, &book))
         if (aiocosmos_json_get_i64(aiocosmos_json_at(book, "/number"), &number) && number == r->books) r->books++;
@@ -73,7 +73,7 @@ static void read_pages(aiocosmos_client *client, reader *r, int pages)
     aiocosmos_query_request request = {0};
     request.container = "books";
     request.sql = "SELECT c.number FROM c ORDER BY c.number";
-    request.pk = aiocosmos_pk1(aiocosmos_s("novels"));
+    request.pk = aiocosmos_pk_s("novels");
     request.page_items_max = 10;
     request.continuation = aiocosmos_text(r->bookmark);          /* goes with this query in this container only */
     r->pages_wanted = pages;
@@ -97,3 +97,7 @@ int main(void)
     printf("%d of %d books, each once and in order\n", r.books, BOOKS);
     return r.books == BOOKS ? 0 : 1;
 }
+/* In JavaScript, with @azure/cosmos:
+ *     const options = { partitionKey: "novels", maxItemCount: 10, continuationToken: bookmark };
+ *     const page = await books.items.query("SELECT c.number FROM c ORDER BY c.number", options).fetchNext();
+ *     bookmark = page.continuationToken;        // page.resources are the books */

@@ -52,7 +52,7 @@ static bool write_post(aiocosmos_client *server, char *cookie, size_t cap)
     aiocosmos_str token;
     write.kind = AIOCOSMOS_UPSERT_ITEM;
     write.container = "posts";
-    write.pk = aiocosmos_pk1(aiocosmos_s("ann"));
+    write.pk = aiocosmos_pk_s("ann");
     write.body.ptr = post;
     write.body.len = strlen(post);
     if (aiocosmos_run(server, &write, NULL) != 0) return false;
@@ -72,7 +72,7 @@ static int read_post(aiocosmos_client *server, const char *cookie)
     replace_all(token, '~', ',');
     read.kind = AIOCOSMOS_READ_ITEM;
     read.container = "posts";
-    read.pk = aiocosmos_pk1(aiocosmos_s("ann"));
+    read.pk = aiocosmos_pk_s("ann");
     read.id = "1";
     read.session_token = aiocosmos_text(token);
     return aiocosmos_run(server, &read, NULL);
@@ -94,3 +94,8 @@ int main(void)
     aiocosmos_destroy(other);
     return ok ? 0 : 1;
 }
+/* In .NET, with Microsoft.Azure.Cosmos:
+ *     var written = await posts.UpsertItemAsync(post, new PartitionKey("ann"));
+ *     string cookie = written.Headers.Session;
+ *     var options = new ItemRequestOptions { SessionToken = cookie };
+ *     await posts.ReadItemAsync<Post>("1", new PartitionKey("ann"), options); */

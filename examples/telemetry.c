@@ -134,7 +134,7 @@ static aiocosmos_pull next_event(aiocosmos_client *client, aiocosmos_bulk_item *
     aiocosmos_jw_str(&w, "status", states[(unsigned)reading(event * 7u + 3u, 0, 10)]);
     aiocosmos_jw_end(&w);
     item->body = aiocosmos_jw_finish(&w);
-    item->pk = aiocosmos_pk1(aiocosmos_s(device_id));
+    item->pk = aiocosmos_pk_s(device_id);
     return AIOCOSMOS_PULL_ITEM;
 }
 
@@ -213,7 +213,7 @@ static bool ask(demo *d, const char *title, const char *sql, const device *about
     request.sql = sql;
     request.params = params;
     request.param_count = param_count;
-    if (about) request.pk = aiocosmos_pk1(aiocosmos_s(about->name));
+    if (about) request.pk = aiocosmos_pk_s(about->name);
     if (aiocosmos_query_open(d->client, &request, &query) < 0) return puts(aiocosmos_last_error(d->client)), false;
     d->rows = 0;
     while (more && d->failures == failures) {
@@ -344,7 +344,7 @@ static aiocosmos_pull next_summary(aiocosmos_client *client, aiocosmos_bulk_item
         if (d->next_hour == HOURS) continue;
         item->kind = AIOCOSMOS_UPSERT_ITEM;
         item->body = write_summary(of, d->next_hour++, text, sizeof text);
-        item->pk = aiocosmos_pk1(aiocosmos_s(of->name));
+        item->pk = aiocosmos_pk_s(of->name);
         return AIOCOSMOS_PULL_ITEM;
     }
     return AIOCOSMOS_PULL_END;
@@ -382,7 +382,7 @@ static bool summarise(demo *d)
     events.param_count = 1;
     for (i = 0; i < DEVICES; i++) {
         device *of = &d->devices[i];
-        events.pk = aiocosmos_pk1(aiocosmos_s(of->name));
+        events.pk = aiocosmos_pk_s(of->name);
         if (aiocosmos_query_open(d->client, &events, &of->query) < 0 ||
             aiocosmos_cursor_next(d->client, of->query, events_read, of) < 0)
             return puts(aiocosmos_last_error(d->client)), false;

@@ -31,6 +31,7 @@ tell() {
     else
         [ "${2:-0}" -gt 0 ] || failed=$((failed + 1))
         cat "$output"
+        [ "$status" -ne 124 ] || status="$status: out of time, TEST_TIMEOUT=${TEST_TIMEOUT:-300}"
         echo "[$ended/$count] $program failed (exit status $status)"
     fi
     passed=$((passed + ${1:-0})) failed=$((failed + ${2:-0})) skipped=$((skipped + ${3:-0}))
