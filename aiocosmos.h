@@ -303,7 +303,10 @@ AIOCOSMOS_API const aiocosmos_platform *aiocosmos_system_platform(void);
  *----------------------------------------------------------------------------*/
 
 typedef struct aiocosmos_result aiocosmos_result;
+typedef struct aiocosmos_op_info aiocosmos_op_info;
 typedef void (*aiocosmos_done_fn)(aiocosmos_client *client, const aiocosmos_result *result, void *user_data);
+typedef void (*aiocosmos_result_fn)(aiocosmos_client *client, const aiocosmos_result *result,
+                                    const aiocosmos_op_info *info, void *user_data);
 
 /* Defaults of the options below. */
 #define AIOCOSMOS_DEFAULT_CONNECTIONS          100u
@@ -364,7 +367,10 @@ typedef struct aiocosmos_options {
 
     /* Hooks. */
     aiocosmos_resolve_fn resolve_fn; void *resolve_user_data; /* default: our own resolver */
-    aiocosmos_done_fn on_failure; void *on_failure_user_data; /* sees each failed result, before its own callback */
+    aiocosmos_result_fn on_result; void *on_result_user_data; /* sees every result once, before its own callback: of an
+                                                               * operation, a page, a bulk's item, a bulk, a read of
+                                                               * many; not what the library asks for itself */
+    aiocosmos_done_fn on_failure; void *on_failure_user_data; /* sees each of them that failed, next */
     const aiocosmos_platform *platform;                       /* default: the system's; must outlive the client */
     const char *user_agent;                                   /* put before ours; ASCII, at most 200 bytes */
     aiocosmos_allocator allocator;
@@ -546,8 +552,16 @@ typedef enum aiocosmos_kind {          /* 0 is no kind, so that a forgotten kind
     AIOCOSMOS_DELETE_ITEM,
     AIOCOSMOS_READ_CONTAINER, AIOCOSMOS_CREATE_CONTAINER, AIOCOSMOS_REPLACE_CONTAINER, AIOCOSMOS_DELETE_CONTAINER,
     AIOCOSMOS_READ_DATABASE, AIOCOSMOS_CREATE_DATABASE, AIOCOSMOS_DELETE_DATABASE,
-    AIOCOSMOS_READ_ACCOUNT
+    AIOCOSMOS_READ_ACCOUNT,
+    AIOCOSMOS_QUERY_PAGE, AIOCOSMOS_CHANGES_PAGE, AIOCOSMOS_READ_MANY, AIOCOSMOS_BULK    /* of results only */
 } aiocosmos_kind;
+
+/* What a result is of, lent with it. len 0: it has none, or it stands in the body, as the id of an item to create. */
+struct aiocosmos_op_info {
+    aiocosmos_str database;
+    aiocosmos_kind kind;
+    aiocosmos_str container, id;
+};
 
 /* One struct for every operation with one answer. Fields that do not belong to the kind are refused. Strings are
  * UTF-8 and copied; what is an aiocosmos_str takes what a result has as it is. */
@@ -559,7 +573,8 @@ typedef struct aiocosmos_request {
     aiocosmos_pk pk;                   /* items: required, as the body has it; it is not taken from there */
     aiocosmos_str body;                /* JSON: the item; the patch, [{"op":"set","path":"/a","value":1},...], up to ten
                                         * of add, set, replace, remove, incr, move, or
-                                        * {"condition":...,"operations":[...]}; or a container's further properties */
+                                        * {"condition":...,"operations":[...]}; or a container's further properties, in
+                                        * replace as it was read: what has no field below; near misses are refused */
     aiocosmos_str if_match;            /* an ETag with its quotes, or "*": write only if the item still is that one;
                                         * ptr NULL: no condition; one of length 0 is refused */
     aiocosmos_str if_none_match;       /* read: 304 if the item still is that version */
@@ -571,8 +586,19 @@ typedef struct aiocosmos_request {
     bool     want_body;                /* item writes answer without the document unless set, which is cheaper */
     bool     if_not_exists;            /* create database or container: 409 becomes 0, without a body */
     const char *partition_key_paths[3];         /* create container: "/tenant", "/user", ... */
-    aiocosmos_str indexing_policy;     /* create or replace container: a JSON object */
-    int32_t  default_ttl_s;            /* container: 0 off; -1 on, items carry their own; > 0 seconds */
+    const char *const *unique_keys;    /* create container: the paths of each key, {"/mail", "/guild,/rank", NULL}: no
+                                        * two items of one partition key have the same values there: 409 */
+    /* Create or replace container: JSON as the service has it. Replace resets what stands neither here nor in body. */
+    aiocosmos_str indexing_policy;     /* {"indexingMode":"consistent","excludedPaths":[{"path":"/log/?"}]} */
+    aiocosmos_str conflict_resolution_policy;   /* {"mode":"LastWriterWins","conflictResolutionPath":"/score"} */
+    aiocosmos_str vector_embedding_policy;      /* {"vectorEmbeddings":[{"path":"/v","dataType":"float32",
+                                                 * "dimensions":3,"distanceFunction":"cosine"}]} */
+    aiocosmos_str full_text_policy;    /* {"defaultLanguage":"en-US","fullTextPaths":[{"path":"/text"}]} */
+    aiocosmos_str computed_properties; /* [{"name":"lower","query":"SELECT VALUE LOWER(c.name) FROM c"}] */
+    aiocosmos_str change_feed_policy;  /* {"retentionDuration":1440}: minutes for which all versions are kept */
+    int32_t  default_ttl_s;            /* create or replace container: above 0: an item is deleted so many seconds after
+                                        * its last write, or as its own "ttl" says; -1: only where it has one; 0: never,
+                                        * whatever it has, unless body has "defaultTtl" */
     uint32_t throughput_ru;            /* create database or container: manual RU/s */
     uint32_t autoscale_max_ru;         /* or the autoscale maximum */
     uint32_t timeout_ms;               /* (default: the client's request_timeout_ms; OFF: none) */
@@ -1713,6 +1739,16 @@ static int aioc_platform_watch(aioc_platform_reactor *reactor, aioc_platform_sou
     return 0;
 }
 
+/* Closes the source's socket, if it has one: fd < 0 says that it has none. */
+static void aioc_platform_hang_up(aioc_platform_reactor *reactor, aioc_platform_source *source)
+{
+    const aiocosmos_platform *platform = reactor->platform;
+    if (source->fd < 0) return;
+    aioc_platform_watch(reactor, source, 0);
+    platform->socket_close(platform->user_data, source->fd);
+    source->fd = -1;
+}
+
 static int aioc_platform_fetch(aioc_platform_reactor *reactor, int timeout_ms)
 {
     const aiocosmos_platform *platform = reactor->platform;
@@ -2416,6 +2452,17 @@ static bool aioc_text_split(aiocosmos_str *rest, char separator, aiocosmos_str *
     if (rest->len == 0) return false;
     *rest = aioc_text_behind(*rest, part->len + (end != NULL));
     return true;
+}
+
+/* What a number says, for people. The last of a table is for all others. */
+typedef struct aioc_text_phrase { int number; const char *text; } aioc_text_phrase;
+
+#define AIOC_TEXT_OTHERS INT_MAX
+
+static const char *aioc_text_of(const aioc_text_phrase *phrase, int number)
+{
+    while (phrase->number != number && phrase->number != AIOC_TEXT_OTHERS) phrase++;
+    return phrase->text;
 }
 
 static const char aioc_text_hex_digits[] = "0123456789abcdef";
@@ -5063,16 +5110,10 @@ static aioc_resolve_kind aioc_resolve_follow(aioc_resolve_message message, size_
     return can_say ? AIOC_RESOLVE_NO_DATA : AIOC_RESOLVE_FAILED;
 }
 
-static const char *aioc_resolve_code_text(unsigned code)
-{
-    switch (code) {
-    case 1:  return "answered FORMERR";
-    case 2:  return "answered SERVFAIL";
-    case 4:  return "answered NOTIMP";
-    case 5:  return "answered REFUSED";
-    default: return "answered with an error";
-    }
-}
+static const aioc_text_phrase aioc_resolve_codes[] = {
+    {1, "answered FORMERR"}, {2, "answered SERVFAIL"}, {4, "answered NOTIMP"}, {5, "answered REFUSED"},
+    {AIOC_TEXT_OTHERS, "answered with an error"}
+};
 
 /* Whether a message has our id and question; servers that refuse may leave the question out. */
 static bool aioc_resolve_is_ours(aioc_resolve_message message, uint32_t id, const aioc_resolve_domain *domain,
@@ -5096,7 +5137,7 @@ static aioc_resolve_kind aioc_resolve_parse_response(const void *bytes, size_t l
                                                      aioc_resolve_response *out)
 {
     aioc_resolve_message message;
-    unsigned code;
+    int code;
     message.bytes = (const unsigned char *)bytes;
     message.len = len;
     memset(out, 0, sizeof *out);
@@ -5106,7 +5147,7 @@ static aioc_resolve_kind aioc_resolve_parse_response(const void *bytes, size_t l
     if (!aioc_resolve_is_ours(message, id, domain, type)) return AIOC_RESOLVE_FOREIGN;
     code = message.bytes[3] & 15;
     if (code == 3) return AIOC_RESOLVE_NO_NAME;
-    out->why = aioc_resolve_code_text(code);
+    out->why = aioc_text_of(aioc_resolve_codes, code);
     if (code != 0) return AIOC_RESOLVE_FAILED;
     if (message.bytes[2] & 0x02) return AIOC_RESOLVE_TRUNCATED;
     return aioc_resolve_follow(message, 12 + domain->len + 4, type, out);
@@ -5129,7 +5170,7 @@ struct aioc_resolve_exchange {
     uint32_t id;
     bool stream;                /* TCP: message and answer stand behind their lengths (RFC 1035, 4.2.2) */
     size_t sent;                /* of the message and, over TCP, its length */
-    aioc_memory_buffer answer;  /* over TCP: its length, too */
+    aioc_memory_buffer answer;  /* over TCP: behind its length */
 };
 
 /* The addresses of one family of one full name: asked for at one server after the other, until one knows. */
@@ -5474,25 +5515,15 @@ static const aiocosmos_address *aioc_resolve_exchange_peer(const aioc_resolve_ex
     return &exchange->query->lookup->config.servers[exchange->server];
 }
 
-static void aioc_resolve_exchange_hang_up(aioc_resolve_exchange *exchange)
-{
-    aioc_resolve *resolver = exchange->query->lookup->resolver;
-    const aiocosmos_platform *platform = resolver->reactor->platform;
-    if (exchange->source.fd < 0) return;
-    aioc_platform_watch(resolver->reactor, &exchange->source, 0);
-    platform->socket_close(platform->user_data, exchange->source.fd);
-    exchange->source.fd = -1;
-}
-
 static void aioc_resolve_exchange_close(aioc_resolve_exchange *exchange)
 {
-    aioc_memory *memory = exchange->query->lookup->resolver->memory;
+    aioc_resolve *resolver = exchange->query->lookup->resolver;
     aioc_resolve_exchange **link = &exchange->query->exchanges;
     while (*link != exchange) link = &(*link)->next;
     *link = exchange->next;
-    aioc_resolve_exchange_hang_up(exchange);
-    aioc_memory_buffer_free(memory, &exchange->answer);
-    aioc_memory_free(memory, exchange, sizeof *exchange);
+    aioc_platform_hang_up(resolver->reactor, &exchange->source);
+    aioc_memory_buffer_free(resolver->memory, &exchange->answer);
+    aioc_memory_free(resolver->memory, exchange, sizeof *exchange);
 }
 
 /* This server is no help: on to the next. */
@@ -5505,15 +5536,17 @@ static void aioc_resolve_exchange_fail(aioc_resolve_exchange *exchange, const ch
     aioc_resolve_query_ask(query);
 }
 
-static const char *aioc_resolve_io_why(int io)
+static const aioc_text_phrase aioc_resolve_faults[] = {
+    {AIOCOSMOS_IO_CLOSED, "closed the connection"},
+    {AIOCOSMOS_IO_REFUSED, "is not there: nobody listens on its port 53"},
+    {AIOCOSMOS_IO_UNREACHABLE, "cannot be reached"},
+    {AIOCOSMOS_IO_LIMIT, "could not be asked: no file descriptors, ports or memory"},
+    {AIOC_TEXT_OTHERS, "could not be asked: the system refused"}
+};
+
+static void aioc_resolve_exchange_broke(aioc_resolve_exchange *exchange, ptrdiff_t io)
 {
-    switch (io) {
-    case AIOCOSMOS_IO_CLOSED:      return "closed the connection";
-    case AIOCOSMOS_IO_REFUSED:     return "is not there: nobody listens on its port 53";
-    case AIOCOSMOS_IO_UNREACHABLE: return "cannot be reached";
-    case AIOCOSMOS_IO_LIMIT:       return "could not be asked: no file descriptors, ports or memory";
-    default:                       return "could not be asked: the system refused";
-    }
+    aioc_resolve_exchange_fail(exchange, aioc_text_of(aioc_resolve_faults, (int)io));
 }
 
 /* Opens a socket to the server and waits until it can be written to. NULL; or why not, and there is no socket. */
@@ -5523,12 +5556,12 @@ static const char *aioc_resolve_exchange_connect(aioc_resolve_exchange *exchange
     const aiocosmos_platform *platform = reactor->platform;
     intptr_t fd;
     int io = platform->socket_open(platform->user_data, &fd, !stream, aioc_resolve_exchange_peer(exchange));
-    if (io != 0 && io != AIOCOSMOS_IO_AGAIN) return aioc_resolve_io_why(io);
+    if (io != 0 && io != AIOCOSMOS_IO_AGAIN) return aioc_text_of(aioc_resolve_faults, io);
     exchange->source.fd = fd;
     exchange->stream = stream;
     if (aioc_platform_watch(reactor, &exchange->source, AIOCOSMOS_WRITABLE) == 0) return NULL;
-    aioc_resolve_exchange_hang_up(exchange);
-    return aioc_resolve_io_why(AIOCOSMOS_IO_LIMIT);
+    aioc_platform_hang_up(reactor, &exchange->source);
+    return aioc_text_of(aioc_resolve_faults, AIOCOSMOS_IO_LIMIT);
 }
 
 /* NULL; or why there is no exchange with that server. Without a random id anybody could answer (RFC 5452, 9.1). */
@@ -5606,7 +5639,7 @@ static void aioc_resolve_exchange_take(aioc_resolve_exchange *exchange, const un
         aioc_resolve_parse_response(bytes, len, exchange->id, &query->name, query->type, query->chain, &response);
     if (kind == AIOC_RESOLVE_FOREIGN && !exchange->stream) return;  /* a forgery, or late: ours may yet come */
     if (kind == AIOC_RESOLVE_TRUNCATED && !exchange->stream) {
-        aioc_resolve_exchange_hang_up(exchange);
+        aioc_platform_hang_up(query->lookup->resolver->reactor, &exchange->source);
         exchange->sent = 0;
         why = aioc_resolve_exchange_connect(exchange, true);
         if (why) aioc_resolve_exchange_fail(exchange, why);
@@ -5634,33 +5667,26 @@ static void aioc_resolve_exchange_write(aioc_resolve_exchange *exchange)
     if (sent == 0) sent = platform->socket_send(platform->user_data, exchange->source.fd, &slice, 1);
     if (sent == AIOCOSMOS_IO_AGAIN) return;
     if (sent < 0) {
-        aioc_resolve_exchange_fail(exchange, aioc_resolve_io_why((int)sent));
+        aioc_resolve_exchange_broke(exchange, sent);
         return;
     }
     exchange->sent += (size_t)sent;
     if ((size_t)sent < slice.len && exchange->stream) return;
     if (aioc_platform_watch(reactor, &exchange->source, AIOCOSMOS_READABLE) < 0) {
-        aioc_resolve_exchange_fail(exchange, aioc_resolve_io_why(AIOCOSMOS_IO_LIMIT));
+        aioc_resolve_exchange_broke(exchange, AIOCOSMOS_IO_LIMIT);
     }
 }
 
-static void aioc_resolve_exchange_read_datagram(aioc_resolve_exchange *exchange)
-{
-    const aiocosmos_platform *platform = exchange->query->lookup->resolver->reactor->platform;
-    unsigned char message[2048];  /* more than the 512 bytes that a server may send without EDNS */
-    ptrdiff_t got = platform->socket_receive(platform->user_data, exchange->source.fd, message, sizeof message);
-    if (got >= 0) aioc_resolve_exchange_take(exchange, message, (size_t)got);
-    else if (got != AIOCOSMOS_IO_AGAIN) aioc_resolve_exchange_fail(exchange, aioc_resolve_io_why((int)got));
-}
-
-/* The length of the answer and, once it is known, the answer. */
+/* The length of the answer and, once it is known, the answer; of a datagram, more than the 512 bytes that a server may
+ * send without EDNS. */
 static size_t aioc_resolve_exchange_expects(const aioc_resolve_exchange *exchange)
 {
     const unsigned char *length = (const unsigned char *)exchange->answer.data;
+    if (!exchange->stream) return 2048;
     return exchange->answer.len < 2 ? 2 : 2 + (size_t)aioc_text_load16be(length);
 }
 
-static void aioc_resolve_exchange_read_stream(aioc_resolve_exchange *exchange)
+static void aioc_resolve_exchange_read(aioc_resolve_exchange *exchange)
 {
     aioc_resolve *resolver = exchange->query->lookup->resolver;
     const aiocosmos_platform *platform = resolver->reactor->platform;
@@ -5673,8 +5699,13 @@ static void aioc_resolve_exchange_read_stream(aioc_resolve_exchange *exchange)
     }
     got = platform->socket_receive(platform->user_data, exchange->source.fd, answer->data + answer->len, len);
     if (got == AIOCOSMOS_IO_AGAIN) return;
-    if (got <= 0) {
-        aioc_resolve_exchange_fail(exchange, aioc_resolve_io_why(got < 0 ? (int)got : AIOCOSMOS_IO_CLOSED));
+    if (got == 0 && exchange->stream) got = AIOCOSMOS_IO_CLOSED;
+    if (got < 0) {
+        aioc_resolve_exchange_broke(exchange, got);
+        return;
+    }
+    if (!exchange->stream) {
+        aioc_resolve_exchange_take(exchange, (const unsigned char *)answer->data, (size_t)got);
         return;
     }
     answer->len += (size_t)got;
@@ -5686,8 +5717,7 @@ static void aioc_resolve_exchange_ready(aioc_platform_source *source, unsigned r
 {
     aioc_resolve_exchange *exchange = (aioc_resolve_exchange *)source->owner;
     if (ready & AIOCOSMOS_WRITABLE) aioc_resolve_exchange_write(exchange);
-    else if (exchange->stream) aioc_resolve_exchange_read_stream(exchange);
-    else aioc_resolve_exchange_read_datagram(exchange);
+    else aioc_resolve_exchange_read(exchange);
 }
 
 /*--- A look-up's life: begins, runs out of patience, is answered by the host ---*/
@@ -6449,15 +6479,6 @@ static void aioc_tls_say_number(aioc_tls_bear *session, const char *before, unsi
     aioc_tls_say(session, text);
 }
 
-typedef struct aioc_tls_text { int number; const char *text; } aioc_tls_text;
-
-/* The last entry, of number -1, is for all others. */
-static const char *aioc_tls_text_of(const aioc_tls_text *texts, int number)
-{
-    while (texts->number != number && texts->number != -1) texts++;
-    return texts->text;
-}
-
 /* "2026-01-02" */
 static void aioc_tls_say_date(aioc_tls_bear *session, int64_t wall_s)
 {
@@ -6550,12 +6571,12 @@ static void aioc_tls_say_names(aioc_tls_bear *session, const aioc_tls_certificat
     if (listed == 0) aioc_tls_say(session, ": it has no subjectAltName with a DNS name or IP address");
 }
 
-static const aioc_tls_text aioc_tls_signatures[] = {  /* RFC 8017 appendix C */
+static const aioc_text_phrase aioc_tls_signatures[] = {  /* RFC 8017 appendix C */
     {0x02, " is signed with MD5, which is no longer safe"},
     {0x04, " is signed with MD5, which is no longer safe"},
     {0x05, " is signed with SHA-1, which is no longer safe"},
     {0x0A, " is signed with RSA-PSS, which is not supported"},
-    {-1, " has a key or a signature of a kind that is not supported"}
+    {AIOC_TEXT_OTHERS, " has a key or a signature of a kind that is not supported"}
 };
 
 static void aioc_tls_say_signature(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
@@ -6566,7 +6587,7 @@ static void aioc_tls_say_signature(aioc_tls_bear *session, const aioc_tls_certif
     if (oid.len == aioc_tls_oid_rsa[0] + 1u && memcmp(oid.at, aioc_tls_oid_rsa + 1, oid.len - 1) == 0) {
         kind = oid.at[oid.len - 1];
     }
-    aioc_tls_say(session, aioc_tls_text_of(aioc_tls_signatures, kind));
+    aioc_tls_say(session, aioc_text_of(aioc_tls_signatures, kind));
 }
 
 static void aioc_tls_say_validity(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
@@ -6579,14 +6600,14 @@ static void aioc_tls_say_validity(aioc_tls_bear *session, const aioc_tls_certifi
     aioc_tls_say(session, ")");
 }
 
-static const aioc_tls_text aioc_tls_faults[] = {
+static const aioc_text_phrase aioc_tls_faults[] = {
     {BR_ERR_X509_LIMIT_EXCEEDED, " has a key or signature of more than 4096 bits"},
     {BR_ERR_X509_DN_MISMATCH, " did not issue the one before it: the chain is out of order"},
     {BR_ERR_X509_BAD_SIGNATURE, " did not sign the one before it: the signature is wrong"},
     {BR_ERR_X509_NOT_CA, " may not issue certificates: it is no CA, or too far down"},
     {BR_ERR_X509_FORBIDDEN_KEY_USAGE, " is not meant for this: its key usage forbids it"},
     {BR_ERR_X509_CRITICAL_EXTENSION, " has a critical extension that is not understood"},
-    {-1, " is damaged"}
+    {AIOC_TEXT_OTHERS, " is damaged"}
 };
 
 /* Says why BearSSL's engine refuses the certificate that it just got. */
@@ -6602,7 +6623,7 @@ static void aioc_tls_judge_explain(aioc_tls_judge *judge, const aioc_tls_certifi
         aioc_tls_say_number(session, " has an RSA key of only ", aioc_tls_certificate_rsa_bits(certificate),
                             " bits: 2048 is the least");
         break;
-    default: aioc_tls_say(session, aioc_tls_text_of(aioc_tls_faults, judge->verdict)); break;
+    default: aioc_tls_say(session, aioc_text_of(aioc_tls_faults, judge->verdict)); break;
     }
 }
 
@@ -6774,7 +6795,7 @@ static const br_x509_class aioc_tls_judge_class = {
 /*--- Why a handshake or a connection failed ---*/
 
 /* RFC 5246 7.2, RFC 6066, and what each mostly means to a client. */
-static const aioc_tls_text aioc_tls_alerts[] = {
+static const aioc_text_phrase aioc_tls_alerts[] = {
     {0, "close_notify"}, {10, "unexpected_message"}, {20, "bad_record_mac"}, {22, "record_overflow"},
     {40, "handshake_failure: nothing in common, or it wants a client's certificate"}, {42, "bad_certificate"},
     {43, "unsupported_certificate"}, {44, "certificate_revoked"}, {45, "certificate_expired"},
@@ -6783,10 +6804,10 @@ static const aioc_tls_text aioc_tls_alerts[] = {
     {71, "insufficient_security"}, {80, "internal_error"}, {86, "inappropriate_fallback"}, {90, "user_canceled"},
     {100, "no_renegotiation"}, {109, "missing_extension"}, {110, "unsupported_extension"},
     {112, "unrecognized_name: it serves no such host"}, {116, "certificate_required: it wants one from its clients"},
-    {120, "no_application_protocol"}, {-1, "unknown"}
+    {120, "no_application_protocol"}, {AIOC_TEXT_OTHERS, "unknown"}
 };
 
-static const aioc_tls_text aioc_tls_errors[] = {
+static const aioc_text_phrase aioc_tls_errors[] = {
     {BR_ERR_BAD_PARAM, "the server sent a malformed handshake message"},
     {BR_ERR_BAD_VERSION, "the server changed the TLS version within the connection"},
     {BR_ERR_BAD_LENGTH, "the server sent a record of impossible length"},
@@ -6801,7 +6822,7 @@ static const aioc_tls_text aioc_tls_errors[] = {
     {BR_ERR_INVALID_ALGORITHM, "the server chose a curve or signature that was not offered"},
     {BR_ERR_BAD_SIGNATURE, "the server's signature is wrong: it does not hold the key of its certificate"},
     {BR_ERR_WRONG_KEY_USAGE, "the server's certificate has a key of the wrong kind, or not for signatures"},
-    {-1, "the server broke the TLS protocol"}
+    {AIOC_TEXT_OTHERS, "the server broke the TLS protocol"}
 };
 
 /* Of a server that speaks something else: what that looks like. */
@@ -6850,13 +6871,13 @@ static void aioc_tls_fail(aioc_tls_bear *session, int error)
     } else if (error >= BR_ERR_RECV_FATAL_ALERT) {
         aioc_tls_say(session, handshake ? "the server refused the TLS handshake: alert "
                                         : "the server ended the TLS connection: alert ");
-        aioc_tls_say(session, aioc_tls_text_of(aioc_tls_alerts, error - BR_ERR_RECV_FATAL_ALERT));
+        aioc_tls_say(session, aioc_text_of(aioc_tls_alerts, error - BR_ERR_RECV_FATAL_ALERT));
         aioc_tls_say_number(session, " (", (unsigned)(error - BR_ERR_RECV_FATAL_ALERT), ")");
     } else if (handshake && session->seen_len > 0 &&
                (error == BR_ERR_UNSUPPORTED_VERSION || session->seen[0] - 20u > 3)) {
         aioc_tls_say_alien(session);
     } else {
-        aioc_tls_say(session, aioc_tls_text_of(aioc_tls_errors, error));
+        aioc_tls_say(session, aioc_text_of(aioc_tls_errors, error));
     }
 }
 
@@ -7146,15 +7167,14 @@ typedef struct aioc_http_response {
 typedef enum aioc_http_state {
     AIOC_HTTP_MORE,    /* all used; feed what comes next */
     AIOC_HTTP_DONE,    /* parser->response is complete */
-    AIOC_HTTP_FAILED,  /* aioc_http_error() says why */
+    AIOC_HTTP_FAILED,  /* parser->error says why */
     AIOC_HTTP_PAUSED   /* no memory now: feed what was not used again later, from any address */
 } aioc_http_state;
 
 enum {  /* aioc_http_parser.phase: what the next byte belongs to */
     AIOC_HTTP_HEAD, AIOC_HTTP_LENGTH, AIOC_HTTP_UNTIL_CLOSE,
-    AIOC_HTTP_CHUNK_FIRST, AIOC_HTTP_CHUNK_SIZE, AIOC_HTTP_CHUNK_BLANK, AIOC_HTTP_CHUNK_EXTENSION, AIOC_HTTP_CHUNK_LF,
-    AIOC_HTTP_CHUNK_DATA, AIOC_HTTP_CHUNK_END, AIOC_HTTP_CHUNK_END_LF,
-    AIOC_HTTP_TRAILER, AIOC_HTTP_TRAILER_NAME, AIOC_HTTP_TRAILER_VALUE, AIOC_HTTP_TRAILER_LF, AIOC_HTTP_LAST_LF,
+    AIOC_HTTP_CHUNK_FIRST, AIOC_HTTP_CHUNK_SIZE, AIOC_HTTP_CHUNK_BLANK, AIOC_HTTP_CHUNK_EXTENSION,
+    AIOC_HTTP_CHUNK_DATA, AIOC_HTTP_CHUNK_END, AIOC_HTTP_TRAILER, AIOC_HTTP_TRAILER_NAME, AIOC_HTTP_TRAILER_VALUE,
     AIOC_HTTP_COMPLETE, AIOC_HTTP_BROKEN
 };
 
@@ -7165,18 +7185,18 @@ typedef struct aioc_http_parser {
     size_t spare;                   /* of the memory, not for this answer: another may need it */
     aioc_http_response response;
     aioc_memory_buffer head, body;  /* of a response that does not come in one piece */
-    size_t seen;                    /* bytes of this response used so far, those of 1xx answers included */
     size_t line, scan;              /* in the head: where its current line begins, and where to look for its end */
     uint64_t length;                /* by Content-Length */
     size_t left;                    /* bytes of the body, or of the chunk, that are still to come */
     size_t body_len;                /* bytes of the body so far, also of one that is not kept */
     size_t overhead;                /* bytes of chunk extensions and trailers */
-    const char *error;
-    int error_status;
+    const char *error;  /* why it failed, for people */
+    int error_status;   /* E_PROTOCOL or E_TOO_LARGE */
     uint16_t lines;  /* header lines so far */
     uint8_t phase, interim, digits;
     bool has_length, chunked, close, keep;  /* what the head said */
     bool no_body, draining;
+    bool cr;  /* of the framing of chunks, or of a trailer: only LF may follow */
     uint8_t slots[AIOC_HTTP_SLOTS];  /* header name → 1 + its place in names, or one of the framing headers */
 } aioc_http_parser;
 
@@ -7421,8 +7441,8 @@ static bool aioc_http_keep(aioc_http_parser *parser, const char *before, const c
     return true;
 }
 
-/* Forgets the head so far, and the body with it. */
-static void aioc_http_begin_head(aioc_http_parser *parser)
+/* Forgets the head so far, and the body with it: then the parser holds no memory. */
+static void aioc_http_reset(aioc_http_parser *parser)
 {
     if (parser->head.cap) aioc_memory_buffer_free(parser->memory, &parser->head);
     if (parser->body.cap) aioc_memory_buffer_free(parser->memory, &parser->body);
@@ -7432,7 +7452,7 @@ static void aioc_http_begin_head(aioc_http_parser *parser)
     parser->line = parser->scan = 0;
     parser->lines = 0;
     parser->left = parser->body_len = parser->overhead = 0;
-    parser->has_length = parser->chunked = parser->keep = false;
+    parser->has_length = parser->chunked = parser->keep = parser->cr = false;
 }
 
 /* A complete head says how its body ends (RFC 9112, 6.3). */
@@ -7476,7 +7496,7 @@ static aioc_http_state aioc_http_head_done(aioc_http_parser *parser)
         return aioc_http_refuse(parser, "the answer switches to a protocol that was not asked for");
     if (++parser->interim > AIOC_HTTP_INTERIM_MAX)
         return aioc_http_refuse(parser, "the answer is announced again and again, but does not come");
-    aioc_http_begin_head(parser);
+    aioc_http_reset(parser);
     return AIOC_HTTP_MORE;
 }
 
@@ -7490,7 +7510,7 @@ static aioc_http_state aioc_http_feed_head(aioc_http_parser *parser, const char 
         state = aioc_http_lines(parser, text, len - *at, &head_len);
         if (state == AIOC_HTTP_MORE) {
             if (!aioc_http_keep(parser, text, text, len - *at)) {
-                aioc_http_begin_head(parser);
+                aioc_http_reset(parser);
                 return AIOC_HTTP_PAUSED;
             }
             *at = len;
@@ -7617,19 +7637,25 @@ static aioc_http_state aioc_http_skip(aioc_http_parser *parser, char byte, int p
     return AIOC_HTTP_MORE;
 }
 
-/* The end of a chunk's size line. */
-static aioc_http_state aioc_http_chunk_begin(aioc_http_parser *parser)
+/* Behind an LF. */
+static aioc_http_state aioc_http_next_line(aioc_http_parser *parser, int phase)
 {
-    parser->phase = parser->left > 0 ? AIOC_HTTP_CHUNK_DATA : AIOC_HTTP_TRAILER;
+    parser->phase = (uint8_t)phase;
+    parser->cr = false;
     return AIOC_HTTP_MORE;
 }
 
-/* One byte between the data of two chunks, or behind the last. */
+/* One byte between the data of two chunks, or behind the last. Lines end with CR LF, or LF alone (RFC 9112, 2.2). */
 static aioc_http_state aioc_http_chunk_byte(aioc_http_parser *parser, char c)
 {
     int digit = aioc_text_hex(c);
-    bool lf = c == '\n', cr = c == '\r', visible = c > 0x20 && c < 0x7f;
-    switch (parser->phase) {
+    bool lf = c == '\n', visible = c > 0x20 && c < 0x7f;
+    bool inside = parser->phase == AIOC_HTTP_CHUNK_FIRST || parser->phase == AIOC_HTTP_TRAILER_NAME;
+    if (c == '\r' && !parser->cr && !inside) {
+        parser->cr = true;
+        return AIOC_HTTP_MORE;
+    }
+    if (!parser->cr || lf) switch (parser->phase) {
     case AIOC_HTTP_CHUNK_FIRST:
         parser->left = parser->digits = 0;
         if (digit < 0) break;
@@ -7640,43 +7666,26 @@ static aioc_http_state aioc_http_chunk_byte(aioc_http_parser *parser, char c)
     case AIOC_HTTP_CHUNK_BLANK:  /* "bad" whitespace before an extension; some servers end the line with it */
         if (c == ' ' || c == '\t') return aioc_http_skip(parser, c, AIOC_HTTP_CHUNK_BLANK);
         if (c == ';') return aioc_http_skip(parser, c, AIOC_HTTP_CHUNK_EXTENSION);
-        if (!cr && !lf) break;
+        if (!lf) break;
         /* fall through */
     case AIOC_HTTP_CHUNK_EXTENSION:
-        if (lf) return aioc_http_chunk_begin(parser);
-        if (!cr) return aioc_http_skip(parser, c, AIOC_HTTP_CHUNK_EXTENSION);
-        parser->phase = AIOC_HTTP_CHUNK_LF;
-        return AIOC_HTTP_MORE;
-    case AIOC_HTTP_CHUNK_LF:
-        if (lf) return aioc_http_chunk_begin(parser);
-        break;
+        if (!lf) return aioc_http_skip(parser, c, AIOC_HTTP_CHUNK_EXTENSION);
+        return aioc_http_next_line(parser, parser->left > 0 ? AIOC_HTTP_CHUNK_DATA : AIOC_HTTP_TRAILER);
     case AIOC_HTTP_CHUNK_END:
-    case AIOC_HTTP_CHUNK_END_LF:
-        if (lf) parser->phase = AIOC_HTTP_CHUNK_FIRST;
-        else if (cr && parser->phase == AIOC_HTTP_CHUNK_END) parser->phase = AIOC_HTTP_CHUNK_END_LF;
-        else break;
-        return AIOC_HTTP_MORE;
+        if (lf) return aioc_http_next_line(parser, AIOC_HTTP_CHUNK_FIRST);
+        break;
     case AIOC_HTTP_TRAILER:  /* at the start of a line: an empty one is the end */
         if (lf) return aioc_http_complete(parser);
-        if (cr) parser->phase = AIOC_HTTP_LAST_LF;
-        else if (visible && c != ':') return aioc_http_skip(parser, c, AIOC_HTTP_TRAILER_NAME);
-        else break;
-        return AIOC_HTTP_MORE;
+        if (visible && c != ':') return aioc_http_skip(parser, c, AIOC_HTTP_TRAILER_NAME);
+        break;
     case AIOC_HTTP_TRAILER_NAME:
         if (c == ':') return aioc_http_skip(parser, c, AIOC_HTTP_TRAILER_VALUE);
         if (visible) return aioc_http_skip(parser, c, AIOC_HTTP_TRAILER_NAME);
         break;
     case AIOC_HTTP_TRAILER_VALUE:
-        if (lf) parser->phase = AIOC_HTTP_TRAILER;
-        else if (cr) parser->phase = AIOC_HTTP_TRAILER_LF;
-        else return aioc_http_skip(parser, c, AIOC_HTTP_TRAILER_VALUE);
-        return AIOC_HTTP_MORE;
-    case AIOC_HTTP_TRAILER_LF:
-        if (!lf) break;
-        parser->phase = AIOC_HTTP_TRAILER;
-        return AIOC_HTTP_MORE;
-    default:  /* AIOC_HTTP_LAST_LF */
-        if (lf) return aioc_http_complete(parser);
+        if (!lf) return aioc_http_skip(parser, c, AIOC_HTTP_TRAILER_VALUE);
+        return aioc_http_next_line(parser, AIOC_HTTP_TRAILER);
+    default: break;
     }
     return aioc_http_refuse(parser, parser->phase < AIOC_HTTP_TRAILER ? "the answer's chunks are malformed"
                                                                      : "a trailer of the answer is malformed");
@@ -7712,10 +7721,9 @@ static void aioc_http_open(aioc_http_parser *parser, aioc_memory *memory, const 
 /* A new response begins; what the last one lent is gone. no_body: it answers a HEAD request. */
 static void aioc_http_start(aioc_http_parser *parser, bool no_body)
 {
-    aioc_http_begin_head(parser);
+    aioc_http_reset(parser);
     parser->no_body = no_body;
     parser->draining = parser->close = false;
-    parser->seen = 0;
     parser->interim = 0;
     parser->error = NULL;
     parser->error_status = 0;
@@ -7745,34 +7753,19 @@ static aioc_http_state aioc_http_feed(aioc_http_parser *parser, const char *data
         if (aioc_http_keep(parser, head.ptr, head.ptr, head.len)) {
             parser->response.head.ptr = parser->head.data;
         } else {
-            aioc_http_begin_head(parser);
+            aioc_http_reset(parser);
             at = head_at;
             state = AIOC_HTTP_PAUSED;
         }
     }
-    parser->seen += state == AIOC_HTTP_FAILED ? len : at;
     *used = at;
     return state;
 }
 
-/* The connection has ended. DONE: so has the response; else FAILED. */
-static aioc_http_state aioc_http_end(aioc_http_parser *parser)
+/* The connection has ended in the middle of a response. Whether it is complete all the same, having no other end. */
+static bool aioc_http_end(aioc_http_parser *parser)
 {
-    switch (parser->phase) {
-    case AIOC_HTTP_COMPLETE: return AIOC_HTTP_DONE;
-    case AIOC_HTTP_BROKEN: return AIOC_HTTP_FAILED;
-    case AIOC_HTTP_UNTIL_CLOSE: return aioc_http_complete(parser);
-    default: break;
-    }
-    return aioc_http_refuse(parser, parser->seen == 0 ? "the connection was closed before the answer"
-                                                      : "the connection was closed in the middle of the answer");
-}
-
-/* E_PROTOCOL or E_TOO_LARGE, and why, for people; 0 and NULL unless FAILED. */
-static int aioc_http_error(const aioc_http_parser *parser, const char **why)
-{
-    *why = parser->error;
-    return parser->error_status;
+    return parser->phase == AIOC_HTTP_UNTIL_CLOSE && aioc_http_complete(parser) == AIOC_HTTP_DONE;
 }
 
 /* A body of unknown length is being collected: more of it may need more memory. */
@@ -7822,11 +7815,6 @@ static void aioc_http_drain(aioc_http_parser *parser)
 {
     parser->draining = true;
     if (parser->body.cap) aioc_memory_buffer_free(parser->memory, &parser->body);
-}
-
-static void aioc_http_close(aioc_http_parser *parser)
-{
-    aioc_http_begin_head(parser);
 }
 
 /*==============================================================================
@@ -7903,7 +7891,7 @@ typedef struct aioc_pool_options {
     uint32_t connections_max, idle_timeout_ms, connect_timeout_ms;
     size_t head_max, body_max;     /* of an answer, in bytes */
     const aioc_http_names *names;  /* outlives the pool */
-    void (*log)(void *user, int level, const char *message);  /* may be NULL */
+    void (*log)(void *user, const char *message);  /* of a connection that comes to nothing; may be NULL */
     void *log_user;
 } aioc_pool_options;
 
@@ -7911,7 +7899,6 @@ typedef struct aioc_pool_options {
 typedef struct aioc_pool_try {
     aioc_platform_source source;
     aiocosmos_address address;
-    bool open;
 } aioc_pool_try;
 
 /* A connection on its way: the addresses are tried one after the other, each with a start of 250 ms before the next,
@@ -7952,7 +7939,6 @@ struct aioc_pool_connection {
     uint32_t incident;                 /* pool->incidents when it was begun */
     uint32_t drained, pauses;
     uint8_t stage;
-    bool connected;  /* source.fd is a socket */
     bool shaking;    /* in the list of those with a handshake record to read */
     bool served, reused, sent;
     bool paused;   /* reads nothing until there is memory, or the scratch is free */
@@ -8017,11 +8003,6 @@ static uint64_t aioc_pool_random(aioc_pool *pool, uint64_t below)
     return (pool->random * 0x2545F4914F6CDD1Du >> 32) % below;
 }
 
-static void aioc_pool_log(const aioc_pool *pool, int level, const char *message)
-{
-    if (pool->options.log) pool->options.log(pool->options.log_user, level, message);
-}
-
 /* A message: "what name:443: why", "what [::1]:8081: why". */
 static const char *aioc_pool_say(aioc_pool *pool, const char *what, const char *why)
 {
@@ -8070,22 +8051,13 @@ static void aioc_pool_shaking_remove(aioc_pool *pool, aioc_pool_connection *conn
     connection->shaking = false;
 }
 
-static void aioc_pool_close_socket(aioc_pool *pool, aioc_platform_source *source, bool *open)
-{
-    const aiocosmos_platform *platform = pool->reactor->platform;
-    if (!*open) return;
-    aioc_platform_watch(pool->reactor, source, 0);
-    platform->socket_close(platform->user_data, source->fd);
-    *open = false;
-}
-
 static void aioc_pool_dial_free(aioc_pool_connection *connection)
 {
     aioc_pool *pool = connection->pool;
     aioc_pool_dial *dial = connection->dial;
     size_t i;
     if (!dial) return;
-    for (i = 0; i < dial->count; i++) aioc_pool_close_socket(pool, &dial->tries[i].source, &dial->tries[i].open);
+    for (i = 0; i < dial->count; i++) aioc_platform_hang_up(pool->reactor, &dial->tries[i].source);
     aioc_platform_timer_stop(pool->reactor, &dial->stagger);
     aioc_memory_free(pool->memory, dial, sizeof *dial);
     connection->dial = NULL;
@@ -8126,7 +8098,7 @@ static void aioc_pool_close_connection(aioc_pool_connection *connection)
         connection->tls->table->close(pool->memory, connection->tls);
     }
     aioc_pool_dial_free(connection);
-    aioc_pool_close_socket(pool, &connection->source, &connection->connected);
+    aioc_platform_hang_up(pool->reactor, &connection->source);
     aioc_platform_timer_stop(pool->reactor, &connection->timer);
     aioc_pool_shaking_remove(pool, connection);
     if (connection->stage == AIOC_POOL_IDLE) aioc_pool_idle_remove(pool, connection);
@@ -8135,7 +8107,7 @@ static void aioc_pool_close_connection(aioc_pool_connection *connection)
     else pool->open--;
     *(connection->prev ? &connection->prev->next : &pool->connections) = connection->next;
     if (connection->next) connection->next->prev = connection->prev;
-    aioc_http_close(&connection->http);
+    aioc_http_reset(&connection->http);
     if (pool->holder == connection) pool->holder = NULL;
     aioc_pool_sate(connection);
     aioc_memory_free(pool->memory, connection, sizeof *connection);
@@ -8196,20 +8168,22 @@ static void aioc_pool_retire_idle(aioc_pool *pool, uint64_t idle_us)
     aioc_platform_timer_start(pool->reactor, &pool->idle_timer, aioc_pool_now(pool));
 }
 
-/* Ends the connection's exchange with an error, and the connection. */
+/* Ends the connection, and its exchange, if it has one, with an error. */
 static void aioc_pool_fail(aioc_pool_connection *connection, int error, const char *why)
 {
-    aioc_pool *pool = connection->pool;
-    aioc_pool_outcome outcome;
-    aioc_pool_exchange *exchange = aioc_pool_detach(connection, &outcome);
-    uint64_t idle_us = connection->idle_us;
-    outcome.error = error;
-    outcome.message = aioc_pool_say(pool, "", why);
-    if (connection->http.response.head.len) outcome.response = &connection->http.response;
-    /* What has killed a connection while it was idle has probably killed those, too, that were idle for longer: then a
-     * second try would only meet the next dead one. */
-    if (error == AIOCOSMOS_E_CONNECT && outcome.reused && outcome.silent) aioc_pool_retire_idle(pool, idle_us);
-    exchange->done(exchange, &outcome);
+    if (connection->exchange) {
+        aioc_pool *pool = connection->pool;
+        aioc_pool_outcome outcome;
+        aioc_pool_exchange *exchange = aioc_pool_detach(connection, &outcome);
+        outcome.error = error;
+        outcome.message = aioc_pool_say(pool, "", why);
+        if (connection->http.response.head.len) outcome.response = &connection->http.response;
+        /* What has killed a connection while it was idle has probably killed those, too, that were idle for longer:
+         * then a second try would only meet the next dead one. */
+        if (error == AIOCOSMOS_E_CONNECT && outcome.reused && outcome.silent)
+            aioc_pool_retire_idle(pool, connection->idle_us);
+        exchange->done(exchange, &outcome);
+    }
     aioc_pool_close_connection(connection);
 }
 
@@ -8289,13 +8263,13 @@ static void aioc_pool_open_failed(aioc_pool_connection *connection, int error, c
     aioc_pool_back_off(pool, connection->incident);
     aioc_pool_close_connection(connection);
     pool->warm = 0;
-    aioc_pool_log(pool, 2, message);
+    if (pool->options.log) pool->options.log(pool->options.log_user, message);
     if (pool->open > 0 || (error == AIOCOSMOS_E_NOMEM && pool->opening > 0)) return;
     aioc_pool_doom(pool, limit, &outcome);
 }
 
 /* The same, with "HOST (ADDRESS:PORT)" in the message, or only one of them where they are the same. */
-static void aioc_pool_dial_failed(aioc_pool_connection *connection, int error, size_t which, const char *how)
+static void aioc_pool_dial_failed(aioc_pool_connection *connection, size_t which, const char *how)
 {
     aioc_pool *pool = connection->pool;
     const aiocosmos_address *address = &connection->dial->tries[which].address;
@@ -8308,7 +8282,7 @@ static void aioc_pool_dial_failed(aioc_pool_connection *connection, int error, s
         aioc_memory_print(pool->message, sizeof pool->message, "connect to %s %s", place, how);
     else
         aioc_memory_print(pool->message, sizeof pool->message, "connect to %s (%s) %s", host, place, how);
-    aioc_pool_open_failed(connection, error, pool->message);
+    aioc_pool_open_failed(connection, AIOCOSMOS_E_CONNECT, pool->message);
 }
 
 static void aioc_pool_open_failed_because(aioc_pool_connection *connection, int error, const char *what,
@@ -8317,17 +8291,14 @@ static void aioc_pool_open_failed_because(aioc_pool_connection *connection, int 
     aioc_pool_open_failed(connection, error, aioc_pool_say(connection->pool, what, why));
 }
 
-static const char *aioc_pool_why(int io)
-{
-    switch (io) {
-    case AIOCOSMOS_IO_REFUSED:     return "refused: nobody listens there";
-    case AIOCOSMOS_IO_UNREACHABLE: return "failed: the host cannot be reached (no route, firewall, no answer in time)";
-    case AIOCOSMOS_IO_LIMIT:       return "failed: this machine is out of descriptors, ports or memory";
-    case AIOCOSMOS_IO_UNSUPPORTED: return "failed: this machine does not support that kind of address";
-    case AIOCOSMOS_IO_CLOSED:      return "failed: the other side closed the connection at once";
-    default:                       return "failed: the system refused";
-    }
-}
+static const aioc_text_phrase aioc_pool_faults[] = {
+    {AIOCOSMOS_IO_REFUSED, "refused: nobody listens there"},
+    {AIOCOSMOS_IO_UNREACHABLE, "failed: the host cannot be reached (no route, firewall, no answer in time)"},
+    {AIOCOSMOS_IO_LIMIT, "failed: this machine is out of descriptors, ports or memory"},
+    {AIOCOSMOS_IO_UNSUPPORTED, "failed: this machine does not support that kind of address"},
+    {AIOCOSMOS_IO_CLOSED, "failed: the other side closed the connection at once"},
+    {AIOC_TEXT_OTHERS, "failed: the system refused"}
+};
 
 /* Somebody waits for whom no connection is on its way, or it should be warm here, and one may be opened. */
 static bool aioc_pool_wants_connection(const aioc_pool *pool)
@@ -8448,10 +8419,9 @@ static void aioc_pool_won(aioc_pool_connection *connection, aioc_pool_try *winne
 {
     aioc_pool *pool = connection->pool;
     aioc_platform_watch(pool->reactor, &winner->source, 0);
-    winner->open = false;
     pool->preferred = winner->address;
     connection->source.fd = winner->source.fd;
-    connection->connected = true;
+    winner->source.fd = -1;
     aioc_pool_dial_free(connection);
     aioc_pool_set_stage(connection, AIOC_POOL_SHAKING);
     if (aioc_platform_watch(pool->reactor, &connection->source, AIOCOSMOS_READABLE) < 0)
@@ -8463,7 +8433,7 @@ static void aioc_pool_won(aioc_pool_connection *connection, aioc_pool_try *winne
 static void aioc_pool_try_failed(aioc_pool_connection *connection, size_t which, int io)
 {
     aioc_pool_dial *dial = connection->dial;
-    aioc_pool_close_socket(connection->pool, &dial->tries[which].source, &dial->tries[which].open);
+    aioc_platform_hang_up(connection->pool->reactor, &dial->tries[which].source);
     dial->io = io;
     dial->failed = which;
 }
@@ -8474,9 +8444,10 @@ static int aioc_pool_try_begin(aioc_pool_connection *connection, size_t which)
     aioc_pool *pool = connection->pool;
     aioc_pool_try *attempt = &connection->dial->tries[which];
     const aiocosmos_platform *platform = pool->reactor->platform;
-    int io = platform->socket_open(platform->user_data, &attempt->source.fd, false, &attempt->address);
+    intptr_t fd;
+    int io = platform->socket_open(platform->user_data, &fd, false, &attempt->address);
     if (io != 0 && io != AIOCOSMOS_IO_AGAIN) return io;
-    attempt->open = true;
+    attempt->source.fd = fd;
     if (io == AIOCOSMOS_IO_AGAIN && aioc_platform_watch(pool->reactor, &attempt->source, AIOCOSMOS_WRITABLE) < 0)
         return AIOCOSMOS_IO_LIMIT;
     return io;
@@ -8514,7 +8485,7 @@ static void aioc_pool_dial_on(aioc_pool_connection *connection)
         }
         aioc_pool_try_failed(connection, which, io);
     }
-    if (dial->open == 0) aioc_pool_dial_failed(connection, AIOCOSMOS_E_CONNECT, dial->failed, aioc_pool_why(dial->io));
+    if (dial->open == 0) aioc_pool_dial_failed(connection, dial->failed, aioc_text_of(aioc_pool_faults, dial->io));
 }
 
 static void aioc_pool_stagger_fire(aioc_platform_timer *timer)
@@ -8570,6 +8541,7 @@ static void aioc_pool_dial_start(aioc_pool_connection *connection, const aiocosm
         aioc_pool_try *attempt = &dial->tries[i];
         attempt->address = addresses[i == 0 ? first : i <= first ? i - 1 : i];
         attempt->address.port = pool->options.port;
+        attempt->source.fd = -1;
         attempt->source.ready = aioc_pool_try_ready;
         attempt->source.owner = connection;
     }
@@ -8614,7 +8586,7 @@ static void aioc_pool_open_timed_out(aioc_pool_connection *connection)
         aioc_pool_open_failed_because(connection, AIOCOSMOS_E_DNS, "look up ", how);
         break;
     case AIOC_POOL_CONNECTING:
-        aioc_pool_dial_failed(connection, AIOCOSMOS_E_CONNECT, connection->dial->next - 1, how);
+        aioc_pool_dial_failed(connection, connection->dial->next - 1, how);
         break;
     default:
         aioc_memory_print(how, sizeof how, "timed out after %u ms: does this port speak TLS?", limit_ms);
@@ -8640,6 +8612,7 @@ static aioc_pool_connection *aioc_pool_new_connection(aioc_pool *pool)
     const aioc_pool_options *options = &pool->options;
     if (!connection) return NULL;
     connection->pool = pool;
+    connection->source.fd = -1;
     connection->source.ready = aioc_pool_ready;
     connection->source.owner = connection;
     connection->timer.fire = aioc_pool_timer_fire;
@@ -8785,11 +8758,7 @@ static bool aioc_pool_answered(aioc_pool_connection *connection, bool clean)
 static void aioc_pool_ended(aioc_pool_connection *connection, int io, bool complete)
 {
     const char *why;
-    if (!connection->exchange) {
-        aioc_pool_close_connection(connection);
-        return;
-    }
-    if (complete && aioc_http_end(&connection->http) == AIOC_HTTP_DONE) {
+    if (complete && connection->exchange && aioc_http_end(&connection->http)) {
         aioc_pool_answered(connection, false);
         return;
     }
@@ -8816,16 +8785,11 @@ static void aioc_pool_share(aioc_pool_connection *connection)
 /* Parses what arrived, plaintext by now. *used: how much of it; all, unless the connection is paused. */
 static bool aioc_pool_parse(aioc_pool_connection *connection, const char *data, size_t len, size_t *used)
 {
-    const char *why;
-    int error;
     aioc_http_state state;
     *used = 0;
-    if (connection->stage == AIOC_POOL_IDLE) {
-        aioc_pool_close_connection(connection);  /* nobody asked: whatever it is, it is no answer */
-        return false;
-    }
-    if (connection->stage == AIOC_POOL_DRAINING && (connection->drained += (uint32_t)len) > AIOC_POOL_DRAIN_BYTES) {
-        aioc_pool_close_connection(connection);
+    if (connection->stage == AIOC_POOL_DRAINING) connection->drained += (uint32_t)len;
+    if (connection->stage == AIOC_POOL_IDLE || connection->drained > AIOC_POOL_DRAIN_BYTES) {
+        aioc_pool_close_connection(connection);  /* nobody asked for it, or nobody wants so much of it any more */
         return false;
     }
     if (!connection->heard) connection->first_us = aioc_pool_now(connection->pool);
@@ -8838,24 +8802,10 @@ static bool aioc_pool_parse(aioc_pool_connection *connection, const char *data, 
     } else if (connection->hungry) {
         aioc_pool_sate(connection);
     }
-    switch (state) {
-    case AIOC_HTTP_MORE:
-        return true;
-    case AIOC_HTTP_DONE:
-        return aioc_pool_answered(connection, *used == len);
-    case AIOC_HTTP_PAUSED:
-        if (connection->exchange) {
-            connection->paused = true;
-            return true;
-        }
-        break;
-    default:
-        if (!connection->exchange) break;
-        error = aioc_http_error(&connection->http, &why);
-        aioc_pool_fail(connection, error, why);
-        return false;
-    }
-    aioc_pool_close_connection(connection);
+    if (state == AIOC_HTTP_DONE) return aioc_pool_answered(connection, *used == len);
+    connection->paused = state == AIOC_HTTP_PAUSED;
+    if (state != AIOC_HTTP_FAILED && (connection->exchange || !connection->paused)) return true;
+    aioc_pool_fail(connection, connection->http.error_status, connection->http.error);
     return false;
 }
 
@@ -8864,18 +8814,15 @@ static bool aioc_pool_parse(aioc_pool_connection *connection, const char *data, 
 static bool aioc_pool_pause(aioc_pool_connection *connection, const char *rest, size_t len)
 {
     aioc_pool *pool = connection->pool;
-    if (!connection->exchange) {
-        aioc_pool_close_connection(connection);
+    if (pool->grower == connection) connection->pauses++;
+    if (!connection->exchange || connection->pauses > AIOC_POOL_PAUSES_MAX) {
+        aioc_pool_fail(connection, AIOCOSMOS_E_NOMEM, "no memory for the answer");
         return false;
     }
     connection->paused = true;
     connection->rest = rest;
     connection->rest_len = len;
     if (len > 0) pool->holder = connection;
-    if (pool->grower == connection && ++connection->pauses > AIOC_POOL_PAUSES_MAX) {
-        aioc_pool_fail(connection, AIOCOSMOS_E_NOMEM, "no memory for the answer");
-        return false;
-    }
     aioc_platform_watch(pool->reactor, &connection->source, connection->source.want & ~(unsigned)AIOCOSMOS_READABLE);
     aioc_platform_timer_start(pool->reactor, &connection->timer, aioc_pool_now(pool) + AIOC_POOL_PAUSE_US);
     return true;
@@ -8911,10 +8858,8 @@ static bool aioc_pool_take_tls(aioc_pool_connection *connection, const char *dat
         data += taken;
         len -= taken;
     }
-    if (session->state == AIOC_TLS_FAILED && connection->exchange)
-        aioc_pool_fail(connection, AIOCOSMOS_E_CONNECT, session->why);
-    else
-        aioc_pool_ended(connection, 0, session->state == AIOC_TLS_CLOSED);  /* close_notify: this is all */
+    if (session->state == AIOC_TLS_FAILED) aioc_pool_fail(connection, AIOCOSMOS_E_CONNECT, session->why);
+    else aioc_pool_ended(connection, 0, session->state == AIOC_TLS_CLOSED);  /* close_notify: this is all */
     return false;
 }
 
@@ -8938,10 +8883,8 @@ static void aioc_pool_resume(aioc_pool_connection *connection)
     if (connection->paused) return;
     connection->pauses = 0;
     connection->moved_us = aioc_pool_now(pool);  /* the silence before was ours */
-    if (aioc_platform_watch(pool->reactor, &connection->source, connection->source.want | AIOCOSMOS_READABLE) == 0)
-        return;
-    if (!connection->exchange) aioc_pool_close_connection(connection);
-    else aioc_pool_fail(connection, AIOCOSMOS_E_NOMEM, "no memory to watch the connection");
+    if (aioc_platform_watch(pool->reactor, &connection->source, connection->source.want | AIOCOSMOS_READABLE) < 0)
+        aioc_pool_fail(connection, AIOCOSMOS_E_NOMEM, "no memory to watch the connection");
 }
 
 /* A body that is collected has a place of its own, a TLS session too, if only for a record. All else is received into
@@ -10049,53 +9992,28 @@ static bool aioc_protocol_session_write(aioc_memory *memory, aioc_memory_buffer 
 
 /*--- Statuses in words ---*/
 
+static const aioc_text_phrase aioc_protocol_statuses[] = {
+    {AIOCOSMOS_OK, "OK"}, {AIOCOSMOS_E_ARGUMENT, "refused argument"}, {AIOCOSMOS_E_NOMEM, "out of memory"},
+    {AIOCOSMOS_E_FULL, "full"}, {AIOCOSMOS_E_CANCELLED, "cancelled"}, {AIOCOSMOS_E_SHUTDOWN, "shut down"},
+    {AIOCOSMOS_E_TIMEOUT, "timed out"}, {AIOCOSMOS_E_DNS, "name not resolved"},
+    {AIOCOSMOS_E_CONNECT, "connection failed"}, {AIOCOSMOS_E_TLS, "TLS failed"},
+    {AIOCOSMOS_E_PROTOCOL, "not a valid answer"}, {AIOCOSMOS_E_TOO_LARGE, "answer too large"},
+    {AIOCOSMOS_E_REENTERED, "called inside a callback"}, {AIOCOSMOS_E_DESTROYED, "client destroyed"},
+    {AIOCOSMOS_E_AUTH, "no token"},
+    {200, "OK"}, {201, "Created"}, {202, "Accepted"}, {204, "No Content"}, {207, "Multi-Status"},
+    {304, "Not Modified"},
+    {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"}, {404, "Not Found"},
+    {405, "Method Not Allowed"}, {408, "Request Timeout"}, {409, "Conflict"}, {410, "Gone"},
+    {411, "Length Required"}, {412, "Precondition Failed"}, {413, "Content Too Large"}, {423, "Locked"},
+    {424, "Failed Dependency"}, {429, "Too Many Requests"}, {431, "Request Header Fields Too Large"},
+    {449, "Retry With"},
+    {500, "Internal Server Error"}, {501, "Not Implemented"}, {502, "Bad Gateway"}, {503, "Service Unavailable"},
+    {504, "Gateway Timeout"}, {AIOC_TEXT_OTHERS, "unknown status"}
+};
+
 static const char *aioc_protocol_status_text(int status)
 {
-    switch (status) {
-    case AIOCOSMOS_OK: return "OK";
-    case AIOCOSMOS_E_ARGUMENT: return "refused argument";
-    case AIOCOSMOS_E_NOMEM: return "out of memory";
-    case AIOCOSMOS_E_FULL: return "full";
-    case AIOCOSMOS_E_CANCELLED: return "cancelled";
-    case AIOCOSMOS_E_SHUTDOWN: return "shut down";
-    case AIOCOSMOS_E_TIMEOUT: return "timed out";
-    case AIOCOSMOS_E_DNS: return "name not resolved";
-    case AIOCOSMOS_E_CONNECT: return "connection failed";
-    case AIOCOSMOS_E_TLS: return "TLS failed";
-    case AIOCOSMOS_E_PROTOCOL: return "not a valid answer";
-    case AIOCOSMOS_E_TOO_LARGE: return "answer too large";
-    case AIOCOSMOS_E_REENTERED: return "called inside a callback";
-    case AIOCOSMOS_E_DESTROYED: return "client destroyed";
-    case AIOCOSMOS_E_AUTH: return "no token";
-    case 200: return "OK";
-    case 201: return "Created";
-    case 202: return "Accepted";
-    case 204: return "No Content";
-    case 207: return "Multi-Status";
-    case 304: return "Not Modified";
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 408: return "Request Timeout";
-    case 409: return "Conflict";
-    case 410: return "Gone";
-    case 411: return "Length Required";
-    case 412: return "Precondition Failed";
-    case 413: return "Content Too Large";
-    case 423: return "Locked";
-    case 424: return "Failed Dependency";
-    case 429: return "Too Many Requests";
-    case 431: return "Request Header Fields Too Large";
-    case 449: return "Retry With";
-    case 500: return "Internal Server Error";
-    case 501: return "Not Implemented";
-    case 502: return "Bad Gateway";
-    case 503: return "Service Unavailable";
-    case 504: return "Gateway Timeout";
-    default: return status < 0 ? "unknown error" : "unknown status";
-    }
+    return aioc_text_of(aioc_protocol_statuses, status);
 }
 
 /* What a failure means and what to do about it. A sub-status alone means nothing: 1002 is one thing under 404,
@@ -11118,6 +11036,7 @@ static void aioc_account_drop_claims(aioc_account_container *container, const ai
 #define AIOC_OP_ATTEMPTS_KEPT 6      /* the first three and the last three */
 #define AIOC_OP_SKEW_MIN_MS 60000    /* a clock this far from the server's is corrected */
 #define AIOC_OP_NODES_KEPT 16384u    /* JSON nodes kept from one result to the next: 256 KiB */
+#define AIOC_OP_NAME_MAX 32          /* of the properties of a container that we know */
 #define AIOC_OP_TOKEN_US 5000000u    /* after it, the host is asked again for a token that is still wanted */
 #define AIOC_OP_COMPOSITE_MAX 16384  /* bytes of all session tokens: web servers take no longer line */
 #define AIOC_OP_CHARGE_MAX 1e8       /* request units of one answer: what says more is mistaken */
@@ -11135,6 +11054,7 @@ typedef struct aioc_op_pacer {
 
 /* What an operation asks for. Texts are lent: aioc_op_new() copies them. */
 typedef struct aioc_op_spec {
+    aiocosmos_kind kind;      /* 0: nobody outside hears of it */
     const char *verb, *type;  /* "POST", "docs": the resource type that is signed */
     aiocosmos_str link;       /* the resource link that is signed: ids not percent-encoded */
     bool to_feed;             /* the path is the link and the type, not the link alone */
@@ -11147,7 +11067,7 @@ typedef struct aioc_op_spec {
     bool reads_definition;         /* that its answer is the container's definition */
     aiocosmos_str container_link;  /* whose session tokens apply; len 0: none */
     aiocosmos_str pk_text;         /* partition key header value; len 0: none */
-    bool by_range;                 /* pk_text is the id of a partition key range: 410 is its owner's affair */
+    bool by_range;                 /* pk_text is the id of a partition key range: where it went is its owner's affair */
     aiocosmos_str lines;           /* header lines of this request, each ending in CR LF */
     aiocosmos_str session_token;
     aiocosmos_str body;
@@ -11218,7 +11138,7 @@ struct aioc_op {
     int      stop;  /* not 0: finish with it at the next step */
     int      http_status, sub_status;
     uint8_t  tries[AIOC_OP_REASONS];
-    uint8_t  state;
+    uint8_t  state, kind;
     bool     to_feed, write, repeatable, if_not_exists, item_data, by_range, paced, forgets_container, internal,
              reads_definition;
     bool     in_ready;
@@ -11236,6 +11156,7 @@ typedef struct aioc_op_delivery {
     aioc_op *op;
     aioc_http_response *response;  /* NULL: no answer */
     aioc_http_parser *parser;
+    aiocosmos_kind kind;
     bool parsed;
     bool taken;
     aiocosmos_str body;
@@ -11265,6 +11186,8 @@ struct aioc_op_engine {
     aioc_op *order[AIOC_OP_ORDER_BUCKETS];
     uint32_t retries_max, throttle_wait_ms, attempt_timeout_ms;
     bool retry_writes, no_session;
+    aiocosmos_result_fn on_result;
+    void *on_result_user_data;
     aiocosmos_done_fn on_failure;
     void *on_failure_user_data;
     aiocosmos_logger logger;
@@ -11276,7 +11199,7 @@ struct aioc_op_engine {
     uint64_t activity_state[2];     /* apart, for who sees activity ids could tell it */
     int callbacks;                  /* run in this step */
     aiocosmos_json_doc doc;         /* of the result being delivered */
-    const aiocosmos_result *told;   /* the one that on_failure is looking at; its own callback comes next */
+    const aiocosmos_result *told;   /* the one that on_result or on_failure sees; its own callback comes next */
     aiocosmos_json_doc properties;  /* of a container, while a request is checked */
     aioc_memory_buffer link_text, pk_text, lines_text, body_text;  /* of the request being checked */
     bool body_lost;  /* there was no memory for some of body_text */
@@ -11635,6 +11558,7 @@ static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_op_spec *spec, ui
     op->waiter.owner = op;
     op->verb = spec->verb;
     op->type = spec->type;
+    op->kind = (uint8_t)spec->kind;
     op->to_feed = spec->to_feed;
     op->write = spec->write;
     op->repeatable = spec->repeatable || engine->retry_writes;
@@ -11679,10 +11603,34 @@ static void aioc_op_detach(aioc_op *op)
     engine->stats.ops_completed++;
 }
 
-/* What the host hears of is told before its own callback, which the host may forget meanwhile. */
-static void aioc_op_tell(aioc_op_engine *engine, const aiocosmos_result *result)
+/* "dbs/DATABASE/colls/CONTAINER/docs/ID", as far as it goes. */
+static void aioc_op_read_link(aiocosmos_str link, aiocosmos_op_info *info)
 {
+    aiocosmos_str *const names[] = { &info->database, &info->container, &info->id };
+    aiocosmos_str part;
+    unsigned i;
+    memset(info, 0, sizeof *info);
+    for (i = 0; i < 6 && aioc_text_split(&link, '/', &part); i++)
+        if (i % 2) *names[i / 2] = part;
+}
+
+static aioc_op_delivery *aioc_op_delivered(const aiocosmos_result *result)
+{
+    return (aioc_op_delivery *)(uintptr_t)result->internal;
+}
+
+/* What the host hears of is told before its own callback, which the host may forget meanwhile. */
+static void aioc_op_tell(const aiocosmos_result *result)
+{
+    const aioc_op_delivery *delivery = aioc_op_delivered(result);
+    aioc_op_engine *engine = delivery->op->engine;
+    aiocosmos_op_info info;
     engine->told = result;
+    if (engine->on_result) {
+        aioc_op_read_link(aioc_op_link(delivery->op), &info);
+        info.kind = delivery->kind;
+        engine->on_result(engine->client, result, &info, engine->on_result_user_data);
+    }
     if (result->status != 0 && result->status != 304 && engine->on_failure)
         engine->on_failure(engine->client, result, engine->on_failure_user_data);
     engine->told = NULL;
@@ -11691,7 +11639,7 @@ static void aioc_op_tell(aioc_op_engine *engine, const aiocosmos_result *result)
 static void aioc_op_hand_over(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_op_engine *engine = op->engine;
-    aioc_op_tell(engine, result);
+    aioc_op_tell(result);
     if (!op->done) return;
     engine->callbacks++;
     op->done(engine->client, result, op->user_data);
@@ -11716,6 +11664,7 @@ static void aioc_op_finish(aioc_op *op, int status, aiocosmos_fate fate, const a
     memset(&delivery, 0, sizeof delivery);
     memset(&result, 0, sizeof result);
     delivery.op = op;
+    delivery.kind = (aiocosmos_kind)op->kind;
     result.op = aioc_op_handle(op);
     result.status = status;
     result.http_status = op->http_status;
@@ -11818,12 +11767,7 @@ static void aioc_op_stop(aioc_op *op, int status)
     aioc_op_make_ready(op);
 }
 
-static aioc_op_delivery *aioc_op_delivered(const aiocosmos_result *result)
-{
-    return (aioc_op_delivery *)(uintptr_t)result->internal;
-}
-
-/* The operation that on_failure is looking at, which has no slot any more. NULL: none. */
+/* The operation that on_result or on_failure is looking at, which has no slot any more. NULL: none. */
 static aioc_op *aioc_op_told(const aioc_op_engine *engine)
 {
     return engine->told ? aioc_op_delivered(engine->told)->op : NULL;
@@ -12297,9 +12241,9 @@ static aioc_op_verdict aioc_op_judge(const aioc_op_situation *now, const aioc_op
     verdict.doubt = now->doubt || (now->write && outcome->sent && unclear);
     verdict.fate = (uint8_t)(verdict.doubt ? AIOCOSMOS_FATE_MAYBE_APPLIED
                                            : outcome->from_service ? AIOCOSMOS_FATE_ANSWERED : AIOCOSMOS_FATE_NOT_SENT);
-    if (rule.reason == AIOC_OP_RANGES && now->by_range) return verdict;
-    verdict.reason = rule.reason;
     verdict.forget_metadata = rule.reason == AIOC_OP_METADATA;
+    if (now->by_range && (rule.reason == AIOC_OP_RANGES || rule.reason == AIOC_OP_METADATA)) return verdict;
+    verdict.reason = rule.reason;
     if (verdict.doubt && !now->repeatable) return verdict;
     verdict.sign_anew = (outcome->clock_was_off || outcome->token_expired) && !now->fresh_signature;
     verdict.counts = !verdict.sign_anew && rule.reason != AIOC_OP_MOVED &&
@@ -13076,6 +13020,81 @@ static int aioc_op_append_key_paths(aioc_op_engine *engine, const char *const pa
     return 0;
 }
 
+/* What a container has beside its name, and the field of the request that is it: a JSON text that begins with `opens`,
+ * or, with 0, something else. */
+typedef struct aioc_op_property {
+    const char *name, *field;
+    size_t at;
+    char opens;
+} aioc_op_property;
+
+#define AIOC_OP_FIELD(name)     #name, offsetof(aiocosmos_request, name)
+#define AIOC_OP_CREATE_ONLY     2    /* the first of them */
+#define AIOC_OP_PROPERTIES      9
+
+static const aioc_op_property aioc_op_properties[AIOC_OP_PROPERTIES] = {
+    { "partitionKey", AIOC_OP_FIELD(partition_key_paths), 0 },
+    { "uniqueKeyPolicy", AIOC_OP_FIELD(unique_keys), 0 },
+    { "defaultTtl", AIOC_OP_FIELD(default_ttl_s), 0 },
+    { "indexingPolicy", AIOC_OP_FIELD(indexing_policy), '{' },
+    { "conflictResolutionPolicy", AIOC_OP_FIELD(conflict_resolution_policy), '{' },
+    { "vectorEmbeddingPolicy", AIOC_OP_FIELD(vector_embedding_policy), '{' },
+    { "fullTextPolicy", AIOC_OP_FIELD(full_text_policy), '{' },
+    { "computedProperties", AIOC_OP_FIELD(computed_properties), '[' },
+    { "changeFeedPolicy", AIOC_OP_FIELD(change_feed_policy), '{' }
+};
+
+/* All but one are pointers or begin with one. */
+static bool aioc_op_is_given(const aiocosmos_request *request, const aioc_op_property *property)
+{
+    const char *given;
+    if (property->at == offsetof(aiocosmos_request, default_ttl_s)) return request->default_ttl_s != 0;
+    memcpy(&given, (const char *)request + property->at, sizeof given);
+    return given != NULL;
+}
+
+/* Whether at most so many letters have to be changed, added or taken away until a is b (Levenshtein); their case does
+ * not count. */
+static bool aioc_op_is_near(aiocosmos_str a, aiocosmos_str b, size_t most)
+{
+    size_t row[AIOC_OP_NAME_MAX + 1], i, j;
+    for (j = 0; j <= b.len; j++) row[j] = j;
+    for (i = 0; i < a.len; i++) {
+        size_t diagonal = i;
+        row[0] = i + 1;
+        for (j = 0; j < b.len; j++) {
+            size_t above = row[j + 1], least = 1 + (above < row[j] ? above : row[j]);
+            if (aioc_memory_lower(a.ptr[i]) != aioc_memory_lower(b.ptr[j])) diagonal++;
+            row[j + 1] = diagonal < least ? diagonal : least;
+            diagonal = above;
+        }
+    }
+    return row[b.len] <= most;
+}
+
+/* A member of the properties that the host gives as JSON. What we do not know is for the service to take or refuse, but
+ * not what is nearly something else, such as "uniqueKeys" or "unique_key_policy": the service may take no notice. */
+static int aioc_op_check_member(aioc_op_engine *engine, const aiocosmos_request *request, aiocosmos_json key)
+{
+    const aioc_op_property *property = aioc_op_properties, *end = property + AIOC_OP_PROPERTIES;
+    aiocosmos_str name = aioc_text_view(key.ptr + 1, key.len - 2);
+    char why[160];
+    while (property < end && !aioc_json_is_str(key, property->name)) property++;
+    if (property < end) {
+        if (!aioc_op_is_given(request, property)) return 0;
+        aioc_memory_print(why, sizeof why, "\"%s\" and %s are both given", property->name, property->field);
+        return aioc_op_refuse(engine, "body", why);
+    }
+    while (property > aioc_op_properties) {
+        aiocosmos_str known = aioc_memory_str((--property)->name), stem = known;
+        if (strcmp(known.ptr + known.len - 6, "Policy") == 0) stem.len -= 6;
+        if (!aioc_op_is_near(name, known, 3) && !aioc_op_is_near(name, stem, 2)) continue;
+        aioc_memory_print(why, sizeof why, "\"%.*s\": did you mean \"%s\"?", (int)name.len, name.ptr, known.ptr);
+        return aioc_op_refuse(engine, "body", why);
+    }
+    return 0;
+}
+
 /* The members of an object from the host, without its braces. Those that stand in the request itself are refused. */
 static int aioc_op_append_members(aioc_op_engine *engine, const aiocosmos_request *request, bool *has_key)
 {
@@ -13094,15 +13113,9 @@ static int aioc_op_append_members(aioc_op_engine *engine, const aiocosmos_reques
                 return aioc_op_refuse(engine, "body", "\"id\" is not the container's name");
             continue;
         }
-        if (aioc_json_is_str(key, "partitionKey")) {
-            if (request->partition_key_paths[0])
-                return aioc_op_refuse(engine, "body", "\"partitionKey\" and partition_key_paths are both given");
-            *has_key = true;
-        }
-        if (aioc_json_is_str(key, "defaultTtl") && request->default_ttl_s)
-            return aioc_op_refuse(engine, "body", "\"defaultTtl\" and default_ttl_s are both given");
-        if (aioc_json_is_str(key, "indexingPolicy") && request->indexing_policy.len)
-            return aioc_op_refuse(engine, "body", "\"indexingPolicy\" and indexing_policy are both given");
+        status = aioc_op_check_member(engine, request, key);
+        if (status) return status;
+        if (aioc_json_is_str(key, "partitionKey")) *has_key = true;
         aioc_op_append_text(engine, ",");
         aioc_op_append_body(engine, aioc_text_view(key.ptr, key.len));
         aioc_op_append_text(engine, ":");
@@ -13111,15 +13124,41 @@ static int aioc_op_append_members(aioc_op_engine *engine, const aiocosmos_reques
     return 0;
 }
 
-static int aioc_op_append_policy(aioc_op_engine *engine, aiocosmos_str policy)
+static int aioc_op_append_policy(aioc_op_engine *engine, const aioc_op_property *property, aiocosmos_str policy)
 {
     aiocosmos_json unused;
     const char *error;
     size_t error_at;
-    if (aioc_json_check(policy.ptr, policy.len, aioc_memory_str("indexingMode"), &unused, &error, &error_at) != 0)
-        return aioc_op_refuse_at(engine, "indexing_policy", error, error_at);
-    aioc_op_append_text(engine, ",\"indexingPolicy\":");
+    if (aioc_json_check(policy.ptr, policy.len, aioc_memory_str(""), &unused, &error, &error_at) != 0)
+        return aioc_op_refuse_at(engine, property->field, error, error_at);
+    if (*aioc_text_trim(policy).ptr != property->opens)
+        return aioc_op_refuse(engine, property->field, property->opens == '[' ? "not an array" : "not an object");
+    aioc_op_append_text(engine, ",\"");
+    aioc_op_append_text(engine, property->name);
+    aioc_op_append_text(engine, "\":");
     aioc_op_append_body(engine, policy);
+    return 0;
+}
+
+/* Each key is a list of paths with commas between. One in a name makes pieces that are no paths. */
+static int aioc_op_append_unique_keys(aioc_op_engine *engine, const char *const *keys)
+{
+    aioc_op_append_text(engine, ",\"uniqueKeyPolicy\":{\"uniqueKeys\":[");
+    for (; *keys; keys++) {
+        const char *at = *keys, *before = "{\"paths\":[";
+        for (;; before = ",") {
+            size_t len = strcspn(at, ",");
+            if (*at != '/' || len < 2)
+                return aioc_op_refuse(engine, "unique_keys", "a path starts with '/' and names a property");
+            aioc_op_append_text(engine, before);
+            if (!aioc_json_append_string(engine->memory, &engine->body_text, at, len, false))
+                return aioc_op_refuse(engine, "unique_keys", "not UTF-8, or no memory");
+            if (!at[len]) break;
+            at += len + 1;
+        }
+        aioc_op_append_text(engine, keys[1] ? "]}," : "]}");
+    }
+    aioc_op_append_text(engine, "]}");
     return 0;
 }
 
@@ -13127,6 +13166,7 @@ static int aioc_op_build_container(aioc_op_engine *engine, const aiocosmos_reque
 {
     bool has_key = request->partition_key_paths[0] != NULL;
     int refused = 0;
+    size_t i;
     aioc_op_append_id(engine, request->container);
     if (has_key) refused = aioc_op_append_key_paths(engine, request->partition_key_paths);
     if (!refused && request->body.len) refused = aioc_op_append_members(engine, request, &has_key);
@@ -13140,7 +13180,14 @@ static int aioc_op_build_container(aioc_op_engine *engine, const aiocosmos_reque
         aioc_op_append_text(engine, ",\"defaultTtl\":");
         aioc_op_append_body(engine, aioc_text_view(number, aioc_json_i64_write(request->default_ttl_s, number)));
     }
-    if (request->indexing_policy.len) refused = aioc_op_append_policy(engine, request->indexing_policy);
+    if (request->unique_keys) refused = aioc_op_append_unique_keys(engine, request->unique_keys);
+    for (i = 0; i < AIOC_OP_PROPERTIES && !refused; i++) {
+        const aioc_op_property *property = &aioc_op_properties[i];
+        aiocosmos_str policy;
+        if (!property->opens || !aioc_op_is_given(request, property)) continue;
+        memcpy(&policy, (const char *)request + property->at, sizeof policy);
+        refused = aioc_op_append_policy(engine, property, policy);
+    }
     aioc_op_append_text(engine, "}");
     return refused;
 }
@@ -13160,9 +13207,6 @@ static int aioc_op_check_fields(aioc_op_engine *engine, const aiocosmos_request 
         { "if_none_match", request->if_none_match.ptr != NULL, !kind->write },
         { "session_token", request->session_token.len > 0, kind->item },
         { "if_not_exists", request->if_not_exists, creates },
-        { "partition_key_paths", request->partition_key_paths[0] != NULL, request->kind == AIOCOSMOS_CREATE_CONTAINER },
-        { "indexing_policy", request->indexing_policy.len > 0, shapes },
-        { "default_ttl_s", request->default_ttl_s != 0, shapes },
         { "throughput_ru", request->throughput_ru != 0, creates },
         { "autoscale_max_ru", request->autoscale_max_ru != 0, creates }
     };
@@ -13170,6 +13214,10 @@ static int aioc_op_check_fields(aioc_op_engine *engine, const aiocosmos_request 
     for (i = 0; i < sizeof fields / sizeof *fields; i++)
         if (fields[i].given && !fields[i].belongs)
             return aioc_op_refuse(engine, fields[i].name, "does not belong to this kind of operation");
+    for (i = 0; i < AIOC_OP_PROPERTIES; i++)
+        if (aioc_op_is_given(request, &aioc_op_properties[i]) &&
+            (!shapes || (i < AIOC_OP_CREATE_ONLY && request->kind != AIOCOSMOS_CREATE_CONTAINER)))
+            return aioc_op_refuse(engine, aioc_op_properties[i].field, "does not belong to this kind of operation");
     if (request->throughput_ru && request->autoscale_max_ru)
         return aioc_op_refuse(engine, "autoscale_max_ru", "and throughput_ru are both given");
     return 0;
@@ -13269,6 +13317,7 @@ static int aioc_op_specify(aioc_op_engine *engine, const aiocosmos_request *requ
     if (!refused && kind->item) refused = aioc_op_add_pk(engine, &request->pk);
     if (!refused) refused = aioc_op_check_session(engine, request->session_token);
     if (refused) return refused;
+    spec->kind = request->kind;
     spec->verb = kind->verb;
     spec->type = kind->type;
     spec->to_feed = kind->to_feed;
@@ -16379,6 +16428,7 @@ typedef struct aioc_feeds_fan {
     uint32_t levels;     /* of the partition key that is asked for, perhaps not all */
     uint32_t component;  /* of hybrid search: the one that is read */
 
+    bool     anew;              /* it has begun anew, for the container is another one */
     bool     changes;           /* it is a change feed: */
     bool     from_now, by_key;  /* by_key: one partition key is asked by itself, not by its range */
     bool     cold_due;          /* a range without news may be asked beside those that have some */
@@ -16609,20 +16659,15 @@ static void aioc_feeds_specify(aioc_op_spec *spec, const char *verb, const aioc_
 }
 
 /* An operation that is made of others: it carries an id, a deadline and an end. */
-static int aioc_feeds_compose(aioc_op_engine *engine, uint32_t timeout_ms, aioc_feeds_complete *complete,
-                              void (*stop_parts)(aioc_op *op), void *owner, void *user_data, aioc_op **op)
+static int aioc_feeds_compose(aioc_op_engine *engine, aioc_op_spec *spec, aiocosmos_kind kind,
+                              void (*stop_parts)(aioc_op *op), void *user_data, aioc_op **op)
 {
-    aioc_op_spec spec;
-    memset(&spec, 0, sizeof spec);
-    spec.verb = "GET";
-    spec.type = "docs";
-    spec.timeout_ms = timeout_ms ? timeout_ms : AIOCOSMOS_OFF;
-    spec.of_page = complete == aioc_feeds_fan_page_came;
-    spec.complete = complete;
-    spec.stop_parts = stop_parts;
-    spec.owner = owner;
-    spec.user_data = user_data;
-    return aioc_op_accept(engine, &spec, op);
+    spec->kind = kind;
+    if (spec->timeout_ms == 0) spec->timeout_ms = AIOCOSMOS_OFF;
+    spec->container_link.len = 0;
+    spec->stop_parts = stop_parts;
+    spec->user_data = user_data;
+    return aioc_op_accept(engine, spec, op);
 }
 
 static void aioc_feeds_tally_add(aioc_feeds_tally *tally, const aiocosmos_result *result)
@@ -17579,6 +17624,7 @@ static int aioc_feeds_ask_page(aioc_feeds_query *query, uint32_t timeout_ms)
     if (!aioc_feeds_page_lines(engine, aioc_feeds_text(&query->lines), query->page_items_max, "x-ms-continuation: ",
                                aioc_feeds_text(&query->continuation))) return aioc_op_refuse_memory(engine);
     aioc_feeds_specify(&spec, query->verb, &query->link, timeout_ms, aioc_feeds_page_came, query);
+    spec.kind = AIOCOSMOS_QUERY_PAGE;
     spec.type = query->type;
     spec.item_data = query->of_items;
     if (!query->of_items) spec.container_link.len = 0;
@@ -17611,7 +17657,7 @@ static void aioc_feeds_deliver(aioc_feeds_query *query, aiocosmos_page *page)
     void *user_data;
     page->status = page->result->status;
     query->busy++;  /* what is lent outlives a close in the callback */
-    aioc_op_tell(engine, page->result);
+    aioc_op_tell(page->result);
     call = query->page;
     user_data = query->user_data;
     query->op = NULL;
@@ -18286,6 +18332,29 @@ static bool aioc_feeds_is_gone(const aiocosmos_result *result)
            (result->sub_status == 1002 || result->sub_status == 1007 || result->sub_status == 1008);
 }
 
+/* What was asked for was meant for a container that is no more. */
+static bool aioc_feeds_is_of_another(const aiocosmos_result *result)
+{
+    return aioc_op_rule_of(result->status, result->sub_status).reason == AIOC_OP_METADATA;
+}
+
+/* Nothing of a container goes on in another one. False: too late, for rows of it have been taken. */
+static bool aioc_feeds_begin_anew(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    if (fan->seen || fan->from.place || aioc_feeds_max(&fan->edges).len || fan->anew || fan->changes) return false;
+    aioc_feeds_drop_streams(fan);
+    aioc_rows_groups_close(&fan->groups);
+    aioc_rows_best_close(&fan->best);
+    if (fan->plan) aioc_plan_release(fan->memory, fan->plan);
+    fan->plan = NULL;
+    fan->info = &fan->plain;
+    fan->stage = AIOC_FEEDS_PREPARING;
+    fan->anew = true;
+    aioc_feeds_stir(query);
+    return true;
+}
+
 /* A stream that nobody reads any more is free once nothing is under way for it. */
 static void aioc_feeds_stream_left(aioc_feeds_stream *stream)
 {
@@ -18356,13 +18425,15 @@ static void aioc_feeds_answer_came(aioc_op *op, const aiocosmos_result *result)
     }
     aioc_feeds_stir(query);
     if (fan->changes && aioc_feeds_is_another(fan, result)) return;
+    if (aioc_feeds_is_of_another(result) && aioc_feeds_begin_anew(query)) return;
     query->busy++;  /* what it has is not taken back meanwhile */
     asked = aioc_feeds_note_range(stream, op, result);
     status = stream->stale || fan->yielded ? 0 : aioc_feeds_take_any(stream, result, asked);
     query->busy--;
     stream->stale = false;
     if (status == 0) fan->ranges.pause_ms = 0;
-    else if (!aioc_feeds_is_gone(result) || fan->by_key) aioc_feeds_stream_failed(stream, result, status);
+    else if (fan->by_key || !(aioc_feeds_is_gone(result) || (fan->changes && aioc_feeds_is_of_another(result))))
+        aioc_feeds_stream_failed(stream, result, status);
     else {
         stream->hot = false;  /* as long as it takes, it is asked when a page is owed, not ahead */
         aioc_feeds_watch_gone(&fan->ranges, stream->version);
@@ -18953,7 +19024,7 @@ static bool aioc_feeds_write_token(aioc_feeds_query *query)
     if (query->ended) return true;
     memset(&position, 0, sizeof position);
     position.question = query->question;
-    memcpy(position.rid, fan->ranges.container->rid, sizeof position.rid);
+    memcpy(position.rid, fan->rid, sizeof position.rid);
     position.skip_left = fan->skip_left;
     position.take_left = fan->take_left;
     position.rest_min = aioc_memory_str("FF");
@@ -18961,7 +19032,6 @@ static bool aioc_feeds_write_token(aioc_feeds_query *query)
     if (!pieces) return false;
     if (fan->changes) {
         position.place = AIOC_POSITION_IN_CHANGES;
-        memcpy(position.rid, fan->rid, sizeof position.rid);
         position.skip_left = fan->since;
         position.take_left = fan->by_key ? 0 : UINT64_MAX;
     } else if (fan->stage == AIOC_FEEDS_GIVING) {
@@ -19458,6 +19528,7 @@ static void aioc_feeds_begin(aioc_feeds_query *query)
     const aioc_plan_info *info = fan->plan ? &fan->plan->info : &fan->plain;
     aioc_feeds_sink sink = aioc_feeds_sink_of(fan->plan, info);
     int status = 0;
+    memcpy(fan->rid, fan->ranges.container->rid, sizeof fan->rid);
     fan->skip_left = info->has_offset ? info->offset : 0;
     fan->take_left = info->has_limit ? info->limit : UINT64_MAX;
     if (info->has_top && info->top < fan->take_left) fan->take_left = info->top;
@@ -19781,6 +19852,9 @@ static void aioc_feeds_work_on(aioc_feeds_query *query)
     aioc_feeds_fan *fan = query->fan;
     if (!fan || query->closed || query->feeds->engine->closing) return;
     query->busy++;  /* callbacks may close it */
+    if (fan->stage == AIOC_FEEDS_READING && !fan->changes &&
+        !aioc_feeds_same_rid(fan->rid, fan->ranges.container->rid) && !aioc_feeds_begin_anew(query))
+        aioc_feeds_break(fan, 400, "the container was deleted, and created anew under its name: open the query anew");
     if (query->op && fan->unshown) {
         aioc_feeds_show_page(query);
     } else if (query->op && !fan->tally.status) {
@@ -19825,11 +19899,15 @@ static void aioc_feeds_fan_stop(aioc_op *op)
 static int aioc_feeds_ask_fan(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
+    aioc_op_spec spec;
     uint32_t place;
     int refused;
+    aioc_feeds_specify(&spec, "GET", &query->link, query->timeout_ms, aioc_feeds_fan_page_came, query);
+    spec.of_page = true;
     query->busy++;  /* it keeps what it has read ahead */
-    refused = aioc_feeds_compose(query->feeds->engine, query->timeout_ms, aioc_feeds_fan_page_came,
-                                 aioc_feeds_fan_stop, query, query->user_data, &query->op);
+    refused = aioc_feeds_compose(query->feeds->engine, &spec,
+                                 fan->changes ? AIOCOSMOS_CHANGES_PAGE : AIOCOSMOS_QUERY_PAGE, aioc_feeds_fan_stop,
+                                 query->user_data, &query->op);
     query->busy--;
     if (refused) return refused;
     if (!fan->broken) fan->tally.status = 0;
@@ -20001,7 +20079,7 @@ static void aioc_feeds_many_ended(aioc_op *op, const aiocosmos_result *result)
     aioc_op_engine *engine = op->engine;
     aiocosmos_many_totals totals = many->totals;
     aiocosmos_read_many_request request;
-    aioc_op_tell(engine, result);
+    aioc_op_tell(result);
     request = many->request;
     aioc_feeds_many_free(many);
     if (!request.done) return;
@@ -20586,7 +20664,7 @@ static void aioc_feeds_page_of_part_came(aioc_feeds_part *part, const aiocosmos_
         part->state = AIOC_FEEDS_PART_MORE;
     } else if (status == AIOCOSMOS_E_TOO_LARGE) {
         aioc_feeds_give_back(part, true);  /* one is larger than an answer may be: only that one fails */
-    } else if (aioc_feeds_is_gone(result) && part->pk_at == AIOC_FEEDS_NO_PAIR) {
+    } else if ((aioc_feeds_is_gone(result) || aioc_feeds_is_of_another(result)) && part->pk_at == AIOC_FEEDS_NO_PAIR) {
         if (!aioc_feeds_part_gone(part)) aioc_feeds_part_failed(part, status, result->message.ptr);
     } else if (result->status) {
         aioc_feeds_part_failed(part, status, result->message.ptr);
@@ -20841,6 +20919,7 @@ static int aioc_feeds_many_open(aioc_feeds *feeds, const aiocosmos_read_many_req
 {
     aioc_op_engine *engine = feeds->engine;
     aioc_feeds_many *many;
+    aioc_op_spec spec;
     int refused;
     if (!request->item) return aioc_op_refuse(engine, "item", "required");
     many = (aioc_feeds_many *)aioc_memory_zalloc(engine->memory, sizeof *many);
@@ -20854,9 +20933,10 @@ static int aioc_feeds_many_open(aioc_feeds *feeds, const aiocosmos_read_many_req
     many->next = feeds->first_many;
     feeds->first_many = many;
     refused = aioc_feeds_fill_many(many);
+    aioc_feeds_specify(&spec, "GET", &many->link, request->deadline_ms, aioc_feeds_many_ended, many);
     if (!refused)
-        refused = aioc_feeds_compose(engine, request->deadline_ms, aioc_feeds_many_ended, aioc_feeds_many_stop, many,
-                                     request->user_data, &many->op);
+        refused = aioc_feeds_compose(engine, &spec, AIOCOSMOS_READ_MANY, aioc_feeds_many_stop, request->user_data,
+                                     &many->op);
     if (refused) {
         aioc_feeds_many_free(many);
         return refused;
@@ -20975,7 +21055,7 @@ static void aioc_feeds_item_back(aioc_feeds_bulk *bulk, const aiocosmos_result *
 {
     aioc_op_engine *engine = bulk->feeds->engine;
     aioc_feeds_count(bulk, result);
-    aioc_op_tell(engine, result);
+    aioc_op_tell(result);
     if (!bulk->request.item_done) return;
     engine->callbacks++;
     bulk->request.item_done(engine->client, result, item_data, bulk->request.user_data);
@@ -21000,7 +21080,7 @@ static void aioc_feeds_bulk_ended(aioc_op *op, const aiocosmos_result *result)
     aiocosmos_bulk_totals totals = bulk->totals;
     aiocosmos_bulk_request request;
     totals.concurrency = bulk->allowed;
-    aioc_op_tell(engine, result);
+    aioc_op_tell(result);
     request = bulk->request;
     aioc_feeds_bulk_free(bulk);
     if (!request.done) return;
@@ -21051,7 +21131,8 @@ static void aioc_feeds_bulk_stop(aioc_op *op)
 }
 
 /* An item that cannot be sent ends here, inside step, as if it had been answered. */
-static void aioc_feeds_item_refused(aioc_feeds_bulk *bulk, int status, void *item_data)
+static void aioc_feeds_item_refused(aioc_feeds_bulk *bulk, int status, const aiocosmos_request *request,
+                                    void *item_data)
 {
     aioc_op_engine *engine = bulk->feeds->engine;
     aioc_op_delivery delivery;
@@ -21059,6 +21140,7 @@ static void aioc_feeds_item_refused(aioc_feeds_bulk *bulk, int status, void *ite
     memset(&delivery, 0, sizeof delivery);
     memset(&result, 0, sizeof result);
     delivery.op = bulk->op;
+    delivery.kind = request->kind;
     delivery.parsed = true;
     result.status = status;
     result.fate = AIOCOSMOS_FATE_NOT_SENT;
@@ -21095,7 +21177,7 @@ static void aioc_feeds_send_item(aioc_feeds_bulk *bulk, const aiocosmos_bulk_ite
         spec.user_data = item->item_data;
         refused = aioc_op_accept(engine, &spec, &op);
     }
-    if (refused) aioc_feeds_item_refused(bulk, refused, item->item_data);
+    if (refused) aioc_feeds_item_refused(bulk, refused, &request, item->item_data);
     else bulk->in_flight++;
 }
 
@@ -21193,6 +21275,7 @@ static int aioc_feeds_bulk_open(aioc_feeds *feeds, const aiocosmos_bulk_request 
 {
     aioc_op_engine *engine = feeds->engine;
     aioc_feeds_bulk *bulk;
+    aioc_op_spec spec;
     int refused;
     if (!request->next) return aioc_op_refuse(engine, "next", "required");
     refused = aioc_op_build_link(engine, 2, request->database, request->container, NULL);
@@ -21205,9 +21288,10 @@ static int aioc_feeds_bulk_open(aioc_feeds *feeds, const aiocosmos_bulk_request 
     if (bulk->request.concurrency_max == 0) bulk->request.concurrency_max = AIOCOSMOS_DEFAULT_CONNECTIONS;
     bulk->allowed = bulk->request.concurrency_max;
     refused = aioc_feeds_keep_names(bulk, request);
+    aioc_feeds_specify(&spec, "GET", &engine->link_text, request->deadline_ms, aioc_feeds_bulk_ended, bulk);
     if (!refused)
-        refused = aioc_feeds_compose(engine, request->deadline_ms, aioc_feeds_bulk_ended, aioc_feeds_bulk_stop, bulk,
-                                     request->user_data, &bulk->op);
+        refused = aioc_feeds_compose(engine, &spec, AIOCOSMOS_BULK, aioc_feeds_bulk_stop, request->user_data,
+                                     &bulk->op);
     bulk->next = feeds->first_bulk;
     feeds->first_bulk = bulk;
     feeds->bulk_count++;
@@ -21517,9 +21601,9 @@ static void aioc_client_ask_host(void *user, const char *host, uint64_t question
     client->resolve_fn(client, host, question, client->resolve_user_data);
 }
 
-static void aioc_client_pool_log(void *user, int level, const char *message)
+static void aioc_client_pool_log(void *user, const char *message)
 {
-    aioc_op_log(&((aiocosmos_client *)user)->engine, level, 0, message);
+    aioc_op_log(&((aiocosmos_client *)user)->engine, 2, 0, message);
 }
 
 static int aioc_client_open_network(aiocosmos_client *client, const aiocosmos_options *options,
@@ -21569,6 +21653,8 @@ static int aioc_client_open_engine(aiocosmos_client *client, const aiocosmos_opt
     engine->request_timeout_ms = options->request_timeout_ms;
     engine->retry_writes = options->retry_writes;
     engine->no_session = options->no_session;
+    engine->on_result = options->on_result;
+    engine->on_result_user_data = options->on_result_user_data;
     engine->on_failure = options->on_failure;
     engine->on_failure_user_data = options->on_failure_user_data;
     engine->default_database = client->default_database.data;

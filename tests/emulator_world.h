@@ -187,7 +187,7 @@ static inline size_t take_answer(const char *bytes, size_t len)
     } else {
         used = 0;
     }
-    aioc_http_close(&parser);
+    aioc_http_reset(&parser);
     return used;
 }
 

@@ -254,14 +254,17 @@ TEST(a_container_is_replaced_with_what_was_read)
     close_world(client);
 }
 
-TEST(a_container_takes_further_properties_as_json)
+TEST(a_container_has_unique_keys)
 {
-    static const char unique[] = "{\"uniqueKeyPolicy\":{\"uniqueKeys\":[{\"paths\":[\"/mail\"]}]}}";
+    static const char *const unique[] = {"/mail", "/guild,/rank", NULL};
     aiocosmos_client *client = open_world("");
     aiocosmos_request request = create_container("unique", "/pk"), item;
     answer got;
-    request.body = text_of(unique);
-    must(client, request);
+    request.unique_keys = unique;
+    CHECK_INT(ask(client, request, &got), 0);
+    CHECK_STR(string_in(client, got.body, "/uniqueKeyPolicy/uniqueKeys/0/paths/0"), "/mail");
+    CHECK_STR(string_in(client, got.body, "/uniqueKeyPolicy/uniqueKeys/1/paths/0"), "/guild");
+    CHECK_STR(string_in(client, got.body, "/uniqueKeyPolicy/uniqueKeys/1/paths/1"), "/rank");
     item = create_item(aiocosmos_s("p"), "{\"id\":\"1\",\"pk\":\"p\",\"mail\":\"a@example.org\"}");
     item.container = "unique";
     must(client, item);
@@ -270,6 +273,112 @@ TEST(a_container_takes_further_properties_as_json)
     item.body = text_of("{\"id\":\"2\",\"pk\":\"q\",\"mail\":\"a@example.org\"}");
     item.pk = aiocosmos_pk1(aiocosmos_s("q"));
     CHECK_INT(ask(client, item, &got), 0);
+    close_world(client);
+}
+
+static const char *const bad_keys[][2] = {{"mail", NULL}, {"", NULL}, {"/a,", NULL}, {"/a, /b", NULL}, {"/", NULL},
+                                          {"/a\xff", NULL}};
+
+/* The policies, each in its field, are what the service gets; what stands in body beside them goes along. */
+TEST(a_container_takes_its_policies_as_fields_and_further_properties_as_json)
+{
+    static const char embeddings[] = "{\"vectorEmbeddings\":[{\"path\":\"/v\",\"dataType\":\"float32\",\"dimensions\":3,"
+                                     "\"distanceFunction\":\"cosine\"}]}";
+    static const char full_text[] = "{\"defaultLanguage\":\"en-US\",\"fullTextPaths\":[{\"path\":\"/text\"}]}";
+    aiocosmos_client *client = open_world("");
+    aiocosmos_request request = create_container("all", "/pk");
+    answer got;
+    size_t i;
+    request.indexing_policy = text_of("{\"indexingMode\":\"none\"}");
+    request.conflict_resolution_policy = text_of(" {\"mode\":\"LastWriterWins\",\"conflictResolutionPath\":\"/n\"}");
+    request.vector_embedding_policy = text_of(embeddings);
+    request.full_text_policy = text_of(full_text);
+    request.computed_properties = text_of("[{\"name\":\"low\",\"query\":\"SELECT VALUE LOWER(c.name) FROM c\"}]");
+    request.change_feed_policy = text_of("{\"retentionDuration\":60}");
+    request.body = text_of("{\"analyticalStorageTtl\":-1,\"geospatialConfig\":{\"type\":\"Geometry\"}}");
+    must(client, request);
+    CHECK_INT(ask(client, of_container(AIOCOSMOS_READ_CONTAINER, "all"), &got), 0);
+    CHECK_STR(string_in(client, got.body, "/indexingPolicy/indexingMode"), "none");
+    CHECK_STR(string_in(client, got.body, "/conflictResolutionPolicy/conflictResolutionPath"), "/n");
+    CHECK_INT(number_in(client, got.body, "/vectorEmbeddingPolicy/vectorEmbeddings/0/dimensions"), 3);
+    CHECK_STR(string_in(client, got.body, "/fullTextPolicy/fullTextPaths/0/path"), "/text");
+    CHECK_STR(string_in(client, got.body, "/computedProperties/0/name"), "low");
+    CHECK_INT(number_in(client, got.body, "/changeFeedPolicy/retentionDuration"), 60);
+    CHECK_INT(number_in(client, got.body, "/analyticalStorageTtl"), -1);
+    CHECK_STR(string_in(client, got.body, "/geospatialConfig/type"), "Geometry");
+
+    request.computed_properties = text_of("{}");
+    CHECK_STR(refusal_of(client, request), "computed_properties: not an array");
+    request.computed_properties = text_of(NULL);
+    request.full_text_policy = text_of("[]");
+    CHECK_STR(refusal_of(client, request), "full_text_policy: not an object");
+    request.full_text_policy = text_of("");                /* of a writer that failed, say */
+    CHECK(strstr(refusal_of(client, request), "full_text_policy: "));
+    request.full_text_policy = text_of("{\"a\":1,}");
+    CHECK_STR(refusal_of(client, request), "full_text_policy: a property name is expected at byte 7");
+    for (i = 0; i < sizeof bad_keys / sizeof *bad_keys; i++) {
+        request = create_container("bad", "/pk");
+        request.unique_keys = bad_keys[i];
+        if (strncmp(refusal_of(client, request), "unique_keys: ", 13) != 0) CHECK_STR(bad_keys[i][0], "refused");
+    }
+    close_world(client);
+}
+
+TEST(a_property_given_twice_or_nearly_right_is_refused)
+{
+    static const char *const names[][2] = {
+        {"uniqueKeys", "uniqueKeyPolicy"}, {"uniqueKeyPolicies", "uniqueKeyPolicy"},
+        {"uniquekeypolicy", "uniqueKeyPolicy"}, {"unique_key_policy", "uniqueKeyPolicy"},
+        {"partitionkey", "partitionKey"}, {"partitionKeys", "partitionKey"}, {"partition_key", "partitionKey"},
+        {"defaultTTL", "defaultTtl"}, {"default_ttl", "defaultTtl"}, {"indexPolicy", "indexingPolicy"},
+        {"indexing", "indexingPolicy"}, {"IndexingPolicy", "indexingPolicy"}, {"idnexingPolicy", "indexingPolicy"},
+        {"conflictResolution", "conflictResolutionPolicy"}, {"vectorEmbeddings", "vectorEmbeddingPolicy"},
+        {"fullTextPolicies", "fullTextPolicy"}, {"computedProperty", "computedProperties"},
+        {"changeFeed", "changeFeedPolicy"}};
+    static const char *const strangers[] = {"clientEncryptionPolicy", "materializedViewDefinition", "geospatialConfig",
+        "globalSecondaryIndexDefinition", "analyticalStorageTtl", "dataMaskingPolicy", "throughputBuckets", "_self",
+        "createMode", "statistics", "a", "", "a-name-that-is-as-long-as-any-that-the-service-may-think-of-some-day"};
+    static const struct { const char *body, *why; } twice[] = {
+        {"{\"partitionKey\":{}}", "body: \"partitionKey\" and partition_key_paths are both given"},
+        {"{\"uniqueKeyPolicy\":{}}", "body: \"uniqueKeyPolicy\" and unique_keys are both given"},
+        {"{\"defaultTtl\":1}", "body: \"defaultTtl\" and default_ttl_s are both given"},
+        {"{\"indexingPolic\\u0079\":{}}", "body: \"indexingPolicy\" and indexing_policy are both given"},
+        {"{\"changeFeedPolicy\":{}}", "body: \"changeFeedPolicy\" and change_feed_policy are both given"}};
+    static const char *const unique[] = {"/mail", NULL};
+    aiocosmos_client *client = open_world("");
+    aiocosmos_request request = create_container("c2", "/pk");
+    aiocosmos_op op;
+    char body[200], why[200];
+    size_t i;
+    for (i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(body, sizeof body, "{\"%s\":{}}", names[i][0]);
+        snprintf(why, sizeof why, "body: \"%s\": did you mean \"%s\"?", names[i][0], names[i][1]);
+        request.body = text_of(body);
+        CHECK_STR(refusal_of(client, request), why);
+    }
+    for (i = 0; i < sizeof strangers / sizeof *strangers; i++) {
+        snprintf(body, sizeof body, "{\"%s\":{}}", strangers[i]);
+        request.body = text_of(body);
+        if (aiocosmos_submit(client, &request, &op) != 0) CHECK_STR(aiocosmos_last_error(client), strangers[i]);
+        CHECK(aiocosmos_cancel(client, op));
+        drain(client);
+    }
+    request.unique_keys = unique;
+    request.default_ttl_s = -1;
+    request.indexing_policy = request.change_feed_policy = text_of("{}");
+    for (i = 0; i < sizeof twice / sizeof *twice; i++) {
+        request.body = text_of(twice[i].body);
+        CHECK_STR(refusal_of(client, request), twice[i].why);
+    }
+    request = of_kind(AIOCOSMOS_REPLACE_CONTAINER);
+    request.unique_keys = unique;
+    CHECK_STR(refusal_of(client, request), "unique_keys: does not belong to this kind of operation");
+    request = of_kind(AIOCOSMOS_READ_CONTAINER);
+    request.full_text_policy = text_of("{}");
+    CHECK_STR(refusal_of(client, request), "full_text_policy: does not belong to this kind of operation");
+    request = read_item("a", aiocosmos_s("eu"));
+    request.default_ttl_s = 1;
+    CHECK_STR(refusal_of(client, request), "default_ttl_s: does not belong to this kind of operation");
     close_world(client);
 }
 

@@ -946,6 +946,190 @@ static void note_failure(aiocosmos_client *client, const aiocosmos_result *resul
     seen->before_own = seen->own->calls == 0;
 }
 
+/* What on_result sees, in words; what it is followed by: F on_failure, C the callback. */
+static char seen_text[8192];
+
+static void see(const char *what)
+{
+    snprintf(seen_text + strlen(seen_text), sizeof seen_text - strlen(seen_text), "%s", what);
+}
+
+static void see_result(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_op_info *info,
+                       void *user_data)
+{
+    char text[256];
+    (void)client;
+    CHECK(user_data == seen_text);
+    snprintf(text, sizeof text, "\n%d %.*s|%.*s|%.*s %d ", (int)info->kind, (int)info->database.len, info->database.ptr,
+             (int)info->container.len, info->container.ptr, (int)info->id.len, info->id.ptr, result->status);
+    see(text);
+}
+
+static void see_failure(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    (void)client, (void)result, (void)user_data;
+    see("F");
+}
+
+static void see_done(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    (void)client, (void)result, (void)user_data;
+    see("C");
+}
+
+static void see_page(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
+{
+    (void)client, (void)page, (void)user_data;
+    see("C");
+}
+
+static void see_pair(aiocosmos_client *client, size_t index, int status, aiocosmos_json item, void *user_data)
+{
+    (void)client, (void)index, (void)status, (void)item, (void)user_data;
+    see("i");
+}
+
+static void see_many(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_many_totals *totals,
+                     void *user_data)
+{
+    (void)client, (void)result, (void)totals, (void)user_data;
+    see("C");
+}
+
+static aiocosmos_pull pull_two(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data)
+{
+    int *pulled = user_data;
+    (void)client;
+    if (*pulled == 2) return AIOCOSMOS_PULL_END;
+    item->kind = AIOCOSMOS_READ_ITEM;
+    item->id = (*pulled)++ ? "b" : "no/id";
+    item->pk = aiocosmos_pk1(aiocosmos_s("p"));
+    return AIOCOSMOS_PULL_ITEM;
+}
+
+static void see_bulk_item(aiocosmos_client *client, const aiocosmos_result *result, void *item_data, void *user_data)
+{
+    (void)client, (void)result, (void)item_data, (void)user_data;
+    see("C");
+}
+
+static void see_bulk(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_bulk_totals *totals,
+                     void *user_data)
+{
+    (void)client, (void)result, (void)totals, (void)user_data;
+    see("C");
+}
+
+static void see_op(aiocosmos_client *client, aiocosmos_request request, const char *want)
+{
+    seen_text[0] = 0;
+    request.done = see_done;
+    CHECK_INT(aiocosmos_submit(client, &request, NULL), 0);
+    drain(client);
+    CHECK_STR(seen_text, want);
+}
+
+static void see_cursor(aiocosmos_client *client, aiocosmos_cursor cursor, const char *want)
+{
+    seen_text[0] = 0;
+    CHECK_INT(aiocosmos_cursor_next(client, cursor, see_page, NULL), 0);
+    drain(client);
+    CHECK_STR(seen_text, want);
+}
+
+TEST(on_result_sees_each_result_once_and_first_and_knows_what_it_is_of)
+{
+    aiocosmos_options options;
+    aiocosmos_client *client;
+    aiocosmos_query_request query;
+    aiocosmos_changes_request changes;
+    aiocosmos_read_many_request many;
+    aiocosmos_bulk_request bulk;
+    aiocosmos_item_key keys[2];
+    aiocosmos_cursor cursor;
+    aiocosmos_op op;
+    aiocosmos_request request;
+    int pulled = 0, of_query = AIOCOSMOS_QUERY_PAGE;
+    char want[512];
+    open_emulator("--partitions 3");
+    options = usual_options();
+    options.on_result = see_result;
+    options.on_result_user_data = seen_text;
+    options.on_failure = see_failure;
+    client = open_client(&options);
+    see_op(client, of_kind(AIOCOSMOS_READ_ACCOUNT), "\n14 || 0 C");
+    see_op(client, of_kind(AIOCOSMOS_CREATE_DATABASE), "\n12 || 0 C");            /* named by the body */
+    see_op(client, create_container("c", "/pk"), "\n8 db|| 0 C");
+    see_op(client, of_kind(AIOCOSMOS_READ_CONTAINER), "\n7 db|c| 0 C");
+    see_op(client, write_a(), "\n2 db|c| 0 C");
+    see_op(client, read_a(), "\n1 db|c|a 0 C");
+    see_op(client, read_item("b", aiocosmos_s("p")), "\n1 db|c|b 404 FC");
+    fault("status=449,kind=read_item,count=2");
+    see_op(client, read_a(), "\n1 db|c|a 0 C");                                   /* not by attempt */
+    request = read_a();
+    request.done = NULL;
+    seen_text[0] = 0;
+    CHECK_INT(aiocosmos_run(client, &request, NULL), 0);
+    CHECK_STR(seen_text, "\n1 db|c|a 0 ");
+    memset(&query, 0, sizeof query);
+    query.container = "c";
+    snprintf(want, sizeof want, "\n%d db|c| 0 C", of_query);
+    see_cursor(client, open_query(client, &query), want);
+    query.sql = "SELECT * FROM c ORDER BY c.id";           /* its plan and its ranges are not seen */
+    see_cursor(client, open_query(client, &query), want);
+    query.pk = aiocosmos_pk1(aiocosmos_s("p"));
+    see_cursor(client, open_query(client, &query), want);
+    memset(&query, 0, sizeof query);
+    query.feed = AIOCOSMOS_FEED_CONTAINERS;
+    snprintf(want, sizeof want, "\n%d db|| 0 C", of_query);
+    see_cursor(client, open_query(client, &query), want);
+    fault("status=400,kind=query");
+    query.feed = AIOCOSMOS_FEED_ITEMS;
+    query.container = "c";
+    query.sql = "SELECT * FROM c";
+    query.pk = aiocosmos_pk1(aiocosmos_s("p"));
+    snprintf(want, sizeof want, "\n%d db|c| 400 FC", of_query);
+    see_cursor(client, open_query(client, &query), want);
+    no_faults();
+    memset(&changes, 0, sizeof changes);
+    changes.container = "c";
+    CHECK_INT(aiocosmos_changes_open(client, &changes, &cursor), 0);
+    snprintf(want, sizeof want, "\n%d db|c| 0 C", AIOCOSMOS_CHANGES_PAGE);
+    see_cursor(client, cursor, want);
+    snprintf(want, sizeof want, "\n%d db|c| 304 C", AIOCOSMOS_CHANGES_PAGE);
+    see_cursor(client, cursor, want);
+    memset(&many, 0, sizeof many);
+    keys[0].id = "a";
+    keys[1].id = "b";
+    keys[0].pk = keys[1].pk = aiocosmos_pk1(aiocosmos_s("p"));
+    many.container = "c";
+    many.items = keys;
+    many.item_count = 2;
+    many.item = see_pair;
+    many.done = see_many;
+    seen_text[0] = 0;
+    CHECK_INT(aiocosmos_read_many(client, &many, &op), 0);
+    drain(client);
+    snprintf(want, sizeof want, "ii\n%d db|c| 0 C", AIOCOSMOS_READ_MANY);
+    CHECK_STR(seen_text, want);
+    memset(&bulk, 0, sizeof bulk);
+    bulk.container = "c";
+    bulk.next = pull_two;
+    bulk.item_done = see_bulk_item;
+    bulk.done = see_bulk;
+    bulk.user_data = &pulled;
+    seen_text[0] = 0;
+    CHECK_INT(aiocosmos_bulk(client, &bulk, &op), 0);
+    drain(client);
+    snprintf(want, sizeof want, "\n1 db|c| -1 FC\n1 db|c|b 404 FC\n%d db|c| 0 C", AIOCOSMOS_BULK);
+    CHECK_STR(seen_text, want);
+    request.kind = AIOCOSMOS_BULK;
+    CHECK_INT(aiocosmos_submit(client, &request, NULL), AIOCOSMOS_E_ARGUMENT);     /* a kind of results only */
+    seen_text[0] = 0;
+    close_world(client);
+    CHECK_STR(seen_text, "");
+}
+
 TEST(on_failure_sees_each_failure_once_and_first)
 {
     static failures seen;

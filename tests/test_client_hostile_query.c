@@ -29,6 +29,7 @@ static struct server {
     const char *row;                         /* printf format of a row, of the number of the row, thrice */
     int pages, rows;                         /* of each range, and of each page */
     const char *gateway;                     /* the rows of what names no range, in two pages; NULL: it is refused */
+    const char *rid;                         /* of the container that is there; NULL: whoever says which does not err */
     const char *failing;                     /* what the requests have in them that end with fails_with; NULL: none */
     int fails_with, fails_sub;
     bool for_ever;                           /* the same continuation again and again */
@@ -96,7 +97,9 @@ static void serve(peer *link)
 {
     static const char statistics[] = "{\"Documents\":[{\"documentCount\":9,\"fullTextStatistics\":"
                                      "[{\"totalWordCount\":5,\"hitCounts\":[1]}]}]}";
-    if (server.failing && heard(link, server.failing)) {
+    if (server.rid && heard(link, "x-ms-cosmos-intended-collection-rid: ") && !heard(link, server.rid)) {
+        reply(link, 400, "x-ms-substatus: 1024\r\n", "{\"code\":\"BadRequest\",\"message\":\"another one\"}");
+    } else if (server.failing && heard(link, server.failing)) {
         char lines[96];
         sprintf(lines, "x-ms-substatus: %d\r\nx-ms-retry-after-ms: 10\r\nx-ms-request-charge: 1\r\n",
                 server.fails_sub);
@@ -669,6 +672,75 @@ TEST(a_container_made_anew_may_have_plans_where_there_were_none)
     read_all(client, &request, &got, 10);
     CHECK_STR(got.status ? got.message : got.rows, "0\n1\n");
     CHECK_INT(server.plans, 2);
+    close_client(client);
+}
+
+/* As somebody else makes it: nobody tells the client. */
+static void made_anew_elsewhere(void)
+{
+    server.definition = "{\"id\":\"c\",\"_rid\":\"abcdAMsp2wU=\",\"partitionKey\":{\"paths\":[\"/other\"],"
+                        "\"kind\":\"Hash\",\"version\":2}}";
+    server.ranges = two_ranges;
+    server.rid = "abcdAMsp2wU=";
+}
+
+/* Ranges and continuations of the old container mean nothing, or something else, in the new one: who has taken rows of
+ * the old one ends. */
+TEST(a_query_does_not_go_on_in_a_container_made_anew)
+{
+    static reading got;
+    aiocosmos_query_request request = usual_request();
+    aiocosmos_client *client;
+    int i, failures;
+    for (i = 0; i < SHAPES; i++) {
+        size_t all;
+        rows_of_shape(&shapes[i], 0, &got);
+        all = got.items;
+        serve_shape(&shapes[i]);
+        request.page_items_max = 3;
+        client = open_usual();
+        memset(&got, 0, sizeof got);
+        CHECK_INT(aiocosmos_query_open(client, &request, &got.query), 0);
+        CHECK_INT(next_page(client, &got), 0);
+        CHECK_INT(got.status, 0);
+        made_anew_elsewhere();
+        for (failures = 0; failures < 5 && (got.status || got.more) && next_page(client, &got) == 0;) {
+            if (got.status == 0) continue;
+            CHECK_INT(got.status, 400);
+            if (!strstr(got.message, "created anew")) CHECK_STR(got.message, "created anew");
+            failures++;
+        }
+        CHECK(failures < 4);
+        CHECK(failures ? got.items < all : got.items == all);          /* or all of it was there */
+        aiocosmos_cursor_close(client, got.query);
+        close_client(client);
+    }
+}
+
+/* Who has not taken any begins anew: with the ranges and the plan of the new one; once. */
+TEST(a_query_begins_anew_in_a_container_made_anew)
+{
+    static const char narrow[] = "{\"queryInfo\":{},\"queryRanges\":[{\"min\":\"10\",\"max\":\"20\"}]}";
+    static const char *const rows[] = { "0", "1", "2", "3" };
+    static reading got;
+    aiocosmos_query_request request = usual_request();
+    aiocosmos_client *client;
+    serve_shape(&shapes[0]);
+    server.plan = narrow;
+    server.answers = rows;
+    client = open_usual();
+    read_all(client, &request, &got, 10);
+    CHECK_STR(got.rows, "0\n");
+    made_anew_elsewhere();
+    server.plan = PLAN("");
+    read_all(client, &request, &got, 10);
+    CHECK_STR(got.status ? got.message : got.rows, "0\n1\n");
+    CHECK_INT(server.plans, 2);
+    server.rid = "neither of both";
+    server.asked = 0;
+    read_all(client, &request, &got, 10);
+    CHECK_INT(got.status, 400);
+    CHECK(server.asked == 0 && server.metadata < 10);
     close_client(client);
 }
 

@@ -756,18 +756,23 @@ TEST(a_split_that_takes_its_time_is_waited_for)
     close_world(client);
 }
 
-/* What was handed over already is not asked for again. */
+/* What was handed over already is not asked for again; neither is a range of a container that is another one. */
 TEST(a_range_that_goes_between_two_pages_is_followed)
 {
-    aiocosmos_client *client = open_world("--partitions 1");
-    reading *got = new_reading(&read_one);
-    fill_padded(client, 40, 4, 300000);
-    fault("status=410,sub_status=1002,kind=query_items,skip=1,count=1");
-    add_filled(got, 0, 42, 4);
-    must_read(client, got);
-    check_found(got, 40);
-    CHECK_INT(got->totals.requests, 5);      /* a page, 410, and what is left in three */
-    close_world(client);
+    static const char *const rules[] = { "status=410,sub_status=1002,kind=query_items,skip=1,count=1",
+                                         "status=400,sub_status=1024,kind=query_items,skip=1,count=1" };
+    int i;
+    for (i = 0; i < 2; i++) {
+        aiocosmos_client *client = open_world("--partitions 1");
+        reading *got = new_reading(&read_one);
+        fill_padded(client, 40, 4, 300000);
+        fault(rules[i]);
+        add_filled(got, 0, 42, 4);
+        must_read(client, got);
+        check_found(got, 40);
+        CHECK_INT(got->totals.requests, 5);  /* a page, the failure, and what is left in three */
+        close_world(client);
+    }
 }
 
 TEST(a_range_that_is_gone_for_ever_is_given_up)

@@ -680,7 +680,7 @@ TEST(bad_containers_are_refused)
     request.indexing_policy.ptr = "{\"indexingMode\":}";
     request.indexing_policy.len = strlen(request.indexing_policy.ptr);
     refused(client, &request, "indexing_policy:");
-    request.indexing_policy.len = 0;
+    request.indexing_policy.ptr = NULL;
     request.body.ptr = "{\"partitionKey\":{\"paths\":[\"/b\"]}}";
     request.body.len = strlen(request.body.ptr);
     refused(client, &request, "body: \"partitionKey\"");
@@ -724,7 +724,7 @@ TEST(bodies_that_the_library_writes)
                                   "\"defaultTtl\":-1,\"indexingPolicy\":{\"automatic\":true}}");
     request.partition_key_paths[1] = "/user";
     request.default_ttl_s = 0;
-    request.indexing_policy.len = 0;
+    request.indexing_policy.ptr = NULL;
     request.body.ptr = " { \"id\" : \"c\", \"uniqueKeyPolicy\" : {\"uniqueKeys\":[]} } ";
     request.body.len = strlen(request.body.ptr);
     expect_body(client, &request,
@@ -1177,16 +1177,15 @@ TEST(run_hands_over_a_body_that_done_has_taken_and_freed)
     made.response.body = aioc_text_view(parser.body.data, parser.body.len);
     made.outcome.parser = &parser;
     memset(&runner, 0, sizeof runner);
-    request.done = take_and_free;
-    runner.request = &request;
     runner.out = &body;
-    op->done = aioc_client_ran;
-    op->user_data = &runner;
+    op->done = take_and_free;
+    op->complete = aioc_client_ran;
+    op->owner = &runner;
     give(op, &made);
     CHECK(runner.done);
     CHECK_TEXT(body.text.ptr, body.text.len, text);
     aiocosmos_body_free(&body);
-    aioc_http_close(&parser);
+    aioc_http_reset(&parser);
     aiocosmos_destroy(client);
 }
 

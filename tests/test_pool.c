@@ -266,10 +266,9 @@ static struct {
     int questions;
 } rig;
 
-static void note_log(void *user, int level, const char *message)
+static void note_log(void *user, const char *message)
 {
     (void)user;
-    (void)level;
     rig.logged++;
     snprintf(rig.log, sizeof rig.log, "%s", message);
 }
@@ -509,7 +508,7 @@ static int asking(void)
         if (s->open && s->out_len > 0 && s->in_at == s->in_len && rig.pool.connections) {
             aioc_pool_connection *c = rig.pool.connections;
             for (; c; c = c->next) {
-                if (c->connected && c->source.fd == fd && c->exchange) return fd;
+                if (c->source.fd == fd && c->exchange) return fd;
             }
         }
     }

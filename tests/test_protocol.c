@@ -1473,12 +1473,12 @@ TEST(every_status_has_a_name)
     int status;
     for (status = -100; status < 700; status++) CHECK(strlen(aioc_protocol_status_text(status)) > 0);
     for (status = AIOCOSMOS_E_AUTH; status < 0; status++)
-        CHECK(strcmp(aioc_protocol_status_text(status), "unknown error") != 0);
+        CHECK(strcmp(aioc_protocol_status_text(status), "unknown status") != 0);
     CHECK_STR(aioc_protocol_status_text(404), "Not Found");
     CHECK_STR(aioc_protocol_status_text(AIOCOSMOS_E_TIMEOUT), "timed out");
     CHECK_STR(aioc_protocol_status_text(0), "OK");
     CHECK_STR(aioc_protocol_status_text(599), "unknown status");
-    CHECK_STR(aioc_protocol_status_text(-99), "unknown error");
+    CHECK_STR(aioc_protocol_status_text(-99), "unknown status");
 }
 
 TEST(messages_say_what_to_do)
