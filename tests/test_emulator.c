@@ -79,16 +79,16 @@ TEST(containers)
     CHECK_INT(call("POST", "/dbs/N/colls", NULL, "{\"id\":\"C\",\"partitionKey\":{\"paths\":[\"/a\"]}}"), 404);
     CHECK_INT(got.sub_status, 1003);
     CHECK_INT(call("POST", "/dbs/D/colls", NULL, "{\"id\":\"X\","
-                   "\"later\":{\"a\":1},\"partitionKey\":{\"paths\":[\"/a\"]},"
+                   "\"clientEncryptionPolicy\":{\"a\":1},\"partitionKey\":{\"paths\":[\"/a\"]},"
                    "\"indexingPolicy\":{\"indexingMode\":\"none\",\"automatic\":false},\"defaultTtl\":5}"), 201);
-    CHECK_STR(property("later"), "{\"a\":1}");
+    CHECK_STR(property("clientEncryptionPolicy"), "{\"a\":1}");
     CHECK_STR(property("indexingPolicy"), "{\"indexingMode\":\"none\",\"automatic\":false}");
     CHECK_INT(strlen(property("_rid")), 12);
     CHECK_STR(property("_docs"), "docs/");
     CHECK_INT(call("GET", "/dbs/D/colls/X", NULL, NULL), 200);
     CHECK_STR(property("_etag"), header("etag"));
     CHECK_INT(call("PUT", "/dbs/D/colls/X", NULL, got.text), 200);             /* what was read can be written back */
-    CHECK(says("\"later\":{\"a\":1}"));
+    CHECK(says("\"clientEncryptionPolicy\":{\"a\":1}"));
     CHECK_INT(call("PUT", "/dbs/D/colls/X", "If-Match: \"x\"\r\n", "{\"id\":\"X\"}"), 412);
     CHECK_INT(call("DELETE", "/dbs/D/colls/X", "If-Match: \"x\"\r\n", NULL), 412);
     CHECK_INT(call("PUT", "/dbs/D/colls/X", NULL, "{\"id\":\"X\",\"partitionKey\":{\"paths\":[\"/b\"]}}"), 400);
@@ -102,6 +102,75 @@ TEST(containers)
     CHECK_INT(call("GET", "/dbs/D/colls/X", NULL, NULL), 404);
     CHECK_INT(call("GET", "/dbs/D/colls/X/docs/1", PK("[1]"), NULL), 404);
     CHECK_INT(got.sub_status, 1003);
+    close_world();
+}
+
+#define WITH(PROPERTIES) "{\"id\":\"X\",\"partitionKey\":{\"paths\":[\"/a\"]}," PROPERTIES "}"
+#define EMBEDDING(REST)  WITH("\"vectorEmbeddingPolicy\":{\"vectorEmbeddings\":[{\"path\":\"/v\",\"dataType\":" REST "}]}")
+
+/* What is misspelt is refused and named, for the container would be another than was meant. */
+TEST(container_policies)
+{
+    static const struct { const char *body, *word; } bad[] = {
+        { WITH("\"uniqueKeys\":[\"/name\"]"), "'uniqueKeys' is unknown" },
+        { WITH("\"uniqueKeyPolicies\":{}"), "'uniqueKeyPolicies' is unknown" },
+        { WITH("\"defaultTTL\":5"), "'defaultTTL' is unknown" },
+        { WITH("\"ttl\":5"), "'ttl' is unknown" },
+        { WITH("\"\":5"), "'' is unknown" },
+        { WITH("\"uniqueKeyPolicy\":{\"uniquekeys\":[]}"), "'uniquekeys' of uniqueKeyPolicy is unknown" },
+        { WITH("\"uniqueKeyPolicy\":{\"uniqueKeys\":[{\"path\":\"/a\"}]}"), "'path' of a unique key is unknown" },
+        { WITH("\"uniqueKeyPolicy\":{}"), "unique key policy" }, { WITH("\"uniqueKeyPolicy\":[]"), "unique key policy" },
+        { WITH("\"uniqueKeyPolicy\":{\"uniqueKeys\":{}}"), "unique key policy" },
+        { WITH("\"conflictResolutionPolicy\":7"), "conflict resolution" },
+        { WITH("\"conflictResolutionPolicy\":{\"mode\":\"First\"}"), "conflict resolution" },
+        { WITH("\"conflictResolutionPolicy\":{\"path\":\"/a\"}"), "'path' of conflictResolutionPolicy" },
+        { WITH("\"changeFeedPolicy\":{\"retention\":1}"), "'retention' of changeFeedPolicy" },
+        { WITH("\"vectorEmbeddingPolicy\":[]"), "vector embedding" },
+        { WITH("\"vectorEmbeddingPolicy\":{\"embeddings\":[]}"), "'embeddings' of vectorEmbeddingPolicy" },
+        { EMBEDDING("\"float32\",\"dimensions\":3"), "vector embedding" },
+        { EMBEDDING("\"float32\",\"dimensions\":0,\"distanceFunction\":\"cosine\""), "vector embedding" },
+        { EMBEDDING("\"float64\",\"dimensions\":3,\"distanceFunction\":\"cosine\""), "vector embedding" },
+        { EMBEDDING("\"int8\",\"dimensions\":3,\"distanceFunction\":\"near\""), "vector embedding" },
+        { EMBEDDING("\"int8\",\"dimension\":3,\"distanceFunction\":\"cosine\""), "'dimension' of a vector" },
+        { WITH("\"fullTextPolicy\":{\"paths\":[]}"), "'paths' of fullTextPolicy" },
+        { WITH("\"fullTextPolicy\":{\"fullTextPaths\":[\"/a\"]}"), "full text" },
+        { WITH("\"computedProperties\":{}"), "computed properties" },
+        { WITH("\"computedProperties\":[{\"name\":\"a\"}]"), "computed properties" } };
+    static const char all[] = WITH("\"uniqueKeyPolicy\":{\"uniqueKeys\":[{\"paths\":[\"/m\",\"/b/c\"]}]},"
+        "\"conflictResolutionPolicy\":{\"mode\":\"LastWriterWins\",\"conflictResolutionPath\":\"/n\"},"
+        "\"vectorEmbeddingPolicy\":{\"vectorEmbeddings\":[{\"path\":\"/v\",\"dataType\":\"int8\",\"dimensions\":2,"
+        "\"distanceFunction\":\"dotproduct\"}]},\"fullTextPolicy\":{\"defaultLanguage\":\"en-US\",\"fullTextPaths\":[]},"
+        "\"computedProperties\":[{\"name\":\"low\",\"query\":\"SELECT VALUE LOWER(c.a) FROM c\"}],"
+        "\"changeFeedPolicy\":{\"retentionDuration\":10},\"analyticalStorageTtl\":-1,"
+        "\"geospatialConfig\":{\"type\":\"Geometry\"},\"materializedViewDefinition\":{}");
+    static const char *const names[] = { "uniqueKeyPolicy", "conflictResolutionPolicy", "vectorEmbeddingPolicy",
+        "fullTextPolicy", "computedProperties", "changeFeedPolicy", "analyticalStorageTtl", "geospatialConfig",
+        "materializedViewDefinition" };
+    char text[4096], other[4096];
+    size_t i;
+    open_world(2);
+    for (i = 0; i < sizeof bad / sizeof *bad; i++) {
+        call("POST", "/dbs/D/colls", NULL, bad[i].body);
+        if (got.status != 400 || !says(bad[i].word))
+            test_fail(__FILE__, __LINE__, "%s: %d %s", bad[i].body, got.status, got.text);
+    }
+    CHECK_INT(call("POST", "/dbs/D/colls", NULL, all), 201);
+    CHECK_INT(call("GET", "/dbs/D/colls/X", NULL, NULL), 200);
+    for (i = 0; i < sizeof names / sizeof *names; i++)
+        if (!*property(names[i]) || !strstr(all, property(names[i]))) CHECK_STR(property(names[i]), names[i]);
+    snprintf(text, sizeof text, "%s", got.text);
+    CHECK_INT(call("PUT", "/dbs/D/colls/X", NULL, text), 200);          /* what was read can be written back */
+    snprintf(other, sizeof other, "%s", text);
+    memcpy(strstr(other, "\"/m\""), "\"/o\"", 4);
+    CHECK_INT(call("PUT", "/dbs/D/colls/X", NULL, other), 400);          /* unique keys stay as they are */
+    CHECK(says("cannot be changed"));
+    snprintf(other, sizeof other, "%s", text);
+    memcpy(strstr(other, "LastWriterWins"), "lastwriterwins", 14);
+    CHECK_INT(call("PUT", "/dbs/D/colls/X", NULL, other), 400);
+    CHECK_INT(call("PUT", "/dbs/D/colls/X", NULL, WITH("\"uniqueKeys\":[]")), 400);
+    CHECK_INT(call("PUT", "/dbs/D/colls/X", NULL, WITH("\"defaultTtl\":5")), 400);                 /* without them */
+    CHECK_INT(call("GET", "/dbs/D/colls/X", NULL, NULL), 200);
+    CHECK(says("\"/m\"") && says("LastWriterWins") && !says("defaultTtl"));
     close_world();
 }
 

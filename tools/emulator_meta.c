@@ -307,6 +307,33 @@ static void emu_databases_route(emu_exchange *x)
  * MARK: - Containers: what a definition may say
  *----------------------------------------------------------------------------*/
 
+/* The service takes no property that it does not know: one that is misspelt would make another container than was
+ * meant, and no word of it. of: what the object is, or "" for the container itself. */
+static bool emu_names_known(emu_exchange *x, aiocosmos_json object, const char *of, const char *const *names,
+                            size_t count)
+{
+    aiocosmos_json key, value;
+    memset(&value, 0, sizeof value);
+    while (object.type == AIOCOSMOS_JSON_OBJ && aioc_json_next(object, &key, &value)) {
+        aiocosmos_str name = emu_str(key.ptr + 1, key.len - 2);
+        size_t i = 0;
+        while (i < count && !aioc_json_is_str(key, names[i])) i++;
+        if (i == count)
+            return emu_refuse(x, 400, 0, "The input content is invalid because the property '%.*s'%s%s is unknown. "
+                              "Ensure to provide valid properties.", EMU_CUT(name, 100), *of ? " of " : "", of);
+    }
+    return true;
+}
+
+/* Whether a value is absent, or is one of these words. */
+static bool emu_is_word(aiocosmos_json value, const char *const *words, size_t count)
+{
+    size_t i;
+    for (i = 0; i < count; i++)
+        if (aioc_json_is_str(value, words[i])) return true;
+    return value.type == AIOCOSMOS_JSON_NONE;
+}
+
 /* Copies a JSON string to the container's definition; `to` is then a view of it. Space was made before. */
 static void emu_define(emu_container *container, size_t *used, aiocosmos_json value, aiocosmos_str *to)
 {
@@ -366,9 +393,13 @@ static bool emu_define_unique(emu_exchange *x, emu_container *container, aiocosm
     static const char *const keys[] = { "uniqueKeys" }, *const paths[] = { "paths" };
     aiocosmos_json list, key, path;
     size_t count;
-    if (policy.type == AIOCOSMOS_JSON_NONE) return true;
+    if (policy.type == AIOCOSMOS_JSON_NONE || policy.type == AIOCOSMOS_JSON_NULL) return true;
+    if (!emu_names_known(x, policy, "uniqueKeyPolicy", keys, 1)) return false;
     memset(&list, 0, sizeof list);
     aioc_json_fields(policy, keys, 1, &list);
+    if (policy.type != AIOCOSMOS_JSON_OBJ || list.type != AIOCOSMOS_JSON_ARR)
+        return emu_refuse(x, 400, 0, "The unique key policy is invalid: it has to be an object with 'uniqueKeys', an "
+                          "array.");
     count = aioc_json_count(list);
     if (count > EMU_UNIQUE_KEYS)
         return emu_refuse(x, 400, 0, "The unique key policy has more than %d unique keys.", EMU_UNIQUE_KEYS);
@@ -382,6 +413,7 @@ static bool emu_define_unique(emu_exchange *x, emu_container *container, aiocosm
         aiocosmos_json found;
         memset(&found, 0, sizeof found);
         memset(&path, 0, sizeof path);
+        if (!emu_names_known(x, key, "a unique key", paths, 1)) return false;
         if (key.type == AIOCOSMOS_JSON_OBJ) aioc_json_fields(key, paths, 1, &found);
         while (aioc_json_next(found, NULL, &path) && path.type == AIOCOSMOS_JSON_STR && to->paths < EMU_UNIQUE_PATHS) {
             emu_define(container, used, path, &to->path[to->paths]);
@@ -450,6 +482,7 @@ static bool emu_define_feed(emu_exchange *x, emu_container *container, aiocosmos
     int64_t minutes = 0;
     if (policy.type == AIOCOSMOS_JSON_NONE || policy.type == AIOCOSMOS_JSON_NULL) return true;
     memset(&value, 0, sizeof value);
+    if (!emu_names_known(x, policy, "changeFeedPolicy", names, 1)) return false;
     if (policy.type == AIOCOSMOS_JSON_OBJ) aioc_json_fields(policy, names, 1, &value);
     if (!aioc_json_get_i64(value, &minutes) || minutes < 0 || minutes > INT32_MAX)
         return emu_refuse(x, 400, 0, "The change feed policy is invalid: 'retentionDuration' has to be a number of "
@@ -458,10 +491,92 @@ static bool emu_define_feed(emu_exchange *x, emu_container *container, aiocosmos
     return true;
 }
 
-enum { EMU_C_KEY, EMU_C_UNIQUE, EMU_C_INDEXING, EMU_C_TTL, EMU_C_FEED, EMU_C_CONFLICT, EMU_C_GEO, EMU_C_COUNT };
-static const char *const emu_container_names[EMU_C_COUNT] = {
+/* Who wins a conflict makes no difference here: there is one region. */
+static bool emu_conflict_ok(emu_exchange *x, aiocosmos_json policy)
+{
+    static const char *const names[] = { "mode", "conflictResolutionPath", "conflictResolutionProcedure" };
+    static const char *const modes[] = { "LastWriterWins", "Custom", "lastWriterWins", "custom" };
+    aiocosmos_json found[3];
+    if (policy.type == AIOCOSMOS_JSON_NONE || policy.type == AIOCOSMOS_JSON_NULL) return true;
+    if (!emu_names_known(x, policy, "conflictResolutionPolicy", names, 3)) return false;
+    memset(found, 0, sizeof found);
+    if (policy.type == AIOCOSMOS_JSON_OBJ) aioc_json_fields(policy, names, 3, found);
+    return (policy.type == AIOCOSMOS_JSON_OBJ && emu_is_word(found[0], modes, 4)) ||
+           emu_refuse(x, 400, 0, "The conflict resolution policy is invalid: its 'mode' has to be LastWriterWins or "
+                      "Custom.");
+}
+
+/* Vectors are compared as the policy says, unless a query says otherwise. */
+static bool emu_vectors_ok(emu_exchange *x, aiocosmos_json policy)
+{
+    static const char *const lists[] = { "vectorEmbeddings" };
+    static const char *const names[] = { "path", "dataType", "dimensions", "distanceFunction" };
+    static const char *const types[] = { "float32", "float16", "uint8", "int8" };
+    static const char *const functions[] = { "cosine", "dotproduct", "euclidean" };
+    aiocosmos_json list, value;
+    bool ok = policy.type == AIOCOSMOS_JSON_OBJ;
+    if (policy.type == AIOCOSMOS_JSON_NONE || policy.type == AIOCOSMOS_JSON_NULL) return true;
+    if (!emu_names_known(x, policy, "vectorEmbeddingPolicy", lists, 1)) return false;
+    memset(&list, 0, sizeof list);
+    memset(&value, 0, sizeof value);
+    if (ok) aioc_json_fields(policy, lists, 1, &list);
+    ok = ok && list.type == AIOCOSMOS_JSON_ARR && emu_paths_ok(list);
+    while (ok && aioc_json_next(list, NULL, &value)) {
+        aiocosmos_json found[4];
+        int64_t dimensions = 0;
+        if (!emu_names_known(x, value, "a vector embedding", names, 4)) return false;
+        aioc_json_fields(value, names, 4, found);
+        ok = found[1].len && emu_is_word(found[1], types, 4) && aioc_json_get_i64(found[2], &dimensions) &&
+             dimensions > 0 && dimensions <= 4096 && found[3].len && emu_is_word(found[3], functions, 3);
+    }
+    return ok || emu_refuse(x, 400, 0, "The vector embedding policy is invalid: 'vectorEmbeddings' has to be an array "
+                            "of 'path', 'dataType' (float32, float16, uint8, int8), 'dimensions' (1 to 4096) and "
+                            "'distanceFunction' (cosine, dotproduct, euclidean).");
+}
+
+static bool emu_full_text_ok(emu_exchange *x, aiocosmos_json policy)
+{
+    static const char *const names[] = { "defaultLanguage", "fullTextPaths" };
+    aiocosmos_json found[2];
+    if (policy.type == AIOCOSMOS_JSON_NONE || policy.type == AIOCOSMOS_JSON_NULL) return true;
+    if (!emu_names_known(x, policy, "fullTextPolicy", names, 2)) return false;
+    memset(found, 0, sizeof found);
+    if (policy.type == AIOCOSMOS_JSON_OBJ) aioc_json_fields(policy, names, 2, found);
+    return (policy.type == AIOCOSMOS_JSON_OBJ && emu_paths_ok(found[1])) ||
+           emu_refuse(x, 400, 0, "The full text policy is invalid: 'fullTextPaths' has to be an array of objects with a "
+                      "'path' that begins with '/'.");
+}
+
+/* Kept, and not evaluated: README says what queries know. */
+static bool emu_computed_ok(emu_exchange *x, aiocosmos_json list)
+{
+    static const char *const names[] = { "name", "query" };
+    aiocosmos_json value;
+    bool ok = list.type == AIOCOSMOS_JSON_ARR && aioc_json_count(list) <= 20;
+    if (list.type == AIOCOSMOS_JSON_NONE || list.type == AIOCOSMOS_JSON_NULL) return true;
+    memset(&value, 0, sizeof value);
+    while (ok && aioc_json_next(list, NULL, &value)) {
+        aiocosmos_json found[2];
+        ok = value.type == AIOCOSMOS_JSON_OBJ && aioc_json_fields(value, names, 2, found) == 2 &&
+             found[0].type == AIOCOSMOS_JSON_STR && found[1].type == AIOCOSMOS_JSON_STR;
+    }
+    return ok || emu_refuse(x, 400, 0, "The computed properties are invalid: they have to be an array of at most 20 "
+                            "objects with a 'name' and a 'query'.");
+}
+
+enum {
+    EMU_C_KEY, EMU_C_UNIQUE, EMU_C_INDEXING, EMU_C_TTL, EMU_C_FEED, EMU_C_CONFLICT, EMU_C_GEO, EMU_C_VECTORS,
+    EMU_C_FULL_TEXT, EMU_C_COMPUTED,
+    EMU_C_COUNT,
+    EMU_C_KNOWN = EMU_C_COUNT + 14
+};
+/* Behind the first: what is kept and returned, and what the service adds to what is read and may be written back. */
+static const char *const emu_container_names[EMU_C_KNOWN] = {
     "partitionKey", "uniqueKeyPolicy", "indexingPolicy", "defaultTtl", "changeFeedPolicy", "conflictResolutionPolicy",
-    "geospatialConfig"
+    "geospatialConfig", "vectorEmbeddingPolicy", "fullTextPolicy", "computedProperties",
+    "id", "analyticalStorageTtl", "clientEncryptionPolicy", "materializedViewDefinition",
+    "globalSecondaryIndexDefinition", "_rid", "_ts", "_self", "_etag", "_docs", "_sprocs", "_triggers", "_udfs",
+    "_conflicts"
 };
 
 /* What the service adds where a definition says nothing. */
@@ -469,7 +584,7 @@ static const char *const emu_container_defaults[EMU_C_COUNT] = { NULL, NULL,
     ",\"indexingPolicy\":{\"indexingMode\":\"consistent\",\"automatic\":true,\"includedPaths\":[{\"path\":\"/*\"}],"
     "\"excludedPaths\":[{\"path\":\"/\\\"_etag\\\"/?\"}]}", NULL, NULL,
     ",\"conflictResolutionPolicy\":{\"mode\":\"LastWriterWins\",\"conflictResolutionPath\":\"/_ts\","
-    "\"conflictResolutionProcedure\":\"\"}", ",\"geospatialConfig\":{\"type\":\"Geography\"}" };
+    "\"conflictResolutionProcedure\":\"\"}", ",\"geospatialConfig\":{\"type\":\"Geography\"}", NULL, NULL, NULL };
 
 static bool emu_set_container_text(emu_core *core, emu_container *container, aiocosmos_str id, aiocosmos_json root,
                                    const aiocosmos_json *found)
@@ -511,16 +626,22 @@ static void emu_list_containers(emu_exchange *x)
     emu_listing_end(&listing);
 }
 
-static bool emu_define_container(emu_exchange *x, emu_container *container, const aiocosmos_json *found)
+static bool emu_define_container(emu_exchange *x, emu_container *container, aiocosmos_json root,
+                                 aiocosmos_json found[EMU_C_COUNT])
 {
-    size_t used = 0, len = found[EMU_C_KEY].len + found[EMU_C_UNIQUE].len + 1;
+    size_t used = 0, len;
+    aioc_json_fields(root, emu_container_names, EMU_C_COUNT, found);
+    if (!emu_names_known(x, root, "", emu_container_names, EMU_C_KNOWN)) return false;
+    len = found[EMU_C_KEY].len + found[EMU_C_UNIQUE].len + 1;
     container->definition = (char *)aioc_memory_alloc(&x->core->memory, len);
     if (!container->definition) return emu_no_memory(x);
     container->definition_len = len;
     return emu_define_key(x, container, found[EMU_C_KEY], &used) &&
            emu_define_unique(x, container, found[EMU_C_UNIQUE], &used) &&
            emu_indexing_ok(x, found[EMU_C_INDEXING]) && emu_define_ttl(x, container, found[EMU_C_TTL]) &&
-           emu_define_feed(x, container, found[EMU_C_FEED]);
+           emu_define_feed(x, container, found[EMU_C_FEED]) && emu_conflict_ok(x, found[EMU_C_CONFLICT]) &&
+           emu_vectors_ok(x, found[EMU_C_VECTORS]) && emu_full_text_ok(x, found[EMU_C_FULL_TEXT]) &&
+           emu_computed_ok(x, found[EMU_C_COMPUTED]);
 }
 
 static void emu_number_container(emu_core *core, emu_container *container)
@@ -537,8 +658,8 @@ static bool emu_build_container(emu_exchange *x, emu_container *container, aioco
     aiocosmos_json found[EMU_C_COUNT];
     char self[80];
     int64_t manual, autoscale;
-    aioc_json_fields(root, emu_container_names, EMU_C_COUNT, found);
-    if (!emu_asked_throughput(x, &manual, &autoscale) || !emu_define_container(x, container, found)) return false;
+    if (!emu_asked_throughput(x, &manual, &autoscale) || !emu_define_container(x, container, root, found))
+        return false;
     emu_number_container(core, container);
     snprintf(self, sizeof self, "dbs/%s/colls/%s/", container->database->rid, container->rid);
     if (!emu_set_container_text(core, container, id, root, found) ||
@@ -609,8 +730,7 @@ static void emu_replace_container(emu_exchange *x, emu_container *container)
         return;
     }
     memset(&wanted, 0, sizeof wanted);
-    aioc_json_fields(root, emu_container_names, EMU_C_COUNT, found);
-    ok = emu_define_container(x, &wanted, found) && emu_same_definition(x, container, &wanted);
+    ok = emu_define_container(x, &wanted, root, found) && emu_same_definition(x, container, &wanted);
     aioc_memory_free(&core->memory, wanted.unique, wanted.unique_count * sizeof *wanted.unique);
     aioc_memory_free(&core->memory, wanted.definition, wanted.definition_len);
     if (!ok) return;
