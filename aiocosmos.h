@@ -371,6 +371,9 @@ typedef struct aiocosmos_options {
                                                                * operation, a page, a bulk's item, a bulk, a read of
                                                                * many; not what the library asks for itself */
     aiocosmos_done_fn on_failure; void *on_failure_user_data; /* sees each of them that failed, next */
+    /* Called once after an E_FULL, in a step, when something has ended since, and a quarter of pending_max and of what
+     * may be held of memory_max is free; it may submit. */
+    void (*on_room)(aiocosmos_client *client, void *user_data); void *on_room_user_data;
     const aiocosmos_platform *platform;                       /* default: the system's; must outlive the client */
     const char *user_agent;                                   /* put before ours; ASCII, at most 200 bytes */
     aiocosmos_allocator allocator;
@@ -21389,6 +21392,9 @@ struct aiocosmos_client {
     uint32_t handshakes_max, step_budget_us;
     bool reactor_open, trust_open, pool_open, engine_open;
     bool stepping, doomed;
+    uint64_t full_at;  /* on_room is to be called when more operations than that have ended; UINT64_MAX: it is not */
+    void (*on_room)(aiocosmos_client *client, void *user_data);
+    void *on_room_user_data;
     aioc_memory_buffer session_text;  /* lent by aiocosmos_session_get() */
 };
 
@@ -21732,6 +21738,9 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
         return AIOCOSMOS_E_NOMEM;
     client->handshakes_max = options->handshakes_max;
     client->step_budget_us = options->step_budget_us;
+    client->full_at = UINT64_MAX;
+    client->on_room = options->on_room;
+    client->on_room_user_data = options->on_room_user_data;
     status = aioc_client_open_engine(client, options);
     client->engine.logger = options->logger;
     if (!status && !aioc_client_build_constant_lines(client, &endpoint, options->user_agent))
@@ -21864,16 +21873,37 @@ AIOCOSMOS_API const char *aiocosmos_last_error(const aiocosmos_client *client)
 static int aioc_client_returns(aiocosmos_client *client, int status)
 {
     if (status >= 0) client->engine.refusal[0] = 0;
+    if (status == AIOCOSMOS_E_FULL && client->on_room) client->full_at = client->engine.stats.ops_completed;
     return status;
 }
 
 /*--- Step ---*/
 
+/* A quarter is free of each limit that a call may have been refused for. Where nothing has ended since, what did not
+ * fit would not fit now, either. */
+static bool aioc_client_has_room(const aiocosmos_client *client)
+{
+    const aioc_op_engine *engine = &client->engine;
+    const aioc_memory *memory = &client->memory;
+    return engine->stats.ops_completed > client->full_at && engine->pending <= engine->pending_max / 4 * 3 &&
+           memory->used - memory->kept <= memory->max / 16 * 9;
+}
+
+static bool aioc_client_tell_room(aiocosmos_client *client)
+{
+    if (!aioc_client_has_room(client)) return false;
+    client->full_at = UINT64_MAX;
+    client->engine.callbacks++;
+    client->on_room(client, client->on_room_user_data);
+    return true;
+}
+
 /* One piece of ready work, in the order in which it frees resources: answers, timers, pulls, starts, sends. */
 static bool aioc_client_work_one(aiocosmos_client *client)
 {
     return aioc_platform_dispatch_one(&client->reactor) || aioc_platform_timer_run_one(&client->reactor) ||
-           aioc_op_work(&client->engine) || aioc_feeds_work(&client->feeds) || aioc_pool_work(&client->engine.pool);
+           aioc_client_tell_room(client) || aioc_op_work(&client->engine) || aioc_feeds_work(&client->feeds) ||
+           aioc_pool_work(&client->engine.pool);
 }
 
 /* Works until nothing is ready or the budget is spent. False: the budget is spent, or a callback destroyed the client.
@@ -21899,7 +21929,8 @@ static void aioc_client_poll(aiocosmos_client *client, int timeout_ms)
 static bool aioc_client_has_work(const aiocosmos_client *client)
 {
     return client->engine.first_ready || client->reactor.batch_at < client->reactor.batch_count ||
-           aioc_feeds_has_work(&client->feeds) || aioc_pool_has_work(&client->engine.pool);
+           aioc_feeds_has_work(&client->feeds) || aioc_pool_has_work(&client->engine.pool) ||
+           aioc_client_has_room(client);
 }
 
 static int aioc_client_timeout_ms(const aiocosmos_client *client, uint64_t now_us)

@@ -530,6 +530,140 @@ TEST_TWICE(memory_has_a_limit_and_submit_says_full)
     close_world(client);
 }
 
+/*--- on_room: everything is submitted, in as many turns as it takes -----------------------*/
+
+typedef struct loop {
+    int next, count, done, rooms, full;
+    size_t body_bytes;
+    uint32_t most;                           /* pending when there was room */
+    size_t most_bytes;
+    bool destroys;
+} loop;
+
+static char loop_body[100000];
+
+static void loop_done(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    (void)client;
+    CHECK(result->status == 0 || result->status == AIOCOSMOS_E_SHUTDOWN);
+    ++*(int *)user_data;
+}
+
+static void submit_all(aiocosmos_client *client, loop *all)
+{
+    int n, status = 0;
+    while (all->next < all->count && status == 0) {
+        aiocosmos_request request;
+        n = snprintf(loop_body, sizeof loop_body, "{\"id\":\"%d\",\"pk\":\"p\",\"pad\":\"", all->next);
+        memset(loop_body + n, 'x', all->body_bytes);
+        snprintf(loop_body + n + all->body_bytes, sizeof loop_body - (size_t)n - all->body_bytes, "\"}");
+        request = upsert_item(aiocosmos_s("p"), loop_body);
+        request.done = loop_done;
+        request.user_data = &all->done;
+        status = aiocosmos_submit(client, &request, NULL);
+        all->next += status == 0;
+    }
+    CHECK(status == 0 || status == AIOCOSMOS_E_FULL);
+    all->full += status != 0;
+}
+
+static void room_again(aiocosmos_client *client, void *user_data)
+{
+    loop *all = user_data;
+    aiocosmos_stats stats;
+    aiocosmos_get_stats(client, &stats);
+    CHECK_INT(aiocosmos_step(client, 0), AIOCOSMOS_E_REENTERED);
+    if (aiocosmos_pending(client) > all->most) all->most = aiocosmos_pending(client);
+    if (stats.memory_used > all->most_bytes) all->most_bytes = stats.memory_used;
+    all->rooms++;
+    CHECK_INT(all->rooms, all->full);                      /* once for each refusal */
+    if (all->destroys) aiocosmos_destroy(client);
+    else submit_all(client, all);
+}
+
+static aiocosmos_client *open_loop(loop *all, uint32_t pending_max, size_t memory_max)
+{
+    aiocosmos_options options = usual_options();
+    options.pending_max = pending_max;
+    options.memory_max = memory_max;
+    options.on_room = room_again;
+    options.on_room_user_data = all;
+    return open_client(&options);
+}
+
+TEST(a_loop_that_is_full_goes_on_when_there_is_room)
+{
+    static loop all;
+    aiocosmos_client *client;
+    aiocosmos_read_many_request many;
+    aiocosmos_query_request query;
+    aiocosmos_cursor cursor;
+    aiocosmos_item_key *keys;
+    int i;
+    close_client(open_world(""));
+    memset(&all, 0, sizeof all);
+    all.count = 5000;
+    client = open_loop(&all, 0, 0);
+    submit_all(client, &all);
+    CHECK_INT(all.next, 1024);
+    CHECK_INT(aiocosmos_drain(client, 3 * PATIENCE_MS), 0);
+    CHECK_INT(all.done, 5000);
+    CHECK_INT(all.rooms, all.full);
+    CHECK(all.most <= 768 && all.rooms >= 5);
+    close_client(client);
+    memset(&all, 0, sizeof all);
+    all.count = 300;
+    all.body_bytes = 50000;
+    client = open_loop(&all, 0, (size_t)4 << 20);
+    submit_all(client, &all);
+    CHECK(all.next < 100 && all.full == 1);
+    CHECK_INT(aiocosmos_drain(client, 3 * PATIENCE_MS), 0);
+    CHECK_INT(all.done, 300);
+    CHECK(all.rooms >= 4);
+    /* What can never be had is not offered again and again. */
+    keys = calloc(100000, sizeof *keys);
+    memset(&many, 0, sizeof many);
+    for (i = 0; i < 100000; i++) {
+        keys[i].id = "some-longer-name-of-an-item";
+        keys[i].pk = aiocosmos_pk1(aiocosmos_i(i));
+    }
+    many.container = "c";
+    many.items = keys;
+    many.item_count = 100000;
+    many.item = (void (*)(aiocosmos_client *, size_t, int, aiocosmos_json, void *))abort;
+    CHECK_INT(aiocosmos_read_many(client, &many, NULL), AIOCOSMOS_E_FULL);
+    free(keys);
+    all.full++;
+    i = all.rooms;
+    CHECK_INT(aiocosmos_step(client, 0), 0);
+    CHECK(aiocosmos_next_timeout_ms(client) != 0);
+    CHECK_INT(all.rooms, i);
+    must(client, read_item("1", aiocosmos_s("p")));
+    CHECK_INT(all.rooms, i + 1);
+    close_client(client);
+    memset(&all, 0, sizeof all);
+    client = open_loop(&all, 3, 0);                        /* too many queries are open */
+    memset(&query, 0, sizeof query);
+    query.container = "c";
+    for (i = 0; i < 3; i++) open_query(client, &query);
+    CHECK_INT(aiocosmos_query_open(client, &query, &cursor), AIOCOSMOS_E_FULL);
+    CHECK_INT(aiocosmos_step(client, 0), 0);
+    CHECK_INT(all.rooms, 0);
+    all.full++;
+    close_client(client);
+    CHECK_INT(all.rooms, 0);                               /* not from destroy */
+    memset(&all, 0, sizeof all);
+    all.count = 10;
+    all.destroys = true;
+    client = open_loop(&all, 4, 0);
+    submit_all(client, &all);
+    CHECK_INT(aiocosmos_drain(client, PATIENCE_MS), AIOCOSMOS_E_DESTROYED);
+    CHECK_INT(all.rooms, 1);
+    CHECK_INT(all.done, 4);
+    CHECK_INT(heap.blocks, 0);
+    stop_emulator();
+}
+
 TEST(memory_that_is_not_enough_for_a_client_makes_none)
 {
     aiocosmos_options options = {0};
