@@ -396,8 +396,8 @@ AIOCOSMOS_API void aiocosmos_abandon(aiocosmos_client *client);
  * as aiocosmos_result_describe() begins. "" behind a call that returned no error. Lent until the next call. */
 AIOCOSMOS_API const char *aiocosmos_last_error(const aiocosmos_client *client);
 
-/* Does what is due, waiting up to timeout_ms for it (0: never; -1: until something happens; returns at once when
- * nothing is pending). Returns how many callbacks ran, or E_REENTERED or E_DESTROYED. */
+/* Does what is due, waiting up to timeout_ms for it, or for aiocosmos_wake() (0: never; -1: until something happens;
+ * returns at once when nothing is pending). Returns how many callbacks ran, or E_REENTERED or E_DESTROYED. */
 AIOCOSMOS_API int  aiocosmos_step(aiocosmos_client *client, int timeout_ms);
 /* For a host with its own loop: it waits until the descriptor, which stays the same, is readable, or the timeout is
  * over, and then calls aiocosmos_step(client, 0). The descriptor speaks for sockets and wake (-1 in builds without
@@ -21943,12 +21943,12 @@ static int aioc_client_timeout_ms(const aiocosmos_client *client, uint64_t now_u
     return wait_ms < INT_MAX ? (int)wait_ms : INT_MAX;
 }
 
-/* How long the poller may wait: not at all once something has been called back, nor for nothing. */
+/* How long the poller may wait: not at all once something has been called back, nor without end for nothing. */
 static int aioc_client_wait_ms(aiocosmos_client *client, int timeout_ms)
 {
     int due_ms = aioc_client_timeout_ms(client, aioc_platform_tick(&client->reactor));
-    if (client->engine.callbacks || due_ms == 0 || timeout_ms == 0 || client->engine.pending == 0) return 0;
-    if (timeout_ms < 0) return due_ms;
+    if (client->engine.callbacks || due_ms == 0 || timeout_ms == 0) return 0;
+    if (timeout_ms < 0) return client->engine.pending ? due_ms : 0;
     return due_ms >= 0 && due_ms < timeout_ms ? due_ms : timeout_ms;
 }
 

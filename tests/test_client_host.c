@@ -107,8 +107,6 @@ TEST(a_step_says_how_many_callbacks_ran)
         ran += calls;
     }
     CHECK_INT(ran, 5);
-    CHECK_INT(aiocosmos_step(client, -1), 0);              /* nothing is pending: returns at once */
-    CHECK_INT(aiocosmos_step(client, PATIENCE_MS), 0);
     CHECK_INT(aiocosmos_drain(client, -1), 0);
     close_world(client);
 }
@@ -117,6 +115,36 @@ static void *wake_from_thread(void *client)
 {
     aiocosmos_wake(client);
     return NULL;
+}
+
+/* A program whose loop is step() does not spin, nor is it deaf. */
+TEST(a_step_waits_for_its_time_or_a_wake_with_nothing_pending)
+{
+    const aiocosmos_platform *system = aiocosmos_system_platform();
+    aiocosmos_options options;
+    aiocosmos_client *client;
+    uint64_t began_us, waited_us = 0;
+    pthread_t thread;
+    int steps = 0;
+    open_emulator("");
+    options = usual_options();
+    client = open_client(&options);                        /* it has no connection, and no timer */
+    CHECK_INT(aiocosmos_step(client, -1), 0);              /* for nothing, it does not wait for ever */
+    began_us = system->monotonic_us(system->user_data);
+    for (; waited_us < 30000; steps++) {
+        CHECK_INT(aiocosmos_step(client, 30), 0);
+        waited_us = system->monotonic_us(system->user_data) - began_us;
+    }
+    CHECK(steps <= 2);
+    CHECK_INT(pthread_create(&thread, NULL, wake_from_thread, client), 0);
+    CHECK_INT(aiocosmos_step(client, 1000 * PATIENCE_MS), 0);
+    CHECK_INT(pthread_join(thread, NULL), 0);
+    fill_world(client);                                    /* with an idle connection, too */
+    CHECK_INT(aiocosmos_step(client, -1), 0);
+    CHECK_INT(pthread_create(&thread, NULL, wake_from_thread, client), 0);
+    CHECK_INT(aiocosmos_step(client, 1000 * PATIENCE_MS), 0);
+    CHECK_INT(pthread_join(thread, NULL), 0);
+    close_world(client);
 }
 
 static aiocosmos_client *to_wake;
