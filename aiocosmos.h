@@ -2191,6 +2191,27 @@ static void aioc_memory_buffer_free(aioc_memory *memory, aioc_memory_buffer *buf
     memset(buffer, 0, sizeof *buffer);
 }
 
+/* What a file holds: nothing if there is no such file, and of one over max the whole lines at its start. 0, and the
+ * buffer is to be freed; or E_NOMEM. */
+static int aioc_memory_read_file(aioc_memory *memory, const aiocosmos_platform *platform, const char *path, size_t max,
+                                 aioc_memory_buffer *file)
+{
+    ptrdiff_t size = 2048;
+    for (;;) {
+        size_t cap = (size_t)size < max ? (size_t)size : max;
+        memset(file, 0, sizeof *file);
+        if (!aioc_memory_reserve(memory, file, cap)) return AIOCOSMOS_E_NOMEM;
+        /* Files under /sys say that they are larger than they are. */
+        memset(file->data, 0, file->cap);
+        size = platform->file_read(platform->user_data, path, file->data, file->cap);
+        if (size <= (ptrdiff_t)file->cap || cap == max) break;
+        aioc_memory_buffer_free(memory, file);
+    }
+    file->len = size < 0 ? 0 : (size_t)size < file->cap ? (size_t)size : file->cap;
+    while (size > (ptrdiff_t)file->cap && file->len > 0 && file->data[file->len - 1] != '\n') file->len--;
+    return 0;
+}
+
 /*--- String views and printing ---*/
 
 /* Clears a secret. Volatile stores stay where a memset of memory that nobody reads again may be left out. */
@@ -4379,11 +4400,6 @@ static int aioc_auth_signer_set_key(aioc_auth_signer *signer, aiocosmos_str base
     return 0;
 }
 
-static void aioc_auth_signer_wipe(aioc_auth_signer *signer)
-{
-    aioc_memory_wipe(signer, sizeof *signer);
-}
-
 /* The value of x-ms-date; lent until the next call. */
 static aiocosmos_str aioc_auth_signer_date(aioc_auth_signer *signer, int64_t wall_s)
 {
@@ -5249,27 +5265,6 @@ static uint32_t aioc_resolve_hold(uint32_t ttl_s)
          : ttl_s > AIOC_RESOLVE_TTL_MAX_S ? AIOC_RESOLVE_TTL_MAX_S : ttl_s;
 }
 
-/* What a file holds: nothing if there is no such file, and of one over the limit the whole lines at its start. 0, and
- * the buffer is to be freed; or E_NOMEM. */
-static int aioc_resolve_file_read(aioc_resolve *resolver, const char *path, aioc_memory_buffer *file)
-{
-    const aiocosmos_platform *platform = resolver->reactor->platform;
-    ptrdiff_t size = 2048;
-    for (;;) {
-        size_t cap = (size_t)size < AIOC_RESOLVE_FILE_MAX ? (size_t)size : AIOC_RESOLVE_FILE_MAX;
-        memset(file, 0, sizeof *file);
-        if (!aioc_memory_reserve(resolver->memory, file, cap)) return AIOCOSMOS_E_NOMEM;
-        /* Files under /sys say that they are larger than they are. */
-        memset(file->data, 0, file->cap);
-        size = platform->file_read(platform->user_data, path, file->data, file->cap);
-        if (size <= (ptrdiff_t)file->cap || cap == AIOC_RESOLVE_FILE_MAX) break;
-        aioc_memory_buffer_free(resolver->memory, file);
-    }
-    file->len = size < 0 ? 0 : (size_t)size < file->cap ? (size_t)size : file->cap;
-    while (size > (ptrdiff_t)file->cap && file->len > 0 && file->data[file->len - 1] != '\n') file->len--;
-    return 0;
-}
-
 /* The number of a network interface, which Linux has as a file. False: no such interface. */
 static bool aioc_resolve_zone(aioc_resolve *resolver, aiocosmos_str zone, uint32_t *scope)
 {
@@ -5291,7 +5286,8 @@ static int aioc_resolve_config_read(aioc_resolve *resolver, aioc_resolve_config 
 {
     aioc_memory_buffer file;
     unsigned i, kept = 0;
-    int result = aioc_resolve_file_read(resolver, AIOC_RESOLVE_CONFIG_FILE, &file);
+    int result = aioc_memory_read_file(resolver->memory, resolver->reactor->platform, AIOC_RESOLVE_CONFIG_FILE,
+                                       AIOC_RESOLVE_FILE_MAX, &file);
     if (result < 0) return result;
     aioc_resolve_parse_config(aioc_text_view(file.data, file.len), config);
     aioc_memory_buffer_free(resolver->memory, &file);
@@ -5311,7 +5307,8 @@ static int aioc_resolve_hosts(aioc_resolve *resolver, aioc_resolve_name *name)
 {
     aioc_resolve_set six, four;
     aioc_memory_buffer file;
-    int result = aioc_resolve_file_read(resolver, AIOC_RESOLVE_HOSTS_FILE, &file);
+    int result = aioc_memory_read_file(resolver->memory, resolver->reactor->platform, AIOC_RESOLVE_HOSTS_FILE,
+                                       AIOC_RESOLVE_FILE_MAX, &file);
     if (result < 0) return result;
     six.count = four.count = 0;
     aioc_resolve_parse_hosts(aioc_text_view(file.data, file.len), aioc_memory_str(name->host), &six, &four);
@@ -8971,13 +8968,13 @@ static void aioc_pool_ready(aioc_platform_source *source, unsigned ready)
 
 /*--- The pool as others see it ---*/
 
-/* scratch: the pool's alone. 0, or E_ARGUMENT: the host is too long. */
-static int aioc_pool_open(aioc_pool *pool, aioc_platform_reactor *reactor, aioc_memory *memory, aioc_resolve *resolver,
-                          char *scratch, size_t scratch_size, const aioc_pool_options *options)
+/* scratch: the pool's alone. */
+static void aioc_pool_open(aioc_pool *pool, aioc_platform_reactor *reactor, aioc_memory *memory, aioc_resolve *resolver,
+                           char *scratch, size_t scratch_size, const aioc_pool_options *options)
 {
     const aiocosmos_platform *platform = reactor->platform;
+    AIOCOSMOS_ASSERT(strlen(options->host) < AIOC_RESOLVE_HOST_MAX);
     memset(pool, 0, sizeof *pool);
-    if (strlen(options->host) >= AIOC_RESOLVE_HOST_MAX) return AIOCOSMOS_E_ARGUMENT;
     pool->reactor = reactor;
     pool->memory = memory;
     pool->resolver = resolver;
@@ -8990,7 +8987,6 @@ static int aioc_pool_open(aioc_pool *pool, aioc_platform_reactor *reactor, aioc_
     /* Nothing here is secret; without entropy, the clock will do. */
     if (platform->entropy(platform->user_data, &pool->random, sizeof pool->random) < 0) pool->random = reactor->now_us;
     pool->random |= 1;
-    return 0;
 }
 
 /* Closes every connection. Exchanges that are left, as in a forked child, are forgotten: nobody is called. */
@@ -21390,7 +21386,6 @@ struct aiocosmos_client {
     aiocosmos_resolve_fn resolve_fn;
     void *resolve_user_data;
     uint32_t handshakes_max, step_budget_us;
-    bool reactor_open, trust_open, pool_open, engine_open;
     bool stepping, doomed;
     uint64_t full_at;  /* on_room is to be called when more operations than that have ended; UINT64_MAX: it is not */
     void (*on_room)(aiocosmos_client *client, void *user_data);
@@ -21481,14 +21476,10 @@ static const char *aioc_client_parse_endpoint(const char *at, aioc_client_endpoi
 /* Plain http is for this machine only, unless asked for: "localhost" (RFC 6761), 127.0.0.0/8 and ::1. */
 static bool aioc_client_is_loopback(aiocosmos_str host)
 {
-    static const char suffix[] = ".localhost";
-    size_t len = sizeof suffix - 1;
-    if (aioc_memory_same_nocase(host, aioc_memory_str("localhost")) || aioc_memory_same(host, aioc_memory_str("::1")))
-        return true;
-    if (host.len > len && aioc_memory_same_nocase(aioc_text_view(host.ptr + host.len - len, len),
-                                                  aioc_memory_str(suffix)))
-        return true;
-    return host.len > 4 && memcmp(host.ptr, "127.", 4) == 0 && strspn(host.ptr, "0123456789.") >= host.len;
+    aiocosmos_address address;
+    aiocosmos_str zone;
+    if (!aioc_text_address(host, &address, &zone)) return aioc_resolve_host_local(host);
+    return address.family == 4 ? address.ip[0] == 127 : aioc_memory_same(host, aioc_memory_str("::1"));
 }
 
 static bool aioc_client_copy(aiocosmos_client *client, aiocosmos_str text, aioc_memory_buffer *copy)
@@ -21497,19 +21488,14 @@ static bool aioc_client_copy(aiocosmos_client *client, aiocosmos_str text, aioc_
            aioc_memory_append(&client->memory, copy, "", 1);
 }
 
-static void aioc_client_say(char *err, size_t cap, const char *what)
-{
-    if (err && cap) aioc_memory_print(err, cap, "%s", what);
-}
-
 static int aioc_client_refuse(char *err, size_t cap, const char *what)
 {
-    aioc_client_say(err, cap, what);
+    aioc_memory_print(err, cap, "%s", what);
     return AIOCOSMOS_E_ARGUMENT;
 }
 
-/* The system's certificates, wherever this system keeps them. */
-static ptrdiff_t aioc_client_find_trust(aiocosmos_client *client, char **pem, size_t *pem_size)
+/* The certificates to trust are given, or the system's, wherever this system keeps them. */
+static int aioc_client_open_trust(aiocosmos_client *client, const aiocosmos_options *options, char *err, size_t cap)
 {
     static const char *const paths[] = {
         "/etc/ssl/certs/ca-certificates.crt",  /* Debian, Ubuntu, Alpine, Arch */
@@ -21517,46 +21503,26 @@ static ptrdiff_t aioc_client_find_trust(aiocosmos_client *client, char **pem, si
         "/etc/ssl/ca-bundle.pem",              /* openSUSE */
         "/etc/ssl/cert.pem"                    /* macOS, BSDs */
     };
-    const aiocosmos_platform *platform = &client->platform;
+    aiocosmos_str pem = aioc_text_view(options->trust_pem, options->trust_pem_len);
+    aioc_memory_buffer file = {NULL, 0, 0};
     size_t i;
-    for (i = 0; i < sizeof paths / sizeof *paths; i++) {
-        ptrdiff_t size = platform->file_read(platform->user_data, paths[i], NULL, 0);
-        if (size <= 0 || (size_t)size > AIOC_CLIENT_PEM_BYTES_MAX) continue;
-        *pem = (char *)aioc_memory_alloc(&client->memory, (size_t)size);
-        if (!*pem) return AIOCOSMOS_E_NOMEM;
-        *pem_size = (size_t)size;
-        if (platform->file_read(platform->user_data, paths[i], *pem, *pem_size) == size) return size;
-        aioc_memory_free(&client->memory, *pem, *pem_size);
-    }
-    return 0;
-}
-
-static int aioc_client_open_trust(aiocosmos_client *client, const aiocosmos_options *options, char *err, size_t cap)
-{
-    const char *pem = options->trust_pem;
-    char *own = NULL;
-    size_t own_size = 0, len = options->trust_pem_len;
-    int status;
-    client->tls.table = &aioc_tls_bearssl;
+    int status = 0;
     client->tls.trust = &client->trust;
     client->tls.insecure = options->insecure;
     if (options->insecure) {
         aioc_op_log(&client->engine, 1, 0, "insecure: certificates are not checked");
         return 0;
     }
-    if (!pem) {
-        ptrdiff_t found = aioc_client_find_trust(client, &own, &own_size);
-        if (found < 0) return aioc_client_say(err, cap, "no memory"), AIOCOSMOS_E_NOMEM;
-        if (found == 0)
-            return aioc_client_refuse(err, cap, "trust_pem: required, as no system certificates were found");
-        pem = own;
-        len = own_size;
-    } else if (len == 0) {
-        len = strlen(pem);
+    if (pem.len == 0) pem = aioc_memory_str(pem.ptr);
+    for (i = 0; !pem.ptr && i < sizeof paths / sizeof *paths; i++) {
+        aioc_memory_buffer_free(&client->memory, &file);
+        status = aioc_memory_read_file(&client->memory, &client->platform, paths[i], AIOC_CLIENT_PEM_BYTES_MAX, &file);
+        if (status) return status;
+        if (file.len) pem = aioc_op_text(&file);
     }
-    status = client->tls.table->trust_open(&client->trust, &client->memory, pem, len, err, cap);
-    aioc_memory_free(&client->memory, own, own_size);
-    client->trust_open = status == 0;
+    if (pem.ptr) status = client->tls.table->trust_open(&client->trust, &client->memory, pem.ptr, pem.len, err, cap);
+    else status = aioc_client_refuse(err, cap, "trust_pem: required, as no system certificates were found");
+    aioc_memory_buffer_free(&client->memory, &file);
     return status;
 }
 
@@ -21572,7 +21538,7 @@ static int aioc_client_open_auth(aiocosmos_client *client, const aiocosmos_optio
     if (key.len && by_token) return aioc_client_refuse(err, cap, "key: and a token are both given");
     if (key.len) {
         status = aioc_auth_signer_set_key(&engine->signer, key, &error_at);
-        if (status && err) aioc_memory_print(err, cap, "key: not base64 at byte %llu", (unsigned long long)error_at);
+        if (status) aioc_memory_print(err, cap, "key: not base64 at byte %llu", (unsigned long long)error_at);
         return status;
     }
     engine->token_fn = options->token_fn;
@@ -21580,8 +21546,7 @@ static int aioc_client_open_auth(aiocosmos_client *client, const aiocosmos_optio
     engine->tokens.max = options->token_fn ? options->containers_max + UINT64_C(64) : UINT64_MAX;
     if (options->token)
         status = aioc_auth_tokens_set(&engine->tokens, &client->memory, aioc_memory_str(""), options->token, 0, 0);
-    if (status) aioc_client_say(err, cap, "token: empty, too long, or not ASCII");
-    return status;
+    return status ? aioc_client_refuse(err, cap, "token: empty, too long, or not ASCII") : 0;
 }
 
 /* The header lines that never change. x-ms-version is the one that every current SDK sends. Capabilities: 1, ranges may
@@ -21620,7 +21585,6 @@ static int aioc_client_open_network(aiocosmos_client *client, const aiocosmos_op
     memset(&pool, 0, sizeof pool);
     client->counted = aioc_memory_allocator(&client->memory);
     status = aioc_platform_reactor_open(&client->reactor, &client->platform, &client->counted);
-    client->reactor_open = status == 0;
     if (status) return status;
     client->resolve_fn = options->resolve_fn;
     client->resolve_user_data = options->resolve_user_data;
@@ -21638,10 +21602,9 @@ static int aioc_client_open_network(aiocosmos_client *client, const aiocosmos_op
     pool.names = &aioc_protocol_headers;
     pool.log = aioc_client_pool_log;
     pool.log_user = client;
-    status = aioc_pool_open(&client->engine.pool, &client->reactor, &client->memory, &client->resolver, client->scratch,
-                            AIOC_CLIENT_SCRATCH_BYTES, &pool);
-    client->pool_open = status == 0;
-    return status;
+    aioc_pool_open(&client->engine.pool, &client->reactor, &client->memory, &client->resolver, client->scratch,
+                   AIOC_CLIENT_SCRATCH_BYTES, &pool);
+    return 0;
 }
 
 static int aioc_client_open_engine(aiocosmos_client *client, const aiocosmos_options *options)
@@ -21651,7 +21614,6 @@ static int aioc_client_open_engine(aiocosmos_client *client, const aiocosmos_opt
     engine->client = client;
     engine->platform = &client->platform;
     engine->reactor = &client->reactor;
-    engine->memory = &client->memory;
     engine->pending_max = options->pending_max;
     engine->retries_max = options->retries_max;
     engine->throttle_wait_ms = options->throttle_wait_ms;
@@ -21677,8 +21639,6 @@ static int aioc_client_open_engine(aiocosmos_client *client, const aiocosmos_opt
     aioc_account_open(&engine->account, &client->memory, options->containers_max);
     engine->account.fetch = aioc_op_fetch_container;
     engine->account.engine = engine;
-    aioc_feeds_open(&client->feeds, engine);
-    client->engine_open = true;
     return aioc_op_open(engine);
 }
 
@@ -21715,7 +21675,7 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
     if (options->connection_string && aioc_auth_connection_string(aioc_memory_str(options->connection_string),
                                                                   &endpoint_text, &key, &insecure, &error,
                                                                   &error_at) != 0) {
-        if (err) aioc_memory_print(err, cap, "connection_string: %s at byte %llu", error, (unsigned long long)error_at);
+        aioc_memory_print(err, cap, "connection_string: %s at byte %llu", error, (unsigned long long)error_at);
         return AIOCOSMOS_E_ARGUMENT;
     }
     if (endpoint_text.len >= sizeof text) return aioc_client_refuse(err, cap, "endpoint: too long");
@@ -21759,53 +21719,54 @@ AIOCOSMOS_API int aiocosmos_create_checked(uint32_t version, size_t options_size
     const char *wrong;
     int status;
     *out = NULL;
-    if (err && err_cap) err[0] = 0;
+    if (!err) err_cap = 0;
+    if (err_cap) err[0] = 0;
     /* Until 1.0 any version may change a struct; the size also tells of other rules of packing. */
     if (version != AIOCOSMOS_VERSION || options_size != sizeof options) {
-        if (err)
-            aioc_memory_print(err, err_cap, "aiocosmos.h %u.%u.%u (options of %u bytes) meets an implementation of "
-                              "%u.%u.%u (%u): compile both with the same", version >> 16, version >> 8 & 255u,
-                              version & 255u, (unsigned)options_size, AIOCOSMOS_VERSION >> 16,
-                              AIOCOSMOS_VERSION >> 8 & 255u, AIOCOSMOS_VERSION & 255u, (unsigned)sizeof options);
+        aioc_memory_print(err, err_cap, "aiocosmos.h %u.%u.%u (options of %u bytes) meets an implementation of "
+                          "%u.%u.%u (%u): compile both with the same", version >> 16, version >> 8 & 255u,
+                          version & 255u, (unsigned)options_size, AIOCOSMOS_VERSION >> 16,
+                          AIOCOSMOS_VERSION >> 8 & 255u, AIOCOSMOS_VERSION & 255u, (unsigned)sizeof options);
         return AIOCOSMOS_E_ARGUMENT;
     }
     options = aioc_client_defaults(given);
     wrong = aioc_client_check_options(&options);
     if (wrong) return aioc_client_refuse(err, err_cap, wrong);
     client = (aiocosmos_client *)aioc_platform_allocate(&options.allocator, NULL, 0, sizeof *client);
-    if (!client) return aioc_client_say(err, err_cap, "no memory"), AIOCOSMOS_E_NOMEM;
+    if (!client) {
+        aioc_memory_print(err, err_cap, "no memory");
+        return AIOCOSMOS_E_NOMEM;
+    }
     memset(client, 0, sizeof *client);
     client->raw = options.allocator;
     client->platform = *options.platform;
+    client->tls.table = &aioc_tls_bearssl;
+    client->engine.memory = &client->memory;
     aioc_memory_init(&client->memory, &options.allocator, options.memory_max);
+    aioc_feeds_open(&client->feeds, &client->engine);
     status = aioc_client_open(client, &options, err, err_cap);
-    if (status) {
-        if (err && err_cap && err[0] == 0) aioc_client_say(err, err_cap, aioc_protocol_status_text(status));
-        aioc_client_free(client);
-        return status;
-    }
-    *out = client;
-    return 0;
+    if (status == 0) *out = client;
+    else aioc_client_free(client);
+    if (status && err_cap && err[0] == 0) aioc_memory_print(err, err_cap, "%s", aioc_protocol_status_text(status));
+    return status;
 }
 
 /*--- Destroy ---*/
 
-/* Frees everything. No operation is left, or nobody is to hear of it. */
+/* Frees everything; what has not been opened is zeroed. No operation is left, or nobody is to hear of it. */
 static void aioc_client_free(aiocosmos_client *client)
 {
     aiocosmos_allocator raw = client->raw;
     aioc_op_engine *engine = &client->engine;
-    if (client->engine_open) aioc_feeds_close(&client->feeds);
-    if (client->pool_open) aioc_pool_close(&engine->pool);
+    aioc_feeds_close(&client->feeds);
+    aioc_pool_close(&engine->pool);
     aioc_resolve_close(&client->resolver);
-    if (client->engine_open) {
-        aioc_account_close(&engine->account);
-        aioc_op_close(engine);
-        aioc_auth_tokens_wipe(&engine->tokens, &client->memory);
-        aioc_auth_signer_wipe(&engine->signer);
-    }
-    if (client->trust_open) client->tls.table->trust_close(&client->trust, &client->memory);
-    if (client->reactor_open) aioc_platform_reactor_close(&client->reactor);
+    aioc_account_close(&engine->account);
+    aioc_op_close(engine);
+    aioc_auth_tokens_wipe(&engine->tokens, &client->memory);
+    aioc_memory_wipe(&engine->signer, sizeof engine->signer);
+    client->tls.table->trust_close(&client->trust, &client->memory);
+    aioc_platform_reactor_close(&client->reactor);
     aioc_memory_buffer_free(&client->memory, &client->session_text);
     aioc_memory_free(&client->memory, client->scratch, AIOC_CLIENT_SCRATCH_BYTES);
     aioc_memory_buffer_free(&client->memory, &client->host);

@@ -343,7 +343,7 @@ TEST(wiping_leaves_nothing_of_the_key)
     aioc_auth_signer *signer = new_signer();
     size_t i;
     aioc_auth_sign(signer, "GET", "dbs", str("dbs/a"), 5);
-    aioc_auth_signer_wipe(signer);
+    aioc_memory_wipe(signer, sizeof *signer);
     for (i = 0; i < sizeof *signer && ((unsigned char *)signer)[i] == 0; i++) continue;
     CHECK_INT(i, sizeof *signer);
     CHECK_INT(aioc_auth_sign(signer, "GET", "dbs", str("dbs/a"), 5).len, 0);

@@ -160,7 +160,7 @@ void emu_core_close(emu_core *core)
     aioc_json_close(&core->doc);
     aioc_json_close(&core->doc2);
     aioc_json_close(&core->batch_doc);
-    aioc_auth_signer_wipe(&core->signer);
+    aioc_memory_wipe(&core->signer, sizeof core->signer);
     aioc_memory_close(&core->memory);
     emu_allocate(core, sizeof *core, 0, &options);
 }
