@@ -10240,6 +10240,7 @@ typedef struct aioc_account_container {
     uint32_t ranges_version;         /* another one each time that the ranges have been fetched */
     uint32_t epoch, asked_epoch;     /* another one each time that they are forgotten; that of the request */
     bool     no_plans;               /* the server makes no query plans */
+    bool     crowded;                /* tokens did not fit since one was added last */
     int      failure;                /* UNAVAILABLE: the status of what failed, */
     int      failure_http_status, failure_sub_status;
     uint32_t failure_attempts;
@@ -10919,7 +10920,9 @@ static bool aioc_account_session_take(aioc_account_container *container, aiocosm
     more = container->token_count > count;
     aioc_account_drop_dead(container);
     if (container->knowledge == AIOC_ACCOUNT_KNOWN &&
-        ((more && aioc_account_review(container)) || !kept)) aioc_account_doubt_ranges(container);
+        ((more && aioc_account_review(container)) || (!kept && !container->crowded)))
+        aioc_account_doubt_ranges(container);
+    container->crowded = !kept || (container->crowded && !more);
     return kept;
 }
 

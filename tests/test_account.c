@@ -724,6 +724,9 @@ TEST(a_full_store_has_room_for_what_is_known)
         aioc_account_session_take(container, aioc_memory_str(token), false);
     }
     CHECK(!aioc_account_session_take(container, aioc_memory_str("200:-1#1234567890"), false));
+    container->knowledge = AIOC_ACCOUNT_KNOWN;               /* they have been read again, and are the same */
+    CHECK(!aioc_account_session_take(container, aioc_memory_str("201:-1#1234567890"), false));
+    CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);     /* or they would be read for every answer */
     merge(container, "0:-1#5,1:-1#7");
     merge(container, "0:1#123456789012345#1=123456789012345#2=123456789012345#3=123456789012345#4=123456789012345");
     CHECK_STR(text_of(aioc_account_token_value(aioc_account_token_of(container, aioc_memory_str("0"), false))),
