@@ -1905,6 +1905,7 @@ typedef struct aioc_memory {
     size_t used, peak, max;  /* bytes taken from the allocator, those on free lists included */
     size_t kept, kept_max;   /* bytes on free lists */
     uint64_t allocations;    /* how often the allocator was asked for memory */
+    bool refused;            /* since somebody has cleared this */
     void (*reclaim)(void *owner, size_t size);  /* frees what can be had again, if it has any; allocates nothing */
     void *reclaim_owner;
     aioc_memory_block *free[AIOC_MEMORY_CLASSES];
@@ -2031,15 +2032,18 @@ static bool aioc_memory_make_room(aioc_memory *memory, size_t size)
  * lacks. */
 static void *aioc_memory_ask(aioc_memory *memory, void *ptr, size_t old_size, size_t new_size)
 {
-    void *got;
-    if (new_size > old_size && !aioc_memory_make_room(memory, new_size - old_size)) return NULL;
-    memory->allocations++;
-    got = aioc_platform_allocate(&memory->allocator, ptr, old_size, new_size);
-    if (!got && memory->kept > 0) {
+    bool room = new_size <= old_size || aioc_memory_make_room(memory, new_size - old_size);
+    void *got = NULL;
+    if (room) {
+        memory->allocations++;
+        got = aioc_platform_allocate(&memory->allocator, ptr, old_size, new_size);
+    }
+    if (!got && room && memory->kept > 0) {
         aioc_memory_give_back(memory, 0, -1);
         memory->allocations++;
         got = aioc_platform_allocate(&memory->allocator, ptr, old_size, new_size);
     }
+    memory->refused = memory->refused || !got;
     if (!got) return NULL;
     memory->used = memory->used - old_size + new_size;
     if (memory->used > memory->peak) memory->peak = memory->used;
@@ -12589,6 +12593,11 @@ static void aioc_op_fetch_ranges(aioc_op *before, aiocosmos_str continuation);
 static void aioc_op_fetched(aioc_op_engine *engine, aioc_account_container *container, aioc_account_knowledge knowledge)
 {
     if (knowledge != AIOC_ACCOUNT_KNOWN) aioc_account_forget_ranges(container);
+    if (knowledge == AIOC_ACCOUNT_UNAVAILABLE && !container->failure && engine->memory->refused) {
+        container->failure = AIOCOSMOS_E_NOMEM;
+        container->failure_http_status = container->failure_sub_status = 0;
+        container->failure_why.len = 0;
+    }
     aioc_account_settle(container, knowledge, engine->reactor->now_us);
 }
 
@@ -12659,6 +12668,7 @@ static void aioc_op_ranges_came(aioc_op *op, const aiocosmos_result *result)
     uint32_t count = container->range_count;
     aiocosmos_str continuation = aioc_memory_str("");
     bool known;
+    engine->memory->refused = false;
     /* Behind a definition it tells nothing new. */
     if (result->status == 0 && container->ranges_before)
         (void)aioc_account_see_own_rid(container, aioc_op_result_json(result), false);
@@ -12686,6 +12696,7 @@ static void aioc_op_ranges_came(aioc_op *op, const aiocosmos_result *result)
 static void aioc_op_definition_came(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_account_container *container = op->container;
+    op->engine->memory->refused = false;
     if (!aioc_op_is_wanted(op, result)) return;
     if (!aioc_account_read_definition(container, aioc_op_result_json(result), false))
         aioc_op_fetched(op->engine, container, AIOC_ACCOUNT_UNAVAILABLE);
@@ -12724,6 +12735,8 @@ static void aioc_op_ask(aioc_op_engine *engine, aioc_account_container *containe
     }
     spec.lines = aioc_text_view(lines.data, lines.len);
     container->asked_epoch = container->epoch;
+    container->failure = 0;
+    memory->refused = true;  /* by the end of the next line, or there is no room for one more operation */
     if (!ok || !aioc_op_new(engine, &spec, engine->platform->monotonic_us(engine->platform->user_data)))
         aioc_op_fetched(engine, container, AIOC_ACCOUNT_UNAVAILABLE);
     aioc_memory_buffer_free(memory, &lines);
