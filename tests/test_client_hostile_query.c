@@ -30,6 +30,7 @@ static struct server {
     int pages, rows;                         /* of each range, and of each page */
     const char *gateway;                     /* the rows of what names no range, in two pages; NULL: it is refused */
     const char *rid;                         /* of the container that is there; NULL: whoever says which does not err */
+    bool unchanged;                          /* ranges do not change, says a 304 and nothing else */
     const char *failing;                     /* what the requests have in them that end with fails_with; NULL: none */
     int fails_with, fails_sub;
     bool for_ever;                           /* the same continuation again and again */
@@ -106,7 +107,9 @@ static void serve(peer *link)
         reply(link, server.fails_with, lines, "{\"code\":\"X\",\"message\":\"for a while\"}");
     } else if (heard(link, "/pkranges ")) {
         server.metadata++;
-        reply(link, 200, "", server.ranges);
+        if (server.unchanged) server.status = 0;             /* the range that was gone is there again */
+        if (server.unchanged && heard(link, "If-None-Match: ")) reply(link, 304, "", "");
+        else reply(link, 200, server.unchanged ? "etag: \"7\"\r\n" : "", server.ranges);
     } else if (heard(link, "GET /dbs/db/colls/c HTTP")) {
         server.metadata++;
         reply(link, 200, "", server.definition);
@@ -919,6 +922,31 @@ TEST(failures_of_ranges_and_plan_that_pass_are_told_and_passed)
             close_client(client);
         }
     }
+}
+
+/* 304 is never a failure: one that nothing proves to be the service's, as of an emulator that is not on this machine,
+ * means that all ranges are read. */
+TEST(ranges_that_have_not_changed_are_no_failure_whoever_says_so)
+{
+    static reading got;
+    aiocosmos_query_request request = usual_request();
+    aiocosmos_options options = usual_options();
+    aiocosmos_client *client;
+    options.endpoint = "http://10.0.0.1:8081/";
+    options.allow_http = true;
+    serve_shape(&shapes[0]);
+    server.unchanged = true;
+    client = open_client(&options);
+    read_all(client, &request, &got, 1000);
+    CHECK_INT(got.status, 0);
+    server.metadata = 0;
+    server.status = 410;
+    server.sub_status = 1002;
+    read_all(client, &request, &got, 1000);
+    CHECK_STR(got.message, "");
+    CHECK_INT(got.items, 72);
+    CHECK(server.status == 0 && server.metadata <= 5);
+    close_client(client);
 }
 
 /* Where ranges or plans are a thing unheard of, the gateway is asked; and what it does for a page is told with it. */
