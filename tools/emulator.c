@@ -14,6 +14,7 @@
 #define EMU_LISTENERS   4
 #define EMU_FAULTS_MAX  32
 #define EMU_LINGER_US   2000000u                           /* for a peer to read our last answer */
+#define EMU_REST_US     100000u                            /* until room for connections is looked for again */
 #define EMU_CHAIN_MAX   8                                  /* certificates */
 #define EMU_FILE_MAX    (1u << 20)
 
@@ -23,6 +24,10 @@ typedef struct server_options {
     bool tls;
     const char *fault[EMU_FAULTS_MAX];
     int faults;
+    int connections;                                       /* 0: as many as there are descriptors for */
+    double head_s, body_s, idle_s;                         /* what a peer may take for a head; for more of a body, or
+                                                            * for reading; and for the next request */
+    bool log;
     emu_options core;
 } server_options;
 
@@ -44,7 +49,10 @@ typedef struct server {
     aioc_platform_reactor reactor;
     aioc_platform_source listener[EMU_LISTENERS];
     int listeners;
-    bool resting;                                          /* no descriptor was left for the next connection */
+    int peer_count;
+    bool resting;                                          /* there is no room for the next connection */
+    aioc_platform_timer rest;                              /* until room is looked for again */
+    uint64_t asked_us;                                     /* when the request began that will be logged next */
     emu_core *core;
     server_tls *tls;
     peer *peers;
@@ -61,6 +69,9 @@ struct peer {                                              /* one connection */
     server *owner;
     aioc_platform_source source;
     aioc_platform_timer timer;
+    aioc_platform_timer limit;                             /* of what is waited for */
+    emu_conn_wait waits;
+    uint64_t since_us, moved_us;                           /* when it began, when the last byte came or went */
     emu_conn *conn;
     peer_tls *tls;
     bool shut;                                             /* our side is: only the peer's end is waited for */
@@ -80,6 +91,7 @@ static void listen_again(server *s)
     int i;
     if (!s->resting) return;
     s->resting = false;
+    aioc_platform_timer_stop(&s->reactor, &s->rest);
     for (i = 0; i < s->listeners; i++) aioc_platform_watch(&s->reactor, &s->listener[i], AIOCOSMOS_READABLE);
 }
 
@@ -87,6 +99,7 @@ static void peer_close(peer *p)
 {
     server *s = p->owner;
     aioc_platform_timer_stop(&s->reactor, &p->timer);
+    aioc_platform_timer_stop(&s->reactor, &p->limit);
     aioc_platform_watch(&s->reactor, &p->source, 0);
     s->reactor.platform->socket_close(NULL, p->source.fd);
     *(p->prev ? &p->prev->next : &s->peers) = p->next;
@@ -94,6 +107,7 @@ static void peer_close(peer *p)
     if (p->conn) emu_conn_close(p->conn);
     aioc_memory_free(&s->memory, p->tls, sizeof *p->tls);
     aioc_memory_free(&s->memory, p, sizeof *p);
+    s->peer_count--;
     listen_again(s);
 }
 
@@ -117,6 +131,7 @@ static bool peer_send(peer *p, const void *bytes, size_t len, size_t *sent)
     if (len == 0) return true;
     got = p->owner->reactor.platform->socket_send(NULL, p->source.fd, &slice, 1);
     if (got > 0) *sent = (size_t)got;
+    if (got > 0) p->moved_us = p->owner->reactor.now_us;
     return got > 0 || got == AIOCOSMOS_IO_AGAIN;
 }
 
@@ -205,6 +220,41 @@ static bool peer_wants(const peer *p)
     return !emu_conn_full(p->conn);
 }
 
+/* Until when what is waited for has to come. A head has its time as a whole, or a byte now and then would hold a
+ * descriptor for ever; a handshake has a head's. */
+static uint64_t peer_limit_us(const peer *p)
+{
+    const server_options *options = p->owner->options;
+    bool shaking = p->tls && !(br_ssl_engine_current_state(&p->tls->context.eng) & (BR_SSL_SENDAPP | BR_SSL_RECVAPP));
+    size_t left;
+    emu_conn_output(p->conn, &left);
+    if (left > 0 || p->waits == EMU_WAITS_FOR_BODY) return p->moved_us + (uint64_t)(options->body_s * 1e6);
+    if (shaking || p->waits == EMU_WAITS_FOR_HEAD) return p->since_us + (uint64_t)(options->head_s * 1e6);
+    return p->moved_us + (uint64_t)(options->idle_s * 1e6);
+}
+
+/* Looks now and then, not at each byte. */
+static void peer_on_limit(aioc_platform_timer *timer)
+{
+    peer *p = (peer *)timer->owner;
+    uint64_t limit_us = peer_limit_us(p);
+    uint64_t now_us = p->owner->reactor.now_us;
+    if (emu_conn_due_ms(p->conn) >= 0) limit_us = now_us + 1000000u;         /* it is we who hold the answer back */
+    if (limit_us <= now_us) peer_close(p);
+    else aioc_platform_timer_start(&p->owner->reactor, timer, limit_us);
+}
+
+static void peer_set_limit(peer *p)
+{
+    emu_conn_wait waits = emu_conn_waits(p->conn);
+    uint64_t limit_us;
+    if (waits != p->waits) p->since_us = p->owner->reactor.now_us;
+    p->waits = waits;
+    limit_us = peer_limit_us(p);
+    if (!p->limit.armed || limit_us < p->limit.due_us)
+        aioc_platform_timer_start(&p->owner->reactor, &p->limit, limit_us);
+}
+
 /* Goes on wherever the connection stands, and says what to wait for. The peer may be gone afterwards. */
 static void peer_work(peer *p)
 {
@@ -235,6 +285,7 @@ static void peer_work(peer *p)
         int64_t wait = due - emu_core_now_ms(s->core);
         aioc_platform_timer_start(&s->reactor, &p->timer, s->reactor.now_us + (wait > 0 ? (uint64_t)wait * 1000u : 0u));
     }
+    peer_set_limit(p);
     want = (peer_wants(p) ? AIOCOSMOS_READABLE : 0u) | (blocked ? AIOCOSMOS_WRITABLE : 0u);
     if (aioc_platform_watch(&s->reactor, &p->source, want) < 0 ||
         (p->ended && !blocked && (due < 0 || due == INT64_MAX)))
@@ -288,6 +339,8 @@ static bool peer_receive(peer *p)
 static void peer_ready(aioc_platform_source *source, unsigned ready)
 {
     peer *p = (peer *)source->owner;
+    p->moved_us = p->owner->reactor.now_us;
+    if (p->owner->options->log) p->owner->asked_us = aioc_platform_monotonic_us(NULL);
     if ((ready & AIOCOSMOS_READABLE) && !p->ended && !peer_receive(p)) peer_close(p);
     else if (p->shut && p->ended) peer_close(p);
     else peer_work(p);
@@ -325,7 +378,11 @@ static void peer_open(server *s, int fd)
     fcntl(fd, F_SETFL, O_NONBLOCK);
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, (socklen_t)sizeof on);
+    s->peer_count++;
     p->owner = s;
+    p->since_us = p->moved_us = s->reactor.now_us;
+    p->limit.fire = peer_on_limit;
+    p->limit.owner = p;
     p->source.fd = fd;
     p->source.ready = peer_ready;
     p->source.owner = p->timer.owner = p;
@@ -336,17 +393,53 @@ static void peer_open(server *s, int fd)
     p->conn = emu_conn_open(s->core);
     if (!p->conn || (s->tls && !peer_start_tls(p)) ||
         aioc_platform_watch(&s->reactor, &p->source, AIOCOSMOS_READABLE) < 0) peer_close(p);
+    else peer_set_limit(p);
+}
+
+/* The peer that has been idle longest makes room. */
+static bool close_idle(server *s)
+{
+    peer *p, *oldest = NULL;
+    for (p = s->peers; p; p = p->next)
+        if (p->waits == EMU_WAITS_FOR_REQUEST && !p->shut && (!oldest || p->moved_us <= oldest->moved_us)) oldest = p;
+    if (oldest) peer_close(oldest);
+    return oldest != NULL;
+}
+
+static void on_rest_over(aioc_platform_timer *timer)
+{
+    listen_again((server *)timer->owner);
+}
+
+/* The queue of connections would wake us for ever. */
+static void rest(server *s)
+{
+    int i;
+    s->resting = true;
+    s->rest.fire = on_rest_over;
+    s->rest.owner = s;
+    aioc_platform_timer_start(&s->reactor, &s->rest, s->reactor.now_us + EMU_REST_US);
+    for (i = 0; i < s->listeners; i++) aioc_platform_watch(&s->reactor, &s->listener[i], 0);
 }
 
 static void on_connection(aioc_platform_source *source, unsigned ready)
 {
     server *s = (server *)source->owner;
-    int fd, i;
+    int fd;
     (void)ready;
-    while ((fd = accept((int)source->fd, NULL, NULL)) >= 0) peer_open(s, fd);
-    if (errno != EMFILE && errno != ENFILE) return;
-    s->resting = s->peers != NULL; /* until one of them ends: the queue would wake us for ever */
-    for (i = 0; s->resting && i < s->listeners; i++) aioc_platform_watch(&s->reactor, &s->listener[i], 0);
+    for (;;) {
+        fd = accept((int)source->fd, NULL, NULL);
+        if (fd >= 0) {
+            peer_open(s, fd);
+            /* Where all others are busy, that is the new one. */
+            if (s->options->connections && s->peer_count > s->options->connections) close_idle(s);
+        } else if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM) {
+            return;
+        } else if (!close_idle(s)) {
+            rest(s);
+            return;
+        }
+    }
 }
 
 /*------------------------------------------------------------------------------
@@ -564,6 +657,7 @@ static const char help[] =
     "  aiocosmos-emulator [options]\n"
     "\n"
     "  --help            this\n"
+    "  --version         what version this is\n"
     "  --port N          the port to listen at (8081); 0: any that is free\n"
     "  --host H          the name or address to listen at (localhost); 0.0.0.0: everywhere\n"
     "  --key K           the account's key, base64 (the public key of all emulators)\n"
@@ -571,6 +665,10 @@ static const char help[] =
     "  --partitions N    physical partitions of a new container, 1 to 256 (4)\n"
     "  --ru N            request units a second of a container, spread over its partitions; above: 429 (no limit)\n"
     "  --memory N        MiB that may be used; above: 503 (no limit)\n"
+    "  --connections N   at a time; beyond, the one that was idle longest is closed (as there are descriptors)\n"
+    "  --timeouts H,B,I  seconds for a request's head, for progress of its body or of reading the answer, and\n"
+    "                    for the next request (10,30,240)\n"
+    "  --log             a line for each request on stderr: status, what was asked, RU, time, why it was refused\n"
     "  --shuffle N       split or merge a container's partitions once in about N requests to it (never), with\n"
     "  --shuffle-min N   at least so many of them (1),\n"
     "  --shuffle-max N   at most so many (16), and\n"
@@ -589,9 +687,27 @@ static const char help[] =
     "/_emulator/split with {\"database\":D,\"container\":C,\"range\":R} splits a physical partition, of\n"
     "/_emulator/merge makes one of it and its right neighbour, of /_emulator/shuffle with\n"
     "{\"every\":N,\"min\":A,\"max\":B,\"busy\":M} makes both happen as --shuffle does, of /_emulator/clock with\n"
-    "{\"ahead_ms\":N} moves its clock.\n"
+    "{\"ahead_ms\":N} moves its clock. They are for this machine, or signed as other requests are; GET of\n"
+    "/_emulator/health is for everybody.\n"
     "\n"
     "Prints \"ready URL\" when it accepts connections, and ends on SIGTERM or Ctrl-C. Nothing is kept when it ends.\n";
+
+/* "HEAD,BODY,IDLE" */
+static bool parse_timeouts(server_options *options, const char *text)
+{
+    double *out[3];
+    int i;
+    out[0] = &options->head_s;
+    out[1] = &options->body_s;
+    out[2] = &options->idle_s;
+    for (i = 0; i < 3; i++) {
+        size_t len = strcspn(text, ",");
+        if (!aioc_json_number_parse(text, len, out[i]) || *out[i] <= 0 || *out[i] > 1e6) return false;
+        if (text[len] != (i < 2 ? ',' : 0)) return false;
+        text += len + 1;
+    }
+    return true;
+}
 
 static bool parse_number(const char *text, double max, double *out)
 {
@@ -610,6 +726,10 @@ static int parse_option(server_options *options, const char *name, const char *v
         options->core.merge_enabled = true;
         return 1;
     }
+    if (strcmp(name, "--log") == 0) {
+        options->log = true;
+        return 1;
+    }
     if (!value) return 0;
     if (strcmp(name, "--host") == 0) options->host = value;
     else if (strcmp(name, "--key") == 0) options->core.key = value;
@@ -622,6 +742,9 @@ static int parse_option(server_options *options, const char *name, const char *v
     else if (strcmp(name, "--ru") == 0 && parse_number(value, 1e12, &number)) options->core.ru_per_second = number;
     else if (strcmp(name, "--memory") == 0 && parse_number(value, 1e9, &number) && number >= 1)
         options->core.memory_max = (size_t)number << 20;
+    else if (strcmp(name, "--connections") == 0 && parse_number(value, 1e6, &number) && number >= 1)
+        options->connections = (int)number;
+    else if (strcmp(name, "--timeouts") == 0 && parse_timeouts(options, value)) return 2;
     else if (strcmp(name, "--shuffle") == 0 && parse_number(value, 1e9, &number))
         options->core.shuffle.every = (uint32_t)number;
     else if (strcmp(name, "--shuffle-min") == 0 && parse_number(value, EMU_PARTITIONS_MAX, &number))
@@ -643,9 +766,17 @@ static int parse_options(server_options *options, int argc, char **argv)
     memset(options, 0, sizeof *options);
     options->host = "localhost";
     options->port = 8081;
+    options->head_s = 10;
+    options->body_s = 30;
+    options->idle_s = 240;
     for (; i < argc; i += used) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             fputs(help, stdout);
+            return 1;
+        }
+        if (strcmp(argv[i], "--version") == 0) {
+            printf("aiocosmos-emulator %u.%u.%u\n", AIOCOSMOS_VERSION >> 16, AIOCOSMOS_VERSION >> 8 & 255u,
+                   AIOCOSMOS_VERSION & 255u);
             return 1;
         }
         used = parse_option(options, argv[i], i + 1 < argc ? argv[i + 1] : NULL);
@@ -725,8 +856,17 @@ static void server_close(server *s)
     aioc_memory_close(&s->memory);
 }
 
+static void on_log(void *user, const char *line)
+{
+    server *s = (server *)user;
+    uint64_t now_us = aioc_platform_monotonic_us(NULL);
+    fprintf(stderr, "%s, %llu us\n", line, (unsigned long long)(now_us - s->asked_us));
+    s->asked_us = now_us;
+}
+
 static bool server_open(server *s, const server_options *options)
 {
+    emu_options core = options->core;
     const char *error;
     aiocosmos_allocator allocator;
     struct rlimit files;
@@ -741,7 +881,11 @@ static bool server_open(server *s, const server_options *options)
         fprintf(stderr, "aiocosmos-emulator: the system has no poller for us\n");
         return false;
     }
-    s->core = emu_core_open(&options->core, &error);
+    if (options->log) {
+        core.log = on_log;
+        core.log_user = s;
+    }
+    s->core = emu_core_open(&core, &error);
     if (!s->core) fprintf(stderr, "aiocosmos-emulator: --%s\n", error);
     return s->core && add_faults(s) && (!options->tls || load_tls(s));
 }

@@ -434,7 +434,7 @@ static bool emu_authorize_master(emu_exchange *x, aiocosmos_str token)
     for (len = 0; len + 5 <= token.len; len++) {
         if (memcmp(token.ptr + len, "&sig=", 5) == 0) given = emu_str(token.ptr + len + 5, token.len - len - 5);
     }
-    if (!given.len || token.len < 23 || memcmp(token.ptr, "type=master&ver=1.0&sig=", 24) != 0) {
+    if (!given.len || token.len < 24 || memcmp(token.ptr, "type=master&ver=1.0&sig=", 24) != 0) {
         return emu_refuse(x, 401, 0, "The format of value '%.*s' of the authorization header is not as it should be: "
                           "type=master&ver=1.0&sig=...", EMU_CUT(token, 80));
     }
@@ -571,7 +571,7 @@ static bool emu_token_begins(aiocosmos_str token, const char *with)
 
 #define EMU_AUTHORIZATION_MAX 16384
 
-static bool emu_authorize(emu_exchange *x)
+bool emu_authorize(emu_exchange *x)
 {
     char decoded[EMU_AUTHORIZATION_MAX];
     aiocosmos_str raw = x->request->header[EMU_H_AUTHORIZATION], token;
@@ -811,6 +811,9 @@ void emu_serve(emu_exchange *x, emu_core *core, const emu_request *request, emu_
     }
     if (x->segments && emu_is(x->segment[0], "_emulator")) {
         x->kind = "control";
+        x->link = x->segment[x->segments - 1];
+        x->link = emu_str(x->path, (size_t)(x->link.ptr + x->link.len - x->path));
+        strcpy(x->type, "_emulator");
         emu_fault_route(x);
         return;
     }

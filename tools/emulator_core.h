@@ -49,6 +49,9 @@ typedef struct emu_options {
     /* as aiocosmos_allocator (realloc, free) */
     void     *(*allocate)(void *ptr, size_t old_size, size_t new_size, void *user);
     void       *user;
+    /* Sees each request when its answer is written: a line without its end, lent until it returns. */
+    void      (*log)(void *user, const char *line);
+    void       *log_user;
 } emu_options;
 
 /* NULL: no memory, or an option is wrong, and *error, where asked for, says which. */
@@ -87,6 +90,9 @@ void      emu_conn_close(emu_conn *conn);
 void           emu_conn_feed(emu_conn *conn, const char *bytes, size_t len);
 emu_conn_state emu_conn_state_of(const emu_conn *conn);
 bool           emu_conn_full(const emu_conn *conn);        /* has enough to do: read no more for now */
+/* What a connection waits for from its peer. */
+typedef enum emu_conn_wait { EMU_WAITS_FOR_REQUEST, EMU_WAITS_FOR_HEAD, EMU_WAITS_FOR_BODY } emu_conn_wait;
+emu_conn_wait  emu_conn_waits(const emu_conn *conn);
 
 /* What can be sent now; lent until the next call with this connection. */
 const char    *emu_conn_output(emu_conn *conn, size_t *len);

@@ -311,9 +311,44 @@ static void emu_control_stats(emu_exchange *x)
     x->has_body = true;
 }
 
+/* The name before the port of "HOST[:PORT]" or of "scheme://HOST[:PORT]" is one of this machine. */
+static bool emu_is_loopback(aiocosmos_str authority)
+{
+    static const char *const names[] = { "localhost", "127.", "[::1]" };
+    size_t i, len;
+    for (i = 0; i + 2 < authority.len; i++)
+        if (memcmp(authority.ptr + i, "://", 3) == 0) authority = emu_str(authority.ptr + i + 3, authority.len - i - 3);
+    for (i = 0; i < sizeof names / sizeof *names; i++) {
+        len = strlen(names[i]);
+        if (authority.len < len || !aioc_memory_same_nocase(emu_str(authority.ptr, len), aioc_memory_str(names[i])))
+            continue;
+        if (names[i][len - 1] == '.') return strspn(authority.ptr, "0123456789.:") >= authority.len;
+        return authority.len == len || authority.ptr[len] == ':';
+    }
+    return false;
+}
+
+/* Controls are for who sits at this machine, or has the key: not for a page that a browser here shows, nor for others
+ * who reach this port. */
+static bool emu_may_control(emu_exchange *x)
+{
+    aiocosmos_str origin = x->request->header[EMU_H_ORIGIN], host = x->request->header[EMU_H_HOST];
+    if (origin.ptr && !emu_is_loopback(origin))
+        return emu_refuse(x, 403, 0, "A page of another origin may not control the emulator.");
+    if (emu_is_loopback(host)) return true;
+    return emu_authorize(x);
+}
+
 void emu_fault_route(emu_exchange *x)
 {
     bool faults = x->segments == 2 && emu_is(x->segment[1], "faults");
+    if (x->segments == 2 && emu_is(x->segment[1], "health") && x->request->verb == EMU_GET) {
+        emu_puts(&x->core->body, "{\"status\":\"ok\"}");
+        x->status = 200;
+        x->has_body = true;
+        return;
+    }
+    if (!emu_may_control(x)) return;
     if (faults && x->request->verb == EMU_GET) {
         emu_faults_show(x);
     } else if (faults && x->request->verb == EMU_DELETE) {

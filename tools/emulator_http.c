@@ -41,7 +41,7 @@ static const char *const emu_header_names[EMU_H_COUNT] = {
     "x-ms-documentdb-expiry-seconds", "host", "x-ms-documentdb-populatequotainfo",
     "x-ms-cosmos-supported-query-features", "x-ms-documentdb-populatequerymetrics", "x-ms-cosmos-populateindexmetrics",
     "x-ms-cosmos-populateindexmetrics-v2", "x-ms-cosmos-sdk-supportedcapabilities", "x-ms-cosmos-batch-atomic",
-    "x-ms-cosmos-batch-continue-on-error"
+    "x-ms-cosmos-batch-continue-on-error", "origin"
 };
 
 static size_t emu_header_hash(const char *name, size_t len)
@@ -206,6 +206,24 @@ static void emu_conn_apply(emu_conn *conn, emu_fault *fault, size_t start)
     }
 }
 
+/* One line a request: the answer's status, what was asked, what it cost, and why it was refused. */
+static void emu_log(const emu_exchange *x, const emu_fault *fault)
+{
+    char line[1024], status[24];
+    const emu_request *request = x->request;
+    aiocosmos_str why = emu_str(x->core->body.buffer.data, x->core->body.buffer.len);
+    size_t i, len;
+    snprintf(status, sizeof status, x->sub_status ? "%d/%d" : "%d", x->status, x->sub_status);
+    len = (size_t)snprintf(line, sizeof line, "%s %.*s %.*s %s %.2f RU%s%s%.*s", status,
+                           EMU_CUT(request->verb_text, 16), EMU_CUT(request->target, 400), x->kind, x->charge,
+                           fault ? ", by a fault" : "", x->status >= 400 && x->has_body ? ": " : "",
+                           x->status >= 400 && x->has_body ? (int)(why.len < 400 ? why.len : 400) : 0,
+                           why.ptr ? why.ptr : "");
+    if (len >= sizeof line) len = sizeof line - 1;
+    for (i = 0; i < len; i++) if ((unsigned char)line[i] < ' ') line[i] = ' ';
+    x->core->options.log(x->core->options.log_user, line);
+}
+
 /* Serves one whole request. */
 static void emu_conn_serve(emu_conn *conn, emu_request *request)
 {
@@ -216,6 +234,7 @@ static void emu_conn_serve(emu_conn *conn, emu_request *request)
     if (request->minor > 0) request->keep_alive = !emu_list_has(connection, "close");
     else request->keep_alive = emu_list_has(connection, "keep-alive");
     emu_serve(x, conn->core, request, &fault);
+    if (conn->core->options.log) emu_log(x, fault);
     emu_answer_write(&conn->out, x, fault && fault->action == EMU_FAULT_CHUNKED);
     if (!request->keep_alive) conn->state = EMU_CONN_CLOSING;
     if (conn->out.failed) {                                /* half an answer is none */
@@ -465,6 +484,12 @@ emu_conn_state emu_conn_state_of(const emu_conn *conn)
 bool emu_conn_full(const emu_conn *conn)
 {
     return conn->state == EMU_CONN_OPEN && !emu_conn_ready(conn) && conn->in.buffer.len > EMU_BODY_MAX;
+}
+
+emu_conn_wait emu_conn_waits(const emu_conn *conn)
+{
+    if (conn->in.buffer.len == 0) return EMU_WAITS_FOR_REQUEST;
+    return conn->phase == EMU_HEAD ? EMU_WAITS_FOR_HEAD : EMU_WAITS_FOR_BODY;
 }
 
 const char *emu_conn_output(emu_conn *conn, size_t *len)

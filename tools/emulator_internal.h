@@ -82,7 +82,7 @@ typedef enum emu_header {
     EMU_H_START_EPK, EMU_H_END_EPK, EMU_H_IF_MATCH, EMU_H_IF_NONE_MATCH, EMU_H_IF_MODIFIED, EMU_H_FEED_FORMAT, EMU_H_PREFER, EMU_H_A_IM, EMU_H_ACTIVITY,
     EMU_H_CONSISTENCY, EMU_H_COLLECTION_RID, EMU_H_THROUGHPUT, EMU_H_AUTOPILOT, EMU_H_TO_AUTOPILOT, EMU_H_TO_MANUAL,
     EMU_H_EXPIRY, EMU_H_HOST, EMU_H_QUOTA_INFO, EMU_H_FEATURES, EMU_H_QUERY_METRICS, EMU_H_INDEX_METRICS,
-    EMU_H_INDEX_METRICS_2, EMU_H_CAPABILITIES, EMU_H_BATCH_ATOMIC, EMU_H_BATCH_GO_ON, EMU_H_COUNT
+    EMU_H_INDEX_METRICS_2, EMU_H_CAPABILITIES, EMU_H_BATCH_ATOMIC, EMU_H_BATCH_GO_ON, EMU_H_ORIGIN, EMU_H_COUNT
 } emu_header;
 
 typedef enum emu_verb { EMU_GET, EMU_POST, EMU_PUT, EMU_PATCH, EMU_DELETE, EMU_OTHER } emu_verb;
@@ -492,6 +492,7 @@ bool emu_no_memory(emu_exchange *x);
 int  emu_hex_digit(char c);
 bool emu_refuse_json(emu_exchange *x, int status, int sub_status, const char *message_json, const char *extra_info);
 
+bool emu_authorize(emu_exchange *x);                        /* the signature or token is good, or refused */
 bool emu_header_true(const emu_exchange *x, emu_header header);
 bool emu_matches(emu_exchange *x, uint64_t etag, int64_t ts);           /* If-Match, or refused with 412 */
 bool emu_parse_body(emu_exchange *x, aiocosmos_json *root);             /* an object, or refused */
