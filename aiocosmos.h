@@ -2856,7 +2856,7 @@ typedef struct aioc_json_node {
 
 struct aiocosmos_json_doc {
     aioc_memory *memory;
-    bool own_memory;    /* it has no other user, and goes with the document */
+    bool own_memory;    /* it is in one block with the document */
     aioc_json_node *nodes;
     uint32_t count, cap;
     const char *text;
@@ -4130,13 +4130,6 @@ static bool aioc_json_append_value(aioc_memory *memory, aioc_memory_buffer *buff
 
 /*--- The writer: checks what it is told, step by step ---*/
 
-static void aioc_json_jw_init(aiocosmos_jw *w, char *buf, size_t cap)
-{
-    memset(w, 0, sizeof *w);
-    w->buf = buf;
-    w->cap = cap;
-}
-
 /* The first error stays. */
 static void aioc_json_jw_fail(aiocosmos_jw *w, const char *error)
 {
@@ -4197,16 +4190,6 @@ static void aioc_json_jw_container(aiocosmos_jw *w, const char *key, bool object
     w->some = false;
 }
 
-static void aioc_json_jw_object(aiocosmos_jw *w, const char *key)
-{
-    aioc_json_jw_container(w, key, true);
-}
-
-static void aioc_json_jw_array(aiocosmos_jw *w, const char *key)
-{
-    aioc_json_jw_container(w, key, false);
-}
-
 /* A value that is none stands for a missing property: in a text that is a mistake. */
 static void aioc_json_jw_value(aiocosmos_jw *w, const char *key, aiocosmos_value value)
 {
@@ -4214,48 +4197,6 @@ static void aioc_json_jw_value(aiocosmos_jw *w, const char *key, aiocosmos_value
     bool ok = value.type != AIOCOSMOS_VALUE_NONE && aioc_json_jw_begin(w, &buffer, key) &&
               aioc_json_append_value_to(AIOC_JSON_DEPTH_MAX - w->depth, NULL, &buffer, &value, false);
     aioc_json_jw_keep(w, &buffer, ok);
-}
-
-static aiocosmos_value aioc_json_empty(aiocosmos_value_type type)
-{
-    aiocosmos_value value;
-    memset(&value, 0, sizeof value);
-    value.type = type;
-    return value;
-}
-
-static void aioc_json_jw_text(aiocosmos_jw *w, const char *key, aiocosmos_value_type type, const char *text, size_t len)
-{
-    aiocosmos_value value = aioc_json_empty(text || len == 0 ? type : AIOCOSMOS_VALUE_UNSET);
-    value.str = text;
-    value.len = len;
-    aioc_json_jw_value(w, key, value);
-}
-
-static void aioc_json_jw_str(aiocosmos_jw *w, const char *key, const char *text)
-{
-    aioc_json_jw_text(w, key, AIOCOSMOS_VALUE_STR, text, text ? strlen(text) : 1);
-}
-
-static void aioc_json_jw_i64(aiocosmos_jw *w, const char *key, int64_t number)
-{
-    aiocosmos_value value = aioc_json_empty(AIOCOSMOS_VALUE_I64);
-    value.i64 = number;
-    aioc_json_jw_value(w, key, value);
-}
-
-static void aioc_json_jw_f64(aiocosmos_jw *w, const char *key, double number)
-{
-    aiocosmos_value value = aioc_json_empty(AIOCOSMOS_VALUE_F64);
-    value.f64 = number;
-    aioc_json_jw_value(w, key, value);
-}
-
-static void aioc_json_jw_bool(aiocosmos_jw *w, const char *key, bool truth)
-{
-    aiocosmos_value value = aioc_json_empty(AIOCOSMOS_VALUE_BOOL);
-    value.i64 = truth;
-    aioc_json_jw_value(w, key, value);
 }
 
 static void aioc_json_jw_end(aiocosmos_jw *w)
@@ -22113,7 +22054,7 @@ static aiocosmos_value aioc_client_value(aiocosmos_value_type type, const char *
 {
     aiocosmos_value value;
     memset(&value, 0, sizeof value);
-    value.type = type;
+    value.type = str || !len ? type : AIOCOSMOS_VALUE_UNSET;
     value.str = str;
     value.len = len;
     return value;
@@ -22124,35 +22065,33 @@ AIOCOSMOS_API aiocosmos_str aiocosmos_text(const char *text)
     return aioc_memory_str(text);
 }
 
-AIOCOSMOS_API aiocosmos_value aiocosmos_s(const char *text)
+static aiocosmos_value aioc_client_text(const char *text)
 {
     return aioc_client_value(text ? AIOCOSMOS_VALUE_STR : AIOCOSMOS_VALUE_UNSET, text, text ? strlen(text) : 0);
 }
 
-AIOCOSMOS_API aiocosmos_value aiocosmos_sn(const char *text, size_t len)
+static aiocosmos_value aioc_client_whole(aiocosmos_value_type type, int64_t number)
 {
-    return aioc_client_value(AIOCOSMOS_VALUE_STR, text, len);
-}
-
-AIOCOSMOS_API aiocosmos_value aiocosmos_i(int64_t number)
-{
-    aiocosmos_value value = aioc_client_value(AIOCOSMOS_VALUE_I64, NULL, 0);
+    aiocosmos_value value = aioc_client_value(type, NULL, 0);
     value.i64 = number;
     return value;
 }
 
-AIOCOSMOS_API aiocosmos_value aiocosmos_f(double number)
+static aiocosmos_value aioc_client_number(double number)
 {
     aiocosmos_value value = aioc_client_value(AIOCOSMOS_VALUE_F64, NULL, 0);
     value.f64 = number;
     return value;
 }
 
-AIOCOSMOS_API aiocosmos_value aiocosmos_b(bool truth)
+AIOCOSMOS_API aiocosmos_value aiocosmos_s(const char *text) { return aioc_client_text(text); }
+AIOCOSMOS_API aiocosmos_value aiocosmos_i(int64_t number) { return aioc_client_whole(AIOCOSMOS_VALUE_I64, number); }
+AIOCOSMOS_API aiocosmos_value aiocosmos_f(double number) { return aioc_client_number(number); }
+AIOCOSMOS_API aiocosmos_value aiocosmos_b(bool truth) { return aioc_client_whole(AIOCOSMOS_VALUE_BOOL, truth); }
+
+AIOCOSMOS_API aiocosmos_value aiocosmos_sn(const char *text, size_t len)
 {
-    aiocosmos_value value = aioc_client_value(AIOCOSMOS_VALUE_BOOL, NULL, 0);
-    value.i64 = truth;
-    return value;
+    return aioc_client_value(AIOCOSMOS_VALUE_STR, text, len);
 }
 
 AIOCOSMOS_API aiocosmos_value aiocosmos_null(void) { return aioc_client_value(AIOCOSMOS_VALUE_NULL, NULL, 0); }
@@ -22172,7 +22111,11 @@ static aiocosmos_pk aioc_client_pk(aiocosmos_value a, aiocosmos_value b, aiocosm
     return pk;
 }
 
-AIOCOSMOS_API aiocosmos_pk aiocosmos_pk_s(const char *text) { return aiocosmos_pk1(aiocosmos_s(text)); }
+AIOCOSMOS_API aiocosmos_pk aiocosmos_pk_s(const char *text)
+{
+    aiocosmos_value unset = aioc_client_text(NULL);
+    return aioc_client_pk(aioc_client_text(text), unset, unset);
+}
 
 AIOCOSMOS_API aiocosmos_pk aiocosmos_pk1(aiocosmos_value a)
 {
@@ -22552,44 +22495,37 @@ AIOCOSMOS_API bool aiocosmos_json_is_str(aiocosmos_json value, const char *text)
     return aioc_json_is_str(value, text);
 }
 
-/* What is asked without a client is asked of realloc. */
-static const aiocosmos_allocator aioc_client_no_allocator = { NULL, NULL };
-
-static aioc_memory *aioc_client_new_memory(void)
-{
-    aioc_memory *memory = (aioc_memory *)aioc_platform_allocate(&aioc_client_no_allocator, NULL, 0, sizeof *memory);
-    if (!memory) return NULL;
-    aioc_memory_init(memory, &aioc_client_no_allocator, SIZE_MAX);
-    memory->kept_max = 0;
-    return memory;
-}
-
-static void aioc_client_end_memory(aioc_memory *memory)
-{
-    aioc_memory_close(memory);
-    aioc_platform_allocate(&aioc_client_no_allocator, memory, sizeof *memory, 0);
-}
+/* A document without a client, on realloc; it keeps no freed blocks. */
+typedef struct aioc_client_doc { aiocosmos_json_doc doc; aioc_memory memory; } aioc_client_doc;
 
 static void aioc_client_json_free(aiocosmos_json_doc *doc)
 {
     aioc_memory *memory = doc->memory;
     bool own_memory = doc->own_memory;
+    aiocosmos_allocator allocator = memory->allocator;
     aioc_json_close(doc);
-    aioc_memory_free(memory, doc, sizeof *doc);
-    if (own_memory) aioc_client_end_memory(memory);
+    if (own_memory) aioc_platform_allocate(&allocator, doc, sizeof(aioc_client_doc), 0);
+    else aioc_memory_free(memory, doc, sizeof *doc);
 }
 
 static aiocosmos_json_doc *aioc_client_json_new(aiocosmos_client *client)
 {
-    aioc_memory *memory = client ? &client->memory : aioc_client_new_memory();
-    aiocosmos_json_doc *doc = memory ? (aiocosmos_json_doc *)aioc_memory_alloc(memory, sizeof *doc) : NULL;
-    if (doc) {
-        aioc_json_open(doc, memory);
-        doc->own_memory = !client;
-    } else if (memory && !client) {
-        aioc_client_end_memory(memory);
+    aioc_memory memory;
+    aioc_client_doc *own;
+    aiocosmos_json_doc *doc;
+    if (client) {
+        doc = (aiocosmos_json_doc *)aioc_memory_alloc(&client->memory, sizeof *doc);
+        if (doc) aioc_json_open(doc, &client->memory);
+        return doc;
     }
-    return doc;
+    aioc_memory_init(&memory, NULL, SIZE_MAX);
+    memory.kept_max = 0;
+    own = (aioc_client_doc *)aioc_platform_allocate(&memory.allocator, NULL, 0, sizeof *own);
+    if (!own) return NULL;
+    own->memory = memory;
+    aioc_json_open(&own->doc, &own->memory);
+    own->doc.own_memory = true;
+    return &own->doc;
 }
 
 AIOCOSMOS_API int aiocosmos_json_parse(aiocosmos_client *client, const char *text, size_t len, aiocosmos_json_doc **out,
@@ -22614,43 +22550,52 @@ AIOCOSMOS_API void aiocosmos_json_free(aiocosmos_json_doc *doc)
     if (doc) aioc_client_json_free(doc);
 }
 
-AIOCOSMOS_API void aiocosmos_jw_init(aiocosmos_jw *w, char *buf, size_t cap) { aioc_json_jw_init(w, buf, cap); }
-AIOCOSMOS_API void aiocosmos_jw_object(aiocosmos_jw *w, const char *key) { aioc_json_jw_object(w, key); }
-AIOCOSMOS_API void aiocosmos_jw_array(aiocosmos_jw *w, const char *key) { aioc_json_jw_array(w, key); }
+AIOCOSMOS_API void aiocosmos_jw_init(aiocosmos_jw *w, char *buf, size_t cap)
+{
+    memset(w, 0, sizeof *w);
+    w->buf = buf;
+    w->cap = cap;
+}
+
+AIOCOSMOS_API void aiocosmos_jw_object(aiocosmos_jw *w, const char *key) { aioc_json_jw_container(w, key, true); }
+AIOCOSMOS_API void aiocosmos_jw_array(aiocosmos_jw *w, const char *key) { aioc_json_jw_container(w, key, false); }
+AIOCOSMOS_API void aiocosmos_jw_end(aiocosmos_jw *w) { aioc_json_jw_end(w); }
+AIOCOSMOS_API aiocosmos_str aiocosmos_jw_finish(aiocosmos_jw *w) { return aioc_json_jw_finish(w); }
+
 AIOCOSMOS_API void aiocosmos_jw_value(aiocosmos_jw *w, const char *key, aiocosmos_value value)
 {
     aioc_json_jw_value(w, key, value);
 }
 
-AIOCOSMOS_API void aiocosmos_jw_end(aiocosmos_jw *w) { aioc_json_jw_end(w); }
-AIOCOSMOS_API aiocosmos_str aiocosmos_jw_finish(aiocosmos_jw *w) { return aioc_json_jw_finish(w); }
-
 AIOCOSMOS_API void aiocosmos_jw_str(aiocosmos_jw *w, const char *key, const char *text)
 {
-    aioc_json_jw_str(w, key, text);
+    aioc_json_jw_value(w, key, aioc_client_text(text));
 }
 
 AIOCOSMOS_API void aiocosmos_jw_strn(aiocosmos_jw *w, const char *key, const char *text, size_t len)
 {
-    aioc_json_jw_text(w, key, AIOCOSMOS_VALUE_STR, text, len);
+    aioc_json_jw_value(w, key, aioc_client_value(AIOCOSMOS_VALUE_STR, text, len));
 }
 
 AIOCOSMOS_API void aiocosmos_jw_raw(aiocosmos_jw *w, const char *key, const char *json, size_t len)
 {
-    aioc_json_jw_text(w, key, AIOCOSMOS_VALUE_JSON, json, len);
+    aioc_json_jw_value(w, key, aioc_client_value(AIOCOSMOS_VALUE_JSON, json, len));
 }
 
 AIOCOSMOS_API void aiocosmos_jw_i64(aiocosmos_jw *w, const char *key, int64_t number)
 {
-    aioc_json_jw_i64(w, key, number);
+    aioc_json_jw_value(w, key, aioc_client_whole(AIOCOSMOS_VALUE_I64, number));
 }
 
 AIOCOSMOS_API void aiocosmos_jw_f64(aiocosmos_jw *w, const char *key, double number)
 {
-    aioc_json_jw_f64(w, key, number);
+    aioc_json_jw_value(w, key, aioc_client_number(number));
 }
 
-AIOCOSMOS_API void aiocosmos_jw_bool(aiocosmos_jw *w, const char *key, bool truth) { aioc_json_jw_bool(w, key, truth); }
+AIOCOSMOS_API void aiocosmos_jw_bool(aiocosmos_jw *w, const char *key, bool truth)
+{
+    aioc_json_jw_value(w, key, aioc_client_whole(AIOCOSMOS_VALUE_BOOL, truth));
+}
 
 #endif /* AIOCOSMOS_IMPLEMENTED */
 #endif /* AIOCOSMOS_IMPLEMENTATION */

@@ -1374,24 +1374,24 @@ TEST(json_is_parsed_without_a_client)
 
 static void write_player(aiocosmos_jw *w)
 {
-    aioc_json_jw_object(w, NULL);
-    aioc_json_jw_str(w, "id", "ann \"the\" \xc3\xa9");
-    aioc_json_jw_i64(w, "score", -12);
-    aioc_json_jw_f64(w, "hp", 0.5);
-    aioc_json_jw_bool(w, "alive", true);
-    aioc_json_jw_array(w, "tags");
-    aioc_json_jw_end(w);
-    aioc_json_jw_array(w, "path");
-    aioc_json_jw_i64(w, NULL, 1);
-    aioc_json_jw_object(w, NULL);
-    aioc_json_jw_end(w);
-    aioc_json_jw_array(w, NULL);
-    aioc_json_jw_str(w, NULL, "");
-    aioc_json_jw_value(w, NULL, value_of(AIOCOSMOS_VALUE_NULL, NULL, 0, 0));
-    aioc_json_jw_end(w);
-    aioc_json_jw_end(w);
-    aioc_json_jw_value(w, "raw\n", value_of(AIOCOSMOS_VALUE_JSON, " {\"a\":[]} ", 0, 0));
-    aioc_json_jw_end(w);
+    aiocosmos_jw_object(w, NULL);
+    aiocosmos_jw_str(w, "id", "ann \"the\" \xc3\xa9");
+    aiocosmos_jw_i64(w, "score", -12);
+    aiocosmos_jw_f64(w, "hp", 0.5);
+    aiocosmos_jw_bool(w, "alive", true);
+    aiocosmos_jw_array(w, "tags");
+    aiocosmos_jw_end(w);
+    aiocosmos_jw_array(w, "path");
+    aiocosmos_jw_i64(w, NULL, 1);
+    aiocosmos_jw_object(w, NULL);
+    aiocosmos_jw_end(w);
+    aiocosmos_jw_array(w, NULL);
+    aiocosmos_jw_str(w, NULL, "");
+    aiocosmos_jw_value(w, NULL, value_of(AIOCOSMOS_VALUE_NULL, NULL, 0, 0));
+    aiocosmos_jw_end(w);
+    aiocosmos_jw_end(w);
+    aiocosmos_jw_value(w, "raw\n", value_of(AIOCOSMOS_VALUE_JSON, " {\"a\":[]} ", 0, 0));
+    aiocosmos_jw_end(w);
 }
 
 TEST(json_the_writer_writes)
@@ -1404,9 +1404,9 @@ TEST(json_the_writer_writes)
         char *buf = exact_copy(want, cap < sizeof want ? cap : sizeof want);
         aiocosmos_jw w;
         aiocosmos_str text;
-        aioc_json_jw_init(&w, buf, cap);
+        aiocosmos_jw_init(&w, buf, cap);
         write_player(&w);
-        text = aioc_json_jw_finish(&w);
+        text = aiocosmos_jw_finish(&w);
         CHECK_TEXT(text.ptr, text.len, cap < sizeof want ? "" : want);
         CHECK_STR(text.ptr, cap < sizeof want ? "" : want);
         CHECK_STR(w.error, cap < sizeof want ? "the buffer is too small" : NULL);
@@ -1445,21 +1445,21 @@ static void jw_step(aiocosmos_jw *w, char step)
     case 'Q': aiocosmos_jw_raw(w, NULL, NULL, 0); break;
     case 's': aiocosmos_jw_strn(w, NULL, "\xc3\xa9", 1); break;
     case 'S': aiocosmos_jw_strn(w, NULL, NULL, 1); break;
-    case '{': aioc_json_jw_object(w, NULL); break;
-    case '[': aioc_json_jw_array(w, NULL); break;
-    case 'o': aioc_json_jw_object(w, "o"); break;
-    case 'a': aioc_json_jw_array(w, "a"); break;
-    case '}': aioc_json_jw_end(w); break;
-    case '1': aioc_json_jw_i64(w, NULL, 1); break;
-    case 'i': aioc_json_jw_i64(w, "i", 1); break;
-    case 'F': aioc_json_jw_f64(w, NULL, HUGE_VAL); break;
-    case 'N': aioc_json_jw_f64(w, NULL, double_of(UINT64_C(0x7FF8000000000000))); break;
-    case 'U': aioc_json_jw_str(w, NULL, "\xff"); break;
-    case '0': aioc_json_jw_str(w, NULL, NULL); break;
-    case 'k': aioc_json_jw_i64(w, "\xff", 1); break;
-    case 'J': aioc_json_jw_value(w, NULL, value_of(AIOCOSMOS_VALUE_JSON, "[1,]", 0, 0)); break;
-    case 'E': aioc_json_jw_value(w, NULL, value_of(AIOCOSMOS_VALUE_NONE, NULL, 0, 0)); break;
-    case '?': aioc_json_jw_value(w, NULL, value_of(AIOCOSMOS_VALUE_UNSET, NULL, 0, 0)); break;
+    case '{': aiocosmos_jw_object(w, NULL); break;
+    case '[': aiocosmos_jw_array(w, NULL); break;
+    case 'o': aiocosmos_jw_object(w, "o"); break;
+    case 'a': aiocosmos_jw_array(w, "a"); break;
+    case '}': aiocosmos_jw_end(w); break;
+    case '1': aiocosmos_jw_i64(w, NULL, 1); break;
+    case 'i': aiocosmos_jw_i64(w, "i", 1); break;
+    case 'F': aiocosmos_jw_f64(w, NULL, HUGE_VAL); break;
+    case 'N': aiocosmos_jw_f64(w, NULL, double_of(UINT64_C(0x7FF8000000000000))); break;
+    case 'U': aiocosmos_jw_str(w, NULL, "\xff"); break;
+    case '0': aiocosmos_jw_str(w, NULL, NULL); break;
+    case 'k': aiocosmos_jw_i64(w, "\xff", 1); break;
+    case 'J': aiocosmos_jw_value(w, NULL, value_of(AIOCOSMOS_VALUE_JSON, "[1,]", 0, 0)); break;
+    case 'E': aiocosmos_jw_value(w, NULL, value_of(AIOCOSMOS_VALUE_NONE, NULL, 0, 0)); break;
+    case '?': aiocosmos_jw_value(w, NULL, value_of(AIOCOSMOS_VALUE_UNSET, NULL, 0, 0)); break;
     default: test_fail(__FILE__, __LINE__, "no step %c", step);
     }
 }
@@ -1482,15 +1482,15 @@ TEST(json_the_writer_refuses_what_is_no_json)
         const char *step;
         aiocosmos_jw w;
         aiocosmos_str text;
-        aioc_json_jw_init(&w, buf, sizeof buf);
+        aiocosmos_jw_init(&w, buf, sizeof buf);
         for (step = cases[i].steps; *step; step++) jw_step(&w, *step);
-        text = aioc_json_jw_finish(&w);
+        text = aiocosmos_jw_finish(&w);
         if (strcmp(text.ptr, cases[i].want) != 0) test_fail(__FILE__, __LINE__, "%s: %s", cases[i].steps, text.ptr);
         CHECK_INT(text.len, strlen(cases[i].want));
         CHECK_INT(w.error != NULL, text.len == 0);
         if (text.len > 0) continue;
         jw_step(&w, '1');                              /* what failed stays failed */
-        CHECK_INT(aioc_json_jw_finish(&w).len, 0);
+        CHECK_INT(aiocosmos_jw_finish(&w).len, 0);
     }
 }
 
@@ -1508,7 +1508,7 @@ TEST(json_the_writer_survives_any_steps_and_any_buffer)
         aiocosmos_jw w, again;
         aiocosmos_str text;
         for (i = 0; i < count; i++) steps[i] = signs[random_below(kinds)];
-        aioc_json_jw_init(&w, buf, sizeof buf);
+        aiocosmos_jw_init(&w, buf, sizeof buf);
         for (i = 0; i < count; i++) {
             bool named = aioc_json_jw_in_object(&w), closes = steps[i] == '}';
             static const char pairs[] = "{o[a1i";
@@ -1517,13 +1517,13 @@ TEST(json_the_writer_survives_any_steps_and_any_buffer)
                 steps[i] = pairs[(other - pairs) ^ 1];     /* what belongs there, so that some come to an end */
             jw_step(&w, steps[i]);
         }
-        text = aioc_json_jw_finish(&w);
+        text = aiocosmos_jw_finish(&w);
         CHECK_INT(text.len == 0, w.error != NULL);
         cap = random_below(text.len + 3);
         memset(tight, 'x', sizeof tight);
-        aioc_json_jw_init(&again, cap ? tight : NULL, cap);
+        aiocosmos_jw_init(&again, cap ? tight : NULL, cap);
         for (i = 0; i < count; i++) jw_step(&again, steps[i]);
-        text = aioc_json_jw_finish(&again);
+        text = aiocosmos_jw_finish(&again);
         for (i = cap; i < sizeof tight; i++) CHECK_INT(tight[i], 'x');
         fits = w.error ? 0 : w.len + 1;
         if (w.error) {
@@ -1558,16 +1558,16 @@ TEST(json_the_writer_knows_the_depth)
         aiocosmos_str text;
         reader r;
         int depth;
-        aioc_json_jw_init(&w, buf, sizeof buf);
+        aiocosmos_jw_init(&w, buf, sizeof buf);
         for (depth = 0; depth < cases[i].depth; depth++) {
             CHECK_STR(w.error, NULL);
-            if (depth % 3 == 1) aioc_json_jw_object(&w, NULL);
-            else aioc_json_jw_array(&w, depth % 3 == 2 ? "in" : NULL);
+            if (depth % 3 == 1) aiocosmos_jw_object(&w, NULL);
+            else aiocosmos_jw_array(&w, depth % 3 == 2 ? "in" : NULL);
         }
         CHECK_INT(w.error != NULL, depth > 128);
-        aioc_json_jw_value(&w, depth % 3 == 2 ? "in" : NULL, value_of(AIOCOSMOS_VALUE_JSON, cases[i].inside, 0, 0));
-        for (depth = 0; depth < cases[i].depth; depth++) aioc_json_jw_end(&w);
-        text = aioc_json_jw_finish(&w);
+        aiocosmos_jw_value(&w, depth % 3 == 2 ? "in" : NULL, value_of(AIOCOSMOS_VALUE_JSON, cases[i].inside, 0, 0));
+        for (depth = 0; depth < cases[i].depth; depth++) aiocosmos_jw_end(&w);
+        text = aiocosmos_jw_finish(&w);
         CHECK_INT(text.len > 0, cases[i].ok);
         if (text.len == 0) continue;
         reader_open(&r);
@@ -1595,13 +1595,13 @@ TEST(json_what_is_written_reads_back)
             i += aioc_json_utf8_put(code, text + i);
         }
         text[i] = '\0';
-        aioc_json_jw_init(&w, buf, sizeof buf);
-        aioc_json_jw_object(&w, NULL);
-        aioc_json_jw_str(&w, text, text);
-        aioc_json_jw_f64(&w, "/f", number);
-        aioc_json_jw_i64(&w, "~i", whole);
-        aioc_json_jw_end(&w);
-        json = aioc_json_jw_finish(&w);
+        aiocosmos_jw_init(&w, buf, sizeof buf);
+        aiocosmos_jw_object(&w, NULL);
+        aiocosmos_jw_str(&w, text, text);
+        aiocosmos_jw_f64(&w, "/f", number);
+        aiocosmos_jw_i64(&w, "~i", whole);
+        aiocosmos_jw_end(&w);
+        json = aiocosmos_jw_finish(&w);
         CHECK(json.len > 0);
         reader_open(&r);
         root = parsed(&r, json.ptr);
