@@ -1892,15 +1892,15 @@ static bool aioc_platform_timer_run_one(aioc_platform_reactor *reactor)
 
 /* Size classes: 64 bytes, then four for each doubling, up to 64 KiB. So at most a fifth of a block of more than 64
  * bytes is slack. Larger blocks go straight to the allocator. */
-#define AIOC_MEMORY_SMALLEST  64u
-#define AIOC_MEMORY_LARGEST   65536u
-#define AIOC_MEMORY_CLASSES   41
+#define AIOC_MEM_SMALLEST  64u
+#define AIOC_MEM_LARGEST   65536u
+#define AIOC_MEM_CLASSES   41
 
-typedef struct aioc_memory_block {  /* a freed block starts with this */
-    struct aioc_memory_block *next;
-} aioc_memory_block;
+typedef struct aioc_mem_block {     /* a freed block starts with this */
+    struct aioc_mem_block *next;
+} aioc_mem_block;
 
-typedef struct aioc_memory {
+typedef struct aioc_mem {
     aiocosmos_allocator allocator;
     size_t used, peak, max;  /* bytes taken from the allocator, those on free lists included */
     size_t kept, kept_max;   /* bytes on free lists */
@@ -1908,19 +1908,19 @@ typedef struct aioc_memory {
     bool refused;            /* since somebody has cleared this */
     void (*reclaim)(void *owner, size_t size);  /* frees what can be had again, if it has any; allocates nothing */
     void *reclaim_owner;
-    aioc_memory_block *free[AIOC_MEMORY_CLASSES];
-} aioc_memory;
+    aioc_mem_block *free[AIOC_MEM_CLASSES];
+} aioc_mem;
 
 /* Under AddressSanitizer a freed block on a list, and the slack behind a block in use, may not be touched: mistakes are
  * found as if each block came from malloc. */
 #if defined(__SANITIZE_ADDRESS__)
-#  define AIOC_MEMORY_ASAN 1
+#  define AIOC_MEM_ASAN 1
 #elif defined(__has_feature)
 #  if __has_feature(address_sanitizer)
-#    define AIOC_MEMORY_ASAN 1
+#    define AIOC_MEM_ASAN 1
 #  endif
 #endif
-#ifdef AIOC_MEMORY_ASAN
+#ifdef AIOC_MEM_ASAN
 #  ifdef __cplusplus
 extern "C" {
 #  endif
@@ -1932,9 +1932,9 @@ void __asan_unpoison_memory_region(const volatile void *ptr, size_t size);
 #endif
 
 /* Of a block of that many bytes, the first may be touched and the rest may not. */
-static void aioc_memory_permit(void *ptr, size_t size, size_t rounded)
+static void aioc_mem_permit(void *ptr, size_t size, size_t rounded)
 {
-#ifdef AIOC_MEMORY_ASAN
+#ifdef AIOC_MEM_ASAN
     __asan_unpoison_memory_region(ptr, rounded);
     __asan_poison_memory_region((char *)ptr + size, rounded - size);
 #else
@@ -1944,32 +1944,32 @@ static void aioc_memory_permit(void *ptr, size_t size, size_t rounded)
 #endif
 }
 
-/* The size class of a block of at most AIOC_MEMORY_LARGEST bytes, and the size of that class. */
-static int aioc_memory_class(size_t size, size_t *rounded)
+/* The size class of a block of at most AIOC_MEM_LARGEST bytes, and the size of that class. */
+static int aioc_mem_class(size_t size, size_t *rounded)
 {
     size_t last = size - 1;
     int doubling = 6;  /* 64 == 1 << 6 */
-    *rounded = AIOC_MEMORY_SMALLEST;
-    if (size <= AIOC_MEMORY_SMALLEST) return 0;
+    *rounded = AIOC_MEM_SMALLEST;
+    if (size <= AIOC_MEM_SMALLEST) return 0;
     while (last >> (doubling + 1)) doubling++;
     *rounded = ((last >> (doubling - 2)) + 1) << (doubling - 2);
     return (doubling - 6) * 4 + (int)((last >> (doubling - 2)) & 3) + 1;
 }
 
 /* How large the block for a request is. */
-static size_t aioc_memory_round(size_t size)
+static size_t aioc_mem_round(size_t size)
 {
     size_t rounded = size;
-    if (size <= AIOC_MEMORY_LARGEST) aioc_memory_class(size, &rounded);
+    if (size <= AIOC_MEM_LARGEST) aioc_mem_class(size, &rounded);
     return rounded;
 }
 
-static size_t aioc_memory_class_size(int index)
+static size_t aioc_mem_class_size(int index)
 {
-    return index == 0 ? AIOC_MEMORY_SMALLEST : (size_t)(5 + (index - 1) % 4) << (4 + (index - 1) / 4);
+    return index == 0 ? AIOC_MEM_SMALLEST : (size_t)(5 + (index - 1) % 4) << (4 + (index - 1) / 4);
 }
 
-static void aioc_memory_init(aioc_memory *memory, const aiocosmos_allocator *allocator, size_t max)
+static void aioc_mem_init(aioc_mem *memory, const aiocosmos_allocator *allocator, size_t max)
 {
     memset(memory, 0, sizeof *memory);
     if (allocator) memory->allocator = *allocator;
@@ -1977,40 +1977,40 @@ static void aioc_memory_init(aioc_memory *memory, const aiocosmos_allocator *all
     memory->kept_max = max / 8;
 }
 
-static void aioc_memory_release(aioc_memory *memory, void *ptr, size_t size)
+static void aioc_mem_release(aioc_mem *memory, void *ptr, size_t size)
 {
     AIOCOSMOS_ASSERT(size <= memory->used);
-    aioc_memory_permit(ptr, size, size);
+    aioc_mem_permit(ptr, size, size);
     aioc_platform_allocate(&memory->allocator, ptr, size, 0);
     memory->used -= size;
 }
 
 /* Gives kept blocks back until at most goal bytes are kept, the largest first and none of class last or below: small
  * ones are asked for all the time. */
-static void aioc_memory_give_back(aioc_memory *memory, size_t goal, int last)
+static void aioc_mem_give_back(aioc_mem *memory, size_t goal, int last)
 {
     int index;
-    for (index = AIOC_MEMORY_CLASSES - 1; index > last && memory->kept > goal; index--) {
-        size_t size = aioc_memory_class_size(index);
+    for (index = AIOC_MEM_CLASSES - 1; index > last && memory->kept > goal; index--) {
+        size_t size = aioc_mem_class_size(index);
         while (memory->free[index] && memory->kept > goal) {
-            aioc_memory_block *block = memory->free[index];
-            aioc_memory_permit(block, size, size);
+            aioc_mem_block *block = memory->free[index];
+            aioc_mem_permit(block, size, size);
             memory->free[index] = block->next;
             memory->kept -= size;
-            aioc_memory_release(memory, block, size);
+            aioc_mem_release(memory, block, size);
         }
     }
 }
 
 /* Everything has been freed before. */
-static void aioc_memory_close(aioc_memory *memory)
+static void aioc_mem_close(aioc_mem *memory)
 {
-    aioc_memory_give_back(memory, 0, -1);
+    aioc_mem_give_back(memory, 0, -1);
     AIOCOSMOS_ASSERT(memory->used == 0);
 }
 
 /* Whether so many bytes more leave the blocks in use below a limit, at the cost of what can be had again. */
-static bool aioc_memory_fits(aioc_memory *memory, size_t size, size_t limit)
+static bool aioc_mem_fits(aioc_mem *memory, size_t size, size_t limit)
 {
     size_t over = memory->used - memory->kept + size;
     if (over > limit && memory->reclaim) memory->reclaim(memory->reclaim_owner, over - limit);
@@ -2018,28 +2018,28 @@ static bool aioc_memory_fits(aioc_memory *memory, size_t size, size_t limit)
 }
 
 /* Makes room below max for so many bytes more, at the cost of what is kept. */
-static bool aioc_memory_make_room(aioc_memory *memory, size_t size)
+static bool aioc_mem_make_room(aioc_mem *memory, size_t size)
 {
     size_t room;
-    if (!aioc_memory_fits(memory, size, memory->max)) return false;
+    if (!aioc_mem_fits(memory, size, memory->max)) return false;
     room = memory->max > memory->used ? memory->max - memory->used : 0;
     if (size <= room) return true;
-    aioc_memory_give_back(memory, memory->kept - (size - room), -1);
+    aioc_mem_give_back(memory, memory->kept - (size - room), -1);
     return true;
 }
 
 /* Asks the allocator for a block, or for one to become larger or smaller. When it has none, what we keep may be what it
  * lacks. */
-static void *aioc_memory_ask(aioc_memory *memory, void *ptr, size_t old_size, size_t new_size)
+static void *aioc_mem_ask(aioc_mem *memory, void *ptr, size_t old_size, size_t new_size)
 {
-    bool room = new_size <= old_size || aioc_memory_make_room(memory, new_size - old_size);
+    bool room = new_size <= old_size || aioc_mem_make_room(memory, new_size - old_size);
     void *got = NULL;
     if (room) {
         memory->allocations++;
         got = aioc_platform_allocate(&memory->allocator, ptr, old_size, new_size);
     }
     if (!got && room && memory->kept > 0) {
-        aioc_memory_give_back(memory, 0, -1);
+        aioc_mem_give_back(memory, 0, -1);
         memory->allocations++;
         got = aioc_platform_allocate(&memory->allocator, ptr, old_size, new_size);
     }
@@ -2051,61 +2051,61 @@ static void *aioc_memory_ask(aioc_memory *memory, void *ptr, size_t old_size, si
 }
 
 /* Not zeroed. NULL: over max, or the allocator refused. size > 0. */
-static void *aioc_memory_alloc(aioc_memory *memory, size_t size)
+static void *aioc_mem_alloc(aioc_mem *memory, size_t size)
 {
     size_t rounded;
     void *ptr;
     int index;
     AIOCOSMOS_ASSERT(size > 0);
-    if (size > AIOC_MEMORY_LARGEST) return aioc_memory_ask(memory, NULL, 0, size);
-    index = aioc_memory_class(size, &rounded);
+    if (size > AIOC_MEM_LARGEST) return aioc_mem_ask(memory, NULL, 0, size);
+    index = aioc_mem_class(size, &rounded);
     if (memory->free[index]) {
         ptr = memory->free[index];
-        aioc_memory_permit(ptr, rounded, rounded);
-        memory->free[index] = ((aioc_memory_block *)ptr)->next;
+        aioc_mem_permit(ptr, rounded, rounded);
+        memory->free[index] = ((aioc_mem_block *)ptr)->next;
         memory->kept -= rounded;
     } else {
-        ptr = aioc_memory_ask(memory, NULL, 0, rounded);
+        ptr = aioc_mem_ask(memory, NULL, 0, rounded);
     }
-    if (ptr) aioc_memory_permit(ptr, size, rounded);
+    if (ptr) aioc_mem_permit(ptr, size, rounded);
     return ptr;
 }
 
-static void *aioc_memory_zalloc(aioc_memory *memory, size_t size)
+static void *aioc_mem_zalloc(aioc_mem *memory, size_t size)
 {
-    void *ptr = aioc_memory_alloc(memory, size);
+    void *ptr = aioc_mem_alloc(memory, size);
     if (ptr) memset(ptr, 0, size);
     return ptr;
 }
 
 /* size is what was asked for. NULL: does nothing. */
-static void aioc_memory_free(aioc_memory *memory, void *ptr, size_t size)
+static void aioc_mem_free(aioc_mem *memory, void *ptr, size_t size)
 {
-    aioc_memory_block *block = (aioc_memory_block *)ptr;
+    aioc_mem_block *block = (aioc_mem_block *)ptr;
     size_t rounded;
     int index;
     if (!ptr) return;
-    if (size > AIOC_MEMORY_LARGEST) {
-        aioc_memory_release(memory, ptr, size);
+    if (size > AIOC_MEM_LARGEST) {
+        aioc_mem_release(memory, ptr, size);
         return;
     }
-    index = aioc_memory_class(size, &rounded);
-    if (rounded <= memory->kept_max) aioc_memory_give_back(memory, memory->kept_max - rounded, index);
+    index = aioc_mem_class(size, &rounded);
+    if (rounded <= memory->kept_max) aioc_mem_give_back(memory, memory->kept_max - rounded, index);
     if (rounded > memory->kept_max || memory->kept > memory->kept_max - rounded) {
-        aioc_memory_release(memory, ptr, rounded);
+        aioc_mem_release(memory, ptr, rounded);
         return;
     }
-    aioc_memory_permit(ptr, rounded, rounded);
+    aioc_mem_permit(ptr, rounded, rounded);
     block->next = memory->free[index];
     memory->free[index] = block;
     memory->kept += rounded;
-    aioc_memory_permit(ptr, 0, rounded);
+    aioc_mem_permit(ptr, 0, rounded);
 }
 
 /* Gives a block away: it counts no longer, and goes back to the allocator without us. Returns its size there. */
-static size_t aioc_memory_hand_over(aioc_memory *memory, const void *ptr, size_t size)
+static size_t aioc_mem_hand_over(aioc_mem *memory, const void *ptr, size_t size)
 {
-    size_t rounded = aioc_memory_round(size);
+    size_t rounded = aioc_mem_round(size);
     if (!ptr) return 0;
     AIOCOSMOS_ASSERT(rounded <= memory->used);
     memory->used -= rounded;
@@ -2113,48 +2113,48 @@ static size_t aioc_memory_hand_over(aioc_memory *memory, const void *ptr, size_t
 }
 
 /* Another size for a block; ptr NULL and old_size 0: a new one. NULL: the old block is as it was. */
-static void *aioc_memory_resize(aioc_memory *memory, void *ptr, size_t old_size, size_t new_size)
+static void *aioc_mem_resize(aioc_mem *memory, void *ptr, size_t old_size, size_t new_size)
 {
-    size_t rounded = aioc_memory_round(new_size);
+    size_t rounded = aioc_mem_round(new_size);
     void *moved;
-    if (!ptr) return aioc_memory_alloc(memory, new_size);
-    if (aioc_memory_round(old_size) == rounded) {
-        aioc_memory_permit(ptr, new_size, rounded);
+    if (!ptr) return aioc_mem_alloc(memory, new_size);
+    if (aioc_mem_round(old_size) == rounded) {
+        aioc_mem_permit(ptr, new_size, rounded);
         return ptr;
     }
-    if (old_size > AIOC_MEMORY_LARGEST && new_size > AIOC_MEMORY_LARGEST) {
-        return aioc_memory_ask(memory, ptr, old_size, new_size);
+    if (old_size > AIOC_MEM_LARGEST && new_size > AIOC_MEM_LARGEST) {
+        return aioc_mem_ask(memory, ptr, old_size, new_size);
     }
-    moved = aioc_memory_alloc(memory, new_size);
+    moved = aioc_mem_alloc(memory, new_size);
     if (!moved) return NULL;
     memcpy(moved, ptr, old_size < new_size ? old_size : new_size);
-    aioc_memory_free(memory, ptr, old_size);
+    aioc_mem_free(memory, ptr, old_size);
     return moved;
 }
 
-static void *aioc_memory_hook(void *ptr, size_t old_size, size_t new_size, void *user_data)
+static void *aioc_mem_hook(void *ptr, size_t old_size, size_t new_size, void *user_data)
 {
-    aioc_memory *memory = (aioc_memory *)user_data;
-    if (new_size > 0) return aioc_memory_resize(memory, ptr, old_size, new_size);
-    aioc_memory_free(memory, ptr, old_size);
+    aioc_mem *memory = (aioc_mem *)user_data;
+    if (new_size > 0) return aioc_mem_resize(memory, ptr, old_size, new_size);
+    aioc_mem_free(memory, ptr, old_size);
     return NULL;
 }
 
 /* The same memory as a hook, for the platform's poller. */
-static aiocosmos_allocator aioc_memory_allocator(aioc_memory *memory)
+static aiocosmos_allocator aioc_mem_allocator(aioc_mem *memory)
 {
     aiocosmos_allocator allocator;
-    allocator.fn = aioc_memory_hook;
+    allocator.fn = aioc_mem_hook;
     allocator.user_data = memory;
     return allocator;
 }
 
 /*--- Growable buffers: zeroed at first. A failed call leaves the buffer as it was. ---*/
 
-typedef struct aioc_memory_buffer { char *data; size_t len, cap; } aioc_memory_buffer;
+typedef struct aioc_mem_buffer { char *data; size_t len, cap; } aioc_mem_buffer;
 
 /* Makes room for extra more bytes: twice of what there was, or, near the limit, just what is needed. */
-static bool aioc_memory_reserve(aioc_memory *memory, aioc_memory_buffer *buffer, size_t extra)
+static bool aioc_mem_reserve(aioc_mem *memory, aioc_mem_buffer *buffer, size_t extra)
 {
     size_t need, cap;
     char *data;
@@ -2162,11 +2162,11 @@ static bool aioc_memory_reserve(aioc_memory *memory, aioc_memory_buffer *buffer,
     if (extra > SIZE_MAX - buffer->len) return false;
     need = buffer->len + extra;
     cap = buffer->cap <= SIZE_MAX / 2 && buffer->cap * 2 > need ? buffer->cap * 2 : need;
-    cap = aioc_memory_round(cap);
-    data = (char *)aioc_memory_resize(memory, buffer->data, buffer->cap, cap);
+    cap = aioc_mem_round(cap);
+    data = (char *)aioc_mem_resize(memory, buffer->data, buffer->cap, cap);
     if (!data && cap > need) {
         cap = need;
-        data = (char *)aioc_memory_resize(memory, buffer->data, buffer->cap, cap);
+        data = (char *)aioc_mem_resize(memory, buffer->data, buffer->cap, cap);
     }
     if (!data) return false;
     buffer->data = data;
@@ -2174,42 +2174,42 @@ static bool aioc_memory_reserve(aioc_memory *memory, aioc_memory_buffer *buffer,
     return true;
 }
 
-static bool aioc_memory_append(aioc_memory *memory, aioc_memory_buffer *buffer, const void *bytes, size_t len)
+static bool aioc_mem_append(aioc_mem *memory, aioc_mem_buffer *buffer, const void *bytes, size_t len)
 {
     if (len == 0) return true;
     /* A request is made of some forty short pieces that mostly fit: those need no call. */
-    if (len > buffer->cap - buffer->len && !aioc_memory_reserve(memory, buffer, len)) return false;
+    if (len > buffer->cap - buffer->len && !aioc_mem_reserve(memory, buffer, len)) return false;
     memcpy(buffer->data + buffer->len, bytes, len);
     buffer->len += len;
     return true;
 }
 
-static bool aioc_memory_append_str(aioc_memory *memory, aioc_memory_buffer *buffer, const char *text)
+static bool aioc_mem_append_str(aioc_mem *memory, aioc_mem_buffer *buffer, const char *text)
 {
-    return aioc_memory_append(memory, buffer, text, strlen(text));
+    return aioc_mem_append(memory, buffer, text, strlen(text));
 }
 
-static void aioc_memory_buffer_free(aioc_memory *memory, aioc_memory_buffer *buffer)
+static void aioc_mem_buffer_free(aioc_mem *memory, aioc_mem_buffer *buffer)
 {
-    aioc_memory_free(memory, buffer->data, buffer->cap);
+    aioc_mem_free(memory, buffer->data, buffer->cap);
     memset(buffer, 0, sizeof *buffer);
 }
 
 /* What a file holds: nothing if there is no such file, and of one over max the whole lines at its start. 0, and the
  * buffer is to be freed; or E_NOMEM. */
-static int aioc_memory_read_file(aioc_memory *memory, const aiocosmos_platform *platform, const char *path, size_t max,
-                                 aioc_memory_buffer *file)
+static int aioc_mem_read_file(aioc_mem *memory, const aiocosmos_platform *platform, const char *path, size_t max,
+                              aioc_mem_buffer *file)
 {
     ptrdiff_t size = 2048;
     for (;;) {
         size_t cap = (size_t)size < max ? (size_t)size : max;
         memset(file, 0, sizeof *file);
-        if (!aioc_memory_reserve(memory, file, cap)) return AIOCOSMOS_E_NOMEM;
+        if (!aioc_mem_reserve(memory, file, cap)) return AIOCOSMOS_E_NOMEM;
         /* Files under /sys say that they are larger than they are. */
         memset(file->data, 0, file->cap);
         size = platform->file_read(platform->user_data, path, file->data, file->cap);
         if (size <= (ptrdiff_t)file->cap || cap == max) break;
-        aioc_memory_buffer_free(memory, file);
+        aioc_mem_buffer_free(memory, file);
     }
     file->len = size < 0 ? 0 : (size_t)size < file->cap ? (size_t)size : file->cap;
     while (size > (ptrdiff_t)file->cap && file->len > 0 && file->data[file->len - 1] != '\n') file->len--;
@@ -2219,14 +2219,14 @@ static int aioc_memory_read_file(aioc_memory *memory, const aiocosmos_platform *
 /*--- String views and printing ---*/
 
 /* Clears a secret. Volatile stores stay where a memset of memory that nobody reads again may be left out. */
-static void aioc_memory_wipe(void *secret, size_t size)
+static void aioc_mem_wipe(void *secret, size_t size)
 {
     volatile unsigned char *byte = (volatile unsigned char *)secret;
     while (size--) *byte++ = 0;
 }
 
 /* NULL is the empty view. */
-static aiocosmos_str aioc_memory_str(const char *text)
+static aiocosmos_str aioc_mem_str(const char *text)
 {
     aiocosmos_str view;
     view.ptr = text;
@@ -2234,34 +2234,34 @@ static aiocosmos_str aioc_memory_str(const char *text)
     return view;
 }
 
-static bool aioc_memory_same(aiocosmos_str a, aiocosmos_str b)
+static bool aioc_mem_same(aiocosmos_str a, aiocosmos_str b)
 {
     return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
 /* libc's tolower() asks the locale; header names are ASCII (RFC 9110, 5.1). */
-static char aioc_memory_lower(char c)
+static char aioc_mem_lower(char c)
 {
     return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
 }
 
-static bool aioc_memory_same_nocase(aiocosmos_str a, aiocosmos_str b)
+static bool aioc_mem_same_nocase(aiocosmos_str a, aiocosmos_str b)
 {
     size_t i;
     if (a.len != b.len) return false;
     for (i = 0; i < a.len; i++) {
-        if (aioc_memory_lower(a.ptr[i]) != aioc_memory_lower(b.ptr[i])) return false;
+        if (aioc_mem_lower(a.ptr[i]) != aioc_mem_lower(b.ptr[i])) return false;
     }
     return true;
 }
 
 #if defined(__GNUC__)
-static size_t aioc_memory_print(char *out, size_t cap, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static size_t aioc_mem_print(char *out, size_t cap, const char *format, ...) __attribute__((format(printf, 3, 4)));
 #endif
 
 /* As snprintf: NUL-terminated, cut to cap, returns the whole length. Only %s, %.*s, %d, %u and %llu are used, for they
  * mean the same in every locale. */
-static size_t aioc_memory_print(char *out, size_t cap, const char *format, ...)
+static size_t aioc_mem_print(char *out, size_t cap, const char *format, ...)
 {
     va_list values;
     int len;
@@ -2274,36 +2274,36 @@ static size_t aioc_memory_print(char *out, size_t cap, const char *format, ...)
 /*--- Writers ---*/
 
 /* Appends all or nothing: once something had no memory, all that follows is dropped. */
-typedef struct aioc_memory_writer {
-    aioc_memory *memory;
-    aioc_memory_buffer *out;
+typedef struct aioc_mem_writer {
+    aioc_mem *memory;
+    aioc_mem_buffer *out;
     size_t start;
     bool ok;
-} aioc_memory_writer;
+} aioc_mem_writer;
 
-static aioc_memory_writer aioc_memory_write(aioc_memory *memory, aioc_memory_buffer *out)
+static aioc_mem_writer aioc_mem_write(aioc_mem *memory, aioc_mem_buffer *out)
 {
-    aioc_memory_writer writer = {memory, out, out->len, true};
+    aioc_mem_writer writer = {memory, out, out->len, true};
     return writer;
 }
 
-static void aioc_memory_put_bytes(aioc_memory_writer *writer, const void *bytes, size_t len)
+static void aioc_mem_put_bytes(aioc_mem_writer *writer, const void *bytes, size_t len)
 {
-    writer->ok = writer->ok && aioc_memory_append(writer->memory, writer->out, bytes, len);
+    writer->ok = writer->ok && aioc_mem_append(writer->memory, writer->out, bytes, len);
 }
 
-static void aioc_memory_put(aioc_memory_writer *writer, aiocosmos_str text)
+static void aioc_mem_put(aioc_mem_writer *writer, aiocosmos_str text)
 {
-    aioc_memory_put_bytes(writer, text.ptr, text.len);
+    aioc_mem_put_bytes(writer, text.ptr, text.len);
 }
 
-static void aioc_memory_put_text(aioc_memory_writer *writer, const char *text)
+static void aioc_mem_put_text(aioc_mem_writer *writer, const char *text)
 {
-    aioc_memory_put(writer, aioc_memory_str(text));
+    aioc_mem_put(writer, aioc_mem_str(text));
 }
 
 /* False: no memory, and nothing is appended. */
-static bool aioc_memory_written(const aioc_memory_writer *writer)
+static bool aioc_mem_written(const aioc_mem_writer *writer)
 {
     if (!writer->ok) writer->out->len = writer->start;
     return writer->ok;
@@ -2528,10 +2528,10 @@ static size_t aioc_text_put_u64(char *out, uint64_t number)
     return sizeof digits - at;
 }
 
-static bool aioc_text_append_u64(aioc_memory *memory, aioc_memory_buffer *buffer, uint64_t number)
+static bool aioc_text_append_u64(aioc_mem *memory, aioc_mem_buffer *buffer, uint64_t number)
 {
     char digits[20];
-    return aioc_memory_append(memory, buffer, digits, aioc_text_put_u64(digits, number));
+    return aioc_mem_append(memory, buffer, digits, aioc_text_put_u64(digits, number));
 }
 
 /*--- Base64 (RFC 4648, 4) ---*/
@@ -2802,8 +2802,8 @@ static void aioc_text_put_address(const aiocosmos_address *address, char out[AIO
     const uint8_t *ip = address->ip;
     int gap, gap_len, group, shift;
     if (address->family == 4) {
-        aioc_memory_print(out, AIOC_TEXT_ADDRESS_MAX, "%u.%u.%u.%u", (unsigned)ip[0], (unsigned)ip[1],
-                          (unsigned)ip[2], (unsigned)ip[3]);
+        aioc_mem_print(out, AIOC_TEXT_ADDRESS_MAX, "%u.%u.%u.%u", (unsigned)ip[0], (unsigned)ip[1],
+                       (unsigned)ip[2], (unsigned)ip[3]);
         return;
     }
     gap = aioc_text_ipv6_gap(ip, &gap_len);
@@ -2820,7 +2820,7 @@ static void aioc_text_put_address(const aiocosmos_address *address, char out[AIO
         }
     }
     *out = '\0';
-    if (address->scope) aioc_memory_print(out, 12, "%%%u", (unsigned)address->scope);
+    if (address->scope) aioc_mem_print(out, 12, "%%%u", (unsigned)address->scope);
 }
 
 /*==============================================================================
@@ -2855,7 +2855,7 @@ typedef struct aioc_json_node {
 #define AIOC_JSON_ESCAPED 8u
 
 struct aiocosmos_json_doc {
-    aioc_memory *memory;
+    aioc_mem *memory;
     bool own_memory;    /* it is in one block with the document */
     aioc_json_node *nodes;
     uint32_t count, cap;
@@ -3240,8 +3240,8 @@ static aioc_json_node *aioc_json_more(aioc_json_scan *scan, const aioc_json_node
     uint32_t cap = doc->cap > 0 ? doc->cap * 2 : guess > AIOC_JSON_NODES_MIN ? guess : AIOC_JSON_NODES_MIN;
     aioc_json_node *nodes = NULL;
     if (cap <= AIOC_JSON_NODES_MAX) {
-        nodes = (aioc_json_node *)aioc_memory_resize(doc->memory, doc->nodes, doc->cap * sizeof *nodes,
-                                                     cap * sizeof *nodes);
+        nodes = (aioc_json_node *)aioc_mem_resize(doc->memory, doc->nodes, doc->cap * sizeof *nodes,
+                                                  cap * sizeof *nodes);
     }
     if (!nodes) {
         aioc_json_fail(scan, scan->text, "there is no memory for so many values");
@@ -3412,7 +3412,7 @@ static aiocosmos_json aioc_json_none(void)
     return none;
 }
 
-static void aioc_json_open(aiocosmos_json_doc *doc, aioc_memory *memory)
+static void aioc_json_open(aiocosmos_json_doc *doc, aioc_mem *memory)
 {
     memset(doc, 0, sizeof *doc);
     doc->memory = memory;
@@ -3420,7 +3420,7 @@ static void aioc_json_open(aiocosmos_json_doc *doc, aioc_memory *memory)
 
 static void aioc_json_close(aiocosmos_json_doc *doc)
 {
-    aioc_memory_free(doc->memory, doc->nodes, doc->cap * sizeof *doc->nodes);
+    aioc_mem_free(doc->memory, doc->nodes, doc->cap * sizeof *doc->nodes);
     aioc_json_open(doc, doc->memory);
 }
 
@@ -3545,7 +3545,7 @@ static size_t aioc_json_fields(aiocosmos_json object, const char *const *names, 
         size_t len = key.len - 2;
         for (i = 0; i < n; i++) {
             /* A name in quotes holds no NUL, so one that begins with it is so long at least. */
-            if (escaped ? !aioc_json_means(key, aioc_memory_str(names[i]), false)
+            if (escaped ? !aioc_json_means(key, aioc_mem_str(names[i]), false)
                         : strncmp(names[i], key.ptr + 1, len) != 0 || names[i][len] != '\0') continue;
             found += out[i].type == AIOCOSMOS_JSON_NONE;
             out[i] = value;
@@ -3785,7 +3785,7 @@ static uint64_t aioc_json_nearest(const aioc_json_decimal *decimal)
         text[len++] = '1';
         exponent--;
     }
-    aioc_memory_print(text + len, sizeof text - len, "e%d", (int)exponent);
+    aioc_mem_print(text + len, sizeof text - len, "e%d", (int)exponent);
     number = strtod(text, NULL);
     memcpy(&bits, &number, sizeof bits);
     return bits;
@@ -3997,14 +3997,14 @@ static size_t aioc_json_get_str(aiocosmos_json value, char *buf, size_t cap)
 
 static bool aioc_json_is_str(aiocosmos_json value, const char *text)
 {
-    return value.type == AIOCOSMOS_JSON_STR && text && aioc_json_means(value, aioc_memory_str(text), false);
+    return value.type == AIOCOSMOS_JSON_STR && text && aioc_json_means(value, aioc_mem_str(text), false);
 }
 
 /*--- Writing: into a buffer that grows, or, without a memory, into one that does not ---*/
 
-static bool aioc_json_append(aioc_memory *memory, aioc_memory_buffer *buffer, const void *bytes, size_t len)
+static bool aioc_json_append(aioc_mem *memory, aioc_mem_buffer *buffer, const void *bytes, size_t len)
 {
-    if (memory) return aioc_memory_append(memory, buffer, bytes, len);
+    if (memory) return aioc_mem_append(memory, buffer, bytes, len);
     if (len > SIZE_MAX - 1 - buffer->len) return false;
     /* What has no room is counted, and all behind it: so the whole length is known. */
     if (len > 0 && buffer->len + len <= buffer->cap) memcpy(buffer->data + buffer->len, bytes, len);
@@ -4055,8 +4055,7 @@ static const char *aioc_json_skip_writable(const char *at, const char *end, bool
 
 /* Appends "text". ascii: all from U+007F up is escaped, for header values. False: the text is not UTF-8, or there is
  * no room; then nothing is appended. */
-static bool aioc_json_append_string(aioc_memory *memory, aioc_memory_buffer *buffer, const char *text, size_t len,
-                                    bool ascii)
+static bool aioc_json_append_string(aioc_mem *memory, aioc_mem_buffer *buffer, const char *text, size_t len, bool ascii)
 {
     const char *at = len > 0 ? text : "", *end = at + len;
     size_t before = buffer->len;
@@ -4079,12 +4078,12 @@ static bool aioc_json_append_string(aioc_memory *memory, aioc_memory_buffer *buf
 }
 
 /* Appends JSON text as it is, once it is checked. ascii: on one line, too. */
-static bool aioc_json_append_json(aioc_memory *memory, aioc_memory_buffer *buffer, const char *text, size_t len,
+static bool aioc_json_append_json(aioc_mem *memory, aioc_mem_buffer *buffer, const char *text, size_t len,
                                   bool ascii, uint32_t depth_max)
 {
     const char *at = text, *end = text + len;
     size_t before = buffer->len;
-    if (aioc_json_check_to(depth_max, text, len, aioc_memory_str(NULL), NULL, NULL, NULL) != 0) return false;
+    if (aioc_json_check_to(depth_max, text, len, aioc_mem_str(NULL), NULL, NULL, NULL) != 0) return false;
     if (!ascii) return aioc_json_append(memory, buffer, text, len);
     while (at < end) {
         char piece[12] = " ";
@@ -4100,7 +4099,7 @@ static bool aioc_json_append_json(aioc_memory *memory, aioc_memory_buffer *buffe
     return true;
 }
 
-static bool aioc_json_append_value_to(uint32_t depth_max, aioc_memory *memory, aioc_memory_buffer *buffer,
+static bool aioc_json_append_value_to(uint32_t depth_max, aioc_mem *memory, aioc_mem_buffer *buffer,
                                       const aiocosmos_value *value, bool ascii)
 {
     char number[AIOC_JSON_NUMBER_MAX];
@@ -4122,8 +4121,7 @@ static bool aioc_json_append_value_to(uint32_t depth_max, aioc_memory *memory, a
 
 /* Appends any value but an unset one; what is none becomes {}, as keys have it. False: the value is not JSON
  * (infinite, not UTF-8, ...), or there is no room; then nothing is appended. */
-static bool aioc_json_append_value(aioc_memory *memory, aioc_memory_buffer *buffer, const aiocosmos_value *value,
-                                   bool ascii)
+static bool aioc_json_append_value(aioc_mem *memory, aioc_mem_buffer *buffer, const aiocosmos_value *value, bool ascii)
 {
     return aioc_json_append_value_to(AIOC_JSON_DEPTH_MAX, memory, buffer, value, ascii);
 }
@@ -4143,9 +4141,9 @@ static bool aioc_json_jw_in_object(const aiocosmos_jw *w)
 }
 
 /* The caller's buffer, less the room for the final NUL. */
-static aioc_memory_buffer aioc_json_jw_buffer(const aiocosmos_jw *w)
+static aioc_mem_buffer aioc_json_jw_buffer(const aiocosmos_jw *w)
 {
-    aioc_memory_buffer buffer;
+    aioc_mem_buffer buffer;
     buffer.data = w->buf;
     buffer.len = w->len;
     buffer.cap = w->cap > 0 ? w->cap - 1 : 0;
@@ -4159,7 +4157,7 @@ static bool aioc_json_jw_misplaced(aiocosmos_jw *w)
 }
 
 /* What stands before a value: the comma and the name that belong there, and no others. */
-static bool aioc_json_jw_begin(aiocosmos_jw *w, aioc_memory_buffer *buffer, const char *key)
+static bool aioc_json_jw_begin(aiocosmos_jw *w, aioc_mem_buffer *buffer, const char *key)
 {
     if (w->error) return false;
     if ((w->depth == 0 && w->some) || (key != NULL) != aioc_json_jw_in_object(w)) return aioc_json_jw_misplaced(w);
@@ -4169,7 +4167,7 @@ static bool aioc_json_jw_begin(aiocosmos_jw *w, aioc_memory_buffer *buffer, cons
 }
 
 /* Keeps what was written; after a failure nothing is written any more. */
-static void aioc_json_jw_keep(aiocosmos_jw *w, const aioc_memory_buffer *buffer, bool ok)
+static void aioc_json_jw_keep(aiocosmos_jw *w, const aioc_mem_buffer *buffer, bool ok)
 {
     if (ok) w->len = buffer->len;
     else aioc_json_jw_fail(w, "a key or a value that is not JSON");
@@ -4178,7 +4176,7 @@ static void aioc_json_jw_keep(aiocosmos_jw *w, const aioc_memory_buffer *buffer,
 
 static void aioc_json_jw_container(aiocosmos_jw *w, const char *key, bool object)
 {
-    aioc_memory_buffer buffer = aioc_json_jw_buffer(w);
+    aioc_mem_buffer buffer = aioc_json_jw_buffer(w);
     uint64_t bit = UINT64_C(1) << w->depth % 64;
     bool ok = w->depth < AIOC_JSON_DEPTH_MAX && aioc_json_jw_begin(w, &buffer, key) &&
               aioc_json_append(NULL, &buffer, object ? "{" : "[", 1);
@@ -4193,7 +4191,7 @@ static void aioc_json_jw_container(aiocosmos_jw *w, const char *key, bool object
 /* A value that is none stands for a missing property: in a text that is a mistake. */
 static void aioc_json_jw_value(aiocosmos_jw *w, const char *key, aiocosmos_value value)
 {
-    aioc_memory_buffer buffer = aioc_json_jw_buffer(w);
+    aioc_mem_buffer buffer = aioc_json_jw_buffer(w);
     bool ok = value.type != AIOCOSMOS_VALUE_NONE && aioc_json_jw_begin(w, &buffer, key) &&
               aioc_json_append_value_to(AIOC_JSON_DEPTH_MAX - w->depth, NULL, &buffer, &value, false);
     aioc_json_jw_keep(w, &buffer, ok);
@@ -4201,7 +4199,7 @@ static void aioc_json_jw_value(aiocosmos_jw *w, const char *key, aiocosmos_value
 
 static void aioc_json_jw_end(aiocosmos_jw *w)
 {
-    aioc_memory_buffer buffer = aioc_json_jw_buffer(w);
+    aioc_mem_buffer buffer = aioc_json_jw_buffer(w);
     bool ok = !w->error && (w->depth > 0 || aioc_json_jw_misplaced(w)) &&
               aioc_json_append(NULL, &buffer, aioc_json_jw_in_object(w) ? "}" : "]", 1);
     if (ok) w->depth--;
@@ -4213,7 +4211,7 @@ static aiocosmos_str aioc_json_jw_finish(aiocosmos_jw *w)
     if (w->depth > 0 || !w->some) aioc_json_jw_misplaced(w);
     if (w->len >= w->cap) aioc_json_jw_fail(w, "the buffer is too small");
     if (w->cap > 0) w->buf[w->error ? 0 : w->len] = '\0';
-    return w->error ? aioc_memory_str("") : aioc_text_view(w->buf, w->len);
+    return w->error ? aioc_mem_str("") : aioc_text_view(w->buf, w->len);
 }
 /*==============================================================================
  * MARK: - Auth                                                           >>auth
@@ -4337,7 +4335,7 @@ static int aioc_auth_signer_set_key(aioc_auth_signer *signer, aiocosmos_str base
     size_t len;
     bool ok = aioc_text_base64_decode(base64, bytes, sizeof bytes, &len, error_at) && len > 0;
     if (ok) br_hmac_key_init(&signer->key, &br_sha256_vtable, bytes, len);
-    aioc_memory_wipe(bytes, sizeof bytes);
+    aioc_mem_wipe(bytes, sizeof bytes);
     if (!ok) return AIOCOSMOS_E_ARGUMENT;
     signer->has_key = true;
     signer->serial++;
@@ -4351,7 +4349,7 @@ static aiocosmos_str aioc_auth_signer_date(aioc_auth_signer *signer, int64_t wal
     if (signer->date[0] == 0 || signer->second != wall_s) {
         size_t i;
         aioc_auth_date(signer->date, wall_s);
-        for (i = 0; i < AIOC_AUTH_DATE_LEN; i++) signer->signed_date[i] = aioc_memory_lower(signer->date[i]);
+        for (i = 0; i < AIOC_AUTH_DATE_LEN; i++) signer->signed_date[i] = aioc_mem_lower(signer->date[i]);
         memset(signer->signed_date + AIOC_AUTH_DATE_LEN, '\n', 2);
         signer->second = wall_s;
     }
@@ -4400,7 +4398,7 @@ static aioc_auth_slot *aioc_auth_find_slot(aioc_auth_signer *signer, const char 
 static size_t aioc_auth_put_line(char *out, const char *text)
 {
     size_t i;
-    for (i = 0; text[i]; i++) out[i] = aioc_memory_lower(text[i]);
+    for (i = 0; text[i]; i++) out[i] = aioc_mem_lower(text[i]);
     out[i] = '\n';
     return i + 1;
 }
@@ -4458,17 +4456,17 @@ static aiocosmos_str aioc_auth_token_link(const aioc_auth_token *token)
     return aioc_text_view((const char *)(token + 1), token->link_len);
 }
 
-static void aioc_auth_tokens_remove(aioc_auth_tokens *tokens, aioc_memory *memory, aioc_auth_token **at)
+static void aioc_auth_tokens_remove(aioc_auth_tokens *tokens, aioc_mem *memory, aioc_auth_token **at)
 {
     aioc_auth_token *token = *at;
     size_t size = sizeof *token + token->link_len + token->value_len;
     *at = token->next;
     tokens->count--;
-    aioc_memory_wipe(token, size);
-    aioc_memory_free(memory, token, size);
+    aioc_mem_wipe(token, size);
+    aioc_mem_free(memory, token, size);
 }
 
-static void aioc_auth_tokens_wipe(aioc_auth_tokens *tokens, aioc_memory *memory)
+static void aioc_auth_tokens_wipe(aioc_auth_tokens *tokens, aioc_mem *memory)
 {
     while (tokens->first) aioc_auth_tokens_remove(tokens, memory, &tokens->first);
 }
@@ -4500,19 +4498,19 @@ static size_t aioc_auth_token_value(aiocosmos_str token, char *out)
 /* lifetime_us 0: it never ends. token NULL: there is none for this link, for AIOC_AUTH_DENIAL_US at most; one that is
  * held goes, unless the host was only asked for its successor. Of more than max, the least recently used goes. 0;
  * E_ARGUMENT: this is no token; E_NOMEM. On failure what the link had stays. */
-static int aioc_auth_tokens_set(aioc_auth_tokens *tokens, aioc_memory *memory, aiocosmos_str link, const char *token,
+static int aioc_auth_tokens_set(aioc_auth_tokens *tokens, aioc_mem *memory, aiocosmos_str link, const char *token,
                                 uint64_t now_us, uint64_t lifetime_us)
 {
-    aiocosmos_str text = aioc_text_trim(aioc_memory_str(token));
+    aiocosmos_str text = aioc_text_trim(aioc_mem_str(token));
     size_t value_len = aioc_auth_token_value(text, NULL);
     aioc_auth_token *made, **at = &tokens->first;
     char *room;
     link = aioc_text_trim_of(link, '/');
     if ((token && value_len == 0) || link.len > 4096) return AIOCOSMOS_E_ARGUMENT;
     if (!token && (lifetime_us == 0 || lifetime_us > AIOC_AUTH_DENIAL_US)) lifetime_us = AIOC_AUTH_DENIAL_US;
-    while (*at && !aioc_memory_same(aioc_auth_token_link(*at), link)) at = &(*at)->next;
+    while (*at && !aioc_mem_same(aioc_auth_token_link(*at), link)) at = &(*at)->next;
     if (*at && !token && (*at)->renewing && (*at)->expires_us > now_us) return 0;
-    made = (aioc_auth_token *)aioc_memory_zalloc(memory, sizeof *made + link.len + value_len);
+    made = (aioc_auth_token *)aioc_mem_zalloc(memory, sizeof *made + link.len + value_len);
     if (!made) return AIOCOSMOS_E_NOMEM;
     if (*at) aioc_auth_tokens_remove(tokens, memory, at);
     room = (char *)(made + 1);
@@ -4558,7 +4556,7 @@ static aioc_auth_token *aioc_auth_tokens_find(aioc_auth_tokens *tokens, aiocosmo
 }
 
 /* Whether a token is still held. If it is, and the service refused it, it can be dropped: the host is asked anew. */
-static bool aioc_auth_tokens_holds(aioc_auth_tokens *tokens, aioc_memory *memory, uint32_t serial, bool drop)
+static bool aioc_auth_tokens_holds(aioc_auth_tokens *tokens, aioc_mem *memory, uint32_t serial, bool drop)
 {
     aioc_auth_token **at = &tokens->first;
     while (*at && (*at)->serial != serial) at = &(*at)->next;
@@ -4572,11 +4570,11 @@ static bool aioc_auth_tokens_holds(aioc_auth_tokens *tokens, aioc_memory *memory
  * length without the NUL; 0: there is none. */
 static size_t aioc_auth_claims(aiocosmos_str head, char *out)
 {
-    aiocosmos_str name = aioc_memory_str("claims=\""), text = aioc_text_view(out, 0);
+    aiocosmos_str name = aioc_mem_str("claims=\""), text = aioc_text_view(out, 0);
     size_t at, len, error_at;
     for (at = 1; at + name.len < head.len; at++) {
         if (!strchr(" ,\t", head.ptr[at - 1])) continue;
-        if (aioc_memory_same_nocase(aioc_text_view(head.ptr + at, name.len), name)) break;
+        if (aioc_mem_same_nocase(aioc_text_view(head.ptr + at, name.len), name)) break;
     }
     for (at += name.len; at < head.len && !strchr("\"=", head.ptr[at]); at++)
         out[text.len++] = head.ptr[at] == '-' ? '+' : head.ptr[at] == '_' ? '/' : head.ptr[at];
@@ -4599,9 +4597,9 @@ static const char *aioc_auth_connection_part(aioc_auth_connection *out, aiocosmo
     if (name.len == part.len) return "a part without '='";
     name = aioc_text_trim(name);
     value = aioc_text_trim(value);
-    if (aioc_memory_same_nocase(name, aioc_memory_str("AccountEndpoint"))) place = &out->endpoint;
-    if (aioc_memory_same_nocase(name, aioc_memory_str("AccountKey"))) place = &out->key;
-    if (aioc_memory_same_nocase(name, aioc_memory_str("DisableServerCertificateValidation"))) place = &out->insecure;
+    if (aioc_mem_same_nocase(name, aioc_mem_str("AccountEndpoint"))) place = &out->endpoint;
+    if (aioc_mem_same_nocase(name, aioc_mem_str("AccountKey"))) place = &out->key;
+    if (aioc_mem_same_nocase(name, aioc_mem_str("DisableServerCertificateValidation"))) place = &out->insecure;
     if (!place) return NULL;
     if (place->len) return "this name stands twice";
     *at = value.ptr;
@@ -4623,9 +4621,8 @@ static int aioc_auth_connection_string(aiocosmos_str text, aiocosmos_str *endpoi
     while (!*error && aioc_text_split(&rest, ';', &part)) {
         *error = aioc_auth_connection_part(&found, aioc_text_trim(part), &at);
     }
-    *insecure = aioc_memory_same_nocase(found.insecure, aioc_memory_str("true"));
-    if (!*error && found.insecure.len && !*insecure &&
-        !aioc_memory_same_nocase(found.insecure, aioc_memory_str("false"))) {
+    *insecure = aioc_mem_same_nocase(found.insecure, aioc_mem_str("true"));
+    if (!*error && found.insecure.len && !*insecure && !aioc_mem_same_nocase(found.insecure, aioc_mem_str("false"))) {
         *error = "DisableServerCertificateValidation is neither true nor false";
         at = found.insecure.ptr;
     }
@@ -4648,56 +4645,56 @@ static int aioc_auth_connection_string(aiocosmos_str text, aiocosmos_str *endpoi
  * May call: platform, memory, text.    Knows nothing of: ports, connections, TLS, HTTP.
  *============================================================================*/
 
-#ifndef AIOC_RESOLVE_NAMES_MAX
-#  define AIOC_RESOLVE_NAMES_MAX 64u  /* names in the cache; the least recently used is forgotten */
+#ifndef AIOC_DNS_NAMES_MAX
+#  define AIOC_DNS_NAMES_MAX 64u      /* names in the cache; the least recently used is forgotten */
 #endif
-#define AIOC_RESOLVE_FAMILY_MAX  8u  /* addresses kept of each family */
-#define AIOC_RESOLVE_ADDRESSES_MAX (2 * AIOC_RESOLVE_FAMILY_MAX)
-#define AIOC_RESOLVE_CHAIN_MAX   16u  /* CNAME records from a name to its addresses */
-#define AIOC_RESOLVE_SERVERS_MAX 3u   /* as everywhere: MAXNS of resolv.conf(5) */
-#define AIOC_RESOLVE_SEARCH_MAX  6u
-#define AIOC_RESOLVE_FILE_MAX    (1u << 20)  /* bytes read of a file */
-#define AIOC_RESOLVE_HOSTS_FILE  "/etc/hosts"
-#define AIOC_RESOLVE_CONFIG_FILE "/etc/resolv.conf"
+#define AIOC_DNS_FAMILY_MAX  8u      /* addresses kept of each family */
+#define AIOC_DNS_ADDRESSES_MAX (2 * AIOC_DNS_FAMILY_MAX)
+#define AIOC_DNS_CHAIN_MAX   16u      /* CNAME records from a name to its addresses */
+#define AIOC_DNS_SERVERS_MAX 3u       /* as everywhere: MAXNS of resolv.conf(5) */
+#define AIOC_DNS_SEARCH_MAX  6u
+#define AIOC_DNS_FILE_MAX    (1u << 20)      /* bytes read of a file */
+#define AIOC_DNS_HOSTS_FILE  "/etc/hosts"
+#define AIOC_DNS_CONFIG_FILE "/etc/resolv.conf"
 
 /* A server that is silent is not given up when the next is asked: its answer may still come first. All servers twice,
  * and the last wait, take 4 s: less than a connection is given by default, so that its error says what went wrong. */
-#define AIOC_RESOLVE_NEXT_US     400000u    /* until the next server is asked */
-#define AIOC_RESOLVE_LAST_US     2000000u   /* after the last question; 1 s if resolv.conf says timeout:1 */
-#define AIOC_RESOLVE_DELAY_US    50000u     /* for the other family's addresses (RFC 8305, 3: Resolution Delay) */
-#define AIOC_RESOLVE_STALE_US    1800000u   /* then an expired answer is used (RFC 8767, 5: client response timer) */
-#define AIOC_RESOLVE_HOOK_US     30000000u  /* then the host's hook may be asked the same again */
+#define AIOC_DNS_NEXT_US     400000u        /* until the next server is asked */
+#define AIOC_DNS_LAST_US     2000000u       /* after the last question; 1 s if resolv.conf says timeout:1 */
+#define AIOC_DNS_DELAY_US    50000u         /* for the other family's addresses (RFC 8305, 3: Resolution Delay) */
+#define AIOC_DNS_STALE_US    1800000u       /* then an expired answer is used (RFC 8767, 5: client response timer) */
+#define AIOC_DNS_HOOK_US     30000000u      /* then the host's hook may be asked the same again */
 
 /* How long answers are kept, in seconds. */
-#define AIOC_RESOLVE_TTL_MIN_S   1u
-#define AIOC_RESOLVE_TTL_MAX_S   300u    /* an account that fails over moves its name */
-#define AIOC_RESOLVE_NEGATIVE_S  5u      /* no such name: it may be about to be created */
-#define AIOC_RESOLVE_FAILURE_S   1u      /* nobody could say (RFC 9520, 3.2: at least one second) */
-#define AIOC_RESOLVE_HOSTS_S     1u      /* so the hosts file is read at most once a second for each name */
-#define AIOC_RESOLVE_RESTALE_S   30u     /* an expired answer that had to be used (RFC 8767, 5) */
-#define AIOC_RESOLVE_STALE_MAX_S 86400u  /* it is used for no longer than this (RFC 8767, 5: a day at least) */
+#define AIOC_DNS_TTL_MIN_S   1u
+#define AIOC_DNS_TTL_MAX_S   300u        /* an account that fails over moves its name */
+#define AIOC_DNS_NEGATIVE_S  5u          /* no such name: it may be about to be created */
+#define AIOC_DNS_FAILURE_S   1u          /* nobody could say (RFC 9520, 3.2: at least one second) */
+#define AIOC_DNS_HOSTS_S     1u          /* so the hosts file is read at most once a second for each name */
+#define AIOC_DNS_RESTALE_S   30u         /* an expired answer that had to be used (RFC 8767, 5) */
+#define AIOC_DNS_STALE_MAX_S 86400u      /* it is used for no longer than this (RFC 8767, 5: a day at least) */
 
 /*--- Addresses ---*/
 
 /* The addresses of one family, each once; those beyond the limit are dropped. */
-typedef struct aioc_resolve_set {
+typedef struct aioc_dns_set {
     size_t count;
-    aiocosmos_address addresses[AIOC_RESOLVE_FAMILY_MAX];
-} aioc_resolve_set;
+    aiocosmos_address addresses[AIOC_DNS_FAMILY_MAX];
+} aioc_dns_set;
 
-static void aioc_resolve_set_add(aioc_resolve_set *set, const aiocosmos_address *address)
+static void aioc_dns_set_add(aioc_dns_set *set, const aiocosmos_address *address)
 {
     size_t i;
     for (i = 0; i < set->count; i++) {
         if (memcmp(set->addresses[i].ip, address->ip, 16) == 0 && set->addresses[i].scope == address->scope) return;
     }
-    if (set->count < AIOC_RESOLVE_FAMILY_MAX) set->addresses[set->count++] = *address;
+    if (set->count < AIOC_DNS_FAMILY_MAX) set->addresses[set->count++] = *address;
 }
 
 /* The order in which connections are tried: IPv6 first, then in turns (RFC 8305, 4), so that a family that leads
  * nowhere costs one failed try, not many. */
-static size_t aioc_resolve_interleave(const aioc_resolve_set *six, const aioc_resolve_set *four,
-                                      aiocosmos_address out[AIOC_RESOLVE_ADDRESSES_MAX])
+static size_t aioc_dns_interleave(const aioc_dns_set *six, const aioc_dns_set *four,
+                                  aiocosmos_address out[AIOC_DNS_ADDRESSES_MAX])
 {
     size_t i, count = 0;
     for (i = 0; i < six->count || i < four->count; i++) {
@@ -4709,37 +4706,37 @@ static size_t aioc_resolve_interleave(const aioc_resolve_set *six, const aioc_re
 
 /*--- Names ---*/
 
-#define AIOC_RESOLVE_DOMAIN_MAX 255  /* as sent (RFC 1035, 2.3.4) */
-#define AIOC_RESOLVE_HOST_MAX   255  /* as text: 253 characters, a last dot, NUL */
+#define AIOC_DNS_DOMAIN_MAX 255      /* as sent (RFC 1035, 2.3.4) */
+#define AIOC_DNS_HOST_MAX   255      /* as text: 253 characters, a last dot, NUL */
 
 /* A name as it is sent: labels behind their lengths, the last one empty (RFC 1035, 3.1). */
-typedef struct aioc_resolve_domain {
+typedef struct aioc_dns_domain {
     size_t len;
-    unsigned char labels[AIOC_RESOLVE_DOMAIN_MAX];
-} aioc_resolve_domain;
+    unsigned char labels[AIOC_DNS_DOMAIN_MAX];
+} aioc_dns_domain;
 
 /* Lengths are below 64 and letters above, so one comparison does for both (RFC 4343). */
-static bool aioc_resolve_domain_same(const unsigned char *a, const unsigned char *b, size_t len)
+static bool aioc_dns_domain_same(const unsigned char *a, const unsigned char *b, size_t len)
 {
-    return aioc_memory_same_nocase(aioc_text_view((const char *)a, len), aioc_text_view((const char *)b, len));
+    return aioc_mem_same_nocase(aioc_text_view((const char *)a, len), aioc_text_view((const char *)b, len));
 }
 
 /* Without its last dot, if it has one. */
-static aiocosmos_str aioc_resolve_undotted(aiocosmos_str host)
+static aiocosmos_str aioc_dns_undotted(aiocosmos_str host)
 {
     if (host.len > 0 && host.ptr[host.len - 1] == '.') host.len--;
     return host;
 }
 
 /* Appends the labels of a text such as "a.example" or "a.example." and not the empty one. */
-static bool aioc_resolve_domain_append(aioc_resolve_domain *domain, aiocosmos_str text)
+static bool aioc_dns_domain_append(aioc_dns_domain *domain, aiocosmos_str text)
 {
     size_t at, start = 0;
-    text = aioc_resolve_undotted(text);
+    text = aioc_dns_undotted(text);
     for (at = 0; at <= text.len; at++) {
         size_t label = at - start;
         if (at < text.len && text.ptr[at] != '.') continue;
-        if (label == 0 || label > 63 || domain->len + label + 2 > AIOC_RESOLVE_DOMAIN_MAX) return false;
+        if (label == 0 || label > 63 || domain->len + label + 2 > AIOC_DNS_DOMAIN_MAX) return false;
         domain->labels[domain->len++] = (unsigned char)label;
         memcpy(domain->labels + domain->len, text.ptr + start, label);
         domain->len += label;
@@ -4749,29 +4746,29 @@ static bool aioc_resolve_domain_append(aioc_resolve_domain *domain, aiocosmos_st
 }
 
 /* host, below the search domain if that is not empty. False: too long, or an empty label. */
-static bool aioc_resolve_domain_make(aioc_resolve_domain *domain, aiocosmos_str host, aiocosmos_str below)
+static bool aioc_dns_domain_make(aioc_dns_domain *domain, aiocosmos_str host, aiocosmos_str below)
 {
     domain->len = 0;
-    if (!aioc_resolve_domain_append(domain, host)) return false;
-    if (below.len > 0 && !aioc_resolve_domain_append(domain, below)) return false;
+    if (!aioc_dns_domain_append(domain, host)) return false;
+    if (below.len > 0 && !aioc_dns_domain_append(domain, below)) return false;
     domain->labels[domain->len++] = 0;
     return true;
 }
 
 /* Why a text cannot be a host name; NULL: it can. Underscores are no host name's (RFC 952), and common all the same. */
-static const char *aioc_resolve_host_wrong(aiocosmos_str host)
+static const char *aioc_dns_host_wrong(aiocosmos_str host)
 {
-    aioc_resolve_domain domain;
+    aioc_dns_domain domain;
     size_t i, last = 0;
     for (i = 0; i < host.len; i++) {
-        char c = aioc_memory_lower(host.ptr[i]);
+        char c = aioc_mem_lower(host.ptr[i]);
         if ((unsigned char)c >= 0x80) return "has letters beyond ASCII: write it as it is registered, with xn--";
         if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.')) {
             return "has a character that no host name has";
         }
         if (c == '.' && i + 1 < host.len) last = i + 1;
     }
-    if (!aioc_resolve_domain_make(&domain, host, aioc_memory_str(""))) {
+    if (!aioc_dns_domain_make(&domain, host, aioc_mem_str(""))) {
         return "is no host name: a part between dots is empty or over 63 characters, or all of it over 253";
     }
     /* No top-level domain is a number, so this is an IPv4 address with a mistake in it (RFC 3696, 2). */
@@ -4780,107 +4777,105 @@ static const char *aioc_resolve_host_wrong(aiocosmos_str host)
 }
 
 /* localhost and what is below it never leave the machine (RFC 6761, 6.3). */
-static bool aioc_resolve_host_local(aiocosmos_str host)
+static bool aioc_dns_host_local(aiocosmos_str host)
 {
-    aiocosmos_str last = aioc_resolve_undotted(host), local = aioc_memory_str(".localhost");
+    aiocosmos_str last = aioc_dns_undotted(host), local = aioc_mem_str(".localhost");
     if (last.len >= local.len) last = aioc_text_behind(last, last.len - local.len);
     else local = aioc_text_behind(local, 1);
-    return aioc_memory_same_nocase(last, local);
+    return aioc_mem_same_nocase(last, local);
 }
 
 /*--- The files: hosts(5) and resolv.conf(5) ---*/
 
-typedef struct aioc_resolve_config {
+typedef struct aioc_dns_config {
     unsigned server_count, search_count;
     unsigned rounds;   /* how often each server is asked */
     uint64_t last_us;  /* for an answer after the last question */
-    aiocosmos_address servers[AIOC_RESOLVE_SERVERS_MAX];
-    char zones[AIOC_RESOLVE_SERVERS_MAX][AIOC_TEXT_ZONE_MAX];  /* "": none, or the address has its number */
-    char search[AIOC_RESOLVE_SEARCH_MAX][AIOC_RESOLVE_HOST_MAX];
-} aioc_resolve_config;
+    aiocosmos_address servers[AIOC_DNS_SERVERS_MAX];
+    char zones[AIOC_DNS_SERVERS_MAX][AIOC_TEXT_ZONE_MAX];  /* "": none, or the address has its number */
+    char search[AIOC_DNS_SEARCH_MAX][AIOC_DNS_HOST_MAX];
+} aioc_dns_config;
 
 /* The next word of a line; empty at its end or at a comment, or at NUL: no more of a file was there. */
-static aiocosmos_str aioc_resolve_word(aiocosmos_str *line)
+static aiocosmos_str aioc_dns_word(aiocosmos_str *line)
 {
     aiocosmos_str word = aioc_text_trim(*line);
     size_t len = 0;
-    if (word.len > 0 && word.ptr[0] == ';') return aioc_memory_str("");
+    if (word.len > 0 && word.ptr[0] == ';') return aioc_mem_str("");
     while (len < word.len && !aioc_text_is_space(word.ptr[len]) && word.ptr[len] != '#' && word.ptr[len]) len++;
     *line = aioc_text_behind(word, len);
     return aioc_text_view(word.ptr, len);
 }
 
 /* Every address that a hosts file has for a name. Lines with a named zone are left out. */
-static void aioc_resolve_parse_hosts(aiocosmos_str text, aiocosmos_str host, aioc_resolve_set *six,
-                                     aioc_resolve_set *four)
+static void aioc_dns_parse_hosts(aiocosmos_str text, aiocosmos_str host, aioc_dns_set *six, aioc_dns_set *four)
 {
     aiocosmos_str line, word, zone;
     aiocosmos_address address;
-    host = aioc_resolve_undotted(host);
+    host = aioc_dns_undotted(host);
     while (aioc_text_split(&text, '\n', &line)) {
-        if (!aioc_text_address(aioc_resolve_word(&line), &address, &zone) || zone.len > 0) continue;
-        while ((word = aioc_resolve_word(&line)).len > 0) {
-            if (!aioc_memory_same_nocase(aioc_resolve_undotted(word), host)) continue;
-            aioc_resolve_set_add(address.family == 6 ? six : four, &address);
+        if (!aioc_text_address(aioc_dns_word(&line), &address, &zone) || zone.len > 0) continue;
+        while ((word = aioc_dns_word(&line)).len > 0) {
+            if (!aioc_mem_same_nocase(aioc_dns_undotted(word), host)) continue;
+            aioc_dns_set_add(address.family == 6 ? six : four, &address);
         }
     }
 }
 
-static void aioc_resolve_config_server(aioc_resolve_config *config, aiocosmos_str word)
+static void aioc_dns_config_server(aioc_dns_config *config, aiocosmos_str word)
 {
     aiocosmos_address *server = &config->servers[config->server_count];
     aiocosmos_str zone;
-    if (config->server_count == AIOC_RESOLVE_SERVERS_MAX || !aioc_text_address(word, server, &zone)) return;
+    if (config->server_count == AIOC_DNS_SERVERS_MAX || !aioc_text_address(word, server, &zone)) return;
     server->port = 53;
     memcpy(config->zones[config->server_count], zone.ptr, zone.len);
     config->zones[config->server_count++][zone.len] = '\0';
 }
 
 /* "search a b c"; "domain a" is the old way to say "search a". The last line of either kind counts. */
-static void aioc_resolve_config_search(aioc_resolve_config *config, aiocosmos_str line)
+static void aioc_dns_config_search(aioc_dns_config *config, aiocosmos_str line)
 {
     aiocosmos_str word;
     config->search_count = 0;
-    while ((word = aioc_resolve_word(&line)).len > 0 && config->search_count < AIOC_RESOLVE_SEARCH_MAX) {
-        if (word.len >= AIOC_RESOLVE_HOST_MAX || aioc_memory_same(word, aioc_memory_str("."))) continue;
+    while ((word = aioc_dns_word(&line)).len > 0 && config->search_count < AIOC_DNS_SEARCH_MAX) {
+        if (word.len >= AIOC_DNS_HOST_MAX || aioc_mem_same(word, aioc_mem_str("."))) continue;
         memcpy(config->search[config->search_count], word.ptr, word.len);
         config->search[config->search_count++][word.len] = '\0';
     }
 }
 
-/* Of the options, those that make us give up sooner. ndots is left out on purpose: see aioc_resolve_candidate. */
-static void aioc_resolve_config_options(aioc_resolve_config *config, aiocosmos_str line)
+/* Of the options, those that make us give up sooner. ndots is left out on purpose: see aioc_dns_candidate. */
+static void aioc_dns_config_options(aioc_dns_config *config, aiocosmos_str line)
 {
     aiocosmos_str word;
-    while ((word = aioc_resolve_word(&line)).len > 0) {
-        if (aioc_memory_same(word, aioc_memory_str("attempts:1"))) config->rounds = 1;
-        if (aioc_memory_same(word, aioc_memory_str("timeout:1"))) config->last_us = 1000000;
+    while ((word = aioc_dns_word(&line)).len > 0) {
+        if (aioc_mem_same(word, aioc_mem_str("attempts:1"))) config->rounds = 1;
+        if (aioc_mem_same(word, aioc_mem_str("timeout:1"))) config->last_us = 1000000;
     }
 }
 
 /* Any text will do: what is not understood is left out, and without a server it is this machine's. */
-static void aioc_resolve_parse_config(aiocosmos_str text, aioc_resolve_config *config)
+static void aioc_dns_parse_config(aiocosmos_str text, aioc_dns_config *config)
 {
     aiocosmos_str line, word;
     memset(config, 0, sizeof *config);
     config->rounds = 2;
-    config->last_us = AIOC_RESOLVE_LAST_US;
+    config->last_us = AIOC_DNS_LAST_US;
     while (aioc_text_split(&text, '\n', &line)) {
-        word = aioc_resolve_word(&line);
-        if (aioc_memory_same(word, aioc_memory_str("nameserver")))
-            aioc_resolve_config_server(config, aioc_resolve_word(&line));
-        else if (aioc_memory_same(word, aioc_memory_str("search"))) aioc_resolve_config_search(config, line);
-        else if (aioc_memory_same(word, aioc_memory_str("domain"))) aioc_resolve_config_search(config, line);
-        else if (aioc_memory_same(word, aioc_memory_str("options"))) aioc_resolve_config_options(config, line);
+        word = aioc_dns_word(&line);
+        if (aioc_mem_same(word, aioc_mem_str("nameserver")))
+            aioc_dns_config_server(config, aioc_dns_word(&line));
+        else if (aioc_mem_same(word, aioc_mem_str("search"))) aioc_dns_config_search(config, line);
+        else if (aioc_mem_same(word, aioc_mem_str("domain"))) aioc_dns_config_search(config, line);
+        else if (aioc_mem_same(word, aioc_mem_str("options"))) aioc_dns_config_options(config, line);
     }
-    if (config->server_count == 0) aioc_resolve_config_server(config, aioc_memory_str("127.0.0.1"));
+    if (config->server_count == 0) aioc_dns_config_server(config, aioc_mem_str("127.0.0.1"));
 }
 
 /* The full name to ask for at *index or behind it, and *index moved on. A name with a dot is asked for as it is first,
  * whatever ndots says: an account's name is complete, and Kubernetes (ndots:5) would have it asked for below every
  * search domain before. A last dot says that it is complete. False: no more. */
-static bool aioc_resolve_candidate(const aioc_resolve_config *config, aiocosmos_str host, unsigned *index,
-                                   aioc_resolve_domain *out)
+static bool aioc_dns_candidate(const aioc_dns_config *config, aiocosmos_str host, unsigned *index, aioc_dns_domain *out)
 {
     const char *dot = (const char *)memchr(host.ptr, '.', host.len);
     bool complete = host.ptr[host.len - 1] == '.';
@@ -4888,22 +4883,22 @@ static bool aioc_resolve_candidate(const aioc_resolve_config *config, aiocosmos_
     while (*index <= searches) {
         unsigned i = (*index)++;
         const char *below = i == as_it_is ? "" : config->search[i < as_it_is ? i : i - 1];
-        if (aioc_resolve_domain_make(out, host, aioc_memory_str(below))) return true;
+        if (aioc_dns_domain_make(out, host, aioc_mem_str(below))) return true;
     }
     return false;
 }
 
 /*--- Messages: RFC 1035, 4 ---*/
 
-#define AIOC_RESOLVE_QUERY_MAX (12 + AIOC_RESOLVE_DOMAIN_MAX + 4)
-#define AIOC_RESOLVE_HOPS_MAX 16       /* compression pointers followed for one name */
-#define AIOC_RESOLVE_RECORDS_MAX 128u  /* of a section; 64 KiB of them, made for it, would take 30 ms */
+#define AIOC_DNS_QUERY_MAX (12 + AIOC_DNS_DOMAIN_MAX + 4)
+#define AIOC_DNS_HOPS_MAX 16           /* compression pointers followed for one name */
+#define AIOC_DNS_RECORDS_MAX 128u      /* of a section; 64 KiB of them, made for it, would take 30 ms */
 
-enum { AIOC_RESOLVE_A = 1, AIOC_RESOLVE_CNAME = 5, AIOC_RESOLVE_SOA = 6, AIOC_RESOLVE_AAAA = 28, AIOC_RESOLVE_IN = 1 };
+enum { AIOC_DNS_A = 1, AIOC_DNS_CNAME = 5, AIOC_DNS_SOA = 6, AIOC_DNS_AAAA = 28, AIOC_DNS_IN = 1 };
 
 /* One question, recursion desired. Without EDNS: a datagram of 512 bytes holds what we want, and TCP does else. */
-static size_t aioc_resolve_build_query(unsigned char out[AIOC_RESOLVE_QUERY_MAX], uint32_t id,
-                                       const aioc_resolve_domain *domain, uint32_t type)
+static size_t aioc_dns_build_query(unsigned char out[AIOC_DNS_QUERY_MAX], uint32_t id,
+                                   const aioc_dns_domain *domain, uint32_t type)
 {
     memset(out, 0, 12);
     aioc_text_store16be(out, id);
@@ -4911,39 +4906,39 @@ static size_t aioc_resolve_build_query(unsigned char out[AIOC_RESOLVE_QUERY_MAX]
     out[5] = 1;     /* QDCOUNT */
     memcpy(out + 12, domain->labels, domain->len);
     aioc_text_store16be(out + 12 + domain->len, type);
-    aioc_text_store16be(out + 14 + domain->len, AIOC_RESOLVE_IN);
+    aioc_text_store16be(out + 14 + domain->len, AIOC_DNS_IN);
     return 16 + domain->len;
 }
 
-typedef enum aioc_resolve_kind {
-    AIOC_RESOLVE_FOREIGN,    /* not an answer to our question */
-    AIOC_RESOLVE_FAILED,     /* the server cannot say, or says nonsense: ask another; see why */
-    AIOC_RESOLVE_TRUNCATED,  /* ask again over TCP */
-    AIOC_RESOLVE_FOUND,
-    AIOC_RESOLVE_ELSEWHERE,  /* CNAME records lead to a name that the answer has nothing of */
-    AIOC_RESOLVE_NO_DATA,    /* the name is there, without such an address */
-    AIOC_RESOLVE_NO_NAME     /* NXDOMAIN */
-} aioc_resolve_kind;
+typedef enum aioc_dns_kind {
+    AIOC_DNS_FOREIGN,        /* not an answer to our question */
+    AIOC_DNS_FAILED,         /* the server cannot say, or says nonsense: ask another; see why */
+    AIOC_DNS_TRUNCATED,      /* ask again over TCP */
+    AIOC_DNS_FOUND,
+    AIOC_DNS_ELSEWHERE,      /* CNAME records lead to a name that the answer has nothing of */
+    AIOC_DNS_NO_DATA,        /* the name is there, without such an address */
+    AIOC_DNS_NO_NAME         /* NXDOMAIN */
+} aioc_dns_kind;
 
-typedef struct aioc_resolve_response {
+typedef struct aioc_dns_response {
     uint32_t ttl_s;            /* as received: the lowest on the way through this answer */
     unsigned chain;            /* CNAME records followed; to be set to those of earlier answers */
-    aioc_resolve_set set;      /* FOUND */
-    aioc_resolve_domain name;  /* the last of the chain: where to go on when ELSEWHERE */
+    aioc_dns_set set;          /* FOUND */
+    aioc_dns_domain name;      /* the last of the chain: where to go on when ELSEWHERE */
     const char *why;           /* FAILED: "the name server ..." */
-} aioc_resolve_response;
+} aioc_dns_response;
 
-typedef struct aioc_resolve_message { const unsigned char *bytes; size_t len; } aioc_resolve_message;
+typedef struct aioc_dns_message { const unsigned char *bytes; size_t len; } aioc_dns_message;
 
-typedef struct aioc_resolve_record {
+typedef struct aioc_dns_record {
     uint32_t type, class_in, ttl_s;
     size_t data, data_len;
-    aioc_resolve_domain owner;
-} aioc_resolve_record;
+    aioc_dns_domain owner;
+} aioc_dns_record;
 
 /* Reads a name at *at and moves behind it. Each pointer must lead to before the labels that it ends (RFC 1035, 4.1.4:
  * "a prior occurrence"), so there are no loops. */
-static bool aioc_resolve_read_domain(aioc_resolve_message message, size_t *at, aioc_resolve_domain *out)
+static bool aioc_dns_read_domain(aioc_dns_message message, size_t *at, aioc_dns_domain *out)
 {
     size_t from = *at, start = *at;
     unsigned hops = 0;
@@ -4952,14 +4947,14 @@ static bool aioc_resolve_read_domain(aioc_resolve_message message, size_t *at, a
         size_t label = message.bytes[from];
         if (label >= 0xC0) {
             size_t target;
-            if (message.len - from < 2 || ++hops > AIOC_RESOLVE_HOPS_MAX) return false;
+            if (message.len - from < 2 || ++hops > AIOC_DNS_HOPS_MAX) return false;
             target = aioc_text_load16be(message.bytes + from) & 0x3FFF;
             if (target >= start) return false;
             if (hops == 1) *at = from + 2;
             from = start = target;
             continue;
         }
-        if (label > 63 || message.len - from <= label || out->len + label + 1 > AIOC_RESOLVE_DOMAIN_MAX) return false;
+        if (label > 63 || message.len - from <= label || out->len + label + 1 > AIOC_DNS_DOMAIN_MAX) return false;
         memcpy(out->labels + out->len, message.bytes + from, label + 1);
         out->len += label + 1;
         from += label + 1;
@@ -4970,10 +4965,10 @@ static bool aioc_resolve_read_domain(aioc_resolve_message message, size_t *at, a
     return false;
 }
 
-static bool aioc_resolve_read_record(aioc_resolve_message message, size_t *at, aioc_resolve_record *out)
+static bool aioc_dns_read_record(aioc_dns_message message, size_t *at, aioc_dns_record *out)
 {
     const unsigned char *fixed;
-    if (!aioc_resolve_read_domain(message, at, &out->owner) || message.len - *at < 10) return false;
+    if (!aioc_dns_read_domain(message, at, &out->owner) || message.len - *at < 10) return false;
     fixed = message.bytes + *at;
     out->type = aioc_text_load16be(fixed);
     out->class_in = aioc_text_load16be(fixed + 2);
@@ -4987,47 +4982,46 @@ static bool aioc_resolve_read_record(aioc_resolve_message message, size_t *at, a
     return true;
 }
 
-static bool aioc_resolve_is_of(const aioc_resolve_record *record, const aioc_resolve_domain *name)
+static bool aioc_dns_is_of(const aioc_dns_record *record, const aioc_dns_domain *name)
 {
-    return record->class_in == AIOC_RESOLVE_IN && record->owner.len == name->len &&
-           aioc_resolve_domain_same(record->owner.labels, name->labels, name->len);
+    return record->class_in == AIOC_DNS_IN && record->owner.len == name->len &&
+           aioc_dns_domain_same(record->owner.labels, name->labels, name->len);
 }
 
-static bool aioc_resolve_take_address(aioc_resolve_message message, const aioc_resolve_record *record,
-                                      aioc_resolve_set *set)
+static bool aioc_dns_take_address(aioc_dns_message message, const aioc_dns_record *record, aioc_dns_set *set)
 {
     aiocosmos_address address;
-    size_t size = record->type == AIOC_RESOLVE_A ? 4 : 16;
+    size_t size = record->type == AIOC_DNS_A ? 4 : 16;
     if (record->data_len != size) return false;
     memset(&address, 0, sizeof address);
     address.family = size == 4 ? 4 : 6;
     memcpy(address.ip, message.bytes + record->data, size);
-    aioc_resolve_set_add(set, &address);
+    aioc_dns_set_add(set, &address);
     return true;
 }
 
 /* How many records of a section are looked at; at is where the header counts them. */
-static unsigned aioc_resolve_record_count(aioc_resolve_message message, size_t at)
+static unsigned aioc_dns_record_count(aioc_dns_message message, size_t at)
 {
     unsigned count = aioc_text_load16be(message.bytes + at);
-    return count < AIOC_RESOLVE_RECORDS_MAX ? count : AIOC_RESOLVE_RECORDS_MAX;
+    return count < AIOC_DNS_RECORDS_MAX ? count : AIOC_DNS_RECORDS_MAX;
 }
 
 /* One pass over the answer section: what there is of out->name. *moved: a CNAME, and its target in *target. */
-static bool aioc_resolve_scan(aioc_resolve_message message, size_t *at, uint32_t type, aioc_resolve_response *out,
-                              bool *moved, aioc_resolve_domain *target)
+static bool aioc_dns_scan(aioc_dns_message message, size_t *at, uint32_t type, aioc_dns_response *out,
+                          bool *moved, aioc_dns_domain *target)
 {
-    unsigned left = aioc_resolve_record_count(message, 6);
+    unsigned left = aioc_dns_record_count(message, 6);
     *moved = false;
     for (; left > 0; left--) {
-        aioc_resolve_record record;
-        if (!aioc_resolve_read_record(message, at, &record)) return false;
-        if (!aioc_resolve_is_of(&record, &out->name)) continue;
+        aioc_dns_record record;
+        if (!aioc_dns_read_record(message, at, &record)) return false;
+        if (!aioc_dns_is_of(&record, &out->name)) continue;
         if (record.type == type) {
-            if (!aioc_resolve_take_address(message, &record, &out->set)) return false;
-        } else if (record.type == AIOC_RESOLVE_CNAME && !*moved) {
+            if (!aioc_dns_take_address(message, &record, &out->set)) return false;
+        } else if (record.type == AIOC_DNS_CNAME && !*moved) {
             size_t end = record.data;
-            if (!aioc_resolve_read_domain(message, &end, target) || end != record.data + record.data_len) return false;
+            if (!aioc_dns_read_domain(message, &end, target) || end != record.data + record.data_len) return false;
             *moved = true;
         } else {
             continue;
@@ -5039,49 +5033,47 @@ static bool aioc_resolve_scan(aioc_resolve_message message, size_t *at, uint32_t
 
 /* Whether the authority section, which starts at at, has a SOA record: then the answer is that there is no data, also
  * at the end of a chain (RFC 2308, 2.2). */
-static bool aioc_resolve_has_soa(aioc_resolve_message message, size_t at)
+static bool aioc_dns_has_soa(aioc_dns_message message, size_t at)
 {
-    unsigned left = aioc_resolve_record_count(message, 8);
-    aioc_resolve_record record;
-    for (; left > 0 && aioc_resolve_read_record(message, &at, &record); left--) {
-        if (record.type == AIOC_RESOLVE_SOA) return true;
+    unsigned left = aioc_dns_record_count(message, 8);
+    aioc_dns_record record;
+    for (; left > 0 && aioc_dns_read_record(message, &at, &record); left--) {
+        if (record.type == AIOC_DNS_SOA) return true;
     }
     return false;
 }
 
 /* Follows the answer section, which starts at answers, from out->name on. Records may stand in any order. */
-static aioc_resolve_kind aioc_resolve_follow(aioc_resolve_message message, size_t answers, uint32_t type,
-                                             aioc_resolve_response *out)
+static aioc_dns_kind aioc_dns_follow(aioc_dns_message message, size_t answers, uint32_t type, aioc_dns_response *out)
 {
     const bool can_say = (message.bytes[2] & 0x04) != 0 || (message.bytes[3] & 0x80) != 0;  /* AA, RA */
     bool moved = true, aliased = false;
     size_t at = answers;
     while (moved) {
-        aioc_resolve_domain target;
+        aioc_dns_domain target;
         at = answers;
         out->why = "sent a malformed answer";
-        if (!aioc_resolve_scan(message, &at, type, out, &moved, &target)) return AIOC_RESOLVE_FAILED;
-        if (out->set.count > 0) return AIOC_RESOLVE_FOUND;
+        if (!aioc_dns_scan(message, &at, type, out, &moved, &target)) return AIOC_DNS_FAILED;
+        if (out->set.count > 0) return AIOC_DNS_FOUND;
         if (!moved) break;
         out->why = "has a chain of more than 16 aliases for it";
-        if (++out->chain > AIOC_RESOLVE_CHAIN_MAX) return AIOC_RESOLVE_FAILED;
+        if (++out->chain > AIOC_DNS_CHAIN_MAX) return AIOC_DNS_FAILED;
         out->name = target;
         aliased = true;
     }
-    if (aioc_resolve_has_soa(message, at)) return AIOC_RESOLVE_NO_DATA;
-    if (aliased) return AIOC_RESOLVE_ELSEWHERE;
+    if (aioc_dns_has_soa(message, at)) return AIOC_DNS_NO_DATA;
+    if (aliased) return AIOC_DNS_ELSEWHERE;
     out->why = "does not resolve names for this machine";
-    return can_say ? AIOC_RESOLVE_NO_DATA : AIOC_RESOLVE_FAILED;
+    return can_say ? AIOC_DNS_NO_DATA : AIOC_DNS_FAILED;
 }
 
-static const aioc_text_phrase aioc_resolve_codes[] = {
+static const aioc_text_phrase aioc_dns_codes[] = {
     {1, "answered FORMERR"}, {2, "answered SERVFAIL"}, {4, "answered NOTIMP"}, {5, "answered REFUSED"},
     {AIOC_TEXT_OTHERS, "answered with an error"}
 };
 
 /* Whether a message has our id and question; servers that refuse may leave the question out. */
-static bool aioc_resolve_is_ours(aioc_resolve_message message, uint32_t id, const aioc_resolve_domain *domain,
-                                 uint32_t type)
+static bool aioc_dns_is_ours(aioc_dns_message message, uint32_t id, const aioc_dns_domain *domain, uint32_t type)
 {
     const unsigned char *question = message.bytes + 12;
     const size_t len = 12 + domain->len + 4;
@@ -5090,17 +5082,17 @@ static bool aioc_resolve_is_ours(aioc_resolve_message message, uint32_t id, cons
     if ((message.bytes[2] & 0xF8) != 0x80) return false;  /* QR, and the opcode of a query */
     count = aioc_text_load16be(message.bytes + 4);
     if (count == 0) return (message.bytes[3] & 15) != 0 && (message.bytes[3] & 15) != 3;
-    return count == 1 && message.len >= len && aioc_resolve_domain_same(question, domain->labels, domain->len) &&
+    return count == 1 && message.len >= len && aioc_dns_domain_same(question, domain->labels, domain->len) &&
            aioc_text_load16be(question + domain->len) == type &&
-           aioc_text_load16be(question + domain->len + 2) == AIOC_RESOLVE_IN;
+           aioc_text_load16be(question + domain->len + 2) == AIOC_DNS_IN;
 }
 
 /* What a message says to our question. chain: CNAME records followed before it. */
-static aioc_resolve_kind aioc_resolve_parse_response(const void *bytes, size_t len, uint32_t id,
-                                                     const aioc_resolve_domain *domain, uint32_t type, unsigned chain,
-                                                     aioc_resolve_response *out)
+static aioc_dns_kind aioc_dns_parse_response(const void *bytes, size_t len, uint32_t id,
+                                             const aioc_dns_domain *domain, uint32_t type, unsigned chain,
+                                             aioc_dns_response *out)
 {
-    aioc_resolve_message message;
+    aioc_dns_message message;
     int code;
     message.bytes = (const unsigned char *)bytes;
     message.len = len;
@@ -5108,40 +5100,40 @@ static aioc_resolve_kind aioc_resolve_parse_response(const void *bytes, size_t l
     out->ttl_s = UINT32_MAX;
     out->chain = chain;
     out->name = *domain;
-    if (!aioc_resolve_is_ours(message, id, domain, type)) return AIOC_RESOLVE_FOREIGN;
+    if (!aioc_dns_is_ours(message, id, domain, type)) return AIOC_DNS_FOREIGN;
     code = message.bytes[3] & 15;
-    if (code == 3) return AIOC_RESOLVE_NO_NAME;
-    out->why = aioc_text_of(aioc_resolve_codes, code);
-    if (code != 0) return AIOC_RESOLVE_FAILED;
-    if (message.bytes[2] & 0x02) return AIOC_RESOLVE_TRUNCATED;
-    return aioc_resolve_follow(message, 12 + domain->len + 4, type, out);
+    if (code == 3) return AIOC_DNS_NO_NAME;
+    out->why = aioc_text_of(aioc_dns_codes, code);
+    if (code != 0) return AIOC_DNS_FAILED;
+    if (message.bytes[2] & 0x02) return AIOC_DNS_TRUNCATED;
+    return aioc_dns_follow(message, 12 + domain->len + 4, type, out);
 }
 
 /*--- What is kept ---*/
 
-typedef struct aioc_resolve aioc_resolve;
-typedef struct aioc_resolve_name aioc_resolve_name;
-typedef struct aioc_resolve_lookup aioc_resolve_lookup;
-typedef struct aioc_resolve_query aioc_resolve_query;
-typedef struct aioc_resolve_exchange aioc_resolve_exchange;
+typedef struct aioc_dns aioc_dns;
+typedef struct aioc_dns_name aioc_dns_name;
+typedef struct aioc_dns_lookup aioc_dns_lookup;
+typedef struct aioc_dns_query aioc_dns_query;
+typedef struct aioc_dns_exchange aioc_dns_exchange;
 
 /* One question to one server: on a socket of its own, whose port the kernel picked at random (RFC 5452, 9.2). */
-struct aioc_resolve_exchange {
-    aioc_resolve_exchange *next;
-    aioc_resolve_query *query;
+struct aioc_dns_exchange {
+    aioc_dns_exchange *next;
+    aioc_dns_query *query;
     aioc_platform_source source;
     unsigned server;
     uint32_t id;
     bool stream;                /* TCP: message and answer stand behind their lengths (RFC 1035, 4.2.2) */
     size_t sent;                /* of the message and, over TCP, its length */
-    aioc_memory_buffer answer;  /* over TCP: behind its length */
+    aioc_mem_buffer answer;     /* over TCP: behind its length */
 };
 
 /* The addresses of one family of one full name: asked for at one server after the other, until one knows. */
-struct aioc_resolve_query {
-    aioc_resolve_lookup *lookup;
+struct aioc_dns_query {
+    aioc_dns_lookup *lookup;
     aioc_platform_timer timer;
-    aioc_resolve_exchange *exchanges;
+    aioc_dns_exchange *exchanges;
     uint32_t type;
     unsigned asked;  /* exchanges opened, or tried to */
     unsigned chain;
@@ -5149,21 +5141,21 @@ struct aioc_resolve_query {
     unsigned server;  /* which answered, or failed last */
     const char *why;  /* how it failed, NULL: it did not answer */
     uint64_t expires_us;
-    uint8_t state;  /* aioc_resolve_kind; FOREIGN: not decided yet */
-    aioc_resolve_set set;
-    aioc_resolve_domain name;
+    uint8_t state;  /* aioc_dns_kind; FOREIGN: not decided yet */
+    aioc_dns_set set;
+    aioc_dns_domain name;
 };
 
-enum { AIOC_RESOLVE_SIX, AIOC_RESOLVE_FOUR };  /* which of a look-up's queries */
+enum { AIOC_DNS_SIX, AIOC_DNS_FOUR };          /* which of a look-up's queries */
 
-typedef enum aioc_resolve_phase {
-    AIOC_RESOLVE_STARTING, AIOC_RESOLVE_AT_HOST, AIOC_RESOLVE_ON_WIRE, AIOC_RESOLVE_ANSWERED
-} aioc_resolve_phase;
+typedef enum aioc_dns_phase {
+    AIOC_DNS_STARTING, AIOC_DNS_AT_HOST, AIOC_DNS_ON_WIRE, AIOC_DNS_ANSWERED
+} aioc_dns_phase;
 
 /* What goes on for a name; one at a time, however many wait for it, and to its end, for its answer is kept. */
-struct aioc_resolve_lookup {
-    aioc_resolve *resolver;
-    aioc_resolve_name *name;
+struct aioc_dns_lookup {
+    aioc_dns *resolver;
+    aioc_dns_name *name;
     aioc_platform_timer timer;
     uint64_t question;   /* the hook's */
     unsigned candidate;  /* the next to ask for */
@@ -5172,53 +5164,53 @@ struct aioc_resolve_lookup {
     bool failed;      /* for some candidate nobody could say: so the name may exist */
     const char *why;  /* of that */
     unsigned server;
-    aioc_resolve_config config;
-    aioc_resolve_query queries[2];
+    aioc_dns_config config;
+    aioc_dns_query queries[2];
 };
 
-struct aioc_resolve_name {
-    aioc_resolve_name *next;  /* used less recently */
-    aioc_resolve_lookup *lookup;
+struct aioc_dns_name {
+    aioc_dns_name *next;      /* used less recently */
+    aioc_dns_lookup *lookup;
     uint64_t expires_us;
     uint64_t stale_until_us;  /* until then the addresses may be used when nobody answers */
     size_t count;             /* 0: error says why */
-    aiocosmos_address addresses[AIOC_RESOLVE_ADDRESSES_MAX];
-    char host[AIOC_RESOLVE_HOST_MAX];  /* lower case */
-    char error[AIOC_RESOLVE_HOST_MAX + 160];
+    aiocosmos_address addresses[AIOC_DNS_ADDRESSES_MAX];
+    char host[AIOC_DNS_HOST_MAX];      /* lower case */
+    char error[AIOC_DNS_HOST_MAX + 160];
 };
 
-struct aioc_resolve {
+struct aioc_dns {
     aioc_platform_reactor *reactor;
-    aioc_memory *memory;
+    aioc_mem *memory;
     void (*ask)(void *user, const char *host, uint64_t question);
     void *ask_user;
-    aioc_resolve_name *first;
+    aioc_dns_name *first;
     uint64_t answered;         /* changes whenever those who wait should ask again */
     uint64_t questions;        /* put to the hook so far */
     aiocosmos_address own[2];  /* answers that need no name: literals, localhost */
-    char error[AIOC_RESOLVE_HOST_MAX + 160];
+    char error[AIOC_DNS_HOST_MAX + 160];
 };
 
-static uint64_t aioc_resolve_after(const aioc_resolve *resolver, uint64_t seconds)
+static uint64_t aioc_dns_after(const aioc_dns *resolver, uint64_t seconds)
 {
     return resolver->reactor->now_us + seconds * 1000000u;
 }
 
-static uint32_t aioc_resolve_hold(uint32_t ttl_s)
+static uint32_t aioc_dns_hold(uint32_t ttl_s)
 {
-    return ttl_s < AIOC_RESOLVE_TTL_MIN_S ? AIOC_RESOLVE_TTL_MIN_S
-         : ttl_s > AIOC_RESOLVE_TTL_MAX_S ? AIOC_RESOLVE_TTL_MAX_S : ttl_s;
+    return ttl_s < AIOC_DNS_TTL_MIN_S ? AIOC_DNS_TTL_MIN_S
+         : ttl_s > AIOC_DNS_TTL_MAX_S ? AIOC_DNS_TTL_MAX_S : ttl_s;
 }
 
 /* The number of a network interface, which Linux has as a file. False: no such interface. */
-static bool aioc_resolve_zone(aioc_resolve *resolver, aiocosmos_str zone, uint32_t *scope)
+static bool aioc_dns_zone(aioc_dns *resolver, aiocosmos_str zone, uint32_t *scope)
 {
     const aiocosmos_platform *platform = resolver->reactor->platform;
     char path[64], text[16] = "";
     aiocosmos_str digits;
     uint64_t number;
     if (memchr(zone.ptr, '/', zone.len) || zone.ptr[0] == '.') return false;
-    aioc_memory_print(path, sizeof path, "/sys/class/net/%.*s/ifindex", (int)zone.len, zone.ptr);
+    aioc_mem_print(path, sizeof path, "/sys/class/net/%.*s/ifindex", (int)zone.len, zone.ptr);
     if (platform->file_read(platform->user_data, path, text, sizeof text - 1) < 0) return false;
     digits = aioc_text_view(text, strcspn(text, "\n"));
     if (!aioc_text_parse_u64(digits, &number) || number > UINT32_MAX) return false;
@@ -5227,19 +5219,19 @@ static bool aioc_resolve_zone(aioc_resolve *resolver, aiocosmos_str zone, uint32
 }
 
 /* Reads resolv.conf. A server behind an interface that is not there is left out. */
-static int aioc_resolve_config_read(aioc_resolve *resolver, aioc_resolve_config *config)
+static int aioc_dns_config_read(aioc_dns *resolver, aioc_dns_config *config)
 {
-    aioc_memory_buffer file;
+    aioc_mem_buffer file;
     unsigned i, kept = 0;
-    int result = aioc_memory_read_file(resolver->memory, resolver->reactor->platform, AIOC_RESOLVE_CONFIG_FILE,
-                                       AIOC_RESOLVE_FILE_MAX, &file);
+    int result = aioc_mem_read_file(resolver->memory, resolver->reactor->platform, AIOC_DNS_CONFIG_FILE,
+                                    AIOC_DNS_FILE_MAX, &file);
     if (result < 0) return result;
-    aioc_resolve_parse_config(aioc_text_view(file.data, file.len), config);
-    aioc_memory_buffer_free(resolver->memory, &file);
+    aioc_dns_parse_config(aioc_text_view(file.data, file.len), config);
+    aioc_mem_buffer_free(resolver->memory, &file);
     for (i = 0; i < config->server_count; i++) {
         aiocosmos_address server = config->servers[i];
-        aiocosmos_str zone = aioc_memory_str(config->zones[i]);
-        if (zone.len > 0 && !aioc_resolve_zone(resolver, zone, &server.scope)) continue;
+        aiocosmos_str zone = aioc_mem_str(config->zones[i]);
+        if (zone.len > 0 && !aioc_dns_zone(resolver, zone, &server.scope)) continue;
         config->servers[kept++] = server;
     }
     config->server_count = kept;
@@ -5248,19 +5240,19 @@ static int aioc_resolve_config_read(aioc_resolve *resolver, aioc_resolve_config 
 
 /* Fills a name from the hosts file. 0: it is not there. 1: it is. Or E_NOMEM, for to go on without would be to answer
  * something else. */
-static int aioc_resolve_hosts(aioc_resolve *resolver, aioc_resolve_name *name)
+static int aioc_dns_hosts(aioc_dns *resolver, aioc_dns_name *name)
 {
-    aioc_resolve_set six, four;
-    aioc_memory_buffer file;
-    int result = aioc_memory_read_file(resolver->memory, resolver->reactor->platform, AIOC_RESOLVE_HOSTS_FILE,
-                                       AIOC_RESOLVE_FILE_MAX, &file);
+    aioc_dns_set six, four;
+    aioc_mem_buffer file;
+    int result = aioc_mem_read_file(resolver->memory, resolver->reactor->platform, AIOC_DNS_HOSTS_FILE,
+                                    AIOC_DNS_FILE_MAX, &file);
     if (result < 0) return result;
     six.count = four.count = 0;
-    aioc_resolve_parse_hosts(aioc_text_view(file.data, file.len), aioc_memory_str(name->host), &six, &four);
-    aioc_memory_buffer_free(resolver->memory, &file);
+    aioc_dns_parse_hosts(aioc_text_view(file.data, file.len), aioc_mem_str(name->host), &six, &four);
+    aioc_mem_buffer_free(resolver->memory, &file);
     if (six.count + four.count == 0) return 0;
-    name->count = aioc_resolve_interleave(&six, &four, name->addresses);
-    name->expires_us = aioc_resolve_after(resolver, AIOC_RESOLVE_HOSTS_S);
+    name->count = aioc_dns_interleave(&six, &four, name->addresses);
+    name->expires_us = aioc_dns_after(resolver, AIOC_DNS_HOSTS_S);
     name->stale_until_us = 0;  /* a line that was removed is gone */
     return 1;
 }
@@ -5268,155 +5260,154 @@ static int aioc_resolve_hosts(aioc_resolve *resolver, aioc_resolve_name *name)
 /*--- A look-up: hands out results ---*/
 
 /* What the name holds is for those who wait. */
-static void aioc_resolve_deliver(aioc_resolve_lookup *lookup)
+static void aioc_dns_deliver(aioc_dns_lookup *lookup)
 {
     lookup->served = true;
     lookup->resolver->answered++;
 }
 
-static void aioc_resolve_exchange_close(aioc_resolve_exchange *exchange);
+static void aioc_dns_exchange_close(aioc_dns_exchange *exchange);
 
-static void aioc_resolve_query_stop(aioc_resolve_query *query)
+static void aioc_dns_query_stop(aioc_dns_query *query)
 {
     aioc_platform_timer_stop(query->lookup->resolver->reactor, &query->timer);
-    while (query->exchanges) aioc_resolve_exchange_close(query->exchanges);
+    while (query->exchanges) aioc_dns_exchange_close(query->exchanges);
 }
 
-static void aioc_resolve_lookup_free(aioc_resolve_lookup *lookup)
+static void aioc_dns_lookup_free(aioc_dns_lookup *lookup)
 {
-    aioc_resolve_query_stop(&lookup->queries[AIOC_RESOLVE_SIX]);
-    aioc_resolve_query_stop(&lookup->queries[AIOC_RESOLVE_FOUR]);
+    aioc_dns_query_stop(&lookup->queries[AIOC_DNS_SIX]);
+    aioc_dns_query_stop(&lookup->queries[AIOC_DNS_FOUR]);
     aioc_platform_timer_stop(lookup->resolver->reactor, &lookup->timer);
     lookup->name->lookup = NULL;
-    aioc_memory_free(lookup->resolver->memory, lookup, sizeof *lookup);
+    aioc_mem_free(lookup->resolver->memory, lookup, sizeof *lookup);
 }
 
 /* The name holds the result; no query goes on. */
-static void aioc_resolve_lookup_end(aioc_resolve_lookup *lookup)
+static void aioc_dns_lookup_end(aioc_dns_lookup *lookup)
 {
-    aioc_resolve_deliver(lookup);
-    aioc_resolve_lookup_free(lookup);
+    aioc_dns_deliver(lookup);
+    aioc_dns_lookup_free(lookup);
 }
 
-static bool aioc_resolve_stale_usable(const aioc_resolve_lookup *lookup)
+static bool aioc_dns_stale_usable(const aioc_dns_lookup *lookup)
 {
     return lookup->name->count > 0 && lookup->resolver->reactor->now_us < lookup->name->stale_until_us;
 }
 
 /* How many of the two queries have come to this. */
-static int aioc_resolve_lookup_count(const aioc_resolve_lookup *lookup, aioc_resolve_kind state)
+static int aioc_dns_lookup_count(const aioc_dns_lookup *lookup, aioc_dns_kind state)
 {
-    return (lookup->queries[AIOC_RESOLVE_SIX].state == state) + (lookup->queries[AIOC_RESOLVE_FOUR].state == state);
+    return (lookup->queries[AIOC_DNS_SIX].state == state) + (lookup->queries[AIOC_DNS_FOUR].state == state);
 }
 
 /* There is none, says somebody who knows. */
-static void aioc_resolve_name_set_none(aioc_resolve *resolver, aioc_resolve_name *name, const char *what,
-                                       const char *who, const char *address)
+static void aioc_dns_name_set_none(aioc_dns *resolver, aioc_dns_name *name, const char *what,
+                                   const char *who, const char *address)
 {
-    aioc_memory_print(name->error, sizeof name->error, "%s %s, says %s%s", name->host, what, who, address);
+    aioc_mem_print(name->error, sizeof name->error, "%s %s, says %s%s", name->host, what, who, address);
     name->count = 0;
-    name->expires_us = aioc_resolve_after(resolver, AIOC_RESOLVE_NEGATIVE_S);
+    name->expires_us = aioc_dns_after(resolver, AIOC_DNS_NEGATIVE_S);
 }
 
 /* Nobody could say, perhaps because of what a server did: what was known is used, or else why. */
-static void aioc_resolve_lookup_fail(aioc_resolve_lookup *lookup, const aiocosmos_address *server, const char *why)
+static void aioc_dns_lookup_fail(aioc_dns_lookup *lookup, const aiocosmos_address *server, const char *why)
 {
-    aioc_resolve_name *name = lookup->name;
-    bool stale = aioc_resolve_stale_usable(lookup);
+    aioc_dns_name *name = lookup->name;
+    bool stale = aioc_dns_stale_usable(lookup);
     char address[AIOC_TEXT_ADDRESS_MAX] = "";
     if (server) aioc_text_put_address(server, address);
-    aioc_memory_print(name->error, sizeof name->error, "%s could not be looked up: %s%s%s%s", name->host,
-                      server ? "name server " : "", address, server ? " " : "", why);
+    aioc_mem_print(name->error, sizeof name->error, "%s could not be looked up: %s%s%s%s", name->host,
+                   server ? "name server " : "", address, server ? " " : "", why);
     if (!stale) name->count = 0;
-    name->expires_us = aioc_resolve_after(lookup->resolver, stale ? AIOC_RESOLVE_RESTALE_S : AIOC_RESOLVE_FAILURE_S);
-    aioc_resolve_lookup_end(lookup);
+    name->expires_us = aioc_dns_after(lookup->resolver, stale ? AIOC_DNS_RESTALE_S : AIOC_DNS_FAILURE_S);
+    aioc_dns_lookup_end(lookup);
 }
 
-static void aioc_resolve_lookup_fail_undecided(aioc_resolve_lookup *lookup)
+static void aioc_dns_lookup_fail_undecided(aioc_dns_lookup *lookup)
 {
     const char *why = lookup->why ? lookup->why : "did not answer";
     if (lookup->config.server_count > 0) {
-        aioc_resolve_lookup_fail(lookup, &lookup->config.servers[lookup->server], why);
+        aioc_dns_lookup_fail(lookup, &lookup->config.servers[lookup->server], why);
     } else {
-        aioc_resolve_lookup_fail(lookup, NULL, "no name server in " AIOC_RESOLVE_CONFIG_FILE " can be used");
+        aioc_dns_lookup_fail(lookup, NULL, "no name server in " AIOC_DNS_CONFIG_FILE " can be used");
     }
 }
 
-static void aioc_resolve_lookup_none(aioc_resolve_lookup *lookup)
+static void aioc_dns_lookup_none(aioc_dns_lookup *lookup)
 {
-    bool absent = aioc_resolve_lookup_count(lookup, AIOC_RESOLVE_NO_NAME) == 2;
+    bool absent = aioc_dns_lookup_count(lookup, AIOC_DNS_NO_NAME) == 2;
     char server[AIOC_TEXT_ADDRESS_MAX];
-    aioc_text_put_address(&lookup->config.servers[lookup->queries[AIOC_RESOLVE_FOUR].server], server);
-    aioc_resolve_name_set_none(lookup->resolver, lookup->name,
-                               absent ? "does not exist" : "has neither an IPv4 nor an IPv6 address", "name server ",
-                               server);
-    aioc_resolve_lookup_end(lookup);
+    aioc_text_put_address(&lookup->config.servers[lookup->queries[AIOC_DNS_FOUR].server], server);
+    aioc_dns_name_set_none(lookup->resolver, lookup->name,
+                           absent ? "does not exist" : "has neither an IPv4 nor an IPv6 address", "name server ",
+                           server);
+    aioc_dns_lookup_end(lookup);
 }
 
 /* What the queries have found becomes the name's. */
-static void aioc_resolve_lookup_publish(aioc_resolve_lookup *lookup)
+static void aioc_dns_lookup_publish(aioc_dns_lookup *lookup)
 {
-    aioc_resolve_name *name = lookup->name;
-    uint64_t expires_us = UINT64_MAX, soonest_us = aioc_resolve_after(lookup->resolver, AIOC_RESOLVE_TTL_MIN_S);
+    aioc_dns_name *name = lookup->name;
+    uint64_t expires_us = UINT64_MAX, soonest_us = aioc_dns_after(lookup->resolver, AIOC_DNS_TTL_MIN_S);
     int i;
     for (i = 0; i < 2; i++) {
-        const aioc_resolve_query *query = &lookup->queries[i];
-        if (query->state == AIOC_RESOLVE_FOUND && query->expires_us < expires_us) expires_us = query->expires_us;
+        const aioc_dns_query *query = &lookup->queries[i];
+        if (query->state == AIOC_DNS_FOUND && query->expires_us < expires_us) expires_us = query->expires_us;
     }
-    name->count = aioc_resolve_interleave(&lookup->queries[AIOC_RESOLVE_SIX].set,
-                                          &lookup->queries[AIOC_RESOLVE_FOUR].set, name->addresses);
+    name->count = aioc_dns_interleave(&lookup->queries[AIOC_DNS_SIX].set,
+                                      &lookup->queries[AIOC_DNS_FOUR].set, name->addresses);
     name->expires_us = expires_us > soonest_us ? expires_us : soonest_us;
-    name->stale_until_us = name->expires_us + (uint64_t)AIOC_RESOLVE_STALE_MAX_S * 1000000u;
+    name->stale_until_us = name->expires_us + (uint64_t)AIOC_DNS_STALE_MAX_S * 1000000u;
 }
 
 /*--- A look-up on the wire ---*/
 
-static void aioc_resolve_query_ask(aioc_resolve_query *query);
+static void aioc_dns_query_ask(aioc_dns_query *query);
 
-static void aioc_resolve_query_begin(aioc_resolve_query *query, const aioc_resolve_domain *name)
+static void aioc_dns_query_begin(aioc_dns_query *query, const aioc_dns_domain *name)
 {
     query->name = *name;
     query->asked = 0;
-    aioc_resolve_query_ask(query);
+    aioc_dns_query_ask(query);
 }
 
 /* Asks for the next candidate. False: there is none. The look-up may be over when this returns. */
-static bool aioc_resolve_lookup_next(aioc_resolve_lookup *lookup)
+static bool aioc_dns_lookup_next(aioc_dns_lookup *lookup)
 {
-    aioc_resolve_domain name;
+    aioc_dns_domain name;
     int i;
-    if (!aioc_resolve_candidate(&lookup->config, aioc_memory_str(lookup->name->host), &lookup->candidate, &name)) {
+    if (!aioc_dns_candidate(&lookup->config, aioc_mem_str(lookup->name->host), &lookup->candidate, &name)) {
         return false;
     }
     for (i = 0; i < 2; i++) {
-        lookup->queries[i].state = AIOC_RESOLVE_FOREIGN;
+        lookup->queries[i].state = AIOC_DNS_FOREIGN;
         lookup->queries[i].chain = 0;
         lookup->queries[i].ttl_s = UINT32_MAX;
         lookup->queries[i].why = NULL;
     }
-    aioc_resolve_query_begin(&lookup->queries[AIOC_RESOLVE_SIX], &name);
-    aioc_resolve_query_begin(&lookup->queries[AIOC_RESOLVE_FOUR], &name);
+    aioc_dns_query_begin(&lookup->queries[AIOC_DNS_SIX], &name);
+    aioc_dns_query_begin(&lookup->queries[AIOC_DNS_FOUR], &name);
     return true;
 }
 
 /* A query has been decided. The look-up may be over when this returns. A name exists if either family says so: there
  * are servers that answer NXDOMAIN for AAAA when there is only A (RFC 4074, 4.2). */
-static void aioc_resolve_lookup_settle(aioc_resolve_lookup *lookup)
+static void aioc_dns_lookup_settle(aioc_dns_lookup *lookup)
 {
-    const aioc_resolve_query *six = &lookup->queries[AIOC_RESOLVE_SIX], *four = &lookup->queries[AIOC_RESOLVE_FOUR];
-    const aioc_resolve_query *failed =
-        four->state == AIOC_RESOLVE_FAILED ? four : six->state == AIOC_RESOLVE_FAILED ? six : NULL;
-    bool found = aioc_resolve_lookup_count(lookup, AIOC_RESOLVE_FOUND) > 0;
-    if (aioc_resolve_lookup_count(lookup, AIOC_RESOLVE_FOREIGN) > 0) {
+    const aioc_dns_query *six = &lookup->queries[AIOC_DNS_SIX], *four = &lookup->queries[AIOC_DNS_FOUR];
+    const aioc_dns_query *failed = four->state == AIOC_DNS_FAILED ? four : six->state == AIOC_DNS_FAILED ? six : NULL;
+    bool found = aioc_dns_lookup_count(lookup, AIOC_DNS_FOUND) > 0;
+    if (aioc_dns_lookup_count(lookup, AIOC_DNS_FOREIGN) > 0) {
         /* RFC 8305, 3, would have IPv6 begin at once when it is there first, and IPv4 join the race later. But whoever
          * asked gets one list: without IPv4 in it, a machine that has no IPv6 would reach nobody. */
         aioc_platform_reactor *reactor = lookup->resolver->reactor;
-        if (found) aioc_platform_timer_start(reactor, &lookup->timer, reactor->now_us + AIOC_RESOLVE_DELAY_US);
+        if (found) aioc_platform_timer_start(reactor, &lookup->timer, reactor->now_us + AIOC_DNS_DELAY_US);
         return;
     }
     if (found) {
-        aioc_resolve_lookup_publish(lookup);
-        aioc_resolve_lookup_end(lookup);
+        aioc_dns_lookup_publish(lookup);
+        aioc_dns_lookup_end(lookup);
         return;
     }
     if (failed) {
@@ -5425,63 +5416,62 @@ static void aioc_resolve_lookup_settle(aioc_resolve_lookup *lookup)
         lookup->server = failed->server;
     }
     /* Where nobody answers, the next candidate would meet the same silence. */
-    if ((!failed || failed->why) && aioc_resolve_lookup_next(lookup)) return;
-    if (lookup->failed) aioc_resolve_lookup_fail_undecided(lookup);
-    else aioc_resolve_lookup_none(lookup);
+    if ((!failed || failed->why) && aioc_dns_lookup_next(lookup)) return;
+    if (lookup->failed) aioc_dns_lookup_fail_undecided(lookup);
+    else aioc_dns_lookup_none(lookup);
 }
 
-static void aioc_resolve_query_end(aioc_resolve_query *query, aioc_resolve_kind state)
+static void aioc_dns_query_end(aioc_dns_query *query, aioc_dns_kind state)
 {
-    aioc_resolve_query_stop(query);
+    aioc_dns_query_stop(query);
     query->state = (uint8_t)state;
-    aioc_resolve_lookup_settle(query->lookup);
+    aioc_dns_lookup_settle(query->lookup);
 }
 
 /* Acts on what a server said. The look-up may be over when this returns. */
-static void aioc_resolve_query_take(aioc_resolve_query *query, aioc_resolve_kind kind,
-                                    const aioc_resolve_response *response)
+static void aioc_dns_query_take(aioc_dns_query *query, aioc_dns_kind kind, const aioc_dns_response *response)
 {
     query->chain = response->chain;
     if (response->ttl_s < query->ttl_s) query->ttl_s = response->ttl_s;
-    if (kind == AIOC_RESOLVE_ELSEWHERE) {
-        aioc_resolve_query_stop(query);
-        aioc_resolve_query_begin(query, &response->name);
+    if (kind == AIOC_DNS_ELSEWHERE) {
+        aioc_dns_query_stop(query);
+        aioc_dns_query_begin(query, &response->name);
         return;
     }
-    if (kind == AIOC_RESOLVE_FOUND) {
+    if (kind == AIOC_DNS_FOUND) {
         query->set = response->set;
-        query->expires_us = aioc_resolve_after(query->lookup->resolver, aioc_resolve_hold(query->ttl_s));
+        query->expires_us = aioc_dns_after(query->lookup->resolver, aioc_dns_hold(query->ttl_s));
     }
-    aioc_resolve_query_end(query, kind);
+    aioc_dns_query_end(query, kind);
 }
 
-static const aiocosmos_address *aioc_resolve_exchange_peer(const aioc_resolve_exchange *exchange)
+static const aiocosmos_address *aioc_dns_exchange_peer(const aioc_dns_exchange *exchange)
 {
     return &exchange->query->lookup->config.servers[exchange->server];
 }
 
-static void aioc_resolve_exchange_close(aioc_resolve_exchange *exchange)
+static void aioc_dns_exchange_close(aioc_dns_exchange *exchange)
 {
-    aioc_resolve *resolver = exchange->query->lookup->resolver;
-    aioc_resolve_exchange **link = &exchange->query->exchanges;
+    aioc_dns *resolver = exchange->query->lookup->resolver;
+    aioc_dns_exchange **link = &exchange->query->exchanges;
     while (*link != exchange) link = &(*link)->next;
     *link = exchange->next;
     aioc_platform_hang_up(resolver->reactor, &exchange->source);
-    aioc_memory_buffer_free(resolver->memory, &exchange->answer);
-    aioc_memory_free(resolver->memory, exchange, sizeof *exchange);
+    aioc_mem_buffer_free(resolver->memory, &exchange->answer);
+    aioc_mem_free(resolver->memory, exchange, sizeof *exchange);
 }
 
 /* This server is no help: on to the next. */
-static void aioc_resolve_exchange_fail(aioc_resolve_exchange *exchange, const char *why)
+static void aioc_dns_exchange_fail(aioc_dns_exchange *exchange, const char *why)
 {
-    aioc_resolve_query *query = exchange->query;
+    aioc_dns_query *query = exchange->query;
     query->why = why;
     query->server = exchange->server;
-    aioc_resolve_exchange_close(exchange);
-    aioc_resolve_query_ask(query);
+    aioc_dns_exchange_close(exchange);
+    aioc_dns_query_ask(query);
 }
 
-static const aioc_text_phrase aioc_resolve_faults[] = {
+static const aioc_text_phrase aioc_dns_faults[] = {
     {AIOCOSMOS_IO_CLOSED, "closed the connection"},
     {AIOCOSMOS_IO_REFUSED, "is not there: nobody listens on its port 53"},
     {AIOCOSMOS_IO_UNREACHABLE, "cannot be reached"},
@@ -5489,57 +5479,56 @@ static const aioc_text_phrase aioc_resolve_faults[] = {
     {AIOC_TEXT_OTHERS, "could not be asked: the system refused"}
 };
 
-static void aioc_resolve_exchange_broke(aioc_resolve_exchange *exchange, ptrdiff_t io)
+static void aioc_dns_exchange_broke(aioc_dns_exchange *exchange, ptrdiff_t io)
 {
-    aioc_resolve_exchange_fail(exchange, aioc_text_of(aioc_resolve_faults, (int)io));
+    aioc_dns_exchange_fail(exchange, aioc_text_of(aioc_dns_faults, (int)io));
 }
 
 /* Opens a socket to the server and waits until it can be written to. NULL; or why not, and there is no socket. */
-static const char *aioc_resolve_exchange_connect(aioc_resolve_exchange *exchange, bool stream)
+static const char *aioc_dns_exchange_connect(aioc_dns_exchange *exchange, bool stream)
 {
     aioc_platform_reactor *reactor = exchange->query->lookup->resolver->reactor;
     const aiocosmos_platform *platform = reactor->platform;
     intptr_t fd;
-    int io = platform->socket_open(platform->user_data, &fd, !stream, aioc_resolve_exchange_peer(exchange));
-    if (io != 0 && io != AIOCOSMOS_IO_AGAIN) return aioc_text_of(aioc_resolve_faults, io);
+    int io = platform->socket_open(platform->user_data, &fd, !stream, aioc_dns_exchange_peer(exchange));
+    if (io != 0 && io != AIOCOSMOS_IO_AGAIN) return aioc_text_of(aioc_dns_faults, io);
     exchange->source.fd = fd;
     exchange->stream = stream;
     if (aioc_platform_watch(reactor, &exchange->source, AIOCOSMOS_WRITABLE) == 0) return NULL;
     aioc_platform_hang_up(reactor, &exchange->source);
-    return aioc_text_of(aioc_resolve_faults, AIOCOSMOS_IO_LIMIT);
+    return aioc_text_of(aioc_dns_faults, AIOCOSMOS_IO_LIMIT);
 }
 
 /* NULL; or why there is no exchange with that server. Without a random id anybody could answer (RFC 5452, 9.1). */
-static const char *aioc_resolve_exchange_start(aioc_resolve_exchange *exchange)
+static const char *aioc_dns_exchange_start(aioc_dns_exchange *exchange)
 {
     const aiocosmos_platform *platform = exchange->query->lookup->resolver->reactor->platform;
     unsigned char id[2];
     if (platform->entropy(platform->user_data, id, sizeof id) < 0) return "could not be asked: no random numbers";
     exchange->id = aioc_text_load16be(id);
-    return aioc_resolve_exchange_connect(exchange, false);
+    return aioc_dns_exchange_connect(exchange, false);
 }
 
-static void aioc_resolve_exchange_ready(aioc_platform_source *source, unsigned ready);
+static void aioc_dns_exchange_ready(aioc_platform_source *source, unsigned ready);
 
-static bool aioc_resolve_exchange_open(aioc_resolve_query *query, unsigned server)
+static bool aioc_dns_exchange_open(aioc_dns_query *query, unsigned server)
 {
-    aioc_memory *memory = query->lookup->resolver->memory;
-    aioc_resolve_exchange *exchange =
-        (aioc_resolve_exchange *)aioc_memory_zalloc(memory, sizeof(aioc_resolve_exchange));
+    aioc_mem *memory = query->lookup->resolver->memory;
+    aioc_dns_exchange *exchange = (aioc_dns_exchange *)aioc_mem_zalloc(memory, sizeof(aioc_dns_exchange));
     const char *why = "could not be asked: out of memory";
     if (exchange) {
         exchange->query = query;
         exchange->server = server;
         exchange->source.fd = -1;
-        exchange->source.ready = aioc_resolve_exchange_ready;
+        exchange->source.ready = aioc_dns_exchange_ready;
         exchange->source.owner = exchange;
-        why = aioc_resolve_exchange_start(exchange);
+        why = aioc_dns_exchange_start(exchange);
     }
     /* If none answers, one that failed with a reason says more than one that was silent. */
     if (why || !query->why) query->server = server;
     if (why) {
         query->why = why;
-        aioc_memory_free(memory, exchange, sizeof *exchange);
+        aioc_mem_free(memory, exchange, sizeof *exchange);
         return false;
     }
     exchange->next = query->exchanges;
@@ -5548,62 +5537,62 @@ static bool aioc_resolve_exchange_open(aioc_resolve_query *query, unsigned serve
 }
 
 /* Asks the next server, or waits for those that were asked, or gives up. The look-up may be over when this returns. */
-static void aioc_resolve_query_ask(aioc_resolve_query *query)
+static void aioc_dns_query_ask(aioc_dns_query *query)
 {
-    const aioc_resolve_config *config = &query->lookup->config;
+    const aioc_dns_config *config = &query->lookup->config;
     aioc_platform_reactor *reactor = query->lookup->resolver->reactor;
     const unsigned all = config->server_count * config->rounds;
     bool opened = false;
     while (!opened && query->asked < all) {
-        opened = aioc_resolve_exchange_open(query, query->asked % config->server_count);
+        opened = aioc_dns_exchange_open(query, query->asked % config->server_count);
         query->asked++;
     }
     if (!query->exchanges) {
-        aioc_resolve_query_end(query, AIOC_RESOLVE_FAILED);
+        aioc_dns_query_end(query, AIOC_DNS_FAILED);
     } else if (opened || !query->timer.armed) {
-        uint64_t wait_us = query->asked < all ? AIOC_RESOLVE_NEXT_US : config->last_us;
+        uint64_t wait_us = query->asked < all ? AIOC_DNS_NEXT_US : config->last_us;
         aioc_platform_timer_start(reactor, &query->timer, reactor->now_us + wait_us);
     }
 }
 
-static void aioc_resolve_query_fire(aioc_platform_timer *timer)
+static void aioc_dns_query_fire(aioc_platform_timer *timer)
 {
-    aioc_resolve_query *query = (aioc_resolve_query *)timer->owner;
-    const aioc_resolve_config *config = &query->lookup->config;
-    if (query->asked < config->server_count * config->rounds) aioc_resolve_query_ask(query);
-    else aioc_resolve_query_end(query, AIOC_RESOLVE_FAILED);
+    aioc_dns_query *query = (aioc_dns_query *)timer->owner;
+    const aioc_dns_config *config = &query->lookup->config;
+    if (query->asked < config->server_count * config->rounds) aioc_dns_query_ask(query);
+    else aioc_dns_query_end(query, AIOC_DNS_FAILED);
 }
 
 /* A whole message has arrived. */
-static void aioc_resolve_exchange_take(aioc_resolve_exchange *exchange, const unsigned char *bytes, size_t len)
+static void aioc_dns_exchange_take(aioc_dns_exchange *exchange, const unsigned char *bytes, size_t len)
 {
-    aioc_resolve_query *query = exchange->query;
-    aioc_resolve_response response;
+    aioc_dns_query *query = exchange->query;
+    aioc_dns_response response;
     const char *why;
-    aioc_resolve_kind kind =
-        aioc_resolve_parse_response(bytes, len, exchange->id, &query->name, query->type, query->chain, &response);
-    if (kind == AIOC_RESOLVE_FOREIGN && !exchange->stream) return;  /* a forgery, or late: ours may yet come */
-    if (kind == AIOC_RESOLVE_TRUNCATED && !exchange->stream) {
+    aioc_dns_kind kind =
+        aioc_dns_parse_response(bytes, len, exchange->id, &query->name, query->type, query->chain, &response);
+    if (kind == AIOC_DNS_FOREIGN && !exchange->stream) return;      /* a forgery, or late: ours may yet come */
+    if (kind == AIOC_DNS_TRUNCATED && !exchange->stream) {
         aioc_platform_hang_up(query->lookup->resolver->reactor, &exchange->source);
         exchange->sent = 0;
-        why = aioc_resolve_exchange_connect(exchange, true);
-        if (why) aioc_resolve_exchange_fail(exchange, why);
-    } else if (kind <= AIOC_RESOLVE_TRUNCATED) {
-        aioc_resolve_exchange_fail(exchange, kind == AIOC_RESOLVE_FAILED ? response.why : "sent a malformed answer");
+        why = aioc_dns_exchange_connect(exchange, true);
+        if (why) aioc_dns_exchange_fail(exchange, why);
+    } else if (kind <= AIOC_DNS_TRUNCATED) {
+        aioc_dns_exchange_fail(exchange, kind == AIOC_DNS_FAILED ? response.why : "sent a malformed answer");
     } else {
         query->server = exchange->server;
-        aioc_resolve_query_take(query, kind, &response);
+        aioc_dns_query_take(query, kind, &response);
     }
 }
 
 /* Sends what is left of the question, then waits for the answer. */
-static void aioc_resolve_exchange_write(aioc_resolve_exchange *exchange)
+static void aioc_dns_exchange_write(aioc_dns_exchange *exchange)
 {
-    const aioc_resolve_query *query = exchange->query;
+    const aioc_dns_query *query = exchange->query;
     aioc_platform_reactor *reactor = query->lookup->resolver->reactor;
     const aiocosmos_platform *platform = reactor->platform;
-    unsigned char message[2 + AIOC_RESOLVE_QUERY_MAX];
-    size_t len = aioc_resolve_build_query(message + 2, exchange->id, &query->name, query->type);
+    unsigned char message[2 + AIOC_DNS_QUERY_MAX];
+    size_t len = aioc_dns_build_query(message + 2, exchange->id, &query->name, query->type);
     ptrdiff_t sent = platform->socket_error(platform->user_data, exchange->source.fd);
     aiocosmos_slice slice;
     aioc_text_store16be(message, (uint32_t)len);
@@ -5612,147 +5601,146 @@ static void aioc_resolve_exchange_write(aioc_resolve_exchange *exchange)
     if (sent == 0) sent = platform->socket_send(platform->user_data, exchange->source.fd, &slice, 1);
     if (sent == AIOCOSMOS_IO_AGAIN) return;
     if (sent < 0) {
-        aioc_resolve_exchange_broke(exchange, sent);
+        aioc_dns_exchange_broke(exchange, sent);
         return;
     }
     exchange->sent += (size_t)sent;
     if ((size_t)sent < slice.len && exchange->stream) return;
     if (aioc_platform_watch(reactor, &exchange->source, AIOCOSMOS_READABLE) < 0) {
-        aioc_resolve_exchange_broke(exchange, AIOCOSMOS_IO_LIMIT);
+        aioc_dns_exchange_broke(exchange, AIOCOSMOS_IO_LIMIT);
     }
 }
 
 /* The length of the answer and, once it is known, the answer; of a datagram, more than the 512 bytes that a server may
  * send without EDNS. */
-static size_t aioc_resolve_exchange_expects(const aioc_resolve_exchange *exchange)
+static size_t aioc_dns_exchange_expects(const aioc_dns_exchange *exchange)
 {
     const unsigned char *length = (const unsigned char *)exchange->answer.data;
     if (!exchange->stream) return 2048;
     return exchange->answer.len < 2 ? 2 : 2 + (size_t)aioc_text_load16be(length);
 }
 
-static void aioc_resolve_exchange_read(aioc_resolve_exchange *exchange)
+static void aioc_dns_exchange_read(aioc_dns_exchange *exchange)
 {
-    aioc_resolve *resolver = exchange->query->lookup->resolver;
+    aioc_dns *resolver = exchange->query->lookup->resolver;
     const aiocosmos_platform *platform = resolver->reactor->platform;
-    aioc_memory_buffer *answer = &exchange->answer;
-    size_t len = aioc_resolve_exchange_expects(exchange) - answer->len;
+    aioc_mem_buffer *answer = &exchange->answer;
+    size_t len = aioc_dns_exchange_expects(exchange) - answer->len;
     ptrdiff_t got;
-    if (!aioc_memory_reserve(resolver->memory, answer, len)) {
-        aioc_resolve_exchange_fail(exchange, "could not be listened to: out of memory");
+    if (!aioc_mem_reserve(resolver->memory, answer, len)) {
+        aioc_dns_exchange_fail(exchange, "could not be listened to: out of memory");
         return;
     }
     got = platform->socket_receive(platform->user_data, exchange->source.fd, answer->data + answer->len, len);
     if (got == AIOCOSMOS_IO_AGAIN) return;
     if (got == 0 && exchange->stream) got = AIOCOSMOS_IO_CLOSED;
     if (got < 0) {
-        aioc_resolve_exchange_broke(exchange, got);
+        aioc_dns_exchange_broke(exchange, got);
         return;
     }
     if (!exchange->stream) {
-        aioc_resolve_exchange_take(exchange, (const unsigned char *)answer->data, (size_t)got);
+        aioc_dns_exchange_take(exchange, (const unsigned char *)answer->data, (size_t)got);
         return;
     }
     answer->len += (size_t)got;
-    if (answer->len < aioc_resolve_exchange_expects(exchange)) return;
-    aioc_resolve_exchange_take(exchange, (const unsigned char *)answer->data + 2, answer->len - 2);
+    if (answer->len < aioc_dns_exchange_expects(exchange)) return;
+    aioc_dns_exchange_take(exchange, (const unsigned char *)answer->data + 2, answer->len - 2);
 }
 
-static void aioc_resolve_exchange_ready(aioc_platform_source *source, unsigned ready)
+static void aioc_dns_exchange_ready(aioc_platform_source *source, unsigned ready)
 {
-    aioc_resolve_exchange *exchange = (aioc_resolve_exchange *)source->owner;
-    if (ready & AIOCOSMOS_WRITABLE) aioc_resolve_exchange_write(exchange);
-    else aioc_resolve_exchange_read(exchange);
+    aioc_dns_exchange *exchange = (aioc_dns_exchange *)source->owner;
+    if (ready & AIOCOSMOS_WRITABLE) aioc_dns_exchange_write(exchange);
+    else aioc_dns_exchange_read(exchange);
 }
 
 /*--- A look-up's life: begins, runs out of patience, is answered by the host ---*/
 
 /* Starts the timer for when waiting has been enough. */
-static void aioc_resolve_lookup_wait(aioc_resolve_lookup *lookup)
+static void aioc_dns_lookup_wait(aioc_dns_lookup *lookup)
 {
     aioc_platform_reactor *reactor = lookup->resolver->reactor;
-    if (!lookup->served && aioc_resolve_stale_usable(lookup)) {
-        aioc_platform_timer_start(reactor, &lookup->timer, reactor->now_us + AIOC_RESOLVE_STALE_US);
-    } else if (lookup->phase == AIOC_RESOLVE_AT_HOST) {
-        aioc_platform_timer_start(reactor, &lookup->timer, reactor->now_us + AIOC_RESOLVE_HOOK_US);
+    if (!lookup->served && aioc_dns_stale_usable(lookup)) {
+        aioc_platform_timer_start(reactor, &lookup->timer, reactor->now_us + AIOC_DNS_STALE_US);
+    } else if (lookup->phase == AIOC_DNS_AT_HOST) {
+        aioc_platform_timer_start(reactor, &lookup->timer, reactor->now_us + AIOC_DNS_HOOK_US);
     }
 }
 
-static void aioc_resolve_lookup_begin(aioc_resolve_lookup *lookup)
+static void aioc_dns_lookup_begin(aioc_dns_lookup *lookup)
 {
-    aioc_resolve *resolver = lookup->resolver;
+    aioc_dns *resolver = lookup->resolver;
     if (resolver->ask) {
-        lookup->phase = AIOC_RESOLVE_AT_HOST;
+        lookup->phase = AIOC_DNS_AT_HOST;
         lookup->question = ++resolver->questions;
-        aioc_resolve_lookup_wait(lookup);
+        aioc_dns_lookup_wait(lookup);
         resolver->ask(resolver->ask_user, lookup->name->host, lookup->question);
         return;
     }
-    lookup->phase = AIOC_RESOLVE_ON_WIRE;
-    if (aioc_resolve_config_read(resolver, &lookup->config) < 0) {
-        aioc_resolve_lookup_fail(lookup, NULL, "out of memory");
+    lookup->phase = AIOC_DNS_ON_WIRE;
+    if (aioc_dns_config_read(resolver, &lookup->config) < 0) {
+        aioc_dns_lookup_fail(lookup, NULL, "out of memory");
         return;
     }
-    aioc_resolve_lookup_wait(lookup);
-    if (!aioc_resolve_lookup_next(lookup)) aioc_resolve_lookup_fail_undecided(lookup);
+    aioc_dns_lookup_wait(lookup);
+    if (!aioc_dns_lookup_next(lookup)) aioc_dns_lookup_fail_undecided(lookup);
 }
 
 /* Enough waited: for the other family, for anything newer than what was known, or for the host. */
-static void aioc_resolve_lookup_lose_patience(aioc_resolve_lookup *lookup)
+static void aioc_dns_lookup_lose_patience(aioc_dns_lookup *lookup)
 {
-    if (aioc_resolve_lookup_count(lookup, AIOC_RESOLVE_FOUND) > 0) {
-        aioc_resolve_lookup_publish(lookup);
-        aioc_resolve_deliver(lookup);
-    } else if (!lookup->served && aioc_resolve_stale_usable(lookup)) {
-        lookup->name->expires_us = aioc_resolve_after(lookup->resolver, AIOC_RESOLVE_RESTALE_S);
-        aioc_resolve_deliver(lookup);
-        aioc_resolve_lookup_wait(lookup);
-    } else if (lookup->phase == AIOC_RESOLVE_AT_HOST) {
-        aioc_resolve_lookup_fail(lookup, NULL, "the host's resolver did not answer");
+    if (aioc_dns_lookup_count(lookup, AIOC_DNS_FOUND) > 0) {
+        aioc_dns_lookup_publish(lookup);
+        aioc_dns_deliver(lookup);
+    } else if (!lookup->served && aioc_dns_stale_usable(lookup)) {
+        lookup->name->expires_us = aioc_dns_after(lookup->resolver, AIOC_DNS_RESTALE_S);
+        aioc_dns_deliver(lookup);
+        aioc_dns_lookup_wait(lookup);
+    } else if (lookup->phase == AIOC_DNS_AT_HOST) {
+        aioc_dns_lookup_fail(lookup, NULL, "the host's resolver did not answer");
     }
 }
 
-static void aioc_resolve_lookup_fire(aioc_platform_timer *timer)
+static void aioc_dns_lookup_fire(aioc_platform_timer *timer)
 {
-    aioc_resolve_lookup *lookup = (aioc_resolve_lookup *)timer->owner;
-    if (lookup->phase == AIOC_RESOLVE_STARTING) aioc_resolve_lookup_begin(lookup);
-    else if (lookup->phase == AIOC_RESOLVE_ANSWERED) aioc_resolve_lookup_end(lookup);
-    else aioc_resolve_lookup_lose_patience(lookup);
+    aioc_dns_lookup *lookup = (aioc_dns_lookup *)timer->owner;
+    if (lookup->phase == AIOC_DNS_STARTING) aioc_dns_lookup_begin(lookup);
+    else if (lookup->phase == AIOC_DNS_ANSWERED) aioc_dns_lookup_end(lookup);
+    else aioc_dns_lookup_lose_patience(lookup);
 }
 
-static void aioc_resolve_query_init(aioc_resolve_lookup *lookup, int which, uint32_t type)
+static void aioc_dns_query_init(aioc_dns_lookup *lookup, int which, uint32_t type)
 {
-    aioc_resolve_query *query = &lookup->queries[which];
+    aioc_dns_query *query = &lookup->queries[which];
     query->lookup = lookup;
     query->type = type;
-    query->timer.fire = aioc_resolve_query_fire;
+    query->timer.fire = aioc_dns_query_fire;
     query->timer.owner = query;
 }
 
 /* Begins from the reactor, not from here, so that the hook is not called inside ask. False: no memory. */
-static bool aioc_resolve_lookup_open(aioc_resolve *resolver, aioc_resolve_name *name)
+static bool aioc_dns_lookup_open(aioc_dns *resolver, aioc_dns_name *name)
 {
-    aioc_resolve_lookup *lookup =
-        (aioc_resolve_lookup *)aioc_memory_zalloc(resolver->memory, sizeof(aioc_resolve_lookup));
+    aioc_dns_lookup *lookup = (aioc_dns_lookup *)aioc_mem_zalloc(resolver->memory, sizeof(aioc_dns_lookup));
     if (!lookup) return false;
     lookup->resolver = resolver;
     lookup->name = name;
-    lookup->phase = AIOC_RESOLVE_STARTING;
-    lookup->timer.fire = aioc_resolve_lookup_fire;
+    lookup->phase = AIOC_DNS_STARTING;
+    lookup->timer.fire = aioc_dns_lookup_fire;
     lookup->timer.owner = lookup;
-    aioc_resolve_query_init(lookup, AIOC_RESOLVE_SIX, AIOC_RESOLVE_AAAA);
-    aioc_resolve_query_init(lookup, AIOC_RESOLVE_FOUR, AIOC_RESOLVE_A);
+    aioc_dns_query_init(lookup, AIOC_DNS_SIX, AIOC_DNS_AAAA);
+    aioc_dns_query_init(lookup, AIOC_DNS_FOUR, AIOC_DNS_A);
     aioc_platform_timer_start(resolver->reactor, &lookup->timer, resolver->reactor->now_us);
     name->lookup = lookup;
     return true;
 }
 
-static aioc_resolve_lookup *aioc_resolve_lookup_find(aioc_resolve *resolver, uint64_t question)
+static aioc_dns_lookup *aioc_dns_lookup_find(aioc_dns *resolver, uint64_t question)
 {
-    aioc_resolve_name *name;
+    aioc_dns_name *name;
     for (name = resolver->first; name; name = name->next) {
-        aioc_resolve_lookup *lookup = name->lookup;
-        if (lookup && lookup->phase == AIOC_RESOLVE_AT_HOST && lookup->question == question) return lookup;
+        aioc_dns_lookup *lookup = name->lookup;
+        if (lookup && lookup->phase == AIOC_DNS_AT_HOST && lookup->question == question) return lookup;
     }
     return NULL;
 }
@@ -5760,11 +5748,11 @@ static aioc_resolve_lookup *aioc_resolve_lookup_find(aioc_resolve *resolver, uin
 /* The host's answer to a question of its hook, from inside the hook or from anywhere; count 0: there is no such name.
  * The order of the addresses is kept. They are handed out later, from the reactor. 0; E_ARGUMENT: nobody waits for the
  * answer to that question, or an address is of no family. */
-static int aioc_resolve_answer(aioc_resolve *resolver, uint64_t question, const aiocosmos_address *addresses,
-                               size_t count, uint32_t ttl_s)
+static int aioc_dns_answer(aioc_dns *resolver, uint64_t question, const aiocosmos_address *addresses,
+                           size_t count, uint32_t ttl_s)
 {
-    aioc_resolve_lookup *lookup = aioc_resolve_lookup_find(resolver, question);
-    aioc_resolve_name *name;
+    aioc_dns_lookup *lookup = aioc_dns_lookup_find(resolver, question);
+    aioc_dns_name *name;
     size_t i;
     for (i = 0; i < count; i++) {
         if (addresses[i].family != 4 && addresses[i].family != 6) return AIOCOSMOS_E_ARGUMENT;
@@ -5772,15 +5760,15 @@ static int aioc_resolve_answer(aioc_resolve *resolver, uint64_t question, const 
     if (!lookup) return AIOCOSMOS_E_ARGUMENT;
     name = lookup->name;
     if (count == 0) {
-        aioc_resolve_name_set_none(resolver, name, "does not exist", "the host's resolver", "");
+        aioc_dns_name_set_none(resolver, name, "does not exist", "the host's resolver", "");
     } else {
-        name->count = count < AIOC_RESOLVE_ADDRESSES_MAX ? count : AIOC_RESOLVE_ADDRESSES_MAX;
+        name->count = count < AIOC_DNS_ADDRESSES_MAX ? count : AIOC_DNS_ADDRESSES_MAX;
         memcpy(name->addresses, addresses, name->count * sizeof *addresses);
         for (i = 0; i < name->count; i++) name->addresses[i].port = 0;
-        name->expires_us = aioc_resolve_after(resolver, aioc_resolve_hold(ttl_s));
-        name->stale_until_us = name->expires_us + (uint64_t)AIOC_RESOLVE_STALE_MAX_S * 1000000u;
+        name->expires_us = aioc_dns_after(resolver, aioc_dns_hold(ttl_s));
+        name->stale_until_us = name->expires_us + (uint64_t)AIOC_DNS_STALE_MAX_S * 1000000u;
     }
-    lookup->phase = AIOC_RESOLVE_ANSWERED;
+    lookup->phase = AIOC_DNS_ANSWERED;
     aioc_platform_timer_start(resolver->reactor, &lookup->timer, resolver->reactor->now_us);
     return 0;
 }
@@ -5789,24 +5777,24 @@ static int aioc_resolve_answer(aioc_resolve *resolver, uint64_t question, const 
 
 /* The name of a host that has been checked, as the most recently used. When there are too many, the least recently used
  * for which no look-up goes on makes room for it. 0, E_NOMEM or E_DNS: too many look-ups. */
-static int aioc_resolve_name_get(aioc_resolve *resolver, aiocosmos_str host, aioc_resolve_name **out)
+static int aioc_dns_name_get(aioc_dns *resolver, aiocosmos_str host, aioc_dns_name **out)
 {
-    aioc_resolve_name **at = &resolver->first, **idle = NULL, *name;
+    aioc_dns_name **at = &resolver->first, **idle = NULL, *name;
     size_t i, count = 0;
     bool known;
-    for (; *at && !aioc_memory_same_nocase(aioc_memory_str((*at)->host), host); at = &(*at)->next) {
+    for (; *at && !aioc_mem_same_nocase(aioc_mem_str((*at)->host), host); at = &(*at)->next) {
         if (!(*at)->lookup) idle = at;
         count++;
     }
     known = *at != NULL;
-    if (count == AIOC_RESOLVE_NAMES_MAX) at = idle;
+    if (count == AIOC_DNS_NAMES_MAX) at = idle;
     if (!at) return AIOCOSMOS_E_DNS;
-    name = *at ? *at : (aioc_resolve_name *)aioc_memory_alloc(resolver->memory, sizeof *name);
+    name = *at ? *at : (aioc_dns_name *)aioc_mem_alloc(resolver->memory, sizeof *name);
     if (!name) return AIOCOSMOS_E_NOMEM;
     if (*at) *at = name->next;
     if (!known) {
         memset(name, 0, sizeof *name);
-        for (i = 0; i < host.len; i++) name->host[i] = aioc_memory_lower(host.ptr[i]);
+        for (i = 0; i < host.len; i++) name->host[i] = aioc_mem_lower(host.ptr[i]);
     }
     name->next = resolver->first;
     resolver->first = name;
@@ -5814,30 +5802,29 @@ static int aioc_resolve_name_get(aioc_resolve *resolver, aiocosmos_str host, aio
     return 0;
 }
 
-static int aioc_resolve_refuse(aioc_resolve *resolver, int result, aiocosmos_str host, const char *why,
-                               const char **error)
+static int aioc_dns_refuse(aioc_dns *resolver, int result, aiocosmos_str host, const char *why, const char **error)
 {
-    aioc_memory_print(resolver->error, sizeof resolver->error, "\"%.*s\" %s",
-                      (int)(host.len < AIOC_RESOLVE_HOST_MAX ? host.len : AIOC_RESOLVE_HOST_MAX), host.ptr, why);
+    aioc_mem_print(resolver->error, sizeof resolver->error, "\"%.*s\" %s",
+                   (int)(host.len < AIOC_DNS_HOST_MAX ? host.len : AIOC_DNS_HOST_MAX), host.ptr, why);
     *error = resolver->error;
     return result;
 }
 
 /* The answers that need nobody. *out stays NULL: not one of these. */
-static int aioc_resolve_ask_nobody(aioc_resolve *resolver, aiocosmos_str host, const aiocosmos_address **out,
-                                   size_t *count, const char **error)
+static int aioc_dns_ask_nobody(aioc_dns *resolver, aiocosmos_str host, const aiocosmos_address **out,
+                               size_t *count, const char **error)
 {
     aiocosmos_str zone;
     if (aioc_text_host_address(host, &resolver->own[0], &zone)) {
-        if (zone.len > 0 && !aioc_resolve_zone(resolver, zone, &resolver->own[0].scope)) {
-            return aioc_resolve_refuse(resolver, AIOCOSMOS_E_DNS, host, "names a network interface that is not there",
-                                       error);
+        if (zone.len > 0 && !aioc_dns_zone(resolver, zone, &resolver->own[0].scope)) {
+            return aioc_dns_refuse(resolver, AIOCOSMOS_E_DNS, host, "names a network interface that is not there",
+                                   error);
         }
         *count = 1;
         *out = resolver->own;
-    } else if (aioc_resolve_host_local(host)) {
-        (void)aioc_text_address(aioc_memory_str("::1"), &resolver->own[0], &zone);
-        (void)aioc_text_address(aioc_memory_str("127.0.0.1"), &resolver->own[1], &zone);
+    } else if (aioc_dns_host_local(host)) {
+        (void)aioc_text_address(aioc_mem_str("::1"), &resolver->own[0], &zone);
+        (void)aioc_text_address(aioc_mem_str("127.0.0.1"), &resolver->own[1], &zone);
         *count = 2;
         *out = resolver->own;
     }
@@ -5845,13 +5832,13 @@ static int aioc_resolve_ask_nobody(aioc_resolve *resolver, aiocosmos_str host, c
 }
 
 /* Whether the name holds an answer now: fresh, or what the look-up that goes on has handed out so far. */
-static bool aioc_resolve_name_answers(const aioc_resolve *resolver, const aioc_resolve_name *name)
+static bool aioc_dns_name_answers(const aioc_dns *resolver, const aioc_dns_name *name)
 {
     return resolver->reactor->now_us < name->expires_us || (name->lookup && name->lookup->served);
 }
 
-static int aioc_resolve_name_result(const aioc_resolve_name *name, const aiocosmos_address **out, size_t *count,
-                                    const char **error)
+static int aioc_dns_name_result(const aioc_dns_name *name, const aiocosmos_address **out, size_t *count,
+                                const char **error)
 {
     if (name->count > 0) *out = name->addresses;
     else *error = name->error;
@@ -5859,52 +5846,52 @@ static int aioc_resolve_name_result(const aioc_resolve_name *name, const aiocosm
     return name->count > 0 ? 0 : AIOCOSMOS_E_DNS;
 }
 
-#define AIOC_RESOLVE_LATER 1
+#define AIOC_DNS_LATER 1
 
 /* The addresses of a host, port 0, in the order to try them; IPv6 literals may have brackets. 0: *out, lent until the
  * next call or the reactor's next turn. LATER: ask again when resolver->answered has changed, as the reactor will make
  * it. < 0: E_DNS or E_NOMEM, and *error is lent as *out is. Does not call the hook. */
-static int aioc_resolve_ask(aioc_resolve *resolver, const char *host, const aiocosmos_address **out, size_t *count,
-                            const char **error)
+static int aioc_dns_ask(aioc_dns *resolver, const char *host, const aiocosmos_address **out, size_t *count,
+                        const char **error)
 {
     const char *wrong, *no_memory = "could not be looked up: out of memory";
-    aiocosmos_str text = aioc_memory_str(host);
-    aioc_resolve_name *name;
+    aiocosmos_str text = aioc_mem_str(host);
+    aioc_dns_name *name;
     int result;
     *out = NULL;
     *count = 0;
     *error = NULL;
-    result = aioc_resolve_ask_nobody(resolver, text, out, count, error);
+    result = aioc_dns_ask_nobody(resolver, text, out, count, error);
     if (result < 0 || *out) return result;
-    wrong = aioc_resolve_host_wrong(text);
-    if (wrong) return aioc_resolve_refuse(resolver, AIOCOSMOS_E_DNS, text, wrong, error);
-    result = aioc_resolve_name_get(resolver, text, &name);
+    wrong = aioc_dns_host_wrong(text);
+    if (wrong) return aioc_dns_refuse(resolver, AIOCOSMOS_E_DNS, text, wrong, error);
+    result = aioc_dns_name_get(resolver, text, &name);
     if (result < 0) {
         wrong = result == AIOCOSMOS_E_NOMEM ? no_memory : "could not be looked up: too many other names are";
-        return aioc_resolve_refuse(resolver, result, text, wrong, error);
+        return aioc_dns_refuse(resolver, result, text, wrong, error);
     }
-    if (aioc_resolve_name_answers(resolver, name)) return aioc_resolve_name_result(name, out, count, error);
+    if (aioc_dns_name_answers(resolver, name)) return aioc_dns_name_result(name, out, count, error);
     if (!name->lookup) {
-        if (!resolver->ask) result = aioc_resolve_hosts(resolver, name);
-        if (result > 0) return aioc_resolve_name_result(name, out, count, error);
-        if (result < 0 || !aioc_resolve_lookup_open(resolver, name)) {
-            return aioc_resolve_refuse(resolver, AIOCOSMOS_E_NOMEM, text, no_memory, error);
+        if (!resolver->ask) result = aioc_dns_hosts(resolver, name);
+        if (result > 0) return aioc_dns_name_result(name, out, count, error);
+        if (result < 0 || !aioc_dns_lookup_open(resolver, name)) {
+            return aioc_dns_refuse(resolver, AIOCOSMOS_E_NOMEM, text, no_memory, error);
         }
     }
-    return AIOC_RESOLVE_LATER;
+    return AIOC_DNS_LATER;
 }
 
 /* Whoever asks next has the name looked up again. What was known stays, for when nobody answers. */
-static void aioc_resolve_forget(aioc_resolve *resolver, const char *host)
+static void aioc_dns_forget(aioc_dns *resolver, const char *host)
 {
-    aioc_resolve_name *name;
+    aioc_dns_name *name;
     for (name = resolver->first; name; name = name->next)
-        if (aioc_memory_same_nocase(aioc_memory_str(name->host), aioc_memory_str(host))) name->expires_us = 0;
+        if (aioc_mem_same_nocase(aioc_mem_str(name->host), aioc_mem_str(host))) name->expires_us = 0;
 }
 
 /* ask: the host's hook, called from the reactor. NULL: names are looked up here. */
-static void aioc_resolve_open(aioc_resolve *resolver, aioc_platform_reactor *reactor, aioc_memory *memory,
-                              void (*ask)(void *user, const char *host, uint64_t question), void *user)
+static void aioc_dns_open(aioc_dns *resolver, aioc_platform_reactor *reactor, aioc_mem *memory,
+                          void (*ask)(void *user, const char *host, uint64_t question), void *user)
 {
     memset(resolver, 0, sizeof *resolver);
     resolver->reactor = reactor;
@@ -5913,13 +5900,13 @@ static void aioc_resolve_open(aioc_resolve *resolver, aioc_platform_reactor *rea
     resolver->ask_user = user;
 }
 
-static void aioc_resolve_close(aioc_resolve *resolver)
+static void aioc_dns_close(aioc_dns *resolver)
 {
     while (resolver->first) {
-        aioc_resolve_name *name = resolver->first;
-        if (name->lookup) aioc_resolve_lookup_free(name->lookup);
+        aioc_dns_name *name = resolver->first;
+        if (name->lookup) aioc_dns_lookup_free(name->lookup);
         resolver->first = name->next;
-        aioc_memory_free(resolver->memory, name, sizeof *name);
+        aioc_mem_free(resolver->memory, name, sizeof *name);
     }
 }
 /*==============================================================================
@@ -5991,13 +5978,13 @@ struct aioc_tls_session {  /* the part of a session that every TLS has */
 struct aioc_tls_table {
     /* Reads the certificates of a PEM text. Those that are broken, or have a key that cannot be used, are skipped and
      * counted. 0; E_ARGUMENT: not one is left; E_NOMEM. err: why. */
-    int  (*trust_open)(aioc_tls_trust *trust, aioc_memory *memory, const char *pem, size_t len, char *err, size_t cap);
-    void (*trust_close)(aioc_tls_trust *trust, aioc_memory *memory);
+    int  (*trust_open)(aioc_tls_trust *trust, aioc_mem *memory, const char *pem, size_t len, char *err, size_t cap);
+    void (*trust_close)(aioc_tls_trust *trust, aioc_mem *memory);
     /* host: a name, or an IPv4 or IPv6 literal. wall_s: the time that certificates are judged by. NULL: no memory. Any
      * other failure is a session in the state FAILED. The first bytes to send wait at once. */
-    aioc_tls_session *(*open)(aioc_memory *memory, const aioc_tls_config *config, aioc_tls_resumption *resumption,
+    aioc_tls_session *(*open)(aioc_mem *memory, const aioc_tls_config *config, aioc_tls_resumption *resumption,
                               const char *host, int64_t wall_s, const unsigned char entropy[32]);
-    void (*close)(aioc_memory *memory, aioc_tls_session *session);
+    void (*close)(aioc_mem *memory, aioc_tls_session *session);
     /* Where ciphertext may be put; NULL and 0: use the plaintext first (or there is nothing more to receive). */
     unsigned char *(*receive_room)(aioc_tls_session *session, size_t *len);
     void (*received)(aioc_tls_session *session, size_t len);
@@ -6190,7 +6177,7 @@ static size_t aioc_tls_ip(const char *host, unsigned char out[16])
 {
     aiocosmos_address address;
     aiocosmos_str zone;
-    if (!aioc_text_host_address(aioc_memory_str(host), &address, &zone)) return 0;
+    if (!aioc_text_host_address(aioc_mem_str(host), &address, &zone)) return 0;
     memcpy(out, address.ip, 16);
     return address.family == 4 ? 4 : 16;
 }
@@ -6206,7 +6193,7 @@ static bool aioc_tls_name_matches(aioc_tls_der pattern, const char *host, size_t
         if (!dot || dot == host || !memchr(want.ptr + 1, '.', want.len - 1)) return false;
         have = aioc_text_view(dot, len - (size_t)(dot - host));
     }
-    return want.len > 0 && aioc_memory_same_nocase(want, have);
+    return want.len > 0 && aioc_mem_same_nocase(want, have);
 }
 
 /*--- Trust ---*/
@@ -6268,19 +6255,19 @@ static size_t aioc_tls_key_bytes(const br_x509_pkey *key)
     return key->key_type == BR_KEYTYPE_RSA ? key->key.rsa.nlen + key->key.rsa.elen : key->key.ec.qlen;
 }
 
-static bool aioc_tls_trust_add(aioc_tls_trust *trust, aioc_memory *memory, aioc_tls_reader *reader)
+static bool aioc_tls_trust_add(aioc_tls_trust *trust, aioc_mem *memory, aioc_tls_reader *reader)
 {
     br_x509_pkey *key = br_x509_decoder_get_pkey(&reader->decoder);
     br_x509_trust_anchor *anchor;
     unsigned char *bytes;
     if (trust->count == trust->cap) {
         size_t cap = trust->cap ? trust->cap * 2 : 16;
-        void *grown = aioc_memory_resize(memory, trust->anchors, trust->cap * sizeof *anchor, cap * sizeof *anchor);
+        void *grown = aioc_mem_resize(memory, trust->anchors, trust->cap * sizeof *anchor, cap * sizeof *anchor);
         if (!grown) return false;
         trust->anchors = grown;
         trust->cap = cap;
     }
-    bytes = (unsigned char *)aioc_memory_alloc(memory, reader->name_len + aioc_tls_key_bytes(key));
+    bytes = (unsigned char *)aioc_mem_alloc(memory, reader->name_len + aioc_tls_key_bytes(key));
     if (!bytes) return false;
     anchor = (br_x509_trust_anchor *)trust->anchors + trust->count++;
     memset(anchor, 0, sizeof *anchor);
@@ -6301,14 +6288,14 @@ static bool aioc_tls_trust_add(aioc_tls_trust *trust, aioc_memory *memory, aioc_
     return true;
 }
 
-static void aioc_tls_bear_trust_close(aioc_tls_trust *trust, aioc_memory *memory)
+static void aioc_tls_bear_trust_close(aioc_tls_trust *trust, aioc_mem *memory)
 {
     br_x509_trust_anchor *anchors = (br_x509_trust_anchor *)trust->anchors;
     size_t i;
     for (i = 0; i < trust->count; i++) {
-        aioc_memory_free(memory, anchors[i].dn.data, anchors[i].dn.len + aioc_tls_key_bytes(&anchors[i].pkey));
+        aioc_mem_free(memory, anchors[i].dn.data, anchors[i].dn.len + aioc_tls_key_bytes(&anchors[i].pkey));
     }
-    aioc_memory_free(memory, anchors, trust->cap * sizeof *anchors);
+    aioc_mem_free(memory, anchors, trust->cap * sizeof *anchors);
     memset(trust, 0, sizeof *trust);
 }
 
@@ -6325,7 +6312,7 @@ static const char *aioc_tls_find(const char *text, const char *end, const char *
     return NULL;
 }
 
-static int aioc_tls_bear_trust_open(aioc_tls_trust *trust, aioc_memory *memory, const char *pem, size_t len, char *err,
+static int aioc_tls_bear_trust_open(aioc_tls_trust *trust, aioc_mem *memory, const char *pem, size_t len, char *err,
                                     size_t cap)
 {
     static const char begin[] = "-----BEGIN CERTIFICATE-----", finish[] = "-----END CERTIFICATE-----";
@@ -6344,16 +6331,16 @@ static int aioc_tls_bear_trust_open(aioc_tls_trust *trust, aioc_memory *memory, 
             trust->skipped++;
         } else if (!aioc_tls_trust_add(trust, memory, &reader)) {
             aioc_tls_bear_trust_close(trust, memory);
-            (void)aioc_memory_print(err, cap, "no memory for the trusted certificates");
+            (void)aioc_mem_print(err, cap, "no memory for the trusted certificates");
             return AIOCOSMOS_E_NOMEM;
         }
     }
     if (trust->count > 0) return 0;
     if (trust->skipped == 0) {
-        (void)aioc_memory_print(err, cap, "trusted certificates: no \"BEGIN CERTIFICATE\" in the text");
+        (void)aioc_mem_print(err, cap, "trusted certificates: no \"BEGIN CERTIFICATE\" in the text");
     } else {
-        (void)aioc_memory_print(err, cap, "trusted certificates: none of the %llu can be used",
-                                (unsigned long long)trust->skipped);
+        (void)aioc_mem_print(err, cap, "trusted certificates: none of the %llu can be used",
+                             (unsigned long long)trust->skipped);
     }
     return AIOCOSMOS_E_ARGUMENT;
 }
@@ -6383,7 +6370,7 @@ struct aioc_tls_bear {
     br_ssl_client_context client;
     br_ec_impl curves;  /* those of the key exchange */
     aioc_tls_judge judge;
-    aioc_memory *memory;
+    aioc_mem *memory;
     const aioc_tls_trust *trust;
     aioc_tls_resumption *resumption;
     int64_t wall_s;
@@ -6420,7 +6407,7 @@ static void aioc_tls_say(aioc_tls_bear *session, const char *text)
 static void aioc_tls_say_number(aioc_tls_bear *session, const char *before, unsigned number, const char *behind)
 {
     char text[80];
-    aioc_memory_print(text, sizeof text, "%s%u%s", before, number, behind);
+    aioc_mem_print(text, sizeof text, "%s%u%s", before, number, behind);
     aioc_tls_say(session, text);
 }
 
@@ -6642,7 +6629,7 @@ static void aioc_tls_judge_certificate(aioc_tls_judge *judge)
 
 static void aioc_tls_judge_drop(aioc_tls_judge *judge)
 {
-    aioc_memory_free(judge->session->memory, judge->der, judge->der_size);
+    aioc_mem_free(judge->session->memory, judge->der, judge->der_size);
     judge->der = NULL;
     judge->der_len = judge->der_size = 0;
 }
@@ -6677,7 +6664,7 @@ static void aioc_tls_judge_start(const br_x509_class **self, uint32_t length)
     } else if (length == 0 || length > AIOC_TLS_CERTIFICATE_MAX) {
         aioc_tls_judge_refuse(judge, BR_ERR_X509_LIMIT_EXCEEDED, "the server sent an empty or too large certificate");
     } else {
-        judge->der = (unsigned char *)aioc_memory_alloc(judge->session->memory, length);
+        judge->der = (unsigned char *)aioc_mem_alloc(judge->session->memory, length);
         judge->der_size = judge->der ? length : 0;
         if (judge->der) return;
         aioc_tls_judge_refuse(judge, BR_ERR_X509_LIMIT_EXCEEDED, "no memory for the server's certificate");
@@ -6792,7 +6779,7 @@ static void aioc_tls_learn(aioc_tls_bear *session, int error)
     aioc_tls_resumption *resumption = session->resumption;
     if (session->offered) {  /* perhaps it was that: the next handshake is a full one */
         resumption->have = false;
-        aioc_memory_wipe(resumption->saved, sizeof resumption->saved);
+        aioc_mem_wipe(resumption->saved, sizeof resumption->saved);
         session->base.again = true;
     } else if (error == BR_ERR_RECV_FATAL_ALERT + 40 && session->judge.count == 0 && resumption &&
                !resumption->all_curves) {
@@ -6838,7 +6825,7 @@ static void aioc_tls_bear_save(aioc_tls_bear *session)
     resumption->have = parameters.session_id_len > 0;
     resumption->expires_s = session->wall_s + AIOC_TLS_SAVED_S;
     memcpy(resumption->saved, &parameters, sizeof parameters);
-    aioc_memory_wipe(&parameters, sizeof parameters);
+    aioc_mem_wipe(&parameters, sizeof parameters);
 }
 
 /* Follows the engine after everything that may have moved it. */
@@ -6940,19 +6927,19 @@ static void aioc_tls_bear_start(aioc_tls_bear *session, const unsigned char entr
         br_ssl_session_parameters parameters;
         memcpy(&parameters, resumption->saved, sizeof parameters);
         br_ssl_engine_set_session_parameters(engine, &parameters);
-        aioc_memory_wipe(&parameters, sizeof parameters);
+        aioc_mem_wipe(&parameters, sizeof parameters);
     }
     /* RFC 6066 3: an address is no name for the server name indication. */
     br_ssl_client_reset(&session->client, session->ip_len > 0 ? NULL : session->host, session->offered);
     aioc_tls_bear_settle(session);
 }
 
-static aioc_tls_session *aioc_tls_bear_open(aioc_memory *memory, const aioc_tls_config *config,
+static aioc_tls_session *aioc_tls_bear_open(aioc_mem *memory, const aioc_tls_config *config,
                                             aioc_tls_resumption *resumption, const char *host, int64_t wall_s,
                                             const unsigned char entropy[32])
 {
     static const aioc_tls_trust nobody = {NULL, 0, 0, 0};
-    aioc_tls_bear *session = (aioc_tls_bear *)aioc_memory_alloc(memory, sizeof *session);
+    aioc_tls_bear *session = (aioc_tls_bear *)aioc_mem_alloc(memory, sizeof *session);
     if (!session) return NULL;
     memset(session, 0, offsetof(aioc_tls_bear, in));
     session->base.table = config->table;
@@ -6973,12 +6960,12 @@ static aioc_tls_session *aioc_tls_bear_open(aioc_memory *memory, const aioc_tls_
     return &session->base;
 }
 
-static void aioc_tls_bear_close(aioc_memory *memory, aioc_tls_session *base)
+static void aioc_tls_bear_close(aioc_mem *memory, aioc_tls_session *base)
 {
     aioc_tls_bear *session = (aioc_tls_bear *)base;
     aioc_tls_judge_drop(&session->judge);
-    aioc_memory_wipe(session, sizeof *session);
-    aioc_memory_free(memory, session, sizeof *session);
+    aioc_mem_wipe(session, sizeof *session);
+    aioc_mem_free(memory, session, sizeof *session);
 }
 
 static unsigned char *aioc_tls_bear_receive_room(aioc_tls_session *base, size_t *len)
@@ -7124,12 +7111,12 @@ enum {  /* aioc_http_parser.phase: what the next byte belongs to */
 };
 
 typedef struct aioc_http_parser {
-    aioc_memory *memory;
+    aioc_mem *memory;
     const aioc_http_names *names;
     size_t head_max, body_max;
     size_t spare;                   /* of the memory, not for this answer: another may need it */
     aioc_http_response response;
-    aioc_memory_buffer head, body;  /* of a response that does not come in one piece */
+    aioc_mem_buffer head, body;     /* of a response that does not come in one piece */
     size_t line, scan;              /* in the head: where its current line begins, and where to look for its end */
     uint64_t length;                /* by Content-Length */
     size_t left;                    /* bytes of the body, or of the chunk, that are still to come */
@@ -7167,7 +7154,7 @@ static aiocosmos_str aioc_http_name(const aioc_http_parser *parser, unsigned pla
 {
     static const char *const framing[] = { "content-length", "transfer-encoding", "connection" };
     if (place < AIOC_HTTP_WANTED_MAX) return parser->names->names[place];
-    return aioc_memory_str(framing[place - AIOC_HTTP_WANTED_MAX]);
+    return aioc_mem_str(framing[place - AIOC_HTTP_WANTED_MAX]);
 }
 
 /* Names of one service begin alike: length, middle and end tell them apart. */
@@ -7251,7 +7238,7 @@ static aioc_http_state aioc_http_transfer_encoding(aioc_http_parser *parser, aio
 {
     aiocosmos_str element;
     while (aioc_http_next(&value, &element)) {
-        if (parser->chunked || !aioc_memory_same_nocase(element, aioc_memory_str("chunked")))
+        if (parser->chunked || !aioc_mem_same_nocase(element, aioc_mem_str("chunked")))
             return aioc_http_refuse(parser, "the answer has a Transfer-Encoding that was not asked for");
         parser->chunked = true;
     }
@@ -7262,8 +7249,8 @@ static void aioc_http_connection(aioc_http_parser *parser, aiocosmos_str value)
 {
     aiocosmos_str element;
     while (aioc_http_next(&value, &element)) {
-        if (aioc_memory_same_nocase(element, aioc_memory_str("close"))) parser->close = true;
-        if (aioc_memory_same_nocase(element, aioc_memory_str("keep-alive"))) parser->keep = true;
+        if (aioc_mem_same_nocase(element, aioc_mem_str("close"))) parser->close = true;
+        if (aioc_mem_same_nocase(element, aioc_mem_str("keep-alive"))) parser->keep = true;
     }
 }
 
@@ -7359,26 +7346,26 @@ static void aioc_http_rebase(aioc_http_parser *parser, const char *from, const c
     }
 }
 
-/* As aioc_memory_reserve(), but leaves what is to be spared. */
-static bool aioc_http_reserve(aioc_http_parser *parser, aioc_memory_buffer *buffer, size_t extra)
+/* As aioc_mem_reserve(), but leaves what is to be spared. */
+static bool aioc_http_reserve(aioc_http_parser *parser, aioc_mem_buffer *buffer, size_t extra)
 {
-    const aioc_memory *memory = parser->memory;
+    const aioc_mem *memory = parser->memory;
     size_t used = memory->used - memory->kept, room = memory->max > used ? memory->max - used : 0;
     if (parser->spare > 0 && extra > buffer->cap - buffer->len &&
         (room < parser->spare || room - parser->spare < buffer->cap * 2 + extra)) return false;
-    return aioc_memory_reserve(parser->memory, buffer, extra);
+    return aioc_mem_reserve(parser->memory, buffer, extra);
 }
 
 /* Appends to the head that is being collected. before: where the head was until now. */
 static bool aioc_http_keep(aioc_http_parser *parser, const char *before, const char *bytes, size_t len)
 {
-    aioc_memory_buffer grown = { NULL, 0, 0 };
+    aioc_mem_buffer grown = { NULL, 0, 0 };
     if (parser->head.cap - parser->head.len < len) {
         if (!aioc_http_reserve(parser, &grown, parser->head.len * 2 + len)) return false;
         if (parser->head.len) memcpy(grown.data, parser->head.data, parser->head.len);
         grown.len = parser->head.len;
         aioc_http_rebase(parser, before, grown.data);
-        aioc_memory_buffer_free(parser->memory, &parser->head);
+        aioc_mem_buffer_free(parser->memory, &parser->head);
         parser->head = grown;
     }
     memcpy(parser->head.data + parser->head.len, bytes, len);
@@ -7389,8 +7376,8 @@ static bool aioc_http_keep(aioc_http_parser *parser, const char *before, const c
 /* Forgets the head so far, and the body with it: then the parser holds no memory. */
 static void aioc_http_reset(aioc_http_parser *parser)
 {
-    if (parser->head.cap) aioc_memory_buffer_free(parser->memory, &parser->head);
-    if (parser->body.cap) aioc_memory_buffer_free(parser->memory, &parser->body);
+    if (parser->head.cap) aioc_mem_buffer_free(parser->memory, &parser->head);
+    if (parser->body.cap) aioc_mem_buffer_free(parser->memory, &parser->body);
     memset(parser->response.wanted, 0, parser->names->count * sizeof parser->response.wanted[0]);
     parser->response.head = parser->response.body = aioc_text_view(NULL, 0);
     parser->phase = AIOC_HTTP_HEAD;
@@ -7649,7 +7636,7 @@ static aioc_http_state aioc_http_feed_chunks(aioc_http_parser *parser, const cha
 /*--- The parser as others see it ---*/
 
 /* names must outlive the parser. */
-static void aioc_http_open(aioc_http_parser *parser, aioc_memory *memory, const aioc_http_names *names, size_t head_max,
+static void aioc_http_open(aioc_http_parser *parser, aioc_mem *memory, const aioc_http_names *names, size_t head_max,
                            size_t body_max)
 {
     unsigned place;
@@ -7723,7 +7710,7 @@ static bool aioc_http_grows(const aioc_http_parser *parser)
  * before, so that whatever is put there has its place. 0: nowhere. */
 static size_t aioc_http_room(aioc_http_parser *parser, char **where)
 {
-    aioc_memory_buffer *body = &parser->body;
+    aioc_mem_buffer *body = &parser->body;
     bool grows = aioc_http_grows(parser);
     size_t more = grows && body->cap - body->len < 4096 ? 16384 : 0;
     while (more > 0 && !aioc_http_reserve(parser, body, more)) more /= 4;
@@ -7746,10 +7733,10 @@ static bool aioc_http_take_body(aioc_http_parser *parser, char **ptr, size_t *si
 /* The value of the first header of this name, in any case; ptr NULL: there is none. */
 static aiocosmos_str aioc_http_header(aiocosmos_str head, const char *name)
 {
-    aiocosmos_str wanted = aioc_memory_str(name), line;
+    aiocosmos_str wanted = aioc_mem_str(name), line;
     while (aioc_text_split(&head, '\n', &line)) {
         if (line.len <= wanted.len || line.ptr[wanted.len] != ':') continue;
-        if (!aioc_memory_same_nocase(aioc_text_view(line.ptr, wanted.len), wanted)) continue;
+        if (!aioc_mem_same_nocase(aioc_text_view(line.ptr, wanted.len), wanted)) continue;
         return aioc_text_trim(aioc_text_behind(line, wanted.len + 1));
     }
     return aioc_text_view(NULL, 0);
@@ -7759,7 +7746,7 @@ static aiocosmos_str aioc_http_header(aiocosmos_str head, const char *name)
 static void aioc_http_drain(aioc_http_parser *parser)
 {
     parser->draining = true;
-    if (parser->body.cap) aioc_memory_buffer_free(parser->memory, &parser->body);
+    if (parser->body.cap) aioc_mem_buffer_free(parser->memory, &parser->body);
 }
 
 /*==============================================================================
@@ -7895,8 +7882,8 @@ struct aioc_pool_connection {
 
 struct aioc_pool {
     aioc_platform_reactor *reactor;
-    aioc_memory *memory;
-    aioc_resolve *resolver;
+    aioc_mem *memory;
+    aioc_dns *resolver;
     char *scratch;  /* what has no place of its own is received here */
     size_t scratch_size;
     aioc_pool_connection *holder;  /* whose bytes lie in it, waiting for memory */
@@ -7953,8 +7940,8 @@ static const char *aioc_pool_say(aioc_pool *pool, const char *what, const char *
 {
     const char *host = pool->options.host;
     bool bare = host[0] != '[' && strchr(host, ':') != NULL;
-    aioc_memory_print(pool->message, sizeof pool->message, bare ? "%s[%s]:%u: %s" : "%s%s:%u: %s", what, host,
-                      (unsigned)pool->options.port, why);
+    aioc_mem_print(pool->message, sizeof pool->message, bare ? "%s[%s]:%u: %s" : "%s%s:%u: %s", what, host,
+                   (unsigned)pool->options.port, why);
     return pool->message;
 }
 
@@ -8004,7 +7991,7 @@ static void aioc_pool_dial_free(aioc_pool_connection *connection)
     if (!dial) return;
     for (i = 0; i < dial->count; i++) aioc_platform_hang_up(pool->reactor, &dial->tries[i].source);
     aioc_platform_timer_stop(pool->reactor, &dial->stagger);
-    aioc_memory_free(pool->memory, dial, sizeof *dial);
+    aioc_mem_free(pool->memory, dial, sizeof *dial);
     connection->dial = NULL;
 }
 
@@ -8055,7 +8042,7 @@ static void aioc_pool_close_connection(aioc_pool_connection *connection)
     aioc_http_reset(&connection->http);
     if (pool->holder == connection) pool->holder = NULL;
     aioc_pool_sate(connection);
-    aioc_memory_free(pool->memory, connection, sizeof *connection);
+    aioc_mem_free(pool->memory, connection, sizeof *connection);
 }
 
 /*--- The end of an exchange ---*/
@@ -8144,7 +8131,7 @@ static void aioc_pool_doom(aioc_pool *pool, uint64_t number, const aioc_pool_out
     if (aioc_pool_is_doomed(pool)) return;
     pool->doom = *outcome;
     pool->doom_number = number;
-    aioc_memory_print(pool->doom_message, sizeof pool->doom_message, "%s", outcome->message);
+    aioc_mem_print(pool->doom_message, sizeof pool->doom_message, "%s", outcome->message);
 }
 
 /* Ends an exchange of the queue. */
@@ -8222,11 +8209,11 @@ static void aioc_pool_dial_failed(aioc_pool_connection *connection, size_t which
     char place[AIOC_TEXT_ADDRESS_MAX + 16];
     const char *host = pool->options.host;
     aioc_text_put_address(address, text);
-    aioc_memory_print(place, sizeof place, address->family == 6 ? "[%s]:%u" : "%s:%u", text, (unsigned)address->port);
+    aioc_mem_print(place, sizeof place, address->family == 6 ? "[%s]:%u" : "%s:%u", text, (unsigned)address->port);
     if (strcmp(host, text) == 0 || (host[0] == '[' && strncmp(host + 1, text, strlen(text)) == 0))
-        aioc_memory_print(pool->message, sizeof pool->message, "connect to %s %s", place, how);
+        aioc_mem_print(pool->message, sizeof pool->message, "connect to %s %s", place, how);
     else
-        aioc_memory_print(pool->message, sizeof pool->message, "connect to %s (%s) %s", host, place, how);
+        aioc_mem_print(pool->message, sizeof pool->message, "connect to %s (%s) %s", host, place, how);
     aioc_pool_open_failed(connection, AIOCOSMOS_E_CONNECT, pool->message);
 }
 
@@ -8351,7 +8338,7 @@ static void aioc_pool_begin_tls(aioc_pool_connection *connection)
     connection->tls = pool->options.tls_config->table->open(pool->memory, pool->options.tls_config, &pool->resumption,
                                                             pool->options.host,
                                                             platform->wall_ms(platform->user_data) / 1000, entropy);
-    aioc_memory_wipe(entropy, sizeof entropy);
+    aioc_mem_wipe(entropy, sizeof entropy);
     if (!connection->tls) {
         aioc_pool_open_failed_because(connection, AIOCOSMOS_E_NOMEM, what, "no memory for a session");
         return;
@@ -8471,7 +8458,7 @@ static void aioc_pool_dial_start(aioc_pool_connection *connection, const aiocosm
     size_t i, first = 0;
     aioc_pool_set_stage(connection, AIOC_POOL_CONNECTING);
     pool->resolving--;
-    dial = connection->dial = (aioc_pool_dial *)aioc_memory_zalloc(pool->memory, sizeof *dial);
+    dial = connection->dial = (aioc_pool_dial *)aioc_mem_zalloc(pool->memory, sizeof *dial);
     if (!dial) {
         aioc_pool_open_failed_because(connection, AIOCOSMOS_E_NOMEM, "connect to ", "no memory");
         return;
@@ -8505,9 +8492,9 @@ static void aioc_pool_look_up(aioc_pool *pool)
     const aiocosmos_address *addresses;
     const char *error;
     size_t count;
-    int result = aioc_resolve_ask(pool->resolver, pool->options.host, &addresses, &count, &error);
+    int result = aioc_dns_ask(pool->resolver, pool->options.host, &addresses, &count, &error);
     aioc_pool_connection *connection = pool->connections;
-    if (result == AIOC_RESOLVE_LATER) {
+    if (result == AIOC_DNS_LATER) {
         pool->asked = pool->resolver->answered;
         return;
     }
@@ -8515,7 +8502,7 @@ static void aioc_pool_look_up(aioc_pool *pool)
     if (result == 0) {
         aioc_pool_dial_start(connection, addresses, count);
     } else {
-        aioc_memory_print(pool->message, sizeof pool->message, "%s", error);
+        aioc_mem_print(pool->message, sizeof pool->message, "%s", error);
         aioc_pool_open_failed(connection, result, pool->message);
     }
 }
@@ -8525,7 +8512,7 @@ static void aioc_pool_open_timed_out(aioc_pool_connection *connection)
 {
     char how[96];
     unsigned limit_ms = connection->pool->options.connect_timeout_ms;
-    aioc_memory_print(how, sizeof how, "timed out after %u ms", limit_ms);
+    aioc_mem_print(how, sizeof how, "timed out after %u ms", limit_ms);
     switch (connection->stage) {
     case AIOC_POOL_RESOLVING:
         aioc_pool_open_failed_because(connection, AIOCOSMOS_E_DNS, "look up ", how);
@@ -8534,7 +8521,7 @@ static void aioc_pool_open_timed_out(aioc_pool_connection *connection)
         aioc_pool_dial_failed(connection, connection->dial->next - 1, how);
         break;
     default:
-        aioc_memory_print(how, sizeof how, "timed out after %u ms: does this port speak TLS?", limit_ms);
+        aioc_mem_print(how, sizeof how, "timed out after %u ms: does this port speak TLS?", limit_ms);
         aioc_pool_open_failed_because(connection, AIOCOSMOS_E_CONNECT, "TLS with ", how);
     }
 }
@@ -8553,7 +8540,7 @@ static void aioc_pool_timer_fire(aioc_platform_timer *timer)
 static aioc_pool_connection *aioc_pool_new_connection(aioc_pool *pool)
 {
     aioc_pool_connection *connection =
-        (aioc_pool_connection *)aioc_memory_zalloc(pool->memory, sizeof(aioc_pool_connection));
+        (aioc_pool_connection *)aioc_mem_zalloc(pool->memory, sizeof(aioc_pool_connection));
     const aioc_pool_options *options = &pool->options;
     if (!connection) return NULL;
     connection->pool = pool;
@@ -8719,7 +8706,7 @@ static void aioc_pool_ended(aioc_pool_connection *connection, int io, bool compl
 static void aioc_pool_share(aioc_pool_connection *connection)
 {
     const aioc_pool *pool = connection->pool;
-    size_t most = pool->options.body_max + pool->options.head_max + AIOC_MEMORY_LARGEST, spare = 0;
+    size_t most = pool->options.body_max + pool->options.head_max + AIOC_MEM_LARGEST, spare = 0;
     if (pool->grower && pool->grower != connection) {
         size_t has = pool->grower->http.body.cap;
         spare = has < most ? most - has : 1;
@@ -8914,11 +8901,11 @@ static void aioc_pool_ready(aioc_platform_source *source, unsigned ready)
 /*--- The pool as others see it ---*/
 
 /* scratch: the pool's alone. */
-static void aioc_pool_open(aioc_pool *pool, aioc_platform_reactor *reactor, aioc_memory *memory, aioc_resolve *resolver,
+static void aioc_pool_open(aioc_pool *pool, aioc_platform_reactor *reactor, aioc_mem *memory, aioc_dns *resolver,
                            char *scratch, size_t scratch_size, const aioc_pool_options *options)
 {
     const aiocosmos_platform *platform = reactor->platform;
-    AIOCOSMOS_ASSERT(strlen(options->host) < AIOC_RESOLVE_HOST_MAX);
+    AIOCOSMOS_ASSERT(strlen(options->host) < AIOC_DNS_HOST_MAX);
     memset(pool, 0, sizeof *pool);
     pool->reactor = reactor;
     pool->memory = memory;
@@ -8940,7 +8927,7 @@ static void aioc_pool_close(aioc_pool *pool)
     while (pool->connections) aioc_pool_close_connection(pool->connections);
     aioc_platform_timer_stop(pool->reactor, &pool->patience);
     aioc_platform_timer_stop(pool->reactor, &pool->idle_timer);
-    aioc_memory_wipe(&pool->resumption, sizeof pool->resumption);
+    aioc_mem_wipe(&pool->resumption, sizeof pool->resumption);
 }
 
 /* Queues; nothing is called back and nothing sent before aioc_pool_work. */
@@ -9010,7 +8997,7 @@ static bool aioc_pool_leave(aioc_pool *pool)
     }
     aioc_pool_retire_idle(pool, now_us);
     pool->preferred.family = 0;
-    aioc_resolve_forget(pool->resolver, pool->options.host);
+    aioc_dns_forget(pool->resolver, pool->options.host);
     return true;
 }
 
@@ -9167,23 +9154,23 @@ static bool aioc_protocol_id_ok(const char *id, size_t max_bytes, char *why, siz
     for (i = 0; i < len; i++) {
         unsigned char c = (unsigned char)id[i];
         if (c < ' ' || c == 127) {
-            aioc_memory_print(why, cap, "control character %u at byte %llu", (unsigned)c, aioc_protocol_ull(i));
+            aioc_mem_print(why, cap, "control character %u at byte %llu", (unsigned)c, aioc_protocol_ull(i));
             return false;
         }
         if (strchr("/\\?#", c)) {
-            aioc_memory_print(why, cap, "'%.*s' at byte %llu", 1, id + i, aioc_protocol_ull(i));
+            aioc_mem_print(why, cap, "'%.*s' at byte %llu", 1, id + i, aioc_protocol_ull(i));
             return false;
         }
     }
-    if (len == 0) aioc_memory_print(why, cap, "%s", id ? "empty" : "missing");
+    if (len == 0) aioc_mem_print(why, cap, "%s", id ? "empty" : "missing");
     else if (len > max_bytes)
-        aioc_memory_print(why, cap, "%llu bytes, at most %llu are allowed", aioc_protocol_ull(len),
-                          aioc_protocol_ull(max_bytes));
+        aioc_mem_print(why, cap, "%llu bytes, at most %llu are allowed", aioc_protocol_ull(len),
+                       aioc_protocol_ull(max_bytes));
     else if (id[len - 1] == ' ')
-        aioc_memory_print(why, cap, "a space at the end, byte %llu", aioc_protocol_ull(len - 1));
-    else if (strcmp(id, ".") == 0 || strcmp(id, "..") == 0) aioc_memory_print(why, cap, "'%s' is a step in a path", id);
+        aioc_mem_print(why, cap, "a space at the end, byte %llu", aioc_protocol_ull(len - 1));
+    else if (strcmp(id, ".") == 0 || strcmp(id, "..") == 0) aioc_mem_print(why, cap, "'%s' is a step in a path", id);
     else if (!aioc_json_utf8_ok(id, len, &bad_at))
-        aioc_memory_print(why, cap, "not UTF-8 at byte %llu", aioc_protocol_ull(bad_at));
+        aioc_mem_print(why, cap, "not UTF-8 at byte %llu", aioc_protocol_ull(bad_at));
     else return true;
     return false;
 }
@@ -9198,16 +9185,16 @@ static bool aioc_protocol_name_ok(const char *name, char *why, size_t cap)
         units += (c & 0xC0) == 0x80 ? 0u : c >= 0xF0 ? 2u : 1u;
     }
     if (units <= AIOC_PROTOCOL_NAME_MAX) return true;
-    aioc_memory_print(why, cap, "%llu characters, at most %d are allowed", aioc_protocol_ull(units),
-                      AIOC_PROTOCOL_NAME_MAX);
+    aioc_mem_print(why, cap, "%llu characters, at most %d are allowed", aioc_protocol_ull(units),
+                   AIOC_PROTOCOL_NAME_MAX);
     return false;
 }
 
 /* "/" and the link with each of its segments percent-encoded: the signature has the raw link, the path this one. */
-static bool aioc_protocol_append_path(aioc_memory *memory, aioc_memory_buffer *buffer, aiocosmos_str raw_link)
+static bool aioc_protocol_append_path(aioc_mem *memory, aioc_mem_buffer *buffer, aiocosmos_str raw_link)
 {
     aiocosmos_str segment;
-    if (raw_link.len > SIZE_MAX / 3 - 1 || !aioc_memory_reserve(memory, buffer, 3 * raw_link.len + 1)) return false;
+    if (raw_link.len > SIZE_MAX / 3 - 1 || !aioc_mem_reserve(memory, buffer, 3 * raw_link.len + 1)) return false;
     do {
         aioc_text_split(&raw_link, '/', &segment);
         buffer->data[buffer->len++] = '/';
@@ -9266,10 +9253,9 @@ static bool aioc_protocol_bad_string(const char *text, size_t len, char *why, si
 {
     size_t bad_at = 0;
     if (len > AIOC_PROTOCOL_PK_BYTES)
-        aioc_memory_print(why, cap, "%llu bytes, at most %d are allowed", aioc_protocol_ull(len),
-                          AIOC_PROTOCOL_PK_BYTES);
+        aioc_mem_print(why, cap, "%llu bytes, at most %d are allowed", aioc_protocol_ull(len), AIOC_PROTOCOL_PK_BYTES);
     else if (!aioc_json_utf8_ok(text, len, &bad_at))
-        aioc_memory_print(why, cap, "not UTF-8 at byte %llu", aioc_protocol_ull(bad_at));
+        aioc_mem_print(why, cap, "not UTF-8 at byte %llu", aioc_protocol_ull(bad_at));
     else return false;
     return true;
 }
@@ -9284,8 +9270,8 @@ static bool aioc_protocol_bad_integer(aiocosmos_str number, char *why, size_t ca
     for (i = 0; i < digits.len && digits.ptr[i] >= '0' && digits.ptr[i] <= '9'; i++) continue;
     if (i < digits.len) return false;  /* has a fraction or an exponent */
     if (aioc_text_parse_u64(digits, &magnitude) && magnitude <= (uint64_t)AIOC_PROTOCOL_EXACT) return false;
-    aioc_memory_print(why, cap, "%.*s is beyond 2^53, where doubles skip integers: use a string",
-                      number.len < 40 ? (int)number.len : 40, number.ptr);
+    aioc_mem_print(why, cap, "%.*s is beyond 2^53, where doubles skip integers: use a string",
+                   number.len < 40 ? (int)number.len : 40, number.ptr);
     return true;
 }
 
@@ -9297,13 +9283,13 @@ static bool aioc_protocol_bad_json(aiocosmos_str text, char *why, size_t cap)
     char string[AIOC_PROTOCOL_PK_BYTES + 1];
     aiocosmos_json value = aioc_protocol_scalar(text), unused;
     aiocosmos_str trimmed = aioc_text_view(value.ptr, value.len);
-    if (value.type == AIOCOSMOS_JSON_NONE) aioc_memory_print(why, cap, "empty, and not JSON");
-    else if (aioc_json_check(text.ptr, text.len, aioc_memory_str(""), &unused, &error, &error_at) < 0)
-        aioc_memory_print(why, cap, "not JSON at byte %llu: %s", aioc_protocol_ull(error_at), error ? error : "");
+    if (value.type == AIOCOSMOS_JSON_NONE) aioc_mem_print(why, cap, "empty, and not JSON");
+    else if (aioc_json_check(text.ptr, text.len, aioc_mem_str(""), &unused, &error, &error_at) < 0)
+        aioc_mem_print(why, cap, "not JSON at byte %llu: %s", aioc_protocol_ull(error_at), error ? error : "");
     else if (value.type == AIOCOSMOS_JSON_OBJ || value.type == AIOCOSMOS_JSON_ARR)
-        aioc_memory_print(why, cap, "an %s cannot be a key", value.type == AIOCOSMOS_JSON_OBJ ? "object" : "array");
+        aioc_mem_print(why, cap, "an %s cannot be a key", value.type == AIOCOSMOS_JSON_OBJ ? "object" : "array");
     else if (value.type == AIOCOSMOS_JSON_NUM && !aioc_json_number_parse(value.ptr, value.len, &number))
-        aioc_memory_print(why, cap, "a number beyond the range of doubles");
+        aioc_mem_print(why, cap, "a number beyond the range of doubles");
     else if (value.type == AIOCOSMOS_JSON_NUM) return aioc_protocol_bad_integer(trimmed, why, cap);
     else if (value.type == AIOCOSMOS_JSON_STR) {
         size_t len = aioc_json_get_str(value, string, sizeof string);
@@ -9330,16 +9316,16 @@ static bool aioc_protocol_bad_level(const aiocosmos_value *level, char *why, siz
         return aioc_protocol_bad_integer(text, why, cap);
     case AIOCOSMOS_VALUE_F64:
         if (level->f64 - level->f64 == 0) return false;
-        aioc_memory_print(why, cap, "NaN and infinities are not JSON");
+        aioc_mem_print(why, cap, "NaN and infinities are not JSON");
         return true;
     case AIOCOSMOS_VALUE_BOOL: case AIOCOSMOS_VALUE_NULL: case AIOCOSMOS_VALUE_NONE: return false;
-    default: aioc_memory_print(why, cap, "a value of no known type"); return true;
+    default: aioc_mem_print(why, cap, "a value of no known type"); return true;
     }
 }
 
 /* Appends the value of x-ms-documentdb-partitionkey: ["eu",42], a property that the item lacks as {}; in ASCII, as
  * header values are. 0; E_ARGUMENT and the reason in `why`; E_NOMEM. The buffer is as it was on failure. */
-static int aioc_protocol_pk_text(aioc_memory *memory, aioc_memory_buffer *buffer, const aiocosmos_pk *pk, char *why,
+static int aioc_protocol_pk_text(aioc_mem *memory, aioc_mem_buffer *buffer, const aiocosmos_pk *pk, char *why,
                                  size_t cap)
 {
     size_t i, count = 0, start = buffer->len;
@@ -9348,17 +9334,17 @@ static int aioc_protocol_pk_text(aioc_memory *memory, aioc_memory_buffer *buffer
     for (i = 0; i < AIOC_PROTOCOL_PK_LEVELS; i++) {
         if (pk->level[i].type == AIOCOSMOS_VALUE_UNSET) continue;
         if (count < i) {
-            aioc_memory_print(why, cap, "level %d is set, level %d is not", (int)i + 1, (int)count + 1);
+            aioc_mem_print(why, cap, "level %d is set, level %d is not", (int)i + 1, (int)count + 1);
             return AIOCOSMOS_E_ARGUMENT;
         }
         if (aioc_protocol_bad_level(&pk->level[i], reason, sizeof reason)) {
-            aioc_memory_print(why, cap, "level %d: %s", (int)i + 1, reason);
+            aioc_mem_print(why, cap, "level %d: %s", (int)i + 1, reason);
             return AIOCOSMOS_E_ARGUMENT;
         }
         count++;
     }
     if (count == 0) {
-        aioc_memory_print(why, cap, "no partition key is given");
+        aioc_mem_print(why, cap, "no partition key is given");
         return AIOCOSMOS_E_ARGUMENT;
     }
     for (i = 0; i < count && ok; i++) {
@@ -9369,10 +9355,9 @@ static int aioc_protocol_pk_text(aioc_memory *memory, aioc_memory_buffer *buffer
             value.str = scalar.ptr;
             value.len = scalar.len;
         }
-        ok = aioc_memory_append(memory, buffer, i ? "," : "[", 1) &&
-             aioc_json_append_value(memory, buffer, &value, true);
+        ok = aioc_mem_append(memory, buffer, i ? "," : "[", 1) && aioc_json_append_value(memory, buffer, &value, true);
     }
-    if (ok && aioc_memory_append(memory, buffer, "]", 1)) return 0;
+    if (ok && aioc_mem_append(memory, buffer, "]", 1)) return 0;
     buffer->len = start;
     return AIOCOSMOS_E_NOMEM;
 }
@@ -9388,7 +9373,7 @@ static size_t aioc_protocol_element_end(aiocosmos_str array, size_t at)
     return at;
 }
 
-static bool aioc_protocol_component(aiocosmos_json value, aioc_memory_buffer *texts, aiocosmos_value *out)
+static bool aioc_protocol_component(aiocosmos_json value, aioc_mem_buffer *texts, aiocosmos_value *out)
 {
     memset(out, 0, sizeof *out);
     switch (value.type) {
@@ -9412,7 +9397,7 @@ static bool aioc_protocol_component(aiocosmos_json value, aioc_memory_buffer *te
 }
 
 /* Undoes pk_text: the levels as plain values whose strings stand in `texts`. False: no such text, or no memory. */
-static bool aioc_protocol_pk_components(aioc_memory *memory, aioc_memory_buffer *texts, aiocosmos_str pk_text,
+static bool aioc_protocol_pk_components(aioc_mem *memory, aioc_mem_buffer *texts, aiocosmos_str pk_text,
                                         aiocosmos_value components[AIOC_PROTOCOL_PK_LEVELS], size_t *count)
 {
     const char *error;
@@ -9421,8 +9406,8 @@ static bool aioc_protocol_pk_components(aioc_memory *memory, aioc_memory_buffer 
     size_t at, end;
     *count = 0;
     if (array.type != AIOCOSMOS_JSON_ARR ||
-        aioc_json_check(array.ptr, array.len, aioc_memory_str(""), &unused, &error, &at) < 0 ||
-        !aioc_memory_reserve(memory, texts, array.len)) return false;  /* unescaped strings are no longer */
+        aioc_json_check(array.ptr, array.len, aioc_mem_str(""), &unused, &error, &at) < 0 ||
+        !aioc_mem_reserve(memory, texts, array.len)) return false;     /* unescaped strings are no longer */
     text = aioc_text_view(array.ptr, array.len);
     for (at = 1; at < text.len; at = end + 1) {
         aiocosmos_str element;
@@ -9482,8 +9467,8 @@ static int aioc_protocol_pk_from_document(aiocosmos_json document, const aiocosm
     size_t i;
     memset(pk, 0, sizeof *pk);
     if (path_count < 1 || path_count > AIOC_PROTOCOL_PK_LEVELS || document.type != AIOCOSMOS_JSON_OBJ) {
-        aioc_memory_print(why, cap, "%s", document.type != AIOCOSMOS_JSON_OBJ ? "the document is not an object"
-                                                                              : "a key has one to three paths");
+        aioc_mem_print(why, cap, "%s", document.type != AIOCOSMOS_JSON_OBJ ? "the document is not an object"
+                                                                           : "a key has one to three paths");
         return AIOCOSMOS_E_ARGUMENT;
     }
     for (i = 0; i < path_count; i++) {
@@ -9491,9 +9476,9 @@ static int aioc_protocol_pk_from_document(aiocosmos_json document, const aiocosm
         aiocosmos_json value;
         bool known = aioc_protocol_path_value(document, paths[i], &value);
         if (!known || value.type == AIOCOSMOS_JSON_OBJ || value.type == AIOCOSMOS_JSON_ARR) {
-            aioc_memory_print(why, cap, "the partition key path %.*s %s",
-                              (int)(paths[i].len < 256 ? paths[i].len : 256), paths[i].ptr,
-                              known ? "leads to an object or array, which cannot be a key" : "is malformed");
+            aioc_mem_print(why, cap, "the partition key path %.*s %s",
+                           (int)(paths[i].len < 256 ? paths[i].len : 256), paths[i].ptr,
+                           known ? "leads to an object or array, which cannot be a key" : "is malformed");
             return AIOCOSMOS_E_ARGUMENT;
         }
         level->type = value.type == AIOCOSMOS_JSON_NONE ? AIOCOSMOS_VALUE_NONE : AIOCOSMOS_VALUE_JSON;
@@ -9748,8 +9733,8 @@ static int aioc_protocol_epk_compare(aiocosmos_str a, aiocosmos_str b)
 {
     size_t i;
     for (i = 0; i < a.len || i < b.len; i++) {
-        int left = i < a.len ? aioc_memory_lower(a.ptr[i]) : '0';
-        int right = i < b.len ? aioc_memory_lower(b.ptr[i]) : '0';
+        int left = i < a.len ? aioc_mem_lower(a.ptr[i]) : '0';
+        int right = i < b.len ? aioc_mem_lower(b.ptr[i]) : '0';
         if (left != right) return left < right ? -1 : 1;
     }
     return 0;
@@ -9899,12 +9884,12 @@ static void aioc_protocol_session_join(aioc_protocol_session *newer, const aioc_
     }
 }
 
-static bool aioc_protocol_append_i64(aioc_memory *memory, aioc_memory_buffer *into, char before, int64_t number)
+static bool aioc_protocol_append_i64(aioc_mem *memory, aioc_mem_buffer *into, char before, int64_t number)
 {
     char digits[24];
     size_t len = aioc_json_i64_write(number, digits + 1);
     digits[0] = before;
-    return aioc_memory_append(memory, into, before ? digits : digits + 1, before ? len + 1 : len);
+    return aioc_mem_append(memory, into, before ? digits : digits + 1, before ? len + 1 : len);
 }
 
 /* Brings another token into what is known. */
@@ -9921,8 +9906,7 @@ static void aioc_protocol_session_add(aioc_protocol_session *sum, const aioc_pro
 }
 
 /* Appends a token's value. False: no memory, and the buffer is as it was. */
-static bool aioc_protocol_session_write(aioc_memory *memory, aioc_memory_buffer *into,
-                                        const aioc_protocol_session *session)
+static bool aioc_protocol_session_write(aioc_mem *memory, aioc_mem_buffer *into, const aioc_protocol_session *session)
 {
     size_t i, start = into->len;
     bool ok = aioc_protocol_append_i64(memory, into, 0, session->version);
@@ -10053,7 +10037,7 @@ static aiocosmos_str aioc_protocol_html_title(aiocosmos_str html)
     size_t i, end, limit = html.len < 4096 ? html.len : 4096;
     for (i = 0; i + 7 <= limit; i++) {
         tag = aioc_text_view(html.ptr + i, 7);
-        if (!aioc_memory_same_nocase(tag, aioc_memory_str("<title>"))) continue;
+        if (!aioc_mem_same_nocase(tag, aioc_mem_str("<title>"))) continue;
         for (end = i += 7; end < limit && html.ptr[end] != '<'; end++) continue;
         title = aioc_text_view(html.ptr + i, end - i);
         return aioc_text_trim(title);
@@ -10072,7 +10056,7 @@ static aiocosmos_str aioc_protocol_service_text(aiocosmos_str body, char *room, 
     aiocosmos_str text, first;
     memset(&value, 0, sizeof value);
     if (body.len == 0 || *body.ptr != '{' ||
-        aioc_json_check(body.ptr, body.len, aioc_memory_str("message"), &value, &error, &error_at) < 0 ||
+        aioc_json_check(body.ptr, body.len, aioc_mem_str("message"), &value, &error, &error_at) < 0 ||
         value.type != AIOCOSMOS_JSON_STR) return body;
     len = aioc_json_get_str(value, room, cap);
     text = aioc_text_view(room, len < cap ? len : cap - 1);
@@ -10090,21 +10074,21 @@ static void aioc_protocol_message(int http_status, int sub_status, aiocosmos_str
     char room[2 * AIOC_PROTOCOL_QUOTE_MAX], quote[AIOC_PROTOCOL_QUOTE_MAX + 4], code[24] = "";
     const char *hint = aioc_protocol_hint_of(http_status, sub_status), *name = aioc_protocol_status_text(http_status);
     body = aioc_text_trim(body);
-    if (sub_status) aioc_memory_print(code, sizeof code, "/%d", sub_status);
+    if (sub_status) aioc_mem_print(code, sizeof code, "/%d", sub_status);
     if (body.len && *body.ptr == '<') {
         aioc_protocol_quote(aioc_protocol_html_title(body), quote);
-        aioc_memory_print(out, cap, "%d%s %s: a proxy or the gateway front end answered with HTML: %s", http_status,
-                          code, name, quote);
+        aioc_mem_print(out, cap, "%d%s %s: a proxy or the gateway front end answered with HTML: %s", http_status,
+                       code, name, quote);
         return;
     }
     aioc_protocol_quote(aioc_protocol_service_text(body, room, sizeof room), quote);
     if (!from_service) {
-        aioc_memory_print(out, cap, "%d %s: not from the service, for it lacks x-ms-activity-id: check the endpoint "
-                          "and proxies on the way%s%s", http_status, name, quote[0] ? "; it says: " : "", quote);
+        aioc_mem_print(out, cap, "%d %s: not from the service, for it lacks x-ms-activity-id: check the endpoint "
+                       "and proxies on the way%s%s", http_status, name, quote[0] ? "; it says: " : "", quote);
         return;
     }
-    aioc_memory_print(out, cap, "%d%s %s%s%s%s%s", http_status, code, name, hint ? ": " : "", hint ? hint : "",
-                      quote[0] ? "; the service: " : "", quote);
+    aioc_mem_print(out, cap, "%d%s %s%s%s%s%s", http_status, code, name, hint ? ": " : "", hint ? hint : "",
+                   quote[0] ? "; the service: " : "", quote);
 }
 /*==============================================================================
  * MARK: - Account                                                     >>account
@@ -10143,7 +10127,7 @@ typedef enum aioc_account_kin { AIOC_ACCOUNT_STRANGER, AIOC_ACCOUNT_DEAD, AIOC_A
 
 /* One range's newest session token: what answers gave of it, or what somebody claims beyond that. */
 typedef struct aioc_account_token {
-    aioc_memory_buffer text;  /* "id:value" */
+    aioc_mem_buffer text;  /* "id:value" */
     uint32_t id_len;
     uint8_t  kin;  /* aioc_account_kin, as of the last review */
     bool     claimed;
@@ -10167,7 +10151,7 @@ typedef enum aioc_account_knowledge {
 } aioc_account_knowledge;
 
 typedef struct aioc_account_container {
-    aioc_memory *memory;
+    aioc_mem *memory;
     struct aioc_account_container *bucket_next, *older, *newer;
     char    *link;  /* "dbs/D/colls/C", ids not percent-encoded */
     uint32_t link_len;
@@ -10176,11 +10160,11 @@ typedef struct aioc_account_container {
     uint64_t retry_us;   /* UNAVAILABLE until then */
     char     rid[33];    /* changes when a container is created anew under the same name */
     aioc_protocol_pk_def pk_def;
-    aioc_memory_buffer pk_paths;  /* "/tenant" and so on, each with its NUL */
+    aioc_mem_buffer pk_paths;  /* "/tenant" and so on, each with its NUL */
     aioc_account_range *ranges;
     uint32_t range_count, range_cap;
-    aioc_memory_buffer range_text;
-    aioc_memory_buffer ranges_etag;  /* where the feed of ranges stood; empty: to be read from its start */
+    aioc_mem_buffer range_text;
+    aioc_mem_buffer ranges_etag;     /* where the feed of ranges stood; empty: to be read from its start */
     uint32_t ranges_before;          /* known when the reading under way began */
     uint32_t ranges_version;         /* another one each time that the ranges have been fetched */
     uint32_t epoch, asked_epoch;     /* another one each time that they are forgotten; that of the request */
@@ -10189,7 +10173,7 @@ typedef struct aioc_account_container {
     int      failure;                /* UNAVAILABLE: the status of what failed, */
     int      failure_http_status, failure_sub_status;
     uint32_t failure_attempts;
-    aioc_memory_buffer failure_why;  /* and its message, with its NUL; empty: no memory for it */
+    aioc_mem_buffer failure_why;     /* and its message, with its NUL; empty: no memory for it */
     aioc_account_token *tokens;
     uint32_t token_count, token_cap, token_bytes;  /* sorted by their ids */
     uint32_t by_id_count;  /* so many ranges are found by their ids */
@@ -10197,7 +10181,7 @@ typedef struct aioc_account_container {
 } aioc_account_container;
 
 typedef struct aioc_account {
-    aioc_memory *memory;
+    aioc_mem *memory;
     aioc_account_container *buckets[AIOC_ACCOUNT_BUCKETS];
     aioc_account_container *newest, *oldest;
     uint32_t count, max;
@@ -10205,7 +10189,7 @@ typedef struct aioc_account {
     void *engine;
 } aioc_account;
 
-static void aioc_account_open(aioc_account *account, aioc_memory *memory, uint32_t containers_max)
+static void aioc_account_open(aioc_account *account, aioc_mem *memory, uint32_t containers_max)
 {
     memset(account, 0, sizeof *account);
     account->memory = memory;
@@ -10229,14 +10213,14 @@ static void aioc_account_forget_tokens(aioc_account_container *container)
 {
     uint32_t i;
     for (i = 0; i < container->token_count; i++)
-        aioc_memory_buffer_free(container->memory, &container->tokens[i].text);
+        aioc_mem_buffer_free(container->memory, &container->tokens[i].text);
     container->token_count = container->token_bytes = 0;
 }
 
 static void aioc_account_forget_ranges(aioc_account_container *container)
 {
-    aioc_memory_free(container->memory, container->ranges, container->range_cap * sizeof *container->ranges);
-    aioc_memory_buffer_free(container->memory, &container->range_text);
+    aioc_mem_free(container->memory, container->ranges, container->range_cap * sizeof *container->ranges);
+    aioc_mem_buffer_free(container->memory, &container->range_text);
     container->ranges = NULL;
     container->range_count = container->range_cap = container->ranges_before = container->by_id_count = 0;
     container->ranges_etag.len = 0;
@@ -10273,12 +10257,12 @@ static void aioc_account_drop(aioc_account *account, aioc_account_container *con
     aioc_account_unlink(account, container);
     aioc_account_forget_tokens(container);
     aioc_account_forget_ranges(container);
-    aioc_memory_buffer_free(account->memory, &container->ranges_etag);
-    aioc_memory_buffer_free(account->memory, &container->pk_paths);
-    aioc_memory_buffer_free(account->memory, &container->failure_why);
-    aioc_memory_free(account->memory, container->tokens, container->token_cap * sizeof *container->tokens);
-    aioc_memory_free(account->memory, container->link, container->link_len + 1u);
-    aioc_memory_free(account->memory, container, sizeof *container);
+    aioc_mem_buffer_free(account->memory, &container->ranges_etag);
+    aioc_mem_buffer_free(account->memory, &container->pk_paths);
+    aioc_mem_buffer_free(account->memory, &container->failure_why);
+    aioc_mem_free(account->memory, container->tokens, container->token_cap * sizeof *container->tokens);
+    aioc_mem_free(account->memory, container->link, container->link_len + 1u);
+    aioc_mem_free(account->memory, container, sizeof *container);
     account->count--;
 }
 
@@ -10314,12 +10298,12 @@ static aioc_account_container *aioc_account_hold(aioc_account *account, aiocosmo
         if (!victim) break;
         aioc_account_drop(account, victim);
     }
-    container = (aioc_account_container *)aioc_memory_zalloc(account->memory, sizeof *container);
+    container = (aioc_account_container *)aioc_mem_zalloc(account->memory, sizeof *container);
     if (!container) return NULL;
     container->memory = account->memory;
-    container->link = (char *)aioc_memory_alloc(account->memory, link.len + 1);
+    container->link = (char *)aioc_mem_alloc(account->memory, link.len + 1);
     if (!container->link) {
-        aioc_memory_free(account->memory, container, sizeof *container);
+        aioc_mem_free(account->memory, container, sizeof *container);
         return NULL;
     }
     memcpy(container->link, link.ptr, link.len);
@@ -10367,7 +10351,7 @@ static bool aioc_account_see_own_rid(aioc_account_container *container, aiocosmo
 {
     char rid[sizeof container->rid];
     return aioc_json_get_str(aioc_json_at(body, "/_rid"), rid, sizeof rid) >= sizeof rid ||
-           aioc_account_see_rid(container, aioc_memory_str(rid), late);
+           aioc_account_see_rid(container, aioc_mem_str(rid), late);
 }
 
 /*--- Metadata: the definition and the ranges ---*/
@@ -10422,13 +10406,13 @@ static void aioc_account_resume(aioc_account_container *container, bool all)
 /* The paths of the partition key, as a query or a reader of documents needs them. */
 static bool aioc_account_keep_paths(aioc_account_container *container, aiocosmos_json paths)
 {
-    aioc_memory_buffer *out = &container->pk_paths;
+    aioc_mem_buffer *out = &container->pk_paths;
     aiocosmos_json path;
     out->len = 0;
     memset(&path, 0, sizeof path);
     while (aioc_json_next(paths, NULL, &path)) {
         size_t room = path.len + 1;  /* unescaping never makes a string longer */
-        if (path.type != AIOCOSMOS_JSON_STR || !aioc_memory_reserve(container->memory, out, room)) return false;
+        if (path.type != AIOCOSMOS_JSON_STR || !aioc_mem_reserve(container->memory, out, room)) return false;
         out->len += aioc_json_get_str(path, out->data + out->len, room) + 1;
     }
     return true;
@@ -10438,14 +10422,14 @@ static bool aioc_account_keep_paths(aioc_account_container *container, aiocosmos
 static void aioc_account_note_failure(aioc_account_container *container, int status, const aiocosmos_result *result,
                                       aiocosmos_str message)
 {
-    aioc_memory_buffer *why = &container->failure_why;
+    aioc_mem_buffer *why = &container->failure_why;
     why->len = 0;
     container->failure = status;
     container->failure_http_status = result->http_status;
     container->failure_sub_status = result->sub_status;
     container->failure_attempts = result->attempts;
-    if (!aioc_memory_append(container->memory, why, message.ptr, message.len) ||
-        !aioc_memory_append(container->memory, why, "", 1)) why->len = 0;
+    if (!aioc_mem_append(container->memory, why, message.ptr, message.len) ||
+        !aioc_mem_append(container->memory, why, "", 1)) why->len = 0;
 }
 
 /* Reads the partition key definition out of a container's properties: "version" absent means 1. */
@@ -10475,7 +10459,7 @@ static size_t aioc_account_key_paths(const aioc_account_container *container,
 {
     size_t at = 0, i;
     for (i = 0; i < container->pk_def.path_count; i++) {
-        out[i] = aioc_memory_str(container->pk_paths.data + at);
+        out[i] = aioc_mem_str(container->pk_paths.data + at);
         at += out[i].len + 1;
     }
     return i;
@@ -10483,10 +10467,10 @@ static size_t aioc_account_key_paths(const aioc_account_container *container,
 
 static bool aioc_account_keep_text(aioc_account_container *container, aiocosmos_json value, aioc_account_view *view)
 {
-    aioc_memory_buffer *text = &container->range_text;
+    aioc_mem_buffer *text = &container->range_text;
     size_t room = value.len + 1;  /* unescaping never makes a string longer */
     if (value.type != AIOCOSMOS_JSON_STR || text->len + room > AIOC_ACCOUNT_RANGE_TEXT_MAX) return false;
-    if (!aioc_memory_reserve(container->memory, text, room)) return false;
+    if (!aioc_mem_reserve(container->memory, text, room)) return false;
     view->at = (uint32_t)text->len;
     view->len = (uint32_t)aioc_json_get_str(value, text->data + text->len, room);
     text->len += view->len;
@@ -10497,12 +10481,12 @@ static bool aioc_account_keep_parents(aioc_account_container *container, aiocosm
                                       aioc_account_view *view)
 {
     aiocosmos_json parent;
-    aioc_memory_buffer *text = &container->range_text;
+    aioc_mem_buffer *text = &container->range_text;
     size_t start = text->len;
     memset(&parent, 0, sizeof parent);
     while (aioc_json_next(parents, NULL, &parent)) {
         aioc_account_view one;
-        if (text->len > start && !aioc_memory_append_str(container->memory, text, ",")) return false;
+        if (text->len > start && !aioc_mem_append_str(container->memory, text, ",")) return false;
         if (!aioc_account_keep_text(container, parent, &one)) return false;
     }
     view->at = (uint32_t)start;
@@ -10537,8 +10521,8 @@ static bool aioc_account_add_ranges(aioc_account_container *container, aiocosmos
         if (container->range_count == AIOC_ACCOUNT_RANGES_MAX) return false;
         if (container->range_count == container->range_cap) {
             uint32_t cap = container->range_cap ? container->range_cap * 2 : 8;
-            void *grown = aioc_memory_resize(container->memory, container->ranges,
-                                             container->range_cap * sizeof *range, cap * sizeof *range);
+            void *grown = aioc_mem_resize(container->memory, container->ranges,
+                                          container->range_cap * sizeof *range, cap * sizeof *range);
             if (!grown) return false;
             container->ranges = (aioc_account_range *)grown;
             container->range_cap = cap;
@@ -10562,7 +10546,7 @@ static bool aioc_account_listed(aiocosmos_str list, aiocosmos_str id)
 {
     aiocosmos_str one;
     while (aioc_text_split(&list, ',', &one))
-        if (aioc_memory_same(one, id)) return true;
+        if (aioc_mem_same(one, id)) return true;
     return false;
 }
 
@@ -10655,7 +10639,7 @@ static bool aioc_account_drop_repeated(aioc_account_container *container)
 static bool aioc_account_finish_ranges(aioc_account_container *container)
 {
     uint32_t i, kept = 0;
-    aiocosmos_str edge = aioc_memory_str("");
+    aiocosmos_str edge = aioc_mem_str("");
     aioc_account_sort(container, true);
     if (!aioc_account_drop_repeated(container)) return false;
     container->by_id_count = container->range_count;
@@ -10672,7 +10656,7 @@ static bool aioc_account_finish_ranges(aioc_account_container *container)
         if (aioc_protocol_epk_compare(aioc_account_text(container, container->ranges[i].min), edge) != 0) return false;
         edge = aioc_account_text(container, container->ranges[i].max);
     }
-    return kept > 0 && aioc_memory_same(edge, aioc_memory_str("FF"));
+    return kept > 0 && aioc_mem_same(edge, aioc_mem_str("FF"));
 }
 
 /* Where the feed of ranges stands. It is read from its start again when it has left much text behind. */
@@ -10680,7 +10664,7 @@ static bool aioc_account_keep_etag(aioc_account_container *container, aiocosmos_
 {
     container->ranges_etag.len = 0;
     if (etag.len == 0 || container->range_text.len > AIOC_ACCOUNT_RANGE_TEXT_MAX / 4) return true;
-    return aioc_memory_append(container->memory, &container->ranges_etag, etag.ptr, etag.len);
+    return aioc_mem_append(container->memory, &container->ranges_etag, etag.ptr, etag.len);
 }
 
 /* The range that an effective partition key belongs to. NULL: ranges are not known. */
@@ -10728,7 +10712,7 @@ static aioc_account_token *aioc_account_token_of(const aioc_account_container *c
     uint32_t place = aioc_account_token_place(container, id, claimed);
     aioc_account_token *token = &container->tokens[place];
     return place < container->token_count && token->claimed == claimed &&
-           aioc_memory_same(aioc_account_token_id(token), id) ? token : NULL;
+           aioc_mem_same(aioc_account_token_id(token), id) ? token : NULL;
 }
 
 /* Adds a token without a value, which says nothing. A range that is known always has room, or reads would be stale;
@@ -10743,8 +10727,8 @@ static aioc_account_token *aioc_account_token_add(aioc_account_container *contai
         !aioc_account_range_named(container, id)) return NULL;
     if (container->token_count == container->token_cap) {
         uint32_t cap = container->token_cap ? container->token_cap * 2 : 4;
-        void *grown = aioc_memory_resize(container->memory, container->tokens, container->token_cap * sizeof token,
-                                         cap * sizeof token);
+        void *grown = aioc_mem_resize(container->memory, container->tokens, container->token_cap * sizeof token,
+                                      cap * sizeof token);
         if (!grown) return NULL;
         container->tokens = (aioc_account_token *)grown;
         container->token_cap = cap;
@@ -10753,7 +10737,7 @@ static aioc_account_token *aioc_account_token_add(aioc_account_container *contai
     token.id_len = (uint32_t)id.len;
     token.claimed = claimed;
     token.fresh = true;
-    if (!aioc_memory_reserve(container->memory, &token.text, id.len + 48)) return NULL;
+    if (!aioc_mem_reserve(container->memory, &token.text, id.len + 48)) return NULL;
     memcpy(token.text.data, id.ptr, id.len);
     token.text.data[id.len] = ':';
     token.text.len = id.len + 1;
@@ -10786,7 +10770,7 @@ static bool aioc_account_token_merge(aioc_account_container *container, aiocosmo
     if (!claimed && aioc_account_token_read(claim, &other) && aioc_protocol_session_covers(&sum, &other))
         claim->kin = AIOC_ACCOUNT_DEAD;
     if (!into) into = aioc_account_token_add(container, id, claimed, value.len);
-    if (!into || !aioc_memory_reserve(container->memory, &into->text, 48 + 42 * sum.region_count)) return false;
+    if (!into || !aioc_mem_reserve(container->memory, &into->text, 48 + 42 * sum.region_count)) return false;
     container->token_bytes -= (uint32_t)into->text.len;
     into->text.len = into->id_len + 1u;
     aioc_protocol_session_write(container->memory, &into->text, &sum);  /* there is room */
@@ -10804,7 +10788,7 @@ static void aioc_account_drop_dead(aioc_account_container *container)
             continue;
         }
         container->token_bytes -= (uint32_t)token->text.len + 1u;
-        aioc_memory_buffer_free(container->memory, &token->text);
+        aioc_mem_buffer_free(container->memory, &token->text);
     }
     container->token_count = kept;
 }
@@ -10900,11 +10884,11 @@ static void aioc_account_add_all(aioc_account_container *container, aiocosmos_st
 }
 
 /* Appends "id:value" to a composite that begins at `start`, if there is some value. */
-static bool aioc_account_put(aioc_memory *memory, aioc_memory_buffer *out, size_t start, aiocosmos_str id,
+static bool aioc_account_put(aioc_mem *memory, aioc_mem_buffer *out, size_t start, aiocosmos_str id,
                              const aioc_protocol_session *sum, bool some)
 {
-    return !some || ((out->len == start || aioc_memory_append(memory, out, ",", 1)) &&
-                     aioc_memory_append(memory, out, id.ptr, id.len) && aioc_memory_append(memory, out, ":", 1) &&
+    return !some || ((out->len == start || aioc_mem_append(memory, out, ",", 1)) &&
+                     aioc_mem_append(memory, out, id.ptr, id.len) && aioc_mem_append(memory, out, ":", 1) &&
                      aioc_protocol_session_write(memory, out, sum));
 }
 
@@ -10913,9 +10897,9 @@ static bool aioc_account_put(aioc_memory *memory, aioc_memory_buffer *out, size_
  * was `given` with the request counts for it alone. What is claimed of an unknown range may be of the one that the key
  * belongs to by now: it goes along, unless made-up ids would make it too long. False: no memory. */
 static bool aioc_account_session_for(aioc_account_container *container, const aioc_account_range *range,
-                                     aiocosmos_str given, aioc_memory_buffer *out)
+                                     aiocosmos_str given, aioc_mem_buffer *out)
 {
-    aiocosmos_str none = aioc_memory_str(""), parents = none, id, value;
+    aiocosmos_str none = aioc_mem_str(""), parents = none, id, value;
     aioc_protocol_session sum;
     size_t start = out->len, end;
     uint32_t i;
@@ -10957,7 +10941,7 @@ static void aioc_account_drop_claims(aioc_account_container *container, const ai
         aioc_account_token *token = &container->tokens[i];
         aiocosmos_str id = aioc_account_token_id(token);
         if (token->claimed && (!range || token->kin == AIOC_ACCOUNT_STRANGER ||
-                               aioc_memory_same(id, aioc_account_text(container, range->id)) ||
+                               aioc_mem_same(id, aioc_account_text(container, range->id)) ||
                                aioc_account_listed(aioc_account_text(container, range->parents), id)))
             token->kin = AIOC_ACCOUNT_DEAD;
     }
@@ -11067,7 +11051,7 @@ struct aioc_op {
     size_t   texts_size;
     uint32_t link_len, pk_len, lines_len, session_len;
     size_t   body_len;
-    aioc_memory_buffer head;  /* of the attempt under way */
+    aioc_mem_buffer head;     /* of the attempt under way */
     aiocosmos_attempt *kept;  /* AIOC_OP_ATTEMPTS_KEPT of them, from the first attempt on */
     uint64_t order_key;
     aioc_op *order_next, *order_tail, *order_bucket_next;
@@ -11114,16 +11098,16 @@ struct aioc_op_engine {
     aiocosmos_client *client;  /* handed to callbacks, never looked into */
     const aiocosmos_platform *platform;
     aioc_platform_reactor *reactor;
-    aioc_memory *memory;
+    aioc_mem *memory;
     aioc_pool pool;
     aioc_auth_signer signer;
     aioc_auth_tokens tokens;
     aiocosmos_token_fn token_fn;
     void *token_user_data;
-    aioc_memory_buffer claims;        /* that the next token must meet, with a NUL */
+    aioc_mem_buffer claims;           /* that the next token must meet, with a NUL */
     aioc_platform_timer token_timer;  /* runs while somebody waits for a token */
     aioc_account account;
-    aioc_memory_buffer constant_lines;  /* Host and the other header lines that every request carries */
+    aioc_mem_buffer constant_lines;     /* Host and the other header lines that every request carries */
     aioc_op **slots;
     uint32_t *generations, *free_slots;
     uint32_t slot_count, free_count;
@@ -11148,7 +11132,7 @@ struct aioc_op_engine {
     aiocosmos_json_doc doc;         /* of the result being delivered */
     const aiocosmos_result *told;   /* the one that on_result or on_failure sees; its own callback comes next */
     aiocosmos_json_doc properties;  /* of a container, while a request is checked */
-    aioc_memory_buffer link_text, pk_text, lines_text, body_text;  /* of the request being checked */
+    aioc_mem_buffer link_text, pk_text, lines_text, body_text;     /* of the request being checked */
     bool body_lost;  /* there was no memory for some of body_text */
     const char *default_database;
     uint32_t request_timeout_ms;
@@ -11201,7 +11185,7 @@ static aioc_op *aioc_op_find(const aioc_op_engine *engine, aiocosmos_op handle)
     return engine->slots[slot];
 }
 
-static aiocosmos_str aioc_op_text(const aioc_memory_buffer *buffer)
+static aiocosmos_str aioc_op_text(const aioc_mem_buffer *buffer)
 {
     return aioc_text_view(buffer->data, buffer->len);
 }
@@ -11350,9 +11334,9 @@ static void aioc_op_order_leave(aioc_op *op)
 static int aioc_op_open(aioc_op_engine *engine)
 {
     uint32_t count = engine->pending_max + AIOC_OP_SPARE_SLOTS, i;
-    engine->slots = (aioc_op **)aioc_memory_zalloc(engine->memory, count * sizeof *engine->slots);
-    engine->generations = (uint32_t *)aioc_memory_zalloc(engine->memory, count * sizeof *engine->generations);
-    engine->free_slots = (uint32_t *)aioc_memory_alloc(engine->memory, count * sizeof *engine->free_slots);
+    engine->slots = (aioc_op **)aioc_mem_zalloc(engine->memory, count * sizeof *engine->slots);
+    engine->generations = (uint32_t *)aioc_mem_zalloc(engine->memory, count * sizeof *engine->generations);
+    engine->free_slots = (uint32_t *)aioc_mem_alloc(engine->memory, count * sizeof *engine->free_slots);
     engine->slot_count = count;
     if (!engine->slots || !engine->generations || !engine->free_slots) return AIOCOSMOS_E_NOMEM;
     for (i = 0; i < count; i++) {
@@ -11371,15 +11355,15 @@ static void aioc_op_close(aioc_op_engine *engine)
 {
     aioc_json_close(&engine->doc);
     aioc_json_close(&engine->properties);
-    aioc_memory_buffer_free(engine->memory, &engine->claims);
-    aioc_memory_buffer_free(engine->memory, &engine->constant_lines);
-    aioc_memory_buffer_free(engine->memory, &engine->link_text);
-    aioc_memory_buffer_free(engine->memory, &engine->pk_text);
-    aioc_memory_buffer_free(engine->memory, &engine->lines_text);
-    aioc_memory_buffer_free(engine->memory, &engine->body_text);
-    aioc_memory_free(engine->memory, engine->slots, engine->slot_count * sizeof *engine->slots);
-    aioc_memory_free(engine->memory, engine->generations, engine->slot_count * sizeof *engine->generations);
-    aioc_memory_free(engine->memory, engine->free_slots, engine->slot_count * sizeof *engine->free_slots);
+    aioc_mem_buffer_free(engine->memory, &engine->claims);
+    aioc_mem_buffer_free(engine->memory, &engine->constant_lines);
+    aioc_mem_buffer_free(engine->memory, &engine->link_text);
+    aioc_mem_buffer_free(engine->memory, &engine->pk_text);
+    aioc_mem_buffer_free(engine->memory, &engine->lines_text);
+    aioc_mem_buffer_free(engine->memory, &engine->body_text);
+    aioc_mem_free(engine->memory, engine->slots, engine->slot_count * sizeof *engine->slots);
+    aioc_mem_free(engine->memory, engine->generations, engine->slot_count * sizeof *engine->generations);
+    aioc_mem_free(engine->memory, engine->free_slots, engine->slot_count * sizeof *engine->free_slots);
 }
 
 static bool aioc_op_has_room(const aioc_op_engine *engine, bool internal)
@@ -11403,12 +11387,12 @@ static bool aioc_op_has_room_for_part(const aioc_op_engine *engine, uint32_t in_
 
 static void aioc_op_free(aioc_op *op)
 {
-    aioc_memory *memory = op->engine->memory;
+    aioc_mem *memory = op->engine->memory;
     if (op->container) aioc_account_release(op->container);
-    aioc_memory_buffer_free(memory, &op->head);
-    aioc_memory_free(memory, op->kept, AIOC_OP_ATTEMPTS_KEPT * sizeof *op->kept);
-    aioc_memory_free(memory, op->texts, op->texts_size);
-    aioc_memory_free(memory, op, sizeof *op);
+    aioc_mem_buffer_free(memory, &op->head);
+    aioc_mem_free(memory, op->kept, AIOC_OP_ATTEMPTS_KEPT * sizeof *op->kept);
+    aioc_mem_free(memory, op->texts, op->texts_size);
+    aioc_mem_free(memory, op, sizeof *op);
 }
 
 static char *aioc_op_put(char *at, aiocosmos_str text)
@@ -11432,7 +11416,7 @@ static bool aioc_op_copy_texts(aioc_op *op, const aioc_op_spec *spec)
 {
     char *at;
     op->texts_size = aioc_op_texts_len(spec) + 1;
-    op->texts = (char *)aioc_memory_alloc(op->engine->memory, op->texts_size);
+    op->texts = (char *)aioc_mem_alloc(op->engine->memory, op->texts_size);
     if (!op->texts) return false;
     at = aioc_op_put(op->texts, spec->link);
     at = aioc_op_put(at, spec->pk_text);
@@ -11488,7 +11472,7 @@ static void aioc_op_enlist(aioc_op *op)
  * no memory; the caller has seen to aioc_op_has_room(). */
 static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_op_spec *spec, uint64_t now_us)
 {
-    aioc_op *op = (aioc_op *)aioc_memory_zalloc(engine->memory, sizeof *op);
+    aioc_op *op = (aioc_op *)aioc_mem_zalloc(engine->memory, sizeof *op);
     if (!op) return NULL;
     op->engine = engine;
     if (!aioc_op_copy_texts(op, spec)) goto failed;
@@ -11621,9 +11605,9 @@ static void aioc_op_finish(aioc_op *op, int status, aiocosmos_fate fate, const a
     result.throttled_us = op->throttled_us;
     result.charge_ru = op->charge_ru;
     result.latency_us = engine->reactor->now_us > op->submitted_us ? engine->reactor->now_us - op->submitted_us : 0;
-    result.activity_id = aioc_memory_str(op->activity_id);
-    result.etag = aioc_memory_str("");  /* given as a condition, it is refused: not taken for none */
-    result.message = aioc_memory_str(status == 0 ? "" : message);
+    result.activity_id = aioc_mem_str(op->activity_id);
+    result.etag = aioc_mem_str("");     /* given as a condition, it is refused: not taken for none */
+    result.message = aioc_mem_str(status == 0 ? "" : message);
     if (outcome && outcome->response) {
         delivery.response = outcome->response;
         delivery.parser = outcome->parser;
@@ -11688,8 +11672,8 @@ static void aioc_op_abort(aioc_op *op, int status)
         if (sent && op->write) op->doubt = true;
         op->state = AIOC_OP_READY;
     }
-    aioc_memory_print(text, sizeof text, "%s after %u attempt%s while %s", aioc_protocol_status_text(status),
-                      (unsigned)op->attempts, op->attempts == 1 ? "" : "s", place);
+    aioc_mem_print(text, sizeof text, "%s after %u attempt%s while %s", aioc_protocol_status_text(status),
+                   (unsigned)op->attempts, op->attempts == 1 ? "" : "s", place);
     aioc_op_fail(op, status, text);
 }
 
@@ -11733,13 +11717,13 @@ static bool aioc_op_cancel(aioc_op_engine *engine, aiocosmos_op handle)
 static bool aioc_op_epk(aioc_op *op, char epk[AIOC_PROTOCOL_EPK_MAX], size_t *epk_len)
 {
     aiocosmos_value components[3];
-    aioc_memory_buffer texts = { NULL, 0, 0 };
+    aioc_mem_buffer texts = { NULL, 0, 0 };
     aiocosmos_str pk = aioc_op_pk(op);
     size_t count = 0;
     bool known = aioc_protocol_pk_components(op->engine->memory, &texts, pk, components, &count) &&
                  count == op->container->pk_def.path_count &&
                  aioc_protocol_epk(&op->container->pk_def, components, count, epk, epk_len);
-    aioc_memory_buffer_free(op->engine->memory, &texts);
+    aioc_mem_buffer_free(op->engine->memory, &texts);
     return known;
 }
 
@@ -11761,16 +11745,16 @@ static const aioc_account_range *aioc_op_range(aioc_op *op)
     return aioc_account_route(op->container, aioc_text_view(epk, epk_len));
 }
 
-static bool aioc_op_append_session_line(aioc_op *op, aioc_memory_buffer *head)
+static bool aioc_op_append_session_line(aioc_op *op, aioc_mem_buffer *head)
 {
-    aioc_memory *memory = op->engine->memory;
+    aioc_mem *memory = op->engine->memory;
     size_t start = head->len, begin;
     if (!aioc_op_wants_session(op)) return true;
-    if (!aioc_memory_append_str(memory, head, "x-ms-session-token: ")) return false;
+    if (!aioc_mem_append_str(memory, head, "x-ms-session-token: ")) return false;
     begin = head->len;
     if (!aioc_account_session_for(op->container, aioc_op_range(op), aioc_op_session(op), head))
         return false;
-    if (head->len > begin) return aioc_memory_append(memory, head, "\r\n", 2);
+    if (head->len > begin) return aioc_mem_append(memory, head, "\r\n", 2);
     head->len = start;
     return true;
 }
@@ -11794,20 +11778,20 @@ static int64_t aioc_op_wall_s(const aioc_op_engine *engine)
     return (engine->platform->wall_ms(engine->platform->user_data) + engine->skew_ms) / 1000;
 }
 
-static bool aioc_op_append_request_line(aioc_op *op, aioc_memory_buffer *head)
+static bool aioc_op_append_request_line(aioc_op *op, aioc_mem_buffer *head)
 {
-    aioc_memory *memory = op->engine->memory;
-    return aioc_memory_append_str(memory, head, op->verb) && aioc_memory_append(memory, head, " ", 1) &&
+    aioc_mem *memory = op->engine->memory;
+    return aioc_mem_append_str(memory, head, op->verb) && aioc_mem_append(memory, head, " ", 1) &&
            aioc_protocol_append_path(memory, head, aioc_op_link(op)) &&
-           (!op->to_feed || ((op->link_len == 0 || aioc_memory_append(memory, head, "/", 1)) &&
-                             aioc_memory_append_str(memory, head, op->type))) &&
-           aioc_memory_append_str(memory, head, " HTTP/1.1\r\n");
+           (!op->to_feed || ((op->link_len == 0 || aioc_mem_append(memory, head, "/", 1)) &&
+                             aioc_mem_append_str(memory, head, op->type))) &&
+           aioc_mem_append_str(memory, head, " HTTP/1.1\r\n");
 }
 
-static bool aioc_op_append_line(aioc_memory *memory, aioc_memory_buffer *head, const char *name, aiocosmos_str value)
+static bool aioc_op_append_line(aioc_mem *memory, aioc_mem_buffer *head, const char *name, aiocosmos_str value)
 {
-    return aioc_memory_append_str(memory, head, name) && aioc_memory_append(memory, head, value.ptr, value.len) &&
-           aioc_memory_append(memory, head, "\r\n", 2);
+    return aioc_mem_append_str(memory, head, name) && aioc_mem_append(memory, head, value.ptr, value.len) &&
+           aioc_mem_append(memory, head, "\r\n", 2);
 }
 
 static void aioc_op_keep_activity(aioc_op *op, aiocosmos_str id)
@@ -11819,7 +11803,7 @@ static void aioc_op_keep_activity(aioc_op *op, aiocosmos_str id)
 
 /* Each attempt has an id of its own, by which the service's support finds it even if its answer was lost; unless the
  * caller gave one. */
-static bool aioc_op_append_activity(aioc_op *op, aioc_memory_buffer *head)
+static bool aioc_op_append_activity(aioc_op *op, aioc_mem_buffer *head)
 {
     aiocosmos_str given = aioc_http_header(aioc_op_lines(op), "x-ms-activity-id");
     if (given.ptr) {
@@ -11828,7 +11812,7 @@ static bool aioc_op_append_activity(aioc_op *op, aioc_memory_buffer *head)
     }
     aioc_op_make_activity_id(op->engine, op->activity_id);
     return aioc_op_append_line(op->engine->memory, head, "x-ms-activity-id: ",
-                               aioc_memory_str(op->activity_id));
+                               aioc_mem_str(op->activity_id));
 }
 
 /* The partition key header. An item without the key's property has its place in a container that was made before there
@@ -11836,20 +11820,20 @@ static bool aioc_op_append_activity(aioc_op *op, aioc_memory_buffer *head)
 static aiocosmos_str aioc_op_pk_header(const aioc_op *op)
 {
     aiocosmos_str pk = aioc_op_pk(op);
-    if (op->container && op->container->pk_def.system_key && aioc_memory_same(pk, aioc_memory_str("[{}]")))
-        return aioc_memory_str("[]");
+    if (op->container && op->container->pk_def.system_key && aioc_mem_same(pk, aioc_mem_str("[{}]")))
+        return aioc_mem_str("[]");
     return pk;
 }
 
 /* A container that was created anew under the same name refuses what was meant for its predecessor: 400/1024. */
-static bool aioc_op_append_rid(aioc_op *op, aioc_memory_buffer *head)
+static bool aioc_op_append_rid(aioc_op *op, aioc_mem_buffer *head)
 {
     const aioc_account_container *container = op->container;
     if (!container) return true;
     op->epoch = container->epoch;
     return !op->item_data || !container->rid[0] ||
            aioc_op_append_line(op->engine->memory, head, "x-ms-cosmos-intended-collection-rid: ",
-                               aioc_memory_str(container->rid));
+                               aioc_mem_str(container->rid));
 }
 
 /* Called by the pool when a connection is there: signature and date are those of this attempt. */
@@ -11857,16 +11841,16 @@ static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[
 {
     aioc_op *op = (aioc_op *)exchange->owner;
     aioc_op_engine *engine = op->engine;
-    aioc_memory *memory = engine->memory;
-    aioc_memory_buffer *head = &op->head;
+    aioc_mem *memory = engine->memory;
+    aioc_mem_buffer *head = &op->head;
     aiocosmos_str lines = aioc_op_lines(op), authorization;
     int64_t wall_s = aioc_op_wall_s(engine);
     authorization = aioc_op_authorization(op, wall_s);
     if (authorization.len == 0) return AIOCOSMOS_E_AUTH;
     head->len = 0;
-    if (!aioc_memory_reserve(memory, head, 768 + 3u * op->link_len + lines.len + op->pk_len + authorization.len) ||
+    if (!aioc_mem_reserve(memory, head, 768 + 3u * op->link_len + lines.len + op->pk_len + authorization.len) ||
         !aioc_op_append_request_line(op, head) ||
-        !aioc_memory_append(memory, head, engine->constant_lines.data, engine->constant_lines.len) ||
+        !aioc_mem_append(memory, head, engine->constant_lines.data, engine->constant_lines.len) ||
         !aioc_op_append_line(memory, head, "x-ms-date: ", aioc_auth_signer_date(&engine->signer, wall_s)) ||
         !aioc_op_append_line(memory, head, "authorization: ", authorization) || !aioc_op_append_activity(op, head) ||
         (op->pk_len && !aioc_op_append_line(memory, head,
@@ -11874,14 +11858,14 @@ static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[
                                                          : "x-ms-documentdb-partitionkey: ",
                                             aioc_op_pk_header(op))) ||
         !aioc_op_append_session_line(op, head) || !aioc_op_append_rid(op, head) ||
-        !aioc_memory_append(memory, head, lines.ptr, lines.len))
+        !aioc_mem_append(memory, head, lines.ptr, lines.len))
         return AIOCOSMOS_E_NOMEM;
     /* POST, PUT and PATCH always say how long their body is. */
     if ((op->body_len || op->verb[0] == 'P') &&
-        (!aioc_memory_append_str(memory, head, "Content-Length: ") ||
-         !aioc_text_append_u64(memory, head, op->body_len) || !aioc_memory_append(memory, head, "\r\n", 2)))
+        (!aioc_mem_append_str(memory, head, "Content-Length: ") ||
+         !aioc_text_append_u64(memory, head, op->body_len) || !aioc_mem_append(memory, head, "\r\n", 2)))
         return AIOCOSMOS_E_NOMEM;
-    if (!aioc_memory_append(memory, head, "\r\n", 2)) return AIOCOSMOS_E_NOMEM;
+    if (!aioc_mem_append(memory, head, "\r\n", 2)) return AIOCOSMOS_E_NOMEM;
     slices[0].ptr = head->data;
     slices[0].len = head->len;
     slices[1].ptr = aioc_op_body(op).ptr;
@@ -11903,13 +11887,13 @@ static aiocosmos_str aioc_op_token_link(const aioc_op *op)
 /* Hands the host a copy of the question: it may answer at once, and what it was given has to outlive that. */
 static bool aioc_op_ask_host(aioc_op_engine *engine, aiocosmos_str link)
 {
-    aioc_memory_buffer text = { NULL, 0, 0 };
-    bool ok = aioc_memory_append(engine->memory, &text, link.ptr, link.len) &&
-              aioc_memory_append(engine->memory, &text, "", 1) &&
-              aioc_memory_append(engine->memory, &text, engine->claims.data, engine->claims.len);
+    aioc_mem_buffer text = { NULL, 0, 0 };
+    bool ok = aioc_mem_append(engine->memory, &text, link.ptr, link.len) &&
+              aioc_mem_append(engine->memory, &text, "", 1) &&
+              aioc_mem_append(engine->memory, &text, engine->claims.data, engine->claims.len);
     if (ok) engine->token_fn(engine->client, text.data, engine->claims.len ? text.data + link.len + 1 : NULL,
                              engine->token_user_data);
-    aioc_memory_buffer_free(engine->memory, &text);
+    aioc_mem_buffer_free(engine->memory, &text);
     return ok;
 }
 
@@ -11919,7 +11903,7 @@ static void aioc_op_ask_token(aioc_op *op)
     aioc_op_engine *engine = op->engine;
     aiocosmos_str link = aioc_op_token_link(op);
     aioc_op *other = engine->first_tokenless;
-    while (other && !aioc_memory_same(aioc_op_token_link(other), link)) other = other->next;
+    while (other && !aioc_mem_same(aioc_op_token_link(other), link)) other = other->next;
     aioc_op_enter_tokenless(op);
     if (other || aioc_op_ask_host(engine, link)) return;
     aioc_op_leave_tokenless(op);
@@ -11959,7 +11943,7 @@ static bool aioc_op_waits_for_metadata(aioc_op *op)
     aioc_account_container *container = op->container;
     bool session = aioc_op_wants_session(op), definition;
     if (!container || aioc_account_settled(container, engine->reactor->now_us)) return false;
-    definition = container->pk_def.path_count == 0 && aioc_memory_same(aioc_op_pk(op), aioc_memory_str("[{}]"));
+    definition = container->pk_def.path_count == 0 && aioc_mem_same(aioc_op_pk(op), aioc_mem_str("[{}]"));
     if (!op->metadata_tried && (op->looks_up || definition ||
         (session && container->token_bytes + op->session_len > AIOC_ACCOUNT_SESSION_SENT_MAX))) {
         op->waiter.definition = definition && !op->looks_up;
@@ -12007,8 +11991,8 @@ static bool aioc_op_abandoned(aioc_op *op)
     aioc_op_time(op, over || !heard_us ? now_us : silent ? now_us - max_us + max_us / 16 : heard_us);
     op->overdue = silent;
     if (over) {
-        aioc_memory_print(op->engine->message, sizeof op->engine->message, "not a byte sent or heard for %u ms",
-                          (unsigned)(max_us / 1000u));
+        aioc_mem_print(op->engine->message, sizeof op->engine->message, "not a byte sent or heard for %u ms",
+                       (unsigned)(max_us / 1000u));
         aioc_pool_abandon(&op->exchange, op->engine->message);
     }
     return over;
@@ -12233,7 +12217,7 @@ static bool aioc_op_is_service(const aioc_op_engine *engine, const aioc_http_res
     if (type.len > sizeof json_type - 1) type.len = sizeof json_type - 1;
     page = body.len && *body.ptr == '<';
     json = body.len && !page && (*body.ptr == '{' || *body.ptr == '[' ||
-                                 aioc_memory_same_nocase(type, aioc_memory_str(json_type)));
+                                 aioc_mem_same_nocase(type, aioc_mem_str(json_type)));
     if (response->status < 300) return engine->loopback ? !page : json;
     return engine->loopback && (json || response->status == 304);
 }
@@ -12248,12 +12232,12 @@ static void aioc_op_trace(const aioc_op *op, const aioc_pool_outcome *outcome, d
     aiocosmos_str link = aioc_op_link(op);
     if (op->by_range) aioc_protocol_quote(aioc_op_pk(op), range);  /* the server's word */
     if (outcome->error && outcome->response)
-        aioc_memory_print(head, sizeof head, " behind %d/%d", outcome->response->status, op->sub_status);
-    aioc_memory_print(text, sizeof text, "attempt %u: %s %d/%d%s, %llu us, %u.%02u RU%s%s, %.*s",
-                      (unsigned)op->attempts, op->verb, outcome->error ? outcome->error : outcome->response->status,
-                      outcome->error ? 0 : op->sub_status, head, (unsigned long long)time_us,
-                      (unsigned)(centi_ru / 100u), (unsigned)(centi_ru % 100u), op->by_range ? ", range " : "", range,
-                      (int)link.len, link.ptr);
+        aioc_mem_print(head, sizeof head, " behind %d/%d", outcome->response->status, op->sub_status);
+    aioc_mem_print(text, sizeof text, "attempt %u: %s %d/%d%s, %llu us, %u.%02u RU%s%s, %.*s",
+                   (unsigned)op->attempts, op->verb, outcome->error ? outcome->error : outcome->response->status,
+                   outcome->error ? 0 : op->sub_status, head, (unsigned long long)time_us,
+                   (unsigned)(centi_ru / 100u), (unsigned)(centi_ru % 100u), op->by_range ? ", range " : "", range,
+                   (int)link.len, link.ptr);
     aioc_op_log(op->engine, 4, aioc_op_handle(op).id, text);
 }
 
@@ -12263,8 +12247,7 @@ static void aioc_op_keep_attempt(aioc_op *op, const aioc_pool_outcome *outcome, 
     op->attempts++;
     if (op->engine->logger.fn && op->engine->logger.level_max >= 4) aioc_op_trace(op, outcome, charge_ru);
     if (!op->kept) {
-        op->kept = (aiocosmos_attempt *)aioc_memory_zalloc(op->engine->memory,
-                                                           AIOC_OP_ATTEMPTS_KEPT * sizeof *op->kept);
+        op->kept = (aiocosmos_attempt *)aioc_mem_zalloc(op->engine->memory, AIOC_OP_ATTEMPTS_KEPT * sizeof *op->kept);
         if (!op->kept) return;  /* only diagnostics are lost */
     }
     if (op->attempts > AIOC_OP_ATTEMPTS_KEPT)
@@ -12282,7 +12265,7 @@ static void aioc_op_keep_attempt(aioc_op *op, const aioc_pool_outcome *outcome, 
     kept->body_us = outcome->body_us;
     kept->charge_ru = charge_ru;
     kept->reused = outcome->reused;
-    kept->host = aioc_memory_str(op->engine->pool.options.host);
+    kept->host = aioc_mem_str(op->engine->pool.options.host);
 }
 
 /* Session tokens count on success, 304, 404, 409 and 412, but not on 404/1002: that replica is behind. */
@@ -12331,8 +12314,8 @@ static bool aioc_op_is_conditional(const aioc_op *op)
     aiocosmos_str lines = aioc_op_lines(op), line;
     while (aioc_text_split(&lines, '\n', &line)) {
         aiocosmos_str name;
-        if (aioc_text_split(&line, ':', &name) && (aioc_memory_same_nocase(name, aioc_memory_str("A-IM")) ||
-                                                   aioc_memory_same_nocase(name, aioc_memory_str("If-None-Match"))))
+        if (aioc_text_split(&line, ':', &name) && (aioc_mem_same_nocase(name, aioc_mem_str("A-IM")) ||
+                                                   aioc_mem_same_nocase(name, aioc_mem_str("If-None-Match"))))
             return true;
     }
     return false;
@@ -12363,9 +12346,9 @@ static void aioc_op_read_answer(aioc_op *op, const aioc_http_response *response,
                                                                                 : engine->token_fn != NULL);
     /* It may say what the next token must meet. */
     if (outcome->token_expired && aioc_auth_tokens_holds(&engine->tokens, engine->memory, op->token, false) &&
-        aioc_memory_reserve(engine->memory, &engine->claims, response->head.len + 1)) {
+        aioc_mem_reserve(engine->memory, &engine->claims, response->head.len + 1)) {
         size_t len = aioc_auth_claims(response->head, engine->claims.data);
-        bool json = aioc_json_check(engine->claims.data, len, aioc_memory_str(NULL), NULL, NULL, NULL) == 0;
+        bool json = aioc_json_check(engine->claims.data, len, aioc_mem_str(NULL), NULL, NULL, NULL) == 0;
         engine->claims.len = json ? len + 1 : 0;
     }
 }
@@ -12417,15 +12400,15 @@ static const char *aioc_op_explain(aioc_op *op, const aioc_op_verdict *verdict,
     size_t cap = sizeof op->engine->message, len;
     if (verdict->status == 0) return "";
     if (outcome->error == verdict->status)
-        aioc_memory_print(text, cap, "%s", outcome->message ? outcome->message
-                                                            : aioc_protocol_status_text(outcome->error));
+        aioc_mem_print(text, cap, "%s", outcome->message ? outcome->message
+                                                         : aioc_protocol_status_text(outcome->error));
     else aioc_protocol_message(op->http_status, op->sub_status, outcome->response->body, from_service, text, cap);
     len = strlen(text);
-    if (op->attempts > 1) len += aioc_memory_print(text + len, cap - len, " (attempt %u)", (unsigned)op->attempts);
+    if (op->attempts > 1) len += aioc_mem_print(text + len, cap - len, " (attempt %u)", (unsigned)op->attempts);
     if (len < cap && op->write && verdict->fate == AIOCOSMOS_FATE_MAYBE_APPLIED)
-        aioc_memory_print(text + len, cap - len, "; the write may have been applied");
+        aioc_mem_print(text + len, cap - len, "; the write may have been applied");
     if (len < cap && op->write && verdict->status < 0 && verdict->fate == AIOCOSMOS_FATE_ANSWERED)
-        aioc_memory_print(text + len, cap - len, "; the write has been applied: only its answer's body is lost");
+        aioc_mem_print(text + len, cap - len, "; the write has been applied: only its answer's body is lost");
     return text;
 }
 
@@ -12462,7 +12445,7 @@ static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outco
     double charge_ru = 0;
     bool throttled;
     op->state = AIOC_OP_READY;
-    aioc_memory_buffer_free(engine->memory, &op->head);
+    aioc_mem_buffer_free(engine->memory, &op->head);
     /* The token ran out between start and prepare. */
     if (outcome->error == AIOCOSMOS_E_AUTH && !engine->signer.has_key && !op->stop) {
         aioc_op_make_ready(op);
@@ -12554,7 +12537,7 @@ static bool aioc_op_is_wanted(aioc_op *op, const aiocosmos_result *result)
         return false;
     }
     aioc_account_note_failure(container, unchanged ? AIOCOSMOS_E_PROTOCOL : result->status, result,
-                              unchanged ? aioc_memory_str("304 to a request without an ETag") : result->message);
+                              unchanged ? aioc_mem_str("304 to a request without an ETag") : result->message);
     if (result->status == 0 || (unchanged && container->ranges_before)) return true;
     aioc_op_fetched(op->engine, container, AIOC_ACCOUNT_UNAVAILABLE);
     return false;
@@ -12576,7 +12559,7 @@ static aiocosmos_json aioc_op_result_json(const aiocosmos_result *result)
 static aiocosmos_body aioc_op_take_body(const aiocosmos_result *result)
 {
     aioc_op_delivery *delivery = aioc_op_delivered(result);
-    aioc_memory *memory = delivery->op->engine->memory;
+    aioc_mem *memory = delivery->op->engine->memory;
     aiocosmos_body body;
     char *block = NULL;
     memset(&body, 0, sizeof body);
@@ -12591,7 +12574,7 @@ static aiocosmos_body aioc_op_take_body(const aiocosmos_result *result)
         return body;
     }
     body.owner_size = result->body.len + 1;
-    block = (char *)aioc_memory_alloc(memory, body.owner_size);
+    block = (char *)aioc_mem_alloc(memory, body.owner_size);
     if (!block) return body;
     memcpy(block, result->body.ptr, result->body.len);
     block[result->body.len] = 0;
@@ -12607,7 +12590,7 @@ static void aioc_op_ranges_came(aioc_op *op, const aiocosmos_result *result)
     aioc_op_engine *engine = op->engine;
     aioc_account_container *container = op->container;
     uint32_t count = container->range_count;
-    aiocosmos_str continuation = aioc_memory_str("");
+    aiocosmos_str continuation = aioc_mem_str("");
     bool known;
     engine->memory->refused = false;
     /* Behind a definition it tells nothing new. */
@@ -12658,10 +12641,10 @@ static void aioc_op_definition_came(aioc_op *op, const aiocosmos_result *result)
 static void aioc_op_ask(aioc_op_engine *engine, aioc_account_container *container, bool definition,
                         uint32_t timeout_ms, aiocosmos_str continuation)
 {
-    aioc_memory *memory = engine->memory;
+    aioc_mem *memory = engine->memory;
     aiocosmos_str etag = aioc_text_view(container->ranges_etag.data, container->ranges_etag.len);
     aioc_op_spec spec;
-    aioc_memory_buffer lines = { NULL, 0, 0 };
+    aioc_mem_buffer lines = { NULL, 0, 0 };
     bool ok = aioc_op_has_room(engine, true);
     memset(&spec, 0, sizeof spec);
     spec.verb = "GET";
@@ -12675,7 +12658,7 @@ static void aioc_op_ask(aioc_op_engine *engine, aioc_account_container *containe
     if (!definition) {
         if (continuation.len == 0 && etag.len == 0) aioc_account_forget_ranges(container);
         if (continuation.len == 0) container->ranges_before = container->range_count;
-        ok = ok && aioc_memory_append_str(memory, &lines, "A-IM: Incremental Feed\r\nx-ms-max-item-count: -1\r\n") &&
+        ok = ok && aioc_mem_append_str(memory, &lines, "A-IM: Incremental Feed\r\nx-ms-max-item-count: -1\r\n") &&
              (etag.len == 0 || aioc_op_append_line(memory, &lines, "If-None-Match: ", etag)) &&
              (continuation.len == 0 ||
               aioc_op_append_line(memory, &lines, "x-ms-continuation: ", continuation));
@@ -12686,7 +12669,7 @@ static void aioc_op_ask(aioc_op_engine *engine, aioc_account_container *containe
     memory->refused = true;  /* by the end of the next line, or there is no room for one more operation */
     if (!ok || !aioc_op_new(engine, &spec, engine->platform->monotonic_us(engine->platform->user_data)))
         aioc_op_fetched(engine, container, AIOC_ACCOUNT_UNAVAILABLE);
-    aioc_memory_buffer_free(memory, &lines);
+    aioc_mem_buffer_free(memory, &lines);
 }
 
 /* Goes on behind the definition, or behind a page, in the time that is left. */
@@ -12736,21 +12719,20 @@ static const aioc_op_kind *aioc_op_kind_of(int kind)
 
 static int aioc_op_refuse(aioc_op_engine *engine, const char *what, const char *why)
 {
-    aioc_memory_print(engine->refusal, sizeof engine->refusal, "%s: %s", what, why);
+    aioc_mem_print(engine->refusal, sizeof engine->refusal, "%s: %s", what, why);
     return AIOCOSMOS_E_ARGUMENT;
 }
 
 static int aioc_op_refuse_at(aioc_op_engine *engine, const char *what, const char *why, size_t byte)
 {
-    aioc_memory_print(engine->refusal, sizeof engine->refusal, "%s: %s at byte %llu", what, why,
-                      (unsigned long long)byte);
+    aioc_mem_print(engine->refusal, sizeof engine->refusal, "%s: %s at byte %llu", what, why, (unsigned long long)byte);
     return AIOCOSMOS_E_ARGUMENT;
 }
 
 /* For a reason that its status says. */
 static int aioc_op_refuse_as(aioc_op_engine *engine, int status)
 {
-    aioc_memory_print(engine->refusal, sizeof engine->refusal, "%s", aioc_protocol_status_text(status));
+    aioc_mem_print(engine->refusal, sizeof engine->refusal, "%s", aioc_protocol_status_text(status));
     return status;
 }
 
@@ -12762,16 +12744,16 @@ static int aioc_op_refuse_memory(aioc_op_engine *engine)
 /* A name or id, appended to the link as "segment/name". */
 static int aioc_op_add_name(aioc_op_engine *engine, const char *what, const char *segment, const char *name)
 {
-    aioc_memory_buffer *link = &engine->link_text;
+    aioc_mem_buffer *link = &engine->link_text;
     char why[128];
     bool ok;
     if (!name) return aioc_op_refuse(engine, what, "required");
     if (strcmp(segment, "docs") == 0) ok = aioc_protocol_id_ok(name, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why);
     else ok = aioc_protocol_name_ok(name, why, sizeof why);
     if (!ok) return aioc_op_refuse(engine, what, why);
-    if ((link->len && !aioc_memory_append(engine->memory, link, "/", 1)) ||
-        !aioc_memory_append_str(engine->memory, link, segment) || !aioc_memory_append(engine->memory, link, "/", 1) ||
-        !aioc_memory_append_str(engine->memory, link, name)) return aioc_op_refuse_memory(engine);
+    if ((link->len && !aioc_mem_append(engine->memory, link, "/", 1)) ||
+        !aioc_mem_append_str(engine->memory, link, segment) || !aioc_mem_append(engine->memory, link, "/", 1) ||
+        !aioc_mem_append_str(engine->memory, link, name)) return aioc_op_refuse_memory(engine);
     return 0;
 }
 
@@ -12796,7 +12778,7 @@ static int aioc_op_add_text(aioc_op_engine *engine, const char *name, aiocosmos_
 
 static int aioc_op_add_line(aioc_op_engine *engine, const char *name, const char *value)
 {
-    return aioc_op_add_text(engine, name, aioc_memory_str(value));
+    return aioc_op_add_text(engine, name, aioc_mem_str(value));
 }
 
 /* A header value from the host: visible ASCII, spaces and tabs (RFC 9110 5.5). */
@@ -12818,8 +12800,7 @@ static int aioc_op_add_etag(aioc_op_engine *engine, const char *what, const char
     int refused = aioc_op_check_value(engine, what, etag);
     if (refused) return refused;
     if (tag.len > 2 && memcmp(tag.ptr, "W/", 2) == 0) tag = aioc_text_view(tag.ptr + 2, tag.len - 2);
-    if (!aioc_memory_same(etag, aioc_memory_str("*")) &&
-        (tag.len < 2 || tag.ptr[0] != '"' || tag.ptr[tag.len - 1] != '"'))
+    if (!aioc_mem_same(etag, aioc_mem_str("*")) && (tag.len < 2 || tag.ptr[0] != '"' || tag.ptr[tag.len - 1] != '"'))
         return aioc_op_refuse(engine, what, "an ETag keeps its double quotes");
     return aioc_op_add_text(engine, line, etag);
 }
@@ -12849,12 +12830,12 @@ static bool aioc_op_is_our_header(aiocosmos_str name, char *why, size_t cap)
         for (; *at; at += strcspn(at, " ") + 1) {
             aiocosmos_str ours = aioc_text_view(at, strcspn(at, " =")), start = name;
             if (at[ours.len - 1] == '-' && start.len > ours.len) start.len = ours.len;
-            if (!aioc_memory_same_nocase(start, ours)) continue;
+            if (!aioc_mem_same_nocase(start, ours)) continue;
             at += ours.len;
             len = strcspn(at, " ");
-            aioc_memory_print(why, cap, "%.*s: %s%.*s", (int)(name.len < 64 ? name.len : 64), name.ptr,
-                              i == 0 ? "it belongs to the connection" : len ? "use " : "the library sets it",
-                              (int)(len ? len - 1 : 0), at + 1);
+            aioc_mem_print(why, cap, "%.*s: %s%.*s", (int)(name.len < 64 ? name.len : 64), name.ptr,
+                           i == 0 ? "it belongs to the connection" : len ? "use " : "the library sets it",
+                           (int)(len ? len - 1 : 0), at + 1);
             return true;
         }
     }
@@ -12879,7 +12860,7 @@ static int aioc_op_add_headers(aioc_op_engine *engine, const char *const *header
             return aioc_op_refuse_at(engine, "headers", "\"name: value\" is expected", name);
         if (aioc_op_is_our_header(aioc_text_view(line, name), why, sizeof why))
             return aioc_op_refuse(engine, "headers", why);
-        refused = aioc_op_check_value(engine, "headers", aioc_memory_str(line));
+        refused = aioc_op_check_value(engine, "headers", aioc_mem_str(line));
         if (!refused) refused = aioc_op_add_line(engine, "", line);
         if (refused) return refused;
     }
@@ -12912,7 +12893,7 @@ static int aioc_op_check_item(aioc_op_engine *engine, aiocosmos_str body)
     size_t error_at, len;
     char text[AIOC_PROTOCOL_ITEM_ID_MAX + 2], why[128];
     if (body.len == 0) return aioc_op_refuse(engine, "body", "required: the item as JSON");
-    if (aioc_json_check(body.ptr, body.len, aioc_memory_str("id"), &id, &error, &error_at) != 0)
+    if (aioc_json_check(body.ptr, body.len, aioc_mem_str("id"), &id, &error, &error_at) != 0)
         return aioc_op_refuse_at(engine, "body", error, error_at);
     if (*aioc_text_trim(body).ptr != '{') return aioc_op_refuse(engine, "body", "an item is a JSON object");
     if (id.type != AIOCOSMOS_JSON_STR)
@@ -12929,12 +12910,12 @@ static int aioc_op_check_item(aioc_op_engine *engine, aiocosmos_str body)
 /* What a body that is built consists of. Whether there was memory for all of it, aioc_op_build_body() looks. */
 static void aioc_op_append_body(aioc_op_engine *engine, aiocosmos_str text)
 {
-    if (!aioc_memory_append(engine->memory, &engine->body_text, text.ptr, text.len)) engine->body_lost = true;
+    if (!aioc_mem_append(engine->memory, &engine->body_text, text.ptr, text.len)) engine->body_lost = true;
 }
 
 static void aioc_op_append_text(aioc_op_engine *engine, const char *text)
 {
-    aioc_op_append_body(engine, aioc_memory_str(text));
+    aioc_op_append_body(engine, aioc_mem_str(text));
 }
 
 /* The patch, as the service wants it: an array of operations becomes the object around it. */
@@ -12945,7 +12926,7 @@ static int aioc_op_build_patch(aioc_op_engine *engine, aiocosmos_str body)
     size_t error_at;
     char first;
     if (body.len == 0) return aioc_op_refuse(engine, "body", "required: the patch operations as JSON");
-    if (aioc_json_check(body.ptr, body.len, aioc_memory_str("operations"), &operations, &error, &error_at) != 0)
+    if (aioc_json_check(body.ptr, body.len, aioc_mem_str("operations"), &operations, &error, &error_at) != 0)
         return aioc_op_refuse_at(engine, "body", error, error_at);
     first = *aioc_text_trim(body).ptr;
     if (first != '[' && (first != '{' || operations.type != AIOCOSMOS_JSON_ARR))
@@ -13026,7 +13007,7 @@ static bool aioc_op_is_near(aiocosmos_str a, aiocosmos_str b, size_t most)
         row[0] = i + 1;
         for (j = 0; j < b.len; j++) {
             size_t above = row[j + 1], least = 1 + (above < row[j] ? above : row[j]);
-            if (aioc_memory_lower(a.ptr[i]) != aioc_memory_lower(b.ptr[j])) diagonal++;
+            if (aioc_mem_lower(a.ptr[i]) != aioc_mem_lower(b.ptr[j])) diagonal++;
             row[j + 1] = diagonal < least ? diagonal : least;
             diagonal = above;
         }
@@ -13044,14 +13025,14 @@ static int aioc_op_check_member(aioc_op_engine *engine, const aiocosmos_request 
     while (property < end && !aioc_json_is_str(key, property->name)) property++;
     if (property < end) {
         if (!aioc_op_is_given(request, property)) return 0;
-        aioc_memory_print(why, sizeof why, "\"%s\" and %s are both given", property->name, property->field);
+        aioc_mem_print(why, sizeof why, "\"%s\" and %s are both given", property->name, property->field);
         return aioc_op_refuse(engine, "body", why);
     }
     while (property > aioc_op_properties) {
-        aiocosmos_str known = aioc_memory_str((--property)->name), stem = known;
+        aiocosmos_str known = aioc_mem_str((--property)->name), stem = known;
         if (strcmp(known.ptr + known.len - 6, "Policy") == 0) stem.len -= 6;
         if (!aioc_op_is_near(name, known, 3) && !aioc_op_is_near(name, stem, 2)) continue;
-        aioc_memory_print(why, sizeof why, "\"%.*s\": did you mean \"%s\"?", (int)name.len, name.ptr, known.ptr);
+        aioc_mem_print(why, sizeof why, "\"%.*s\": did you mean \"%s\"?", (int)name.len, name.ptr, known.ptr);
         return aioc_op_refuse(engine, "body", why);
     }
     return 0;
@@ -13091,7 +13072,7 @@ static int aioc_op_append_policy(aioc_op_engine *engine, const aioc_op_property 
     aiocosmos_json unused;
     const char *error;
     size_t error_at;
-    if (aioc_json_check(policy.ptr, policy.len, aioc_memory_str(""), &unused, &error, &error_at) != 0)
+    if (aioc_json_check(policy.ptr, policy.len, aioc_mem_str(""), &unused, &error, &error_at) != 0)
         return aioc_op_refuse_at(engine, property->field, error, error_at);
     if (*aioc_text_trim(policy).ptr != property->opens)
         return aioc_op_refuse(engine, property->field, property->opens == '[' ? "not an array" : "not an object");
@@ -13189,11 +13170,11 @@ static int aioc_op_add_throughput(aioc_op_engine *engine, const aiocosmos_reques
 {
     char text[64];
     if (request->throughput_ru) {
-        aioc_memory_print(text, sizeof text, "%u", (unsigned)request->throughput_ru);
+        aioc_mem_print(text, sizeof text, "%u", (unsigned)request->throughput_ru);
         return aioc_op_add_line(engine, "x-ms-offer-throughput: ", text);
     }
     if (request->autoscale_max_ru) {
-        aioc_memory_print(text, sizeof text, "{\"maxThroughput\":%u}", (unsigned)request->autoscale_max_ru);
+        aioc_mem_print(text, sizeof text, "{\"maxThroughput\":%u}", (unsigned)request->autoscale_max_ru);
         return aioc_op_add_line(engine, "x-ms-cosmos-offer-autopilot-settings: ", text);
     }
     return 0;
@@ -13285,7 +13266,7 @@ static int aioc_op_specify(aioc_op_engine *engine, const aiocosmos_request *requ
     spec->to_feed = kind->to_feed;
     spec->write = kind->write;
     /* "*" is true of what the first try made of the item, too. */
-    spec->repeatable = (request->if_match.ptr && !aioc_memory_same(request->if_match, aioc_memory_str("*"))) ||
+    spec->repeatable = (request->if_match.ptr && !aioc_mem_same(request->if_match, aioc_mem_str("*"))) ||
                        request->if_not_exists;
     spec->if_not_exists = request->if_not_exists;
     spec->item_data = kind->item;
@@ -13315,14 +13296,14 @@ static int aioc_op_accept(aioc_op_engine *engine, const aioc_op_spec *spec, aioc
     if (engine->closing) return aioc_op_refuse_as(engine, AIOCOSMOS_E_SHUTDOWN);
     /* What a pacer lets through, it has found room for. */
     if (!spec->pacer && !aioc_op_has_room(engine, spec->internal)) {
-        aioc_memory_print(engine->refusal, sizeof engine->refusal, "full: %u operations are pending",
-                          (unsigned)engine->pending);
+        aioc_mem_print(engine->refusal, sizeof engine->refusal, "full: %u operations are pending",
+                       (unsigned)engine->pending);
         return AIOCOSMOS_E_FULL;
     }
     /* The last eighth is left to answers, so that they need not wait for requests to go; to what a pacer, who has seen
      * to that before, has pulled already; and to the pages of queries, who take little and give much back. */
-    if (!aioc_memory_fits(engine->memory, bytes, max)) {
-        aioc_memory_print(engine->refusal, sizeof engine->refusal, "full: the client holds memory_max bytes");
+    if (!aioc_mem_fits(engine->memory, bytes, max)) {
+        aioc_mem_print(engine->refusal, sizeof engine->refusal, "full: the client holds memory_max bytes");
         return AIOCOSMOS_E_FULL;
     }
     *out = aioc_op_new(engine, spec, platform->monotonic_us(platform->user_data));
@@ -13435,7 +13416,7 @@ static void *aioc_plan_take(aioc_plan_reader *reader, size_t count, size_t size)
 /* A string, escapes undone; what is no string becomes the empty text. */
 static aiocosmos_str aioc_plan_take_text(aioc_plan_reader *reader, aiocosmos_json value)
 {
-    aiocosmos_str text = aioc_memory_str(NULL);
+    aiocosmos_str text = aioc_mem_str(NULL);
     if (value.type != AIOCOSMOS_JSON_STR) return text;
     text.ptr = reader->texts;
     text.len = aioc_json_get_str(value, reader->texts, value.len);  /* the quotes' room takes the NUL */
@@ -13457,7 +13438,7 @@ static bool aioc_plan_blame(aioc_plan_reader *reader, const char *name, aiocosmo
     bool cut = value.len > AIOC_PLAN_BLAMED_MAX;
     aiocosmos_str text = aioc_text_view(value.ptr, cut ? AIOC_PLAN_BLAMED_MAX : value.len);
     if (value.type != AIOCOSMOS_JSON_NONE) aioc_protocol_quote(text, quoted);
-    aioc_memory_print(reader->why, reader->cap, "the query plan's %s is %s%s, %s", name, quoted, cut ? "..." : "", but);
+    aioc_mem_print(reader->why, reader->cap, "the query plan's %s is %s%s, %s", name, quoted, cut ? "..." : "", but);
     return false;
 }
 
@@ -13538,7 +13519,7 @@ static bool aioc_plan_read_order(aioc_plan_reader *reader, aiocosmos_json order,
     reader->texts += count;
     for (; aioc_json_next(order, NULL, &value); i++) {
         descending[i] = aioc_json_is_str(value, "Descending");
-        texts[i] = aioc_memory_str(NULL);
+        texts[i] = aioc_mem_str(NULL);
         if (!descending[i] && !aioc_json_is_str(value, "Ascending"))
             return aioc_plan_blame(reader, "orderBy", value, "which this version does not know");
     }
@@ -13630,7 +13611,7 @@ static bool aioc_plan_can_follow(aioc_plan_reader *reader, const aioc_plan_info 
     if (info->merges_groups && info->has_dcount) but = "counts, which this version cannot do in one";
     else if (info->merges_groups && info->order_count) but = "orders, which this version cannot do in one";
     else if ((info->merges_groups || info->order_count) && info->rewritten.len == 0) but = "has no rewritten query";
-    if (but) aioc_memory_print(reader->why, reader->cap, "the query plan %s and %s", what, but);
+    if (but) aioc_mem_print(reader->why, reader->cap, "the query plan %s and %s", what, but);
     return !but;
 }
 
@@ -13686,9 +13667,9 @@ static aiocosmos_str aioc_plan_epk_successor(aiocosmos_str epk)
 {
     char *digits = (char *)(uintptr_t)epk.ptr;
     size_t at = epk.len, i;
-    if (epk.len == 0) return aioc_memory_str(AIOC_PLAN_EPK_FIRST);
-    while (at > 0 && aioc_memory_lower(digits[at - 1]) == 'f') at--;
-    if (at == 0) return aioc_memory_str("FF");
+    if (epk.len == 0) return aioc_mem_str(AIOC_PLAN_EPK_FIRST);
+    while (at > 0 && aioc_mem_lower(digits[at - 1]) == 'f') at--;
+    if (at == 0) return aioc_mem_str("FF");
     for (i = at; i < epk.len; i++) digits[i] = '0';
     digits[at - 1] = digits[at - 1] == '9' ? 'A' : (char)(digits[at - 1] + 1);
     return epk;
@@ -13697,10 +13678,10 @@ static aiocosmos_str aioc_plan_epk_successor(aiocosmos_str epk)
 /* A border in hex; proxies that know no hashes say [] and "Infinity" for the ends of the key space. */
 static bool aioc_plan_read_border(aioc_plan_reader *reader, const char *name, aiocosmos_json value, aiocosmos_str *out)
 {
-    *out = aioc_memory_str("");
+    *out = aioc_mem_str("");
     if (value.type == AIOCOSMOS_JSON_ARR && aioc_json_count(value) == 0) return true;
     if (value.type != AIOCOSMOS_JSON_STR) return aioc_plan_blame(reader, name, value, "not an effective key");
-    if (aioc_json_is_str(value, "Infinity")) *out = aioc_memory_str("FF");
+    if (aioc_json_is_str(value, "Infinity")) *out = aioc_mem_str("FF");
     else *out = aioc_plan_take_text(reader, value);
     return aioc_plan_is_hex(*out) || aioc_plan_blame(reader, name, value, "not an effective key");
 }
@@ -13752,8 +13733,8 @@ static bool aioc_plan_read_spans(aioc_plan_reader *reader, aiocosmos_json list)
     plan->spans = spans;
     plan->span_count = aioc_plan_absent(list) ? 1 : (uint32_t)count;  /* none: there is nothing to be found */
     if (!aioc_plan_is_list(reader, "queryRanges", list)) return false;
-    spans[0].min = aioc_memory_str("");
-    spans[0].max = aioc_memory_str("FF");
+    spans[0].min = aioc_mem_str("");
+    spans[0].max = aioc_mem_str("FF");
     while (aioc_json_next(list, NULL, &value))
         if (!aioc_plan_read_span(reader, value, &spans[i++])) return false;
     aioc_plan_sort_spans(spans, count);
@@ -13819,8 +13800,8 @@ static int aioc_plan_read_root(aioc_plan_reader *reader, aiocosmos_json root)
     bool ok;
     aioc_json_fields(root, names, 4, fields);
     if (aioc_plan_absent(fields[0]) && aioc_plan_absent(fields[1])) {
-        aioc_memory_print(reader->why, reader->cap, "not a query plan: there is neither queryInfo nor "
-                                                    "hybridSearchQueryInfo");
+        aioc_mem_print(reader->why, reader->cap, "not a query plan: there is neither queryInfo nor "
+                                                 "hybridSearchQueryInfo");
         return AIOCOSMOS_E_ARGUMENT;
     }
     if (!aioc_plan_absent(fields[3]) &&
@@ -13839,14 +13820,14 @@ static void aioc_plan_hold(aioc_plan *plan)
     plan->refs++;
 }
 
-static void aioc_plan_release(aioc_memory *memory, aioc_plan *plan)
+static void aioc_plan_release(aioc_mem *memory, aioc_plan *plan)
 {
-    if (plan && --plan->refs == 0) aioc_memory_free(memory, plan, plan->bytes);
+    if (plan && --plan->refs == 0) aioc_mem_free(memory, plan, plan->bytes);
 }
 
 /* 0 and a plan with one reference; E_NOMEM; E_PROTOCOL and why: it contradicts itself, or says what is not known here.
  * E_ARGUMENT: the JSON is something else than a plan. Unknown properties are ignored. */
-static int aioc_plan_read(aioc_memory *memory, aiocosmos_str json, aioc_plan **out, char *why, size_t cap)
+static int aioc_plan_read(aioc_mem *memory, aiocosmos_str json, aioc_plan **out, char *why, size_t cap)
 {
     aioc_plan_reader reader;
     aiocosmos_json_doc doc;
@@ -13859,8 +13840,8 @@ static int aioc_plan_read(aioc_memory *memory, aiocosmos_str json, aioc_plan **o
     aioc_json_open(&doc, memory);
     result = aioc_json_parse(&doc, json.ptr, json.len);
     if (result != 0) {
-        aioc_memory_print(why, cap, "the query plan is not JSON at byte %llu: %s", aioc_protocol_ull(doc.error_at),
-                          doc.error ? doc.error : "");
+        aioc_mem_print(why, cap, "the query plan is not JSON at byte %llu: %s", aioc_protocol_ull(doc.error_at),
+                       doc.error ? doc.error : "");
         aioc_json_close(&doc);
         return result == AIOCOSMOS_E_NOMEM ? result : AIOCOSMOS_E_PROTOCOL;
     }
@@ -13869,7 +13850,7 @@ static int aioc_plan_read(aioc_memory *memory, aiocosmos_str json, aioc_plan **o
     structs = sizeof *reader.plan + components * sizeof(aioc_plan_component) +
               ((size_t)doc.count + 1) * sizeof(aioc_plan_span);
     bytes = structs + 2 * json.len;
-    reader.plan = (aioc_plan *)aioc_memory_zalloc(memory, bytes);
+    reader.plan = (aioc_plan *)aioc_mem_zalloc(memory, bytes);
     if (!reader.plan) {
         aioc_json_close(&doc);
         return AIOCOSMOS_E_NOMEM;
@@ -13898,7 +13879,7 @@ static int aioc_plan_read(aioc_memory *memory, aiocosmos_str json, aioc_plan **o
 
 static bool aioc_plan_is_word(char c)
 {
-    char small = aioc_memory_lower(c);
+    char small = aioc_mem_lower(c);
     return (small >= 'a' && small <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '@' || (unsigned char)c >= 0x80;
 }
 
@@ -13936,20 +13917,20 @@ static size_t aioc_plan_find(aiocosmos_str sql, size_t at, const char *text)
 
 /* The SQL text with the filter in every place that is kept free for one. *found may be NULL: whether there was one.
  * False: no memory, and nothing is appended. */
-static bool aioc_plan_append_text(aioc_memory *memory, aioc_memory_buffer *out, aiocosmos_str sql,
+static bool aioc_plan_append_text(aioc_mem *memory, aioc_mem_buffer *out, aiocosmos_str sql,
                                   aiocosmos_str filter, bool *found)
 {
-    aioc_memory_writer writer = aioc_memory_write(memory, out);
+    aioc_mem_writer writer = aioc_mem_write(memory, out);
     size_t at = 0, hole;
     if (found) *found = false;
     for (; at < sql.len; at = hole + sizeof AIOC_PLAN_FILTER - 1) {
         hole = aioc_plan_find(sql, at, AIOC_PLAN_FILTER);
-        aioc_memory_put_bytes(&writer, sql.ptr + at, hole - at);
+        aioc_mem_put_bytes(&writer, sql.ptr + at, hole - at);
         if (hole == sql.len) break;
-        aioc_memory_put(&writer, filter);
+        aioc_mem_put(&writer, filter);
         if (found) *found = true;
     }
-    return aioc_memory_written(&writer);
+    return aioc_mem_written(&writer);
 }
 
 static bool aioc_plan_is_blank(aiocosmos_str token)
@@ -13978,12 +13959,12 @@ static bool aioc_plan_is_general(const aioc_plan *plan, aiocosmos_str sql)
     bool count = false, member = false;  /* what the token before this one was */
     size_t at = 0, i;
     if (plan->span_count != 1 || plan->spans->min.len > 0 ||
-        !aioc_memory_same_nocase(plan->spans->max, aioc_memory_str("FF"))) return false;
+        !aioc_mem_same_nocase(plan->spans->max, aioc_mem_str("FF"))) return false;
     while (aioc_plan_next_token(sql, &at, &token)) {
         if (*token.ptr == '@' && (count || plan->hybrid)) return false;
         if (*token.ptr == '(' && count) continue;
         for (i = 0, count = false; i < 3 && !member; i++)
-            count = count || aioc_memory_same_nocase(token, aioc_memory_str(counts[i]));
+            count = count || aioc_mem_same_nocase(token, aioc_mem_str(counts[i]));
         member = *token.ptr == '.';
     }
     return true;
@@ -13994,26 +13975,26 @@ static bool aioc_plan_is_general(const aioc_plan *plan, aiocosmos_str sql)
 typedef enum aioc_plan_side { AIOC_PLAN_FRESH, AIOC_PLAN_LEFT, AIOC_PLAN_TARGET, AIOC_PLAN_RIGHT } aioc_plan_side;
 
 /* test(expression), by the order of types; true and false are one. */
-static void aioc_plan_put_test(aioc_memory_writer *writer, int type, aiocosmos_str expression)
+static void aioc_plan_put_test(aioc_mem_writer *writer, int type, aiocosmos_str expression)
 {
     static const char *const tests[] = { "NOT IS_DEFINED(", "IS_NULL(", "IS_BOOLEAN(", "IS_NUMBER(", "IS_STRING(",
                                          "IS_ARRAY(", "IS_OBJECT(" };
-    aioc_memory_put_text(writer, tests[type]);
-    aioc_memory_put(writer, expression);
-    aioc_memory_put_text(writer, ")");
+    aioc_mem_put_text(writer, tests[type]);
+    aioc_mem_put(writer, expression);
+    aioc_mem_put_text(writer, ")");
 }
 
 /* expression operator value: of scalars. */
-static void aioc_plan_put_comparison(aioc_memory_writer *writer, aiocosmos_str expression, const char *compared,
+static void aioc_plan_put_comparison(aioc_mem_writer *writer, aiocosmos_str expression, const char *compared,
                                      aiocosmos_json value)
 {
-    aioc_memory_put(writer, expression);
-    aioc_memory_put_text(writer, compared);
-    aioc_memory_put_bytes(writer, value.ptr, value.len);
+    aioc_mem_put(writer, expression);
+    aioc_mem_put_text(writer, compared);
+    aioc_mem_put_bytes(writer, value.ptr, value.len);
 }
 
 /* The values of the column that are as the one given. Arrays are all alike, and objects. */
-static void aioc_plan_put_equal(aioc_memory_writer *writer, aiocosmos_str expression, aiocosmos_json value)
+static void aioc_plan_put_equal(aioc_mem_writer *writer, aiocosmos_str expression, aiocosmos_json value)
 {
     bool compared = value.type == AIOCOSMOS_JSON_BOOL || value.type == AIOCOSMOS_JSON_NUM ||
                     value.type == AIOCOSMOS_JSON_STR;
@@ -14023,26 +14004,26 @@ static void aioc_plan_put_equal(aioc_memory_writer *writer, aiocosmos_str expres
 
 /* Those behind the value, and with `or_equal` those that are as it: first what is of its type, then the types that come
  * behind it. */
-static void aioc_plan_put_behind(aioc_memory_writer *writer, aiocosmos_str expression, aiocosmos_json value,
+static void aioc_plan_put_behind(aioc_mem_writer *writer, aiocosmos_str expression, aiocosmos_json value,
                                  bool descending, bool or_equal)
 {
     int type = value.type, other;
-    aioc_memory_put_text(writer, "( ");
+    aioc_mem_put_text(writer, "( ");
     if (type == AIOCOSMOS_JSON_NONE && !descending) {
-        aioc_memory_put_text(writer, or_equal ? "true" : "IS_DEFINED(");
-        if (!or_equal) aioc_memory_put(writer, expression);
-        if (!or_equal) aioc_memory_put_text(writer, ")");
+        aioc_mem_put_text(writer, or_equal ? "true" : "IS_DEFINED(");
+        if (!or_equal) aioc_mem_put(writer, expression);
+        if (!or_equal) aioc_mem_put_text(writer, ")");
     } else if (type == AIOCOSMOS_JSON_NONE || type == AIOCOSMOS_JSON_ARR || type == AIOCOSMOS_JSON_OBJ) {
         if (or_equal) aioc_plan_put_test(writer, type, expression);
-        else aioc_memory_put_text(writer, "false");
+        else aioc_mem_put_text(writer, "false");
     } else if (descending) aioc_plan_put_comparison(writer, expression, or_equal ? " <= " : " < ", value);
     else aioc_plan_put_comparison(writer, expression, or_equal ? " >= " : " > ", value);
     for (other = descending ? AIOCOSMOS_JSON_NONE : type + 1; other < (descending ? type : AIOCOSMOS_JSON_OBJ + 1);
          other++) {
-        aioc_memory_put_text(writer, " OR ");
+        aioc_mem_put_text(writer, " OR ");
         aioc_plan_put_test(writer, other, expression);
     }
-    aioc_memory_put_text(writer, " )");
+    aioc_mem_put_text(writer, " )");
 }
 
 /* How many columns tell where a row stands: all arrays are alike, and all objects, in an order of the service's own in
@@ -14063,28 +14044,28 @@ static uint32_t aioc_plan_columns_that_tell(const aioc_plan_info *info, aiocosmo
  * it, and, but in ranges left of that row's, those that are as it is. items: its orderByItems. Where an expression is
  * not known it is "true" and nothing else: then whoever reads the range has to drop what was given before. False: no
  * memory, and nothing is appended. */
-static bool aioc_plan_append_filter(aioc_memory *memory, aioc_memory_buffer *out, const aioc_plan_info *info,
+static bool aioc_plan_append_filter(aioc_mem *memory, aioc_mem_buffer *out, const aioc_plan_info *info,
                                     aiocosmos_json items, aioc_plan_side side)
 {
     aiocosmos_json item = aioc_json_none();
-    aioc_memory_writer writer = aioc_memory_write(memory, out);
+    aioc_mem_writer writer = aioc_mem_write(memory, out);
     uint32_t i, last = aioc_plan_columns_that_tell(info, items) - 1;
     bool known = side != AIOC_PLAN_FRESH && info->order_count > 0;
     for (i = 0; known && i <= last; i++) known = info->expressions[i].len > 0;
-    if (!known) aioc_memory_put_text(&writer, "true");
+    if (!known) aioc_mem_put_text(&writer, "true");
     for (i = 0; known && i <= last; i++) {
         aiocosmos_str expression = info->expressions[i];
         aiocosmos_json value = aioc_json_none();
         if (aioc_json_next(items, NULL, &item)) value = aioc_json_at(item, "/item");
-        if (i < last) aioc_memory_put_text(&writer, "( ");
+        if (i < last) aioc_mem_put_text(&writer, "( ");
         aioc_plan_put_behind(&writer, expression, value, info->descending[i] != 0, i == last && side != AIOC_PLAN_LEFT);
         if (i == last) break;
-        aioc_memory_put_text(&writer, " OR ( ");
+        aioc_mem_put_text(&writer, " OR ( ");
         aioc_plan_put_equal(&writer, expression, value);
-        aioc_memory_put_text(&writer, " AND ");
+        aioc_mem_put_text(&writer, " AND ");
     }
-    for (i = 0; known && i < last; i++) aioc_memory_put_text(&writer, " ) )");
-    return aioc_memory_written(&writer);
+    for (i = 0; known && i < last; i++) aioc_mem_put_text(&writer, " ) )");
+    return aioc_mem_written(&writer);
 }
 
 /*==============================================================================
@@ -14540,12 +14521,12 @@ static void aioc_rows_set_clear(aioc_rows_set *set)
     set->count = 0;
 }
 
-static bool aioc_rows_set_grow(aioc_memory *memory, aioc_rows_set *set)
+static bool aioc_rows_set_grow(aioc_mem *memory, aioc_rows_set *set)
 {
     uint32_t cap = set->cap > 0 ? 2 * set->cap : AIOC_ROWS_SET_MIN, count = set->count, i;
     void *slots;
     if (cap > AIOC_ROWS_SET_MAX) return false;
-    slots = aioc_memory_resize(memory, set->slots, aioc_rows_set_bytes(set), cap * AIOC_ROWS_SLOT_BYTES);
+    slots = aioc_mem_resize(memory, set->slots, aioc_rows_set_bytes(set), cap * AIOC_ROWS_SLOT_BYTES);
     if (!slots) return false;
     set->slots = (aioc_rows_hash *)slots;
     set->cap = cap;
@@ -14556,7 +14537,7 @@ static bool aioc_rows_set_grow(aioc_memory *memory, aioc_rows_set *set)
 }
 
 /* 1: added, as the last; 0: was there; E_NOMEM. */
-static int aioc_rows_set_add(aioc_memory *memory, aioc_rows_set *set, aioc_rows_hash hash)
+static int aioc_rows_set_add(aioc_mem *memory, aioc_rows_set *set, aioc_rows_hash hash)
 {
     uint32_t *place = set->cap > 0 ? aioc_rows_set_place(set, hash) : NULL;
     if (place && *place != 0) return 0;
@@ -14569,9 +14550,9 @@ static int aioc_rows_set_add(aioc_memory *memory, aioc_rows_set *set, aioc_rows_
     return 1;
 }
 
-static void aioc_rows_set_free(aioc_memory *memory, aioc_rows_set *set)
+static void aioc_rows_set_free(aioc_mem *memory, aioc_rows_set *set)
 {
-    aioc_memory_free(memory, set->slots, aioc_rows_set_bytes(set));
+    aioc_mem_free(memory, set->slots, aioc_rows_set_bytes(set));
     memset(set, 0, sizeof *set);
 }
 
@@ -14581,7 +14562,7 @@ static void aioc_rows_set_free(aioc_memory *memory, aioc_rows_set *set)
 typedef struct aioc_rows_sum { int64_t whole; double rest; int64_t count; } aioc_rows_sum;
 
 /* The elements of a list or set as text, with commas between them. */
-typedef struct aioc_rows_list { aioc_memory_buffer text; aioc_rows_set seen; } aioc_rows_list;
+typedef struct aioc_rows_list { aioc_mem_buffer text; aioc_rows_set seen; } aioc_rows_list;
 
 #define AIOC_ROWS_SHORT 24u
 
@@ -14597,7 +14578,7 @@ enum {
 typedef struct aioc_rows_accumulator {
     union {
         aioc_rows_sum sum;
-        aioc_memory_buffer text;
+        aioc_mem_buffer text;
         aioc_rows_list *list;
         char brief[AIOC_ROWS_SHORT];
     } u;
@@ -14620,28 +14601,28 @@ static size_t aioc_rows_accumulator_bytes(const aioc_rows_accumulator *accumulat
 }
 
 /* Then it is zeroed again. */
-static void aioc_rows_accumulator_free(aioc_memory *memory, aioc_rows_accumulator *accumulator)
+static void aioc_rows_accumulator_free(aioc_mem *memory, aioc_rows_accumulator *accumulator)
 {
     aioc_rows_list *list = accumulator->u.list;
-    if (accumulator->state == AIOC_ROWS_TEXT) aioc_memory_buffer_free(memory, &accumulator->u.text);
+    if (accumulator->state == AIOC_ROWS_TEXT) aioc_mem_buffer_free(memory, &accumulator->u.text);
     if (accumulator->state == AIOC_ROWS_LIST) {
-        aioc_memory_buffer_free(memory, &list->text);
+        aioc_mem_buffer_free(memory, &list->text);
         aioc_rows_set_free(memory, &list->seen);
-        aioc_memory_free(memory, list, sizeof *list);
+        aioc_mem_free(memory, list, sizeof *list);
     }
     memset(accumulator, 0, sizeof *accumulator);
 }
 
-static void aioc_rows_accumulator_spoil(aioc_memory *memory, aioc_rows_accumulator *accumulator)
+static void aioc_rows_accumulator_spoil(aioc_mem *memory, aioc_rows_accumulator *accumulator)
 {
     aioc_rows_accumulator_free(memory, accumulator);
     accumulator->state = AIOC_ROWS_UNDEFINED;
 }
 
 /* Keeps a value's text in place of the one before. */
-static bool aioc_rows_keep_text(aioc_memory *memory, aioc_rows_accumulator *accumulator, aiocosmos_json value)
+static bool aioc_rows_keep_text(aioc_mem *memory, aioc_rows_accumulator *accumulator, aiocosmos_json value)
 {
-    aioc_memory_buffer text = {NULL, 0, 0};
+    aioc_mem_buffer text = {NULL, 0, 0};
     if (accumulator->state != AIOC_ROWS_TEXT && value.len <= AIOC_ROWS_SHORT) {
         memcpy(accumulator->u.brief, value.ptr, value.len);
         accumulator->len = (uint8_t)value.len;
@@ -14650,7 +14631,7 @@ static bool aioc_rows_keep_text(aioc_memory *memory, aioc_rows_accumulator *accu
     }
     if (accumulator->state == AIOC_ROWS_TEXT) text = accumulator->u.text;
     text.len = 0;
-    if (!aioc_memory_append(memory, &text, value.ptr, value.len)) return false;
+    if (!aioc_mem_append(memory, &text, value.ptr, value.len)) return false;
     accumulator->u.text = text;
     accumulator->state = AIOC_ROWS_TEXT;
     return true;
@@ -14724,8 +14705,7 @@ static int aioc_rows_add_average(aioc_rows_accumulator *accumulator, aiocosmos_j
 
 /* The value, or {"min":value,"count":…}: that way it can be told whether there is nothing, or undefined. An array or
  * object has no order: it stands as long as there is nothing else. */
-static int aioc_rows_add_extreme(aioc_memory *memory, aioc_rows_accumulator *accumulator, bool max,
-                                 aiocosmos_json value)
+static int aioc_rows_add_extreme(aioc_mem *memory, aioc_rows_accumulator *accumulator, bool max, aiocosmos_json value)
 {
     static const char *const of_min[2] = {"min", "count"}, *const of_max[2] = {"max", "count"};
     bool first = accumulator->state == AIOC_ROWS_NOTHING;
@@ -14749,13 +14729,13 @@ static int aioc_rows_add_extreme(aioc_memory *memory, aioc_rows_accumulator *acc
     return aioc_rows_keep_text(memory, accumulator, value) ? 0 : AIOCOSMOS_E_NOMEM;
 }
 
-static int aioc_rows_add_elements(aioc_memory *memory, aioc_rows_accumulator *accumulator, const uint64_t *key,
+static int aioc_rows_add_elements(aioc_mem *memory, aioc_rows_accumulator *accumulator, const uint64_t *key,
                                   bool once, aiocosmos_json array)
 {
     aiocosmos_json element = aioc_json_none();
     aioc_rows_list *list = accumulator->u.list;
     if (accumulator->state == AIOC_ROWS_NOTHING) {
-        list = (aioc_rows_list *)aioc_memory_zalloc(memory, sizeof *list);
+        list = (aioc_rows_list *)aioc_mem_zalloc(memory, sizeof *list);
         if (!list) return AIOCOSMOS_E_NOMEM;
         accumulator->u.list = list;
         accumulator->state = AIOC_ROWS_LIST;
@@ -14763,15 +14743,15 @@ static int aioc_rows_add_elements(aioc_memory *memory, aioc_rows_accumulator *ac
     while (aioc_json_next(array, NULL, &element)) {
         int added = once ? aioc_rows_set_add(memory, &list->seen, aioc_rows_hash_of(key, element)) : 1;
         if (added == 0) continue;
-        if (added < 0 || (list->text.len > 0 && !aioc_memory_append(memory, &list->text, ",", 1)) ||
-            !aioc_memory_append(memory, &list->text, element.ptr, element.len)) return AIOCOSMOS_E_NOMEM;
+        if (added < 0 || (list->text.len > 0 && !aioc_mem_append(memory, &list->text, ",", 1)) ||
+            !aioc_mem_append(memory, &list->text, element.ptr, element.len)) return AIOCOSMOS_E_NOMEM;
     }
     return 0;
 }
 
 /* partial: {"item":…} with maybe an "item2", of AIOC_PLAN_PLAIN the value, or NONE. 0; E_NOMEM: the accumulator
  * can only be freed; E_PROTOCOL, and why, such as "a COUNT that is not a number". key: of the hashes of a set. */
-static int aioc_rows_accumulate(aioc_memory *memory, aioc_rows_accumulator *accumulator, const uint64_t key[2],
+static int aioc_rows_accumulate(aioc_mem *memory, aioc_rows_accumulator *accumulator, const uint64_t key[2],
                                 uint8_t aggregate, aiocosmos_json partial, const char **why)
 {
     static const char *const names[2] = {"item", "item2"};
@@ -14811,19 +14791,19 @@ static size_t aioc_rows_sum_write(const aioc_rows_accumulator *accumulator, uint
 }
 
 /* 1: the result's JSON is appended; 0: it is undefined; E_NOMEM. */
-static int aioc_rows_accumulator_append(aioc_memory *memory, const aioc_rows_accumulator *accumulator,
-                                        uint8_t aggregate, aioc_memory_buffer *out)
+static int aioc_rows_accumulator_append(aioc_mem *memory, const aioc_rows_accumulator *accumulator,
+                                        uint8_t aggregate, aioc_mem_buffer *out)
 {
     const aioc_rows_list *list = accumulator->u.list;
-    aioc_memory_writer writer = aioc_memory_write(memory, out);
+    aioc_mem_writer writer = aioc_mem_write(memory, out);
     char number[AIOC_JSON_NUMBER_MAX];
     aiocosmos_str text = {number, 0};
     if (accumulator->state == AIOC_ROWS_UNDEFINED) return 0;
     switch (aggregate) {
     case AIOC_PLAN_MAKE_LIST: case AIOC_PLAN_MAKE_SET:
-        aioc_memory_put_text(&writer, "[");
-        if (accumulator->state == AIOC_ROWS_LIST) aioc_memory_put_bytes(&writer, list->text.data, list->text.len);
-        text = aioc_memory_str("]");
+        aioc_mem_put_text(&writer, "[");
+        if (accumulator->state == AIOC_ROWS_LIST) aioc_mem_put_bytes(&writer, list->text.data, list->text.len);
+        text = aioc_mem_str("]");
         break;
     case AIOC_PLAN_PLAIN: case AIOC_PLAN_MIN: case AIOC_PLAN_MAX:
         if (accumulator->state != AIOC_ROWS_NOTHING) text = aioc_rows_accumulated_text(accumulator);
@@ -14831,14 +14811,14 @@ static int aioc_rows_accumulator_append(aioc_memory *memory, const aioc_rows_acc
     default: text.len = aioc_rows_sum_write(accumulator, aggregate, number);
     }
     if (text.len == 0) return 0;
-    aioc_memory_put(&writer, text);
-    return aioc_memory_written(&writer) ? 1 : AIOCOSMOS_E_NOMEM;
+    aioc_mem_put(&writer, text);
+    return aioc_mem_written(&writer) ? 1 : AIOCOSMOS_E_NOMEM;
 }
 
 /*--- Groups: aggregates with and without GROUP BY ---*/
 
 typedef struct aioc_rows_groups {
-    aioc_memory *memory;
+    aioc_mem *memory;
     const aioc_plan_shape *shape;  /* lent */
     uint64_t key[2];
     aioc_rows_set keys;                 /* GROUP BY: the nth hash is that of the nth group */
@@ -14848,7 +14828,7 @@ typedef struct aioc_rows_groups {
     aiocosmos_json *found;              /* of the row being added: the value of each alias */
 } aioc_rows_groups;
 
-static void aioc_rows_groups_open(aioc_rows_groups *groups, aioc_memory *memory, const aioc_plan_shape *shape,
+static void aioc_rows_groups_open(aioc_rows_groups *groups, aioc_mem *memory, const aioc_plan_shape *shape,
                                   const uint64_t key[2])
 {
     memset(groups, 0, sizeof *groups);
@@ -14876,8 +14856,8 @@ static void aioc_rows_groups_close(aioc_rows_groups *groups)
 {
     size_t count = (size_t)groups->count * groups->width, i;
     for (i = 0; i < count; i++) aioc_rows_accumulator_free(groups->memory, &groups->cells[i]);
-    aioc_memory_free(groups->memory, groups->cells, (size_t)groups->cap * groups->width * sizeof *groups->cells);
-    aioc_memory_free(groups->memory, groups->found, groups->width * sizeof *groups->found);
+    aioc_mem_free(groups->memory, groups->cells, (size_t)groups->cap * groups->width * sizeof *groups->cells);
+    aioc_mem_free(groups->memory, groups->found, groups->width * sizeof *groups->found);
     aioc_rows_set_free(groups->memory, &groups->keys);
     memset(groups, 0, sizeof *groups);
 }
@@ -14890,7 +14870,7 @@ static bool aioc_rows_groups_reserve(aioc_rows_groups *groups)
     void *cells;
     if (groups->count < groups->cap) return true;
     if (groups->cap > UINT32_MAX / 2 || cap > SIZE_MAX / size) return false;
-    cells = aioc_memory_resize(groups->memory, groups->cells, groups->cap * size, cap * size);
+    cells = aioc_mem_resize(groups->memory, groups->cells, groups->cap * size, cap * size);
     if (!cells) return false;
     groups->cells = (aioc_rows_accumulator *)cells;
     groups->cap = cap;
@@ -14968,7 +14948,7 @@ static int aioc_rows_groups_add(aioc_rows_groups *groups, aiocosmos_json row, co
     uint32_t group;
     AIOCOSMOS_ASSERT(groups->given == 0);
     if (!shape->value && !groups->found) {
-        groups->found = (aiocosmos_json *)aioc_memory_alloc(groups->memory, groups->width * sizeof *groups->found);
+        groups->found = (aiocosmos_json *)aioc_mem_alloc(groups->memory, groups->width * sizeof *groups->found);
         if (!groups->found) return AIOCOSMOS_E_NOMEM;
     }
     aioc_json_fields(row, names, 2, field);
@@ -14989,32 +14969,32 @@ static int aioc_rows_groups_add(aioc_rows_groups *groups, aiocosmos_json row, co
 
 /* 1; E_NOMEM. An alias that is undefined is left out. */
 static int aioc_rows_groups_append_object(const aioc_rows_groups *groups, const aioc_rows_accumulator *cells,
-                                          aioc_memory_buffer *out)
+                                          aioc_mem_buffer *out)
 {
     const aioc_plan_shape *shape = groups->shape;
-    aioc_memory_writer writer = aioc_memory_write(groups->memory, out);
+    aioc_mem_writer writer = aioc_mem_write(groups->memory, out);
     const char *between = "{";
     uint32_t i;
     for (i = 0; i < shape->alias_count && writer.ok; i++) {
         const aioc_plan_alias *alias = &shape->aliases[i];
         size_t before = out->len;
         int result;
-        aioc_memory_put_text(&writer, between);
+        aioc_mem_put_text(&writer, between);
         writer.ok = writer.ok && aioc_json_append_string(groups->memory, out, alias->name.ptr, alias->name.len, false);
-        aioc_memory_put_text(&writer, ":");
+        aioc_mem_put_text(&writer, ":");
         result = aioc_rows_accumulator_append(groups->memory, &cells[i], alias->aggregate, out);
         if (result < 0) writer.ok = false;
         else if (result == 0) out->len = before;
         else between = ",";
     }
-    aioc_memory_put_text(&writer, *between == '{' ? "{}" : "}");
-    return aioc_memory_written(&writer) ? 1 : AIOCOSMOS_E_NOMEM;
+    aioc_mem_put_text(&writer, *between == '{' ? "{}" : "}");
+    return aioc_mem_written(&writer) ? 1 : AIOCOSMOS_E_NOMEM;
 }
 
 /* The results, in the order in which the groups were first seen; each frees what it held. 1: one is appended as JSON;
  * 0: no more; E_NOMEM: nothing is appended, and it may be asked for again. Without GROUP BY there is one, even if no
  * row came. A value that is undefined is no row. */
-static int aioc_rows_groups_next(aioc_rows_groups *groups, aioc_memory_buffer *out)
+static int aioc_rows_groups_next(aioc_rows_groups *groups, aioc_mem_buffer *out)
 {
     const aioc_plan_shape *shape = groups->shape;
     uint32_t group, i;
@@ -15043,7 +15023,7 @@ typedef struct aioc_rows_row {
 } aioc_rows_row;
 
 typedef struct aioc_rows_kept {
-    aioc_memory *memory;
+    aioc_mem *memory;
     /* Whether a comes behind b. No two rows are alike: of those that seem so the one that came first comes first. */
     bool (*is_behind)(const struct aioc_rows_kept *rows, const aioc_rows_row *a, const aioc_rows_row *b);
     aioc_rows_row **array;  /* NULL: handed out */
@@ -15061,14 +15041,14 @@ static void aioc_rows_kept_drop(aioc_rows_kept *rows, aioc_rows_row *row)
 {
     if (!row) return;
     rows->held -= row->bytes;
-    aioc_memory_free(rows->memory, row, row->bytes);
+    aioc_mem_free(rows->memory, row, row->bytes);
 }
 
 static void aioc_rows_kept_close(aioc_rows_kept *rows)
 {
     size_t i;
     for (i = rows->given; i < rows->count; i++) aioc_rows_kept_drop(rows, rows->array[i]);
-    aioc_memory_free(rows->memory, rows->array, rows->width * rows->cap * sizeof *rows->array);
+    aioc_mem_free(rows->memory, rows->array, rows->width * rows->cap * sizeof *rows->array);
 }
 
 /* Room for one row more of at most so many. */
@@ -15079,7 +15059,7 @@ static bool aioc_rows_kept_reserve(aioc_rows_kept *rows, uint64_t most)
     if (rows->count < rows->cap) return true;
     if (cap > SIZE_MAX / 2 / size) return false;
     if (cap > most) cap = (size_t)most;
-    array = aioc_memory_resize(rows->memory, rows->array, rows->cap * size, cap * size);
+    array = aioc_mem_resize(rows->memory, rows->array, rows->cap * size, cap * size);
     if (!array) return false;
     rows->array = (aioc_rows_row **)array;
     rows->cap = cap;
@@ -15089,7 +15069,7 @@ static bool aioc_rows_kept_reserve(aioc_rows_kept *rows, uint64_t most)
 /* A zeroed row with its payload at its end, which is not in the array yet. NULL: no memory. */
 static aioc_rows_row *aioc_rows_kept_new(aioc_rows_kept *rows, size_t bytes, aiocosmos_json payload)
 {
-    aioc_rows_row *row = (aioc_rows_row *)aioc_memory_zalloc(rows->memory, bytes + payload.len);
+    aioc_rows_row *row = (aioc_rows_row *)aioc_mem_zalloc(rows->memory, bytes + payload.len);
     if (!row) return NULL;
     row->bytes = bytes + payload.len;
     row->arrival = rows->arrivals++;
@@ -15191,7 +15171,7 @@ static bool aioc_rows_best_is_worse(const aioc_rows_kept *rows, const aioc_rows_
     return order != 0 ? order > 0 : a->arrival > b->arrival;
 }
 
-static void aioc_rows_best_open(aioc_rows_best *best, aioc_memory *memory, uint64_t most, const uint8_t *descending,
+static void aioc_rows_best_open(aioc_rows_best *best, aioc_mem *memory, uint64_t most, const uint8_t *descending,
                                 uint32_t columns, bool distinct, const uint64_t key[2])
 {
     memset(best, 0, sizeof *best);
@@ -15215,7 +15195,7 @@ static size_t aioc_rows_best_bytes(const aioc_rows_best *best)
 static void aioc_rows_best_close(aioc_rows_best *best)
 {
     aioc_rows_kept_close(&best->rows);
-    aioc_memory_free(best->rows.memory, best->incoming, best->columns * sizeof *best->incoming);
+    aioc_mem_free(best->rows.memory, best->incoming, best->columns * sizeof *best->incoming);
     memset(best, 0, sizeof *best);
 }
 
@@ -15313,8 +15293,8 @@ static int aioc_rows_best_add(aioc_rows_best *best, aiocosmos_json row, const ch
     int result;
     AIOCOSMOS_ASSERT(!best->sorted);
     if (!best->incoming && best->columns > 0) {
-        best->incoming = (aioc_rows_best_value *)aioc_memory_zalloc(best->rows.memory,
-                                                                    best->columns * sizeof *best->incoming);
+        best->incoming = (aioc_rows_best_value *)aioc_mem_zalloc(best->rows.memory,
+                                                                 best->columns * sizeof *best->incoming);
         if (!best->incoming) return AIOCOSMOS_E_NOMEM;
     }
     aioc_json_fields(row, names, 2, field);
@@ -15338,7 +15318,7 @@ static int aioc_rows_best_add(aioc_rows_best *best, aiocosmos_json row, const ch
 
 /* The payloads, the best first; each frees what it held, and no row may be added any more. 1: one is appended; 0: no
  * more; E_NOMEM: nothing is appended, and it may be asked for again. */
-static int aioc_rows_best_next(aioc_rows_best *best, aioc_memory_buffer *out)
+static int aioc_rows_best_next(aioc_rows_best *best, aioc_mem_buffer *out)
 {
     aioc_rows_kept *rows = &best->rows;
     aioc_rows_row *row;
@@ -15346,7 +15326,7 @@ static int aioc_rows_best_next(aioc_rows_best *best, aioc_memory_buffer *out)
     best->sorted = true;
     if (rows->given == rows->count) return 0;
     row = rows->array[rows->given];
-    if (!aioc_memory_append(rows->memory, out, row->payload, row->payload_len)) return AIOCOSMOS_E_NOMEM;
+    if (!aioc_mem_append(rows->memory, out, row->payload, row->payload_len)) return AIOCOSMOS_E_NOMEM;
     rows->given++;
     aioc_rows_kept_drop(rows, row);
     return 1;
@@ -15371,7 +15351,7 @@ typedef struct aioc_rows_hybrid {
     aioc_rows_kept rows;
     aioc_plan *plan;
     uint64_t key[2];
-    aioc_memory_buffer sums;  /* int64_t: documents; of each statistic its number of hits, words, hits */
+    aioc_mem_buffer sums;     /* int64_t: documents; of each statistic its number of hits, words, hits */
     bool     summed;
     uint8_t  statistic[AIOC_PLAN_COMPONENTS_MAX];  /* which one a number in the texts means */
     bool     named[AIOC_PLAN_COMPONENTS_MAX];      /* whether they have the number */
@@ -15419,7 +15399,7 @@ static aioc_rows_hole aioc_rows_next_hole(aiocosmos_str sql, size_t at)
 
 /* Keeps the plan until it is closed. The statistics are in the order of the components that have some, but gateways
  * count all components in the numbers of the texts; numbers without gaps mean what they say. */
-static void aioc_rows_hybrid_open(aioc_rows_hybrid *hybrid, aioc_memory *memory, aioc_plan *plan, const uint64_t key[2])
+static void aioc_rows_hybrid_open(aioc_rows_hybrid *hybrid, aioc_mem *memory, aioc_plan *plan, const uint64_t key[2])
 {
     aioc_rows_hole hole;
     uint32_t i;
@@ -15466,7 +15446,7 @@ static int aioc_rows_hybrid_sum(aioc_rows_hybrid *hybrid, size_t *at, int64_t nu
     int64_t *sum;
     *why = AIOC_ROWS_HYBRID_MISMATCH;
     if (!hybrid->summed)
-        return aioc_memory_append(hybrid->rows.memory, &hybrid->sums, &number, sizeof number) ? 0 : AIOCOSMOS_E_NOMEM;
+        return aioc_mem_append(hybrid->rows.memory, &hybrid->sums, &number, sizeof number) ? 0 : AIOCOSMOS_E_NOMEM;
     if (place >= aioc_rows_hybrid_sum_count(hybrid)) return AIOCOSMOS_E_PROTOCOL;
     sum = &aioc_rows_hybrid_sums(hybrid)[place];
     if (counted) return *sum == number ? 0 : AIOCOSMOS_E_PROTOCOL;
@@ -15532,8 +15512,7 @@ static bool aioc_rows_hybrid_find(const aioc_rows_hybrid *hybrid, uint32_t stati
     return false;
 }
 
-static bool aioc_rows_hybrid_fill(const aioc_rows_hybrid *hybrid, const aioc_rows_hole *hole,
-                                  aioc_memory_writer *writer)
+static bool aioc_rows_hybrid_fill(const aioc_rows_hybrid *hybrid, const aioc_rows_hole *hole, aioc_mem_writer *writer)
 {
     const int64_t *sums = aioc_rows_hybrid_sums(hybrid);
     size_t at = 0, i;
@@ -15543,37 +15522,37 @@ static bool aioc_rows_hybrid_fill(const aioc_rows_hybrid *hybrid, const aioc_row
         !aioc_rows_hybrid_find(hybrid, hybrid->statistic[hole->number], &at)) return false;
     if (hole->kind != AIOC_ROWS_HOLE_HITS) {
         i = hole->kind == AIOC_ROWS_HOLE_WORDS ? at + 1 : 0;
-        aioc_memory_put_bytes(writer, digits, aioc_json_i64_write(sums[i], digits));
+        aioc_mem_put_bytes(writer, digits, aioc_json_i64_write(sums[i], digits));
         return true;
     }
     for (i = 0; i < (size_t)sums[at]; i++) {
-        aioc_memory_put_text(writer, i > 0 ? "," : "[");
-        aioc_memory_put_bytes(writer, digits, aioc_json_i64_write(sums[at + 2 + i], digits));
+        aioc_mem_put_text(writer, i > 0 ? "," : "[");
+        aioc_mem_put_bytes(writer, digits, aioc_json_i64_write(sums[at + 2 + i], digits));
     }
-    aioc_memory_put_text(writer, i > 0 ? "]" : "[]");
+    aioc_mem_put_text(writer, i > 0 ? "]" : "[]");
     return true;
 }
 
 /* A component's query with the sums in their places, appended. 0; E_NOMEM; E_PROTOCOL and why. */
-static int aioc_rows_hybrid_component_text(aioc_rows_hybrid *hybrid, uint32_t component, aioc_memory_buffer *sql,
+static int aioc_rows_hybrid_component_text(aioc_rows_hybrid *hybrid, uint32_t component, aioc_mem_buffer *sql,
                                            char *why, size_t cap)
 {
     aiocosmos_str text = hybrid->plan->components[component].info.rewritten, part;
-    aioc_memory_writer writer = aioc_memory_write(hybrid->rows.memory, sql);
+    aioc_mem_writer writer = aioc_mem_write(hybrid->rows.memory, sql);
     size_t at = 0;
     while (writer.ok && at < text.len) {
         aioc_rows_hole hole = aioc_rows_next_hole(text, at);
         part = aioc_text_view(text.ptr + at, hole.at - at);
-        writer.ok = aioc_plan_append_text(hybrid->rows.memory, sql, part, aioc_memory_str("true"), NULL);
+        writer.ok = aioc_plan_append_text(hybrid->rows.memory, sql, part, aioc_mem_str("true"), NULL);
         at = hole.end;
         if (!writer.ok || hole.kind == AIOC_ROWS_HOLE_NONE || aioc_rows_hybrid_fill(hybrid, &hole, &writer)) continue;
         sql->len = writer.start;
         part = aioc_text_view(text.ptr + hole.at, hole.end > hole.at ? hole.end - hole.at : text.len - hole.at);
-        aioc_memory_print(why, cap, "the query plan wants %.*s, which the ranges' statistics do not have",
-                          part.len < 100 ? (int)part.len : 100, part.ptr);
+        aioc_mem_print(why, cap, "the query plan wants %.*s, which the ranges' statistics do not have",
+                       part.len < 100 ? (int)part.len : 100, part.ptr);
         return AIOCOSMOS_E_PROTOCOL;
     }
-    return aioc_memory_written(&writer) ? 0 : AIOCOSMOS_E_NOMEM;
+    return aioc_mem_written(&writer) ? 0 : AIOCOSMOS_E_NOMEM;
 }
 
 /*--- Rows ---*/
@@ -15779,13 +15758,13 @@ static void aioc_rows_hybrid_finish(aioc_rows_hybrid *hybrid)
 
 /* 1: the payload of the next row is appended; 0: there is none; E_NOMEM: ask again. A row whose projection is undefined
  * is none. */
-static int aioc_rows_hybrid_next(aioc_rows_hybrid *hybrid, aioc_memory_buffer *out)
+static int aioc_rows_hybrid_next(aioc_rows_hybrid *hybrid, aioc_mem_buffer *out)
 {
     aioc_rows_kept *rows = &hybrid->rows;
     while (rows->given < rows->count && hybrid->take_left > 0) {
         aioc_rows_row *row = rows->array[rows->given];
         bool given = row->payload_len > 0 && hybrid->skip_left == 0;
-        if (given && !aioc_memory_append(rows->memory, out, row->payload, row->payload_len)) return AIOCOSMOS_E_NOMEM;
+        if (given && !aioc_mem_append(rows->memory, out, row->payload, row->payload_len)) return AIOCOSMOS_E_NOMEM;
         if (row->payload_len > 0 && hybrid->skip_left > 0) hybrid->skip_left--;
         rows->given++;
         aioc_rows_kept_drop(rows, row);
@@ -15804,10 +15783,10 @@ static size_t aioc_rows_hybrid_bytes(const aioc_rows_hybrid *hybrid)
 /* Zeroed, or closed before: does nothing. */
 static void aioc_rows_hybrid_close(aioc_rows_hybrid *hybrid)
 {
-    aioc_memory *memory = hybrid->rows.memory;
+    aioc_mem *memory = hybrid->rows.memory;
     if (!memory) return;
     aioc_rows_kept_close(&hybrid->rows);
-    aioc_memory_buffer_free(memory, &hybrid->sums);
+    aioc_mem_buffer_free(memory, &hybrid->sums);
     aioc_rows_set_free(memory, &hybrid->rids);
     aioc_plan_release(memory, hybrid->plan);
     memset(hybrid, 0, sizeof *hybrid);
@@ -15864,7 +15843,7 @@ typedef struct aioc_position {
 #define AIOC_POSITION_HAS_LAST   2u
 
 /* Seven bits a byte, the lowest first; the highest bit says whether another follows. */
-static void aioc_position_put_number(aioc_memory_writer *writer, uint64_t number)
+static void aioc_position_put_number(aioc_mem_writer *writer, uint64_t number)
 {
     unsigned char bytes[10];
     size_t len = 0;
@@ -15873,29 +15852,29 @@ static void aioc_position_put_number(aioc_memory_writer *writer, uint64_t number
         number >>= 7;
         len++;
     } while (number > 0);
-    aioc_memory_put_bytes(writer, bytes, len);
+    aioc_mem_put_bytes(writer, bytes, len);
 }
 
-static void aioc_position_put_word(aioc_memory_writer *writer, uint64_t word)
+static void aioc_position_put_word(aioc_mem_writer *writer, uint64_t word)
 {
     unsigned char bytes[8];
     aioc_text_store64le(bytes, word);
-    aioc_memory_put_bytes(writer, bytes, sizeof bytes);
+    aioc_mem_put_bytes(writer, bytes, sizeof bytes);
 }
 
-static void aioc_position_put_hash(aioc_memory_writer *writer, aioc_rows_hash hash)
+static void aioc_position_put_hash(aioc_mem_writer *writer, aioc_rows_hash hash)
 {
     aioc_position_put_word(writer, hash.high);
     aioc_position_put_word(writer, hash.low);
 }
 
-static void aioc_position_put_counted(aioc_memory_writer *writer, aiocosmos_str text)
+static void aioc_position_put_counted(aioc_mem_writer *writer, aiocosmos_str text)
 {
     aioc_position_put_number(writer, text.len);
-    aioc_memory_put(writer, text);
+    aioc_mem_put(writer, text);
 }
 
-static void aioc_position_put(aioc_memory_writer *writer, const aioc_position *position)
+static void aioc_position_put(aioc_mem_writer *writer, const aioc_position *position)
 {
     bool hashes = position->has_last || position->seen_count > 0;
     uint32_t i;
@@ -15903,7 +15882,7 @@ static void aioc_position_put(aioc_memory_writer *writer, const aioc_position *p
     aioc_position_put_number(writer, (hashes ? AIOC_POSITION_HAS_KEY : 0u) |
                                      (position->has_last ? AIOC_POSITION_HAS_LAST : 0u));
     aioc_position_put_word(writer, position->question);
-    aioc_position_put_counted(writer, aioc_memory_str(position->rid));
+    aioc_position_put_counted(writer, aioc_mem_str(position->rid));
     aioc_position_put_number(writer, position->skip_left);
     aioc_position_put_number(writer, position->take_left + 1);  /* no limit is 0 */
     aioc_position_put_number(writer, position->piece_count);
@@ -15934,10 +15913,10 @@ static uint64_t aioc_position_checksum(const char *bytes, size_t len)
 }
 
 /* Base64 as RFC 4648, 5 has it: for URLs, and without the padding. */
-static bool aioc_position_append_base64(aioc_memory *memory, aioc_memory_buffer *out, const aioc_memory_buffer *bytes)
+static bool aioc_position_append_base64(aioc_mem *memory, aioc_mem_buffer *out, const aioc_mem_buffer *bytes)
 {
     char *text, *end;
-    if (!aioc_memory_reserve(memory, out, bytes->len / 3 * 4 + 4)) return false;
+    if (!aioc_mem_reserve(memory, out, bytes->len / 3 * 4 + 4)) return false;
     text = out->data + out->len;
     end = text + aioc_text_base64_encode(bytes->data, bytes->len, text);
     while (end > text && end[-1] == '=') end--;
@@ -15947,20 +15926,20 @@ static bool aioc_position_append_base64(aioc_memory *memory, aioc_memory_buffer 
 }
 
 /* 1: the token is appended; 0: it would be longer than `max`; E_NOMEM. But for 1, nothing is appended. */
-static int aioc_position_write(aioc_memory *memory, aioc_memory_buffer *out, const aioc_position *position, size_t max)
+static int aioc_position_write(aioc_mem *memory, aioc_mem_buffer *out, const aioc_position *position, size_t max)
 {
-    aioc_memory_buffer bytes = {NULL, 0, 0};
-    aioc_memory_writer packed = aioc_memory_write(memory, &bytes), writer = aioc_memory_write(memory, out);
+    aioc_mem_buffer bytes = {NULL, 0, 0};
+    aioc_mem_writer packed = aioc_mem_write(memory, &bytes), writer = aioc_mem_write(memory, out);
     size_t len;
     if (position->rows.len > max || position->seen_count > max / sizeof(aioc_rows_hash)) return 0;
     aioc_position_put(&packed, position);
     if (packed.ok) aioc_position_put_word(&packed, aioc_position_checksum(bytes.data, bytes.len));
     len = sizeof AIOC_POSITION_PREFIX - 1 + (bytes.len * 4 + 2) / 3;
     writer.ok = packed.ok && len <= max;
-    aioc_memory_put_text(&writer, AIOC_POSITION_PREFIX);
+    aioc_mem_put_text(&writer, AIOC_POSITION_PREFIX);
     writer.ok = writer.ok && aioc_position_append_base64(memory, out, &bytes);
-    aioc_memory_buffer_free(memory, &bytes);
-    if (aioc_memory_written(&writer)) return 1;
+    aioc_mem_buffer_free(memory, &bytes);
+    if (aioc_mem_written(&writer)) return 1;
     return packed.ok && len > max ? 0 : AIOCOSMOS_E_NOMEM;
 }
 
@@ -16058,7 +16037,7 @@ static bool aioc_position_get_piece(aioc_position_reader *cursor, uint8_t place,
 }
 
 /* Pieces are looked at before there is memory for them: those that are right take about as much as they are long. */
-static int aioc_position_get_pieces(aioc_memory *memory, aioc_position_reader *cursor, aioc_position *position,
+static int aioc_position_get_pieces(aioc_mem *memory, aioc_position_reader *cursor, aioc_position *position,
                                     aiocosmos_str *behind)
 {
     uint32_t i, count = aioc_position_get_count(cursor, 3);
@@ -16066,21 +16045,21 @@ static int aioc_position_get_pieces(aioc_memory *memory, aioc_position_reader *c
     aioc_position_piece piece, *pieces;
     for (i = 0; cursor->ok && i < count; i++) aioc_position_get_piece(cursor, position->place, behind, &piece);
     if (!cursor->ok || count == 0) return 0;
-    pieces = (aioc_position_piece *)aioc_memory_alloc(memory, count * sizeof *pieces);
+    pieces = (aioc_position_piece *)aioc_mem_alloc(memory, count * sizeof *pieces);
     if (!pieces) return AIOCOSMOS_E_NOMEM;
     position->pieces = pieces;
     position->piece_count = count;
-    *behind = aioc_memory_str("");
+    *behind = aioc_mem_str("");
     for (i = 0; i < count; i++) aioc_position_get_piece(&start, position->place, behind, &pieces[i]);
     return 0;
 }
 
-static int aioc_position_get_seen(aioc_memory *memory, aioc_position_reader *cursor, aioc_position *position)
+static int aioc_position_get_seen(aioc_mem *memory, aioc_position_reader *cursor, aioc_position *position)
 {
     uint32_t i, count = aioc_position_get_count(cursor, sizeof(aioc_rows_hash));
     aioc_rows_hash *seen;
     if (count == 0) return 0;
-    seen = (aioc_rows_hash *)aioc_memory_alloc(memory, count * sizeof *seen);
+    seen = (aioc_rows_hash *)aioc_mem_alloc(memory, count * sizeof *seen);
     if (!seen) return AIOCOSMOS_E_NOMEM;
     position->seen = seen;
     position->seen_count = count;
@@ -16092,7 +16071,7 @@ static int aioc_position_get_seen(aioc_memory *memory, aioc_position_reader *cur
 static bool aioc_position_is_array(aiocosmos_str text)
 {
     return text.len >= 2 && text.ptr[0] == '[' && text.ptr[text.len - 1] == ']' &&
-           aioc_json_check(text.ptr, text.len, aioc_memory_str(NULL), NULL, NULL, NULL) == 0;
+           aioc_json_check(text.ptr, text.len, aioc_mem_str(NULL), NULL, NULL, NULL) == 0;
 }
 
 /* [{"item":v},{}...]: objects and nothing else, found without memory. */
@@ -16128,9 +16107,9 @@ static bool aioc_position_is_place(const aioc_position *position, aiocosmos_str 
 }
 
 /* 0, with cursor->ok false where it is no position; E_NOMEM. */
-static int aioc_position_get(aioc_memory *memory, aioc_position_reader *cursor, aioc_position *position)
+static int aioc_position_get(aioc_mem *memory, aioc_position_reader *cursor, aioc_position *position)
 {
-    aiocosmos_str rid, behind = aioc_memory_str("");
+    aiocosmos_str rid, behind = aioc_mem_str("");
     uint64_t place = aioc_position_get_number(cursor), flags = aioc_position_get_number(cursor), number;
     cursor->ok = cursor->ok && place <= AIOC_POSITION_IN_CHANGES &&
                  flags <= (AIOC_POSITION_HAS_KEY | AIOC_POSITION_HAS_LAST);
@@ -16161,7 +16140,7 @@ static int aioc_position_get(aioc_memory *memory, aioc_position_reader *cursor, 
 }
 
 /* The bytes of a token into the block, less the checksum, which is right. *damaged: they are not. */
-static int aioc_position_decode(aioc_memory *memory, aiocosmos_str text, aioc_memory_buffer *block, bool *damaged)
+static int aioc_position_decode(aioc_mem *memory, aiocosmos_str text, aioc_mem_buffer *block, bool *damaged)
 {
     static const char digits[] = "AQgw", pairs[] = "AEIMQUYcgkosw048";  /* what may stand last: no bit is lost */
     size_t i, padded = (text.len + 3) / 4 * 4, len = 0, error_at;
@@ -16169,7 +16148,7 @@ static int aioc_position_decode(aioc_memory *memory, aiocosmos_str text, aioc_me
     *damaged = text.len % 4 == 1 || (text.len % 4 == 2 && !strchr(digits, last)) ||
                (text.len % 4 == 3 && !strchr(pairs, last));
     if (*damaged) return 0;
-    if (!aioc_memory_reserve(memory, block, padded + 1)) return AIOCOSMOS_E_NOMEM;
+    if (!aioc_mem_reserve(memory, block, padded + 1)) return AIOCOSMOS_E_NOMEM;
     for (i = 0; i < padded; i++) {
         char c = i < text.len ? text.ptr[i] : '=';
         block->data[i] = c == '-' ? '+' : c == '_' ? '/' : i < text.len && (c == '+' || c == '/' || c == '=') ? '.' : c;
@@ -16184,16 +16163,16 @@ static int aioc_position_decode(aioc_memory *memory, aiocosmos_str text, aioc_me
     return 0;
 }
 
-static void aioc_position_free(aioc_memory *memory, aioc_position *position)
+static void aioc_position_free(aioc_mem *memory, aioc_position *position)
 {
-    aioc_memory_free(memory, (void *)(uintptr_t)position->pieces, position->piece_count * sizeof *position->pieces);
-    aioc_memory_free(memory, (void *)(uintptr_t)position->seen, position->seen_count * sizeof *position->seen);
+    aioc_mem_free(memory, (void *)(uintptr_t)position->pieces, position->piece_count * sizeof *position->pieces);
+    aioc_mem_free(memory, (void *)(uintptr_t)position->seen, position->seen_count * sizeof *position->seen);
     memset(position, 0, sizeof *position);
 }
 
 /* 0, and *position, whose texts are in the block: the caller frees both. E_NOMEM; E_ARGUMENT and *why: then there is
  * nothing to free. The block must be empty. */
-static int aioc_position_read(aioc_memory *memory, aiocosmos_str token, aioc_memory_buffer *block,
+static int aioc_position_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_buffer *block,
                               aioc_position *position, const char **why)
 {
     const size_t prefix = sizeof AIOC_POSITION_PREFIX - 1;
@@ -16218,7 +16197,7 @@ static int aioc_position_read(aioc_memory *memory, aiocosmos_str token, aioc_mem
     }
     if (result == 0 && cursor.ok) return 0;
     aioc_position_free(memory, position);
-    aioc_memory_buffer_free(memory, block);
+    aioc_mem_buffer_free(memory, block);
     return result != 0 ? result : AIOCOSMOS_E_ARGUMENT;
 }
 
@@ -16303,18 +16282,18 @@ typedef struct aioc_feeds_answer {
     aiocosmos_json rows, row;  /* rows: of no type until it is parsed; row: the last one used */
     size_t count, used, bytes;
     uint32_t asked;             /* the place of its range in aioc_feeds_costs, and 1; 0: none */
-    aioc_memory_buffer behind;  /* the range's continuation behind this answer; empty: it was the last */
+    aioc_mem_buffer behind;     /* the range's continuation behind this answer; empty: it was the last */
 } aioc_feeds_answer;
 
 /* A stretch of the key space that lies in one partition key range, and how far it has been read. */
 typedef struct aioc_feeds_stream {
     struct aioc_feeds_stream *leaving;  /* list of those that are of no use any more but for an answer to come */
     aioc_feeds_query *query;
-    aioc_memory_buffer edges;  /* min, a NUL, max */
+    aioc_mem_buffer edges;     /* min, a NUL, max */
     aiocosmos_str min, max;
-    aioc_memory_buffer kin;                  /* those of what was one range when its first row was given; empty: its
+    aioc_mem_buffer kin;                     /* those of what was one range when its first row was given; empty: its
                                               * own */
-    aioc_memory_buffer position;  /* the continuation behind the answers that have been used up */
+    aioc_mem_buffer position;     /* the continuation behind the answers that have been used up */
     aioc_op *op;                  /* the request under way */
     aioc_feeds_answer *first, *last;
     size_t   reserved;  /* bytes, for the answer on its way */
@@ -16354,16 +16333,16 @@ typedef enum aioc_feeds_sink {
 
 /* A query of many ranges: what it is beyond one whose pages are one operation each. */
 typedef struct aioc_feeds_fan {
-    aioc_memory_buffer sql, params;  /* as asked; params: a JSON array; sql empty: all items, without a plan */
-    aioc_memory_buffer edges;        /* of the part of the key space that is asked for; no max: all of it */
-    aioc_memory *memory;
+    aioc_mem_buffer sql, params;     /* as asked; params: a JSON array; sql empty: all items, without a plan */
+    aioc_mem_buffer edges;           /* of the part of the key space that is asked for; no max: all of it */
+    aioc_mem *memory;
     aioc_feeds_watch ranges;
     aioc_plan *plan;
     const aioc_plan_info *info;   /* of the reading under way */
     aioc_plan_info plain;         /* of rows that are the result as they are: all zero */
     aioc_op *plan_op;
-    aioc_memory_buffer bodies[4];  /* by aioc_plan_side */
-    aioc_memory_buffer token;      /* decoded: what it resumes from */
+    aioc_mem_buffer bodies[4];     /* by aioc_plan_side */
+    aioc_mem_buffer token;         /* decoded: what it resumes from */
     aioc_position from;            /* place 0: from the beginning */
     aiocosmos_json_doc from_doc;
     aiocosmos_json from_items;    /* sort values of the last row given before */
@@ -16407,17 +16386,17 @@ typedef struct aioc_feeds_fan {
     uint64_t key[2];  /* of all hashes */
     uint64_t count;   /* DCOUNT */
     uint64_t skip_left, take_left;
-    aioc_memory_buffer rest;  /* rows that had to be complete first, a JSON array */
+    aioc_mem_buffer rest;     /* rows that had to be complete first, a JSON array */
     aiocosmos_json_doc rest_doc;
     aiocosmos_json rest_row;
     size_t   rest_left;
 
-    aioc_memory_buffer out;  /* the page under construction */
+    aioc_mem_buffer out;     /* the page under construction */
     uint32_t out_count;
     aioc_feeds_answer *shown;  /* or the answer that is the page */
     bool     out_closed;       /* the page's text is complete */
     bool     unshown;          /* there was no memory to show the page: it is kept for the next try */
-    aioc_memory_buffer last_items, last_rid, last_edges;  /* of the last row given, in order */
+    aioc_mem_buffer last_items, last_rid, last_edges;     /* of the last row given, in order */
     uint32_t last_rows;        /* rows of that item with those values */
     bool     among_unordered;  /* the row at hand: rows that are the same need not come side by side */
 
@@ -16435,7 +16414,7 @@ typedef struct aioc_feeds_metric {
 
 typedef struct aioc_feeds_asked {
     char     id[AIOC_PROTOCOL_RANGE_ID_MAX + 1];
-    aioc_memory_buffer edges;  /* min, a NUL, max */
+    aioc_mem_buffer edges;     /* min, a NUL, max */
     uint64_t requests, items;
     double   charge_ru;
 } aioc_feeds_asked;
@@ -16447,15 +16426,15 @@ typedef struct aioc_feeds_costs {
     uint32_t range_count, range_cap;
     aioc_feeds_metric *metrics;  /* AIOC_FEEDS_METRICS_MAX of them, once there are any */
     uint32_t metric_count;
-    aioc_memory_buffer index_metrics, text;
+    aioc_mem_buffer index_metrics, text;
 } aioc_feeds_costs;
 
 struct aioc_feeds_query {
     aioc_feeds *feeds;
     uint32_t slot;
     aioc_feeds_query *stirred_next;  /* list of those that have work */
-    aioc_memory_buffer link, pk, lines, body, session;
-    aioc_memory_buffer continuation;         /* one operation a page: where the next page starts; empty: at the
+    aioc_mem_buffer link, pk, lines, body, session;
+    aioc_mem_buffer continuation;            /* one operation a page: where the next page starts; empty: at the
                                               * beginning */
     uint64_t question;                /* hash of what is asked */
     const char *verb, *type, *array;  /* array: JSON pointer to the items of a page */
@@ -16465,12 +16444,12 @@ struct aioc_feeds_query {
     aioc_feeds_fan *fan;     /* NULL: one operation a page */
     aioc_feeds_fan *parked;  /* until the gateway has served a page by itself */
     int refusal_status;      /* 0: none; what it ends with if the gateway does not serve it, either */
-    aioc_memory_buffer refusal;
+    aioc_mem_buffer refusal;
     double   carried_ru;  /* of the operation under way: counted in the costs already */
     aioc_feeds_costs costs;
     aiocosmos_page_fn page;
     void *user_data;
-    aioc_memory_buffer continuation_out;  /* of the page that is called back */
+    aioc_mem_buffer continuation_out;     /* of the page that is called back */
     bool closed;                          /* freed when the page that is owed has been called back */
     uint8_t busy;                         /* somebody is at work on it: it is not freed meanwhile */
 };
@@ -16478,7 +16457,7 @@ struct aioc_feeds_query {
 /* A query plan that is kept for the next query of its text. */
 typedef struct aioc_feeds_plan {
     aioc_plan *plan;
-    aioc_memory_buffer key;
+    aioc_mem_buffer key;
     bool general;   /* whatever the parameters are */
     uint64_t used;  /* larger: later */
 } aioc_feeds_plan;
@@ -16518,8 +16497,8 @@ typedef struct aioc_feeds_part {
     uint32_t pk_at;                  /* all have this key: AIOC_FEEDS_NO_PAIR: they have not */
     uint32_t page_items;             /* asked for at a time */
     uint32_t version;                /* of the ranges by which the request was sent */
-    aioc_memory_buffer range, body;  /* range: the id of the range that is asked */
-    aioc_memory_buffer continuation;
+    aioc_mem_buffer range, body;     /* range: the id of the range that is asked */
+    aioc_mem_buffer continuation;
     aioc_feeds_answer *answer;
     uint8_t  state;   /* aioc_feeds_part_state */
     int      status;  /* of the rest */
@@ -16534,11 +16513,11 @@ typedef struct aioc_feeds_many {
     aiocosmos_many_totals totals;
     aioc_feeds_watch ranges;
     uint64_t stuck_us;  /* since then ranges have been gone without any answer; 0: they are not */
-    aioc_memory_buffer link, session;
-    aioc_memory_buffer scratch;      /* a key's strings, or a parameter */
-    aioc_memory_buffer sql, params;  /* of the query under construction; params: a JSON array, */
+    aioc_mem_buffer link, session;
+    aioc_mem_buffer scratch;         /* a key's strings, or a parameter */
+    aioc_mem_buffer sql, params;     /* of the query under construction; params: a JSON array, */
     uint32_t param_count;            /* of so many */
-    aioc_memory_buffer properties;   /* of the key, as SQL, each with its NUL: c["tenant"] */
+    aioc_mem_buffer properties;   /* of the key, as SQL, each with its NUL: c["tenant"] */
     bool     key_is_id;              /* the key's only path is /id */
     char    *texts;                  /* each with its NUL */
     size_t   texts_size;
@@ -16565,7 +16544,7 @@ typedef struct aioc_feeds_bulk {
     struct aioc_feeds_bulk *next;  /* of the client */
     aioc_feeds *feeds;
     aioc_op *op;               /* carries its id, its deadline and its end */
-    aioc_memory_buffer names;  /* database and container, each with its NUL, and the session token */
+    aioc_mem_buffer names;     /* database and container, each with its NUL, and the session token */
     const char *database, *container;
     aiocosmos_str session_token;
     aiocosmos_bulk_request request;
@@ -16607,7 +16586,7 @@ typedef void aioc_feeds_complete(aioc_op *op, const aiocosmos_result *result);
 
 static aioc_feeds_complete aioc_feeds_page_came, aioc_feeds_fan_page_came, aioc_feeds_answer_came, aioc_feeds_part_came;
 
-static void aioc_feeds_specify(aioc_op_spec *spec, const char *verb, const aioc_memory_buffer *link,
+static void aioc_feeds_specify(aioc_op_spec *spec, const char *verb, const aioc_mem_buffer *link,
                                uint32_t timeout_ms, aioc_feeds_complete *complete, void *owner)
 {
     memset(spec, 0, sizeof *spec);
@@ -16640,15 +16619,15 @@ static void aioc_feeds_tally_add(aioc_feeds_tally *tally, const aiocosmos_result
     if (result->http_status == 0 || tally->status) return;
     tally->http_status = result->http_status;
     tally->sub_status = result->sub_status;
-    aioc_memory_print(tally->activity_id, sizeof tally->activity_id, "%.*s", (int)result->activity_id.len,
-                      result->activity_id.ptr);
+    aioc_mem_print(tally->activity_id, sizeof tally->activity_id, "%.*s", (int)result->activity_id.len,
+                   result->activity_id.ptr);
 }
 
 static void aioc_feeds_fail(aioc_feeds_tally *tally, int status, const char *message)
 {
     if (tally->status) return;
     tally->status = status;
-    aioc_memory_print(tally->message, sizeof tally->message, "%s", message);
+    aioc_mem_print(tally->message, sizeof tally->message, "%s", message);
 }
 
 /* Puts it into the result of an operation that ends, and counts anew. */
@@ -16757,14 +16736,14 @@ static bool aioc_feeds_watch_fails(aioc_feeds_watch *watch, aioc_feeds_tally *ta
 
 /*--- Queries: what they cost ---*/
 
-static void aioc_feeds_costs_free(aioc_memory *memory, aioc_feeds_costs *costs)
+static void aioc_feeds_costs_free(aioc_mem *memory, aioc_feeds_costs *costs)
 {
     uint32_t i;
-    for (i = 0; i < costs->range_count; i++) aioc_memory_buffer_free(memory, &costs->ranges[i].edges);
-    aioc_memory_free(memory, costs->ranges, costs->range_cap * sizeof *costs->ranges);
-    aioc_memory_free(memory, costs->metrics, AIOC_FEEDS_METRICS_MAX * sizeof *costs->metrics);
-    aioc_memory_buffer_free(memory, &costs->index_metrics);
-    aioc_memory_buffer_free(memory, &costs->text);
+    for (i = 0; i < costs->range_count; i++) aioc_mem_buffer_free(memory, &costs->ranges[i].edges);
+    aioc_mem_free(memory, costs->ranges, costs->range_cap * sizeof *costs->ranges);
+    aioc_mem_free(memory, costs->metrics, AIOC_FEEDS_METRICS_MAX * sizeof *costs->metrics);
+    aioc_mem_buffer_free(memory, &costs->index_metrics);
+    aioc_mem_buffer_free(memory, &costs->text);
 }
 
 static void aioc_feeds_add_metric(aioc_feeds_costs *costs, aiocosmos_str name, double value)
@@ -16772,7 +16751,7 @@ static void aioc_feeds_add_metric(aioc_feeds_costs *costs, aiocosmos_str name, d
     uint32_t i;
     if (name.len >= sizeof costs->metrics->name) return;
     for (i = 0; i < costs->metric_count; i++)
-        if (aioc_memory_same(aioc_memory_str(costs->metrics[i].name), name)) break;
+        if (aioc_mem_same(aioc_mem_str(costs->metrics[i].name), name)) break;
     if (i == AIOC_FEEDS_METRICS_MAX) return;
     if (i == costs->metric_count) {
         memcpy(costs->metrics[i].name, name.ptr, name.len);
@@ -16783,25 +16762,24 @@ static void aioc_feeds_add_metric(aioc_feeds_costs *costs, aiocosmos_str name, d
 }
 
 /* "name=value;name=value": what is not a number is left out. Without memory, nothing is known. */
-static void aioc_feeds_add_metrics(aioc_memory *memory, aioc_feeds_costs *costs, aiocosmos_str list)
+static void aioc_feeds_add_metrics(aioc_mem *memory, aioc_feeds_costs *costs, aiocosmos_str list)
 {
     aiocosmos_str metric, name;
     double value;
     if (!costs->metrics)
-        costs->metrics = (aioc_feeds_metric *)aioc_memory_zalloc(memory,
-                                                                AIOC_FEEDS_METRICS_MAX * sizeof *costs->metrics);
+        costs->metrics = (aioc_feeds_metric *)aioc_mem_zalloc(memory, AIOC_FEEDS_METRICS_MAX * sizeof *costs->metrics);
     while (costs->metrics && aioc_text_split(&list, ';', &metric))
         if (aioc_text_split(&metric, '=', &name) && name.len &&
             aioc_json_number_parse(metric.ptr, metric.len, &value)) aioc_feeds_add_metric(costs, name, value);
 }
 
 /* In base64, or as JSON outright. */
-static void aioc_feeds_keep_index_metrics(aioc_memory *memory, aioc_feeds_costs *costs, aiocosmos_str text)
+static void aioc_feeds_keep_index_metrics(aioc_mem *memory, aioc_feeds_costs *costs, aiocosmos_str text)
 {
-    aioc_memory_buffer *out = &costs->index_metrics;
+    aioc_mem_buffer *out = &costs->index_metrics;
     size_t len, error_at;
     if (out->len || text.len == 0 || text.len > AIOC_FEEDS_INDEX_METRICS_MAX) return;
-    if (!aioc_memory_reserve(memory, out, text.len)) return;
+    if (!aioc_mem_reserve(memory, out, text.len)) return;
     if (*text.ptr != '{' && aioc_text_base64_decode(text, (unsigned char *)out->data, text.len, &len, &error_at)) {
         out->len = len;
         return;
@@ -16811,17 +16789,17 @@ static void aioc_feeds_keep_index_metrics(aioc_memory *memory, aioc_feeds_costs 
 }
 
 /* The place of a range among those that were asked. NULL: no memory. */
-static aioc_feeds_asked *aioc_feeds_asked_of(aioc_memory *memory, aioc_feeds_costs *costs, aiocosmos_str id)
+static aioc_feeds_asked *aioc_feeds_asked_of(aioc_mem *memory, aioc_feeds_costs *costs, aiocosmos_str id)
 {
     aioc_feeds_asked *asked;
     uint32_t i;
     for (i = 0; i < costs->range_count; i++)
-        if (aioc_memory_same(aioc_memory_str(costs->ranges[i].id), id)) return &costs->ranges[i];
+        if (aioc_mem_same(aioc_mem_str(costs->ranges[i].id), id)) return &costs->ranges[i];
     if (id.len >= sizeof asked->id) return NULL;
     if (costs->range_count == costs->range_cap) {
         uint32_t cap = costs->range_cap ? costs->range_cap * 2 : 4;
-        void *grown = aioc_memory_resize(memory, costs->ranges, costs->range_cap * sizeof *costs->ranges,
-                                         cap * sizeof *costs->ranges);
+        void *grown = aioc_mem_resize(memory, costs->ranges, costs->range_cap * sizeof *costs->ranges,
+                                      cap * sizeof *costs->ranges);
         if (!grown) return NULL;
         costs->ranges = (aioc_feeds_asked *)grown;
         costs->range_cap = cap;
@@ -16832,7 +16810,7 @@ static aioc_feeds_asked *aioc_feeds_asked_of(aioc_memory *memory, aioc_feeds_cos
     return asked;
 }
 
-static void aioc_feeds_add_costs(aioc_memory *memory, aioc_feeds_costs *costs, const aiocosmos_result *result)
+static void aioc_feeds_add_costs(aioc_mem *memory, aioc_feeds_costs *costs, const aiocosmos_result *result)
 {
     const aioc_op_delivery *delivery = (const aioc_op_delivery *)result->internal;
     aiocosmos_str metrics, index_metrics;
@@ -16846,7 +16824,7 @@ static void aioc_feeds_add_costs(aioc_memory *memory, aioc_feeds_costs *costs, c
 }
 
 /* The same as text. False: no memory. */
-static bool aioc_feeds_print_metrics(aioc_memory *memory, aioc_feeds_costs *costs)
+static bool aioc_feeds_print_metrics(aioc_mem *memory, aioc_feeds_costs *costs)
 {
     uint32_t i;
     costs->text.len = 0;
@@ -16856,54 +16834,54 @@ static bool aioc_feeds_print_metrics(aioc_memory *memory, aioc_feeds_costs *cost
         bool ratio = len > 5 && strcmp(metric->name + len - 5, "Ratio") == 0;
         char number[AIOC_JSON_NUMBER_MAX], text[sizeof metric->name + sizeof number + 2];
         int number_len = (int)aioc_json_number_write(ratio ? metric->sum / metric->count : metric->sum, number);
-        aioc_memory_print(text, sizeof text, "%s%s=%.*s", i ? ";" : "", metric->name, number_len, number);
-        if (!aioc_memory_append_str(memory, &costs->text, text)) return false;
+        aioc_mem_print(text, sizeof text, "%s%s=%.*s", i ? ";" : "", metric->name, number_len, number);
+        if (!aioc_mem_append_str(memory, &costs->text, text)) return false;
     }
     return true;
 }
 
 /*--- Queries: birth and death ---*/
 
-static aiocosmos_str aioc_feeds_text(const aioc_memory_buffer *buffer)
+static aiocosmos_str aioc_feeds_text(const aioc_mem_buffer *buffer)
 {
     return aioc_op_text(buffer);
 }
 
 /* Without memory for it, what was there stays. */
-static bool aioc_feeds_set(aioc_memory *memory, aioc_memory_buffer *buffer, aiocosmos_str text)
+static bool aioc_feeds_set(aioc_mem *memory, aioc_mem_buffer *buffer, aiocosmos_str text)
 {
-    if (text.len > buffer->len && !aioc_memory_reserve(memory, buffer, text.len - buffer->len)) return false;
+    if (text.len > buffer->len && !aioc_mem_reserve(memory, buffer, text.len - buffer->len)) return false;
     buffer->len = 0;
-    return aioc_memory_append(memory, buffer, text.ptr, text.len);
+    return aioc_mem_append(memory, buffer, text.ptr, text.len);
 }
 
 /* A part of the key space as text: min, a NUL, max. Empty: none. */
-static bool aioc_feeds_set_edges(aioc_memory *memory, aioc_memory_buffer *edges, aiocosmos_str min, aiocosmos_str max)
+static bool aioc_feeds_set_edges(aioc_mem *memory, aioc_mem_buffer *edges, aiocosmos_str min, aiocosmos_str max)
 {
-    if (!aioc_memory_reserve(memory, edges, min.len + 1 + max.len)) return false;
+    if (!aioc_mem_reserve(memory, edges, min.len + 1 + max.len)) return false;
     edges->len = 0;
-    return aioc_memory_append(memory, edges, min.ptr, min.len) && aioc_memory_append(memory, edges, "", 1) &&
-           aioc_memory_append(memory, edges, max.ptr, max.len);
+    return aioc_mem_append(memory, edges, min.ptr, min.len) && aioc_mem_append(memory, edges, "", 1) &&
+           aioc_mem_append(memory, edges, max.ptr, max.len);
 }
 
-static aiocosmos_str aioc_feeds_min(const aioc_memory_buffer *edges)
+static aiocosmos_str aioc_feeds_min(const aioc_mem_buffer *edges)
 {
-    return aioc_memory_str(edges->len ? edges->data : "");
+    return aioc_mem_str(edges->len ? edges->data : "");
 }
 
-static aiocosmos_str aioc_feeds_max(const aioc_memory_buffer *edges)
+static aiocosmos_str aioc_feeds_max(const aioc_mem_buffer *edges)
 {
     size_t at = edges->len ? strlen(edges->data) + 1 : 0;
     return aioc_text_view(edges->data + at, edges->len - at);
 }
 
-static void aioc_feeds_answer_free(aioc_memory *memory, aioc_feeds_answer *answer)
+static void aioc_feeds_answer_free(aioc_mem *memory, aioc_feeds_answer *answer)
 {
     if (!answer) return;
     aioc_json_close(&answer->doc);
-    aioc_memory_free(memory, answer->body.owner, answer->body.owner_size);
-    aioc_memory_buffer_free(memory, &answer->behind);
-    aioc_memory_free(memory, answer, sizeof *answer);
+    aioc_mem_free(memory, answer->body.owner, answer->body.owner_size);
+    aioc_mem_buffer_free(memory, &answer->behind);
+    aioc_mem_free(memory, answer, sizeof *answer);
 }
 
 static aiocosmos_str aioc_feeds_header(const aiocosmos_result *result, const char *name)
@@ -16933,10 +16911,10 @@ static int aioc_feeds_answer_parse(aioc_feeds_answer *answer)
 
 /* Takes an answer over, and from one of its headers where it goes on behind it. 0, or E_NOMEM; if it is parsed at once,
  * as that. */
-static int aioc_feeds_answer_new(aioc_memory *memory, const aiocosmos_result *result, int header, bool parse,
+static int aioc_feeds_answer_new(aioc_mem *memory, const aiocosmos_result *result, int header, bool parse,
                                  aioc_feeds_answer **out)
 {
-    aioc_feeds_answer *answer = (aioc_feeds_answer *)aioc_memory_zalloc(memory, sizeof *answer);
+    aioc_feeds_answer *answer = (aioc_feeds_answer *)aioc_mem_zalloc(memory, sizeof *answer);
     int status = AIOCOSMOS_E_NOMEM;
     if (!answer) return status;
     aioc_json_open(&answer->doc, memory);
@@ -16983,12 +16961,12 @@ static aioc_feeds_answer *aioc_feeds_unlink(aioc_feeds_stream *stream)
 
 static void aioc_feeds_stream_free(aioc_feeds_stream *stream)
 {
-    aioc_memory *memory = stream->query->fan->memory;
+    aioc_mem *memory = stream->query->fan->memory;
     while (stream->first) aioc_feeds_answer_free(memory, aioc_feeds_unlink(stream));
-    aioc_memory_buffer_free(memory, &stream->edges);
-    aioc_memory_buffer_free(memory, &stream->kin);
-    aioc_memory_buffer_free(memory, &stream->position);
-    aioc_memory_free(memory, stream, sizeof *stream);
+    aioc_mem_buffer_free(memory, &stream->edges);
+    aioc_mem_buffer_free(memory, &stream->kin);
+    aioc_mem_buffer_free(memory, &stream->position);
+    aioc_mem_free(memory, stream, sizeof *stream);
 }
 
 /* A stream is of no use any more: what is under way for it is called off, and comes back from a later step. */
@@ -17014,17 +16992,17 @@ static void aioc_feeds_drop_streams(aioc_feeds_fan *fan)
 
 static void aioc_feeds_free_texts(aioc_feeds_fan *fan)
 {
-    aioc_memory_buffer *const texts[] = {
+    aioc_mem_buffer *const texts[] = {
         &fan->sql, &fan->params, &fan->edges, &fan->token, &fan->rest, &fan->out, &fan->last_items,
         &fan->last_rid, &fan->last_edges, &fan->bodies[0], &fan->bodies[1], &fan->bodies[2], &fan->bodies[3]
     };
     size_t i;
-    for (i = 0; i < sizeof texts / sizeof *texts; i++) aioc_memory_buffer_free(fan->memory, texts[i]);
+    for (i = 0; i < sizeof texts / sizeof *texts; i++) aioc_mem_buffer_free(fan->memory, texts[i]);
 }
 
 static void aioc_feeds_fan_free(aioc_feeds_query *query)
 {
-    aioc_memory *memory = query->feeds->engine->memory;
+    aioc_mem *memory = query->feeds->engine->memory;
     aioc_feeds_fan *fan = query->fan;
     uint32_t i;
     if (!fan) return;
@@ -17045,8 +17023,8 @@ static void aioc_feeds_fan_free(aioc_feeds_query *query)
     aioc_json_close(&fan->rest_doc);
     aioc_json_close(&fan->from_doc);
     aioc_feeds_free_texts(fan);
-    aioc_memory_free(memory, fan->streams, 2 * fan->stream_cap * sizeof *fan->streams);
-    aioc_memory_free(memory, fan, sizeof *fan);
+    aioc_mem_free(memory, fan->streams, 2 * fan->stream_cap * sizeof *fan->streams);
+    aioc_mem_free(memory, fan, sizeof *fan);
     query->fan = NULL;
 }
 
@@ -17089,8 +17067,8 @@ static void aioc_feeds_pass_turn(aioc_feeds *feeds)
 static void aioc_feeds_query_free(aioc_feeds_query *query)
 {
     aioc_feeds *feeds = query->feeds;
-    aioc_memory *memory = feeds->engine->memory;
-    aioc_memory_buffer *const texts[] = {
+    aioc_mem *memory = feeds->engine->memory;
+    aioc_mem_buffer *const texts[] = {
         &query->link, &query->pk, &query->lines, &query->body, &query->session, &query->continuation,
         &query->continuation_out, &query->refusal
     };
@@ -17102,9 +17080,9 @@ static void aioc_feeds_query_free(aioc_feeds_query *query)
     if (feeds->turn == query) aioc_feeds_pass_turn(feeds);  /* or what it gives back would stir it */
     aioc_feeds_unpark(query);
     aioc_feeds_fan_free(query);
-    for (i = 0; i < sizeof texts / sizeof *texts; i++) aioc_memory_buffer_free(memory, texts[i]);
+    for (i = 0; i < sizeof texts / sizeof *texts; i++) aioc_mem_buffer_free(memory, texts[i]);
     aioc_feeds_costs_free(memory, &query->costs);
-    aioc_memory_free(memory, query, sizeof *query);
+    aioc_mem_free(memory, query, sizeof *query);
 }
 
 /* A closed query goes when nobody is left who would come back to it; what is under way for it is called off. */
@@ -17145,8 +17123,8 @@ static uint32_t aioc_feeds_query_slot(aioc_feeds *feeds)
     if (slot < feeds->slot_count) return slot;
     if (count > feeds->engine->pending_max) count = feeds->engine->pending_max;
     if (count <= feeds->slot_count) return feeds->slot_count;
-    grown = aioc_memory_resize(feeds->engine->memory, feeds->slots, feeds->slot_count * sizeof *feeds->slots,
-                               count * sizeof *feeds->slots);
+    grown = aioc_mem_resize(feeds->engine->memory, feeds->slots, feeds->slot_count * sizeof *feeds->slots,
+                            count * sizeof *feeds->slots);
     if (!grown) return feeds->slot_count;
     feeds->slots = (aioc_feeds_slot *)grown;
     for (i = feeds->slot_count; i < count; i++) {
@@ -17159,42 +17137,41 @@ static uint32_t aioc_feeds_query_slot(aioc_feeds *feeds)
 
 /*--- Queries: from what the host asks for to what is sent ---*/
 
-static int aioc_feeds_append_params(aioc_op_engine *engine, aioc_memory_buffer *out,
+static int aioc_feeds_append_params(aioc_op_engine *engine, aioc_mem_buffer *out,
                                     const aiocosmos_query_request *request)
 {
     size_t i;
-    if (!aioc_memory_append_str(engine->memory, out, "[")) return aioc_op_refuse_memory(engine);
+    if (!aioc_mem_append_str(engine->memory, out, "[")) return aioc_op_refuse_memory(engine);
     for (i = 0; i < request->param_count; i++) {
         const aiocosmos_param *param = &request->params[i];
         char what[48];
-        aioc_memory_print(what, sizeof what, "params[%u]", (unsigned)i);
+        aioc_mem_print(what, sizeof what, "params[%u]", (unsigned)i);
         if (!param->name || param->name[0] != '@' || !param->name[1])
             return aioc_op_refuse(engine, what, "a name starts with '@'");
         if (param->value.type == AIOCOSMOS_VALUE_UNSET || param->value.type == AIOCOSMOS_VALUE_NONE)
             return aioc_op_refuse(engine, what, "no value is given");
-        if ((i && !aioc_memory_append_str(engine->memory, out, ",")) ||
-            !aioc_memory_append_str(engine->memory, out, "{\"name\":") ||
+        if ((i && !aioc_mem_append_str(engine->memory, out, ",")) ||
+            !aioc_mem_append_str(engine->memory, out, "{\"name\":") ||
             !aioc_json_append_string(engine->memory, out, param->name, strlen(param->name), false) ||
-            !aioc_memory_append_str(engine->memory, out, ",\"value\":") ||
+            !aioc_mem_append_str(engine->memory, out, ",\"value\":") ||
             !aioc_json_append_value(engine->memory, out, &param->value, false) ||
-            !aioc_memory_append_str(engine->memory, out, "}"))
+            !aioc_mem_append_str(engine->memory, out, "}"))
             return aioc_op_refuse(engine, what, "not UTF-8, not JSON, not a finite number, or no memory");
     }
-    return aioc_memory_append_str(engine->memory, out, "]") ? 0 : aioc_op_refuse_memory(engine);
+    return aioc_mem_append_str(engine->memory, out, "]") ? 0 : aioc_op_refuse_memory(engine);
 }
 
 /* {"query":...,"parameters":[...]}. */
-static bool aioc_feeds_append_body(aioc_memory *memory, aioc_memory_buffer *out, aiocosmos_str sql,
-                                   aiocosmos_str params)
+static bool aioc_feeds_append_body(aioc_mem *memory, aioc_mem_buffer *out, aiocosmos_str sql, aiocosmos_str params)
 {
     out->len = 0;
-    return aioc_memory_append_str(memory, out, "{\"query\":") &&
+    return aioc_mem_append_str(memory, out, "{\"query\":") &&
            aioc_json_append_string(memory, out, sql.ptr, sql.len, false) &&
-           aioc_memory_append_str(memory, out, ",\"parameters\":") &&
-           aioc_memory_append(memory, out, params.ptr, params.len) && aioc_memory_append_str(memory, out, "}");
+           aioc_mem_append_str(memory, out, ",\"parameters\":") &&
+           aioc_mem_append(memory, out, params.ptr, params.len) && aioc_mem_append_str(memory, out, "}");
 }
 
-static int aioc_feeds_build_body(aioc_op_engine *engine, aioc_memory_buffer *params, aioc_memory_buffer *body,
+static int aioc_feeds_build_body(aioc_op_engine *engine, aioc_mem_buffer *params, aioc_mem_buffer *body,
                                  const aiocosmos_query_request *request, const char *sql)
 {
     size_t len = strlen(sql), bad_at;
@@ -17206,27 +17183,27 @@ static int aioc_feeds_build_body(aioc_op_engine *engine, aioc_memory_buffer *par
         return aioc_op_refuse(engine, "params", "required: param_count is set");
     refused = aioc_feeds_append_params(engine, params, request);
     if (refused) return refused;
-    return aioc_feeds_append_body(engine->memory, body, aioc_memory_str(sql), aioc_feeds_text(params))
+    return aioc_feeds_append_body(engine->memory, body, aioc_mem_str(sql), aioc_feeds_text(params))
                ? 0 : aioc_op_refuse_memory(engine);
 }
 
 static int aioc_feeds_add_lines(aioc_op_engine *engine, const aiocosmos_query_request *request, bool is_query,
                                 bool across)
 {
-    aioc_memory *memory = engine->memory;
-    aioc_memory_buffer *lines = &engine->lines_text;
+    aioc_mem *memory = engine->memory;
+    aioc_mem_buffer *lines = &engine->lines_text;
     lines->len = 0;
-    if ((is_query && !aioc_memory_append_str(memory, lines, AIOC_FEEDS_QUERY_LINES)) ||
-        (across && !aioc_memory_append_str(memory, lines, AIOC_FEEDS_ACROSS_LINE)) ||
+    if ((is_query && !aioc_mem_append_str(memory, lines, AIOC_FEEDS_QUERY_LINES)) ||
+        (across && !aioc_mem_append_str(memory, lines, AIOC_FEEDS_ACROSS_LINE)) ||
         (request->want_metrics &&
-         !aioc_memory_append_str(memory, lines, "x-ms-documentdb-populatequerymetrics: True\r\n")) ||
+         !aioc_mem_append_str(memory, lines, "x-ms-documentdb-populatequerymetrics: True\r\n")) ||
         (request->want_index_metrics &&
-         !aioc_memory_append_str(memory, lines, "x-ms-cosmos-populateindexmetrics: True\r\n")))
+         !aioc_mem_append_str(memory, lines, "x-ms-cosmos-populateindexmetrics: True\r\n")))
         return aioc_op_refuse_memory(engine);
     return aioc_op_add_headers(engine, request->headers);
 }
 
-static int aioc_feeds_keep(aioc_op_engine *engine, aioc_memory_buffer *buffer, aiocosmos_str text)
+static int aioc_feeds_keep(aioc_op_engine *engine, aioc_mem_buffer *buffer, aiocosmos_str text)
 {
     return aioc_feeds_set(engine->memory, buffer, text) ? 0 : aioc_op_refuse_memory(engine);
 }
@@ -17250,7 +17227,7 @@ static int aioc_feeds_check_span(aioc_op_engine *engine, const aiocosmos_query_r
     if (refused || (!request->epk_min && !request->epk_max)) return refused;
     if (aioc_op_has_pk(&request->pk)) return aioc_op_refuse(engine, "epk_min", "and pk are both given");
     if (request->epk_min && request->epk_max &&
-        aioc_protocol_epk_compare(aioc_memory_str(request->epk_min), aioc_memory_str(request->epk_max)) >= 0)
+        aioc_protocol_epk_compare(aioc_mem_str(request->epk_min), aioc_mem_str(request->epk_max)) >= 0)
         return aioc_op_refuse(engine, "epk_max", "not behind epk_min");
     return 0;
 }
@@ -17277,24 +17254,24 @@ static int aioc_feeds_check_query(aioc_op_engine *engine, const aiocosmos_query_
 /* What a continuation token is bound to: the resource, the text and its parameters, the key or part of the keys. */
 static bool aioc_feeds_ask_question(aioc_feeds_query *query, const char *kind)
 {
-    aioc_memory *memory = query->feeds->engine->memory;
+    aioc_mem *memory = query->feeds->engine->memory;
     const aioc_feeds_fan *fan = query->fan;
     aiocosmos_str parts[5];
-    aioc_memory_buffer all = { NULL, 0, 0 };
+    aioc_mem_buffer all = { NULL, 0, 0 };
     uint64_t hash[2];
-    bool ok = aioc_memory_append_str(memory, &all, kind);
+    bool ok = aioc_mem_append_str(memory, &all, kind);
     size_t i;
     parts[0] = aioc_feeds_text(&query->link);
     parts[1] = aioc_feeds_text(&query->pk);
-    parts[2] = fan ? aioc_feeds_min(&fan->edges) : aioc_memory_str("");
-    parts[3] = fan ? aioc_feeds_max(&fan->edges) : aioc_memory_str("");
+    parts[2] = fan ? aioc_feeds_min(&fan->edges) : aioc_mem_str("");
+    parts[3] = fan ? aioc_feeds_max(&fan->edges) : aioc_mem_str("");
     parts[4] = aioc_feeds_text(&query->body);
     for (i = 0; ok && i < 5; i++)
-        ok = aioc_memory_append(memory, &all, "\n", 1) &&
-             aioc_memory_append(memory, &all, parts[i].ptr, parts[i].len);
+        ok = aioc_mem_append(memory, &all, "\n", 1) &&
+             aioc_mem_append(memory, &all, parts[i].ptr, parts[i].len);
     if (ok) aioc_protocol_murmur3_128(all.data, all.len, hash);
     if (ok) query->question = hash[0] ^ hash[1];
-    aioc_memory_buffer_free(memory, &all);
+    aioc_mem_buffer_free(memory, &all);
     return ok;
 }
 
@@ -17304,7 +17281,7 @@ static int aioc_feeds_read_token(aioc_feeds_query *query, aiocosmos_str token)
 {
     aioc_op_engine *engine = query->feeds->engine;
     aioc_feeds_fan *fan = query->fan;
-    aioc_memory_buffer block = { NULL, 0, 0 };
+    aioc_mem_buffer block = { NULL, 0, 0 };
     aioc_position position;
     const char *why = "";
     int refused;
@@ -17332,7 +17309,7 @@ static int aioc_feeds_read_token(aioc_feeds_query *query, aiocosmos_str token)
         return 0;
     }
     aioc_position_free(engine->memory, &position);
-    aioc_memory_buffer_free(engine->memory, &block);
+    aioc_mem_buffer_free(engine->memory, &block);
     return refused;
 }
 
@@ -17346,7 +17323,7 @@ static uint32_t aioc_feeds_levels(const aiocosmos_pk *pk)
 static int aioc_feeds_open_fan(aioc_feeds_query *query, const aiocosmos_query_request *request)
 {
     aioc_op_engine *engine = query->feeds->engine;
-    aioc_feeds_fan *fan = (aioc_feeds_fan *)aioc_memory_zalloc(engine->memory, sizeof *fan);
+    aioc_feeds_fan *fan = (aioc_feeds_fan *)aioc_mem_zalloc(engine->memory, sizeof *fan);
     int refused = 0;
     if (!fan) return aioc_op_refuse_memory(engine);
     query->fan = fan;
@@ -17364,9 +17341,9 @@ static int aioc_feeds_open_fan(aioc_feeds_query *query, const aiocosmos_query_re
     fan->continuation_max = request->continuation_bytes_max ? request->continuation_bytes_max
                                                             : AIOCOSMOS_DEFAULT_CONTINUATION_BYTES;
     fan->levels = aioc_feeds_levels(&request->pk);
-    if (request->sql) refused = aioc_feeds_keep(engine, &fan->sql, aioc_memory_str(request->sql));
-    if (!refused && !aioc_feeds_set_edges(engine->memory, &fan->edges, aioc_memory_str(request->epk_min),
-                                          aioc_memory_str(request->epk_max)))
+    if (request->sql) refused = aioc_feeds_keep(engine, &fan->sql, aioc_mem_str(request->sql));
+    if (!refused && !aioc_feeds_set_edges(engine->memory, &fan->edges, aioc_mem_str(request->epk_min),
+                                          aioc_mem_str(request->epk_max)))
         refused = aioc_op_refuse_memory(engine);
     return refused ? refused : aioc_feeds_watch_open(&fan->ranges, engine, aioc_feeds_text(&query->link),
                                                      aioc_feeds_stir_owner, query);
@@ -17414,7 +17391,7 @@ static int aioc_feeds_fill_query(aioc_feeds_query *query, const aiocosmos_query_
 {
     aioc_op_engine *engine = query->feeds->engine;
     const char *sql = request->sql;
-    aioc_memory_buffer params = { NULL, 0, 0 };
+    aioc_mem_buffer params = { NULL, 0, 0 };
     int refused = aioc_feeds_fill_common(query, request);
     if (refused) return refused;
     if (!sql && query->of_items) sql = "SELECT * FROM c";
@@ -17424,7 +17401,7 @@ static int aioc_feeds_fill_query(aioc_feeds_query *query, const aiocosmos_query_
     if (!refused) refused = aioc_feeds_keep(engine, &query->lines, aioc_feeds_text(&engine->lines_text));
     if (!refused && sql)
         refused = aioc_feeds_build_body(engine, query->fan ? &query->fan->params : &params, &query->body, request, sql);
-    aioc_memory_buffer_free(engine->memory, &params);
+    aioc_mem_buffer_free(engine->memory, &params);
     if (refused) return refused;
     if (!aioc_feeds_ask_question(query, query->type)) return aioc_op_refuse_memory(engine);
     return request->continuation.len ? aioc_feeds_read_token(query, request->continuation) : 0;
@@ -17439,11 +17416,11 @@ static int aioc_feeds_query_new(aioc_feeds *feeds, aioc_feeds_query **out)
     if (engine->closing) return aioc_op_refuse_as(engine, AIOCOSMOS_E_SHUTDOWN);
     if (slot == feeds->slot_count) {
         if (slot < engine->pending_max) return aioc_op_refuse_memory(engine);
-        aioc_memory_print(engine->refusal, sizeof engine->refusal, "full: %u queries are open",
-                          (unsigned)feeds->query_count);
+        aioc_mem_print(engine->refusal, sizeof engine->refusal, "full: %u queries are open",
+                       (unsigned)feeds->query_count);
         return AIOCOSMOS_E_FULL;
     }
-    query = (aioc_feeds_query *)aioc_memory_zalloc(engine->memory, sizeof *query);
+    query = (aioc_feeds_query *)aioc_mem_zalloc(engine->memory, sizeof *query);
     if (!query) return aioc_op_refuse_memory(engine);
     query->feeds = feeds;
     query->slot = slot;
@@ -17571,11 +17548,11 @@ static int aioc_feeds_changes_open(aioc_feeds *feeds, const aiocosmos_changes_re
 static bool aioc_feeds_page_lines(aioc_op_engine *engine, aiocosmos_str lines, uint64_t rows,
                                   const char *behind_name, aiocosmos_str behind)
 {
-    aioc_memory_buffer *out = &engine->lines_text;
+    aioc_mem_buffer *out = &engine->lines_text;
     char text[48];
-    if (rows) aioc_memory_print(text, sizeof text, "x-ms-max-item-count: %u\r\n", (unsigned)rows);
-    else aioc_memory_print(text, sizeof text, "x-ms-max-item-count: -1\r\n");
-    return aioc_feeds_set(engine->memory, out, lines) && aioc_memory_append_str(engine->memory, out, text) &&
+    if (rows) aioc_mem_print(text, sizeof text, "x-ms-max-item-count: %u\r\n", (unsigned)rows);
+    else aioc_mem_print(text, sizeof text, "x-ms-max-item-count: -1\r\n");
+    return aioc_feeds_set(engine->memory, out, lines) && aioc_mem_append_str(engine->memory, out, text) &&
            (behind.len == 0 || aioc_op_append_line(engine->memory, out, behind_name, behind));
 }
 
@@ -17606,7 +17583,7 @@ static void aioc_feeds_clear_page(aioc_feeds_query *query)
     if (fan->unshown) return;
     aioc_feeds_answer_free(fan->memory, fan->shown);
     fan->shown = NULL;
-    if (fan->out.cap > AIOC_MEMORY_LARGEST) aioc_memory_buffer_free(fan->memory, &fan->out);
+    if (fan->out.cap > AIOC_MEM_LARGEST) aioc_mem_buffer_free(fan->memory, &fan->out);
     fan->out.len = 0;
     fan->out_count = 0;
     fan->out_closed = false;
@@ -17634,14 +17611,14 @@ static void aioc_feeds_deliver(aioc_feeds_query *query, aiocosmos_page *page)
 /* The token of a page that is one operation: the service's own, bound to this query. */
 static bool aioc_feeds_write_service_token(aioc_feeds_query *query, aiocosmos_str continuation)
 {
-    aioc_memory *memory = query->feeds->engine->memory;
+    aioc_mem *memory = query->feeds->engine->memory;
     aioc_position position;
     aioc_position_piece piece;
     query->continuation_out.len = 0;
     if (continuation.len == 0) return true;
     memset(&position, 0, sizeof position);
     memset(&piece, 0, sizeof piece);
-    piece.min = piece.max = aioc_memory_str("");
+    piece.min = piece.max = aioc_mem_str("");
     piece.continuation = continuation;
     position.place = AIOC_POSITION_AT_SERVICE;
     position.question = query->question;
@@ -17654,9 +17631,9 @@ static bool aioc_feeds_write_service_token(aioc_feeds_query *query, aiocosmos_st
 /* Moves on to the next page. False: no memory to remember where, and this page can be asked for again. */
 static bool aioc_feeds_advance(aioc_feeds_query *query, aiocosmos_str continuation)
 {
-    aioc_memory *memory = query->feeds->engine->memory;
+    aioc_mem *memory = query->feeds->engine->memory;
     if (!aioc_feeds_write_service_token(query, continuation) ||
-        !aioc_memory_reserve(memory, &query->continuation, continuation.len)) return false;
+        !aioc_mem_reserve(memory, &query->continuation, continuation.len)) return false;
     query->ended = continuation.len == 0;
     return aioc_feeds_set(memory, &query->continuation, continuation);
 }
@@ -17721,10 +17698,10 @@ static void aioc_feeds_page_came(aioc_op *op, const aiocosmos_result *result)
         query->costs.items += page.item_count;
         if (page.items.type != AIOCOSMOS_JSON_ARR) {
             adjusted.status = AIOCOSMOS_E_PROTOCOL;
-            adjusted.message = aioc_memory_str("the answer is not a page: it is no JSON, or has no array of items");
+            adjusted.message = aioc_mem_str("the answer is not a page: it is no JSON, or has no array of items");
         } else if (!aioc_feeds_advance(query, aioc_feeds_wanted(result, AIOC_PROTOCOL_H_CONTINUATION))) {
             adjusted.status = AIOCOSMOS_E_NOMEM;
-            adjusted.message = aioc_memory_str("no memory for the continuation");
+            adjusted.message = aioc_mem_str("no memory for the continuation");
         } else {
             if (query->parked) {
                 aioc_feeds_unpark(query);
@@ -17748,33 +17725,33 @@ static void aioc_feeds_page_came(aioc_op *op, const aiocosmos_result *result)
 
 /* What a plan is found by: the container, the text, and the parameters unless the plan is the same for all; up to there
  * it is *general bytes. A container created anew is another one. False: there is no memory, or its rid is not known. */
-static bool aioc_feeds_plan_key(const aioc_feeds_query *query, aioc_memory_buffer *key, size_t *general)
+static bool aioc_feeds_plan_key(const aioc_feeds_query *query, aioc_mem_buffer *key, size_t *general)
 {
     const aioc_feeds_fan *fan = query->fan;
-    bool ok = fan->ranges.container->rid[0] && aioc_memory_append_str(fan->memory, key, fan->ranges.container->rid) &&
-              aioc_memory_append(fan->memory, key, "\n", 1) &&
-              aioc_memory_append(fan->memory, key, fan->sql.data, fan->sql.len);
+    bool ok = fan->ranges.container->rid[0] && aioc_mem_append_str(fan->memory, key, fan->ranges.container->rid) &&
+              aioc_mem_append(fan->memory, key, "\n", 1) &&
+              aioc_mem_append(fan->memory, key, fan->sql.data, fan->sql.len);
     *general = key->len;
-    return ok && aioc_memory_append(fan->memory, key, "\n", 1) &&
-           aioc_memory_append(fan->memory, key, fan->params.data, fan->params.len);
+    return ok && aioc_mem_append(fan->memory, key, "\n", 1) &&
+           aioc_mem_append(fan->memory, key, fan->params.data, fan->params.len);
 }
 
 static aioc_plan *aioc_feeds_plan_kept(aioc_feeds_query *query)
 {
     aioc_feeds *feeds = query->feeds;
-    aioc_memory_buffer key = { NULL, 0, 0 };
+    aioc_mem_buffer key = { NULL, 0, 0 };
     aioc_plan *plan = NULL;
     size_t general;
     uint32_t i;
     bool ok = aioc_feeds_plan_key(query, &key, &general);
     for (i = 0; ok && i < AIOC_FEEDS_PLANS && !plan; i++) {
         aioc_feeds_plan *kept = &feeds->plans[i];
-        if (!kept->plan || !aioc_memory_same(aioc_feeds_text(&kept->key), aioc_text_view(key.data, kept->general
-                                             ? general : key.len))) continue;
+        if (!kept->plan || !aioc_mem_same(aioc_feeds_text(&kept->key), aioc_text_view(key.data, kept->general
+                                          ? general : key.len))) continue;
         kept->used = ++feeds->plans_used;
         plan = kept->plan;
     }
-    aioc_memory_buffer_free(feeds->engine->memory, &key);
+    aioc_mem_buffer_free(feeds->engine->memory, &key);
     return plan;
 }
 
@@ -17782,8 +17759,8 @@ static aioc_plan *aioc_feeds_plan_kept(aioc_feeds_query *query)
 static void aioc_feeds_keep_plan(aioc_feeds_query *query, aioc_plan *plan)
 {
     aioc_feeds *feeds = query->feeds;
-    aioc_memory *memory = feeds->engine->memory;
-    aioc_memory_buffer key = { NULL, 0, 0 };
+    aioc_mem *memory = feeds->engine->memory;
+    aioc_mem_buffer key = { NULL, 0, 0 };
     aioc_feeds_plan *kept = &feeds->plans[0];
     bool ok, general = aioc_plan_is_general(plan, aioc_feeds_text(&query->fan->sql));
     size_t general_len;
@@ -17791,13 +17768,13 @@ static void aioc_feeds_keep_plan(aioc_feeds_query *query, aioc_plan *plan)
     ok = aioc_feeds_plan_key(query, &key, &general_len);
     if (general) key.len = general_len;
     if (!ok || key.len + plan->bytes > AIOC_FEEDS_PLAN_BYTES_MAX) {
-        aioc_memory_buffer_free(memory, &key);
+        aioc_mem_buffer_free(memory, &key);
         return;
     }
     for (i = 1; i < AIOC_FEEDS_PLANS; i++)
         if (feeds->plans[i].used < kept->used) kept = &feeds->plans[i];
     if (kept->plan) aioc_plan_release(memory, kept->plan);
-    aioc_memory_buffer_free(memory, &kept->key);
+    aioc_mem_buffer_free(memory, &kept->key);
     aioc_plan_hold(plan);
     kept->plan = plan;
     kept->key = key;
@@ -17819,8 +17796,8 @@ static void aioc_feeds_account_for(aioc_feeds_query *query, const aiocosmos_resu
     aioc_feeds_add_costs(query->feeds->engine->memory, &query->costs, result);
     aioc_feeds_tally_add(&fan->tally, result);
     if (result->http_status && result->session_token.len && result->session_token.len < sizeof fan->session_token)
-        aioc_memory_print(fan->session_token, sizeof fan->session_token, "%.*s", (int)result->session_token.len,
-                          result->session_token.ptr);
+        aioc_mem_print(fan->session_token, sizeof fan->session_token, "%.*s", (int)result->session_token.len,
+                       result->session_token.ptr);
 }
 
 /* The gateway is to serve the query by itself; if it does not, either, it ends as is said here. status 0: as the
@@ -17830,7 +17807,7 @@ static void aioc_feeds_go_direct(aioc_feeds_query *query, int status, const char
     aioc_feeds_fan *fan = query->fan;
     query->refusal_status = status;
     fan->ranges.waited = false;
-    if (!aioc_feeds_set(fan->memory, &query->refusal, aioc_memory_str(why))) query->refusal.len = 0;
+    if (!aioc_feeds_set(fan->memory, &query->refusal, aioc_mem_str(why))) query->refusal.len = 0;
     if (!fan->from.place && (query->pk.len || fan->edges.len == 1)) fan->stage = AIOC_FEEDS_DIRECT;
     else if (status) aioc_feeds_fail(&fan->tally, status, why);
     else aioc_feeds_break(fan, AIOCOSMOS_E_ARGUMENT, "continuation, epk_min or epk_max: given, but the server makes no "
@@ -17878,10 +17855,10 @@ static int aioc_feeds_ask_plan(aioc_feeds_query *query)
     aioc_feeds_fan *fan = query->fan;
     aioc_op_spec spec;
     aioc_feeds_specify(&spec, "POST", &query->link, query->timeout_ms, aioc_feeds_plan_came, query);
-    spec.lines = aioc_memory_str("Content-Type: application/query+json\r\n"
-                                 "x-ms-cosmos-is-query-plan-request: True\r\n"
-                                 "x-ms-cosmos-query-version: 1.4\r\n"
-                                 "x-ms-cosmos-supported-query-features: " AIOC_PLAN_FEATURES "\r\n");
+    spec.lines = aioc_mem_str("Content-Type: application/query+json\r\n"
+                              "x-ms-cosmos-is-query-plan-request: True\r\n"
+                              "x-ms-cosmos-query-version: 1.4\r\n"
+                              "x-ms-cosmos-supported-query-features: " AIOC_PLAN_FEATURES "\r\n");
     spec.body = aioc_feeds_text(&query->body);
     spec.internal = spec.of_page = true;
     memcpy(fan->rid, fan->ranges.container->rid, sizeof fan->rid);
@@ -17905,15 +17882,15 @@ static aioc_feeds_stream *aioc_feeds_stream_new(aioc_feeds_query *query, uint32_
     aioc_feeds_stream *stream;
     if (fan->stream_count == fan->stream_cap) {
         uint32_t cap = fan->stream_cap ? fan->stream_cap * 2 : 8;
-        void *grown = aioc_memory_resize(fan->memory, fan->streams, 2 * fan->stream_cap * sizeof *fan->streams,
-                                         2 * cap * sizeof *fan->streams);
+        void *grown = aioc_mem_resize(fan->memory, fan->streams, 2 * fan->stream_cap * sizeof *fan->streams,
+                                      2 * cap * sizeof *fan->streams);
         if (!grown) return NULL;
         fan->streams = (aioc_feeds_stream **)grown;
         fan->heap = fan->streams + cap;
         memcpy(fan->heap, fan->streams + fan->stream_cap, fan->heap_count * sizeof *fan->heap);
         fan->stream_cap = cap;
     }
-    stream = (aioc_feeds_stream *)aioc_memory_zalloc(fan->memory, sizeof *stream);
+    stream = (aioc_feeds_stream *)aioc_mem_zalloc(fan->memory, sizeof *stream);
     if (!stream) return NULL;
     stream->query = query;
     if (!aioc_feeds_set_edges(fan->memory, &stream->edges, min, max) ||
@@ -18031,7 +18008,7 @@ static bool aioc_feeds_cut_spans(aioc_feeds_query *query, bool whole, aiocosmos_
             span = last - 1;  /* which may reach into the next range */
         }
         if (aioc_protocol_epk_compare(min, max) < 0 &&
-            !aioc_feeds_stream_new(query, fan->stream_count, min, max, aioc_memory_str(""))) return false;
+            !aioc_feeds_stream_new(query, fan->stream_count, min, max, aioc_mem_str(""))) return false;
     }
     return true;
 }
@@ -18181,14 +18158,14 @@ static bool aioc_feeds_may_take(aioc_feeds_query *query, size_t bytes, bool need
 }
 
 static bool aioc_feeds_append_edges(const aioc_feeds_stream *stream, const aioc_account_range *range,
-                                    aioc_memory_buffer *lines)
+                                    aioc_mem_buffer *lines)
 {
     const aioc_feeds_fan *fan = stream->query->fan;
     const aioc_account_container *container = fan->ranges.container;
     if (!range) return true;
     if (aioc_protocol_epk_compare(stream->min, aioc_account_text(container, range->min)) == 0 &&
         aioc_protocol_epk_compare(stream->max, aioc_account_text(container, range->max)) == 0) return true;
-    return aioc_memory_append_str(fan->memory, lines, "x-ms-read-key-type: EffectivePartitionKeyRange\r\n") &&
+    return aioc_mem_append_str(fan->memory, lines, "x-ms-read-key-type: EffectivePartitionKeyRange\r\n") &&
            aioc_op_append_line(fan->memory, lines, "x-ms-start-epk: ", stream->min) &&
            aioc_op_append_line(fan->memory, lines, "x-ms-end-epk: ", stream->max);
 }
@@ -18200,11 +18177,11 @@ static int aioc_feeds_ask_range(aioc_feeds_stream *stream, const aioc_account_ra
     aioc_feeds_query *query = stream->query;
     aioc_feeds_fan *fan = query->fan;
     aioc_op_engine *engine = query->feeds->engine;
-    aioc_memory_buffer *lines = &engine->lines_text;
+    aioc_mem_buffer *lines = &engine->lines_text;
     aiocosmos_str behind = aioc_feeds_ask_from(stream);
     aioc_op_spec spec;
     int refused;
-    if (behind.len == 0 && fan->from_now) behind = aioc_memory_str("*");
+    if (behind.len == 0 && fan->from_now) behind = aioc_mem_str("*");
     if (!aioc_feeds_page_lines(engine, aioc_feeds_text(&query->lines), aioc_feeds_rows_to_ask(query, stream->asks),
                                fan->changes ? "If-None-Match: " : "x-ms-continuation: ", behind) ||
         !aioc_feeds_append_edges(stream, range, lines)) return AIOCOSMOS_E_NOMEM;
@@ -18333,13 +18310,13 @@ static uint32_t aioc_feeds_note_range(const aioc_feeds_stream *stream, const aio
                                       const aiocosmos_result *result)
 {
     aioc_feeds_query *query = stream->query;
-    aioc_memory *memory = query->feeds->engine->memory;
+    aioc_mem *memory = query->feeds->engine->memory;
     aioc_feeds_asked *asked = NULL;
     if (op->by_range) asked = aioc_feeds_asked_of(memory, &query->costs, aioc_op_pk(op));
     if (!asked) return 0;
     asked->requests++;
     asked->charge_ru += result->charge_ru;
-    if (asked->edges.len == 0 && !aioc_memory_append(memory, &asked->edges, stream->edges.data, stream->edges.len))
+    if (asked->edges.len == 0 && !aioc_mem_append(memory, &asked->edges, stream->edges.data, stream->edges.len))
         asked->edges.len = 0;
     return (uint32_t)(asked - query->costs.ranges) + 1;
 }
@@ -18497,9 +18474,9 @@ static bool aioc_feeds_page_is_full(const aioc_feeds_fan *fan)
 /* Appends a row, for which there is room. */
 static void aioc_feeds_put_row(aioc_feeds_fan *fan, aiocosmos_str row)
 {
-    if (fan->out.len == 0) aioc_memory_append_str(fan->memory, &fan->out, aioc_feeds_page_head);
-    if (fan->out_count) aioc_memory_append(fan->memory, &fan->out, ",", 1);
-    aioc_memory_append(fan->memory, &fan->out, row.ptr, row.len);
+    if (fan->out.len == 0) aioc_mem_append_str(fan->memory, &fan->out, aioc_feeds_page_head);
+    if (fan->out_count) aioc_mem_append(fan->memory, &fan->out, ",", 1);
+    aioc_mem_append(fan->memory, &fan->out, row.ptr, row.len);
     fan->out_count++;
 }
 
@@ -18524,7 +18501,7 @@ static int aioc_feeds_emit(aioc_feeds_fan *fan, aiocosmos_json row)
     int distinct;
     if (row.type == AIOCOSMOS_JSON_NONE || fan->take_left == 0) return 0;
     if (fan->sink == AIOC_FEEDS_TO_PAGES &&
-        !aioc_memory_reserve(fan->memory, &fan->out, sizeof aioc_feeds_page_head + row.len)) return AIOCOSMOS_E_NOMEM;
+        !aioc_mem_reserve(fan->memory, &fan->out, sizeof aioc_feeds_page_head + row.len)) return AIOCOSMOS_E_NOMEM;
     distinct = aioc_feeds_is_distinct(fan, row);
     if (distinct <= 0) return distinct;
     if (fan->skip_left) {
@@ -18562,8 +18539,8 @@ static bool aioc_feeds_overfull(aioc_feeds_fan *fan)
 {
     char text[160];
     if (aioc_feeds_state_bytes(fan) <= fan->held_max) return false;
-    aioc_memory_print(text, sizeof text, "the query's groups or distinct rows take more than its memory_max of %llu "
-                      "bytes", (unsigned long long)fan->held_max);
+    aioc_mem_print(text, sizeof text, "the query's groups or distinct rows take more than its memory_max of %llu "
+                   "bytes", (unsigned long long)fan->held_max);
     aioc_feeds_break(fan, AIOCOSMOS_E_TOO_LARGE, text);
     return true;
 }
@@ -18575,7 +18552,7 @@ static void aioc_feeds_row_failed(aioc_feeds_fan *fan, int status, const char *w
         aioc_feeds_break(fan, status, "no memory for the query's rows");  /* half of an answer has been taken */
         return;
     }
-    aioc_memory_print(text, sizeof text, "the answer of a range contradicts the query plan: %s", why);
+    aioc_mem_print(text, sizeof text, "the answer of a range contradicts the query plan: %s", why);
     aioc_feeds_break(fan, status, text);
 }
 
@@ -18585,7 +18562,7 @@ static aioc_feeds_answer *aioc_feeds_shift(aioc_feeds_stream *stream)
     aioc_feeds_fan *fan = stream->query->fan;
     aioc_feeds_answer *answer = aioc_feeds_unlink(stream);
     if (fan->window < fan->window_max) fan->window *= 2;
-    aioc_memory_buffer_free(stream->query->fan->memory, &stream->position);
+    aioc_mem_buffer_free(stream->query->fan->memory, &stream->position);
     stream->position = answer->behind;
     memset(&answer->behind, 0, sizeof answer->behind);
     return answer;
@@ -18648,7 +18625,7 @@ static void aioc_feeds_read_sequence(aioc_feeds_query *query)
     if (place == fan->stream_count || !aioc_feeds_open_first(fan->streams[place])) return;
     answer = fan->streams[place]->first;
     if (fan->sink == AIOC_FEEDS_TO_PAGES && !aioc_feeds_passes_through(fan) &&
-        !aioc_memory_reserve(fan->memory, &fan->out, sizeof aioc_feeds_page_head + answer->body.text.len)) {
+        !aioc_mem_reserve(fan->memory, &fan->out, sizeof aioc_feeds_page_head + answer->body.text.len)) {
         aioc_feeds_lacks_memory(query);
         return;
     }
@@ -18697,14 +18674,14 @@ static int aioc_feeds_compare_items(const aioc_plan_info *info, aiocosmos_json a
 static aiocosmos_str aioc_feeds_rid_of(aiocosmos_json row)
 {
     aiocosmos_json rid = aioc_json_at(row, "/_rid");
-    if (rid.type != AIOCOSMOS_JSON_STR || rid.len < 2) return aioc_memory_str("");
+    if (rid.type != AIOCOSMOS_JSON_STR || rid.len < 2) return aioc_mem_str("");
     return aioc_text_view(rid.ptr + 1, rid.len - 2);
 }
 
 static bool aioc_feeds_before(const aioc_feeds_fan *fan, const aioc_feeds_stream *a, const aioc_feeds_stream *b)
 {
     int order = aioc_feeds_compare_items(fan->info, a->items, b->items);
-    if (order == 0 && a->kin.len && aioc_memory_same(aioc_feeds_text(&a->kin), aioc_feeds_text(&b->kin))) {
+    if (order == 0 && a->kin.len && aioc_mem_same(aioc_feeds_text(&a->kin), aioc_feeds_text(&b->kin))) {
         order = aioc_rows_rid_compare(aioc_feeds_rid_of(a->head), aioc_feeds_rid_of(b->head));
         if (a->rids_fall) order = -order;
     }
@@ -18844,9 +18821,9 @@ static bool aioc_feeds_fill_heap(aioc_feeds_query *query)
 /* Room for what is remembered of a row, so that no row is given that a token can't be made of. */
 static bool aioc_feeds_can_remember(aioc_feeds_fan *fan, const aioc_feeds_stream *stream)
 {
-    return aioc_memory_reserve(fan->memory, &fan->last_rid, aioc_feeds_rid_of(stream->head).len) &&
-           aioc_memory_reserve(fan->memory, &fan->last_items, stream->items.len) &&
-           aioc_memory_reserve(fan->memory, &fan->last_edges, aioc_feeds_kin(stream).len);
+    return aioc_mem_reserve(fan->memory, &fan->last_rid, aioc_feeds_rid_of(stream->head).len) &&
+           aioc_mem_reserve(fan->memory, &fan->last_items, stream->items.len) &&
+           aioc_mem_reserve(fan->memory, &fan->last_edges, aioc_feeds_kin(stream).len);
 }
 
 /* Whether a row has the sort values of the last one, which may be written in another way. */
@@ -18854,7 +18831,7 @@ static bool aioc_feeds_has_last_values(const aioc_feeds_fan *fan, const aioc_fee
 {
     aiocosmos_json_doc *doc = &stream->query->feeds->engine->properties;
     aiocosmos_str items = aioc_text_view(stream->items.ptr, stream->items.len);
-    return aioc_memory_same(aioc_feeds_text(&fan->last_items), items) ||
+    return aioc_mem_same(aioc_feeds_text(&fan->last_items), items) ||
            (aioc_json_parse(doc, fan->last_items.data, fan->last_items.len) == 0 &&
             aioc_feeds_compare_items(fan->info, aioc_json_root(doc), stream->items) == 0);
 }
@@ -18864,7 +18841,7 @@ static bool aioc_feeds_remember(aioc_feeds_fan *fan, const aioc_feeds_stream *st
 {
     aiocosmos_str rid = aioc_feeds_rid_of(stream->head);
     aiocosmos_str items = aioc_text_view(stream->items.ptr, stream->items.len);
-    bool again = fan->last_rows && aioc_memory_same(aioc_feeds_text(&fan->last_rid), rid) &&
+    bool again = fan->last_rows && aioc_mem_same(aioc_feeds_text(&fan->last_rid), rid) &&
                  aioc_feeds_has_last_values(fan, stream);
     if (again) {
         fan->last_rows++;
@@ -18939,7 +18916,7 @@ static void aioc_feeds_read_ordered(aioc_feeds_query *query)
 static uint32_t aioc_feeds_list_pieces(const aioc_feeds_fan *fan, aioc_position_piece *pieces,
                                        aiocosmos_str *rest_min)
 {
-    aiocosmos_str covered = aioc_memory_str("");
+    aiocosmos_str covered = aioc_mem_str("");
     uint32_t place, count = 0;
     for (place = 0; place < fan->stream_count; place++) {
         const aioc_feeds_stream *stream = fan->streams[place];
@@ -18962,13 +18939,13 @@ static int aioc_feeds_rest_text(aioc_feeds_query *query, aiocosmos_str *out)
 {
     aioc_op_engine *engine = query->feeds->engine;
     aioc_feeds_fan *fan = query->fan;
-    aioc_memory_buffer *text = &engine->body_text;
+    aioc_mem_buffer *text = &engine->body_text;
     const char *from = fan->rest.data, *end = fan->rest.data + fan->rest.len;
     if (fan->rest_row.type != AIOCOSMOS_JSON_NONE) from = fan->rest_row.ptr + fan->rest_row.len;
     text->len = 0;  /* from: at "[" or, behind a row, at "," */
     if ((size_t)(end - from) > fan->continuation_max) return 0;
-    if (!aioc_memory_append(engine->memory, text, "[", 1) ||
-        !aioc_memory_append(engine->memory, text, from + 1, (size_t)(end - from) - 1)) return AIOCOSMOS_E_NOMEM;
+    if (!aioc_mem_append(engine->memory, text, "[", 1) ||
+        !aioc_mem_append(engine->memory, text, from + 1, (size_t)(end - from) - 1)) return AIOCOSMOS_E_NOMEM;
     *out = aioc_feeds_text(text);
     return 1;
 }
@@ -18989,8 +18966,8 @@ static bool aioc_feeds_write_token(aioc_feeds_query *query)
     memcpy(position.rid, fan->rid, sizeof position.rid);
     position.skip_left = fan->skip_left;
     position.take_left = fan->take_left;
-    position.rest_min = aioc_memory_str("FF");
-    pieces = (aioc_position_piece *)aioc_memory_alloc(fan->memory, pieces_size);
+    position.rest_min = aioc_mem_str("FF");
+    pieces = (aioc_position_piece *)aioc_mem_alloc(fan->memory, pieces_size);
     if (!pieces) return false;
     if (fan->changes) {
         position.place = AIOC_POSITION_IN_CHANGES;
@@ -19020,7 +18997,7 @@ static bool aioc_feeds_write_token(aioc_feeds_query *query)
     position.seen_count = fan->distinct.count;
     if (position.place)
         written = aioc_position_write(fan->memory, &query->continuation_out, &position, fan->continuation_max);
-    aioc_memory_free(fan->memory, pieces, pieces_size);
+    aioc_mem_free(fan->memory, pieces, pieces_size);
     return written >= 0;
 }
 
@@ -19045,7 +19022,7 @@ static void aioc_feeds_end_page_failed(aioc_feeds_query *query)
     fan->tally.status = 0;
     fan->quiet = true;
     if (status == AIOCOSMOS_E_NOMEM) aioc_feeds_yield(query);
-    aioc_memory_print(engine->message, sizeof engine->message, "%s", fan->tally.message);
+    aioc_mem_print(engine->message, sizeof engine->message, "%s", fan->tally.message);
     aioc_feeds_end_page(query, status, engine->message);
 }
 
@@ -19065,9 +19042,9 @@ static bool aioc_feeds_close_page(aioc_feeds_query *query)
     aioc_feeds_fan *fan = query->fan;
     char tail[48];
     if (fan->shown || fan->out_closed) return true;
-    if (fan->out.len == 0 && !aioc_memory_append_str(fan->memory, &fan->out, aioc_feeds_page_head)) return false;
-    aioc_memory_print(tail, sizeof tail, "],\"_count\":%u}", (unsigned)fan->out_count);
-    fan->out_closed = aioc_memory_append_str(fan->memory, &fan->out, tail);
+    if (fan->out.len == 0 && !aioc_mem_append_str(fan->memory, &fan->out, aioc_feeds_page_head)) return false;
+    aioc_mem_print(tail, sizeof tail, "],\"_count\":%u}", (unsigned)fan->out_count);
+    fan->out_closed = aioc_mem_append_str(fan->memory, &fan->out, tail);
     return fan->out_closed;
 }
 
@@ -19113,11 +19090,11 @@ static void aioc_feeds_fan_page_came(aioc_op *op, const aiocosmos_result *result
     if (fan->stage == AIOC_FEEDS_DIRECT && result->status == 0) {
         adjusted.status = aioc_feeds_leave_fan(query, op);
         if (!adjusted.status) return;
-        adjusted.message = aioc_memory_str(op->engine->refusal);
+        adjusted.message = aioc_mem_str(op->engine->refusal);
         aioc_feeds_deliver(query, &page);
         return;
     }
-    adjusted.session_token = aioc_memory_str(fan->session_token);
+    adjusted.session_token = aioc_mem_str(fan->session_token);
     if (result->status == 0 || result->status == 304) {
         page.more = !query->ended;
         page.continuation = aioc_feeds_text(&query->continuation_out);
@@ -19140,7 +19117,7 @@ static void aioc_feeds_fan_page_came(aioc_op *op, const aiocosmos_result *result
         page.item_count = aioc_json_count(page.items);
         if (page.items.type != AIOCOSMOS_JSON_ARR) {
             adjusted.status = AIOCOSMOS_E_NOMEM;
-            adjusted.message = aioc_memory_str("no memory to parse the page");
+            adjusted.message = aioc_mem_str("no memory to parse the page");
             page.more = query->ended = false;
             page.continuation.len = 0;
             fan->unshown = true;
@@ -19155,7 +19132,7 @@ static void aioc_feeds_fan_page_came(aioc_op *op, const aiocosmos_result *result
 static bool aioc_feeds_build_bodies(aioc_feeds_query *query, aiocosmos_str sql)
 {
     aioc_feeds_fan *fan = query->fan;
-    aioc_memory_buffer text = { NULL, 0, 0 }, filter = { NULL, 0, 0 };
+    aioc_mem_buffer text = { NULL, 0, 0 }, filter = { NULL, 0, 0 };
     bool ok = true, found = false, in_order = fan->from_items.type == AIOCOSMOS_JSON_ARR;
     int side;
     for (side = AIOC_PLAN_FRESH; ok && side <= (in_order ? AIOC_PLAN_RIGHT : AIOC_PLAN_FRESH); side++) {
@@ -19164,10 +19141,10 @@ static bool aioc_feeds_build_bodies(aioc_feeds_query *query, aiocosmos_str sql)
              aioc_plan_append_text(fan->memory, &text, sql, aioc_feeds_text(&filter), &found) &&
              aioc_feeds_append_body(fan->memory, &fan->bodies[side], aioc_feeds_text(&text),
                                     aioc_feeds_text(&fan->params));
-        fan->unfiltered = !found || aioc_memory_same(aioc_feeds_text(&filter), aioc_memory_str("true"));
+        fan->unfiltered = !found || aioc_mem_same(aioc_feeds_text(&filter), aioc_mem_str("true"));
     }
-    aioc_memory_buffer_free(fan->memory, &text);
-    aioc_memory_buffer_free(fan->memory, &filter);
+    aioc_mem_buffer_free(fan->memory, &text);
+    aioc_mem_buffer_free(fan->memory, &filter);
     return ok;
 }
 
@@ -19177,7 +19154,7 @@ static bool aioc_feeds_cut_in_order(aioc_feeds_query *query)
     aioc_feeds_fan *fan = query->fan;
     aiocosmos_str min = fan->from.min, max = fan->from.max;
     uint32_t place;
-    if (!aioc_feeds_cut_spans(query, false, aioc_memory_str(""))) return false;
+    if (!aioc_feeds_cut_spans(query, false, aioc_mem_str(""))) return false;
     for (place = 0; place < fan->stream_count; place++) {
         aioc_feeds_stream *stream = fan->streams[place];
         aiocosmos_str edge = { NULL, 0 };
@@ -19186,8 +19163,8 @@ static bool aioc_feeds_cut_in_order(aioc_feeds_query *query)
         else if (aioc_protocol_epk_compare(stream->min, max) < 0 && aioc_protocol_epk_compare(max, stream->max) < 0)
             edge = max;
         if (edge.ptr) {  /* ranges were merged since: cut there */
-            if (!aioc_feeds_stream_new(query, place + 1, stream->min, edge, aioc_memory_str("")) ||
-                !aioc_feeds_stream_new(query, place + 2, edge, stream->max, aioc_memory_str(""))) return false;
+            if (!aioc_feeds_stream_new(query, place + 1, stream->min, edge, aioc_mem_str("")) ||
+                !aioc_feeds_stream_new(query, place + 2, edge, stream->max, aioc_mem_str(""))) return false;
             aioc_feeds_remove_stream(fan, place--);
             continue;
         }
@@ -19212,7 +19189,7 @@ static bool aioc_feeds_cut_in_sequence(aioc_feeds_query *query)
         if (aioc_feeds_cut(query, fan->stream_count, piece->min, piece->max, piece->continuation) == UINT32_MAX)
             return false;
     }
-    return fan->changes || aioc_protocol_epk_compare(fan->from.rest_min, aioc_memory_str("FF")) >= 0 ||
+    return fan->changes || aioc_protocol_epk_compare(fan->from.rest_min, aioc_mem_str("FF")) >= 0 ||
            aioc_feeds_cut_spans(query, false, fan->from.rest_min);
 }
 
@@ -19220,9 +19197,9 @@ static bool aioc_feeds_cut_all(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
     bool whole = fan->sink == AIOC_FEEDS_TO_STATISTICS;  /* of all that is there, not of what is asked for */
-    if (!fan->from.place || whole) return aioc_feeds_cut_spans(query, whole, aioc_memory_str(""));
+    if (!fan->from.place || whole) return aioc_feeds_cut_spans(query, whole, aioc_mem_str(""));
     if (fan->from_items.type == AIOCOSMOS_JSON_ARR) return aioc_feeds_cut_in_order(query);
-    if (fan->from.place == AIOC_POSITION_IN_ORDER) return aioc_feeds_cut_spans(query, false, aioc_memory_str(""));
+    if (fan->from.place == AIOC_POSITION_IN_ORDER) return aioc_feeds_cut_spans(query, false, aioc_mem_str(""));
     return aioc_feeds_cut_in_sequence(query);
 }
 
@@ -19270,7 +19247,7 @@ static void aioc_feeds_begin_giving(aioc_feeds_query *query, bool collected)
     aioc_feeds_stir(query);
 }
 
-static int aioc_feeds_next_result(aioc_feeds_fan *fan, aioc_feeds_sink sink, aioc_memory_buffer *out)
+static int aioc_feeds_next_result(aioc_feeds_fan *fan, aioc_feeds_sink sink, aioc_mem_buffer *out)
 {
     switch (sink) {
     case AIOC_FEEDS_TO_GROUPS: return aioc_rows_groups_next(&fan->groups, out);
@@ -19285,32 +19262,32 @@ static bool aioc_feeds_collect(aioc_feeds_query *query)
     aioc_feeds_fan *fan = query->fan;
     size_t before;
     int found;
-    if (!aioc_feeds_set(fan->memory, &fan->rest, aioc_memory_str("["))) return false;
+    if (!aioc_feeds_set(fan->memory, &fan->rest, aioc_mem_str("["))) return false;
     do {
         before = fan->rest.len;
-        if (before > 1 && !aioc_memory_append(fan->memory, &fan->rest, ",", 1)) return false;
+        if (before > 1 && !aioc_mem_append(fan->memory, &fan->rest, ",", 1)) return false;
         found = aioc_feeds_next_result(fan, (aioc_feeds_sink)fan->sink, &fan->rest);
         if (found < 0) return false;
         if (found == 0) fan->rest.len = before;
     } while (found);
-    return aioc_memory_append(fan->memory, &fan->rest, "]", 1);
+    return aioc_mem_append(fan->memory, &fan->rest, "]", 1);
 }
 
 static bool aioc_feeds_collect_count(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
     aiocosmos_str alias = fan->info->dcount_alias;
-    return aioc_feeds_set(fan->memory, &fan->rest, aioc_memory_str(alias.len ? "[{" : "[")) &&
+    return aioc_feeds_set(fan->memory, &fan->rest, aioc_mem_str(alias.len ? "[{" : "[")) &&
            (alias.len == 0 || (aioc_json_append_string(fan->memory, &fan->rest, alias.ptr, alias.len, false) &&
-                               aioc_memory_append(fan->memory, &fan->rest, ":", 1))) &&
+                               aioc_mem_append(fan->memory, &fan->rest, ":", 1))) &&
            aioc_text_append_u64(fan->memory, &fan->rest, fan->count) &&
-           aioc_memory_append_str(fan->memory, &fan->rest, alias.len ? "}]" : "]");
+           aioc_mem_append_str(fan->memory, &fan->rest, alias.len ? "}]" : "]");
 }
 
 static void aioc_feeds_begin_component(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
-    aioc_memory_buffer sql = { NULL, 0, 0 };
+    aioc_mem_buffer sql = { NULL, 0, 0 };
     char why[256];
     int status = aioc_rows_hybrid_component_text(&fan->hybrid, fan->component, &sql, why, sizeof why);
     if (status == AIOCOSMOS_E_NOMEM) aioc_feeds_fail(&fan->tally, status, "no memory for a component's query");
@@ -19318,7 +19295,7 @@ static void aioc_feeds_begin_component(aioc_feeds_query *query)
     else aioc_feeds_begin_reading(query, aioc_feeds_text(&sql), &fan->plan->components[fan->component].info,
                                   AIOC_FEEDS_TO_COMPONENT);
     if (fan->tally.status && fan->stage == AIOC_FEEDS_READING) fan->broken = true;  /* it would be left out */
-    aioc_memory_buffer_free(fan->memory, &sql);
+    aioc_mem_buffer_free(fan->memory, &sql);
 }
 
 static void aioc_feeds_end_reading(aioc_feeds_query *query)
@@ -19446,7 +19423,7 @@ static void aioc_feeds_begin_again(aioc_feeds_query *query)
     ok = aioc_feeds_write_token(query);
     fan->continuation_max = most;
     aioc_position_free(fan->memory, &fan->from);
-    aioc_memory_buffer_free(fan->memory, &fan->token);
+    aioc_mem_buffer_free(fan->memory, &fan->token);
     ok = ok && aioc_position_read(fan->memory, aioc_feeds_text(&query->continuation_out), &fan->token, &fan->from,
                                   &why) == 0;
     fan->from_unordered = fan->yielded = false;
@@ -19502,7 +19479,7 @@ static void aioc_feeds_begin(aioc_feeds_query *query)
     if (status) aioc_feeds_fail(&fan->tally, status, "no memory to begin the query");
     if (status || fan->stage == AIOC_FEEDS_GIVING) return;
     if (sink != AIOC_FEEDS_TO_STATISTICS) {
-        aioc_feeds_begin_reading(query, fan->plan ? info->rewritten : aioc_memory_str("SELECT * FROM c"), info, sink);
+        aioc_feeds_begin_reading(query, fan->plan ? info->rewritten : aioc_mem_str("SELECT * FROM c"), info, sink);
     } else if (fan->plan->needs_statistics) {
         aioc_feeds_begin_reading(query, fan->plan->statistics, &fan->plain, sink);
     } else {
@@ -19531,20 +19508,20 @@ static bool aioc_feeds_has_no_ranges(const aioc_feeds_fan *fan)
 static void aioc_feeds_span_prefix(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
-    aioc_memory_buffer texts = { NULL, 0, 0 };
+    aioc_mem_buffer texts = { NULL, 0, 0 };
     aiocosmos_value components[AIOC_PROTOCOL_PK_LEVELS];
     char min[AIOC_PROTOCOL_EPK_MAX], max[AIOC_PROTOCOL_EPK_MAX];
     size_t count = 0, min_len = 0, max_len;
     bool ok = aioc_protocol_pk_components(fan->memory, &texts, aioc_feeds_text(&query->pk), components, &count) &&
               aioc_protocol_epk(&fan->ranges.container->pk_def, components, count, min, &min_len);
-    aioc_memory_buffer_free(fan->memory, &texts);
+    aioc_mem_buffer_free(fan->memory, &texts);
     if (!ok) return;
     memcpy(max, min, sizeof max);
     max_len = min_len;
     aioc_protocol_epk_end(false, max, &max_len);
     if (aioc_feeds_set_edges(fan->memory, &fan->edges, aioc_text_view(min, min_len),
                              aioc_text_view(max, max_len)) &&
-        (fan->changes || aioc_memory_append_str(fan->memory, &query->lines, AIOC_FEEDS_ACROSS_LINE))) fan->levels = 0;
+        (fan->changes || aioc_mem_append_str(fan->memory, &query->lines, AIOC_FEEDS_ACROSS_LINE))) fan->levels = 0;
     else aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the prefix of a partition key");
 }
 
@@ -19599,7 +19576,7 @@ static int aioc_feeds_take_nothing(aioc_feeds_stream *stream, aiocosmos_str etag
 static int aioc_feeds_take_changes(aioc_feeds_stream *stream, const aiocosmos_result *result, uint32_t asked)
 {
     aiocosmos_str etag = aioc_feeds_wanted(result, AIOC_PROTOCOL_H_ETAG);
-    bool moved = !aioc_memory_same(etag, aioc_feeds_ask_from(stream));
+    bool moved = !aioc_mem_same(etag, aioc_feeds_ask_from(stream));
     int status;
     if (!aioc_feeds_is_line(etag)) return AIOCOSMOS_E_PROTOCOL;
     if (etag.len == 0 && (result->status == 0 || aioc_feeds_is_placeless(stream))) return AIOCOSMOS_E_PROTOCOL;
@@ -19621,8 +19598,8 @@ static void aioc_feeds_begin_changes(aioc_feeds_query *query)
     fan->take_left = UINT64_MAX;
     if (!fan->rid[0]) memcpy(fan->rid, fan->ranges.container->rid, sizeof fan->rid);
     if (fan->by_key)
-        ok = aioc_feeds_stream_new(query, 0, aioc_memory_str(""), aioc_memory_str("FF"), fan->from.place
-                                   ? fan->from.pieces[0].continuation : aioc_memory_str("")) != NULL;
+        ok = aioc_feeds_stream_new(query, 0, aioc_mem_str(""), aioc_mem_str("FF"), fan->from.place
+                                   ? fan->from.pieces[0].continuation : aioc_mem_str("")) != NULL;
     else ok = aioc_feeds_cut_all(query);
     if (!ok) {
         aioc_feeds_drop_streams(fan);
@@ -19717,8 +19694,7 @@ static bool aioc_feeds_can_join(const aioc_feeds_fan *fan, const aioc_feeds_stre
 {
     const aioc_account_container *container = fan->ranges.container;
     return left->version == container->ranges_version && right->version == container->ranges_version &&
-           aioc_memory_same(aioc_feeds_text(&left->position), aioc_feeds_text(&right->position)) &&
-           left->position.len &&
+           aioc_mem_same(aioc_feeds_text(&left->position), aioc_feeds_text(&right->position)) && left->position.len &&
            aioc_protocol_epk_compare(left->max, right->min) == 0 &&
            aioc_account_route(container, left->min) &&
            aioc_account_route(container, left->min) == aioc_account_route(container, right->min);
@@ -19854,7 +19830,7 @@ static void aioc_feeds_fan_stop(aioc_op *op)
         aioc_feeds_show_page(query);
         return;
     }
-    aioc_memory_print(text, sizeof text, "%s while waiting for %s", aioc_protocol_status_text(op->stop), place);
+    aioc_mem_print(text, sizeof text, "%s while waiting for %s", aioc_protocol_status_text(op->stop), place);
     aioc_feeds_end_page(query, op->stop, text);
 }
 
@@ -19926,7 +19902,7 @@ static bool aioc_feeds_query_get_range(aioc_feeds *feeds, aiocosmos_cursor handl
     memset(out, 0, sizeof *out);
     if (!query || i >= query->costs.range_count) return false;
     asked = &query->costs.ranges[i];
-    out->id = aioc_memory_str(asked->id);
+    out->id = aioc_mem_str(asked->id);
     out->min = aioc_feeds_min(&asked->edges);
     out->max = aioc_feeds_max(&asked->edges);
     out->requests = asked->requests;
@@ -19955,21 +19931,21 @@ static const char *aioc_feeds_pair_key(const aioc_feeds_many *many, uint32_t pai
 static void aioc_feeds_part_free(aioc_feeds_part *part)
 {
     aioc_feeds_many *many = part->many;
-    aioc_memory *memory = many->feeds->engine->memory;
+    aioc_mem *memory = many->feeds->engine->memory;
     aioc_feeds_part **at = &many->parts;
     while (*at && *at != part) at = &(*at)->next;  /* it may be in none: it was never sent */
     if (*at) *at = part->next;
     aioc_feeds_answer_free(memory, part->answer);
-    aioc_memory_buffer_free(memory, &part->range);
-    aioc_memory_buffer_free(memory, &part->body);
-    aioc_memory_buffer_free(memory, &part->continuation);
-    aioc_memory_free(memory, part->slots, part->slot_count * sizeof *part->slots);
-    aioc_memory_free(memory, part, sizeof *part);
+    aioc_mem_buffer_free(memory, &part->range);
+    aioc_mem_buffer_free(memory, &part->body);
+    aioc_mem_buffer_free(memory, &part->continuation);
+    aioc_mem_free(memory, part->slots, part->slot_count * sizeof *part->slots);
+    aioc_mem_free(memory, part, sizeof *part);
 }
 
 static void aioc_feeds_forget_shares(aioc_feeds_many *many)
 {
-    aioc_memory_free(many->feeds->engine->memory, many->shares, many->share_count * sizeof *many->shares);
+    aioc_mem_free(many->feeds->engine->memory, many->shares, many->share_count * sizeof *many->shares);
     many->shares = NULL;
     many->share_count = 0;
     many->full = AIOC_FEEDS_NO_PAIR;
@@ -19979,20 +19955,20 @@ static void aioc_feeds_forget_shares(aioc_feeds_many *many)
 
 static void aioc_feeds_many_free(aioc_feeds_many *many)
 {
-    aioc_memory *memory = many->feeds->engine->memory;
+    aioc_mem *memory = many->feeds->engine->memory;
     aioc_feeds_many **at = &many->feeds->first_many;
     while (*at != many) at = &(*at)->next;
     *at = many->next;
     while (many->parts) aioc_feeds_part_free(many->parts);
     aioc_feeds_watch_close(&many->ranges);
     aioc_feeds_forget_shares(many);
-    aioc_memory_buffer_free(memory, &many->link);
-    aioc_memory_buffer_free(memory, &many->session);
-    aioc_memory_buffer_free(memory, &many->scratch);
-    aioc_memory_buffer_free(memory, &many->properties);
-    aioc_memory_free(memory, many->texts, many->texts_size);
-    aioc_memory_free(memory, many->pairs, many->pair_count * sizeof *many->pairs);
-    aioc_memory_free(memory, many, sizeof *many);
+    aioc_mem_buffer_free(memory, &many->link);
+    aioc_mem_buffer_free(memory, &many->session);
+    aioc_mem_buffer_free(memory, &many->scratch);
+    aioc_mem_buffer_free(memory, &many->properties);
+    aioc_mem_free(memory, many->texts, many->texts_size);
+    aioc_mem_free(memory, many->pairs, many->pair_count * sizeof *many->pairs);
+    aioc_mem_free(memory, many, sizeof *many);
 }
 
 /* Answers a pair. False: the callback has ended the operation or the client, and nothing more is to be handed over. */
@@ -20056,11 +20032,11 @@ static void aioc_feeds_many_finish_if_over(aioc_feeds_many *many)
     aioc_op_engine *engine = op->engine;
     if (many->left || many->parts) return;
     if (op->stop) {
-        aioc_memory_print(engine->message, sizeof engine->message, "%s with %llu of %u items not known",
-                          aioc_protocol_status_text(op->stop), (unsigned long long)many->totals.failed,
-                          (unsigned)many->pair_count);
+        aioc_mem_print(engine->message, sizeof engine->message, "%s with %llu of %u items not known",
+                       aioc_protocol_status_text(op->stop), (unsigned long long)many->totals.failed,
+                       (unsigned)many->pair_count);
     } else {
-        aioc_memory_print(engine->message, sizeof engine->message, "%s", many->tally.message);
+        aioc_mem_print(engine->message, sizeof engine->message, "%s", many->tally.message);
     }
     aioc_feeds_tally_tell(&many->tally, op);
     op->state = AIOC_OP_READY;
@@ -20103,25 +20079,25 @@ static void aioc_feeds_share_again(aioc_feeds_many *many, uint32_t pair)
 /* The container's key paths as SQL: /a/b becomes c["a"]["b"]. 0, E_NOMEM, or E_PROTOCOL: one is malformed. */
 static int aioc_feeds_name_properties(aioc_feeds_many *many)
 {
-    aioc_memory *memory = many->feeds->engine->memory;
-    const aioc_memory_buffer *paths = &many->ranges.container->pk_paths;
-    aioc_memory_buffer *out = &many->properties;
+    aioc_mem *memory = many->feeds->engine->memory;
+    const aioc_mem_buffer *paths = &many->ranges.container->pk_paths;
+    aioc_mem_buffer *out = &many->properties;
     char name[256];
     size_t at = 0;
     out->len = 0;
     while (at < paths->len) {
-        aiocosmos_str path = aioc_memory_str(paths->data + at);
+        aiocosmos_str path = aioc_mem_str(paths->data + at);
         at += path.len + 1;
-        if (!aioc_memory_append(memory, out, "c", 1)) return AIOCOSMOS_E_NOMEM;
+        if (!aioc_mem_append(memory, out, "c", 1)) return AIOCOSMOS_E_NOMEM;
         do {
             if (!aioc_protocol_path_step(&path, name, sizeof name)) return AIOCOSMOS_E_PROTOCOL;
-            if (!aioc_memory_append(memory, out, "[", 1) ||
+            if (!aioc_mem_append(memory, out, "[", 1) ||
                 !aioc_json_append_string(memory, out, name, strlen(name), false) ||
-                !aioc_memory_append(memory, out, "]", 1)) return AIOCOSMOS_E_NOMEM;
+                !aioc_mem_append(memory, out, "]", 1)) return AIOCOSMOS_E_NOMEM;
         } while (path.len);
-        if (!aioc_memory_append(memory, out, "", 1)) return AIOCOSMOS_E_NOMEM;
+        if (!aioc_mem_append(memory, out, "", 1)) return AIOCOSMOS_E_NOMEM;
     }
-    many->key_is_id = aioc_memory_same(aioc_feeds_text(out), aioc_text_view("c[\"id\"]", 8));
+    many->key_is_id = aioc_mem_same(aioc_feeds_text(out), aioc_text_view("c[\"id\"]", 8));
     return 0;
 }
 
@@ -20135,7 +20111,7 @@ static bool aioc_feeds_open_shares(aioc_feeds_many *many)
     if (container->knowledge == AIOC_ACCOUNT_KNOWN) status = aioc_feeds_name_properties(many);
     if (container->knowledge == AIOC_ACCOUNT_KNOWN && status == 0) count += container->range_count;
     if (status != AIOCOSMOS_E_NOMEM)
-        many->shares = (aioc_feeds_share *)aioc_memory_alloc(many->feeds->engine->memory, count * sizeof *many->shares);
+        many->shares = (aioc_feeds_share *)aioc_mem_alloc(many->feeds->engine->memory, count * sizeof *many->shares);
     if (!many->shares) {
         aioc_feeds_many_end(many, AIOCOSMOS_E_NOMEM, "no memory to share out the items");
         return false;
@@ -20174,14 +20150,14 @@ static bool aioc_feeds_many_ready(aioc_feeds_many *many)
 static size_t aioc_feeds_share_of(aioc_feeds_many *many, uint32_t pair)
 {
     const aioc_account_container *container = many->ranges.container;
-    aioc_memory *memory = many->feeds->engine->memory;
+    aioc_mem *memory = many->feeds->engine->memory;
     aiocosmos_value components[AIOC_PROTOCOL_PK_LEVELS];
     char epk[AIOC_PROTOCOL_EPK_MAX];
     size_t count, epk_len, one_by_one = many->share_count - 1u;
     const aioc_account_range *range;
     if (many->share_count == 1) return one_by_one;
     many->scratch.len = 0;
-    if (!aioc_protocol_pk_components(memory, &many->scratch, aioc_memory_str(aioc_feeds_pair_key(many, pair)),
+    if (!aioc_protocol_pk_components(memory, &many->scratch, aioc_mem_str(aioc_feeds_pair_key(many, pair)),
                                      components, &count)) return one_by_one;
     if (count != container->pk_def.path_count) return SIZE_MAX;
     if (!aioc_protocol_epk(&container->pk_def, components, count, epk, &epk_len)) return one_by_one;
@@ -20192,7 +20168,7 @@ static size_t aioc_feeds_share_of(aioc_feeds_many *many, uint32_t pair)
 /* The text of a key's level; *at moves behind it. len 0: there is none. */
 static aiocosmos_json aioc_feeds_key_level(const char *key, size_t *at)
 {
-    aiocosmos_str array = aioc_memory_str(key);
+    aiocosmos_str array = aioc_mem_str(key);
     size_t from = *at, end;
     if (from >= array.len) return aioc_json_none();
     end = aioc_protocol_element_end(array, from);
@@ -20220,9 +20196,9 @@ static void aioc_feeds_wrong_levels(aioc_feeds_many *many, uint32_t pair)
     unsigned levels = 0, paths = many->ranges.container->pk_def.path_count;
     size_t at = 1;
     while (aioc_feeds_key_level(key, &at).len) levels++;
-    aioc_memory_print(many->feeds->engine->message, AIOC_OP_MESSAGE_BYTES,
-                      "items[%u].pk: %u level%s given, the container's key has %u", (unsigned)pair, levels,
-                      levels == 1 ? " is" : "s are", paths);
+    aioc_mem_print(many->feeds->engine->message, AIOC_OP_MESSAGE_BYTES,
+                   "items[%u].pk: %u level%s given, the container's key has %u", (unsigned)pair, levels,
+                   levels == 1 ? " is" : "s are", paths);
     aioc_feeds_fail(&many->tally, AIOCOSMOS_E_ARGUMENT, many->feeds->engine->message);
     many->unsent--;
     aioc_feeds_give_pair(many, pair, AIOCOSMOS_E_ARGUMENT, true, aioc_json_none());
@@ -20286,7 +20262,7 @@ static uint32_t aioc_feeds_sort_pairs(aioc_feeds_many *many, uint32_t *list, uin
 
 static bool aioc_feeds_draft_text(aioc_feeds_many *many, const char *text)
 {
-    return aioc_memory_append_str(many->ranges.engine->memory, &many->sql, text);
+    return aioc_mem_append_str(many->ranges.engine->memory, &many->sql, text);
 }
 
 /* One more parameter: its name goes to the text, its value, which is JSON, to the parameters. */
@@ -20294,14 +20270,14 @@ static bool aioc_feeds_draft_param(aioc_feeds_many *many, aiocosmos_str json)
 {
     char text[48];
     bool ok;
-    aioc_memory_print(text, sizeof text, "@p%u", (unsigned)many->param_count);
+    aioc_mem_print(text, sizeof text, "@p%u", (unsigned)many->param_count);
     ok = aioc_feeds_draft_text(many, text);
-    aioc_memory_print(text, sizeof text, "%s{\"name\":\"@p%u\",\"value\":", many->param_count ? "," : "",
-                      (unsigned)many->param_count);
+    aioc_mem_print(text, sizeof text, "%s{\"name\":\"@p%u\",\"value\":", many->param_count ? "," : "",
+                   (unsigned)many->param_count);
     many->param_count++;
-    return ok && aioc_memory_append_str(many->ranges.engine->memory, &many->params, text) &&
-           aioc_memory_append(many->ranges.engine->memory, &many->params, json.ptr, json.len) &&
-           aioc_memory_append(many->ranges.engine->memory, &many->params, "}", 1);
+    return ok && aioc_mem_append_str(many->ranges.engine->memory, &many->params, text) &&
+           aioc_mem_append(many->ranges.engine->memory, &many->params, json.ptr, json.len) &&
+           aioc_mem_append(many->ranges.engine->memory, &many->params, "}", 1);
 }
 
 static bool aioc_feeds_draft_id(aioc_feeds_many *many, const char *id)
@@ -20357,16 +20333,16 @@ static bool aioc_feeds_draft_pairs(aioc_feeds_many *many, uint32_t pair)
 static bool aioc_feeds_build_part(aioc_feeds_part *part, uint32_t pairs, bool by_id)
 {
     aioc_feeds_many *many = part->many;
-    aioc_memory *memory = many->feeds->engine->memory;
+    aioc_mem *memory = many->feeds->engine->memory;
     bool ok;
     many->param_count = 0;
     ok = aioc_feeds_draft_text(many, "SELECT * FROM c WHERE ") &&
-         aioc_memory_append(memory, &many->params, "[", 1) &&
+         aioc_mem_append(memory, &many->params, "[", 1) &&
          (by_id ? aioc_feeds_draft_ids(many, pairs, AIOC_FEEDS_NO_PAIR) : aioc_feeds_draft_pairs(many, pairs)) &&
-         aioc_memory_append(memory, &many->params, "]", 1) &&
+         aioc_mem_append(memory, &many->params, "]", 1) &&
          aioc_feeds_append_body(memory, &part->body, aioc_feeds_text(&many->sql), aioc_feeds_text(&many->params));
-    aioc_memory_buffer_free(memory, &many->sql);
-    aioc_memory_buffer_free(memory, &many->params);
+    aioc_mem_buffer_free(memory, &many->sql);
+    aioc_mem_buffer_free(memory, &many->params);
     return ok;
 }
 
@@ -20376,13 +20352,13 @@ static int aioc_feeds_specify_read(const aioc_feeds_part *part, aioc_op_spec *sp
 {
     const aioc_feeds_many *many = part->many;
     aioc_op_engine *engine = many->feeds->engine;
-    aioc_memory_buffer *link = &engine->link_text;
+    aioc_mem_buffer *link = &engine->link_text;
     if (!aioc_feeds_set(engine->memory, link, aioc_feeds_text(&many->link)) ||
-        !aioc_memory_append_str(engine->memory, link, "/docs/") ||
-        !aioc_memory_append_str(engine->memory, link, aioc_feeds_pair_id(many, part->alone))) return AIOCOSMOS_E_NOMEM;
+        !aioc_mem_append_str(engine->memory, link, "/docs/") ||
+        !aioc_mem_append_str(engine->memory, link, aioc_feeds_pair_id(many, part->alone))) return AIOCOSMOS_E_NOMEM;
     spec->to_feed = false;
     spec->link = aioc_feeds_text(link);
-    spec->pk_text = aioc_memory_str(aioc_feeds_pair_key(many, part->alone));
+    spec->pk_text = aioc_mem_str(aioc_feeds_pair_key(many, part->alone));
     return 0;
 }
 
@@ -20392,10 +20368,10 @@ static int aioc_feeds_specify_query(const aioc_feeds_part *part, aioc_op_spec *s
     aioc_op_engine *engine = many->feeds->engine;
     bool by_range = part->pk_at == AIOC_FEEDS_NO_PAIR;
     const char *lines = by_range ? AIOC_FEEDS_QUERY_LINES AIOC_FEEDS_ACROSS_LINE : AIOC_FEEDS_QUERY_LINES;
-    if (!aioc_feeds_page_lines(engine, aioc_memory_str(lines), part->page_items, "x-ms-continuation: ",
+    if (!aioc_feeds_page_lines(engine, aioc_mem_str(lines), part->page_items, "x-ms-continuation: ",
                                aioc_feeds_text(&part->continuation))) return AIOCOSMOS_E_NOMEM;
     spec->verb = "POST";
-    spec->pk_text = by_range ? aioc_feeds_text(&part->range) : aioc_memory_str(many->texts + part->pk_at);
+    spec->pk_text = by_range ? aioc_feeds_text(&part->range) : aioc_mem_str(many->texts + part->pk_at);
     spec->by_range = by_range;
     spec->lines = aioc_feeds_text(&engine->lines_text);
     spec->body = aioc_feeds_text(&part->body);
@@ -20436,7 +20412,7 @@ static bool aioc_feeds_open_slots(aioc_feeds_part *part)
 {
     uint32_t count = 1, i;
     while (count < part->left) count *= 2;
-    part->slots = (uint32_t *)aioc_memory_alloc(part->many->feeds->engine->memory, count * sizeof *part->slots);
+    part->slots = (uint32_t *)aioc_mem_alloc(part->many->feeds->engine->memory, count * sizeof *part->slots);
     if (!part->slots) return false;
     part->slot_count = count;
     for (i = 0; i < count; i++) part->slots[i] = AIOC_FEEDS_NO_PAIR;
@@ -20446,10 +20422,10 @@ static bool aioc_feeds_open_slots(aioc_feeds_part *part)
 /* The pairs of a share make a part that is not sent yet; they stay in the share. NULL: no memory. */
 static aioc_feeds_part *aioc_feeds_part_new(aioc_feeds_many *many, uint32_t index)
 {
-    aioc_memory *memory = many->feeds->engine->memory;
+    aioc_mem *memory = many->feeds->engine->memory;
     aioc_feeds_share *share = &many->shares[index];
     const aioc_account_container *container = many->ranges.container;
-    aioc_feeds_part *part = (aioc_feeds_part *)aioc_memory_zalloc(memory, sizeof *part);
+    aioc_feeds_part *part = (aioc_feeds_part *)aioc_mem_zalloc(memory, sizeof *part);
     uint32_t last;
     bool one_key;
     if (!part) return NULL;
@@ -20614,7 +20590,7 @@ static void aioc_feeds_read_came(aioc_feeds_part *part, const aiocosmos_result *
 /* A page of rows. Too large a page is asked for in smaller ones. */
 static void aioc_feeds_page_of_part_came(aioc_feeds_part *part, const aiocosmos_result *result)
 {
-    aioc_memory *memory = part->many->feeds->engine->memory;
+    aioc_mem *memory = part->many->feeds->engine->memory;
     int status = result->status;
     if (status == 0) status = aioc_feeds_answer_new(memory, result, AIOC_PROTOCOL_H_CONTINUATION, true, &part->answer);
     if (status == 0) {
@@ -20683,7 +20659,7 @@ static bool aioc_feeds_read_row(const aioc_feeds_many *many, aiocosmos_json item
     if (aioc_protocol_pk_from_document(item, paths, count, &pk, why, sizeof why)) return false;
     for (i = 0; i < AIOC_PROTOCOL_PK_LEVELS; i++) {
         bool none = i < count && pk.level[i].type == AIOCOSMOS_VALUE_NONE;
-        row->levels[i] = none ? aioc_protocol_scalar(aioc_memory_str("{}"))
+        row->levels[i] = none ? aioc_protocol_scalar(aioc_mem_str("{}"))
                               : i < count ? aioc_protocol_scalar(aioc_protocol_text_of(&pk.level[i]))
                                           : aioc_json_none();
     }
@@ -20727,7 +20703,7 @@ static void aioc_feeds_give_rows(aioc_feeds_part *part)
     }
     if (part->left && answer->used < answer->count) return;
     part->answer = NULL;
-    aioc_memory_buffer_free(part->many->feeds->engine->memory, &part->continuation);
+    aioc_mem_buffer_free(part->many->feeds->engine->memory, &part->continuation);
     part->continuation = answer->behind;
     memset(&answer->behind, 0, sizeof answer->behind);
     aioc_feeds_answer_free(part->many->feeds->engine->memory, answer);
@@ -20790,14 +20766,14 @@ static int aioc_feeds_check_pair(aioc_op_engine *engine, const aiocosmos_item_ke
 {
     char what[48], why[160];
     int status;
-    aioc_memory_print(what, sizeof what, "items[%llu].id", (unsigned long long)index);
+    aioc_mem_print(what, sizeof what, "items[%llu].id", (unsigned long long)index);
     if (!aioc_protocol_id_ok(item->id, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why))
         return aioc_op_refuse(engine, what, why);
-    aioc_memory_print(what, sizeof what, "items[%llu].pk", (unsigned long long)index);
+    aioc_mem_print(what, sizeof what, "items[%llu].pk", (unsigned long long)index);
     engine->pk_text.len = 0;
     status = aioc_protocol_pk_text(engine->memory, &engine->pk_text, &item->pk, why, sizeof why);
     if (status == AIOCOSMOS_E_ARGUMENT) return aioc_op_refuse(engine, what, why);
-    if (status || !aioc_memory_append(engine->memory, &engine->pk_text, "", 1))
+    if (status || !aioc_mem_append(engine->memory, &engine->pk_text, "", 1))
         return aioc_op_refuse_memory(engine);
     return 0;
 }
@@ -20807,9 +20783,9 @@ static int aioc_feeds_check_pair(aioc_op_engine *engine, const aiocosmos_item_ke
 static int aioc_feeds_read_pairs(aioc_feeds_many *many, uint64_t *bytes)
 {
     aioc_op_engine *engine = many->feeds->engine;
-    aioc_memory *memory = engine->memory;
+    aioc_mem *memory = engine->memory;
     const aiocosmos_read_many_request *request = &many->request;
-    aioc_memory_buffer last = { NULL, 0, 0 };
+    aioc_mem_buffer last = { NULL, 0, 0 };
     uint64_t at = 0, pk_at = 0;
     size_t i;
     int refused = 0;
@@ -20819,7 +20795,7 @@ static int aioc_feeds_read_pairs(aioc_feeds_many *many, uint64_t *bytes)
         refused = aioc_feeds_check_pair(engine, &request->items[i], i);
         if (refused) break;
         id_size = strlen(request->items[i].id) + 1;
-        same = last.len && aioc_memory_same(aioc_feeds_text(&last), aioc_feeds_text(&engine->pk_text));
+        same = last.len && aioc_mem_same(aioc_feeds_text(&last), aioc_feeds_text(&engine->pk_text));
         if (!same) pk_at = at + id_size;
         if (many->texts) {
             memcpy(many->texts + at, request->items[i].id, id_size);
@@ -20831,7 +20807,7 @@ static int aioc_feeds_read_pairs(aioc_feeds_many *many, uint64_t *bytes)
         if (!same && !aioc_feeds_set(memory, &last, aioc_feeds_text(&engine->pk_text)))
             refused = aioc_op_refuse_memory(engine);
     }
-    aioc_memory_buffer_free(memory, &last);
+    aioc_mem_buffer_free(memory, &last);
     *bytes = at;
     return refused;
 }
@@ -20839,7 +20815,7 @@ static int aioc_feeds_read_pairs(aioc_feeds_many *many, uint64_t *bytes)
 static int aioc_feeds_copy_pairs(aioc_feeds_many *many)
 {
     aioc_op_engine *engine = many->feeds->engine;
-    aioc_memory *memory = engine->memory;
+    aioc_mem *memory = engine->memory;
     size_t count = many->request.item_count;
     uint64_t bytes = 0;
     int refused;
@@ -20850,15 +20826,15 @@ static int aioc_feeds_copy_pairs(aioc_feeds_many *many)
     if (bytes >= UINT32_MAX) return aioc_op_refuse(engine, "items", "over 4 GiB of ids and keys");
     /* The rest is for requests and answers. */
     if (memory->used - memory->kept + bytes + count * sizeof *many->pairs > memory->max / 4 * 3) {
-        aioc_memory_print(engine->refusal, sizeof engine->refusal, "full: the items' ids and keys take %llu bytes, "
-                          "three quarters of memory_max may be held", (unsigned long long)bytes +
-                          (unsigned long long)(count * sizeof *many->pairs));
+        aioc_mem_print(engine->refusal, sizeof engine->refusal, "full: the items' ids and keys take %llu bytes, "
+                       "three quarters of memory_max may be held", (unsigned long long)bytes +
+                       (unsigned long long)(count * sizeof *many->pairs));
         return AIOCOSMOS_E_FULL;
     }
-    many->pairs = (aioc_feeds_pair *)aioc_memory_zalloc(memory, count * sizeof *many->pairs);
+    many->pairs = (aioc_feeds_pair *)aioc_mem_zalloc(memory, count * sizeof *many->pairs);
     if (!many->pairs) return aioc_op_refuse_memory(engine);
     many->pair_count = many->left = many->unsent = (uint32_t)count;
-    many->texts = (char *)aioc_memory_alloc(memory, (size_t)bytes);
+    many->texts = (char *)aioc_mem_alloc(memory, (size_t)bytes);
     if (!many->texts) return aioc_op_refuse_memory(engine);
     many->texts_size = (size_t)bytes;
     return aioc_feeds_read_pairs(many, &bytes);
@@ -20884,7 +20860,7 @@ static int aioc_feeds_many_open(aioc_feeds *feeds, const aiocosmos_read_many_req
     aioc_op_spec spec;
     int refused;
     if (!request->item) return aioc_op_refuse(engine, "item", "required");
-    many = (aioc_feeds_many *)aioc_memory_zalloc(engine->memory, sizeof *many);
+    many = (aioc_feeds_many *)aioc_mem_zalloc(engine->memory, sizeof *many);
     if (!many) return aioc_op_refuse_memory(engine);
     many->feeds = feeds;
     many->request = *request;
@@ -21025,14 +21001,14 @@ static void aioc_feeds_item_back(aioc_feeds_bulk *bulk, const aiocosmos_result *
 
 static void aioc_feeds_bulk_free(aioc_feeds_bulk *bulk)
 {
-    aioc_memory *memory = bulk->feeds->engine->memory;
+    aioc_mem *memory = bulk->feeds->engine->memory;
     aioc_feeds_bulk **at = &bulk->feeds->first_bulk;
     while (*at != bulk) at = &(*at)->next;
     *at = bulk->next;
     bulk->feeds->bulk_count--;
     aioc_platform_timer_stop(bulk->feeds->engine->reactor, &bulk->pause);
-    aioc_memory_buffer_free(memory, &bulk->names);
-    aioc_memory_free(memory, bulk, sizeof *bulk);
+    aioc_mem_buffer_free(memory, &bulk->names);
+    aioc_mem_free(memory, bulk, sizeof *bulk);
 }
 
 static void aioc_feeds_bulk_ended(aioc_op *op, const aiocosmos_result *result)
@@ -21106,8 +21082,8 @@ static void aioc_feeds_item_refused(aioc_feeds_bulk *bulk, int status, const aio
     delivery.parsed = true;
     result.status = status;
     result.fate = AIOCOSMOS_FATE_NOT_SENT;
-    aioc_memory_print(engine->message, sizeof engine->message, "%s", engine->refusal);
-    result.message = aioc_memory_str(engine->message);
+    aioc_mem_print(engine->message, sizeof engine->message, "%s", engine->refusal);
+    result.message = aioc_mem_str(engine->message);
     result.internal = &delivery;
     aioc_feeds_item_back(bulk, &result, item_data);
 }
@@ -21223,9 +21199,9 @@ static int aioc_feeds_keep_names(aioc_feeds_bulk *bulk, const aiocosmos_bulk_req
     aioc_op_engine *engine = bulk->feeds->engine;
     const char *database = request->database ? request->database : engine->default_database;
     size_t database_len = strlen(database) + 1, container_len = strlen(request->container) + 1;
-    if (!aioc_memory_append(engine->memory, &bulk->names, database, database_len) ||
-        !aioc_memory_append(engine->memory, &bulk->names, request->container, container_len) ||
-        !aioc_memory_append(engine->memory, &bulk->names, request->session_token.ptr, request->session_token.len))
+    if (!aioc_mem_append(engine->memory, &bulk->names, database, database_len) ||
+        !aioc_mem_append(engine->memory, &bulk->names, request->container, container_len) ||
+        !aioc_mem_append(engine->memory, &bulk->names, request->session_token.ptr, request->session_token.len))
         return aioc_op_refuse_memory(engine);
     bulk->database = bulk->names.data;
     bulk->container = bulk->names.data + database_len;
@@ -21243,7 +21219,7 @@ static int aioc_feeds_bulk_open(aioc_feeds *feeds, const aiocosmos_bulk_request 
     refused = aioc_op_build_link(engine, 2, request->database, request->container, NULL);
     if (!refused) refused = aioc_op_check_session(engine, request->session_token);
     if (refused) return refused;
-    bulk = (aioc_feeds_bulk *)aioc_memory_zalloc(engine->memory, sizeof *bulk);
+    bulk = (aioc_feeds_bulk *)aioc_mem_zalloc(engine->memory, sizeof *bulk);
     if (!bulk) return aioc_op_refuse_memory(engine);
     bulk->feeds = feeds;
     bulk->request = *request;
@@ -21306,15 +21282,15 @@ static void aioc_feeds_open(aioc_feeds *feeds, aioc_op_engine *engine)
 
 static void aioc_feeds_close(aioc_feeds *feeds)
 {
-    aioc_memory *memory = feeds->engine->memory;
+    aioc_mem *memory = feeds->engine->memory;
     uint32_t i;
     for (i = 0; i < feeds->slot_count; i++)
         if (feeds->slots[i].query) aioc_feeds_query_free(feeds->slots[i].query);
     for (i = 0; i < AIOC_FEEDS_PLANS; i++) {
         if (feeds->plans[i].plan) aioc_plan_release(memory, feeds->plans[i].plan);
-        aioc_memory_buffer_free(memory, &feeds->plans[i].key);
+        aioc_mem_buffer_free(memory, &feeds->plans[i].key);
     }
-    aioc_memory_free(memory, feeds->slots, feeds->slot_count * sizeof *feeds->slots);
+    aioc_mem_free(memory, feeds->slots, feeds->slot_count * sizeof *feeds->slots);
     while (feeds->first_many) aioc_feeds_many_free(feeds->first_many);  /* these and bulks: only when abandoned */
     while (feeds->first_bulk) aioc_feeds_bulk_free(feeds->first_bulk);
 }
@@ -21333,19 +21309,19 @@ static void aioc_feeds_close(aioc_feeds *feeds)
 #define AIOC_CLIENT_HEAD_BYTES_MAX 65536  /* of an answer: continuation and session token can be long */
 
 struct aiocosmos_client {
-    aioc_memory memory;
+    aioc_mem memory;
     aiocosmos_allocator raw;      /* the host's, for the client itself */
     aiocosmos_allocator counted;  /* through memory, for the poller */
     aiocosmos_platform platform;
     aioc_platform_reactor reactor;
-    aioc_resolve resolver;
+    aioc_dns resolver;
     aioc_tls_trust trust;
     aioc_tls_config tls;
     aioc_op_engine engine;
     aioc_feeds feeds;
     char *scratch;
-    aioc_memory_buffer host;              /* of the endpoint, with its NUL */
-    aioc_memory_buffer default_database;  /* with its NUL; empty: there is none */
+    aioc_mem_buffer host;                 /* of the endpoint, with its NUL */
+    aioc_mem_buffer default_database;     /* with its NUL; empty: there is none */
     aiocosmos_resolve_fn resolve_fn;
     void *resolve_user_data;
     uint32_t handshakes_max, step_budget_us;
@@ -21353,7 +21329,7 @@ struct aiocosmos_client {
     uint64_t full_at;  /* on_room is to be called when more operations than that have ended; UINT64_MAX: it is not */
     void (*on_room)(aiocosmos_client *client, void *user_data);
     void *on_room_user_data;
-    aioc_memory_buffer session_text;  /* lent by aiocosmos_session_get() */
+    aioc_mem_buffer session_text;     /* lent by aiocosmos_session_get() */
 };
 
 /*--- Create ---*/
@@ -21392,7 +21368,7 @@ typedef struct aioc_client_endpoint {
 static bool aioc_client_take_scheme(const char **text, const char *scheme)
 {
     size_t len = strlen(scheme);
-    if (strlen(*text) < len || !aioc_memory_same_nocase(aioc_text_view(*text, len), aioc_memory_str(scheme)))
+    if (strlen(*text) < len || !aioc_mem_same_nocase(aioc_text_view(*text, len), aioc_mem_str(scheme)))
         return false;
     *text += len;
     return true;
@@ -21441,19 +21417,18 @@ static bool aioc_client_is_loopback(aiocosmos_str host)
 {
     aiocosmos_address address;
     aiocosmos_str zone;
-    if (!aioc_text_address(host, &address, &zone)) return aioc_resolve_host_local(host);
-    return address.family == 4 ? address.ip[0] == 127 : aioc_memory_same(host, aioc_memory_str("::1"));
+    if (!aioc_text_address(host, &address, &zone)) return aioc_dns_host_local(host);
+    return address.family == 4 ? address.ip[0] == 127 : aioc_mem_same(host, aioc_mem_str("::1"));
 }
 
-static bool aioc_client_copy(aiocosmos_client *client, aiocosmos_str text, aioc_memory_buffer *copy)
+static bool aioc_client_copy(aiocosmos_client *client, aiocosmos_str text, aioc_mem_buffer *copy)
 {
-    return aioc_memory_append(&client->memory, copy, text.ptr, text.len) &&
-           aioc_memory_append(&client->memory, copy, "", 1);
+    return aioc_mem_append(&client->memory, copy, text.ptr, text.len) && aioc_mem_append(&client->memory, copy, "", 1);
 }
 
 static int aioc_client_refuse(char *err, size_t cap, const char *what)
 {
-    aioc_memory_print(err, cap, "%s", what);
+    aioc_mem_print(err, cap, "%s", what);
     return AIOCOSMOS_E_ARGUMENT;
 }
 
@@ -21467,7 +21442,7 @@ static int aioc_client_open_trust(aiocosmos_client *client, const aiocosmos_opti
         "/etc/ssl/cert.pem"                    /* macOS, BSDs */
     };
     aiocosmos_str pem = aioc_text_view(options->trust_pem, options->trust_pem_len);
-    aioc_memory_buffer file = {NULL, 0, 0};
+    aioc_mem_buffer file = {NULL, 0, 0};
     size_t i;
     int status = 0;
     client->tls.trust = &client->trust;
@@ -21476,16 +21451,16 @@ static int aioc_client_open_trust(aiocosmos_client *client, const aiocosmos_opti
         aioc_op_log(&client->engine, 1, 0, "insecure: certificates are not checked");
         return 0;
     }
-    if (pem.len == 0) pem = aioc_memory_str(pem.ptr);
+    if (pem.len == 0) pem = aioc_mem_str(pem.ptr);
     for (i = 0; !pem.ptr && i < sizeof paths / sizeof *paths; i++) {
-        aioc_memory_buffer_free(&client->memory, &file);
-        status = aioc_memory_read_file(&client->memory, &client->platform, paths[i], AIOC_CLIENT_PEM_BYTES_MAX, &file);
+        aioc_mem_buffer_free(&client->memory, &file);
+        status = aioc_mem_read_file(&client->memory, &client->platform, paths[i], AIOC_CLIENT_PEM_BYTES_MAX, &file);
         if (status) return status;
         if (file.len) pem = aioc_op_text(&file);
     }
     if (pem.ptr) status = client->tls.table->trust_open(&client->trust, &client->memory, pem.ptr, pem.len, err, cap);
     else status = aioc_client_refuse(err, cap, "trust_pem: required, as no system certificates were found");
-    aioc_memory_buffer_free(&client->memory, &file);
+    aioc_mem_buffer_free(&client->memory, &file);
     return status;
 }
 
@@ -21501,14 +21476,14 @@ static int aioc_client_open_auth(aiocosmos_client *client, const aiocosmos_optio
     if (key.len && by_token) return aioc_client_refuse(err, cap, "key: and a token are both given");
     if (key.len) {
         status = aioc_auth_signer_set_key(&engine->signer, key, &error_at);
-        if (status) aioc_memory_print(err, cap, "key: not base64 at byte %llu", (unsigned long long)error_at);
+        if (status) aioc_mem_print(err, cap, "key: not base64 at byte %llu", (unsigned long long)error_at);
         return status;
     }
     engine->token_fn = options->token_fn;
     engine->token_user_data = options->token_user_data;
     engine->tokens.max = options->token_fn ? options->containers_max + UINT64_C(64) : UINT64_MAX;
     if (options->token)
-        status = aioc_auth_tokens_set(&engine->tokens, &client->memory, aioc_memory_str(""), options->token, 0, 0);
+        status = aioc_auth_tokens_set(&engine->tokens, &client->memory, aioc_mem_str(""), options->token, 0, 0);
     return status ? aioc_client_refuse(err, cap, "token: empty, too long, or not ASCII") : 0;
 }
 
@@ -21519,14 +21494,14 @@ static int aioc_client_open_auth(aiocosmos_client *client, const aiocosmos_optio
 static bool aioc_client_build_constant_lines(aiocosmos_client *client, const aioc_client_endpoint *endpoint,
                                              const char *agent)
 {
-    aioc_memory *memory = &client->memory;
-    aioc_memory_buffer *lines = &client->engine.constant_lines;
+    aioc_mem *memory = &client->memory;
+    aioc_mem_buffer *lines = &client->engine.constant_lines;
     return aioc_op_append_line(memory, lines, "Host: ", endpoint->authority) &&
-           aioc_memory_append_str(memory, lines, "User-Agent: ") &&
-           (!agent || (aioc_memory_append_str(memory, lines, agent) && aioc_memory_append_str(memory, lines, " "))) &&
-           aioc_memory_append_str(memory, lines,
-                                  "aiocosmos/0.1.0\r\nAccept: application/json\r\nx-ms-version: 2020-07-15\r\n"
-                                  "x-ms-cosmos-sdk-supportedcapabilities: 3\r\nx-ms-noretry-449: true\r\n");
+           aioc_mem_append_str(memory, lines, "User-Agent: ") &&
+           (!agent || (aioc_mem_append_str(memory, lines, agent) && aioc_mem_append_str(memory, lines, " "))) &&
+           aioc_mem_append_str(memory, lines,
+                               "aiocosmos/0.1.0\r\nAccept: application/json\r\nx-ms-version: 2020-07-15\r\n"
+                               "x-ms-cosmos-sdk-supportedcapabilities: 3\r\nx-ms-noretry-449: true\r\n");
 }
 
 static void aioc_client_ask_host(void *user, const char *host, uint64_t question)
@@ -21546,13 +21521,13 @@ static int aioc_client_open_network(aiocosmos_client *client, const aiocosmos_op
     aioc_pool_options pool;
     int status;
     memset(&pool, 0, sizeof pool);
-    client->counted = aioc_memory_allocator(&client->memory);
+    client->counted = aioc_mem_allocator(&client->memory);
     status = aioc_platform_reactor_open(&client->reactor, &client->platform, &client->counted);
     if (status) return status;
     client->resolve_fn = options->resolve_fn;
     client->resolve_user_data = options->resolve_user_data;
-    aioc_resolve_open(&client->resolver, &client->reactor, &client->memory,
-                      options->resolve_fn ? aioc_client_ask_host : NULL, client);
+    aioc_dns_open(&client->resolver, &client->reactor, &client->memory,
+                  options->resolve_fn ? aioc_client_ask_host : NULL, client);
     pool.host = client->host.data;
     pool.port = endpoint->port;
     pool.tls = endpoint->tls;
@@ -21627,7 +21602,7 @@ static void aioc_client_free(aiocosmos_client *client);
 static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *options, char *err, size_t cap)
 {
     aioc_client_endpoint endpoint;
-    aiocosmos_str endpoint_text = aioc_memory_str(options->endpoint), key = aioc_memory_str(options->key);
+    aiocosmos_str endpoint_text = aioc_mem_str(options->endpoint), key = aioc_mem_str(options->key);
     bool insecure = false;
     const char *error = NULL;
     char text[512];
@@ -21635,10 +21610,10 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
     int status;
     aiocosmos_options own = *options;
     memset(&endpoint, 0, sizeof endpoint);
-    if (options->connection_string && aioc_auth_connection_string(aioc_memory_str(options->connection_string),
+    if (options->connection_string && aioc_auth_connection_string(aioc_mem_str(options->connection_string),
                                                                   &endpoint_text, &key, &insecure, &error,
                                                                   &error_at) != 0) {
-        aioc_memory_print(err, cap, "connection_string: %s at byte %llu", error, (unsigned long long)error_at);
+        aioc_mem_print(err, cap, "connection_string: %s at byte %llu", error, (unsigned long long)error_at);
         return AIOCOSMOS_E_ARGUMENT;
     }
     if (endpoint_text.len >= sizeof text) return aioc_client_refuse(err, cap, "endpoint: too long");
@@ -21654,10 +21629,10 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
                 "is set";
     if (error) return aioc_client_refuse(err, cap, error);
     own.insecure = own.insecure || insecure;
-    client->scratch = (char *)aioc_memory_alloc(&client->memory, AIOC_CLIENT_SCRATCH_BYTES);
+    client->scratch = (char *)aioc_mem_alloc(&client->memory, AIOC_CLIENT_SCRATCH_BYTES);
     if (!client->scratch || !aioc_client_copy(client, endpoint.host, &client->host) ||
         (options->default_database &&
-         !aioc_client_copy(client, aioc_memory_str(options->default_database), &client->default_database)))
+         !aioc_client_copy(client, aioc_mem_str(options->default_database), &client->default_database)))
         return AIOCOSMOS_E_NOMEM;
     client->handshakes_max = options->handshakes_max;
     client->step_budget_us = options->step_budget_us;
@@ -21686,10 +21661,10 @@ AIOCOSMOS_API int aiocosmos_create_checked(uint32_t version, size_t options_size
     if (err_cap) err[0] = 0;
     /* Until 1.0 any version may change a struct; the size also tells of other rules of packing. */
     if (version != AIOCOSMOS_VERSION || options_size != sizeof options) {
-        aioc_memory_print(err, err_cap, "aiocosmos.h %u.%u.%u (options of %u bytes) meets an implementation of "
-                          "%u.%u.%u (%u): compile both with the same", version >> 16, version >> 8 & 255u,
-                          version & 255u, (unsigned)options_size, AIOCOSMOS_VERSION >> 16,
-                          AIOCOSMOS_VERSION >> 8 & 255u, AIOCOSMOS_VERSION & 255u, (unsigned)sizeof options);
+        aioc_mem_print(err, err_cap, "aiocosmos.h %u.%u.%u (options of %u bytes) meets an implementation of "
+                       "%u.%u.%u (%u): compile both with the same", version >> 16, version >> 8 & 255u,
+                       version & 255u, (unsigned)options_size, AIOCOSMOS_VERSION >> 16,
+                       AIOCOSMOS_VERSION >> 8 & 255u, AIOCOSMOS_VERSION & 255u, (unsigned)sizeof options);
         return AIOCOSMOS_E_ARGUMENT;
     }
     options = aioc_client_defaults(given);
@@ -21697,7 +21672,7 @@ AIOCOSMOS_API int aiocosmos_create_checked(uint32_t version, size_t options_size
     if (wrong) return aioc_client_refuse(err, err_cap, wrong);
     client = (aiocosmos_client *)aioc_platform_allocate(&options.allocator, NULL, 0, sizeof *client);
     if (!client) {
-        aioc_memory_print(err, err_cap, "no memory");
+        aioc_mem_print(err, err_cap, "no memory");
         return AIOCOSMOS_E_NOMEM;
     }
     memset(client, 0, sizeof *client);
@@ -21705,12 +21680,12 @@ AIOCOSMOS_API int aiocosmos_create_checked(uint32_t version, size_t options_size
     client->platform = *options.platform;
     client->tls.table = &aioc_tls_bearssl;
     client->engine.memory = &client->memory;
-    aioc_memory_init(&client->memory, &options.allocator, options.memory_max);
+    aioc_mem_init(&client->memory, &options.allocator, options.memory_max);
     aioc_feeds_open(&client->feeds, &client->engine);
     status = aioc_client_open(client, &options, err, err_cap);
     if (status == 0) *out = client;
     else aioc_client_free(client);
-    if (status && err_cap && err[0] == 0) aioc_memory_print(err, err_cap, "%s", aioc_protocol_status_text(status));
+    if (status && err_cap && err[0] == 0) aioc_mem_print(err, err_cap, "%s", aioc_protocol_status_text(status));
     return status;
 }
 
@@ -21723,18 +21698,18 @@ static void aioc_client_free(aiocosmos_client *client)
     aioc_op_engine *engine = &client->engine;
     aioc_feeds_close(&client->feeds);
     aioc_pool_close(&engine->pool);
-    aioc_resolve_close(&client->resolver);
+    aioc_dns_close(&client->resolver);
     aioc_account_close(&engine->account);
     aioc_op_close(engine);
     aioc_auth_tokens_wipe(&engine->tokens, &client->memory);
-    aioc_memory_wipe(&engine->signer, sizeof engine->signer);
+    aioc_mem_wipe(&engine->signer, sizeof engine->signer);
     client->tls.table->trust_close(&client->trust, &client->memory);
     aioc_platform_reactor_close(&client->reactor);
-    aioc_memory_buffer_free(&client->memory, &client->session_text);
-    aioc_memory_free(&client->memory, client->scratch, AIOC_CLIENT_SCRATCH_BYTES);
-    aioc_memory_buffer_free(&client->memory, &client->host);
-    aioc_memory_buffer_free(&client->memory, &client->default_database);
-    aioc_memory_close(&client->memory);
+    aioc_mem_buffer_free(&client->memory, &client->session_text);
+    aioc_mem_free(&client->memory, client->scratch, AIOC_CLIENT_SCRATCH_BYTES);
+    aioc_mem_buffer_free(&client->memory, &client->host);
+    aioc_mem_buffer_free(&client->memory, &client->default_database);
+    aioc_mem_close(&client->memory);
     aioc_platform_allocate(&raw, client, sizeof *client, 0);
 }
 
@@ -21808,7 +21783,7 @@ static int aioc_client_returns(aiocosmos_client *client, int status)
 static bool aioc_client_has_room(const aiocosmos_client *client)
 {
     const aioc_op_engine *engine = &client->engine;
-    const aioc_memory *memory = &client->memory;
+    const aioc_mem *memory = &client->memory;
     return engine->stats.ops_completed > client->full_at && engine->pending <= engine->pending_max / 4 * 3 &&
            memory->used - memory->kept <= memory->max / 16 * 9;
 }
@@ -21996,7 +21971,7 @@ AIOCOSMOS_API int aiocosmos_set_key(aiocosmos_client *client, const char *key)
     aioc_op_engine *engine = &client->engine;
     size_t error_at = 0;
     if (!engine->signer.has_key) return aioc_op_refuse(engine, "key", "this client was created with a token");
-    if (!key || aioc_auth_signer_set_key(&engine->signer, aioc_memory_str(key), &error_at) != 0)
+    if (!key || aioc_auth_signer_set_key(&engine->signer, aioc_mem_str(key), &error_at) != 0)
         return aioc_op_refuse_at(engine, "key", "not base64", error_at);
     return aioc_client_returns(client, 0);
 }
@@ -22007,7 +21982,7 @@ AIOCOSMOS_API int aiocosmos_set_token(aiocosmos_client *client, const char *reso
     aioc_op_engine *engine = &client->engine;
     int status;
     if (engine->signer.has_key) return aioc_op_refuse(engine, "token", "this client was created with a key");
-    status = aioc_auth_tokens_set(&engine->tokens, &client->memory, aioc_memory_str(resource_link), token,
+    status = aioc_auth_tokens_set(&engine->tokens, &client->memory, aioc_mem_str(resource_link), token,
                                   client->platform.monotonic_us(client->platform.user_data), lifetime_s * 1000000ull);
     if (status == AIOCOSMOS_E_ARGUMENT) return aioc_op_refuse(engine, "token", "empty, too long, or not ASCII");
     if (status) return aioc_op_refuse_memory(engine);
@@ -22019,7 +21994,7 @@ AIOCOSMOS_API int aiocosmos_set_token(aiocosmos_client *client, const char *reso
 AIOCOSMOS_API int aiocosmos_resolved(aiocosmos_client *client, uint64_t question, const aiocosmos_address *addresses,
                                      size_t count, uint32_t ttl_s)
 {
-    int status = aioc_resolve_answer(&client->resolver, question, addresses, count, ttl_s);
+    int status = aioc_dns_answer(&client->resolver, question, addresses, count, ttl_s);
     if (status) aioc_op_refuse(&client->engine, "question", "not open: answered already, or given up");
     return aioc_client_returns(client, status);
 }
@@ -22062,7 +22037,7 @@ static aiocosmos_value aioc_client_value(aiocosmos_value_type type, const char *
 
 AIOCOSMOS_API aiocosmos_str aiocosmos_text(const char *text)
 {
-    return aioc_memory_str(text);
+    return aioc_mem_str(text);
 }
 
 static aiocosmos_value aioc_client_text(const char *text)
@@ -22162,7 +22137,7 @@ AIOCOSMOS_API bool aiocosmos_cancel(aiocosmos_client *client, aiocosmos_op op)
 AIOCOSMOS_API aiocosmos_str aiocosmos_result_header(const aiocosmos_result *result, const char *name)
 {
     const aioc_http_response *response = aioc_op_delivered(result)->response;
-    return response ? aioc_http_header(response->head, name) : aioc_memory_str("");
+    return response ? aioc_http_header(response->head, name) : aioc_mem_str("");
 }
 
 AIOCOSMOS_API aiocosmos_json aiocosmos_result_json(const aiocosmos_result *result)
@@ -22189,25 +22164,25 @@ static size_t aioc_client_describe_attempt(const aiocosmos_attempt *attempt, boo
 {
     char status[32] = "", opening[64] = "";
     size_t at = len < cap ? len : cap;
-    if (!alone) aioc_memory_print(status, sizeof status, " %d/%d", attempt->status, attempt->sub_status);
+    if (!alone) aioc_mem_print(status, sizeof status, " %d/%d", attempt->status, attempt->sub_status);
     if (!attempt->reused)
-        aioc_memory_print(opening, sizeof opening, "dns %u, tcp %u, tls %u, ", (unsigned)attempt->dns_us,
-                          (unsigned)attempt->tcp_us, (unsigned)attempt->tls_us);
-    return len + aioc_memory_print(out ? out + at : NULL, cap - at, "; #%u%s%s queue %u us, %sfirst byte %u, body %u",
-                                   (unsigned)attempt->number, status, attempt->reused ? " reused" : "",
-                                   (unsigned)attempt->queue_us, opening, (unsigned)attempt->first_byte_us,
-                                   (unsigned)attempt->body_us);
+        aioc_mem_print(opening, sizeof opening, "dns %u, tcp %u, tls %u, ", (unsigned)attempt->dns_us,
+                       (unsigned)attempt->tcp_us, (unsigned)attempt->tls_us);
+    return len + aioc_mem_print(out ? out + at : NULL, cap - at, "; #%u%s%s queue %u us, %sfirst byte %u, body %u",
+                                (unsigned)attempt->number, status, attempt->reused ? " reused" : "",
+                                (unsigned)attempt->queue_us, opening, (unsigned)attempt->first_byte_us,
+                                (unsigned)attempt->body_us);
 }
 
 /* Says nothing twice: a message of the service's refusal has its status in it. */
 static void aioc_client_print_status(const aiocosmos_result *result, char *out, size_t cap)
 {
     aiocosmos_str text = result->message.len ? result->message
-                                             : aioc_memory_str(aioc_protocol_status_text(result->status));
+                                             : aioc_mem_str(aioc_protocol_status_text(result->status));
     char code[16] = "";
     if (result->status <= 0 || *text.ptr < '0' || *text.ptr > '9')
-        aioc_memory_print(code, sizeof code, "%d: ", result->status);
-    aioc_memory_print(out, cap, "%s%.*s", code, (int)text.len, text.ptr);
+        aioc_mem_print(code, sizeof code, "%d: ", result->status);
+    aioc_mem_print(out, cap, "%s%.*s", code, (int)text.len, text.ptr);
 }
 
 AIOCOSMOS_API size_t aiocosmos_result_describe(const aiocosmos_result *result, char *out, size_t cap)
@@ -22220,13 +22195,13 @@ AIOCOSMOS_API size_t aiocosmos_result_describe(const aiocosmos_result *result, c
     size_t len;
     aioc_client_print_status(result, text, sizeof text);
     if (result->http_status && result->http_status != result->status)
-        aioc_memory_print(http, sizeof http, ", http %d/%d", result->http_status, result->sub_status);
-    len = aioc_memory_print(out, cap, "status %s%s%s, %llu.%02u RU, %llu us, %u attempt%s%s%.*s", text, http,
-                            fates[result->fate], (unsigned long long)(centi_ru / 100u),
-                            (unsigned)(centi_ru % 100u), (unsigned long long)result->latency_us,
-                            (unsigned)result->attempts, result->attempts == 1 ? "" : "s",
-                            result->activity_id.len ? ", activity " : "", (int)result->activity_id.len,
-                            result->activity_id.ptr);
+        aioc_mem_print(http, sizeof http, ", http %d/%d", result->http_status, result->sub_status);
+    len = aioc_mem_print(out, cap, "status %s%s%s, %llu.%02u RU, %llu us, %u attempt%s%s%.*s", text, http,
+                         fates[result->fate], (unsigned long long)(centi_ru / 100u),
+                         (unsigned)(centi_ru % 100u), (unsigned long long)result->latency_us,
+                         (unsigned)result->attempts, result->attempts == 1 ? "" : "s",
+                         result->activity_id.len ? ", activity " : "", (int)result->activity_id.len,
+                         result->activity_id.ptr);
     for (i = 0; aioc_client_attempt(result, i, &attempt); i++)
         len = aioc_client_describe_attempt(&attempt, result->attempts == 1, out, cap, len);
     return len;
@@ -22235,9 +22210,9 @@ AIOCOSMOS_API size_t aiocosmos_result_describe(const aiocosmos_result *result, c
 /* A client does not know when a body that it has given away is freed, and may be gone by then. */
 static aiocosmos_body aioc_client_take_body(const aiocosmos_result *result)
 {
-    aioc_memory *memory = aioc_op_delivered(result)->op->engine->memory;
+    aioc_mem *memory = aioc_op_delivered(result)->op->engine->memory;
     aiocosmos_body body = aioc_op_take_body(result);
-    body.owner_size = aioc_memory_hand_over(memory, body.owner, body.owner_size);
+    body.owner_size = aioc_mem_hand_over(memory, body.owner, body.owner_size);
     body.allocator = memory->allocator;
     return body;
 }
@@ -22250,7 +22225,7 @@ AIOCOSMOS_API aiocosmos_body aiocosmos_result_take_body(const aiocosmos_result *
 AIOCOSMOS_API void aiocosmos_body_free(aiocosmos_body *body)
 {
     if (body->owner) {
-        aioc_memory_permit(body->owner, body->owner_size, body->owner_size);
+        aioc_mem_permit(body->owner, body->owner_size, body->owner_size);
         aioc_platform_allocate(&body->allocator, body->owner, body->owner_size, 0);
     }
     memset(body, 0, sizeof *body);
@@ -22336,7 +22311,7 @@ static int aioc_client_pk_of(aiocosmos_client *client, const char *container, ai
     aioc_op_engine *engine = &client->engine;
     aiocosmos_json_doc *doc = &engine->properties;
     const aioc_account_container *known;
-    aiocosmos_str paths[AIOC_PROTOCOL_PK_LEVELS], link = aioc_memory_str(container);
+    aiocosmos_str paths[AIOC_PROTOCOL_PK_LEVELS], link = aioc_mem_str(container);
     size_t count;
     char why[400];
     int status = 0;
@@ -22370,8 +22345,8 @@ AIOCOSMOS_API aiocosmos_str aiocosmos_session_get(aiocosmos_client *client, cons
 {
     aioc_account_container *known = aioc_client_container(client, database, container);
     client->session_text.len = 0;
-    if (!known || !aioc_account_session_for(known, NULL, aioc_memory_str(""), &client->session_text))
-        return aioc_memory_str("");
+    if (!known || !aioc_account_session_for(known, NULL, aioc_mem_str(""), &client->session_text))
+        return aioc_mem_str("");
     return aioc_op_text(&client->session_text);
 }
 
@@ -22496,29 +22471,29 @@ AIOCOSMOS_API bool aiocosmos_json_is_str(aiocosmos_json value, const char *text)
 }
 
 /* A document without a client, on realloc; it keeps no freed blocks. */
-typedef struct aioc_client_doc { aiocosmos_json_doc doc; aioc_memory memory; } aioc_client_doc;
+typedef struct aioc_client_doc { aiocosmos_json_doc doc; aioc_mem memory; } aioc_client_doc;
 
 static void aioc_client_json_free(aiocosmos_json_doc *doc)
 {
-    aioc_memory *memory = doc->memory;
+    aioc_mem *memory = doc->memory;
     bool own_memory = doc->own_memory;
     aiocosmos_allocator allocator = memory->allocator;
     aioc_json_close(doc);
     if (own_memory) aioc_platform_allocate(&allocator, doc, sizeof(aioc_client_doc), 0);
-    else aioc_memory_free(memory, doc, sizeof *doc);
+    else aioc_mem_free(memory, doc, sizeof *doc);
 }
 
 static aiocosmos_json_doc *aioc_client_json_new(aiocosmos_client *client)
 {
-    aioc_memory memory;
+    aioc_mem memory;
     aioc_client_doc *own;
     aiocosmos_json_doc *doc;
     if (client) {
-        doc = (aiocosmos_json_doc *)aioc_memory_alloc(&client->memory, sizeof *doc);
+        doc = (aiocosmos_json_doc *)aioc_mem_alloc(&client->memory, sizeof *doc);
         if (doc) aioc_json_open(doc, &client->memory);
         return doc;
     }
-    aioc_memory_init(&memory, NULL, SIZE_MAX);
+    aioc_mem_init(&memory, NULL, SIZE_MAX);
     memory.kept_max = 0;
     own = (aioc_client_doc *)aioc_platform_allocate(&memory.allocator, NULL, 0, sizeof *own);
     if (!own) return NULL;

@@ -151,7 +151,7 @@ static inline void http_talk_tls(int fd, const char *request)
 {
     static const unsigned char entropy[32];
     aiocosmos_allocator none = {NULL, NULL};
-    aioc_memory memory;
+    aioc_mem memory;
     aioc_tls_config config;
     aioc_tls_resumption resumption;
     aioc_tls_session *tls;
@@ -162,7 +162,7 @@ static inline void http_talk_tls(int fd, const char *request)
     memset(&resumption, 0, sizeof resumption);
     config.table = &aioc_tls_bearssl;
     config.insecure = true;
-    aioc_memory_init(&memory, &none, (size_t)1 << 24);
+    aioc_mem_init(&memory, &none, (size_t)1 << 24);
     tls = config.table->open(&memory, &config, &resumption, "localhost", time(NULL), entropy);
     while (tls && got > 0 && tls->state <= AIOC_TLS_OPEN) {
         const unsigned char *plain;
@@ -179,7 +179,7 @@ static inline void http_talk_tls(int fd, const char *request)
         }
     }
     if (tls) tls->table->close(&memory, tls);
-    aioc_memory_close(&memory);
+    aioc_mem_close(&memory);
 }
 
 /* Sends a request as it stands and reads until the emulator closes. Returns the status. */
@@ -234,8 +234,8 @@ static inline int http_signed(const char *verb, const char *type, const char *li
     static aioc_auth_signer signer;
     size_t bad_at;
     aiocosmos_str date, signature;
-    CHECK_INT(aioc_auth_signer_set_key(&signer, aioc_memory_str(AIOCOSMOS_EMULATOR_KEY), &bad_at), 0);
-    signature = aioc_auth_sign(&signer, verb, type, aioc_memory_str(link), time(NULL));
+    CHECK_INT(aioc_auth_signer_set_key(&signer, aioc_mem_str(AIOCOSMOS_EMULATOR_KEY), &bad_at), 0);
+    signature = aioc_auth_sign(&signer, verb, type, aioc_mem_str(link), time(NULL));
     date = aioc_auth_signer_date(&signer, time(NULL));
     snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
              "x-ms-version: 2020-07-15\r\nx-ms-date: %.*s\r\nauthorization: %.*s\r\nContent-Length: %zu\r\n\r\n%s",
@@ -418,7 +418,7 @@ static inline int ask(aiocosmos_client *client, aiocosmos_request request, answe
 static inline void await_ranges(aiocosmos_client *client)
 {
     const aioc_account_container *container = aioc_account_find(&client->engine.account,
-                                                                aioc_memory_str("dbs/db/colls/c"));
+                                                                aioc_mem_str("dbs/db/colls/c"));
     CHECK(container != NULL);
     while (container->knowledge == AIOC_ACCOUNT_FETCHING) CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
     CHECK(container->knowledge != AIOC_ACCOUNT_UNAVAILABLE);

@@ -27,7 +27,7 @@ static struct world {
     unsigned long calls, fail_at;                          /* of the allocator; the one that fails, 0: none */
     bool fail_all;                                         /* and every one after it */
     aioc_auth_signer signer;
-    aioc_memory memory;                                    /* of the test */
+    aioc_mem memory;                                       /* of the test */
 } w;
 
 /* The last answer. */
@@ -66,8 +66,8 @@ static inline void open_core(emu_options options)
     const char *error = NULL;
     memset(&w, 0, sizeof w);
     w.now_ms = START_MS;
-    aioc_memory_init(&w.memory, NULL, SIZE_MAX);
-    aioc_auth_signer_set_key(&w.signer, aioc_memory_str(options.key ? options.key : AIOCOSMOS_EMULATOR_KEY), &error_at);
+    aioc_mem_init(&w.memory, NULL, SIZE_MAX);
+    aioc_auth_signer_set_key(&w.signer, aioc_mem_str(options.key ? options.key : AIOCOSMOS_EMULATOR_KEY), &error_at);
     options.now_ms = world_now;
     options.allocate = world_allocate;
     w.core = emu_core_open(&options, &error);
@@ -80,7 +80,7 @@ static inline void close_world(void)
     emu_conn_close(w.conn);
     emu_core_close(w.core);
     CHECK_INT(w.allocated, 0);
-    aioc_memory_close(&w.memory);
+    aioc_mem_close(&w.memory);
     free(got.bytes);
     free(got.text);
     memset(&got, 0, sizeof got);
@@ -89,16 +89,16 @@ static inline void close_world(void)
 /*--- Requests and answers ------------------------------------------------------------*/
 
 /* "…" with each part of a path percent-encoded. */
-static inline void put_target(aioc_memory_buffer *out, const char *path)
+static inline void put_target(aioc_mem_buffer *out, const char *path)
 {
-    aiocosmos_str link = aioc_memory_str(path + 1);
+    aiocosmos_str link = aioc_mem_str(path + 1);
     if (!aioc_protocol_append_path(&w.memory, out, link)) abort();
 }
 
 /* What is signed (1.2), from a path of names. */
 static inline aiocosmos_str link_of(const char *path, char type[32])
 {
-    aiocosmos_str link = aioc_memory_str(path + 1);
+    aiocosmos_str link = aioc_mem_str(path + 1);
     size_t i, slashes = 0, last = 0, last_but_one = 0;
     for (i = 0; i < link.len; i++) {
         if (link.ptr[i] != '/') continue;
@@ -114,40 +114,40 @@ static inline aiocosmos_str link_of(const char *path, char type[32])
     } else {
         snprintf(type, 32, "%.*s", (int)(last - 1 - last_but_one), link.ptr + last_but_one);
     }
-    if (strcmp(type, "offers") == 0 && link.len) link = aioc_memory_str(link.ptr + last);
+    if (strcmp(type, "offers") == 0 && link.len) link = aioc_mem_str(link.ptr + last);
     return link;
 }
 
 /* A whole signed request; lines are further header lines. */
-static inline void put_request(aioc_memory_buffer *out, const char *verb, const char *path, const char *lines,
+static inline void put_request(aioc_mem_buffer *out, const char *verb, const char *path, const char *lines,
                         const char *body)
 {
     char type[32], lower[64], room[400];
     aiocosmos_str link = link_of(path, type), value, date;
     size_t i;
     if (strcmp(type, "offers") == 0) {
-        for (i = 0; i < link.len && i < sizeof lower; i++) lower[i] = aioc_memory_lower(link.ptr[i]);
+        for (i = 0; i < link.len && i < sizeof lower; i++) lower[i] = aioc_mem_lower(link.ptr[i]);
         link.ptr = lower;
     }
     date = aioc_auth_signer_date(&w.signer, w.now_ms / 1000);
     snprintf(room, sizeof room, "%s ", verb);
-    aioc_memory_append_str(&w.memory, out, room);
+    aioc_mem_append_str(&w.memory, out, room);
     put_target(out, path);
     snprintf(room, sizeof room, " HTTP/1.1\r\nHost: localhost\r\nx-ms-version: 2020-07-15\r\nx-ms-date: %.*s\r\n",
              (int)date.len, date.ptr);
-    aioc_memory_append_str(&w.memory, out, room);
+    aioc_mem_append_str(&w.memory, out, room);
     if (!lines || !strstr(lines, "authorization:")) {
         value = aioc_auth_sign(&w.signer, verb, type, link, w.now_ms / 1000);
         snprintf(room, sizeof room, "authorization: %.*s\r\n", (int)value.len, value.ptr);
-        aioc_memory_append_str(&w.memory, out, room);
+        aioc_mem_append_str(&w.memory, out, room);
     }
-    if (lines) aioc_memory_append_str(&w.memory, out, lines);
+    if (lines) aioc_mem_append_str(&w.memory, out, lines);
     if (body) {
         snprintf(room, sizeof room, "Content-Length: %d\r\n", (int)strlen(body));
-        aioc_memory_append_str(&w.memory, out, room);
+        aioc_mem_append_str(&w.memory, out, room);
     }
-    aioc_memory_append_str(&w.memory, out, "\r\n");
-    if (body) aioc_memory_append_str(&w.memory, out, body);
+    aioc_mem_append_str(&w.memory, out, "\r\n");
+    if (body) aioc_mem_append_str(&w.memory, out, body);
 }
 
 /* A header of the last answer, NUL-terminated; "" where there is none. */
@@ -192,12 +192,12 @@ static inline size_t take_answer(const char *bytes, size_t len)
 }
 
 /* Sends what is in the buffer and takes the one answer. */
-static inline int exchange(aioc_memory_buffer *request)
+static inline int exchange(aioc_mem_buffer *request)
 {
     const char *bytes;
     size_t len;
     emu_conn_feed(w.conn, request->data, request->len);
-    aioc_memory_buffer_free(&w.memory, request);
+    aioc_mem_buffer_free(&w.memory, request);
     bytes = emu_conn_output(w.conn, &len);
     CHECK_INT(take_answer(bytes, len), len);
     emu_conn_sent(w.conn, len);
@@ -206,7 +206,7 @@ static inline int exchange(aioc_memory_buffer *request)
 
 static inline int call(const char *verb, const char *path, const char *lines, const char *body)
 {
-    aioc_memory_buffer request;
+    aioc_mem_buffer request;
     memset(&request, 0, sizeof request);
     put_request(&request, verb, path, lines, body);
     return exchange(&request);
@@ -215,7 +215,7 @@ static inline int call(const char *verb, const char *path, const char *lines, co
 /* On a connection of its own, for when memory fails; whatever the answer. */
 static inline void send_alone(const char *verb, const char *path, const char *lines, const char *body)
 {
-    aioc_memory_buffer request;
+    aioc_mem_buffer request;
     size_t len;
     emu_conn *conn = emu_conn_open(w.core);
     memset(&request, 0, sizeof request);
@@ -226,7 +226,7 @@ static inline void send_alone(const char *verb, const char *path, const char *li
         if (len) emu_conn_sent(conn, len);
         emu_conn_close(conn);
     }
-    aioc_memory_buffer_free(&w.memory, &request);
+    aioc_mem_buffer_free(&w.memory, &request);
 }
 
 /* Formats into one of a few rooms. */
@@ -263,7 +263,7 @@ static inline const char *property(const char *name)
     const char *error;
     size_t at;
     memset(&value, 0, sizeof value);
-    aioc_json_check(got.body.ptr, got.body.len, aioc_memory_str(name), &value, &error, &at);
+    aioc_json_check(got.body.ptr, got.body.len, aioc_mem_str(name), &value, &error, &at);
     if (value.type == AIOCOSMOS_JSON_STR) aioc_json_get_str(value, out, sizeof room[0]);
     else snprintf(out, sizeof room[0], "%.*s", (int)value.len, value.len ? value.ptr : "");
     return out;

@@ -8,7 +8,7 @@
 static inline const char *aioc_pool_sleeps(const aioc_pool *pool)
 {
     const aioc_pool_connection *c = pool->connections;
-    const aioc_resolve_name *name;
+    const aioc_dns_name *name;
     bool work = aioc_pool_has_work(pool);
     uint32_t resolving = 0;
     if (pool->first && pool->open + pool->opening < pool->options.connections_max && pool->queued > pool->opening &&

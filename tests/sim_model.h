@@ -241,8 +241,8 @@ typedef struct sim_stored {
 
 static const emu_container *sim_container(sim *s, const char *name)
 {
-    emu_database *database = emu_find_database(s->core, aioc_memory_str(SIM_DATABASE));
-    return database ? emu_find_container(database, aioc_memory_str(name)) : NULL;
+    emu_database *database = emu_find_database(s->core, aioc_mem_str(SIM_DATABASE));
+    return database ? emu_find_container(database, aioc_mem_str(name)) : NULL;
 }
 
 static const emu_range *sim_range_of(sim *s, const emu_container *container, unsigned number, emu_key *key)
@@ -261,7 +261,7 @@ static void sim_look(sim *s, const sim_item *item, sim_stored *out)
     memset(out, 0, sizeof *out);
     if (!container) return;
     out->range = sim_range_of(s, container, item->key, &key);
-    stored = emu_find_item(container, emu_find_partition(container, &key), aioc_memory_str(item->id));
+    stored = emu_find_item(container, emu_find_partition(container, &key), aioc_mem_str(item->id));
     if (!stored) return;
     out->present = true;
     emu_etag_text(out->etag, stored->etag, stored->ts);
@@ -571,7 +571,7 @@ static void sim_check_read(sim *s, const sim_op *op, const aiocosmos_result *res
                   "operation %ld reads another body than that ETag has: %.*s", op->number, (int)result->body.len,
                   result->body.ptr);
     } else if (result->status == 304) {
-        seen = sim_version_since(op->item, op->submitted_us, aioc_memory_str(op->if_none_match), true);
+        seen = sim_version_since(op->item, op->submitted_us, aioc_mem_str(op->if_none_match), true);
         SIM_CHECK(&s->world, seen && *op->if_none_match, "operation %ld: item %s is not what it was", op->number,
                   op->item->id);
     } else if (result->status == 404 && result->sub_status == 0) {

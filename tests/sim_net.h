@@ -36,7 +36,7 @@ static aiocosmos_str sim_header(aiocosmos_str head, const char *name)
     size_t len = strlen(name), at;
     for (at = 0; at + len < head.len; at++) {
         size_t end = at + len;
-        if (head.ptr[at] != '\n' || !aioc_memory_same_nocase(emu_str(head.ptr + at + 1, len), aioc_memory_str(name)))
+        if (head.ptr[at] != '\n' || !aioc_mem_same_nocase(emu_str(head.ptr + at + 1, len), aioc_mem_str(name)))
             continue;
         while (end + 1 < head.len && head.ptr[end + 1] != '\r') end++;
         return emu_str(head.ptr + at + 1 + len, end - at - len);

@@ -379,7 +379,7 @@ static void sim_merge_foreign(sim *s, sim_client *client)
     snprintf(token, sizeof token, "%s:-1#%u", range->id, (unsigned)sim_magnitude(&s->world.trouble, 1, 1000000000));
     sim_trace(&s->world, "weather: client %u is given the session token %s", client->number, token);
     sim_cover(&s->world, SIM_token_of_the_future);
-    aiocosmos_session_merge(client->client, NULL, SIM_CONTAINER, aioc_memory_str(token));
+    aiocosmos_session_merge(client->client, NULL, SIM_CONTAINER, aioc_mem_str(token));
 }
 
 /* Past the network: somebody else's request. */
@@ -390,7 +390,7 @@ static void sim_server_does(sim *s, const char *verb, const char *path, const ch
     size_t len;
     const char *answer;
     int64_t now_s = sim_server_ms(&s->world) / 1000;
-    aiocosmos_str signature = aioc_auth_sign(&s->core->signer, verb, type, aioc_memory_str(link), now_s);
+    aiocosmos_str signature = aioc_auth_sign(&s->core->signer, verb, type, aioc_mem_str(link), now_s);
     aiocosmos_str date = aioc_auth_signer_date(&s->core->signer, now_s);
     emu_conn *conn = emu_conn_open(s->core);
     SIM_CHECK(&s->world, conn, "the emulator has no memory for a connection");

@@ -161,7 +161,7 @@ static void sim_share_session(sim_client *from, sim_client *to)
     sim *s = to->sim;
     unsigned i;
     if (from == to || !to->client || !to->session_checked || !sim_hand_token(from, token)) return;
-    SIM_CHECK(&s->world, aiocosmos_session_merge(to->client, NULL, SIM_CONTAINER, aioc_memory_str(token)) == 0,
+    SIM_CHECK(&s->world, aiocosmos_session_merge(to->client, NULL, SIM_CONTAINER, aioc_mem_str(token)) == 0,
               "a client's own session token is refused: %s", aiocosmos_last_error(to->client));
     /* What no answer to this client has borne out goes when its replicas do not get that far. */
     for (i = 0; i < SIM_RANGES && !s->plan.faults && !s->plan.foreign_tokens && !s->plan.recreates; i++)

@@ -13,7 +13,7 @@ static struct world {
     size_t bytes;                            /* what the layer holds */
     unsigned long calls, fail_at;
     bool for_good;                           /* so do all calls behind that one */
-    aioc_memory memory;
+    aioc_mem memory;
     aioc_account account;
     unsigned fetches, resumed;
     aioc_account_waiter *last_resumed;
@@ -41,7 +41,7 @@ static void open_world(uint32_t containers_max)
 {
     aiocosmos_allocator allocator = {count_bytes, NULL};
     memset(&world, 0, sizeof world);
-    aioc_memory_init(&world.memory, &allocator, (size_t)1 << 24);
+    aioc_mem_init(&world.memory, &allocator, (size_t)1 << 24);
     aioc_account_open(&world.account, &world.memory, containers_max);
     world.account.fetch = note_fetch;
     world.account.engine = &world;
@@ -50,13 +50,13 @@ static void open_world(uint32_t containers_max)
 static void close_world(void)
 {
     aioc_account_close(&world.account);
-    aioc_memory_close(&world.memory);
+    aioc_mem_close(&world.memory);
     CHECK_INT(world.bytes, 0);
 }
 
 static aioc_account_container *hold(const char *link)
 {
-    return aioc_account_hold(&world.account, aioc_memory_str(link));
+    return aioc_account_hold(&world.account, aioc_mem_str(link));
 }
 
 static const char *text_of(aiocosmos_str str)
@@ -81,8 +81,8 @@ TEST(a_container_is_found_again_by_its_link)
     CHECK(a && b && a != b);
     CHECK(hold("dbs/d/colls/a") == a);
     CHECK_INT(a->refs, 2);
-    CHECK(aioc_account_find(&world.account, aioc_memory_str("dbs/d/colls/b")) == b);
-    CHECK(!aioc_account_find(&world.account, aioc_memory_str("dbs/d/colls")));
+    CHECK(aioc_account_find(&world.account, aioc_mem_str("dbs/d/colls/b")) == b);
+    CHECK(!aioc_account_find(&world.account, aioc_mem_str("dbs/d/colls")));
     close_world();
 }
 
@@ -95,9 +95,9 @@ TEST(the_least_recently_used_container_is_forgotten_first)
     aioc_account_release(hold("b"));
     aioc_account_release(hold("a"));
     aioc_account_release(hold("c"));
-    CHECK(aioc_account_find(&world.account, aioc_memory_str("a")) == a);
-    CHECK(!aioc_account_find(&world.account, aioc_memory_str("b")));
-    CHECK(aioc_account_find(&world.account, aioc_memory_str("c")));
+    CHECK(aioc_account_find(&world.account, aioc_mem_str("a")) == a);
+    CHECK(!aioc_account_find(&world.account, aioc_mem_str("b")));
+    CHECK(aioc_account_find(&world.account, aioc_mem_str("c")));
     CHECK_INT(world.account.count, 2);
     close_world();
 }
@@ -109,13 +109,13 @@ TEST(a_container_in_use_is_never_forgotten)
     a = hold("a");
     b = hold("b");
     CHECK_INT(world.account.count, 2);
-    CHECK(aioc_account_find(&world.account, aioc_memory_str("a")) == a);
+    CHECK(aioc_account_find(&world.account, aioc_mem_str("a")) == a);
     aioc_account_release(a);
     aioc_account_release(b);
     aioc_account_release(hold("c"));
     CHECK_INT(world.account.count, 1);                     /* what was too many goes as soon as it can */
-    CHECK(!aioc_account_find(&world.account, aioc_memory_str("a")));
-    CHECK(!aioc_account_find(&world.account, aioc_memory_str("b")));
+    CHECK(!aioc_account_find(&world.account, aioc_mem_str("a")));
+    CHECK(!aioc_account_find(&world.account, aioc_mem_str("b")));
     close_world();
 }
 
@@ -130,7 +130,7 @@ TEST(many_containers_share_the_buckets)
     }
     for (i = 0; i < 1000; i++) {
         snprintf(link, sizeof link, "dbs/d/colls/%d", i);
-        CHECK_STR(aioc_account_find(&world.account, aioc_memory_str(link))->link, link);
+        CHECK_STR(aioc_account_find(&world.account, aioc_mem_str(link))->link, link);
     }
     close_world();
 }
@@ -240,20 +240,20 @@ TEST(another_rid_is_another_container)
     size_t i;
     open_world(4);
     container = hold("c");
-    CHECK(aioc_account_see_rid(container, aioc_memory_str("abcdAMsp2wQ="), true));
-    CHECK(aioc_account_session_take(container, aioc_memory_str("0:-1#5"), false));
+    CHECK(aioc_account_see_rid(container, aioc_mem_str("abcdAMsp2wQ="), true));
+    CHECK(aioc_account_session_take(container, aioc_mem_str("0:-1#5"), false));
     for (i = 0; i < sizeof same / sizeof *same; i++) {       /* an item of it, its database, a user, or nothing */
-        CHECK(aioc_account_see_rid(container, aioc_memory_str(same[i]), i % 2));
+        CHECK(aioc_account_see_rid(container, aioc_mem_str(same[i]), i % 2));
         CHECK_STR(container->rid, "abcdAMsp2wQ=");
         CHECK_INT(container->token_count, 1);
     }
-    CHECK(!aioc_account_see_rid(container, aioc_memory_str("abcdAMsp2wU="), true));      /* of its predecessor, late */
+    CHECK(!aioc_account_see_rid(container, aioc_mem_str("abcdAMsp2wU="), true));         /* of its predecessor, late */
     CHECK_STR(container->rid, "abcdAMsp2wQ=");
     CHECK_INT(container->token_count, 1);
-    CHECK(aioc_account_see_rid(container, aioc_memory_str("abcdAMsp2wUBAAAAAAAAAA=="), false));
+    CHECK(aioc_account_see_rid(container, aioc_mem_str("abcdAMsp2wUBAAAAAAAAAA=="), false));
     CHECK_INT(container->token_count, 0);
     CHECK_STR(container->rid, "abcdAMsp2wU=");
-    CHECK(aioc_account_see_rid(container, aioc_memory_str("abcdAMsp-wU="), false));
+    CHECK(aioc_account_see_rid(container, aioc_mem_str("abcdAMsp-wU="), false));
     CHECK_STR(container->rid, "abcdAMsp-wU=");
     close_world();
 }
@@ -287,7 +287,7 @@ static aioc_account_container *container_of(const char *feed)
 
 static const char *route(const aioc_account_container *container, const char *epk)
 {
-    const aioc_account_range *range = aioc_account_route(container, aioc_memory_str(epk));
+    const aioc_account_range *range = aioc_account_route(container, aioc_mem_str(epk));
     return range ? text_of(aioc_account_text(container, range->id)) : "nowhere";
 }
 
@@ -485,35 +485,35 @@ TEST(a_waiter_may_leave_from_any_place_in_the_line)
 
 static void merge(aioc_account_container *container, const char *composite)
 {
-    if (!aioc_account_session_take(container, aioc_memory_str(composite), false))
+    if (!aioc_account_session_take(container, aioc_mem_str(composite), false))
         CHECK_STR(composite, "merged");
 }
 
 static void claim(aioc_account_container *container, const char *composite)
 {
-    if (!aioc_account_session_take(container, aioc_memory_str(composite), true))
+    if (!aioc_account_session_take(container, aioc_mem_str(composite), true))
         CHECK_STR(composite, "claimed");
 }
 
 static const char *all_of(aioc_account_container *container)
 {
-    aioc_memory_buffer out = {NULL, 0, 0};
+    aioc_mem_buffer out = {NULL, 0, 0};
     const char *text;
-    CHECK(aioc_account_session_for(container, NULL, aioc_memory_str(""), &out));
+    CHECK(aioc_account_session_for(container, NULL, aioc_mem_str(""), &out));
     text = text_of(aioc_text_view(out.data, out.len));
-    aioc_memory_buffer_free(&world.memory, &out);
+    aioc_mem_buffer_free(&world.memory, &out);
     return text;
 }
 
 /* What is sent for the range that a key belongs to. */
 static const char *token_with(aioc_account_container *container, const char *epk, const char *given)
 {
-    aioc_memory_buffer out = {NULL, 0, 0};
-    const aioc_account_range *range = aioc_account_route(container, aioc_memory_str(epk));
+    aioc_mem_buffer out = {NULL, 0, 0};
+    const aioc_account_range *range = aioc_account_route(container, aioc_mem_str(epk));
     const char *text;
-    CHECK(range && aioc_account_session_for(container, range, aioc_memory_str(given), &out));
+    CHECK(range && aioc_account_session_for(container, range, aioc_mem_str(given), &out));
     text = text_of(aioc_text_view(out.data, out.len));
-    aioc_memory_buffer_free(&world.memory, &out);
+    aioc_mem_buffer_free(&world.memory, &out);
     return text;
 }
 
@@ -585,9 +585,9 @@ TEST(a_token_of_an_unknown_range_tells_of_a_split)
     aioc_account_container *container;
     open_world(4);
     container = container_of(FEED(CHILD("1", "", "1F", "\"0\"") "," RANGE("2", "1F", "FF")));
-    CHECK(aioc_account_session_take(container, aioc_memory_str("1:-1#5,2:-1#7,0:-1#3"), false));
+    CHECK(aioc_account_session_take(container, aioc_mem_str("1:-1#5,2:-1#7,0:-1#3"), false));
     CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);   /* ours, and a parent of ours */
-    CHECK(aioc_account_session_take(container, aioc_memory_str("3:-1#8"), false));
+    CHECK(aioc_account_session_take(container, aioc_mem_str("3:-1#8"), false));
     CHECK_INT(container->knowledge, AIOC_ACCOUNT_UNKNOWN);
     CHECK_STR(all_of(container), "1:-1#5,2:-1#7,3:-1#8");   /* its only child has a token of its own */
     aioc_account_want(&world.account, container);
@@ -595,7 +595,7 @@ TEST(a_token_of_an_unknown_range_tells_of_a_split)
     CHECK(add_page(container, FEED(CHILD("1", "", "1F", "\"0\"") "," RANGE("2", "1F", "FF"))));
     aioc_account_settle(container,
                         aioc_account_finish_ranges(container) ? AIOC_ACCOUNT_KNOWN : AIOC_ACCOUNT_UNAVAILABLE, 0);
-    CHECK(aioc_account_session_take(container, aioc_memory_str("3:-1#9"), false));
+    CHECK(aioc_account_session_take(container, aioc_mem_str("3:-1#9"), false));
     CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);   /* a server whose ids differ is asked once for each */
     close_world();
 }
@@ -607,9 +607,9 @@ TEST(what_changed_of_the_ranges_is_added_to_what_was_known)
     open_world(4);
     container = container_of(FEED(RANGE("0", "", "1F") "," RANGE("1", "1F", "FF")));
     version = container->ranges_version;
-    CHECK(aioc_account_keep_etag(container, aioc_memory_str("\"7\"")));
+    CHECK(aioc_account_keep_etag(container, aioc_mem_str("\"7\"")));
     aioc_account_doubt_ranges(container);
-    CHECK(!aioc_account_route(container, aioc_memory_str("05")));
+    CHECK(!aioc_account_route(container, aioc_mem_str("05")));
     container->ranges_before = container->range_count;       /* a split, a range said again, and a merge */
     CHECK(add_page(container, FEED(RANGE("1", "1F", "FF") "," CHILD("2", "", "0F", "\"0\"") ","
                                    CHILD("3", "0F", "1F", "\"0\"") "," CHILD("4", "0F", "FF", "\"0\",\"3\",\"1\""))));
@@ -670,7 +670,7 @@ TEST(what_is_claimed_is_sent_until_it_is_proven_or_dropped)
     const aioc_account_range *first;
     open_world(4);
     container = container_of(FEED(RANGE("0", "", "1F") "," RANGE("1", "1F", "FF")));
-    first = aioc_account_route(container, aioc_memory_str("05"));
+    first = aioc_account_route(container, aioc_mem_str("05"));
     merge(container, "0:-1#5,1:-1#5");
     claim(container, "0:-1#4");                              /* nothing new */
     CHECK_INT(container->token_count, 2);
@@ -714,22 +714,22 @@ TEST(a_full_store_has_room_for_what_is_known)
     container = container_of(FEED(RANGE("0", "", "1F") "," RANGE("1", "1F", "FF")));
     for (i = 100; i < 200; i++) {
         snprintf(token, sizeof token, "%d:-1#1234567890", i);
-        aioc_account_session_take(container, aioc_memory_str(token), true);
+        aioc_account_session_take(container, aioc_mem_str(token), true);
     }
     CHECK(container->token_bytes <= AIOC_ACCOUNT_SESSION_BYTES_MAX / 2);
     CHECK(container->knowledge != AIOC_ACCOUNT_KNOWN);       /* the made-up ones go when it is known again */
     merge(container, "300:-1#5");                            /* a range that is not known yet, of an answer */
     for (i = 100; i < 200; i++) {
         snprintf(token, sizeof token, "%d:-1#1234567890", i);
-        aioc_account_session_take(container, aioc_memory_str(token), false);
+        aioc_account_session_take(container, aioc_mem_str(token), false);
     }
-    CHECK(!aioc_account_session_take(container, aioc_memory_str("200:-1#1234567890"), false));
+    CHECK(!aioc_account_session_take(container, aioc_mem_str("200:-1#1234567890"), false));
     container->knowledge = AIOC_ACCOUNT_KNOWN;               /* they have been read again, and are the same */
-    CHECK(!aioc_account_session_take(container, aioc_memory_str("201:-1#1234567890"), false));
+    CHECK(!aioc_account_session_take(container, aioc_mem_str("201:-1#1234567890"), false));
     CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);     /* or they would be read for every answer */
     merge(container, "0:-1#5,1:-1#7");
     merge(container, "0:1#123456789012345#1=123456789012345#2=123456789012345#3=123456789012345#4=123456789012345");
-    CHECK_STR(text_of(aioc_account_token_value(aioc_account_token_of(container, aioc_memory_str("0"), false))),
+    CHECK_STR(text_of(aioc_account_token_value(aioc_account_token_of(container, aioc_mem_str("0"), false))),
               "1#123456789012345#1=123456789012345#2=123456789012345#3=123456789012345#4=123456789012345");
     close_world();
 }
@@ -739,15 +739,15 @@ TEST(made_up_ids_do_not_make_a_long_header)
 {
     static char given[8000];
     aioc_account_container *container;
-    aioc_memory_buffer out = {NULL, 0, 0};
+    aioc_mem_buffer out = {NULL, 0, 0};
     size_t len = (size_t)sprintf(given, "0:-1#9");
     int i;
     open_world(4);
     container = container_of(FEED(RANGE("0", "", "1F") "," RANGE("1", "1F", "FF")));
     for (i = 0; i < 1000; i++) len += (size_t)sprintf(given + len, ",%d:1", 5000 + i);
-    CHECK(aioc_account_session_for(container, container->ranges, aioc_memory_str(given), &out));
+    CHECK(aioc_account_session_for(container, container->ranges, aioc_mem_str(given), &out));
     CHECK_TEXT(out.data, out.len, "0:-1#9");
-    aioc_memory_buffer_free(&world.memory, &out);
+    aioc_mem_buffer_free(&world.memory, &out);
     close_world();
 }
 
@@ -760,7 +760,7 @@ TEST(tokens_are_held_to_their_limit)
     container = hold("c");
     for (i = 0; i < 100; i++) {
         snprintf(token, sizeof token, "%d:-1#1234567890", i);
-        merged += aioc_account_session_take(container, aioc_memory_str(token), false);
+        merged += aioc_account_session_take(container, aioc_mem_str(token), false);
     }
     CHECK(merged > 10 && merged < 20);
     CHECK(strlen(all_of(container)) <= AIOC_ACCOUNT_SESSION_BYTES_MAX);
@@ -794,7 +794,7 @@ TEST(merging_survives_each_allocation_that_fails)
         world.calls = 0;
         world.fail_at = n;
         world.for_good = true;
-        failed += !aioc_account_session_take(container, aioc_memory_str(
+        failed += !aioc_account_session_take(container, aioc_mem_str(
             "1:-1#9,0:-1#1234567890123456#1=99999999999999999#7=999999,2:-1#4,3:-1#4,4:-1#4,5:-1#4"), n % 2);
         world.fail_at = 0;
         CHECK(strncmp(all_of(container), "0:-1#", 5) == 0);

@@ -25,15 +25,15 @@ static void *ration_fn(void *ptr, size_t old_size, size_t new_size, void *user_d
 }
 
 /* So small a limit that nothing is kept on free lists: what is freed reaches the allocator at once. */
-static aioc_memory rationed(ration *r, long calls, size_t max)
+static aioc_mem rationed(ration *r, long calls, size_t max)
 {
     aiocosmos_allocator allocator;
-    aioc_memory memory;
+    aioc_mem memory;
     memset(r, 0, sizeof *r);
     r->left = calls;
     allocator.fn = ration_fn;
     allocator.user_data = r;
-    aioc_memory_init(&memory, &allocator, max);
+    aioc_mem_init(&memory, &allocator, max);
     memory.kept_max = 0;
     return memory;
 }
@@ -49,7 +49,7 @@ static uint64_t random_number(void)
 
 static aiocosmos_str str(const char *text)
 {
-    return aioc_memory_str(text);
+    return aioc_mem_str(text);
 }
 
 /* A view of a copy on the heap that ends where it ends: the sanitizer sees each byte read behind it. */
@@ -69,7 +69,7 @@ static void loosen(aiocosmos_str text)
 /*--- Vectors -----------------------------------------------------------------*/
 
 typedef struct vectors {
-    aioc_memory memory;
+    aioc_mem memory;
     aiocosmos_json_doc doc;
     char *text;
     aiocosmos_json cases;
@@ -83,7 +83,7 @@ static void vectors_open(vectors *v, const char *path)
     v->text = malloc(1 << 20);
     len = fread(v->text, 1, 1 << 20, file);
     fclose(file);
-    aioc_memory_init(&v->memory, NULL, 64u << 20);
+    aioc_mem_init(&v->memory, NULL, 64u << 20);
     aioc_json_open(&v->doc, &v->memory);
     CHECK_INT(aioc_json_parse(&v->doc, v->text, len), 0);
     v->cases = aioc_json_at(aioc_json_root(&v->doc), "/cases");
@@ -93,7 +93,7 @@ static void vectors_open(vectors *v, const char *path)
 static void vectors_close(vectors *v)
 {
     aioc_json_close(&v->doc);
-    aioc_memory_close(&v->memory);
+    aioc_mem_close(&v->memory);
     free(v->text);
 }
 
@@ -343,7 +343,7 @@ TEST(wiping_leaves_nothing_of_the_key)
     aioc_auth_signer *signer = new_signer();
     size_t i;
     aioc_auth_sign(signer, "GET", "dbs", str("dbs/a"), 5);
-    aioc_memory_wipe(signer, sizeof *signer);
+    aioc_mem_wipe(signer, sizeof *signer);
     for (i = 0; i < sizeof *signer && ((unsigned char *)signer)[i] == 0; i++) continue;
     CHECK_INT(i, sizeof *signer);
     CHECK_INT(aioc_auth_sign(signer, "GET", "dbs", str("dbs/a"), 5).len, 0);
@@ -437,7 +437,7 @@ static void check_token(aioc_auth_tokens *tokens, const char *link, uint64_t now
     if (want) CHECK_TEXT((const char *)(found + 1) + found->link_len, found->value_len, want);
 }
 
-static bool drop_token(aioc_auth_tokens *tokens, aioc_memory *memory, const char *link)
+static bool drop_token(aioc_auth_tokens *tokens, aioc_mem *memory, const char *link)
 {
     const aioc_auth_token *found = aioc_auth_tokens_find(tokens, str(link), 0);
     return found && aioc_auth_tokens_holds(tokens, memory, found->serial, true);
@@ -455,7 +455,7 @@ TEST(the_token_with_the_longest_link_that_covers_is_used)
 {
     aioc_auth_tokens tokens = no_tokens();
     ration r;
-    aioc_memory memory = rationed(&r, 1000, 1 << 20);
+    aioc_mem memory = rationed(&r, 1000, 1 << 20);
     check_token(&tokens, "dbs/a", 0, NULL);
     check_token(&tokens, "", 0, NULL);
     CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "type=resource&ver=1&sig=x+/=;", 0, 0), 0);
@@ -489,7 +489,7 @@ TEST(a_token_that_replaced_a_refused_one_is_not_dropped_with_it)
 {
     aioc_auth_tokens tokens = no_tokens();
     ration r;
-    aioc_memory memory = rationed(&r, 1000, 1 << 20);
+    aioc_mem memory = rationed(&r, 1000, 1 << 20);
     uint32_t refused;
     CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "old", 0, 0), 0);
     refused = aioc_auth_tokens_find(&tokens, str("dbs/a"), 0)->serial;
@@ -508,7 +508,7 @@ TEST(tokens_of_many_links_are_found_by_the_rule)
                                         "dbs/a/colls/ab", "dbs/b/colls/a", "dbs/a/colls/a/docs/x", "dbs"};
     enum { NAMES = sizeof names / sizeof *names };
     ration r;
-    aioc_memory memory = rationed(&r, 1000000, 1 << 20);
+    aioc_mem memory = rationed(&r, 1000000, 1 << 20);
     unsigned set, i, k;
     for (set = 0; set < 1u << NAMES; set++) {
         aioc_auth_tokens tokens = no_tokens();
@@ -542,7 +542,7 @@ TEST(a_link_for_which_the_host_has_no_token_is_denied_for_seconds_at_most)
 {
     aioc_auth_tokens tokens = no_tokens();
     ration r;
-    aioc_memory memory = rationed(&r, 1000, 1 << 20);
+    aioc_mem memory = rationed(&r, 1000, 1 << 20);
     CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), NULL, 0, 50), 0);
     CHECK(denied(&tokens, "dbs/a/colls/b", 49));
     check_token(&tokens, "dbs/a/colls/b", 50, NULL);
@@ -567,7 +567,7 @@ TEST(a_denial_takes_the_token_held_but_not_while_that_is_renewed)
 {
     aioc_auth_tokens tokens = no_tokens();
     ration r;
-    aioc_memory memory = rationed(&r, 1000, 1 << 20);
+    aioc_mem memory = rationed(&r, 1000, 1 << 20);
     CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "t", 0, 1000), 0);
     CHECK_INT(aioc_auth_tokens_find(&tokens, str("dbs/a"), 0)->renew_us, 800);
     aioc_auth_tokens_find(&tokens, str("dbs/a"), 0)->renewing = true;
@@ -587,7 +587,7 @@ TEST(what_cannot_be_a_token_is_refused)
     static const char *const bad[] = {"", " \n", "a b", "a\r\nx: y", "type%3Dr\r\nx: y", "a\xC3\xA9", "a\x7F"};
     aioc_auth_tokens tokens = no_tokens();
     ration r;
-    aioc_memory memory = rationed(&r, 1000, 1 << 20);
+    aioc_mem memory = rationed(&r, 1000, 1 << 20);
     char *large = malloc(AIOC_AUTH_TOKEN_MAX + 8);
     size_t prefix = strlen("type%3Daad%26ver%3D1.0%26sig%3D"), i;
     for (i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -611,7 +611,7 @@ TEST(one_token_more_than_are_kept_takes_the_place_of_the_least_recently_used)
 {
     aioc_auth_tokens tokens = no_tokens();
     ration r;
-    aioc_memory memory = rationed(&r, 1000, 1 << 20);
+    aioc_mem memory = rationed(&r, 1000, 1 << 20);
     char link[32];
     uint32_t i;
     for (i = 0; i < 64; i++) {
@@ -641,7 +641,7 @@ TEST(tokens_are_wiped_before_their_memory_is_freed)
 {
     aioc_auth_tokens tokens = no_tokens();
     ration r;
-    aioc_memory memory = rationed(&r, 1000, 1 << 20);
+    aioc_mem memory = rationed(&r, 1000, 1 << 20);
     CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "sEcReT1", 0, 0), 0);
     CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "sEcReT2", 0, 0), 0);
     CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/b"), "sEcReT3", 0, 0), 0);
@@ -655,7 +655,7 @@ TEST(without_memory_the_token_that_was_held_stays)
 {
     aioc_auth_tokens tokens = no_tokens();
     ration r;
-    aioc_memory memory = rationed(&r, 1, 1 << 20);
+    aioc_mem memory = rationed(&r, 1, 1 << 20);
     CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "old", 0, 0), 0);
     CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "new", 0, 0), AIOCOSMOS_E_NOMEM);
     CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/b"), "new", 0, 0), AIOCOSMOS_E_NOMEM);

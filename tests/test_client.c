@@ -389,7 +389,7 @@ static const char *key_of(aiocosmos_client *client, const char *container, const
 {
     static char text[200];
     aiocosmos_pk pk = aiocosmos_pk_of(client, container, text_of(body));
-    aioc_memory_buffer buffer = {NULL, 0, 0};
+    aioc_mem_buffer buffer = {NULL, 0, 0};
     char why[160];
     text[0] = '\0';
     if (pk.level[0].type == AIOCOSMOS_VALUE_UNSET) {
@@ -400,7 +400,7 @@ static const char *key_of(aiocosmos_client *client, const char *container, const
     CHECK_STR(aiocosmos_last_error(client), "");
     if (aioc_protocol_pk_text(&client->memory, &buffer, &pk, why, sizeof why) != 0) CHECK_STR(why, "");
     snprintf(text, sizeof text, "%.*s", (int)buffer.len, buffer.data);
-    aioc_memory_buffer_free(&client->memory, &buffer);
+    aioc_mem_buffer_free(&client->memory, &buffer);
     return text;
 }
 

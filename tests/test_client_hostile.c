@@ -203,7 +203,7 @@ static int lines_heard(const peer *link, const char *start)
     const char *line = link->heard;
     int count = 0;
     while ((line = strstr(line, "\r\n")) != NULL && strncmp(line += 2, "\r\n", 2) != 0)
-        count += aioc_memory_same_nocase(aioc_text_view(line, strlen(start)), aioc_memory_str(start));
+        count += aioc_mem_same_nocase(aioc_text_view(line, strlen(start)), aioc_mem_str(start));
     return count;
 }
 
@@ -234,7 +234,7 @@ static int activity_count, activity_answer;
 /* 0: nothing is said. 200, or 429: that, without an id. 201: with one of the server's. */
 static void answer_noting_activities(peer *link)
 {
-    aiocosmos_str id = aioc_http_header(aioc_memory_str(link->heard), "x-ms-activity-id");
+    aiocosmos_str id = aioc_http_header(aioc_mem_str(link->heard), "x-ms-activity-id");
     CHECK_INT(lines_heard(link, "x-ms-activity-id:"), 1);
     CHECK(activity_count < 4096 && id.len < 40);
     sprintf(activities[activity_count++], "%.*s", (int)id.len, id.ptr);

@@ -58,7 +58,7 @@ static aiocosmos_client *open_service(void (*answer)(peer *link))
 
 static aioc_account_container *known(aiocosmos_client *client)
 {
-    aioc_account_container *container = aioc_account_find(&client->engine.account, aioc_memory_str("dbs/db/colls/c"));
+    aioc_account_container *container = aioc_account_find(&client->engine.account, aioc_mem_str("dbs/db/colls/c"));
     CHECK(container != NULL);
     return container;
 }
@@ -269,7 +269,7 @@ TEST(a_read_sends_one_range_s_token_once_the_ranges_are_known)
 {
     aiocosmos_client *client = open_service(serve);
     service.ranges = RANGES(RID, RANGE("0", "", "FF", "[\"9\"]"));
-    CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aioc_memory_str("9:-1#4")), 0);
+    CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aioc_mem_str("9:-1#4")), 0);
     CHECK_INT(ask_for(client, AIOCOSMOS_READ_ITEM), 0);
     CHECK(strstr(service.head, "x-ms-session-token: 9:-1#4\r\n"));
     learn(client);
@@ -387,7 +387,7 @@ TEST(a_made_up_cookie_stops_one_read_and_no_more)
         CHECK_INT(ask_for(client, AIOCOSMOS_CREATE_ITEM), 0);
         if (i % 2) CHECK_INT(ask_for(client, AIOCOSMOS_READ_ITEM), 0);
         if (i % 2) learn(client);
-        CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aioc_memory_str(made_up[i / 2])), 0);
+        CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aioc_mem_str(made_up[i / 2])), 0);
         CHECK_INT(ask(client, of_kind(AIOCOSMOS_READ_ITEM), &got), 404);
         CHECK_INT(got.sub_status, 1002);
         CHECK(got.attempts > 5);
@@ -417,7 +417,7 @@ TEST(a_made_up_cookie_takes_no_other_range_s_claim_along)
     at = strstr(service.head, "x-ms-session-token: ");
     CHECK(at && at[21] == ':' && (at[20] == '0' || at[20] == '1'));
     snprintf(claims, sizeof claims, "%c:-1#9223372036854775807,%c:-1#9", at[20], '0' + '1' - at[20]);
-    CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aioc_memory_str(claims)), 0);
+    CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aioc_mem_str(claims)), 0);
     CHECK_INT(ask_for(client, AIOCOSMOS_READ_ITEM), 404);
     CHECK_TEXT(aiocosmos_session_get(client, NULL, "c").ptr, aiocosmos_session_get(client, NULL, "c").len,
                claims[0] == '0' ? "0:-1#5,1:-1#9" : "0:-1#9,1:-1#5");
@@ -429,7 +429,7 @@ TEST(a_made_up_range_is_forgotten_once_the_ranges_are_known)
 {
     aiocosmos_client *client = open_service(serve_claims);
     answer got;
-    CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aioc_memory_str("7:-1#9223372036854775807")), 0);
+    CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aioc_mem_str("7:-1#9223372036854775807")), 0);
     CHECK_INT(ask(client, of_kind(AIOCOSMOS_READ_ITEM), &got), 0);
     CHECK_INT(got.attempts, 2);
     CHECK(!strstr(service.head, "x-ms-session-token"));

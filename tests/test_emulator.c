@@ -228,21 +228,21 @@ TEST(signatures)
     CHECK_INT(call("GET", "/dbs/D", "authorization: type%3Dmaster%26ver%3D1.0%26sig%3Dabc\r\n", NULL), 401);
     CHECK(says("Server used the following payload to sign: 'get\\\\ndbs\\\\ndbs/D\\\\nsat, 21 nov 2026 "
                "02:31:44 gmt\\\\n\\\\n'"));
-    value = aioc_auth_sign(&w.signer, "POST", "dbs", aioc_memory_str("dbs/D"), w.now_ms / 1000);
+    value = aioc_auth_sign(&w.signer, "POST", "dbs", aioc_mem_str("dbs/D"), w.now_ms / 1000);
     CHECK_INT(call("GET", "/dbs/D", f("authorization: %.*s\r\n", (int)value.len, value.ptr), NULL), 401);
     /* .NET encodes in lower case; others not at all. */
-    value = aioc_auth_sign(&w.signer, "GET", "dbs", aioc_memory_str("dbs/D"), w.now_ms / 1000);
+    value = aioc_auth_sign(&w.signer, "GET", "dbs", aioc_mem_str("dbs/D"), w.now_ms / 1000);
     for (i = 0; i < value.len; i++)
         text[i] = i > 0 && (value.ptr[i - 1] == '%' || (i > 1 && value.ptr[i - 2] == '%'))
-            ? aioc_memory_lower(value.ptr[i]) : value.ptr[i];
+            ? aioc_mem_lower(value.ptr[i]) : value.ptr[i];
     CHECK_INT(call("GET", "/dbs/D", f("authorization: %.*s\r\n", (int)value.len, text), NULL), 200);
     /* By RID: only that is signed, in lower case (1.2). */
     rid = property("_rid");
-    for (i = 0; rid[i]; i++) lower[i] = aioc_memory_lower(rid[i]);
+    for (i = 0; rid[i]; i++) lower[i] = aioc_mem_lower(rid[i]);
     lower[i] = 0;
-    value = aioc_auth_sign(&w.signer, "GET", "dbs", aioc_memory_str(lower), w.now_ms / 1000);
+    value = aioc_auth_sign(&w.signer, "GET", "dbs", aioc_mem_str(lower), w.now_ms / 1000);
     CHECK_INT(call("GET", f("/dbs/%s", rid), f("authorization: %.*s\r\n", (int)value.len, value.ptr), NULL), 200);
-    value = aioc_auth_sign(&w.signer, "GET", "dbs", aioc_memory_str("d"), w.now_ms / 1000);
+    value = aioc_auth_sign(&w.signer, "GET", "dbs", aioc_mem_str("d"), w.now_ms / 1000);
     CHECK_INT(call("GET", "/dbs/D", f("authorization: %.*s\r\n", (int)value.len, value.ptr), NULL), 401);
     close_world();
 }
@@ -253,7 +253,7 @@ TEST(dates_may_be_15_minutes_off)
     size_t i;
     open_world(1);
     for (i = 0; i < 5; i++) {
-        aioc_memory_buffer request;
+        aioc_mem_buffer request;
         memset(&request, 0, sizeof request);
         put_request(&request, "GET", "/dbs", NULL, NULL);  /* signed now */
         w.now_ms = START_MS + off[i] * 1000;
@@ -269,12 +269,12 @@ TEST(required_headers)
     static const char bad_date[] = "GET /dbs HTTP/1.1\r\nauthorization: type%3Dmaster%26ver%3D1.0%26sig%3Dx\r\n"
                                    "x-ms-date: today\r\n\r\n";
     static const char no_date[] = "GET /dbs HTTP/1.1\r\nauthorization: type%3Dmaster%26ver%3D1.0%26sig%3Dx\r\n\r\n";
-    aioc_memory_buffer request;
+    aioc_mem_buffer request;
     open_world(1);
     memset(&request, 0, sizeof request);
-    aioc_memory_append_str(&w.memory, &request, bad_date);
+    aioc_mem_append_str(&w.memory, &request, bad_date);
     CHECK_INT(exchange(&request), 401);
-    aioc_memory_append_str(&w.memory, &request, no_date);
+    aioc_mem_append_str(&w.memory, &request, no_date);
     CHECK_INT(exchange(&request), 401);
     put_request(&request, "GET", "/dbs", NULL, NULL);
     memcpy(strstr(request.data, "x-ms-version"), "x-ms-absent_", 12);
@@ -314,7 +314,7 @@ TEST(accounts_with_partition_merge_refuse_who_cannot_follow)
 static const char *token_line(void)
 {
     static char line[1200], encoded[1100];
-    aiocosmos_str token = aioc_memory_str(property("_token"));
+    aiocosmos_str token = aioc_mem_str(property("_token"));
     size_t len = aioc_auth_percent_encode(token, encoded);
     snprintf(line, sizeof line, "authorization: %.*s\r\n", (int)len, encoded);
     return line;
@@ -1120,13 +1120,13 @@ TEST(faults_in_place_of_an_answer)
 /* Sends a read of /dbs on a fresh connection; what comes out, how much, and how the connection stands. */
 static const char *raw_read(size_t *len, emu_conn_state *state)
 {
-    aioc_memory_buffer request;
+    aioc_mem_buffer request;
     memset(&request, 0, sizeof request);
     emu_conn_close(w.conn);
     w.conn = emu_conn_open(w.core);
     put_request(&request, "GET", "/dbs", NULL, NULL);
     emu_conn_feed(w.conn, request.data, request.len);
-    aioc_memory_buffer_free(&w.memory, &request);
+    aioc_mem_buffer_free(&w.memory, &request);
     *state = emu_conn_state_of(w.conn);
     return emu_conn_output(w.conn, len);
 }
@@ -1253,7 +1253,7 @@ TEST(faults_over_http_and_mistakes_in_them)
 /* Three requests in one stream, whole, in two pieces cut at every byte, and byte by byte: always the same answers. */
 TEST(requests_cut_anywhere)
 {
-    aioc_memory_buffer stream, whole;
+    aioc_mem_buffer stream, whole;
     const char *out;
     size_t len, cut, i;
     open_world(2);
@@ -1264,14 +1264,14 @@ TEST(requests_cut_anywhere)
                 NULL);
     put_request(&stream, "POST", DOCS, QUERY PK("[\"a\"]") "x-ms-activity-id: 11111111-2222-3333-4444-555555555555\r\n",
                 "{\"query\":\"SELECT VALUE c.n FROM c\"}");
-    aioc_memory_append_str(&w.memory, &stream, "\r\n");    /* an empty line too many */
+    aioc_mem_append_str(&w.memory, &stream, "\r\n");       /* an empty line too many */
     put_request(&stream, "POST", DOCS, QUERY PK("[\"a\"]") "x-ms-activity-id: 11111111-2222-3333-4444-555555555555\r\n"
                 "Transfer-Encoding: chunked\r\n", NULL);
-    aioc_memory_append_str(&w.memory, &stream, "5;x=y\r\n{\"que\r\n1e\r\nry\":\"SELECT "
-                           "VALUE c.n FROM c\"}\r\n0\r\ntrailer: x\r\n\r\n");
+    aioc_mem_append_str(&w.memory, &stream, "5;x=y\r\n{\"que\r\n1e\r\nry\":\"SELECT "
+                        "VALUE c.n FROM c\"}\r\n0\r\ntrailer: x\r\n\r\n");
     emu_conn_feed(w.conn, stream.data, stream.len);
     out = emu_conn_output(w.conn, &len);
-    aioc_memory_append(&w.memory, &whole, out, len);
+    aioc_mem_append(&w.memory, &whole, out, len);
     emu_conn_sent(w.conn, len);
     CHECK_INT(strncmp(whole.data, "HTTP/1.1 200", 12), 0);
     for (i = 0, cut = 0; cut < 3; cut++) {
@@ -1292,8 +1292,8 @@ TEST(requests_cut_anywhere)
         CHECK_MEM(out, whole.data, len);
         emu_conn_close(conn);
     }
-    aioc_memory_buffer_free(&w.memory, &stream);
-    aioc_memory_buffer_free(&w.memory, &whole);
+    aioc_mem_buffer_free(&w.memory, &stream);
+    aioc_mem_buffer_free(&w.memory, &whole);
     close_world();
 }
 
@@ -1367,7 +1367,7 @@ TEST(http_rules)
 /* Requests wait while answers do: neither side grows for ever. */
 TEST(a_client_that_does_not_read)
 {
-    aioc_memory_buffer request;
+    aioc_mem_buffer request;
     size_t len, i;
     open_world(1);
     fill(40, 1);
@@ -1384,7 +1384,7 @@ TEST(a_client_that_does_not_read)
     CHECK(!emu_conn_full(w.conn));
     CHECK_INT(emu_conn_state_of(w.conn), EMU_CONN_OPEN);
     CHECK(emu_core_requests(w.core) >= i);
-    aioc_memory_buffer_free(&w.memory, &request);
+    aioc_mem_buffer_free(&w.memory, &request);
     close_world();
 }
 
@@ -1489,14 +1489,14 @@ TEST(mutated_requests)
     CHECK_INT(call("POST", "/dbs/D/users", NULL, "{\"id\":\"u\"}"), 201);
     for (round = 0; round < 6000; round++) {
         const char *const *seed = seeds[roll(sizeof seeds / sizeof *seeds)];
-        aioc_memory_buffer request;
+        aioc_mem_buffer request;
         emu_conn *conn = emu_conn_open(w.core);
         size_t len, at = 0, size;
         char *bytes;
         memset(&request, 0, sizeof request);
         put_request(&request, seed[0], seed[1], seed[2], seed[3]);
         if (seed[2] && strstr(seed[2], "chunked"))
-            aioc_memory_append_str(&w.memory, &request, "18\r\n{\"id\":\"chunk\",\"pk\":\"a\"}\r\n0\r\n\r\n");
+            aioc_mem_append_str(&w.memory, &request, "18\r\n{\"id\":\"chunk\",\"pk\":\"a\"}\r\n0\r\n\r\n");
         bytes = (char *)malloc(2 * request.len);
         memcpy(bytes, request.data, request.len);
         len = mutate(bytes, request.len, 2 * request.len);
@@ -1510,7 +1510,7 @@ TEST(mutated_requests)
         if (size) emu_conn_sent(conn, size);
         emu_conn_close(conn);
         free(bytes);
-        aioc_memory_buffer_free(&w.memory, &request);
+        aioc_mem_buffer_free(&w.memory, &request);
         if (round % 500 == 0) emu_core_clear_faults(w.core);
     }
     emu_core_clear_faults(w.core);
@@ -1562,14 +1562,14 @@ TEST(every_allocation_may_fail)
             w.now_ms = START_MS;
             w.fail_all = all;
             w.fail_at = n;
-            aioc_memory_init(&w.memory, NULL, SIZE_MAX);
-            aioc_auth_signer_set_key(&w.signer, aioc_memory_str(AIOCOSMOS_EMULATOR_KEY), &error_at);
+            aioc_mem_init(&w.memory, NULL, SIZE_MAX);
+            aioc_auth_signer_set_key(&w.signer, aioc_mem_str(AIOCOSMOS_EMULATOR_KEY), &error_at);
             w.core = emu_core_open(&options, NULL);
             if (w.core) {
                 work();
                 emu_core_close(w.core);
             }
-            aioc_memory_close(&w.memory);
+            aioc_mem_close(&w.memory);
             CHECK_INT(w.allocated, 0);
             if (w.calls > calls) calls = w.calls;
         }

@@ -12,10 +12,10 @@ static const char *result(int index, const char *name)
     static char room[8][1024];
     static int next;
     char *out = room[next++ % 8];
-    aioc_memory memory;
+    aioc_mem memory;
     aiocosmos_json_doc doc;
     aiocosmos_json value;
-    aioc_memory_init(&memory, NULL, (size_t)1 << 20);
+    aioc_mem_init(&memory, NULL, (size_t)1 << 20);
     aioc_json_open(&doc, &memory);
     *out = 0;
     if (aioc_json_parse(&doc, got.body.ptr, got.body.len) == 0) {

@@ -33,23 +33,23 @@ static void text_puts(text *to, const char *string)
 /* A JSON string. */
 static void text_quote(text *to, aiocosmos_str string)
 {
-    aioc_memory memory;
-    aioc_memory_buffer buffer = {NULL, 0, 0};
-    aioc_memory_init(&memory, NULL, SIZE_MAX);
+    aioc_mem memory;
+    aioc_mem_buffer buffer = {NULL, 0, 0};
+    aioc_mem_init(&memory, NULL, SIZE_MAX);
     if (!aioc_json_append_string(&memory, &buffer, string.ptr, string.len, false)) abort();
     text_add(to, buffer.data, buffer.len);
-    aioc_memory_buffer_free(&memory, &buffer);
-    aioc_memory_close(&memory);
+    aioc_mem_buffer_free(&memory, &buffer);
+    aioc_mem_close(&memory);
 }
 
 /*--- JSON ---------------------------------------------------------------------------*/
 
-typedef struct json_text { aioc_memory memory; aiocosmos_json_doc doc; aiocosmos_json root; } json_text;
+typedef struct json_text { aioc_mem memory; aiocosmos_json_doc doc; aiocosmos_json root; } json_text;
 
 static bool json_open(json_text *json, const char *bytes, size_t len)
 {
     bool parsed;
-    aioc_memory_init(&json->memory, NULL, SIZE_MAX);
+    aioc_mem_init(&json->memory, NULL, SIZE_MAX);
     aioc_json_open(&json->doc, &json->memory);
     parsed = aioc_json_parse(&json->doc, bytes, len) == 0;
     json->root = aioc_json_root(&json->doc);
@@ -59,7 +59,7 @@ static bool json_open(json_text *json, const char *bytes, size_t len)
 static void json_close(json_text *json)
 {
     aioc_json_close(&json->doc);
-    aioc_memory_close(&json->memory);
+    aioc_mem_close(&json->memory);
 }
 
 static aiocosmos_json field(aiocosmos_json object, const char *name)
@@ -134,7 +134,7 @@ static void make_plan(text *out, aiocosmos_str sql, const char *parameters, keye
     emu_sql_error error;
     emu_sql_key key;
     emu_sql_query *query;
-    aiocosmos_str list = aioc_memory_str(features ? features : "");
+    aiocosmos_str list = aioc_mem_str(features ? features : "");
     if (!features) list.ptr = NULL;
     key.paths = by->path;
     key.path_count = by->def.path_count;
@@ -236,7 +236,7 @@ TEST(plans_are_those_of_the_service)
             sql.len = aioc_json_get_str(query, room, sizeof room);
         } else {
             CHECK(elsewhere < sizeof asked_elsewhere / sizeof *asked_elsewhere);
-            sql = aioc_memory_str(asked_elsewhere[elsewhere++]);
+            sql = aioc_mem_str(asked_elsewhere[elsewhere++]);
         }
         if (!check_vector(vector, sql, &got)) wrong++;
     }
@@ -258,7 +258,7 @@ static void check_plan(const plan_case *one, const char *parameters, keyed *by, 
     json_text json;
     aiocosmos_json got;
     bool right = false;
-    make_plan(&out, aioc_memory_str(one->sql), parameters, by, features);
+    make_plan(&out, aioc_mem_str(one->sql), parameters, by, features);
     if (one->answer[0] == '!') {
         right = out.at[0] == '!' && strstr(out.at, one->answer + 1);
     } else if (json_open(&json, out.at, out.len)) {
@@ -411,7 +411,7 @@ static void check_holds(const char *sql, const char *parameters, const char *fea
     keyed by;
     bool holds;
     key_by(&by, AIOC_PROTOCOL_HASH, 2, "/pk");
-    make_plan(&out, aioc_memory_str(sql), parameters, &by, features);
+    make_plan(&out, aioc_mem_str(sql), parameters, &by, features);
     holds = part[0] == '!' ? out.at[0] == '!' && strstr(out.at, part + 1) : out.at[0] == '{' && strstr(out.at, part);
     if (!holds) printf("  %s\n  gives %s\n  without %s\n", sql, out.at, part);
     free(out.at);
@@ -497,7 +497,7 @@ static void check_ranges(const char *where, keyed *by, int points, int parts)
     bool sorted = true;
     text_puts(&sql, "SELECT * FROM c WHERE ");
     text_puts(&sql, where);
-    make_plan(&out, aioc_memory_str(sql.at), "[{\"name\":\"@a\",\"value\":\"x\"}]", by, NULL);
+    make_plan(&out, aioc_mem_str(sql.at), "[{\"name\":\"@a\",\"value\":\"x\"}]", by, NULL);
     CHECK(json_open(&json, out.at, out.len));
     memset(&range, 0, sizeof range);
     while (aioc_json_next(field(json.root, "queryRanges"), NULL, &range)) {
@@ -597,7 +597,7 @@ static void check_print(const char *sql, const char *wanted)
         text *out = i ? &twice : &once;
         body.len = 0;
         text_puts(&body, "{\"parameters\":[{\"name\":\"@p\",\"value\":[1]}],\"query\":");
-        text_quote(&body, aioc_memory_str(once.at));
+        text_quote(&body, aioc_mem_str(once.at));
         text_puts(&body, "}");
         query = emu_sql_prepare(body.at, body.len, 0, &error);
         if (!query) printf("  %s: %s\n", once.at, error.message);
@@ -702,7 +702,7 @@ static bool is_sound(const text *sql)
     text body = {NULL, 0, 0}, once = {NULL, 0, 0}, twice = {NULL, 0, 0}, plan = {NULL, 0, 0};
     emu_sql_error error;
     emu_sql_query *query;
-    aiocosmos_str source = aioc_memory_str(sql->at);
+    aiocosmos_str source = aioc_mem_str(sql->at);
     json_text json;
     keyed by;
     bool sound = true;
@@ -719,11 +719,11 @@ static bool is_sound(const text *sql)
         if (!query && turn == 0) break;                    /* no query: nothing to print */
         sound = query && emu_sql_print(query, text_add, out, &error);
         emu_sql_free(query);
-        source = aioc_memory_str(once.at ? once.at : "");
+        source = aioc_mem_str(once.at ? once.at : "");
     }
     if (sound && twice.at) sound = strcmp(once.at, twice.at) == 0;
     key_by(&by, AIOC_PROTOCOL_MULTI_HASH, 2, "/pk /a");
-    make_plan(&plan, aioc_memory_str(sql->at), parameters, &by, NULL);
+    make_plan(&plan, aioc_mem_str(sql->at), parameters, &by, NULL);
     sound = sound && json_open(&json, plan.at + (plan.at[0] == '!'), plan.len - (plan.at[0] == '!'));
     if (sound) json_close(&json);
     free(body.at);

@@ -184,7 +184,7 @@ static void check_indexes(const char *lines, const char *sql, const char *wanted
         }
         text[n] = 0;
     } else {
-        CHECK(aioc_text_base64_decode(aioc_memory_str(value), decoded, sizeof decoded, &len, &error_at));
+        CHECK(aioc_text_base64_decode(aioc_mem_str(value), decoded, sizeof decoded, &len, &error_at));
         snprintf(text, sizeof text, "%.*s", (int)len, (const char *)decoded);
     }
     if (!strstr(text, wanted)) printf("  %s\n  gives %s\n", sql, text);

@@ -9,7 +9,7 @@
 enum { ITEMS = 64 };
 
 static struct world {
-    aioc_memory memory;
+    aioc_mem memory;
     aioc_platform_reactor reactor;
     aioc_op_engine engine;
     aioc_feeds feeds;
@@ -37,7 +37,7 @@ static void open_world(uint32_t concurrency, uint32_t in_flight)
     aiocosmos_allocator none = {NULL, NULL};
     uint32_t i;
     memset(&world, 0, sizeof world);
-    aioc_memory_init(&world.memory, &none, 1u << 20);
+    aioc_mem_init(&world.memory, &none, 1u << 20);
     world.reactor.now_us = 1000000;
     world.engine.memory = &world.memory;
     world.engine.reactor = &world.reactor;
@@ -172,17 +172,17 @@ TEST(where_a_query_goes_on_is_kept_when_memory_runs_out)
     open_world(1, 0);
     memset(&query, 0, sizeof query);
     query.feeds = &world.feeds;
-    CHECK(aioc_feeds_advance(&query, aioc_memory_str("page-2")));
+    CHECK(aioc_feeds_advance(&query, aioc_mem_str("page-2")));
     memset(longer, 'x', sizeof longer);
     world.memory.max = world.memory.used;
     CHECK(!aioc_feeds_advance(&query, aioc_text_view(longer, sizeof longer)));
     CHECK_TEXT(query.continuation.data, query.continuation.len, "page-2");
     CHECK(!query.ended);
-    CHECK(aioc_feeds_advance(&query, aioc_memory_str("")));
+    CHECK(aioc_feeds_advance(&query, aioc_mem_str("")));
     CHECK(query.ended);
-    aioc_memory_buffer_free(&world.memory, &query.continuation);
-    aioc_memory_buffer_free(&world.memory, &query.continuation_out);
-    aioc_memory_close(&world.memory);
+    aioc_mem_buffer_free(&world.memory, &query.continuation);
+    aioc_mem_buffer_free(&world.memory, &query.continuation_out);
+    aioc_mem_close(&world.memory);
 }
 
 TEST(without_memory_nothing_is_pulled_while_others_may_give_some_back)

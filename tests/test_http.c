@@ -12,7 +12,7 @@ static const aiocosmos_str wanted_names[] = {
 };
 static const aioc_http_names names = { wanted_names, 5 };
 
-static aioc_memory memory;
+static aioc_mem memory;
 
 /* Fails as many times in a row, so that nobody gets through by asking again for less. */
 #define FAILURES 3
@@ -54,7 +54,7 @@ static void copy_answer(aioc_http_parser *parser, answer *out)
     size_t size;
     out->error = parser->error_status;
     if (out->state == AIOC_HTTP_FAILED) CHECK(why && out->error < 0);
-    if (why) aioc_memory_print(out->why, sizeof out->why, "%s", why);
+    if (why) aioc_mem_print(out->why, sizeof out->why, "%s", why);
     if (out->state != AIOC_HTTP_DONE) return;
     CHECK_INT(out->error, 0);
     out->status = response->status;
@@ -69,13 +69,13 @@ static void copy_answer(aioc_http_parser *parser, answer *out)
     out->lent = !aioc_http_take_body(parser, &taken, &size);
     if (!out->lent) {
         CHECK(size >= response->body.len && taken == response->body.ptr);
-        aioc_memory_free(parser->memory, taken, size);
+        aioc_mem_free(parser->memory, taken, size);
     }
 }
 
 /* Feeds text[0..cut) in pieces of `step` bytes and the rest in one. The piece that completes the answer lives until it
  * is copied, all others are freed at once. finish: the connection ends after it. */
-static void feed(aioc_memory *m, const char *text, size_t len, size_t cut, size_t step, bool finish, answer *out)
+static void feed(aioc_mem *m, const char *text, size_t len, size_t cut, size_t step, bool finish, answer *out)
 {
     aioc_http_parser parser;
     size_t at = 0;
@@ -130,7 +130,7 @@ static void feed_all_ways(const char *text, size_t len, answer *out)
 {
     static answer cut;
     size_t i;
-    aioc_memory_init(&memory, NULL, 1 << 20);
+    aioc_mem_init(&memory, NULL, 1 << 20);
     feed(&memory, text, len, 0, 0, true, out);
     feed(&memory, text, len, len, 1, true, &cut);
     same_answer(text, 1, &cut, out);
@@ -138,7 +138,7 @@ static void feed_all_ways(const char *text, size_t len, answer *out)
         feed(&memory, text, len, i, i, true, &cut);
         same_answer(text, i, &cut, out);
     }
-    aioc_memory_close(&memory);
+    aioc_mem_close(&memory);
     CHECK_INT(memory.used, 0);
 }
 
@@ -395,7 +395,7 @@ TEST(http_limits_the_number_of_lines)
     static char text[8192];
     aioc_http_parser parser;
     size_t len, used, lines;
-    aioc_memory_init(&memory, NULL, 1 << 20);
+    aioc_mem_init(&memory, NULL, 1 << 20);
     for (lines = 255; lines <= 256; lines++) {
         len = compose(text, OK_HEAD, "a: b\r\n", lines, "Content-Length: 0\r\n\r\n");
         aioc_http_open(&parser, &memory, &names, 32768, 100);
@@ -403,7 +403,7 @@ TEST(http_limits_the_number_of_lines)
         CHECK_INT(aioc_http_feed(&parser, text, len, &used), lines == 255 ? AIOC_HTTP_DONE : AIOC_HTTP_FAILED);
         aioc_http_reset(&parser);
     }
-    aioc_memory_close(&memory);
+    aioc_mem_close(&memory);
 }
 
 /*--- Memory -------------------------------------------------------------------*/
@@ -416,7 +416,7 @@ TEST(http_answer_in_one_piece_needs_no_memory)
     };
     aioc_http_parser parser;
     size_t used, i;
-    aioc_memory_init(&memory, NULL, 1 << 20);
+    aioc_mem_init(&memory, NULL, 1 << 20);
     aioc_http_open(&parser, &memory, &names, HEAD_MAX, BODY_MAX);
     for (i = 0; i < 3; i++) {
         aioc_http_start(&parser, false);
@@ -441,18 +441,18 @@ TEST(http_pauses_without_memory_and_goes_on)
         const char *text = goods[i].text;
         size_t len = strlen(text);
         left = -1;
-        aioc_memory_init(&memory, &allocator, 1 << 20);
+        aioc_mem_init(&memory, &allocator, 1 << 20);
         feed(&memory, text, len, 0, 0, true, &whole);
-        aioc_memory_close(&memory);
+        aioc_mem_close(&memory);
         for (cut = 1; cut < len; cut += 3) {
             for (fail = 0; fail < 4; fail++) {
                 left = fail + FAILURES - 1;
-                aioc_memory_init(&memory, &allocator, 1 << 20);
+                aioc_mem_init(&memory, &allocator, 1 << 20);
                 memory.kept_max = 0;                     /* no second try with what is kept */
                 feed(&memory, text, len, cut, cut % 2 ? 7 : cut, true, &paused);
                 same_answer(text, cut, &paused, &whole);
                 pauses += paused.pauses;
-                aioc_memory_close(&memory);
+                aioc_mem_close(&memory);
                 CHECK_INT(memory.used, 0);
             }
         }
@@ -466,7 +466,7 @@ TEST(http_collects_a_long_body_in_place)
     aioc_http_parser parser;
     size_t len = compose(text, OK_HEAD "ETag: e\r\nContent-Length: 3000\r\n\r\n", "a", 3000, ""), at, used, room, size;
     char *where, *taken;
-    aioc_memory_init(&memory, NULL, 1 << 20);
+    aioc_mem_init(&memory, NULL, 1 << 20);
     aioc_http_open(&parser, &memory, &names, HEAD_MAX, 3000);
     aioc_http_start(&parser, false);
     CHECK_INT(aioc_http_room(&parser, &where), 0);
@@ -488,8 +488,8 @@ TEST(http_collects_a_long_body_in_place)
     CHECK(taken == parser.response.body.ptr && size >= 3000);
     CHECK(!aioc_http_take_body(&parser, &taken, &size));
     aioc_http_reset(&parser);
-    aioc_memory_free(&memory, taken, size);
-    aioc_memory_close(&memory);
+    aioc_mem_free(&memory, taken, size);
+    aioc_mem_close(&memory);
     CHECK_INT(memory.used, 0);
 }
 
@@ -499,7 +499,7 @@ TEST(http_drained_answer_is_counted_not_kept)
     aioc_http_parser parser;
     size_t len, used, size, i;
     char *taken;
-    aioc_memory_init(&memory, NULL, 1 << 20);
+    aioc_mem_init(&memory, NULL, 1 << 20);
     aioc_http_open(&parser, &memory, &names, HEAD_MAX, 3000);
     for (i = 0; i < 2; i++) {
         len = i == 0 ? compose(text, OK_HEAD "Content-Length: 1000\r\n\r\n", "a", 1000, "tail")
@@ -515,7 +515,7 @@ TEST(http_drained_answer_is_counted_not_kept)
         CHECK(!aioc_http_take_body(&parser, &taken, &size));
     }
     aioc_http_reset(&parser);
-    aioc_memory_close(&memory);
+    aioc_mem_close(&memory);
     CHECK_INT(memory.used, 0);
 }
 
@@ -523,7 +523,7 @@ TEST(http_parser_serves_one_answer_after_another)
 {
     aioc_http_parser parser;
     size_t used, i, at;
-    aioc_memory_init(&memory, NULL, 1 << 20);
+    aioc_mem_init(&memory, NULL, 1 << 20);
     aioc_http_open(&parser, &memory, &names, HEAD_MAX, BODY_MAX);
     for (i = 0; i < 200; i++) {
         const good *g = &goods[i % (sizeof goods / sizeof goods[0])];
@@ -538,7 +538,7 @@ TEST(http_parser_serves_one_answer_after_another)
         CHECK_TEXT(parser.response.wanted[0].ptr, parser.response.wanted[0].len, g->etag);
     }
     aioc_http_reset(&parser);
-    aioc_memory_close(&memory);
+    aioc_mem_close(&memory);
     CHECK_INT(memory.used, 0);
 }
 
@@ -546,7 +546,7 @@ TEST(http_parser_stays_done_or_failed)
 {
     aioc_http_parser parser;
     size_t used;
-    aioc_memory_init(&memory, NULL, 1 << 20);
+    aioc_mem_init(&memory, NULL, 1 << 20);
     aioc_http_open(&parser, &memory, &names, HEAD_MAX, BODY_MAX);
     aioc_http_start(&parser, false);
     CHECK_INT(aioc_http_feed(&parser, goods[0].text, strlen(goods[0].text), &used), AIOC_HTTP_DONE);
@@ -566,7 +566,7 @@ TEST(http_no_body_after_head_request)
     const char *text = OK_HEAD "Content-Length: 10\r\n\r\n";
     aioc_http_parser parser;
     size_t used;
-    aioc_memory_init(&memory, NULL, 1 << 20);
+    aioc_mem_init(&memory, NULL, 1 << 20);
     aioc_http_open(&parser, &memory, &names, HEAD_MAX, BODY_MAX);
     aioc_http_start(&parser, true);
     CHECK_INT(aioc_http_feed(&parser, text, strlen(text), &used), AIOC_HTTP_DONE);
@@ -577,7 +577,7 @@ TEST(http_finds_any_header)
 {
     const char *text = "HTTP/1.1 200 OK\r\nDate:x\r\nX-Long-Name:  a b \t\r\nEmpty:\nlsn: 12\r\nLSN: 13\r\n\r\n";
     aiocosmos_str head, value;
-    head = aioc_memory_str(text);
+    head = aioc_mem_str(text);
     value = aioc_http_header(head, "x-long-NAME");
     CHECK_TEXT(value.ptr, value.len, "a b");
     value = aioc_http_header(head, "lsn");
@@ -588,7 +588,7 @@ TEST(http_finds_any_header)
     CHECK(aioc_http_header(head, "b").ptr == NULL);
     head.len = 0;
     CHECK(aioc_http_header(head, "date").ptr == NULL);
-    CHECK(aioc_http_header(aioc_memory_str(NULL), "date").ptr == NULL);
+    CHECK(aioc_http_header(aioc_mem_str(NULL), "date").ptr == NULL);
 }
 
 TEST(http_wants_twenty_four_headers)
@@ -599,18 +599,18 @@ TEST(http_wants_twenty_four_headers)
     aioc_http_parser parser;
     size_t used, i, at = compose(text, OK_HEAD, "", 0, "");
     for (i = 0; i < AIOC_HTTP_WANTED_MAX; i++) {
-        aioc_memory_print(storage[i], sizeof storage[i], "x-ms-documentdb-%u", (unsigned)i);
-        list[i] = aioc_memory_str(storage[i]);
-        at += aioc_memory_print(text + at, sizeof text - at, "X-MS-DocumentDB-%u: v%u\r\n", (unsigned)i, (unsigned)i);
+        aioc_mem_print(storage[i], sizeof storage[i], "x-ms-documentdb-%u", (unsigned)i);
+        list[i] = aioc_mem_str(storage[i]);
+        at += aioc_mem_print(text + at, sizeof text - at, "X-MS-DocumentDB-%u: v%u\r\n", (unsigned)i, (unsigned)i);
     }
-    at += aioc_memory_print(text + at, sizeof text - at, "Content-Length: 0\r\nConnection: close\r\n\r\n");
-    aioc_memory_init(&memory, NULL, 1 << 20);
+    at += aioc_mem_print(text + at, sizeof text - at, "Content-Length: 0\r\nConnection: close\r\n\r\n");
+    aioc_mem_init(&memory, NULL, 1 << 20);
     aioc_http_open(&parser, &memory, &many, 4096, BODY_MAX);
     aioc_http_start(&parser, false);
     CHECK_INT(aioc_http_feed(&parser, text, at, &used), AIOC_HTTP_DONE);
     for (i = 0; i < AIOC_HTTP_WANTED_MAX; i++) {
         char value[8];
-        aioc_memory_print(value, sizeof value, "v%u", (unsigned)i);
+        aioc_mem_print(value, sizeof value, "v%u", (unsigned)i);
         CHECK_TEXT(parser.response.wanted[i].ptr, parser.response.wanted[i].len, value);
     }
     CHECK(!parser.response.keep_alive);
@@ -667,7 +667,7 @@ TEST(http_mutated_answers_do_not_depend_on_the_cuts)
     static answer whole, cut;
     static char text[2048];
     int round;
-    aioc_memory_init(&memory, NULL, 1 << 20);
+    aioc_mem_init(&memory, NULL, 1 << 20);
     for (round = 0; round < 40000; round++) {
         const size_t first = sizeof goods / sizeof goods[0], all = first + sizeof bads / sizeof bads[0];
         size_t which = dice(all);
@@ -689,6 +689,6 @@ TEST(http_mutated_answers_do_not_depend_on_the_cuts)
         feed(&memory, text, len, dice(len + 1), 1 + dice(40), true, &cut);
         same_answer(text, 2, &cut, &whole);
     }
-    aioc_memory_close(&memory);
+    aioc_mem_close(&memory);
     CHECK_INT(memory.used, 0);
 }

@@ -34,18 +34,18 @@ static char *exact_copy(const char *text, size_t len)
     return copy;
 }
 
-typedef struct reader { aioc_memory memory; aiocosmos_json_doc doc; } reader;
+typedef struct reader { aioc_mem memory; aiocosmos_json_doc doc; } reader;
 
 static void reader_open(reader *r)
 {
-    aioc_memory_init(&r->memory, NULL, (size_t)1 << 30);
+    aioc_mem_init(&r->memory, NULL, (size_t)1 << 30);
     aioc_json_open(&r->doc, &r->memory);
 }
 
 static void reader_close(reader *r)
 {
     aioc_json_close(&r->doc);
-    aioc_memory_close(&r->memory);
+    aioc_mem_close(&r->memory);
     CHECK_INT(r->memory.used, 0);
 }
 
@@ -1198,7 +1198,7 @@ TEST(json_the_nth_allocation_fails)
         int result;
         h.refuse_at = n;
         allocator.user_data = &h;
-        aioc_memory_init(&r.memory, &allocator, (size_t)1 << 30);
+        aioc_mem_init(&r.memory, &allocator, (size_t)1 << 30);
         aioc_json_open(&r.doc, &r.memory);
         result = aioc_json_parse(&r.doc, text, len);
         if (h.calls >= n) {
@@ -1251,14 +1251,14 @@ TEST(json_strings_are_escaped)
         {"a long text with one\nescape and \xc3\xa9", 34, "\"a long text with one\\nescape and \xc3\xa9\"", "\"a long "
          "text with one\\nescape and \\u00e9\""},
     };
-    aioc_memory memory;
-    aioc_memory_buffer buffer = {NULL, 0, 0};
+    aioc_mem memory;
+    aioc_mem_buffer buffer = {NULL, 0, 0};
     size_t i;
-    aioc_memory_init(&memory, NULL, (size_t)1 << 20);
+    aioc_mem_init(&memory, NULL, (size_t)1 << 20);
     for (i = 0; i < COUNT(cases); i++) {
         char *copy = exact_copy(cases[i].text, cases[i].len);
         buffer.len = 0;
-        CHECK(aioc_memory_append_str(&memory, &buffer, "x="));
+        CHECK(aioc_mem_append_str(&memory, &buffer, "x="));
         CHECK(aioc_json_append_string(&memory, &buffer, copy, cases[i].len, false));
         CHECK_TEXT(buffer.data + 2, buffer.len - 2, cases[i].json);
         buffer.len = 2;
@@ -1274,8 +1274,8 @@ TEST(json_strings_are_escaped)
     CHECK(!aioc_json_append_string(&memory, &buffer, "good, then bad \xc3", 16, true));
     CHECK(!aioc_json_append_string(&memory, &buffer, "\xed\xa0\x80", 3, false));
     CHECK_INT(buffer.len, 2);                          /* as it was */
-    aioc_memory_buffer_free(&memory, &buffer);
-    aioc_memory_close(&memory);
+    aioc_mem_buffer_free(&memory, &buffer);
+    aioc_mem_close(&memory);
 }
 
 static aiocosmos_value value_of(aiocosmos_value_type type, const char *text, int64_t i64, double f64)
@@ -1312,18 +1312,18 @@ TEST(json_values_of_every_type_are_appended)
         {value_of(AIOCOSMOS_VALUE_JSON, "", 0, 0), true, NULL},
         {value_of((aiocosmos_value_type)99, "x", 0, 0), false, NULL},
     };
-    aioc_memory memory;
-    aioc_memory_buffer buffer = {NULL, 0, 0};
+    aioc_mem memory;
+    aioc_mem_buffer buffer = {NULL, 0, 0};
     size_t i;
-    aioc_memory_init(&memory, NULL, (size_t)1 << 20);
+    aioc_mem_init(&memory, NULL, (size_t)1 << 20);
     for (i = 0; i < COUNT(cases); i++) {
         buffer.len = 0;
-        CHECK(aioc_memory_append_str(&memory, &buffer, "x="));
+        CHECK(aioc_mem_append_str(&memory, &buffer, "x="));
         CHECK_INT(aioc_json_append_value(&memory, &buffer, &cases[i].value, cases[i].ascii), cases[i].want != NULL);
         CHECK_TEXT(buffer.data + 2, buffer.len - 2, cases[i].want ? cases[i].want : "");
     }
-    aioc_memory_buffer_free(&memory, &buffer);
-    aioc_memory_close(&memory);
+    aioc_mem_buffer_free(&memory, &buffer);
+    aioc_mem_close(&memory);
 }
 
 TEST(json_a_failed_append_changes_nothing)
@@ -1332,15 +1332,15 @@ TEST(json_a_failed_append_changes_nothing)
     static const char accents[] =
         "[\"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\"]";
     aiocosmos_value value = value_of(AIOCOSMOS_VALUE_JSON, accents, 0, 0);
-    aioc_memory memory;
-    aioc_memory_buffer buffer = {NULL, 0, 0};
-    aioc_memory_init(&memory, NULL, 64);               /* one block of the smallest size */
-    CHECK(aioc_memory_append_str(&memory, &buffer, "x="));
+    aioc_mem memory;
+    aioc_mem_buffer buffer = {NULL, 0, 0};
+    aioc_mem_init(&memory, NULL, 64);                  /* one block of the smallest size */
+    CHECK(aioc_mem_append_str(&memory, &buffer, "x="));
     CHECK(!aioc_json_append_value(&memory, &buffer, &value, true));
     CHECK(!aioc_json_append_string(&memory, &buffer, newlines, sizeof newlines - 1, false));
     CHECK_TEXT(buffer.data, buffer.len, "x=");
-    aioc_memory_buffer_free(&memory, &buffer);
-    aioc_memory_close(&memory);
+    aioc_mem_buffer_free(&memory, &buffer);
+    aioc_mem_close(&memory);
 }
 
 static char *text_of_many(size_t count)

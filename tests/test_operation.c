@@ -805,15 +805,15 @@ static reply reply_with(int status, const char *body)
     reply made;
     memset(&made, 0, sizeof made);
     made.response.status = status;
-    made.response.body = aioc_memory_str(body);
+    made.response.body = aioc_mem_str(body);
     made.outcome.sent = true;
-    made.response.wanted[AIOC_PROTOCOL_H_ACTIVITY] = aioc_memory_str("0");
+    made.response.wanted[AIOC_PROTOCOL_H_ACTIVITY] = aioc_mem_str("0");
     return made;
 }
 
 static void set_header(reply *made, int which, const char *value)
 {
-    made->response.wanted[which] = aioc_memory_str(value);
+    made->response.wanted[which] = aioc_mem_str(value);
 }
 
 /* As if the pool had sent it, and this were the answer. */
@@ -942,11 +942,11 @@ TEST(a_given_token_of_an_unknown_range_is_sent)
         "x-ms-session-token: 0:-1#5,1:-1#7\r\n"};
     aiocosmos_client *client = new_client();
     aiocosmos_request request = item_request(AIOCOSMOS_READ_ITEM);
-    aioc_memory *memory = &client->memory;
+    aioc_mem *memory = &client->memory;
     aiocosmos_json_doc doc;
     int i;
     for (i = 0; i < 2; i++) {
-        aioc_memory_buffer out = {NULL, 0, 0};
+        aioc_mem_buffer out = {NULL, 0, 0};
         aioc_op *op;
         request.session_token = aiocosmos_text(given[i]);
         op = submit(client, &request);
@@ -962,11 +962,11 @@ TEST(a_given_token_of_an_unknown_range_is_sent)
                                 aioc_account_finish_ranges(container) ? AIOC_ACCOUNT_KNOWN : AIOC_ACCOUNT_UNAVAILABLE,
                                 0);
             CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);
-            CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aioc_memory_str("0:-1#5")), 0);
+            CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aioc_mem_str("0:-1#5")), 0);
         }
         CHECK(aioc_op_append_session_line(op, &out));
         CHECK_TEXT(out.data, out.len, sent[i]);
-        aioc_memory_buffer_free(memory, &out);
+        aioc_mem_buffer_free(memory, &out);
     }
     aiocosmos_destroy(client);
 }
@@ -1172,7 +1172,7 @@ TEST(run_hands_over_a_body_that_done_has_taken_and_freed)
     aiocosmos_body body;
     aioc_client_runner runner;
     aioc_http_open(&parser, &client->memory, &aioc_protocol_headers, 1024, 1024);
-    CHECK(aioc_memory_append(&client->memory, &parser.body, text, sizeof text - 1));
+    CHECK(aioc_mem_append(&client->memory, &parser.body, text, sizeof text - 1));
     parser.phase = AIOC_HTTP_COMPLETE;
     made.response.body = aioc_text_view(parser.body.data, parser.body.len);
     made.outcome.parser = &parser;

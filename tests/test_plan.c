@@ -26,15 +26,15 @@ static void *ration_fn(void *ptr, size_t old_size, size_t new_size, void *user_d
 
 static ration plenty;
 
-static aioc_memory rationed(ration *r, long calls)
+static aioc_mem rationed(ration *r, long calls)
 {
     aiocosmos_allocator allocator;
-    aioc_memory memory;
+    aioc_mem memory;
     r->left = calls;
     r->blocks = 0;
     allocator.fn = ration_fn;
     allocator.user_data = r;
-    aioc_memory_init(&memory, &allocator, 64u << 20);
+    aioc_mem_init(&memory, &allocator, 64u << 20);
     memory.kept_max = 0;                     /* nothing is kept, so that each allocation is asked for */
     return memory;
 }
@@ -55,7 +55,7 @@ static uint32_t random_below(uint32_t end)
 
 static aiocosmos_str str(const char *text)
 {
-    return aioc_memory_str(text);
+    return aioc_mem_str(text);
 }
 
 static aiocosmos_str view(const char *text, size_t len)
@@ -81,7 +81,7 @@ static void loosen(aiocosmos_str text)
 
 /* A JSON text and what is read of it. */
 typedef struct parsed {
-    aioc_memory memory;
+    aioc_mem memory;
     aiocosmos_json_doc doc;
     char *text;
     aiocosmos_json root;
@@ -90,7 +90,7 @@ typedef struct parsed {
 static parsed *parse(aiocosmos_str text)
 {
     parsed *p = calloc(1, sizeof *p);
-    aioc_memory_init(&p->memory, NULL, 64u << 20);
+    aioc_mem_init(&p->memory, NULL, 64u << 20);
     aioc_json_open(&p->doc, &p->memory);
     p->text = malloc(text.len + 1);
     if (text.len) memcpy(p->text, text.ptr, text.len);
@@ -103,7 +103,7 @@ static parsed *parse(aiocosmos_str text)
 static void forget(parsed *p)
 {
     aioc_json_close(&p->doc);
-    aioc_memory_close(&p->memory);
+    aioc_mem_close(&p->memory);
     free(p->text);
     free(p);
 }
@@ -122,7 +122,7 @@ static parsed *parse_file(const char *path)
 
 static void check_text(int line, const char *what, aiocosmos_str got, aiocosmos_str want)
 {
-    if (aioc_memory_same(got, want)) return;
+    if (aioc_mem_same(got, want)) return;
     test_fail(__FILE__, line, "%s: \"%.*s\", not \"%.*s\"", what, (int)got.len, got.len ? got.ptr : "", (int)want.len,
               want.len ? want.ptr : "");
 }
@@ -146,7 +146,7 @@ static const char *unescaped(aiocosmos_json value)
 /* A plan and the memory it is in. */
 typedef struct planned {
     ration r;
-    aioc_memory memory;
+    aioc_mem memory;
     aioc_plan *plan;
     int result;
     char why[300];
@@ -166,7 +166,7 @@ static planned *plan_of(aiocosmos_str json)
 static void unplan(planned *p)
 {
     aioc_plan_release(&p->memory, p->plan);
-    aioc_memory_close(&p->memory);
+    aioc_mem_close(&p->memory);
     CHECK_INT(p->r.blocks, 0);
     free(p);
 }
@@ -595,13 +595,13 @@ TEST(plan_the_nth_allocation_fails)
         if (json.type == AIOCOSMOS_JSON_NONE) continue;
         for (n = 0; result == AIOCOSMOS_E_NOMEM; n++) {
             ration r;
-            aioc_memory memory = rationed(&r, n);
+            aioc_mem memory = rationed(&r, n);
             aioc_plan *plan;
             char why[100];
             result = aioc_plan_read(&memory, view(json.ptr, json.len), &plan, why, sizeof why);
             CHECK(result == 0 ? plan != NULL : result == AIOCOSMOS_E_NOMEM && !plan);
             aioc_plan_release(&memory, plan);
-            aioc_memory_close(&memory);
+            aioc_mem_close(&memory);
             CHECK_INT(r.blocks, 0);
         }
         CHECK(n > 2);
@@ -758,8 +758,8 @@ TEST(text_filled_in)
         {"--" HOLE, "--" HOLE},
         {"'\\", "'\\"},
     };
-    aioc_memory memory = rationed(&plenty, 1 << 20);
-    aioc_memory_buffer out;
+    aioc_mem memory = rationed(&plenty, 1 << 20);
+    aioc_mem_buffer out;
     size_t i;
     memset(&out, 0, sizeof out);
     for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -772,8 +772,8 @@ TEST(text_filled_in)
         CHECK(aioc_plan_append_text(&memory, &out, sql, str(""), NULL));
         loosen(sql);
     }
-    aioc_memory_buffer_free(&memory, &out);
-    aioc_memory_close(&memory);
+    aioc_mem_buffer_free(&memory, &out);
+    aioc_mem_close(&memory);
 }
 
 /* A queryInfo with the columns that a test wants. */
@@ -794,16 +794,16 @@ static void add_column(columns *c, const char *expression, bool descending)
 static const char *filter_of(const columns *c, const char *items, aioc_plan_side side)
 {
     static char text[20000];
-    aioc_memory memory = rationed(&plenty, 1 << 20);
-    aioc_memory_buffer out;
+    aioc_mem memory = rationed(&plenty, 1 << 20);
+    aioc_mem_buffer out;
     parsed *p = parse(str(items));
     memset(&out, 0, sizeof out);
     CHECK(aioc_plan_append_filter(&memory, &out, &c->info, p->root, side));
     CHECK(out.len < sizeof text);
     memcpy(text, out.data, out.len);
     text[out.len] = '\0';
-    aioc_memory_buffer_free(&memory, &out);
-    aioc_memory_close(&memory);
+    aioc_mem_buffer_free(&memory, &out);
+    aioc_mem_close(&memory);
     forget(p);
     return text;
 }
@@ -987,8 +987,8 @@ TEST(text_the_nth_allocation_fails)
     add_column(&c, "c.somewhere.deep.inside.the.document.too", true);
     for (n = 0; !ok; n++) {
         ration r;
-        aioc_memory memory = rationed(&r, n);
-        aioc_memory_buffer out;
+        aioc_mem memory = rationed(&r, n);
+        aioc_mem_buffer out;
         bool text;
         memset(&out, 0, sizeof out);
         text = aioc_plan_append_text(&memory, &out, str("SELECT (" HOLE ") " HOLE),
@@ -999,8 +999,8 @@ TEST(text_the_nth_allocation_fails)
         ok = aioc_plan_append_filter(&memory, &out, &c.info, p->root, AIOC_PLAN_LEFT);
         if (!ok) CHECK_INT(out.len, 0);
         ok = ok && text;
-        aioc_memory_buffer_free(&memory, &out);
-        aioc_memory_close(&memory);
+        aioc_mem_buffer_free(&memory, &out);
+        aioc_mem_close(&memory);
         CHECK_INT(r.blocks, 0);
     }
     CHECK(n > 2);
@@ -1130,14 +1130,14 @@ static void check_same_position(const aioc_position *got, const aioc_position *w
     CHECK(got->skip_left == want->skip_left && got->take_left == want->take_left);
     CHECK_INT(got->piece_count, want->piece_count);
     for (i = 0; i < want->piece_count; i++) {
-        CHECK(aioc_memory_same(got->pieces[i].min, want->pieces[i].min));
-        CHECK(aioc_memory_same(got->pieces[i].max, want->pieces[i].max));
-        CHECK(aioc_memory_same(got->pieces[i].continuation, want->pieces[i].continuation));
+        CHECK(aioc_mem_same(got->pieces[i].min, want->pieces[i].min));
+        CHECK(aioc_mem_same(got->pieces[i].max, want->pieces[i].max));
+        CHECK(aioc_mem_same(got->pieces[i].continuation, want->pieces[i].continuation));
     }
-    CHECK(aioc_memory_same(got->rest_min, want->rest_min));
-    CHECK(aioc_memory_same(got->min, want->min) && aioc_memory_same(got->max, want->max));
-    CHECK(aioc_memory_same(got->values, want->values));
-    CHECK(aioc_memory_same(got->rid_of_row, want->rid_of_row));
+    CHECK(aioc_mem_same(got->rest_min, want->rest_min));
+    CHECK(aioc_mem_same(got->min, want->min) && aioc_mem_same(got->max, want->max));
+    CHECK(aioc_mem_same(got->values, want->values));
+    CHECK(aioc_mem_same(got->rid_of_row, want->rid_of_row));
     CHECK_INT(got->rows_of_rid, want->rows_of_rid);
     CHECK(got->key[0] == want->key[0] && got->key[1] == want->key[1]);
     CHECK_INT(got->has_last, want->has_last);
@@ -1145,20 +1145,20 @@ static void check_same_position(const aioc_position *got, const aioc_position *w
     CHECK_INT(got->seen_count, want->seen_count);
     for (i = 0; i < want->seen_count; i++)
         CHECK(got->seen[i].high == want->seen[i].high && got->seen[i].low == want->seen[i].low);
-    CHECK(aioc_memory_same(got->rows, want->rows));
+    CHECK(aioc_mem_same(got->rows, want->rows));
 }
 
 /* The token of a position; freed with loosen. */
 static aiocosmos_str token_of(const aioc_position *position)
 {
-    aioc_memory memory = rationed(&plenty, 1 << 20);
-    aioc_memory_buffer out;
+    aioc_mem memory = rationed(&plenty, 1 << 20);
+    aioc_mem_buffer out;
     aiocosmos_str token;
     memset(&out, 0, sizeof out);
     CHECK_INT(aioc_position_write(&memory, &out, position, 1 << 20), 1);
     token = tight(view(out.data, out.len));
-    aioc_memory_buffer_free(&memory, &out);
-    aioc_memory_close(&memory);
+    aioc_mem_buffer_free(&memory, &out);
+    aioc_mem_close(&memory);
     return token;
 }
 
@@ -1166,8 +1166,8 @@ static aiocosmos_str token_of(const aioc_position *position)
 static int judge(aiocosmos_str token, const char **why)
 {
     ration r;
-    aioc_memory memory = rationed(&r, 1 << 20);
-    aioc_memory_buffer block;
+    aioc_mem memory = rationed(&r, 1 << 20);
+    aioc_mem_buffer block;
     aioc_position position;
     int result;
     memset(&block, 0, sizeof block);
@@ -1175,8 +1175,8 @@ static int judge(aiocosmos_str token, const char **why)
     if (memory.peak > 4096 + 8 * token.len)
         test_fail(__FILE__, __LINE__, "%zu bytes of memory for a token of %zu", memory.peak, token.len);
     aioc_position_free(&memory, &position);
-    aioc_memory_buffer_free(&memory, &block);
-    aioc_memory_close(&memory);
+    aioc_mem_buffer_free(&memory, &block);
+    aioc_mem_close(&memory);
     CHECK_INT(r.blocks, 0);
     return result;
 }
@@ -1186,8 +1186,8 @@ TEST(token_round_trip)
     int round;
     seed = 5;
     for (round = 0; round < 5000; round++) {
-        aioc_memory memory = rationed(&plenty, 1 << 20);
-        aioc_memory_buffer block;
+        aioc_mem memory = rationed(&plenty, 1 << 20);
+        aioc_mem_buffer block;
         aioc_position got;
         aiocosmos_str token;
         const char *why = "";
@@ -1202,8 +1202,8 @@ TEST(token_round_trip)
             test_fail(__FILE__, __LINE__, "round %d, place %d: %s", round, p.position.place, why);
         check_same_position(&got, &p.position);
         aioc_position_free(&memory, &got);
-        aioc_memory_buffer_free(&memory, &block);
-        aioc_memory_close(&memory);
+        aioc_mem_buffer_free(&memory, &block);
+        aioc_mem_close(&memory);
         loosen(token);
     }
 }
@@ -1308,24 +1308,24 @@ TEST(token_random_bytes)
 /* The token of bytes with the checksum that they should have. */
 static aiocosmos_str forged(const unsigned char *bytes, size_t len)
 {
-    aioc_memory memory = rationed(&plenty, 1 << 20);
-    aioc_memory_buffer raw, out;
-    aioc_memory_writer writer;
+    aioc_mem memory = rationed(&plenty, 1 << 20);
+    aioc_mem_buffer raw, out;
+    aioc_mem_writer writer;
     aiocosmos_str token;
     memset(&raw, 0, sizeof raw);
     memset(&out, 0, sizeof out);
     writer.memory = &memory;
     writer.out = &raw;
     writer.ok = true;
-    CHECK(aioc_memory_reserve(&memory, &raw, 1));
-    CHECK(aioc_memory_append(&memory, &raw, bytes, len));
+    CHECK(aioc_mem_reserve(&memory, &raw, 1));
+    CHECK(aioc_mem_append(&memory, &raw, bytes, len));
     aioc_position_put_word(&writer, aioc_position_checksum(raw.data, raw.len));
-    CHECK(aioc_memory_append_str(&memory, &out, "aq1-"));
+    CHECK(aioc_mem_append_str(&memory, &out, "aq1-"));
     CHECK(aioc_position_append_base64(&memory, &out, &raw));
     token = tight(view(out.data, out.len));
-    aioc_memory_buffer_free(&memory, &raw);
-    aioc_memory_buffer_free(&memory, &out);
-    aioc_memory_close(&memory);
+    aioc_mem_buffer_free(&memory, &raw);
+    aioc_mem_buffer_free(&memory, &out);
+    aioc_mem_close(&memory);
     return token;
 }
 
@@ -1337,9 +1337,9 @@ TEST(token_forged)
     seed = 9;
     for (round = 0; round < 30000; round++) {
         unsigned char bytes[2000];
-        aioc_memory memory = rationed(&plenty, 1 << 20);
-        aioc_memory_buffer raw;
-        aioc_memory_writer writer;
+        aioc_mem memory = rationed(&plenty, 1 << 20);
+        aioc_mem_buffer raw;
+        aioc_mem_writer writer;
         aiocosmos_str token;
         const char *why;
         size_t len, changes = 1 + random_below(4);
@@ -1352,8 +1352,8 @@ TEST(token_forged)
         aioc_position_put(&writer, &p.position);
         CHECK(writer.ok && raw.len < sizeof bytes);
         memcpy(bytes, raw.data, len = raw.len);
-        aioc_memory_buffer_free(&memory, &raw);
-        aioc_memory_close(&memory);
+        aioc_mem_buffer_free(&memory, &raw);
+        aioc_mem_close(&memory);
         while (changes-- > 0) bytes[random_below((uint32_t)len)] = (unsigned char)random_number();
         if (random_below(10) == 0) len = random_below((uint32_t)len + 1);
         token = forged(bytes, len);
@@ -1366,9 +1366,9 @@ TEST(token_forged)
 TEST(token_bytes_that_no_writer_writes)
 {
     static const unsigned char all[10] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 1};
-    aioc_memory memory = rationed(&plenty, 1 << 20);
-    aioc_memory_buffer raw;
-    aioc_memory_writer writer;
+    aioc_mem memory = rationed(&plenty, 1 << 20);
+    aioc_mem_buffer raw;
+    aioc_mem_writer writer;
     aioc_position position;
     int change;
     memset(&raw, 0, sizeof raw);
@@ -1400,8 +1400,8 @@ TEST(token_bytes_that_no_writer_writes)
         if (judge(token, &why) != (change ? AIOCOSMOS_E_ARGUMENT : 0)) test_fail(__FILE__, __LINE__, "%d", change);
         loosen(token);
     }
-    aioc_memory_buffer_free(&memory, &raw);
-    aioc_memory_close(&memory);
+    aioc_mem_buffer_free(&memory, &raw);
+    aioc_mem_close(&memory);
 }
 
 /* What no writer writes, each by itself. */
@@ -1530,23 +1530,23 @@ TEST(token_no_longer_than_allowed)
     int round;
     seed = 10;
     for (round = 0; round < 200; round++) {
-        aioc_memory memory = rationed(&plenty, 1 << 20);
-        aioc_memory_buffer out;
+        aioc_mem memory = rationed(&plenty, 1 << 20);
+        aioc_mem_buffer out;
         aiocosmos_str token;
         place p;
         size_t max;
         random_position(&p);
         token = token_of(&p.position);
         memset(&out, 0, sizeof out);
-        CHECK(aioc_memory_append_str(&memory, &out, "before"));
+        CHECK(aioc_mem_append_str(&memory, &out, "before"));
         for (max = 0; max < token.len; max++) {
             CHECK_INT(aioc_position_write(&memory, &out, &p.position, max), 0);
             CHECK_INT(out.len, 6);
         }
         CHECK_INT(aioc_position_write(&memory, &out, &p.position, token.len), 1);
         check_text(__LINE__, "token", view(out.data + 6, out.len - 6), token);
-        aioc_memory_buffer_free(&memory, &out);
-        aioc_memory_close(&memory);
+        aioc_mem_buffer_free(&memory, &out);
+        aioc_mem_close(&memory);
         loosen(token);
     }
 }
@@ -1563,13 +1563,13 @@ TEST(token_the_nth_allocation_fails)
         random_position(&p);
         for (n = 0; result == AIOCOSMOS_E_NOMEM; n++) {
             ration r;
-            aioc_memory memory = rationed(&r, n);
-            aioc_memory_buffer out;
+            aioc_mem memory = rationed(&r, n);
+            aioc_mem_buffer out;
             memset(&out, 0, sizeof out);
             result = aioc_position_write(&memory, &out, &p.position, 1 << 20);
             CHECK(result == 1 || (result == AIOCOSMOS_E_NOMEM && out.len == 0));
-            aioc_memory_buffer_free(&memory, &out);
-            aioc_memory_close(&memory);
+            aioc_mem_buffer_free(&memory, &out);
+            aioc_mem_close(&memory);
             CHECK_INT(r.blocks, 0);
         }
         CHECK(n > 1);
@@ -1577,8 +1577,8 @@ TEST(token_the_nth_allocation_fails)
         result = AIOCOSMOS_E_NOMEM;
         for (n = 0; result == AIOCOSMOS_E_NOMEM; n++) {
             ration r;
-            aioc_memory memory = rationed(&r, n);
-            aioc_memory_buffer block;
+            aioc_mem memory = rationed(&r, n);
+            aioc_mem_buffer block;
             aioc_position position;
             const char *why;
             memset(&block, 0, sizeof block);
@@ -1586,8 +1586,8 @@ TEST(token_the_nth_allocation_fails)
             CHECK(result == 0 || result == AIOCOSMOS_E_NOMEM);
             if (result != 0) CHECK(!block.data && !position.pieces && !position.seen);
             aioc_position_free(&memory, &position);
-            aioc_memory_buffer_free(&memory, &block);
-            aioc_memory_close(&memory);
+            aioc_mem_buffer_free(&memory, &block);
+            aioc_mem_close(&memory);
             CHECK_INT(r.blocks, 0);
         }
         CHECK(n > 1);
@@ -1639,7 +1639,7 @@ static void add_rows(aioc_rows_hybrid *hybrid, uint32_t component, const char *c
 static const char *results_of(aioc_rows_hybrid *hybrid)
 {
     static char text[100000];
-    aioc_memory_buffer out;
+    aioc_mem_buffer out;
     size_t len = 0;
     int result;
     memset(&out, 0, sizeof out);
@@ -1650,7 +1650,7 @@ static const char *results_of(aioc_rows_hybrid *hybrid)
     }
     CHECK_INT(result, 0);
     CHECK_INT(aioc_rows_hybrid_next(hybrid, &out), 0);
-    aioc_memory_buffer_free(hybrid->rows.memory, &out);
+    aioc_mem_buffer_free(hybrid->rows.memory, &out);
     text[len] = '\0';
     return text;
 }
@@ -1658,13 +1658,13 @@ static const char *results_of(aioc_rows_hybrid *hybrid)
 static const char *component_text(aioc_rows_hybrid *hybrid, uint32_t component)
 {
     static char text[4096];
-    aioc_memory_buffer sql;
+    aioc_mem_buffer sql;
     char why[300] = "";
     memset(&sql, 0, sizeof sql);
     if (aioc_rows_hybrid_component_text(hybrid, component, &sql, why, sizeof why) != 0)
         snprintf(text, sizeof text, "! %s", why);
     else snprintf(text, sizeof text, "%.*s", (int)sql.len, sql.data);
-    aioc_memory_buffer_free(hybrid->rows.memory, &sql);
+    aioc_mem_buffer_free(hybrid->rows.memory, &sql);
     return text;
 }
 
@@ -2043,7 +2043,7 @@ TEST(hybrid_the_nth_allocation_fails)
     for (n = 0; !done; n++) {
         planned *p = plan_ok(json);
         aioc_rows_hybrid hybrid;
-        aioc_memory_buffer out;
+        aioc_mem_buffer out;
         const char *why = "";
         char text[2000] = "";
         int i, result;
@@ -2073,7 +2073,7 @@ TEST(hybrid_the_nth_allocation_fails)
         }
         CHECK(result == 0 || result == AIOCOSMOS_E_NOMEM);
         done = result == 0 && p->r.left > 0 && p->r.left < 1 << 18 && n > 100;
-        aioc_memory_buffer_free(&p->memory, &out);
+        aioc_mem_buffer_free(&p->memory, &out);
         shut(&hybrid, p);
     }
 }

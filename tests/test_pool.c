@@ -253,10 +253,10 @@ static const aiocosmos_str header_names[] = { { "etag", 4 }, { "date", 4 } };
 static const aioc_http_names names = { header_names, 2 };
 
 static struct {
-    aioc_memory memory;
+    aioc_mem memory;
     aiocosmos_allocator allocator;
     aioc_platform_reactor reactor;
-    aioc_resolve resolver;
+    aioc_dns resolver;
     aioc_pool pool;
     aioc_pool_options options;
     char scratch[65536];
@@ -296,10 +296,10 @@ static void rig_open(const aiocosmos_platform *platform, const char *host)
     net.batch_max = 64;
     net.v4.delay_us = 1000;
     net.v6.io = AIOCOSMOS_IO_UNREACHABLE;
-    aioc_memory_init(&rig.memory, &allocator, 64 << 20);
-    rig.allocator = aioc_memory_allocator(&rig.memory);
+    aioc_mem_init(&rig.memory, &allocator, 64 << 20);
+    rig.allocator = aioc_mem_allocator(&rig.memory);
     CHECK_INT(aioc_platform_reactor_open(&rig.reactor, platform, &rig.allocator), 0);
-    aioc_resolve_open(&rig.resolver, &rig.reactor, &rig.memory, note_question, NULL);
+    aioc_dns_open(&rig.resolver, &rig.reactor, &rig.memory, note_question, NULL);
     rig.options.host = host;
     rig.options.port = 8081;
     rig.options.connections_max = 100;
@@ -327,7 +327,7 @@ static void setup(const char *host)
 static void teardown(void)
 {
     aioc_pool_close(&rig.pool);
-    aioc_resolve_close(&rig.resolver);
+    aioc_dns_close(&rig.resolver);
     CHECK_INT(rig.reactor.source_count, 0);
     CHECK(!rig.reactor.timers);
     CHECK_INT(net.open, 0);
@@ -335,7 +335,7 @@ static void teardown(void)
     CHECK_INT(rig.pool.opening, 0);
     CHECK_INT(rig.pool.idle_count, 0);
     aioc_platform_reactor_close(&rig.reactor);
-    aioc_memory_close(&rig.memory);
+    aioc_mem_close(&rig.memory);
     CHECK_INT(heap.bytes, 0);
 }
 
@@ -439,7 +439,7 @@ static void ticket_done(aioc_pool_exchange *exchange, const aioc_pool_outcome *o
         t->body_len = body.len;
         snprintf(t->text, sizeof t->text, "%.*s", (int)(body.len < 255 ? body.len : 255), body.ptr ? body.ptr : "");
         t->lent = !aioc_http_take_body(outcome->parser, &taken, &size);
-        if (!t->lent) aioc_memory_free(&rig.memory, taken, size);
+        if (!t->lent) aioc_mem_free(&rig.memory, taken, size);
     }
     if (t->then) t->then(t);
     if (t->again > 0) {
@@ -1005,7 +1005,7 @@ static void resolve_to(int number)
     address.family = 4;
     address.ip[0] = 10;
     address.ip[3] = (uint8_t)number;
-    CHECK_INT(aioc_resolve_answer(&rig.resolver, rig.question, &address, 1, 300), 0);
+    CHECK_INT(aioc_dns_answer(&rig.resolver, rig.question, &address, 1, 300), 0);
 }
 
 static void leave(ticket *t)
@@ -1799,7 +1799,7 @@ TEST(pool_looks_a_name_up_once_for_all)
     address.family = 4;
     address.ip[0] = 127;
     address.ip[3] = 9;
-    CHECK_INT(aioc_resolve_answer(&rig.resolver, rig.question, &address, 1, 60), 0);
+    CHECK_INT(aioc_dns_answer(&rig.resolver, rig.question, &address, 1, 60), 0);
     pass_ms(5);
     CHECK_INT(rig.pool.open, 3);
     CHECK_INT(net.sockets[0].peer.ip[3], 9);
@@ -1848,7 +1848,7 @@ TEST(pool_says_when_a_name_cannot_be_found)
     setup("db.example");
     start(&tickets[0]);
     settle();
-    CHECK_INT(aioc_resolve_answer(&rig.resolver, rig.question, NULL, 0, 60), 0);
+    CHECK_INT(aioc_dns_answer(&rig.resolver, rig.question, NULL, 0, 60), 0);
     settle();
     CHECK_INT(tickets[0].calls, 1);
     CHECK_INT(tickets[0].outcome.error, AIOCOSMOS_E_DNS);
@@ -2172,7 +2172,7 @@ static void scene(void)
     memset(addresses, 0, sizeof addresses);
     addresses[0].family = 6;
     addresses[1].family = 4;
-    if (rig.questions) aioc_resolve_answer(&rig.resolver, rig.question, addresses, 2, 60);
+    if (rig.questions) aioc_dns_answer(&rig.resolver, rig.question, addresses, 2, 60);
     for (rounds = 0; rounds < 400; rounds++) {
         pass_ms(10);
         if (rounds == 20) aioc_pool_cancel(&rig.pool, &tickets[5].exchange);
@@ -2891,7 +2891,7 @@ TEST(pool_survives_the_failure_of_every_allocation_over_tls)
 /* A session that fails in a way that the next one avoids. */
 static struct { aioc_tls_table table; int bad, opened; } moody;
 
-static aioc_tls_session *moody_open(aioc_memory *memory, const aioc_tls_config *config, aioc_tls_resumption *resumption,
+static aioc_tls_session *moody_open(aioc_mem *memory, const aioc_tls_config *config, aioc_tls_resumption *resumption,
                                     const char *host, int64_t wall_s, const unsigned char entropy[32])
 {
     aioc_tls_session *session = aioc_tls_bearssl.open(memory, config, resumption, host, wall_s, entropy);

@@ -22,15 +22,15 @@ static void *ration_fn(void *ptr, size_t old_size, size_t new_size, void *user_d
     return realloc(ptr, new_size);
 }
 
-static aioc_memory rationed(ration *r, long calls)
+static aioc_mem rationed(ration *r, long calls)
 {
     aiocosmos_allocator allocator;
-    aioc_memory memory;
+    aioc_mem memory;
     r->left = calls;
     r->blocks = 0;
     allocator.fn = ration_fn;
     allocator.user_data = r;
-    aioc_memory_init(&memory, &allocator, 64u << 20);
+    aioc_mem_init(&memory, &allocator, 64u << 20);
     memory.kept_max = 0;                     /* nothing is kept, so that each allocation is asked for */
     return memory;
 }
@@ -46,7 +46,7 @@ static uint64_t random_number(void)
 
 static aiocosmos_str str(const char *text)
 {
-    return aioc_memory_str(text);
+    return aioc_mem_str(text);
 }
 
 static aiocosmos_str view(const char *text, size_t len)
@@ -134,7 +134,7 @@ static aiocosmos_pk key1(aiocosmos_value a)
 }
 
 typedef struct vectors {
-    aioc_memory memory;
+    aioc_mem memory;
     aiocosmos_json_doc doc;
     char *text, room[16384];
     size_t used;
@@ -150,7 +150,7 @@ static vectors *vectors_open(const char *path)
     v->text = malloc(1 << 20);
     len = fread(v->text, 1, 1 << 20, file);
     fclose(file);
-    aioc_memory_init(&v->memory, NULL, 64u << 20);
+    aioc_mem_init(&v->memory, NULL, 64u << 20);
     aioc_json_open(&v->doc, &v->memory);
     CHECK_INT(aioc_json_parse(&v->doc, v->text, len), 0);
     v->cases = aioc_json_at(aioc_json_root(&v->doc), "/cases");
@@ -161,7 +161,7 @@ static vectors *vectors_open(const char *path)
 static void vectors_close(vectors *v)
 {
     aioc_json_close(&v->doc);
-    aioc_memory_close(&v->memory);
+    aioc_mem_close(&v->memory);
     free(v->text);
     free(v);
 }
@@ -257,7 +257,7 @@ TEST(the_header_table_is_in_the_order_of_its_names)
     CHECK_STR(names[AIOC_PROTOCOL_H_OWNER_RID].ptr, "x-ms-content-path");
     for (i = 0; i < AIOC_PROTOCOL_H_COUNT; i++) {
         CHECK_INT(names[i].len, strlen(names[i].ptr));
-        for (k = 0; k < names[i].len; k++) CHECK_INT(names[i].ptr[k], aioc_memory_lower(names[i].ptr[k]));
+        for (k = 0; k < names[i].len; k++) CHECK_INT(names[i].ptr[k], aioc_mem_lower(names[i].ptr[k]));
     }
 }
 
@@ -336,13 +336,13 @@ TEST(names_are_counted_in_utf16_units)
 
 static void check_path(const char *link, const char *want)
 {
-    aioc_memory memory;
-    aioc_memory_buffer path = {NULL, 0, 0};
+    aioc_mem memory;
+    aioc_mem_buffer path = {NULL, 0, 0};
     ration r;
     memory = rationed(&r, 100);
     CHECK(aioc_protocol_append_path(&memory, &path, str(link)));
     CHECK_TEXT(path.data, path.len, want);
-    aioc_memory_buffer_free(&memory, &path);
+    aioc_mem_buffer_free(&memory, &path);
     CHECK_INT(r.blocks, 0);
 }
 
@@ -361,15 +361,15 @@ TEST(paths_have_each_segment_percent_encoded)
 static void check_pk(aiocosmos_pk pk, int status, const char *want)
 {
     ration r;
-    aioc_memory memory = rationed(&r, 100);
-    aioc_memory_buffer text = {NULL, 0, 0};
+    aioc_mem memory = rationed(&r, 100);
+    aioc_mem_buffer text = {NULL, 0, 0};
     char why[256] = "";
-    CHECK(aioc_memory_append_str(&memory, &text, "k: "));
+    CHECK(aioc_mem_append_str(&memory, &text, "k: "));
     CHECK_INT(aioc_protocol_pk_text(&memory, &text, &pk, why, sizeof why), status);
     if (status == 0) CHECK_TEXT(text.data + 3, text.len - 3, want);
     else CHECK_STR(why, want);
     if (status < 0) CHECK_INT(text.len, 3);
-    aioc_memory_buffer_free(&memory, &text);
+    aioc_mem_buffer_free(&memory, &text);
     CHECK_INT(r.blocks, 0);
 }
 
@@ -413,13 +413,13 @@ TEST(partition_keys_of_every_type_are_written)
     memset(large, 'x', sizeof large);
     {
         ration r;
-        aioc_memory memory = rationed(&r, 100);
-        aioc_memory_buffer text = {NULL, 0, 0};
+        aioc_mem memory = rationed(&r, 100);
+        aioc_mem_buffer text = {NULL, 0, 0};
         aiocosmos_pk pk = key1(string(large, sizeof large));
         char why[64];
         CHECK_INT(aioc_protocol_pk_text(&memory, &text, &pk, why, sizeof why), 0);
         CHECK_INT(text.len, 2048 + 4);
-        aioc_memory_buffer_free(&memory, &text);
+        aioc_mem_buffer_free(&memory, &text);
     }
 }
 
@@ -475,14 +475,14 @@ TEST(json_that_is_not_json_is_no_key)
     size_t i;
     for (i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         ration r;
-        aioc_memory memory = rationed(&r, 100);
-        aioc_memory_buffer text = {NULL, 0, 0};
+        aioc_mem memory = rationed(&r, 100);
+        aioc_mem_buffer text = {NULL, 0, 0};
         aiocosmos_pk pk = key1(json(bad[i]));
         char why[256] = "";
         if (aioc_protocol_pk_text(&memory, &text, &pk, why, sizeof why) != AIOCOSMOS_E_ARGUMENT)
             test_fail(__FILE__, __LINE__, "accepted: %s", bad[i]);
         if (strncmp(why, "level 1: not JSON at byte ", 26) != 0) test_fail(__FILE__, __LINE__, "%s: %s", bad[i], why);
-        aioc_memory_buffer_free(&memory, &text);
+        aioc_mem_buffer_free(&memory, &text);
     }
 }
 
@@ -548,9 +548,9 @@ TEST(keys_come_back_from_their_text)
         aiocosmos_value components[3];
         aiocosmos_pk pk = key1(random_value(rooms[0]));
         aioc_protocol_pk_def def = {AIOC_PROTOCOL_MULTI_HASH, 2, 3, false};
-        aioc_memory_buffer text = {NULL, 0, 0}, texts = {NULL, 0, 0};
+        aioc_mem_buffer text = {NULL, 0, 0}, texts = {NULL, 0, 0};
         ration r;
-        aioc_memory memory = rationed(&r, 1000);
+        aioc_mem memory = rationed(&r, 1000);
         for (i = 1; i < count; i++) pk.level[i] = random_value(rooms[i]);
         CHECK_INT(aioc_protocol_pk_text(&memory, &text, &pk, why, sizeof why), 0);
         for (i = 0; i < text.len; i++) CHECK(text.data[i] >= ' ' && text.data[i] < 127);
@@ -560,21 +560,21 @@ TEST(keys_come_back_from_their_text)
         CHECK(aioc_protocol_epk(&def, pk.level, count, epk, &len));
         CHECK(aioc_protocol_epk(&def, components, count, again, &len_again));
         CHECK_STR(epk, again);
-        aioc_memory_buffer_free(&memory, &text);
-        aioc_memory_buffer_free(&memory, &texts);
+        aioc_mem_buffer_free(&memory, &text);
+        aioc_mem_buffer_free(&memory, &texts);
         CHECK_INT(r.blocks, 0);
     }
 }
 
 static bool reads_as_key(aiocosmos_str text, size_t *count)
 {
-    aioc_memory_buffer texts = {NULL, 0, 0};
+    aioc_mem_buffer texts = {NULL, 0, 0};
     aiocosmos_value components[3];
     ration r;
-    aioc_memory memory = rationed(&r, 1000);
+    aioc_mem memory = rationed(&r, 1000);
     bool ok = aioc_protocol_pk_components(&memory, &texts, text, components, count);
     CHECK(*count <= 3);
-    aioc_memory_buffer_free(&memory, &texts);
+    aioc_mem_buffer_free(&memory, &texts);
     CHECK_INT(r.blocks, 0);
     return ok;
 }
@@ -624,27 +624,27 @@ TEST(without_memory_keys_and_paths_fail_and_leave_the_buffer)
     long calls;
     bool finished = false;
     for (calls = 0; !finished && calls < 50; calls++) {
-        aioc_memory_buffer text = {NULL, 0, 0}, texts = {NULL, 0, 0};
+        aioc_mem_buffer text = {NULL, 0, 0}, texts = {NULL, 0, 0};
         aiocosmos_value components[3];
         char why[128];
         size_t count;
         ration r;
-        aioc_memory memory = rationed(&r, calls);
+        aioc_mem memory = rationed(&r, calls);
         int status = aioc_protocol_pk_text(&memory, &text, &pk, why, sizeof why);
         CHECK(status == 0 || status == AIOCOSMOS_E_NOMEM);
         if (status < 0) CHECK_INT(text.len, 0);
         finished = status == 0 &&
                    aioc_protocol_pk_components(&memory, &texts, view(text.data, text.len), components, &count);
         if (finished) CHECK_INT(count, 3);
-        aioc_memory_buffer_free(&memory, &text);
-        aioc_memory_buffer_free(&memory, &texts);
+        aioc_mem_buffer_free(&memory, &text);
+        aioc_mem_buffer_free(&memory, &texts);
         CHECK_INT(r.blocks, 0);
     }
     CHECK(finished && calls > 2);
     {
         ration r;
-        aioc_memory memory = rationed(&r, 0);
-        aioc_memory_buffer path = {NULL, 0, 0};
+        aioc_mem memory = rationed(&r, 0);
+        aioc_mem_buffer path = {NULL, 0, 0};
         CHECK(!aioc_protocol_append_path(&memory, &path, str("dbs/a")));
         CHECK_INT(path.len, 0);
         CHECK(!aioc_protocol_append_path(&memory, &path, view("", SIZE_MAX / 2)));
@@ -660,7 +660,7 @@ static void check_document(const char *document, const char *path_a, const char 
     aiocosmos_pk pk;
     char why[400] = "";
     ration r;
-    aioc_memory memory = rationed(&r, 1000);
+    aioc_mem memory = rationed(&r, 1000);
     int got;
     paths[0] = str(path_a);
     paths[1] = str(path_b);
@@ -1127,19 +1127,19 @@ TEST(the_end_of_a_key_is_behind_it_and_before_the_next)
 /*--- Session tokens --------------------------------------------------------------------------*/
 
 /* What two values of one range say together. One that is no token says nothing. */
-static bool merge_value(aioc_memory *memory, aioc_memory_buffer *into, aiocosmos_str held, aiocosmos_str given)
+static bool merge_value(aioc_mem *memory, aioc_mem_buffer *into, aiocosmos_str held, aiocosmos_str given)
 {
     aioc_protocol_session a, b;
     size_t bad_at;
-    if (!aioc_protocol_session_parse(given, &b, &bad_at)) return aioc_memory_append(memory, into, held.ptr, held.len);
-    if (!aioc_protocol_session_parse(held, &a, &bad_at)) return aioc_memory_append(memory, into, given.ptr, given.len);
+    if (!aioc_protocol_session_parse(given, &b, &bad_at)) return aioc_mem_append(memory, into, held.ptr, held.len);
+    if (!aioc_protocol_session_parse(held, &a, &bad_at)) return aioc_mem_append(memory, into, given.ptr, given.len);
     aioc_protocol_session_add(&a, &b);
     return aioc_protocol_session_write(memory, into, &a);
 }
 
 static aiocosmos_str merged(vectors *v, aiocosmos_str a, aiocosmos_str b)
 {
-    aioc_memory_buffer into = {NULL, 0, 0};
+    aioc_mem_buffer into = {NULL, 0, 0};
     aiocosmos_str out;
     CHECK(merge_value(&v->memory, &into, a, b));
     CHECK(into.len < sizeof v->room - v->used);
@@ -1147,7 +1147,7 @@ static aiocosmos_str merged(vectors *v, aiocosmos_str a, aiocosmos_str b)
     out = view(v->room + v->used, into.len);
     v->room[v->used + into.len] = 0;
     v->used += into.len + 1;
-    aioc_memory_buffer_free(&v->memory, &into);
+    aioc_mem_buffer_free(&v->memory, &into);
     return out;
 }
 
@@ -1179,7 +1179,7 @@ static void check_composite_merge(vectors *v, aiocosmos_str a, aiocosmos_str b, 
     for (turn = 0; turn < 2; turn++) {
         aiocosmos_str rest = turn ? b : a;
         while (aioc_protocol_session_next(&rest, &id, &value)) {
-            for (i = 0; i < count && !aioc_memory_same(ids[i], id); i++) continue;
+            for (i = 0; i < count && !aioc_mem_same(ids[i], id); i++) continue;
             held[i] = i < count ? merged(v, held[i], value) : value;
             ids[i] = id;
             if (i == count) count++;
@@ -1187,7 +1187,7 @@ static void check_composite_merge(vectors *v, aiocosmos_str a, aiocosmos_str b, 
         CHECK_INT(rest.len, 0);
     }
     for (i = 0; aioc_protocol_session_next(&want, &expected_id, &expected); i++) {
-        CHECK(i < count && aioc_memory_same(ids[i], expected_id));
+        CHECK(i < count && aioc_mem_same(ids[i], expected_id));
         check_same_session(held[i], expected);
     }
     CHECK_INT(i, count);
@@ -1254,7 +1254,7 @@ static void check_session_row(vectors *v, aiocosmos_json row)
         else {
             aiocosmos_str rest = unescaped(v, send), id, value;
             CHECK(aioc_protocol_session_next(&rest, &id, &value));
-            CHECK(aioc_memory_same(id, field(v, row, "/range/id")));
+            CHECK(aioc_mem_same(id, field(v, row, "/range/id")));
             check_same_session(sum, value);
         }
     }
@@ -1394,7 +1394,7 @@ TEST(merging_loses_nothing_whatever_the_order)
 {
     vectors *v = calloc(1, sizeof *v);
     int round;
-    aioc_memory_init(&v->memory, NULL, 1 << 20);
+    aioc_mem_init(&v->memory, NULL, 1 << 20);
     seed = 88;
     for (round = 0; round < 20000; round++) {
         char left[128], right[128];
@@ -1411,13 +1411,13 @@ TEST(merging_loses_nothing_whatever_the_order)
         check_same_session(merged(v, a, ab), ab);
         CHECK(parsed(a, &pa) && parsed(b, &pb) && parsed(ab, &pc));
         CHECK(aioc_protocol_session_covers(&pc, &pa) && aioc_protocol_session_covers(&pc, &pb));
-        CHECK(aioc_memory_same(merged(v, a, str("")), a) && aioc_memory_same(merged(v, str(""), a), a));
-        CHECK(aioc_memory_same(merged(v, a, str("x#1")), a));
+        CHECK(aioc_mem_same(merged(v, a, str("")), a) && aioc_mem_same(merged(v, str(""), a), a));
+        CHECK(aioc_mem_same(merged(v, a, str("x#1")), a));
         sprintf(composite, "0:%s,1:%s", ab.ptr, ba.ptr);
         CHECK(aioc_protocol_session_check(str(composite), &error_at));
     }
     CHECK_INT(merged(v, str(""), str("")).len, 0);
-    aioc_memory_close(&v->memory);
+    aioc_mem_close(&v->memory);
     free(v);
 }
 
@@ -1427,14 +1427,14 @@ TEST(two_full_tokens_of_one_version_stay_within_the_limit)
     char left[2048] = "1#2", right[2048] = "1#2";
     aioc_protocol_session out;
     size_t i;
-    aioc_memory_init(&v->memory, NULL, 1 << 20);
+    aioc_mem_init(&v->memory, NULL, 1 << 20);
     for (i = 0; i < AIOC_PROTOCOL_REGIONS_MAX; i++) {
         sprintf(left + strlen(left), "#%u=1", (unsigned)i);
         sprintf(right + strlen(right), "#%u=2", (unsigned)i + 32);
     }
     CHECK(parsed(merged(v, str(left), str(right)), &out));
     CHECK_INT(out.region_count, AIOC_PROTOCOL_REGIONS_MAX);
-    aioc_memory_close(&v->memory);
+    aioc_mem_close(&v->memory);
     free(v);
 }
 
@@ -1446,12 +1446,12 @@ TEST(without_memory_a_merge_leaves_the_buffer)
     bool finished = false;
     for (calls = 0; !finished && calls < 20; calls++) {
         ration r;
-        aioc_memory memory = rationed(&r, calls);
-        aioc_memory_buffer into = {NULL, 0, 0};
-        finished = aioc_memory_append_str(&memory, &into, "0:") &&
+        aioc_mem memory = rationed(&r, calls);
+        aioc_mem_buffer into = {NULL, 0, 0};
+        finished = aioc_mem_append_str(&memory, &into, "0:") &&
                    merge_value(&memory, &into, str(a), str(b));
         if (!finished) CHECK_INT(into.len, calls ? 2 : 0);
-        aioc_memory_buffer_free(&memory, &into);
+        aioc_mem_buffer_free(&memory, &into);
         CHECK_INT(r.blocks, 0);
     }
     CHECK(finished && calls > 2);

@@ -69,7 +69,7 @@ typedef struct prop_world {
     sim_heap heap;
     emu_core *core;
     aiocosmos_client *client;
-    aioc_memory memory;                  /* of the test */
+    aioc_mem memory;                     /* of the test */
     prop_document *documents;
     size_t count;
     unsigned levels;                     /* of the partition key */
@@ -140,7 +140,7 @@ static const char *const prop_key_paths[] = { "/pk", "/h", "/s" };
 /* Where a key's documents are. */
 static void prop_find_epk(prop_world *w, const aiocosmos_pk *pk, char epk[AIOC_PROTOCOL_EPK_MAX])
 {
-    aioc_memory_buffer text = { NULL, 0, 0 }, strings = { NULL, 0, 0 };
+    aioc_mem_buffer text = { NULL, 0, 0 }, strings = { NULL, 0, 0 };
     aioc_protocol_pk_def def;
     aiocosmos_value levels[AIOC_PROTOCOL_PK_LEVELS];
     aiocosmos_str json;
@@ -155,8 +155,8 @@ static void prop_find_epk(prop_world *w, const aiocosmos_pk *pk, char epk[AIOC_P
     json.len = text.len;
     SIM_CHECK(&w->world, aioc_protocol_pk_components(&w->memory, &strings, json, levels, &count) &&
               aioc_protocol_epk(&def, levels, count, epk, &len), "a bad key: %.*s", (int)json.len, json.ptr);
-    aioc_memory_buffer_free(&w->memory, &text);
-    aioc_memory_buffer_free(&w->memory, &strings);
+    aioc_mem_buffer_free(&w->memory, &text);
+    aioc_mem_buffer_free(&w->memory, &strings);
 }
 
 static void prop_store(prop_world *w, unsigned number)
@@ -169,14 +169,14 @@ static void prop_store(prop_world *w, unsigned number)
     char why[128];
     prop_put_document(&text, prop_random(w), number);
     memset(&request, 0, sizeof request);
-    for (i = 0; i < 2; i++) paths[i] = aioc_memory_str(prop_key_paths[w->first + i]);
+    for (i = 0; i < 2; i++) paths[i] = aioc_mem_str(prop_key_paths[w->first + i]);
     aioc_json_open(&doc, &w->memory);
     SIM_CHECK(&w->world, aioc_json_parse(&doc, text.ptr, text.len) == 0 &&
               aioc_protocol_pk_from_document(aioc_json_root(&doc), paths, w->levels, &request.pk, why, sizeof why) == 0,
               "a bad document: %s", text.ptr);
     request.kind = AIOCOSMOS_CREATE_ITEM;
     request.container = "C";
-    request.body = aioc_memory_str(text.ptr);
+    request.body = aioc_mem_str(text.ptr);
     request.want_body = true;
     request.done = prop_keep_document;
     request.user_data = w;
@@ -248,7 +248,7 @@ static void prop_world_open(prop_world *w, uint64_t seed)
     memset(&shuffle, 0, sizeof shuffle);
     sim_world_open(&w->world, seed, &w->report, false);
     aiocosmos_request database;
-    aioc_memory_init(&w->memory, NULL, SIZE_MAX);
+    aioc_mem_init(&w->memory, NULL, SIZE_MAX);
     w->levels = sim_chance(&w->world.config, 0.3) ? 2 : 1;
     w->busy = sim_chance(&w->world.config, 0.4);
     options.endpoint = "http://10.0.0.1:8081/";
@@ -281,7 +281,7 @@ static void prop_world_close(prop_world *w)
     sim_heap_check_empty(&w->world.server_heap);
     sim_world_close(&w->world);
     prop_forget_documents(w);
-    aioc_memory_close(&w->memory);
+    aioc_mem_close(&w->memory);
 }
 
 /*--- How a query is asked ------------------------------------------------------------*/
@@ -343,7 +343,7 @@ static void prop_choose_part(prop_case *c, sim_random *random)
     if (sim_chance(random, 0.7)) prop_choose_edge(c->w, random, c->epk_min);
     if (!*c->epk_min || sim_chance(random, 0.7)) prop_choose_edge(c->w, random, c->epk_max);
     if (*c->epk_min && *c->epk_max &&
-        aioc_protocol_epk_compare(aioc_memory_str(c->epk_min), aioc_memory_str(c->epk_max)) >= 0) *c->epk_max = 0;
+        aioc_protocol_epk_compare(aioc_mem_str(c->epk_min), aioc_mem_str(c->epk_max)) >= 0) *c->epk_max = 0;
     PROP_SAW(part_of_the_keys);
 }
 
@@ -447,7 +447,7 @@ static void prop_reshape(prop_case *c)
     char id[16];
     uint32_t count;
     if (!c->reshapes || !sim_chance(random, 0.5)) return;
-    container = emu_find_container(emu_find_database(c->w->core, aioc_memory_str("D")), aioc_memory_str("C"));
+    container = emu_find_container(emu_find_database(c->w->core, aioc_mem_str("D")), aioc_mem_str("C"));
     count = container->range_count;
     snprintf(id, sizeof id, "%s", container->range[sim_below(random, count)]->id);
     if (sim_chance(random, count < 4 ? 1 : count > 20 ? 0 : 0.6)) {
@@ -597,9 +597,9 @@ static int prop_compare_rows(const void *a, const void *b)
 
 static bool prop_in_part(const prop_case *c, const prop_document *document)
 {
-    aiocosmos_str epk = aioc_memory_str(document->epk);
-    return aioc_protocol_epk_compare(aioc_memory_str(c->epk_min), epk) <= 0 &&
-           (!*c->epk_max || aioc_protocol_epk_compare(epk, aioc_memory_str(c->epk_max)) < 0);
+    aiocosmos_str epk = aioc_mem_str(document->epk);
+    return aioc_protocol_epk_compare(aioc_mem_str(c->epk_min), epk) <= 0 &&
+           (!*c->epk_max || aioc_protocol_epk_compare(epk, aioc_mem_str(c->epk_max)) < 0);
 }
 
 static void prop_row_free(prop_row *row)

@@ -27,7 +27,7 @@ static char *exact_copy(const void *bytes, size_t len)
     return copy;
 }
 
-static aiocosmos_str str(const char *text) { return aioc_memory_str(text); }
+static aiocosmos_str str(const char *text) { return aioc_mem_str(text); }
 
 /*--- Addresses and names ----------------------------------------------------*/
 
@@ -39,24 +39,24 @@ static bool parses(const char *text, aiocosmos_address *out)
 
 TEST(addresses_stand_once_and_in_turns)
 {
-    aioc_resolve_set six, four;
-    aiocosmos_address address, out[AIOC_RESOLVE_ADDRESSES_MAX];
+    aioc_dns_set six, four;
+    aiocosmos_address address, out[AIOC_DNS_ADDRESSES_MAX];
     size_t i;
     six.count = four.count = 0;
     memset(&address, 0, sizeof address);
     for (i = 0; i < 12; i++) {
         address.family = 4;
         address.ip[3] = (uint8_t)i;
-        aioc_resolve_set_add(&four, &address);
-        aioc_resolve_set_add(&four, &address);
+        aioc_dns_set_add(&four, &address);
+        aioc_dns_set_add(&four, &address);
     }
-    CHECK_INT(four.count, AIOC_RESOLVE_FAMILY_MAX);
+    CHECK_INT(four.count, AIOC_DNS_FAMILY_MAX);
     address.family = 6;
-    aioc_resolve_set_add(&six, &address);
+    aioc_dns_set_add(&six, &address);
     address.scope = 1;
-    aioc_resolve_set_add(&six, &address);
+    aioc_dns_set_add(&six, &address);
     CHECK_INT(six.count, 2);
-    CHECK_INT(aioc_resolve_interleave(&six, &four, out), 10);
+    CHECK_INT(aioc_dns_interleave(&six, &four, out), 10);
     for (i = 0; i < 10; i++) CHECK_INT(out[i].family, i == 0 || i == 2 ? 6 : 4);
 }
 
@@ -73,28 +73,28 @@ TEST(hosts_that_cannot_be_are_refused_with_the_reason)
         {"b\xc3\xbc" "cher", "has letters beyond ASCII"}, {"1.2.3", "is neither"}, {"1.2.3.256", "is neither"},
         {"a.5", "is neither"}, {"5.", "is neither"}, {"12", "is neither"},
     };
-    for (i = 0; i < COUNT(fine); i++) CHECK(aioc_resolve_host_wrong(str(fine[i])) == NULL);
+    for (i = 0; i < COUNT(fine); i++) CHECK(aioc_dns_host_wrong(str(fine[i])) == NULL);
     for (i = 0; i < COUNT(wrong); i++) {
-        why = aioc_resolve_host_wrong(str(wrong[i][0]));
+        why = aioc_dns_host_wrong(str(wrong[i][0]));
         if (!why || strncmp(why, wrong[i][1], strlen(wrong[i][1])) != 0) {
             test_fail(__FILE__, __LINE__, "\"%s\": %s", wrong[i][0], why ? why : "(fine)");
         }
     }
     memset(long_label, 'a', 64);
     long_label[63] = '\0';
-    CHECK(aioc_resolve_host_wrong(str(long_label)) == NULL);
+    CHECK(aioc_dns_host_wrong(str(long_label)) == NULL);
     long_label[63] = 'a';
     long_label[64] = '\0';
-    CHECK(aioc_resolve_host_wrong(str(long_label)) != NULL);
+    CHECK(aioc_dns_host_wrong(str(long_label)) != NULL);
     for (i = 0; i < sizeof long_host; i++) long_host[i] = i % 2 ? '.' : 'a';
     long_host[253] = '\0';
-    CHECK(aioc_resolve_host_wrong(str(long_host)) == NULL);            /* 253 characters */
+    CHECK(aioc_dns_host_wrong(str(long_host)) == NULL);                /* 253 characters */
     long_host[253] = '.';
     long_host[254] = '\0';
-    CHECK(aioc_resolve_host_wrong(str(long_host)) == NULL);            /* and a last dot */
+    CHECK(aioc_dns_host_wrong(str(long_host)) == NULL);                /* and a last dot */
     long_host[254] = 'a';
     long_host[255] = '\0';
-    CHECK(aioc_resolve_host_wrong(str(long_host)) != NULL);
+    CHECK(aioc_dns_host_wrong(str(long_host)) != NULL);
 }
 
 TEST(localhost_is_known_by_any_name)
@@ -102,8 +102,8 @@ TEST(localhost_is_known_by_any_name)
     static const char *const yes[] = {"localhost", "LocalHost", "localhost.", "a.localhost", "a.b.LOCALHOST."};
     static const char *const no[] = {"", "local", "xlocalhost", "localhost.example", "localhost..", "a-localhost"};
     size_t i;
-    for (i = 0; i < COUNT(yes); i++) CHECK(aioc_resolve_host_local(str(yes[i])));
-    for (i = 0; i < COUNT(no); i++) CHECK(!aioc_resolve_host_local(str(no[i])));
+    for (i = 0; i < COUNT(yes); i++) CHECK(aioc_dns_host_local(str(yes[i])));
+    for (i = 0; i < COUNT(no); i++) CHECK(!aioc_dns_host_local(str(no[i])));
 }
 
 /*--- Files ------------------------------------------------------------------*/
@@ -122,14 +122,14 @@ static void print_addresses(char *out, size_t cap, const aiocosmos_address *addr
 static void hosts_of(const char *text, size_t len, const char *host, char *out, size_t cap)
 {
     char *copy = exact_copy(text, len);
-    aioc_resolve_set six, four;
-    aiocosmos_address both[AIOC_RESOLVE_ADDRESSES_MAX];
+    aioc_dns_set six, four;
+    aiocosmos_address both[AIOC_DNS_ADDRESSES_MAX];
     aiocosmos_str view;
     six.count = four.count = 0;
     view.ptr = copy;
     view.len = len;
-    aioc_resolve_parse_hosts(view, str(host), &six, &four);
-    print_addresses(out, cap, both, aioc_resolve_interleave(&six, &four, both));
+    aioc_dns_parse_hosts(view, str(host), &six, &four);
+    print_addresses(out, cap, both, aioc_dns_interleave(&six, &four, both));
     free(copy);
 }
 
@@ -154,13 +154,13 @@ TEST(hosts_files_are_read)
     CHECK_STR(got, "1.1.1.1");
 }
 
-static void config_of(const char *text, size_t len, aioc_resolve_config *config)
+static void config_of(const char *text, size_t len, aioc_dns_config *config)
 {
     char *copy = exact_copy(text, len);
     aiocosmos_str view;
     view.ptr = copy;
     view.len = len;
-    aioc_resolve_parse_config(view, config);
+    aioc_dns_parse_config(view, config);
     free(copy);
 }
 
@@ -171,7 +171,7 @@ static const char config_text[] =
 
 TEST(resolv_conf_is_read)
 {
-    aioc_resolve_config config;
+    aioc_dns_config config;
     char got[200];
     config_of(config_text, strlen(config_text), &config);
     print_addresses(got, sizeof got, config.servers, config.server_count);
@@ -185,11 +185,11 @@ TEST(resolv_conf_is_read)
     CHECK_INT(config.rounds, 1);
     CHECK_INT(config.last_us, 1000000);
     config_of("search a b c d e f g h\n", 23, &config);
-    CHECK_INT(config.search_count, AIOC_RESOLVE_SEARCH_MAX);
+    CHECK_INT(config.search_count, AIOC_DNS_SEARCH_MAX);
     print_addresses(got, sizeof got, config.servers, config.server_count);
     CHECK_STR(got, "127.0.0.1");
     CHECK_INT(config.rounds, 2);
-    CHECK_INT(config.last_us, AIOC_RESOLVE_LAST_US);
+    CHECK_INT(config.last_us, AIOC_DNS_LAST_US);
     config_of("", 0, &config);
     CHECK_INT(config.server_count, 1);
     CHECK_INT(config.search_count, 0);
@@ -197,7 +197,7 @@ TEST(resolv_conf_is_read)
 
 TEST(files_may_be_cut_or_garbled_anywhere)
 {
-    aioc_resolve_config config;
+    aioc_dns_config config;
     char got[400], *copy;
     size_t len, i;
     int round;
@@ -211,7 +211,7 @@ TEST(files_may_be_cut_or_garbled_anywhere)
         for (i = random_below(8) + 1; i > 0; i--) copy[random_below((unsigned)len)] = (char)random_below(256);
         if (hosts) hosts_of(copy, len, "db", got, sizeof got);
         else config_of(copy, len, &config);
-        CHECK(hosts || (config.server_count >= 1 && config.server_count <= AIOC_RESOLVE_SERVERS_MAX));
+        CHECK(hosts || (config.server_count >= 1 && config.server_count <= AIOC_DNS_SERVERS_MAX));
         free(copy);
     }
 }
@@ -228,12 +228,12 @@ static void print_domain(char *out, const unsigned char *labels)
 
 static void candidates_of(const char *config_lines, const char *host, char *out)
 {
-    aioc_resolve_config config;
-    aioc_resolve_domain name;
+    aioc_dns_config config;
+    aioc_dns_domain name;
     unsigned index = 0;
     config_of(config_lines, strlen(config_lines), &config);
     *out = '\0';
-    while (aioc_resolve_candidate(&config, str(host), &index, &name)) {
+    while (aioc_dns_candidate(&config, str(host), &index, &name)) {
         print_domain(out + strlen(out), name.labels);
         strcat(out, " ");
     }
@@ -282,8 +282,8 @@ static void put16(message *m, unsigned value)
 
 static void put_name(message *m, const char *name)
 {
-    aioc_resolve_domain domain;
-    CHECK(aioc_resolve_domain_make(&domain, str(name), str("")));
+    aioc_dns_domain domain;
+    CHECK(aioc_dns_domain_make(&domain, str(name), str("")));
     put(m, domain.labels, domain.len);
 }
 
@@ -304,23 +304,23 @@ static void put_record(message *m, int section, const char *owner, unsigned type
 
 static void put_alias(message *m, const char *owner, uint32_t ttl, const char *target)
 {
-    aioc_resolve_domain domain;
-    CHECK(aioc_resolve_domain_make(&domain, str(target), str("")));
-    put_record(m, 0, owner, AIOC_RESOLVE_CNAME, ttl, domain.labels, domain.len);
+    aioc_dns_domain domain;
+    CHECK(aioc_dns_domain_make(&domain, str(target), str("")));
+    put_record(m, 0, owner, AIOC_DNS_CNAME, ttl, domain.labels, domain.len);
 }
 
 static void put_address(message *m, const char *owner, uint32_t ttl, const char *text)
 {
     aiocosmos_address address;
     CHECK(parses(text, &address));
-    put_record(m, 0, owner, address.family == 4 ? AIOC_RESOLVE_A : AIOC_RESOLVE_AAAA, ttl, address.ip,
+    put_record(m, 0, owner, address.family == 4 ? AIOC_DNS_A : AIOC_DNS_AAAA, ttl, address.ip,
                address.family == 4 ? 4 : 16);
 }
 
 static void put_soa(message *m, const char *owner)
 {
     static const unsigned char data[22] = {0};
-    put_record(m, 1, owner, AIOC_RESOLVE_SOA, 60, data, sizeof data);
+    put_record(m, 1, owner, AIOC_DNS_SOA, 60, data, sizeof data);
 }
 
 /* An answer from a recursive server, so far with the question only. */
@@ -336,39 +336,39 @@ static void begin_answer(message *m, unsigned id, const char *name, unsigned typ
     put16(m, 1);
 }
 
-static aioc_resolve_kind judge_chained(const unsigned char *bytes, size_t len, const char *name, unsigned type,
-                                       unsigned chain, aioc_resolve_response *out)
+static aioc_dns_kind judge_chained(const unsigned char *bytes, size_t len, const char *name, unsigned type,
+                                   unsigned chain, aioc_dns_response *out)
 {
-    aioc_resolve_domain domain;
+    aioc_dns_domain domain;
     char *copy = exact_copy(bytes, len);
-    aioc_resolve_kind kind;
-    CHECK(aioc_resolve_domain_make(&domain, str(name), str("")));
-    kind = aioc_resolve_parse_response(copy, len, 0x1234, &domain, type, chain, out);
+    aioc_dns_kind kind;
+    CHECK(aioc_dns_domain_make(&domain, str(name), str("")));
+    kind = aioc_dns_parse_response(copy, len, 0x1234, &domain, type, chain, out);
     free(copy);
     return kind;
 }
 
-static aioc_resolve_kind judge(const message *m, const char *name, unsigned type, aioc_resolve_response *out)
+static aioc_dns_kind judge(const message *m, const char *name, unsigned type, aioc_dns_response *out)
 {
     return judge_chained(m->bytes, m->len, name, type, 0, out);
 }
 
-#define A AIOC_RESOLVE_A
-#define AAAA AIOC_RESOLVE_AAAA
+#define A AIOC_DNS_A
+#define AAAA AIOC_DNS_AAAA
 
 TEST(a_question_is_written)
 {
     static const unsigned char want[] = {0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 'a', 2, 'b', 'c', 0, 0, 28, 0, 1};
-    unsigned char got[AIOC_RESOLVE_QUERY_MAX];
-    aioc_resolve_domain domain;
-    CHECK(aioc_resolve_domain_make(&domain, str("a.bc"), str("")));
-    CHECK_INT(aioc_resolve_build_query(got, 0x1234, &domain, AAAA), sizeof want);
+    unsigned char got[AIOC_DNS_QUERY_MAX];
+    aioc_dns_domain domain;
+    CHECK(aioc_dns_domain_make(&domain, str("a.bc"), str("")));
+    CHECK_INT(aioc_dns_build_query(got, 0x1234, &domain, AAAA), sizeof want);
     CHECK_MEM(got, want, sizeof want);
 }
 
 TEST(answers_are_read)
 {
-    aioc_resolve_response response;
+    aioc_dns_response response;
     char got[400];
     message m;
     begin_answer(&m, 0x1234, "Db.example", A, 0);                      /* a server may change the case: RFC 4343 */
@@ -376,13 +376,13 @@ TEST(answers_are_read)
     put_address(&m, "db.example", 30, "10.0.0.2");
     put_address(&m, "other.example", 1, "10.0.0.3");
     put_address(&m, "db.example", 2, "::1");                           /* of the other type */
-    CHECK_INT(judge(&m, "db.example", A, &response), AIOC_RESOLVE_FOUND);
+    CHECK_INT(judge(&m, "db.example", A, &response), AIOC_DNS_FOUND);
     print_addresses(got, sizeof got, response.set.addresses, response.set.count);
     CHECK_STR(got, "10.0.0.1 10.0.0.2");
     CHECK_INT(response.ttl_s, 30);
     begin_answer(&m, 0x1234, "db", AAAA, 0);
     put_address(&m, "db", 0x80000000u, "2001:db8::1");
-    CHECK_INT(judge(&m, "db", AAAA, &response), AIOC_RESOLVE_FOUND);
+    CHECK_INT(judge(&m, "db", AAAA, &response), AIOC_DNS_FOUND);
     CHECK_INT(response.ttl_s, 0);
     print_addresses(got, sizeof got, response.set.addresses, response.set.count);
     CHECK_STR(got, "2001:db8::1");
@@ -390,31 +390,31 @@ TEST(answers_are_read)
 
 TEST(aliases_are_followed_in_any_order)
 {
-    aioc_resolve_response response;
+    aioc_dns_response response;
     message m;
     begin_answer(&m, 0x1234, "a", A, 0);
     put_address(&m, "c", 60, "10.0.0.1");
     put_alias(&m, "b", 7, "c");
     put_alias(&m, "a", 9, "b");
-    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FOUND);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_DNS_FOUND);
     CHECK_INT(response.ttl_s, 7);
     CHECK_INT(response.chain, 2);
     begin_answer(&m, 0x1234, "a", A, 0);                               /* leads to a name that it has nothing of */
     put_alias(&m, "a", 9, "b.example");
-    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_ELSEWHERE);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_DNS_ELSEWHERE);
     CHECK_MEM(response.name.labels, "\1b\7example", 11);
     CHECK_INT(response.chain, 1);
     m.bytes[m.len - 12]++;                                             /* data longer than the name in it */
     m.bytes[m.len++] = 0;
-    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FAILED);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_DNS_FAILED);
     m.bytes[--m.len - 12]--;
     put_soa(&m, "example");                                            /* and says that there is nothing */
-    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_NO_DATA);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_DNS_NO_DATA);
 }
 
 TEST(a_chain_has_at_most_16_aliases)
 {
-    aioc_resolve_response response;
+    aioc_dns_response response;
     char from[16], to[16];
     message m;
     int i, links;
@@ -426,70 +426,70 @@ TEST(a_chain_has_at_most_16_aliases)
             put_alias(&m, from, 60, to);
         }
         put_address(&m, to, 60, "10.0.0.1");
-        CHECK_INT(judge(&m, "n0", A, &response), links == 16 ? AIOC_RESOLVE_FOUND : AIOC_RESOLVE_FAILED);
+        CHECK_INT(judge(&m, "n0", A, &response), links == 16 ? AIOC_DNS_FOUND : AIOC_DNS_FAILED);
     }
     begin_answer(&m, 0x1234, "a", A, 0);
     put_alias(&m, "a", 60, "b");
-    CHECK_INT(judge_chained(m.bytes, m.len, "a", A, 15, &response), AIOC_RESOLVE_ELSEWHERE);
-    CHECK_INT(judge_chained(m.bytes, m.len, "a", A, 16, &response), AIOC_RESOLVE_FAILED);
+    CHECK_INT(judge_chained(m.bytes, m.len, "a", A, 15, &response), AIOC_DNS_ELSEWHERE);
+    CHECK_INT(judge_chained(m.bytes, m.len, "a", A, 16, &response), AIOC_DNS_FAILED);
     put_alias(&m, "b", 60, "a");                                       /* a loop */
-    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FAILED);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_DNS_FAILED);
     CHECK_STR(response.why, "has a chain of more than 16 aliases for it");
 }
 
 TEST(refusals_are_told_apart)
 {
-    aioc_resolve_response response;
+    aioc_dns_response response;
     message m;
     begin_answer(&m, 0x1234, "a", A, 3);
-    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_NO_NAME);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_DNS_NO_NAME);
     begin_answer(&m, 0x1234, "a", A, 0);
-    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_NO_DATA);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_DNS_NO_DATA);
     m.bytes[3] &= 0x7F;                                                /* no recursion, no authority: not its job */
-    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FAILED);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_DNS_FAILED);
     m.bytes[2] |= 4;
-    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_NO_DATA);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_DNS_NO_DATA);
     begin_answer(&m, 0x1234, "a", A, 2);
-    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FAILED);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_DNS_FAILED);
     CHECK_STR(response.why, "answered SERVFAIL");
     m.bytes[5] = 0;                                                    /* without the question */
     m.len = 12;
-    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FAILED);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_DNS_FAILED);
     m.bytes[3] = 0x83;
-    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FOREIGN);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_DNS_FOREIGN);
     begin_answer(&m, 0x1234, "a", A, 0);
     m.bytes[2] |= 2;
-    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_TRUNCATED);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_DNS_TRUNCATED);
 }
 
 TEST(answers_to_others_are_ignored)
 {
-    aioc_resolve_response response;
+    aioc_dns_response response;
     message m;
     begin_answer(&m, 0x1235, "a", A, 0);
-    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FOREIGN);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_DNS_FOREIGN);
     begin_answer(&m, 0x1234, "b", A, 0);
-    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FOREIGN);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_DNS_FOREIGN);
     begin_answer(&m, 0x1234, "a.b", A, 0);
-    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FOREIGN);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_DNS_FOREIGN);
     begin_answer(&m, 0x1234, "a", AAAA, 0);
-    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FOREIGN);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_DNS_FOREIGN);
     begin_answer(&m, 0x1234, "a", A, 0);
     m.bytes[m.len - 1] = 3;                                            /* class CH */
-    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FOREIGN);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_DNS_FOREIGN);
     begin_answer(&m, 0x1234, "a", A, 0);
     m.bytes[2] &= 0x7F;                                                /* a question */
-    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FOREIGN);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_DNS_FOREIGN);
     begin_answer(&m, 0x1234, "a", A, 0);
     m.bytes[2] |= 0x28;                                                /* an update */
-    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FOREIGN);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_DNS_FOREIGN);
     begin_answer(&m, 0x1234, "a", A, 0);
     m.bytes[5] = 2;
-    CHECK_INT(judge(&m, "a", A, &response), AIOC_RESOLVE_FOREIGN);
+    CHECK_INT(judge(&m, "a", A, &response), AIOC_DNS_FOREIGN);
 }
 
 /* "a" 12..14, type and class to 18; then a record whose owner is what is given. */
-static aioc_resolve_kind judge_owner(const void *owner, size_t len, aioc_resolve_response *response)
+static aioc_dns_kind judge_owner(const void *owner, size_t len, aioc_dns_response *response)
 {
     static const unsigned char rest[] = {0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 10, 0, 0, 1};
     message m;
@@ -502,25 +502,25 @@ static aioc_resolve_kind judge_owner(const void *owner, size_t len, aioc_resolve
 
 TEST(compression_pointers_lead_backwards_or_nowhere)
 {
-    aioc_resolve_response response;
-    CHECK_INT(judge_owner("\xC0\x0C", 2, &response), AIOC_RESOLVE_FOUND);
+    aioc_dns_response response;
+    CHECK_INT(judge_owner("\xC0\x0C", 2, &response), AIOC_DNS_FOUND);
     CHECK_INT(response.set.addresses[0].ip[0], 10);
-    CHECK_INT(judge_owner("\x01" "a\xC0\x0E", 4, &response), AIOC_RESOLVE_FOUND);
-    CHECK_INT(judge_owner("\x01" "b\xC0\x0E", 4, &response), AIOC_RESOLVE_NO_DATA);
-    CHECK_INT(judge_owner("\xC0\x13", 2, &response), AIOC_RESOLVE_FAILED);          /* to itself */
-    CHECK_INT(judge_owner("\x01" "a\xC0\x13", 4, &response), AIOC_RESOLVE_FAILED);  /* a loop with a label */
-    CHECK_INT(judge_owner("\xC0\x20", 2, &response), AIOC_RESOLVE_FAILED);          /* forward */
-    CHECK_INT(judge_owner("\xFF\xFF", 2, &response), AIOC_RESOLVE_FAILED);
-    CHECK_INT(judge_owner("\x40\x00", 2, &response), AIOC_RESOLVE_FAILED);          /* label types of old drafts */
-    CHECK_INT(judge_owner("\x80\x00", 2, &response), AIOC_RESOLVE_FAILED);
+    CHECK_INT(judge_owner("\x01" "a\xC0\x0E", 4, &response), AIOC_DNS_FOUND);
+    CHECK_INT(judge_owner("\x01" "b\xC0\x0E", 4, &response), AIOC_DNS_NO_DATA);
+    CHECK_INT(judge_owner("\xC0\x13", 2, &response), AIOC_DNS_FAILED);              /* to itself */
+    CHECK_INT(judge_owner("\x01" "a\xC0\x13", 4, &response), AIOC_DNS_FAILED);      /* a loop with a label */
+    CHECK_INT(judge_owner("\xC0\x20", 2, &response), AIOC_DNS_FAILED);              /* forward */
+    CHECK_INT(judge_owner("\xFF\xFF", 2, &response), AIOC_DNS_FAILED);
+    CHECK_INT(judge_owner("\x40\x00", 2, &response), AIOC_DNS_FAILED);              /* label types of old drafts */
+    CHECK_INT(judge_owner("\x80\x00", 2, &response), AIOC_DNS_FAILED);
     CHECK_STR(response.why, "sent a malformed answer");
 }
 
 TEST(names_of_255_bytes_are_read_and_longer_ones_refused)
 {
     unsigned char bytes[300];
-    aioc_resolve_message view;
-    aioc_resolve_domain domain;
+    aioc_dns_message view;
+    aioc_dns_domain domain;
     size_t at;
     int labels;
     for (labels = 126; labels <= 128; labels++) {
@@ -534,7 +534,7 @@ TEST(names_of_255_bytes_are_read_and_longer_ones_refused)
         view.bytes = bytes;
         view.len = len;
         at = 0;
-        CHECK_INT(aioc_resolve_read_domain(view, &at, &domain), labels <= 127);
+        CHECK_INT(aioc_dns_read_domain(view, &at, &domain), labels <= 127);
         if (labels <= 127) CHECK_INT(at, len);
     }
     /* 16 pointers are followed, the 17th is not. */
@@ -547,21 +547,21 @@ TEST(names_of_255_bytes_are_read_and_longer_ones_refused)
         view.bytes = bytes;
         view.len = (size_t)(1 + 2 * labels);
         at = view.len - 2;
-        CHECK_INT(aioc_resolve_read_domain(view, &at, &domain), labels == 16);
+        CHECK_INT(aioc_dns_read_domain(view, &at, &domain), labels == 16);
         if (labels == 16) CHECK_INT(at, view.len);
     }
 }
 
 TEST(the_first_128_records_are_looked_at)
 {
-    aioc_resolve_response response;
+    aioc_dns_response response;
     message m;
     int others, i;
     for (others = 127; others <= 128; others++) {
         begin_answer(&m, 0x1234, "a", A, 0);
         for (i = 0; i < others; i++) put_record(&m, 0, "b", 99, 60, "", 0);
         put_address(&m, "a", 60, "10.0.0.1");
-        CHECK_INT(judge(&m, "a", A, &response), others == 127 ? AIOC_RESOLVE_FOUND : AIOC_RESOLVE_NO_DATA);
+        CHECK_INT(judge(&m, "a", A, &response), others == 127 ? AIOC_DNS_FOUND : AIOC_DNS_NO_DATA);
     }
 }
 
@@ -582,24 +582,24 @@ static void a_rich_answer(message *m)
 
 TEST(a_cut_answer_is_no_answer)
 {
-    aioc_resolve_response response;
+    aioc_dns_response response;
     message m;
     size_t len;
     a_rich_answer(&m);
-    CHECK_INT(judge(&m, "db.example", A, &response), AIOC_RESOLVE_FOUND);
+    CHECK_INT(judge(&m, "db.example", A, &response), AIOC_DNS_FOUND);
     for (len = 0; len < m.len; len++) {
-        aioc_resolve_kind kind = judge_chained(m.bytes, len, "db.example", A, 0, &response);
-        CHECK_INT(kind, len < 28 ? AIOC_RESOLVE_FOREIGN : AIOC_RESOLVE_FAILED);
+        aioc_dns_kind kind = judge_chained(m.bytes, len, "db.example", A, 0, &response);
+        CHECK_INT(kind, len < 28 ? AIOC_DNS_FOREIGN : AIOC_DNS_FAILED);
     }
     m.bytes[m.len - 5] = 5;                                            /* an address of five bytes */
-    CHECK_INT(judge(&m, "db.example", A, &response), AIOC_RESOLVE_FAILED);
+    CHECK_INT(judge(&m, "db.example", A, &response), AIOC_DNS_FAILED);
     m.bytes[m.len - 5] = 3;
-    CHECK_INT(judge(&m, "db.example", A, &response), AIOC_RESOLVE_FAILED);
+    CHECK_INT(judge(&m, "db.example", A, &response), AIOC_DNS_FAILED);
 }
 
 TEST(garbled_answers_do_no_harm)
 {
-    aioc_resolve_response response;
+    aioc_dns_response response;
     message m, garbled;
     size_t at;
     int round;
@@ -618,7 +618,7 @@ TEST(garbled_answers_do_no_harm)
         while (changes-- > 0) garbled.bytes[12 + random_below((unsigned)m.len - 12)] = (unsigned char)random_below(256);
         aioc_text_store16be(garbled.bytes + 6, random_below(8));
         judge_chained(garbled.bytes, m.len - random_below(20), "db.example", A, 0, &response);
-        CHECK(response.set.count <= AIOC_RESOLVE_FAMILY_MAX && response.name.len <= AIOC_RESOLVE_DOMAIN_MAX);
+        CHECK(response.set.count <= AIOC_DNS_FAMILY_MAX && response.name.len <= AIOC_DNS_DOMAIN_MAX);
     }
 }
 
@@ -662,9 +662,9 @@ typedef struct world {
     char log[4096];                                                    /* the questions: "0 10.0.0.1 A db, 400 ..." */
     long allocations_left;                                             /* then all fail; < 0: no limit */
     long fail_at;                                                      /* that one fails, counted down; <= 0: none */
-    aioc_memory memory;
+    aioc_mem memory;
     aioc_platform_reactor reactor;
-    aioc_resolve resolver;
+    aioc_dns resolver;
     struct asker *waiting;
     int files_read;
 } world;
@@ -953,11 +953,11 @@ static void world_open(world *w, const line *lines)
     w->allocations_left = -1;
     allocator.fn = world_allocate;
     allocator.user_data = w;
-    aioc_memory_init(&w->memory, &allocator, 64u << 20);
+    aioc_mem_init(&w->memory, &allocator, 64u << 20);
     w->memory.kept_max = 0;                                            /* every block comes from malloc */
-    allocator = aioc_memory_allocator(&w->memory);
+    allocator = aioc_mem_allocator(&w->memory);
     CHECK_INT(aioc_platform_reactor_open(&w->reactor, &w->platform, &allocator), 0);
-    aioc_resolve_open(&w->resolver, &w->reactor, &w->memory, NULL, NULL);
+    aioc_dns_open(&w->resolver, &w->reactor, &w->memory, NULL, NULL);
 }
 
 /* And nothing may be left. */
@@ -965,13 +965,13 @@ static void world_close(world *w)
 {
     uint64_t due_us;
     int i;
-    aioc_resolve_close(&w->resolver);
+    aioc_dns_close(&w->resolver);
     CHECK(!aioc_platform_timer_next(&w->reactor, &due_us));
     CHECK_INT(w->reactor.source_count, 0);
     for (i = 0; i < SOCKETS; i++) CHECK(!w->sockets[i].open);
     CHECK_INT(w->memory.used, 0);
     aioc_platform_reactor_close(&w->reactor);
-    aioc_memory_close(&w->memory);
+    aioc_mem_close(&w->memory);
 }
 
 static void tell_askers(world *w);
@@ -1042,16 +1042,16 @@ static int ask(world *w, asker *a, const char *host)
     memset(a, 0, sizeof *a);
     a->host = host;
     aioc_platform_tick(&w->reactor);
-    result = aioc_resolve_ask(&w->resolver, host, &addresses, &count, &error);
+    result = aioc_dns_ask(&w->resolver, host, &addresses, &count, &error);
     CHECK_INT(w->resolver.answered, answered);                         /* from the reactor only */
-    if (result == AIOC_RESOLVE_LATER) {
+    if (result == AIOC_DNS_LATER) {
         snprintf(a->got, sizeof a->got, "waits");
         a->next = w->waiting;
         w->waiting = a;
     } else {
         asker_note(w, a, addresses, count, error);
     }
-    CHECK_INT(result < 0, result != AIOC_RESOLVE_LATER && error != NULL);
+    CHECK_INT(result < 0, result != AIOC_DNS_LATER && error != NULL);
     return result;
 }
 
@@ -1063,7 +1063,7 @@ static void tell_askers(world *w)
         const aiocosmos_address *addresses;
         const char *error;
         size_t count;
-        if (aioc_resolve_ask(&w->resolver, a->host, &addresses, &count, &error) == AIOC_RESOLVE_LATER) {
+        if (aioc_dns_ask(&w->resolver, a->host, &addresses, &count, &error) == AIOC_DNS_LATER) {
             at = &a->next;
             continue;
         }
@@ -1082,7 +1082,7 @@ static const char *resolve(const char *config, const line *lines, const char *ho
     memset(&first, 0, sizeof first);
     world_open(&earth, lines);
     if (config) earth.config = config;
-    if (ask(&earth, &first, host) == AIOC_RESOLVE_LATER) {
+    if (ask(&earth, &first, host) == AIOC_DNS_LATER) {
         world_run_to(&earth, 10000);
         CHECK_INT(first.told, 1);
     }
@@ -1164,18 +1164,18 @@ TEST(a_line_removed_from_the_hosts_file_is_gone)
 
 TEST(large_hosts_files_are_read_to_a_limit)
 {
-    const size_t size = AIOC_RESOLVE_FILE_MAX + 100;
+    const size_t size = AIOC_DNS_FILE_MAX + 100;
     char *text = malloc(size + 1);
     size_t at;
     for (at = 0; at < size; at++) text[at] = at % 40 == 39 ? '\n' : '#';
     text[size] = '\0';
     memcpy(text + 400000, "10.0.0.1 far\n", 13);
-    memcpy(text + (AIOC_RESOLVE_FILE_MAX - 12), "\n10.0.0.1 cut.example\n", 22);   /* "cu" is within the limit */
+    memcpy(text + (AIOC_DNS_FILE_MAX - 12), "\n10.0.0.1 cut.example\n", 22);   /* "cu" is within the limit */
     world_open(&earth, NULL);
     earth.hosts = text;
     ask(&earth, &first, "far");
     CHECK_STR(first.got, "now 10.0.0.1");
-    CHECK_INT(ask(&earth, &first, "cu"), AIOC_RESOLVE_LATER);
+    CHECK_INT(ask(&earth, &first, "cu"), AIOC_DNS_LATER);
     world_run_to(&earth, 10000);
     world_close(&earth);
     free(text);
@@ -1293,11 +1293,11 @@ TEST(ids_and_sockets_are_new_for_each_question)
     world_run_to(&earth, 500);
     CHECK_INT(earth.reactor.source_count, 4);
     {
-        const aioc_resolve_lookup *lookup = earth.resolver.first->lookup;
+        const aioc_dns_lookup *lookup = earth.resolver.first->lookup;
         uint32_t ids[4];
         int i, j, n = 0;
         for (i = 0; i < 2; i++) {
-            const aioc_resolve_exchange *e;
+            const aioc_dns_exchange *e;
             for (e = lookup->queries[i].exchanges; e; e = e->next) ids[n++] = e->id;
         }
         CHECK_INT(n, 4);
@@ -1453,7 +1453,7 @@ TEST(a_short_answer_serves_until_the_silent_family_is_given_up)
     ask(&earth, &second, "db.x");
     CHECK_STR(second.got, "now 10.0.0.7");                             /* and a second more */
     world_run_to(&earth, 3400);
-    CHECK_INT(ask(&earth, &second, "db.x"), AIOC_RESOLVE_LATER);
+    CHECK_INT(ask(&earth, &second, "db.x"), AIOC_DNS_LATER);
     world_run_to(&earth, 4000);
     world_close(&earth);
 }
@@ -1466,7 +1466,7 @@ TEST(one_question_serves_all_who_wait)
     static asker askers[50];
     int i;
     world_open(&earth, lines);
-    for (i = 0; i < 50; i++) CHECK_INT(ask(&earth, &askers[i], i % 2 ? "db.x" : "DB.X"), AIOC_RESOLVE_LATER);
+    for (i = 0; i < 50; i++) CHECK_INT(ask(&earth, &askers[i], i % 2 ? "db.x" : "DB.X"), AIOC_DNS_LATER);
     world_run_to(&earth, 1000);
     CHECK_INT(earth.opened, 2);
     for (i = 0; i < 50; i++) CHECK_INT(askers[i].told, 1);
@@ -1495,9 +1495,9 @@ static void check_kept(const char *says, uint64_t ms)
     ask(&earth, &first, "db.x");
     world_run_to(&earth, ms - 1);
     CHECK_INT(first.told, 1);
-    CHECK(ask(&earth, &first, "db.x") != AIOC_RESOLVE_LATER);
+    CHECK(ask(&earth, &first, "db.x") != AIOC_DNS_LATER);
     world_run_to(&earth, ms);
-    CHECK_INT(ask(&earth, &first, "db.x"), AIOC_RESOLVE_LATER);
+    CHECK_INT(ask(&earth, &first, "db.x"), AIOC_DNS_LATER);
     world_run_to(&earth, ms + 10);
     CHECK_INT(first.told, 1);
     world_close(&earth);
@@ -1572,9 +1572,9 @@ TEST(an_expired_answer_is_used_for_a_day)
     world_close(&earth);
 }
 
-static int names_held(const aioc_resolve *resolver)
+static int names_held(const aioc_dns *resolver)
 {
-    const aioc_resolve_name *name;
+    const aioc_dns_name *name;
     int count = 0;
     for (name = resolver->first; name; name = name->next) count++;
     return count;
@@ -1588,17 +1588,17 @@ TEST(the_cache_holds_64_names_and_forgets_the_least_used)
     world_open(&earth, lines);
     for (i = 0; i < 64; i++) {
         snprintf(name, sizeof name, "n%d.x", i);
-        CHECK_INT(ask(&earth, &first, name), AIOC_RESOLVE_LATER);
+        CHECK_INT(ask(&earth, &first, name), AIOC_DNS_LATER);
         world_run_to(&earth, 10);
     }
     CHECK_INT(names_held(&earth.resolver), 64);
     CHECK_INT(ask(&earth, &first, "n0.x"), 0);                         /* used: n1 is the oldest now */
-    CHECK_INT(ask(&earth, &first, "new.x"), AIOC_RESOLVE_LATER);
+    CHECK_INT(ask(&earth, &first, "new.x"), AIOC_DNS_LATER);
     world_run_to(&earth, 20);
     CHECK_INT(names_held(&earth.resolver), 64);
     CHECK_INT(ask(&earth, &first, "n0.x"), 0);
     CHECK_INT(ask(&earth, &first, "n2.x"), 0);
-    CHECK_INT(ask(&earth, &first, "n1.x"), AIOC_RESOLVE_LATER);
+    CHECK_INT(ask(&earth, &first, "n1.x"), AIOC_DNS_LATER);
     world_run_to(&earth, 30);
     world_close(&earth);
 }
@@ -1611,7 +1611,7 @@ TEST(more_than_64_look_ups_at_once_are_refused)
     world_open(&earth, NULL);
     for (i = 0; i < 65; i++) {
         snprintf(name, sizeof name, "n%d.x", i);
-        CHECK_INT(ask(&earth, &askers[i], name), i < 64 ? AIOC_RESOLVE_LATER : AIOCOSMOS_E_DNS);
+        CHECK_INT(ask(&earth, &askers[i], name), i < 64 ? AIOC_DNS_LATER : AIOCOSMOS_E_DNS);
     }
     CHECK_STR(askers[64].got, "now (\"n64.x\" could not be looked up: too many other names are)");
     world_run_to(&earth, 5000);
@@ -1639,7 +1639,7 @@ static int hook_answer(host_hook *hook, int count)
         addresses[i].ip[3] = (uint8_t)(i + 1);
         addresses[i].port = 1;
     }
-    return aioc_resolve_answer(&hook->world->resolver, hook->question, addresses, (size_t)count, 10);
+    return aioc_dns_answer(&hook->world->resolver, hook->question, addresses, (size_t)count, 10);
 }
 
 static void hook_ask(void *user, const char *host, uint64_t question)
@@ -1689,7 +1689,7 @@ TEST(the_hook_answers_at_once_or_later)
     world_run_to(&earth, 11001);
     CHECK_INT(first.told + second.told, 2);
     CHECK_MEM(first.got, "9.0.0.1 9.0.0.2 ", 16);
-    CHECK_INT(earth.resolver.first->count, AIOC_RESOLVE_ADDRESSES_MAX);
+    CHECK_INT(earth.resolver.first->count, AIOC_DNS_ADDRESSES_MAX);
     CHECK_INT(earth.resolver.first->addresses[0].port, 0);
     CHECK_INT(earth.opened + earth.files_read, 0);
     ask(&earth, &first, "localhost");
@@ -1712,9 +1712,9 @@ TEST(the_hook_may_know_nothing_or_say_nothing)
     world_run_to(&earth, 29999);
     CHECK_INT(first.told, 0);
     memset(&odd, 0, sizeof odd);
-    CHECK_INT(aioc_resolve_answer(&earth.resolver, hook.question, &odd, 1, 1), AIOCOSMOS_E_ARGUMENT);
-    CHECK_INT(aioc_resolve_answer(&earth.resolver, hook.question + 1, NULL, 0, 1), AIOCOSMOS_E_ARGUMENT);
-    CHECK_INT(aioc_resolve_answer(&earth.resolver, 0, NULL, 0, 1), AIOCOSMOS_E_ARGUMENT);
+    CHECK_INT(aioc_dns_answer(&earth.resolver, hook.question, &odd, 1, 1), AIOCOSMOS_E_ARGUMENT);
+    CHECK_INT(aioc_dns_answer(&earth.resolver, hook.question + 1, NULL, 0, 1), AIOCOSMOS_E_ARGUMENT);
+    CHECK_INT(aioc_dns_answer(&earth.resolver, 0, NULL, 0, 1), AIOCOSMOS_E_ARGUMENT);
     world_run_to(&earth, 40000);
     CHECK_STR(first.got, "(other.x could not be looked up: the host's resolver did not answer) at 30001");
     CHECK_INT(hook_answer(&hook, 1), AIOCOSMOS_E_ARGUMENT);
@@ -1758,7 +1758,7 @@ TEST(without_memory_a_look_up_fails_and_the_next_succeeds)
         earth.config = eventful_config;
         earth.allocations_left = n;
         result = ask(&earth, &first, "a.x");
-        if (result == AIOC_RESOLVE_LATER) {
+        if (result == AIOC_DNS_LATER) {
             world_run_to(&earth, 20000);
             CHECK_INT(first.told, 1);
             failed += first.got[0] == '(';
@@ -1771,7 +1771,7 @@ TEST(without_memory_a_look_up_fails_and_the_next_succeeds)
         earth.allocations_left = -1;
         world_run_to(&earth, 40000);
         if (first.got[0] == '(' || result < 0) {
-            CHECK_INT(ask(&earth, &first, "a.x"), AIOC_RESOLVE_LATER);
+            CHECK_INT(ask(&earth, &first, "a.x"), AIOC_DNS_LATER);
             world_run_to(&earth, 60000);
             CHECK_MEM(first.got, "10.0.0.7 at ", 12);
         }
@@ -1789,7 +1789,7 @@ TEST(one_failed_allocation_on_the_wire_is_survived)
         bool survived;
         world_open(&earth, eventful);
         earth.config = eventful_config;
-        CHECK_INT(ask(&earth, &first, "a.x"), AIOC_RESOLVE_LATER);
+        CHECK_INT(ask(&earth, &first, "a.x"), AIOC_DNS_LATER);
         earth.fail_at = n;
         world_run_to(&earth, 20000);
         CHECK_INT(first.told, 1);
@@ -1910,8 +1910,8 @@ static void loopback_serve(loopback *l)
 static void loopback_resolve(loopback *l, bool serve, char text[400])
 {
     aioc_platform_reactor reactor;
-    aioc_memory memory;
-    aioc_resolve resolver;
+    aioc_mem memory;
+    aioc_dns resolver;
     const aiocosmos_address *addresses;
     aiocosmos_allocator allocator;
     const char *error;
@@ -1921,11 +1921,11 @@ static void loopback_resolve(loopback *l, bool serve, char text[400])
     l->platform.user_data = l;
     l->platform.socket_open = loopback_open;
     l->platform.file_read = loopback_file;
-    aioc_memory_init(&memory, NULL, 1 << 20);
-    allocator = aioc_memory_allocator(&memory);
+    aioc_mem_init(&memory, NULL, 1 << 20);
+    allocator = aioc_mem_allocator(&memory);
     CHECK_INT(aioc_platform_reactor_open(&reactor, &l->platform, &allocator), 0);
-    aioc_resolve_open(&resolver, &reactor, &memory, NULL, NULL);
-    CHECK_INT(aioc_resolve_ask(&resolver, "db.x", &addresses, &count, &error), AIOC_RESOLVE_LATER);
+    aioc_dns_open(&resolver, &reactor, &memory, NULL, NULL);
+    CHECK_INT(aioc_dns_ask(&resolver, "db.x", &addresses, &count, &error), AIOC_DNS_LATER);
     for (turns = 0; turns < 2000 && resolver.answered == 0; turns++) {
         aioc_platform_tick(&reactor);
         while (aioc_platform_timer_run_one(&reactor)) continue;
@@ -1933,13 +1933,13 @@ static void loopback_resolve(loopback *l, bool serve, char text[400])
         while (aioc_platform_dispatch_one(&reactor)) continue;
         if (serve) loopback_serve(l);
     }
-    CHECK(aioc_resolve_ask(&resolver, "db.x", &addresses, &count, &error) != AIOC_RESOLVE_LATER);
+    CHECK(aioc_dns_ask(&resolver, "db.x", &addresses, &count, &error) != AIOC_DNS_LATER);
     print_addresses(text, 400, addresses, count);
     if (error) snprintf(text, 400, "(%s)", error);
-    aioc_resolve_close(&resolver);
+    aioc_dns_close(&resolver);
     CHECK_INT(reactor.source_count, 0);
     aioc_platform_reactor_close(&reactor);
-    aioc_memory_close(&memory);
+    aioc_mem_close(&memory);
 }
 
 TEST(real_sockets_truncated_then_tcp_then_nobody)

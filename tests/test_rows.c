@@ -53,8 +53,8 @@ static void *ration_fn(void *ptr, size_t old_size, size_t new_size, void *user_d
 /* The memory of what is tested, of which nothing is kept on free lists, and that of the texts it reads. */
 static struct world {
     ration ration;
-    aioc_memory memory, texts;
-    aioc_memory_buffer out;
+    aioc_mem memory, texts;
+    aioc_mem_buffer out;
     struct { aiocosmos_json_doc doc; char *text; } *docs;
     size_t doc_count, doc_cap;
 } world;
@@ -68,9 +68,9 @@ static void enter(long allocations)
     world.ration.left = allocations;
     allocator.fn = ration_fn;
     allocator.user_data = &world.ration;
-    aioc_memory_init(&world.memory, &allocator, (size_t)1 << 30);
+    aioc_mem_init(&world.memory, &allocator, (size_t)1 << 30);
     world.memory.kept_max = 0;
-    aioc_memory_init(&world.texts, NULL, (size_t)1 << 30);
+    aioc_mem_init(&world.texts, NULL, (size_t)1 << 30);
 }
 
 static void forget_texts(void)
@@ -85,7 +85,7 @@ static void forget_texts(void)
 /* The output, which grows in the memory that is tested. */
 static void free_out(void)
 {
-    aioc_memory_buffer_free(&world.memory, &world.out);
+    aioc_mem_buffer_free(&world.memory, &world.out);
 }
 
 static void leave(void)
@@ -95,8 +95,8 @@ static void leave(void)
     free_out();
     CHECK_INT(world.memory.used, 0);
     CHECK_INT(world.ration.blocks, 0);
-    aioc_memory_close(&world.memory);
-    aioc_memory_close(&world.texts);
+    aioc_mem_close(&world.memory);
+    aioc_mem_close(&world.texts);
 }
 
 /* Reads a copy on the heap that ends where the text does. It lives until the texts are forgotten. */
@@ -1050,7 +1050,7 @@ static shape shape_of(bool grouped, const char *const *names, const uint8_t *agg
     memset(&s, 0, sizeof s);
     s.shape.grouped = grouped;
     for (; names[s.shape.alias_count]; s.shape.alias_count++) {
-        s.aliases[s.shape.alias_count].name = aioc_memory_str(names[s.shape.alias_count]);
+        s.aliases[s.shape.alias_count].name = aioc_mem_str(names[s.shape.alias_count]);
         s.aliases[s.shape.alias_count].aggregate = aggregates[s.shape.alias_count];
     }
     return s;
@@ -1087,7 +1087,7 @@ static const char *grouped(shape *s, const char *rows)
     CHECK(result == 0 || result == AIOCOSMOS_E_PROTOCOL);
     check_books(aioc_rows_groups_bytes(&groups), 100);
     while (!why && (result = aioc_rows_groups_next(&groups, &world.out)) > 0) {
-        CHECK(aioc_memory_append(&world.memory, &world.out, " ", 1));
+        CHECK(aioc_mem_append(&world.memory, &world.out, " ", 1));
     }
     CHECK(why || result == 0);
     aioc_rows_groups_close(&groups);
@@ -1379,7 +1379,7 @@ TEST(groups_survive_that_there_is_no_memory)
 static void leave_room(size_t room)
 {
     world.ration.left = PLENTY;
-    CHECK(aioc_memory_reserve(&world.memory, &world.out, 256));
+    CHECK(aioc_mem_reserve(&world.memory, &world.out, 256));
     memset(world.out.data, '.', world.out.cap);
     world.out.len = world.out.cap - room;
     world.ration.left = 0;

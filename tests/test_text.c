@@ -26,7 +26,7 @@ static char *exact_copy(const void *bytes, size_t len)
     return copy;
 }
 
-static aiocosmos_str view(const char *text) { return aioc_memory_str(text); }
+static aiocosmos_str view(const char *text) { return aioc_mem_str(text); }
 
 TEST(byte_order_helpers_work_at_any_alignment)
 {

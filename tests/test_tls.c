@@ -87,16 +87,16 @@ static void *heap_fn(void *ptr, size_t old_size, size_t new_size, void *user)
     return got;
 }
 
-static void memory_open(aioc_memory *memory)
+static void memory_open(aioc_mem *memory)
 {
     aiocosmos_allocator allocator = {heap_fn, NULL};
     memset(&heap, 0, sizeof heap);
-    aioc_memory_init(memory, &allocator, 1 << 24);
+    aioc_mem_init(memory, &allocator, 1 << 24);
 }
 
-static void memory_close(aioc_memory *memory)
+static void memory_close(aioc_mem *memory)
 {
-    aioc_memory_close(memory);
+    aioc_mem_close(memory);
     CHECK_INT(heap.bytes, 0);
 }
 
@@ -149,7 +149,7 @@ static void server_reset(unsigned seed)
 }
 
 typedef struct wire {
-    aioc_memory memory;
+    aioc_mem memory;
     aioc_tls_trust trust;
     aioc_tls_config config;
     aioc_tls_resumption resumption;
@@ -1332,7 +1332,7 @@ TEST(tls_garbage_of_any_kind_ends)
 
 static int trust_text(const char *text, size_t len, size_t *count, size_t *skipped, char *why, size_t cap)
 {
-    aioc_memory memory;
+    aioc_mem memory;
     aioc_tls_trust trust;
     int result;
     memory_open(&memory);

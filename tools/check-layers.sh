@@ -3,7 +3,8 @@
 #
 # - The map in the head comment (lines that begin with a tag: ">>json ...") and the banners ("MARK: - JSON  >>json")
 #   name the same layers in the order of the design.
-# - What a layer defines is public or has the prefix of the layer: aioc_json_, AIOC_JSON_. An operation is an op.
+# - What a layer defines is public or has the prefix of the layer: aioc_json_, AIOC_JSON_. An operation is an op,
+#   memory mem, and what resolves names dns.
 # - A layer uses none but those that its banner names ("May call: memory, json." or "May call: all above."), and these
 #   are above it. What is not a layer, such as libc, may be named too.
 # - No layer calls a public function.
@@ -14,6 +15,9 @@ BEGIN {
     design = " platform memory text json auth resolve tls http pool protocol account operation plan rows position feeds client"
     count = split(design, layers, " ")
     for (i = 1; i <= count; i++) position[layers[i]] = i
+    prefix["operation"] = "op"
+    prefix["memory"] = "mem"
+    prefix["resolve"] = "dns"
 }
 
 function complain(about, text) {
@@ -78,13 +82,13 @@ function defined_in(code) {
 
 function check_definition(name) {
     if (name == "" || name ~ /^(aiocosmos_|AIOCOSMOS_|__)/ || name ~ /^[A-Z_]+$/ && name !~ /^AIOC_/) return
-    if (tolower(name) !~ "^aioc_" (layer == "operation" ? "op" : layer) "(_|$)") complain(layer, name " is defined in " layer)
+    if (tolower(name) !~ "^aioc_" (layer in prefix ? prefix[layer] : layer) "(_|$)") complain(layer, name " is defined in " layer)
 }
 
 function check_uses(code,    used) {
     while (match(code, /(aioc|AIOC)_[A-Za-z0-9]+/)) {
         used = tolower(substr(code, RSTART + 5, RLENGTH - 5))
-        if (used == "op") used = "operation"
+        for (long in prefix) if (used == prefix[long]) used = long
         if (used != layer && used in position && !((layer, used) in allowed)) {
             complain(layer, layer " uses " used ": " substr(code, RSTART))
         }

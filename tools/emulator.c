@@ -45,7 +45,7 @@ typedef struct peer peer;
 
 typedef struct server {
     const server_options *options;
-    aioc_memory memory;
+    aioc_mem memory;
     aioc_platform_reactor reactor;
     aioc_platform_source listener[EMU_LISTENERS];
     int listeners;
@@ -105,8 +105,8 @@ static void peer_close(peer *p)
     *(p->prev ? &p->prev->next : &s->peers) = p->next;
     if (p->next) p->next->prev = p->prev;
     if (p->conn) emu_conn_close(p->conn);
-    aioc_memory_free(&s->memory, p->tls, sizeof *p->tls);
-    aioc_memory_free(&s->memory, p, sizeof *p);
+    aioc_mem_free(&s->memory, p->tls, sizeof *p->tls);
+    aioc_mem_free(&s->memory, p, sizeof *p);
     s->peer_count--;
     listen_again(s);
 }
@@ -352,7 +352,7 @@ static bool peer_start_tls(peer *p)
     server_tls *tls = s->tls;
     br_ssl_server_context *context;
     unsigned char seed[32];
-    p->tls = (peer_tls *)aioc_memory_alloc(&s->memory, sizeof *p->tls);
+    p->tls = (peer_tls *)aioc_mem_alloc(&s->memory, sizeof *p->tls);
     if (!p->tls || aioc_platform_system.entropy(NULL, seed, sizeof seed) < 0) return false;
     context = &p->tls->context;
     if (br_skey_decoder_key_type(&tls->key) == BR_KEYTYPE_RSA)
@@ -370,7 +370,7 @@ static bool peer_start_tls(peer *p)
 static void peer_open(server *s, int fd)
 {
     int on = 1;
-    peer *p = (peer *)aioc_memory_zalloc(&s->memory, sizeof *p);
+    peer *p = (peer *)aioc_mem_zalloc(&s->memory, sizeof *p);
     if (!p) {
         close(fd);
         return;
@@ -517,15 +517,15 @@ static bool listen_all(server *s, int *port)
 
 typedef struct pem_object {
     char name[128];
-    aioc_memory_buffer bytes;
-    aioc_memory *memory;
+    aioc_mem_buffer bytes;
+    aioc_mem *memory;
     bool failed;
 } pem_object;
 
 static void pem_append(void *user, const void *bytes, size_t len)
 {
     pem_object *object = (pem_object *)user;
-    if (!aioc_memory_append(object->memory, &object->bytes, bytes, len)) object->failed = true;
+    if (!aioc_mem_append(object->memory, &object->bytes, bytes, len)) object->failed = true;
 }
 
 /* The next object of a PEM text. False: there is none. */
@@ -548,9 +548,9 @@ static bool pem_next(br_pem_decoder_context *decoder, const char *text, size_t l
     return false;
 }
 
-static char *read_whole(aioc_memory *memory, const char *path, size_t *len)
+static char *read_whole(aioc_mem *memory, const char *path, size_t *len)
 {
-    char *text = (char *)aioc_memory_alloc(memory, EMU_FILE_MAX);
+    char *text = (char *)aioc_mem_alloc(memory, EMU_FILE_MAX);
     ptrdiff_t size = text ? aioc_platform_system.file_read(NULL, path, text, EMU_FILE_MAX - 1) : -1;
     if (size >= 0 && (size_t)size < EMU_FILE_MAX) {
         text[size] = '\n';                                 /* the decoder wants the last line to end */
@@ -558,7 +558,7 @@ static char *read_whole(aioc_memory *memory, const char *path, size_t *len)
         return text;
     }
     fprintf(stderr, "aiocosmos-emulator: cannot read %s\n", path);
-    aioc_memory_free(memory, text, EMU_FILE_MAX);
+    aioc_mem_free(memory, text, EMU_FILE_MAX);
     return NULL;
 }
 
@@ -583,13 +583,13 @@ static bool load_chain(server *s, const char *text, size_t len)
     while (tls->chain_len < EMU_CHAIN_MAX && pem_next(&decoder, text, len, &at, &object)) {
         br_x509_certificate *certificate = &tls->chain[tls->chain_len];
         if (strcmp(object.name, "CERTIFICATE") != 0 && strcmp(object.name, "X509 CERTIFICATE") != 0) continue;
-        certificate->data = (unsigned char *)aioc_memory_alloc(&s->memory, object.bytes.len);
+        certificate->data = (unsigned char *)aioc_mem_alloc(&s->memory, object.bytes.len);
         if (!certificate->data) break;
         memcpy(certificate->data, object.bytes.data, object.bytes.len);
         certificate->data_len = object.bytes.len;
         tls->chain_len++;
     }
-    aioc_memory_buffer_free(&s->memory, &object.bytes);
+    aioc_mem_buffer_free(&s->memory, &object.bytes);
     return tls->chain_len > 0;
 }
 
@@ -608,8 +608,8 @@ static bool load_key(server *s, const char *text, size_t len)
         br_skey_decoder_push(&s->tls->key, object.bytes.data, object.bytes.len);
         break;
     }
-    aioc_memory_wipe(object.bytes.data, object.bytes.len);
-    aioc_memory_buffer_free(&s->memory, &object.bytes);
+    aioc_mem_wipe(object.bytes.data, object.bytes.len);
+    aioc_mem_buffer_free(&s->memory, &object.bytes);
     return br_skey_decoder_last_error(&s->tls->key) == 0 && br_skey_decoder_key_type(&s->tls->key) != 0;
 }
 
@@ -618,10 +618,10 @@ static bool load_tls(server *s)
     size_t len;
     char *text;
     bool ok;
-    s->tls = (server_tls *)aioc_memory_zalloc(&s->memory, sizeof *s->tls);
+    s->tls = (server_tls *)aioc_mem_zalloc(&s->memory, sizeof *s->tls);
     if (!s->tls || !(text = read_whole(&s->memory, s->options->certificate, &len))) return false;
     ok = load_chain(s, text, len);
-    aioc_memory_free(&s->memory, text, EMU_FILE_MAX);
+    aioc_mem_free(&s->memory, text, EMU_FILE_MAX);
     if (!ok) {
         fprintf(stderr, "aiocosmos-emulator: %s has no certificate in PEM\n", s->options->certificate);
         return false;
@@ -629,8 +629,8 @@ static bool load_tls(server *s)
     s->tls->issuer_key_type = issuer_key_type(&s->tls->chain[0]);
     if (!(text = read_whole(&s->memory, s->options->key_file, &len))) return false;
     ok = load_key(s, text, len);
-    aioc_memory_wipe(text, len);
-    aioc_memory_free(&s->memory, text, EMU_FILE_MAX);
+    aioc_mem_wipe(text, len);
+    aioc_mem_free(&s->memory, text, EMU_FILE_MAX);
     if (!ok) fprintf(stderr, "aiocosmos-emulator: %s has no RSA or EC private key in PEM, or it has a pass phrase\n",
                      s->options->key_file);
     br_ssl_session_cache_lru_init(&s->tls->sessions, s->tls->session_room, sizeof s->tls->session_room);
@@ -642,9 +642,9 @@ static void unload_tls(server *s)
     size_t i;
     if (!s->tls) return;
     for (i = 0; i < s->tls->chain_len; i++)
-        aioc_memory_free(&s->memory, s->tls->chain[i].data, s->tls->chain[i].data_len);
-    aioc_memory_wipe(s->tls, sizeof *s->tls);
-    aioc_memory_free(&s->memory, s->tls, sizeof *s->tls);
+        aioc_mem_free(&s->memory, s->tls->chain[i].data, s->tls->chain[i].data_len);
+    aioc_mem_wipe(s->tls, sizeof *s->tls);
+    aioc_mem_free(&s->memory, s->tls, sizeof *s->tls);
 }
 
 /*------------------------------------------------------------------------------
@@ -853,7 +853,7 @@ static void server_close(server *s)
     if (s->core) emu_core_close(s->core);
     unload_tls(s);
     aioc_platform_reactor_close(&s->reactor);
-    aioc_memory_close(&s->memory);
+    aioc_mem_close(&s->memory);
 }
 
 static void on_log(void *user, const char *line)
@@ -871,8 +871,8 @@ static bool server_open(server *s, const server_options *options)
     aiocosmos_allocator allocator;
     struct rlimit files;
     s->options = options;
-    aioc_memory_init(&s->memory, NULL, SIZE_MAX);
-    allocator = aioc_memory_allocator(&s->memory);
+    aioc_mem_init(&s->memory, NULL, SIZE_MAX);
+    allocator = aioc_mem_allocator(&s->memory);
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {           /* as many connections as we may have */
         files.rlim_cur = files.rlim_max;
         setrlimit(RLIMIT_NOFILE, &files);

@@ -21,7 +21,7 @@ static const struct { const char *name, *kind, *verb_text; emu_verb verb; } emu_
  * none. */
 static aiocosmos_str emu_plain(emu_core *core, aiocosmos_json value)
 {
-    aioc_memory_buffer *text = &core->batch_text;
+    aioc_mem_buffer *text = &core->batch_text;
     aiocosmos_str plain = emu_str(NULL, 0);
     if (value.type != AIOCOSMOS_JSON_STR) return plain;
     plain = emu_str(text->data + text->len, aioc_json_get_str(value, text->data + text->len, value.len));
@@ -41,7 +41,7 @@ static bool emu_take_operation(emu_exchange *x, const emu_request *whole, aiocos
     if (object.type != AIOCOSMOS_JSON_OBJ)
         return emu_refuse(x, 400, 0, "An operation of a batch has to be a JSON object.");
     core->batch_text.len = 0;
-    if (!aioc_memory_reserve(&core->memory, &core->batch_text, object.len)) return emu_no_memory(x);
+    if (!aioc_mem_reserve(&core->memory, &core->batch_text, object.len)) return emu_no_memory(x);
     aioc_json_fields(object, names, sizeof names / sizeof *names, field);
     for (i = 0; i < types && !aioc_json_is_str(field[0], emu_operation_types[i].name); i++) continue;
     if (i == types) return emu_refuse(x, 400, 0, "The operationType of an operation is unknown.");
@@ -49,13 +49,13 @@ static bool emu_take_operation(emu_exchange *x, const emu_request *whole, aiocos
     op->id = emu_plain(core, field[1]);
     op->request = *whole;
     op->request.verb = emu_operation_types[i].verb;
-    op->request.verb_text = aioc_memory_str(emu_operation_types[i].verb_text);
+    op->request.verb_text = aioc_mem_str(emu_operation_types[i].verb_text);
     op->request.body = emu_str(field[3].ptr, field[3].len);
     if (field[2].type == AIOCOSMOS_JSON_STR)
         op->request.header[EMU_H_PARTITION_KEY] = emu_plain(core, field[2]);
     for (i = 0; i < 2; i++) op->request.header[conditions[i]] = emu_plain(core, field[4 + i]);
     aioc_json_get_bool(field[6], &minimal);
-    op->request.header[EMU_H_PREFER] = minimal ? aioc_memory_str("return=minimal") : emu_str(NULL, 0);
+    op->request.header[EMU_H_PREFER] = minimal ? aioc_mem_str("return=minimal") : emu_str(NULL, 0);
     return op->id.ptr || op->request.verb == EMU_POST ||
            emu_refuse(x, 400, 0, "An operation of a batch that is about an item has to have its id.");
 }
@@ -106,7 +106,7 @@ static void emu_put_result(emu_text *out, const emu_exchange *x)
     if (x->retry_after_ms >= 0) emu_put_format(out, ",\"retryAfterMilliseconds\":%d", (int)x->retry_after_ms);
     if (x->etag[0]) {
         emu_puts(out, ",\"eTag\":");
-        emu_put_json(out, aioc_memory_str(x->etag));
+        emu_put_json(out, aioc_mem_str(x->etag));
     }
     if (x->has_body) {
         emu_puts(out, x->status < 400 ? ",\"resourceBody\":" : ",\"error\":");
@@ -186,7 +186,7 @@ static bool emu_shadow_fill(emu_exchange *x, aiocosmos_json list, emu_container 
         if (id.type != AIOCOSMOS_JSON_STR) id = aioc_json_at(object, "/resourceBody/id");
         core->batch_text.len = 0;
         if (id.type == AIOCOSMOS_JSON_STR &&
-            (!aioc_memory_reserve(&core->memory, &core->batch_text, id.len) ||
+            (!aioc_mem_reserve(&core->memory, &core->batch_text, id.len) ||
              !emu_shadow_take(core, x->container, &core->header_key, shadow, emu_plain(core, id)))) return false;
     }
     return true;

@@ -7,7 +7,7 @@
 
 void emu_put(emu_text *text, const void *bytes, size_t len)
 {
-    if (!text->failed && !aioc_memory_append(text->memory, &text->buffer, bytes, len)) text->failed = true;
+    if (!text->failed && !aioc_mem_append(text->memory, &text->buffer, bytes, len)) text->failed = true;
 }
 
 void emu_puts(emu_text *text, const char *string)
@@ -47,7 +47,7 @@ void emu_put_format(emu_text *text, const char *format, ...)
 /* Empty again. What a large request made it grow to is given back. */
 void emu_text_clear(emu_text *text)
 {
-    if (text->buffer.cap > (1u << 20)) aioc_memory_buffer_free(text->memory, &text->buffer);
+    if (text->buffer.cap > (1u << 20)) aioc_mem_buffer_free(text->memory, &text->buffer);
     text->buffer.len = 0;
     text->failed = false;
 }
@@ -127,7 +127,7 @@ emu_core *emu_core_open(const emu_options *options, const char **error)
     if (!copy.partitions) core->options.partitions = EMU_DEFAULT_PARTITIONS;
     allocator.fn = emu_allocate;
     allocator.user_data = &core->options;
-    aioc_memory_init(&core->memory, &allocator, copy.memory_max ? copy.memory_max : SIZE_MAX);
+    aioc_mem_init(&core->memory, &allocator, copy.memory_max ? copy.memory_max : SIZE_MAX);
     core->body.memory = core->scratch.memory = core->scratch2.memory = core->batch.memory = &core->memory;
     aioc_json_open(&core->doc, &core->memory);
     aioc_json_open(&core->doc2, &core->memory);
@@ -135,7 +135,7 @@ emu_core *emu_core_open(const emu_options *options, const char **error)
     emu_http_init(core);
     core->random = 1;
     core->date_s = core->asked_s = -1;
-    if (aioc_auth_signer_set_key(&core->signer, aioc_memory_str(copy.key ? copy.key : AIOCOSMOS_EMULATOR_KEY),
+    if (aioc_auth_signer_set_key(&core->signer, aioc_mem_str(copy.key ? copy.key : AIOCOSMOS_EMULATOR_KEY),
                                  &error_at) < 0) {
         wrong = "key: not base64";
     }
@@ -150,28 +150,28 @@ void emu_core_close(emu_core *core)
     emu_options options = core->options;
     while (core->databases) emu_drop_database(core, core->databases);
     emu_core_clear_faults(core);
-    aioc_memory_free(&core->memory, core->endpoint, core->endpoint_size);
-    aioc_memory_buffer_free(&core->memory, &core->body.buffer);
-    aioc_memory_buffer_free(&core->memory, &core->scratch.buffer);
-    aioc_memory_buffer_free(&core->memory, &core->scratch2.buffer);
-    aioc_memory_buffer_free(&core->memory, &core->batch.buffer);
-    aioc_memory_buffer_free(&core->memory, &core->batch_text);
-    aioc_memory_buffer_free(&core->memory, &core->key_text);
+    aioc_mem_free(&core->memory, core->endpoint, core->endpoint_size);
+    aioc_mem_buffer_free(&core->memory, &core->body.buffer);
+    aioc_mem_buffer_free(&core->memory, &core->scratch.buffer);
+    aioc_mem_buffer_free(&core->memory, &core->scratch2.buffer);
+    aioc_mem_buffer_free(&core->memory, &core->batch.buffer);
+    aioc_mem_buffer_free(&core->memory, &core->batch_text);
+    aioc_mem_buffer_free(&core->memory, &core->key_text);
     aioc_json_close(&core->doc);
     aioc_json_close(&core->doc2);
     aioc_json_close(&core->batch_doc);
-    aioc_memory_wipe(&core->signer, sizeof core->signer);
-    aioc_memory_close(&core->memory);
+    aioc_mem_wipe(&core->signer, sizeof core->signer);
+    aioc_mem_close(&core->memory);
     emu_allocate(core, sizeof *core, 0, &options);
 }
 
 bool emu_core_set_endpoint(emu_core *core, const char *endpoint)
 {
     size_t size = strlen(endpoint) + 1;
-    char *copy = (char *)aioc_memory_alloc(&core->memory, size);
+    char *copy = (char *)aioc_mem_alloc(&core->memory, size);
     if (!copy) return false;
     memcpy(copy, endpoint, size);
-    aioc_memory_free(&core->memory, core->endpoint, core->endpoint_size);
+    aioc_mem_free(&core->memory, core->endpoint, core->endpoint_size);
     core->endpoint = copy;
     core->endpoint_size = size;
     return true;
@@ -246,7 +246,7 @@ static bool emu_refuse_text(emu_exchange *x, int status, int sub_status, aiocosm
     emu_put_json(body, emu_str(inner->buffer.data, inner->buffer.len));
     if (extra_info) {
         emu_puts(body, ",\"additionalErrorInfo\":");
-        emu_put_json(body, aioc_memory_str(extra_info));
+        emu_put_json(body, aioc_mem_str(extra_info));
     }
     emu_puts(body, "}");
     x->status = status;
@@ -264,7 +264,7 @@ bool emu_no_memory(emu_exchange *x)
 
 bool emu_refuse_json(emu_exchange *x, int status, int sub_status, const char *message_json, const char *extra_info)
 {
-    return emu_refuse_text(x, status, sub_status, aioc_memory_str(message_json), *message_json == '{', extra_info);
+    return emu_refuse_text(x, status, sub_status, aioc_mem_str(message_json), *message_json == '{', extra_info);
 }
 
 bool emu_refuse(emu_exchange *x, int status, int sub_status, const char *format, ...)
@@ -276,7 +276,7 @@ bool emu_refuse(emu_exchange *x, int status, int sub_status, const char *format,
     vsnprintf(text, sizeof text, format, values);
     va_end(values);
     if (status == 401 || status == 403)
-        return emu_refuse_text(x, status, sub_status, aioc_memory_str(text), false, NULL);
+        return emu_refuse_text(x, status, sub_status, aioc_mem_str(text), false, NULL);
     memcpy(json, "{\"Errors\":[\"", len);
     for (i = 0; text[i]; i++) {
         unsigned char c = (unsigned char)text[i];
@@ -327,7 +327,7 @@ static const char *const emu_verb_names[] = { "get", "post", "put", "patch", "de
 static void emu_lower(char *text, size_t len)
 {
     size_t i;
-    for (i = 0; i < len; i++) text[i] = aioc_memory_lower(text[i]);
+    for (i = 0; i < len; i++) text[i] = aioc_mem_lower(text[i]);
 }
 
 /* The signature over exactly these texts, as base64. payload gets what was signed. */
@@ -365,7 +365,7 @@ static bool emu_signed_by_rid(emu_exchange *x, aiocosmos_str given)
     if (!rid || !emu_is(x->segment[x->segments >= 4 ? 3 : 1], rid)) return false;
     memcpy(lower, rid, len);
     emu_lower(lower, len);
-    return aioc_memory_same(emu_str(sig, emu_sign_exactly(x, emu_str(lower, len), &x->core->scratch, sig)), given);
+    return aioc_mem_same(emu_str(sig, emu_sign_exactly(x, emu_str(lower, len), &x->core->scratch, sig)), given);
 }
 
 static bool emu_bad_signature(emu_exchange *x)
@@ -420,8 +420,8 @@ static bool emu_signed_as_usual(emu_exchange *x, aiocosmos_str raw)
 {
     emu_core *core = x->core;
     if (!emu_is(x->request->header[EMU_H_MS_DATE], core->asked_date)) return false;
-    return aioc_memory_same(raw, aioc_auth_sign(&core->signer, emu_verb_names[x->request->verb], x->type, x->link,
-                                                core->asked_s));
+    return aioc_mem_same(raw, aioc_auth_sign(&core->signer, emu_verb_names[x->request->verb], x->type, x->link,
+                                             core->asked_s));
 }
 
 static bool emu_authorize_master(emu_exchange *x, aiocosmos_str token)
@@ -439,7 +439,7 @@ static bool emu_authorize_master(emu_exchange *x, aiocosmos_str token)
                           "type=master&ver=1.0&sig=...", EMU_CUT(token, 80));
     }
     len = emu_sign_exactly(x, x->link, &x->core->scratch, sig);
-    ok = aioc_memory_same(emu_str(sig, len), given) || emu_signed_by_rid(x, given);
+    ok = aioc_mem_same(emu_str(sig, len), given) || emu_signed_by_rid(x, given);
     return ok ? emu_date_near(x) : emu_bad_signature(x);
 }
 
@@ -471,7 +471,7 @@ bool emu_token_make(emu_core *core, emu_text *out, aiocosmos_str link, bool all,
     emu_put(out, sig, len);
     emu_puts(out, ";");
     size = (claims->buffer.len + 2) / 3 * 4;
-    if (out->failed || !aioc_memory_reserve(out->memory, &out->buffer, size)) return false;
+    if (out->failed || !aioc_mem_reserve(out->memory, &out->buffer, size)) return false;
     out->buffer.len += aioc_text_base64_encode(claims->buffer.data, claims->buffer.len,
                                                out->buffer.data + out->buffer.len);
     emu_puts(out, ";");
@@ -516,7 +516,7 @@ static bool emu_authorize_resource(emu_exchange *x, aiocosmos_str token)
     bool all, ok = semicolon != NULL;
     emu_text *room = &x->core->scratch;
     emu_text_clear(room);
-    ok = ok && aioc_memory_reserve(room->memory, &room->buffer, rest.len);
+    ok = ok && aioc_mem_reserve(room->memory, &room->buffer, rest.len);
     if (ok) {
         claims = emu_str(semicolon + 1, (size_t)(rest.ptr + rest.len - semicolon - 1));
         if (claims.len && claims.ptr[claims.len - 1] == ';') claims.len--;
@@ -526,7 +526,7 @@ static bool emu_authorize_resource(emu_exchange *x, aiocosmos_str token)
     }
     if (ok) {
         sig_len = emu_token_sig(x->core, emu_str(room->buffer.data, len), sig);
-        ok = aioc_memory_same(emu_str(sig, sig_len), emu_str(rest.ptr, (size_t)(semicolon - rest.ptr)));
+        ok = aioc_mem_same(emu_str(sig, sig_len), emu_str(rest.ptr, (size_t)(semicolon - rest.ptr)));
     }
     if (!ok)
         return emu_refuse(x, 401, 0, "The input authorization token can't serve the request. The resource "
@@ -718,7 +718,7 @@ static void emu_set_link(emu_exchange *x)
 
 bool emu_header_true(const emu_exchange *x, emu_header header)
 {
-    return aioc_memory_same_nocase(x->request->header[header], aioc_memory_str("true"));
+    return aioc_mem_same_nocase(x->request->header[header], aioc_mem_str("true"));
 }
 
 bool emu_parse_body(emu_exchange *x, aiocosmos_json *root)
@@ -758,7 +758,7 @@ static void emu_begin(emu_exchange *x, emu_core *core, const emu_request *reques
 static void emu_big_answer(emu_text *body, size_t size)
 {
     emu_text_clear(body);
-    if (size < 2 || !aioc_memory_reserve(body->memory, &body->buffer, size)) return;
+    if (size < 2 || !aioc_mem_reserve(body->memory, &body->buffer, size)) return;
     memset(body->buffer.data, 'x', size);
     body->buffer.data[0] = body->buffer.data[size - 1] = '"';
     body->buffer.len = size;
@@ -965,7 +965,7 @@ void emu_answer_write(emu_text *out, emu_exchange *x, bool chunked)
     size_t owner = x->container ? 3 * (x->container->resource.id_len + x->container->database->resource.id_len) : 0;
     char *start, *at;
     bool bodiless = x->status == 204 || x->status == 304;  /* RFC 9110, 6.4.1 */
-    if (out->failed || !aioc_memory_reserve(out->memory, &out->buffer, 3072 + strlen(x->extra) + owner + body.len)) {
+    if (out->failed || !aioc_mem_reserve(out->memory, &out->buffer, 3072 + strlen(x->extra) + owner + body.len)) {
         out->failed = true;
         return;
     }

@@ -46,7 +46,7 @@ static const char *const emu_action_names[] = {
 
 static bool emu_fault_wrong(char *why, size_t cap, const char *what, aiocosmos_str name)
 {
-    aioc_memory_print(why, cap, "%s: %.*s", what, EMU_CUT(name, 60));
+    aioc_mem_print(why, cap, "%s: %.*s", what, EMU_CUT(name, 60));
     return false;
 }
 
@@ -111,7 +111,7 @@ static bool emu_fault_set(emu_fault *fault, aiocosmos_str name, aiocosmos_str va
 
 static emu_fault *emu_fault_make(emu_core *core)
 {
-    emu_fault *fault = (emu_fault *)aioc_memory_zalloc(&core->memory, sizeof *fault);
+    emu_fault *fault = (emu_fault *)aioc_mem_zalloc(&core->memory, sizeof *fault);
     if (!fault) return NULL;
     fault->count = UINT64_MAX;
     fault->probability = 1;
@@ -128,7 +128,7 @@ static bool emu_fault_complete(emu_fault *fault, char *why, size_t cap)
     if (fault->action < EMU_FAULT_BIG && !fault->status) fault->status = 503;
     if (fault->action == EMU_FAULT_BIG && !fault->status) fault->status = 200;
     if (fault->action != EMU_FAULT_NONE) return true;
-    aioc_memory_print(why, cap, "a rule needs a status, an action or a delay_ms");
+    aioc_mem_print(why, cap, "a rule needs a status, an action or a delay_ms");
     return false;
 }
 
@@ -168,7 +168,7 @@ static void emu_faults_free(emu_core *core, emu_fault *fault)
 {
     while (fault) {
         emu_fault *next = fault->next;
-        aioc_memory_free(&core->memory, fault, sizeof *fault);
+        aioc_mem_free(&core->memory, fault, sizeof *fault);
         fault = next;
     }
 }
@@ -179,12 +179,12 @@ static bool emu_faults_parse(emu_core *core, aiocosmos_str text, emu_fault **out
     emu_fault *first = NULL, **last = &first;
     aiocosmos_json root, rule;
     bool ok = true, is_json = text.len && strchr("{[ \t\r\n", *text.ptr) && *text.ptr;
-    aioc_memory_print(why, cap, "no memory");
+    aioc_mem_print(why, cap, "no memory");
     if (!is_json) {
         ok = (first = emu_fault_make(core)) != NULL && emu_fault_from_short(first, text, why, cap);
     } else if (aioc_json_parse(&core->doc, text.ptr, text.len) < 0) {
-        aioc_memory_print(why, cap, "not JSON at byte %llu: %s", (unsigned long long)core->doc.error_at,
-                          core->doc.error ? core->doc.error : "");
+        aioc_mem_print(why, cap, "not JSON at byte %llu: %s", (unsigned long long)core->doc.error_at,
+                       core->doc.error ? core->doc.error : "");
         ok = false;
     } else {
         root = rule = aioc_json_root(&core->doc);
@@ -205,7 +205,7 @@ static bool emu_faults_parse(emu_core *core, aiocosmos_str text, emu_fault **out
 bool emu_core_fault(emu_core *core, const char *rules, char *why, size_t cap)
 {
     emu_fault *added, **last = &core->faults;
-    if (!emu_faults_parse(core, aioc_memory_str(rules), &added, why, cap)) return false;
+    if (!emu_faults_parse(core, aioc_mem_str(rules), &added, why, cap)) return false;
     while (*last) last = &(*last)->next;
     *last = added;
     return true;
@@ -233,7 +233,7 @@ emu_fault *emu_fault_find(emu_core *core, const emu_exchange *x)
 {
     emu_fault *fault;
     for (fault = core->faults; fault; fault = fault->next) {
-        if (*fault->verb && !aioc_memory_same_nocase(x->request->verb_text, aioc_memory_str(fault->verb))) continue;
+        if (*fault->verb && !aioc_mem_same_nocase(x->request->verb_text, aioc_mem_str(fault->verb))) continue;
         if (!*fault->kind && strncmp(x->kind, "batched_", 8) == 0) continue;      /* the batch as a whole is hit */
         if (!strstr(x->kind, fault->kind) || !emu_has(x->request->target, fault->path)) continue;
         if (fault->count == 0) continue;
@@ -262,9 +262,9 @@ static void emu_faults_show(emu_exchange *x)
     for (fault = x->core->faults; fault; fault = fault->next) {
         emu_put_format(body, "%s{\"action\":\"%s\",\"status\":%d,\"kind\":", fault == x->core->faults ? "" : ",",
                        emu_action_names[fault->action], fault->status);
-        emu_put_json(body, aioc_memory_str(fault->kind));
+        emu_put_json(body, aioc_mem_str(fault->kind));
         emu_puts(body, ",\"path\":");
-        emu_put_json(body, aioc_memory_str(fault->path));
+        emu_put_json(body, aioc_mem_str(fault->path));
         emu_put_format(body, ",\"hits\":%llu}", (unsigned long long)fault->hits);
     }
     emu_puts(body, "]");
@@ -320,7 +320,7 @@ static bool emu_is_loopback(aiocosmos_str authority)
         if (memcmp(authority.ptr + i, "://", 3) == 0) authority = emu_str(authority.ptr + i + 3, authority.len - i - 3);
     for (i = 0; i < sizeof names / sizeof *names; i++) {
         len = strlen(names[i]);
-        if (authority.len < len || !aioc_memory_same_nocase(emu_str(authority.ptr, len), aioc_memory_str(names[i])))
+        if (authority.len < len || !aioc_mem_same_nocase(emu_str(authority.ptr, len), aioc_mem_str(names[i])))
             continue;
         if (names[i][len - 1] == '.') return strspn(authority.ptr, "0123456789.:") >= authority.len;
         return authority.len == len || authority.ptr[len] == ':';

@@ -21,7 +21,7 @@ static int emu_change_order(const void *a, const void *b)
 
 void emu_changes_free(emu_core *core, emu_changes *changes)
 {
-    aioc_memory_free(&core->memory, changes->at, changes->cap * sizeof *changes->at);
+    aioc_mem_free(&core->memory, changes->at, changes->cap * sizeof *changes->at);
     memset(changes, 0, sizeof *changes);
 }
 
@@ -30,7 +30,7 @@ static bool emu_changes_gather(emu_core *core, emu_changes *changes, const emu_l
 {
     uint32_t i;
     changes->cap = items->live + 64;
-    changes->at = (emu_change *)aioc_memory_alloc(&core->memory, changes->cap * sizeof *changes->at);
+    changes->at = (emu_change *)aioc_mem_alloc(&core->memory, changes->cap * sizeof *changes->at);
     if (!changes->at) {
         changes->cap = 0;
         return false;
@@ -75,8 +75,8 @@ static void emu_changes_add(emu_core *core, emu_changes *changes, emu_item *item
 {
     if (changes->count == changes->cap) {
         uint32_t cap = 2 * changes->cap;
-        emu_change *grown = (emu_change *)aioc_memory_resize(&core->memory, changes->at,
-                                                             changes->cap * sizeof *grown, cap * sizeof *grown);
+        emu_change *grown = (emu_change *)aioc_mem_resize(&core->memory, changes->at,
+                                                          changes->cap * sizeof *grown, cap * sizeof *grown);
         if (!grown) {
             emu_changes_free(core, changes);               /* whoever asks next may have more luck */
             return;
@@ -105,21 +105,21 @@ struct emu_event {                                         /* followed by the pa
     emu_event_kind kind;
     bool    expired;
     int64_t lsn, previous_lsn, ts;
-    aioc_memory_buffer image;                              /* the item's JSON: new, or the last one where deleted */
+    aioc_mem_buffer image;                                 /* the item's JSON: new, or the last one where deleted */
     size_t  key_len, epk_len;
 };
 
 static void emu_event_free(emu_core *core, emu_event *event)
 {
     if (!event) return;
-    aioc_memory_buffer_free(&core->memory, &event->image);
-    aioc_memory_free(&core->memory, event, sizeof *event + event->key_len + event->epk_len);
+    aioc_mem_buffer_free(&core->memory, &event->image);
+    aioc_mem_free(&core->memory, event, sizeof *event + event->key_len + event->epk_len);
 }
 
 void emu_events_free(emu_core *core, emu_events *events)
 {
     while (events->first < events->count) emu_event_free(core, events->at[events->first++]);
-    aioc_memory_free(&core->memory, events->at, events->cap * sizeof *events->at);
+    aioc_mem_free(&core->memory, events->at, events->cap * sizeof *events->at);
     memset(events, 0, sizeof *events);
 }
 
@@ -128,10 +128,10 @@ bool emu_events_reserve(emu_core *core, emu_events *events, size_t extra)
     size_t live = events->count - events->first, cap = 2 * live + extra;
     emu_event **at;
     if (extra <= events->cap - events->count) return true;
-    at = (emu_event **)aioc_memory_alloc(&core->memory, cap * sizeof *at);
+    at = (emu_event **)aioc_mem_alloc(&core->memory, cap * sizeof *at);
     if (!at) return false;
     if (live) memcpy(at, events->at + events->first, live * sizeof *at);
-    aioc_memory_free(&core->memory, events->at, events->cap * sizeof *at);
+    aioc_mem_free(&core->memory, events->at, events->cap * sizeof *at);
     events->at = at;
     events->cap = cap;
     events->first = 0;
@@ -154,7 +154,7 @@ emu_event *emu_event_begin(emu_core *core, const emu_partition *partition, const
 {
     size_t key_len = partition->key_len, epk_len = partition->epk_len;
     emu_range *range = partition->range;
-    emu_event *event = (emu_event *)aioc_memory_zalloc(&core->memory, sizeof *event + key_len + epk_len);
+    emu_event *event = (emu_event *)aioc_mem_zalloc(&core->memory, sizeof *event + key_len + epk_len);
     emu_text image;
     if (!event) return NULL;
     memset(&image, 0, sizeof image);
@@ -163,7 +163,7 @@ emu_event *emu_event_begin(emu_core *core, const emu_partition *partition, const
     event->epk_len = epk_len;
     memcpy(event + 1, emu_partition_key(partition), key_len + epk_len);    /* side by side there too */
     if (deleted) emu_put_item(&image, range->container, deleted);
-    else image.failed = !aioc_memory_reserve(&core->memory, &image.buffer, text_len + EMU_SYSTEM_BYTES);
+    else image.failed = !aioc_mem_reserve(&core->memory, &image.buffer, text_len + EMU_SYSTEM_BYTES);
     event->image = image.buffer;
     if (!image.failed && emu_events_reserve(core, &range->events, 1)) return event;
     emu_event_free(core, event);
@@ -213,7 +213,7 @@ void emu_events_move(emu_range *const *from, uint32_t count, emu_range *const *t
         }
         if (!first) return;
         event = first->at[first->first++];
-        into = to[to_count == 2 && aioc_protocol_epk_compare(emu_event_epk(event), aioc_memory_str(to[1]->min)) >= 0];
+        into = to[to_count == 2 && aioc_protocol_epk_compare(emu_event_epk(event), aioc_mem_str(to[1]->min)) >= 0];
         into->events.at[into->events.count++] = event;
     }
 }
@@ -441,8 +441,8 @@ static bool emu_feed_mode(emu_feed *feed)
 {
     emu_exchange *x = feed->x;
     aiocosmos_str mode = x->request->header[EMU_H_A_IM], format = x->request->header[EMU_H_FEED_FORMAT];
-    feed->all = aioc_memory_same_nocase(mode, aioc_memory_str("Full-Fidelity Feed"));
-    if (!feed->all && !aioc_memory_same_nocase(mode, aioc_memory_str("Incremental Feed")))
+    feed->all = aioc_mem_same_nocase(mode, aioc_mem_str("Full-Fidelity Feed"));
+    if (!feed->all && !aioc_mem_same_nocase(mode, aioc_mem_str("Incremental Feed")))
         return emu_refuse(x, 400, 0, "The value '%.*s' of the A-IM header is neither Incremental Feed nor "
                           "Full-Fidelity Feed.", EMU_CUT(mode, 60));
     if (format.len && !emu_is(format, "2021-09-15"))

@@ -66,7 +66,7 @@ static unsigned emu_header_find(const emu_core *core, aiocosmos_str name)
     size_t at = emu_header_hash(name.ptr, name.len);
     for (; core->header_slot[at]; at = (at + 1) & 255u) {
         unsigned index = core->header_slot[at] - 1u;
-        if (aioc_memory_same_nocase(name, aioc_memory_str(emu_header_names[index]))) return index;
+        if (aioc_mem_same_nocase(name, aioc_mem_str(emu_header_names[index]))) return index;
     }
     return EMU_H_COUNT;
 }
@@ -135,7 +135,7 @@ static const char *emu_parse_head(const emu_core *core, aiocosmos_str head, emu_
         index = emu_header_find(core, name);
         if (index == EMU_H_COUNT) continue;
         if (index == EMU_H_CONTENT_LENGTH && request->header[index].ptr &&
-            !aioc_memory_same(request->header[index], value))
+            !aioc_mem_same(request->header[index], value))
             return "There are two lengths.";
         request->header[index] = value;
     }
@@ -150,7 +150,7 @@ static bool emu_list_has(aiocosmos_str list, const char *word)
         aiocosmos_str item;
         for (end = at; end < list.len && list.ptr[end] != ','; end++) continue;
         item = aioc_text_trim(emu_str(list.ptr + at, end - at));
-        if (aioc_memory_same_nocase(item, aioc_memory_str(word))) return true;
+        if (aioc_mem_same_nocase(item, aioc_mem_str(word))) return true;
     }
     return false;
 }
@@ -278,7 +278,7 @@ static bool emu_conn_frame(emu_conn *conn, const emu_request *request)
     conn->body_len = 0;
     conn->phase = EMU_BODY;
     if (encoding.ptr) {
-        if (length.ptr || !aioc_memory_same_nocase(encoding, aioc_memory_str("chunked"))) {
+        if (length.ptr || !aioc_mem_same_nocase(encoding, aioc_mem_str("chunked"))) {
             emu_conn_refuse(conn, 400, "The transfer encoding is not understood.");
             return false;
         }
@@ -430,12 +430,12 @@ static size_t emu_conn_work(emu_conn *conn, const char *data, size_t len)
 
 static void emu_conn_work_input(emu_conn *conn)
 {
-    aioc_memory_buffer *in = &conn->in.buffer;
+    aioc_mem_buffer *in = &conn->in.buffer;
     size_t used = emu_conn_work(conn, in->data, in->len);
     if (used == 0) return;
     memmove(in->data, in->data + used, in->len - used);
     in->len -= used;
-    if (in->len == 0 && in->cap > 65536) aioc_memory_buffer_free(&conn->core->memory, in);
+    if (in->len == 0 && in->cap > 65536) aioc_mem_buffer_free(&conn->core->memory, in);
 }
 
 /*------------------------------------------------------------------------------
@@ -444,7 +444,7 @@ static void emu_conn_work_input(emu_conn *conn)
 
 emu_conn *emu_conn_open(emu_core *core)
 {
-    emu_conn *conn = (emu_conn *)aioc_memory_zalloc(&core->memory, sizeof *conn);
+    emu_conn *conn = (emu_conn *)aioc_mem_zalloc(&core->memory, sizeof *conn);
     if (!conn) return NULL;
     conn->core = core;
     conn->in.memory = conn->out.memory = conn->chunks.memory = &core->memory;
@@ -454,11 +454,11 @@ emu_conn *emu_conn_open(emu_core *core)
 
 void emu_conn_close(emu_conn *conn)
 {
-    aioc_memory *memory = &conn->core->memory;
-    aioc_memory_buffer_free(memory, &conn->in.buffer);
-    aioc_memory_buffer_free(memory, &conn->out.buffer);
-    aioc_memory_buffer_free(memory, &conn->chunks.buffer);
-    aioc_memory_free(memory, conn, sizeof *conn);
+    aioc_mem *memory = &conn->core->memory;
+    aioc_mem_buffer_free(memory, &conn->in.buffer);
+    aioc_mem_buffer_free(memory, &conn->out.buffer);
+    aioc_mem_buffer_free(memory, &conn->chunks.buffer);
+    aioc_mem_free(memory, conn, sizeof *conn);
 }
 
 void emu_conn_feed(emu_conn *conn, const char *bytes, size_t len)
@@ -507,7 +507,7 @@ void emu_conn_sent(emu_conn *conn, size_t len)
     if (conn->sent == conn->out.buffer.len) {
         conn->sent = conn->out.buffer.len = 0;
         conn->trickle = false;
-        if (conn->out.buffer.cap > 65536) aioc_memory_buffer_free(&conn->core->memory, &conn->out.buffer);
+        if (conn->out.buffer.cap > 65536) aioc_mem_buffer_free(&conn->core->memory, &conn->out.buffer);
     }
     if (waited && emu_conn_ready(conn) && conn->in.buffer.len) emu_conn_work_input(conn);
 }

@@ -42,8 +42,8 @@
  *----------------------------------------------------------------------------*/
 
 typedef struct emu_text {
-    aioc_memory *memory;
-    aioc_memory_buffer buffer;
+    aioc_mem *memory;
+    aioc_mem_buffer buffer;
     bool failed;
 } emu_text;
 
@@ -447,7 +447,7 @@ bool           emu_range_control(emu_exchange *x);                       /* fals
 
 struct emu_core {
     emu_options options;
-    aioc_memory memory;
+    aioc_mem memory;
     aioc_auth_signer signer;
     char *endpoint;
     size_t endpoint_size;
@@ -466,10 +466,10 @@ struct emu_core {
     emu_text scratch, scratch2;
     aiocosmos_json_doc batch_doc;                          /* of a batch: its operations */
     emu_text batch;                                        /* and their results */
-    aioc_memory_buffer batch_text;                         /* unescaped strings of the operation at hand */
+    aioc_mem_buffer batch_text;                            /* unescaped strings of the operation at hand */
     emu_key key;                                           /* of the item at hand, and of the header */
     emu_key header_key;
-    aioc_memory_buffer key_text;                           /* unescaped strings of a key */
+    aioc_mem_buffer key_text;                              /* unescaped strings of a key */
     emu_exchange exchange;
 };
 

@@ -167,7 +167,7 @@ static bool emu_document_key(emu_exchange *x, aiocosmos_json root, emu_key *key)
 {
     const emu_container *container = x->container;
     aiocosmos_value values[EMU_LEVELS];
-    aioc_memory_buffer *texts = &x->core->key_text;
+    aioc_mem_buffer *texts = &x->core->key_text;
     aiocosmos_pk pk;
     char why[200];
     size_t i, room = 1;
@@ -175,7 +175,7 @@ static bool emu_document_key(emu_exchange *x, aiocosmos_json root, emu_key *key)
         return emu_refuse(x, 400, 0, "The input content is invalid: %s.", why);
     for (i = 0; i < container->key.path_count; i++) room += pk.level[i].len + 1;
     texts->len = 0;
-    if (!aioc_memory_reserve(&x->core->memory, texts, room))
+    if (!aioc_mem_reserve(&x->core->memory, texts, room))
         return emu_no_memory(x);
     for (i = 0; i < container->key.path_count; i++) {
         memset(&values[i], 0, sizeof values[i]);
@@ -219,7 +219,7 @@ static void emu_put_unique(emu_text *out, aiocosmos_json value)
     if (value.type == AIOCOSMOS_JSON_NUM && aioc_json_get_f64(value, &number)) {
         emu_put(out, text, aioc_json_number_write(number, text));
     } else if (value.type == AIOCOSMOS_JSON_STR && !out->failed &&
-               aioc_memory_reserve(out->memory, &out->buffer, value.len + 2)) {
+               aioc_mem_reserve(out->memory, &out->buffer, value.len + 2)) {
         out->buffer.data[at] = '"';
         len = aioc_json_get_str(value, out->buffer.data + at + 1, value.len);
         out->buffer.len += len + 1;
@@ -383,7 +383,7 @@ static void emu_replace(emu_exchange *x)
         return;
     }
     if (!emu_matches(x, old->etag, old->ts)) return;
-    if (!aioc_memory_same(draft.content.id, x->segment[5]) && emu_lookup(x, draft.content.id)) {     /* renamed */
+    if (!aioc_mem_same(draft.content.id, x->segment[5]) && emu_lookup(x, draft.content.id)) {        /* renamed */
         emu_refuse(x, 409, 0, "Entity with the specified id already exists in the system.");
         return;
     }
@@ -501,14 +501,14 @@ static bool emu_check_condition(emu_exchange *x, aiocosmos_json condition, const
     size_t len;
     bool holds;
     if (condition.type == AIOCOSMOS_JSON_NONE) return true;
-    text = (char *)aioc_memory_alloc(&x->core->memory, condition.len);
+    text = (char *)aioc_mem_alloc(&x->core->memory, condition.len);
     if (!text) return emu_no_memory(x);
     len = aioc_json_get_str(condition, text, condition.len);
     emu_text_clear(document);
     emu_put_item(document, x->container, item);
     holds = !document->failed &&
             emu_condition_holds(x, emu_str(text, len), emu_str(document->buffer.data, document->buffer.len));
-    aioc_memory_free(&x->core->memory, text, condition.len);
+    aioc_mem_free(&x->core->memory, text, condition.len);
     return holds;
 }
 

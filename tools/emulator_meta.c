@@ -17,8 +17,8 @@ static bool emu_exists(emu_exchange *x)
 /* A text of ours behind a resource's own properties. */
 static bool emu_resource_append(emu_core *core, emu_resource *resource, aiocosmos_str text)
 {
-    char *grown = (char *)aioc_memory_resize(&core->memory, resource->text, resource->text_len,
-                                             resource->text_len + text.len);
+    char *grown = (char *)aioc_mem_resize(&core->memory, resource->text, resource->text_len,
+                                          resource->text_len + text.len);
     if (!grown) return false;
     memcpy(grown + resource->text_len, text.ptr, text.len);
     resource->text = grown;
@@ -59,7 +59,7 @@ static void emu_put_locations(emu_text *out, const char *name, aiocosmos_str end
 static void emu_read_account(emu_exchange *x)
 {
     emu_text *body = &x->core->body;
-    aiocosmos_str endpoint = aioc_memory_str(x->core->endpoint);
+    aiocosmos_str endpoint = aioc_mem_str(x->core->endpoint);
     emu_puts(body, "{\"_self\":\"\",\"id\":\"aiocosmos-emulator\",\"_rid\":\"aiocosmos-emulator\","
              "\"media\":\"//media/\",\"addresses\":\"//addresses/\",\"_dbs\":\"//dbs/\"");
     emu_put_locations(body, "writableLocations", endpoint);
@@ -125,7 +125,7 @@ static bool emu_asked_throughput(emu_exchange *x, int64_t *manual, int64_t *auto
 static emu_offer *emu_make_offer(emu_core *core, const char *self, const char *rid, int64_t manual, int64_t autoscale)
 {
     unsigned char raw[3];
-    emu_offer *offer = (emu_offer *)aioc_memory_zalloc(&core->memory, sizeof *offer);
+    emu_offer *offer = (emu_offer *)aioc_mem_zalloc(&core->memory, sizeof *offer);
     if (!offer) return NULL;
     offer->number = ++core->next_offer;
     raw[0] = (unsigned char)(offer->number >> 16);
@@ -265,7 +265,7 @@ static void emu_create_database(emu_exchange *x)
         emu_exists(x);
         return;
     }
-    database = (emu_database *)aioc_memory_zalloc(&core->memory, sizeof *database);
+    database = (emu_database *)aioc_mem_zalloc(&core->memory, sizeof *database);
     if (!database) {
         emu_no_memory(x);
         return;
@@ -404,7 +404,7 @@ static bool emu_define_unique(emu_exchange *x, emu_container *container, aiocosm
     if (count > EMU_UNIQUE_KEYS)
         return emu_refuse(x, 400, 0, "The unique key policy has more than %d unique keys.", EMU_UNIQUE_KEYS);
     if (count == 0) return true;
-    container->unique = (emu_unique_key *)aioc_memory_zalloc(&x->core->memory, count * sizeof *container->unique);
+    container->unique = (emu_unique_key *)aioc_mem_zalloc(&x->core->memory, count * sizeof *container->unique);
     if (!container->unique) return emu_no_memory(x);
     container->unique_count = count;
     memset(&key, 0, sizeof key);
@@ -594,7 +594,7 @@ static bool emu_set_container_text(emu_core *core, emu_container *container, aio
     for (i = 0; i < EMU_C_COUNT; i++) {
         const char *text = emu_container_defaults[i];
         if (!text || found[i].type != AIOCOSMOS_JSON_NONE) continue;
-        if (!emu_resource_append(core, &container->resource, aioc_memory_str(text))) return false;
+        if (!emu_resource_append(core, &container->resource, aioc_mem_str(text))) return false;
     }
     return true;
 }
@@ -633,7 +633,7 @@ static bool emu_define_container(emu_exchange *x, emu_container *container, aioc
     aioc_json_fields(root, emu_container_names, EMU_C_COUNT, found);
     if (!emu_names_known(x, root, "", emu_container_names, EMU_C_KNOWN)) return false;
     len = found[EMU_C_KEY].len + found[EMU_C_UNIQUE].len + 1;
-    container->definition = (char *)aioc_memory_alloc(&x->core->memory, len);
+    container->definition = (char *)aioc_mem_alloc(&x->core->memory, len);
     if (!container->definition) return emu_no_memory(x);
     container->definition_len = len;
     return emu_define_key(x, container, found[EMU_C_KEY], &used) &&
@@ -684,7 +684,7 @@ static void emu_create_container(emu_exchange *x)
         emu_exists(x);
         return;
     }
-    container = (emu_container *)aioc_memory_zalloc(&core->memory, sizeof *container);
+    container = (emu_container *)aioc_mem_zalloc(&core->memory, sizeof *container);
     if (!container) {
         emu_no_memory(x);
         return;
@@ -707,11 +707,11 @@ static bool emu_same_definition(emu_exchange *x, const emu_container *container,
     bool same = container->key.kind == wanted->key.kind && container->key.version == wanted->key.version &&
                 container->key.path_count == wanted->key.path_count && container->unique_count == wanted->unique_count;
     for (i = 0; same && i < container->key.path_count; i++)
-        same = aioc_memory_same(container->key_path[i], wanted->key_path[i]);
+        same = aioc_mem_same(container->key_path[i], wanted->key_path[i]);
     for (i = 0; same && i < container->unique_count; i++) {
         same = container->unique[i].paths == wanted->unique[i].paths;
         for (k = 0; same && k < container->unique[i].paths; k++)
-            same = aioc_memory_same(container->unique[i].path[k], wanted->unique[i].path[k]);
+            same = aioc_mem_same(container->unique[i].path[k], wanted->unique[i].path[k]);
     }
     return same || emu_refuse(x, 400, 0, "The partition key and the unique keys of a container cannot be changed.");
 }
@@ -731,8 +731,8 @@ static void emu_replace_container(emu_exchange *x, emu_container *container)
     }
     memset(&wanted, 0, sizeof wanted);
     ok = emu_define_container(x, &wanted, root, found) && emu_same_definition(x, container, &wanted);
-    aioc_memory_free(&core->memory, wanted.unique, wanted.unique_count * sizeof *wanted.unique);
-    aioc_memory_free(&core->memory, wanted.definition, wanted.definition_len);
+    aioc_mem_free(&core->memory, wanted.unique, wanted.unique_count * sizeof *wanted.unique);
+    aioc_mem_free(&core->memory, wanted.definition, wanted.definition_len);
     if (!ok) return;
     if (!emu_set_container_text(core, container, id, root, found)) {
         emu_no_memory(x);
@@ -865,9 +865,9 @@ static void emu_create_user(emu_exchange *x)
         emu_exists(x);
         return;
     }
-    user = (emu_user *)aioc_memory_zalloc(&core->memory, sizeof *user);
+    user = (emu_user *)aioc_mem_zalloc(&core->memory, sizeof *user);
     if (!user || !emu_resource_set(core, &user->resource, id, root)) {
-        aioc_memory_free(&core->memory, user, sizeof *user);
+        aioc_mem_free(&core->memory, user, sizeof *user);
         emu_no_memory(x);
         return;
     }
@@ -999,9 +999,9 @@ static void emu_create_permission(emu_exchange *x, emu_user *user)
         emu_exists(x);
         return;
     }
-    permission = (emu_permission *)aioc_memory_zalloc(&core->memory, sizeof *permission);
+    permission = (emu_permission *)aioc_mem_zalloc(&core->memory, sizeof *permission);
     if (!permission || !emu_resource_set(core, &permission->resource, id, root)) {
-        aioc_memory_free(&core->memory, permission, sizeof *permission);
+        aioc_mem_free(&core->memory, permission, sizeof *permission);
         emu_no_memory(x);
         return;
     }
@@ -1029,7 +1029,7 @@ static void emu_list_permissions(emu_exchange *x, const emu_user *user)
             emu_listing_add(&listing, emu_text_str(&text));
     }
     emu_listing_end(&listing);
-    aioc_memory_buffer_free(text.memory, &text.buffer);
+    aioc_mem_buffer_free(text.memory, &text.buffer);
 }
 
 static void emu_permissions_route(emu_exchange *x)

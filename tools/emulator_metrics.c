@@ -179,7 +179,7 @@ static void metrics_put_singles(const metrics *m, emu_text *out, bool indexed, c
     for (i = 0; i < m->count; i++) {
         if (metrics_indexed(m, m->single[i]) != indexed) continue;
         emu_puts(out, n++ ? ",{\"IndexSpec\":" : "{\"IndexSpec\":");
-        emu_put_json(out, aioc_memory_str(m->single[i]));
+        emu_put_json(out, aioc_mem_str(m->single[i]));
         emu_puts(out, more);
         emu_puts(out, "}");
     }
@@ -191,7 +191,7 @@ static void metrics_put_composite(const metrics *m, emu_text *out, bool indexed,
     if (m->sorted_count < 2 || metrics_composed(m) != indexed) return;
     for (i = 0; i < m->sorted_count; i++) {
         emu_puts(out, i ? "," : "{\"IndexSpecs\":[");
-        emu_put_json(out, aioc_memory_str(m->sorted[i]));
+        emu_put_json(out, aioc_mem_str(m->sorted[i]));
     }
     emu_puts(out, "]");
     emu_puts(out, more);

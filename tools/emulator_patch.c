@@ -181,7 +181,7 @@ static const char *emu_path_protected(const emu_container *container, const char
     static const char *const system[] = { "/id", "/_rid", "/_self", "/_etag", "/_ts", "/_attachments" };
     size_t i;
     for (i = 0; i < sizeof system / sizeof *system; i++)
-        if (emu_path_below(path, aioc_memory_str(system[i])))
+        if (emu_path_below(path, aioc_mem_str(system[i])))
             return "the path is that of the id or of a system property.";
     for (i = 0; i < container->key.path_count; i++)
         if (emu_path_below(path, container->key_path[i])) return "the path is that of the partition key.";
@@ -225,7 +225,7 @@ static const char *emu_move(emu_exchange *x, emu_text *document, const emu_patch
     char *value;
     if (strncmp(op->path, op->from, len) == 0 && op->path[len] == '/') return "a value cannot be moved into itself.";
     if (from->value.type == AIOCOSMOS_JSON_NONE) return "there is nothing at 'from'.";
-    value = (char *)aioc_memory_alloc(&x->core->memory, size);
+    value = (char *)aioc_mem_alloc(&x->core->memory, size);
     if (!value) return "the emulator is out of memory.";
     memcpy(value, from->value.ptr, size);
     emu_remove_at(x, document, from);
@@ -234,7 +234,7 @@ static const char *emu_move(emu_exchange *x, emu_text *document, const emu_patch
         wrong = emu_find_place(aioc_json_root(&x->core->doc2), op->path, &to);
         if (!wrong) wrong = emu_add_at(x, document, &to, emu_str(value, size), false);
     }
-    aioc_memory_free(&x->core->memory, value, size);
+    aioc_mem_free(&x->core->memory, value, size);
     return wrong;
 }
 

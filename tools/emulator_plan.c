@@ -31,8 +31,8 @@ typedef struct plan {
     sql_node *const *components;       /* of ORDER BY RANK */
     uint32_t component_count;
     const sql_node *weights;           /* of them, or NULL */
-    aioc_memory_buffer text;           /* SQL being written */
-    aioc_memory_buffer json;           /* the plan */
+    aioc_mem_buffer text;              /* SQL being written */
+    aioc_mem_buffer json;              /* the plan */
 } plan;
 
 /*------------------------------------------------------------------------------
@@ -246,8 +246,8 @@ static void plan_put_source(plan *p, const sql_source *source, int indent)
     if (source->select) plan_put_subquery(p, source->select, indent);
     else plan_put_node(p, source->path, indent);
     if (source->each || !source->alias.ptr) return;
-    if (source->path && aioc_memory_same(sql_inferred_name(source->path), source->alias)) return;
-    if (source->path && source->path->kind == SQL_ALIAS && aioc_memory_same(source->path->name, source->alias)) return;
+    if (source->path && aioc_mem_same(sql_inferred_name(source->path), source->alias)) return;
+    if (source->path && source->path->kind == SQL_ALIAS && aioc_mem_same(source->path->name, source->alias)) return;
     plan_put(p, " AS ");
     plan_put_str(p, source->alias);
 }
@@ -324,8 +324,8 @@ static void plan_put_items(plan *p, const sql_select *select, int indent)
         bool numbered = !select->value && select->names[i].len && select->names[i].ptr[0] == '$';
         if (i) plan_put(p, ", ");
         plan_put_node(p, node, indent);
-        if (select->value || numbered || aioc_memory_same(select->names[i], sql_inferred_name(node))) continue;
-        if (node->kind == SQL_ALIAS && aioc_memory_same(select->names[i], node->name)) continue;
+        if (select->value || numbered || aioc_mem_same(select->names[i], sql_inferred_name(node))) continue;
+        if (node->kind == SQL_ALIAS && aioc_mem_same(select->names[i], node->name)) continue;
         plan_put(p, " AS ");
         plan_put_str(p, select->names[i]);
     }
@@ -970,7 +970,7 @@ static bool plan_range_of(plan *p, const plan_tuple *tuple, plan_range *range)
 static int plan_compare_ranges(const void *left, const void *right)
 {
     const plan_range *a = (const plan_range *)left, *b = (const plan_range *)right;
-    int order = aioc_protocol_epk_compare(aioc_memory_str(a->min), aioc_memory_str(b->min));
+    int order = aioc_protocol_epk_compare(aioc_mem_str(a->min), aioc_mem_str(b->min));
     return order ? order : (int)a->point - (int)b->point;  /* a range goes before the points in it */
 }
 
@@ -1000,7 +1000,7 @@ static plan_ranges plan_ranges_of(plan *p, plan_set set)
     for (i = 1; i < set.count; i++) {
         const plan_range *last = &ranges.at[n], *next = &ranges.at[i];
         if (strcmp(last->min, next->min) == 0) continue;
-        if (!last->point && aioc_protocol_epk_compare(aioc_memory_str(next->min), aioc_memory_str(last->max)) < 0)
+        if (!last->point && aioc_protocol_epk_compare(aioc_mem_str(next->min), aioc_mem_str(last->max)) < 0)
             continue;
         ranges.at[++n] = *next;
     }
@@ -1388,7 +1388,7 @@ static void plan_open(plan *p, const emu_sql_query *query)
 {
     memset(p, 0, sizeof *p);
     p->query = query;
-    aioc_memory_init(&p->env.memory, NULL, PLAN_MEMORY);
+    aioc_mem_init(&p->env.memory, NULL, PLAN_MEMORY);
     sql_arena_init(&p->arena, &p->env, PLAN_MEMORY);
 }
 
@@ -1396,9 +1396,9 @@ static void plan_close(plan *p, emu_sql_error *error)
 {
     *error = p->env.error;
     sql_arena_free(&p->arena);
-    aioc_memory_buffer_free(&p->env.memory, &p->text);
-    aioc_memory_buffer_free(&p->env.memory, &p->json);
-    aioc_memory_close(&p->env.memory);
+    aioc_mem_buffer_free(&p->env.memory, &p->text);
+    aioc_mem_buffer_free(&p->env.memory, &p->json);
+    aioc_mem_close(&p->env.memory);
 }
 
 static bool plan_try(plan *p, void (*make)(plan *p))
@@ -1488,7 +1488,7 @@ void emu_query_plan(emu_exchange *x)
     aiocosmos_str features = x->request->header[EMU_H_FEATURES];
     emu_sql_error error;
     emu_sql_query *query = emu_sql_prepare(x->request->body.ptr, x->request->body.len, x->now_ms, &error);
-    if (!features.ptr) features = aioc_memory_str("");
+    if (!features.ptr) features = aioc_mem_str("");
     if (query) emu_define_query(x, query);
     if (!query) {
         emu_refuse_json(x, error.status, error.sub_status, error.message, NULL);

@@ -121,16 +121,16 @@ static bool emu_scope_by_range(emu_exchange *x, emu_scope *scope)
     const emu_request *request = x->request;
     scope->only = emu_named_range(x, request->header[EMU_H_RANGE_ID]);
     if (!scope->only) return false;
-    if (aioc_memory_same_nocase(request->header[EMU_H_KEY_TYPE], aioc_memory_str("EffectivePartitionKeyRange"))) {
+    if (aioc_mem_same_nocase(request->header[EMU_H_KEY_TYPE], aioc_mem_str("EffectivePartitionKeyRange"))) {
         scope->min = request->header[EMU_H_START_EPK];     /* without them, as Python sends it: all of the partition */
         scope->max = request->header[EMU_H_END_EPK];
-        if (scope->min.len == 0) scope->min = aioc_memory_str(scope->only->min);
-        if (scope->max.len == 0) scope->max = aioc_memory_str(scope->only->max);
+        if (scope->min.len == 0) scope->min = aioc_mem_str(scope->only->min);
+        if (scope->max.len == 0) scope->max = aioc_mem_str(scope->only->max);
         if (scope->min.len >= EMU_EPK_MAX || scope->max.len >= EMU_EPK_MAX ||
             memchr(scope->min.ptr, '-', scope->min.len) || memchr(scope->max.ptr, '-', scope->max.len))
             return emu_refuse(x, 400, 0, "The range of effective partition keys is not one.");
-        if (aioc_protocol_epk_compare(scope->min, aioc_memory_str(scope->only->min)) < 0 ||
-            aioc_protocol_epk_compare(scope->max, aioc_memory_str(scope->only->max)) > 0)
+        if (aioc_protocol_epk_compare(scope->min, aioc_mem_str(scope->only->min)) < 0 ||
+            aioc_protocol_epk_compare(scope->max, aioc_mem_str(scope->only->max)) > 0)
             return emu_refuse(x, 410, 1002, "The requested range of partition keys is not within that partition.");
     }
     return true;
@@ -182,10 +182,10 @@ static void emu_copy_border(char to[EMU_EPK_MAX], aiocosmos_str border)
 static emu_range *emu_first_range(emu_exchange *x, const emu_scope *scope, emu_position *position, bool given)
 {
     emu_range *range = scope->only;
-    if (!range) range = emu_range_of(x->container, aioc_memory_str(position->min));
+    if (!range) range = emu_range_of(x->container, aioc_mem_str(position->min));
     if (given) return range;
-    emu_copy_border(position->min, scope->max.len ? scope->min : aioc_memory_str(range->min));
-    emu_copy_border(position->max, scope->max.len ? scope->max : aioc_memory_str(range->max));
+    emu_copy_border(position->min, scope->max.len ? scope->min : aioc_mem_str(range->min));
+    emu_copy_border(position->max, scope->max.len ? scope->max : aioc_mem_str(range->max));
     return range;
 }
 
@@ -194,7 +194,7 @@ static bool emu_next_part(const emu_container *container, const emu_scope *scope
 {
     if (scope->only || strcmp(position->max, "FF") == 0) return false;
     memcpy(position->min, position->max, sizeof position->min);
-    memcpy(position->max, emu_range_of(container, aioc_memory_str(position->min))->max, sizeof position->max);
+    memcpy(position->max, emu_range_of(container, aioc_mem_str(position->min))->max, sizeof position->max);
     position->after = position->item = position->rows = 0;
     return true;
 }
@@ -220,8 +220,8 @@ static void emu_source_add(emu_source *source, const emu_list *list, uint64_t af
 
 static bool emu_in_part(const emu_range *range, const emu_position *position)
 {
-    return aioc_protocol_epk_compare(aioc_memory_str(range->min), aioc_memory_str(position->max)) < 0 &&
-           aioc_protocol_epk_compare(aioc_memory_str(range->max), aioc_memory_str(position->min)) > 0;
+    return aioc_protocol_epk_compare(aioc_mem_str(range->min), aioc_mem_str(position->max)) < 0 &&
+           aioc_protocol_epk_compare(aioc_mem_str(range->max), aioc_mem_str(position->min)) > 0;
 }
 
 static bool emu_source_open(emu_source *source, emu_exchange *x, const emu_scope *scope, const emu_position *position)
@@ -233,7 +233,7 @@ static bool emu_source_open(emu_source *source, emu_exchange *x, const emu_scope
     source->scope = scope;
     source->count = 0;
     source->cap = container->range_count;
-    source->cursor = (emu_cursor *)aioc_memory_alloc(&x->core->memory, source->cap * sizeof *source->cursor);
+    source->cursor = (emu_cursor *)aioc_mem_alloc(&x->core->memory, source->cap * sizeof *source->cursor);
     if (!source->cursor) return emu_no_memory(x);
     if (scope->whole_key) {
         if (partition) emu_source_add(source, &partition->items, position->after);
@@ -250,7 +250,7 @@ static bool emu_source_open(emu_source *source, emu_exchange *x, const emu_scope
 
 static void emu_source_close(emu_source *source)
 {
-    aioc_memory_free(&source->x->core->memory, source->cursor, source->cap * sizeof *source->cursor);
+    aioc_mem_free(&source->x->core->memory, source->cursor, source->cap * sizeof *source->cursor);
 }
 
 /* The next item, which stays the next one until it is taken. NULL: there is none. */
@@ -376,8 +376,8 @@ static bool emu_stream_page(emu_exchange *x, const emu_scope *scope, emu_positio
     if (query && !run) return emu_no_memory(x);
     /* What is one partition now may have been two when this began: it is read in the parts that it was. */
     if (scope->max.len == 0 && !scope->whole_key && !scope->only) {
-        part.min = aioc_memory_str(position->min);
-        part.max = aioc_memory_str(position->max);
+        part.min = aioc_mem_str(position->min);
+        part.max = aioc_mem_str(position->max);
     }
     ok = emu_source_open(&source, x, &part, position);
     if (ok) emu_scan_streaming(&source, position, run, page, scan);
@@ -422,9 +422,9 @@ typedef struct emu_holding {                               /* while rows are mad
 static void emu_held_free(emu_core *core, emu_held *held)
 {
     if (!held) return;
-    aioc_memory_buffer_free(&core->memory, &held->text.buffer);
-    aioc_memory_free(&core->memory, held->row, held->cap * sizeof *held->row);
-    aioc_memory_free(&core->memory, held, sizeof *held);
+    aioc_mem_buffer_free(&core->memory, &held->text.buffer);
+    aioc_mem_free(&core->memory, held->row, held->cap * sizeof *held->row);
+    aioc_mem_free(&core->memory, held, sizeof *held);
 }
 
 void emu_held_forget(emu_core *core, const emu_container *container)
@@ -490,8 +490,8 @@ static void emu_hold_row(void *user, const char *json, size_t len)
     emu_put(&held->text, json, len);
     if (held->count == held->cap) {
         size_t cap = held->cap ? 2 * held->cap : 64;
-        emu_held_row *grown = (emu_held_row *)aioc_memory_resize(held->text.memory, held->row,
-                                                                 held->cap * sizeof *grown, cap * sizeof *grown);
+        emu_held_row *grown = (emu_held_row *)aioc_mem_resize(held->text.memory, held->row,
+                                                              held->cap * sizeof *grown, cap * sizeof *grown);
         if (!grown) {
             held->text.failed = true;
             return;
@@ -506,12 +506,11 @@ static void emu_hold_row(void *user, const char *json, size_t len)
 
 static bool emu_holding_fed(emu_holding *holding, const emu_item *item)
 {
-    aioc_memory *memory = holding->held->text.memory;
+    aioc_mem *memory = holding->held->text.memory;
     if (holding->count == holding->cap) {
         size_t cap = holding->cap ? 2 * holding->cap : 64;
-        const emu_item **grown = (const emu_item **)aioc_memory_resize(memory, holding->fed,
-                                                                       holding->cap * sizeof *grown,
-                                                                       cap * sizeof *grown);
+        const emu_item **grown = (const emu_item **)aioc_mem_resize(memory, holding->fed, holding->cap * sizeof *grown,
+                                                                    cap * sizeof *grown);
         if (!grown) return false;
         holding->fed = grown;
         holding->cap = cap;
@@ -536,8 +535,8 @@ static void emu_scan_holding(emu_source *source, emu_holding *holding, emu_scan 
 static emu_held *emu_hold(emu_exchange *x, const emu_scope *scope, const emu_position *position,
                           const emu_sql_query *query, emu_scan *scan)
 {
-    aioc_memory *memory = &x->core->memory;
-    emu_held *held = (emu_held *)aioc_memory_zalloc(memory, sizeof *held);
+    aioc_mem *memory = &x->core->memory;
+    emu_held *held = (emu_held *)aioc_mem_zalloc(memory, sizeof *held);
     emu_holding holding;
     emu_scope part = *scope;
     emu_position begin = *position;
@@ -556,8 +555,8 @@ static emu_held *emu_hold(emu_exchange *x, const emu_scope *scope, const emu_pos
     begin.after = 0;
     if (!scope->whole_key && !scope->prefix) {
         part.only = NULL;
-        part.min = aioc_memory_str(position->min);
-        part.max = aioc_memory_str(position->max);
+        part.min = aioc_mem_str(position->min);
+        part.max = aioc_mem_str(position->max);
     }
     holding.run = emu_sql_start(query, emu_hold_row, &holding);
     ok = holding.run ? emu_source_open(&source, x, &part, &begin) : emu_no_memory(x);
@@ -565,7 +564,7 @@ static emu_held *emu_hold(emu_exchange *x, const emu_scope *scope, const emu_pos
     if (holding.run) emu_source_close(&source);
     if (ok) ok = emu_scan_end(x, holding.run, scan);
     else emu_sql_stop(holding.run);
-    aioc_memory_free(memory, holding.fed, holding.cap * sizeof *holding.fed);
+    aioc_mem_free(memory, holding.fed, holding.cap * sizeof *holding.fed);
     if (ok) return held;
     emu_held_free(x->core, held);
     return NULL;
@@ -628,9 +627,9 @@ static void emu_held_give(const emu_held *held, emu_position *position, emu_page
  * client forgot to say how far a position goes. */
 static void emu_widen(const emu_scope *scope, emu_position *position)
 {
-    if (aioc_protocol_epk_compare(scope->min, aioc_memory_str(position->min)) < 0)
+    if (aioc_protocol_epk_compare(scope->min, aioc_mem_str(position->min)) < 0)
         emu_copy_border(position->min, scope->min);
-    if (aioc_protocol_epk_compare(scope->max, aioc_memory_str(position->max)) > 0)
+    if (aioc_protocol_epk_compare(scope->max, aioc_mem_str(position->max)) > 0)
         emu_copy_border(position->max, scope->max);
 }
 
@@ -642,8 +641,8 @@ static bool emu_held_page(emu_exchange *x, const emu_scope *scope, emu_position 
     emu_held *held;
     emu_scope mine = *scope;
     if (!scope->key && scope->max.len == 0) {
-        mine.min = aioc_memory_str(scope->only->min);
-        mine.max = aioc_memory_str(scope->only->max);
+        mine.min = aioc_mem_str(scope->only->min);
+        mine.max = aioc_mem_str(scope->only->max);
     }
     if (!scope->key) emu_widen(&mine, position);
     if (!emu_held_key(x, &mine, position, key)) return false;
@@ -704,8 +703,8 @@ static bool emu_is_query_body(emu_exchange *x)
     size_t i;
     for (i = 0; i < type.len && type.ptr[i] != ';' && type.ptr[i] != ' '; i++) continue;
     type.len = i;
-    if (aioc_memory_same_nocase(type, aioc_memory_str("application/query+json")) ||
-        aioc_memory_same_nocase(type, aioc_memory_str("application/json"))) return true;
+    if (aioc_mem_same_nocase(type, aioc_mem_str("application/query+json")) ||
+        aioc_mem_same_nocase(type, aioc_mem_str("application/json"))) return true;
     return emu_refuse(x, 400, 0, "The content type of a query has to be application/query+json.");
 }
 

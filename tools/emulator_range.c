@@ -35,7 +35,7 @@ static void emu_border(const emu_container *container, uint64_t at, char out[EMU
 
 static emu_range *emu_make_range(emu_core *core, emu_container *container, uint64_t low, uint64_t high)
 {
-    emu_range *range = (emu_range *)aioc_memory_zalloc(&core->memory, sizeof *range);
+    emu_range *range = (emu_range *)aioc_mem_zalloc(&core->memory, sizeof *range);
     if (!range) return NULL;
     range->container = container;
     snprintf(range->id, sizeof range->id, "%u", container->next_range++);
@@ -56,15 +56,15 @@ static void emu_free_range(emu_core *core, emu_range *range)
     emu_list_free(core, &range->items);
     emu_changes_free(core, &range->changes);
     emu_events_free(core, &range->events);
-    aioc_memory_free(&core->memory, range->parents, range->parents_size);
-    aioc_memory_free(&core->memory, range, sizeof *range);
+    aioc_mem_free(&core->memory, range->parents, range->parents_size);
+    aioc_mem_free(&core->memory, range, sizeof *range);
 }
 
 void emu_free_ranges(emu_core *core, emu_container *container)
 {
     uint32_t i;
     for (i = 0; i < container->range_count; i++) emu_free_range(core, container->range[i]);
-    aioc_memory_free(&core->memory, container->range, container->range_count * sizeof *container->range);
+    aioc_mem_free(&core->memory, container->range, container->range_count * sizeof *container->range);
     container->range = NULL;
     container->range_count = 0;
 }
@@ -73,7 +73,7 @@ bool emu_make_ranges(emu_core *core, emu_container *container, uint32_t count)
 {
     uint64_t step = emu_hash_space(container) / count;
     uint32_t i;
-    container->range = (emu_range **)aioc_memory_zalloc(&core->memory, count * sizeof *container->range);
+    container->range = (emu_range **)aioc_mem_zalloc(&core->memory, count * sizeof *container->range);
     if (!container->range) return false;
     container->range_count = count;
     container->range_version = 1;
@@ -102,7 +102,7 @@ emu_range *emu_range_of(const emu_container *container, aiocosmos_str epk)
     uint32_t low = 0, high = container->range_count - 1;
     while (low < high) {                                   /* the last range whose minimum is not above */
         uint32_t middle = low + (high - low + 1) / 2;
-        if (aioc_protocol_epk_compare(aioc_memory_str(container->range[middle]->min), epk) <= 0) low = middle;
+        if (aioc_protocol_epk_compare(aioc_mem_str(container->range[middle]->min), epk) <= 0) low = middle;
         else high = middle - 1;
     }
     return container->range[low];
@@ -159,16 +159,16 @@ static bool emu_name_parents(emu_core *core, emu_range *child, emu_range *const 
     bool ok;
     memset(&text, 0, sizeof text);
     text.memory = &core->memory;
-    for (i = 0; i < count; i++) emu_put_ids(&text, aioc_memory_str(emu_range_parents(parent[i])));
+    for (i = 0; i < count; i++) emu_put_ids(&text, aioc_mem_str(emu_range_parents(parent[i])));
     for (i = 0; i < count; i++) emu_put_format(&text, "%s\"%s\"", text.buffer.len ? "," : "", parent[i]->id);
     ok = !text.failed && text.buffer.len < EMU_PARENTS_MAX;
-    child->parents = ok ? (char *)aioc_memory_alloc(&core->memory, text.buffer.len + 1) : NULL;
+    child->parents = ok ? (char *)aioc_mem_alloc(&core->memory, text.buffer.len + 1) : NULL;
     if (child->parents) {
         child->parents_size = text.buffer.len + 1;
         memcpy(child->parents, text.buffer.data, text.buffer.len);
         child->parents[text.buffer.len] = 0;
     }
-    aioc_memory_buffer_free(text.memory, &text.buffer);
+    aioc_mem_buffer_free(text.memory, &text.buffer);
     return child->parents != NULL;
 }
 
@@ -204,7 +204,7 @@ static void emu_move_items(emu_range *const *from, uint32_t count, emu_range *co
         if (!first) return;
         slot[which]++;
         into = to[to_count == 2 && aioc_protocol_epk_compare(emu_partition_epk(first->partition),
-                                                             aioc_memory_str(to[1]->min)) >= 0];
+                                                             aioc_mem_str(to[1]->min)) >= 0];
         first->range_slot = emu_list_push(&into->items, first);
         first->partition->range = into;
     }
@@ -231,7 +231,7 @@ static bool emu_reshape(emu_core *core, emu_container *container, uint32_t at, u
     uint32_t count = gone == 1 ? 2 : 1, size = container->range_count, i;
     bool ok = true;
     for (i = 0; i < gone; i++) old[i] = container->range[at + i];
-    ranges = (emu_range **)aioc_memory_alloc(&core->memory, (size - gone + count) * sizeof *ranges);
+    ranges = (emu_range **)aioc_mem_alloc(&core->memory, (size - gone + count) * sizeof *ranges);
     container->range_version++;
     for (i = 0; i < count && ok; i++) {
         made[i] = emu_make_range(core, container, i ? cut : old[0]->low, i + 1 < count ? cut : old[gone - 1]->high);
@@ -240,7 +240,7 @@ static bool emu_reshape(emu_core *core, emu_container *container, uint32_t at, u
     if (!ok || !ranges) {
         emu_free_range(core, made[0]);
         emu_free_range(core, made[1]);
-        aioc_memory_free(&core->memory, ranges, (size - gone + count) * sizeof *ranges);
+        aioc_mem_free(&core->memory, ranges, (size - gone + count) * sizeof *ranges);
         container->range_version--;
         return false;
     }
@@ -251,7 +251,7 @@ static bool emu_reshape(emu_core *core, emu_container *container, uint32_t at, u
     memcpy(ranges, container->range, at * sizeof *ranges);
     memcpy(ranges + at, made, count * sizeof *ranges);
     memcpy(ranges + at + count, container->range + at + gone, (size - at - gone) * sizeof *ranges);
-    aioc_memory_free(&core->memory, container->range, size * sizeof *ranges);
+    aioc_mem_free(&core->memory, container->range, size * sizeof *ranges);
     container->range = ranges;
     container->range_count = size - gone + count;
     for (i = 0; i < gone; i++) emu_free_range(core, old[i]);
@@ -268,7 +268,7 @@ static bool emu_reshape_pending(emu_core *core, emu_container *container)
     emu_reshaping pending = container->pending;
     memset(&container->pending, 0, sizeof container->pending);
     return pending.gone == 0 ||
-           emu_reshape(core, container, emu_range_index(container, aioc_memory_str(pending.range[0]->id)), pending.gone,
+           emu_reshape(core, container, emu_range_index(container, aioc_mem_str(pending.range[0]->id)), pending.gone,
                        pending.cut);
 }
 
@@ -340,11 +340,11 @@ bool emu_core_shuffle(emu_core *core, const emu_shuffle *shuffle)
 static bool emu_reshape_named(emu_core *core, const char *database, const char *container, const char *range_id,
                               uint32_t gone, uint32_t busy, int sub_status)
 {
-    emu_database *d = emu_find_database(core, aioc_memory_str(database));
-    emu_container *c = d ? emu_find_container(d, aioc_memory_str(container)) : NULL;
+    emu_database *d = emu_find_database(core, aioc_mem_str(database));
+    emu_container *c = d ? emu_find_container(d, aioc_mem_str(container)) : NULL;
     uint32_t at;
     if (!c || !emu_reshape_pending(core, c)) return false;
-    at = range_id ? emu_range_index(c, aioc_memory_str(range_id)) : 0;
+    at = range_id ? emu_range_index(c, aioc_mem_str(range_id)) : 0;
     return at < c->range_count &&
            emu_reshape_soon(core, c, at, gone, c->range[at]->low + (c->range[at]->high - c->range[at]->low) / 2, busy,
                             sub_status);

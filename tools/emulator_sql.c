@@ -93,7 +93,7 @@ static void *sql_alloc_chunk(sql_arena *arena, size_t size)
     size_t chunk_size = sizeof(sql_chunk) + (size > SQL_CHUNK ? size : SQL_CHUNK);
     sql_chunk *chunk;
     if (size > arena->max || arena->total + chunk_size > arena->max) sql_fail_memory(arena->env);
-    chunk = (sql_chunk *)aioc_memory_alloc(&arena->env->memory, chunk_size);
+    chunk = (sql_chunk *)aioc_mem_alloc(&arena->env->memory, chunk_size);
     if (!chunk) sql_fail_memory(arena->env);
     chunk->size = chunk_size;
     chunk->used = sizeof(sql_chunk) + size;
@@ -137,7 +137,7 @@ void sql_arena_free(sql_arena *arena)
     while (arena->chunks) {
         sql_chunk *chunk = arena->chunks;
         arena->chunks = chunk->next;
-        aioc_memory_free(&arena->env->memory, chunk, chunk->size);
+        aioc_mem_free(&arena->env->memory, chunk, chunk->size);
     }
     arena->total = 0;
 }
@@ -447,7 +447,7 @@ static void sql_property(sql_arena *arena, const sql_value *object, aiocosmos_st
                 (!name.len || !memchr(name.ptr, '\\', name.len))) {
                 found = value;
             } else if (key.len > name.len + 2 && memchr(key.ptr + 1, '\\', key.len - 2) &&
-                       aioc_memory_same(sql_unescape(arena, key), name)) {
+                       aioc_mem_same(sql_unescape(arena, key), name)) {
                 found = value;
             }
             looked_at++;
@@ -460,7 +460,7 @@ static void sql_property(sql_arena *arena, const sql_value *object, aiocosmos_st
         const sql_members *members = object->as.members;
         size_t i = members->count;
         while (i-- > 0) {
-            if (!aioc_memory_same(members->names[i], name)) continue;
+            if (!aioc_mem_same(members->names[i], name)) continue;
             *out = members->values[i];
             return;
         }
@@ -793,12 +793,12 @@ static void sql_keep_into(sql_arena *from, sql_arena *to, const sql_value *value
  * MARK: - Values to JSON text
  *----------------------------------------------------------------------------*/
 
-void sql_put(sql_env *env, aioc_memory_buffer *buffer, const char *text, size_t len)
+void sql_put(sql_env *env, aioc_mem_buffer *buffer, const char *text, size_t len)
 {
-    if (!aioc_memory_append(&env->memory, buffer, text, len)) sql_fail_memory(env);
+    if (!aioc_mem_append(&env->memory, buffer, text, len)) sql_fail_memory(env);
 }
 
-void sql_put_string(sql_env *env, aioc_memory_buffer *buffer, aiocosmos_str text)
+void sql_put_string(sql_env *env, aioc_mem_buffer *buffer, aiocosmos_str text)
 {
     if (!aioc_json_append_string(&env->memory, buffer, text.ptr, text.len, false)) sql_fail_memory(env);
 }
@@ -814,7 +814,7 @@ static size_t sql_number_text(const sql_value *value, char out[AIOC_JSON_NUMBER_
 
 /* JSON has no NaN and no infinity: the service's writer puts their names in quotes. `fresh`: numbers, strings and
  * spacing as ToString writes them, not as they stand in the document. */
-void sql_render(sql_arena *arena, aioc_memory_buffer *buffer, const sql_value *value, bool fresh)
+void sql_render(sql_arena *arena, aioc_mem_buffer *buffer, const sql_value *value, bool fresh)
 {
     sql_env *env = arena->env;
     char number[AIOC_JSON_NUMBER_MAX + 2];
@@ -1067,7 +1067,7 @@ static void sql_lex_word(sql_parser *parser, sql_token *token)
     token->end = at;
     token->text = sql_str(text + token->start, at - token->start);
     for (word = 1; word < SQL_W_COUNT && token->kind == SQL_T_WORD; word++)
-        if (aioc_memory_same_nocase(token->text, aioc_memory_str(sql_words[word]))) token->word = (sql_word)word;
+        if (aioc_mem_same_nocase(token->text, aioc_mem_str(sql_words[word]))) token->word = (sql_word)word;
 }
 
 static void sql_lex_punctuation(sql_parser *parser, sql_token *token)
@@ -1296,7 +1296,7 @@ static sql_node *sql_parse_parameter(sql_parser *parser)
         sql_spend(parser->env, 1);
         aioc_json_fields(item, names, 2, fields);
         if (fields[0].type != AIOCOSMOS_JSON_STR) continue;
-        if (!aioc_memory_same(sql_unescape(parser->arena, fields[0]), name)) continue;
+        if (!aioc_mem_same(sql_unescape(parser->arena, fields[0]), name)) continue;
         sql_advance(parser);
         node = sql_new_node(parser, SQL_CONSTANT, start);
         node->name = name;
@@ -1323,7 +1323,7 @@ static bool sql_find_aggregate(aiocosmos_str name, sql_aggregate *out)
     static const char *const names[] = {"AVG", "COUNT", "COUNTIF", "MAKELIST", "MAKESET", "MAX", "MIN", "SUM"};
     int i;
     for (i = 0; i < (int)(sizeof names / sizeof names[0]); i++) {
-        if (!aioc_memory_same_nocase(name, aioc_memory_str(names[i]))) continue;
+        if (!aioc_mem_same_nocase(name, aioc_mem_str(names[i]))) continue;
         *out = (sql_aggregate)i;
         return true;
     }
@@ -1393,7 +1393,7 @@ static sql_node *sql_parse_word(sql_parser *parser)
         sql_fail_at(parser, "SC2005", token.start, token.end, "The emulator has no user-defined functions.");
     sql_advance(parser);
     for (i = 0; i < (int)(sizeof literals / sizeof literals[0]); i++) {
-        if (!aioc_memory_same(token.text, aioc_memory_str(literals[i]))) continue;
+        if (!aioc_mem_same(token.text, aioc_mem_str(literals[i]))) continue;
         node = sql_new_node(parser, SQL_CONSTANT, token.start);
         if (i > 3) sql_set_number(&node->value, i == 4 ? (double)NAN : HUGE_VAL);
         else if (i > 1) sql_set_bool(&node->value, i == 3);
@@ -1705,13 +1705,13 @@ static void sql_parse_items(sql_parser *parser, sql_select *select)
         if (!name.ptr) {
             char number[24];
             snprintf(number, sizeof number, "$%u", (unsigned)++unnamed);
-            name = sql_copy_str(parser->arena, aioc_memory_str(number));
+            name = sql_copy_str(parser->arena, aioc_mem_str(number));
         }
         sql_list_add(parser, &list, name, node);
     } while (sql_take_mark(parser, ","));
     for (i = j = 0; i < list.count; i++) {
         uint32_t later = i + 1;
-        while (later < list.count && !aioc_memory_same(list.names[i], list.names[later])) later++;
+        while (later < list.count && !aioc_mem_same(list.names[i], list.names[later])) later++;
         sql_spend(parser->env, later - i);
         if (later < list.count) continue;
         list.names[j] = list.names[i];
@@ -1824,7 +1824,7 @@ static bool sql_before_rank(const sql_parser *parser)
 {
     const char *text = parser->query->text;
     size_t at = parser->at, len = parser->query->len;
-    if (parser->token.kind != SQL_T_WORD || !aioc_memory_same_nocase(parser->token.text, aioc_memory_str("RANK")))
+    if (parser->token.kind != SQL_T_WORD || !aioc_mem_same_nocase(parser->token.text, aioc_mem_str("RANK")))
         return false;
     at = sql_skip_blanks(text, at, len);
     if (at == parser->at || at >= len || !sql_is_letter(text[at])) return false;
@@ -1947,7 +1947,7 @@ static const sql_source *sql_find_alias(const sql_select *select, aiocosmos_str 
     for (; select; select = select->outer) {
         uint32_t i = select->visible;
         while (i-- > 0)
-            if (select->sources[i].alias.ptr && aioc_memory_same(select->sources[i].alias, name))
+            if (select->sources[i].alias.ptr && aioc_mem_same(select->sources[i].alias, name))
                 return &select->sources[i];
     }
     return NULL;
@@ -2048,8 +2048,7 @@ static void sql_bind_source(sql_binder *binder, sql_select *select, uint32_t ind
     sql_source *source = &select->sources[index];
     uint32_t i;
     for (i = 0; i < index; i++) {
-        if (source->alias.ptr && select->sources[i].alias.ptr &&
-            aioc_memory_same(source->alias, select->sources[i].alias))
+        if (source->alias.ptr && select->sources[i].alias.ptr && aioc_mem_same(source->alias, select->sources[i].alias))
             sql_fail_at(binder->parser, "SC2010", source->start, source->end,
                         "The input alias '%.*s' is specified more than once in the FROM clause.",
                         sql_quote_len(source->alias.ptr, source->alias.len), source->alias.ptr);
@@ -2075,15 +2074,14 @@ bool sql_same_node(const sql_node *a, const sql_node *b)
     if (a->kind == SQL_GROUP_KEY) a = a->children[0];
     if (b->kind == SQL_GROUP_KEY) b = b->children[0];
     if (a->kind != b->kind || a->op != b->op || a->negated != b->negated || a->count != b->count ||
-        a->slot != b->slot || a->function != b->function || a->select || b->select ||
-        !aioc_memory_same(a->name, b->name))
+        a->slot != b->slot || a->function != b->function || a->select || b->select || !aioc_mem_same(a->name, b->name))
         return false;
     if (a->kind == SQL_CONSTANT) {
         if (a->value.type != b->value.type || a->value.type >= SQL_ARRAY) return false;
         if (sql_compare_primitives(&a->value, &b->value) != 0) return false;
     }
     for (i = 0; i < a->count; i++) {
-        if (a->kind == SQL_NEW_OBJECT && !aioc_memory_same(a->names[i], b->names[i])) return false;
+        if (a->kind == SQL_NEW_OBJECT && !aioc_mem_same(a->names[i], b->names[i])) return false;
         if (!sql_same_node(a->children[i], b->children[i])) return false;
     }
     return true;
@@ -2657,7 +2655,7 @@ struct emu_sql_run {
     sql_arena regex_arena;             /* the last pattern, compiled */
     sql_regex *regex;
     aiocosmos_str regex_pattern, regex_modifiers;
-    aioc_memory_buffer row;
+    aioc_mem_buffer row;
     uint64_t documents;                /* fed so far */
     uint64_t row_document;             /* the one that the row at hand comes from */
     uint64_t random;
@@ -3215,9 +3213,9 @@ static void sql_apply_compare(sql_call *call)
     }
     switch (call->function->which) {
     case SQL_CONTAINS: is = sql_find(&call->run->env, whole, part, 0) != SIZE_MAX; break;
-    case SQL_STRINGEQUALS: is = aioc_memory_same(whole, part); break;
-    case SQL_STARTSWITH: is = part.len <= whole.len && aioc_memory_same(sql_str(whole.ptr, part.len), part); break;
-    default: is = part.len <= whole.len && aioc_memory_same(sql_str(whole.ptr + whole.len - part.len, part.len), part);
+    case SQL_STRINGEQUALS: is = aioc_mem_same(whole, part); break;
+    case SQL_STARTSWITH: is = part.len <= whole.len && aioc_mem_same(sql_str(whole.ptr, part.len), part); break;
+    default: is = part.len <= whole.len && aioc_mem_same(sql_str(whole.ptr + whole.len - part.len, part.len), part);
     }
     sql_set_bool(call->out, is);
 }
@@ -3423,8 +3421,7 @@ static void sql_apply_regex(sql_call *call)
     aiocosmos_str pattern = call->args[1].as.string;
     aiocosmos_str modifiers = call->count > 2 ? call->args[2].as.string : sql_str("", 0);
     if (!sql_strings(call, call->count)) return;
-    if (!run->regex || !aioc_memory_same(run->regex_pattern, pattern) ||
-        !aioc_memory_same(run->regex_modifiers, modifiers)) {
+    if (!run->regex || !aioc_mem_same(run->regex_pattern, pattern) || !aioc_mem_same(run->regex_modifiers, modifiers)) {
         run->regex = NULL;
         sql_arena_free(&run->regex_arena);
         run->regex_pattern = sql_copy_str(&run->regex_arena, pattern);
@@ -3462,7 +3459,7 @@ static void sql_apply_parse(sql_call *call)
     if (!sql_strings(call, 1)) return;
     if (run->text_count == run->text_cap) {
         size_t cap = run->text_cap ? run->text_cap * 2 : 4, i;
-        aiocosmos_json_doc *texts = (aiocosmos_json_doc *)aioc_memory_resize(
+        aiocosmos_json_doc *texts = (aiocosmos_json_doc *)aioc_mem_resize(
             &run->env.memory, run->texts, run->text_cap * sizeof *texts, cap * sizeof *texts);
         if (!texts) sql_fail_memory(&run->env);
         run->texts = texts;
@@ -3483,7 +3480,7 @@ static void sql_apply_to_string(sql_call *call)
 {
     emu_sql_run *run = call->run;
     const sql_value *value = &call->args[0];
-    aioc_memory_buffer *row = &run->row;
+    aioc_mem_buffer *row = &run->row;
     size_t before = row->len;
     if (value->type == SQL_UNDEFINED) return;
     if (value->type == SQL_STRING) {
@@ -3712,7 +3709,7 @@ static void sql_apply_set(sql_call *call)
 
 static void sql_apply_object_to_array(sql_call *call)
 {
-    aiocosmos_str key = aioc_memory_str("k"), content = aioc_memory_str("v"), name;
+    aiocosmos_str key = aioc_mem_str("k"), content = aioc_mem_str("v"), name;
     sql_cursor cursor;
     sql_value value, text, pair, made;
     if (call->args[0].type != SQL_OBJECT) return;
@@ -3862,7 +3859,7 @@ static void sql_set_date(sql_call *call, int64_t ticks)
     sql_split_date(ticks, &date);
     snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%07dZ", (int)date.year, (int)date.month, (int)date.day,
              (int)date.hour, (int)date.minute, (int)date.second, (int)date.ticks);
-    sql_set_string(call->out, sql_copy_str(call->arena, aioc_memory_str(text)));
+    sql_set_string(call->out, sql_copy_str(call->arena, aioc_mem_str(text)));
 }
 
 enum { SQL_NOW_DATETIME, SQL_NOW_TICKS, SQL_NOW_TIMESTAMP };
@@ -3896,7 +3893,7 @@ static bool sql_find_part(const sql_value *value, sql_part *out)
     size_t i;
     if (value->type != SQL_STRING) return false;
     for (i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (!aioc_memory_same_nocase(value->as.string, aioc_memory_str(names[i].name))) continue;
+        if (!aioc_mem_same_nocase(value->as.string, aioc_mem_str(names[i].name))) continue;
         *out = names[i].part;
         return true;
     }
@@ -4149,7 +4146,7 @@ static size_t sql_occurrences(sql_arena *arena, const sql_terms *text, aiocosmos
     size_t i, j, found = 0;
     if (!wanted.count) return 0;
     for (i = 0; i + wanted.count <= text->count; i++) {
-        for (j = 0; j < wanted.count && aioc_memory_same(text->at[i + j], wanted.at[j]); j++) continue;
+        for (j = 0; j < wanted.count && aioc_mem_same(text->at[i + j], wanted.at[j]); j++) continue;
         found += j == wanted.count;
     }
     sql_spend(arena->env, text->count);
@@ -4353,7 +4350,7 @@ static const sql_function *sql_find_function(aiocosmos_str name)
 {
     size_t i;
     for (i = 0; i < sizeof sql_functions / sizeof sql_functions[0]; i++)
-        if (aioc_memory_same_nocase(name, aioc_memory_str(sql_functions[i].name))) return &sql_functions[i];
+        if (aioc_mem_same_nocase(name, aioc_mem_str(sql_functions[i].name))) return &sql_functions[i];
     return NULL;
 }
 
@@ -4568,7 +4565,7 @@ static bool sql_is_ahead(emu_sql_run *run, const sql_value *keys)
     }
     if (!resume->has_rid) return !resume->exclude;
     sql_property(&run->arena, &run->bindings[run->innermost->select->sources[0].root],
-                 aioc_memory_str("_rid"), &rid);
+                 aioc_mem_str("_rid"), &rid);
     if (rid.type != SQL_STRING || !sql_rid_document(rid.as.string, &document)) return true;
     return resume->exclude ? document > resume->rid : document >= resume->rid;
 }
@@ -4940,8 +4937,8 @@ static void sql_read_resume_value(sql_parser *parser, aiocosmos_json json, sql_r
         if (fields[0].type != AIOCOSMOS_JSON_STR || !aioc_json_get_i64(fields[1], &low) ||
             !aioc_json_get_i64(fields[2], &high)) sql_fail_resume(parser);
         type = sql_unescape(parser->arena, fields[0]);
-        if (aioc_memory_same(type, aioc_memory_str("array"))) out->value.type = SQL_ARRAY;
-        else if (aioc_memory_same(type, aioc_memory_str("object"))) out->value.type = SQL_OBJECT;
+        if (aioc_mem_same(type, aioc_mem_str("array"))) out->value.type = SQL_ARRAY;
+        else if (aioc_mem_same(type, aioc_mem_str("object"))) out->value.type = SQL_OBJECT;
         else sql_fail_resume(parser);
         out->low = (uint64_t)low;
         out->high = (uint64_t)high;
@@ -5009,7 +5006,7 @@ static void sql_write_constants(emu_sql_query *query, sql_node *node)
     } else if (node->kind == SQL_CONSTANT && node->value.text.ptr) {
         node->json = node->value.text;
     } else if (node->kind == SQL_CONSTANT) {
-        aioc_memory_buffer *buffer = &query->scratch;
+        aioc_mem_buffer *buffer = &query->scratch;
         buffer->len = 0;
         sql_render(&query->arena, buffer, &node->value, false);
         node->json = sql_copy_str(&query->arena, sql_str(buffer->data, buffer->len));
@@ -5021,7 +5018,7 @@ static void sql_take_distance(sql_node *node, aiocosmos_str name)
     static const char *const names[] = {"cosine", "dotproduct", "euclidean"};
     int i;
     for (i = 0; i < 3; i++)
-        if (aioc_memory_same_nocase(name, aioc_memory_str(names[i]))) node->op = (uint8_t)i;
+        if (aioc_mem_same_nocase(name, aioc_mem_str(names[i]))) node->op = (uint8_t)i;
 }
 
 /* VectorDistance(a, b, bruteforce, {distanceFunction: 'Euclidean'}), the options written out or a parameter. */
@@ -5032,10 +5029,10 @@ static void sql_read_distance_options(emu_sql_query *query, sql_node *node)
     sql_value found;
     uint32_t i;
     for (i = 0; options && options->kind == SQL_NEW_OBJECT && i < options->count; i++)
-        if (aioc_memory_same_nocase(options->names[i], aioc_memory_str("distanceFunction")) &&
+        if (aioc_mem_same_nocase(options->names[i], aioc_mem_str("distanceFunction")) &&
             options->children[i]->kind == SQL_CONSTANT) name = &options->children[i]->value;
     if (options && options->kind == SQL_CONSTANT && options->value.type == SQL_OBJECT) {
-        sql_property(&query->arena, &options->value, aioc_memory_str("distanceFunction"), &found);
+        sql_property(&query->arena, &options->value, aioc_mem_str("distanceFunction"), &found);
         name = &found;
     }
     if (name && name->type == SQL_STRING) sql_take_distance(node, name->as.string);
@@ -5095,7 +5092,7 @@ emu_sql_query *emu_sql_prepare(const char *body, size_t len, int64_t now_ms, emu
     copy[len] = '\0';
     query->request = copy;
     query->now_ms = now_ms;
-    aioc_memory_init(&query->env.memory, NULL, SQL_MEMORY_PREPARE);
+    aioc_mem_init(&query->env.memory, NULL, SQL_MEMORY_PREPARE);
     sql_arena_init(&query->arena, &query->env, SQL_MEMORY_PREPARE);
     aioc_json_open(&query->body, &query->env.memory);
     if (sql_try_parse(query, len)) return query;
@@ -5109,8 +5106,8 @@ void emu_sql_free(emu_sql_query *query)
     if (!query) return;
     aioc_json_close(&query->body);
     sql_arena_free(&query->arena);
-    aioc_memory_buffer_free(&query->env.memory, &query->scratch);
-    aioc_memory_close(&query->env.memory);
+    aioc_mem_buffer_free(&query->env.memory, &query->scratch);
+    aioc_mem_close(&query->env.memory);
     free(query->request);
     free(query);
 }
@@ -5141,7 +5138,7 @@ bool sql_is_path(const sql_node *node, uint32_t slot, const char *path, size_t l
         segment = sql_str(path + start, len - start);
         if (segment.len >= 2 && segment.ptr[0] == '"' && segment.ptr[segment.len - 1] == '"')
             segment = sql_str(segment.ptr + 1, segment.len - 2);
-        if (!aioc_memory_same(node->name, segment)) return false;
+        if (!aioc_mem_same(node->name, segment)) return false;
         node = node->children[0];
         len = start - 1;
     }
@@ -5276,7 +5273,7 @@ emu_sql_run *emu_sql_start(const emu_sql_query *query, void (*emit)(void *user, 
     run->emit = emit;
     run->user = user;
     run->random = (uint64_t)query->now_ms;
-    aioc_memory_init(&run->env.memory, NULL, EMU_SQL_MEMORY_MAX);
+    aioc_mem_init(&run->env.memory, NULL, EMU_SQL_MEMORY_MAX);
     sql_arena_init(&run->arena, &run->env, SQL_MEMORY_VALUES);
     sql_arena_init(&run->kept, &run->env, EMU_SQL_MEMORY_MAX);
     sql_arena_init(&run->regex_arena, &run->env, SQL_MEMORY_VALUES);
@@ -5368,8 +5365,8 @@ void emu_sql_stop(emu_sql_run *run)
     sql_arena_free(&run->regex_arena);
     aioc_json_close(&run->document);
     for (i = 0; i < run->text_cap; i++) aioc_json_close(&run->texts[i]);
-    aioc_memory_free(&run->env.memory, run->texts, run->text_cap * sizeof *run->texts);
-    aioc_memory_buffer_free(&run->env.memory, &run->row);
-    aioc_memory_close(&run->env.memory);
+    aioc_mem_free(&run->env.memory, run->texts, run->text_cap * sizeof *run->texts);
+    aioc_mem_buffer_free(&run->env.memory, &run->row);
+    aioc_mem_close(&run->env.memory);
     free(run);
 }

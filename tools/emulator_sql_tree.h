@@ -12,7 +12,7 @@
  *----------------------------------------------------------------------------*/
 
 typedef struct sql_env {
-    aioc_memory memory;
+    aioc_mem memory;
     emu_sql_error error;
     jmp_buf leave;
     uint64_t steps;
@@ -185,7 +185,7 @@ struct emu_sql_query {
     sql_node **distances;              /* calls of VectorDistance */
     uint32_t distance_count;
     uint32_t slots;
-    aioc_memory_buffer scratch;
+    aioc_mem_buffer scratch;
     sql_resume resume;
 };
 
@@ -201,9 +201,9 @@ void sql_fail_plain(sql_env *env, int status, const char *message) __attribute__
 void  sql_arena_init(sql_arena *arena, sql_env *env, size_t max);
 void  sql_arena_free(sql_arena *arena);
 void *sql_alloc(sql_arena *arena, size_t size);            /* never NULL; aligned for every type used here */
-void  sql_put(sql_env *env, aioc_memory_buffer *buffer, const char *text, size_t len);
-void  sql_put_string(sql_env *env, aioc_memory_buffer *buffer, aiocosmos_str text);
-void  sql_render(sql_arena *arena, aioc_memory_buffer *buffer, const sql_value *value, bool fresh);
+void  sql_put(sql_env *env, aioc_mem_buffer *buffer, const char *text, size_t len);
+void  sql_put_string(sql_env *env, aioc_mem_buffer *buffer, aiocosmos_str text);
+void  sql_render(sql_arena *arena, aioc_mem_buffer *buffer, const sql_value *value, bool fresh);
 bool  sql_equal(sql_arena *arena, const sql_value *a, const sql_value *b);
 bool  sql_same_node(const sql_node *a, const sql_node *b);
 const char *sql_operator_mark(sql_op op);

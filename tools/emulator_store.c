@@ -15,7 +15,7 @@ static bool emu_table_reserve(emu_core *core, emu_table *table)
     uint32_t size = table->size ? table->size * 2 : 16, i;
     emu_node **bucket;
     if (table->count < table->size || table->size >= 1u << 30) return true;
-    bucket = (emu_node **)aioc_memory_zalloc(&core->memory, size * sizeof *bucket);
+    bucket = (emu_node **)aioc_mem_zalloc(&core->memory, size * sizeof *bucket);
     if (!bucket) return table->size > 0;
     for (i = 0; i < table->size; i++) {
         while (table->bucket[i]) {
@@ -25,7 +25,7 @@ static bool emu_table_reserve(emu_core *core, emu_table *table)
             *into = node;
         }
     }
-    aioc_memory_free(&core->memory, table->bucket, table->size * sizeof *table->bucket);
+    aioc_mem_free(&core->memory, table->bucket, table->size * sizeof *table->bucket);
     table->bucket = bucket;
     table->size = size;
     return true;
@@ -54,7 +54,7 @@ static emu_node *emu_table_find(const emu_table *table, uint64_t hash)
 
 static void emu_table_free(emu_core *core, emu_table *table)
 {
-    aioc_memory_free(&core->memory, table->bucket, table->size * sizeof *table->bucket);
+    aioc_mem_free(&core->memory, table->bucket, table->size * sizeof *table->bucket);
     memset(table, 0, sizeof *table);
 }
 
@@ -64,7 +64,7 @@ bool emu_list_reserve(emu_core *core, emu_list *list, uint32_t extra)
     emu_item **at;
     if (extra <= list->cap - list->count) return true;
     if (cap < list->count + extra) cap = list->count + extra;
-    at = (emu_item **)aioc_memory_resize(&core->memory, list->at, list->cap * sizeof *at, cap * sizeof *at);
+    at = (emu_item **)aioc_mem_resize(&core->memory, list->at, list->cap * sizeof *at, cap * sizeof *at);
     if (!at) return false;
     list->at = at;
     list->cap = cap;
@@ -80,7 +80,7 @@ uint32_t emu_list_push(emu_list *list, emu_item *item)
 
 void emu_list_free(emu_core *core, emu_list *list)
 {
-    aioc_memory_free(&core->memory, list->at, list->cap * sizeof *list->at);
+    aioc_mem_free(&core->memory, list->at, list->cap * sizeof *list->at);
     memset(list, 0, sizeof *list);
 }
 
@@ -206,8 +206,8 @@ void emu_put_stripped(emu_text *out, aiocosmos_json object, bool is_item)
 
 void emu_resource_free(emu_core *core, emu_resource *resource)
 {
-    aioc_memory_free(&core->memory, resource->id, resource->id_len + 1);
-    aioc_memory_free(&core->memory, resource->text, resource->text_len);
+    aioc_mem_free(&core->memory, resource->id, resource->id_len + 1);
+    aioc_mem_free(&core->memory, resource->text, resource->text_len);
     memset(resource, 0, sizeof *resource);
 }
 
@@ -220,11 +220,11 @@ bool emu_resource_set(emu_core *core, emu_resource *resource, aiocosmos_str id, 
     memset(&made, 0, sizeof made);
     made.id_len = id.len;
     made.text_len = core->scratch.buffer.len;
-    made.id = (char *)aioc_memory_alloc(&core->memory, id.len + 1);
-    made.text = core->scratch.failed ? NULL : (char *)aioc_memory_alloc(&core->memory, made.text_len);
+    made.id = (char *)aioc_mem_alloc(&core->memory, id.len + 1);
+    made.text = core->scratch.failed ? NULL : (char *)aioc_mem_alloc(&core->memory, made.text_len);
     if (!made.id || !made.text) {
-        aioc_memory_free(&core->memory, made.id, id.len + 1);
-        aioc_memory_free(&core->memory, made.text, made.text_len);
+        aioc_mem_free(&core->memory, made.id, id.len + 1);
+        aioc_mem_free(&core->memory, made.text, made.text_len);
         return false;
     }
     memcpy(made.id, id.ptr, id.len);
@@ -312,7 +312,7 @@ static emu_partition *emu_make_partition(emu_core *core, emu_container *containe
 {
     emu_partition *partition;
     if (!emu_table_reserve(core, &container->partitions)) return NULL;
-    partition = (emu_partition *)aioc_memory_alloc(&core->memory, sizeof *partition + key->len + key->epk_len);
+    partition = (emu_partition *)aioc_mem_alloc(&core->memory, sizeof *partition + key->len + key->epk_len);
     if (!partition) return NULL;
     memset(partition, 0, sizeof *partition);
     partition->node.hash = key->hash;
@@ -329,7 +329,7 @@ static void emu_drop_partition(emu_core *core, emu_container *container, emu_par
 {
     emu_table_remove(&container->partitions, &partition->node);
     emu_list_free(core, &partition->items);
-    aioc_memory_free(&core->memory, partition, emu_partition_size(partition));
+    aioc_mem_free(&core->memory, partition, emu_partition_size(partition));
 }
 
 /*------------------------------------------------------------------------------
@@ -372,7 +372,7 @@ void emu_put_item(emu_text *out, const emu_container *container, const emu_item 
 {
     static const char after_etag[] = "\\\"\",\"_attachments\":\"attachments/\",\"_ts\":";
     char rid[EMU_RID_MAX], *at, *start;
-    if (out->failed || !aioc_memory_reserve(out->memory, &out->buffer, item->text_len + EMU_SYSTEM_BYTES)) {
+    if (out->failed || !aioc_mem_reserve(out->memory, &out->buffer, item->text_len + EMU_SYSTEM_BYTES)) {
         out->failed = true;
         return;
     }
@@ -404,7 +404,7 @@ bool emu_unique_taken(const emu_container *container, const uint64_t hash[2], co
 
 static void emu_free_uniques(emu_core *core, emu_unique **uniques, uint16_t count)
 {
-    while (count > 0) aioc_memory_free(&core->memory, uniques[--count], sizeof **uniques);
+    while (count > 0) aioc_mem_free(&core->memory, uniques[--count], sizeof **uniques);
 }
 
 /* All or none of them. */
@@ -412,7 +412,7 @@ static bool emu_make_uniques(emu_core *core, emu_container *container, const emu
 {
     uint16_t i;
     for (i = 0; i < content->unique_count; i++) {
-        made[i] = (emu_unique *)aioc_memory_alloc(&core->memory, sizeof **made);
+        made[i] = (emu_unique *)aioc_mem_alloc(&core->memory, sizeof **made);
         if (!made[i] || !emu_table_reserve(core, &container->uniques)) {
             emu_free_uniques(core, made, (uint16_t)(made[i] ? i + 1 : i));
             return false;
@@ -431,7 +431,7 @@ static void emu_drop_uniques(emu_core *core, emu_container *container, const emu
         while (node && ((emu_unique *)node)->item != item) node = node->next;
         if (!node) continue;
         emu_table_remove(&container->uniques, node);
-        aioc_memory_free(&core->memory, node, sizeof(emu_unique));
+        aioc_mem_free(&core->memory, node, sizeof(emu_unique));
     }
 }
 
@@ -439,7 +439,7 @@ static emu_item *emu_make_item(emu_core *core, const emu_item_new *content)
 {
     size_t hashes = content->unique_count * 2u * sizeof(uint64_t);
     size_t size = sizeof(emu_item) + hashes + content->id.len + content->text.len;
-    emu_item *item = (emu_item *)aioc_memory_alloc(&core->memory, size);
+    emu_item *item = (emu_item *)aioc_mem_alloc(&core->memory, size);
     if (!item) return NULL;
     memset(item, 0, sizeof *item);
     item->ttl = content->ttl;
@@ -476,7 +476,7 @@ emu_item *emu_store_item(emu_core *core, emu_container *container, const emu_key
     emu_event *event = NULL;
     uint16_t i;
     bool ok = item && emu_make_uniques(core, container, content, uniques);
-    if (item && !ok) aioc_memory_free(&core->memory, item, emu_item_size(item));
+    if (item && !ok) aioc_mem_free(&core->memory, item, emu_item_size(item));
     if (!ok) return NULL;
     if (!partition) partition = emu_make_partition(core, container, key);
     ok = partition && emu_table_reserve(core, &container->items) && emu_list_reserve(core, &partition->items, 1) &&
@@ -488,7 +488,7 @@ emu_item *emu_store_item(emu_core *core, emu_container *container, const emu_key
     if (!ok) {
         if (partition && partition->items.live == 0) emu_drop_partition(core, container, partition);
         emu_free_uniques(core, uniques, content->unique_count);
-        aioc_memory_free(&core->memory, item, emu_item_size(item));
+        aioc_mem_free(&core->memory, item, emu_item_size(item));
         return NULL;
     }
     item->partition = partition;
@@ -503,7 +503,7 @@ emu_item *emu_store_item(emu_core *core, emu_container *container, const emu_key
     if (old) {
         emu_drop_uniques(core, container, old);
         emu_table_remove(&container->items, &old->node);
-        aioc_memory_free(&core->memory, old, emu_item_size(old));
+        aioc_mem_free(&core->memory, old, emu_item_size(old));
     }
     emu_table_add(&container->items, &item->node);
     for (i = 0; i < content->unique_count; i++) {
@@ -529,7 +529,7 @@ bool emu_remove_item(emu_core *core, emu_container *container, emu_item *item, b
     emu_table_remove(&container->items, &item->node);
     emu_list_remove(&partition->range->items, item->range_slot, false);
     emu_list_remove(&partition->items, item->partition_slot, true);
-    aioc_memory_free(&core->memory, item, emu_item_size(item));
+    aioc_mem_free(&core->memory, item, emu_item_size(item));
     if (partition->items.live == 0) emu_drop_partition(core, container, partition);
     return true;
 }
@@ -558,7 +558,7 @@ static void emu_drop_offer(emu_core *core, emu_offer *offer)
     if (!offer) return;
     while (*at != offer) at = &(*at)->next;
     *at = offer->next;
-    aioc_memory_free(&core->memory, offer, sizeof *offer);
+    aioc_mem_free(&core->memory, offer, sizeof *offer);
 }
 
 static void emu_drop_items(emu_core *core, emu_container *container)
@@ -568,14 +568,14 @@ static void emu_drop_items(emu_core *core, emu_container *container)
         emu_node *node = container->items.bucket[i], *next;
         for (; node; node = next) {
             next = node->next;
-            aioc_memory_free(&core->memory, node, emu_item_size((emu_item *)node));
+            aioc_mem_free(&core->memory, node, emu_item_size((emu_item *)node));
         }
     }
     for (i = 0; i < container->uniques.size; i++) {
         emu_node *node = container->uniques.bucket[i], *next;
         for (; node; node = next) {
             next = node->next;
-            aioc_memory_free(&core->memory, node, sizeof(emu_unique));
+            aioc_mem_free(&core->memory, node, sizeof(emu_unique));
         }
     }
     for (k = 0; k < container->partitions.size; k++) {
@@ -652,9 +652,9 @@ void emu_drop_container(emu_core *core, emu_container *container)
     emu_free_ranges(core, container);
     emu_drop_offer(core, container->offer);
     emu_resource_free(core, &container->resource);
-    aioc_memory_free(&core->memory, container->unique, container->unique_count * sizeof *container->unique);
-    aioc_memory_free(&core->memory, container->definition, container->definition_len);
-    aioc_memory_free(&core->memory, container, sizeof *container);
+    aioc_mem_free(&core->memory, container->unique, container->unique_count * sizeof *container->unique);
+    aioc_mem_free(&core->memory, container->definition, container->definition_len);
+    aioc_mem_free(&core->memory, container, sizeof *container);
 }
 
 void emu_drop_permission(emu_core *core, emu_user *user, emu_permission *permission)
@@ -663,7 +663,7 @@ void emu_drop_permission(emu_core *core, emu_user *user, emu_permission *permiss
     while (*at != permission) at = &(*at)->next;
     *at = permission->next;
     emu_resource_free(core, &permission->resource);
-    aioc_memory_free(&core->memory, permission, sizeof *permission);
+    aioc_mem_free(&core->memory, permission, sizeof *permission);
 }
 
 void emu_drop_user(emu_core *core, emu_database *database, emu_user *user)
@@ -673,7 +673,7 @@ void emu_drop_user(emu_core *core, emu_database *database, emu_user *user)
     while (*at != user) at = &(*at)->next;
     *at = user->next;
     emu_resource_free(core, &user->resource);
-    aioc_memory_free(&core->memory, user, sizeof *user);
+    aioc_mem_free(&core->memory, user, sizeof *user);
 }
 
 void emu_drop_database(emu_core *core, emu_database *database)
@@ -685,5 +685,5 @@ void emu_drop_database(emu_core *core, emu_database *database)
     *at = database->next;
     emu_drop_offer(core, database->offer);
     emu_resource_free(core, &database->resource);
-    aioc_memory_free(&core->memory, database, sizeof *database);
+    aioc_mem_free(&core->memory, database, sizeof *database);
 }
