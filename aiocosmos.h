@@ -18288,6 +18288,7 @@ static bool aioc_feeds_begin_anew(aioc_feeds_query *query)
     if (fan->plan) aioc_plan_release(fan->memory, fan->plan);
     fan->plan = NULL;
     fan->info = &fan->plain;
+    fan->sink = AIOC_FEEDS_TO_PAGES;
     fan->stage = AIOC_FEEDS_PREPARING;
     fan->anew = true;
     aioc_feeds_stir(query);
@@ -19218,10 +19219,6 @@ static void aioc_feeds_begin_reading(aioc_feeds_query *query, aiocosmos_str sql,
         aioc_feeds_break(fan, AIOCOSMOS_E_PROTOCOL, "the query plan has more than 16 columns of ORDER BY");
         return;
     }
-    if (fan->ranges.container->range_count == 0) {  /* no ranges, no rows: that would be a lie */
-        aioc_feeds_fail(&fan->tally, 410, "the container's ranges were forgotten between two parts of the query");
-        return;
-    }
     if (!aioc_feeds_build_bodies(query, sql.len ? sql : aioc_feeds_text(&fan->sql)) || !aioc_feeds_cut_all(query)) {
         aioc_feeds_drop_streams(fan);
         aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory to read the ranges");
@@ -19294,7 +19291,6 @@ static void aioc_feeds_begin_component(aioc_feeds_query *query)
     else if (status) aioc_feeds_break(fan, status, why);
     else aioc_feeds_begin_reading(query, aioc_feeds_text(&sql), &fan->plan->components[fan->component].info,
                                   AIOC_FEEDS_TO_COMPONENT);
-    if (fan->tally.status && fan->stage == AIOC_FEEDS_READING) fan->broken = true;  /* it would be left out */
     aioc_mem_buffer_free(fan->memory, &sql);
 }
 
@@ -19312,7 +19308,9 @@ static void aioc_feeds_end_reading(aioc_feeds_query *query)
     case AIOC_FEEDS_TO_COMPONENT:
         fan->component = fan->sink == AIOC_FEEDS_TO_STATISTICS ? 0 : fan->component + 1;
         if (fan->component < fan->plan->component_count) {
-            aioc_feeds_begin_component(query);
+            fan->sink = AIOC_FEEDS_TO_COMPONENT;
+            fan->stage = AIOC_FEEDS_PREPARING;  /* the ranges may have been forgotten meanwhile */
+            aioc_feeds_stir(query);
             return;
         }
         fan->info = &fan->plan->info;
@@ -19467,6 +19465,10 @@ static void aioc_feeds_begin(aioc_feeds_query *query)
     const aioc_plan_info *info = fan->plan ? &fan->plan->info : &fan->plain;
     aioc_feeds_sink sink = aioc_feeds_sink_of(fan->plan, info);
     int status = 0;
+    if (fan->sink == AIOC_FEEDS_TO_COMPONENT) {
+        aioc_feeds_begin_component(query);
+        return;
+    }
     memcpy(fan->rid, fan->ranges.container->rid, sizeof fan->rid);
     fan->skip_left = info->has_offset ? info->offset : 0;
     fan->take_left = info->has_limit ? info->limit : UINT64_MAX;

@@ -924,6 +924,49 @@ TEST(failures_of_ranges_and_plan_that_pass_are_told_and_passed)
     }
 }
 
+/* Somebody else's requests have the ranges forgotten all the time: each part of a query waits until they are known. */
+static int forgetting;
+
+static void forget_once_more(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    aiocosmos_request read;
+    if (result) CHECK_INT(result->status, 410);
+    if (forgetting-- <= 0) return;
+    memset(&read, 0, sizeof read);
+    read.kind = AIOCOSMOS_READ_ITEM;
+    read.container = "c";
+    read.id = "a";
+    read.pk = aiocosmos_pk1(aiocosmos_s("p"));
+    read.done = forget_once_more;
+    read.user_data = user_data;
+    CHECK_INT(aiocosmos_submit(client, &read, NULL), 0);
+}
+
+TEST(ranges_that_are_forgotten_between_two_parts_of_a_query_are_waited_for)
+{
+    static reading got, whole;
+    aiocosmos_query_request request = usual_request();
+    int i, reads;
+    for (i = 0; i < SHAPES; i++) {
+        rows_of_shape(&shapes[i], 0, &whole);
+        for (reads = 1; reads < 20; reads++) {
+            aiocosmos_client *client;
+            serve_shape(&shapes[i]);
+            server.failing = "GET /dbs/db/colls/c/docs/a HTTP";
+            server.fails_with = 410;
+            server.fails_sub = 1000;
+            client = open_usual();
+            read_all(client, &request, &got, 1000);
+            CHECK_STR(got.rows, whole.rows);
+            forgetting = reads;
+            forget_once_more(client, NULL, NULL);
+            read_all(client, &request, &got, 1000);
+            CHECK_STR(got.status ? got.message : got.rows, whole.rows);
+            close_client(client);
+        }
+    }
+}
+
 /* 304 is never a failure: one that nothing proves to be the service's, as of an emulator that is not on this machine,
  * means that all ranges are read. */
 TEST(ranges_that_have_not_changed_are_no_failure_whoever_says_so)
