@@ -14233,6 +14233,65 @@ static int aioc_rows_compare(aiocosmos_json a, aiocosmos_json b)
     return rank_a == 5 ? aioc_rows_compare_strings(a, b) : 0;
 }
 
+/*--- Sort values: what ORDER BY compares ---*/
+
+/* In one column. A number is read once. */
+typedef struct aioc_rows_value { aiocosmos_json json; aioc_rows_number number; } aioc_rows_value;
+
+/* A row to be ordered, {"_rid":...,"orderByItems":[{"item":...}...],"payload":...}. An item of {} is undefined. */
+typedef struct aioc_rows_sorted {
+    aiocosmos_json rid, items, payload;
+    aioc_rows_value *values;  /* the items', one a column; the room for them is the reader's */
+} aioc_rows_sorted;
+
+static int aioc_rows_refuse(const char **why, const char *text)
+{
+    *why = text;
+    return AIOCOSMOS_E_PROTOCOL;
+}
+
+/* 0; E_PROTOCOL, and why. */
+static int aioc_rows_read_items(aiocosmos_json items, uint32_t columns, aioc_rows_value *values, const char **why)
+{
+    static const char *const names[] = { "item" };
+    aiocosmos_json item = aioc_json_none();
+    if (items.type != AIOCOSMOS_JSON_ARR || aioc_json_count(items) != columns) {
+        return aioc_rows_refuse(why, "a row without a value for each column of ORDER BY");
+    }
+    for (; aioc_json_next(items, NULL, &item); values++) {
+        if (item.type != AIOCOSMOS_JSON_OBJ) return aioc_rows_refuse(why, "a row whose orderByItems are not objects");
+        aioc_json_fields(item, names, 1, &values->json);
+        if (values->json.type == AIOCOSMOS_JSON_NUM) values->number = aioc_rows_number_of(values->json);
+    }
+    return 0;
+}
+
+/* As above, all of a row. */
+static int aioc_rows_read_sorted(aiocosmos_json row, uint32_t columns, aioc_rows_sorted *sorted, const char **why)
+{
+    static const char *const names[] = { "_rid", "orderByItems", "payload" };
+    aiocosmos_json fields[3];
+    aioc_json_fields(row, names, 3, fields);
+    sorted->rid = fields[0];
+    sorted->items = fields[1];
+    sorted->payload = fields[2];
+    return aioc_rows_read_items(fields[1], columns, sorted->values, why);
+}
+
+/* By all columns. Behind arrays or objects, which come in an order of the service's own, columns say nothing. */
+static int aioc_rows_compare_values(const uint8_t *descending, uint32_t columns, const aioc_rows_value *a,
+                                    const aioc_rows_value *b)
+{
+    uint32_t i;
+    for (i = 0; i < columns; i++, a++, b++) {
+        bool numbers = a->json.type == AIOCOSMOS_JSON_NUM && b->json.type == AIOCOSMOS_JSON_NUM;
+        int order = numbers ? aioc_rows_compare_numbers(a->number, b->number) : aioc_rows_compare(a->json, b->json);
+        if (order != 0) return descending[i] ? -order : order;
+        if (aioc_rows_has_members(a->json)) return 0;
+    }
+    return 0;
+}
+
 /*--- Resource ids (base64 with '-' for '/'): of 16 bytes, the last eight are the item's, little-endian ---*/
 
 #define AIOC_ROWS_RID_LEN 24
@@ -14584,12 +14643,6 @@ typedef struct aioc_rows_accumulator {
     } u;
     uint8_t state, len;  /* len: of brief */
 } aioc_rows_accumulator;
-
-static int aioc_rows_refuse(const char **why, const char *text)
-{
-    *why = text;
-    return AIOCOSMOS_E_PROTOCOL;
-}
 
 /* What it holds besides itself. */
 static size_t aioc_rows_accumulator_bytes(const aioc_rows_accumulator *accumulator)
@@ -15124,11 +15177,7 @@ static void aioc_rows_kept_sort(aioc_rows_kept *rows)
 
 /*--- Best rows: ORDER BY over ranges that do not give their rows in order, as for a vector search ---*/
 
-/* What a row is sorted by in one column. Numbers are read once. Arrays and objects are kept without their texts: their
- * types are all that counts. */
-typedef struct aioc_rows_best_value { aiocosmos_json json; aioc_rows_number number; } aioc_rows_best_value;
-
-/* The values to sort by follow, their texts, the payload. */
+/* The sort values follow, their texts, the payload. Of arrays and objects, all that counts is the type. */
 typedef struct aioc_rows_best_row {
     aioc_rows_row row;
     aioc_rows_hash hash;               /* distinct: of the payload */
@@ -15139,35 +15188,28 @@ typedef struct aioc_rows_best {
     /* A heap with the worst on top; if distinct, as many buckets are behind it: lists of rows by their hashes. */
     aioc_rows_kept rows;
     const uint8_t *descending;       /* for each column; lent */
-    aioc_rows_best_value *incoming;  /* of the row being added */
+    aioc_rows_value *incoming;  /* of the row being added */
     uint32_t columns;
     bool sorted;
     bool distinct;  /* of rows with the same payload only the best is kept */
     uint64_t key[2], most;
 } aioc_rows_best;
 
-static const aioc_rows_best_value *aioc_rows_best_values(const aioc_rows_row *row)
+static const aioc_rows_value *aioc_rows_best_values(const aioc_rows_row *row)
 {
-    return (const aioc_rows_best_value *)(const void *)((const aioc_rows_best_row *)(const void *)row + 1);
+    return (const aioc_rows_value *)(const void *)((const aioc_rows_best_row *)(const void *)row + 1);
 }
 
-/* Of the values of two rows. */
-static int aioc_rows_best_compare(const aioc_rows_best *best, const aioc_rows_best_value *a,
-                                  const aioc_rows_best_value *b)
+/* A row's values against those of one that is kept. */
+static int aioc_rows_best_compare(const aioc_rows_best *best, const aioc_rows_value *values, const aioc_rows_row *kept)
 {
-    uint32_t i;
-    for (i = 0; i < best->columns; i++, a++, b++) {
-        bool numbers = a->json.type == AIOCOSMOS_JSON_NUM && b->json.type == AIOCOSMOS_JSON_NUM;
-        int order = numbers ? aioc_rows_compare_numbers(a->number, b->number) : aioc_rows_compare(a->json, b->json);
-        if (order != 0) return best->descending[i] ? -order : order;
-    }
-    return 0;
+    return aioc_rows_compare_values(best->descending, best->columns, values, aioc_rows_best_values(kept));
 }
 
 static bool aioc_rows_best_is_worse(const aioc_rows_kept *rows, const aioc_rows_row *a, const aioc_rows_row *b)
 {
     const aioc_rows_best *best = (const aioc_rows_best *)(const void *)rows;
-    int order = aioc_rows_best_compare(best, aioc_rows_best_values(a), aioc_rows_best_values(b));
+    int order = aioc_rows_best_compare(best, aioc_rows_best_values(a), b);
     return order != 0 ? order > 0 : a->arrival > b->arrival;
 }
 
@@ -15199,36 +15241,21 @@ static void aioc_rows_best_close(aioc_rows_best *best)
     memset(best, 0, sizeof *best);
 }
 
-/* What the row that has just arrived is sorted by. 0, and how many bytes of texts to keep; E_PROTOCOL. */
-static int aioc_rows_best_read(aioc_rows_best *best, aiocosmos_json items, size_t *texts, const char **why)
-{
-    static const char *const names[1] = {"item"};
-    aiocosmos_json item = aioc_json_none();
-    aioc_rows_best_value *value = best->incoming;
-    *texts = 0;
-    if (items.type != AIOCOSMOS_JSON_ARR || aioc_json_count(items) != best->columns) {
-        return aioc_rows_refuse(why, "a row without a value for each column of ORDER BY");
-    }
-    for (; aioc_json_next(items, NULL, &item); value++) {
-        if (item.type != AIOCOSMOS_JSON_OBJ) return aioc_rows_refuse(why, "a row whose orderByItems are not objects");
-        aioc_json_fields(item, names, 1, &value->json);
-        if (value->json.type == AIOCOSMOS_JSON_NUM) value->number = aioc_rows_number_of(value->json);
-        if (!aioc_rows_has_members(value->json)) *texts += value->json.len;
-    }
-    return 0;
-}
-
 /* NULL: no memory. */
-static aioc_rows_best_row *aioc_rows_best_copy(aioc_rows_best *best, aiocosmos_json payload, size_t texts)
+static aioc_rows_best_row *aioc_rows_best_copy(aioc_rows_best *best, aiocosmos_json payload)
 {
-    size_t size = best->columns * sizeof *best->incoming;
-    aioc_rows_row *row = aioc_rows_kept_new(&best->rows, sizeof(aioc_rows_best_row) + size + texts, payload);
-    aioc_rows_best_row *copy = (aioc_rows_best_row *)(void *)row;
-    aioc_rows_best_value *value;
+    size_t size = best->columns * sizeof *best->incoming, texts = 0;
+    aioc_rows_row *row;
+    aioc_rows_best_row *copy;
+    aioc_rows_value *value;
     char *text;
     uint32_t i;
+    for (i = 0; i < best->columns; i++)
+        if (!aioc_rows_has_members(best->incoming[i].json)) texts += best->incoming[i].json.len;
+    row = aioc_rows_kept_new(&best->rows, sizeof *copy + size + texts, payload);
     if (!row) return NULL;
-    value = (aioc_rows_best_value *)(void *)(copy + 1);
+    copy = (aioc_rows_best_row *)(void *)row;
+    value = (aioc_rows_value *)(void *)(copy + 1);
     text = (char *)value + size;
     for (i = 0; i < best->columns; i++, value++) {
         aiocosmos_json item = best->incoming[i].json;
@@ -15281,35 +15308,31 @@ static void aioc_rows_best_push(aioc_rows_best *best, aioc_rows_best_row *row, a
     aioc_rows_kept_drop(&best->rows, goes ? &goes->row : NULL);
 }
 
-/* Takes one row from a range, {"orderByItems":[{"item":...},...],"payload":...}; one without a payload is none. 0;
- * E_NOMEM; E_PROTOCOL, and why. */
+/* Takes one row from a range; one without a payload is none. 0; E_NOMEM; E_PROTOCOL, and why. */
 static int aioc_rows_best_add(aioc_rows_best *best, aiocosmos_json row, const char **why)
 {
-    static const char *const names[2] = {"orderByItems", "payload"};
     aioc_rows_best_row *copy, *goes = NULL, *alike = NULL;
     aioc_rows_hash hash = {0, 0};
-    aiocosmos_json field[2];
-    size_t texts;
+    aioc_rows_sorted sorted;
     int result;
     AIOCOSMOS_ASSERT(!best->sorted);
     if (!best->incoming && best->columns > 0) {
-        best->incoming = (aioc_rows_best_value *)aioc_mem_zalloc(best->rows.memory,
-                                                                 best->columns * sizeof *best->incoming);
+        best->incoming = (aioc_rows_value *)aioc_mem_zalloc(best->rows.memory, best->columns * sizeof *best->incoming);
         if (!best->incoming) return AIOCOSMOS_E_NOMEM;
     }
-    aioc_json_fields(row, names, 2, field);
-    result = aioc_rows_best_read(best, field[0], &texts, why);
-    if (result != 0 || best->most == 0 || field[1].type == AIOCOSMOS_JSON_NONE) return result;
+    sorted.values = best->incoming;
+    result = aioc_rows_read_sorted(row, best->columns, &sorted, why);
+    if (result != 0 || best->most == 0 || sorted.payload.type == AIOCOSMOS_JSON_NONE) return result;
     if (best->rows.count == best->most) goes = (aioc_rows_best_row *)(void *)best->rows.array[0];
-    if (goes && aioc_rows_best_compare(best, best->incoming, aioc_rows_best_values(&goes->row)) >= 0) return 0;
+    if (goes && aioc_rows_best_compare(best, best->incoming, &goes->row) >= 0) return 0;
     if (best->distinct) {
-        hash = aioc_rows_hash_of(best->key, field[1]);
+        hash = aioc_rows_hash_of(best->key, sorted.payload);
         if (best->rows.cap > 0) alike = *aioc_rows_best_alike(best, hash);
-        if (alike && aioc_rows_best_compare(best, best->incoming, aioc_rows_best_values(&alike->row)) >= 0) return 0;
+        if (alike && aioc_rows_best_compare(best, best->incoming, &alike->row) >= 0) return 0;
         if (alike) goes = alike;
     }
     if (!goes && !aioc_rows_best_reserve(best)) return AIOCOSMOS_E_NOMEM;
-    copy = aioc_rows_best_copy(best, field[1], texts);
+    copy = aioc_rows_best_copy(best, sorted.payload);
     if (!copy) return AIOCOSMOS_E_NOMEM;
     copy->hash = hash;
     aioc_rows_best_push(best, copy, goes);
@@ -16297,6 +16320,7 @@ typedef struct aioc_feeds_stream {
     aioc_op *op;                  /* the request under way */
     aioc_feeds_answer *first, *last;
     size_t   reserved;  /* bytes, for the answer on its way */
+    size_t   bytes;     /* of this block */
     uint32_t asks;
     uint32_t version;      /* of the ranges by which the request was sent */
     uint8_t  side;         /* aioc_plan_side: which text it is asked */
@@ -16314,7 +16338,7 @@ typedef struct aioc_feeds_stream {
     uint64_t asked_page, idle_page;  /* changes: for which page that was; for which there was nothing */
     uint32_t skipped;                /* rows of the very item at which it was resumed */
     size_t   heap_order;             /* its place among the streams: ties go to the left */
-    aiocosmos_json head, items;      /* ordered: its next row, and that row's sort values */
+    aioc_rows_sorted head;           /* ordered: its next row; the values are in the same block */
 } aioc_feeds_stream;
 
 typedef enum aioc_feeds_stage {
@@ -16966,7 +16990,7 @@ static void aioc_feeds_stream_free(aioc_feeds_stream *stream)
     aioc_mem_buffer_free(memory, &stream->edges);
     aioc_mem_buffer_free(memory, &stream->kin);
     aioc_mem_buffer_free(memory, &stream->position);
-    aioc_mem_free(memory, stream, sizeof *stream);
+    aioc_mem_free(memory, stream, stream->bytes);
 }
 
 /* A stream is of no use any more: what is under way for it is called off, and comes back from a later step. */
@@ -17879,6 +17903,7 @@ static aioc_feeds_stream *aioc_feeds_stream_new(aioc_feeds_query *query, uint32_
                                                 aiocosmos_str max, aiocosmos_str continuation)
 {
     aioc_feeds_fan *fan = query->fan;
+    size_t bytes = sizeof(aioc_feeds_stream) + (fan->ordered ? fan->info->order_count : 0) * sizeof(aioc_rows_value);
     aioc_feeds_stream *stream;
     if (fan->stream_count == fan->stream_cap) {
         uint32_t cap = fan->stream_cap ? fan->stream_cap * 2 : 8;
@@ -17890,8 +17915,10 @@ static aioc_feeds_stream *aioc_feeds_stream_new(aioc_feeds_query *query, uint32_
         memcpy(fan->heap, fan->streams + fan->stream_cap, fan->heap_count * sizeof *fan->heap);
         fan->stream_cap = cap;
     }
-    stream = (aioc_feeds_stream *)aioc_mem_zalloc(fan->memory, sizeof *stream);
+    stream = (aioc_feeds_stream *)aioc_mem_zalloc(fan->memory, bytes);
     if (!stream) return NULL;
+    stream->bytes = bytes;
+    stream->head.values = (aioc_rows_value *)(void *)(stream + 1);
     stream->query = query;
     if (!aioc_feeds_set_edges(fan->memory, &stream->edges, min, max) ||
         !aioc_feeds_set(fan->memory, &stream->position, continuation)) {
@@ -18654,36 +18681,33 @@ static void aioc_feeds_read_sequence(aioc_feeds_query *query)
 
 /*--- Many ranges: in order ---*/
 
-/* By their values, column by column; ties by the place of the range in the key space. Arrays have an order that only
- * the service knows, and objects: ranges are read through them one after the other, and columns behind say nothing. */
-static int aioc_feeds_compare_items(const aioc_plan_info *info, aiocosmos_json a, aiocosmos_json b)
+static aiocosmos_str aioc_feeds_rid_of(aiocosmos_json rid)
 {
-    aiocosmos_json one = aioc_json_none(), other = one, one_value;
-    uint32_t column;
-    for (column = 0; column < info->order_count; column++) {
-        int order;
-        aioc_json_next(a, NULL, &one);
-        aioc_json_next(b, NULL, &other);
-        one_value = aioc_json_at(one, "/item");
-        order = aioc_rows_compare(one_value, aioc_json_at(other, "/item"));
-        if (order) return info->descending[column] ? -order : order;
-        if (aioc_rows_has_members(one_value)) return 0;
-    }
-    return 0;
-}
-
-static aiocosmos_str aioc_feeds_rid_of(aiocosmos_json row)
-{
-    aiocosmos_json rid = aioc_json_at(row, "/_rid");
     if (rid.type != AIOCOSMOS_JSON_STR || rid.len < 2) return aioc_mem_str("");
     return aioc_text_view(rid.ptr + 1, rid.len - 2);
 }
 
+static int aioc_feeds_compare(const aioc_feeds_fan *fan, const aioc_rows_value *a, const aioc_rows_value *b)
+{
+    return aioc_rows_compare_values(fan->info->descending, fan->info->order_count, a, b);
+}
+
+/* The sort values of a stream's next row, and those of a row that was given, which have been read once. */
+static int aioc_feeds_compare_given(const aioc_feeds_stream *stream, aiocosmos_json items)
+{
+    aioc_rows_value values[AIOC_FEEDS_COLUMNS_MAX];
+    const char *why;
+    memset(values, 0, sizeof values);
+    aioc_rows_read_items(items, stream->query->fan->info->order_count, values, &why);
+    return aioc_feeds_compare(stream->query->fan, stream->head.values, values);
+}
+
+/* By their values; ties by the place of the range in the key space. */
 static bool aioc_feeds_before(const aioc_feeds_fan *fan, const aioc_feeds_stream *a, const aioc_feeds_stream *b)
 {
-    int order = aioc_feeds_compare_items(fan->info, a->items, b->items);
+    int order = aioc_feeds_compare(fan, a->head.values, b->head.values);
     if (order == 0 && a->kin.len && aioc_mem_same(aioc_feeds_text(&a->kin), aioc_feeds_text(&b->kin))) {
-        order = aioc_rows_rid_compare(aioc_feeds_rid_of(a->head), aioc_feeds_rid_of(b->head));
+        order = aioc_rows_rid_compare(aioc_feeds_rid_of(a->head.rid), aioc_feeds_rid_of(b->head.rid));
         if (a->rids_fall) order = -order;
     }
     return order ? order < 0 : a->heap_order < b->heap_order;
@@ -18710,22 +18734,16 @@ static void aioc_feeds_heap_push(aioc_feeds_fan *fan, aioc_feeds_stream *stream)
     stream->in_heap = true;
 }
 
-/* Reads the sort values and so on of a stream's next row. 1: there is one; 0: none has come; E_PROTOCOL. */
-static int aioc_feeds_next_head(aioc_feeds_stream *stream, const aioc_plan_info *info)
+/* Reads a stream's next row. 1: there is one; 0: none has come; E_PROTOCOL, and why. */
+static int aioc_feeds_next_head(aioc_feeds_stream *stream, const char **why)
 {
     while (stream->first) {
         aioc_feeds_answer *answer = stream->first;
         if (!aioc_feeds_open_first(stream)) return 0;
         if (aioc_json_next(answer->rows, NULL, &answer->row)) {
-            aiocosmos_json item = aioc_json_none();
+            uint32_t columns = stream->query->fan->info->order_count;
             answer->used++;
-            stream->head = answer->row;
-            stream->items = aioc_json_at(answer->row, "/orderByItems");
-            if (stream->items.type != AIOCOSMOS_JSON_ARR || aioc_json_count(stream->items) != info->order_count)
-                return AIOCOSMOS_E_PROTOCOL;
-            while (aioc_json_next(stream->items, NULL, &item))
-                if (item.type != AIOCOSMOS_JSON_OBJ) return AIOCOSMOS_E_PROTOCOL;
-            return 1;
+            return aioc_rows_read_sorted(answer->row, columns, &stream->head, why) == 0 ? 1 : AIOCOSMOS_E_PROTOCOL;
         }
         aioc_feeds_answer_free(stream->query->fan->memory, aioc_feeds_shift(stream));
     }
@@ -18739,10 +18757,15 @@ static const char aioc_feeds_lost_place[] =
 static bool aioc_feeds_is_ahead(const aioc_feeds_stream *stream)
 {
     const aioc_feeds_fan *fan = stream->query->fan;
-    aiocosmos_json row = stream->head;
+    aiocosmos_json row = stream->first->row;
+    aioc_rows_value values[AIOC_FEEDS_COLUMNS_MAX];
+    aioc_rows_sorted next;
+    const char *why;
+    next.values = values;
     while (aioc_json_next(stream->first->rows, NULL, &row) &&
-           aioc_feeds_compare_items(fan->info, aioc_json_at(row, "/orderByItems"), fan->from_items) == 0)
-        if (aioc_rows_rid_compare(aioc_feeds_rid_of(row), fan->from.rid_of_row) == 0) return true;
+           aioc_rows_read_sorted(row, fan->info->order_count, &next, &why) == 0 &&
+           aioc_feeds_compare(fan, values, stream->head.values) == 0)
+        if (aioc_rows_rid_compare(aioc_feeds_rid_of(next.rid), fan->from.rid_of_row) == 0) return true;
     return false;
 }
 
@@ -18753,8 +18776,8 @@ static bool aioc_feeds_is_ahead(const aioc_feeds_stream *stream)
 static int aioc_feeds_was_given(aioc_feeds_stream *stream, const char **why)
 {
     const aioc_feeds_fan *fan = stream->query->fan;
-    int order = aioc_feeds_compare_items(fan->info, stream->items, fan->from_items);
-    int rid = aioc_rows_rid_compare(aioc_feeds_rid_of(stream->head), fan->from.rid_of_row);
+    int order = aioc_feeds_compare_given(stream, fan->from_items);
+    int rid = aioc_rows_rid_compare(aioc_feeds_rid_of(stream->head.rid), fan->from.rid_of_row);
     *why = aioc_feeds_lost_place;
     if (stream->side != AIOC_PLAN_TARGET)
         return stream->skipping = order < 0 || (order == 0 && stream->side == AIOC_PLAN_LEFT);
@@ -18777,11 +18800,9 @@ static int aioc_feeds_was_given(aioc_feeds_stream *stream, const char **why)
 /* A stream's next row that was not given before. 1, 0: none has come; E_PROTOCOL. */
 static int aioc_feeds_next_new_head(aioc_feeds_stream *stream, const char **why)
 {
-    const aioc_feeds_fan *fan = stream->query->fan;
     int found, given;
     do {
-        *why = "a row lacks its orderByItems";
-        found = aioc_feeds_next_head(stream, fan->info);
+        found = aioc_feeds_next_head(stream, why);
         given = found == 1 && stream->skipping ? aioc_feeds_was_given(stream, why) : 0;
     } while (given == 1);
     return given < 0 ? given : found;
@@ -18822,8 +18843,8 @@ static bool aioc_feeds_fill_heap(aioc_feeds_query *query)
 /* Room for what is remembered of a row, so that no row is given that a token can't be made of. */
 static bool aioc_feeds_can_remember(aioc_feeds_fan *fan, const aioc_feeds_stream *stream)
 {
-    return aioc_mem_reserve(fan->memory, &fan->last_rid, aioc_feeds_rid_of(stream->head).len) &&
-           aioc_mem_reserve(fan->memory, &fan->last_items, stream->items.len) &&
+    return aioc_mem_reserve(fan->memory, &fan->last_rid, aioc_feeds_rid_of(stream->head.rid).len) &&
+           aioc_mem_reserve(fan->memory, &fan->last_items, stream->head.items.len) &&
            aioc_mem_reserve(fan->memory, &fan->last_edges, aioc_feeds_kin(stream).len);
 }
 
@@ -18831,17 +18852,17 @@ static bool aioc_feeds_can_remember(aioc_feeds_fan *fan, const aioc_feeds_stream
 static bool aioc_feeds_has_last_values(const aioc_feeds_fan *fan, const aioc_feeds_stream *stream)
 {
     aiocosmos_json_doc *doc = &stream->query->feeds->engine->properties;
-    aiocosmos_str items = aioc_text_view(stream->items.ptr, stream->items.len);
+    aiocosmos_str items = aioc_text_view(stream->head.items.ptr, stream->head.items.len);
     return aioc_mem_same(aioc_feeds_text(&fan->last_items), items) ||
            (aioc_json_parse(doc, fan->last_items.data, fan->last_items.len) == 0 &&
-            aioc_feeds_compare_items(fan->info, aioc_json_root(doc), stream->items) == 0);
+            aioc_feeds_compare_given(stream, aioc_json_root(doc)) == 0);
 }
 
 /* Remembers the row that was given last: a token is made of it. */
 static bool aioc_feeds_remember(aioc_feeds_fan *fan, const aioc_feeds_stream *stream)
 {
-    aiocosmos_str rid = aioc_feeds_rid_of(stream->head);
-    aiocosmos_str items = aioc_text_view(stream->items.ptr, stream->items.len);
+    aiocosmos_str rid = aioc_feeds_rid_of(stream->head.rid);
+    aiocosmos_str items = aioc_text_view(stream->head.items.ptr, stream->head.items.len);
     bool again = fan->last_rows && aioc_mem_same(aioc_feeds_text(&fan->last_rid), rid) &&
                  aioc_feeds_has_last_values(fan, stream);
     if (again) {
@@ -18858,22 +18879,22 @@ static int aioc_feeds_give_first(aioc_feeds_query *query)
 {
     aioc_feeds_fan *fan = query->fan;
     aioc_feeds_stream *stream = fan->heap[0];
-    aiocosmos_json item = aioc_json_none();
+    uint32_t i;
     int status;
     fan->among_unordered = false;
-    while (fan->info->distinct != AIOC_PLAN_ALL && aioc_json_next(stream->items, NULL, &item))
-        fan->among_unordered = fan->among_unordered || aioc_rows_has_members(aioc_json_at(item, "/item"));
+    for (i = 0; i < fan->info->order_count; i++)
+        fan->among_unordered = fan->among_unordered || aioc_rows_has_members(stream->head.values[i].json);
     status = aioc_feeds_can_remember(fan, stream) ? 0 : AIOCOSMOS_E_NOMEM;
-    if (!status) status = aioc_feeds_emit(fan, aioc_json_at(stream->head, "/payload"));
+    if (!status) status = aioc_feeds_emit(fan, stream->head.payload);
     if (!status && !aioc_feeds_remember(fan, stream)) status = AIOCOSMOS_E_NOMEM;
     return status;
 }
 
-/* Moves the first stream of the heap on to its next row. 0: that has not come; E_PROTOCOL. */
-static int aioc_feeds_heap_next(aioc_feeds_fan *fan)
+/* Moves the first stream of the heap on to its next row. 0: that has not come; E_PROTOCOL, and why. */
+static int aioc_feeds_heap_next(aioc_feeds_fan *fan, const char **why)
 {
     aioc_feeds_stream *first = fan->heap[0];
-    int found = aioc_feeds_next_head(first, fan->info);
+    int found = aioc_feeds_next_head(first, why);
     if (fan->yielded) return 0;
     if (found <= 0) {
         first->in_heap = false;
@@ -18889,6 +18910,7 @@ static void aioc_feeds_read_ordered(aioc_feeds_query *query)
     aioc_feeds_fan *fan = query->fan;
     uint32_t left = AIOC_FEEDS_SLICE;
     bool complete = aioc_feeds_fill_heap(query);
+    const char *why;
     int status = 0;
     while (complete && left-- && fan->heap_count && fan->take_left && !aioc_feeds_page_is_full(fan)) {
         status = aioc_feeds_give_first(query);
@@ -18896,9 +18918,9 @@ static void aioc_feeds_read_ordered(aioc_feeds_query *query)
             aioc_feeds_fail(&fan->tally, status, "no memory for the query's rows");
             return;
         }
-        status = aioc_feeds_heap_next(fan);
+        status = aioc_feeds_heap_next(fan, &why);
         if (status < 0) {
-            aioc_feeds_row_failed(fan, status, "a row lacks its orderByItems");
+            aioc_feeds_row_failed(fan, status, why);
             return;
         }
         if (status == 0) complete = aioc_feeds_fill_heap(query);

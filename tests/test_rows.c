@@ -1502,7 +1502,7 @@ typedef struct best_row { size_t id, value[2]; bool bare; } best_row;
 static const char *const few_values[] = {"", "null", "false", "0", "0.5", "1", "\"a\"", "\"b\"", "[]", "{}"};
 static const uint8_t down_up[2] = {1, 0};
 
-/* The first column falls, the second rises, ties stay as they came. */
+/* The first column falls, the second rises, but not behind arrays and objects; ties stay as they came. */
 static void sort_rows(best_row *rows, size_t count)
 {
     size_t i, j;
@@ -1511,7 +1511,7 @@ static void sort_rows(best_row *rows, size_t count)
         for (j = i; j > 0; j--) {
             const best_row *other = &rows[j - 1];
             if (other->value[0] > row.value[0] ||
-                (other->value[0] == row.value[0] && other->value[1] <= row.value[1])) break;
+                (other->value[0] == row.value[0] && (row.value[0] >= 8 || other->value[1] <= row.value[1]))) break;
             rows[j] = rows[j - 1];
         }
         rows[j] = row;
