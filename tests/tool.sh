@@ -386,6 +386,7 @@ part_import() {
     rejects '"document":[]}'
     rejects '"text":"{\"id\":\"\ufffd\",\"region\":\"e\u0000u\"}"}'
     rejects '"document":{"id":"c","region":["eu"]}}'
+    rejects '"reason":"body: the partition key path /region leads to an object or array, which cannot be a key"'
     rejects '"document":{"region":"eu"}}'
     rejects '{"line":12,"reason":"the line has 2097153 bytes, an item at most 2097152","status":0'
     rejects '{"line":13,"reason":"the line has 6000000 bytes'

@@ -24,7 +24,8 @@ enum { EXIT_DONE = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2, EXIT_INCOMPLETE = 3 };
 enum {
     OPERANDS_MAX = 4,
     KEY_LEVELS = 3,
-    POINTER_BYTES = 1024,                  /* a partition key path as a JSON pointer */
+    PATH_BYTES = 1024,                     /* a partition key path */
+    LINK_BYTES = 4096,                     /* names of a database and a container have at most 255 characters */
     COLUMNS = 80,                          /* of the help */
     OPTION_COLUMN = 26,
     TICK_MS = 100,                         /* between two looks of the progress bar */
@@ -123,7 +124,7 @@ struct tool {
     bool help;
     bool local_by_default;                 /* no account was named anywhere */
     const char *endpoint_from, *key_from;  /* the options or variables that named them; NULL: none did */
-    bool reading_paths;                    /* of the container, before anything is done in it */
+    bool reading_definition;               /* of the container, before anything is done in it */
     aiocosmos_client *client;
     char *ca;
     struct timespec started;
@@ -188,7 +189,7 @@ static missing what_is_missing(const tool *t, const aiocosmos_result *result)
     bool owner = result->sub_status == 1003;
     if (result->status != 404 || (result->sub_status && !owner) || t->operands == 0) return MISSING_UNCLEAR;
     if (t->operands == 1) return MISSING_DATABASE;
-    if (t->reading_paths || is_of(t->command, "container")) return owner ? MISSING_DATABASE : MISSING_CONTAINER;
+    if (t->reading_definition || is_of(t->command, "container")) return owner ? MISSING_DATABASE : MISSING_CONTAINER;
     if (owner) return MISSING_EITHER;
     return is_of(t->command, "item") ? MISSING_ITEM : MISSING_CONTAINER;
 }
@@ -564,7 +565,7 @@ static bool split_paths(char *text, aiocosmos_request *request)
 static int container_create(tool *t)
 {
     aiocosmos_request request = {0};
-    char paths[KEY_LEVELS * POINTER_BYTES];
+    char paths[KEY_LEVELS * PATH_BYTES];
     const char *given = t->option[OPT_PARTITION_KEY];
     long ttl = 0;
     request.kind = AIOCOSMOS_CREATE_CONTAINER;
@@ -639,79 +640,37 @@ static bool pk_of_option(tool *t, aiocosmos_pk *pk)
     return ok;
 }
 
-/* Where the parts of a container's partition key are in its documents, as JSON pointers. */
-typedef struct key_paths {
-    char pointer[KEY_LEVELS][POINTER_BYTES];
-    size_t count;
-    bool understood;
-} key_paths;
-
-/* The path /a/"b c" of a container's definition as the JSON pointer /a/b c. In the service's paths names may stand in
- * quotes, with '\' as the escape; in JSON pointers (RFC 6901) '~' and '/' are written ~0 and ~1. */
-static bool pointer_of_path(const char *path, char *out, size_t cap)
+static bool is_set(const aiocosmos_pk *pk)
 {
-    size_t len = 0;
-    while (*path == '/') {
-        char quote = path[1] == '"' || path[1] == '\'' ? path[1] : 0;
-        path += quote ? 2 : 1;
-        if (len + 1 >= cap) return false;
-        out[len++] = '/';
-        while (*path && *path != (quote ? quote : '/')) {
-            if (quote && *path == '\\' && path[1]) path++;
-            if (len + 3 >= cap) return false;
-            if (*path == '~' || *path == '/') {
-                out[len++] = '~';
-                out[len++] = *path++ == '~' ? '0' : '1';
-            } else {
-                out[len++] = *path++;
-            }
-        }
-        if (quote && *path++ != quote) return false;
-    }
-    out[len] = 0;
-    return *path == 0 && len > 0;
+    return pk->level[0].type != AIOCOSMOS_VALUE_UNSET;
 }
 
-static void keep_paths(tool *t, const aiocosmos_result *result, void *user_data)
+/* The key of a document. Unset: there is none, and the client's last error says why. */
+static aiocosmos_pk pk_of_document(tool *t, aiocosmos_str document)
 {
-    key_paths *paths = user_data;
-    aiocosmos_json list = aiocosmos_json_at(aiocosmos_result_json(result), "/partitionKey/paths"), path = {0};
-    char text[POINTER_BYTES];
-    (void)t;
-    paths->understood = aiocosmos_json_count(list) <= KEY_LEVELS;
-    while (paths->understood && aiocosmos_json_next(list, NULL, &path))
-        paths->understood = aiocosmos_json_get_str(path, text, sizeof text) < sizeof text &&
-                            pointer_of_path(text, paths->pointer[paths->count++], POINTER_BYTES);
+    char link[LINK_BYTES];
+    snprintf(link, sizeof link, "dbs/%s/colls/%s", t->operand[0], t->operand[1]);
+    return aiocosmos_pk_of(t->client, link, document);
 }
 
-/* Asks the service by what the container places its items. */
-static int read_paths(tool *t, key_paths *paths)
+/* Makes known to the client by what the container places its items. */
+static int read_definition(tool *t)
 {
+    static const aiocosmos_str empty = { "{}", 2 };
     aiocosmos_request request = {0};
+    aiocosmos_pk pk;
     int status;
     request.kind = AIOCOSMOS_READ_CONTAINER;
     request.database = t->operand[0];
     request.container = t->operand[1];
-    t->reading_paths = true;
-    status = perform(t, &request, keep_paths, paths);
-    t->reading_paths = false;
-    if (status != EXIT_DONE || paths->understood) return status;
+    t->reading_definition = true;
+    status = perform(t, &request, NULL, NULL);
+    t->reading_definition = false;
+    pk = pk_of_document(t, empty);
+    if (status != EXIT_DONE || is_set(&pk)) return status;
     say(t, "this version does not understand the container's partition key: see 'aiocosmos container show %s %s'",
         t->operand[0], t->operand[1]);
     return EXIT_REFUSED;
-}
-
-/* The key of a document, as parts of its text. An object or array where the key should be is left to the library to
- * refuse. */
-static aiocosmos_pk pk_of_document(const key_paths *paths, aiocosmos_json document)
-{
-    aiocosmos_pk pk = aiocosmos_pk1(aiocosmos_none());
-    size_t i;
-    for (i = 0; i < paths->count; i++) {
-        aiocosmos_json value = aiocosmos_json_at(document, paths->pointer[i]);
-        pk.level[i] = value.type == AIOCOSMOS_JSON_NONE ? aiocosmos_none() : aiocosmos_json_text(value.ptr, value.len);
-    }
-    return pk;
 }
 
 /*------------------------------------------------------------------------------
@@ -771,17 +730,17 @@ static int write_item(tool *t, aiocosmos_str text)
 {
     aiocosmos_request request = {0};
     aiocosmos_json_doc *doc;
-    key_paths paths = {{{0}}, 0, false};
     char id[1024];                         /* the service's limit is 1023 bytes */
     int status = aiocosmos_json_parse(t->client, text.ptr, text.len, &doc, NULL);
     if (status < 0) return say_refusal(t, status);
-    status = read_paths(t, &paths);
+    status = read_definition(t);
     request.kind = (aiocosmos_kind)t->command->kind;
     request.database = t->operand[0];
     request.container = t->operand[1];
     request.body = text;
     request.want_body = true;
-    request.pk = pk_of_document(&paths, aiocosmos_json_root(doc));
+    request.pk = pk_of_document(t, text);
+    if (status == EXIT_DONE && !is_set(&request.pk)) status = say_refusal(t, AIOCOSMOS_E_ARGUMENT);
     if (request.kind == AIOCOSMOS_REPLACE_ITEM) {
         aiocosmos_json named = aiocosmos_json_at(aiocosmos_json_root(doc), "/id");
         request.id = aiocosmos_json_get_str(named, id, sizeof id) < sizeof id ? id : "";
@@ -1834,7 +1793,6 @@ static bool is_blank(aiocosmos_str line)
 typedef struct importer {
     tool *tool;
     lines in;
-    key_paths paths;
     aiocosmos_kind kind;
     FILE *rejects;
     aiocosmos_op bulk;
@@ -1852,6 +1810,8 @@ typedef struct importer {
     uint64_t heard_bytes, heard_tries;     /* the client's totals then */
     aiocosmos_bulk_totals totals;
     double seconds;
+    const struct entry *keyless;           /* the last line that has no key, and why */
+    char keyless_why[256];
 } importer;
 
 /* A line that has been handed over, kept for the rejects. */
@@ -2051,19 +2011,26 @@ static void drop_line(importer *im, entry *line)
     free(line);
 }
 
-/* A line that is no document goes the same way as the others: the library refuses it and says why. */
+/* A line that is no document, or has no key, goes the same way as the others: the library refuses it. Where there is no
+ * definition any more, the service is to say why. */
 static void fill_item(importer *im, entry *line, aiocosmos_bulk_item *item)
 {
+    const char *why;
     aiocosmos_json_doc *doc;
+    im->keyless = NULL;
     item->kind = im->kind;
     item->item_data = line;
     item->body.ptr = line->text;
     item->body.len = line->len;
-    item->pk = aiocosmos_pk1(aiocosmos_none());
-    if (aiocosmos_json_parse(im->tool->client, line->text, line->len, &doc, NULL) < 0) return;
-    line->is_json = true;
-    item->pk = pk_of_document(&im->paths, aiocosmos_json_root(doc));
-    aiocosmos_json_free(doc);
+    item->pk = pk_of_document(im->tool, item->body);
+    line->is_json = is_set(&item->pk);
+    if (line->is_json) return;
+    why = aiocosmos_last_error(im->tool->client);
+    if (strncmp(why, "container: ", 11) == 0) item->pk = aiocosmos_pk1(aiocosmos_none());
+    im->keyless = line;
+    snprintf(im->keyless_why, sizeof im->keyless_why, "%s", why);
+    line->is_json = aiocosmos_json_parse(NULL, line->text, line->len, &doc, NULL) == 0;
+    if (line->is_json) aiocosmos_json_free(doc);
 }
 
 static aiocosmos_pull next_line(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data)
@@ -2106,6 +2073,8 @@ static aiocosmos_str reason_of(const importer *im, const entry *line, const aioc
     if (line->too_long) {
         len = snprintf(out, cap, "the line has %" PRIu64 " bytes, an item at most %d", line->too_long,
                        (int)DOCUMENT_BYTES_MAX);
+    } else if (line == im->keyless && result->status == AIOCOSMOS_E_ARGUMENT) {
+        len = snprintf(out, cap, "%s", im->keyless_why);   /* a key is missing because of this */
     } else if (im->given_up && result->status == AIOCOSMOS_E_CANCELLED) {
         for (i = 0; aiocosmos_result_attempt(result, i, &attempt); i++) last = attempt;
         len = snprintf(out, cap, "given up: the server has not answered for %ld s (%u attempt%s, the last: %s)",
@@ -2121,7 +2090,7 @@ static aiocosmos_str reason_of(const importer *im, const entry *line, const aioc
 static void put_reject(const importer *im, const entry *line, const aiocosmos_result *result)
 {
     FILE *to = im->rejects;
-    char room[160];
+    char room[300];
     aiocosmos_str reason = reason_of(im, line, result, room, sizeof room);
     fprintf(to, "{\"line\":%" PRIu64 ",\"reason\":", line->number);
     put_string(to, reason.ptr, reason.len);
@@ -2362,7 +2331,7 @@ static int report_import(importer *im)
 static int import_lines(importer *im, uint32_t concurrency)
 {
     aiocosmos_bulk_request request = {0};
-    int status = read_paths(im->tool, &im->paths);
+    int status = read_definition(im->tool);
     if (status != EXIT_DONE) return status;
     request.database = im->tool->operand[0];
     request.container = im->tool->operand[1];
