@@ -952,6 +952,7 @@ AIOCOSMOS_API bool aiocosmos_bulk_get_totals(const aiocosmos_client *client, aio
 #  error "aiocosmos is not ported to Windows yet: see >>platform"
 #endif
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -1164,6 +1165,22 @@ static socklen_t aioc_platform_sockaddr(const aiocosmos_address *address, struct
         memcpy(out, &in6, sizeof in6);
         return (socklen_t)sizeof in6;
     }
+}
+
+/* Whether a text is an address of this family, 4 or 6. inet_pton() wants a NUL behind it, and takes no leading zeros,
+ * which mean octal to some readers (RFC 6943, 3.1.1). */
+static bool aioc_platform_parse_ip(int family, const char *text, size_t len, uint8_t ip[16])
+{
+    char copy[INET6_ADDRSTRLEN];
+    if (len == 0 || len >= sizeof copy || memchr(text, 0, len)) return false;
+    memcpy(copy, text, len);
+    copy[len] = '\0';
+    return inet_pton(family == 4 ? AF_INET : AF_INET6, copy, ip) == 1;
+}
+
+static size_t aioc_platform_print_ip(int family, const uint8_t ip[16], char *out, size_t cap)
+{
+    return inet_ntop(family == 4 ? AF_INET : AF_INET6, ip, out, (socklen_t)cap) ? strlen(out) : 0;
 }
 
 static int aioc_platform_socket_new(int family, int type)
@@ -2314,7 +2331,7 @@ static bool aioc_mem_written(const aioc_mem_writer *writer)
  *
  * What several layers do with bytes, once: byte order, digits, base64, dates, addresses. No locale matters.
  *
- * May call: memory.    Knows nothing of: what the bytes are for.
+ * May call: platform, memory.    Knows nothing of: what the bytes are for.
  *============================================================================*/
 
 #if defined(__SSE2__) && defined(__GNUC__) && !defined(AIOC_TEXT_NO_SSE2)
@@ -2679,73 +2696,8 @@ static char *aioc_text_put_digits(char *out, uint32_t number, size_t digits)
 
 /*--- Addresses of the internet ---*/
 
-#define AIOC_TEXT_ADDRESS_MAX 56  /* eight groups of IPv6, a zone as a number, NUL */
+#define AIOC_TEXT_ADDRESS_MAX 64  /* eight groups of IPv6, a zone as a number, NUL */
 #define AIOC_TEXT_ZONE_MAX 16  /* a network interface's name and NUL: IFNAMSIZ of Linux and the BSDs */
-
-/* Four decimal numbers. A leading zero means octal to some readers, so nobody may write one (RFC 6943, 3.1.1). */
-static bool aioc_text_ipv4(aiocosmos_str text, uint8_t ip[4])
-{
-    size_t at = 0;
-    int part;
-    for (part = 0; part < 4; part++) {
-        unsigned value = 0;
-        size_t start;
-        if (part > 0 && (at == text.len || text.ptr[at++] != '.')) return false;
-        for (start = at; at < text.len && at - start < 3 && text.ptr[at] >= '0' && text.ptr[at] <= '9'; at++) {
-            value = value * 10 + (unsigned)(text.ptr[at] - '0');
-        }
-        if (at == start || value > 255 || (at - start > 1 && text.ptr[start] == '0')) return false;
-        ip[part] = (uint8_t)value;
-    }
-    return at == text.len;
-}
-
-/* One group and what separates it from the next; the last may be an IPv4 address (RFC 4291, 2.2). */
-static bool aioc_text_ipv6_group(aiocosmos_str text, size_t *at, uint8_t ip[16], size_t *filled)
-{
-    size_t start = *at;
-    unsigned value = 0;
-    int digit;
-    while (*at < text.len && *at - start < 4 && (digit = aioc_text_hex(text.ptr[*at])) >= 0) {
-        value = value << 4 | (unsigned)digit;
-        ++*at;
-    }
-    if (*at < text.len && text.ptr[*at] == '.') {
-        text = aioc_text_view(text.ptr + start, text.len - start);
-        if (*filled > 12 || !aioc_text_ipv4(text, ip + *filled)) return false;
-        *filled += 4;
-        *at = start + text.len;
-        return true;
-    }
-    if (*at == start || *filled > 14) return false;
-    aioc_text_store16be(ip + *filled, value);
-    *filled += 2;
-    if (*at == text.len) return true;
-    return text.ptr[(*at)++] == ':' && *at < text.len;
-}
-
-static bool aioc_text_ipv6(aiocosmos_str text, uint8_t ip[16])
-{
-    size_t at = 0, filled = 0, gap = 16;  /* gap: how much was filled where "::" stood */
-    memset(ip, 0, 16);
-    if (text.len >= 2 && text.ptr[0] == ':' && text.ptr[1] == ':') {
-        gap = 0;
-        at = 2;
-    }
-    while (at < text.len) {
-        if (!aioc_text_ipv6_group(text, &at, ip, &filled)) return false;
-        if (at < text.len && text.ptr[at] == ':') {
-            if (gap < 16 || filled == 16) return false;
-            gap = filled;
-            at++;
-        }
-    }
-    if (gap == 16) return filled == 16;
-    if (filled == 16) return false;  /* "::" stands for one group at least */
-    memmove(ip + 16 - (filled - gap), ip + gap, filled - gap);
-    memset(ip + gap, 0, 16 - filled);
-    return true;
-}
 
 /* An address without brackets, port 0. *zone: the name of a network interface (RFC 4007, 11), which only the system
  * can turn into a number; empty if there was none, or a number. */
@@ -2756,7 +2708,7 @@ static bool aioc_text_address(aiocosmos_str text, aiocosmos_address *out, aiocos
     memset(out, 0, sizeof *out);
     *zone = text;
     (void)aioc_text_split(zone, '%', &ip);
-    if (ip.len == text.len && aioc_text_ipv4(ip, out->ip)) {
+    if (ip.len == text.len && aioc_platform_parse_ip(4, ip.ptr, ip.len, out->ip)) {
         out->family = 4;
         return true;
     }
@@ -2769,7 +2721,7 @@ static bool aioc_text_address(aiocosmos_str text, aiocosmos_address *out, aiocos
         }
     }
     out->family = 6;
-    return aioc_text_ipv6(ip, out->ip);
+    return aioc_platform_parse_ip(6, ip.ptr, ip.len, out->ip);
 }
 
 /* The same of a host: IPv6 may stand in brackets, as in a URL (RFC 3986, 3.2.2). */
@@ -2780,47 +2732,11 @@ static bool aioc_text_host_address(aiocosmos_str host, aiocosmos_address *out, a
     return aioc_text_address(host, out, zone) && (!brackets || out->family == 6);
 }
 
-/* Where the longest run of zero groups starts, two at least, the first of equals (RFC 5952, 4.2). 8: there is none. */
-static int aioc_text_ipv6_gap(const uint8_t ip[16], int *gap_len)
-{
-    int start, best = 8;
-    *gap_len = 1;
-    for (start = 0; start < 8; start++) {
-        int end = start;
-        while (end < 8 && ip[2 * end] == 0 && ip[2 * end + 1] == 0) end++;
-        if (end - start > *gap_len) {
-            best = start;
-            *gap_len = end - start;
-        }
-    }
-    return best;
-}
-
-/* For people: RFC 5952 for IPv6, without brackets, the zone as a number. */
+/* For people: without brackets, the zone as a number. */
 static void aioc_text_put_address(const aiocosmos_address *address, char out[AIOC_TEXT_ADDRESS_MAX])
 {
-    const uint8_t *ip = address->ip;
-    int gap, gap_len, group, shift;
-    if (address->family == 4) {
-        aioc_mem_print(out, AIOC_TEXT_ADDRESS_MAX, "%u.%u.%u.%u", (unsigned)ip[0], (unsigned)ip[1],
-                       (unsigned)ip[2], (unsigned)ip[3]);
-        return;
-    }
-    gap = aioc_text_ipv6_gap(ip, &gap_len);
-    for (group = 0; group < 8; group++) {
-        unsigned value = aioc_text_load16be(ip + 2 * group);
-        if (group == gap) {
-            *out++ = ':';
-            if (gap + gap_len == 8) *out++ = ':';
-        }
-        if (group >= gap && group < gap + gap_len) continue;
-        if (group > 0) *out++ = ':';
-        for (shift = value > 0xFFF ? 12 : value > 0xFF ? 8 : value > 0xF ? 4 : 0; shift >= 0; shift -= 4) {
-            *out++ = aioc_text_hex_digits[value >> shift & 15];
-        }
-    }
-    *out = '\0';
-    if (address->scope) aioc_mem_print(out, 12, "%%%u", (unsigned)address->scope);
+    size_t len = aioc_platform_print_ip(address->family, address->ip, out, AIOC_TEXT_ADDRESS_MAX);
+    if (address->scope) aioc_mem_print(out + len, AIOC_TEXT_ADDRESS_MAX - len, "%%%u", (unsigned)address->scope);
 }
 
 /*==============================================================================
