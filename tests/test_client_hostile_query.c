@@ -882,6 +882,50 @@ TEST(plans_of_no_use_leave_the_query_to_the_gateway)
     }
 }
 
+/* A garbled plan is no plan: its page says of what it is, no row comes by it, and the next page asks for it anew. */
+TEST(garbled_plans_are_told_and_asked_for_again)
+{
+    static const struct { const char *plan, *why; } garbled[] = {
+        { "", "the query plan is not JSON at byte 0" }, { "{", "the query plan is not JSON at byte 1" },
+        { "{\"queryInfo\":{\"top\":1", "the query plan is not JSON at byte 21" },
+        { "<html><title>Log in</title></html>", "answered with HTML: Log in" },
+        { "{\"queryInfo\":\"text\"}", "queryInfo is \"text\", not an object" },
+        { PLAN("\"top\":1e300"), "top is 1e300, not a count" }, { PLAN("\"top\":\"1\""), "top is \"1\", not a count" },
+        { PLAN("\"offset\":1.5,\"limit\":1"), "offset is 1.5, not a count" },
+        { PLAN("\"limit\":18446744073709551616"), "limit is 18446744073709551616, not a count" },
+        { PLAN("\"orderBy\":{}"), "orderBy is {}, not a list" },
+        { PLAN("\"rewrittenQuery\":7"), "rewrittenQuery is 7, not a text" },
+        { PLAN("\"distinctType\":[]"), "distinctType is []" },
+        { "{\"queryInfo\":{},\"queryRanges\":{}}", "queryRanges is {}, not a list" },
+        { "{\"queryInfo\":{},\"queryRanges\":[{\"min\":\"80\",\"max\":\"40\"}]}", "that has no inside" },
+        { "{\"hybridSearchQueryInfo\":{\"componentQueryInfos\":7}}", "componentQueryInfos is 7, not a list" }
+    };
+    static const char *const rows[] = { "0", "1" };
+    static reading got;
+    aiocosmos_query_request request = usual_request();
+    size_t i;
+    for (i = 0; i < sizeof garbled / sizeof *garbled; i++) {
+        aiocosmos_client *client;
+        serve_shape(&shapes[0]);
+        server.ranges = two_ranges;
+        server.answers = rows;
+        server.plan = garbled[i].plan;
+        client = open_usual();
+        memset(&got, 0, sizeof got);
+        CHECK_INT(aiocosmos_query_open(client, &request, &got.query), 0);
+        CHECK_INT(next_page(client, &got), 0);
+        CHECK_INT(got.status, AIOCOSMOS_E_PROTOCOL);
+        if (!strstr(got.message, garbled[i].why)) CHECK_STR(got.message, garbled[i].why);
+        CHECK_INT(got.items, 0);
+        server.plan = PLAN("");
+        do CHECK_INT(next_page(client, &got), 0);
+        while (got.status == 0 && got.more);
+        CHECK_STR(got.status ? got.message : got.rows, "0\n1\n");
+        aiocosmos_cursor_close(client, got.query);
+        close_client(client);
+    }
+}
+
 /* What passes is what it is, and the next page is asked for as if it had not been. A plan or a list of ranges that is
  * not there may be there later: as long as the gateway serves nothing by itself, it is asked for. */
 TEST(failures_of_ranges_and_plan_that_pass_are_told_and_passed)
