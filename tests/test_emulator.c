@@ -1327,7 +1327,7 @@ TEST(http_rules)
     RAW("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 401, EMU_CONN_OPEN);
     RAW("GET / HTTP/1.1\r\nConnection: foo, Close\r\n\r\n", 401, EMU_CONN_CLOSING);
     RAW("GET http://localhost:8081/ HTTP/1.1\r\n\r\n", 401, EMU_CONN_OPEN);
-    RAW("HEAD / HTTP/1.1\r\n\r\n", 405, EMU_CONN_OPEN);
+    RAW("HEAD / HTTP/1.1\r\n\r\n", 401, EMU_CONN_OPEN);
     RAW("OPTIONS / HTTP/1.1\r\n\r\n", 405, EMU_CONN_OPEN);
     RAW("GET /dbs/%ff%fe HTTP/1.1\r\n\r\n", 400, EMU_CONN_OPEN);
     RAW("GET /dbs/a%2fb HTTP/1.1\r\n\r\n", 400, EMU_CONN_OPEN);

@@ -322,7 +322,12 @@ static size_t emu_percent_decode(aiocosmos_str text, char *out)
     return len;
 }
 
-static const char *const emu_verb_names[] = { "get", "post", "put", "patch", "delete", "" };
+/* The verb as it is signed. A HEAD is a GET in all but that and its answer's body (RFC 9110, 9.3.2). */
+static const char *emu_verb_name(const emu_request *request)
+{
+    static const char *const names[] = { "get", "post", "put", "patch", "delete", "" };
+    return request->head_only ? "head" : names[request->verb];
+}
 
 static void emu_lower(char *text, size_t len)
 {
@@ -338,7 +343,7 @@ static size_t emu_sign_exactly(emu_exchange *x, aiocosmos_str link, emu_text *pa
     unsigned char mac[br_sha256_SIZE];
     size_t at;
     emu_text_clear(payload);
-    emu_put_format(payload, "%s\n%s\n", emu_verb_names[x->request->verb], x->type);
+    emu_put_format(payload, "%s\n%s\n", emu_verb_name(x->request), x->type);
     emu_put_str(payload, link);
     emu_puts(payload, "\n");
     at = payload->buffer.len;
@@ -420,7 +425,7 @@ static bool emu_signed_as_usual(emu_exchange *x, aiocosmos_str raw)
 {
     emu_core *core = x->core;
     if (!emu_is(x->request->header[EMU_H_MS_DATE], core->asked_date)) return false;
-    return aioc_mem_same(raw, aioc_auth_sign(&core->signer, emu_verb_names[x->request->verb], x->type, x->link,
+    return aioc_mem_same(raw, aioc_auth_sign(&core->signer, emu_verb_name(x->request), x->type, x->link,
                                              core->asked_s));
 }
 

@@ -74,7 +74,7 @@ static unsigned emu_header_find(const emu_core *core, aiocosmos_str name)
 static emu_verb emu_verb_of(aiocosmos_str text, bool *head_only)
 {
     *head_only = emu_is(text, "HEAD");
-    if (emu_is(text, "GET")) return EMU_GET;
+    if (emu_is(text, "GET") || *head_only) return EMU_GET;
     if (emu_is(text, "POST")) return EMU_POST;
     if (emu_is(text, "PUT")) return EMU_PUT;
     if (emu_is(text, "PATCH")) return EMU_PATCH;
