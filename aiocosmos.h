@@ -376,6 +376,7 @@ typedef struct aiocosmos_options {
     void (*on_room)(aiocosmos_client *client, void *user_data); void *on_room_user_data;
     const aiocosmos_platform *platform;                       /* default: the system's; must outlive the client */
     const char *user_agent;                                   /* put before ours; ASCII, at most 200 bytes */
+    const char *const *headers;        /* for all requests: see aiocosmos_request, whose line of the same name wins */
     aiocosmos_allocator allocator;
     aiocosmos_logger logger;
 } aiocosmos_options;
@@ -582,8 +583,8 @@ typedef struct aiocosmos_request {
                                         * ptr NULL: no condition; one of length 0 is refused */
     aiocosmos_str if_none_match;       /* read: 304 if the item still is that version */
     aiocosmos_str session_token;       /* for this request, merged with the one that the client holds */
-    const char *const *headers;        /* extra "name: value" lines, NULL-terminated. What the library sets, and what
-                                        * belongs to the connection, is refused */
+    const char *const *headers;        /* extra "name: value" lines, NULL-terminated: see below. What the library sets,
+                                        * and what belongs to the connection, is refused */
     uint64_t order_key;                /* not 0: operations of one key run one at a time, in submit order. One that
                                         * ended MAYBE_APPLIED may still be under way when the next is sent */
     bool     want_body;                /* item writes answer without the document unless set, which is cheaper */
@@ -607,6 +608,12 @@ typedef struct aiocosmos_request {
     uint32_t timeout_ms;               /* (default: the client's request_timeout_ms; OFF: none) */
     aiocosmos_done_fn done; void *user_data;    /* done NULL: fire and forget */
 } aiocosmos_request;
+
+/* Some lines for `headers`, which plans and metadata go without:
+ *     "x-ms-cosmos-priority-level: Low"        throttled before what is High
+ *     "x-ms-cosmos-throughput-bucket: 1"       of the container's, 1 to 5
+ *     "x-ms-consistency-level: Eventual"       weaker than the account's: a read then sends no token of the session
+ *     "x-ms-dedicatedgateway-max-age: 5000"    ms; how old what the dedicated gateway has cached may be */
 
 /* 0: accepted, *op set if op is not NULL, exactly one callback will come. E_FULL: step and try again. E_ARGUMENT,
  * E_NOMEM, E_SHUTDOWN: aiocosmos_last_error() says why. Never calls back and does no I/O. */
@@ -812,6 +819,7 @@ typedef struct aiocosmos_read_many_request {
     const char *database, *container;
     const aiocosmos_item_key *items; size_t item_count;
     aiocosmos_str session_token;
+    const char *const *headers;        /* as in aiocosmos_request */
     uint32_t parallel_max;             /* requests at a time (AIOCOSMOS_DEFAULT_PARALLEL) */
     uint32_t timeout_ms;               /* per request (default: the client's request_timeout_ms; OFF: none) */
     uint32_t deadline_ms;              /* of the whole (default: none) */
@@ -905,6 +913,7 @@ typedef struct aiocosmos_bulk_totals {
 typedef struct aiocosmos_bulk_request {
     const char *database, *container;
     aiocosmos_str session_token;
+    const char *const *headers;        /* of every item, as in aiocosmos_request */
     uint32_t concurrency_max;          /* in flight (default: AIOCOSMOS_DEFAULT_CONNECTIONS) */
     uint32_t timeout_ms;               /* per item (default: the client's request_timeout_ms; OFF: none) */
     uint32_t deadline_ms;              /* of the whole bulk (default: none) */
@@ -11049,6 +11058,8 @@ struct aioc_op_engine {
     const aiocosmos_result *told;   /* the one that on_result or on_failure sees; its own callback comes next */
     aiocosmos_json_doc properties;  /* of a container, while a request is checked */
     aioc_mem_buffer link_text, pk_text, lines_text, body_text;     /* of the request being checked */
+    aioc_mem_buffer client_lines;  /* the host's, for every request */
+    aiocosmos_str default_lines;      /* for the request being checked: those, or its bulk's */
     bool body_lost;  /* there was no memory for some of body_text */
     const char *default_database;
     uint32_t request_timeout_ms;
@@ -11276,6 +11287,7 @@ static void aioc_op_close(aioc_op_engine *engine)
     aioc_mem_buffer_free(engine->memory, &engine->link_text);
     aioc_mem_buffer_free(engine->memory, &engine->pk_text);
     aioc_mem_buffer_free(engine->memory, &engine->lines_text);
+    aioc_mem_buffer_free(engine->memory, &engine->client_lines);
     aioc_mem_buffer_free(engine->memory, &engine->body_text);
     aioc_mem_free(engine->memory, engine->slots, engine->slot_count * sizeof *engine->slots);
     aioc_mem_free(engine->memory, engine->generations, engine->slot_count * sizeof *engine->generations);
@@ -11643,11 +11655,15 @@ static bool aioc_op_epk(aioc_op *op, char epk[AIOC_PROTOCOL_EPK_MAX], size_t *ep
     return known;
 }
 
+/* Single-write accounts need no token on writes; a read whose consistency is weakened is none of a session. */
 static bool aioc_op_wants_session(const aioc_op *op)
 {
+    aiocosmos_str level;
     if (!op->item_data || !op->container || op->engine->no_session) return false;
     if (op->session_len) return true;
-    return !op->write && op->container->token_count > 0;  /* single-write accounts need no token on writes */
+    if (op->write || op->container->token_count == 0) return false;
+    level = aioc_http_header(aioc_op_lines(op), "x-ms-consistency-level");
+    return !level.ptr || aioc_mem_same_nocase(level, aioc_mem_str("Session"));
 }
 
 /* The partition key range that an operation is for. NULL: not known. */
@@ -12764,10 +12780,20 @@ static bool aioc_op_is_token_char(char c)  /* RFC 9110 5.6.2 */
            (c && strchr("!#$%&'*+-.^_`|~", c));
 }
 
+static bool aioc_op_has_header(const char *const *headers, aiocosmos_str line)
+{
+    aiocosmos_str name = aioc_text_view(line.ptr, strcspn(line.ptr, ":") + 1);
+    for (; headers && *headers; headers++)
+        if (aioc_mem_same_nocase(aioc_text_view(*headers, strcspn(*headers, ":") + 1), name)) return true;
+    return false;
+}
+
 static int aioc_op_add_headers(aioc_op_engine *engine, const char *const *headers)
 {
-    for (; headers && *headers; headers++) {
-        const char *line = *headers;
+    const char *const *at = headers;
+    aiocosmos_str defaults = engine->default_lines, one;
+    for (; at && *at; at++) {
+        const char *line = *at;
         char why[128];
         size_t name = 0;
         int refused;
@@ -12779,6 +12805,10 @@ static int aioc_op_add_headers(aioc_op_engine *engine, const char *const *header
         refused = aioc_op_check_value(engine, "headers", aioc_mem_str(line));
         if (!refused) refused = aioc_op_add_line(engine, "", line);
         if (refused) return refused;
+    }
+    while (aioc_text_split(&defaults, '\n', &one)) {
+        one.len--;  /* its CR */
+        if (!aioc_op_has_header(headers, one) && aioc_op_add_text(engine, "", one)) return AIOCOSMOS_E_NOMEM;
     }
     return 0;
 }
@@ -16453,7 +16483,7 @@ typedef struct aioc_feeds_many {
     aiocosmos_many_totals totals;
     aioc_feeds_watch ranges;
     uint64_t stuck_us;  /* since then ranges have been gone without any answer; 0: they are not */
-    aioc_mem_buffer link, session;
+    aioc_mem_buffer link, session, lines;
     aioc_mem_buffer scratch;         /* a key's strings, or a parameter */
     aioc_mem_buffer sql, params;     /* of the query under construction; params: a JSON array, */
     uint32_t param_count;            /* of so many */
@@ -16485,6 +16515,7 @@ typedef struct aioc_feeds_bulk {
     aioc_feeds *feeds;
     aioc_op *op;               /* carries its id, its deadline and its end */
     aioc_mem_buffer names;     /* database and container, each with its NUL, and the session token */
+    aioc_mem_buffer lines;  /* of the host's headers */
     const char *database, *container;
     aiocosmos_str session_token;
     aiocosmos_bulk_request request;
@@ -17146,6 +17177,14 @@ static int aioc_feeds_add_lines(aioc_op_engine *engine, const aiocosmos_query_re
 static int aioc_feeds_keep(aioc_op_engine *engine, aioc_mem_buffer *buffer, aiocosmos_str text)
 {
     return aioc_feeds_set(engine->memory, buffer, text) ? 0 : aioc_op_refuse_memory(engine);
+}
+
+static int aioc_feeds_keep_headers(aioc_op_engine *engine, aioc_mem_buffer *buffer, const char *const *headers)
+{
+    int refused;
+    engine->lines_text.len = 0;
+    refused = aioc_op_add_headers(engine, headers);
+    return refused ? refused : aioc_feeds_keep(engine, buffer, aioc_feeds_text(&engine->lines_text));
 }
 
 /* An effective partition key in hex, as the list of ranges names it. */
@@ -19904,6 +19943,7 @@ static void aioc_feeds_many_free(aioc_feeds_many *many)
     aioc_feeds_forget_shares(many);
     aioc_mem_buffer_free(memory, &many->link);
     aioc_mem_buffer_free(memory, &many->session);
+    aioc_mem_buffer_free(memory, &many->lines);
     aioc_mem_buffer_free(memory, &many->scratch);
     aioc_mem_buffer_free(memory, &many->properties);
     aioc_mem_free(memory, many->texts, many->texts_size);
@@ -20299,6 +20339,7 @@ static int aioc_feeds_specify_read(const aioc_feeds_part *part, aioc_op_spec *sp
     spec->to_feed = false;
     spec->link = aioc_feeds_text(link);
     spec->pk_text = aioc_mem_str(aioc_feeds_pair_key(many, part->alone));
+    spec->lines = aioc_feeds_text(&many->lines);
     return 0;
 }
 
@@ -20309,7 +20350,9 @@ static int aioc_feeds_specify_query(const aioc_feeds_part *part, aioc_op_spec *s
     bool by_range = part->pk_at == AIOC_FEEDS_NO_PAIR;
     const char *lines = by_range ? AIOC_FEEDS_QUERY_LINES AIOC_FEEDS_ACROSS_LINE : AIOC_FEEDS_QUERY_LINES;
     if (!aioc_feeds_page_lines(engine, aioc_mem_str(lines), part->page_items, "x-ms-continuation: ",
-                               aioc_feeds_text(&part->continuation))) return AIOCOSMOS_E_NOMEM;
+                               aioc_feeds_text(&part->continuation)) ||
+        !aioc_mem_append(engine->memory, &engine->lines_text, many->lines.data, many->lines.len))
+        return AIOCOSMOS_E_NOMEM;
     spec->verb = "POST";
     spec->pk_text = by_range ? aioc_feeds_text(&part->range) : aioc_mem_str(many->texts + part->pk_at);
     spec->by_range = by_range;
@@ -20788,6 +20831,7 @@ static int aioc_feeds_fill_many(aioc_feeds_many *many)
     if (!refused) refused = aioc_op_check_session(engine, request->session_token);
     if (!refused) refused = aioc_feeds_keep(engine, &many->link, aioc_feeds_text(&engine->link_text));
     if (!refused) refused = aioc_feeds_keep(engine, &many->session, request->session_token);
+    if (!refused) refused = aioc_feeds_keep_headers(engine, &many->lines, request->headers);
     if (!refused) refused = aioc_feeds_copy_pairs(many);
     return refused ? refused : aioc_feeds_watch_open(&many->ranges, engine, aioc_feeds_text(&many->link),
                                                      aioc_feeds_stir_many, many);
@@ -20948,6 +20992,7 @@ static void aioc_feeds_bulk_free(aioc_feeds_bulk *bulk)
     bulk->feeds->bulk_count--;
     aioc_platform_timer_stop(bulk->feeds->engine->reactor, &bulk->pause);
     aioc_mem_buffer_free(memory, &bulk->names);
+    aioc_mem_buffer_free(memory, &bulk->lines);
     aioc_mem_free(memory, bulk, sizeof *bulk);
 }
 
@@ -21046,7 +21091,9 @@ static void aioc_feeds_send_item(aioc_feeds_bulk *bulk, const aiocosmos_bulk_ite
     request.if_match = item->if_match;
     request.want_body = bulk->request.want_body;
     request.timeout_ms = bulk->request.timeout_ms;
+    engine->default_lines = aioc_feeds_text(&bulk->lines);
     refused = aioc_op_specify(engine, &request, &spec);
+    engine->default_lines = aioc_feeds_text(&engine->client_lines);
     if (!refused && !spec.item_data) refused = aioc_op_refuse(engine, "kind", "a bulk is of items");
     if (!refused) {
         spec.pacer = aioc_feeds_pacer();
@@ -21166,6 +21213,7 @@ static int aioc_feeds_bulk_open(aioc_feeds *feeds, const aiocosmos_bulk_request 
     if (bulk->request.concurrency_max == 0) bulk->request.concurrency_max = AIOCOSMOS_DEFAULT_CONNECTIONS;
     bulk->allowed = bulk->request.concurrency_max;
     refused = aioc_feeds_keep_names(bulk, request);
+    if (!refused) refused = aioc_feeds_keep_headers(engine, &bulk->lines, request->headers);
     aioc_feeds_specify(&spec, "GET", &engine->link_text, request->deadline_ms, aioc_feeds_bulk_ended, bulk);
     if (!refused)
         refused = aioc_feeds_compose(engine, &spec, AIOCOSMOS_BULK, aioc_feeds_bulk_stop, request->user_data,
@@ -21581,6 +21629,13 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
     client->on_room_user_data = options->on_room_user_data;
     status = aioc_client_open_engine(client, options);
     client->engine.logger = options->logger;
+    if (!status && options->headers) {
+        status = aioc_op_add_headers(&client->engine, options->headers);
+        client->engine.client_lines = client->engine.lines_text;
+        client->engine.default_lines = aioc_op_text(&client->engine.client_lines);
+        memset(&client->engine.lines_text, 0, sizeof client->engine.lines_text);
+        if (status) return aioc_mem_print(err, cap, "%s", client->engine.refusal), status;
+    }
     if (!status && !aioc_client_build_constant_lines(client, &endpoint, options->user_agent))
         status = AIOCOSMOS_E_NOMEM;
     if (!status) status = aioc_client_open_auth(client, &own, key, err, cap);

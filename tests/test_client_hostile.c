@@ -3069,6 +3069,155 @@ TEST(handles_out_of_thin_air_are_harmless)
     close_client(client);
 }
 
+/*--- Header lines for many requests -----------------------------------------------------------------*/
+
+static unsigned with_low, with_high, with_bucket, with_none, with_two;
+
+static int lines_of(const peer *link, const char *name)
+{
+    const char *at = link->heard;
+    int count = 0;
+    for (; (at = strstr(at, name)) != NULL; at++) count++;
+    return count;
+}
+
+/* Metadata and plans are the client's own. */
+static void answer_counting_lines(peer *link)
+{
+    int count = lines_of(link, "\r\nx-ms-cosmos-priority-level: ") + lines_of(link, "\r\nX-MS-cosmos-Priority-Level: ");
+    if (heard(link, "/pkranges ") || heard(link, "is-query-plan-request")) {
+        CHECK_INT(count, 0);
+    } else if (!heard(link, "GET /dbs/db/colls/c HTTP")) {                   /* whoever asked that */
+        with_low += heard(link, "riority-level: Low\r\n");
+        with_high += heard(link, "riority-Level: High\r\n");
+        with_bucket += lines_of(link, "\r\nx-ms-cosmos-throughput-bucket: 2\r\n") == 1;
+        with_none += count == 0;
+        with_two += count > 1;
+    }
+    answer_well(link);
+}
+
+static void forget_pair(aiocosmos_client *client, size_t index, int status, aiocosmos_json item, void *user_data)
+{
+    (void)client; (void)index; (void)status; (void)item; (void)user_data;
+}
+
+static void ask_many(aiocosmos_client *client, const char *const *headers)
+{
+    aiocosmos_read_many_request many;
+    aiocosmos_item_key key;
+    memset(&many, 0, sizeof many);
+    key.id = "a";
+    key.pk = aiocosmos_pk1(aiocosmos_s("p"));
+    many.container = "c";
+    many.items = &key;
+    many.item_count = 1;
+    many.headers = headers;
+    many.item = forget_pair;
+    CHECK_INT(aiocosmos_read_many(client, &many, NULL), 0);
+    drain(client);
+}
+
+static void ask_bulk(aiocosmos_client *client, const char *const *headers)
+{
+    aiocosmos_bulk_request bulk;
+    answer got;
+    memset(&bulk, 0, sizeof bulk);
+    memset(&got, 0, sizeof got);
+    bulk.container = "c";
+    bulk.headers = headers;
+    bulk.next = on_pull;
+    bulk.item_done = on_item;
+    bulk.done = on_bulk;
+    bulk.user_data = &got;
+    CHECK_INT(aiocosmos_bulk(client, &bulk, NULL), 0);
+    drain(client);
+    CHECK(got.item_calls == BULK_ITEMS && got.status == 0);
+}
+
+TEST(lines_of_a_client_go_with_all_that_is_asked_of_it)
+{
+    static const char *const all[] = { "x-ms-cosmos-priority-level: Low", "x-ms-cosmos-throughput-bucket: 2", NULL };
+    static const char *const high[] = { "X-MS-cosmos-Priority-Level: High", NULL };
+    static const char *const ours[] = { "Host: x", NULL };
+    char own[64] = "x-ms-cosmos-priority-level: Low";
+    const char *lent[2];
+    aiocosmos_options options = usual_options();
+    aiocosmos_client *client;
+    aiocosmos_request request = of_kind(AIOCOSMOS_READ_ITEM);
+    answer got;
+    char why[256];
+    int use;
+    with_low = with_high = with_bucket = with_none = with_two = 0;
+    net_begin(answer_counting_lines);
+    options.headers = ours;
+    CHECK_INT(aiocosmos_create(&options, &client, why, sizeof why), AIOCOSMOS_E_ARGUMENT);
+    CHECK_STR(why, "headers: Host: the library sets it");
+    nothing_is_left();
+    options.headers = all;
+    client = open_client(&options);
+    for (use = 1; use < USES; use++) CHECK_INT(ask(client, use, &got), 0);
+    ask_many(client, NULL);
+    CHECK(with_low >= USES && with_bucket == with_low && with_high == 0 && with_none == 0 && with_two == 0);
+    with_low = with_bucket = 0;
+    request.headers = high;                  /* in the place of the client's, whose other lines stay */
+    CHECK_INT(submit_status(client, request, &got), 0);
+    drain(client);
+    ask_many(client, high);
+    ask_bulk(client, high);
+    CHECK(with_high == 2 + BULK_ITEMS && with_bucket == with_high && with_low == 0 && with_none == 0 && with_two == 0);
+    close_client(client);
+    net_begin(answer_counting_lines);
+    client = open_usual();
+    lent[0] = own;
+    lent[1] = NULL;
+    with_high = 0;
+    ask_many(client, lent);
+    ask_bulk(client, lent);
+    CHECK(with_low == 1 + BULK_ITEMS && with_none == 0 && with_two == 0);
+    CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
+    CHECK_INT(with_none, 1);                 /* a bulk's are its own */
+    close_client(client);
+}
+
+/* A session is what a weaker read does without. */
+static unsigned with_session;
+
+static void answer_counting_sessions(peer *link)
+{
+    with_session += heard(link, "\r\nx-ms-session-token: ");
+    reply(link, 200, "x-ms-session-token: 0:-1#7\r\n", fitting_body(link));
+}
+
+TEST(a_read_of_weaker_consistency_sends_no_token_but_a_given_one)
+{
+    static const struct { const char *line; unsigned sent; } cases[] = { { "x-some: line", 1 },
+        { "x-ms-consistency-level: Session", 1 }, { "X-MS-Consistency-Level: Eventual", 0 },
+        { "x-ms-consistency-level: ConsistentPrefix", 0 } };
+    size_t i;
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        aiocosmos_request request = of_kind(AIOCOSMOS_READ_ITEM);
+        const char *level[2] = { NULL, NULL };
+        aiocosmos_client *client;
+        answer got;
+        level[0] = cases[i].line;
+        net_begin(answer_counting_sessions);
+        client = open_usual();
+        CHECK_INT(ask(client, AIOCOSMOS_READ_ITEM, &got), 0);
+        drain(client);
+        with_session = 0;
+        request.headers = level;
+        CHECK_INT(submit_status(client, request, &got), 0);
+        drain(client);
+        CHECK_INT(with_session, cases[i].sent);
+        request.session_token = aiocosmos_text("0:-1#9");
+        CHECK_INT(submit_status(client, request, &got), 0);
+        drain(client);
+        CHECK_INT(with_session, cases[i].sent + 1);
+        close_client(client);
+    }
+}
+
 /*--- Memory that is short while much comes in ---------------------------------------------------------*/
 
 static char *large_body;
