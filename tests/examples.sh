@@ -25,7 +25,11 @@ check() {
 example() {
     name=$1
     shift
-    EMULATOR_OPTIONS=$* tools/with-emulator.sh sh -c "$on_account" sh "$key" "$build/examples/$name"
+    case $name in
+    changes_resume) command=tests/changes_resume.sh ;; # which ends it, too
+    *) command=$build/examples/$name ;;
+    esac
+    EMULATOR_OPTIONS=$* tools/with-emulator.sh sh -c "$on_account" sh "$key" "$command"
 }
 
 # What was not answered at exit is said to be lost, and does not keep the program from ending.
