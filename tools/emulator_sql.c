@@ -173,9 +173,7 @@ static aiocosmos_str sql_copy_str(sql_arena *arena, aiocosmos_str text)
  * MARK: - Characters
  *----------------------------------------------------------------------------*/
 
-/* Strings are valid UTF-8; a byte that is not counts as a character of its own, so nothing here can loop or overrun.
- * The service counts UTF-16 units; outside the basic plane this counts characters instead, and never cuts one in
- * half. */
+/* Strings are valid UTF-8; a byte that is not counts as a character of its own, so nothing here can loop or overrun. */
 static uint32_t sql_character(const char **at, const char *end)
 {
     const unsigned char *p = (const unsigned char *)*at;
@@ -215,20 +213,32 @@ static size_t sql_encode(uint32_t c, char *out)
     return 4;
 }
 
+/* The service counts UTF-16 units, of which a character outside of the basic plane, four bytes in UTF-8, has two. */
+static size_t sql_units(char first)
+{
+    unsigned char c = (unsigned char)first;
+    return (c & 0xc0) == 0x80 ? 0 : c < 0xf0 ? 1 : 2;
+}
+
 static size_t sql_length(aiocosmos_str text)
 {
     size_t i, n = 0;
-    for (i = 0; i < text.len; i++) n += ((unsigned char)text.ptr[i] & 0xc0) != 0x80;
+    for (i = 0; i < text.len; i++) n += sql_units(text.ptr[i]);
     return n;
 }
 
-/* The byte where character `index` starts; text.len past the end. */
+/* The byte where unit `index` starts; text.len past the end. No character is cut in half: between its two units is in
+ * front of it. */
 static size_t sql_offset(aiocosmos_str text, size_t index)
 {
     size_t i = 0;
-    while (i < text.len) {
-        if (((unsigned char)text.ptr[i] & 0xc0) != 0x80 && index-- == 0) break;
-        i++;
+    for (; i < text.len; i++) {
+        size_t units = sql_units(text.ptr[i]);
+        if (units > index) break;
+        if (units && (index -= units) == 0) {
+            for (i++; i < text.len && sql_units(text.ptr[i]) == 0; i++) continue;
+            break;
+        }
     }
     return i;
 }
