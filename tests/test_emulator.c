@@ -475,6 +475,22 @@ TEST(items_create_read_replace_delete)
     close_world();
 }
 
+TEST(what_is_not_done_is_refused)
+{
+    open_world(1);
+    CHECK_INT(call("POST", DOCS, PK("[\"a\"]") "x-ms-documentdb-pre-trigger-include: stamp\r\n",
+                   "{\"id\":\"1\",\"pk\":\"a\"}"), 400);
+    CHECK(says("The trigger 'stamp' does not exist"));
+    CHECK_INT(call("POST", DOCS, PK("[\"a\"]") "x-ms-documentdb-post-trigger-include: stamp\r\n",
+                   "{\"id\":\"1\",\"pk\":\"a\"}"), 400);
+    CHECK_INT(call("POST", DOCS, PK("[\"a\"]") "x-ms-indexing-directive: Sometimes\r\n",
+                   "{\"id\":\"1\",\"pk\":\"a\"}"), 400);
+    CHECK_INT(call("GET", DOCS "/1", PK("[\"a\"]"), NULL), 404);
+    CHECK_INT(call("POST", DOCS, PK("[\"a\"]") "x-ms-indexing-directive: Exclude\r\n",
+                   "{\"id\":\"1\",\"pk\":\"a\"}"), 201);
+    close_world();
+}
+
 TEST(items_have_rules)
 {
     char *large = (char *)malloc(3u << 20);

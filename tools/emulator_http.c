@@ -41,7 +41,8 @@ static const char *const emu_header_names[EMU_H_COUNT] = {
     "x-ms-documentdb-expiry-seconds", "host", "x-ms-documentdb-populatequotainfo",
     "x-ms-cosmos-supported-query-features", "x-ms-documentdb-populatequerymetrics", "x-ms-cosmos-populateindexmetrics",
     "x-ms-cosmos-populateindexmetrics-v2", "x-ms-cosmos-sdk-supportedcapabilities", "x-ms-cosmos-batch-atomic",
-    "x-ms-cosmos-batch-continue-on-error", "origin"
+    "x-ms-cosmos-batch-continue-on-error", "origin", "x-ms-documentdb-pre-trigger-include",
+    "x-ms-documentdb-post-trigger-include", "x-ms-indexing-directive"
 };
 
 static size_t emu_header_hash(const char *name, size_t len)

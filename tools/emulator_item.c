@@ -330,6 +330,23 @@ static emu_item *emu_lookup(emu_exchange *x, aiocosmos_str id)
  * MARK: - Operations
  *----------------------------------------------------------------------------*/
 
+/* Nothing that a request asks for is passed over: there are no triggers here. */
+static bool emu_write_headers_ok(emu_exchange *x)
+{
+    static const emu_header triggers[] = { EMU_H_PRE_TRIGGER, EMU_H_POST_TRIGGER };
+    aiocosmos_str directive = x->request->header[EMU_H_INDEXING];
+    size_t i;
+    for (i = 0; i < 2; i++) {
+        aiocosmos_str name = x->request->header[triggers[i]];
+        if (name.len) return emu_refuse(x, 400, 0, "The trigger '%.*s' does not exist: this emulator runs no scripts.",
+                                        EMU_CUT(name, 100));
+    }
+    return !directive.len || emu_is(directive, "Default") || emu_is(directive, "Include") ||
+           emu_is(directive, "Exclude") ||
+           emu_refuse(x, 400, 0, "The indexing directive '%.*s' is none of Default, Include and Exclude.",
+                      EMU_CUT(directive, 40));
+}
+
 /* Stores the draft in place of old, or as a new item; answers. */
 static void emu_commit(emu_exchange *x, const emu_draft *draft, emu_item *old, int status, double weight)
 {
@@ -543,6 +560,7 @@ static void emu_patch_item(emu_exchange *x)
 void emu_item_operation(emu_exchange *x)
 {
     const char *kind = strncmp(x->kind, "batched_", 8) == 0 ? x->kind + 8 : x->kind;
+    if (x->request->verb != EMU_GET && !emu_write_headers_ok(x)) return;
     if (strcmp(kind, "create_item") == 0) emu_create(x, false);
     else if (strcmp(kind, "upsert_item") == 0) emu_create(x, true);
     else if (strcmp(kind, "read_item") == 0) emu_read(x);
