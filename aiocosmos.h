@@ -2521,6 +2521,24 @@ static const char *aioc_text_of(const aioc_text_phrase *phrase, int number)
 
 static const char aioc_text_hex_digits[] = "0123456789abcdef";
 
+/* FNV-1a, for tables of a few. */
+static uint32_t aioc_text_hash(const char *text, size_t len)
+{
+    uint32_t hash = 2166136261u;
+    size_t i;
+    for (i = 0; i < len; i++) hash = (hash ^ (unsigned char)text[i]) * 16777619u;
+    return hash ^ hash >> 15;
+}
+
+/* By their bytes: -1, 0, 1. */
+static int aioc_text_compare(aiocosmos_str a, aiocosmos_str b)
+{
+    size_t common = a.len < b.len ? a.len : b.len;
+    int order = common > 0 ? memcmp(a.ptr, b.ptr, common) : 0;
+    if (order == 0) return (a.len > b.len) - (a.len < b.len);
+    return order < 0 ? -1 : 1;
+}
+
 /* The value of a hexadecimal digit; -1: it is none. */
 static inline int aioc_text_hex(char c)
 {
@@ -3204,19 +3222,23 @@ AIOC_TEXT_INLINE void aioc_json_note_end(aioc_json_node *container, const aioc_j
     container->info |= members << 4;
 }
 
-/* The value that was asked for starts at start and ends at end. */
-static void aioc_json_report(aioc_json_scan *scan, const char *start, const char *end)
+/* A value without a node, by its text, of which only the first character is looked at. */
+static aiocosmos_json aioc_json_alone(const char *text, size_t len)
 {
-    scan->found->ptr = start;
-    scan->found->len = (size_t)(end - start);
-    switch (*start) {
-    case '{': scan->found->type = AIOCOSMOS_JSON_OBJ; break;
-    case '[': scan->found->type = AIOCOSMOS_JSON_ARR; break;
-    case '"': scan->found->type = AIOCOSMOS_JSON_STR; break;
-    case 'n': scan->found->type = AIOCOSMOS_JSON_NULL; break;
-    case 't': case 'f': scan->found->type = AIOCOSMOS_JSON_BOOL; break;
-    default: scan->found->type = AIOCOSMOS_JSON_NUM;
+    aiocosmos_json value;
+    memset(&value, 0, sizeof value);
+    value.ptr = text;
+    value.len = len;
+    switch (len > 0 ? *text : '\0') {
+    case '\0': value.type = AIOCOSMOS_JSON_NONE; break;
+    case '{': value.type = AIOCOSMOS_JSON_OBJ; break;
+    case '[': value.type = AIOCOSMOS_JSON_ARR; break;
+    case '"': value.type = AIOCOSMOS_JSON_STR; break;
+    case 'n': value.type = AIOCOSMOS_JSON_NULL; break;
+    case 't': case 'f': value.type = AIOCOSMOS_JSON_BOOL; break;
+    default: value.type = AIOCOSMOS_JSON_NUM;
     }
+    return value;
 }
 
 static bool aioc_json_is_wanted(const aioc_json_scan *scan, const char *at, const char *end, uint32_t info)
@@ -3294,7 +3316,7 @@ AIOC_TEXT_INLINE bool aioc_json_scan_value(aioc_json_scan *scan, bool noting, co
         /* Behind a value: a comma, or the ends of containers up to a comma or to the end. */
         for (;;) {
             if (!noting && wanted && frame == frames + 1) {
-                aioc_json_report(scan, wanted, at);
+                *scan->found = aioc_json_alone(wanted, (size_t)(at - wanted));
                 wanted = NULL;
             }
             if (frame == frames) {
@@ -4305,12 +4327,9 @@ static size_t aioc_auth_compute(aioc_auth_signer *signer, const char *head, size
 /* The slot that holds the text for this second; or, with text_len 0, the one to take for it. */
 static aioc_auth_slot *aioc_auth_find_slot(aioc_auth_signer *signer, const char *text, size_t len)
 {
-    aioc_auth_slot *set, *victim = NULL;
-    uint32_t hash = 2166136261u;  /* FNV-1a */
+    uint32_t hash = aioc_text_hash(text, len);
+    aioc_auth_slot *set = &signer->slots[hash % (AIOC_AUTH_SLOTS / AIOC_AUTH_WAYS) * AIOC_AUTH_WAYS], *victim = NULL;
     size_t i;
-    for (i = 0; i < len; i++) hash = (hash ^ (unsigned char)text[i]) * 16777619u;
-    hash ^= hash >> 15;
-    set = &signer->slots[hash % (AIOC_AUTH_SLOTS / AIOC_AUTH_WAYS) * AIOC_AUTH_WAYS];
     for (i = 0; i < AIOC_AUTH_WAYS; i++) {
         if (set[i].text_len == 0 || set[i].second != signer->second) victim = &set[i];
         else if (set[i].text_len == len && memcmp(set[i].text, text, len) == 0) return &set[i];
@@ -5878,7 +5897,7 @@ typedef struct aioc_tls_trust {  /* certificates that may vouch for a server */
 
 typedef struct aioc_tls_config {
     const aioc_tls_table *table;
-    const aioc_tls_trust *trust;  /* outlives the sessions; may be NULL if insecure */
+    const aioc_tls_trust *trust;  /* outlives the sessions */
     bool insecure;                /* any certificate will do */
 } aioc_tls_config;
 
@@ -5886,8 +5905,7 @@ typedef struct aioc_tls_config {
  * handshake, and what else to offer. Starts zeroed, outlives the sessions. */
 typedef struct aioc_tls_resumption {
     uint64_t hits, full;  /* handshakes completed by resuming, and in full */
-    int64_t expires_s;
-    bool have;
+    int64_t expires_s;  /* of what is saved; 0: nothing is */
     bool all_curves;  /* the server did not like the usual ones */
     unsigned char saved[AIOC_TLS_SAVED_MAX];
 } aioc_tls_resumption;
@@ -6147,31 +6165,18 @@ static void aioc_tls_reader_name(void *user, const void *bytes, size_t len)
  * has failed gets no more: BearSSL's would run on behind the place where it gave up, into whatever follows. */
 static void aioc_tls_reader_feed(aioc_tls_reader *reader, const char *text, size_t len)
 {
+    char digits[256];
     unsigned char out[192];
-    size_t filled = 0, i;
-    unsigned bits = 0, held = 0;  /* held: how many of the bits are not written yet */
-    bool ended = false;
-    for (i = 0; i < len && !reader->broken; i++) {
-        int digit = aioc_text_base64_digit(text[i]);
-        if (aioc_text_is_space(text[i])) continue;
-        if (text[i] == '=') ended = true;
-        else if (digit < 0 || ended) reader->broken = true;
-        else {
-            bits = bits << 6 | (unsigned)digit;
-            held += 6;
-        }
-        if (held >= 8) {
-            held -= 8;
-            out[filled++] = (unsigned char)(bits >> held);
-            bits &= (1u << held) - 1;
-        }
-        if (filled == sizeof out) {
-            br_x509_decoder_push(&reader->decoder, out, filled);
-            reader->broken = reader->decoder.err != 0;
-            filled = 0;
-        }
+    size_t filled = 0, i, got, error_at;
+    for (i = 0; i <= len && !reader->broken; i++) {
+        if (i < len && !aioc_text_is_space(text[i])) digits[filled++] = text[i];
+        if (i < len && filled < sizeof digits) continue;
+        reader->broken = !aioc_text_base64_decode(aioc_text_view(digits, filled), out, sizeof out, &got, &error_at);
+        filled = 0;
+        if (reader->broken) return;
+        br_x509_decoder_push(&reader->decoder, out, got);
+        reader->broken = reader->decoder.err != 0;
     }
-    if (filled > 0 && !reader->broken) br_x509_decoder_push(&reader->decoder, out, filled);
 }
 
 /* An anchor's name and key lie behind each other in one block, which begins where dn.data points. */
@@ -6703,11 +6708,10 @@ static void aioc_tls_learn(aioc_tls_bear *session, int error)
 {
     aioc_tls_resumption *resumption = session->resumption;
     if (session->offered) {  /* perhaps it was that: the next handshake is a full one */
-        resumption->have = false;
+        resumption->expires_s = 0;
         aioc_mem_wipe(resumption->saved, sizeof resumption->saved);
         session->base.again = true;
-    } else if (error == BR_ERR_RECV_FATAL_ALERT + 40 && session->judge.count == 0 && resumption &&
-               !resumption->all_curves) {
+    } else if (error == BR_ERR_RECV_FATAL_ALERT + 40 && session->judge.count == 0 && !resumption->all_curves) {
         resumption->all_curves = session->base.again = true;  /* handshake_failure, before any certificate */
     }
 }
@@ -6747,8 +6751,7 @@ static void aioc_tls_bear_save(aioc_tls_bear *session)
     br_ssl_session_parameters parameters;
     resumption->full++;
     br_ssl_engine_get_session_parameters(&session->client.eng, &parameters);
-    resumption->have = parameters.session_id_len > 0;
-    resumption->expires_s = session->wall_s + AIOC_TLS_SAVED_S;
+    resumption->expires_s = parameters.session_id_len > 0 ? session->wall_s + AIOC_TLS_SAVED_S : 0;
     memcpy(resumption->saved, &parameters, sizeof parameters);
     aioc_mem_wipe(&parameters, sizeof parameters);
 }
@@ -6767,7 +6770,6 @@ static void aioc_tls_bear_settle(aioc_tls_bear *session)
     } else if (session->base.state == AIOC_TLS_HANDSHAKE && (now & (BR_SSL_SENDAPP | BR_SSL_RECVAPP))) {
         session->base.state = AIOC_TLS_OPEN;
         session->base.resumed = session->judge.count == 0;
-        if (!session->resumption) return;
         if (session->base.resumed) session->resumption->hits++;
         else aioc_tls_bear_save(session);
     }
@@ -6801,7 +6803,7 @@ static void aioc_tls_bear_set_curves(aioc_tls_bear *session)
 {
     const uint32_t fast = (uint32_t)1 << BR_EC_curve25519 | (uint32_t)1 << BR_EC_secp256r1;
     session->curves = *br_ec_get_default();
-    if (session->resumption && !session->resumption->all_curves) session->curves.supported_curves &= fast;
+    if (!session->resumption->all_curves) session->curves.supported_curves &= fast;
     br_ssl_engine_set_ec(&session->client.eng, &session->curves);
     br_ssl_engine_set_ecdsa(&session->client.eng, aioc_tls_ecdsa_verify);
 }
@@ -6847,7 +6849,7 @@ static void aioc_tls_bear_start(aioc_tls_bear *session, const unsigned char entr
     br_ssl_engine_inject_entropy(engine, entropy, 32);
     /* BearSSL would also ask the system: but randomness is the platform's business, so that a test can replay it. */
     engine->rng_os_rand_done = 1;
-    session->offered = resumption && resumption->have && session->wall_s < resumption->expires_s;
+    session->offered = session->wall_s < resumption->expires_s;
     if (session->offered) {
         br_ssl_session_parameters parameters;
         memcpy(&parameters, resumption->saved, sizeof parameters);
@@ -6863,7 +6865,6 @@ static aioc_tls_session *aioc_tls_bear_open(aioc_mem *memory, const aioc_tls_con
                                             aioc_tls_resumption *resumption, const char *host, int64_t wall_s,
                                             const unsigned char entropy[32])
 {
-    static const aioc_tls_trust nobody = {NULL, 0, 0, 0};
     aioc_tls_bear *session = (aioc_tls_bear *)aioc_mem_alloc(memory, sizeof *session);
     if (!session) return NULL;
     memset(session, 0, offsetof(aioc_tls_bear, in));
@@ -6872,7 +6873,7 @@ static aioc_tls_session *aioc_tls_bear_open(aioc_mem *memory, const aioc_tls_con
     session->judge.vtable = &aioc_tls_judge_class;
     session->judge.session = session;
     session->memory = memory;
-    session->trust = config->trust ? config->trust : &nobody;
+    session->trust = config->trust;
     session->insecure = config->insecure;
     session->resumption = resumption;
     session->wall_s = wall_s > 0 ? wall_s : 0;
@@ -9153,24 +9154,11 @@ static bool aioc_protocol_container_rid(aiocosmos_str rid, char out[AIOC_PROTOCO
 #define AIOC_PROTOCOL_PK_BYTES  2048  /* of one level's string */
 #define AIOC_PROTOCOL_EXACT     INT64_C(9007199254740992)  /* 2^53: from here doubles skip integers */
 
-/* A JSON value that stands alone, not yet checked, with its type as its first character has it. */
+/* A JSON value that stands alone, not yet checked. */
 static aiocosmos_json aioc_protocol_scalar(aiocosmos_str text)
 {
-    aiocosmos_json value;
     text = aioc_text_trim(text);
-    memset(&value, 0, sizeof value);
-    value.ptr = text.ptr;
-    value.len = text.len;
-    switch (text.len ? *text.ptr : '\0') {
-    case '\0': value.type = AIOCOSMOS_JSON_NONE; break;
-    case '"': value.type = AIOCOSMOS_JSON_STR; break;
-    case '{': value.type = AIOCOSMOS_JSON_OBJ; break;
-    case '[': value.type = AIOCOSMOS_JSON_ARR; break;
-    case 'n': value.type = AIOCOSMOS_JSON_NULL; break;
-    case 't': case 'f': value.type = AIOCOSMOS_JSON_BOOL; break;
-    default: value.type = AIOCOSMOS_JSON_NUM;
-    }
-    return value;
+    return aioc_json_alone(text.ptr, text.len);
 }
 
 /* What keeps a string from being a key goes to `why`; false: nothing does. The same for the functions below. */
@@ -9206,10 +9194,10 @@ static bool aioc_protocol_bad_json(aiocosmos_str text, char *why, size_t cap)
     size_t error_at = 0;
     double number;
     char string[AIOC_PROTOCOL_PK_BYTES + 1];
-    aiocosmos_json value = aioc_protocol_scalar(text), unused;
+    aiocosmos_json value = aioc_protocol_scalar(text);
     aiocosmos_str trimmed = aioc_text_view(value.ptr, value.len);
     if (value.type == AIOCOSMOS_JSON_NONE) aioc_mem_print(why, cap, "empty, and not JSON");
-    else if (aioc_json_check(text.ptr, text.len, aioc_mem_str(""), &unused, &error, &error_at) < 0)
+    else if (aioc_json_check(text.ptr, text.len, aioc_mem_str(NULL), NULL, &error, &error_at) < 0)
         aioc_mem_print(why, cap, "not JSON at byte %llu: %s", aioc_protocol_ull(error_at), error ? error : "");
     else if (value.type == AIOCOSMOS_JSON_OBJ || value.type == AIOCOSMOS_JSON_ARR)
         aioc_mem_print(why, cap, "an %s cannot be a key", value.type == AIOCOSMOS_JSON_OBJ ? "object" : "array");
@@ -9325,13 +9313,12 @@ static bool aioc_protocol_component(aiocosmos_json value, aioc_mem_buffer *texts
 static bool aioc_protocol_pk_components(aioc_mem *memory, aioc_mem_buffer *texts, aiocosmos_str pk_text,
                                         aiocosmos_value components[AIOC_PROTOCOL_PK_LEVELS], size_t *count)
 {
-    const char *error;
-    aiocosmos_json array = aioc_protocol_scalar(pk_text), unused;
+    aiocosmos_json array = aioc_protocol_scalar(pk_text);
     aiocosmos_str text;
     size_t at, end;
     *count = 0;
     if (array.type != AIOCOSMOS_JSON_ARR ||
-        aioc_json_check(array.ptr, array.len, aioc_mem_str(""), &unused, &error, &at) < 0 ||
+        aioc_json_check(array.ptr, array.len, aioc_mem_str(NULL), NULL, NULL, NULL) < 0 ||
         !aioc_mem_reserve(memory, texts, array.len)) return false;     /* unescaped strings are no longer */
     text = aioc_text_view(array.ptr, array.len);
     for (at = 1; at < text.len; at = end + 1) {
@@ -9976,12 +9963,10 @@ static aiocosmos_str aioc_protocol_service_text(aiocosmos_str body, char *room, 
 {
     static const char wrapper[] = "Message: {\"Errors\":[\"";
     aiocosmos_json value;
-    const char *error;
-    size_t error_at, len;
+    size_t len;
     aiocosmos_str text, first;
-    memset(&value, 0, sizeof value);
     if (body.len == 0 || *body.ptr != '{' ||
-        aioc_json_check(body.ptr, body.len, aioc_mem_str("message"), &value, &error, &error_at) < 0 ||
+        aioc_json_check(body.ptr, body.len, aioc_mem_str("message"), &value, NULL, NULL) < 0 ||
         value.type != AIOCOSMOS_JSON_STR) return body;
     len = aioc_json_get_str(value, room, cap);
     text = aioc_text_view(room, len < cap ? len : cap - 1);
@@ -10128,10 +10113,7 @@ static aiocosmos_str aioc_account_text(const aioc_account_container *container, 
 
 static uint32_t aioc_account_bucket(aiocosmos_str link)
 {
-    uint32_t hash = 2166136261u;  /* FNV-1a */
-    size_t i;
-    for (i = 0; i < link.len; i++) hash = (hash ^ (unsigned char)link.ptr[i]) * 16777619u;
-    return hash % AIOC_ACCOUNT_BUCKETS;
+    return aioc_text_hash(link.ptr, link.len) % AIOC_ACCOUNT_BUCKETS;
 }
 
 static void aioc_account_forget_tokens(aioc_account_container *container)
@@ -10142,6 +10124,12 @@ static void aioc_account_forget_tokens(aioc_account_container *container)
     container->token_count = container->token_bytes = 0;
 }
 
+/* The ranges have changed since they were fetched: what changed is asked for before they are used again. */
+static void aioc_account_doubt_ranges(aioc_account_container *container)
+{
+    if (container->knowledge != AIOC_ACCOUNT_FETCHING) container->knowledge = AIOC_ACCOUNT_UNKNOWN;
+}
+
 static void aioc_account_forget_ranges(aioc_account_container *container)
 {
     aioc_mem_free(container->memory, container->ranges, container->range_cap * sizeof *container->ranges);
@@ -10150,13 +10138,7 @@ static void aioc_account_forget_ranges(aioc_account_container *container)
     container->range_count = container->range_cap = container->ranges_before = container->by_id_count = 0;
     container->ranges_etag.len = 0;
     container->epoch++;
-    if (container->knowledge != AIOC_ACCOUNT_FETCHING) container->knowledge = AIOC_ACCOUNT_UNKNOWN;
-}
-
-/* The ranges have changed since they were fetched: what changed is asked for before they are used again. */
-static void aioc_account_doubt_ranges(aioc_account_container *container)
-{
-    if (container->knowledge != AIOC_ACCOUNT_FETCHING) container->knowledge = AIOC_ACCOUNT_UNKNOWN;
+    aioc_account_doubt_ranges(container);
 }
 
 static void aioc_account_unlink(aioc_account *account, aioc_account_container *container)
@@ -10475,18 +10457,11 @@ static bool aioc_account_listed(aiocosmos_str list, aiocosmos_str id)
     return false;
 }
 
-static int aioc_account_compare(aiocosmos_str a, aiocosmos_str b)
-{
-    size_t len = a.len < b.len ? a.len : b.len;
-    int difference = len ? memcmp(a.ptr, b.ptr, len) : 0;
-    return difference ? difference : (a.len > b.len) - (a.len < b.len);
-}
-
 /* By id, or by where they begin. */
 static int aioc_account_order(const aioc_account_container *container, bool by_id, const aioc_account_range *a,
                               const aioc_account_range *b)
 {
-    if (by_id) return aioc_account_compare(aioc_account_text(container, a->id), aioc_account_text(container, b->id));
+    if (by_id) return aioc_text_compare(aioc_account_text(container, a->id), aioc_account_text(container, b->id));
     return aioc_protocol_epk_compare(aioc_account_text(container, a->min), aioc_account_text(container, b->min));
 }
 
@@ -10523,7 +10498,7 @@ static aioc_account_range *aioc_account_range_named(const aioc_account_container
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
         aioc_account_range *range = &container->ranges[container->ranges[middle].of_rank];
-        int difference = aioc_account_compare(aioc_account_text(container, range->id), id);
+        int difference = aioc_text_compare(aioc_account_text(container, range->id), id);
         if (difference == 0) return range;
         if (difference < 0) low = middle + 1;
         else high = middle;
@@ -10624,7 +10599,7 @@ static uint32_t aioc_account_token_place(const aioc_account_container *container
     uint32_t low = 0, high = container->token_count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        int difference = aioc_account_compare(aioc_account_token_id(&container->tokens[middle]), id);
+        int difference = aioc_text_compare(aioc_account_token_id(&container->tokens[middle]), id);
         if (difference < 0 || (difference == 0 && claimed && !container->tokens[middle].claimed)) low = middle + 1;
         else high = middle;
     }
@@ -14255,14 +14230,6 @@ static bool aioc_rows_rid_read(aiocosmos_str rid, uint64_t *item)
     return true;
 }
 
-static int aioc_rows_compare_bytes(aiocosmos_str a, aiocosmos_str b)
-{
-    size_t common = a.len < b.len ? a.len : b.len;
-    int order = common > 0 ? memcmp(a.ptr, b.ptr, common) : 0;
-    if (order == 0) return (a.len > b.len) - (a.len < b.len);
-    return order < 0 ? -1 : 1;
-}
-
 /* The order in which a range gives items that are otherwise alike. -1, 0, 1. What is no id comes last, by its bytes. */
 static int aioc_rows_rid_compare(aiocosmos_str a, aiocosmos_str b)
 {
@@ -14270,7 +14237,7 @@ static int aioc_rows_rid_compare(aiocosmos_str a, aiocosmos_str b)
     bool left_ok = aioc_rows_rid_read(a, &left), right_ok = aioc_rows_rid_read(b, &right);
     if (left_ok != right_ok) return left_ok ? -1 : 1;
     if (left != right) return left < right ? -1 : 1;
-    return aioc_rows_compare_bytes(a, b);
+    return aioc_text_compare(a, b);
 }
 
 /*--- Values: whether they are the same, by a hash ---*/
@@ -15660,7 +15627,7 @@ static bool aioc_rows_hybrid_is_worth_less(const aioc_rows_kept *rows, const aio
     double left = aioc_rows_found_of(a)->fused, right = aioc_rows_found_of(b)->fused;
     (void)rows;
     if (left < right || left > right) return left < right;
-    return aioc_rows_compare_bytes(aioc_rows_found_rid(a), aioc_rows_found_rid(b)) > 0;
+    return aioc_text_compare(aioc_rows_found_rid(a), aioc_rows_found_rid(b)) > 0;
 }
 
 static void aioc_rows_hybrid_sort_by_score(aioc_rows_hybrid *hybrid, uint32_t component)
@@ -20383,12 +20350,9 @@ static int aioc_feeds_ask_part(aioc_feeds_part *part)
     return 0;
 }
 
-/* FNV-1a. */
 static uint32_t aioc_feeds_slot_of(const aioc_feeds_part *part, const char *id)
 {
-    uint32_t hash = 2166136261u;
-    for (; *id; id++) hash = (hash ^ (unsigned char)*id) * 16777619u;
-    return (hash ^ hash >> 16) & (part->slot_count - 1);
+    return aioc_text_hash(id, strlen(id)) & (part->slot_count - 1);
 }
 
 static bool aioc_feeds_open_slots(aioc_feeds_part *part)
