@@ -557,6 +557,7 @@ typedef enum aiocosmos_kind {          /* 0 is no kind, so that a forgotten kind
     AIOCOSMOS_READ_CONTAINER, AIOCOSMOS_CREATE_CONTAINER, AIOCOSMOS_REPLACE_CONTAINER, AIOCOSMOS_DELETE_CONTAINER,
     AIOCOSMOS_READ_DATABASE, AIOCOSMOS_CREATE_DATABASE, AIOCOSMOS_DELETE_DATABASE,
     AIOCOSMOS_READ_ACCOUNT,
+    AIOCOSMOS_RAW,                     /* anything else that the service knows: raw_verb, raw_link */
     AIOCOSMOS_QUERY_PAGE, AIOCOSMOS_CHANGES_PAGE, AIOCOSMOS_READ_MANY, AIOCOSMOS_BULK    /* of results only */
 } aiocosmos_kind;
 
@@ -585,6 +586,9 @@ typedef struct aiocosmos_request {
     aiocosmos_str session_token;       /* for this request, merged with the one that the client holds */
     const char *const *headers;        /* extra "name: value" lines, NULL-terminated: see below. What the library sets,
                                         * and what belongs to the connection, is refused */
+    const char *raw_verb;              /* "GET", "POST", ...: see below */
+    const char *raw_link;              /* the path without its first '/', of names, not percent-encoded, such as
+                                        * "dbs/game/colls/players/sprocs/trade"; "": the account */
     uint64_t order_key;                /* not 0: operations of one key run one at a time, in submit order. One that
                                         * ended MAYBE_APPLIED may still be under way when the next is sent */
     bool     want_body;                /* item writes answer without the document unless set, which is cheaper */
@@ -614,6 +618,12 @@ typedef struct aiocosmos_request {
  *     "x-ms-cosmos-throughput-bucket: 1"       of the container's, 1 to 5
  *     "x-ms-consistency-level: Eventual"       weaker than the account's: a read then sends no token of the session
  *     "x-ms-dedicatedgateway-max-age: 5000"    ms; how old what the dedicated gateway has cached may be */
+
+/* AIOCOSMOS_RAW is signed, retried, counted and completed as all others, and not looked into. Beside raw_* it takes pk,
+ * body, if_match, if_none_match, session_token, headers, order_key and timeout_ms. GET and HEAD are reads; another verb
+ * is a write, with a fate, even a POST that is a query; an ETag makes it repeatable unless it is a POST. Items, and
+ * POST to a stored procedure, take part in the container's session: reads send its token. `headers` may say what a
+ * request means, as "x-ms-documentdb-isquery: True" does; a body is application/json unless they say else. */
 
 /* 0: accepted, *op set if op is not NULL, exactly one callback will come. E_FULL: step and try again. E_ARGUMENT,
  * E_NOMEM, E_SHUTDOWN: aiocosmos_last_error() says why. Never calls back and does no I/O. */
@@ -2376,12 +2386,6 @@ static inline void aioc_text_store16be(unsigned char *at, uint32_t value)
 {
     at[0] = (unsigned char)(value >> 8);
     at[1] = (unsigned char)value;
-}
-
-static inline void aioc_text_store32be(unsigned char *at, uint32_t value)
-{
-    aioc_text_store16be(at, value >> 16);
-    aioc_text_store16be(at + 2, value);
 }
 
 static inline void aioc_text_store32le(unsigned char *at, uint32_t value)
@@ -7731,6 +7735,7 @@ struct aioc_pool_exchange {  /* embedded in an operation; zeroed at first, prepa
     uint64_t started_us;
     uint64_t number;  /* of all exchanges started in this pool */
     uint8_t state;
+    bool no_body;    /* the answer has none, whatever its head says: the request is a HEAD */
     /* A connection is there and the request is about to be written: fills head and body; they stay valid until done or
      * cancel. < 0: the exchange ends with that error; done is called. May not call the pool. */
     int  (*prepare)(aioc_pool_exchange *exchange, aiocosmos_slice slices[2]);
@@ -8949,6 +8954,7 @@ static void aioc_pool_serve(aioc_pool *pool)
     aioc_pool_idle_remove(pool, connection);
     connection->stage = AIOC_POOL_BUSY;
     connection->exchange = exchange;
+    connection->http.no_body = exchange->no_body;
     exchange->connection = connection;
     exchange->state = AIOC_POOL_ACTIVE;
     connection->reused = connection->served || connection->open_us < exchange->started_us;
@@ -10871,6 +10877,7 @@ static void aioc_account_drop_claims(aioc_account_container *container, const ai
 #define AIOC_OP_TOKEN_US 5000000u    /* after it, the host is asked again for a token that is still wanted */
 #define AIOC_OP_COMPOSITE_MAX 16384  /* bytes of all session tokens: web servers take no longer line */
 #define AIOC_OP_CHARGE_MAX 1e8       /* request units of one answer: what says more is mistaken */
+#define AIOC_OP_SEGMENTS_MAX 16u     /* of the path of a raw request */
 
 typedef struct aioc_op aioc_op;
 typedef struct aioc_op_engine aioc_op_engine;
@@ -10888,7 +10895,8 @@ typedef struct aioc_op_spec {
     aiocosmos_kind kind;      /* 0: nobody outside hears of it */
     const char *verb, *type;  /* "POST", "docs": the resource type that is signed */
     aiocosmos_str link;       /* the resource link that is signed: ids not percent-encoded */
-    bool to_feed;             /* the path is the link and the type, not the link alone */
+    const char *tail;         /* what follows it in the path: of a feed, its type; NULL: nothing */
+    aiocosmos_str owned;      /* verb, type and what follows that, with their NULs, where they are no constants */
     bool write;               /* what may have landed is sent again only with leave */
     bool repeatable;          /* a write that may be: it has an ETag to match, or if_not_exists */
     bool if_not_exists;       /* 409 is success */
@@ -10947,9 +10955,9 @@ struct aioc_op {
     aioc_account_container *container;
     aioc_account_waiter waiter;
     const char *verb, *type;
-    char    *texts;  /* link, pk_text, lines, session, body: one block */
+    char    *texts;  /* path, pk_text, lines, session, body, and what of verb and type is owned: one block */
     size_t   texts_size;
-    uint32_t link_len, pk_len, lines_len, session_len;
+    uint32_t link_len, path_len, pk_len, lines_len, session_len;  /* the path begins with the link */
     size_t   body_len;
     aioc_mem_buffer head;     /* of the attempt under way */
     aiocosmos_attempt *kept;  /* AIOC_OP_ATTEMPTS_KEPT of them, from the first attempt on */
@@ -10970,9 +10978,8 @@ struct aioc_op {
     int      http_status, sub_status;
     uint8_t  tries[AIOC_OP_REASONS];
     uint8_t  state, kind;
-    bool     to_feed, write, repeatable, if_not_exists, item_data, by_range, paced, forgets_container, internal,
-             reads_definition;
-    bool     in_ready;
+    bool     write, repeatable, if_not_exists, item_data, by_range, paced, forgets_container, internal;
+    bool     in_ready, reads_definition;
     bool     doubt;  /* an earlier attempt may have been applied */
     bool     fresh_signature, metadata_tried;  /* each of these remedies is tried once */
     uint32_t epoch;     /* of its container, when the attempt was sent */
@@ -11100,19 +11107,19 @@ static aiocosmos_str aioc_op_link(const aioc_op *op)
 
 static aiocosmos_str aioc_op_pk(const aioc_op *op)
 {
-    return aioc_text_view(op->texts + op->link_len, op->pk_len);
+    return aioc_text_view(op->texts + op->path_len, op->pk_len);
 }
 static aiocosmos_str aioc_op_lines(const aioc_op *op)
 {
-    return aioc_text_view(op->texts + op->link_len + op->pk_len, op->lines_len);
+    return aioc_text_view(op->texts + op->path_len + op->pk_len, op->lines_len);
 }
 static aiocosmos_str aioc_op_session(const aioc_op *op)
 {
-    return aioc_text_view(op->texts + op->link_len + op->pk_len + op->lines_len, op->session_len);
+    return aioc_text_view(aioc_op_lines(op).ptr + op->lines_len, op->session_len);
 }
 static aiocosmos_str aioc_op_body(const aioc_op *op)
 {
-    return aioc_text_view(op->texts + op->link_len + op->pk_len + op->lines_len + op->session_len, op->body_len);
+    return aioc_text_view(aioc_op_session(op).ptr + op->session_len, op->body_len);
 }
 
 /*--- Ready list ---*/
@@ -11312,21 +11319,28 @@ static void aioc_op_timer_fired(aioc_platform_timer *timer);
 
 static size_t aioc_op_texts_len(const aioc_op_spec *spec)
 {
-    return spec->link.len + spec->pk_text.len + spec->lines.len + spec->session_token.len + spec->body.len;
+    return spec->link.len + aioc_mem_str(spec->tail).len + spec->pk_text.len + spec->lines.len +
+           spec->session_token.len + spec->body.len + spec->owned.len;
 }
 
 static bool aioc_op_copy_texts(aioc_op *op, const aioc_op_spec *spec)
 {
     char *at;
-    op->texts_size = aioc_op_texts_len(spec) + 1;
+    op->texts_size = aioc_op_texts_len(spec) + 2;
     op->texts = (char *)aioc_mem_alloc(op->engine->memory, op->texts_size);
     if (!op->texts) return false;
     at = aioc_op_put(op->texts, spec->link);
+    if (spec->link.len && spec->tail) *at++ = '/';
+    at = aioc_op_put(at, aioc_mem_str(spec->tail));
+    op->path_len = (uint32_t)(at - op->texts);
     at = aioc_op_put(at, spec->pk_text);
     at = aioc_op_put(at, spec->lines);
     at = aioc_op_put(at, spec->session_token);
     at = aioc_op_put(at, spec->body);
-    *at = 0;
+    *at++ = 0;
+    op->verb = spec->owned.len ? at : spec->verb;
+    op->type = spec->owned.len ? at + strlen(spec->verb) + 1 : spec->type;
+    aioc_op_put(at, spec->owned);
     op->link_len = (uint32_t)spec->link.len;
     op->pk_len = (uint32_t)spec->pk_text.len;
     op->lines_len = (uint32_t)spec->lines.len;
@@ -11390,10 +11404,8 @@ static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_op_spec *spec, ui
     op->timer.owner = op;
     op->waiter.resume = aioc_op_resume;
     op->waiter.owner = op;
-    op->verb = spec->verb;
-    op->type = spec->type;
     op->kind = (uint8_t)spec->kind;
-    op->to_feed = spec->to_feed;
+    op->exchange.no_body = strcmp(op->verb, "HEAD") == 0;
     op->write = spec->write;
     op->repeatable = spec->repeatable || engine->retry_writes;
     op->if_not_exists = spec->if_not_exists;
@@ -11440,12 +11452,13 @@ static void aioc_op_detach(aioc_op *op)
 /* "dbs/DATABASE/colls/CONTAINER/docs/ID", as far as it goes. */
 static void aioc_op_read_link(aiocosmos_str link, aiocosmos_op_info *info)
 {
+    static const char *const types[] = { "dbs", "colls", "docs" };
     aiocosmos_str *const names[] = { &info->database, &info->container, &info->id };
     aiocosmos_str part;
     unsigned i;
     memset(info, 0, sizeof *info);
-    for (i = 0; i < 6 && aioc_text_split(&link, '/', &part); i++)
-        if (i % 2) *names[i / 2] = part;
+    for (i = 0; i < 3 && aioc_text_split(&link, '/', &part) && aioc_mem_same(part, aioc_mem_str(types[i])); i++)
+        aioc_text_split(&link, '/', names[i]);
 }
 
 static aioc_op_delivery *aioc_op_delivered(const aiocosmos_result *result)
@@ -11666,6 +11679,12 @@ static bool aioc_op_append_session_line(aioc_op *op, aioc_mem_buffer *head)
     return true;
 }
 
+/* An offer has no name: it is signed for by its id alone, in lower case, which stands behind its type. */
+static aiocosmos_str aioc_op_signed_link(const aioc_op *op)
+{
+    return strcmp(op->type, "offers") == 0 ? aioc_mem_str(op->type + sizeof "offers") : aioc_op_link(op);
+}
+
 /* The token or signature for this attempt. len 0: none is held. */
 static aiocosmos_str aioc_op_authorization(aioc_op *op, int64_t wall_s)
 {
@@ -11673,7 +11692,7 @@ static aiocosmos_str aioc_op_authorization(aioc_op *op, int64_t wall_s)
     const aioc_auth_token *token;
     op->token = engine->signer.serial;
     if (engine->signer.has_key)
-        return aioc_auth_sign(&engine->signer, op->verb, op->type, aioc_op_link(op), wall_s);
+        return aioc_auth_sign(&engine->signer, op->verb, op->type, aioc_op_signed_link(op), wall_s);
     token = aioc_auth_tokens_find(&engine->tokens, aioc_op_link(op), engine->reactor->now_us);
     if (!token) return aioc_text_view(NULL, 0);
     op->token = token->serial;
@@ -11689,9 +11708,7 @@ static bool aioc_op_append_request_line(aioc_op *op, aioc_mem_buffer *head)
 {
     aioc_mem *memory = op->engine->memory;
     return aioc_mem_append_str(memory, head, op->verb) && aioc_mem_append(memory, head, " ", 1) &&
-           aioc_protocol_append_path(memory, head, aioc_op_link(op)) &&
-           (!op->to_feed || ((op->link_len == 0 || aioc_mem_append(memory, head, "/", 1)) &&
-                             aioc_mem_append_str(memory, head, op->type))) &&
+           aioc_protocol_append_path(memory, head, aioc_text_view(op->texts, op->path_len)) &&
            aioc_mem_append_str(memory, head, " HTTP/1.1\r\n");
 }
 
@@ -11755,7 +11772,7 @@ static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[
     authorization = aioc_op_authorization(op, wall_s);
     if (authorization.len == 0) return AIOCOSMOS_E_AUTH;
     head->len = 0;
-    if (!aioc_mem_reserve(memory, head, 768 + 3u * op->link_len + lines.len + op->pk_len + authorization.len) ||
+    if (!aioc_mem_reserve(memory, head, 768 + 3u * op->path_len + lines.len + op->pk_len + authorization.len) ||
         !aioc_op_append_request_line(op, head) ||
         !aioc_mem_append(memory, head, engine->constant_lines.data, engine->constant_lines.len) ||
         !aioc_op_append_line(memory, head, "x-ms-date: ", aioc_auth_signer_date(&engine->signer, wall_s)) ||
@@ -12218,14 +12235,7 @@ static bool aioc_op_clock_was_off(aioc_op *op, const aioc_http_response *respons
 /* Whether it asked for what has changed only. */
 static bool aioc_op_is_conditional(const aioc_op *op)
 {
-    aiocosmos_str lines = aioc_op_lines(op), line;
-    while (aioc_text_split(&lines, '\n', &line)) {
-        aiocosmos_str name;
-        if (aioc_text_split(&line, ':', &name) && (aioc_mem_same_nocase(name, aioc_mem_str("A-IM")) ||
-                                                   aioc_mem_same_nocase(name, aioc_mem_str("If-None-Match"))))
-            return true;
-    }
-    return false;
+    return aioc_http_header(aioc_op_lines(op), "A-IM").ptr || aioc_http_header(aioc_op_lines(op), "If-None-Match").ptr;
 }
 
 static void aioc_op_read_answer(aioc_op *op, const aioc_http_response *response, aioc_op_outcome *outcome)
@@ -12556,7 +12566,7 @@ static void aioc_op_ask(aioc_op_engine *engine, aioc_account_container *containe
     memset(&spec, 0, sizeof spec);
     spec.verb = "GET";
     spec.type = definition ? "colls" : "pkranges";
-    spec.to_feed = !definition;
+    if (!definition) spec.tail = spec.type;
     spec.link = aioc_text_view(container->link, container->link_len);
     spec.container_link = spec.link;
     spec.internal = true;
@@ -12618,9 +12628,10 @@ static const aioc_op_kind *aioc_op_kind_of(int kind)
         { "GET", "dbs", 1, false, false, false, false },      /* read database */
         { "POST", "dbs", 0, true, true, false, false },       /* create database: its body is ours */
         { "DELETE", "dbs", 1, false, true, false, false },    /* delete database */
-        { "GET", "", 0, false, false, false, false }          /* read account */
+        { "GET", "", 0, false, false, false, false },         /* read account */
+        { "", "", 0, false, false, false, false }             /* raw: what is the request's own */
     };
-    if (kind < AIOCOSMOS_READ_ITEM || kind > AIOCOSMOS_READ_ACCOUNT) return NULL;
+    if (kind < AIOCOSMOS_READ_ITEM || kind > AIOCOSMOS_RAW) return NULL;
     return &kinds[kind - AIOCOSMOS_READ_ITEM];
 }
 
@@ -12712,27 +12723,29 @@ static int aioc_op_add_etag(aioc_op_engine *engine, const char *what, const char
     return aioc_op_add_text(engine, line, etag);
 }
 
-/* Whether a header changes how messages are framed or read, or is one that the library sets; `why` says what to use
- * instead. Each name ends with a blank, or with '=' and what to use; '-' before that: names that begin so. */
-static bool aioc_op_is_our_header(aiocosmos_str name, char *why, size_t cap)
+/* Whether a header changes how messages are framed or read, or is one that the library sets: a raw request those that
+ * any has, others those that say what they mean, too. `why` says what to use instead. Each name ends with a blank, or
+ * with '=' and what to use; '-' before that: names that begin so. */
+static bool aioc_op_is_our_header(aiocosmos_str name, bool raw, char *why, size_t cap)
 {
     static const char *const lists[] = {
         "connection keep-alive proxy- te trailer transfer-encoding upgrade content-length content-encoding "
         "accept-encoding expect range if-range ",
-        "authorization=key user-agent=user_agent if-match=if_match if-none-match=if_none_match prefer=want_body "
-        "x-ms-documentdb-partitionkey=pk x-ms-session-token=session_token x-ms-continuation=continuation "
-        "x-ms-max-item-count=page_items_max x-ms-offer-throughput=throughput_ru "
+        "authorization=key user-agent=user_agent if-match=if_match if-none-match=if_none_match "
+        "x-ms-documentdb-partitionkey=pk x-ms-session-token=session_token date host accept x-ms-date x-ms-version "
+        "x-ms-noretry-449 x-ms-cosmos-sdk-supportedcapabilities x-ms-cosmos-intended-collection-rid ",
+        "prefer=want_body x-ms-continuation=continuation x-ms-max-item-count=page_items_max "
+        "x-ms-offer-throughput=throughput_ru "
         "x-ms-cosmos-offer-autopilot-settings=autoscale_max_ru x-ms-documentdb-populatequerymetrics=want_metrics "
         "x-ms-cosmos-populateindexmetrics=want_index_metrics x-ms-start-epk=epk_min x-ms-end-epk=epk_max "
         "x-ms-documentdb-partitionkeyrangeid=epk_min a-im=aiocosmos_changes() if-modified-since=aiocosmos_changes() "
-        "x-ms-cosmos-changefeed- date host accept content-type x-ms-date x-ms-version x-ms-noretry-449 "
-        "x-ms-documentdb-isquery x-ms-documentdb-is-upsert x-ms-documentdb-query-enablecrosspartition "
+        "x-ms-cosmos-changefeed- content-type x-ms-documentdb-isquery x-ms-documentdb-is-upsert "
+        "x-ms-documentdb-query-enablecrosspartition "
         "x-ms-read-key-type x-ms-cosmos-is-query-plan-request x-ms-cosmos-query-version "
         "x-ms-cosmos-supported-query-features x-ms-cosmos-is-batch-request x-ms-cosmos-batch- "
-        "x-ms-cosmos-sdk-supportedcapabilities x-ms-cosmos-intended-collection-rid "
     };
     size_t i, len;
-    for (i = 0; i < 2; i++) {
+    for (i = 0; i < (raw ? 2u : 3u); i++) {
         const char *at = lists[i];
         for (; *at; at += strcspn(at, " ") + 1) {
             aiocosmos_str ours = aioc_text_view(at, strcspn(at, " =")), start = name;
@@ -12763,7 +12776,7 @@ static bool aioc_op_has_header(const char *const *headers, aiocosmos_str line)
     return false;
 }
 
-static int aioc_op_add_headers(aioc_op_engine *engine, const char *const *headers)
+static int aioc_op_add_headers(aioc_op_engine *engine, const char *const *headers, bool raw)
 {
     const char *const *at = headers;
     aiocosmos_str defaults = engine->default_lines, one;
@@ -12775,7 +12788,7 @@ static int aioc_op_add_headers(aioc_op_engine *engine, const char *const *header
         while (aioc_op_is_token_char(line[name])) name++;
         if (name == 0 || line[name] != ':')
             return aioc_op_refuse_at(engine, "headers", "\"name: value\" is expected", name);
-        if (aioc_op_is_our_header(aioc_text_view(line, name), why, sizeof why))
+        if (aioc_op_is_our_header(aioc_text_view(line, name), raw, why, sizeof why))
             return aioc_op_refuse(engine, "headers", why);
         refused = aioc_op_check_value(engine, "headers", aioc_mem_str(line));
         if (!refused) refused = aioc_op_add_line(engine, "", line);
@@ -13060,16 +13073,20 @@ static int aioc_op_build_container(aioc_op_engine *engine, const aiocosmos_reque
 static int aioc_op_check_fields(aioc_op_engine *engine, const aiocosmos_request *request, const aioc_op_kind *kind)
 {
     bool creates = kind->to_feed && !kind->item, shapes = kind->has_body && !kind->item;
-    bool changes = (kind->write && !kind->to_feed) || request->kind == AIOCOSMOS_UPSERT_ITEM;
+    bool raw = request->kind == AIOCOSMOS_RAW;
+    bool changes = (kind->write && !kind->to_feed) || request->kind == AIOCOSMOS_UPSERT_ITEM || raw;
     const struct { const char *name; bool given, belongs; } fields[] = {
-        { "database", request->database != NULL, request->kind != AIOCOSMOS_READ_ACCOUNT },
+        { "database", request->database != NULL, request->kind < AIOCOSMOS_READ_ACCOUNT },
         { "container", request->container != NULL, kind->names >= 2 || request->kind == AIOCOSMOS_CREATE_CONTAINER },
         { "id", request->id != NULL, kind->names >= 3 },
-        { "body", request->body.len > 0, kind->has_body },
-        { "pk", aioc_op_has_pk(&request->pk), kind->item },
+        { "body", request->body.len > 0, kind->has_body || raw },
+        { "pk", aioc_op_has_pk(&request->pk), kind->item || raw },
         { "if_match", request->if_match.ptr != NULL, changes },
         { "if_none_match", request->if_none_match.ptr != NULL, !kind->write },
-        { "session_token", request->session_token.len > 0, kind->item },
+        { "session_token", request->session_token.len > 0, kind->item || raw },
+        { "raw_verb", request->raw_verb != NULL, raw },
+        { "raw_link", request->raw_link != NULL, raw },
+        { "want_body", request->want_body, !raw },
         { "if_not_exists", request->if_not_exists, creates },
         { "throughput_ru", request->throughput_ru != 0, creates },
         { "autoscale_max_ru", request->autoscale_max_ru != 0, creates }
@@ -13089,16 +13106,14 @@ static int aioc_op_check_fields(aioc_op_engine *engine, const aiocosmos_request 
 
 static int aioc_op_add_throughput(aioc_op_engine *engine, const aiocosmos_request *request)
 {
-    char text[64];
-    if (request->throughput_ru) {
-        aioc_mem_print(text, sizeof text, "%u", (unsigned)request->throughput_ru);
-        return aioc_op_add_line(engine, "x-ms-offer-throughput: ", text);
-    }
-    if (request->autoscale_max_ru) {
-        aioc_mem_print(text, sizeof text, "{\"maxThroughput\":%u}", (unsigned)request->autoscale_max_ru);
-        return aioc_op_add_line(engine, "x-ms-cosmos-offer-autopilot-settings: ", text);
-    }
-    return 0;
+    char text[80];
+    uint32_t ru = request->throughput_ru + request->autoscale_max_ru;  /* one of them is 0 */
+    if (!ru) return 0;
+    aioc_mem_print(text, sizeof text,
+                      request->throughput_ru ? "x-ms-offer-throughput: %u"
+                                             : "x-ms-cosmos-offer-autopilot-settings: {\"maxThroughput\":%u}",
+                      (unsigned)ru);
+    return aioc_op_add_line(engine, "", text);
 }
 
 static int aioc_op_add_lines(aioc_op_engine *engine, const aiocosmos_request *request, const aioc_op_kind *kind)
@@ -13118,8 +13133,74 @@ static int aioc_op_add_lines(aioc_op_engine *engine, const aiocosmos_request *re
     if (!refused && request->if_none_match.ptr)
         refused = aioc_op_add_etag(engine, "if_none_match", "If-None-Match: ", request->if_none_match);
     if (!refused) refused = aioc_op_add_throughput(engine, request);
-    if (!refused) refused = aioc_op_add_headers(engine, request->headers);
+    if (!refused) refused = aioc_op_add_headers(engine, request->headers, request->kind == AIOCOSMOS_RAW);
+    if (!refused && request->kind == AIOCOSMOS_RAW && request->body.len &&
+        !aioc_http_header(aioc_op_text(&engine->lines_text), "content-type").ptr)
+        refused = aioc_op_add_line(engine, "Content-Type: ", "application/json");
     return refused;
+}
+
+/* Types and names take turns in a path. The last type is signed for, and the link as far as its name or, of a feed, its
+ * parent's; "operations" are what is done to the resource before. */
+static int aioc_op_split_path(aioc_op_engine *engine, const char *path, aioc_op_spec *spec)
+{
+    size_t at = 0, len, link_len = 0;
+    bool inside = true, named = false;
+    char text[AIOC_PROTOCOL_ITEM_ID_MAX + 2], why[128];
+    unsigned i;
+    spec->type = "";
+    for (i = 0; *path && i < AIOC_OP_SEGMENTS_MAX; i++, at += len + 1) {
+        len = strcspn(path + at, "/");
+        aioc_mem_print(text, sizeof text, "%.*s", (int)(len < sizeof text ? len : sizeof text), path + at);
+        if (!aioc_protocol_id_ok(text, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why)) {
+            aioc_mem_print(text, sizeof text, "raw_link, segment %u", i + 1);
+            return aioc_op_refuse(engine, text, why);
+        }
+        if (i % 2 == 0) named = strcmp(text, "operations") != 0;
+        if (i % 2 == 0 && named) spec->type = path + at;
+        if (named) link_len = i % 2 ? at + len : at - (at > 0);
+        inside = inside && (i % 2 || i > 2 || strcmp(text, i ? "colls" : "dbs") == 0);
+        if (i == 4 && inside) spec->container_link = aioc_text_view(path, at - 1);
+        if (!path[at + len]) break;
+    }
+    if (i == AIOC_OP_SEGMENTS_MAX) return aioc_op_refuse(engine, "raw_link", "too many segments");
+    spec->link = aioc_text_view(path, link_len);
+    spec->tail = path[link_len] ? path + link_len + (link_len > 0) : NULL;
+    return 0;
+}
+
+/* CONNECT would make a tunnel of the connection, and TRACE hand out the signature (RFC 9110, 9.3.6 and 9.3.8). Of all
+ * that is inside a container only items, and POST to a stored procedure, are answered by its replicas, whose session
+ * tokens they are. An ETag binds an upsert, but no stored procedure. */
+static int aioc_op_specify_raw(aioc_op_engine *engine, const aiocosmos_request *request, aioc_op_spec *spec)
+{
+    const char *verb = request->raw_verb ? request->raw_verb : "";
+    size_t len = strspn(verb, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") + 1;
+    bool post = strcmp(verb, "POST") == 0;
+    char *at;
+    int refused;
+    if (len < 2 || len > 17 || verb[len - 1] || strcmp(verb, "CONNECT") == 0 || strcmp(verb, "TRACE") == 0)
+        return aioc_op_refuse(engine, "raw_verb", "1 to 16 upper-case letters, neither CONNECT nor TRACE");
+    spec->write = strcmp(verb, "GET") != 0 && strcmp(verb, "HEAD") != 0;
+    if (!spec->write && request->body.len) return aioc_op_refuse(engine, "body", "does not belong to GET and HEAD");
+    if (!request->raw_link) return aioc_op_refuse(engine, "raw_link", "required");
+    refused = aioc_op_split_path(engine, request->raw_link, spec);
+    if (refused) return refused;
+    engine->body_text.len = 0;
+    if (!aioc_mem_append(engine->memory, &engine->body_text, verb, len) ||
+        !aioc_mem_append(engine->memory, &engine->body_text, spec->type, strlen(spec->type) + 1) ||
+        !aioc_mem_append(engine->memory, &engine->body_text, "", 1)) return aioc_op_refuse_memory(engine);
+    spec->owned = aioc_op_text(&engine->body_text);
+    spec->verb = engine->body_text.data;
+    spec->type = at = engine->body_text.data + len;
+    for (at += strcspn(at, "/"); *at; at++) *at = *at == '/' ? 0 : aioc_mem_lower(*at);
+    spec->item_data = spec->container_link.len && (strcmp(spec->type, "docs") == 0 || (post && !spec->tail));
+    if (request->session_token.len && !spec->item_data)
+        return aioc_op_refuse(engine, "session_token", "raw_link is not of items");
+    spec->repeatable = spec->repeatable && !post;
+    spec->forgets_container = spec->write && !spec->tail &&
+                              (strcmp(spec->type, "colls") == 0 || strcmp(spec->type, "dbs") == 0);
+    return 0;
 }
 
 static int aioc_op_build_body(aioc_op_engine *engine, const aiocosmos_request *request,
@@ -13178,13 +13259,14 @@ static int aioc_op_specify(aioc_op_engine *engine, const aiocosmos_request *requ
     if (!refused) refused = aioc_op_add_lines(engine, request, kind);
     if (!refused) refused = aioc_op_build_body(engine, request, kind, &spec->body);
     /* After the body: where that is not JSON, aiocosmos_pk_of() had no key to give. */
-    if (!refused && kind->item) refused = aioc_op_add_pk(engine, &request->pk);
+    engine->pk_text.len = 0;
+    if (!refused && (kind->item || aioc_op_has_pk(&request->pk))) refused = aioc_op_add_pk(engine, &request->pk);
     if (!refused) refused = aioc_op_check_session(engine, request->session_token);
     if (refused) return refused;
     spec->kind = request->kind;
     spec->verb = kind->verb;
     spec->type = kind->type;
-    spec->to_feed = kind->to_feed;
+    if (kind->to_feed) spec->tail = kind->type;
     spec->write = kind->write;
     /* "*" is true of what the first try made of the item, too. */
     spec->repeatable = (request->if_match.ptr && !aioc_mem_same(request->if_match, aioc_mem_str("*"))) ||
@@ -13193,10 +13275,8 @@ static int aioc_op_specify(aioc_op_engine *engine, const aiocosmos_request *requ
     spec->item_data = kind->item;
     spec->forgets_container = kind->write && !kind->to_feed && !kind->item;  /* replaces or deletes */
     spec->link = aioc_op_text(&engine->link_text);
-    if (kind->item) {
-        spec->pk_text = aioc_op_text(&engine->pk_text);
-        spec->container_link = aioc_op_container_part(spec->link, kind->names == 3 ? request->id : NULL);
-    }
+    spec->pk_text = aioc_op_text(&engine->pk_text);
+    if (kind->item) spec->container_link = aioc_op_container_part(spec->link, kind->names == 3 ? request->id : NULL);
     spec->reads_definition = request->kind == AIOCOSMOS_READ_CONTAINER;
     if (spec->reads_definition) spec->container_link = spec->link;
     spec->lines = aioc_op_text(&engine->lines_text);
@@ -13205,7 +13285,7 @@ static int aioc_op_specify(aioc_op_engine *engine, const aiocosmos_request *requ
     spec->timeout_ms = request->timeout_ms ? request->timeout_ms : engine->request_timeout_ms;
     spec->done = request->done;
     spec->user_data = request->user_data;
-    return 0;
+    return request->kind == AIOCOSMOS_RAW ? aioc_op_specify_raw(engine, request, spec) : 0;
 }
 
 /* Accepts what has been specified, if there is room. */
@@ -16529,8 +16609,7 @@ static void aioc_feeds_specify(aioc_op_spec *spec, const char *verb, const aioc_
 {
     memset(spec, 0, sizeof *spec);
     spec->verb = verb;
-    spec->type = "docs";
-    spec->to_feed = true;
+    spec->type = spec->tail = "docs";
     spec->link = spec->container_link = aioc_op_text(link);
     spec->timeout_ms = timeout_ms;
     spec->complete = complete;
@@ -17138,7 +17217,7 @@ static int aioc_feeds_add_lines(aioc_op_engine *engine, const aiocosmos_query_re
         (request->want_index_metrics &&
          !aioc_mem_append_str(memory, lines, "x-ms-cosmos-populateindexmetrics: True\r\n")))
         return aioc_op_refuse_memory(engine);
-    return aioc_op_add_headers(engine, request->headers);
+    return aioc_op_add_headers(engine, request->headers, false);
 }
 
 static int aioc_feeds_keep(aioc_op_engine *engine, aioc_mem_buffer *buffer, aiocosmos_str text)
@@ -17150,7 +17229,7 @@ static int aioc_feeds_keep_headers(aioc_op_engine *engine, aioc_mem_buffer *buff
 {
     int refused;
     engine->lines_text.len = 0;
-    refused = aioc_op_add_headers(engine, headers);
+    refused = aioc_op_add_headers(engine, headers, false);
     return refused ? refused : aioc_feeds_keep(engine, buffer, aioc_feeds_text(&engine->lines_text));
 }
 
@@ -17425,7 +17504,7 @@ static int aioc_feeds_add_change_lines(aioc_feeds_query *query, const aiocosmos_
         aioc_auth_date(date, since > (uint64_t)AIOC_TEXT_DATE_LAST ? AIOC_TEXT_DATE_LAST : (int64_t)since - 1);
         refused = aioc_op_add_line(engine, "If-Modified-Since: ", date);
     }
-    if (!refused) refused = aioc_op_add_headers(engine, request->headers);
+    if (!refused) refused = aioc_op_add_headers(engine, request->headers, false);
     return refused ? refused : aioc_feeds_keep(engine, &query->lines, aioc_feeds_text(&engine->lines_text));
 }
 
@@ -17510,7 +17589,7 @@ static int aioc_feeds_ask_page(aioc_feeds_query *query, uint32_t timeout_ms)
                                aioc_feeds_text(&query->continuation))) return aioc_op_refuse_memory(engine);
     aioc_feeds_specify(&spec, query->verb, &query->link, timeout_ms, aioc_feeds_page_came, query);
     spec.kind = AIOCOSMOS_QUERY_PAGE;
-    spec.type = query->type;
+    spec.type = spec.tail = query->type;
     spec.item_data = query->of_items;
     if (!query->of_items) spec.container_link.len = 0;
     spec.pk_text = aioc_feeds_text(&query->pk);
@@ -20303,7 +20382,7 @@ static int aioc_feeds_specify_read(const aioc_feeds_part *part, aioc_op_spec *sp
     if (!aioc_feeds_set(engine->memory, link, aioc_feeds_text(&many->link)) ||
         !aioc_mem_append_str(engine->memory, link, "/docs/") ||
         !aioc_mem_append_str(engine->memory, link, aioc_feeds_pair_id(many, part->alone))) return AIOCOSMOS_E_NOMEM;
-    spec->to_feed = false;
+    spec->tail = NULL;
     spec->link = aioc_feeds_text(link);
     spec->pk_text = aioc_mem_str(aioc_feeds_pair_key(many, part->alone));
     spec->lines = aioc_feeds_text(&many->lines);
@@ -21056,9 +21135,9 @@ static void aioc_feeds_send_item(aioc_feeds_bulk *bulk, const aiocosmos_bulk_ite
     request.want_body = bulk->request.want_body;
     request.timeout_ms = bulk->request.timeout_ms;
     engine->default_lines = aioc_feeds_text(&bulk->lines);
-    refused = aioc_op_specify(engine, &request, &spec);
+    refused = request.kind > AIOCOSMOS_DELETE_ITEM ? aioc_op_refuse(engine, "kind", "a bulk is of items")
+                                                   : aioc_op_specify(engine, &request, &spec);
     engine->default_lines = aioc_feeds_text(&engine->client_lines);
-    if (!refused && !spec.item_data) refused = aioc_op_refuse(engine, "kind", "a bulk is of items");
     if (!refused) {
         spec.pacer = aioc_feeds_pacer();
         spec.complete = aioc_feeds_item_came;
@@ -21594,7 +21673,7 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
     status = aioc_client_open_engine(client, options);
     client->engine.logger = options->logger;
     if (!status && options->headers) {
-        status = aioc_op_add_headers(&client->engine, options->headers);
+        status = aioc_op_add_headers(&client->engine, options->headers, false);
         client->engine.client_lines = client->engine.lines_text;
         client->engine.default_lines = aioc_op_text(&client->engine.client_lines);
         memset(&client->engine.lines_text, 0, sizeof client->engine.lines_text);

@@ -768,6 +768,113 @@ TEST(extra_headers_are_sent_but_never_those_that_are_ours)
     close_world(client);
 }
 
+/*--- Raw requests -------------------------------------------------------------------*/
+
+static aiocosmos_request raw(const char *verb, const char *link, const char *body)
+{
+    aiocosmos_request request = of_kind(AIOCOSMOS_RAW);
+    request.raw_verb = verb;
+    request.raw_link = link;
+    request.body = text_of(body);
+    return request;
+}
+
+static aiocosmos_request raw_of_key(const char *verb, const char *link, const char *body)
+{
+    aiocosmos_request request = raw(verb, link, body);
+    request.pk = aiocosmos_pk1(aiocosmos_s("eu"));
+    return request;
+}
+
+TEST_TWICE(an_item_goes_through_raw_requests)
+{
+    static const char *const upsert[] = {"x-ms-documentdb-is-upsert: True", "Prefer: return=minimal", NULL};
+    static const char *const query[] = {"x-ms-documentdb-isquery: True", "Content-Type: application/query+json", NULL};
+    aiocosmos_client *client = open_world("");
+    const char *feed = "dbs/db/colls/c/docs", *item = "dbs/db/colls/c/docs/a nn";
+    aiocosmos_request request;
+    char etag[80];
+    answer got;
+    CHECK_INT(ask(client, raw_of_key("POST", feed, "{\"id\":\"a nn\",\"pk\":\"eu\",\"level\":1}"), &got), 0);
+    CHECK_INT(got.http_status, 201);
+    CHECK_INT(ask(client, raw_of_key("POST", feed, "{\"id\":\"a nn\",\"pk\":\"eu\"}"), &got), 409);
+    CHECK_INT(got.fate, AIOCOSMOS_FATE_ANSWERED);
+    CHECK_INT(ask(client, raw_of_key("GET", item, ""), &got), 0);
+    CHECK_INT(number_in(client, got.body, "/level"), 1);
+    CHECK(got.charge_ru > 0 && got.session[0]);
+    strcpy(etag, got.etag);
+    CHECK_INT(ask(client, raw_of_key("HEAD", item, ""), &got), 0);
+    CHECK_INT(got.http_status, 200);
+    CHECK_INT(got.body_len, 0);
+    CHECK_STR(got.etag, etag);
+    request = raw_of_key("GET", item, "");
+    request.if_none_match = aiocosmos_text(etag);
+    CHECK_INT(ask(client, request, &got), 304);
+    request = raw_of_key("PUT", item, "{\"id\":\"a nn\",\"pk\":\"eu\",\"level\":2}");
+    request.if_match = aiocosmos_text(etag);
+    CHECK_INT(ask(client, request, &got), 0);
+    CHECK_INT(number_in(client, got.body, "/level"), 2);
+    CHECK_INT(ask(client, request, &got), 412);
+    request = raw_of_key("POST", feed, "{\"id\":\"a nn\",\"pk\":\"eu\",\"level\":3}");
+    request.headers = upsert;
+    CHECK_INT(ask(client, request, &got), 0);
+    CHECK(got.http_status == 200 && got.body_len == 0);
+    request = raw_of_key("POST", feed, "{\"query\":\"SELECT VALUE c.level FROM c\",\"parameters\":[]}");
+    request.headers = query;
+    CHECK_INT(ask(client, request, &got), 0);
+    CHECK_INT(number_in(client, got.body, "/Documents/0"), 3);
+    CHECK_INT(ask(client, raw_of_key("DELETE", item, ""), &got), 0);
+    CHECK_INT(got.http_status, 204);
+    CHECK_INT(ask(client, raw_of_key("GET", item, ""), &got), 404);
+    CHECK_INT(ask(client, raw_of_key("HEAD", item, ""), &got), 404);
+    CHECK(got.sub_status == 0 && got.body_len == 0);
+    CHECK_INT(ask(client, raw_of_key("POST", feed, "no JSON"), &got), 400);    /* the service has looked into it */
+    close_world(client);
+}
+
+/* Every route that the emulator has is signed so that it is let in; one that it has not is its answer, not ours. */
+TEST(raw_requests_reach_every_resource)
+{
+    aiocosmos_client *client = open_world("");
+    static char offer[64], body[8192];
+    aiocosmos_request request = of_kind(AIOCOSMOS_CREATE_CONTAINER);
+    answer got;
+    char *at;
+    request.container = "o";
+    request.partition_key_paths[0] = "/pk";
+    request.throughput_ru = 400;
+    CHECK_INT(ask(client, request, &got), 0);
+    CHECK_INT(ask(client, raw("GET", "", ""), &got), 0);
+    CHECK(strstr(got.body, "writableLocations"));
+    CHECK_INT(ask(client, raw("GET", "dbs", ""), &got), 0);
+    CHECK_INT(number_in(client, got.body, "/_count"), 1);
+    CHECK_INT(ask(client, raw("GET", "dbs/db", ""), &got), 0);
+    CHECK_INT(ask(client, raw("GET", "dbs/db/colls", ""), &got), 0);
+    CHECK_INT(number_in(client, got.body, "/_count"), 2);
+    CHECK_INT(ask(client, raw("GET", "dbs/db/colls/c/pkranges", ""), &got), 0);
+    CHECK(strstr(got.body, "minInclusive"));
+    CHECK_INT(ask(client, raw("GET", "offers", ""), &got), 0);
+    at = strstr(got.body, "\"content\"");
+    CHECK(at != NULL);
+    at = strstr(got.body, "\"id\":\"");
+    CHECK(at != NULL);
+    snprintf(offer, sizeof offer, "offers/%.*s", (int)strcspn(at + 6, "\""), at + 6);
+    CHECK_INT(ask(client, raw("GET", offer, ""), &got), 0);
+    CHECK(strstr(got.body, "\"offerThroughput\":400"));
+    strcpy(body, got.body);
+    memcpy(strstr(body, "\"offerThroughput\":400") + 18, "500", 3);
+    CHECK_INT(ask(client, raw("PUT", offer, body), &got), 0);
+    CHECK_INT(ask(client, raw("GET", offer, ""), &got), 0);
+    CHECK(strstr(got.body, "\"offerThroughput\":500"));
+    CHECK_INT(ask(client, raw("POST", "dbs/db/users", "{\"id\":\"ann\"}"), &got), 0);
+    CHECK_INT(ask(client, raw("GET", "dbs/db/users/ann/permissions", ""), &got), 0);
+    CHECK(ask(client, raw("GET", "dbs/db/colls/c/sprocs", ""), &got) > 0 && got.status != 401);
+    CHECK_INT(ask(client, raw("DELETE", "dbs/db/colls/o", ""), &got), 0);
+    CHECK_INT(ask(client, raw("GET", "dbs/db/colls/o", ""), &got), 404);
+    CHECK_INT(ask(client, raw("BREW", "dbs/db", ""), &got), 405);
+    close_world(client);
+}
+
 /*--- Partition keys -----------------------------------------------------------------*/
 
 TEST_TWICE(every_kind_of_key_finds_its_own_item)

@@ -1066,6 +1066,16 @@ TEST(on_result_sees_each_result_once_and_first_and_knows_what_it_is_of)
     see_op(client, read_item("b", aiocosmos_s("p")), "\n1 db|c|b 404 FC");
     fault("status=449,kind=read_item,count=2");
     see_op(client, read_a(), "\n1 db|c|a 0 C");                                   /* not by attempt */
+    request = of_kind(AIOCOSMOS_RAW);
+    request.raw_verb = "GET";
+    request.raw_link = "dbs/db/colls/c/docs/a";
+    request.pk = aiocosmos_pk1(aiocosmos_s("p"));
+    see_op(client, request, "\n15 db|c|a 0 C");
+    request.raw_link = "dbs/db/users";
+    memset(&request.pk, 0, sizeof request.pk);
+    see_op(client, request, "\n15 db|| 0 C");
+    request.raw_link = "dbs/db/users/nobody";              /* is no container */
+    see_op(client, request, "\n15 db|| 404 FC");
     request = read_a();
     request.done = NULL;
     seen_text[0] = 0;

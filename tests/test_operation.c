@@ -735,6 +735,197 @@ TEST(bodies_that_the_library_writes)
     aiocosmos_destroy(client);
 }
 
+/*--- Raw requests ----------------------------------------------------------------*/
+
+static aiocosmos_request raw_request(const char *verb, const char *link)
+{
+    aiocosmos_request request = {0};
+    request.kind = AIOCOSMOS_RAW;
+    request.raw_verb = verb;
+    request.raw_link = link;
+    return request;
+}
+
+/* Each route of the service, and what its documentation has signed. */
+TEST(raw_requests_know_what_is_signed)
+{
+    static const struct { const char *path, *type, *link; bool in_container, item_data; } cases[] = {
+        { "", "", "", false, false },
+        { "dbs", "dbs", "", false, false },
+        { "dbs/D", "dbs", "dbs/D", false, false },
+        { "dbs/D/colls", "colls", "dbs/D", false, false },
+        { "dbs/D/colls/C", "colls", "dbs/D/colls/C", false, false },
+        { "dbs/D/colls/C/docs", "docs", "dbs/D/colls/C", true, true },
+        { "dbs/D/colls/C/docs/I", "docs", "dbs/D/colls/C/docs/I", true, true },
+        { "dbs/D/colls/C/pkranges", "pkranges", "dbs/D/colls/C", true, false },
+        { "dbs/D/colls/C/sprocs", "sprocs", "dbs/D/colls/C", true, false },
+        { "dbs/D/colls/C/sprocs/S", "sprocs", "dbs/D/colls/C/sprocs/S", true, true },
+        { "dbs/D/colls/C/triggers/T", "triggers", "dbs/D/colls/C/triggers/T", true, true },
+        { "dbs/D/colls/C/udfs", "udfs", "dbs/D/colls/C", true, false },
+        { "dbs/D/colls/C/conflicts", "conflicts", "dbs/D/colls/C", true, false },
+        { "dbs/D/colls/C/operations/partitionkeydelete", "colls", "dbs/D/colls/C", true, false },
+        { "dbs/D/users", "users", "dbs/D", false, false },
+        { "dbs/D/users/U/permissions", "permissions", "dbs/D/users/U", false, false },
+        { "dbs/D/users/U/permissions/P", "permissions", "dbs/D/users/U/permissions/P", false, false },
+        { "dbs/dbs/colls/docs/docs/colls", "docs", "dbs/dbs/colls/docs/docs/colls", true, true },
+        { "dbs/operations/users/operations/operations/x", "users", "dbs/operations/users/operations", false, false },
+        { "offers", "offers", "", false, false },
+        { "offers/AbCd", "offers", "abcd", false, false } };
+    aiocosmos_client *client = new_client();
+    size_t i;
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        aiocosmos_request request = raw_request("POST", cases[i].path);
+        aioc_mem_buffer head = { NULL, 0, 0 };
+        aioc_op_spec spec;
+        aioc_op *op;
+        char line[128];
+        aiocosmos_str signed_link;
+        CHECK_INT(aioc_op_specify(&client->engine, &request, &spec), 0);
+        CHECK_INT(aioc_op_accept(&client->engine, &spec, &op), 0);
+        memset(client->engine.body_text.data, 'x', client->engine.body_text.len);    /* it has a copy */
+        signed_link = aioc_op_signed_link(op);
+        if (signed_link.len != strlen(cases[i].link) || memcmp(signed_link.ptr, cases[i].link, signed_link.len) != 0)
+            CHECK_STR(cases[i].path, "signed for otherwise");
+        CHECK_STR(op->type, cases[i].type);
+        CHECK_STR(op->verb, "POST");
+        CHECK(aioc_op_append_request_line(op, &head));
+        sprintf(line, "POST /%s HTTP/1.1\r\n", cases[i].path);
+        CHECK_INT(head.len, strlen(line));
+        CHECK_MEM(head.data, line, head.len);
+        CHECK_INT(op->container != NULL, cases[i].in_container);
+        if (op->container) CHECK_STR(op->container->link, cases[i].path[4] == 'D' ? "dbs/D/colls/C"
+                                                                                  : "dbs/dbs/colls/docs");
+        CHECK_INT(op->item_data, cases[i].item_data);
+        aioc_mem_buffer_free(client->engine.memory, &head);
+    }
+    aiocosmos_destroy(client);
+}
+
+TEST(raw_requests_are_encoded_in_the_path_only)
+{
+    aiocosmos_client *client = new_client();
+    aiocosmos_request request = raw_request("GET", "dbs/a b/colls/caf\xC3\xA9/docs/50%");
+    aioc_mem_buffer head = { NULL, 0, 0 };
+    aioc_op_spec spec;
+    aioc_op *op;
+    CHECK_INT(aioc_op_specify(&client->engine, &request, &spec), 0);
+    CHECK_INT(spec.link.len, strlen(request.raw_link));
+    CHECK(!spec.write && spec.lines.len == 0 && spec.pk_text.len == 0);
+    CHECK_INT(aioc_op_accept(&client->engine, &spec, &op), 0);
+    CHECK(aioc_op_append_request_line(op, &head) && aioc_mem_append(client->engine.memory, &head, "", 1));
+    CHECK_STR(head.data, "GET /dbs/a%20b/colls/caf%C3%A9/docs/50%25 HTTP/1.1\r\n");
+    aioc_mem_buffer_free(client->engine.memory, &head);
+    aiocosmos_destroy(client);
+}
+
+TEST(raw_requests_that_cannot_be_are_refused_by_name)
+{
+    static const char *const framing[] = { "Transfer-Encoding: chunked", NULL };
+    static const char *const date[] = { "x-ms-date: x", NULL };
+    static const char *const key[] = { "x-ms-documentdb-partitionkey: [1]", NULL };
+    static const char *const verbs[] = { "", "get", "GE T", "G\r\n", "ABCDEFGHIJKLMNOPQ", "CONNECT", "TRACE" };
+    static const struct { const char *link, *part; } links[] = { { "/dbs", "raw_link, segment 1: empty" },
+        { "dbs/", "raw_link, segment 2: empty" }, { "dbs//colls", "raw_link, segment 2: empty" },
+        { "dbs/a/..", "raw_link, segment 3: '..' is a step in a path" },
+        { "dbs/a?b", "raw_link, segment 2: '?' at byte 1" }, { "dbs/\xff", "raw_link, segment 2: not UTF-8" },
+        { "a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q", "raw_link: too many" } };
+    aiocosmos_client *client = new_client();
+    aiocosmos_request request = raw_request("GET", "dbs/D");
+    char text[1500];
+    size_t i;
+    for (i = 0; i < sizeof verbs / sizeof *verbs; i++) {
+        request.raw_verb = verbs[i];
+        refused(client, &request, "raw_verb:");
+    }
+    request.raw_verb = NULL;
+    refused(client, &request, "raw_verb:");
+    for (i = 0; i < sizeof links / sizeof *links; i++) {
+        request = raw_request("GET", links[i].link);
+        refused(client, &request, links[i].part);
+    }
+    memset(text, 'x', sizeof text);
+    memcpy(text, "dbs/", 4);
+    text[1028] = 0;
+    request = raw_request("GET", text);
+    refused(client, &request, "raw_link, segment 2: 1024 bytes");
+    request = raw_request("GET", NULL);
+    refused(client, &request, "raw_link: required");
+    request = raw_request("HEAD", "dbs/D");
+    request.body = aiocosmos_text("{}");
+    refused(client, &request, "body:");
+    request = raw_request("POST", "dbs/D/colls/C/sprocs");
+    request.session_token = aiocosmos_text("0:1#2");
+    refused(client, &request, "session_token:");
+    request = raw_request("POST", "dbs/D/colls/C/docs");
+    request.headers = framing;
+    refused(client, &request, "headers: Transfer-Encoding");
+    request.headers = date;
+    refused(client, &request, "headers: x-ms-date");
+    request.headers = key;
+    refused(client, &request, "headers: x-ms-documentdb-partitionkey: use pk");
+    request = raw_request("POST", "dbs/D/colls/C/docs");
+    request.database = "D";
+    refused(client, &request, "database:");
+    request.database = NULL;
+    request.container = "C";
+    refused(client, &request, "container:");
+    request.container = NULL;
+    request.id = "I";
+    refused(client, &request, "id:");
+    request.id = NULL;
+    request.want_body = true;
+    refused(client, &request, "want_body:");
+    request.want_body = false;
+    request.if_not_exists = true;
+    refused(client, &request, "if_not_exists:");
+    request = item_request(AIOCOSMOS_READ_ITEM);
+    request.raw_verb = "GET";
+    refused(client, &request, "raw_verb:");
+    request.raw_verb = NULL;
+    request.raw_link = "dbs";
+    refused(client, &request, "raw_link:");
+    aiocosmos_destroy(client);
+}
+
+TEST(raw_requests_may_say_what_they_mean)
+{
+    static const char *const lines[] = { "x-ms-documentdb-isquery: True", "content-type: application/query+json",
+        "x-ms-documentdb-partitionkeyrangeid: 0", "Prefer: return=minimal", "x-ms-cosmos-is-batch-request: True",
+        NULL };
+    static const struct { const char *verb, *etag; bool write, repeatable; } cases[] = {
+        { "GET", "\"e\"", false, true }, { "HEAD", NULL, false, false }, { "PUT", NULL, true, false },
+        { "PUT", "\"e\"", true, true }, { "PUT", "*", true, false }, { "POST", "\"e\"", true, false },
+        { "DELETE", "\"e\"", true, true } };
+    aiocosmos_client *client = new_client();
+    aiocosmos_request request = raw_request("POST", "dbs/D/colls/C/docs");
+    aioc_op_spec spec;
+    size_t i;
+    request.headers = lines;
+    request.body = aiocosmos_text("not JSON");
+    request.pk = aiocosmos_pk1(aiocosmos_s("p"));
+    CHECK_INT(aioc_op_specify(&client->engine, &request, &spec), 0);
+    CHECK_MEM(spec.lines.ptr, "x-ms-documentdb-isquery: True\r\ncontent-type: application/query+json\r\n", 69);
+    CHECK(!strstr(spec.lines.ptr, "Content-Type"));
+    CHECK_MEM(spec.body.ptr, "not JSON", 8);
+    CHECK_MEM(spec.pk_text.ptr, "[\"p\"]", 5);
+    request.headers = NULL;
+    CHECK_INT(aioc_op_specify(&client->engine, &request, &spec), 0);
+    CHECK_INT(spec.lines.len, 32);
+    CHECK_MEM(spec.lines.ptr, "Content-Type: application/json\r\n", 32);
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        request = raw_request(cases[i].verb, "dbs/D/colls/C/docs/I");
+        request.if_match = aiocosmos_text(cases[i].etag);
+        if (!cases[i].etag) request.if_match.ptr = NULL;
+        CHECK_INT(aioc_op_specify(&client->engine, &request, &spec), 0);
+        CHECK_INT(spec.write, cases[i].write);
+        CHECK_INT(spec.repeatable, cases[i].repeatable);
+    }
+    request = raw_request("DELETE", "dbs/D/colls/C");
+    CHECK_INT(aioc_op_specify(&client->engine, &request, &spec), 0);
+    CHECK(spec.forgets_container);
+    aiocosmos_destroy(client);
+}
+
 TEST(a_full_client_says_so)
 {
     aiocosmos_options options = {0};

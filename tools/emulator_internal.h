@@ -66,6 +66,12 @@ static inline aiocosmos_str emu_str(const char *ptr, size_t len)
 /* At most so many bytes of a text, for "%.*s". */
 #define EMU_CUT(text, most) ((text).len < (most) ? (int)(text).len : (most)), (text).ptr
 
+static inline void emu_store32be(unsigned char *at, uint32_t value)
+{
+    aioc_text_store16be(at, value >> 16);
+    aioc_text_store16be(at + 2, value);
+}
+
 static inline bool emu_is(aiocosmos_str text, const char *string)
 {
     return text.len == strlen(string) && memcmp(text.ptr, string, text.len) == 0;

@@ -272,7 +272,7 @@ static void emu_create_database(emu_exchange *x)
     }
     while (*last) last = &(*last)->next;
     *last = database;
-    aioc_text_store32be(database->raw_rid, 0x4a000000u + ++core->next_database);
+    emu_store32be(database->raw_rid, 0x4a000000u + ++core->next_database);
     emu_rid_text(database->rid, database->raw_rid, 4);
     snprintf(self, sizeof self, "dbs/%s/", database->rid);
     if (!emu_resource_set(core, &database->resource, id, root) ||
@@ -648,7 +648,7 @@ static void emu_number_container(emu_core *core, emu_container *container)
 {
     memcpy(container->raw_rid, container->database->raw_rid, 4);
     /* never one that was used before */
-    aioc_text_store32be(container->raw_rid + 4, 0x80000000u | ++core->next_database);
+    emu_store32be(container->raw_rid + 4, 0x80000000u | ++core->next_database);
     emu_rid_text(container->rid, container->raw_rid, 8);
 }
 
@@ -872,7 +872,7 @@ static void emu_create_user(emu_exchange *x)
         return;
     }
     memcpy(raw, x->database->raw_rid, 4);
-    aioc_text_store32be(raw + 4, ++core->next_user);   /* top bit clear: a user */
+    emu_store32be(raw + 4, ++core->next_user);   /* top bit clear: a user */
     emu_rid_text(user->rid, raw, sizeof raw);
     while (*last) last = &(*last)->next;
     *last = user;

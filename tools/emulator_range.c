@@ -27,8 +27,8 @@ static void emu_border(const emu_container *container, uint64_t at, char out[EMU
     if (container->key.version == 1) {
         len = aioc_protocol_sorted_number((double)at, bytes);
     } else {
-        aioc_text_store32be(bytes, (uint32_t)(at >> 32));
-        aioc_text_store32be(bytes + 4, (uint32_t)at);
+        emu_store32be(bytes, (uint32_t)(at >> 32));
+        emu_store32be(bytes + 4, (uint32_t)at);
     }
     aioc_protocol_hex(bytes, len, out);
 }
