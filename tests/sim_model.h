@@ -700,7 +700,7 @@ static void sim_on_attempt(sim_client *client, const char *line, uint64_t op)
     int status, sub_status, head, head_sub, found;
     found = sscanf(line, "attempt %u: %*s %d/%d behind %d/%d,", &number, &status, &sub_status, &head, &head_sub);
     if (found < 3) return;
-    if (found == 5 && (head == 401 || head == 403)) {
+    if (found == 5 && (head == 401 || head == 403 || head == 429)) {
         status = head;
         sub_status = head_sub;
     }
