@@ -199,7 +199,8 @@ typedef enum aiocosmos_error {
 #define AIOCOSMOS_EMULATOR_CONNECTION \
     "AccountEndpoint=http://localhost:8081/;AccountKey=" AIOCOSMOS_EMULATOR_KEY ";"
 
-/* Of the compiled half; create refuses a header of another version. */
+/* Of the compiled half; create refuses a header of another. What is promised is of source: from 1.0 on structs grow at
+ * their end only, until then anything may change. Who mixes versions recompiles. */
 AIOCOSMOS_API uint32_t aiocosmos_version(void);
 /* A short name for a status, such as "Not Found" or "timed out". Static string, never NULL. */
 AIOCOSMOS_API const char *aiocosmos_status_text(int status);
@@ -322,7 +323,8 @@ typedef void (*aiocosmos_result_fn)(aiocosmos_client *client, const aiocosmos_re
 #define AIOCOSMOS_DEFAULT_RESPONSE_BYTES       (8u << 20)
 #define AIOCOSMOS_DEFAULT_CONTAINERS           256u
 
-/* Zero means the default in every field. */
+/* Zero means the default in every field, here as in all requests: options = {0}; in C++ {}, of which no compiler
+ * warns. */
 typedef struct aiocosmos_options {
     /* Where to, and as whom: a connection string, or an endpoint and one of key, token, token_fn. */
     const char *connection_string;     /* "AccountEndpoint=https://...;AccountKey=...;" */

@@ -9,9 +9,23 @@
 #include "aiocosmos.h"
 #include "aiocosmos.h"
 
+/* As the documentation shows: {} in C++, {0} in C. WITH_ZERO: {0} is C++, too. */
+#if defined(__cplusplus) && !defined(WITH_ZERO)
+#  define ZEROED {}
+#else
+#  define ZEROED {0}
+#endif
+
 #if !defined(AIOCOSMOS_IMPLEMENTATION) || defined(WITH_MAIN)
 int main(void)
 {
-    return aiocosmos_version() == AIOCOSMOS_VERSION ? 0 : 1;
+    aiocosmos_options options = ZEROED;
+    aiocosmos_request request = ZEROED;
+    aiocosmos_query_request query = ZEROED;
+    aiocosmos_read_many_request many = ZEROED;
+    aiocosmos_changes_request changes = ZEROED;
+    aiocosmos_bulk_request bulk = ZEROED;
+    bool zero = !options.headers && !request.kind && !query.sql && !many.items && !changes.from && !bulk.next;
+    return aiocosmos_version() == AIOCOSMOS_VERSION && zero ? 0 : 1;
 }
 #endif

@@ -127,6 +127,7 @@ wait
 check 'a C unit uses a C unit' link_and_run $cc $cc-c99-user.o $cc-c99.o
 check 'two static units' link_and_run $cc $cc-static-main.o $cc-static.o
 if has g++; then
+    check 'g++: {0}' compile g++ c++11 g++-zero.o -DWITH_ZERO -Wno-missing-field-initializers
     check 'a C++ unit uses a C unit' link_and_run g++ g++-c++11-user.o $cc-c99.o
     check 'a C unit uses a C++ unit' link_and_run g++ $cc-c99-user.o g++-c++11.o
 fi
