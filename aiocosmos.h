@@ -577,7 +577,7 @@ typedef struct aiocosmos_request {
     aiocosmos_kind kind;               /* required */
     const char *container;
     const char *id;                    /* of the item; create and upsert take it from the body */
-    aiocosmos_pk pk;                   /* items: required, as the body has it; it is not taken from there */
+    aiocosmos_pk pk;                   /* items: required, as the body has it: see aiocosmos_pk_of() */
     aiocosmos_str body;                /* JSON: the item; the patch, [{"op":"set","path":"/a","value":1},...], up to ten
                                         * of add, set, replace, remove, incr, move, or
                                         * {"condition":...,"operations":[...]}; or a container's further properties, in
@@ -22376,8 +22376,7 @@ static int aioc_client_pk_of(aiocosmos_client *client, const char *container, ai
 AIOCOSMOS_API aiocosmos_pk aiocosmos_pk_of(aiocosmos_client *client, const char *container, aiocosmos_str body)
 {
     aiocosmos_pk pk;
-    if (aioc_client_pk_of(client, container, body, &pk) != 0) memset(&pk, 0, sizeof pk);
-    else client->engine.refusal[0] = 0;
+    if (aioc_client_returns(client, aioc_client_pk_of(client, container, body, &pk)) != 0) memset(&pk, 0, sizeof pk);
     return pk;
 }
 
