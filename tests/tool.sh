@@ -342,6 +342,7 @@ long_document() {
 huge_line() {
     limit=100000
     { (ulimit -v $limit && "$tool" --version) || limit=unlimited; } >/dev/null 2>&1      # sanitizers need more
+    rm -f "$work/rejects"
     {
         head -c 100000000 /dev/zero | tr '\0' x
         printf '\n{"id":"behind","region":"eu"}\n'
@@ -376,6 +377,7 @@ part_import() {
         long_document long 6000000 && printf '\n'                    # 13
         printf '{"id":"d"}\n{"id":"e","region":"last"}'              # 15: without an end
     } >"$work/lines"
+    rm -f "$work/rejects"
     exits 3 "$tool" import game lines "$work/lines" --rejects "$work/rejects"
     is "$(total ok),$(total failed)" "$(count lines),$((13 - $(count lines)))" 'ok, failed'
     is "$(wc -l <"$work/rejects" | tr -d ' ')" "$(total failed)" rejects
@@ -418,13 +420,22 @@ part_import() {
 
     players many
     documents 20000 >"$work/many"
+    rm -f "$work/rejects"
     exits 0 "$tool" import game many "$work/many" --rejects "$work/rejects"
     is "$(total ok),$(total failed)" 20000,0 'ok, failed'
     is "$(wc -c <"$work/rejects" | tr -d ' ')" 0 'bytes of rejects'
+    echo kept >"$work/rejects"
+    exits 2 "$tool" import game many "$work/many" --rejects "$work/rejects"
+    says '--append-rejects'
+    exits 1 "$tool" import game nosuch "$work/many" --rejects "$work/rejects" --append-rejects
+    is "$(cat "$work/rejects")" kept 'rejects of an earlier run'
+    exits 0 "$tool" import game many "$work/many" --upsert --from-line "$(wc -l <"$work/many")"
+    is "$(total ok)" 1 'stored from the last line on'
     is "$(grep -c "$(printf '\r')" "$work/err")" 0 'progress bars in a file'
     is "$("$tool" query game many 'SELECT VALUE c.id FROM c' 2>/dev/null | sort -u | wc -l | tr -d ' ')" 20000 ids
     exits 0 sh -c 'cat "$work/many" | "$tool" import game many - --upsert --concurrency 300'
     is "$(total ok),$(total failed)" 20000,0 'ok, failed'
+    rm -f "$work/rejects"
     exits 3 "$tool" import game many "$work/many" --rejects "$work/rejects"
     is "$(total ok),$(total failed)" 0,20000 'ok, failed'
     is "$(sed 's/.*"line":\([0-9]*\),.*"document":{"id":"\([0-9]*\)".*/\1 \2/' "$work/rejects" | awk '$1 == $2' | sort -u |
@@ -476,7 +487,7 @@ part_interrupt() {
     interrupted_import interrupted
     is "$(total ok),$(total failed)" 500,0 'ok, failed'
     says 'interrupted: stopped after line 500'
-    says 'tail -n +501'
+    says '--from-line 501'
 }
 
 # Creates take 50 ms here.
@@ -534,6 +545,7 @@ part_throttled() {
 part_lossy() {
     players lossy
     documents 2000 >"$work/many"
+    rm -f "$work/rejects"
     exits 3 "$tool" import game lossy "$work/many" --rejects "$work/rejects"
     is "$(count lossy)" 2000 items
     is "$(($(total ok) + $(total failed)))" 2000 'ok and failed'
@@ -545,6 +557,7 @@ part_lossy() {
 part_refusing() {
     players refusing
     documents 100 >"$work/many"
+    rm -f "$work/rejects"
     exits 3 "$tool" import game refusing "$work/many" --rejects "$work/rejects"
     is "$(total ok),$(total failed)" 97,3 'ok, failed'
     is "$(grep -c '"reason":"403/1014 .*"status":403,"sub_status":1014,"maybe_applied":false' "$work/rejects")" 3 rejects
@@ -749,6 +762,7 @@ bury() {
 
 # importing OPTION...: 20,000 lines of which some hundreds are stored when it returns.
 importing() {
+    rm -f "$work/rejects"
     "$tool" import game dying "$work/many" --rejects "$work/rejects" "$@" >"$work/out" 2>"$work/err" &
     importer=$!
     tries=0
@@ -761,7 +775,7 @@ account_for_all() {
     is "$(wc -l <"$work/rejects" | tr -d ' ')" "$failed" rejects
     is "$([ "$failed" -le 100 ] && echo few)" few 'lines rejected'
     says "stopped after line $((stored + failed)):"
-    says "tail -n +$((stored + failed + 1)) $work/many | aiocosmos import game dying -"
+    says "aiocosmos import game dying $work/many --from-line $((stored + failed + 1)) --append-rejects"
 }
 
 part_dying() {
@@ -806,6 +820,7 @@ part_resetting() {
 part_locked_out() {
     players locked
     documents 20000 >"$work/many"
+    rm -f "$work/rejects"
     exits 3 "$tool" import game locked "$work/many" --rejects "$work/rejects"
     says 'giving up: 100 lines on end were refused for no reason of their own, the last because: 401'
     is "$(total ok)" 500 ok

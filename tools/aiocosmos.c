@@ -53,7 +53,8 @@ typedef enum option_id {
     OPT_CONNECTION_STRING, OPT_ENDPOINT, OPT_KEY, OPT_CA, OPT_INSECURE, OPT_TIMEOUT,
     OPT_PARTITION_KEY, OPT_THROUGHPUT, OPT_AUTOSCALE, OPT_TTL, OPT_IF_NOT_EXISTS, OPT_PK, OPT_OPS, OPT_PARAM,
     OPT_PAGE_SIZE, OPT_PAGES, OPT_CONTINUATION, OPT_EXPLAIN, OPT_FROM, OPT_FOLLOW, OPT_STATE, OPT_ALL_VERSIONS,
-    OPT_SESSION_TOKEN, OPT_UPSERT, OPT_CONCURRENCY, OPT_REJECTS, OPT_GIVE_UP, OPT_COUNT
+    OPT_SESSION_TOKEN, OPT_UPSERT, OPT_CONCURRENCY, OPT_REJECTS, OPT_APPEND_REJECTS, OPT_FROM_LINE, OPT_GIVE_UP,
+    OPT_COUNT
 } option_id;
 
 #define BIT(option) (1u << (option))
@@ -96,7 +97,9 @@ static const option_info options[OPT_COUNT] = {
     { "--session-token", "T", "see at least the writes that this token stands for" },
     { "--upsert", NULL, "replace items that are there already" },
     { "--concurrency", "N", "this many documents in flight, 1 to 1000 (100); or\nranges of an export, 1 to 100 (8)" },
-    { "--rejects", "FILE", "write what was not stored to this file, not to stderr" },
+    { "--rejects", "FILE", "write what was not stored to this file, not to\nstderr; it has to be new or empty" },
+    { "--append-rejects", NULL, "add to the rejects of an earlier run" },
+    { "--from-line", "N", "pass over the lines before it, taken by an earlier run" },
     { "--give-up", "SECONDS", "stop when the server has not answered for so long (30)" }
 };
 
@@ -1515,7 +1518,7 @@ static bool read_state(tool *t, const char *path, char **state)
     const size_t cap = (size_t)1 << 20;
     size_t len = 0;
     *state = NULL;
-    if (access(path, F_OK) != 0) return true;
+    if (access(path, F_OK) != 0 && errno == ENOENT) return true;
     *state = malloc(cap + 1);
     if (!*state || !read_all(t, path, *state, cap, &len)) return false;
     while (len && ((*state)[len - 1] == '\n' || (*state)[len - 1] == '\r')) len--;
@@ -1795,6 +1798,7 @@ typedef struct importer {
     lines in;
     aiocosmos_kind kind;
     FILE *rejects;
+    long from_line;                        /* those before it are passed over */
     aiocosmos_op bulk;
     size_t bytes_in_flight;
     bool starved;                          /* the input has nothing now */
@@ -2052,7 +2056,7 @@ static aiocosmos_pull next_line(aiocosmos_client *client, aiocosmos_bulk_item *i
         }
         if (got == TAKEN_END) return AIOCOSMOS_PULL_END;
         if (got == TAKEN_ERROR) return break_off(im, "cannot read on", im->in.error);
-    } while (got == TAKEN_LINE && is_blank(line));
+    } while (im->in.number < (uint64_t)im->from_line || (got == TAKEN_LINE && is_blank(line)));
     kept = keep_line(im, line, got == TAKEN_TOO_LONG ? length : 0);
     if (!kept) {
         im->in.number--;
@@ -2276,36 +2280,47 @@ static bool open_rejects(importer *im)
     im->rejects = stderr;
     if (!path) return true;
     im->rejects = NULL;
-    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND, 0666);
     if (fd >= 0 && fstat(fd, &output) == 0 && fstat(im->in.fd, &input) == 0 && output.st_dev == input.st_dev &&
         output.st_ino == input.st_ino && S_ISREG(output.st_mode)) {
         say(t, "--rejects %s: this is the file that is read; choose another", path);
         close(fd);
         return false;
     }
-    if (fd >= 0 && S_ISREG(output.st_mode) && ftruncate(fd, 0) != 0) {
+    if (fd >= 0 && S_ISREG(output.st_mode) && output.st_size > 0 && !has(t, OPT_APPEND_REJECTS)) {
+        say(t, "--rejects %s: it is not empty: choose another, or add to it with --append-rejects", path);
         close(fd);
-        fd = -1;
+        return false;
     }
     if (fd >= 0) im->rejects = fdopen(fd, "w");
     if (!im->rejects) say(t, "--rejects %s: cannot write it: %s", path, strerror(errno));
     return im->rejects != NULL;
 }
 
-/* Where an import that was broken off stopped, and how to go on. */
+/* Where an import that was broken off stopped, and how to go on: by the same options, but for secrets. */
 static void say_where(importer *im)
 {
+    static const unsigned secret = BIT(OPT_KEY) | BIT(OPT_CONNECTION_STRING);
+    static const unsigned ours = BIT(OPT_FROM_LINE) | BIT(OPT_APPEND_REJECTS);
     tool *t = im->tool;
-    const char *path = t->operand[2];
-    say(t, "%sstopped after line %" PRIu64 ": each up to it is stored, or among the rejects. To go on with the next:",
-        flight.interrupted ? "interrupted: " : "", im->in.number);
-    fprintf(stderr, "  tail -n +%" PRIu64 " ", im->in.number + 1);
-    put_argument(stderr, is_stdin(path) ? "FILE" : path);
-    fputs(" | aiocosmos import ", stderr);
-    put_argument(stderr, t->operand[0]);
-    fputc(' ', stderr);
-    put_argument(stderr, t->operand[1]);
-    fprintf(stderr, " -%s\n", has(t, OPT_UPSERT) ? " --upsert" : "");
+    unsigned i;
+    say(t, "%sstopped after line %" PRIu64 ": each up to it is stored, or among the rejects. To go on with the next%s:",
+        flight.interrupted ? "interrupted: " : "", im->in.number,
+        has(t, OPT_KEY) || has(t, OPT_CONNECTION_STRING) ? ", with the same account" : "");
+    fputs("  aiocosmos import", stderr);
+    for (i = 0; i < 3; i++) {
+        fputc(' ', stderr);
+        put_argument(stderr, t->operand[i]);
+    }
+    fprintf(stderr, " --from-line %" PRIu64 "%s", im->in.number + 1, has(t, OPT_REJECTS) ? " --append-rejects" : "");
+    for (i = 0; i < OPT_COUNT; i++) {
+        if (!has(t, (option_id)i) || ((secret | ours) & BIT(i))) continue;
+        fprintf(stderr, " %s", options[i].name);
+        if (!options[i].value) continue;
+        fputc(' ', stderr);
+        put_argument(stderr, t->option[i]);
+    }
+    fputc('\n', stderr);
 }
 
 static int report_import(importer *im)
@@ -2359,6 +2374,7 @@ static int import(tool *t)
     im.kind = has(t, OPT_UPSERT) ? AIOCOSMOS_UPSERT_ITEM : AIOCOSMOS_CREATE_ITEM;
     im.give_up_s = GIVE_UP_S;
     if (!number_of(t, OPT_CONCURRENCY, 1, CONCURRENCY_MAX, &concurrency) ||
+        !number_of(t, OPT_FROM_LINE, 1, LONG_MAX, &im.from_line) ||
         !number_of(t, OPT_GIVE_UP, 1, 86400, &im.give_up_s)) return see_help(t);
     fd = open_input(t, t->operand[2]);
     if (fd < 0) return EXIT_USAGE;
@@ -2487,8 +2503,8 @@ static const command commands[] = {
       "same query with the same parameters and key, on any machine.\n"
       "\n"
       "    aiocosmos query game players 'SELECT * FROM c' --page-size 100 --max-pages 1\n" },
-    { "import", "DB CONTAINER FILE", BIT(OPT_UPSERT) | BIT(OPT_CONCURRENCY) | BIT(OPT_REJECTS) | BIT(OPT_GIVE_UP),
-      0, 0, import, "store every line of a file",
+    { "import", "DB CONTAINER FILE",
+        BIT(OPT_UPSERT) | BIT(OPT_CONCURRENCY) | BIT(OPT_REJECTS) | BIT(OPT_APPEND_REJECTS) | BIT(OPT_FROM_LINE) | BIT(OPT_GIVE_UP), 0, 0, import, "store every line of a file",
       "Reads one JSON document a line, from a file of any size or, with '-', from a\n"
       "pipe. Each needs an \"id\"; its partition key is taken from it. Blank lines are\n"
       "passed over. Many are in flight at a time, fewer while the service throttles.\n"
@@ -2507,7 +2523,8 @@ static const command commands[] = {
       "\n"
       "Ctrl-C stops the taking of lines, and what is in flight is finished. A second\n"
       "Ctrl-C ends at once, and tells which lines it leaves in doubt. However an import\n"
-      "stops, the last line that was taken is told, and how to go on with the next.\n"
+      "stops, the last line that was taken is told, and how to go on with the next\n"
+      "(--from-line; a pipe has to give the same lines again).\n"
       "\n"
       "The last line, on stdout, is a JSON object with the totals: \"ok\", \"failed\",\n"
       "\"retries\", \"ru\", \"seconds\" and \"per_second\". The exit status is 3 if anything\n"
