@@ -735,6 +735,55 @@ TEST(bodies_that_the_library_writes)
     aiocosmos_destroy(client);
 }
 
+/* However much of a result is missing: one line, nothing twice, nothing empty. */
+TEST(descriptions_have_no_holes)
+{
+    static const int statuses[] = { 0, 304, 404, 429, 201, AIOCOSMOS_E_TIMEOUT, AIOCOSMOS_E_TLS };
+    static const char *const messages[] = { "", "404 Not Found", "no answer",
+        "429 Too Many Requests (3200): slow down" };
+    static const char *const holes[] = { "  ", ", ,", ",,", ": ,", "::", ";;", "; ;", "activity ;",
+        "activity  ", "(null)" };
+    aiocosmos_client *client = new_client();
+    aioc_op *op = NULL;
+    aioc_op_spec spec;
+    aiocosmos_request request = item_request(AIOCOSMOS_READ_ITEM);
+    uint32_t bits;
+    size_t s, m, i;
+    CHECK_INT(aioc_op_specify(&client->engine, &request, &spec), 0);
+    CHECK_INT(aioc_op_accept(&client->engine, &spec, &op), 0);
+    for (s = 0; s < sizeof statuses / sizeof *statuses; s++) {
+        for (m = 0; m < sizeof messages / sizeof *messages; m++) {
+            for (bits = 0; bits < 96; bits++) {
+                aioc_op_delivery delivery;
+                aiocosmos_result result;
+                char line[1024], http[32];
+                const char *at;
+                int count = 0;
+                memset(&delivery, 0, sizeof delivery);
+                memset(&result, 0, sizeof result);
+                delivery.op = op;
+                result.internal = &delivery;
+                result.status = statuses[s];
+                result.http_status = bits & 1 ? (statuses[s] > 0 ? statuses[s] : 503) : 0;
+                result.sub_status = bits & 2 ? 1002 : 0;
+                result.message = aioc_mem_str(messages[m]);
+                result.activity_id = aioc_mem_str(bits & 4 ? "theirs" : bits & 8 ? "" : NULL);
+                result.attempts = bits & 16 ? 2 : 0;
+                result.fate = (aiocosmos_fate)(bits >> 5);
+                CHECK(aiocosmos_result_describe(&result, line, sizeof line) < sizeof line);
+                for (i = 0; i < sizeof holes / sizeof *holes; i++)
+                    if (strstr(line, holes[i])) CHECK_STR(line, holes[i]);
+                sprintf(http, "%d", result.http_status);
+                for (at = line; (at = strstr(at, http)) != NULL; at++) count++;
+                if (result.http_status && (result.status < 0 || strtol(messages[m], NULL, 10) == 0) && count != 1)
+                    CHECK_STR(line, "its status once");
+                CHECK_INT(strstr(line, "activity") != NULL, result.activity_id.len > 0);
+            }
+        }
+    }
+    aiocosmos_destroy(client);
+}
+
 /*--- Raw requests ----------------------------------------------------------------*/
 
 static aiocosmos_request raw_request(const char *verb, const char *link)
