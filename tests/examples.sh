@@ -26,10 +26,10 @@ example() {
     name=$1
     shift
     case $name in
-    changes_resume) command=tests/changes_resume.sh ;; # which ends it, too
+    changes_resume) command='timeout 120 tests/changes_resume.sh' ;; # which ends it, too
     *) command=$build/examples/$name ;;
     esac
-    EMULATOR_OPTIONS=$* tools/with-emulator.sh sh -c "$on_account" sh "$key" "$command"
+    EMULATOR_OPTIONS=$* tools/with-emulator.sh sh -c "$on_account" sh "$key" $command
 }
 
 # What was not answered at exit is said to be lost, and does not keep the program from ending.
@@ -39,7 +39,7 @@ loses_ten_notes() {
 
 # The demo finds the emulator by AIOCOSMOS_EMULATOR; an example takes it for any other account.
 [ ! -f examples/telemetry.c ] || check demo env -u AIOCOSMOS_CONNECTION_STRING tools/demo.sh
-on_account='AIOCOSMOS_CONNECTION_STRING="AccountEndpoint=$AIOCOSMOS_EMULATOR;AccountKey=$1;" "$2"'
+on_account='AIOCOSMOS_CONNECTION_STRING="AccountEndpoint=$AIOCOSMOS_EMULATOR;AccountKey=$1;" && export AIOCOSMOS_CONNECTION_STRING && shift && "$@"'
 for source in examples/*.c examples/*.cc; do
     program=$build/${source%.*}
     if [ -x "$program" ]; then

@@ -7,6 +7,7 @@ does not find is an error, so that the page has them all."""
 import html
 import re
 import sys
+import textwrap
 
 NAME = re.compile(r"\b(aiocosmos_\w+|AIOCOSMOS_\w+)\b")
 
@@ -35,7 +36,8 @@ def names_of(code):
     found += re.findall(r"^struct (aiocosmos_\w+) \{", bare, re.M)
     for body in re.findall(r"enum(?: \w+)? \{(.*?)\}", bare, re.S):
         found += re.findall(r"\b(AIOCOSMOS_\w+)\b(?=\s*(?:=[^,]*)?(?:,|$))", body.strip())
-    return list(dict.fromkeys(found))
+    places = [re.search(rf"\b{name}\b", strip_comments(code)).start() for name in found]
+    return [name for _, name in sorted(dict.fromkeys(zip(places, found)))]
 
 
 def sections_of(text):
@@ -82,19 +84,34 @@ def depth(code):
 
 def prose(comment, link):
     """A comment as paragraphs; what is indented stands as it is."""
+    return "\n".join(f"<pre>{link(html.escape(text))}</pre>" if is_code else f"<p>{link(html.escape(text))}</p>"
+                     for is_code, text in runs_of(comment))
+
+
+def runs_of(comment):
+    """[(is_code, text)]: code is what is indented, with the empty lines in it."""
     lines = [re.sub(r"^\s?(/\*|\*/| ?\*) ?", "", line).replace("*/", "").rstrip() for line in comment.splitlines()]
-    out, run, shape = [], [], None
-    for line in lines + [""]:
+    runs, is_behind_empty = [], True
+    for line in lines:
         is_code = line.startswith("    ")
-        if line and (shape is None or is_code == shape):
-            run.append(line)
-            shape = is_code
-            continue
-        if run:
-            text = "\n".join(run)
-            out.append(f"<pre>{link(html.escape(text))}</pre>" if shape else f"<p>{link(html.escape(text))}</p>")
-        run, shape = ([line], is_code) if line else ([], None)
-    return "\n".join(out)
+        if line and runs and runs[-1][0] == is_code and (is_code or not is_behind_empty):
+            runs[-1][1].extend([""] * is_behind_empty + [line])
+        elif line:
+            runs.append((is_code, [line]))
+        is_behind_empty = not line
+    return [(is_code, textwrap.dedent("\n".join(run))) for is_code, run in runs]
+
+
+def introduction(head):
+    """The parts of the head comment that are for all readers. The contract stands on the cheat sheet."""
+    parts = re.split(r"\n \*\n(?= \* [A-Z][A-Z ]{2})|\n \*=+\*/", head)
+    return [part.split("===\n")[-1] for part in parts if not re.match(r" \* THE (CONTRACT|LAYERS)", part) and part.strip()]
+
+
+def tables_of(item):
+    """Texts that stand for themselves and have a table, for the cheat sheet: [(heading, comment)]."""
+    named = re.match(r"/\* (THE [A-Z ]+)[.:,]", item) if isinstance(item, str) else None
+    return [(named[1].capitalize(), item.replace(named[0], "/*", 1))] if named else []
 
 
 def code_html(code, link):
@@ -120,6 +137,11 @@ def members_of(body):
 def summary(declaration):
     """The cheat sheet's lines of a declaration: functions as they are, structs and enums by their members' names."""
     bare = strip_comments(declaration.code)
+    constants = re.findall(r"^#define (AIOCOSMOS_\w+) ", bare, re.M)
+    if constants:
+        yield ", ".join(constants)
+    for macro in re.findall(r"^#define (aiocosmos_\w+\([^)]*\))", bare, re.M):
+        yield macro
     for head, body, tail in re.findall(r"^(?:typedef )?(struct \w+|enum(?: \w+)?) \{(.*?)\}([^;]*);", bare, re.M | re.S):
         name = tail.strip() or head.split()[-1]
         members = re.findall(r"\b(AIOCOSMOS_\w+)", body) if head.startswith("enum") else members_of(body)
@@ -131,12 +153,15 @@ def summary(declaration):
 def main():
     text = open(sys.argv[1], encoding="utf-8").read()
     head, sections = sections_of(text)
-    where = {}
-    for _, items in sections:
-        for item in items:
-            if isinstance(item, Declaration):
-                for name in item.names:
-                    where.setdefault(name, item.names[0])
+    declarations = [item for _, items in sections for item in items if isinstance(item, Declaration)]
+    owner = {}
+    for item in declarations:
+        for name in item.names:  # a struct may be named before it is defined
+            if name not in owner or f"struct {name} {{" in item.code:
+                owner[name] = item
+    for item in declarations:
+        item.names = [name for name in item.names if owner[name] is item]
+    where = {name: item.names[0] for item in declarations for name in item.names}
     public = text.split("#ifndef AIOCOSMOS_H\n", 1)[1].split("#endif /* AIOCOSMOS_H */", 1)[0]
     known = set(where) | {"AIOCOSMOS_API", "AIOCOSMOS_STATIC", "AIOCOSMOS_IMPLEMENTATION", "AIOCOSMOS_H"}
     missing = sorted(set(re.findall(r"\baiocosmos_\w+(?=\()", strip_comments(public))) - known)
@@ -148,20 +173,26 @@ def main():
         return NAME.sub(lambda m: f'<a href="#{where[m[1]]}">{m[1]}</a>' if m[1] in where else m[1], escaped)
 
     version = re.search(r"aiocosmos\.h (\d[\d.]*\d)", head)[1]
-    menu, body, sheet = [], [], []
+    menu, body, sheet, tables = [], [], [], []
+    menu.append('<a href="#start">Start here</a>')
+    body.append('<h2 id="start">Start here</h2>')
+    body += [f'<div class="text">{prose(part, link)}</div>' for part in introduction(head)]
     for heading, items in sections:
         at = slug(heading)
-        menu.append(f'<a href="#{at}">{html.escape(heading)}</a>')
+        menu.append(f'<a href="#{at}">{html.escape(heading.split(":")[0])}</a>')
         body.append(f'<h2 id="{at}">{html.escape(heading)}</h2>')
         lines = []
         for item in items:
             if isinstance(item, str):
                 body.append(f'<div class="text">{prose(item, link)}</div>')
+                tables += [f"<section class=table><h3>{title}</h3>{prose(text, link)}</section>"
+                           for title, text in tables_of(item)]
                 continue
             anchors = "".join(f'<span id="{name}"></span>' for name in item.names[1:])
             title = item.names[0] if item.names else at
+            shown = [name for name in item.names if name.islower()] or item.names[:1]
             body.append(f'<article id="{title}" data-names="{" ".join(item.names)}">{anchors}'
-                        f'<h3><a href="#{title}">{title}</a></h3>{prose(item.comment, link)}'
+                        f'<h3>{", ".join(f"<a href=#{name}>{name}</a>" for name in shown)}</h3>{prose(item.comment, link)}'
                         f"<pre>{code_html(item.code, link)}</pre></article>")
             lines += [f"<li>{link(html.escape(line))}</li>" for line in summary(item)]
         if lines:
@@ -169,7 +200,7 @@ def main():
     contract = head.split(" * THE CONTRACT\n", 1)[1].split(" *\n", 1)[0]
     rules = re.split(r"\n \*  \d\. ", "\n" + contract)[1:]
     rules = [link(html.escape(re.sub(r"\s+\*?\s*", " ", rule.replace("\n *", "\n")).strip())) for rule in rules]
-    print(PAGE.format(version=version, menu="\n".join(menu), body="\n".join(body), sheet="\n".join(sheet),
+    print(PAGE.format(version=version, menu="\n".join(menu), body="\n".join(body), sheet="\n".join(sheet + tables),
                       contract="".join(f"<li>{rule}</li>" for rule in rules), style=STYLE, script=SCRIPT))
 
 
@@ -181,19 +212,19 @@ STYLE = """
 }
 * { box-sizing: border-box; }
 body { margin: 0; font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); }
-nav { position: sticky; top: 0; display: flex; flex-wrap: wrap; gap: .3em 1em; padding: .6em 1.2em; align-items: center;
+nav { position: sticky; top: 0; display: flex; flex-wrap: wrap; gap: .3em 1em; height: 5.6em; padding: .6em 1.2em; align-items: center;
       background: var(--paper); border-bottom: 1px solid var(--line); z-index: 1; }
 nav b { margin-right: .5em; }
 nav input { flex: 1 1 12em; max-width: 26em; font: inherit; padding: .25em .6em; color: inherit;
             background: var(--box); border: 1px solid var(--line); border-radius: .4em; }
-nav div { flex-basis: 100%; display: flex; flex-wrap: wrap; gap: 0 1em; font-size: .9em; }
+nav div { flex-basis: 100%; display: flex; gap: 0 1em; font-size: .9em; white-space: nowrap; overflow-x: auto; }
 main { max-width: 62em; margin: 0 auto; padding: 0 1.2em 4em; }
 a { color: var(--link); text-decoration: none; }
 a:hover { text-decoration: underline; }
 h2 { margin: 2em 0 .5em; border-bottom: 1px solid var(--line); }
 h3 { font: 600 1em ui-monospace, monospace; margin: 0 0 .4em; overflow-wrap: anywhere; }
 article, .text { margin: 1.2em 0; }
-[id] { scroll-margin-top: 6.5em; }
+[id] { scroll-margin-top: 6.5rem; }
 p { margin: .4em 0; max-width: 44em; }
 pre { margin: .5em 0; padding: .7em .9em; overflow-x: auto; font: 13px/1.45 ui-monospace, monospace;
       background: var(--box); border: 1px solid var(--line); border-radius: .4em; }
@@ -203,7 +234,7 @@ article:target { outline: 2px solid var(--link); outline-offset: .5em; border-ra
 #sheet h3 { font-family: inherit; }
 #sheet ul li { padding-left: 2em; text-indent: -2em; overflow-wrap: anywhere; }
 .gone { display: none; }
-@media (max-width: 40em) { nav { position: static; } [id] { scroll-margin-top: 1em; } }
+@media (max-width: 40em) { nav b { display: none; } }
 @media print {
     @page { margin: 10mm; }
     body { font-size: 7pt; color: #000; background: #fff; }
@@ -215,6 +246,9 @@ article:target { outline: 2px solid var(--link); outline-offset: .5em; border-ra
     #sheet h3 { margin: 1.5mm 0 .5mm; font: 600 8pt sans-serif; break-after: avoid; }
     #sheet ul, #sheet ol { margin: 0; font-size: 6pt; line-height: 1.3; }
     #sheet li { break-inside: avoid; }
+    #sheet .table { column-span: all; break-inside: avoid; }
+    #sheet .table p { max-width: none; margin: 0; }
+    #sheet pre { border: 0; padding: 0; margin: 1mm 0; font-size: 6pt; line-height: 1.25; background: none; }
 }
 """
 
@@ -232,6 +266,7 @@ function find() {
         shown = shown || hit;
     });
     close();
+    document.getElementById('none').classList.toggle('gone', all.some(e => !e.classList.contains('gone')));
     document.getElementById('sheet').classList.toggle('gone', words.length > 0);
 }
 field.addEventListener('input', find);
@@ -258,6 +293,7 @@ aria-label="Search"><div><a href="#sheet">Cheat sheet</a>
 <div id="sheet"><h2>aiocosmos {version}: cheat sheet</h2>
 <section><h3>The contract</h3><ol>{contract}</ol></section>
 {sheet}</div>
+<p id="none" class="gone">Nothing has all these words.</p>
 <div id="reference">
 {body}
 </div>
