@@ -570,8 +570,29 @@ struct aiocosmos_op_info {
     aiocosmos_str container, id;
 };
 
-/* One struct for every operation with one answer. Fields that do not belong to the kind are refused. Strings are
- * UTF-8 and copied; what is an aiocosmos_str takes what a result has as it is. */
+/* One struct for every operation with one answer. Strings are UTF-8 and copied; what is an aiocosmos_str takes what a
+ * result has as it is. What a kind takes, beside database and want_body (but RAW), headers, order_key, timeout_ms and
+ * done: "!" it has to be given, "+" it may be, "." it is refused. Container, Id, Pk, Body; if_Match, if_None_match;
+ * Session_token, if_not_eXists; Ttl and policies, unique_Keys and partition_key_paths, throughput_Ru or
+ * autoscale_max_ru; raW_verb and raw_link.
+ *
+ *     kind               C I P B M N S X T K R W
+ *     READ_ITEM          ! ! ! . . + + . . . . .
+ *     CREATE_ITEM        ! . ! ! . . + . . . . .
+ *     UPSERT_ITEM        ! . ! ! + . + . . . . .
+ *     REPLACE_ITEM       ! ! ! ! + . + . . . . .
+ *     PATCH_ITEM         ! ! ! ! + . + . . . . .
+ *     DELETE_ITEM        ! ! ! . + . + . . . . .
+ *     READ_CONTAINER     ! . . . . + . . . . . .
+ *     CREATE_CONTAINER   ! . . + . . . + + ! + .
+ *     REPLACE_CONTAINER  ! . . ! + . . . + . . .
+ *     DELETE_CONTAINER   ! . . . + . . . . . . .
+ *     READ_DATABASE      . . . . . + . . . . . .
+ *     CREATE_DATABASE    . . . . . . . + . . + .
+ *     DELETE_DATABASE    . . . . + . . . . . . .
+ *     READ_ACCOUNT       . . . . . + . . . . . .
+ *     RAW                . . + + + + + . . . . !
+ */
 typedef struct aiocosmos_request {
     const char *database;              /* (default: the client's default_database) */
     aiocosmos_kind kind;               /* required */

@@ -157,6 +157,100 @@ static int error_named(const char *name)
     return atoi(name);
 }
 
+/*--- What a kind takes ---*/
+
+static const char *const kind_names[] = {
+    "", "READ_ITEM", "CREATE_ITEM", "UPSERT_ITEM", "REPLACE_ITEM", "PATCH_ITEM", "DELETE_ITEM", "READ_CONTAINER",
+    "CREATE_CONTAINER", "REPLACE_CONTAINER", "DELETE_CONTAINER", "READ_DATABASE", "CREATE_DATABASE", "DELETE_DATABASE",
+    "READ_ACCOUNT", "RAW"
+};
+
+enum { MATRIX_COLUMNS = 12 };
+
+/* Gives the field of a column, or takes it away; whose name is in what is refused. */
+static const char *set_column(aiocosmos_request *request, int column, bool given)
+{
+    static const char *const keys[] = { "/mail", NULL };
+    switch (column) {
+    case 0: request->container = given ? "c" : NULL; return "container";
+    case 1: request->id = given ? "i" : NULL; return "id";
+    case 2: request->pk = aiocosmos_pk_s(given ? "a" : NULL); return "pk";
+    case 3:
+        request->body = aiocosmos_text(!given ? NULL
+                                       : request->kind == AIOCOSMOS_PATCH_ITEM ? "[{\"op\":\"remove\",\"path\":\"/a\"}]"
+                                       : request->kind <= AIOCOSMOS_DELETE_ITEM ? "{\"id\":\"i\"}" : "{}");
+        return "body";
+    case 4: request->if_match = aiocosmos_text(given ? "\"e\"" : NULL); return "if_match";
+    case 5: request->if_none_match = aiocosmos_text(given ? "\"e\"" : NULL); return "if_none_match";
+    case 6: request->session_token = aiocosmos_text(given ? "0:-1#1" : NULL); return "session_token";
+    case 7: request->if_not_exists = given; return "if_not_exists";
+    case 8:
+        request->indexing_policy = aiocosmos_text(given ? "{}" : NULL);
+        request->default_ttl_s = given ? 5 : 0;
+        return "";
+    case 9:
+        request->partition_key_paths[0] = given ? "/pk" : NULL;
+        request->unique_keys = given ? keys : NULL;
+        return "";
+    case 10: request->throughput_ru = given ? 400 : 0; return "throughput_ru";
+    default:
+        request->raw_verb = given ? "POST" : NULL;
+        request->raw_link = given ? "dbs/d/colls/c/docs" : NULL;
+        return "raw_verb";
+    }
+}
+
+static void check_matrix_line(aioc_op_engine *engine, aiocosmos_kind kind, const char marks[MATRIX_COLUMNS])
+{
+    aiocosmos_request request;
+    aioc_op_spec spec;
+    const char *name;
+    int i;
+    memset(&request, 0, sizeof request);
+    request.database = kind == AIOCOSMOS_READ_ACCOUNT || kind == AIOCOSMOS_RAW ? NULL : "d";
+    request.kind = kind;
+    for (i = 0; i < MATRIX_COLUMNS; i++) if (marks[i] == '!') set_column(&request, i, true);
+    if (aioc_op_specify(engine, &request, &spec) != 0) CHECK_STR(engine->refusal, kind_names[kind]);
+    for (i = 0; i < MATRIX_COLUMNS; i++) {
+        bool required = marks[i] == '!', belongs = marks[i] != '.';
+        int refused;
+        name = set_column(&request, i, !required);
+        refused = aioc_op_specify(engine, &request, &spec);
+        if ((refused != 0) != (required || !belongs) || (refused && strncmp(engine->refusal, name, strlen(name)) != 0))
+            test_fail(__FILE__, __LINE__, "%s, column %d: %d: %s", kind_names[kind], i, refused, engine->refusal);
+        set_column(&request, i, required);
+    }
+}
+
+TEST(the_matrix_says_what_a_kind_takes)
+{
+    FILE *file = fopen("aiocosmos.h", "r");
+    char line[256], name[32], marks[MATRIX_COLUMNS];
+    aiocosmos_client *client;
+    aiocosmos_options options;
+    int kind, lines = 0;
+    memset(&options, 0, sizeof options);
+    options.connection_string = AIOCOSMOS_EMULATOR_CONNECTION;
+    CHECK_INT(aiocosmos_create(&options, &client, NULL, 0), 0);
+    CHECK(file != NULL);
+    while (file && fgets(line, sizeof line, file)) {
+        int i, at = 0;
+        if (sscanf(line, " * %31s%n", name, &at) != 1) continue;
+        for (i = 0; i < MATRIX_COLUMNS && line[at] == ' ' && strchr(" !+.", line[at + 1]); i++, at += 2) {
+            while (i == 0 && line[at + 1] == ' ') at++;
+            marks[i] = line[at + 1];
+        }
+        if (i < MATRIX_COLUMNS) continue;
+        for (kind = AIOCOSMOS_RAW; kind > 0 && strcmp(kind_names[kind], name) != 0; kind--) continue;
+        if (kind == 0) continue;
+        check_matrix_line(&client->engine, (aiocosmos_kind)kind, marks);
+        lines++;
+    }
+    if (file) fclose(file);
+    aiocosmos_destroy(client);
+    CHECK_INT(lines, AIOCOSMOS_RAW);
+}
+
 TEST(the_error_guide_says_what_the_policy_does)
 {
     FILE *file = fopen("aiocosmos.h", "r");
