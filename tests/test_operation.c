@@ -178,7 +178,9 @@ static const char *set_column(aiocosmos_request *request, int column, bool given
     case 3:
         request->body = aiocosmos_text(!given ? NULL
                                        : request->kind == AIOCOSMOS_PATCH_ITEM ? "[{\"op\":\"remove\",\"path\":\"/a\"}]"
-                                       : request->kind <= AIOCOSMOS_DELETE_ITEM ? "{\"id\":\"i\"}" : "{}");
+                                       : request->kind <= AIOCOSMOS_DELETE_ITEM ? "{\"id\":\"i\"}"
+                                       : request->kind == AIOCOSMOS_REPLACE_CONTAINER
+                                           ? "{\"partitionKey\":{\"paths\":[\"/pk\"]}}" : "{}");
         return "body";
     case 4: request->if_match = aiocosmos_text(given ? "\"e\"" : NULL); return "if_match";
     case 5: request->if_none_match = aiocosmos_text(given ? "\"e\"" : NULL); return "if_none_match";
