@@ -5773,31 +5773,34 @@ static int aioc_dns_name_get(aioc_dns *resolver, aiocosmos_str host, aioc_dns_na
     return 0;
 }
 
-static int aioc_dns_refuse(aioc_dns *resolver, int result, aiocosmos_str host, const char *why, const char **error)
+/* What is known of a host, lent until the next question or the reactor's next turn. */
+typedef struct aioc_dns_found {
+    const aiocosmos_address *addresses;
+    size_t count;
+    const char *error;  /* why there are none */
+} aioc_dns_found;
+
+static int aioc_dns_refuse(aioc_dns *resolver, int result, aiocosmos_str host, const char *why, aioc_dns_found *out)
 {
     aioc_mem_print(resolver->error, sizeof resolver->error, "\"%.*s\" %s",
                    (int)(host.len < AIOC_DNS_HOST_MAX ? host.len : AIOC_DNS_HOST_MAX), host.ptr, why);
-    *error = resolver->error;
+    out->error = resolver->error;
     return result;
 }
 
-/* The answers that need nobody. *out stays NULL: not one of these. */
-static int aioc_dns_ask_nobody(aioc_dns *resolver, aiocosmos_str host, const aiocosmos_address **out,
-                               size_t *count, const char **error)
+/* The answers that need nobody. No address: not one of these. */
+static int aioc_dns_ask_nobody(aioc_dns *resolver, aiocosmos_str host, aioc_dns_found *out)
 {
     aiocosmos_str zone;
+    out->addresses = resolver->own;
     if (aioc_text_host_address(host, &resolver->own[0], &zone)) {
-        if (zone.len > 0 && !aioc_dns_zone(resolver, zone, &resolver->own[0].scope)) {
-            return aioc_dns_refuse(resolver, AIOCOSMOS_E_DNS, host, "names a network interface that is not there",
-                                   error);
-        }
-        *count = 1;
-        *out = resolver->own;
+        if (zone.len > 0 && !aioc_dns_zone(resolver, zone, &resolver->own[0].scope))
+            return aioc_dns_refuse(resolver, AIOCOSMOS_E_DNS, host, "names a network interface that is not there", out);
+        out->count = 1;
     } else if (aioc_dns_host_local(host)) {
         (void)aioc_text_address(aioc_mem_str("::1"), &resolver->own[0], &zone);
         (void)aioc_text_address(aioc_mem_str("127.0.0.1"), &resolver->own[1], &zone);
-        *count = 2;
-        *out = resolver->own;
+        out->count = 2;
     }
     return 0;
 }
@@ -5808,48 +5811,41 @@ static bool aioc_dns_name_answers(const aioc_dns *resolver, const aioc_dns_name 
     return resolver->reactor->now_us < name->expires_us || (name->lookup && name->lookup->served);
 }
 
-static int aioc_dns_name_result(const aioc_dns_name *name, const aiocosmos_address **out, size_t *count,
-                                const char **error)
+static int aioc_dns_name_result(const aioc_dns_name *name, aioc_dns_found *out)
 {
-    if (name->count > 0) *out = name->addresses;
-    else *error = name->error;
-    *count = name->count;
+    out->addresses = name->addresses;
+    out->count = name->count;
+    out->error = name->count > 0 ? NULL : name->error;
     return name->count > 0 ? 0 : AIOCOSMOS_E_DNS;
 }
 
 #define AIOC_DNS_LATER 1
 
-/* The addresses of a host, port 0, in the order to try them; IPv6 literals may have brackets. 0: *out, lent until the
- * next call or the reactor's next turn. LATER: ask again when resolver->answered has changed, as the reactor will make
- * it. < 0: E_DNS or E_NOMEM, and *error is lent as *out is. Does not call the hook. */
-static int aioc_dns_ask(aioc_dns *resolver, const char *host, const aiocosmos_address **out, size_t *count,
-                        const char **error)
+/* The addresses of a host, port 0, in the order to try them; IPv6 literals may have brackets. 0; LATER: ask again when
+ * resolver->answered has changed, as the reactor will make it; E_DNS or E_NOMEM. Does not call the hook. */
+static int aioc_dns_ask(aioc_dns *resolver, const char *host, aioc_dns_found *out)
 {
     const char *wrong, *no_memory = "could not be looked up: out of memory";
     aiocosmos_str text = aioc_mem_str(host);
     aioc_dns_name *name;
     int result;
-    *out = NULL;
-    *count = 0;
-    *error = NULL;
-    result = aioc_dns_ask_nobody(resolver, text, out, count, error);
-    if (result < 0 || *out) return result;
+    memset(out, 0, sizeof *out);
+    result = aioc_dns_ask_nobody(resolver, text, out);
+    if (result < 0 || out->count > 0) return result;
     wrong = aioc_dns_host_wrong(text);
-    if (wrong) return aioc_dns_refuse(resolver, AIOCOSMOS_E_DNS, text, wrong, error);
+    if (wrong) return aioc_dns_refuse(resolver, AIOCOSMOS_E_DNS, text, wrong, out);
     result = aioc_dns_name_get(resolver, text, &name);
     if (result < 0) {
         wrong = result == AIOCOSMOS_E_NOMEM ? no_memory : "could not be looked up: too many other names are";
-        return aioc_dns_refuse(resolver, result, text, wrong, error);
+        return aioc_dns_refuse(resolver, result, text, wrong, out);
     }
-    if (aioc_dns_name_answers(resolver, name)) return aioc_dns_name_result(name, out, count, error);
-    if (!name->lookup) {
+    if (!aioc_dns_name_answers(resolver, name)) {
+        if (name->lookup) return AIOC_DNS_LATER;
         if (!resolver->ask) result = aioc_dns_hosts(resolver, name);
-        if (result > 0) return aioc_dns_name_result(name, out, count, error);
-        if (result < 0 || !aioc_dns_lookup_open(resolver, name)) {
-            return aioc_dns_refuse(resolver, AIOCOSMOS_E_NOMEM, text, no_memory, error);
-        }
+        if (result == 0 && aioc_dns_lookup_open(resolver, name)) return AIOC_DNS_LATER;
+        if (result <= 0) return aioc_dns_refuse(resolver, AIOCOSMOS_E_NOMEM, text, no_memory, out);
     }
-    return AIOC_DNS_LATER;
+    return aioc_dns_name_result(name, out);
 }
 
 /* Whoever asks next has the name looked up again. What was known stays, for when nobody answers. */
@@ -8443,22 +8439,16 @@ static bool aioc_pool_wants_address(const aioc_pool *pool)
 
 static void aioc_pool_look_up(aioc_pool *pool)
 {
-    const aiocosmos_address *addresses;
-    const char *error;
-    size_t count;
-    int result = aioc_dns_ask(pool->resolver, pool->options.host, &addresses, &count, &error);
+    aioc_dns_found answer;
+    int result = aioc_dns_ask(pool->resolver, pool->options.host, &answer);
     aioc_pool_connection *connection = pool->connections;
     if (result == AIOC_DNS_LATER) {
         pool->asked = pool->resolver->answered;
         return;
     }
     while (connection->stage != AIOC_POOL_RESOLVING) connection = connection->next;
-    if (result == 0) {
-        aioc_pool_dial_start(connection, addresses, count);
-    } else {
-        aioc_mem_print(pool->message, sizeof pool->message, "%s", error);
-        aioc_pool_open_failed(connection, result, pool->message);
-    }
+    if (result == 0) aioc_pool_dial_start(connection, answer.addresses, answer.count);
+    else aioc_pool_open_failed(connection, result, answer.error);
 }
 
 /* Name, TCP and TLS together took too long. */

@@ -1021,12 +1021,12 @@ typedef struct asker {
     char got[1024];
 } asker;
 
-static void asker_note(world *w, asker *a, const aiocosmos_address *addresses, size_t count, const char *error)
+static void asker_note(world *w, asker *a, const aioc_dns_found *answer)
 {
     char text[800];
-    print_addresses(text, sizeof text, addresses, count);
-    CHECK((count > 0) == (error == NULL));
-    if (error) snprintf(text, sizeof text, "(%s)", error);
+    print_addresses(text, sizeof text, answer->addresses, answer->count);
+    CHECK((answer->count > 0) == (answer->error == NULL));
+    if (answer->error) snprintf(text, sizeof text, "(%s)", answer->error);
     a->at_ms = w->now_us / 1000;
     if (a->told) snprintf(a->got, sizeof a->got, "%s at %llu", text, (unsigned long long)a->at_ms);
     else snprintf(a->got, sizeof a->got, "now %s", text);
@@ -1034,24 +1034,22 @@ static void asker_note(world *w, asker *a, const aiocosmos_address *addresses, s
 
 static int ask(world *w, asker *a, const char *host)
 {
-    const aiocosmos_address *addresses;
-    const char *error;
-    size_t count;
+    aioc_dns_found answer;
     uint64_t answered = w->resolver.answered;
     int result;
     memset(a, 0, sizeof *a);
     a->host = host;
     aioc_platform_tick(&w->reactor);
-    result = aioc_dns_ask(&w->resolver, host, &addresses, &count, &error);
+    result = aioc_dns_ask(&w->resolver, host, &answer);
     CHECK_INT(w->resolver.answered, answered);                         /* from the reactor only */
     if (result == AIOC_DNS_LATER) {
         snprintf(a->got, sizeof a->got, "waits");
         a->next = w->waiting;
         w->waiting = a;
     } else {
-        asker_note(w, a, addresses, count, error);
+        asker_note(w, a, &answer);
     }
-    CHECK_INT(result < 0, result != AIOC_DNS_LATER && error != NULL);
+    CHECK_INT(result < 0, result != AIOC_DNS_LATER && answer.error != NULL);
     return result;
 }
 
@@ -1060,16 +1058,14 @@ static void tell_askers(world *w)
     asker **at = &w->waiting;
     while (*at) {
         asker *a = *at;
-        const aiocosmos_address *addresses;
-        const char *error;
-        size_t count;
-        if (aioc_dns_ask(&w->resolver, a->host, &addresses, &count, &error) == AIOC_DNS_LATER) {
+        aioc_dns_found answer;
+        if (aioc_dns_ask(&w->resolver, a->host, &answer) == AIOC_DNS_LATER) {
             at = &a->next;
             continue;
         }
         *at = a->next;
         a->told++;
-        asker_note(w, a, addresses, count, error);
+        asker_note(w, a, &answer);
     }
 }
 
@@ -1912,10 +1908,8 @@ static void loopback_resolve(loopback *l, bool serve, char text[400])
     aioc_platform_reactor reactor;
     aioc_mem memory;
     aioc_dns resolver;
-    const aiocosmos_address *addresses;
     aiocosmos_allocator allocator;
-    const char *error;
-    size_t count;
+    aioc_dns_found answer;
     int turns;
     l->platform = aioc_platform_system;
     l->platform.user_data = l;
@@ -1925,7 +1919,7 @@ static void loopback_resolve(loopback *l, bool serve, char text[400])
     allocator = aioc_mem_allocator(&memory);
     CHECK_INT(aioc_platform_reactor_open(&reactor, &l->platform, &allocator), 0);
     aioc_dns_open(&resolver, &reactor, &memory, NULL, NULL);
-    CHECK_INT(aioc_dns_ask(&resolver, "db.x", &addresses, &count, &error), AIOC_DNS_LATER);
+    CHECK_INT(aioc_dns_ask(&resolver, "db.x", &answer), AIOC_DNS_LATER);
     for (turns = 0; turns < 2000 && resolver.answered == 0; turns++) {
         aioc_platform_tick(&reactor);
         while (aioc_platform_timer_run_one(&reactor)) continue;
@@ -1933,9 +1927,9 @@ static void loopback_resolve(loopback *l, bool serve, char text[400])
         while (aioc_platform_dispatch_one(&reactor)) continue;
         if (serve) loopback_serve(l);
     }
-    CHECK(aioc_dns_ask(&resolver, "db.x", &addresses, &count, &error) != AIOC_DNS_LATER);
-    print_addresses(text, 400, addresses, count);
-    if (error) snprintf(text, 400, "(%s)", error);
+    CHECK(aioc_dns_ask(&resolver, "db.x", &answer) != AIOC_DNS_LATER);
+    print_addresses(text, 400, answer.addresses, answer.count);
+    if (answer.error) snprintf(text, 400, "(%s)", answer.error);
     aioc_dns_close(&resolver);
     CHECK_INT(reactor.source_count, 0);
     aioc_platform_reactor_close(&reactor);
