@@ -898,6 +898,8 @@ typedef struct aiocosmos_changes_request {
                                         * so that a page may hold more */
     uint32_t parallel_max;             /* ranges that are asked at a time (AIOCOSMOS_DEFAULT_PARALLEL) */
     uint32_t timeout_ms;               /* per page (default: the client's request_timeout_ms; OFF: none) */
+    uint32_t poll_ms;                  /* not 0: a page of status 304 is not called back: it stays owed, also for drain,
+                                        * and is asked for again after it, with timeout_ms anew */
     size_t   memory_max;               /* bytes of answers read ahead (AIOCOSMOS_DEFAULT_QUERY_MEMORY) */
     aiocosmos_str continuation;        /* go on where the page with this token ended */
     aiocosmos_str session_token;
@@ -11378,6 +11380,14 @@ static void aioc_op_time(aioc_op *op, uint64_t from_us)
     uint64_t max_us = aioc_op_silence_max_us(op), due_us = op->deadline_us;
     if (max_us && (due_us == 0 || from_us + max_us < due_us)) due_us = from_us + max_us;
     if (due_us) aioc_platform_timer_start(op->engine->reactor, &op->timer, due_us);
+    else aioc_platform_timer_stop(op->engine->reactor, &op->timer);
+}
+
+/* It has so long from now on. */
+static void aioc_op_limit(aioc_op *op, uint32_t timeout_ms, uint64_t now_us)
+{
+    op->deadline_us = timeout_ms == AIOCOSMOS_OFF ? 0 : now_us + timeout_ms * UINT64_C(1000);
+    aioc_op_time(op, now_us);
 }
 
 static void aioc_op_enlist(aioc_op *op)
@@ -11387,7 +11397,6 @@ static void aioc_op_enlist(aioc_op *op)
     engine->slots[op->slot] = op;
     if (!op->internal) engine->pending++;
     engine->stats.ops_submitted++;
-    aioc_op_time(op, op->submitted_us);
     if (op->stop_parts) {
         op->state = AIOC_OP_COMPOSED;
     } else if (op->order_key && !aioc_op_order_enter(op)) {
@@ -11435,7 +11444,7 @@ static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_op_spec *spec, ui
     op->owner = spec->owner;
     op->order_key = spec->order_key;
     op->submitted_us = now_us;
-    op->deadline_us = spec->timeout_ms == AIOCOSMOS_OFF ? 0 : now_us + (uint64_t)spec->timeout_ms * 1000u;
+    aioc_op_limit(op, spec->timeout_ms, now_us);
     aioc_op_enlist(op);
     return op;
 failed:
@@ -16401,6 +16410,8 @@ typedef struct aioc_feeds_fan {
 
     bool     anew;              /* it has begun anew, for the container is another one */
     bool     changes;           /* it is a change feed: */
+    uint32_t poll_ms;
+    aioc_platform_timer poll;   /* armed: the page that is owed waits to be asked for again */
     bool     from_now, by_key;  /* by_key: one partition key is asked by itself, not by its range */
     bool     cold_due;          /* a range without news may be asked beside those that have some */
     uint64_t since;             /* from_time_s and 1; 0: none */
@@ -17043,6 +17054,7 @@ static void aioc_feeds_fan_free(aioc_feeds_query *query)
         aioc_feeds_stream_free(stream);
     }
     aioc_feeds_watch_close(&fan->ranges);
+    aioc_platform_timer_stop(query->feeds->engine->reactor, &fan->poll);
     if (fan->plan) aioc_plan_release(memory, fan->plan);
     aioc_rows_groups_close(&fan->groups);
     aioc_rows_best_close(&fan->best);
@@ -17565,6 +17577,7 @@ static int aioc_feeds_fill_changes(aioc_feeds_query *query, const aiocosmos_chan
     if (!refused) refused = aioc_feeds_open_fan(query, &common);
     if (refused) return refused;
     query->fan->changes = true;
+    query->fan->poll_ms = request->poll_ms;
     query->fan->continuation_max = UINT32_MAX;  /* there is always a state */
     refused = aioc_feeds_place_changes(query, request);
     return refused ? refused : aioc_feeds_add_change_lines(query, request);
@@ -19038,13 +19051,18 @@ static bool aioc_feeds_write_token(aioc_feeds_query *query)
     return written >= 0;
 }
 
+static void aioc_feeds_leave_turn(aioc_feeds_query *query)
+{
+    query->fan->queued = query->fan->alone = false;
+    if (query->feeds->turn == query) aioc_feeds_pass_turn(query->feeds);
+}
+
 static void aioc_feeds_end_page(aioc_feeds_query *query, int status, const char *message)
 {
-    aioc_feeds_fan *fan = query->fan;
     aioc_op *op = query->op;
-    aioc_feeds_tally_tell(&fan->tally, op);
-    fan->queued = fan->alone = false;
-    if (query->feeds->turn == query) aioc_feeds_pass_turn(query->feeds);
+    aioc_feeds_tally_tell(&query->fan->tally, op);
+    aioc_feeds_leave_turn(query);
+    aioc_platform_timer_stop(op->engine->reactor, &query->fan->poll);
     op->state = AIOC_OP_READY;
     aioc_op_finish(op, status, AIOCOSMOS_FATE_ANSWERED, NULL, message);
 }
@@ -19703,7 +19721,7 @@ static void aioc_feeds_ask_changes(aioc_feeds_query *query, bool owed)
 {
     aioc_feeds_fan *fan = query->fan;
     const aioc_account_range *range = NULL;
-    while (fan->in_flight < fan->parallel_max) {
+    while (fan->in_flight < fan->parallel_max && !fan->poll.armed) {
         uint32_t place = aioc_feeds_next_to_ask(fan, owed);
         aioc_feeds_stream *stream;
         bool recut = false;
@@ -19760,6 +19778,26 @@ static void aioc_feeds_join_neighbours(aioc_feeds_query *query)
     }
 }
 
+static void aioc_feeds_poll_again(aioc_platform_timer *timer)
+{
+    aioc_feeds_query *query = (aioc_feeds_query *)timer->owner;
+    query->fan->page_number++;
+    aioc_op_limit(query->op, query->timeout_ms, query->op->engine->reactor->now_us);
+    aioc_feeds_stir(query);
+}
+
+/* Nobody wants to hear that nothing has changed: the page waits, and its time does not run. */
+static void aioc_feeds_poll_later(aioc_feeds_query *query)
+{
+    aioc_feeds_fan *fan = query->fan;
+    aioc_platform_reactor *reactor = query->op->engine->reactor;
+    aioc_feeds_leave_turn(query);
+    aioc_op_limit(query->op, AIOCOSMOS_OFF, 0);
+    fan->poll.fire = aioc_feeds_poll_again;
+    fan->poll.owner = query;
+    aioc_platform_timer_start(reactor, &fan->poll, reactor->now_us + fan->poll_ms * UINT64_C(1000));
+}
+
 /* Calls back with the changes of the range that was asked longest ago; or with none, when all ranges have said so since
  * the page was asked for. */
 static void aioc_feeds_read_changes(aioc_feeds_query *query)
@@ -19783,6 +19821,10 @@ static void aioc_feeds_read_changes(aioc_feeds_query *query)
     } else if (idle) {
         aioc_feeds_join_neighbours(query);
         fan->tally.http_status = 304;
+        if (fan->poll_ms) {
+            if (!fan->poll.armed) aioc_feeds_poll_later(query);
+            return;
+        }
         if (aioc_feeds_write_token(query)) {
             aioc_feeds_end_page(query, 304, "nothing has changed");
             return;
@@ -19862,6 +19904,7 @@ static void aioc_feeds_fan_stop(aioc_op *op)
     const char *place = fan->ranges.waiting ? "the container's partition key ranges"
                         : fan->plan_op ? "the query plan"
                         : fan->ranges.pause.armed ? "a partition key range that splits or moves"
+                        : fan->poll.armed ? "changes"
                         : "the ranges' answers";
     char text[160];
     if (op->stop == AIOCOSMOS_E_TIMEOUT && fan->out_count) {

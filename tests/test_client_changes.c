@@ -566,6 +566,124 @@ TEST(a_quiet_feed_asks_nothing_by_itself)
     close_world(client);
 }
 
+/*--- poll_ms -------------------------------------------------------------------------------------*/
+
+/* Until the reader waits to ask again; it has not been called back meanwhile. */
+static void await_poll(aiocosmos_client *client, const reader *r, int calls)
+{
+    while (!client->feeds.slots[(uint32_t)r->query.id - 1].query->fan->poll.armed)
+        CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
+    CHECK_INT(r->calls, calls);
+}
+
+static uint64_t attempts_of(const aiocosmos_client *client)
+{
+    aiocosmos_stats stats;
+    aiocosmos_get_stats(client, &stats);
+    return stats.attempts;
+}
+
+TEST(a_feed_that_polls_calls_back_with_changes_only)
+{
+    aiocosmos_options options;
+    aiocosmos_client *client;
+    aiocosmos_changes_request request = of_changes(AIOCOSMOS_FROM_BEGINNING);
+    reader *r = calloc(1, sizeof *r);
+    aiocosmos_stats stats;
+    uint64_t attempts;
+    int calls, round;
+    open_emulator("--partitions 3");
+    options = usual_options();
+    options.platform = bent_platform();
+    client = open_client(&options);
+    fill_world(client);
+    forget_history();
+    put(client, 1);
+    request.poll_ms = 60000;
+    request.timeout_ms = 20000;                            /* of each asking, not of the wait between two */
+    begin_reader(client, r, &request);
+    CHECK_INT(read_changes(client, r), 0);
+    CHECK_INT(r->items, 1);
+    calls = r->calls;
+    CHECK_INT(aiocosmos_cursor_next(client, r->query, take_page, r), 0);
+    for (round = 0; round < 5; round++) {
+        await_poll(client, r, calls);
+        attempts = attempts_of(client);
+        aiocosmos_get_stats(client, &stats);
+        CHECK_INT(stats.connections_idle, stats.connections_open);
+        for (int i = 0; i < 5; i++) CHECK_INT(aiocosmos_step(client, 1), 0);
+        bend.monotonic_us += 30000000;                                 /* half of it: nothing is asked for */
+        CHECK_INT(aiocosmos_step(client, 1), 0);
+        CHECK_INT(attempts_of(client), attempts);
+        CHECK(aiocosmos_next_timeout_ms(client) > 1000);
+        CHECK_INT(aiocosmos_drain(client, 0), AIOCOSMOS_E_TIMEOUT);        /* the page is owed */
+        bend.monotonic_us += 30000000;
+        while (attempts_of(client) < attempts + 3) CHECK_INT(aiocosmos_step(client, PATIENCE_MS), 0);
+        CHECK_INT(attempts_of(client), attempts + 3);      /* of each range, once */
+    }
+    await_poll(client, r, calls);
+    note(2, 1);
+    {
+        answer put_later;
+        send_off(client, upsert_item(key_of(2), "{\"id\":\"i2\",\"pk\":\"c\",\"n\":1}"), &put_later);
+        while (!put_later.calls) CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
+    }
+    CHECK_INT(r->calls, calls);
+    bend.monotonic_us += 60000000;
+    drain(client);
+    CHECK_INT(r->calls, calls + 1);
+    CHECK_INT(r->status, 0);
+    CHECK_INT(r->items, 2);
+    CHECK(r->charge_ru > 15);                              /* with what all the asking has cost */
+    check_complete(r);
+    aiocosmos_get_stats(client, &stats);
+    CHECK_INT(stats.retries, 0);
+    /* An asking that takes too long fails the page, which can be asked for again. */
+    CHECK_INT(aiocosmos_cursor_next(client, r->query, take_page, r), 0);
+    await_poll(client, r, calls + 1);
+    fault("action=hang,kind=changes");
+    attempts = attempts_of(client);
+    bend.monotonic_us += 60000000;
+    while (attempts_of(client) < attempts + 3) CHECK_INT(aiocosmos_step(client, PATIENCE_MS), 0);
+    CHECK_INT(r->calls, calls + 1);
+    bend.monotonic_us += 20001000;
+    drain(client);
+    CHECK_INT(r->calls, calls + 2);
+    CHECK_INT(r->status, AIOCOSMOS_E_TIMEOUT);
+    no_faults();
+    CHECK_INT(aiocosmos_cursor_next(client, r->query, take_page, r), 0);
+    await_poll(client, r, calls + 2);
+    free(r);
+    r = NULL;
+    close_world(client);                                   /* while it waits */
+}
+
+/* Close, forget, cancel and destroy end the wait at once. */
+TEST(a_feed_that_waits_to_poll_can_be_ended)
+{
+    aiocosmos_client *client = open_world("--partitions 3");
+    aiocosmos_changes_request request = of_changes(AIOCOSMOS_FROM_NOW);
+    static reader r;
+    int way;
+    request.poll_ms = 10 * PATIENCE_MS;
+    for (way = 0; way < 3; way++) {
+        begin_reader(client, &r, &request);
+        CHECK_INT(aiocosmos_cursor_next(client, r.query, take_page, &r), 0);
+        await_poll(client, &r, 0);
+        if (way == 0) aiocosmos_cursor_close(client, r.query);
+        if (way == 1) CHECK(aiocosmos_cursor_forget(client, r.query));
+        if (way == 2) aiocosmos_cancel(client, aioc_op_handle(client->feeds.slots[(uint32_t)r.query.id - 1].query->op));
+        CHECK(aiocosmos_step(client, 0) >= 0);
+        CHECK_INT(aiocosmos_pending(client), 0);
+        CHECK_INT(r.calls, way != 1);
+        if (way != 1) CHECK_STR(r.message, "cancelled while waiting for changes");
+    }
+    CHECK_INT(aiocosmos_cursor_next(client, r.query, take_page, &r), 0);
+    await_poll(client, &r, 1);
+    close_world(client);
+    CHECK_INT(r.status, AIOCOSMOS_E_SHUTDOWN);
+}
+
 static void count_failure(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
 {
     (void)client;
