@@ -943,6 +943,8 @@ typedef struct aiocosmos_bulk_totals {
     uint64_t maybe_applied;            /* items that failed and may yet be stored */
     uint64_t retries, throttled;       /* attempts beyond the first; answers with 429 */
     double   charge_ru;
+    uint64_t settled;                  /* so many of the items pulled, from the first on, have all ended; in item_done,
+                                        * that one has */
     uint32_t concurrency;              /* allowed now */
 } aiocosmos_bulk_totals;
 typedef struct aiocosmos_bulk_request {
@@ -10978,6 +10980,7 @@ struct aioc_op {
     aiocosmos_attempt *kept;  /* AIOC_OP_ATTEMPTS_KEPT of them, from the first attempt on */
     uint64_t order_key;
     aioc_op *order_next, *order_tail, *order_bucket_next;
+    uint64_t pulled_before;  /* of a bulk: so many items; the next in flight is order_next, the one before order_tail */
     uint64_t submitted_us, deadline_us, attempt_us, throttled_us;
     void   (*complete)(aioc_op *op, const aiocosmos_result *result);
     void   (*stop_parts)(aioc_op *op);  /* composed: called when it is stopped */
@@ -16598,6 +16601,8 @@ typedef struct aioc_feeds_bulk {
     uint64_t lowered_us;
     aioc_platform_timer pause;  /* armed: nothing is sent until the service has units again */
     aioc_op *first_held, *last_held;
+    aioc_op *oldest, *newest;  /* in flight, as they were pulled */
+    uint64_t pulled;
     bool ended, later;  /* nothing more to pull; nothing now */
     int status;
 } aioc_feeds_bulk;
@@ -21095,13 +21100,20 @@ static void aioc_feeds_bulk_free(aioc_feeds_bulk *bulk)
     aioc_mem_free(memory, bulk, sizeof *bulk);
 }
 
+static aiocosmos_bulk_totals aioc_feeds_bulk_totals(const aioc_feeds_bulk *bulk)
+{
+    aiocosmos_bulk_totals totals = bulk->totals;
+    totals.settled = bulk->oldest ? bulk->oldest->pulled_before : bulk->pulled;
+    totals.concurrency = bulk->allowed;
+    return totals;
+}
+
 static void aioc_feeds_bulk_ended(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_feeds_bulk *bulk = (aioc_feeds_bulk *)op->owner;
     aioc_op_engine *engine = op->engine;
-    aiocosmos_bulk_totals totals = bulk->totals;
+    aiocosmos_bulk_totals totals = aioc_feeds_bulk_totals(bulk);
     aiocosmos_bulk_request request;
-    totals.concurrency = bulk->allowed;
     aioc_op_tell(result);
     request = bulk->request;
     aioc_feeds_bulk_free(bulk);
@@ -21126,6 +21138,8 @@ static bool aioc_feeds_bulk_finish_if_over(aioc_feeds_bulk *bulk)
 static void aioc_feeds_item_came(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_feeds_bulk *bulk = (aioc_feeds_bulk *)op->owner;
+    *(op->order_tail ? &op->order_tail->order_next : &bulk->oldest) = op->order_next;
+    *(op->order_next ? &op->order_next->order_tail : &bulk->newest) = op->order_tail;
     bulk->in_flight--;
     if (op->throttled_us == 0 && result->status != 429 && ++bulk->clean >= bulk->allowed &&
         bulk->allowed < bulk->request.concurrency_max) {
@@ -21141,15 +21155,11 @@ static void aioc_feeds_item_came(aioc_op *op, const aiocosmos_result *result)
 static void aioc_feeds_bulk_stop(aioc_op *op)
 {
     aioc_feeds_bulk *bulk = (aioc_feeds_bulk *)op->owner;
-    aioc_op_engine *engine = op->engine;
-    uint32_t i;
+    aioc_op *item = bulk->oldest;
     bulk->ended = true;
     if (bulk->status == 0) bulk->status = op->stop;
     if (aioc_feeds_bulk_finish_if_over(bulk)) return;
-    for (i = 0; i < engine->slot_count; i++) {
-        aioc_op *item = engine->slots[i];
-        if (item && item->owner == bulk && item != op) aioc_op_stop(item, op->stop);
-    }
+    for (; item; item = item->order_next) aioc_op_stop(item, op->stop);
 }
 
 /* An item that cannot be sent ends here, inside step, as if it had been answered. */
@@ -21201,8 +21211,16 @@ static void aioc_feeds_send_item(aioc_feeds_bulk *bulk, const aiocosmos_bulk_ite
         spec.user_data = item->item_data;
         refused = aioc_op_accept(engine, &spec, &op);
     }
-    if (refused) aioc_feeds_item_refused(bulk, refused, &request, item->item_data);
-    else bulk->in_flight++;
+    bulk->pulled++;
+    if (refused) {
+        aioc_feeds_item_refused(bulk, refused, &request, item->item_data);
+        return;
+    }
+    op->pulled_before = bulk->pulled - 1;
+    op->order_tail = bulk->newest;
+    *(bulk->newest ? &bulk->newest->order_next : &bulk->oldest) = op;
+    bulk->newest = op;
+    bulk->in_flight++;
 }
 
 /* Where memory is short, those in flight give some back; without any, only trying helps. One that was forgotten when it
@@ -22525,8 +22543,7 @@ AIOCOSMOS_API bool aiocosmos_bulk_get_totals(const aiocosmos_client *client, aio
 {
     const aioc_feeds_bulk *bulk = aioc_feeds_bulk_find(&client->feeds, op);
     if (!bulk) return false;
-    *out = bulk->totals;
-    out->concurrency = bulk->allowed;
+    *out = aioc_feeds_bulk_totals(bulk);
     return true;
 }
 

@@ -1026,6 +1026,76 @@ TEST(a_bulk_has_every_kind_of_item)
     close_world(client);
 }
 
+/* An ingester that writes down where it would go on. */
+enum { TAKEN_MAX = 3000 };
+static struct { bool done[TAKEN_MAX]; int pulled, count, first_open; uint64_t said; aiocosmos_op op; } taken;
+
+static aiocosmos_pull take_next(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data)
+{
+    static char body[64];
+    int n = taken.pulled;
+    (void)client, (void)user_data;
+    if (n == taken.count) return AIOCOSMOS_PULL_END;
+    snprintf(body, sizeof body, "{\"id\":\"%d\",\"pk\":%d%s", n, n % 50, n % 7 == 3 ? "" : "}");       /* refused */
+    item->pk = aiocosmos_pk1(aiocosmos_i(n % 50));
+    item->body = text_of(body);
+    item->item_data = &taken.done[taken.pulled++];
+    return AIOCOSMOS_PULL_ITEM;
+}
+
+static void check_settled(uint64_t settled)
+{
+    while (taken.first_open < taken.pulled && taken.done[taken.first_open]) taken.first_open++;
+    CHECK_INT(settled, taken.first_open);
+    CHECK(settled >= taken.said);
+    taken.said = settled;
+}
+
+static void taken_back(aiocosmos_client *client, const aiocosmos_result *result, void *item_data, void *user_data)
+{
+    aiocosmos_bulk_totals totals;
+    (void)result, (void)user_data;
+    CHECK(!*(bool *)item_data);
+    *(bool *)item_data = true;
+    CHECK(aiocosmos_bulk_get_totals(client, taken.op, &totals));
+    check_settled(totals.settled);
+}
+
+static void taken_all(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_bulk_totals *totals,
+                      void *user_data)
+{
+    (void)client, (void)result, (void)user_data;
+    check_settled(totals->settled);
+    CHECK_INT(totals->settled, taken.pulled);
+    CHECK_INT(totals->settled, totals->succeeded + totals->failed);
+}
+
+TEST(a_bulk_says_below_which_item_all_have_ended)
+{
+    aiocosmos_client *client = open_world("");
+    aiocosmos_bulk_request request;
+    int round;
+    for (round = 0; round < 3; round++) {
+        memset(&taken, 0, sizeof taken);
+        memset(&request, 0, sizeof request);
+        taken.count = round ? TAKEN_MAX : 2;
+        request.container = "c";
+        request.next = take_next;
+        request.item_done = taken_back;
+        request.done = taken_all;
+        fault("delay_ms=30,kind=create_item,probability=0.1,seed=7");
+        fault("status=429,kind=create_item,probability=0.05,seed=8,retry_after_ms=5");
+        CHECK_INT(aiocosmos_bulk(client, &request, &taken.op), 0);
+        while (round == 2 && taken.pulled < 500) CHECK(aiocosmos_step(client, PATIENCE_MS) >= 0);
+        if (round == 2) CHECK(aiocosmos_cancel(client, taken.op));
+        CHECK_INT(aiocosmos_drain(client, 3 * PATIENCE_MS), 0);
+        CHECK_INT(taken.said, taken.pulled);
+        CHECK(round == 2 ? taken.pulled < taken.count : taken.pulled == taken.count);
+        no_faults();
+    }
+    close_world(client);
+}
+
 TEST(a_bad_item_fails_alone)
 {
     aiocosmos_client *client = open_world("");
