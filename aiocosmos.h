@@ -21967,6 +21967,7 @@ static int aioc_client_wait_ms(aiocosmos_client *client, int timeout_ms)
 static bool aioc_client_step_ready(aiocosmos_client *client, int timeout_ms)
 {
     int wait_ms;
+    bool idle = client->engine.pending == 0;
     uint64_t now_us = aioc_platform_tick(&client->reactor);
     client->reactor.until_us = client->step_budget_us ? now_us + client->step_budget_us : 0;
     while (!client->doomed && aioc_platform_dispatch_one(&client->reactor))  /* what the last budget left over */
@@ -21977,6 +21978,7 @@ static bool aioc_client_step_ready(aiocosmos_client *client, int timeout_ms)
     wait_ms = aioc_client_wait_ms(client, timeout_ms);
     aioc_client_poll(client, wait_ms);
     if (!aioc_client_work(client)) return false;
+    if (!idle && client->engine.pending == 0) return true;  /* all has ended, if without a callback */
     if (wait_ms != 0 || (wait_ms = aioc_client_wait_ms(client, timeout_ms)) == 0) return true;
     aioc_client_poll(client, wait_ms);
     return aioc_client_work(client);

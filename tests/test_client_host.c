@@ -147,6 +147,23 @@ TEST(a_step_waits_for_its_time_or_a_wake_with_nothing_pending)
     close_world(client);
 }
 
+/* Who waits for what calls nobody back is not kept waiting behind its end. */
+TEST(a_step_ends_with_the_last_that_is_pending)
+{
+    const aiocosmos_platform *system = aiocosmos_system_platform();
+    aiocosmos_client *client = open_world("");
+    uint64_t began_us = system->monotonic_us(system->user_data);
+    aiocosmos_request request = upsert_item(aiocosmos_s("p"), "{\"id\":\"a\",\"pk\":\"p\"}");
+    answer never;
+    CHECK_INT(aiocosmos_submit(client, &request, NULL), 0);
+    CHECK_INT(aiocosmos_drain(client, 2 * PATIENCE_MS), 0);
+    aiocosmos_cancel(client, send_off(client, request, &never));
+    CHECK_INT(aiocosmos_forget_all(client, &never), 1);
+    while (aiocosmos_pending(client)) CHECK_INT(aiocosmos_step(client, 2 * PATIENCE_MS), 0);
+    CHECK(system->monotonic_us(system->user_data) - began_us < PATIENCE_MS * 1000u);
+    close_world(client);
+}
+
 static aiocosmos_client *to_wake;
 static void wake_from_signal(int number)
 {
