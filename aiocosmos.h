@@ -16888,11 +16888,6 @@ static bool aioc_feeds_print_metrics(aioc_mem *memory, aioc_feeds_costs *costs)
 
 /*--- Queries: birth and death ---*/
 
-static aiocosmos_str aioc_feeds_text(const aioc_mem_buffer *buffer)
-{
-    return aioc_op_text(buffer);
-}
-
 /* Without memory for it, what was there stays. */
 static bool aioc_feeds_set(aioc_mem *memory, aioc_mem_buffer *buffer, aiocosmos_str text)
 {
@@ -17230,7 +17225,7 @@ static int aioc_feeds_build_body(aioc_op_engine *engine, aioc_mem_buffer *params
         return aioc_op_refuse(engine, "params", "required: param_count is set");
     refused = aioc_feeds_append_params(engine, params, request);
     if (refused) return refused;
-    return aioc_feeds_append_body(engine->memory, body, aioc_mem_str(sql), aioc_feeds_text(params))
+    return aioc_feeds_append_body(engine->memory, body, aioc_mem_str(sql), aioc_op_text(params))
                ? 0 : aioc_op_refuse_memory(engine);
 }
 
@@ -17260,7 +17255,7 @@ static int aioc_feeds_keep_headers(aioc_op_engine *engine, aioc_mem_buffer *buff
     int refused;
     engine->lines_text.len = 0;
     refused = aioc_op_add_headers(engine, headers, false);
-    return refused ? refused : aioc_feeds_keep(engine, buffer, aioc_feeds_text(&engine->lines_text));
+    return refused ? refused : aioc_feeds_keep(engine, buffer, aioc_op_text(&engine->lines_text));
 }
 
 /* An effective partition key in hex, as the list of ranges names it. */
@@ -17316,11 +17311,11 @@ static bool aioc_feeds_ask_question(aioc_feeds_query *query, const char *kind)
     uint64_t hash[2];
     bool ok = aioc_mem_append_str(memory, &all, kind);
     size_t i;
-    parts[0] = aioc_feeds_text(&query->link);
-    parts[1] = aioc_feeds_text(&query->pk);
+    parts[0] = aioc_op_text(&query->link);
+    parts[1] = aioc_op_text(&query->pk);
     parts[2] = fan ? aioc_feeds_min(&fan->edges) : aioc_mem_str("");
     parts[3] = fan ? aioc_feeds_max(&fan->edges) : aioc_mem_str("");
-    parts[4] = aioc_feeds_text(&query->body);
+    parts[4] = aioc_op_text(&query->body);
     for (i = 0; ok && i < 5; i++)
         ok = aioc_mem_append(memory, &all, "\n", 1) &&
              aioc_mem_append(memory, &all, parts[i].ptr, parts[i].len);
@@ -17400,7 +17395,7 @@ static int aioc_feeds_open_fan(aioc_feeds_query *query, const aiocosmos_query_re
     if (!refused && !aioc_feeds_set_edges(engine->memory, &fan->edges, aioc_mem_str(request->epk_min),
                                           aioc_mem_str(request->epk_max)))
         refused = aioc_op_refuse_memory(engine);
-    return refused ? refused : aioc_feeds_watch_open(&fan->ranges, engine, aioc_feeds_text(&query->link),
+    return refused ? refused : aioc_feeds_watch_open(&fan->ranges, engine, aioc_op_text(&query->link),
                                                      aioc_feeds_stir_owner, query);
 }
 
@@ -17409,7 +17404,7 @@ static int aioc_feeds_open_fan(aioc_feeds_query *query, const aiocosmos_query_re
 static bool aioc_feeds_may_span(const aioc_feeds_query *query, const aiocosmos_pk *pk)
 {
     const aioc_account *account = &query->feeds->engine->account;
-    const aioc_account_container *container = aioc_account_find(account, aioc_feeds_text(&query->link));
+    const aioc_account_container *container = aioc_account_find(account, aioc_op_text(&query->link));
     uint32_t levels = aioc_feeds_levels(pk);
     if (container && container->knowledge == AIOC_ACCOUNT_KNOWN) return levels < container->pk_def.path_count;
     return levels < AIOC_PROTOCOL_PK_LEVELS;
@@ -17426,9 +17421,9 @@ static int aioc_feeds_fill_common(aioc_feeds_query *query, const aiocosmos_query
     static const unsigned names[] = { 2, 1, 0, 2 };
     if (!refused)
         refused = aioc_op_build_link(engine, names[request->feed], request->database, request->container, NULL);
-    if (!refused) refused = aioc_feeds_keep(engine, &query->link, aioc_feeds_text(&engine->link_text));
+    if (!refused) refused = aioc_feeds_keep(engine, &query->link, aioc_op_text(&engine->link_text));
     if (!refused && has_pk) refused = aioc_op_add_pk(engine, &request->pk);
-    if (!refused && has_pk) refused = aioc_feeds_keep(engine, &query->pk, aioc_feeds_text(&engine->pk_text));
+    if (!refused && has_pk) refused = aioc_feeds_keep(engine, &query->pk, aioc_op_text(&engine->pk_text));
     if (!refused) refused = aioc_op_check_session(engine, request->session_token);
     if (!refused) refused = aioc_feeds_keep(engine, &query->session, request->session_token);
     if (refused) return refused;
@@ -17453,7 +17448,7 @@ static int aioc_feeds_fill_query(aioc_feeds_query *query, const aiocosmos_query_
     if (sql) query->verb = "POST";
     if (query->of_items && aioc_feeds_may_span(query, &request->pk)) refused = aioc_feeds_open_fan(query, request);
     if (!refused) refused = aioc_feeds_add_lines(engine, request, sql != NULL, query->of_items && query->pk.len == 0);
-    if (!refused) refused = aioc_feeds_keep(engine, &query->lines, aioc_feeds_text(&engine->lines_text));
+    if (!refused) refused = aioc_feeds_keep(engine, &query->lines, aioc_op_text(&engine->lines_text));
     if (!refused && sql)
         refused = aioc_feeds_build_body(engine, query->fan ? &query->fan->params : &params, &query->body, request, sql);
     aioc_mem_buffer_free(engine->memory, &params);
@@ -17535,7 +17530,7 @@ static int aioc_feeds_add_change_lines(aioc_feeds_query *query, const aiocosmos_
         refused = aioc_op_add_line(engine, "If-Modified-Since: ", date);
     }
     if (!refused) refused = aioc_op_add_headers(engine, request->headers, false);
-    return refused ? refused : aioc_feeds_keep(engine, &query->lines, aioc_feeds_text(&engine->lines_text));
+    return refused ? refused : aioc_feeds_keep(engine, &query->lines, aioc_op_text(&engine->lines_text));
 }
 
 static void aioc_feeds_changes_as_query(const aiocosmos_changes_request *request, aiocosmos_query_request *out)
@@ -17616,17 +17611,17 @@ static int aioc_feeds_ask_page(aioc_feeds_query *query, uint32_t timeout_ms)
 {
     aioc_op_engine *engine = query->feeds->engine;
     aioc_op_spec spec;
-    if (!aioc_feeds_page_lines(engine, aioc_feeds_text(&query->lines), query->page_items_max, "x-ms-continuation: ",
-                               aioc_feeds_text(&query->continuation))) return aioc_op_refuse_memory(engine);
+    if (!aioc_feeds_page_lines(engine, aioc_op_text(&query->lines), query->page_items_max, "x-ms-continuation: ",
+                               aioc_op_text(&query->continuation))) return aioc_op_refuse_memory(engine);
     aioc_feeds_specify(&spec, query->verb, &query->link, timeout_ms, aioc_feeds_page_came, query);
     spec.kind = AIOCOSMOS_QUERY_PAGE;
     spec.type = spec.tail = query->type;
     spec.item_data = query->of_items;
     if (!query->of_items) spec.container_link.len = 0;
-    spec.pk_text = aioc_feeds_text(&query->pk);
-    spec.lines = aioc_feeds_text(&engine->lines_text);
-    spec.session_token = aioc_feeds_text(&query->session);
-    spec.body = aioc_feeds_text(&query->body);
+    spec.pk_text = aioc_op_text(&query->pk);
+    spec.lines = aioc_op_text(&engine->lines_text);
+    spec.session_token = aioc_op_text(&query->session);
+    spec.body = aioc_op_text(&query->body);
     spec.user_data = query->user_data;
     spec.of_page = true;
     return aioc_op_accept(engine, &spec, &query->op);
@@ -17731,7 +17726,7 @@ static void aioc_feeds_return_to_fan(aioc_feeds_query *query, aiocosmos_result *
     if (query->refusal_status == AIOCOSMOS_E_PROTOCOL) unserved = aioc_feeds_is_refusal(result->status);
     if (unserved && query->refusal_status && query->refusal.len) {
         result->status = query->refusal_status;
-        result->message = aioc_feeds_text(&query->refusal);
+        result->message = aioc_op_text(&query->refusal);
     }
     aioc_feeds_unpark(query);
     if (!aioc_feeds_watch_knows(&query->fan->ranges)) aioc_account_doubt_ranges(query->fan->ranges.container);
@@ -17767,7 +17762,7 @@ static void aioc_feeds_page_came(aioc_op *op, const aiocosmos_result *result)
             if (page.item_count == 0 && !query->ended && query->skip_empty && !aioc_feeds_ask_on(query, op)) return;
         }
         page.more = !query->ended;
-        page.continuation = aioc_feeds_text(&query->continuation_out);
+        page.continuation = aioc_op_text(&query->continuation_out);
     }
     if (adjusted.status != 0) {
         page.more = false;
@@ -17802,7 +17797,7 @@ static aioc_plan *aioc_feeds_plan_kept(aioc_feeds_query *query)
     bool ok = aioc_feeds_plan_key(query, &key, &general);
     for (i = 0; ok && i < AIOC_FEEDS_PLANS && !plan; i++) {
         aioc_feeds_plan *kept = &feeds->plans[i];
-        if (!kept->plan || !aioc_mem_same(aioc_feeds_text(&kept->key), aioc_text_view(key.data, kept->general
+        if (!kept->plan || !aioc_mem_same(aioc_op_text(&kept->key), aioc_text_view(key.data, kept->general
                                           ? general : key.len))) continue;
         kept->used = ++feeds->plans_used;
         plan = kept->plan;
@@ -17818,7 +17813,7 @@ static void aioc_feeds_keep_plan(aioc_feeds_query *query, aioc_plan *plan)
     aioc_mem *memory = feeds->engine->memory;
     aioc_mem_buffer key = { NULL, 0, 0 };
     aioc_feeds_plan *kept = &feeds->plans[0];
-    bool ok, general = aioc_plan_is_general(plan, aioc_feeds_text(&query->fan->sql));
+    bool ok, general = aioc_plan_is_general(plan, aioc_op_text(&query->fan->sql));
     size_t general_len;
     uint32_t i;
     ok = aioc_feeds_plan_key(query, &key, &general_len);
@@ -17915,7 +17910,7 @@ static int aioc_feeds_ask_plan(aioc_feeds_query *query)
                               "x-ms-cosmos-is-query-plan-request: True\r\n"
                               "x-ms-cosmos-query-version: 1.4\r\n"
                               "x-ms-cosmos-supported-query-features: " AIOC_PLAN_FEATURES "\r\n");
-    spec.body = aioc_feeds_text(&query->body);
+    spec.body = aioc_op_text(&query->body);
     spec.internal = spec.of_page = true;
     memcpy(fan->rid, fan->ranges.container->rid, sizeof fan->rid);
     return aioc_op_accept(engine, &spec, &fan->plan_op);
@@ -17927,7 +17922,7 @@ static int aioc_feeds_ask_plan(aioc_feeds_query *query)
  * from the range, by their items, so that one item tells for all of them what was given. */
 static aiocosmos_str aioc_feeds_kin(const aioc_feeds_stream *stream)
 {
-    return aioc_feeds_text(stream->kin.len ? &stream->kin : &stream->edges);
+    return aioc_op_text(stream->kin.len ? &stream->kin : &stream->edges);
 }
 
 /* Puts a stream for [min, max) at a place among the others. NULL: no memory. */
@@ -17968,7 +17963,7 @@ static aioc_feeds_stream *aioc_feeds_stream_new(aioc_feeds_query *query, uint32_
 /* The continuation that a stream's next request goes on from. */
 static aiocosmos_str aioc_feeds_ask_from(const aioc_feeds_stream *stream)
 {
-    return aioc_feeds_text(stream->last ? &stream->last->behind : &stream->position);
+    return aioc_op_text(stream->last ? &stream->last->behind : &stream->position);
 }
 
 static aiocosmos_str aioc_feeds_lesser(aiocosmos_str a, aiocosmos_str b)
@@ -18241,16 +18236,16 @@ static int aioc_feeds_ask_range(aioc_feeds_stream *stream, const aioc_account_ra
     aioc_op_spec spec;
     int refused;
     if (behind.len == 0 && fan->from_now) behind = aioc_mem_str("*");
-    if (!aioc_feeds_page_lines(engine, aioc_feeds_text(&query->lines), aioc_feeds_rows_to_ask(query, stream->asks),
+    if (!aioc_feeds_page_lines(engine, aioc_op_text(&query->lines), aioc_feeds_rows_to_ask(query, stream->asks),
                                fan->changes ? "If-None-Match: " : "x-ms-continuation: ", behind) ||
         !aioc_feeds_append_edges(stream, range, lines)) return AIOCOSMOS_E_NOMEM;
     aioc_feeds_specify(&spec, query->verb, &query->link, query->timeout_ms, aioc_feeds_answer_came, stream);
     spec.item_data = true;
-    spec.pk_text = range ? aioc_account_text(fan->ranges.container, range->id) : aioc_feeds_text(&query->pk);
+    spec.pk_text = range ? aioc_account_text(fan->ranges.container, range->id) : aioc_op_text(&query->pk);
     spec.by_range = range != NULL;
-    spec.lines = aioc_feeds_text(lines);
-    spec.session_token = aioc_feeds_text(&query->session);
-    spec.body = aioc_feeds_text(&fan->bodies[stream->side]);
+    spec.lines = aioc_op_text(lines);
+    spec.session_token = aioc_op_text(&query->session);
+    spec.body = aioc_op_text(&fan->bodies[stream->side]);
     spec.internal = true;
     spec.of_page = query->op != NULL;
     refused = aioc_op_accept(engine, &spec, &stream->op);
@@ -18738,7 +18733,7 @@ static int aioc_feeds_compare_given(const aioc_feeds_stream *stream, aiocosmos_j
 static bool aioc_feeds_before(const aioc_feeds_fan *fan, const aioc_feeds_stream *a, const aioc_feeds_stream *b)
 {
     int order = aioc_feeds_compare(fan, a->head.values, b->head.values);
-    if (order == 0 && a->kin.len && aioc_mem_same(aioc_feeds_text(&a->kin), aioc_feeds_text(&b->kin))) {
+    if (order == 0 && a->kin.len && aioc_mem_same(aioc_op_text(&a->kin), aioc_op_text(&b->kin))) {
         order = aioc_rows_rid_compare(aioc_feeds_rid_of(a->head.rid), aioc_feeds_rid_of(b->head.rid));
         if (a->rids_fall) order = -order;
     }
@@ -18885,7 +18880,7 @@ static bool aioc_feeds_has_last_values(const aioc_feeds_fan *fan, const aioc_fee
 {
     aiocosmos_json_doc *doc = &stream->query->feeds->engine->properties;
     aiocosmos_str items = aioc_text_view(stream->head.items.ptr, stream->head.items.len);
-    return aioc_mem_same(aioc_feeds_text(&fan->last_items), items) ||
+    return aioc_mem_same(aioc_op_text(&fan->last_items), items) ||
            (aioc_json_parse(doc, fan->last_items.data, fan->last_items.len) == 0 &&
             aioc_feeds_compare_given(stream, aioc_json_root(doc)) == 0);
 }
@@ -18895,7 +18890,7 @@ static bool aioc_feeds_remember(aioc_feeds_fan *fan, const aioc_feeds_stream *st
 {
     aiocosmos_str rid = aioc_feeds_rid_of(stream->head.rid);
     aiocosmos_str items = aioc_text_view(stream->head.items.ptr, stream->head.items.len);
-    bool again = fan->last_rows && aioc_mem_same(aioc_feeds_text(&fan->last_rid), rid) &&
+    bool again = fan->last_rows && aioc_mem_same(aioc_op_text(&fan->last_rid), rid) &&
                  aioc_feeds_has_last_values(fan, stream);
     if (again) {
         fan->last_rows++;
@@ -18982,7 +18977,7 @@ static uint32_t aioc_feeds_list_pieces(const aioc_feeds_fan *fan, aioc_position_
         }
         pieces[count].min = stream->min;
         pieces[count].max = stream->max;
-        pieces[count].continuation = aioc_feeds_text(&stream->position);
+        pieces[count].continuation = aioc_op_text(&stream->position);
         count++;
         covered = stream->max;
     }
@@ -19001,7 +18996,7 @@ static int aioc_feeds_rest_text(aioc_feeds_query *query, aiocosmos_str *out)
     if ((size_t)(end - from) > fan->continuation_max) return 0;
     if (!aioc_mem_append(engine->memory, text, "[", 1) ||
         !aioc_mem_append(engine->memory, text, from + 1, (size_t)(end - from) - 1)) return AIOCOSMOS_E_NOMEM;
-    *out = aioc_feeds_text(text);
+    *out = aioc_op_text(text);
     return 1;
 }
 
@@ -19035,8 +19030,8 @@ static bool aioc_feeds_write_token(aioc_feeds_query *query)
         position.place = AIOC_POSITION_IN_ORDER;
         position.min = aioc_feeds_min(&fan->last_edges);
         position.max = aioc_feeds_max(&fan->last_edges);
-        position.values = aioc_feeds_text(&fan->last_items);
-        position.rid_of_row = aioc_feeds_text(&fan->last_rid);
+        position.values = aioc_op_text(&fan->last_items);
+        position.rid_of_row = aioc_op_text(&fan->last_rid);
         position.rows_of_rid = fan->last_rows;
     } else {
         position.place = AIOC_POSITION_IN_SEQUENCE;
@@ -19157,7 +19152,7 @@ static void aioc_feeds_fan_page_came(aioc_op *op, const aiocosmos_result *result
     adjusted.session_token = aioc_mem_str(fan->session_token);
     if (result->status == 0 || result->status == 304) {
         page.more = !query->ended;
-        page.continuation = aioc_feeds_text(&query->continuation_out);
+        page.continuation = aioc_op_text(&query->continuation_out);
     }
     if (result->status == 0) {
         if (fan->shown) {
@@ -19165,7 +19160,7 @@ static void aioc_feeds_fan_page_came(aioc_op *op, const aiocosmos_result *result
             delivery->root = aioc_json_root(&fan->shown->doc);
             delivery->body = fan->shown->body.text;
         } else {
-            delivery->body = aioc_feeds_text(&fan->out);
+            delivery->body = aioc_op_text(&fan->out);
         }
         adjusted.body = delivery->body;
         page.items = aioc_json_at(aioc_op_result_json(&adjusted), "/Documents");
@@ -19198,10 +19193,10 @@ static bool aioc_feeds_build_bodies(aioc_feeds_query *query, aiocosmos_str sql)
     for (side = AIOC_PLAN_FRESH; ok && side <= (in_order ? AIOC_PLAN_RIGHT : AIOC_PLAN_FRESH); side++) {
         text.len = filter.len = 0;
         ok = aioc_plan_append_filter(fan->memory, &filter, fan->info, fan->from_items, (aioc_plan_side)side) &&
-             aioc_plan_append_text(fan->memory, &text, sql, aioc_feeds_text(&filter), &found) &&
-             aioc_feeds_append_body(fan->memory, &fan->bodies[side], aioc_feeds_text(&text),
-                                    aioc_feeds_text(&fan->params));
-        fan->unfiltered = !found || aioc_mem_same(aioc_feeds_text(&filter), aioc_mem_str("true"));
+             aioc_plan_append_text(fan->memory, &text, sql, aioc_op_text(&filter), &found) &&
+             aioc_feeds_append_body(fan->memory, &fan->bodies[side], aioc_op_text(&text),
+                                    aioc_op_text(&fan->params));
+        fan->unfiltered = !found || aioc_mem_same(aioc_op_text(&filter), aioc_mem_str("true"));
     }
     aioc_mem_buffer_free(fan->memory, &text);
     aioc_mem_buffer_free(fan->memory, &filter);
@@ -19278,7 +19273,7 @@ static void aioc_feeds_begin_reading(aioc_feeds_query *query, aiocosmos_str sql,
         aioc_feeds_break(fan, AIOCOSMOS_E_PROTOCOL, "the query plan has more than 16 columns of ORDER BY");
         return;
     }
-    if (!aioc_feeds_build_bodies(query, sql.len ? sql : aioc_feeds_text(&fan->sql)) || !aioc_feeds_cut_all(query)) {
+    if (!aioc_feeds_build_bodies(query, sql.len ? sql : aioc_op_text(&fan->sql)) || !aioc_feeds_cut_all(query)) {
         aioc_feeds_drop_streams(fan);
         aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory to read the ranges");
     } else {
@@ -19348,7 +19343,7 @@ static void aioc_feeds_begin_component(aioc_feeds_query *query)
     int status = aioc_rows_hybrid_component_text(&fan->hybrid, fan->component, &sql, why, sizeof why);
     if (status == AIOCOSMOS_E_NOMEM) aioc_feeds_fail(&fan->tally, status, "no memory for a component's query");
     else if (status) aioc_feeds_break(fan, status, why);
-    else aioc_feeds_begin_reading(query, aioc_feeds_text(&sql), &fan->plan->components[fan->component].info,
+    else aioc_feeds_begin_reading(query, aioc_op_text(&sql), &fan->plan->components[fan->component].info,
                                   AIOC_FEEDS_TO_COMPONENT);
     aioc_mem_buffer_free(fan->memory, &sql);
 }
@@ -19481,7 +19476,7 @@ static void aioc_feeds_begin_again(aioc_feeds_query *query)
     fan->continuation_max = most;
     aioc_position_free(fan->memory, &fan->from);
     aioc_mem_buffer_free(fan->memory, &fan->token);
-    ok = ok && aioc_position_read(fan->memory, aioc_feeds_text(&query->continuation_out), &fan->token, &fan->from,
+    ok = ok && aioc_position_read(fan->memory, aioc_op_text(&query->continuation_out), &fan->token, &fan->from,
                                   &why) == 0;
     fan->from_unordered = fan->yielded = false;
     if (ok && aioc_feeds_resume(query, fan->info, AIOC_FEEDS_TO_PAGES) == 0)
@@ -19573,7 +19568,7 @@ static void aioc_feeds_span_prefix(aioc_feeds_query *query)
     aiocosmos_value components[AIOC_PROTOCOL_PK_LEVELS];
     char min[AIOC_PROTOCOL_EPK_MAX], max[AIOC_PROTOCOL_EPK_MAX];
     size_t count = 0, min_len = 0, max_len;
-    bool ok = aioc_protocol_pk_components(fan->memory, &texts, aioc_feeds_text(&query->pk), components, &count) &&
+    bool ok = aioc_protocol_pk_components(fan->memory, &texts, aioc_op_text(&query->pk), components, &count) &&
               aioc_protocol_epk(&fan->ranges.container->pk_def, components, count, min, &min_len);
     aioc_mem_buffer_free(fan->memory, &texts);
     if (!ok) return;
@@ -19755,7 +19750,7 @@ static bool aioc_feeds_can_join(const aioc_feeds_fan *fan, const aioc_feeds_stre
 {
     const aioc_account_container *container = fan->ranges.container;
     return left->version == container->ranges_version && right->version == container->ranges_version &&
-           aioc_mem_same(aioc_feeds_text(&left->position), aioc_feeds_text(&right->position)) && left->position.len &&
+           aioc_mem_same(aioc_op_text(&left->position), aioc_op_text(&right->position)) && left->position.len &&
            aioc_protocol_epk_compare(left->max, right->min) == 0 &&
            aioc_account_route(container, left->min) &&
            aioc_account_route(container, left->min) == aioc_account_route(container, right->min);
@@ -19773,7 +19768,7 @@ static void aioc_feeds_join_neighbours(aioc_feeds_query *query)
             place++;
             continue;
         }
-        both = aioc_feeds_stream_new(query, place, left->min, right->max, aioc_feeds_text(&left->position));
+        both = aioc_feeds_stream_new(query, place, left->min, right->max, aioc_op_text(&left->position));
         if (!both) return;
         both->version = left->version;
         both->turn = left->turn;
@@ -19973,8 +19968,8 @@ static bool aioc_feeds_query_get_stats(aioc_feeds *feeds, aiocosmos_cursor handl
     out->requests = costs->requests;
     out->items = costs->items;
     out->range_count = costs->range_count;
-    out->metrics = aioc_feeds_text(&costs->text);
-    out->index_metrics = aioc_feeds_text(&costs->index_metrics);
+    out->metrics = aioc_op_text(&costs->text);
+    out->index_metrics = aioc_op_text(&costs->index_metrics);
     if (query->fan) out->memory_used = query->fan->held + aioc_feeds_state_bytes(query->fan);
     if (query->fan && query->fan->plan) out->plan = query->fan->plan->text;
     return true;
@@ -20184,7 +20179,7 @@ static int aioc_feeds_name_properties(aioc_feeds_many *many)
         } while (path.len);
         if (!aioc_mem_append(memory, out, "", 1)) return AIOCOSMOS_E_NOMEM;
     }
-    many->key_is_id = aioc_mem_same(aioc_feeds_text(out), aioc_text_view("c[\"id\"]", 8));
+    many->key_is_id = aioc_mem_same(aioc_op_text(out), aioc_text_view("c[\"id\"]", 8));
     return 0;
 }
 
@@ -20371,7 +20366,7 @@ static bool aioc_feeds_draft_id(aioc_feeds_many *many, const char *id)
 {
     many->scratch.len = 0;
     return aioc_json_append_string(many->ranges.engine->memory, &many->scratch, id, strlen(id), false) &&
-           aioc_feeds_draft_param(many, aioc_feeds_text(&many->scratch));
+           aioc_feeds_draft_param(many, aioc_op_text(&many->scratch));
 }
 
 /* The ids from one pair of a list up to another. */
@@ -20427,7 +20422,7 @@ static bool aioc_feeds_build_part(aioc_feeds_part *part, uint32_t pairs, bool by
          aioc_mem_append(memory, &many->params, "[", 1) &&
          (by_id ? aioc_feeds_draft_ids(many, pairs, AIOC_FEEDS_NO_PAIR) : aioc_feeds_draft_pairs(many, pairs)) &&
          aioc_mem_append(memory, &many->params, "]", 1) &&
-         aioc_feeds_append_body(memory, &part->body, aioc_feeds_text(&many->sql), aioc_feeds_text(&many->params));
+         aioc_feeds_append_body(memory, &part->body, aioc_op_text(&many->sql), aioc_op_text(&many->params));
     aioc_mem_buffer_free(memory, &many->sql);
     aioc_mem_buffer_free(memory, &many->params);
     return ok;
@@ -20440,13 +20435,13 @@ static int aioc_feeds_specify_read(const aioc_feeds_part *part, aioc_op_spec *sp
     const aioc_feeds_many *many = part->many;
     aioc_op_engine *engine = many->feeds->engine;
     aioc_mem_buffer *link = &engine->link_text;
-    if (!aioc_feeds_set(engine->memory, link, aioc_feeds_text(&many->link)) ||
+    if (!aioc_feeds_set(engine->memory, link, aioc_op_text(&many->link)) ||
         !aioc_mem_append_str(engine->memory, link, "/docs/") ||
         !aioc_mem_append_str(engine->memory, link, aioc_feeds_pair_id(many, part->alone))) return AIOCOSMOS_E_NOMEM;
     spec->tail = NULL;
-    spec->link = aioc_feeds_text(link);
+    spec->link = aioc_op_text(link);
     spec->pk_text = aioc_mem_str(aioc_feeds_pair_key(many, part->alone));
-    spec->lines = aioc_feeds_text(&many->lines);
+    spec->lines = aioc_op_text(&many->lines);
     return 0;
 }
 
@@ -20457,14 +20452,14 @@ static int aioc_feeds_specify_query(const aioc_feeds_part *part, aioc_op_spec *s
     bool by_range = part->pk_at == AIOC_FEEDS_NO_PAIR;
     const char *lines = by_range ? AIOC_FEEDS_QUERY_LINES AIOC_FEEDS_ACROSS_LINE : AIOC_FEEDS_QUERY_LINES;
     if (!aioc_feeds_page_lines(engine, aioc_mem_str(lines), part->page_items, "x-ms-continuation: ",
-                               aioc_feeds_text(&part->continuation)) ||
+                               aioc_op_text(&part->continuation)) ||
         !aioc_mem_append(engine->memory, &engine->lines_text, many->lines.data, many->lines.len))
         return AIOCOSMOS_E_NOMEM;
     spec->verb = "POST";
-    spec->pk_text = by_range ? aioc_feeds_text(&part->range) : aioc_mem_str(many->texts + part->pk_at);
+    spec->pk_text = by_range ? aioc_op_text(&part->range) : aioc_mem_str(many->texts + part->pk_at);
     spec->by_range = by_range;
-    spec->lines = aioc_feeds_text(&engine->lines_text);
-    spec->body = aioc_feeds_text(&part->body);
+    spec->lines = aioc_op_text(&engine->lines_text);
+    spec->body = aioc_op_text(&part->body);
     return 0;
 }
 
@@ -20480,7 +20475,7 @@ static int aioc_feeds_ask_part(aioc_feeds_part *part)
                                                 : aioc_feeds_specify_read(part, &spec);
     if (refused) return aioc_op_refuse_memory(engine);
     spec.item_data = true;
-    spec.session_token = aioc_feeds_text(&many->session);
+    spec.session_token = aioc_op_text(&many->session);
     spec.internal = true;
     refused = aioc_op_accept(engine, &spec, &part->op);
     if (refused) return refused;
@@ -20882,7 +20877,7 @@ static int aioc_feeds_read_pairs(aioc_feeds_many *many, uint64_t *bytes)
         refused = aioc_feeds_check_pair(engine, &request->items[i], i);
         if (refused) break;
         id_size = strlen(request->items[i].id) + 1;
-        same = last.len && aioc_mem_same(aioc_feeds_text(&last), aioc_feeds_text(&engine->pk_text));
+        same = last.len && aioc_mem_same(aioc_op_text(&last), aioc_op_text(&engine->pk_text));
         if (!same) pk_at = at + id_size;
         if (many->texts) {
             memcpy(many->texts + at, request->items[i].id, id_size);
@@ -20891,7 +20886,7 @@ static int aioc_feeds_read_pairs(aioc_feeds_many *many, uint64_t *bytes)
             many->pairs[i].pk_at = (uint32_t)pk_at;
         }
         at += id_size + (same ? 0 : engine->pk_text.len);
-        if (!same && !aioc_feeds_set(memory, &last, aioc_feeds_text(&engine->pk_text)))
+        if (!same && !aioc_feeds_set(memory, &last, aioc_op_text(&engine->pk_text)))
             refused = aioc_op_refuse_memory(engine);
     }
     aioc_mem_buffer_free(memory, &last);
@@ -20933,11 +20928,11 @@ static int aioc_feeds_fill_many(aioc_feeds_many *many)
     const aiocosmos_read_many_request *request = &many->request;
     int refused = aioc_op_build_link(engine, 2, request->database, request->container, NULL);
     if (!refused) refused = aioc_op_check_session(engine, request->session_token);
-    if (!refused) refused = aioc_feeds_keep(engine, &many->link, aioc_feeds_text(&engine->link_text));
+    if (!refused) refused = aioc_feeds_keep(engine, &many->link, aioc_op_text(&engine->link_text));
     if (!refused) refused = aioc_feeds_keep(engine, &many->session, request->session_token);
     if (!refused) refused = aioc_feeds_keep_headers(engine, &many->lines, request->headers);
     if (!refused) refused = aioc_feeds_copy_pairs(many);
-    return refused ? refused : aioc_feeds_watch_open(&many->ranges, engine, aioc_feeds_text(&many->link),
+    return refused ? refused : aioc_feeds_watch_open(&many->ranges, engine, aioc_op_text(&many->link),
                                                      aioc_feeds_stir_many, many);
 }
 
@@ -21200,10 +21195,10 @@ static void aioc_feeds_send_item(aioc_feeds_bulk *bulk, const aiocosmos_bulk_ite
     request.if_match = item->if_match;
     request.want_body = bulk->request.want_body;
     request.timeout_ms = bulk->request.timeout_ms;
-    engine->default_lines = aioc_feeds_text(&bulk->lines);
+    engine->default_lines = aioc_op_text(&bulk->lines);
     refused = request.kind > AIOCOSMOS_DELETE_ITEM ? aioc_op_refuse(engine, "kind", "a bulk is of items")
                                                    : aioc_op_specify(engine, &request, &spec);
-    engine->default_lines = aioc_feeds_text(&engine->client_lines);
+    engine->default_lines = aioc_op_text(&engine->client_lines);
     if (!refused) {
         spec.pacer = aioc_feeds_pacer();
         spec.complete = aioc_feeds_item_came;
