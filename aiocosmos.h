@@ -16265,33 +16265,33 @@ static int aioc_position_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_bu
  * May call: all above.
  *============================================================================*/
 
-#ifndef AIOC_FEEDS_SQL_BYTES_MAX
-#define AIOC_FEEDS_SQL_BYTES_MAX (256u * 1024u)  /* maxSqlQueryInputLength of the account document */
+#ifndef AIOC_FEED_SQL_BYTES_MAX
+#define AIOC_FEED_SQL_BYTES_MAX (256u * 1024u)   /* maxSqlQueryInputLength of the account document */
 #endif
-#define AIOC_FEEDS_PLANS          64  /* query plans that are kept */
-#define AIOC_FEEDS_PLAN_BYTES_MAX (32u * 1024u)  /* of one plan and what it is found by, or it is not kept */
-#define AIOC_FEEDS_COLUMNS_MAX    16    /* of ORDER BY; a composite index has at most eight */
-#define AIOC_FEEDS_ROWS_ASKED     100   /* of a range at first, where rows are merged; then by their size */
-#define AIOC_FEEDS_ROWS_MAX       2000  /* of a merged page, and asked of a range at a time */
-#define AIOC_FEEDS_PAGE_BYTES_MAX (4u << 20) /* of a merged page, as of one of the service */
-#define AIOC_FEEDS_SLICE          256    /* rows merged in one piece of work */
-#define AIOC_FEEDS_AHEAD_MAX      4096   /* answers read ahead, of those of which few make a page */
-#define AIOC_FEEDS_PAUSE_MAX_MS   1000u  /* between looks at a range that is splitting */
-#define AIOC_FEEDS_METRICS_MAX    64     /* names that the service measures by */
-#define AIOC_FEEDS_INDEX_METRICS_MAX (64u * 1024u)
-#define AIOC_FEEDS_PAIRS_MAX      1000  /* of id and key, in one query of a read of many */
-#define AIOC_FEEDS_PAIRS_BYTES_MAX (200u * 1024u)  /* of such a query's text and parameters, about */
-#define AIOC_FEEDS_PAIR_BYTES     48u  /* of them for a pair, beside its id, */
-#define AIOC_FEEDS_LEVEL_BYTES    44u  /* and for a level of its key, beside name and value */
-#define AIOC_FEEDS_NO_PAIR        UINT32_MAX
-#define AIOC_FEEDS_QUERY_LINES    "x-ms-documentdb-isquery: True\r\nContent-Type: application/query+json\r\n"
-#define AIOC_FEEDS_ACROSS_LINE    "x-ms-documentdb-query-enablecrosspartition: True\r\n"
+#define AIOC_FEED_PLANS          64   /* query plans that are kept */
+#define AIOC_FEED_PLAN_BYTES_MAX (32u * 1024u)   /* of one plan and what it is found by, or it is not kept */
+#define AIOC_FEED_COLUMNS_MAX    16     /* of ORDER BY; a composite index has at most eight */
+#define AIOC_FEED_ROWS_ASKED     100    /* of a range at first, where rows are merged; then by their size */
+#define AIOC_FEED_ROWS_MAX       2000   /* of a merged page, and asked of a range at a time */
+#define AIOC_FEED_PAGE_BYTES_MAX (4u << 20) /* of a merged page, as of one of the service */
+#define AIOC_FEED_SLICE          256     /* rows merged in one piece of work */
+#define AIOC_FEED_AHEAD_MAX      4096    /* answers read ahead, of those of which few make a page */
+#define AIOC_FEED_PAUSE_MAX_MS   1000u   /* between looks at a range that is splitting */
+#define AIOC_FEED_METRICS_MAX    64      /* names that the service measures by */
+#define AIOC_FEED_INDEX_METRICS_MAX (64u * 1024u)
+#define AIOC_FEED_PAIRS_MAX      1000   /* of id and key, in one query of a read of many */
+#define AIOC_FEED_PAIRS_BYTES_MAX (200u * 1024u)   /* of such a query's text and parameters, about */
+#define AIOC_FEED_PAIR_BYTES     48u   /* of them for a pair, beside its id, */
+#define AIOC_FEED_LEVEL_BYTES    44u   /* and for a level of its key, beside name and value */
+#define AIOC_FEED_NO_PAIR        UINT32_MAX
+#define AIOC_FEED_QUERY_LINES    "x-ms-documentdb-isquery: True\r\nContent-Type: application/query+json\r\n"
+#define AIOC_FEED_ACROSS_LINE    "x-ms-documentdb-query-enablecrosspartition: True\r\n"
 
-typedef struct aioc_feeds aioc_feeds;
-typedef struct aioc_feeds_query aioc_feeds_query;
+typedef struct aioc_feed aioc_feed;
+typedef struct aioc_feed_query aioc_feed_query;
 
 /* What the requests of a page or of a read of many add up to, and the first of their failures. */
-typedef struct aioc_feeds_tally {
+typedef struct aioc_feed_tally {
     double   charge_ru;
     uint64_t throttled_us;
     uint32_t attempts;
@@ -16299,11 +16299,11 @@ typedef struct aioc_feeds_tally {
     int      status;                   /* of the failure; 0: there was none */
     char     message[AIOC_OP_MESSAGE_BYTES];
     char     activity_id[40];
-} aioc_feeds_tally;
+} aioc_feed_tally;
 
 /* How somebody who asks the ranges of a container keeps to them: waits until they are known, looks anew when one is
  * gone. `stir` is called when that has come to something. */
-typedef struct aioc_feeds_watch {
+typedef struct aioc_feed_watch {
     aioc_op_engine *engine;
     aioc_account_container *container;
     aioc_account_waiter waiter;
@@ -16313,30 +16313,30 @@ typedef struct aioc_feeds_watch {
     bool     waiting, waited;   /* waited: what is known is no older than the question */
     void (*stir)(void *owner);
     void    *owner;
-} aioc_feeds_watch;
+} aioc_feed_watch;
 
 /* One answer of a range, kept until its rows have been used. */
-typedef struct aioc_feeds_answer {
-    struct aioc_feeds_answer *next;
+typedef struct aioc_feed_answer {
+    struct aioc_feed_answer *next;
     aiocosmos_body body;
     aiocosmos_json_doc doc;
     aiocosmos_json rows, row;  /* rows: of no type until it is parsed; row: the last one used */
     size_t count, used, bytes;
-    uint32_t asked;             /* the place of its range in aioc_feeds_costs, and 1; 0: none */
+    uint32_t asked;             /* the place of its range in aioc_feed_costs, and 1; 0: none */
     aioc_mem_buffer behind;     /* the range's continuation behind this answer; empty: it was the last */
-} aioc_feeds_answer;
+} aioc_feed_answer;
 
 /* A stretch of the key space that lies in one partition key range, and how far it has been read. */
-typedef struct aioc_feeds_stream {
-    struct aioc_feeds_stream *leaving;  /* list of those that are of no use any more but for an answer to come */
-    aioc_feeds_query *query;
+typedef struct aioc_feed_stream {
+    struct aioc_feed_stream *leaving;   /* list of those that are of no use any more but for an answer to come */
+    aioc_feed_query *query;
     aioc_mem_buffer edges;     /* min, a NUL, max */
     aiocosmos_str min, max;
     aioc_mem_buffer kin;                     /* those of what was one range when its first row was given; empty: its
                                               * own */
     aioc_mem_buffer position;     /* the continuation behind the answers that have been used up */
     aioc_op *op;                  /* the request under way */
-    aioc_feeds_answer *first, *last;
+    aioc_feed_answer *first, *last;
     size_t   reserved;  /* bytes, for the answer on its way */
     size_t   bytes;     /* of this block */
     uint32_t asks;
@@ -16357,28 +16357,28 @@ typedef struct aioc_feeds_stream {
     uint32_t skipped;                /* rows of the very item at which it was resumed */
     size_t   heap_order;             /* its place among the streams: ties go to the left */
     aioc_rows_sorted head;           /* ordered: its next row; the values are in the same block */
-} aioc_feeds_stream;
+} aioc_feed_stream;
 
-typedef enum aioc_feeds_stage {
-    AIOC_FEEDS_PREPARING,  /* ranges and plan */
-    AIOC_FEEDS_DIRECT,     /* there are none: the gateway is to serve it by itself */
-    AIOC_FEEDS_READING,    /* the ranges' answers */
-    AIOC_FEEDS_GIVING,     /* rows that had to be complete first */
-    AIOC_FEEDS_OVER
-} aioc_feeds_stage;
+typedef enum aioc_feed_stage {
+    AIOC_FEED_PREPARING,   /* ranges and plan */
+    AIOC_FEED_DIRECT,      /* there are none: the gateway is to serve it by itself */
+    AIOC_FEED_READING,     /* the ranges' answers */
+    AIOC_FEED_GIVING,      /* rows that had to be complete first */
+    AIOC_FEED_OVER
+} aioc_feed_stage;
 
 /* Where the rows of the ranges go. */
-typedef enum aioc_feeds_sink {
-    AIOC_FEEDS_TO_PAGES, AIOC_FEEDS_TO_GROUPS, AIOC_FEEDS_TO_COUNT, AIOC_FEEDS_TO_BEST, AIOC_FEEDS_TO_STATISTICS,
-    AIOC_FEEDS_TO_COMPONENT
-} aioc_feeds_sink;
+typedef enum aioc_feed_sink {
+    AIOC_FEED_TO_PAGES, AIOC_FEED_TO_GROUPS, AIOC_FEED_TO_COUNT, AIOC_FEED_TO_BEST, AIOC_FEED_TO_STATISTICS,
+    AIOC_FEED_TO_COMPONENT
+} aioc_feed_sink;
 
 /* A query of many ranges: what it is beyond one whose pages are one operation each. */
-typedef struct aioc_feeds_fan {
+typedef struct aioc_feed_fan {
     aioc_mem_buffer sql, params;     /* as asked; params: a JSON array; sql empty: all items, without a plan */
     aioc_mem_buffer edges;           /* of the part of the key space that is asked for; no max: all of it */
     aioc_mem *memory;
-    aioc_feeds_watch ranges;
+    aioc_feed_watch ranges;
     aioc_plan *plan;
     const aioc_plan_info *info;   /* of the reading under way */
     aioc_plan_info plain;         /* of rows that are the result as they are: all zero */
@@ -16390,10 +16390,10 @@ typedef struct aioc_feeds_fan {
     aiocosmos_json from_items;    /* sort values of the last row given before */
     bool     from_unordered;      /* arrays or objects are among them */
     bool     unfiltered;          /* by the plan there can be no filter: ranges are read anew */
-    aioc_feeds_stream **streams;  /* by their place in the key space */
-    aioc_feeds_stream **heap;     /* those that have a row, the next row's first; in the same block */
+    aioc_feed_stream **streams;   /* by their place in the key space */
+    aioc_feed_stream **heap;      /* those that have a row, the next row's first; in the same block */
     uint32_t stream_count, heap_count, stream_cap;
-    aioc_feeds_stream *leaving;
+    aioc_feed_stream *leaving;
     uint32_t in_flight, window, parallel_max, page_items_max, continuation_max;
     uint32_t ahead, window_max;  /* answers held; how far the window, which counts them, may grow */
     uint32_t page_bytes_max;
@@ -16437,46 +16437,46 @@ typedef struct aioc_feeds_fan {
 
     aioc_mem_buffer out;     /* the page under construction */
     uint32_t out_count;
-    aioc_feeds_answer *shown;  /* or the answer that is the page */
+    aioc_feed_answer *shown;   /* or the answer that is the page */
     bool     out_closed;       /* the page's text is complete */
     bool     unshown;          /* there was no memory to show the page: it is kept for the next try */
     aioc_mem_buffer last_items, last_rid, last_edges;     /* of the last row given, in order */
     uint32_t last_rows;        /* rows of that item with those values */
     bool     among_unordered;  /* the row at hand: rows that are the same need not come side by side */
 
-    aioc_feeds_tally tally;  /* since the last page */
+    aioc_feed_tally tally;   /* since the last page */
     bool     broken;         /* it will not help to ask again */
     char     session_token[256];
-} aioc_feeds_fan;
+} aioc_feed_fan;
 
 /* A measure of the service's, under its name, over all answers. */
-typedef struct aioc_feeds_metric {
+typedef struct aioc_feed_metric {
     char     name[48];
     double   sum;
     uint32_t count;
-} aioc_feeds_metric;
+} aioc_feed_metric;
 
-typedef struct aioc_feeds_asked {
+typedef struct aioc_feed_asked {
     char     id[AIOC_PROTOCOL_RANGE_ID_MAX + 1];
     aioc_mem_buffer edges;     /* min, a NUL, max */
     uint64_t requests, items;
     double   charge_ru;
-} aioc_feeds_asked;
+} aioc_feed_asked;
 
-typedef struct aioc_feeds_costs {
+typedef struct aioc_feed_costs {
     double   charge_ru;
     uint64_t requests, items;
-    aioc_feeds_asked *ranges;
+    aioc_feed_asked *ranges;
     uint32_t range_count, range_cap;
-    aioc_feeds_metric *metrics;  /* AIOC_FEEDS_METRICS_MAX of them, once there are any */
+    aioc_feed_metric *metrics;   /* AIOC_FEED_METRICS_MAX of them, once there are any */
     uint32_t metric_count;
     aioc_mem_buffer index_metrics, text;
-} aioc_feeds_costs;
+} aioc_feed_costs;
 
-struct aioc_feeds_query {
-    aioc_feeds *feeds;
+struct aioc_feed_query {
+    aioc_feed *feeds;
     uint32_t slot;
-    aioc_feeds_query *stirred_next;  /* list of those that have work */
+    aioc_feed_query *stirred_next;   /* list of those that have work */
     aioc_mem_buffer link, pk, lines, body, session;
     aioc_mem_buffer continuation;            /* one operation a page: where the next page starts; empty: at the
                                               * beginning */
@@ -16485,12 +16485,12 @@ struct aioc_feeds_query {
     uint32_t timeout_ms, page_items_max;
     bool of_items, skip_empty, ended, stirred;
     aioc_op *op;             /* the page that is owed */
-    aioc_feeds_fan *fan;     /* NULL: one operation a page */
-    aioc_feeds_fan *parked;  /* until the gateway has served a page by itself */
+    aioc_feed_fan *fan;      /* NULL: one operation a page */
+    aioc_feed_fan *parked;   /* until the gateway has served a page by itself */
     int refusal_status;      /* 0: none; what it ends with if the gateway does not serve it, either */
     aioc_mem_buffer refusal;
     double   carried_ru;  /* of the operation under way: counted in the costs already */
-    aioc_feeds_costs costs;
+    aioc_feed_costs costs;
     aiocosmos_page_fn page;
     void *user_data;
     aioc_mem_buffer continuation_out;     /* of the page that is called back */
@@ -16499,63 +16499,63 @@ struct aioc_feeds_query {
 };
 
 /* A query plan that is kept for the next query of its text. */
-typedef struct aioc_feeds_plan {
+typedef struct aioc_feed_plan {
     aioc_plan *plan;
     aioc_mem_buffer key;
     bool general;   /* whatever the parameters are */
     uint64_t used;  /* larger: later */
-} aioc_feeds_plan;
+} aioc_feed_plan;
 
 /* One pair of a read of many: where its id and its key stand among the texts. Pairs of the same key, one behind the
  * other, share its text. */
-typedef struct aioc_feeds_pair {
+typedef struct aioc_feed_pair {
     uint32_t id_at, pk_at;
-    uint32_t next;  /* in the list that it is in; AIOC_FEEDS_NO_PAIR: the last */
+    uint32_t next;  /* in the list that it is in; AIOC_FEED_NO_PAIR: the last */
     bool     answered;
     bool     alone;  /* to be read by itself */
-} aioc_feeds_pair;
+} aioc_feed_pair;
 
 /* The pairs of one partition key range that have not been asked for yet. */
-typedef struct aioc_feeds_share {
+typedef struct aioc_feed_share {
     uint32_t first, count, bytes;  /* bytes: about as many has the text of their query */
     bool     by_id;                /* the key of each is its id */
-} aioc_feeds_share;
+} aioc_feed_share;
 
-typedef enum aioc_feeds_part_state {
-    AIOC_FEEDS_PART_ASKED,  /* its request is under way */
-    AIOC_FEEDS_PART_ROWS,   /* an answer's rows are handed over */
-    AIOC_FEEDS_PART_MORE,   /* there is more to ask for */
-    AIOC_FEEDS_PART_REST    /* what was not among the rows is told so */
-} aioc_feeds_part_state;
+typedef enum aioc_feed_part_state {
+    AIOC_FEED_PART_ASKED,   /* its request is under way */
+    AIOC_FEED_PART_ROWS,    /* an answer's rows are handed over */
+    AIOC_FEED_PART_MORE,    /* there is more to ask for */
+    AIOC_FEED_PART_REST     /* what was not among the rows is told so */
+} aioc_feed_part_state;
 
 /* Some pairs of a read of many that are asked for together. */
-typedef struct aioc_feeds_part {
-    struct aioc_feeds_part *next;
-    struct aioc_feeds_many *many;
+typedef struct aioc_feed_part {
+    struct aioc_feed_part *next;
+    struct aioc_feed_many *many;
     aioc_op *op;
     uint32_t *slots;  /* its pairs by the hash of their ids, each the first of a list */
     uint32_t slot_count;
     uint32_t left;                   /* of them not answered */
     uint32_t at, chain;              /* the slot, and the pair of its list, that comes next in the rest */
-    uint32_t alone;                  /* one pair, which is read; AIOC_FEEDS_NO_PAIR: a query */
-    uint32_t pk_at;                  /* all have this key: AIOC_FEEDS_NO_PAIR: they have not */
+    uint32_t alone;                  /* one pair, which is read; AIOC_FEED_NO_PAIR: a query */
+    uint32_t pk_at;                  /* all have this key: AIOC_FEED_NO_PAIR: they have not */
     uint32_t page_items;             /* asked for at a time */
     uint32_t version;                /* of the ranges by which the request was sent */
     aioc_mem_buffer range, body;     /* range: the id of the range that is asked */
     aioc_mem_buffer continuation;
-    aioc_feeds_answer *answer;
-    uint8_t  state;   /* aioc_feeds_part_state */
+    aioc_feed_answer *answer;
+    uint8_t  state;   /* aioc_feed_part_state */
     int      status;  /* of the rest */
     bool     known;   /* 404 means that there is no such item */
-} aioc_feeds_part;
+} aioc_feed_part;
 
-typedef struct aioc_feeds_many {
-    struct aioc_feeds_many *next;  /* of the client */
-    aioc_feeds *feeds;
+typedef struct aioc_feed_many {
+    struct aioc_feed_many *next;   /* of the client */
+    aioc_feed *feeds;
     aioc_op *op;  /* carries its id, its deadline and its end */
     aiocosmos_read_many_request request;
     aiocosmos_many_totals totals;
-    aioc_feeds_watch ranges;
+    aioc_feed_watch ranges;
     uint64_t stuck_us;  /* since then ranges have been gone without any answer; 0: they are not */
     aioc_mem_buffer link, session, lines;
     aioc_mem_buffer scratch;         /* a key's strings, or a parameter */
@@ -16565,28 +16565,28 @@ typedef struct aioc_feeds_many {
     bool     key_is_id;              /* the key's only path is /id */
     char    *texts;                  /* each with its NUL */
     size_t   texts_size;
-    aioc_feeds_pair *pairs;
+    aioc_feed_pair *pairs;
     uint32_t pair_count;
     uint32_t left;             /* pairs not answered */
     uint32_t unsent;           /* of those in no part */
     uint32_t fresh;            /* the first pair that is in no share and was in none */
     uint32_t again;            /* list of those that have to be shared out again */
     uint32_t swept;            /* ended: all pairs before this one are answered */
-    aioc_feeds_share *shares;  /* by range; the last one: of pairs that are read one by one */
+    aioc_feed_share *shares;   /* by range; the last one: of pairs that are read one by one */
     uint32_t share_count;
-    uint32_t full;                    /* a share that takes no more pairs; AIOC_FEEDS_NO_PAIR: none */
+    uint32_t full;                    /* a share that takes no more pairs; AIOC_FEED_NO_PAIR: none */
     uint32_t last_pk_at, last_share;  /* the key that was looked at last, and where it belongs */
     uint32_t version;                 /* of the ranges by which the shares are */
-    aioc_feeds_part *parts;
+    aioc_feed_part *parts;
     uint32_t in_flight;
     bool     stirred, shared, ended;
     int      end_status;  /* ended: of all that is left */
-    aioc_feeds_tally tally;
-} aioc_feeds_many;
+    aioc_feed_tally tally;
+} aioc_feed_many;
 
-typedef struct aioc_feeds_bulk {
-    struct aioc_feeds_bulk *next;  /* of the client */
-    aioc_feeds *feeds;
+typedef struct aioc_feed_bulk {
+    struct aioc_feed_bulk *next;   /* of the client */
+    aioc_feed *feeds;
     aioc_op *op;               /* carries its id, its deadline and its end */
     aioc_mem_buffer names;     /* database and container, each with its NUL, and the session token */
     aioc_mem_buffer lines;  /* of the host's headers */
@@ -16605,36 +16605,36 @@ typedef struct aioc_feeds_bulk {
     uint64_t pulled;
     bool ended, later;  /* nothing more to pull; nothing now */
     int status;
-} aioc_feeds_bulk;
+} aioc_feed_bulk;
 
-typedef struct aioc_feeds_slot {
-    aioc_feeds_query *query;
+typedef struct aioc_feed_slot {
+    aioc_feed_query *query;
     uint32_t generation;  /* tells a new query from a closed one in the same slot */
-} aioc_feeds_slot;
+} aioc_feed_slot;
 
-struct aioc_feeds {
+struct aioc_feed {
     aioc_op_engine *engine;
-    aioc_feeds_slot *slots;
+    aioc_feed_slot *slots;
     uint32_t slot_count, query_count, bulk_count;
-    aioc_feeds_query *first_stirred, *last_stirred;
+    aioc_feed_query *first_stirred, *last_stirred;
     bool starved;                  /* somebody waits for room among the operations */
     size_t held, reserved, guess;  /* of all queries, as in each; guess: of one that is new */
     uint64_t clock;                /* pages that were asked for */
-    aioc_feeds_query *turn;        /* alone may ask for answers: the memory is to be its own */
-    aioc_feeds_plan plans[AIOC_FEEDS_PLANS];
+    aioc_feed_query *turn;         /* alone may ask for answers: the memory is to be its own */
+    aioc_feed_plan plans[AIOC_FEED_PLANS];
     uint64_t plans_used;
-    aioc_feeds_many *first_many;
-    aioc_feeds_bulk *first_bulk;
+    aioc_feed_many *first_many;
+    aioc_feed_bulk *first_bulk;
 };
 
 /*--- Operations of which all is made ---*/
 
-typedef void aioc_feeds_complete(aioc_op *op, const aiocosmos_result *result);
+typedef void aioc_feed_complete(aioc_op *op, const aiocosmos_result *result);
 
-static aioc_feeds_complete aioc_feeds_page_came, aioc_feeds_fan_page_came, aioc_feeds_answer_came, aioc_feeds_part_came;
+static aioc_feed_complete aioc_feed_page_came, aioc_feed_fan_page_came, aioc_feed_answer_came, aioc_feed_part_came;
 
-static void aioc_feeds_specify(aioc_op_spec *spec, const char *verb, const aioc_mem_buffer *link,
-                               uint32_t timeout_ms, aioc_feeds_complete *complete, void *owner)
+static void aioc_feed_specify(aioc_op_spec *spec, const char *verb, const aioc_mem_buffer *link,
+                              uint32_t timeout_ms, aioc_feed_complete *complete, void *owner)
 {
     memset(spec, 0, sizeof *spec);
     spec->verb = verb;
@@ -16646,8 +16646,8 @@ static void aioc_feeds_specify(aioc_op_spec *spec, const char *verb, const aioc_
 }
 
 /* An operation that is made of others: it carries an id, a deadline and an end. */
-static int aioc_feeds_compose(aioc_op_engine *engine, aioc_op_spec *spec, aiocosmos_kind kind,
-                              void (*stop_parts)(aioc_op *op), void *user_data, aioc_op **op)
+static int aioc_feed_compose(aioc_op_engine *engine, aioc_op_spec *spec, aiocosmos_kind kind,
+                             void (*stop_parts)(aioc_op *op), void *user_data, aioc_op **op)
 {
     spec->kind = kind;
     if (spec->timeout_ms == 0) spec->timeout_ms = AIOCOSMOS_OFF;
@@ -16657,7 +16657,7 @@ static int aioc_feeds_compose(aioc_op_engine *engine, aioc_op_spec *spec, aiocos
     return aioc_op_accept(engine, spec, op);
 }
 
-static void aioc_feeds_tally_add(aioc_feeds_tally *tally, const aiocosmos_result *result)
+static void aioc_feed_tally_add(aioc_feed_tally *tally, const aiocosmos_result *result)
 {
     tally->charge_ru += result->charge_ru;
     tally->throttled_us += result->throttled_us;
@@ -16669,7 +16669,7 @@ static void aioc_feeds_tally_add(aioc_feeds_tally *tally, const aiocosmos_result
                    result->activity_id.ptr);
 }
 
-static void aioc_feeds_fail(aioc_feeds_tally *tally, int status, const char *message)
+static void aioc_feed_fail(aioc_feed_tally *tally, int status, const char *message)
 {
     if (tally->status) return;
     tally->status = status;
@@ -16677,7 +16677,7 @@ static void aioc_feeds_fail(aioc_feeds_tally *tally, int status, const char *mes
 }
 
 /* Puts it into the result of an operation that ends, and counts anew. */
-static void aioc_feeds_tally_tell(aioc_feeds_tally *tally, aioc_op *op)
+static void aioc_feed_tally_tell(aioc_feed_tally *tally, aioc_op *op)
 {
     op->charge_ru = tally->charge_ru;
     op->throttled_us = tally->throttled_us;
@@ -16692,26 +16692,26 @@ static void aioc_feeds_tally_tell(aioc_feeds_tally *tally, aioc_op *op)
 
 /*--- Ranges: known, gone, out of reach ---*/
 
-static void aioc_feeds_watch_settled(aioc_account_waiter *waiter)
+static void aioc_feed_watch_settled(aioc_account_waiter *waiter)
 {
-    aioc_feeds_watch *watch = (aioc_feeds_watch *)waiter->owner;
+    aioc_feed_watch *watch = (aioc_feed_watch *)waiter->owner;
     watch->waiting = false;
     watch->stir(watch->owner);
 }
 
-static void aioc_feeds_watch_paused(aioc_platform_timer *timer)
+static void aioc_feed_watch_paused(aioc_platform_timer *timer)
 {
-    aioc_feeds_watch *watch = (aioc_feeds_watch *)timer->owner;
+    aioc_feed_watch *watch = (aioc_feed_watch *)timer->owner;
     watch->stir(watch->owner);
 }
 
 /* 0, or E_NOMEM with the reason. */
-static int aioc_feeds_watch_open(aioc_feeds_watch *watch, aioc_op_engine *engine, aiocosmos_str link,
-                                 void (*stir)(void *owner), void *owner)
+static int aioc_feed_watch_open(aioc_feed_watch *watch, aioc_op_engine *engine, aiocosmos_str link,
+                                void (*stir)(void *owner), void *owner)
 {
     watch->engine = engine;
-    watch->waiter.resume = aioc_feeds_watch_settled;
-    watch->pause.fire = aioc_feeds_watch_paused;
+    watch->waiter.resume = aioc_feed_watch_settled;
+    watch->pause.fire = aioc_feed_watch_paused;
     watch->waiter.owner = watch->pause.owner = watch;
     watch->stir = stir;
     watch->owner = owner;
@@ -16719,7 +16719,7 @@ static int aioc_feeds_watch_open(aioc_feeds_watch *watch, aioc_op_engine *engine
     return watch->container ? 0 : aioc_op_refuse_memory(engine);
 }
 
-static void aioc_feeds_watch_close(aioc_feeds_watch *watch)
+static void aioc_feed_watch_close(aioc_feed_watch *watch)
 {
     if (!watch->container) return;
     aioc_platform_timer_stop(watch->engine->reactor, &watch->pause);
@@ -16727,13 +16727,13 @@ static void aioc_feeds_watch_close(aioc_feeds_watch *watch)
     aioc_account_release(watch->container);
 }
 
-static bool aioc_feeds_watch_knows(const aioc_feeds_watch *watch)
+static bool aioc_feed_watch_knows(const aioc_feed_watch *watch)
 {
     return watch->container->knowledge == AIOC_ACCOUNT_KNOWN;
 }
 
 /* Whether the ranges are known, or known to be out of reach. If not, waits for them. */
-static bool aioc_feeds_watch_ready(aioc_feeds_watch *watch)
+static bool aioc_feed_watch_ready(aioc_feed_watch *watch)
 {
     if (watch->waiting || watch->pause.armed || watch->engine->closing) return false;
     if (aioc_account_settled(watch->container, watch->engine->reactor->now_us)) return true;
@@ -16744,7 +16744,7 @@ static bool aioc_feeds_watch_ready(aioc_feeds_watch *watch)
 
 /* The range of a request, sent by this version of the ranges, is gone: looks anew, unless that has happened since; at
  * once the first time, then after a pause that doubles, for a split takes its time. */
-static void aioc_feeds_watch_gone(aioc_feeds_watch *watch, uint32_t version)
+static void aioc_feed_watch_gone(aioc_feed_watch *watch, uint32_t version)
 {
     aioc_platform_reactor *reactor = watch->engine->reactor;
     if (watch->container->ranges_version != version || watch->doubted == version) return;
@@ -16753,19 +16753,19 @@ static void aioc_feeds_watch_gone(aioc_feeds_watch *watch, uint32_t version)
     if (watch->pause_ms)
         aioc_platform_timer_start(reactor, &watch->pause, reactor->now_us + watch->pause_ms * 1000u);
     watch->pause_ms = watch->pause_ms ? watch->pause_ms * 2 : 20;
-    if (watch->pause_ms > AIOC_FEEDS_PAUSE_MAX_MS) watch->pause_ms = AIOC_FEEDS_PAUSE_MAX_MS;
+    if (watch->pause_ms > AIOC_FEED_PAUSE_MAX_MS) watch->pause_ms = AIOC_FEED_PAUSE_MAX_MS;
 }
 
 /* The ranges cannot be had. If that was before it was asked, it looks for itself; else says why. True: it has. Whoever
  * asks next finds out anew. */
-static bool aioc_feeds_watch_fails(aioc_feeds_watch *watch, aioc_feeds_tally *tally)
+static bool aioc_feed_watch_fails(aioc_feed_watch *watch, aioc_feed_tally *tally)
 {
     const aioc_account_container *container = watch->container;
     bool looked = watch->waited;
     watch->waited = false;
     if (!looked) {
         aioc_account_doubt_ranges(watch->container);
-        aioc_feeds_watch_ready(watch);
+        aioc_feed_watch_ready(watch);
         return false;
     }
     tally->attempts += container->failure_attempts;
@@ -16774,31 +16774,31 @@ static bool aioc_feeds_watch_fails(aioc_feeds_watch *watch, aioc_feeds_tally *ta
         tally->sub_status = container->failure_sub_status;
     }
     if (container->failure == 0)
-        aioc_feeds_fail(tally, AIOCOSMOS_E_PROTOCOL, "the container's partition key ranges leave gaps, or overlap");
-    else aioc_feeds_fail(tally, container->failure, container->failure_why.len ? container->failure_why.data
-                                                    : aioc_protocol_status_text(container->failure));
+        aioc_feed_fail(tally, AIOCOSMOS_E_PROTOCOL, "the container's partition key ranges leave gaps, or overlap");
+    else aioc_feed_fail(tally, container->failure, container->failure_why.len ? container->failure_why.data
+                                                   : aioc_protocol_status_text(container->failure));
     return true;
 }
 
 /*--- Queries: what they cost ---*/
 
-static void aioc_feeds_costs_free(aioc_mem *memory, aioc_feeds_costs *costs)
+static void aioc_feed_costs_free(aioc_mem *memory, aioc_feed_costs *costs)
 {
     uint32_t i;
     for (i = 0; i < costs->range_count; i++) aioc_mem_buffer_free(memory, &costs->ranges[i].edges);
     aioc_mem_free(memory, costs->ranges, costs->range_cap * sizeof *costs->ranges);
-    aioc_mem_free(memory, costs->metrics, AIOC_FEEDS_METRICS_MAX * sizeof *costs->metrics);
+    aioc_mem_free(memory, costs->metrics, AIOC_FEED_METRICS_MAX * sizeof *costs->metrics);
     aioc_mem_buffer_free(memory, &costs->index_metrics);
     aioc_mem_buffer_free(memory, &costs->text);
 }
 
-static void aioc_feeds_add_metric(aioc_feeds_costs *costs, aiocosmos_str name, double value)
+static void aioc_feed_add_metric(aioc_feed_costs *costs, aiocosmos_str name, double value)
 {
     uint32_t i;
     if (name.len >= sizeof costs->metrics->name) return;
     for (i = 0; i < costs->metric_count; i++)
         if (aioc_mem_same(aioc_mem_str(costs->metrics[i].name), name)) break;
-    if (i == AIOC_FEEDS_METRICS_MAX) return;
+    if (i == AIOC_FEED_METRICS_MAX) return;
     if (i == costs->metric_count) {
         memcpy(costs->metrics[i].name, name.ptr, name.len);
         costs->metric_count++;
@@ -16808,23 +16808,23 @@ static void aioc_feeds_add_metric(aioc_feeds_costs *costs, aiocosmos_str name, d
 }
 
 /* "name=value;name=value": what is not a number is left out. Without memory, nothing is known. */
-static void aioc_feeds_add_metrics(aioc_mem *memory, aioc_feeds_costs *costs, aiocosmos_str list)
+static void aioc_feed_add_metrics(aioc_mem *memory, aioc_feed_costs *costs, aiocosmos_str list)
 {
     aiocosmos_str metric, name;
     double value;
     if (!costs->metrics)
-        costs->metrics = (aioc_feeds_metric *)aioc_mem_zalloc(memory, AIOC_FEEDS_METRICS_MAX * sizeof *costs->metrics);
+        costs->metrics = (aioc_feed_metric *)aioc_mem_zalloc(memory, AIOC_FEED_METRICS_MAX * sizeof *costs->metrics);
     while (costs->metrics && aioc_text_split(&list, ';', &metric))
         if (aioc_text_split(&metric, '=', &name) && name.len &&
-            aioc_json_number_parse(metric.ptr, metric.len, &value)) aioc_feeds_add_metric(costs, name, value);
+            aioc_json_number_parse(metric.ptr, metric.len, &value)) aioc_feed_add_metric(costs, name, value);
 }
 
 /* In base64, or as JSON outright. */
-static void aioc_feeds_keep_index_metrics(aioc_mem *memory, aioc_feeds_costs *costs, aiocosmos_str text)
+static void aioc_feed_keep_index_metrics(aioc_mem *memory, aioc_feed_costs *costs, aiocosmos_str text)
 {
     aioc_mem_buffer *out = &costs->index_metrics;
     size_t len, error_at;
-    if (out->len || text.len == 0 || text.len > AIOC_FEEDS_INDEX_METRICS_MAX) return;
+    if (out->len || text.len == 0 || text.len > AIOC_FEED_INDEX_METRICS_MAX) return;
     if (!aioc_mem_reserve(memory, out, text.len)) return;
     if (*text.ptr != '{' && aioc_text_base64_decode(text, (unsigned char *)out->data, text.len, &len, &error_at)) {
         out->len = len;
@@ -16835,9 +16835,9 @@ static void aioc_feeds_keep_index_metrics(aioc_mem *memory, aioc_feeds_costs *co
 }
 
 /* The place of a range among those that were asked. NULL: no memory. */
-static aioc_feeds_asked *aioc_feeds_asked_of(aioc_mem *memory, aioc_feeds_costs *costs, aiocosmos_str id)
+static aioc_feed_asked *aioc_feed_asked_of(aioc_mem *memory, aioc_feed_costs *costs, aiocosmos_str id)
 {
-    aioc_feeds_asked *asked;
+    aioc_feed_asked *asked;
     uint32_t i;
     for (i = 0; i < costs->range_count; i++)
         if (aioc_mem_same(aioc_mem_str(costs->ranges[i].id), id)) return &costs->ranges[i];
@@ -16847,7 +16847,7 @@ static aioc_feeds_asked *aioc_feeds_asked_of(aioc_mem *memory, aioc_feeds_costs 
         void *grown = aioc_mem_resize(memory, costs->ranges, costs->range_cap * sizeof *costs->ranges,
                                       cap * sizeof *costs->ranges);
         if (!grown) return NULL;
-        costs->ranges = (aioc_feeds_asked *)grown;
+        costs->ranges = (aioc_feed_asked *)grown;
         costs->range_cap = cap;
     }
     asked = &costs->ranges[costs->range_count++];
@@ -16856,7 +16856,7 @@ static aioc_feeds_asked *aioc_feeds_asked_of(aioc_mem *memory, aioc_feeds_costs 
     return asked;
 }
 
-static void aioc_feeds_add_costs(aioc_mem *memory, aioc_feeds_costs *costs, const aiocosmos_result *result)
+static void aioc_feed_add_costs(aioc_mem *memory, aioc_feed_costs *costs, const aiocosmos_result *result)
 {
     const aioc_op_delivery *delivery = (const aioc_op_delivery *)result->internal;
     aiocosmos_str metrics, index_metrics;
@@ -16865,17 +16865,17 @@ static void aioc_feeds_add_costs(aioc_mem *memory, aioc_feeds_costs *costs, cons
     if (!delivery->response) return;
     metrics = aioc_http_header(delivery->response->head, "x-ms-documentdb-query-metrics");
     index_metrics = aioc_http_header(delivery->response->head, "x-ms-cosmos-index-utilization");
-    if (metrics.len) aioc_feeds_add_metrics(memory, costs, metrics);
-    aioc_feeds_keep_index_metrics(memory, costs, index_metrics);
+    if (metrics.len) aioc_feed_add_metrics(memory, costs, metrics);
+    aioc_feed_keep_index_metrics(memory, costs, index_metrics);
 }
 
 /* The same as text. False: no memory. */
-static bool aioc_feeds_print_metrics(aioc_mem *memory, aioc_feeds_costs *costs)
+static bool aioc_feed_print_metrics(aioc_mem *memory, aioc_feed_costs *costs)
 {
     uint32_t i;
     costs->text.len = 0;
     for (i = 0; i < costs->metric_count; i++) {
-        const aioc_feeds_metric *metric = &costs->metrics[i];
+        const aioc_feed_metric *metric = &costs->metrics[i];
         size_t len = strlen(metric->name);
         bool ratio = len > 5 && strcmp(metric->name + len - 5, "Ratio") == 0;
         char number[AIOC_JSON_NUMBER_MAX], text[sizeof metric->name + sizeof number + 2];
@@ -16889,7 +16889,7 @@ static bool aioc_feeds_print_metrics(aioc_mem *memory, aioc_feeds_costs *costs)
 /*--- Queries: birth and death ---*/
 
 /* Without memory for it, what was there stays. */
-static bool aioc_feeds_set(aioc_mem *memory, aioc_mem_buffer *buffer, aiocosmos_str text)
+static bool aioc_feed_set(aioc_mem *memory, aioc_mem_buffer *buffer, aiocosmos_str text)
 {
     if (text.len > buffer->len && !aioc_mem_reserve(memory, buffer, text.len - buffer->len)) return false;
     buffer->len = 0;
@@ -16897,7 +16897,7 @@ static bool aioc_feeds_set(aioc_mem *memory, aioc_mem_buffer *buffer, aiocosmos_
 }
 
 /* A part of the key space as text: min, a NUL, max. Empty: none. */
-static bool aioc_feeds_set_edges(aioc_mem *memory, aioc_mem_buffer *edges, aiocosmos_str min, aiocosmos_str max)
+static bool aioc_feed_set_edges(aioc_mem *memory, aioc_mem_buffer *edges, aiocosmos_str min, aiocosmos_str max)
 {
     if (!aioc_mem_reserve(memory, edges, min.len + 1 + max.len)) return false;
     edges->len = 0;
@@ -16905,18 +16905,18 @@ static bool aioc_feeds_set_edges(aioc_mem *memory, aioc_mem_buffer *edges, aioco
            aioc_mem_append(memory, edges, max.ptr, max.len);
 }
 
-static aiocosmos_str aioc_feeds_min(const aioc_mem_buffer *edges)
+static aiocosmos_str aioc_feed_min(const aioc_mem_buffer *edges)
 {
     return aioc_mem_str(edges->len ? edges->data : "");
 }
 
-static aiocosmos_str aioc_feeds_max(const aioc_mem_buffer *edges)
+static aiocosmos_str aioc_feed_max(const aioc_mem_buffer *edges)
 {
     size_t at = edges->len ? strlen(edges->data) + 1 : 0;
     return aioc_text_view(edges->data + at, edges->len - at);
 }
 
-static void aioc_feeds_answer_free(aioc_mem *memory, aioc_feeds_answer *answer)
+static void aioc_feed_answer_free(aioc_mem *memory, aioc_feed_answer *answer)
 {
     if (!answer) return;
     aioc_json_close(&answer->doc);
@@ -16925,19 +16925,19 @@ static void aioc_feeds_answer_free(aioc_mem *memory, aioc_feeds_answer *answer)
     aioc_mem_free(memory, answer, sizeof *answer);
 }
 
-static aiocosmos_str aioc_feeds_header(const aiocosmos_result *result, const char *name)
+static aiocosmos_str aioc_feed_header(const aiocosmos_result *result, const char *name)
 {
     return aioc_http_header(((const aioc_op_delivery *)result->internal)->response->head, name);
 }
 
 /* As above, of the headers that are found in every answer, by AIOC_PROTOCOL_H_*. */
-static aiocosmos_str aioc_feeds_wanted(const aiocosmos_result *result, int header)
+static aiocosmos_str aioc_feed_wanted(const aiocosmos_result *result, int header)
 {
     return ((const aioc_op_delivery *)result->internal)->response->wanted[header];
 }
 
 /* 0, E_NOMEM, or E_PROTOCOL: it is not a page. Until its first row is needed, an answer takes less as it came. */
-static int aioc_feeds_answer_parse(aioc_feeds_answer *answer)
+static int aioc_feed_answer_parse(aioc_feed_answer *answer)
 {
     int status = aioc_json_parse(&answer->doc, answer->body.text.ptr, answer->body.text.len);
     if (!status) answer->rows = aioc_json_at(aioc_json_root(&answer->doc), "/Documents");
@@ -16952,26 +16952,26 @@ static int aioc_feeds_answer_parse(aioc_feeds_answer *answer)
 
 /* Takes an answer over, and from one of its headers where it goes on behind it. 0, or E_NOMEM; if it is parsed at once,
  * as that. */
-static int aioc_feeds_answer_new(aioc_mem *memory, const aiocosmos_result *result, int header, bool parse,
-                                 aioc_feeds_answer **out)
+static int aioc_feed_answer_new(aioc_mem *memory, const aiocosmos_result *result, int header, bool parse,
+                                aioc_feed_answer **out)
 {
-    aioc_feeds_answer *answer = (aioc_feeds_answer *)aioc_mem_zalloc(memory, sizeof *answer);
+    aioc_feed_answer *answer = (aioc_feed_answer *)aioc_mem_zalloc(memory, sizeof *answer);
     int status = AIOCOSMOS_E_NOMEM;
     if (!answer) return status;
     aioc_json_open(&answer->doc, memory);
     answer->body = aioc_op_take_body(result);
-    if (answer->body.text.ptr && aioc_feeds_set(memory, &answer->behind, aioc_feeds_wanted(result, header))) {
+    if (answer->body.text.ptr && aioc_feed_set(memory, &answer->behind, aioc_feed_wanted(result, header))) {
         answer->bytes = sizeof *answer + answer->body.owner_size + answer->behind.cap;
-        status = parse ? aioc_feeds_answer_parse(answer) : 0;
+        status = parse ? aioc_feed_answer_parse(answer) : 0;
     }
-    if (status) aioc_feeds_answer_free(memory, answer);
+    if (status) aioc_feed_answer_free(memory, answer);
     else *out = answer;
     return status;
 }
 
-static void aioc_feeds_stir(aioc_feeds_query *query)
+static void aioc_feed_stir(aioc_feed_query *query)
 {
-    aioc_feeds *feeds = query->feeds;
+    aioc_feed *feeds = query->feeds;
     if (query->stirred) return;
     query->stirred = true;
     query->stirred_next = NULL;
@@ -16980,30 +16980,30 @@ static void aioc_feeds_stir(aioc_feeds_query *query)
     feeds->last_stirred = query;
 }
 
-static void aioc_feeds_stir_owner(void *owner)
+static void aioc_feed_stir_owner(void *owner)
 {
-    aioc_feeds_stir((aioc_feeds_query *)owner);
+    aioc_feed_stir((aioc_feed_query *)owner);
 }
 
-static aioc_feeds_answer *aioc_feeds_unlink(aioc_feeds_stream *stream)
+static aioc_feed_answer *aioc_feed_unlink(aioc_feed_stream *stream)
 {
-    aioc_feeds_fan *fan = stream->query->fan;
-    aioc_feeds *feeds = stream->query->feeds;
-    aioc_feeds_answer *answer = stream->first;
+    aioc_feed_fan *fan = stream->query->fan;
+    aioc_feed *feeds = stream->query->feeds;
+    aioc_feed_answer *answer = stream->first;
     stream->first = answer->next;
     if (!stream->first) stream->last = NULL;
     answer->next = NULL;
     fan->ahead--;
     fan->held -= answer->bytes;
     feeds->held -= answer->bytes;
-    if (feeds->turn) aioc_feeds_stir(feeds->turn);
+    if (feeds->turn) aioc_feed_stir(feeds->turn);
     return answer;
 }
 
-static void aioc_feeds_stream_free(aioc_feeds_stream *stream)
+static void aioc_feed_stream_free(aioc_feed_stream *stream)
 {
     aioc_mem *memory = stream->query->fan->memory;
-    while (stream->first) aioc_feeds_answer_free(memory, aioc_feeds_unlink(stream));
+    while (stream->first) aioc_feed_answer_free(memory, aioc_feed_unlink(stream));
     aioc_mem_buffer_free(memory, &stream->edges);
     aioc_mem_buffer_free(memory, &stream->kin);
     aioc_mem_buffer_free(memory, &stream->position);
@@ -17011,11 +17011,11 @@ static void aioc_feeds_stream_free(aioc_feeds_stream *stream)
 }
 
 /* A stream is of no use any more: what is under way for it is called off, and comes back from a later step. */
-static void aioc_feeds_stream_drop(aioc_feeds_stream *stream)
+static void aioc_feed_stream_drop(aioc_feed_stream *stream)
 {
-    aioc_feeds_fan *fan = stream->query->fan;
+    aioc_feed_fan *fan = stream->query->fan;
     if (!stream->op) {
-        aioc_feeds_stream_free(stream);
+        aioc_feed_stream_free(stream);
         return;
     }
     stream->dropped = true;
@@ -17024,14 +17024,14 @@ static void aioc_feeds_stream_drop(aioc_feeds_stream *stream)
     aioc_op_stop(stream->op, AIOCOSMOS_E_CANCELLED);
 }
 
-static void aioc_feeds_drop_streams(aioc_feeds_fan *fan)
+static void aioc_feed_drop_streams(aioc_feed_fan *fan)
 {
     uint32_t i;
-    for (i = 0; i < fan->stream_count; i++) aioc_feeds_stream_drop(fan->streams[i]);
+    for (i = 0; i < fan->stream_count; i++) aioc_feed_stream_drop(fan->streams[i]);
     fan->stream_count = fan->heap_count = 0;
 }
 
-static void aioc_feeds_free_texts(aioc_feeds_fan *fan)
+static void aioc_feed_free_texts(aioc_feed_fan *fan)
 {
     aioc_mem_buffer *const texts[] = {
         &fan->sql, &fan->params, &fan->edges, &fan->token, &fan->rest, &fan->out, &fan->last_items,
@@ -17041,19 +17041,19 @@ static void aioc_feeds_free_texts(aioc_feeds_fan *fan)
     for (i = 0; i < sizeof texts / sizeof *texts; i++) aioc_mem_buffer_free(fan->memory, texts[i]);
 }
 
-static void aioc_feeds_fan_free(aioc_feeds_query *query)
+static void aioc_feed_fan_free(aioc_feed_query *query)
 {
     aioc_mem *memory = query->feeds->engine->memory;
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     uint32_t i;
     if (!fan) return;
-    for (i = 0; i < fan->stream_count; i++) aioc_feeds_stream_free(fan->streams[i]);
+    for (i = 0; i < fan->stream_count; i++) aioc_feed_stream_free(fan->streams[i]);
     while (fan->leaving) {
-        aioc_feeds_stream *stream = fan->leaving;
+        aioc_feed_stream *stream = fan->leaving;
         fan->leaving = stream->leaving;
-        aioc_feeds_stream_free(stream);
+        aioc_feed_stream_free(stream);
     }
-    aioc_feeds_watch_close(&fan->ranges);
+    aioc_feed_watch_close(&fan->ranges);
     aioc_platform_timer_stop(query->feeds->engine->reactor, &fan->poll);
     if (fan->plan) aioc_plan_release(memory, fan->plan);
     aioc_rows_groups_close(&fan->groups);
@@ -17061,25 +17061,25 @@ static void aioc_feeds_fan_free(aioc_feeds_query *query)
     aioc_rows_hybrid_close(&fan->hybrid);
     aioc_rows_set_free(memory, &fan->distinct);
     aioc_position_free(memory, &fan->from);
-    aioc_feeds_answer_free(memory, fan->shown);
+    aioc_feed_answer_free(memory, fan->shown);
     aioc_json_close(&fan->rest_doc);
     aioc_json_close(&fan->from_doc);
-    aioc_feeds_free_texts(fan);
+    aioc_feed_free_texts(fan);
     aioc_mem_free(memory, fan->streams, 2 * fan->stream_cap * sizeof *fan->streams);
     aioc_mem_free(memory, fan, sizeof *fan);
     query->fan = NULL;
 }
 
-static void aioc_feeds_unpark(aioc_feeds_query *query)
+static void aioc_feed_unpark(aioc_feed_query *query)
 {
     if (query->parked) query->fan = query->parked;
     query->parked = NULL;
 }
 
-static void aioc_feeds_calm(aioc_feeds_query *query)
+static void aioc_feed_calm(aioc_feed_query *query)
 {
-    aioc_feeds *feeds = query->feeds;
-    aioc_feeds_query *before = NULL, *at = feeds->first_stirred;
+    aioc_feed *feeds = query->feeds;
+    aioc_feed_query *before = NULL, *at = feeds->first_stirred;
     if (!query->stirred) return;
     query->stirred = false;
     while (at != query) {
@@ -17092,72 +17092,72 @@ static void aioc_feeds_calm(aioc_feeds_query *query)
 }
 
 /* Of the pages that wait for memory, the one that was asked for first has the turn. */
-static void aioc_feeds_pass_turn(aioc_feeds *feeds)
+static void aioc_feed_pass_turn(aioc_feed *feeds)
 {
-    aioc_feeds_query *next = NULL;
+    aioc_feed_query *next = NULL;
     uint32_t i;
     for (i = 0; i < feeds->slot_count; i++) {
-        aioc_feeds_query *query = feeds->slots[i].query;
+        aioc_feed_query *query = feeds->slots[i].query;
         if (query && query->fan && query->fan->queued && (!next || query->fan->asked < next->fan->asked)) next = query;
     }
     feeds->turn = next;
     if (!next) return;
     next->fan->queued = false;
-    aioc_feeds_stir(next);
+    aioc_feed_stir(next);
 }
 
-static void aioc_feeds_query_free(aioc_feeds_query *query)
+static void aioc_feed_query_free(aioc_feed_query *query)
 {
-    aioc_feeds *feeds = query->feeds;
+    aioc_feed *feeds = query->feeds;
     aioc_mem *memory = feeds->engine->memory;
     aioc_mem_buffer *const texts[] = {
         &query->link, &query->pk, &query->lines, &query->body, &query->session, &query->continuation,
         &query->continuation_out, &query->refusal
     };
     size_t i;
-    aioc_feeds_calm(query);
+    aioc_feed_calm(query);
     feeds->slots[query->slot].query = NULL;
     if (++feeds->slots[query->slot].generation == 0) feeds->slots[query->slot].generation = 1;
     feeds->query_count--;
-    if (feeds->turn == query) aioc_feeds_pass_turn(feeds);  /* or what it gives back would stir it */
-    aioc_feeds_unpark(query);
-    aioc_feeds_fan_free(query);
+    if (feeds->turn == query) aioc_feed_pass_turn(feeds);   /* or what it gives back would stir it */
+    aioc_feed_unpark(query);
+    aioc_feed_fan_free(query);
     for (i = 0; i < sizeof texts / sizeof *texts; i++) aioc_mem_buffer_free(memory, texts[i]);
-    aioc_feeds_costs_free(memory, &query->costs);
+    aioc_feed_costs_free(memory, &query->costs);
     aioc_mem_free(memory, query, sizeof *query);
 }
 
 /* A closed query goes when nobody is left who would come back to it; what is under way for it is called off. */
-static void aioc_feeds_let_query_go(aioc_feeds_query *query)
+static void aioc_feed_let_query_go(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     if (query->op || query->busy) return;
     if (fan) {
         if (fan->plan_op) aioc_op_stop(fan->plan_op, AIOCOSMOS_E_CANCELLED);
-        aioc_feeds_drop_streams(fan);
+        aioc_feed_drop_streams(fan);
         if (fan->plan_op || fan->leaving) return;
     }
-    aioc_feeds_query_free(query);
+    aioc_feed_query_free(query);
 }
 
 /* Open, or closed with a page that is still owed. */
-static aioc_feeds_query *aioc_feeds_query_named(const aioc_feeds *feeds, aiocosmos_cursor handle)
+static aioc_feed_query *aioc_feed_query_named(const aioc_feed *feeds, aiocosmos_cursor handle)
 {
     uint32_t slot = (uint32_t)handle.id - 1u;
-    aioc_feeds_query *query;
+    aioc_feed_query *query;
     if (slot >= feeds->slot_count || feeds->slots[slot].generation != (uint32_t)(handle.id >> 32)) return NULL;
     query = feeds->slots[slot].query;
     return query && (query->op || !query->closed) ? query : NULL;
 }
 
-static aioc_feeds_query *aioc_feeds_query_find(const aioc_feeds *feeds, aiocosmos_cursor handle)
+static aioc_feed_query *aioc_feed_query_find(const aioc_feed *feeds, aiocosmos_cursor handle)
 {
-    aioc_feeds_query *query = aioc_feeds_query_named(feeds, handle);
+    aioc_feed_query *query = aioc_feed_query_named(feeds, handle);
     return query && !query->closed ? query : NULL;
 }
 
 /* A free slot, growing the table up to pending_max. slot_count: none. */
-static uint32_t aioc_feeds_query_slot(aioc_feeds *feeds)
+static uint32_t aioc_feed_query_slot(aioc_feed *feeds)
 {
     uint32_t slot = 0, count = feeds->slot_count ? feeds->slot_count * 2 : 8, i;
     void *grown;
@@ -17168,7 +17168,7 @@ static uint32_t aioc_feeds_query_slot(aioc_feeds *feeds)
     grown = aioc_mem_resize(feeds->engine->memory, feeds->slots, feeds->slot_count * sizeof *feeds->slots,
                             count * sizeof *feeds->slots);
     if (!grown) return feeds->slot_count;
-    feeds->slots = (aioc_feeds_slot *)grown;
+    feeds->slots = (aioc_feed_slot *)grown;
     for (i = feeds->slot_count; i < count; i++) {
         feeds->slots[i].query = NULL;
         feeds->slots[i].generation = 1;
@@ -17179,8 +17179,7 @@ static uint32_t aioc_feeds_query_slot(aioc_feeds *feeds)
 
 /*--- Queries: from what the host asks for to what is sent ---*/
 
-static int aioc_feeds_append_params(aioc_op_engine *engine, aioc_mem_buffer *out,
-                                    const aiocosmos_query_request *request)
+static int aioc_feed_append_params(aioc_op_engine *engine, aioc_mem_buffer *out, const aiocosmos_query_request *request)
 {
     size_t i;
     if (!aioc_mem_append_str(engine->memory, out, "[")) return aioc_op_refuse_memory(engine);
@@ -17204,7 +17203,7 @@ static int aioc_feeds_append_params(aioc_op_engine *engine, aioc_mem_buffer *out
 }
 
 /* {"query":...,"parameters":[...]}. */
-static bool aioc_feeds_append_body(aioc_mem *memory, aioc_mem_buffer *out, aiocosmos_str sql, aiocosmos_str params)
+static bool aioc_feed_append_body(aioc_mem *memory, aioc_mem_buffer *out, aiocosmos_str sql, aiocosmos_str params)
 {
     out->len = 0;
     return aioc_mem_append_str(memory, out, "{\"query\":") &&
@@ -17213,30 +17212,30 @@ static bool aioc_feeds_append_body(aioc_mem *memory, aioc_mem_buffer *out, aioco
            aioc_mem_append(memory, out, params.ptr, params.len) && aioc_mem_append_str(memory, out, "}");
 }
 
-static int aioc_feeds_build_body(aioc_op_engine *engine, aioc_mem_buffer *params, aioc_mem_buffer *body,
-                                 const aiocosmos_query_request *request, const char *sql)
+static int aioc_feed_build_body(aioc_op_engine *engine, aioc_mem_buffer *params, aioc_mem_buffer *body,
+                                const aiocosmos_query_request *request, const char *sql)
 {
     size_t len = strlen(sql), bad_at;
     int refused;
     if (len == 0) return aioc_op_refuse(engine, "sql", "empty");
-    if (len > AIOC_FEEDS_SQL_BYTES_MAX) return aioc_op_refuse(engine, "sql", "over 256 KiB");
+    if (len > AIOC_FEED_SQL_BYTES_MAX) return aioc_op_refuse(engine, "sql", "over 256 KiB");
     if (!aioc_json_utf8_ok(sql, len, &bad_at)) return aioc_op_refuse_at(engine, "sql", "not UTF-8", bad_at);
     if (request->param_count && !request->params)
         return aioc_op_refuse(engine, "params", "required: param_count is set");
-    refused = aioc_feeds_append_params(engine, params, request);
+    refused = aioc_feed_append_params(engine, params, request);
     if (refused) return refused;
-    return aioc_feeds_append_body(engine->memory, body, aioc_mem_str(sql), aioc_op_text(params))
+    return aioc_feed_append_body(engine->memory, body, aioc_mem_str(sql), aioc_op_text(params))
                ? 0 : aioc_op_refuse_memory(engine);
 }
 
-static int aioc_feeds_add_lines(aioc_op_engine *engine, const aiocosmos_query_request *request, bool is_query,
-                                bool across)
+static int aioc_feed_add_lines(aioc_op_engine *engine, const aiocosmos_query_request *request, bool is_query,
+                               bool across)
 {
     aioc_mem *memory = engine->memory;
     aioc_mem_buffer *lines = &engine->lines_text;
     lines->len = 0;
-    if ((is_query && !aioc_mem_append_str(memory, lines, AIOC_FEEDS_QUERY_LINES)) ||
-        (across && !aioc_mem_append_str(memory, lines, AIOC_FEEDS_ACROSS_LINE)) ||
+    if ((is_query && !aioc_mem_append_str(memory, lines, AIOC_FEED_QUERY_LINES)) ||
+        (across && !aioc_mem_append_str(memory, lines, AIOC_FEED_ACROSS_LINE)) ||
         (request->want_metrics &&
          !aioc_mem_append_str(memory, lines, "x-ms-documentdb-populatequerymetrics: True\r\n")) ||
         (request->want_index_metrics &&
@@ -17245,21 +17244,21 @@ static int aioc_feeds_add_lines(aioc_op_engine *engine, const aiocosmos_query_re
     return aioc_op_add_headers(engine, request->headers, false);
 }
 
-static int aioc_feeds_keep(aioc_op_engine *engine, aioc_mem_buffer *buffer, aiocosmos_str text)
+static int aioc_feed_keep(aioc_op_engine *engine, aioc_mem_buffer *buffer, aiocosmos_str text)
 {
-    return aioc_feeds_set(engine->memory, buffer, text) ? 0 : aioc_op_refuse_memory(engine);
+    return aioc_feed_set(engine->memory, buffer, text) ? 0 : aioc_op_refuse_memory(engine);
 }
 
-static int aioc_feeds_keep_headers(aioc_op_engine *engine, aioc_mem_buffer *buffer, const char *const *headers)
+static int aioc_feed_keep_headers(aioc_op_engine *engine, aioc_mem_buffer *buffer, const char *const *headers)
 {
     int refused;
     engine->lines_text.len = 0;
     refused = aioc_op_add_headers(engine, headers, false);
-    return refused ? refused : aioc_feeds_keep(engine, buffer, aioc_op_text(&engine->lines_text));
+    return refused ? refused : aioc_feed_keep(engine, buffer, aioc_op_text(&engine->lines_text));
 }
 
 /* An effective partition key in hex, as the list of ranges names it. */
-static int aioc_feeds_check_edge(aioc_op_engine *engine, const char *what, const char *text)
+static int aioc_feed_check_edge(aioc_op_engine *engine, const char *what, const char *text)
 {
     size_t i, len = text ? strlen(text) : 0;
     if (len >= AIOC_PROTOCOL_EPK_MAX) return aioc_op_refuse(engine, what, "too long for a partition key's hash");
@@ -17270,10 +17269,10 @@ static int aioc_feeds_check_edge(aioc_op_engine *engine, const char *what, const
     return 0;
 }
 
-static int aioc_feeds_check_span(aioc_op_engine *engine, const aiocosmos_query_request *request)
+static int aioc_feed_check_span(aioc_op_engine *engine, const aiocosmos_query_request *request)
 {
-    int refused = aioc_feeds_check_edge(engine, "epk_min", request->epk_min);
-    if (!refused) refused = aioc_feeds_check_edge(engine, "epk_max", request->epk_max);
+    int refused = aioc_feed_check_edge(engine, "epk_min", request->epk_min);
+    if (!refused) refused = aioc_feed_check_edge(engine, "epk_max", request->epk_max);
     if (refused || (!request->epk_min && !request->epk_max)) return refused;
     if (aioc_op_has_pk(&request->pk)) return aioc_op_refuse(engine, "epk_min", "and pk are both given");
     if (request->epk_min && request->epk_max &&
@@ -17282,7 +17281,7 @@ static int aioc_feeds_check_span(aioc_op_engine *engine, const aiocosmos_query_r
     return 0;
 }
 
-static int aioc_feeds_check_query(aioc_op_engine *engine, const aiocosmos_query_request *request)
+static int aioc_feed_check_query(aioc_op_engine *engine, const aiocosmos_query_request *request)
 {
     const char *what;
     bool of_items = request->feed == AIOCOSMOS_FEED_ITEMS, of_ranges = request->feed == AIOCOSMOS_FEED_RANGES;
@@ -17298,14 +17297,14 @@ static int aioc_feeds_check_query(aioc_op_engine *engine, const aiocosmos_query_
     if (what) return aioc_op_refuse(engine, what, "does not belong to this feed");
     if (!request->sql && request->param_count) return aioc_op_refuse(engine, "params", "there is no sql");
     if (request->page_items_max > INT32_MAX) return aioc_op_refuse(engine, "page_items_max", "over 2^31-1");
-    return aioc_feeds_check_span(engine, request);
+    return aioc_feed_check_span(engine, request);
 }
 
 /* What a continuation token is bound to: the resource, the text and its parameters, the key or part of the keys. */
-static bool aioc_feeds_ask_question(aioc_feeds_query *query, const char *kind)
+static bool aioc_feed_ask_question(aioc_feed_query *query, const char *kind)
 {
     aioc_mem *memory = query->feeds->engine->memory;
-    const aioc_feeds_fan *fan = query->fan;
+    const aioc_feed_fan *fan = query->fan;
     aiocosmos_str parts[5];
     aioc_mem_buffer all = { NULL, 0, 0 };
     uint64_t hash[2];
@@ -17313,8 +17312,8 @@ static bool aioc_feeds_ask_question(aioc_feeds_query *query, const char *kind)
     size_t i;
     parts[0] = aioc_op_text(&query->link);
     parts[1] = aioc_op_text(&query->pk);
-    parts[2] = fan ? aioc_feeds_min(&fan->edges) : aioc_mem_str("");
-    parts[3] = fan ? aioc_feeds_max(&fan->edges) : aioc_mem_str("");
+    parts[2] = fan ? aioc_feed_min(&fan->edges) : aioc_mem_str("");
+    parts[3] = fan ? aioc_feed_max(&fan->edges) : aioc_mem_str("");
     parts[4] = aioc_op_text(&query->body);
     for (i = 0; ok && i < 5; i++)
         ok = aioc_mem_append(memory, &all, "\n", 1) &&
@@ -17327,10 +17326,10 @@ static bool aioc_feeds_ask_question(aioc_feeds_query *query, const char *kind)
 
 /* Reads a continuation token and finds out whether it is one of this query. The service's own, which a query of one key
  * goes on by, stands in it as it came. */
-static int aioc_feeds_read_token(aioc_feeds_query *query, aiocosmos_str token)
+static int aioc_feed_read_token(aioc_feed_query *query, aiocosmos_str token)
 {
     aioc_op_engine *engine = query->feeds->engine;
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     aioc_mem_buffer block = { NULL, 0, 0 };
     aioc_position position;
     const char *why = "";
@@ -17349,8 +17348,8 @@ static int aioc_feeds_read_token(aioc_feeds_query *query, aiocosmos_str token)
                                  ? "of another container, another part of it, or another kind of change feed"
                                  : "of another query or container");
     } else if (position.place == AIOC_POSITION_AT_SERVICE) {
-        refused = aioc_feeds_keep(engine, &query->continuation, position.pieces[0].continuation);
-        if (!refused) aioc_feeds_fan_free(query);  /* it was the gateway that served it */
+        refused = aioc_feed_keep(engine, &query->continuation, position.pieces[0].continuation);
+        if (!refused) aioc_feed_fan_free(query);   /* it was the gateway that served it */
     } else if (!fan) {
         refused = aioc_op_refuse(engine, "continuation", "of a query across partitions");
     } else {
@@ -17363,17 +17362,17 @@ static int aioc_feeds_read_token(aioc_feeds_query *query, aiocosmos_str token)
     return refused;
 }
 
-static uint32_t aioc_feeds_levels(const aiocosmos_pk *pk)
+static uint32_t aioc_feed_levels(const aiocosmos_pk *pk)
 {
     uint32_t levels = 0;
     while (levels < AIOC_PROTOCOL_PK_LEVELS && pk->level[levels].type != AIOCOSMOS_VALUE_UNSET) levels++;
     return levels;
 }
 
-static int aioc_feeds_open_fan(aioc_feeds_query *query, const aiocosmos_query_request *request)
+static int aioc_feed_open_fan(aioc_feed_query *query, const aiocosmos_query_request *request)
 {
     aioc_op_engine *engine = query->feeds->engine;
-    aioc_feeds_fan *fan = (aioc_feeds_fan *)aioc_mem_zalloc(engine->memory, sizeof *fan);
+    aioc_feed_fan *fan = (aioc_feed_fan *)aioc_mem_zalloc(engine->memory, sizeof *fan);
     int refused = 0;
     if (!fan) return aioc_op_refuse_memory(engine);
     query->fan = fan;
@@ -17386,46 +17385,46 @@ static int aioc_feeds_open_fan(aioc_feeds_query *query, const aiocosmos_query_re
     fan->parallel_max = request->parallel_max ? request->parallel_max : AIOCOSMOS_DEFAULT_PARALLEL;
     if (fan->parallel_max > AIOC_ACCOUNT_RANGES_MAX) fan->parallel_max = AIOC_ACCOUNT_RANGES_MAX;
     fan->held_max = request->memory_max ? request->memory_max : AIOCOSMOS_DEFAULT_QUERY_MEMORY;
-    fan->page_bytes_max = engine->memory->max / 16 < AIOC_FEEDS_PAGE_BYTES_MAX ? (uint32_t)(engine->memory->max / 16)
-                                                                               : AIOC_FEEDS_PAGE_BYTES_MAX;
+    fan->page_bytes_max = engine->memory->max / 16 < AIOC_FEED_PAGE_BYTES_MAX ? (uint32_t)(engine->memory->max / 16)
+                                                                              : AIOC_FEED_PAGE_BYTES_MAX;
     fan->continuation_max = request->continuation_bytes_max ? request->continuation_bytes_max
                                                             : AIOCOSMOS_DEFAULT_CONTINUATION_BYTES;
-    fan->levels = aioc_feeds_levels(&request->pk);
-    if (request->sql) refused = aioc_feeds_keep(engine, &fan->sql, aioc_mem_str(request->sql));
-    if (!refused && !aioc_feeds_set_edges(engine->memory, &fan->edges, aioc_mem_str(request->epk_min),
-                                          aioc_mem_str(request->epk_max)))
+    fan->levels = aioc_feed_levels(&request->pk);
+    if (request->sql) refused = aioc_feed_keep(engine, &fan->sql, aioc_mem_str(request->sql));
+    if (!refused && !aioc_feed_set_edges(engine->memory, &fan->edges, aioc_mem_str(request->epk_min),
+                                         aioc_mem_str(request->epk_max)))
         refused = aioc_op_refuse_memory(engine);
-    return refused ? refused : aioc_feeds_watch_open(&fan->ranges, engine, aioc_op_text(&query->link),
-                                                     aioc_feeds_stir_owner, query);
+    return refused ? refused : aioc_feed_watch_open(&fan->ranges, engine, aioc_op_text(&query->link),
+                                                    aioc_feed_stir_owner, query);
 }
 
 /* Whether a query may be of several ranges: it names no key, or the first levels of one; how many levels the keys of a
  * container have may be unknown yet. */
-static bool aioc_feeds_may_span(const aioc_feeds_query *query, const aiocosmos_pk *pk)
+static bool aioc_feed_may_span(const aioc_feed_query *query, const aiocosmos_pk *pk)
 {
     const aioc_account *account = &query->feeds->engine->account;
     const aioc_account_container *container = aioc_account_find(account, aioc_op_text(&query->link));
-    uint32_t levels = aioc_feeds_levels(pk);
+    uint32_t levels = aioc_feed_levels(pk);
     if (container && container->knowledge == AIOC_ACCOUNT_KNOWN) return levels < container->pk_def.path_count;
     return levels < AIOC_PROTOCOL_PK_LEVELS;
 }
 
 /* What a query and a change feed have in common: what is read, and how. */
-static int aioc_feeds_fill_common(aioc_feeds_query *query, const aiocosmos_query_request *request)
+static int aioc_feed_fill_common(aioc_feed_query *query, const aiocosmos_query_request *request)
 {
     aioc_op_engine *engine = query->feeds->engine;
     bool has_pk = aioc_op_has_pk(&request->pk);
-    int refused = aioc_feeds_check_query(engine, request);
+    int refused = aioc_feed_check_query(engine, request);
     static const char *const types[] = { "docs", "colls", "dbs", "pkranges" };
     static const char *const arrays[] = { "/Documents", "/DocumentCollections", "/Databases", "/PartitionKeyRanges" };
     static const unsigned names[] = { 2, 1, 0, 2 };
     if (!refused)
         refused = aioc_op_build_link(engine, names[request->feed], request->database, request->container, NULL);
-    if (!refused) refused = aioc_feeds_keep(engine, &query->link, aioc_op_text(&engine->link_text));
+    if (!refused) refused = aioc_feed_keep(engine, &query->link, aioc_op_text(&engine->link_text));
     if (!refused && has_pk) refused = aioc_op_add_pk(engine, &request->pk);
-    if (!refused && has_pk) refused = aioc_feeds_keep(engine, &query->pk, aioc_op_text(&engine->pk_text));
+    if (!refused && has_pk) refused = aioc_feed_keep(engine, &query->pk, aioc_op_text(&engine->pk_text));
     if (!refused) refused = aioc_op_check_session(engine, request->session_token);
-    if (!refused) refused = aioc_feeds_keep(engine, &query->session, request->session_token);
+    if (!refused) refused = aioc_feed_keep(engine, &query->session, request->session_token);
     if (refused) return refused;
     query->verb = "GET";
     query->type = types[request->feed];
@@ -17437,32 +17436,32 @@ static int aioc_feeds_fill_common(aioc_feeds_query *query, const aiocosmos_query
     return 0;
 }
 
-static int aioc_feeds_fill_query(aioc_feeds_query *query, const aiocosmos_query_request *request)
+static int aioc_feed_fill_query(aioc_feed_query *query, const aiocosmos_query_request *request)
 {
     aioc_op_engine *engine = query->feeds->engine;
     const char *sql = request->sql;
     aioc_mem_buffer params = { NULL, 0, 0 };
-    int refused = aioc_feeds_fill_common(query, request);
+    int refused = aioc_feed_fill_common(query, request);
     if (refused) return refused;
     if (!sql && query->of_items) sql = "SELECT * FROM c";
     if (sql) query->verb = "POST";
-    if (query->of_items && aioc_feeds_may_span(query, &request->pk)) refused = aioc_feeds_open_fan(query, request);
-    if (!refused) refused = aioc_feeds_add_lines(engine, request, sql != NULL, query->of_items && query->pk.len == 0);
-    if (!refused) refused = aioc_feeds_keep(engine, &query->lines, aioc_op_text(&engine->lines_text));
+    if (query->of_items && aioc_feed_may_span(query, &request->pk)) refused = aioc_feed_open_fan(query, request);
+    if (!refused) refused = aioc_feed_add_lines(engine, request, sql != NULL, query->of_items && query->pk.len == 0);
+    if (!refused) refused = aioc_feed_keep(engine, &query->lines, aioc_op_text(&engine->lines_text));
     if (!refused && sql)
-        refused = aioc_feeds_build_body(engine, query->fan ? &query->fan->params : &params, &query->body, request, sql);
+        refused = aioc_feed_build_body(engine, query->fan ? &query->fan->params : &params, &query->body, request, sql);
     aioc_mem_buffer_free(engine->memory, &params);
     if (refused) return refused;
-    if (!aioc_feeds_ask_question(query, query->type)) return aioc_op_refuse_memory(engine);
-    return request->continuation.len ? aioc_feeds_read_token(query, request->continuation) : 0;
+    if (!aioc_feed_ask_question(query, query->type)) return aioc_op_refuse_memory(engine);
+    return request->continuation.len ? aioc_feed_read_token(query, request->continuation) : 0;
 }
 
 /* A query without its contents yet, in a slot of its own. */
-static int aioc_feeds_query_new(aioc_feeds *feeds, aioc_feeds_query **out)
+static int aioc_feed_query_new(aioc_feed *feeds, aioc_feed_query **out)
 {
     aioc_op_engine *engine = feeds->engine;
-    uint32_t slot = aioc_feeds_query_slot(feeds);
-    aioc_feeds_query *query;
+    uint32_t slot = aioc_feed_query_slot(feeds);
+    aioc_feed_query *query;
     if (engine->closing) return aioc_op_refuse_as(engine, AIOCOSMOS_E_SHUTDOWN);
     if (slot == feeds->slot_count) {
         if (slot < engine->pending_max) return aioc_op_refuse_memory(engine);
@@ -17470,7 +17469,7 @@ static int aioc_feeds_query_new(aioc_feeds *feeds, aioc_feeds_query **out)
                        (unsigned)feeds->query_count);
         return AIOCOSMOS_E_FULL;
     }
-    query = (aioc_feeds_query *)aioc_mem_zalloc(engine->memory, sizeof *query);
+    query = (aioc_feed_query *)aioc_mem_zalloc(engine->memory, sizeof *query);
     if (!query) return aioc_op_refuse_memory(engine);
     query->feeds = feeds;
     query->slot = slot;
@@ -17480,24 +17479,24 @@ static int aioc_feeds_query_new(aioc_feeds *feeds, aioc_feeds_query **out)
     return 0;
 }
 
-static int aioc_feeds_query_filled(aioc_feeds_query *query, int refused, aiocosmos_cursor *handle)
+static int aioc_feed_query_filled(aioc_feed_query *query, int refused, aiocosmos_cursor *handle)
 {
-    if (refused) aioc_feeds_query_free(query);
+    if (refused) aioc_feed_query_free(query);
     else handle->id = ((uint64_t)query->feeds->slots[query->slot].generation << 32) | (query->slot + 1u);
     return refused;
 }
 
-static int aioc_feeds_query_open(aioc_feeds *feeds, const aiocosmos_query_request *request, aiocosmos_cursor *handle)
+static int aioc_feed_query_open(aioc_feed *feeds, const aiocosmos_query_request *request, aiocosmos_cursor *handle)
 {
-    aioc_feeds_query *query = NULL;
-    int refused = aioc_feeds_query_new(feeds, &query);
+    aioc_feed_query *query = NULL;
+    int refused = aioc_feed_query_new(feeds, &query);
     handle->id = 0;
-    return refused ? refused : aioc_feeds_query_filled(query, aioc_feeds_fill_query(query, request), handle);
+    return refused ? refused : aioc_feed_query_filled(query, aioc_feed_fill_query(query, request), handle);
 }
 
 /*--- Change feed: from what the host asks for to what is sent ---*/
 
-static int aioc_feeds_check_changes(aioc_op_engine *engine, const aiocosmos_changes_request *request)
+static int aioc_feed_check_changes(aioc_op_engine *engine, const aiocosmos_changes_request *request)
 {
     if (request->from > AIOCOSMOS_FROM_TIME)
         return aioc_op_refuse(engine, "from", "one of aiocosmos_changes_from is expected");
@@ -17514,7 +17513,7 @@ static int aioc_feeds_check_changes(aioc_op_engine *engine, const aiocosmos_chan
 
 /* The header lines that every request of a change feed carries. The service wants the time with a position, too: after
  * a merge of ranges, times do not rise with positions. */
-static int aioc_feeds_add_change_lines(aioc_feeds_query *query, const aiocosmos_changes_request *request)
+static int aioc_feed_add_change_lines(aioc_feed_query *query, const aiocosmos_changes_request *request)
 {
     aioc_op_engine *engine = query->feeds->engine;
     char date[AIOC_AUTH_DATE_LEN + 1];
@@ -17530,10 +17529,10 @@ static int aioc_feeds_add_change_lines(aioc_feeds_query *query, const aiocosmos_
         refused = aioc_op_add_line(engine, "If-Modified-Since: ", date);
     }
     if (!refused) refused = aioc_op_add_headers(engine, request->headers, false);
-    return refused ? refused : aioc_feeds_keep(engine, &query->lines, aioc_op_text(&engine->lines_text));
+    return refused ? refused : aioc_feed_keep(engine, &query->lines, aioc_op_text(&engine->lines_text));
 }
 
-static void aioc_feeds_changes_as_query(const aiocosmos_changes_request *request, aiocosmos_query_request *out)
+static void aioc_feed_changes_as_query(const aiocosmos_changes_request *request, aiocosmos_query_request *out)
 {
     memset(out, 0, sizeof *out);
     out->database = request->database;
@@ -17549,18 +17548,18 @@ static void aioc_feeds_changes_as_query(const aiocosmos_changes_request *request
 }
 
 /* Where it starts: as asked for, or where a token says. */
-static int aioc_feeds_place_changes(aioc_feeds_query *query, const aiocosmos_changes_request *request)
+static int aioc_feed_place_changes(aioc_feed_query *query, const aiocosmos_changes_request *request)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     int refused;
-    if (!aioc_feeds_ask_question(query, request->all_versions ? "all changes" : "changes"))
+    if (!aioc_feed_ask_question(query, request->all_versions ? "all changes" : "changes"))
         return aioc_op_refuse_memory(query->feeds->engine);
     if (!request->continuation.len) {
         fan->from_now = request->from == AIOCOSMOS_FROM_NOW;
         fan->since = request->from == AIOCOSMOS_FROM_TIME ? (uint64_t)request->from_time_s + 1 : 0;
         return 0;
     }
-    refused = aioc_feeds_read_token(query, request->continuation);
+    refused = aioc_feed_read_token(query, request->continuation);
     if (refused) return refused;
     fan->since = fan->from.skip_left;
     fan->by_key = fan->from.take_left == 0;
@@ -17568,52 +17567,51 @@ static int aioc_feeds_place_changes(aioc_feeds_query *query, const aiocosmos_cha
     return 0;
 }
 
-static int aioc_feeds_fill_changes(aioc_feeds_query *query, const aiocosmos_changes_request *request)
+static int aioc_feed_fill_changes(aioc_feed_query *query, const aiocosmos_changes_request *request)
 {
     aiocosmos_query_request common;
-    int refused = aioc_feeds_check_changes(query->feeds->engine, request);
-    aioc_feeds_changes_as_query(request, &common);
-    if (!refused) refused = aioc_feeds_fill_common(query, &common);
-    if (!refused) refused = aioc_feeds_open_fan(query, &common);
+    int refused = aioc_feed_check_changes(query->feeds->engine, request);
+    aioc_feed_changes_as_query(request, &common);
+    if (!refused) refused = aioc_feed_fill_common(query, &common);
+    if (!refused) refused = aioc_feed_open_fan(query, &common);
     if (refused) return refused;
     query->fan->changes = true;
     query->fan->poll_ms = request->poll_ms;
     query->fan->continuation_max = UINT32_MAX;  /* there is always a state */
-    refused = aioc_feeds_place_changes(query, request);
-    return refused ? refused : aioc_feeds_add_change_lines(query, request);
+    refused = aioc_feed_place_changes(query, request);
+    return refused ? refused : aioc_feed_add_change_lines(query, request);
 }
 
-static int aioc_feeds_changes_open(aioc_feeds *feeds, const aiocosmos_changes_request *request,
-                                   aiocosmos_cursor *handle)
+static int aioc_feed_changes_open(aioc_feed *feeds, const aiocosmos_changes_request *request, aiocosmos_cursor *handle)
 {
-    aioc_feeds_query *query = NULL;
-    int refused = aioc_feeds_query_new(feeds, &query);
+    aioc_feed_query *query = NULL;
+    int refused = aioc_feed_query_new(feeds, &query);
     handle->id = 0;
-    return refused ? refused : aioc_feeds_query_filled(query, aioc_feeds_fill_changes(query, request), handle);
+    return refused ? refused : aioc_feed_query_filled(query, aioc_feed_fill_changes(query, request), handle);
 }
 
 /*--- Queries whose pages are one operation each ---*/
 
 /* The header lines of a request for a page: those that all have, how many rows, and what it goes on behind. False: no
  * memory. */
-static bool aioc_feeds_page_lines(aioc_op_engine *engine, aiocosmos_str lines, uint64_t rows,
-                                  const char *behind_name, aiocosmos_str behind)
+static bool aioc_feed_page_lines(aioc_op_engine *engine, aiocosmos_str lines, uint64_t rows,
+                                 const char *behind_name, aiocosmos_str behind)
 {
     aioc_mem_buffer *out = &engine->lines_text;
     char text[48];
     if (rows) aioc_mem_print(text, sizeof text, "x-ms-max-item-count: %u\r\n", (unsigned)rows);
     else aioc_mem_print(text, sizeof text, "x-ms-max-item-count: -1\r\n");
-    return aioc_feeds_set(engine->memory, out, lines) && aioc_mem_append_str(engine->memory, out, text) &&
+    return aioc_feed_set(engine->memory, out, lines) && aioc_mem_append_str(engine->memory, out, text) &&
            (behind.len == 0 || aioc_op_append_line(engine->memory, out, behind_name, behind));
 }
 
-static int aioc_feeds_ask_page(aioc_feeds_query *query, uint32_t timeout_ms)
+static int aioc_feed_ask_page(aioc_feed_query *query, uint32_t timeout_ms)
 {
     aioc_op_engine *engine = query->feeds->engine;
     aioc_op_spec spec;
-    if (!aioc_feeds_page_lines(engine, aioc_op_text(&query->lines), query->page_items_max, "x-ms-continuation: ",
-                               aioc_op_text(&query->continuation))) return aioc_op_refuse_memory(engine);
-    aioc_feeds_specify(&spec, query->verb, &query->link, timeout_ms, aioc_feeds_page_came, query);
+    if (!aioc_feed_page_lines(engine, aioc_op_text(&query->lines), query->page_items_max, "x-ms-continuation: ",
+                              aioc_op_text(&query->continuation))) return aioc_op_refuse_memory(engine);
+    aioc_feed_specify(&spec, query->verb, &query->link, timeout_ms, aioc_feed_page_came, query);
     spec.kind = AIOCOSMOS_QUERY_PAGE;
     spec.type = spec.tail = query->type;
     spec.item_data = query->of_items;
@@ -17628,11 +17626,11 @@ static int aioc_feeds_ask_page(aioc_feeds_query *query, uint32_t timeout_ms)
 }
 
 /* The page that was lent to a callback is of no use any more. */
-static void aioc_feeds_clear_page(aioc_feeds_query *query)
+static void aioc_feed_clear_page(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     if (fan->unshown) return;
-    aioc_feeds_answer_free(fan->memory, fan->shown);
+    aioc_feed_answer_free(fan->memory, fan->shown);
     fan->shown = NULL;
     if (fan->out.cap > AIOC_MEM_LARGEST) aioc_mem_buffer_free(fan->memory, &fan->out);
     fan->out.len = 0;
@@ -17640,7 +17638,7 @@ static void aioc_feeds_clear_page(aioc_feeds_query *query)
     fan->out_closed = false;
 }
 
-static void aioc_feeds_deliver(aioc_feeds_query *query, aiocosmos_page *page)
+static void aioc_feed_deliver(aioc_feed_query *query, aiocosmos_page *page)
 {
     aioc_op_engine *engine = query->feeds->engine;
     aiocosmos_page_fn call;
@@ -17654,13 +17652,13 @@ static void aioc_feeds_deliver(aioc_feeds_query *query, aiocosmos_page *page)
     if (call) engine->callbacks++;
     if (call) call(engine->client, page, user_data);
     query->busy--;
-    if (query->fan) aioc_feeds_clear_page(query);
-    if (query->closed) aioc_feeds_let_query_go(query);
-    else if (query->fan) aioc_feeds_stir(query);
+    if (query->fan) aioc_feed_clear_page(query);
+    if (query->closed) aioc_feed_let_query_go(query);
+    else if (query->fan) aioc_feed_stir(query);
 }
 
 /* The token of a page that is one operation: the service's own, bound to this query. */
-static bool aioc_feeds_write_service_token(aioc_feeds_query *query, aiocosmos_str continuation)
+static bool aioc_feed_write_service_token(aioc_feed_query *query, aiocosmos_str continuation)
 {
     aioc_mem *memory = query->feeds->engine->memory;
     aioc_position position;
@@ -17680,17 +17678,17 @@ static bool aioc_feeds_write_service_token(aioc_feeds_query *query, aiocosmos_st
 }
 
 /* Moves on to the next page. False: no memory to remember where, and this page can be asked for again. */
-static bool aioc_feeds_advance(aioc_feeds_query *query, aiocosmos_str continuation)
+static bool aioc_feed_advance(aioc_feed_query *query, aiocosmos_str continuation)
 {
     aioc_mem *memory = query->feeds->engine->memory;
-    if (!aioc_feeds_write_service_token(query, continuation) ||
+    if (!aioc_feed_write_service_token(query, continuation) ||
         !aioc_mem_reserve(memory, &query->continuation, continuation.len)) return false;
     query->ended = continuation.len == 0;
-    return aioc_feeds_set(memory, &query->continuation, continuation);
+    return aioc_feed_set(memory, &query->continuation, continuation);
 }
 
 /* What is left of an operation's time. 0: nothing. */
-static uint32_t aioc_feeds_left_ms(const aioc_op *op)
+static uint32_t aioc_feed_left_ms(const aioc_op *op)
 {
     uint64_t now_us = op->engine->reactor->now_us;
     if (!op->deadline_us) return AIOCOSMOS_OFF;
@@ -17698,10 +17696,10 @@ static uint32_t aioc_feeds_left_ms(const aioc_op *op)
 }
 
 /* The page that is owed takes another operation, in the time that is left; what this one took is told with it. */
-static int aioc_feeds_ask_on(aioc_feeds_query *query, aioc_op *op)
+static int aioc_feed_ask_on(aioc_feed_query *query, aioc_op *op)
 {
-    uint32_t left_ms = aioc_feeds_left_ms(op);
-    int refused = query->closed ? AIOCOSMOS_E_CANCELLED : left_ms ? aioc_feeds_ask_page(query, left_ms)
+    uint32_t left_ms = aioc_feed_left_ms(op);
+    int refused = query->closed ? AIOCOSMOS_E_CANCELLED : left_ms ? aioc_feed_ask_page(query, left_ms)
                                                                   : AIOCOSMOS_E_TIMEOUT;
     if (refused) return refused;
     query->carried_ru = query->op->charge_ru = op->charge_ru;
@@ -17714,33 +17712,33 @@ static int aioc_feeds_ask_on(aioc_feeds_query *query, aioc_op *op)
 }
 
 /* The server says that it does not do that; a passing failure says something else. */
-static bool aioc_feeds_is_refusal(int status)
+static bool aioc_feed_is_refusal(int status)
 {
     return status == 400 || status == 405 || status == 500 || status == 501;
 }
 
 /* The gateway has not served the query by itself: ranges and plan are asked for anew with the next page. */
-static void aioc_feeds_return_to_fan(aioc_feeds_query *query, aiocosmos_result *result)
+static void aioc_feed_return_to_fan(aioc_feed_query *query, aiocosmos_result *result)
 {
     bool unserved = (result->status == 400 && result->sub_status == 1004) || result->status == 500;
-    if (query->refusal_status == AIOCOSMOS_E_PROTOCOL) unserved = aioc_feeds_is_refusal(result->status);
+    if (query->refusal_status == AIOCOSMOS_E_PROTOCOL) unserved = aioc_feed_is_refusal(result->status);
     if (unserved && query->refusal_status && query->refusal.len) {
         result->status = query->refusal_status;
         result->message = aioc_op_text(&query->refusal);
     }
-    aioc_feeds_unpark(query);
-    if (!aioc_feeds_watch_knows(&query->fan->ranges)) aioc_account_doubt_ranges(query->fan->ranges.container);
+    aioc_feed_unpark(query);
+    if (!aioc_feed_watch_knows(&query->fan->ranges)) aioc_account_doubt_ranges(query->fan->ranges.container);
 }
 
-static void aioc_feeds_page_came(aioc_op *op, const aiocosmos_result *result)
+static void aioc_feed_page_came(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_op_engine *engine = op->engine;
-    aioc_feeds_query *query = (aioc_feeds_query *)op->owner;
+    aioc_feed_query *query = (aioc_feed_query *)op->owner;
     aiocosmos_result adjusted = *result;
     aiocosmos_page page;
     memset(&page, 0, sizeof page);
     page.result = &adjusted;
-    aioc_feeds_add_costs(engine->memory, &query->costs, result);
+    aioc_feed_add_costs(engine->memory, &query->costs, result);
     query->costs.charge_ru -= query->carried_ru;
     query->carried_ru = 0;
     if (result->status == 0) {
@@ -17750,16 +17748,16 @@ static void aioc_feeds_page_came(aioc_op *op, const aiocosmos_result *result)
         if (page.items.type != AIOCOSMOS_JSON_ARR) {
             adjusted.status = AIOCOSMOS_E_PROTOCOL;
             adjusted.message = aioc_mem_str("the answer is not a page: it is no JSON, or has no array of items");
-        } else if (!aioc_feeds_advance(query, aioc_feeds_wanted(result, AIOC_PROTOCOL_H_CONTINUATION))) {
+        } else if (!aioc_feed_advance(query, aioc_feed_wanted(result, AIOC_PROTOCOL_H_CONTINUATION))) {
             adjusted.status = AIOCOSMOS_E_NOMEM;
             adjusted.message = aioc_mem_str("no memory for the continuation");
         } else {
             if (query->parked) {
-                aioc_feeds_unpark(query);
-                aioc_feeds_fan_free(query);
+                aioc_feed_unpark(query);
+                aioc_feed_fan_free(query);
             }
             /* An empty page is normal: if it can be, it is skipped. */
-            if (page.item_count == 0 && !query->ended && query->skip_empty && !aioc_feeds_ask_on(query, op)) return;
+            if (page.item_count == 0 && !query->ended && query->skip_empty && !aioc_feed_ask_on(query, op)) return;
         }
         page.more = !query->ended;
         page.continuation = aioc_op_text(&query->continuation_out);
@@ -17768,17 +17766,17 @@ static void aioc_feeds_page_came(aioc_op *op, const aiocosmos_result *result)
         page.more = false;
         page.continuation.len = 0;
     }
-    if (query->parked) aioc_feeds_return_to_fan(query, &adjusted);
-    aioc_feeds_deliver(query, &page);
+    if (query->parked) aioc_feed_return_to_fan(query, &adjusted);
+    aioc_feed_deliver(query, &page);
 }
 
 /*--- Many ranges: plans ---*/
 
 /* What a plan is found by: the container, the text, and the parameters unless the plan is the same for all; up to there
  * it is *general bytes. A container created anew is another one. False: there is no memory, or its rid is not known. */
-static bool aioc_feeds_plan_key(const aioc_feeds_query *query, aioc_mem_buffer *key, size_t *general)
+static bool aioc_feed_plan_key(const aioc_feed_query *query, aioc_mem_buffer *key, size_t *general)
 {
-    const aioc_feeds_fan *fan = query->fan;
+    const aioc_feed_fan *fan = query->fan;
     bool ok = fan->ranges.container->rid[0] && aioc_mem_append_str(fan->memory, key, fan->ranges.container->rid) &&
               aioc_mem_append(fan->memory, key, "\n", 1) &&
               aioc_mem_append(fan->memory, key, fan->sql.data, fan->sql.len);
@@ -17787,16 +17785,16 @@ static bool aioc_feeds_plan_key(const aioc_feeds_query *query, aioc_mem_buffer *
            aioc_mem_append(fan->memory, key, fan->params.data, fan->params.len);
 }
 
-static aioc_plan *aioc_feeds_plan_kept(aioc_feeds_query *query)
+static aioc_plan *aioc_feed_plan_kept(aioc_feed_query *query)
 {
-    aioc_feeds *feeds = query->feeds;
+    aioc_feed *feeds = query->feeds;
     aioc_mem_buffer key = { NULL, 0, 0 };
     aioc_plan *plan = NULL;
     size_t general;
     uint32_t i;
-    bool ok = aioc_feeds_plan_key(query, &key, &general);
-    for (i = 0; ok && i < AIOC_FEEDS_PLANS && !plan; i++) {
-        aioc_feeds_plan *kept = &feeds->plans[i];
+    bool ok = aioc_feed_plan_key(query, &key, &general);
+    for (i = 0; ok && i < AIOC_FEED_PLANS && !plan; i++) {
+        aioc_feed_plan *kept = &feeds->plans[i];
         if (!kept->plan || !aioc_mem_same(aioc_op_text(&kept->key), aioc_text_view(key.data, kept->general
                                           ? general : key.len))) continue;
         kept->used = ++feeds->plans_used;
@@ -17807,22 +17805,22 @@ static aioc_plan *aioc_feeds_plan_kept(aioc_feeds_query *query)
 }
 
 /* Keeps a plan in the place of the one that was used longest ago. Without memory for it, it is asked for again. */
-static void aioc_feeds_keep_plan(aioc_feeds_query *query, aioc_plan *plan)
+static void aioc_feed_keep_plan(aioc_feed_query *query, aioc_plan *plan)
 {
-    aioc_feeds *feeds = query->feeds;
+    aioc_feed *feeds = query->feeds;
     aioc_mem *memory = feeds->engine->memory;
     aioc_mem_buffer key = { NULL, 0, 0 };
-    aioc_feeds_plan *kept = &feeds->plans[0];
+    aioc_feed_plan *kept = &feeds->plans[0];
     bool ok, general = aioc_plan_is_general(plan, aioc_op_text(&query->fan->sql));
     size_t general_len;
     uint32_t i;
-    ok = aioc_feeds_plan_key(query, &key, &general_len);
+    ok = aioc_feed_plan_key(query, &key, &general_len);
     if (general) key.len = general_len;
-    if (!ok || key.len + plan->bytes > AIOC_FEEDS_PLAN_BYTES_MAX) {
+    if (!ok || key.len + plan->bytes > AIOC_FEED_PLAN_BYTES_MAX) {
         aioc_mem_buffer_free(memory, &key);
         return;
     }
-    for (i = 1; i < AIOC_FEEDS_PLANS; i++)
+    for (i = 1; i < AIOC_FEED_PLANS; i++)
         if (feeds->plans[i].used < kept->used) kept = &feeds->plans[i];
     if (kept->plan) aioc_plan_release(memory, kept->plan);
     aioc_mem_buffer_free(memory, &kept->key);
@@ -17834,18 +17832,18 @@ static void aioc_feeds_keep_plan(aioc_feeds_query *query, aioc_plan *plan)
 }
 
 /* It would end the same way if it were tried again. */
-static void aioc_feeds_break(aioc_feeds_fan *fan, int status, const char *message)
+static void aioc_feed_break(aioc_feed_fan *fan, int status, const char *message)
 {
-    aioc_feeds_fail(&fan->tally, status, message);
+    aioc_feed_fail(&fan->tally, status, message);
     fan->broken = true;
 }
 
 /* What an answer, of whatever kind, adds to the page that is made. */
-static void aioc_feeds_account_for(aioc_feeds_query *query, const aiocosmos_result *result)
+static void aioc_feed_account_for(aioc_feed_query *query, const aiocosmos_result *result)
 {
-    aioc_feeds_fan *fan = query->fan;
-    aioc_feeds_add_costs(query->feeds->engine->memory, &query->costs, result);
-    aioc_feeds_tally_add(&fan->tally, result);
+    aioc_feed_fan *fan = query->fan;
+    aioc_feed_add_costs(query->feeds->engine->memory, &query->costs, result);
+    aioc_feed_tally_add(&fan->tally, result);
     if (result->http_status && result->session_token.len && result->session_token.len < sizeof fan->session_token)
         aioc_mem_print(fan->session_token, sizeof fan->session_token, "%.*s", (int)result->session_token.len,
                        result->session_token.ptr);
@@ -17853,59 +17851,59 @@ static void aioc_feeds_account_for(aioc_feeds_query *query, const aiocosmos_resu
 
 /* The gateway is to serve the query by itself; if it does not, either, it ends as is said here. status 0: as the
  * gateway says. */
-static void aioc_feeds_go_direct(aioc_feeds_query *query, int status, const char *why)
+static void aioc_feed_go_direct(aioc_feed_query *query, int status, const char *why)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     query->refusal_status = status;
     fan->ranges.waited = false;
-    if (!aioc_feeds_set(fan->memory, &query->refusal, aioc_mem_str(why))) query->refusal.len = 0;
-    if (!fan->from.place && (query->pk.len || fan->edges.len == 1)) fan->stage = AIOC_FEEDS_DIRECT;
-    else if (status) aioc_feeds_fail(&fan->tally, status, why);
-    else aioc_feeds_break(fan, AIOCOSMOS_E_ARGUMENT, "continuation, epk_min or epk_max: given, but the server makes no "
-                          "query plans, without which there is no going by them");
+    if (!aioc_feed_set(fan->memory, &query->refusal, aioc_mem_str(why))) query->refusal.len = 0;
+    if (!fan->from.place && (query->pk.len || fan->edges.len == 1)) fan->stage = AIOC_FEED_DIRECT;
+    else if (status) aioc_feed_fail(&fan->tally, status, why);
+    else aioc_feed_break(fan, AIOCOSMOS_E_ARGUMENT, "continuation, epk_min or epk_max: given, but the server makes no "
+                         "query plans, without which there is no going by them");
 }
 
-static void aioc_feeds_plan_came(aioc_op *op, const aiocosmos_result *result)
+static void aioc_feed_plan_came(aioc_op *op, const aiocosmos_result *result)
 {
-    aioc_feeds_query *query = (aioc_feeds_query *)op->owner;
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_query *query = (aioc_feed_query *)op->owner;
+    aioc_feed_fan *fan = query->fan;
     aioc_plan *plan = NULL;
     char why[256];
     int status = result->status;
     fan->plan_op = NULL;
-    aioc_feeds_account_for(query, result);
+    aioc_feed_account_for(query, result);
     if (query->closed) {
-        aioc_feeds_let_query_go(query);
+        aioc_feed_let_query_go(query);
         return;
     }
     if (status == 0) status = aioc_plan_read(op->engine->memory, result->body, &plan, why, sizeof why);
     if (plan && strcmp(fan->rid, fan->ranges.container->rid) != 0) {
         aioc_plan_release(op->engine->memory, plan);        /* of what, nobody knows: it is asked for anew */
     } else if (plan) {
-        aioc_feeds_keep_plan(query, plan);
+        aioc_feed_keep_plan(query, plan);
         fan->plan = plan;
     } else if (result->status == 0 && status == AIOCOSMOS_E_ARGUMENT) {
         fan->ranges.container->no_plans = true;
-        aioc_feeds_go_direct(query, 0, NULL);
+        aioc_feed_go_direct(query, 0, NULL);
     } else if (status == AIOCOSMOS_E_NOMEM) {
-        aioc_feeds_fail(&fan->tally, status, "no memory for the query plan");
+        aioc_feed_fail(&fan->tally, status, "no memory for the query plan");
     } else if (result->status == 0) {
-        aioc_feeds_go_direct(query, status, why);
-    } else if (aioc_feeds_is_refusal(status)) {
-        aioc_feeds_go_direct(query, status, result->message.ptr);
+        aioc_feed_go_direct(query, status, why);
+    } else if (aioc_feed_is_refusal(status)) {
+        aioc_feed_go_direct(query, status, result->message.ptr);
     } else {
-        aioc_feeds_fail(&fan->tally, status, result->message.ptr);
+        aioc_feed_fail(&fan->tally, status, result->message.ptr);
     }
-    aioc_feeds_stir(query);
+    aioc_feed_stir(query);
 }
 
 /* The headers that ask for a plan. A server that does not know them takes the body for a query, by its type. */
-static int aioc_feeds_ask_plan(aioc_feeds_query *query)
+static int aioc_feed_ask_plan(aioc_feed_query *query)
 {
     aioc_op_engine *engine = query->feeds->engine;
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     aioc_op_spec spec;
-    aioc_feeds_specify(&spec, "POST", &query->link, query->timeout_ms, aioc_feeds_plan_came, query);
+    aioc_feed_specify(&spec, "POST", &query->link, query->timeout_ms, aioc_feed_plan_came, query);
     spec.lines = aioc_mem_str("Content-Type: application/query+json\r\n"
                               "x-ms-cosmos-is-query-plan-request: True\r\n"
                               "x-ms-cosmos-query-version: 1.4\r\n"
@@ -17920,40 +17918,40 @@ static int aioc_feeds_ask_plan(aioc_feeds_query *query)
 
 /* The streams of what was one range have its edges in common: rows that sort the same come from all of them as they did
  * from the range, by their items, so that one item tells for all of them what was given. */
-static aiocosmos_str aioc_feeds_kin(const aioc_feeds_stream *stream)
+static aiocosmos_str aioc_feed_kin(const aioc_feed_stream *stream)
 {
     return aioc_op_text(stream->kin.len ? &stream->kin : &stream->edges);
 }
 
 /* Puts a stream for [min, max) at a place among the others. NULL: no memory. */
-static aioc_feeds_stream *aioc_feeds_stream_new(aioc_feeds_query *query, uint32_t place, aiocosmos_str min,
-                                                aiocosmos_str max, aiocosmos_str continuation)
+static aioc_feed_stream *aioc_feed_stream_new(aioc_feed_query *query, uint32_t place, aiocosmos_str min,
+                                              aiocosmos_str max, aiocosmos_str continuation)
 {
-    aioc_feeds_fan *fan = query->fan;
-    size_t bytes = sizeof(aioc_feeds_stream) + (fan->ordered ? fan->info->order_count : 0) * sizeof(aioc_rows_value);
-    aioc_feeds_stream *stream;
+    aioc_feed_fan *fan = query->fan;
+    size_t bytes = sizeof(aioc_feed_stream) + (fan->ordered ? fan->info->order_count : 0) * sizeof(aioc_rows_value);
+    aioc_feed_stream *stream;
     if (fan->stream_count == fan->stream_cap) {
         uint32_t cap = fan->stream_cap ? fan->stream_cap * 2 : 8;
         void *grown = aioc_mem_resize(fan->memory, fan->streams, 2 * fan->stream_cap * sizeof *fan->streams,
                                       2 * cap * sizeof *fan->streams);
         if (!grown) return NULL;
-        fan->streams = (aioc_feeds_stream **)grown;
+        fan->streams = (aioc_feed_stream **)grown;
         fan->heap = fan->streams + cap;
         memcpy(fan->heap, fan->streams + fan->stream_cap, fan->heap_count * sizeof *fan->heap);
         fan->stream_cap = cap;
     }
-    stream = (aioc_feeds_stream *)aioc_mem_zalloc(fan->memory, bytes);
+    stream = (aioc_feed_stream *)aioc_mem_zalloc(fan->memory, bytes);
     if (!stream) return NULL;
     stream->bytes = bytes;
     stream->head.values = (aioc_rows_value *)(void *)(stream + 1);
     stream->query = query;
-    if (!aioc_feeds_set_edges(fan->memory, &stream->edges, min, max) ||
-        !aioc_feeds_set(fan->memory, &stream->position, continuation)) {
-        aioc_feeds_stream_free(stream);
+    if (!aioc_feed_set_edges(fan->memory, &stream->edges, min, max) ||
+        !aioc_feed_set(fan->memory, &stream->position, continuation)) {
+        aioc_feed_stream_free(stream);
         return NULL;
     }
-    stream->min = aioc_feeds_min(&stream->edges);
-    stream->max = aioc_feeds_max(&stream->edges);
+    stream->min = aioc_feed_min(&stream->edges);
+    stream->max = aioc_feed_max(&stream->edges);
     memmove(fan->streams + place + 1, fan->streams + place, (fan->stream_count - place) * sizeof *fan->streams);
     fan->streams[place] = stream;
     fan->stream_count++;
@@ -17961,55 +17959,55 @@ static aioc_feeds_stream *aioc_feeds_stream_new(aioc_feeds_query *query, uint32_
 }
 
 /* The continuation that a stream's next request goes on from. */
-static aiocosmos_str aioc_feeds_ask_from(const aioc_feeds_stream *stream)
+static aiocosmos_str aioc_feed_ask_from(const aioc_feed_stream *stream)
 {
     return aioc_op_text(stream->last ? &stream->last->behind : &stream->position);
 }
 
-static aiocosmos_str aioc_feeds_lesser(aiocosmos_str a, aiocosmos_str b)
+static aiocosmos_str aioc_feed_lesser(aiocosmos_str a, aiocosmos_str b)
 {
     return aioc_protocol_epk_compare(a, b) <= 0 ? a : b;
 }
 
-static aiocosmos_str aioc_feeds_greater(aiocosmos_str a, aiocosmos_str b)
+static aiocosmos_str aioc_feed_greater(aiocosmos_str a, aiocosmos_str b)
 {
     return aioc_protocol_epk_compare(a, b) >= 0 ? a : b;
 }
 
 /* Cuts [min, max) at the borders of the ranges, as they are known, into streams from a place on. Returns the place
  * behind them; UINT32_MAX: no memory. */
-static uint32_t aioc_feeds_cut(aioc_feeds_query *query, uint32_t place, aiocosmos_str min, aiocosmos_str max,
-                               aiocosmos_str continuation)
+static uint32_t aioc_feed_cut(aioc_feed_query *query, uint32_t place, aiocosmos_str min, aiocosmos_str max,
+                              aiocosmos_str continuation)
 {
     const aioc_account_container *container = query->fan->ranges.container;
     uint32_t i;
     for (i = 0; i < container->range_count; i++) {
-        aiocosmos_str from = aioc_feeds_greater(min, aioc_account_text(container, container->ranges[i].min));
-        aiocosmos_str to = aioc_feeds_lesser(max, aioc_account_text(container, container->ranges[i].max));
+        aiocosmos_str from = aioc_feed_greater(min, aioc_account_text(container, container->ranges[i].min));
+        aiocosmos_str to = aioc_feed_lesser(max, aioc_account_text(container, container->ranges[i].max));
         if (aioc_protocol_epk_compare(from, to) >= 0) continue;
-        if (!aioc_feeds_stream_new(query, place, from, to, continuation)) return UINT32_MAX;
+        if (!aioc_feed_stream_new(query, place, from, to, continuation)) return UINT32_MAX;
         place++;
     }
     return place;
 }
 
-static void aioc_feeds_remove_stream(aioc_feeds_fan *fan, uint32_t place)
+static void aioc_feed_remove_stream(aioc_feed_fan *fan, uint32_t place)
 {
-    aioc_feeds_stream_drop(fan->streams[place]);
+    aioc_feed_stream_drop(fan->streams[place]);
     fan->stream_count--;
     memmove(fan->streams + place, fan->streams + place + 1, (fan->stream_count - place) * sizeof *fan->streams);
 }
 
 /* The stream's range is not one any more: it goes on as several, each from where it stood. What it has of answers stays
  * with it, and comes first. False: no memory. */
-static bool aioc_feeds_recut(aioc_feeds_query *query, uint32_t place)
+static bool aioc_feed_recut(aioc_feed_query *query, uint32_t place)
 {
-    aioc_feeds_fan *fan = query->fan;
-    aioc_feeds_stream *old = fan->streams[place];
-    uint32_t end = aioc_feeds_cut(query, place + 1, old->min, old->max, aioc_feeds_ask_from(old)), i;
+    aioc_feed_fan *fan = query->fan;
+    aioc_feed_stream *old = fan->streams[place];
+    uint32_t end = aioc_feed_cut(query, place + 1, old->min, old->max, aioc_feed_ask_from(old)), i;
     bool ok = end != UINT32_MAX;
     for (i = place + 1; ok && i < end; i++) {
-        aioc_feeds_stream *heir = fan->streams[i];
+        aioc_feed_stream *heir = fan->streams[i];
         heir->side = old->side;
         heir->skipping = old->skipping;
         heir->skipped = old->skipped;
@@ -18018,12 +18016,12 @@ static bool aioc_feeds_recut(aioc_feeds_query *query, uint32_t place)
         heir->rids_told = old->rids_told;
         heir->hot = old->hot;
         heir->turn = old->turn;
-        ok = aioc_feeds_set(query->feeds->engine->memory, &heir->kin, aioc_feeds_kin(old));
+        ok = aioc_feed_set(query->feeds->engine->memory, &heir->kin, aioc_feed_kin(old));
     }
     if (!ok) {  /* as it was: it is tried again for the next page */
         while (fan->stream_count > place + 1 &&
                aioc_protocol_epk_compare(fan->streams[place + 1]->min, old->max) < 0)
-            aioc_feeds_remove_stream(fan, place + 1);
+            aioc_feed_remove_stream(fan, place + 1);
         return false;
     }
     old->asked_all = old->split = true;
@@ -18031,38 +18029,38 @@ static bool aioc_feeds_recut(aioc_feeds_query *query, uint32_t place)
     return true;
 }
 
-static bool aioc_feeds_is_spent(const aioc_feeds_stream *stream)
+static bool aioc_feed_is_spent(const aioc_feed_stream *stream)
 {
     return stream->asked_all && !stream->first && !stream->op;
 }
 
 /* The streams of a reading, from rest_min on: one for each range that has spans of the plan inside of what was asked
  * for. It is as wide as those spans together: what lies between them, the query leaves out by itself. */
-static bool aioc_feeds_cut_spans(aioc_feeds_query *query, bool whole, aiocosmos_str rest_min)
+static bool aioc_feed_cut_spans(aioc_feed_query *query, bool whole, aiocosmos_str rest_min)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     const aioc_account_container *container = fan->ranges.container;
-    aiocosmos_str asked_max = aioc_feeds_max(&fan->edges);
+    aiocosmos_str asked_max = aioc_feed_max(&fan->edges);
     bool planned = fan->plan && !whole;
     const aioc_plan_span *span = planned ? fan->plan->spans : NULL;
     const aioc_plan_span *end = planned ? span + fan->plan->span_count : NULL;
     uint32_t i;
     for (i = 0; i < container->range_count; i++) {
-        aiocosmos_str min = aioc_feeds_greater(aioc_account_text(container, container->ranges[i].min), rest_min);
+        aiocosmos_str min = aioc_feed_greater(aioc_account_text(container, container->ranges[i].min), rest_min);
         aiocosmos_str max = aioc_account_text(container, container->ranges[i].max);
-        if (!whole) min = aioc_feeds_greater(min, aioc_feeds_min(&fan->edges));
-        if (!whole && asked_max.len) max = aioc_feeds_lesser(max, asked_max);
+        if (!whole) min = aioc_feed_greater(min, aioc_feed_min(&fan->edges));
+        if (!whole && asked_max.len) max = aioc_feed_lesser(max, asked_max);
         while (span != end && aioc_protocol_epk_compare(span->max, min) <= 0) span++;
         if (planned) {
             const aioc_plan_span *last = span;
             while (last != end && aioc_protocol_epk_compare(last->min, max) < 0) last++;
             if (last == span) continue;
-            min = aioc_feeds_greater(min, span->min);
-            max = aioc_feeds_lesser(max, last[-1].max);
+            min = aioc_feed_greater(min, span->min);
+            max = aioc_feed_lesser(max, last[-1].max);
             span = last - 1;  /* which may reach into the next range */
         }
         if (aioc_protocol_epk_compare(min, max) < 0 &&
-            !aioc_feeds_stream_new(query, fan->stream_count, min, max, aioc_mem_str(""))) return false;
+            !aioc_feed_stream_new(query, fan->stream_count, min, max, aioc_mem_str(""))) return false;
     }
     return true;
 }
@@ -18072,21 +18070,21 @@ static bool aioc_feeds_cut_spans(aioc_feeds_query *query, bool whole, aiocosmos_
 /* How many rows to ask a range for, which has been asked so often before; 0: as many as the service likes. Where all
  * ranges' rows are merged, of each range a page at first, then twice as many each time: as many as fit into memory, if
  * each range has two such answers. */
-static uint64_t aioc_feeds_rows_to_ask(const aioc_feeds_query *query, uint32_t asks)
+static uint64_t aioc_feed_rows_to_ask(const aioc_feed_query *query, uint32_t asks)
 {
-    const aioc_feeds_fan *fan = query->fan;
-    uint64_t rows = fan->sink == AIOC_FEEDS_TO_PAGES ? fan->page_items_max : 0;
+    const aioc_feed_fan *fan = query->fan;
+    uint64_t rows = fan->sink == AIOC_FEED_TO_PAGES ? fan->page_items_max : 0;
     if (fan->ordered) {
         size_t half = query->feeds->engine->memory->max / 2;
         uint64_t room = (fan->held_max < half ? fan->held_max : half) / (2 * (uint64_t)fan->stream_count + 1);
-        if (!rows) rows = AIOC_FEEDS_ROWS_ASKED;
+        if (!rows) rows = AIOC_FEED_ROWS_ASKED;
         rows <<= asks < 16 ? asks : 16;
         if (fan->rows_seen && rows > room / (fan->bytes_seen / fan->rows_seen + 1))
             rows = room / (fan->bytes_seen / fan->rows_seen + 1);
-        if (rows > AIOC_FEEDS_ROWS_MAX) rows = AIOC_FEEDS_ROWS_MAX;
+        if (rows > AIOC_FEED_ROWS_MAX) rows = AIOC_FEED_ROWS_MAX;
         /* Of DISTINCT, a row that counts may take many that do not. */
-        if (fan->info->distinct == AIOC_PLAN_ALL && fan->take_left < AIOC_FEEDS_ROWS_MAX &&
-            fan->skip_left < AIOC_FEEDS_ROWS_MAX && rows > fan->skip_left + fan->take_left)
+        if (fan->info->distinct == AIOC_PLAN_ALL && fan->take_left < AIOC_FEED_ROWS_MAX &&
+            fan->skip_left < AIOC_FEED_ROWS_MAX && rows > fan->skip_left + fan->take_left)
             rows = fan->skip_left + fan->take_left;
         if (!rows) rows = 1;
     }
@@ -18096,97 +18094,97 @@ static uint64_t aioc_feeds_rows_to_ask(const aioc_feeds_query *query, uint32_t a
 /*--- Many ranges: memory ---*/
 
 /* How many bytes a stream's next answer may be. */
-static size_t aioc_feeds_expected(const aioc_feeds_stream *stream)
+static size_t aioc_feed_expected(const aioc_feed_stream *stream)
 {
-    const aioc_feeds_fan *fan = stream->query->fan;
-    uint64_t rows = aioc_feeds_rows_to_ask(stream->query, stream->asks);
+    const aioc_feed_fan *fan = stream->query->fan;
+    uint64_t rows = aioc_feed_rows_to_ask(stream->query, stream->asks);
     if (fan->ordered && fan->seen) return (size_t)(rows * (fan->bytes_seen / (fan->rows_seen + 1) + 1));
     return fan->guess ? fan->guess : stream->query->feeds->guess;
 }
 
 /* Gives back the answers that a query has not used, or not all rows of. */
-static void aioc_feeds_yield(aioc_feeds_query *query)
+static void aioc_feed_yield(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     uint32_t place;
     if (!query->op) fan->quiet = true;
     if (fan->held == 0) return;
     for (place = 0; place < fan->stream_count; place++) {
-        aioc_feeds_stream *stream = fan->streams[place];
+        aioc_feed_stream *stream = fan->streams[place];
         stream->in_heap = false;
         if (!stream->first || (stream->split && !fan->ordered)) continue;
-        while (stream->first) aioc_feeds_answer_free(fan->memory, aioc_feeds_unlink(stream));
+        while (stream->first) aioc_feed_answer_free(fan->memory, aioc_feed_unlink(stream));
         stream->stale = stream->op != NULL;
         stream->asked_all = false;
     }
     fan->heap_count = 0;
     fan->yielded = fan->ordered;
-    if (query->op) aioc_feeds_stir(query);
+    if (query->op) aioc_feed_stir(query);
 }
 
 /* There was no memory for answers of a query. It asks again: when a page is owed; when its turn comes; without the
  * others, for fewer rows. */
-static void aioc_feeds_lacks_memory(aioc_feeds_query *query)
+static void aioc_feed_lacks_memory(aioc_feed_query *query)
 {
-    aioc_feeds *feeds = query->feeds;
-    aioc_feeds_fan *fan = query->fan;
-    uint64_t rows = aioc_feeds_rows_to_ask(query, 0);
+    aioc_feed *feeds = query->feeds;
+    aioc_feed_fan *fan = query->fan;
+    uint64_t rows = aioc_feed_rows_to_ask(query, 0);
     uint32_t i;
-    aioc_feeds_yield(query);
+    aioc_feed_yield(query);
     if (!query->op) return;
-    aioc_feeds_stir(query);
+    aioc_feed_stir(query);
     if (feeds->turn && feeds->turn != query) {
         fan->queued = true;
     } else if (fan->out_count || (fan->alone && fan->rows_max == 1)) {
-        aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for answers of the ranges, however few rows they "
-                        "have: raise the client's memory_max");
+        aioc_feed_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for answers of the ranges, however few rows they "
+                       "have: raise the client's memory_max");
     } else {
         feeds->turn = query;
         fan->alone = true;
         fan->rows_max = rows == 0 || rows > 512 ? 128 : rows < 4 ? 1 : (uint32_t)rows / 4;
         for (i = 0; i < feeds->slot_count; i++) {
-            aioc_feeds_query *other = feeds->slots[i].query;
-            if (other && other != query && other->fan && !other->busy) aioc_feeds_yield(other);
+            aioc_feed_query *other = feeds->slots[i].query;
+            if (other && other != query && other->fan && !other->busy) aioc_feed_yield(other);
         }
     }
 }
 
 /* Takes answers back until no more than so many bytes are held: from those that owe no page, or from those whose pages
  * wait for memory. */
-static void aioc_feeds_take_back(aioc_feeds *feeds, size_t goal, bool waiting)
+static void aioc_feed_take_back(aioc_feed *feeds, size_t goal, bool waiting)
 {
     size_t before = SIZE_MAX;
     while (feeds->held > goal && feeds->held < before) {
-        aioc_feeds_query *last = NULL;  /* its page was asked for longest ago */
+        aioc_feed_query *last = NULL;   /* its page was asked for longest ago */
         uint32_t i;
         for (i = 0; i < feeds->slot_count; i++) {
-            aioc_feeds_query *query = feeds->slots[i].query;
-            const aioc_feeds_fan *fan = query ? query->fan : NULL;
+            aioc_feed_query *query = feeds->slots[i].query;
+            const aioc_feed_fan *fan = query ? query->fan : NULL;
             if (!fan || !fan->held || query->busy || (last && fan->asked > last->fan->asked)) continue;
             if (waiting ? fan->queued || feeds->turn == query : !query->op) last = query;
         }
         if (!last) return;
         before = feeds->held;
-        if (last->fan->alone) aioc_feeds_lacks_memory(last);
-        else aioc_feeds_yield(last);
+        if (last->fan->alone) aioc_feed_lacks_memory(last);
+        else aioc_feed_yield(last);
     }
 }
 
 /* The memory's hook. What is on its way can't come as long as those who wait for it hold all there is. */
-static void aioc_feeds_reclaim(void *owner, size_t bytes)
+static void aioc_feed_reclaim(void *owner, size_t bytes)
 {
-    aioc_feeds *feeds = (aioc_feeds *)owner;
+    aioc_feed *feeds = (aioc_feed *)owner;
     size_t goal = feeds->held > bytes ? feeds->held - bytes : 0;
-    aioc_feeds_take_back(feeds, goal, false);
-    aioc_feeds_take_back(feeds, goal, true);
+    aioc_feed_take_back(feeds, goal, false);
+    aioc_feed_take_back(feeds, goal, true);
 }
 
 /* Whether a query may have so many bytes of answers more. A page that can't do without them waits for its turn, if they
  * are too many. */
-static bool aioc_feeds_may_take(aioc_feeds_query *query, size_t bytes, bool needed)
+static bool aioc_feed_may_take(aioc_feed_query *query, size_t bytes, bool needed)
 {
-    aioc_feeds *feeds = query->feeds;
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed *feeds = query->feeds;
+    aioc_feed_fan *fan = query->fan;
     size_t max = feeds->engine->memory->max, limit = needed ? max / 2 : max / 4;
     size_t others = feeds->reserved - fan->reserved, own = fan->held + fan->reserved;
     if (feeds->turn && feeds->turn != query) {
@@ -18194,27 +18192,27 @@ static bool aioc_feeds_may_take(aioc_feeds_query *query, size_t bytes, bool need
         return false;
     }
     bytes += feeds->reserved;
-    if (query->op && bytes < limit) aioc_feeds_take_back(feeds, limit - bytes, false);
+    if (query->op && bytes < limit) aioc_feed_take_back(feeds, limit - bytes, false);
     bytes += feeds->held;
     if (!needed) return bytes <= limit && own + bytes - feeds->reserved - feeds->held <= fan->held_max;
     if (bytes <= limit && !fan->alone) {
         if (!feeds->turn) return true;
-        aioc_feeds_stir(query);              /* another stream of it may have waited for that turn */
-        aioc_feeds_pass_turn(feeds);
+        aioc_feed_stir(query);               /* another stream of it may have waited for that turn */
+        aioc_feed_pass_turn(feeds);
         return true;
     }
     feeds->turn = query;
     if (others) return false;  /* theirs will come, and be used up */
     fan->alone = true;
     if (bytes <= max / 4 * 3 || own == 0) return true;
-    if (!fan->reserved) aioc_feeds_lacks_memory(query);
+    if (!fan->reserved) aioc_feed_lacks_memory(query);
     return false;
 }
 
-static bool aioc_feeds_append_edges(const aioc_feeds_stream *stream, const aioc_account_range *range,
-                                    aioc_mem_buffer *lines)
+static bool aioc_feed_append_edges(const aioc_feed_stream *stream, const aioc_account_range *range,
+                                   aioc_mem_buffer *lines)
 {
-    const aioc_feeds_fan *fan = stream->query->fan;
+    const aioc_feed_fan *fan = stream->query->fan;
     const aioc_account_container *container = fan->ranges.container;
     if (!range) return true;
     if (aioc_protocol_epk_compare(stream->min, aioc_account_text(container, range->min)) == 0 &&
@@ -18226,20 +18224,20 @@ static bool aioc_feeds_append_edges(const aioc_feeds_stream *stream, const aioc_
 
 /* Asks a stream's range for its next page, or the service for that of its partition key, if there is no range. 0, or
  * why that cannot be done now. */
-static int aioc_feeds_ask_range(aioc_feeds_stream *stream, const aioc_account_range *range)
+static int aioc_feed_ask_range(aioc_feed_stream *stream, const aioc_account_range *range)
 {
-    aioc_feeds_query *query = stream->query;
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_query *query = stream->query;
+    aioc_feed_fan *fan = query->fan;
     aioc_op_engine *engine = query->feeds->engine;
     aioc_mem_buffer *lines = &engine->lines_text;
-    aiocosmos_str behind = aioc_feeds_ask_from(stream);
+    aiocosmos_str behind = aioc_feed_ask_from(stream);
     aioc_op_spec spec;
     int refused;
     if (behind.len == 0 && fan->from_now) behind = aioc_mem_str("*");
-    if (!aioc_feeds_page_lines(engine, aioc_op_text(&query->lines), aioc_feeds_rows_to_ask(query, stream->asks),
-                               fan->changes ? "If-None-Match: " : "x-ms-continuation: ", behind) ||
-        !aioc_feeds_append_edges(stream, range, lines)) return AIOCOSMOS_E_NOMEM;
-    aioc_feeds_specify(&spec, query->verb, &query->link, query->timeout_ms, aioc_feeds_answer_came, stream);
+    if (!aioc_feed_page_lines(engine, aioc_op_text(&query->lines), aioc_feed_rows_to_ask(query, stream->asks),
+                              fan->changes ? "If-None-Match: " : "x-ms-continuation: ", behind) ||
+        !aioc_feed_append_edges(stream, range, lines)) return AIOCOSMOS_E_NOMEM;
+    aioc_feed_specify(&spec, query->verb, &query->link, query->timeout_ms, aioc_feed_answer_came, stream);
     spec.item_data = true;
     spec.pk_text = range ? aioc_account_text(fan->ranges.container, range->id) : aioc_op_text(&query->pk);
     spec.by_range = range != NULL;
@@ -18251,7 +18249,7 @@ static int aioc_feeds_ask_range(aioc_feeds_stream *stream, const aioc_account_ra
     refused = aioc_op_accept(engine, &spec, &stream->op);
     if (refused) return refused;
     stream->version = fan->ranges.container->ranges_version;
-    stream->reserved = aioc_feeds_expected(stream);
+    stream->reserved = aioc_feed_expected(stream);
     fan->reserved += stream->reserved;
     query->feeds->reserved += stream->reserved;
     stream->asks++;
@@ -18261,11 +18259,11 @@ static int aioc_feeds_ask_range(aioc_feeds_stream *stream, const aioc_account_ra
 
 /* Rows of the same sort values come by their _rid; which way, depends on how the service went through its index. Where
  * it does not say, it is one that goes the way of the first column, as .NET has it. */
-static void aioc_feeds_note_scan(aioc_feeds_stream *stream, const aiocosmos_result *result)
+static void aioc_feed_note_scan(aioc_feed_stream *stream, const aiocosmos_result *result)
 {
-    aioc_feeds_fan *fan = stream->query->fan;
+    aioc_feed_fan *fan = stream->query->fan;
     aiocosmos_json_doc *doc = &stream->query->feeds->engine->properties;
-    aiocosmos_str info = aioc_feeds_header(result, "x-ms-cosmos-query-execution-info");
+    aiocosmos_str info = aioc_feed_header(result, "x-ms-cosmos-query-execution-info");
     bool reverse_rids = false, reverse_scan = false;
     if (!fan->ordered) return;
     if (info.len == 0 || aioc_json_parse(doc, info.ptr, info.len) != 0) {
@@ -18279,9 +18277,9 @@ static void aioc_feeds_note_scan(aioc_feeds_stream *stream, const aiocosmos_resu
 }
 
 /* The rows of an answer are known. */
-static void aioc_feeds_count_rows(aioc_feeds_query *query, const aioc_feeds_answer *answer)
+static void aioc_feed_count_rows(aioc_feed_query *query, const aioc_feed_answer *answer)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     fan->seen++;
     fan->rows_seen += answer->count;
     fan->bytes_seen += answer->bytes;
@@ -18289,19 +18287,19 @@ static void aioc_feeds_count_rows(aioc_feeds_query *query, const aioc_feeds_answ
     if (answer->asked) query->costs.ranges[answer->asked - 1].items += answer->count;
 }
 
-static void aioc_feeds_learn(size_t *guess, size_t bytes)
+static void aioc_feed_learn(size_t *guess, size_t bytes)
 {
     *guess = bytes > *guess ? bytes : (bytes + *guess) / 2;
 }
 
 /* Takes an answer over. 0, or why it is not one. asked: the place of its range in the costs, and 1. */
-static int aioc_feeds_take_answer(aioc_feeds_stream *stream, const aiocosmos_result *result, uint32_t asked)
+static int aioc_feed_take_answer(aioc_feed_stream *stream, const aiocosmos_result *result, uint32_t asked)
 {
-    aioc_feeds *feeds = stream->query->feeds;
-    aioc_feeds_fan *fan = stream->query->fan;
-    aioc_feeds_answer *answer = NULL;
-    int status = aioc_feeds_answer_new(feeds->engine->memory, result, fan->changes ? AIOC_PROTOCOL_H_ETAG
-                                       : AIOC_PROTOCOL_H_CONTINUATION, fan->changes, &answer);
+    aioc_feed *feeds = stream->query->feeds;
+    aioc_feed_fan *fan = stream->query->fan;
+    aioc_feed_answer *answer = NULL;
+    int status = aioc_feed_answer_new(feeds->engine->memory, result, fan->changes ? AIOC_PROTOCOL_H_ETAG
+                                      : AIOC_PROTOCOL_H_CONTINUATION, fan->changes, &answer);
     if (status) return status;
     answer->asked = asked;
     stream->asked_all = answer->behind.len == 0;
@@ -18311,63 +18309,62 @@ static int aioc_feeds_take_answer(aioc_feeds_stream *stream, const aiocosmos_res
     fan->ahead++;
     fan->held += answer->bytes;
     feeds->held += answer->bytes;
-    aioc_feeds_learn(&fan->guess, answer->bytes);
-    aioc_feeds_learn(&feeds->guess, answer->bytes);
-    if (fan->changes) aioc_feeds_count_rows(stream->query, answer);
-    aioc_feeds_note_scan(stream, result);
+    aioc_feed_learn(&fan->guess, answer->bytes);
+    aioc_feed_learn(&feeds->guess, answer->bytes);
+    if (fan->changes) aioc_feed_count_rows(stream->query, answer);
+    aioc_feed_note_scan(stream, result);
     return 0;
 }
 
 /* The range was split, merged or moved (410 with 1002, 1007, 1008), perhaps without our knowing of its heirs yet. */
-static bool aioc_feeds_is_gone(const aiocosmos_result *result)
+static bool aioc_feed_is_gone(const aiocosmos_result *result)
 {
     return result->status == 410 &&
            (result->sub_status == 1002 || result->sub_status == 1007 || result->sub_status == 1008);
 }
 
 /* What was asked for was meant for a container that is no more. */
-static bool aioc_feeds_is_of_another(const aiocosmos_result *result)
+static bool aioc_feed_is_of_another(const aiocosmos_result *result)
 {
     return aioc_op_rule_of(result->status, result->sub_status).reason == AIOC_OP_METADATA;
 }
 
 /* Nothing of a container goes on in another one. False: too late, for rows of it have been taken. */
-static bool aioc_feeds_begin_anew(aioc_feeds_query *query)
+static bool aioc_feed_begin_anew(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
-    if (fan->seen || fan->from.place || aioc_feeds_max(&fan->edges).len || fan->anew || fan->changes) return false;
-    aioc_feeds_drop_streams(fan);
+    aioc_feed_fan *fan = query->fan;
+    if (fan->seen || fan->from.place || aioc_feed_max(&fan->edges).len || fan->anew || fan->changes) return false;
+    aioc_feed_drop_streams(fan);
     aioc_rows_groups_close(&fan->groups);
     aioc_rows_best_close(&fan->best);
     if (fan->plan) aioc_plan_release(fan->memory, fan->plan);
     fan->plan = NULL;
     fan->info = &fan->plain;
-    fan->sink = AIOC_FEEDS_TO_PAGES;
-    fan->stage = AIOC_FEEDS_PREPARING;
+    fan->sink = AIOC_FEED_TO_PAGES;
+    fan->stage = AIOC_FEED_PREPARING;
     fan->anew = true;
-    aioc_feeds_stir(query);
+    aioc_feed_stir(query);
     return true;
 }
 
 /* A stream that nobody reads any more is free once nothing is under way for it. */
-static void aioc_feeds_stream_left(aioc_feeds_stream *stream)
+static void aioc_feed_stream_left(aioc_feed_stream *stream)
 {
-    aioc_feeds_query *query = stream->query;
-    aioc_feeds_stream **at = &query->fan->leaving;
+    aioc_feed_query *query = stream->query;
+    aioc_feed_stream **at = &query->fan->leaving;
     while (*at != stream) at = &(*at)->leaving;
     *at = stream->leaving;
-    aioc_feeds_stream_free(stream);
-    if (query->closed) aioc_feeds_let_query_go(query);
+    aioc_feed_stream_free(stream);
+    if (query->closed) aioc_feed_let_query_go(query);
 }
 
 /* What a range was asked, and what that cost. Its place among those that were asked, and 1; 0: no memory. */
-static uint32_t aioc_feeds_note_range(const aioc_feeds_stream *stream, const aioc_op *op,
-                                      const aiocosmos_result *result)
+static uint32_t aioc_feed_note_range(const aioc_feed_stream *stream, const aioc_op *op, const aiocosmos_result *result)
 {
-    aioc_feeds_query *query = stream->query;
+    aioc_feed_query *query = stream->query;
     aioc_mem *memory = query->feeds->engine->memory;
-    aioc_feeds_asked *asked = NULL;
-    if (op->by_range) asked = aioc_feeds_asked_of(memory, &query->costs, aioc_op_pk(op));
+    aioc_feed_asked *asked = NULL;
+    if (op->by_range) asked = aioc_feed_asked_of(memory, &query->costs, aioc_op_pk(op));
     if (!asked) return 0;
     asked->requests++;
     asked->charge_ru += result->charge_ru;
@@ -18376,70 +18373,70 @@ static uint32_t aioc_feeds_note_range(const aioc_feeds_stream *stream, const aio
     return (uint32_t)(asked - query->costs.ranges) + 1;
 }
 
-static bool aioc_feeds_is_another(aioc_feeds_fan *fan, const aiocosmos_result *result);
-static int aioc_feeds_take_changes(aioc_feeds_stream *stream, const aiocosmos_result *result, uint32_t asked);
+static bool aioc_feed_is_another(aioc_feed_fan *fan, const aiocosmos_result *result);
+static int aioc_feed_take_changes(aioc_feed_stream *stream, const aiocosmos_result *result, uint32_t asked);
 
-static int aioc_feeds_take_any(aioc_feeds_stream *stream, const aiocosmos_result *result, uint32_t asked)
+static int aioc_feed_take_any(aioc_feed_stream *stream, const aiocosmos_result *result, uint32_t asked)
 {
     bool changes = stream->query->fan->changes;
     if (changes && (result->status == 0 || result->status == 304))
-        return aioc_feeds_take_changes(stream, result, asked);
-    return result->status ? result->status : aioc_feeds_take_answer(stream, result, asked);
+        return aioc_feed_take_changes(stream, result, asked);
+    return result->status ? result->status : aioc_feed_take_answer(stream, result, asked);
 }
 
 /* The answer is none that can be used. */
-static void aioc_feeds_stream_failed(aioc_feeds_stream *stream, const aiocosmos_result *result, int status)
+static void aioc_feed_stream_failed(aioc_feed_stream *stream, const aiocosmos_result *result, int status)
 {
-    aioc_feeds_fan *fan = stream->query->fan;
+    aioc_feed_fan *fan = stream->query->fan;
     stream->failed = status != AIOCOSMOS_E_NOMEM;
-    if (!stream->failed) aioc_feeds_lacks_memory(stream->query);
-    else aioc_feeds_fail(&fan->tally, status, result && status == result->status ? result->message.ptr
-                         : fan->changes ? "a range's answer is not a page of a change feed: it has no etag, is no "
-                                          "JSON, or has no array of items"
-                         : "a range's answer is not a page: it is no JSON, or has no array of items");
+    if (!stream->failed) aioc_feed_lacks_memory(stream->query);
+    else aioc_feed_fail(&fan->tally, status, result && status == result->status ? result->message.ptr
+                        : fan->changes ? "a range's answer is not a page of a change feed: it has no etag, is no "
+                                         "JSON, or has no array of items"
+                        : "a range's answer is not a page: it is no JSON, or has no array of items");
 }
 
-static void aioc_feeds_answer_came(aioc_op *op, const aiocosmos_result *result)
+static void aioc_feed_answer_came(aioc_op *op, const aiocosmos_result *result)
 {
-    aioc_feeds_stream *stream = (aioc_feeds_stream *)op->owner;
-    aioc_feeds_query *query = stream->query;
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_stream *stream = (aioc_feed_stream *)op->owner;
+    aioc_feed_query *query = stream->query;
+    aioc_feed_fan *fan = query->fan;
     uint32_t asked;
     int status;
-    aioc_feeds_account_for(query, result);  /* which may take memory, and answers before this one: then it is stale */
+    aioc_feed_account_for(query, result);   /* which may take memory, and answers before this one: then it is stale */
     stream->op = NULL;
     fan->in_flight--;
     fan->reserved -= stream->reserved;
     query->feeds->reserved -= stream->reserved;
-    if (query->feeds->turn) aioc_feeds_stir(query->feeds->turn);
+    if (query->feeds->turn) aioc_feed_stir(query->feeds->turn);
     if (stream->dropped) {
-        aioc_feeds_stir(query);  /* others may have waited for its turn */
-        aioc_feeds_stream_left(stream);
+        aioc_feed_stir(query);   /* others may have waited for its turn */
+        aioc_feed_stream_left(stream);
         return;
     }
-    aioc_feeds_stir(query);
-    if (fan->changes && aioc_feeds_is_another(fan, result)) return;
-    if (aioc_feeds_is_of_another(result) && aioc_feeds_begin_anew(query)) return;
+    aioc_feed_stir(query);
+    if (fan->changes && aioc_feed_is_another(fan, result)) return;
+    if (aioc_feed_is_of_another(result) && aioc_feed_begin_anew(query)) return;
     query->busy++;  /* what it has is not taken back meanwhile */
-    asked = aioc_feeds_note_range(stream, op, result);
-    status = stream->stale || fan->yielded ? 0 : aioc_feeds_take_any(stream, result, asked);
+    asked = aioc_feed_note_range(stream, op, result);
+    status = stream->stale || fan->yielded ? 0 : aioc_feed_take_any(stream, result, asked);
     query->busy--;
     stream->stale = false;
     if (status == 0) fan->ranges.pause_ms = 0;
-    else if (fan->by_key || !(aioc_feeds_is_gone(result) || (fan->changes && aioc_feeds_is_of_another(result))))
-        aioc_feeds_stream_failed(stream, result, status);
+    else if (fan->by_key || !(aioc_feed_is_gone(result) || (fan->changes && aioc_feed_is_of_another(result))))
+        aioc_feed_stream_failed(stream, result, status);
     else {
         stream->hot = false;  /* as long as it takes, it is asked when a page is owed, not ahead */
-        aioc_feeds_watch_gone(&fan->ranges, stream->version);
+        aioc_feed_watch_gone(&fan->ranges, stream->version);
     }
 }
 
 /* Whether to ask a stream for more now: because a page that is owed can't be made without, or ahead. Of ranges that are
  * read one after the other, more is read ahead the further the host reads. */
-static bool aioc_feeds_wants_more(const aioc_feeds_fan *fan, uint32_t place, bool owed, bool needed)
+static bool aioc_feed_wants_more(const aioc_feed_fan *fan, uint32_t place, bool owed, bool needed)
 {
-    const aioc_feeds_stream *stream = fan->streams[place];
-    const aioc_feeds_answer *first = stream->first;
+    const aioc_feed_stream *stream = fan->streams[place];
+    const aioc_feed_answer *first = stream->first;
     uint64_t left = fan->take_left == UINT64_MAX ? UINT64_MAX : fan->skip_left + fan->take_left;
     uint32_t ahead = fan->ahead + fan->in_flight;
     if (stream->op || stream->asked_all || stream->failed || (!owed && (fan->quiet || needed))) return false;
@@ -18448,95 +18445,94 @@ static bool aioc_feeds_wants_more(const aioc_feeds_fan *fan, uint32_t place, boo
     if (fan->ordered)  /* of a range that is half used, if the others are like it */
         return !first->next && first->used && first->used * 2 >= first->count &&
                left > (first->count - first->used) * fan->stream_count;
-    if (needed) return fan->sink == AIOC_FEEDS_TO_PAGES ? place == 0 && !first : ahead == 0;
+    if (needed) return fan->sink == AIOC_FEED_TO_PAGES ? place == 0 && !first : ahead == 0;
     return ahead < fan->window &&  /* and what is ahead may not be enough */
-           (fan->sink != AIOC_FEEDS_TO_PAGES || !fan->seen || ahead * (fan->rows_seen / fan->seen) < left);
+           (fan->sink != AIOC_FEED_TO_PAGES || !fan->seen || ahead * (fan->rows_seen / fan->seen) < left);
 }
 
 /* Finds the range that a stream is of, once the ranges are known. False: not now. *recut: the stream was split instead,
  * and its heirs stand behind it. */
-static bool aioc_feeds_find_range(aioc_feeds_query *query, uint32_t place, const aioc_account_range **range,
-                                  bool *recut)
+static bool aioc_feed_find_range(aioc_feed_query *query, uint32_t place, const aioc_account_range **range, bool *recut)
 {
-    aioc_feeds_fan *fan = query->fan;
-    const aioc_feeds_stream *stream = fan->streams[place];
+    aioc_feed_fan *fan = query->fan;
+    const aioc_feed_stream *stream = fan->streams[place];
     *recut = false;
-    if (!aioc_feeds_watch_ready(&fan->ranges)) return false;
+    if (!aioc_feed_watch_ready(&fan->ranges)) return false;
     *range = aioc_account_route(fan->ranges.container, stream->min);
     if (!*range) {
-        aioc_feeds_watch_fails(&fan->ranges, &fan->tally);
+        aioc_feed_watch_fails(&fan->ranges, &fan->tally);
         return false;
     }
     if (aioc_protocol_epk_compare(aioc_account_text(fan->ranges.container, (*range)->max), stream->max) >= 0)
         return true;
-    *recut = aioc_feeds_recut(query, place);
-    if (!*recut) aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory to follow a split");
+    *recut = aioc_feed_recut(query, place);
+    if (!*recut) aioc_feed_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory to follow a split");
     return *recut;
 }
 
 /* Sends a stream's request. False: not now. */
-static bool aioc_feeds_send(aioc_feeds_stream *stream, const aioc_account_range *range, bool needed)
+static bool aioc_feed_send(aioc_feed_stream *stream, const aioc_account_range *range, bool needed)
 {
-    aioc_feeds_query *query = stream->query;
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_query *query = stream->query;
+    aioc_feed_fan *fan = query->fan;
     aioc_op_engine *engine = query->feeds->engine;
     int refused;
     if (!aioc_op_has_room_for_fetch(engine)) {
         query->feeds->starved = true;
         return false;
     }
-    if (!aioc_feeds_may_take(query, aioc_feeds_expected(stream), needed)) return false;
-    refused = aioc_feeds_ask_range(stream, range);
+    if (!aioc_feed_may_take(query, aioc_feed_expected(stream), needed)) return false;
+    refused = aioc_feed_ask_range(stream, range);
     if (!refused) return true;
     if (refused != AIOCOSMOS_E_FULL && refused != AIOCOSMOS_E_NOMEM)
-        aioc_feeds_fail(&fan->tally, refused, engine->refusal);
-    else if (needed && !fan->in_flight) aioc_feeds_lacks_memory(query);  /* else it comes back with an answer */
+        aioc_feed_fail(&fan->tally, refused, engine->refusal);
+    else if (needed && !fan->in_flight) aioc_feed_lacks_memory(query);   /* else it comes back with an answer */
     return false;
 }
 
-static void aioc_feeds_ask_some(aioc_feeds_query *query, bool owed, bool needed)
+static void aioc_feed_ask_some(aioc_feed_query *query, bool owed, bool needed)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     const aioc_account_range *range;
     uint32_t place;
     bool recut;
     for (place = 0; fan->take_left && place < fan->stream_count && fan->in_flight < fan->parallel_max; place++) {
-        if (!aioc_feeds_wants_more(fan, place, owed, needed)) continue;
-        if (!aioc_feeds_find_range(query, place, &range, &recut)) return;
-        if (recut && aioc_feeds_is_spent(fan->streams[place])) aioc_feeds_remove_stream(fan, place--);
-        else if (!recut && !aioc_feeds_send(fan->streams[place], range, needed)) return;
+        if (!aioc_feed_wants_more(fan, place, owed, needed)) continue;
+        if (!aioc_feed_find_range(query, place, &range, &recut)) return;
+        if (recut && aioc_feed_is_spent(fan->streams[place])) aioc_feed_remove_stream(fan, place--);
+        else if (!recut && !aioc_feed_send(fan->streams[place], range, needed)) return;
     }
 }
 
-static void aioc_feeds_ask_more(aioc_feeds_query *query, bool owed)
+static void aioc_feed_ask_more(aioc_feed_query *query, bool owed)
 {
     if (query->fan->yielded) return;
-    aioc_feeds_ask_some(query, owed, true);
-    if (!query->fan->yielded && !query->fan->tally.status) aioc_feeds_ask_some(query, owed, false);
+    aioc_feed_ask_some(query, owed, true);
+    if (!query->fan->yielded && !query->fan->tally.status) aioc_feed_ask_some(query, owed, false);
 }
 
 /*--- Many ranges: rows of the answer ---*/
 
-static const char aioc_feeds_page_head[] = "{\"Documents\":[";
+static const char aioc_feed_page_head[] = "{\"Documents\":[";
 
-static bool aioc_feeds_page_is_full(const aioc_feeds_fan *fan)
+static bool aioc_feed_page_is_full(const aioc_feed_fan *fan)
 {
-    uint32_t most = fan->page_items_max && fan->page_items_max < AIOC_FEEDS_ROWS_MAX ? fan->page_items_max
-                                                                                     : AIOC_FEEDS_ROWS_MAX;
+    uint32_t most = fan->page_items_max && fan->page_items_max < AIOC_FEED_ROWS_MAX ? fan->page_items_max
+                                                                                    : AIOC_FEED_ROWS_MAX;
     return fan->out_count >= most || fan->out.len >= fan->page_bytes_max;
 }
 
 /* Appends a row, for which there is room. */
-static void aioc_feeds_put_row(aioc_feeds_fan *fan, aiocosmos_str row)
+static void aioc_feed_put_row(aioc_feed_fan *fan, aiocosmos_str row)
 {
-    if (fan->out.len == 0) aioc_mem_append_str(fan->memory, &fan->out, aioc_feeds_page_head);
+    if (fan->out.len == 0) aioc_mem_append_str(fan->memory, &fan->out, aioc_feed_page_head);
     if (fan->out_count) aioc_mem_append(fan->memory, &fan->out, ",", 1);
     aioc_mem_append(fan->memory, &fan->out, row.ptr, row.len);
     fan->out_count++;
 }
 
 /* Whether a row has not been seen before. < 0: no memory. */
-static int aioc_feeds_is_distinct(aioc_feeds_fan *fan, aiocosmos_json row)
+static int aioc_feed_is_distinct(aioc_feed_fan *fan, aiocosmos_json row)
 {
     aioc_rows_hash hash;
     if (fan->info->distinct == AIOC_PLAN_ALL) return 1;
@@ -18551,71 +18547,71 @@ static int aioc_feeds_is_distinct(aioc_feeds_fan *fan, aiocosmos_json row)
 
 /* A row of the result: through DISTINCT, OFFSET, then TOP or LIMIT, to the page or the count. 0, or E_NOMEM and nothing
  * else. */
-static int aioc_feeds_emit(aioc_feeds_fan *fan, aiocosmos_json row)
+static int aioc_feed_emit(aioc_feed_fan *fan, aiocosmos_json row)
 {
     int distinct;
     if (row.type == AIOCOSMOS_JSON_NONE || fan->take_left == 0) return 0;
-    if (fan->sink == AIOC_FEEDS_TO_PAGES &&
-        !aioc_mem_reserve(fan->memory, &fan->out, sizeof aioc_feeds_page_head + row.len)) return AIOCOSMOS_E_NOMEM;
-    distinct = aioc_feeds_is_distinct(fan, row);
+    if (fan->sink == AIOC_FEED_TO_PAGES &&
+        !aioc_mem_reserve(fan->memory, &fan->out, sizeof aioc_feed_page_head + row.len)) return AIOCOSMOS_E_NOMEM;
+    distinct = aioc_feed_is_distinct(fan, row);
     if (distinct <= 0) return distinct;
     if (fan->skip_left) {
         fan->skip_left--;
         return 0;
     }
-    if (fan->sink == AIOC_FEEDS_TO_COUNT) fan->count++;
-    else aioc_feeds_put_row(fan, aioc_text_view(row.ptr, row.len));
+    if (fan->sink == AIOC_FEED_TO_COUNT) fan->count++;
+    else aioc_feed_put_row(fan, aioc_text_view(row.ptr, row.len));
     if (fan->take_left != UINT64_MAX) fan->take_left--;
     return 0;
 }
 
 /* Where a row of a range goes, if its rows need no order among the ranges. 0, E_NOMEM, E_PROTOCOL. */
-static int aioc_feeds_take_row(aioc_feeds_fan *fan, aiocosmos_json row, const char **why)
+static int aioc_feed_take_row(aioc_feed_fan *fan, aiocosmos_json row, const char **why)
 {
     switch (fan->sink) {
-    case AIOC_FEEDS_TO_GROUPS: return aioc_rows_groups_add(&fan->groups, row, why);
-    case AIOC_FEEDS_TO_BEST: return aioc_rows_best_add(&fan->best, row, why);
-    case AIOC_FEEDS_TO_STATISTICS: return aioc_rows_hybrid_add_statistics(&fan->hybrid, row, why);
-    case AIOC_FEEDS_TO_COMPONENT: return aioc_rows_hybrid_add_row(&fan->hybrid, fan->component, row, why);
+    case AIOC_FEED_TO_GROUPS: return aioc_rows_groups_add(&fan->groups, row, why);
+    case AIOC_FEED_TO_BEST: return aioc_rows_best_add(&fan->best, row, why);
+    case AIOC_FEED_TO_STATISTICS: return aioc_rows_hybrid_add_statistics(&fan->hybrid, row, why);
+    case AIOC_FEED_TO_COMPONENT: return aioc_rows_hybrid_add_row(&fan->hybrid, fan->component, row, why);
     default:  /* the order of rows that are only counted says nothing */
-        return aioc_feeds_emit(fan, fan->info->order_count ? aioc_json_at(row, "/payload") : row);
+        return aioc_feed_emit(fan, fan->info->order_count ? aioc_json_at(row, "/payload") : row);
     }
 }
 
 /* Bytes that the query holds beyond its ranges' answers. */
-static size_t aioc_feeds_state_bytes(const aioc_feeds_fan *fan)
+static size_t aioc_feed_state_bytes(const aioc_feed_fan *fan)
 {
     return aioc_rows_groups_bytes(&fan->groups) + aioc_rows_best_bytes(&fan->best) +
            aioc_rows_hybrid_bytes(&fan->hybrid) + aioc_rows_set_bytes(&fan->distinct) + fan->rest.cap;
 }
 
 /* True: it has failed. */
-static bool aioc_feeds_overfull(aioc_feeds_fan *fan)
+static bool aioc_feed_overfull(aioc_feed_fan *fan)
 {
     char text[160];
-    if (aioc_feeds_state_bytes(fan) <= fan->held_max) return false;
+    if (aioc_feed_state_bytes(fan) <= fan->held_max) return false;
     aioc_mem_print(text, sizeof text, "the query's groups or distinct rows take more than its memory_max of %llu "
                    "bytes", (unsigned long long)fan->held_max);
-    aioc_feeds_break(fan, AIOCOSMOS_E_TOO_LARGE, text);
+    aioc_feed_break(fan, AIOCOSMOS_E_TOO_LARGE, text);
     return true;
 }
 
-static void aioc_feeds_row_failed(aioc_feeds_fan *fan, int status, const char *why)
+static void aioc_feed_row_failed(aioc_feed_fan *fan, int status, const char *why)
 {
     char text[256];
     if (status == AIOCOSMOS_E_NOMEM) {
-        aioc_feeds_break(fan, status, "no memory for the query's rows");  /* half of an answer has been taken */
+        aioc_feed_break(fan, status, "no memory for the query's rows");   /* half of an answer has been taken */
         return;
     }
     aioc_mem_print(text, sizeof text, "the answer of a range contradicts the query plan: %s", why);
-    aioc_feeds_break(fan, status, text);
+    aioc_feed_break(fan, status, text);
 }
 
 /* The first answer of a stream has been used up. */
-static aioc_feeds_answer *aioc_feeds_shift(aioc_feeds_stream *stream)
+static aioc_feed_answer *aioc_feed_shift(aioc_feed_stream *stream)
 {
-    aioc_feeds_fan *fan = stream->query->fan;
-    aioc_feeds_answer *answer = aioc_feeds_unlink(stream);
+    aioc_feed_fan *fan = stream->query->fan;
+    aioc_feed_answer *answer = aioc_feed_unlink(stream);
     if (fan->window < fan->window_max) fan->window *= 2;
     aioc_mem_buffer_free(stream->query->fan->memory, &stream->position);
     stream->position = answer->behind;
@@ -18624,175 +18620,175 @@ static aioc_feeds_answer *aioc_feeds_shift(aioc_feeds_stream *stream)
 }
 
 /* Whether an answer can be the page as it is. */
-static bool aioc_feeds_passes_through(const aioc_feeds_fan *fan)
+static bool aioc_feed_passes_through(const aioc_feed_fan *fan)
 {
-    return fan->sink == AIOC_FEEDS_TO_PAGES && fan->info->distinct == AIOC_PLAN_ALL && !fan->skip_left &&
+    return fan->sink == AIOC_FEED_TO_PAGES && fan->info->distinct == AIOC_PLAN_ALL && !fan->skip_left &&
            fan->take_left == UINT64_MAX;
 }
 
 /* Makes the rows of a stream's first answer readable. False: not now, or never. */
-static bool aioc_feeds_open_first(aioc_feeds_stream *stream)
+static bool aioc_feed_open_first(aioc_feed_stream *stream)
 {
-    aioc_feeds_query *query = stream->query;
-    aioc_feeds_answer *answer = stream->first;
+    aioc_feed_query *query = stream->query;
+    aioc_feed_answer *answer = stream->first;
     size_t bytes = answer->bytes;
     int status;
     if (answer->rows.type == AIOCOSMOS_JSON_ARR) return true;
     /* Parsed, it will be about three times as large; and so will a page that is made of it. */
-    if (!aioc_feeds_may_take(query, answer->body.text.len * (aioc_feeds_passes_through(query->fan) ? 2 : 5), true))
+    if (!aioc_feed_may_take(query, answer->body.text.len * (aioc_feed_passes_through(query->fan) ? 2 : 5), true))
         return false;
-    status = aioc_feeds_answer_parse(answer);
+    status = aioc_feed_answer_parse(answer);
     if (!status) {
         query->fan->held += answer->bytes - bytes;
         query->feeds->held += answer->bytes - bytes;
-        aioc_feeds_count_rows(query, answer);
+        aioc_feed_count_rows(query, answer);
         return true;
     }
-    aioc_feeds_yield(query);
-    aioc_feeds_stream_failed(stream, NULL, status);
+    aioc_feed_yield(query);
+    aioc_feed_stream_failed(stream, NULL, status);
     return false;
 }
 
 /*--- Many ranges: one after the other ---*/
 
-static void aioc_feeds_end_reading(aioc_feeds_query *query);
-static void aioc_feeds_show_page(aioc_feeds_query *query);
+static void aioc_feed_end_reading(aioc_feed_query *query);
+static void aioc_feed_show_page(aioc_feed_query *query);
 
 /* The next answer of the leftmost range, whole; where rows need no order, of any. */
-static void aioc_feeds_read_sequence(aioc_feeds_query *query)
+static void aioc_feed_read_sequence(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
-    aioc_feeds_answer *answer;
+    aioc_feed_fan *fan = query->fan;
+    aioc_feed_answer *answer;
     const char *why = "";
     /* Sums and the like are the same whatever comes first; groups, and what ranks the same, come as they are met. */
-    bool in_place = fan->sink == AIOC_FEEDS_TO_PAGES || aioc_plan_shape_makes_lists(&fan->info->shape);
+    bool in_place = fan->sink == AIOC_FEED_TO_PAGES || aioc_plan_shape_makes_lists(&fan->info->shape);
     uint32_t place = 0;
     int status = 0;
     while (fan->take_left && place < fan->stream_count && !fan->streams[place]->first) {
-        if (aioc_feeds_is_spent(fan->streams[place])) aioc_feeds_remove_stream(fan, place);
+        if (aioc_feed_is_spent(fan->streams[place])) aioc_feed_remove_stream(fan, place);
         else if (in_place) return;  /* it will come */
         else place++;
     }
     if (fan->stream_count == 0 || fan->take_left == 0) {
-        aioc_feeds_end_reading(query);
+        aioc_feed_end_reading(query);
         return;
     }
-    if (place == fan->stream_count || !aioc_feeds_open_first(fan->streams[place])) return;
+    if (place == fan->stream_count || !aioc_feed_open_first(fan->streams[place])) return;
     answer = fan->streams[place]->first;
-    if (fan->sink == AIOC_FEEDS_TO_PAGES && !aioc_feeds_passes_through(fan) &&
-        !aioc_mem_reserve(fan->memory, &fan->out, sizeof aioc_feeds_page_head + answer->body.text.len)) {
-        aioc_feeds_lacks_memory(query);
+    if (fan->sink == AIOC_FEED_TO_PAGES && !aioc_feed_passes_through(fan) &&
+        !aioc_mem_reserve(fan->memory, &fan->out, sizeof aioc_feed_page_head + answer->body.text.len)) {
+        aioc_feed_lacks_memory(query);
         return;
     }
-    aioc_feeds_shift(fan->streams[place]);
-    aioc_feeds_stir(query);
-    if (aioc_feeds_passes_through(fan)) {
+    aioc_feed_shift(fan->streams[place]);
+    aioc_feed_stir(query);
+    if (aioc_feed_passes_through(fan)) {
         if (answer->count == 0 && query->skip_empty) {
-            aioc_feeds_answer_free(fan->memory, answer);
+            aioc_feed_answer_free(fan->memory, answer);
             return;
         }
         fan->shown = answer;
-        aioc_feeds_show_page(query);
+        aioc_feed_show_page(query);
         return;
     }
     while (!status && aioc_json_next(answer->rows, NULL, &answer->row))
-        status = aioc_feeds_take_row(fan, answer->row, &why);
-    aioc_feeds_answer_free(fan->memory, answer);
+        status = aioc_feed_take_row(fan, answer->row, &why);
+    aioc_feed_answer_free(fan->memory, answer);
     if (status) {  /* half of an answer is no page: a token would stand behind all of it */
         fan->out.len = 0;
         fan->out_count = 0;
-        aioc_feeds_row_failed(fan, status, why);
-    } else if (!aioc_feeds_overfull(fan) && fan->sink == AIOC_FEEDS_TO_PAGES && (fan->out_count || !query->skip_empty))
-        aioc_feeds_show_page(query);
+        aioc_feed_row_failed(fan, status, why);
+    } else if (!aioc_feed_overfull(fan) && fan->sink == AIOC_FEED_TO_PAGES && (fan->out_count || !query->skip_empty))
+        aioc_feed_show_page(query);
 }
 
 /*--- Many ranges: in order ---*/
 
-static aiocosmos_str aioc_feeds_rid_of(aiocosmos_json rid)
+static aiocosmos_str aioc_feed_rid_of(aiocosmos_json rid)
 {
     if (rid.type != AIOCOSMOS_JSON_STR || rid.len < 2) return aioc_mem_str("");
     return aioc_text_view(rid.ptr + 1, rid.len - 2);
 }
 
-static int aioc_feeds_compare(const aioc_feeds_fan *fan, const aioc_rows_value *a, const aioc_rows_value *b)
+static int aioc_feed_compare(const aioc_feed_fan *fan, const aioc_rows_value *a, const aioc_rows_value *b)
 {
     return aioc_rows_compare_values(fan->info->descending, fan->info->order_count, a, b);
 }
 
 /* The sort values of a stream's next row, and those of a row that was given, which have been read once. */
-static int aioc_feeds_compare_given(const aioc_feeds_stream *stream, aiocosmos_json items)
+static int aioc_feed_compare_given(const aioc_feed_stream *stream, aiocosmos_json items)
 {
-    aioc_rows_value values[AIOC_FEEDS_COLUMNS_MAX];
+    aioc_rows_value values[AIOC_FEED_COLUMNS_MAX];
     const char *why;
     memset(values, 0, sizeof values);
     aioc_rows_read_items(items, stream->query->fan->info->order_count, values, &why);
-    return aioc_feeds_compare(stream->query->fan, stream->head.values, values);
+    return aioc_feed_compare(stream->query->fan, stream->head.values, values);
 }
 
 /* By their values; ties by the place of the range in the key space. */
-static bool aioc_feeds_before(const aioc_feeds_fan *fan, const aioc_feeds_stream *a, const aioc_feeds_stream *b)
+static bool aioc_feed_before(const aioc_feed_fan *fan, const aioc_feed_stream *a, const aioc_feed_stream *b)
 {
-    int order = aioc_feeds_compare(fan, a->head.values, b->head.values);
+    int order = aioc_feed_compare(fan, a->head.values, b->head.values);
     if (order == 0 && a->kin.len && aioc_mem_same(aioc_op_text(&a->kin), aioc_op_text(&b->kin))) {
-        order = aioc_rows_rid_compare(aioc_feeds_rid_of(a->head.rid), aioc_feeds_rid_of(b->head.rid));
+        order = aioc_rows_rid_compare(aioc_feed_rid_of(a->head.rid), aioc_feed_rid_of(b->head.rid));
         if (a->rids_fall) order = -order;
     }
     return order ? order < 0 : a->heap_order < b->heap_order;
 }
 
-static void aioc_feeds_heap_down(aioc_feeds_fan *fan, uint32_t at)
+static void aioc_feed_heap_down(aioc_feed_fan *fan, uint32_t at)
 {
-    aioc_feeds_stream *moved = fan->heap[at];
+    aioc_feed_stream *moved = fan->heap[at];
     uint32_t child;
     for (; (child = 2 * at + 1) < fan->heap_count; at = child) {
-        if (child + 1 < fan->heap_count && aioc_feeds_before(fan, fan->heap[child + 1], fan->heap[child])) child++;
-        if (!aioc_feeds_before(fan, fan->heap[child], moved)) break;
+        if (child + 1 < fan->heap_count && aioc_feed_before(fan, fan->heap[child + 1], fan->heap[child])) child++;
+        if (!aioc_feed_before(fan, fan->heap[child], moved)) break;
         fan->heap[at] = fan->heap[child];
     }
     fan->heap[at] = moved;
 }
 
-static void aioc_feeds_heap_push(aioc_feeds_fan *fan, aioc_feeds_stream *stream)
+static void aioc_feed_heap_push(aioc_feed_fan *fan, aioc_feed_stream *stream)
 {
     uint32_t at = fan->heap_count++;
-    for (; at && aioc_feeds_before(fan, stream, fan->heap[(at - 1) / 2]); at = (at - 1) / 2)
+    for (; at && aioc_feed_before(fan, stream, fan->heap[(at - 1) / 2]); at = (at - 1) / 2)
         fan->heap[at] = fan->heap[(at - 1) / 2];
     fan->heap[at] = stream;
     stream->in_heap = true;
 }
 
 /* Reads a stream's next row. 1: there is one; 0: none has come; E_PROTOCOL, and why. */
-static int aioc_feeds_next_head(aioc_feeds_stream *stream, const char **why)
+static int aioc_feed_next_head(aioc_feed_stream *stream, const char **why)
 {
     while (stream->first) {
-        aioc_feeds_answer *answer = stream->first;
-        if (!aioc_feeds_open_first(stream)) return 0;
+        aioc_feed_answer *answer = stream->first;
+        if (!aioc_feed_open_first(stream)) return 0;
         if (aioc_json_next(answer->rows, NULL, &answer->row)) {
             uint32_t columns = stream->query->fan->info->order_count;
             answer->used++;
             return aioc_rows_read_sorted(answer->row, columns, &stream->head, why) == 0 ? 1 : AIOCOSMOS_E_PROTOCOL;
         }
-        aioc_feeds_answer_free(stream->query->fan->memory, aioc_feeds_shift(stream));
+        aioc_feed_answer_free(stream->query->fan->memory, aioc_feed_shift(stream));
     }
     return 0;
 }
 
-static const char aioc_feeds_lost_place[] =
+static const char aioc_feed_lost_place[] =
     "the item at which it was to be resumed is gone, and arrays or objects have no order to find its place by";
 
 /* Whether the item that was given last comes in the same answer, behind the row at hand, which has its sort values. */
-static bool aioc_feeds_is_ahead(const aioc_feeds_stream *stream)
+static bool aioc_feed_is_ahead(const aioc_feed_stream *stream)
 {
-    const aioc_feeds_fan *fan = stream->query->fan;
+    const aioc_feed_fan *fan = stream->query->fan;
     aiocosmos_json row = stream->first->row;
-    aioc_rows_value values[AIOC_FEEDS_COLUMNS_MAX];
+    aioc_rows_value values[AIOC_FEED_COLUMNS_MAX];
     aioc_rows_sorted next;
     const char *why;
     next.values = values;
     while (aioc_json_next(stream->first->rows, NULL, &row) &&
            aioc_rows_read_sorted(row, fan->info->order_count, &next, &why) == 0 &&
-           aioc_feeds_compare(fan, values, stream->head.values) == 0)
-        if (aioc_rows_rid_compare(aioc_feeds_rid_of(next.rid), fan->from.rid_of_row) == 0) return true;
+           aioc_feed_compare(fan, values, stream->head.values) == 0)
+        if (aioc_rows_rid_compare(aioc_feed_rid_of(next.rid), fan->from.rid_of_row) == 0) return true;
     return false;
 }
 
@@ -18800,12 +18796,12 @@ static bool aioc_feeds_is_ahead(const aioc_feeds_stream *stream)
  * up to its item, and of that item as many as were given; in other ranges the values alone tell. Among arrays and
  * objects the service has an order of its own: there, all up to that item. 1: it was; 0: it was not, nor are those
  * behind it; E_PROTOCOL: that item is gone. */
-static int aioc_feeds_was_given(aioc_feeds_stream *stream, const char **why)
+static int aioc_feed_was_given(aioc_feed_stream *stream, const char **why)
 {
-    const aioc_feeds_fan *fan = stream->query->fan;
-    int order = aioc_feeds_compare_given(stream, fan->from_items);
-    int rid = aioc_rows_rid_compare(aioc_feeds_rid_of(stream->head.rid), fan->from.rid_of_row);
-    *why = aioc_feeds_lost_place;
+    const aioc_feed_fan *fan = stream->query->fan;
+    int order = aioc_feed_compare_given(stream, fan->from_items);
+    int rid = aioc_rows_rid_compare(aioc_feed_rid_of(stream->head.rid), fan->from.rid_of_row);
+    *why = aioc_feed_lost_place;
     if (stream->side != AIOC_PLAN_TARGET)
         return stream->skipping = order < 0 || (order == 0 && stream->side == AIOC_PLAN_LEFT);
     if (order == 0 && rid == 0 && stream->skipped < fan->from.rows_of_rid) {
@@ -18815,7 +18811,7 @@ static int aioc_feeds_was_given(aioc_feeds_stream *stream, const char **why)
     if (order >= 0 && stream->skipped) return stream->skipping = stream->passed_over = false;
     if (order == 0 && !stream->rids_told) {
         stream->rids_told = true;
-        if (aioc_feeds_is_ahead(stream)) stream->rids_fall = rid > 0;
+        if (aioc_feed_is_ahead(stream)) stream->rids_fall = rid > 0;
     }
     if (stream->rids_fall) rid = -rid;
     if (order < 0 || (order == 0 && !fan->from_unordered && rid < 0)) return 1;
@@ -18825,137 +18821,137 @@ static int aioc_feeds_was_given(aioc_feeds_stream *stream, const char **why)
 }
 
 /* A stream's next row that was not given before. 1, 0: none has come; E_PROTOCOL. */
-static int aioc_feeds_next_new_head(aioc_feeds_stream *stream, const char **why)
+static int aioc_feed_next_new_head(aioc_feed_stream *stream, const char **why)
 {
     int found, given;
     do {
-        found = aioc_feeds_next_head(stream, why);
-        given = found == 1 && stream->skipping ? aioc_feeds_was_given(stream, why) : 0;
+        found = aioc_feed_next_head(stream, why);
+        given = found == 1 && stream->skipping ? aioc_feed_was_given(stream, why) : 0;
     } while (given == 1);
     return given < 0 ? given : found;
 }
 
 /* Brings streams whose next row is known into the heap. False: one has failed, or one's next row is still to come, and
  * nothing can be said of the order before. */
-static bool aioc_feeds_fill_heap(aioc_feeds_query *query)
+static bool aioc_feed_fill_heap(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     const char *why;
     uint32_t place;
     bool complete = true;
     for (place = 0; place < fan->stream_count; place++) fan->streams[place]->heap_order = place;
     for (place = 0; place < fan->stream_count; place++) {
-        aioc_feeds_stream *stream = fan->streams[place];
+        aioc_feed_stream *stream = fan->streams[place];
         int found;
         if (stream->in_heap) continue;
-        found = aioc_feeds_next_new_head(stream, &why);
+        found = aioc_feed_next_new_head(stream, &why);
         if (fan->yielded || fan->tally.status) return false;
         if (found < 0) {
-            aioc_feeds_row_failed(fan, found, why);
+            aioc_feed_row_failed(fan, found, why);
             return false;
         }
-        if (found) aioc_feeds_heap_push(fan, stream);
-        else if (!aioc_feeds_is_spent(stream)) complete = false;
+        if (found) aioc_feed_heap_push(fan, stream);
+        else if (!aioc_feed_is_spent(stream)) complete = false;
         else if (stream->passed_over && !stream->skipped) {
-            aioc_feeds_row_failed(fan, AIOCOSMOS_E_PROTOCOL, aioc_feeds_lost_place);
+            aioc_feed_row_failed(fan, AIOCOSMOS_E_PROTOCOL, aioc_feed_lost_place);
             return false;
         }
     }
     for (place = fan->stream_count; place-- > 0;)
-        if (!fan->streams[place]->in_heap && aioc_feeds_is_spent(fan->streams[place]))
-            aioc_feeds_remove_stream(fan, place);
+        if (!fan->streams[place]->in_heap && aioc_feed_is_spent(fan->streams[place]))
+            aioc_feed_remove_stream(fan, place);
     return complete;
 }
 
 /* Room for what is remembered of a row, so that no row is given that a token can't be made of. */
-static bool aioc_feeds_can_remember(aioc_feeds_fan *fan, const aioc_feeds_stream *stream)
+static bool aioc_feed_can_remember(aioc_feed_fan *fan, const aioc_feed_stream *stream)
 {
-    return aioc_mem_reserve(fan->memory, &fan->last_rid, aioc_feeds_rid_of(stream->head.rid).len) &&
+    return aioc_mem_reserve(fan->memory, &fan->last_rid, aioc_feed_rid_of(stream->head.rid).len) &&
            aioc_mem_reserve(fan->memory, &fan->last_items, stream->head.items.len) &&
-           aioc_mem_reserve(fan->memory, &fan->last_edges, aioc_feeds_kin(stream).len);
+           aioc_mem_reserve(fan->memory, &fan->last_edges, aioc_feed_kin(stream).len);
 }
 
 /* Whether a row has the sort values of the last one, which may be written in another way. */
-static bool aioc_feeds_has_last_values(const aioc_feeds_fan *fan, const aioc_feeds_stream *stream)
+static bool aioc_feed_has_last_values(const aioc_feed_fan *fan, const aioc_feed_stream *stream)
 {
     aiocosmos_json_doc *doc = &stream->query->feeds->engine->properties;
     aiocosmos_str items = aioc_text_view(stream->head.items.ptr, stream->head.items.len);
     return aioc_mem_same(aioc_op_text(&fan->last_items), items) ||
            (aioc_json_parse(doc, fan->last_items.data, fan->last_items.len) == 0 &&
-            aioc_feeds_compare_given(stream, aioc_json_root(doc)) == 0);
+            aioc_feed_compare_given(stream, aioc_json_root(doc)) == 0);
 }
 
 /* Remembers the row that was given last: a token is made of it. */
-static bool aioc_feeds_remember(aioc_feeds_fan *fan, const aioc_feeds_stream *stream)
+static bool aioc_feed_remember(aioc_feed_fan *fan, const aioc_feed_stream *stream)
 {
-    aiocosmos_str rid = aioc_feeds_rid_of(stream->head.rid);
+    aiocosmos_str rid = aioc_feed_rid_of(stream->head.rid);
     aiocosmos_str items = aioc_text_view(stream->head.items.ptr, stream->head.items.len);
     bool again = fan->last_rows && aioc_mem_same(aioc_op_text(&fan->last_rid), rid) &&
-                 aioc_feeds_has_last_values(fan, stream);
+                 aioc_feed_has_last_values(fan, stream);
     if (again) {
         fan->last_rows++;
         return true;
     }
     fan->last_rows = 1;
-    return aioc_feeds_set(fan->memory, &fan->last_rid, rid) && aioc_feeds_set(fan->memory, &fan->last_items, items) &&
-           aioc_feeds_set(fan->memory, &fan->last_edges, aioc_feeds_kin(stream));
+    return aioc_feed_set(fan->memory, &fan->last_rid, rid) && aioc_feed_set(fan->memory, &fan->last_items, items) &&
+           aioc_feed_set(fan->memory, &fan->last_edges, aioc_feed_kin(stream));
 }
 
 /* Gives the first row of the heap. 0, or E_NOMEM. */
-static int aioc_feeds_give_first(aioc_feeds_query *query)
+static int aioc_feed_give_first(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
-    aioc_feeds_stream *stream = fan->heap[0];
+    aioc_feed_fan *fan = query->fan;
+    aioc_feed_stream *stream = fan->heap[0];
     uint32_t i;
     int status;
     fan->among_unordered = false;
     for (i = 0; i < fan->info->order_count; i++)
         fan->among_unordered = fan->among_unordered || aioc_rows_has_members(stream->head.values[i].json);
-    status = aioc_feeds_can_remember(fan, stream) ? 0 : AIOCOSMOS_E_NOMEM;
-    if (!status) status = aioc_feeds_emit(fan, stream->head.payload);
-    if (!status && !aioc_feeds_remember(fan, stream)) status = AIOCOSMOS_E_NOMEM;
+    status = aioc_feed_can_remember(fan, stream) ? 0 : AIOCOSMOS_E_NOMEM;
+    if (!status) status = aioc_feed_emit(fan, stream->head.payload);
+    if (!status && !aioc_feed_remember(fan, stream)) status = AIOCOSMOS_E_NOMEM;
     return status;
 }
 
 /* Moves the first stream of the heap on to its next row. 0: that has not come; E_PROTOCOL, and why. */
-static int aioc_feeds_heap_next(aioc_feeds_fan *fan, const char **why)
+static int aioc_feed_heap_next(aioc_feed_fan *fan, const char **why)
 {
-    aioc_feeds_stream *first = fan->heap[0];
-    int found = aioc_feeds_next_head(first, why);
+    aioc_feed_stream *first = fan->heap[0];
+    int found = aioc_feed_next_head(first, why);
     if (fan->yielded) return 0;
     if (found <= 0) {
         first->in_heap = false;
         fan->heap[0] = fan->heap[--fan->heap_count];
     }
-    if (fan->heap_count) aioc_feeds_heap_down(fan, 0);
+    if (fan->heap_count) aioc_feed_heap_down(fan, 0);
     return found;
 }
 
 /* Merges some rows, as far as the next row of every range is known. */
-static void aioc_feeds_read_ordered(aioc_feeds_query *query)
+static void aioc_feed_read_ordered(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
-    uint32_t left = AIOC_FEEDS_SLICE;
-    bool complete = aioc_feeds_fill_heap(query);
+    aioc_feed_fan *fan = query->fan;
+    uint32_t left = AIOC_FEED_SLICE;
+    bool complete = aioc_feed_fill_heap(query);
     const char *why;
     int status = 0;
-    while (complete && left-- && fan->heap_count && fan->take_left && !aioc_feeds_page_is_full(fan)) {
-        status = aioc_feeds_give_first(query);
+    while (complete && left-- && fan->heap_count && fan->take_left && !aioc_feed_page_is_full(fan)) {
+        status = aioc_feed_give_first(query);
         if (status) {  /* the row is still the first */
-            aioc_feeds_fail(&fan->tally, status, "no memory for the query's rows");
+            aioc_feed_fail(&fan->tally, status, "no memory for the query's rows");
             return;
         }
-        status = aioc_feeds_heap_next(fan, &why);
+        status = aioc_feed_heap_next(fan, &why);
         if (status < 0) {
-            aioc_feeds_row_failed(fan, status, why);
+            aioc_feed_row_failed(fan, status, why);
             return;
         }
-        if (status == 0) complete = aioc_feeds_fill_heap(query);
+        if (status == 0) complete = aioc_feed_fill_heap(query);
     }
-    if (fan->tally.status || aioc_feeds_overfull(fan)) return;
-    if (aioc_feeds_page_is_full(fan)) aioc_feeds_show_page(query);
-    else if (fan->take_left == 0 || (complete && fan->heap_count == 0)) aioc_feeds_end_reading(query);
-    else if (complete) aioc_feeds_stir(query);
+    if (fan->tally.status || aioc_feed_overfull(fan)) return;
+    if (aioc_feed_page_is_full(fan)) aioc_feed_show_page(query);
+    else if (fan->take_left == 0 || (complete && fan->heap_count == 0)) aioc_feed_end_reading(query);
+    else if (complete) aioc_feed_stir(query);
 }
 
 /*--- Many ranges: pages ---*/
@@ -18963,14 +18959,14 @@ static void aioc_feeds_read_ordered(aioc_feeds_query *query)
 /* What is left to read: all streams of a change feed; else from the leftmost one on, those that were begun. A stream
  * that was split has its heirs behind it, which begin where its last answer ended: as long as it has answers, they are
  * not told of. */
-static uint32_t aioc_feeds_list_pieces(const aioc_feeds_fan *fan, aioc_position_piece *pieces,
-                                       aiocosmos_str *rest_min)
+static uint32_t aioc_feed_list_pieces(const aioc_feed_fan *fan, aioc_position_piece *pieces,
+                                      aiocosmos_str *rest_min)
 {
     aiocosmos_str covered = aioc_mem_str("");
     uint32_t place, count = 0;
     for (place = 0; place < fan->stream_count; place++) {
-        const aioc_feeds_stream *stream = fan->streams[place];
-        if (aioc_feeds_is_spent(stream) || aioc_protocol_epk_compare(stream->min, covered) < 0) continue;
+        const aioc_feed_stream *stream = fan->streams[place];
+        if (aioc_feed_is_spent(stream) || aioc_protocol_epk_compare(stream->min, covered) < 0) continue;
         if (count && stream->position.len == 0 && !fan->changes) {
             *rest_min = stream->min;
             return count;
@@ -18985,10 +18981,10 @@ static uint32_t aioc_feeds_list_pieces(const aioc_feeds_fan *fan, aioc_position_
 }
 
 /* The rows that are left to give, as an array. 1; 0: it is too long for a token; E_NOMEM. */
-static int aioc_feeds_rest_text(aioc_feeds_query *query, aiocosmos_str *out)
+static int aioc_feed_rest_text(aioc_feed_query *query, aiocosmos_str *out)
 {
     aioc_op_engine *engine = query->feeds->engine;
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     aioc_mem_buffer *text = &engine->body_text;
     const char *from = fan->rest.data, *end = fan->rest.data + fan->rest.len;
     if (fan->rest_row.type != AIOCOSMOS_JSON_NONE) from = fan->rest_row.ptr + fan->rest_row.len;
@@ -19002,9 +18998,9 @@ static int aioc_feeds_rest_text(aioc_feeds_query *query, aiocosmos_str *out)
 
 /* Where the query stands behind the page that is about to be called back, as a token; none, if it would be longer than
  * was allowed. False: no memory. */
-static bool aioc_feeds_write_token(aioc_feeds_query *query)
+static bool aioc_feed_write_token(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     aioc_position position;
     aioc_position_piece *pieces = NULL;
     size_t pieces_size = (fan->stream_count + 1u) * sizeof *pieces;
@@ -19023,13 +19019,13 @@ static bool aioc_feeds_write_token(aioc_feeds_query *query)
         position.place = AIOC_POSITION_IN_CHANGES;
         position.skip_left = fan->since;
         position.take_left = fan->by_key ? 0 : UINT64_MAX;
-    } else if (fan->stage == AIOC_FEEDS_GIVING) {
-        written = aioc_feeds_rest_text(query, &position.rows);
+    } else if (fan->stage == AIOC_FEED_GIVING) {
+        written = aioc_feed_rest_text(query, &position.rows);
         if (written > 0) position.place = AIOC_POSITION_IN_ROWS;
     } else if (fan->ordered) {
         position.place = AIOC_POSITION_IN_ORDER;
-        position.min = aioc_feeds_min(&fan->last_edges);
-        position.max = aioc_feeds_max(&fan->last_edges);
+        position.min = aioc_feed_min(&fan->last_edges);
+        position.max = aioc_feed_max(&fan->last_edges);
         position.values = aioc_op_text(&fan->last_items);
         position.rid_of_row = aioc_op_text(&fan->last_rid);
         position.rows_of_rid = fan->last_rows;
@@ -19038,7 +19034,7 @@ static bool aioc_feeds_write_token(aioc_feeds_query *query)
     }
     if (position.place == AIOC_POSITION_IN_CHANGES || position.place == AIOC_POSITION_IN_SEQUENCE) {
         position.pieces = pieces;
-        position.piece_count = aioc_feeds_list_pieces(fan, pieces, &position.rest_min);
+        position.piece_count = aioc_feed_list_pieces(fan, pieces, &position.rest_min);
     }
     memcpy(position.key, fan->key, sizeof position.key);
     position.has_last = fan->has_last_hash;
@@ -19051,102 +19047,102 @@ static bool aioc_feeds_write_token(aioc_feeds_query *query)
     return written >= 0;
 }
 
-static void aioc_feeds_leave_turn(aioc_feeds_query *query)
+static void aioc_feed_leave_turn(aioc_feed_query *query)
 {
     query->fan->queued = query->fan->alone = false;
-    if (query->feeds->turn == query) aioc_feeds_pass_turn(query->feeds);
+    if (query->feeds->turn == query) aioc_feed_pass_turn(query->feeds);
 }
 
-static void aioc_feeds_end_page(aioc_feeds_query *query, int status, const char *message)
+static void aioc_feed_end_page(aioc_feed_query *query, int status, const char *message)
 {
     aioc_op *op = query->op;
-    aioc_feeds_tally_tell(&query->fan->tally, op);
-    aioc_feeds_leave_turn(query);
+    aioc_feed_tally_tell(&query->fan->tally, op);
+    aioc_feed_leave_turn(query);
     aioc_platform_timer_stop(op->engine->reactor, &query->fan->poll);
     op->state = AIOC_OP_READY;
     aioc_op_finish(op, status, AIOCOSMOS_FATE_ANSWERED, NULL, message);
 }
 
 /* Ends the page that is owed with the first failure. Asked again, the query tries again, unless that is of no use. */
-static void aioc_feeds_end_page_failed(aioc_feeds_query *query)
+static void aioc_feed_end_page_failed(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     aioc_op_engine *engine = query->feeds->engine;
     int status = fan->tally.status;
     query->ended = fan->broken;
     fan->tally.status = 0;
     fan->quiet = true;
-    if (status == AIOCOSMOS_E_NOMEM) aioc_feeds_yield(query);
+    if (status == AIOCOSMOS_E_NOMEM) aioc_feed_yield(query);
     aioc_mem_print(engine->message, sizeof engine->message, "%s", fan->tally.message);
-    aioc_feeds_end_page(query, status, engine->message);
+    aioc_feed_end_page(query, status, engine->message);
 }
 
-static bool aioc_feeds_has_more(const aioc_feeds_fan *fan)
+static bool aioc_feed_has_more(const aioc_feed_fan *fan)
 {
     uint32_t place;
     if (fan->changes || fan->yielded) return true;
-    if (fan->take_left == 0 || fan->stage == AIOC_FEEDS_OVER) return false;
-    if (fan->stage == AIOC_FEEDS_GIVING) return fan->rest_left > 0;
+    if (fan->take_left == 0 || fan->stage == AIOC_FEED_OVER) return false;
+    if (fan->stage == AIOC_FEED_GIVING) return fan->rest_left > 0;
     for (place = 0; place < fan->stream_count; place++)
-        if (!aioc_feeds_is_spent(fan->streams[place])) return true;
+        if (!aioc_feed_is_spent(fan->streams[place])) return true;
     return false;
 }
 
-static bool aioc_feeds_close_page(aioc_feeds_query *query)
+static bool aioc_feed_close_page(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     char tail[48];
     if (fan->shown || fan->out_closed) return true;
-    if (fan->out.len == 0 && !aioc_mem_append_str(fan->memory, &fan->out, aioc_feeds_page_head)) return false;
+    if (fan->out.len == 0 && !aioc_mem_append_str(fan->memory, &fan->out, aioc_feed_page_head)) return false;
     aioc_mem_print(tail, sizeof tail, "],\"_count\":%u}", (unsigned)fan->out_count);
     fan->out_closed = aioc_mem_append_str(fan->memory, &fan->out, tail);
     return fan->out_closed;
 }
 
-static void aioc_feeds_show_page(aioc_feeds_query *query)
+static void aioc_feed_show_page(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     fan->unshown = false;
-    query->ended = !aioc_feeds_has_more(fan);
-    if (!aioc_feeds_write_token(query) || !aioc_feeds_close_page(query)) {
-        aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the page");
+    query->ended = !aioc_feed_has_more(fan);
+    if (!aioc_feed_write_token(query) || !aioc_feed_close_page(query)) {
+        aioc_feed_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the page");
         fan->unshown = true;
-        aioc_feeds_end_page_failed(query);
+        aioc_feed_end_page_failed(query);
         return;
     }
-    if (fan->rows_max) fan->rows_max = fan->rows_max < AIOC_FEEDS_ROWS_MAX ? fan->rows_max * 2 : 0;
-    aioc_feeds_end_page(query, 0, "");
+    if (fan->rows_max) fan->rows_max = fan->rows_max < AIOC_FEED_ROWS_MAX ? fan->rows_max * 2 : 0;
+    aioc_feed_end_page(query, 0, "");
 }
 
 /* The gateway is asked to serve the query by itself: each page is one operation then. */
-static int aioc_feeds_leave_fan(aioc_feeds_query *query, aioc_op *op)
+static int aioc_feed_leave_fan(aioc_feed_query *query, aioc_op *op)
 {
     aioc_op_engine *engine = query->feeds->engine;
     int refused;
-    query->fan->stage = AIOC_FEEDS_PREPARING;
+    query->fan->stage = AIOC_FEED_PREPARING;
     query->parked = query->fan;
     query->fan = NULL;
     query->op = NULL;
-    refused = aioc_feeds_ask_on(query, op);
-    if (refused) aioc_feeds_unpark(query);
+    refused = aioc_feed_ask_on(query, op);
+    if (refused) aioc_feed_unpark(query);
     return refused == AIOCOSMOS_E_TIMEOUT || refused == AIOCOSMOS_E_CANCELLED ? aioc_op_refuse_as(engine, refused)
                                                                              : refused;
 }
 
-static void aioc_feeds_fan_page_came(aioc_op *op, const aiocosmos_result *result)
+static void aioc_feed_fan_page_came(aioc_op *op, const aiocosmos_result *result)
 {
-    aioc_feeds_query *query = (aioc_feeds_query *)op->owner;
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_query *query = (aioc_feed_query *)op->owner;
+    aioc_feed_fan *fan = query->fan;
     aioc_op_delivery *delivery = (aioc_op_delivery *)(uintptr_t)result->internal;
     aiocosmos_result adjusted = *result;
     aiocosmos_page page;
     memset(&page, 0, sizeof page);
     page.result = &adjusted;
-    if (fan->stage == AIOC_FEEDS_DIRECT && result->status == 0) {
-        adjusted.status = aioc_feeds_leave_fan(query, op);
+    if (fan->stage == AIOC_FEED_DIRECT && result->status == 0) {
+        adjusted.status = aioc_feed_leave_fan(query, op);
         if (!adjusted.status) return;
         adjusted.message = aioc_mem_str(op->engine->refusal);
-        aioc_feeds_deliver(query, &page);
+        aioc_feed_deliver(query, &page);
         return;
     }
     adjusted.session_token = aioc_mem_str(fan->session_token);
@@ -19165,7 +19161,7 @@ static void aioc_feeds_fan_page_came(aioc_op *op, const aiocosmos_result *result
         adjusted.body = delivery->body;
         page.items = aioc_json_at(aioc_op_result_json(&adjusted), "/Documents");
         if (page.items.type != AIOCOSMOS_JSON_ARR) {  /* what is read ahead may be what memory lacks */
-            aioc_feeds_yield(query);
+            aioc_feed_yield(query);
             delivery->parsed = false;
             page.items = aioc_json_at(aioc_op_result_json(&adjusted), "/Documents");
         }
@@ -19178,15 +19174,15 @@ static void aioc_feeds_fan_page_came(aioc_op *op, const aiocosmos_result *result
             fan->unshown = true;
         }
     }
-    aioc_feeds_deliver(query, &page);
+    aioc_feed_deliver(query, &page);
 }
 
 /*--- Many ranges: from the plan to the last row ---*/
 
 /* What every range is asked: the text of the plan, with the filter of each side of where the query is resumed. */
-static bool aioc_feeds_build_bodies(aioc_feeds_query *query, aiocosmos_str sql)
+static bool aioc_feed_build_bodies(aioc_feed_query *query, aiocosmos_str sql)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     aioc_mem_buffer text = { NULL, 0, 0 }, filter = { NULL, 0, 0 };
     bool ok = true, found = false, in_order = fan->from_items.type == AIOCOSMOS_JSON_ARR;
     int side;
@@ -19194,8 +19190,8 @@ static bool aioc_feeds_build_bodies(aioc_feeds_query *query, aiocosmos_str sql)
         text.len = filter.len = 0;
         ok = aioc_plan_append_filter(fan->memory, &filter, fan->info, fan->from_items, (aioc_plan_side)side) &&
              aioc_plan_append_text(fan->memory, &text, sql, aioc_op_text(&filter), &found) &&
-             aioc_feeds_append_body(fan->memory, &fan->bodies[side], aioc_op_text(&text),
-                                    aioc_op_text(&fan->params));
+             aioc_feed_append_body(fan->memory, &fan->bodies[side], aioc_op_text(&text),
+                                   aioc_op_text(&fan->params));
         fan->unfiltered = !found || aioc_mem_same(aioc_op_text(&filter), aioc_mem_str("true"));
     }
     aioc_mem_buffer_free(fan->memory, &text);
@@ -19204,23 +19200,23 @@ static bool aioc_feeds_build_bodies(aioc_feeds_query *query, aiocosmos_str sql)
 }
 
 /* The streams of a query that is resumed in order: left of the range of the last row given, that range, right of it. */
-static bool aioc_feeds_cut_in_order(aioc_feeds_query *query)
+static bool aioc_feed_cut_in_order(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     aiocosmos_str min = fan->from.min, max = fan->from.max;
     uint32_t place;
-    if (!aioc_feeds_cut_spans(query, false, aioc_mem_str(""))) return false;
+    if (!aioc_feed_cut_spans(query, false, aioc_mem_str(""))) return false;
     for (place = 0; place < fan->stream_count; place++) {
-        aioc_feeds_stream *stream = fan->streams[place];
+        aioc_feed_stream *stream = fan->streams[place];
         aiocosmos_str edge = { NULL, 0 };
         if (aioc_protocol_epk_compare(stream->min, min) < 0 && aioc_protocol_epk_compare(min, stream->max) < 0)
             edge = min;
         else if (aioc_protocol_epk_compare(stream->min, max) < 0 && aioc_protocol_epk_compare(max, stream->max) < 0)
             edge = max;
         if (edge.ptr) {  /* ranges were merged since: cut there */
-            if (!aioc_feeds_stream_new(query, place + 1, stream->min, edge, aioc_mem_str("")) ||
-                !aioc_feeds_stream_new(query, place + 2, edge, stream->max, aioc_mem_str(""))) return false;
-            aioc_feeds_remove_stream(fan, place--);
+            if (!aioc_feed_stream_new(query, place + 1, stream->min, edge, aioc_mem_str("")) ||
+                !aioc_feed_stream_new(query, place + 2, edge, stream->max, aioc_mem_str(""))) return false;
+            aioc_feed_remove_stream(fan, place--);
             continue;
         }
         stream->side = (uint8_t)(aioc_protocol_epk_compare(stream->max, min) <= 0 ? AIOC_PLAN_LEFT
@@ -19228,207 +19224,207 @@ static bool aioc_feeds_cut_in_order(aioc_feeds_query *query)
                                  : AIOC_PLAN_TARGET);
         stream->skipping = stream->side == AIOC_PLAN_TARGET || fan->unfiltered;
         if (stream->side == AIOC_PLAN_TARGET &&
-            !aioc_feeds_set_edges(query->feeds->engine->memory, &stream->kin, min, max)) return false;
+            !aioc_feed_set_edges(query->feeds->engine->memory, &stream->kin, min, max)) return false;
     }
     return true;
 }
 
 /* The streams of a query that is resumed in sequence: the pieces that were begun, then the rest. All of a change feed
  * was begun. */
-static bool aioc_feeds_cut_in_sequence(aioc_feeds_query *query)
+static bool aioc_feed_cut_in_sequence(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     uint32_t i;
     for (i = 0; i < fan->from.piece_count; i++) {
         const aioc_position_piece *piece = &fan->from.pieces[i];
-        if (aioc_feeds_cut(query, fan->stream_count, piece->min, piece->max, piece->continuation) == UINT32_MAX)
+        if (aioc_feed_cut(query, fan->stream_count, piece->min, piece->max, piece->continuation) == UINT32_MAX)
             return false;
     }
     return fan->changes || aioc_protocol_epk_compare(fan->from.rest_min, aioc_mem_str("FF")) >= 0 ||
-           aioc_feeds_cut_spans(query, false, fan->from.rest_min);
+           aioc_feed_cut_spans(query, false, fan->from.rest_min);
 }
 
-static bool aioc_feeds_cut_all(aioc_feeds_query *query)
+static bool aioc_feed_cut_all(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
-    bool whole = fan->sink == AIOC_FEEDS_TO_STATISTICS;  /* of all that is there, not of what is asked for */
-    if (!fan->from.place || whole) return aioc_feeds_cut_spans(query, whole, aioc_mem_str(""));
-    if (fan->from_items.type == AIOCOSMOS_JSON_ARR) return aioc_feeds_cut_in_order(query);
-    if (fan->from.place == AIOC_POSITION_IN_ORDER) return aioc_feeds_cut_spans(query, false, aioc_mem_str(""));
-    return aioc_feeds_cut_in_sequence(query);
+    aioc_feed_fan *fan = query->fan;
+    bool whole = fan->sink == AIOC_FEED_TO_STATISTICS;   /* of all that is there, not of what is asked for */
+    if (!fan->from.place || whole) return aioc_feed_cut_spans(query, whole, aioc_mem_str(""));
+    if (fan->from_items.type == AIOCOSMOS_JSON_ARR) return aioc_feed_cut_in_order(query);
+    if (fan->from.place == AIOC_POSITION_IN_ORDER) return aioc_feed_cut_spans(query, false, aioc_mem_str(""));
+    return aioc_feed_cut_in_sequence(query);
 }
 
 /* Begins to read the ranges: a text, what it is, and where its rows go. */
-static void aioc_feeds_begin_reading(aioc_feeds_query *query, aiocosmos_str sql, const aioc_plan_info *info,
-                                     aioc_feeds_sink sink)
+static void aioc_feed_begin_reading(aioc_feed_query *query, aiocosmos_str sql, const aioc_plan_info *info,
+                                    aioc_feed_sink sink)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     fan->info = info;
     fan->sink = (uint8_t)sink;
-    fan->ordered = info->order_count && sink == AIOC_FEEDS_TO_PAGES;
-    fan->among_unordered = sink == AIOC_FEEDS_TO_COUNT;
-    fan->window_max = aioc_feeds_passes_through(fan) ? fan->parallel_max : AIOC_FEEDS_AHEAD_MAX;
-    fan->window = sink == AIOC_FEEDS_TO_PAGES ? 1 : fan->window_max;
-    if (info->order_count > AIOC_FEEDS_COLUMNS_MAX) {
-        aioc_feeds_break(fan, AIOCOSMOS_E_PROTOCOL, "the query plan has more than 16 columns of ORDER BY");
+    fan->ordered = info->order_count && sink == AIOC_FEED_TO_PAGES;
+    fan->among_unordered = sink == AIOC_FEED_TO_COUNT;
+    fan->window_max = aioc_feed_passes_through(fan) ? fan->parallel_max : AIOC_FEED_AHEAD_MAX;
+    fan->window = sink == AIOC_FEED_TO_PAGES ? 1 : fan->window_max;
+    if (info->order_count > AIOC_FEED_COLUMNS_MAX) {
+        aioc_feed_break(fan, AIOCOSMOS_E_PROTOCOL, "the query plan has more than 16 columns of ORDER BY");
         return;
     }
-    if (!aioc_feeds_build_bodies(query, sql.len ? sql : aioc_op_text(&fan->sql)) || !aioc_feeds_cut_all(query)) {
-        aioc_feeds_drop_streams(fan);
-        aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory to read the ranges");
+    if (!aioc_feed_build_bodies(query, sql.len ? sql : aioc_op_text(&fan->sql)) || !aioc_feed_cut_all(query)) {
+        aioc_feed_drop_streams(fan);
+        aioc_feed_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory to read the ranges");
     } else {
-        fan->stage = AIOC_FEEDS_READING;
-        aioc_feeds_stir(query);  /* it may be that nothing is to be read */
+        fan->stage = AIOC_FEED_READING;
+        aioc_feed_stir(query);   /* it may be that nothing is to be read */
     }
 }
 
 /* Begins to give rows that had to be complete first; not collected: there was no memory for them. */
-static void aioc_feeds_begin_giving(aioc_feeds_query *query, bool collected)
+static void aioc_feed_begin_giving(aioc_feed_query *query, bool collected)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     if (!collected || aioc_json_parse(&fan->rest_doc, fan->rest.data, fan->rest.len) != 0) {
-        aioc_feeds_break(fan, AIOCOSMOS_E_NOMEM, "no memory for the rows of the result");
+        aioc_feed_break(fan, AIOCOSMOS_E_NOMEM, "no memory for the rows of the result");
         return;
     }
-    if (fan->sink != AIOC_FEEDS_TO_GROUPS) fan->info = &fan->plain;  /* DISTINCT has been seen to */
+    if (fan->sink != AIOC_FEED_TO_GROUPS) fan->info = &fan->plain;   /* DISTINCT has been seen to */
     fan->rest_row = aioc_json_none();
     fan->rest_left = aioc_json_count(aioc_json_root(&fan->rest_doc));
-    fan->stage = AIOC_FEEDS_GIVING;
-    fan->sink = AIOC_FEEDS_TO_PAGES;
-    aioc_feeds_stir(query);
+    fan->stage = AIOC_FEED_GIVING;
+    fan->sink = AIOC_FEED_TO_PAGES;
+    aioc_feed_stir(query);
 }
 
-static int aioc_feeds_next_result(aioc_feeds_fan *fan, aioc_feeds_sink sink, aioc_mem_buffer *out)
+static int aioc_feed_next_result(aioc_feed_fan *fan, aioc_feed_sink sink, aioc_mem_buffer *out)
 {
     switch (sink) {
-    case AIOC_FEEDS_TO_GROUPS: return aioc_rows_groups_next(&fan->groups, out);
-    case AIOC_FEEDS_TO_BEST: return aioc_rows_best_next(&fan->best, out);
+    case AIOC_FEED_TO_GROUPS: return aioc_rows_groups_next(&fan->groups, out);
+    case AIOC_FEED_TO_BEST: return aioc_rows_best_next(&fan->best, out);
     default: return aioc_rows_hybrid_next(&fan->hybrid, out);
     }
 }
 
 /* Collects the result rows of groups and the like, which are all there. False: no memory. */
-static bool aioc_feeds_collect(aioc_feeds_query *query)
+static bool aioc_feed_collect(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     size_t before;
     int found;
-    if (!aioc_feeds_set(fan->memory, &fan->rest, aioc_mem_str("["))) return false;
+    if (!aioc_feed_set(fan->memory, &fan->rest, aioc_mem_str("["))) return false;
     do {
         before = fan->rest.len;
         if (before > 1 && !aioc_mem_append(fan->memory, &fan->rest, ",", 1)) return false;
-        found = aioc_feeds_next_result(fan, (aioc_feeds_sink)fan->sink, &fan->rest);
+        found = aioc_feed_next_result(fan, (aioc_feed_sink)fan->sink, &fan->rest);
         if (found < 0) return false;
         if (found == 0) fan->rest.len = before;
     } while (found);
     return aioc_mem_append(fan->memory, &fan->rest, "]", 1);
 }
 
-static bool aioc_feeds_collect_count(aioc_feeds_query *query)
+static bool aioc_feed_collect_count(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     aiocosmos_str alias = fan->info->dcount_alias;
-    return aioc_feeds_set(fan->memory, &fan->rest, aioc_mem_str(alias.len ? "[{" : "[")) &&
+    return aioc_feed_set(fan->memory, &fan->rest, aioc_mem_str(alias.len ? "[{" : "[")) &&
            (alias.len == 0 || (aioc_json_append_string(fan->memory, &fan->rest, alias.ptr, alias.len, false) &&
                                aioc_mem_append(fan->memory, &fan->rest, ":", 1))) &&
            aioc_text_append_u64(fan->memory, &fan->rest, fan->count) &&
            aioc_mem_append_str(fan->memory, &fan->rest, alias.len ? "}]" : "]");
 }
 
-static void aioc_feeds_begin_component(aioc_feeds_query *query)
+static void aioc_feed_begin_component(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     aioc_mem_buffer sql = { NULL, 0, 0 };
     char why[256];
     int status = aioc_rows_hybrid_component_text(&fan->hybrid, fan->component, &sql, why, sizeof why);
-    if (status == AIOCOSMOS_E_NOMEM) aioc_feeds_fail(&fan->tally, status, "no memory for a component's query");
-    else if (status) aioc_feeds_break(fan, status, why);
-    else aioc_feeds_begin_reading(query, aioc_op_text(&sql), &fan->plan->components[fan->component].info,
-                                  AIOC_FEEDS_TO_COMPONENT);
+    if (status == AIOCOSMOS_E_NOMEM) aioc_feed_fail(&fan->tally, status, "no memory for a component's query");
+    else if (status) aioc_feed_break(fan, status, why);
+    else aioc_feed_begin_reading(query, aioc_op_text(&sql), &fan->plan->components[fan->component].info,
+                                 AIOC_FEED_TO_COMPONENT);
     aioc_mem_buffer_free(fan->memory, &sql);
 }
 
-static void aioc_feeds_end_reading(aioc_feeds_query *query)
+static void aioc_feed_end_reading(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     bool ok = true;
-    aioc_feeds_drop_streams(fan);
+    aioc_feed_drop_streams(fan);
     switch (fan->sink) {
-    case AIOC_FEEDS_TO_PAGES:
-        fan->stage = AIOC_FEEDS_OVER;
-        aioc_feeds_show_page(query);
+    case AIOC_FEED_TO_PAGES:
+        fan->stage = AIOC_FEED_OVER;
+        aioc_feed_show_page(query);
         return;
-    case AIOC_FEEDS_TO_STATISTICS:
-    case AIOC_FEEDS_TO_COMPONENT:
-        fan->component = fan->sink == AIOC_FEEDS_TO_STATISTICS ? 0 : fan->component + 1;
+    case AIOC_FEED_TO_STATISTICS:
+    case AIOC_FEED_TO_COMPONENT:
+        fan->component = fan->sink == AIOC_FEED_TO_STATISTICS ? 0 : fan->component + 1;
         if (fan->component < fan->plan->component_count) {
-            fan->sink = AIOC_FEEDS_TO_COMPONENT;
-            fan->stage = AIOC_FEEDS_PREPARING;  /* the ranges may have been forgotten meanwhile */
-            aioc_feeds_stir(query);
+            fan->sink = AIOC_FEED_TO_COMPONENT;
+            fan->stage = AIOC_FEED_PREPARING;   /* the ranges may have been forgotten meanwhile */
+            aioc_feed_stir(query);
             return;
         }
         fan->info = &fan->plan->info;
         aioc_rows_hybrid_finish(&fan->hybrid);
-        ok = aioc_feeds_collect(query);
+        ok = aioc_feed_collect(query);
         aioc_rows_hybrid_close(&fan->hybrid);
         break;
-    case AIOC_FEEDS_TO_COUNT:
-        ok = aioc_feeds_collect_count(query);
+    case AIOC_FEED_TO_COUNT:
+        ok = aioc_feed_collect_count(query);
         aioc_rows_set_free(fan->memory, &fan->distinct);
         fan->skip_left = 0;
         fan->take_left = UINT64_MAX;
         break;
-    case AIOC_FEEDS_TO_GROUPS:
-        ok = aioc_feeds_collect(query);
+    case AIOC_FEED_TO_GROUPS:
+        ok = aioc_feed_collect(query);
         aioc_rows_groups_close(&fan->groups);
         break;
     default:
-        ok = aioc_feeds_collect(query);
+        ok = aioc_feed_collect(query);
         aioc_rows_best_close(&fan->best);
         break;
     }
-    aioc_feeds_begin_giving(query, ok);
+    aioc_feed_begin_giving(query, ok);
 }
 
-static void aioc_feeds_give(aioc_feeds_query *query)
+static void aioc_feed_give(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     aiocosmos_json all = aioc_json_root(&fan->rest_doc), before = fan->rest_row;
-    uint32_t left = AIOC_FEEDS_SLICE;
-    while (left-- && fan->take_left && !aioc_feeds_page_is_full(fan) && aioc_json_next(all, NULL, &fan->rest_row)) {
-        if (aioc_feeds_emit(fan, fan->rest_row) != 0) {
+    uint32_t left = AIOC_FEED_SLICE;
+    while (left-- && fan->take_left && !aioc_feed_page_is_full(fan) && aioc_json_next(all, NULL, &fan->rest_row)) {
+        if (aioc_feed_emit(fan, fan->rest_row) != 0) {
             fan->rest_row = before;
-            aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the query's rows");
+            aioc_feed_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the query's rows");
             return;
         }
         before = fan->rest_row;
         fan->rest_left--;
     }
-    if (fan->rest_left && fan->take_left && !aioc_feeds_page_is_full(fan)) {
-        aioc_feeds_stir(query);
+    if (fan->rest_left && fan->take_left && !aioc_feed_page_is_full(fan)) {
+        aioc_feed_stir(query);
         return;
     }
-    if (fan->rest_left == 0 || fan->take_left == 0) fan->stage = AIOC_FEEDS_OVER;
-    aioc_feeds_show_page(query);
+    if (fan->rest_left == 0 || fan->take_left == 0) fan->stage = AIOC_FEED_OVER;
+    aioc_feed_show_page(query);
 }
 
 /* Whether they may be of one container: "" is not known. */
-static bool aioc_feeds_same_rid(const char *a, const char *b)
+static bool aioc_feed_same_rid(const char *a, const char *b)
 {
     return !a[0] || !b[0] || strcmp(a, b) == 0;
 }
 
 /* Goes back to where the token says. 0, E_NOMEM, or E_ARGUMENT: it does not fit to the plan or to the container. */
-static int aioc_feeds_resume(aioc_feeds_query *query, const aioc_plan_info *info, aioc_feeds_sink sink)
+static int aioc_feed_resume(aioc_feed_query *query, const aioc_plan_info *info, aioc_feed_sink sink)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     const aioc_position *from = &fan->from;
-    bool in_order = info->order_count && sink == AIOC_FEEDS_TO_PAGES;
+    bool in_order = info->order_count && sink == AIOC_FEED_TO_PAGES;
     aiocosmos_json item = aioc_json_none();
     uint32_t i;
-    if (!aioc_feeds_same_rid(from->rid, fan->ranges.container->rid)) return AIOCOSMOS_E_ARGUMENT;
+    if (!aioc_feed_same_rid(from->rid, fan->ranges.container->rid)) return AIOCOSMOS_E_ARGUMENT;
     if (from->place != AIOC_POSITION_IN_ROWS &&
-        (sink != AIOC_FEEDS_TO_PAGES || (from->place == AIOC_POSITION_IN_ORDER) != in_order))
+        (sink != AIOC_FEED_TO_PAGES || (from->place == AIOC_POSITION_IN_ORDER) != in_order))
         return AIOCOSMOS_E_ARGUMENT;
     fan->skip_left = from->skip_left;
     fan->take_left = from->take_left;
@@ -19438,10 +19434,10 @@ static int aioc_feeds_resume(aioc_feeds_query *query, const aioc_plan_info *info
     for (i = 0; i < from->seen_count; i++)
         if (aioc_rows_set_add(fan->memory, &fan->distinct, from->seen[i]) < 0) return AIOCOSMOS_E_NOMEM;
     if (from->place == AIOC_POSITION_IN_ROWS) {
-        if (!aioc_feeds_set(fan->memory, &fan->rest, from->rows)) return AIOCOSMOS_E_NOMEM;
+        if (!aioc_feed_set(fan->memory, &fan->rest, from->rows)) return AIOCOSMOS_E_NOMEM;
         fan->info = info;
         fan->sink = (uint8_t)sink;
-        aioc_feeds_begin_giving(query, true);
+        aioc_feed_begin_giving(query, true);
         return 0;
     }
     if (!in_order || from->values.len == 0) return 0;  /* no row was given yet */
@@ -19452,59 +19448,59 @@ static int aioc_feeds_resume(aioc_feeds_query *query, const aioc_plan_info *info
         if (aioc_rows_has_members(aioc_json_at(item, "/item"))) fan->from_unordered = true;
     }
     fan->last_rows = from->rows_of_rid;
-    return aioc_feeds_set(fan->memory, &fan->last_items, from->values) &&
-           aioc_feeds_set(fan->memory, &fan->last_rid, from->rid_of_row) &&
-           aioc_feeds_set_edges(fan->memory, &fan->last_edges, from->min, from->max)
+    return aioc_feed_set(fan->memory, &fan->last_items, from->values) &&
+           aioc_feed_set(fan->memory, &fan->last_rid, from->rid_of_row) &&
+           aioc_feed_set_edges(fan->memory, &fan->last_edges, from->min, from->max)
                ? 0 : AIOCOSMOS_E_NOMEM;
 }
 
 /* Goes on behind the last row given, as by its token. The ranges may have been forgotten since they were read first. */
-static void aioc_feeds_begin_again(aioc_feeds_query *query)
+static void aioc_feed_begin_again(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     uint32_t most = fan->continuation_max;
     const char *why;
     bool ok;
-    if (!aioc_feeds_watch_ready(&fan->ranges)) return;
-    if (!aioc_feeds_watch_knows(&fan->ranges)) {
-        aioc_feeds_watch_fails(&fan->ranges, &fan->tally);
+    if (!aioc_feed_watch_ready(&fan->ranges)) return;
+    if (!aioc_feed_watch_knows(&fan->ranges)) {
+        aioc_feed_watch_fails(&fan->ranges, &fan->tally);
         return;
     }
-    aioc_feeds_drop_streams(fan);
+    aioc_feed_drop_streams(fan);
     fan->continuation_max = UINT32_MAX;
-    ok = aioc_feeds_write_token(query);
+    ok = aioc_feed_write_token(query);
     fan->continuation_max = most;
     aioc_position_free(fan->memory, &fan->from);
     aioc_mem_buffer_free(fan->memory, &fan->token);
     ok = ok && aioc_position_read(fan->memory, aioc_op_text(&query->continuation_out), &fan->token, &fan->from,
                                   &why) == 0;
     fan->from_unordered = fan->yielded = false;
-    if (ok && aioc_feeds_resume(query, fan->info, AIOC_FEEDS_TO_PAGES) == 0)
-        aioc_feeds_begin_reading(query, fan->info->rewritten, fan->info, AIOC_FEEDS_TO_PAGES);
-    else aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory to go on behind the last row");
+    if (ok && aioc_feed_resume(query, fan->info, AIOC_FEED_TO_PAGES) == 0)
+        aioc_feed_begin_reading(query, fan->info->rewritten, fan->info, AIOC_FEED_TO_PAGES);
+    else aioc_feed_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory to go on behind the last row");
     fan->yielded = fan->tally.status != 0;
 }
 
-static aioc_feeds_sink aioc_feeds_sink_of(const aioc_plan *plan, const aioc_plan_info *info)
+static aioc_feed_sink aioc_feed_sink_of(const aioc_plan *plan, const aioc_plan_info *info)
 {
-    if (plan && plan->hybrid) return AIOC_FEEDS_TO_STATISTICS;
-    if (info->has_dcount) return AIOC_FEEDS_TO_COUNT;
-    if (info->merges_groups) return AIOC_FEEDS_TO_GROUPS;
-    return info->non_streaming ? AIOC_FEEDS_TO_BEST : AIOC_FEEDS_TO_PAGES;
+    if (plan && plan->hybrid) return AIOC_FEED_TO_STATISTICS;
+    if (info->has_dcount) return AIOC_FEED_TO_COUNT;
+    if (info->merges_groups) return AIOC_FEED_TO_GROUPS;
+    return info->non_streaming ? AIOC_FEED_TO_BEST : AIOC_FEED_TO_PAGES;
 }
 
 /* Opens what the rows are collected in. 0, or why that cannot be, with the reason. */
-static int aioc_feeds_open_sink(aioc_feeds_query *query, const aioc_plan_info *info, aioc_feeds_sink sink)
+static int aioc_feed_open_sink(aioc_feed_query *query, const aioc_plan_info *info, aioc_feed_sink sink)
 {
-    aioc_feeds_fan *fan = query->fan;
-    if (sink == AIOC_FEEDS_TO_GROUPS) aioc_rows_groups_open(&fan->groups, fan->memory, &info->shape, fan->key);
-    if (sink == AIOC_FEEDS_TO_STATISTICS) {
+    aioc_feed_fan *fan = query->fan;
+    if (sink == AIOC_FEED_TO_GROUPS) aioc_rows_groups_open(&fan->groups, fan->memory, &info->shape, fan->key);
+    if (sink == AIOC_FEED_TO_STATISTICS) {
         aioc_rows_hybrid_close(&fan->hybrid);   /* it may have been begun before, without memory to go on */
         aioc_rows_hybrid_open(&fan->hybrid, fan->memory, fan->plan, fan->key);
     }
-    if (sink != AIOC_FEEDS_TO_BEST) return 0;
+    if (sink != AIOC_FEED_TO_BEST) return 0;
     if (fan->take_left == UINT64_MAX) {
-        aioc_feeds_break(fan, 400, "ORDER BY of a vector's distance or of a rank needs TOP, or OFFSET and LIMIT");
+        aioc_feed_break(fan, 400, "ORDER BY of a vector's distance or of a rank needs TOP, or OFFSET and LIMIT");
         return fan->tally.status;
     }
     aioc_rows_best_open(&fan->best, fan->memory, fan->skip_left + fan->take_left, info->descending, info->order_count,
@@ -19513,46 +19509,46 @@ static int aioc_feeds_open_sink(aioc_feeds_query *query, const aioc_plan_info *i
 }
 
 /* The plan is there, and the ranges: begins to read, or goes on where a token says. */
-static void aioc_feeds_begin(aioc_feeds_query *query)
+static void aioc_feed_begin(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     const aioc_plan_info *info = fan->plan ? &fan->plan->info : &fan->plain;
-    aioc_feeds_sink sink = aioc_feeds_sink_of(fan->plan, info);
+    aioc_feed_sink sink = aioc_feed_sink_of(fan->plan, info);
     int status = 0;
-    if (fan->sink == AIOC_FEEDS_TO_COMPONENT) {
-        aioc_feeds_begin_component(query);
+    if (fan->sink == AIOC_FEED_TO_COMPONENT) {
+        aioc_feed_begin_component(query);
         return;
     }
     memcpy(fan->rid, fan->ranges.container->rid, sizeof fan->rid);
     fan->skip_left = info->has_offset ? info->offset : 0;
     fan->take_left = info->has_limit ? info->limit : UINT64_MAX;
     if (info->has_top && info->top < fan->take_left) fan->take_left = info->top;
-    if (fan->from.place) status = aioc_feeds_resume(query, info, sink);
+    if (fan->from.place) status = aioc_feed_resume(query, info, sink);
     if (status == AIOCOSMOS_E_ARGUMENT)
-        aioc_feeds_break(fan, status, "continuation: of a container that was deleted meanwhile, or of another plan of "
-                         "this query");
-    if (!status && fan->stage != AIOC_FEEDS_GIVING) status = aioc_feeds_open_sink(query, info, sink);
-    if (status) aioc_feeds_fail(&fan->tally, status, "no memory to begin the query");
-    if (status || fan->stage == AIOC_FEEDS_GIVING) return;
-    if (sink != AIOC_FEEDS_TO_STATISTICS) {
-        aioc_feeds_begin_reading(query, fan->plan ? info->rewritten : aioc_mem_str("SELECT * FROM c"), info, sink);
+        aioc_feed_break(fan, status, "continuation: of a container that was deleted meanwhile, or of another plan of "
+                        "this query");
+    if (!status && fan->stage != AIOC_FEED_GIVING) status = aioc_feed_open_sink(query, info, sink);
+    if (status) aioc_feed_fail(&fan->tally, status, "no memory to begin the query");
+    if (status || fan->stage == AIOC_FEED_GIVING) return;
+    if (sink != AIOC_FEED_TO_STATISTICS) {
+        aioc_feed_begin_reading(query, fan->plan ? info->rewritten : aioc_mem_str("SELECT * FROM c"), info, sink);
     } else if (fan->plan->needs_statistics) {
-        aioc_feeds_begin_reading(query, fan->plan->statistics, &fan->plain, sink);
+        aioc_feed_begin_reading(query, fan->plan->statistics, &fan->plain, sink);
     } else {
         fan->component = 0;
-        aioc_feeds_begin_component(query);
+        aioc_feed_begin_component(query);
     }
 }
 
 /* Whether the gateway would fare no better. */
-static bool aioc_feeds_is_out_of_reach(int status)
+static bool aioc_feed_is_out_of_reach(int status)
 {
     return status == AIOCOSMOS_E_DNS || status == AIOCOSMOS_E_CONNECT || status == AIOCOSMOS_E_TLS ||
            status == AIOCOSMOS_E_AUTH;
 }
 
 /* Whether the server has no ranges, or none that make sense, of a container that there is. 404 may be one of before. */
-static bool aioc_feeds_has_no_ranges(const aioc_feeds_fan *fan)
+static bool aioc_feed_has_no_ranges(const aioc_feed_fan *fan)
 {
     int status = fan->ranges.container->failure;
     return status == 0 || status == 400 || status == 405 || status == 501 ||
@@ -19561,9 +19557,9 @@ static bool aioc_feeds_has_no_ranges(const aioc_feeds_fan *fan)
 
 /* The keys that begin with these levels are one part of the key space: [hash, hash FF). Where they cannot be hashed
  * here, it is left to the gateway. */
-static void aioc_feeds_span_prefix(aioc_feeds_query *query)
+static void aioc_feed_span_prefix(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     aioc_mem_buffer texts = { NULL, 0, 0 };
     aiocosmos_value components[AIOC_PROTOCOL_PK_LEVELS];
     char min[AIOC_PROTOCOL_EPK_MAX], max[AIOC_PROTOCOL_EPK_MAX];
@@ -19575,29 +19571,29 @@ static void aioc_feeds_span_prefix(aioc_feeds_query *query)
     memcpy(max, min, sizeof max);
     max_len = min_len;
     aioc_protocol_epk_end(false, max, &max_len);
-    if (aioc_feeds_set_edges(fan->memory, &fan->edges, aioc_text_view(min, min_len),
-                             aioc_text_view(max, max_len)) &&
-        (fan->changes || aioc_mem_append_str(fan->memory, &query->lines, AIOC_FEEDS_ACROSS_LINE))) fan->levels = 0;
-    else aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the prefix of a partition key");
+    if (aioc_feed_set_edges(fan->memory, &fan->edges, aioc_text_view(min, min_len),
+                            aioc_text_view(max, max_len)) &&
+        (fan->changes || aioc_mem_append_str(fan->memory, &query->lines, AIOC_FEED_ACROSS_LINE))) fan->levels = 0;
+    else aioc_feed_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the prefix of a partition key");
 }
 
 /*--- Change feed ---*/
 
-static void aioc_feeds_other_container(aioc_feeds_fan *fan)
+static void aioc_feed_other_container(aioc_feed_fan *fan)
 {
-    aioc_feeds_break(fan, AIOCOSMOS_E_ARGUMENT, "continuation: of a container that was deleted, and created anew under "
-                     "its name: read this one from its beginning");
+    aioc_feed_break(fan, AIOCOSMOS_E_ARGUMENT, "continuation: of a container that was deleted, and created anew under "
+                    "its name: read this one from its beginning");
 }
 
 /* Whether the answer is of another container than the state, which says nothing of it. */
-static bool aioc_feeds_is_another(aioc_feeds_fan *fan, const aiocosmos_result *result)
+static bool aioc_feed_is_another(aioc_feed_fan *fan, const aiocosmos_result *result)
 {
     const aioc_op_delivery *delivery = (const aioc_op_delivery *)result->internal;
     char rid[AIOC_PROTOCOL_RID_SIZE];
     if ((result->status != 0 && result->status != 304) || !delivery->response ||
         !aioc_protocol_container_rid(delivery->response->wanted[AIOC_PROTOCOL_H_OWNER_RID], rid)) return false;
-    if (!aioc_feeds_same_rid(fan->rid, rid)) {
-        aioc_feeds_other_container(fan);
+    if (!aioc_feed_same_rid(fan->rid, rid)) {
+        aioc_feed_other_container(fan);
         return true;
     }
     memcpy(fan->rid, rid, sizeof rid);
@@ -19605,7 +19601,7 @@ static bool aioc_feeds_is_another(aioc_feeds_fan *fan, const aiocosmos_result *r
 }
 
 /* Whether an etag can be sent, and can travel in a token. */
-static bool aioc_feeds_is_line(aiocosmos_str text)
+static bool aioc_feed_is_line(aiocosmos_str text)
 {
     size_t i;
     for (i = 0; i < text.len; i++)
@@ -19614,129 +19610,128 @@ static bool aioc_feeds_is_line(aiocosmos_str text)
 }
 
 /* Whether it is not known yet where "now" is. */
-static bool aioc_feeds_is_placeless(const aioc_feeds_stream *stream)
+static bool aioc_feed_is_placeless(const aioc_feed_stream *stream)
 {
-    return stream->query->fan->from_now && aioc_feeds_ask_from(stream).len == 0;
+    return stream->query->fan->from_now && aioc_feed_ask_from(stream).len == 0;
 }
 
 /* There were no changes, but there is an etag all the same, and it may be another one. */
-static int aioc_feeds_take_nothing(aioc_feeds_stream *stream, aiocosmos_str etag, bool caught_up)
+static int aioc_feed_take_nothing(aioc_feed_stream *stream, aiocosmos_str etag, bool caught_up)
 {
-    if (etag.len && !aioc_feeds_set(stream->query->fan->memory, &stream->position, etag)) return AIOCOSMOS_E_NOMEM;
+    if (etag.len && !aioc_feed_set(stream->query->fan->memory, &stream->position, etag)) return AIOCOSMOS_E_NOMEM;
     stream->hot = !caught_up;
     if (caught_up) stream->idle_page = stream->asked_page;
     return 0;
 }
 
 /* What a range answers to a change feed: changes, or 304. 0, E_NOMEM, E_PROTOCOL. */
-static int aioc_feeds_take_changes(aioc_feeds_stream *stream, const aiocosmos_result *result, uint32_t asked)
+static int aioc_feed_take_changes(aioc_feed_stream *stream, const aiocosmos_result *result, uint32_t asked)
 {
-    aiocosmos_str etag = aioc_feeds_wanted(result, AIOC_PROTOCOL_H_ETAG);
-    bool moved = !aioc_mem_same(etag, aioc_feeds_ask_from(stream));
+    aiocosmos_str etag = aioc_feed_wanted(result, AIOC_PROTOCOL_H_ETAG);
+    bool moved = !aioc_mem_same(etag, aioc_feed_ask_from(stream));
     int status;
-    if (!aioc_feeds_is_line(etag)) return AIOCOSMOS_E_PROTOCOL;
-    if (etag.len == 0 && (result->status == 0 || aioc_feeds_is_placeless(stream))) return AIOCOSMOS_E_PROTOCOL;
-    if (result->status == 304) return aioc_feeds_take_nothing(stream, etag, true);
-    status = aioc_feeds_take_answer(stream, result, asked);
+    if (!aioc_feed_is_line(etag)) return AIOCOSMOS_E_PROTOCOL;
+    if (etag.len == 0 && (result->status == 0 || aioc_feed_is_placeless(stream))) return AIOCOSMOS_E_PROTOCOL;
+    if (result->status == 304) return aioc_feed_take_nothing(stream, etag, true);
+    status = aioc_feed_take_answer(stream, result, asked);
     if (status) return status;
     stream->hot = true;
     if (stream->first->count) return 0;
-    aioc_feeds_answer_free(stream->query->fan->memory, aioc_feeds_shift(stream));
-    return aioc_feeds_take_nothing(stream, etag, !moved);  /* an empty page that leads on has others behind it */
+    aioc_feed_answer_free(stream->query->fan->memory, aioc_feed_shift(stream));
+    return aioc_feed_take_nothing(stream, etag, !moved);   /* an empty page that leads on has others behind it */
 }
 
-static void aioc_feeds_begin_changes(aioc_feeds_query *query)
+static void aioc_feed_begin_changes(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     uint32_t place;
     bool ok;
     fan->info = &fan->plain;
     fan->take_left = UINT64_MAX;
     if (!fan->rid[0]) memcpy(fan->rid, fan->ranges.container->rid, sizeof fan->rid);
     if (fan->by_key)
-        ok = aioc_feeds_stream_new(query, 0, aioc_mem_str(""), aioc_mem_str("FF"), fan->from.place
-                                   ? fan->from.pieces[0].continuation : aioc_mem_str("")) != NULL;
-    else ok = aioc_feeds_cut_all(query);
+        ok = aioc_feed_stream_new(query, 0, aioc_mem_str(""), aioc_mem_str("FF"), fan->from.place
+                                  ? fan->from.pieces[0].continuation : aioc_mem_str("")) != NULL;
+    else ok = aioc_feed_cut_all(query);
     if (!ok) {
-        aioc_feeds_drop_streams(fan);
-        aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory to begin the change feed");
+        aioc_feed_drop_streams(fan);
+        aioc_feed_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory to begin the change feed");
         return;
     }
     for (place = 0; place < fan->stream_count; place++) fan->streams[place]->hot = true;
-    fan->stage = AIOC_FEEDS_READING;
+    fan->stage = AIOC_FEED_READING;
 }
 
 /* Gets the ranges. One partition key is found by the service, too; whether a key is a whole one says the container. */
-static void aioc_feeds_prepare_changes(aioc_feeds_query *query)
+static void aioc_feed_prepare_changes(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     aioc_account_container *container = fan->ranges.container;
     bool known, by_range = query->pk.len == 0 || (fan->from.place && !fan->by_key);
-    if (!aioc_feeds_watch_ready(&fan->ranges)) return;
-    known = aioc_feeds_watch_knows(&fan->ranges);
-    if (!known && (by_range || aioc_feeds_is_out_of_reach(container->failure))) {
-        aioc_feeds_watch_fails(&fan->ranges, &fan->tally);
-    } else if (known && !aioc_feeds_same_rid(fan->rid, container->rid)) {
+    if (!aioc_feed_watch_ready(&fan->ranges)) return;
+    known = aioc_feed_watch_knows(&fan->ranges);
+    if (!known && (by_range || aioc_feed_is_out_of_reach(container->failure))) {
+        aioc_feed_watch_fails(&fan->ranges, &fan->tally);
+    } else if (known && !aioc_feed_same_rid(fan->rid, container->rid)) {
         if (fan->ranges.waited) {
-            aioc_feeds_other_container(fan);
+            aioc_feed_other_container(fan);
             return;
         }
         aioc_account_forget_ranges(container);  /* ours may be the old one */
-        aioc_feeds_watch_ready(&fan->ranges);
+        aioc_feed_watch_ready(&fan->ranges);
     } else {
         bool prefix = known && fan->levels && fan->levels < container->pk_def.path_count;
-        if (prefix) aioc_feeds_span_prefix(query);
+        if (prefix) aioc_feed_span_prefix(query);
         if (prefix && fan->levels)
-            aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the prefix of a key");
+            aioc_feed_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the prefix of a key");
         if (!fan->from.place) fan->by_key = fan->levels > 0;
-        if (!fan->tally.status) aioc_feeds_begin_changes(query);
+        if (!fan->tally.status) aioc_feed_begin_changes(query);
     }
 }
 
 /* Whether a stream is to be asked, beside others that are, or alone. Those that have had changes are; of those that
  * have not, one a page, lest they starve; and all, when no other has any. */
-static bool aioc_feeds_wants_changes(const aioc_feeds_fan *fan, const aioc_feeds_stream *stream, bool owed,
-                                     bool any_hot)
+static bool aioc_feed_wants_changes(const aioc_feed_fan *fan, const aioc_feed_stream *stream, bool owed, bool any_hot)
 {
     if (stream->op || stream->first || stream->failed) return false;
     if (!owed && fan->quiet) return false;
     if (stream->hot || fan->cold_due) return true;
-    return owed && stream->idle_page != fan->page_number && (!any_hot || aioc_feeds_is_placeless(stream));
+    return owed && stream->idle_page != fan->page_number && (!any_hot || aioc_feed_is_placeless(stream));
 }
 
 /* The place of the stream that is to be asked next: of those that are, the one that was asked longest ago. UINT32_MAX:
  * none. */
-static uint32_t aioc_feeds_next_to_ask(const aioc_feeds_fan *fan, bool owed)
+static uint32_t aioc_feed_next_to_ask(const aioc_feed_fan *fan, bool owed)
 {
     uint32_t place, next = UINT32_MAX;
     bool any_hot = false;
     for (place = 0; place < fan->stream_count; place++) any_hot = any_hot || fan->streams[place]->hot;
     for (place = 0; place < fan->stream_count; place++)
-        if (aioc_feeds_wants_changes(fan, fan->streams[place], owed, any_hot) &&
+        if (aioc_feed_wants_changes(fan, fan->streams[place], owed, any_hot) &&
             (next == UINT32_MAX || fan->streams[place]->turn < fan->streams[next]->turn)) next = place;
     return next;
 }
 
-static void aioc_feeds_ask_changes(aioc_feeds_query *query, bool owed)
+static void aioc_feed_ask_changes(aioc_feed_query *query, bool owed)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     const aioc_account_range *range = NULL;
     while (fan->in_flight < fan->parallel_max && !fan->poll.armed) {
-        uint32_t place = aioc_feeds_next_to_ask(fan, owed);
-        aioc_feeds_stream *stream;
+        uint32_t place = aioc_feed_next_to_ask(fan, owed);
+        aioc_feed_stream *stream;
         bool recut = false;
         if (place == UINT32_MAX) return;
-        if (!fan->by_key && !aioc_feeds_find_range(query, place, &range, &recut)) return;
-        if (!aioc_feeds_same_rid(fan->rid, fan->ranges.container->rid)) {
-            aioc_feeds_other_container(fan);
+        if (!fan->by_key && !aioc_feed_find_range(query, place, &range, &recut)) return;
+        if (!aioc_feed_same_rid(fan->rid, fan->ranges.container->rid)) {
+            aioc_feed_other_container(fan);
             return;
         }
         if (recut) {  /* there is nothing of it to wait for */
-            aioc_feeds_remove_stream(fan, place);
+            aioc_feed_remove_stream(fan, place);
             continue;
         }
         stream = fan->streams[place];
-        if (!aioc_feeds_send(stream, range, owed && !fan->held && !fan->in_flight)) return;
+        if (!aioc_feed_send(stream, range, owed && !fan->held && !fan->in_flight)) return;
         stream->turn = ++fan->turns;
         stream->asked_page = fan->page_number;
         if (!stream->hot) fan->cold_due = false;
@@ -19745,8 +19740,7 @@ static void aioc_feeds_ask_changes(aioc_feeds_query *query, bool owed)
 
 /* Whether two neighbours can go on as one: the same range, of which that was known when both were asked, has given them
  * the same position. Of ranges that were merged they would be two for ever. */
-static bool aioc_feeds_can_join(const aioc_feeds_fan *fan, const aioc_feeds_stream *left,
-                                const aioc_feeds_stream *right)
+static bool aioc_feed_can_join(const aioc_feed_fan *fan, const aioc_feed_stream *left, const aioc_feed_stream *right)
 {
     const aioc_account_container *container = fan->ranges.container;
     return left->version == container->ranges_version && right->version == container->ranges_version &&
@@ -19757,150 +19751,150 @@ static bool aioc_feeds_can_join(const aioc_feeds_fan *fan, const aioc_feeds_stre
 }
 
 /* When there is nothing new: joins what can be joined. Without memory for it, the next time. */
-static void aioc_feeds_join_neighbours(aioc_feeds_query *query)
+static void aioc_feed_join_neighbours(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     uint32_t place = 0;
     while (!fan->by_key && place + 1 < fan->stream_count) {
-        const aioc_feeds_stream *left = fan->streams[place], *right = fan->streams[place + 1];
-        aioc_feeds_stream *both;
-        if (!aioc_feeds_can_join(fan, left, right)) {
+        const aioc_feed_stream *left = fan->streams[place], *right = fan->streams[place + 1];
+        aioc_feed_stream *both;
+        if (!aioc_feed_can_join(fan, left, right)) {
             place++;
             continue;
         }
-        both = aioc_feeds_stream_new(query, place, left->min, right->max, aioc_op_text(&left->position));
+        both = aioc_feed_stream_new(query, place, left->min, right->max, aioc_op_text(&left->position));
         if (!both) return;
         both->version = left->version;
         both->turn = left->turn;
         both->asked_page = both->idle_page = left->idle_page;
-        aioc_feeds_remove_stream(fan, place + 1);
-        aioc_feeds_remove_stream(fan, place + 1);
+        aioc_feed_remove_stream(fan, place + 1);
+        aioc_feed_remove_stream(fan, place + 1);
     }
 }
 
-static void aioc_feeds_poll_again(aioc_platform_timer *timer)
+static void aioc_feed_poll_again(aioc_platform_timer *timer)
 {
-    aioc_feeds_query *query = (aioc_feeds_query *)timer->owner;
+    aioc_feed_query *query = (aioc_feed_query *)timer->owner;
     query->fan->page_number++;
     aioc_op_limit(query->op, query->timeout_ms, query->op->engine->reactor->now_us);
-    aioc_feeds_stir(query);
+    aioc_feed_stir(query);
 }
 
 /* Nobody wants to hear that nothing has changed: the page waits, and its time does not run. */
-static void aioc_feeds_poll_later(aioc_feeds_query *query)
+static void aioc_feed_poll_later(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     aioc_platform_reactor *reactor = query->op->engine->reactor;
-    aioc_feeds_leave_turn(query);
+    aioc_feed_leave_turn(query);
     aioc_op_limit(query->op, AIOCOSMOS_OFF, 0);
-    fan->poll.fire = aioc_feeds_poll_again;
+    fan->poll.fire = aioc_feed_poll_again;
     fan->poll.owner = query;
     aioc_platform_timer_start(reactor, &fan->poll, reactor->now_us + fan->poll_ms * UINT64_C(1000));
 }
 
 /* Calls back with the changes of the range that was asked longest ago; or with none, when all ranges have said so since
  * the page was asked for. */
-static void aioc_feeds_read_changes(aioc_feeds_query *query)
+static void aioc_feed_read_changes(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
-    aioc_feeds_stream *next = NULL;
+    aioc_feed_fan *fan = query->fan;
+    aioc_feed_stream *next = NULL;
     bool idle = true, placed = true;
     uint32_t place;
     for (place = 0; place < fan->stream_count; place++) {
-        aioc_feeds_stream *stream = fan->streams[place];
+        aioc_feed_stream *stream = fan->streams[place];
         if (stream->first && (!next || stream->turn < next->turn)) next = stream;
         if (stream->first || stream->hot || stream->idle_page != fan->page_number) idle = false;
-        if (aioc_feeds_is_placeless(stream)) placed = false;
+        if (aioc_feed_is_placeless(stream)) placed = false;
     }
     if (!placed) return;  /* "now" must be known of all ranges, or changes between two are lost */
     if (next) {
-        fan->shown = aioc_feeds_shift(next);
+        fan->shown = aioc_feed_shift(next);
         fan->tally.http_status = 200;
         fan->cold_due = true;
-        aioc_feeds_show_page(query);
+        aioc_feed_show_page(query);
     } else if (idle) {
-        aioc_feeds_join_neighbours(query);
+        aioc_feed_join_neighbours(query);
         fan->tally.http_status = 304;
         if (fan->poll_ms) {
-            if (!fan->poll.armed) aioc_feeds_poll_later(query);
+            if (!fan->poll.armed) aioc_feed_poll_later(query);
             return;
         }
-        if (aioc_feeds_write_token(query)) {
-            aioc_feeds_end_page(query, 304, "nothing has changed");
+        if (aioc_feed_write_token(query)) {
+            aioc_feed_end_page(query, 304, "nothing has changed");
             return;
         }
-        aioc_feeds_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the state");
+        aioc_feed_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the state");
     }
 }
 
-static void aioc_feeds_prepare(aioc_feeds_query *query)
+static void aioc_feed_prepare(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     bool known;
     int refused;
-    if (fan->plan_op || !aioc_feeds_watch_ready(&fan->ranges)) return;  /* the plan's coming stirs */
-    known = aioc_feeds_watch_knows(&fan->ranges);
-    if (known && fan->levels && fan->levels < fan->ranges.container->pk_def.path_count) aioc_feeds_span_prefix(query);
+    if (fan->plan_op || !aioc_feed_watch_ready(&fan->ranges)) return;   /* the plan's coming stirs */
+    known = aioc_feed_watch_knows(&fan->ranges);
+    if (known && fan->levels && fan->levels < fan->ranges.container->pk_def.path_count) aioc_feed_span_prefix(query);
     if (fan->tally.status) return;
     /* A query that has been planned can go on in no other way; that its ranges cannot be had now will pass. */
-    if (!known && (fan->from.place || !aioc_feeds_has_no_ranges(fan))) {
-        aioc_feeds_watch_fails(&fan->ranges, &fan->tally);
+    if (!known && (fan->from.place || !aioc_feed_has_no_ranges(fan))) {
+        aioc_feed_watch_fails(&fan->ranges, &fan->tally);
     } else if (!known) {
-        aioc_feeds_go_direct(query, fan->ranges.container->failure, fan->ranges.container->failure_why.data);
+        aioc_feed_go_direct(query, fan->ranges.container->failure, fan->ranges.container->failure_why.data);
     } else if (fan->levels || (fan->ranges.container->no_plans && fan->sql.len)) {
-        aioc_feeds_go_direct(query, 0, NULL);  /* it is of one whole key, or the gateway knows better */
+        aioc_feed_go_direct(query, 0, NULL);   /* it is of one whole key, or the gateway knows better */
     } else if (fan->sql.len == 0 || fan->plan) {
-        aioc_feeds_begin(query);
+        aioc_feed_begin(query);
     } else {
-        fan->plan = aioc_feeds_plan_kept(query);
+        fan->plan = aioc_feed_plan_kept(query);
         if (fan->plan) {
             aioc_plan_hold(fan->plan);
-            aioc_feeds_begin(query);
+            aioc_feed_begin(query);
             return;
         }
-        refused = aioc_feeds_ask_plan(query);
-        if (refused) aioc_feeds_fail(&fan->tally, refused, query->feeds->engine->refusal);
+        refused = aioc_feed_ask_plan(query);
+        if (refused) aioc_feed_fail(&fan->tally, refused, query->feeds->engine->refusal);
     }
 }
 
 /* One piece of work for a query of many ranges. A failure ends the page that is owed; rows that are there already are a
  * page of their own, and the failure comes with the next one if it is still one then. */
-static void aioc_feeds_work_on(aioc_feeds_query *query)
+static void aioc_feed_work_on(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     if (!fan || query->closed || query->feeds->engine->closing) return;
     query->busy++;  /* callbacks may close it */
-    if (fan->stage == AIOC_FEEDS_READING && !fan->changes &&
-        !aioc_feeds_same_rid(fan->rid, fan->ranges.container->rid) && !aioc_feeds_begin_anew(query))
-        aioc_feeds_break(fan, 400, "the container was deleted, and created anew under its name: open the query anew");
+    if (fan->stage == AIOC_FEED_READING && !fan->changes &&
+        !aioc_feed_same_rid(fan->rid, fan->ranges.container->rid) && !aioc_feed_begin_anew(query))
+        aioc_feed_break(fan, 400, "the container was deleted, and created anew under its name: open the query anew");
     if (query->op && fan->unshown) {
-        aioc_feeds_show_page(query);
+        aioc_feed_show_page(query);
     } else if (query->op && !fan->tally.status) {
-        if (fan->stage == AIOC_FEEDS_PREPARING && fan->changes) aioc_feeds_prepare_changes(query);
-        else if (fan->stage == AIOC_FEEDS_PREPARING) aioc_feeds_prepare(query);
-        else if (fan->changes) aioc_feeds_read_changes(query);
-        else if (fan->yielded) aioc_feeds_begin_again(query);
-        else if (fan->stage == AIOC_FEEDS_GIVING) aioc_feeds_give(query);
-        else if (fan->stage == AIOC_FEEDS_READING && fan->ordered) aioc_feeds_read_ordered(query);
-        else if (fan->stage == AIOC_FEEDS_READING) aioc_feeds_read_sequence(query);
+        if (fan->stage == AIOC_FEED_PREPARING && fan->changes) aioc_feed_prepare_changes(query);
+        else if (fan->stage == AIOC_FEED_PREPARING) aioc_feed_prepare(query);
+        else if (fan->changes) aioc_feed_read_changes(query);
+        else if (fan->yielded) aioc_feed_begin_again(query);
+        else if (fan->stage == AIOC_FEED_GIVING) aioc_feed_give(query);
+        else if (fan->stage == AIOC_FEED_READING && fan->ordered) aioc_feed_read_ordered(query);
+        else if (fan->stage == AIOC_FEED_READING) aioc_feed_read_sequence(query);
     }
-    if (query->op && fan->stage == AIOC_FEEDS_DIRECT) aioc_feeds_end_page(query, 0, "");  /* handed over there */
-    else if (query->op && fan->tally.status && fan->out_count) aioc_feeds_show_page(query);
-    else if (query->op && fan->tally.status) aioc_feeds_end_page_failed(query);
-    else if (!query->closed && fan->stage == AIOC_FEEDS_READING && !fan->tally.status && fan->changes)
-        aioc_feeds_ask_changes(query, query->op != NULL);
-    else if (!query->closed && fan->stage == AIOC_FEEDS_READING && !fan->tally.status)
-        aioc_feeds_ask_more(query, query->op != NULL);
-    if (query->op && query->fan && query->fan->tally.status) aioc_feeds_stir(query);
+    if (query->op && fan->stage == AIOC_FEED_DIRECT) aioc_feed_end_page(query, 0, "");    /* handed over there */
+    else if (query->op && fan->tally.status && fan->out_count) aioc_feed_show_page(query);
+    else if (query->op && fan->tally.status) aioc_feed_end_page_failed(query);
+    else if (!query->closed && fan->stage == AIOC_FEED_READING && !fan->tally.status && fan->changes)
+        aioc_feed_ask_changes(query, query->op != NULL);
+    else if (!query->closed && fan->stage == AIOC_FEED_READING && !fan->tally.status)
+        aioc_feed_ask_more(query, query->op != NULL);
+    if (query->op && query->fan && query->fan->tally.status) aioc_feed_stir(query);
     query->busy--;
-    if (query->closed) aioc_feeds_let_query_go(query);
+    if (query->closed) aioc_feed_let_query_go(query);
 }
 
 /* The page that is owed is out of time, called off, or shut down. */
-static void aioc_feeds_fan_stop(aioc_op *op)
+static void aioc_feed_fan_stop(aioc_op *op)
 {
-    aioc_feeds_query *query = (aioc_feeds_query *)op->owner;
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_query *query = (aioc_feed_query *)op->owner;
+    aioc_feed_fan *fan = query->fan;
     const char *place = fan->ranges.waiting ? "the container's partition key ranges"
                         : fan->plan_op ? "the query plan"
                         : fan->ranges.pause.armed ? "a partition key range that splits or moves"
@@ -19908,25 +19902,25 @@ static void aioc_feeds_fan_stop(aioc_op *op)
                         : "the ranges' answers";
     char text[160];
     if (op->stop == AIOCOSMOS_E_TIMEOUT && fan->out_count) {
-        aioc_feeds_show_page(query);
+        aioc_feed_show_page(query);
         return;
     }
     aioc_mem_print(text, sizeof text, "%s while waiting for %s", aioc_protocol_status_text(op->stop), place);
-    aioc_feeds_end_page(query, op->stop, text);
+    aioc_feed_end_page(query, op->stop, text);
 }
 
-static int aioc_feeds_ask_fan(aioc_feeds_query *query)
+static int aioc_feed_ask_fan(aioc_feed_query *query)
 {
-    aioc_feeds_fan *fan = query->fan;
+    aioc_feed_fan *fan = query->fan;
     aioc_op_spec spec;
     uint32_t place;
     int refused;
-    aioc_feeds_specify(&spec, "GET", &query->link, query->timeout_ms, aioc_feeds_fan_page_came, query);
+    aioc_feed_specify(&spec, "GET", &query->link, query->timeout_ms, aioc_feed_fan_page_came, query);
     spec.of_page = true;
     query->busy++;  /* it keeps what it has read ahead */
-    refused = aioc_feeds_compose(query->feeds->engine, &spec,
-                                 fan->changes ? AIOCOSMOS_CHANGES_PAGE : AIOCOSMOS_QUERY_PAGE, aioc_feeds_fan_stop,
-                                 query->user_data, &query->op);
+    refused = aioc_feed_compose(query->feeds->engine, &spec,
+                                fan->changes ? AIOCOSMOS_CHANGES_PAGE : AIOCOSMOS_QUERY_PAGE, aioc_feed_fan_stop,
+                                query->user_data, &query->op);
     query->busy--;
     if (refused) return refused;
     if (!fan->broken) fan->tally.status = 0;
@@ -19934,35 +19928,35 @@ static int aioc_feeds_ask_fan(aioc_feeds_query *query)
     fan->quiet = false;
     fan->page_number++;
     for (place = 0; place < fan->stream_count; place++) fan->streams[place]->failed = false;
-    aioc_feeds_stir(query);
+    aioc_feed_stir(query);
     return 0;
 }
 
-static int aioc_feeds_query_next(aioc_feeds *feeds, aiocosmos_cursor handle, aiocosmos_page_fn page, void *user_data)
+static int aioc_feed_query_next(aioc_feed *feeds, aiocosmos_cursor handle, aiocosmos_page_fn page, void *user_data)
 {
     aioc_op_engine *engine = feeds->engine;
-    aioc_feeds_query *query = aioc_feeds_query_find(feeds, handle);
+    aioc_feed_query *query = aioc_feed_query_find(feeds, handle);
     if (!query) return aioc_op_refuse(engine, "query", "unknown or closed");
     if (query->op) return aioc_op_refuse(engine, "query", "a page is still owed");
     if (query->ended) return aioc_op_refuse(engine, "query", "the last page has been delivered");
     query->page = page;
     query->user_data = user_data;
-    return query->fan ? aioc_feeds_ask_fan(query) : aioc_feeds_ask_page(query, query->timeout_ms);
+    return query->fan ? aioc_feed_ask_fan(query) : aioc_feed_ask_page(query, query->timeout_ms);
 }
 
-static void aioc_feeds_query_close(aioc_feeds_query *query)
+static void aioc_feed_query_close(aioc_feed_query *query)
 {
     query->closed = true;
-    if (!query->op) aioc_feeds_let_query_go(query);
+    if (!query->op) aioc_feed_let_query_go(query);
     else aioc_op_stop(query->op, AIOCOSMOS_E_CANCELLED);
 }
 
-static bool aioc_feeds_query_get_stats(aioc_feeds *feeds, aiocosmos_cursor handle, aiocosmos_cursor_stats *out)
+static bool aioc_feed_query_get_stats(aioc_feed *feeds, aiocosmos_cursor handle, aiocosmos_cursor_stats *out)
 {
-    aioc_feeds_query *query = aioc_feeds_query_find(feeds, handle);
-    aioc_feeds_costs *costs;
+    aioc_feed_query *query = aioc_feed_query_find(feeds, handle);
+    aioc_feed_costs *costs;
     memset(out, 0, sizeof *out);
-    if (!query || !aioc_feeds_print_metrics(feeds->engine->memory, &query->costs)) return false;
+    if (!query || !aioc_feed_print_metrics(feeds->engine->memory, &query->costs)) return false;
     costs = &query->costs;
     out->charge_ru = costs->charge_ru;
     out->requests = costs->requests;
@@ -19970,53 +19964,52 @@ static bool aioc_feeds_query_get_stats(aioc_feeds *feeds, aiocosmos_cursor handl
     out->range_count = costs->range_count;
     out->metrics = aioc_op_text(&costs->text);
     out->index_metrics = aioc_op_text(&costs->index_metrics);
-    if (query->fan) out->memory_used = query->fan->held + aioc_feeds_state_bytes(query->fan);
+    if (query->fan) out->memory_used = query->fan->held + aioc_feed_state_bytes(query->fan);
     if (query->fan && query->fan->plan) out->plan = query->fan->plan->text;
     return true;
 }
 
-static bool aioc_feeds_query_get_range(aioc_feeds *feeds, aiocosmos_cursor handle, uint32_t i,
-                                       aiocosmos_range_stats *out)
+static bool aioc_feed_query_get_range(aioc_feed *feeds, aiocosmos_cursor handle, uint32_t i, aiocosmos_range_stats *out)
 {
-    const aioc_feeds_query *query = aioc_feeds_query_find(feeds, handle);
-    const aioc_feeds_asked *asked;
+    const aioc_feed_query *query = aioc_feed_query_find(feeds, handle);
+    const aioc_feed_asked *asked;
     memset(out, 0, sizeof *out);
     if (!query || i >= query->costs.range_count) return false;
     asked = &query->costs.ranges[i];
     out->id = aioc_mem_str(asked->id);
-    out->min = aioc_feeds_min(&asked->edges);
-    out->max = aioc_feeds_max(&asked->edges);
+    out->min = aioc_feed_min(&asked->edges);
+    out->max = aioc_feed_max(&asked->edges);
     out->requests = asked->requests;
     out->items = asked->items;
     out->charge_ru = asked->charge_ru;
     return true;
 }
 
-static bool aioc_feeds_has_starved(const aioc_feeds *feeds)
+static bool aioc_feed_has_starved(const aioc_feed *feeds)
 {
     return feeds->starved && aioc_op_has_room_for_fetch(feeds->engine);
 }
 
 /*--- Reads of many items: birth and death ---*/
 
-static const char *aioc_feeds_pair_id(const aioc_feeds_many *many, uint32_t pair)
+static const char *aioc_feed_pair_id(const aioc_feed_many *many, uint32_t pair)
 {
     return many->texts + many->pairs[pair].id_at;
 }
 
-static const char *aioc_feeds_pair_key(const aioc_feeds_many *many, uint32_t pair)
+static const char *aioc_feed_pair_key(const aioc_feed_many *many, uint32_t pair)
 {
     return many->texts + many->pairs[pair].pk_at;
 }
 
-static void aioc_feeds_part_free(aioc_feeds_part *part)
+static void aioc_feed_part_free(aioc_feed_part *part)
 {
-    aioc_feeds_many *many = part->many;
+    aioc_feed_many *many = part->many;
     aioc_mem *memory = many->feeds->engine->memory;
-    aioc_feeds_part **at = &many->parts;
+    aioc_feed_part **at = &many->parts;
     while (*at && *at != part) at = &(*at)->next;  /* it may be in none: it was never sent */
     if (*at) *at = part->next;
-    aioc_feeds_answer_free(memory, part->answer);
+    aioc_feed_answer_free(memory, part->answer);
     aioc_mem_buffer_free(memory, &part->range);
     aioc_mem_buffer_free(memory, &part->body);
     aioc_mem_buffer_free(memory, &part->continuation);
@@ -20024,25 +20017,25 @@ static void aioc_feeds_part_free(aioc_feeds_part *part)
     aioc_mem_free(memory, part, sizeof *part);
 }
 
-static void aioc_feeds_forget_shares(aioc_feeds_many *many)
+static void aioc_feed_forget_shares(aioc_feed_many *many)
 {
     aioc_mem_free(many->feeds->engine->memory, many->shares, many->share_count * sizeof *many->shares);
     many->shares = NULL;
     many->share_count = 0;
-    many->full = AIOC_FEEDS_NO_PAIR;
-    many->last_pk_at = AIOC_FEEDS_NO_PAIR;
+    many->full = AIOC_FEED_NO_PAIR;
+    many->last_pk_at = AIOC_FEED_NO_PAIR;
     many->shared = false;
 }
 
-static void aioc_feeds_many_free(aioc_feeds_many *many)
+static void aioc_feed_many_free(aioc_feed_many *many)
 {
     aioc_mem *memory = many->feeds->engine->memory;
-    aioc_feeds_many **at = &many->feeds->first_many;
+    aioc_feed_many **at = &many->feeds->first_many;
     while (*at != many) at = &(*at)->next;
     *at = many->next;
-    while (many->parts) aioc_feeds_part_free(many->parts);
-    aioc_feeds_watch_close(&many->ranges);
-    aioc_feeds_forget_shares(many);
+    while (many->parts) aioc_feed_part_free(many->parts);
+    aioc_feed_watch_close(&many->ranges);
+    aioc_feed_forget_shares(many);
     aioc_mem_buffer_free(memory, &many->link);
     aioc_mem_buffer_free(memory, &many->session);
     aioc_mem_buffer_free(memory, &many->lines);
@@ -20054,7 +20047,7 @@ static void aioc_feeds_many_free(aioc_feeds_many *many)
 }
 
 /* Answers a pair. False: the callback has ended the operation or the client, and nothing more is to be handed over. */
-static bool aioc_feeds_give_pair(aioc_feeds_many *many, uint32_t pair, int status, bool known, aiocosmos_json item)
+static bool aioc_feed_give_pair(aioc_feed_many *many, uint32_t pair, int status, bool known, aiocosmos_json item)
 {
     aioc_op_engine *engine = many->feeds->engine;
     many->pairs[pair].answered = true;
@@ -20070,45 +20063,45 @@ static bool aioc_feeds_give_pair(aioc_feeds_many *many, uint32_t pair, int statu
 }
 
 /* The requests are called off, and every pair that is left will be answered with this status. */
-static void aioc_feeds_many_end(aioc_feeds_many *many, int status, const char *message)
+static void aioc_feed_many_end(aioc_feed_many *many, int status, const char *message)
 {
-    aioc_feeds_part *part = many->parts, *next;
-    aioc_feeds_fail(&many->tally, status, message);
+    aioc_feed_part *part = many->parts, *next;
+    aioc_feed_fail(&many->tally, status, message);
     many->ended = many->stirred = true;
     many->end_status = status;
     for (; part; part = next) {
         next = part->next;
         if (part->op) aioc_op_stop(part->op, AIOCOSMOS_E_CANCELLED);
-        else aioc_feeds_part_free(part);
+        else aioc_feed_part_free(part);
     }
 }
 
 /* Answers up to so many of the pairs that are left. */
-static void aioc_feeds_sweep(aioc_feeds_many *many, uint32_t most)
+static void aioc_feed_sweep(aioc_feed_many *many, uint32_t most)
 {
     for (; many->swept < many->pair_count && most; many->swept++) {
         if (many->pairs[many->swept].answered) continue;
-        aioc_feeds_give_pair(many, many->swept, many->end_status, false, aioc_json_none());
+        aioc_feed_give_pair(many, many->swept, many->end_status, false, aioc_json_none());
         most--;
     }
 }
 
-static void aioc_feeds_many_ended(aioc_op *op, const aiocosmos_result *result)
+static void aioc_feed_many_ended(aioc_op *op, const aiocosmos_result *result)
 {
-    aioc_feeds_many *many = (aioc_feeds_many *)op->owner;
+    aioc_feed_many *many = (aioc_feed_many *)op->owner;
     aioc_op_engine *engine = op->engine;
     aiocosmos_many_totals totals = many->totals;
     aiocosmos_read_many_request request;
     aioc_op_tell(result);
     request = many->request;
-    aioc_feeds_many_free(many);
+    aioc_feed_many_free(many);
     if (!request.done) return;
     engine->callbacks++;
     request.done(engine->client, result, &totals, request.user_data);
 }
 
 /* Over when every pair is answered and nobody is left who would come back. */
-static void aioc_feeds_many_finish_if_over(aioc_feeds_many *many)
+static void aioc_feed_many_finish_if_over(aioc_feed_many *many)
 {
     aioc_op *op = many->op;
     aioc_op_engine *engine = op->engine;
@@ -20120,46 +20113,46 @@ static void aioc_feeds_many_finish_if_over(aioc_feeds_many *many)
     } else {
         aioc_mem_print(engine->message, sizeof engine->message, "%s", many->tally.message);
     }
-    aioc_feeds_tally_tell(&many->tally, op);
+    aioc_feed_tally_tell(&many->tally, op);
     op->state = AIOC_OP_READY;
     aioc_op_finish(op, op->stop ? op->stop : many->tally.status, AIOCOSMOS_FATE_ANSWERED, NULL, engine->message);
 }
 
 /* It is cancelled, out of time, or shut down; then nobody comes back, and all is told at once. */
-static void aioc_feeds_many_stop(aioc_op *op)
+static void aioc_feed_many_stop(aioc_op *op)
 {
-    aioc_feeds_many *many = (aioc_feeds_many *)op->owner;
-    aioc_feeds_many_end(many, op->stop, aioc_protocol_status_text(op->stop));
+    aioc_feed_many *many = (aioc_feed_many *)op->owner;
+    aioc_feed_many_end(many, op->stop, aioc_protocol_status_text(op->stop));
     if (!op->engine->closing) return;
-    aioc_feeds_sweep(many, UINT32_MAX);
-    aioc_feeds_many_finish_if_over(many);
+    aioc_feed_sweep(many, UINT32_MAX);
+    aioc_feed_many_finish_if_over(many);
 }
 
 /*--- Reads of many items: ranges ---*/
 
-static void aioc_feeds_stir_many(void *owner)
+static void aioc_feed_stir_many(void *owner)
 {
-    ((aioc_feeds_many *)owner)->stirred = true;
+    ((aioc_feed_many *)owner)->stirred = true;
 }
 
-static void aioc_feeds_push(aioc_feeds_many *many, uint32_t *list, uint32_t pair)
+static void aioc_feed_push(aioc_feed_many *many, uint32_t *list, uint32_t pair)
 {
     many->pairs[pair].next = *list;
     *list = pair;
 }
 
 /* Those of a list that are not answered will be shared out anew. */
-static void aioc_feeds_share_again(aioc_feeds_many *many, uint32_t pair)
+static void aioc_feed_share_again(aioc_feed_many *many, uint32_t pair)
 {
-    while (pair != AIOC_FEEDS_NO_PAIR) {
+    while (pair != AIOC_FEED_NO_PAIR) {
         uint32_t next = many->pairs[pair].next;
-        if (!many->pairs[pair].answered) aioc_feeds_push(many, &many->again, pair);
+        if (!many->pairs[pair].answered) aioc_feed_push(many, &many->again, pair);
         pair = next;
     }
 }
 
 /* The container's key paths as SQL: /a/b becomes c["a"]["b"]. 0, E_NOMEM, or E_PROTOCOL: one is malformed. */
-static int aioc_feeds_name_properties(aioc_feeds_many *many)
+static int aioc_feed_name_properties(aioc_feed_many *many)
 {
     aioc_mem *memory = many->feeds->engine->memory;
     const aioc_mem_buffer *paths = &many->ranges.container->pk_paths;
@@ -20185,21 +20178,21 @@ static int aioc_feeds_name_properties(aioc_feeds_many *many)
 
 /* Empty shares: one for each range, and one for pairs that are read one by one; the latter only, where ranges are out
  * of reach or keys cannot be told by them. False: it has ended. */
-static bool aioc_feeds_open_shares(aioc_feeds_many *many)
+static bool aioc_feed_open_shares(aioc_feed_many *many)
 {
     const aioc_account_container *container = many->ranges.container;
     uint32_t count = 1, i;
     int status = 0;
-    if (container->knowledge == AIOC_ACCOUNT_KNOWN) status = aioc_feeds_name_properties(many);
+    if (container->knowledge == AIOC_ACCOUNT_KNOWN) status = aioc_feed_name_properties(many);
     if (container->knowledge == AIOC_ACCOUNT_KNOWN && status == 0) count += container->range_count;
     if (status != AIOCOSMOS_E_NOMEM)
-        many->shares = (aioc_feeds_share *)aioc_mem_alloc(many->feeds->engine->memory, count * sizeof *many->shares);
+        many->shares = (aioc_feed_share *)aioc_mem_alloc(many->feeds->engine->memory, count * sizeof *many->shares);
     if (!many->shares) {
-        aioc_feeds_many_end(many, AIOCOSMOS_E_NOMEM, "no memory to share out the items");
+        aioc_feed_many_end(many, AIOCOSMOS_E_NOMEM, "no memory to share out the items");
         return false;
     }
     for (i = 0; i < count; i++) {
-        many->shares[i].first = AIOC_FEEDS_NO_PAIR;
+        many->shares[i].first = AIOC_FEED_NO_PAIR;
         many->shares[i].count = many->shares[i].bytes = 0;
         many->shares[i].by_id = many->key_is_id;
     }
@@ -20211,25 +20204,25 @@ static bool aioc_feeds_open_shares(aioc_feeds_many *many)
 
 /* Whether the shares are by the ranges as they are known; if not, all is shared out anew. False: ranges are waited for,
  * or it has ended. */
-static bool aioc_feeds_many_ready(aioc_feeds_many *many)
+static bool aioc_feed_many_ready(aioc_feed_many *many)
 {
     aioc_account_container *container = many->ranges.container;
     uint32_t i;
-    if (!aioc_feeds_watch_ready(&many->ranges)) return false;
+    if (!aioc_feed_watch_ready(&many->ranges)) return false;
     if (many->shared && many->version == container->ranges_version) return true;
-    for (i = 0; i < many->share_count; i++) aioc_feeds_share_again(many, many->shares[i].first);
-    aioc_feeds_forget_shares(many);
+    for (i = 0; i < many->share_count; i++) aioc_feed_share_again(many, many->shares[i].first);
+    aioc_feed_forget_shares(many);
     if (container->knowledge != AIOC_ACCOUNT_KNOWN &&
-        (aioc_feeds_is_out_of_reach(container->failure) || container->failure == 404)) {
-        if (aioc_feeds_watch_fails(&many->ranges, &many->tally))
-            aioc_feeds_many_end(many, container->failure, many->tally.message);
+        (aioc_feed_is_out_of_reach(container->failure) || container->failure == 404)) {
+        if (aioc_feed_watch_fails(&many->ranges, &many->tally))
+            aioc_feed_many_end(many, container->failure, many->tally.message);
         return false;
     }
-    return aioc_feeds_open_shares(many);
+    return aioc_feed_open_shares(many);
 }
 
 /* The share that a pair belongs to; SIZE_MAX: its key has not as many levels as the container's. */
-static size_t aioc_feeds_share_of(aioc_feeds_many *many, uint32_t pair)
+static size_t aioc_feed_share_of(aioc_feed_many *many, uint32_t pair)
 {
     const aioc_account_container *container = many->ranges.container;
     aioc_mem *memory = many->feeds->engine->memory;
@@ -20239,7 +20232,7 @@ static size_t aioc_feeds_share_of(aioc_feeds_many *many, uint32_t pair)
     const aioc_account_range *range;
     if (many->share_count == 1) return one_by_one;
     many->scratch.len = 0;
-    if (!aioc_protocol_pk_components(memory, &many->scratch, aioc_mem_str(aioc_feeds_pair_key(many, pair)),
+    if (!aioc_protocol_pk_components(memory, &many->scratch, aioc_mem_str(aioc_feed_pair_key(many, pair)),
                                      components, &count)) return one_by_one;
     if (count != container->pk_def.path_count) return SIZE_MAX;
     if (!aioc_protocol_epk(&container->pk_def, components, count, epk, &epk_len)) return one_by_one;
@@ -20248,7 +20241,7 @@ static size_t aioc_feeds_share_of(aioc_feeds_many *many, uint32_t pair)
 }
 
 /* The text of a key's level; *at moves behind it. len 0: there is none. */
-static aiocosmos_json aioc_feeds_key_level(const char *key, size_t *at)
+static aiocosmos_json aioc_feed_key_level(const char *key, size_t *at)
 {
     aiocosmos_str array = aioc_mem_str(key);
     size_t from = *at, end;
@@ -20258,102 +20251,102 @@ static aiocosmos_json aioc_feeds_key_level(const char *key, size_t *at)
     return aioc_protocol_scalar(aioc_text_view(key + from, end - from));
 }
 
-static void aioc_feeds_add_to_share(aioc_feeds_many *many, uint32_t index, uint32_t pair)
+static void aioc_feed_add_to_share(aioc_feed_many *many, uint32_t index, uint32_t pair)
 {
-    aioc_feeds_share *share = &many->shares[index];
-    const char *id = aioc_feeds_pair_id(many, pair), *key = aioc_feeds_pair_key(many, pair);
+    aioc_feed_share *share = &many->shares[index];
+    const char *id = aioc_feed_pair_id(many, pair), *key = aioc_feed_pair_key(many, pair);
     size_t at = 1;
-    if (share->by_id) share->by_id = aioc_json_is_str(aioc_feeds_key_level(key, &at), id);
-    aioc_feeds_push(many, &share->first, pair);
+    if (share->by_id) share->by_id = aioc_json_is_str(aioc_feed_key_level(key, &at), id);
+    aioc_feed_push(many, &share->first, pair);
     share->count++;
-    share->bytes += (uint32_t)(AIOC_FEEDS_PAIR_BYTES + many->properties.len + strlen(id) + strlen(key) +
-                               AIOC_FEEDS_LEVEL_BYTES * many->ranges.container->pk_def.path_count);
-    if (share->count == AIOC_FEEDS_PAIRS_MAX || share->bytes >= AIOC_FEEDS_PAIRS_BYTES_MAX ||
+    share->bytes += (uint32_t)(AIOC_FEED_PAIR_BYTES + many->properties.len + strlen(id) + strlen(key) +
+                               AIOC_FEED_LEVEL_BYTES * many->ranges.container->pk_def.path_count);
+    if (share->count == AIOC_FEED_PAIRS_MAX || share->bytes >= AIOC_FEED_PAIRS_BYTES_MAX ||
         index == many->share_count - 1u) many->full = index;
 }
 
-static void aioc_feeds_wrong_levels(aioc_feeds_many *many, uint32_t pair)
+static void aioc_feed_wrong_levels(aioc_feed_many *many, uint32_t pair)
 {
-    const char *key = aioc_feeds_pair_key(many, pair);
+    const char *key = aioc_feed_pair_key(many, pair);
     unsigned levels = 0, paths = many->ranges.container->pk_def.path_count;
     size_t at = 1;
-    while (aioc_feeds_key_level(key, &at).len) levels++;
+    while (aioc_feed_key_level(key, &at).len) levels++;
     aioc_mem_print(many->feeds->engine->message, AIOC_OP_MESSAGE_BYTES,
                    "items[%u].pk: %u level%s given, the container's key has %u", (unsigned)pair, levels,
                    levels == 1 ? " is" : "s are", paths);
-    aioc_feeds_fail(&many->tally, AIOCOSMOS_E_ARGUMENT, many->feeds->engine->message);
+    aioc_feed_fail(&many->tally, AIOCOSMOS_E_ARGUMENT, many->feeds->engine->message);
     many->unsent--;
-    aioc_feeds_give_pair(many, pair, AIOCOSMOS_E_ARGUMENT, true, aioc_json_none());
+    aioc_feed_give_pair(many, pair, AIOCOSMOS_E_ARGUMENT, true, aioc_json_none());
 }
 
 /* Shares out some pairs, until there are enough for a request. */
-static void aioc_feeds_share_out(aioc_feeds_many *many)
+static void aioc_feed_share_out(aioc_feed_many *many)
 {
-    uint32_t most = AIOC_FEEDS_SLICE;
-    while (most-- && many->full == AIOC_FEEDS_NO_PAIR && !many->op->stop) {
+    uint32_t most = AIOC_FEED_SLICE;
+    while (most-- && many->full == AIOC_FEED_NO_PAIR && !many->op->stop) {
         uint32_t pair = many->again;
         size_t share;
-        if (pair != AIOC_FEEDS_NO_PAIR) many->again = many->pairs[pair].next;
+        if (pair != AIOC_FEED_NO_PAIR) many->again = many->pairs[pair].next;
         else if (many->fresh < many->pair_count) pair = many->fresh++;
         else return;
         if (many->pairs[pair].alone) {
-            aioc_feeds_add_to_share(many, many->share_count - 1u, pair);
+            aioc_feed_add_to_share(many, many->share_count - 1u, pair);
             continue;
         }
         if (many->pairs[pair].pk_at != many->last_pk_at) {
-            share = aioc_feeds_share_of(many, pair);
+            share = aioc_feed_share_of(many, pair);
             if (share == SIZE_MAX) {
-                aioc_feeds_wrong_levels(many, pair);
+                aioc_feed_wrong_levels(many, pair);
                 continue;
             }
             many->last_pk_at = many->pairs[pair].pk_at;
             many->last_share = (uint32_t)share;
         }
-        aioc_feeds_add_to_share(many, many->last_share, pair);
+        aioc_feed_add_to_share(many, many->last_share, pair);
     }
 }
 
 /*--- Reads of many items: the text of a query ---*/
 
-static int aioc_feeds_compare_keys(const aioc_feeds_many *many, uint32_t a, uint32_t b)
+static int aioc_feed_compare_keys(const aioc_feed_many *many, uint32_t a, uint32_t b)
 {
     if (many->pairs[a].pk_at == many->pairs[b].pk_at) return 0;
-    return strcmp(aioc_feeds_pair_key(many, a), aioc_feeds_pair_key(many, b));
+    return strcmp(aioc_feed_pair_key(many, a), aioc_feed_pair_key(many, b));
 }
 
 /* Takes so many pairs off a list and returns them by their keys, so that those of one key stand together. */
-static uint32_t aioc_feeds_sort_pairs(aioc_feeds_many *many, uint32_t *list, uint32_t count)
+static uint32_t aioc_feed_sort_pairs(aioc_feed_many *many, uint32_t *list, uint32_t count)
 {
-    uint32_t first = *list, second, sorted = AIOC_FEEDS_NO_PAIR, *at = &sorted;
+    uint32_t first = *list, second, sorted = AIOC_FEED_NO_PAIR, *at = &sorted;
     if (count == 1) {
         *list = many->pairs[first].next;
-        many->pairs[first].next = AIOC_FEEDS_NO_PAIR;
+        many->pairs[first].next = AIOC_FEED_NO_PAIR;
         return first;
     }
-    first = aioc_feeds_sort_pairs(many, list, count / 2);
-    second = aioc_feeds_sort_pairs(many, list, count - count / 2);
-    while (first != AIOC_FEEDS_NO_PAIR && second != AIOC_FEEDS_NO_PAIR) {
-        uint32_t *from = aioc_feeds_compare_keys(many, first, second) > 0 ? &second : &first;
+    first = aioc_feed_sort_pairs(many, list, count / 2);
+    second = aioc_feed_sort_pairs(many, list, count - count / 2);
+    while (first != AIOC_FEED_NO_PAIR && second != AIOC_FEED_NO_PAIR) {
+        uint32_t *from = aioc_feed_compare_keys(many, first, second) > 0 ? &second : &first;
         *at = *from;
         at = &many->pairs[*from].next;
         *from = *at;
     }
-    *at = first != AIOC_FEEDS_NO_PAIR ? first : second;
+    *at = first != AIOC_FEED_NO_PAIR ? first : second;
     return sorted;
 }
 
-static bool aioc_feeds_draft_text(aioc_feeds_many *many, const char *text)
+static bool aioc_feed_draft_text(aioc_feed_many *many, const char *text)
 {
     return aioc_mem_append_str(many->ranges.engine->memory, &many->sql, text);
 }
 
 /* One more parameter: its name goes to the text, its value, which is JSON, to the parameters. */
-static bool aioc_feeds_draft_param(aioc_feeds_many *many, aiocosmos_str json)
+static bool aioc_feed_draft_param(aioc_feed_many *many, aiocosmos_str json)
 {
     char text[48];
     bool ok;
     aioc_mem_print(text, sizeof text, "@p%u", (unsigned)many->param_count);
-    ok = aioc_feeds_draft_text(many, text);
+    ok = aioc_feed_draft_text(many, text);
     aioc_mem_print(text, sizeof text, "%s{\"name\":\"@p%u\",\"value\":", many->param_count ? "," : "",
                    (unsigned)many->param_count);
     many->param_count++;
@@ -20362,67 +20355,67 @@ static bool aioc_feeds_draft_param(aioc_feeds_many *many, aiocosmos_str json)
            aioc_mem_append(many->ranges.engine->memory, &many->params, "}", 1);
 }
 
-static bool aioc_feeds_draft_id(aioc_feeds_many *many, const char *id)
+static bool aioc_feed_draft_id(aioc_feed_many *many, const char *id)
 {
     many->scratch.len = 0;
     return aioc_json_append_string(many->ranges.engine->memory, &many->scratch, id, strlen(id), false) &&
-           aioc_feeds_draft_param(many, aioc_op_text(&many->scratch));
+           aioc_feed_draft_param(many, aioc_op_text(&many->scratch));
 }
 
 /* The ids from one pair of a list up to another. */
-static bool aioc_feeds_draft_ids(aioc_feeds_many *many, uint32_t pair, uint32_t end)
+static bool aioc_feed_draft_ids(aioc_feed_many *many, uint32_t pair, uint32_t end)
 {
     bool ok, one = many->pairs[pair].next == end;
-    ok = aioc_feeds_draft_text(many, one ? "c.id=" : "c.id IN (");
+    ok = aioc_feed_draft_text(many, one ? "c.id=" : "c.id IN (");
     while (ok && pair != end) {
-        ok = aioc_feeds_draft_id(many, aioc_feeds_pair_id(many, pair));
+        ok = aioc_feed_draft_id(many, aioc_feed_pair_id(many, pair));
         pair = many->pairs[pair].next;
-        if (ok && pair != end) ok = aioc_feeds_draft_text(many, ",");
+        if (ok && pair != end) ok = aioc_feed_draft_text(many, ",");
     }
-    return ok && (one || aioc_feeds_draft_text(many, ")"));
+    return ok && (one || aioc_feed_draft_text(many, ")"));
 }
 
-static bool aioc_feeds_draft_key(aioc_feeds_many *many, const char *key)
+static bool aioc_feed_draft_key(aioc_feed_many *many, const char *key)
 {
     const char *property = many->properties.data;
     aiocosmos_json level;
     size_t at = 1;
     bool ok = true;
-    for (; ok && (level = aioc_feeds_key_level(key, &at)).len; property += strlen(property) + 1) {
+    for (; ok && (level = aioc_feed_key_level(key, &at)).len; property += strlen(property) + 1) {
         bool missing = level.type == AIOCOSMOS_JSON_OBJ;  /* {}: the item has no such property */
-        ok = aioc_feeds_draft_text(many, missing ? " AND IS_DEFINED(" : " AND ") &&
-             aioc_feeds_draft_text(many, property) && aioc_feeds_draft_text(many, missing ? ")=false" : "=") &&
-             (missing || aioc_feeds_draft_param(many, aioc_text_view(level.ptr, level.len)));
+        ok = aioc_feed_draft_text(many, missing ? " AND IS_DEFINED(" : " AND ") &&
+             aioc_feed_draft_text(many, property) && aioc_feed_draft_text(many, missing ? ")=false" : "=") &&
+             (missing || aioc_feed_draft_param(many, aioc_text_view(level.ptr, level.len)));
     }
     return ok;
 }
 
 /* The condition for a list of pairs by their keys: for each key its ids. */
-static bool aioc_feeds_draft_pairs(aioc_feeds_many *many, uint32_t pair)
+static bool aioc_feed_draft_pairs(aioc_feed_many *many, uint32_t pair)
 {
     bool ok = true, first = true;
-    for (; ok && pair != AIOC_FEEDS_NO_PAIR; first = false) {
+    for (; ok && pair != AIOC_FEED_NO_PAIR; first = false) {
         uint32_t end = pair;
-        while (end != AIOC_FEEDS_NO_PAIR && aioc_feeds_compare_keys(many, pair, end) == 0)
+        while (end != AIOC_FEED_NO_PAIR && aioc_feed_compare_keys(many, pair, end) == 0)
             end = many->pairs[end].next;
-        ok = aioc_feeds_draft_text(many, first ? "(" : " OR (") && aioc_feeds_draft_ids(many, pair, end) &&
-             aioc_feeds_draft_key(many, aioc_feeds_pair_key(many, pair)) && aioc_feeds_draft_text(many, ")");
+        ok = aioc_feed_draft_text(many, first ? "(" : " OR (") && aioc_feed_draft_ids(many, pair, end) &&
+             aioc_feed_draft_key(many, aioc_feed_pair_key(many, pair)) && aioc_feed_draft_text(many, ")");
         pair = end;
     }
     return ok;
 }
 
-static bool aioc_feeds_build_part(aioc_feeds_part *part, uint32_t pairs, bool by_id)
+static bool aioc_feed_build_part(aioc_feed_part *part, uint32_t pairs, bool by_id)
 {
-    aioc_feeds_many *many = part->many;
+    aioc_feed_many *many = part->many;
     aioc_mem *memory = many->feeds->engine->memory;
     bool ok;
     many->param_count = 0;
-    ok = aioc_feeds_draft_text(many, "SELECT * FROM c WHERE ") &&
+    ok = aioc_feed_draft_text(many, "SELECT * FROM c WHERE ") &&
          aioc_mem_append(memory, &many->params, "[", 1) &&
-         (by_id ? aioc_feeds_draft_ids(many, pairs, AIOC_FEEDS_NO_PAIR) : aioc_feeds_draft_pairs(many, pairs)) &&
+         (by_id ? aioc_feed_draft_ids(many, pairs, AIOC_FEED_NO_PAIR) : aioc_feed_draft_pairs(many, pairs)) &&
          aioc_mem_append(memory, &many->params, "]", 1) &&
-         aioc_feeds_append_body(memory, &part->body, aioc_op_text(&many->sql), aioc_op_text(&many->params));
+         aioc_feed_append_body(memory, &part->body, aioc_op_text(&many->sql), aioc_op_text(&many->params));
     aioc_mem_buffer_free(memory, &many->sql);
     aioc_mem_buffer_free(memory, &many->params);
     return ok;
@@ -20430,29 +20423,29 @@ static bool aioc_feeds_build_part(aioc_feeds_part *part, uint32_t pairs, bool by
 
 /*--- Reads of many items: requests and answers ---*/
 
-static int aioc_feeds_specify_read(const aioc_feeds_part *part, aioc_op_spec *spec)
+static int aioc_feed_specify_read(const aioc_feed_part *part, aioc_op_spec *spec)
 {
-    const aioc_feeds_many *many = part->many;
+    const aioc_feed_many *many = part->many;
     aioc_op_engine *engine = many->feeds->engine;
     aioc_mem_buffer *link = &engine->link_text;
-    if (!aioc_feeds_set(engine->memory, link, aioc_op_text(&many->link)) ||
+    if (!aioc_feed_set(engine->memory, link, aioc_op_text(&many->link)) ||
         !aioc_mem_append_str(engine->memory, link, "/docs/") ||
-        !aioc_mem_append_str(engine->memory, link, aioc_feeds_pair_id(many, part->alone))) return AIOCOSMOS_E_NOMEM;
+        !aioc_mem_append_str(engine->memory, link, aioc_feed_pair_id(many, part->alone))) return AIOCOSMOS_E_NOMEM;
     spec->tail = NULL;
     spec->link = aioc_op_text(link);
-    spec->pk_text = aioc_mem_str(aioc_feeds_pair_key(many, part->alone));
+    spec->pk_text = aioc_mem_str(aioc_feed_pair_key(many, part->alone));
     spec->lines = aioc_op_text(&many->lines);
     return 0;
 }
 
-static int aioc_feeds_specify_query(const aioc_feeds_part *part, aioc_op_spec *spec)
+static int aioc_feed_specify_query(const aioc_feed_part *part, aioc_op_spec *spec)
 {
-    const aioc_feeds_many *many = part->many;
+    const aioc_feed_many *many = part->many;
     aioc_op_engine *engine = many->feeds->engine;
-    bool by_range = part->pk_at == AIOC_FEEDS_NO_PAIR;
-    const char *lines = by_range ? AIOC_FEEDS_QUERY_LINES AIOC_FEEDS_ACROSS_LINE : AIOC_FEEDS_QUERY_LINES;
-    if (!aioc_feeds_page_lines(engine, aioc_mem_str(lines), part->page_items, "x-ms-continuation: ",
-                               aioc_op_text(&part->continuation)) ||
+    bool by_range = part->pk_at == AIOC_FEED_NO_PAIR;
+    const char *lines = by_range ? AIOC_FEED_QUERY_LINES AIOC_FEED_ACROSS_LINE : AIOC_FEED_QUERY_LINES;
+    if (!aioc_feed_page_lines(engine, aioc_mem_str(lines), part->page_items, "x-ms-continuation: ",
+                              aioc_op_text(&part->continuation)) ||
         !aioc_mem_append(engine->memory, &engine->lines_text, many->lines.data, many->lines.len))
         return AIOCOSMOS_E_NOMEM;
     spec->verb = "POST";
@@ -20464,255 +20457,254 @@ static int aioc_feeds_specify_query(const aioc_feeds_part *part, aioc_op_spec *s
 }
 
 /* Sends a part's next request. 0, or why that cannot be done now. */
-static int aioc_feeds_ask_part(aioc_feeds_part *part)
+static int aioc_feed_ask_part(aioc_feed_part *part)
 {
-    aioc_feeds_many *many = part->many;
+    aioc_feed_many *many = part->many;
     aioc_op_engine *engine = many->feeds->engine;
     aioc_op_spec spec;
     int refused;
-    aioc_feeds_specify(&spec, "GET", &many->link, many->request.timeout_ms, aioc_feeds_part_came, part);
-    refused = part->alone == AIOC_FEEDS_NO_PAIR ? aioc_feeds_specify_query(part, &spec)
-                                                : aioc_feeds_specify_read(part, &spec);
+    aioc_feed_specify(&spec, "GET", &many->link, many->request.timeout_ms, aioc_feed_part_came, part);
+    refused = part->alone == AIOC_FEED_NO_PAIR ? aioc_feed_specify_query(part, &spec)
+                                               : aioc_feed_specify_read(part, &spec);
     if (refused) return aioc_op_refuse_memory(engine);
     spec.item_data = true;
     spec.session_token = aioc_op_text(&many->session);
     spec.internal = true;
     refused = aioc_op_accept(engine, &spec, &part->op);
     if (refused) return refused;
-    part->state = AIOC_FEEDS_PART_ASKED;
+    part->state = AIOC_FEED_PART_ASKED;
     part->version = many->ranges.container->ranges_version;
     many->in_flight++;
     return 0;
 }
 
-static uint32_t aioc_feeds_slot_of(const aioc_feeds_part *part, const char *id)
+static uint32_t aioc_feed_slot_of(const aioc_feed_part *part, const char *id)
 {
     return aioc_text_hash(id, strlen(id)) & (part->slot_count - 1);
 }
 
-static bool aioc_feeds_open_slots(aioc_feeds_part *part)
+static bool aioc_feed_open_slots(aioc_feed_part *part)
 {
     uint32_t count = 1, i;
     while (count < part->left) count *= 2;
     part->slots = (uint32_t *)aioc_mem_alloc(part->many->feeds->engine->memory, count * sizeof *part->slots);
     if (!part->slots) return false;
     part->slot_count = count;
-    for (i = 0; i < count; i++) part->slots[i] = AIOC_FEEDS_NO_PAIR;
+    for (i = 0; i < count; i++) part->slots[i] = AIOC_FEED_NO_PAIR;
     return true;
 }
 
 /* The pairs of a share make a part that is not sent yet; they stay in the share. NULL: no memory. */
-static aioc_feeds_part *aioc_feeds_part_new(aioc_feeds_many *many, uint32_t index)
+static aioc_feed_part *aioc_feed_part_new(aioc_feed_many *many, uint32_t index)
 {
     aioc_mem *memory = many->feeds->engine->memory;
-    aioc_feeds_share *share = &many->shares[index];
+    aioc_feed_share *share = &many->shares[index];
     const aioc_account_container *container = many->ranges.container;
-    aioc_feeds_part *part = (aioc_feeds_part *)aioc_mem_zalloc(memory, sizeof *part);
+    aioc_feed_part *part = (aioc_feed_part *)aioc_mem_zalloc(memory, sizeof *part);
     uint32_t last;
     bool one_key;
     if (!part) return NULL;
     part->many = many;
     part->left = part->page_items = share->count;
-    part->alone = share->count == 1 ? share->first : AIOC_FEEDS_NO_PAIR;
-    part->pk_at = AIOC_FEEDS_NO_PAIR;
-    part->chain = AIOC_FEEDS_NO_PAIR;
-    share->first = aioc_feeds_sort_pairs(many, &share->first, share->count);
-    for (last = share->first; many->pairs[last].next != AIOC_FEEDS_NO_PAIR;) last = many->pairs[last].next;
-    one_key = aioc_feeds_compare_keys(many, share->first, last) == 0;
+    part->alone = share->count == 1 ? share->first : AIOC_FEED_NO_PAIR;
+    part->pk_at = AIOC_FEED_NO_PAIR;
+    part->chain = AIOC_FEED_NO_PAIR;
+    share->first = aioc_feed_sort_pairs(many, &share->first, share->count);
+    for (last = share->first; many->pairs[last].next != AIOC_FEED_NO_PAIR;) last = many->pairs[last].next;
+    one_key = aioc_feed_compare_keys(many, share->first, last) == 0;
     if (one_key) part->pk_at = many->pairs[last].pk_at;
-    if (!aioc_feeds_open_slots(part) ||
-        (part->alone == AIOC_FEEDS_NO_PAIR && !aioc_feeds_build_part(part, share->first, share->by_id)) ||
-        (!one_key && !aioc_feeds_set(memory, &part->range,
-                                     aioc_account_text(container, container->ranges[index].id)))) {
-        aioc_feeds_part_free(part);
+    if (!aioc_feed_open_slots(part) ||
+        (part->alone == AIOC_FEED_NO_PAIR && !aioc_feed_build_part(part, share->first, share->by_id)) ||
+        (!one_key && !aioc_feed_set(memory, &part->range, aioc_account_text(container, container->ranges[index].id)))) {
+        aioc_feed_part_free(part);
         return NULL;
     }
     return part;
 }
 
-static void aioc_feeds_empty_share(aioc_feeds_many *many, uint32_t index)
+static void aioc_feed_empty_share(aioc_feed_many *many, uint32_t index)
 {
-    aioc_feeds_share *share = &many->shares[index];
+    aioc_feed_share *share = &many->shares[index];
     many->unsent -= share->count;
-    share->first = AIOC_FEEDS_NO_PAIR;
+    share->first = AIOC_FEED_NO_PAIR;
     share->count = share->bytes = 0;
     share->by_id = many->key_is_id;
-    if (many->full == index) many->full = AIOC_FEEDS_NO_PAIR;
+    if (many->full == index) many->full = AIOC_FEED_NO_PAIR;
 }
 
-static void aioc_feeds_take_share(aioc_feeds_part *part, uint32_t index)
+static void aioc_feed_take_share(aioc_feed_part *part, uint32_t index)
 {
-    aioc_feeds_many *many = part->many;
+    aioc_feed_many *many = part->many;
     uint32_t pair = many->shares[index].first, next;
-    for (; pair != AIOC_FEEDS_NO_PAIR; pair = next) {
+    for (; pair != AIOC_FEED_NO_PAIR; pair = next) {
         next = many->pairs[pair].next;
-        aioc_feeds_push(many, &part->slots[aioc_feeds_slot_of(part, aioc_feeds_pair_id(many, pair))], pair);
+        aioc_feed_push(many, &part->slots[aioc_feed_slot_of(part, aioc_feed_pair_id(many, pair))], pair);
     }
-    aioc_feeds_empty_share(many, index);
+    aioc_feed_empty_share(many, index);
     part->next = many->parts;
     many->parts = part;
 }
 
 /* What can be sent waits for what is in flight to come back. Nothing is, and there is no room: these pairs fail. */
-static void aioc_feeds_share_failed(aioc_feeds_many *many, uint32_t index, int status)
+static void aioc_feed_share_failed(aioc_feed_many *many, uint32_t index, int status)
 {
     uint32_t pair = many->shares[index].first;
-    aioc_feeds_fail(&many->tally, status, status == AIOCOSMOS_E_NOMEM ? "no memory for a request"
+    aioc_feed_fail(&many->tally, status, status == AIOCOSMOS_E_NOMEM ? "no memory for a request"
                                                                    : many->feeds->engine->refusal);
-    aioc_feeds_empty_share(many, index);
-    while (pair != AIOC_FEEDS_NO_PAIR && aioc_feeds_give_pair(many, pair, status, false, aioc_json_none()))
+    aioc_feed_empty_share(many, index);
+    while (pair != AIOC_FEED_NO_PAIR && aioc_feed_give_pair(many, pair, status, false, aioc_json_none()))
         pair = many->pairs[pair].next;
 }
 
 /* True: something was done. */
-static bool aioc_feeds_send_share(aioc_feeds_many *many)
+static bool aioc_feed_send_share(aioc_feed_many *many)
 {
-    aioc_feeds_part *part;
+    aioc_feed_part *part;
     uint32_t index = many->full;
     int refused = AIOCOSMOS_E_NOMEM;
-    if (index == AIOC_FEEDS_NO_PAIR)
+    if (index == AIOC_FEED_NO_PAIR)
         for (index = 0; index < many->share_count && many->shares[index].count == 0; index++) continue;
     if (index == many->share_count) return false;
-    part = aioc_feeds_part_new(many, index);
-    if (part) refused = aioc_feeds_ask_part(part);
+    part = aioc_feed_part_new(many, index);
+    if (part) refused = aioc_feed_ask_part(part);
     if (!refused) {
-        aioc_feeds_take_share(part, index);
+        aioc_feed_take_share(part, index);
         return true;
     }
-    if (part) aioc_feeds_part_free(part);
+    if (part) aioc_feed_part_free(part);
     if (many->in_flight) return false;  /* memory comes back with an answer */
-    aioc_feeds_share_failed(many, index, refused);
+    aioc_feed_share_failed(many, index, refused);
     return true;
 }
 
-static void aioc_feeds_part_failed(aioc_feeds_part *part, int status, const char *message)
+static void aioc_feed_part_failed(aioc_feed_part *part, int status, const char *message)
 {
-    aioc_feeds_fail(&part->many->tally, status, message);
-    part->state = AIOC_FEEDS_PART_REST;
+    aioc_feed_fail(&part->many->tally, status, message);
+    part->state = AIOC_FEED_PART_REST;
     part->status = status;
 }
 
 /* Asks for the next page of a part. True: something was done. */
-static bool aioc_feeds_ask_part_again(aioc_feeds_part *part)
+static bool aioc_feed_ask_part_again(aioc_feed_part *part)
 {
-    aioc_feeds_many *many = part->many;
-    int refused = aioc_feeds_ask_part(part);
+    aioc_feed_many *many = part->many;
+    int refused = aioc_feed_ask_part(part);
     if (refused && many->in_flight) return false;
     if (!refused) return true;
-    aioc_feeds_part_failed(part, refused, many->feeds->engine->refusal);
+    aioc_feed_part_failed(part, refused, many->feeds->engine->refusal);
     return true;
 }
 
 /* Sends what may be sent, or gets further with what is to be sent. False: there is nothing to do for now. */
-static bool aioc_feeds_many_send(aioc_feeds_many *many)
+static bool aioc_feed_many_send(aioc_feed_many *many)
 {
-    aioc_feeds_part *part = many->parts;
+    aioc_feed_part *part = many->parts;
     bool roomy = many->in_flight < many->request.parallel_max;
-    while (part && part->state != AIOC_FEEDS_PART_MORE) part = part->next;
+    while (part && part->state != AIOC_FEED_PART_MORE) part = part->next;
     if (roomy && (part || many->unsent) && !aioc_op_has_room_for_fetch(many->feeds->engine)) {
         many->feeds->starved = true;
         return false;
     }
-    if (part && roomy) return aioc_feeds_ask_part_again(part);
-    if (many->unsent == 0 || !aioc_feeds_many_ready(many)) return many->ended;
-    if (many->full == AIOC_FEEDS_NO_PAIR &&
-        (many->again != AIOC_FEEDS_NO_PAIR || many->fresh < many->pair_count)) {
-        aioc_feeds_share_out(many);
+    if (part && roomy) return aioc_feed_ask_part_again(part);
+    if (many->unsent == 0 || !aioc_feed_many_ready(many)) return many->ended;
+    if (many->full == AIOC_FEED_NO_PAIR &&
+        (many->again != AIOC_FEED_NO_PAIR || many->fresh < many->pair_count)) {
+        aioc_feed_share_out(many);
         return true;
     }
-    return roomy && aioc_feeds_send_share(many);
+    return roomy && aioc_feed_send_share(many);
 }
 
 /* The pairs of a part that are not answered are shared out once more; alone: to be read by themselves. */
-static void aioc_feeds_give_back(aioc_feeds_part *part, bool alone)
+static void aioc_feed_give_back(aioc_feed_part *part, bool alone)
 {
-    aioc_feeds_many *many = part->many;
+    aioc_feed_many *many = part->many;
     uint32_t i, pair;
     for (i = 0; i < part->slot_count; i++) {
-        for (pair = part->slots[i]; alone && pair != AIOC_FEEDS_NO_PAIR; pair = many->pairs[pair].next)
+        for (pair = part->slots[i]; alone && pair != AIOC_FEED_NO_PAIR; pair = many->pairs[pair].next)
             many->pairs[pair].alone = true;
-        aioc_feeds_share_again(many, part->slots[i]);
+        aioc_feed_share_again(many, part->slots[i]);
     }
     many->unsent += part->left;
-    aioc_feeds_part_free(part);
+    aioc_feed_part_free(part);
 }
 
 /* The range of a part was split, merged or moved: its pairs are shared out by the ranges as they are then; not for
  * ever. */
-static bool aioc_feeds_part_gone(aioc_feeds_part *part)
+static bool aioc_feed_part_gone(aioc_feed_part *part)
 {
-    aioc_feeds_many *many = part->many;
+    aioc_feed_many *many = part->many;
     uint64_t now_us = many->feeds->engine->reactor->now_us;
     uint32_t timeout_ms = many->request.timeout_ms;
     if (!many->stuck_us) many->stuck_us = now_us;
     if (timeout_ms != AIOCOSMOS_OFF && now_us - many->stuck_us > (uint64_t)timeout_ms * 1000u) return false;
-    aioc_feeds_watch_gone(&many->ranges, part->version);
-    aioc_feeds_give_back(part, false);
+    aioc_feed_watch_gone(&many->ranges, part->version);
+    aioc_feed_give_back(part, false);
     return true;
 }
 
-static void aioc_feeds_read_came(aioc_feeds_part *part, const aiocosmos_result *result)
+static void aioc_feed_read_came(aioc_feed_part *part, const aiocosmos_result *result)
 {
-    aioc_feeds_many *many = part->many;
+    aioc_feed_many *many = part->many;
     aiocosmos_json item = aioc_json_none();
     bool missing = result->status == 404 && result->sub_status == 0;
     int status = result->status;
     if (status == 0) {
         item = aioc_op_result_json(result);
         if (item.type != AIOCOSMOS_JSON_OBJ) status = AIOCOSMOS_E_PROTOCOL;
-        if (status) aioc_feeds_fail(&many->tally, status, "the answer is not an item: it is no JSON object, or there "
-                                                          "is no memory to parse it");
+        if (status) aioc_feed_fail(&many->tally, status, "the answer is not an item: it is no JSON object, or there "
+                                                         "is no memory to parse it");
     } else if (!missing) {
-        aioc_feeds_fail(&many->tally, status, result->message.ptr);
+        aioc_feed_fail(&many->tally, status, result->message.ptr);
     }
-    aioc_feeds_give_pair(many, part->alone, status, missing, item);
-    aioc_feeds_part_free(part);
+    aioc_feed_give_pair(many, part->alone, status, missing, item);
+    aioc_feed_part_free(part);
 }
 
 /* A page of rows. Too large a page is asked for in smaller ones. */
-static void aioc_feeds_page_of_part_came(aioc_feeds_part *part, const aiocosmos_result *result)
+static void aioc_feed_page_of_part_came(aioc_feed_part *part, const aiocosmos_result *result)
 {
     aioc_mem *memory = part->many->feeds->engine->memory;
     int status = result->status;
-    if (status == 0) status = aioc_feeds_answer_new(memory, result, AIOC_PROTOCOL_H_CONTINUATION, true, &part->answer);
+    if (status == 0) status = aioc_feed_answer_new(memory, result, AIOC_PROTOCOL_H_CONTINUATION, true, &part->answer);
     if (status == 0) {
         part->many->ranges.pause_ms = 0;
         part->many->stuck_us = 0;
-        part->state = AIOC_FEEDS_PART_ROWS;
+        part->state = AIOC_FEED_PART_ROWS;
     } else if ((status == AIOCOSMOS_E_TOO_LARGE || status == AIOCOSMOS_E_NOMEM) && part->page_items > 1) {
         part->page_items /= 2;
-        part->state = AIOC_FEEDS_PART_MORE;
+        part->state = AIOC_FEED_PART_MORE;
     } else if (status == AIOCOSMOS_E_TOO_LARGE) {
-        aioc_feeds_give_back(part, true);  /* one is larger than an answer may be: only that one fails */
-    } else if ((aioc_feeds_is_gone(result) || aioc_feeds_is_of_another(result)) && part->pk_at == AIOC_FEEDS_NO_PAIR) {
-        if (!aioc_feeds_part_gone(part)) aioc_feeds_part_failed(part, status, result->message.ptr);
+        aioc_feed_give_back(part, true);   /* one is larger than an answer may be: only that one fails */
+    } else if ((aioc_feed_is_gone(result) || aioc_feed_is_of_another(result)) && part->pk_at == AIOC_FEED_NO_PAIR) {
+        if (!aioc_feed_part_gone(part)) aioc_feed_part_failed(part, status, result->message.ptr);
     } else if (result->status) {
-        aioc_feeds_part_failed(part, status, result->message.ptr);
+        aioc_feed_part_failed(part, status, result->message.ptr);
     } else {
-        aioc_feeds_part_failed(part, status, status == AIOCOSMOS_E_NOMEM ? "no memory for a page of items"
-                               : "an answer is not a page: it is no JSON, or has no array of items");
+        aioc_feed_part_failed(part, status, status == AIOCOSMOS_E_NOMEM ? "no memory for a page of items"
+                              : "an answer is not a page: it is no JSON, or has no array of items");
     }
 }
 
-static void aioc_feeds_part_came(aioc_op *op, const aiocosmos_result *result)
+static void aioc_feed_part_came(aioc_op *op, const aiocosmos_result *result)
 {
-    aioc_feeds_part *part = (aioc_feeds_part *)op->owner;
-    aioc_feeds_many *many = part->many;
+    aioc_feed_part *part = (aioc_feed_part *)op->owner;
+    aioc_feed_many *many = part->many;
     part->op = NULL;
     many->in_flight--;
     many->stirred = true;
     many->totals.charge_ru += result->charge_ru;
     many->totals.requests += result->attempts;
-    aioc_feeds_tally_add(&many->tally, result);
-    if (many->ended || op->engine->closing) aioc_feeds_part_free(part);
-    else if (part->alone != AIOC_FEEDS_NO_PAIR) aioc_feeds_read_came(part, result);
-    else aioc_feeds_page_of_part_came(part, result);
+    aioc_feed_tally_add(&many->tally, result);
+    if (many->ended || op->engine->closing) aioc_feed_part_free(part);
+    else if (part->alone != AIOC_FEED_NO_PAIR) aioc_feed_read_came(part, result);
+    else aioc_feed_page_of_part_came(part, result);
 }
 
 /*--- Reads of many items: rows ---*/
 
 /* Numbers are doubles to the service, whatever digits stand in the item. */
-static bool aioc_feeds_same_level(aiocosmos_json a, aiocosmos_json b)
+static bool aioc_feed_same_level(aiocosmos_json a, aiocosmos_json b)
 {
     double number_a, number_b;
     if (a.type != b.type) return false;
@@ -20725,13 +20717,13 @@ static bool aioc_feeds_same_level(aiocosmos_json a, aiocosmos_json b)
     }
 }
 
-typedef struct aioc_feeds_row {
+typedef struct aioc_feed_row {
     char id[AIOC_PROTOCOL_ITEM_ID_MAX + 2];
     aiocosmos_json levels[AIOC_PROTOCOL_PK_LEVELS];
-} aioc_feeds_row;
+} aioc_feed_row;
 
 /* What a row is found by. False: it is none of an item that can have been asked for. */
-static bool aioc_feeds_read_row(const aioc_feeds_many *many, aiocosmos_json item, aioc_feeds_row *row)
+static bool aioc_feed_read_row(const aioc_feed_many *many, aiocosmos_json item, aioc_feed_row *row)
 {
     aiocosmos_str paths[AIOC_PROTOCOL_PK_LEVELS];
     aiocosmos_pk pk;
@@ -20748,61 +20740,61 @@ static bool aioc_feeds_read_row(const aioc_feeds_many *many, aiocosmos_json item
     return true;
 }
 
-static bool aioc_feeds_is_row_of(const aioc_feeds_many *many, uint32_t pair, const aioc_feeds_row *row)
+static bool aioc_feed_is_row_of(const aioc_feed_many *many, uint32_t pair, const aioc_feed_row *row)
 {
-    const char *key = aioc_feeds_pair_key(many, pair);
+    const char *key = aioc_feed_pair_key(many, pair);
     size_t at = 1, i;
-    if (many->pairs[pair].answered || strcmp(aioc_feeds_pair_id(many, pair), row->id) != 0) return false;
+    if (many->pairs[pair].answered || strcmp(aioc_feed_pair_id(many, pair), row->id) != 0) return false;
     for (i = 0; i < AIOC_PROTOCOL_PK_LEVELS; i++)
-        if (!aioc_feeds_same_level(aioc_feeds_key_level(key, &at), row->levels[i])) return false;
+        if (!aioc_feed_same_level(aioc_feed_key_level(key, &at), row->levels[i])) return false;
     return true;
 }
 
 /* Hands a row to all who asked for it. False: nothing more is to be handed over. */
-static bool aioc_feeds_give_row(aioc_feeds_part *part, aiocosmos_json item)
+static bool aioc_feed_give_row(aioc_feed_part *part, aiocosmos_json item)
 {
-    aioc_feeds_many *many = part->many;
-    aioc_feeds_row row;
+    aioc_feed_many *many = part->many;
+    aioc_feed_row row;
     uint32_t pair;
-    if (!aioc_feeds_read_row(many, item, &row)) return true;
-    pair = part->slots[aioc_feeds_slot_of(part, row.id)];
-    for (; pair != AIOC_FEEDS_NO_PAIR; pair = many->pairs[pair].next) {
-        if (!aioc_feeds_is_row_of(many, pair, &row)) continue;
+    if (!aioc_feed_read_row(many, item, &row)) return true;
+    pair = part->slots[aioc_feed_slot_of(part, row.id)];
+    for (; pair != AIOC_FEED_NO_PAIR; pair = many->pairs[pair].next) {
+        if (!aioc_feed_is_row_of(many, pair, &row)) continue;
         part->left--;
-        if (!aioc_feeds_give_pair(many, pair, 0, true, item)) return false;
+        if (!aioc_feed_give_pair(many, pair, 0, true, item)) return false;
     }
     return true;
 }
 
 /* Some rows; behind the last one, what follows. */
-static void aioc_feeds_give_rows(aioc_feeds_part *part)
+static void aioc_feed_give_rows(aioc_feed_part *part)
 {
-    aioc_feeds_answer *answer = part->answer;
-    uint32_t most = AIOC_FEEDS_SLICE;
+    aioc_feed_answer *answer = part->answer;
+    uint32_t most = AIOC_FEED_SLICE;
     while (most-- && part->left && answer->used < answer->count && aioc_json_next(answer->rows, NULL, &answer->row)) {
         answer->used++;
-        if (!aioc_feeds_give_row(part, answer->row)) return;
+        if (!aioc_feed_give_row(part, answer->row)) return;
     }
     if (part->left && answer->used < answer->count) return;
     part->answer = NULL;
     aioc_mem_buffer_free(part->many->feeds->engine->memory, &part->continuation);
     part->continuation = answer->behind;
     memset(&answer->behind, 0, sizeof answer->behind);
-    aioc_feeds_answer_free(part->many->feeds->engine->memory, answer);
-    part->state = part->continuation.len ? AIOC_FEEDS_PART_MORE : AIOC_FEEDS_PART_REST;
+    aioc_feed_answer_free(part->many->feeds->engine->memory, answer);
+    part->state = part->continuation.len ? AIOC_FEED_PART_MORE : AIOC_FEED_PART_REST;
     part->status = 404;
     part->known = true;
-    if (part->left == 0) aioc_feeds_part_free(part);
+    if (part->left == 0) aioc_feed_part_free(part);
 }
 
 /* Some of the pairs that no row was of. */
-static void aioc_feeds_give_rest(aioc_feeds_part *part)
+static void aioc_feed_give_rest(aioc_feed_part *part)
 {
-    aioc_feeds_many *many = part->many;
-    uint32_t most = AIOC_FEEDS_SLICE;
-    while (most && part->left && (part->chain != AIOC_FEEDS_NO_PAIR || part->at < part->slot_count)) {
+    aioc_feed_many *many = part->many;
+    uint32_t most = AIOC_FEED_SLICE;
+    while (most && part->left && (part->chain != AIOC_FEED_NO_PAIR || part->at < part->slot_count)) {
         uint32_t pair = part->chain;
-        if (pair == AIOC_FEEDS_NO_PAIR) {
+        if (pair == AIOC_FEED_NO_PAIR) {
             part->chain = part->slots[part->at++];
             continue;
         }
@@ -20810,33 +20802,33 @@ static void aioc_feeds_give_rest(aioc_feeds_part *part)
         if (many->pairs[pair].answered) continue;
         part->left--;
         most--;
-        if (!aioc_feeds_give_pair(many, pair, part->status, part->known, aioc_json_none())) return;
+        if (!aioc_feed_give_pair(many, pair, part->status, part->known, aioc_json_none())) return;
     }
-    if (part->left == 0) aioc_feeds_part_free(part);
+    if (part->left == 0) aioc_feed_part_free(part);
 }
 
-static void aioc_feeds_many_work(aioc_feeds_many *many)
+static void aioc_feed_many_work(aioc_feed_many *many)
 {
-    aioc_feeds_part *part = many->parts;
-    while (part && part->state != AIOC_FEEDS_PART_ROWS && part->state != AIOC_FEEDS_PART_REST) part = part->next;
+    aioc_feed_part *part = many->parts;
+    while (part && part->state != AIOC_FEED_PART_ROWS && part->state != AIOC_FEED_PART_REST) part = part->next;
     many->stirred = false;
     if (many->op->stop || many->ended) {
-        if (many->ended) aioc_feeds_sweep(many, AIOC_FEEDS_SLICE);  /* else it will be told so, and come back */
+        if (many->ended) aioc_feed_sweep(many, AIOC_FEED_SLICE);    /* else it will be told so, and come back */
         many->stirred = many->ended && many->swept < many->pair_count;
     } else if (part) {
         many->stirred = true;
-        if (part->state == AIOC_FEEDS_PART_ROWS) aioc_feeds_give_rows(part);
-        else aioc_feeds_give_rest(part);
+        if (part->state == AIOC_FEED_PART_ROWS) aioc_feed_give_rows(part);
+        else aioc_feed_give_rest(part);
     } else {
-        if (aioc_feeds_many_send(many)) many->stirred = true;
+        if (aioc_feed_many_send(many)) many->stirred = true;
     }
-    if (!many->feeds->engine->closing) aioc_feeds_many_finish_if_over(many);
+    if (!many->feeds->engine->closing) aioc_feed_many_finish_if_over(many);
 }
 
 /* One that has work. NULL: none has. */
-static aioc_feeds_many *aioc_feeds_busy_many(const aioc_feeds *feeds)
+static aioc_feed_many *aioc_feed_busy_many(const aioc_feed *feeds)
 {
-    aioc_feeds_many *many = feeds->engine->closing ? NULL : feeds->first_many;
+    aioc_feed_many *many = feeds->engine->closing ? NULL : feeds->first_many;
     while (many && !many->stirred) many = many->next;
     return many;
 }
@@ -20844,7 +20836,7 @@ static aioc_feeds_many *aioc_feeds_busy_many(const aioc_feeds *feeds)
 /*--- Reads of many items: what the host asks for ---*/
 
 /* Checks a pair and leaves the text of its key in engine->pk_text. */
-static int aioc_feeds_check_pair(aioc_op_engine *engine, const aiocosmos_item_key *item, size_t index)
+static int aioc_feed_check_pair(aioc_op_engine *engine, const aiocosmos_item_key *item, size_t index)
 {
     char what[48], why[160];
     int status;
@@ -20862,7 +20854,7 @@ static int aioc_feeds_check_pair(aioc_op_engine *engine, const aiocosmos_item_ke
 
 /* Goes over the pairs: counts the bytes of their texts or, where there is a block for them, copies them. A key that is
  * the same as the one before is not kept twice. */
-static int aioc_feeds_read_pairs(aioc_feeds_many *many, uint64_t *bytes)
+static int aioc_feed_read_pairs(aioc_feed_many *many, uint64_t *bytes)
 {
     aioc_op_engine *engine = many->feeds->engine;
     aioc_mem *memory = engine->memory;
@@ -20874,7 +20866,7 @@ static int aioc_feeds_read_pairs(aioc_feeds_many *many, uint64_t *bytes)
     for (i = 0; i < request->item_count && !refused; i++) {
         size_t id_size;
         bool same;
-        refused = aioc_feeds_check_pair(engine, &request->items[i], i);
+        refused = aioc_feed_check_pair(engine, &request->items[i], i);
         if (refused) break;
         id_size = strlen(request->items[i].id) + 1;
         same = last.len && aioc_mem_same(aioc_op_text(&last), aioc_op_text(&engine->pk_text));
@@ -20886,7 +20878,7 @@ static int aioc_feeds_read_pairs(aioc_feeds_many *many, uint64_t *bytes)
             many->pairs[i].pk_at = (uint32_t)pk_at;
         }
         at += id_size + (same ? 0 : engine->pk_text.len);
-        if (!same && !aioc_feeds_set(memory, &last, aioc_op_text(&engine->pk_text)))
+        if (!same && !aioc_feed_set(memory, &last, aioc_op_text(&engine->pk_text)))
             refused = aioc_op_refuse_memory(engine);
     }
     aioc_mem_buffer_free(memory, &last);
@@ -20894,7 +20886,7 @@ static int aioc_feeds_read_pairs(aioc_feeds_many *many, uint64_t *bytes)
     return refused;
 }
 
-static int aioc_feeds_copy_pairs(aioc_feeds_many *many)
+static int aioc_feed_copy_pairs(aioc_feed_many *many)
 {
     aioc_op_engine *engine = many->feeds->engine;
     aioc_mem *memory = engine->memory;
@@ -20902,8 +20894,8 @@ static int aioc_feeds_copy_pairs(aioc_feeds_many *many)
     uint64_t bytes = 0;
     int refused;
     if (count && !many->request.items) return aioc_op_refuse(engine, "items", "required: item_count is set");
-    if (count >= AIOC_FEEDS_NO_PAIR) return aioc_op_refuse(engine, "item_count", "2^32-1 or more");
-    refused = aioc_feeds_read_pairs(many, &bytes);
+    if (count >= AIOC_FEED_NO_PAIR) return aioc_op_refuse(engine, "item_count", "2^32-1 or more");
+    refused = aioc_feed_read_pairs(many, &bytes);
     if (refused || count == 0) return refused;
     if (bytes >= UINT32_MAX) return aioc_op_refuse(engine, "items", "over 4 GiB of ids and keys");
     /* The rest is for requests and answers. */
@@ -20913,53 +20905,53 @@ static int aioc_feeds_copy_pairs(aioc_feeds_many *many)
                        (unsigned long long)(count * sizeof *many->pairs));
         return AIOCOSMOS_E_FULL;
     }
-    many->pairs = (aioc_feeds_pair *)aioc_mem_zalloc(memory, count * sizeof *many->pairs);
+    many->pairs = (aioc_feed_pair *)aioc_mem_zalloc(memory, count * sizeof *many->pairs);
     if (!many->pairs) return aioc_op_refuse_memory(engine);
     many->pair_count = many->left = many->unsent = (uint32_t)count;
     many->texts = (char *)aioc_mem_alloc(memory, (size_t)bytes);
     if (!many->texts) return aioc_op_refuse_memory(engine);
     many->texts_size = (size_t)bytes;
-    return aioc_feeds_read_pairs(many, &bytes);
+    return aioc_feed_read_pairs(many, &bytes);
 }
 
-static int aioc_feeds_fill_many(aioc_feeds_many *many)
+static int aioc_feed_fill_many(aioc_feed_many *many)
 {
     aioc_op_engine *engine = many->feeds->engine;
     const aiocosmos_read_many_request *request = &many->request;
     int refused = aioc_op_build_link(engine, 2, request->database, request->container, NULL);
     if (!refused) refused = aioc_op_check_session(engine, request->session_token);
-    if (!refused) refused = aioc_feeds_keep(engine, &many->link, aioc_op_text(&engine->link_text));
-    if (!refused) refused = aioc_feeds_keep(engine, &many->session, request->session_token);
-    if (!refused) refused = aioc_feeds_keep_headers(engine, &many->lines, request->headers);
-    if (!refused) refused = aioc_feeds_copy_pairs(many);
-    return refused ? refused : aioc_feeds_watch_open(&many->ranges, engine, aioc_op_text(&many->link),
-                                                     aioc_feeds_stir_many, many);
+    if (!refused) refused = aioc_feed_keep(engine, &many->link, aioc_op_text(&engine->link_text));
+    if (!refused) refused = aioc_feed_keep(engine, &many->session, request->session_token);
+    if (!refused) refused = aioc_feed_keep_headers(engine, &many->lines, request->headers);
+    if (!refused) refused = aioc_feed_copy_pairs(many);
+    return refused ? refused : aioc_feed_watch_open(&many->ranges, engine, aioc_op_text(&many->link),
+                                                    aioc_feed_stir_many, many);
 }
 
-static int aioc_feeds_many_open(aioc_feeds *feeds, const aiocosmos_read_many_request *request, aiocosmos_op *handle)
+static int aioc_feed_many_open(aioc_feed *feeds, const aiocosmos_read_many_request *request, aiocosmos_op *handle)
 {
     aioc_op_engine *engine = feeds->engine;
-    aioc_feeds_many *many;
+    aioc_feed_many *many;
     aioc_op_spec spec;
     int refused;
     if (!request->item) return aioc_op_refuse(engine, "item", "required");
-    many = (aioc_feeds_many *)aioc_mem_zalloc(engine->memory, sizeof *many);
+    many = (aioc_feed_many *)aioc_mem_zalloc(engine->memory, sizeof *many);
     if (!many) return aioc_op_refuse_memory(engine);
     many->feeds = feeds;
     many->request = *request;
     if (request->parallel_max == 0) many->request.parallel_max = AIOCOSMOS_DEFAULT_PARALLEL;
     if (request->timeout_ms == 0) many->request.timeout_ms = engine->request_timeout_ms;
-    many->again = many->full = many->last_pk_at = AIOC_FEEDS_NO_PAIR;
+    many->again = many->full = many->last_pk_at = AIOC_FEED_NO_PAIR;
     many->stirred = true;
     many->next = feeds->first_many;
     feeds->first_many = many;
-    refused = aioc_feeds_fill_many(many);
-    aioc_feeds_specify(&spec, "GET", &many->link, request->deadline_ms, aioc_feeds_many_ended, many);
+    refused = aioc_feed_fill_many(many);
+    aioc_feed_specify(&spec, "GET", &many->link, request->deadline_ms, aioc_feed_many_ended, many);
     if (!refused)
-        refused = aioc_feeds_compose(engine, &spec, AIOCOSMOS_READ_MANY, aioc_feeds_many_stop, request->user_data,
-                                     &many->op);
+        refused = aioc_feed_compose(engine, &spec, AIOCOSMOS_READ_MANY, aioc_feed_many_stop, request->user_data,
+                                    &many->op);
     if (refused) {
-        aioc_feeds_many_free(many);
+        aioc_feed_many_free(many);
         return refused;
     }
     if (handle) *handle = aioc_op_handle(many->op);
@@ -20968,12 +20960,12 @@ static int aioc_feeds_many_open(aioc_feeds *feeds, const aiocosmos_read_many_req
 
 /*--- Bulk ---*/
 
-static uint32_t aioc_feeds_active(const aioc_feeds_bulk *bulk)
+static uint32_t aioc_feed_active(const aioc_feed_bulk *bulk)
 {
     return bulk->in_flight - bulk->waiting;
 }
 
-static void aioc_feeds_unhold(aioc_feeds_bulk *bulk, aioc_op *op)
+static void aioc_feed_unhold(aioc_feed_bulk *bulk, aioc_op *op)
 {
     if (op->prev) op->prev->next = op->next;
     else bulk->first_held = op->next;
@@ -20981,17 +20973,17 @@ static void aioc_feeds_unhold(aioc_feeds_bulk *bulk, aioc_op *op)
     else bulk->last_held = op->prev;
 }
 
-static bool aioc_feeds_may_send(const aioc_feeds_bulk *bulk)
+static bool aioc_feed_may_send(const aioc_feed_bulk *bulk)
 {
-    return !bulk->pause.armed && aioc_feeds_active(bulk) < bulk->allowed;
+    return !bulk->pause.armed && aioc_feed_active(bulk) < bulk->allowed;
 }
 
 /* Those held back go on as soon as there is room, before new items are pulled. */
-static void aioc_feeds_release_held(aioc_feeds_bulk *bulk)
+static void aioc_feed_release_held(aioc_feed_bulk *bulk)
 {
-    while (bulk->first_held && aioc_feeds_may_send(bulk)) {
+    while (bulk->first_held && aioc_feed_may_send(bulk)) {
         aioc_op *op = bulk->first_held;
-        aioc_feeds_unhold(bulk, op);
+        aioc_feed_unhold(bulk, op);
         op->paced = false;
         op->state = AIOC_OP_READY;
         bulk->waiting--;
@@ -20999,28 +20991,28 @@ static void aioc_feeds_release_held(aioc_feeds_bulk *bulk)
     }
 }
 
-static void aioc_feeds_pause_over(aioc_platform_timer *timer)
+static void aioc_feed_pause_over(aioc_platform_timer *timer)
 {
-    aioc_feeds_release_held((aioc_feeds_bulk *)timer->owner);
+    aioc_feed_release_held((aioc_feed_bulk *)timer->owner);
 }
 
 /* What the service says to one item holds for all: each that is sent before would get a 429 too, and that costs units
  * itself. The longest wait counts, unless this item ends for it: then another answer may be milder. */
-static void aioc_feeds_pause(aioc_feeds_bulk *bulk, const aioc_op *op, uint64_t wait_us)
+static void aioc_feed_pause(aioc_feed_bulk *bulk, const aioc_op *op, uint64_t wait_us)
 {
     uint64_t due_us = op->engine->reactor->now_us + wait_us;
     if (wait_us == 0 || (op->deadline_us && due_us >= op->deadline_us)) return;
     if (bulk->pause.armed && bulk->pause.due_us >= due_us) return;
-    bulk->pause.fire = aioc_feeds_pause_over;
+    bulk->pause.fire = aioc_feed_pause_over;
     bulk->pause.owner = bulk;
     aioc_platform_timer_start(op->engine->reactor, &bulk->pause, due_us);
 }
 
 /* A 429 makes the bulk pause, and halves what may be in flight afterwards; those that were sent before the last halving
  * say nothing new about that. */
-static void aioc_feeds_throttled(aioc_op *op, uint64_t wait_us)
+static void aioc_feed_throttled(aioc_op *op, uint64_t wait_us)
 {
-    aioc_feeds_bulk *bulk = (aioc_feeds_bulk *)op->owner;
+    aioc_feed_bulk *bulk = (aioc_feed_bulk *)op->owner;
     bulk->totals.throttled++;
     bulk->waiting++;
     op->paced = true;
@@ -21029,14 +21021,14 @@ static void aioc_feeds_throttled(aioc_op *op, uint64_t wait_us)
         bulk->lowered_us = op->engine->reactor->now_us + 1;
         bulk->clean = 0;
     }
-    aioc_feeds_pause(bulk, op, wait_us);
-    aioc_feeds_release_held(bulk);
+    aioc_feed_pause(bulk, op, wait_us);
+    aioc_feed_release_held(bulk);
 }
 
-static bool aioc_feeds_hold(aioc_op *op)
+static bool aioc_feed_hold(aioc_op *op)
 {
-    aioc_feeds_bulk *bulk = (aioc_feeds_bulk *)op->owner;
-    if (aioc_feeds_may_send(bulk)) {
+    aioc_feed_bulk *bulk = (aioc_feed_bulk *)op->owner;
+    if (aioc_feed_may_send(bulk)) {
         op->paced = false;
         bulk->waiting--;
         return false;
@@ -21049,21 +21041,21 @@ static bool aioc_feeds_hold(aioc_op *op)
     return true;
 }
 
-static void aioc_feeds_let_go(aioc_op *op)
+static void aioc_feed_let_go(aioc_op *op)
 {
-    aioc_feeds_bulk *bulk = (aioc_feeds_bulk *)op->owner;
-    if (op->state == AIOC_OP_HELD) aioc_feeds_unhold(bulk, op);
+    aioc_feed_bulk *bulk = (aioc_feed_bulk *)op->owner;
+    if (op->state == AIOC_OP_HELD) aioc_feed_unhold(bulk, op);
     op->paced = false;
     bulk->waiting--;
 }
 
-static const aioc_op_pacer *aioc_feeds_pacer(void)
+static const aioc_op_pacer *aioc_feed_pacer(void)
 {
-    static const aioc_op_pacer pacer = { aioc_feeds_throttled, aioc_feeds_hold, aioc_feeds_let_go };
+    static const aioc_op_pacer pacer = { aioc_feed_throttled, aioc_feed_hold, aioc_feed_let_go };
     return &pacer;
 }
 
-static void aioc_feeds_count(aioc_feeds_bulk *bulk, const aiocosmos_result *result)
+static void aioc_feed_count(aioc_feed_bulk *bulk, const aiocosmos_result *result)
 {
     if (result->status == 0) bulk->totals.succeeded++;
     else bulk->totals.failed++;
@@ -21072,20 +21064,20 @@ static void aioc_feeds_count(aioc_feeds_bulk *bulk, const aiocosmos_result *resu
     bulk->totals.charge_ru += result->charge_ru;
 }
 
-static void aioc_feeds_item_back(aioc_feeds_bulk *bulk, const aiocosmos_result *result, void *item_data)
+static void aioc_feed_item_back(aioc_feed_bulk *bulk, const aiocosmos_result *result, void *item_data)
 {
     aioc_op_engine *engine = bulk->feeds->engine;
-    aioc_feeds_count(bulk, result);
+    aioc_feed_count(bulk, result);
     aioc_op_tell(result);
     if (!bulk->request.item_done) return;
     engine->callbacks++;
     bulk->request.item_done(engine->client, result, item_data, bulk->request.user_data);
 }
 
-static void aioc_feeds_bulk_free(aioc_feeds_bulk *bulk)
+static void aioc_feed_bulk_free(aioc_feed_bulk *bulk)
 {
     aioc_mem *memory = bulk->feeds->engine->memory;
-    aioc_feeds_bulk **at = &bulk->feeds->first_bulk;
+    aioc_feed_bulk **at = &bulk->feeds->first_bulk;
     while (*at != bulk) at = &(*at)->next;
     *at = bulk->next;
     bulk->feeds->bulk_count--;
@@ -21095,7 +21087,7 @@ static void aioc_feeds_bulk_free(aioc_feeds_bulk *bulk)
     aioc_mem_free(memory, bulk, sizeof *bulk);
 }
 
-static aiocosmos_bulk_totals aioc_feeds_bulk_totals(const aioc_feeds_bulk *bulk)
+static aiocosmos_bulk_totals aioc_feed_bulk_totals(const aioc_feed_bulk *bulk)
 {
     aiocosmos_bulk_totals totals = bulk->totals;
     totals.settled = bulk->oldest ? bulk->oldest->pulled_before : bulk->pulled;
@@ -21103,22 +21095,22 @@ static aiocosmos_bulk_totals aioc_feeds_bulk_totals(const aioc_feeds_bulk *bulk)
     return totals;
 }
 
-static void aioc_feeds_bulk_ended(aioc_op *op, const aiocosmos_result *result)
+static void aioc_feed_bulk_ended(aioc_op *op, const aiocosmos_result *result)
 {
-    aioc_feeds_bulk *bulk = (aioc_feeds_bulk *)op->owner;
+    aioc_feed_bulk *bulk = (aioc_feed_bulk *)op->owner;
     aioc_op_engine *engine = op->engine;
-    aiocosmos_bulk_totals totals = aioc_feeds_bulk_totals(bulk);
+    aiocosmos_bulk_totals totals = aioc_feed_bulk_totals(bulk);
     aiocosmos_bulk_request request;
     aioc_op_tell(result);
     request = bulk->request;
-    aioc_feeds_bulk_free(bulk);
+    aioc_feed_bulk_free(bulk);
     if (!request.done) return;
     engine->callbacks++;
     request.done(engine->client, result, &totals, request.user_data);
 }
 
 /* Over when nothing is to be pulled and nothing is in flight. */
-static bool aioc_feeds_bulk_finish_if_over(aioc_feeds_bulk *bulk)
+static bool aioc_feed_bulk_finish_if_over(aioc_feed_bulk *bulk)
 {
     if (!bulk->ended || bulk->in_flight) return false;
     /* Cancelled or shut down since it began to end. */
@@ -21130,9 +21122,9 @@ static bool aioc_feeds_bulk_finish_if_over(aioc_feeds_bulk *bulk)
     return true;
 }
 
-static void aioc_feeds_item_came(aioc_op *op, const aiocosmos_result *result)
+static void aioc_feed_item_came(aioc_op *op, const aiocosmos_result *result)
 {
-    aioc_feeds_bulk *bulk = (aioc_feeds_bulk *)op->owner;
+    aioc_feed_bulk *bulk = (aioc_feed_bulk *)op->owner;
     *(op->order_tail ? &op->order_tail->order_next : &bulk->oldest) = op->order_next;
     *(op->order_next ? &op->order_next->order_tail : &bulk->newest) = op->order_tail;
     bulk->in_flight--;
@@ -21141,25 +21133,24 @@ static void aioc_feeds_item_came(aioc_op *op, const aiocosmos_result *result)
         bulk->allowed++;
         bulk->clean = 0;
     }
-    aioc_feeds_release_held(bulk);
-    aioc_feeds_item_back(bulk, result, op->user_data);
-    aioc_feeds_bulk_finish_if_over(bulk);
+    aioc_feed_release_held(bulk);
+    aioc_feed_item_back(bulk, result, op->user_data);
+    aioc_feed_bulk_finish_if_over(bulk);
 }
 
 /* The bulk is cancelled, out of time, or shut down: its items end the same way, then it does. */
-static void aioc_feeds_bulk_stop(aioc_op *op)
+static void aioc_feed_bulk_stop(aioc_op *op)
 {
-    aioc_feeds_bulk *bulk = (aioc_feeds_bulk *)op->owner;
+    aioc_feed_bulk *bulk = (aioc_feed_bulk *)op->owner;
     aioc_op *item = bulk->oldest;
     bulk->ended = true;
     if (bulk->status == 0) bulk->status = op->stop;
-    if (aioc_feeds_bulk_finish_if_over(bulk)) return;
+    if (aioc_feed_bulk_finish_if_over(bulk)) return;
     for (; item; item = item->order_next) aioc_op_stop(item, op->stop);
 }
 
 /* An item that cannot be sent ends here, inside step, as if it had been answered. */
-static void aioc_feeds_item_refused(aioc_feeds_bulk *bulk, int status, const aiocosmos_request *request,
-                                    void *item_data)
+static void aioc_feed_item_refused(aioc_feed_bulk *bulk, int status, const aiocosmos_request *request, void *item_data)
 {
     aioc_op_engine *engine = bulk->feeds->engine;
     aioc_op_delivery delivery;
@@ -21174,10 +21165,10 @@ static void aioc_feeds_item_refused(aioc_feeds_bulk *bulk, int status, const aio
     aioc_mem_print(engine->message, sizeof engine->message, "%s", engine->refusal);
     result.message = aioc_mem_str(engine->message);
     result.internal = &delivery;
-    aioc_feeds_item_back(bulk, &result, item_data);
+    aioc_feed_item_back(bulk, &result, item_data);
 }
 
-static void aioc_feeds_send_item(aioc_feeds_bulk *bulk, const aiocosmos_bulk_item *item)
+static void aioc_feed_send_item(aioc_feed_bulk *bulk, const aiocosmos_bulk_item *item)
 {
     aioc_op_engine *engine = bulk->feeds->engine;
     aiocosmos_request request;
@@ -21200,15 +21191,15 @@ static void aioc_feeds_send_item(aioc_feeds_bulk *bulk, const aiocosmos_bulk_ite
                                                    : aioc_op_specify(engine, &request, &spec);
     engine->default_lines = aioc_op_text(&engine->client_lines);
     if (!refused) {
-        spec.pacer = aioc_feeds_pacer();
-        spec.complete = aioc_feeds_item_came;
+        spec.pacer = aioc_feed_pacer();
+        spec.complete = aioc_feed_item_came;
         spec.owner = bulk;
         spec.user_data = item->item_data;
         refused = aioc_op_accept(engine, &spec, &op);
     }
     bulk->pulled++;
     if (refused) {
-        aioc_feeds_item_refused(bulk, refused, &request, item->item_data);
+        aioc_feed_item_refused(bulk, refused, &request, item->item_data);
         return;
     }
     op->pulled_before = bulk->pulled - 1;
@@ -21220,25 +21211,25 @@ static void aioc_feeds_send_item(aioc_feeds_bulk *bulk, const aiocosmos_bulk_ite
 
 /* Where memory is short, those in flight give some back; without any, only trying helps. One that was forgotten when it
  * had nothing in flight has its end to come to. */
-static bool aioc_feeds_may_pull(const aioc_feeds_bulk *bulk)
+static bool aioc_feed_may_pull(const aioc_feed_bulk *bulk)
 {
     const aioc_op_engine *engine = bulk->feeds->engine;
     if (bulk->ended) return bulk->in_flight == 0 && !engine->closing;
     return !bulk->later && !bulk->first_held && bulk->in_flight < bulk->request.concurrency_max &&
-           aioc_feeds_may_send(bulk) && aioc_op_has_room_for_part(engine, bulk->in_flight) &&
+           aioc_feed_may_send(bulk) && aioc_op_has_room_for_part(engine, bulk->in_flight) &&
            (engine->pending == bulk->feeds->bulk_count ||
             engine->memory->used - engine->memory->kept < engine->memory->max / 8 * 7);
 }
 
 /* One that can take an item now. NULL: none can. */
-static aioc_feeds_bulk *aioc_feeds_pulling_bulk(const aioc_feeds *feeds)
+static aioc_feed_bulk *aioc_feed_pulling_bulk(const aioc_feed *feeds)
 {
-    aioc_feeds_bulk *bulk = feeds->first_bulk;
-    while (bulk && !aioc_feeds_may_pull(bulk)) bulk = bulk->next;
+    aioc_feed_bulk *bulk = feeds->first_bulk;
+    while (bulk && !aioc_feed_may_pull(bulk)) bulk = bulk->next;
     return bulk;
 }
 
-static void aioc_feeds_pull(aioc_feeds_bulk *bulk)
+static void aioc_feed_pull(aioc_feed_bulk *bulk)
 {
     aiocosmos_bulk_item item;
     aiocosmos_pull pull = AIOCOSMOS_PULL_END;
@@ -21246,54 +21237,54 @@ static void aioc_feeds_pull(aioc_feeds_bulk *bulk)
     if (!bulk->ended) pull = bulk->request.next(bulk->feeds->engine->client, &item, bulk->request.user_data);
     if (bulk->ended) pull = AIOCOSMOS_PULL_END;  /* forgotten, perhaps by that: what the item points to may be gone */
     switch (pull) {
-    case AIOCOSMOS_PULL_ITEM: aioc_feeds_send_item(bulk, &item); break;
+    case AIOCOSMOS_PULL_ITEM: aioc_feed_send_item(bulk, &item); break;
     case AIOCOSMOS_PULL_LATER: bulk->later = true; break;
     case AIOCOSMOS_PULL_END: bulk->ended = true; break;
     default:  /* AIOCOSMOS_PULL_FAIL */
         bulk->ended = true;
         bulk->status = AIOCOSMOS_E_CANCELLED;
     }
-    aioc_feeds_bulk_finish_if_over(bulk);
+    aioc_feed_bulk_finish_if_over(bulk);
 }
 
 /* Room for another request has come back: whoever may have waited for it has work. */
-static void aioc_feeds_feed_starved(aioc_feeds *feeds)
+static void aioc_feed_feed_starved(aioc_feed *feeds)
 {
-    aioc_feeds_many *many = feeds->first_many;
+    aioc_feed_many *many = feeds->first_many;
     uint32_t i;
     feeds->starved = false;
     for (; many; many = many->next) many->stirred = true;
     for (i = 0; i < feeds->slot_count; i++)
-        if (feeds->slots[i].query && feeds->slots[i].query->fan) aioc_feeds_stir(feeds->slots[i].query);
+        if (feeds->slots[i].query && feeds->slots[i].query->fan) aioc_feed_stir(feeds->slots[i].query);
 }
 
 /* One piece of work for a query or for a read of many, or one item pulled for one bulk. False: there is none. */
-static bool aioc_feeds_work(aioc_feeds *feeds)
+static bool aioc_feed_work(aioc_feed *feeds)
 {
-    aioc_feeds_query *query;
-    aioc_feeds_many *many;
-    aioc_feeds_bulk *bulk;
-    if (aioc_feeds_has_starved(feeds)) aioc_feeds_feed_starved(feeds);
+    aioc_feed_query *query;
+    aioc_feed_many *many;
+    aioc_feed_bulk *bulk;
+    if (aioc_feed_has_starved(feeds)) aioc_feed_feed_starved(feeds);
     if ((query = feeds->first_stirred) != NULL) {
-        aioc_feeds_calm(query);
-        aioc_feeds_work_on(query);
-    } else if ((many = aioc_feeds_busy_many(feeds)) != NULL) {
-        aioc_feeds_many_work(many);
-    } else if ((bulk = aioc_feeds_pulling_bulk(feeds)) != NULL) {
-        aioc_feeds_pull(bulk);
+        aioc_feed_calm(query);
+        aioc_feed_work_on(query);
+    } else if ((many = aioc_feed_busy_many(feeds)) != NULL) {
+        aioc_feed_many_work(many);
+    } else if ((bulk = aioc_feed_pulling_bulk(feeds)) != NULL) {
+        aioc_feed_pull(bulk);
     } else {
         return false;
     }
     return true;
 }
 
-static bool aioc_feeds_has_work(const aioc_feeds *feeds)
+static bool aioc_feed_has_work(const aioc_feed *feeds)
 {
-    return feeds->first_stirred || aioc_feeds_has_starved(feeds) || aioc_feeds_busy_many(feeds) ||
-           aioc_feeds_pulling_bulk(feeds);
+    return feeds->first_stirred || aioc_feed_has_starved(feeds) || aioc_feed_busy_many(feeds) ||
+           aioc_feed_pulling_bulk(feeds);
 }
 
-static int aioc_feeds_keep_names(aioc_feeds_bulk *bulk, const aiocosmos_bulk_request *request)
+static int aioc_feed_keep_names(aioc_feed_bulk *bulk, const aiocosmos_bulk_request *request)
 {
     aioc_op_engine *engine = bulk->feeds->engine;
     const char *database = request->database ? request->database : engine->default_database;
@@ -21308,91 +21299,90 @@ static int aioc_feeds_keep_names(aioc_feeds_bulk *bulk, const aiocosmos_bulk_req
     return 0;
 }
 
-static int aioc_feeds_bulk_open(aioc_feeds *feeds, const aiocosmos_bulk_request *request, aiocosmos_op *handle)
+static int aioc_feed_bulk_open(aioc_feed *feeds, const aiocosmos_bulk_request *request, aiocosmos_op *handle)
 {
     aioc_op_engine *engine = feeds->engine;
-    aioc_feeds_bulk *bulk;
+    aioc_feed_bulk *bulk;
     aioc_op_spec spec;
     int refused;
     if (!request->next) return aioc_op_refuse(engine, "next", "required");
     refused = aioc_op_build_link(engine, 2, request->database, request->container, NULL);
     if (!refused) refused = aioc_op_check_session(engine, request->session_token);
     if (refused) return refused;
-    bulk = (aioc_feeds_bulk *)aioc_mem_zalloc(engine->memory, sizeof *bulk);
+    bulk = (aioc_feed_bulk *)aioc_mem_zalloc(engine->memory, sizeof *bulk);
     if (!bulk) return aioc_op_refuse_memory(engine);
     bulk->feeds = feeds;
     bulk->request = *request;
     if (bulk->request.concurrency_max == 0) bulk->request.concurrency_max = AIOCOSMOS_DEFAULT_CONNECTIONS;
     bulk->allowed = bulk->request.concurrency_max;
-    refused = aioc_feeds_keep_names(bulk, request);
-    if (!refused) refused = aioc_feeds_keep_headers(engine, &bulk->lines, request->headers);
-    aioc_feeds_specify(&spec, "GET", &engine->link_text, request->deadline_ms, aioc_feeds_bulk_ended, bulk);
+    refused = aioc_feed_keep_names(bulk, request);
+    if (!refused) refused = aioc_feed_keep_headers(engine, &bulk->lines, request->headers);
+    aioc_feed_specify(&spec, "GET", &engine->link_text, request->deadline_ms, aioc_feed_bulk_ended, bulk);
     if (!refused)
-        refused = aioc_feeds_compose(engine, &spec, AIOCOSMOS_BULK, aioc_feeds_bulk_stop, request->user_data,
-                                     &bulk->op);
+        refused = aioc_feed_compose(engine, &spec, AIOCOSMOS_BULK, aioc_feed_bulk_stop, request->user_data, &bulk->op);
     bulk->next = feeds->first_bulk;
     feeds->first_bulk = bulk;
     feeds->bulk_count++;
     if (refused) {
-        aioc_feeds_bulk_free(bulk);
+        aioc_feed_bulk_free(bulk);
         return refused;
     }
     if (handle) *handle = aioc_op_handle(bulk->op);
     return 0;
 }
 
-static aioc_feeds_bulk *aioc_feeds_bulk_find(const aioc_feeds *feeds, aiocosmos_op handle)
+static aioc_feed_bulk *aioc_feed_bulk_find(const aioc_feed *feeds, aiocosmos_op handle)
 {
     aioc_op *op = aioc_op_find(feeds->engine, handle);
-    return op && op->stop_parts == aioc_feeds_bulk_stop ? (aioc_feeds_bulk *)op->owner : NULL;
+    return op && op->stop_parts == aioc_feed_bulk_stop ? (aioc_feed_bulk *)op->owner : NULL;
 }
 
 /* The host lets go of what it has callbacks to expect from. False: it is none of that, but a part of something. */
-static bool aioc_feeds_forget(aioc_op *op)
+static bool aioc_feed_forget(aioc_op *op)
 {
     if (op->internal || op->pacer) return false;
     op->done = NULL;
     op->user_data = NULL;
-    if (op->complete == aioc_feeds_bulk_ended) {
-        aioc_feeds_bulk *bulk = (aioc_feeds_bulk *)op->owner;
+    if (op->complete == aioc_feed_bulk_ended) {
+        aioc_feed_bulk *bulk = (aioc_feed_bulk *)op->owner;
         if (!bulk->ended) bulk->status = AIOCOSMOS_E_CANCELLED;
         bulk->ended = true;
         bulk->request.item_done = NULL;
         bulk->request.done = NULL;
-    } else if (op->complete == aioc_feeds_many_ended) {
-        aioc_feeds_many *many = (aioc_feeds_many *)op->owner;
+    } else if (op->complete == aioc_feed_many_ended) {
+        aioc_feed_many *many = (aioc_feed_many *)op->owner;
         many->request.item = NULL;
         many->request.done = NULL;
         aioc_op_stop(op, AIOCOSMOS_E_CANCELLED);  /* nobody looks at what it would still read */
-    } else if (op->complete == aioc_feeds_page_came || op->complete == aioc_feeds_fan_page_came) {
-        aioc_feeds_query *query = (aioc_feeds_query *)op->owner;
+    } else if (op->complete == aioc_feed_page_came || op->complete == aioc_feed_fan_page_came) {
+        aioc_feed_query *query = (aioc_feed_query *)op->owner;
         query->page = NULL;
-        aioc_feeds_query_close(query);
+        aioc_feed_query_close(query);
     }
     return true;
 }
 
-static void aioc_feeds_open(aioc_feeds *feeds, aioc_op_engine *engine)
+static void aioc_feed_open(aioc_feed *feeds, aioc_op_engine *engine)
 {
     feeds->engine = engine;
-    feeds->guess = AIOC_FEEDS_PAGE_BYTES_MAX;
-    engine->memory->reclaim = aioc_feeds_reclaim;
+    feeds->guess = AIOC_FEED_PAGE_BYTES_MAX;
+    engine->memory->reclaim = aioc_feed_reclaim;
     engine->memory->reclaim_owner = feeds;
 }
 
-static void aioc_feeds_close(aioc_feeds *feeds)
+static void aioc_feed_close(aioc_feed *feeds)
 {
     aioc_mem *memory = feeds->engine->memory;
     uint32_t i;
     for (i = 0; i < feeds->slot_count; i++)
-        if (feeds->slots[i].query) aioc_feeds_query_free(feeds->slots[i].query);
-    for (i = 0; i < AIOC_FEEDS_PLANS; i++) {
+        if (feeds->slots[i].query) aioc_feed_query_free(feeds->slots[i].query);
+    for (i = 0; i < AIOC_FEED_PLANS; i++) {
         if (feeds->plans[i].plan) aioc_plan_release(memory, feeds->plans[i].plan);
         aioc_mem_buffer_free(memory, &feeds->plans[i].key);
     }
     aioc_mem_free(memory, feeds->slots, feeds->slot_count * sizeof *feeds->slots);
-    while (feeds->first_many) aioc_feeds_many_free(feeds->first_many);  /* these and bulks: only when abandoned */
-    while (feeds->first_bulk) aioc_feeds_bulk_free(feeds->first_bulk);
+    while (feeds->first_many) aioc_feed_many_free(feeds->first_many);   /* these and bulks: only when abandoned */
+    while (feeds->first_bulk) aioc_feed_bulk_free(feeds->first_bulk);
 }
 /*==============================================================================
  * MARK: - Client                                                       >>client
@@ -21418,7 +21408,7 @@ struct aiocosmos_client {
     aioc_tls_trust trust;
     aioc_tls_config tls;
     aioc_op_engine engine;
-    aioc_feeds feeds;
+    aioc_feed feeds;
     char *scratch;
     aioc_mem_buffer host;                 /* of the endpoint, with its NUL */
     aioc_mem_buffer default_database;     /* with its NUL; empty: there is none */
@@ -21788,7 +21778,7 @@ AIOCOSMOS_API int aiocosmos_create_checked(uint32_t version, size_t options_size
     client->tls.table = &aioc_tls_bearssl;
     client->engine.memory = &client->memory;
     aioc_mem_init(&client->memory, &options.allocator, options.memory_max);
-    aioc_feeds_open(&client->feeds, &client->engine);
+    aioc_feed_open(&client->feeds, &client->engine);
     status = aioc_client_open(client, &options, err, err_cap);
     if (status == 0) *out = client;
     else aioc_client_free(client);
@@ -21803,7 +21793,7 @@ static void aioc_client_free(aiocosmos_client *client)
 {
     aiocosmos_allocator raw = client->raw;
     aioc_op_engine *engine = &client->engine;
-    aioc_feeds_close(&client->feeds);
+    aioc_feed_close(&client->feeds);
     aioc_pool_close(&engine->pool);
     aioc_dns_close(&client->resolver);
     aioc_account_close(&engine->account);
@@ -21908,7 +21898,7 @@ static bool aioc_client_tell_room(aiocosmos_client *client)
 static bool aioc_client_work_one(aiocosmos_client *client)
 {
     return aioc_platform_dispatch_one(&client->reactor) || aioc_platform_timer_run_one(&client->reactor) ||
-           aioc_client_tell_room(client) || aioc_op_work(&client->engine) || aioc_feeds_work(&client->feeds) ||
+           aioc_client_tell_room(client) || aioc_op_work(&client->engine) || aioc_feed_work(&client->feeds) ||
            aioc_pool_work(&client->engine.pool);
 }
 
@@ -21935,7 +21925,7 @@ static void aioc_client_poll(aiocosmos_client *client, int timeout_ms)
 static bool aioc_client_has_work(const aiocosmos_client *client)
 {
     return client->engine.first_ready || client->reactor.batch_at < client->reactor.batch_count ||
-           aioc_feeds_has_work(&client->feeds) || aioc_pool_has_work(&client->engine.pool) ||
+           aioc_feed_has_work(&client->feeds) || aioc_pool_has_work(&client->engine.pool) ||
            aioc_client_has_room(client);
 }
 
@@ -22381,15 +22371,15 @@ AIOCOSMOS_API bool aiocosmos_forget(aiocosmos_client *client, aiocosmos_op op)
     const aiocosmos_result *told = client->engine.told;
     aioc_op *found = op.id && told && told->op.id == op.id ? aioc_op_told(&client->engine)
                                                            : aioc_op_find(&client->engine, op);
-    return found && aioc_feeds_forget(found);
+    return found && aioc_feed_forget(found);
 }
 
 AIOCOSMOS_API bool aiocosmos_cursor_forget(aiocosmos_client *client, aiocosmos_cursor query)
 {
-    aioc_feeds_query *known = aioc_feeds_query_named(&client->feeds, query);
+    aioc_feed_query *known = aioc_feed_query_named(&client->feeds, query);
     if (!known) return false;
-    if (known->op) return aioc_feeds_forget(known->op);
-    aioc_feeds_query_close(known);
+    if (known->op) return aioc_feed_forget(known->op);
+    aioc_feed_query_close(known);
     return true;
 }
 
@@ -22400,7 +22390,7 @@ AIOCOSMOS_API size_t aiocosmos_forget_all(aiocosmos_client *client, const void *
     size_t count = 0;
     uint32_t i = 0;
     for (; user_data && i <= engine->slot_count; op = i < engine->slot_count ? engine->slots[i] : NULL, i++)
-        if (op && op->user_data == user_data) count += aioc_feeds_forget(op);
+        if (op && op->user_data == user_data) count += aioc_feed_forget(op);
     return count;
 }
 
@@ -22481,55 +22471,55 @@ AIOCOSMOS_API int aiocosmos_session_merge(aiocosmos_client *client, const char *
 AIOCOSMOS_API int aiocosmos_query_open(aiocosmos_client *client, const aiocosmos_query_request *request,
                                        aiocosmos_cursor *query)
 {
-    return aioc_client_returns(client, aioc_feeds_query_open(&client->feeds, request, query));
+    return aioc_client_returns(client, aioc_feed_query_open(&client->feeds, request, query));
 }
 
 AIOCOSMOS_API int aiocosmos_changes_open(aiocosmos_client *client, const aiocosmos_changes_request *request,
                                          aiocosmos_cursor *query)
 {
-    return aioc_client_returns(client, aioc_feeds_changes_open(&client->feeds, request, query));
+    return aioc_client_returns(client, aioc_feed_changes_open(&client->feeds, request, query));
 }
 
 AIOCOSMOS_API int aiocosmos_cursor_next(aiocosmos_client *client, aiocosmos_cursor query, aiocosmos_page_fn page,
                                         void *user_data)
 {
-    return aioc_client_returns(client, aioc_feeds_query_next(&client->feeds, query, page, user_data));
+    return aioc_client_returns(client, aioc_feed_query_next(&client->feeds, query, page, user_data));
 }
 
 AIOCOSMOS_API void aiocosmos_cursor_close(aiocosmos_client *client, aiocosmos_cursor query)
 {
-    aioc_feeds_query *open = aioc_feeds_query_find(&client->feeds, query);
-    if (open) aioc_feeds_query_close(open);
+    aioc_feed_query *open = aioc_feed_query_find(&client->feeds, query);
+    if (open) aioc_feed_query_close(open);
 }
 
 AIOCOSMOS_API bool aiocosmos_cursor_get_stats(aiocosmos_client *client, aiocosmos_cursor query,
                                               aiocosmos_cursor_stats *out)
 {
-    return aioc_feeds_query_get_stats(&client->feeds, query, out);
+    return aioc_feed_query_get_stats(&client->feeds, query, out);
 }
 
 AIOCOSMOS_API bool aiocosmos_cursor_get_range(aiocosmos_client *client, aiocosmos_cursor query, uint32_t i,
                                               aiocosmos_range_stats *out)
 {
-    return aioc_feeds_query_get_range(&client->feeds, query, i, out);
+    return aioc_feed_query_get_range(&client->feeds, query, i, out);
 }
 
 AIOCOSMOS_API int aiocosmos_read_many(aiocosmos_client *client, const aiocosmos_read_many_request *request,
                                       aiocosmos_op *op)
 {
     if (op) op->id = 0;
-    return aioc_client_returns(client, aioc_feeds_many_open(&client->feeds, request, op));
+    return aioc_client_returns(client, aioc_feed_many_open(&client->feeds, request, op));
 }
 
 AIOCOSMOS_API int aiocosmos_bulk(aiocosmos_client *client, const aiocosmos_bulk_request *request, aiocosmos_op *op)
 {
     if (op) op->id = 0;
-    return aioc_client_returns(client, aioc_feeds_bulk_open(&client->feeds, request, op));
+    return aioc_client_returns(client, aioc_feed_bulk_open(&client->feeds, request, op));
 }
 
 AIOCOSMOS_API int aiocosmos_bulk_resume(aiocosmos_client *client, aiocosmos_op op)
 {
-    aioc_feeds_bulk *bulk = aioc_feeds_bulk_find(&client->feeds, op);
+    aioc_feed_bulk *bulk = aioc_feed_bulk_find(&client->feeds, op);
     if (!bulk) return aioc_op_refuse(&client->engine, "op", "no such bulk");
     bulk->later = false;
     return aioc_client_returns(client, 0);
@@ -22538,9 +22528,9 @@ AIOCOSMOS_API int aiocosmos_bulk_resume(aiocosmos_client *client, aiocosmos_op o
 AIOCOSMOS_API bool aiocosmos_bulk_get_totals(const aiocosmos_client *client, aiocosmos_op op,
                                              aiocosmos_bulk_totals *out)
 {
-    const aioc_feeds_bulk *bulk = aioc_feeds_bulk_find(&client->feeds, op);
+    const aioc_feed_bulk *bulk = aioc_feed_bulk_find(&client->feeds, op);
     if (!bulk) return false;
-    *out = aioc_feeds_bulk_totals(bulk);
+    *out = aioc_feed_bulk_totals(bulk);
     return true;
 }
 

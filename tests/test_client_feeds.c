@@ -507,18 +507,18 @@ TEST(a_query_that_lost_its_answers_and_its_ranges_goes_on)
     aiocosmos_client *client = open_world("--partitions 4");
     aiocosmos_query_request request = query_of("SELECT * FROM c ORDER BY c.n");
     aiocosmos_cursor query;
-    aioc_feeds_query *inside;
+    aioc_feed_query *inside;
     listing all;
     fill(client, "a", 0, 10);
     fill(client, "b", 10, 20);
     fill(client, "c", 20, 30);
     request.page_items_max = 7;
     query = open_query(client, &request);
-    inside = aioc_feeds_query_find(&client->feeds, query);
+    inside = aioc_feed_query_find(&client->feeds, query);
     memset(&all, 0, sizeof all);
     do {
         CHECK_INT(read_page(client, query, &all), 0);
-        aioc_feeds_yield(inside);
+        aioc_feed_yield(inside);
         aioc_account_forget_ranges(inside->fan->ranges.container);
     } while (all.more);
     check_complete(&all, 30);

@@ -12,8 +12,8 @@ static struct world {
     aioc_mem memory;
     aioc_platform_reactor reactor;
     aioc_op_engine engine;
-    aioc_feeds feeds;
-    aioc_feeds_bulk bulk;
+    aioc_feed feeds;
+    aioc_feed_bulk bulk;
     aioc_op item[ITEMS];
     int pulls, pull_answer, item_calls;
 } world;
@@ -52,7 +52,7 @@ static void open_world(uint32_t concurrency, uint32_t in_flight)
     for (i = 0; i < ITEMS; i++) {
         world.item[i].engine = &world.engine;
         world.item[i].owner = &world.bulk;
-        world.item[i].pacer = aioc_feeds_pacer();
+        world.item[i].pacer = aioc_feed_pacer();
         world.item[i].attempt_us = world.reactor.now_us;
         world.item[i].state = AIOC_OP_IN_POOL;
     }
@@ -62,7 +62,7 @@ static void throttle_for(int i, uint64_t wait_us)
 {
     world.item[i].state = AIOC_OP_BACKING_OFF;
     world.item[i].throttled_us = 1;
-    aioc_feeds_throttled(&world.item[i], wait_us);
+    aioc_feed_throttled(&world.item[i], wait_us);
 }
 
 /* With leave to come back at once. */
@@ -74,7 +74,7 @@ static void throttle(int i)
 /* The back-off of an item is over. True: it was held back. */
 static bool wake(int i)
 {
-    bool held = aioc_feeds_hold(&world.item[i]);
+    bool held = aioc_feed_hold(&world.item[i]);
     world.item[i].state = held ? AIOC_OP_HELD : AIOC_OP_READY;
     return held;
 }
@@ -84,7 +84,7 @@ static void finish(int i)
     aiocosmos_result result;
     memset(&result, 0, sizeof result);
     result.attempts = 1;
-    aioc_feeds_item_came(&world.item[i], &result);
+    aioc_feed_item_came(&world.item[i], &result);
 }
 
 static int ready_count(void)
@@ -101,7 +101,7 @@ TEST(a_429_halves_what_may_be_in_flight)
     throttle(0);
     CHECK_INT(world.bulk.allowed, 20);
     CHECK_INT(world.bulk.totals.throttled, 1);
-    CHECK_INT(aioc_feeds_active(&world.bulk), 39);
+    CHECK_INT(aioc_feed_active(&world.bulk), 39);
 }
 
 TEST(those_sent_before_the_last_halving_say_nothing_new)
@@ -146,7 +146,7 @@ TEST(an_item_that_was_throttled_does_not_count_as_clean)
     open_world(2, 2);
     throttle(0);
     CHECK_INT(world.bulk.allowed, 1);
-    CHECK(!aioc_feeds_may_pull(&world.bulk));
+    CHECK(!aioc_feed_may_pull(&world.bulk));
     world.bulk.in_flight = 2;
     finish(0);
     CHECK_INT(world.bulk.allowed, 1);
@@ -161,24 +161,24 @@ TEST(an_item_that_ends_with_429_does_not_count_as_clean)
     world.bulk.allowed = 1;
     memset(&result, 0, sizeof result);
     result.status = 429;
-    aioc_feeds_item_came(&world.item[0], &result);
+    aioc_feed_item_came(&world.item[0], &result);
     CHECK_INT(world.bulk.allowed, 1);
 }
 
 TEST(where_a_query_goes_on_is_kept_when_memory_runs_out)
 {
     static char longer[4096];
-    aioc_feeds_query query;
+    aioc_feed_query query;
     open_world(1, 0);
     memset(&query, 0, sizeof query);
     query.feeds = &world.feeds;
-    CHECK(aioc_feeds_advance(&query, aioc_mem_str("page-2")));
+    CHECK(aioc_feed_advance(&query, aioc_mem_str("page-2")));
     memset(longer, 'x', sizeof longer);
     world.memory.max = world.memory.used;
-    CHECK(!aioc_feeds_advance(&query, aioc_text_view(longer, sizeof longer)));
+    CHECK(!aioc_feed_advance(&query, aioc_text_view(longer, sizeof longer)));
     CHECK_TEXT(query.continuation.data, query.continuation.len, "page-2");
     CHECK(!query.ended);
-    CHECK(aioc_feeds_advance(&query, aioc_mem_str("")));
+    CHECK(aioc_feed_advance(&query, aioc_mem_str("")));
     CHECK(query.ended);
     aioc_mem_buffer_free(&world.memory, &query.continuation);
     aioc_mem_buffer_free(&world.memory, &query.continuation_out);
@@ -190,11 +190,11 @@ TEST(without_memory_nothing_is_pulled_while_others_may_give_some_back)
     open_world(4, 0);
     world.memory.used = world.memory.max;
     world.feeds.bulk_count = world.engine.pending = 1;
-    CHECK(aioc_feeds_may_pull(&world.bulk));
+    CHECK(aioc_feed_may_pull(&world.bulk));
     world.engine.pending = 2;                              /* somebody else's */
-    CHECK(!aioc_feeds_may_pull(&world.bulk));
+    CHECK(!aioc_feed_may_pull(&world.bulk));
     world.memory.used = 0;
-    CHECK(aioc_feeds_may_pull(&world.bulk));
+    CHECK(aioc_feed_may_pull(&world.bulk));
 }
 
 TEST(more_than_the_most_is_never_allowed)
@@ -213,7 +213,7 @@ TEST(those_held_back_go_on_in_order_before_new_ones_are_pulled)
     CHECK_INT(world.bulk.allowed, 4);
     CHECK(wake(0));                                        /* six are still under way */
     CHECK(wake(1));
-    CHECK(!aioc_feeds_may_pull(&world.bulk));
+    CHECK(!aioc_feed_may_pull(&world.bulk));
     finish(2);
     finish(3);
     CHECK_INT(ready_count(), 0);
@@ -241,7 +241,7 @@ TEST(a_bulk_pauses_until_the_longest_wait_is_over)
     CHECK(wake(0));
     CHECK(!aioc_platform_timer_run_one(&world.reactor));
     CHECK_INT(ready_count(), 0);
-    CHECK(!aioc_feeds_may_pull(&world.bulk));
+    CHECK(!aioc_feed_may_pull(&world.bulk));
     world.reactor.now_us = began_us + 9000;
     CHECK(aioc_platform_timer_run_one(&world.reactor));
     CHECK_INT(ready_count(), 2);
@@ -253,12 +253,12 @@ TEST(a_pause_ends_without_the_item_that_called_for_it)
 {
     open_world(4, 2);
     throttle_for(0, 5000);
-    aioc_feeds_let_go(&world.item[0]);                     /* cancelled, say */
+    aioc_feed_let_go(&world.item[0]);                      /* cancelled, say */
     world.bulk.in_flight = 1;
-    CHECK(!aioc_feeds_may_pull(&world.bulk));
+    CHECK(!aioc_feed_may_pull(&world.bulk));
     world.reactor.now_us += 5000;
     CHECK(aioc_platform_timer_run_one(&world.reactor));
-    CHECK(aioc_feeds_may_pull(&world.bulk));
+    CHECK(aioc_feed_may_pull(&world.bulk));
 }
 
 TEST(a_wait_that_is_longer_than_its_item_lives_stops_nobody_else)
@@ -288,12 +288,12 @@ TEST(an_item_that_ends_while_it_waits_gives_up_its_place)
     throttle(1);
     throttle(2);
     CHECK_INT(world.bulk.waiting, 3);
-    aioc_feeds_let_go(&world.item[0]);                     /* still backing off */
+    aioc_feed_let_go(&world.item[0]);                      /* still backing off */
     CHECK_INT(world.bulk.waiting, 2);
     CHECK(wake(1) && wake(2));
-    aioc_feeds_let_go(&world.item[1]);
+    aioc_feed_let_go(&world.item[1]);
     CHECK(world.bulk.first_held == &world.item[2] && world.bulk.last_held == &world.item[2]);
-    aioc_feeds_let_go(&world.item[2]);
+    aioc_feed_let_go(&world.item[2]);
     CHECK(!world.bulk.first_held && !world.bulk.last_held);
     CHECK_INT(world.bulk.waiting, 0);
 }
@@ -301,32 +301,32 @@ TEST(an_item_that_ends_while_it_waits_gives_up_its_place)
 TEST(nothing_is_pulled_beyond_what_is_allowed)
 {
     open_world(4, 3);
-    CHECK(aioc_feeds_may_pull(&world.bulk));
+    CHECK(aioc_feed_may_pull(&world.bulk));
     world.bulk.in_flight = 4;
-    CHECK(!aioc_feeds_may_pull(&world.bulk));
+    CHECK(!aioc_feed_may_pull(&world.bulk));
     world.bulk.in_flight = 3;
     world.bulk.later = true;
-    CHECK(!aioc_feeds_may_pull(&world.bulk));
+    CHECK(!aioc_feed_may_pull(&world.bulk));
     world.bulk.later = false;
     world.bulk.ended = true;
-    CHECK(!aioc_feeds_may_pull(&world.bulk));
+    CHECK(!aioc_feed_may_pull(&world.bulk));
     world.bulk.ended = false;
     world.engine.pending = world.engine.pending_max;
-    CHECK(!aioc_feeds_may_pull(&world.bulk));
-    CHECK(!aioc_feeds_has_work(&world.feeds));
+    CHECK(!aioc_feed_may_pull(&world.bulk));
+    CHECK(!aioc_feed_has_work(&world.feeds));
 }
 
 TEST(later_and_end_stop_the_pulling)
 {
     open_world(4, 1);
     world.pull_answer = AIOCOSMOS_PULL_LATER;
-    CHECK(aioc_feeds_work(&world.feeds));
-    CHECK(!aioc_feeds_work(&world.feeds));
+    CHECK(aioc_feed_work(&world.feeds));
+    CHECK(!aioc_feed_work(&world.feeds));
     CHECK_INT(world.pulls, 1);
     world.bulk.later = false;
     world.pull_answer = AIOCOSMOS_PULL_END;
-    CHECK(aioc_feeds_work(&world.feeds));
-    CHECK(!aioc_feeds_work(&world.feeds));
+    CHECK(aioc_feed_work(&world.feeds));
+    CHECK(!aioc_feed_work(&world.feeds));
     CHECK_INT(world.pulls, 2);
     CHECK(world.bulk.ended);
     CHECK_INT(world.bulk.status, 0);
@@ -339,13 +339,13 @@ TEST(totals_add_up)
     memset(&result, 0, sizeof result);
     result.attempts = 3;
     result.charge_ru = 5.5;
-    aioc_feeds_count(&world.bulk, &result);
+    aioc_feed_count(&world.bulk, &result);
     result.status = 409;
     result.fate = AIOCOSMOS_FATE_MAYBE_APPLIED;
-    aioc_feeds_count(&world.bulk, &result);
+    aioc_feed_count(&world.bulk, &result);
     result.fate = AIOCOSMOS_FATE_ANSWERED;
     result.attempts = 0;
-    aioc_feeds_count(&world.bulk, &result);
+    aioc_feed_count(&world.bulk, &result);
     CHECK_INT(world.bulk.totals.succeeded, 1);
     CHECK_INT(world.bulk.totals.failed, 2);
     CHECK_INT(world.bulk.totals.maybe_applied, 1);

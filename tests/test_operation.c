@@ -1350,7 +1350,7 @@ static aioc_op *ask_page(aiocosmos_client *client, pages *seen, bool skip_empty)
     client->engine.on_failure_user_data = seen;
     CHECK_INT(aiocosmos_query_open(client, &request, &seen->query), 0);
     CHECK_INT(aiocosmos_cursor_next(client, seen->query, note_page, seen), 0);
-    return aioc_feeds_query_find(&client->feeds, seen->query)->op;
+    return aioc_feed_query_find(&client->feeds, seen->query)->op;
 }
 
 TEST(a_page_that_is_none_is_a_failure_like_others)
@@ -1393,7 +1393,7 @@ TEST(skipping_empty_pages_has_one_deadline)
     client->reactor.now_us += 10000000;
     give(op, &made);
     CHECK_INT(seen.calls, 0);
-    op = aioc_feeds_query_find(&client->feeds, seen.query)->op;
+    op = aioc_feed_query_find(&client->feeds, seen.query)->op;
     CHECK(op->deadline_us < deadline_us);
     client->reactor.now_us = op->deadline_us;
     give(op, &made);
@@ -1429,7 +1429,7 @@ TEST(a_429_that_ends_an_item_lowers_the_concurrency_too)
     request.concurrency_max = 8;
     request.timeout_ms = 1000;
     CHECK_INT(aiocosmos_bulk(client, &request, &op), 0);
-    CHECK(aioc_feeds_work(&client->feeds));
+    CHECK(aioc_feed_work(&client->feeds));
     for (i = 0; i < client->engine.slot_count; i++)
         if (client->engine.slots[i] && client->engine.slots[i]->pacer) item = client->engine.slots[i];
     CHECK(item);
@@ -1440,7 +1440,7 @@ TEST(a_429_that_ends_an_item_lowers_the_concurrency_too)
     CHECK_INT(totals.failed, 1);
     CHECK_INT(totals.throttled, 1);
     CHECK_INT(totals.concurrency, 4);
-    CHECK(aioc_feeds_work(&client->feeds));                /* and its place is free again */
+    CHECK(aioc_feed_work(&client->feeds));                 /* and its place is free again */
     aiocosmos_destroy(client);
 }
 
@@ -1481,7 +1481,7 @@ TEST(a_bulk_stops_pulling_before_memory_runs_out)
     request.item_done = count_failed;
     request.user_data = &from;
     CHECK_INT(aiocosmos_bulk(client, &request, NULL), 0);
-    while (aioc_feeds_work(&client->feeds)) continue;
+    while (aioc_feed_work(&client->feeds)) continue;
     CHECK(from.pulled > 4 && from.pulled < 12);
     CHECK_INT(from.failed, 0);
     aiocosmos_destroy(client);

@@ -4,7 +4,7 @@
 # - The map in the head comment (lines that begin with a tag: ">>json ...") and the banners ("MARK: - JSON  >>json")
 #   name the same layers in the order of the design.
 # - What a layer defines is public or has the prefix of the layer: aioc_json_, AIOC_JSON_. An operation is an op,
-#   memory mem, and what resolves names dns.
+#   memory mem, what resolves names dns, and of feeds each is a feed.
 # - A layer uses none but those that its banner names ("May call: memory, json." or "May call: all above."), and these
 #   are above it. What is not a layer, such as libc, may be named too.
 # - No layer calls a public function.
@@ -18,6 +18,7 @@ BEGIN {
     prefix["operation"] = "op"
     prefix["memory"] = "mem"
     prefix["resolve"] = "dns"
+    prefix["feeds"] = "feed"
 }
 
 function complain(about, text) {
