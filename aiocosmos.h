@@ -4561,13 +4561,17 @@ static size_t aioc_auth_claims(aiocosmos_str head, char *out)
 
 /*--- Connection strings ---*/
 
-typedef struct aioc_auth_connection { aiocosmos_str endpoint, key, insecure; } aioc_auth_connection;
+typedef struct aioc_auth_connection {
+    aiocosmos_str endpoint, key;
+    aiocosmos_str insecure;  /* true, false or nothing, in any case */
+    const char *at;          /* where the part, or value, begins that was looked at last */
+} aioc_auth_connection;
 
-/* Takes one "Name=value" of a connection string. Returns what is wrong with it, or NULL, and then the byte in *at. */
-static const char *aioc_auth_connection_part(aioc_auth_connection *out, aiocosmos_str part, const char **at)
+/* Takes one "Name=value" of a connection string. Returns what is wrong with it, or NULL. */
+static const char *aioc_auth_connection_part(aioc_auth_connection *out, aiocosmos_str part)
 {
     aiocosmos_str name, value = part, *place = NULL;
-    *at = part.ptr;
+    out->at = part.ptr;
     if (!aioc_text_split(&value, '=', &name)) return NULL;  /* keys end with '=': only the first one counts */
     if (name.len == part.len) return "a part without '='";
     name = aioc_text_trim(name);
@@ -4577,36 +4581,27 @@ static const char *aioc_auth_connection_part(aioc_auth_connection *out, aiocosmo
     if (aioc_mem_same_nocase(name, aioc_mem_str("DisableServerCertificateValidation"))) place = &out->insecure;
     if (!place) return NULL;
     if (place->len) return "this name stands twice";
-    *at = value.ptr;
+    out->at = value.ptr;
     if (value.len == 0) return "a value is missing";
     *place = value;
-    return NULL;
+    if (place != &out->insecure || aioc_mem_same_nocase(value, aioc_mem_str("true")) ||
+        aioc_mem_same_nocase(value, aioc_mem_str("false"))) return NULL;
+    return "DisableServerCertificateValidation is neither true nor false";
 }
 
-/* "AccountEndpoint=https://...;AccountKey=...;", the parts in any order, names in any case, other parts ignored. 0, and
- * views into the text; or E_ARGUMENT with *error and the byte *error_at. */
-static int aioc_auth_connection_string(aiocosmos_str text, aiocosmos_str *endpoint, aiocosmos_str *key, bool *insecure,
-                                       const char **error, size_t *error_at)
+/* "AccountEndpoint=https://...;AccountKey=...;", the parts in any order, names in any case, other parts ignored. NULL,
+ * and views into the text; or what is wrong, with out->at. */
+static const char *aioc_auth_connection_string(aiocosmos_str text, aioc_auth_connection *out)
 {
-    aioc_auth_connection found;
     aiocosmos_str rest = text, part;
-    const char *at = text.ptr;
-    *error = NULL;
-    memset(&found, 0, sizeof found);
-    while (!*error && aioc_text_split(&rest, ';', &part)) {
-        *error = aioc_auth_connection_part(&found, aioc_text_trim(part), &at);
+    memset(out, 0, sizeof *out);
+    while (aioc_text_split(&rest, ';', &part)) {
+        const char *error = aioc_auth_connection_part(out, aioc_text_trim(part));
+        if (error) return error;
     }
-    *insecure = aioc_mem_same_nocase(found.insecure, aioc_mem_str("true"));
-    if (!*error && found.insecure.len && !*insecure && !aioc_mem_same_nocase(found.insecure, aioc_mem_str("false"))) {
-        *error = "DisableServerCertificateValidation is neither true nor false";
-        at = found.insecure.ptr;
-    }
-    *error_at = *error ? (size_t)(at - text.ptr) : text.len;
-    if (!*error && !found.endpoint.len) *error = "AccountEndpoint is missing";
-    if (!*error && !found.key.len) *error = "AccountKey is missing";
-    *endpoint = found.endpoint;
-    *key = found.key;
-    return *error ? AIOCOSMOS_E_ARGUMENT : 0;
+    out->at = text.ptr + text.len;
+    if (!out->endpoint.len) return "AccountEndpoint is missing";
+    return out->key.len ? NULL : "AccountKey is missing";
 }
 
 /*==============================================================================
@@ -21692,29 +21687,33 @@ static void aioc_client_free(aiocosmos_client *client);
 static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *options, char *err, size_t cap)
 {
     aioc_client_endpoint endpoint;
-    aiocosmos_str endpoint_text = aioc_mem_str(options->endpoint), key = aioc_mem_str(options->key);
-    bool insecure = false;
+    aioc_auth_connection given;
+    bool insecure;
     const char *error = NULL;
     char text[512];
-    size_t error_at = 0;
     int status;
     aiocosmos_options own = *options;
     memset(&endpoint, 0, sizeof endpoint);
-    if (options->connection_string && aioc_auth_connection_string(aioc_mem_str(options->connection_string),
-                                                                  &endpoint_text, &key, &insecure, &error,
-                                                                  &error_at) != 0) {
-        aioc_mem_print(err, cap, "connection_string: %s at byte %llu", error, (unsigned long long)error_at);
+    memset(&given, 0, sizeof given);
+    given.endpoint = aioc_mem_str(options->endpoint);
+    given.key = aioc_mem_str(options->key);
+    if (options->connection_string)
+        error = aioc_auth_connection_string(aioc_mem_str(options->connection_string), &given);
+    if (error) {
+        aioc_mem_print(err, cap, "connection_string: %s at byte %u", error,
+                       (unsigned)(given.at - options->connection_string));
         return AIOCOSMOS_E_ARGUMENT;
     }
-    if (endpoint_text.len >= sizeof text) return aioc_client_refuse(err, cap, "endpoint: too long");
-    memcpy(text, endpoint_text.ptr, endpoint_text.len);
-    text[endpoint_text.len] = 0;
+    insecure = aioc_mem_same_nocase(given.insecure, aioc_mem_str("true"));
+    if (given.endpoint.len >= sizeof text) return aioc_client_refuse(err, cap, "endpoint: too long");
+    memcpy(text, given.endpoint.ptr, given.endpoint.len);
+    text[given.endpoint.len] = 0;
     error = aioc_client_parse_endpoint(text, &endpoint);
     client->engine.loopback = !error && aioc_client_is_loopback(endpoint.host);
     if (!error && !endpoint.tls && !options->allow_http && !client->engine.loopback)
         error = "endpoint: http is for loopback addresses only, unless allow_http is set";
     /* A string that is copied about is no place to give up the checks of an account's certificate. */
-    if (!error && insecure && endpoint.tls && !options->insecure && !aioc_client_is_loopback(endpoint.host))
+    if (!error && insecure && endpoint.tls && !options->insecure && !client->engine.loopback)
         error = "connection_string: DisableServerCertificateValidation is for loopback addresses only, unless insecure "
                 "is set";
     if (error) return aioc_client_refuse(err, cap, error);
@@ -21740,7 +21739,7 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
     }
     if (!status && !aioc_client_build_constant_lines(client, &endpoint, options->user_agent))
         status = AIOCOSMOS_E_NOMEM;
-    if (!status) status = aioc_client_open_auth(client, &own, key, err, cap);
+    if (!status) status = aioc_client_open_auth(client, &own, given.key, err, cap);
     if (!status && endpoint.tls) status = aioc_client_open_trust(client, &own, err, cap);
     if (!status) status = aioc_client_open_network(client, &own, &endpoint);
     return status;
