@@ -1968,7 +1968,7 @@ typedef struct aioc_mem {
     size_t used, peak, max;  /* bytes taken from the allocator, those on free lists included */
     size_t kept, kept_max;   /* bytes on free lists */
     uint64_t allocations;    /* how often the allocator was asked for memory */
-    bool refused;            /* since somebody has cleared this */
+    uint32_t refused;        /* how often there was none, since somebody has set this to 0 */
     void (*reclaim)(void *owner, size_t size);  /* frees what can be had again, if it has any; allocates nothing */
     void *reclaim_owner;
     aioc_mem_block *free[AIOC_MEM_CLASSES];
@@ -2095,19 +2095,18 @@ static bool aioc_mem_make_room(aioc_mem *memory, size_t size)
  * lacks. */
 static void *aioc_mem_ask(aioc_mem *memory, void *ptr, size_t old_size, size_t new_size)
 {
-    bool room = new_size <= old_size || aioc_mem_make_room(memory, new_size - old_size);
-    void *got = NULL;
-    if (room) {
-        memory->allocations++;
-        got = aioc_platform_allocate(&memory->allocator, ptr, old_size, new_size);
-    }
-    if (!got && room && memory->kept > 0) {
+    void *got;
+    memory->refused++;  /* unless it comes to its end */
+    if (new_size > old_size && !aioc_mem_make_room(memory, new_size - old_size)) return NULL;
+    memory->allocations++;
+    got = aioc_platform_allocate(&memory->allocator, ptr, old_size, new_size);
+    if (!got && memory->kept > 0) {
         aioc_mem_give_back(memory, 0, -1);
         memory->allocations++;
         got = aioc_platform_allocate(&memory->allocator, ptr, old_size, new_size);
     }
-    memory->refused = memory->refused || !got;
     if (!got) return NULL;
+    memory->refused--;
     memory->used = memory->used - old_size + new_size;
     if (memory->used > memory->peak) memory->peak = memory->used;
     return got;
@@ -12529,7 +12528,7 @@ static void aioc_op_ranges_came(aioc_op *op, const aiocosmos_result *result)
     uint32_t count = container->range_count;
     aiocosmos_str continuation = aioc_mem_str("");
     bool known;
-    engine->memory->refused = false;
+    engine->memory->refused = 0;
     /* Behind a definition it tells nothing new. */
     if (result->status == 0 && container->ranges_before)
         (void)aioc_account_see_own_rid(container, aioc_op_result_json(result), false);
@@ -12563,7 +12562,7 @@ static void aioc_op_ranges_came(aioc_op *op, const aiocosmos_result *result)
 static void aioc_op_definition_came(aioc_op *op, const aiocosmos_result *result)
 {
     aioc_account_container *container = op->container;
-    op->engine->memory->refused = false;
+    op->engine->memory->refused = 0;
     if (!aioc_op_is_wanted(op, result)) return;
     if (!aioc_account_read_definition(container, aioc_op_result_json(result), false))
         aioc_op_fetched(op->engine, container, AIOC_ACCOUNT_UNAVAILABLE);
@@ -12603,7 +12602,7 @@ static void aioc_op_ask(aioc_op_engine *engine, aioc_account_container *containe
     spec.lines = aioc_text_view(lines.data, lines.len);
     container->asked_epoch = container->epoch;
     container->failure = 0;
-    memory->refused = true;  /* by the end of the next line, or there is no room for one more operation */
+    memory->refused = 1;  /* by the end of the next line, or there is no room for one more operation */
     if (!ok || !aioc_op_new(engine, &spec, engine->platform->monotonic_us(engine->platform->user_data)))
         aioc_op_fetched(engine, container, AIOC_ACCOUNT_UNAVAILABLE);
     aioc_mem_buffer_free(memory, &lines);
@@ -18330,8 +18329,6 @@ static bool aioc_feed_begin_anew(aioc_feed_query *query)
     aioc_feed_fan *fan = query->fan;
     if (fan->seen || fan->from.place || aioc_feed_max(&fan->edges).len || fan->anew || fan->changes) return false;
     aioc_feed_drop_streams(fan);
-    aioc_rows_groups_close(&fan->groups);
-    aioc_rows_best_close(&fan->best);
     if (fan->plan) aioc_plan_release(fan->memory, fan->plan);
     fan->plan = NULL;
     fan->info = &fan->plain;
