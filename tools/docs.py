@@ -108,10 +108,17 @@ def introduction(head):
     return [part.split("===\n")[-1] for part in parts if not re.match(r" \* THE (CONTRACT|LAYERS)", part) and part.strip()]
 
 
-def tables_of(item):
-    """Texts that stand for themselves and have a table, for the cheat sheet: [(heading, comment)]."""
-    named = re.match(r"/\* (THE [A-Z ]+)[.:,]", item) if isinstance(item, str) else None
-    return [(named[1].capitalize(), item.replace(named[0], "/*", 1))] if named else []
+def table_of(item, link):
+    """A comment that has a table, for the cheat sheet: (whether it is wide, HTML); or None."""
+    comment = item if isinstance(item, str) else item.comment
+    widths = [len(line) for is_code, text in runs_of(comment) if is_code for line in text.splitlines()]
+    if len(widths) < 10:
+        return None
+    named = re.match(r"/\* (THE [A-Z ]+)[.:,]", comment)
+    heading = named[1].capitalize() if named else item.names[0]
+    text = prose(comment.replace(named[0], "/*", 1) if named else comment, link)
+    is_wide = max(widths) > 70
+    return is_wide, f'<section class="{"wide " * is_wide}table"><h3>{link(heading)}</h3>{text}</section>'
 
 
 def code_html(code, link):
@@ -173,7 +180,7 @@ def main():
         return NAME.sub(lambda m: f'<a href="#{where[m[1]]}">{m[1]}</a>' if m[1] in where else m[1], escaped)
 
     version = re.search(r"aiocosmos\.h (\d[\d.]*\d)", head)[1]
-    menu, body, sheet, tables = [], [], [], []
+    menu, body, sheet, tables = [], [], [], {False: [], True: []}
     menu.append('<a href="#start">Start here</a>')
     body.append('<h2 id="start">Start here</h2>')
     body += [f'<div class="text">{prose(part, link)}</div>' for part in introduction(head)]
@@ -183,10 +190,11 @@ def main():
         body.append(f'<h2 id="{at}">{html.escape(heading)}</h2>')
         lines = []
         for item in items:
+            table = table_of(item, link)
+            if table:
+                tables[table[0]].append(table[1])
             if isinstance(item, str):
                 body.append(f'<div class="text">{prose(item, link)}</div>')
-                tables += [f"<section class=table><h3>{title}</h3>{prose(text, link)}</section>"
-                           for title, text in tables_of(item)]
                 continue
             anchors = "".join(f'<span id="{name}"></span>' for name in item.names[1:])
             title = item.names[0] if item.names else at
@@ -200,7 +208,7 @@ def main():
     contract = head.split(" * THE CONTRACT\n", 1)[1].split(" *\n", 1)[0]
     rules = re.split(r"\n \*  \d\. ", "\n" + contract)[1:]
     rules = [link(html.escape(re.sub(r"\s+\*?\s*", " ", rule.replace("\n *", "\n")).strip())) for rule in rules]
-    print(PAGE.format(version=version, menu="\n".join(menu), body="\n".join(body), sheet="\n".join(sheet + tables),
+    print(PAGE.format(version=version, menu="\n".join(menu), body="\n".join(body), sheet="\n".join(sheet + tables[False] + tables[True]),
                       contract="".join(f"<li>{rule}</li>" for rule in rules), style=STYLE, script=SCRIPT))
 
 
@@ -246,8 +254,9 @@ article:target { outline: 2px solid var(--link); outline-offset: .5em; border-ra
     #sheet h3 { margin: 1.5mm 0 .5mm; font: 600 8pt sans-serif; break-after: avoid; }
     #sheet ul, #sheet ol { margin: 0; font-size: 6pt; line-height: 1.3; }
     #sheet li { break-inside: avoid; }
-    #sheet .table { column-span: all; break-inside: avoid; }
-    #sheet .table p { max-width: none; margin: 0; }
+    #sheet .table { break-inside: avoid; }
+    #sheet .wide { column-span: all; }
+    #sheet .table p { max-width: none; margin: 0; font-size: 6pt; }
     #sheet pre { border: 0; padding: 0; margin: 1mm 0; font-size: 6pt; line-height: 1.25; background: none; }
 }
 """
