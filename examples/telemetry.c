@@ -145,10 +145,9 @@ static void events_done(aiocosmos_client *client, const aiocosmos_result *result
     double seconds = seconds_since(d->started);
     (void)client;
     (void)result;
-    printf("%sinserted %" PRIu64 ", failed %" PRIu64 " (%" PRIu64 " maybe applied), %" PRIu64 " retries, %.1f RU: %.2f s, "
-           "%.0f inserts/s\n", d->is_terminal ? "\r\033[K" : "", totals->succeeded, totals->failed,
-           totals->maybe_applied,
-           totals->retries, totals->charge_ru, seconds, (double)totals->succeeded / seconds);
+    printf("%sinserted %" PRIu64 ", failed %" PRIu64 " (%" PRIu64 " maybe applied), %" PRIu64 " retries, %.1f RU: "
+           "%.2f s, %.0f inserts/s\n", d->is_terminal ? "\r\033[K" : "", totals->succeeded, totals->failed,
+           totals->maybe_applied, totals->retries, totals->charge_ru, seconds, (double)totals->succeeded / seconds);
 }
 
 static void show_progress(const demo *d, aiocosmos_op op)
@@ -351,15 +350,13 @@ static aiocosmos_pull next_summary(aiocosmos_client *client, aiocosmos_bulk_item
 }
 
 static void summaries_done(aiocosmos_client *client, const aiocosmos_result *result,
-                           const aiocosmos_bulk_totals *totals,
-                           void *user_data)
+                           const aiocosmos_bulk_totals *totals, void *user_data)
 {
     demo *d = user_data;
     (void)client;
     (void)result;
     printf("  %" PRIu64 " written, %" PRIu64 " failed, %.1f RU, %.2f s\n", totals->succeeded, totals->failed,
-           totals->charge_ru,
-           seconds_since(d->started));
+           totals->charge_ru, seconds_since(d->started));
 }
 
 static bool summarise(demo *d)
@@ -406,8 +403,8 @@ int main(int argc, char **argv)
     }
     if (!connect_client(&d)) return 1;
     if (getenv("AIOCOSMOS_CONNECTION_STRING")) {
-        printf("This costs at most %u RU of work and, as the service bills by the hour, one hour of an autoscale container\n"
-               "with a maximum of 4000 RU/s.\n", EVENTS * 7 + DEVICES * HOURS * 12);
+        printf("This costs at most %u RU of work and, as the service bills by the hour, one hour of an autoscale\n"
+               "container with a maximum of 4000 RU/s.\n", EVENTS * 7 + DEVICES * HOURS * 12);
     }
     printf("database %s, container %s: autoscale to 4000 RU/s%s\n", d.database, CONTAINER,
            getenv("AIOCOSMOS_CONNECTION_STRING") ? "" : ", which the emulator does not enforce unless given --ru");
