@@ -34,7 +34,7 @@
  *         request.database = "game";
  *         request.container = "players";
  *         request.id = "ann";
- *         request.pk = aiocosmos_pk1(aiocosmos_s("eu"));
+ *         request.pk = aiocosmos_pk_s("eu");
  *         request.done = on_player;
  *         if (aiocosmos_submit(client, &request, NULL) < 0) puts(aiocosmos_last_error(client));
  *         aiocosmos_drain(client, 10000);
@@ -13128,10 +13128,8 @@ static int aioc_op_add_throughput(aioc_op_engine *engine, const aiocosmos_reques
     char text[80];
     uint32_t ru = request->throughput_ru + request->autoscale_max_ru;  /* one of them is 0 */
     if (!ru) return 0;
-    aioc_mem_print(text, sizeof text,
-                      request->throughput_ru ? "x-ms-offer-throughput: %u"
-                                             : "x-ms-cosmos-offer-autopilot-settings: {\"maxThroughput\":%u}",
-                      (unsigned)ru);
+    aioc_mem_print(text, sizeof text, request->throughput_ru ? "x-ms-offer-throughput: %u"
+                   : "x-ms-cosmos-offer-autopilot-settings: {\"maxThroughput\":%u}", (unsigned)ru);
     return aioc_op_add_line(engine, "", text);
 }
 

@@ -54,7 +54,7 @@ int main(void)
 
     save.kind = AIOCOSMOS_UPSERT_ITEM;           /* nothing waits for this answer */
     save.container = "players";
-    save.pk = aiocosmos_pk1(aiocosmos_s("eu"));
+    save.pk = aiocosmos_pk_s("eu");
     save.body.ptr = ann;
     save.body.len = strlen(ann);
     save.order_key = 1;                          /* the read of the same key comes after it */
@@ -63,7 +63,7 @@ int main(void)
     read.kind = AIOCOSMOS_READ_ITEM;
     read.container = "players";
     read.id = "ann";
-    read.pk = aiocosmos_pk1(aiocosmos_s("eu"));
+    read.pk = aiocosmos_pk_s("eu");
     read.order_key = 1;
     read.done = on_ann;
     read.user_data = &ok;
