@@ -41,8 +41,10 @@ static bool leave(aiocosmos_client *client, guest *g)
     else known = aiocosmos_forget(client, g->op);
     if (g->manner == CANCELLED_AFTER) cancel_it(client, g);
     g->gone = true;
-    free(g->text);
-    g->text = NULL;
+    if (g->scene != IN_NEXT) {                             /* there it stays, and would be sent if it were looked at */
+        free(g->text);
+        g->text = NULL;
+    }
     if (g->destroys) aiocosmos_destroy(client);
     return known;
 }
