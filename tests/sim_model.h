@@ -64,6 +64,7 @@ typedef struct sim_op {
     unsigned served_range;                   /* by which the server answered it, and what that had come to then, at */
     int64_t  served_lsn;                     /* least: an attempt that was given up may be served last. -1: none was */
     unsigned served_container, served;       /* served: how often */
+    unsigned container;                      /* which it was submitted to: sim.containers */
     /* What came of it: */
     unsigned sent, arrived, applied, calls;
     char     made_etag[64];                  /* of the version that it made last */
@@ -615,7 +616,9 @@ static void sim_learn_session(sim_client *client, const sim_op *op, const aiocos
     unsigned range;
     int64_t lsn;
     bool refused;
-    if (op->item && op->served_container != client->sim->containers) return;     /* of a container that is no more */
+    /* Of a container that is no more; or of one that was made since it was asked: a client that knows another one cannot
+     * tell which of them came later. */
+    if (op->item && (op->served_container != client->sim->containers || op->container != op->served_container)) return;
     refused = result->fate == AIOCOSMOS_FATE_ANSWERED && result->sub_status == 0 &&
                    (result->status == 404 || result->status == 409 || result->status == 412);
     if (refused && op->served_lsn >= 0) {
@@ -829,6 +832,7 @@ static sim_op *sim_op_new(sim_client *client, int kind, sim_item *item)
     op->leave = client->options.retry_writes;
     op->no_session = client->options.no_session;
     op->served_lsn = -1;
+    op->container = s->containers;
     op->submitted_us = s->world.now_us;
     op->stalled_us = s->world.stalled_us;
     return op;
