@@ -7723,7 +7723,7 @@ static void aioc_http_drain(aioc_http_parser *parser)
 #define AIOC_POOL_RETIRE_US     300000000u  /* a connection's life: names move, old servers should be let go */
 #define AIOC_POOL_RETIRE_MORE   60000000u   /* and a random part of this, so that not all go at once */
 #define AIOC_POOL_LEAVE_US      1000000u /* after leaving, what is on its way is kept so long; so often one may leave */
-#define AIOC_POOL_PAUSE_US      10000u  /* how often a reader without memory tries again */
+#define AIOC_POOL_PAUSE_US      10000u  /* how often who lacks memory tries again */
 #define AIOC_POOL_PAUSES_MAX    3000    /* and how many times: 30 s */
 #define AIOC_POOL_MESSAGE_MAX   768
 
@@ -7754,7 +7754,8 @@ struct aioc_pool_exchange {  /* embedded in an operation; zeroed at first, prepa
     uint8_t state;
     bool no_body;    /* the answer has none, whatever its head says: the request is a HEAD */
     /* A connection is there and the request is about to be written: fills head and body; they stay valid until done or
-     * cancel. < 0: the exchange ends with that error; done is called. May not call the pool. */
+     * cancel. < 0: the exchange ends with that error; done is called; but E_NOMEM: asked again while others are under
+     * way. May not call the pool. */
     int  (*prepare)(aioc_pool_exchange *exchange, aiocosmos_slice slices[2]);
     /* Exactly once, unless cancelled. The exchange is out of the pool and may be started again. */
     void (*done)(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome);
@@ -7851,6 +7852,7 @@ struct aioc_pool {
     uint64_t exchanges;     /* started so far */
     uint64_t leave_us;      /* leaving again does nothing before */
     uint64_t random;
+    aioc_platform_timer hunger;    /* while it runs, nothing is sent: there was no memory for a request */
     aioc_platform_timer patience;  /* while it runs, no further connection is opened */
     aioc_platform_timer idle_timer;
     uint64_t asked;               /* resolver->answered when it knew no address yet */
@@ -8867,6 +8869,7 @@ static void aioc_pool_open(aioc_pool *pool, aioc_platform_reactor *reactor, aioc
 static void aioc_pool_close(aioc_pool *pool)
 {
     while (pool->connections) aioc_pool_close_connection(pool->connections);
+    aioc_platform_timer_stop(pool->reactor, &pool->hunger);
     aioc_platform_timer_stop(pool->reactor, &pool->patience);
     aioc_platform_timer_stop(pool->reactor, &pool->idle_timer);
     aioc_mem_wipe(&pool->resumption, sizeof pool->resumption);
@@ -8956,6 +8959,10 @@ static void aioc_pool_serve(aioc_pool *pool)
     }
     memset(request, 0, sizeof connection->request);
     error = exchange->prepare(exchange, request);
+    if (error == AIOCOSMOS_E_NOMEM && pool->open > pool->idle_count) {  /* those that are busy will give some back */
+        aioc_platform_timer_start(pool->reactor, &pool->hunger, aioc_pool_now(pool) + AIOC_POOL_PAUSE_US);
+        return;
+    }
     if (error < 0) {
         const char *why = error == AIOCOSMOS_E_NOMEM ? "no memory for the request" : NULL;
         aioc_pool_fail_queued(pool, exchange, aioc_pool_failure(error, why));
@@ -8978,6 +8985,12 @@ static void aioc_pool_serve(aioc_pool *pool)
     if (connection->broken) aioc_pool_write_failed(connection);
 }
 
+/* Whether a request can be sent. */
+static bool aioc_pool_can_serve(const aioc_pool *pool)
+{
+    return pool->first && pool->idle && !pool->hunger.armed;
+}
+
 /* One thing that can be done now: an exchange called back that failed in the queue, or sent, or a connection begun for
  * one, or dialled. False: nothing. */
 static bool aioc_pool_work(aioc_pool *pool)
@@ -8986,7 +8999,7 @@ static bool aioc_pool_work(aioc_pool *pool)
         aioc_pool_deliver_doomed(pool);
         return true;
     }
-    if (pool->first && pool->idle) {
+    if (aioc_pool_can_serve(pool)) {
         aioc_pool_serve(pool);
         return true;
     }
@@ -9030,7 +9043,7 @@ static bool aioc_pool_handshake_work(aioc_pool *pool)
 /* Something waits to be done that no event will announce. */
 static bool aioc_pool_has_work(const aioc_pool *pool)
 {
-    return aioc_pool_is_doomed(pool) || (pool->first && pool->idle) || pool->shaking ||
+    return aioc_pool_is_doomed(pool) || aioc_pool_can_serve(pool) || pool->shaking ||
            aioc_pool_wants_address(pool) || aioc_pool_wants_connection(pool);
 }
 
@@ -16268,6 +16281,7 @@ static int aioc_position_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_bu
 #define AIOC_FEED_PAGE_BYTES_MAX (4u << 20) /* of a merged page, as of one of the service */
 #define AIOC_FEED_SLICE          256     /* rows merged in one piece of work */
 #define AIOC_FEED_AHEAD_MAX      4096    /* answers read ahead, of those of which few make a page */
+#define AIOC_FEED_MEMORY_PAUSE_US 10000u /* before a page that lacks memory is tried again */
 #define AIOC_FEED_PAUSE_MAX_MS   1000u   /* between looks at a range that is splitting */
 #define AIOC_FEED_METRICS_MAX    64      /* names that the service measures by */
 #define AIOC_FEED_INDEX_METRICS_MAX (64u * 1024u)
@@ -16613,6 +16627,7 @@ struct aioc_feed {
     size_t held, reserved, guess;  /* of all queries, as in each; guess: of one that is new */
     uint64_t clock;                /* pages that were asked for */
     aioc_feed_query *turn;         /* alone may ask for answers: the memory is to be its own */
+    aioc_platform_timer pause;     /* of that one, if it waits for memory */
     aioc_feed_plan plans[AIOC_FEED_PLANS];
     uint64_t plans_used;
     aioc_feed_many *first_many;
@@ -18114,6 +18129,16 @@ static void aioc_feed_yield(aioc_feed_query *query)
     if (query->op) aioc_feed_stir(query);
 }
 
+static void aioc_feed_yield_others(const aioc_feed_query *query)
+{
+    const aioc_feed *feeds = query->feeds;
+    uint32_t i;
+    for (i = 0; i < feeds->slot_count; i++) {
+        aioc_feed_query *other = feeds->slots[i].query;
+        if (other && other != query && other->fan && !other->busy) aioc_feed_yield(other);
+    }
+}
+
 /* There was no memory for answers of a query. It asks again: when a page is owed; when its turn comes; without the
  * others, for fewer rows. */
 static void aioc_feed_lacks_memory(aioc_feed_query *query)
@@ -18121,7 +18146,6 @@ static void aioc_feed_lacks_memory(aioc_feed_query *query)
     aioc_feed *feeds = query->feeds;
     aioc_feed_fan *fan = query->fan;
     uint64_t rows = aioc_feed_rows_to_ask(query, 0);
-    uint32_t i;
     aioc_feed_yield(query);
     if (!query->op) return;
     aioc_feed_stir(query);
@@ -18134,11 +18158,39 @@ static void aioc_feed_lacks_memory(aioc_feed_query *query)
         feeds->turn = query;
         fan->alone = true;
         fan->rows_max = rows == 0 || rows > 512 ? 128 : rows < 4 ? 1 : (uint32_t)rows / 4;
-        for (i = 0; i < feeds->slot_count; i++) {
-            aioc_feed_query *other = feeds->slots[i].query;
-            if (other && other != query && other->fan && !other->busy) aioc_feed_yield(other);
-        }
+        aioc_feed_yield_others(query);
     }
+}
+
+static void aioc_feed_look_again(aioc_platform_timer *timer)
+{
+    aioc_feed *feeds = (aioc_feed *)timer->owner;
+    if (feeds->turn) aioc_feed_stir(feeds->turn);
+}
+
+/* A page that there is no memory for fails only if nobody has any to give back, who holds answers or is under way. Else
+ * it is tried again when its turn comes, and then now and again, for who ends tells nobody. */
+static bool aioc_feed_waits_for_memory(aioc_feed_query *query)
+{
+    aioc_feed *feeds = query->feeds;
+    aioc_feed_fan *fan = query->fan;
+    uint32_t others = feeds->engine->slot_count - feeds->engine->free_count, i;
+    if (fan->tally.status != AIOCOSMOS_E_NOMEM || fan->broken) return false;
+    for (i = 0; i < feeds->slot_count; i++) {
+        const aioc_feed_query *at = feeds->slots[i].query;
+        if (at && at->fan && at->op) others--;  /* that of a page is not under way itself */
+    }
+    if (!others && feeds->held + feeds->reserved == fan->held + fan->reserved) return false;
+    fan->tally.status = 0;
+    aioc_feed_yield(query);
+    fan->queued = feeds->turn && feeds->turn != query;
+    if (fan->queued) return true;
+    feeds->turn = query;
+    fan->alone = true;
+    aioc_feed_yield_others(query);
+    aioc_platform_timer_start(feeds->engine->reactor, &feeds->pause,
+                              feeds->engine->reactor->now_us + AIOC_FEED_MEMORY_PAUSE_US);
+    return true;
 }
 
 /* Takes answers back until no more than so many bytes are held: from those that owe no page, or from those whose pages
@@ -18177,28 +18229,35 @@ static bool aioc_feed_may_take(aioc_feed_query *query, size_t bytes, bool needed
 {
     aioc_feed *feeds = query->feeds;
     aioc_feed_fan *fan = query->fan;
-    size_t max = feeds->engine->memory->max, limit = needed ? max / 2 : max / 4;
+    const aioc_mem *memory = feeds->engine->memory;
+    size_t max = memory->max, limit = needed ? max / 2 : max / 4;
+    size_t room = max - (memory->used - memory->kept) + feeds->held;
     size_t others = feeds->reserved - fan->reserved, own = fan->held + fan->reserved;
     if (feeds->turn && feeds->turn != query) {
         fan->queued = fan->queued || needed;
         return false;
     }
+    if (room < limit) limit = room;  /* other things take more than their share */
     bytes += feeds->reserved;
     if (query->op && bytes < limit) aioc_feed_take_back(feeds, limit - bytes, false);
     bytes += feeds->held;
     if (!needed) return bytes <= limit && own + bytes - feeds->reserved - feeds->held <= fan->held_max;
-    if (bytes <= limit && !fan->alone) {
-        if (!feeds->turn) return true;
-        aioc_feed_stir(query);               /* another stream of it may have waited for that turn */
-        aioc_feed_pass_turn(feeds);
-        return true;
-    }
+    if (bytes <= limit && !fan->alone) return true;
     feeds->turn = query;
     if (others) return false;  /* theirs will come, and be used up */
     fan->alone = true;
     if (bytes <= max / 4 * 3 || own == 0) return true;
     if (!fan->reserved) aioc_feed_lacks_memory(query);
     return false;
+}
+
+/* It has taken them. Who could do that beside the others needs no turn; but another stream of it may have waited for
+ * that one. */
+static void aioc_feed_has_taken(aioc_feed_query *query)
+{
+    if (query->feeds->turn != query || query->fan->alone) return;
+    aioc_feed_stir(query);
+    aioc_feed_pass_turn(query->feeds);
 }
 
 static bool aioc_feed_append_edges(const aioc_feed_stream *stream, const aioc_account_range *range,
@@ -18473,7 +18532,10 @@ static bool aioc_feed_send(aioc_feed_stream *stream, const aioc_account_range *r
     }
     if (!aioc_feed_may_take(query, aioc_feed_expected(stream), needed)) return false;
     refused = aioc_feed_ask_range(stream, range);
-    if (!refused) return true;
+    if (!refused) {
+        aioc_feed_has_taken(query);
+        return true;
+    }
     if (refused != AIOCOSMOS_E_FULL && refused != AIOCOSMOS_E_NOMEM)
         aioc_feed_fail(&fan->tally, refused, engine->refusal);
     else if (needed && !fan->in_flight) aioc_feed_lacks_memory(query);   /* else it comes back with an answer */
@@ -18632,6 +18694,7 @@ static bool aioc_feed_open_first(aioc_feed_stream *stream)
         query->fan->held += answer->bytes - bytes;
         query->feeds->held += answer->bytes - bytes;
         aioc_feed_count_rows(query, answer);
+        aioc_feed_has_taken(query);
         return true;
     }
     aioc_feed_yield(query);
@@ -18642,7 +18705,7 @@ static bool aioc_feed_open_first(aioc_feed_stream *stream)
 /*--- Many ranges: one after the other ---*/
 
 static void aioc_feed_end_reading(aioc_feed_query *query);
-static void aioc_feed_show_page(aioc_feed_query *query);
+static bool aioc_feed_show_page(aioc_feed_query *query);
 
 /* The next answer of the leftmost range, whole; where rows need no order, of any. */
 static void aioc_feed_read_sequence(aioc_feed_query *query)
@@ -18928,7 +18991,7 @@ static void aioc_feed_read_ordered(aioc_feed_query *query)
     while (complete && left-- && fan->heap_count && fan->take_left && !aioc_feed_page_is_full(fan)) {
         status = aioc_feed_give_first(query);
         if (status) {  /* the row is still the first */
-            aioc_feed_fail(&fan->tally, status, "no memory for the query's rows");
+            aioc_feed_lacks_memory(query);
             return;
         }
         status = aioc_feed_heap_next(fan, &why);
@@ -19089,7 +19152,8 @@ static bool aioc_feed_close_page(aioc_feed_query *query)
     return fan->out_closed;
 }
 
-static void aioc_feed_show_page(aioc_feed_query *query)
+/* False: there is no memory for it now; it is kept. */
+static bool aioc_feed_show_page(aioc_feed_query *query)
 {
     aioc_feed_fan *fan = query->fan;
     fan->unshown = false;
@@ -19097,11 +19161,11 @@ static void aioc_feed_show_page(aioc_feed_query *query)
     if (!aioc_feed_write_token(query) || !aioc_feed_close_page(query)) {
         aioc_feed_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the page");
         fan->unshown = true;
-        aioc_feed_end_page_failed(query);
-        return;
+        return false;
     }
     if (fan->rows_max) fan->rows_max = fan->rows_max < AIOC_FEED_ROWS_MAX ? fan->rows_max * 2 : 0;
     aioc_feed_end_page(query, 0, "");
+    return true;
 }
 
 /* The gateway is asked to serve the query by itself: each page is one operation then. */
@@ -19152,6 +19216,7 @@ static void aioc_feed_fan_page_came(aioc_op *op, const aiocosmos_result *result)
         page.items = aioc_json_at(aioc_op_result_json(&adjusted), "/Documents");
         if (page.items.type != AIOCOSMOS_JSON_ARR) {  /* what is read ahead may be what memory lacks */
             aioc_feed_yield(query);
+            aioc_feed_yield_others(query);
             delivery->parsed = false;
             page.items = aioc_json_at(aioc_op_result_json(&adjusted), "/Documents");
         }
@@ -19869,8 +19934,8 @@ static void aioc_feed_work_on(aioc_feed_query *query)
         else if (fan->stage == AIOC_FEED_READING) aioc_feed_read_sequence(query);
     }
     if (query->op && fan->stage == AIOC_FEED_DIRECT) aioc_feed_end_page(query, 0, "");    /* handed over there */
-    else if (query->op && fan->tally.status && fan->out_count) aioc_feed_show_page(query);
-    else if (query->op && fan->tally.status) aioc_feed_end_page_failed(query);
+    else if (query->op && fan->tally.status && fan->out_count && !fan->unshown) aioc_feed_show_page(query);
+    else if (query->op && fan->tally.status && !aioc_feed_waits_for_memory(query)) aioc_feed_end_page_failed(query);
     else if (!query->closed && fan->stage == AIOC_FEED_READING && !fan->tally.status && fan->changes)
         aioc_feed_ask_changes(query, query->op != NULL);
     else if (!query->closed && fan->stage == AIOC_FEED_READING && !fan->tally.status)
@@ -19891,10 +19956,7 @@ static void aioc_feed_fan_stop(aioc_op *op)
                         : fan->poll.armed ? "changes"
                         : "the ranges' answers";
     char text[160];
-    if (op->stop == AIOCOSMOS_E_TIMEOUT && fan->out_count) {
-        aioc_feed_show_page(query);
-        return;
-    }
+    if (op->stop == AIOCOSMOS_E_TIMEOUT && fan->out_count && aioc_feed_show_page(query)) return;
     aioc_mem_print(text, sizeof text, "%s while waiting for %s", aioc_protocol_status_text(op->stop), place);
     aioc_feed_end_page(query, op->stop, text);
 }
@@ -21356,6 +21418,8 @@ static void aioc_feed_open(aioc_feed *feeds, aioc_op_engine *engine)
 {
     feeds->engine = engine;
     feeds->guess = AIOC_FEED_PAGE_BYTES_MAX;
+    feeds->pause.fire = aioc_feed_look_again;
+    feeds->pause.owner = feeds;
     engine->memory->reclaim = aioc_feed_reclaim;
     engine->memory->reclaim_owner = feeds;
 }
@@ -21364,6 +21428,7 @@ static void aioc_feed_close(aioc_feed *feeds)
 {
     aioc_mem *memory = feeds->engine->memory;
     uint32_t i;
+    aioc_platform_timer_stop(feeds->engine->reactor, &feeds->pause);
     for (i = 0; i < feeds->slot_count; i++)
         if (feeds->slots[i].query) aioc_feed_query_free(feeds->slots[i].query);
     for (i = 0; i < AIOC_FEED_PLANS; i++) {

@@ -13,6 +13,7 @@ static inline const char *aioc_pool_sleeps(const aioc_pool *pool)
     uint32_t resolving = 0;
     if (pool->first && pool->open + pool->opening < pool->options.connections_max && pool->queued > pool->opening &&
         !pool->idle && !work && !pool->patience.armed) return "the queue waits for a connection that nobody opens";
+    if (pool->first && pool->idle && !work && !pool->hunger.armed) return "the queue waits beside idle connections";
     if (pool->idle && !pool->idle_timer.armed) return "idle connections never close";
     for (; c; c = c->next) {
         bool unsent = c->written < c->request_len;

@@ -19,6 +19,11 @@
 #define SIM_VOLUMES    30
 #define SIM_READERS_MAX 10
 #define SIM_VOLUME_BYTES 30000
+/* The client holds up to 500 kB beside answers. A page in order that is alone needs a row of each of six ranges, twice
+ * for it is parsed, and a row of its own in a block that grows by doubling, 0.5 MB: below 1.1 MB it may end E_NOMEM, but
+ * not above, whoever else is at work, for it waits until they are not. */
+#define SIM_READERS_LOW  1100000
+#define SIM_READERS_HIGH 4500000
 #define SIM_RANGES     1024                  /* ever, of one container */
 #define SIM_SEEN       8
 #define SIM_LATE_US    60000u                /* after its deadline an operation may end so much later, */

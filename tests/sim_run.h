@@ -196,7 +196,7 @@ static void sim_choose_options(sim_client *client)
     options->key = AIOCOSMOS_EMULATOR_KEY;
     options->connections_max = 200;
     options->request_timeout_ms = options->connect_timeout_ms = options->response_bytes_max = 0;
-    options->memory_max = s->plan.trial == SIM_READERS ? (size_t)sim_magnitude(&s->world.trouble, 3000000, 4500000) : 0;
+    options->memory_max = s->plan.trial == SIM_READERS ? (size_t)sim_magnitude(&s->world.trouble, SIM_READERS_LOW, SIM_READERS_HIGH) : 0;
     options->retries_max = 0;
 }
 
@@ -627,7 +627,7 @@ static void sim_fair(sim *s)
     memset(&no_shuffle, 0, sizeof no_shuffle);
     memset(&fair, 0, sizeof fair);
     fair.latency_low_us = fair.latency_high_us = 50;
-    fair.window_low = 200;
+    fair.window_low = s->plan.trial == SIM_READERS ? 20000 : 200;
     s->net.climate = fair;
     emu_core_shuffle(s->core, &no_shuffle);
     s->net.down_until_us = s->net.stalled_until_us = 0;

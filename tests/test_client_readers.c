@@ -285,6 +285,21 @@ TEST(readers_of_even_pages_know_what_fits)
     stop_emulator();
 }
 
+/* A page fails only if there is no memory for it when nobody else has any to give back. */
+TEST(readers_in_little_memory_wait_for_each_other)
+{
+    static const kind kinds[] = { PLAIN, RISING };
+    aiocosmos_options options;
+    aiocosmos_client *client = open_world("--partitions 4");
+    furnish_evenly(client, 30000);
+    close_client(client);
+    options = usual_options();
+    options.memory_max = 1100000;
+    client = open_client(&options);
+    read_at_once(client, kinds, 2, 20);
+    close_world(client);
+}
+
 /* One allocation after the other fails, alone or with those behind it, in a client whose readers wait for each other's
  * memory. */
 TEST(readers_survive_allocations_that_fail)

@@ -736,6 +736,41 @@ TEST(pool_ends_an_exchange_that_cannot_be_prepared)
     teardown();
 }
 
+/* Memory comes back from those that are under way; who is alone waits for nobody. */
+TEST(pool_lets_a_request_without_memory_wait_for_others)
+{
+    ticket tickets[2];
+    int fd;
+    setup("127.0.0.1");
+    rig.pool.options.connections_max = 2;
+    aioc_pool_warm(&rig.pool, 2);
+    pass_ms(5);
+    start(&tickets[0]);
+    settle();
+    fd = asking();
+    start(&tickets[1]);
+    tickets[1].prepare_error = AIOCOSMOS_E_NOMEM;
+    pass_ms(35);
+    CHECK(tickets[1].prepared >= 3 && tickets[1].prepared <= 5);
+    CHECK_INT(tickets[1].calls, 0);
+    tickets[1].prepare_error = 0;
+    pass_ms(15);
+    serve((int)tickets[1].exchange.connection->source.fd, OK);
+    settle();
+    CHECK_INT(tickets[1].status, 200);
+    start(&tickets[1]);
+    tickets[1].prepare_error = AIOCOSMOS_E_NOMEM;
+    settle();
+    CHECK_INT(tickets[1].calls, 0);
+    serve(fd, OK);
+    pass_ms(15);
+    CHECK_INT(tickets[0].status, 200);
+    CHECK_INT(tickets[1].outcome.error, AIOCOSMOS_E_NOMEM);
+    round_trip(&tickets[1]);
+    CHECK_INT(net.open, 2);
+    teardown();
+}
+
 /*------------------------------------------------------------------------------
  * Answers in every shape
  *----------------------------------------------------------------------------*/
