@@ -2321,8 +2321,8 @@ static bool aioc_mem_same_nocase(aiocosmos_str a, aiocosmos_str b)
 static size_t aioc_mem_print(char *out, size_t cap, const char *format, ...) __attribute__((format(printf, 3, 4)));
 #endif
 
-/* As snprintf: NUL-terminated, cut to cap, returns the whole length. Only %s, %.*s, %d, %u and %llu are used, for they
- * mean the same in every locale. */
+/* As snprintf: NUL-terminated, cut to cap, returns the whole length. Only %s, %.*s, %d, %u and %llu are used, with or
+ * without a width, for they mean the same in every locale. */
 static size_t aioc_mem_print(char *out, size_t cap, const char *format, ...)
 {
     va_list values;
@@ -2741,14 +2741,6 @@ static bool aioc_text_date_seconds(const int32_t field[6], int64_t *wall_s)
 static int64_t aioc_text_date_clamp(int64_t wall_s)
 {
     return wall_s < 0 ? 0 : wall_s > AIOC_TEXT_DATE_LAST ? AIOC_TEXT_DATE_LAST : wall_s;
-}
-
-/* Writes so many digits of a number, and no NUL; returns where they end. */
-static char *aioc_text_put_digits(char *out, uint32_t number, size_t digits)
-{
-    size_t i;
-    for (i = digits; i > 0; i--, number /= 10) out[i - 1] = (char)('0' + number % 10);
-    return out + digits;
 }
 
 /*--- Addresses of the internet ---*/
@@ -4221,20 +4213,15 @@ static const char aioc_auth_weekdays[] = "ThuFriSatSunMonTueWed";  /* 1970-01-01
 /* "Sat, 21 Nov 2026 02:31:44 GMT". Times before 1970 and after 9999 become the nearest that can be written. */
 static void aioc_auth_date(char out[AIOC_AUTH_DATE_LEN + 1], int64_t wall_s)
 {
-    uint32_t days, second;
+    int32_t days, second;
     aioc_text_date date;
     wall_s = aioc_text_date_clamp(wall_s);
-    days = (uint32_t)(wall_s / 86400);
-    second = (uint32_t)(wall_s % 86400);
-    date = aioc_text_date_of((int32_t)days);
-    memcpy(out, "Www, dd Mmm yyyy hh:mm:ss GMT", AIOC_AUTH_DATE_LEN + 1);
-    memcpy(out, aioc_auth_weekdays + 3 * (days % 7), 3);
-    memcpy(out + 8, aioc_text_months + 3 * (date.month - 1), 3);
-    aioc_text_put_digits(out + 5, (uint32_t)date.day, 2);
-    aioc_text_put_digits(out + 12, (uint32_t)date.year, 4);
-    aioc_text_put_digits(out + 17, second / 3600, 2);
-    aioc_text_put_digits(out + 20, second / 60 % 60, 2);
-    aioc_text_put_digits(out + 23, second % 60, 2);
+    days = (int32_t)(wall_s / 86400);
+    second = (int32_t)(wall_s % 86400);
+    date = aioc_text_date_of(days);
+    aioc_mem_print(out, AIOC_AUTH_DATE_LEN + 1, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT",
+                   aioc_auth_weekdays + 3 * (days % 7), (int)date.day, aioc_text_months + 3 * (date.month - 1),
+                   (int)date.year, (int)second / 3600, (int)second / 60 % 60, (int)second % 60);
 }
 
 /* The three forms that a recipient must accept (RFC 9110, 5.6.7). The weekday is not compared with the date. */
@@ -6366,10 +6353,8 @@ static void aioc_tls_say_number(aioc_tls_bear *session, const char *before, unsi
 static void aioc_tls_say_date(aioc_tls_bear *session, int64_t wall_s)
 {
     aioc_text_date date = aioc_text_date_of((int32_t)(aioc_text_date_clamp(wall_s) / 86400));
-    char text[] = "yyyy-mm-dd";
-    aioc_text_put_digits(text, (uint32_t)date.year, 4);
-    aioc_text_put_digits(text + 5, (uint32_t)date.month, 2);
-    aioc_text_put_digits(text + 8, (uint32_t)date.day, 2);
+    char text[40];
+    aioc_mem_print(text, sizeof text, "%04d-%02d-%02d", (int)date.year, (int)date.month, (int)date.day);
     aioc_tls_say(session, text);
 }
 
@@ -7788,7 +7773,7 @@ typedef struct aioc_pool_dial {
     aioc_platform_timer stagger;
     size_t count, next, open;  /* tries, how many were begun, how many of those are undecided */
     int io;                    /* how the last one failed */
-    size_t failed;             /* which that was */
+    aioc_pool_try *failed;     /* which that was */
     aioc_pool_try tries[AIOC_POOL_ADDRESSES_MAX];
 } aioc_pool_dial;
 
@@ -8151,10 +8136,9 @@ static void aioc_pool_open_failed(aioc_pool_connection *connection, int error, c
 }
 
 /* The same, with "HOST (ADDRESS:PORT)" in the message, or only one of them where they are the same. */
-static void aioc_pool_dial_failed(aioc_pool_connection *connection, size_t which, const char *how)
+static void aioc_pool_dial_failed(aioc_pool_connection *connection, const aiocosmos_address *address, const char *how)
 {
     aioc_pool *pool = connection->pool;
-    const aiocosmos_address *address = &connection->dial->tries[which].address;
     char text[AIOC_TEXT_ADDRESS_MAX];
     char place[AIOC_TEXT_ADDRESS_MAX + 16];
     const char *host = pool->options.host;
@@ -8312,19 +8296,16 @@ static void aioc_pool_won(aioc_pool_connection *connection, aioc_pool_try *winne
     else aioc_pool_opened(connection);
 }
 
-static void aioc_pool_try_failed(aioc_pool_connection *connection, size_t which, int io)
+static void aioc_pool_try_failed(aioc_pool_connection *connection, aioc_pool_try *attempt, int io)
 {
-    aioc_pool_dial *dial = connection->dial;
-    aioc_platform_hang_up(connection->pool->reactor, &dial->tries[which].source);
-    dial->io = io;
-    dial->failed = which;
+    aioc_platform_hang_up(connection->pool->reactor, &attempt->source);
+    connection->dial->io = io;
+    connection->dial->failed = attempt;
 }
 
 /* Begins to connect to one address. 0: connected; AGAIN: undecided; else it has failed. */
-static int aioc_pool_try_begin(aioc_pool_connection *connection, size_t which)
+static int aioc_pool_try_begin(aioc_pool *pool, aioc_pool_try *attempt)
 {
-    aioc_pool *pool = connection->pool;
-    aioc_pool_try *attempt = &connection->dial->tries[which];
     const aiocosmos_platform *platform = pool->reactor->platform;
     intptr_t fd;
     int io = platform->socket_open(platform->user_data, &fd, false, &attempt->address);
@@ -8353,10 +8334,10 @@ static void aioc_pool_dial_on(aioc_pool_connection *connection)
     aioc_pool *pool = connection->pool;
     aioc_pool_dial *dial = connection->dial;
     while (dial->next < dial->count) {
-        size_t which = dial->next++;
-        int io = aioc_pool_try_begin(connection, which);
+        aioc_pool_try *attempt = &dial->tries[dial->next++];
+        int io = aioc_pool_try_begin(pool, attempt);
         if (io == 0) {
-            aioc_pool_won(connection, &dial->tries[which]);
+            aioc_pool_won(connection, attempt);
             return;
         }
         if (io == AIOCOSMOS_IO_AGAIN) {
@@ -8365,9 +8346,10 @@ static void aioc_pool_dial_on(aioc_pool_connection *connection)
                 aioc_platform_timer_start(pool->reactor, &dial->stagger, aioc_pool_next_try_us(connection));
             return;
         }
-        aioc_pool_try_failed(connection, which, io);
+        aioc_pool_try_failed(connection, attempt, io);
     }
-    if (dial->open == 0) aioc_pool_dial_failed(connection, dial->failed, aioc_text_of(aioc_pool_faults, dial->io));
+    if (dial->open > 0) return;
+    aioc_pool_dial_failed(connection, &dial->failed->address, aioc_text_of(aioc_pool_faults, dial->io));
 }
 
 static void aioc_pool_stagger_fire(aioc_platform_timer *timer)
@@ -8379,17 +8361,15 @@ static void aioc_pool_try_ready(aioc_platform_source *source, unsigned ready)
 {
     aioc_pool_connection *connection = (aioc_pool_connection *)source->owner;
     const aiocosmos_platform *platform = connection->pool->reactor->platform;
-    aioc_pool_dial *dial = connection->dial;
+    aioc_pool_try *attempt = (aioc_pool_try *)(void *)source;  /* its first field */
     int io = platform->socket_error(platform->user_data, source->fd);
-    size_t which = 0;
     (void)ready;
-    while (&dial->tries[which].source != source) which++;
     if (io == AIOCOSMOS_IO_AGAIN) return;
-    dial->open--;
+    connection->dial->open--;
     if (io == 0) {
-        aioc_pool_won(connection, &dial->tries[which]);
+        aioc_pool_won(connection, attempt);
     } else {
-        aioc_pool_try_failed(connection, which, io);
+        aioc_pool_try_failed(connection, attempt, io);
         aioc_pool_dial_on(connection);
     }
 }
@@ -8462,7 +8442,7 @@ static void aioc_pool_open_timed_out(aioc_pool_connection *connection)
         aioc_pool_open_failed_because(connection, AIOCOSMOS_E_DNS, "look up ", how);
         break;
     case AIOC_POOL_CONNECTING:
-        aioc_pool_dial_failed(connection, connection->dial->next - 1, how);
+        aioc_pool_dial_failed(connection, &connection->dial->tries[connection->dial->next - 1].address, how);
         break;
     default:
         aioc_mem_print(how, sizeof how, "timed out after %u ms: does this port speak TLS?", limit_ms);
