@@ -2194,6 +2194,17 @@ static void *aioc_mem_resize(aioc_mem *memory, void *ptr, size_t old_size, size_
     return moved;
 }
 
+/* An array with room behind so many elements: as it is, or, where it is full, twice as large. NULL: no memory, and
+ * nothing has changed. */
+static void *aioc_mem_more(aioc_mem *memory, void *array, uint32_t count, uint32_t *cap, size_t size)
+{
+    uint32_t more = *cap > 0 ? *cap * 2 : 8;
+    if (count < *cap) return array;
+    array = aioc_mem_resize(memory, array, *cap * size, more * size);
+    if (array) *cap = more;
+    return array;
+}
+
 static void *aioc_mem_hook(void *ptr, size_t old_size, size_t new_size, void *user_data)
 {
     aioc_mem *memory = (aioc_mem *)user_data;
@@ -5899,7 +5910,7 @@ typedef enum aioc_tls_state {
 
 typedef struct aioc_tls_trust {  /* certificates that may vouch for a server */
     void *anchors;               /* of the TLS that read them */
-    size_t count, cap;
+    uint32_t count, cap;
     size_t skipped;  /* certificates in the text that could not be read or used */
 } aioc_tls_trust;
 
@@ -6198,13 +6209,9 @@ static bool aioc_tls_trust_add(aioc_tls_trust *trust, aioc_mem *memory, aioc_tls
     br_x509_pkey *key = br_x509_decoder_get_pkey(&reader->decoder);
     br_x509_trust_anchor *anchor;
     unsigned char *bytes;
-    if (trust->count == trust->cap) {
-        size_t cap = trust->cap ? trust->cap * 2 : 16;
-        void *grown = aioc_mem_resize(memory, trust->anchors, trust->cap * sizeof *anchor, cap * sizeof *anchor);
-        if (!grown) return false;
-        trust->anchors = grown;
-        trust->cap = cap;
-    }
+    void *anchors = aioc_mem_more(memory, trust->anchors, trust->count, &trust->cap, sizeof *anchor);
+    if (!anchors) return false;
+    trust->anchors = anchors;
     bytes = (unsigned char *)aioc_mem_alloc(memory, reader->name_len + aioc_tls_key_bytes(key));
     if (!bytes) return false;
     anchor = (br_x509_trust_anchor *)trust->anchors + trust->count++;
@@ -10436,15 +10443,11 @@ static bool aioc_account_add_ranges(aioc_account_container *container, aiocosmos
     while (aioc_json_next(ranges, NULL, &item)) {
         aioc_account_range *range;
         if (container->range_count == AIOC_ACCOUNT_RANGES_MAX) return false;
-        if (container->range_count == container->range_cap) {
-            uint32_t cap = container->range_cap ? container->range_cap * 2 : 8;
-            void *grown = aioc_mem_resize(container->memory, container->ranges,
-                                          container->range_cap * sizeof *range, cap * sizeof *range);
-            if (!grown) return false;
-            container->ranges = (aioc_account_range *)grown;
-            container->range_cap = cap;
-        }
-        range = &container->ranges[container->range_count];
+        range = (aioc_account_range *)aioc_mem_more(container->memory, container->ranges, container->range_count,
+                                                    &container->range_cap, sizeof *range);
+        if (!range) return false;
+        container->ranges = range;
+        range += container->range_count;
         aioc_json_fields(item, names, 4, field);
         if (!aioc_account_keep_text(container, field[0], &range->id) ||
             !aioc_account_keep_text(container, field[1], &range->min) ||
@@ -10632,17 +10635,14 @@ static aioc_account_token *aioc_account_token_add(aioc_account_container *contai
 {
     uint32_t place = aioc_account_token_place(container, id, claimed), share = claimed ? 2 : 1;
     aioc_account_token token;
+    void *grown;
     if ((container->token_count >= AIOC_ACCOUNT_RANGES_MAX / share ||
          container->token_bytes + id.len + 2 + value_len > AIOC_ACCOUNT_SESSION_BYTES_MAX / share) &&
         !aioc_account_range_named(container, id)) return NULL;
-    if (container->token_count == container->token_cap) {
-        uint32_t cap = container->token_cap ? container->token_cap * 2 : 4;
-        void *grown = aioc_mem_resize(container->memory, container->tokens, container->token_cap * sizeof token,
-                                      cap * sizeof token);
-        if (!grown) return NULL;
-        container->tokens = (aioc_account_token *)grown;
-        container->token_cap = cap;
-    }
+    grown = aioc_mem_more(container->memory, container->tokens, container->token_count, &container->token_cap,
+                          sizeof token);
+    if (!grown) return NULL;
+    container->tokens = (aioc_account_token *)grown;
     memset(&token, 0, sizeof token);
     token.id_len = (uint32_t)id.len;
     token.claimed = claimed;
@@ -16829,15 +16829,11 @@ static aioc_feed_asked *aioc_feed_asked_of(aioc_mem *memory, aioc_feed_costs *co
     for (i = 0; i < costs->range_count; i++)
         if (aioc_mem_same(aioc_mem_str(costs->ranges[i].id), id)) return &costs->ranges[i];
     if (id.len >= sizeof asked->id) return NULL;
-    if (costs->range_count == costs->range_cap) {
-        uint32_t cap = costs->range_cap ? costs->range_cap * 2 : 4;
-        void *grown = aioc_mem_resize(memory, costs->ranges, costs->range_cap * sizeof *costs->ranges,
-                                      cap * sizeof *costs->ranges);
-        if (!grown) return NULL;
-        costs->ranges = (aioc_feed_asked *)grown;
-        costs->range_cap = cap;
-    }
-    asked = &costs->ranges[costs->range_count++];
+    asked = (aioc_feed_asked *)aioc_mem_more(memory, costs->ranges, costs->range_count, &costs->range_cap,
+                                             sizeof *asked);
+    if (!asked) return NULL;
+    costs->ranges = asked;
+    asked += costs->range_count++;
     memset(asked, 0, sizeof *asked);
     if (id.len) memcpy(asked->id, id.ptr, id.len);
     return asked;
