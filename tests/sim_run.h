@@ -553,7 +553,7 @@ static void sim_choose_climate(sim *s)
     climate->idle_us = 0;
     if (s->plan.trial == SIM_READERS) climate->window_low = 20000;
     climate->black_holes = s->plan.trial == SIM_BLACK_HOLES;
-    if (climate->black_holes) climate->dead = 0.002;
+    if (climate->black_holes) climate->dead = 0.005;
 }
 
 static void sim_silence_metadata(sim *s)
