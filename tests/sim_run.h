@@ -862,7 +862,7 @@ static void sim_check_timeout(sim_client *client, int timeout_ms)
     if (earliest_us == SIM_NOT_YET) return;
     sim_cover(&s->world, SIM_deadline_awaited);
     if (earliest_us < s->world.now_us) earliest_us = s->world.now_us;
-    SIM_CHECK(&s->world, timeout_ms >= 0 && s->world.now_us + (uint64_t)timeout_ms * 1000u <= earliest_us + 10000u,
+    SIM_CHECK(&s->world, timeout_ms >= 0 && s->world.now_us + (uint64_t)timeout_ms * 1000u <= earliest_us + 2000u,
               "client %u has an operation whose time is over in %" PRIu64 " us, and its next timeout is %d ms",
               client->number, earliest_us - s->world.now_us, timeout_ms);
 }
