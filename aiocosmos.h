@@ -46,13 +46,13 @@
  *  1. Nothing blocks and nothing runs behind your back: work happens, and callbacks run, only inside aiocosmos_step()
  *     and aiocosmos_destroy() (aiocosmos_run() and aiocosmos_drain() step for you). Never inside submit, cancel or any
  *     other call. No threads are created, no signals raised, no globals kept.
- *  2. A submit that returns 0 leads to exactly one callback; one that returns < 0 leads to none.
+ *  2. A submit that returns 0 leads to exactly one callback, or to none once aiocosmos_forget() has let go of it; one
+ *     that returns < 0 leads to none.
  *  3. Inputs are copied before submit returns. Outputs are lent until the callback returns, unless taken.
- *  4. A callback may submit, cancel, open, ask and close queries, start reads of many and bulks, read and destroy.
- *     destroy inside one marks the client: later submits return E_SHUTDOWN, the running step unwinds, completes every
- *     operation with E_SHUTDOWN, frees, and returns E_DESTROYED without touching the client again. A nested step, run
- *     or drain returns E_REENTERED. Hooks (resolve, token, pull, allocator, logger) may answer at once, and may not
- *     submit, step or destroy.
+ *  4. A callback may call everything but abandon; a nested step, run or drain returns E_REENTERED. destroy inside one
+ *     marks the client: later submits return E_SHUTDOWN, the running step unwinds, completes every operation with
+ *     E_SHUTDOWN, frees, and returns E_DESTROYED without touching the client again. Hooks (resolve, token, pull,
+ *     allocator, logger) may answer at once, and may not submit, step or destroy.
  *  5. A client belongs to one thread at a time; only aiocosmos_wake() may be called from another thread or from a
  *     signal handler. Clients share nothing, so a program scales by one client a thread.
  *
@@ -126,7 +126,7 @@ extern "C" {
 
 typedef struct aiocosmos_client aiocosmos_client;                          /* opaque */
 typedef struct aiocosmos_op { uint64_t id; } aiocosmos_op;                 /* an operation; 0: none; safe when stale */
-typedef struct aiocosmos_cursor { uint64_t id; } aiocosmos_cursor;         /* names an open query; same rules */
+typedef struct aiocosmos_cursor { uint64_t id; } aiocosmos_cursor;         /* an open query or change feed; same */
 typedef struct aiocosmos_str { const char *ptr; size_t len; } aiocosmos_str;    /* bytes, not NUL-terminated */
 AIOCOSMOS_API aiocosmos_str aiocosmos_text(const char *text);     /* those of a NUL-terminated text, which it borrows */
 
@@ -399,8 +399,8 @@ AIOCOSMOS_API void aiocosmos_abandon(aiocosmos_client *client);
  * as aiocosmos_result_describe() begins. "" behind a call that returned no error. Lent until the next call. */
 AIOCOSMOS_API const char *aiocosmos_last_error(const aiocosmos_client *client);
 
-/* Does what is due, waiting up to timeout_ms for it, or for aiocosmos_wake() (0: never; -1: until something happens;
- * returns at once when nothing is pending). Returns how many callbacks ran, or E_REENTERED or E_DESTROYED. */
+/* Does what is due, waiting up to timeout_ms for it, or for aiocosmos_wake() (0: never; -1: until something happens,
+ * but not at all with nothing pending). Returns how many callbacks ran, or E_REENTERED or E_DESTROYED. */
 AIOCOSMOS_API int  aiocosmos_step(aiocosmos_client *client, int timeout_ms);
 /* For a host with its own loop: it waits until the descriptor, which stays the same, is readable, or the timeout is
  * over, and then calls aiocosmos_step(client, 0). The descriptor speaks for sockets and wake (-1 in builds without
@@ -524,8 +524,8 @@ AIOCOSMOS_API int  aiocosmos_json_parse(aiocosmos_client *client, const char *te
 AIOCOSMOS_API aiocosmos_json aiocosmos_json_root(const aiocosmos_json_doc *doc);
 AIOCOSMOS_API void aiocosmos_json_free(aiocosmos_json_doc *doc);           /* NULL: does nothing */
 
-/* Building, into the caller's buffer of cap bytes, the NUL included. Errors stick, so check once, at finish; NONE and
- * UNSET are such. key is NULL inside arrays and at the top. */
+/* Building, into the caller's buffer of cap bytes, the NUL included. Errors, such as a value of type NONE
+ * or UNSET, stick: check once, at finish. key is NULL inside arrays and at the top. */
 typedef struct aiocosmos_jw {
     char *buf; size_t cap;
     size_t len;                        /* of the text so far, whether it fits or not */
@@ -571,10 +571,10 @@ struct aiocosmos_op_info {
 };
 
 /* One struct for every operation with one answer. Strings are UTF-8 and copied; what is an aiocosmos_str takes what a
- * result has as it is. What a kind takes, beside database and want_body (but RAW), headers, order_key, timeout_ms and
- * done: "!" it has to be given, "+" it may be, "." it is refused. Container, Id, Pk, Body; if_Match, if_None_match;
- * Session_token, if_not_eXists; Ttl and policies, unique_Keys and partition_key_paths, throughput_Ru or
- * autoscale_max_ru; raW_verb and raw_link.
+ * result has as it is. What a kind takes, beside database (but READ_ACCOUNT and RAW), want_body (but RAW), headers,
+ * order_key, timeout_ms and done: "!" it has to be given, "+" it may be, "." it is refused. Container, Id, Pk, Body;
+ * if_Match, if_None_match; Session_token, if_not_eXists; Ttl and policies, unique_Keys and partition_key_paths,
+ * throughput_Ru or autoscale_max_ru; raW_verb and raw_link.
  *
  *     kind               C I P B M N S X T K R W
  *     READ_ITEM          ! ! ! . . + + . . . . .
@@ -614,9 +614,9 @@ typedef struct aiocosmos_request {
                                         * "dbs/game/colls/players/sprocs/trade"; "": the account */
     uint64_t order_key;                /* not 0: operations of one key run one at a time, in submit order. One that
                                         * ended MAYBE_APPLIED may still be under way when the next is sent */
-    bool     want_body;                /* item writes answer without the document unless set, which is cheaper */
+    bool     want_body;                /* item writes answer without the document, which is cheaper, unless set */
     bool     if_not_exists;            /* create database or container: 409 becomes 0, without a body */
-    const char *partition_key_paths[3];         /* create container: "/tenant", "/user", ... */
+    const char *partition_key_paths[3];         /* create container: "/tenant", "/user", ...; else in body */
     const char *const *unique_keys;    /* create container: the paths of each key, {"/mail", "/guild,/rank", NULL}: no
                                         * two items of one partition key have the same values there: 409 */
     /* Create or replace container: JSON as the service has it. Replace resets what stands neither here nor in body. */
@@ -654,9 +654,10 @@ AIOCOSMOS_API int  aiocosmos_submit(aiocosmos_client *client, const aiocosmos_re
 /* True: its callback will say E_CANCELLED, from a later step, wherever it was. A cancelled write may still have been
  * applied: see the result's fate. False: unknown or already called back; harmless. Queries: close them. */
 AIOCOSMOS_API bool aiocosmos_cancel(aiocosmos_client *client, aiocosmos_op op);
-/* Lets go: no callback comes any more, nor is its user_data touched, which may be freed. It goes on unless cancelled,
- * before or after; drain waits until it has ended, on_failure and stats see it. But a bulk pulls no more, and a read of
- * many is cancelled. Legal in every callback. False: unknown, or being called back for the last time; harmless. */
+/* Lets go: no callback comes any more, nor is its user_data touched, which may be freed. The operation goes on unless
+ * cancelled, before or after: drain waits for its end; on_result, on_failure and stats see it. But a bulk pulls no
+ * more, and a read of many is cancelled. Legal in every callback and pull. False: unknown, or being called back for the
+ * last time; harmless. */
 AIOCOSMOS_API bool aiocosmos_forget(aiocosmos_client *client, aiocosmos_op op);
 /* All operations, reads of many, bulks (not by item_data) and owed pages with their cursors that have this very
  * user_data; says how many. NULL: none. */
@@ -797,20 +798,20 @@ typedef struct aiocosmos_page {        /* lent until the callback returns */
 } aiocosmos_page;
 typedef void (*aiocosmos_page_fn)(aiocosmos_client *client, const aiocosmos_page *page, void *user_data);
 
-/* 0 and *query set, or < 0 as submit. An open query holds memory: close it. */
+/* 0 and *cursor set, or < 0 as submit. An open query holds memory: close it. */
 AIOCOSMOS_API int  aiocosmos_query_open(aiocosmos_client *client, const aiocosmos_query_request *request,
-                                        aiocosmos_cursor *query);
-/* Asks for the next page. 0: page is called exactly once, from a later step. E_ARGUMENT: unknown, closed or ended
- * query, or a page is still owed. E_FULL: step, then try again. After a page that failed, asks for the same page
- * again; but where it would fail the same way again, the query has ended. */
-AIOCOSMOS_API int  aiocosmos_cursor_next(aiocosmos_client *client, aiocosmos_cursor query, aiocosmos_page_fn page,
+                                        aiocosmos_cursor *cursor);
+/* Asks for the next page. 0: page is called exactly once, from a later step. E_ARGUMENT: unknown, closed or ended, or
+ * a page is still owed. E_FULL: step, then try again. After a page that failed, asks for the same page again; but where
+ * it would fail the same way again, the query has ended. */
+AIOCOSMOS_API int  aiocosmos_cursor_next(aiocosmos_client *client, aiocosmos_cursor cursor, aiocosmos_page_fn page,
                                          void *user_data);
 /* A page still owed is called back with E_CANCELLED from a later step. Unknown or closed: harmless. */
-AIOCOSMOS_API void aiocosmos_cursor_close(aiocosmos_client *client, aiocosmos_cursor query);
+AIOCOSMOS_API void aiocosmos_cursor_close(aiocosmos_client *client, aiocosmos_cursor cursor);
 /* Closes it, and as aiocosmos_forget() lets go of a page still owed, even if it is closed already. */
-AIOCOSMOS_API bool aiocosmos_cursor_forget(aiocosmos_client *client, aiocosmos_cursor query);
+AIOCOSMOS_API bool aiocosmos_cursor_forget(aiocosmos_client *client, aiocosmos_cursor cursor);
 
-/* What an open query has cost so far, over all ranges. Texts are lent until the next call with this query. */
+/* What an open cursor has cost so far, over all ranges. Texts are lent until the next call with it. */
 typedef struct aiocosmos_cursor_stats {
     double   charge_ru;                /* of all its requests; a page's result has those since the page before */
     uint64_t requests, items;          /* sent, retries not counted; rows received, merged or not */
@@ -827,10 +828,10 @@ typedef struct aiocosmos_range_stats {
     double   charge_ru;
 } aiocosmos_range_stats;
 /* False: unknown or closed, or no memory. */
-AIOCOSMOS_API bool aiocosmos_cursor_get_stats(aiocosmos_client *client, aiocosmos_cursor query,
+AIOCOSMOS_API bool aiocosmos_cursor_get_stats(aiocosmos_client *client, aiocosmos_cursor cursor,
                                               aiocosmos_cursor_stats *out);
 /* The i-th range that was asked, i below range_count; in the order in which they answered first. */
-AIOCOSMOS_API bool aiocosmos_cursor_get_range(aiocosmos_client *client, aiocosmos_cursor query, uint32_t i,
+AIOCOSMOS_API bool aiocosmos_cursor_get_range(aiocosmos_client *client, aiocosmos_cursor cursor, uint32_t i,
                                               aiocosmos_range_stats *out);
 
 /*------------------------------------------------------------------------------
@@ -914,7 +915,7 @@ typedef struct aiocosmos_changes_request {
  * container is there: behind it nothing is left out and nothing comes twice. A container that was deleted and created
  * anew has other changes: E_ARGUMENT. */
 AIOCOSMOS_API int  aiocosmos_changes_open(aiocosmos_client *client, const aiocosmos_changes_request *request,
-                                          aiocosmos_cursor *query);
+                                          aiocosmos_cursor *cursor);
 
 /*------------------------------------------------------------------------------
  * MARK: - Bulk
@@ -22409,9 +22410,9 @@ AIOCOSMOS_API bool aiocosmos_forget(aiocosmos_client *client, aiocosmos_op op)
     return found && aioc_feed_forget(found);
 }
 
-AIOCOSMOS_API bool aiocosmos_cursor_forget(aiocosmos_client *client, aiocosmos_cursor query)
+AIOCOSMOS_API bool aiocosmos_cursor_forget(aiocosmos_client *client, aiocosmos_cursor cursor)
 {
-    aioc_feed_query *known = aioc_feed_query_named(&client->feeds, query);
+    aioc_feed_query *known = aioc_feed_query_named(&client->feeds, cursor);
     if (!known) return false;
     if (known->op) return aioc_feed_forget(known->op);
     aioc_feed_query_close(known);
@@ -22427,15 +22428,6 @@ AIOCOSMOS_API size_t aiocosmos_forget_all(aiocosmos_client *client, const void *
     for (; user_data && i <= engine->slot_count; op = i < engine->slot_count ? engine->slots[i] : NULL, i++)
         if (op && op->user_data == user_data) count += aioc_feed_forget(op);
     return count;
-}
-
-/*--- Session tokens ---*/
-
-static aioc_account_container *aioc_client_container(aiocosmos_client *client, const char *database,
-                                                     const char *container)
-{
-    if (aioc_op_build_link(&client->engine, 2, database, container, NULL) != 0) return NULL;
-    return aioc_account_find(&client->engine.account, aioc_op_text(&client->engine.link_text));
 }
 
 /*--- Partition keys of items ---*/
@@ -22474,10 +22466,15 @@ AIOCOSMOS_API aiocosmos_pk aiocosmos_pk_of(aiocosmos_client *client, const char 
     return pk;
 }
 
+/*--- Session tokens ---*/
+
 AIOCOSMOS_API aiocosmos_str aiocosmos_session_get(aiocosmos_client *client, const char *database, const char *container)
 {
-    aioc_account_container *known = aioc_client_container(client, database, container);
+    aioc_op_engine *engine = &client->engine;
+    aioc_account_container *known = NULL;
     client->session_text.len = 0;
+    if (aioc_op_build_link(engine, 2, database, container, NULL) == 0)
+        known = aioc_account_find(&engine->account, aioc_op_text(&engine->link_text));
     if (!known || !aioc_account_session_for(known, NULL, aioc_mem_str(""), &client->session_text))
         return aioc_mem_str("");
     return aioc_op_text(&client->session_text);
@@ -22504,39 +22501,39 @@ AIOCOSMOS_API int aiocosmos_session_merge(aiocosmos_client *client, const char *
 /*--- Queries, reads of many items, bulk ---*/
 
 AIOCOSMOS_API int aiocosmos_query_open(aiocosmos_client *client, const aiocosmos_query_request *request,
-                                       aiocosmos_cursor *query)
+                                       aiocosmos_cursor *cursor)
 {
-    return aioc_client_returns(client, aioc_feed_query_open(&client->feeds, request, query));
+    return aioc_client_returns(client, aioc_feed_query_open(&client->feeds, request, cursor));
 }
 
 AIOCOSMOS_API int aiocosmos_changes_open(aiocosmos_client *client, const aiocosmos_changes_request *request,
-                                         aiocosmos_cursor *query)
+                                         aiocosmos_cursor *cursor)
 {
-    return aioc_client_returns(client, aioc_feed_changes_open(&client->feeds, request, query));
+    return aioc_client_returns(client, aioc_feed_changes_open(&client->feeds, request, cursor));
 }
 
-AIOCOSMOS_API int aiocosmos_cursor_next(aiocosmos_client *client, aiocosmos_cursor query, aiocosmos_page_fn page,
+AIOCOSMOS_API int aiocosmos_cursor_next(aiocosmos_client *client, aiocosmos_cursor cursor, aiocosmos_page_fn page,
                                         void *user_data)
 {
-    return aioc_client_returns(client, aioc_feed_query_next(&client->feeds, query, page, user_data));
+    return aioc_client_returns(client, aioc_feed_query_next(&client->feeds, cursor, page, user_data));
 }
 
-AIOCOSMOS_API void aiocosmos_cursor_close(aiocosmos_client *client, aiocosmos_cursor query)
+AIOCOSMOS_API void aiocosmos_cursor_close(aiocosmos_client *client, aiocosmos_cursor cursor)
 {
-    aioc_feed_query *open = aioc_feed_query_find(&client->feeds, query);
+    aioc_feed_query *open = aioc_feed_query_find(&client->feeds, cursor);
     if (open) aioc_feed_query_close(open);
 }
 
-AIOCOSMOS_API bool aiocosmos_cursor_get_stats(aiocosmos_client *client, aiocosmos_cursor query,
+AIOCOSMOS_API bool aiocosmos_cursor_get_stats(aiocosmos_client *client, aiocosmos_cursor cursor,
                                               aiocosmos_cursor_stats *out)
 {
-    return aioc_feed_query_get_stats(&client->feeds, query, out);
+    return aioc_feed_query_get_stats(&client->feeds, cursor, out);
 }
 
-AIOCOSMOS_API bool aiocosmos_cursor_get_range(aiocosmos_client *client, aiocosmos_cursor query, uint32_t i,
+AIOCOSMOS_API bool aiocosmos_cursor_get_range(aiocosmos_client *client, aiocosmos_cursor cursor, uint32_t i,
                                               aiocosmos_range_stats *out)
 {
-    return aioc_feed_query_get_range(&client->feeds, query, i, out);
+    return aioc_feed_query_get_range(&client->feeds, cursor, i, out);
 }
 
 AIOCOSMOS_API int aiocosmos_read_many(aiocosmos_client *client, const aiocosmos_read_many_request *request,
