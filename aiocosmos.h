@@ -13299,10 +13299,11 @@ static int aioc_op_specify(aioc_op_engine *engine, const aiocosmos_request *requ
     return request->kind == AIOCOSMOS_RAW ? aioc_op_specify_raw(engine, request, spec) : 0;
 }
 
-/* Accepts what has been specified, if there is room. */
+/* Accepts what has been specified, if there is room. If not, *out stays what it is. */
 static int aioc_op_accept(aioc_op_engine *engine, const aioc_op_spec *spec, aioc_op **out)
 {
     const aiocosmos_platform *platform = engine->platform;
+    aioc_op *op;
     size_t max = spec->pacer || spec->of_page ? engine->memory->max : engine->memory->max / 8 * 7;
     size_t bytes = sizeof(aioc_op) + aioc_op_texts_len(spec);
     if (engine->closing) return aioc_op_refuse_as(engine, AIOCOSMOS_E_SHUTDOWN);
@@ -13318,8 +13319,10 @@ static int aioc_op_accept(aioc_op_engine *engine, const aioc_op_spec *spec, aioc
         aioc_mem_print(engine->refusal, sizeof engine->refusal, "full: the client holds memory_max bytes");
         return AIOCOSMOS_E_FULL;
     }
-    *out = aioc_op_new(engine, spec, platform->monotonic_us(platform->user_data));
-    return *out ? 0 : aioc_op_refuse_memory(engine);
+    op = aioc_op_new(engine, spec, platform->monotonic_us(platform->user_data));
+    if (!op) return aioc_op_refuse_memory(engine);
+    *out = op;
+    return 0;
 }
 /*==============================================================================
  * MARK: - Plan                                                           >>plan
@@ -19153,7 +19156,6 @@ static int aioc_feed_leave_fan(aioc_feed_query *query, aioc_op *op)
     query->fan->stage = AIOC_FEED_PREPARING;
     query->parked = query->fan;
     query->fan = NULL;
-    query->op = NULL;
     refused = aioc_feed_ask_on(query, op);
     if (refused) aioc_feed_unpark(query);
     return refused == AIOCOSMOS_E_TIMEOUT || refused == AIOCOSMOS_E_CANCELLED ? aioc_op_refuse_as(engine, refused)

@@ -1093,6 +1093,48 @@ static size_t put_many(size_t len, const char *text, int times)
     return len;
 }
 
+/* Where there is no memory to ask on, the page is told of, and may be let go of there, as any. */
+static int at_page;                          /* 0: forgets the cursor; 1: closes it first; 2: asks for the next page */
+
+static void leave_page(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_op_info *info,
+                       void *user_data)
+{
+    reading *got = user_data;
+    (void)result;
+    if (info->kind != AIOCOSMOS_QUERY_PAGE || got->attempts) return;
+    if (at_page == 1) aiocosmos_cursor_close(client, got->query);
+    if (at_page == 2) CHECK_INT(aiocosmos_cursor_next(client, got->query, on_rows, got), AIOCOSMOS_E_ARGUMENT);
+    else CHECK(aiocosmos_cursor_forget(client, got->query));
+    got->attempts = 1;
+}
+
+TEST(a_page_that_cannot_be_skipped_for_memory_is_owed_until_it_is_told)
+{
+    static reading got;
+    unsigned long n;
+    for (at_page = 0; at_page < 3; at_page++) {
+        for (n = 1; n < 40; n++) {
+            aiocosmos_options options = usual_options();
+            aiocosmos_query_request request = usual_request();
+            aiocosmos_client *client;
+            serve_shape(&shapes[0]);
+            server.gateway = "8,9";
+            options.on_result = leave_page;
+            options.on_result_user_data = &got;
+            client = open_client(&options);
+            request.pk = aiocosmos_pk_s("p");
+            memset(&got, 0, sizeof got);
+            CHECK_INT(aiocosmos_query_open(client, &request, &got.query), 0);
+            CHECK_INT(aiocosmos_cursor_next(client, got.query, on_rows, &got), 0);
+            heap.fail_from = heap.calls + n;
+            heap.fail_to = heap.fail_from + 3;
+            drain(client);
+            CHECK_INT(got.pages, at_page == 2);
+            close_client(client);
+        }
+    }
+}
+
 TEST(plans_of_many_megabytes_are_refused_or_followed_in_time)
 {
     clock_t start = clock();
