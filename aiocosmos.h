@@ -14014,7 +14014,7 @@ static void aioc_plan_put_equal(aioc_mem_writer *writer, aiocosmos_str expressio
     bool compared = value.type == AIOCOSMOS_JSON_BOOL || value.type == AIOCOSMOS_JSON_NUM ||
                     value.type == AIOCOSMOS_JSON_STR;
     if (compared) aioc_plan_put_comparison(writer, expression, " = ", value);
-    else aioc_plan_put_test(writer, value.type, expression);
+    else aioc_plan_put_test(writer, (int)value.type, expression);
 }
 
 /* Those behind the value, and with `or_equal` those that are as it: first what is of its type, then the types that come
@@ -14022,7 +14022,7 @@ static void aioc_plan_put_equal(aioc_mem_writer *writer, aiocosmos_str expressio
 static void aioc_plan_put_behind(aioc_mem_writer *writer, aiocosmos_str expression, aiocosmos_json value,
                                  bool descending, bool or_equal)
 {
-    int type = value.type, other;
+    int type = (int)value.type, other;
     aioc_mem_put_text(writer, "( ");
     if (type == AIOCOSMOS_JSON_NONE && !descending) {
         aioc_mem_put_text(writer, or_equal ? "true" : "IS_DEFINED(");
