@@ -374,7 +374,7 @@ typedef struct aiocosmos_options {
                                                                * many; not what the library asks for itself */
     aiocosmos_done_fn on_failure; void *on_failure_user_data; /* sees each of them that failed, next */
     /* Called once after an E_FULL, in a step, when something has ended since, and a quarter of pending_max and of what
-     * may be held of memory_max is free; it may submit. */
+     * may be held of memory_max is free, or nothing is pending; it may submit. */
     void (*on_room)(aiocosmos_client *client, void *user_data); void *on_room_user_data;
     const aiocosmos_platform *platform;                       /* default: the system's; must outlive the client */
     const char *user_agent;                                   /* put before ours; ASCII, at most 200 bytes */
@@ -11489,10 +11489,13 @@ static void aioc_op_tell(const aiocosmos_result *result)
     if (engine->on_result) {
         aioc_op_read_link(aioc_op_link(delivery->op), &info);
         info.kind = delivery->kind;
+        engine->callbacks++;
         engine->on_result(engine->client, result, &info, engine->on_result_user_data);
     }
-    if (result->status != 0 && result->status != 304 && engine->on_failure)
+    if (result->status != 0 && result->status != 304 && engine->on_failure) {
+        engine->callbacks++;
         engine->on_failure(engine->client, result, engine->on_failure_user_data);
+    }
     engine->told = NULL;
 }
 
@@ -12891,16 +12894,23 @@ static void aioc_op_append_id(aioc_op_engine *engine, const char *id)
     if (!aioc_json_append_string(engine->memory, &engine->body_text, id, strlen(id), false)) engine->body_lost = true;
 }
 
+static int aioc_op_append_path(aioc_op_engine *engine, const char *field, const char *path, size_t len)
+{
+    if (*path != '/' || len < 2) return aioc_op_refuse(engine, field, "a path starts with '/' and names a property");
+    engine->memory->refused = 0;
+    if (aioc_json_append_string(engine->memory, &engine->body_text, path, len, false)) return 0;
+    return engine->memory->refused ? aioc_op_refuse_memory(engine) : aioc_op_refuse(engine, field, "not UTF-8");
+}
+
 static int aioc_op_append_key_paths(aioc_op_engine *engine, const char *const paths[3])
 {
+    int refused;
     size_t i;
     aioc_op_append_text(engine, ",\"partitionKey\":{\"paths\":[");
     for (i = 0; i < 3 && paths[i]; i++) {
-        if (paths[i][0] != '/' || !paths[i][1])
-            return aioc_op_refuse(engine, "partition_key_paths", "a path starts with '/' and names a property");
         if (i) aioc_op_append_text(engine, ",");
-        if (!aioc_json_append_string(engine->memory, &engine->body_text, paths[i], strlen(paths[i]), false))
-            return aioc_op_refuse(engine, "partition_key_paths", "not UTF-8, or no memory");
+        refused = aioc_op_append_path(engine, "partition_key_paths", paths[i], strlen(paths[i]));
+        if (refused) return refused;
     }
     /* Version 2 is asked for: absent would mean 1. */
     aioc_op_append_text(engine, i > 1 ? "],\"kind\":\"MultiHash\",\"version\":2}"
@@ -13038,11 +13048,10 @@ static int aioc_op_append_unique_keys(aioc_op_engine *engine, const char *const 
         const char *at = *keys, *before = "{\"paths\":[";
         for (;; before = ",") {
             size_t len = strcspn(at, ",");
-            if (*at != '/' || len < 2)
-                return aioc_op_refuse(engine, "unique_keys", "a path starts with '/' and names a property");
+            int refused;
             aioc_op_append_text(engine, before);
-            if (!aioc_json_append_string(engine->memory, &engine->body_text, at, len, false))
-                return aioc_op_refuse(engine, "unique_keys", "not UTF-8, or no memory");
+            refused = aioc_op_append_path(engine, "unique_keys", at, len);
+            if (refused) return refused;
             if (!at[len]) break;
             at += len + 1;
         }
@@ -13309,14 +13318,14 @@ static int aioc_op_accept(aioc_op_engine *engine, const aioc_op_spec *spec, aioc
     if (engine->closing) return aioc_op_refuse_as(engine, AIOCOSMOS_E_SHUTDOWN);
     /* What a pacer lets through, it has found room for. */
     if (!spec->pacer && !aioc_op_has_room(engine, spec->internal)) {
-        aioc_mem_print(engine->refusal, sizeof engine->refusal, "full: %u operations are pending",
+        aioc_mem_print(engine->refusal, sizeof engine->refusal, "full: %u operations are pending: step first",
                        (unsigned)engine->pending);
         return AIOCOSMOS_E_FULL;
     }
     /* The last eighth is left to answers, so that they need not wait for requests to go; to what a pacer, who has seen
      * to that before, has pulled already; and to the pages of queries, who take little and give much back. */
     if (!aioc_mem_fits(engine->memory, bytes, max)) {
-        aioc_mem_print(engine->refusal, sizeof engine->refusal, "full: the client holds memory_max bytes");
+        aioc_mem_print(engine->refusal, sizeof engine->refusal, "full: memory_max is held: step first");
         return AIOCOSMOS_E_FULL;
     }
     op = aioc_op_new(engine, spec, platform->monotonic_us(platform->user_data));
@@ -17452,7 +17461,7 @@ static int aioc_feed_query_new(aioc_feed *feeds, aioc_feed_query **out)
     if (engine->closing) return aioc_op_refuse_as(engine, AIOCOSMOS_E_SHUTDOWN);
     if (slot == feeds->slot_count) {
         if (slot < engine->pending_max) return aioc_op_refuse_memory(engine);
-        aioc_mem_print(engine->refusal, sizeof engine->refusal, "full: %u queries are open",
+        aioc_mem_print(engine->refusal, sizeof engine->refusal, "full: %u queries are open: close some",
                        (unsigned)feeds->query_count);
         return AIOCOSMOS_E_FULL;
     }
@@ -21434,7 +21443,6 @@ static void aioc_feed_close(aioc_feed *feeds)
 
 struct aiocosmos_client {
     aioc_mem memory;
-    aiocosmos_allocator raw;      /* the host's, for the client itself */
     aiocosmos_allocator counted;  /* through memory, for the poller */
     aiocosmos_platform platform;
     aioc_platform_reactor reactor;
@@ -21811,7 +21819,6 @@ AIOCOSMOS_API int aiocosmos_create_checked(uint32_t version, size_t options_size
         return AIOCOSMOS_E_NOMEM;
     }
     memset(client, 0, sizeof *client);
-    client->raw = options.allocator;
     client->platform = *options.platform;
     client->tls.table = &aioc_tls_bearssl;
     client->engine.memory = &client->memory;
@@ -21829,7 +21836,7 @@ AIOCOSMOS_API int aiocosmos_create_checked(uint32_t version, size_t options_size
 /* Frees everything; what has not been opened is zeroed. No operation is left, or nobody is to hear of it. */
 static void aioc_client_free(aiocosmos_client *client)
 {
-    aiocosmos_allocator raw = client->raw;
+    aiocosmos_allocator allocator = client->memory.allocator;  /* the host's, for the client itself */
     aioc_op_engine *engine = &client->engine;
     aioc_feed_close(&client->feeds);
     aioc_pool_close(&engine->pool);
@@ -21845,7 +21852,7 @@ static void aioc_client_free(aiocosmos_client *client)
     aioc_mem_buffer_free(&client->memory, &client->host);
     aioc_mem_buffer_free(&client->memory, &client->default_database);
     aioc_mem_close(&client->memory);
-    aioc_platform_allocate(&raw, client, sizeof *client, 0);
+    aioc_platform_allocate(&allocator, client, sizeof *client, 0);
 }
 
 /* Ends every operation with a status. Callbacks run; what they submit is refused, so it ends. */
@@ -21913,14 +21920,15 @@ static int aioc_client_returns(aiocosmos_client *client, int status)
 
 /*--- Step ---*/
 
-/* A quarter is free of each limit that a call may have been refused for. Where nothing has ended since, what did not
- * fit would not fit now, either. */
+/* A quarter is free of each limit that a call may have been refused for, or there is nothing left to wait for. Where
+ * nothing has ended since, what did not fit would not fit now, either. */
 static bool aioc_client_has_room(const aiocosmos_client *client)
 {
     const aioc_op_engine *engine = &client->engine;
     const aioc_mem *memory = &client->memory;
-    return engine->stats.ops_completed > client->full_at && engine->pending <= engine->pending_max / 4 * 3 &&
-           memory->used - memory->kept <= memory->max / 16 * 9;
+    return engine->stats.ops_completed > client->full_at &&
+           (engine->pending == 0 || (engine->pending <= engine->pending_max / 4 * 3 &&
+                                     memory->used - memory->kept <= memory->max / 16 * 9));
 }
 
 static bool aioc_client_tell_room(aiocosmos_client *client)
@@ -22081,19 +22089,18 @@ AIOCOSMOS_API int aiocosmos_drain(aiocosmos_client *client, int timeout_ms)
 {
     const aiocosmos_platform *platform = &client->platform;
     uint64_t now_us = platform->monotonic_us(platform->user_data), until_us = now_us + (uint64_t)timeout_ms * 1000u;
+    if (client->stepping) return aioc_op_refuse_as(&client->engine, AIOCOSMOS_E_REENTERED);
     while (client->engine.pending) {
-        int wait_ms = -1, ran;
-        if (timeout_ms >= 0) {
+        int wait_ms = timeout_ms, ran;
+        if (timeout_ms > 0) {
             now_us = platform->monotonic_us(platform->user_data);
-            if (now_us > until_us) return aioc_op_refuse_as(&client->engine, AIOCOSMOS_E_TIMEOUT);
-            wait_ms = (int)((until_us - now_us + 999u) / 1000u);
+            wait_ms = now_us < until_us ? (int)((until_us - now_us + 999u) / 1000u) : 0;
         }
         ran = aioc_client_step(client, wait_ms);
         if (ran < 0) return ran;
-        if (timeout_ms == 0 && client->engine.pending) return aioc_op_refuse_as(&client->engine, AIOCOSMOS_E_TIMEOUT);
+        if (wait_ms == 0 && client->engine.pending) return aioc_op_refuse_as(&client->engine, AIOCOSMOS_E_TIMEOUT);
     }
-    return client->stepping ? aioc_op_refuse_as(&client->engine, AIOCOSMOS_E_REENTERED)
-                            : aioc_client_returns(client, 0);
+    return aioc_client_returns(client, 0);
 }
 
 AIOCOSMOS_API void aiocosmos_set_step_budget_us(aiocosmos_client *client, uint32_t budget_us)

@@ -111,6 +111,43 @@ TEST(a_step_says_how_many_callbacks_ran)
     close_world(client);
 }
 
+static void count_result(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_op_info *info,
+                         void *user_data)
+{
+    (void)client, (void)result, (void)info;
+    ++*(int *)user_data;
+}
+
+static void count_failure(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    (void)client, (void)result;
+    ++*(int *)user_data;
+}
+
+/* A step that has told somebody does not go on waiting, whoever that was. */
+TEST(what_all_results_are_told_to_is_a_callback_too)
+{
+    aiocosmos_options options;
+    aiocosmos_client *client;
+    aiocosmos_request request = read_item("missing", aiocosmos_s("p"));
+    int told = 0, ran = 0;
+    close_client(open_world(""));
+    options = usual_options();
+    options.on_result = count_result;
+    options.on_failure = count_failure;
+    options.on_result_user_data = options.on_failure_user_data = &told;
+    client = open_client(&options);
+    CHECK_INT(aiocosmos_submit(client, &request, NULL), 0);
+    while (aiocosmos_pending(client)) {
+        int calls = aiocosmos_step(client, PATIENCE_MS);
+        CHECK(calls >= 0);
+        ran += calls;
+    }
+    CHECK_INT(told, 2);
+    CHECK_INT(ran, 2);
+    close_world(client);
+}
+
 static void *wake_from_thread(void *client)
 {
     aiocosmos_wake(client);
@@ -220,14 +257,33 @@ TEST_TWICE(a_budget_bounds_the_work_of_a_step)
     close_world(client);
 }
 
+/* A clock that is never read twice in one microsecond. */
+static uint64_t next_us(void *user_data)
+{
+    static uint64_t reads;
+    return aiocosmos_system_platform()->monotonic_us(user_data) + ++reads;
+}
+
 TEST(drain_gives_up_when_told_to)
 {
-    aiocosmos_client *client = open_world("");
+    aiocosmos_platform platform = *aiocosmos_system_platform();
+    aiocosmos_options options;
+    aiocosmos_client *client;
+    aiocosmos_stats before, after;
     answer got;
+    close_client(open_world(""));
+    options = usual_options();
+    platform.monotonic_us = next_us;
+    options.platform = &platform;
+    client = open_client(&options);
     CHECK_INT(aiocosmos_drain(client, 0), 0);
+    must(client, write_a());
     fault("action=hang,kind=item");
     send_off(client, read_a(), &got);
+    aiocosmos_get_stats(client, &before);
     CHECK_INT(aiocosmos_drain(client, 0), AIOCOSMOS_E_TIMEOUT);
+    aiocosmos_get_stats(client, &after);
+    CHECK_INT(after.attempts, before.attempts + 1);        /* it steps once, however late it is */
     CHECK_INT(aiocosmos_drain(client, 10), AIOCOSMOS_E_TIMEOUT);
     CHECK_INT(got.calls, 0);
     close_world(client);
@@ -529,7 +585,7 @@ TEST(only_so_many_operations_may_be_pending)
     fill_world(client);
     for (i = 0; i < 3; i++) send_off(client, write_a(), &answers[i]);
     CHECK_INT(aiocosmos_submit(client, &request, NULL), AIOCOSMOS_E_FULL);
-    CHECK_STR(aiocosmos_last_error(client), "full: 3 operations are pending");
+    CHECK_STR(aiocosmos_last_error(client), "full: 3 operations are pending: step first");
     CHECK_INT(aiocosmos_pending(client), 3);
     drain(client);
     for (i = 0; i < 3; i++) CHECK_INT(answers[i].status, 0);
@@ -565,7 +621,7 @@ TEST_TWICE(memory_has_a_limit_and_submit_says_full)
         full += status == AIOCOSMOS_E_FULL;
     }
     CHECK(accepted > 10 && full > 10);
-    CHECK_STR(aiocosmos_last_error(client), "full: the client holds memory_max bytes");
+    CHECK_STR(aiocosmos_last_error(client), "full: memory_max is held: step first");
     drain(client);
     for (i = 0; i < accepted; i++) CHECK(answers[i].calls == 1 && answers[i].status == 0);
     aiocosmos_get_stats(client, &stats);
@@ -706,6 +762,38 @@ TEST(a_loop_that_is_full_goes_on_when_there_is_room)
     CHECK_INT(all.rooms, 1);
     CHECK_INT(all.done, 4);
     CHECK_INT(heap.blocks, 0);
+    stop_emulator();
+}
+
+/* What the host itself holds of memory_max does not keep it waiting for room, once nothing else could make some. */
+TEST(there_is_room_when_nothing_is_pending)
+{
+    enum { DOCS = 1000, NUMBERS = 2000 };
+    static aiocosmos_json_doc *docs[DOCS];
+    static char text[2 * NUMBERS + 1];
+    static loop all;
+    const size_t memory_max = (size_t)4 << 20;
+    aiocosmos_client *client;
+    aiocosmos_stats stats;
+    int i, held = 0;
+    close_client(open_world(""));
+    for (i = 0; i < NUMBERS; i++) memcpy(text + 2 * i, ",1", 2);
+    text[0] = '[';
+    text[2 * NUMBERS] = ']';
+    memset(&all, 0, sizeof all);
+    all.count = 100;
+    all.body_bytes = 50000;
+    client = open_loop(&all, 0, memory_max);
+    do {
+        CHECK_INT(aiocosmos_json_parse(client, text, sizeof text, &docs[held++], NULL), 0);
+        aiocosmos_get_stats(client, &stats);
+    } while (stats.memory_used < memory_max / 8 * 5 && held < DOCS);
+    submit_all(client, &all);
+    CHECK(all.next > 0 && all.full == 1);
+    CHECK_INT(aiocosmos_drain(client, 3 * PATIENCE_MS), 0);
+    CHECK_INT(all.done, 100);
+    while (held > 0) aiocosmos_json_free(docs[--held]);
+    close_client(client);
     stop_emulator();
 }
 

@@ -711,6 +711,43 @@ TEST(bad_requests_are_refused_with_what_and_where)
     aiocosmos_destroy(client);
 }
 
+/* Memory that ends after so many blocks. */
+static void *scarce_fn(void *ptr, size_t old_size, size_t new_size, void *user_data)
+{
+    int *left = user_data;
+    (void)old_size;
+    if (new_size) return (*left)-- > 0 ? realloc(ptr, new_size) : NULL;
+    free(ptr);
+    return NULL;
+}
+
+TEST(no_memory_for_a_container_is_not_taken_for_a_wrong_path)
+{
+    static const char *const unique[] = { "/mail", "/guild,/rank", NULL };
+    aiocosmos_request request = {0};
+    int blocks, status = AIOCOSMOS_E_NOMEM;
+    request.kind = AIOCOSMOS_CREATE_CONTAINER;
+    request.container = "c";
+    request.partition_key_paths[0] = "/pk";
+    request.unique_keys = unique;
+    for (blocks = 0; status != 0 && blocks < 100; blocks++) {
+        aiocosmos_options options = {0};
+        aiocosmos_client *client;
+        int left = 1000;
+        options.connection_string = AIOCOSMOS_EMULATOR_CONNECTION;
+        options.default_database = "db";
+        options.allocator.fn = scarce_fn;
+        options.allocator.user_data = &left;
+        CHECK_INT(aiocosmos_create(&options, &client, NULL, 0), 0);
+        left = blocks;
+        status = aiocosmos_submit(client, &request, NULL);
+        if (status != 0) CHECK_INT(status, AIOCOSMOS_E_NOMEM);
+        if (status != 0) CHECK_STR(aiocosmos_last_error(client), "out of memory");
+        aiocosmos_destroy(client);
+    }
+    CHECK(blocks > 3 && status == 0);
+}
+
 TEST(bad_documents_are_refused_with_what_and_where)
 {
     aiocosmos_client *client = new_client();
@@ -1086,7 +1123,7 @@ TEST(a_full_client_says_so)
     CHECK_INT(aiocosmos_submit(client, &request, NULL), 0);
     CHECK_INT(aiocosmos_submit(client, &request, NULL), 0);
     CHECK_INT(aiocosmos_submit(client, &request, NULL), AIOCOSMOS_E_FULL);
-    CHECK(strstr(aiocosmos_last_error(client), "3 operations are pending"));
+    CHECK(strstr(aiocosmos_last_error(client), "3 operations are pending: step first"));
     CHECK(aiocosmos_cancel(client, first));
     CHECK_INT(aiocosmos_step(client, 0) >= 0, 1);
     CHECK(!aiocosmos_cancel(client, first));
