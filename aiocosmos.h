@@ -12675,6 +12675,13 @@ static int aioc_op_refuse_memory(aioc_op_engine *engine)
     return aioc_op_refuse_as(engine, AIOCOSMOS_E_NOMEM);
 }
 
+/* Why something was refused, as the message of a result: what its callbacks call may be refused for other reasons. */
+static aiocosmos_str aioc_op_keep_refusal(aioc_op_engine *engine)
+{
+    aioc_mem_print(engine->message, sizeof engine->message, "%s", engine->refusal);
+    return aioc_mem_str(engine->message);
+}
+
 /* A name or id, appended to the link as "segment/name". */
 static int aioc_op_add_name(aioc_op_engine *engine, const char *what, const char *segment, const char *name)
 {
@@ -19183,7 +19190,7 @@ static void aioc_feed_fan_page_came(aioc_op *op, const aiocosmos_result *result)
     if (fan->stage == AIOC_FEED_DIRECT && result->status == 0) {
         adjusted.status = aioc_feed_leave_fan(query, op);
         if (!adjusted.status) return;
-        adjusted.message = aioc_mem_str(op->engine->refusal);
+        adjusted.message = aioc_op_keep_refusal(op->engine);
         aioc_feed_deliver(query, &page);
         return;
     }
@@ -21202,8 +21209,7 @@ static void aioc_feed_item_refused(aioc_feed_bulk *bulk, int status, const aioco
     delivery.parsed = true;
     result.status = status;
     result.fate = AIOCOSMOS_FATE_NOT_SENT;
-    aioc_mem_print(engine->message, sizeof engine->message, "%s", engine->refusal);
-    result.message = aioc_mem_str(engine->message);
+    result.message = aioc_op_keep_refusal(engine);
     result.internal = &delivery;
     aioc_feed_item_back(bulk, &result, item_data);
 }
@@ -22186,7 +22192,7 @@ AIOCOSMOS_API aiocosmos_str aiocosmos_text(const char *text)
 
 static aiocosmos_value aioc_client_text(const char *text)
 {
-    return aioc_client_value(text ? AIOCOSMOS_VALUE_STR : AIOCOSMOS_VALUE_UNSET, text, text ? strlen(text) : 0);
+    return aioc_client_value(text ? AIOCOSMOS_VALUE_STR : AIOCOSMOS_VALUE_UNSET, text, aioc_mem_str(text).len);
 }
 
 static aiocosmos_value aioc_client_whole(aiocosmos_value_type type, int64_t number)
@@ -22232,19 +22238,17 @@ static aiocosmos_pk aioc_client_pk(aiocosmos_value a, aiocosmos_value b, aiocosm
 
 AIOCOSMOS_API aiocosmos_pk aiocosmos_pk_s(const char *text)
 {
-    aiocosmos_value unset = aioc_client_text(NULL);
-    return aioc_client_pk(aioc_client_text(text), unset, unset);
+    return aioc_client_pk(aioc_client_text(text), aioc_client_text(NULL), aioc_client_text(NULL));
 }
 
 AIOCOSMOS_API aiocosmos_pk aiocosmos_pk1(aiocosmos_value a)
 {
-    aiocosmos_value unset = aioc_client_value(AIOCOSMOS_VALUE_UNSET, NULL, 0);
-    return aioc_client_pk(a, unset, unset);
+    return aioc_client_pk(a, aioc_client_text(NULL), aioc_client_text(NULL));
 }
 
 AIOCOSMOS_API aiocosmos_pk aiocosmos_pk2(aiocosmos_value a, aiocosmos_value b)
 {
-    return aioc_client_pk(a, b, aioc_client_value(AIOCOSMOS_VALUE_UNSET, NULL, 0));
+    return aioc_client_pk(a, b, aioc_client_text(NULL));
 }
 
 AIOCOSMOS_API aiocosmos_pk aiocosmos_pk3(aiocosmos_value a, aiocosmos_value b, aiocosmos_value c)
