@@ -206,7 +206,7 @@ static void on_rows(aiocosmos_client *client, const aiocosmos_page *page, void *
     memset(&row, 0, sizeof row);
     CHECK_INT(aiocosmos_bulk_resume(client, none), AIOCOSMOS_E_ARGUMENT);
     CHECK_STR(aiocosmos_last_error(client), refused);
-    CHECK(strncmp(page->result->message.ptr, refused, sizeof refused - 1) != 0);         /* what is lent stays as it is */
+    CHECK(!page->result->message.len || strncmp(page->result->message.ptr, refused, sizeof refused - 1) != 0);
     kept->pages++;
     kept->status = page->result->status;
     kept->more = page->more;
