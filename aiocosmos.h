@@ -211,7 +211,7 @@ AIOCOSMOS_API const char *aiocosmos_status_text(int status);
 
 /* One function, so that it cannot be half overridden. new_size 0 frees and the answer is ignored. old_size is exact.
  * Alignment as malloc's. NULL for growth is survivable: the operation concerned fails with E_NOMEM, the client lives
- * on. Called on the client's thread only. fn NULL: realloc and free. */
+ * on. Called on the client's thread only, but by aiocosmos_body_free(). fn NULL: realloc and free. */
 typedef struct aiocosmos_allocator {
     void *(*fn)(void *ptr, size_t old_size, size_t new_size, void *user_data);
     void *user_data;
@@ -17468,7 +17468,7 @@ static int aioc_feed_query_new(aioc_feed *feeds, aioc_feed_query **out)
     if (engine->closing) return aioc_op_refuse_as(engine, AIOCOSMOS_E_SHUTDOWN);
     if (slot == feeds->slot_count) {
         if (slot < engine->pending_max) return aioc_op_refuse_memory(engine);
-        aioc_mem_print(engine->refusal, sizeof engine->refusal, "full: %u queries are open: close some",
+        aioc_mem_print(engine->refusal, sizeof engine->refusal, "full: %u cursors are open: close some",
                        (unsigned)feeds->query_count);
         return AIOCOSMOS_E_FULL;
     }
@@ -19983,9 +19983,9 @@ static int aioc_feed_query_next(aioc_feed *feeds, aiocosmos_cursor handle, aioco
 {
     aioc_op_engine *engine = feeds->engine;
     aioc_feed_query *query = aioc_feed_query_find(feeds, handle);
-    if (!query) return aioc_op_refuse(engine, "query", "unknown or closed");
-    if (query->op) return aioc_op_refuse(engine, "query", "a page is still owed");
-    if (query->ended) return aioc_op_refuse(engine, "query", "the last page has been delivered");
+    if (!query) return aioc_op_refuse(engine, "cursor", "unknown or closed");
+    if (query->op) return aioc_op_refuse(engine, "cursor", "a page is still owed");
+    if (query->ended) return aioc_op_refuse(engine, "cursor", "the last page has been delivered");
     query->page = page;
     query->user_data = user_data;
     return query->fan ? aioc_feed_ask_fan(query) : aioc_feed_ask_page(query, query->timeout_ms);

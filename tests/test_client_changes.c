@@ -910,7 +910,7 @@ TEST(one_page_of_a_feed_is_owed_at_a_time_and_closing_cancels_it)
     begin_reader(client, &r, &request);
     CHECK_INT(aiocosmos_cursor_next(client, r.query, take_page, &r), 0);
     CHECK_INT(aiocosmos_cursor_next(client, r.query, take_page, &r), AIOCOSMOS_E_ARGUMENT);
-    CHECK_STR(aiocosmos_last_error(client), "query: a page is still owed");
+    CHECK_STR(aiocosmos_last_error(client), "cursor: a page is still owed");
     aiocosmos_step(client, 20);
     aiocosmos_cursor_close(client, r.query);
     drain(client);

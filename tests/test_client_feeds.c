@@ -411,14 +411,14 @@ TEST(one_page_is_owed_at_a_time)
     CHECK_INT(aiocosmos_cursor_next(client, query, keep_page, &all), 0);
     CHECK_INT(aiocosmos_pending(client), 1);
     CHECK_INT(aiocosmos_cursor_next(client, query, keep_page, &all), AIOCOSMOS_E_ARGUMENT);
-    CHECK_STR(aiocosmos_last_error(client), "query: a page is still owed");
+    CHECK_STR(aiocosmos_last_error(client), "cursor: a page is still owed");
     drain(client);
     CHECK_INT(all.calls, 1);
     CHECK_INT(aiocosmos_cursor_next(client, query, keep_page, &all), AIOCOSMOS_E_ARGUMENT);
-    CHECK_STR(aiocosmos_last_error(client), "query: the last page has been delivered");
+    CHECK_STR(aiocosmos_last_error(client), "cursor: the last page has been delivered");
     aiocosmos_cursor_close(client, query);
     CHECK_INT(aiocosmos_cursor_next(client, query, keep_page, &all), AIOCOSMOS_E_ARGUMENT);
-    CHECK_STR(aiocosmos_last_error(client), "query: unknown or closed");
+    CHECK_STR(aiocosmos_last_error(client), "cursor: unknown or closed");
     aiocosmos_cursor_close(client, query);
     drain(client);
     CHECK_INT(all.calls, 1);

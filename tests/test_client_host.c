@@ -533,7 +533,7 @@ TEST(the_last_error_is_that_of_the_last_call)
     CHECK_INT(aiocosmos_query_open(client, &query, &cursor), AIOCOSMOS_E_ARGUMENT);
     CHECK_STR(aiocosmos_last_error(client), "sql: empty");
     CHECK_INT(aiocosmos_cursor_next(client, cursor, NULL, NULL), AIOCOSMOS_E_ARGUMENT);
-    CHECK_STR(aiocosmos_last_error(client), "query: unknown or closed");
+    CHECK_STR(aiocosmos_last_error(client), "cursor: unknown or closed");
     CHECK_INT(aiocosmos_bulk(client, &bulk, NULL), AIOCOSMOS_E_ARGUMENT);
     CHECK_STR(aiocosmos_last_error(client), "next: required");
     CHECK_INT(aiocosmos_read_many(client, &many, NULL), AIOCOSMOS_E_ARGUMENT);
