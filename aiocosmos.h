@@ -12761,7 +12761,8 @@ static bool aioc_op_is_our_header(aiocosmos_str name, bool raw, char *why, size_
         "x-ms-offer-throughput=throughput_ru "
         "x-ms-cosmos-offer-autopilot-settings=autoscale_max_ru x-ms-documentdb-populatequerymetrics=want_metrics "
         "x-ms-cosmos-populateindexmetrics=want_index_metrics x-ms-start-epk=epk_min x-ms-end-epk=epk_max "
-        "x-ms-documentdb-partitionkeyrangeid=epk_min a-im=aiocosmos_changes() if-modified-since=aiocosmos_changes() "
+        "x-ms-documentdb-partitionkeyrangeid=epk_min a-im=aiocosmos_changes_open() "
+        "if-modified-since=aiocosmos_changes_open() "
         "x-ms-cosmos-changefeed- content-type x-ms-documentdb-isquery x-ms-documentdb-is-upsert "
         "x-ms-documentdb-query-enablecrosspartition "
         "x-ms-read-key-type x-ms-cosmos-is-query-plan-request x-ms-cosmos-query-version "
@@ -12951,10 +12952,11 @@ static const aioc_op_property aioc_op_properties[AIOC_OP_PROPERTIES] = {
     { "changeFeedPolicy", AIOC_OP_FIELD(change_feed_policy), '{' }
 };
 
-/* All but one are pointers or begin with one. */
+/* All but one are pointers or begin with one; the first is three. */
 static bool aioc_op_is_given(const aiocosmos_request *request, const aioc_op_property *property)
 {
-    const char *given;
+    const char *const *paths = request->partition_key_paths, *given;
+    if (property == aioc_op_properties) return paths[0] || paths[1] || paths[2];
     if (property->at == offsetof(aiocosmos_request, default_ttl_s)) return request->default_ttl_s != 0;
     memcpy(&given, (const char *)request + property->at, sizeof given);
     return given != NULL;
@@ -13070,7 +13072,7 @@ static int aioc_op_append_unique_keys(aioc_op_engine *engine, const char *const 
 
 static int aioc_op_build_container(aioc_op_engine *engine, const aiocosmos_request *request)
 {
-    bool has_key = request->partition_key_paths[0] != NULL;
+    bool has_key = aioc_op_is_given(request, aioc_op_properties);
     int refused = 0;
     size_t i;
     aioc_op_append_id(engine, request->container);
@@ -21916,11 +21918,15 @@ AIOCOSMOS_API const char *aiocosmos_last_error(const aiocosmos_client *client)
 }
 
 /* What a call returns goes through here: a success leaves no reason behind, which may be of an earlier call, or of what
- * the library asked for itself. E_DESTROYED: there is no client any more. */
+ * the library asked for itself; and no call memory for huge requests. E_DESTROYED: there is no client any more. */
 static int aioc_client_returns(aiocosmos_client *client, int status)
 {
-    if (status >= 0) client->engine.refusal[0] = 0;
-    if (status == AIOCOSMOS_E_FULL && client->on_room) client->full_at = client->engine.stats.ops_completed;
+    aioc_op_engine *engine = &client->engine;
+    if (status >= 0) engine->refusal[0] = 0;
+    if (status == AIOCOSMOS_E_FULL && client->on_room) client->full_at = engine->stats.ops_completed;
+    if (engine->properties.cap > AIOC_OP_NODES_KEPT) aioc_json_close(&engine->properties);
+    if (engine->lines_text.cap > AIOC_MEM_LARGEST) aioc_mem_buffer_free(engine->memory, &engine->lines_text);
+    if (engine->body_text.cap > AIOC_MEM_LARGEST) aioc_mem_buffer_free(engine->memory, &engine->body_text);
     return status;
 }
 
@@ -22468,7 +22474,6 @@ static int aioc_client_pk_of(aiocosmos_client *client, const char *container, ai
     if (status == AIOCOSMOS_E_NOMEM) return aioc_op_refuse_memory(engine);
     if (status) return aioc_op_refuse_at(engine, "body", doc->error, doc->error_at);
     status = aioc_protocol_pk_from_document(aioc_json_root(doc), paths, count, pk, why, sizeof why);
-    if (doc->cap > AIOC_OP_NODES_KEPT) aioc_json_close(doc);
     return status ? aioc_op_refuse(engine, "body", why) : 0;
 }
 

@@ -204,7 +204,12 @@ TEST(a_container_has_up_to_three_key_levels)
     request.partition_key_paths[0] = "a";
     CHECK(strstr(refusal_of(client, request), "a path starts with '/'"));
     request.partition_key_paths[0] = NULL;
-    CHECK(strstr(refusal_of(client, request), "partition_key_paths"));
+    CHECK_STR(refusal_of(client, request), "partition_key_paths: a gap between the levels");
+    request.body = text_of("{\"partitionKey\":{\"paths\":[\"/a\"]}}");
+    CHECK_STR(refusal_of(client, request), "partition_key_paths: a gap between the levels");
+    request.kind = AIOCOSMOS_READ_CONTAINER;
+    memset(&request.body, 0, sizeof request.body);
+    CHECK_STR(refusal_of(client, request), "partition_key_paths: does not belong to this kind of operation");
     close_world(client);
 }
 

@@ -759,7 +759,7 @@ TEST(a_feed_that_cannot_be_is_refused_with_the_reason)
     CHECK(strstr(refusal_of_changes(client, &request), "session_token: ") != NULL);
     request.session_token = aiocosmos_text(NULL);
     request.headers = ours;
-    CHECK_STR(refusal_of_changes(client, &request), "headers: A-IM: use aiocosmos_changes()");
+    CHECK_STR(refusal_of_changes(client, &request), "headers: A-IM: use aiocosmos_changes_open()");
     request.headers = NULL;
     request.page_items_max = UINT32_MAX;
     CHECK_STR(refusal_of_changes(client, &request), "page_items_max: over 2^31-1");

@@ -3083,6 +3083,44 @@ TEST(lists_of_headers_are_sent_or_refused)
     close_client(client);
 }
 
+/* What huge requests need while they are checked may not fill the client for good, whether they are taken or not. */
+TEST(what_a_huge_request_has_needed_is_given_back)
+{
+    enum { LINES = 300, BYTES = 8000, VALUES = 200000 };
+    static const char *lines[LINES + 2], *const unique[] = { "/a", NULL };
+    static const char *const ends[] = { "1]}", "1]}x", "1]" };
+    char *line = long_text(BYTES, 'v'), *body = long_text(2 * VALUES + 40, 0);
+    aiocosmos_client *client;
+    aiocosmos_request request;
+    aiocosmos_stats before, after;
+    answer got;
+    size_t i, len;
+    memcpy(line, "x: ", 3);
+    for (i = 0; i < LINES; i++) lines[i] = line;
+    len = (size_t)sprintf(body, "{\"x\":[");
+    for (i = 0; i < VALUES; i++, len += 2) memcpy(body + len, "1,", 2);
+    net_begin(answer_well);
+    client = open_usual();
+    CHECK_INT(ask(client, AIOCOSMOS_READ_CONTAINER, &got), 0);
+    aiocosmos_get_stats(client, &before);
+    for (i = 0; i < 8; i++) {
+        request = of_kind(i < 3 ? AIOCOSMOS_CREATE_CONTAINER : AIOCOSMOS_READ_ITEM);
+        if (i < 6) strcpy(body + len, ends[i % 3]);
+        if (i < 3) request.body = aiocosmos_text(body);
+        if (i < 3) request.unique_keys = unique;
+        if (i >= 3 && i < 6) aiocosmos_pk_of(client, "c", aiocosmos_text(body));
+        if (i >= 6) request.headers = lines;
+        if (i == 7) lines[LINES] = "no line";
+        CHECK_INT(submit_status(client, request, &got), i == 1 || i == 2 || i == 7 ? AIOCOSMOS_E_ARGUMENT : 0);
+        drain(client);
+        aiocosmos_get_stats(client, &after);
+        CHECK(after.memory_used < before.memory_used + 500000);
+    }
+    free(line);
+    free(body);
+    close_client(client);
+}
+
 static const char *refusal_of_header(aiocosmos_client *client, int kind, const char *header)
 {
     const char *one[2] = { NULL, NULL };
