@@ -1,4 +1,4 @@
-/*==============================================================================
+/*========================================
  * aiocosmos.h 0.1.0: an asynchronous client of Azure Cosmos DB (NoSQL API) for C and C++ in one header.
  *
  * DO THIS in exactly one file of the program:
@@ -91,7 +91,7 @@
  *     >>position   continuation tokens
  *     >>feeds      paging, queries over many ranges, reads of many items, the change feed, bulk
  *     >>client     the public functions
- *============================================================================*/
+ *========================================*/
 #ifndef AIOCOSMOS_H
 #define AIOCOSMOS_H
 
@@ -118,13 +118,13 @@
 extern "C" {
 #endif
 
-/*------------------------------------------------------------------------------
+/*----------------------------------------
  * MARK: - Types that everything uses
- *----------------------------------------------------------------------------*/
+ *----------------------------------------*/
 
 #define AIOCOSMOS_VERSION 0x000100u                  /* (major << 16) | (minor << 8) | patch */
 
-typedef struct aiocosmos_client aiocosmos_client;                          /* opaque */
+typedef struct aiocosmos_client aiocosmos_client;                          /* NULL is for destroy only */
 typedef struct aiocosmos_op { uint64_t id; } aiocosmos_op;                 /* an operation; 0: none; safe when stale */
 typedef struct aiocosmos_cursor { uint64_t id; } aiocosmos_cursor;         /* an open query or change feed; same */
 typedef struct aiocosmos_str { const char *ptr; size_t len; } aiocosmos_str;    /* bytes, not NUL-terminated */
@@ -137,13 +137,11 @@ typedef enum aiocosmos_error {
     AIOCOSMOS_OK = 0,
     AIOCOSMOS_E_ARGUMENT = -1,    /* the caller's input cannot be sent; aiocosmos_last_error() says what and where */
     AIOCOSMOS_E_NOMEM = -2,       /* the allocator, or memory_max, refused */
-    AIOCOSMOS_E_FULL = -3,        /* pending_max operations, or 7/8 of memory_max, are held: step, then submit again */
+    AIOCOSMOS_E_FULL = -3,        /* pending_max operations, or cursors, or 7/8 of memory_max, are held */
     AIOCOSMOS_E_CANCELLED = -4,
     AIOCOSMOS_E_SHUTDOWN = -5,    /* the client is being destroyed */
     AIOCOSMOS_E_TIMEOUT = -6,     /* the operation's own deadline */
-    AIOCOSMOS_E_DNS = -7,         /* the host name has no address, or no name server answered */
-    AIOCOSMOS_E_CONNECT = -8,     /* no connection, or it broke before an answer */
-    AIOCOSMOS_E_TLS = -9,         /* handshake or certificate refused; the message says which rule */
+    AIOCOSMOS_E_DNS = -7, AIOCOSMOS_E_CONNECT = -8, AIOCOSMOS_E_TLS = -9,
     AIOCOSMOS_E_PROTOCOL = -10,   /* the answer is not HTTP, contradicts itself, or is not the service's: it has neither
                                    * x-ms-activity-id nor x-ms-request-charge nor x-ms-substatus, nor is the endpoint
                                    * loopback and the answer JSON. http_status says what a proxy, say, has answered */
@@ -155,7 +153,8 @@ typedef enum aiocosmos_error {
 
 /* THE ERROR GUIDE. R, W: how often a read and a write were tried again before this became the result (+: as long as
  * retries_max and the deadline let them). Fate: of a write, A: answered, it was not applied; N: not sent; M: maybe
- * applied: read the item before you repeat it, or send an ETag in if_match, with which it is repeated for you.
+ * applied: look at the item before you repeat it. With an ETag in if_match it is repeated for you, and may meet its own
+ * first try: a 404, 409 or 412 of fate M may be the echo of what you have written.
  *
  *     status       R W fate  what it means, and what to do
  *     304          - - A     unchanged since if_none_match, or no changes in a feed: no failure
@@ -166,7 +165,7 @@ typedef enum aiocosmos_error {
  *                            are tried once more
  *     403          - - A     firewall, role or quota of the account; 403/1014: 20 GB of one partition key are full
  *     403/3        + + A     as 403/1008: the account moves to another region, which may take minutes: try later
- *     404          - - A     there is no such item
+ *     404          - - A     there is no such item; of a query: no such container
  *     404/1002     + + A     no replica has reached the session token: try later; is it of this container?
  *     404/1003     1 1 A     the database or container is missing: create it
  *     404/1013     + + A     the container is still being created: try later
@@ -179,7 +178,8 @@ typedef enum aiocosmos_error {
  *     429          + + A     over the throughput for throttle_wait_ms: send less, or provision more
  *     449          + + A     other writes of the same item came first, again and again
  *     503          + + A     the service is busy: try later
- *     E_CONNECT    + - M     nobody listens, or the connection broke; N if it did before the request was out
+ *     E_CONNECT    + - M     nobody listens, or the connection broke; N if it did before the request was out.
+ *                            3 where nobody has answered yet, as for E_DNS
  *     E_DNS        + + N     the host's name: check the endpoint and the network
  *     E_TLS        - - N     the certificate or handshake, by the rule that the message names: trust_pem, the clock
  *     E_PROTOCOL   3 - M     a proxy, or something that is not Cosmos DB, answered: http_status says what
@@ -187,7 +187,7 @@ typedef enum aiocosmos_error {
  *     E_TIMEOUT              N or M: a longer timeout_ms, or fewer at a time
  *     E_CANCELLED            N or M, as cancelling comes before or after the last byte was sent; E_SHUTDOWN too
  *     E_AUTH                 N: token_fn has to give a token for the link that the message names
- *     E_FULL, E_NOMEM        not accepted (or N): step and submit again, see on_room; or raise memory_max
+ *     E_FULL, E_NOMEM        not accepted (or N): step and submit again, see on_room; close cursors; raise memory_max
  */
 
 /* All-bits-one in a uint32_t option means "none" where none makes sense; 0 always means the default. */
@@ -205,9 +205,9 @@ AIOCOSMOS_API uint32_t aiocosmos_version(void);
 /* A short name for a status, such as "Not Found" or "timed out". Static string, never NULL. */
 AIOCOSMOS_API const char *aiocosmos_status_text(int status);
 
-/*------------------------------------------------------------------------------
+/*----------------------------------------
  * MARK: - Hooks: allocator, logger, tokens, names, platform
- *----------------------------------------------------------------------------*/
+ *----------------------------------------*/
 
 /* One function, so that it cannot be half overridden. new_size 0 frees and the answer is ignored. old_size is exact.
  * Alignment as malloc's. NULL for growth is survivable: the operation concerned fails with E_NOMEM, the client lives
@@ -299,9 +299,9 @@ typedef struct aiocosmos_platform {
 /* The operating system's table, for hosts that replace a few functions only. Static, read-only. */
 AIOCOSMOS_API const aiocosmos_platform *aiocosmos_system_platform(void);
 
-/*------------------------------------------------------------------------------
+/*----------------------------------------
  * MARK: - Client
- *----------------------------------------------------------------------------*/
+ *----------------------------------------*/
 
 typedef struct aiocosmos_result aiocosmos_result;
 typedef struct aiocosmos_op_info aiocosmos_op_info;
@@ -359,7 +359,8 @@ typedef struct aiocosmos_options {
     /* Limits. */
     uint32_t connections_max;          /* opened on demand (AIOCOSMOS_DEFAULT_CONNECTIONS) */
     uint32_t handshakes_max;           /* TLS handshake records worked on in one step (AIOCOSMOS_DEFAULT_HANDSHAKES) */
-    uint32_t pending_max;              /* operations that owe a callback, then E_FULL (AIOCOSMOS_DEFAULT_PENDING) */
+    uint32_t pending_max;              /* operations that owe a callback, and open cursors as many; then E_FULL
+                                        * (AIOCOSMOS_DEFAULT_PENDING) */
     size_t   memory_max;               /* all that the client holds; at it reads pause and submit says E_FULL
                                         * (AIOCOSMOS_DEFAULT_MEMORY) */
     uint32_t response_bytes_max;       /* a larger body is E_TOO_LARGE (AIOCOSMOS_DEFAULT_RESPONSE_BYTES) */
@@ -385,8 +386,7 @@ typedef struct aiocosmos_options {
 
 /* Copies the options and reads the trust store; no network yet. 0 and *out set; or < 0, *out NULL and the reason in
  * err, NUL-terminated, cut to err_cap (may be NULL and 0). */
-#define aiocosmos_create(options, out, err, err_cap) \
-    aiocosmos_create_checked(AIOCOSMOS_VERSION, sizeof(aiocosmos_options), options, out, err, err_cap)
+#define aiocosmos_create(...) aiocosmos_create_checked(AIOCOSMOS_VERSION, sizeof(aiocosmos_options), __VA_ARGS__)
 AIOCOSMOS_API int  aiocosmos_create_checked(uint32_t version, size_t options_size, const aiocosmos_options *options,
                                             aiocosmos_client **out, char *err, size_t err_cap);
 /* Completes every pending operation with E_SHUTDOWN (callbacks run here; submits made there are refused), then frees.
@@ -444,9 +444,9 @@ typedef struct aiocosmos_stats {
 } aiocosmos_stats;
 AIOCOSMOS_API void aiocosmos_get_stats(const aiocosmos_client *client, aiocosmos_stats *out);
 
-/*------------------------------------------------------------------------------
+/*----------------------------------------
  * MARK: - Values and partition keys
- *----------------------------------------------------------------------------*/
+ *----------------------------------------*/
 
 /* One typed value for partition keys and query parameters, so that nobody pastes strings into JSON. */
 typedef enum aiocosmos_value_type {
@@ -480,12 +480,12 @@ AIOCOSMOS_API aiocosmos_pk aiocosmos_pk3(aiocosmos_value a, aiocosmos_value b, a
 /* That of an item, by the container's own definition; a property that the item lacks is NONE. The values are parts of
  * body. container: a name in the default_database, or "dbs/game/colls/players". All unset, and aiocosmos_last_error()
  * says why: body is no JSON object; an object or array stands where the key should be; or the definition is not known
- * yet: AIOCOSMOS_READ_CONTAINER makes it known, before its callback. */
+ * yet: AIOCOSMOS_READ_CONTAINER makes it known, before its callback; creating one does not. */
 AIOCOSMOS_API aiocosmos_pk aiocosmos_pk_of(aiocosmos_client *client, const char *container, aiocosmos_str body);
 
-/*------------------------------------------------------------------------------
+/*----------------------------------------
  * MARK: - JSON
- *----------------------------------------------------------------------------*/
+ *----------------------------------------*/
 
 /* Reading. The text is checked against RFC 8259 once, to depth 128, so walking cannot fail, only miss. A getter is
  * false unless the value is exactly that: no silent rounding. Everything borrows from the parsed document. */
@@ -549,9 +549,9 @@ AIOCOSMOS_API void aiocosmos_jw_end(aiocosmos_jw *w);                      /* cl
  * suffices; so cap 0 (and buf NULL) measures. */
 AIOCOSMOS_API aiocosmos_str aiocosmos_jw_finish(aiocosmos_jw *w);
 
-/*------------------------------------------------------------------------------
+/*----------------------------------------
  * MARK: - Operations
- *----------------------------------------------------------------------------*/
+ *----------------------------------------*/
 
 typedef enum aiocosmos_kind {          /* 0 is no kind, so that a forgotten kind is caught */
     AIOCOSMOS_READ_ITEM = 1, AIOCOSMOS_CREATE_ITEM, AIOCOSMOS_UPSERT_ITEM, AIOCOSMOS_REPLACE_ITEM, AIOCOSMOS_PATCH_ITEM,
@@ -646,7 +646,11 @@ typedef struct aiocosmos_request {
  * body, if_match, if_none_match, session_token, headers, order_key and timeout_ms. GET and HEAD are reads; another verb
  * is a write, with a fate, even a POST that is a query; an ETag makes it repeatable unless it is a POST. Items, and
  * POST to a stored procedure, take part in the container's session: reads send its token. `headers` may say what a
- * request means, as "x-ms-documentdb-isquery: True" does; a body is application/json unless they say else. */
+ * request means, as "x-ms-documentdb-isquery: True" does; a body is application/json unless they say else.
+ *
+ * A transaction: POST to "dbs/X/colls/Y/docs" with pk, an array of operations as body, "x-ms-cosmos-is-batch-request:
+ * True" and "x-ms-cosmos-batch-atomic: True" (examples/trade.c). One that was refused has status 0 and http_status 207:
+ * nothing was done, and the operation whose statusCode is not 424 says why. */
 
 /* 0: accepted, *op set if op is not NULL, exactly one callback will come. E_FULL: step and try again. E_ARGUMENT,
  * E_NOMEM, E_SHUTDOWN: aiocosmos_last_error() says why. Never calls back and does no I/O. */
@@ -735,9 +739,9 @@ AIOCOSMOS_API aiocosmos_str aiocosmos_session_get(aiocosmos_client *client, cons
 AIOCOSMOS_API int  aiocosmos_session_merge(aiocosmos_client *client, const char *database, const char *container,
                                            aiocosmos_str token);
 
-/*------------------------------------------------------------------------------
+/*----------------------------------------
  * MARK: - Queries and lists
- *----------------------------------------------------------------------------*/
+ *----------------------------------------*/
 
 typedef struct aiocosmos_param { const char *name; aiocosmos_value value; } aiocosmos_param;    /* "@n", any value */
 
@@ -834,9 +838,9 @@ AIOCOSMOS_API bool aiocosmos_cursor_get_stats(aiocosmos_client *client, aiocosmo
 AIOCOSMOS_API bool aiocosmos_cursor_get_range(aiocosmos_client *client, aiocosmos_cursor cursor, uint32_t i,
                                               aiocosmos_range_stats *out);
 
-/*------------------------------------------------------------------------------
+/*----------------------------------------
  * MARK: - Reads of many items
- *----------------------------------------------------------------------------*/
+ *----------------------------------------*/
 
 typedef struct aiocosmos_item_key { const char *id; aiocosmos_pk pk; } aiocosmos_item_key;
 typedef struct aiocosmos_many_totals {
@@ -871,9 +875,9 @@ typedef struct aiocosmos_read_many_request {
 AIOCOSMOS_API int  aiocosmos_read_many(aiocosmos_client *client, const aiocosmos_read_many_request *request,
                                        aiocosmos_op *op);
 
-/*------------------------------------------------------------------------------
+/*----------------------------------------
  * MARK: - Change feed
- *----------------------------------------------------------------------------*/
+ *----------------------------------------*/
 
 typedef enum aiocosmos_changes_from {
     AIOCOSMOS_FROM_BEGINNING,          /* all items that there are, then what changes */
@@ -900,7 +904,8 @@ typedef struct aiocosmos_changes_request {
     uint32_t parallel_max;             /* ranges that are asked at a time (AIOCOSMOS_DEFAULT_PARALLEL) */
     uint32_t timeout_ms;               /* per page (default: the client's request_timeout_ms; OFF: none) */
     uint32_t poll_ms;                  /* not 0: a page of status 304 is not called back: it stays owed, also for drain,
-                                        * and is asked for again after it, with timeout_ms anew */
+                                        * and is asked for again after it, with timeout_ms anew. Nor is the first of
+                                        * FROM_NOW: to have a position before any change, ask for one page without */
     size_t   memory_max;               /* bytes of answers read ahead (AIOCOSMOS_DEFAULT_QUERY_MEMORY) */
     aiocosmos_str continuation;        /* go on where the page with this token ended */
     aiocosmos_str session_token;
@@ -917,13 +922,14 @@ typedef struct aiocosmos_changes_request {
 AIOCOSMOS_API int  aiocosmos_changes_open(aiocosmos_client *client, const aiocosmos_changes_request *request,
                                           aiocosmos_cursor *cursor);
 
-/*------------------------------------------------------------------------------
+/*----------------------------------------
  * MARK: - Bulk
- *----------------------------------------------------------------------------*/
+ *----------------------------------------*/
 
-/* Bulk pulls items from the host when there is room, so that memory stays flat for any count. A bad item fails alone. A
- * 429 makes all items wait for as long as the service says, and halves the concurrency, which then rises by one per
- * clean window; it does not use up retries_max. */
+/* Bulk pulls items from the host when there is room, so that memory stays flat for any count. They run in no order, also
+ * those of one id: of two upserts the older one may win. A bad item fails alone. A 429 makes all items wait for as long
+ * as the service says, and halves the concurrency, which then rises by one per clean window; it does not use up
+ * retries_max, but the items' time runs on. */
 typedef enum aiocosmos_pull {
     AIOCOSMOS_PULL_END,                /* no more items */
     AIOCOSMOS_PULL_ITEM,               /* *item is filled */
@@ -944,8 +950,8 @@ typedef struct aiocosmos_bulk_totals {
     uint64_t maybe_applied;            /* items that failed and may yet be stored */
     uint64_t retries, throttled;       /* attempts beyond the first; answers with 429 */
     double   charge_ru;
-    uint64_t settled;                  /* so many of the items pulled, from the first on, have all ended; in item_done,
-                                        * that one has */
+    uint64_t settled;                  /* so many of the items pulled, from the first on, have all ended, well or not;
+                                        * in item_done, that one has. A slow one holds it back, however many go on */
     uint32_t concurrency;              /* allowed now */
 } aiocosmos_bulk_totals;
 typedef struct aiocosmos_bulk_request {
@@ -983,15 +989,15 @@ AIOCOSMOS_API bool aiocosmos_bulk_get_totals(const aiocosmos_client *client, aio
 #ifndef AIOCOSMOS_IMPLEMENTED
 #define AIOCOSMOS_IMPLEMENTED
 
-/*==============================================================================
- * MARK: - Platform                                                  >>platform
+/*========================================
+ * MARK: - Platform             >>platform
  *
  * All that the library wants of the operating system: one table of functions (aiocosmos_platform), filled here for
  * POSIX systems, and the reactor, which waits on such a table and knows sources (things with a descriptor) and timers.
  * No other layer calls the system, and of this one only the functions in the table do.
  *
  * May call: libc, the system.    Knows nothing of: memory limits, names, TLS, HTTP.
- *============================================================================*/
+ *========================================*/
 
 #if defined(_WIN32)
 /* What a port replaces is this list of headers and the code from aioc_platform_io_of() to aioc_platform_system, that is
@@ -1355,10 +1361,10 @@ static void aioc_platform_socket_close(void *user_data, intptr_t socket)
     close((int)socket);  /* EINTR: closed all the same on Linux; a second close could hit a stranger */
 }
 
-/*------------------------------------------------------------------------------
+/*----------------------------------------
  * The system's table: the poller. Both kinds are level-triggered, hold a descriptor that wake writes to, and take an
  * interrupting signal for a wake, so that the host sees soon what its handler noted.
- *----------------------------------------------------------------------------*/
+ *----------------------------------------*/
 
 /* Async-signal-safe: one write() to a descriptor that never blocks. When it is full, a wake is pending anyway. */
 static void aioc_platform_ring(int fd, const void *bytes, size_t len)
@@ -1945,14 +1951,14 @@ static bool aioc_platform_timer_run_one(aioc_platform_reactor *reactor)
     return true;
 }
 
-/*==============================================================================
- * MARK: - Memory                                                      >>memory
+/*========================================
+ * MARK: - Memory                 >>memory
  *
  * The host's allocator under a limit, with free lists in front of it, so that in steady state it is never called; and
  * the small things made of it: growable buffers, string views, printing. Callers remember sizes: blocks have no header.
  *
  * May call: platform (for the host's allocator only).    Knows nothing of: what the bytes mean.
- *============================================================================*/
+ *========================================*/
 
 /* Size classes: 64 bytes, then four for each doubling, up to 64 KiB. So at most a fifth of a block of more than 64
  * bytes is slack. Larger blocks go straight to the allocator. */
@@ -2383,13 +2389,13 @@ static bool aioc_mem_written(const aioc_mem_writer *writer)
     return writer->ok;
 }
 
-/*==============================================================================
- * MARK: - Text                                                          >>text
+/*========================================
+ * MARK: - Text                     >>text
  *
  * What several layers do with bytes, once: byte order, digits, base64, dates, addresses. No locale matters.
  *
  * May call: platform, memory.    Knows nothing of: what the bytes are for.
- *============================================================================*/
+ *========================================*/
 
 #if defined(__SSE2__) && defined(__GNUC__) && !defined(AIOC_TEXT_NO_SSE2)
 #  define AIOC_TEXT_SSE2 1
@@ -2800,8 +2806,8 @@ static void aioc_text_put_address(const aiocosmos_address *address, char out[AIO
     if (address->scope) aioc_mem_print(out + len, AIOC_TEXT_ADDRESS_MAX - len, "%%%u", (unsigned)address->scope);
 }
 
-/*==============================================================================
- * MARK: - JSON                                                          >>json
+/*========================================
+ * MARK: - JSON                     >>json
  *
  * Reads JSON (RFC 8259) strictly and without copying: one pass checks the text and leaves one small node for each
  * value; numbers and escapes are looked at when they are asked for. Writes JSON into a buffer. Numbers go both ways
@@ -2811,7 +2817,7 @@ static void aioc_text_put_address(const aiocosmos_address *address, char out[AIO
  * text passes on as it is, and who asks for the string gets U+FFFD in its place.
  *
  * May call: memory, text.    Knows nothing of: documents, requests, what the service expects.
- *============================================================================*/
+ *========================================*/
 
 #include <float.h>
 
@@ -4194,15 +4200,15 @@ static aiocosmos_str aioc_json_jw_finish(aiocosmos_jw *w)
     if (w->cap > 0) w->buf[w->error ? 0 : w->len] = '\0';
     return w->error ? aioc_mem_str("") : aioc_text_view(w->buf, w->len);
 }
-/*==============================================================================
- * MARK: - Auth                                                           >>auth
+/*========================================
+ * MARK: - Auth                     >>auth
  *
  * Who we are, in the form that the service wants: a signature of the account
  * key over verb, resource and date, or a token that the host gave. And what
  * that needs: dates, base64, percent-encoding, connection strings.
  *
  * May call: memory, text, BearSSL's HMAC.    Knows nothing of: HTTP, JSON, clocks.
- *============================================================================*/
+ *========================================*/
 
 #define AIOC_AUTH_KEY_BYTES_MAX 256       /* decoded; the service's keys have 64 */
 #define AIOC_AUTH_TOKEN_MAX     16384     /* as a header value; the service takes no longer one */
@@ -4602,8 +4608,8 @@ static const char *aioc_auth_connection_string(aiocosmos_str text, aioc_auth_con
     return out->key.len ? NULL : "AccountKey is missing";
 }
 
-/*==============================================================================
- * MARK: - Resolve                                                    >>resolve
+/*========================================
+ * MARK: - Resolve               >>resolve
  *
  * Host names to addresses, without blocking and without a thread: literal addresses, localhost (RFC 6761), then the
  * host's hook or else the hosts file and a stub resolver (RFC 1034, 5.3.1) on the reactor. Answers are kept for as long
@@ -4611,7 +4617,7 @@ static const char *aioc_auth_connection_string(aiocosmos_str text, aioc_auth_con
  * are bytes in, bytes out; then the files, the questions on the wire, the look-up of a name, and the cache.
  *
  * May call: platform, memory, text.    Knows nothing of: ports, connections, TLS, HTTP.
- *============================================================================*/
+ *========================================*/
 
 #ifndef AIOC_DNS_NAMES_MAX
 #  define AIOC_DNS_NAMES_MAX 64u      /* names in the cache; the least recently used is forgotten */
@@ -5873,8 +5879,8 @@ static void aioc_dns_close(aioc_dns *resolver)
         aioc_mem_free(resolver->memory, name, sizeof *name);
     }
 }
-/*==============================================================================
- * MARK: - TLS                                                            >>tls
+/*========================================
+ * MARK: - TLS                       >>tls
  *
  * A TLS client as bytes in, bytes out. It sees no socket and no clock: the pool puts what arrived where receive_room
  * says and calls received, sends what to_send shows and calls sent. A room never reaches beyond the record that is
@@ -5890,7 +5896,7 @@ static void aioc_dns_close(aioc_dns *resolver)
  * Another TLS takes BearSSL's place by filling an aioc_tls_table. All layers below call through that.
  *
  * May call: memory, text.    Knows nothing of: sockets, clocks, files, HTTP.
- *============================================================================*/
+ *========================================*/
 
 #define AIOC_TLS_WHY_MAX         320
 #define AIOC_TLS_SAVED_MAX       128    /* bytes of a session's secrets, kept to resume it */
@@ -7005,8 +7011,8 @@ static size_t aioc_tls_feed(aioc_tls_session *session, const unsigned char *byte
     return room;
 }
 
-/*==============================================================================
- * MARK: - HTTP                                                          >>http
+/*========================================
+ * MARK: - HTTP                     >>http
  *
  * Turns the bytes of an HTTP/1.1 response (RFC 9110, RFC 9112) into status, headers and body. Never reads a socket:
  * feed it whatever arrived, it says how many bytes it used. Bytes that it leaves do not belong to this response.
@@ -7015,7 +7021,7 @@ static size_t aioc_tls_feed(aioc_tls_session *session, const unsigned char *byte
  * comes in several is collected in two buffers, head and body. The answer is the same wherever the bytes were cut.
  *
  * May call: memory, text.    Knows nothing of: sockets, TLS, Cosmos, time.
- *============================================================================*/
+ *========================================*/
 
 #define AIOC_HTTP_WANTED_MAX     24   /* headers that somebody wants */
 #define AIOC_HTTP_LINES_MAX      256  /* header lines */
@@ -7689,8 +7695,8 @@ static void aioc_http_drain(aioc_http_parser *parser)
     if (parser->body.cap) aioc_mem_buffer_free(parser->memory, &parser->body);
 }
 
-/*==============================================================================
- * MARK: - Pool                                                          >>pool
+/*========================================
+ * MARK: - Pool                     >>pool
  *
  * The connections of one endpoint, and the queue of exchanges (one request, one answer) in front of them. Connections
  * are opened when exchanges wait and none is idle, never more than wait; the one used last is used next, so that the
@@ -7702,7 +7708,7 @@ static void aioc_http_drain(aioc_http_parser *parser)
  * before aioc_pool_work.
  *
  * May call: platform, memory, text, resolve, tls, http.    Knows nothing of: Cosmos, operations, retries, deadlines.
- *============================================================================*/
+ *========================================*/
 
 #define AIOC_POOL_TURN_BYTES    262144u  /* sent or received by one connection before others have their turn */
 #define AIOC_POOL_ADDRESSES_MAX 8        /* of one name, that are tried */
@@ -9052,14 +9058,14 @@ static void aioc_pool_get_stats(const aioc_pool *pool, aiocosmos_stats *out)
     out->connections_idle = pool->idle_count;
     out->ops_queued = pool->queued;
 }
-/*==============================================================================
- * MARK: - Protocol                                                   >>protocol
+/*========================================
+ * MARK: - Protocol             >>protocol
  *
  * What Cosmos means by the bytes of HTTP: paths, partition keys and their
  * hashes, session tokens, statuses in words. No state, no clock, no socket.
  *
  * May call: platform, memory, text, json, auth, http.    Knows nothing of: retries.
- *============================================================================*/
+ *========================================*/
 
 /* The answer headers that anybody here reads, for http to pick out in its one pass. */
 enum {
@@ -10018,8 +10024,8 @@ static void aioc_protocol_message(int http_status, int sub_status, aiocosmos_str
     aioc_mem_print(out, cap, "%d%s %s%s%s%s%s", http_status, code, name, hint ? ": " : "", hint ? hint : "",
                    quote[0] ? "; the service: " : "", quote);
 }
-/*==============================================================================
- * MARK: - Account                                                     >>account
+/*========================================
+ * MARK: - Account               >>account
  *
  * What is known of containers: the definition of their partition key, their
  * partition key ranges, and the session tokens seen so far for each range.
@@ -10027,7 +10033,7 @@ static void aioc_protocol_message(int http_status, int sub_status, aiocosmos_str
  * pointer, once for all who wait.
  *
  * May call: memory, text, json, protocol.    Knows nothing of: requests, connections.
- *============================================================================*/
+ *========================================*/
 
 #ifndef AIOC_ACCOUNT_RANGES_MAX
 #define AIOC_ACCOUNT_RANGES_MAX 4096  /* partition key ranges, and session tokens, of one container */
@@ -10337,7 +10343,10 @@ static bool aioc_account_keep_paths(aioc_account_container *container, aiocosmos
     memset(&path, 0, sizeof path);
     while (aioc_json_next(paths, NULL, &path)) {
         size_t room = path.len + 1;  /* unescaping never makes a string longer */
-        if (path.type != AIOCOSMOS_JSON_STR || !aioc_mem_reserve(container->memory, out, room)) return false;
+        if (path.type != AIOCOSMOS_JSON_STR || !aioc_mem_reserve(container->memory, out, room)) {
+            out->len = 0;
+            return false;
+        }
         out->len += aioc_json_get_str(path, out->data + out->len, room) + 1;
     }
     return true;
@@ -10378,12 +10387,13 @@ static bool aioc_account_read_definition(aioc_account_container *container, aioc
     return container->pk_def.path_count > 0;
 }
 
-/* Returns how many there are; 0: the definition is not known. */
+/* Returns how many there are; 0: the definition was never known. One that is looked up anew is as it was until then: a
+ * bulk that takes keys from documents goes on, and the service refuses a key that is another one now. */
 static size_t aioc_account_key_paths(const aioc_account_container *container,
                                      aiocosmos_str out[AIOC_PROTOCOL_PK_LEVELS])
 {
     size_t at = 0, i;
-    for (i = 0; i < container->pk_def.path_count; i++) {
+    for (i = 0; at < container->pk_paths.len; i++) {
         out[i] = aioc_mem_str(container->pk_paths.data + at);
         at += out[i].len + 1;
     }
@@ -10858,8 +10868,8 @@ static void aioc_account_drop_claims(aioc_account_container *container, const ai
     }
     aioc_account_drop_dead(container);
 }
-/*==============================================================================
- * MARK: - Operation                                                 >>operation
+/*========================================
+ * MARK: - Operation           >>operation
  *
  * One request's life: ready → attempt → outcome → retry or completion. Every
  * accepted operation ends in aioc_op_finish(), once. The retry policy is
@@ -10868,7 +10878,7 @@ static void aioc_account_drop_claims(aioc_account_container *container, const ai
  *
  * May call: all above.    Knows nothing of: pages, bulks, the public structs'
  * defaults.
- *============================================================================*/
+ *========================================*/
 
 #ifndef AIOC_OP_MESSAGE_BYTES
 #define AIOC_OP_MESSAGE_BYTES 1024
@@ -12362,8 +12372,12 @@ static void aioc_op_succeeded(aioc_op *op, aiocosmos_str body)
     for (; container; container = container->older) {
         if (container->link_len < len || memcmp(container->link, op->texts, len) != 0) continue;
         if (container->link[len] && container->link[len] != '/') continue;
-        if (op->verb[0] == 'D') aioc_account_forget(container);
-        else aioc_account_forget_ranges(container);
+        if (op->verb[0] == 'D') {
+            aioc_account_forget(container);
+            container->pk_paths.len = 0;
+        } else {
+            aioc_account_forget_ranges(container);
+        }
     }
 }
 
@@ -13334,23 +13348,25 @@ static int aioc_op_accept(aioc_op_engine *engine, const aioc_op_spec *spec, aioc
     /* The last eighth is left to answers, so that they need not wait for requests to go; to what a pacer, who has seen
      * to that before, has pulled already; and to the pages of queries, who take little and give much back. */
     if (!aioc_mem_fits(engine->memory, bytes, max)) {
-        aioc_mem_print(engine->refusal, sizeof engine->refusal, "full: memory_max is held: step first");
-        return AIOCOSMOS_E_FULL;
+        aioc_mem_print(engine->refusal, sizeof engine->refusal, "%s", engine->pending
+                       ? "full: memory_max is held: step first"
+                       : "memory_max is held, and nothing is pending: close cursors, or raise it");
+        return engine->pending ? AIOCOSMOS_E_FULL : AIOCOSMOS_E_NOMEM;
     }
     op = aioc_op_new(engine, spec, platform->monotonic_us(platform->user_data));
     if (!op) return aioc_op_refuse_memory(engine);
     *out = op;
     return 0;
 }
-/*==============================================================================
- * MARK: - Plan                                                           >>plan
+/*========================================
+ * MARK: - Plan                     >>plan
  *
  * What the service says of a query: what must be done with the answers of the
  * ranges, where in the key space they are, and the texts that ranges are asked.
  *
  * May call: memory, text, json, protocol.
  * Knows nothing of: rows, operations, time.
- *============================================================================*/
+ *========================================*/
 
 /*--- Plans: what the service says must be done with the answers of the ranges (the query plan request's JSON) ---*/
 
@@ -14101,15 +14117,15 @@ static bool aioc_plan_append_filter(aioc_mem *memory, aioc_mem_buffer *out, cons
     return aioc_mem_written(&writer);
 }
 
-/*==============================================================================
- * MARK: - Rows                                                           >>rows
+/*========================================
+ * MARK: - Rows                     >>rows
  *
  * How the partial answers of partition key ranges become the answer: the
  * order and equality of values, aggregates, groups, the best rows, hybrid search.
  *
  * May call: memory, text, json, protocol, plan.
  * Knows nothing of: operations, ranges' ids, time.
- *============================================================================*/
+ *========================================*/
 
 /*--- Values: their order ---*/
 
@@ -15380,12 +15396,12 @@ static int aioc_rows_best_next(aioc_rows_best *best, aioc_mem_buffer *out)
     return 1;
 }
 
-/*------------------------------------------------------------------------------
+/*----------------------------------------
  * Hybrid search: several rankings of the same documents, fused by reciprocal rank
  *
  * Every range of the container gives its statistics, which are added up; every component's query, with the sums in
  * it, goes to every range; when all rows are there they are ranked.
- *----------------------------------------------------------------------------*/
+ *----------------------------------------*/
 
 #define AIOC_ROWS_RRF          60  /* added to each rank, as the service and all clients do */
 #define AIOC_ROWS_HYBRID       "{documentdb-formattablehybridsearchquery-"
@@ -15840,15 +15856,15 @@ static void aioc_rows_hybrid_close(aioc_rows_hybrid *hybrid)
     memset(hybrid, 0, sizeof *hybrid);
 }
 
-/*==============================================================================
- * MARK: - Position                                                   >>position
+/*========================================
+ * MARK: - Position             >>position
  *
  * Where a query or a change feed stands, as a text that travels: continuation
  * tokens, written and read.
  *
  * May call: memory, text, json, protocol, plan, rows.
  * Knows nothing of: operations, time.
- *============================================================================*/
+ *========================================*/
 
 /*--- Tokens: where a query stands, as a text that travels ---*/
 
@@ -16249,8 +16265,8 @@ static int aioc_position_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_bu
     return result != 0 ? result : AIOCOSMOS_E_ARGUMENT;
 }
 
-/*==============================================================================
- * MARK: - Feeds                                                         >>feeds
+/*========================================
+ * MARK: - Feeds                   >>feeds
  *
  * What is made of several operations: lists and queries of one key, one
  * operation a page; queries over many partition key ranges; reads of many
@@ -16270,7 +16286,7 @@ static int aioc_position_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_bu
  * the others', then with fewer and fewer rows, and fails when one is too many.
  *
  * May call: all above.
- *============================================================================*/
+ *========================================*/
 
 #ifndef AIOC_FEED_SQL_BYTES_MAX
 #define AIOC_FEED_SQL_BYTES_MAX (256u * 1024u)   /* maxSqlQueryInputLength of the account document */
@@ -16627,7 +16643,7 @@ struct aioc_feed {
     aioc_feed_query *first_stirred, *last_stirred;
     bool starved;                  /* somebody waits for room among the operations */
     size_t held, reserved, guess;  /* of all queries, as in each; guess: of one that is new */
-    uint64_t clock;                /* pages that were asked for */
+    uint64_t clock, closed;        /* pages that were asked for, and queries that were closed */
     aioc_feed_query *turn;         /* alone may ask for answers: the memory is to be its own */
     aioc_platform_timer pause;     /* of that one, if it waits for memory */
     aioc_feed_plan plans[AIOC_FEED_PLANS];
@@ -17124,6 +17140,7 @@ static void aioc_feed_query_free(aioc_feed_query *query)
     feeds->slots[query->slot].query = NULL;
     if (++feeds->slots[query->slot].generation == 0) feeds->slots[query->slot].generation = 1;
     feeds->query_count--;
+    feeds->closed++;
     if (feeds->turn == query) aioc_feed_pass_turn(feeds);   /* or what it gives back would stir it */
     aioc_feed_unpark(query);
     aioc_feed_fan_free(query);
@@ -21435,14 +21452,14 @@ static void aioc_feed_close(aioc_feed *feeds)
     while (feeds->first_many) aioc_feed_many_free(feeds->first_many);   /* these and bulks: only when abandoned */
     while (feeds->first_bulk) aioc_feed_bulk_free(feeds->first_bulk);
 }
-/*==============================================================================
- * MARK: - Client                                                       >>client
+/*========================================
+ * MARK: - Client                 >>client
  *
  * The public functions: options, the step, host loops, drain and destroy. Thin:
  * what they do is done above.
  *
  * May call: all above.
- *============================================================================*/
+ *========================================*/
 
 #define AIOC_CLIENT_SCRATCH_BYTES 65536  /* one buffer that every plain connection receives into */
 #define AIOC_CLIENT_PEM_BYTES_MAX ((size_t)8 << 20)
@@ -21917,13 +21934,19 @@ AIOCOSMOS_API const char *aiocosmos_last_error(const aiocosmos_client *client)
     return client->engine.refusal;
 }
 
+/* Operations and cursors. */
+static uint64_t aioc_client_ended(const aiocosmos_client *client)
+{
+    return client->engine.stats.ops_completed + client->feeds.closed;
+}
+
 /* What a call returns goes through here: a success leaves no reason behind, which may be of an earlier call, or of what
  * the library asked for itself; and no call memory for huge requests. E_DESTROYED: there is no client any more. */
 static int aioc_client_returns(aiocosmos_client *client, int status)
 {
     aioc_op_engine *engine = &client->engine;
     if (status >= 0) engine->refusal[0] = 0;
-    if (status == AIOCOSMOS_E_FULL && client->on_room) client->full_at = engine->stats.ops_completed;
+    if (status == AIOCOSMOS_E_FULL && client->on_room) client->full_at = aioc_client_ended(client);
     if (engine->properties.cap > AIOC_OP_NODES_KEPT) aioc_json_close(&engine->properties);
     if (engine->lines_text.cap > AIOC_MEM_LARGEST) aioc_mem_buffer_free(engine->memory, &engine->lines_text);
     if (engine->body_text.cap > AIOC_MEM_LARGEST) aioc_mem_buffer_free(engine->memory, &engine->body_text);
@@ -21938,7 +21961,7 @@ static bool aioc_client_has_room(const aiocosmos_client *client)
 {
     const aioc_op_engine *engine = &client->engine;
     const aioc_mem *memory = &client->memory;
-    return engine->stats.ops_completed > client->full_at &&
+    return aioc_client_ended(client) > client->full_at &&
            (engine->pending == 0 || (engine->pending <= engine->pending_max / 4 * 3 &&
                                      memory->used - memory->kept <= memory->max / 16 * 9));
 }

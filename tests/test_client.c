@@ -487,6 +487,9 @@ TEST(the_definition_of_a_container_is_learnt_and_forgotten)
     CHECK_STR(key_of(client, "c", "{\"other\":2}"), "");
     must(client, of_kind(AIOCOSMOS_READ_CONTAINER));
     CHECK_STR(key_of(client, "c", "{\"pk\":1,\"other\":2}"), "[2]");
+    fault("status=400,sub_status=1024,kind=create_item,count=1");
+    must(client, create_item(aiocosmos_i(2), "{\"id\":\"1\",\"other\":2}"));
+    CHECK_STR(key_of(client, "c", "{\"other\":3}"), "[3]");                 /* while it is looked up anew, too */
     close_world(client);
 }
 

@@ -698,7 +698,7 @@ TEST(a_loop_that_is_full_goes_on_when_there_is_room)
     aiocosmos_client *client;
     aiocosmos_read_many_request many;
     aiocosmos_query_request query;
-    aiocosmos_cursor cursor;
+    aiocosmos_cursor cursor, last;
     aiocosmos_item_key *keys;
     int i;
     close_client(open_world(""));
@@ -746,13 +746,19 @@ TEST(a_loop_that_is_full_goes_on_when_there_is_room)
     client = open_loop(&all, 3, 0);                        /* too many queries are open */
     memset(&query, 0, sizeof query);
     query.container = "c";
-    for (i = 0; i < 3; i++) open_query(client, &query);
+    for (i = 0; i < 3; i++) last = open_query(client, &query);
     CHECK_INT(aiocosmos_query_open(client, &query, &cursor), AIOCOSMOS_E_FULL);
     CHECK_INT(aiocosmos_step(client, 0), 0);
     CHECK_INT(all.rooms, 0);
     all.full++;
+    aiocosmos_cursor_close(client, last);
+    CHECK_INT(aiocosmos_step(client, 0), 1);
+    CHECK_INT(all.rooms, 1);
+    last = open_query(client, &query);
+    CHECK_INT(aiocosmos_query_open(client, &query, &cursor), AIOCOSMOS_E_FULL);
+    all.full++;
     close_client(client);
-    CHECK_INT(all.rooms, 0);                               /* not from destroy */
+    CHECK_INT(all.rooms, 1);                               /* not from destroy */
     memset(&all, 0, sizeof all);
     all.count = 10;
     all.destroys = true;
