@@ -926,8 +926,8 @@ AIOCOSMOS_API int  aiocosmos_changes_open(aiocosmos_client *client, const aiocos
  * MARK: - Bulk
  *----------------------------------------*/
 
-/* Bulk pulls items from the host when there is room, so that memory stays flat for any count. They run in no order, also
- * those of one id: of two upserts the older one may win. A bad item fails alone. A 429 makes all items wait for as long
+/* Bulk pulls items from the host when there is room, so that memory stays flat for any count. They run in no order,
+ * those of one id, too: of two upserts the older one may win. A bad item fails alone. A 429 makes all items wait for as long
  * as the service says, and halves the concurrency, which then rises by one per clean window; it does not use up
  * retries_max, but the items' time runs on. */
 typedef enum aiocosmos_pull {
