@@ -926,10 +926,10 @@ AIOCOSMOS_API int  aiocosmos_changes_open(aiocosmos_client *client, const aiocos
  * MARK: - Bulk
  *----------------------------------------*/
 
-/* Bulk pulls items from the host when there is room, so that memory stays flat for any count. They run in no order,
- * those of one id, too: of two upserts the older one may win. A bad item fails alone. A 429 makes all items wait for as long
- * as the service says, and halves the concurrency, which then rises by one per clean window; it does not use up
- * retries_max, but the items' time runs on. */
+/* Bulk pulls items from the host when there is room, so that memory stays flat for any count. They run in no order:
+ * of two upserts of one id the older one may win. A bad item fails alone. A 429 makes all items wait for as long as the
+ * service says, and halves the concurrency, which then rises by one per clean window; it does not use up retries_max,
+ * but the items' time runs on. */
 typedef enum aiocosmos_pull {
     AIOCOSMOS_PULL_END,                /* no more items */
     AIOCOSMOS_PULL_ITEM,               /* *item is filled */
