@@ -4157,7 +4157,7 @@ static bool aioc_json_jw_begin(aiocosmos_jw *w, aioc_mem_buffer *buffer, const c
 static void aioc_json_jw_keep(aiocosmos_jw *w, const aioc_mem_buffer *buffer, bool ok)
 {
     if (ok) w->len = buffer->len;
-    else aioc_json_jw_fail(w, "a key or a value that is not JSON");
+    else aioc_json_jw_fail(w, "a key or value that is not JSON, or too deep");
     w->some = true;
 }
 

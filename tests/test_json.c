@@ -1569,6 +1569,7 @@ TEST(json_the_writer_knows_the_depth)
         for (depth = 0; depth < cases[i].depth; depth++) aiocosmos_jw_end(&w);
         text = aiocosmos_jw_finish(&w);
         CHECK_INT(text.len > 0, cases[i].ok);
+        if (!cases[i].ok) CHECK(strstr(w.error, "too deep"));
         if (text.len == 0) continue;
         reader_open(&r);
         CHECK_INT(verdict(&r, text.ptr, text.len), 0);
