@@ -870,8 +870,8 @@ typedef struct aiocosmos_read_many_request {
                  void *user_data);
     void *user_data;
 } aiocosmos_read_many_request;
-/* As submit; it is one operation and can be cancelled: what is unanswered ends with E_CANCELLED, then done. E_FULL also
- * if the client would hold more than three quarters of memory_max with the pairs. */
+/* As submit; it is one operation and can be cancelled: what is unanswered ends with E_CANCELLED, then done. E_FULL, or
+ * E_NOMEM with nothing pending, also if the client would hold more than three quarters of memory_max with the pairs. */
 AIOCOSMOS_API int  aiocosmos_read_many(aiocosmos_client *client, const aiocosmos_read_many_request *request,
                                        aiocosmos_op *op);
 
@@ -20969,7 +20969,7 @@ static int aioc_feed_copy_pairs(aioc_feed_many *many)
         aioc_mem_print(engine->refusal, sizeof engine->refusal, "full: the items' ids and keys take %llu bytes, "
                        "three quarters of memory_max may be held", (unsigned long long)bytes +
                        (unsigned long long)(count * sizeof *many->pairs));
-        return AIOCOSMOS_E_FULL;
+        return engine->pending ? AIOCOSMOS_E_FULL : AIOCOSMOS_E_NOMEM;
     }
     many->pairs = (aioc_feed_pair *)aioc_mem_zalloc(memory, count * sizeof *many->pairs);
     if (!many->pairs) return aioc_op_refuse_memory(engine);

@@ -635,7 +635,7 @@ TEST(more_than_memory_allows_is_refused_at_the_door)
     options.connections_max = 4;
     client = open_world_with("--partitions 2", &options);
     for (i = 0; i < 8192; i++) add(got, "i1", aiocosmos_s(i % 2 ? long_key : long_key + 1));
-    CHECK(strstr(refusal_of_reading(client, got, AIOCOSMOS_E_FULL), "three quarters of memory_max") != NULL);
+    CHECK(strstr(refusal_of_reading(client, got, AIOCOSMOS_E_NOMEM), "three quarters of memory_max") != NULL);
     fill(client, 1000, 500);                 /* several queries, which do not find room at the same time */
     got->request.item_count = 0;
     add_filled(got, 0, 1500, 500);
