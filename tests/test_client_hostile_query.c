@@ -1457,6 +1457,342 @@ TEST(answers_given_back_for_the_next_ones_costs_are_asked_again)
     }
 }
 
+/*--- Hosts that let go of anything anywhere ------------------------------------------------------------*/
+
+/* Somebody who waits for something. Whoever leaves is freed at once. */
+typedef struct waiter {
+    struct waiter *next;
+    aiocosmos_kind kind;
+    aiocosmos_op op;
+    aiocosmos_cursor cursor;
+    bool over;                               /* nothing is owed any more */
+    int pulled, back, settled;
+    bool ended[20];                          /* items of a bulk */
+} waiter;
+
+static struct crowd {
+    waiter *first;
+    uint64_t random;
+    int to_start, accepted, pulled, told, failing;         /* failing: percent of the answers */
+    uint64_t told_last;
+    bool destroyed;
+} crowd;
+
+static bool start_one(aiocosmos_client *client);
+
+static unsigned any(unsigned below)
+{
+    crowd.random = crowd.random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (unsigned)(crowd.random >> 33) % below;
+}
+
+static bool is_there(const waiter *who)
+{
+    const waiter *other = crowd.first;
+    while (other && other != who) other = other->next;
+    return other != NULL;
+}
+
+static void go(waiter *who)
+{
+    waiter **at = &crowd.first;
+    while (*at != who) at = &(*at)->next;
+    *at = who->next;
+    memset(who, 0xdd, sizeof *who);
+    free(who);
+}
+
+static void call_off(aiocosmos_client *client, const waiter *who)
+{
+    if (who->cursor.id) aiocosmos_cursor_close(client, who->cursor);
+    else aiocosmos_cancel(client, who->op);
+}
+
+static void leave(aiocosmos_client *client, waiter *who)
+{
+    unsigned how = any(4);
+    bool known;
+    if (how == 0) call_off(client, who);
+    if (how == 1 && !(who->over && who->cursor.id)) known = aiocosmos_forget_all(client, who) == 1;
+    else known = who->cursor.id ? aiocosmos_cursor_forget(client, who->cursor) : aiocosmos_forget(client, who->op);
+    CHECK(known == !who->over || who->cursor.id);
+    if (how == 2) call_off(client, who);
+    go(who);
+}
+
+static waiter *anybody(void)
+{
+    waiter *who = crowd.first;
+    unsigned skip = any(8);
+    while (who && skip-- && who->next) who = who->next;
+    return who;
+}
+
+/* What a host may do in a callback. Returns whether the one whose it is has left. */
+static bool do_anything(aiocosmos_client *client, waiter *self)
+{
+    bool left = false;
+    waiter *who;
+    unsigned n;
+    for (n = any(3); n > 0; n--) {
+        switch (any(8)) {
+        case 0:
+            if (self && !left) leave(client, self);
+            left = true;
+            break;
+        case 1: case 2: if ((who = anybody()) != NULL && who != self) leave(client, who); break;
+        case 3: if ((who = anybody()) != NULL && !who->cursor.id) call_off(client, who); break;
+        case 4: case 5: start_one(client); break;
+        case 6: CHECK_INT(aiocosmos_step(client, 0), AIOCOSMOS_E_REENTERED); break;
+        default:
+            if (any(8)) break;
+            crowd.destroyed = true;
+            aiocosmos_destroy(client);
+        }
+    }
+    return left && self;
+}
+
+static void it_is_over(aiocosmos_client *client, const aiocosmos_result *result, waiter *who)
+{
+    CHECK(is_there(who) && !who->over && crowd.told_last == result->op.id);
+    who->over = true;
+    if (!do_anything(client, who)) go(who);
+}
+
+static void was_done(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    it_is_over(client, result, user_data);
+}
+
+static void page_was_read(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
+{
+    waiter *who = user_data;
+    CHECK(is_there(who) && !who->over && crowd.told_last == page->result->op.id);
+    who->over = true;
+    if (do_anything(client, who)) return;
+    if (page->more && aiocosmos_cursor_next(client, who->cursor, page_was_read, who) == 0) {
+        crowd.accepted++;
+        who->over = false;
+        return;
+    }
+    aiocosmos_cursor_close(client, who->cursor);
+    go(who);
+}
+
+static void pair_was_read(aiocosmos_client *client, size_t i, int status, aiocosmos_json item, void *user_data)
+{
+    (void)i; (void)status; (void)item;
+    CHECK(is_there(user_data));
+    if (any(4) == 0) do_anything(client, user_data);
+}
+
+static void many_were_read(aiocosmos_client *client, const aiocosmos_result *result,
+                           const aiocosmos_many_totals *totals, void *user_data)
+{
+    CHECK_INT(totals->found + totals->missing + totals->failed, 20);
+    it_is_over(client, result, user_data);
+}
+
+/* So many items from the first on have ended, as long as on_result has not been told of more. */
+static void check_settled(aiocosmos_client *client, const waiter *who)
+{
+    aiocosmos_bulk_totals totals;
+    int first = 0;
+    while (first < who->pulled && who->ended[first]) first++;
+    CHECK(aiocosmos_bulk_get_totals(client, who->op, &totals));
+    CHECK_INT(totals.settled, first);
+}
+
+static aiocosmos_pull pull_one(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data)
+{
+    waiter *who = user_data;
+    CHECK(is_there(who) && !who->over);
+    check_settled(client, who);
+    if (who->pulled == 20) return AIOCOSMOS_PULL_END;
+    item->kind = AIOCOSMOS_UPSERT_ITEM;
+    item->pk = aiocosmos_pk_s("p");
+    item->body = aiocosmos_text(any(8) ? "{\"id\":\"a\",\"pk\":\"p\"}" : "{\"id\":7}");
+    item->item_data = &who->ended[who->pulled];
+    if (any(6) == 0 && do_anything(client, who)) return AIOCOSMOS_PULL_ITEM;         /* which is not taken */
+    who->pulled++;
+    crowd.pulled++;
+    return AIOCOSMOS_PULL_ITEM;
+}
+
+static void item_is_back(aiocosmos_client *client, const aiocosmos_result *result, void *item_data, void *user_data)
+{
+    waiter *who = user_data;
+    CHECK(is_there(who) && !who->over && crowd.told_last == result->op.id);
+    *(bool *)item_data = true;
+    who->back++;
+    check_settled(client, who);
+    if (any(4) == 0) do_anything(client, who);
+}
+
+static void bulk_is_over(aiocosmos_client *client, const aiocosmos_result *result,
+                         const aiocosmos_bulk_totals *totals, void *user_data)
+{
+    waiter *who = user_data;
+    CHECK_INT(who->back, who->pulled);
+    CHECK_INT(totals->succeeded + totals->failed, who->pulled);
+    CHECK_INT(totals->settled, who->pulled);
+    it_is_over(client, result, who);
+}
+
+/* Here, too, what has just ended can be let go of. */
+static void was_told(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_op_info *info,
+                     void *user_data)
+{
+    waiter *who = crowd.first;
+    (void)info; (void)user_data;
+    crowd.told++;
+    crowd.told_last = result->op.id;
+    while (who && (!who->op.id || who->op.id != result->op.id)) who = who->next;
+    if (who && any(4) == 0) leave(client, who);
+    if (any(3) == 0) do_anything(client, NULL);
+}
+
+static void room_came(aiocosmos_client *client, void *user_data)
+{
+    (void)user_data;
+    do_anything(client, NULL);
+}
+
+static int start_pages(aiocosmos_client *client, waiter *who)
+{
+    aiocosmos_query_request query = usual_request();
+    aiocosmos_changes_request changes;
+    int status;
+    memset(&changes, 0, sizeof changes);
+    changes.container = "c";
+    changes.poll_ms = any(2) * 500;
+    if (any(2)) query.pk = aiocosmos_pk_s("p");
+    if (who->kind == AIOCOSMOS_QUERY_PAGE) status = aiocosmos_query_open(client, &query, &who->cursor);
+    else status = aiocosmos_changes_open(client, &changes, &who->cursor);
+    if (status) return status;
+    status = aiocosmos_cursor_next(client, who->cursor, page_was_read, who);
+    if (status) aiocosmos_cursor_close(client, who->cursor);
+    return status;
+}
+
+static int start_of_kind(aiocosmos_client *client, waiter *who)
+{
+    aiocosmos_request request;
+    aiocosmos_read_many_request many;
+    aiocosmos_bulk_request bulk;
+    aiocosmos_item_key keys[20];
+    int i;
+    switch (who->kind) {
+    case AIOCOSMOS_READ_MANY:
+        for (i = 0; i < 20; i++) keys[i].id = "a", keys[i].pk = aiocosmos_pk1(aiocosmos_i(i));
+        memset(&many, 0, sizeof many);
+        many.container = "c";
+        many.items = keys;
+        many.item_count = 20;
+        many.item = pair_was_read;
+        many.done = many_were_read;
+        many.user_data = who;
+        return aiocosmos_read_many(client, &many, &who->op);
+    case AIOCOSMOS_BULK:
+        memset(&bulk, 0, sizeof bulk);
+        bulk.container = "c";
+        bulk.concurrency_max = 1 + any(6);
+        bulk.next = pull_one;
+        bulk.item_done = item_is_back;
+        bulk.done = bulk_is_over;
+        bulk.user_data = who;
+        return aiocosmos_bulk(client, &bulk, &who->op);
+    case AIOCOSMOS_QUERY_PAGE: case AIOCOSMOS_CHANGES_PAGE: return start_pages(client, who);
+    default:
+        memset(&request, 0, sizeof request);
+        request.kind = who->kind;
+        request.container = "c";
+        request.id = "a";
+        request.pk = aiocosmos_pk_s("p");
+        request.order_key = any(3);
+        request.done = was_done;
+        request.user_data = who;
+        return aiocosmos_submit(client, &request, &who->op);
+    }
+}
+
+static bool start_one(aiocosmos_client *client)
+{
+    static const aiocosmos_kind kinds[] = { AIOCOSMOS_READ_ITEM, AIOCOSMOS_DELETE_ITEM, AIOCOSMOS_QUERY_PAGE,
+        AIOCOSMOS_QUERY_PAGE, AIOCOSMOS_CHANGES_PAGE, AIOCOSMOS_READ_MANY, AIOCOSMOS_BULK };
+    waiter *who;
+    if (crowd.to_start == 0) return false;
+    crowd.to_start--;
+    who = calloc(1, sizeof *who);
+    CHECK(who != NULL);
+    who->kind = kinds[any(sizeof kinds / sizeof *kinds)];
+    who->next = crowd.first;
+    crowd.first = who;
+    if (start_of_kind(client, who) != 0) return go(who), false;
+    crowd.accepted++;
+    return true;
+}
+
+static void serve_crowd(peer *link)
+{
+    static const struct { int status; const char *lines; } failures[] = {
+        { 429, "x-ms-retry-after-ms: 50\r\n" }, { 503, "" }, { 410, "x-ms-substatus: 1002\r\n" }, { 449, "" },
+        { 410, "x-ms-substatus: 1000\r\n" }, { 404, "x-ms-substatus: 1002\r\n" }, { 500, "" }, { 404, "" },
+        { 401, "" } };
+    unsigned which = any(sizeof failures / sizeof *failures + 2);
+    char lines[128];
+    if ((int)any(100) >= crowd.failing) {
+        if (heard(link, "A-IM: ")) reply(link, 304, "etag: \"5\"\r\n", "");
+        else if (heard(link, "\"query\":") || !heard(link, " /dbs/db/colls/c/docs")) serve(link);
+        else reply(link, 200, "", "{\"id\":\"a\"}");
+    } else if (which < sizeof failures / sizeof *failures) {
+        sprintf(lines, "x-ms-request-charge: 1\r\n%s", failures[which].lines);
+        reply(link, failures[which].status, lines, "{\"code\":\"X\",\"message\":\"no\"}");
+    } else if (which % 2) {
+        link->reset = true;
+    }
+}
+
+/* Where memory, answers and room fail as well: who has left is not touched, who stays is called back once, and
+ * on_result is told of everything once. */
+TEST(hosts_may_let_go_of_anything_in_any_callback)
+{
+    uint64_t seed;
+    int i;
+    for (seed = 1; seed <= 600; seed++) {
+        aiocosmos_options options = usual_options();
+        aiocosmos_client *client;
+        memset(&crowd, 0, sizeof crowd);
+        crowd.random = seed;
+        any(2);
+        serve_shape(&shapes[any(SHAPES)]);
+        server.gateway = any(4) ? "8,9" : NULL;
+        net.answer = serve_crowd;
+        crowd.failing = (int)any(2) * (int)any(60);
+        crowd.to_start = 60;
+        options.on_result = was_told;
+        options.on_room = room_came;
+        options.pending_max = any(2) * (1 + any(20));
+        options.memory_max = any(4) ? 0 : 150000 + any(400000);
+        options.request_timeout_ms = 1000 + any(9000);
+        client = open_client(&options);
+        for (i = 0; i < 200 && !crowd.destroyed; i++) {
+            if (any(3) == 0) start_one(client);
+            if (any(4) == 0) heap.fail_from = heap.calls + any(60);
+            if (seed % 2) heap.fail_to = heap.fail_from + 2;
+            aiocosmos_step(client, (int)any(100));
+        }
+        crowd.to_start = 0;
+        if (!crowd.destroyed && any(2)) while (crowd.first) leave(client, crowd.first);
+        if (!crowd.destroyed && !crowd.first) aiocosmos_drain(client, PATIENCE_MS);
+        if (!crowd.destroyed) aiocosmos_destroy(client);
+        CHECK(!crowd.first);
+        CHECK_INT(crowd.told, crowd.accepted + crowd.pulled);
+        nothing_is_left();
+    }
+}
+
 /* With a budget that allows nothing, little room and answers in pieces: closed or destroyed at every moment. */
 TEST(queries_can_be_closed_or_left_at_every_moment)
 {
