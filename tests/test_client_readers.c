@@ -294,7 +294,7 @@ TEST(readers_in_little_memory_wait_for_each_other)
     furnish_evenly(client, 30000);
     close_client(client);
     options = usual_options();
-    options.memory_max = 1100000;
+    options.memory_max = 1400000;
     client = open_client(&options);
     read_at_once(client, kinds, 2, 20);
     close_world(client);
