@@ -79,12 +79,22 @@ static bool wake(int i)
     return held;
 }
 
-static void finish(int i)
+static void finish_with(int i, int status)
 {
     aiocosmos_result result;
+    aioc_op_delivery delivery;
     memset(&result, 0, sizeof result);
+    memset(&delivery, 0, sizeof delivery);
+    delivery.op = &world.item[i];
+    result.internal = &delivery;
     result.attempts = 1;
+    result.status = status;
     aioc_feed_item_came(&world.item[i], &result);
+}
+
+static void finish(int i)
+{
+    finish_with(i, 0);
 }
 
 static int ready_count(void)
@@ -156,12 +166,9 @@ TEST(an_item_that_was_throttled_does_not_count_as_clean)
 
 TEST(an_item_that_ends_with_429_does_not_count_as_clean)
 {
-    aiocosmos_result result;
     open_world(4, 4);
     world.bulk.allowed = 1;
-    memset(&result, 0, sizeof result);
-    result.status = 429;
-    aioc_feed_item_came(&world.item[0], &result);
+    finish_with(0, 429);
     CHECK_INT(world.bulk.allowed, 1);
 }
 
