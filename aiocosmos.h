@@ -13392,7 +13392,7 @@ typedef struct aioc_plan_shape {
     const aioc_plan_alias *aliases;  /* of an object, in the order of the SELECT list */
     uint32_t alias_count;
     bool grouped;  /* GROUP BY; else all is one group */
-    bool value;    /* SELECT VALUE: no aliases, but */
+    bool value;  /* SELECT VALUE: no aliases, but */
     uint8_t value_aggregate;
 } aioc_plan_shape;
 
@@ -13408,15 +13408,15 @@ static bool aioc_plan_shape_makes_lists(const aioc_plan_shape *shape)
 enum { AIOC_PLAN_ALL, AIOC_PLAN_DISTINCT_ORDERED, AIOC_PLAN_DISTINCT_UNORDERED };
 
 typedef struct aioc_plan_info {  /* one queryInfo */
-    uint8_t  distinct;
-    bool     has_top, has_offset, has_limit, has_dcount, non_streaming;
-    bool     merges_groups;            /* aggregates or GROUP BY: rows go through aioc_rows_groups */
-    uint32_t order_count;              /* columns of ORDER BY */
-    const uint8_t *descending;         /* one a column, as are the expressions */
+    uint8_t distinct;
+    bool has_top, has_offset, has_limit, has_dcount, non_streaming;
+    bool merges_groups;  /* aggregates or GROUP BY: its rows are partial answers of groups */
+    uint32_t order_count;  /* columns of ORDER BY */
+    const uint8_t *descending;  /* one a column, as are the expressions */
     const aiocosmos_str *expressions;  /* len 0: the service did not say it */
     uint64_t top, offset, limit;
     aioc_plan_shape shape;
-    aiocosmos_str rewritten;     /* SQL; len 0: the text that was asked */
+    aiocosmos_str rewritten;  /* SQL; len 0: the text that was asked */
     aiocosmos_str dcount_alias;  /* len 0: SELECT VALUE */
 } aioc_plan_info;
 
@@ -13432,14 +13432,14 @@ typedef struct aioc_plan_component {  /* of a hybrid search: one ranking of the 
 /* Never changed once it is read, and shared by the queries that have the same text. One block, with all its texts. */
 typedef struct aioc_plan {
     uint32_t refs;
-    size_t   bytes;
+    size_t bytes;
     aiocosmos_str text;  /* the service's JSON, as it came */
-    bool     hybrid;     /* then the hybrid parts count, else info */
+    bool hybrid;  /* then the hybrid parts count, else info */
     aioc_plan_info info;
     const aioc_plan_component *components;
     uint32_t component_count;
-    bool     needs_statistics;  /* the statistics' text goes to every range of the container first */
-    bool     has_take;
+    bool needs_statistics;  /* the statistics' text goes to every range of the container first */
+    bool has_take;
     uint64_t skip, take;
     aiocosmos_str statistics;
     const aioc_plan_span *spans;  /* where the answers are; sorted, none overlaps the next */
@@ -13455,21 +13455,21 @@ typedef struct aioc_plan_reader {
     size_t cap;
 } aioc_plan_reader;
 
-static void *aioc_plan_take(aioc_plan_reader *reader, size_t count, size_t size)
+static void *aioc_plan_take(aioc_plan_reader *in, size_t count, size_t size)
 {
-    void *array = reader->arrays;
-    reader->arrays += count * size;
+    void *array = in->arrays;
+    in->arrays += count * size;
     return array;
 }
 
 /* A string, escapes undone; what is no string becomes the empty text. */
-static aiocosmos_str aioc_plan_take_text(aioc_plan_reader *reader, aiocosmos_json value)
+static aiocosmos_str aioc_plan_take_text(aioc_plan_reader *in, aiocosmos_json value)
 {
     aiocosmos_str text = aioc_mem_str(NULL);
     if (value.type != AIOCOSMOS_JSON_STR) return text;
-    text.ptr = reader->texts;
-    text.len = aioc_json_get_str(value, reader->texts, value.len);  /* the quotes' room takes the NUL */
-    reader->texts += text.len;
+    text.ptr = in->texts;
+    text.len = aioc_json_get_str(value, in->texts, value.len);  /* the quotes' room takes the NUL */
+    in->texts += text.len;
     return text;
 }
 
@@ -13481,47 +13481,46 @@ static bool aioc_plan_absent(aiocosmos_json value)
 #define AIOC_PLAN_BLAMED_MAX 80  /* bytes of a plan in a message */
 
 /* "the query plan's <name> is <value>, <but>". Always false. */
-static bool aioc_plan_blame(aioc_plan_reader *reader, const char *name, aiocosmos_json value, const char *but)
+static bool aioc_plan_blame(aioc_plan_reader *in, const char *name, aiocosmos_json value, const char *but)
 {
     char quoted[AIOC_PROTOCOL_QUOTE_MAX + 4] = "missing";
     bool cut = value.len > AIOC_PLAN_BLAMED_MAX;
     aiocosmos_str text = aioc_text_view(value.ptr, cut ? AIOC_PLAN_BLAMED_MAX : value.len);
     if (value.type != AIOCOSMOS_JSON_NONE) aioc_protocol_quote(text, quoted);
-    aioc_mem_print(reader->why, reader->cap, "the query plan's %s is %s%s, %s", name, quoted, cut ? "..." : "", but);
+    aioc_mem_print(in->why, in->cap, "the query plan's %s is %s%s, %s", name, quoted, cut ? "..." : "", but);
     return false;
 }
 
-static bool aioc_plan_read_count(aioc_plan_reader *reader, const char *name, aiocosmos_json value, bool *has,
-                                 uint64_t *out)
+static bool aioc_plan_read_count(aioc_plan_reader *in, const char *name, aiocosmos_json value, bool *has, uint64_t *out)
 {
     int64_t number = 0;
     *has = !aioc_plan_absent(value);
     if (*has && (!aioc_json_get_i64(value, &number) || number < 0))
-        return aioc_plan_blame(reader, name, value, "not a count");
+        return aioc_plan_blame(in, name, value, "not a count");
     *out = (uint64_t)number;
     return true;
 }
 
 /* Plans that come from native code have 0 and 1. */
-static bool aioc_plan_read_flag(aioc_plan_reader *reader, const char *name, aiocosmos_json value, bool *out)
+static bool aioc_plan_read_flag(aioc_plan_reader *in, const char *name, aiocosmos_json value, bool *out)
 {
     int64_t number = 0;
     *out = false;
     if (aioc_plan_absent(value) || aioc_json_get_bool(value, out)) return true;
     if (!aioc_json_get_i64(value, &number) || number < 0 || number > 1)
-        return aioc_plan_blame(reader, name, value, "neither true nor false");
+        return aioc_plan_blame(in, name, value, "neither true nor false");
     *out = number != 0;
     return true;
 }
 
-static bool aioc_plan_is_list(aioc_plan_reader *reader, const char *name, aiocosmos_json value)
+static bool aioc_plan_is_list(aioc_plan_reader *in, const char *name, aiocosmos_json value)
 {
     return aioc_plan_absent(value) || value.type == AIOCOSMOS_JSON_ARR ||
-           aioc_plan_blame(reader, name, value, "not a list");
+           aioc_plan_blame(in, name, value, "not a list");
 }
 
 /* null is a plain value, seen where others are aggregated. */
-static bool aioc_plan_read_aggregate(aioc_plan_reader *reader, const char *name, aiocosmos_json value, uint8_t *out)
+static bool aioc_plan_read_aggregate(aioc_plan_reader *in, const char *name, aiocosmos_json value, uint8_t *out)
 {
     static const char *const names[] = { "Count", "CountIf", "Sum", "Average", "Min", "Max", "MakeList", "MakeSet" };
     size_t i;
@@ -13532,7 +13531,7 @@ static bool aioc_plan_read_aggregate(aioc_plan_reader *reader, const char *name,
         *out = (uint8_t)(AIOC_PLAN_COUNT + i);
         return true;
     }
-    return aioc_plan_blame(reader, name, value, "an aggregate that this version does not know");
+    return aioc_plan_blame(in, name, value, "an aggregate that this version does not know");
 }
 
 enum {
@@ -13547,35 +13546,35 @@ static const char *const aioc_plan_info_names[AIOC_PLAN_P_COUNT] = {
     "hasNonStreamingOrderBy"
 };
 
-static bool aioc_plan_read_distinct(aioc_plan_reader *reader, aiocosmos_json value, aioc_plan_info *info)
+static bool aioc_plan_read_distinct(aioc_plan_reader *in, aiocosmos_json value, aioc_plan_info *info)
 {
     info->distinct = AIOC_PLAN_ALL;
     if (aioc_plan_absent(value) || aioc_json_is_str(value, "None")) return true;
     info->distinct = aioc_json_is_str(value, "Ordered") ? AIOC_PLAN_DISTINCT_ORDERED : AIOC_PLAN_DISTINCT_UNORDERED;
     return info->distinct == AIOC_PLAN_DISTINCT_ORDERED || aioc_json_is_str(value, "Unordered") ||
-           aioc_plan_blame(reader, "distinctType", value, "which this version does not know");
+           aioc_plan_blame(in, "distinctType", value, "which this version does not know");
 }
 
-static bool aioc_plan_read_order(aioc_plan_reader *reader, aiocosmos_json order, aiocosmos_json expressions,
+static bool aioc_plan_read_order(aioc_plan_reader *in, aiocosmos_json order, aiocosmos_json expressions,
                                  aioc_plan_info *info)
 {
     aiocosmos_json value = aioc_json_none();
     size_t count = aioc_json_count(order), given = aioc_json_count(expressions), i = 0;
-    uint8_t *descending = (uint8_t *)reader->texts;
-    aiocosmos_str *texts = (aiocosmos_str *)aioc_plan_take(reader, count, sizeof *texts);
+    uint8_t *descending = (uint8_t *)in->texts;
+    aiocosmos_str *texts = (aiocosmos_str *)aioc_plan_take(in, count, sizeof *texts);
     if (given > 0 && given != count)
-        return aioc_plan_blame(reader, "orderByExpressions", expressions, "not as long as its orderBy");
-    reader->texts += count;
+        return aioc_plan_blame(in, "orderByExpressions", expressions, "not as long as its orderBy");
+    in->texts += count;
     for (; aioc_json_next(order, NULL, &value); i++) {
         descending[i] = aioc_json_is_str(value, "Descending");
         texts[i] = aioc_mem_str(NULL);
         if (!descending[i] && !aioc_json_is_str(value, "Ascending"))
-            return aioc_plan_blame(reader, "orderBy", value, "which this version does not know");
+            return aioc_plan_blame(in, "orderBy", value, "which this version does not know");
     }
     for (i = 0; aioc_json_next(expressions, NULL, &value); i++) {
-        texts[i] = aioc_plan_take_text(reader, value);
+        texts[i] = aioc_plan_take_text(in, value);
         if (value.type != AIOCOSMOS_JSON_STR)
-            return aioc_plan_blame(reader, "orderByExpressions", value, "not a text");
+            return aioc_plan_blame(in, "orderByExpressions", value, "not a text");
     }
     info->order_count = (uint32_t)count;
     info->descending = descending;
@@ -13596,7 +13595,7 @@ static aiocosmos_json aioc_plan_type_of(aiocosmos_json types, aiocosmos_str alia
 
 /* The types of the aliases are an object. Its properties are in no order that counts; where a plan has no list of the
  * aliases, they are taken in theirs. */
-static bool aioc_plan_read_aliases(aioc_plan_reader *reader, aiocosmos_json list, aiocosmos_json types,
+static bool aioc_plan_read_aliases(aioc_plan_reader *in, aiocosmos_json list, aiocosmos_json types,
                                    aioc_plan_info *info)
 {
     aiocosmos_json key = aioc_json_none(), value = key;
@@ -13604,24 +13603,24 @@ static bool aioc_plan_read_aliases(aioc_plan_reader *reader, aiocosmos_json list
     bool listed = count > 0;
     aioc_plan_alias *aliases;
     if (!aioc_plan_absent(types) && types.type != AIOCOSMOS_JSON_OBJ)
-        return aioc_plan_blame(reader, "groupByAliasToAggregateType", types, "not an object");
+        return aioc_plan_blame(in, "groupByAliasToAggregateType", types, "not an object");
     if (listed && count != typed)
-        return aioc_plan_blame(reader, "groupByAliasToAggregateType", types, "not as long as its groupByAliases");
+        return aioc_plan_blame(in, "groupByAliasToAggregateType", types, "not as long as its groupByAliases");
     if (typed > AIOC_PLAN_ALIASES_MAX)
-        return aioc_plan_blame(reader, "groupByAliasToAggregateType", types, "which is too long");
-    aliases = (aioc_plan_alias *)aioc_plan_take(reader, typed, sizeof *aliases);
+        return aioc_plan_blame(in, "groupByAliasToAggregateType", types, "which is too long");
+    aliases = (aioc_plan_alias *)aioc_plan_take(in, typed, sizeof *aliases);
     while (aioc_json_next(listed ? list : types, &key, &value)) {
         aiocosmos_json type = value;
         if (listed) {
             if (value.type != AIOCOSMOS_JSON_STR)
-                return aioc_plan_blame(reader, "groupByAliases", value, "not a text");
+                return aioc_plan_blame(in, "groupByAliases", value, "not a text");
             key = value;
         }
-        aliases[i].name = aioc_plan_take_text(reader, key);
+        aliases[i].name = aioc_plan_take_text(in, key);
         if (listed) type = aioc_plan_type_of(types, aliases[i].name);
         if (type.type == AIOCOSMOS_JSON_NONE)
-            return aioc_plan_blame(reader, "groupByAliases", key, "of which it does not say what it is");
-        if (!aioc_plan_read_aggregate(reader, "groupByAliasToAggregateType", type, &aliases[i].aggregate))
+            return aioc_plan_blame(in, "groupByAliases", key, "of which it does not say what it is");
+        if (!aioc_plan_read_aggregate(in, "groupByAliasToAggregateType", type, &aliases[i].aggregate))
             return false;
         info->merges_groups = info->merges_groups || aliases[i].aggregate != AIOC_PLAN_PLAIN;
         i++;
@@ -13631,71 +13630,69 @@ static bool aioc_plan_read_aliases(aioc_plan_reader *reader, aiocosmos_json list
     return true;
 }
 
-static bool aioc_plan_read_shape(aioc_plan_reader *reader, const aiocosmos_json *fields, aioc_plan_info *info)
+static bool aioc_plan_read_shape(aioc_plan_reader *in, const aiocosmos_json *fields, aioc_plan_info *info)
 {
     aiocosmos_json aggregates = fields[AIOC_PLAN_P_AGGREGATES], value = aioc_json_none();
     aioc_plan_shape *shape = &info->shape;
     size_t count = aioc_json_count(aggregates);
     shape->grouped = aioc_json_count(fields[AIOC_PLAN_P_GROUPS]) > 0;
     info->merges_groups = shape->grouped;
-    if (!aioc_plan_read_flag(reader, "hasSelectValue", fields[AIOC_PLAN_P_VALUE], &shape->value) ||
-        !aioc_plan_read_aliases(reader, fields[AIOC_PLAN_P_ALIASES], fields[AIOC_PLAN_P_TYPES], info)) return false;
+    if (!aioc_plan_read_flag(in, "hasSelectValue", fields[AIOC_PLAN_P_VALUE], &shape->value) ||
+        !aioc_plan_read_aliases(in, fields[AIOC_PLAN_P_ALIASES], fields[AIOC_PLAN_P_TYPES], info)) return false;
     if (count > 1 || (count == 1 && shape->alias_count > 0))
-        return aioc_plan_blame(reader, "aggregates", aggregates, "more than SELECT VALUE has");
+        return aioc_plan_blame(in, "aggregates", aggregates, "more than SELECT VALUE has");
     if (count == 0) return true;
     aioc_json_next(aggregates, NULL, &value);
-    if (value.type == AIOCOSMOS_JSON_NULL) return aioc_plan_blame(reader, "aggregates", value, "not an aggregate");
+    if (value.type == AIOCOSMOS_JSON_NULL) return aioc_plan_blame(in, "aggregates", value, "not an aggregate");
     /* Plans of the first version do not say hasSelectValue; an aggregate without an alias is one. */
     if (!shape->value && !aioc_plan_absent(fields[AIOC_PLAN_P_VALUE]))
-        return aioc_plan_blame(reader, "aggregates", value, "but it is not of a SELECT VALUE and has no alias");
+        return aioc_plan_blame(in, "aggregates", value, "but it is not of a SELECT VALUE and has no alias");
     shape->value = true;
     info->merges_groups = true;
-    return aioc_plan_read_aggregate(reader, "aggregates", value, &shape->value_aggregate);
+    return aioc_plan_read_aggregate(in, "aggregates", value, &shape->value_aggregate);
 }
 
-/* Groups exclude an order and a count; and aggregates and orders are in the rows of a rewritten query only. */
-static bool aioc_plan_can_follow(aioc_plan_reader *reader, const aioc_plan_info *info)
+/* Aggregates and orders are in the rows of a rewritten query only; and ranges do not rank groups. */
+static bool aioc_plan_can_follow(aioc_plan_reader *in, const aioc_plan_info *info)
 {
     const char *what = info->merges_groups ? "groups" : "orders", *but = NULL;
-    if (info->merges_groups && info->has_dcount) but = "counts, which this version cannot do in one";
-    else if (info->merges_groups && info->order_count) but = "orders, which this version cannot do in one";
+    if (info->merges_groups && info->non_streaming) but = "ranks, which this version cannot do in one";
     else if ((info->merges_groups || info->order_count) && info->rewritten.len == 0) but = "has no rewritten query";
-    if (but) aioc_mem_print(reader->why, reader->cap, "the query plan %s and %s", what, but);
+    if (but) aioc_mem_print(in->why, in->cap, "the query plan %s and %s", what, but);
     return !but;
 }
 
-static bool aioc_plan_read_info(aioc_plan_reader *reader, aiocosmos_json object, aioc_plan_info *info)
+static bool aioc_plan_read_info(aioc_plan_reader *in, aiocosmos_json object, aioc_plan_info *info)
 {
     static const uint8_t lists[] = { AIOC_PLAN_P_ORDER, AIOC_PLAN_P_EXPRESSIONS, AIOC_PLAN_P_GROUPS,
                                      AIOC_PLAN_P_ALIASES, AIOC_PLAN_P_AGGREGATES };
     aiocosmos_json fields[AIOC_PLAN_P_COUNT], dcount, rewritten;
     size_t i;
     memset(info, 0, sizeof *info);
-    if (object.type != AIOCOSMOS_JSON_OBJ) return aioc_plan_blame(reader, "queryInfo", object, "not an object");
+    if (object.type != AIOCOSMOS_JSON_OBJ) return aioc_plan_blame(in, "queryInfo", object, "not an object");
     aioc_json_fields(object, aioc_plan_info_names, AIOC_PLAN_P_COUNT, fields);
     for (i = 0; i < sizeof lists; i++)
-        if (!aioc_plan_is_list(reader, aioc_plan_info_names[lists[i]], fields[lists[i]])) return false;
+        if (!aioc_plan_is_list(in, aioc_plan_info_names[lists[i]], fields[lists[i]])) return false;
     dcount = fields[AIOC_PLAN_P_DCOUNT];
     rewritten = fields[AIOC_PLAN_P_REWRITTEN];
     info->has_dcount = !aioc_plan_absent(dcount);
     if (info->has_dcount && dcount.type != AIOCOSMOS_JSON_OBJ)
-        return aioc_plan_blame(reader, "dCountInfo", dcount, "not an object");
+        return aioc_plan_blame(in, "dCountInfo", dcount, "not an object");
     if (!aioc_plan_absent(rewritten) && rewritten.type != AIOCOSMOS_JSON_STR)
-        return aioc_plan_blame(reader, "rewrittenQuery", rewritten, "not a text");
-    info->rewritten = aioc_plan_take_text(reader, rewritten);
-    info->dcount_alias = aioc_plan_take_text(reader, aioc_json_at(dcount, "/dCountAlias"));
-    if (!aioc_plan_read_distinct(reader, fields[AIOC_PLAN_P_DISTINCT], info) ||
-        !aioc_plan_read_count(reader, "top", fields[AIOC_PLAN_P_TOP], &info->has_top, &info->top) ||
-        !aioc_plan_read_count(reader, "offset", fields[AIOC_PLAN_P_OFFSET], &info->has_offset, &info->offset) ||
-        !aioc_plan_read_count(reader, "limit", fields[AIOC_PLAN_P_LIMIT], &info->has_limit, &info->limit) ||
-        !aioc_plan_read_flag(reader, "hasNonStreamingOrderBy", fields[AIOC_PLAN_P_NON_STREAMING],
-                             &info->non_streaming) ||
-        !aioc_plan_read_order(reader, fields[AIOC_PLAN_P_ORDER], fields[AIOC_PLAN_P_EXPRESSIONS], info) ||
-        !aioc_plan_read_shape(reader, fields, info)) return false;
+        return aioc_plan_blame(in, "rewrittenQuery", rewritten, "not a text");
+    info->rewritten = aioc_plan_take_text(in, rewritten);
+    info->dcount_alias = aioc_plan_take_text(in, aioc_json_at(dcount, "/dCountAlias"));
+    if (!aioc_plan_read_distinct(in, fields[AIOC_PLAN_P_DISTINCT], info) ||
+        !aioc_plan_read_count(in, "top", fields[AIOC_PLAN_P_TOP], &info->has_top, &info->top) ||
+        !aioc_plan_read_count(in, "offset", fields[AIOC_PLAN_P_OFFSET], &info->has_offset, &info->offset) ||
+        !aioc_plan_read_count(in, "limit", fields[AIOC_PLAN_P_LIMIT], &info->has_limit, &info->limit) ||
+        !aioc_plan_read_flag(in, "hasNonStreamingOrderBy", fields[AIOC_PLAN_P_NON_STREAMING], &info->non_streaming) ||
+        !aioc_plan_read_order(in, fields[AIOC_PLAN_P_ORDER], fields[AIOC_PLAN_P_EXPRESSIONS], info) ||
+        !aioc_plan_read_shape(in, fields, info)) return false;
     /* Rows that come in no order can't be compared with the one before only. */
     if (info->distinct == AIOC_PLAN_DISTINCT_ORDERED && info->order_count == 0)
         info->distinct = AIOC_PLAN_DISTINCT_UNORDERED;
-    return aioc_plan_can_follow(reader, info);
+    return aioc_plan_can_follow(in, info);
 }
 
 /*--- Spans ---*/
@@ -13725,31 +13722,31 @@ static aiocosmos_str aioc_plan_epk_successor(aiocosmos_str epk)
 }
 
 /* A border in hex; proxies that know no hashes say [] and "Infinity" for the ends of the key space. */
-static bool aioc_plan_read_border(aioc_plan_reader *reader, const char *name, aiocosmos_json value, aiocosmos_str *out)
+static bool aioc_plan_read_border(aioc_plan_reader *in, const char *name, aiocosmos_json value, aiocosmos_str *out)
 {
     *out = aioc_mem_str("");
     if (value.type == AIOCOSMOS_JSON_ARR && aioc_json_count(value) == 0) return true;
-    if (value.type != AIOCOSMOS_JSON_STR) return aioc_plan_blame(reader, name, value, "not an effective key");
+    if (value.type != AIOCOSMOS_JSON_STR) return aioc_plan_blame(in, name, value, "not an effective key");
     if (aioc_json_is_str(value, "Infinity")) *out = aioc_mem_str("FF");
-    else *out = aioc_plan_take_text(reader, value);
-    return aioc_plan_is_hex(*out) || aioc_plan_blame(reader, name, value, "not an effective key");
+    else *out = aioc_plan_take_text(in, value);
+    return aioc_plan_is_hex(*out) || aioc_plan_blame(in, name, value, "not an effective key");
 }
 
-static bool aioc_plan_read_span(aioc_plan_reader *reader, aiocosmos_json value, aioc_plan_span *span)
+static bool aioc_plan_read_span(aioc_plan_reader *in, aiocosmos_json value, aioc_plan_span *span)
 {
     static const char *const names[] = { "min", "max", "isMinInclusive", "isMaxInclusive" };
     aiocosmos_json fields[4];
     bool with_min = true, with_max = false;
     aioc_json_fields(value, names, 4, fields);
-    if (!aioc_plan_read_border(reader, "queryRanges' min", fields[0], &span->min) ||
-        !aioc_plan_read_border(reader, "queryRanges' max", fields[1], &span->max)) return false;
-    if (!aioc_plan_absent(fields[2]) && !aioc_plan_read_flag(reader, "isMinInclusive", fields[2], &with_min))
+    if (!aioc_plan_read_border(in, "queryRanges' min", fields[0], &span->min) ||
+        !aioc_plan_read_border(in, "queryRanges' max", fields[1], &span->max)) return false;
+    if (!aioc_plan_absent(fields[2]) && !aioc_plan_read_flag(in, "isMinInclusive", fields[2], &with_min))
         return false;
-    if (!aioc_plan_read_flag(reader, "isMaxInclusive", fields[3], &with_max)) return false;
+    if (!aioc_plan_read_flag(in, "isMaxInclusive", fields[3], &with_max)) return false;
     if (!with_min) span->min = aioc_plan_epk_successor(span->min);
     if (with_max) span->max = aioc_plan_epk_successor(span->max);
     return aioc_protocol_epk_compare(span->min, span->max) < 0 ||
-           aioc_plan_blame(reader, "queryRanges", value, "and that has no inside");
+           aioc_plan_blame(in, "queryRanges", value, "and that has no inside");
 }
 
 /* By their starts: a heap, because a plan may have thousands of them and libc's qsort may allocate. */
@@ -13773,74 +13770,74 @@ static void aioc_plan_sort_spans(aioc_plan_span *spans, size_t count)
     }
 }
 
-static bool aioc_plan_read_spans(aioc_plan_reader *reader, aiocosmos_json list)
+static bool aioc_plan_read_spans(aioc_plan_reader *in, aiocosmos_json list)
 {
-    aioc_plan *plan = reader->plan;
+    aioc_plan *plan = in->plan;
     aiocosmos_json value = aioc_json_none();
     size_t count = aioc_json_count(list), i = 0;
-    aioc_plan_span *spans = (aioc_plan_span *)aioc_plan_take(reader, count > 0 ? count : 1, sizeof *spans);
+    aioc_plan_span *spans = (aioc_plan_span *)aioc_plan_take(in, count > 0 ? count : 1, sizeof *spans);
     plan->spans = spans;
     plan->span_count = aioc_plan_absent(list) ? 1 : (uint32_t)count;  /* none: there is nothing to be found */
-    if (!aioc_plan_is_list(reader, "queryRanges", list)) return false;
+    if (!aioc_plan_is_list(in, "queryRanges", list)) return false;
     spans[0].min = aioc_mem_str("");
     spans[0].max = aioc_mem_str("FF");
     while (aioc_json_next(list, NULL, &value))
-        if (!aioc_plan_read_span(reader, value, &spans[i++])) return false;
+        if (!aioc_plan_read_span(in, value, &spans[i++])) return false;
     aioc_plan_sort_spans(spans, count);
     for (i = 1; i < count; i++)
         if (aioc_protocol_epk_compare(spans[i - 1].max, spans[i].min) > 0)
-            return aioc_plan_blame(reader, "queryRanges", list, "and two of them overlap");
+            return aioc_plan_blame(in, "queryRanges", list, "and two of them overlap");
     return true;
 }
 
 /*--- Whole plans ---*/
 
-static bool aioc_plan_read_hybrid(aioc_plan_reader *reader, aiocosmos_json hybrid)
+static bool aioc_plan_read_hybrid(aioc_plan_reader *in, aiocosmos_json hybrid)
 {
     static const char *const names[] = { "globalStatisticsQuery", "requiresGlobalStatistics", "componentQueryInfos",
                                          "componentWeights", "skip", "take" };
     aiocosmos_json fields[6], value = aioc_json_none(), weight = value;
-    aioc_plan *plan = reader->plan;
+    aioc_plan *plan = in->plan;
     aioc_plan_component *components;
     size_t count, i = 0;
     bool has_skip;
     plan->hybrid = true;
     aioc_json_fields(hybrid, names, 6, fields);
-    if (!aioc_plan_is_list(reader, names[2], fields[2]) || !aioc_plan_is_list(reader, names[3], fields[3]))
+    if (!aioc_plan_is_list(in, names[2], fields[2]) || !aioc_plan_is_list(in, names[3], fields[3]))
         return false;
     count = aioc_json_count(fields[2]);
-    if (count == 0) return aioc_plan_blame(reader, names[2], fields[2], "so that nothing is ranked");
+    if (count == 0) return aioc_plan_blame(in, names[2], fields[2], "so that nothing is ranked");
     if (count > AIOC_PLAN_COMPONENTS_MAX)
-        return aioc_plan_blame(reader, names[2], fields[2], "more than this version ranks by");
+        return aioc_plan_blame(in, names[2], fields[2], "more than this version ranks by");
     if (aioc_json_count(fields[3]) > 0 && aioc_json_count(fields[3]) != count)
-        return aioc_plan_blame(reader, names[3], fields[3], "not as long as its componentQueryInfos");
-    components = (aioc_plan_component *)aioc_plan_take(reader, count, sizeof *components);
+        return aioc_plan_blame(in, names[3], fields[3], "not as long as its componentQueryInfos");
+    components = (aioc_plan_component *)aioc_plan_take(in, count, sizeof *components);
     plan->components = components;
     plan->component_count = (uint32_t)count;
-    plan->statistics = aioc_plan_take_text(reader, fields[0]);
-    if (!aioc_plan_read_flag(reader, names[1], fields[1], &plan->needs_statistics) ||
-        !aioc_plan_read_count(reader, names[4], fields[4], &has_skip, &plan->skip) ||
-        !aioc_plan_read_count(reader, names[5], fields[5], &plan->has_take, &plan->take)) return false;
+    plan->statistics = aioc_plan_take_text(in, fields[0]);
+    if (!aioc_plan_read_flag(in, names[1], fields[1], &plan->needs_statistics) ||
+        !aioc_plan_read_count(in, names[4], fields[4], &has_skip, &plan->skip) ||
+        !aioc_plan_read_count(in, names[5], fields[5], &plan->has_take, &plan->take)) return false;
     if (plan->needs_statistics && plan->statistics.len == 0)
-        return aioc_plan_blame(reader, names[0], fields[0], "but it requires global statistics");
+        return aioc_plan_blame(in, names[0], fields[0], "but it requires global statistics");
     for (; aioc_json_next(fields[2], NULL, &value); i++) {
         aioc_plan_component *component = &components[i];
-        if (!aioc_plan_read_info(reader, value, &component->info)) return false;
+        if (!aioc_plan_read_info(in, value, &component->info)) return false;
         if (component->info.order_count > 1)
-            return aioc_plan_blame(reader, "componentQueryInfos", value, "which is ordered by more than a score");
+            return aioc_plan_blame(in, "componentQueryInfos", value, "which is ordered by more than a score");
         if (component->info.distinct || component->info.has_dcount || component->info.merges_groups)
-            return aioc_plan_blame(reader, "componentQueryInfos", value, "which does more than rank");
+            return aioc_plan_blame(in, "componentQueryInfos", value, "which does more than rank");
         if (component->info.rewritten.len == 0)
-            return aioc_plan_blame(reader, "componentQueryInfos", value, "which has no query");
+            return aioc_plan_blame(in, "componentQueryInfos", value, "which has no query");
         component->weight = 1;
         if (aioc_json_next(fields[3], NULL, &weight) && !aioc_json_get_f64(weight, &component->weight))
-            return aioc_plan_blame(reader, names[3], weight, "not a weight");
+            return aioc_plan_blame(in, names[3], weight, "not a weight");
     }
     return true;
 }
 
 /* The parts in the order in which their arrays need alignment. */
-static int aioc_plan_read_root(aioc_plan_reader *reader, aiocosmos_json root)
+static int aioc_plan_read_root(aioc_plan_reader *in, aiocosmos_json root)
 {
     static const char *const names[] = { "queryInfo", "hybridSearchQueryInfo", "queryRanges",
                                          "partitionedQueryExecutionInfoVersion" };
@@ -13849,19 +13846,19 @@ static int aioc_plan_read_root(aioc_plan_reader *reader, aiocosmos_json root)
     bool ok;
     aioc_json_fields(root, names, 4, fields);
     if (aioc_plan_absent(fields[0]) && aioc_plan_absent(fields[1])) {
-        aioc_mem_print(reader->why, reader->cap, "not a query plan: there is neither queryInfo nor "
-                                                 "hybridSearchQueryInfo");
+        aioc_mem_print(in->why, in->cap, "not a query plan: there is neither queryInfo nor "
+                                         "hybridSearchQueryInfo");
         return AIOCOSMOS_E_ARGUMENT;
     }
     if (!aioc_plan_absent(fields[3]) &&
         (!aioc_json_get_i64(fields[3], &version) || version < 0 || version > AIOC_PLAN_VERSION_MAX)) {
-        aioc_plan_blame(reader, names[3], fields[3], "which this version does not know");
+        aioc_plan_blame(in, names[3], fields[3], "which this version does not know");
         return AIOCOSMOS_E_PROTOCOL;
     }
-    if (aioc_plan_absent(fields[1])) ok = aioc_plan_read_info(reader, fields[0], &reader->plan->info);
-    else if (aioc_plan_absent(fields[0])) ok = aioc_plan_read_hybrid(reader, fields[1]);
-    else ok = aioc_plan_blame(reader, names[1], fields[1], "but it has a queryInfo too");
-    return ok && aioc_plan_read_spans(reader, fields[2]) ? 0 : AIOCOSMOS_E_PROTOCOL;
+    if (aioc_plan_absent(fields[1])) ok = aioc_plan_read_info(in, fields[0], &in->plan->info);
+    else if (aioc_plan_absent(fields[0])) ok = aioc_plan_read_hybrid(in, fields[1]);
+    else ok = aioc_plan_blame(in, names[1], fields[1], "but it has a queryInfo too");
+    return ok && aioc_plan_read_spans(in, fields[2]) ? 0 : AIOCOSMOS_E_PROTOCOL;
 }
 
 static void aioc_plan_hold(aioc_plan *plan)
@@ -13878,7 +13875,7 @@ static void aioc_plan_release(aioc_mem *memory, aioc_plan *plan)
  * E_ARGUMENT: the JSON is something else than a plan. Unknown properties are ignored. */
 static int aioc_plan_read(aioc_mem *memory, aiocosmos_str json, aioc_plan **out, char *why, size_t cap)
 {
-    aioc_plan_reader reader;
+    aioc_plan_reader in;
     aiocosmos_json_doc doc;
     aiocosmos_json root;
     size_t components, structs, bytes;
@@ -13896,29 +13893,29 @@ static int aioc_plan_read(aioc_mem *memory, aiocosmos_str json, aioc_plan **out,
     }
     root = aioc_json_root(&doc);
     components = aioc_json_count(aioc_json_at(root, "/hybridSearchQueryInfo/componentQueryInfos"));
-    structs = sizeof *reader.plan + components * sizeof(aioc_plan_component) +
+    structs = sizeof *in.plan + components * sizeof(aioc_plan_component) +
               ((size_t)doc.count + 1) * sizeof(aioc_plan_span);
     bytes = structs + 2 * json.len;
-    reader.plan = (aioc_plan *)aioc_mem_zalloc(memory, bytes);
-    if (!reader.plan) {
+    in.plan = (aioc_plan *)aioc_mem_zalloc(memory, bytes);
+    if (!in.plan) {
         aioc_json_close(&doc);
         return AIOCOSMOS_E_NOMEM;
     }
-    text = (char *)reader.plan + structs;
+    text = (char *)in.plan + structs;
     memcpy(text, json.ptr, json.len);
-    reader.plan->refs = 1;
-    reader.plan->bytes = bytes;
-    reader.plan->text.ptr = text;
-    reader.plan->text.len = json.len;
-    reader.arrays = (char *)(reader.plan + 1);
-    reader.texts = text + json.len;
-    reader.why = why;
-    reader.cap = cap;
-    result = aioc_plan_read_root(&reader, root);
+    in.plan->refs = 1;
+    in.plan->bytes = bytes;
+    in.plan->text.ptr = text;
+    in.plan->text.len = json.len;
+    in.arrays = (char *)(in.plan + 1);
+    in.texts = text + json.len;
+    in.why = why;
+    in.cap = cap;
+    result = aioc_plan_read_root(&in, root);
     aioc_json_close(&doc);
-    AIOCOSMOS_ASSERT(reader.arrays <= text && reader.texts <= (char *)reader.plan + bytes);
-    if (result == 0) *out = reader.plan;
-    else aioc_plan_release(memory, reader.plan);
+    AIOCOSMOS_ASSERT(in.arrays <= text && in.texts <= (char *)in.plan + bytes);
+    if (result == 0) *out = in.plan;
+    else aioc_plan_release(memory, in.plan);
     return result;
 }
 
@@ -14131,17 +14128,17 @@ static bool aioc_plan_append_filter(aioc_mem *memory, aioc_mem_buffer *out, cons
 
 /* A number as all that is asked of it sees it: as an integer if it is one that fits, else as a double. So the order is
  * exact between integers that no double tells apart, and 1, 1.0 and 1e0 are one number. */
-typedef struct aioc_rows_number {
+typedef struct aioc_row_number {
     int64_t integer;
     double real;  /* only if not whole: has a fraction, or is beyond int64_t, or infinite */
     bool whole;
-} aioc_rows_number;
+} aioc_row_number;
 
 /* JSON has no limit for numbers: what is beyond a double counts as infinite. */
-static aioc_rows_number aioc_rows_number_of(aiocosmos_json value)
+static aioc_row_number aioc_row_number_of(aiocosmos_json value)
 {
     const double limit = 9223372036854775808.0;  /* 2^63 */
-    aioc_rows_number number;
+    aioc_row_number number;
     memset(&number, 0, sizeof number);
     number.whole = aioc_json_get_i64(value, &number.integer);
     if (number.whole) return number;
@@ -14156,7 +14153,7 @@ static aioc_rows_number aioc_rows_number_of(aiocosmos_json value)
 
 /* Against a double that is no such integer: so it is beyond them all, or small enough for its integer part to be
  * exact. */
-static int aioc_rows_compare_mixed(int64_t integer, double real)
+static int aioc_row_compare_mixed(int64_t integer, double real)
 {
     int64_t part;
     if (real >= 9223372036854775808.0) return -1;
@@ -14166,23 +14163,23 @@ static int aioc_rows_compare_mixed(int64_t integer, double real)
     return real > (double)part ? -1 : 1;
 }
 
-static int aioc_rows_compare_numbers(aioc_rows_number a, aioc_rows_number b)
+static int aioc_row_compare_numbers(aioc_row_number a, aioc_row_number b)
 {
     if (a.whole && b.whole) return (a.integer > b.integer) - (a.integer < b.integer);
-    if (a.whole) return aioc_rows_compare_mixed(a.integer, b.real);
-    if (b.whole) return -aioc_rows_compare_mixed(b.integer, a.real);
+    if (a.whole) return aioc_row_compare_mixed(a.integer, b.real);
+    if (b.whole) return -aioc_row_compare_mixed(b.integer, a.real);
     return (a.real > b.real) - (a.real < b.real);
 }
 
 /* A string as UTF-16 units, one after the other. */
-typedef struct aioc_rows_units {
+typedef struct aioc_row_units {
     const char *at, *end;
     uint32_t low;  /* the second unit of a pair, if it is due */
-} aioc_rows_units;
+} aioc_row_units;
 
-static aioc_rows_units aioc_rows_units_of(aiocosmos_json string)
+static aioc_row_units aioc_row_units_of(aiocosmos_json string)
 {
-    aioc_rows_units units;
+    aioc_row_units units;
     units.at = string.ptr + 1;
     units.end = string.ptr + string.len - 1;
     units.low = 0;
@@ -14191,7 +14188,7 @@ static aioc_rows_units aioc_rows_units_of(aiocosmos_json string)
 
 /* The next unit, or -1 at the end, which sorts before all. An escaped surrogate is a unit, whether it has a partner or
  * not. */
-static int32_t aioc_rows_next_unit(aioc_rows_units *units)
+static int32_t aioc_row_next_unit(aioc_row_units *units)
 {
     char plain[4];
     uint32_t code = units->low;
@@ -14215,11 +14212,11 @@ static int32_t aioc_rows_next_unit(aioc_rows_units *units)
     return (int32_t)(0xD800 + ((code - 0x10000) >> 10));
 }
 
-static int aioc_rows_compare_units(aiocosmos_json a, aiocosmos_json b)
+static int aioc_row_compare_units(aiocosmos_json a, aiocosmos_json b)
 {
-    aioc_rows_units of_a = aioc_rows_units_of(a), of_b = aioc_rows_units_of(b);
+    aioc_row_units of_a = aioc_row_units_of(a), of_b = aioc_row_units_of(b);
     for (;;) {
-        int32_t unit_a = aioc_rows_next_unit(&of_a), unit_b = aioc_rows_next_unit(&of_b);
+        int32_t unit_a = aioc_row_next_unit(&of_a), unit_b = aioc_row_next_unit(&of_b);
         if (unit_a != unit_b) return unit_a < unit_b ? -1 : 1;
         if (unit_a < 0) return 0;
     }
@@ -14227,17 +14224,17 @@ static int aioc_rows_compare_units(aiocosmos_json a, aiocosmos_json b)
 
 /* The place of a byte of UTF-8 in the order of UTF-16: characters of four bytes are pairs of surrogates, D800 to DFFF,
  * which come before U+E000 to U+FFFF, that begin with EE and EF. */
-static unsigned aioc_rows_byte_rank(char byte)
+static unsigned aioc_row_byte_rank(char byte)
 {
     unsigned c = (unsigned char)byte;
     return c >= 0xF0 ? c - 2 : c >= 0xEE ? c + 5 : c;
 }
 
-static int aioc_rows_compare_strings(aiocosmos_json a, aiocosmos_json b)
+static int aioc_row_compare_strings(aiocosmos_json a, aiocosmos_json b)
 {
     const char *at_a = a.ptr + 1, *at_b = b.ptr + 1;
     size_t len_a = a.len - 2, len_b = b.len - 2, len = len_a < len_b ? len_a : len_b, i = 0;
-    if (aioc_json_has_escapes(a) || aioc_json_has_escapes(b)) return aioc_rows_compare_units(a, b);
+    if (aioc_json_has_escapes(a) || aioc_json_has_escapes(b)) return aioc_row_compare_units(a, b);
     while (i + 8 <= len) {
         uint64_t differ = aioc_text_load64le((const unsigned char *)at_a + i) ^
                           aioc_text_load64le((const unsigned char *)at_b + i);
@@ -14249,11 +14246,11 @@ static int aioc_rows_compare_strings(aiocosmos_json a, aiocosmos_json b)
     }
     while (i < len && at_a[i] == at_b[i]) i++;
     if (i == len) return (len_a > len_b) - (len_a < len_b);
-    return aioc_rows_byte_rank(at_a[i]) < aioc_rows_byte_rank(at_b[i]) ? -1 : 1;
+    return aioc_row_byte_rank(at_a[i]) < aioc_row_byte_rank(at_b[i]) ? -1 : 1;
 }
 
 /* undefined < null < false < true < numbers < strings < arrays < objects */
-static int aioc_rows_rank(aiocosmos_json value)
+static int aioc_row_rank(aiocosmos_json value)
 {
     switch (value.type) {
     case AIOCOSMOS_JSON_NONE: return 0;
@@ -14266,7 +14263,7 @@ static int aioc_rows_rank(aiocosmos_json value)
     }
 }
 
-static bool aioc_rows_has_members(aiocosmos_json value)
+static bool aioc_row_has_members(aiocosmos_json value)
 {
     return value.type == AIOCOSMOS_JSON_ARR || value.type == AIOCOSMOS_JSON_OBJ;
 }
@@ -14274,49 +14271,49 @@ static bool aioc_rows_has_members(aiocosmos_json value)
 /* The service's order of values: -1, 0, 1. NONE stands for undefined. Strings are compared by UTF-16 units. All arrays
  * are equal, and all objects: the service orders them by a hash of its own, and a merge keeps the order of each
  * range. */
-static int aioc_rows_compare(aiocosmos_json a, aiocosmos_json b)
+static int aioc_row_compare(aiocosmos_json a, aiocosmos_json b)
 {
-    int rank_a = aioc_rows_rank(a), rank_b = aioc_rows_rank(b);
+    int rank_a = aioc_row_rank(a), rank_b = aioc_row_rank(b);
     if (rank_a != rank_b) return rank_a < rank_b ? -1 : 1;
-    if (rank_a == 4) return aioc_rows_compare_numbers(aioc_rows_number_of(a), aioc_rows_number_of(b));
-    return rank_a == 5 ? aioc_rows_compare_strings(a, b) : 0;
+    if (rank_a == 4) return aioc_row_compare_numbers(aioc_row_number_of(a), aioc_row_number_of(b));
+    return rank_a == 5 ? aioc_row_compare_strings(a, b) : 0;
 }
 
 /*--- Sort values: what ORDER BY compares ---*/
 
 /* In one column. A number is read once. */
-typedef struct aioc_rows_value { aiocosmos_json json; aioc_rows_number number; } aioc_rows_value;
+typedef struct aioc_row_value { aiocosmos_json json; aioc_row_number number; } aioc_row_value;
 
 /* A row to be ordered, {"_rid":...,"orderByItems":[{"item":...}...],"payload":...}. An item of {} is undefined. */
-typedef struct aioc_rows_sorted {
+typedef struct aioc_row_sorted {
     aiocosmos_json rid, items, payload;
-    aioc_rows_value *values;  /* the items', one a column; the room for them is the reader's */
-} aioc_rows_sorted;
+    aioc_row_value *values;  /* the items', one a column; the room for them is the reader's */
+} aioc_row_sorted;
 
-static int aioc_rows_refuse(const char **why, const char *text)
+static int aioc_row_refuse(const char **why, const char *text)
 {
     *why = text;
     return AIOCOSMOS_E_PROTOCOL;
 }
 
 /* 0; E_PROTOCOL, and why. */
-static int aioc_rows_read_items(aiocosmos_json items, uint32_t columns, aioc_rows_value *values, const char **why)
+static int aioc_row_read_items(aiocosmos_json items, uint32_t columns, aioc_row_value *values, const char **why)
 {
     static const char *const names[] = { "item" };
     aiocosmos_json item = aioc_json_none();
     if (items.type != AIOCOSMOS_JSON_ARR || aioc_json_count(items) != columns) {
-        return aioc_rows_refuse(why, "a row without a value for each column of ORDER BY");
+        return aioc_row_refuse(why, "a row without a value for each column of ORDER BY");
     }
     for (; aioc_json_next(items, NULL, &item); values++) {
-        if (item.type != AIOCOSMOS_JSON_OBJ) return aioc_rows_refuse(why, "a row whose orderByItems are not objects");
+        if (item.type != AIOCOSMOS_JSON_OBJ) return aioc_row_refuse(why, "a row whose orderByItems are not objects");
         aioc_json_fields(item, names, 1, &values->json);
-        if (values->json.type == AIOCOSMOS_JSON_NUM) values->number = aioc_rows_number_of(values->json);
+        if (values->json.type == AIOCOSMOS_JSON_NUM) values->number = aioc_row_number_of(values->json);
     }
     return 0;
 }
 
 /* As above, all of a row. */
-static int aioc_rows_read_sorted(aiocosmos_json row, uint32_t columns, aioc_rows_sorted *sorted, const char **why)
+static int aioc_row_read_sorted(aiocosmos_json row, uint32_t columns, aioc_row_sorted *sorted, const char **why)
 {
     static const char *const names[] = { "_rid", "orderByItems", "payload" };
     aiocosmos_json fields[3];
@@ -14324,30 +14321,30 @@ static int aioc_rows_read_sorted(aiocosmos_json row, uint32_t columns, aioc_rows
     sorted->rid = fields[0];
     sorted->items = fields[1];
     sorted->payload = fields[2];
-    return aioc_rows_read_items(fields[1], columns, sorted->values, why);
+    return aioc_row_read_items(fields[1], columns, sorted->values, why);
 }
 
 /* By all columns. Behind arrays or objects, which come in an order of the service's own, columns say nothing. */
-static int aioc_rows_compare_values(const uint8_t *descending, uint32_t columns, const aioc_rows_value *a,
-                                    const aioc_rows_value *b)
+static int aioc_row_compare_values(const uint8_t *descending, uint32_t columns, const aioc_row_value *a,
+                                   const aioc_row_value *b)
 {
     uint32_t i;
     for (i = 0; i < columns; i++, a++, b++) {
         bool numbers = a->json.type == AIOCOSMOS_JSON_NUM && b->json.type == AIOCOSMOS_JSON_NUM;
-        int order = numbers ? aioc_rows_compare_numbers(a->number, b->number) : aioc_rows_compare(a->json, b->json);
+        int order = numbers ? aioc_row_compare_numbers(a->number, b->number) : aioc_row_compare(a->json, b->json);
         if (order != 0) return descending[i] ? -order : order;
-        if (aioc_rows_has_members(a->json)) return 0;
+        if (aioc_row_has_members(a->json)) return 0;
     }
     return 0;
 }
 
 /*--- Resource ids (base64 with '-' for '/'): of 16 bytes, the last eight are the item's, little-endian ---*/
 
-#define AIOC_ROWS_RID_LEN 24
+#define AIOC_ROW_RID_LEN 24
 
-static bool aioc_rows_rid_read(aiocosmos_str rid, uint64_t *item)
+static bool aioc_row_rid_read(aiocosmos_str rid, uint64_t *item)
 {
-    char text[AIOC_ROWS_RID_LEN];
+    char text[AIOC_ROW_RID_LEN];
     unsigned char bytes[16];
     size_t i, len, error_at;
     if (rid.len != sizeof text) return false;
@@ -14359,10 +14356,10 @@ static bool aioc_rows_rid_read(aiocosmos_str rid, uint64_t *item)
 }
 
 /* The order in which a range gives items that are otherwise alike. -1, 0, 1. What is no id comes last, by its bytes. */
-static int aioc_rows_rid_compare(aiocosmos_str a, aiocosmos_str b)
+static int aioc_row_rid_compare(aiocosmos_str a, aiocosmos_str b)
 {
     uint64_t left = 0, right = 0;
-    bool left_ok = aioc_rows_rid_read(a, &left), right_ok = aioc_rows_rid_read(b, &right);
+    bool left_ok = aioc_row_rid_read(a, &left), right_ok = aioc_row_rid_read(b, &right);
     if (left_ok != right_ok) return left_ok ? -1 : 1;
     if (left != right) return left < right ? -1 : 1;
     return aioc_text_compare(a, b);
@@ -14370,17 +14367,17 @@ static int aioc_rows_rid_compare(aiocosmos_str a, aiocosmos_str b)
 
 /*--- Values: whether they are the same, by a hash ---*/
 
-typedef struct aioc_rows_hash { uint64_t high, low; } aioc_rows_hash;
+typedef struct aioc_row_hash { uint64_t high, low; } aioc_row_hash;
 
 /* SipHash-2-4 with 128 bits of output (Aumasson, Bernstein): whoever does not know the key cannot make two values that
  * collide. Fed piece by piece. */
-typedef struct aioc_rows_sip {
+typedef struct aioc_row_sip {
     const uint64_t *key;
     uint64_t v[4], tail;  /* tail: up to seven bytes that wait for the eighth */
     size_t len;
-} aioc_rows_sip;
+} aioc_row_sip;
 
-static void aioc_rows_sip_rounds(uint64_t v[4], int rounds)
+static void aioc_row_sip_rounds(uint64_t v[4], int rounds)
 {
     uint64_t v0 = v[0], v1 = v[1], v2 = v[2], v3 = v[3];
     while (rounds-- > 0) {
@@ -14401,7 +14398,7 @@ static void aioc_rows_sip_rounds(uint64_t v[4], int rounds)
     v[3] = v3;
 }
 
-static void aioc_rows_sip_open(aioc_rows_sip *sip, const uint64_t key[2])
+static void aioc_row_sip_open(aioc_row_sip *sip, const uint64_t key[2])
 {
     sip->key = key;
     sip->v[0] = UINT64_C(0x736f6d6570736575) ^ key[0];
@@ -14412,42 +14409,42 @@ static void aioc_rows_sip_open(aioc_rows_sip *sip, const uint64_t key[2])
     sip->len = 0;
 }
 
-static void aioc_rows_sip_word(aioc_rows_sip *sip, uint64_t word)
+static void aioc_row_sip_word(aioc_row_sip *sip, uint64_t word)
 {
     sip->v[3] ^= word;
-    aioc_rows_sip_rounds(sip->v, 2);
+    aioc_row_sip_rounds(sip->v, 2);
     sip->v[0] ^= word;
 }
 
-static void aioc_rows_sip_feed(aioc_rows_sip *sip, const void *bytes, size_t len)
+static void aioc_row_sip_feed(aioc_row_sip *sip, const void *bytes, size_t len)
 {
     const unsigned char *at = (const unsigned char *)bytes, *end = at + len;
     unsigned held = (unsigned)(sip->len % 8 * 8);  /* bits of the tail */
     sip->len += len;
     for (; end - at >= 8; at += 8) {
         uint64_t word = aioc_text_load64le(at);
-        aioc_rows_sip_word(sip, sip->tail | word << held);
+        aioc_row_sip_word(sip, sip->tail | word << held);
         sip->tail = held > 0 ? word >> (64 - held) : 0;
     }
     for (; at < end; at++) {
         sip->tail |= (uint64_t)*at << held;
         held += 8;
         if (held < 64) continue;
-        aioc_rows_sip_word(sip, sip->tail);
+        aioc_row_sip_word(sip, sip->tail);
         sip->tail = 0;
         held = 0;
     }
 }
 
-static aioc_rows_hash aioc_rows_sip_close(aioc_rows_sip *sip)
+static aioc_row_hash aioc_row_sip_close(aioc_row_sip *sip)
 {
-    aioc_rows_hash hash;
-    aioc_rows_sip_word(sip, sip->tail | (uint64_t)sip->len << 56);
+    aioc_row_hash hash;
+    aioc_row_sip_word(sip, sip->tail | (uint64_t)sip->len << 56);
     sip->v[2] ^= 0xEE;
-    aioc_rows_sip_rounds(sip->v, 4);
+    aioc_row_sip_rounds(sip->v, 4);
     hash.low = sip->v[0] ^ sip->v[1] ^ sip->v[2] ^ sip->v[3];
     sip->v[1] ^= 0xDD;
-    aioc_rows_sip_rounds(sip->v, 4);
+    aioc_row_sip_rounds(sip->v, 4);
     hash.high = sip->v[0] ^ sip->v[1] ^ sip->v[2] ^ sip->v[3];
     return hash;
 }
@@ -14455,387 +14452,387 @@ static aioc_rows_hash aioc_rows_sip_close(aioc_rows_sip *sip)
 /* What is fed for a value says where it ends, so that no two values are fed alike: a kind, then 64 bits (of a container
  * the number of its members), or the bytes of a string and FF, which UTF-8 does not have. */
 enum {
-    AIOC_ROWS_KIND_SIMPLE,  /* its rank */
-    AIOC_ROWS_KIND_INTEGER, AIOC_ROWS_KIND_REAL, AIOC_ROWS_KIND_STRING, AIOC_ROWS_KIND_ARRAY,
-    AIOC_ROWS_KIND_OBJECT
+    AIOC_ROW_KIND_SIMPLE,  /* its rank */
+    AIOC_ROW_KIND_INTEGER, AIOC_ROW_KIND_REAL, AIOC_ROW_KIND_STRING, AIOC_ROW_KIND_ARRAY,
+    AIOC_ROW_KIND_OBJECT
 };
 
-static void aioc_rows_sip_number(aioc_rows_sip *sip, unsigned char kind, uint64_t number)
+static void aioc_row_sip_number(aioc_row_sip *sip, unsigned char kind, uint64_t number)
 {
     unsigned char bytes[9];
     bytes[0] = kind;
     aioc_text_store64le(bytes + 1, number);
-    aioc_rows_sip_feed(sip, bytes, sizeof bytes);
+    aioc_row_sip_feed(sip, bytes, sizeof bytes);
 }
 
 /* Half a surrogate pair, which has no UTF-8, is fed as if it had: it is not the same as U+FFFD. */
-static void aioc_rows_sip_string(aioc_rows_sip *sip, aiocosmos_json string)
+static void aioc_row_sip_string(aioc_row_sip *sip, aiocosmos_json string)
 {
-    static const unsigned char kind = AIOC_ROWS_KIND_STRING, behind = 0xFF;
+    static const unsigned char kind = AIOC_ROW_KIND_STRING, behind = 0xFF;
     const char *at = string.ptr + 1, *end = string.ptr + string.len - 1;
     bool escaped = aioc_json_has_escapes(string);
-    aioc_rows_sip_feed(sip, &kind, 1);
+    aioc_row_sip_feed(sip, &kind, 1);
     while (escaped && at < end) {
         const char *escape = (const char *)memchr(at, '\\', (size_t)(end - at));
         char character[4];
         uint32_t unit;
         size_t len;
         if (!escape) break;
-        aioc_rows_sip_feed(sip, at, (size_t)(escape - at));
+        aioc_row_sip_feed(sip, at, (size_t)(escape - at));
         at = escape;
         len = aioc_json_unescape(&at, end, character);
         unit = escape[1] == 'u' ? aioc_json_hex4(escape + 2) : 0;
         if (len == 3 && unit - 0xD800 < 0x800) aioc_json_utf8_put(unit, character);
-        aioc_rows_sip_feed(sip, character, len);
+        aioc_row_sip_feed(sip, character, len);
     }
-    aioc_rows_sip_feed(sip, at, (size_t)(end - at));
-    aioc_rows_sip_feed(sip, &behind, 1);
+    aioc_row_sip_feed(sip, at, (size_t)(end - at));
+    aioc_row_sip_feed(sip, &behind, 1);
 }
 
 /* Of two properties of one name the last counts. In objects with more properties all names count as different: else the
  * time would grow with the square of the length. */
-#define AIOC_ROWS_NAMES_MAX 64
+#define AIOC_ROW_NAMES_MAX 64
 
 /* Not to become a part of the function that calls it: that one calls itself at each level, and the table is large. */
 #if defined(__GNUC__)
-static uint64_t aioc_rows_find_hidden(const uint64_t *key, aiocosmos_json object) __attribute__((noinline));
+static uint64_t aioc_row_find_hidden(const uint64_t *key, aiocosmos_json object) __attribute__((noinline));
 #endif
 
 /* A bit for each property whose name comes again. */
-static uint64_t aioc_rows_find_hidden(const uint64_t *key, aiocosmos_json object)
+static uint64_t aioc_row_find_hidden(const uint64_t *key, aiocosmos_json object)
 {
-    uint64_t names[AIOC_ROWS_NAMES_MAX], hidden = 0;
+    uint64_t names[AIOC_ROW_NAMES_MAX], hidden = 0;
     aiocosmos_json value = aioc_json_none(), name;
     uint32_t count, i;
-    for (count = 0; count < AIOC_ROWS_NAMES_MAX && aioc_json_next(object, &name, &value); count++) {
-        aioc_rows_sip sip;
-        aioc_rows_sip_open(&sip, key);
-        aioc_rows_sip_string(&sip, name);
-        names[count] = aioc_rows_sip_close(&sip).low;
+    for (count = 0; count < AIOC_ROW_NAMES_MAX && aioc_json_next(object, &name, &value); count++) {
+        aioc_row_sip sip;
+        aioc_row_sip_open(&sip, key);
+        aioc_row_sip_string(&sip, name);
+        names[count] = aioc_row_sip_close(&sip).low;
         for (i = 0; i < count; i++) hidden |= (uint64_t)(names[i] == names[count]) << i;
     }
     return hidden;
 }
 
-static void aioc_rows_sip_value(aioc_rows_sip *sip, aiocosmos_json value);
+static void aioc_row_sip_value(aioc_row_sip *sip, aiocosmos_json value);
 
 /* The hashes of the properties are added up, so that their order does not matter. */
-static void aioc_rows_sip_object(aioc_rows_sip *sip, aiocosmos_json object)
+static void aioc_row_sip_object(aioc_row_sip *sip, aiocosmos_json object)
 {
     aiocosmos_json value = aioc_json_none(), name;
-    aioc_rows_hash sum = {0, 0};
+    aioc_row_hash sum = {0, 0};
     size_t count = aioc_json_count(object), members = 0;
-    uint64_t hidden = count > 1 && count <= AIOC_ROWS_NAMES_MAX ? aioc_rows_find_hidden(sip->key, object) : 0;
+    uint64_t hidden = count > 1 && count <= AIOC_ROW_NAMES_MAX ? aioc_row_find_hidden(sip->key, object) : 0;
     for (; aioc_json_next(object, &name, &value); hidden >>= 1) {
-        aioc_rows_sip property;
-        aioc_rows_hash hash;
+        aioc_row_sip property;
+        aioc_row_hash hash;
         if (hidden & 1) continue;
-        aioc_rows_sip_open(&property, sip->key);
-        aioc_rows_sip_string(&property, name);
-        aioc_rows_sip_value(&property, value);
-        hash = aioc_rows_sip_close(&property);
+        aioc_row_sip_open(&property, sip->key);
+        aioc_row_sip_string(&property, name);
+        aioc_row_sip_value(&property, value);
+        hash = aioc_row_sip_close(&property);
         sum.high += hash.high;
         sum.low += hash.low;
         members++;
     }
-    aioc_rows_sip_number(sip, AIOC_ROWS_KIND_OBJECT, members);
-    aioc_rows_sip_number(sip, AIOC_ROWS_KIND_OBJECT, sum.high);
-    aioc_rows_sip_number(sip, AIOC_ROWS_KIND_OBJECT, sum.low);
+    aioc_row_sip_number(sip, AIOC_ROW_KIND_OBJECT, members);
+    aioc_row_sip_number(sip, AIOC_ROW_KIND_OBJECT, sum.high);
+    aioc_row_sip_number(sip, AIOC_ROW_KIND_OBJECT, sum.low);
 }
 
 /* As deep as JSON is: 128 levels. */
-static void aioc_rows_sip_value(aioc_rows_sip *sip, aiocosmos_json value)
+static void aioc_row_sip_value(aioc_row_sip *sip, aiocosmos_json value)
 {
     aiocosmos_json element = aioc_json_none();
-    aioc_rows_number number;
+    aioc_row_number number;
     uint64_t bits;
     switch (value.type) {
     case AIOCOSMOS_JSON_NUM:
-        number = aioc_rows_number_of(value);
+        number = aioc_row_number_of(value);
         memcpy(&bits, &number.real, sizeof bits);
-        if (number.whole) aioc_rows_sip_number(sip, AIOC_ROWS_KIND_INTEGER, (uint64_t)number.integer);
-        else aioc_rows_sip_number(sip, AIOC_ROWS_KIND_REAL, bits);
+        if (number.whole) aioc_row_sip_number(sip, AIOC_ROW_KIND_INTEGER, (uint64_t)number.integer);
+        else aioc_row_sip_number(sip, AIOC_ROW_KIND_REAL, bits);
         break;
-    case AIOCOSMOS_JSON_STR: aioc_rows_sip_string(sip, value); break;
+    case AIOCOSMOS_JSON_STR: aioc_row_sip_string(sip, value); break;
     case AIOCOSMOS_JSON_ARR:
-        aioc_rows_sip_number(sip, AIOC_ROWS_KIND_ARRAY, aioc_json_count(value));
-        while (aioc_json_next(value, NULL, &element)) aioc_rows_sip_value(sip, element);
+        aioc_row_sip_number(sip, AIOC_ROW_KIND_ARRAY, aioc_json_count(value));
+        while (aioc_json_next(value, NULL, &element)) aioc_row_sip_value(sip, element);
         break;
-    case AIOCOSMOS_JSON_OBJ: aioc_rows_sip_object(sip, value); break;
-    default: aioc_rows_sip_number(sip, AIOC_ROWS_KIND_SIMPLE, (uint64_t)aioc_rows_rank(value));
+    case AIOCOSMOS_JSON_OBJ: aioc_row_sip_object(sip, value); break;
+    default: aioc_row_sip_number(sip, AIOC_ROW_KIND_SIMPLE, (uint64_t)aioc_row_rank(value));
     }
 }
 
 /* The same for values that are the same, however they are written: with their properties in any order, with escapes or
  * without, 1 or 1.0 or 1e0. Of properties named twice the last counts. undefined has a hash, too. Depends on nothing
  * but the key, so that it may be kept and compared in another process. */
-static aioc_rows_hash aioc_rows_hash_of(const uint64_t key[2], aiocosmos_json value)
+static aioc_row_hash aioc_row_hash_of(const uint64_t key[2], aiocosmos_json value)
 {
-    aioc_rows_sip sip;
-    aioc_rows_sip_open(&sip, key);
-    aioc_rows_sip_value(&sip, value);
-    return aioc_rows_sip_close(&sip);
+    aioc_row_sip sip;
+    aioc_row_sip_open(&sip, key);
+    aioc_row_sip_value(&sip, value);
+    return aioc_row_sip_close(&sip);
 }
 
 /*--- Sets of hashes ---*/
 
 /* slots[0 .. count - 1] are the hashes, in the order in which they came. Behind the last slot, in the same block, an
  * index with open addressing: twice as many places as slots, each 0 or the number of a slot + 1. Zeroed: empty. */
-typedef struct aioc_rows_set { aioc_rows_hash *slots; uint32_t count, cap; } aioc_rows_set;
+typedef struct aioc_row_set { aioc_row_hash *slots; uint32_t count, cap; } aioc_row_set;
 
-#define AIOC_ROWS_SET_MIN     16u
-#define AIOC_ROWS_SET_MAX     (UINT32_C(1) << 27)  /* 3 GiB */
-#define AIOC_ROWS_SLOT_BYTES  (sizeof(aioc_rows_hash) + 2 * sizeof(uint32_t))
+#define AIOC_ROW_SET_MIN     16u
+#define AIOC_ROW_SET_MAX     (UINT32_C(1) << 27)  /* 3 GiB */
+#define AIOC_ROW_SLOT_BYTES  (sizeof(aioc_row_hash) + 2 * sizeof(uint32_t))
 
-static size_t aioc_rows_set_bytes(const aioc_rows_set *set)
+static size_t aioc_row_set_bytes(const aioc_row_set *set)
 {
-    return set->cap * AIOC_ROWS_SLOT_BYTES;
+    return set->cap * AIOC_ROW_SLOT_BYTES;
 }
 
 /* cap > 0. */
-static uint32_t *aioc_rows_set_index(const aioc_rows_set *set)
+static uint32_t *aioc_row_set_index(const aioc_row_set *set)
 {
     return (uint32_t *)(void *)(set->slots + set->cap);
 }
 
 /* Its place in the index, or the free one where it would be. */
-static uint32_t *aioc_rows_set_place(const aioc_rows_set *set, aioc_rows_hash hash)
+static uint32_t *aioc_row_set_place(const aioc_row_set *set, aioc_row_hash hash)
 {
-    uint32_t *index = aioc_rows_set_index(set), mask = 2 * set->cap - 1, at;
+    uint32_t *index = aioc_row_set_index(set), mask = 2 * set->cap - 1, at;
     for (at = (uint32_t)hash.low & mask; index[at] != 0; at = (at + 1) & mask) {
-        const aioc_rows_hash *slot = &set->slots[index[at] - 1];
+        const aioc_row_hash *slot = &set->slots[index[at] - 1];
         if (slot->low == hash.low && slot->high == hash.high) break;
     }
     return &index[at];
 }
 
 /* Which slot the hash is in, or UINT32_MAX. */
-static uint32_t aioc_rows_set_find(const aioc_rows_set *set, aioc_rows_hash hash)
+static uint32_t aioc_row_set_find(const aioc_row_set *set, aioc_row_hash hash)
 {
-    return set->cap > 0 ? *aioc_rows_set_place(set, hash) - 1 : UINT32_MAX;
+    return set->cap > 0 ? *aioc_row_set_place(set, hash) - 1 : UINT32_MAX;
 }
 
-static void aioc_rows_set_clear(aioc_rows_set *set)
+static void aioc_row_set_clear(aioc_row_set *set)
 {
-    if (set->cap > 0) memset(aioc_rows_set_index(set), 0, 2 * set->cap * sizeof(uint32_t));
+    if (set->cap > 0) memset(aioc_row_set_index(set), 0, 2 * set->cap * sizeof(uint32_t));
     set->count = 0;
 }
 
-static bool aioc_rows_set_grow(aioc_mem *memory, aioc_rows_set *set)
+static bool aioc_row_set_grow(aioc_mem *memory, aioc_row_set *set)
 {
-    uint32_t cap = set->cap > 0 ? 2 * set->cap : AIOC_ROWS_SET_MIN, count = set->count, i;
+    uint32_t cap = set->cap > 0 ? 2 * set->cap : AIOC_ROW_SET_MIN, count = set->count, i;
     void *slots;
-    if (cap > AIOC_ROWS_SET_MAX) return false;
-    slots = aioc_mem_resize(memory, set->slots, aioc_rows_set_bytes(set), cap * AIOC_ROWS_SLOT_BYTES);
+    if (cap > AIOC_ROW_SET_MAX) return false;
+    slots = aioc_mem_resize(memory, set->slots, aioc_row_set_bytes(set), cap * AIOC_ROW_SLOT_BYTES);
     if (!slots) return false;
-    set->slots = (aioc_rows_hash *)slots;
+    set->slots = (aioc_row_hash *)slots;
     set->cap = cap;
-    aioc_rows_set_clear(set);
-    for (i = 0; i < count; i++) *aioc_rows_set_place(set, set->slots[i]) = i + 1;
+    aioc_row_set_clear(set);
+    for (i = 0; i < count; i++) *aioc_row_set_place(set, set->slots[i]) = i + 1;
     set->count = count;
     return true;
 }
 
 /* 1: added, as the last; 0: was there; E_NOMEM. */
-static int aioc_rows_set_add(aioc_mem *memory, aioc_rows_set *set, aioc_rows_hash hash)
+static int aioc_row_set_add(aioc_mem *memory, aioc_row_set *set, aioc_row_hash hash)
 {
-    uint32_t *place = set->cap > 0 ? aioc_rows_set_place(set, hash) : NULL;
+    uint32_t *place = set->cap > 0 ? aioc_row_set_place(set, hash) : NULL;
     if (place && *place != 0) return 0;
     if (set->count == set->cap) {
-        if (!aioc_rows_set_grow(memory, set)) return AIOCOSMOS_E_NOMEM;
-        place = aioc_rows_set_place(set, hash);
+        if (!aioc_row_set_grow(memory, set)) return AIOCOSMOS_E_NOMEM;
+        place = aioc_row_set_place(set, hash);
     }
     set->slots[set->count] = hash;
     *place = ++set->count;
     return 1;
 }
 
-static void aioc_rows_set_free(aioc_mem *memory, aioc_rows_set *set)
+static void aioc_row_set_free(aioc_mem *memory, aioc_row_set *set)
 {
-    aioc_mem_free(memory, set->slots, aioc_rows_set_bytes(set));
+    aioc_mem_free(memory, set->slots, aioc_row_set_bytes(set));
     memset(set, 0, sizeof *set);
 }
 
 /*--- Accumulators: what the partial answers for one aggregate come to ---*/
 
 /* A sum, and of how many. Integers are added exactly as long as they fit, and apart from the others. */
-typedef struct aioc_rows_sum { int64_t whole; double rest; int64_t count; } aioc_rows_sum;
+typedef struct aioc_row_sum { int64_t whole; double rest; int64_t count; } aioc_row_sum;
 
 /* The elements of a list or set as text, with commas between them. */
-typedef struct aioc_rows_list { aioc_mem_buffer text; aioc_rows_set seen; } aioc_rows_list;
+typedef struct aioc_row_list { aioc_mem_buffer text; aioc_row_set seen; } aioc_row_list;
 
-#define AIOC_ROWS_SHORT 24u
+#define AIOC_ROW_SHORT 24u
 
 enum {
-    AIOC_ROWS_NOTHING,  /* no partial answer yet */
-    AIOC_ROWS_EXACT, AIOC_ROWS_ROUNDED,  /* u.sum: an integer, or a double */
-    AIOC_ROWS_BRIEF, AIOC_ROWS_TEXT,     /* a value's text in u.brief or u.text */
-    AIOC_ROWS_LIST,
-    AIOC_ROWS_UNDEFINED  /* and stays so */
+    AIOC_ROW_NOTHING,  /* no partial answer yet */
+    AIOC_ROW_EXACT, AIOC_ROW_ROUNDED,  /* u.sum: an integer, or a double */
+    AIOC_ROW_BRIEF, AIOC_ROW_TEXT,  /* a value's text in u.brief or u.text */
+    AIOC_ROW_LIST,
+    AIOC_ROW_UNDEFINED  /* and stays so */
 };
 
 /* Zeroed: nothing yet. There is one for each alias and group, so short texts need no block of their own. */
-typedef struct aioc_rows_accumulator {
+typedef struct aioc_row_cell {
     union {
-        aioc_rows_sum sum;
+        aioc_row_sum sum;
         aioc_mem_buffer text;
-        aioc_rows_list *list;
-        char brief[AIOC_ROWS_SHORT];
+        aioc_row_list *list;
+        char brief[AIOC_ROW_SHORT];
     } u;
     uint8_t state, len;  /* len: of brief */
-} aioc_rows_accumulator;
+} aioc_row_cell;
 
 /* What it holds besides itself. */
-static size_t aioc_rows_accumulator_bytes(const aioc_rows_accumulator *accumulator)
+static size_t aioc_row_cell_bytes(const aioc_row_cell *cell)
 {
-    const aioc_rows_list *list = accumulator->u.list;
-    if (accumulator->state == AIOC_ROWS_TEXT) return accumulator->u.text.cap;
-    if (accumulator->state != AIOC_ROWS_LIST) return 0;
-    return sizeof *list + list->text.cap + aioc_rows_set_bytes(&list->seen);
+    const aioc_row_list *list = cell->u.list;
+    if (cell->state == AIOC_ROW_TEXT) return cell->u.text.cap;
+    if (cell->state != AIOC_ROW_LIST) return 0;
+    return sizeof *list + list->text.cap + aioc_row_set_bytes(&list->seen);
 }
 
 /* Then it is zeroed again. */
-static void aioc_rows_accumulator_free(aioc_mem *memory, aioc_rows_accumulator *accumulator)
+static void aioc_row_cell_free(aioc_mem *memory, aioc_row_cell *cell)
 {
-    aioc_rows_list *list = accumulator->u.list;
-    if (accumulator->state == AIOC_ROWS_TEXT) aioc_mem_buffer_free(memory, &accumulator->u.text);
-    if (accumulator->state == AIOC_ROWS_LIST) {
+    aioc_row_list *list = cell->u.list;
+    if (cell->state == AIOC_ROW_TEXT) aioc_mem_buffer_free(memory, &cell->u.text);
+    if (cell->state == AIOC_ROW_LIST) {
         aioc_mem_buffer_free(memory, &list->text);
-        aioc_rows_set_free(memory, &list->seen);
+        aioc_row_set_free(memory, &list->seen);
         aioc_mem_free(memory, list, sizeof *list);
     }
-    memset(accumulator, 0, sizeof *accumulator);
+    memset(cell, 0, sizeof *cell);
 }
 
-static void aioc_rows_accumulator_spoil(aioc_mem *memory, aioc_rows_accumulator *accumulator)
+static void aioc_row_cell_spoil(aioc_mem *memory, aioc_row_cell *cell)
 {
-    aioc_rows_accumulator_free(memory, accumulator);
-    accumulator->state = AIOC_ROWS_UNDEFINED;
+    aioc_row_cell_free(memory, cell);
+    cell->state = AIOC_ROW_UNDEFINED;
 }
 
 /* Keeps a value's text in place of the one before. */
-static bool aioc_rows_keep_text(aioc_mem *memory, aioc_rows_accumulator *accumulator, aiocosmos_json value)
+static bool aioc_row_keep_text(aioc_mem *memory, aioc_row_cell *cell, aiocosmos_json value)
 {
     aioc_mem_buffer text = {NULL, 0, 0};
-    if (accumulator->state != AIOC_ROWS_TEXT && value.len <= AIOC_ROWS_SHORT) {
-        memcpy(accumulator->u.brief, value.ptr, value.len);
-        accumulator->len = (uint8_t)value.len;
-        accumulator->state = AIOC_ROWS_BRIEF;
+    if (cell->state != AIOC_ROW_TEXT && value.len <= AIOC_ROW_SHORT) {
+        memcpy(cell->u.brief, value.ptr, value.len);
+        cell->len = (uint8_t)value.len;
+        cell->state = AIOC_ROW_BRIEF;
         return true;
     }
-    if (accumulator->state == AIOC_ROWS_TEXT) text = accumulator->u.text;
+    if (cell->state == AIOC_ROW_TEXT) text = cell->u.text;
     text.len = 0;
     if (!aioc_mem_append(memory, &text, value.ptr, value.len)) return false;
-    accumulator->u.text = text;
-    accumulator->state = AIOC_ROWS_TEXT;
+    cell->u.text = text;
+    cell->state = AIOC_ROW_TEXT;
     return true;
 }
 
-static aiocosmos_str aioc_rows_accumulated_text(const aioc_rows_accumulator *accumulator)
+static aiocosmos_str aioc_row_accumulated_text(const aioc_row_cell *cell)
 {
-    bool brief = accumulator->state == AIOC_ROWS_BRIEF;
+    bool brief = cell->state == AIOC_ROW_BRIEF;
     aiocosmos_str text;
-    text.ptr = brief ? accumulator->u.brief : accumulator->u.text.data;
-    text.len = brief ? accumulator->len : accumulator->u.text.len;
+    text.ptr = brief ? cell->u.brief : cell->u.text.data;
+    text.len = brief ? cell->len : cell->u.text.len;
     return text;
 }
 
-static void aioc_rows_add_number(aioc_rows_accumulator *accumulator, aiocosmos_json value)
+static void aioc_row_add_number(aioc_row_cell *cell, aiocosmos_json value)
 {
-    aioc_rows_number number = aioc_rows_number_of(value);
-    aioc_rows_sum *sum = &accumulator->u.sum;
+    aioc_row_number number = aioc_row_number_of(value);
+    aioc_row_sum *sum = &cell->u.sum;
     int64_t room = number.integer >= 0 ? INT64_MAX - number.integer : INT64_MIN - number.integer;
-    if (accumulator->state == AIOC_ROWS_NOTHING) accumulator->state = AIOC_ROWS_EXACT;
+    if (cell->state == AIOC_ROW_NOTHING) cell->state = AIOC_ROW_EXACT;
     if (!number.whole) {
         sum->rest += number.real;
-        accumulator->state = AIOC_ROWS_ROUNDED;
+        cell->state = AIOC_ROW_ROUNDED;
     } else if (number.integer >= 0 ? sum->whole <= room : sum->whole >= room) {
         sum->whole += number.integer;
     } else {
         sum->rest += (double)sum->whole;
         sum->whole = number.integer;
-        accumulator->state = AIOC_ROWS_ROUNDED;
+        cell->state = AIOC_ROW_ROUNDED;
     }
 }
 
-static bool aioc_rows_is_count(aiocosmos_json value, int64_t *count)
+static bool aioc_row_is_count(aiocosmos_json value, int64_t *count)
 {
     return aioc_json_get_i64(value, count) && *count >= 0;
 }
 
-static int aioc_rows_add_count(aioc_rows_accumulator *accumulator, aiocosmos_json item, const char **why)
+static int aioc_row_add_count(aioc_row_cell *cell, aiocosmos_json item, const char **why)
 {
     int64_t count;
-    if (!aioc_rows_is_count(item, &count)) return aioc_rows_refuse(why, "a COUNT that is not a number");
-    aioc_rows_add_number(accumulator, item);
+    if (!aioc_row_is_count(item, &count)) return aioc_row_refuse(why, "a COUNT that is not a number");
+    aioc_row_add_number(cell, item);
     return 0;
 }
 
 /* A range where not all values are numbers has no sum, and so has the whole. */
-static int aioc_rows_add_sum(aioc_rows_accumulator *accumulator, aiocosmos_json item, const char **why)
+static int aioc_row_add_sum(aioc_row_cell *cell, aiocosmos_json item, const char **why)
 {
     if (item.type != AIOCOSMOS_JSON_NUM && item.type != AIOCOSMOS_JSON_NONE) {
-        return aioc_rows_refuse(why, "a SUM that is not a number");
+        return aioc_row_refuse(why, "a SUM that is not a number");
     }
-    if (item.type == AIOCOSMOS_JSON_NONE) accumulator->state = AIOC_ROWS_UNDEFINED;
-    else if (accumulator->state != AIOC_ROWS_UNDEFINED) aioc_rows_add_number(accumulator, item);
+    if (item.type == AIOCOSMOS_JSON_NONE) cell->state = AIOC_ROW_UNDEFINED;
+    else if (cell->state != AIOC_ROW_UNDEFINED) aioc_row_add_number(cell, item);
     return 0;
 }
 
 /* {"sum":…,"count":…} */
-static int aioc_rows_add_average(aioc_rows_accumulator *accumulator, aiocosmos_json item, const char **why)
+static int aioc_row_add_average(aioc_row_cell *cell, aiocosmos_json item, const char **why)
 {
     static const char *const names[2] = {"sum", "count"};
     aiocosmos_json field[2];
     int64_t count;
     aioc_json_fields(item, names, 2, field);
-    if (!aioc_rows_is_count(field[1], &count)) return aioc_rows_refuse(why, "an AVG without a count");
-    if (aioc_rows_add_sum(accumulator, field[0], why) != 0) return aioc_rows_refuse(why, "an AVG without a sum");
-    if (accumulator->state == AIOC_ROWS_UNDEFINED) return 0;
-    if (count > INT64_MAX - accumulator->u.sum.count) return aioc_rows_refuse(why, "an AVG of too many");
-    accumulator->u.sum.count += count;
+    if (!aioc_row_is_count(field[1], &count)) return aioc_row_refuse(why, "an AVG without a count");
+    if (aioc_row_add_sum(cell, field[0], why) != 0) return aioc_row_refuse(why, "an AVG without a sum");
+    if (cell->state == AIOC_ROW_UNDEFINED) return 0;
+    if (count > INT64_MAX - cell->u.sum.count) return aioc_row_refuse(why, "an AVG of too many");
+    cell->u.sum.count += count;
     return 0;
 }
 
 /* The value, or {"min":value,"count":…}: that way it can be told whether there is nothing, or undefined. An array or
  * object has no order: it stands as long as there is nothing else. */
-static int aioc_rows_add_extreme(aioc_mem *memory, aioc_rows_accumulator *accumulator, bool max, aiocosmos_json value)
+static int aioc_row_add_extreme(aioc_mem *memory, aioc_row_cell *cell, bool max, aiocosmos_json value)
 {
     static const char *const of_min[2] = {"min", "count"}, *const of_max[2] = {"max", "count"};
-    bool first = accumulator->state == AIOC_ROWS_NOTHING;
+    bool first = cell->state == AIOC_ROW_NOTHING;
     aiocosmos_json field[2], kept = value;
     int64_t count;
     if (value.type == AIOCOSMOS_JSON_OBJ) {
         aioc_json_fields(value, max ? of_max : of_min, 2, field);
-        if (aioc_rows_is_count(field[1], &count)) {
+        if (aioc_row_is_count(field[1], &count)) {
             if (count == 0) return 0;
             value = field[0];
         }
     }
-    if (accumulator->state == AIOC_ROWS_UNDEFINED) return 0;
-    if (!first) kept = aioc_protocol_scalar(aioc_rows_accumulated_text(accumulator));
+    if (cell->state == AIOC_ROW_UNDEFINED) return 0;
+    if (!first) kept = aioc_protocol_scalar(aioc_row_accumulated_text(cell));
     if (value.type == AIOCOSMOS_JSON_NONE ||
-        (!first && (aioc_rows_has_members(value) || *kept.ptr == '[' || *kept.ptr == '{'))) {
-        aioc_rows_accumulator_spoil(memory, accumulator);
+        (!first && (aioc_row_has_members(value) || *kept.ptr == '[' || *kept.ptr == '{'))) {
+        aioc_row_cell_spoil(memory, cell);
         return 0;
     }
-    if (!first && aioc_rows_compare(value, kept) != (max ? 1 : -1)) return 0;
-    return aioc_rows_keep_text(memory, accumulator, value) ? 0 : AIOCOSMOS_E_NOMEM;
+    if (!first && aioc_row_compare(value, kept) != (max ? 1 : -1)) return 0;
+    return aioc_row_keep_text(memory, cell, value) ? 0 : AIOCOSMOS_E_NOMEM;
 }
 
-static int aioc_rows_add_elements(aioc_mem *memory, aioc_rows_accumulator *accumulator, const uint64_t *key,
-                                  bool once, aiocosmos_json array)
+static int aioc_row_add_elements(aioc_mem *memory, aioc_row_cell *cell, const uint64_t *key,
+                                 bool once, aiocosmos_json array)
 {
     aiocosmos_json element = aioc_json_none();
-    aioc_rows_list *list = accumulator->u.list;
-    if (accumulator->state == AIOC_ROWS_NOTHING) {
-        list = (aioc_rows_list *)aioc_mem_zalloc(memory, sizeof *list);
+    aioc_row_list *list = cell->u.list;
+    if (cell->state == AIOC_ROW_NOTHING) {
+        list = (aioc_row_list *)aioc_mem_zalloc(memory, sizeof *list);
         if (!list) return AIOCOSMOS_E_NOMEM;
-        accumulator->u.list = list;
-        accumulator->state = AIOC_ROWS_LIST;
+        cell->u.list = list;
+        cell->state = AIOC_ROW_LIST;
     }
     while (aioc_json_next(array, NULL, &element)) {
-        int added = once ? aioc_rows_set_add(memory, &list->seen, aioc_rows_hash_of(key, element)) : 1;
+        int added = once ? aioc_row_set_add(memory, &list->seen, aioc_row_hash_of(key, element)) : 1;
         if (added == 0) continue;
         if (added < 0 || (list->text.len > 0 && !aioc_mem_append(memory, &list->text, ",", 1)) ||
             !aioc_mem_append(memory, &list->text, element.ptr, element.len)) return AIOCOSMOS_E_NOMEM;
@@ -14843,163 +14840,190 @@ static int aioc_rows_add_elements(aioc_mem *memory, aioc_rows_accumulator *accum
     return 0;
 }
 
-/* partial: {"item":…} with maybe an "item2", of AIOC_PLAN_PLAIN the value, or NONE. 0; E_NOMEM: the accumulator
+/* partial: {"item":…} with maybe an "item2", of AIOC_PLAN_PLAIN the value, or NONE. 0; E_NOMEM: the cell
  * can only be freed; E_PROTOCOL, and why, such as "a COUNT that is not a number". key: of the hashes of a set. */
-static int aioc_rows_accumulate(aioc_mem *memory, aioc_rows_accumulator *accumulator, const uint64_t key[2],
-                                uint8_t aggregate, aiocosmos_json partial, const char **why)
+static int aioc_row_accumulate(aioc_mem *memory, aioc_row_cell *cell, const uint64_t key[2],
+                               uint8_t aggregate, aiocosmos_json partial, const char **why)
 {
     static const char *const names[2] = {"item", "item2"};
     aiocosmos_json item[2];
     if (aggregate == AIOC_PLAN_PLAIN) {
-        if (accumulator->state != AIOC_ROWS_NOTHING) return 0;
-        if (partial.type == AIOCOSMOS_JSON_NONE) accumulator->state = AIOC_ROWS_UNDEFINED;
-        else if (!aioc_rows_keep_text(memory, accumulator, partial)) return AIOCOSMOS_E_NOMEM;
+        if (cell->state != AIOC_ROW_NOTHING) return 0;
+        if (partial.type == AIOCOSMOS_JSON_NONE) cell->state = AIOC_ROW_UNDEFINED;
+        else if (!aioc_row_keep_text(memory, cell, partial)) return AIOCOSMOS_E_NOMEM;
         return 0;
     }
-    if (partial.type != AIOCOSMOS_JSON_OBJ) return aioc_rows_refuse(why, "an aggregate that is not an object");
+    if (partial.type != AIOCOSMOS_JSON_OBJ) return aioc_row_refuse(why, "an aggregate that is not an object");
     aioc_json_fields(partial, names, 2, item);
     switch (aggregate) {
-    case AIOC_PLAN_COUNT: case AIOC_PLAN_COUNT_IF: return aioc_rows_add_count(accumulator, item[0], why);
-    case AIOC_PLAN_SUM: return aioc_rows_add_sum(accumulator, item[0], why);
-    case AIOC_PLAN_AVERAGE: return aioc_rows_add_average(accumulator, item[0], why);
+    case AIOC_PLAN_COUNT: case AIOC_PLAN_COUNT_IF: return aioc_row_add_count(cell, item[0], why);
+    case AIOC_PLAN_SUM: return aioc_row_add_sum(cell, item[0], why);
+    case AIOC_PLAN_AVERAGE: return aioc_row_add_average(cell, item[0], why);
     case AIOC_PLAN_MIN: case AIOC_PLAN_MAX:
-        return aioc_rows_add_extreme(memory, accumulator, aggregate == AIOC_PLAN_MAX,
-                                     item[1].type != AIOCOSMOS_JSON_NONE ? item[1] : item[0]);
+        return aioc_row_add_extreme(memory, cell, aggregate == AIOC_PLAN_MAX,
+                                    item[1].type != AIOCOSMOS_JSON_NONE ? item[1] : item[0]);
     default:
-        if (item[0].type != AIOCOSMOS_JSON_ARR) return aioc_rows_refuse(why, "a MAKELIST or MAKESET without a list");
-        return aioc_rows_add_elements(memory, accumulator, key, aggregate == AIOC_PLAN_MAKE_SET, item[0]);
+        if (item[0].type != AIOCOSMOS_JSON_ARR) return aioc_row_refuse(why, "a MAKELIST or MAKESET without a list");
+        return aioc_row_add_elements(memory, cell, key, aggregate == AIOC_PLAN_MAKE_SET, item[0]);
     }
 }
 
 /* 0: it has no JSON: it is infinite. */
-static size_t aioc_rows_sum_write(const aioc_rows_accumulator *accumulator, uint8_t aggregate,
-                                  char out[AIOC_JSON_NUMBER_MAX])
+static size_t aioc_row_sum_write(const aioc_row_cell *cell, uint8_t aggregate,
+                                 char out[AIOC_JSON_NUMBER_MAX])
 {
-    const aioc_rows_sum *sum = &accumulator->u.sum;
+    const aioc_row_sum *sum = &cell->u.sum;
     double real = sum->rest + (double)sum->whole;
     if (aggregate == AIOC_PLAN_AVERAGE) {
         return sum->count > 0 ? aioc_json_number_write(real / (double)sum->count, out) : 0;
     }
-    if (accumulator->state == AIOC_ROWS_ROUNDED) return aioc_json_number_write(real, out);
+    if (cell->state == AIOC_ROW_ROUNDED) return aioc_json_number_write(real, out);
     return aioc_json_i64_write(sum->whole, out);  /* 0 if there was nothing */
 }
 
 /* 1: the result's JSON is appended; 0: it is undefined; E_NOMEM. */
-static int aioc_rows_accumulator_append(aioc_mem *memory, const aioc_rows_accumulator *accumulator,
+static int aioc_row_cell_append(aioc_mem *memory, const aioc_row_cell *cell,
                                         uint8_t aggregate, aioc_mem_buffer *out)
 {
-    const aioc_rows_list *list = accumulator->u.list;
+    const aioc_row_list *list = cell->u.list;
     aioc_mem_writer writer = aioc_mem_write(memory, out);
     char number[AIOC_JSON_NUMBER_MAX];
     aiocosmos_str text = {number, 0};
-    if (accumulator->state == AIOC_ROWS_UNDEFINED) return 0;
+    if (cell->state == AIOC_ROW_UNDEFINED) return 0;
     switch (aggregate) {
     case AIOC_PLAN_MAKE_LIST: case AIOC_PLAN_MAKE_SET:
         aioc_mem_put_text(&writer, "[");
-        if (accumulator->state == AIOC_ROWS_LIST) aioc_mem_put_bytes(&writer, list->text.data, list->text.len);
+        if (cell->state == AIOC_ROW_LIST) aioc_mem_put_bytes(&writer, list->text.data, list->text.len);
         text = aioc_mem_str("]");
         break;
     case AIOC_PLAN_PLAIN: case AIOC_PLAN_MIN: case AIOC_PLAN_MAX:
-        if (accumulator->state != AIOC_ROWS_NOTHING) text = aioc_rows_accumulated_text(accumulator);
+        if (cell->state != AIOC_ROW_NOTHING) text = aioc_row_accumulated_text(cell);
         break;
-    default: text.len = aioc_rows_sum_write(accumulator, aggregate, number);
+    default: text.len = aioc_row_sum_write(cell, aggregate, number);
     }
     if (text.len == 0) return 0;
     aioc_mem_put(&writer, text);
     return aioc_mem_written(&writer) ? 1 : AIOCOSMOS_E_NOMEM;
 }
 
-/*--- Groups: aggregates with and without GROUP BY ---*/
+/*--- Stages: what rows pass on their way from the ranges to the answer ---*/
 
-typedef struct aioc_rows_groups {
+typedef struct aioc_row_stage aioc_row_stage;
+
+#define AIOC_ROW_AGAIN 2
+#define AIOC_ROW_PIECE 8u  /* rows sorted at a time */
+
+/* What every stage can do. */
+typedef struct aioc_row_stage_kind {
+    /* Takes one row. 1: it goes on to the stage behind; 0: it is kept, or left out; E_NOMEM; E_PROTOCOL, and why: it
+     * contradicts the plan. */
+    int (*add)(aioc_row_stage *stage, aiocosmos_json row, const char **why);
+    /* When all rows have come: appends that one of those it keeps where *at stands, 0 at first, as JSON. 1; 0: there is
+     * no more; AGAIN: it takes more work, or is undefined and so no row; E_NOMEM: nothing is appended, and it may be
+     * asked for again. NULL: it keeps none. */
+    int (*next)(aioc_row_stage *stage, size_t *at, aioc_mem_buffer *out);
+    size_t (*bytes)(const aioc_row_stage *stage);  /* that it holds, for the limit; NULL: none, */
+    void (*close)(aioc_row_stage *stage);  /* and nothing to close */
+} aioc_row_stage_kind;
+
+struct aioc_row_stage {
+    const aioc_row_stage_kind *kind;
+    aioc_row_stage *behind;
     aioc_mem *memory;
-    const aioc_plan_shape *shape;  /* lent */
-    uint64_t key[2];
-    aioc_rows_set keys;                 /* GROUP BY: the nth hash is that of the nth group */
-    aioc_rows_accumulator *cells;       /* width of them for each group */
-    uint32_t width, count, cap, given;  /* groups: there, with room, handed out */
-    size_t held;                        /* by the cells besides themselves */
-    aiocosmos_json *found;              /* of the row being added: the value of each alias */
-} aioc_rows_groups;
+    const uint64_t *key;  /* of hashes; lent */
+    size_t count;  /* rows that it keeps */
+};
 
-static void aioc_rows_groups_open(aioc_rows_groups *groups, aioc_mem *memory, const aioc_plan_shape *shape,
-                                  const uint64_t key[2])
+static void aioc_row_stage_open(aioc_row_stage *stage, const aioc_row_stage_kind *kind, aioc_mem *memory,
+                                const uint64_t *key)
 {
-    memset(groups, 0, sizeof *groups);
-    groups->memory = memory;
-    groups->shape = shape;
-    groups->key[0] = key[0];
-    groups->key[1] = key[1];
-    groups->width = shape->value || shape->alias_count == 0 ? 1 : shape->alias_count;
+    memset(stage, 0, sizeof *stage);
+    stage->kind = kind;
+    stage->memory = memory;
+    stage->key = key;
 }
 
-/* What it holds, for the limit. */
-static size_t aioc_rows_groups_bytes(const aioc_rows_groups *groups)
+/*--- Groups: aggregates with and without GROUP BY ---*/
+
+typedef struct aioc_row_groups {
+    aioc_row_stage stage;
+    const aioc_plan_shape *shape;  /* lent */
+    aioc_row_set keys;  /* GROUP BY: the nth hash is that of the nth group */
+    aioc_row_cell *cells;  /* width of them for each group */
+    uint32_t width, cap;  /* cap: groups that there is room for */
+    size_t held;  /* by the cells besides themselves */
+    aiocosmos_json *found;  /* of the row being added: the value of each alias */
+} aioc_row_groups;
+
+static size_t aioc_row_groups_bytes(const aioc_row_stage *stage)
 {
-    return groups->held + aioc_rows_set_bytes(&groups->keys) +
+    const aioc_row_groups *groups = (const aioc_row_groups *)stage;
+    return groups->held + aioc_row_set_bytes(&groups->keys) +
            (size_t)groups->cap * groups->width * sizeof *groups->cells +
            (groups->found ? groups->width * sizeof *groups->found : 0);
 }
 
-static aioc_rows_accumulator *aioc_rows_groups_cells(const aioc_rows_groups *groups, uint32_t group)
+static aioc_row_cell *aioc_row_groups_cells(const aioc_row_groups *groups, size_t group)
 {
-    return groups->cells + (size_t)group * groups->width;
+    return groups->cells + group * groups->width;
 }
 
-static void aioc_rows_groups_close(aioc_rows_groups *groups)
+static void aioc_row_groups_close(aioc_row_stage *stage)
 {
-    size_t count = (size_t)groups->count * groups->width, i;
-    for (i = 0; i < count; i++) aioc_rows_accumulator_free(groups->memory, &groups->cells[i]);
-    aioc_mem_free(groups->memory, groups->cells, (size_t)groups->cap * groups->width * sizeof *groups->cells);
-    aioc_mem_free(groups->memory, groups->found, groups->width * sizeof *groups->found);
-    aioc_rows_set_free(groups->memory, &groups->keys);
+    aioc_row_groups *groups = (aioc_row_groups *)stage;
+    size_t count = stage->count * groups->width, i;
+    for (i = 0; i < count; i++) aioc_row_cell_free(groups->stage.memory, &groups->cells[i]);
+    aioc_mem_free(groups->stage.memory, groups->cells, (size_t)groups->cap * groups->width * sizeof *groups->cells);
+    aioc_mem_free(groups->stage.memory, groups->found, groups->width * sizeof *groups->found);
+    aioc_row_set_free(groups->stage.memory, &groups->keys);
     memset(groups, 0, sizeof *groups);
 }
 
 /* Room for one group more. */
-static bool aioc_rows_groups_reserve(aioc_rows_groups *groups)
+static bool aioc_row_groups_reserve(aioc_row_groups *groups)
 {
     size_t size = groups->width * sizeof *groups->cells;
     uint32_t cap = groups->cap == 0 ? (groups->shape->grouped ? 8 : 1) : groups->cap * 2;
     void *cells;
-    if (groups->count < groups->cap) return true;
+    if (groups->stage.count < groups->cap) return true;
     if (groups->cap > UINT32_MAX / 2 || cap > SIZE_MAX / size) return false;
-    cells = aioc_mem_resize(groups->memory, groups->cells, groups->cap * size, cap * size);
+    cells = aioc_mem_resize(groups->stage.memory, groups->cells, groups->cap * size, cap * size);
     if (!cells) return false;
-    groups->cells = (aioc_rows_accumulator *)cells;
+    groups->cells = (aioc_row_cell *)cells;
     groups->cap = cap;
     return true;
 }
 
 /* The group with this key (without GROUP BY, the only one), new if need be. 0; E_NOMEM. */
-static int aioc_rows_groups_find(aioc_rows_groups *groups, aiocosmos_json key, uint32_t *group)
+static int aioc_row_groups_find(aioc_row_groups *groups, aiocosmos_json key, uint32_t *group)
 {
-    aioc_rows_hash hash = {0, 0};
+    aioc_row_hash hash = {0, 0};
     *group = 0;
     if (groups->shape->grouped) {
-        hash = aioc_rows_hash_of(groups->key, key);
-        *group = aioc_rows_set_find(&groups->keys, hash);
+        hash = aioc_row_hash_of(groups->stage.key, key);
+        *group = aioc_row_set_find(&groups->keys, hash);
     }
-    if (*group < groups->count) return 0;
-    if (!aioc_rows_groups_reserve(groups)) return AIOCOSMOS_E_NOMEM;
-    if (groups->shape->grouped && aioc_rows_set_add(groups->memory, &groups->keys, hash) < 0) return AIOCOSMOS_E_NOMEM;
-    *group = groups->count++;
-    memset(aioc_rows_groups_cells(groups, *group), 0, groups->width * sizeof *groups->cells);
+    if (*group < groups->stage.count) return 0;
+    if (!aioc_row_groups_reserve(groups)) return AIOCOSMOS_E_NOMEM;
+    if (groups->shape->grouped && aioc_row_set_add(groups->stage.memory, &groups->keys, hash) < 0)
+        return AIOCOSMOS_E_NOMEM;
+    *group = (uint32_t)groups->stage.count++;
+    memset(aioc_row_groups_cells(groups, *group), 0, groups->width * sizeof *groups->cells);
     return 0;
 }
 
-static int aioc_rows_groups_put(aioc_rows_groups *groups, aioc_rows_accumulator *cell, uint8_t aggregate,
-                                aiocosmos_json partial, const char **why)
+static int aioc_row_groups_put(aioc_row_groups *groups, aioc_row_cell *cell, uint8_t aggregate,
+                               aiocosmos_json partial, const char **why)
 {
-    size_t before = aioc_rows_accumulator_bytes(cell);
-    int result = aioc_rows_accumulate(groups->memory, cell, groups->key, aggregate, partial, why);
-    groups->held = groups->held - before + aioc_rows_accumulator_bytes(cell);
+    size_t before = aioc_row_cell_bytes(cell);
+    int result = aioc_row_accumulate(groups->stage.memory, cell, groups->stage.key, aggregate, partial, why);
+    groups->held = groups->held - before + aioc_row_cell_bytes(cell);
     return result;
 }
 
 /* Notes the values of the aliases. A payload has them in the order of the aliases, so each is looked for from behind
  * the last one; of those named twice the last counts. */
-static void aioc_rows_groups_match(aioc_rows_groups *groups, aiocosmos_json payload)
+static void aioc_row_groups_match(aioc_row_groups *groups, aiocosmos_json payload)
 {
     const aioc_plan_shape *shape = groups->shape;
     aiocosmos_json value = aioc_json_none(), name;
@@ -15016,57 +15040,57 @@ static void aioc_rows_groups_match(aioc_rows_groups *groups, aiocosmos_json payl
     }
 }
 
-static int aioc_rows_groups_put_object(aioc_rows_groups *groups, aioc_rows_accumulator *cells,
-                                       aiocosmos_json payload, const char **why)
+static int aioc_row_groups_put_object(aioc_row_groups *groups, aioc_row_cell *cells,
+                                      aiocosmos_json payload, const char **why)
 {
     const aioc_plan_shape *shape = groups->shape;
     uint32_t i;
     int result = 0;
     if (shape->alias_count == 0) return 0;
-    aioc_rows_groups_match(groups, payload);
+    aioc_row_groups_match(groups, payload);
     for (i = 0; i < shape->alias_count && result == 0; i++) {
-        result = aioc_rows_groups_put(groups, &cells[i], shape->aliases[i].aggregate, groups->found[i], why);
+        result = aioc_row_groups_put(groups, &cells[i], shape->aliases[i].aggregate, groups->found[i], why);
     }
     return result;
 }
 
 /* Takes one row from a range. 0; E_NOMEM; E_PROTOCOL, and why: the row contradicts the plan. After an error it can only
  * be closed. */
-static int aioc_rows_groups_add(aioc_rows_groups *groups, aiocosmos_json row, const char **why)
+static int aioc_row_groups_add(aioc_row_stage *stage, aiocosmos_json row, const char **why)
 {
     static const char *const names[2] = {"groupByItems", "payload"};
+    aioc_row_groups *groups = (aioc_row_groups *)stage;
     const aioc_plan_shape *shape = groups->shape;
     bool listed = shape->value && shape->value_aggregate != AIOC_PLAN_PLAIN;
     aiocosmos_json field[2], payload = row, element = aioc_json_none();
-    aioc_rows_accumulator *cells;
+    aioc_row_cell *cells;
     uint32_t group;
-    AIOCOSMOS_ASSERT(groups->given == 0);
     if (!shape->value && !groups->found) {
-        groups->found = (aiocosmos_json *)aioc_mem_alloc(groups->memory, groups->width * sizeof *groups->found);
+        groups->found = (aiocosmos_json *)aioc_mem_alloc(groups->stage.memory, groups->width * sizeof *groups->found);
         if (!groups->found) return AIOCOSMOS_E_NOMEM;
     }
     aioc_json_fields(row, names, 2, field);
     if (shape->grouped && field[0].type != AIOCOSMOS_JSON_ARR) {
-        return aioc_rows_refuse(why, "a row without groupByItems");
+        return aioc_row_refuse(why, "a row without groupByItems");
     }
     if (shape->grouped || !shape->value) payload = field[1];
     if (listed && (payload.type != AIOCOSMOS_JSON_ARR || aioc_json_count(payload) != 1)) {
-        return aioc_rows_refuse(why, "an aggregate that is not a list of one");
+        return aioc_row_refuse(why, "an aggregate that is not a list of one");
     }
-    if (!shape->value && payload.type != AIOCOSMOS_JSON_OBJ) return aioc_rows_refuse(why, "a row without a payload");
-    if (aioc_rows_groups_find(groups, field[0], &group) != 0) return AIOCOSMOS_E_NOMEM;
-    cells = aioc_rows_groups_cells(groups, group);
-    if (!shape->value) return aioc_rows_groups_put_object(groups, cells, payload, why);
+    if (!shape->value && payload.type != AIOCOSMOS_JSON_OBJ) return aioc_row_refuse(why, "a row without a payload");
+    if (aioc_row_groups_find(groups, field[0], &group) != 0) return AIOCOSMOS_E_NOMEM;
+    cells = aioc_row_groups_cells(groups, group);
+    if (!shape->value) return aioc_row_groups_put_object(groups, cells, payload, why);
     if (listed) aioc_json_next(payload, NULL, &element);
-    return aioc_rows_groups_put(groups, cells, shape->value_aggregate, listed ? element : payload, why);
+    return aioc_row_groups_put(groups, cells, shape->value_aggregate, listed ? element : payload, why);
 }
 
 /* 1; E_NOMEM. An alias that is undefined is left out. */
-static int aioc_rows_groups_append_object(const aioc_rows_groups *groups, const aioc_rows_accumulator *cells,
-                                          aioc_mem_buffer *out)
+static int aioc_row_groups_append_object(const aioc_row_groups *groups, const aioc_row_cell *cells,
+                                         aioc_mem_buffer *out)
 {
     const aioc_plan_shape *shape = groups->shape;
-    aioc_mem_writer writer = aioc_mem_write(groups->memory, out);
+    aioc_mem_writer writer = aioc_mem_write(groups->stage.memory, out);
     const char *between = "{";
     uint32_t i;
     for (i = 0; i < shape->alias_count && writer.ok; i++) {
@@ -15074,9 +15098,9 @@ static int aioc_rows_groups_append_object(const aioc_rows_groups *groups, const 
         size_t before = out->len;
         int result;
         aioc_mem_put_text(&writer, between);
-        writer.ok = writer.ok && aioc_json_append_string(groups->memory, out, alias->name.ptr, alias->name.len, false);
+        writer.ok = writer.ok && aioc_json_append_string(writer.memory, out, alias->name.ptr, alias->name.len, false);
         aioc_mem_put_text(&writer, ":");
-        result = aioc_rows_accumulator_append(groups->memory, &cells[i], alias->aggregate, out);
+        result = aioc_row_cell_append(groups->stage.memory, &cells[i], alias->aggregate, out);
         if (result < 0) writer.ok = false;
         else if (result == 0) out->len = before;
         else between = ",";
@@ -15085,85 +15109,95 @@ static int aioc_rows_groups_append_object(const aioc_rows_groups *groups, const 
     return aioc_mem_written(&writer) ? 1 : AIOCOSMOS_E_NOMEM;
 }
 
-/* The results, in the order in which the groups were first seen; each frees what it held. 1: one is appended as JSON;
- * 0: no more; E_NOMEM: nothing is appended, and it may be asked for again. Without GROUP BY there is one, even if no
- * row came. A value that is undefined is no row. */
-static int aioc_rows_groups_next(aioc_rows_groups *groups, aioc_mem_buffer *out)
+/* In the order in which the groups were first seen. Without GROUP BY there is one, even if no row came. */
+static int aioc_row_groups_next(aioc_row_stage *stage, size_t *at, aioc_mem_buffer *out)
 {
+    aioc_row_groups *groups = (aioc_row_groups *)stage;
     const aioc_plan_shape *shape = groups->shape;
-    uint32_t group, i;
-    if (!shape->grouped && aioc_rows_groups_find(groups, aioc_json_none(), &group) != 0) return AIOCOSMOS_E_NOMEM;
-    while (groups->given < groups->count) {
-        aioc_rows_accumulator *cells = aioc_rows_groups_cells(groups, groups->given);
-        int result = shape->value ? aioc_rows_accumulator_append(groups->memory, cells, shape->value_aggregate, out)
-                                  : aioc_rows_groups_append_object(groups, cells, out);
-        if (result < 0) return result;
-        groups->given++;
-        for (i = 0; i < groups->width; i++) {
-            groups->held -= aioc_rows_accumulator_bytes(&cells[i]);
-            aioc_rows_accumulator_free(groups->memory, &cells[i]);
-        }
-        if (result > 0) return 1;
-    }
-    return 0;
+    aioc_row_cell *cells;
+    uint32_t group;
+    int result;
+    if (!shape->grouped && aioc_row_groups_find(groups, aioc_json_none(), &group) != 0) return AIOCOSMOS_E_NOMEM;
+    if (*at == stage->count) return 0;
+    cells = aioc_row_groups_cells(groups, *at);
+    result = shape->value ? aioc_row_cell_append(stage->memory, cells, shape->value_aggregate, out)
+                          : aioc_row_groups_append_object(groups, cells, out);
+    if (result < 0) return result;
+    ++*at;
+    return result > 0 ? 1 : AIOC_ROW_AGAIN;
+}
+
+static const aioc_row_stage_kind aioc_row_groups_kind = {
+    aioc_row_groups_add, aioc_row_groups_next, aioc_row_groups_bytes, aioc_row_groups_close
+};
+
+static void aioc_row_groups_open(aioc_row_groups *groups, aioc_mem *memory, const aioc_plan_shape *shape,
+                                 const uint64_t *key)
+{
+    memset(groups, 0, sizeof *groups);
+    aioc_row_stage_open(&groups->stage, &aioc_row_groups_kind, memory, key);
+    groups->shape = shape;
+    groups->width = shape->value || shape->alias_count == 0 ? 1 : shape->alias_count;
 }
 
 /*--- Rows that are kept until all have come ---*/
 
 /* In front of each row, which is one block. */
-typedef struct aioc_rows_row {
+typedef struct aioc_row {
     size_t bytes, place, arrival, payload_len;  /* place: in the array */
     const char *payload;
-} aioc_rows_row;
+} aioc_row;
 
-typedef struct aioc_rows_kept {
-    aioc_mem *memory;
+typedef struct aioc_row_kept {
+    aioc_row_stage stage;
     /* Whether a comes behind b. No two rows are alike: of those that seem so the one that came first comes first. */
-    bool (*is_behind)(const struct aioc_rows_kept *rows, const aioc_rows_row *a, const aioc_rows_row *b);
-    aioc_rows_row **array;  /* NULL: handed out */
-    size_t width;           /* how many pointers there are for each row: the first cap are the rows */
-    size_t count, cap, given, arrivals, held;  /* held: bytes of the rows */
-} aioc_rows_kept;
+    bool (*is_behind)(const struct aioc_row_kept *rows, const aioc_row *a, const aioc_row *b);
+    aioc_row **array;
+    size_t width;  /* how many pointers there are for each row: the first cap are the rows */
+    size_t cap, arrivals, held;  /* held: bytes of the rows */
+    size_t to_heap, to_sort;  /* of the first ones, that is still to do */
+} aioc_row_kept;
 
 /* What they hold, for the limit. */
-static size_t aioc_rows_kept_bytes(const aioc_rows_kept *rows)
+static size_t aioc_row_kept_bytes(const aioc_row_stage *stage)
 {
+    const aioc_row_kept *rows = (const aioc_row_kept *)stage;
     return rows->held + rows->width * rows->cap * sizeof *rows->array;
 }
 
-static void aioc_rows_kept_drop(aioc_rows_kept *rows, aioc_rows_row *row)
+static void aioc_row_kept_drop(aioc_row_kept *rows, aioc_row *row)
 {
-    if (!row) return;
     rows->held -= row->bytes;
-    aioc_mem_free(rows->memory, row, row->bytes);
+    aioc_mem_free(rows->stage.memory, row, row->bytes);
 }
 
-static void aioc_rows_kept_close(aioc_rows_kept *rows)
+static void aioc_row_kept_close(aioc_row_stage *stage)
 {
+    aioc_row_kept *rows = (aioc_row_kept *)stage;
     size_t i;
-    for (i = rows->given; i < rows->count; i++) aioc_rows_kept_drop(rows, rows->array[i]);
-    aioc_mem_free(rows->memory, rows->array, rows->width * rows->cap * sizeof *rows->array);
+    for (i = 0; i < rows->stage.count; i++) aioc_row_kept_drop(rows, rows->array[i]);
+    aioc_mem_free(rows->stage.memory, rows->array, rows->width * rows->cap * sizeof *rows->array);
 }
 
 /* Room for one row more of at most so many. */
-static bool aioc_rows_kept_reserve(aioc_rows_kept *rows, uint64_t most)
+static bool aioc_row_kept_reserve(aioc_row_kept *rows, uint64_t most)
 {
     size_t cap = rows->cap > 0 ? rows->cap * 2 : 16, size = rows->width * sizeof *rows->array;
     void *array;
-    if (rows->count < rows->cap) return true;
+    if (rows->stage.count < rows->cap) return true;
     if (cap > SIZE_MAX / 2 / size) return false;
     if (cap > most) cap = (size_t)most;
-    array = aioc_mem_resize(rows->memory, rows->array, rows->cap * size, cap * size);
+    array = aioc_mem_resize(rows->stage.memory, rows->array, rows->cap * size, cap * size);
     if (!array) return false;
-    rows->array = (aioc_rows_row **)array;
+    rows->array = (aioc_row **)array;
     rows->cap = cap;
     return true;
 }
 
 /* A zeroed row with its payload at its end, which is not in the array yet. NULL: no memory. */
-static aioc_rows_row *aioc_rows_kept_new(aioc_rows_kept *rows, size_t bytes, aiocosmos_json payload)
+static aioc_row *aioc_row_kept_new(aioc_row_kept *rows, size_t bytes, aiocosmos_json payload)
 {
-    aioc_rows_row *row = (aioc_rows_row *)aioc_mem_zalloc(rows->memory, bytes + payload.len);
+    aioc_row *row = (aioc_row *)aioc_mem_zalloc(rows->stage.memory, bytes + payload.len);
     if (!row) return NULL;
     row->bytes = bytes + payload.len;
     row->arrival = rows->arrivals++;
@@ -15174,7 +15208,7 @@ static aioc_rows_row *aioc_rows_kept_new(aioc_rows_kept *rows, size_t bytes, aio
     return row;
 }
 
-static void aioc_rows_kept_put(aioc_rows_kept *rows, size_t at, aioc_rows_row *row)
+static void aioc_row_kept_put(aioc_row_kept *rows, size_t at, aioc_row *row)
 {
     rows->array[at] = row;
     row->place = at;
@@ -15182,127 +15216,133 @@ static void aioc_rows_kept_put(aioc_rows_kept *rows, size_t at, aioc_rows_row *r
 
 /* In a heap with the last one on top: lets the row at a place sink among the first count rows until none below it is
  * behind it. */
-static void aioc_rows_kept_sink(aioc_rows_kept *rows, size_t at, size_t count)
+static void aioc_row_kept_sink(aioc_row_kept *rows, size_t at, size_t count)
 {
-    aioc_rows_row *row = rows->array[at];
+    aioc_row *row = rows->array[at];
     size_t below;
     for (; (below = 2 * at + 1) < count; at = below) {
         if (below + 1 < count && rows->is_behind(rows, rows->array[below + 1], rows->array[below])) below++;
         if (!rows->is_behind(rows, rows->array[below], row)) break;
-        aioc_rows_kept_put(rows, at, rows->array[below]);
+        aioc_row_kept_put(rows, at, rows->array[below]);
     }
-    aioc_rows_kept_put(rows, at, row);
+    aioc_row_kept_put(rows, at, row);
 }
 
-static void aioc_rows_kept_rise(aioc_rows_kept *rows, size_t at)
+static void aioc_row_kept_rise(aioc_row_kept *rows, size_t at)
 {
-    aioc_rows_row *row = rows->array[at];
+    aioc_row *row = rows->array[at];
     for (; at > 0 && rows->is_behind(rows, row, rows->array[(at - 1) / 2]); at = (at - 1) / 2)
-        aioc_rows_kept_put(rows, at, rows->array[(at - 1) / 2]);
-    aioc_rows_kept_put(rows, at, row);
+        aioc_row_kept_put(rows, at, rows->array[(at - 1) / 2]);
+    aioc_row_kept_put(rows, at, row);
 }
 
-/* Makes a heap, and takes the last one from its top to its end until all are in order: in place, and its time is
- * known. */
-static void aioc_rows_kept_sort(aioc_rows_kept *rows)
+static void aioc_row_kept_begin_sort(aioc_row_kept *rows, bool is_heap)
 {
-    size_t left;
-    for (left = rows->count / 2; left > 0; left--) aioc_rows_kept_sink(rows, left - 1, rows->count);
-    for (left = rows->count; left > 1; left--) {
-        aioc_rows_row *last = rows->array[0];
-        rows->array[0] = rows->array[left - 1];
-        rows->array[left - 1] = last;
-        aioc_rows_kept_sink(rows, 0, left - 1);
+    rows->to_heap = is_heap ? 0 : rows->stage.count / 2;
+    rows->to_sort = rows->stage.count;
+}
+
+/* Makes a heap, and takes the last one from its top to its end until all are in order: in place, and some at a time.
+ * False: there is more to do. */
+static bool aioc_row_kept_sort(aioc_row_kept *rows)
+{
+    uint32_t left;
+    for (left = AIOC_ROW_PIECE; left > 0 && rows->to_heap > 0; left--)
+        aioc_row_kept_sink(rows, --rows->to_heap, rows->stage.count);
+    for (; left > 0 && rows->to_sort > 1; left--) {
+        aioc_row *last = rows->array[0];
+        rows->array[0] = rows->array[--rows->to_sort];
+        rows->array[rows->to_sort] = last;
+        aioc_row_kept_sink(rows, 0, rows->to_sort);
     }
+    return rows->to_sort <= 1;
+}
+
+/* Of rows in order, the payloads. One without is no row: its projection is undefined. */
+static int aioc_row_kept_next(aioc_row_stage *stage, size_t *at, aioc_mem_buffer *out)
+{
+    const aioc_row_kept *rows = (const aioc_row_kept *)stage;
+    const aioc_row *row;
+    if (*at == rows->stage.count) return 0;
+    row = rows->array[*at];
+    if (!aioc_mem_append(rows->stage.memory, out, row->payload, row->payload_len)) return AIOCOSMOS_E_NOMEM;
+    ++*at;
+    return row->payload_len > 0 ? 1 : AIOC_ROW_AGAIN;
 }
 
 /*--- Best rows: ORDER BY over ranges that do not give their rows in order, as for a vector search ---*/
 
 /* The sort values follow, their texts, the payload. Of arrays and objects, all that counts is the type. */
-typedef struct aioc_rows_best_row {
-    aioc_rows_row row;
-    aioc_rows_hash hash;               /* distinct: of the payload */
-    struct aioc_rows_best_row *alike;  /* distinct: the next one of its bucket */
-} aioc_rows_best_row;
+typedef struct aioc_row_best_row {
+    aioc_row row;
+    aioc_row_hash hash;  /* distinct: of the payload */
+    struct aioc_row_best_row *alike;  /* distinct: the next one of its bucket */
+} aioc_row_best_row;
 
-typedef struct aioc_rows_best {
+typedef struct aioc_row_best {
     /* A heap with the worst on top; if distinct, as many buckets are behind it: lists of rows by their hashes. */
-    aioc_rows_kept rows;
-    const uint8_t *descending;       /* for each column; lent */
-    aioc_rows_value *incoming;  /* of the row being added */
+    aioc_row_kept rows;
+    const uint8_t *descending;  /* for each column; lent */
+    aioc_row_value *incoming;  /* of the row being added */
     uint32_t columns;
     bool sorted;
     bool distinct;  /* of rows with the same payload only the best is kept */
-    uint64_t key[2], most;
-} aioc_rows_best;
+    uint64_t most;
+} aioc_row_best;
 
-static const aioc_rows_value *aioc_rows_best_values(const aioc_rows_row *row)
+static const aioc_row_value *aioc_row_best_values(const aioc_row *row)
 {
-    return (const aioc_rows_value *)(const void *)((const aioc_rows_best_row *)(const void *)row + 1);
+    return (const aioc_row_value *)((const aioc_row_best_row *)row + 1);
 }
 
 /* A row's values against those of one that is kept. */
-static int aioc_rows_best_compare(const aioc_rows_best *best, const aioc_rows_value *values, const aioc_rows_row *kept)
+static int aioc_row_best_compare(const aioc_row_best *best, const aioc_row_value *values, const aioc_row *kept)
 {
-    return aioc_rows_compare_values(best->descending, best->columns, values, aioc_rows_best_values(kept));
+    return aioc_row_compare_values(best->descending, best->columns, values, aioc_row_best_values(kept));
 }
 
-static bool aioc_rows_best_is_worse(const aioc_rows_kept *rows, const aioc_rows_row *a, const aioc_rows_row *b)
+static bool aioc_row_best_is_worse(const aioc_row_kept *rows, const aioc_row *a, const aioc_row *b)
 {
-    const aioc_rows_best *best = (const aioc_rows_best *)(const void *)rows;
-    int order = aioc_rows_best_compare(best, aioc_rows_best_values(a), b);
+    const aioc_row_best *best = (const aioc_row_best *)rows;
+    int order = aioc_row_best_compare(best, aioc_row_best_values(a), b);
     return order != 0 ? order > 0 : a->arrival > b->arrival;
 }
 
-static void aioc_rows_best_open(aioc_rows_best *best, aioc_mem *memory, uint64_t most, const uint8_t *descending,
-                                uint32_t columns, bool distinct, const uint64_t key[2])
+static size_t aioc_row_best_bytes(const aioc_row_stage *stage)
 {
-    memset(best, 0, sizeof *best);
-    best->rows.memory = memory;
-    best->rows.is_behind = aioc_rows_best_is_worse;
-    best->rows.width = distinct ? 2 : 1;
-    best->descending = descending;
-    best->columns = columns;
-    best->distinct = distinct;
-    best->most = most;
-    best->key[0] = key[0];
-    best->key[1] = key[1];
+    const aioc_row_best *best = (const aioc_row_best *)stage;
+    return aioc_row_kept_bytes(stage) + (best->incoming ? best->columns * sizeof *best->incoming : 0);
 }
 
-/* What it holds, for the limit. */
-static size_t aioc_rows_best_bytes(const aioc_rows_best *best)
+static void aioc_row_best_close(aioc_row_stage *stage)
 {
-    return aioc_rows_kept_bytes(&best->rows) + (best->incoming ? best->columns * sizeof *best->incoming : 0);
-}
-
-static void aioc_rows_best_close(aioc_rows_best *best)
-{
-    aioc_rows_kept_close(&best->rows);
-    aioc_mem_free(best->rows.memory, best->incoming, best->columns * sizeof *best->incoming);
+    aioc_row_best *best = (aioc_row_best *)stage;
+    aioc_row_kept_close(stage);
+    aioc_mem_free(stage->memory, best->incoming, best->columns * sizeof *best->incoming);
     memset(best, 0, sizeof *best);
 }
 
 /* NULL: no memory. */
-static aioc_rows_best_row *aioc_rows_best_copy(aioc_rows_best *best, aiocosmos_json payload)
+static aioc_row_best_row *aioc_row_best_copy(aioc_row_best *best, aiocosmos_json payload)
 {
     size_t size = best->columns * sizeof *best->incoming, texts = 0;
-    aioc_rows_row *row;
-    aioc_rows_best_row *copy;
-    aioc_rows_value *value;
+    aioc_row *row;
+    aioc_row_best_row *copy;
+    aioc_row_value *value;
     char *text;
     uint32_t i;
     for (i = 0; i < best->columns; i++)
-        if (!aioc_rows_has_members(best->incoming[i].json)) texts += best->incoming[i].json.len;
-    row = aioc_rows_kept_new(&best->rows, sizeof *copy + size + texts, payload);
+        if (!aioc_row_has_members(best->incoming[i].json)) texts += best->incoming[i].json.len;
+    row = aioc_row_kept_new(&best->rows, sizeof *copy + size + texts, payload);
     if (!row) return NULL;
-    copy = (aioc_rows_best_row *)(void *)row;
-    value = (aioc_rows_value *)(void *)(copy + 1);
+    copy = (aioc_row_best_row *)row;
+    value = (aioc_row_value *)(copy + 1);
     text = (char *)value + size;
     for (i = 0; i < best->columns; i++, value++) {
         aiocosmos_json item = best->incoming[i].json;
         value->number = best->incoming[i].number;
         value->json.type = item.type;
-        if (aioc_rows_has_members(item) || item.len == 0) continue;
+        if (aioc_row_has_members(item) || item.len == 0) continue;
         memcpy(text, item.ptr, item.len);
         value->json.ptr = text;
         value->json.len = item.len;
@@ -15312,88 +15352,99 @@ static aioc_rows_best_row *aioc_rows_best_copy(aioc_rows_best *best, aiocosmos_j
 }
 
 /* Where the row with a hash is linked to from, or the NULL at the end of its bucket. */
-static aioc_rows_best_row **aioc_rows_best_alike(const aioc_rows_best *best, aioc_rows_hash hash)
+static aioc_row_best_row **aioc_row_best_alike(const aioc_row_best *best, aioc_row_hash hash)
 {
-    aioc_rows_best_row **at = (aioc_rows_best_row **)(void *)(best->rows.array + best->rows.cap) +
-                              hash.low % best->rows.cap;
+    aioc_row_best_row **at = (aioc_row_best_row **)(void *)(best->rows.array + best->rows.cap) +
+                             hash.low % best->rows.cap;
     while (*at && ((*at)->hash.low != hash.low || (*at)->hash.high != hash.high)) at = &(*at)->alike;
     return at;
 }
 
-static void aioc_rows_best_link(aioc_rows_best *best, aioc_rows_best_row *row)
+static void aioc_row_best_link(aioc_row_best *best, aioc_row_best_row *row)
 {
     row->alike = NULL;
-    if (best->distinct) *aioc_rows_best_alike(best, row->hash) = row;
+    if (best->distinct) *aioc_row_best_alike(best, row->hash) = row;
 }
 
-static bool aioc_rows_best_reserve(aioc_rows_best *best)
+static bool aioc_row_best_reserve(aioc_row_best *best)
 {
-    aioc_rows_kept *rows = &best->rows;
+    aioc_row_kept *rows = &best->rows;
     size_t before = rows->cap, i;
-    if (!aioc_rows_kept_reserve(rows, best->most)) return false;
+    if (!aioc_row_kept_reserve(rows, best->most)) return false;
     if (rows->cap == before || !best->distinct) return true;
     memset(rows->array + rows->cap, 0, rows->cap * sizeof *rows->array);
-    for (i = 0; i < rows->count; i++) aioc_rows_best_link(best, (aioc_rows_best_row *)(void *)rows->array[i]);
+    for (i = 0; i < rows->stage.count; i++) aioc_row_best_link(best, (aioc_row_best_row *)rows->array[i]);
     return true;
 }
 
 /* Puts a row on the heap, in place of one that is worse, if one is to go. */
-static void aioc_rows_best_push(aioc_rows_best *best, aioc_rows_best_row *row, aioc_rows_best_row *goes)
+static void aioc_row_best_push(aioc_row_best *best, aioc_row_best_row *row, aioc_row_best_row *goes)
 {
-    size_t place = goes ? goes->row.place : best->rows.count++;
-    if (goes && best->distinct) *aioc_rows_best_alike(best, goes->hash) = goes->alike;
-    aioc_rows_best_link(best, row);
-    aioc_rows_kept_put(&best->rows, place, &row->row);
-    if (goes) aioc_rows_kept_sink(&best->rows, place, best->rows.count);
-    else aioc_rows_kept_rise(&best->rows, place);
-    aioc_rows_kept_drop(&best->rows, goes ? &goes->row : NULL);
+    size_t place = goes ? goes->row.place : best->rows.stage.count++;
+    if (goes && best->distinct) *aioc_row_best_alike(best, goes->hash) = goes->alike;
+    aioc_row_best_link(best, row);
+    aioc_row_kept_put(&best->rows, place, &row->row);
+    if (goes) aioc_row_kept_sink(&best->rows, place, best->rows.stage.count);
+    else aioc_row_kept_rise(&best->rows, place);
+    if (goes) aioc_row_kept_drop(&best->rows, &goes->row);
 }
 
-/* Takes one row from a range; one without a payload is none. 0; E_NOMEM; E_PROTOCOL, and why. */
-static int aioc_rows_best_add(aioc_rows_best *best, aiocosmos_json row, const char **why)
+/* One without a payload is none. */
+static int aioc_row_best_add(aioc_row_stage *stage, aiocosmos_json row, const char **why)
 {
-    aioc_rows_best_row *copy, *goes = NULL, *alike = NULL;
-    aioc_rows_hash hash = {0, 0};
-    aioc_rows_sorted sorted;
+    aioc_row_best *best = (aioc_row_best *)stage;
+    aioc_row_best_row *copy, *goes = NULL, *alike = NULL;
+    aioc_row_hash hash = {0, 0};
+    aioc_row_sorted sorted;
     int result;
     AIOCOSMOS_ASSERT(!best->sorted);
     if (!best->incoming && best->columns > 0) {
-        best->incoming = (aioc_rows_value *)aioc_mem_zalloc(best->rows.memory, best->columns * sizeof *best->incoming);
+        best->incoming = (aioc_row_value *)aioc_mem_zalloc(stage->memory, best->columns * sizeof *best->incoming);
         if (!best->incoming) return AIOCOSMOS_E_NOMEM;
     }
     sorted.values = best->incoming;
-    result = aioc_rows_read_sorted(row, best->columns, &sorted, why);
+    result = aioc_row_read_sorted(row, best->columns, &sorted, why);
     if (result != 0 || best->most == 0 || sorted.payload.type == AIOCOSMOS_JSON_NONE) return result;
-    if (best->rows.count == best->most) goes = (aioc_rows_best_row *)(void *)best->rows.array[0];
-    if (goes && aioc_rows_best_compare(best, best->incoming, &goes->row) >= 0) return 0;
+    if (best->rows.stage.count == best->most) goes = (aioc_row_best_row *)best->rows.array[0];
+    if (goes && aioc_row_best_compare(best, best->incoming, &goes->row) >= 0) return 0;
     if (best->distinct) {
-        hash = aioc_rows_hash_of(best->key, sorted.payload);
-        if (best->rows.cap > 0) alike = *aioc_rows_best_alike(best, hash);
-        if (alike && aioc_rows_best_compare(best, best->incoming, &alike->row) >= 0) return 0;
+        hash = aioc_row_hash_of(stage->key, sorted.payload);
+        if (best->rows.cap > 0) alike = *aioc_row_best_alike(best, hash);
+        if (alike && aioc_row_best_compare(best, best->incoming, &alike->row) >= 0) return 0;
         if (alike) goes = alike;
     }
-    if (!goes && !aioc_rows_best_reserve(best)) return AIOCOSMOS_E_NOMEM;
-    copy = aioc_rows_best_copy(best, sorted.payload);
+    if (!goes && !aioc_row_best_reserve(best)) return AIOCOSMOS_E_NOMEM;
+    copy = aioc_row_best_copy(best, sorted.payload);
     if (!copy) return AIOCOSMOS_E_NOMEM;
     copy->hash = hash;
-    aioc_rows_best_push(best, copy, goes);
+    aioc_row_best_push(best, copy, goes);
     return 0;
 }
 
-/* The payloads, the best first; each frees what it held, and no row may be added any more. 1: one is appended; 0: no
- * more; E_NOMEM: nothing is appended, and it may be asked for again. */
-static int aioc_rows_best_next(aioc_rows_best *best, aioc_mem_buffer *out)
+/* The best first; no row may be added any more. */
+static int aioc_row_best_next(aioc_row_stage *stage, size_t *at, aioc_mem_buffer *out)
 {
-    aioc_rows_kept *rows = &best->rows;
-    aioc_rows_row *row;
-    if (!best->sorted) aioc_rows_kept_sort(rows);
+    aioc_row_best *best = (aioc_row_best *)stage;
+    if (!best->sorted) aioc_row_kept_begin_sort(&best->rows, true);
     best->sorted = true;
-    if (rows->given == rows->count) return 0;
-    row = rows->array[rows->given];
-    if (!aioc_mem_append(rows->memory, out, row->payload, row->payload_len)) return AIOCOSMOS_E_NOMEM;
-    rows->given++;
-    aioc_rows_kept_drop(rows, row);
-    return 1;
+    return aioc_row_kept_sort(&best->rows) ? aioc_row_kept_next(stage, at, out) : AIOC_ROW_AGAIN;
+}
+
+static const aioc_row_stage_kind aioc_row_best_kind = {
+    aioc_row_best_add, aioc_row_best_next, aioc_row_best_bytes, aioc_row_best_close
+};
+
+static void aioc_row_best_open(aioc_row_best *best, aioc_mem *memory, uint64_t most, const uint8_t *descending,
+                               uint32_t columns, bool distinct, const uint64_t *key)
+{
+    memset(best, 0, sizeof *best);
+    aioc_row_stage_open(&best->rows.stage, &aioc_row_best_kind, memory, key);
+    best->rows.is_behind = aioc_row_best_is_worse;
+    best->rows.width = distinct ? 2 : 1;
+    best->descending = descending;
+    best->columns = columns;
+    best->distinct = distinct;
+    best->most = most;
 }
 
 /*----------------------------------------
@@ -15403,129 +15454,102 @@ static int aioc_rows_best_next(aioc_rows_best *best, aioc_mem_buffer *out)
  * it, goes to every range; when all rows are there they are ranked.
  *----------------------------------------*/
 
-#define AIOC_ROWS_RRF          60  /* added to each rank, as the service and all clients do */
-#define AIOC_ROWS_HYBRID       "{documentdb-formattablehybridsearchquery-"
+#define AIOC_ROW_STATISTICS   UINT32_MAX
+#define AIOC_ROW_RRF          60  /* added to each rank, as the service and all clients do */
+#define AIOC_ROW_HYBRID       "{documentdb-formattablehybridsearchquery-"
 
 /* A document that some component gave; scores, sources (one byte a component), _rid and payload follow. */
-typedef struct aioc_rows_found { aioc_rows_row row; double fused; size_t rid_len; } aioc_rows_found;
+typedef struct aioc_row_found { aioc_row row; double fused; size_t rid_len; } aioc_row_found;
 
-enum { AIOC_ROWS_NOT_FROM, AIOC_ROWS_FROM, AIOC_ROWS_AMONG_BEST };  /* a source */
+enum { AIOC_ROW_NOT_FROM, AIOC_ROW_FROM, AIOC_ROW_AMONG_BEST };  /* a source */
 
-typedef struct aioc_rows_hybrid {
-    aioc_rows_kept rows;
+typedef struct aioc_row_rrf {
+    aioc_row_kept rows;
     aioc_plan *plan;
-    uint64_t key[2];
-    aioc_mem_buffer sums;     /* int64_t: documents; of each statistic its number of hits, words, hits */
-    bool     summed;
-    uint8_t  statistic[AIOC_PLAN_COMPONENTS_MAX];  /* which one a number in the texts means */
-    bool     named[AIOC_PLAN_COMPONENTS_MAX];      /* whether they have the number */
+    aioc_mem_buffer sums;  /* int64_t: documents; of each statistic its number of hits, words, hits */
+    bool summed;
+    uint8_t statistic[AIOC_PLAN_COMPONENTS_MAX];  /* which one a number in the texts means */
+    bool named[AIOC_PLAN_COMPONENTS_MAX];  /* whether they have the number */
+    uint32_t reading;  /* which component the rows are of that come; AIOC_ROW_STATISTICS: none yet */
     uint32_t component;  /* that the rows are being sorted by */
-    uint64_t skip_left, take_left;
-    aioc_rows_set rids;  /* until they are ranked, the nth hash is that of the nth row */
-} aioc_rows_hybrid;
+    uint32_t step;  /* of the ranking */
+    aioc_row_set rids;  /* until they are ranked, the nth hash is that of the nth row */
+} aioc_row_rrf;
 
 /*--- Statistics and texts ---*/
 
-typedef enum aioc_rows_hole_kind {
-    AIOC_ROWS_HOLE_DOCUMENTS, AIOC_ROWS_HOLE_WORDS, AIOC_ROWS_HOLE_HITS, AIOC_ROWS_HOLE_UNKNOWN, AIOC_ROWS_HOLE_NONE
-} aioc_rows_hole_kind;
+typedef enum aioc_row_hole_kind {
+    AIOC_ROW_HOLE_DOCUMENTS, AIOC_ROW_HOLE_WORDS, AIOC_ROW_HOLE_HITS, AIOC_ROW_HOLE_UNKNOWN, AIOC_ROW_HOLE_NONE
+} aioc_row_hole_kind;
 
-typedef struct aioc_rows_hole { aioc_rows_hole_kind kind; uint32_t number; size_t at, end; } aioc_rows_hole;
+typedef struct aioc_row_hole { aioc_row_hole_kind kind; uint32_t number; size_t at, end; } aioc_row_hole;
 
 /* The next place that a text keeps free for statistics. */
-static aioc_rows_hole aioc_rows_next_hole(aiocosmos_str sql, size_t at)
+static aioc_row_hole aioc_row_next_hole(aiocosmos_str sql, size_t at)
 {
     static const char *const names[] = { "totaldocumentcount", "totalwordcount-", "hitcountsarray-" };  /* by kind */
     const char *name, *close;
-    aioc_rows_hole hole;
+    aioc_row_hole hole;
     uint64_t number = 0;
     int kind;
     hole.number = 0;
-    hole.at = hole.end = aioc_plan_find(sql, at, AIOC_ROWS_HYBRID);
-    hole.kind = hole.at == sql.len ? AIOC_ROWS_HOLE_NONE : AIOC_ROWS_HOLE_UNKNOWN;
-    if (hole.kind == AIOC_ROWS_HOLE_NONE) return hole;
-    name = sql.ptr + hole.at + sizeof AIOC_ROWS_HYBRID - 1;
+    hole.at = hole.end = aioc_plan_find(sql, at, AIOC_ROW_HYBRID);
+    hole.kind = hole.at == sql.len ? AIOC_ROW_HOLE_NONE : AIOC_ROW_HOLE_UNKNOWN;
+    if (hole.kind == AIOC_ROW_HOLE_NONE) return hole;
+    name = sql.ptr + hole.at + sizeof AIOC_ROW_HYBRID - 1;
     close = (const char *)memchr(name, '}', (size_t)(sql.ptr + sql.len - name));
     if (!close) return hole;
     hole.end = (size_t)(close + 1 - sql.ptr);
-    for (kind = AIOC_ROWS_HOLE_DOCUMENTS; kind <= AIOC_ROWS_HOLE_HITS; kind++) {
+    for (kind = AIOC_ROW_HOLE_DOCUMENTS; kind <= AIOC_ROW_HOLE_HITS; kind++) {
         size_t len = strlen(names[kind]);
         const char *digits = name + len;
         if ((size_t)(close - name) < len || memcmp(name, names[kind], len) != 0) continue;
-        if (kind == AIOC_ROWS_HOLE_DOCUMENTS ? digits == close
-                                             : aioc_text_parse_u64(aioc_text_view(digits, (size_t)(close - digits)),
-                                                                   &number) && number < AIOC_PLAN_COMPONENTS_MAX)
-            hole.kind = (aioc_rows_hole_kind)kind;
+        if (kind == AIOC_ROW_HOLE_DOCUMENTS ? digits == close
+                                            : aioc_text_parse_u64(aioc_text_view(digits, (size_t)(close - digits)),
+                                                                  &number) && number < AIOC_PLAN_COMPONENTS_MAX)
+            hole.kind = (aioc_row_hole_kind)kind;
     }
     hole.number = (uint32_t)number;
     return hole;
 }
 
-/* Keeps the plan until it is closed. The statistics are in the order of the components that have some, but gateways
- * count all components in the numbers of the texts; numbers without gaps mean what they say. */
-static void aioc_rows_hybrid_open(aioc_rows_hybrid *hybrid, aioc_mem *memory, aioc_plan *plan, const uint64_t key[2])
+static int64_t *aioc_row_rrf_sums(const aioc_row_rrf *rrf)
 {
-    aioc_rows_hole hole;
-    uint32_t i;
-    uint8_t next = 0;
-    memset(hybrid, 0, sizeof *hybrid);
-    hybrid->rows.memory = memory;
-    hybrid->rows.width = 1;
-    hybrid->plan = plan;
-    hybrid->key[0] = key[0];
-    hybrid->key[1] = key[1];
-    hybrid->skip_left = plan->skip;
-    hybrid->take_left = plan->has_take ? plan->take : UINT64_MAX;
-    aioc_plan_hold(plan);
-    for (i = 0; i < plan->component_count; i++) {
-        aiocosmos_str sql = plan->components[i].info.rewritten;
-        for (hole = aioc_rows_next_hole(sql, 0); hole.at < sql.len; hole = aioc_rows_next_hole(sql, hole.end)) {
-            if (hole.kind == AIOC_ROWS_HOLE_UNKNOWN) break;  /* to be refused when the text is made */
-            if (hole.kind != AIOC_ROWS_HOLE_DOCUMENTS) hybrid->named[hole.number] = true;
-        }
-    }
-    for (i = 0; i < AIOC_PLAN_COMPONENTS_MAX; i++) {
-        hybrid->statistic[i] = next;
-        if (hybrid->named[i]) next++;
-    }
+    return (int64_t *)(void *)rrf->sums.data;
 }
 
-static int64_t *aioc_rows_hybrid_sums(const aioc_rows_hybrid *hybrid)
+static size_t aioc_row_rrf_sum_count(const aioc_row_rrf *rrf)
 {
-    return (int64_t *)(void *)hybrid->sums.data;
+    return rrf->sums.len / sizeof(int64_t);
 }
 
-static size_t aioc_rows_hybrid_sum_count(const aioc_rows_hybrid *hybrid)
-{
-    return hybrid->sums.len / sizeof(int64_t);
-}
-
-#define AIOC_ROWS_HYBRID_MISMATCH "the statistics of two ranges do not match"
+#define AIOC_ROW_HYBRID_MISMATCH "the statistics of two ranges do not match"
 
 /* The next sum: set by the first row, added to by the others. counted: it says how many follow, and must be the same in
  * each. */
-static int aioc_rows_hybrid_sum(aioc_rows_hybrid *hybrid, size_t *at, int64_t number, bool counted, const char **why)
+static int aioc_row_rrf_sum(aioc_row_rrf *rrf, size_t *at, int64_t number, bool counted, const char **why)
 {
     size_t place = (*at)++;
     int64_t *sum;
-    *why = AIOC_ROWS_HYBRID_MISMATCH;
-    if (!hybrid->summed)
-        return aioc_mem_append(hybrid->rows.memory, &hybrid->sums, &number, sizeof number) ? 0 : AIOCOSMOS_E_NOMEM;
-    if (place >= aioc_rows_hybrid_sum_count(hybrid)) return AIOCOSMOS_E_PROTOCOL;
-    sum = &aioc_rows_hybrid_sums(hybrid)[place];
+    *why = AIOC_ROW_HYBRID_MISMATCH;
+    if (!rrf->summed)
+        return aioc_mem_append(rrf->rows.stage.memory, &rrf->sums, &number, sizeof number)
+                   ? 0 : AIOCOSMOS_E_NOMEM;
+    if (place >= aioc_row_rrf_sum_count(rrf)) return AIOCOSMOS_E_PROTOCOL;
+    sum = &aioc_row_rrf_sums(rrf)[place];
     if (counted) return *sum == number ? 0 : AIOCOSMOS_E_PROTOCOL;
     *sum = *sum > INT64_MAX - number ? INT64_MAX : *sum + number;
     return 0;
 }
 
 /* A sum of nothing is undefined, and so left out: none. */
-static bool aioc_rows_hybrid_number(aiocosmos_json value, int64_t *out)
+static bool aioc_row_rrf_number(aiocosmos_json value, int64_t *out)
 {
     *out = 0;
     return value.type == AIOCOSMOS_JSON_NONE || (aioc_json_get_i64(value, out) && *out >= 0);
 }
 
-static int aioc_rows_hybrid_sum_one(aioc_rows_hybrid *hybrid, aiocosmos_json statistic, size_t *at, const char **why)
+static int aioc_row_rrf_sum_one(aioc_row_rrf *rrf, aiocosmos_json statistic, size_t *at, const char **why)
 {
     static const char *const names[] = { "totalWordCount", "hitCounts" };
     aiocosmos_json fields[2], hit = aioc_json_none();
@@ -15533,20 +15557,20 @@ static int aioc_rows_hybrid_sum_one(aioc_rows_hybrid *hybrid, aiocosmos_json sta
     int result;
     aioc_json_fields(statistic, names, 2, fields);
     *why = "full text statistics that are no word count and no list of hit counts";
-    if (fields[1].type != AIOCOSMOS_JSON_ARR || !aioc_rows_hybrid_number(fields[0], &number))
+    if (fields[1].type != AIOCOSMOS_JSON_ARR || !aioc_row_rrf_number(fields[0], &number))
         return AIOCOSMOS_E_PROTOCOL;
-    result = aioc_rows_hybrid_sum(hybrid, at, (int64_t)aioc_json_count(fields[1]), true, why);
-    if (result == 0) result = aioc_rows_hybrid_sum(hybrid, at, number, false, why);
+    result = aioc_row_rrf_sum(rrf, at, (int64_t)aioc_json_count(fields[1]), true, why);
+    if (result == 0) result = aioc_row_rrf_sum(rrf, at, number, false, why);
     while (result == 0 && aioc_json_next(fields[1], NULL, &hit)) {
         *why = "a hit count that is not a number";
-        if (!aioc_rows_hybrid_number(hit, &number)) return AIOCOSMOS_E_PROTOCOL;
-        result = aioc_rows_hybrid_sum(hybrid, at, number, false, why);
+        if (!aioc_row_rrf_number(hit, &number)) return AIOCOSMOS_E_PROTOCOL;
+        result = aioc_row_rrf_sum(rrf, at, number, false, why);
     }
     return result;
 }
 
 /* One range's row of the statistics' query. 0; E_NOMEM; E_PROTOCOL and *why. */
-static int aioc_rows_hybrid_add_statistics(aioc_rows_hybrid *hybrid, aiocosmos_json row, const char **why)
+static int aioc_row_rrf_add_statistics(aioc_row_rrf *rrf, aiocosmos_json row, const char **why)
 {
     static const char *const names[] = { "documentCount", "fullTextStatistics" };
     aiocosmos_json fields[2], statistic = aioc_json_none();
@@ -15555,37 +15579,37 @@ static int aioc_rows_hybrid_add_statistics(aioc_rows_hybrid *hybrid, aiocosmos_j
     int result;
     aioc_json_fields(row, names, 2, fields);
     *why = "full text statistics without a document count";
-    if (fields[0].type != AIOCOSMOS_JSON_NUM || !aioc_rows_hybrid_number(fields[0], &documents) ||
+    if (fields[0].type != AIOCOSMOS_JSON_NUM || !aioc_row_rrf_number(fields[0], &documents) ||
         fields[1].type != AIOCOSMOS_JSON_ARR) return AIOCOSMOS_E_PROTOCOL;
-    if (!hybrid->summed) hybrid->sums.len = 0;  /* of a row before there was no memory */
-    result = aioc_rows_hybrid_sum(hybrid, &at, documents, false, why);
+    if (!rrf->summed) rrf->sums.len = 0;  /* of a row before there was no memory */
+    result = aioc_row_rrf_sum(rrf, &at, documents, false, why);
     while (result == 0 && aioc_json_next(fields[1], NULL, &statistic))
-        result = aioc_rows_hybrid_sum_one(hybrid, statistic, &at, why);
+        result = aioc_row_rrf_sum_one(rrf, statistic, &at, why);
     if (result != 0) return result;
-    *why = AIOC_ROWS_HYBRID_MISMATCH;
-    if (at != aioc_rows_hybrid_sum_count(hybrid)) return AIOCOSMOS_E_PROTOCOL;
-    hybrid->summed = true;
+    *why = AIOC_ROW_HYBRID_MISMATCH;
+    if (at != aioc_row_rrf_sum_count(rrf)) return AIOCOSMOS_E_PROTOCOL;
+    rrf->summed = true;
     return 0;
 }
 
 /* Where a statistic's sums are; false: there is none. */
-static bool aioc_rows_hybrid_find(const aioc_rows_hybrid *hybrid, uint32_t statistic, size_t *at)
+static bool aioc_row_rrf_find(const aioc_row_rrf *rrf, uint32_t statistic, size_t *at)
 {
-    for (*at = 1; *at < aioc_rows_hybrid_sum_count(hybrid); *at += 2 + (size_t)aioc_rows_hybrid_sums(hybrid)[*at])
+    for (*at = 1; *at < aioc_row_rrf_sum_count(rrf); *at += 2 + (size_t)aioc_row_rrf_sums(rrf)[*at])
         if (statistic-- == 0) return true;
     return false;
 }
 
-static bool aioc_rows_hybrid_fill(const aioc_rows_hybrid *hybrid, const aioc_rows_hole *hole, aioc_mem_writer *writer)
+static bool aioc_row_rrf_fill(const aioc_row_rrf *rrf, const aioc_row_hole *hole, aioc_mem_writer *writer)
 {
-    const int64_t *sums = aioc_rows_hybrid_sums(hybrid);
+    const int64_t *sums = aioc_row_rrf_sums(rrf);
     size_t at = 0, i;
     char digits[24];
-    if (!hybrid->summed || hole->kind == AIOC_ROWS_HOLE_UNKNOWN) return false;
-    if (hole->kind != AIOC_ROWS_HOLE_DOCUMENTS &&
-        !aioc_rows_hybrid_find(hybrid, hybrid->statistic[hole->number], &at)) return false;
-    if (hole->kind != AIOC_ROWS_HOLE_HITS) {
-        i = hole->kind == AIOC_ROWS_HOLE_WORDS ? at + 1 : 0;
+    if (!rrf->summed || hole->kind == AIOC_ROW_HOLE_UNKNOWN) return false;
+    if (hole->kind != AIOC_ROW_HOLE_DOCUMENTS &&
+        !aioc_row_rrf_find(rrf, rrf->statistic[hole->number], &at)) return false;
+    if (hole->kind != AIOC_ROW_HOLE_HITS) {
+        i = hole->kind == AIOC_ROW_HOLE_WORDS ? at + 1 : 0;
         aioc_mem_put_bytes(writer, digits, aioc_json_i64_write(sums[i], digits));
         return true;
     }
@@ -15598,18 +15622,18 @@ static bool aioc_rows_hybrid_fill(const aioc_rows_hybrid *hybrid, const aioc_row
 }
 
 /* A component's query with the sums in their places, appended. 0; E_NOMEM; E_PROTOCOL and why. */
-static int aioc_rows_hybrid_component_text(aioc_rows_hybrid *hybrid, uint32_t component, aioc_mem_buffer *sql,
-                                           char *why, size_t cap)
+static int aioc_row_rrf_component_text(aioc_row_rrf *rrf, uint32_t component, aioc_mem_buffer *sql,
+                                          char *why, size_t cap)
 {
-    aiocosmos_str text = hybrid->plan->components[component].info.rewritten, part;
-    aioc_mem_writer writer = aioc_mem_write(hybrid->rows.memory, sql);
+    aiocosmos_str text = rrf->plan->components[component].info.rewritten, part;
+    aioc_mem_writer writer = aioc_mem_write(rrf->rows.stage.memory, sql);
     size_t at = 0;
     while (writer.ok && at < text.len) {
-        aioc_rows_hole hole = aioc_rows_next_hole(text, at);
+        aioc_row_hole hole = aioc_row_next_hole(text, at);
         part = aioc_text_view(text.ptr + at, hole.at - at);
-        writer.ok = aioc_plan_append_text(hybrid->rows.memory, sql, part, aioc_mem_str("true"), NULL);
+        writer.ok = aioc_plan_append_text(rrf->rows.stage.memory, sql, part, aioc_mem_str("true"), NULL);
         at = hole.end;
-        if (!writer.ok || hole.kind == AIOC_ROWS_HOLE_NONE || aioc_rows_hybrid_fill(hybrid, &hole, &writer)) continue;
+        if (!writer.ok || hole.kind == AIOC_ROW_HOLE_NONE || aioc_row_rrf_fill(rrf, &hole, &writer)) continue;
         sql->len = writer.start;
         part = aioc_text_view(text.ptr + hole.at, hole.end > hole.at ? hole.end - hole.at : text.len - hole.at);
         aioc_mem_print(why, cap, "the query plan wants %.*s, which the ranges' statistics do not have",
@@ -15621,45 +15645,44 @@ static int aioc_rows_hybrid_component_text(aioc_rows_hybrid *hybrid, uint32_t co
 
 /*--- Rows ---*/
 
-static aioc_rows_found *aioc_rows_found_of(const aioc_rows_row *row)
+static aioc_row_found *aioc_row_found_of(const aioc_row *row)
 {
-    return (aioc_rows_found *)(uintptr_t)row;
+    return (aioc_row_found *)(uintptr_t)row;
 }
 
-static double *aioc_rows_found_scores(const aioc_rows_row *row)
+static double *aioc_row_found_scores(const aioc_row *row)
 {
-    return (double *)(void *)(aioc_rows_found_of(row) + 1);
+    return (double *)(void *)(aioc_row_found_of(row) + 1);
 }
 
-static uint8_t *aioc_rows_found_sources(const aioc_rows_hybrid *hybrid, const aioc_rows_row *row)
+static uint8_t *aioc_row_found_sources(const aioc_row_rrf *rrf, const aioc_row *row)
 {
-    return (uint8_t *)(aioc_rows_found_scores(row) + hybrid->plan->component_count);
+    return (uint8_t *)(aioc_row_found_scores(row) + rrf->plan->component_count);
 }
 
-static aiocosmos_str aioc_rows_found_rid(const aioc_rows_row *row)
+static aiocosmos_str aioc_row_found_rid(const aioc_row *row)
 {
-    size_t len = aioc_rows_found_of(row)->rid_len;
+    size_t len = aioc_row_found_of(row)->rid_len;
     return aioc_text_view(row->payload - len, len);
 }
 
-static bool aioc_rows_hybrid_ascends(const aioc_rows_hybrid *hybrid, uint32_t component)
+static bool aioc_row_rrf_ascends(const aioc_row_rrf *rrf, uint32_t component)
 {
-    const aioc_plan_info *info = &hybrid->plan->components[component].info;
+    const aioc_plan_info *info = &rrf->plan->components[component].info;
     return info->order_count > 0 && !info->descending[0];
 }
 
 /* A score that there is not is behind all that are. */
-static bool aioc_rows_hybrid_score(const aioc_rows_hybrid *hybrid, uint32_t component, aiocosmos_json value,
-                                   double *out)
+static bool aioc_row_rrf_score(const aioc_row_rrf *rrf, uint32_t component, aiocosmos_json value, double *out)
 {
-    *out = aioc_rows_hybrid_ascends(hybrid, component) ? DBL_MAX : -DBL_MAX;
+    *out = aioc_row_rrf_ascends(rrf, component) ? DBL_MAX : -DBL_MAX;
     return value.type == AIOCOSMOS_JSON_NONE || aioc_json_get_f64(value, out);
 }
 
-typedef struct aioc_rows_hybrid_row { aiocosmos_json rid, items, scores, payload; } aioc_rows_hybrid_row;
+typedef struct aioc_row_rrf_row { aiocosmos_json rid, items, scores, payload; } aioc_row_rrf_row;
 
 /* Gateways put the scores beside the payload, or both into one. */
-static bool aioc_rows_hybrid_read_row(aiocosmos_json row, aioc_rows_hybrid_row *out, const char **why)
+static bool aioc_row_rrf_read_row(aiocosmos_json row, aioc_row_rrf_row *out, const char **why)
 {
     static const char *const names[] = { "_rid", "orderByItems", "componentScores", "payload" };
     aiocosmos_json fields[4], inner[2];
@@ -15680,180 +15703,500 @@ static bool aioc_rows_hybrid_read_row(aiocosmos_json row, aioc_rows_hybrid_row *
 }
 
 /* A single component orders its rows by what the query does. */
-static bool aioc_rows_hybrid_read_scores(const aioc_rows_hybrid *hybrid, const aioc_rows_hybrid_row *from,
-                                         double *scores, const char **why)
+static bool aioc_row_rrf_read_scores(const aioc_row_rrf *rrf, const aioc_row_rrf_row *from,
+                                        double *scores, const char **why)
 {
     aiocosmos_json value = aioc_json_none();
     size_t count = aioc_json_count(from->scores);
     uint32_t i;
     *why = "componentScores that are not a number for each component";
-    if (count != 0 && count != hybrid->plan->component_count) return false;
-    for (i = 0; i < hybrid->plan->component_count; i++) {
+    if (count != 0 && count != rrf->plan->component_count) return false;
+    for (i = 0; i < rrf->plan->component_count; i++) {
         if (count > 0) aioc_json_next(from->scores, NULL, &value);
-        if (value.type == AIOCOSMOS_JSON_NULL || !aioc_rows_hybrid_score(hybrid, i, value, &scores[i])) return false;
+        if (value.type == AIOCOSMOS_JSON_NULL || !aioc_row_rrf_score(rrf, i, value, &scores[i])) return false;
     }
     if (i > 1 || from->items.type != AIOCOSMOS_JSON_ARR) return true;
     *why = "a score that is not a number";
-    return aioc_rows_hybrid_score(hybrid, 0, aioc_json_at(from->items, "/0/item"), &scores[0]);
+    return aioc_row_rrf_score(rrf, 0, aioc_json_at(from->items, "/0/item"), &scores[0]);
 }
 
 /* The new document, added. NULL: no memory. */
-static aioc_rows_row *aioc_rows_hybrid_add(aioc_rows_hybrid *hybrid, const aioc_rows_hybrid_row *from,
-                                           const double *scores, aioc_rows_hash hash)
+static aioc_row *aioc_row_rrf_new(aioc_row_rrf *rrf, const aioc_row_rrf_row *from,
+                                     const double *scores, aioc_row_hash hash)
 {
-    size_t count = hybrid->plan->component_count, rid_len = from->rid.len - 2;
-    size_t bytes = sizeof(aioc_rows_found) + count * (sizeof *scores + sizeof(uint8_t)) + rid_len;
-    aioc_rows_kept *rows = &hybrid->rows;
-    aioc_rows_row *row;
-    if (!aioc_rows_kept_reserve(rows, UINT64_MAX)) return NULL;
-    row = aioc_rows_kept_new(rows, bytes, from->payload);
-    if (row && aioc_rows_set_add(rows->memory, &hybrid->rids, hash) < 0) {
-        aioc_rows_kept_drop(rows, row);
+    size_t count = rrf->plan->component_count, rid_len = from->rid.len - 2;
+    size_t bytes = sizeof(aioc_row_found) + count * (sizeof *scores + sizeof(uint8_t)) + rid_len;
+    aioc_row_kept *rows = &rrf->rows;
+    aioc_row *row;
+    if (!aioc_row_kept_reserve(rows, UINT64_MAX)) return NULL;
+    row = aioc_row_kept_new(rows, bytes, from->payload);
+    if (row && aioc_row_set_add(rows->stage.memory, &rrf->rids, hash) < 0) {
+        aioc_row_kept_drop(rows, row);
         return NULL;
     }
     if (!row) return NULL;
-    aioc_rows_found_of(row)->rid_len = rid_len;
-    memcpy(aioc_rows_found_scores(row), scores, count * sizeof *scores);
+    aioc_row_found_of(row)->rid_len = rid_len;
+    memcpy(aioc_row_found_scores(row), scores, count * sizeof *scores);
     memcpy((char *)row + bytes - rid_len, from->rid.ptr + 1, rid_len);
-    aioc_rows_kept_put(rows, rows->count++, row);
+    aioc_row_kept_put(rows, rows->stage.count++, row);
     return row;
 }
 
 /* A row of a component's query from some range. Of a document that is there already it only says that this component
  * gave it, too. 0; E_NOMEM; E_PROTOCOL and *why. */
-static int aioc_rows_hybrid_add_row(aioc_rows_hybrid *hybrid, uint32_t component, aiocosmos_json row, const char **why)
+static int aioc_row_rrf_add_row(aioc_row_rrf *rrf, aiocosmos_json row, const char **why)
 {
     double scores[AIOC_PLAN_COMPONENTS_MAX];
-    aioc_rows_hybrid_row from;
-    aioc_rows_row *found;
-    aioc_rows_hash hash;
+    aioc_row_rrf_row from;
+    aioc_row *found;
+    aioc_row_hash hash;
     uint32_t known;
-    if (!aioc_rows_hybrid_read_row(row, &from, why) || !aioc_rows_hybrid_read_scores(hybrid, &from, scores, why))
+    if (!aioc_row_rrf_read_row(row, &from, why) || !aioc_row_rrf_read_scores(rrf, &from, scores, why))
         return AIOCOSMOS_E_PROTOCOL;
-    hash = aioc_rows_hash_of(hybrid->key, from.rid);
-    known = aioc_rows_set_find(&hybrid->rids, hash);
-    found = known < hybrid->rows.count ? hybrid->rows.array[known]
-                                       : aioc_rows_hybrid_add(hybrid, &from, scores, hash);
+    hash = aioc_row_hash_of(rrf->rows.stage.key, from.rid);
+    known = aioc_row_set_find(&rrf->rids, hash);
+    found = known < rrf->rows.stage.count ? rrf->rows.array[known]
+                                       : aioc_row_rrf_new(rrf, &from, scores, hash);
     if (!found) return AIOCOSMOS_E_NOMEM;
-    aioc_rows_found_sources(hybrid, found)[component] = AIOC_ROWS_FROM;
+    aioc_row_found_sources(rrf, found)[rrf->reading] = AIOC_ROW_FROM;
     return 0;
 }
 
 /*--- Ranking ---*/
 
-static bool aioc_rows_hybrid_has_lower_score(const aioc_rows_kept *rows, const aioc_rows_row *a, const aioc_rows_row *b)
+static bool aioc_row_rrf_has_lower_score(const aioc_row_kept *rows, const aioc_row *a, const aioc_row *b)
 {
-    const aioc_rows_hybrid *hybrid = (const aioc_rows_hybrid *)(const void *)rows;
-    double left = aioc_rows_found_scores(a)[hybrid->component], right = aioc_rows_found_scores(b)[hybrid->component];
-    if (left < right || left > right) return (left < right) != aioc_rows_hybrid_ascends(hybrid, hybrid->component);
+    const aioc_row_rrf *rrf = (const aioc_row_rrf *)rows;
+    double left = aioc_row_found_scores(a)[rrf->component], right = aioc_row_found_scores(b)[rrf->component];
+    if (left < right || left > right) return (left < right) != aioc_row_rrf_ascends(rrf, rrf->component);
     return a->arrival > b->arrival;
 }
 
 /* Of documents that are worth the same, the _rid decides, as it does not depend on who answered first. */
-static bool aioc_rows_hybrid_is_worth_less(const aioc_rows_kept *rows, const aioc_rows_row *a, const aioc_rows_row *b)
+static bool aioc_row_rrf_is_worth_less(const aioc_row_kept *rows, const aioc_row *a, const aioc_row *b)
 {
-    double left = aioc_rows_found_of(a)->fused, right = aioc_rows_found_of(b)->fused;
+    double left = aioc_row_found_of(a)->fused, right = aioc_row_found_of(b)->fused;
     (void)rows;
     if (left < right || left > right) return left < right;
-    return aioc_text_compare(aioc_rows_found_rid(a), aioc_rows_found_rid(b)) > 0;
+    return aioc_text_compare(aioc_row_found_rid(a), aioc_row_found_rid(b)) > 0;
 }
 
-static void aioc_rows_hybrid_sort_by_score(aioc_rows_hybrid *hybrid, uint32_t component)
+static void aioc_row_rrf_sort_by_score(aioc_row_rrf *rrf, uint32_t component)
 {
-    hybrid->component = component;
-    hybrid->rows.is_behind = aioc_rows_hybrid_has_lower_score;
-    aioc_rows_kept_sort(&hybrid->rows);
+    rrf->component = component;
+    rrf->rows.is_behind = aioc_row_rrf_has_lower_score;
+    aioc_row_kept_begin_sort(&rrf->rows, false);
 }
 
-/* Each range gave its best rows of a component; those that are among the best of all ranges count. */
-static void aioc_rows_hybrid_cut(aioc_rows_hybrid *hybrid, uint32_t component)
+/* Each range gave its best rows of a component, by which they are sorted; those that are among the best of all ranges
+ * count. */
+static void aioc_row_rrf_cut(aioc_row_rrf *rrf, uint32_t component)
 {
-    const aioc_plan_info *info = &hybrid->plan->components[component].info;
+    const aioc_plan_info *info = &rrf->plan->components[component].info;
     uint64_t place = 0, first = info->has_offset ? info->offset : 0, most = info->has_limit ? info->limit : UINT64_MAX;
     size_t i;
     if (info->has_top && info->top < most) most = info->top;
-    aioc_rows_hybrid_sort_by_score(hybrid, component);
-    for (i = 0; i < hybrid->rows.count; i++) {
-        uint8_t *source = &aioc_rows_found_sources(hybrid, hybrid->rows.array[i])[component];
-        if (*source == AIOC_ROWS_NOT_FROM) continue;
-        if (place >= first && place - first < most) *source = AIOC_ROWS_AMONG_BEST;
+    for (i = 0; i < rrf->rows.stage.count; i++) {
+        uint8_t *source = &aioc_row_found_sources(rrf, rrf->rows.array[i])[component];
+        if (*source == AIOC_ROW_NOT_FROM) continue;
+        if (place >= first && place - first < most) *source = AIOC_ROW_AMONG_BEST;
         place++;
     }
 }
 
-static void aioc_rows_hybrid_drop_worse(aioc_rows_hybrid *hybrid)
+static void aioc_row_rrf_drop_worse(aioc_row_rrf *rrf)
 {
-    aioc_rows_kept *rows = &hybrid->rows;
+    aioc_row_kept *rows = &rrf->rows;
     size_t i, kept = 0;
-    for (i = 0; i < rows->count; i++) {
-        aioc_rows_row *row = rows->array[i];
-        if (memchr(aioc_rows_found_sources(hybrid, row), AIOC_ROWS_AMONG_BEST, hybrid->plan->component_count))
+    for (i = 0; i < rows->stage.count; i++) {
+        aioc_row *row = rows->array[i];
+        if (memchr(aioc_row_found_sources(rrf, row), AIOC_ROW_AMONG_BEST, rrf->plan->component_count))
             rows->array[kept++] = row;
-        else aioc_rows_kept_drop(rows, row);
+        else aioc_row_kept_drop(rows, row);
     }
-    rows->count = kept;
+    rows->stage.count = kept;
 }
 
-/* Adds what a component is worth to each row. Equal scores share a rank, and the next one follows it. */
-static void aioc_rows_hybrid_fuse(aioc_rows_hybrid *hybrid, uint32_t component)
+/* Adds what a component, by which they are sorted, is worth to each row. Equal scores share a rank, and the next one
+ * follows it. */
+static void aioc_row_rrf_fuse(aioc_row_rrf *rrf, uint32_t component)
 {
-    double weight = hybrid->plan->component_count > 1 ? hybrid->plan->components[component].weight : 1;
+    double weight = rrf->plan->component_count > 1 ? rrf->plan->components[component].weight : 1;
     double rank = 1, before = 0;
     size_t i;
-    aioc_rows_hybrid_sort_by_score(hybrid, component);
-    for (i = 0; i < hybrid->rows.count; i++) {
-        double score = aioc_rows_found_scores(hybrid->rows.array[i])[component];
+    for (i = 0; i < rrf->rows.stage.count; i++) {
+        double score = aioc_row_found_scores(rrf->rows.array[i])[component];
         if (i > 0 && (score < before || score > before)) rank++;
         before = score;
-        aioc_rows_found_of(hybrid->rows.array[i])->fused += weight / (AIOC_ROWS_RRF + rank);
+        aioc_row_found_of(rrf->rows.array[i])->fused += weight / (AIOC_ROW_RRF + rank);
     }
 }
 
-/* When all rows are there: ranks and fuses them. */
-static void aioc_rows_hybrid_finish(aioc_rows_hybrid *hybrid)
+/* What follows when rows are in the order of the step before: each component cuts, then each adds its worth. */
+static void aioc_row_rrf_rank(aioc_row_rrf *rrf)
 {
-    uint32_t i, n = hybrid->plan->component_count;
-    for (i = 0; i < n; i++) aioc_rows_hybrid_cut(hybrid, i);
-    aioc_rows_hybrid_drop_worse(hybrid);
-    for (i = 0; i < n; i++) aioc_rows_hybrid_fuse(hybrid, i);
-    hybrid->rows.is_behind = aioc_rows_hybrid_is_worth_less;
-    aioc_rows_kept_sort(&hybrid->rows);
+    uint32_t n = rrf->plan->component_count, step = rrf->step++;
+    if (step > n) aioc_row_rrf_fuse(rrf, step - n - 1);
+    else if (step > 0) aioc_row_rrf_cut(rrf, step - 1);
+    if (step == n) aioc_row_rrf_drop_worse(rrf);
+    aioc_row_rrf_sort_by_score(rrf, step % n);
+    if (step == 2 * n) rrf->rows.is_behind = aioc_row_rrf_is_worth_less;
 }
 
-/* 1: the payload of the next row is appended; 0: there is none; E_NOMEM: ask again. A row whose projection is undefined
- * is none. */
-static int aioc_rows_hybrid_next(aioc_rows_hybrid *hybrid, aioc_mem_buffer *out)
+static int aioc_row_rrf_next(aioc_row_stage *stage, size_t *at, aioc_mem_buffer *out)
 {
-    aioc_rows_kept *rows = &hybrid->rows;
-    while (rows->given < rows->count && hybrid->take_left > 0) {
-        aioc_rows_row *row = rows->array[rows->given];
-        bool given = row->payload_len > 0 && hybrid->skip_left == 0;
-        if (given && !aioc_mem_append(rows->memory, out, row->payload, row->payload_len)) return AIOCOSMOS_E_NOMEM;
-        if (row->payload_len > 0 && hybrid->skip_left > 0) hybrid->skip_left--;
-        rows->given++;
-        aioc_rows_kept_drop(rows, row);
-        if (!given) continue;
-        if (hybrid->take_left != UINT64_MAX) hybrid->take_left--;
-        return 1;
+    aioc_row_rrf *rrf = (aioc_row_rrf *)stage;
+    if (!aioc_row_kept_sort(&rrf->rows)) return AIOC_ROW_AGAIN;
+    if (rrf->step > 2 * rrf->plan->component_count) return aioc_row_kept_next(stage, at, out);
+    aioc_row_rrf_rank(rrf);
+    return AIOC_ROW_AGAIN;
+}
+
+static int aioc_row_rrf_add(aioc_row_stage *stage, aiocosmos_json row, const char **why)
+{
+    aioc_row_rrf *rrf = (aioc_row_rrf *)stage;
+    return rrf->reading == AIOC_ROW_STATISTICS ? aioc_row_rrf_add_statistics(rrf, row, why)
+                                                  : aioc_row_rrf_add_row(rrf, row, why);
+}
+
+static size_t aioc_row_rrf_bytes(const aioc_row_stage *stage)
+{
+    const aioc_row_rrf *rrf = (const aioc_row_rrf *)stage;
+    return aioc_row_kept_bytes(stage) + rrf->sums.cap + aioc_row_set_bytes(&rrf->rids);
+}
+
+static void aioc_row_rrf_close(aioc_row_stage *stage)
+{
+    aioc_row_rrf *rrf = (aioc_row_rrf *)stage;
+    aioc_row_kept_close(stage);
+    aioc_mem_buffer_free(stage->memory, &rrf->sums);
+    aioc_row_set_free(stage->memory, &rrf->rids);
+    aioc_plan_release(stage->memory, rrf->plan);
+    memset(rrf, 0, sizeof *rrf);
+}
+
+static const aioc_row_stage_kind aioc_row_rrf_kind = {
+    aioc_row_rrf_add, aioc_row_rrf_next, aioc_row_rrf_bytes, aioc_row_rrf_close
+};
+
+/* Keeps the plan until it is closed. The statistics are in the order of the components that have some, but gateways
+ * count all components in the numbers of the texts; numbers without gaps mean what they say. */
+static void aioc_row_rrf_open(aioc_row_rrf *rrf, aioc_mem *memory, aioc_plan *plan, const uint64_t *key)
+{
+    aioc_row_hole hole;
+    uint32_t i;
+    uint8_t next = 0;
+    memset(rrf, 0, sizeof *rrf);
+    aioc_row_stage_open(&rrf->rows.stage, &aioc_row_rrf_kind, memory, key);
+    rrf->rows.width = 1;
+    rrf->plan = plan;
+    rrf->reading = plan->needs_statistics ? AIOC_ROW_STATISTICS : 0;
+    aioc_plan_hold(plan);
+    for (i = 0; i < plan->component_count; i++) {
+        aiocosmos_str sql = plan->components[i].info.rewritten;
+        for (hole = aioc_row_next_hole(sql, 0); hole.at < sql.len; hole = aioc_row_next_hole(sql, hole.end)) {
+            if (hole.kind == AIOC_ROW_HOLE_UNKNOWN) break;  /* to be refused when the text is made */
+            if (hole.kind != AIOC_ROW_HOLE_DOCUMENTS) rrf->named[hole.number] = true;
+        }
+    }
+    for (i = 0; i < AIOC_PLAN_COMPONENTS_MAX; i++) {
+        rrf->statistic[i] = next;
+        if (rrf->named[i]) next++;
+    }
+}
+
+/*--- Stages that keep no rows, or few ---*/
+
+typedef struct aioc_row_distinct {
+    aioc_row_stage stage;
+    aioc_row_set seen;
+    aioc_row_hash last;
+    bool in_order;  /* rows that are the same come one behind the other: the last one tells, */
+    bool scattered;  /* but not for the row at hand */
+    bool has_last;
+} aioc_row_distinct;
+
+static int aioc_row_distinct_add(aioc_row_stage *stage, aiocosmos_json row, const char **why)
+{
+    aioc_row_distinct *distinct = (aioc_row_distinct *)stage;
+    aioc_row_hash hash = aioc_row_hash_of(stage->key, row), last = distinct->last;
+    (void)why;
+    if (!distinct->in_order || distinct->scattered) return aioc_row_set_add(stage->memory, &distinct->seen, hash);
+    if (distinct->has_last && last.high == hash.high && last.low == hash.low) return 0;
+    distinct->last = hash;
+    distinct->has_last = true;
+    return 1;
+}
+
+static size_t aioc_row_distinct_bytes(const aioc_row_stage *stage)
+{
+    return aioc_row_set_bytes(&((const aioc_row_distinct *)stage)->seen);
+}
+
+static void aioc_row_distinct_close(aioc_row_stage *stage)
+{
+    aioc_row_set_free(stage->memory, &((aioc_row_distinct *)stage)->seen);
+}
+
+static const aioc_row_stage_kind aioc_row_distinct_kind = {
+    aioc_row_distinct_add, NULL, aioc_row_distinct_bytes, aioc_row_distinct_close
+};
+
+/* OFFSET, then TOP or LIMIT. take: UINT64_MAX: all. */
+typedef struct aioc_row_limit { aioc_row_stage stage; uint64_t skip, take; } aioc_row_limit;
+
+static int aioc_row_limit_add(aioc_row_stage *stage, aiocosmos_json row, const char **why)
+{
+    aioc_row_limit *limit = (aioc_row_limit *)stage;
+    (void)row;
+    (void)why;
+    if (limit->take == 0) return 0;
+    if (limit->skip > 0) {
+        limit->skip--;
+        return 0;
+    }
+    if (limit->take != UINT64_MAX) limit->take--;
+    return 1;
+}
+
+static const aioc_row_stage_kind aioc_row_limit_kind = {
+    aioc_row_limit_add, NULL, NULL, NULL
+};
+
+/* DCOUNT: one row, the number of those that came. */
+typedef struct aioc_row_count { aioc_row_stage stage; aiocosmos_str alias; uint64_t number; } aioc_row_count;
+
+static int aioc_row_count_add(aioc_row_stage *stage, aiocosmos_json row, const char **why)
+{
+    (void)row;
+    (void)why;
+    ((aioc_row_count *)stage)->number++;
+    return 0;
+}
+
+static int aioc_row_count_next(aioc_row_stage *stage, size_t *at, aioc_mem_buffer *out)
+{
+    const aioc_row_count *count = (const aioc_row_count *)stage;
+    aioc_mem_writer writer = aioc_mem_write(stage->memory, out);
+    bool named = count->alias.len > 0;
+    if (*at == stage->count) return 0;
+    if (named) aioc_mem_put_text(&writer, "{");
+    writer.ok = writer.ok && (!named || aioc_json_append_string(stage->memory, out, count->alias.ptr, count->alias.len,
+                                                                false));
+    if (named) aioc_mem_put_text(&writer, ":");
+    writer.ok = writer.ok && aioc_text_append_u64(stage->memory, out, count->number);
+    if (named) aioc_mem_put_text(&writer, "}");
+    if (!aioc_mem_written(&writer)) return AIOCOSMOS_E_NOMEM;
+    ++*at;
+    return 1;
+}
+
+static const aioc_row_stage_kind aioc_row_count_kind = {
+    aioc_row_count_add, aioc_row_count_next, NULL, NULL
+};
+
+/* The rows that a token has, in place of the stage that kept them. */
+static int aioc_row_resume(aioc_row_kept *rows, aiocosmos_json all)
+{
+    aiocosmos_json payload = aioc_json_none();
+    while (aioc_json_next(all, NULL, &payload)) {
+        aioc_row *row = NULL;
+        if (aioc_row_kept_reserve(rows, UINT64_MAX)) row = aioc_row_kept_new(rows, sizeof *row, payload);
+        if (!row) return AIOCOSMOS_E_NOMEM;
+        aioc_row_kept_put(rows, rows->stage.count++, row);
     }
     return 0;
 }
 
-static size_t aioc_rows_hybrid_bytes(const aioc_rows_hybrid *hybrid)
-{
-    return aioc_rows_kept_bytes(&hybrid->rows) + hybrid->sums.cap + aioc_rows_set_bytes(&hybrid->rids);
-}
+static const aioc_row_stage_kind aioc_row_kept_kind = {
+    NULL, aioc_row_kept_next, aioc_row_kept_bytes, aioc_row_kept_close
+};
+
+/*--- Chains: the stages that a plan asks for, one behind the other ---*/
+
+typedef struct aioc_row_chain {
+    aioc_row_stage *first;
+    aioc_row_stage *giving;  /* when all rows have come: the one whose rows are given, */
+    size_t at;  /* the next of them, */
+    size_t left;  /* bytes of those that are left, and a comma each; 0: not known */
+    bool collects;  /* a stage keeps rows until all have come */
+    bool ordered;  /* rows are to come from all ranges in the order of ORDER BY */
+    bool wrapped;  /* rows come with what they are ordered by, and it does not matter */
+    union {
+        aioc_row_kept resumed;
+        aioc_row_groups groups;
+        aioc_row_best best;
+        aioc_row_rrf rrf;
+    } u;
+    aioc_row_distinct distinct;
+    aioc_row_limit limit;  /* set in any case */
+    aioc_row_count count;
+    aioc_mem_buffer text;  /* a row on its way from one stage to the next, */
+    aiocosmos_json_doc doc;
+} aioc_row_chain;
 
 /* Zeroed, or closed before: does nothing. */
-static void aioc_rows_hybrid_close(aioc_rows_hybrid *hybrid)
+static void aioc_row_chain_close(aioc_row_chain *chain)
 {
-    aioc_mem *memory = hybrid->rows.memory;
-    if (!memory) return;
-    aioc_rows_kept_close(&hybrid->rows);
-    aioc_mem_buffer_free(memory, &hybrid->sums);
-    aioc_rows_set_free(memory, &hybrid->rids);
-    aioc_plan_release(memory, hybrid->plan);
-    memset(hybrid, 0, sizeof *hybrid);
+    aioc_row_stage *stage = chain->first, *behind;
+    if (stage) aioc_mem_buffer_free(stage->memory, &chain->text);
+    if (stage) aioc_json_close(&chain->doc);
+    for (; stage; stage = behind) {
+        behind = stage->behind;
+        if (stage->kind->close) stage->kind->close(stage);
+    }
+    memset(chain, 0, sizeof *chain);
+    chain->limit.take = UINT64_MAX;
+}
+
+static void aioc_row_chain_link(aioc_row_chain *chain, aioc_row_stage *stage)
+{
+    aioc_row_stage **end = &chain->first;
+    while (*end) end = &(*end)->behind;
+    *end = stage;
+    chain->collects = chain->collects || stage->kind->next;
+}
+
+/* In the order of SQL: ORDER BY and groups, DISTINCT, OFFSET, TOP and LIMIT; a count counts what passed. Best rows see
+ * to DISTINCT, as they keep no more than are asked for. rows: of a token, for the last stage that keeps some; len 0:
+ * none. 0; E_NOMEM. */
+static int aioc_row_chain_open(aioc_row_chain *chain, aioc_mem *memory, aioc_plan *plan, const aioc_plan_info *info,
+                               const uint64_t *key, aiocosmos_str rows)
+{
+    bool hybrid = plan && plan->hybrid, best = info->non_streaming && !info->merges_groups;
+    aioc_row_limit *limit = &chain->limit;
+    aioc_row_chain_close(chain);
+    aioc_row_stage_open(&limit->stage, &aioc_row_limit_kind, memory, key);
+    limit->skip = hybrid ? plan->skip : info->has_offset ? info->offset : 0;
+    if (hybrid ? plan->has_take : info->has_limit) limit->take = hybrid ? plan->take : info->limit;
+    if (info->has_top && info->top < limit->take) limit->take = info->top;
+    aioc_json_open(&chain->doc, memory);
+    if (rows.len > 0) {
+        aioc_row_kept *resumed = &chain->u.resumed;
+        memset(resumed, 0, sizeof *resumed);
+        aioc_row_stage_open(&resumed->stage, &aioc_row_kept_kind, memory, key);
+        resumed->width = 1;
+        aioc_row_chain_link(chain, &resumed->stage);
+        if (aioc_json_parse(&chain->doc, rows.ptr, rows.len) != 0 ||
+            aioc_row_resume(resumed, aioc_json_root(&chain->doc)) != 0) return AIOCOSMOS_E_NOMEM;
+        if (info->has_dcount) {
+            limit->take = UINT64_MAX;
+            return 0;
+        }
+    } else if (hybrid) {
+        aioc_row_rrf_open(&chain->u.rrf, memory, plan, key);
+        aioc_row_chain_link(chain, &chain->u.rrf.rows.stage);
+    } else if (info->merges_groups) {
+        aioc_row_groups_open(&chain->u.groups, memory, &info->shape, key);
+        aioc_row_chain_link(chain, &chain->u.groups.stage);
+    } else if (best) {
+        uint64_t most = limit->take > UINT64_MAX - limit->skip ? UINT64_MAX : limit->skip + limit->take;
+        aioc_row_best_open(&chain->u.best, memory, most, info->descending, info->order_count,
+                           info->distinct != AIOC_PLAN_ALL, key);
+        aioc_row_chain_link(chain, &chain->u.best.rows.stage);
+    }
+    chain->ordered = info->order_count > 0 && rows.len == 0 && !best && !info->has_dcount;
+    chain->wrapped = info->order_count > 0 && !best && !chain->ordered;
+    if (info->distinct != AIOC_PLAN_ALL && !best) {
+        aioc_row_stage_open(&chain->distinct.stage, &aioc_row_distinct_kind, memory, key);
+        chain->distinct.in_order = info->distinct == AIOC_PLAN_DISTINCT_ORDERED && chain->ordered && !chain->collects;
+        aioc_row_chain_link(chain, &chain->distinct.stage);
+    }
+    if (limit->skip > 0 || limit->take != UINT64_MAX) aioc_row_chain_link(chain, &limit->stage);
+    if (info->has_dcount) {
+        aioc_row_stage_open(&chain->count.stage, &aioc_row_count_kind, memory, key);
+        chain->count.stage.count = 1;
+        chain->count.alias = info->dcount_alias;
+        aioc_row_chain_link(chain, &chain->count.stage);
+    }
+    return 0;
+}
+
+/* What is held, for the limit. */
+static size_t aioc_row_chain_bytes(const aioc_row_chain *chain)
+{
+    const aioc_row_stage *stage;
+    size_t bytes = chain->text.cap;
+    for (stage = chain->first; stage; stage = stage->behind) if (stage->kind->bytes) bytes += stage->kind->bytes(stage);
+    return bytes;
+}
+
+/* Whether rows pass as they are, from here on. */
+static bool aioc_row_chain_is_open(const aioc_row_chain *chain)
+{
+    return !chain->first ||
+           (chain->first == &chain->limit.stage && !chain->limit.stage.behind && chain->limit.skip == 0 &&
+            chain->limit.take == UINT64_MAX);
+}
+
+/* Lets a row pass from a stage on: 1: it has passed all; else as add. */
+static int aioc_row_pass(aioc_row_stage *stage, aiocosmos_json row, const char **why)
+{
+    int passed = 1;
+    for (; stage && passed == 1; stage = stage->behind) passed = stage->kind->add(stage, row, why);
+    return passed;
+}
+
+/* Whether there may be a row to give. */
+static bool aioc_row_chain_has_more(const aioc_row_chain *chain)
+{
+    const aioc_row_stage *giving = chain->giving;
+    bool counts = chain->count.stage.kind != NULL, last = giving == &chain->count.stage;
+    if (!giving) return false;
+    return (chain->at < giving->count && (last || chain->limit.take > 0)) || (counts && !last);
+}
+
+/* A row that a stage has kept, through those behind it: as a stage's next. */
+static int aioc_row_chain_next(aioc_row_chain *chain, aioc_mem_buffer *out)
+{
+    aioc_row_stage *stage = chain->giving;
+    aioc_mem_buffer *to = stage && stage->behind ? &chain->text : out;
+    size_t at = chain->at, before;
+    const char *why;
+    int passed = 0;
+    if (!stage) return 0;
+    chain->text.len = 0;
+    before = to->len;
+    if (stage->kind->next && (chain->limit.take > 0 || stage == &chain->count.stage))
+        passed = stage->kind->next(stage, &at, to);
+    if (passed == 0) {  /* it has given all, or enough */
+        chain->giving = stage->behind;
+        chain->at = chain->left = 0;
+        return chain->giving ? AIOC_ROW_AGAIN : 0;
+    }
+    if (passed == 1 && to != out) {
+        if (!aioc_mem_reserve(stage->memory, out, to->len) ||
+            aioc_json_parse(&chain->doc, to->data, to->len) != 0) return AIOCOSMOS_E_NOMEM;
+        passed = aioc_row_pass(stage->behind, aioc_json_root(&chain->doc), &why);
+        if (passed == 1) aioc_mem_append(stage->memory, out, to->data, to->len);
+        if (passed == 0) passed = AIOC_ROW_AGAIN;
+    }
+    if (passed < 0) return passed;
+    if (chain->left > 0 && to->len > before) chain->left -= to->len - before + 1;
+    chain->at = at;
+    return passed;
+}
+
+/* The rows that are left, as an array for a token. 1; 0: it would be longer than max; E_NOMEM. They are measured once,
+ * when so few are left that they might do. */
+static int aioc_row_chain_rest(aioc_row_chain *chain, aioc_mem_buffer *out, size_t max)
+{
+    aioc_row_stage *stage = chain->giving;
+    size_t at = chain->at, start = out->len, bytes = 0;
+    int found = 1;
+    if (chain->left > max || (stage->count - at) * 2 > max) return 0;
+    if (!aioc_mem_append(stage->memory, out, "[", 1)) return AIOCOSMOS_E_NOMEM;
+    while (found > 0) {
+        size_t before = out->len, comma = before > start + 1 ? 1 : 0;
+        if (!aioc_mem_append(stage->memory, out, ",", comma)) return AIOCOSMOS_E_NOMEM;
+        found = stage->kind->next(stage, &at, out);
+        if (found < 0) return found;
+        if (found == 1) bytes += out->len - before - comma + 1;
+        else out->len = before;
+        if (bytes > max) out->len = start + 1;
+    }
+    chain->left = bytes;
+    return bytes > max ? 0 : aioc_mem_append(stage->memory, out, "]", 1) ? 1 : AIOCOSMOS_E_NOMEM;
 }
 
 /*========================================
@@ -15868,26 +16211,26 @@ static void aioc_rows_hybrid_close(aioc_rows_hybrid *hybrid)
 
 /*--- Tokens: where a query stands, as a text that travels ---*/
 
-typedef enum aioc_position_place {
-    AIOC_POSITION_AT_SERVICE = 1,  /* the service knows: one piece, with its continuation */
-    AIOC_POSITION_IN_SEQUENCE,  /* range after range: begun pieces, then all from rest_min on */
-    AIOC_POSITION_IN_ORDER,     /* behind a row of a merge */
-    AIOC_POSITION_IN_ROWS,      /* in rows that had to be complete first: they are in the token */
-    AIOC_POSITION_IN_CHANGES    /* of the change feed: all pieces */
-} aioc_position_place;
+typedef enum aioc_pos_place {
+    AIOC_POS_AT_SERVICE = 1,  /* the service knows: one piece, with its continuation */
+    AIOC_POS_IN_SEQUENCE,  /* range after range: begun pieces, then all from rest_min on */
+    AIOC_POS_IN_ORDER,  /* behind a row of a merge */
+    AIOC_POS_IN_ROWS,  /* in rows that had to be complete first: they are in the token */
+    AIOC_POS_IN_CHANGES  /* of the change feed: all pieces */
+} aioc_pos_place;
 
 /* continuation.len 0: at the start. */
-typedef struct aioc_position_piece { aiocosmos_str min, max, continuation; } aioc_position_piece;
+typedef struct aioc_pos_piece { aiocosmos_str min, max, continuation; } aioc_pos_piece;
 
 /* Everything that a token says. Texts are lent by the writer, or views of what the reader decoded. */
-typedef struct aioc_position {
-    uint8_t  place;
-    bool     has_last;
+typedef struct aioc_pos {
+    uint8_t place;
+    bool has_last;
     char     rid[33];  /* of the container; "": not known */
     uint32_t piece_count, seen_count, rows_of_rid;
-    uint64_t question;              /* hash of what was asked: the writer's business */
+    uint64_t question;  /* hash of what was asked: the writer's business */
     uint64_t skip_left, take_left;  /* of OFFSET, and of TOP or LIMIT; UINT64_MAX: no limit */
-    const aioc_position_piece *pieces;
+    const aioc_pos_piece *pieces;
     aiocosmos_str rest_min;  /* "FF": nothing else */
     /* IN_ORDER, of the last row given: its range, its orderByItems, its _rid (rows_of_rid: how many rows of that _rid
      * with those values were given). values.len 0: no row was given yet. */
@@ -15895,19 +16238,19 @@ typedef struct aioc_position {
     /* DISTINCT: the key of all hashes; with has_last, that of the row before; those of all rows seen. The key travels
      * with a hash only. */
     uint64_t key[2];
-    aioc_rows_hash last;
-    const aioc_rows_hash *seen;
+    aioc_row_hash last;
+    const aioc_row_hash *seen;
     aiocosmos_str rows;  /* IN_ROWS: what is left to give, a JSON array */
-} aioc_position;
+} aioc_pos;
 
-#define AIOC_POSITION_PREFIX "aq1-"
-#define AIOC_POSITION_CHECK_BYTES  8u  /* bytes of checksum at the end */
+#define AIOC_POS_PREFIX "aq1-"
+#define AIOC_POS_CHECK_BYTES  8u  /* bytes of checksum at the end */
 
-#define AIOC_POSITION_HAS_KEY    1u  /* flags: which hashes there are */
-#define AIOC_POSITION_HAS_LAST   2u
+#define AIOC_POS_HAS_KEY    1u  /* flags: which hashes there are */
+#define AIOC_POS_HAS_LAST   2u
 
 /* Seven bits a byte, the lowest first; the highest bit says whether another follows. */
-static void aioc_position_put_number(aioc_mem_writer *writer, uint64_t number)
+static void aioc_pos_put_number(aioc_mem_writer *writer, uint64_t number)
 {
     unsigned char bytes[10];
     size_t len = 0;
@@ -15919,57 +16262,56 @@ static void aioc_position_put_number(aioc_mem_writer *writer, uint64_t number)
     aioc_mem_put_bytes(writer, bytes, len);
 }
 
-static void aioc_position_put_word(aioc_mem_writer *writer, uint64_t word)
+static void aioc_pos_put_word(aioc_mem_writer *writer, uint64_t word)
 {
     unsigned char bytes[8];
     aioc_text_store64le(bytes, word);
     aioc_mem_put_bytes(writer, bytes, sizeof bytes);
 }
 
-static void aioc_position_put_hash(aioc_mem_writer *writer, aioc_rows_hash hash)
+static void aioc_pos_put_hash(aioc_mem_writer *writer, aioc_row_hash hash)
 {
-    aioc_position_put_word(writer, hash.high);
-    aioc_position_put_word(writer, hash.low);
+    aioc_pos_put_word(writer, hash.high);
+    aioc_pos_put_word(writer, hash.low);
 }
 
-static void aioc_position_put_counted(aioc_mem_writer *writer, aiocosmos_str text)
+static void aioc_pos_put_counted(aioc_mem_writer *writer, aiocosmos_str text)
 {
-    aioc_position_put_number(writer, text.len);
+    aioc_pos_put_number(writer, text.len);
     aioc_mem_put(writer, text);
 }
 
-static void aioc_position_put(aioc_mem_writer *writer, const aioc_position *position)
+static void aioc_pos_put(aioc_mem_writer *writer, const aioc_pos *pos)
 {
-    bool hashes = position->has_last || position->seen_count > 0;
+    bool hashes = pos->has_last || pos->seen_count > 0;
     uint32_t i;
-    aioc_position_put_number(writer, position->place);
-    aioc_position_put_number(writer, (hashes ? AIOC_POSITION_HAS_KEY : 0u) |
-                                     (position->has_last ? AIOC_POSITION_HAS_LAST : 0u));
-    aioc_position_put_word(writer, position->question);
-    aioc_position_put_counted(writer, aioc_mem_str(position->rid));
-    aioc_position_put_number(writer, position->skip_left);
-    aioc_position_put_number(writer, position->take_left + 1);  /* no limit is 0 */
-    aioc_position_put_number(writer, position->piece_count);
-    for (i = 0; i < position->piece_count; i++) {
-        aioc_position_put_counted(writer, position->pieces[i].min);
-        aioc_position_put_counted(writer, position->pieces[i].max);
-        aioc_position_put_counted(writer, position->pieces[i].continuation);
+    aioc_pos_put_number(writer, pos->place);
+    aioc_pos_put_number(writer, (hashes ? AIOC_POS_HAS_KEY : 0u) | (pos->has_last ? AIOC_POS_HAS_LAST : 0u));
+    aioc_pos_put_word(writer, pos->question);
+    aioc_pos_put_counted(writer, aioc_mem_str(pos->rid));
+    aioc_pos_put_number(writer, pos->skip_left);
+    aioc_pos_put_number(writer, pos->take_left + 1);  /* no limit is 0 */
+    aioc_pos_put_number(writer, pos->piece_count);
+    for (i = 0; i < pos->piece_count; i++) {
+        aioc_pos_put_counted(writer, pos->pieces[i].min);
+        aioc_pos_put_counted(writer, pos->pieces[i].max);
+        aioc_pos_put_counted(writer, pos->pieces[i].continuation);
     }
-    aioc_position_put_counted(writer, position->rest_min);
-    aioc_position_put_counted(writer, position->min);
-    aioc_position_put_counted(writer, position->max);
-    aioc_position_put_counted(writer, position->values);
-    aioc_position_put_counted(writer, position->rid_of_row);
-    aioc_position_put_number(writer, position->rows_of_rid);
-    if (hashes) aioc_position_put_word(writer, position->key[0]);
-    if (hashes) aioc_position_put_word(writer, position->key[1]);
-    if (position->has_last) aioc_position_put_hash(writer, position->last);
-    aioc_position_put_number(writer, position->seen_count);
-    for (i = 0; i < position->seen_count; i++) aioc_position_put_hash(writer, position->seen[i]);
-    aioc_position_put_counted(writer, position->rows);
+    aioc_pos_put_counted(writer, pos->rest_min);
+    aioc_pos_put_counted(writer, pos->min);
+    aioc_pos_put_counted(writer, pos->max);
+    aioc_pos_put_counted(writer, pos->values);
+    aioc_pos_put_counted(writer, pos->rid_of_row);
+    aioc_pos_put_number(writer, pos->rows_of_rid);
+    if (hashes) aioc_pos_put_word(writer, pos->key[0]);
+    if (hashes) aioc_pos_put_word(writer, pos->key[1]);
+    if (pos->has_last) aioc_pos_put_hash(writer, pos->last);
+    aioc_pos_put_number(writer, pos->seen_count);
+    for (i = 0; i < pos->seen_count; i++) aioc_pos_put_hash(writer, pos->seen[i]);
+    aioc_pos_put_counted(writer, pos->rows);
 }
 
-static uint64_t aioc_position_checksum(const char *bytes, size_t len)
+static uint64_t aioc_pos_checksum(const char *bytes, size_t len)
 {
     uint64_t hash[2];
     aioc_protocol_murmur3_128(bytes, len, hash);
@@ -15977,7 +16319,7 @@ static uint64_t aioc_position_checksum(const char *bytes, size_t len)
 }
 
 /* Base64 as RFC 4648, 5 has it: for URLs, and without the padding. */
-static bool aioc_position_append_base64(aioc_mem *memory, aioc_mem_buffer *out, const aioc_mem_buffer *bytes)
+static bool aioc_pos_append_base64(aioc_mem *memory, aioc_mem_buffer *out, const aioc_mem_buffer *bytes)
 {
     char *text, *end;
     if (!aioc_mem_reserve(memory, out, bytes->len / 3 * 4 + 4)) return false;
@@ -15990,18 +16332,18 @@ static bool aioc_position_append_base64(aioc_mem *memory, aioc_mem_buffer *out, 
 }
 
 /* 1: the token is appended; 0: it would be longer than `max`; E_NOMEM. But for 1, nothing is appended. */
-static int aioc_position_write(aioc_mem *memory, aioc_mem_buffer *out, const aioc_position *position, size_t max)
+static int aioc_pos_write(aioc_mem *memory, aioc_mem_buffer *out, const aioc_pos *pos, size_t max)
 {
     aioc_mem_buffer bytes = {NULL, 0, 0};
     aioc_mem_writer packed = aioc_mem_write(memory, &bytes), writer = aioc_mem_write(memory, out);
     size_t len;
-    if (position->rows.len > max || position->seen_count > max / sizeof(aioc_rows_hash)) return 0;
-    aioc_position_put(&packed, position);
-    if (packed.ok) aioc_position_put_word(&packed, aioc_position_checksum(bytes.data, bytes.len));
-    len = sizeof AIOC_POSITION_PREFIX - 1 + (bytes.len * 4 + 2) / 3;
+    if (pos->rows.len > max || pos->seen_count > max / sizeof(aioc_row_hash)) return 0;
+    aioc_pos_put(&packed, pos);
+    if (packed.ok) aioc_pos_put_word(&packed, aioc_pos_checksum(bytes.data, bytes.len));
+    len = sizeof AIOC_POS_PREFIX - 1 + (bytes.len * 4 + 2) / 3;
     writer.ok = packed.ok && len <= max;
-    aioc_mem_put_text(&writer, AIOC_POSITION_PREFIX);
-    writer.ok = writer.ok && aioc_position_append_base64(memory, out, &bytes);
+    aioc_mem_put_text(&writer, AIOC_POS_PREFIX);
+    writer.ok = writer.ok && aioc_pos_append_base64(memory, out, &bytes);
     aioc_mem_buffer_free(memory, &bytes);
     if (aioc_mem_written(&writer)) return 1;
     return packed.ok && len > max ? 0 : AIOCOSMOS_E_NOMEM;
@@ -16010,201 +16352,180 @@ static int aioc_position_write(aioc_mem *memory, aioc_mem_buffer *out, const aio
 /*--- Reading: a token may come from anybody ---*/
 
 /* What is left to read; once something is wrong, all that follows is empty. */
-typedef struct aioc_position_reader {
+typedef struct aioc_pos_reader {
     const char *at, *end;
     bool ok;
-} aioc_position_reader;
+} aioc_pos_reader;
 
-static uint64_t aioc_position_get_number(aioc_position_reader *cursor)
+static uint64_t aioc_pos_get_number(aioc_pos_reader *in)
 {
     uint64_t number = 0;
     int shift;
-    for (shift = 0; shift < 64 && cursor->at < cursor->end; shift += 7) {
-        unsigned char byte = (unsigned char)*cursor->at++;
+    for (shift = 0; shift < 64 && in->at < in->end; shift += 7) {
+        unsigned char byte = (unsigned char)*in->at++;
         number |= (uint64_t)(byte & 127u) << shift;
         if (byte < 128) {
             if (shift == 63 && byte > 1) break;  /* beyond 64 bits */
             return number;
         }
     }
-    cursor->ok = false;
-    cursor->end = cursor->at;
+    in->ok = false;
+    in->end = in->at;
     return 0;
 }
 
 /* A number that counts what is there, each of so many bytes at least. */
-static uint32_t aioc_position_get_count(aioc_position_reader *cursor, size_t size)
+static uint32_t aioc_pos_get_count(aioc_pos_reader *in, size_t size)
 {
-    uint64_t count = aioc_position_get_number(cursor);
-    if (count <= (size_t)(cursor->end - cursor->at) / size && count <= UINT32_MAX) return (uint32_t)count;
-    cursor->ok = false;
-    cursor->end = cursor->at;
+    uint64_t count = aioc_pos_get_number(in);
+    if (count <= (size_t)(in->end - in->at) / size && count <= UINT32_MAX) return (uint32_t)count;
+    in->ok = false;
+    in->end = in->at;
     return 0;
 }
 
-static uint64_t aioc_position_get_word(aioc_position_reader *cursor)
+static uint64_t aioc_pos_get_word(aioc_pos_reader *in)
 {
-    const unsigned char *at = (const unsigned char *)cursor->at;
-    if (cursor->end - cursor->at < 8) {
-        cursor->ok = false;
-        cursor->end = cursor->at;
+    const unsigned char *at = (const unsigned char *)in->at;
+    if (in->end - in->at < 8) {
+        in->ok = false;
+        in->end = in->at;
         return 0;
     }
-    cursor->at += 8;
+    in->at += 8;
     return aioc_text_load64le(at);
 }
 
-static aioc_rows_hash aioc_position_get_hash(aioc_position_reader *cursor)
+static aioc_row_hash aioc_pos_get_hash(aioc_pos_reader *in)
 {
-    aioc_rows_hash hash;
-    hash.high = aioc_position_get_word(cursor);
-    hash.low = aioc_position_get_word(cursor);
+    aioc_row_hash hash;
+    hash.high = aioc_pos_get_word(in);
+    hash.low = aioc_pos_get_word(in);
     return hash;
 }
 
-static aiocosmos_str aioc_position_get_counted(aioc_position_reader *cursor)
+static aiocosmos_str aioc_pos_get_counted(aioc_pos_reader *in)
 {
     aiocosmos_str text;
-    text.len = aioc_position_get_count(cursor, 1);
-    text.ptr = cursor->at;
-    cursor->at += text.len;
+    text.len = aioc_pos_get_count(in, 1);
+    text.ptr = in->at;
+    in->at += text.len;
     return text;
 }
 
-static bool aioc_position_get_border(aioc_position_reader *cursor, aiocosmos_str *out)
+static bool aioc_pos_get_border(aioc_pos_reader *in, aiocosmos_str *out)
 {
-    *out = aioc_position_get_counted(cursor);
-    cursor->ok = cursor->ok && aioc_plan_is_hex(*out);
-    return cursor->ok;
+    *out = aioc_pos_get_counted(in);
+    in->ok = in->ok && aioc_plan_is_hex(*out);
+    return in->ok;
 }
 
 /* Text that goes into a header: one line of ASCII. */
-static aiocosmos_str aioc_position_get_line(aioc_position_reader *cursor)
+static aiocosmos_str aioc_pos_get_line(aioc_pos_reader *in)
 {
-    aiocosmos_str text = aioc_position_get_counted(cursor);
+    aiocosmos_str text = aioc_pos_get_counted(in);
     size_t i;
-    for (i = 0; i < text.len; i++) cursor->ok = cursor->ok && text.ptr[i] >= ' ' && text.ptr[i] < 127;
+    for (i = 0; i < text.len; i++) in->ok = in->ok && text.ptr[i] >= ' ' && text.ptr[i] < 127;
     return text;
 }
 
 /* One piece. Pieces follow each other, so none is empty but the one whose query the service keeps. */
-static bool aioc_position_get_piece(aioc_position_reader *cursor, uint8_t place, aiocosmos_str *behind,
-                                    aioc_position_piece *piece)
+static bool aioc_pos_get_piece(aioc_pos_reader *in, uint8_t place, aiocosmos_str *behind, aioc_pos_piece *piece)
 {
-    if (!aioc_position_get_border(cursor, &piece->min) || !aioc_position_get_border(cursor, &piece->max)) return false;
-    piece->continuation = aioc_position_get_line(cursor);
-    if (place == AIOC_POSITION_AT_SERVICE) return cursor->ok = cursor->ok && piece->continuation.len > 0;
-    cursor->ok = cursor->ok && aioc_protocol_epk_compare(*behind, piece->min) <= 0 &&
-                 aioc_protocol_epk_compare(piece->min, piece->max) < 0;
+    if (!aioc_pos_get_border(in, &piece->min) || !aioc_pos_get_border(in, &piece->max)) return false;
+    piece->continuation = aioc_pos_get_line(in);
+    if (place == AIOC_POS_AT_SERVICE) return in->ok = in->ok && piece->continuation.len > 0;
+    in->ok = in->ok && aioc_protocol_epk_compare(*behind, piece->min) <= 0 &&
+             aioc_protocol_epk_compare(piece->min, piece->max) < 0;
     *behind = piece->max;
-    return cursor->ok;
+    return in->ok;
 }
 
 /* Pieces are looked at before there is memory for them: those that are right take about as much as they are long. */
-static int aioc_position_get_pieces(aioc_mem *memory, aioc_position_reader *cursor, aioc_position *position,
-                                    aiocosmos_str *behind)
+static int aioc_pos_get_pieces(aioc_mem *memory, aioc_pos_reader *in, aioc_pos *pos, aiocosmos_str *behind)
 {
-    uint32_t i, count = aioc_position_get_count(cursor, 3);
-    aioc_position_reader start = *cursor;
-    aioc_position_piece piece, *pieces;
-    for (i = 0; cursor->ok && i < count; i++) aioc_position_get_piece(cursor, position->place, behind, &piece);
-    if (!cursor->ok || count == 0) return 0;
-    pieces = (aioc_position_piece *)aioc_mem_alloc(memory, count * sizeof *pieces);
+    uint32_t i, count = aioc_pos_get_count(in, 3);
+    aioc_pos_reader start = *in;
+    aioc_pos_piece piece, *pieces;
+    for (i = 0; in->ok && i < count; i++) aioc_pos_get_piece(in, pos->place, behind, &piece);
+    if (!in->ok || count == 0) return 0;
+    pieces = (aioc_pos_piece *)aioc_mem_alloc(memory, count * sizeof *pieces);
     if (!pieces) return AIOCOSMOS_E_NOMEM;
-    position->pieces = pieces;
-    position->piece_count = count;
+    pos->pieces = pieces;
+    pos->piece_count = count;
     *behind = aioc_mem_str("");
-    for (i = 0; i < count; i++) aioc_position_get_piece(&start, position->place, behind, &pieces[i]);
+    for (i = 0; i < count; i++) aioc_pos_get_piece(&start, pos->place, behind, &pieces[i]);
     return 0;
 }
 
-static int aioc_position_get_seen(aioc_mem *memory, aioc_position_reader *cursor, aioc_position *position)
+static int aioc_pos_get_seen(aioc_mem *memory, aioc_pos_reader *in, aioc_pos *pos)
 {
-    uint32_t i, count = aioc_position_get_count(cursor, sizeof(aioc_rows_hash));
-    aioc_rows_hash *seen;
+    uint32_t i, count = aioc_pos_get_count(in, sizeof(aioc_row_hash));
+    aioc_row_hash *seen;
     if (count == 0) return 0;
-    seen = (aioc_rows_hash *)aioc_mem_alloc(memory, count * sizeof *seen);
+    seen = (aioc_row_hash *)aioc_mem_alloc(memory, count * sizeof *seen);
     if (!seen) return AIOCOSMOS_E_NOMEM;
-    position->seen = seen;
-    position->seen_count = count;
-    for (i = 0; i < count; i++) seen[i] = aioc_position_get_hash(cursor);
+    pos->seen = seen;
+    pos->seen_count = count;
+    for (i = 0; i < count; i++) seen[i] = aioc_pos_get_hash(in);
     return 0;
 }
 
 /* A JSON array, its brackets at the ends. */
-static bool aioc_position_is_array(aiocosmos_str text)
+static bool aioc_pos_is_array(aiocosmos_str text)
 {
     return text.len >= 2 && text.ptr[0] == '[' && text.ptr[text.len - 1] == ']' &&
            aioc_json_check(text.ptr, text.len, aioc_mem_str(NULL), NULL, NULL, NULL) == 0;
 }
 
-/* [{"item":v},{}...]: objects and nothing else, found without memory. */
-static bool aioc_position_is_items(aiocosmos_str text)
+static bool aioc_pos_is_place(const aioc_pos *pos, aiocosmos_str behind)
 {
-    bool quoted = false;
-    size_t at, depth = 0, objects = 0;
-    if (!aioc_position_is_array(text)) return false;
-    for (at = 1; at + 1 < text.len; at++) {
-        char c = text.ptr[at];
-        if (quoted && c == '\\') at++;
-        else if (c == '"' && depth > 0) quoted = !quoted;
-        else if (quoted || c <= ' ' || (c == ',' && depth == 0)) continue;
-        else if (depth == 0 && c != '{') return false;
-        else if (c == '}' || c == ']') depth--;
-        else if (c == '{' || c == '[') objects += depth++ == 0;
-    }
-    return objects > 0;
-}
-
-static bool aioc_position_is_place(const aioc_position *position, aiocosmos_str behind)
-{
-    switch (position->place) {
-    case AIOC_POSITION_AT_SERVICE: return position->piece_count == 1;
-    case AIOC_POSITION_IN_SEQUENCE: return aioc_protocol_epk_compare(behind, position->rest_min) <= 0;
-    case AIOC_POSITION_IN_ORDER:
-        return position->values.len == 0 || (aioc_position_is_items(position->values) &&
-                                             aioc_protocol_epk_compare(position->min, position->max) < 0);
-    case AIOC_POSITION_IN_ROWS: return aioc_position_is_array(position->rows);
-    case AIOC_POSITION_IN_CHANGES: return position->piece_count > 0;
+    switch (pos->place) {
+    case AIOC_POS_AT_SERVICE: return pos->piece_count == 1;
+    case AIOC_POS_IN_SEQUENCE: return aioc_protocol_epk_compare(behind, pos->rest_min) <= 0;
+    case AIOC_POS_IN_ORDER:
+        return pos->values.len == 0 || (aioc_pos_is_array(pos->values) &&
+                                        aioc_protocol_epk_compare(pos->min, pos->max) < 0);
+    case AIOC_POS_IN_ROWS: return aioc_pos_is_array(pos->rows);
+    case AIOC_POS_IN_CHANGES: return pos->piece_count > 0;
     default: return false;
     }
 }
 
-/* 0, with cursor->ok false where it is no position; E_NOMEM. */
-static int aioc_position_get(aioc_mem *memory, aioc_position_reader *cursor, aioc_position *position)
+/* 0, with in->ok false where it is no position; E_NOMEM. */
+static int aioc_pos_get(aioc_mem *memory, aioc_pos_reader *in, aioc_pos *pos)
 {
     aiocosmos_str rid, behind = aioc_mem_str("");
-    uint64_t place = aioc_position_get_number(cursor), flags = aioc_position_get_number(cursor), number;
-    cursor->ok = cursor->ok && place <= AIOC_POSITION_IN_CHANGES &&
-                 flags <= (AIOC_POSITION_HAS_KEY | AIOC_POSITION_HAS_LAST);
-    position->place = (uint8_t)place;
-    position->question = aioc_position_get_word(cursor);
-    rid = aioc_position_get_line(cursor);
-    if (rid.len >= sizeof position->rid) cursor->ok = false;
-    else if (rid.len > 0) memcpy(position->rid, rid.ptr, rid.len);
-    position->skip_left = aioc_position_get_number(cursor);
-    position->take_left = aioc_position_get_number(cursor) - 1;
-    if (aioc_position_get_pieces(memory, cursor, position, &behind) != 0) return AIOCOSMOS_E_NOMEM;
-    aioc_position_get_border(cursor, &position->rest_min);
-    aioc_position_get_border(cursor, &position->min);
-    aioc_position_get_border(cursor, &position->max);
-    position->values = aioc_position_get_counted(cursor);
-    position->rid_of_row = aioc_position_get_line(cursor);
-    number = aioc_position_get_number(cursor);
-    position->rows_of_rid = (uint32_t)number;
-    if (number > UINT32_MAX) cursor->ok = false;
-    if (flags & AIOC_POSITION_HAS_KEY) position->key[0] = aioc_position_get_word(cursor);
-    if (flags & AIOC_POSITION_HAS_KEY) position->key[1] = aioc_position_get_word(cursor);
-    position->has_last = (flags & AIOC_POSITION_HAS_LAST) != 0;
-    if (position->has_last) position->last = aioc_position_get_hash(cursor);
-    if (aioc_position_get_seen(memory, cursor, position) != 0) return AIOCOSMOS_E_NOMEM;
-    position->rows = aioc_position_get_counted(cursor);
-    cursor->ok = cursor->ok && cursor->at == cursor->end && aioc_position_is_place(position, behind);
+    uint64_t place = aioc_pos_get_number(in), flags = aioc_pos_get_number(in), number;
+    in->ok = in->ok && place <= AIOC_POS_IN_CHANGES && flags <= (AIOC_POS_HAS_KEY | AIOC_POS_HAS_LAST);
+    pos->place = (uint8_t)place;
+    pos->question = aioc_pos_get_word(in);
+    rid = aioc_pos_get_line(in);
+    if (rid.len >= sizeof pos->rid) in->ok = false;
+    else if (rid.len > 0) memcpy(pos->rid, rid.ptr, rid.len);
+    pos->skip_left = aioc_pos_get_number(in);
+    pos->take_left = aioc_pos_get_number(in) - 1;
+    if (aioc_pos_get_pieces(memory, in, pos, &behind) != 0) return AIOCOSMOS_E_NOMEM;
+    aioc_pos_get_border(in, &pos->rest_min);
+    aioc_pos_get_border(in, &pos->min);
+    aioc_pos_get_border(in, &pos->max);
+    pos->values = aioc_pos_get_counted(in);
+    pos->rid_of_row = aioc_pos_get_line(in);
+    number = aioc_pos_get_number(in);
+    pos->rows_of_rid = (uint32_t)number;
+    if (number > UINT32_MAX) in->ok = false;
+    if (flags & AIOC_POS_HAS_KEY) pos->key[0] = aioc_pos_get_word(in);
+    if (flags & AIOC_POS_HAS_KEY) pos->key[1] = aioc_pos_get_word(in);
+    pos->has_last = (flags & AIOC_POS_HAS_LAST) != 0;
+    if (pos->has_last) pos->last = aioc_pos_get_hash(in);
+    if (aioc_pos_get_seen(memory, in, pos) != 0) return AIOCOSMOS_E_NOMEM;
+    pos->rows = aioc_pos_get_counted(in);
+    in->ok = in->ok && in->at == in->end && aioc_pos_is_place(pos, behind);
     return 0;
 }
 
 /* The bytes of a token into the block, less the checksum, which is right. *damaged: they are not. */
-static int aioc_position_decode(aioc_mem *memory, aiocosmos_str text, aioc_mem_buffer *block, bool *damaged)
+static int aioc_pos_decode(aioc_mem *memory, aiocosmos_str text, aioc_mem_buffer *block, bool *damaged)
 {
     static const char digits[] = "AQgw", pairs[] = "AEIMQUYcgkosw048";  /* what may stand last: no bit is lost */
     size_t i, padded = (text.len + 3) / 4 * 4, len = 0, error_at;
@@ -16219,48 +16540,47 @@ static int aioc_position_decode(aioc_mem *memory, aiocosmos_str text, aioc_mem_b
     }
     /* In place: three bytes are written when their four digits have been read. */
     *damaged = !aioc_text_base64_decode(aioc_text_view(block->data, padded), (unsigned char *)block->data, padded, &len,
-                                        &error_at) || len < AIOC_POSITION_CHECK_BYTES;
+                                        &error_at) || len < AIOC_POS_CHECK_BYTES;
     if (*damaged) return 0;
-    block->len = len - AIOC_POSITION_CHECK_BYTES;
+    block->len = len - AIOC_POS_CHECK_BYTES;
     *damaged = aioc_text_load64le((const unsigned char *)block->data + block->len) !=
-               aioc_position_checksum(block->data, block->len);
+               aioc_pos_checksum(block->data, block->len);
     return 0;
 }
 
-static void aioc_position_free(aioc_mem *memory, aioc_position *position)
+static void aioc_pos_free(aioc_mem *memory, aioc_pos *pos)
 {
-    aioc_mem_free(memory, (void *)(uintptr_t)position->pieces, position->piece_count * sizeof *position->pieces);
-    aioc_mem_free(memory, (void *)(uintptr_t)position->seen, position->seen_count * sizeof *position->seen);
-    memset(position, 0, sizeof *position);
+    aioc_mem_free(memory, (void *)(uintptr_t)pos->pieces, pos->piece_count * sizeof *pos->pieces);
+    aioc_mem_free(memory, (void *)(uintptr_t)pos->seen, pos->seen_count * sizeof *pos->seen);
+    memset(pos, 0, sizeof *pos);
 }
 
-/* 0, and *position, whose texts are in the block: the caller frees both. E_NOMEM; E_ARGUMENT and *why: then there is
+/* 0, and *pos, whose texts are in the block: the caller frees both. E_NOMEM; E_ARGUMENT and *why: then there is
  * nothing to free. The block must be empty. */
-static int aioc_position_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_buffer *block,
-                              aioc_position *position, const char **why)
+static int aioc_pos_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_buffer *block, aioc_pos *pos, const char **why)
 {
-    const size_t prefix = sizeof AIOC_POSITION_PREFIX - 1;
-    aioc_position_reader cursor;
+    const size_t prefix = sizeof AIOC_POS_PREFIX - 1;
+    aioc_pos_reader in;
     aiocosmos_str text;
     bool damaged = false;
     int result;
-    memset(position, 0, sizeof *position);
+    memset(pos, 0, sizeof *pos);
     *why = "not a continuation token of this library";
     if (token.len < prefix || memcmp(token.ptr, "aq", 2) != 0 || token.ptr[3] != '-') return AIOCOSMOS_E_ARGUMENT;
     *why = "a continuation token of another version of this library";
-    if (memcmp(token.ptr, AIOC_POSITION_PREFIX, prefix) != 0) return AIOCOSMOS_E_ARGUMENT;
+    if (memcmp(token.ptr, AIOC_POS_PREFIX, prefix) != 0) return AIOCOSMOS_E_ARGUMENT;
     *why = "a damaged continuation token";
     text = aioc_text_view(token.ptr + prefix, token.len - prefix);
     block->len = 0;
-    result = aioc_position_decode(memory, text, block, &damaged);
-    cursor.ok = result == 0 && !damaged;
-    if (cursor.ok) {
-        cursor.at = block->data;
-        cursor.end = block->data + block->len;
-        result = aioc_position_get(memory, &cursor, position);
+    result = aioc_pos_decode(memory, text, block, &damaged);
+    in.ok = result == 0 && !damaged;
+    if (in.ok) {
+        in.at = block->data;
+        in.end = block->data + block->len;
+        result = aioc_pos_get(memory, &in, pos);
     }
-    if (result == 0 && cursor.ok) return 0;
-    aioc_position_free(memory, position);
+    if (result == 0 && in.ok) return 0;
+    aioc_pos_free(memory, pos);
     aioc_mem_buffer_free(memory, block);
     return result != 0 ? result : AIOCOSMOS_E_ARGUMENT;
 }
@@ -16289,24 +16609,24 @@ static int aioc_position_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_bu
  *========================================*/
 
 #ifndef AIOC_FEED_SQL_BYTES_MAX
-#define AIOC_FEED_SQL_BYTES_MAX (256u * 1024u)   /* maxSqlQueryInputLength of the account document */
+#define AIOC_FEED_SQL_BYTES_MAX (256u * 1024u)  /* maxSqlQueryInputLength of the account document */
 #endif
-#define AIOC_FEED_PLANS          64   /* query plans that are kept */
-#define AIOC_FEED_PLAN_BYTES_MAX (32u * 1024u)   /* of one plan and what it is found by, or it is not kept */
-#define AIOC_FEED_COLUMNS_MAX    16     /* of ORDER BY; a composite index has at most eight */
-#define AIOC_FEED_ROWS_ASKED     100    /* of a range at first, where rows are merged; then by their size */
-#define AIOC_FEED_ROWS_MAX       2000   /* of a merged page, and asked of a range at a time */
+#define AIOC_FEED_PLANS          64  /* query plans that are kept */
+#define AIOC_FEED_PLAN_BYTES_MAX (32u * 1024u)  /* of one plan and what it is found by, or it is not kept */
+#define AIOC_FEED_COLUMNS_MAX    16    /* of ORDER BY; a composite index has at most eight */
+#define AIOC_FEED_ROWS_ASKED     100   /* of a range at first, where rows are merged; then by their size */
+#define AIOC_FEED_ROWS_MAX       2000  /* of a merged page, and asked of a range at a time */
 #define AIOC_FEED_PAGE_BYTES_MAX (4u << 20) /* of a merged page, as of one of the service */
-#define AIOC_FEED_SLICE          256     /* rows merged in one piece of work */
-#define AIOC_FEED_AHEAD_MAX      4096    /* answers read ahead, of those of which few make a page */
+#define AIOC_FEED_SLICE          256   /* rows merged in one piece of work */
+#define AIOC_FEED_AHEAD_MAX      4096  /* answers read ahead, of those of which few make a page */
 #define AIOC_FEED_MEMORY_PAUSE_US 10000u /* before a page that lacks memory is tried again */
-#define AIOC_FEED_PAUSE_MAX_MS   1000u   /* between looks at a range that is splitting */
-#define AIOC_FEED_METRICS_MAX    64      /* names that the service measures by */
+#define AIOC_FEED_PAUSE_MAX_MS   1000u  /* between looks at a range that is splitting */
+#define AIOC_FEED_METRICS_MAX    64     /* names that the service measures by */
 #define AIOC_FEED_INDEX_METRICS_MAX (64u * 1024u)
-#define AIOC_FEED_PAIRS_MAX      1000   /* of id and key, in one query of a read of many */
-#define AIOC_FEED_PAIRS_BYTES_MAX (200u * 1024u)   /* of such a query's text and parameters, about */
-#define AIOC_FEED_PAIR_BYTES     48u   /* of them for a pair, beside its id, */
-#define AIOC_FEED_LEVEL_BYTES    44u   /* and for a level of its key, beside name and value */
+#define AIOC_FEED_PAIRS_MAX      1000  /* of id and key, in one query of a read of many */
+#define AIOC_FEED_PAIRS_BYTES_MAX (200u * 1024u)  /* of such a query's text and parameters, about */
+#define AIOC_FEED_PAIR_BYTES     48u  /* of them for a pair, beside its id, */
+#define AIOC_FEED_LEVEL_BYTES    44u  /* and for a level of its key, beside name and value */
 #define AIOC_FEED_NO_PAIR        UINT32_MAX
 #define AIOC_FEED_QUERY_LINES    "x-ms-documentdb-isquery: True\r\nContent-Type: application/query+json\r\n"
 #define AIOC_FEED_ACROSS_LINE    "x-ms-documentdb-query-enablecrosspartition: True\r\n"
@@ -16346,130 +16666,111 @@ typedef struct aioc_feed_answer {
     aiocosmos_json_doc doc;
     aiocosmos_json rows, row;  /* rows: of no type until it is parsed; row: the last one used */
     size_t count, used, bytes;
-    uint32_t asked;             /* the place of its range in aioc_feed_costs, and 1; 0: none */
-    aioc_mem_buffer behind;     /* the range's continuation behind this answer; empty: it was the last */
+    uint32_t asked;          /* the place of its range in aioc_feed_costs, and 1; 0: none */
+    aioc_mem_buffer behind;  /* the range's continuation behind this answer; empty: it was the last */
 } aioc_feed_answer;
 
 /* A stretch of the key space that lies in one partition key range, and how far it has been read. */
 typedef struct aioc_feed_stream {
-    struct aioc_feed_stream *leaving;   /* list of those that are of no use any more but for an answer to come */
+    struct aioc_feed_stream *leaving;  /* list of those that are of no use any more but for an answer to come */
     aioc_feed_query *query;
-    aioc_mem_buffer edges;     /* min, a NUL, max */
+    aioc_mem_buffer edges;  /* min, a NUL, max */
     aiocosmos_str min, max;
     aioc_mem_buffer kin;                     /* those of what was one range when its first row was given; empty: its
                                               * own */
-    aioc_mem_buffer position;     /* the continuation behind the answers that have been used up */
-    aioc_op *op;                  /* the request under way */
+    aioc_mem_buffer position;  /* the continuation behind the answers that have been used up */
+    aioc_op *op;  /* the request under way */
     aioc_feed_answer *first, *last;
-    size_t   reserved;  /* bytes, for the answer on its way */
-    size_t   bytes;     /* of this block */
+    size_t reserved;  /* bytes, for the answer on its way */
+    size_t bytes;  /* of this block */
     uint32_t asks;
-    uint32_t version;      /* of the ranges by which the request was sent */
-    uint8_t  side;         /* aioc_plan_side: which text it is asked */
-    bool     asked_all;    /* nothing is left to ask for */
-    bool     failed;       /* the last request: asked again for the next page */
-    bool     skipping;     /* its first rows were given before the query was resumed */
-    bool     passed_over;  /* rows were left out that may not have been given */
-    bool     in_heap, dropped;
-    bool     split;                  /* its heirs go on behind its answers */
-    bool     stale;                  /* what was before the answer on its way has been given back */
-    bool     rids_fall;              /* ordered: rows of the same values come with falling _rids */
-    bool     rids_told;              /* the service says so, or its rows do */
-    bool     hot;                    /* changes: more are to be expected, for there were some, or it is new */
-    uint64_t turn;                   /* changes: when it was last asked; less: longer ago */
+    uint32_t version;  /* of the ranges by which the request was sent */
+    uint8_t side;  /* aioc_plan_side: which text it is asked */
+    bool asked_all;  /* nothing is left to ask for */
+    bool failed;  /* the last request: asked again for the next page */
+    bool skipping;  /* its first rows were given before the query was resumed */
+    bool passed_over;  /* rows were left out that may not have been given */
+    bool in_heap, dropped;
+    bool split;  /* its heirs go on behind its answers */
+    bool stale;  /* what was before the answer on its way has been given back */
+    bool rids_fall;  /* ordered: rows of the same values come with falling _rids */
+    bool rids_told;  /* the service says so, or its rows do */
+    bool hot;  /* changes: more are to be expected, for there were some, or it is new */
+    uint64_t turn;  /* changes: when it was last asked; less: longer ago */
     uint64_t asked_page, idle_page;  /* changes: for which page that was; for which there was nothing */
-    uint32_t skipped;                /* rows of the very item at which it was resumed */
-    size_t   heap_order;             /* its place among the streams: ties go to the left */
-    aioc_rows_sorted head;           /* ordered: its next row; the values are in the same block */
+    uint32_t skipped;  /* rows of the very item at which it was resumed */
+    size_t heap_order;  /* its place among the streams: ties go to the left */
+    aioc_row_sorted head;  /* ordered: its next row; the values are in the same block */
 } aioc_feed_stream;
 
 typedef enum aioc_feed_stage {
-    AIOC_FEED_PREPARING,   /* ranges and plan */
-    AIOC_FEED_DIRECT,      /* there are none: the gateway is to serve it by itself */
-    AIOC_FEED_READING,     /* the ranges' answers */
-    AIOC_FEED_GIVING,      /* rows that had to be complete first */
+    AIOC_FEED_PREPARING,  /* ranges and plan */
+    AIOC_FEED_DIRECT,     /* there are none: the gateway is to serve it by itself */
+    AIOC_FEED_READING,    /* the ranges' answers */
+    AIOC_FEED_GIVING,     /* rows that had to be complete first */
     AIOC_FEED_OVER
 } aioc_feed_stage;
 
-/* Where the rows of the ranges go. */
-typedef enum aioc_feed_sink {
-    AIOC_FEED_TO_PAGES, AIOC_FEED_TO_GROUPS, AIOC_FEED_TO_COUNT, AIOC_FEED_TO_BEST, AIOC_FEED_TO_STATISTICS,
-    AIOC_FEED_TO_COMPONENT
-} aioc_feed_sink;
-
 /* A query of many ranges: what it is beyond one whose pages are one operation each. */
 typedef struct aioc_feed_fan {
-    aioc_mem_buffer sql, params;     /* as asked; params: a JSON array; sql empty: all items, without a plan */
-    aioc_mem_buffer edges;           /* of the part of the key space that is asked for; no max: all of it */
+    aioc_mem_buffer sql, params;  /* as asked; params: a JSON array; sql empty: all items, without a plan */
+    aioc_mem_buffer edges;  /* of the part of the key space that is asked for; no max: all of it */
     aioc_mem *memory;
     aioc_feed_watch ranges;
     aioc_plan *plan;
-    const aioc_plan_info *info;   /* of the reading under way */
-    aioc_plan_info plain;         /* of rows that are the result as they are: all zero */
+    const aioc_plan_info *info;  /* of the reading under way */
+    aioc_plan_info plain;  /* of rows that are the result as they are: all zero */
     aioc_op *plan_op;
-    aioc_mem_buffer bodies[4];     /* by aioc_plan_side */
-    aioc_mem_buffer token;         /* decoded: what it resumes from */
-    aioc_position from;            /* place 0: from the beginning */
+    aioc_mem_buffer bodies[4];  /* by aioc_plan_side */
+    aioc_mem_buffer token;  /* decoded: what it resumes from */
+    aioc_pos from;  /* place 0: from the beginning */
     aiocosmos_json_doc from_doc;
-    aiocosmos_json from_items;    /* sort values of the last row given before */
-    bool     from_unordered;      /* arrays or objects are among them */
-    bool     unfiltered;          /* by the plan there can be no filter: ranges are read anew */
-    aioc_feed_stream **streams;   /* by their place in the key space */
-    aioc_feed_stream **heap;      /* those that have a row, the next row's first; in the same block */
+    aiocosmos_json from_items;  /* sort values of the last row given before */
+    bool from_unordered;  /* arrays or objects are among them */
+    bool unfiltered;  /* by the plan there can be no filter: ranges are read anew */
+    aioc_feed_stream **streams;  /* by their place in the key space */
+    aioc_feed_stream **heap;  /* those that have a row, the next row's first; in the same block */
     uint32_t stream_count, heap_count, stream_cap;
     aioc_feed_stream *leaving;
     uint32_t in_flight, window, parallel_max, page_items_max, continuation_max;
     uint32_t ahead, window_max;  /* answers held; how far the window, which counts them, may grow */
     uint32_t page_bytes_max;
-    uint32_t rows_max;                     /* asked of a range, for lack of memory; 0: any */
-    size_t   held_max, held, reserved;     /* bytes of answers; reserved: on their way */
-    size_t   guess;                        /* how large the next is, as it comes; 0: nothing is known */
+    uint32_t rows_max;  /* asked of a range, for lack of memory; 0: any */
+    size_t held_max, held, reserved;  /* bytes of answers; reserved: on their way */
+    size_t guess;  /* how large the next is, as it comes; 0: nothing is known */
     uint64_t rows_seen, bytes_seen, seen;  /* of answers: how large a row is */
-    uint64_t asked;                        /* less: its last page was asked for longer ago */
-    uint8_t  stage, sink;
-    bool     ordered;
-    bool     queued;     /* its page waits for its turn, */
-    bool     alone;      /* or has it until it ends */
-    bool     quiet;      /* nothing is read ahead until a page is asked for */
-    bool     yielded;    /* ordered: begins again behind the last row given */
-    uint32_t levels;     /* of the partition key that is asked for, perhaps not all */
-    uint32_t component;  /* of hybrid search: the one that is read */
+    uint64_t asked;  /* less: its last page was asked for longer ago */
+    uint8_t stage;
+    bool queued;  /* its page waits for its turn, */
+    bool alone;  /* or has it until it ends */
+    bool quiet;  /* nothing is read ahead until a page is asked for */
+    bool yielded;  /* ordered: begins again behind the last row given */
+    uint32_t levels;  /* of the partition key that is asked for, perhaps not all */
 
-    bool     anew;              /* it has begun anew, for the container is another one */
-    bool     changes;           /* it is a change feed: */
+    bool anew;  /* it has begun anew, for the container is another one */
+    bool changes;  /* it is a change feed: */
     uint32_t poll_ms;
-    aioc_platform_timer poll;   /* armed: the page that is owed waits to be asked for again */
-    bool     from_now, by_key;  /* by_key: one partition key is asked by itself, not by its range */
-    bool     cold_due;          /* a range without news may be asked beside those that have some */
-    uint64_t since;             /* from_time_s and 1; 0: none */
+    aioc_platform_timer poll;  /* armed: the page that is owed waits to be asked for again */
+    bool from_now, by_key;  /* by_key: one partition key is asked by itself, not by its range */
+    bool cold_due;  /* a range without news may be asked beside those that have some */
+    uint64_t since;  /* from_time_s and 1; 0: none */
     uint64_t page_number, turns;
     char     rid[33];  /* of the container that state or plan are of; "": not known */
 
-    aioc_rows_groups groups;
-    aioc_rows_best best;
-    aioc_rows_hybrid hybrid;
-    aioc_rows_set distinct;
-    aioc_rows_hash last_hash;
-    bool     has_last_hash;
+    aioc_row_chain chain;  /* what rows pass on their way to pages */
     uint64_t key[2];  /* of all hashes */
-    uint64_t count;   /* DCOUNT */
-    uint64_t skip_left, take_left;
-    aioc_mem_buffer rest;     /* rows that had to be complete first, a JSON array */
-    aiocosmos_json_doc rest_doc;
-    aiocosmos_json rest_row;
-    size_t   rest_left;
+    aioc_feed_answer *taken;  /* whose rows pass just now: it is in no stream any more */
 
-    aioc_mem_buffer out;     /* the page under construction */
+    aioc_mem_buffer out;  /* the page under construction */
     uint32_t out_count;
-    aioc_feed_answer *shown;   /* or the answer that is the page */
-    bool     out_closed;       /* the page's text is complete */
-    bool     unshown;          /* there was no memory to show the page: it is kept for the next try */
-    aioc_mem_buffer last_items, last_rid, last_edges;     /* of the last row given, in order */
-    uint32_t last_rows;        /* rows of that item with those values */
-    bool     among_unordered;  /* the row at hand: rows that are the same need not come side by side */
+    aioc_feed_answer *shown;  /* or the answer that is the page */
+    bool out_closed;  /* the page's text is complete */
+    bool unshown;  /* there was no memory to show the page: it is kept for the next try */
+    aioc_mem_buffer last_items, last_rid, last_edges;  /* of the last row given, in order */
+    uint32_t last_rows;  /* rows of that item with those values */
 
-    aioc_feed_tally tally;   /* since the last page */
-    bool     broken;         /* it will not help to ask again */
+    aioc_feed_tally tally;  /* since the last page */
+    bool broken;  /* it will not help to ask again */
     char     session_token[256];
 } aioc_feed_fan;
 
@@ -16482,7 +16783,7 @@ typedef struct aioc_feed_metric {
 
 typedef struct aioc_feed_asked {
     char     id[AIOC_PROTOCOL_RANGE_ID_MAX + 1];
-    aioc_mem_buffer edges;     /* min, a NUL, max */
+    aioc_mem_buffer edges;  /* min, a NUL, max */
     uint64_t requests, items;
     double   charge_ru;
 } aioc_feed_asked;
@@ -16492,7 +16793,7 @@ typedef struct aioc_feed_costs {
     uint64_t requests, items;
     aioc_feed_asked *ranges;
     uint32_t range_count, range_cap;
-    aioc_feed_metric *metrics;   /* AIOC_FEED_METRICS_MAX of them, once there are any */
+    aioc_feed_metric *metrics;  /* AIOC_FEED_METRICS_MAX of them, once there are any */
     uint32_t metric_count;
     aioc_mem_buffer index_metrics, text;
 } aioc_feed_costs;
@@ -16500,7 +16801,7 @@ typedef struct aioc_feed_costs {
 struct aioc_feed_query {
     aioc_feed *feeds;
     uint32_t slot;
-    aioc_feed_query *stirred_next;   /* list of those that have work */
+    aioc_feed_query *stirred_next;  /* list of those that have work */
     aioc_mem_buffer link, pk, lines, body, session;
     aioc_mem_buffer continuation;            /* one operation a page: where the next page starts; empty: at the
                                               * beginning */
@@ -16508,18 +16809,18 @@ struct aioc_feed_query {
     const char *verb, *type, *array;  /* array: JSON pointer to the items of a page */
     uint32_t timeout_ms, page_items_max;
     bool of_items, skip_empty, ended, stirred;
-    aioc_op *op;             /* the page that is owed */
-    aioc_feed_fan *fan;      /* NULL: one operation a page */
-    aioc_feed_fan *parked;   /* until the gateway has served a page by itself */
-    int refusal_status;      /* 0: none; what it ends with if the gateway does not serve it, either */
+    aioc_op *op;            /* the page that is owed */
+    aioc_feed_fan *fan;     /* NULL: one operation a page */
+    aioc_feed_fan *parked;  /* until the gateway has served a page by itself */
+    int refusal_status;     /* 0: none; what it ends with if the gateway does not serve it, either */
     aioc_mem_buffer refusal;
     double   carried_ru;  /* of the operation under way: counted in the costs already */
     aioc_feed_costs costs;
     aiocosmos_page_fn page;
     void *user_data;
-    aioc_mem_buffer continuation_out;     /* of the page that is called back */
-    bool closed;                          /* freed when the page that is owed has been called back */
-    uint8_t busy;                         /* somebody is at work on it: it is not freed meanwhile */
+    aioc_mem_buffer continuation_out;  /* of the page that is called back */
+    bool closed;                       /* freed when the page that is owed has been called back */
+    uint8_t busy;                      /* somebody is at work on it: it is not freed meanwhile */
 };
 
 /* A query plan that is kept for the next query of its text. */
@@ -16546,10 +16847,10 @@ typedef struct aioc_feed_share {
 } aioc_feed_share;
 
 typedef enum aioc_feed_part_state {
-    AIOC_FEED_PART_ASKED,   /* its request is under way */
-    AIOC_FEED_PART_ROWS,    /* an answer's rows are handed over */
-    AIOC_FEED_PART_MORE,    /* there is more to ask for */
-    AIOC_FEED_PART_REST     /* what was not among the rows is told so */
+    AIOC_FEED_PART_ASKED,  /* its request is under way */
+    AIOC_FEED_PART_ROWS,   /* an answer's rows are handed over */
+    AIOC_FEED_PART_MORE,   /* there is more to ask for */
+    AIOC_FEED_PART_REST    /* what was not among the rows is told so */
 } aioc_feed_part_state;
 
 /* Some pairs of a read of many that are asked for together. */
@@ -16559,13 +16860,13 @@ typedef struct aioc_feed_part {
     aioc_op *op;
     uint32_t *slots;  /* its pairs by the hash of their ids, each the first of a list */
     uint32_t slot_count;
-    uint32_t left;                   /* of them not answered */
-    uint32_t at, chain;              /* the slot, and the pair of its list, that comes next in the rest */
-    uint32_t alone;                  /* one pair, which is read; AIOC_FEED_NO_PAIR: a query */
-    uint32_t pk_at;                  /* all have this key: AIOC_FEED_NO_PAIR: they have not */
-    uint32_t page_items;             /* asked for at a time */
-    uint32_t version;                /* of the ranges by which the request was sent */
-    aioc_mem_buffer range, body;     /* range: the id of the range that is asked */
+    uint32_t left;                /* of them not answered */
+    uint32_t at, chain;           /* the slot, and the pair of its list, that comes next in the rest */
+    uint32_t alone;               /* one pair, which is read; AIOC_FEED_NO_PAIR: a query */
+    uint32_t pk_at;               /* all have this key: AIOC_FEED_NO_PAIR: they have not */
+    uint32_t page_items;          /* asked for at a time */
+    uint32_t version;             /* of the ranges by which the request was sent */
+    aioc_mem_buffer range, body;  /* range: the id of the range that is asked */
     aioc_mem_buffer continuation;
     aioc_feed_answer *answer;
     uint8_t  state;   /* aioc_feed_part_state */
@@ -16574,7 +16875,7 @@ typedef struct aioc_feed_part {
 } aioc_feed_part;
 
 typedef struct aioc_feed_many {
-    struct aioc_feed_many *next;   /* of the client */
+    struct aioc_feed_many *next;  /* of the client */
     aioc_feed *feeds;
     aioc_op *op;  /* carries its id, its deadline and its end */
     aiocosmos_read_many_request request;
@@ -16582,21 +16883,21 @@ typedef struct aioc_feed_many {
     aioc_feed_watch ranges;
     uint64_t stuck_us;  /* since then ranges have been gone without any answer; 0: they are not */
     aioc_mem_buffer link, session, lines;
-    aioc_mem_buffer scratch;         /* a key's strings, or a parameter */
-    aioc_mem_buffer sql, params;     /* of the query under construction; params: a JSON array, */
-    uint32_t param_count;            /* of so many */
-    aioc_mem_buffer properties;   /* of the key, as SQL, each with its NUL: c["tenant"] */
-    bool     key_is_id;              /* the key's only path is /id */
-    char    *texts;                  /* each with its NUL */
+    aioc_mem_buffer scratch;      /* a key's strings, or a parameter */
+    aioc_mem_buffer sql, params;  /* of the query under construction; params: a JSON array, */
+    uint32_t param_count;         /* of so many */
+    aioc_mem_buffer properties;  /* of the key, as SQL, each with its NUL: c["tenant"] */
+    bool     key_is_id;  /* the key's only path is /id */
+    char    *texts;      /* each with its NUL */
     size_t   texts_size;
     aioc_feed_pair *pairs;
     uint32_t pair_count;
-    uint32_t left;             /* pairs not answered */
-    uint32_t unsent;           /* of those in no part */
-    uint32_t fresh;            /* the first pair that is in no share and was in none */
-    uint32_t again;            /* list of those that have to be shared out again */
-    uint32_t swept;            /* ended: all pairs before this one are answered */
-    aioc_feed_share *shares;   /* by range; the last one: of pairs that are read one by one */
+    uint32_t left;            /* pairs not answered */
+    uint32_t unsent;          /* of those in no part */
+    uint32_t fresh;           /* the first pair that is in no share and was in none */
+    uint32_t again;           /* list of those that have to be shared out again */
+    uint32_t swept;           /* ended: all pairs before this one are answered */
+    aioc_feed_share *shares;  /* by range; the last one: of pairs that are read one by one */
     uint32_t share_count;
     uint32_t full;                    /* a share that takes no more pairs; AIOC_FEED_NO_PAIR: none */
     uint32_t last_pk_at, last_share;  /* the key that was looked at last, and where it belongs */
@@ -16609,10 +16910,10 @@ typedef struct aioc_feed_many {
 } aioc_feed_many;
 
 typedef struct aioc_feed_bulk {
-    struct aioc_feed_bulk *next;   /* of the client */
+    struct aioc_feed_bulk *next;  /* of the client */
     aioc_feed *feeds;
-    aioc_op *op;               /* carries its id, its deadline and its end */
-    aioc_mem_buffer names;     /* database and container, each with its NUL, and the session token */
+    aioc_op *op;            /* carries its id, its deadline and its end */
+    aioc_mem_buffer names;  /* database and container, each with its NUL, and the session token */
     aioc_mem_buffer lines;  /* of the host's headers */
     const char *database, *container;
     aiocosmos_str session_token;
@@ -17055,7 +17356,7 @@ static void aioc_feed_drop_streams(aioc_feed_fan *fan)
 static void aioc_feed_free_texts(aioc_feed_fan *fan)
 {
     aioc_mem_buffer *const texts[] = {
-        &fan->sql, &fan->params, &fan->edges, &fan->token, &fan->rest, &fan->out, &fan->last_items,
+        &fan->sql, &fan->params, &fan->edges, &fan->token, &fan->out, &fan->last_items,
         &fan->last_rid, &fan->last_edges, &fan->bodies[0], &fan->bodies[1], &fan->bodies[2], &fan->bodies[3]
     };
     size_t i;
@@ -17077,13 +17378,10 @@ static void aioc_feed_fan_free(aioc_feed_query *query)
     aioc_feed_watch_close(&fan->ranges);
     aioc_platform_timer_stop(query->feeds->engine->reactor, &fan->poll);
     if (fan->plan) aioc_plan_release(memory, fan->plan);
-    aioc_rows_groups_close(&fan->groups);
-    aioc_rows_best_close(&fan->best);
-    aioc_rows_hybrid_close(&fan->hybrid);
-    aioc_rows_set_free(memory, &fan->distinct);
-    aioc_position_free(memory, &fan->from);
+    aioc_row_chain_close(&fan->chain);
+    aioc_feed_answer_free(memory, fan->taken);
+    aioc_pos_free(memory, &fan->from);
     aioc_feed_answer_free(memory, fan->shown);
-    aioc_json_close(&fan->rest_doc);
     aioc_json_close(&fan->from_doc);
     aioc_feed_free_texts(fan);
     aioc_mem_free(memory, fan->streams, 2 * fan->stream_cap * sizeof *fan->streams);
@@ -17353,25 +17651,25 @@ static int aioc_feed_read_token(aioc_feed_query *query, aiocosmos_str token)
     aioc_op_engine *engine = query->feeds->engine;
     aioc_feed_fan *fan = query->fan;
     aioc_mem_buffer block = { NULL, 0, 0 };
-    aioc_position position;
+    aioc_pos position;
     const char *why = "";
     int refused;
     memset(&position, 0, sizeof position);
-    refused = aioc_position_read(engine->memory, token, &block, &position, &why);
+    refused = aioc_pos_read(engine->memory, token, &block, &position, &why);
     if (refused == AIOCOSMOS_E_NOMEM) {
         refused = aioc_op_refuse_memory(engine);
     } else if (refused) {
         refused = aioc_op_refuse(engine, "continuation", why);
-    } else if ((position.place == AIOC_POSITION_IN_CHANGES) != (fan && fan->changes)) {
+    } else if ((position.place == AIOC_POS_IN_CHANGES) != (fan && fan->changes)) {
         refused = aioc_op_refuse(engine, "continuation", fan && fan->changes ? "of a query, not of a change feed"
                                  : "of a change feed, not of a query");
     } else if (position.question != query->question) {
         refused = aioc_op_refuse(engine, "continuation", fan && fan->changes
                                  ? "of another container, another part of it, or another kind of change feed"
                                  : "of another query or container");
-    } else if (position.place == AIOC_POSITION_AT_SERVICE) {
+    } else if (position.place == AIOC_POS_AT_SERVICE) {
         refused = aioc_feed_keep(engine, &query->continuation, position.pieces[0].continuation);
-        if (!refused) aioc_feed_fan_free(query);   /* it was the gateway that served it */
+        if (!refused) aioc_feed_fan_free(query);  /* it was the gateway that served it */
     } else if (!fan) {
         refused = aioc_op_refuse(engine, "continuation", "of a query across partitions");
     } else {
@@ -17379,7 +17677,7 @@ static int aioc_feed_read_token(aioc_feed_query *query, aiocosmos_str token)
         fan->from = position;
         return 0;
     }
-    aioc_position_free(engine->memory, &position);
+    aioc_pos_free(engine->memory, &position);
     aioc_mem_buffer_free(engine->memory, &block);
     return refused;
 }
@@ -17401,7 +17699,7 @@ static int aioc_feed_open_fan(aioc_feed_query *query, const aiocosmos_query_requ
     fan->memory = engine->memory;
     fan->key[0] = aioc_op_random(&engine->random_state);
     fan->key[1] = aioc_op_random(&engine->random_state);
-    aioc_json_open(&fan->rest_doc, engine->memory);
+    aioc_row_chain_close(&fan->chain);
     aioc_json_open(&fan->from_doc, engine->memory);
     fan->page_items_max = request->page_items_max;
     fan->parallel_max = request->parallel_max ? request->parallel_max : AIOCOSMOS_DEFAULT_PARALLEL;
@@ -17683,20 +17981,20 @@ static void aioc_feed_deliver(aioc_feed_query *query, aiocosmos_page *page)
 static bool aioc_feed_write_service_token(aioc_feed_query *query, aiocosmos_str continuation)
 {
     aioc_mem *memory = query->feeds->engine->memory;
-    aioc_position position;
-    aioc_position_piece piece;
+    aioc_pos position;
+    aioc_pos_piece piece;
     query->continuation_out.len = 0;
     if (continuation.len == 0) return true;
     memset(&position, 0, sizeof position);
     memset(&piece, 0, sizeof piece);
     piece.min = piece.max = aioc_mem_str("");
     piece.continuation = continuation;
-    position.place = AIOC_POSITION_AT_SERVICE;
+    position.place = AIOC_POS_AT_SERVICE;
     position.question = query->question;
     position.take_left = UINT64_MAX;
     position.pieces = &piece;
     position.piece_count = 1;
-    return aioc_position_write(memory, &query->continuation_out, &position, SIZE_MAX) == 1;
+    return aioc_pos_write(memory, &query->continuation_out, &position, SIZE_MAX) == 1;
 }
 
 /* Moves on to the next page. False: no memory to remember where, and this page can be asked for again. */
@@ -17900,7 +18198,7 @@ static void aioc_feed_plan_came(aioc_op *op, const aiocosmos_result *result)
     }
     if (status == 0) status = aioc_plan_read(op->engine->memory, result->body, &plan, why, sizeof why);
     if (plan && strcmp(fan->rid, fan->ranges.container->rid) != 0) {
-        aioc_plan_release(op->engine->memory, plan);        /* of what, nobody knows: it is asked for anew */
+        aioc_plan_release(op->engine->memory, plan);  /* of what, nobody knows: it is asked for anew */
     } else if (plan) {
         aioc_feed_keep_plan(query, plan);
         fan->plan = plan;
@@ -17950,7 +18248,8 @@ static aioc_feed_stream *aioc_feed_stream_new(aioc_feed_query *query, uint32_t p
                                               aiocosmos_str max, aiocosmos_str continuation)
 {
     aioc_feed_fan *fan = query->fan;
-    size_t bytes = sizeof(aioc_feed_stream) + (fan->ordered ? fan->info->order_count : 0) * sizeof(aioc_rows_value);
+    size_t columns = fan->chain.ordered ? fan->info->order_count : 0;
+    size_t bytes = sizeof(aioc_feed_stream) + columns * sizeof(aioc_row_value);
     aioc_feed_stream *stream;
     if (fan->stream_count == fan->stream_cap) {
         uint32_t cap = fan->stream_cap ? fan->stream_cap * 2 : 8;
@@ -17965,7 +18264,7 @@ static aioc_feed_stream *aioc_feed_stream_new(aioc_feed_query *query, uint32_t p
     stream = (aioc_feed_stream *)aioc_mem_zalloc(fan->memory, bytes);
     if (!stream) return NULL;
     stream->bytes = bytes;
-    stream->head.values = (aioc_rows_value *)(void *)(stream + 1);
+    stream->head.values = (aioc_row_value *)(void *)(stream + 1);
     stream->query = query;
     if (!aioc_feed_set_edges(fan->memory, &stream->edges, min, max) ||
         !aioc_feed_set(fan->memory, &stream->position, continuation)) {
@@ -18095,8 +18394,9 @@ static bool aioc_feed_cut_spans(aioc_feed_query *query, bool whole, aiocosmos_st
 static uint64_t aioc_feed_rows_to_ask(const aioc_feed_query *query, uint32_t asks)
 {
     const aioc_feed_fan *fan = query->fan;
-    uint64_t rows = fan->sink == AIOC_FEED_TO_PAGES ? fan->page_items_max : 0;
-    if (fan->ordered) {
+    const aioc_row_limit *limit = &fan->chain.limit;
+    uint64_t rows = fan->chain.collects ? 0 : fan->page_items_max;
+    if (fan->chain.ordered) {
         size_t half = query->feeds->engine->memory->max / 2;
         uint64_t room = (fan->held_max < half ? fan->held_max : half) / (2 * (uint64_t)fan->stream_count + 1);
         if (!rows) rows = AIOC_FEED_ROWS_ASKED;
@@ -18105,9 +18405,8 @@ static uint64_t aioc_feed_rows_to_ask(const aioc_feed_query *query, uint32_t ask
             rows = room / (fan->bytes_seen / fan->rows_seen + 1);
         if (rows > AIOC_FEED_ROWS_MAX) rows = AIOC_FEED_ROWS_MAX;
         /* Of DISTINCT, a row that counts may take many that do not. */
-        if (fan->info->distinct == AIOC_PLAN_ALL && fan->take_left < AIOC_FEED_ROWS_MAX &&
-            fan->skip_left < AIOC_FEED_ROWS_MAX && rows > fan->skip_left + fan->take_left)
-            rows = fan->skip_left + fan->take_left;
+        if (fan->info->distinct == AIOC_PLAN_ALL && !fan->chain.collects && limit->take < AIOC_FEED_ROWS_MAX &&
+            limit->skip < AIOC_FEED_ROWS_MAX && rows > limit->skip + limit->take) rows = limit->skip + limit->take;
         if (!rows) rows = 1;
     }
     return fan->rows_max && (rows == 0 || rows > fan->rows_max) ? fan->rows_max : rows;
@@ -18120,7 +18419,7 @@ static size_t aioc_feed_expected(const aioc_feed_stream *stream)
 {
     const aioc_feed_fan *fan = stream->query->fan;
     uint64_t rows = aioc_feed_rows_to_ask(stream->query, stream->asks);
-    if (fan->ordered && fan->seen) return (size_t)(rows * (fan->bytes_seen / (fan->rows_seen + 1) + 1));
+    if (fan->chain.ordered && fan->seen) return (size_t)(rows * (fan->bytes_seen / (fan->rows_seen + 1) + 1));
     return fan->guess ? fan->guess : stream->query->feeds->guess;
 }
 
@@ -18134,13 +18433,13 @@ static void aioc_feed_yield(aioc_feed_query *query)
     for (place = 0; place < fan->stream_count; place++) {
         aioc_feed_stream *stream = fan->streams[place];
         stream->in_heap = false;
-        if (!stream->first || (stream->split && !fan->ordered)) continue;
+        if (!stream->first || (stream->split && !fan->chain.ordered)) continue;
         while (stream->first) aioc_feed_answer_free(fan->memory, aioc_feed_unlink(stream));
         stream->stale = stream->op != NULL;
         stream->asked_all = false;
     }
     fan->heap_count = 0;
-    fan->yielded = fan->ordered;
+    fan->yielded = fan->chain.ordered;
     if (query->op) aioc_feed_stir(query);
 }
 
@@ -18214,7 +18513,7 @@ static void aioc_feed_take_back(aioc_feed *feeds, size_t goal, bool waiting)
 {
     size_t before = SIZE_MAX;
     while (feeds->held > goal && feeds->held < before) {
-        aioc_feed_query *last = NULL;   /* its page was asked for longest ago */
+        aioc_feed_query *last = NULL;  /* its page was asked for longest ago */
         uint32_t i;
         for (i = 0; i < feeds->slot_count; i++) {
             aioc_feed_query *query = feeds->slots[i].query;
@@ -18331,7 +18630,7 @@ static void aioc_feed_note_scan(aioc_feed_stream *stream, const aiocosmos_result
     aiocosmos_json_doc *doc = &stream->query->feeds->engine->properties;
     aiocosmos_str info = aioc_feed_header(result, "x-ms-cosmos-query-execution-info");
     bool reverse_rids = false, reverse_scan = false;
-    if (!fan->ordered) return;
+    if (!fan->chain.ordered) return;
     if (info.len == 0 || aioc_json_parse(doc, info.ptr, info.len) != 0) {
         if (!stream->rids_told) stream->rids_fall = fan->info->descending[0] != 0;
         return;
@@ -18401,10 +18700,10 @@ static bool aioc_feed_begin_anew(aioc_feed_query *query)
     aioc_feed_fan *fan = query->fan;
     if (fan->seen || fan->from.place || aioc_feed_max(&fan->edges).len || fan->anew || fan->changes) return false;
     aioc_feed_drop_streams(fan);
+    aioc_row_chain_close(&fan->chain);
     if (fan->plan) aioc_plan_release(fan->memory, fan->plan);
     fan->plan = NULL;
     fan->info = &fan->plain;
-    fan->sink = AIOC_FEED_TO_PAGES;
     fan->stage = AIOC_FEED_PREPARING;
     fan->anew = true;
     aioc_feed_stir(query);
@@ -18467,14 +18766,14 @@ static void aioc_feed_answer_came(aioc_op *op, const aiocosmos_result *result)
     aioc_feed_fan *fan = query->fan;
     uint32_t asked;
     int status;
-    aioc_feed_account_for(query, result);   /* which may take memory, and answers before this one: then it is stale */
+    aioc_feed_account_for(query, result);  /* which may take memory, and answers before this one: then it is stale */
     stream->op = NULL;
     fan->in_flight--;
     fan->reserved -= stream->reserved;
     query->feeds->reserved -= stream->reserved;
     if (query->feeds->turn) aioc_feed_stir(query->feeds->turn);
     if (stream->dropped) {
-        aioc_feed_stir(query);   /* others may have waited for its turn */
+        aioc_feed_stir(query);  /* others may have waited for its turn */
         aioc_feed_stream_left(stream);
         return;
     }
@@ -18501,17 +18800,19 @@ static bool aioc_feed_wants_more(const aioc_feed_fan *fan, uint32_t place, bool 
 {
     const aioc_feed_stream *stream = fan->streams[place];
     const aioc_feed_answer *first = stream->first;
-    uint64_t left = fan->take_left == UINT64_MAX ? UINT64_MAX : fan->skip_left + fan->take_left;
+    const aioc_row_limit *limit = &fan->chain.limit;
+    bool any = fan->chain.collects || limit->take == UINT64_MAX;
+    uint64_t left = any ? UINT64_MAX : limit->skip + limit->take;
     uint32_t ahead = fan->ahead + fan->in_flight;
     if (stream->op || stream->asked_all || stream->failed || (!owed && (fan->quiet || needed))) return false;
     if (fan->ranges.pause_ms && !owed) return false;  /* a range is gone: nobody is told how long that lasts */
-    if (fan->ordered && (needed || !first)) return !first;
-    if (fan->ordered)  /* of a range that is half used, if the others are like it */
+    if (fan->chain.ordered && (needed || !first)) return !first;
+    if (fan->chain.ordered)  /* of a range that is half used, if the others are like it */
         return !first->next && first->used && first->used * 2 >= first->count &&
                left > (first->count - first->used) * fan->stream_count;
-    if (needed) return fan->sink == AIOC_FEED_TO_PAGES ? place == 0 && !first : ahead == 0;
+    if (needed) return fan->chain.collects ? ahead == 0 : place == 0 && !first;
     return ahead < fan->window &&  /* and what is ahead may not be enough */
-           (fan->sink != AIOC_FEED_TO_PAGES || !fan->seen || ahead * (fan->rows_seen / fan->seen) < left);
+           (fan->chain.collects || !fan->seen || ahead * (fan->rows_seen / fan->seen) < left);
 }
 
 /* Finds the range that a stream is of, once the ranges are known. False: not now. *recut: the stream was split instead,
@@ -18553,7 +18854,7 @@ static bool aioc_feed_send(aioc_feed_stream *stream, const aioc_account_range *r
     }
     if (refused != AIOCOSMOS_E_FULL && refused != AIOCOSMOS_E_NOMEM)
         aioc_feed_fail(&fan->tally, refused, engine->refusal);
-    else if (needed && !fan->in_flight) aioc_feed_lacks_memory(query);   /* else it comes back with an answer */
+    else if (needed && !fan->in_flight) aioc_feed_lacks_memory(query);  /* else it comes back with an answer */
     return false;
 }
 
@@ -18563,7 +18864,7 @@ static void aioc_feed_ask_some(aioc_feed_query *query, bool owed, bool needed)
     const aioc_account_range *range;
     uint32_t place;
     bool recut;
-    for (place = 0; fan->take_left && place < fan->stream_count && fan->in_flight < fan->parallel_max; place++) {
+    for (place = 0; fan->chain.limit.take && place < fan->stream_count && fan->in_flight < fan->parallel_max; place++) {
         if (!aioc_feed_wants_more(fan, place, owed, needed)) continue;
         if (!aioc_feed_find_range(query, place, &range, &recut)) return;
         if (recut && aioc_feed_is_spent(fan->streams[place])) aioc_feed_remove_stream(fan, place--);
@@ -18598,65 +18899,23 @@ static void aioc_feed_put_row(aioc_feed_fan *fan, aiocosmos_str row)
     fan->out_count++;
 }
 
-/* Whether a row has not been seen before. < 0: no memory. */
-static int aioc_feed_is_distinct(aioc_feed_fan *fan, aiocosmos_json row)
+/* A row of a range: through the chain, perhaps to the page. 0, E_NOMEM, E_PROTOCOL. One that is undefined is none. */
+static int aioc_feed_emit(aioc_feed_fan *fan, aiocosmos_json row, const char **why)
 {
-    aioc_rows_hash hash;
-    if (fan->info->distinct == AIOC_PLAN_ALL) return 1;
-    hash = aioc_rows_hash_of(fan->key, row);
-    if (fan->info->distinct == AIOC_PLAN_DISTINCT_UNORDERED || fan->among_unordered)
-        return aioc_rows_set_add(fan->memory, &fan->distinct, hash);
-    if (fan->has_last_hash && fan->last_hash.high == hash.high && fan->last_hash.low == hash.low) return 0;
-    fan->last_hash = hash;
-    fan->has_last_hash = true;
-    return 1;
-}
-
-/* A row of the result: through DISTINCT, OFFSET, then TOP or LIMIT, to the page or the count. 0, or E_NOMEM and nothing
- * else. */
-static int aioc_feed_emit(aioc_feed_fan *fan, aiocosmos_json row)
-{
-    int distinct;
-    if (row.type == AIOCOSMOS_JSON_NONE || fan->take_left == 0) return 0;
-    if (fan->sink == AIOC_FEED_TO_PAGES &&
-        !aioc_mem_reserve(fan->memory, &fan->out, sizeof aioc_feed_page_head + row.len)) return AIOCOSMOS_E_NOMEM;
-    distinct = aioc_feed_is_distinct(fan, row);
-    if (distinct <= 0) return distinct;
-    if (fan->skip_left) {
-        fan->skip_left--;
-        return 0;
-    }
-    if (fan->sink == AIOC_FEED_TO_COUNT) fan->count++;
-    else aioc_feed_put_row(fan, aioc_text_view(row.ptr, row.len));
-    if (fan->take_left != UINT64_MAX) fan->take_left--;
-    return 0;
-}
-
-/* Where a row of a range goes, if its rows need no order among the ranges. 0, E_NOMEM, E_PROTOCOL. */
-static int aioc_feed_take_row(aioc_feed_fan *fan, aiocosmos_json row, const char **why)
-{
-    switch (fan->sink) {
-    case AIOC_FEED_TO_GROUPS: return aioc_rows_groups_add(&fan->groups, row, why);
-    case AIOC_FEED_TO_BEST: return aioc_rows_best_add(&fan->best, row, why);
-    case AIOC_FEED_TO_STATISTICS: return aioc_rows_hybrid_add_statistics(&fan->hybrid, row, why);
-    case AIOC_FEED_TO_COMPONENT: return aioc_rows_hybrid_add_row(&fan->hybrid, fan->component, row, why);
-    default:  /* the order of rows that are only counted says nothing */
-        return aioc_feed_emit(fan, fan->info->order_count ? aioc_json_at(row, "/payload") : row);
-    }
-}
-
-/* Bytes that the query holds beyond its ranges' answers. */
-static size_t aioc_feed_state_bytes(const aioc_feed_fan *fan)
-{
-    return aioc_rows_groups_bytes(&fan->groups) + aioc_rows_best_bytes(&fan->best) +
-           aioc_rows_hybrid_bytes(&fan->hybrid) + aioc_rows_set_bytes(&fan->distinct) + fan->rest.cap;
+    int passed;
+    if (row.type == AIOCOSMOS_JSON_NONE) return 0;
+    if (!fan->chain.collects && !aioc_mem_reserve(fan->memory, &fan->out, sizeof aioc_feed_page_head + row.len))
+        return AIOCOSMOS_E_NOMEM;
+    passed = aioc_row_pass(fan->chain.first, row, why);
+    if (passed == 1) aioc_feed_put_row(fan, aioc_text_view(row.ptr, row.len));
+    return passed < 0 ? passed : 0;
 }
 
 /* True: it has failed. */
 static bool aioc_feed_overfull(aioc_feed_fan *fan)
 {
     char text[160];
-    if (aioc_feed_state_bytes(fan) <= fan->held_max) return false;
+    if (aioc_row_chain_bytes(&fan->chain) <= fan->held_max) return false;
     aioc_mem_print(text, sizeof text, "the query's groups or distinct rows take more than its memory_max of %llu "
                    "bytes", (unsigned long long)fan->held_max);
     aioc_feed_break(fan, AIOCOSMOS_E_TOO_LARGE, text);
@@ -18667,7 +18926,7 @@ static void aioc_feed_row_failed(aioc_feed_fan *fan, int status, const char *why
 {
     char text[256];
     if (status == AIOCOSMOS_E_NOMEM) {
-        aioc_feed_break(fan, status, "no memory for the query's rows");   /* half of an answer has been taken */
+        aioc_feed_break(fan, status, "no memory for the query's rows");  /* half of an answer has been taken */
         return;
     }
     aioc_mem_print(text, sizeof text, "the answer of a range contradicts the query plan: %s", why);
@@ -18689,8 +18948,7 @@ static aioc_feed_answer *aioc_feed_shift(aioc_feed_stream *stream)
 /* Whether an answer can be the page as it is. */
 static bool aioc_feed_passes_through(const aioc_feed_fan *fan)
 {
-    return fan->sink == AIOC_FEED_TO_PAGES && fan->info->distinct == AIOC_PLAN_ALL && !fan->skip_left &&
-           fan->take_left == UINT64_MAX;
+    return aioc_row_chain_is_open(&fan->chain);
 }
 
 /* Makes the rows of a stream's first answer readable. False: not now, or never. */
@@ -18722,52 +18980,72 @@ static bool aioc_feed_open_first(aioc_feed_stream *stream)
 static void aioc_feed_end_reading(aioc_feed_query *query);
 static bool aioc_feed_show_page(aioc_feed_query *query);
 
-/* The next answer of the leftmost range, whole; where rows need no order, of any. */
-static void aioc_feed_read_sequence(aioc_feed_query *query)
+/* Takes the next answer of the leftmost range; where rows need no order, of any. False: there is none. */
+static bool aioc_feed_take_next(aioc_feed_query *query)
 {
     aioc_feed_fan *fan = query->fan;
     aioc_feed_answer *answer;
-    const char *why = "";
     /* Sums and the like are the same whatever comes first; groups, and what ranks the same, come as they are met. */
-    bool in_place = fan->sink == AIOC_FEED_TO_PAGES || aioc_plan_shape_makes_lists(&fan->info->shape);
+    bool in_place = !fan->chain.collects || aioc_plan_shape_makes_lists(&fan->info->shape);
     uint32_t place = 0;
-    int status = 0;
-    while (fan->take_left && place < fan->stream_count && !fan->streams[place]->first) {
+    while (fan->chain.limit.take && place < fan->stream_count && !fan->streams[place]->first) {
         if (aioc_feed_is_spent(fan->streams[place])) aioc_feed_remove_stream(fan, place);
-        else if (in_place) return;  /* it will come */
+        else if (in_place) return false;  /* it will come */
         else place++;
     }
-    if (fan->stream_count == 0 || fan->take_left == 0) {
+    if (fan->stream_count == 0 || fan->chain.limit.take == 0) {
         aioc_feed_end_reading(query);
-        return;
+        return false;
     }
-    if (place == fan->stream_count || !aioc_feed_open_first(fan->streams[place])) return;
+    if (place == fan->stream_count || !aioc_feed_open_first(fan->streams[place])) return false;
     answer = fan->streams[place]->first;
-    if (fan->sink == AIOC_FEED_TO_PAGES && !aioc_feed_passes_through(fan) &&
+    if (!fan->chain.collects && !aioc_feed_passes_through(fan) &&
         !aioc_mem_reserve(fan->memory, &fan->out, sizeof aioc_feed_page_head + answer->body.text.len)) {
         aioc_feed_lacks_memory(query);
-        return;
+        return false;
     }
-    aioc_feed_shift(fan->streams[place]);
-    aioc_feed_stir(query);
-    if (aioc_feed_passes_through(fan)) {
-        if (answer->count == 0 && query->skip_empty) {
-            aioc_feed_answer_free(fan->memory, answer);
+    fan->taken = aioc_feed_shift(fan->streams[place]);
+    return true;
+}
+
+/* Some rows at a time. A page ends with an answer: a token stands behind all of it. */
+static void aioc_feed_read_sequence(aioc_feed_query *query)
+{
+    aioc_feed_fan *fan = query->fan;
+    aioc_feed_answer *answer = fan->taken;
+    const char *why = "";
+    uint32_t left = AIOC_FEED_SLICE;
+    int status = 0;
+    if (!answer) {
+        if (!aioc_feed_take_next(query)) return;
+        answer = fan->taken;
+        if (aioc_feed_passes_through(fan)) {
+            fan->taken = NULL;
+            aioc_feed_stir(query);
+            if (answer->count == 0 && query->skip_empty) {
+                aioc_feed_answer_free(fan->memory, answer);
+                return;
+            }
+            fan->shown = answer;
+            aioc_feed_show_page(query);
             return;
         }
-        fan->shown = answer;
-        aioc_feed_show_page(query);
-        return;
     }
-    while (!status && aioc_json_next(answer->rows, NULL, &answer->row))
-        status = aioc_feed_take_row(fan, answer->row, &why);
-    aioc_feed_answer_free(fan->memory, answer);
-    if (status) {  /* half of an answer is no page: a token would stand behind all of it */
+    aioc_feed_stir(query);
+    while (left-- && !status && aioc_json_next(answer->rows, NULL, &answer->row)) {
+        status = aioc_feed_emit(fan, fan->chain.wrapped ? aioc_json_at(answer->row, "/payload") : answer->row, &why);
+        answer->used++;
+    }
+    if (status) {
         fan->out.len = 0;
         fan->out_count = 0;
         aioc_feed_row_failed(fan, status, why);
-    } else if (!aioc_feed_overfull(fan) && fan->sink == AIOC_FEED_TO_PAGES && (fan->out_count || !query->skip_empty))
-        aioc_feed_show_page(query);
+        return;
+    }
+    if (aioc_feed_overfull(fan) || answer->used < answer->count) return;
+    fan->taken = NULL;
+    aioc_feed_answer_free(fan->memory, answer);
+    if (!fan->chain.collects && (fan->out_count || !query->skip_empty)) aioc_feed_show_page(query);
 }
 
 /*--- Many ranges: in order ---*/
@@ -18778,18 +19056,18 @@ static aiocosmos_str aioc_feed_rid_of(aiocosmos_json rid)
     return aioc_text_view(rid.ptr + 1, rid.len - 2);
 }
 
-static int aioc_feed_compare(const aioc_feed_fan *fan, const aioc_rows_value *a, const aioc_rows_value *b)
+static int aioc_feed_compare(const aioc_feed_fan *fan, const aioc_row_value *a, const aioc_row_value *b)
 {
-    return aioc_rows_compare_values(fan->info->descending, fan->info->order_count, a, b);
+    return aioc_row_compare_values(fan->info->descending, fan->info->order_count, a, b);
 }
 
 /* The sort values of a stream's next row, and those of a row that was given, which have been read once. */
 static int aioc_feed_compare_given(const aioc_feed_stream *stream, aiocosmos_json items)
 {
-    aioc_rows_value values[AIOC_FEED_COLUMNS_MAX];
+    aioc_row_value values[AIOC_FEED_COLUMNS_MAX];
     const char *why;
     memset(values, 0, sizeof values);
-    aioc_rows_read_items(items, stream->query->fan->info->order_count, values, &why);
+    aioc_row_read_items(items, stream->query->fan->info->order_count, values, &why);
     return aioc_feed_compare(stream->query->fan, stream->head.values, values);
 }
 
@@ -18798,7 +19076,7 @@ static bool aioc_feed_before(const aioc_feed_fan *fan, const aioc_feed_stream *a
 {
     int order = aioc_feed_compare(fan, a->head.values, b->head.values);
     if (order == 0 && a->kin.len && aioc_mem_same(aioc_op_text(&a->kin), aioc_op_text(&b->kin))) {
-        order = aioc_rows_rid_compare(aioc_feed_rid_of(a->head.rid), aioc_feed_rid_of(b->head.rid));
+        order = aioc_row_rid_compare(aioc_feed_rid_of(a->head.rid), aioc_feed_rid_of(b->head.rid));
         if (a->rids_fall) order = -order;
     }
     return order ? order < 0 : a->heap_order < b->heap_order;
@@ -18834,7 +19112,7 @@ static int aioc_feed_next_head(aioc_feed_stream *stream, const char **why)
         if (aioc_json_next(answer->rows, NULL, &answer->row)) {
             uint32_t columns = stream->query->fan->info->order_count;
             answer->used++;
-            return aioc_rows_read_sorted(answer->row, columns, &stream->head, why) == 0 ? 1 : AIOCOSMOS_E_PROTOCOL;
+            return aioc_row_read_sorted(answer->row, columns, &stream->head, why) == 0 ? 1 : AIOCOSMOS_E_PROTOCOL;
         }
         aioc_feed_answer_free(stream->query->fan->memory, aioc_feed_shift(stream));
     }
@@ -18849,14 +19127,14 @@ static bool aioc_feed_is_ahead(const aioc_feed_stream *stream)
 {
     const aioc_feed_fan *fan = stream->query->fan;
     aiocosmos_json row = stream->first->row;
-    aioc_rows_value values[AIOC_FEED_COLUMNS_MAX];
-    aioc_rows_sorted next;
+    aioc_row_value values[AIOC_FEED_COLUMNS_MAX];
+    aioc_row_sorted next;
     const char *why;
     next.values = values;
     while (aioc_json_next(stream->first->rows, NULL, &row) &&
-           aioc_rows_read_sorted(row, fan->info->order_count, &next, &why) == 0 &&
+           aioc_row_read_sorted(row, fan->info->order_count, &next, &why) == 0 &&
            aioc_feed_compare(fan, values, stream->head.values) == 0)
-        if (aioc_rows_rid_compare(aioc_feed_rid_of(next.rid), fan->from.rid_of_row) == 0) return true;
+        if (aioc_row_rid_compare(aioc_feed_rid_of(next.rid), fan->from.rid_of_row) == 0) return true;
     return false;
 }
 
@@ -18868,7 +19146,7 @@ static int aioc_feed_was_given(aioc_feed_stream *stream, const char **why)
 {
     const aioc_feed_fan *fan = stream->query->fan;
     int order = aioc_feed_compare_given(stream, fan->from_items);
-    int rid = aioc_rows_rid_compare(aioc_feed_rid_of(stream->head.rid), fan->from.rid_of_row);
+    int rid = aioc_row_rid_compare(aioc_feed_rid_of(stream->head.rid), fan->from.rid_of_row);
     *why = aioc_feed_lost_place;
     if (stream->side != AIOC_PLAN_TARGET)
         return stream->skipping = order < 0 || (order == 0 && stream->side == AIOC_PLAN_LEFT);
@@ -18965,18 +19243,18 @@ static bool aioc_feed_remember(aioc_feed_fan *fan, const aioc_feed_stream *strea
            aioc_feed_set(fan->memory, &fan->last_edges, aioc_feed_kin(stream));
 }
 
-/* Gives the first row of the heap. 0, or E_NOMEM. */
-static int aioc_feed_give_first(aioc_feed_query *query)
+/* Gives the first row of the heap. 0, E_NOMEM, E_PROTOCOL. */
+static int aioc_feed_give_first(aioc_feed_query *query, const char **why)
 {
     aioc_feed_fan *fan = query->fan;
     aioc_feed_stream *stream = fan->heap[0];
+    bool *scattered = &fan->chain.distinct.scattered;
     uint32_t i;
     int status;
-    fan->among_unordered = false;
-    for (i = 0; i < fan->info->order_count; i++)
-        fan->among_unordered = fan->among_unordered || aioc_rows_has_members(stream->head.values[i].json);
+    for (i = 0, *scattered = false; i < fan->info->order_count; i++)
+        *scattered = *scattered || aioc_row_has_members(stream->head.values[i].json);
     status = aioc_feed_can_remember(fan, stream) ? 0 : AIOCOSMOS_E_NOMEM;
-    if (!status) status = aioc_feed_emit(fan, stream->head.payload);
+    if (!status) status = aioc_feed_emit(fan, stream->head.payload, why);
     if (!status && !aioc_feed_remember(fan, stream)) status = AIOCOSMOS_E_NOMEM;
     return status;
 }
@@ -19001,12 +19279,13 @@ static void aioc_feed_read_ordered(aioc_feed_query *query)
     aioc_feed_fan *fan = query->fan;
     uint32_t left = AIOC_FEED_SLICE;
     bool complete = aioc_feed_fill_heap(query);
-    const char *why;
+    const char *why = "";
     int status = 0;
-    while (complete && left-- && fan->heap_count && fan->take_left && !aioc_feed_page_is_full(fan)) {
-        status = aioc_feed_give_first(query);
-        if (status) {  /* the row is still the first */
-            aioc_feed_lacks_memory(query);
+    while (complete && left-- && fan->heap_count && fan->chain.limit.take && !aioc_feed_page_is_full(fan)) {
+        status = aioc_feed_give_first(query, &why);
+        if (status) {
+            if (fan->chain.collects) aioc_feed_row_failed(fan, status, why);
+            else aioc_feed_lacks_memory(query);  /* the row is still the first */
             return;
         }
         status = aioc_feed_heap_next(fan, &why);
@@ -19018,7 +19297,7 @@ static void aioc_feed_read_ordered(aioc_feed_query *query)
     }
     if (fan->tally.status || aioc_feed_overfull(fan)) return;
     if (aioc_feed_page_is_full(fan)) aioc_feed_show_page(query);
-    else if (fan->take_left == 0 || (complete && fan->heap_count == 0)) aioc_feed_end_reading(query);
+    else if (fan->chain.limit.take == 0 || (complete && fan->heap_count == 0)) aioc_feed_end_reading(query);
     else if (complete) aioc_feed_stir(query);
 }
 
@@ -19027,7 +19306,7 @@ static void aioc_feed_read_ordered(aioc_feed_query *query)
 /* What is left to read: all streams of a change feed; else from the leftmost one on, those that were begun. A stream
  * that was split has its heirs behind it, which begin where its last answer ended: as long as it has answers, they are
  * not told of. */
-static uint32_t aioc_feed_list_pieces(const aioc_feed_fan *fan, aioc_position_piece *pieces,
+static uint32_t aioc_feed_list_pieces(const aioc_feed_fan *fan, aioc_pos_piece *pieces,
                                       aiocosmos_str *rest_min)
 {
     aiocosmos_str covered = aioc_mem_str("");
@@ -19048,29 +19327,13 @@ static uint32_t aioc_feed_list_pieces(const aioc_feed_fan *fan, aioc_position_pi
     return count;
 }
 
-/* The rows that are left to give, as an array. 1; 0: it is too long for a token; E_NOMEM. */
-static int aioc_feed_rest_text(aioc_feed_query *query, aiocosmos_str *out)
-{
-    aioc_op_engine *engine = query->feeds->engine;
-    aioc_feed_fan *fan = query->fan;
-    aioc_mem_buffer *text = &engine->body_text;
-    const char *from = fan->rest.data, *end = fan->rest.data + fan->rest.len;
-    if (fan->rest_row.type != AIOCOSMOS_JSON_NONE) from = fan->rest_row.ptr + fan->rest_row.len;
-    text->len = 0;  /* from: at "[" or, behind a row, at "," */
-    if ((size_t)(end - from) > fan->continuation_max) return 0;
-    if (!aioc_mem_append(engine->memory, text, "[", 1) ||
-        !aioc_mem_append(engine->memory, text, from + 1, (size_t)(end - from) - 1)) return AIOCOSMOS_E_NOMEM;
-    *out = aioc_op_text(text);
-    return 1;
-}
-
 /* Where the query stands behind the page that is about to be called back, as a token; none, if it would be longer than
  * was allowed. False: no memory. */
 static bool aioc_feed_write_token(aioc_feed_query *query)
 {
     aioc_feed_fan *fan = query->fan;
-    aioc_position position;
-    aioc_position_piece *pieces = NULL;
+    aioc_pos position;
+    aioc_pos_piece *pieces = NULL;
     size_t pieces_size = (fan->stream_count + 1u) * sizeof *pieces;
     int written = AIOCOSMOS_E_NOMEM;
     query->continuation_out.len = 0;
@@ -19078,39 +19341,42 @@ static bool aioc_feed_write_token(aioc_feed_query *query)
     memset(&position, 0, sizeof position);
     position.question = query->question;
     memcpy(position.rid, fan->rid, sizeof position.rid);
-    position.skip_left = fan->skip_left;
-    position.take_left = fan->take_left;
+    position.skip_left = fan->chain.limit.skip;
+    position.take_left = fan->chain.limit.take;
     position.rest_min = aioc_mem_str("FF");
-    pieces = (aioc_position_piece *)aioc_mem_alloc(fan->memory, pieces_size);
+    pieces = (aioc_pos_piece *)aioc_mem_alloc(fan->memory, pieces_size);
     if (!pieces) return false;
     if (fan->changes) {
-        position.place = AIOC_POSITION_IN_CHANGES;
+        position.place = AIOC_POS_IN_CHANGES;
         position.skip_left = fan->since;
         position.take_left = fan->by_key ? 0 : UINT64_MAX;
     } else if (fan->stage == AIOC_FEED_GIVING) {
-        written = aioc_feed_rest_text(query, &position.rows);
-        if (written > 0) position.place = AIOC_POSITION_IN_ROWS;
-    } else if (fan->ordered) {
-        position.place = AIOC_POSITION_IN_ORDER;
+        aioc_mem_buffer *rows = &query->feeds->engine->body_text;
+        rows->len = 0;
+        written = aioc_row_chain_rest(&fan->chain, rows, fan->continuation_max);
+        position.rows = aioc_op_text(rows);
+        if (written > 0) position.place = AIOC_POS_IN_ROWS;
+    } else if (fan->chain.ordered) {
+        position.place = AIOC_POS_IN_ORDER;
         position.min = aioc_feed_min(&fan->last_edges);
         position.max = aioc_feed_max(&fan->last_edges);
         position.values = aioc_op_text(&fan->last_items);
         position.rid_of_row = aioc_op_text(&fan->last_rid);
         position.rows_of_rid = fan->last_rows;
     } else {
-        position.place = AIOC_POSITION_IN_SEQUENCE;
+        position.place = AIOC_POS_IN_SEQUENCE;
     }
-    if (position.place == AIOC_POSITION_IN_CHANGES || position.place == AIOC_POSITION_IN_SEQUENCE) {
+    if (position.place == AIOC_POS_IN_CHANGES || position.place == AIOC_POS_IN_SEQUENCE) {
         position.pieces = pieces;
         position.piece_count = aioc_feed_list_pieces(fan, pieces, &position.rest_min);
     }
     memcpy(position.key, fan->key, sizeof position.key);
-    position.has_last = fan->has_last_hash;
-    position.last = fan->last_hash;
-    position.seen = fan->distinct.slots;
-    position.seen_count = fan->distinct.count;
+    position.has_last = fan->chain.distinct.has_last;
+    position.last = fan->chain.distinct.last;
+    position.seen = fan->chain.distinct.seen.slots;
+    position.seen_count = fan->chain.distinct.seen.count;
     if (position.place)
-        written = aioc_position_write(fan->memory, &query->continuation_out, &position, fan->continuation_max);
+        written = aioc_pos_write(fan->memory, &query->continuation_out, &position, fan->continuation_max);
     aioc_mem_free(fan->memory, pieces, pieces_size);
     return written >= 0;
 }
@@ -19149,8 +19415,8 @@ static bool aioc_feed_has_more(const aioc_feed_fan *fan)
 {
     uint32_t place;
     if (fan->changes || fan->yielded) return true;
-    if (fan->take_left == 0 || fan->stage == AIOC_FEED_OVER) return false;
-    if (fan->stage == AIOC_FEED_GIVING) return fan->rest_left > 0;
+    if (fan->stage == AIOC_FEED_GIVING) return aioc_row_chain_has_more(&fan->chain);
+    if (fan->chain.limit.take == 0 || fan->stage == AIOC_FEED_OVER) return false;
     for (place = 0; place < fan->stream_count; place++)
         if (!aioc_feed_is_spent(fan->streams[place])) return true;
     return false;
@@ -19305,7 +19571,7 @@ static bool aioc_feed_cut_in_sequence(aioc_feed_query *query)
     aioc_feed_fan *fan = query->fan;
     uint32_t i;
     for (i = 0; i < fan->from.piece_count; i++) {
-        const aioc_position_piece *piece = &fan->from.pieces[i];
+        const aioc_pos_piece *piece = &fan->from.pieces[i];
         if (aioc_feed_cut(query, fan->stream_count, piece->min, piece->max, piece->continuation) == UINT32_MAX)
             return false;
     }
@@ -19316,24 +19582,21 @@ static bool aioc_feed_cut_in_sequence(aioc_feed_query *query)
 static bool aioc_feed_cut_all(aioc_feed_query *query)
 {
     aioc_feed_fan *fan = query->fan;
-    bool whole = fan->sink == AIOC_FEED_TO_STATISTICS;   /* of all that is there, not of what is asked for */
+    bool whole = fan->plan && fan->plan->hybrid &&  /* of all that is there, not of what is asked for */
+                 fan->chain.u.rrf.reading == AIOC_ROW_STATISTICS;
     if (!fan->from.place || whole) return aioc_feed_cut_spans(query, whole, aioc_mem_str(""));
     if (fan->from_items.type == AIOCOSMOS_JSON_ARR) return aioc_feed_cut_in_order(query);
-    if (fan->from.place == AIOC_POSITION_IN_ORDER) return aioc_feed_cut_spans(query, false, aioc_mem_str(""));
+    if (fan->from.place == AIOC_POS_IN_ORDER) return aioc_feed_cut_spans(query, false, aioc_mem_str(""));
     return aioc_feed_cut_in_sequence(query);
 }
 
-/* Begins to read the ranges: a text, what it is, and where its rows go. */
-static void aioc_feed_begin_reading(aioc_feed_query *query, aiocosmos_str sql, const aioc_plan_info *info,
-                                    aioc_feed_sink sink)
+/* Begins to read the ranges: a text, and what it is. */
+static void aioc_feed_begin_reading(aioc_feed_query *query, aiocosmos_str sql, const aioc_plan_info *info)
 {
     aioc_feed_fan *fan = query->fan;
     fan->info = info;
-    fan->sink = (uint8_t)sink;
-    fan->ordered = info->order_count && sink == AIOC_FEED_TO_PAGES;
-    fan->among_unordered = sink == AIOC_FEED_TO_COUNT;
     fan->window_max = aioc_feed_passes_through(fan) ? fan->parallel_max : AIOC_FEED_AHEAD_MAX;
-    fan->window = sink == AIOC_FEED_TO_PAGES ? 1 : fan->window_max;
+    fan->window = fan->chain.collects ? fan->window_max : 1;
     if (info->order_count > AIOC_FEED_COLUMNS_MAX) {
         aioc_feed_break(fan, AIOCOSMOS_E_PROTOCOL, "the query plan has more than 16 columns of ORDER BY");
         return;
@@ -19343,61 +19606,16 @@ static void aioc_feed_begin_reading(aioc_feed_query *query, aiocosmos_str sql, c
         aioc_feed_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory to read the ranges");
     } else {
         fan->stage = AIOC_FEED_READING;
-        aioc_feed_stir(query);   /* it may be that nothing is to be read */
+        aioc_feed_stir(query);  /* it may be that nothing is to be read */
     }
 }
 
-/* Begins to give rows that had to be complete first; not collected: there was no memory for them. */
-static void aioc_feed_begin_giving(aioc_feed_query *query, bool collected)
+/* Begins to give rows that had to be complete first. */
+static void aioc_feed_begin_giving(aioc_feed_query *query)
 {
-    aioc_feed_fan *fan = query->fan;
-    if (!collected || aioc_json_parse(&fan->rest_doc, fan->rest.data, fan->rest.len) != 0) {
-        aioc_feed_break(fan, AIOCOSMOS_E_NOMEM, "no memory for the rows of the result");
-        return;
-    }
-    if (fan->sink != AIOC_FEED_TO_GROUPS) fan->info = &fan->plain;   /* DISTINCT has been seen to */
-    fan->rest_row = aioc_json_none();
-    fan->rest_left = aioc_json_count(aioc_json_root(&fan->rest_doc));
-    fan->stage = AIOC_FEED_GIVING;
-    fan->sink = AIOC_FEED_TO_PAGES;
+    query->fan->chain.giving = query->fan->chain.first;
+    query->fan->stage = AIOC_FEED_GIVING;
     aioc_feed_stir(query);
-}
-
-static int aioc_feed_next_result(aioc_feed_fan *fan, aioc_feed_sink sink, aioc_mem_buffer *out)
-{
-    switch (sink) {
-    case AIOC_FEED_TO_GROUPS: return aioc_rows_groups_next(&fan->groups, out);
-    case AIOC_FEED_TO_BEST: return aioc_rows_best_next(&fan->best, out);
-    default: return aioc_rows_hybrid_next(&fan->hybrid, out);
-    }
-}
-
-/* Collects the result rows of groups and the like, which are all there. False: no memory. */
-static bool aioc_feed_collect(aioc_feed_query *query)
-{
-    aioc_feed_fan *fan = query->fan;
-    size_t before;
-    int found;
-    if (!aioc_feed_set(fan->memory, &fan->rest, aioc_mem_str("["))) return false;
-    do {
-        before = fan->rest.len;
-        if (before > 1 && !aioc_mem_append(fan->memory, &fan->rest, ",", 1)) return false;
-        found = aioc_feed_next_result(fan, (aioc_feed_sink)fan->sink, &fan->rest);
-        if (found < 0) return false;
-        if (found == 0) fan->rest.len = before;
-    } while (found);
-    return aioc_mem_append(fan->memory, &fan->rest, "]", 1);
-}
-
-static bool aioc_feed_collect_count(aioc_feed_query *query)
-{
-    aioc_feed_fan *fan = query->fan;
-    aiocosmos_str alias = fan->info->dcount_alias;
-    return aioc_feed_set(fan->memory, &fan->rest, aioc_mem_str(alias.len ? "[{" : "[")) &&
-           (alias.len == 0 || (aioc_json_append_string(fan->memory, &fan->rest, alias.ptr, alias.len, false) &&
-                               aioc_mem_append(fan->memory, &fan->rest, ":", 1))) &&
-           aioc_text_append_u64(fan->memory, &fan->rest, fan->count) &&
-           aioc_mem_append_str(fan->memory, &fan->rest, alias.len ? "}]" : "]");
 }
 
 static void aioc_feed_begin_component(aioc_feed_query *query)
@@ -19405,76 +19623,50 @@ static void aioc_feed_begin_component(aioc_feed_query *query)
     aioc_feed_fan *fan = query->fan;
     aioc_mem_buffer sql = { NULL, 0, 0 };
     char why[256];
-    int status = aioc_rows_hybrid_component_text(&fan->hybrid, fan->component, &sql, why, sizeof why);
+    uint32_t component = fan->chain.u.rrf.reading;
+    int status = aioc_row_rrf_component_text(&fan->chain.u.rrf, component, &sql, why, sizeof why);
     if (status == AIOCOSMOS_E_NOMEM) aioc_feed_fail(&fan->tally, status, "no memory for a component's query");
     else if (status) aioc_feed_break(fan, status, why);
-    else aioc_feed_begin_reading(query, aioc_op_text(&sql), &fan->plan->components[fan->component].info,
-                                 AIOC_FEED_TO_COMPONENT);
+    else aioc_feed_begin_reading(query, aioc_op_text(&sql), &fan->plan->components[component].info);
     aioc_mem_buffer_free(fan->memory, &sql);
 }
 
 static void aioc_feed_end_reading(aioc_feed_query *query)
 {
     aioc_feed_fan *fan = query->fan;
-    bool ok = true;
     aioc_feed_drop_streams(fan);
-    switch (fan->sink) {
-    case AIOC_FEED_TO_PAGES:
+    if (fan->plan && fan->plan->hybrid && ++fan->chain.u.rrf.reading < fan->plan->component_count) {
+        fan->stage = AIOC_FEED_PREPARING;  /* the ranges may have been forgotten meanwhile */
+        aioc_feed_stir(query);
+    } else if (fan->chain.collects) {
+        aioc_feed_begin_giving(query);
+    } else {
         fan->stage = AIOC_FEED_OVER;
         aioc_feed_show_page(query);
-        return;
-    case AIOC_FEED_TO_STATISTICS:
-    case AIOC_FEED_TO_COMPONENT:
-        fan->component = fan->sink == AIOC_FEED_TO_STATISTICS ? 0 : fan->component + 1;
-        if (fan->component < fan->plan->component_count) {
-            fan->sink = AIOC_FEED_TO_COMPONENT;
-            fan->stage = AIOC_FEED_PREPARING;   /* the ranges may have been forgotten meanwhile */
-            aioc_feed_stir(query);
-            return;
-        }
-        fan->info = &fan->plan->info;
-        aioc_rows_hybrid_finish(&fan->hybrid);
-        ok = aioc_feed_collect(query);
-        aioc_rows_hybrid_close(&fan->hybrid);
-        break;
-    case AIOC_FEED_TO_COUNT:
-        ok = aioc_feed_collect_count(query);
-        aioc_rows_set_free(fan->memory, &fan->distinct);
-        fan->skip_left = 0;
-        fan->take_left = UINT64_MAX;
-        break;
-    case AIOC_FEED_TO_GROUPS:
-        ok = aioc_feed_collect(query);
-        aioc_rows_groups_close(&fan->groups);
-        break;
-    default:
-        ok = aioc_feed_collect(query);
-        aioc_rows_best_close(&fan->best);
-        break;
     }
-    aioc_feed_begin_giving(query, ok);
 }
 
 static void aioc_feed_give(aioc_feed_query *query)
 {
     aioc_feed_fan *fan = query->fan;
-    aiocosmos_json all = aioc_json_root(&fan->rest_doc), before = fan->rest_row;
     uint32_t left = AIOC_FEED_SLICE;
-    while (left-- && fan->take_left && !aioc_feed_page_is_full(fan) && aioc_json_next(all, NULL, &fan->rest_row)) {
-        if (aioc_feed_emit(fan, fan->rest_row) != 0) {
-            fan->rest_row = before;
-            aioc_feed_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the query's rows");
-            return;
-        }
-        before = fan->rest_row;
-        fan->rest_left--;
+    int found = AIOC_ROW_AGAIN;
+    while (left-- && found > 0 && !aioc_feed_page_is_full(fan)) {
+        size_t before = fan->out.len;
+        found = AIOCOSMOS_E_NOMEM;
+        if (aioc_mem_append_str(fan->memory, &fan->out, before ? "," : aioc_feed_page_head))
+            found = aioc_row_chain_next(&fan->chain, &fan->out);
+        if (found == 1) fan->out_count++;
+        else fan->out.len = before;
     }
-    if (fan->rest_left && fan->take_left && !aioc_feed_page_is_full(fan)) {
+    if (found < 0) {
+        aioc_feed_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the query's rows");
+    } else if (found > 0 && !aioc_feed_page_is_full(fan)) {
         aioc_feed_stir(query);
-        return;
+    } else {
+        if (!aioc_row_chain_has_more(&fan->chain)) fan->stage = AIOC_FEED_OVER;
+        aioc_feed_show_page(query);
     }
-    if (fan->rest_left == 0 || fan->take_left == 0) fan->stage = AIOC_FEED_OVER;
-    aioc_feed_show_page(query);
 }
 
 /* Whether they may be of one container: "" is not known. */
@@ -19483,39 +19675,29 @@ static bool aioc_feed_same_rid(const char *a, const char *b)
     return !a[0] || !b[0] || strcmp(a, b) == 0;
 }
 
-/* Goes back to where the token says. 0, E_NOMEM, or E_ARGUMENT: it does not fit to the plan or to the container. */
-static int aioc_feed_resume(aioc_feed_query *query, const aioc_plan_info *info, aioc_feed_sink sink)
+/* Goes back to where the token says. 0, E_NOMEM, or E_ARGUMENT: it does not fit to the plan. */
+static int aioc_feed_resume(aioc_feed_query *query, const aioc_plan_info *info)
 {
     aioc_feed_fan *fan = query->fan;
-    const aioc_position *from = &fan->from;
-    bool in_order = info->order_count && sink == AIOC_FEED_TO_PAGES;
-    aiocosmos_json item = aioc_json_none();
+    const aioc_pos *from = &fan->from;
+    aioc_row_distinct *distinct = &fan->chain.distinct;
+    aioc_row_value values[AIOC_FEED_COLUMNS_MAX];
+    const char *why;
     uint32_t i;
-    if (!aioc_feed_same_rid(from->rid, fan->ranges.container->rid)) return AIOCOSMOS_E_ARGUMENT;
-    if (from->place != AIOC_POSITION_IN_ROWS &&
-        (sink != AIOC_FEED_TO_PAGES || (from->place == AIOC_POSITION_IN_ORDER) != in_order))
-        return AIOCOSMOS_E_ARGUMENT;
-    fan->skip_left = from->skip_left;
-    fan->take_left = from->take_left;
-    fan->has_last_hash = from->has_last;
-    fan->last_hash = from->last;
-    if (from->has_last || from->seen_count) memcpy(fan->key, from->key, sizeof fan->key);
-    for (i = 0; i < from->seen_count; i++)
-        if (aioc_rows_set_add(fan->memory, &fan->distinct, from->seen[i]) < 0) return AIOCOSMOS_E_NOMEM;
-    if (from->place == AIOC_POSITION_IN_ROWS) {
-        if (!aioc_feed_set(fan->memory, &fan->rest, from->rows)) return AIOCOSMOS_E_NOMEM;
-        fan->info = info;
-        fan->sink = (uint8_t)sink;
-        aioc_feed_begin_giving(query, true);
-        return 0;
-    }
-    if (!in_order || from->values.len == 0) return 0;  /* no row was given yet */
+    fan->chain.limit.skip = from->skip_left;
+    fan->chain.limit.take = from->take_left;
+    distinct->has_last = from->has_last;
+    distinct->last = from->last;
+    for (i = 0; distinct->stage.kind && i < from->seen_count; i++)
+        if (aioc_row_set_add(fan->memory, &distinct->seen, from->seen[i]) < 0) return AIOCOSMOS_E_NOMEM;
+    if (from->place == AIOC_POS_IN_ROWS) aioc_feed_begin_giving(query);
+    if (from->place != AIOC_POS_IN_ORDER || from->values.len == 0) return 0;  /* no row was given yet */
     if (aioc_json_parse(&fan->from_doc, from->values.ptr, from->values.len) != 0) return AIOCOSMOS_E_NOMEM;
     fan->from_items = aioc_json_root(&fan->from_doc);
-    if (aioc_json_count(fan->from_items) != info->order_count) return AIOCOSMOS_E_ARGUMENT;
-    while (aioc_json_next(fan->from_items, NULL, &item)) {
-        if (aioc_rows_has_members(aioc_json_at(item, "/item"))) fan->from_unordered = true;
-    }
+    if (info->order_count > AIOC_FEED_COLUMNS_MAX ||
+        aioc_row_read_items(fan->from_items, info->order_count, values, &why) != 0) return AIOCOSMOS_E_ARGUMENT;
+    for (i = 0; i < info->order_count; i++)
+        fan->from_unordered = fan->from_unordered || aioc_row_has_members(values[i].json);
     fan->last_rows = from->rows_of_rid;
     return aioc_feed_set(fan->memory, &fan->last_items, from->values) &&
            aioc_feed_set(fan->memory, &fan->last_rid, from->rid_of_row) &&
@@ -19539,42 +19721,38 @@ static void aioc_feed_begin_again(aioc_feed_query *query)
     fan->continuation_max = UINT32_MAX;
     ok = aioc_feed_write_token(query);
     fan->continuation_max = most;
-    aioc_position_free(fan->memory, &fan->from);
+    aioc_pos_free(fan->memory, &fan->from);
     aioc_mem_buffer_free(fan->memory, &fan->token);
-    ok = ok && aioc_position_read(fan->memory, aioc_op_text(&query->continuation_out), &fan->token, &fan->from,
-                                  &why) == 0;
+    ok = ok && aioc_pos_read(fan->memory, aioc_op_text(&query->continuation_out), &fan->token, &fan->from, &why) == 0;
     fan->from_unordered = fan->yielded = false;
-    if (ok && aioc_feed_resume(query, fan->info, AIOC_FEED_TO_PAGES) == 0)
-        aioc_feed_begin_reading(query, fan->info->rewritten, fan->info, AIOC_FEED_TO_PAGES);
+    if (ok && aioc_feed_resume(query, fan->info) == 0)
+        aioc_feed_begin_reading(query, fan->info->rewritten, fan->info);
     else aioc_feed_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory to go on behind the last row");
     fan->yielded = fan->tally.status != 0;
 }
 
-static aioc_feed_sink aioc_feed_sink_of(const aioc_plan *plan, const aioc_plan_info *info)
-{
-    if (plan && plan->hybrid) return AIOC_FEED_TO_STATISTICS;
-    if (info->has_dcount) return AIOC_FEED_TO_COUNT;
-    if (info->merges_groups) return AIOC_FEED_TO_GROUPS;
-    return info->non_streaming ? AIOC_FEED_TO_BEST : AIOC_FEED_TO_PAGES;
-}
-
-/* Opens what the rows are collected in. 0, or why that cannot be, with the reason. */
-static int aioc_feed_open_sink(aioc_feed_query *query, const aioc_plan_info *info, aioc_feed_sink sink)
+/* Composes what rows pass, and goes back to where a token says. 0, or why not. */
+static int aioc_feed_begin_chain(aioc_feed_query *query, const aioc_plan_info *info)
 {
     aioc_feed_fan *fan = query->fan;
-    if (sink == AIOC_FEED_TO_GROUPS) aioc_rows_groups_open(&fan->groups, fan->memory, &info->shape, fan->key);
-    if (sink == AIOC_FEED_TO_STATISTICS) {
-        aioc_rows_hybrid_close(&fan->hybrid);   /* it may have been begun before, without memory to go on */
-        aioc_rows_hybrid_open(&fan->hybrid, fan->memory, fan->plan, fan->key);
-    }
-    if (sink != AIOC_FEED_TO_BEST) return 0;
-    if (fan->take_left == UINT64_MAX) {
+    const aioc_pos *from = &fan->from;
+    bool in_rows = from->place == AIOC_POS_IN_ROWS, in_order = from->place == AIOC_POS_IN_ORDER;
+    int status;
+    if (from->has_last || from->seen_count) memcpy(fan->key, from->key, sizeof fan->key);
+    status = aioc_row_chain_open(&fan->chain, fan->memory, fan->plan, info, fan->key,
+                                 in_rows ? from->rows : aioc_mem_str(""));
+    if (status) return status;
+    if (!aioc_feed_same_rid(from->rid, fan->ranges.container->rid) ||
+        (from->place && !in_rows && (fan->chain.collects || in_order != fan->chain.ordered)))
+        status = AIOCOSMOS_E_ARGUMENT;
+    else if (info->non_streaming && !in_rows && fan->chain.limit.take == UINT64_MAX) {
         aioc_feed_break(fan, 400, "ORDER BY of a vector's distance or of a rank needs TOP, or OFFSET and LIMIT");
         return fan->tally.status;
-    }
-    aioc_rows_best_open(&fan->best, fan->memory, fan->skip_left + fan->take_left, info->descending, info->order_count,
-                        info->distinct != AIOC_PLAN_ALL, fan->key);
-    return 0;
+    } else if (from->place) status = aioc_feed_resume(query, info);
+    if (status == AIOCOSMOS_E_ARGUMENT)
+        aioc_feed_break(fan, status, "continuation: of a container that was deleted meanwhile, or of another plan of "
+                        "this query");
+    return status;
 }
 
 /* The plan is there, and the ranges: begins to read, or goes on where a token says. */
@@ -19582,31 +19760,19 @@ static void aioc_feed_begin(aioc_feed_query *query)
 {
     aioc_feed_fan *fan = query->fan;
     const aioc_plan_info *info = fan->plan ? &fan->plan->info : &fan->plain;
-    aioc_feed_sink sink = aioc_feed_sink_of(fan->plan, info);
-    int status = 0;
-    if (fan->sink == AIOC_FEED_TO_COMPONENT) {
+    bool hybrid = fan->plan && fan->plan->hybrid;
+    int status;
+    if (hybrid && fan->chain.first && !fan->from.place && fan->chain.u.rrf.reading != AIOC_ROW_STATISTICS) {
         aioc_feed_begin_component(query);
         return;
     }
     memcpy(fan->rid, fan->ranges.container->rid, sizeof fan->rid);
-    fan->skip_left = info->has_offset ? info->offset : 0;
-    fan->take_left = info->has_limit ? info->limit : UINT64_MAX;
-    if (info->has_top && info->top < fan->take_left) fan->take_left = info->top;
-    if (fan->from.place) status = aioc_feed_resume(query, info, sink);
-    if (status == AIOCOSMOS_E_ARGUMENT)
-        aioc_feed_break(fan, status, "continuation: of a container that was deleted meanwhile, or of another plan of "
-                        "this query");
-    if (!status && fan->stage != AIOC_FEED_GIVING) status = aioc_feed_open_sink(query, info, sink);
+    status = aioc_feed_begin_chain(query, info);
     if (status) aioc_feed_fail(&fan->tally, status, "no memory to begin the query");
     if (status || fan->stage == AIOC_FEED_GIVING) return;
-    if (sink != AIOC_FEED_TO_STATISTICS) {
-        aioc_feed_begin_reading(query, fan->plan ? info->rewritten : aioc_mem_str("SELECT * FROM c"), info, sink);
-    } else if (fan->plan->needs_statistics) {
-        aioc_feed_begin_reading(query, fan->plan->statistics, &fan->plain, sink);
-    } else {
-        fan->component = 0;
-        aioc_feed_begin_component(query);
-    }
+    if (hybrid && !fan->plan->needs_statistics) aioc_feed_begin_component(query);
+    else if (hybrid) aioc_feed_begin_reading(query, fan->plan->statistics, &fan->plain);
+    else aioc_feed_begin_reading(query, fan->plan ? info->rewritten : aioc_mem_str("SELECT * FROM c"), info);
 }
 
 /* Whether the gateway would fare no better. */
@@ -19707,7 +19873,7 @@ static int aioc_feed_take_changes(aioc_feed_stream *stream, const aiocosmos_resu
     stream->hot = true;
     if (stream->first->count) return 0;
     aioc_feed_answer_free(stream->query->fan->memory, aioc_feed_shift(stream));
-    return aioc_feed_take_nothing(stream, etag, !moved);   /* an empty page that leads on has others behind it */
+    return aioc_feed_take_nothing(stream, etag, !moved);  /* an empty page that leads on has others behind it */
 }
 
 static void aioc_feed_begin_changes(aioc_feed_query *query)
@@ -19716,7 +19882,6 @@ static void aioc_feed_begin_changes(aioc_feed_query *query)
     uint32_t place;
     bool ok;
     fan->info = &fan->plain;
-    fan->take_left = UINT64_MAX;
     if (!fan->rid[0]) memcpy(fan->rid, fan->ranges.container->rid, sizeof fan->rid);
     if (fan->by_key)
         ok = aioc_feed_stream_new(query, 0, aioc_mem_str(""), aioc_mem_str("FF"), fan->from.place
@@ -19901,7 +20066,7 @@ static void aioc_feed_prepare(aioc_feed_query *query)
     aioc_feed_fan *fan = query->fan;
     bool known;
     int refused;
-    if (fan->plan_op || !aioc_feed_watch_ready(&fan->ranges)) return;   /* the plan's coming stirs */
+    if (fan->plan_op || !aioc_feed_watch_ready(&fan->ranges)) return;  /* the plan's coming stirs */
     known = aioc_feed_watch_knows(&fan->ranges);
     if (known && fan->levels && fan->levels < fan->ranges.container->pk_def.path_count) aioc_feed_span_prefix(query);
     if (fan->tally.status) return;
@@ -19911,7 +20076,7 @@ static void aioc_feed_prepare(aioc_feed_query *query)
     } else if (!known) {
         aioc_feed_go_direct(query, fan->ranges.container->failure, fan->ranges.container->failure_why.data);
     } else if (fan->levels || (fan->ranges.container->no_plans && fan->sql.len)) {
-        aioc_feed_go_direct(query, 0, NULL);   /* it is of one whole key, or the gateway knows better */
+        aioc_feed_go_direct(query, 0, NULL);  /* it is of one whole key, or the gateway knows better */
     } else if (fan->sql.len == 0 || fan->plan) {
         aioc_feed_begin(query);
     } else {
@@ -19944,10 +20109,10 @@ static void aioc_feed_work_on(aioc_feed_query *query)
         else if (fan->changes) aioc_feed_read_changes(query);
         else if (fan->yielded) aioc_feed_begin_again(query);
         else if (fan->stage == AIOC_FEED_GIVING) aioc_feed_give(query);
-        else if (fan->stage == AIOC_FEED_READING && fan->ordered) aioc_feed_read_ordered(query);
+        else if (fan->stage == AIOC_FEED_READING && fan->chain.ordered) aioc_feed_read_ordered(query);
         else if (fan->stage == AIOC_FEED_READING) aioc_feed_read_sequence(query);
     }
-    if (query->op && fan->stage == AIOC_FEED_DIRECT) aioc_feed_end_page(query, 0, "");    /* handed over there */
+    if (query->op && fan->stage == AIOC_FEED_DIRECT) aioc_feed_end_page(query, 0, "");  /* handed over there */
     else if (query->op && fan->tally.status && fan->out_count && !fan->unshown) aioc_feed_show_page(query);
     else if (query->op && fan->tally.status && !aioc_feed_waits_for_memory(query)) aioc_feed_end_page_failed(query);
     else if (!query->closed && fan->stage == AIOC_FEED_READING && !fan->tally.status && fan->changes)
@@ -20030,7 +20195,7 @@ static bool aioc_feed_query_get_stats(aioc_feed *feeds, aiocosmos_cursor handle,
     out->range_count = costs->range_count;
     out->metrics = aioc_op_text(&costs->text);
     out->index_metrics = aioc_op_text(&costs->index_metrics);
-    if (query->fan) out->memory_used = query->fan->held + aioc_feed_state_bytes(query->fan);
+    if (query->fan) out->memory_used = query->fan->held + aioc_row_chain_bytes(&query->fan->chain);
     if (query->fan && query->fan->plan) out->plan = query->fan->plan->text;
     return true;
 }
@@ -20741,7 +20906,7 @@ static void aioc_feed_page_of_part_came(aioc_feed_part *part, const aiocosmos_re
         part->page_items /= 2;
         part->state = AIOC_FEED_PART_MORE;
     } else if (status == AIOCOSMOS_E_TOO_LARGE) {
-        aioc_feed_give_back(part, true);   /* one is larger than an answer may be: only that one fails */
+        aioc_feed_give_back(part, true);  /* one is larger than an answer may be: only that one fails */
     } else if ((aioc_feed_is_gone(result) || aioc_feed_is_of_another(result)) && part->pk_at == AIOC_FEED_NO_PAIR) {
         if (!aioc_feed_part_gone(part)) aioc_feed_part_failed(part, status, result->message.ptr);
     } else if (result->status) {
@@ -20778,7 +20943,7 @@ static bool aioc_feed_same_level(aiocosmos_json a, aiocosmos_json b)
     case AIOCOSMOS_JSON_BOOL: return *a.ptr == *b.ptr;
     case AIOCOSMOS_JSON_NUM:
         return aioc_json_get_f64(a, &number_a) && aioc_json_get_f64(b, &number_b) && number_a == number_b;
-    case AIOCOSMOS_JSON_STR: return aioc_rows_compare(a, b) == 0;
+    case AIOCOSMOS_JSON_STR: return aioc_row_compare(a, b) == 0;
     default: return true;  /* null; {}: the property is missing */
     }
 }
@@ -20879,7 +21044,7 @@ static void aioc_feed_many_work(aioc_feed_many *many)
     while (part && part->state != AIOC_FEED_PART_ROWS && part->state != AIOC_FEED_PART_REST) part = part->next;
     many->stirred = false;
     if (many->op->stop || many->ended) {
-        if (many->ended) aioc_feed_sweep(many, AIOC_FEED_SLICE);    /* else it will be told so, and come back */
+        if (many->ended) aioc_feed_sweep(many, AIOC_FEED_SLICE);  /* else it will be told so, and come back */
         many->stirred = many->ended && many->swept < many->pair_count;
     } else if (part) {
         many->stirred = true;
@@ -21449,7 +21614,7 @@ static void aioc_feed_close(aioc_feed *feeds)
         aioc_mem_buffer_free(memory, &feeds->plans[i].key);
     }
     aioc_mem_free(memory, feeds->slots, feeds->slot_count * sizeof *feeds->slots);
-    while (feeds->first_many) aioc_feed_many_free(feeds->first_many);   /* these and bulks: only when abandoned */
+    while (feeds->first_many) aioc_feed_many_free(feeds->first_many);  /* these and bulks: only when abandoned */
     while (feeds->first_bulk) aioc_feed_bulk_free(feeds->first_bulk);
 }
 /*========================================

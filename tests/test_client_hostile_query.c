@@ -441,6 +441,10 @@ static const char *const near_rows[] = {
     SORTED("f", "0.52", "\"C\"")
 };
 static const char *const grouped_rows[] = { GROUP("1", "1") "," GROUP("2", "3"), GROUP("1", "2") "," GROUP("4", "5") };
+static const char *const grouped_in_order[] = {
+    SORTED("a", "2", GROUP("1", "1")) "," SORTED("b", "3", GROUP("2", "2")),
+    SORTED("c", "1", GROUP("3", "4")) "," SORTED("d", "4", GROUP("1", "8"))
+};
 static const char *const summed_rows[] = { "[{\"item\":2}]", "[{\"item\":3}]" };
 
 /* What a plan may ask for together, and what comes of it: the rows, as .NET's PipelineFactory has the stages (order,
@@ -475,14 +479,22 @@ combinations[] = {
     { "groups, offset", PLAN(GROUPED ",\"offset\":1,\"limit\":1"), grouped_rows, "{\"k\":3}", NULL },
     { "groups, distinct, offset", PLAN(GROUPED "," DISTINCT ",\"offset\":1,\"limit\":1"), grouped_rows, "{\"k\":5}",
       NULL },
-    { "groups, count", PLAN(GROUPED "," COUNTED), grouped_rows, NULL, "the query plan groups and counts" },
-    { "groups, order", PLAN(GROUPED "," ORDER), grouped_rows, NULL, "the query plan groups and orders" },
-    { "groups, vector", PLAN(GROUPED ",\"top\":9," NEAREST), grouped_rows, NULL, "the query plan groups and orders" },
+    { "groups, count", PLAN(GROUPED "," COUNTED), grouped_rows, "3", NULL },
+    { "groups, distinct, count", PLAN(GROUPED "," DISTINCT "," COUNTED), grouped_rows, "2", NULL },
+    { "groups, offset, count", PLAN(GROUPED ",\"offset\":1,\"limit\":9," COUNTED), grouped_rows, "2", NULL },
+    { "groups, none, count", PLAN(GROUPED ",\"top\":0," COUNTED), grouped_rows, "0", NULL },
+    { "groups, order", PLAN(GROUPED "," ORDER), grouped_in_order, "{\"k\":4} {\"k\":9} {\"k\":2}", NULL },
+    { "groups, order, top", PLAN(GROUPED ",\"top\":2," ORDER), grouped_in_order, "{\"k\":4} {\"k\":9}", NULL },
+    { "groups, order, distinct", PLAN(GROUPED "," ORDERED_DISTINCT "," ORDER), grouped_in_order,
+      "{\"k\":4} {\"k\":9} {\"k\":2}", NULL },
+    { "groups, order, count", PLAN(GROUPED "," ORDER "," COUNTED), grouped_in_order, "3", NULL },
+    { "groups, order, rows without", PLAN(GROUPED "," ORDER), grouped_rows, NULL, "a value for each column" },
+    { "groups, vector", PLAN(GROUPED ",\"top\":9," NEAREST), grouped_rows, NULL, "the query plan groups and ranks" },
     { "sum", PLAN(SUMMED), summed_rows, "5", NULL },
     { "sum, distinct", PLAN(SUMMED "," DISTINCT), summed_rows, "5", NULL },
     { "sum, top", PLAN(SUMMED ",\"top\":1"), summed_rows, "5", NULL },
-    { "sum, count", PLAN(SUMMED "," COUNTED), summed_rows, NULL, "the query plan groups and counts" },
-    { "sum, order", PLAN(SUMMED "," ORDER), summed_rows, NULL, "the query plan groups and orders" },
+    { "sum, count", PLAN(SUMMED "," COUNTED), summed_rows, "1", NULL },
+    { "sum, order", PLAN(SUMMED "," ORDER), summed_rows, NULL, "a value for each column" },
     { "sum, rows as they are", PLAN("\"aggregates\":[\"Sum\"],\"hasSelectValue\":true"), summed_rows, NULL,
       "the query plan groups and has no rewritten query" },
     { "order, rows as they are", PLAN("\"orderBy\":[\"Ascending\"]"), rising_rows, NULL,
@@ -490,7 +502,7 @@ combinations[] = {
     { "ranking, distinct", RANKING(DISTINCT), near_rows, NULL, "which does more than rank" },
     { "ranking, count", RANKING(COUNTED), near_rows, NULL, "which does more than rank" },
     { "ranking, sum", RANKING("\"aggregates\":[\"Sum\"],\"hasSelectValue\":true"), near_rows, NULL,
-      "the query plan groups and orders" }
+      "which does more than rank" }
 };
 
 /* Each page is asked for with the token of the one before, by a query of its own. All rows are in got->rows. */
@@ -838,7 +850,7 @@ static const struct { const char *plan, *why; } unusable[] = {
     { PLAN("\"distinctType\":\"Sorted\""), "the query plan's distinctType is \"Sorted\", which this version" },
     { PLAN("\"hasSelectValue\":2"), "neither true nor false" },
     { PLAN("\"top\":-1"), "not a count" },
-    { PLAN(GROUPED "," ORDER), "the query plan groups and orders" },
+    { PLAN(GROUPED "," NEAREST), "the query plan groups and ranks" },
     { "{\"queryInfo\":{},\"queryRanges\":[{\"min\":\"\"}]}", "not an effective key" },
     { "{\"queryInfo\":", "the query plan is not JSON" },
     { "{\"partitionedQueryExecutionInfoVersion\":9,\"queryInfo\":{}}", "which this version does not know" }

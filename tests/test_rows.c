@@ -55,6 +55,7 @@ static struct world {
     ration ration;
     aioc_mem memory, texts;
     aioc_mem_buffer out;
+    size_t next;  /* of the rows of a stage */
     struct { aiocosmos_json_doc doc; char *text; } *docs;
     size_t doc_count, doc_cap;
 } world;
@@ -129,12 +130,12 @@ static aiocosmos_json json(const char *text)
     return json_of(text, strlen(text));
 }
 
-static aioc_rows_hash hash_of(aiocosmos_json value)
+static aioc_row_hash hash_of(aiocosmos_json value)
 {
-    return aioc_rows_hash_of(key, value);
+    return aioc_row_hash_of(key, value);
 }
 
-static bool same(aioc_rows_hash a, aioc_rows_hash b)
+static bool same(aioc_row_hash a, aioc_row_hash b)
 {
     return a.high == b.high && a.low == b.low;
 }
@@ -195,8 +196,8 @@ static int int_at(aiocosmos_json value, const char *pointer)
 
 static int compare(const char *a, const char *b)
 {
-    int order = aioc_rows_compare(json(a), json(b));
-    CHECK_INT(aioc_rows_compare(json(b), json(a)), -order);
+    int order = aioc_row_compare(json(a), json(b));
+    CHECK_INT(aioc_row_compare(json(b), json(a)), -order);
     return order;
 }
 
@@ -206,8 +207,8 @@ static void check_sequence(aiocosmos_json items)
     bool first = true;
     while (aioc_json_next(items, NULL, &item)) {
         value = aioc_json_at(item, "/item");
-        if (!first) CHECK_INT(aioc_rows_compare(before, value), -1);
-        if (!first) CHECK_INT(aioc_rows_compare(value, before), 1);
+        if (!first) CHECK_INT(aioc_row_compare(before, value), -1);
+        if (!first) CHECK_INT(aioc_row_compare(value, before), 1);
         before = value;
         first = false;
     }
@@ -220,7 +221,7 @@ static void check_tuple(aiocosmos_json one)
     while (result == 0 && aioc_json_next(aioc_json_at(one, "/directions"), NULL, &direction)) {
         aioc_json_next(aioc_json_at(one, "/a"), NULL, &a);
         aioc_json_next(aioc_json_at(one, "/b"), NULL, &b);
-        result = aioc_rows_compare(aioc_json_at(a, "/item"), aioc_json_at(b, "/item"));
+        result = aioc_row_compare(aioc_json_at(a, "/item"), aioc_json_at(b, "/item"));
         if (aioc_json_is_str(direction, "Descending")) result = -result;
     }
     CHECK_INT(result, int_at(one, "/result"));
@@ -234,7 +235,7 @@ TEST(the_order_is_that_of_the_vectors)
     vectors_open("tests/vectors/order-by-compare.json");
     while (aioc_json_next(vector_cases, NULL, &one)) {
         aiocosmos_json op = aioc_json_at(one, "/op");
-        int order = aioc_rows_compare(aioc_json_at(one, "/a/item"), aioc_json_at(one, "/b/item"));
+        int order = aioc_row_compare(aioc_json_at(one, "/a/item"), aioc_json_at(one, "/b/item"));
         if (aioc_json_is_str(op, "compare")) {
             CHECK_INT(order, int_at(one, "/result"));
             compared++;
@@ -571,7 +572,7 @@ TEST(random_strings_are_in_one_order)
     }
     for (i = 0; i < STRINGS; i++) {
         for (j = 0; j < STRINGS; j++) {
-            CHECK_INT(aioc_rows_compare(strings[i], strings[j]), order_of_models(&models[i], &models[j]));
+            CHECK_INT(aioc_row_compare(strings[i], strings[j]), order_of_models(&models[i], &models[j]));
             CHECK_INT(same(hash_of(strings[i]), hash_of(strings[j])), same_model(&models[i], &models[j]));
         }
     }
@@ -594,7 +595,7 @@ TEST(random_values_are_in_one_order)
     }
     for (i = 0; i < VALUES; i++) {
         for (j = 0; j < VALUES; j++) {
-            int got = aioc_rows_compare(one[i], other[j]), want = order_of_models(models[i], models[j]);
+            int got = aioc_row_compare(one[i], other[j]), want = order_of_models(models[i], models[j]);
             if (got == want) continue;
             test_fail(__FILE__, __LINE__, "%d, not %d: %.*s %.*s", got, want, (int)one[i].len, one[i].ptr,
                       (int)other[j].len, other[j].ptr);
@@ -625,14 +626,14 @@ TEST(siphash_is_that_of_its_authors)
     sip_key[1] = aioc_text_load64le(bytes + 8);
     for (i = 0; i < COUNT(vectors); i++) {
         for (cut = 0; cut <= vectors[i].len; cut++) {
-            aioc_rows_sip sip;
-            aioc_rows_hash hash;
-            aioc_rows_sip_open(&sip, sip_key);
-            aioc_rows_sip_feed(&sip, bytes, cut);
+            aioc_row_sip sip;
+            aioc_row_hash hash;
+            aioc_row_sip_open(&sip, sip_key);
+            aioc_row_sip_feed(&sip, bytes, cut);
             for (step = cut; step < vectors[i].len; step += 3) {
-                aioc_rows_sip_feed(&sip, bytes + step, vectors[i].len - step < 3 ? vectors[i].len - step : 3);
+                aioc_row_sip_feed(&sip, bytes + step, vectors[i].len - step < 3 ? vectors[i].len - step : 3);
             }
-            hash = aioc_rows_sip_close(&sip);
+            hash = aioc_row_sip_close(&sip);
             aioc_text_store64le(got, hash.low);
             aioc_text_store64le(got + 8, hash.high);
             CHECK_MEM(got, vectors[i].want, sizeof got);
@@ -667,11 +668,11 @@ TEST(the_same_value_has_the_same_hash_however_it_is_written)
     for (round = 0; round < 4000; round++) {
         model *m = random_model(3);
         aiocosmos_json one = spelled(m), other = spelled(m);
-        aioc_rows_hash hash = hash_of(one);
+        aioc_row_hash hash = hash_of(one);
         if (!same(hash, hash_of(other))) {
             test_fail(__FILE__, __LINE__, "%.*s\n%.*s", (int)one.len, one.ptr, (int)other.len, other.ptr);
         }
-        CHECK(!same(hash, aioc_rows_hash_of(other_key, one)));
+        CHECK(!same(hash, aioc_row_hash_of(other_key, one)));
         change(m);
         other = spelled(m);
         if (same(hash, hash_of(other))) {
@@ -687,7 +688,7 @@ TEST(different_values_have_different_hashes)
 {
     enum { VALUES = 500 };
     static model *models[VALUES];
-    static aioc_rows_hash hashes[VALUES];
+    static aioc_row_hash hashes[VALUES];
     size_t i, j, equal = 0;
     if (LDBL_MANT_DIG < 64) SKIP("long double has no 64 bits here, so the models have no exact equality");
     seed = 22;
@@ -756,22 +757,22 @@ TEST(of_properties_named_twice_the_last_counts)
     CHECK(!same(hash_of(json("{\"a\":1,\"a\":2}")), hash_of(json("{\"a\":1}"))));
     CHECK(!same(hash_of(json("{\"a\":1,\"a\":1}")), hash_of(json("{}"))));
     for (i = 0; i < COUNT(counts); i++) {
-        aioc_rows_hash once = hash_of(large_object(counts[i], 3, false));
+        aioc_row_hash once = hash_of(large_object(counts[i], 3, false));
         CHECK(same(once, hash_of(large_object(counts[i], 3, true))));
         CHECK(same(once, hash_of(large_object(counts[i], 1, true))));
         CHECK(!same(once, hash_of(large_object(counts[i] + 1, 3, false))));
         forget_texts();
     }
-    CHECK(aioc_json_count(large_object(AIOC_ROWS_NAMES_MAX - 2, 100, true)) == AIOC_ROWS_NAMES_MAX);
-    CHECK(same(hash_of(large_object(AIOC_ROWS_NAMES_MAX - 2, 100, false)),
-               hash_of(large_object(AIOC_ROWS_NAMES_MAX - 2, 100, true))));
+    CHECK(aioc_json_count(large_object(AIOC_ROW_NAMES_MAX - 2, 100, true)) == AIOC_ROW_NAMES_MAX);
+    CHECK(same(hash_of(large_object(AIOC_ROW_NAMES_MAX - 2, 100, false)),
+               hash_of(large_object(AIOC_ROW_NAMES_MAX - 2, 100, true))));
     leave();
 }
 
 TEST(an_object_of_too_many_properties_is_still_hashed_in_any_order)
 {
-    aioc_rows_hash hash;
-    size_t i, count = AIOC_ROWS_NAMES_MAX + 10;
+    aioc_row_hash hash;
+    size_t i, count = AIOC_ROW_NAMES_MAX + 10;
     enter(PLENTY);
     page.len = 0;
     for (i = 0; i < count; i++) put(&page, "%s\"n%zu\":%zu", i == 0 ? "{" : ",", i, i);
@@ -786,7 +787,7 @@ TEST(an_object_of_too_many_properties_is_still_hashed_in_any_order)
 
 TEST(the_deepest_values_are_hashed)
 {
-    aioc_rows_hash hash[3];
+    aioc_row_hash hash[3];
     int round, i;
     enter(PLENTY);
     for (round = 0; round < 3; round++) {
@@ -805,7 +806,7 @@ TEST(the_deepest_values_are_hashed)
  * says that it feeds. */
 TEST(a_hash_does_not_depend_on_the_machine)
 {
-    aioc_rows_hash hash;
+    aioc_row_hash hash;
     enter(PLENTY);
     hash = hash_of(json("{\"a\":[1,2.5,\"\\u00e9\",null],\"b\":{\"c\":true}}"));
     CHECK(hash.high == UINT64_C(0x312d33fe433da4af) && hash.low == UINT64_C(0x02aad80235053e25));
@@ -815,9 +816,9 @@ TEST(a_hash_does_not_depend_on_the_machine)
 /*--- Sets ---------------------------------------------------------------------*/
 
 /* Few bits, so that many are the same, and many in the same place. */
-static aioc_rows_hash random_hash(void)
+static aioc_row_hash random_hash(void)
 {
-    aioc_rows_hash hash;
+    aioc_row_hash hash;
     hash.low = (uint64_t)below(8) << 32 | below(40);
     hash.high = below(8);
     return hash;
@@ -825,43 +826,43 @@ static aioc_rows_hash random_hash(void)
 
 TEST(a_set_has_each_hash_once_in_order_of_arrival)
 {
-    static aioc_rows_hash seen[4000];
-    aioc_rows_set set = {NULL, 0, 0};
+    static aioc_row_hash seen[4000];
+    aioc_row_set set = {NULL, 0, 0};
     uint32_t count = 0, i;
     int round;
     seed = 23;
     enter(PLENTY);
-    CHECK_INT(aioc_rows_set_bytes(&set), 0);
+    CHECK_INT(aioc_row_set_bytes(&set), 0);
     for (round = 0; round < 4000; round++) {
-        aioc_rows_hash hash = random_hash();
+        aioc_row_hash hash = random_hash();
         for (i = 0; i < count && !same(seen[i], hash); i++) continue;
-        CHECK_INT(aioc_rows_set_find(&set, hash), i < count ? i : UINT32_MAX);
-        CHECK_INT(aioc_rows_set_add(&world.memory, &set, hash), i == count);
+        CHECK_INT(aioc_row_set_find(&set, hash), i < count ? i : UINT32_MAX);
+        CHECK_INT(aioc_row_set_add(&world.memory, &set, hash), i == count);
         if (i == count) seen[count++] = hash;
         CHECK_INT(set.count, count);
     }
     CHECK(count > 1000 && count < 2560);
     for (i = 0; i < count; i++) CHECK(same(set.slots[i], seen[i]));
-    CHECK(aioc_rows_set_bytes(&set) >= count * sizeof(aioc_rows_hash));
-    CHECK(aioc_rows_set_bytes(&set) <= world.memory.used);
-    aioc_rows_set_clear(&set);
-    for (i = 0; i < count; i++) CHECK_INT(aioc_rows_set_find(&set, seen[i]), UINT32_MAX);
-    for (i = 0; i < count; i++) CHECK_INT(aioc_rows_set_add(&world.memory, &set, seen[i]), 1);
-    aioc_rows_set_free(&world.memory, &set);
+    CHECK(aioc_row_set_bytes(&set) >= count * sizeof(aioc_row_hash));
+    CHECK(aioc_row_set_bytes(&set) <= world.memory.used);
+    aioc_row_set_clear(&set);
+    for (i = 0; i < count; i++) CHECK_INT(aioc_row_set_find(&set, seen[i]), UINT32_MAX);
+    for (i = 0; i < count; i++) CHECK_INT(aioc_row_set_add(&world.memory, &set, seen[i]), 1);
+    aioc_row_set_free(&world.memory, &set);
     CHECK_INT(set.count, 0);
     leave();
 }
 
 TEST(a_hash_of_zeros_is_one_like_others)
 {
-    aioc_rows_set set = {NULL, 0, 0};
-    aioc_rows_hash zero = {0, 0}, one = {0, 1};
+    aioc_row_set set = {NULL, 0, 0};
+    aioc_row_hash zero = {0, 0}, one = {0, 1};
     enter(PLENTY);
-    CHECK_INT(aioc_rows_set_add(&world.memory, &set, one), 1);
-    CHECK_INT(aioc_rows_set_find(&set, zero), UINT32_MAX);
-    CHECK_INT(aioc_rows_set_add(&world.memory, &set, zero), 1);
-    CHECK_INT(aioc_rows_set_add(&world.memory, &set, zero), 0);
-    aioc_rows_set_free(&world.memory, &set);
+    CHECK_INT(aioc_row_set_add(&world.memory, &set, one), 1);
+    CHECK_INT(aioc_row_set_find(&set, zero), UINT32_MAX);
+    CHECK_INT(aioc_row_set_add(&world.memory, &set, zero), 1);
+    CHECK_INT(aioc_row_set_add(&world.memory, &set, zero), 0);
+    aioc_row_set_free(&world.memory, &set);
     leave();
 }
 
@@ -869,21 +870,21 @@ TEST(a_set_survives_that_there_is_no_memory)
 {
     int allowed;
     for (allowed = 0; allowed < 8; allowed++) {
-        aioc_rows_set set = {NULL, 0, 0};
-        aioc_rows_hash hash = {7, 0};
+        aioc_row_set set = {NULL, 0, 0};
+        aioc_row_hash hash = {7, 0};
         int result = 1;
         enter(allowed);
         for (hash.low = 0; hash.low < 1000 && result > 0; hash.low++) {
-            result = aioc_rows_set_add(&world.memory, &set, hash);
+            result = aioc_row_set_add(&world.memory, &set, hash);
         }
         CHECK_INT(result, AIOCOSMOS_E_NOMEM);
         CHECK_INT(set.count, hash.low - 1);
         CHECK_INT(set.count, allowed == 0 ? 0 : 16 << (allowed - 1));
         world.ration.left = PLENTY;
         hash.low--;
-        CHECK_INT(aioc_rows_set_add(&world.memory, &set, hash), 1);
-        while (hash.low-- > 0) CHECK_INT(aioc_rows_set_add(&world.memory, &set, hash), 0);
-        aioc_rows_set_free(&world.memory, &set);
+        CHECK_INT(aioc_row_set_add(&world.memory, &set, hash), 1);
+        while (hash.low-- > 0) CHECK_INT(aioc_row_set_add(&world.memory, &set, hash), 0);
+        aioc_row_set_free(&world.memory, &set);
         leave();
         if (allowed == 5) break;
     }
@@ -906,20 +907,20 @@ static uint8_t aggregate_of(aiocosmos_json name)
 /* The result of partial answers, a JSON array; of AIOC_PLAN_PLAIN they are bare. "undefined", or why it is refused. */
 static const char *accumulated(uint8_t aggregate, aiocosmos_json partials)
 {
-    aioc_rows_accumulator accumulator;
+    aioc_row_cell accumulator;
     aiocosmos_json partial = aioc_json_none();
     const char *why = NULL;
     int result = 0;
     memset(&accumulator, 0, sizeof accumulator);
     while (result == 0 && aioc_json_next(partials, NULL, &partial)) {
-        result = aioc_rows_accumulate(&world.memory, &accumulator, key, aggregate, partial, &why);
+        result = aioc_row_accumulate(&world.memory, &accumulator, key, aggregate, partial, &why);
     }
     CHECK((result == 0) == (why == NULL));
     CHECK(result == 0 || result == AIOCOSMOS_E_PROTOCOL);
-    CHECK(aioc_rows_accumulator_bytes(&accumulator) <= world.memory.used);
-    if (result == 0) result = aioc_rows_accumulator_append(&world.memory, &accumulator, aggregate, &world.out);
+    CHECK(aioc_row_cell_bytes(&accumulator) <= world.memory.used);
+    if (result == 0) result = aioc_row_cell_append(&world.memory, &accumulator, aggregate, &world.out);
     if (result == 0) why = "undefined";
-    aioc_rows_accumulator_free(&world.memory, &accumulator);
+    aioc_row_cell_free(&world.memory, &accumulator);
     if (!why) why = taken();
     CHECK_INT(world.memory.used, 0);
     return why;
@@ -935,7 +936,7 @@ TEST(aggregates_are_those_of_the_vectors)
         aiocosmos_json want = aioc_json_at(one, "/result");
         const char *got = accumulated(aggregate_of(aioc_json_at(one, "/aggregate")), aioc_json_at(one, "/partials"));
         bool undefined = aioc_json_is_str(want, "undefined");
-        if (undefined ? strcmp(got, "undefined") != 0 : aioc_rows_compare(json(got), want) != 0) {
+        if (undefined ? strcmp(got, "undefined") != 0 : aioc_row_compare(json(got), want) != 0) {
             test_fail(__FILE__, __LINE__, "%.*s: %s", (int)one.len, one.ptr, got);
         }
         count++;
@@ -1030,13 +1031,13 @@ TEST(aggregates_of_all_kinds)
 
 TEST(a_plain_value_that_was_first_undefined_stays_so)
 {
-    aioc_rows_accumulator accumulator;
+    aioc_row_cell accumulator;
     const char *why = NULL;
     enter(PLENTY);
     memset(&accumulator, 0, sizeof accumulator);
-    CHECK_INT(aioc_rows_accumulate(&world.memory, &accumulator, key, AIOC_PLAN_PLAIN, aioc_json_none(), &why), 0);
-    CHECK_INT(aioc_rows_accumulate(&world.memory, &accumulator, key, AIOC_PLAN_PLAIN, json("1"), &why), 0);
-    CHECK_INT(aioc_rows_accumulator_append(&world.memory, &accumulator, AIOC_PLAN_PLAIN, &world.out), 0);
+    CHECK_INT(aioc_row_accumulate(&world.memory, &accumulator, key, AIOC_PLAN_PLAIN, aioc_json_none(), &why), 0);
+    CHECK_INT(aioc_row_accumulate(&world.memory, &accumulator, key, AIOC_PLAN_PLAIN, json("1"), &why), 0);
+    CHECK_INT(aioc_row_cell_append(&world.memory, &accumulator, AIOC_PLAN_PLAIN, &world.out), 0);
     leave();
 }
 
@@ -1066,6 +1067,15 @@ static shape shape_of_value(bool grouped, uint8_t aggregate)
     return s;
 }
 
+/* The next row of those that a stage keeps, however much work it takes. */
+static int next_of(aioc_row_stage *stage)
+{
+    int result;
+    do result = stage->kind->next(stage, &world.next, &world.out);
+    while (result == AIOC_ROW_AGAIN);
+    return result;
+}
+
 /* What is counted is what is taken, but for the rounding of small blocks. */
 static void check_books(size_t bytes, size_t blocks_max)
 {
@@ -1076,21 +1086,22 @@ static void check_books(size_t bytes, size_t blocks_max)
 /* All results, one after the other, for rows in a JSON array; or why a row is refused. */
 static const char *grouped(shape *s, const char *rows)
 {
-    aioc_rows_groups groups;
+    aioc_row_groups groups;
     aiocosmos_json row = aioc_json_none(), all = json(rows);
     const char *why = NULL;
     int result = 0;
     s->shape.aliases = s->aliases;
-    aioc_rows_groups_open(&groups, &world.memory, &s->shape, key);
-    while (result == 0 && aioc_json_next(all, NULL, &row)) result = aioc_rows_groups_add(&groups, row, &why);
+    world.next = 0;
+    aioc_row_groups_open(&groups, &world.memory, &s->shape, key);
+    while (result == 0 && aioc_json_next(all, NULL, &row)) result = aioc_row_groups_add(&groups.stage, row, &why);
     CHECK((result == 0) == (why == NULL));
     CHECK(result == 0 || result == AIOCOSMOS_E_PROTOCOL);
-    check_books(aioc_rows_groups_bytes(&groups), 100);
-    while (!why && (result = aioc_rows_groups_next(&groups, &world.out)) > 0) {
+    check_books(aioc_row_groups_bytes(&groups.stage), 100);
+    while (!why && (result = next_of(&groups.stage)) > 0) {
         CHECK(aioc_mem_append(&world.memory, &world.out, " ", 1));
     }
     CHECK(why || result == 0);
-    aioc_rows_groups_close(&groups);
+    aioc_row_groups_close(&groups.stage);
     return why ? why : taken();
 }
 
@@ -1323,18 +1334,18 @@ static aiocosmos_json many_groups(int count)
 }
 
 /* Adds the rows and takes the results; stops at the first that fails, but asks once more for a result. */
-static int run_groups(aioc_rows_groups *groups, aiocosmos_json rows, int *results)
+static int run_groups(aioc_row_groups *groups, aiocosmos_json rows, int *results)
 {
     aiocosmos_json row = aioc_json_none();
     const char *why = NULL;
     int result = 0;
     *results = 0;
-    while (result == 0 && aioc_json_next(rows, NULL, &row)) result = aioc_rows_groups_add(groups, row, &why);
+    while (result == 0 && aioc_json_next(rows, NULL, &row)) result = aioc_row_groups_add(&groups->stage, row, &why);
     CHECK(why == NULL);
     if (result != 0) return result;
     for (;;) {
         size_t before = world.out.len;
-        result = aioc_rows_groups_next(groups, &world.out);
+        result = next_of(&groups->stage);
         if (result > 0) {
             ++*results;
             continue;
@@ -1354,21 +1365,21 @@ TEST(groups_survive_that_there_is_no_memory)
     int result, results;
     s.shape.aliases = s.aliases;
     for (allowed = 0;; allowed++) {
-        aioc_rows_groups groups;
+        aioc_row_groups groups;
         bool ran_out;
         enter(allowed);
-        aioc_rows_groups_open(&groups, &world.memory, &s.shape, key);
+        world.next = 0;
+        aioc_row_groups_open(&groups, &world.memory, &s.shape, key);
         result = run_groups(&groups, many_groups(50), &results);
         ran_out = world.ration.left > PLENTY / 2;
         if (result == 0) {
             CHECK_INT(results, 50);
-            CHECK_INT(groups.held, 0);
             late += ran_out;
         } else {
             CHECK_INT(result, AIOCOSMOS_E_NOMEM);
             failed++;
         }
-        aioc_rows_groups_close(&groups);
+        aioc_row_groups_close(&groups.stage);
         leave();
         if (result == 0 && !ran_out) break;
     }
@@ -1397,23 +1408,24 @@ TEST(a_result_for_which_there_is_no_room_is_given_once_there_is)
     size_t room, most = sizeof want - 2 + strlen(",\"none\":");       /* is begun and taken back */
     s.shape.aliases = s.aliases;
     for (room = 0; room <= most; room++) {
-        aioc_rows_groups groups;
+        aioc_row_groups groups;
         const char *why = NULL;
         size_t before;
         int result;
         enter(PLENTY);
-        aioc_rows_groups_open(&groups, &world.memory, &s.shape, key);
-        CHECK_INT(aioc_rows_groups_add(&groups, json(row), &why), 0);
+        world.next = 0;
+        aioc_row_groups_open(&groups, &world.memory, &s.shape, key);
+        CHECK_INT(aioc_row_groups_add(&groups.stage, json(row), &why), 0);
         leave_room(room);
         before = world.out.len;
-        result = aioc_rows_groups_next(&groups, &world.out);
+        result = next_of(&groups.stage);
         CHECK_INT(result, room < most ? AIOCOSMOS_E_NOMEM : 1);
         if (room < most) CHECK_INT(world.out.len, before);
         world.ration.left = PLENTY;
-        if (room < most) CHECK_INT(aioc_rows_groups_next(&groups, &world.out), 1);
+        if (room < most) CHECK_INT(next_of(&groups.stage), 1);
         CHECK_TEXT(world.out.data + before, world.out.len - before, want);
-        CHECK_INT(aioc_rows_groups_next(&groups, &world.out), 0);
-        aioc_rows_groups_close(&groups);
+        CHECK_INT(next_of(&groups.stage), 0);
+        aioc_row_groups_close(&groups.stage);
         leave();
     }
 }
@@ -1421,14 +1433,15 @@ TEST(a_result_for_which_there_is_no_room_is_given_once_there_is)
 TEST(one_group_of_everything_needs_memory_too)
 {
     shape s = shape_of_value(false, AIOC_PLAN_COUNT);
-    aioc_rows_groups groups;
+    aioc_row_groups groups;
     enter(0);
-    aioc_rows_groups_open(&groups, &world.memory, &s.shape, key);
-    CHECK_INT(aioc_rows_groups_next(&groups, &world.out), AIOCOSMOS_E_NOMEM);
+    world.next = 0;
+    aioc_row_groups_open(&groups, &world.memory, &s.shape, key);
+    CHECK_INT(next_of(&groups.stage), AIOCOSMOS_E_NOMEM);
     world.ration.left = PLENTY;
-    CHECK_INT(aioc_rows_groups_next(&groups, &world.out), 1);
+    CHECK_INT(next_of(&groups.stage), 1);
     CHECK_STR(taken(), "0");
-    aioc_rows_groups_close(&groups);
+    aioc_row_groups_close(&groups.stage);
     leave();
 }
 
@@ -1448,7 +1461,7 @@ TEST(accumulators_survive_that_there_is_no_memory)
         long allowed = 0;
         int result = -1;
         for (; result != 0; allowed++) {
-            aioc_rows_accumulator accumulator;
+            aioc_row_cell accumulator;
             aiocosmos_json all, partial = aioc_json_none();
             const char *why = NULL;
             enter(allowed);
@@ -1456,11 +1469,11 @@ TEST(accumulators_survive_that_there_is_no_memory)
             all = json(partials[i]);
             result = 0;
             while (result == 0 && aioc_json_next(all, NULL, &partial)) {
-                result = aioc_rows_accumulate(&world.memory, &accumulator, key, aggregates[i], partial, &why);
+                result = aioc_row_accumulate(&world.memory, &accumulator, key, aggregates[i], partial, &why);
             }
             CHECK(result == 0 || result == AIOCOSMOS_E_NOMEM);
             CHECK(why == NULL);
-            aioc_rows_accumulator_free(&world.memory, &accumulator);
+            aioc_row_cell_free(&world.memory, &accumulator);
             leave();
         }
         CHECK(allowed > 2);
@@ -1472,26 +1485,24 @@ TEST(groups_count_what_they_hold)
     static const char *const names[] = {"key", "set", NULL};
     static const uint8_t aggregates[] = {AIOC_PLAN_PLAIN, AIOC_PLAN_MAKE_SET};
     shape s = shape_of(true, names, aggregates);
-    aioc_rows_groups groups;
+    aioc_row_groups groups;
     aiocosmos_json rows, row = aioc_json_none();
     const char *why = NULL;
     size_t before = 0;
     s.shape.aliases = s.aliases;
     enter(PLENTY);
-    aioc_rows_groups_open(&groups, &world.memory, &s.shape, key);
-    CHECK_INT(aioc_rows_groups_bytes(&groups), 0);
+    world.next = 0;
+    aioc_row_groups_open(&groups, &world.memory, &s.shape, key);
+    CHECK_INT(aioc_row_groups_bytes(&groups.stage), 0);
     rows = many_groups(1000);
     while (aioc_json_next(rows, NULL, &row)) {
-        CHECK_INT(aioc_rows_groups_add(&groups, row, &why), 0);
-        CHECK(aioc_rows_groups_bytes(&groups) > before);
-        before = aioc_rows_groups_bytes(&groups);
-        check_books(before, 3 + groups.count);
+        CHECK_INT(aioc_row_groups_add(&groups.stage, row, &why), 0);
+        CHECK(aioc_row_groups_bytes(&groups.stage) > before);
+        before = aioc_row_groups_bytes(&groups.stage);
+        check_books(before, 3 + groups.stage.count);
     }
-    while (aioc_rows_groups_next(&groups, &world.out) > 0) {
-        CHECK(aioc_rows_groups_bytes(&groups) < before);
-        before = aioc_rows_groups_bytes(&groups);
-    }
-    aioc_rows_groups_close(&groups);
+    while (next_of(&groups.stage) > 0) CHECK_INT(aioc_row_groups_bytes(&groups.stage), before);
+    aioc_row_groups_close(&groups.stage);
     leave();
 }
 
@@ -1541,7 +1552,7 @@ TEST(the_best_rows_are_the_first_of_all_sorted)
     size_t i;
     seed = 25;
     for (round = 0; round < 200; round++) {
-        aioc_rows_best best;
+        aioc_row_best best;
         aiocosmos_json all, at = aioc_json_none();
         const char *why = NULL;
         size_t kept = 0, most = one_in(10) ? 0 : 1 + below(one_in(2) ? 20 : ROWS), ids = one_in(2) ? 20 : ROWS;
@@ -1569,16 +1580,16 @@ TEST(the_best_rows_are_the_first_of_all_sorted)
             left--;
         }
         put(&want, "%s", "");
-        aioc_rows_best_open(&best, &world.memory, most, down_up, 2, distinct, key);
+        world.next = 0;
+        aioc_row_best_open(&best, &world.memory, most, down_up, 2, distinct, key);
         all = json_on(&page);
         while (aioc_json_next(all, NULL, &at)) {
-            CHECK_INT(aioc_rows_best_add(&best, at, &why), 0);
-            check_books(aioc_rows_best_bytes(&best), 1 + best.rows.count);
+            CHECK_INT(aioc_row_best_add(&best.rows.stage, at, &why), 0);
+            check_books(aioc_row_best_bytes(&best.rows.stage), 1 + best.rows.stage.count);
         }
-        while (aioc_rows_best_next(&best, &world.out) > 0) continue;
-        CHECK_INT(best.rows.held, 0);
+        while (next_of(&best.rows.stage) > 0) continue;
         CHECK_TEXT(world.out.data, world.out.len, want.text);
-        aioc_rows_best_close(&best);
+        aioc_row_best_close(&best.rows.stage);
         leave();
     }
 }
@@ -1598,13 +1609,14 @@ TEST(best_rows_that_contradict_the_plan_are_refused)
     enter(PLENTY);
     for (most = 0; most < 3; most++) {
         for (i = 0; i < COUNT(cases); i++) {
-            aioc_rows_best best;
+            aioc_row_best best;
             const char *why = NULL;
-            aioc_rows_best_open(&best, &world.memory, most, down_up, 2, most == 2, key);
-            CHECK_INT(aioc_rows_best_add(&best, json(cases[i].row), &why), AIOCOSMOS_E_PROTOCOL);
+            world.next = 0;
+            aioc_row_best_open(&best, &world.memory, most, down_up, 2, most == 2, key);
+            CHECK_INT(aioc_row_best_add(&best.rows.stage, json(cases[i].row), &why), AIOCOSMOS_E_PROTOCOL);
             CHECK_STR(why, cases[i].why);
-            CHECK_INT(aioc_rows_best_next(&best, &world.out), 0);
-            aioc_rows_best_close(&best);
+            CHECK_INT(next_of(&best.rows.stage), 0);
+            aioc_row_best_close(&best.rows.stage);
         }
     }
     leave();
@@ -1616,7 +1628,7 @@ TEST(best_rows_survive_that_there_is_no_memory)
     long allowed, failed = 0, late = 0;
     bool done = false;
     for (allowed = 0; !done; allowed++) {
-        aioc_rows_best best;
+        aioc_row_best best;
         aiocosmos_json rows, at = aioc_json_none();
         const char *why = NULL;
         int result = 0, given = 0;
@@ -1635,11 +1647,12 @@ TEST(best_rows_survive_that_there_is_no_memory)
         }
         put(&page, "]");
         rows = json_on(&page);
-        aioc_rows_best_open(&best, &world.memory, MOST, down_up, 2, allowed % 2 == 0, key);
-        while (result == 0 && aioc_json_next(rows, NULL, &at)) result = aioc_rows_best_add(&best, at, &why);
+        world.next = 0;
+        aioc_row_best_open(&best, &world.memory, MOST, down_up, 2, allowed % 2 == 0, key);
+        while (result == 0 && aioc_json_next(rows, NULL, &at)) result = aioc_row_best_add(&best.rows.stage, at, &why);
         if (result == 0) {
             done = true;
-            while ((result = aioc_rows_best_next(&best, &world.out)) != 0) {
+            while ((result = next_of(&best.rows.stage)) != 0) {
                 if (result > 0) {
                     given++;
                     continue;
@@ -1654,7 +1667,7 @@ TEST(best_rows_survive_that_there_is_no_memory)
             CHECK_INT(result, AIOCOSMOS_E_NOMEM);
             failed++;
         }
-        aioc_rows_best_close(&best);
+        aioc_row_best_close(&best.rows.stage);
         leave();
     }
     CHECK(failed > MOST && late > 2);

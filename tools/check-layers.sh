@@ -4,7 +4,7 @@
 # - The map in the head comment (lines that begin with a tag: ">>json ...") and the banners ("MARK: - JSON  >>json")
 #   name the same layers in the order of the design.
 # - What a layer defines is public or has the prefix of the layer: aioc_json_, AIOC_JSON_. An operation is an op,
-#   memory mem, what resolves names dns, and of feeds each is a feed.
+#   memory mem, what resolves names dns, a position pos, and of feeds and rows each is a feed or a row.
 # - A layer uses none but those that its banner names ("May call: memory, json." or "May call: all above."), and these
 #   are above it. What is not a layer, such as libc, may be named too.
 # - No layer calls a public function.
@@ -19,6 +19,8 @@ BEGIN {
     prefix["memory"] = "mem"
     prefix["resolve"] = "dns"
     prefix["feeds"] = "feed"
+    prefix["rows"] = "row"
+    prefix["position"] = "pos"
 }
 
 function complain(about, text) {
