@@ -14653,7 +14653,7 @@ static void aioc_row_set_free(aioc_mem *memory, aioc_row_set *set)
     memset(set, 0, sizeof *set);
 }
 
-/*--- Accumulators: what the partial answers for one aggregate come to ---*/
+/*--- Cells: what the partial answers for one aggregate come to ---*/
 
 /* A sum, and of how many. Integers are added exactly as long as they fit, and apart from the others. */
 typedef struct aioc_row_sum { int64_t whole; double rest; int64_t count; } aioc_row_sum;
@@ -14883,7 +14883,7 @@ static size_t aioc_row_sum_write(const aioc_row_cell *cell, uint8_t aggregate,
 
 /* 1: the result's JSON is appended; 0: it is undefined; E_NOMEM. */
 static int aioc_row_cell_append(aioc_mem *memory, const aioc_row_cell *cell,
-                                        uint8_t aggregate, aioc_mem_buffer *out)
+                                uint8_t aggregate, aioc_mem_buffer *out)
 {
     const aioc_row_list *list = cell->u.list;
     aioc_mem_writer writer = aioc_mem_write(memory, out);
@@ -15623,7 +15623,7 @@ static bool aioc_row_rrf_fill(const aioc_row_rrf *rrf, const aioc_row_hole *hole
 
 /* A component's query with the sums in their places, appended. 0; E_NOMEM; E_PROTOCOL and why. */
 static int aioc_row_rrf_component_text(aioc_row_rrf *rrf, uint32_t component, aioc_mem_buffer *sql,
-                                          char *why, size_t cap)
+                                       char *why, size_t cap)
 {
     aiocosmos_str text = rrf->plan->components[component].info.rewritten, part;
     aioc_mem_writer writer = aioc_mem_write(rrf->rows.stage.memory, sql);
@@ -15704,7 +15704,7 @@ static bool aioc_row_rrf_read_row(aiocosmos_json row, aioc_row_rrf_row *out, con
 
 /* A single component orders its rows by what the query does. */
 static bool aioc_row_rrf_read_scores(const aioc_row_rrf *rrf, const aioc_row_rrf_row *from,
-                                        double *scores, const char **why)
+                                     double *scores, const char **why)
 {
     aiocosmos_json value = aioc_json_none();
     size_t count = aioc_json_count(from->scores);
@@ -15722,7 +15722,7 @@ static bool aioc_row_rrf_read_scores(const aioc_row_rrf *rrf, const aioc_row_rrf
 
 /* The new document, added. NULL: no memory. */
 static aioc_row *aioc_row_rrf_new(aioc_row_rrf *rrf, const aioc_row_rrf_row *from,
-                                     const double *scores, aioc_row_hash hash)
+                                  const double *scores, aioc_row_hash hash)
 {
     size_t count = rrf->plan->component_count, rid_len = from->rid.len - 2;
     size_t bytes = sizeof(aioc_row_found) + count * (sizeof *scores + sizeof(uint8_t)) + rid_len;

@@ -890,7 +890,7 @@ TEST(a_set_survives_that_there_is_no_memory)
     }
 }
 
-/*--- Accumulators -------------------------------------------------------------*/
+/*--- Cells ---------------------------------------------------------------------*/
 
 /* The aggregates as the vectors name them, in the order of aioc_plan_aggregate. */
 static const char *const aggregate_names[] = {"", "Count", "CountIf", "Sum", "Average", "Min", "Max", "MakeList",
