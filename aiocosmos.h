@@ -5851,12 +5851,18 @@ static int aioc_dns_ask(aioc_dns *resolver, const char *host, aioc_dns_found *ou
     return aioc_dns_name_result(name, out);
 }
 
-/* Whoever asks next has the name looked up again. What was known stays, for when nobody answers. */
+/* Whoever asks next has the name looked up again. What was known stays, for when nobody answers. A look-up that goes on
+ * begins anew if it has handed out, or found for one family, what was before. */
 static void aioc_dns_forget(aioc_dns *resolver, const char *host)
 {
     aioc_dns_name *name;
-    for (name = resolver->first; name; name = name->next)
-        if (aioc_mem_same_nocase(aioc_mem_str(name->host), aioc_mem_str(host))) name->expires_us = 0;
+    for (name = resolver->first; name; name = name->next) {
+        if (!aioc_mem_same_nocase(aioc_mem_str(name->host), aioc_mem_str(host))) continue;
+        name->expires_us = 0;
+        if (!name->lookup || !(name->lookup->served || aioc_dns_lookup_count(name->lookup, AIOC_DNS_FOUND))) continue;
+        aioc_dns_lookup_free(name->lookup);
+        resolver->answered++;
+    }
 }
 
 /* ask: the host's hook, called from the reactor. NULL: names are looked up here. */

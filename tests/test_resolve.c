@@ -1454,6 +1454,34 @@ TEST(a_short_answer_serves_until_the_silent_family_is_given_up)
     world_close(&earth);
 }
 
+/* Its address leads to a place that says that it is not there any more: what comes from now on counts. */
+TEST(a_name_that_is_forgotten_is_asked_for_anew)
+{
+    static const line old[] = {{NULL, NULL, A, 0, 0, "TTL=300 10.0.0.7"}, {0}};
+    static const line moved[] = {{NULL, NULL, A, 0, 100, "TTL=300 10.0.0.8"}, {0}};
+    world_open(&earth, old);                                           /* nobody ever answers for AAAA */
+    ask(&earth, &first, "db.x");
+    world_run_to(&earth, 200);
+    CHECK_STR(first.got, "10.0.0.7 at 50");
+    earth.lines = moved;
+    aioc_dns_forget(&earth.resolver, "DB.x");
+    CHECK_INT(ask(&earth, &first, "db.x"), AIOC_DNS_LATER);
+    world_run_to(&earth, 400);
+    CHECK_STR(first.got, "10.0.0.8 at 350");
+    world_run_to(&earth, 20000);
+    aioc_dns_forget(&earth.resolver, "db.x");
+    earth.lines = NULL;                                                /* silence: then what was known */
+    ask(&earth, &first, "db.x");
+    world_run_to(&earth, 21900);
+    CHECK_STR(first.got, "10.0.0.8 at 21800");
+    earth.lines = old;
+    aioc_dns_forget(&earth.resolver, "db.x");
+    CHECK_INT(ask(&earth, &first, "db.x"), AIOC_DNS_LATER);
+    world_run_to(&earth, 30000);
+    CHECK(strstr(first.got, "10.0.0.7 at ") == first.got);
+    world_close(&earth);
+}
+
 /*--- Many askers, and the cache ---------------------------------------------*/
 
 TEST(one_question_serves_all_who_wait)
