@@ -1,4 +1,4 @@
-/*========================================
+/*========================
  * aiocosmos.h 0.1.0: an asynchronous client of Azure Cosmos DB (NoSQL API) for C and C++ in one header.
  *
  * DO THIS in exactly one file of the program:
@@ -91,7 +91,7 @@
  *     >>position   continuation tokens
  *     >>feeds      paging, queries over many ranges, reads of many items, the change feed, bulk
  *     >>client     the public functions
- *========================================*/
+ *========================*/
 #ifndef AIOCOSMOS_H
 #define AIOCOSMOS_H
 
@@ -118,9 +118,9 @@
 extern "C" {
 #endif
 
-/*----------------------------------------
+/*------------------------
  * MARK: - Types that everything uses
- *----------------------------------------*/
+ *------------------------*/
 
 #define AIOCOSMOS_VERSION 0x000100u                  /* (major << 16) | (minor << 8) | patch */
 
@@ -205,9 +205,9 @@ AIOCOSMOS_API uint32_t aiocosmos_version(void);
 /* A short name for a status, such as "Not Found" or "timed out". Static string, never NULL. */
 AIOCOSMOS_API const char *aiocosmos_status_text(int status);
 
-/*----------------------------------------
+/*------------------------
  * MARK: - Hooks: allocator, logger, tokens, names, platform
- *----------------------------------------*/
+ *------------------------*/
 
 /* One function, so that it cannot be half overridden. new_size 0 frees and the answer is ignored. old_size is exact.
  * Alignment as malloc's. NULL for growth is survivable: the operation concerned fails with E_NOMEM, the client lives
@@ -299,9 +299,9 @@ typedef struct aiocosmos_platform {
 /* The operating system's table, for hosts that replace a few functions only. Static, read-only. */
 AIOCOSMOS_API const aiocosmos_platform *aiocosmos_system_platform(void);
 
-/*----------------------------------------
+/*------------------------
  * MARK: - Client
- *----------------------------------------*/
+ *------------------------*/
 
 typedef struct aiocosmos_result aiocosmos_result;
 typedef struct aiocosmos_op_info aiocosmos_op_info;
@@ -444,9 +444,9 @@ typedef struct aiocosmos_stats {
 } aiocosmos_stats;
 AIOCOSMOS_API void aiocosmos_get_stats(const aiocosmos_client *client, aiocosmos_stats *out);
 
-/*----------------------------------------
+/*------------------------
  * MARK: - Values and partition keys
- *----------------------------------------*/
+ *------------------------*/
 
 /* One typed value for partition keys and query parameters, so that nobody pastes strings into JSON. */
 typedef enum aiocosmos_value_type {
@@ -483,9 +483,9 @@ AIOCOSMOS_API aiocosmos_pk aiocosmos_pk3(aiocosmos_value a, aiocosmos_value b, a
  * yet: AIOCOSMOS_READ_CONTAINER makes it known, before its callback; creating one does not. */
 AIOCOSMOS_API aiocosmos_pk aiocosmos_pk_of(aiocosmos_client *client, const char *container, aiocosmos_str body);
 
-/*----------------------------------------
+/*------------------------
  * MARK: - JSON
- *----------------------------------------*/
+ *------------------------*/
 
 /* Reading. The text is checked against RFC 8259 once, to depth 128, so walking cannot fail, only miss. A getter is
  * false unless the value is exactly that: no silent rounding. Everything borrows from the parsed document. */
@@ -549,9 +549,9 @@ AIOCOSMOS_API void aiocosmos_jw_end(aiocosmos_jw *w);                      /* cl
  * suffices; so cap 0 (and buf NULL) measures. */
 AIOCOSMOS_API aiocosmos_str aiocosmos_jw_finish(aiocosmos_jw *w);
 
-/*----------------------------------------
+/*------------------------
  * MARK: - Operations
- *----------------------------------------*/
+ *------------------------*/
 
 typedef enum aiocosmos_kind {          /* 0 is no kind, so that a forgotten kind is caught */
     AIOCOSMOS_READ_ITEM = 1, AIOCOSMOS_CREATE_ITEM, AIOCOSMOS_UPSERT_ITEM, AIOCOSMOS_REPLACE_ITEM, AIOCOSMOS_PATCH_ITEM,
@@ -739,9 +739,9 @@ AIOCOSMOS_API aiocosmos_str aiocosmos_session_get(aiocosmos_client *client, cons
 AIOCOSMOS_API int  aiocosmos_session_merge(aiocosmos_client *client, const char *database, const char *container,
                                            aiocosmos_str token);
 
-/*----------------------------------------
+/*------------------------
  * MARK: - Queries and lists
- *----------------------------------------*/
+ *------------------------*/
 
 typedef struct aiocosmos_param { const char *name; aiocosmos_value value; } aiocosmos_param;    /* "@n", any value */
 
@@ -838,9 +838,9 @@ AIOCOSMOS_API bool aiocosmos_cursor_get_stats(aiocosmos_client *client, aiocosmo
 AIOCOSMOS_API bool aiocosmos_cursor_get_range(aiocosmos_client *client, aiocosmos_cursor cursor, uint32_t i,
                                               aiocosmos_range_stats *out);
 
-/*----------------------------------------
+/*------------------------
  * MARK: - Reads of many items
- *----------------------------------------*/
+ *------------------------*/
 
 typedef struct aiocosmos_item_key { const char *id; aiocosmos_pk pk; } aiocosmos_item_key;
 typedef struct aiocosmos_many_totals {
@@ -875,9 +875,9 @@ typedef struct aiocosmos_read_many_request {
 AIOCOSMOS_API int  aiocosmos_read_many(aiocosmos_client *client, const aiocosmos_read_many_request *request,
                                        aiocosmos_op *op);
 
-/*----------------------------------------
+/*------------------------
  * MARK: - Change feed
- *----------------------------------------*/
+ *------------------------*/
 
 typedef enum aiocosmos_changes_from {
     AIOCOSMOS_FROM_BEGINNING,          /* all items that there are, then what changes */
@@ -922,9 +922,9 @@ typedef struct aiocosmos_changes_request {
 AIOCOSMOS_API int  aiocosmos_changes_open(aiocosmos_client *client, const aiocosmos_changes_request *request,
                                           aiocosmos_cursor *cursor);
 
-/*----------------------------------------
+/*------------------------
  * MARK: - Bulk
- *----------------------------------------*/
+ *------------------------*/
 
 /* Bulk pulls items from the host when there is room, so that memory stays flat for any count. They run in no order:
  * of two upserts of one id the older one may win. A bad item fails alone. A 429 makes all items wait for as long as the
@@ -989,7 +989,7 @@ AIOCOSMOS_API bool aiocosmos_bulk_get_totals(const aiocosmos_client *client, aio
 #ifndef AIOCOSMOS_IMPLEMENTED
 #define AIOCOSMOS_IMPLEMENTED
 
-/*========================================
+/*========================
  * MARK: - Platform             >>platform
  *
  * All that the library wants of the operating system: one table of functions (aiocosmos_platform), filled here for
@@ -997,7 +997,7 @@ AIOCOSMOS_API bool aiocosmos_bulk_get_totals(const aiocosmos_client *client, aio
  * No other layer calls the system, and of this one only the functions in the table do.
  *
  * May call: libc, the system.    Knows nothing of: memory limits, names, TLS, HTTP.
- *========================================*/
+ *========================*/
 
 #if defined(_WIN32)
 /* What a port replaces is this list of headers and the code from aioc_platform_io_of() to aioc_platform_system, that is
@@ -1361,10 +1361,10 @@ static void aioc_platform_socket_close(void *user_data, intptr_t socket)
     close((int)socket);  /* EINTR: closed all the same on Linux; a second close could hit a stranger */
 }
 
-/*----------------------------------------
+/*------------------------
  * The system's table: the poller. Both kinds are level-triggered, hold a descriptor that wake writes to, and take an
  * interrupting signal for a wake, so that the host sees soon what its handler noted.
- *----------------------------------------*/
+ *------------------------*/
 
 /* Async-signal-safe: one write() to a descriptor that never blocks. When it is full, a wake is pending anyway. */
 static void aioc_platform_ring(int fd, const void *bytes, size_t len)
@@ -1951,14 +1951,14 @@ static bool aioc_platform_timer_run_one(aioc_platform_reactor *reactor)
     return true;
 }
 
-/*========================================
+/*========================
  * MARK: - Memory                 >>memory
  *
  * The host's allocator under a limit, with free lists in front of it, so that in steady state it is never called; and
  * the small things made of it: growable buffers, string views, printing. Callers remember sizes: blocks have no header.
  *
  * May call: platform (for the host's allocator only).    Knows nothing of: what the bytes mean.
- *========================================*/
+ *========================*/
 
 /* Size classes: 64 bytes, then four for each doubling, up to 64 KiB. So at most a fifth of a block of more than 64
  * bytes is slack. Larger blocks go straight to the allocator. */
@@ -2389,13 +2389,13 @@ static bool aioc_mem_written(const aioc_mem_writer *writer)
     return writer->ok;
 }
 
-/*========================================
+/*========================
  * MARK: - Text                     >>text
  *
  * What several layers do with bytes, once: byte order, digits, base64, dates, addresses. No locale matters.
  *
  * May call: platform, memory.    Knows nothing of: what the bytes are for.
- *========================================*/
+ *========================*/
 
 #if defined(__SSE2__) && defined(__GNUC__) && !defined(AIOC_TEXT_NO_SSE2)
 #  define AIOC_TEXT_SSE2 1
@@ -2806,7 +2806,7 @@ static void aioc_text_put_address(const aiocosmos_address *address, char out[AIO
     if (address->scope) aioc_mem_print(out + len, AIOC_TEXT_ADDRESS_MAX - len, "%%%u", (unsigned)address->scope);
 }
 
-/*========================================
+/*========================
  * MARK: - JSON                     >>json
  *
  * Reads JSON (RFC 8259) strictly and without copying: one pass checks the text and leaves one small node for each
@@ -2817,7 +2817,7 @@ static void aioc_text_put_address(const aiocosmos_address *address, char out[AIO
  * text passes on as it is, and who asks for the string gets U+FFFD in its place.
  *
  * May call: memory, text.    Knows nothing of: documents, requests, what the service expects.
- *========================================*/
+ *========================*/
 
 #include <float.h>
 
@@ -4200,7 +4200,7 @@ static aiocosmos_str aioc_json_jw_finish(aiocosmos_jw *w)
     if (w->cap > 0) w->buf[w->error ? 0 : w->len] = '\0';
     return w->error ? aioc_mem_str("") : aioc_text_view(w->buf, w->len);
 }
-/*========================================
+/*========================
  * MARK: - Auth                     >>auth
  *
  * Who we are, in the form that the service wants: a signature of the account
@@ -4208,7 +4208,7 @@ static aiocosmos_str aioc_json_jw_finish(aiocosmos_jw *w)
  * that needs: dates, base64, percent-encoding, connection strings.
  *
  * May call: memory, text, BearSSL's HMAC.    Knows nothing of: HTTP, JSON, clocks.
- *========================================*/
+ *========================*/
 
 #define AIOC_AUTH_KEY_BYTES_MAX 256       /* decoded; the service's keys have 64 */
 #define AIOC_AUTH_TOKEN_MAX     16384     /* as a header value; the service takes no longer one */
@@ -4608,7 +4608,7 @@ static const char *aioc_auth_connection_string(aiocosmos_str text, aioc_auth_con
     return out->key.len ? NULL : "AccountKey is missing";
 }
 
-/*========================================
+/*========================
  * MARK: - Resolve               >>resolve
  *
  * Host names to addresses, without blocking and without a thread: literal addresses, localhost (RFC 6761), then the
@@ -4617,7 +4617,7 @@ static const char *aioc_auth_connection_string(aiocosmos_str text, aioc_auth_con
  * are bytes in, bytes out; then the files, the questions on the wire, the look-up of a name, and the cache.
  *
  * May call: platform, memory, text.    Knows nothing of: ports, connections, TLS, HTTP.
- *========================================*/
+ *========================*/
 
 #ifndef AIOC_DNS_NAMES_MAX
 #  define AIOC_DNS_NAMES_MAX 64u      /* names in the cache; the least recently used is forgotten */
@@ -5885,7 +5885,7 @@ static void aioc_dns_close(aioc_dns *resolver)
         aioc_mem_free(resolver->memory, name, sizeof *name);
     }
 }
-/*========================================
+/*========================
  * MARK: - TLS                       >>tls
  *
  * A TLS client as bytes in, bytes out. It sees no socket and no clock: the pool puts what arrived where receive_room
@@ -5902,7 +5902,7 @@ static void aioc_dns_close(aioc_dns *resolver)
  * Another TLS takes BearSSL's place by filling an aioc_tls_table. All layers below call through that.
  *
  * May call: memory, text.    Knows nothing of: sockets, clocks, files, HTTP.
- *========================================*/
+ *========================*/
 
 #define AIOC_TLS_WHY_MAX         320
 #define AIOC_TLS_SAVED_MAX       128    /* bytes of a session's secrets, kept to resume it */
@@ -7017,7 +7017,7 @@ static size_t aioc_tls_feed(aioc_tls_session *session, const unsigned char *byte
     return room;
 }
 
-/*========================================
+/*========================
  * MARK: - HTTP                     >>http
  *
  * Turns the bytes of an HTTP/1.1 response (RFC 9110, RFC 9112) into status, headers and body. Never reads a socket:
@@ -7027,7 +7027,7 @@ static size_t aioc_tls_feed(aioc_tls_session *session, const unsigned char *byte
  * comes in several is collected in two buffers, head and body. The answer is the same wherever the bytes were cut.
  *
  * May call: memory, text.    Knows nothing of: sockets, TLS, Cosmos, time.
- *========================================*/
+ *========================*/
 
 #define AIOC_HTTP_WANTED_MAX     24   /* headers that somebody wants */
 #define AIOC_HTTP_LINES_MAX      256  /* header lines */
@@ -7701,7 +7701,7 @@ static void aioc_http_drain(aioc_http_parser *parser)
     if (parser->body.cap) aioc_mem_buffer_free(parser->memory, &parser->body);
 }
 
-/*========================================
+/*========================
  * MARK: - Pool                     >>pool
  *
  * The connections of one endpoint, and the queue of exchanges (one request, one answer) in front of them. Connections
@@ -7714,7 +7714,7 @@ static void aioc_http_drain(aioc_http_parser *parser)
  * before aioc_pool_work.
  *
  * May call: platform, memory, text, resolve, tls, http.    Knows nothing of: Cosmos, operations, retries, deadlines.
- *========================================*/
+ *========================*/
 
 #define AIOC_POOL_TURN_BYTES    262144u  /* sent or received by one connection before others have their turn */
 #define AIOC_POOL_ADDRESSES_MAX 8        /* of one name, that are tried */
@@ -9064,14 +9064,14 @@ static void aioc_pool_get_stats(const aioc_pool *pool, aiocosmos_stats *out)
     out->connections_idle = pool->idle_count;
     out->ops_queued = pool->queued;
 }
-/*========================================
+/*========================
  * MARK: - Protocol             >>protocol
  *
  * What Cosmos means by the bytes of HTTP: paths, partition keys and their
  * hashes, session tokens, statuses in words. No state, no clock, no socket.
  *
  * May call: platform, memory, text, json, auth, http.    Knows nothing of: retries.
- *========================================*/
+ *========================*/
 
 /* The answer headers that anybody here reads, for http to pick out in its one pass. */
 enum {
@@ -10030,7 +10030,7 @@ static void aioc_protocol_message(int http_status, int sub_status, aiocosmos_str
     aioc_mem_print(out, cap, "%d%s %s%s%s%s%s", http_status, code, name, hint ? ": " : "", hint ? hint : "",
                    quote[0] ? "; the service: " : "", quote);
 }
-/*========================================
+/*========================
  * MARK: - Account               >>account
  *
  * What is known of containers: the definition of their partition key, their
@@ -10039,7 +10039,7 @@ static void aioc_protocol_message(int http_status, int sub_status, aiocosmos_str
  * pointer, once for all who wait.
  *
  * May call: memory, text, json, protocol.    Knows nothing of: requests, connections.
- *========================================*/
+ *========================*/
 
 #ifndef AIOC_ACCOUNT_RANGES_MAX
 #define AIOC_ACCOUNT_RANGES_MAX 4096  /* partition key ranges, and session tokens, of one container */
@@ -10874,7 +10874,7 @@ static void aioc_account_drop_claims(aioc_account_container *container, const ai
     }
     aioc_account_drop_dead(container);
 }
-/*========================================
+/*========================
  * MARK: - Operation           >>operation
  *
  * One request's life: ready → attempt → outcome → retry or completion. Every
@@ -10884,7 +10884,7 @@ static void aioc_account_drop_claims(aioc_account_container *container, const ai
  *
  * May call: all above.    Knows nothing of: pages, bulks, the public structs'
  * defaults.
- *========================================*/
+ *========================*/
 
 #ifndef AIOC_OP_MESSAGE_BYTES
 #define AIOC_OP_MESSAGE_BYTES 1024
@@ -13364,7 +13364,7 @@ static int aioc_op_accept(aioc_op_engine *engine, const aioc_op_spec *spec, aioc
     *out = op;
     return 0;
 }
-/*========================================
+/*========================
  * MARK: - Plan                     >>plan
  *
  * What the service says of a query: what must be done with the answers of the
@@ -13372,7 +13372,7 @@ static int aioc_op_accept(aioc_op_engine *engine, const aioc_op_spec *spec, aioc
  *
  * May call: memory, text, json, protocol.
  * Knows nothing of: rows, operations, time.
- *========================================*/
+ *========================*/
 
 /*--- Plans: what the service says must be done with the answers of the ranges (the query plan request's JSON) ---*/
 
@@ -14120,7 +14120,7 @@ static bool aioc_plan_append_filter(aioc_mem *memory, aioc_mem_buffer *out, cons
     return aioc_mem_written(&writer);
 }
 
-/*========================================
+/*========================
  * MARK: - Rows                     >>rows
  *
  * How the partial answers of partition key ranges become the answer: the
@@ -14128,7 +14128,7 @@ static bool aioc_plan_append_filter(aioc_mem *memory, aioc_mem_buffer *out, cons
  *
  * May call: memory, text, json, protocol, plan.
  * Knows nothing of: operations, ranges' ids, time.
- *========================================*/
+ *========================*/
 
 /*--- Values: their order ---*/
 
@@ -15453,12 +15453,12 @@ static void aioc_row_best_open(aioc_row_best *best, aioc_mem *memory, uint64_t m
     best->most = most;
 }
 
-/*----------------------------------------
+/*------------------------
  * Hybrid search: several rankings of the same documents, fused by reciprocal rank
  *
  * Every range of the container gives its statistics, which are added up; every component's query, with the sums in
  * it, goes to every range; when all rows are there they are ranked.
- *----------------------------------------*/
+ *------------------------*/
 
 #define AIOC_ROW_STATISTICS   UINT32_MAX
 #define AIOC_ROW_RRF          60  /* added to each rank, as the service and all clients do */
@@ -16205,7 +16205,7 @@ static int aioc_row_chain_rest(aioc_row_chain *chain, aioc_mem_buffer *out, size
     return bytes > max ? 0 : aioc_mem_append(stage->memory, out, "]", 1) ? 1 : AIOCOSMOS_E_NOMEM;
 }
 
-/*========================================
+/*========================
  * MARK: - Position             >>position
  *
  * Where a query or a change feed stands, as a text that travels: continuation
@@ -16213,7 +16213,7 @@ static int aioc_row_chain_rest(aioc_row_chain *chain, aioc_mem_buffer *out, size
  *
  * May call: memory, text, json, protocol, plan, rows.
  * Knows nothing of: operations, time.
- *========================================*/
+ *========================*/
 
 /*--- Tokens: where a query stands, as a text that travels ---*/
 
@@ -16591,7 +16591,7 @@ static int aioc_pos_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_buffer 
     return result != 0 ? result : AIOCOSMOS_E_ARGUMENT;
 }
 
-/*========================================
+/*========================
  * MARK: - Feeds                   >>feeds
  *
  * What is made of several operations: lists and queries of one key, one
@@ -16612,7 +16612,7 @@ static int aioc_pos_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_buffer 
  * the others', then with fewer and fewer rows, and fails when one is too many.
  *
  * May call: all above.
- *========================================*/
+ *========================*/
 
 #ifndef AIOC_FEED_SQL_BYTES_MAX
 #define AIOC_FEED_SQL_BYTES_MAX (256u * 1024u)  /* maxSqlQueryInputLength of the account document */
@@ -21623,14 +21623,14 @@ static void aioc_feed_close(aioc_feed *feeds)
     while (feeds->first_many) aioc_feed_many_free(feeds->first_many);  /* these and bulks: only when abandoned */
     while (feeds->first_bulk) aioc_feed_bulk_free(feeds->first_bulk);
 }
-/*========================================
+/*========================
  * MARK: - Client                 >>client
  *
  * The public functions: options, the step, host loops, drain and destroy. Thin:
  * what they do is done above.
  *
  * May call: all above.
- *========================================*/
+ *========================*/
 
 #define AIOC_CLIENT_SCRATCH_BYTES 65536  /* one buffer that every plain connection receives into */
 #define AIOC_CLIENT_PEM_BYTES_MAX ((size_t)8 << 20)
