@@ -3087,7 +3087,7 @@ TEST(lists_of_headers_are_sent_or_refused)
 TEST(what_a_huge_request_has_needed_is_given_back)
 {
     enum { LINES = 300, BYTES = 8000, VALUES = 200000 };
-    static const char *lines[LINES + 2], *const unique[] = { "/a", NULL };
+    static const char *header_lines[LINES + 2], *const unique[] = { "/a", NULL };
     static const char *const ends[] = { "1]}", "1]}x", "1]" };
     char *line = long_text(BYTES, 'v'), *body = long_text(2 * VALUES + 40, 0);
     aiocosmos_client *client;
@@ -3096,7 +3096,7 @@ TEST(what_a_huge_request_has_needed_is_given_back)
     answer got;
     size_t i, len;
     memcpy(line, "x: ", 3);
-    for (i = 0; i < LINES; i++) lines[i] = line;
+    for (i = 0; i < LINES; i++) header_lines[i] = line;
     len = (size_t)sprintf(body, "{\"x\":[");
     for (i = 0; i < VALUES; i++, len += 2) memcpy(body + len, "1,", 2);
     net_begin(answer_well);
@@ -3109,8 +3109,8 @@ TEST(what_a_huge_request_has_needed_is_given_back)
         if (i < 3) request.body = aiocosmos_text(body);
         if (i < 3) request.unique_keys = unique;
         if (i >= 3 && i < 6) aiocosmos_pk_of(client, "c", aiocosmos_text(body));
-        if (i >= 6) request.headers = lines;
-        if (i == 7) lines[LINES] = "no line";
+        if (i >= 6) request.headers = header_lines;
+        if (i == 7) header_lines[LINES] = "no line";
         CHECK_INT(submit_status(client, request, &got), i == 1 || i == 2 || i == 7 ? AIOCOSMOS_E_ARGUMENT : 0);
         drain(client);
         aiocosmos_get_stats(client, &after);

@@ -1815,7 +1815,7 @@ typedef struct importer {
     aiocosmos_bulk_totals totals;
     double seconds;
     const struct entry *keyless;           /* the last line that has no key, and why */
-    char keyless_why[256];
+    char keyless_why[512];
 } importer;
 
 /* A line that has been handed over, kept for the rejects. */
