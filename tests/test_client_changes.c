@@ -653,9 +653,9 @@ TEST(a_feed_that_polls_calls_back_with_changes_only)
     no_faults();
     CHECK_INT(aiocosmos_cursor_next(client, r->query, take_page, r), 0);
     await_poll(client, r, calls + 2);
+    close_world(client);                                   /* while it waits: that ends the page */
+    CHECK_INT(r->status, AIOCOSMOS_E_SHUTDOWN);
     free(r);
-    r = NULL;
-    close_world(client);                                   /* while it waits */
 }
 
 /* Close, forget, cancel and destroy end the wait at once. */
