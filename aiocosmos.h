@@ -4068,11 +4068,11 @@ static bool aioc_json_append_string(aioc_mem *memory, aioc_mem_buffer *buffer, c
 static bool aioc_json_append_json(aioc_mem *memory, aioc_mem_buffer *buffer, const char *text, size_t len,
                                   bool ascii, uint32_t depth_max)
 {
-    const char *at = text, *end = text + len;
+    const char *at = text, *end;
     size_t before = buffer->len;
     if (aioc_json_check_to(depth_max, text, len, aioc_mem_str(NULL), NULL, NULL, NULL) != 0) return false;
     if (!ascii) return aioc_json_append(memory, buffer, text, len);
-    while (at < end) {
+    for (end = text + len; at < end;) {
         char piece[12] = " ";
         size_t size = aioc_json_utf8_len(at, end), put = 1;
         if ((unsigned char)*at >= 0x7F) put = aioc_json_escape(aioc_json_utf8_code(at, size), piece);

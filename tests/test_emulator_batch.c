@@ -23,6 +23,7 @@ static const char *result(int index, const char *name)
         snprintf(out, sizeof room[0], "%.*s", (int)value.len, value.len ? value.ptr : "");
     }
     aioc_json_close(&doc);
+    aioc_mem_close(&memory);
     return out;
 }
 
