@@ -31,6 +31,7 @@ for server in "$OTHER_SERVER" "$OTHER_SERVER_TLS"; do
     expect 0 '"id":"c"' container create tool c --partition-key /pk
     expect 0 '"/pk"' container show tool c
     expect 0 '"ok":300,"failed":0' import tool c "$work/items"
+    rm -f "$work/rejects"
     expect 3 '"ok":0,"failed":300' import tool c "$work/items" --rejects "$work/rejects"
     expect 0 '"ok":300,"failed":0' import tool c "$work/items" --upsert
     expect 0 '45150' query tool c 'SELECT VALUE SUM(c.n) FROM c'
