@@ -641,7 +641,7 @@ TEST(a_feed_that_polls_calls_back_with_changes_only)
     /* An asking that takes too long fails the page, which can be asked for again. */
     CHECK_INT(aiocosmos_cursor_next(client, r->query, take_page, r), 0);
     await_poll(client, r, calls + 1);
-    fault("action=hang,kind=changes");
+    fault("action=hang,kind=list_items");
     attempts = attempts_of(client);
     bend.monotonic_us += 60000000;
     while (attempts_of(client) < attempts + 3) CHECK_INT(aiocosmos_step(client, PATIENCE_MS), 0);

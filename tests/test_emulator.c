@@ -1231,6 +1231,7 @@ TEST(faults_over_http_and_mistakes_in_them)
     static const char *const bad[] = {
         "", "x=y", "status=99", "status=x", "action=explode", "kind", "count=-1", "probability=2", "{", "[7]",
         "{\"status\":\"\"}", "{\"when\":\"sometimes\",\"status\":503}", "kind=read",
+        "kind=changes,status=503", "kind=batched_list,status=503",
         "{\"verb\":\"ABCDEFGHIJKLMNOP\",\"status\":503}" };
     char why[200];
     size_t i;
@@ -1239,6 +1240,10 @@ TEST(faults_over_http_and_mistakes_in_them)
         if (emu_core_fault(w.core, bad[i], why, sizeof why)) test_fail(__FILE__, __LINE__, "%s is taken", bad[i]);
         CHECK(*why);
     }
+    CHECK(!emu_core_fault(w.core, "status=503,kind=read_itm", why, sizeof why));
+    CHECK_STR(why, "no request is of such a kind: read_itm");
+    CHECK(emu_core_fault(w.core, "status=503,kind=batch", why, sizeof why));
+    CHECK(emu_core_fault(w.core, "status=503,kind=batched_read", why, sizeof why));
     CHECK_INT(call("PUT", "/_emulator/faults", "authorization: none\r\n", "[{\"status\":503,\"kind\":\"read_database\","
                    "\"count\":1},{\"status\":410,\"kind\":\"list\"}]"), 204);
     CHECK_INT(call("GET", "/dbs/D", NULL, NULL), 503);

@@ -17,6 +17,14 @@ static const struct { const char *name, *kind, *verb_text; emu_verb verb; } emu_
     { "Patch", "batched_patch_item", "PATCH", EMU_PATCH }, { "Delete", "batched_delete_item", "DELETE", EMU_DELETE }
 };
 
+bool emu_batched_kind_exists(const char *part)
+{
+    size_t i;
+    for (i = 0; i < sizeof emu_operation_types / sizeof *emu_operation_types; i++)
+        if (strstr(emu_operation_types[i].kind, part)) return true;
+    return false;
+}
+
 /* A string without its escapes, in core->batch_text, where there is room for all of an operation's. ptr NULL: there is
  * none. */
 static aiocosmos_str emu_plain(emu_core *core, aiocosmos_json value)

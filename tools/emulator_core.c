@@ -664,22 +664,35 @@ static bool emu_split_path(emu_exchange *x)
     return aioc_json_utf8_ok(x->path, len, &at);
 }
 
-/* What a POST to …/docs means, its headers say. And queries of other resources. */
+/* What else a POST means where a header says so. */
+static const struct { const char *kind; emu_header header; const char *meant; } emu_posts[] = {
+    { "create_item",       EMU_H_PLAN,   "plan_items" },
+    { "create_item",       EMU_H_QUERY,  "query_items" },
+    { "create_item",       EMU_H_BATCH,  "batch_items" },
+    { "create_item",       EMU_H_UPSERT, "upsert_item" },
+    { "create_database",   EMU_H_QUERY,  "query_databases" },
+    { "create_container",  EMU_H_QUERY,  "query_containers" },
+    { "create_user",       EMU_H_QUERY,  "query_users" },
+    { "create_permission", EMU_H_QUERY,  "query_permissions" }
+};
+
 static const char *emu_post_kind(const emu_exchange *x, const char *kind)
 {
+    size_t i;
     if (x->request->verb != EMU_POST) return kind;
-    if (strcmp(kind, "create_item") == 0) {
-        if (emu_header_true(x, EMU_H_PLAN)) return "plan_items";
-        if (emu_header_true(x, EMU_H_QUERY)) return "query_items";
-        if (emu_header_true(x, EMU_H_BATCH)) return "batch_items";
-        if (emu_header_true(x, EMU_H_UPSERT)) return "upsert_item";
-    } else if (emu_header_true(x, EMU_H_QUERY)) {
-        if (strcmp(kind, "create_database") == 0) return "query_databases";
-        if (strcmp(kind, "create_container") == 0) return "query_containers";
-        if (strcmp(kind, "create_user") == 0) return "query_users";
-        if (strcmp(kind, "create_permission") == 0) return "query_permissions";
-    }
+    for (i = 0; i < sizeof emu_posts / sizeof emu_posts[0]; i++)
+        if (strcmp(kind, emu_posts[i].kind) == 0 && emu_header_true(x, emu_posts[i].header)) return emu_posts[i].meant;
     return kind;
+}
+
+bool emu_kind_exists(const char *part)
+{
+    size_t i;
+    for (i = 0; i < sizeof emu_routes / sizeof emu_routes[0]; i++)
+        if (strstr(emu_routes[i].kind, part)) return true;
+    for (i = 0; i < sizeof emu_posts / sizeof emu_posts[0]; i++)
+        if (strstr(emu_posts[i].meant, part)) return true;
+    return emu_batched_kind_exists(part);
 }
 
 static const emu_route *emu_find_route(emu_exchange *x)

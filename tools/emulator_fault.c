@@ -5,9 +5,10 @@
  *     verb         "POST": requests of that verb
  *     path         "/docs": requests whose path, as it is on the wire, has this in it
  *     kind         "item": requests whose kind has this in it. Kinds: create_item upsert_item read_item replace_item
- *                  patch_item delete_item query_items plan_items list_items, list_ranges, read_account; and create_,
- *                  read_, replace_, delete_, list_, query_ with database(s), container(s), offer(s), user(s),
- *                  permission(s)
+ *                  patch_item delete_item query_items plan_items list_items (a change feed is that too) batch_items,
+ *                  list_ranges, read_account; create_, read_, replace_, delete_, list_, query_ with database(s),
+ *                  container(s), offer(s), user(s), permission(s); and batched_ in front of what one operation of a
+ *                  batch is. No kind with this in it: a mistake
  *     skip         so many of them pass first
  *     count        so many are hit (all)
  *     probability  each is hit only with that chance, 0 to 1 (1), by a generator that `seed` starts
@@ -102,7 +103,9 @@ static bool emu_fault_set(emu_fault *fault, aiocosmos_str name, aiocosmos_str va
     }
     if (emu_is(name, "verb")) ok = emu_fault_text(fault->verb, sizeof fault->verb, value);
     else if (emu_is(name, "path")) ok = emu_fault_text(fault->path, sizeof fault->path, value);
-    else if (emu_is(name, "kind")) ok = emu_fault_text(fault->kind, sizeof fault->kind, value);
+    else if (emu_is(name, "kind"))
+        return (emu_fault_text(fault->kind, sizeof fault->kind, value) && emu_kind_exists(fault->kind)) ||
+               emu_fault_wrong(why, cap, "no request is of such a kind", value);
     else if (emu_is(name, "action")) ok = emu_fault_action(fault, value);
     else if (emu_is(name, "when")) ok = (fault->after = emu_is(value, "after")) || emu_is(value, "before");
     else return emu_fault_wrong(why, cap, "a rule has no such property", name);

@@ -501,6 +501,7 @@ bool emu_refuse_json(emu_exchange *x, int status, int sub_status, const char *me
 
 bool emu_authorize(emu_exchange *x);                        /* the signature or token is good, or refused */
 bool emu_header_true(const emu_exchange *x, emu_header header);
+bool emu_kind_exists(const char *part);                     /* of any request, with this in it */
 bool emu_matches(emu_exchange *x, uint64_t etag, int64_t ts);           /* If-Match, or refused with 412 */
 bool emu_parse_body(emu_exchange *x, aiocosmos_json *root);             /* an object, or refused */
 bool emu_spend(emu_exchange *x, emu_range *range);                      /* RU are left, or refused with 429 */
@@ -515,6 +516,7 @@ bool emu_take_id(emu_exchange *x, aiocosmos_json root, char id[AIOC_PROTOCOL_ITE
 
 void emu_item_operation(emu_exchange *x);                  /* on one item, as x->kind says */
 void emu_batch(emu_exchange *x);
+bool emu_batched_kind_exists(const char *part);            /* of an operation of a batch, with this in it */
 void emu_item_route(emu_exchange *x);                      /* everything below …/docs */
 /* Which items a request is about. */
 typedef struct emu_scope {
