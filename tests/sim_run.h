@@ -357,7 +357,10 @@ static void sim_add_proxy(sim *s)
 static void sim_name_follows(sim_world *world, void *what, uint64_t site)
 {
     sim *s = (sim *)what;
-    if (s->net.site == (unsigned)site) s->net.named_site = s->net.site;
+    if (s->net.site == (unsigned)site) {
+        s->net.named_site = s->net.site;
+        s->net.missed_us = s->net.told_us = 0;             /* until now nobody could know better */
+    }
     sim_trace(world, "weather: the name says site %u", s->net.named_site);
 }
 
