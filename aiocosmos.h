@@ -1676,53 +1676,53 @@ static const aiocosmos_platform aioc_platform_system = {
 
 /*--- The reactor: sources, timers and the events being handed out. From here on only the table is called. ---*/
 
-#define AIOC_PLATFORM_BATCH 128  /* events fetched by one wait: more than connections by default */
+#define AIOC_REACTOR_BATCH 128   /* events fetched by one wait: more than connections by default */
 
-typedef struct aioc_platform_source aioc_platform_source;
-struct aioc_platform_source {           /* something with a descriptor; embedded in its owner, zeroed at first */
-    aioc_platform_source *prev, *next;  /* all that are watched */
+typedef struct aioc_reactor_source aioc_reactor_source;
+struct aioc_reactor_source {            /* something with a descriptor; embedded in its owner, zeroed at first */
+    aioc_reactor_source *prev, *next;   /* all that are watched */
     intptr_t fd;
     unsigned want;  /* what is watched now; 0: nothing, not in the poller. Set by watch only */
-    void (*ready)(aioc_platform_source *source, unsigned ready);
+    void (*ready)(aioc_reactor_source *source, unsigned ready);
     void *owner;
 };
 
 /* Embedded in its owner, zeroed at first. Armed timers form a pairing heap (Fredman, Sedgewick, Sleator, Tarjan: "The
  * pairing heap", 1986): nothing to allocate, so starting one cannot fail; start costs O(1), and so does stopping one
  * that never rose to the top, which is what becomes of nearly every deadline. */
-typedef struct aioc_platform_timer aioc_platform_timer;
-struct aioc_platform_timer {
-    aioc_platform_timer *child;        /* first of those below */
-    aioc_platform_timer *prev, *next;  /* siblings; prev of the first child is its parent */
+typedef struct aioc_reactor_timer aioc_reactor_timer;
+struct aioc_reactor_timer {
+    aioc_reactor_timer *child;         /* first of those below */
+    aioc_reactor_timer *prev, *next;   /* siblings; prev of the first child is its parent */
     uint64_t due_us;
     uint64_t order;  /* of being started: decides between timers due at the same time */
-    void (*fire)(aioc_platform_timer *timer);  /* NULL: it is only waited for */
+    void (*fire)(aioc_reactor_timer *timer);   /* NULL: it is only waited for */
     void *owner;
     bool armed;
 };
 
-typedef struct aioc_platform_reactor {
+typedef struct aioc_reactor {
     const aiocosmos_platform *platform;
     void *poller;       /* NULL once abandoned */
     uint64_t now_us;    /* refreshed by tick; everything in one step may use it */
     uint64_t until_us;  /* then the host wants its thread back; 0: whenever */
-    aioc_platform_source *sources;
+    aioc_reactor_source *sources;
     size_t source_count;
-    aioc_platform_timer *timers;  /* the earliest */
+    aioc_reactor_timer *timers;   /* the earliest */
     uint64_t timer_order;
     int batch_at, batch_count;
     size_t batches;  /* that may still be fetched, for not all sources fit one */
-    aiocosmos_event batch[AIOC_PLATFORM_BATCH];
-} aioc_platform_reactor;
+    aiocosmos_event batch[AIOC_REACTOR_BATCH];
+} aioc_reactor;
 
 /* The poller's refusals, as results of the library. */
-static int aioc_platform_poller_result(int io)
+static int aioc_reactor_result(int io)
 {
     return io >= 0 ? 0 : io == AIOCOSMOS_IO_LIMIT ? AIOCOSMOS_E_NOMEM : AIOCOSMOS_E_CONNECT;
 }
 
 /* Refreshes now_us and returns it. Never backwards, whatever the host's clock does. */
-static uint64_t aioc_platform_tick(aioc_platform_reactor *reactor)
+static uint64_t aioc_reactor_tick(aioc_reactor *reactor)
 {
     uint64_t now_us = reactor->platform->monotonic_us(reactor->platform->user_data);
     if (now_us > reactor->now_us) reactor->now_us = now_us;
@@ -1730,28 +1730,28 @@ static uint64_t aioc_platform_tick(aioc_platform_reactor *reactor)
 }
 
 /* Whether work that can be cut should be. Asks the clock. */
-static bool aioc_platform_hurry(aioc_platform_reactor *reactor)
+static bool aioc_reactor_hurry(aioc_reactor *reactor)
 {
-    return reactor->until_us && aioc_platform_tick(reactor) >= reactor->until_us;
+    return reactor->until_us && aioc_reactor_tick(reactor) >= reactor->until_us;
 }
 
 /* 0, E_NOMEM or E_CONNECT. What the allocator stands on must outlive the reactor. */
-static int aioc_platform_reactor_open(aioc_platform_reactor *reactor, const aiocosmos_platform *platform,
-                                      const aiocosmos_allocator *allocator)
+static int aioc_reactor_open(aioc_reactor *reactor, const aiocosmos_platform *platform,
+                             const aiocosmos_allocator *allocator)
 {
     int io;
     memset(reactor, 0, sizeof *reactor);
     reactor->platform = platform;
     io = platform->poller_create(platform->user_data, allocator, &reactor->poller);
     if (io < 0) reactor->poller = NULL;
-    else aioc_platform_tick(reactor);
-    return aioc_platform_poller_result(io);
+    else aioc_reactor_tick(reactor);
+    return aioc_reactor_result(io);
 }
 
 /* In a forked child, before anything else: from here on watch keeps its books and asks the system nothing, because the
  * parent shares the poller. Then the owners of sources can unwatch and close them as always: the parent has its own
  * descriptors of the same sockets, and its poller goes on watching those. */
-static void aioc_platform_reactor_abandon(aioc_platform_reactor *reactor)
+static void aioc_reactor_abandon(aioc_reactor *reactor)
 {
     if (reactor->poller) reactor->platform->poller_destroy(reactor->platform->user_data, reactor->poller);
     reactor->poller = NULL;
@@ -1759,14 +1759,14 @@ static void aioc_platform_reactor_abandon(aioc_platform_reactor *reactor)
 }
 
 /* The owners of sources and timers have stopped them. */
-static void aioc_platform_reactor_close(aioc_platform_reactor *reactor)
+static void aioc_reactor_close(aioc_reactor *reactor)
 {
     AIOCOSMOS_ASSERT(reactor->source_count == 0 && !reactor->timers);
-    aioc_platform_reactor_abandon(reactor);
+    aioc_reactor_abandon(reactor);
 }
 
 /* A source that is unwatched may be freed or reused next, so its events must not be handed out any more. */
-static void aioc_platform_batch_forget(aioc_platform_reactor *reactor, const aioc_platform_source *source)
+static void aioc_reactor_batch_forget(aioc_reactor *reactor, const aioc_reactor_source *source)
 {
     int i;
     for (i = reactor->batch_at; i < reactor->batch_count; i++) {
@@ -1774,7 +1774,7 @@ static void aioc_platform_batch_forget(aioc_platform_reactor *reactor, const aio
     }
 }
 
-static void aioc_platform_source_link(aioc_platform_reactor *reactor, aioc_platform_source *source)
+static void aioc_reactor_source_link(aioc_reactor *reactor, aioc_reactor_source *source)
 {
     source->prev = NULL;
     source->next = reactor->sources;
@@ -1783,7 +1783,7 @@ static void aioc_platform_source_link(aioc_platform_reactor *reactor, aioc_platf
     reactor->source_count++;
 }
 
-static void aioc_platform_source_unlink(aioc_platform_reactor *reactor, aioc_platform_source *source)
+static void aioc_reactor_source_unlink(aioc_reactor *reactor, aioc_reactor_source *source)
 {
     *(source->prev ? &source->prev->next : &reactor->sources) = source->next;
     if (source->next) source->next->prev = source->prev;
@@ -1794,7 +1794,7 @@ static void aioc_platform_source_unlink(aioc_platform_reactor *reactor, aioc_pla
 /* Watches the source for READABLE, WRITABLE or both; 0: no more, and always before its descriptor is closed: as long
  * as a forked child holds the socket too, epoll would go on reporting it. 0; or E_NOMEM, E_CONNECT and nothing has
  * changed. Removing does not fail. */
-static int aioc_platform_watch(aioc_platform_reactor *reactor, aioc_platform_source *source, unsigned want)
+static int aioc_reactor_watch(aioc_reactor *reactor, aioc_reactor_source *source, unsigned want)
 {
     const aiocosmos_platform *platform = reactor->platform;
     int io = 0;
@@ -1802,76 +1802,76 @@ static int aioc_platform_watch(aioc_platform_reactor *reactor, aioc_platform_sou
     if (reactor->poller) {
         io = platform->poller_set(platform->user_data, reactor->poller, source->fd, source->want, want, source);
     }
-    if (io < 0 && want != 0) return aioc_platform_poller_result(io);
-    if (source->want == 0) aioc_platform_source_link(reactor, source);
+    if (io < 0 && want != 0) return aioc_reactor_result(io);
+    if (source->want == 0) aioc_reactor_source_link(reactor, source);
     if (want == 0) {
-        aioc_platform_source_unlink(reactor, source);
-        aioc_platform_batch_forget(reactor, source);
+        aioc_reactor_source_unlink(reactor, source);
+        aioc_reactor_batch_forget(reactor, source);
     }
     source->want = want;
     return 0;
 }
 
 /* Closes the source's socket, if it has one: fd < 0 says that it has none. */
-static void aioc_platform_hang_up(aioc_platform_reactor *reactor, aioc_platform_source *source)
+static void aioc_reactor_hang_up(aioc_reactor *reactor, aioc_reactor_source *source)
 {
     const aiocosmos_platform *platform = reactor->platform;
     if (source->fd < 0) return;
-    aioc_platform_watch(reactor, source, 0);
+    aioc_reactor_watch(reactor, source, 0);
     platform->socket_close(platform->user_data, source->fd);
     source->fd = -1;
 }
 
-static int aioc_platform_fetch(aioc_platform_reactor *reactor, int timeout_ms)
+static int aioc_reactor_fetch(aioc_reactor *reactor, int timeout_ms)
 {
     const aiocosmos_platform *platform = reactor->platform;
     void *poller = reactor->poller;
     int count;
     AIOCOSMOS_ASSERT(poller && reactor->batch_at == reactor->batch_count);
-    count = platform->poller_wait(platform->user_data, poller, reactor->batch, AIOC_PLATFORM_BATCH, timeout_ms);
+    count = platform->poller_wait(platform->user_data, poller, reactor->batch, AIOC_REACTOR_BATCH, timeout_ms);
     reactor->batch_at = 0;
     reactor->batch_count = count > 0 ? count : 0;
-    return aioc_platform_poller_result(count);
+    return aioc_reactor_result(count);
 }
 
 /* Waits up to timeout_ms (-1: for ever) and fills the batch, which must be empty. 0, E_NOMEM or E_CONNECT. Time has
  * passed then: tick. */
-static int aioc_platform_poll(aioc_platform_reactor *reactor, int timeout_ms)
+static int aioc_reactor_poll(aioc_reactor *reactor, int timeout_ms)
 {
-    reactor->batches = reactor->source_count / AIOC_PLATFORM_BATCH;
-    return aioc_platform_fetch(reactor, timeout_ms);
+    reactor->batches = reactor->source_count / AIOC_REACTOR_BATCH;
+    return aioc_reactor_fetch(reactor, timeout_ms);
 }
 
 /* Hands the next event of the batch to its source; it may do anything there, and free any source that it has unwatched.
  * A full batch is followed by what did not fit it: pollers take turns, so each source that was ready is heard. False:
  * that was all. */
-static bool aioc_platform_dispatch_one(aioc_platform_reactor *reactor)
+static bool aioc_reactor_dispatch_one(aioc_reactor *reactor)
 {
     for (;;) {
         while (reactor->batch_at < reactor->batch_count) {
             const aiocosmos_event *event = &reactor->batch[reactor->batch_at++];
-            aioc_platform_source *source = (aioc_platform_source *)event->source;
+            aioc_reactor_source *source = (aioc_reactor_source *)event->source;
             unsigned ready = source ? event->ready & source->want : 0;
             if (ready == 0) continue;  /* unwatched since, or no longer interested */
             source->ready(source, ready | (event->ready & AIOCOSMOS_HUNG_UP));
             return true;
         }
         /* A wake may have taken one place. */
-        if (reactor->batch_count < AIOC_PLATFORM_BATCH - 1 || reactor->batches == 0) return false;
+        if (reactor->batch_count < AIOC_REACTOR_BATCH - 1 || reactor->batches == 0) return false;
         reactor->batches--;
-        if (aioc_platform_fetch(reactor, 0) < 0) return false;
+        if (aioc_reactor_fetch(reactor, 0) < 0) return false;
     }
 }
 
-static bool aioc_platform_timer_before(const aioc_platform_timer *a, const aioc_platform_timer *b)
+static bool aioc_reactor_timer_before(const aioc_reactor_timer *a, const aioc_reactor_timer *b)
 {
     return a->due_us != b->due_us ? a->due_us < b->due_us : a->order < b->order;
 }
 
 /* Makes the later of two heaps the first child of the earlier. */
-static aioc_platform_timer *aioc_platform_timer_meld(aioc_platform_timer *a, aioc_platform_timer *b)
+static aioc_reactor_timer *aioc_reactor_timer_meld(aioc_reactor_timer *a, aioc_reactor_timer *b)
 {
-    aioc_platform_timer *top = aioc_platform_timer_before(a, b) ? a : b, *below = top == a ? b : a;
+    aioc_reactor_timer *top = aioc_reactor_timer_before(a, b) ? a : b, *below = top == a ? b : a;
     below->prev = top;
     below->next = top->child;
     if (below->next) below->next->prev = below;
@@ -1881,59 +1881,59 @@ static aioc_platform_timer *aioc_platform_timer_meld(aioc_platform_timer *a, aio
 
 /* Makes one heap of a list of siblings: in pairs first, then these from the last to the first. The pairs are what keeps
  * removal at O(log n), amortized. */
-static aioc_platform_timer *aioc_platform_timer_combine(aioc_platform_timer *first)
+static aioc_reactor_timer *aioc_reactor_timer_combine(aioc_reactor_timer *first)
 {
-    aioc_platform_timer *pairs = NULL, *all = NULL;
+    aioc_reactor_timer *pairs = NULL, *all = NULL;
     while (first) {
-        aioc_platform_timer *a = first, *b = a->next;
+        aioc_reactor_timer *a = first, *b = a->next;
         first = b ? b->next : NULL;
         a->prev = a->next = NULL;
         if (b) {
             b->prev = b->next = NULL;
-            a = aioc_platform_timer_meld(a, b);
+            a = aioc_reactor_timer_meld(a, b);
         }
         a->next = pairs;
         pairs = a;
     }
     while (pairs) {
-        aioc_platform_timer *pair = pairs;
+        aioc_reactor_timer *pair = pairs;
         pairs = pair->next;
         pair->next = NULL;
-        all = all ? aioc_platform_timer_meld(all, pair) : pair;
+        all = all ? aioc_reactor_timer_meld(all, pair) : pair;
     }
     return all;
 }
 
 /* Harmless if it is not armed. */
-static void aioc_platform_timer_stop(aioc_platform_reactor *reactor, aioc_platform_timer *timer)
+static void aioc_reactor_timer_stop(aioc_reactor *reactor, aioc_reactor_timer *timer)
 {
-    aioc_platform_timer *below;
+    aioc_reactor_timer *below;
     if (!timer->armed) return;
-    below = aioc_platform_timer_combine(timer->child);
+    below = aioc_reactor_timer_combine(timer->child);
     if (timer == reactor->timers) {
         reactor->timers = below;
     } else {
         *(timer->prev->child == timer ? &timer->prev->child : &timer->prev->next) = timer->next;
         if (timer->next) timer->next->prev = timer->prev;
-        if (below) reactor->timers = aioc_platform_timer_meld(reactor->timers, below);
+        if (below) reactor->timers = aioc_reactor_timer_meld(reactor->timers, below);
     }
     timer->child = timer->prev = timer->next = NULL;
     timer->armed = false;
 }
 
 /* Restarts it if it is armed. */
-static void aioc_platform_timer_start(aioc_platform_reactor *reactor, aioc_platform_timer *timer, uint64_t due_us)
+static void aioc_reactor_timer_start(aioc_reactor *reactor, aioc_reactor_timer *timer, uint64_t due_us)
 {
-    aioc_platform_timer_stop(reactor, timer);
+    aioc_reactor_timer_stop(reactor, timer);
     timer->child = timer->prev = timer->next = NULL;
     timer->due_us = due_us;
     timer->order = reactor->timer_order++;
     timer->armed = true;
-    reactor->timers = reactor->timers ? aioc_platform_timer_meld(reactor->timers, timer) : timer;
+    reactor->timers = reactor->timers ? aioc_reactor_timer_meld(reactor->timers, timer) : timer;
 }
 
 /* When the earliest is due. False: none is armed. */
-static bool aioc_platform_timer_next(const aioc_platform_reactor *reactor, uint64_t *due_us)
+static bool aioc_reactor_timer_next(const aioc_reactor *reactor, uint64_t *due_us)
 {
     if (!reactor->timers) return false;
     *due_us = reactor->timers->due_us;
@@ -1942,11 +1942,11 @@ static bool aioc_platform_timer_next(const aioc_platform_reactor *reactor, uint6
 
 /* Fires the earliest timer if it is due at now_us; timers due at the same time in the order in which they were
  * started. It is no longer armed then, and fire may start it again or free it. False: none is due. */
-static bool aioc_platform_timer_run_one(aioc_platform_reactor *reactor)
+static bool aioc_reactor_timer_run_one(aioc_reactor *reactor)
 {
-    aioc_platform_timer *timer = reactor->timers;
+    aioc_reactor_timer *timer = reactor->timers;
     if (!timer || timer->due_us > reactor->now_us) return false;
-    aioc_platform_timer_stop(reactor, timer);
+    aioc_reactor_timer_stop(reactor, timer);
     if (timer->fire) timer->fire(timer);
     return true;
 }
@@ -5095,7 +5095,7 @@ typedef struct aioc_dns_exchange aioc_dns_exchange;
 struct aioc_dns_exchange {
     aioc_dns_exchange *next;
     aioc_dns_query *query;
-    aioc_platform_source source;
+    aioc_reactor_source source;
     unsigned server;
     uint32_t id;
     bool stream;                /* TCP: message and answer stand behind their lengths (RFC 1035, 4.2.2) */
@@ -5106,7 +5106,7 @@ struct aioc_dns_exchange {
 /* The addresses of one family of one full name: asked for at one server after the other, until one knows. */
 struct aioc_dns_query {
     aioc_dns_lookup *lookup;
-    aioc_platform_timer timer;
+    aioc_reactor_timer timer;
     aioc_dns_exchange *exchanges;
     uint32_t type;
     unsigned asked;  /* exchanges opened, or tried to */
@@ -5130,7 +5130,7 @@ typedef enum aioc_dns_phase {
 struct aioc_dns_lookup {
     aioc_dns *resolver;
     aioc_dns_name *name;
-    aioc_platform_timer timer;
+    aioc_reactor_timer timer;
     uint64_t question;   /* the hook's */
     unsigned candidate;  /* the next to ask for */
     uint8_t phase;
@@ -5154,7 +5154,7 @@ struct aioc_dns_name {
 };
 
 struct aioc_dns {
-    aioc_platform_reactor *reactor;
+    aioc_reactor *reactor;
     aioc_mem *memory;
     void (*ask)(void *user, const char *host, uint64_t question);
     void *ask_user;
@@ -5244,7 +5244,7 @@ static void aioc_dns_exchange_close(aioc_dns_exchange *exchange);
 
 static void aioc_dns_query_stop(aioc_dns_query *query)
 {
-    aioc_platform_timer_stop(query->lookup->resolver->reactor, &query->timer);
+    aioc_reactor_timer_stop(query->lookup->resolver->reactor, &query->timer);
     while (query->exchanges) aioc_dns_exchange_close(query->exchanges);
 }
 
@@ -5252,7 +5252,7 @@ static void aioc_dns_lookup_free(aioc_dns_lookup *lookup)
 {
     aioc_dns_query_stop(&lookup->queries[AIOC_DNS_SIX]);
     aioc_dns_query_stop(&lookup->queries[AIOC_DNS_FOUR]);
-    aioc_platform_timer_stop(lookup->resolver->reactor, &lookup->timer);
+    aioc_reactor_timer_stop(lookup->resolver->reactor, &lookup->timer);
     lookup->name->lookup = NULL;
     aioc_mem_free(lookup->resolver->memory, lookup, sizeof *lookup);
 }
@@ -5375,8 +5375,8 @@ static void aioc_dns_lookup_settle(aioc_dns_lookup *lookup)
     if (aioc_dns_lookup_count(lookup, AIOC_DNS_FOREIGN) > 0) {
         /* RFC 8305, 3, would have IPv6 begin at once when it is there first, and IPv4 join the race later. But whoever
          * asked gets one list: without IPv4 in it, a machine that has no IPv6 would reach nobody. */
-        aioc_platform_reactor *reactor = lookup->resolver->reactor;
-        if (found) aioc_platform_timer_start(reactor, &lookup->timer, reactor->now_us + AIOC_DNS_DELAY_US);
+        aioc_reactor *reactor = lookup->resolver->reactor;
+        if (found) aioc_reactor_timer_start(reactor, &lookup->timer, reactor->now_us + AIOC_DNS_DELAY_US);
         return;
     }
     if (found) {
@@ -5430,7 +5430,7 @@ static void aioc_dns_exchange_close(aioc_dns_exchange *exchange)
     aioc_dns_exchange **link = &exchange->query->exchanges;
     while (*link != exchange) link = &(*link)->next;
     *link = exchange->next;
-    aioc_platform_hang_up(resolver->reactor, &exchange->source);
+    aioc_reactor_hang_up(resolver->reactor, &exchange->source);
     aioc_mem_buffer_free(resolver->memory, &exchange->answer);
     aioc_mem_free(resolver->memory, exchange, sizeof *exchange);
 }
@@ -5461,15 +5461,15 @@ static void aioc_dns_exchange_broke(aioc_dns_exchange *exchange, ptrdiff_t io)
 /* Opens a socket to the server and waits until it can be written to. NULL; or why not, and there is no socket. */
 static const char *aioc_dns_exchange_connect(aioc_dns_exchange *exchange, bool stream)
 {
-    aioc_platform_reactor *reactor = exchange->query->lookup->resolver->reactor;
+    aioc_reactor *reactor = exchange->query->lookup->resolver->reactor;
     const aiocosmos_platform *platform = reactor->platform;
     intptr_t fd;
     int io = platform->socket_open(platform->user_data, &fd, !stream, aioc_dns_exchange_peer(exchange));
     if (io != 0 && io != AIOCOSMOS_IO_AGAIN) return aioc_text_of(aioc_dns_faults, io);
     exchange->source.fd = fd;
     exchange->stream = stream;
-    if (aioc_platform_watch(reactor, &exchange->source, AIOCOSMOS_WRITABLE) == 0) return NULL;
-    aioc_platform_hang_up(reactor, &exchange->source);
+    if (aioc_reactor_watch(reactor, &exchange->source, AIOCOSMOS_WRITABLE) == 0) return NULL;
+    aioc_reactor_hang_up(reactor, &exchange->source);
     return aioc_text_of(aioc_dns_faults, AIOCOSMOS_IO_LIMIT);
 }
 
@@ -5483,7 +5483,7 @@ static const char *aioc_dns_exchange_start(aioc_dns_exchange *exchange)
     return aioc_dns_exchange_connect(exchange, false);
 }
 
-static void aioc_dns_exchange_ready(aioc_platform_source *source, unsigned ready);
+static void aioc_dns_exchange_ready(aioc_reactor_source *source, unsigned ready);
 
 static bool aioc_dns_exchange_open(aioc_dns_query *query, unsigned server)
 {
@@ -5514,7 +5514,7 @@ static bool aioc_dns_exchange_open(aioc_dns_query *query, unsigned server)
 static void aioc_dns_query_ask(aioc_dns_query *query)
 {
     const aioc_dns_config *config = &query->lookup->config;
-    aioc_platform_reactor *reactor = query->lookup->resolver->reactor;
+    aioc_reactor *reactor = query->lookup->resolver->reactor;
     const unsigned all = config->server_count * config->rounds;
     bool opened = false;
     while (!opened && query->asked < all) {
@@ -5525,11 +5525,11 @@ static void aioc_dns_query_ask(aioc_dns_query *query)
         aioc_dns_query_end(query, AIOC_DNS_FAILED);
     } else if (opened || !query->timer.armed) {
         uint64_t wait_us = query->asked < all ? AIOC_DNS_NEXT_US : config->last_us;
-        aioc_platform_timer_start(reactor, &query->timer, reactor->now_us + wait_us);
+        aioc_reactor_timer_start(reactor, &query->timer, reactor->now_us + wait_us);
     }
 }
 
-static void aioc_dns_query_fire(aioc_platform_timer *timer)
+static void aioc_dns_query_fire(aioc_reactor_timer *timer)
 {
     aioc_dns_query *query = (aioc_dns_query *)timer->owner;
     const aioc_dns_config *config = &query->lookup->config;
@@ -5547,7 +5547,7 @@ static void aioc_dns_exchange_take(aioc_dns_exchange *exchange, const unsigned c
         aioc_dns_parse_response(bytes, len, exchange->id, &query->name, query->type, query->chain, &response);
     if (kind == AIOC_DNS_FOREIGN && !exchange->stream) return;      /* a forgery, or late: ours may yet come */
     if (kind == AIOC_DNS_TRUNCATED && !exchange->stream) {
-        aioc_platform_hang_up(query->lookup->resolver->reactor, &exchange->source);
+        aioc_reactor_hang_up(query->lookup->resolver->reactor, &exchange->source);
         exchange->sent = 0;
         why = aioc_dns_exchange_connect(exchange, true);
         if (why) aioc_dns_exchange_fail(exchange, why);
@@ -5563,7 +5563,7 @@ static void aioc_dns_exchange_take(aioc_dns_exchange *exchange, const unsigned c
 static void aioc_dns_exchange_write(aioc_dns_exchange *exchange)
 {
     const aioc_dns_query *query = exchange->query;
-    aioc_platform_reactor *reactor = query->lookup->resolver->reactor;
+    aioc_reactor *reactor = query->lookup->resolver->reactor;
     const aiocosmos_platform *platform = reactor->platform;
     unsigned char message[2 + AIOC_DNS_QUERY_MAX];
     size_t len = aioc_dns_build_query(message + 2, exchange->id, &query->name, query->type);
@@ -5580,7 +5580,7 @@ static void aioc_dns_exchange_write(aioc_dns_exchange *exchange)
     }
     exchange->sent += (size_t)sent;
     if ((size_t)sent < slice.len && exchange->stream) return;
-    if (aioc_platform_watch(reactor, &exchange->source, AIOCOSMOS_READABLE) < 0) {
+    if (aioc_reactor_watch(reactor, &exchange->source, AIOCOSMOS_READABLE) < 0) {
         aioc_dns_exchange_broke(exchange, AIOCOSMOS_IO_LIMIT);
     }
 }
@@ -5621,7 +5621,7 @@ static void aioc_dns_exchange_read(aioc_dns_exchange *exchange)
     aioc_dns_exchange_take(exchange, (const unsigned char *)answer->data + 2, answer->len - 2);
 }
 
-static void aioc_dns_exchange_ready(aioc_platform_source *source, unsigned ready)
+static void aioc_dns_exchange_ready(aioc_reactor_source *source, unsigned ready)
 {
     aioc_dns_exchange *exchange = (aioc_dns_exchange *)source->owner;
     if (ready & AIOCOSMOS_WRITABLE) aioc_dns_exchange_write(exchange);
@@ -5633,11 +5633,11 @@ static void aioc_dns_exchange_ready(aioc_platform_source *source, unsigned ready
 /* Starts the timer for when waiting has been enough. */
 static void aioc_dns_lookup_wait(aioc_dns_lookup *lookup)
 {
-    aioc_platform_reactor *reactor = lookup->resolver->reactor;
+    aioc_reactor *reactor = lookup->resolver->reactor;
     if (!lookup->served && aioc_dns_stale_usable(lookup)) {
-        aioc_platform_timer_start(reactor, &lookup->timer, reactor->now_us + AIOC_DNS_STALE_US);
+        aioc_reactor_timer_start(reactor, &lookup->timer, reactor->now_us + AIOC_DNS_STALE_US);
     } else if (lookup->phase == AIOC_DNS_AT_HOST) {
-        aioc_platform_timer_start(reactor, &lookup->timer, reactor->now_us + AIOC_DNS_HOOK_US);
+        aioc_reactor_timer_start(reactor, &lookup->timer, reactor->now_us + AIOC_DNS_HOOK_US);
     }
 }
 
@@ -5675,7 +5675,7 @@ static void aioc_dns_lookup_lose_patience(aioc_dns_lookup *lookup)
     }
 }
 
-static void aioc_dns_lookup_fire(aioc_platform_timer *timer)
+static void aioc_dns_lookup_fire(aioc_reactor_timer *timer)
 {
     aioc_dns_lookup *lookup = (aioc_dns_lookup *)timer->owner;
     if (lookup->phase == AIOC_DNS_STARTING) aioc_dns_lookup_begin(lookup);
@@ -5704,7 +5704,7 @@ static bool aioc_dns_lookup_open(aioc_dns *resolver, aioc_dns_name *name)
     lookup->timer.owner = lookup;
     aioc_dns_query_init(lookup, AIOC_DNS_SIX, AIOC_DNS_AAAA);
     aioc_dns_query_init(lookup, AIOC_DNS_FOUR, AIOC_DNS_A);
-    aioc_platform_timer_start(resolver->reactor, &lookup->timer, resolver->reactor->now_us);
+    aioc_reactor_timer_start(resolver->reactor, &lookup->timer, resolver->reactor->now_us);
     name->lookup = lookup;
     return true;
 }
@@ -5743,7 +5743,7 @@ static int aioc_dns_answer(aioc_dns *resolver, uint64_t question, const aiocosmo
         name->stale_until_us = name->expires_us + (uint64_t)AIOC_DNS_STALE_MAX_S * 1000000u;
     }
     lookup->phase = AIOC_DNS_ANSWERED;
-    aioc_platform_timer_start(resolver->reactor, &lookup->timer, resolver->reactor->now_us);
+    aioc_reactor_timer_start(resolver->reactor, &lookup->timer, resolver->reactor->now_us);
     return 0;
 }
 
@@ -5866,7 +5866,7 @@ static void aioc_dns_forget(aioc_dns *resolver, const char *host)
 }
 
 /* ask: the host's hook, called from the reactor. NULL: names are looked up here. */
-static void aioc_dns_open(aioc_dns *resolver, aioc_platform_reactor *reactor, aioc_mem *memory,
+static void aioc_dns_open(aioc_dns *resolver, aioc_reactor *reactor, aioc_mem *memory,
                           void (*ask)(void *user, const char *host, uint64_t question), void *user)
 {
     memset(resolver, 0, sizeof *resolver);
@@ -7783,14 +7783,14 @@ typedef struct aioc_pool_options {
 
 /* One address that a connection tries. */
 typedef struct aioc_pool_try {
-    aioc_platform_source source;
+    aioc_reactor_source source;
     aiocosmos_address address;
 } aioc_pool_try;
 
 /* A connection on its way: the addresses are tried one after the other, each with a start of 250 ms before the next,
  * and the first that connects wins (RFC 8305). */
 typedef struct aioc_pool_dial {
-    aioc_platform_timer stagger;
+    aioc_reactor_timer stagger;
     size_t count, next, open;  /* tries, how many were begun, how many of those are undecided */
     int io;                    /* how the last one failed */
     aioc_pool_try *failed;     /* which that was */
@@ -7803,7 +7803,7 @@ typedef enum aioc_pool_stage {
 } aioc_pool_stage;
 
 struct aioc_pool_connection {
-    aioc_platform_source source;
+    aioc_reactor_source source;
     aioc_pool *pool;
     aioc_pool_connection *prev, *next;            /* all of the pool */
     aioc_pool_connection *idle_prev, *idle_next;  /* idle, the most recently used first */
@@ -7816,7 +7816,7 @@ struct aioc_pool_connection {
     size_t request_len, written;  /* written: to the socket, or over TLS into the session */
     const char *rest;             /* received into the scratch, but there was no memory to parse it */
     size_t rest_len;
-    aioc_platform_timer timer;  /* while opening, draining or paused */
+    aioc_reactor_timer timer;   /* while opening, draining or paused */
     uint64_t limit;             /* pool->exchanges when it was begun: it was opened for these */
     uint64_t moved_us;          /* came to its stage; once open, sent or received something */
     uint64_t open_us, idle_us, sent_us, first_us;
@@ -7835,7 +7835,7 @@ struct aioc_pool_connection {
 };
 
 struct aioc_pool {
-    aioc_platform_reactor *reactor;
+    aioc_reactor *reactor;
     aioc_mem *memory;
     aioc_dns *resolver;
     char *scratch;  /* what has no place of its own is received here */
@@ -7857,9 +7857,9 @@ struct aioc_pool {
     uint64_t exchanges;     /* started so far */
     uint64_t leave_us;      /* leaving again does nothing before */
     uint64_t random;
-    aioc_platform_timer hunger;    /* while it runs, nothing is sent: there was no memory for a request */
-    aioc_platform_timer patience;  /* while it runs, no further connection is opened */
-    aioc_platform_timer idle_timer;
+    aioc_reactor_timer hunger;     /* while it runs, nothing is sent: there was no memory for a request */
+    aioc_reactor_timer patience;   /* while it runs, no further connection is opened */
+    aioc_reactor_timer idle_timer;
     uint64_t asked;               /* resolver->answered when it knew no address yet */
     aiocosmos_address preferred;  /* connected last: tried first; family 0: none */
     aioc_tls_resumption resumption;
@@ -7944,8 +7944,8 @@ static void aioc_pool_dial_free(aioc_pool_connection *connection)
     aioc_pool_dial *dial = connection->dial;
     size_t i;
     if (!dial) return;
-    for (i = 0; i < dial->count; i++) aioc_platform_hang_up(pool->reactor, &dial->tries[i].source);
-    aioc_platform_timer_stop(pool->reactor, &dial->stagger);
+    for (i = 0; i < dial->count; i++) aioc_reactor_hang_up(pool->reactor, &dial->tries[i].source);
+    aioc_reactor_timer_stop(pool->reactor, &dial->stagger);
     aioc_mem_free(pool->memory, dial, sizeof *dial);
     connection->dial = NULL;
 }
@@ -7973,7 +7973,7 @@ static void aioc_pool_sate(aioc_pool_connection *connection)
     for (at = pool->connections; at; at = at->next)
         if (at->hungry && at->exchange && (!oldest || at->exchange->number < oldest->exchange->number)) oldest = at;
     pool->grower = oldest;
-    if (oldest && oldest->paused) aioc_platform_timer_start(pool->reactor, &oldest->timer, aioc_pool_now(pool));
+    if (oldest && oldest->paused) aioc_reactor_timer_start(pool->reactor, &oldest->timer, aioc_pool_now(pool));
 }
 
 /* Takes the connection out of everything and frees it. Its exchange, if it had one, has been taken off before. */
@@ -7985,8 +7985,8 @@ static void aioc_pool_close_connection(aioc_pool_connection *connection)
         connection->tls->table->close(pool->memory, connection->tls);
     }
     aioc_pool_dial_free(connection);
-    aioc_platform_hang_up(pool->reactor, &connection->source);
-    aioc_platform_timer_stop(pool->reactor, &connection->timer);
+    aioc_reactor_hang_up(pool->reactor, &connection->source);
+    aioc_reactor_timer_stop(pool->reactor, &connection->timer);
     aioc_pool_shaking_remove(pool, connection);
     if (connection->stage == AIOC_POOL_IDLE) aioc_pool_idle_remove(pool, connection);
     if (connection->stage == AIOC_POOL_RESOLVING) pool->resolving--;
@@ -8052,7 +8052,7 @@ static void aioc_pool_retire_idle(aioc_pool *pool, uint64_t idle_us)
     aioc_pool_connection *at = pool->idle_last;
     if (!at || at->idle_us > idle_us) return;
     for (; at && at->idle_us <= idle_us; at = at->idle_prev) at->retire_us = aioc_pool_now(pool);
-    aioc_platform_timer_start(pool->reactor, &pool->idle_timer, aioc_pool_now(pool));
+    aioc_reactor_timer_start(pool->reactor, &pool->idle_timer, aioc_pool_now(pool));
 }
 
 /* Ends the connection, and its exchange, if it has one, with an error. */
@@ -8109,13 +8109,13 @@ static void aioc_pool_deliver_doomed(aioc_pool *pool)
 
 /*--- Opening a connection ---*/
 
-static void aioc_pool_ready(aioc_platform_source *source, unsigned ready);
+static void aioc_pool_ready(aioc_reactor_source *source, unsigned ready);
 static void aioc_pool_write(aioc_pool_connection *connection);
 
 /* Opens nothing for a while. The host hears of the end of it, for it is a timer. */
 static void aioc_pool_be_patient(aioc_pool *pool, uint64_t wait_us)
 {
-    aioc_platform_timer_start(pool->reactor, &pool->patience, aioc_pool_now(pool) + wait_us);
+    aioc_reactor_timer_start(pool->reactor, &pool->patience, aioc_pool_now(pool) + wait_us);
 }
 
 /* The same after a failure, lest a dead server be stormed. What has been begun before the last failure fails of the
@@ -8202,12 +8202,12 @@ static uint64_t aioc_pool_idle_end_us(const aioc_pool *pool)
     return end_us < pool->idle_last->retire_us ? end_us : pool->idle_last->retire_us;
 }
 
-static void aioc_pool_idle_fire(aioc_platform_timer *timer)
+static void aioc_pool_idle_fire(aioc_reactor_timer *timer)
 {
     aioc_pool *pool = (aioc_pool *)timer->owner;
     if (pool->idle_last && aioc_pool_idle_end_us(pool) <= aioc_pool_now(pool))
         aioc_pool_close_connection(pool->idle_last);
-    if (pool->idle_last) aioc_platform_timer_start(pool->reactor, timer, aioc_pool_idle_end_us(pool));
+    if (pool->idle_last) aioc_reactor_timer_start(pool->reactor, timer, aioc_pool_idle_end_us(pool));
 }
 
 /* The connection is free. One timer serves all idle ones: it is set for the one that has been idle longest, and left
@@ -8223,14 +8223,14 @@ static void aioc_pool_make_idle(aioc_pool_connection *connection)
     pool->idle = connection;
     pool->idle_count++;
     if (!pool->idle_timer.armed)
-        aioc_platform_timer_start(pool->reactor, &pool->idle_timer, aioc_pool_idle_end_us(pool));
+        aioc_reactor_timer_start(pool->reactor, &pool->idle_timer, aioc_pool_idle_end_us(pool));
 }
 
 /* TCP, and TLS if there is one, are there. */
 static void aioc_pool_opened(aioc_pool_connection *connection)
 {
     aioc_pool *pool = connection->pool;
-    aioc_platform_timer_stop(pool->reactor, &connection->timer);
+    aioc_reactor_timer_stop(pool->reactor, &connection->timer);
     aioc_pool_shaking_remove(pool, connection);
     connection->open_us = aioc_pool_now(pool);
     if (connection->retire_us == 0)
@@ -8240,7 +8240,7 @@ static void aioc_pool_opened(aioc_pool_connection *connection)
     pool->open++;
     pool->opened++;
     pool->failures = pool->shakes_again = 0;
-    aioc_platform_timer_stop(pool->reactor, &pool->patience);
+    aioc_reactor_timer_stop(pool->reactor, &pool->patience);
     aioc_pool_make_idle(connection);
 }
 
@@ -8254,7 +8254,7 @@ static void aioc_pool_shake_failed(aioc_pool_connection *connection, int error)
         return;
     }
     pool->shakes_again++;
-    aioc_platform_timer_stop(pool->reactor, &pool->patience);
+    aioc_reactor_timer_stop(pool->reactor, &pool->patience);
     aioc_pool_close_connection(connection);
 }
 
@@ -8304,13 +8304,13 @@ static void aioc_pool_begin_tls(aioc_pool_connection *connection)
 static void aioc_pool_won(aioc_pool_connection *connection, aioc_pool_try *winner)
 {
     aioc_pool *pool = connection->pool;
-    aioc_platform_watch(pool->reactor, &winner->source, 0);
+    aioc_reactor_watch(pool->reactor, &winner->source, 0);
     pool->preferred = winner->address;
     connection->source.fd = winner->source.fd;
     winner->source.fd = -1;
     aioc_pool_dial_free(connection);
     aioc_pool_set_stage(connection, AIOC_POOL_SHAKING);
-    if (aioc_platform_watch(pool->reactor, &connection->source, AIOCOSMOS_READABLE) < 0)
+    if (aioc_reactor_watch(pool->reactor, &connection->source, AIOCOSMOS_READABLE) < 0)
         aioc_pool_open_failed_because(connection, AIOCOSMOS_E_NOMEM, "connect to ", "no memory to watch it");
     else if (pool->options.tls) aioc_pool_begin_tls(connection);
     else aioc_pool_opened(connection);
@@ -8318,7 +8318,7 @@ static void aioc_pool_won(aioc_pool_connection *connection, aioc_pool_try *winne
 
 static void aioc_pool_try_failed(aioc_pool_connection *connection, aioc_pool_try *attempt, int io)
 {
-    aioc_platform_hang_up(connection->pool->reactor, &attempt->source);
+    aioc_reactor_hang_up(connection->pool->reactor, &attempt->source);
     connection->dial->io = io;
     connection->dial->failed = attempt;
 }
@@ -8331,7 +8331,7 @@ static int aioc_pool_try_begin(aioc_pool *pool, aioc_pool_try *attempt)
     int io = platform->socket_open(platform->user_data, &fd, false, &attempt->address);
     if (io != 0 && io != AIOCOSMOS_IO_AGAIN) return io;
     attempt->source.fd = fd;
-    if (io == AIOCOSMOS_IO_AGAIN && aioc_platform_watch(pool->reactor, &attempt->source, AIOCOSMOS_WRITABLE) < 0)
+    if (io == AIOCOSMOS_IO_AGAIN && aioc_reactor_watch(pool->reactor, &attempt->source, AIOCOSMOS_WRITABLE) < 0)
         return AIOCOSMOS_IO_LIMIT;
     return io;
 }
@@ -8363,7 +8363,7 @@ static void aioc_pool_dial_on(aioc_pool_connection *connection)
         if (io == AIOCOSMOS_IO_AGAIN) {
             dial->open++;
             if (dial->next < dial->count)
-                aioc_platform_timer_start(pool->reactor, &dial->stagger, aioc_pool_next_try_us(connection));
+                aioc_reactor_timer_start(pool->reactor, &dial->stagger, aioc_pool_next_try_us(connection));
             return;
         }
         aioc_pool_try_failed(connection, attempt, io);
@@ -8372,12 +8372,12 @@ static void aioc_pool_dial_on(aioc_pool_connection *connection)
     aioc_pool_dial_failed(connection, &dial->failed->address, aioc_text_of(aioc_pool_faults, dial->io));
 }
 
-static void aioc_pool_stagger_fire(aioc_platform_timer *timer)
+static void aioc_pool_stagger_fire(aioc_reactor_timer *timer)
 {
     aioc_pool_dial_on((aioc_pool_connection *)timer->owner);
 }
 
-static void aioc_pool_try_ready(aioc_platform_source *source, unsigned ready)
+static void aioc_pool_try_ready(aioc_reactor_source *source, unsigned ready)
 {
     aioc_pool_connection *connection = (aioc_pool_connection *)source->owner;
     const aiocosmos_platform *platform = connection->pool->reactor->platform;
@@ -8472,7 +8472,7 @@ static void aioc_pool_open_timed_out(aioc_pool_connection *connection)
 
 static void aioc_pool_resume(aioc_pool_connection *connection);
 
-static void aioc_pool_timer_fire(aioc_platform_timer *timer)
+static void aioc_pool_timer_fire(aioc_reactor_timer *timer)
 {
     aioc_pool_connection *connection = (aioc_pool_connection *)timer->owner;
     bool left = connection->retire_us && connection->retire_us <= aioc_pool_now(connection->pool);
@@ -8520,8 +8520,8 @@ static void aioc_pool_open_connection(aioc_pool *pool)
      * the server is down, it is not stormed; if it is up, the first finds out which address works, and gets the TLS
      * session that all others resume. */
     if (pool->open == 0 || pool->failures > 0) aioc_pool_be_patient(pool, AIOC_POOL_STAGGER_US);
-    aioc_platform_timer_start(pool->reactor, &connection->timer,
-                              aioc_pool_now(pool) + (uint64_t)pool->options.connect_timeout_ms * 1000u);
+    aioc_reactor_timer_start(pool->reactor, &connection->timer,
+                             aioc_pool_now(pool) + (uint64_t)pool->options.connect_timeout_ms * 1000u);
 }
 
 /*--- Writing ---*/
@@ -8533,7 +8533,7 @@ static void aioc_pool_watch_writable(aioc_pool_connection *connection, bool on)
     unsigned want = connection->source.want & ~(unsigned)AIOCOSMOS_WRITABLE;
     if (on) want |= AIOCOSMOS_WRITABLE;
     if (want == connection->source.want) return;
-    if (aioc_platform_watch(connection->pool->reactor, &connection->source, want) < 0) connection->broken = true;
+    if (aioc_reactor_watch(connection->pool->reactor, &connection->source, want) < 0) connection->broken = true;
 }
 
 /* One call of send(). How many bytes went; what stays is watched for. */
@@ -8582,7 +8582,7 @@ static void aioc_pool_write_tls(aioc_pool_connection *connection)
             if (sent < slice.len) return;
         } else if (connection->written < connection->request_len) {
             size_t taken;
-            if (turn >= AIOC_POOL_TURN_BYTES || (turn > 0 && aioc_platform_hurry(connection->pool->reactor))) {
+            if (turn >= AIOC_POOL_TURN_BYTES || (turn > 0 && aioc_reactor_hurry(connection->pool->reactor))) {
                 aioc_pool_watch_writable(connection, true);
                 return;
             }
@@ -8618,7 +8618,7 @@ static bool aioc_pool_answered(aioc_pool_connection *connection, bool clean)
         outcome.parser = &connection->http;
         exchange->done(exchange, &outcome);
     } else {
-        aioc_platform_timer_stop(connection->pool->reactor, &connection->timer);
+        aioc_reactor_timer_stop(connection->pool->reactor, &connection->timer);
     }
     keep = keep && aioc_pool_now(connection->pool) < connection->retire_us;  /* the callback may have left */
     if (keep) {
@@ -8699,8 +8699,8 @@ static bool aioc_pool_pause(aioc_pool_connection *connection, const char *rest, 
     connection->rest = rest;
     connection->rest_len = len;
     if (len > 0) pool->holder = connection;
-    aioc_platform_watch(pool->reactor, &connection->source, connection->source.want & ~(unsigned)AIOCOSMOS_READABLE);
-    aioc_platform_timer_start(pool->reactor, &connection->timer, aioc_pool_now(pool) + AIOC_POOL_PAUSE_US);
+    aioc_reactor_watch(pool->reactor, &connection->source, connection->source.want & ~(unsigned)AIOCOSMOS_READABLE);
+    aioc_reactor_timer_start(pool->reactor, &connection->timer, aioc_pool_now(pool) + AIOC_POOL_PAUSE_US);
     return true;
 }
 
@@ -8759,7 +8759,7 @@ static void aioc_pool_resume(aioc_pool_connection *connection)
     if (connection->paused) return;
     connection->pauses = 0;
     connection->moved_us = aioc_pool_now(pool);  /* the silence before was ours */
-    if (aioc_platform_watch(pool->reactor, &connection->source, connection->source.want | AIOCOSMOS_READABLE) < 0)
+    if (aioc_reactor_watch(pool->reactor, &connection->source, connection->source.want | AIOCOSMOS_READABLE) < 0)
         aioc_pool_fail(connection, AIOCOSMOS_E_NOMEM, "no memory to watch the connection");
 }
 
@@ -8806,7 +8806,7 @@ static bool aioc_pool_read(aioc_pool_connection *connection)
         }
         if (!aioc_pool_take(connection, room, len)) return false;
     } while ((size_t)got == cap && total < AIOC_POOL_TURN_BYTES && connection->exchange && !connection->paused &&
-             !aioc_platform_hurry(pool->reactor));
+             !aioc_reactor_hurry(pool->reactor));
     return true;
 }
 
@@ -8826,7 +8826,7 @@ static void aioc_pool_defer_shaking(aioc_pool_connection *connection)
     pool->shaking_last = connection;
 }
 
-static void aioc_pool_ready(aioc_platform_source *source, unsigned ready)
+static void aioc_pool_ready(aioc_reactor_source *source, unsigned ready)
 {
     aioc_pool_connection *connection = (aioc_pool_connection *)source->owner;
     if (ready & AIOCOSMOS_HUNG_UP) connection->hung_up = true;
@@ -8845,7 +8845,7 @@ static void aioc_pool_ready(aioc_platform_source *source, unsigned ready)
 /*--- The pool as others see it ---*/
 
 /* scratch: the pool's alone. */
-static void aioc_pool_open(aioc_pool *pool, aioc_platform_reactor *reactor, aioc_mem *memory, aioc_dns *resolver,
+static void aioc_pool_open(aioc_pool *pool, aioc_reactor *reactor, aioc_mem *memory, aioc_dns *resolver,
                            char *scratch, size_t scratch_size, const aioc_pool_options *options)
 {
     const aiocosmos_platform *platform = reactor->platform;
@@ -8869,9 +8869,9 @@ static void aioc_pool_open(aioc_pool *pool, aioc_platform_reactor *reactor, aioc
 static void aioc_pool_close(aioc_pool *pool)
 {
     while (pool->connections) aioc_pool_close_connection(pool->connections);
-    aioc_platform_timer_stop(pool->reactor, &pool->hunger);
-    aioc_platform_timer_stop(pool->reactor, &pool->patience);
-    aioc_platform_timer_stop(pool->reactor, &pool->idle_timer);
+    aioc_reactor_timer_stop(pool->reactor, &pool->hunger);
+    aioc_reactor_timer_stop(pool->reactor, &pool->patience);
+    aioc_reactor_timer_stop(pool->reactor, &pool->idle_timer);
     aioc_mem_wipe(&pool->resumption, sizeof pool->resumption);
 }
 
@@ -8906,7 +8906,7 @@ static bool aioc_pool_cancel(aioc_pool *pool, aioc_pool_exchange *exchange)
     connection->stage = AIOC_POOL_DRAINING;
     connection->drained = 0;
     aioc_http_drain(&connection->http);
-    aioc_platform_timer_start(pool->reactor, &connection->timer, aioc_pool_now(pool) + AIOC_POOL_DRAIN_US);
+    aioc_reactor_timer_start(pool->reactor, &connection->timer, aioc_pool_now(pool) + AIOC_POOL_DRAIN_US);
     return sent;
 }
 
@@ -8938,7 +8938,7 @@ static bool aioc_pool_leave(aioc_pool *pool)
         if (at->stage == AIOC_POOL_RESOLVING) continue;
         at->retire_us = at->stage < AIOC_POOL_IDLE ? pool->leave_us : now_us;
         if (at->stage < AIOC_POOL_IDLE && at->timer.due_us > at->retire_us)
-            aioc_platform_timer_start(pool->reactor, &at->timer, at->retire_us);
+            aioc_reactor_timer_start(pool->reactor, &at->timer, at->retire_us);
     }
     aioc_pool_retire_idle(pool, now_us);
     pool->preferred.family = 0;
@@ -8960,7 +8960,7 @@ static void aioc_pool_serve(aioc_pool *pool)
     memset(request, 0, sizeof connection->request);
     error = exchange->prepare(exchange, request);
     if (error == AIOCOSMOS_E_NOMEM && pool->open > pool->idle_count) {  /* those that are busy will give some back */
-        aioc_platform_timer_start(pool->reactor, &pool->hunger, aioc_pool_now(pool) + AIOC_POOL_PAUSE_US);
+        aioc_reactor_timer_start(pool->reactor, &pool->hunger, aioc_pool_now(pool) + AIOC_POOL_PAUSE_US);
         return;
     }
     if (error < 0) {
@@ -10972,7 +10972,7 @@ struct aioc_op {
     aioc_pool_exchange exchange;
     aioc_op_engine *engine;
     aioc_op *prev, *next;       /* ready list, or the list of those who want a token */
-    aioc_platform_timer timer;  /* deadline, or a look at the attempt or end of the back-off before it */
+    aioc_reactor_timer timer;   /* deadline, or a look at the attempt or end of the back-off before it */
     aioc_account_container *container;
     aioc_account_waiter waiter;
     const char *verb, *type;
@@ -11026,7 +11026,7 @@ typedef struct aioc_op_delivery {
 struct aioc_op_engine {
     aiocosmos_client *client;  /* handed to callbacks, never looked into */
     const aiocosmos_platform *platform;
-    aioc_platform_reactor *reactor;
+    aioc_reactor *reactor;
     aioc_mem *memory;
     aioc_pool pool;
     aioc_auth_signer signer;
@@ -11034,7 +11034,7 @@ struct aioc_op_engine {
     aiocosmos_token_fn token_fn;
     void *token_user_data;
     aioc_mem_buffer claims;           /* that the next token must meet, with a NUL */
-    aioc_platform_timer token_timer;  /* runs while somebody waits for a token */
+    aioc_reactor_timer token_timer;   /* runs while somebody waits for a token */
     aioc_account account;
     aioc_mem_buffer constant_lines;     /* Host and the other header lines that every request carries */
     aioc_op **slots;
@@ -11173,7 +11173,7 @@ static void aioc_op_enter_tokenless(aioc_op *op)
     op->prev = NULL;
     op->next = engine->first_tokenless;
     if (op->next) op->next->prev = op;
-    else aioc_platform_timer_start(engine->reactor, &engine->token_timer, engine->reactor->now_us + AIOC_OP_TOKEN_US);
+    else aioc_reactor_timer_start(engine->reactor, &engine->token_timer, engine->reactor->now_us + AIOC_OP_TOKEN_US);
     engine->first_tokenless = op;
 }
 
@@ -11182,12 +11182,12 @@ static void aioc_op_leave_tokenless(aioc_op *op)
     aioc_op_engine *engine = op->engine;
     *(op->prev ? &op->prev->next : &engine->first_tokenless) = op->next;
     if (op->next) op->next->prev = op->prev;
-    if (!engine->first_tokenless) aioc_platform_timer_stop(engine->reactor, &engine->token_timer);
+    if (!engine->first_tokenless) aioc_reactor_timer_stop(engine->reactor, &engine->token_timer);
     op->state = AIOC_OP_READY;
 }
 
 /* The host has not answered: it may have lost the question. Whoever still waits asks again. */
-static void aioc_op_token_overdue(aioc_platform_timer *timer)
+static void aioc_op_token_overdue(aioc_reactor_timer *timer)
 {
     aioc_op_engine *engine = (aioc_op_engine *)timer->owner;
     while (engine->first_tokenless) {
@@ -11337,7 +11337,7 @@ static void aioc_op_resume(aioc_account_waiter *waiter);
 static const aioc_account_range *aioc_op_range(aioc_op *op);
 static int  aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[2]);
 static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome);
-static void aioc_op_timer_fired(aioc_platform_timer *timer);
+static void aioc_op_timer_fired(aioc_reactor_timer *timer);
 
 static size_t aioc_op_texts_len(const aioc_op_spec *spec)
 {
@@ -11386,8 +11386,8 @@ static void aioc_op_time(aioc_op *op, uint64_t from_us)
 {
     uint64_t max_us = aioc_op_silence_max_us(op), due_us = op->deadline_us;
     if (max_us && (due_us == 0 || from_us + max_us < due_us)) due_us = from_us + max_us;
-    if (due_us) aioc_platform_timer_start(op->engine->reactor, &op->timer, due_us);
-    else aioc_platform_timer_stop(op->engine->reactor, &op->timer);
+    if (due_us) aioc_reactor_timer_start(op->engine->reactor, &op->timer, due_us);
+    else aioc_reactor_timer_stop(op->engine->reactor, &op->timer);
 }
 
 /* It has so long from now on. */
@@ -11465,7 +11465,7 @@ failed:
 static void aioc_op_detach(aioc_op *op)
 {
     aioc_op_engine *engine = op->engine;
-    aioc_platform_timer_stop(engine->reactor, &op->timer);
+    aioc_reactor_timer_stop(engine->reactor, &op->timer);
     if (op->state == AIOC_OP_WANTS_TOKEN) aioc_op_leave_tokenless(op);
     if (op->state == AIOC_OP_WANTS_METADATA) aioc_account_stop_waiting(op->container, &op->waiter);
     if (op->paced) op->pacer->let_go(op);
@@ -11955,7 +11955,7 @@ static bool aioc_op_abandoned(aioc_op *op)
 }
 
 /* The timer of an operation: the end of its back-off, of an attempt's patience, or of its own. */
-static void aioc_op_timer_fired(aioc_platform_timer *timer)
+static void aioc_op_timer_fired(aioc_reactor_timer *timer)
 {
     aioc_op *op = (aioc_op *)timer->owner;
     if (op->deadline_us && op->engine->reactor->now_us >= op->deadline_us) {
@@ -11982,7 +11982,7 @@ static void aioc_op_back_off(aioc_op *op, uint64_t wait_us)
     }
     op->state = AIOC_OP_BACKING_OFF;
     if (op->deadline_us && op->deadline_us < due_us) due_us = op->deadline_us;
-    aioc_platform_timer_start(op->engine->reactor, &op->timer, due_us);
+    aioc_reactor_timer_start(op->engine->reactor, &op->timer, due_us);
 }
 
 /*--- Retry policy: what an outcome means, as a pure function ---*/
@@ -16657,7 +16657,7 @@ typedef struct aioc_feed_watch {
     aioc_op_engine *engine;
     aioc_account_container *container;
     aioc_account_waiter waiter;
-    aioc_platform_timer pause;  /* armed: a range is gone, and it is too early to look again */
+    aioc_reactor_timer pause;   /* armed: a range is gone, and it is too early to look again */
     uint32_t pause_ms;          /* the next one; 0: no range is gone */
     uint32_t doubted;           /* the version by which a range was last gone */
     bool     waiting, waited;   /* waited: what is known is no older than the question */
@@ -16756,7 +16756,7 @@ typedef struct aioc_feed_fan {
     bool anew;  /* it has begun anew, for the container is another one */
     bool changes;  /* it is a change feed: */
     uint32_t poll_ms;
-    aioc_platform_timer poll;  /* armed: the page that is owed waits to be asked for again */
+    aioc_reactor_timer poll;   /* armed: the page that is owed waits to be asked for again */
     bool from_now, by_key;  /* by_key: one partition key is asked by itself, not by its range */
     bool cold_due;  /* a range without news may be asked beside those that have some */
     uint64_t since;  /* from_time_s and 1; 0: none */
@@ -16930,7 +16930,7 @@ typedef struct aioc_feed_bulk {
     uint32_t allowed;    /* how many may be sent at a time now */
     uint32_t clean;      /* finished without 429 since allowed last changed */
     uint64_t lowered_us;
-    aioc_platform_timer pause;  /* armed: nothing is sent until the service has units again */
+    aioc_reactor_timer pause;   /* armed: nothing is sent until the service has units again */
     aioc_op *first_held, *last_held;
     aioc_op *oldest, *newest;  /* in flight, as they were pulled */
     uint64_t pulled;
@@ -16952,7 +16952,7 @@ struct aioc_feed {
     size_t held, reserved, guess;  /* of all queries, as in each; guess: of one that is new */
     uint64_t clock, closed;        /* pages that were asked for, and queries that were closed */
     aioc_feed_query *turn;         /* alone may ask for answers: the memory is to be its own */
-    aioc_platform_timer pause;     /* of that one, if it waits for memory */
+    aioc_reactor_timer pause;      /* of that one, if it waits for memory */
     aioc_feed_plan plans[AIOC_FEED_PLANS];
     uint64_t plans_used;
     aioc_feed_many *first_many;
@@ -17031,7 +17031,7 @@ static void aioc_feed_watch_settled(aioc_account_waiter *waiter)
     watch->stir(watch->owner);
 }
 
-static void aioc_feed_watch_paused(aioc_platform_timer *timer)
+static void aioc_feed_watch_paused(aioc_reactor_timer *timer)
 {
     aioc_feed_watch *watch = (aioc_feed_watch *)timer->owner;
     watch->stir(watch->owner);
@@ -17054,7 +17054,7 @@ static int aioc_feed_watch_open(aioc_feed_watch *watch, aioc_op_engine *engine, 
 static void aioc_feed_watch_close(aioc_feed_watch *watch)
 {
     if (!watch->container) return;
-    aioc_platform_timer_stop(watch->engine->reactor, &watch->pause);
+    aioc_reactor_timer_stop(watch->engine->reactor, &watch->pause);
     if (watch->waiting) aioc_account_stop_waiting(watch->container, &watch->waiter);
     aioc_account_release(watch->container);
 }
@@ -17078,12 +17078,12 @@ static bool aioc_feed_watch_ready(aioc_feed_watch *watch)
  * once the first time, then after a pause that doubles, for a split takes its time. */
 static void aioc_feed_watch_gone(aioc_feed_watch *watch, uint32_t version)
 {
-    aioc_platform_reactor *reactor = watch->engine->reactor;
+    aioc_reactor *reactor = watch->engine->reactor;
     if (watch->container->ranges_version != version || watch->doubted == version) return;
     watch->doubted = version;
     aioc_account_doubt_ranges(watch->container);
     if (watch->pause_ms)
-        aioc_platform_timer_start(reactor, &watch->pause, reactor->now_us + watch->pause_ms * 1000u);
+        aioc_reactor_timer_start(reactor, &watch->pause, reactor->now_us + watch->pause_ms * 1000u);
     watch->pause_ms = watch->pause_ms ? watch->pause_ms * 2 : 20;
     if (watch->pause_ms > AIOC_FEED_PAUSE_MAX_MS) watch->pause_ms = AIOC_FEED_PAUSE_MAX_MS;
 }
@@ -17382,7 +17382,7 @@ static void aioc_feed_fan_free(aioc_feed_query *query)
         aioc_feed_stream_free(stream);
     }
     aioc_feed_watch_close(&fan->ranges);
-    aioc_platform_timer_stop(query->feeds->engine->reactor, &fan->poll);
+    aioc_reactor_timer_stop(query->feeds->engine->reactor, &fan->poll);
     if (fan->plan) aioc_plan_release(memory, fan->plan);
     aioc_row_chain_close(&fan->chain);
     aioc_feed_answer_free(memory, fan->taken);
@@ -18482,7 +18482,7 @@ static void aioc_feed_lacks_memory(aioc_feed_query *query)
     }
 }
 
-static void aioc_feed_look_again(aioc_platform_timer *timer)
+static void aioc_feed_look_again(aioc_reactor_timer *timer)
 {
     aioc_feed *feeds = (aioc_feed *)timer->owner;
     if (feeds->turn) aioc_feed_stir(feeds->turn);
@@ -18508,8 +18508,8 @@ static bool aioc_feed_waits_for_memory(aioc_feed_query *query)
     feeds->turn = query;
     fan->alone = true;
     aioc_feed_yield_others(query);
-    aioc_platform_timer_start(feeds->engine->reactor, &feeds->pause,
-                              feeds->engine->reactor->now_us + AIOC_FEED_MEMORY_PAUSE_US);
+    aioc_reactor_timer_start(feeds->engine->reactor, &feeds->pause,
+                             feeds->engine->reactor->now_us + AIOC_FEED_MEMORY_PAUSE_US);
     return true;
 }
 
@@ -19398,7 +19398,7 @@ static void aioc_feed_end_page(aioc_feed_query *query, int status, const char *m
     aioc_op *op = query->op;
     aioc_feed_tally_tell(&query->fan->tally, op);
     aioc_feed_leave_turn(query);
-    aioc_platform_timer_stop(op->engine->reactor, &query->fan->poll);
+    aioc_reactor_timer_stop(op->engine->reactor, &query->fan->poll);
     op->state = AIOC_OP_READY;
     aioc_op_finish(op, status, AIOCOSMOS_FATE_ANSWERED, NULL, message);
 }
@@ -20012,7 +20012,7 @@ static void aioc_feed_join_neighbours(aioc_feed_query *query)
     }
 }
 
-static void aioc_feed_poll_again(aioc_platform_timer *timer)
+static void aioc_feed_poll_again(aioc_reactor_timer *timer)
 {
     aioc_feed_query *query = (aioc_feed_query *)timer->owner;
     query->fan->page_number++;
@@ -20024,12 +20024,12 @@ static void aioc_feed_poll_again(aioc_platform_timer *timer)
 static void aioc_feed_poll_later(aioc_feed_query *query)
 {
     aioc_feed_fan *fan = query->fan;
-    aioc_platform_reactor *reactor = query->op->engine->reactor;
+    aioc_reactor *reactor = query->op->engine->reactor;
     aioc_feed_leave_turn(query);
     aioc_op_limit(query->op, AIOCOSMOS_OFF, 0);
     fan->poll.fire = aioc_feed_poll_again;
     fan->poll.owner = query;
-    aioc_platform_timer_start(reactor, &fan->poll, reactor->now_us + fan->poll_ms * UINT64_C(1000));
+    aioc_reactor_timer_start(reactor, &fan->poll, reactor->now_us + fan->poll_ms * UINT64_C(1000));
 }
 
 /* Calls back with the changes of the range that was asked longest ago; or with none, when all ranges have said so since
@@ -21228,7 +21228,7 @@ static void aioc_feed_release_held(aioc_feed_bulk *bulk)
     }
 }
 
-static void aioc_feed_pause_over(aioc_platform_timer *timer)
+static void aioc_feed_pause_over(aioc_reactor_timer *timer)
 {
     aioc_feed_release_held((aioc_feed_bulk *)timer->owner);
 }
@@ -21242,7 +21242,7 @@ static void aioc_feed_pause(aioc_feed_bulk *bulk, const aioc_op *op, uint64_t wa
     if (bulk->pause.armed && bulk->pause.due_us >= due_us) return;
     bulk->pause.fire = aioc_feed_pause_over;
     bulk->pause.owner = bulk;
-    aioc_platform_timer_start(op->engine->reactor, &bulk->pause, due_us);
+    aioc_reactor_timer_start(op->engine->reactor, &bulk->pause, due_us);
 }
 
 /* A 429 makes the bulk pause, and halves what may be in flight afterwards; those that were sent before the last halving
@@ -21318,7 +21318,7 @@ static void aioc_feed_bulk_free(aioc_feed_bulk *bulk)
     while (*at != bulk) at = &(*at)->next;
     *at = bulk->next;
     bulk->feeds->bulk_count--;
-    aioc_platform_timer_stop(bulk->feeds->engine->reactor, &bulk->pause);
+    aioc_reactor_timer_stop(bulk->feeds->engine->reactor, &bulk->pause);
     aioc_mem_buffer_free(memory, &bulk->names);
     aioc_mem_buffer_free(memory, &bulk->lines);
     aioc_mem_free(memory, bulk, sizeof *bulk);
@@ -21612,7 +21612,7 @@ static void aioc_feed_close(aioc_feed *feeds)
 {
     aioc_mem *memory = feeds->engine->memory;
     uint32_t i;
-    aioc_platform_timer_stop(feeds->engine->reactor, &feeds->pause);
+    aioc_reactor_timer_stop(feeds->engine->reactor, &feeds->pause);
     for (i = 0; i < feeds->slot_count; i++)
         if (feeds->slots[i].query) aioc_feed_query_free(feeds->slots[i].query);
     for (i = 0; i < AIOC_FEED_PLANS; i++) {
@@ -21641,7 +21641,7 @@ struct aiocosmos_client {
     aioc_mem memory;
     aiocosmos_allocator counted;  /* through memory, for the poller */
     aiocosmos_platform platform;
-    aioc_platform_reactor reactor;
+    aioc_reactor reactor;
     aioc_dns resolver;
     aioc_tls_trust trust;
     aioc_tls_config tls;
@@ -21850,7 +21850,7 @@ static int aioc_client_open_network(aiocosmos_client *client, const aiocosmos_op
     int status;
     memset(&pool, 0, sizeof pool);
     client->counted = aioc_mem_allocator(&client->memory);
-    status = aioc_platform_reactor_open(&client->reactor, &client->platform, &client->counted);
+    status = aioc_reactor_open(&client->reactor, &client->platform, &client->counted);
     if (status) return status;
     client->resolve_fn = options->resolve_fn;
     client->resolve_user_data = options->resolve_user_data;
@@ -22042,7 +22042,7 @@ static void aioc_client_free(aiocosmos_client *client)
     aioc_auth_tokens_wipe(&engine->tokens, &client->memory);
     aioc_mem_wipe(&engine->signer, sizeof engine->signer);
     client->tls.table->trust_close(&client->trust, &client->memory);
-    aioc_platform_reactor_close(&client->reactor);
+    aioc_reactor_close(&client->reactor);
     aioc_mem_buffer_free(&client->memory, &client->session_text);
     aioc_mem_free(&client->memory, client->scratch, AIOC_CLIENT_SCRATCH_BYTES);
     aioc_mem_buffer_free(&client->memory, &client->host);
@@ -22083,7 +22083,7 @@ AIOCOSMOS_API void aiocosmos_destroy(aiocosmos_client *client)
         client->doomed = true;
         client->engine.closing = true;
     } else {
-        aioc_platform_tick(&client->reactor);
+        aioc_reactor_tick(&client->reactor);
         aioc_client_destroy_now(client);
     }
 }
@@ -22094,7 +22094,7 @@ AIOCOSMOS_API void aiocosmos_abandon(aiocosmos_client *client)
     uint32_t i;
     if (!client) return;
     engine = &client->engine;
-    aioc_platform_reactor_abandon(&client->reactor);
+    aioc_reactor_abandon(&client->reactor);
     for (i = 0; i < engine->slot_count; i++)
         if (engine->slots[i]) aioc_op_abandon(engine->slots[i]);
     aioc_client_free(client);
@@ -22149,7 +22149,7 @@ static bool aioc_client_tell_room(aiocosmos_client *client)
 /* One piece of ready work, in the order in which it frees resources: answers, timers, pulls, starts, sends. */
 static bool aioc_client_work_one(aiocosmos_client *client)
 {
-    return aioc_platform_dispatch_one(&client->reactor) || aioc_platform_timer_run_one(&client->reactor) ||
+    return aioc_reactor_dispatch_one(&client->reactor) || aioc_reactor_timer_run_one(&client->reactor) ||
            aioc_client_tell_room(client) || aioc_op_work(&client->engine) || aioc_feed_work(&client->feeds) ||
            aioc_pool_work(&client->engine.pool);
 }
@@ -22160,17 +22160,17 @@ static bool aioc_client_work(aiocosmos_client *client)
 {
     uint32_t left = client->engine.slot_count * AIOC_CLIENT_PIECES;
     while (!client->doomed && aioc_client_work_one(client))
-        if (--left == 0 || aioc_platform_hurry(&client->reactor)) return false;
+        if (--left == 0 || aioc_reactor_hurry(&client->reactor)) return false;
     return !client->doomed;
 }
 
 /* Waiting is not working: the budget ends later by so much. */
 static void aioc_client_poll(aiocosmos_client *client, int timeout_ms)
 {
-    aioc_platform_reactor *reactor = &client->reactor;
-    uint64_t from_us = aioc_platform_tick(reactor), to_us;
-    if (aioc_platform_poll(reactor, timeout_ms) < 0) aioc_op_log(&client->engine, 1, 0, "the poller failed");
-    to_us = aioc_platform_tick(reactor);
+    aioc_reactor *reactor = &client->reactor;
+    uint64_t from_us = aioc_reactor_tick(reactor), to_us;
+    if (aioc_reactor_poll(reactor, timeout_ms) < 0) aioc_op_log(&client->engine, 1, 0, "the poller failed");
+    to_us = aioc_reactor_tick(reactor);
     if (reactor->until_us) reactor->until_us += to_us - from_us;
 }
 
@@ -22185,7 +22185,7 @@ static int aioc_client_timeout_ms(const aiocosmos_client *client, uint64_t now_u
 {
     uint64_t due_us, wait_ms;
     if (aioc_client_has_work(client)) return 0;
-    if (!aioc_platform_timer_next(&client->reactor, &due_us)) return -1;
+    if (!aioc_reactor_timer_next(&client->reactor, &due_us)) return -1;
     if (due_us <= now_us) return 0;
     wait_ms = (due_us - now_us + 999u) / 1000u;
     return wait_ms < INT_MAX ? (int)wait_ms : INT_MAX;
@@ -22194,7 +22194,7 @@ static int aioc_client_timeout_ms(const aiocosmos_client *client, uint64_t now_u
 /* How long the poller may wait: not at all once something has been called back, nor without end for nothing. */
 static int aioc_client_wait_ms(aiocosmos_client *client, int timeout_ms)
 {
-    int due_ms = aioc_client_timeout_ms(client, aioc_platform_tick(&client->reactor));
+    int due_ms = aioc_client_timeout_ms(client, aioc_reactor_tick(&client->reactor));
     if (client->engine.callbacks || due_ms == 0 || timeout_ms == 0) return 0;
     if (timeout_ms < 0) return client->engine.pending ? due_ms : 0;
     return due_ms >= 0 && due_ms < timeout_ms ? due_ms : timeout_ms;
@@ -22205,10 +22205,10 @@ static bool aioc_client_step_ready(aiocosmos_client *client, int timeout_ms)
 {
     int wait_ms;
     bool idle = client->engine.pending == 0;
-    uint64_t now_us = aioc_platform_tick(&client->reactor);
+    uint64_t now_us = aioc_reactor_tick(&client->reactor);
     client->reactor.until_us = client->step_budget_us ? now_us + client->step_budget_us : 0;
-    while (!client->doomed && aioc_platform_dispatch_one(&client->reactor))  /* what the last budget left over */
-        if (aioc_platform_hurry(&client->reactor)) return false;
+    while (!client->doomed && aioc_reactor_dispatch_one(&client->reactor))   /* what the last budget left over */
+        if (aioc_reactor_hurry(&client->reactor)) return false;
     if (client->doomed) return false;
     /* Which of the idle connections the server has closed meanwhile only the poller knows: it is asked before anything
      * is sent, lest a write be lost on a dead one; and in each step, lest a small budget go to other work for ever. */
@@ -22227,7 +22227,7 @@ static void aioc_client_step_once(aiocosmos_client *client, int timeout_ms)
 {
     bool finished = aioc_client_step_ready(client, timeout_ms);
     uint32_t records = 0, records_max = finished ? client->handshakes_max : 1;
-    if (!finished && !client->doomed) aioc_platform_timer_run_one(&client->reactor);
+    if (!finished && !client->doomed) aioc_reactor_timer_run_one(&client->reactor);
     while (!client->doomed && records < records_max && aioc_pool_handshake_work(&client->engine.pool)) records++;
     if (records && finished) aioc_client_work(client);
 }
@@ -22273,7 +22273,7 @@ static void aioc_client_put_fd(aiocosmos_pollfd *out, size_t cap, size_t *count,
 
 AIOCOSMOS_API size_t aiocosmos_poll_fds(const aiocosmos_client *client, aiocosmos_pollfd *out, size_t cap)
 {
-    const aioc_platform_source *source = client->reactor.sources;
+    const aioc_reactor_source *source = client->reactor.sources;
     intptr_t wake = client->platform.poller_wake_fd(client->platform.user_data, client->reactor.poller);
     size_t count = 0;
     if (wake >= 0) aioc_client_put_fd(out, cap, &count, wake, AIOCOSMOS_READABLE);

@@ -10,7 +10,7 @@ enum { ITEMS = 64 };
 
 static struct world {
     aioc_mem memory;
-    aioc_platform_reactor reactor;
+    aioc_reactor reactor;
     aioc_op_engine engine;
     aioc_feed feeds;
     aioc_feed_bulk bulk;
@@ -246,11 +246,11 @@ TEST(a_bulk_pauses_until_the_longest_wait_is_over)
     world.reactor.now_us = began_us + 8999;
     CHECK(wake(2));
     CHECK(wake(0));
-    CHECK(!aioc_platform_timer_run_one(&world.reactor));
+    CHECK(!aioc_reactor_timer_run_one(&world.reactor));
     CHECK_INT(ready_count(), 0);
     CHECK(!aioc_feed_may_pull(&world.bulk));
     world.reactor.now_us = began_us + 9000;
-    CHECK(aioc_platform_timer_run_one(&world.reactor));
+    CHECK(aioc_reactor_timer_run_one(&world.reactor));
     CHECK_INT(ready_count(), 2);
     CHECK(world.engine.first_ready == &world.item[2]);     /* the first that was held */
     CHECK(!wake(1));
@@ -264,7 +264,7 @@ TEST(a_pause_ends_without_the_item_that_called_for_it)
     world.bulk.in_flight = 1;
     CHECK(!aioc_feed_may_pull(&world.bulk));
     world.reactor.now_us += 5000;
-    CHECK(aioc_platform_timer_run_one(&world.reactor));
+    CHECK(aioc_reactor_timer_run_one(&world.reactor));
     CHECK(aioc_feed_may_pull(&world.bulk));
 }
 

@@ -560,7 +560,7 @@ TEST(poller_hands_out_many_and_starves_none)
         CHECK_INT(SYSTEM->poller_set(NULL, poller, pairs[k][0], AIOCOSMOS_READABLE, 0, &pairs[k]), 0);
         seen[k] = -1;
         n = SYSTEM->poller_wait(NULL, poller, events, 1000, 0);
-        CHECK(n == PAIRS - 1 - i || n == AIOC_PLATFORM_BATCH);
+        CHECK(n == PAIRS - 1 - i || n == AIOC_REACTOR_BATCH);
         while (n-- > 0) CHECK(seen[(int(*)[2])events[n].source - pairs] >= 0);
     }
     for (i = 0; i < PAIRS; i++) {
@@ -790,16 +790,16 @@ TEST(send_and_receive_outlast_signals)
 
 typedef struct seen_events { int calls; unsigned ready; } seen_events;
 
-static void note_ready(aioc_platform_source *source, unsigned ready)
+static void note_ready(aioc_reactor_source *source, unsigned ready)
 {
     seen_events *seen = source->owner;
     seen->calls++;
     seen->ready = ready;
 }
 
-static aioc_platform_source source_of(intptr_t fd, void (*ready)(aioc_platform_source *, unsigned), void *owner)
+static aioc_reactor_source source_of(intptr_t fd, void (*ready)(aioc_reactor_source *, unsigned), void *owner)
 {
-    aioc_platform_source source;
+    aioc_reactor_source source;
     memset(&source, 0, sizeof source);
     source.fd = fd;
     source.ready = ready;
@@ -809,8 +809,8 @@ static aioc_platform_source source_of(intptr_t fd, void (*ready)(aioc_platform_s
 
 TEST(reactor_carries_a_connection)
 {
-    aioc_platform_reactor reactor;
-    aioc_platform_source source;
+    aioc_reactor reactor;
+    aioc_reactor_source source;
     aiocosmos_allocator allocator;
     seen_events seen = {0, 0};
     counted c;
@@ -818,51 +818,51 @@ TEST(reactor_carries_a_connection)
     intptr_t socket;
     int listener, peer, io;
     allocator = counted_allocator(&c);
-    CHECK_INT(aioc_platform_reactor_open(&reactor, SYSTEM, &allocator), 0);
+    CHECK_INT(aioc_reactor_open(&reactor, SYSTEM, &allocator), 0);
     CHECK(reactor.now_us > 0);
     CHECK(serve(4, SOCK_STREAM, &listener, &address));
     io = SYSTEM->socket_open(NULL, &socket, false, &address);
     CHECK(io == 0 || io == AIOCOSMOS_IO_AGAIN);
     source = source_of(socket, note_ready, &seen);
-    CHECK_INT(aioc_platform_watch(&reactor, &source, AIOCOSMOS_WRITABLE), 0);
+    CHECK_INT(aioc_reactor_watch(&reactor, &source, AIOCOSMOS_WRITABLE), 0);
     CHECK(reactor.sources == &source && reactor.source_count == 1);
-    CHECK_INT(aioc_platform_poll(&reactor, -1), 0);
-    CHECK(aioc_platform_dispatch_one(&reactor));
-    CHECK(!aioc_platform_dispatch_one(&reactor));
+    CHECK_INT(aioc_reactor_poll(&reactor, -1), 0);
+    CHECK(aioc_reactor_dispatch_one(&reactor));
+    CHECK(!aioc_reactor_dispatch_one(&reactor));
     CHECK_INT(seen.ready, AIOCOSMOS_WRITABLE);
     CHECK_INT(SYSTEM->socket_error(NULL, socket), 0);
-    CHECK_INT(aioc_platform_watch(&reactor, &source, AIOCOSMOS_READABLE), 0);
-    CHECK_INT(aioc_platform_poll(&reactor, 0), 0);
-    CHECK(!aioc_platform_dispatch_one(&reactor));
+    CHECK_INT(aioc_reactor_watch(&reactor, &source, AIOCOSMOS_READABLE), 0);
+    CHECK_INT(aioc_reactor_poll(&reactor, 0), 0);
+    CHECK(!aioc_reactor_dispatch_one(&reactor));
     peer = accept(listener, NULL, NULL);
     CHECK_INT(send(peer, "x", 1, 0), 1);
-    CHECK_INT(aioc_platform_poll(&reactor, -1), 0);
-    CHECK(aioc_platform_dispatch_one(&reactor));
+    CHECK_INT(aioc_reactor_poll(&reactor, -1), 0);
+    CHECK(aioc_reactor_dispatch_one(&reactor));
     CHECK_INT(seen.ready, AIOCOSMOS_READABLE);
     CHECK_INT(seen.calls, 2);
-    CHECK_INT(aioc_platform_watch(&reactor, &source, 0), 0);
+    CHECK_INT(aioc_reactor_watch(&reactor, &source, 0), 0);
     CHECK(reactor.sources == NULL && reactor.source_count == 0);
     SYSTEM->socket_close(NULL, socket);
-    aioc_platform_reactor_close(&reactor);
+    aioc_reactor_close(&reactor);
     CHECK_INT(c.bytes, 0);
     close(peer);
     close(listener);
 }
 
 /* What aiocosmos_abandon() does in the child, step for step. */
-static int abandon_in_child(aioc_platform_reactor *reactor, aioc_platform_source *source, counted *c)
+static int abandon_in_child(aioc_reactor *reactor, aioc_reactor_source *source, counted *c)
 {
-    aioc_platform_reactor_abandon(reactor);
-    if (aioc_platform_watch(reactor, source, 0) != 0) return 1;
+    aioc_reactor_abandon(reactor);
+    if (aioc_reactor_watch(reactor, source, 0) != 0) return 1;
     SYSTEM->socket_close(NULL, source->fd);
-    aioc_platform_reactor_close(reactor);
+    aioc_reactor_close(reactor);
     return c->bytes == 0 && reactor->source_count == 0 ? 0 : 2;
 }
 
 TEST(abandon_in_a_forked_child_leaves_the_parent_alone)
 {
-    aioc_platform_reactor reactor;
-    aioc_platform_source source;
+    aioc_reactor reactor;
+    aioc_reactor_source source;
     aiocosmos_allocator allocator;
     seen_events seen = {0, 0};
     counted c;
@@ -871,9 +871,9 @@ TEST(abandon_in_a_forked_child_leaves_the_parent_alone)
     int peer, status = -1;
     intptr_t socket = connected(4, &peer);
     allocator = counted_allocator(&c);
-    CHECK_INT(aioc_platform_reactor_open(&reactor, SYSTEM, &allocator), 0);
+    CHECK_INT(aioc_reactor_open(&reactor, SYSTEM, &allocator), 0);
     source = source_of(socket, note_ready, &seen);
-    CHECK_INT(aioc_platform_watch(&reactor, &source, AIOCOSMOS_READABLE), 0);
+    CHECK_INT(aioc_reactor_watch(&reactor, &source, AIOCOSMOS_READABLE), 0);
     child = fork();
     CHECK(child >= 0);
     if (child == 0) _exit(abandon_in_child(&reactor, &source, &c));
@@ -881,16 +881,16 @@ TEST(abandon_in_a_forked_child_leaves_the_parent_alone)
     CHECK(WIFEXITED(status));
     CHECK_INT(WEXITSTATUS(status), 0);
     CHECK_INT(send(peer, "y", 1, 0), 1);
-    CHECK_INT(aioc_platform_poll(&reactor, 5000), 0);
-    CHECK(aioc_platform_dispatch_one(&reactor));
+    CHECK_INT(aioc_reactor_poll(&reactor, 5000), 0);
+    CHECK(aioc_reactor_dispatch_one(&reactor));
     CHECK_INT(seen.calls, 1);
     CHECK_INT(SYSTEM->socket_receive(NULL, socket, &byte, 1), 1);
     CHECK_INT(byte, 'y');
     SYSTEM->poller_wake(NULL, reactor.poller);         /* its bell still rings */
-    CHECK_INT(aioc_platform_poll(&reactor, -1), 0);
-    CHECK_INT(aioc_platform_watch(&reactor, &source, 0), 0);
+    CHECK_INT(aioc_reactor_poll(&reactor, -1), 0);
+    CHECK_INT(aioc_reactor_watch(&reactor, &source, 0), 0);
     SYSTEM->socket_close(NULL, socket);
-    aioc_platform_reactor_close(&reactor);
+    aioc_reactor_close(&reactor);
     close(peer);
 }
 
@@ -903,7 +903,7 @@ typedef struct fake {
     int set_calls, set_answer, create_answer, destroyed, timeout_ms, wait_answer;
     unsigned had, want;
     intptr_t fd;
-    aiocosmos_event events[AIOC_PLATFORM_BATCH];
+    aiocosmos_event events[AIOC_REACTOR_BATCH];
 } fake;
 
 static uint64_t fake_monotonic_us(void *user_data) { return ((fake *)user_data)->now_us; }
@@ -936,7 +936,7 @@ static int fake_poller_wait(void *user_data, void *poller, aiocosmos_event *even
 {
     fake *f = user_data;
     CHECK(poller == f);
-    CHECK_INT(cap, AIOC_PLATFORM_BATCH);
+    CHECK_INT(cap, AIOC_REACTOR_BATCH);
     f->timeout_ms = timeout_ms;
     memcpy(events, f->events, sizeof f->events);
     return f->wait_answer;
@@ -956,7 +956,7 @@ static aiocosmos_platform fake_table(fake *f)
     return table;
 }
 
-static void fake_event(fake *f, aioc_platform_source *source, unsigned ready)
+static void fake_event(fake *f, aioc_reactor_source *source, unsigned ready)
 {
     f->events[f->wait_answer].source = source;
     f->events[f->wait_answer++].ready = ready;
@@ -964,85 +964,85 @@ static void fake_event(fake *f, aioc_platform_source *source, unsigned ready)
 
 TEST(reactor_that_cannot_open_says_why)
 {
-    aioc_platform_reactor reactor;
+    aioc_reactor reactor;
     aiocosmos_allocator allocator = {NULL, NULL};
     fake f;
     aiocosmos_platform table = fake_table(&f);
     f.create_answer = AIOCOSMOS_IO_LIMIT;
-    CHECK_INT(aioc_platform_reactor_open(&reactor, &table, &allocator), AIOCOSMOS_E_NOMEM);
+    CHECK_INT(aioc_reactor_open(&reactor, &table, &allocator), AIOCOSMOS_E_NOMEM);
     f.create_answer = AIOCOSMOS_IO_FAILED;
-    CHECK_INT(aioc_platform_reactor_open(&reactor, &table, &allocator), AIOCOSMOS_E_CONNECT);
-    aioc_platform_reactor_close(&reactor);             /* harmless */
+    CHECK_INT(aioc_reactor_open(&reactor, &table, &allocator), AIOCOSMOS_E_CONNECT);
+    aioc_reactor_close(&reactor);                      /* harmless */
     CHECK_INT(f.destroyed, 0);
 }
 
 TEST(watch_tells_the_poller_what_changes)
 {
-    aioc_platform_reactor reactor;
+    aioc_reactor reactor;
     aiocosmos_allocator allocator = {NULL, NULL};
-    aioc_platform_source a = source_of(7, NULL, NULL), b = source_of(8, NULL, NULL), d = source_of(9, NULL, NULL);
+    aioc_reactor_source a = source_of(7, NULL, NULL), b = source_of(8, NULL, NULL), d = source_of(9, NULL, NULL);
     fake f;
     aiocosmos_platform table = fake_table(&f);
-    CHECK_INT(aioc_platform_reactor_open(&reactor, &table, &allocator), 0);
-    CHECK_INT(aioc_platform_watch(&reactor, &a, 0), 0);
+    CHECK_INT(aioc_reactor_open(&reactor, &table, &allocator), 0);
+    CHECK_INT(aioc_reactor_watch(&reactor, &a, 0), 0);
     CHECK_INT(f.set_calls, 0);
-    CHECK_INT(aioc_platform_watch(&reactor, &a, AIOCOSMOS_READABLE), 0);
+    CHECK_INT(aioc_reactor_watch(&reactor, &a, AIOCOSMOS_READABLE), 0);
     CHECK(f.fd == 7 && f.had == 0 && f.want == AIOCOSMOS_READABLE);
-    CHECK_INT(aioc_platform_watch(&reactor, &a, AIOCOSMOS_READABLE), 0);
+    CHECK_INT(aioc_reactor_watch(&reactor, &a, AIOCOSMOS_READABLE), 0);
     CHECK_INT(f.set_calls, 1);
-    CHECK_INT(aioc_platform_watch(&reactor, &a, AIOCOSMOS_WRITABLE), 0);
+    CHECK_INT(aioc_reactor_watch(&reactor, &a, AIOCOSMOS_WRITABLE), 0);
     CHECK(f.had == AIOCOSMOS_READABLE && f.want == AIOCOSMOS_WRITABLE);
-    CHECK_INT(aioc_platform_watch(&reactor, &b, AIOCOSMOS_READABLE), 0);
+    CHECK_INT(aioc_reactor_watch(&reactor, &b, AIOCOSMOS_READABLE), 0);
     f.set_answer = AIOCOSMOS_IO_LIMIT;                 /* refused: as it was */
-    CHECK_INT(aioc_platform_watch(&reactor, &d, AIOCOSMOS_READABLE), AIOCOSMOS_E_NOMEM);
+    CHECK_INT(aioc_reactor_watch(&reactor, &d, AIOCOSMOS_READABLE), AIOCOSMOS_E_NOMEM);
     CHECK_INT(d.want, 0);
     f.set_answer = AIOCOSMOS_IO_FAILED;
-    CHECK_INT(aioc_platform_watch(&reactor, &a, AIOCOSMOS_READABLE), AIOCOSMOS_E_CONNECT);
+    CHECK_INT(aioc_reactor_watch(&reactor, &a, AIOCOSMOS_READABLE), AIOCOSMOS_E_CONNECT);
     CHECK_INT(a.want, AIOCOSMOS_WRITABLE);
     f.set_answer = 0;
-    CHECK_INT(aioc_platform_watch(&reactor, &d, AIOCOSMOS_READABLE), 0);
+    CHECK_INT(aioc_reactor_watch(&reactor, &d, AIOCOSMOS_READABLE), 0);
     CHECK(reactor.sources == &d && d.next == &b && b.next == &a && !a.next && a.prev == &b && b.prev == &d && !d.prev);
     CHECK_INT(reactor.source_count, 3);
     f.set_answer = AIOCOSMOS_IO_FAILED;                /* removing does not fail */
-    CHECK_INT(aioc_platform_watch(&reactor, &b, 0), 0);
+    CHECK_INT(aioc_reactor_watch(&reactor, &b, 0), 0);
     CHECK(d.next == &a && a.prev == &d);
-    CHECK_INT(aioc_platform_watch(&reactor, &a, 0), 0);
-    CHECK_INT(aioc_platform_watch(&reactor, &d, 0), 0);
+    CHECK_INT(aioc_reactor_watch(&reactor, &a, 0), 0);
+    CHECK_INT(aioc_reactor_watch(&reactor, &d, 0), 0);
     CHECK(reactor.sources == NULL && reactor.source_count == 0);
-    aioc_platform_reactor_close(&reactor);
+    aioc_reactor_close(&reactor);
     CHECK_INT(f.destroyed, 1);
 }
 
 TEST(abandoned_reactor_asks_the_system_nothing)
 {
-    aioc_platform_reactor reactor;
+    aioc_reactor reactor;
     aiocosmos_allocator allocator = {NULL, NULL};
-    aioc_platform_source a = source_of(7, note_ready, NULL);
+    aioc_reactor_source a = source_of(7, note_ready, NULL);
     fake f;
     aiocosmos_platform table = fake_table(&f);
-    CHECK_INT(aioc_platform_reactor_open(&reactor, &table, &allocator), 0);
-    CHECK_INT(aioc_platform_watch(&reactor, &a, AIOCOSMOS_READABLE), 0);
+    CHECK_INT(aioc_reactor_open(&reactor, &table, &allocator), 0);
+    CHECK_INT(aioc_reactor_watch(&reactor, &a, AIOCOSMOS_READABLE), 0);
     fake_event(&f, &a, AIOCOSMOS_READABLE);
-    CHECK_INT(aioc_platform_poll(&reactor, 0), 0);
-    aioc_platform_reactor_abandon(&reactor);
+    CHECK_INT(aioc_reactor_poll(&reactor, 0), 0);
+    aioc_reactor_abandon(&reactor);
     CHECK_INT(f.destroyed, 1);
-    CHECK(!aioc_platform_dispatch_one(&reactor));
-    CHECK_INT(aioc_platform_watch(&reactor, &a, 0), 0);
+    CHECK(!aioc_reactor_dispatch_one(&reactor));
+    CHECK_INT(aioc_reactor_watch(&reactor, &a, 0), 0);
     CHECK_INT(f.set_calls, 1);
-    aioc_platform_reactor_close(&reactor);
+    aioc_reactor_close(&reactor);
     CHECK_INT(f.destroyed, 1);
 }
 
 /* The first source that is called unwatches and frees the victim. */
-typedef struct killer { aioc_platform_reactor *reactor; aioc_platform_source *victim; int calls; } killer;
+typedef struct killer { aioc_reactor *reactor; aioc_reactor_source *victim; int calls; } killer;
 
-static void kill_victim(aioc_platform_source *source, unsigned ready)
+static void kill_victim(aioc_reactor_source *source, unsigned ready)
 {
     killer *k = source->owner;
     (void)ready;
     k->calls++;
     if (!k->victim) return;
-    CHECK_INT(aioc_platform_watch(k->reactor, k->victim, 0), 0);
+    CHECK_INT(aioc_reactor_watch(k->reactor, k->victim, 0), 0);
     free(k->victim);
     k->victim = NULL;
 }
@@ -1050,161 +1050,161 @@ static void kill_victim(aioc_platform_source *source, unsigned ready)
 /* More sources than a batch holds, all ready and staying so: one poll shows each of them, and comes to an end. */
 TEST(one_poll_shows_every_source_that_is_ready)
 {
-    enum { COUNT = 3 * AIOC_PLATFORM_BATCH + 5 };
-    static aioc_platform_source sources[COUNT];
+    enum { COUNT = 3 * AIOC_REACTOR_BATCH + 5 };
+    static aioc_reactor_source sources[COUNT];
     static seen_events seen[COUNT];
     static int pairs[COUNT][2];
-    aioc_platform_reactor reactor;
+    aioc_reactor reactor;
     aiocosmos_allocator allocator = {NULL, NULL};
     int i, rounds = 0;
-    CHECK_INT(aioc_platform_reactor_open(&reactor, SYSTEM, &allocator), 0);
+    CHECK_INT(aioc_reactor_open(&reactor, SYSTEM, &allocator), 0);
     memset(seen, 0, sizeof seen);
     for (i = 0; i < COUNT; i++) {
         CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pairs[i]) == 0);
         CHECK_INT(write(pairs[i][1], "x", 1), 1);
         sources[i] = source_of(pairs[i][0], note_ready, &seen[i]);
-        CHECK_INT(aioc_platform_watch(&reactor, &sources[i], AIOCOSMOS_READABLE), 0);
+        CHECK_INT(aioc_reactor_watch(&reactor, &sources[i], AIOCOSMOS_READABLE), 0);
     }
     SYSTEM->poller_wake(NULL, reactor.poller);
-    CHECK_INT(aioc_platform_poll(&reactor, 0), 0);
-    while (aioc_platform_dispatch_one(&reactor)) CHECK(++rounds < 2 * COUNT);
+    CHECK_INT(aioc_reactor_poll(&reactor, 0), 0);
+    while (aioc_reactor_dispatch_one(&reactor)) CHECK(++rounds < 2 * COUNT);
     for (i = 0; i < COUNT; i++) CHECK(seen[i].calls > 0);
     for (i = 0; i < COUNT; i++) {
-        aioc_platform_watch(&reactor, &sources[i], 0);
+        aioc_reactor_watch(&reactor, &sources[i], 0);
         close(pairs[i][0]);
         close(pairs[i][1]);
     }
-    aioc_platform_reactor_close(&reactor);
+    aioc_reactor_close(&reactor);
 }
 
 TEST(source_freed_while_its_event_waits_is_not_called)
 {
-    aioc_platform_reactor reactor;
+    aioc_reactor reactor;
     aiocosmos_allocator allocator = {NULL, NULL};
-    aioc_platform_source source, other, *victim = malloc(sizeof *victim);
+    aioc_reactor_source source, other, *victim = malloc(sizeof *victim);
     killer k;
     seen_events seen = {0, 0}, seen_other = {0, 0};
     fake f;
     aiocosmos_platform table = fake_table(&f);
-    CHECK_INT(aioc_platform_reactor_open(&reactor, &table, &allocator), 0);
+    CHECK_INT(aioc_reactor_open(&reactor, &table, &allocator), 0);
     k.reactor = &reactor;
     k.victim = victim;
     k.calls = 0;
     source = source_of(3, kill_victim, &k);
     other = source_of(5, note_ready, &seen_other);
     *victim = source_of(4, note_ready, &seen);
-    CHECK_INT(aioc_platform_watch(&reactor, &source, AIOCOSMOS_READABLE), 0);
-    CHECK_INT(aioc_platform_watch(&reactor, &other, AIOCOSMOS_READABLE), 0);
-    CHECK_INT(aioc_platform_watch(&reactor, victim, AIOCOSMOS_READABLE), 0);
+    CHECK_INT(aioc_reactor_watch(&reactor, &source, AIOCOSMOS_READABLE), 0);
+    CHECK_INT(aioc_reactor_watch(&reactor, &other, AIOCOSMOS_READABLE), 0);
+    CHECK_INT(aioc_reactor_watch(&reactor, victim, AIOCOSMOS_READABLE), 0);
     fake_event(&f, &source, AIOCOSMOS_READABLE);
     fake_event(&f, victim, AIOCOSMOS_READABLE);        /* another platform may report a source twice */
     fake_event(&f, victim, AIOCOSMOS_READABLE);
     fake_event(&f, &other, AIOCOSMOS_READABLE | AIOCOSMOS_WRITABLE);
-    CHECK_INT(aioc_platform_poll(&reactor, 17), 0);
+    CHECK_INT(aioc_reactor_poll(&reactor, 17), 0);
     CHECK_INT(f.timeout_ms, 17);
-    CHECK(aioc_platform_dispatch_one(&reactor));
-    CHECK(aioc_platform_dispatch_one(&reactor));
-    CHECK(!aioc_platform_dispatch_one(&reactor));
+    CHECK(aioc_reactor_dispatch_one(&reactor));
+    CHECK(aioc_reactor_dispatch_one(&reactor));
+    CHECK(!aioc_reactor_dispatch_one(&reactor));
     CHECK_INT(k.calls, 1);
     CHECK_INT(seen.calls, 0);
     CHECK_INT(seen_other.calls, 1);
     CHECK_INT(seen_other.ready, AIOCOSMOS_READABLE);   /* only what it wants */
-    aioc_platform_watch(&reactor, &source, 0);
-    aioc_platform_watch(&reactor, &other, 0);
-    aioc_platform_reactor_close(&reactor);
+    aioc_reactor_watch(&reactor, &source, 0);
+    aioc_reactor_watch(&reactor, &other, 0);
+    aioc_reactor_close(&reactor);
 }
 
-static void free_oneself(aioc_platform_source *source, unsigned ready)
+static void free_oneself(aioc_reactor_source *source, unsigned ready)
 {
     killer *k = source->owner;
     (void)ready;
     k->calls++;
-    CHECK_INT(aioc_platform_watch(k->reactor, source, 0), 0);
+    CHECK_INT(aioc_reactor_watch(k->reactor, source, 0), 0);
     free(source);
 }
 
 TEST(source_may_free_itself_and_be_watched_anew)
 {
-    aioc_platform_reactor reactor;
+    aioc_reactor reactor;
     aiocosmos_allocator allocator = {NULL, NULL};
-    aioc_platform_source *own = malloc(sizeof *own), again;
+    aioc_reactor_source *own = malloc(sizeof *own), again;
     seen_events seen = {0, 0};
     killer k = {NULL, NULL, 0};
     fake f;
     aiocosmos_platform table = fake_table(&f);
-    CHECK_INT(aioc_platform_reactor_open(&reactor, &table, &allocator), 0);
+    CHECK_INT(aioc_reactor_open(&reactor, &table, &allocator), 0);
     k.reactor = &reactor;
     *own = source_of(3, free_oneself, &k);
     again = source_of(4, note_ready, &seen);
-    CHECK_INT(aioc_platform_watch(&reactor, own, AIOCOSMOS_READABLE), 0);
-    CHECK_INT(aioc_platform_watch(&reactor, &again, AIOCOSMOS_READABLE), 0);
+    CHECK_INT(aioc_reactor_watch(&reactor, own, AIOCOSMOS_READABLE), 0);
+    CHECK_INT(aioc_reactor_watch(&reactor, &again, AIOCOSMOS_READABLE), 0);
     fake_event(&f, own, AIOCOSMOS_READABLE);
     fake_event(&f, own, AIOCOSMOS_READABLE);
     fake_event(&f, &again, AIOCOSMOS_READABLE);
-    CHECK_INT(aioc_platform_poll(&reactor, 0), 0);
-    CHECK(aioc_platform_dispatch_one(&reactor));
+    CHECK_INT(aioc_reactor_poll(&reactor, 0), 0);
+    CHECK(aioc_reactor_dispatch_one(&reactor));
     /* Its owner closed the connection and opened another in its place: the old event is not the new one's. */
-    CHECK_INT(aioc_platform_watch(&reactor, &again, 0), 0);
-    CHECK_INT(aioc_platform_watch(&reactor, &again, AIOCOSMOS_READABLE), 0);
-    CHECK(!aioc_platform_dispatch_one(&reactor));
+    CHECK_INT(aioc_reactor_watch(&reactor, &again, 0), 0);
+    CHECK_INT(aioc_reactor_watch(&reactor, &again, AIOCOSMOS_READABLE), 0);
+    CHECK(!aioc_reactor_dispatch_one(&reactor));
     CHECK_INT(k.calls, 1);
     CHECK_INT(seen.calls, 0);
-    aioc_platform_watch(&reactor, &again, 0);
-    aioc_platform_reactor_close(&reactor);
+    aioc_reactor_watch(&reactor, &again, 0);
+    aioc_reactor_close(&reactor);
 }
 
 TEST(source_that_lost_interest_is_not_called)
 {
-    aioc_platform_reactor reactor;
+    aioc_reactor reactor;
     aiocosmos_allocator allocator = {NULL, NULL};
-    aioc_platform_source a;
+    aioc_reactor_source a;
     seen_events seen = {0, 0};
     fake f;
     aiocosmos_platform table = fake_table(&f);
-    CHECK_INT(aioc_platform_reactor_open(&reactor, &table, &allocator), 0);
+    CHECK_INT(aioc_reactor_open(&reactor, &table, &allocator), 0);
     a = source_of(3, note_ready, &seen);
-    CHECK_INT(aioc_platform_watch(&reactor, &a, AIOCOSMOS_READABLE | AIOCOSMOS_WRITABLE), 0);
+    CHECK_INT(aioc_reactor_watch(&reactor, &a, AIOCOSMOS_READABLE | AIOCOSMOS_WRITABLE), 0);
     fake_event(&f, &a, AIOCOSMOS_WRITABLE);
-    CHECK_INT(aioc_platform_poll(&reactor, 0), 0);
-    CHECK_INT(aioc_platform_watch(&reactor, &a, AIOCOSMOS_READABLE), 0);
-    CHECK(!aioc_platform_dispatch_one(&reactor));
+    CHECK_INT(aioc_reactor_poll(&reactor, 0), 0);
+    CHECK_INT(aioc_reactor_watch(&reactor, &a, AIOCOSMOS_READABLE), 0);
+    CHECK(!aioc_reactor_dispatch_one(&reactor));
     CHECK_INT(seen.calls, 0);
-    aioc_platform_watch(&reactor, &a, 0);
-    aioc_platform_reactor_close(&reactor);
+    aioc_reactor_watch(&reactor, &a, 0);
+    aioc_reactor_close(&reactor);
 }
 
 TEST(poll_that_fails_says_so_and_hands_out_nothing)
 {
-    aioc_platform_reactor reactor;
+    aioc_reactor reactor;
     aiocosmos_allocator allocator = {NULL, NULL};
     fake f;
     aiocosmos_platform table = fake_table(&f);
-    CHECK_INT(aioc_platform_reactor_open(&reactor, &table, &allocator), 0);
+    CHECK_INT(aioc_reactor_open(&reactor, &table, &allocator), 0);
     f.wait_answer = AIOCOSMOS_IO_FAILED;
-    CHECK_INT(aioc_platform_poll(&reactor, -1), AIOCOSMOS_E_CONNECT);
+    CHECK_INT(aioc_reactor_poll(&reactor, -1), AIOCOSMOS_E_CONNECT);
     CHECK_INT(f.timeout_ms, -1);
-    CHECK(!aioc_platform_dispatch_one(&reactor));
+    CHECK(!aioc_reactor_dispatch_one(&reactor));
     f.wait_answer = AIOCOSMOS_IO_LIMIT;
-    CHECK_INT(aioc_platform_poll(&reactor, -1), AIOCOSMOS_E_NOMEM);
-    aioc_platform_reactor_close(&reactor);
+    CHECK_INT(aioc_reactor_poll(&reactor, -1), AIOCOSMOS_E_NOMEM);
+    aioc_reactor_close(&reactor);
 }
 
 TEST(tick_never_goes_back)
 {
-    aioc_platform_reactor reactor;
+    aioc_reactor reactor;
     aiocosmos_allocator allocator = {NULL, NULL};
     fake f;
     aiocosmos_platform table = fake_table(&f);
     f.now_us = 1000;
-    CHECK_INT(aioc_platform_reactor_open(&reactor, &table, &allocator), 0);
+    CHECK_INT(aioc_reactor_open(&reactor, &table, &allocator), 0);
     CHECK_INT(reactor.now_us, 1000);
     f.now_us = 1500;
     CHECK_INT(reactor.now_us, 1000);
-    CHECK_INT(aioc_platform_tick(&reactor), 1500);
+    CHECK_INT(aioc_reactor_tick(&reactor), 1500);
     f.now_us = 700;
-    CHECK_INT(aioc_platform_tick(&reactor), 1500);
+    CHECK_INT(aioc_reactor_tick(&reactor), 1500);
     CHECK_INT(reactor.now_us, 1500);
-    aioc_platform_reactor_close(&reactor);
+    aioc_reactor_close(&reactor);
 }
 
 /*------------------------------------------------------------------------------
@@ -1214,18 +1214,18 @@ TEST(tick_never_goes_back)
 #define TIMERS 10000
 
 typedef struct timer_bench {
-    aioc_platform_reactor reactor;
+    aioc_reactor reactor;
     aiocosmos_platform table;
     fake f;
-    aioc_platform_timer timers[TIMERS];
+    aioc_reactor_timer timers[TIMERS];
     uint64_t order[TIMERS];              /* of its last start */
-    aioc_platform_timer *fired[TIMERS];
+    aioc_reactor_timer *fired[TIMERS];
     size_t fired_count;
 } timer_bench;
 
 static timer_bench bench;
 
-static void note_fired(aioc_platform_timer *timer)
+static void note_fired(aioc_reactor_timer *timer)
 {
     timer_bench *b = timer->owner;
     CHECK(!timer->armed);
@@ -1238,7 +1238,7 @@ static void bench_open(void)
     size_t i;
     memset(&bench, 0, sizeof bench);
     bench.table = fake_table(&bench.f);
-    CHECK_INT(aioc_platform_reactor_open(&bench.reactor, &bench.table, &allocator), 0);
+    CHECK_INT(aioc_reactor_open(&bench.reactor, &bench.table, &allocator), 0);
     for (i = 0; i < TIMERS; i++) {
         bench.timers[i].fire = note_fired;
         bench.timers[i].owner = &bench;
@@ -1248,7 +1248,7 @@ static void bench_open(void)
 static void bench_start(size_t i, uint64_t due_us)
 {
     static uint64_t order;
-    aioc_platform_timer_start(&bench.reactor, &bench.timers[i], due_us);
+    aioc_reactor_timer_start(&bench.reactor, &bench.timers[i], due_us);
     bench.order[i] = order++;
 }
 
@@ -1256,7 +1256,7 @@ static void bench_start(size_t i, uint64_t due_us)
 static int reference_order(const void *a, const void *b)
 {
     size_t i = *(const size_t *)a, j = *(const size_t *)b;
-    const aioc_platform_timer *s = &bench.timers[i], *t = &bench.timers[j];
+    const aioc_reactor_timer *s = &bench.timers[i], *t = &bench.timers[j];
     if (s->due_us != t->due_us) return s->due_us < t->due_us ? -1 : 1;
     return bench.order[i] < bench.order[j] ? -1 : 1;
 }
@@ -1273,22 +1273,22 @@ static void check_firing_order(void)
     qsort(expected, n, sizeof expected[0], reference_order);
     bench.fired_count = 0;
     for (i = 0; i < n; i++) {
-        CHECK(aioc_platform_timer_next(&bench.reactor, &due_us));
+        CHECK(aioc_reactor_timer_next(&bench.reactor, &due_us));
         CHECK_INT(due_us, bench.timers[expected[i]].due_us);
         if (due_us > bench.reactor.now_us) {
             bench.f.now_us = due_us - 1;
-            aioc_platform_tick(&bench.reactor);
-            CHECK(bench.reactor.now_us >= due_us || !aioc_platform_timer_run_one(&bench.reactor));
+            aioc_reactor_tick(&bench.reactor);
+            CHECK(bench.reactor.now_us >= due_us || !aioc_reactor_timer_run_one(&bench.reactor));
             bench.f.now_us = due_us;
-            aioc_platform_tick(&bench.reactor);
+            aioc_reactor_tick(&bench.reactor);
         }
-        CHECK(aioc_platform_timer_run_one(&bench.reactor));
+        CHECK(aioc_reactor_timer_run_one(&bench.reactor));
     }
-    CHECK(!aioc_platform_timer_run_one(&bench.reactor));
-    CHECK(!aioc_platform_timer_next(&bench.reactor, &due_us));
+    CHECK(!aioc_reactor_timer_run_one(&bench.reactor));
+    CHECK(!aioc_reactor_timer_next(&bench.reactor, &due_us));
     CHECK_INT(bench.fired_count, n);
     for (i = 0; i < n; i++) CHECK(bench.fired[i] == &bench.timers[expected[i]]);
-    aioc_platform_reactor_close(&bench.reactor);
+    aioc_reactor_close(&bench.reactor);
 }
 
 TEST(ten_thousand_timers_fire_in_order)
@@ -1328,16 +1328,16 @@ TEST(timers_started_stopped_and_restarted_at_random)
             CHECK(bench.timers[which].armed);
             break;
         case 4: case 5:
-            aioc_platform_timer_stop(&bench.reactor, &bench.timers[which]);
+            aioc_reactor_timer_stop(&bench.reactor, &bench.timers[which]);
             CHECK(!bench.timers[which].armed);
             break;
         case 6:
             bench.fired_count = 0;
-            aioc_platform_timer_run_one(&bench.reactor);
+            aioc_reactor_timer_run_one(&bench.reactor);
             break;
         default:
             bench.f.now_us++;
-            aioc_platform_tick(&bench.reactor);
+            aioc_reactor_tick(&bench.reactor);
         }
     }
     check_firing_order();
@@ -1347,41 +1347,41 @@ TEST(timer_stop_is_harmless_twice)
 {
     uint64_t due_us;
     bench_open();
-    aioc_platform_timer_stop(&bench.reactor, &bench.timers[0]);
+    aioc_reactor_timer_stop(&bench.reactor, &bench.timers[0]);
     bench_start(0, 5);
-    aioc_platform_timer_stop(&bench.reactor, &bench.timers[0]);
-    aioc_platform_timer_stop(&bench.reactor, &bench.timers[0]);
-    CHECK(!aioc_platform_timer_next(&bench.reactor, &due_us));
-    CHECK(!aioc_platform_timer_run_one(&bench.reactor));
-    aioc_platform_reactor_close(&bench.reactor);
+    aioc_reactor_timer_stop(&bench.reactor, &bench.timers[0]);
+    aioc_reactor_timer_stop(&bench.reactor, &bench.timers[0]);
+    CHECK(!aioc_reactor_timer_next(&bench.reactor, &due_us));
+    CHECK(!aioc_reactor_timer_run_one(&bench.reactor));
+    aioc_reactor_close(&bench.reactor);
 }
 
-static void fire_and_restart(aioc_platform_timer *timer)
+static void fire_and_restart(aioc_reactor_timer *timer)
 {
     note_fired(timer);
-    if (bench.fired_count < 3) aioc_platform_timer_start(&bench.reactor, timer, bench.reactor.now_us + 10);
+    if (bench.fired_count < 3) aioc_reactor_timer_start(&bench.reactor, timer, bench.reactor.now_us + 10);
 }
 
-static void fire_and_free(aioc_platform_timer *timer)
+static void fire_and_free(aioc_reactor_timer *timer)
 {
-    aioc_platform_timer_stop(&bench.reactor, &bench.timers[1]);
+    aioc_reactor_timer_stop(&bench.reactor, &bench.timers[1]);
     free(timer);
 }
 
 TEST(timer_may_restart_free_itself_and_stop_others_while_firing)
 {
-    aioc_platform_timer *own = calloc(1, sizeof *own);
+    aioc_reactor_timer *own = calloc(1, sizeof *own);
     bench_open();
     bench.timers[0].fire = fire_and_restart;
     bench_start(0, 10);
     bench_start(1, 15);
     own->fire = fire_and_free;
-    aioc_platform_timer_start(&bench.reactor, own, 12);
+    aioc_reactor_timer_start(&bench.reactor, own, 12);
     for (bench.f.now_us = 0; bench.f.now_us < 100; bench.f.now_us++) {
-        aioc_platform_tick(&bench.reactor);
-        while (aioc_platform_timer_run_one(&bench.reactor)) continue;
+        aioc_reactor_tick(&bench.reactor);
+        while (aioc_reactor_timer_run_one(&bench.reactor)) continue;
     }
     CHECK_INT(bench.fired_count, 3);                   /* timer 0 at 10, 20 and 30; timer 1 never */
     CHECK(bench.fired[2] == &bench.timers[0] && bench.timers[0].due_us == 30);
-    aioc_platform_reactor_close(&bench.reactor);
+    aioc_reactor_close(&bench.reactor);
 }

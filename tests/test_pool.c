@@ -255,7 +255,7 @@ static const aioc_http_names names = { header_names, 2 };
 static struct {
     aioc_mem memory;
     aiocosmos_allocator allocator;
-    aioc_platform_reactor reactor;
+    aioc_reactor reactor;
     aioc_dns resolver;
     aioc_pool pool;
     aioc_pool_options options;
@@ -298,7 +298,7 @@ static void rig_open(const aiocosmos_platform *platform, const char *host)
     net.v6.io = AIOCOSMOS_IO_UNREACHABLE;
     aioc_mem_init(&rig.memory, &allocator, 64 << 20);
     rig.allocator = aioc_mem_allocator(&rig.memory);
-    CHECK_INT(aioc_platform_reactor_open(&rig.reactor, platform, &rig.allocator), 0);
+    CHECK_INT(aioc_reactor_open(&rig.reactor, platform, &rig.allocator), 0);
     aioc_dns_open(&rig.resolver, &rig.reactor, &rig.memory, note_question, NULL);
     rig.options.host = host;
     rig.options.port = 8081;
@@ -334,7 +334,7 @@ static void teardown(void)
     CHECK_INT(rig.pool.open, 0);
     CHECK_INT(rig.pool.opening, 0);
     CHECK_INT(rig.pool.idle_count, 0);
-    aioc_platform_reactor_close(&rig.reactor);
+    aioc_reactor_close(&rig.reactor);
     aioc_mem_close(&rig.memory);
     CHECK_INT(heap.bytes, 0);
 }
@@ -351,12 +351,12 @@ static bool piece_done(void)
 static bool step(void)
 {
     bool worked = false;
-    aioc_platform_tick(&rig.reactor);
-    while (aioc_platform_dispatch_one(&rig.reactor) || aioc_platform_timer_run_one(&rig.reactor) ||
+    aioc_reactor_tick(&rig.reactor);
+    while (aioc_reactor_dispatch_one(&rig.reactor) || aioc_reactor_timer_run_one(&rig.reactor) ||
            aioc_pool_work(&rig.pool))
         worked = piece_done();
     if (aioc_pool_handshake_work(&rig.pool)) worked = piece_done();
-    CHECK_INT(aioc_platform_poll(&rig.reactor, 0), 0);
+    CHECK_INT(aioc_reactor_poll(&rig.reactor, 0), 0);
     return worked || rig.reactor.batch_count > 0;
 }
 
@@ -373,7 +373,7 @@ static uint64_t next_due_us(uint64_t until_us)
 {
     uint64_t due_us;
     int i;
-    if (aioc_platform_timer_next(&rig.reactor, &due_us) && due_us > net.now_us && due_us < until_us) until_us = due_us;
+    if (aioc_reactor_timer_next(&rig.reactor, &due_us) && due_us > net.now_us && due_us < until_us) until_us = due_us;
     for (i = 0; i < net.count; i++) {
         const fake_socket *s = &net.sockets[i];
         if (s->open && s->decided_us > net.now_us && s->decided_us < until_us) until_us = s->decided_us;
@@ -1020,12 +1020,12 @@ TEST(pool_closes_one_stale_connection_at_a_time)
     start(&t);
     settle();
     hang_up(asking());
-    CHECK_INT(aioc_platform_poll(&rig.reactor, 0), 0);
-    while (aioc_platform_dispatch_one(&rig.reactor)) continue;
+    CHECK_INT(aioc_reactor_poll(&rig.reactor, 0), 0);
+    while (aioc_reactor_dispatch_one(&rig.reactor)) continue;
     CHECK_INT(t.calls, 1);
     for (i = 0; i < 19; i++) {
         before = net.open;
-        CHECK(aioc_platform_timer_run_one(&rig.reactor));
+        CHECK(aioc_reactor_timer_run_one(&rig.reactor));
         CHECK_INT(net.open, before - 1);
     }
     CHECK_INT(net.open, 0);
@@ -1249,9 +1249,9 @@ TEST(pool_sends_and_receives_a_little_at_a_time_when_the_step_is_over)
     net.receive_max = 65536;
     rig.reactor.until_us = 1;
     while (t.calls == 0) {
-        CHECK_INT(aioc_platform_poll(&rig.reactor, 0), 0);
+        CHECK_INT(aioc_reactor_poll(&rig.reactor, 0), 0);
         receives = net.receives;
-        CHECK(aioc_platform_dispatch_one(&rig.reactor));
+        CHECK(aioc_reactor_dispatch_one(&rig.reactor));
         CHECK_INT(net.receives, receives + 1);
         turns++;
     }
@@ -1577,9 +1577,9 @@ TEST(pool_tells_a_thousand_one_at_a_time)
     CHECK(aioc_pool_work(&rig.pool));
     CHECK(aioc_pool_work(&rig.pool));
     net.now_us += 1000;
-    aioc_platform_tick(&rig.reactor);
-    CHECK_INT(aioc_platform_poll(&rig.reactor, 0), 0);
-    CHECK(aioc_platform_dispatch_one(&rig.reactor));
+    aioc_reactor_tick(&rig.reactor);
+    CHECK_INT(aioc_reactor_poll(&rig.reactor, 0), 0);
+    CHECK(aioc_reactor_dispatch_one(&rig.reactor));
     for (i = 0; i < 1000; i++) {
         CHECK_INT(tickets[i].calls, 0);
         CHECK(aioc_pool_work(&rig.pool));
@@ -1862,7 +1862,7 @@ TEST(pool_dials_one_connection_at_a_time)
     CHECK_INT(rig.pool.opening, 39);
     CHECK_INT(rig.questions, 2);
     resolve_to(2);
-    while (aioc_platform_timer_run_one(&rig.reactor)) continue;
+    while (aioc_reactor_timer_run_one(&rig.reactor)) continue;
     CHECK_INT(net.count, 1);
     for (count = 2; count <= 40; count++) {
         CHECK(aioc_pool_work(&rig.pool));
@@ -1909,7 +1909,7 @@ TEST(pool_cancels_what_has_failed_but_was_not_told)
     net.v4.io = AIOCOSMOS_IO_REFUSED;
     net.v4.delay_us = 0;
     for (i = 0; i < 3; i++) start(&tickets[i]);
-    aioc_platform_tick(&rig.reactor);
+    aioc_reactor_tick(&rig.reactor);
     CHECK(aioc_pool_work(&rig.pool));              /* begins a connection */
     CHECK(aioc_pool_work(&rig.pool));              /* dials, and fails */
     CHECK_INT(tickets[0].calls, 0);
@@ -2654,9 +2654,9 @@ TEST(pool_reads_one_handshake_record_at_a_time)
         size_t at;
         CHECK(++rounds < 100);
         tls_turn(newest(), TLS_REQUEST);
-        aioc_platform_poll(&rig.reactor, 0);
-        aioc_platform_tick(&rig.reactor);
-        while (aioc_platform_dispatch_one(&rig.reactor) || aioc_pool_work(&rig.pool)) continue;
+        aioc_reactor_poll(&rig.reactor, 0);
+        aioc_reactor_tick(&rig.reactor);
+        while (aioc_reactor_dispatch_one(&rig.reactor) || aioc_pool_work(&rig.pool)) continue;
         if (rig.pool.open) continue;
         receives = net.receives;
         at = net.sockets[newest()].in_at;
@@ -2775,10 +2775,10 @@ TEST(pool_seals_a_large_request_in_pieces)
     fd = newest();
     while (net.sockets[fd].out_len < 50000) {
         size_t before = net.sockets[fd].out_len;
-        CHECK(aioc_platform_dispatch_one(&rig.reactor) || aioc_pool_work(&rig.pool));
+        CHECK(aioc_reactor_dispatch_one(&rig.reactor) || aioc_pool_work(&rig.pool));
         CHECK(net.sockets[fd].out_len > before && net.sockets[fd].out_len - before < 17000);
         CHECK(!aioc_pool_sleeps(&rig.pool));
-        CHECK_INT(aioc_platform_poll(&rig.reactor, 0), 0);
+        CHECK_INT(aioc_reactor_poll(&rig.reactor, 0), 0);
         pieces++;
     }
     CHECK_INT(pieces, 4);
@@ -2972,7 +2972,7 @@ TEST(pool_of_a_forked_child_says_nothing)
     tls_pass_ms(5);
     CHECK_INT(rig.pool.open, 2);
     memset(tickets, 0xee, sizeof tickets);         /* the operations are gone already */
-    aioc_platform_reactor_abandon(&rig.reactor);
+    aioc_reactor_abandon(&rig.reactor);
     sends = net.sends;
     sets = net.sets;
     for (i = 0; i < net.count; i++) net.sockets[i].want = 0;           /* the parent's poller keeps its own books */
@@ -3113,12 +3113,12 @@ static void real_serve(size_t size)
 static int real_step(int wait_ms)
 {
     int events;
-    aioc_platform_tick(&rig.reactor);
-    while (aioc_pool_work(&rig.pool) || aioc_platform_timer_run_one(&rig.reactor)) continue;
-    CHECK_INT(aioc_platform_poll(&rig.reactor, aioc_pool_has_work(&rig.pool) ? 0 : wait_ms), 0);
+    aioc_reactor_tick(&rig.reactor);
+    while (aioc_pool_work(&rig.pool) || aioc_reactor_timer_run_one(&rig.reactor)) continue;
+    CHECK_INT(aioc_reactor_poll(&rig.reactor, aioc_pool_has_work(&rig.pool) ? 0 : wait_ms), 0);
     events = rig.reactor.batch_count;
-    aioc_platform_tick(&rig.reactor);
-    while (aioc_platform_dispatch_one(&rig.reactor)) continue;
+    aioc_reactor_tick(&rig.reactor);
+    while (aioc_reactor_dispatch_one(&rig.reactor)) continue;
     aioc_pool_handshake_work(&rig.pool);
     return events;
 }

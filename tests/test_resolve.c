@@ -663,7 +663,7 @@ typedef struct world {
     long allocations_left;                                             /* then all fail; < 0: no limit */
     long fail_at;                                                      /* that one fails, counted down; <= 0: none */
     aioc_mem memory;
-    aioc_platform_reactor reactor;
+    aioc_reactor reactor;
     aioc_dns resolver;
     struct asker *waiting;
     int files_read;
@@ -956,7 +956,7 @@ static void world_open(world *w, const line *lines)
     aioc_mem_init(&w->memory, &allocator, 64u << 20);
     w->memory.kept_max = 0;                                            /* every block comes from malloc */
     allocator = aioc_mem_allocator(&w->memory);
-    CHECK_INT(aioc_platform_reactor_open(&w->reactor, &w->platform, &allocator), 0);
+    CHECK_INT(aioc_reactor_open(&w->reactor, &w->platform, &allocator), 0);
     aioc_dns_open(&w->resolver, &w->reactor, &w->memory, NULL, NULL);
 }
 
@@ -966,11 +966,11 @@ static void world_close(world *w)
     uint64_t due_us;
     int i;
     aioc_dns_close(&w->resolver);
-    CHECK(!aioc_platform_timer_next(&w->reactor, &due_us));
+    CHECK(!aioc_reactor_timer_next(&w->reactor, &due_us));
     CHECK_INT(w->reactor.source_count, 0);
     for (i = 0; i < SOCKETS; i++) CHECK(!w->sockets[i].open);
     CHECK_INT(w->memory.used, 0);
-    aioc_platform_reactor_close(&w->reactor);
+    aioc_reactor_close(&w->reactor);
     aioc_mem_close(&w->memory);
 }
 
@@ -981,11 +981,11 @@ static bool world_step(world *w)
 {
     uint64_t answered = w->resolver.answered;
     bool some;
-    aioc_platform_tick(&w->reactor);
-    some = aioc_platform_dispatch_one(&w->reactor) || aioc_platform_timer_run_one(&w->reactor);
+    aioc_reactor_tick(&w->reactor);
+    some = aioc_reactor_dispatch_one(&w->reactor) || aioc_reactor_timer_run_one(&w->reactor);
     if (!some) {
-        CHECK_INT(aioc_platform_poll(&w->reactor, 0), 0);
-        some = aioc_platform_dispatch_one(&w->reactor);
+        CHECK_INT(aioc_reactor_poll(&w->reactor, 0), 0);
+        some = aioc_reactor_dispatch_one(&w->reactor);
     }
     if (w->resolver.answered != answered) tell_askers(w);
     return some;
@@ -1000,7 +1000,7 @@ static void world_run_to(world *w, uint64_t until_ms)
         int i;
         while (world_step(w)) continue;
         if (w->now_us >= until_us) return;
-        if (aioc_platform_timer_next(&w->reactor, &due_us) && due_us < next_us) next_us = due_us;
+        if (aioc_reactor_timer_next(&w->reactor, &due_us) && due_us < next_us) next_us = due_us;
         for (i = 0; i < SOCKETS; i++) {
             const fake_socket *s = &w->sockets[i];
             if (!s->open) continue;
@@ -1039,7 +1039,7 @@ static int ask(world *w, asker *a, const char *host)
     int result;
     memset(a, 0, sizeof *a);
     a->host = host;
-    aioc_platform_tick(&w->reactor);
+    aioc_reactor_tick(&w->reactor);
     result = aioc_dns_ask(&w->resolver, host, &answer);
     CHECK_INT(w->resolver.answered, answered);                         /* from the reactor only */
     if (result == AIOC_DNS_LATER) {
@@ -1933,7 +1933,7 @@ static void loopback_serve(loopback *l)
 
 static void loopback_resolve(loopback *l, bool serve, char text[400])
 {
-    aioc_platform_reactor reactor;
+    aioc_reactor reactor;
     aioc_mem memory;
     aioc_dns resolver;
     aiocosmos_allocator allocator;
@@ -1945,14 +1945,14 @@ static void loopback_resolve(loopback *l, bool serve, char text[400])
     l->platform.file_read = loopback_file;
     aioc_mem_init(&memory, NULL, 1 << 20);
     allocator = aioc_mem_allocator(&memory);
-    CHECK_INT(aioc_platform_reactor_open(&reactor, &l->platform, &allocator), 0);
+    CHECK_INT(aioc_reactor_open(&reactor, &l->platform, &allocator), 0);
     aioc_dns_open(&resolver, &reactor, &memory, NULL, NULL);
     CHECK_INT(aioc_dns_ask(&resolver, "db.x", &answer), AIOC_DNS_LATER);
     for (turns = 0; turns < 2000 && resolver.answered == 0; turns++) {
-        aioc_platform_tick(&reactor);
-        while (aioc_platform_timer_run_one(&reactor)) continue;
-        aioc_platform_poll(&reactor, 5);
-        while (aioc_platform_dispatch_one(&reactor)) continue;
+        aioc_reactor_tick(&reactor);
+        while (aioc_reactor_timer_run_one(&reactor)) continue;
+        aioc_reactor_poll(&reactor, 5);
+        while (aioc_reactor_dispatch_one(&reactor)) continue;
         if (serve) loopback_serve(l);
     }
     CHECK(aioc_dns_ask(&resolver, "db.x", &answer) != AIOC_DNS_LATER);
@@ -1960,7 +1960,7 @@ static void loopback_resolve(loopback *l, bool serve, char text[400])
     if (answer.error) snprintf(text, 400, "(%s)", answer.error);
     aioc_dns_close(&resolver);
     CHECK_INT(reactor.source_count, 0);
-    aioc_platform_reactor_close(&reactor);
+    aioc_reactor_close(&reactor);
     aioc_mem_close(&memory);
 }
 

@@ -46,12 +46,12 @@ typedef struct peer peer;
 typedef struct server {
     const server_options *options;
     aioc_mem memory;
-    aioc_platform_reactor reactor;
-    aioc_platform_source listener[EMU_LISTENERS];
+    aioc_reactor reactor;
+    aioc_reactor_source listener[EMU_LISTENERS];
     int listeners;
     int peer_count;
     bool resting;                                          /* there is no room for the next connection */
-    aioc_platform_timer rest;                              /* until room is looked for again */
+    aioc_reactor_timer rest;                               /* until room is looked for again */
     uint64_t asked_us;                                     /* when the request began that will be logged next */
     emu_core *core;
     server_tls *tls;
@@ -67,9 +67,9 @@ typedef struct peer_tls {
 struct peer {                                              /* one connection */
     peer *prev, *next;
     server *owner;
-    aioc_platform_source source;
-    aioc_platform_timer timer;
-    aioc_platform_timer limit;                             /* of what is waited for */
+    aioc_reactor_source source;
+    aioc_reactor_timer timer;
+    aioc_reactor_timer limit;                              /* of what is waited for */
     emu_conn_wait waits;
     uint64_t since_us, moved_us;                           /* when it began, when the last byte came or went */
     emu_conn *conn;
@@ -91,16 +91,16 @@ static void listen_again(server *s)
     int i;
     if (!s->resting) return;
     s->resting = false;
-    aioc_platform_timer_stop(&s->reactor, &s->rest);
-    for (i = 0; i < s->listeners; i++) aioc_platform_watch(&s->reactor, &s->listener[i], AIOCOSMOS_READABLE);
+    aioc_reactor_timer_stop(&s->reactor, &s->rest);
+    for (i = 0; i < s->listeners; i++) aioc_reactor_watch(&s->reactor, &s->listener[i], AIOCOSMOS_READABLE);
 }
 
 static void peer_close(peer *p)
 {
     server *s = p->owner;
-    aioc_platform_timer_stop(&s->reactor, &p->timer);
-    aioc_platform_timer_stop(&s->reactor, &p->limit);
-    aioc_platform_watch(&s->reactor, &p->source, 0);
+    aioc_reactor_timer_stop(&s->reactor, &p->timer);
+    aioc_reactor_timer_stop(&s->reactor, &p->limit);
+    aioc_reactor_watch(&s->reactor, &p->source, 0);
     s->reactor.platform->socket_close(NULL, p->source.fd);
     *(p->prev ? &p->prev->next : &s->peers) = p->next;
     if (p->next) p->next->prev = p->prev;
@@ -207,7 +207,7 @@ static bool peer_shut(peer *p)
     }
     p->shut = true;
     shutdown((int)p->source.fd, SHUT_WR);
-    aioc_platform_timer_start(&p->owner->reactor, &p->timer, p->owner->reactor.now_us + EMU_LINGER_US);
+    aioc_reactor_timer_start(&p->owner->reactor, &p->timer, p->owner->reactor.now_us + EMU_LINGER_US);
     return true;
 }
 
@@ -234,14 +234,14 @@ static uint64_t peer_limit_us(const peer *p)
 }
 
 /* Looks now and then, not at each byte. */
-static void peer_on_limit(aioc_platform_timer *timer)
+static void peer_on_limit(aioc_reactor_timer *timer)
 {
     peer *p = (peer *)timer->owner;
     uint64_t limit_us = peer_limit_us(p);
     uint64_t now_us = p->owner->reactor.now_us;
     if (emu_conn_due_ms(p->conn) >= 0) limit_us = now_us + 1000000u;         /* it is we who hold the answer back */
     if (limit_us <= now_us) peer_close(p);
-    else aioc_platform_timer_start(&p->owner->reactor, timer, limit_us);
+    else aioc_reactor_timer_start(&p->owner->reactor, timer, limit_us);
 }
 
 static void peer_set_limit(peer *p)
@@ -252,7 +252,7 @@ static void peer_set_limit(peer *p)
     p->waits = waits;
     limit_us = peer_limit_us(p);
     if (!p->limit.armed || limit_us < p->limit.due_us)
-        aioc_platform_timer_start(&p->owner->reactor, &p->limit, limit_us);
+        aioc_reactor_timer_start(&p->owner->reactor, &p->limit, limit_us);
 }
 
 /* Goes on wherever the connection stands, and says what to wait for. The peer may be gone afterwards. */
@@ -283,16 +283,16 @@ static void peer_work(peer *p)
         if (!peer_shut(p)) return;
     } else if (due >= 0 && due != INT64_MAX && !p->timer.armed) {
         int64_t wait = due - emu_core_now_ms(s->core);
-        aioc_platform_timer_start(&s->reactor, &p->timer, s->reactor.now_us + (wait > 0 ? (uint64_t)wait * 1000u : 0u));
+        aioc_reactor_timer_start(&s->reactor, &p->timer, s->reactor.now_us + (wait > 0 ? (uint64_t)wait * 1000u : 0u));
     }
     peer_set_limit(p);
     want = (peer_wants(p) ? AIOCOSMOS_READABLE : 0u) | (blocked ? AIOCOSMOS_WRITABLE : 0u);
-    if (aioc_platform_watch(&s->reactor, &p->source, want) < 0 ||
+    if (aioc_reactor_watch(&s->reactor, &p->source, want) < 0 ||
         (p->ended && !blocked && (due < 0 || due == INT64_MAX)))
         peer_close(p);
 }
 
-static void peer_on_timer(aioc_platform_timer *timer)
+static void peer_on_timer(aioc_reactor_timer *timer)
 {
     peer *p = (peer *)timer->owner;
     if (p->shut) {
@@ -336,7 +336,7 @@ static bool peer_receive(peer *p)
     return true;
 }
 
-static void peer_ready(aioc_platform_source *source, unsigned ready)
+static void peer_ready(aioc_reactor_source *source, unsigned ready)
 {
     peer *p = (peer *)source->owner;
     p->moved_us = p->owner->reactor.now_us;
@@ -392,7 +392,7 @@ static void peer_open(server *s, int fd)
     s->peers = p;
     p->conn = emu_conn_open(s->core);
     if (!p->conn || (s->tls && !peer_start_tls(p)) ||
-        aioc_platform_watch(&s->reactor, &p->source, AIOCOSMOS_READABLE) < 0) peer_close(p);
+        aioc_reactor_watch(&s->reactor, &p->source, AIOCOSMOS_READABLE) < 0) peer_close(p);
     else peer_set_limit(p);
 }
 
@@ -406,7 +406,7 @@ static bool close_idle(server *s)
     return oldest != NULL;
 }
 
-static void on_rest_over(aioc_platform_timer *timer)
+static void on_rest_over(aioc_reactor_timer *timer)
 {
     listen_again((server *)timer->owner);
 }
@@ -418,11 +418,11 @@ static void rest(server *s)
     s->resting = true;
     s->rest.fire = on_rest_over;
     s->rest.owner = s;
-    aioc_platform_timer_start(&s->reactor, &s->rest, s->reactor.now_us + EMU_REST_US);
-    for (i = 0; i < s->listeners; i++) aioc_platform_watch(&s->reactor, &s->listener[i], 0);
+    aioc_reactor_timer_start(&s->reactor, &s->rest, s->reactor.now_us + EMU_REST_US);
+    for (i = 0; i < s->listeners; i++) aioc_reactor_watch(&s->reactor, &s->listener[i], 0);
 }
 
-static void on_connection(aioc_platform_source *source, unsigned ready)
+static void on_connection(aioc_reactor_source *source, unsigned ready)
 {
     server *s = (server *)source->owner;
     int fd;
@@ -451,7 +451,7 @@ static bool listen_at(server *s, const struct addrinfo *at, int *port)
     struct sockaddr_storage address;
     socklen_t len = (socklen_t)sizeof address;
     int on = 1, fd = socket(at->ai_family, SOCK_STREAM, 0);
-    aioc_platform_source *source = &s->listener[s->listeners];
+    aioc_reactor_source *source = &s->listener[s->listeners];
     if (fd < 0) return false;
     memcpy(&address, at->ai_addr, at->ai_addrlen);
     if (at->ai_family == AF_INET6) ((struct sockaddr_in6 *)(void *)&address)->sin6_port = htons((uint16_t)*port);
@@ -471,7 +471,7 @@ static bool listen_at(server *s, const struct addrinfo *at, int *port)
     source->fd = fd;
     source->ready = on_connection;
     source->owner = s;
-    if (aioc_platform_watch(&s->reactor, source, AIOCOSMOS_READABLE) < 0) {
+    if (aioc_reactor_watch(&s->reactor, source, AIOCOSMOS_READABLE) < 0) {
         close(fd);
         return false;
     }
@@ -831,14 +831,14 @@ static void run(server *s)
     uint64_t due;
     while (!stop_asked) {
         int timeout = -1;
-        if (aioc_platform_timer_next(&s->reactor, &due)) {
+        if (aioc_reactor_timer_next(&s->reactor, &due)) {
             uint64_t wait = due > s->reactor.now_us ? (due - s->reactor.now_us + 999) / 1000 : 0;
             timeout = wait < 60000 ? (int)wait : 60000;
         }
-        aioc_platform_poll(&s->reactor, timeout);
-        aioc_platform_tick(&s->reactor);
-        while (aioc_platform_dispatch_one(&s->reactor)) continue;
-        while (aioc_platform_timer_run_one(&s->reactor)) continue;
+        aioc_reactor_poll(&s->reactor, timeout);
+        aioc_reactor_tick(&s->reactor);
+        while (aioc_reactor_dispatch_one(&s->reactor)) continue;
+        while (aioc_reactor_timer_run_one(&s->reactor)) continue;
     }
 }
 
@@ -847,12 +847,12 @@ static void server_close(server *s)
     int i;
     while (s->peers) peer_close(s->peers);
     for (i = 0; i < s->listeners; i++) {
-        aioc_platform_watch(&s->reactor, &s->listener[i], 0);
+        aioc_reactor_watch(&s->reactor, &s->listener[i], 0);
         close((int)s->listener[i].fd);
     }
     if (s->core) emu_core_close(s->core);
     unload_tls(s);
-    aioc_platform_reactor_close(&s->reactor);
+    aioc_reactor_close(&s->reactor);
     aioc_mem_close(&s->memory);
 }
 
@@ -877,7 +877,7 @@ static bool server_open(server *s, const server_options *options)
         files.rlim_cur = files.rlim_max;
         setrlimit(RLIMIT_NOFILE, &files);
     }
-    if (aioc_platform_reactor_open(&s->reactor, &aioc_platform_system, &allocator) < 0) {
+    if (aioc_reactor_open(&s->reactor, &aioc_platform_system, &allocator) < 0) {
         fprintf(stderr, "aiocosmos-emulator: the system has no poller for us\n");
         return false;
     }
