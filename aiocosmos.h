@@ -74,7 +74,8 @@
  *     AIOCOSMOS_ASSERT(x)   checks of our own mistakes, never of what a server or caller sent (default: nothing)
  *
  * THE LAYERS of the implementation; each calls only those above it in this list. grep for the tag.
- *     >>platform   sockets, clocks, entropy, files, poller, timers: one replaceable table of functions
+ *     >>platform   the operating system: one replaceable table of functions
+ *     >>reactor    sources and timers, over such a table
  *     >>memory     the host's allocator, a limit, free lists, growable buffers
  *     >>text       byte order, digits, base64, dates, addresses
  *     >>json       strict tokenizer, typed access, writer, numbers without a locale
@@ -993,15 +994,14 @@ AIOCOSMOS_API bool aiocosmos_bulk_get_totals(const aiocosmos_client *client, aio
  * MARK: - Platform             >>platform
  *
  * All that the library wants of the operating system: one table of functions (aiocosmos_platform), filled here for
- * POSIX systems, and the reactor, which waits on such a table and knows sources (things with a descriptor) and timers.
- * No other layer calls the system, and of this one only the functions in the table do.
+ * POSIX systems. No other layer calls the system.
  *
  * May call: libc, the system.    Knows nothing of: memory limits, names, TLS, HTTP.
  *========================*/
 
 #if defined(_WIN32)
 /* What a port replaces is this list of headers and the code from aioc_platform_io_of() to aioc_platform_system, that is
- * Winsock, WSAPoll, BCryptGenRandom and QueryPerformanceCounter. The reactor behind it stays as it is. */
+ * Winsock, WSAPoll, BCryptGenRandom and QueryPerformanceCounter. */
 #  error "aiocosmos is not ported to Windows yet: see >>platform"
 #endif
 
@@ -1069,7 +1069,7 @@ static void *aioc_platform_allocate(const aiocosmos_allocator *allocator, void *
     return NULL;
 }
 
-/*--- The system's table: errors, clocks, entropy, files ---*/
+/*--- Errors, clocks, entropy, files ---*/
 
 static int aioc_platform_io_of(int error)
 {
@@ -1193,7 +1193,7 @@ static int aioc_platform_entropy(void *user_data, void *out, size_t len)
     return len > 0 ? aioc_platform_entropy_device(out, len) : 0;
 }
 
-/*--- The system's table: sockets ---*/
+/*--- Sockets ---*/
 
 #define AIOC_PLATFORM_SLICES_MAX 8  /* gathered by one call; a send of more slices is a partial one */
 
@@ -1362,7 +1362,7 @@ static void aioc_platform_socket_close(void *user_data, intptr_t socket)
 }
 
 /*------------------------
- * The system's table: the poller. Both kinds are level-triggered, hold a descriptor that wake writes to, and take an
+ * The poller. Both kinds are level-triggered, hold a descriptor that wake writes to, and take an
  * interrupting signal for a wake, so that the host sees soon what its handler noted.
  *------------------------*/
 
@@ -1674,7 +1674,13 @@ static const aiocosmos_platform aioc_platform_system = {
     aioc_platform_file_read
 };
 
-/*--- The reactor: sources, timers and the events being handed out. From here on only the table is called. ---*/
+/*========================
+ * MARK: - Reactor               >>reactor
+ *
+ * Waits on a table's poller, and hands out what happens: to sources (things with a descriptor) and timers.
+ *
+ * May call: platform.    Knows nothing of: any operating system, memory limits, names, TLS, HTTP.
+ *========================*/
 
 #define AIOC_REACTOR_BATCH 128   /* events fetched by one wait: more than connections by default */
 
@@ -4616,7 +4622,7 @@ static const char *aioc_auth_connection_string(aiocosmos_str text, aioc_auth_con
  * as they say, within limits, and longer when no server answers (RFC 8767). The text and message forms come first and
  * are bytes in, bytes out; then the files, the questions on the wire, the look-up of a name, and the cache.
  *
- * May call: platform, memory, text.    Knows nothing of: ports, connections, TLS, HTTP.
+ * May call: platform, reactor, memory, text.    Knows nothing of: ports, connections, TLS, HTTP.
  *========================*/
 
 #ifndef AIOC_DNS_NAMES_MAX
@@ -7713,7 +7719,8 @@ static void aioc_http_drain(aioc_http_parser *parser)
  * may start and cancel exchanges, but not close the pool. An idle connection that was closed is seen by polling: poll
  * before aioc_pool_work.
  *
- * May call: platform, memory, text, resolve, tls, http.    Knows nothing of: Cosmos, operations, retries, deadlines.
+ * May call: platform, reactor, memory, text, resolve, tls, http.
+ * Knows nothing of: Cosmos, operations, retries, deadlines.
  *========================*/
 
 #define AIOC_POOL_TURN_BYTES    262144u  /* sent or received by one connection before others have their turn */

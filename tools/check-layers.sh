@@ -12,10 +12,9 @@ set -u
 
 exec awk '
 BEGIN {
-    design = " platform memory text json auth resolve tls http pool protocol account operation plan rows position feeds client"
+    design = " platform reactor memory text json auth resolve tls http pool protocol account operation plan rows position feeds client"
     count = split(design, layers, " ")
     for (i = 1; i <= count; i++) position[layers[i]] = i
-    prefix["platform"] = "(platform|reactor)"
     prefix["operation"] = "op"
     prefix["memory"] = "mem"
     prefix["resolve"] = "dns"
