@@ -18,9 +18,8 @@ WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wundef
 SANITIZE := -O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 
 # What is built follows from the sources that are there, and C++ examples from a C++ compiler.
-PROGRAMS := $(if $(wildcard tools/aiocosmos.c),$(B)/aiocosmos) \
-            $(if $(wildcard tools/emulator.c),$(B)/aiocosmos-emulator)
-EMULATOR := $(B)/tools/emulator_unit.o
+PROGRAMS := $(B)/aiocosmos $(B)/aiocosmos-emulator
+EMULATOR := $(B)/tools/emulator/unit.o
 EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard examples/*.c))
 ifneq ($(shell command -v $(CXX)),)
 EXAMPLES += $(patsubst %.cc,$(B)/%,$(wildcard examples/*.cc))
@@ -119,10 +118,10 @@ TEST = $(call compile,$(CC) -std=gnu99 $(TEST_CFLAGS))
 C++  = $(call compile,$(CXX) -std=gnu++11 $(CXXFLAGS))
 LINK = $(LDFLAGS) $(BEARSSL_LIBS)
 
-$(B)/aiocosmos: tools/aiocosmos.c | build/bearssl
+$(B)/aiocosmos: tools/cli/main.c | build/bearssl
 	$(C) $(LINK)
 
-$(B)/aiocosmos-emulator: tools/emulator.c $(EMULATOR) | build/bearssl
+$(B)/aiocosmos-emulator: tools/emulator/server.c $(EMULATOR) | build/bearssl
 	$(C) $(LINK) -lm
 
 $(B)/tools/%.o: tools/%.c | build/bearssl
@@ -171,4 +170,4 @@ build/certs/done: tests/make-certs.sh
 	tests/make-certs.sh $(@D)
 	touch $@
 
--include $(wildcard $(B)/*.d $(B)/*/*.d)
+-include $(wildcard $(B)/*.d $(B)/*/*.d $(B)/*/*/*.d)

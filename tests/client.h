@@ -210,7 +210,7 @@ static inline void control(const char *verb, const char *path, const char *body)
     if (http_exchange(request) != 204) CHECK_STR(http_answer, "204");
 }
 
-/* One more rule by which requests fail, "status=429,kind=read_item,count=3": see tools/emulator_fault.c. */
+/* One more rule by which requests fail, "status=429,kind=read_item,count=3": see tools/emulator/fault.c. */
 static inline void fault(const char *rule)
 {
     control("POST", "faults", rule);

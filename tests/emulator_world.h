@@ -4,7 +4,7 @@
 #include "aiocosmos.h"
 
 #include "test.h"
-#include "tools/emulator_core.h"
+#include "tools/emulator/core.h"
 
 #include <stdlib.h>
 

@@ -7,7 +7,7 @@
 #ifndef SIM_WORLD_H
 #define SIM_WORLD_H
 
-#include "tools/emulator_internal.h"     /* the library too, as the emulator's core has it */
+#include "tools/emulator/internal.h"     /* the library too, as the emulator's core has it */
 
 #include <inttypes.h>
 #include <signal.h>

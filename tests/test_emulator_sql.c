@@ -4,7 +4,7 @@
 #include "aiocosmos.h"
 
 #include "test.h"
-#include "tools/emulator_sql.h"
+#include "tools/emulator/sql/sql.h"
 
 #include <ctype.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include "test.h"
-#include "tools/emulator_sql.h"
+#include "tools/emulator/sql/sql.h"
 
 #include <stdlib.h>
 

@@ -1,4 +1,4 @@
-/* emulator_fault.c: failures on request.
+/* fault.c: failures on request.
  *
  * A rule says which requests it means and what becomes of them:
  *
@@ -36,7 +36,7 @@
  * done. PUT /_emulator/shuffle with {"every":N,"min":A,"max":B,"busy":M} makes both happen by themselves, as
  * emu_shuffle says. PUT /_emulator/clock with {"ahead_ms":N} sets how far the clock is ahead of the real one, GET
  * /_emulator/stats counts. These need no authorization. */
-#include "emulator_internal.h"
+#include "internal.h"
 
 #define EMU_BIG_MAX (256u * 1024u * 1024u)
 

@@ -1,6 +1,6 @@
-/* emulator_batch.c: many operations on items in one request: each for itself, in one partition key range; or all or
+/* batch.c: many operations on items in one request: each for itself, in one partition key range; or all or
  * nothing, of one partition key. */
-#include "emulator_internal.h"
+#include "internal.h"
 
 #define EMU_BATCH_MAX 100u                                 /* operations */
 

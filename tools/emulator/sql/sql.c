@@ -1,4 +1,4 @@
-/* emulator_sql.c: Cosmos SQL, from text to rows. See emulator_sql.h for how it is called.
+/* sql.c: Cosmos SQL, from text to rows. See sql.h for how it is called.
  *
  *     text → lexer → parser → names bound → a tree that never changes (emu_sql_query)
  *     document → parsed nodes → FROM and JOIN bind aliases → WHERE → GROUP BY or SELECT → rows (emu_sql_run)
@@ -14,7 +14,7 @@
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 
-#include "emulator_sql_tree.h"
+#include "tree.h"
 
 #include <math.h>
 #include <stdarg.h>

@@ -1,10 +1,10 @@
-/* emulator_range.c: physical partitions: their borders, how one becomes two and two become one, on request and by
+/* range.c: physical partitions: their borders, how one becomes two and two become one, on request and by
  * themselves.
  *
  * A split or a merge takes time in the service, and so it can here: for some requests the partitions that it is about
  * stay in the list and refuse whoever names them, and then they are gone for good. A request that brings a partition
  * key is routed by the gateway and notices nothing. */
-#include "emulator_internal.h"
+#include "internal.h"
 
 #define EMU_PARENTS_MAX  16384                             /* bytes of ancestors; then a partition stays as it is */
 #define EMU_PATIENCE     8                                 /* of the container for each that the partition refuses */

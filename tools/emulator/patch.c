@@ -1,6 +1,6 @@
-/* emulator_patch.c: what a patch does to a document. Operations cut and paste the document's text, so
+/* patch.c: what a patch does to a document. Operations cut and paste the document's text, so
  * that what they do not touch stays as the client wrote it. */
-#include "emulator_internal.h"
+#include "internal.h"
 
 #define EMU_PATH_MAX 1024
 

@@ -1,4 +1,4 @@
-/* emulator_feed.c: the change feed: items by when they were last changed, and, where the container keeps them, all
+/* feed.c: the change feed: items by when they were last changed, and, where the container keeps them, all
  * changes with their deletions.
  *
  * A position is an LSN of a partition: an ETag of that number means "what came after". As those that come of a
@@ -6,7 +6,7 @@
  *
  * The order of changes costs nothing until somebody asks a partition for it: then it is sorted once, and kept from
  * there on. A split or merge forgets it again. */
-#include "emulator_internal.h"
+#include "internal.h"
 
 /*------------------------------------------------------------------------------
  * MARK: - Items in the order of their last change

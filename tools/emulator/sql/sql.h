@@ -1,4 +1,4 @@
-/* emulator_sql.h: Cosmos SQL over the documents of one scope (a logical or a physical partition). Text in, text out:
+/* sql.h: Cosmos SQL over the documents of one scope (a logical or a physical partition). Text in, text out:
  * the engine knows no container, page or partition. A query is prepared once and may serve many runs.
  *
  *     query = emu_sql_prepare(body, len, now_ms, &error);  // NULL: 400, error.message is the service's text

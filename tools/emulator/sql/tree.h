@@ -1,9 +1,9 @@
-/* emulator_sql_tree.h: the tree that a query is parsed to, for the two files that walk it: the engine (emulator_sql.c)
- * and the planner (emulator_plan.c). Nobody else includes it. */
+/* tree.h: the tree that a query is parsed to, for the two files that walk it: the engine (sql.c)
+ * and the planner (plan.c). Nobody else includes it. */
 #ifndef EMULATOR_SQL_TREE_H
 #define EMULATOR_SQL_TREE_H
 
-#include "emulator_sql.h"
+#include "sql.h"
 
 #include <setjmp.h>
 

@@ -1,4 +1,4 @@
-/* emulator_query.c: many items at a time: feeds and queries, their pages and continuations.
+/* query.c: many items at a time: feeds and queries, their pages and continuations.
  *
  * A page comes from one physical partition, as the gateway's fan-out does it: when that is through, the continuation
  * names the next, and an empty page in between is normal. A query that holds back its rows (ORDER BY, aggregates, ...)
@@ -7,7 +7,7 @@
  * A partition's continuation goes on with each of those that came of it. Each then gives what is its own. For a query
  * that holds back, all of them make the same rows in the same order, over the part of the key space that the first page
  * was about, and a row belongs to where its item is; a row of several items, to where the first of them is. */
-#include "emulator_internal.h"
+#include "internal.h"
 
 #define EMU_PAGE_DEFAULT 100
 #define EMU_PAGE_MOST    10000

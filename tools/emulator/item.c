@@ -1,5 +1,5 @@
-/* emulator_item.c: one item at a time: create, upsert, read, replace, patch, delete. */
-#include "emulator_internal.h"
+/* item.c: one item at a time: create, upsert, read, replace, patch, delete. */
+#include "internal.h"
 
 /*------------------------------------------------------------------------------
  * MARK: - Request units and sessions

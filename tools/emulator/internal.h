@@ -1,20 +1,20 @@
-/* emulator_internal.h: what the files of the emulator's core share.
+/* internal.h: what the files of the emulator's core share.
  *
- *     emulator_core.c     open, close; routes, authorization, answers' common parts
- *     emulator_http.c     connections: request bytes to emu_request, emu_exchange to answer bytes
- *     emulator_fault.c    failures on request
- *     emulator_store.c    databases, containers, logical partitions, items, and how they are found
- *     emulator_range.c    physical partitions, their splits and merges
- *     emulator_meta.c     routes of everything but items
- *     emulator_item.c     routes of one item: create, upsert, read, replace, delete, patch
- *     emulator_batch.c    many operations on items in one request
- *     emulator_patch.c    what a patch does to a document's text
- *     emulator_query.c    routes of many items: feed and query, pages, continuations
- *     emulator_feed.c     the change feed
- *     emulator_plan.c     query plans
- *     emulator_metrics.c  what the answer to a query says about itself
- *     emulator_sql.c      the SQL engine
- *     emulator_unit.c     all of them, to be compiled as one
+ *     core.c     open, close; routes, authorization, answers' common parts
+ *     http.c     connections: request bytes to emu_request, emu_exchange to answer bytes
+ *     fault.c    failures on request
+ *     store.c    databases, containers, logical partitions, items, and how they are found
+ *     range.c    physical partitions, their splits and merges
+ *     meta.c     routes of everything but items
+ *     item.c     routes of one item: create, upsert, read, replace, delete, patch
+ *     batch.c    many operations on items in one request
+ *     patch.c    what a patch does to a document's text
+ *     query.c    routes of many items: feed and query, pages, continuations
+ *     feed.c     the change feed
+ *     plan.c     query plans
+ *     metrics.c  what the answer to a query says about itself
+ *     sql.c      the SQL engine
+ *     unit.c     all of them, to be compiled as one
  */
 #ifndef EMULATOR_INTERNAL_H
 #define EMULATOR_INTERNAL_H
@@ -23,8 +23,8 @@
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 
-#include "emulator_core.h"
-#include "emulator_sql.h"
+#include "core.h"
+#include "sql/sql.h"
 
 #define EMU_LEVELS          AIOC_PROTOCOL_PK_LEVELS
 #define EMU_KEY_MAX         (EMU_LEVELS * (AIOC_PROTOCOL_PK_BYTES + 2))

@@ -1,6 +1,6 @@
-/* emulator_meta.c: everything but items: the account, databases, containers, partition key ranges, offers, users and
+/* meta.c: everything but items: the account, databases, containers, partition key ranges, offers, users and
  * permissions. */
-#include "emulator_internal.h"
+#include "internal.h"
 
 #define EMU_CONTAINERS_CHARGE 4.95
 

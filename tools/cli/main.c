@@ -1,4 +1,4 @@
-/* aiocosmos.c: the command-line tool: databases, containers, items, queries, changes, import and export. It uses
+/* main.c: the command-line tool: databases, containers, items, queries, changes, import and export. It uses
  * the public half of aiocosmos.h only, and is the library's first customer.
  *
  * Data goes to stdout, one JSON document a line; whatever is for people goes to stderr. */

@@ -1,5 +1,5 @@
-/* emulator_core.h: a server that speaks Cosmos DB's gateway protocol, as a library without sockets: request bytes in,
- * answer bytes out, clock and randomness injected. tools/emulator.c puts sockets and TLS around it, the tests a
+/* core.h: a server that speaks Cosmos DB's gateway protocol, as a library without sockets: request bytes in,
+ * answer bytes out, clock and randomness injected. server.c puts sockets and TLS around it, the tests a
  * simulated network.
  *
  *     core = emu_core_open(&options);
@@ -61,7 +61,7 @@ void      emu_core_close(emu_core *core);                  /* after all of its c
 /* The address that the account document names, once it is known. Kept as a copy. False: no memory. */
 bool      emu_core_set_endpoint(emu_core *core, const char *endpoint);
 
-/* Adds rules that make requests fail; see emulator_fault.c for what they may say. A JSON object or an array of them, or
+/* Adds rules that make requests fail; see fault.c for what they may say. A JSON object or an array of them, or
  * short "status=429,kind=create_item,count=3". False: why says what is wrong, and nothing was added. */
 bool      emu_core_fault(emu_core *core, const char *rules, char *why, size_t cap);
 void      emu_core_clear_faults(emu_core *core);

@@ -1,10 +1,10 @@
-/* emulator.c: build/aiocosmos-emulator: sockets, TLS and options around the core of emulator_core.h. One thread, one
+/* server.c: build/aiocosmos-emulator: sockets, TLS and options around the core of core.h. One thread, one
  * loop: the library's own platform layer waits. */
 #define AIOCOSMOS_STATIC
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 
-#include "emulator_core.h"
+#include "core.h"
 
 #include <netdb.h>
 #include <signal.h>

@@ -1,5 +1,5 @@
-/* emulator_core.c: the core's frame: open and close, which request goes where, who may make it, how answers begin. */
-#include "emulator_internal.h"
+/* core.c: the core's frame: open and close, which request goes where, who may make it, how answers begin. */
+#include "internal.h"
 
 /*------------------------------------------------------------------------------
  * MARK: - Text

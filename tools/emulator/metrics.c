@@ -1,11 +1,11 @@
-/* emulator_metrics.c: what the answer to a query says about itself when it is asked: how many documents were looked at
+/* metrics.c: what the answer to a query says about itself when it is asked: how many documents were looked at
  * (x-ms-documentdb-query-metrics), and which paths an index would serve (x-ms-cosmos-index-utilization).
  *
  * The emulator has no index and reads every document of its scope, so that documents and bytes are what it did, while
  * the index report is what the service would say by the container's indexing policy. Times come from the clock that
  * the core was given, and are 0 where that stands still. */
-#include "emulator_internal.h"
-#include "emulator_sql_tree.h"
+#include "internal.h"
+#include "sql/tree.h"
 
 #include <stdio.h>
 #include <string.h>

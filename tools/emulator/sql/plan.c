@@ -1,12 +1,12 @@
-/* emulator_plan.c: query plans. What the gateway tells a client that wants to ask every partition itself: what to send
+/* plan.c: query plans. What the gateway tells a client that wants to ask every partition itself: what to send
  * to each (the rewritten query), how to put the answers together, and which part of the key space to ask.
  *
  *     tree → text in the service's own spelling → rewritten query
  *     WHERE → combinations of key values that it lets through → ranges of effective partition keys
  *
  * The shapes are those of the plans in the .NET SDK's tests. */
-#include "emulator_internal.h"
-#include "emulator_sql_tree.h"
+#include "../internal.h"
+#include "tree.h"
 
 #include <math.h>
 #include <stdio.h>

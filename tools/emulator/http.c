@@ -1,6 +1,6 @@
-/* emulator_http.c: one connection's HTTP/1.1 (RFC 9112), from the server's side. A request that comes in one piece is
+/* http.c: one connection's HTTP/1.1 (RFC 9112), from the server's side. A request that comes in one piece is
  * served from where it lies; others are collected first. Answers are written once, into the connection's output. */
-#include "emulator_internal.h"
+#include "internal.h"
 
 #define EMU_LINES_MAX   256                                /* header lines of a request */
 #define EMU_OUTPUT_MAX  (8u * 1024u * 1024u)               /* answers that wait to be sent: more requests wait too */

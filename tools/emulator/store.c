@@ -1,9 +1,9 @@
-/* emulator_store.c: what the emulator holds, and how it is found.
+/* store.c: what the emulator holds, and how it is found.
  *
  * A container's items hang in one hash table by partition key and id, and twice in the order of their numbers: in the
  * list of their physical partition, for scans and pages, and in that of their logical partition, so that what concerns
  * one key looks at that key's items only. */
-#include "emulator_internal.h"
+#include "internal.h"
 
 /*------------------------------------------------------------------------------
  * MARK: - Tables and lists

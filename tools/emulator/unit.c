@@ -1,0 +1,16 @@
+/* unit.c: the emulator's core as one unit. Each of its files includes the whole of aiocosmos.h, which takes a
+ * compiler longer than they do: together they take a tenth of the time. */
+#include "batch.c"
+#include "core.c"
+#include "fault.c"
+#include "feed.c"
+#include "http.c"
+#include "item.c"
+#include "meta.c"
+#include "metrics.c"
+#include "patch.c"
+#include "sql/plan.c"
+#include "query.c"
+#include "range.c"
+#include "sql/sql.c"
+#include "store.c"
