@@ -90,7 +90,8 @@
  *     >>plan       what the service says must be done for a query, and the texts that ranges are asked
  *     >>rows       order, equality and hashes of values, and what makes the rows of many ranges one answer
  *     >>position   continuation tokens
- *     >>feeds      paging, queries over many ranges, reads of many items, the change feed, bulk
+ *     >>feeds      paging, queries over many ranges, reads of many items, the change feed
+ *     >>bulk       bulks: one operation an item, as many at a time as the service bears
  *     >>client     the public functions
  *========================*/
 #ifndef AIOCOSMOS_H
@@ -2273,6 +2274,14 @@ static bool aioc_mem_append(aioc_mem *memory, aioc_mem_buffer *buffer, const voi
 static bool aioc_mem_append_str(aioc_mem *memory, aioc_mem_buffer *buffer, const char *text)
 {
     return aioc_mem_append(memory, buffer, text, strlen(text));
+}
+
+/* Without memory for it, what was there stays. */
+static bool aioc_mem_set(aioc_mem *memory, aioc_mem_buffer *buffer, aiocosmos_str text)
+{
+    if (text.len > buffer->len && !aioc_mem_reserve(memory, buffer, text.len - buffer->len)) return false;
+    buffer->len = 0;
+    return aioc_mem_append(memory, buffer, text.ptr, text.len);
 }
 
 static void aioc_mem_buffer_free(aioc_mem *memory, aioc_mem_buffer *buffer)
@@ -12852,6 +12861,19 @@ static int aioc_op_add_headers(aioc_op_engine *engine, const char *const *header
     return 0;
 }
 
+static int aioc_op_keep(aioc_op_engine *engine, aioc_mem_buffer *buffer, aiocosmos_str text)
+{
+    return aioc_mem_set(engine->memory, buffer, text) ? 0 : aioc_op_refuse_memory(engine);
+}
+
+static int aioc_op_keep_headers(aioc_op_engine *engine, aioc_mem_buffer *buffer, const char *const *headers)
+{
+    int refused;
+    engine->lines_text.len = 0;
+    refused = aioc_op_add_headers(engine, headers, false);
+    return refused ? refused : aioc_op_keep(engine, buffer, aioc_op_text(&engine->lines_text));
+}
+
 static bool aioc_op_has_pk(const aiocosmos_pk *pk)
 {
     return pk->level[0].type != AIOCOSMOS_VALUE_UNSET || pk->level[1].type != AIOCOSMOS_VALUE_UNSET ||
@@ -13370,6 +13392,25 @@ static int aioc_op_accept(aioc_op_engine *engine, const aioc_op_spec *spec, aioc
     if (!op) return aioc_op_refuse_memory(engine);
     *out = op;
     return 0;
+}
+
+/* Accepts one that is made of others: it carries an id, a deadline (0: none) and an end. */
+static int aioc_op_compose(aioc_op_engine *engine, aiocosmos_kind kind, uint32_t timeout_ms,
+                           void (*complete)(aioc_op *op, const aiocosmos_result *result),
+                           void (*stop_parts)(aioc_op *op), void *owner, void *user_data, aioc_op **out)
+{
+    aioc_op_spec spec;
+    memset(&spec, 0, sizeof spec);
+    spec.kind = kind;
+    spec.verb = "GET";
+    spec.type = "docs";
+    spec.timeout_ms = timeout_ms ? timeout_ms : AIOCOSMOS_OFF;
+    spec.of_page = kind == AIOCOSMOS_QUERY_PAGE || kind == AIOCOSMOS_CHANGES_PAGE;
+    spec.complete = complete;
+    spec.stop_parts = stop_parts;
+    spec.owner = owner;
+    spec.user_data = user_data;
+    return aioc_op_accept(engine, &spec, out);
 }
 /*========================
  * MARK: - Plan                     >>plan
@@ -16603,8 +16644,7 @@ static int aioc_pos_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_buffer 
  *
  * What is made of several operations: lists and queries of one key, one
  * operation a page; queries over many partition key ranges; reads of many
- * items, some operations a range; the change feed; bulks, one operation an
- * item.
+ * items, some operations a range; the change feed.
  *
  * Answers of ranges, in memory or on their way, are held
  *  - ahead of what was asked for: a query's within its memory_max, those of
@@ -16922,29 +16962,6 @@ typedef struct aioc_feed_many {
     aioc_feed_tally tally;
 } aioc_feed_many;
 
-typedef struct aioc_feed_bulk {
-    struct aioc_feed_bulk *next;  /* of the client */
-    aioc_feed *feeds;
-    aioc_op *op;            /* carries its id, its deadline and its end */
-    aioc_mem_buffer names;  /* database and container, each with its NUL, and the session token */
-    aioc_mem_buffer lines;  /* of the host's headers */
-    const char *database, *container;
-    aiocosmos_str session_token;
-    aiocosmos_bulk_request request;
-    aiocosmos_bulk_totals totals;
-    uint32_t in_flight;  /* items pulled and not yet finished */
-    uint32_t waiting;    /* of those, backing off after 429 or held back */
-    uint32_t allowed;    /* how many may be sent at a time now */
-    uint32_t clean;      /* finished without 429 since allowed last changed */
-    uint64_t lowered_us;
-    aioc_reactor_timer pause;   /* armed: nothing is sent until the service has units again */
-    aioc_op *first_held, *last_held;
-    aioc_op *oldest, *newest;  /* in flight, as they were pulled */
-    uint64_t pulled;
-    bool ended, later;  /* nothing more to pull; nothing now */
-    int status;
-} aioc_feed_bulk;
-
 typedef struct aioc_feed_slot {
     aioc_feed_query *query;
     uint32_t generation;  /* tells a new query from a closed one in the same slot */
@@ -16953,7 +16970,7 @@ typedef struct aioc_feed_slot {
 struct aioc_feed {
     aioc_op_engine *engine;
     aioc_feed_slot *slots;
-    uint32_t slot_count, query_count, bulk_count;
+    uint32_t slot_count, query_count;
     aioc_feed_query *first_stirred, *last_stirred;
     bool starved;                  /* somebody waits for room among the operations */
     size_t held, reserved, guess;  /* of all queries, as in each; guess: of one that is new */
@@ -16963,7 +16980,6 @@ struct aioc_feed {
     aioc_feed_plan plans[AIOC_FEED_PLANS];
     uint64_t plans_used;
     aioc_feed_many *first_many;
-    aioc_feed_bulk *first_bulk;
 };
 
 /*--- Operations of which all is made ---*/
@@ -16982,18 +16998,6 @@ static void aioc_feed_specify(aioc_op_spec *spec, const char *verb, const aioc_m
     spec->timeout_ms = timeout_ms;
     spec->complete = complete;
     spec->owner = owner;
-}
-
-/* An operation that is made of others: it carries an id, a deadline and an end. */
-static int aioc_feed_compose(aioc_op_engine *engine, aioc_op_spec *spec, aiocosmos_kind kind,
-                             void (*stop_parts)(aioc_op *op), void *user_data, aioc_op **op)
-{
-    spec->kind = kind;
-    if (spec->timeout_ms == 0) spec->timeout_ms = AIOCOSMOS_OFF;
-    spec->container_link.len = 0;
-    spec->stop_parts = stop_parts;
-    spec->user_data = user_data;
-    return aioc_op_accept(engine, spec, op);
 }
 
 static void aioc_feed_tally_add(aioc_feed_tally *tally, const aiocosmos_result *result)
@@ -17223,14 +17227,6 @@ static bool aioc_feed_print_metrics(aioc_mem *memory, aioc_feed_costs *costs)
 
 /*--- Queries: birth and death ---*/
 
-/* Without memory for it, what was there stays. */
-static bool aioc_feed_set(aioc_mem *memory, aioc_mem_buffer *buffer, aiocosmos_str text)
-{
-    if (text.len > buffer->len && !aioc_mem_reserve(memory, buffer, text.len - buffer->len)) return false;
-    buffer->len = 0;
-    return aioc_mem_append(memory, buffer, text.ptr, text.len);
-}
-
 /* A part of the key space as text: min, a NUL, max. Empty: none. */
 static bool aioc_feed_set_edges(aioc_mem *memory, aioc_mem_buffer *edges, aiocosmos_str min, aiocosmos_str max)
 {
@@ -17295,7 +17291,7 @@ static int aioc_feed_answer_new(aioc_mem *memory, const aiocosmos_result *result
     if (!answer) return status;
     aioc_json_open(&answer->doc, memory);
     answer->body = aioc_op_take_body(result);
-    if (answer->body.text.ptr && aioc_feed_set(memory, &answer->behind, aioc_feed_wanted(result, header))) {
+    if (answer->body.text.ptr && aioc_mem_set(memory, &answer->behind, aioc_feed_wanted(result, header))) {
         answer->bytes = sizeof *answer + answer->body.owner_size + answer->behind.cap;
         status = parse ? aioc_feed_answer_parse(answer) : 0;
     }
@@ -17510,6 +17506,34 @@ static uint32_t aioc_feed_query_slot(aioc_feed *feeds)
     return slot;
 }
 
+/* A query in a slot of its own, filled as the request asks. */
+static int aioc_feed_query_open(aioc_feed *feeds, int (*fill)(aioc_feed_query *query, const void *asked),
+                                const void *asked, aiocosmos_cursor *handle)
+{
+    aioc_op_engine *engine = feeds->engine;
+    uint32_t slot = aioc_feed_query_slot(feeds);
+    aioc_feed_query *query;
+    int refused;
+    handle->id = 0;
+    if (engine->closing) return aioc_op_refuse_as(engine, AIOCOSMOS_E_SHUTDOWN);
+    if (slot == feeds->slot_count) {
+        if (slot < engine->pending_max) return aioc_op_refuse_memory(engine);
+        aioc_mem_print(engine->refusal, sizeof engine->refusal, "full: %u cursors are open: close some",
+                       (unsigned)feeds->query_count);
+        return AIOCOSMOS_E_FULL;
+    }
+    query = (aioc_feed_query *)aioc_mem_zalloc(engine->memory, sizeof *query);
+    if (!query) return aioc_op_refuse_memory(engine);
+    query->feeds = feeds;
+    query->slot = slot;
+    feeds->slots[slot].query = query;
+    feeds->query_count++;
+    refused = fill(query, asked);
+    if (refused) aioc_feed_query_free(query);
+    else handle->id = ((uint64_t)feeds->slots[slot].generation << 32) | (slot + 1u);
+    return refused;
+}
+
 /*--- Queries: from what the host asks for to what is sent ---*/
 
 static int aioc_feed_append_params(aioc_op_engine *engine, aioc_mem_buffer *out, const aiocosmos_query_request *request)
@@ -17575,19 +17599,6 @@ static int aioc_feed_add_lines(aioc_op_engine *engine, const aiocosmos_query_req
          !aioc_mem_append_str(memory, lines, "x-ms-cosmos-populateindexmetrics: True\r\n")))
         return aioc_op_refuse_memory(engine);
     return aioc_op_add_headers(engine, request->headers, false);
-}
-
-static int aioc_feed_keep(aioc_op_engine *engine, aioc_mem_buffer *buffer, aiocosmos_str text)
-{
-    return aioc_feed_set(engine->memory, buffer, text) ? 0 : aioc_op_refuse_memory(engine);
-}
-
-static int aioc_feed_keep_headers(aioc_op_engine *engine, aioc_mem_buffer *buffer, const char *const *headers)
-{
-    int refused;
-    engine->lines_text.len = 0;
-    refused = aioc_op_add_headers(engine, headers, false);
-    return refused ? refused : aioc_feed_keep(engine, buffer, aioc_op_text(&engine->lines_text));
 }
 
 /* An effective partition key in hex, as the list of ranges names it. */
@@ -17681,7 +17692,7 @@ static int aioc_feed_read_token(aioc_feed_query *query, aiocosmos_str token)
                                  ? "of another container, another part of it, or another kind of change feed"
                                  : "of another query or container");
     } else if (position.place == AIOC_POS_AT_SERVICE) {
-        refused = aioc_feed_keep(engine, &query->continuation, position.pieces[0].continuation);
+        refused = aioc_op_keep(engine, &query->continuation, position.pieces[0].continuation);
         if (!refused) aioc_feed_fan_free(query);  /* it was the gateway that served it */
     } else if (!fan) {
         refused = aioc_op_refuse(engine, "continuation", "of a query across partitions");
@@ -17723,7 +17734,7 @@ static int aioc_feed_open_fan(aioc_feed_query *query, const aiocosmos_query_requ
     fan->continuation_max = request->continuation_bytes_max ? request->continuation_bytes_max
                                                             : AIOCOSMOS_DEFAULT_CONTINUATION_BYTES;
     fan->levels = aioc_feed_levels(&request->pk);
-    if (request->sql) refused = aioc_feed_keep(engine, &fan->sql, aioc_mem_str(request->sql));
+    if (request->sql) refused = aioc_op_keep(engine, &fan->sql, aioc_mem_str(request->sql));
     if (!refused && !aioc_feed_set_edges(engine->memory, &fan->edges, aioc_mem_str(request->epk_min),
                                          aioc_mem_str(request->epk_max)))
         refused = aioc_op_refuse_memory(engine);
@@ -17753,11 +17764,11 @@ static int aioc_feed_fill_common(aioc_feed_query *query, const aiocosmos_query_r
     static const unsigned names[] = { 2, 1, 0, 2 };
     if (!refused)
         refused = aioc_op_build_link(engine, names[request->feed], request->database, request->container, NULL);
-    if (!refused) refused = aioc_feed_keep(engine, &query->link, aioc_op_text(&engine->link_text));
+    if (!refused) refused = aioc_op_keep(engine, &query->link, aioc_op_text(&engine->link_text));
     if (!refused && has_pk) refused = aioc_op_add_pk(engine, &request->pk);
-    if (!refused && has_pk) refused = aioc_feed_keep(engine, &query->pk, aioc_op_text(&engine->pk_text));
+    if (!refused && has_pk) refused = aioc_op_keep(engine, &query->pk, aioc_op_text(&engine->pk_text));
     if (!refused) refused = aioc_op_check_session(engine, request->session_token);
-    if (!refused) refused = aioc_feed_keep(engine, &query->session, request->session_token);
+    if (!refused) refused = aioc_op_keep(engine, &query->session, request->session_token);
     if (refused) return refused;
     query->verb = "GET";
     query->type = types[request->feed];
@@ -17769,8 +17780,9 @@ static int aioc_feed_fill_common(aioc_feed_query *query, const aiocosmos_query_r
     return 0;
 }
 
-static int aioc_feed_fill_query(aioc_feed_query *query, const aiocosmos_query_request *request)
+static int aioc_feed_fill_query(aioc_feed_query *query, const void *asked)
 {
+    const aiocosmos_query_request *request = (const aiocosmos_query_request *)asked;
     aioc_op_engine *engine = query->feeds->engine;
     const char *sql = request->sql;
     aioc_mem_buffer params = { NULL, 0, 0 };
@@ -17780,51 +17792,13 @@ static int aioc_feed_fill_query(aioc_feed_query *query, const aiocosmos_query_re
     if (sql) query->verb = "POST";
     if (query->of_items && aioc_feed_may_span(query, &request->pk)) refused = aioc_feed_open_fan(query, request);
     if (!refused) refused = aioc_feed_add_lines(engine, request, sql != NULL, query->of_items && query->pk.len == 0);
-    if (!refused) refused = aioc_feed_keep(engine, &query->lines, aioc_op_text(&engine->lines_text));
+    if (!refused) refused = aioc_op_keep(engine, &query->lines, aioc_op_text(&engine->lines_text));
     if (!refused && sql)
         refused = aioc_feed_build_body(engine, query->fan ? &query->fan->params : &params, &query->body, request, sql);
     aioc_mem_buffer_free(engine->memory, &params);
     if (refused) return refused;
     if (!aioc_feed_ask_question(query, query->type)) return aioc_op_refuse_memory(engine);
     return request->continuation.len ? aioc_feed_read_token(query, request->continuation) : 0;
-}
-
-/* A query without its contents yet, in a slot of its own. */
-static int aioc_feed_query_new(aioc_feed *feeds, aioc_feed_query **out)
-{
-    aioc_op_engine *engine = feeds->engine;
-    uint32_t slot = aioc_feed_query_slot(feeds);
-    aioc_feed_query *query;
-    if (engine->closing) return aioc_op_refuse_as(engine, AIOCOSMOS_E_SHUTDOWN);
-    if (slot == feeds->slot_count) {
-        if (slot < engine->pending_max) return aioc_op_refuse_memory(engine);
-        aioc_mem_print(engine->refusal, sizeof engine->refusal, "full: %u cursors are open: close some",
-                       (unsigned)feeds->query_count);
-        return AIOCOSMOS_E_FULL;
-    }
-    query = (aioc_feed_query *)aioc_mem_zalloc(engine->memory, sizeof *query);
-    if (!query) return aioc_op_refuse_memory(engine);
-    query->feeds = feeds;
-    query->slot = slot;
-    feeds->slots[slot].query = query;
-    feeds->query_count++;
-    *out = query;
-    return 0;
-}
-
-static int aioc_feed_query_filled(aioc_feed_query *query, int refused, aiocosmos_cursor *handle)
-{
-    if (refused) aioc_feed_query_free(query);
-    else handle->id = ((uint64_t)query->feeds->slots[query->slot].generation << 32) | (query->slot + 1u);
-    return refused;
-}
-
-static int aioc_feed_query_open(aioc_feed *feeds, const aiocosmos_query_request *request, aiocosmos_cursor *handle)
-{
-    aioc_feed_query *query = NULL;
-    int refused = aioc_feed_query_new(feeds, &query);
-    handle->id = 0;
-    return refused ? refused : aioc_feed_query_filled(query, aioc_feed_fill_query(query, request), handle);
 }
 
 /*--- Change feed: from what the host asks for to what is sent ---*/
@@ -17862,7 +17836,7 @@ static int aioc_feed_add_change_lines(aioc_feed_query *query, const aiocosmos_ch
         refused = aioc_op_add_line(engine, "If-Modified-Since: ", date);
     }
     if (!refused) refused = aioc_op_add_headers(engine, request->headers, false);
-    return refused ? refused : aioc_feed_keep(engine, &query->lines, aioc_op_text(&engine->lines_text));
+    return refused ? refused : aioc_op_keep(engine, &query->lines, aioc_op_text(&engine->lines_text));
 }
 
 static void aioc_feed_changes_as_query(const aiocosmos_changes_request *request, aiocosmos_query_request *out)
@@ -17900,8 +17874,9 @@ static int aioc_feed_place_changes(aioc_feed_query *query, const aiocosmos_chang
     return 0;
 }
 
-static int aioc_feed_fill_changes(aioc_feed_query *query, const aiocosmos_changes_request *request)
+static int aioc_feed_fill_changes(aioc_feed_query *query, const void *asked)
 {
+    const aiocosmos_changes_request *request = (const aiocosmos_changes_request *)asked;
     aiocosmos_query_request common;
     int refused = aioc_feed_check_changes(query->feeds->engine, request);
     aioc_feed_changes_as_query(request, &common);
@@ -17915,14 +17890,6 @@ static int aioc_feed_fill_changes(aioc_feed_query *query, const aiocosmos_change
     return refused ? refused : aioc_feed_add_change_lines(query, request);
 }
 
-static int aioc_feed_changes_open(aioc_feed *feeds, const aiocosmos_changes_request *request, aiocosmos_cursor *handle)
-{
-    aioc_feed_query *query = NULL;
-    int refused = aioc_feed_query_new(feeds, &query);
-    handle->id = 0;
-    return refused ? refused : aioc_feed_query_filled(query, aioc_feed_fill_changes(query, request), handle);
-}
-
 /*--- Queries whose pages are one operation each ---*/
 
 /* The header lines of a request for a page: those that all have, how many rows, and what it goes on behind. False: no
@@ -17934,7 +17901,7 @@ static bool aioc_feed_page_lines(aioc_op_engine *engine, aiocosmos_str lines, ui
     char text[48];
     if (rows) aioc_mem_print(text, sizeof text, "x-ms-max-item-count: %u\r\n", (unsigned)rows);
     else aioc_mem_print(text, sizeof text, "x-ms-max-item-count: -1\r\n");
-    return aioc_feed_set(engine->memory, out, lines) && aioc_mem_append_str(engine->memory, out, text) &&
+    return aioc_mem_set(engine->memory, out, lines) && aioc_mem_append_str(engine->memory, out, text) &&
            (behind.len == 0 || aioc_op_append_line(engine->memory, out, behind_name, behind));
 }
 
@@ -18017,7 +17984,7 @@ static bool aioc_feed_advance(aioc_feed_query *query, aiocosmos_str continuation
     if (!aioc_feed_write_service_token(query, continuation) ||
         !aioc_mem_reserve(memory, &query->continuation, continuation.len)) return false;
     query->ended = continuation.len == 0;
-    return aioc_feed_set(memory, &query->continuation, continuation);
+    return aioc_mem_set(memory, &query->continuation, continuation);
 }
 
 /* What is left of an operation's time. 0: nothing. */
@@ -18189,7 +18156,7 @@ static void aioc_feed_go_direct(aioc_feed_query *query, int status, const char *
     aioc_feed_fan *fan = query->fan;
     query->refusal_status = status;
     fan->ranges.waited = false;
-    if (!aioc_feed_set(fan->memory, &query->refusal, aioc_mem_str(why))) query->refusal.len = 0;
+    if (!aioc_mem_set(fan->memory, &query->refusal, aioc_mem_str(why))) query->refusal.len = 0;
     if (!fan->from.place && (query->pk.len || fan->edges.len == 1)) fan->stage = AIOC_FEED_DIRECT;
     else if (status) aioc_feed_fail(&fan->tally, status, why);
     else aioc_feed_break(fan, AIOCOSMOS_E_ARGUMENT, "continuation, epk_min or epk_max: given, but the server makes no "
@@ -18280,7 +18247,7 @@ static aioc_feed_stream *aioc_feed_stream_new(aioc_feed_query *query, uint32_t p
     stream->head.values = (aioc_row_value *)(void *)(stream + 1);
     stream->query = query;
     if (!aioc_feed_set_edges(fan->memory, &stream->edges, min, max) ||
-        !aioc_feed_set(fan->memory, &stream->position, continuation)) {
+        !aioc_mem_set(fan->memory, &stream->position, continuation)) {
         aioc_feed_stream_free(stream);
         return NULL;
     }
@@ -18350,7 +18317,7 @@ static bool aioc_feed_recut(aioc_feed_query *query, uint32_t place)
         heir->rids_told = old->rids_told;
         heir->hot = old->hot;
         heir->turn = old->turn;
-        ok = aioc_feed_set(query->feeds->engine->memory, &heir->kin, aioc_feed_kin(old));
+        ok = aioc_mem_set(query->feeds->engine->memory, &heir->kin, aioc_feed_kin(old));
     }
     if (!ok) {  /* as it was: it is tried again for the next page */
         while (fan->stream_count > place + 1 &&
@@ -18958,12 +18925,6 @@ static aioc_feed_answer *aioc_feed_shift(aioc_feed_stream *stream)
     return answer;
 }
 
-/* Whether an answer can be the page as it is. */
-static bool aioc_feed_passes_through(const aioc_feed_fan *fan)
-{
-    return aioc_row_chain_is_open(&fan->chain);
-}
-
 /* Makes the rows of a stream's first answer readable. False: not now, or never. */
 static bool aioc_feed_open_first(aioc_feed_stream *stream)
 {
@@ -18973,7 +18934,7 @@ static bool aioc_feed_open_first(aioc_feed_stream *stream)
     int status;
     if (answer->rows.type == AIOCOSMOS_JSON_ARR) return true;
     /* Parsed, it will be about three times as large; and so will a page that is made of it. */
-    if (!aioc_feed_may_take(query, answer->body.text.len * (aioc_feed_passes_through(query->fan) ? 2 : 5), true))
+    if (!aioc_feed_may_take(query, answer->body.text.len * (aioc_row_chain_is_open(&query->fan->chain) ? 2 : 5), true))
         return false;
     status = aioc_feed_answer_parse(answer);
     if (!status) {
@@ -19012,7 +18973,7 @@ static bool aioc_feed_take_next(aioc_feed_query *query)
     }
     if (place == fan->stream_count || !aioc_feed_open_first(fan->streams[place])) return false;
     answer = fan->streams[place]->first;
-    if (!fan->chain.collects && !aioc_feed_passes_through(fan) &&
+    if (!fan->chain.collects && !aioc_row_chain_is_open(&fan->chain) &&
         !aioc_mem_reserve(fan->memory, &fan->out, sizeof aioc_feed_page_head + answer->body.text.len)) {
         aioc_feed_lacks_memory(query);
         return false;
@@ -19032,7 +18993,7 @@ static void aioc_feed_read_sequence(aioc_feed_query *query)
     if (!answer) {
         if (!aioc_feed_take_next(query)) return;
         answer = fan->taken;
-        if (aioc_feed_passes_through(fan)) {
+        if (aioc_row_chain_is_open(&fan->chain)) {
             fan->taken = NULL;
             aioc_feed_stir(query);
             if (answer->count == 0 && query->skip_empty) {
@@ -19252,8 +19213,8 @@ static bool aioc_feed_remember(aioc_feed_fan *fan, const aioc_feed_stream *strea
         return true;
     }
     fan->last_rows = 1;
-    return aioc_feed_set(fan->memory, &fan->last_rid, rid) && aioc_feed_set(fan->memory, &fan->last_items, items) &&
-           aioc_feed_set(fan->memory, &fan->last_edges, aioc_feed_kin(stream));
+    return aioc_mem_set(fan->memory, &fan->last_rid, rid) && aioc_mem_set(fan->memory, &fan->last_items, items) &&
+           aioc_mem_set(fan->memory, &fan->last_edges, aioc_feed_kin(stream));
 }
 
 /* Gives the first row of the heap. 0, E_NOMEM, E_PROTOCOL. */
@@ -19608,7 +19569,7 @@ static void aioc_feed_begin_reading(aioc_feed_query *query, aiocosmos_str sql, c
 {
     aioc_feed_fan *fan = query->fan;
     fan->info = info;
-    fan->window_max = aioc_feed_passes_through(fan) ? fan->parallel_max : AIOC_FEED_AHEAD_MAX;
+    fan->window_max = aioc_row_chain_is_open(&fan->chain) ? fan->parallel_max : AIOC_FEED_AHEAD_MAX;
     fan->window = fan->chain.collects ? fan->window_max : 1;
     if (info->order_count > AIOC_FEED_COLUMNS_MAX) {
         aioc_feed_break(fan, AIOCOSMOS_E_PROTOCOL, "the query plan has more than 16 columns of ORDER BY");
@@ -19712,8 +19673,8 @@ static int aioc_feed_resume(aioc_feed_query *query, const aioc_plan_info *info)
     for (i = 0; i < info->order_count; i++)
         fan->from_unordered = fan->from_unordered || aioc_row_has_members(values[i].json);
     fan->last_rows = from->rows_of_rid;
-    return aioc_feed_set(fan->memory, &fan->last_items, from->values) &&
-           aioc_feed_set(fan->memory, &fan->last_rid, from->rid_of_row) &&
+    return aioc_mem_set(fan->memory, &fan->last_items, from->values) &&
+           aioc_mem_set(fan->memory, &fan->last_rid, from->rid_of_row) &&
            aioc_feed_set_edges(fan->memory, &fan->last_edges, from->min, from->max)
                ? 0 : AIOCOSMOS_E_NOMEM;
 }
@@ -19866,7 +19827,7 @@ static bool aioc_feed_is_placeless(const aioc_feed_stream *stream)
 /* There were no changes, but there is an etag all the same, and it may be another one. */
 static int aioc_feed_take_nothing(aioc_feed_stream *stream, aiocosmos_str etag, bool caught_up)
 {
-    if (etag.len && !aioc_feed_set(stream->query->fan->memory, &stream->position, etag)) return AIOCOSMOS_E_NOMEM;
+    if (etag.len && !aioc_mem_set(stream->query->fan->memory, &stream->position, etag)) return AIOCOSMOS_E_NOMEM;
     stream->hot = !caught_up;
     if (caught_up) stream->idle_page = stream->asked_page;
     return 0;
@@ -20156,15 +20117,12 @@ static void aioc_feed_fan_stop(aioc_op *op)
 static int aioc_feed_ask_fan(aioc_feed_query *query)
 {
     aioc_feed_fan *fan = query->fan;
-    aioc_op_spec spec;
     uint32_t place;
     int refused;
-    aioc_feed_specify(&spec, "GET", &query->link, query->timeout_ms, aioc_feed_fan_page_came, query);
-    spec.of_page = true;
     query->busy++;  /* it keeps what it has read ahead */
-    refused = aioc_feed_compose(query->feeds->engine, &spec,
-                                fan->changes ? AIOCOSMOS_CHANGES_PAGE : AIOCOSMOS_QUERY_PAGE, aioc_feed_fan_stop,
-                                query->user_data, &query->op);
+    refused = aioc_op_compose(query->feeds->engine, fan->changes ? AIOCOSMOS_CHANGES_PAGE : AIOCOSMOS_QUERY_PAGE,
+                              query->timeout_ms, aioc_feed_fan_page_came, aioc_feed_fan_stop, query,
+                              query->user_data, &query->op);
     query->busy--;
     if (refused) return refused;
     if (!fan->broken) fan->tally.status = 0;
@@ -20672,7 +20630,7 @@ static int aioc_feed_specify_read(const aioc_feed_part *part, aioc_op_spec *spec
     const aioc_feed_many *many = part->many;
     aioc_op_engine *engine = many->feeds->engine;
     aioc_mem_buffer *link = &engine->link_text;
-    if (!aioc_feed_set(engine->memory, link, aioc_op_text(&many->link)) ||
+    if (!aioc_mem_set(engine->memory, link, aioc_op_text(&many->link)) ||
         !aioc_mem_append_str(engine->memory, link, "/docs/") ||
         !aioc_mem_append_str(engine->memory, link, aioc_feed_pair_id(many, part->alone))) return AIOCOSMOS_E_NOMEM;
     spec->tail = NULL;
@@ -20759,7 +20717,7 @@ static aioc_feed_part *aioc_feed_part_new(aioc_feed_many *many, uint32_t index)
     if (one_key) part->pk_at = many->pairs[last].pk_at;
     if (!aioc_feed_open_slots(part) ||
         (part->alone == AIOC_FEED_NO_PAIR && !aioc_feed_build_part(part, share->first, share->by_id)) ||
-        (!one_key && !aioc_feed_set(memory, &part->range, aioc_account_text(container, container->ranges[index].id)))) {
+        (!one_key && !aioc_mem_set(memory, &part->range, aioc_account_text(container, container->ranges[index].id)))) {
         aioc_feed_part_free(part);
         return NULL;
     }
@@ -21122,7 +21080,7 @@ static int aioc_feed_read_pairs(aioc_feed_many *many, uint64_t *bytes)
             many->pairs[i].pk_at = (uint32_t)pk_at;
         }
         at += id_size + (same ? 0 : engine->pk_text.len);
-        if (!same && !aioc_feed_set(memory, &last, aioc_op_text(&engine->pk_text)))
+        if (!same && !aioc_mem_set(memory, &last, aioc_op_text(&engine->pk_text)))
             refused = aioc_op_refuse_memory(engine);
     }
     aioc_mem_buffer_free(memory, &last);
@@ -21164,9 +21122,9 @@ static int aioc_feed_fill_many(aioc_feed_many *many)
     const aiocosmos_read_many_request *request = &many->request;
     int refused = aioc_op_build_link(engine, 2, request->database, request->container, NULL);
     if (!refused) refused = aioc_op_check_session(engine, request->session_token);
-    if (!refused) refused = aioc_feed_keep(engine, &many->link, aioc_op_text(&engine->link_text));
-    if (!refused) refused = aioc_feed_keep(engine, &many->session, request->session_token);
-    if (!refused) refused = aioc_feed_keep_headers(engine, &many->lines, request->headers);
+    if (!refused) refused = aioc_op_keep(engine, &many->link, aioc_op_text(&engine->link_text));
+    if (!refused) refused = aioc_op_keep(engine, &many->session, request->session_token);
+    if (!refused) refused = aioc_op_keep_headers(engine, &many->lines, request->headers);
     if (!refused) refused = aioc_feed_copy_pairs(many);
     return refused ? refused : aioc_feed_watch_open(&many->ranges, engine, aioc_op_text(&many->link),
                                                     aioc_feed_stir_many, many);
@@ -21176,7 +21134,6 @@ static int aioc_feed_many_open(aioc_feed *feeds, const aiocosmos_read_many_reque
 {
     aioc_op_engine *engine = feeds->engine;
     aioc_feed_many *many;
-    aioc_op_spec spec;
     int refused;
     if (!request->item) return aioc_op_refuse(engine, "item", "required");
     many = (aioc_feed_many *)aioc_mem_zalloc(engine->memory, sizeof *many);
@@ -21190,304 +21147,15 @@ static int aioc_feed_many_open(aioc_feed *feeds, const aiocosmos_read_many_reque
     many->next = feeds->first_many;
     feeds->first_many = many;
     refused = aioc_feed_fill_many(many);
-    aioc_feed_specify(&spec, "GET", &many->link, request->deadline_ms, aioc_feed_many_ended, many);
     if (!refused)
-        refused = aioc_feed_compose(engine, &spec, AIOCOSMOS_READ_MANY, aioc_feed_many_stop, request->user_data,
-                                    &many->op);
+        refused = aioc_op_compose(engine, AIOCOSMOS_READ_MANY, request->deadline_ms, aioc_feed_many_ended,
+                                  aioc_feed_many_stop, many, request->user_data, &many->op);
     if (refused) {
         aioc_feed_many_free(many);
         return refused;
     }
     if (handle) *handle = aioc_op_handle(many->op);
     return 0;
-}
-
-/*--- Bulk ---*/
-
-static uint32_t aioc_feed_active(const aioc_feed_bulk *bulk)
-{
-    return bulk->in_flight - bulk->waiting;
-}
-
-static void aioc_feed_unhold(aioc_feed_bulk *bulk, aioc_op *op)
-{
-    if (op->prev) op->prev->next = op->next;
-    else bulk->first_held = op->next;
-    if (op->next) op->next->prev = op->prev;
-    else bulk->last_held = op->prev;
-}
-
-static bool aioc_feed_may_send(const aioc_feed_bulk *bulk)
-{
-    return !bulk->pause.armed && aioc_feed_active(bulk) < bulk->allowed;
-}
-
-/* Those held back go on as soon as there is room, before new items are pulled. */
-static void aioc_feed_release_held(aioc_feed_bulk *bulk)
-{
-    while (bulk->first_held && aioc_feed_may_send(bulk)) {
-        aioc_op *op = bulk->first_held;
-        aioc_feed_unhold(bulk, op);
-        op->paced = false;
-        op->state = AIOC_OP_READY;
-        bulk->waiting--;
-        aioc_op_make_ready(op);
-    }
-}
-
-static void aioc_feed_pause_over(aioc_reactor_timer *timer)
-{
-    aioc_feed_release_held((aioc_feed_bulk *)timer->owner);
-}
-
-/* What the service says to one item holds for all: each that is sent before would get a 429 too, and that costs units
- * itself. The longest wait counts, unless this item ends for it: then another answer may be milder. */
-static void aioc_feed_pause(aioc_feed_bulk *bulk, const aioc_op *op, uint64_t wait_us)
-{
-    uint64_t due_us = op->engine->reactor->now_us + wait_us;
-    if (wait_us == 0 || (op->deadline_us && due_us >= op->deadline_us)) return;
-    if (bulk->pause.armed && bulk->pause.due_us >= due_us) return;
-    bulk->pause.fire = aioc_feed_pause_over;
-    bulk->pause.owner = bulk;
-    aioc_reactor_timer_start(op->engine->reactor, &bulk->pause, due_us);
-}
-
-/* A 429 makes the bulk pause, and halves what may be in flight afterwards; those that were sent before the last halving
- * say nothing new about that. */
-static void aioc_feed_throttled(aioc_op *op, uint64_t wait_us)
-{
-    aioc_feed_bulk *bulk = (aioc_feed_bulk *)op->owner;
-    bulk->totals.throttled++;
-    bulk->waiting++;
-    op->paced = true;
-    if (op->attempt_us >= bulk->lowered_us) {
-        bulk->allowed = bulk->allowed > 1 ? bulk->allowed / 2 : 1;
-        bulk->lowered_us = op->engine->reactor->now_us + 1;
-        bulk->clean = 0;
-    }
-    aioc_feed_pause(bulk, op, wait_us);
-    aioc_feed_release_held(bulk);
-}
-
-static bool aioc_feed_hold(aioc_op *op)
-{
-    aioc_feed_bulk *bulk = (aioc_feed_bulk *)op->owner;
-    if (aioc_feed_may_send(bulk)) {
-        op->paced = false;
-        bulk->waiting--;
-        return false;
-    }
-    op->next = NULL;
-    op->prev = bulk->last_held;
-    if (op->prev) op->prev->next = op;
-    else bulk->first_held = op;
-    bulk->last_held = op;
-    return true;
-}
-
-static void aioc_feed_let_go(aioc_op *op)
-{
-    aioc_feed_bulk *bulk = (aioc_feed_bulk *)op->owner;
-    if (op->state == AIOC_OP_HELD) aioc_feed_unhold(bulk, op);
-    op->paced = false;
-    bulk->waiting--;
-}
-
-static const aioc_op_pacer *aioc_feed_pacer(void)
-{
-    static const aioc_op_pacer pacer = { aioc_feed_throttled, aioc_feed_hold, aioc_feed_let_go };
-    return &pacer;
-}
-
-static void aioc_feed_count(aioc_feed_bulk *bulk, const aiocosmos_result *result)
-{
-    if (result->status == 0) bulk->totals.succeeded++;
-    else bulk->totals.failed++;
-    if (result->status != 0 && result->fate == AIOCOSMOS_FATE_MAYBE_APPLIED) bulk->totals.maybe_applied++;
-    if (result->attempts > 1) bulk->totals.retries += result->attempts - 1u;
-    bulk->totals.charge_ru += result->charge_ru;
-}
-
-static void aioc_feed_item_back(aioc_feed_bulk *bulk, const aiocosmos_result *result, void *item_data)
-{
-    aioc_op_engine *engine = bulk->feeds->engine;
-    aioc_feed_count(bulk, result);
-    aioc_op_tell(result);
-    if (!bulk->request.item_done) return;
-    engine->callbacks++;
-    bulk->request.item_done(engine->client, result, item_data, bulk->request.user_data);
-}
-
-static void aioc_feed_bulk_free(aioc_feed_bulk *bulk)
-{
-    aioc_mem *memory = bulk->feeds->engine->memory;
-    aioc_feed_bulk **at = &bulk->feeds->first_bulk;
-    while (*at != bulk) at = &(*at)->next;
-    *at = bulk->next;
-    bulk->feeds->bulk_count--;
-    aioc_reactor_timer_stop(bulk->feeds->engine->reactor, &bulk->pause);
-    aioc_mem_buffer_free(memory, &bulk->names);
-    aioc_mem_buffer_free(memory, &bulk->lines);
-    aioc_mem_free(memory, bulk, sizeof *bulk);
-}
-
-static aiocosmos_bulk_totals aioc_feed_bulk_totals(const aioc_feed_bulk *bulk)
-{
-    aiocosmos_bulk_totals totals = bulk->totals;
-    totals.settled = bulk->oldest ? bulk->oldest->pulled_before : bulk->pulled;
-    totals.concurrency = bulk->allowed;
-    return totals;
-}
-
-static void aioc_feed_bulk_ended(aioc_op *op, const aiocosmos_result *result)
-{
-    aioc_feed_bulk *bulk = (aioc_feed_bulk *)op->owner;
-    aioc_op_engine *engine = op->engine;
-    aiocosmos_bulk_totals totals = aioc_feed_bulk_totals(bulk);
-    aiocosmos_bulk_request request;
-    aioc_op_tell(result);
-    request = bulk->request;
-    aioc_feed_bulk_free(bulk);
-    if (!request.done) return;
-    engine->callbacks++;
-    request.done(engine->client, result, &totals, request.user_data);
-}
-
-/* Over when nothing is to be pulled and nothing is in flight. */
-static bool aioc_feed_bulk_finish_if_over(aioc_feed_bulk *bulk)
-{
-    if (!bulk->ended || bulk->in_flight) return false;
-    /* Cancelled or shut down since it began to end. */
-    if (bulk->op->stop && bulk->status != AIOCOSMOS_E_CANCELLED) bulk->status = bulk->op->stop;
-    bulk->op->charge_ru = bulk->totals.charge_ru;
-    bulk->op->state = AIOC_OP_READY;
-    aioc_op_finish(bulk->op, bulk->status, AIOCOSMOS_FATE_ANSWERED, NULL,
-                   bulk->status == AIOCOSMOS_E_TIMEOUT ? "the bulk's deadline" : "the bulk was stopped");
-    return true;
-}
-
-static void aioc_feed_item_came(aioc_op *op, const aiocosmos_result *result)
-{
-    aioc_feed_bulk *bulk = (aioc_feed_bulk *)op->owner;
-    *(op->order_tail ? &op->order_tail->order_next : &bulk->oldest) = op->order_next;
-    *(op->order_next ? &op->order_next->order_tail : &bulk->newest) = op->order_tail;
-    bulk->in_flight--;
-    if (op->throttled_us == 0 && result->status != 429 && ++bulk->clean >= bulk->allowed &&
-        bulk->allowed < bulk->request.concurrency_max) {
-        bulk->allowed++;
-        bulk->clean = 0;
-    }
-    aioc_feed_release_held(bulk);
-    aioc_feed_item_back(bulk, result, op->user_data);
-    aioc_feed_bulk_finish_if_over(bulk);
-}
-
-/* The bulk is cancelled, out of time, or shut down: its items end the same way, then it does. */
-static void aioc_feed_bulk_stop(aioc_op *op)
-{
-    aioc_feed_bulk *bulk = (aioc_feed_bulk *)op->owner;
-    aioc_op *item = bulk->oldest;
-    bulk->ended = true;
-    if (bulk->status == 0) bulk->status = op->stop;
-    if (aioc_feed_bulk_finish_if_over(bulk)) return;
-    for (; item; item = item->order_next) aioc_op_stop(item, op->stop);
-}
-
-/* An item that cannot be sent ends here, inside step, as if it had been answered. */
-static void aioc_feed_item_refused(aioc_feed_bulk *bulk, int status, const aiocosmos_request *request, void *item_data)
-{
-    aioc_op_engine *engine = bulk->feeds->engine;
-    aioc_op_delivery delivery;
-    aiocosmos_result result;
-    memset(&delivery, 0, sizeof delivery);
-    memset(&result, 0, sizeof result);
-    delivery.op = bulk->op;
-    delivery.kind = request->kind;
-    delivery.parsed = true;
-    result.status = status;
-    result.fate = AIOCOSMOS_FATE_NOT_SENT;
-    result.message = aioc_op_keep_refusal(engine);
-    result.internal = &delivery;
-    aioc_feed_item_back(bulk, &result, item_data);
-}
-
-static void aioc_feed_send_item(aioc_feed_bulk *bulk, const aiocosmos_bulk_item *item)
-{
-    aioc_op_engine *engine = bulk->feeds->engine;
-    aiocosmos_request request;
-    aioc_op_spec spec;
-    aioc_op *op;
-    int refused;
-    memset(&request, 0, sizeof request);
-    request.database = bulk->database;
-    request.container = bulk->container;
-    request.session_token = bulk->session_token;
-    request.kind = item->kind ? item->kind : AIOCOSMOS_CREATE_ITEM;
-    request.id = item->id;
-    request.pk = item->pk;
-    request.body = item->body;
-    request.if_match = item->if_match;
-    request.want_body = bulk->request.want_body;
-    request.timeout_ms = bulk->request.timeout_ms;
-    engine->default_lines = aioc_op_text(&bulk->lines);
-    refused = request.kind > AIOCOSMOS_DELETE_ITEM ? aioc_op_refuse(engine, "kind", "a bulk is of items")
-                                                   : aioc_op_specify(engine, &request, &spec);
-    engine->default_lines = aioc_op_text(&engine->client_lines);
-    if (!refused) {
-        spec.pacer = aioc_feed_pacer();
-        spec.complete = aioc_feed_item_came;
-        spec.owner = bulk;
-        spec.user_data = item->item_data;
-        refused = aioc_op_accept(engine, &spec, &op);
-    }
-    bulk->pulled++;
-    if (refused) {
-        aioc_feed_item_refused(bulk, refused, &request, item->item_data);
-        return;
-    }
-    op->pulled_before = bulk->pulled - 1;
-    op->order_tail = bulk->newest;
-    *(bulk->newest ? &bulk->newest->order_next : &bulk->oldest) = op;
-    bulk->newest = op;
-    bulk->in_flight++;
-}
-
-/* Where memory is short, those in flight give some back; without any, only trying helps. One that was forgotten when it
- * had nothing in flight has its end to come to. */
-static bool aioc_feed_may_pull(const aioc_feed_bulk *bulk)
-{
-    const aioc_op_engine *engine = bulk->feeds->engine;
-    if (bulk->ended) return bulk->in_flight == 0 && !engine->closing;
-    return !bulk->later && !bulk->first_held && bulk->in_flight < bulk->request.concurrency_max &&
-           aioc_feed_may_send(bulk) && aioc_op_has_room_for_part(engine, bulk->in_flight) &&
-           (engine->pending == bulk->feeds->bulk_count ||
-            engine->memory->used - engine->memory->kept < engine->memory->max / 8 * 7);
-}
-
-/* One that can take an item now. NULL: none can. */
-static aioc_feed_bulk *aioc_feed_pulling_bulk(const aioc_feed *feeds)
-{
-    aioc_feed_bulk *bulk = feeds->first_bulk;
-    while (bulk && !aioc_feed_may_pull(bulk)) bulk = bulk->next;
-    return bulk;
-}
-
-static void aioc_feed_pull(aioc_feed_bulk *bulk)
-{
-    aiocosmos_bulk_item item;
-    aiocosmos_pull pull = AIOCOSMOS_PULL_END;
-    memset(&item, 0, sizeof item);
-    if (!bulk->ended) pull = bulk->request.next(bulk->feeds->engine->client, &item, bulk->request.user_data);
-    if (bulk->ended) pull = AIOCOSMOS_PULL_END;  /* forgotten, perhaps by that: what the item points to may be gone */
-    switch (pull) {
-    case AIOCOSMOS_PULL_ITEM: aioc_feed_send_item(bulk, &item); break;
-    case AIOCOSMOS_PULL_LATER: bulk->later = true; break;
-    case AIOCOSMOS_PULL_END: bulk->ended = true; break;
-    default:  /* AIOCOSMOS_PULL_FAIL */
-        bulk->ended = true;
-        bulk->status = AIOCOSMOS_E_CANCELLED;
-    }
-    aioc_feed_bulk_finish_if_over(bulk);
 }
 
 /* Room for another request has come back: whoever may have waited for it has work. */
@@ -21501,20 +21169,17 @@ static void aioc_feed_feed_starved(aioc_feed *feeds)
         if (feeds->slots[i].query && feeds->slots[i].query->fan) aioc_feed_stir(feeds->slots[i].query);
 }
 
-/* One piece of work for a query or for a read of many, or one item pulled for one bulk. False: there is none. */
+/* One piece of work for a query or for a read of many. False: there is none. */
 static bool aioc_feed_work(aioc_feed *feeds)
 {
     aioc_feed_query *query;
     aioc_feed_many *many;
-    aioc_feed_bulk *bulk;
     if (aioc_feed_has_starved(feeds)) aioc_feed_feed_starved(feeds);
     if ((query = feeds->first_stirred) != NULL) {
         aioc_feed_calm(query);
         aioc_feed_work_on(query);
     } else if ((many = aioc_feed_busy_many(feeds)) != NULL) {
         aioc_feed_many_work(many);
-    } else if ((bulk = aioc_feed_pulling_bulk(feeds)) != NULL) {
-        aioc_feed_pull(bulk);
     } else {
         return false;
     }
@@ -21523,76 +21188,13 @@ static bool aioc_feed_work(aioc_feed *feeds)
 
 static bool aioc_feed_has_work(const aioc_feed *feeds)
 {
-    return feeds->first_stirred || aioc_feed_has_starved(feeds) || aioc_feed_busy_many(feeds) ||
-           aioc_feed_pulling_bulk(feeds);
+    return feeds->first_stirred || aioc_feed_has_starved(feeds) || aioc_feed_busy_many(feeds);
 }
 
-static int aioc_feed_keep_names(aioc_feed_bulk *bulk, const aiocosmos_bulk_request *request)
+/* The host lets go of what it has callbacks to expect from. */
+static void aioc_feed_forget(aioc_op *op)
 {
-    aioc_op_engine *engine = bulk->feeds->engine;
-    const char *database = request->database ? request->database : engine->default_database;
-    size_t database_len = strlen(database) + 1, container_len = strlen(request->container) + 1;
-    if (!aioc_mem_append(engine->memory, &bulk->names, database, database_len) ||
-        !aioc_mem_append(engine->memory, &bulk->names, request->container, container_len) ||
-        !aioc_mem_append(engine->memory, &bulk->names, request->session_token.ptr, request->session_token.len))
-        return aioc_op_refuse_memory(engine);
-    bulk->database = bulk->names.data;
-    bulk->container = bulk->names.data + database_len;
-    bulk->session_token = aioc_text_view(bulk->container + container_len, request->session_token.len);
-    return 0;
-}
-
-static int aioc_feed_bulk_open(aioc_feed *feeds, const aiocosmos_bulk_request *request, aiocosmos_op *handle)
-{
-    aioc_op_engine *engine = feeds->engine;
-    aioc_feed_bulk *bulk;
-    aioc_op_spec spec;
-    int refused;
-    if (!request->next) return aioc_op_refuse(engine, "next", "required");
-    refused = aioc_op_build_link(engine, 2, request->database, request->container, NULL);
-    if (!refused) refused = aioc_op_check_session(engine, request->session_token);
-    if (refused) return refused;
-    bulk = (aioc_feed_bulk *)aioc_mem_zalloc(engine->memory, sizeof *bulk);
-    if (!bulk) return aioc_op_refuse_memory(engine);
-    bulk->feeds = feeds;
-    bulk->request = *request;
-    if (bulk->request.concurrency_max == 0) bulk->request.concurrency_max = AIOCOSMOS_DEFAULT_CONNECTIONS;
-    bulk->allowed = bulk->request.concurrency_max;
-    refused = aioc_feed_keep_names(bulk, request);
-    if (!refused) refused = aioc_feed_keep_headers(engine, &bulk->lines, request->headers);
-    aioc_feed_specify(&spec, "GET", &engine->link_text, request->deadline_ms, aioc_feed_bulk_ended, bulk);
-    if (!refused)
-        refused = aioc_feed_compose(engine, &spec, AIOCOSMOS_BULK, aioc_feed_bulk_stop, request->user_data, &bulk->op);
-    bulk->next = feeds->first_bulk;
-    feeds->first_bulk = bulk;
-    feeds->bulk_count++;
-    if (refused) {
-        aioc_feed_bulk_free(bulk);
-        return refused;
-    }
-    if (handle) *handle = aioc_op_handle(bulk->op);
-    return 0;
-}
-
-static aioc_feed_bulk *aioc_feed_bulk_find(const aioc_feed *feeds, aiocosmos_op handle)
-{
-    aioc_op *op = aioc_op_find(feeds->engine, handle);
-    return op && op->stop_parts == aioc_feed_bulk_stop ? (aioc_feed_bulk *)op->owner : NULL;
-}
-
-/* The host lets go of what it has callbacks to expect from. False: it is none of that, but a part of something. */
-static bool aioc_feed_forget(aioc_op *op)
-{
-    if (op->internal || op->pacer) return false;
-    op->done = NULL;
-    op->user_data = NULL;
-    if (op->complete == aioc_feed_bulk_ended) {
-        aioc_feed_bulk *bulk = (aioc_feed_bulk *)op->owner;
-        if (!bulk->ended) bulk->status = AIOCOSMOS_E_CANCELLED;
-        bulk->ended = true;
-        bulk->request.item_done = NULL;
-        bulk->request.done = NULL;
-    } else if (op->complete == aioc_feed_many_ended) {
+    if (op->complete == aioc_feed_many_ended) {
         aioc_feed_many *many = (aioc_feed_many *)op->owner;
         many->request.item = NULL;
         many->request.done = NULL;
@@ -21602,7 +21204,6 @@ static bool aioc_feed_forget(aioc_op *op)
         query->page = NULL;
         aioc_feed_query_close(query);
     }
-    return true;
 }
 
 static void aioc_feed_open(aioc_feed *feeds, aioc_op_engine *engine)
@@ -21627,8 +21228,404 @@ static void aioc_feed_close(aioc_feed *feeds)
         aioc_mem_buffer_free(memory, &feeds->plans[i].key);
     }
     aioc_mem_free(memory, feeds->slots, feeds->slot_count * sizeof *feeds->slots);
-    while (feeds->first_many) aioc_feed_many_free(feeds->first_many);  /* these and bulks: only when abandoned */
-    while (feeds->first_bulk) aioc_feed_bulk_free(feeds->first_bulk);
+    while (feeds->first_many) aioc_feed_many_free(feeds->first_many);  /* only when abandoned */
+}
+/*========================
+ * MARK: - Bulk                     >>bulk
+ *
+ * Bulks: one operation an item, as many in flight as the service bears.
+ *
+ * May call: reactor, memory, text, operation.
+ * Knows nothing of: ranges, plans, rows, JSON.
+ *========================*/
+
+typedef struct aioc_bulk {
+    struct aioc_bulk *next;  /* of the client */
+    struct aioc_bulk_list *all;
+    aioc_op *op;            /* carries its id, its deadline and its end */
+    aioc_mem_buffer names;  /* database and container, each with its NUL, and the session token */
+    aioc_mem_buffer lines;  /* of the host's headers */
+    const char *database, *container;
+    aiocosmos_str session_token;
+    aiocosmos_bulk_request request;
+    aiocosmos_bulk_totals totals;
+    uint32_t in_flight;  /* items pulled and not yet finished */
+    uint32_t waiting;    /* of those, backing off after 429 or held back */
+    uint32_t allowed;    /* how many may be sent at a time now */
+    uint32_t clean;      /* finished without 429 since allowed last changed */
+    uint64_t lowered_us;
+    aioc_reactor_timer pause;   /* armed: nothing is sent until the service has units again */
+    aioc_op *first_held, *last_held;
+    aioc_op *oldest, *newest;  /* in flight, as they were pulled */
+    uint64_t pulled;
+    bool ended, later;  /* nothing more to pull; nothing now */
+    int status;
+} aioc_bulk;
+
+typedef struct aioc_bulk_list {
+    aioc_op_engine *engine;
+    aioc_bulk *first;
+    uint32_t count;
+} aioc_bulk_list;
+
+static uint32_t aioc_bulk_active(const aioc_bulk *bulk)
+{
+    return bulk->in_flight - bulk->waiting;
+}
+
+static void aioc_bulk_unhold(aioc_bulk *bulk, aioc_op *op)
+{
+    if (op->prev) op->prev->next = op->next;
+    else bulk->first_held = op->next;
+    if (op->next) op->next->prev = op->prev;
+    else bulk->last_held = op->prev;
+}
+
+static bool aioc_bulk_may_send(const aioc_bulk *bulk)
+{
+    return !bulk->pause.armed && aioc_bulk_active(bulk) < bulk->allowed;
+}
+
+/* Those held back go on as soon as there is room, before new items are pulled. */
+static void aioc_bulk_release_held(aioc_bulk *bulk)
+{
+    while (bulk->first_held && aioc_bulk_may_send(bulk)) {
+        aioc_op *op = bulk->first_held;
+        aioc_bulk_unhold(bulk, op);
+        op->paced = false;
+        op->state = AIOC_OP_READY;
+        bulk->waiting--;
+        aioc_op_make_ready(op);
+    }
+}
+
+static void aioc_bulk_pause_over(aioc_reactor_timer *timer)
+{
+    aioc_bulk_release_held((aioc_bulk *)timer->owner);
+}
+
+/* What the service says to one item holds for all: each that is sent before would get a 429 too, and that costs units
+ * itself. The longest wait counts, unless this item ends for it: then another answer may be milder. */
+static void aioc_bulk_pause(aioc_bulk *bulk, const aioc_op *op, uint64_t wait_us)
+{
+    uint64_t due_us = op->engine->reactor->now_us + wait_us;
+    if (wait_us == 0 || (op->deadline_us && due_us >= op->deadline_us)) return;
+    if (bulk->pause.armed && bulk->pause.due_us >= due_us) return;
+    bulk->pause.fire = aioc_bulk_pause_over;
+    bulk->pause.owner = bulk;
+    aioc_reactor_timer_start(op->engine->reactor, &bulk->pause, due_us);
+}
+
+/* A 429 makes the bulk pause, and halves what may be in flight afterwards; those that were sent before the last halving
+ * say nothing new about that. */
+static void aioc_bulk_throttled(aioc_op *op, uint64_t wait_us)
+{
+    aioc_bulk *bulk = (aioc_bulk *)op->owner;
+    bulk->totals.throttled++;
+    bulk->waiting++;
+    op->paced = true;
+    if (op->attempt_us >= bulk->lowered_us) {
+        bulk->allowed = bulk->allowed > 1 ? bulk->allowed / 2 : 1;
+        bulk->lowered_us = op->engine->reactor->now_us + 1;
+        bulk->clean = 0;
+    }
+    aioc_bulk_pause(bulk, op, wait_us);
+    aioc_bulk_release_held(bulk);
+}
+
+static bool aioc_bulk_hold(aioc_op *op)
+{
+    aioc_bulk *bulk = (aioc_bulk *)op->owner;
+    if (aioc_bulk_may_send(bulk)) {
+        op->paced = false;
+        bulk->waiting--;
+        return false;
+    }
+    op->next = NULL;
+    op->prev = bulk->last_held;
+    if (op->prev) op->prev->next = op;
+    else bulk->first_held = op;
+    bulk->last_held = op;
+    return true;
+}
+
+static void aioc_bulk_let_go(aioc_op *op)
+{
+    aioc_bulk *bulk = (aioc_bulk *)op->owner;
+    if (op->state == AIOC_OP_HELD) aioc_bulk_unhold(bulk, op);
+    op->paced = false;
+    bulk->waiting--;
+}
+
+static const aioc_op_pacer aioc_bulk_pacer = { aioc_bulk_throttled, aioc_bulk_hold, aioc_bulk_let_go };
+
+static void aioc_bulk_count(aioc_bulk *bulk, const aiocosmos_result *result)
+{
+    if (result->status == 0) bulk->totals.succeeded++;
+    else bulk->totals.failed++;
+    if (result->status != 0 && result->fate == AIOCOSMOS_FATE_MAYBE_APPLIED) bulk->totals.maybe_applied++;
+    if (result->attempts > 1) bulk->totals.retries += result->attempts - 1u;
+    bulk->totals.charge_ru += result->charge_ru;
+}
+
+static void aioc_bulk_item_back(aioc_bulk *bulk, const aiocosmos_result *result, void *item_data)
+{
+    aioc_op_engine *engine = bulk->all->engine;
+    aioc_bulk_count(bulk, result);
+    aioc_op_tell(result);
+    if (!bulk->request.item_done) return;
+    engine->callbacks++;
+    bulk->request.item_done(engine->client, result, item_data, bulk->request.user_data);
+}
+
+static void aioc_bulk_free(aioc_bulk *bulk)
+{
+    aioc_mem *memory = bulk->all->engine->memory;
+    aioc_bulk **at = &bulk->all->first;
+    while (*at != bulk) at = &(*at)->next;
+    *at = bulk->next;
+    bulk->all->count--;
+    aioc_reactor_timer_stop(bulk->all->engine->reactor, &bulk->pause);
+    aioc_mem_buffer_free(memory, &bulk->names);
+    aioc_mem_buffer_free(memory, &bulk->lines);
+    aioc_mem_free(memory, bulk, sizeof *bulk);
+}
+
+static aiocosmos_bulk_totals aioc_bulk_totals(const aioc_bulk *bulk)
+{
+    aiocosmos_bulk_totals totals = bulk->totals;
+    totals.settled = bulk->oldest ? bulk->oldest->pulled_before : bulk->pulled;
+    totals.concurrency = bulk->allowed;
+    return totals;
+}
+
+static void aioc_bulk_ended(aioc_op *op, const aiocosmos_result *result)
+{
+    aioc_bulk *bulk = (aioc_bulk *)op->owner;
+    aioc_op_engine *engine = op->engine;
+    aiocosmos_bulk_totals totals = aioc_bulk_totals(bulk);
+    aiocosmos_bulk_request request;
+    aioc_op_tell(result);
+    request = bulk->request;
+    aioc_bulk_free(bulk);
+    if (!request.done) return;
+    engine->callbacks++;
+    request.done(engine->client, result, &totals, request.user_data);
+}
+
+/* Over when nothing is to be pulled and nothing is in flight. */
+static bool aioc_bulk_finish_if_over(aioc_bulk *bulk)
+{
+    if (!bulk->ended || bulk->in_flight) return false;
+    /* Cancelled or shut down since it began to end. */
+    if (bulk->op->stop && bulk->status != AIOCOSMOS_E_CANCELLED) bulk->status = bulk->op->stop;
+    bulk->op->charge_ru = bulk->totals.charge_ru;
+    bulk->op->state = AIOC_OP_READY;
+    aioc_op_finish(bulk->op, bulk->status, AIOCOSMOS_FATE_ANSWERED, NULL,
+                   bulk->status == AIOCOSMOS_E_TIMEOUT ? "the bulk's deadline" : "the bulk was stopped");
+    return true;
+}
+
+static void aioc_bulk_item_came(aioc_op *op, const aiocosmos_result *result)
+{
+    aioc_bulk *bulk = (aioc_bulk *)op->owner;
+    *(op->order_tail ? &op->order_tail->order_next : &bulk->oldest) = op->order_next;
+    *(op->order_next ? &op->order_next->order_tail : &bulk->newest) = op->order_tail;
+    bulk->in_flight--;
+    if (op->throttled_us == 0 && result->status != 429 && ++bulk->clean >= bulk->allowed &&
+        bulk->allowed < bulk->request.concurrency_max) {
+        bulk->allowed++;
+        bulk->clean = 0;
+    }
+    aioc_bulk_release_held(bulk);
+    aioc_bulk_item_back(bulk, result, op->user_data);
+    aioc_bulk_finish_if_over(bulk);
+}
+
+/* The bulk is cancelled, out of time, or shut down: its items end the same way, then it does. */
+static void aioc_bulk_stop(aioc_op *op)
+{
+    aioc_bulk *bulk = (aioc_bulk *)op->owner;
+    aioc_op *item = bulk->oldest;
+    bulk->ended = true;
+    if (bulk->status == 0) bulk->status = op->stop;
+    if (aioc_bulk_finish_if_over(bulk)) return;
+    for (; item; item = item->order_next) aioc_op_stop(item, op->stop);
+}
+
+/* An item that cannot be sent ends here, inside step, as if it had been answered. */
+static void aioc_bulk_item_refused(aioc_bulk *bulk, int status, const aiocosmos_request *request, void *item_data)
+{
+    aioc_op_engine *engine = bulk->all->engine;
+    aioc_op_delivery delivery;
+    aiocosmos_result result;
+    memset(&delivery, 0, sizeof delivery);
+    memset(&result, 0, sizeof result);
+    delivery.op = bulk->op;
+    delivery.kind = request->kind;
+    delivery.parsed = true;
+    result.status = status;
+    result.fate = AIOCOSMOS_FATE_NOT_SENT;
+    result.message = aioc_op_keep_refusal(engine);
+    result.internal = &delivery;
+    aioc_bulk_item_back(bulk, &result, item_data);
+}
+
+static void aioc_bulk_send_item(aioc_bulk *bulk, const aiocosmos_bulk_item *item)
+{
+    aioc_op_engine *engine = bulk->all->engine;
+    aiocosmos_request request;
+    aioc_op_spec spec;
+    aioc_op *op;
+    int refused;
+    memset(&request, 0, sizeof request);
+    request.database = bulk->database;
+    request.container = bulk->container;
+    request.session_token = bulk->session_token;
+    request.kind = item->kind ? item->kind : AIOCOSMOS_CREATE_ITEM;
+    request.id = item->id;
+    request.pk = item->pk;
+    request.body = item->body;
+    request.if_match = item->if_match;
+    request.want_body = bulk->request.want_body;
+    request.timeout_ms = bulk->request.timeout_ms;
+    engine->default_lines = aioc_op_text(&bulk->lines);
+    refused = request.kind > AIOCOSMOS_DELETE_ITEM ? aioc_op_refuse(engine, "kind", "a bulk is of items")
+                                                   : aioc_op_specify(engine, &request, &spec);
+    engine->default_lines = aioc_op_text(&engine->client_lines);
+    if (!refused) {
+        spec.pacer = &aioc_bulk_pacer;
+        spec.complete = aioc_bulk_item_came;
+        spec.owner = bulk;
+        spec.user_data = item->item_data;
+        refused = aioc_op_accept(engine, &spec, &op);
+    }
+    bulk->pulled++;
+    if (refused) {
+        aioc_bulk_item_refused(bulk, refused, &request, item->item_data);
+        return;
+    }
+    op->pulled_before = bulk->pulled - 1;
+    op->order_tail = bulk->newest;
+    *(bulk->newest ? &bulk->newest->order_next : &bulk->oldest) = op;
+    bulk->newest = op;
+    bulk->in_flight++;
+}
+
+/* Where memory is short, those in flight give some back; without any, only trying helps. One that was forgotten when it
+ * had nothing in flight has its end to come to. */
+static bool aioc_bulk_may_pull(const aioc_bulk *bulk)
+{
+    const aioc_op_engine *engine = bulk->all->engine;
+    if (bulk->ended) return bulk->in_flight == 0 && !engine->closing;
+    return !bulk->later && !bulk->first_held && bulk->in_flight < bulk->request.concurrency_max &&
+           aioc_bulk_may_send(bulk) && aioc_op_has_room_for_part(engine, bulk->in_flight) &&
+           (engine->pending == bulk->all->count ||
+            engine->memory->used - engine->memory->kept < engine->memory->max / 8 * 7);
+}
+
+/* One that can take an item now. NULL: none can. */
+static aioc_bulk *aioc_bulk_pulling(const aioc_bulk_list *bulks)
+{
+    aioc_bulk *bulk = bulks->first;
+    while (bulk && !aioc_bulk_may_pull(bulk)) bulk = bulk->next;
+    return bulk;
+}
+
+static void aioc_bulk_pull(aioc_bulk *bulk)
+{
+    aiocosmos_bulk_item item;
+    aiocosmos_pull pull = AIOCOSMOS_PULL_END;
+    memset(&item, 0, sizeof item);
+    if (!bulk->ended) pull = bulk->request.next(bulk->all->engine->client, &item, bulk->request.user_data);
+    if (bulk->ended) pull = AIOCOSMOS_PULL_END;  /* forgotten, perhaps by that: what the item points to may be gone */
+    switch (pull) {
+    case AIOCOSMOS_PULL_ITEM: aioc_bulk_send_item(bulk, &item); break;
+    case AIOCOSMOS_PULL_LATER: bulk->later = true; break;
+    case AIOCOSMOS_PULL_END: bulk->ended = true; break;
+    default:  /* AIOCOSMOS_PULL_FAIL */
+        bulk->ended = true;
+        bulk->status = AIOCOSMOS_E_CANCELLED;
+    }
+    aioc_bulk_finish_if_over(bulk);
+}
+
+static int aioc_bulk_keep_names(aioc_bulk *bulk, const aiocosmos_bulk_request *request)
+{
+    aioc_op_engine *engine = bulk->all->engine;
+    const char *database = request->database ? request->database : engine->default_database;
+    size_t database_len = strlen(database) + 1, container_len = strlen(request->container) + 1;
+    if (!aioc_mem_append(engine->memory, &bulk->names, database, database_len) ||
+        !aioc_mem_append(engine->memory, &bulk->names, request->container, container_len) ||
+        !aioc_mem_append(engine->memory, &bulk->names, request->session_token.ptr, request->session_token.len))
+        return aioc_op_refuse_memory(engine);
+    bulk->database = bulk->names.data;
+    bulk->container = bulk->names.data + database_len;
+    bulk->session_token = aioc_text_view(bulk->container + container_len, request->session_token.len);
+    return 0;
+}
+
+static int aioc_bulk_open(aioc_bulk_list *bulks, const aiocosmos_bulk_request *request, aiocosmos_op *handle)
+{
+    aioc_op_engine *engine = bulks->engine;
+    aioc_bulk *bulk;
+    int refused;
+    if (!request->next) return aioc_op_refuse(engine, "next", "required");
+    refused = aioc_op_build_link(engine, 2, request->database, request->container, NULL);
+    if (!refused) refused = aioc_op_check_session(engine, request->session_token);
+    if (refused) return refused;
+    bulk = (aioc_bulk *)aioc_mem_zalloc(engine->memory, sizeof *bulk);
+    if (!bulk) return aioc_op_refuse_memory(engine);
+    bulk->all = bulks;
+    bulk->request = *request;
+    if (bulk->request.concurrency_max == 0) bulk->request.concurrency_max = AIOCOSMOS_DEFAULT_CONNECTIONS;
+    bulk->allowed = bulk->request.concurrency_max;
+    refused = aioc_bulk_keep_names(bulk, request);
+    if (!refused) refused = aioc_op_keep_headers(engine, &bulk->lines, request->headers);
+    if (!refused)
+        refused = aioc_op_compose(engine, AIOCOSMOS_BULK, request->deadline_ms, aioc_bulk_ended,
+                                  aioc_bulk_stop, bulk, request->user_data, &bulk->op);
+    bulk->next = bulks->first;
+    bulks->first = bulk;
+    bulks->count++;
+    if (refused) {
+        aioc_bulk_free(bulk);
+        return refused;
+    }
+    if (handle) *handle = aioc_op_handle(bulk->op);
+    return 0;
+}
+
+static aioc_bulk *aioc_bulk_find(const aioc_op_engine *engine, aiocosmos_op handle)
+{
+    aioc_op *op = aioc_op_find(engine, handle);
+    return op && op->stop_parts == aioc_bulk_stop ? (aioc_bulk *)op->owner : NULL;
+}
+
+/* The host lets go of what it has callbacks to expect from. False: the operation is no bulk. */
+static bool aioc_bulk_forget(aioc_op *op)
+{
+    aioc_bulk *bulk = (aioc_bulk *)op->owner;
+    if (op->complete != aioc_bulk_ended) return false;
+    if (!bulk->ended) bulk->status = AIOCOSMOS_E_CANCELLED;
+    bulk->ended = true;
+    bulk->request.item_done = NULL;
+    bulk->request.done = NULL;
+    return true;
+}
+
+/* Pulls one item for one bulk. False: none can take one now. */
+static bool aioc_bulk_work(const aioc_bulk_list *bulks)
+{
+    aioc_bulk *bulk = aioc_bulk_pulling(bulks);
+    if (bulk) aioc_bulk_pull(bulk);
+    return bulk != NULL;
+}
+
+/* Only abandoned ones are left. */
+static void aioc_bulk_close(aioc_bulk_list *bulks)
+{
+    while (bulks->first) aioc_bulk_free(bulks->first);
 }
 /*========================
  * MARK: - Client                 >>client
@@ -21654,6 +21651,7 @@ struct aiocosmos_client {
     aioc_tls_config tls;
     aioc_op_engine engine;
     aioc_feed feeds;
+    aioc_bulk_list bulks;
     char *scratch;
     aioc_mem_buffer host;                 /* of the endpoint, with its NUL */
     aioc_mem_buffer default_database;     /* with its NUL; empty: there is none */
@@ -22027,6 +22025,7 @@ AIOCOSMOS_API int aiocosmos_create_checked(uint32_t version, size_t options_size
     client->engine.memory = &client->memory;
     aioc_mem_init(&client->memory, &options.allocator, options.memory_max);
     aioc_feed_open(&client->feeds, &client->engine);
+    client->bulks.engine = &client->engine;
     status = aioc_client_open(client, &options, err, err_cap);
     if (status == 0) *out = client;
     else aioc_client_free(client);
@@ -22042,6 +22041,7 @@ static void aioc_client_free(aiocosmos_client *client)
     aiocosmos_allocator allocator = client->memory.allocator;  /* the host's, for the client itself */
     aioc_op_engine *engine = &client->engine;
     aioc_feed_close(&client->feeds);
+    aioc_bulk_close(&client->bulks);
     aioc_pool_close(&engine->pool);
     aioc_dns_close(&client->resolver);
     aioc_account_close(&engine->account);
@@ -22158,7 +22158,7 @@ static bool aioc_client_work_one(aiocosmos_client *client)
 {
     return aioc_reactor_dispatch_one(&client->reactor) || aioc_reactor_timer_run_one(&client->reactor) ||
            aioc_client_tell_room(client) || aioc_op_work(&client->engine) || aioc_feed_work(&client->feeds) ||
-           aioc_pool_work(&client->engine.pool);
+           aioc_bulk_work(&client->bulks) || aioc_pool_work(&client->engine.pool);
 }
 
 /* Works until nothing is ready or the budget is spent. False: the budget is spent, or a callback destroyed the client.
@@ -22184,8 +22184,8 @@ static void aioc_client_poll(aiocosmos_client *client, int timeout_ms)
 static bool aioc_client_has_work(const aiocosmos_client *client)
 {
     return client->engine.first_ready || client->reactor.batch_at < client->reactor.batch_count ||
-           aioc_feed_has_work(&client->feeds) || aioc_pool_has_work(&client->engine.pool) ||
-           aioc_client_has_room(client);
+           aioc_feed_has_work(&client->feeds) || aioc_bulk_pulling(&client->bulks) ||
+           aioc_pool_has_work(&client->engine.pool) || aioc_client_has_room(client);
 }
 
 static int aioc_client_timeout_ms(const aiocosmos_client *client, uint64_t now_us)
@@ -22622,19 +22622,29 @@ AIOCOSMOS_API int aiocosmos_run(aiocosmos_client *client, const aiocosmos_reques
     return runner.status;
 }
 
+/* The host lets go of what it has callbacks to expect from. False: it is none of that, but a part of something. */
+static bool aioc_client_forget(aioc_op *op)
+{
+    if (op->internal || op->pacer) return false;
+    op->done = NULL;
+    op->user_data = NULL;
+    if (!aioc_bulk_forget(op)) aioc_feed_forget(op);
+    return true;
+}
+
 AIOCOSMOS_API bool aiocosmos_forget(aiocosmos_client *client, aiocosmos_op op)
 {
     const aiocosmos_result *told = client->engine.told;
     aioc_op *found = op.id && told && told->op.id == op.id ? aioc_op_told(&client->engine)
                                                            : aioc_op_find(&client->engine, op);
-    return found && aioc_feed_forget(found);
+    return found && aioc_client_forget(found);
 }
 
 AIOCOSMOS_API bool aiocosmos_cursor_forget(aiocosmos_client *client, aiocosmos_cursor cursor)
 {
     aioc_feed_query *known = aioc_feed_query_named(&client->feeds, cursor);
     if (!known) return false;
-    if (known->op) return aioc_feed_forget(known->op);
+    if (known->op) return aioc_client_forget(known->op);
     aioc_feed_query_close(known);
     return true;
 }
@@ -22646,7 +22656,7 @@ AIOCOSMOS_API size_t aiocosmos_forget_all(aiocosmos_client *client, const void *
     size_t count = 0;
     uint32_t i = 0;
     for (; user_data && i <= engine->slot_count; op = i < engine->slot_count ? engine->slots[i] : NULL, i++)
-        if (op && op->user_data == user_data) count += aioc_feed_forget(op);
+        if (op && op->user_data == user_data) count += aioc_client_forget(op);
     return count;
 }
 
@@ -22722,13 +22732,13 @@ AIOCOSMOS_API int aiocosmos_session_merge(aiocosmos_client *client, const char *
 AIOCOSMOS_API int aiocosmos_query_open(aiocosmos_client *client, const aiocosmos_query_request *request,
                                        aiocosmos_cursor *cursor)
 {
-    return aioc_client_returns(client, aioc_feed_query_open(&client->feeds, request, cursor));
+    return aioc_client_returns(client, aioc_feed_query_open(&client->feeds, aioc_feed_fill_query, request, cursor));
 }
 
 AIOCOSMOS_API int aiocosmos_changes_open(aiocosmos_client *client, const aiocosmos_changes_request *request,
                                          aiocosmos_cursor *cursor)
 {
-    return aioc_client_returns(client, aioc_feed_changes_open(&client->feeds, request, cursor));
+    return aioc_client_returns(client, aioc_feed_query_open(&client->feeds, aioc_feed_fill_changes, request, cursor));
 }
 
 AIOCOSMOS_API int aiocosmos_cursor_next(aiocosmos_client *client, aiocosmos_cursor cursor, aiocosmos_page_fn page,
@@ -22765,12 +22775,12 @@ AIOCOSMOS_API int aiocosmos_read_many(aiocosmos_client *client, const aiocosmos_
 AIOCOSMOS_API int aiocosmos_bulk(aiocosmos_client *client, const aiocosmos_bulk_request *request, aiocosmos_op *op)
 {
     if (op) op->id = 0;
-    return aioc_client_returns(client, aioc_feed_bulk_open(&client->feeds, request, op));
+    return aioc_client_returns(client, aioc_bulk_open(&client->bulks, request, op));
 }
 
 AIOCOSMOS_API int aiocosmos_bulk_resume(aiocosmos_client *client, aiocosmos_op op)
 {
-    aioc_feed_bulk *bulk = aioc_feed_bulk_find(&client->feeds, op);
+    aioc_bulk *bulk = aioc_bulk_find(&client->engine, op);
     if (!bulk) return aioc_op_refuse(&client->engine, "op", "no such bulk");
     bulk->later = false;
     return aioc_client_returns(client, 0);
@@ -22779,9 +22789,9 @@ AIOCOSMOS_API int aiocosmos_bulk_resume(aiocosmos_client *client, aiocosmos_op o
 AIOCOSMOS_API bool aiocosmos_bulk_get_totals(const aiocosmos_client *client, aiocosmos_op op,
                                              aiocosmos_bulk_totals *out)
 {
-    const aioc_feed_bulk *bulk = aioc_feed_bulk_find(&client->feeds, op);
+    const aioc_bulk *bulk = aioc_bulk_find(&client->engine, op);
     if (!bulk) return false;
-    *out = aioc_feed_bulk_totals(bulk);
+    *out = aioc_bulk_totals(bulk);
     return true;
 }
 

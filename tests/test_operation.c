@@ -1468,7 +1468,7 @@ TEST(a_429_that_ends_an_item_lowers_the_concurrency_too)
     request.concurrency_max = 8;
     request.timeout_ms = 1000;
     CHECK_INT(aiocosmos_bulk(client, &request, &op), 0);
-    CHECK(aioc_feed_work(&client->feeds));
+    CHECK(aioc_bulk_work(&client->bulks));
     for (i = 0; i < client->engine.slot_count; i++)
         if (client->engine.slots[i] && client->engine.slots[i]->pacer) item = client->engine.slots[i];
     CHECK(item);
@@ -1479,7 +1479,7 @@ TEST(a_429_that_ends_an_item_lowers_the_concurrency_too)
     CHECK_INT(totals.failed, 1);
     CHECK_INT(totals.throttled, 1);
     CHECK_INT(totals.concurrency, 4);
-    CHECK(aioc_feed_work(&client->feeds));                 /* and its place is free again */
+    CHECK(aioc_bulk_work(&client->bulks));                 /* and its place is free again */
     aiocosmos_destroy(client);
 }
 
@@ -1520,7 +1520,7 @@ TEST(a_bulk_stops_pulling_before_memory_runs_out)
     request.item_done = count_failed;
     request.user_data = &from;
     CHECK_INT(aiocosmos_bulk(client, &request, NULL), 0);
-    while (aioc_feed_work(&client->feeds)) continue;
+    while (aioc_bulk_work(&client->bulks)) continue;
     CHECK(from.pulled > 4 && from.pulled < 12);
     CHECK_INT(from.failed, 0);
     aiocosmos_destroy(client);
