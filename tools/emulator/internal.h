@@ -13,16 +13,13 @@
  *     feed.c     the change feed
  *     plan.c     query plans
  *     metrics.c  what the answer to a query says about itself
- *     sql.c      the SQL engine
+ *     sql/       the SQL engine
  *     unit.c     all of them, to be compiled as one
  */
 #ifndef EMULATOR_INTERNAL_H
 #define EMULATOR_INTERNAL_H
 
-#define AIOCOSMOS_STATIC
-#define AIOCOSMOS_IMPLEMENTATION
-#include "aiocosmos.h"
-
+#include "base.h"
 #include "core.h"
 #include "sql/sql.h"
 

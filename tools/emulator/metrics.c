@@ -5,7 +5,7 @@
  * the index report is what the service would say by the container's indexing policy. Times come from the clock that
  * the core was given, and are 0 where that stands still. */
 #include "internal.h"
-#include "sql/tree.h"
+#include "sql/parse.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -22,8 +22,9 @@ typedef struct emu_sql_run emu_sql_run;
 
 typedef struct emu_sql_error {
     int status, sub_status;
-    char message[512];                 /* {"errors":[{"severity":"Error","location":{"start":9,"end":13},"code":"SC1001",
-                                        * "message":"Syntax error, incorrect syntax near 'FORM'."}]}; of a run, a sentence */
+    char message[512];                 /* of a query {"errors":[{"severity":"Error","location":{"start":9,"end":13},
+                                        * "code":"SC1001","message":"Syntax error, incorrect syntax near 'FORM'."}]};
+                                        * of a run, a sentence */
 } emu_sql_error;
 
 /* body: the request's JSON, {"query":"…","parameters":[{"name":"@a","value":1}]}, and for ORDER BY where to go on,

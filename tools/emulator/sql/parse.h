@@ -1,69 +1,15 @@
-/* tree.h: the tree that a query is parsed to, for the two files that walk it: the engine (sql.c)
- * and the planner (plan.c). Nobody else includes it. */
-#ifndef EMULATOR_SQL_TREE_H
-#define EMULATOR_SQL_TREE_H
+/* parse.h: the tree that the text of a query is parsed to, and what can be said of a tree. */
+#ifndef EMULATOR_SQL_PARSE_H
+#define EMULATOR_SQL_PARSE_H
 
-#include "sql.h"
-
-#include <setjmp.h>
+#include "functions.h"
 
 /*------------------------------------------------------------------------------
- * Errors and memory
- *----------------------------------------------------------------------------*/
-
-typedef struct sql_env {
-    aioc_mem memory;
-    emu_sql_error error;
-    jmp_buf leave;
-    uint64_t steps;
-} sql_env;
-
-typedef struct sql_chunk {
-    struct sql_chunk *next;
-    size_t size, used;
-} sql_chunk;
-
-typedef struct sql_arena {
-    sql_env *env;
-    sql_chunk *chunks;                 /* the one being filled first */
-    size_t total, max;
-} sql_arena;
-
-/*------------------------------------------------------------------------------
- * Values
- *----------------------------------------------------------------------------*/
-
-/* In the order in which ORDER BY, MIN and MAX sort them. */
-typedef enum sql_type { SQL_UNDEFINED, SQL_NULL, SQL_BOOL, SQL_NUMBER, SQL_STRING, SQL_ARRAY, SQL_OBJECT } sql_type;
-
-typedef struct sql_value sql_value;
-typedef struct sql_members {           /* of an array or an object made here */
-    size_t count, cap;
-    sql_value *values;
-    aiocosmos_str *names;              /* NULL in an array */
-} sql_members;
-
-struct sql_value {
-    uint8_t type;                      /* sql_type */
-    bool truth;                        /* BOOL */
-    bool whole;                        /* NUMBER: as.number.integer is exact */
-    bool on_tape;                      /* ARRAY, OBJECT: as.node, in a parsed text; else as.members */
-    aiocosmos_str text;                /* the JSON it was read from, and is shown as again; ptr NULL: made here */
-    union {
-        struct { double real; int64_t integer; } number;
-        aiocosmos_str string;          /* escapes undone */
-        const void *node;
-        sql_members *members;
-    } as;
-};
-
-/*------------------------------------------------------------------------------
- * The tree
+ * MARK: - The tree
  *----------------------------------------------------------------------------*/
 
 typedef struct sql_node sql_node;
 typedef struct sql_select sql_select;
-typedef struct sql_function sql_function;
 
 typedef enum sql_kind {
     SQL_CONSTANT,                      /* value; name: of the parameter, where it was one */
@@ -86,8 +32,6 @@ typedef enum sql_aggregate {
     SQL_AVG, SQL_COUNT, SQL_COUNTIF, SQL_MAKELIST, SQL_MAKESET, SQL_MAX, SQL_MIN, SQL_SUM
 } sql_aggregate;
 
-typedef enum sql_distance { SQL_COSINE, SQL_DOTPRODUCT, SQL_EUCLIDEAN } sql_distance;
-
 typedef enum sql_op {
     SQL_OP_NONE, SQL_OP_ADD, SQL_OP_SUBTRACT, SQL_OP_MULTIPLY, SQL_OP_DIVIDE, SQL_OP_MODULO, SQL_OP_CONCAT,
     SQL_OP_SHIFT_LEFT, SQL_OP_SHIFT_RIGHT, SQL_OP_SHIFT_RIGHT_ZERO, SQL_OP_BIT_AND, SQL_OP_BIT_XOR, SQL_OP_BIT_OR,
@@ -95,13 +39,6 @@ typedef enum sql_op {
     SQL_OP_NOT, SQL_OP_MINUS, SQL_OP_PLUS, SQL_OP_BIT_NOT
 } sql_op;
 
-struct sql_call;
-struct sql_function {
-    const char *name;
-    int least, most;                   /* arguments; most -1: any number */
-    void (*apply)(struct sql_call *call);
-    int which;                         /* where several share one apply */
-};
 
 struct sql_node {
     uint8_t kind, op;
@@ -190,29 +127,65 @@ struct emu_sql_query {
 };
 
 /*------------------------------------------------------------------------------
- * What the planner needs of the engine
+ * MARK: - The parser
  *----------------------------------------------------------------------------*/
 
-/* Leaves the engine. text goes into the error's JSON: escaped and cut, so that the message stays whole. */
-void sql_fail(sql_env *env, const char *code, size_t start, size_t end, const char *format, ...)
-    __attribute__((noreturn, format(printf, 5, 6)));
-void sql_fail_plain(sql_env *env, int status, const char *message) __attribute__((noreturn));
+typedef enum sql_token_kind {
+    SQL_T_END, SQL_T_WORD, SQL_T_NUMBER, SQL_T_STRING, SQL_T_PARAMETER, SQL_T_PUNCTUATION
+} sql_token_kind;
 
-void  sql_arena_init(sql_arena *arena, sql_env *env, size_t max);
-void  sql_arena_free(sql_arena *arena);
-void *sql_alloc(sql_arena *arena, size_t size);            /* never NULL; aligned for every type used here */
-void  sql_put(sql_env *env, aioc_mem_buffer *buffer, const char *text, size_t len);
-void  sql_put_string(sql_env *env, aioc_mem_buffer *buffer, aiocosmos_str text);
-void  sql_render(sql_arena *arena, aioc_mem_buffer *buffer, const sql_value *value, bool fresh);
-bool  sql_equal(sql_arena *arena, const sql_value *a, const sql_value *b);
-bool  sql_same_node(const sql_node *a, const sql_node *b);
-const char *sql_operator_mark(sql_op op);
-const sql_node *sql_path_root(const sql_node *node);
-aiocosmos_str sql_inferred_name(const sql_node *node);
+/* Reserved words, in the order of sql_words. TRUE and the like are not among them: the service knows only true, false,
+ * null and undefined in lower case, anything else is a name. */
+typedef enum sql_word {
+    SQL_W_NONE, SQL_W_AND, SQL_W_ARRAY, SQL_W_AS, SQL_W_ASC, SQL_W_BETWEEN, SQL_W_BY, SQL_W_DESC, SQL_W_DISTINCT,
+    SQL_W_ESCAPE, SQL_W_EXISTS, SQL_W_FROM, SQL_W_GROUP, SQL_W_IN, SQL_W_JOIN, SQL_W_LIKE, SQL_W_LIMIT, SQL_W_NOT,
+    SQL_W_OFFSET, SQL_W_OR, SQL_W_ORDER, SQL_W_SELECT, SQL_W_TOP, SQL_W_VALUE, SQL_W_WHERE, SQL_W_COUNT
+} sql_word;
 
-bool  sql_calls(const sql_node *node, const char *function);     /* named as in the table of functions */
+typedef struct sql_token {
+    sql_token_kind kind;
+    sql_word word;
+    size_t start, end;
+    aiocosmos_str text;                /* as written; a string's value, undone */
+    char mark[4];                      /* PUNCTUATION: what it is */
+} sql_token;
 
+typedef struct sql_parser {
+    emu_sql_query *query;
+    sql_env *env;
+    sql_arena *arena;
+    size_t at;
+    sql_token token;                   /* the one to be looked at next */
+    size_t last_end;                   /* where the one before it ended */
+    aiocosmos_json parameters;
+    uint32_t depth;
+    sql_select *select;                /* the innermost being parsed */
+} sql_parser;
+
+#define sql_fail_at(PARSER, CODE, START, END, ...) \
+    sql_fail((PARSER)->env, CODE, sql_position((PARSER)->query, START), sql_position((PARSER)->query, END), __VA_ARGS__)
+
+EMU_PRIVATE size_t sql_position(const emu_sql_query *query, size_t byte);
+EMU_PRIVATE int    sql_quote_len(const char *text, size_t len);
+EMU_PRIVATE void   sql_fail_near(sql_parser *parser, const sql_token *token) __attribute__((noreturn));
+
+EMU_PRIVATE void        sql_advance(sql_parser *parser);
+EMU_PRIVATE sql_select *sql_parse_select(sql_parser *parser, bool nested);
+EMU_PRIVATE void        sql_check_clauses(sql_parser *parser, const sql_select *select);
+EMU_PRIVATE sql_node   *sql_new_node(sql_parser *parser, sql_kind kind, size_t start);
+EMU_PRIVATE sql_node   *sql_new_parent(sql_parser *parser, sql_kind kind, size_t start, sql_node *a, sql_node *b,
+                                       sql_node *c);
+
+/*------------------------------------------------------------------------------
+ * MARK: - What a tree says
+ *----------------------------------------------------------------------------*/
+
+EMU_PRIVATE const char     *sql_operator_mark(sql_op op);
+EMU_PRIVATE bool            sql_same_node(const sql_node *a, const sql_node *b);
+EMU_PRIVATE const sql_node *sql_path_root(const sql_node *node);
+EMU_PRIVATE aiocosmos_str   sql_inferred_name(const sql_node *node);
+EMU_PRIVATE bool            sql_calls(const sql_node *node, const char *function);
 /* Whether node is the path ("/a/b") of the alias at `slot`. */
-bool  sql_is_path(const sql_node *node, uint32_t slot, const char *path, size_t len);
+EMU_PRIVATE bool            sql_is_path(const sql_node *node, uint32_t slot, const char *path, size_t len);
 
 #endif
