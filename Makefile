@@ -20,6 +20,7 @@ SANITIZE := -O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sa
 # What is built follows from the sources that are there, and C++ examples from a C++ compiler.
 PROGRAMS := $(B)/aiocosmos $(B)/aiocosmos-emulator
 EMULATOR := $(B)/tools/emulator/unit.o
+CLI      := $(patsubst %.c,$(B)/%.o,$(filter-out %/main.c,$(wildcard tools/cli/*.c)))
 EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard examples/*.c))
 ifneq ($(shell command -v $(CXX)),)
 EXAMPLES += $(patsubst %.cc,$(B)/%,$(wildcard examples/*.cc))
@@ -118,7 +119,7 @@ TEST = $(call compile,$(CC) -std=gnu99 $(TEST_CFLAGS))
 C++  = $(call compile,$(CXX) -std=gnu++11 $(CXXFLAGS))
 LINK = $(LDFLAGS) $(BEARSSL_LIBS)
 
-$(B)/aiocosmos: tools/cli/main.c | build/bearssl
+$(B)/aiocosmos: tools/cli/main.c $(CLI) | build/bearssl
 	$(C) $(LINK)
 
 $(B)/aiocosmos-emulator: tools/emulator/server.c $(EMULATOR) | build/bearssl

@@ -1,0 +1,13 @@
+/* databases.h: databases and containers. */
+#ifndef CLI_DATABASES_H
+#define CLI_DATABASES_H
+
+#include "tool.h"
+
+int db_list(tool *t);
+int db_create(tool *t);
+int container_list(tool *t);
+int container_create(tool *t);
+int show_or_delete(tool *t);
+
+#endif

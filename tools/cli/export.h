@@ -1,0 +1,10 @@
+/* export.h: every item of a container. */
+#ifndef CLI_EXPORT_H
+#define CLI_EXPORT_H
+
+#include "tool.h"
+
+int export_items(tool *t);
+void export_prepare(aiocosmos_options *o);
+
+#endif

@@ -1,0 +1,353 @@
+/* help.c: the commands, and what is said about them on the terminal and on the manual page. */
+#include "help.h"
+#include "changes.h"
+#include "databases.h"
+#include "export.h"
+#include "import.h"
+#include "items.h"
+#include "query.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    COLUMNS = 80,
+    OPTION_COLUMN = 26
+};
+
+static const char about[] = "works with Azure Cosmos DB accounts, and emulators of them";
+
+static const char text_data[] =
+    "Data goes to stdout, one JSON document a line; what is for people, such as\n"
+    "errors, costs and progress, goes to stderr.\n";
+
+static const char text_settings[] =
+    "The account is named by --connection-string, or by --endpoint and --key; else\n"
+    "by the environment, AIOCOSMOS_CONNECTION_STRING, or AIOCOSMOS_ENDPOINT and\n"
+    "AIOCOSMOS_KEY; else it is the local emulator, http://localhost:8081. An endpoint\n"
+    "on localhost needs no key: emulators have a well-known one.\n";
+
+static const char text_exit[] =
+    "    0   all done\n"
+    "    1   the service or the network refused, or a file failed\n"
+    "    2   wrong usage; nothing was changed\n"
+    "    3   some documents of an import were not stored, or it was interrupted\n";
+
+static const char text_examples[] =
+    "    export AIOCOSMOS_CONNECTION_STRING='AccountEndpoint=https://...'\n"
+    "    aiocosmos db create game\n"
+    "    aiocosmos container create game players --partition-key /region\n"
+    "    echo '{\"id\":\"ann\",\"region\":\"eu\"}' | aiocosmos item create game players\n"
+    "    aiocosmos query game players 'SELECT * FROM c WHERE c.region = \"eu\"'\n";
+
+const command commands[] = {
+    { "db list", "", 0, 0, 0, db_list, NULL, "list the databases",
+      "Prints each database of the account as the service describes it.\n" },
+    { "db create", "ID", OPTIONS_OF_THROUGHPUT | BIT(OPT_IF_NOT_EXISTS), 0, 0, db_create, NULL, "create a database",
+      "Prints the new database. Throughput given here is shared by its containers;\n"
+      "usually each container has its own instead.\n"
+      "\n"
+      "    aiocosmos db create game --if-not-exists\n" },
+    { "db delete", "ID", 0, 0, AIOCOSMOS_DELETE_DATABASE, show_or_delete, NULL,
+        "delete a database with all that is in it",
+      "There is no question and no way back.\n" },
+    { "container list", "DB", 0, 0, 0, container_list, NULL, "list the containers of a database",
+      "Prints each container as the service describes it: its partition key, indexing\n"
+      "policy and so on.\n" },
+    { "container show", "DB ID", 0, 0, AIOCOSMOS_READ_CONTAINER, show_or_delete, NULL, "show a container's definition",
+      "Prints its partition key, indexing policy and so on.\n"
+      "\n"
+      "    aiocosmos container show game players | jq .partitionKey\n" },
+    { "container create", "DB ID",
+      BIT(OPT_PARTITION_KEY) | OPTIONS_OF_THROUGHPUT | BIT(OPT_TTL) | BIT(OPT_IF_NOT_EXISTS), BIT(OPT_PARTITION_KEY), 0,
+      container_create, NULL, "create a container",
+      "Prints the new container. Items with the same value of the partition key are\n"
+      "kept together, up to 20 GB, and can be queried together; choose a property that\n"
+      "has many values and that most queries know. It cannot be changed later.\n"
+      "\n"
+      "    aiocosmos container create game players --partition-key /region\n"
+      "    aiocosmos container create game events --partition-key /tenant,/user \\\n"
+      "        --autoscale 4000 --ttl 86400\n" },
+    { "container delete", "DB ID", 0, 0, AIOCOSMOS_DELETE_CONTAINER, show_or_delete, NULL,
+        "delete a container with its items",
+      "There is no question and no way back.\n" },
+    { "item create", "DB CONTAINER [FILE]", 0, 0, AIOCOSMOS_CREATE_ITEM, item_write, NULL, "store a new item",
+      "Reads one JSON document from the file, or from stdin if there is none or it is\n"
+      "'-', and prints it as it was stored. It needs an \"id\"; its partition key is\n"
+      "taken from it. An item that is there already is left alone, and this fails\n"
+      "with 409.\n"
+      "\n"
+      "    aiocosmos item create game players ann.json\n" },
+    { "item upsert", "DB CONTAINER [FILE]", 0, 0, AIOCOSMOS_UPSERT_ITEM, item_write, NULL, "store an item, new or not",
+      "Reads one JSON document from the file, or from stdin if there is none or it is\n"
+      "'-', and prints it as it was stored. It needs an \"id\"; its partition key is\n"
+      "taken from it. An item that is there already is replaced.\n"
+      "\n"
+      "    jq '.level += 1' ann.json | aiocosmos item upsert game players\n" },
+    { "item replace", "DB CONTAINER [FILE]", 0, 0, AIOCOSMOS_REPLACE_ITEM, item_write, NULL,
+        "replace an item that is there",
+      "Reads one JSON document from the file, or from stdin if there is none or it is\n"
+      "'-', and prints it as it was stored. If there is no item of its \"id\" and\n"
+      "partition key, this fails with 404.\n" },
+    { "item get", "DB CONTAINER ID", BIT(OPT_PK), BIT(OPT_PK), AIOCOSMOS_READ_ITEM, item_by_id, NULL, "read an item",
+      "Prints the item, byte for byte. This is the cheapest way to read one: 1 RU for\n"
+      "the first kilobyte.\n"
+      "\n"
+      "    aiocosmos item get game players ann --pk '\"eu\"'\n"
+      "    aiocosmos item get game events 17 --pk '[\"acme\",\"ann\"]'\n" },
+    { "item patch", "DB CONTAINER ID", BIT(OPT_PK) | BIT(OPT_OPS), BIT(OPT_PK) | BIT(OPT_OPS), AIOCOSMOS_PATCH_ITEM,
+      item_by_id, NULL, "change parts of an item",
+      "Prints the item as it is then. The operations are add, set, replace, remove,\n"
+      "incr and move, at most ten, done all or not at all.\n"
+      "\n"
+      "    aiocosmos item patch game players ann --pk '\"eu\"' \\\n"
+      "        --ops '[{\"op\":\"incr\",\"path\":\"/level\",\"value\":1}]'\n" },
+    { "item delete", "DB CONTAINER ID", BIT(OPT_PK), BIT(OPT_PK), AIOCOSMOS_DELETE_ITEM, item_by_id, NULL,
+        "delete an item",
+      "    aiocosmos item delete game players ann --pk '\"eu\"'\n" },
+    { "query", "DB CONTAINER SQL",
+        BIT(OPT_PARAM) | BIT(OPT_PK) | BIT(OPT_PAGE_SIZE) | BIT(OPT_PAGES) | BIT(OPT_CONTINUATION) | BIT(OPT_EXPLAIN) |
+        BIT(OPT_SESSION_TOKEN), 0, 0, query, NULL,
+      "ask in SQL",
+      "Prints the rows as they arrive, page by page. With --pk one partition is asked,\n"
+      "which is cheaper. Without it all are that the query may mean, and their rows are\n"
+      "put in order, grouped and counted here.\n"
+      "\n"
+      "Put values that vary into parameters, not into the text.\n"
+      "\n"
+      "    aiocosmos query game players 'SELECT * FROM c WHERE c.level > @least' \\\n"
+      "        --param @least=42\n"
+      "    aiocosmos query game players --pk '\"eu\"' \\\n"
+      "        'SELECT TOP 3 c.id FROM c ORDER BY c.level DESC'\n"
+      "\n"
+      "--explain answers the whole query too, so that it costs the same, but prints\n"
+      "the service's plan, the partition key ranges that were asked, what each of them\n"
+      "cost, and which indexes were used or would have helped.\n"
+      "\n"
+      "    aiocosmos query game players --explain \\\n"
+      "        'SELECT c.region, COUNT(1) AS players FROM c GROUP BY c.region'\n"
+      "\n"
+      "With --max-pages, the token to go on with is told at the end; it belongs to the\n"
+      "same query with the same parameters and key, on any machine.\n"
+      "\n"
+      "    aiocosmos query game players 'SELECT * FROM c' --page-size 100 --max-pages 1\n" },
+    { "import", "DB CONTAINER FILE",
+        BIT(OPT_UPSERT) | BIT(OPT_CONCURRENCY) | BIT(OPT_REJECTS) | BIT(OPT_APPEND_REJECTS) | BIT(OPT_FROM_LINE) |
+        BIT(OPT_GIVE_UP), 0, 0, import, import_prepare, "store every line of a file",
+      "Reads one JSON document a line, from a file of any size or, with '-', from a\n"
+      "pipe. Each needs an \"id\"; its partition key is taken from it. Blank lines are\n"
+      "passed over. Many are in flight at a time, fewer while the service throttles.\n"
+      "\n"
+      "Whatever is not stored is written to the rejects, one JSON object a line:\n"
+      "\"line\" is its number; \"reason\" says why; \"status\" and \"sub_status\" are the\n"
+      "service's last answer, 0 if there was none; \"maybe_applied\" is true if the\n"
+      "answer was lost, so that it may be stored all the same; \"document\" is the\n"
+      "document, or \"text\" the line if it is not JSON. A line over 2 MB is too long to\n"
+      "be repeated there.\n"
+      "\n"
+      "A connection that is lost or refused is tried again. If the server says nothing\n"
+      "at all for 30 seconds (--give-up), or refuses 100 lines on end for reasons that\n"
+      "are not theirs, such as a wrong key, the import stops instead of rejecting all\n"
+      "that is left.\n"
+      "\n"
+      "Ctrl-C stops the taking of lines, and what is in flight is finished. A second\n"
+      "Ctrl-C ends at once, and tells which lines it leaves in doubt. However an import\n"
+      "stops, the last line that was taken is told, and how to go on with the next\n"
+      "(--from-line; a pipe has to give the same lines again).\n"
+      "\n"
+      "The last line, on stdout, is a JSON object with the totals: \"ok\", \"failed\",\n"
+      "\"retries\", \"ru\", \"seconds\" and \"per_second\". The exit status is 3 if anything\n"
+      "was rejected or Ctrl-C was pressed, and 1 if a file failed or the import gave up\n"
+      "with nothing rejected.\n"
+      "\n"
+      "    aiocosmos import game players players.ndjson --rejects bad.ndjson\n"
+      "    jq -c 'select(.document).document' bad.ndjson |\n"
+      "        aiocosmos import game players - --upsert\n" },
+    { "export", "DB CONTAINER", BIT(OPT_PAGE_SIZE) | BIT(OPT_CONCURRENCY), 0, 0, export_items, export_prepare,
+        "print every item",
+      "Reads several partition key ranges at a time, so that items come in no order.\n"
+      "Each is printed with the properties that the service adds, such as \"_etag\" and\n"
+      "\"_ts\". Items that change meanwhile may be seen as they were before or after.\n"
+      "--concurrency 1 spares the container's throughput.\n"
+      "\n"
+      "    aiocosmos export game players > players.ndjson\n" },
+    { "changes", "DB CONTAINER",
+        BIT(OPT_FROM) | BIT(OPT_FOLLOW) | BIT(OPT_STATE) | BIT(OPT_CONTINUATION) | BIT(OPT_ALL_VERSIONS) | BIT(OPT_PK) |
+        BIT(OPT_PAGE_SIZE) | BIT(OPT_SESSION_TOKEN), 0, 0, changes, NULL, "print what was created and changed",
+      "Prints items that were created or changed, each as it is by now, from the\n"
+      "beginning or as --from says; what was deleted is not told. Those of one\n"
+      "partition key come in the order of their changes.\n"
+      "\n"
+      "It ends when there is nothing more now, and tells how to go on from there. With\n"
+      "--follow it waits for more; Ctrl-C ends it, with exit status 0. A state that is\n"
+      "kept in a file is never ahead of what has been printed, so that each change is\n"
+      "printed at least once, also by runs that were broken off.\n"
+      "\n"
+      "--all-versions prints each change and deletion from now on, if the container has\n"
+      "a retention for them: {\"current\":...,\"metadata\":{\"operationType\":...}}.\n"
+      "\n"
+      "    aiocosmos changes game players --from now --follow\n"
+      "    aiocosmos changes game players --state players.state >> players.ndjson\n" }
+};
+
+const unsigned command_count = sizeof commands / sizeof *commands;
+
+/* Words of a usage line, broken before the last column. */
+static void put_word(size_t *column, size_t indent, const char *format, ...)
+{
+    char word[128];
+    va_list arguments;
+    size_t len;
+    va_start(arguments, format);
+    len = (size_t)vsnprintf(word, sizeof word, format, arguments);
+    va_end(arguments);
+    if (*column + 1 + len > COLUMNS) {
+        printf("\n%*s", (int)indent, "");
+        *column = indent;
+    } else if (*column > 0) {
+        putchar(' ');
+        ++*column;
+    }
+    fputs(word, stdout);
+    *column += len;
+}
+
+static void put_usage(const command *c)
+{
+    size_t column = (size_t)printf(" "), indent = 6;
+    unsigned i;
+    put_word(&column, indent, "aiocosmos");
+    put_word(&column, indent, "%s", c->name);
+    if (*c->operands) put_word(&column, indent, "%s", c->operands);
+    for (i = 0; i < OPT_COUNT; i++) {
+        bool required = (c->required & BIT(i)) != 0;
+        if (!(c->options & BIT(i))) continue;
+        put_word(&column, indent, "%s%s%s%s%s%s", required ? "" : "[", options[i].name, options[i].value ? " " : "",
+                 options[i].value ? options[i].value : "", required ? "" : "]", i == OPT_PARAM ? "..." : "");
+    }
+    putchar('\n');
+}
+
+static void put_options(unsigned which)
+{
+    unsigned i;
+    for (i = 0; i < OPT_COUNT; i++) {
+        const char *line = options[i].text, *end;
+        int width = 0;
+        if (!(which & BIT(i))) continue;
+        width = printf("  %s %s", options[i].name, options[i].value ? options[i].value : "");
+        if (width >= OPTION_COLUMN) width = printf("\n") - 1;
+        for (; *line; line = *end ? end + 1 : end, width = 0) {
+            end = line + strcspn(line, "\n");
+            printf("%*s%.*s\n", OPTION_COLUMN - width, "", (int)(end - line), line);
+        }
+    }
+}
+
+/* group NULL: all. */
+static void put_commands(const char *group)
+{
+    unsigned i;
+    for (i = 0; i < command_count; i++)
+        if (!group || is_of(&commands[i], group)) printf("  %-18s %s\n", commands[i].name, commands[i].summary);
+}
+
+void help_on_command(const command *c)
+{
+    printf("aiocosmos %s: %s\n\n", c->name, c->summary);
+    put_usage(c);
+    printf("\n%s", c->text);
+    if (c->options) {
+        printf("\nOptions:\n");
+        put_options(c->options);
+    }
+    printf("\nOptions of every command:\n");
+    put_options(OPTIONS_OF_ALL);
+    printf("\n%s\nExit status:\n%s", text_settings, text_exit);
+}
+
+void help_on_all(const char *group)
+{
+    printf("aiocosmos %s\n\n  aiocosmos COMMAND [operands] [options]\n\nCommands:\n", about);
+    put_commands(group);
+    printf("\n'aiocosmos COMMAND --help' tells all about one.\n\n%s\nOptions of every command:\n", text_data);
+    put_options(OPTIONS_OF_ALL);
+    printf("\n%s\nExit status:\n%s\nExamples:\n%s", text_settings, text_exit, text_examples);
+}
+
+/*--- The manual page, from the same texts -----------------------------------*/
+
+/* Characters that troff takes for its own: a hyphen is a minus sign here, and a dot or quote that begins a line a
+ * request. */
+static void man_line(const char *text, size_t len)
+{
+    size_t i;
+    if (len && (*text == '.' || *text == '\'')) fputs("\\&", stdout);
+    for (i = 0; i < len; i++) {
+        if (text[i] == '\\') fputs("\\e", stdout);
+        else if (text[i] == '-') fputs("\\-", stdout);
+        else putchar(text[i]);
+    }
+    putchar('\n');
+}
+
+static void man_text(const char *text)
+{
+    bool example = false;
+    for (; *text; text += strcspn(text, "\n") + 1) {
+        size_t len = strcspn(text, "\n");
+        bool is_example = strncmp(text, "    ", 4) == 0;
+        if (is_example != example) puts(is_example ? ".PP\n.RS 4\n.EX" : ".EE\n.RE");
+        if (is_example) man_line(text + 4, len - 4);
+        else if (len == 0) puts(".PP");
+        else man_line(text, len);
+        example = is_example;
+    }
+    if (example) puts(".EE\n.RE");
+}
+
+static void man_options(unsigned which)
+{
+    unsigned i;
+    for (i = 0; i < OPT_COUNT; i++) {
+        const char *line = options[i].text, *end;
+        const char *value = options[i].value;
+        char name[64];
+        if (!(which & BIT(i))) continue;
+        puts(".TP");
+        man_line(name, (size_t)snprintf(name, sizeof name, "%s%s%s", options[i].name, value ? " " : "",
+                                        value ? value : ""));
+        for (; *line; line = *end ? end + 1 : end) {
+            end = line + strcspn(line, "\n");
+            man_line(line, (size_t)(end - line));
+        }
+    }
+}
+
+static void man_command(const command *c)
+{
+    printf(".SS \"aiocosmos %s%s%s\"\n", c->name, *c->operands ? " " : "", c->operands);
+    printf("%c%s.\n.PP\n", c->summary[0] - 'a' + 'A', c->summary + 1);
+    man_text(c->text);
+    man_options(c->options);
+}
+
+void print_manual(void)
+{
+    unsigned i;
+    printf(".TH AIOCOSMOS 1 \"\" \"aiocosmos %d.%d.%d\"\n.SH NAME\naiocosmos \\- %s\n", (int)(AIOCOSMOS_VERSION >> 16),
+           (int)(AIOCOSMOS_VERSION >> 8 & 255u), (int)(AIOCOSMOS_VERSION & 255u), about);
+    printf(".SH SYNOPSIS\n.B aiocosmos\n.I COMMAND\n[operands] [options]\n.SH DESCRIPTION\n");
+    man_text(text_data);
+    printf(".SH COMMANDS\n");
+    for (i = 0; i < command_count; i++) man_command(&commands[i]);
+    printf(".SH OPTIONS OF EVERY COMMAND\n");
+    man_options(OPTIONS_OF_ALL);
+    printf(".SH ENVIRONMENT\n");
+    man_text(text_settings);
+    printf(".SH EXIT STATUS\n");
+    man_text(text_exit);
+    printf(".SH EXAMPLES\n");
+    man_text(text_examples);
+}

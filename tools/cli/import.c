@@ -1,0 +1,736 @@
+/* import.c: every line of a file. */
+#include "import.h"
+#include "io.h"
+#include "request.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    READ_BYTES = 64 * 1024,
+    IN_FLIGHT_BYTES_MAX = 32 << 20,        /* of documents that are held until they are answered */
+    FAILURES_WORTH_A_WORD = 100,           /* with nothing stored between them */
+    IMPORT_TIMEOUT_MS = 120 * 1000,        /* a document may have to wait for many others that the service throttles */
+    IMPORT_RETRIES = 100000,               /* until that time is over, or the import gives up */
+    GIVE_UP_S = 30                         /* long enough for a server to be started again */
+};
+
+/*------------------------------------------------------------------------------
+ * MARK: - Lines
+ *----------------------------------------------------------------------------*/
+
+/* Cuts an input into lines without ever waiting for it, in a buffer that holds little more than the longest good
+ * line. */
+typedef struct lines {
+    int fd;
+    bool is_file;                          /* always readable, and its size is known */
+    uint64_t size;
+    char *buffer;
+    size_t begin, end;                     /* of what has been read and not been taken */
+    size_t searched;                       /* so much of it has no line end */
+    uint64_t dropped;                      /* bytes of a line that is too long to keep */
+    uint64_t number;                       /* of the last line taken */
+    uint64_t bytes_read;
+    bool ended;
+    int error;                             /* errno of a read that failed */
+} lines;
+
+enum { LINE_BUFFER_BYTES = DOCUMENT_BYTES_MAX + 1 + READ_BYTES };
+
+typedef enum taken { TAKEN_LINE, TAKEN_TOO_LONG, TAKEN_NONE_YET, TAKEN_END, TAKEN_ERROR } taken;
+
+static bool lines_open(lines *in, int fd)
+{
+    struct stat about;
+    memset(in, 0, sizeof *in);
+    in->fd = fd;
+    in->is_file = fstat(fd, &about) == 0 && S_ISREG(about.st_mode);
+    if (in->is_file) in->size = (uint64_t)about.st_size;
+    in->buffer = malloc(LINE_BUFFER_BYTES);
+    return in->buffer != NULL;
+}
+
+static void lines_close(lines *in)
+{
+    free(in->buffer);
+    if (in->fd != STDIN_FILENO) close(in->fd);
+}
+
+/* The descriptor may be shared with other programs, so it is asked rather than made non-blocking. */
+static bool is_readable(int fd)
+{
+    struct pollfd p = { fd, POLLIN, 0 };
+    return poll(&p, 1, 0) > 0;
+}
+
+/* Reads on. False: there is nothing more now; see ended and error. */
+static bool lines_fill(lines *in)
+{
+    size_t len = in->end - in->begin;
+    ssize_t got;
+    if (!in->is_file && !is_readable(in->fd)) return false;
+    if (in->begin) memmove(in->buffer, in->buffer + in->begin, len);
+    in->begin = 0;
+    in->end = len;
+    got = read(in->fd, in->buffer + len, READ_BYTES);
+    if (got < 0 && (errno == EINTR || errno == EAGAIN)) return false;
+    if (got < 0) in->error = errno;
+    if (got == 0) in->ended = true;
+    if (got <= 0) return got == 0;
+    in->end += (size_t)got;
+    in->bytes_read += (uint64_t)got;
+    return true;
+}
+
+/* The next line without its end; valid until the next call. Of one that is too long, its length. */
+static taken lines_take(lines *in, aiocosmos_str *line, uint64_t *too_long)
+{
+    for (;;) {
+        char *from = in->buffer + in->begin;
+        size_t held = in->end - in->begin;
+        char *newline = memchr(from + in->searched, '\n', held - in->searched);
+        size_t len = newline ? (size_t)(newline - from) : held;
+        if (newline || (in->ended && len + in->dropped > 0)) {
+            in->begin += len + (newline ? 1 : 0);
+            in->searched = 0;
+            in->number++;
+            if (len && from[len - 1] == '\r') len--;
+            line->ptr = from;
+            line->len = len;
+            *too_long = in->dropped + len;
+            in->dropped = 0;
+            return *too_long > DOCUMENT_BYTES_MAX ? TAKEN_TOO_LONG : TAKEN_LINE;
+        }
+        if (in->ended) return TAKEN_END;
+        if (in->error) return TAKEN_ERROR;
+        in->searched = held;
+        if (held > DOCUMENT_BYTES_MAX + 1) {
+            in->dropped += held - 1;       /* the last byte may be the '\r' of its end */
+            in->begin = in->end - 1;
+            in->searched = 1;
+        }
+        if (!lines_fill(in) && !in->error) return TAKEN_NONE_YET;
+    }
+}
+
+static bool is_blank(aiocosmos_str line)
+{
+    size_t i;
+    for (i = 0; i < line.len; i++)
+        if (line.ptr[i] != ' ' && line.ptr[i] != '\t' && line.ptr[i] != '\r') return false;
+    return true;
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - The import
+ *----------------------------------------------------------------------------*/
+
+typedef struct importer {
+    tool *tool;
+    lines in;
+    aiocosmos_kind kind;
+    FILE *rejects;
+    long from_line;                        /* those before it are passed over */
+    aiocosmos_op bulk;
+    size_t bytes_in_flight;
+    bool starved;                          /* the input has nothing now */
+    bool crowded;                          /* too much is in flight */
+    bool broken;                           /* input or rejects file have failed, and that has been said */
+    bool given_up;                         /* the server is silent, or refuses everything, and that has been said */
+    bool stopped;                          /* lines were left when no more were to be taken */
+    bool finished;
+    unsigned failures_in_a_row;
+    unsigned refusals_in_a_row;            /* of those, for no reason of the document's own */
+    long give_up_s;
+    double heard;                          /* when the server was not silent, in seconds since the start */
+    uint64_t heard_bytes, heard_tries;     /* the client's totals then */
+    aiocosmos_bulk_totals totals;
+    double seconds;
+    const struct entry *keyless;           /* the last line that has no key, and why */
+    char keyless_why[512];
+} importer;
+
+/* A line that has been handed over, kept for the rejects. */
+typedef struct entry {
+    uint64_t number, too_long;             /* too_long: its length, and there is no text; else 0 */
+    size_t len;
+    unsigned place;                        /* in flight.line */
+    bool is_json;
+    char text[];
+} entry;
+
+/*--- Ctrl-C -------------------------------------------------------------------
+ * It may come at any moment, also while the rejects wait for somebody to read them: so its handler does the talking,
+ * by write() alone, and knows by itself which lines are in flight. Each number is written before it is counted on, and
+ * by one store where the machine has such. */
+
+static struct flight {
+    volatile sig_atomic_t interrupted;     /* the signal */
+    aiocosmos_client *volatile client;
+    bool on_terminal;                      /* which has echoed "^C" */
+    volatile uint64_t reached;             /* the last line taken */
+    volatile uint64_t line[CONCURRENCY_MAX];             /* those in flight, and 0 where there is none */
+    unsigned free_place[CONCURRENCY_MAX], free_count;
+} flight;
+
+/* Text for stderr that a signal handler may put together. */
+typedef struct note {
+    char text[512];
+    size_t len;
+} note;
+
+static void note_send(note *n)
+{
+    size_t at = 0;
+    while (at < n->len) {
+        ssize_t put = write(STDERR_FILENO, n->text + at, n->len - at);
+        if (put > 0) at += (size_t)put;
+        else if (errno != EINTR) break;
+    }
+    n->len = 0;
+}
+
+static void note_text(note *n, const char *text)
+{
+    for (; *text; text++) {
+        if (n->len == sizeof n->text) note_send(n);
+        n->text[n->len++] = *text;
+    }
+}
+
+static void note_number(note *n, uint64_t number)
+{
+    char digits[24], *at = digits + sizeof digits;
+    *--at = 0;
+    do *--at = (char)('0' + number % 10);
+    while (number /= 10);
+    note_text(n, at);
+}
+
+/* The lowest line in flight above this one; 0: there is none. */
+static uint64_t next_in_flight(uint64_t above)
+{
+    uint64_t lowest = 0;
+    unsigned i;
+    for (i = 0; i < CONCURRENCY_MAX; i++) {
+        uint64_t line = flight.line[i];
+        if (line > above && (lowest == 0 || line < lowest)) lowest = line;
+    }
+    return lowest;
+}
+
+/* "3, 17-20, 22" */
+static void note_lines_in_flight(note *n)
+{
+    uint64_t first = next_in_flight(0), last, next;
+    bool behind_another = false;
+    for (; first; first = next, behind_another = true) {
+        for (last = first; (next = next_in_flight(last)) == last + 1; last = next) continue;
+        if (behind_another) note_text(n, ", ");
+        note_number(n, first);
+        if (last > first) note_text(n, "-");
+        if (last > first) note_number(n, last);
+    }
+}
+
+static void note_stopping(void)
+{
+    note n;
+    n.len = 0;
+    note_text(&n, flight.on_terminal ? "\n" : "");
+    note_text(&n, "aiocosmos: interrupted: no line after ");
+    note_number(&n, flight.reached);
+    note_text(&n, " is taken, and those in flight are finished. The next signal ends all at once.\n");
+    note_send(&n);
+}
+
+static void note_ending(void)
+{
+    note n;
+    n.len = 0;
+    note_text(&n, flight.on_terminal ? "\n" : "");
+    note_text(&n, "aiocosmos: ended at once. ");
+    if (next_in_flight(0)) note_text(&n, "These lines were in flight, and may be stored or not: ");
+    note_lines_in_flight(&n);
+    note_text(&n, next_in_flight(0) ? ".\nThe others up to line " : "The lines up to ");
+    note_number(&n, flight.reached);
+    note_text(&n, " are stored, or among the rejects; those behind it were not taken.\n");
+    note_send(&n);
+}
+
+/* The first signal ends the import in good order, the second at once, and a third where even that has to wait. */
+static void on_interrupt(int signal_number)
+{
+    int kept = errno;
+    if (!flight.interrupted) {
+        flight.interrupted = signal_number;
+        note_stopping();
+        aiocosmos_wake(flight.client);
+    } else {
+        signal(signal_number, SIG_DFL);
+        note_ending();
+        raise(signal_number);
+    }
+    errno = kept;
+}
+
+/* A rejects file that is slow to write must not fail for a signal: SA_RESTART. A wait in poll() ends all the same. */
+static void catch_interrupts(aiocosmos_client *client)
+{
+    static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+    struct sigaction action, before;
+    size_t i;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_interrupt;
+    action.sa_flags = SA_RESTART | SA_NODEFER;
+    sigemptyset(&action.sa_mask);
+    flight.client = client;
+    flight.on_terminal = isatty(STDERR_FILENO) != 0;
+    while (flight.free_count < CONCURRENCY_MAX) {
+        flight.free_place[flight.free_count] = flight.free_count;
+        flight.free_count++;
+    }
+    for (i = 0; i < sizeof signals / sizeof *signals; i++) {
+        bool nohup = signals[i] == SIGHUP && sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler == SIG_IGN;
+        if (!nohup) sigaction(signals[i], &action, NULL);
+    }
+}
+
+/* A signal that comes from here on finds nothing in flight, and cuts off the last words at worst. */
+static void release_interrupts(void)
+{
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGHUP, SIG_DFL);
+}
+
+/*--- Lines on their way -----------------------------------------------------*/
+
+static aiocosmos_pull no_more_lines(importer *im)
+{
+    const lines *in = &im->in;
+    im->stopped = !in->ended || in->begin < in->end;
+    return AIOCOSMOS_PULL_END;
+}
+
+static aiocosmos_pull break_off(importer *im, const char *what, int error)
+{
+    if (!im->broken) say(im->tool, "%s: %s", what, strerror(error));
+    im->broken = true;
+    return no_more_lines(im);
+}
+
+static entry *keep_line(importer *im, aiocosmos_str line, uint64_t too_long)
+{
+    entry *kept;
+    if (im->in.number == 1) line = without_mark(line);
+    if (too_long) line.len = 0;
+    kept = malloc(sizeof *kept + line.len + 1);
+    if (!kept) return NULL;
+    kept->number = im->in.number;
+    kept->too_long = too_long;
+    kept->len = line.len;
+    kept->is_json = false;
+    memcpy(kept->text, line.ptr, line.len);
+    im->bytes_in_flight += line.len;
+    kept->place = flight.free_place[--flight.free_count];
+    flight.line[kept->place] = kept->number;
+    flight.reached = kept->number;
+    return kept;
+}
+
+static void drop_line(importer *im, entry *line)
+{
+    flight.line[line->place] = 0;
+    flight.free_place[flight.free_count++] = line->place;
+    im->bytes_in_flight -= line->len;
+    free(line);
+}
+
+/* A line that is no document, or has no key, goes the same way as the others: the library refuses it. Where there is no
+ * definition any more, the service is to say why. */
+static void fill_item(importer *im, entry *line, aiocosmos_bulk_item *item)
+{
+    const char *why;
+    aiocosmos_json_doc *doc;
+    im->keyless = NULL;
+    item->kind = im->kind;
+    item->item_data = line;
+    item->body.ptr = line->text;
+    item->body.len = line->len;
+    item->pk = pk_of_document(im->tool, item->body);
+    line->is_json = is_set(&item->pk);
+    if (line->is_json) return;
+    why = aiocosmos_last_error(im->tool->client);
+    if (strncmp(why, "container: ", 11) == 0) item->pk = aiocosmos_pk1(aiocosmos_none());
+    im->keyless = line;
+    snprintf(im->keyless_why, sizeof im->keyless_why, "%s", why);
+    line->is_json = aiocosmos_json_parse(NULL, line->text, line->len, &doc, NULL) == 0;
+    if (line->is_json) aiocosmos_json_free(doc);
+}
+
+static aiocosmos_pull next_line(aiocosmos_client *client, aiocosmos_bulk_item *item, void *user_data)
+{
+    importer *im = user_data;
+    aiocosmos_str line;
+    uint64_t length;
+    entry *kept;
+    taken got;
+    do {
+        if (flight.interrupted || im->broken || im->given_up) return no_more_lines(im);
+        im->crowded = im->bytes_in_flight >= IN_FLIGHT_BYTES_MAX;
+        if (im->crowded) return AIOCOSMOS_PULL_LATER;
+        got = lines_take(&im->in, &line, &length);
+        im->starved = got == TAKEN_NONE_YET;
+        if (im->starved) {
+            aiocosmos_wake(client);        /* the step must not wait for the network alone: the input may be sooner */
+            return AIOCOSMOS_PULL_LATER;
+        }
+        if (got == TAKEN_END) return AIOCOSMOS_PULL_END;
+        if (got == TAKEN_ERROR) return break_off(im, "cannot read on", im->in.error);
+    } while (im->in.number < (uint64_t)im->from_line || (got == TAKEN_LINE && is_blank(line)));
+    kept = keep_line(im, line, got == TAKEN_TOO_LONG ? length : 0);
+    if (!kept) {
+        im->in.number--;
+        return break_off(im, "cannot go on", ENOMEM);
+    }
+    fill_item(im, kept, item);
+    return AIOCOSMOS_PULL_ITEM;
+}
+
+/* The library's words, unless more is known here. */
+static aiocosmos_str reason_of(const importer *im, const entry *line, const aiocosmos_result *result, char *out,
+                               size_t cap)
+{
+    aiocosmos_str reason = result->message;
+    aiocosmos_attempt attempt, last = {0};
+    uint32_t i;
+    int len = 0;
+    if (line->too_long) {
+        len = snprintf(out, cap, "the line has %" PRIu64 " bytes, an item at most %d", line->too_long,
+                       (int)DOCUMENT_BYTES_MAX);
+    } else if (line == im->keyless && result->status == AIOCOSMOS_E_ARGUMENT) {
+        len = snprintf(out, cap, "%s", im->keyless_why);   /* a key is missing because of this */
+    } else if (im->given_up && result->status == AIOCOSMOS_E_CANCELLED) {
+        for (i = 0; aiocosmos_result_attempt(result, i, &attempt); i++) last = attempt;
+        len = snprintf(out, cap, "given up: the server has not answered for %ld s (%u attempt%s, the last: %s)",
+                       im->give_up_s, (unsigned)result->attempts, result->attempts == 1 ? "" : "s",
+                       last.status == AIOCOSMOS_E_CANCELLED ? "no answer" : aiocosmos_status_text(last.status));
+    }
+    if (len == 0) return reason;
+    reason.ptr = out;
+    reason.len = (size_t)len < cap ? (size_t)len : cap - 1;
+    return reason;
+}
+
+static void put_reject(const importer *im, const entry *line, const aiocosmos_result *result)
+{
+    FILE *to = im->rejects;
+    char room[300];
+    aiocosmos_str reason = reason_of(im, line, result, room, sizeof room);
+    fprintf(to, "{\"line\":%" PRIu64 ",\"reason\":", line->number);
+    put_string(to, reason.ptr, reason.len);
+    fprintf(to, ",\"status\":%d,\"sub_status\":%d,\"maybe_applied\":%s", result->http_status, result->sub_status,
+            result->fate == AIOCOSMOS_FATE_MAYBE_APPLIED ? "true" : "false");
+    if (line->is_json) {
+        fputs(",\"document\":", to);
+        put_document(to, line->text, line->len);
+    } else if (!line->too_long) {
+        fputs(",\"text\":", to);
+        put_string(to, line->text, line->len);
+    }
+    fputs("}\n", to);
+}
+
+/* Where the rejects file fails, no more lines are taken, and what is in flight is told on stderr instead: each bad line
+ * is named, whatever happens. */
+static void write_reject(importer *im, const entry *line, const aiocosmos_result *result)
+{
+    wipe_progress(im->tool);
+    put_reject(im, line, result);
+    if (fflush(im->rejects) == 0 && !ferror(im->rejects)) return;
+    break_off(im, "cannot write the rejects, and stop; what is in flight and fails follows here", errno);
+    if (im->rejects == stderr) return;
+    fclose(im->rejects);
+    im->rejects = stderr;
+    put_reject(im, line, result);
+}
+
+/* What would happen to any other document too: no access, no container, no service. Lost connections are another
+ * matter: the server may come back, see server_is_silent(). */
+static bool would_refuse_any(const aiocosmos_result *result)
+{
+    switch (result->status) {
+    case AIOCOSMOS_E_TLS: case AIOCOSMOS_E_AUTH: case AIOCOSMOS_E_PROTOCOL: case 401: case 404: case 405: return true;
+    case 403: return result->sub_status != 1014;           /* the logical partition is full */
+    default: return result->status >= 500;
+    }
+}
+
+static void count_failure(importer *im, const aiocosmos_result *result)
+{
+    aiocosmos_str why = result->message;
+    im->refusals_in_a_row = would_refuse_any(result) ? im->refusals_in_a_row + 1 : 0;
+    if (im->refusals_in_a_row == FAILURES_WORTH_A_WORD) {
+        im->given_up = true;
+        say(im->tool, "giving up: %d lines on end were refused for no reason of their own, the last because: %.*s",
+            FAILURES_WORTH_A_WORD, (int)why.len, why.ptr);
+    } else if (++im->failures_in_a_row == FAILURES_WORTH_A_WORD && !im->given_up) {
+        say(im->tool, "%d lines on end were not stored, the last because: %.*s", FAILURES_WORTH_A_WORD, (int)why.len,
+            why.ptr);
+        fputs("Ctrl-C stops, and tells how to go on later.\n", stderr);
+    }
+}
+
+static void line_done(aiocosmos_client *client, const aiocosmos_result *result, void *item_data, void *user_data)
+{
+    importer *im = user_data;
+    if (result->status == 0) {
+        im->failures_in_a_row = im->refusals_in_a_row = 0;
+    } else {
+        write_reject(im, item_data, result);
+        count_failure(im, result);
+    }
+    drop_line(im, item_data);
+    if (im->crowded) aiocosmos_bulk_resume(client, im->bulk);
+}
+
+static void import_done(aiocosmos_client *client, const aiocosmos_result *result, const aiocosmos_bulk_totals *totals,
+                        void *user_data)
+{
+    importer *im = user_data;
+    (void)client;
+    im->finished = true;
+    im->totals = *totals;
+    im->seconds = (double)result->latency_us / 1e6;
+}
+
+static void show_import(importer *im)
+{
+    aiocosmos_bulk_totals totals;
+    double seconds = seconds_since(im->tool->started);
+    unsigned percent = 0, i;
+    if (!aiocosmos_bulk_get_totals(im->tool->client, im->bulk, &totals)) return;
+    fputs("\r\033[K", stderr);
+    if (im->in.is_file && im->in.size) {
+        percent = (unsigned)((double)im->in.bytes_read * 100.0 / (double)im->in.size);
+        fputc('[', stderr);
+        for (i = 0; i < 30; i++) fputc(i * 100 < percent * 30 ? '#' : '.', stderr);
+        fprintf(stderr, "] %u %%, ", percent < 100 ? percent : 100);
+    }
+    fprintf(stderr, "%" PRIu64 " stored, %" PRIu64 " failed, %.0f a second, %.0f RU", totals.succeeded, totals.failed,
+            (double)totals.succeeded / seconds, totals.charge_ru);
+    if (totals.throttled)
+        fprintf(stderr, ", %" PRIu64 " throttled, %" PRIu32 " at a time", totals.throttled, totals.concurrency);
+    im->tool->progress_shown = true;
+}
+
+/* Until the input has something, the client has something to do, or a signal comes, which wakes the client. */
+static void wait_for_input(importer *im, int timeout_ms)
+{
+    enum { FDS_MAX = CONCURRENCY_MAX + 64 };
+    aiocosmos_pollfd wanted[FDS_MAX];
+    struct pollfd fds[1 + FDS_MAX];
+    aiocosmos_client *client = im->tool->client;
+    size_t count = aiocosmos_poll_fds(client, wanted, FDS_MAX), i;
+    int due_ms = aiocosmos_next_timeout_ms(client);
+    if (count > FDS_MAX) count = FDS_MAX;
+    if (due_ms >= 0 && (timeout_ms < 0 || due_ms < timeout_ms)) timeout_ms = due_ms;
+    fds[0].fd = im->in.fd;
+    fds[0].events = POLLIN;
+    fds[0].revents = 0;
+    for (i = 0; i < count; i++) {
+        fds[1 + i].fd = (int)wanted[i].fd;
+        fds[1 + i].events = (short)((wanted[i].read ? POLLIN : 0) | (wanted[i].write ? POLLOUT : 0));
+        fds[1 + i].revents = 0;
+    }
+    if (poll(fds, (nfds_t)(1 + count), timeout_ms) > 0 && fds[0].revents) im->starved = false;
+}
+
+/* Not one byte has come for long enough although something was asked. What waits after a 429, or for input, asks
+ * nothing, and that is no silence. */
+static bool server_is_silent(importer *im)
+{
+    double now = seconds_since(im->tool->started);
+    aiocosmos_stats stats;
+    uint64_t tries;
+    bool asked;
+    aiocosmos_get_stats(im->tool->client, &stats);
+    tries = stats.attempts + stats.retries;                /* where no connection can be had, there are retries alone */
+    asked = tries != im->heard_tries || stats.connections_open > stats.connections_idle;
+    if (stats.bytes_received != im->heard_bytes || !asked) {
+        im->heard = now;
+        im->heard_bytes = stats.bytes_received;
+        im->heard_tries = tries;
+    }
+    return now - im->heard >= (double)im->give_up_s;
+}
+
+/* To go on would write every line that is left to the rejects. */
+static void give_up(importer *im)
+{
+    im->given_up = true;
+    no_more_lines(im);
+    say(im->tool, "giving up: the server has not answered for %ld second%s", im->give_up_s,
+        im->give_up_s == 1 ? "" : "s");
+    aiocosmos_cancel(im->tool->client, im->bulk);
+}
+
+static void run_import(importer *im)
+{
+    aiocosmos_client *client = im->tool->client;
+    bool terminal = isatty(STDERR_FILENO) != 0, silent = false;
+    double shown = 0;
+    while (!im->finished) {
+        bool stopping = flight.interrupted || im->broken || im->given_up;
+        bool idle = aiocosmos_pending(client) <= 1;        /* but for the bulk itself */
+        if (im->starved && !stopping) wait_for_input(im, terminal || !idle ? TICK_MS : -1);
+        if (stopping) im->starved = false;
+        if (im->starved) {
+            aiocosmos_step(client, 0);
+        } else {
+            aiocosmos_bulk_resume(client, im->bulk);
+            aiocosmos_step(client, TICK_MS);
+        }
+        if (!silent && server_is_silent(im)) {
+            silent = true;
+            give_up(im);
+        }
+        if (!terminal || seconds_since(im->tool->started) - shown < TICK_MS / 1000.0) continue;
+        shown = seconds_since(im->tool->started);
+        show_import(im);
+    }
+}
+
+/* To stderr, or to a file that is not the input itself. */
+static bool open_rejects(importer *im)
+{
+    tool *t = im->tool;
+    const char *path = t->option[OPT_REJECTS];
+    struct stat input, output;
+    int fd;
+    im->rejects = stderr;
+    if (!path) return true;
+    im->rejects = NULL;
+    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND, 0666);
+    if (fd >= 0 && fstat(fd, &output) == 0 && fstat(im->in.fd, &input) == 0 && output.st_dev == input.st_dev &&
+        output.st_ino == input.st_ino && S_ISREG(output.st_mode)) {
+        say(t, "--rejects %s: this is the file that is read; choose another", path);
+        close(fd);
+        return false;
+    }
+    if (fd >= 0 && S_ISREG(output.st_mode) && output.st_size > 0 && !has(t, OPT_APPEND_REJECTS)) {
+        say(t, "--rejects %s: it is not empty: choose another, or add to it with --append-rejects", path);
+        close(fd);
+        return false;
+    }
+    if (fd >= 0) im->rejects = fdopen(fd, "w");
+    if (!im->rejects) say(t, "--rejects %s: cannot write it: %s", path, strerror(errno));
+    return im->rejects != NULL;
+}
+
+/* Where an import that was broken off stopped, and how to go on: by the same options, but for secrets. */
+static void say_where(importer *im)
+{
+    static const unsigned secret = BIT(OPT_KEY) | BIT(OPT_CONNECTION_STRING);
+    static const unsigned ours = BIT(OPT_FROM_LINE) | BIT(OPT_APPEND_REJECTS);
+    tool *t = im->tool;
+    unsigned i;
+    say(t, "%sstopped after line %" PRIu64 ": each up to it is stored, or among the rejects. To go on with the next%s:",
+        flight.interrupted ? "interrupted: " : "", im->in.number,
+        has(t, OPT_KEY) || has(t, OPT_CONNECTION_STRING) ? ", with the same account" : "");
+    fputs("  aiocosmos import", stderr);
+    for (i = 0; i < 3; i++) {
+        fputc(' ', stderr);
+        put_argument(stderr, t->operand[i]);
+    }
+    fprintf(stderr, " --from-line %" PRIu64 "%s", im->in.number + 1, has(t, OPT_REJECTS) ? " --append-rejects" : "");
+    for (i = 0; i < OPT_COUNT; i++) {
+        if (!has(t, (option_id)i) || ((secret | ours) & BIT(i))) continue;
+        fprintf(stderr, " %s", options[i].name);
+        if (!options[i].value) continue;
+        fputc(' ', stderr);
+        put_argument(stderr, t->option[i]);
+    }
+    fputc('\n', stderr);
+}
+
+static int report_import(importer *im)
+{
+    tool *t = im->tool;
+    const aiocosmos_bulk_totals *totals = &im->totals;
+    double per_second = im->seconds > 0 ? (double)totals->succeeded / im->seconds : 0;
+    if (im->stopped) say_where(im);
+    wipe_progress(t);
+    fprintf(stderr, "%" PRIu64 " stored, %" PRIu64 " not", totals->succeeded, totals->failed);
+    if (totals->maybe_applied) fprintf(stderr, " (%" PRIu64 " of them maybe)", totals->maybe_applied);
+    if (totals->failed && has(t, OPT_REJECTS)) fprintf(stderr, ": see %s", t->option[OPT_REJECTS]);
+    fprintf(stderr, "; %.2f RU, %" PRIu64 " retries, %.2f s, %.0f a second\n", totals->charge_ru, totals->retries,
+            im->seconds, per_second);
+    printf("{\"ok\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"retries\":%" PRIu64, totals->succeeded, totals->failed,
+           totals->retries);
+    printf(",\"ru\":%.2f,\"seconds\":%.3f,\"per_second\":%.1f}\n", totals->charge_ru, im->seconds, per_second);
+    if (!stdout_works(t) || im->broken) return EXIT_REFUSED;
+    if (im->given_up && totals->failed == 0) return EXIT_REFUSED;
+    return totals->failed || im->stopped ? EXIT_INCOMPLETE : EXIT_DONE;
+}
+
+static int import_lines(importer *im, uint32_t concurrency)
+{
+    aiocosmos_bulk_request request = {0};
+    int status = read_definition(im->tool);
+    if (status != EXIT_DONE) return status;
+    request.database = im->tool->operand[0];
+    request.container = im->tool->operand[1];
+    request.concurrency_max = concurrency;
+    request.timeout_ms = has(im->tool, OPT_TIMEOUT) ? 0 : IMPORT_TIMEOUT_MS;
+    request.next = next_line;
+    request.item_done = line_done;
+    request.done = import_done;
+    request.user_data = im;
+    status = aiocosmos_bulk(im->tool->client, &request, &im->bulk);
+    if (status != 0) return say_refusal(im->tool, status);
+    im->heard = seconds_since(im->tool->started);
+    catch_interrupts(im->tool->client);
+    run_import(im);
+    release_interrupts();
+    return report_import(im);
+}
+
+int import(tool *t)
+{
+    static importer im;                    /* zeroed */
+    long concurrency = AIOCOSMOS_DEFAULT_CONNECTIONS;
+    int status = EXIT_USAGE, fd;
+    im.tool = t;
+    im.kind = has(t, OPT_UPSERT) ? AIOCOSMOS_UPSERT_ITEM : AIOCOSMOS_CREATE_ITEM;
+    im.give_up_s = GIVE_UP_S;
+    if (!number_of(t, OPT_CONCURRENCY, 1, CONCURRENCY_MAX, &concurrency) ||
+        !number_of(t, OPT_FROM_LINE, 1, LONG_MAX, &im.from_line) ||
+        !number_of(t, OPT_GIVE_UP, 1, 86400, &im.give_up_s)) return see_help(t);
+    fd = open_input(t, t->operand[2]);
+    if (fd < 0) return EXIT_USAGE;
+    signal(SIGPIPE, SIG_IGN);              /* a reader that went away must not end us with documents in flight */
+    if (!lines_open(&im.in, fd)) say(t, "no memory");
+    else if (open_rejects(&im)) status = import_lines(&im, (uint32_t)concurrency);
+    if (im.rejects && im.rejects != stderr) fclose(im.rejects);
+    lines_close(&im.in);
+    return status;
+}
+
+/* To repeat an upsert, or a create under its own id, does no harm: the library says if it may have been the second. */
+void import_prepare(aiocosmos_options *o)
+{
+    o->retry_writes = true;
+    o->retries_max = IMPORT_RETRIES;
+}

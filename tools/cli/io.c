@@ -1,0 +1,144 @@
+/* io.c: files and stdout. */
+#include "io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/*------------------------------------------------------------------------------
+ * MARK: - Data on stdout
+ *----------------------------------------------------------------------------*/
+
+/* One document and nothing else on a line: line ends between its tokens, the only place where JSON has them, become
+ * blanks. All other bytes are the document's own. */
+void put_document(FILE *to, const char *text, size_t len)
+{
+    while (len > 0) {
+        size_t part = 0;
+        while (part < len && text[part] != '\n' && text[part] != '\r') part++;
+        fwrite(text, 1, part, to);
+        if (part < len) {
+            fputc(' ', to);
+            part++;
+        }
+        text += part;
+        len -= part;
+    }
+}
+
+bool stdout_works(tool *t)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout)) return true;
+    say(t, "cannot write to stdout: %s", strerror(errno));
+    return false;
+}
+
+/* The length of the UTF-8 sequence that text begins with (RFC 3629), or 0. */
+static size_t utf8_length(const char *text, size_t len)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    size_t need = at[0] < 0x80 ? 1 : at[0] < 0xC2 ? 0 : at[0] < 0xE0 ? 2 : at[0] < 0xF0 ? 3 : at[0] < 0xF5 ? 4 : 0, i;
+    if (need == 0 || need > len) return 0;
+    for (i = 1; i < need; i++)
+        if ((at[i] & 0xC0) != 0x80) return 0;
+    if ((at[0] == 0xE0 && at[1] < 0xA0) || (at[0] == 0xED && at[1] > 0x9F)) return 0;
+    if ((at[0] == 0xF0 && at[1] < 0x90) || (at[0] == 0xF4 && at[1] > 0x8F)) return 0;
+    return need;
+}
+
+/* Any bytes as a JSON string; those that are not UTF-8 become U+FFFD. */
+void put_string(FILE *to, const char *text, size_t len)
+{
+    fputc('"', to);
+    while (len > 0) {
+        size_t step = utf8_length(text, len);
+        unsigned char c = (unsigned char)*text;
+        if (step == 0) fputs("\\ufffd", to);
+        else if (c < 0x20) fprintf(to, "\\u%04x", c);
+        else if (c == '"' || c == '\\') fprintf(to, "\\%c", c);
+        else fwrite(text, 1, step, to);
+        text += step ? step : 1;
+        len -= step ? step : 1;
+    }
+    fputc('"', to);
+}
+
+/* An argument as a shell takes it. */
+void put_argument(FILE *to, const char *text)
+{
+    static const char harmless[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._/+-,:@%";
+    if (*text && text[strspn(text, harmless)] == 0) {
+        fputs(text, to);
+        return;
+    }
+    fputc('\'', to);
+    for (; *text; text++) {
+        if (*text == '\'') fputs("'\\''", to);
+        else fputc(*text, to);
+    }
+    fputc('\'', to);
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - Input
+ *----------------------------------------------------------------------------*/
+
+static bool is_stdin(const char *path)
+{
+    return !path || strcmp(path, "-") == 0;
+}
+
+/* < 0: it cannot be read, and that has been said. */
+int open_input(tool *t, const char *path)
+{
+    struct stat about;
+    int fd = is_stdin(path) ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && fstat(fd, &about) == 0 && S_ISDIR(about.st_mode)) {
+        close(fd);
+        fd = -1;
+        errno = EISDIR;
+    }
+    if (fd < 0) say(t, "cannot read %s: %s", path, strerror(errno));
+    else if (isatty(fd)) say(t, "reading from the terminal; end with Ctrl-D");
+    return fd;
+}
+
+/* Windows programs like to begin a text with a byte order mark; JSON has none (RFC 8259, 8.1). */
+aiocosmos_str without_mark(aiocosmos_str text)
+{
+    if (text.len >= 3 && memcmp(text.ptr, "\xEF\xBB\xBF", 3) == 0) {
+        text.ptr += 3;
+        text.len -= 3;
+    }
+    return text;
+}
+
+/* A whole input of at most cap bytes. False: it cannot be read, or is longer, and that has been said. */
+bool read_all(tool *t, const char *path, char *out, size_t cap, size_t *len)
+{
+    int fd = open_input(t, path);
+    ssize_t got = 1;
+    *len = 0;
+    if (fd < 0) return false;
+    while (*len < cap && got != 0) {
+        got = read(fd, out + *len, cap - *len);
+        if (got > 0) *len += (size_t)got;
+        else if (got < 0 && errno != EINTR) break;
+    }
+    if (got < 0) say(t, "cannot read %s: %s", is_stdin(path) ? "stdin" : path, strerror(errno));
+    else if (*len == cap) say(t, "%s holds over %zu bytes", is_stdin(path) ? "stdin" : path, cap - 1);
+    if (fd != STDIN_FILENO) close(fd);
+    return got >= 0 && *len < cap;
+}
+
+char *text_of(aiocosmos_str from)
+{
+    char *text = malloc(from.len + 1);
+    if (!text) return NULL;
+    if (from.len) memcpy(text, from.ptr, from.len);
+    text[from.len] = 0;
+    return text;
+}

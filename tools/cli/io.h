@@ -1,0 +1,22 @@
+/* io.h: files and stdout. */
+#ifndef CLI_IO_H
+#define CLI_IO_H
+
+#include "tool.h"
+
+#include <stdio.h>
+
+enum { DOCUMENT_BYTES_MAX = 2 << 20 };     /* the service's limit */
+
+char *text_of(aiocosmos_str from);         /* to be freed; NULL: no memory */
+
+void put_document(FILE *to, const char *text, size_t len);
+void put_string(FILE *to, const char *text, size_t len);
+void put_argument(FILE *to, const char *text);
+bool stdout_works(tool *t);
+
+int open_input(tool *t, const char *path);
+bool read_all(tool *t, const char *path, char *out, size_t cap, size_t *len);
+aiocosmos_str without_mark(aiocosmos_str text);
+
+#endif

@@ -1,0 +1,130 @@
+/* request.c: one request, and the keys of items. */
+#include "request.h"
+#include "io.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/*------------------------------------------------------------------------------
+ * MARK: - One request
+ *----------------------------------------------------------------------------*/
+
+typedef struct performance {
+    tool *tool;
+    use_fn use;
+    void *user_data;
+    bool answered;                         /* and so was not refused */
+} performance;
+
+static void request_done(aiocosmos_client *client, const aiocosmos_result *result, void *user_data)
+{
+    performance *p = user_data;
+    (void)client;
+    p->answered = true;
+    if (result->status != 0) say_failure(p->tool, result);
+    else if (p->use) p->use(p->tool, result, p->user_data);
+}
+
+/* Sends a request and waits; what comes back goes to `use`, failures to stderr. Returns the exit status. */
+int perform(tool *t, const aiocosmos_request *request, use_fn use, void *user_data)
+{
+    performance p = { t, use, user_data, false };
+    aiocosmos_request own = *request;
+    int status;
+    own.done = request_done;
+    own.user_data = &p;
+    status = aiocosmos_run(t->client, &own, NULL);
+    if (status != 0) return p.answered ? EXIT_REFUSED : say_refusal(t, status);
+    return EXIT_DONE;
+}
+
+void print_answer(tool *t, const aiocosmos_result *result, void *user_data)
+{
+    (void)t;
+    (void)user_data;
+    put_document(stdout, result->body.ptr, result->body.len);
+    putchar('\n');
+}
+
+int perform_and_print(tool *t, const aiocosmos_request *request)
+{
+    int status = perform(t, request, print_answer, NULL);
+    if (status == EXIT_DONE && !stdout_works(t)) status = EXIT_REFUSED;
+    say_cost(t, "");
+    return status;
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - Partition keys
+ *----------------------------------------------------------------------------*/
+
+/* A JSON value as one level of a key. {} says that the item has no such property. */
+static bool level_of(aiocosmos_json value, aiocosmos_value *level)
+{
+    if (value.type == AIOCOSMOS_JSON_ARR || (value.type == AIOCOSMOS_JSON_OBJ && aiocosmos_json_count(value)))
+        return false;
+    *level = value.type == AIOCOSMOS_JSON_OBJ ? aiocosmos_none() : aiocosmos_json_text(value.ptr, value.len);
+    return true;
+}
+
+/* One JSON value, or an array of the levels. What *pk points to is a part of value's text. */
+static bool key_of(aiocosmos_json value, aiocosmos_pk *pk)
+{
+    aiocosmos_json level = {0};
+    size_t count = 0;
+    if (value.type != AIOCOSMOS_JSON_ARR) return level_of(value, &pk->level[0]);
+    while (aiocosmos_json_next(value, NULL, &level))
+        if (count == KEY_LEVELS || !level_of(level, &pk->level[count++])) return false;
+    return count > 0;
+}
+
+bool pk_of_option(tool *t, aiocosmos_pk *pk)
+{
+    const char *text = t->option[OPT_PK];
+    aiocosmos_json_doc *doc;
+    bool ok;
+    if (!text) return true;
+    if (aiocosmos_json_parse(t->client, text, strlen(text), &doc, NULL) < 0) {
+        say(t, "--pk %s: this is not JSON. Text stands in double quotes: --pk '\"eu\"'", text);
+        return false;
+    }
+    ok = key_of(aiocosmos_json_root(doc), pk);
+    aiocosmos_json_free(doc);
+    if (!ok)
+        say(t, "--pk %s: a key is a text, a number, true, false, null or {}, or an array of one to three of them",
+            text);
+    return ok;
+}
+
+bool is_set(const aiocosmos_pk *pk)
+{
+    return pk->level[0].type != AIOCOSMOS_VALUE_UNSET;
+}
+
+/* The key of a document. Unset: there is none, and the client's last error says why. */
+aiocosmos_pk pk_of_document(tool *t, aiocosmos_str document)
+{
+    char link[LINK_BYTES];
+    snprintf(link, sizeof link, "dbs/%s/colls/%s", t->operand[0], t->operand[1]);
+    return aiocosmos_pk_of(t->client, link, document);
+}
+
+/* Makes known to the client by what the container places its items. */
+int read_definition(tool *t)
+{
+    static const aiocosmos_str empty = { "{}", 2 };
+    aiocosmos_request request = {0};
+    aiocosmos_pk pk;
+    int status;
+    request.kind = AIOCOSMOS_READ_CONTAINER;
+    request.database = t->operand[0];
+    request.container = t->operand[1];
+    t->reading_definition = true;
+    status = perform(t, &request, NULL, NULL);
+    t->reading_definition = false;
+    pk = pk_of_document(t, empty);
+    if (status != EXIT_DONE || is_set(&pk)) return status;
+    say(t, "this version does not understand the container's partition key: see 'aiocosmos container show %s %s'",
+        t->operand[0], t->operand[1]);
+    return EXIT_REFUSED;
+}

@@ -1,0 +1,26 @@
+/* request.h: one request, and the keys of items. */
+#ifndef CLI_REQUEST_H
+#define CLI_REQUEST_H
+
+#include "tool.h"
+
+enum {
+    KEY_LEVELS = 3,
+    LINK_BYTES = 4096                      /* names of a database and a container have at most 255 characters */
+};
+
+typedef void (*use_fn)(tool *t, const aiocosmos_result *result, void *user_data);
+
+/* Sends a request and waits; what comes back goes to `use`, failures to stderr. Returns the exit status. */
+int perform(tool *t, const aiocosmos_request *request, use_fn use, void *user_data);
+void print_answer(tool *t, const aiocosmos_result *result, void *user_data);
+int perform_and_print(tool *t, const aiocosmos_request *request);
+
+bool pk_of_option(tool *t, aiocosmos_pk *pk);
+/* The key of a document. Unset: there is none, and the client's last error says why. */
+aiocosmos_pk pk_of_document(tool *t, aiocosmos_str document);
+bool is_set(const aiocosmos_pk *pk);
+/* Makes known to the client by what the container places its items. */
+int read_definition(tool *t);
+
+#endif

@@ -1,0 +1,27 @@
+/* rows.h: rows on their way to stdout. */
+#ifndef CLI_ROWS_H
+#define CLI_ROWS_H
+
+#include "tool.h"
+
+/* Rows on their way to stdout, of one query or of several. */
+typedef struct feed {
+    tool *tool;
+    uint64_t rows, pages;
+    uint64_t pages_max;                    /* 0: all that there are */
+    double charge_ru;
+    double shown;                          /* when progress was, in seconds since the start */
+    bool explains;                         /* how the query was answered; its rows are counted and not printed */
+    bool more;
+    char *continuation;                    /* behind the last page of pages_max; empty: there is no token */
+    int status;                            /* to exit with */
+} feed;
+
+int print_feed(feed *f, const aiocosmos_query_request *request);
+int print_list(tool *t, const aiocosmos_query_request *request);
+
+void put_rows(feed *f, const aiocosmos_page *page);
+bool show_rows(feed *f);
+void say_rows(const feed *f);
+
+#endif

@@ -1,0 +1,263 @@
+/* tool.c: options, and what people read. */
+#include "tool.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/*------------------------------------------------------------------------------
+ * MARK: - Options
+ *----------------------------------------------------------------------------*/
+
+const option_info options[OPT_COUNT] = {
+    { "--connection-string", "S", "the account, as the portal shows it:\nAccountEndpoint=https://...;AccountKey=...;" },
+    { "--endpoint", "URL", "the account's address, such as\nhttps://NAME.documents.azure.com:443/" },
+    { "--key", "KEY", "the account's key; others on this machine can read a\n"
+                      "command's arguments, so better use AIOCOSMOS_KEY" },
+    { "--ca", "FILE", "trust the certificates in this PEM file instead of the\nsystem's" },
+    { "--insecure", NULL, "do not check certificates, and allow plain http to\nother machines: for emulators only" },
+    { "--timeout", "SECONDS", "for one request with its retries (30), or for one\ndocument of an import (120)" },
+    { "--partition-key", "PATHS", "the property whose value places an item, such as\n"
+                                  "/city, or up to three: /tenant,/user,/session" },
+    { "--throughput", "N", "this many request units a second, from 400" },
+    { "--autoscale", "N", "as many as needed up to this maximum, from 1000" },
+    { "--ttl", "SECONDS",
+        "items vanish so long after they were last written;\n-1: those with a \"ttl\" of their own do" },
+    { "--if-not-exists", NULL, "it is fine if there is one of this name already" },
+    { "--pk", "JSON", "the partition key: a JSON value such as '\"eu\"' or 42,\n"
+                      "an array of the levels such as '[\"eu\",42]', or {} for\nitems that lack the property" },
+    { "--ops", "JSON", "what to change: an array of operations, or\n"
+                       "{\"condition\":\"FROM c WHERE ...\",\"operations\":[...]}" },
+    { "--param", "@NAME=JSON", "the value of a parameter; may be given again" },
+    { "--page-size", "N", "at most this many rows a page" },
+    { "--max-pages", "N", "stop after so many pages, and tell how to go on" },
+    { "--continuation", "T", "go on behind the page that this token came with" },
+    { "--explain", NULL, "print how the query was answered, not its rows" },
+    { "--from", "WHEN", "beginning, now, or a time: 2026-11-21T08:30:00Z" },
+    { "--follow", NULL, "wait for more, until Ctrl-C" },
+    { "--state", "FILE", "go on from what this file says, and keep in it how far\nthis comes" },
+    { "--all-versions", NULL, "every change by itself, and deletions too" },
+    { "--session-token", "T", "see at least the writes that this token stands for" },
+    { "--upsert", NULL, "replace items that are there already" },
+    { "--concurrency", "N", "this many documents in flight, 1 to 1000 (100); or\nranges of an export, 1 to 100 (8)" },
+    { "--rejects", "FILE", "write what was not stored to this file, not to\nstderr; it has to be new or empty" },
+    { "--append-rejects", NULL, "add to the rejects of an earlier run" },
+    { "--from-line", "N", "pass over the lines before it, taken by an earlier run" },
+    { "--give-up", "SECONDS", "stop when the server has not answered for so long (30)" }
+};
+
+bool has(const tool *t, option_id option)
+{
+    return t->option[option] != NULL;
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - What people read
+ *----------------------------------------------------------------------------*/
+
+void wipe_progress(tool *t)
+{
+    if (t->progress_shown) fputs("\r\033[K", stderr);
+    t->progress_shown = false;
+}
+
+void say(tool *t, const char *format, ...)
+{
+    va_list arguments;
+    wipe_progress(t);
+    fputs("aiocosmos: ", stderr);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+}
+
+/* Wrong usage: what is wrong has been said; this is where to read on. */
+int see_help(tool *t)
+{
+    fputs("Try 'aiocosmos ", stderr);
+    if (t->command) fprintf(stderr, "%s ", t->command->name);
+    fputs("--help'.\n", stderr);
+    return EXIT_USAGE;
+}
+
+double seconds_since(struct timespec then)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - then.tv_sec) + (double)(now.tv_nsec - then.tv_nsec) / 1e9;
+}
+
+/*--- What is missing, when the service says 404 -----------------------------*/
+
+typedef enum missing { MISSING_UNCLEAR, MISSING_DATABASE, MISSING_CONTAINER, MISSING_EITHER, MISSING_ITEM } missing;
+
+bool is_of(const command *c, const char *group)
+{
+    size_t len = strlen(group);
+    return strncmp(c->name, group, len) == 0 && (c->name[len] == ' ' || c->name[len] == 0);
+}
+
+/* The service says little more than that it is the thing itself (404/0) or the one that should hold it (404/1003). */
+static missing what_is_missing(const tool *t, const aiocosmos_result *result)
+{
+    bool owner = result->sub_status == 1003;
+    if (result->status != 404 || (result->sub_status && !owner) || t->operands == 0) return MISSING_UNCLEAR;
+    if (t->operands == 1) return MISSING_DATABASE;
+    if (t->reading_definition || is_of(t->command, "container")) return owner ? MISSING_DATABASE : MISSING_CONTAINER;
+    if (owner) return MISSING_EITHER;
+    return is_of(t->command, "item") ? MISSING_ITEM : MISSING_CONTAINER;
+}
+
+static void say_missing(tool *t, missing what, const aiocosmos_result *result)
+{
+    const char *database = t->operand[0], *container = t->operand[1];
+    char code[32], text[2048];
+    if (result->sub_status) snprintf(code, sizeof code, "404/%d Not Found", result->sub_status);
+    else snprintf(code, sizeof code, "404 Not Found");
+    switch (what) {
+    case MISSING_DATABASE: snprintf(text, sizeof text, "there is no database '%s'", database); break;
+    case MISSING_CONTAINER:
+        snprintf(text, sizeof text, "there is no container '%s' in the database '%s'", container, database);
+        break;
+    case MISSING_EITHER:
+        snprintf(text, sizeof text, "there is no container '%s' in the database '%s', or not even that database",
+                 container, database);
+        break;
+    default:
+        if (!has(t, OPT_PK))
+            snprintf(text, sizeof text, "the container '%s' has no item of this id and partition key", container);
+        else
+            snprintf(text, sizeof text, "the container '%s' has no item '%s' of the partition key %s", container,
+                     t->operand[2], t->option[OPT_PK]);
+    }
+    say(t, "%s: %s: %s", t->command->name, code, text);
+}
+
+static void advise_on_missing(const tool *t, missing what)
+{
+    const char *database = t->operand[0];
+    bool is_deletion = strstr(t->command->name, "delete") != NULL;
+    if (what == MISSING_DATABASE && is_deletion) fputs("See 'aiocosmos db list'.\n", stderr);
+    else if (what == MISSING_DATABASE)
+        fprintf(stderr, "Make it with 'aiocosmos db create %s', or see 'aiocosmos db list'.\n", database);
+    else if (what == MISSING_CONTAINER && is_deletion)
+        fprintf(stderr, "See 'aiocosmos container list %s'.\n", database);
+    else if (what != MISSING_ITEM)
+        fprintf(stderr, "Make it with 'aiocosmos container create %s %s --partition-key PATH', or see\n"
+                "'aiocosmos container list %s'%s.\n", database, t->operand[1], database,
+                what == MISSING_EITHER ? " and 'aiocosmos db list'" : "");
+}
+
+/*--- Failures ---------------------------------------------------------------*/
+
+static bool is_variable(const char *name)
+{
+    return name && strncmp(name, "AIOCOSMOS_", 10) == 0;
+}
+
+/* What somebody else has set, or oneself long ago, is not on the command line to be seen. */
+static void say_settings(const tool *t)
+{
+    const char *endpoint = is_variable(t->endpoint_from) ? t->endpoint_from : NULL;
+    const char *key = is_variable(t->key_from) ? t->key_from : NULL;
+    if (endpoint && key && strcmp(endpoint, key) == 0)
+        fprintf(stderr, "Endpoint and key are those of the environment variable %s.\n", key);
+    else if (endpoint && key)
+        fprintf(stderr, "Endpoint and key are those of the environment variables %s and %s.\n", endpoint, key);
+    else if (endpoint || key)
+        fprintf(stderr, "The %s is that of the environment variable %s.\n", endpoint ? "endpoint" : "key",
+                endpoint ? endpoint : key);
+}
+
+static bool is_about_account(int status)
+{
+    return status == AIOCOSMOS_E_DNS || status == AIOCOSMOS_E_CONNECT || status == AIOCOSMOS_E_TLS ||
+           status == AIOCOSMOS_E_TIMEOUT || status == 401 || status == 403;
+}
+
+static bool holds(aiocosmos_str text, const char *part)
+{
+    size_t len = strlen(part), i;
+    for (i = 0; i + len <= text.len; i++)
+        if (memcmp(text.ptr + i, part, len) == 0) return true;
+    return false;
+}
+
+/* What to do next, where the user of a tool knows less, or can do more, than the programmer whom the library's message
+ * is for. */
+static const char *advice(const tool *t, const aiocosmos_result *result)
+{
+    int status = result->status;
+    if (t->local_by_default && (status == AIOCOSMOS_E_CONNECT || status == AIOCOSMOS_E_DNS))
+        return "No account was named, so this was the local emulator, http://localhost:8081. Start one with\n"
+               "'aiocosmos-emulator', or name an account: export AIOCOSMOS_CONNECTION_STRING='AccountEndpoint=...'.";
+    if (holds(result->message, "this port has no TLS") || holds(result->message, "does this port speak TLS?"))
+        return "An endpoint without TLS, such as an emulator's, begins with http:// instead of https://.";
+    if (status == 401 && !t->key_from) return "No key was given: this was the well-known one of the emulators.";
+    if (status == 400 && result->sub_status == 1004) return "--pk JSON gives the partition key.";
+    if (status == 409 && t->command->kind == AIOCOSMOS_CREATE_ITEM)
+        return "'aiocosmos item upsert' replaces what is there.";
+    switch (status) {
+    case AIOCOSMOS_E_DNS: case AIOCOSMOS_E_CONNECT:
+        return "Check the endpoint, and that this machine can reach it.";
+    case AIOCOSMOS_E_TLS:
+        return "If the server's certificate is right, give the one that it was signed with by --ca FILE; for an\n"
+               "emulator, --insecure will do.";
+    case AIOCOSMOS_E_TIMEOUT:
+        return "--timeout SECONDS allows more time.";
+    default: return NULL;
+    }
+}
+
+void say_failure(tool *t, const aiocosmos_result *result)
+{
+    const char *what_to_do = advice(t, result);
+    missing what = what_is_missing(t, result);
+    if (what != MISSING_UNCLEAR) say_missing(t, what, result);
+    else say(t, "%s: %.*s", t->command->name, (int)result->message.len, result->message.ptr);
+    if (result->fate == AIOCOSMOS_FATE_MAYBE_APPLIED)
+        fputs("Look whether it was applied before you repeat it.\n", stderr);
+    if (result->activity_id.len)
+        fprintf(stderr, "Activity id, for the service's support: %.*s\n", (int)result->activity_id.len,
+                result->activity_id.ptr);
+    if (what != MISSING_UNCLEAR) advise_on_missing(t, what);
+    if (what_to_do) fprintf(stderr, "%s\n", what_to_do);
+    if (is_about_account(result->status)) say_settings(t);
+}
+
+/* The library would not take a call, and sent nothing. */
+int say_refusal(tool *t, int status)
+{
+    say(t, "%s: %s", t->command->name, aiocosmos_last_error(t->client));
+    return status == AIOCOSMOS_E_ARGUMENT ? see_help(t) : EXIT_REFUSED;
+}
+
+/* The last line of a command: what it cost. */
+void say_cost(tool *t, const char *what)
+{
+    aiocosmos_stats stats;
+    aiocosmos_str session = { NULL, 0 };
+    aiocosmos_get_stats(t->client, &stats);
+    if (stats.bytes_received == 0) return;     /* nobody was reached */
+    if (t->operands > 1) session = aiocosmos_session_get(t->client, t->operand[0], t->operand[1]);
+    wipe_progress(t);
+    fprintf(stderr, "%s%.2f RU, %.0f ms", what, stats.charge_ru, seconds_since(t->started) * 1000);
+    if (session.len) fprintf(stderr, ", session token %.*s", (int)session.len, session.ptr);
+    fputc('\n', stderr);
+}
+
+/* A whole number between two others, or an end with wrong usage. */
+bool number_of(tool *t, option_id option, long min, long max, long *out)
+{
+    const char *text = t->option[option];
+    char *end;
+    if (!text) return true;
+    errno = 0;
+    *out = strtol(text, &end, 10);
+    if (errno == 0 && end != text && *end == 0 && *out >= min && *out <= max) return true;
+    say(t, "%s %s: a whole number from %ld to %ld is expected", options[option].name, text, min, max);
+    return false;
+}

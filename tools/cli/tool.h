@@ -1,0 +1,85 @@
+/* tool.h: what every command of the tool has: its options, and how it speaks to people. */
+#ifndef CLI_TOOL_H
+#define CLI_TOOL_H
+
+#include "aiocosmos.h"
+
+#include <stdbool.h>
+#include <time.h>
+
+enum { EXIT_DONE = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2, EXIT_INCOMPLETE = 3 };
+
+enum {
+    OPERANDS_MAX = 4,
+    CONCURRENCY_MAX = 1000,
+    TICK_MS = 100                          /* between two looks of the progress bar */
+};
+
+typedef enum option_id {
+    OPT_CONNECTION_STRING, OPT_ENDPOINT, OPT_KEY, OPT_CA, OPT_INSECURE, OPT_TIMEOUT,
+    OPT_PARTITION_KEY, OPT_THROUGHPUT, OPT_AUTOSCALE, OPT_TTL, OPT_IF_NOT_EXISTS, OPT_PK, OPT_OPS, OPT_PARAM,
+    OPT_PAGE_SIZE, OPT_PAGES, OPT_CONTINUATION, OPT_EXPLAIN, OPT_FROM, OPT_FOLLOW, OPT_STATE, OPT_ALL_VERSIONS,
+    OPT_SESSION_TOKEN, OPT_UPSERT, OPT_CONCURRENCY, OPT_REJECTS, OPT_APPEND_REJECTS, OPT_FROM_LINE, OPT_GIVE_UP,
+    OPT_COUNT
+} option_id;
+
+#define BIT(option) (1u << (option))
+#define OPTIONS_OF_ALL (BIT(OPT_PARTITION_KEY) - 1u)
+#define OPTIONS_OF_THROUGHPUT (BIT(OPT_THROUGHPUT) | BIT(OPT_AUTOSCALE))
+
+typedef struct option_info {
+    const char *name, *value;              /* value NULL: a switch */
+    const char *text;
+} option_info;
+
+extern const option_info options[OPT_COUNT];
+
+typedef struct tool tool;
+
+typedef struct command {
+    const char *name;                      /* one word, or two */
+    const char *operands;                  /* those in brackets may be left out */
+    unsigned options, required;
+    int kind;                              /* aiocosmos_kind, where several commands are done by one function */
+    int (*run)(tool *t);                   /* returns the exit status */
+    void (*prepare)(aiocosmos_options *o); /* sets what its client needs otherwise than others; may be NULL */
+    const char *summary;
+    const char *text;                      /* paragraphs; lines that begin with four blanks are examples */
+} command;
+
+struct tool {
+    const command *command;
+    const char *word[2];                   /* of the command, as given */
+    int words;
+    const char *operand[OPERANDS_MAX];
+    int operands;
+    const char *option[OPT_COUNT];         /* its value, "" of a switch, NULL if not given */
+    char **params;                         /* the values of --param */
+    size_t param_count;
+    bool help;
+    bool local_by_default;                 /* no account was named anywhere */
+    const char *endpoint_from, *key_from;  /* the options or variables that named them; NULL: none did */
+    bool reading_definition;               /* of the container, before anything is done in it */
+    aiocosmos_client *client;
+    char *ca;
+    struct timespec started;
+    bool progress_shown;                   /* a line on the terminal, to be wiped before anything else is printed */
+};
+
+bool has(const tool *t, option_id option);
+/* A whole number between two others; as it was where the option is not given. False: said what is wrong. */
+bool number_of(tool *t, option_id option, long min, long max, long *out);
+bool is_of(const command *c, const char *group);           /* "db list" is of "db" */
+
+double seconds_since(struct timespec then);
+void   wipe_progress(tool *t);
+void   say(tool *t, const char *format, ...);
+/* Wrong usage: what is wrong has been said; this is where to read on. */
+int    see_help(tool *t);
+void   say_failure(tool *t, const aiocosmos_result *result);
+/* The library would not take a call, and sent nothing. */
+int    say_refusal(tool *t, int status);
+/* The last line of a command: what it cost. */
+void   say_cost(tool *t, const char *what);
+
+#endif
