@@ -296,6 +296,10 @@ typedef struct aiocosmos_platform {
     intptr_t  (*poller_wake_fd)(void *user_data, void *poller);            /* for hosts that poll by themselves */
     /* Copies at most cap bytes of a file; returns its whole size, or < 0. */
     ptrdiff_t (*file_read)(void *user_data, const char *path, void *out, size_t cap);
+    /* What this machine is set up with; each may be NULL. As file_read, these fill in a text: */
+    ptrdiff_t (*name_servers)(void *user_data, void *out, size_t cap);     /* as resolv.conf(5); none: 127.0.0.1 */
+    ptrdiff_t (*system_roots)(void *user_data, void *out, size_t cap);     /* PEM certificates to trust */
+    uint32_t  (*zone)(void *user_data, const char *name);                  /* a network interface's number, or 0 */
 } aiocosmos_platform;
 
 /* The operating system's table, for hosts that replace a few functions only. Static, read-only. */
@@ -1000,24 +1004,43 @@ AIOCOSMOS_API bool aiocosmos_bulk_get_totals(const aiocosmos_client *client, aio
  * May call: libc, the system.    Knows nothing of: memory limits, names, TLS, HTTP.
  *========================*/
 
-#if defined(_WIN32)
-/* What a port replaces is this list of headers and the code from aioc_platform_io_of() to aioc_platform_system, that is
- * Winsock, WSAPoll, BCryptGenRandom and QueryPerformanceCounter. */
-#  error "aiocosmos is not ported to Windows yet: see >>platform"
-#endif
-
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <math.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <bearssl.h>
+
+/* For our own mistakes, never for what a server or caller sent. */
+#ifndef AIOCOSMOS_ASSERT
+#  define AIOCOSMOS_ASSERT(x) ((void)0)
+#endif
+
+/* The host's allocator, or realloc and free where it gave none. */
+static void *aioc_platform_allocate(const aiocosmos_allocator *allocator, void *ptr, size_t old_size, size_t new_size)
+{
+    if (allocator->fn) return allocator->fn(ptr, old_size, new_size, allocator->user_data);
+    if (new_size > 0) return realloc(ptr, new_size);
+    free(ptr);
+    return NULL;
+}
+
+/* From here to the end of this layer stands one filling, in one #if: a port puts another beside it, that is
+ * aioc_platform_system, AIOC_PLATFORM_HOSTS, aioc_platform_parse_ip() and aioc_platform_print_ip(). On Windows these
+ * would be made of Winsock, WSAPoll, BCryptGenRandom, QueryPerformanceCounter and GetAdaptersAddresses. */
+#if defined(_WIN32)
+#  error "aiocosmos is not ported to Windows yet: see >>platform"
+#else
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -1038,8 +1061,6 @@ AIOCOSMOS_API bool aiocosmos_bulk_get_totals(const aiocosmos_client *client, aio
 #  include <poll.h>
 #endif
 
-#include <bearssl.h>
-
 /* The first system header of a file decides what all of them show, and with -std=c99 that is ISO C and little else. It
  * is too late to ask for more here, so everything used below is shown regardless (sched.h has struct timespec), but
  * for clock_gettime(), which comes with CLOCK_MONOTONIC. Where the two are hidden they stay hidden, so that a
@@ -1055,20 +1076,6 @@ extern int clock_gettime(int clock, struct timespec *now);
 #else
 #  error "this file hides clock_gettime(): compile it with -D_POSIX_C_SOURCE=200809L"
 #endif
-
-/* For our own mistakes, never for what a server or caller sent. */
-#ifndef AIOCOSMOS_ASSERT
-#  define AIOCOSMOS_ASSERT(x) ((void)0)
-#endif
-
-/* The host's allocator, or realloc and free where it gave none. */
-static void *aioc_platform_allocate(const aiocosmos_allocator *allocator, void *ptr, size_t old_size, size_t new_size)
-{
-    if (allocator->fn) return allocator->fn(ptr, old_size, new_size, allocator->user_data);
-    if (new_size > 0) return realloc(ptr, new_size);
-    free(ptr);
-    return NULL;
-}
 
 /*--- Errors, clocks, entropy, files ---*/
 
@@ -1161,6 +1168,36 @@ static ptrdiff_t aioc_platform_file_read(void *user_data, const char *path, void
     }
     close(fd);
     return len;
+}
+
+/* What this machine is set up with. */
+#define AIOC_PLATFORM_HOSTS "/etc/hosts"
+
+static ptrdiff_t aioc_platform_name_servers(void *user_data, void *out, size_t cap)
+{
+    return aioc_platform_file_read(user_data, "/etc/resolv.conf", out, cap);
+}
+
+static ptrdiff_t aioc_platform_system_roots(void *user_data, void *out, size_t cap)
+{
+    static const char *const paths[] = {
+        "/etc/ssl/certs/ca-certificates.crt",  /* Debian, Ubuntu, Alpine, Arch */
+        "/etc/pki/tls/certs/ca-bundle.crt",    /* Fedora, RHEL */
+        "/etc/ssl/ca-bundle.pem",              /* openSUSE */
+        "/etc/ssl/cert.pem"                    /* macOS, BSDs */
+    };
+    ptrdiff_t size = 0;
+    size_t i;
+    for (i = 0; size <= 0 && i < sizeof paths / sizeof *paths; i++) {
+        size = aioc_platform_file_read(user_data, paths[i], out, cap);
+    }
+    return size;
+}
+
+static uint32_t aioc_platform_zone(void *user_data, const char *name)
+{
+    (void)user_data;
+    return if_nametoindex(name);
 }
 
 static int aioc_platform_entropy_device(void *out, size_t len)
@@ -1363,26 +1400,64 @@ static void aioc_platform_socket_close(void *user_data, intptr_t socket)
 }
 
 /*------------------------
- * The poller. Both kinds are level-triggered, hold a descriptor that wake writes to, and take an
- * interrupting signal for a wake, so that the host sees soon what its handler noted.
+ * The poller. Both kinds are level-triggered, hold a descriptor that wake writes to, and take an interrupting signal
+ * for a wake, so that the host sees soon what its handler noted.
  *------------------------*/
 
-/* Async-signal-safe: one write() to a descriptor that never blocks. When it is full, a wake is pending anyway. */
-static void aioc_platform_ring(int fd, const void *bytes, size_t len)
+typedef struct aioc_platform_poller {
+    aiocosmos_allocator allocator;
+    int wake[2];  /* wait reads [0], wake writes [1]: a pipe, or twice an eventfd */
+#if AIOC_PLATFORM_EPOLL
+    int epoll;
+#else
+    void **sources;  /* one block: cap sources, then cap entries; [0] is for wake */
+    struct pollfd *entries;
+    size_t count, cap;
+    size_t turn;  /* where the next wait starts to look, so that nobody starves */
+#endif
+} aioc_platform_poller;
+
+static aioc_platform_poller *aioc_platform_poller_new(const aiocosmos_allocator *allocator)
 {
+    aioc_platform_poller *poller =
+        (aioc_platform_poller *)aioc_platform_allocate(allocator, NULL, 0, sizeof(aioc_platform_poller));
+    if (!poller) return NULL;
+    memset(poller, 0, sizeof *poller);
+    poller->allocator = *allocator;
+    poller->wake[0] = poller->wake[1] = -1;
+    return poller;
+}
+
+static unsigned aioc_platform_ready(bool in, bool out, bool end)
+{
+    return in * (unsigned)AIOCOSMOS_READABLE | out * (unsigned)AIOCOSMOS_WRITABLE | end * (unsigned)AIOCOSMOS_HUNG_UP;
+}
+
+/* Async-signal-safe: one write() to a descriptor that never blocks. When it is full, a wake is pending anyway. */
+static void aioc_platform_poller_wake(void *user_data, void *poller)
+{
+    const uint64_t once = 1;
     int error = errno;  /* belongs to the code that the signal interrupted */
-    while (write(fd, bytes, len) < 0 && errno == EINTR) continue;
+    (void)user_data;
+    while (write(((aioc_platform_poller *)poller)->wake[1], &once, sizeof once) < 0 && errno == EINTR) continue;
     errno = error;
+}
+
+static void aioc_platform_poller_awake(const aioc_platform_poller *poller)
+{
+    char wakes[256];
+    while (read(poller->wake[0], wakes, sizeof wakes) == (ssize_t)sizeof wakes) continue;
+}
+
+static intptr_t aioc_platform_poller_wake_fd(void *user_data, void *poller)
+{
+    (void)user_data;
+    return ((aioc_platform_poller *)poller)->wake[0];
 }
 
 #if AIOC_PLATFORM_EPOLL
 
 #define AIOC_PLATFORM_EPOLL_EVENTS 128  /* fetched by one call, on the stack */
-
-typedef struct aioc_platform_poller {
-    aiocosmos_allocator allocator;
-    int epoll, bell;  /* bell: an eventfd */
-} aioc_platform_poller;
 
 static int aioc_platform_poller_control(aioc_platform_poller *poller, int action, int fd, unsigned want, void *source)
 {
@@ -1402,23 +1477,20 @@ static void aioc_platform_poller_destroy(void *user_data, void *opaque)
     aiocosmos_allocator allocator = poller->allocator;
     (void)user_data;
     if (poller->epoll >= 0) close(poller->epoll);
-    if (poller->bell >= 0) close(poller->bell);
+    if (poller->wake[0] >= 0) close(poller->wake[0]);
     aioc_platform_allocate(&allocator, poller, sizeof *poller, 0);
 }
 
 static int aioc_platform_poller_create(void *user_data, const aiocosmos_allocator *allocator, void **out)
 {
     int io = 0;
-    aioc_platform_poller *poller =
-        (aioc_platform_poller *)aioc_platform_allocate(allocator, NULL, 0, sizeof(aioc_platform_poller));
+    aioc_platform_poller *poller = aioc_platform_poller_new(allocator);
     if (!poller) return AIOCOSMOS_IO_LIMIT;
-    poller->allocator = *allocator;
-    poller->bell = -1;
     poller->epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (poller->epoll >= 0) poller->bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (poller->bell < 0) io = aioc_platform_io_of(errno);
-    /* The bell is inside the set, so that a host that watches the set's own descriptor hears it. */
-    if (io == 0) io = aioc_platform_poller_control(poller, EPOLL_CTL_ADD, poller->bell, AIOCOSMOS_READABLE, poller);
+    if (poller->epoll >= 0) poller->wake[0] = poller->wake[1] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (poller->wake[0] < 0) io = aioc_platform_io_of(errno);
+    /* The eventfd is inside the set, so that a host that watches the set's own descriptor hears it. */
+    if (io == 0) io = aioc_platform_poller_control(poller, EPOLL_CTL_ADD, poller->wake[0], AIOCOSMOS_READABLE, poller);
     if (io == 0) *out = poller;
     else aioc_platform_poller_destroy(user_data, poller);
     return io;
@@ -1433,15 +1505,6 @@ static int aioc_platform_poller_set(void *user_data, void *opaque, intptr_t sock
     return aioc_platform_poller_control((aioc_platform_poller *)opaque, action, (int)socket, want, source);
 }
 
-static unsigned aioc_platform_poller_ready(uint32_t events)
-{
-    unsigned ready = 0;
-    if (events & (EPOLLIN | EPOLLERR | EPOLLHUP)) ready |= AIOCOSMOS_READABLE;
-    if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) ready |= AIOCOSMOS_WRITABLE;
-    if (events & (EPOLLRDHUP | EPOLLERR | EPOLLHUP)) ready |= AIOCOSMOS_HUNG_UP;
-    return ready;
-}
-
 static int aioc_platform_poller_wait(void *user_data, void *opaque, aiocosmos_event *events, int cap, int timeout_ms)
 {
     aioc_platform_poller *poller = (aioc_platform_poller *)opaque;
@@ -1452,34 +1515,22 @@ static int aioc_platform_poller_wait(void *user_data, void *opaque, aiocosmos_ev
     n = epoll_wait(poller->epoll, fetched, cap, timeout_ms);
     if (n < 0) return errno == EINTR ? 0 : aioc_platform_io_of(errno);
     for (i = 0; i < n; i++) {
+        const uint32_t end = EPOLLERR | EPOLLHUP, ready = fetched[i].events;
         if (fetched[i].data.ptr == poller) {
-            uint64_t rings;
-            if (read(poller->bell, &rings, sizeof rings) < 0) continue;  /* silent now, whatever the answer */
+            aioc_platform_poller_awake(poller);
         } else {
             events[count].source = fetched[i].data.ptr;
-            events[count++].ready = aioc_platform_poller_ready(fetched[i].events);
+            events[count++].ready = aioc_platform_ready((ready & (EPOLLIN | end)) != 0, (ready & (EPOLLOUT | end)) != 0,
+                                                        (ready & (EPOLLRDHUP | end)) != 0);
         }
     }
     return count;
-}
-
-static void aioc_platform_poller_wake(void *user_data, void *poller)
-{
-    const uint64_t once = 1;
-    (void)user_data;
-    aioc_platform_ring(((aioc_platform_poller *)poller)->bell, &once, sizeof once);
 }
 
 static intptr_t aioc_platform_poller_fd(void *user_data, void *poller)
 {
     (void)user_data;
     return ((aioc_platform_poller *)poller)->epoll;
-}
-
-static intptr_t aioc_platform_poller_wake_fd(void *user_data, void *poller)
-{
-    (void)user_data;
-    return ((aioc_platform_poller *)poller)->bell;
 }
 
 #else /* poll */
@@ -1491,15 +1542,6 @@ static intptr_t aioc_platform_poller_wake_fd(void *user_data, void *poller)
 #else
 #  define AIOC_PLATFORM_POLLRDHUP 0
 #endif
-
-typedef struct aioc_platform_poller {
-    aiocosmos_allocator allocator;
-    int bell[2];     /* a pipe: wait reads [0], wake writes [1] */
-    void **sources;  /* one block: cap sources, then cap entries; [0] is the bell */
-    struct pollfd *entries;
-    size_t count, cap;
-    size_t turn;  /* where the next wait starts to look, so that nobody starves */
-} aioc_platform_poller;
 
 static size_t aioc_platform_poller_bytes(size_t cap)
 {
@@ -1548,7 +1590,7 @@ static void aioc_platform_poller_destroy(void *user_data, void *opaque)
     int i;
     (void)user_data;
     for (i = 0; i < 2; i++) {
-        if (poller->bell[i] >= 0) close(poller->bell[i]);
+        if (poller->wake[i] >= 0) close(poller->wake[i]);
     }
     if (poller->cap) aioc_platform_allocate(&allocator, poller->sources, aioc_platform_poller_bytes(poller->cap), 0);
     aioc_platform_allocate(&allocator, poller, sizeof *poller, 0);
@@ -1557,17 +1599,11 @@ static void aioc_platform_poller_destroy(void *user_data, void *opaque)
 static int aioc_platform_poller_create(void *user_data, const aiocosmos_allocator *allocator, void **out)
 {
     int io = 0;
-    aioc_platform_poller *poller =
-        (aioc_platform_poller *)aioc_platform_allocate(allocator, NULL, 0, sizeof(aioc_platform_poller));
+    aioc_platform_poller *poller = aioc_platform_poller_new(allocator);
     if (!poller) return AIOCOSMOS_IO_LIMIT;
-    memset(poller, 0, sizeof *poller);
-    poller->allocator = *allocator;
-    if (pipe(poller->bell) != 0) {
+    if (pipe(poller->wake) != 0 || !aioc_platform_tame(poller->wake[0]) || !aioc_platform_tame(poller->wake[1])) {
         io = aioc_platform_io_of(errno);
-        poller->bell[0] = poller->bell[1] = -1;
-    } else if (!aioc_platform_tame(poller->bell[0]) || !aioc_platform_tame(poller->bell[1])) {
-        io = aioc_platform_io_of(errno);
-    } else if (!aioc_platform_poller_add(poller, poller->bell[0], AIOCOSMOS_READABLE, NULL)) {
+    } else if (!aioc_platform_poller_add(poller, poller->wake[0], AIOCOSMOS_READABLE, NULL)) {
         io = AIOCOSMOS_IO_LIMIT;
     }
     if (io == 0) *out = poller;
@@ -1597,21 +1633,6 @@ static int aioc_platform_poller_set(void *user_data, void *opaque, intptr_t sock
     return 0;
 }
 
-static unsigned aioc_platform_poller_ready(int events)
-{
-    unsigned ready = 0;
-    if (events & (POLLIN | POLLERR | POLLHUP | POLLNVAL)) ready |= AIOCOSMOS_READABLE;
-    if (events & (POLLOUT | POLLERR | POLLHUP | POLLNVAL)) ready |= AIOCOSMOS_WRITABLE;
-    if (events & (AIOC_PLATFORM_POLLRDHUP | POLLERR | POLLHUP | POLLNVAL)) ready |= AIOCOSMOS_HUNG_UP;
-    return ready;
-}
-
-static void aioc_platform_poller_silence(aioc_platform_poller *poller)
-{
-    char rings[256];
-    while (read(poller->bell[0], rings, sizeof rings) == (ssize_t)sizeof rings) continue;
-}
-
 static int aioc_platform_poller_wait(void *user_data, void *opaque, aiocosmos_event *events, int cap, int timeout_ms)
 {
     aioc_platform_poller *poller = (aioc_platform_poller *)opaque;
@@ -1620,24 +1641,22 @@ static int aioc_platform_poller_wait(void *user_data, void *opaque, aiocosmos_ev
     (void)user_data;
     if (n < 0) return errno == EINTR ? 0 : aioc_platform_io_of(errno);
     if (n > 0 && poller->entries[0].revents != 0) {
-        aioc_platform_poller_silence(poller);
+        aioc_platform_poller_awake(poller);
         n--;
     }
     i = poller->turn;
     for (seen = 1; seen < poller->count && count < n && count < cap; seen++, i++) {
+        const int end = POLLERR | POLLHUP | POLLNVAL;
+        int ready;
         if (i == 0 || i >= poller->count) i = 1;
-        if (poller->entries[i].revents == 0) continue;
+        ready = poller->entries[i].revents;
+        if (ready == 0) continue;
         events[count].source = poller->sources[i];
-        events[count++].ready = aioc_platform_poller_ready(poller->entries[i].revents);
+        events[count++].ready = aioc_platform_ready((ready & (POLLIN | end)) != 0, (ready & (POLLOUT | end)) != 0,
+                                                    (ready & (AIOC_PLATFORM_POLLRDHUP | end)) != 0);
     }
     poller->turn = i;
     return count;
-}
-
-static void aioc_platform_poller_wake(void *user_data, void *poller)
-{
-    (void)user_data;
-    aioc_platform_ring(((aioc_platform_poller *)poller)->bell[1], "", 1);
 }
 
 static intptr_t aioc_platform_poller_fd(void *user_data, void *poller)
@@ -1645,12 +1664,6 @@ static intptr_t aioc_platform_poller_fd(void *user_data, void *poller)
     (void)user_data;
     (void)poller;
     return -1;
-}
-
-static intptr_t aioc_platform_poller_wake_fd(void *user_data, void *poller)
-{
-    (void)user_data;
-    return ((aioc_platform_poller *)poller)->bell[0];
 }
 
 #endif
@@ -1672,8 +1685,13 @@ static const aiocosmos_platform aioc_platform_system = {
     aioc_platform_poller_wake,
     aioc_platform_poller_fd,
     aioc_platform_poller_wake_fd,
-    aioc_platform_file_read
+    aioc_platform_file_read,
+    aioc_platform_name_servers,
+    aioc_platform_system_roots,
+    aioc_platform_zone
 };
+
+#endif /* the filling */
 
 /*========================
  * MARK: - Reactor               >>reactor
@@ -2290,10 +2308,10 @@ static void aioc_mem_buffer_free(aioc_mem *memory, aioc_mem_buffer *buffer)
     memset(buffer, 0, sizeof *buffer);
 }
 
-/* What a file holds: nothing if there is no such file, and of one over max the whole lines at its start. 0, and the
- * buffer is to be freed; or E_NOMEM. */
-static int aioc_mem_read_file(aioc_mem *memory, const aiocosmos_platform *platform, const char *path, size_t max,
-                              aioc_mem_buffer *file)
+/* What a file holds or, without a path, one of the platform's functions says: nothing if there is no such thing, and of
+ * a text over max the whole lines at its start. 0, and the buffer is to be freed; or E_NOMEM. */
+static int aioc_mem_read(aioc_mem *memory, const aiocosmos_platform *platform, const char *path,
+                         ptrdiff_t (*says)(void *user_data, void *out, size_t cap), size_t max, aioc_mem_buffer *file)
 {
     ptrdiff_t size = 2048;
     for (;;) {
@@ -2302,7 +2320,8 @@ static int aioc_mem_read_file(aioc_mem *memory, const aiocosmos_platform *platfo
         if (!aioc_mem_reserve(memory, file, cap)) return AIOCOSMOS_E_NOMEM;
         /* Files under /sys say that they are larger than they are. */
         memset(file->data, 0, file->cap);
-        size = platform->file_read(platform->user_data, path, file->data, file->cap);
+        size = path ? platform->file_read(platform->user_data, path, file->data, file->cap)
+             : says ? says(platform->user_data, file->data, file->cap) : 0;
         if (size <= (ptrdiff_t)file->cap || cap == max) break;
         aioc_mem_buffer_free(memory, file);
     }
@@ -4643,8 +4662,6 @@ static const char *aioc_auth_connection_string(aiocosmos_str text, aioc_auth_con
 #define AIOC_DNS_SERVERS_MAX 3u       /* as everywhere: MAXNS of resolv.conf(5) */
 #define AIOC_DNS_SEARCH_MAX  6u
 #define AIOC_DNS_FILE_MAX    (1u << 20)      /* bytes read of a file */
-#define AIOC_DNS_HOSTS_FILE  "/etc/hosts"
-#define AIOC_DNS_CONFIG_FILE "/etc/resolv.conf"
 
 /* A server that is silent is not given up when the next is asked: its answer may still come first. All servers twice,
  * and the last wait, take 4 s: less than a connection is given by default, so that its error says what went wrong. */
@@ -4779,9 +4796,9 @@ static bool aioc_dns_host_local(aiocosmos_str host)
 typedef struct aioc_dns_config {
     unsigned server_count, search_count;
     unsigned rounds;   /* how often each server is asked */
+    bool named;        /* there is a server, if only one that cannot be used */
     uint64_t last_us;  /* for an answer after the last question */
     aiocosmos_address servers[AIOC_DNS_SERVERS_MAX];
-    char zones[AIOC_DNS_SERVERS_MAX][AIOC_TEXT_ZONE_MAX];  /* "": none, or the address has its number */
     char search[AIOC_DNS_SEARCH_MAX][AIOC_DNS_HOST_MAX];
 } aioc_dns_config;
 
@@ -4811,14 +4828,25 @@ static void aioc_dns_parse_hosts(aiocosmos_str text, aiocosmos_str host, aioc_dn
     }
 }
 
-static void aioc_dns_config_server(aioc_dns_config *config, aiocosmos_str word)
+/* The number of a network interface; none is named: 0. False: no such interface. */
+static bool aioc_dns_zone(const aiocosmos_platform *platform, aiocosmos_str zone, uint32_t *scope)
+{
+    char name[AIOC_TEXT_ZONE_MAX];
+    if (zone.len == 0) return true;
+    aioc_mem_print(name, sizeof name, "%.*s", (int)zone.len, zone.ptr);
+    *scope = platform->zone ? platform->zone(platform->user_data, name) : 0;
+    return *scope != 0;
+}
+
+/* One behind an interface that is not there is left out. */
+static void aioc_dns_config_server(aioc_dns_config *config, const aiocosmos_platform *platform, aiocosmos_str word)
 {
     aiocosmos_address *server = &config->servers[config->server_count];
     aiocosmos_str zone;
     if (config->server_count == AIOC_DNS_SERVERS_MAX || !aioc_text_address(word, server, &zone)) return;
+    config->named = true;
     server->port = 53;
-    memcpy(config->zones[config->server_count], zone.ptr, zone.len);
-    config->zones[config->server_count++][zone.len] = '\0';
+    if (aioc_dns_zone(platform, zone, &server->scope)) config->server_count++;
 }
 
 /* "search a b c"; "domain a" is the old way to say "search a". The last line of either kind counts. */
@@ -4844,7 +4872,7 @@ static void aioc_dns_config_options(aioc_dns_config *config, aiocosmos_str line)
 }
 
 /* Any text will do: what is not understood is left out, and without a server it is this machine's. */
-static void aioc_dns_parse_config(aiocosmos_str text, aioc_dns_config *config)
+static void aioc_dns_parse_config(aiocosmos_str text, const aiocosmos_platform *platform, aioc_dns_config *config)
 {
     aiocosmos_str line, word;
     memset(config, 0, sizeof *config);
@@ -4853,12 +4881,12 @@ static void aioc_dns_parse_config(aiocosmos_str text, aioc_dns_config *config)
     while (aioc_text_split(&text, '\n', &line)) {
         word = aioc_dns_word(&line);
         if (aioc_mem_same(word, aioc_mem_str("nameserver")))
-            aioc_dns_config_server(config, aioc_dns_word(&line));
+            aioc_dns_config_server(config, platform, aioc_dns_word(&line));
         else if (aioc_mem_same(word, aioc_mem_str("search"))) aioc_dns_config_search(config, line);
         else if (aioc_mem_same(word, aioc_mem_str("domain"))) aioc_dns_config_search(config, line);
         else if (aioc_mem_same(word, aioc_mem_str("options"))) aioc_dns_config_options(config, line);
     }
-    if (config->server_count == 0) aioc_dns_config_server(config, aioc_mem_str("127.0.0.1"));
+    if (!config->named) aioc_dns_config_server(config, platform, aioc_mem_str("127.0.0.1"));
 }
 
 /* The full name to ask for at *index or behind it, and *index moved on. A name with a dot is asked for as it is first,
@@ -5191,50 +5219,14 @@ static uint32_t aioc_dns_hold(uint32_t ttl_s)
          : ttl_s > AIOC_DNS_TTL_MAX_S ? AIOC_DNS_TTL_MAX_S : ttl_s;
 }
 
-/* The number of a network interface, which Linux has as a file. False: no such interface. */
-static bool aioc_dns_zone(aioc_dns *resolver, aiocosmos_str zone, uint32_t *scope)
-{
-    const aiocosmos_platform *platform = resolver->reactor->platform;
-    char path[64], text[16] = "";
-    aiocosmos_str digits;
-    uint64_t number;
-    if (memchr(zone.ptr, '/', zone.len) || zone.ptr[0] == '.') return false;
-    aioc_mem_print(path, sizeof path, "/sys/class/net/%.*s/ifindex", (int)zone.len, zone.ptr);
-    if (platform->file_read(platform->user_data, path, text, sizeof text - 1) < 0) return false;
-    digits = aioc_text_view(text, strcspn(text, "\n"));
-    if (!aioc_text_parse_u64(digits, &number) || number > UINT32_MAX) return false;
-    *scope = (uint32_t)number;
-    return true;
-}
-
-/* Reads resolv.conf. A server behind an interface that is not there is left out. */
-static int aioc_dns_config_read(aioc_dns *resolver, aioc_dns_config *config)
-{
-    aioc_mem_buffer file;
-    unsigned i, kept = 0;
-    int result = aioc_mem_read_file(resolver->memory, resolver->reactor->platform, AIOC_DNS_CONFIG_FILE,
-                                    AIOC_DNS_FILE_MAX, &file);
-    if (result < 0) return result;
-    aioc_dns_parse_config(aioc_text_view(file.data, file.len), config);
-    aioc_mem_buffer_free(resolver->memory, &file);
-    for (i = 0; i < config->server_count; i++) {
-        aiocosmos_address server = config->servers[i];
-        aiocosmos_str zone = aioc_mem_str(config->zones[i]);
-        if (zone.len > 0 && !aioc_dns_zone(resolver, zone, &server.scope)) continue;
-        config->servers[kept++] = server;
-    }
-    config->server_count = kept;
-    return 0;
-}
-
 /* Fills a name from the hosts file. 0: it is not there. 1: it is. Or E_NOMEM, for to go on without would be to answer
  * something else. */
 static int aioc_dns_hosts(aioc_dns *resolver, aioc_dns_name *name)
 {
     aioc_dns_set six, four;
     aioc_mem_buffer file;
-    int result = aioc_mem_read_file(resolver->memory, resolver->reactor->platform, AIOC_DNS_HOSTS_FILE,
-                                    AIOC_DNS_FILE_MAX, &file);
+    int result = aioc_mem_read(resolver->memory, resolver->reactor->platform, AIOC_PLATFORM_HOSTS, NULL,
+                               AIOC_DNS_FILE_MAX, &file);
     if (result < 0) return result;
     six.count = four.count = 0;
     aioc_dns_parse_hosts(aioc_text_view(file.data, file.len), aioc_mem_str(name->host), &six, &four);
@@ -5319,7 +5311,7 @@ static void aioc_dns_lookup_fail_undecided(aioc_dns_lookup *lookup)
     if (lookup->config.server_count > 0) {
         aioc_dns_lookup_fail(lookup, &lookup->config.servers[lookup->server], why);
     } else {
-        aioc_dns_lookup_fail(lookup, NULL, "no name server in " AIOC_DNS_CONFIG_FILE " can be used");
+        aioc_dns_lookup_fail(lookup, NULL, "none of this machine's name servers can be used");
     }
 }
 
@@ -5659,6 +5651,8 @@ static void aioc_dns_lookup_wait(aioc_dns_lookup *lookup)
 static void aioc_dns_lookup_begin(aioc_dns_lookup *lookup)
 {
     aioc_dns *resolver = lookup->resolver;
+    const aiocosmos_platform *platform = resolver->reactor->platform;
+    aioc_mem_buffer file;
     if (resolver->ask) {
         lookup->phase = AIOC_DNS_AT_HOST;
         lookup->question = ++resolver->questions;
@@ -5667,10 +5661,12 @@ static void aioc_dns_lookup_begin(aioc_dns_lookup *lookup)
         return;
     }
     lookup->phase = AIOC_DNS_ON_WIRE;
-    if (aioc_dns_config_read(resolver, &lookup->config) < 0) {
+    if (aioc_mem_read(resolver->memory, platform, NULL, platform->name_servers, AIOC_DNS_FILE_MAX, &file) < 0) {
         aioc_dns_lookup_fail(lookup, NULL, "out of memory");
         return;
     }
+    aioc_dns_parse_config(aioc_text_view(file.data, file.len), platform, &lookup->config);
+    aioc_mem_buffer_free(resolver->memory, &file);
     aioc_dns_lookup_wait(lookup);
     if (!aioc_dns_lookup_next(lookup)) aioc_dns_lookup_fail_undecided(lookup);
 }
@@ -5812,7 +5808,7 @@ static int aioc_dns_ask_nobody(aioc_dns *resolver, aiocosmos_str host, aioc_dns_
     aiocosmos_str zone;
     out->addresses = resolver->own;
     if (aioc_text_host_address(host, &resolver->own[0], &zone)) {
-        if (zone.len > 0 && !aioc_dns_zone(resolver, zone, &resolver->own[0].scope))
+        if (!aioc_dns_zone(resolver->reactor->platform, zone, &resolver->own[0].scope))
             return aioc_dns_refuse(resolver, AIOCOSMOS_E_DNS, host, "names a network interface that is not there", out);
         out->count = 1;
     } else if (aioc_dns_host_local(host)) {
@@ -5966,8 +5962,9 @@ struct aioc_tls_session {  /* the part of a session that every TLS has */
 };
 
 struct aioc_tls_table {
-    /* Reads the certificates of a PEM text. Those that are broken, or have a key that cannot be used, are skipped and
-     * counted. 0; E_ARGUMENT: not one is left; E_NOMEM. err: why. */
+    /* Reads certificates: the host's, or else the system's roots, NULL where there are none: a TLS may have a store of
+     * its own. What is broken, or has a key that cannot be used, is skipped and counted. 0; E_ARGUMENT: none is left;
+     * E_NOMEM. err: why. */
     int  (*trust_open)(aioc_tls_trust *trust, aioc_mem *memory, const char *pem, size_t len, char *err, size_t cap);
     void (*trust_close)(aioc_tls_trust *trust, aioc_mem *memory);
     /* host: a name, or an IPv4 or IPv6 literal. wall_s: the time that certificates are judged by. NULL: no memory. Any
@@ -6289,9 +6286,9 @@ static int aioc_tls_bear_trust_open(aioc_tls_trust *trust, aioc_mem *memory, con
                                     size_t cap)
 {
     static const char begin[] = "-----BEGIN CERTIFICATE-----", finish[] = "-----END CERTIFICATE-----";
-    const char *at = pem, *end = pem + len;
+    const char *at = pem, *end = pem ? pem + len : NULL;
     memset(trust, 0, sizeof *trust);
-    while ((at = aioc_tls_find(at, end, begin)) != NULL) {
+    while (pem && (at = aioc_tls_find(at, end, begin)) != NULL) {
         aioc_tls_reader reader;
         const char *body = at + sizeof begin - 1, *stop = aioc_tls_find(body, end, "-----");
         if (!stop) stop = end;
@@ -6309,7 +6306,9 @@ static int aioc_tls_bear_trust_open(aioc_tls_trust *trust, aioc_mem *memory, con
         }
     }
     if (trust->count > 0) return 0;
-    if (trust->skipped == 0) {
+    if (!pem) {
+        (void)aioc_mem_print(err, cap, "trust_pem: required, as no system certificates were found");
+    } else if (trust->skipped == 0) {
         (void)aioc_mem_print(err, cap, "trusted certificates: no \"BEGIN CERTIFICATE\" in the text");
     } else {
         (void)aioc_mem_print(err, cap, "trusted certificates: none of the %llu can be used",
@@ -21765,18 +21764,11 @@ static int aioc_client_refuse(char *err, size_t cap, const char *what)
     return AIOCOSMOS_E_ARGUMENT;
 }
 
-/* The certificates to trust are given, or the system's, wherever this system keeps them. */
+/* The certificates to trust are given, or the system's. */
 static int aioc_client_open_trust(aiocosmos_client *client, const aiocosmos_options *options, char *err, size_t cap)
 {
-    static const char *const paths[] = {
-        "/etc/ssl/certs/ca-certificates.crt",  /* Debian, Ubuntu, Alpine, Arch */
-        "/etc/pki/tls/certs/ca-bundle.crt",    /* Fedora, RHEL */
-        "/etc/ssl/ca-bundle.pem",              /* openSUSE */
-        "/etc/ssl/cert.pem"                    /* macOS, BSDs */
-    };
     aiocosmos_str pem = aioc_text_view(options->trust_pem, options->trust_pem_len);
-    aioc_mem_buffer file = {NULL, 0, 0};
-    size_t i;
+    aioc_mem_buffer roots = {NULL, 0, 0};
     int status = 0;
     client->tls.trust = &client->trust;
     client->tls.insecure = options->insecure;
@@ -21785,15 +21777,14 @@ static int aioc_client_open_trust(aiocosmos_client *client, const aiocosmos_opti
         return 0;
     }
     if (pem.len == 0) pem = aioc_mem_str(pem.ptr);
-    for (i = 0; !pem.ptr && i < sizeof paths / sizeof *paths; i++) {
-        aioc_mem_buffer_free(&client->memory, &file);
-        status = aioc_mem_read_file(&client->memory, &client->platform, paths[i], AIOC_CLIENT_PEM_BYTES_MAX, &file);
+    if (!pem.ptr) {
+        status = aioc_mem_read(&client->memory, &client->platform, NULL, client->platform.system_roots,
+                               AIOC_CLIENT_PEM_BYTES_MAX, &roots);
         if (status) return status;
-        if (file.len) pem = aioc_op_text(&file);
+        if (roots.len) pem = aioc_op_text(&roots);
     }
-    if (pem.ptr) status = client->tls.table->trust_open(&client->trust, &client->memory, pem.ptr, pem.len, err, cap);
-    else status = aioc_client_refuse(err, cap, "trust_pem: required, as no system certificates were found");
-    aioc_mem_buffer_free(&client->memory, &file);
+    status = client->tls.table->trust_open(&client->trust, &client->memory, pem.ptr, pem.len, err, cap);
+    aioc_mem_buffer_free(&client->memory, &roots);
     return status;
 }
 

@@ -329,6 +329,7 @@ static void net_begin(void (*answer)(peer *link))
     net.platform.poller_fd = net_no_fd;
     net.platform.poller_wake_fd = net_no_fd;
     net.platform.file_read = net_file;
+    net.platform.name_servers = NULL;
 }
 
 /*--- What servers say ----------------------------------------------------------------------*/

@@ -600,15 +600,23 @@ static int sim_entropy(void *user_data, void *out, size_t len)
     return 0;
 }
 
-static ptrdiff_t sim_file_read(void *user_data, const char *path, void *out, size_t cap)
+static ptrdiff_t sim_text(const char *text, void *out, size_t cap)
 {
-    static const char hosts[] = "127.0.0.1 localhost\n", config[] = "nameserver 10.0.0.53\nnameserver 10.0.0.54\n";
-    const char *text = strcmp(path, "/etc/hosts") == 0 ? hosts : strcmp(path, "/etc/resolv.conf") == 0 ? config : NULL;
-    size_t len = text ? strlen(text) : 0;
-    (void)user_data;
-    if (!text) return AIOCOSMOS_IO_FAILED;
+    size_t len = strlen(text);
     if (cap) memcpy(out, text, len < cap ? len : cap);
     return (ptrdiff_t)len;
+}
+
+static ptrdiff_t sim_file_read(void *user_data, const char *path, void *out, size_t cap)
+{
+    (void)user_data;
+    return strcmp(path, "/etc/hosts") == 0 ? sim_text("127.0.0.1 localhost\n", out, cap) : AIOCOSMOS_IO_FAILED;
+}
+
+static ptrdiff_t sim_name_servers(void *user_data, void *out, size_t cap)
+{
+    (void)user_data;
+    return sim_text("nameserver 10.0.0.53\nnameserver 10.0.0.54\n", out, cap);
 }
 
 /*------------------------------------------------------------------------------
@@ -988,6 +996,7 @@ static void sim_host_init(sim_host *host, sim_net *net)
     platform->poller_fd = sim_poller_fd;
     platform->poller_wake_fd = sim_poller_wake_fd;
     platform->file_read = sim_file_read;
+    platform->name_servers = sim_name_servers;
 }
 
 static void sim_host_free(sim_host *host)

@@ -1190,13 +1190,25 @@ TEST(a_certificate_that_is_refused_says_why)
     }
 }
 
+static ptrdiff_t no_roots(void *user_data, void *out, size_t cap)
+{
+    (void)user_data, (void)out, (void)cap;
+    return AIOCOSMOS_IO_FAILED;
+}
+
 TEST(trust_that_holds_no_certificate_is_refused)
 {
     aiocosmos_options options = {0};
+    aiocosmos_platform bare = *aiocosmos_system_platform();
+    bare.system_roots = NULL;
     memset(&heap, 0, sizeof heap);
     options.endpoint = "https://localhost/";
     options.key = AIOCOSMOS_EMULATOR_KEY;
     options.allocator.fn = heap_fn;
+    options.platform = &bare;
+    CHECK_STR(why_not(&options), "trust_pem: required, as no system certificates were found");
+    bare.system_roots = no_roots;
+    CHECK_STR(why_not(&options), "trust_pem: required, as no system certificates were found");
     options.trust_pem = "no certificate";
     CHECK(strlen(why_not(&options)) > 10);
     options.trust_pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";

@@ -169,6 +169,27 @@ TEST(file_read_copies_what_fits_and_tells_the_size)
     CHECK(SYSTEM->file_read(NULL, path, out, sizeof out) < 0);
 }
 
+TEST(name_servers_and_roots_are_the_texts_of_their_files)
+{
+    static char text[1 << 20], same[1 << 20];
+    ptrdiff_t size = SYSTEM->file_read(NULL, "/etc/resolv.conf", same, sizeof same);
+    CHECK_INT(SYSTEM->name_servers(NULL, text, sizeof text), size);
+    if (size > 0) CHECK(memcmp(text, same, (size_t)size) == 0);
+    size = SYSTEM->system_roots(NULL, text, sizeof text);
+    if (size <= 0) SKIP("this system has no certificates");
+    CHECK((size_t)size < sizeof text && strstr(text, "BEGIN CERTIFICATE"));
+    CHECK_INT(SYSTEM->system_roots(NULL, text, 1), size);
+}
+
+TEST(zone_is_the_number_of_an_interface)
+{
+    char name[IF_NAMESIZE];
+    CHECK_INT(SYSTEM->zone(NULL, "no such"), 0);
+    CHECK_INT(SYSTEM->zone(NULL, ""), 0);
+    if (!if_indextoname(1, name)) SKIP("this system has no interface");
+    CHECK_INT(SYSTEM->zone(NULL, name), 1);
+}
+
 TEST(file_read_takes_regular_files_only_and_waits_for_none)
 {
     char directory[] = "/tmp/aiocosmos-test-XXXXXX", path[64], out[4096];

@@ -222,7 +222,8 @@ static ptrdiff_t fake_file(void *user, const char *path, void *out, size_t cap)
 
 static const aiocosmos_platform fake_platform = {
     NULL, fake_monotonic_us, fake_wall_ms, fake_entropy, fake_open, fake_error, fake_send, fake_receive, fake_close,
-    fake_poller_create, fake_poller_destroy, fake_poller_set, fake_poller_wait, fake_wake, fake_fd, fake_fd, fake_file
+    fake_poller_create, fake_poller_destroy, fake_poller_set, fake_poller_wait, fake_wake, fake_fd, fake_fd, fake_file,
+    NULL, NULL, NULL
 };
 
 /*------------------------------------------------------------------------------

@@ -154,18 +154,27 @@ TEST(hosts_files_are_read)
     CHECK_STR(got, "1.1.1.1");
 }
 
+static uint32_t only_eth0(void *user_data, const char *name)
+{
+    (void)user_data;
+    return strcmp(name, "eth0") == 0 ? 12 : 0;
+}
+
 static void config_of(const char *text, size_t len, aioc_dns_config *config)
 {
+    aiocosmos_platform table = aioc_platform_system;
     char *copy = exact_copy(text, len);
     aiocosmos_str view;
     view.ptr = copy;
     view.len = len;
-    aioc_dns_parse_config(view, config);
+    table.zone = only_eth0;
+    aioc_dns_parse_config(view, &table, config);
     free(copy);
 }
 
 static const char config_text[] =
-    "; comment\n# comment\nnameserver 10.0.0.1\nnameserver nonsense\nnameserver fe80::53%eth0 # this link\n"
+    "; comment\n# comment\nnameserver 10.0.0.1\nnameserver nonsense\nnameserver fe80::53%eth1\n"
+    "nameserver fe80::53%eth0 # this link\n"
     "nameserver\t::1\nnameserver 10.0.0.4\ndomain old.example\nsearch a.example b.example. . c\n"
     "options ndots:5 timeout:1 attempts:1 rotate\nsortlist 1.2.3.4\n";
 
@@ -175,10 +184,8 @@ TEST(resolv_conf_is_read)
     char got[200];
     config_of(config_text, strlen(config_text), &config);
     print_addresses(got, sizeof got, config.servers, config.server_count);
-    CHECK_STR(got, "10.0.0.1 fe80::53 ::1");
+    CHECK_STR(got, "10.0.0.1 fe80::53%12 ::1");
     CHECK_INT(config.servers[2].port, 53);
-    CHECK_STR(config.zones[0], "");
-    CHECK_STR(config.zones[1], "eth0");
     CHECK_INT(config.search_count, 3);
     CHECK_STR(config.search[1], "b.example.");
     CHECK_STR(config.search[2], "c");
@@ -211,7 +218,7 @@ TEST(files_may_be_cut_or_garbled_anywhere)
         for (i = random_below(8) + 1; i > 0; i--) copy[random_below((unsigned)len)] = (char)random_below(256);
         if (hosts) hosts_of(copy, len, "db", got, sizeof got);
         else config_of(copy, len, &config);
-        CHECK(hosts || (config.server_count >= 1 && config.server_count <= AIOC_DNS_SERVERS_MAX));
+        CHECK(hosts || (config.server_count + config.named >= 1 && config.server_count <= AIOC_DNS_SERVERS_MAX));
         free(copy);
     }
 }
@@ -653,7 +660,8 @@ typedef struct line {
 typedef struct world {
     aiocosmos_platform platform;
     uint64_t now_us;
-    const char *hosts, *config, *ifindex;                              /* NULL: no such file */
+    const char *hosts, *config;                                        /* NULL: no such file */
+    uint32_t eth0;                                                     /* 0: no such interface */
     const line *lines;
     fake_socket sockets[SOCKETS];
     int opened;
@@ -922,19 +930,33 @@ static int world_poller_wait(void *user_data, void *poller, aiocosmos_event *eve
 static void world_poller_wake(void *user_data, void *poller) { (void)user_data; (void)poller; }
 static intptr_t world_poller_fd(void *user_data, void *poller) { (void)user_data; (void)poller; return -1; }
 
-static ptrdiff_t world_file_read(void *user_data, const char *path, void *out, size_t cap)
+static ptrdiff_t world_text(world *w, const char *text, void *out, size_t cap)
 {
-    world *w = user_data;
-    const char *text = NULL;
     size_t len;
     w->files_read++;
-    if (strcmp(path, "/etc/hosts") == 0) text = w->hosts;
-    else if (strcmp(path, "/etc/resolv.conf") == 0) text = w->config;
-    else if (strcmp(path, "/sys/class/net/eth0/ifindex") == 0) text = w->ifindex;
     if (!text) return AIOCOSMOS_IO_FAILED;
     len = strlen(text);
     memcpy(out, text, len < cap ? len : cap);
-    return text == w->ifindex ? 4096 : (ptrdiff_t)len;                 /* as files under /sys do */
+    return (ptrdiff_t)len;
+}
+
+static ptrdiff_t world_file_read(void *user_data, const char *path, void *out, size_t cap)
+{
+    world *w = user_data;
+    CHECK_STR(path, AIOC_PLATFORM_HOSTS);
+    return world_text(w, w->hosts, out, cap);
+}
+
+static ptrdiff_t world_name_servers(void *user_data, void *out, size_t cap)
+{
+    world *w = user_data;
+    return world_text(w, w->config, out, cap);
+}
+
+static uint32_t world_zone(void *user_data, const char *name)
+{
+    world *w = user_data;
+    return strcmp(name, "eth0") == 0 ? w->eth0 : 0;
 }
 
 static void world_open(world *w, const line *lines)
@@ -942,7 +964,8 @@ static void world_open(world *w, const line *lines)
     static const aiocosmos_platform platform = {
         NULL, world_clock, world_wall, world_entropy, world_socket_open, world_socket_error, world_socket_send,
         world_socket_receive, world_socket_close, world_poller_create, world_poller_destroy, world_poller_set,
-        world_poller_wait, world_poller_wake, world_poller_fd, world_poller_fd, world_file_read
+        world_poller_wait, world_poller_wake, world_poller_fd, world_poller_fd, world_file_read,
+        world_name_servers, NULL, world_zone
     };
     aiocosmos_allocator allocator;
     memset(w, 0, sizeof *w);
@@ -1105,7 +1128,7 @@ TEST(literals_and_localhost_ask_nobody)
     CHECK_INT(earth.files_read, 0);
     CHECK_INT(ask(&earth, &first, "fe80::1%eth0"), AIOCOSMOS_E_DNS);
     CHECK_STR(first.got, "now (\"fe80::1%eth0\" names a network interface that is not there)");
-    earth.ifindex = "12\n";
+    earth.eth0 = 12;
     ask(&earth, &first, "[fe80::1%eth0]");
     CHECK_STR(first.got, "now fe80::1%12");
     CHECK_INT(ask(&earth, &first, "fe80::1%../x"), AIOCOSMOS_E_DNS);
@@ -1193,18 +1216,31 @@ TEST(without_resolv_conf_this_machine_is_asked)
     CHECK_STR(resolve("", lines, "db.example"), "10.0.0.7 at 0");
 }
 
+TEST(a_table_without_name_servers_and_zones_will_do)
+{
+    static const line lines[] = {{"127.0.0.1", NULL, 0, 0, 0, "10.0.0.7"}, {0}};
+    world_open(&earth, lines);
+    earth.platform.name_servers = NULL;
+    earth.platform.zone = NULL;
+    ask(&earth, &first, "db.example");
+    world_run_to(&earth, 1000);
+    CHECK_STR(first.got, "10.0.0.7 at 0");
+    CHECK_INT(ask(&earth, &first, "fe80::1%eth0"), AIOCOSMOS_E_DNS);
+    world_close(&earth);
+}
+
 TEST(servers_behind_an_interface_are_asked_through_it)
 {
     static const line lines[] = {{"fe80::1%12", NULL, 0, 0, 0, "10.0.0.7"}, {0}};
     world_open(&earth, lines);
     earth.config = "nameserver fe80::1%eth1\nnameserver fe80::1%eth0\n";
-    earth.ifindex = "12\n";
+    earth.eth0 = 12;
     ask(&earth, &first, "db.example");
     world_run_to(&earth, 1000);
     CHECK_STR(first.got, "10.0.0.7 at 0");
     world_close(&earth);
     CHECK_STR(resolve("nameserver fe80::1%eth1\n", lines, "db.example"),
-              "(db.example could not be looked up: no name server in /etc/resolv.conf can be used) at 0");
+              "(db.example could not be looked up: none of this machine's name servers can be used) at 0");
 }
 
 TEST(a_silent_server_is_followed_by_the_next_after_400_ms)
@@ -1861,11 +1897,10 @@ static int loopback_open(void *user_data, intptr_t *out, bool datagram, const ai
     return aioc_platform_system.socket_open(NULL, out, datagram, &moved);
 }
 
-static ptrdiff_t loopback_file(void *user_data, const char *path, void *out, size_t cap)
+static ptrdiff_t loopback_name_servers(void *user_data, void *out, size_t cap)
 {
     static const char text[] = "nameserver 127.0.0.1\n";
     (void)user_data;
-    if (strcmp(path, "/etc/resolv.conf") != 0) return AIOCOSMOS_IO_FAILED;
     CHECK(cap >= sizeof text);
     memcpy(out, text, sizeof text - 1);
     return (ptrdiff_t)sizeof text - 1;
@@ -1942,7 +1977,7 @@ static void loopback_resolve(loopback *l, bool serve, char text[400])
     l->platform = aioc_platform_system;
     l->platform.user_data = l;
     l->platform.socket_open = loopback_open;
-    l->platform.file_read = loopback_file;
+    l->platform.name_servers = loopback_name_servers;
     aioc_mem_init(&memory, NULL, 1 << 20);
     allocator = aioc_mem_allocator(&memory);
     CHECK_INT(aioc_reactor_open(&reactor, &l->platform, &allocator), 0);
