@@ -10,6 +10,7 @@
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include "test.h"
+#include "heap.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -32,36 +33,6 @@
 static inline bool over_tls(void)
 {
     return strstr(test.running->name, "_over_tls") != NULL;
-}
-
-/*--- Memory that is counted, and that can be made to run out --------------------*/
-
-static struct heap {
-    size_t bytes, blocks;
-    unsigned long calls;
-    unsigned long fail_from, fail_to;        /* calls with these numbers get NULL; 0: none */
-} heap;
-
-/* Each block knows its size, so that a client that forgets it is caught. */
-static inline void *heap_fn(void *ptr, size_t old_size, size_t new_size, void *user_data)
-{
-    enum { HEAD = 16 };
-    char *block = ptr ? (char *)ptr - HEAD : NULL;
-    (void)user_data;
-    if (block && memcmp(block, &old_size, sizeof old_size) != 0) abort();
-    if (new_size) {
-        heap.calls++;
-        if (heap.calls >= heap.fail_from && heap.calls <= heap.fail_to) return NULL;
-        block = realloc(block, new_size + HEAD);
-        if (!block) abort();
-        memcpy(block, &new_size, sizeof new_size);
-    } else {
-        free(block);
-        block = NULL;
-    }
-    heap.bytes = heap.bytes - (ptr ? old_size : 0) + new_size;
-    heap.blocks = heap.blocks - (ptr ? 1 : 0) + (new_size ? 1 : 0);
-    return block ? block + HEAD : NULL;
 }
 
 /*--- The emulator as a child process --------------------------------------------*/

@@ -4,6 +4,7 @@
 #include "aiocosmos.h"
 
 #include "test.h"
+#include "heap.h"
 #include "tools/emulator/core.h"
 
 #include <stdlib.h>
@@ -17,15 +18,12 @@
 #define UPSERT   "x-ms-documentdb-is-upsert: True\r\n"
 #define DOCS     "/dbs/D/colls/C/docs"
 
-/*--- A world: one core, one connection, counted memory ----------------------------*/
+/*--- A world: one core, one connection, counted memory (heap) ----------------------------*/
 
 static struct world {
     emu_core *core;
     emu_conn *conn;
     int64_t now_ms;
-    size_t allocated;                                      /* bytes */
-    unsigned long calls, fail_at;                          /* of the allocator; the one that fails, 0: none */
-    bool fail_all;                                         /* and every one after it */
     aioc_auth_signer signer;
     aioc_mem memory;                                       /* of the test */
 } w;
@@ -44,32 +42,17 @@ static inline int64_t world_now(void *user)
     return w.now_ms;
 }
 
-static inline void *world_allocate(void *ptr, size_t old_size, size_t new_size, void *user)
-{
-    void *moved;
-    (void)user;
-    if (new_size) {
-        w.calls++;
-        if (w.fail_at && (w.calls == w.fail_at || (w.fail_all && w.calls > w.fail_at))) return NULL;
-        moved = realloc(ptr, new_size);
-    } else {
-        free(ptr);
-        moved = NULL;
-    }
-    w.allocated = w.allocated - old_size + new_size;
-    return moved;
-}
-
 static inline void open_core(emu_options options)
 {
     size_t error_at;
     const char *error = NULL;
     memset(&w, 0, sizeof w);
+    memset(&heap, 0, sizeof heap);
     w.now_ms = START_MS;
     aioc_mem_init(&w.memory, NULL, SIZE_MAX);
     aioc_auth_signer_set_key(&w.signer, aioc_mem_str(options.key ? options.key : AIOCOSMOS_EMULATOR_KEY), &error_at);
     options.now_ms = world_now;
-    options.allocate = world_allocate;
+    options.allocate = heap_fn;
     w.core = emu_core_open(&options, &error);
     if (!w.core) test_fail(__FILE__, __LINE__, "no core: %s", error);
     w.conn = emu_conn_open(w.core);
@@ -79,7 +62,7 @@ static inline void close_world(void)
 {
     emu_conn_close(w.conn);
     emu_core_close(w.core);
-    CHECK_INT(w.allocated, 0);
+    CHECK_INT(heap.bytes, 0);
     aioc_mem_close(&w.memory);
     free(got.bytes);
     free(got.text);

@@ -6,6 +6,7 @@
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include "test.h"
+#include "heap.h"
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -16,31 +17,6 @@
 #include <unistd.h>
 
 #define PATIENCE_MS 200000                   /* of made-up time: what takes longer has failed */
-
-/*--- Memory that is counted, and that can be made to run out ------------------------------*/
-
-static struct heap {
-    size_t bytes, blocks;
-    unsigned long calls, fail_from, fail_to; /* calls with these numbers get NULL; 0: none */
-} heap;
-
-static void *heap_fn(void *ptr, size_t old_size, size_t new_size, void *user_data)
-{
-    char *block = ptr;
-    (void)user_data;
-    if (new_size) {
-        heap.calls++;
-        if (heap.calls >= heap.fail_from && heap.calls <= heap.fail_to) return NULL;
-        block = realloc(block, new_size);
-        if (!block) abort();
-    } else {
-        free(block);
-        block = NULL;
-    }
-    heap.bytes = heap.bytes - (ptr ? old_size : 0) + new_size;
-    heap.blocks = heap.blocks - (ptr ? 1 : 0) + (new_size ? 1 : 0);
-    return block;
-}
 
 /*--- A network that is made up -------------------------------------------------------------*/
 

@@ -218,7 +218,7 @@ static void sim_client_born(sim_client *client)
         sim_cover(&s->world, SIM_clock_skewed);
     }
     if (s->plan.breaks_memory) {
-        if (sim_chance(random, 0.5)) client->heap.fail_at = sim_magnitude(random, 1, 1000);
+        if (sim_chance(random, 0.5)) heap_fail(&client->heap.own, sim_magnitude(random, 1, 1000), 1);
         else client->heap.failing = 1.0 / (double)sim_magnitude(random, 5, 500);
     }
     client->born++;
@@ -239,14 +239,14 @@ static void sim_client_born(sim_client *client)
               (unsigned)client->options.pending_max, (unsigned)client->options.connections_max,
               (unsigned)client->options.step_budget_us);
     if (status) {
-        SIM_CHECK(&s->world, status == AIOCOSMOS_E_NOMEM && client->heap.failures && !client->client && *why,
+        SIM_CHECK(&s->world, status == AIOCOSMOS_E_NOMEM && client->heap.own.failed && !client->client && *why,
                   "a client cannot be made: %d %s", status, why);
         sim_heap_check_empty(&client->heap);
         sim_cover(&s->world, SIM_create_failed_for_memory);
         return;
     }
     if (client->options.memory_max)
-        client->heap.bytes_max = client->options.memory_max + sizeof(aiocosmos_client);
+        client->heap.bytes_promised = client->options.memory_max + sizeof(aiocosmos_client);
 }
 
 /* The library says that a client is gone: nothing may be left of it. */

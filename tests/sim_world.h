@@ -8,6 +8,7 @@
 #define SIM_WORLD_H
 
 #include "tools/emulator/internal.h"     /* the library too, as the emulator's core has it */
+#include "heap.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -123,12 +124,9 @@ typedef struct sim_event {
 typedef struct sim_heap {
     sim_world *world;
     const char *whose;
-    size_t   bytes, blocks;
-    size_t   bytes_max;                  /* more is a failure; 0: no limit */
-    uint64_t calls;
+    heap_state own;
+    size_t   bytes_promised;             /* to hold more is a failure; 0: no limit */
     double   failing;                    /* chance that an allocation gets nothing */
-    uint64_t fail_at;                    /* this one gets nothing; 0: none */
-    uint64_t failures;
 } sim_heap;
 
 #define SIM_EVENTS_MAX 4000000u          /* a run that has more does not end */
@@ -208,29 +206,29 @@ static void *sim_grow(void *block, size_t count, size_t *cap, size_t size)
 static void sim_at(sim_world *world, uint64_t at_us, void (*run)(sim_world *, void *, uint64_t), void *what,
                    uint64_t number)
 {
-    sim_event added, *heap;
+    sim_event added, *queue;
     size_t at = world->event_count;
     added.at_us = at_us > world->now_us ? at_us : world->now_us;
     added.order = world->event_order++;
     added.run = run;
     added.what = what;
     added.number = number;
-    heap = world->events = (sim_event *)sim_grow(world->events, at, &world->event_cap, sizeof *heap);
+    queue = world->events = (sim_event *)sim_grow(world->events, at, &world->event_cap, sizeof *queue);
     world->event_count++;
-    for (; at > 0 && sim_event_before(&added, &heap[(at - 1) / 2]); at = (at - 1) / 2) heap[at] = heap[(at - 1) / 2];
-    heap[at] = added;
+    for (; at > 0 && sim_event_before(&added, &queue[(at - 1) / 2]); at = (at - 1) / 2) queue[at] = queue[(at - 1) / 2];
+    queue[at] = added;
 }
 
 static sim_event sim_take_event(sim_world *world)
 {
-    sim_event *heap = world->events, first = heap[0], last = heap[--world->event_count];
+    sim_event *queue = world->events, first = queue[0], last = queue[--world->event_count];
     size_t at = 0, count = world->event_count, child;
     for (; (child = 2 * at + 1) < count; at = child) {
-        if (child + 1 < count && sim_event_before(&heap[child + 1], &heap[child])) child++;
-        if (!sim_event_before(&heap[child], &last)) break;
-        heap[at] = heap[child];
+        if (child + 1 < count && sim_event_before(&queue[child + 1], &queue[child])) child++;
+        if (!sim_event_before(&queue[child], &last)) break;
+        queue[at] = queue[child];
     }
-    heap[at] = last;
+    queue[at] = last;
     return first;
 }
 
@@ -254,47 +252,30 @@ static void sim_spend(sim_world *world, uint64_t us)
  * Memory
  *----------------------------------------------------------------------------*/
 
-/* Every block carries its size in front, so that who forgets it is caught; and fresh memory is not zero. */
 static void *sim_allocate(void *ptr, size_t old_size, size_t new_size, void *user)
 {
-    enum { HEAD = 16 };
-    sim_heap *heap = (sim_heap *)user;
-    char *block = ptr ? (char *)ptr - HEAD : NULL;
-    SIM_CHECK(heap->world, !block || memcmp(block, &old_size, sizeof old_size) == 0,
-              "%s gives back %zu bytes that are not a block of that size", heap->whose, old_size);
-    if (new_size) {
-        heap->calls++;
-        if (heap->calls == heap->fail_at || (heap->failing > 0 && sim_chance(&heap->world->memory, heap->failing))) {
-            heap->failures++;
-            sim_cover(heap->world, SIM_allocation_failed);
-            return NULL;
-        }
-        block = (char *)realloc(block, new_size + HEAD);
-        if (!block) abort();
-        memcpy(block, &new_size, sizeof new_size);
-        if (new_size > old_size) memset(block + HEAD + old_size, 0xA5, new_size - old_size);
-    } else {
-        free(block);
-        block = NULL;
-    }
-    heap->bytes = heap->bytes - (ptr ? old_size : 0) + new_size;
-    heap->blocks = heap->blocks - (ptr ? 1 : 0) + (new_size ? 1 : 0);
-    SIM_CHECK(heap->world, !heap->bytes_max || heap->bytes <= heap->bytes_max, "%s holds %zu bytes, of at most %zu",
-              heap->whose, heap->bytes, heap->bytes_max);
-    return block ? block + HEAD : NULL;
+    sim_heap *self = (sim_heap *)user;
+    unsigned long failed = self->own.failed;
+    void *block;
+    if (new_size && self->failing > 0 && sim_chance(&self->world->memory, self->failing)) heap_fail(&self->own, 1, 1);
+    block = heap_fn(ptr, old_size, new_size, &self->own);
+    if (self->own.failed > failed) sim_cover(self->world, SIM_allocation_failed);
+    SIM_CHECK(self->world, !self->bytes_promised || self->own.bytes <= self->bytes_promised,
+              "%s holds %zu bytes, of at most %zu", self->whose, self->own.bytes, self->bytes_promised);
+    return block;
 }
 
-static void sim_heap_init(sim_heap *heap, sim_world *world, const char *whose)
+static void sim_heap_init(sim_heap *self, sim_world *world, const char *whose)
 {
-    memset(heap, 0, sizeof *heap);
-    heap->world = world;
-    heap->whose = whose;
+    memset(self, 0, sizeof *self);
+    self->world = world;
+    self->whose = whose;
 }
 
-static void sim_heap_check_empty(const sim_heap *heap)
+static void sim_heap_check_empty(const sim_heap *self)
 {
-    SIM_CHECK(heap->world, heap->blocks == 0 && heap->bytes == 0, "%s leaves %zu blocks of %zu bytes", heap->whose,
-              heap->blocks, heap->bytes);
+    SIM_CHECK(self->world, self->own.blocks == 0, "%s leaves %zu blocks of %zu bytes", self->whose,
+              self->own.blocks, self->own.bytes);
 }
 
 /*------------------------------------------------------------------------------

@@ -5,30 +5,17 @@
 #define AIOC_ACCOUNT_SESSION_BYTES_MAX 256
 #include "aiocosmos.h"
 #include "test.h"
+#include "heap.h"
 #include <stdlib.h>
 
 /*--- A place to stand -------------------------------------------------------------*/
 
 static struct world {
-    size_t bytes;                            /* what the layer holds */
-    unsigned long calls, fail_at;
-    bool for_good;                           /* so do all calls behind that one */
     aioc_mem memory;
     aioc_account account;
     unsigned fetches, resumed;
     aioc_account_waiter *last_resumed;
 } world;
-
-static void *count_bytes(void *ptr, size_t old_size, size_t new_size, void *user_data)
-{
-    (void)user_data;
-    if (new_size && ++world.calls >= world.fail_at && world.fail_at && (world.for_good || world.calls == world.fail_at))
-        return NULL;
-    world.bytes += new_size - (ptr ? old_size : 0);
-    if (new_size) return realloc(ptr, new_size);
-    free(ptr);
-    return NULL;
-}
 
 static void note_fetch(void *engine, aioc_account_container *container)
 {
@@ -39,7 +26,7 @@ static void note_fetch(void *engine, aioc_account_container *container)
 
 static void open_world(uint32_t containers_max)
 {
-    aiocosmos_allocator allocator = {count_bytes, NULL};
+    aiocosmos_allocator allocator = heap_allocator(&heap);
     memset(&world, 0, sizeof world);
     aioc_mem_init(&world.memory, &allocator, (size_t)1 << 24);
     aioc_account_open(&world.account, &world.memory, containers_max);
@@ -51,7 +38,7 @@ static void close_world(void)
 {
     aioc_account_close(&world.account);
     aioc_mem_close(&world.memory);
-    CHECK_INT(world.bytes, 0);
+    CHECK_INT(heap.bytes, 0);
 }
 
 static aioc_account_container *hold(const char *link)
@@ -141,7 +128,7 @@ TEST(holding_survives_each_allocation_that_fails)
     for (n = 1; ; n++) {
         aioc_account_container *container;
         open_world(4);
-        world.fail_at = n;
+        heap_fail(&heap, n, 1);
         container = hold("dbs/d/colls/c");
         if (container) break;
         CHECK_INT(world.account.count, 0);
@@ -420,8 +407,7 @@ TEST(adding_ranges_survives_each_allocation_that_fails)
         container = hold("c");
         aioc_json_open(&doc, &world.memory);
         CHECK_INT(aioc_json_parse(&doc, feed, strlen(feed)), 0);
-        world.calls = 0;
-        world.fail_at = n;
+        heap_fail(&heap, n, 1);
         added = aioc_account_add_ranges(container, aioc_json_root(&doc));
         aioc_json_close(&doc);
         close_world();
@@ -792,12 +778,10 @@ TEST(merging_survives_each_allocation_that_fails)
         container = hold("c");
         merge(container, "0:-1#5");
         claim(container, "0:-1#6");
-        world.calls = 0;
-        world.fail_at = n;
-        world.for_good = true;
+        heap_fail(&heap, n, ULONG_MAX);
         failed += !aioc_account_session_take(container, aioc_mem_str(
             "1:-1#9,0:-1#1234567890123456#1=99999999999999999#7=999999,2:-1#4,3:-1#4,4:-1#4,5:-1#4"), n % 2);
-        world.fail_at = 0;
+        heap_recover(&heap);
         CHECK(strncmp(all_of(container), "0:-1#", 5) == 0);
         aioc_account_drop_claims(container, NULL);
         CHECK(strncmp(all_of(container), "0:-1#", 5) == 0);

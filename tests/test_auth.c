@@ -2,68 +2,20 @@
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include "test.h"
+#include "heap.h"
+#include "texts.h"
 
 #include <stdlib.h>
 
-/* An allocator that fails the nth call from now on, and counts what is out. */
-typedef struct ration { long left, blocks; bool dirty; } ration;
+/* An allocator that sees secrets in what is freed. */
+static bool dirty;
 
-static void *ration_fn(void *ptr, size_t old_size, size_t new_size, void *user_data)
+static void *watching_fn(void *ptr, size_t old_size, size_t new_size, void *user_data)
 {
-    ration *r = user_data;
-    if (new_size == 0) {
-        const char *byte = ptr;
-        size_t i;
-        for (i = 0; i + 5 <= old_size; i++) r->dirty = r->dirty || memcmp(byte + i, "sEcRe", 5) == 0;
-        r->blocks--;
-        free(ptr);
-        return NULL;
-    }
-    if (r->left-- <= 0) return NULL;
-    r->blocks += ptr == NULL;
-    return realloc(ptr, new_size);
-}
-
-/* So small a limit that nothing is kept on free lists: what is freed reaches the allocator at once. */
-static aioc_mem rationed(ration *r, long calls, size_t max)
-{
-    aiocosmos_allocator allocator;
-    aioc_mem memory;
-    memset(r, 0, sizeof *r);
-    r->left = calls;
-    allocator.fn = ration_fn;
-    allocator.user_data = r;
-    aioc_mem_init(&memory, &allocator, max);
-    memory.kept_max = 0;
-    return memory;
-}
-
-static uint64_t seed;
-
-static uint64_t random_number(void)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    return seed ^= seed << 17;
-}
-
-static aiocosmos_str str(const char *text)
-{
-    return aioc_mem_str(text);
-}
-
-/* A view of a copy on the heap that ends where it ends: the sanitizer sees each byte read behind it. */
-static aiocosmos_str tight(aiocosmos_str text)
-{
-    char *copy = malloc(text.len ? text.len : 1);
-    if (text.len) memcpy(copy, text.ptr, text.len);
-    text.ptr = copy;
-    return text;
-}
-
-static void loosen(aiocosmos_str text)
-{
-    free((void *)(uintptr_t)text.ptr);
+    const char *byte = ptr;
+    size_t i;
+    for (i = 0; new_size == 0 && i + 5 <= old_size; i++) dirty = dirty || memcmp(byte + i, "sEcRe", 5) == 0;
+    return heap_fn(ptr, old_size, new_size, user_data);
 }
 
 /*--- Vectors -----------------------------------------------------------------*/
@@ -454,8 +406,8 @@ static aioc_auth_tokens no_tokens(void)
 TEST(the_token_with_the_longest_link_that_covers_is_used)
 {
     aioc_auth_tokens tokens = no_tokens();
-    ration r;
-    aioc_mem memory = rationed(&r, 1000, 1 << 20);
+    heap_state r;
+    aioc_mem memory = rationed(&r, 1000);
     check_token(&tokens, "dbs/a", 0, NULL);
     check_token(&tokens, "", 0, NULL);
     CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "type=resource&ver=1&sig=x+/=;", 0, 0), 0);
@@ -488,8 +440,8 @@ TEST(the_token_with_the_longest_link_that_covers_is_used)
 TEST(a_token_that_replaced_a_refused_one_is_not_dropped_with_it)
 {
     aioc_auth_tokens tokens = no_tokens();
-    ration r;
-    aioc_mem memory = rationed(&r, 1000, 1 << 20);
+    heap_state r;
+    aioc_mem memory = rationed(&r, 1000);
     uint32_t refused;
     CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "old", 0, 0), 0);
     refused = aioc_auth_tokens_find(&tokens, str("dbs/a"), 0)->serial;
@@ -507,8 +459,8 @@ TEST(tokens_of_many_links_are_found_by_the_rule)
     static const char *const names[] = {"", "dbs/a", "dbs/b", "dbs/aa", "dbs/a/colls/a", "dbs/a/colls/b",
                                         "dbs/a/colls/ab", "dbs/b/colls/a", "dbs/a/colls/a/docs/x", "dbs"};
     enum { NAMES = sizeof names / sizeof *names };
-    ration r;
-    aioc_mem memory = rationed(&r, 1000000, 1 << 20);
+    heap_state r;
+    aioc_mem memory = rationed(&r, 1000000);
     unsigned set, i, k;
     for (set = 0; set < 1u << NAMES; set++) {
         aioc_auth_tokens tokens = no_tokens();
@@ -541,8 +493,8 @@ static bool denied(aioc_auth_tokens *tokens, const char *link, uint64_t now_us)
 TEST(a_link_for_which_the_host_has_no_token_is_denied_for_seconds_at_most)
 {
     aioc_auth_tokens tokens = no_tokens();
-    ration r;
-    aioc_mem memory = rationed(&r, 1000, 1 << 20);
+    heap_state r;
+    aioc_mem memory = rationed(&r, 1000);
     CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), NULL, 0, 50), 0);
     CHECK(denied(&tokens, "dbs/a/colls/b", 49));
     check_token(&tokens, "dbs/a/colls/b", 50, NULL);
@@ -566,8 +518,8 @@ TEST(a_link_for_which_the_host_has_no_token_is_denied_for_seconds_at_most)
 TEST(a_denial_takes_the_token_held_but_not_while_that_is_renewed)
 {
     aioc_auth_tokens tokens = no_tokens();
-    ration r;
-    aioc_mem memory = rationed(&r, 1000, 1 << 20);
+    heap_state r;
+    aioc_mem memory = rationed(&r, 1000);
     CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "t", 0, 1000), 0);
     CHECK_INT(aioc_auth_tokens_find(&tokens, str("dbs/a"), 0)->renew_us, 800);
     aioc_auth_tokens_find(&tokens, str("dbs/a"), 0)->renewing = true;
@@ -586,8 +538,8 @@ TEST(what_cannot_be_a_token_is_refused)
 {
     static const char *const bad[] = {"", " \n", "a b", "a\r\nx: y", "type%3Dr\r\nx: y", "a\xC3\xA9", "a\x7F"};
     aioc_auth_tokens tokens = no_tokens();
-    ration r;
-    aioc_mem memory = rationed(&r, 1000, 1 << 20);
+    heap_state r;
+    aioc_mem memory = rationed(&r, 1000);
     char *large = malloc(AIOC_AUTH_TOKEN_MAX + 8);
     size_t prefix = strlen("type%3Daad%26ver%3D1.0%26sig%3D"), i;
     for (i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -610,8 +562,8 @@ TEST(what_cannot_be_a_token_is_refused)
 TEST(one_token_more_than_are_kept_takes_the_place_of_the_least_recently_used)
 {
     aioc_auth_tokens tokens = no_tokens();
-    ration r;
-    aioc_mem memory = rationed(&r, 1000, 1 << 20);
+    heap_state r;
+    aioc_mem memory = rationed(&r, 1000);
     char link[32];
     uint32_t i;
     for (i = 0; i < 64; i++) {
@@ -640,22 +592,24 @@ TEST(one_token_more_than_are_kept_takes_the_place_of_the_least_recently_used)
 TEST(tokens_are_wiped_before_their_memory_is_freed)
 {
     aioc_auth_tokens tokens = no_tokens();
-    ration r;
-    aioc_mem memory = rationed(&r, 1000, 1 << 20);
+    heap_state r;
+    aioc_mem memory = rationed(&r, 1000);
+    memory.allocator.fn = watching_fn;
+    dirty = false;
     CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "sEcReT1", 0, 0), 0);
     CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "sEcReT2", 0, 0), 0);
     CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/b"), "sEcReT3", 0, 0), 0);
     CHECK(drop_token(&tokens, &memory, "dbs/b"));
     aioc_auth_tokens_wipe(&tokens, &memory);
     CHECK_INT(r.blocks, 0);
-    CHECK(!r.dirty);
+    CHECK(!dirty);
 }
 
 TEST(without_memory_the_token_that_was_held_stays)
 {
     aioc_auth_tokens tokens = no_tokens();
-    ration r;
-    aioc_mem memory = rationed(&r, 1, 1 << 20);
+    heap_state r;
+    aioc_mem memory = rationed(&r, 1);
     CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "old", 0, 0), 0);
     CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/a"), "new", 0, 0), AIOCOSMOS_E_NOMEM);
     CHECK_INT(aioc_auth_tokens_set(&tokens, &memory, str("dbs/b"), "new", 0, 0), AIOCOSMOS_E_NOMEM);

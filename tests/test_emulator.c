@@ -1577,12 +1577,12 @@ TEST(every_allocation_may_fail)
             emu_options options;
             memset(&options, 0, sizeof options);
             memset(&w, 0, sizeof w);
+            memset(&heap, 0, sizeof heap);
             options.partitions = 2;
             options.now_ms = world_now;
-            options.allocate = world_allocate;
+            options.allocate = heap_fn;
             w.now_ms = START_MS;
-            w.fail_all = all;
-            w.fail_at = n;
+            if (n) heap_fail(&heap, n, all ? ULONG_MAX : 1);
             aioc_mem_init(&w.memory, NULL, SIZE_MAX);
             aioc_auth_signer_set_key(&w.signer, aioc_mem_str(AIOCOSMOS_EMULATOR_KEY), &error_at);
             w.core = emu_core_open(&options, NULL);
@@ -1591,8 +1591,8 @@ TEST(every_allocation_may_fail)
                 emu_core_close(w.core);
             }
             aioc_mem_close(&w.memory);
-            CHECK_INT(w.allocated, 0);
-            if (w.calls > calls) calls = w.calls;
+            CHECK_INT(heap.bytes, 0);
+            if (heap.calls > calls) calls = heap.calls;
         }
     }
     CHECK(calls > 50);
@@ -1623,7 +1623,7 @@ TEST(options_are_checked)
     open_core(options);
     CHECK_INT(call("POST", "/dbs", NULL, "{\"id\":\"D\"}"), 201);
     while (call("POST", "/dbs/D/colls", NULL, f("{\"id\":\"%lu\",\"partitionKey\":{\"paths\":[\"/pk\"]}}",
-                                                w.calls)) == 201)
+                                                heap.calls)) == 201)
         continue;
     CHECK_INT(got.status, 503);
     CHECK_INT(call("GET", "/dbs", NULL, NULL), 200);

@@ -473,12 +473,11 @@ TEST(every_allocation_of_it_may_fail)
             memset(&options, 0, sizeof options);
             options.partitions = 1;
             open_core(options);
-            w.calls = 0;
-            w.fail_at = n;
-            w.fail_all = all != 0;
+            calls = n == 0 ? heap.calls : calls;
+            if (n) heap_fail(&heap, n, all ? ULONG_MAX : 1);
             work();
-            if (n == 0) calls = w.calls;
-            w.fail_at = 0;
+            if (n == 0) calls = heap.calls - calls;
+            heap_recover(&heap);
             close_world();
         }
     }

@@ -268,13 +268,13 @@ TEST(plans_bear_any_failing_allocation)
     unsigned long used, nth;
     open_world(2);
     CHECK_INT(call("POST", DOCS, lines, body), 200);
-    used = w.calls;
+    used = heap.calls;
     CHECK_INT(call("POST", DOCS, lines, body), 200);
-    used = w.calls - used;
+    used = heap.calls - used;
     for (nth = 1; nth <= used; nth++) {
-        w.fail_at = w.calls + nth;
+        heap_fail(&heap, nth, 1);
         send_alone("POST", DOCS, lines, body);
-        w.fail_at = 0;
+        heap_recover(&heap);
         CHECK_INT(call("POST", DOCS, lines, body), 200);
     }
     close_world();

@@ -3,6 +3,8 @@
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include "test.h"
+#include "heap.h"
+#include "texts.h"
 
 #define HEAD_MAX 512
 #define BODY_MAX 100
@@ -16,18 +18,6 @@ static aioc_mem memory;
 
 /* Fails as many times in a row, so that nobody gets through by asking again for less. */
 #define FAILURES 3
-
-static void *failing_allocator(void *ptr, size_t old_size, size_t new_size, void *user_data)
-{
-    int *left = user_data;
-    (void)old_size;
-    if (new_size == 0) {
-        free(ptr);
-        return NULL;
-    }
-    if (*left < 0) return realloc(ptr, new_size);
-    return (*left)-- >= FAILURES ? realloc(ptr, new_size) : NULL;
-}
 
 /* An answer, copied out of everything that it was lent from. */
 typedef struct answer {
@@ -432,28 +422,27 @@ TEST(http_answer_in_one_piece_needs_no_memory)
 TEST(http_pauses_without_memory_and_goes_on)
 {
     static answer whole, paused;
-    aiocosmos_allocator allocator;
+    aiocosmos_allocator allocator = heap_allocator(&heap);
     size_t i, cut;
-    int fail, left, pauses = 0;
-    allocator.fn = failing_allocator;
-    allocator.user_data = &left;
+    unsigned fail;
+    int pauses = 0;
     for (i = 0; i < sizeof goods / sizeof goods[0]; i++) {
         const char *text = goods[i].text;
         size_t len = strlen(text);
-        left = -1;
         aioc_mem_init(&memory, &allocator, 1 << 20);
         feed(&memory, text, len, 0, 0, true, &whole);
         aioc_mem_close(&memory);
         for (cut = 1; cut < len; cut += 3) {
             for (fail = 0; fail < 4; fail++) {
-                left = fail + FAILURES - 1;
+                heap_fail(&heap, fail + 1, FAILURES);
                 aioc_mem_init(&memory, &allocator, 1 << 20);
                 memory.kept_max = 0;                     /* no second try with what is kept */
                 feed(&memory, text, len, cut, cut % 2 ? 7 : cut, true, &paused);
                 same_answer(text, cut, &paused, &whole);
                 pauses += paused.pauses;
                 aioc_mem_close(&memory);
-                CHECK_INT(memory.used, 0);
+                heap_recover(&heap);
+                CHECK_INT(heap.blocks, 0);
             }
         }
     }
@@ -619,16 +608,6 @@ TEST(http_wants_twenty_four_headers)
 
 /*--- Mutations: whatever comes, the answer does not depend on the cuts ---------*/
 
-static uint64_t seed = 0x9e3779b97f4a7c15u;
-
-static size_t dice(size_t sides)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (size_t)(seed >> 33) % sides;
-}
-
 /* The scans look at many bytes at once. Each byte at each place, in texts of each length and from each start, against
  * what the rule says of one byte. */
 TEST(http_scans_stop_at_each_byte_at_each_place)
@@ -670,23 +649,23 @@ TEST(http_mutated_answers_do_not_depend_on_the_cuts)
     aioc_mem_init(&memory, NULL, 1 << 20);
     for (round = 0; round < 40000; round++) {
         const size_t first = sizeof goods / sizeof goods[0], all = first + sizeof bads / sizeof bads[0];
-        size_t which = dice(all);
+        size_t which = random_below(all);
         const char *from = which < first ? goods[which].text : bads[which - first].text;
-        size_t len = strlen(from), changes = 1 + dice(4);
+        size_t len = strlen(from), changes = 1 + random_below(4);
         memcpy(text, from, len);
         for (; changes > 0 && len > 0; changes--) {
-            size_t at = dice(len), n = 1 + dice(len - at < 20 ? len - at : 20);
-            switch (dice(4)) {
-            case 0: text[at] = spice[dice(sizeof spice - 1)]; break;
-            case 1: text[at] = (char)dice(256); break;
+            size_t at = random_below(len), n = 1 + random_below(len - at < 20 ? len - at : 20);
+            switch (random_below(4)) {
+            case 0: text[at] = spice[random_below(sizeof spice - 1)]; break;
+            case 1: text[at] = (char)random_below(256); break;
             case 2: memmove(text + at, text + at + n, len - at - n); len -= n; break;
             default: memmove(text + at + n, text + at, len - at); len += n;
             }
         }
         feed(&memory, text, len, 0, 0, true, &whole);
-        feed(&memory, text, len, len, 1 + dice(3), true, &cut);
+        feed(&memory, text, len, len, 1 + random_below(3), true, &cut);
         same_answer(text, 1, &cut, &whole);
-        feed(&memory, text, len, dice(len + 1), 1 + dice(40), true, &cut);
+        feed(&memory, text, len, random_below(len + 1), 1 + random_below(40), true, &cut);
         same_answer(text, 2, &cut, &whole);
     }
     aioc_mem_close(&memory);

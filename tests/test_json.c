@@ -4,35 +4,11 @@
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include "test.h"
+#include "heap.h"
+#include "texts.h"
 #include <locale.h>
 
-#define COUNT(ARRAY) (sizeof (ARRAY) / sizeof (ARRAY)[0])
-
 /*--- Small things that the tests share ----------------------------------------*/
-
-static uint64_t random_state;
-
-static uint64_t random_bits(void)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state;
-}
-
-static size_t random_below(size_t limit)
-{
-    return (size_t)(random_bits() >> 11) % limit;
-}
-
-/* A copy that ends where its memory does, so that a sanitizer sees a read behind the end. */
-static char *exact_copy(const char *text, size_t len)
-{
-    char *copy = malloc(len > 0 ? len : 1);
-    CHECK(copy != NULL);
-    if (len > 0) memcpy(copy, text, len);
-    return copy;
-}
 
 typedef struct reader { aioc_mem memory; aiocosmos_json_doc doc; } reader;
 
@@ -479,7 +455,7 @@ TEST(json_mutations)
     int round;
     reader r;
     reader_open(&r);
-    random_state = 20261121;
+    seed = 20261121;
     for (round = 0; round < 60000; round++) {
         char text[sizeof page + 8];
         size_t len = (round % 3 ? sizeof page : sizeof wide) - 1;
@@ -813,9 +789,9 @@ TEST(json_i64_is_exact_or_not_at_all)
     CHECK(!aioc_json_get_i64(scalar(AIOCOSMOS_JSON_STR, "\"1\""), &got));
     CHECK(!aioc_json_get_i64(scalar(AIOCOSMOS_JSON_NULL, "null"), &got));
     CHECK(!aioc_json_get_i64(aioc_json_none(), &got));
-    random_state = 64;
+    seed = 64;
     for (i = 0; i < 20000; i++) {
-        int64_t number = (int64_t)random_bits() >> random_below(64);
+        int64_t number = (int64_t)random_number() >> random_below(64);
         char text[24];
         text[aioc_json_i64_write(number, text)] = '\0';
         CHECK(aioc_json_get_i64(scalar(AIOCOSMOS_JSON_NUM, text), &got) && got == number);
@@ -1108,11 +1084,11 @@ TEST(json_numbers_agree_with_libc)
 {
     uint64_t exponent, near;
     int i;
-    random_state = 1234567;
+    seed = 1234567;
     for (i = 0; i < 60000; i++) {
-        number_check(random_bits());
-        number_check(random_bits() >> 12 >> random_below(52));                             /* subnormal */
-        number_check(bits_of((double)(int64_t)(random_bits() >> random_below(64)) / 1000)); /* as people have them */
+        number_check(random_number());
+        number_check(random_number() >> 12 >> random_below(52));                             /* subnormal */
+        number_check(bits_of((double)(int64_t)(random_number() >> random_below(64)) / 1000)); /* as people have them */
     }
     for (exponent = 0; exponent < 2047; exponent++) {
         for (near = 0; near < 5; near++) number_check((exponent << 52) + near - (exponent > 0 ? 2 : 0));
@@ -1123,9 +1099,9 @@ TEST(json_numbers_agree_with_libc)
 TEST(json_numbers_halfway_become_the_even_neighbour)
 {
     int i, side;
-    random_state = 7654321;
+    seed = 7654321;
     for (i = 0; i < 1500; i++) {
-        uint64_t bits = i == 0 ? 0 : random_bits() >> 1 >> random_below(13);
+        uint64_t bits = i == 0 ? 0 : random_number() >> 1 >> random_below(13);
         long double halfway;
         char text[1200];
         size_t last;
@@ -1167,22 +1143,6 @@ TEST(json_numbers_know_no_locale)
 
 /*--- Memory -------------------------------------------------------------------*/
 
-typedef struct host { size_t blocks, calls, refuse_at; } host;
-
-static void *host_fn(void *ptr, size_t old_size, size_t new_size, void *user_data)
-{
-    host *h = user_data;
-    (void)old_size;
-    if (new_size == 0) {
-        h->blocks--;
-        free(ptr);
-        return NULL;
-    }
-    if (++h->calls == h->refuse_at) return NULL;
-    h->blocks += ptr == NULL;
-    return realloc(ptr, new_size);
-}
-
 TEST(json_the_nth_allocation_fails)
 {
     size_t len = 0, n;
@@ -1192,12 +1152,11 @@ TEST(json_the_nth_allocation_fails)
     while (len < 99000) text[len++] = '1', text[len++] = ',';
     text[len - 1] = ']';
     for (n = 1;; n++) {
-        aiocosmos_allocator allocator = {host_fn, NULL};
-        host h = {0, 0, 0};
+        heap_state h;
+        aiocosmos_allocator allocator = heap_allocator(&h);
         reader r;
         int result;
-        h.refuse_at = n;
-        allocator.user_data = &h;
+        heap_fail(&h, n, 1);
         aioc_mem_init(&r.memory, &allocator, (size_t)1 << 30);
         aioc_json_open(&r.doc, &r.memory);
         result = aioc_json_parse(&r.doc, text, len);
@@ -1500,7 +1459,7 @@ TEST(json_the_writer_survives_any_steps_and_any_buffer)
 {
     static const char signs[] = "{[oa}}}}1i1i1i1i0FUkJErRs?";
     int round, written = 0, small = 0;
-    random_state = 7;
+    seed = 7;
     for (round = 0; round < 20000; round++) {
         char steps[24], buf[400], tight[400];
         size_t count = random_below(sizeof steps), i, cap, fits;
@@ -1580,15 +1539,15 @@ TEST(json_the_writer_knows_the_depth)
 TEST(json_what_is_written_reads_back)
 {
     int round;
-    random_state = 99;
+    seed = 99;
     for (round = 0; round < 300; round++) {
         char buf[4096], text[64], got[64];
         size_t len = random_below(40), i;
         aiocosmos_jw w;
         aiocosmos_str json;
         aiocosmos_json root;
-        double number = double_of(random_bits() & ~(UINT64_C(1) << 62)), number_got = 0;
-        int64_t whole = (int64_t)random_bits(), whole_got = 0;
+        double number = double_of(random_number() & ~(UINT64_C(1) << 62)), number_got = 0;
+        int64_t whole = (int64_t)random_number(), whole_got = 0;
         reader r;
         for (i = 0; i < len;) {
             uint32_t code = 1 + (uint32_t)random_below(random_below(2) ? 0x7F : 0x10FFFF);

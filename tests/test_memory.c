@@ -4,49 +4,19 @@
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include "test.h"
+#include "heap.h"
+#include "texts.h"
 
 #define MIB ((size_t)1 << 20)
 
-/* A host's allocator that believes nothing: in front of each block it notes the size, and compares it with the size
- * that it is told later. Refuses the nth request (1 is the next), or every one from there on. */
-typedef struct host { size_t bytes, blocks, calls, refuse_at; bool refuse_on; } host;
-
-#define NOTE 16                          /* room for the size that keeps the alignment */
-
-static void *host_fn(void *ptr, size_t old_size, size_t new_size, void *user_data)
+static void memory_open(aioc_mem *m, heap_state *h, size_t max)
 {
-    host *h = user_data;
-    char *block = ptr ? (char *)ptr - NOTE : NULL;
-    size_t noted = 0;
-    if (block) memcpy(&noted, block, sizeof noted);
-    CHECK_INT(old_size, noted);
-    if (new_size > 0) {
-        h->calls++;
-        if (h->refuse_at > 0 && (h->calls == h->refuse_at || (h->refuse_on && h->calls > h->refuse_at))) return NULL;
-        h->blocks += !block;
-        block = realloc(block, new_size + NOTE);
-        CHECK(block != NULL);
-        memcpy(block, &new_size, sizeof new_size);
-    } else {
-        CHECK(block != NULL);
-        h->blocks--;
-        free(block);
-        block = NULL;
-    }
-    h->bytes = h->bytes - old_size + new_size;
-    return block ? block + NOTE : NULL;
-}
-
-static void memory_open(aioc_mem *m, host *h, size_t max)
-{
-    aiocosmos_allocator allocator = {host_fn, NULL};
-    memset(h, 0, sizeof *h);
-    allocator.user_data = h;
+    aiocosmos_allocator allocator = heap_allocator(h);
     aioc_mem_init(m, &allocator, max);
 }
 
 /* Everything was freed: nothing is used, nothing is the host's. */
-static void memory_shut(aioc_mem *m, host *h)
+static void memory_shut(aioc_mem *m, heap_state *h)
 {
     CHECK_INT(m->used, h->bytes);
     aioc_mem_close(m);
@@ -69,14 +39,6 @@ static bool filled(const void *ptr, size_t size, unsigned salt)
         if (((const unsigned char *)ptr)[i] != (unsigned char)(i * 31 + salt)) return false;
     }
     return true;
-}
-
-static uint64_t random_next(uint64_t *state)      /* Marsaglia's xorshift */
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state;
 }
 
 /*------------------------------------------------------------------------------
@@ -114,7 +76,7 @@ TEST(each_size_has_the_smallest_class_that_holds_it)
 TEST(freed_blocks_serve_again_without_the_allocator)
 {
     aioc_mem m;
-    host h;
+    heap_state h;
     void *a, *b;
     int i;
     memory_open(&m, &h, MIB);
@@ -146,7 +108,7 @@ TEST(freed_blocks_serve_again_without_the_allocator)
 TEST(large_blocks_go_back_at_once)
 {
     aioc_mem m;
-    host h;
+    heap_state h;
     void *a;
     memory_open(&m, &h, MIB);
     a = aioc_mem_alloc(&m, 65537);
@@ -161,7 +123,7 @@ TEST(zalloc_zeroes_what_was_used_before)
 {
     static const char zeros[300];
     aioc_mem m;
-    host h;
+    heap_state h;
     void *a;
     memory_open(&m, &h, MIB);
     a = aioc_mem_alloc(&m, 300);
@@ -169,7 +131,7 @@ TEST(zalloc_zeroes_what_was_used_before)
     aioc_mem_free(&m, a, 300);
     CHECK(aioc_mem_zalloc(&m, 300) == a);
     CHECK_MEM(a, zeros, 300);
-    h.refuse_at = h.calls + 1;
+    heap_fail(&h, 1, 1);
     CHECK(aioc_mem_zalloc(&m, 4000) == NULL);
     aioc_mem_free(&m, a, 300);
     memory_shut(&m, &h);
@@ -197,7 +159,7 @@ TEST(blocks_are_aligned_as_mallocs)
 TEST(no_byte_over_max)
 {
     aioc_mem m;
-    host h;
+    heap_state h;
     void *a, *b;
     memory_open(&m, &h, 100000);
     CHECK(aioc_mem_alloc(&m, 100001) == NULL);
@@ -223,7 +185,7 @@ TEST(no_byte_over_max)
 TEST(kept_blocks_are_given_back_before_a_request_is_refused)
 {
     aioc_mem m;
-    host h;
+    heap_state h;
     void *small[8], *medium, *large;
     int i;
     memory_open(&m, &h, 80 * 1024);                                /* keeps up to 10 KiB */
@@ -250,7 +212,7 @@ TEST(kept_blocks_are_given_back_before_a_request_is_refused)
 TEST(what_is_kept_is_capped_and_small_blocks_stay)
 {
     aioc_mem m;
-    host h;
+    heap_state h;
     void *large[4], *small[64];
     size_t calls;
     int i;
@@ -279,7 +241,7 @@ TEST(what_is_kept_is_capped_and_small_blocks_stay)
 TEST(a_tiny_limit_keeps_nothing)
 {
     aioc_mem m;
-    host h;
+    heap_state h;
     void *a;
     memory_open(&m, &h, 500);                                      /* an eighth is less than the smallest block */
     a = aioc_mem_alloc(&m, 64);
@@ -295,17 +257,17 @@ TEST(a_tiny_limit_keeps_nothing)
 TEST(an_allocator_that_refuses_gets_the_kept_blocks_back_and_is_asked_again)
 {
     aioc_mem m;
-    host h;
+    heap_state h;
     void *a, *b;
     memory_open(&m, &h, MIB);
     a = aioc_mem_alloc(&m, 5000);
     aioc_mem_free(&m, a, 5000);
     CHECK(m.kept > 0);
-    h.refuse_at = h.calls + 1;
+    heap_fail(&h, 1, 1);
     b = aioc_mem_alloc(&m, 100);
     CHECK(b != NULL);
     CHECK_INT(m.kept, 0);
-    h.refuse_at = h.calls + 1;
+    heap_fail(&h, 1, 1);
     CHECK(aioc_mem_alloc(&m, 200) == NULL);                        /* nothing left to give back */
     CHECK_INT(m.allocations, h.calls);
     CHECK_INT(m.used, 112);
@@ -322,7 +284,7 @@ TEST(resize_keeps_the_bytes_between_any_two_sizes)
     static const size_t sizes[] = {1, 63, 64, 65, 80, 81, 127, 1000, 1024, 65535, 65536, 65537, 70000, 200000};
     const size_t count = sizeof sizes / sizeof sizes[0];
     aioc_mem m;
-    host h;
+    heap_state h;
     size_t i, k;
     memory_open(&m, &h, MIB);
     for (i = 0; i < count; i++) {
@@ -343,7 +305,7 @@ TEST(resize_keeps_the_bytes_between_any_two_sizes)
 TEST(resize_within_a_class_moves_nothing)
 {
     aioc_mem m;
-    host h;
+    heap_state h;
     void *a;
     memory_open(&m, &h, MIB);
     a = aioc_mem_alloc(&m, 65);
@@ -358,7 +320,7 @@ TEST(resize_refused_leaves_the_old_block)
 {
     static const size_t to[] = {200, 70000, 100000};
     aioc_mem m;
-    host h;
+    heap_state h;
     void *a;
     size_t i, from;
     for (i = 0; i < 3; i++) {
@@ -366,7 +328,7 @@ TEST(resize_refused_leaves_the_old_block)
         memory_open(&m, &h, MIB);
         a = aioc_mem_alloc(&m, from);
         fill(a, from, 3);
-        h.refuse_at = h.calls + 1;
+        heap_fail(&h, 1, 1);
         CHECK(aioc_mem_resize(&m, a, from, to[i]) == NULL);
         CHECK(filled(a, from, 3));
         CHECK_INT(m.used, aioc_mem_round(from));
@@ -379,7 +341,7 @@ TEST(the_hook_is_the_same_memory)
 {
     aioc_mem m;
     aiocosmos_allocator hook;
-    host h;
+    heap_state h;
     void *a;
     memory_open(&m, &h, 1000);
     hook = aioc_mem_allocator(&m);
@@ -400,18 +362,17 @@ TEST(the_hook_is_the_same_memory)
 
 typedef struct held { void *ptr; size_t size; unsigned salt; } held;
 
-static void check_at_random(size_t max, size_t refuse_at, size_t rounds, uint64_t seed)
+static void check_at_random(size_t max, size_t refuse_at, size_t rounds)
 {
     static held blocks[100];
     aioc_mem m;
-    host h;
+    heap_state h;
     size_t i, in_use = 0;
     memory_open(&m, &h, max);
-    h.refuse_at = refuse_at;
-    h.refuse_on = refuse_at > 50;
+    if (refuse_at) heap_fail(&h, refuse_at, refuse_at > 50 ? ULONG_MAX : 1);
     memset(blocks, 0, sizeof blocks);
     for (i = 0; i < rounds; i++) {
-        uint64_t r = random_next(&seed);
+        uint64_t r = random_number();
         held *b = &blocks[r % 100];
         size_t size = 1 + (size_t)(r >> 20) % ((size_t)1 << (4 + (r >> 8) % 14));
         void *ptr;
@@ -439,17 +400,17 @@ static void check_at_random(size_t max, size_t refuse_at, size_t rounds, uint64_
 
 TEST(books_balance_at_random)
 {
-    uint64_t seed;
-    for (seed = 1; seed <= 5; seed++) {
-        check_at_random(16 * MIB, 0, 2000, seed);
-        check_at_random(200000, 0, 2000, seed);
+    int i;
+    for (i = 0; i < 5; i++) {
+        check_at_random(16 * MIB, 0, 2000);
+        check_at_random(200000, 0, 2000);
     }
 }
 
 TEST(books_balance_when_the_nth_allocation_fails)
 {
     size_t nth;
-    for (nth = 1; nth <= 100; nth++) check_at_random(4 * MIB, nth, 200, 42);
+    for (nth = 1; nth <= 100; nth++) check_at_random(4 * MIB, nth, 200);
 }
 
 /*------------------------------------------------------------------------------
@@ -461,7 +422,7 @@ TEST(freed_blocks_and_slack_are_forbidden_under_asan)
 #ifdef AIOC_MEM_ASAN
     int __asan_address_is_poisoned(const volatile void *address);
     aioc_mem m;
-    host h;
+    heap_state h;
     char *a;
     memory_open(&m, &h, MIB);
     a = aioc_mem_alloc(&m, 1000);
@@ -493,7 +454,7 @@ TEST(buffer_grows_by_doubling)
 {
     aioc_mem m;
     aioc_mem_buffer b = {NULL, 0, 0};
-    host h;
+    heap_state h;
     size_t i, grown = 0, cap = 0;
     memory_open(&m, &h, MIB);
     for (i = 0; i < 100000; i++) {
@@ -515,7 +476,7 @@ TEST(buffer_writes_texts_and_numbers)
 {
     aioc_mem m;
     aioc_mem_buffer b = {NULL, 0, 0};
-    host h;
+    heap_state h;
     memory_open(&m, &h, MIB);
     CHECK(aioc_mem_append_str(&m, &b, ""));
     CHECK(aioc_mem_append(&m, &b, NULL, 0));
@@ -536,7 +497,7 @@ TEST(buffer_near_the_limit_takes_just_what_it_needs)
 {
     aioc_mem m;
     aioc_mem_buffer b = {NULL, 0, 0};
-    host h;
+    heap_state h;
     char *data;
     memory_open(&m, &h, 250000);
     CHECK(aioc_mem_reserve(&m, &b, 150000));
@@ -561,16 +522,15 @@ TEST(buffer_refused_is_as_it_was)
 {
     aioc_mem m;
     aioc_mem_buffer b = {NULL, 0, 0};
-    host h;
+    heap_state h;
     memory_open(&m, &h, MIB);
-    h.refuse_at = 1;
-    h.refuse_on = true;
+    heap_fail(&h, 1, ULONG_MAX);
     CHECK(!aioc_mem_append_str(&m, &b, "x"));
     CHECK(!aioc_text_append_u64(&m, &b, 1));
     CHECK(!b.data && b.len == 0 && b.cap == 0);
-    h.refuse_at = 0;
+    heap_recover(&h);
     CHECK(aioc_mem_append_str(&m, &b, "kept"));
-    h.refuse_at = 1;
+    heap_fail(&h, 1, ULONG_MAX);
     CHECK(!aioc_mem_reserve(&m, &b, 61));
     CHECK_TEXT(b.data, b.len, "kept");
     CHECK(aioc_mem_reserve(&m, &b, 60));
@@ -582,23 +542,21 @@ TEST(buffer_refused_is_as_it_was)
  * Views and printing
  *----------------------------------------------------------------------------*/
 
-static aiocosmos_str view(const char *text) { return aioc_mem_str(text); }
-
 TEST(views_compare)
 {
     aiocosmos_str ab = {"a\0b", 3}, ac = {"a\0c", 3};
-    CHECK(view(NULL).len == 0 && view("").len == 0 && view("abc").len == 3);
-    CHECK(aioc_mem_same(view(NULL), view("")));
-    CHECK(aioc_mem_same(view("abc"), view("abc")));
-    CHECK(!aioc_mem_same(view("abc"), view("ab")));
-    CHECK(!aioc_mem_same(view("abc"), view("abC")));
+    CHECK(str(NULL).len == 0 && str("").len == 0 && str("abc").len == 3);
+    CHECK(aioc_mem_same(str(NULL), str("")));
+    CHECK(aioc_mem_same(str("abc"), str("abc")));
+    CHECK(!aioc_mem_same(str("abc"), str("ab")));
+    CHECK(!aioc_mem_same(str("abc"), str("abC")));
     CHECK(aioc_mem_same(ab, ab) && !aioc_mem_same(ab, ac));
-    CHECK(aioc_mem_same_nocase(view("X-MS-Request-Charge"), view("x-ms-request-charge")));
-    CHECK(aioc_mem_same_nocase(view(NULL), view("")));
-    CHECK(!aioc_mem_same_nocase(view("ab"), view("abc")));
-    CHECK(!aioc_mem_same_nocase(view("@"), view("`")));            /* beside the letters */
-    CHECK(!aioc_mem_same_nocase(view("["), view("{")));
-    CHECK(!aioc_mem_same_nocase(view("\xc4"), view("\xe4")));      /* a letter in Latin-1 only */
+    CHECK(aioc_mem_same_nocase(str("X-MS-Request-Charge"), str("x-ms-request-charge")));
+    CHECK(aioc_mem_same_nocase(str(NULL), str("")));
+    CHECK(!aioc_mem_same_nocase(str("ab"), str("abc")));
+    CHECK(!aioc_mem_same_nocase(str("@"), str("`")));            /* beside the letters */
+    CHECK(!aioc_mem_same_nocase(str("["), str("{")));
+    CHECK(!aioc_mem_same_nocase(str("\xc4"), str("\xe4")));      /* a letter in Latin-1 only */
     CHECK(!aioc_mem_same_nocase(ab, ac));
 }
 

@@ -3,6 +3,7 @@
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include "test.h"
+#include "heap.h"
 #include <arpa/inet.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -711,21 +712,12 @@ TEST(bad_requests_are_refused_with_what_and_where)
     aiocosmos_destroy(client);
 }
 
-/* Memory that ends after so many blocks. */
-static void *scarce_fn(void *ptr, size_t old_size, size_t new_size, void *user_data)
-{
-    int *left = user_data;
-    (void)old_size;
-    if (new_size) return (*left)-- > 0 ? realloc(ptr, new_size) : NULL;
-    free(ptr);
-    return NULL;
-}
-
 TEST(no_memory_for_a_container_is_not_taken_for_a_wrong_path)
 {
     static const char *const unique[] = { "/mail", "/guild,/rank", NULL };
     aiocosmos_request request = {0};
-    int blocks, status = AIOCOSMOS_E_NOMEM;
+    int status = AIOCOSMOS_E_NOMEM;
+    unsigned blocks;
     request.kind = AIOCOSMOS_CREATE_CONTAINER;
     request.container = "c";
     request.partition_key_paths[0] = "/pk";
@@ -733,13 +725,11 @@ TEST(no_memory_for_a_container_is_not_taken_for_a_wrong_path)
     for (blocks = 0; status != 0 && blocks < 100; blocks++) {
         aiocosmos_options options = {0};
         aiocosmos_client *client;
-        int left = 1000;
         options.connection_string = AIOCOSMOS_EMULATOR_CONNECTION;
         options.default_database = "db";
-        options.allocator.fn = scarce_fn;
-        options.allocator.user_data = &left;
+        options.allocator = heap_allocator(&heap);
         CHECK_INT(aiocosmos_create(&options, &client, NULL, 0), 0);
-        left = blocks;
+        heap_fail(&heap, blocks + 1, ULONG_MAX);
         status = aiocosmos_submit(client, &request, NULL);
         if (status != 0) CHECK_INT(status, AIOCOSMOS_E_NOMEM);
         if (status != 0) CHECK_STR(aiocosmos_last_error(client), "out of memory");

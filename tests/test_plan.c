@@ -3,81 +3,13 @@
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include "test.h"
+#include "heap.h"
+#include "texts.h"
 #include "tools/emulator/sql/sql.h"
 
 #include <stdlib.h>
 
-/* An allocator that fails from the nth call on, and counts what is out. */
-typedef struct ration { long left, blocks; } ration;
-
-static void *ration_fn(void *ptr, size_t old_size, size_t new_size, void *user_data)
-{
-    ration *r = user_data;
-    (void)old_size;
-    if (new_size == 0) {
-        r->blocks--;
-        free(ptr);
-        return NULL;
-    }
-    if (r->left-- <= 0) return NULL;
-    r->blocks += ptr == NULL;
-    return realloc(ptr, new_size);
-}
-
-static ration plenty;
-
-static aioc_mem rationed(ration *r, long calls)
-{
-    aiocosmos_allocator allocator;
-    aioc_mem memory;
-    r->left = calls;
-    r->blocks = 0;
-    allocator.fn = ration_fn;
-    allocator.user_data = r;
-    aioc_mem_init(&memory, &allocator, 64u << 20);
-    memory.kept_max = 0;                     /* nothing is kept, so that each allocation is asked for */
-    return memory;
-}
-
-static uint64_t seed;
-
-static uint64_t random_number(void)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    return seed ^= seed << 17;
-}
-
-static uint32_t random_below(uint32_t end)
-{
-    return (uint32_t)(random_number() >> 11) % end;
-}
-
-static aiocosmos_str str(const char *text)
-{
-    return aioc_mem_str(text);
-}
-
-static aiocosmos_str view(const char *text, size_t len)
-{
-    aiocosmos_str v;
-    v.ptr = text;
-    v.len = len;
-    return v;
-}
-
-/* A view of a copy on the heap that ends where it ends: the sanitizer sees each byte read behind it. */
-static aiocosmos_str tight(aiocosmos_str text)
-{
-    char *copy = malloc(text.len ? text.len : 1);
-    if (text.len) memcpy(copy, text.ptr, text.len);
-    return view(copy, text.len);
-}
-
-static void loosen(aiocosmos_str text)
-{
-    free((void *)(uintptr_t)text.ptr);
-}
+static heap_state plenty;
 
 /* A JSON text and what is read of it. */
 typedef struct parsed {
@@ -145,7 +77,7 @@ static const char *unescaped(aiocosmos_json value)
 
 /* A plan and the memory it is in. */
 typedef struct planned {
-    ration r;
+    heap_state r;
     aioc_mem memory;
     aioc_plan *plan;
     int result;
@@ -157,7 +89,6 @@ static planned *plan_of(aiocosmos_str json)
     planned *p = calloc(1, sizeof *p);
     aiocosmos_str copy = tight(json);
     p->memory = rationed(&p->r, 1 << 20);
-    p->memory.allocator.user_data = &p->r;
     p->result = aioc_plan_read(&p->memory, copy, &p->plan, p->why, sizeof p->why);
     loosen(copy);
     return p;
@@ -590,11 +521,11 @@ TEST(plan_the_nth_allocation_fails)
     aiocosmos_json one = aioc_json_none();
     while (aioc_json_next(aioc_json_at(vectors->root, "/cases"), NULL, &one)) {
         aiocosmos_json json = aioc_json_at(one, "/plan");
-        long n;
+        unsigned long n;
         int result = AIOCOSMOS_E_NOMEM;
         if (json.type == AIOCOSMOS_JSON_NONE) continue;
         for (n = 0; result == AIOCOSMOS_E_NOMEM; n++) {
-            ration r;
+            heap_state r;
             aioc_mem memory = rationed(&r, n);
             aioc_plan *plan;
             char why[100];
@@ -980,13 +911,13 @@ TEST(text_the_nth_allocation_fails)
 {
     parsed *p = parse(str("[{\"item\":\"some text that is long enough for the buffer to grow\"},{\"item\":2}]"));
     columns c;
-    long n;
+    unsigned long n;
     bool ok = false;
     memset(&c, 0, sizeof c);
     add_column(&c, "c.somewhere.deep.inside.the.document", false);
     add_column(&c, "c.somewhere.deep.inside.the.document.too", true);
     for (n = 0; !ok; n++) {
-        ration r;
+        heap_state r;
         aioc_mem memory = rationed(&r, n);
         aioc_mem_buffer out;
         bool text;
@@ -1165,7 +1096,7 @@ static aiocosmos_str token_of(const aioc_pos *position)
 /* Reads a token and throws away what it says. */
 static int judge(aiocosmos_str token, const char **why)
 {
-    ration r;
+    heap_state r;
     aioc_mem memory = rationed(&r, 1 << 20);
     aioc_mem_buffer block;
     aioc_pos position;
@@ -1550,11 +1481,11 @@ TEST(token_the_nth_allocation_fails)
     for (round = 0; round < 50; round++) {
         aiocosmos_str token;
         place p;
-        long n;
+        unsigned long n;
         int result = AIOCOSMOS_E_NOMEM;
         random_position(&p);
         for (n = 0; result == AIOCOSMOS_E_NOMEM; n++) {
-            ration r;
+            heap_state r;
             aioc_mem memory = rationed(&r, n);
             aioc_mem_buffer out;
             memset(&out, 0, sizeof out);
@@ -1568,7 +1499,7 @@ TEST(token_the_nth_allocation_fails)
         token = token_of(&p.position);
         result = AIOCOSMOS_E_NOMEM;
         for (n = 0; result == AIOCOSMOS_E_NOMEM; n++) {
-            ration r;
+            heap_state r;
             aioc_mem memory = rationed(&r, n);
             aioc_mem_buffer block;
             aioc_pos position;
@@ -2039,7 +1970,7 @@ TEST(hybrid_the_nth_allocation_fails)
         " so long that it does not fit into "
                                                      "what a buffer has at first " HITS(0)) "," COMPONENT("Descending",
                                                          "", "q"), "");
-    long n;
+    unsigned long n;
     bool done = false;
     for (n = 0; !done; n++) {
         planned *p = plan_ok(json);
@@ -2048,7 +1979,7 @@ TEST(hybrid_the_nth_allocation_fails)
         const char *why = "";
         char text[2000] = "";
         int i, result;
-        p->r.left = n;
+        heap_fail(&p->r, n + 1, ULONG_MAX);
         memset(&out, 0, sizeof out);
         open_hybrid(&chain, p);
         result = add_statistics(&chain, "{\"documentCount\":1,\"fullTextStatistics\":[{\"totalWordCount\":1,"
@@ -2061,7 +1992,7 @@ TEST(hybrid_the_nth_allocation_fails)
             /* Once more, with memory: what failed has left nothing half done. */
             if (result == AIOCOSMOS_E_NOMEM) {
                 done = false;
-                p->r.left = 1 << 20;
+                heap_recover(&p->r);
                 result = add_row(&chain, (uint32_t)i % 2, row, &why);
             }
         }
@@ -2073,7 +2004,7 @@ TEST(hybrid_the_nth_allocation_fails)
             if (result == 0) CHECK_INT(rows, 75);
         }
         CHECK(result == 0 || result == AIOCOSMOS_E_NOMEM);
-        done = result == 0 && p->r.left > 0 && p->r.left < 1 << 18 && n > 100;
+        done = result == 0 && p->r.failed == 0 && n > 100;
         aioc_mem_buffer_free(&p->memory, &out);
         shut(&chain, p);
     }

@@ -5,6 +5,8 @@
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include "test.h"
+#include "heap.h"
+#include "texts.h"
 #include <arpa/inet.h>
 #include <poll.h>
 #include <pthread.h>
@@ -17,32 +19,6 @@
 /*------------------------------------------------------------------------------
  * Helpers
  *----------------------------------------------------------------------------*/
-
-/* An allocator that counts, and that refuses once when `refuse` comes down to 0. */
-typedef struct counted { size_t bytes; int refuse; } counted;
-
-static void *counted_fn(void *ptr, size_t old_size, size_t new_size, void *user_data)
-{
-    counted *c = user_data;
-    void *got = NULL;
-    if (new_size > 0) {
-        if (c->refuse > 0 && --c->refuse == 0) return NULL;
-        got = realloc(ptr, new_size);
-        CHECK(got != NULL);
-    } else {
-        free(ptr);
-    }
-    c->bytes = c->bytes - old_size + new_size;
-    return got;
-}
-
-static aiocosmos_allocator counted_allocator(counted *c)
-{
-    aiocosmos_allocator allocator = {counted_fn, NULL};
-    memset(c, 0, sizeof *c);
-    allocator.user_data = c;
-    return allocator;
-}
 
 static aiocosmos_address loopback(int family, int port)
 {
@@ -103,14 +79,6 @@ static int first_free_fd(void)
     CHECK(fd >= 0);
     close(fd);
     return fd;
-}
-
-static uint64_t random_next(uint64_t *state)      /* Marsaglia's xorshift */
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state;
 }
 
 /*------------------------------------------------------------------------------
@@ -436,13 +404,13 @@ TEST(out_of_descriptors_is_a_limit_and_leaks_nothing)
     aiocosmos_address address = loopback(4, 9);
     aiocosmos_allocator allocator;
     struct rlimit old;
-    counted c;
+    heap_state c;
     char byte;
     intptr_t socket = -1;
     void *poller = NULL;
     int opened, created[2], entropy, file, before = first_free_fd(), more;
     for (more = 0; more < 2; more++) {                 /* the second descriptor of the poller fails */
-        allocator = counted_allocator(&c);
+        allocator = heap_allocator(&c);
         old = limit_descriptors(more);
         created[more] = SYSTEM->poller_create(NULL, &allocator, &poller);
         if (more == 0) {
@@ -464,9 +432,9 @@ TEST(out_of_descriptors_is_a_limit_and_leaks_nothing)
  * The poller
  *----------------------------------------------------------------------------*/
 
-static void *poller_new(counted *c)
+static void *poller_new(heap_state *c)
 {
-    aiocosmos_allocator allocator = counted_allocator(c);
+    aiocosmos_allocator allocator = heap_allocator(c);
     void *poller = NULL;
     CHECK_INT(SYSTEM->poller_create(NULL, &allocator, &poller), 0);
     return poller;
@@ -481,7 +449,7 @@ static int wait_one(void *poller, aiocosmos_event *event, int timeout_ms)
 TEST(poller_is_level_triggered_and_knows_what_is_wanted)
 {
     aiocosmos_event event;
-    counted c;
+    heap_state c;
     char byte;
     int pair[2], source, i, before = first_free_fd();
     void *poller = poller_new(&c);
@@ -521,7 +489,7 @@ TEST(poller_is_level_triggered_and_knows_what_is_wanted)
 TEST(poller_tells_that_the_peer_says_no_more)
 {
     aiocosmos_event event;
-    counted c;
+    heap_state c;
     char byte;
     int pair[2], source, hint = AIOC_PLATFORM_EPOLL ? AIOCOSMOS_HUNG_UP : 0;
     void *poller = poller_new(&c);
@@ -553,7 +521,7 @@ TEST(poller_hands_out_many_and_starves_none)
     static int pairs[PAIRS][2], seen[PAIRS];
     static const int caps[] = {1, 7, 64, 1000};
     aiocosmos_event events[1000];
-    counted c;
+    heap_state c;
     void *poller = poller_new(&c);
     int i, k, n, calls;
     for (i = 0; i < PAIRS; i++) {
@@ -597,13 +565,14 @@ TEST(poller_survives_each_refused_allocation)
     static int fds[100];
     aiocosmos_allocator allocator;
     aiocosmos_event event;
-    counted c;
+    heap_state c;
     void *poller;
-    int nth, i, watched, before = first_free_fd(), refusals = 0;
+    unsigned nth;
+    int i, watched, before = first_free_fd(), refusals = 0;
     for (nth = 1; ; nth++) {
         bool refused = false;
-        allocator = counted_allocator(&c);
-        c.refuse = nth;
+        allocator = heap_allocator(&c);
+        heap_fail(&c, nth, 1);
         poller = NULL;
         if (SYSTEM->poller_create(NULL, &allocator, &poller) < 0) {
             refusals++;
@@ -655,7 +624,7 @@ TEST(poller_without_a_hook_uses_realloc)
 TEST(wake_before_a_wait_ends_it_once)
 {
     aiocosmos_event event;
-    counted c;
+    heap_state c;
     void *poller = poller_new(&c);
     SYSTEM->poller_wake(NULL, poller);
     SYSTEM->poller_wake(NULL, poller);
@@ -668,7 +637,7 @@ TEST(wake_before_a_wait_ends_it_once)
 TEST(wake_shows_in_the_descriptors)
 {
     aiocosmos_event event;
-    counted c;
+    heap_state c;
     int pair[2], source;
     void *poller = poller_new(&c);
     intptr_t fd = SYSTEM->poller_fd(NULL, poller), wake_fd = SYSTEM->poller_wake_fd(NULL, poller);
@@ -702,7 +671,7 @@ TEST(wake_shows_in_the_descriptors)
 TEST(wake_never_blocks_and_keeps_errno)
 {
     aiocosmos_event event;
-    counted c;
+    heap_state c;
     void *poller = poller_new(&c);
     const uint64_t brimful = UINT64_MAX - 1;           /* an eventfd refuses one more */
     int i;
@@ -724,7 +693,7 @@ static void *wake_from_thread(void *poller)
 TEST(wake_from_another_thread_ends_a_wait)
 {
     aiocosmos_event event;
-    counted c;
+    heap_state c;
     pthread_t thread;
     int i;
     void *poller = poller_new(&c);
@@ -759,7 +728,7 @@ TEST(signals_end_a_wait_and_may_wake)
 {
     struct sigaction action, old;
     aiocosmos_event event;
-    counted c;
+    heap_state c;
     int with_wake, answer;
     void *poller = poller_new(&c);
     memset(&action, 0, sizeof action);
@@ -834,11 +803,11 @@ TEST(reactor_carries_a_connection)
     aioc_reactor_source source;
     aiocosmos_allocator allocator;
     seen_events seen = {0, 0};
-    counted c;
+    heap_state c;
     aiocosmos_address address;
     intptr_t socket;
     int listener, peer, io;
-    allocator = counted_allocator(&c);
+    allocator = heap_allocator(&c);
     CHECK_INT(aioc_reactor_open(&reactor, SYSTEM, &allocator), 0);
     CHECK(reactor.now_us > 0);
     CHECK(serve(4, SOCK_STREAM, &listener, &address));
@@ -871,7 +840,7 @@ TEST(reactor_carries_a_connection)
 }
 
 /* What aiocosmos_abandon() does in the child, step for step. */
-static int abandon_in_child(aioc_reactor *reactor, aioc_reactor_source *source, counted *c)
+static int abandon_in_child(aioc_reactor *reactor, aioc_reactor_source *source, heap_state *c)
 {
     aioc_reactor_abandon(reactor);
     if (aioc_reactor_watch(reactor, source, 0) != 0) return 1;
@@ -886,12 +855,12 @@ TEST(abandon_in_a_forked_child_leaves_the_parent_alone)
     aioc_reactor_source source;
     aiocosmos_allocator allocator;
     seen_events seen = {0, 0};
-    counted c;
+    heap_state c;
     pid_t child;
     char byte = 0;
     int peer, status = -1;
     intptr_t socket = connected(4, &peer);
-    allocator = counted_allocator(&c);
+    allocator = heap_allocator(&c);
     CHECK_INT(aioc_reactor_open(&reactor, SYSTEM, &allocator), 0);
     source = source_of(socket, note_ready, &seen);
     CHECK_INT(aioc_reactor_watch(&reactor, &source, AIOCOSMOS_READABLE), 0);
@@ -1314,10 +1283,9 @@ static void check_firing_order(void)
 
 TEST(ten_thousand_timers_fire_in_order)
 {
-    uint64_t seed = 88172645463325252u;
     size_t i;
     bench_open();
-    for (i = 0; i < TIMERS; i++) bench_start(i, random_next(&seed) % 3000);    /* many ties */
+    for (i = 0; i < TIMERS; i++) bench_start(i, random_number() % 3000);    /* many ties */
     check_firing_order();
 }
 
@@ -1337,11 +1305,10 @@ TEST(ten_thousand_timers_started_upwards_and_downwards)
 
 TEST(timers_started_stopped_and_restarted_at_random)
 {
-    uint64_t seed = 2463534242u;
     int i;
     bench_open();
     for (i = 0; i < 20 * TIMERS; i++) {
-        uint64_t r = random_next(&seed);
+        uint64_t r = random_number();
         size_t which = (size_t)(r >> 8) % TIMERS;
         switch (r % 8) {
         case 0: case 1: case 2: case 3:

@@ -3,6 +3,8 @@
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include "test.h"
+#include "heap.h"
+#include "texts.h"
 #include "pool_awake.h"
 #include <arpa/inet.h>
 
@@ -230,26 +232,6 @@ static const aiocosmos_platform fake_platform = {
  * The client's side of it
  *----------------------------------------------------------------------------*/
 
-static struct { long asked, fail_at, fail_for; size_t bytes, limit; } heap;
-
-/* Fails fail_for requests from the fail_at'th on, and those over the limit. */
-static void *heap_fn(void *ptr, size_t old_size, size_t new_size, void *user)
-{
-    void *got;
-    (void)user;
-    if (new_size == 0) {
-        heap.bytes -= old_size;
-        free(ptr);
-        return NULL;
-    }
-    heap.asked++;
-    if (heap.fail_at && heap.asked >= heap.fail_at && heap.asked < heap.fail_at + heap.fail_for) return NULL;
-    if (heap.limit && heap.bytes - old_size + new_size > heap.limit) return NULL;
-    got = realloc(ptr, new_size);
-    if (got) heap.bytes += new_size - old_size;
-    return got;
-}
-
 static const aiocosmos_str header_names[] = { { "etag", 4 }, { "date", 4 } };
 static const aioc_http_names names = { header_names, 2 };
 
@@ -285,11 +267,8 @@ static void note_question(void *user, const char *host, uint64_t question)
 /* Everything but the pool, whose options a test may still change. */
 static void rig_open(const aiocosmos_platform *platform, const char *host)
 {
-    aiocosmos_allocator allocator;
-    allocator.fn = heap_fn;
-    allocator.user_data = NULL;
+    aiocosmos_allocator allocator = heap_allocator(&heap);
     memset(&net, 0, sizeof net);
-    memset(&heap, 0, sizeof heap);
     memset(&rig, 0, sizeof rig);
     net.now_us = 1000000000u;
     net.window = SIZE_MAX;
@@ -1963,15 +1942,15 @@ TEST(pool_pauses_an_answer_until_there_is_memory)
     start(&t);
     settle();
     normal = heap.bytes;
-    heap.limit = normal + 150000;                  /* enough to put aside what came, not for the whole */
+    heap.bytes_max = normal + 150000;                  /* enough to put aside what came, not for the whole */
     serve_long(0, "HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n", 200000);
     settle();
     CHECK_INT(t.calls, 0);
     CHECK_INT(net.sockets[0].want, 0);             /* nothing more is read */
-    CHECK(heap.bytes < heap.limit);
+    CHECK(heap.bytes < heap.bytes_max);
     pass_ms(100);
     CHECK_INT(t.calls, 0);
-    heap.limit = 0;
+    heap.bytes_max = 0;
     pass_ms(15);
     CHECK_INT(t.calls, 1);
     CHECK_INT(t.body_len, 200000);
@@ -1981,7 +1960,7 @@ TEST(pool_pauses_an_answer_until_there_is_memory)
     /* None comes. */
     start(&t);
     settle();
-    heap.limit = heap.bytes + 100000;
+    heap.bytes_max = heap.bytes + 100000;
     serve_long(0, "HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n", 20000);
     pass_ms(29900);
     CHECK_INT(t.calls, 0);
@@ -2001,11 +1980,11 @@ TEST(pool_counts_a_pause_as_no_silence)
     round_trip(&t);
     start(&t);
     settle();
-    heap.limit = heap.bytes + 100000;
+    heap.bytes_max = heap.bytes + 100000;
     serve_long(0, "HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n", 20000);
     pass_ms(7000);
     CHECK_INT(aioc_pool_progress_us(&t.exchange), net.now_us);
-    heap.limit = 0;
+    heap.bytes_max = 0;
     pass_ms(15);
     CHECK_INT(net.sockets[0].want, AIOCOSMOS_READABLE);
     CHECK(net.now_us - aioc_pool_progress_us(&t.exchange) <= 15000);
@@ -2023,16 +2002,16 @@ TEST(pool_keeps_what_came_where_there_is_no_memory_at_all)
         start(&tickets[0]);
         start(&tickets[1]);
         pass_ms(5);
-        heap.limit = heap.bytes;
+        heap.bytes_max = heap.bytes;
         serve_long(0, "HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n", 60000);
         serve(1, OK);
         pass_ms(1000);
-        if (i == 1) heap.limit = 0;
+        if (i == 1) heap.bytes_max = 0;
         if (i == 1) serve_long(0, "", 140000);
         pass_ms(i == 1 ? 20 : 29100);
         CHECK_INT(tickets[0].status + tickets[1].status, i == 1 ? 400 : 200);
         CHECK_INT(tickets[0].outcome.error + tickets[1].outcome.error, i == 1 ? 0 : AIOCOSMOS_E_NOMEM);
-        heap.limit = 0;
+        heap.bytes_max = 0;
         teardown();
     }
 }
@@ -2153,7 +2132,7 @@ TEST(pool_pause_ends_by_cancel_reset_and_a_poller_that_refuses)
         setup("127.0.0.1");
         start(&t);
         pass_ms(2);
-        heap.limit = heap.bytes + 150000;
+        heap.bytes_max = heap.bytes + 150000;
         serve_long(0, "HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n", 20000);
         settle();
         if (way == 0) {
@@ -2162,7 +2141,7 @@ TEST(pool_pause_ends_by_cancel_reset_and_a_poller_that_refuses)
         } else {
             if (way == 1) reset(0);
             else net.fail_set = 1;
-            heap.limit = 0;
+            heap.bytes_max = 0;
             pass_ms(20);
             CHECK_INT(t.outcome.error, way == 1 ? AIOCOSMOS_E_CONNECT : AIOCOSMOS_E_NOMEM);
             CHECK_INT(net.open, 0);
@@ -2175,16 +2154,16 @@ TEST(pool_without_memory_for_a_connection)
 {
     static ticket tickets[2];
     setup("127.0.0.1");
-    heap.limit = 1;
+    heap.bytes_max = 1;
     start(&tickets[0]);
     settle();
     CHECK_INT(tickets[0].calls, 1);
     CHECK_INT(tickets[0].outcome.error, AIOCOSMOS_E_NOMEM);
     CHECK_STR(tickets[0].message, "no memory for a connection");
-    heap.limit = 0;
+    heap.bytes_max = 0;
     start(&tickets[0]);
     pass_ms(100);
-    heap.limit = 1;
+    heap.bytes_max = 1;
     start(&tickets[1]);
     pass_ms(1000);
     CHECK_INT(tickets[1].calls, 0);                /* there is another: it waits for that */
@@ -2226,7 +2205,7 @@ static void scene(void)
 
 TEST(pool_survives_the_failure_of_every_allocation)
 {
-    long n, asked = 0;
+    unsigned long n, asked = 0, before;
     for (n = 0; n == 0 || n <= asked; n++) {
         rig_open(&fake_platform, "db.example");
         rig.memory.kept_max = 0;
@@ -2234,11 +2213,10 @@ TEST(pool_survives_the_failure_of_every_allocation)
         net.v6.delay_us = 400000;
         net.v6.io = 0;
         net.receive_max = 30000;
-        heap.asked = 0;
-        heap.fail_at = n;
-        heap.fail_for = 3;
+        before = heap.calls;
+        if (n) heap_fail(&heap, n, 3);
         scene();
-        if (n == 0) asked = heap.asked;
+        if (n == 0) asked = heap.calls - before;
         teardown();
     }
     CHECK(asked > 10);
@@ -2276,16 +2254,6 @@ TEST(pool_survives_a_poller_that_refuses)
  * Anything, at any time
  *----------------------------------------------------------------------------*/
 
-static uint64_t seed;
-
-static size_t dice(size_t sides)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (size_t)(seed >> 33) % sides;
-}
-
 #define CROWD 24
 
 static ticket crowd[CROWD];
@@ -2293,13 +2261,13 @@ static int started[CROWD], cancelled[CROWD];
 
 static void crowd_then(ticket *t)
 {
-    size_t i = dice(CROWD), self = (size_t)(t - crowd);
+    size_t i = random_below(CROWD), self = (size_t)(t - crowd);
     CHECK_INT(t->calls + cancelled[self], started[self]);
-    if (dice(3) == 0 && crowd[i].exchange.state != AIOC_POOL_OUTSIDE) {
+    if (random_below(3) == 0 && crowd[i].exchange.state != AIOC_POOL_OUTSIDE) {
         aioc_pool_cancel(&rig.pool, &crowd[i].exchange);
         cancelled[i]++;
     }
-    if (dice(3) == 0 && t->exchange.state == AIOC_POOL_OUTSIDE) {
+    if (random_below(3) == 0 && t->exchange.state == AIOC_POOL_OUTSIDE) {
         aioc_pool_start(&rig.pool, &t->exchange);
         started[self]++;
     }
@@ -2313,18 +2281,18 @@ static void mischief(int fd)
         "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 429 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
     };
     fake_socket *s = &net.sockets[fd];
-    switch (dice(40)) {
+    switch (random_below(40)) {
     case 0: s->closed = true; break;
     case 1: s->reset = true; break;
-    case 2: s->window = dice(60); break;
+    case 2: s->window = random_below(60); break;
     case 3:
         if (s->in_len + 90000 < BYTES_MAX) serve_long(fd, "HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n", 90000);
         break;
-    case 4: serve(fd, answers[dice(sizeof answers / sizeof answers[0])]); break;
+    case 4: serve(fd, answers[random_below(sizeof answers / sizeof answers[0])]); break;
     default:
         if (s->out_len > 0 && s->in_at == s->in_len && s->in_len + 1000 < BYTES_MAX) {
             s->out_len = 0;
-            serve(fd, answers[dice(sizeof answers / sizeof answers[0])]);
+            serve(fd, answers[random_below(sizeof answers / sizeof answers[0])]);
         }
     }
 }
@@ -2335,39 +2303,39 @@ TEST(pool_ends_everything_once_whatever_happens)
     size_t i;
     for (run = 1; run <= 120; run++) {
         seed = 0x9e3779b97f4a7c15u * (uint64_t)run;
-        rig_open(&fake_platform, dice(2) ? "localhost" : "127.0.0.1");
-        rig.options.connections_max = (uint32_t)(1 + dice(8));
+        rig_open(&fake_platform, random_below(2) ? "localhost" : "127.0.0.1");
+        rig.options.connections_max = (uint32_t)(1 + random_below(8));
         rig_pool();
-        net.receive_max = dice(2) ? SIZE_MAX : 1 + dice(40000);
-        net.batch_max = (int)(1 + dice(8));
+        net.receive_max = random_below(2) ? SIZE_MAX : 1 + random_below(40000);
+        net.batch_max = (int)(1 + random_below(8));
         for (i = 0; i < CROWD; i++) {
             fill(&crowd[i])->then = crowd_then;
             started[i] = cancelled[i] = 0;
         }
         for (round = 0; round < 400 && net.count < SOCKETS_MAX - 50; round++) {
             int fd;
-            net.v4.io = dice(10) ? 0 : dice(2) ? AIOCOSMOS_IO_REFUSED : AIOCOSMOS_IO_AGAIN;
-            net.v6.io = dice(3) ? AIOCOSMOS_IO_UNREACHABLE : dice(2) ? 0 : AIOCOSMOS_IO_AGAIN;
-            net.v4.delay_us = dice(3) ? dice(20000) : 0;
-            net.v6.delay_us = dice(300000);
-            net.window = dice(4) ? SIZE_MAX : dice(100);
-            heap.limit = dice(10) ? 0 : heap.bytes + dice(100000);
-            for (i = dice(6); i > 0; i--) {
-                size_t who = dice(CROWD);
+            net.v4.io = random_below(10) ? 0 : random_below(2) ? AIOCOSMOS_IO_REFUSED : AIOCOSMOS_IO_AGAIN;
+            net.v6.io = random_below(3) ? AIOCOSMOS_IO_UNREACHABLE : random_below(2) ? 0 : AIOCOSMOS_IO_AGAIN;
+            net.v4.delay_us = random_below(3) ? random_below(20000) : 0;
+            net.v6.delay_us = random_below(300000);
+            net.window = random_below(4) ? SIZE_MAX : random_below(100);
+            heap.bytes_max = random_below(10) ? 0 : heap.bytes + random_below(100000);
+            for (i = random_below(6); i > 0; i--) {
+                size_t who = random_below(CROWD);
                 if (crowd[who].exchange.state == AIOC_POOL_OUTSIDE) {
                     aioc_pool_start(&rig.pool, &crowd[who].exchange);
                     started[who]++;
-                } else if (dice(4) == 0) {
+                } else if (random_below(4) == 0) {
                     aioc_pool_cancel(&rig.pool, &crowd[who].exchange);
                     cancelled[who]++;
                 }
             }
-            if (dice(30) == 0) aioc_pool_warm(&rig.pool, (uint32_t)dice(10));
-            for (i = dice(8); i > 0; i--) step();
+            if (random_below(30) == 0) aioc_pool_warm(&rig.pool, (uint32_t)random_below(10));
+            for (i = random_below(8); i > 0; i--) step();
             for (fd = 0; fd < net.count; fd++) {
                 if (net.sockets[fd].open && net.sockets[fd].connected) mischief(fd);
             }
-            net.now_us += dice(20) ? dice(20000) : dice(3000000);
+            net.now_us += random_below(20) ? random_below(20000) : random_below(3000000);
             CHECK(rig.pool.open + rig.pool.opening <= rig.options.connections_max);
         }
         for (i = 0; i < CROWD; i++) {
@@ -2889,12 +2857,12 @@ TEST(pool_drains_and_pauses_over_tls)
     tls.answer_more = 200000;
     start(&t);
     settle();
-    heap.limit = heap.bytes + 100000;
+    heap.bytes_max = heap.bytes + 100000;
     tls_settle();
     CHECK_INT(t.calls, 0);
     tls_pass_ms(100);
     CHECK_INT(t.calls, 0);
-    heap.limit = 0;
+    heap.bytes_max = 0;
     tls_pass_ms(20);
     CHECK_INT(t.calls, 1);
     CHECK_INT(t.body_len, 200000);
@@ -2905,20 +2873,19 @@ TEST(pool_drains_and_pauses_over_tls)
 TEST(pool_survives_the_failure_of_every_allocation_over_tls)
 {
     static ticket tickets[3];
-    long n, asked = 0;
+    unsigned long n, asked = 0, before;
     int i;
     for (n = 0; n == 0 || n <= asked; n++) {
         tls_setup("good.pem");
         rig.memory.kept_max = 0;
         tls.answer = "HTTP/1.1 200 OK\r\nContent-Length: 30000\r\n\r\n";
         tls.answer_more = 30000;
-        heap.asked = 0;
-        heap.fail_at = n;
-        heap.fail_for = 3;
+        before = heap.calls;
+        if (n) heap_fail(&heap, n, 3);
         for (i = 0; i < 3; i++) start(&tickets[i]);
         tls_pass_ms(3000);
         for (i = 0; i < 3; i++) CHECK_INT(tickets[i].calls, 1);
-        if (n == 0) asked = heap.asked;
+        if (n == 0) asked = heap.calls - before;
         tls_teardown();
     }
     CHECK(asked > 5);
@@ -3013,43 +2980,43 @@ TEST(pool_ends_everything_once_whatever_happens_over_tls)
     for (run = 1; run <= 12; run++) {
         seed = 0xd1b54a32d192ed03u * (uint64_t)run;
         tls_setup("good.pem");
-        rig.pool.options.connections_max = (uint32_t)(1 + dice(5));
-        net.receive_max = dice(2) ? SIZE_MAX : 1 + dice(3000);
+        rig.pool.options.connections_max = (uint32_t)(1 + random_below(5));
+        net.receive_max = random_below(2) ? SIZE_MAX : 1 + random_below(3000);
         for (i = 0; i < CROWD; i++) {
             fill(&crowd[i])->then = crowd_then;
             started[i] = cancelled[i] = 0;
         }
         for (round = 0; round < 150 && net.count < 60; round++) {
-            net.window = dice(4) ? SIZE_MAX : dice(300);
-            heap.limit = dice(8) ? 0 : heap.bytes + dice(100000);
-            for (i = dice(5); i > 0; i--) {
-                size_t who = dice(CROWD);
+            net.window = random_below(4) ? SIZE_MAX : random_below(300);
+            heap.bytes_max = random_below(8) ? 0 : heap.bytes + random_below(100000);
+            for (i = random_below(5); i > 0; i--) {
+                size_t who = random_below(CROWD);
                 if (crowd[who].exchange.state == AIOC_POOL_OUTSIDE) {
                     aioc_pool_start(&rig.pool, &crowd[who].exchange);
                     started[who]++;
-                } else if (dice(4) == 0) {
+                } else if (random_below(4) == 0) {
                     aioc_pool_cancel(&rig.pool, &crowd[who].exchange);
                     cancelled[who]++;
                 }
             }
-            for (i = dice(12); i > 0; i--) step();
+            for (i = random_below(12); i > 0; i--) step();
             for (fd = 0; fd < net.count; fd++) {
                 fake_socket *s = &net.sockets[fd];
                 if (!s->open || !s->connected) continue;
-                size_t what = dice(sizeof answers / sizeof answers[0]);
+                size_t what = random_below(sizeof answers / sizeof answers[0]);
                 tls.answer = answers[what];
                 tls.answer_more = what == 4 ? 60000 : 0;
-                tls.goodbye = what == 3 && dice(2);
+                tls.goodbye = what == 3 && random_below(2);
                 if (s->in_len < 100000 && br_ssl_engine_current_state(tls_peer_of(fd)) != BR_SSL_CLOSED)
                     tls_turn(fd, TLS_REQUEST);
-                switch (dice(60)) {
+                switch (random_below(60)) {
                 case 0: s->closed = true; break;
                 case 1: s->reset = true; break;
                 case 2: serve(fd, "no record"); break;
-                default: if (s->window < 100) s->window = dice(3000);
+                default: if (s->window < 100) s->window = random_below(3000);
                 }
             }
-            net.now_us += dice(20) ? dice(20000) : dice(3000000);
+            net.now_us += random_below(20) ? random_below(20000) : random_below(3000000);
         }
         for (i = 0; i < CROWD; i++) {
             bool active = crowd[i].exchange.state != AIOC_POOL_OUTSIDE;

@@ -2,73 +2,10 @@
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include "test.h"
+#include "heap.h"
+#include "texts.h"
 
 #include <stdlib.h>
-
-/* An allocator that fails from the nth call on, and counts what is out. */
-typedef struct ration { long left, blocks; } ration;
-
-static void *ration_fn(void *ptr, size_t old_size, size_t new_size, void *user_data)
-{
-    ration *r = user_data;
-    (void)old_size;
-    if (new_size == 0) {
-        r->blocks--;
-        free(ptr);
-        return NULL;
-    }
-    if (r->left-- <= 0) return NULL;
-    r->blocks += ptr == NULL;
-    return realloc(ptr, new_size);
-}
-
-static aioc_mem rationed(ration *r, long calls)
-{
-    aiocosmos_allocator allocator;
-    aioc_mem memory;
-    r->left = calls;
-    r->blocks = 0;
-    allocator.fn = ration_fn;
-    allocator.user_data = r;
-    aioc_mem_init(&memory, &allocator, 64u << 20);
-    memory.kept_max = 0;                     /* nothing is kept, so that each allocation is asked for */
-    return memory;
-}
-
-static uint64_t seed;
-
-static uint64_t random_number(void)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    return seed ^= seed << 17;
-}
-
-static aiocosmos_str str(const char *text)
-{
-    return aioc_mem_str(text);
-}
-
-static aiocosmos_str view(const char *text, size_t len)
-{
-    aiocosmos_str v;
-    v.ptr = text;
-    v.len = len;
-    return v;
-}
-
-/* A view of a copy on the heap that ends where it ends: the sanitizer sees each byte read behind it. */
-static aiocosmos_str tight(aiocosmos_str text)
-{
-    char *copy = malloc(text.len ? text.len : 1);
-    if (text.len) memcpy(copy, text.ptr, text.len);
-    return view(copy, text.len);
-}
-
-static void loosen(aiocosmos_str text)
-{
-    free((void *)(uintptr_t)text.ptr);
-}
 
 static char *at_of(aiocosmos_str text, size_t at)
 {
@@ -338,7 +275,7 @@ static void check_path(const char *link, const char *want)
 {
     aioc_mem memory;
     aioc_mem_buffer path = {NULL, 0, 0};
-    ration r;
+    heap_state r;
     memory = rationed(&r, 100);
     CHECK(aioc_protocol_append_path(&memory, &path, str(link)));
     CHECK_TEXT(path.data, path.len, want);
@@ -360,7 +297,7 @@ TEST(paths_have_each_segment_percent_encoded)
 
 static void check_pk(aiocosmos_pk pk, int status, const char *want)
 {
-    ration r;
+    heap_state r;
     aioc_mem memory = rationed(&r, 100);
     aioc_mem_buffer text = {NULL, 0, 0};
     char why[256] = "";
@@ -412,7 +349,7 @@ TEST(partition_keys_of_every_type_are_written)
     check_pk(key(json("true"), json("null"), json("\"x\"")), 0, "[true,null,\"x\"]");
     memset(large, 'x', sizeof large);
     {
-        ration r;
+        heap_state r;
         aioc_mem memory = rationed(&r, 100);
         aioc_mem_buffer text = {NULL, 0, 0};
         aiocosmos_pk pk = key1(string(large, sizeof large));
@@ -474,7 +411,7 @@ TEST(json_that_is_not_json_is_no_key)
                                       "\"\\x\"", "]", "\"\r\nx: y\"", "1]\r\nx: y"};
     size_t i;
     for (i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        ration r;
+        heap_state r;
         aioc_mem memory = rationed(&r, 100);
         aioc_mem_buffer text = {NULL, 0, 0};
         aiocosmos_pk pk = key1(json(bad[i]));
@@ -549,7 +486,7 @@ TEST(keys_come_back_from_their_text)
         aiocosmos_pk pk = key1(random_value(rooms[0]));
         aioc_protocol_pk_def def = {AIOC_PROTOCOL_MULTI_HASH, 2, 3, false};
         aioc_mem_buffer text = {NULL, 0, 0}, texts = {NULL, 0, 0};
-        ration r;
+        heap_state r;
         aioc_mem memory = rationed(&r, 1000);
         for (i = 1; i < count; i++) pk.level[i] = random_value(rooms[i]);
         CHECK_INT(aioc_protocol_pk_text(&memory, &text, &pk, why, sizeof why), 0);
@@ -570,7 +507,7 @@ static bool reads_as_key(aiocosmos_str text, size_t *count)
 {
     aioc_mem_buffer texts = {NULL, 0, 0};
     aiocosmos_value components[3];
-    ration r;
+    heap_state r;
     aioc_mem memory = rationed(&r, 1000);
     bool ok = aioc_protocol_pk_components(&memory, &texts, text, components, count);
     CHECK(*count <= 3);
@@ -621,14 +558,14 @@ TEST(without_memory_keys_and_paths_fail_and_leave_the_buffer)
 {
     aiocosmos_pk pk = key(text_value("tenant \xC3\xA9"), number(1.5),
                           json("\"a somewhat longer string to grow the buffer by\""));
-    long calls;
+    unsigned long calls;
     bool finished = false;
     for (calls = 0; !finished && calls < 50; calls++) {
         aioc_mem_buffer text = {NULL, 0, 0}, texts = {NULL, 0, 0};
         aiocosmos_value components[3];
         char why[128];
         size_t count;
-        ration r;
+        heap_state r;
         aioc_mem memory = rationed(&r, calls);
         int status = aioc_protocol_pk_text(&memory, &text, &pk, why, sizeof why);
         CHECK(status == 0 || status == AIOCOSMOS_E_NOMEM);
@@ -642,7 +579,7 @@ TEST(without_memory_keys_and_paths_fail_and_leave_the_buffer)
     }
     CHECK(finished && calls > 2);
     {
-        ration r;
+        heap_state r;
         aioc_mem memory = rationed(&r, 0);
         aioc_mem_buffer path = {NULL, 0, 0};
         CHECK(!aioc_protocol_append_path(&memory, &path, str("dbs/a")));
@@ -659,7 +596,7 @@ static void check_document(const char *document, const char *path_a, const char 
     aiocosmos_str paths[2];
     aiocosmos_pk pk;
     char why[400] = "";
-    ration r;
+    heap_state r;
     aioc_mem memory = rationed(&r, 1000);
     int got;
     paths[0] = str(path_a);
@@ -1442,10 +1379,10 @@ TEST(without_memory_a_merge_leaves_the_buffer)
 {
     const char *a = "1#1000000000000#1=1000000000000#2=1000000000000#3=1000000000000#4=1000000000000#5=1000000000000";
     const char *b = "1#2000000000000#1=1#7=2000000000000#8=1000000000000#9=1000000000000";
-    long calls;
+    unsigned long calls;
     bool finished = false;
     for (calls = 0; !finished && calls < 20; calls++) {
-        ration r;
+        heap_state r;
         aioc_mem memory = rationed(&r, calls);
         aioc_mem_buffer into = {NULL, 0, 0};
         finished = aioc_mem_append_str(&memory, &into, "0:") &&

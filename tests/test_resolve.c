@@ -4,30 +4,8 @@
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include "test.h"
-
-#include <stdlib.h>
-
-#define COUNT(array) (sizeof(array) / sizeof(array)[0])
-
-/* The same numbers in every run (xorshift64). */
-static uint64_t random_state = 88172645463325252u;
-static unsigned random_below(unsigned limit)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return (unsigned)(random_state >> 33) % limit;
-}
-
-/* A copy that ends where its block ends, so that AddressSanitizer sees a read beyond it. Never NULL. */
-static char *exact_copy(const void *bytes, size_t len)
-{
-    char *copy = malloc(len ? len : 1);
-    if (len) memcpy(copy, bytes, len);
-    return copy;
-}
-
-static aiocosmos_str str(const char *text) { return aioc_mem_str(text); }
+#include "heap.h"
+#include "texts.h"
 
 /*--- Addresses and names ----------------------------------------------------*/
 
@@ -668,27 +646,13 @@ typedef struct world {
     int entropy_io, poller_io, chunk;                                  /* chunk: bytes moved by one TCP call; 0: all */
     uint16_t next_id;
     char log[4096];                                                    /* the questions: "0 10.0.0.1 A db, 400 ..." */
-    long allocations_left;                                             /* then all fail; < 0: no limit */
-    long fail_at;                                                      /* that one fails, counted down; <= 0: none */
+    heap_state heap;
     aioc_mem memory;
     aioc_reactor reactor;
     aioc_dns resolver;
     struct asker *waiting;
     int files_read;
 } world;
-
-static void *world_allocate(void *ptr, size_t old_size, size_t new_size, void *user_data)
-{
-    world *w = user_data;
-    (void)old_size;
-    if (new_size == 0) {
-        free(ptr);
-        return NULL;
-    }
-    if (w->allocations_left == 0 || (w->fail_at > 0 && --w->fail_at == 0)) return NULL;
-    if (w->allocations_left > 0) w->allocations_left--;
-    return realloc(ptr, new_size);
-}
 
 static uint64_t world_clock(void *user_data) { return ((world *)user_data)->now_us; }
 static int64_t world_wall(void *user_data) { (void)user_data; return 0; }
@@ -973,11 +937,7 @@ static void world_open(world *w, const line *lines)
     w->platform.user_data = w;
     w->lines = lines;
     w->config = "nameserver 10.0.0.1\n";
-    w->allocations_left = -1;
-    allocator.fn = world_allocate;
-    allocator.user_data = w;
-    aioc_mem_init(&w->memory, &allocator, 64u << 20);
-    w->memory.kept_max = 0;                                            /* every block comes from malloc */
+    w->memory = rationed(&w->heap, ULONG_MAX - 1);
     allocator = aioc_mem_allocator(&w->memory);
     CHECK_INT(aioc_reactor_open(&w->reactor, &w->platform, &allocator), 0);
     aioc_dns_open(&w->resolver, &w->reactor, &w->memory, NULL, NULL);
@@ -1809,14 +1769,14 @@ static const char eventful_config[] = "nameserver 10.0.0.1\nnameserver 10.0.0.2\
 
 TEST(without_memory_a_look_up_fails_and_the_next_succeeds)
 {
-    long n;
+    unsigned long n;
     int refused = 0, failed = 0;
     CHECK_MEM(resolve(eventful_config, eventful, "a.x"), "10.0.0.7 at ", 12);
     for (n = 0; n < 200; n++) {
         int result;
         world_open(&earth, eventful);
         earth.config = eventful_config;
-        earth.allocations_left = n;
+        heap_fail(&earth.heap, n + 1, ULONG_MAX);
         result = ask(&earth, &first, "a.x");
         if (result == AIOC_DNS_LATER) {
             world_run_to(&earth, 20000);
@@ -1827,8 +1787,8 @@ TEST(without_memory_a_look_up_fails_and_the_next_succeeds)
             CHECK_STR(first.got, "now (\"a.x\" could not be looked up: out of memory)");
             refused++;
         }
-        if (earth.allocations_left > 0) break;                         /* it never ran out */
-        earth.allocations_left = -1;
+        if (earth.heap.failed == 0) break;                         /* it never ran out */
+        heap_recover(&earth.heap);
         world_run_to(&earth, 40000);
         if (first.got[0] == '(' || result < 0) {
             CHECK_INT(ask(&earth, &first, "a.x"), AIOC_DNS_LATER);
@@ -1844,20 +1804,20 @@ TEST(without_memory_a_look_up_fails_and_the_next_succeeds)
 /* Each allocation behind ask fails, and only that one: what is left to try is tried. */
 TEST(one_failed_allocation_on_the_wire_is_survived)
 {
-    long n;
+    unsigned long n;
     for (n = 1; n < 100; n++) {
         bool survived;
         world_open(&earth, eventful);
         earth.config = eventful_config;
         CHECK_INT(ask(&earth, &first, "a.x"), AIOC_DNS_LATER);
-        earth.fail_at = n;
+        heap_fail(&earth.heap, n, 1);
         world_run_to(&earth, 20000);
         CHECK_INT(first.told, 1);
         survived = first.got[0] != '(';
         CHECK_INT(survived, n > 1);                                    /* the first is to read resolv.conf */
         CHECK(survived || strcmp(first.got, "(a.x could not be looked up: out of memory) at 0") == 0);
         world_close(&earth);
-        if (earth.fail_at > 0) break;
+        if (earth.heap.failed == 0) break;
     }
     CHECK(n > 8 && n < 100);
 }

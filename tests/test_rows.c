@@ -4,55 +4,23 @@
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include "test.h"
+#include "heap.h"
+#include "texts.h"
 
 #include <stdlib.h>
 
-#define COUNT(ARRAY) (sizeof (ARRAY) / sizeof (ARRAY)[0])
-
 /*--- Small things that the tests share ----------------------------------------*/
-
-static uint64_t seed;
-
-static uint64_t random_bits(void)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return seed;
-}
-
-static size_t below(size_t limit)
-{
-    return (size_t)(random_bits() >> 11) % limit;
-}
 
 static bool one_in(size_t n)
 {
-    return below(n) == 0;
+    return random_below(n) == 0;
 }
 
-/* An allocator that fails the nth call from now on, and counts what is out. */
-typedef struct ration { long left, blocks; } ration;
-
-static void *ration_fn(void *ptr, size_t old_size, size_t new_size, void *user_data)
-{
-    ration *r = user_data;
-    (void)old_size;
-    if (new_size == 0) {
-        r->blocks--;
-        free(ptr);
-        return NULL;
-    }
-    if (r->left-- <= 0) return NULL;
-    r->blocks += ptr == NULL;
-    return realloc(ptr, new_size);
-}
-
-#define PLENTY 1000000000L
+#define PLENTY 1000000000ul
 
 /* The memory of what is tested, of which nothing is kept on free lists, and that of the texts it reads. */
 static struct world {
-    ration ration;
+    heap_state heap;
     aioc_mem memory, texts;
     aioc_mem_buffer out;
     size_t next;  /* of the rows of a stage */
@@ -62,15 +30,10 @@ static struct world {
 
 static const uint64_t key[2] = {UINT64_C(0x0123456789abcdef), UINT64_C(0xfedcba9876543210)};
 
-static void enter(long allocations)
+static void enter(unsigned long allocations)
 {
-    aiocosmos_allocator allocator;
     memset(&world, 0, sizeof world);
-    world.ration.left = allocations;
-    allocator.fn = ration_fn;
-    allocator.user_data = &world.ration;
-    aioc_mem_init(&world.memory, &allocator, (size_t)1 << 30);
-    world.memory.kept_max = 0;
+    world.memory = rationed(&world.heap, allocations);
     aioc_mem_init(&world.texts, NULL, (size_t)1 << 30);
 }
 
@@ -95,7 +58,7 @@ static void leave(void)
     free(world.docs);
     free_out();
     CHECK_INT(world.memory.used, 0);
-    CHECK_INT(world.ration.blocks, 0);
+    CHECK_INT(world.heap.blocks, 0);
     aioc_mem_close(&world.memory);
     aioc_mem_close(&world.texts);
 }
@@ -355,8 +318,8 @@ static text random_string(size_t len_max)
     };
     text string;
     memset(&string, 0, sizeof string);
-    string.len = below(len_max + 1);
-    for (size_t i = 0; i < string.len; i++) string.unit[i] = few[below(one_in(3) ? COUNT(few) : 5)];
+    string.len = random_below(len_max + 1);
+    for (size_t i = 0; i < string.len; i++) string.unit[i] = few[random_below(one_in(3) ? COUNT(few) : 5)];
     return string;
 }
 
@@ -365,27 +328,27 @@ static bool same_text(const text *a, const text *b)
     return a->len == b->len && memcmp(a->unit, b->unit, a->len * sizeof *a->unit) == 0;
 }
 
-static void random_number(model *m)
+static void random_double(model *m)
 {
     static const int64_t edges[] = {0, 1, -1, 10, 1000, INT64_MAX, INT64_MIN, INT64_MAX - 1, INT64_MIN + 1,
                                     INT64_C(1) << 53, (INT64_C(1) << 53) + 1, -(INT64_C(1) << 53) - 1};
     static const double reals[] = {0.5, -0.5, 0.1, 1e300, -1e300, 5e-324, 18446744073709551616.0, 1e19, -1e19, 1e-7,
                                    -9223372036854777856.0, 4503599627370495.5};
     m->whole = !one_in(3);
-    if (m->whole) m->integer = one_in(2) ? edges[below(COUNT(edges))] : (int64_t)below(9) - 4;
-    else if (one_in(2)) m->real = reals[below(COUNT(reals))];
-    else m->real = (double)below(9) - 4 + 0.25 * (double)(1 + below(3));
+    if (m->whole) m->integer = one_in(2) ? edges[random_below(COUNT(edges))] : (int64_t)random_below(9) - 4;
+    else if (one_in(2)) m->real = reals[random_below(COUNT(reals))];
+    else m->real = (double)random_below(9) - 4 + 0.25 * (double)(1 + random_below(3));
 }
 
 static model *random_model(int depth)
 {
     model *m = calloc(1, sizeof *m);
-    m->type = (int)below(depth > 0 ? OBJECT + 1 : STRING + 1);
+    m->type = (int)random_below(depth > 0 ? OBJECT + 1 : STRING + 1);
     if (m->type == UNDEFINED) m->type = NUMBER;
-    if (m->type == NUMBER) random_number(m);
+    if (m->type == NUMBER) random_double(m);
     if (m->type == STRING) m->string = random_string(UNITS);
     if (m->type < ARRAY) return m;
-    m->count = below(MEMBERS + 1);
+    m->count = random_below(MEMBERS + 1);
     for (size_t i = 0; i < m->count; i++) {
         bool fresh = false;
         while (m->type == OBJECT && !fresh) {
@@ -479,7 +442,7 @@ static void spell_number(paper *p, const model *m)
         return;
     }
     if (integer == 0 && one_in(2)) put(p, "-");
-    switch (below(4)) {
+    switch (random_below(4)) {
     case 0: put(p, "%lld.0", integer); break;
     case 1: put(p, "%llde0", integer); break;
     case 2:
@@ -498,7 +461,7 @@ static void spell_object(paper *p, const model *m)
 {
     size_t order[MEMBERS], i, j;
     for (i = 0; i < m->count; i++) {
-        j = below(i + 1);
+        j = random_below(i + 1);
         order[i] = order[j];
         order[j] = i;
     }
@@ -506,8 +469,8 @@ static void spell_object(paper *p, const model *m)
     for (i = 0; i < m->count; i++) {
         if (i > 0) put(p, ",");
         if (one_in(6)) {
-            spell_string(p, &m->name[order[i + below(m->count - i)]]);
-            put(p, ":[\"hidden\",%zu],", below(1000));
+            spell_string(p, &m->name[order[i + random_below(m->count - i)]]);
+            put(p, ":[\"hidden\",%u],", (unsigned)random_below(1000));
         }
         spell_space(p);
         spell_string(p, &m->name[order[i]]);
@@ -564,8 +527,8 @@ TEST(random_strings_are_in_one_order)
     for (i = 0; i < STRINGS; i++) {
         text *string = &models[i].string;
         models[i].type = STRING;
-        for (j = below(UNITS); string->len < j;) {
-            const uint16_t *units = few[one_in(4) ? below(COUNT(few)) : 0];
+        for (j = random_below(UNITS); string->len < j;) {
+            const uint16_t *units = few[one_in(4) ? random_below(COUNT(few)) : 0];
             for (unit = 0; units[unit] && string->len < UNITS; unit++) string->unit[string->len++] = units[unit];
         }
         strings[i] = spelled(&models[i]);
@@ -646,14 +609,14 @@ static void change(model *m)
 {
     if (m->type == ARRAY || m->type == OBJECT) {
         if (m->count > 0 && !one_in(4)) {
-            change(m->member[below(m->count)]);
+            change(m->member[random_below(m->count)]);
         } else if (m->count > 0) {
             free_model(m->member[--m->count]);
         } else {
             m->type = m->type == ARRAY ? OBJECT : ARRAY;
         }
     } else if (m->type == STRING && m->string.len > 0) {
-        m->string.unit[below(m->string.len)] ^= 1;
+        m->string.unit[random_below(m->string.len)] ^= 1;
     } else {
         m->type = m->type == NUL ? YES : NUL;
     }
@@ -819,8 +782,8 @@ TEST(a_hash_does_not_depend_on_the_machine)
 static aioc_row_hash random_hash(void)
 {
     aioc_row_hash hash;
-    hash.low = (uint64_t)below(8) << 32 | below(40);
-    hash.high = below(8);
+    hash.low = (uint64_t)random_below(8) << 32 | random_below(40);
+    hash.high = random_below(8);
     return hash;
 }
 
@@ -868,7 +831,7 @@ TEST(a_hash_of_zeros_is_one_like_others)
 
 TEST(a_set_survives_that_there_is_no_memory)
 {
-    int allowed;
+    unsigned allowed;
     for (allowed = 0; allowed < 8; allowed++) {
         aioc_row_set set = {NULL, 0, 0};
         aioc_row_hash hash = {7, 0};
@@ -880,7 +843,7 @@ TEST(a_set_survives_that_there_is_no_memory)
         CHECK_INT(result, AIOCOSMOS_E_NOMEM);
         CHECK_INT(set.count, hash.low - 1);
         CHECK_INT(set.count, allowed == 0 ? 0 : 16 << (allowed - 1));
-        world.ration.left = PLENTY;
+        heap_recover(&world.heap);
         hash.low--;
         CHECK_INT(aioc_row_set_add(&world.memory, &set, hash), 1);
         while (hash.low-- > 0) CHECK_INT(aioc_row_set_add(&world.memory, &set, hash), 0);
@@ -1205,7 +1168,7 @@ static const char *const key_texts[KEYS][2] = {
 static bool put_group(paper *p, const doc *docs, size_t group, int range, bool partial)
 {
     long long sum = 0, pos = 0, count = 0, numbers = 0, min = 0, max = 0, texts = 0, defined = 0;
-    const char *key_text = key_texts[group][partial ? below(2) : 0];
+    const char *key_text = key_texts[group][partial ? random_below(2) : 0];
     char list[16384];
     size_t i, len = 0;
     for (i = 0; i < DOCS; i++) {
@@ -1290,21 +1253,21 @@ TEST(what_many_ranges_give_is_what_one_gives)
     seed = 24;
     for (round = 0; round < 60; round++) {
         bool seen[KEYS] = {false};
-        size_t texts = one_in(2) ? 3 : 1000, count = 1 + below(DOCS - 1);
+        size_t texts = one_in(2) ? 3 : 1000, count = 1 + random_below(DOCS - 1);
         enter(PLENTY);
         /* In the order of the ranges, so that a list comes out in the order of the documents. */
         for (i = 0; i < DOCS; i++) {
             docs[i].range = (int)(i * RANGES / DOCS);
-            docs[i].group = i < count ? below(KEYS) : KEYS;
+            docs[i].group = i < count ? random_below(KEYS) : KEYS;
             docs[i].defined = !one_in(4);
             docs[i].is_text = one_in(texts) && docs[i].group % 2;
-            docs[i].x = docs[i].is_text ? 1 : (long long)below(2000) - 1000;
+            docs[i].x = docs[i].is_text ? 1 : (long long)random_below(2000) - 1000;
         }
         page.len = want.len = 0;
         put(&page, "[");
         put(&want, "[");
         for (range = 0; range < RANGES; range++) {
-            for (first = (int)below(KEYS), group = 0; group < KEYS; group++) {
+            for (first = (int)random_below(KEYS), group = 0; group < KEYS; group++) {
                 size_t which = (group + (size_t)first) % KEYS;
                 if (!put_group(&page, docs, which, range, true)) continue;
                 if (!seen[which]) put_group(&want, docs, which, -1, false);
@@ -1351,8 +1314,8 @@ static int run_groups(aioc_row_groups *groups, aiocosmos_json rows, int *results
             continue;
         }
         CHECK_INT(world.out.len, before);
-        if (result == 0 || world.ration.left > 0) return result;
-        world.ration.left = PLENTY;
+        if (result == 0 || !world.heap.fail_to) return result;
+        heap_recover(&world.heap);
     }
 }
 
@@ -1361,7 +1324,7 @@ TEST(groups_survive_that_there_is_no_memory)
     static const char *const names[] = {"key", "set", NULL};
     static const uint8_t aggregates[] = {AIOC_PLAN_PLAIN, AIOC_PLAN_MAKE_SET};
     shape s = shape_of(true, names, aggregates);
-    long allowed, failed = 0, late = 0;
+    unsigned long allowed, failed = 0, late = 0;
     int result, results;
     s.shape.aliases = s.aliases;
     for (allowed = 0;; allowed++) {
@@ -1371,7 +1334,7 @@ TEST(groups_survive_that_there_is_no_memory)
         world.next = 0;
         aioc_row_groups_open(&groups, &world.memory, &s.shape, key);
         result = run_groups(&groups, many_groups(50), &results);
-        ran_out = world.ration.left > PLENTY / 2;
+        ran_out = world.heap.failed > 0;
         if (result == 0) {
             CHECK_INT(results, 50);
             late += ran_out;
@@ -1389,11 +1352,11 @@ TEST(groups_survive_that_there_is_no_memory)
 /* An output that has room for so many bytes more and cannot grow, as there is no memory. */
 static void leave_room(size_t room)
 {
-    world.ration.left = PLENTY;
+    heap_recover(&world.heap);
     CHECK(aioc_mem_reserve(&world.memory, &world.out, 256));
     memset(world.out.data, '.', world.out.cap);
     world.out.len = world.out.cap - room;
-    world.ration.left = 0;
+    heap_fail(&world.heap, 1, ULONG_MAX);
 }
 
 TEST(a_result_for_which_there_is_no_room_is_given_once_there_is)
@@ -1421,7 +1384,7 @@ TEST(a_result_for_which_there_is_no_room_is_given_once_there_is)
         result = next_of(&groups.stage);
         CHECK_INT(result, room < most ? AIOCOSMOS_E_NOMEM : 1);
         if (room < most) CHECK_INT(world.out.len, before);
-        world.ration.left = PLENTY;
+        heap_recover(&world.heap);
         if (room < most) CHECK_INT(next_of(&groups.stage), 1);
         CHECK_TEXT(world.out.data + before, world.out.len - before, want);
         CHECK_INT(next_of(&groups.stage), 0);
@@ -1438,7 +1401,7 @@ TEST(one_group_of_everything_needs_memory_too)
     world.next = 0;
     aioc_row_groups_open(&groups, &world.memory, &s.shape, key);
     CHECK_INT(next_of(&groups.stage), AIOCOSMOS_E_NOMEM);
-    world.ration.left = PLENTY;
+    heap_recover(&world.heap);
     CHECK_INT(next_of(&groups.stage), 1);
     CHECK_STR(taken(), "0");
     aioc_row_groups_close(&groups.stage);
@@ -1458,7 +1421,7 @@ TEST(accumulators_survive_that_there_is_no_memory)
     static const uint8_t aggregates[] = {AIOC_PLAN_MIN, AIOC_PLAN_MAKE_SET};
     size_t i;
     for (i = 0; i < COUNT(aggregates); i++) {
-        long allowed = 0;
+        unsigned long allowed = 0;
         int result = -1;
         for (; result != 0; allowed++) {
             aioc_row_cell accumulator;
@@ -1555,7 +1518,7 @@ TEST(the_best_rows_are_the_first_of_all_sorted)
         aioc_row_best best;
         aiocosmos_json all, at = aioc_json_none();
         const char *why = NULL;
-        size_t kept = 0, most = one_in(10) ? 0 : 1 + below(one_in(2) ? 20 : ROWS), ids = one_in(2) ? 20 : ROWS;
+        size_t kept = 0, most = one_in(10) ? 0 : 1 + random_below(one_in(2) ? 20 : ROWS), ids = one_in(2) ? 20 : ROWS;
         size_t left = most;
         bool distinct = one_in(2);
         enter(PLENTY);
@@ -1563,9 +1526,9 @@ TEST(the_best_rows_are_the_first_of_all_sorted)
         put(&page, "[");
         for (i = 0; i < ROWS; i++) {
             best_row *row = &rows[kept];
-            row->id = below(ids);
-            row->value[0] = below(COUNT(few_values));
-            row->value[1] = below(COUNT(few_values));
+            row->id = random_below(ids);
+            row->value[0] = random_below(COUNT(few_values));
+            row->value[1] = random_below(COUNT(few_values));
             row->bare = one_in(10);
             put_best_row(&page, row);
             if (!row->bare) kept++;
@@ -1625,7 +1588,7 @@ TEST(best_rows_that_contradict_the_plan_are_refused)
 TEST(best_rows_survive_that_there_is_no_memory)
 {
     enum { ROWS = 60, MOST = 40 };
-    long allowed, failed = 0, late = 0;
+    unsigned long allowed, failed = 0, late = 0;
     bool done = false;
     for (allowed = 0; !done; allowed++) {
         aioc_row_best best;
@@ -1640,8 +1603,8 @@ TEST(best_rows_survive_that_there_is_no_memory)
         put(&page, "[");
         for (i = 0; i < ROWS; i++) {
             row.id = i;
-            row.value[0] = below(COUNT(few_values));
-            row.value[1] = below(COUNT(few_values));
+            row.value[0] = random_below(COUNT(few_values));
+            row.value[1] = random_below(COUNT(few_values));
             row.bare = false;
             put_best_row(&page, &row);
         }
@@ -1660,7 +1623,7 @@ TEST(best_rows_survive_that_there_is_no_memory)
                 CHECK_INT(result, AIOCOSMOS_E_NOMEM);
                 done = false;
                 late++;
-                world.ration.left = PLENTY;
+                heap_recover(&world.heap);
             }
             CHECK_INT(given, MOST);
         } else {

@@ -2,31 +2,9 @@
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include "test.h"
+#include "texts.h"
 
 #include <arpa/inet.h>
-#include <stdlib.h>
-
-#define COUNT(array) (sizeof(array) / sizeof(array)[0])
-
-/* The same numbers in every run (xorshift64). */
-static uint64_t random_state = 88172645463325252u;
-static unsigned random_below(unsigned limit)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return (unsigned)(random_state >> 33) % limit;
-}
-
-/* A copy that ends where its block ends, so that AddressSanitizer sees a read beyond it. Never NULL. */
-static char *exact_copy(const void *bytes, size_t len)
-{
-    char *copy = malloc(len ? len : 1);
-    if (len) memcpy(copy, bytes, len);
-    return copy;
-}
-
-static aiocosmos_str view(const char *text) { return aioc_mem_str(text); }
 
 TEST(byte_order_helpers_work_at_any_alignment)
 {
@@ -68,12 +46,12 @@ TEST(white_space_is_trimmed_at_both_ends)
     aiocosmos_str zero = {"\0 ", 2};
     size_t i;
     for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        aiocosmos_str trimmed = aioc_text_trim(view(cases[i].text)), of = aioc_text_trim_of(view(cases[i].text), '/');
+        aiocosmos_str trimmed = aioc_text_trim(str(cases[i].text)), of = aioc_text_trim_of(str(cases[i].text), '/');
         CHECK_TEXT(trimmed.ptr, trimmed.len, cases[i].trimmed);
         CHECK_TEXT(of.ptr, of.len, cases[i].of_slashes);
     }
     CHECK_INT(aioc_text_trim(zero).len, 1);
-    CHECK_INT(aioc_text_trim(view(NULL)).len, 0);
+    CHECK_INT(aioc_text_trim(str(NULL)).len, 0);
 }
 
 TEST(hexadecimal_digits_have_either_case)
@@ -93,15 +71,15 @@ TEST(numbers_are_digits_only_and_fit)
     aiocosmos_str cut = {"123", 2}, zero = {"1\0", 2};
     uint64_t n = 7;
     size_t i;
-    CHECK(aioc_text_parse_u64(view("0"), &n) && n == 0);
-    CHECK(aioc_text_parse_u64(view("00042"), &n) && n == 42);
-    CHECK(aioc_text_parse_u64(view("18446744073709551615"), &n) && n == UINT64_MAX);
+    CHECK(aioc_text_parse_u64(str("0"), &n) && n == 0);
+    CHECK(aioc_text_parse_u64(str("00042"), &n) && n == 42);
+    CHECK(aioc_text_parse_u64(str("18446744073709551615"), &n) && n == UINT64_MAX);
     CHECK(aioc_text_parse_u64(cut, &n) && n == 12);
     CHECK(!aioc_text_parse_u64(zero, &n));
-    CHECK(!aioc_text_parse_u64(view(NULL), &n));
+    CHECK(!aioc_text_parse_u64(str(NULL), &n));
     n = 7;
     for (i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        if (aioc_text_parse_u64(view(bad[i]), &n)) test_fail(__FILE__, __LINE__, "\"%s\" was taken", bad[i]);
+        if (aioc_text_parse_u64(str(bad[i]), &n)) test_fail(__FILE__, __LINE__, "\"%s\" was taken", bad[i]);
         CHECK_INT(n, 7);                                           /* untouched */
     }
 }
@@ -117,7 +95,7 @@ TEST(base64_of_rfc_4648)
         size_t size = aioc_text_base64_encode(pairs[i][0], strlen(pairs[i][0]), text);
         CHECK_INT(size, strlen(pairs[i][1]));
         CHECK_TEXT(text, size, pairs[i][1]);
-        CHECK(aioc_text_base64_decode(view(pairs[i][1]), bytes, sizeof bytes, &len, &error_at));
+        CHECK(aioc_text_base64_decode(str(pairs[i][1]), bytes, sizeof bytes, &len, &error_at));
         CHECK_TEXT((char *)bytes, len, pairs[i][0]);
     }
 }
@@ -161,7 +139,7 @@ TEST(base64_padding_stands_only_at_the_end)
     size_t i, len, error_at;
     unsigned char out[16];
     for (i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        CHECK(!aioc_text_base64_decode(view(bad[i].text), out, sizeof out, &len, &error_at));
+        CHECK(!aioc_text_base64_decode(str(bad[i].text), out, sizeof out, &len, &error_at));
         CHECK_INT(error_at, bad[i].at);
     }
 }
@@ -276,7 +254,7 @@ TEST(a_host_may_stand_in_brackets_if_it_is_ipv6)
     aiocosmos_str zone;
     size_t i;
     for (i = 0; i < COUNT(table); i++) {
-        bool is = aioc_text_host_address(view(table[i].host), &address, &zone);
+        bool is = aioc_text_host_address(str(table[i].host), &address, &zone);
         if (is != (table[i].family != 0)) test_fail(__FILE__, __LINE__, "%s", table[i].host);
         if (!is) continue;
         CHECK_INT(address.family, table[i].family);

@@ -3,6 +3,7 @@
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 #include "test.h"
+#include "heap.h"
 
 #ifndef CERTS_DIR
 #define CERTS_DIR "build/certs"
@@ -69,28 +70,9 @@ static void read_pem(const char *kind, const char *name, der_file *out)
     CHECK(out->count > 0);
 }
 
-/* An allocator that counts, and fails from the nth request on. */
-static struct { long asked, fail_at; size_t bytes; } heap;
-
-static void *heap_fn(void *ptr, size_t old_size, size_t new_size, void *user)
-{
-    void *got;
-    (void)user;
-    if (new_size == 0) {
-        heap.bytes -= old_size;
-        free(ptr);
-        return NULL;
-    }
-    if (heap.fail_at && ++heap.asked >= heap.fail_at) return NULL;
-    got = realloc(ptr, new_size);
-    if (got) heap.bytes += new_size - old_size;
-    return got;
-}
-
 static void memory_open(aioc_mem *memory)
 {
-    aiocosmos_allocator allocator = {heap_fn, NULL};
-    memset(&heap, 0, sizeof heap);
+    aiocosmos_allocator allocator = heap_allocator(&heap);
     aioc_mem_init(memory, &allocator, 1 << 24);
 }
 
@@ -1468,7 +1450,7 @@ TEST(tls_trust_skips_a_certificate_with_a_damaged_bit)
 /* Everything that allocates, with the nth request failing. */
 TEST(tls_no_memory_fails_cleanly)
 {
-    long n;
+    unsigned long n;
     bool done = false;
     for (n = 1; !done; n++) {
         wire *w = &the_wire;
@@ -1477,7 +1459,7 @@ TEST(tls_no_memory_fails_cleanly)
         memset(w, 0, sizeof *w);
         memory_open(&w->memory);
         server_init("ec", "chain.pem");
-        heap.fail_at = n;
+        heap_fail(&heap, n, ULONG_MAX);
         len = read_file("ec", "ca.pem");
         if (aioc_tls_bearssl.trust_open(&w->trust, &w->memory, file_text, len, why, sizeof why) == 0) {
             static const unsigned char entropy[32] = {1};
@@ -1494,7 +1476,7 @@ TEST(tls_no_memory_fails_cleanly)
         } else {
             CHECK_STR(why, "no memory for the trusted certificates");
         }
-        heap.fail_at = 0;
+        heap_recover(&heap);
         wire_close(w);
     }
     CHECK(n >= 5);
