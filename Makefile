@@ -47,7 +47,8 @@ CLANGED   := $(if $(and $(SANITIZING),$(shell command -v clang)),$(addsuffix -cl
              test_http test_resolve test_auth test_tls test_protocol test_rows)))
 CLANG     := clang -std=gnu99 -O0 -g1 -fsanitize=undefined -fno-sanitize-recover=all
 
-SCRIPTS   := tests/examples.sh tests/tool.sh tests/query_memory.sh tests/compile/run.sh tools/check-layers.sh
+SCRIPTS   := tests/examples.sh tests/tool.sh tests/query_memory.sh tests/compile/run.sh tools/check-layers.sh \
+             tools/check-includes.sh
 
 # What `make test` builds, in this order, so that "[12/41] build/tests/test_x" says how far it is.
 BUILT := $(EMULATOR) $(PROGRAMS) $(EXAMPLES) $(TESTS) $(POLLING) $(CLANGED) $(B)/bench/query
@@ -127,6 +128,9 @@ $(B)/aiocosmos-emulator: tools/emulator/server.c $(EMULATOR) | build/bearssl
 
 $(B)/tools/%.o: tools/%.c | build/bearssl
 	$(C) -c
+
+# Tests look into the emulator's core, and the engine in it.
+$(EMULATOR): private CPPFLAGS += -DEMU_PRIVATE=extern
 
 $(B)/examples/%: examples/%.c | build/bearssl
 	$(TEST) $(LINK)

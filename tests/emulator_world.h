@@ -5,7 +5,7 @@
 
 #include "test.h"
 #include "heap.h"
-#include "tools/emulator/core.h"
+#include "tools/emulator/emulator.h"
 
 #include <stdlib.h>
 

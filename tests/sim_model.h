@@ -247,7 +247,7 @@ typedef struct sim_stored {
 
 static const emu_container *sim_container(sim *s, const char *name)
 {
-    emu_database *database = emu_find_database(s->core, aioc_mem_str(SIM_DATABASE));
+    emu_database *database = emu_find_database(&s->core->store, aioc_mem_str(SIM_DATABASE));
     return database ? emu_find_container(database, aioc_mem_str(name)) : NULL;
 }
 

@@ -7,7 +7,8 @@
 #ifndef SIM_WORLD_H
 #define SIM_WORLD_H
 
-#include "tools/emulator/internal.h"     /* the library too, as the emulator's core has it */
+#define EMU_PRIVATE extern
+#include "tools/emulator/fault.h"        /* the library too, as the emulator's core has it */
 #include "heap.h"
 
 #include <inttypes.h>

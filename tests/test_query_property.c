@@ -17,6 +17,7 @@
 #include "sim_net.h"
 
 #include "property_queries.h"
+#include "tools/emulator/sql/sql.h"
 
 #ifdef __SANITIZE_ADDRESS__
 #define PROP_DEFAULT_CASES 600u
@@ -447,7 +448,7 @@ static void prop_reshape(prop_case *c)
     char id[16];
     uint32_t count;
     if (!c->reshapes || !sim_chance(random, 0.5)) return;
-    container = emu_find_container(emu_find_database(c->w->core, aioc_mem_str("D")), aioc_mem_str("C"));
+    container = emu_find_container(emu_find_database(&c->w->core->store, aioc_mem_str("D")), aioc_mem_str("C"));
     count = container->range_count;
     snprintf(id, sizeof id, "%s", container->range[sim_below(random, count)]->id);
     if (sim_chance(random, count < 4 ? 1 : count > 20 ? 0 : 0.6)) {

@@ -1,29 +1,29 @@
 /* batch.c: many operations on items in one request: each for itself, in one partition key range; or all or
  * nothing, of one partition key. */
-#include "internal.h"
+#include "batch.h"
+#include "fault.h"
+#include "item.h"
+
+#include <math.h>
+#include <string.h>
 
 #define EMU_BATCH_MAX 100u                                 /* operations */
 
 /* One operation as its own request. The texts are views into the batch, or into core->batch_text. */
 typedef struct emu_operation {
-    const char *kind;
+    emu_kind kind;
     emu_request request;
     aiocosmos_str id;
 } emu_operation;
 
-static const struct { const char *name, *kind, *verb_text; emu_verb verb; } emu_operation_types[] = {
-    { "Create", "batched_create_item", "POST", EMU_POST }, { "Upsert", "batched_upsert_item", "POST", EMU_POST },
-    { "Read", "batched_read_item", "GET", EMU_GET }, { "Replace", "batched_replace_item", "PUT", EMU_PUT },
-    { "Patch", "batched_patch_item", "PATCH", EMU_PATCH }, { "Delete", "batched_delete_item", "DELETE", EMU_DELETE }
+static const struct { const char *name; emu_kind kind; const char *verb_text; emu_verb verb; } emu_operation_types[] = {
+    { "Create",  EMU_BATCHED_CREATE_ITEM,  "POST",   EMU_POST },
+    { "Upsert",  EMU_BATCHED_UPSERT_ITEM,  "POST",   EMU_POST },
+    { "Read",    EMU_BATCHED_READ_ITEM,    "GET",    EMU_GET },
+    { "Replace", EMU_BATCHED_REPLACE_ITEM, "PUT",    EMU_PUT },
+    { "Patch",   EMU_BATCHED_PATCH_ITEM,   "PATCH",  EMU_PATCH },
+    { "Delete",  EMU_BATCHED_DELETE_ITEM,  "DELETE", EMU_DELETE }
 };
-
-bool emu_batched_kind_exists(const char *part)
-{
-    size_t i;
-    for (i = 0; i < sizeof emu_operation_types / sizeof *emu_operation_types; i++)
-        if (strstr(emu_operation_types[i].kind, part)) return true;
-    return false;
-}
 
 /* A string without its escapes, in core->batch_text, where there is room for all of an operation's. ptr NULL: there is
  * none. */
@@ -49,7 +49,7 @@ static bool emu_take_operation(emu_exchange *x, const emu_request *whole, aiocos
     if (object.type != AIOCOSMOS_JSON_OBJ)
         return emu_refuse(x, 400, 0, "An operation of a batch has to be a JSON object.");
     core->batch_text.len = 0;
-    if (!aioc_mem_reserve(&core->memory, &core->batch_text, object.len)) return emu_no_memory(x);
+    if (!aioc_mem_reserve(&core->store.memory, &core->batch_text, object.len)) return emu_no_memory(x);
     aioc_json_fields(object, names, sizeof names / sizeof *names, field);
     for (i = 0; i < types && !aioc_json_is_str(field[0], emu_operation_types[i].name); i++) continue;
     if (i == types) return emu_refuse(x, 400, 0, "The operationType of an operation is unknown.");
@@ -74,7 +74,7 @@ static void emu_operate(emu_exchange *x, const emu_request *whole, aiocosmos_jso
     emu_core *core = x->core;
     emu_operation op;
     emu_fault *fault = NULL;
-    const char *kind = x->kind;
+    emu_kind kind = x->kind;
     x->status = x->sub_status = 0;
     x->has_body = false;
     x->charge = 0;
@@ -194,8 +194,8 @@ static bool emu_shadow_fill(emu_exchange *x, aiocosmos_json list, emu_container 
         if (id.type != AIOCOSMOS_JSON_STR) id = aioc_json_at(object, "/resourceBody/id");
         core->batch_text.len = 0;
         if (id.type == AIOCOSMOS_JSON_STR &&
-            (!aioc_mem_reserve(&core->memory, &core->batch_text, id.len) ||
-             !emu_shadow_take(core, x->container, &core->header_key, shadow, emu_plain(core, id)))) return false;
+            (!aioc_mem_reserve(&core->store.memory, &core->batch_text, id.len) ||
+             !emu_shadow_take(x->store, x->container, &core->header_key, shadow, emu_plain(core, id)))) return false;
     }
     return true;
 }
@@ -216,15 +216,15 @@ static void emu_transaction(emu_exchange *x, aiocosmos_json list)
     range = emu_range_of(container, emu_str(core->header_key.epk, core->header_key.epk_len));
     if (!emu_spend(x, range)) return;
     x->paid = true;
-    if (!emu_shadow_open(core, container, &core->header_key, &shadow) || !emu_shadow_fill(x, list, &shadow)) {
-        emu_shadow_close(core, &shadow);
+    if (!emu_shadow_open(&core->store, container, &core->header_key, &shadow) || !emu_shadow_fill(x, list, &shadow)) {
+        emu_shadow_close(&core->store, &shadow);
         emu_no_memory(x);
         return;
     }
     x->container = &shadow;
     failed = emu_operate_all(x, list, NULL, false, &first);
     x->container = container;
-    emu_shadow_close(core, &shadow);                       /* what it took is there for the thing itself */
+    emu_shadow_close(&core->store, &shadow);                       /* what it took is there for the thing itself */
     if (!failed) {
         failed = emu_operate_all(x, list, NULL, false, &first);
         emu_text_clear(&core->body);

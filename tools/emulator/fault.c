@@ -29,16 +29,14 @@
  *                  after     it is, and then its answer is lost
  *     delay_ms     the answer, or what comes instead, comes so much later
  *
- * The first rule that means a request and is not used up decides. Over HTTP: PUT /_emulator/faults replaces the rules,
- * POST adds some, DELETE clears them, GET shows them with how often each hit. PUT /_emulator/split with
- * {"database":D,"container":C,"range":R} splits a physical partition and PUT /_emulator/merge makes one of it and its
- * right neighbour; with "busy":N the first N requests that name it get 410 with "sub_status":S (1007) before that is
- * done. PUT /_emulator/shuffle with {"every":N,"min":A,"max":B,"busy":M} makes both happen by themselves, as
- * emu_shuffle says. PUT /_emulator/clock with {"ahead_ms":N} sets how far the clock is ahead of the real one, GET
- * /_emulator/stats counts. These need no authorization. */
-#include "internal.h"
+ * The first rule that means a request and is not used up decides. */
+#include "fault.h"
 
-#define EMU_BIG_MAX (256u * 1024u * 1024u)
+#include <math.h>
+#include <string.h>
+
+#define EMU_BIG_MAX     (256u * 1024u * 1024u)
+#define EMU_FAULT_KINDS ((UINT64_C(1) << EMU_BATCHED_CREATE_ITEM) - 1)   /* without more: a batch is hit as a whole */
 
 static const char *const emu_action_names[] = {
     "none", "status", "html", "json", "big", "reset", "close", "hang", "truncate", "garble", "chunked", "trickle",
@@ -104,7 +102,8 @@ static bool emu_fault_set(emu_fault *fault, aiocosmos_str name, aiocosmos_str va
     if (emu_is(name, "verb")) ok = emu_fault_text(fault->verb, sizeof fault->verb, value);
     else if (emu_is(name, "path")) ok = emu_fault_text(fault->path, sizeof fault->path, value);
     else if (emu_is(name, "kind"))
-        return (emu_fault_text(fault->kind, sizeof fault->kind, value) && emu_kind_exists(fault->kind)) ||
+        return (emu_fault_text(fault->kind, sizeof fault->kind, value) &&
+                (fault->kinds = emu_kinds_with(fault->kind)) != 0) ||
                emu_fault_wrong(why, cap, "no request is of such a kind", value);
     else if (emu_is(name, "action")) ok = emu_fault_action(fault, value);
     else if (emu_is(name, "when")) ok = (fault->after = emu_is(value, "after")) || emu_is(value, "before");
@@ -114,8 +113,9 @@ static bool emu_fault_set(emu_fault *fault, aiocosmos_str name, aiocosmos_str va
 
 static emu_fault *emu_fault_make(emu_core *core)
 {
-    emu_fault *fault = (emu_fault *)aioc_mem_zalloc(&core->memory, sizeof *fault);
+    emu_fault *fault = (emu_fault *)aioc_mem_zalloc(&core->store.memory, sizeof *fault);
     if (!fault) return NULL;
+    fault->kinds = EMU_FAULT_KINDS;
     fault->count = UINT64_MAX;
     fault->probability = 1;
     fault->random = 1;
@@ -171,7 +171,7 @@ static void emu_faults_free(emu_core *core, emu_fault *fault)
 {
     while (fault) {
         emu_fault *next = fault->next;
-        aioc_mem_free(&core->memory, fault, sizeof *fault);
+        aioc_mem_free(&core->store.memory, fault, sizeof *fault);
         fault = next;
     }
 }
@@ -205,19 +205,40 @@ static bool emu_faults_parse(emu_core *core, aiocosmos_str text, emu_fault **out
     return ok;
 }
 
-bool emu_core_fault(emu_core *core, const char *rules, char *why, size_t cap)
+void emu_core_clear_faults(emu_core *core)
+{
+    emu_faults_free(core, core->faults);
+    core->faults = NULL;
+}
+
+bool emu_faults_add(emu_core *core, aiocosmos_str text, bool replace, char *why, size_t cap)
 {
     emu_fault *added, **last = &core->faults;
-    if (!emu_faults_parse(core, aioc_mem_str(rules), &added, why, cap)) return false;
+    if (!emu_faults_parse(core, text, &added, why, cap)) return false;
+    if (replace) emu_core_clear_faults(core);
     while (*last) last = &(*last)->next;
     *last = added;
     return true;
 }
 
-void emu_core_clear_faults(emu_core *core)
+bool emu_core_fault(emu_core *core, const char *rules, char *why, size_t cap)
 {
-    emu_faults_free(core, core->faults);
-    core->faults = NULL;
+    return emu_faults_add(core, aioc_mem_str(rules), false, why, cap);
+}
+
+void emu_faults_put(emu_text *out, const emu_fault *faults)
+{
+    const emu_fault *fault;
+    emu_puts(out, "[");
+    for (fault = faults; fault; fault = fault->next) {
+        emu_put_format(out, "%s{\"action\":\"%s\",\"status\":%d,\"kind\":", fault == faults ? "" : ",",
+                       emu_action_names[fault->action], fault->status);
+        emu_put_json(out, aioc_mem_str(fault->kind));
+        emu_puts(out, ",\"path\":");
+        emu_put_json(out, aioc_mem_str(fault->path));
+        emu_put_format(out, ",\"hits\":%llu}", (unsigned long long)fault->hits);
+    }
+    emu_puts(out, "]");
 }
 
 /*------------------------------------------------------------------------------
@@ -237,8 +258,7 @@ emu_fault *emu_fault_find(emu_core *core, const emu_exchange *x)
     emu_fault *fault;
     for (fault = core->faults; fault; fault = fault->next) {
         if (*fault->verb && !aioc_mem_same_nocase(x->request->verb_text, aioc_mem_str(fault->verb))) continue;
-        if (!*fault->kind && strncmp(x->kind, "batched_", 8) == 0) continue;      /* the batch as a whole is hit */
-        if (!strstr(x->kind, fault->kind) || !emu_has(x->request->target, fault->path)) continue;
+        if (!(fault->kinds >> x->kind & 1) || !emu_has(x->request->target, fault->path)) continue;
         if (fault->count == 0) continue;
         if (fault->probability < 1 && (double)(emu_random_next(&fault->random) >> 11) >= fault->probability * 0x1p53)
             continue;
@@ -251,121 +271,4 @@ emu_fault *emu_fault_find(emu_core *core, const emu_exchange *x)
         return fault;
     }
     return NULL;
-}
-
-/*------------------------------------------------------------------------------
- * MARK: - The control route
- *----------------------------------------------------------------------------*/
-
-static void emu_faults_show(emu_exchange *x)
-{
-    emu_text *body = &x->core->body;
-    emu_fault *fault;
-    emu_puts(body, "[");
-    for (fault = x->core->faults; fault; fault = fault->next) {
-        emu_put_format(body, "%s{\"action\":\"%s\",\"status\":%d,\"kind\":", fault == x->core->faults ? "" : ",",
-                       emu_action_names[fault->action], fault->status);
-        emu_put_json(body, aioc_mem_str(fault->kind));
-        emu_puts(body, ",\"path\":");
-        emu_put_json(body, aioc_mem_str(fault->path));
-        emu_put_format(body, ",\"hits\":%llu}", (unsigned long long)fault->hits);
-    }
-    emu_puts(body, "]");
-    x->status = 200;
-    x->has_body = true;
-}
-
-static void emu_faults_change(emu_exchange *x, bool replace)
-{
-    char why[200];
-    emu_fault *added, **last = &x->core->faults;
-    if (!emu_faults_parse(x->core, x->request->body, &added, why, sizeof why)) {
-        emu_refuse(x, 400, 0, "%s", why);
-        return;
-    }
-    if (replace) emu_core_clear_faults(x->core);
-    while (*last) last = &(*last)->next;
-    *last = added;
-    x->status = 204;
-}
-
-
-static void emu_control_clock(emu_exchange *x)
-{
-    static const char *const names[] = { "ahead_ms" };
-    aiocosmos_json root, value;
-    int64_t ahead;
-    if (!emu_parse_body(x, &root)) return;
-    aioc_json_fields(root, names, 1, &value);
-    if (aioc_json_get_i64(value, &ahead) && ahead > -INT64_C(1000000000000) && ahead < INT64_C(1000000000000)) {
-        x->core->ahead_ms = ahead;
-        x->status = 204;
-    } else {
-        emu_refuse(x, 400, 0, "ahead_ms has to be a number of milliseconds.");
-    }
-}
-
-static void emu_control_stats(emu_exchange *x)
-{
-    emu_put_format(&x->core->body, "{\"requests\":%llu,\"memory_bytes\":%llu,\"splits\":%llu,\"merges\":%llu}",
-                   (unsigned long long)x->core->requests, (unsigned long long)x->core->memory.used,
-                   (unsigned long long)x->core->splits, (unsigned long long)x->core->merges);
-    x->status = 200;
-    x->has_body = true;
-}
-
-/* The name before the port of "HOST[:PORT]" or of "scheme://HOST[:PORT]" is one of this machine. */
-static bool emu_is_loopback(aiocosmos_str authority)
-{
-    static const char *const names[] = { "localhost", "127.", "[::1]" };
-    size_t i, len;
-    for (i = 0; i + 2 < authority.len; i++)
-        if (memcmp(authority.ptr + i, "://", 3) == 0) authority = emu_str(authority.ptr + i + 3, authority.len - i - 3);
-    for (i = 0; i < sizeof names / sizeof *names; i++) {
-        len = strlen(names[i]);
-        if (authority.len < len || !aioc_mem_same_nocase(emu_str(authority.ptr, len), aioc_mem_str(names[i])))
-            continue;
-        if (names[i][len - 1] == '.') return strspn(authority.ptr, "0123456789.:") >= authority.len;
-        return authority.len == len || authority.ptr[len] == ':';
-    }
-    return false;
-}
-
-/* Controls are for who sits at this machine, or has the key: not for a page that a browser here shows, nor for others
- * who reach this port. */
-static bool emu_may_control(emu_exchange *x)
-{
-    aiocosmos_str origin = x->request->header[EMU_H_ORIGIN], host = x->request->header[EMU_H_HOST];
-    if (origin.ptr && !emu_is_loopback(origin))
-        return emu_refuse(x, 403, 0, "A page of another origin may not control the emulator.");
-    if (emu_is_loopback(host)) return true;
-    return emu_authorize(x);
-}
-
-void emu_fault_route(emu_exchange *x)
-{
-    bool faults = x->segments == 2 && emu_is(x->segment[1], "faults");
-    if (x->segments == 2 && emu_is(x->segment[1], "health") && x->request->verb == EMU_GET) {
-        emu_puts(&x->core->body, "{\"status\":\"ok\"}");
-        x->status = 200;
-        x->has_body = true;
-        return;
-    }
-    if (!emu_may_control(x)) return;
-    if (faults && x->request->verb == EMU_GET) {
-        emu_faults_show(x);
-    } else if (faults && x->request->verb == EMU_DELETE) {
-        emu_core_clear_faults(x->core);
-        x->status = 204;
-    } else if (faults && (x->request->verb == EMU_PUT || x->request->verb == EMU_POST)) {
-        emu_faults_change(x, x->request->verb == EMU_PUT);
-    } else if (emu_range_control(x)) {
-        return;
-    } else if (x->segments == 2 && emu_is(x->segment[1], "clock") && x->request->verb == EMU_PUT) {
-        emu_control_clock(x);
-    } else if (x->segments == 2 && emu_is(x->segment[1], "stats") && x->request->verb == EMU_GET) {
-        emu_control_stats(x);
-    } else {
-        emu_refuse(x, 404, 0, "The emulator has no such control.");
-    }
 }

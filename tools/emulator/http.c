@@ -1,6 +1,11 @@
 /* http.c: one connection's HTTP/1.1 (RFC 9112), from the server's side. A request that comes in one piece is
  * served from where it lies; others are collected first. Answers are written once, into the connection's output. */
-#include "internal.h"
+#include "http.h"
+#include "answer.h"
+#include "routes.h"
+
+#include <stdio.h>
+#include <string.h>
 
 #define EMU_LINES_MAX   256                                /* header lines of a request */
 #define EMU_OUTPUT_MAX  (8u * 1024u * 1024u)               /* answers that wait to be sent: more requests wait too */
@@ -35,7 +40,8 @@ static const char *const emu_header_names[EMU_H_COUNT] = {
     "x-ms-documentdb-isquery", "x-ms-cosmos-is-query-plan-request", "x-ms-cosmos-is-batch-request",
     "x-ms-documentdb-query-enablecrosspartition", "x-ms-max-item-count", "x-ms-continuation",
     "x-ms-documentdb-partitionkeyrangeid", "x-ms-read-key-type", "x-ms-start-epk", "x-ms-end-epk", "if-match",
-    "if-none-match", "if-modified-since", "x-ms-cosmos-changefeed-wire-format-version", "prefer", "a-im", "x-ms-activity-id", "x-ms-consistency-level",
+    "if-none-match", "if-modified-since", "x-ms-cosmos-changefeed-wire-format-version", "prefer", "a-im",
+    "x-ms-activity-id", "x-ms-consistency-level",
     "x-ms-cosmos-intended-collection-rid", "x-ms-offer-throughput", "x-ms-cosmos-offer-autopilot-settings",
     "x-ms-cosmos-migrate-offer-to-autopilot", "x-ms-cosmos-migrate-offer-to-manual-throughput",
     "x-ms-documentdb-expiry-seconds", "host", "x-ms-documentdb-populatequotainfo",
@@ -164,7 +170,7 @@ static bool emu_list_has(aiocosmos_str list, const char *word)
 static void emu_conn_refuse(emu_conn *conn, int status, const char *why)
 {
     char activity[EMU_GUID + 1];
-    emu_make_guid(conn->core, activity);
+    emu_make_guid(&conn->core->store.clock, activity);
     emu_text_clear(&conn->core->scratch);
     emu_put_format(&conn->core->scratch, "{\"code\":\"BadRequest\",\"message\":\"%s\"}", why);
     emu_put_format(&conn->out, "HTTP/1.1 %d %s\r\nx-ms-activity-id: %s\r\nx-ms-request-charge: 0\r\n"
@@ -198,7 +204,8 @@ static void emu_conn_apply(emu_conn *conn, emu_fault *fault, size_t start)
     default: break;
     }
     if (fault->delay_ms > 0 || fault->action == EMU_FAULT_HANG) {
-        conn->due_ms = fault->action == EMU_FAULT_HANG ? INT64_MAX : emu_now(conn->core) + fault->delay_ms;
+        conn->due_ms = fault->action == EMU_FAULT_HANG ? INT64_MAX
+                                                       : emu_now(&conn->core->store.clock) + fault->delay_ms;
         conn->held = conn->out.buffer.len - start;
         conn->state_when_due = state;
         conn->state = EMU_CONN_OPEN;
@@ -216,8 +223,8 @@ static void emu_log(const emu_exchange *x, const emu_fault *fault)
     size_t i, len;
     snprintf(status, sizeof status, x->sub_status ? "%d/%d" : "%d", x->status, x->sub_status);
     len = (size_t)snprintf(line, sizeof line, "%s %.*s %.*s %s %.2f RU%s%s%.*s", status,
-                           EMU_CUT(request->verb_text, 16), EMU_CUT(request->target, 400), x->kind, x->charge,
-                           fault ? ", by a fault" : "", x->status >= 400 && x->has_body ? ": " : "",
+                           EMU_CUT(request->verb_text, 16), EMU_CUT(request->target, 400), emu_kind_name(x->kind),
+                           x->charge, fault ? ", by a fault" : "", x->status >= 400 && x->has_body ? ": " : "",
                            x->status >= 400 && x->has_body ? (int)(why.len < 400 ? why.len : 400) : 0,
                            why.ptr ? why.ptr : "");
     if (len >= sizeof line) len = sizeof line - 1;
@@ -436,7 +443,7 @@ static void emu_conn_work_input(emu_conn *conn)
     if (used == 0) return;
     memmove(in->data, in->data + used, in->len - used);
     in->len -= used;
-    if (in->len == 0 && in->cap > 65536) aioc_mem_buffer_free(&conn->core->memory, in);
+    if (in->len == 0 && in->cap > 65536) aioc_mem_buffer_free(&conn->core->store.memory, in);
 }
 
 /*------------------------------------------------------------------------------
@@ -445,17 +452,17 @@ static void emu_conn_work_input(emu_conn *conn)
 
 emu_conn *emu_conn_open(emu_core *core)
 {
-    emu_conn *conn = (emu_conn *)aioc_mem_zalloc(&core->memory, sizeof *conn);
+    emu_conn *conn = (emu_conn *)aioc_mem_zalloc(&core->store.memory, sizeof *conn);
     if (!conn) return NULL;
     conn->core = core;
-    conn->in.memory = conn->out.memory = conn->chunks.memory = &core->memory;
+    conn->in.memory = conn->out.memory = conn->chunks.memory = &core->store.memory;
     conn->due_ms = -1;
     return conn;
 }
 
 void emu_conn_close(emu_conn *conn)
 {
-    aioc_mem *memory = &conn->core->memory;
+    aioc_mem *memory = &conn->core->store.memory;
     aioc_mem_buffer_free(memory, &conn->in.buffer);
     aioc_mem_buffer_free(memory, &conn->out.buffer);
     aioc_mem_buffer_free(memory, &conn->chunks.buffer);
@@ -508,7 +515,7 @@ void emu_conn_sent(emu_conn *conn, size_t len)
     if (conn->sent == conn->out.buffer.len) {
         conn->sent = conn->out.buffer.len = 0;
         conn->trickle = false;
-        if (conn->out.buffer.cap > 65536) aioc_mem_buffer_free(&conn->core->memory, &conn->out.buffer);
+        if (conn->out.buffer.cap > 65536) aioc_mem_buffer_free(&conn->core->store.memory, &conn->out.buffer);
     }
     if (waited && emu_conn_ready(conn) && conn->in.buffer.len) emu_conn_work_input(conn);
 }
@@ -520,7 +527,7 @@ int64_t emu_conn_due_ms(const emu_conn *conn)
 
 void emu_conn_tick(emu_conn *conn)
 {
-    if (conn->due_ms < 0 || conn->due_ms == INT64_MAX || emu_now(conn->core) < conn->due_ms) return;
+    if (conn->due_ms < 0 || conn->due_ms == INT64_MAX || emu_now(&conn->core->store.clock) < conn->due_ms) return;
     conn->due_ms = -1;
     conn->held = 0;
     conn->state = conn->state_when_due;

@@ -1,156 +1,18 @@
 /* item.c: one item at a time: create, upsert, read, replace, patch, delete. */
-#include "internal.h"
+#include "item.h"
+#include "patch.h"
+#include "sql/sql.h"
 
-/*------------------------------------------------------------------------------
- * MARK: - Request units and sessions
- *----------------------------------------------------------------------------*/
-
-/* Each physical partition has its share of a second's RU. What runs while some are left may overdraw them, as the
- * service lets it, and the next one waits for that. */
-bool emu_spend(emu_exchange *x, emu_range *range)
-{
-    double rate = x->core->options.ru_per_second / range->container->range_count;
-    int64_t passed = x->now_ms - range->ru_ms;
-    if (rate <= 0 || x->paid) return true;
-    if (range->ru_ms < 0) range->ru = rate;
-    else if (passed > 0) range->ru += rate * (double)passed / 1000;
-    if (range->ru > rate) range->ru = rate;
-    range->ru_ms = x->now_ms;
-    if (range->ru > 0) return true;
-    x->range = range;
-    x->charge = 0.38;
-    x->retry_after_ms = floor(1 - range->ru * 1000 / rate);
-    emu_refuse(x, 429, 3200, "Request rate is large. More Request Units may be needed, so no changes were made. Please "
-               "retry this request later. Learn more: http://aka.ms/cosmosdb-error-429");
-    return false;
-}
-
-void emu_charge(emu_exchange *x, emu_range *range, double charge)
-{
-    x->charge += charge;
-    range->ru -= charge;
-}
+#include <string.h>
 
 static double emu_kib(size_t len)
 {
     return len <= 1024 ? 1.0 : (double)len / 1024;
 }
 
-/* Of a composite token the part of this range counts, and parts of those that it was made of. */
-bool emu_session_ok(emu_exchange *x, const emu_range *range)
-{
-    aiocosmos_str rest = x->request->header[EMU_H_SESSION], id, value;
-    aioc_protocol_session token;
-    char quoted[16];
-    size_t bad_at;
-    while (rest.len && aioc_protocol_session_next(&rest, &id, &value)) {
-        bool ours = emu_is(id, range->id);
-        if (!aioc_protocol_session_parse(value, &token, &bad_at))
-            return emu_refuse(x, 400, 0, "The session token provided '%.*s' is invalid.", EMU_CUT(value, 100));
-        if (!ours && id.len < 12) {
-            snprintf(quoted, sizeof quoted, "\"%.*s\"", (int)id.len, id.ptr);
-            ours = strstr(emu_range_parents(range), quoted) != NULL;
-        }
-        if (ours && (token.lsn > range->lsn || token.version > range->version)) {
-            emu_refuse(x, 404, 1002, "The read session is not available for the input session token.");
-            x->range = NULL;
-            return false;
-        }
-    }
-    return rest.len == 0 || emu_refuse(x, 400, 0, "The session token provided '%.*s' is invalid.",
-                                       EMU_CUT(rest, 100));
-}
-
-/* A request may only ask for less than the account's consistency, Session. */
-bool emu_read_headers_ok(emu_exchange *x)
-{
-    aiocosmos_str level = x->request->header[EMU_H_CONSISTENCY];
-    if (!level.ptr || emu_is(level, "Session") || emu_is(level, "ConsistentPrefix") || emu_is(level, "Eventual"))
-        return true;
-    return emu_refuse(x, 400, 0, "ConsistencyLevel %.*s specified in the request is invalid when service is configured "
-                      "with consistency level Session. Ensure the request consistency level is not stronger than the "
-                      "service consistency level.", EMU_CUT(level, 40));
-}
-
 /*------------------------------------------------------------------------------
- * MARK: - Owners, ids and keys
+ * MARK: - Keys
  *----------------------------------------------------------------------------*/
-
-bool emu_find_owner(emu_exchange *x)
-{
-    aiocosmos_str rid = x->request->header[EMU_H_COLLECTION_RID];
-    emu_database *database = emu_find_database(x->core, x->segment[1]);
-    emu_container *container = database ? emu_find_container(database, x->segment[3]) : NULL;
-    if (!container) return emu_refuse(x, 404, 1003, "Owner resource does not exist");
-    x->database = database;
-    x->container = container;
-    if (rid.len && !emu_is(rid, container->rid))
-        return emu_refuse(x, 400, 1024, "The collection rid in the request does not match the one of the collection.");
-    emu_ranges_tick(x->core, container);
-    return true;
-}
-
-bool emu_take_id(emu_exchange *x, aiocosmos_json root, char id[AIOC_PROTOCOL_ITEM_ID_MAX + 1], aiocosmos_str *out,
-                 bool is_item)
-{
-    static const char *const names[] = { "id" };
-    aiocosmos_json value;
-    char why[160];
-    size_t len, max = AIOC_PROTOCOL_ITEM_ID_MAX;
-    aioc_json_fields(root, names, 1, &value);
-    if (value.type == AIOCOSMOS_JSON_NONE)
-        return emu_refuse(x, 400, 0, "The input content is invalid because the required properties - 'id; ' - "
-                          "are missing");
-    if (value.type != AIOCOSMOS_JSON_STR)
-        return emu_refuse(x, 400, 0, "The input content is invalid because the property 'id' has to be a string.");
-    len = aioc_json_get_str(value, id, max + 1);
-    if (len > max)
-        return emu_refuse(x, 400, 0, "The input name is invalid: 'id' has %llu bytes, at most %llu are allowed.",
-                                     (unsigned long long)len, (unsigned long long)max);
-    if (memchr(id, 0, len)) return emu_refuse(x, 400, 0, "The input name is invalid: 'id' has a control character.");
-    if (!(is_item ? aioc_protocol_id_ok(id, max, why, sizeof why) : aioc_protocol_name_ok(id, why, sizeof why)))
-        return emu_refuse(x, 400, 0, "The input name '%.200s' is invalid. Ensure to provide a unique non-empty string "
-                          "less than '%d' characters: %s.", id, is_item ? 1024 : 256, why);
-    *out = emu_str(id, len);
-    return true;
-}
-
-static bool emu_wrong_key(emu_exchange *x)
-{
-    return emu_refuse(x, 400, 1001, "Partition key provided either doesn't correspond to definition in the collection "
-                      "or doesn't match partition key field values specified in the document.");
-}
-
-bool emu_parse_key(emu_exchange *x, aiocosmos_str text, emu_key *key)
-{
-    aiocosmos_value values[EMU_LEVELS];
-    size_t count;
-    emu_core *core = x->core;
-    core->key_text.len = 0;
-    if (!aioc_protocol_pk_components(&core->memory, &core->key_text, text, values, &count) || count == 0 ||
-        count > x->container->key.path_count || !emu_key_from_values(x->container, values, count, key)) {
-        return emu_wrong_key(x);
-    }
-    return true;
-}
-
-/* A resource token may be for the items of one key. */
-static bool emu_token_key_ok(emu_exchange *x, bool given)
-{
-    emu_key *key = &x->core->key;
-    if (x->token_key.len == 0) return true;
-    if (given && emu_parse_key(x, x->token_key, key) && key->len <= x->core->header_key.len &&
-        memcmp(key->bytes, x->core->header_key.bytes, key->len) == 0) return true;
-    return emu_refuse(x, 403, 0, "Forbidden: the token is for another partition key.");
-}
-
-bool emu_header_key(emu_exchange *x, bool *given)
-{
-    aiocosmos_str text = x->request->header[EMU_H_PARTITION_KEY];
-    *given = text.ptr != NULL;
-    if (*given && !emu_parse_key(x, text, &x->core->header_key)) return false;
-    return emu_token_key_ok(x, *given);
-}
 
 /* Operations on one item need the whole key. */
 static bool emu_item_key(emu_exchange *x)
@@ -175,7 +37,7 @@ static bool emu_document_key(emu_exchange *x, aiocosmos_json root, emu_key *key)
         return emu_refuse(x, 400, 0, "The input content is invalid: %s.", why);
     for (i = 0; i < container->key.path_count; i++) room += pk.level[i].len + 1;
     texts->len = 0;
-    if (!aioc_mem_reserve(&x->core->memory, texts, room))
+    if (!aioc_mem_reserve(&x->store->memory, texts, room))
         return emu_no_memory(x);
     for (i = 0; i < container->key.path_count; i++) {
         memset(&values[i], 0, sizeof values[i]);
@@ -296,17 +158,6 @@ static void emu_answer_item(emu_exchange *x, const emu_item *item, int status)
     x->has_body = true;
 }
 
-/* If-Match (RFC 9110, 13.1.1): the version that the client has seen, quotes included. */
-bool emu_matches(emu_exchange *x, uint64_t number, int64_t ts)
-{
-    aiocosmos_str wanted = x->request->header[EMU_H_IF_MATCH];
-    char etag[64];
-    if (!wanted.ptr || emu_is(wanted, "*")) return true;
-    emu_etag_text(etag, number, ts);
-    return emu_is(wanted, etag) || emu_refuse(x, 412, 0, "Operation cannot be performed because one of the specified "
-                                              "precondition is not met.");
-}
-
 /* The range of the header's key, with RU left. Sets x->range. */
 static emu_range *emu_enter(emu_exchange *x)
 {
@@ -314,7 +165,7 @@ static emu_range *emu_enter(emu_exchange *x)
     emu_range *range = emu_range_of(x->container, emu_str(key->epk, key->epk_len));
     if (!emu_spend(x, range)) return NULL;
     x->range = range;
-    if (x->request->verb != EMU_GET) emu_expire_some(x->core, range, x->now_ms);
+    if (x->request->verb != EMU_GET) emu_expire_some(x->store, range, x->now_ms);
     return range;
 }
 
@@ -322,7 +173,7 @@ static emu_item *emu_lookup(emu_exchange *x, aiocosmos_str id)
 {
     emu_item *item = emu_find_item(x->container, emu_find_partition(x->container, &x->core->header_key), id);
     if (!item || !emu_item_expired(x->container, item, x->now_ms)) return item;
-    emu_remove_item(x->core, x->container, item, true, x->now_ms);
+    emu_remove_item(x->store, x->container, item, true, x->now_ms);
     return NULL;
 }
 
@@ -358,7 +209,7 @@ static void emu_commit(emu_exchange *x, const emu_draft *draft, emu_item *old, i
         emu_refuse(x, 409, 3301, "Unique index constraint violation.");
         return;
     }
-    item = emu_store_item(x->core, x->container, &x->core->header_key, old, &draft->content, x->now_ms);
+    item = emu_store_item(x->store, x->container, &x->core->header_key, old, &draft->content, x->now_ms);
     if (item) emu_answer_item(x, item, status);
     else emu_no_memory(x);
 }
@@ -442,7 +293,7 @@ static void emu_delete(emu_exchange *x)
         return;
     }
     if (!emu_matches(x, item->etag, item->ts)) return;
-    if (!emu_remove_item(x->core, x->container, item, false, x->now_ms)) {
+    if (!emu_remove_item(x->store, x->container, item, false, x->now_ms)) {
         emu_no_memory(x);
         return;
     }
@@ -518,14 +369,14 @@ static bool emu_check_condition(emu_exchange *x, aiocosmos_json condition, const
     size_t len;
     bool holds;
     if (condition.type == AIOCOSMOS_JSON_NONE) return true;
-    text = (char *)aioc_mem_alloc(&x->core->memory, condition.len);
+    text = (char *)aioc_mem_alloc(&x->store->memory, condition.len);
     if (!text) return emu_no_memory(x);
     len = aioc_json_get_str(condition, text, condition.len);
     emu_text_clear(document);
     emu_put_item(document, x->container, item);
     holds = !document->failed &&
             emu_condition_holds(x, emu_str(text, len), emu_str(document->buffer.data, document->buffer.len));
-    aioc_mem_free(&x->core->memory, text, condition.len);
+    aioc_mem_free(&x->store->memory, text, condition.len);
     return holds;
 }
 
@@ -559,22 +410,13 @@ static void emu_patch_item(emu_exchange *x)
 
 void emu_item_operation(emu_exchange *x)
 {
-    const char *kind = strncmp(x->kind, "batched_", 8) == 0 ? x->kind + 8 : x->kind;
     if (x->request->verb != EMU_GET && !emu_write_headers_ok(x)) return;
-    if (strcmp(kind, "create_item") == 0) emu_create(x, false);
-    else if (strcmp(kind, "upsert_item") == 0) emu_create(x, true);
-    else if (strcmp(kind, "read_item") == 0) emu_read(x);
-    else if (strcmp(kind, "replace_item") == 0) emu_replace(x);
-    else if (strcmp(kind, "patch_item") == 0) emu_patch_item(x);
-    else emu_delete(x);
-}
-
-void emu_item_route(emu_exchange *x)
-{
-    if (!emu_find_owner(x)) return;
-    if (strcmp(x->kind, "plan_items") == 0) emu_query_plan(x);
-    else if (strcmp(x->kind, "batch_items") == 0) emu_batch(x);
-    else if (strcmp(x->kind, "query_items") == 0) emu_query_items(x, true);
-    else if (strcmp(x->kind, "list_items") == 0) emu_query_items(x, false);
-    else emu_item_operation(x);
+    switch (emu_kind_alone(x->kind)) {
+    case EMU_CREATE_ITEM: emu_create(x, false); break;
+    case EMU_UPSERT_ITEM: emu_create(x, true); break;
+    case EMU_READ_ITEM: emu_read(x); break;
+    case EMU_REPLACE_ITEM: emu_replace(x); break;
+    case EMU_PATCH_ITEM: emu_patch_item(x); break;
+    default: emu_delete(x);
+    }
 }

@@ -4,7 +4,7 @@
  * The emulator has no index and reads every document of its scope, so that documents and bytes are what it did, while
  * the index report is what the service would say by the container's indexing policy. Times come from the clock that
  * the core was given, and are 0 where that stands still. */
-#include "internal.h"
+#include "metrics.h"
 #include "sql/parse.h"
 
 #include <stdio.h>
@@ -259,7 +259,7 @@ static void metrics_report_indexes(emu_exchange *x, const emu_sql_query *query, 
     memset(&m, 0, sizeof m);
     m.x = x;
     metrics_collect(&m, query);
-    aioc_json_open(&doc, &x->core->memory);
+    aioc_json_open(&doc, &x->store->memory);
     emu_text_clear(text);
     emu_put(text, resource->text, resource->text_len);
     emu_puts(text, "}");
@@ -274,7 +274,7 @@ static void metrics_report_indexes(emu_exchange *x, const emu_sql_query *query, 
 static void metrics_report_work(emu_exchange *x, const emu_work *work)
 {
     char value[700];
-    double ms = (double)(emu_now(x->core) - x->now_ms);
+    double ms = (double)(emu_now(&x->store->clock) - x->now_ms);
     double ratio = work->documents == 0 ? 1 : (double)work->rows / (double)work->documents;
     int len = snprintf(value, sizeof value,
         "totalExecutionTimeInMs=%.2f;queryCompileTimeInMs=0.00;queryLogicalPlanBuildTimeInMs=0.00;"

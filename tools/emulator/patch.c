@@ -1,6 +1,8 @@
 /* patch.c: what a patch does to a document. Operations cut and paste the document's text, so
  * that what they do not touch stays as the client wrote it. */
-#include "internal.h"
+#include "patch.h"
+
+#include <string.h>
 
 #define EMU_PATH_MAX 1024
 
@@ -225,7 +227,7 @@ static const char *emu_move(emu_exchange *x, emu_text *document, const emu_patch
     char *value;
     if (strncmp(op->path, op->from, len) == 0 && op->path[len] == '/') return "a value cannot be moved into itself.";
     if (from->value.type == AIOCOSMOS_JSON_NONE) return "there is nothing at 'from'.";
-    value = (char *)aioc_mem_alloc(&x->core->memory, size);
+    value = (char *)aioc_mem_alloc(&x->store->memory, size);
     if (!value) return "the emulator is out of memory.";
     memcpy(value, from->value.ptr, size);
     emu_remove_at(x, document, from);
@@ -234,7 +236,7 @@ static const char *emu_move(emu_exchange *x, emu_text *document, const emu_patch
         wrong = emu_find_place(aioc_json_root(&x->core->doc2), op->path, &to);
         if (!wrong) wrong = emu_add_at(x, document, &to, emu_str(value, size), false);
     }
-    aioc_mem_free(&x->core->memory, value, size);
+    aioc_mem_free(&x->store->memory, value, size);
     return wrong;
 }
 

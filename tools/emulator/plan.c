@@ -1,5 +1,7 @@
 /* plan.c: routes of query plans. */
-#include "internal.h"
+#include "plan.h"
+
+#include <string.h>
 
 static bool emu_plan_epk(void *user, const aiocosmos_value *values, size_t count, char *out, size_t cap)
 {

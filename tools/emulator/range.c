@@ -4,7 +4,10 @@
  * A split or a merge takes time in the service, and so it can here: for some requests the partitions that it is about
  * stay in the list and refuse whoever names them, and then they are gone for good. A request that brings a partition
  * key is routed by the gateway and notices nothing. */
-#include "internal.h"
+#include "range.h"
+
+#include <stdio.h>
+#include <string.h>
 
 #define EMU_PARENTS_MAX  16384                             /* bytes of ancestors; then a partition stays as it is */
 #define EMU_PATIENCE     8                                 /* of the container for each that the partition refuses */
@@ -33,9 +36,9 @@ static void emu_border(const emu_container *container, uint64_t at, char out[EMU
     aioc_protocol_hex(bytes, len, out);
 }
 
-static emu_range *emu_make_range(emu_core *core, emu_container *container, uint64_t low, uint64_t high)
+static emu_range *emu_make_range(emu_store *store, emu_container *container, uint64_t low, uint64_t high)
 {
-    emu_range *range = (emu_range *)aioc_mem_zalloc(&core->memory, sizeof *range);
+    emu_range *range = (emu_range *)aioc_mem_zalloc(&store->memory, sizeof *range);
     if (!range) return NULL;
     range->container = container;
     snprintf(range->id, sizeof range->id, "%u", container->next_range++);
@@ -50,36 +53,36 @@ static emu_range *emu_make_range(emu_core *core, emu_container *container, uint6
     return range;
 }
 
-static void emu_free_range(emu_core *core, emu_range *range)
+static void emu_free_range(emu_store *store, emu_range *range)
 {
     if (!range) return;
-    emu_list_free(core, &range->items);
-    emu_changes_free(core, &range->changes);
-    emu_events_free(core, &range->events);
-    aioc_mem_free(&core->memory, range->parents, range->parents_size);
-    aioc_mem_free(&core->memory, range, sizeof *range);
+    emu_list_free(&store->memory, &range->items);
+    emu_changes_free(store, &range->changes);
+    emu_events_free(store, &range->events);
+    aioc_mem_free(&store->memory, range->parents, range->parents_size);
+    aioc_mem_free(&store->memory, range, sizeof *range);
 }
 
-void emu_free_ranges(emu_core *core, emu_container *container)
+void emu_free_ranges(emu_store *store, emu_container *container)
 {
     uint32_t i;
-    for (i = 0; i < container->range_count; i++) emu_free_range(core, container->range[i]);
-    aioc_mem_free(&core->memory, container->range, container->range_count * sizeof *container->range);
+    for (i = 0; i < container->range_count; i++) emu_free_range(store, container->range[i]);
+    aioc_mem_free(&store->memory, container->range, container->range_count * sizeof *container->range);
     container->range = NULL;
     container->range_count = 0;
 }
 
-bool emu_make_ranges(emu_core *core, emu_container *container, uint32_t count)
+bool emu_make_ranges(emu_store *store, emu_container *container, uint32_t count)
 {
     uint64_t step = emu_hash_space(container) / count;
     uint32_t i;
-    container->range = (emu_range **)aioc_mem_zalloc(&core->memory, count * sizeof *container->range);
+    container->range = (emu_range **)aioc_mem_zalloc(&store->memory, count * sizeof *container->range);
     if (!container->range) return false;
     container->range_count = count;
     container->range_version = 1;
     for (i = 0; i < count; i++) {
         uint64_t high = i + 1 < count ? (i + 1) * step : emu_hash_space(container);
-        container->range[i] = emu_make_range(core, container, i * step, high);
+        container->range[i] = emu_make_range(store, container, i * step, high);
         if (!container->range[i]) return false;            /* emu_drop_container gives back what there is */
     }
     return true;
@@ -90,7 +93,7 @@ bool emu_make_ranges(emu_core *core, emu_container *container, uint32_t count)
  *----------------------------------------------------------------------------*/
 
 /* container->range_count: there is none of that name. */
-static uint32_t emu_range_index(const emu_container *container, aiocosmos_str id)
+uint32_t emu_range_index(const emu_container *container, aiocosmos_str id)
 {
     uint32_t i = 0;
     while (i < container->range_count && !emu_is(id, container->range[i]->id)) i++;
@@ -112,22 +115,6 @@ bool emu_range_moves(const emu_range *range)
 {
     const emu_reshaping *pending = &range->container->pending;
     return pending->gone > 0 && (pending->range[0] == range || (pending->gone == 2 && pending->range[1] == range));
-}
-
-emu_range *emu_named_range(emu_exchange *x, aiocosmos_str id)
-{
-    emu_container *container = x->container;
-    uint32_t index = emu_range_index(container, id);
-    if (index == container->range_count) {
-        emu_refuse(x, 410, 1002, "The requested resource is no longer available at the server: the partition key range "
-                   "is gone.");
-        return NULL;
-    }
-    if (!emu_range_moves(container->range[index])) return container->range[index];
-    if (container->pending.busy) container->pending.busy--;
-    emu_refuse(x, 410, container->pending.sub_status, "The requested resource is no longer available at the server: "
-               "the partition key range is being %s.", container->pending.gone == 1 ? "split" : "merged");
-    return NULL;
 }
 
 /*------------------------------------------------------------------------------
@@ -152,17 +139,17 @@ static void emu_put_ids(emu_text *text, aiocosmos_str ids)
 }
 
 /* The service names all ancestors, so that whoever missed some steps still finds the way. */
-static bool emu_name_parents(emu_core *core, emu_range *child, emu_range *const *parent, uint32_t count)
+static bool emu_name_parents(emu_store *store, emu_range *child, emu_range *const *parent, uint32_t count)
 {
     emu_text text;
     uint32_t i;
     bool ok;
     memset(&text, 0, sizeof text);
-    text.memory = &core->memory;
+    text.memory = &store->memory;
     for (i = 0; i < count; i++) emu_put_ids(&text, aioc_mem_str(emu_range_parents(parent[i])));
     for (i = 0; i < count; i++) emu_put_format(&text, "%s\"%s\"", text.buffer.len ? "," : "", parent[i]->id);
     ok = !text.failed && text.buffer.len < EMU_PARENTS_MAX;
-    child->parents = ok ? (char *)aioc_mem_alloc(&core->memory, text.buffer.len + 1) : NULL;
+    child->parents = ok ? (char *)aioc_mem_alloc(&store->memory, text.buffer.len + 1) : NULL;
     if (child->parents) {
         child->parents_size = text.buffer.len + 1;
         memcpy(child->parents, text.buffer.data, text.buffer.len);
@@ -210,7 +197,7 @@ static void emu_move_items(emu_range *const *from, uint32_t count, emu_range *co
     }
 }
 
-static bool emu_prepare_child(emu_core *core, emu_range *child, emu_range *const *parent, uint32_t parents)
+static bool emu_prepare_child(emu_store *store, emu_range *child, emu_range *const *parent, uint32_t parents)
 {
     uint32_t i, live = 0;
     size_t events = 0;
@@ -219,28 +206,28 @@ static bool emu_prepare_child(emu_core *core, emu_range *child, emu_range *const
         live += parent[i]->items.live;
         events += parent[i]->events.count - parent[i]->events.first;
     }
-    return emu_name_parents(core, child, parent, parents) && emu_list_reserve(core, &child->items, live) &&
-           emu_events_reserve(core, &child->events, events);
+    return emu_name_parents(store, child, parent, parents) && emu_list_reserve(&store->memory, &child->items, live) &&
+           emu_events_reserve(store, &child->events, events);
 }
 
 /* Puts two partitions in the place of one, cut at a point, or one in the place of two neighbours. False: no memory, or
  * too many ancestors, and nothing has changed. */
-static bool emu_reshape(emu_core *core, emu_container *container, uint32_t at, uint32_t gone, uint64_t cut)
+static bool emu_reshape(emu_store *store, emu_container *container, uint32_t at, uint32_t gone, uint64_t cut)
 {
     emu_range *old[2] = { NULL, NULL }, *made[2] = { NULL, NULL }, **ranges;
     uint32_t count = gone == 1 ? 2 : 1, size = container->range_count, i;
     bool ok = true;
     for (i = 0; i < gone; i++) old[i] = container->range[at + i];
-    ranges = (emu_range **)aioc_mem_alloc(&core->memory, (size - gone + count) * sizeof *ranges);
+    ranges = (emu_range **)aioc_mem_alloc(&store->memory, (size - gone + count) * sizeof *ranges);
     container->range_version++;
     for (i = 0; i < count && ok; i++) {
-        made[i] = emu_make_range(core, container, i ? cut : old[0]->low, i + 1 < count ? cut : old[gone - 1]->high);
-        ok = emu_prepare_child(core, made[i], old, gone);
+        made[i] = emu_make_range(store, container, i ? cut : old[0]->low, i + 1 < count ? cut : old[gone - 1]->high);
+        ok = emu_prepare_child(store, made[i], old, gone);
     }
     if (!ok || !ranges) {
-        emu_free_range(core, made[0]);
-        emu_free_range(core, made[1]);
-        aioc_mem_free(&core->memory, ranges, (size - gone + count) * sizeof *ranges);
+        emu_free_range(store, made[0]);
+        emu_free_range(store, made[1]);
+        aioc_mem_free(&store->memory, ranges, (size - gone + count) * sizeof *ranges);
         container->range_version--;
         return false;
     }
@@ -251,11 +238,11 @@ static bool emu_reshape(emu_core *core, emu_container *container, uint32_t at, u
     memcpy(ranges, container->range, at * sizeof *ranges);
     memcpy(ranges + at, made, count * sizeof *ranges);
     memcpy(ranges + at + count, container->range + at + gone, (size - at - gone) * sizeof *ranges);
-    aioc_mem_free(&core->memory, container->range, size * sizeof *ranges);
+    aioc_mem_free(&store->memory, container->range, size * sizeof *ranges);
     container->range = ranges;
     container->range_count = size - gone + count;
-    for (i = 0; i < gone; i++) emu_free_range(core, old[i]);
-    *(gone == 1 ? &core->splits : &core->merges) += 1;
+    for (i = 0; i < gone; i++) emu_free_range(store, old[i]);
+    *(gone == 1 ? &store->splits : &store->merges) += 1;
     return true;
 }
 
@@ -263,24 +250,24 @@ static bool emu_reshape(emu_core *core, emu_container *container, uint32_t at, u
  * MARK: - Splits and merges that take their time
  *----------------------------------------------------------------------------*/
 
-static bool emu_reshape_pending(emu_core *core, emu_container *container)
+static bool emu_reshape_pending(emu_store *store, emu_container *container)
 {
     emu_reshaping pending = container->pending;
     memset(&container->pending, 0, sizeof container->pending);
     return pending.gone == 0 ||
-           emu_reshape(core, container, emu_range_index(container, aioc_mem_str(pending.range[0]->id)), pending.gone,
+           emu_reshape(store, container, emu_range_index(container, aioc_mem_str(pending.range[0]->id)), pending.gone,
                        pending.cut);
 }
 
 /* gone 1: a split of the partition at an index, at a point of the hashes. 2: a merge with its right neighbour. The
  * first `busy` requests that name it are refused with that sub-status. */
-static bool emu_reshape_soon(emu_core *core, emu_container *container, uint32_t at, uint32_t gone, uint64_t cut,
+static bool emu_reshape_soon(emu_store *store, emu_container *container, uint32_t at, uint32_t gone, uint64_t cut,
                              uint32_t busy, int sub_status)
 {
     emu_reshaping *pending = &container->pending;
     if (at + gone > container->range_count) return false;
     if (gone == 1 && (cut <= container->range[at]->low || cut >= container->range[at]->high)) return false;
-    if (busy == 0) return emu_reshape(core, container, at, gone, cut);
+    if (busy == 0) return emu_reshape(store, container, at, gone, cut);
     pending->range[0] = container->range[at];
     pending->range[1] = gone == 2 ? container->range[at + 1] : NULL;
     pending->gone = gone;
@@ -292,28 +279,28 @@ static bool emu_reshape_soon(emu_core *core, emu_container *container, uint32_t 
 }
 
 /* A random partition is cut somewhere in its middle half, or becomes one with its neighbour. */
-static void emu_shuffle_one(emu_core *core, emu_container *container)
+static void emu_shuffle_one(emu_store *store, emu_container *container)
 {
-    const emu_shuffle *shuffle = &core->options.shuffle;
+    const emu_shuffle *shuffle = &store->shuffle;
     uint32_t count = container->range_count, gone, at;
     uint64_t span, cut = 0;
     bool may_split = count < shuffle->max, may_merge = count > shuffle->min;
     if (!may_split && !may_merge) return;
-    gone = may_merge && (!may_split || emu_random(core) % 2) ? 2 : 1;
-    at = (uint32_t)(emu_random(core) % (count - gone + 1));
+    gone = may_merge && (!may_split || emu_random(&store->clock) % 2) ? 2 : 1;
+    at = (uint32_t)(emu_random(&store->clock) % (count - gone + 1));
     span = container->range[at]->high - container->range[at]->low;
-    if (gone == 1) cut = container->range[at]->low + span / 4 + emu_random(core) % (span / 2 + 1);
-    emu_reshape_soon(core, container, at, gone, cut,
-                     shuffle->busy ? (uint32_t)(emu_random(core) % ((uint64_t)shuffle->busy + 1)) : 0,
-                     emu_random(core) % 2 ? 1007 : 1008);
+    if (gone == 1) cut = container->range[at]->low + span / 4 + emu_random(&store->clock) % (span / 2 + 1);
+    emu_reshape_soon(store, container, at, gone, cut,
+                     shuffle->busy ? (uint32_t)(emu_random(&store->clock) % ((uint64_t)shuffle->busy + 1)) : 0,
+                     emu_random(&store->clock) % 2 ? 1007 : 1008);
 }
 
-void emu_ranges_tick(emu_core *core, emu_container *container)
+void emu_ranges_tick(emu_store *store, emu_container *container)
 {
     emu_reshaping *pending = &container->pending;
-    if (pending->gone && (pending->busy == 0 || pending->patience-- == 0)) emu_reshape_pending(core, container);
-    if (core->options.shuffle.every && !pending->gone && emu_random(core) % core->options.shuffle.every == 0)
-        emu_shuffle_one(core, container);
+    if (pending->gone && (pending->busy == 0 || pending->patience-- == 0)) emu_reshape_pending(store, container);
+    if (store->shuffle.every && !pending->gone && emu_random(&store->clock) % store->shuffle.every == 0)
+        emu_shuffle_one(store, container);
 }
 
 /*------------------------------------------------------------------------------
@@ -329,93 +316,15 @@ const char *emu_shuffle_wrong(emu_shuffle *shuffle)
                ? "shuffle: a least number of partitions that is not above the most, and that at most 256" : NULL;
 }
 
-bool emu_core_shuffle(emu_core *core, const emu_shuffle *shuffle)
-{
-    emu_shuffle wanted = *shuffle;
-    if (emu_shuffle_wrong(&wanted)) return false;
-    core->options.shuffle = wanted;
-    return true;
-}
-
-static bool emu_reshape_named(emu_core *core, const char *database, const char *container, const char *range_id,
+bool emu_reshape_named(emu_store *store, const char *database, const char *container, const char *range_id,
                               uint32_t gone, uint32_t busy, int sub_status)
 {
-    emu_database *d = emu_find_database(core, aioc_mem_str(database));
+    emu_database *d = emu_find_database(store, aioc_mem_str(database));
     emu_container *c = d ? emu_find_container(d, aioc_mem_str(container)) : NULL;
     uint32_t at;
-    if (!c || !emu_reshape_pending(core, c)) return false;
+    if (!c || !emu_reshape_pending(store, c)) return false;
     at = range_id ? emu_range_index(c, aioc_mem_str(range_id)) : 0;
     return at < c->range_count &&
-           emu_reshape_soon(core, c, at, gone, c->range[at]->low + (c->range[at]->high - c->range[at]->low) / 2, busy,
+           emu_reshape_soon(store, c, at, gone, c->range[at]->low + (c->range[at]->high - c->range[at]->low) / 2, busy,
                             sub_status);
-}
-
-bool emu_core_split(emu_core *core, const char *database, const char *container, const char *range_id)
-{
-    return emu_reshape_named(core, database, container, range_id, 1, 0, 0);
-}
-
-bool emu_core_merge(emu_core *core, const char *database, const char *container, const char *range_id)
-{
-    return emu_reshape_named(core, database, container, range_id, 2, 0, 0);
-}
-
-static bool emu_take_number(emu_exchange *x, aiocosmos_json value, const char *name, uint32_t *out)
-{
-    int64_t number;
-    if (value.type == AIOCOSMOS_JSON_NONE) return true;
-    if (aioc_json_get_i64(value, &number) && number >= 0 && number <= INT32_MAX) {
-        *out = (uint32_t)number;
-        return true;
-    }
-    return emu_refuse(x, 400, 0, "%s has to be a number that is not negative.", name);
-}
-
-static void emu_control_reshape(emu_exchange *x, uint32_t gone)
-{
-    static const char *const names[] = { "database", "container", "range", "busy", "sub_status" };
-    char text[3][768];
-    aiocosmos_json root, value[5];
-    uint32_t busy = 0, sub_status = 1007;
-    size_t i;
-    if (!emu_parse_body(x, &root)) return;
-    aioc_json_fields(root, names, 5, value);
-    for (i = 0; i < 3; i++)
-        if (aioc_json_get_str(value[i], text[i], sizeof text[i]) >= sizeof text[i]) text[i][0] = 0;
-    if (!emu_take_number(x, value[3], "busy", &busy) || !emu_take_number(x, value[4], "sub_status", &sub_status))
-        return;
-    if (emu_reshape_named(x->core, text[0], text[1], *text[2] ? text[2] : NULL, gone, busy, (int)sub_status))
-        x->status = 204;
-    else emu_refuse(x, 404, 0, "There is no such partition, or it cannot be %s.", gone == 1 ? "split" : "merged");
-}
-
-static void emu_control_shuffle(emu_exchange *x)
-{
-    static const char *const names[] = { "every", "min", "max", "busy" };
-    emu_shuffle shuffle = x->core->options.shuffle;
-    uint32_t *const to[] = { &shuffle.every, &shuffle.min, &shuffle.max, &shuffle.busy };
-    aiocosmos_json root, value[4];
-    size_t i;
-    const char *wrong;
-    if (!emu_parse_body(x, &root)) return;
-    aioc_json_fields(root, names, 4, value);
-    for (i = 0; i < 4; i++)
-        if (!emu_take_number(x, value[i], names[i], to[i])) return;
-    wrong = emu_shuffle_wrong(&shuffle);
-    if (wrong) {
-        emu_refuse(x, 400, 0, "%s", wrong);
-        return;
-    }
-    x->core->options.shuffle = shuffle;
-    x->status = 204;
-}
-
-bool emu_range_control(emu_exchange *x)
-{
-    if (x->segments != 2 || x->request->verb != EMU_PUT) return false;
-    if (emu_is(x->segment[1], "split")) emu_control_reshape(x, 1);
-    else if (emu_is(x->segment[1], "merge")) emu_control_reshape(x, 2);
-    else if (emu_is(x->segment[1], "shuffle")) emu_control_shuffle(x);
-    else return false;
-    return true;
 }

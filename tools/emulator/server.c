@@ -1,10 +1,10 @@
-/* server.c: build/aiocosmos-emulator: sockets, TLS and options around the core of core.h. One thread, one
+/* server.c: build/aiocosmos-emulator: sockets, TLS and options around the core of emulator.h. One thread, one
  * loop: the library's own platform layer waits. */
 #define AIOCOSMOS_STATIC
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 
-#include "core.h"
+#include "emulator.h"
 
 #include <netdb.h>
 #include <signal.h>

@@ -37,7 +37,7 @@ int sql_quote_len(const char *text, size_t len)
     return (int)len;
 }
 
-static void sql_fail_near(sql_parser *parser, const sql_token *token) __attribute__((noreturn));
+
 void sql_fail_near(sql_parser *parser, const sql_token *token)
 {
     const char *text = parser->query->text + token->start;

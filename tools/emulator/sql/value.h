@@ -43,7 +43,7 @@ EMU_PRIVATE void sql_spend(sql_env *env, size_t steps);                  /* of E
 EMU_PRIVATE void  sql_arena_init(sql_arena *arena, sql_env *env, size_t max);
 EMU_PRIVATE void  sql_arena_reset(sql_arena *arena);
 EMU_PRIVATE void  sql_arena_free(sql_arena *arena);
-EMU_PRIVATE void *sql_alloc(sql_arena *arena, size_t size);              /* never NULL; aligned for all that is used here */
+EMU_PRIVATE void *sql_alloc(sql_arena *arena, size_t size);              /* never NULL; aligned for what is used here */
 EMU_PRIVATE void *sql_zalloc(sql_arena *arena, size_t size);
 EMU_PRIVATE aiocosmos_str sql_str(const char *ptr, size_t len);
 EMU_PRIVATE aiocosmos_str sql_copy_str(sql_arena *arena, aiocosmos_str text);

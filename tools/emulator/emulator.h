@@ -1,4 +1,4 @@
-/* core.h: a server that speaks Cosmos DB's gateway protocol, as a library without sockets: request bytes in,
+/* emulator.h: a server that speaks Cosmos DB's gateway protocol, as a library without sockets: request bytes in,
  * answer bytes out, clock and randomness injected. server.c puts sockets and TLS around it, the tests a
  * simulated network.
  *

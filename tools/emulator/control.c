@@ -1,0 +1,180 @@
+/* control.c: what only an emulator has, under /_emulator/.
+ *
+ *     faults    PUT replaces the rules by which requests fail (fault.c), POST adds some, DELETE clears them, GET shows
+ *               them with how often each hit
+ *     split     PUT of {"database":D,"container":C,"range":R} splits a physical partition
+ *     merge     PUT of the same makes one of it and its right neighbour. With "busy":N the first N requests that name
+ *               it get 410 with "sub_status":S (1007) before either is done
+ *     shuffle   PUT of {"every":N,"min":A,"max":B,"busy":M} makes both happen by themselves, as emu_shuffle says
+ *     clock     PUT of {"ahead_ms":N} sets how far the clock is ahead of the real one
+ *     stats     GET counts
+ *     health    GET answers everybody
+ *
+ * They are for who sits at this machine, or has the key. */
+#include "control.h"
+#include "auth.h"
+#include "fault.h"
+
+#include <string.h>
+
+static bool emu_take_number(emu_exchange *x, aiocosmos_json value, const char *name, uint32_t *out)
+{
+    int64_t number;
+    if (value.type == AIOCOSMOS_JSON_NONE) return true;
+    if (aioc_json_get_i64(value, &number) && number >= 0 && number <= INT32_MAX) {
+        *out = (uint32_t)number;
+        return true;
+    }
+    return emu_refuse(x, 400, 0, "%s has to be a number that is not negative.", name);
+}
+
+static void emu_control_reshape(emu_exchange *x, uint32_t gone)
+{
+    static const char *const names[] = { "database", "container", "range", "busy", "sub_status" };
+    char text[3][768];
+    aiocosmos_json root, value[5];
+    uint32_t busy = 0, sub_status = 1007;
+    size_t i;
+    if (!emu_parse_body(x, &root)) return;
+    aioc_json_fields(root, names, 5, value);
+    for (i = 0; i < 3; i++)
+        if (aioc_json_get_str(value[i], text[i], sizeof text[i]) >= sizeof text[i]) text[i][0] = 0;
+    if (!emu_take_number(x, value[3], "busy", &busy) || !emu_take_number(x, value[4], "sub_status", &sub_status))
+        return;
+    if (emu_reshape_named(x->store, text[0], text[1], *text[2] ? text[2] : NULL, gone, busy, (int)sub_status))
+        x->status = 204;
+    else emu_refuse(x, 404, 0, "There is no such partition, or it cannot be %s.", gone == 1 ? "split" : "merged");
+}
+
+static void emu_control_split(emu_exchange *x)
+{
+    emu_control_reshape(x, 1);
+}
+
+static void emu_control_merge(emu_exchange *x)
+{
+    emu_control_reshape(x, 2);
+}
+
+static void emu_control_shuffle(emu_exchange *x)
+{
+    static const char *const names[] = { "every", "min", "max", "busy" };
+    emu_shuffle shuffle = x->store->shuffle;
+    uint32_t *const to[] = { &shuffle.every, &shuffle.min, &shuffle.max, &shuffle.busy };
+    aiocosmos_json root, value[4];
+    size_t i;
+    const char *wrong;
+    if (!emu_parse_body(x, &root)) return;
+    aioc_json_fields(root, names, 4, value);
+    for (i = 0; i < 4; i++)
+        if (!emu_take_number(x, value[i], names[i], to[i])) return;
+    wrong = emu_shuffle_wrong(&shuffle);
+    if (wrong) {
+        emu_refuse(x, 400, 0, "%s", wrong);
+        return;
+    }
+    x->store->shuffle = shuffle;
+    x->status = 204;
+}
+
+static void emu_control_faults(emu_exchange *x)
+{
+    char why[200];
+    if (x->request->verb == EMU_GET) {
+        emu_faults_put(&x->core->body, x->core->faults);
+        x->status = 200;
+        x->has_body = true;
+        return;
+    }
+    if (x->request->verb == EMU_DELETE) emu_core_clear_faults(x->core);
+    else if (!emu_faults_add(x->core, x->request->body, x->request->verb == EMU_PUT, why, sizeof why)) {
+        emu_refuse(x, 400, 0, "%s", why);
+        return;
+    }
+    x->status = 204;
+}
+
+static void emu_control_clock(emu_exchange *x)
+{
+    static const char *const names[] = { "ahead_ms" };
+    aiocosmos_json root, value;
+    int64_t ahead;
+    if (!emu_parse_body(x, &root)) return;
+    aioc_json_fields(root, names, 1, &value);
+    if (aioc_json_get_i64(value, &ahead) && ahead > -INT64_C(1000000000000) && ahead < INT64_C(1000000000000)) {
+        x->store->clock.ahead_ms = ahead;
+        x->status = 204;
+    } else {
+        emu_refuse(x, 400, 0, "ahead_ms has to be a number of milliseconds.");
+    }
+}
+
+static void emu_control_stats(emu_exchange *x)
+{
+    emu_put_format(&x->core->body, "{\"requests\":%llu,\"memory_bytes\":%llu,\"splits\":%llu,\"merges\":%llu}",
+                   (unsigned long long)x->core->requests, (unsigned long long)x->store->memory.used,
+                   (unsigned long long)x->store->splits, (unsigned long long)x->store->merges);
+    x->status = 200;
+    x->has_body = true;
+}
+
+/* The name before the port of "HOST[:PORT]" or of "scheme://HOST[:PORT]" is one of this machine. */
+static bool emu_is_loopback(aiocosmos_str authority)
+{
+    static const char *const names[] = { "localhost", "127.", "[::1]" };
+    size_t i, len;
+    for (i = 0; i + 2 < authority.len; i++)
+        if (memcmp(authority.ptr + i, "://", 3) == 0) authority = emu_str(authority.ptr + i + 3, authority.len - i - 3);
+    for (i = 0; i < sizeof names / sizeof *names; i++) {
+        len = strlen(names[i]);
+        if (authority.len < len || !aioc_mem_same_nocase(emu_str(authority.ptr, len), aioc_mem_str(names[i])))
+            continue;
+        if (names[i][len - 1] == '.') return strspn(authority.ptr, "0123456789.:") >= authority.len;
+        return authority.len == len || authority.ptr[len] == ':';
+    }
+    return false;
+}
+
+/* Controls are for who sits at this machine, or has the key: not for a page that a browser here shows, nor for others
+ * who reach this port. */
+static bool emu_may_control(emu_exchange *x)
+{
+    aiocosmos_str origin = x->request->header[EMU_H_ORIGIN], host = x->request->header[EMU_H_HOST];
+    if (origin.ptr && !emu_is_loopback(origin))
+        return emu_refuse(x, 403, 0, "A page of another origin may not control the emulator.");
+    if (emu_is_loopback(host)) return true;
+    return emu_authorize(x);
+}
+
+typedef struct emu_control { const char *name; unsigned verbs; void (*run)(emu_exchange *x); } emu_control;
+
+#define EMU_VERB(verb) (1u << (verb))
+
+static const emu_control emu_controls[] = {
+    { "faults",  EMU_VERB(EMU_GET) | EMU_VERB(EMU_PUT) | EMU_VERB(EMU_POST) | EMU_VERB(EMU_DELETE),
+      emu_control_faults },
+    { "split",   EMU_VERB(EMU_PUT), emu_control_split },
+    { "merge",   EMU_VERB(EMU_PUT), emu_control_merge },
+    { "shuffle", EMU_VERB(EMU_PUT), emu_control_shuffle },
+    { "clock",   EMU_VERB(EMU_PUT), emu_control_clock },
+    { "stats",   EMU_VERB(EMU_GET), emu_control_stats }
+};
+
+void emu_control_route(emu_exchange *x)
+{
+    size_t i;
+    if (x->segments == 2 && emu_is(x->segment[1], "health") && x->request->verb == EMU_GET) {
+        emu_puts(&x->core->body, "{\"status\":\"ok\"}");
+        x->status = 200;
+        x->has_body = true;
+        return;
+    }
+    if (!emu_may_control(x)) return;
+    for (i = 0; i < sizeof emu_controls / sizeof *emu_controls && x->segments == 2; i++) {
+        const emu_control *control = &emu_controls[i];
+        if (!emu_is(x->segment[1], control->name) || !(control->verbs & EMU_VERB(x->request->verb))) continue;
+        control->run(x);
+        return;
+    }
+    emu_refuse(x, 404, 0, "The emulator has no such control.");
+}

@@ -1,0 +1,326 @@
+/* definition.c: what the definition of a container may say. */
+#include "definition.h"
+
+#include <string.h>
+
+/* The service takes no property that it does not know: one that is misspelt would make another container than was
+ * meant, and no word of it. of: what the object is, or "" for the container itself. */
+static bool emu_names_known(emu_exchange *x, aiocosmos_json object, const char *of, const char *const *names,
+                            size_t count)
+{
+    aiocosmos_json key, value;
+    memset(&value, 0, sizeof value);
+    while (object.type == AIOCOSMOS_JSON_OBJ && aioc_json_next(object, &key, &value)) {
+        aiocosmos_str name = emu_str(key.ptr + 1, key.len - 2);
+        size_t i = 0;
+        while (i < count && !aioc_json_is_str(key, names[i])) i++;
+        if (i == count)
+            return emu_refuse(x, 400, 0, "The input content is invalid because the property '%.*s'%s%s is unknown. "
+                              "Ensure to provide valid properties.", EMU_CUT(name, 100), *of ? " of " : "", of);
+    }
+    return true;
+}
+
+/* Whether a value is absent, or is one of these words. */
+static bool emu_is_word(aiocosmos_json value, const char *const *words, size_t count)
+{
+    size_t i;
+    for (i = 0; i < count; i++)
+        if (aioc_json_is_str(value, words[i])) return true;
+    return value.type == AIOCOSMOS_JSON_NONE;
+}
+
+/* Copies a JSON string to the container's definition; `to` is then a view of it. Space was made before. */
+static void emu_define(emu_container *container, size_t *used, aiocosmos_json value, aiocosmos_str *to)
+{
+    size_t len = aioc_json_get_str(value, container->definition + *used, container->definition_len - *used);
+    *to = emu_str(container->definition + *used, len);
+    *used += len + 1;
+}
+
+static bool emu_path_ok(aiocosmos_str path)
+{
+    char name[256];
+    aiocosmos_str rest = path;
+    do {
+        if (!aioc_protocol_path_step(&rest, name, sizeof name)) return false;
+    } while (rest.len);
+    return true;
+}
+
+static bool emu_define_key(emu_exchange *x, emu_container *container, aiocosmos_json key, size_t *used)
+{
+    static const char *const names[] = { "paths", "kind", "version" };
+    aiocosmos_json found[3], path;
+    int64_t version = 1;
+    size_t count;
+    bool multi;
+    if (key.type != AIOCOSMOS_JSON_OBJ)
+        return emu_refuse(x, 400, 0, "The partition key definition is missing: 'partitionKey' has to be an "
+                          "object with 'paths'.");
+    aioc_json_fields(key, names, 3, found);
+    count = aioc_json_count(found[0]);
+    multi = aioc_json_is_str(found[1], "MultiHash");
+    if (found[0].type != AIOCOSMOS_JSON_ARR || count < 1 || count > EMU_LEVELS || (count > 1 && !multi))
+        return emu_refuse(x, 400, 0, "The partition key component definition is invalid: 'paths' has to have one path, "
+                          "or, of kind MultiHash, up to three.");
+    if (found[1].type != AIOCOSMOS_JSON_NONE && !multi && !aioc_json_is_str(found[1], "Hash"))
+        return emu_refuse(x, 400, 0, "The partition key's kind has to be Hash or MultiHash.");
+    if (found[2].type != AIOCOSMOS_JSON_NONE && (!aioc_json_get_i64(found[2], &version) || version < 1 || version > 2))
+        return emu_refuse(x, 400, 0, "The partition key's version has to be 1 or 2.");
+    if (multi && version != 2)
+        return emu_refuse(x, 400, 0, "A partition key of kind MultiHash has to be of version 2.");
+    container->key.kind = multi ? AIOC_PROTOCOL_MULTI_HASH : AIOC_PROTOCOL_HASH;
+    container->key.version = (uint8_t)version;
+    memset(&path, 0, sizeof path);
+    while (aioc_json_next(found[0], NULL, &path)) {
+        aiocosmos_str *to = &container->key_path[container->key.path_count++];
+        if (path.type == AIOCOSMOS_JSON_STR) emu_define(container, used, path, to);
+        if (path.type != AIOCOSMOS_JSON_STR || !emu_path_ok(*to))
+            return emu_refuse(x, 400, 0, "The partition key component definition path '%.*s' could not be accepted, "
+                              "failed near position '0'. Partition key paths must contain only valid characters and "
+                              "not contain a trailing slash or wildcard character.", EMU_CUT(path, 100));
+    }
+    return true;
+}
+
+static bool emu_define_unique(emu_exchange *x, emu_container *container, aiocosmos_json policy, size_t *used)
+{
+    static const char *const keys[] = { "uniqueKeys" }, *const paths[] = { "paths" };
+    aiocosmos_json list, key, path;
+    size_t count;
+    if (policy.type == AIOCOSMOS_JSON_NONE || policy.type == AIOCOSMOS_JSON_NULL) return true;
+    if (!emu_names_known(x, policy, "uniqueKeyPolicy", keys, 1)) return false;
+    memset(&list, 0, sizeof list);
+    aioc_json_fields(policy, keys, 1, &list);
+    if (policy.type != AIOCOSMOS_JSON_OBJ || list.type != AIOCOSMOS_JSON_ARR)
+        return emu_refuse(x, 400, 0, "The unique key policy is invalid: it has to be an object with 'uniqueKeys', an "
+                          "array.");
+    count = aioc_json_count(list);
+    if (count > EMU_UNIQUE_KEYS)
+        return emu_refuse(x, 400, 0, "The unique key policy has more than %d unique keys.", EMU_UNIQUE_KEYS);
+    if (count == 0) return true;
+    container->unique = (emu_unique_key *)aioc_mem_zalloc(&x->store->memory, count * sizeof *container->unique);
+    if (!container->unique) return emu_no_memory(x);
+    container->unique_count = count;
+    memset(&key, 0, sizeof key);
+    for (count = 0; aioc_json_next(list, NULL, &key); count++) {
+        emu_unique_key *to = &container->unique[count];
+        aiocosmos_json found;
+        memset(&found, 0, sizeof found);
+        memset(&path, 0, sizeof path);
+        if (!emu_names_known(x, key, "a unique key", paths, 1)) return false;
+        if (key.type == AIOCOSMOS_JSON_OBJ) aioc_json_fields(key, paths, 1, &found);
+        while (aioc_json_next(found, NULL, &path) && path.type == AIOCOSMOS_JSON_STR && to->paths < EMU_UNIQUE_PATHS) {
+            emu_define(container, used, path, &to->path[to->paths]);
+            if (!emu_path_ok(to->path[to->paths])) break;
+            to->paths++;
+        }
+        if (to->paths == 0 || to->paths != aioc_json_count(found))
+            return emu_refuse(x, 400, 0, "The unique key policy is invalid: each key has to have one to %d paths.",
+                              EMU_UNIQUE_PATHS);
+    }
+    return true;
+}
+
+static bool emu_paths_ok(aiocosmos_json list)
+{
+    static const char *const names[] = { "path" };
+    aiocosmos_json value, path;
+    memset(&value, 0, sizeof value);
+    if (list.type != AIOCOSMOS_JSON_NONE && list.type != AIOCOSMOS_JSON_ARR) return false;
+    while (aioc_json_next(list, NULL, &value)) {
+        memset(&path, 0, sizeof path);
+        if (value.type == AIOCOSMOS_JSON_OBJ) aioc_json_fields(value, names, 1, &path);
+        if (path.type != AIOCOSMOS_JSON_STR || path.len < 3 || path.ptr[1] != '/') return false;
+    }
+    return true;
+}
+
+/* Indexes make no difference here; a policy that makes no sense is refused all the same. */
+static bool emu_indexing_ok(emu_exchange *x, aiocosmos_json policy)
+{
+    static const char *const names[] = { "indexingMode", "automatic", "includedPaths", "excludedPaths",
+                                         "compositeIndexes" };
+    aiocosmos_json found[5];
+    bool truth;
+    if (policy.type == AIOCOSMOS_JSON_NONE) return true;
+    memset(found, 0, sizeof found);
+    if (policy.type == AIOCOSMOS_JSON_OBJ) aioc_json_fields(policy, names, 5, found);
+    if (policy.type == AIOCOSMOS_JSON_OBJ &&
+        (found[0].type == AIOCOSMOS_JSON_NONE || aioc_json_is_str(found[0], "consistent") ||
+         aioc_json_is_str(found[0], "none") || aioc_json_is_str(found[0], "lazy")) &&
+        (found[1].type == AIOCOSMOS_JSON_NONE || aioc_json_get_bool(found[1], &truth)) && emu_paths_ok(found[2]) &&
+        emu_paths_ok(found[3]) && (found[4].type == AIOCOSMOS_JSON_NONE || found[4].type == AIOCOSMOS_JSON_ARR))
+        return true;
+    return emu_refuse(x, 400, 0, "The indexing policy is invalid: it needs an 'indexingMode' of consistent or none, "
+                      "and paths that begin with '/'.");
+}
+
+static bool emu_define_ttl(emu_exchange *x, emu_container *container, aiocosmos_json ttl)
+{
+    int64_t number = 0;
+    container->has_ttl = ttl.type != AIOCOSMOS_JSON_NONE && ttl.type != AIOCOSMOS_JSON_NULL;
+    container->ttl = -1;
+    if (!container->has_ttl) return true;
+    if (!aioc_json_get_i64(ttl, &number) || (number != -1 && (number < 1 || number > INT32_MAX)))
+        return emu_refuse(x, 400, 0, "The value of 'defaultTtl' has to be -1 or a positive number of seconds, "
+                          "up to 2147483647.");
+    container->ttl = number;
+    return true;
+}
+
+/* How long all versions and deletes are kept, in minutes. */
+static bool emu_define_feed(emu_exchange *x, emu_container *container, aiocosmos_json policy)
+{
+    static const char *const names[] = { "retentionDuration" };
+    aiocosmos_json value;
+    int64_t minutes = 0;
+    if (policy.type == AIOCOSMOS_JSON_NONE || policy.type == AIOCOSMOS_JSON_NULL) return true;
+    memset(&value, 0, sizeof value);
+    if (!emu_names_known(x, policy, "changeFeedPolicy", names, 1)) return false;
+    if (policy.type == AIOCOSMOS_JSON_OBJ) aioc_json_fields(policy, names, 1, &value);
+    if (!aioc_json_get_i64(value, &minutes) || minutes < 0 || minutes > INT32_MAX)
+        return emu_refuse(x, 400, 0, "The change feed policy is invalid: 'retentionDuration' has to be a number of "
+                          "minutes.");
+    container->retention_s = 60 * minutes;
+    return true;
+}
+
+/* Who wins a conflict makes no difference here: there is one region. */
+static bool emu_conflict_ok(emu_exchange *x, aiocosmos_json policy)
+{
+    static const char *const names[] = { "mode", "conflictResolutionPath", "conflictResolutionProcedure" };
+    static const char *const modes[] = { "LastWriterWins", "Custom", "lastWriterWins", "custom" };
+    aiocosmos_json found[3];
+    if (policy.type == AIOCOSMOS_JSON_NONE || policy.type == AIOCOSMOS_JSON_NULL) return true;
+    if (!emu_names_known(x, policy, "conflictResolutionPolicy", names, 3)) return false;
+    memset(found, 0, sizeof found);
+    if (policy.type == AIOCOSMOS_JSON_OBJ) aioc_json_fields(policy, names, 3, found);
+    return (policy.type == AIOCOSMOS_JSON_OBJ && emu_is_word(found[0], modes, 4)) ||
+           emu_refuse(x, 400, 0, "The conflict resolution policy is invalid: its 'mode' has to be LastWriterWins or "
+                      "Custom.");
+}
+
+/* Vectors are compared as the policy says, unless a query says otherwise. */
+static bool emu_vectors_ok(emu_exchange *x, aiocosmos_json policy)
+{
+    static const char *const lists[] = { "vectorEmbeddings" };
+    static const char *const names[] = { "path", "dataType", "dimensions", "distanceFunction" };
+    static const char *const types[] = { "float32", "float16", "uint8", "int8" };
+    static const char *const functions[] = { "cosine", "dotproduct", "euclidean" };
+    aiocosmos_json list, value;
+    bool ok = policy.type == AIOCOSMOS_JSON_OBJ;
+    if (policy.type == AIOCOSMOS_JSON_NONE || policy.type == AIOCOSMOS_JSON_NULL) return true;
+    if (!emu_names_known(x, policy, "vectorEmbeddingPolicy", lists, 1)) return false;
+    memset(&list, 0, sizeof list);
+    memset(&value, 0, sizeof value);
+    if (ok) aioc_json_fields(policy, lists, 1, &list);
+    ok = ok && list.type == AIOCOSMOS_JSON_ARR && emu_paths_ok(list);
+    while (ok && aioc_json_next(list, NULL, &value)) {
+        aiocosmos_json found[4];
+        int64_t dimensions = 0;
+        if (!emu_names_known(x, value, "a vector embedding", names, 4)) return false;
+        aioc_json_fields(value, names, 4, found);
+        ok = found[1].len && emu_is_word(found[1], types, 4) && aioc_json_get_i64(found[2], &dimensions) &&
+             dimensions > 0 && dimensions <= 4096 && found[3].len && emu_is_word(found[3], functions, 3);
+    }
+    return ok || emu_refuse(x, 400, 0, "The vector embedding policy is invalid: 'vectorEmbeddings' has to be an array "
+                            "of 'path', 'dataType' (float32, float16, uint8, int8), 'dimensions' (1 to 4096) and "
+                            "'distanceFunction' (cosine, dotproduct, euclidean).");
+}
+
+static bool emu_full_text_ok(emu_exchange *x, aiocosmos_json policy)
+{
+    static const char *const names[] = { "defaultLanguage", "fullTextPaths" };
+    aiocosmos_json found[2];
+    if (policy.type == AIOCOSMOS_JSON_NONE || policy.type == AIOCOSMOS_JSON_NULL) return true;
+    if (!emu_names_known(x, policy, "fullTextPolicy", names, 2)) return false;
+    memset(found, 0, sizeof found);
+    if (policy.type == AIOCOSMOS_JSON_OBJ) aioc_json_fields(policy, names, 2, found);
+    return (policy.type == AIOCOSMOS_JSON_OBJ && emu_paths_ok(found[1])) ||
+           emu_refuse(x, 400, 0, "The full text policy is invalid: 'fullTextPaths' has to be an array of objects with "
+                      "a 'path' that begins with '/'.");
+}
+
+/* Kept, and not evaluated: README says what queries know. */
+static bool emu_computed_ok(emu_exchange *x, aiocosmos_json list)
+{
+    static const char *const names[] = { "name", "query" };
+    aiocosmos_json value;
+    bool ok = list.type == AIOCOSMOS_JSON_ARR && aioc_json_count(list) <= 20;
+    if (list.type == AIOCOSMOS_JSON_NONE || list.type == AIOCOSMOS_JSON_NULL) return true;
+    memset(&value, 0, sizeof value);
+    while (ok && aioc_json_next(list, NULL, &value)) {
+        aiocosmos_json found[2];
+        ok = value.type == AIOCOSMOS_JSON_OBJ && aioc_json_fields(value, names, 2, found) == 2 &&
+             found[0].type == AIOCOSMOS_JSON_STR && found[1].type == AIOCOSMOS_JSON_STR;
+    }
+    return ok || emu_refuse(x, 400, 0, "The computed properties are invalid: they have to be an array of at most 20 "
+                            "objects with a 'name' and a 'query'.");
+}
+
+/* Behind the first: what is kept and returned, and what the service adds to what is read and may be written back. */
+static const char *const emu_container_names[] = {
+    "partitionKey", "uniqueKeyPolicy", "indexingPolicy", "defaultTtl", "changeFeedPolicy", "conflictResolutionPolicy",
+    "geospatialConfig", "vectorEmbeddingPolicy", "fullTextPolicy", "computedProperties",
+    "id", "analyticalStorageTtl", "clientEncryptionPolicy", "materializedViewDefinition",
+    "globalSecondaryIndexDefinition", "_rid", "_ts", "_self", "_etag", "_docs", "_sprocs", "_triggers", "_udfs",
+    "_conflicts"
+};
+
+#define EMU_CONTAINER_NAMES (sizeof emu_container_names / sizeof *emu_container_names)
+
+/* What the service adds where a definition says nothing. */
+static const char *const emu_container_defaults[EMU_C_COUNT] = { NULL, NULL,
+    ",\"indexingPolicy\":{\"indexingMode\":\"consistent\",\"automatic\":true,\"includedPaths\":[{\"path\":\"/*\"}],"
+    "\"excludedPaths\":[{\"path\":\"/\\\"_etag\\\"/?\"}]}", NULL, NULL,
+    ",\"conflictResolutionPolicy\":{\"mode\":\"LastWriterWins\",\"conflictResolutionPath\":\"/_ts\","
+    "\"conflictResolutionProcedure\":\"\"}", ",\"geospatialConfig\":{\"type\":\"Geography\"}", NULL, NULL, NULL };
+
+bool emu_set_container_text(emu_core *core, emu_container *container, aiocosmos_str id, aiocosmos_json root,
+                                   const aiocosmos_json *found)
+{
+    size_t i;
+    if (!emu_resource_set(&core->store, &container->resource, id, root)) return false;
+    for (i = 0; i < EMU_C_COUNT; i++) {
+        const char *text = emu_container_defaults[i];
+        if (!text || found[i].type != AIOCOSMOS_JSON_NONE) continue;
+        if (!emu_resource_append(&core->store, &container->resource, aioc_mem_str(text))) return false;
+    }
+    return true;
+}
+
+bool emu_define_container(emu_exchange *x, emu_container *container, aiocosmos_json root,
+                                 aiocosmos_json found[EMU_C_COUNT])
+{
+    size_t used = 0, len;
+    aioc_json_fields(root, emu_container_names, EMU_C_COUNT, found);
+    if (!emu_names_known(x, root, "", emu_container_names, EMU_CONTAINER_NAMES)) return false;
+    len = found[EMU_C_KEY].len + found[EMU_C_UNIQUE].len + 1;
+    container->definition = (char *)aioc_mem_alloc(&x->store->memory, len);
+    if (!container->definition) return emu_no_memory(x);
+    container->definition_len = len;
+    return emu_define_key(x, container, found[EMU_C_KEY], &used) &&
+           emu_define_unique(x, container, found[EMU_C_UNIQUE], &used) &&
+           emu_indexing_ok(x, found[EMU_C_INDEXING]) && emu_define_ttl(x, container, found[EMU_C_TTL]) &&
+           emu_define_feed(x, container, found[EMU_C_FEED]) && emu_conflict_ok(x, found[EMU_C_CONFLICT]) &&
+           emu_vectors_ok(x, found[EMU_C_VECTORS]) && emu_full_text_ok(x, found[EMU_C_FULL_TEXT]) &&
+           emu_computed_ok(x, found[EMU_C_COMPUTED]);
+}
+
+/* Whether a replacement's partition key and unique keys are those that the container has: neither can change. */
+bool emu_same_definition(emu_exchange *x, const emu_container *container, const emu_container *wanted)
+{
+    size_t i, k;
+    bool same = container->key.kind == wanted->key.kind && container->key.version == wanted->key.version &&
+                container->key.path_count == wanted->key.path_count && container->unique_count == wanted->unique_count;
+    for (i = 0; same && i < container->key.path_count; i++)
+        same = aioc_mem_same(container->key_path[i], wanted->key_path[i]);
+    for (i = 0; same && i < container->unique_count; i++) {
+        same = container->unique[i].paths == wanted->unique[i].paths;
+        for (k = 0; same && k < container->unique[i].paths; k++)
+            same = aioc_mem_same(container->unique[i].path[k], wanted->unique[i].path[k]);
+    }
+    return same || emu_refuse(x, 400, 0, "The partition key and the unique keys of a container cannot be changed.");
+}

@@ -1,0 +1,22 @@
+/* list.h: hash tables and lists of items. */
+#ifndef EMULATOR_LIST_H
+#define EMULATOR_LIST_H
+
+#include "model.h"
+
+/* Makes room for one more. A table that cannot grow gets longer chains; only a first one has to be there. */
+EMU_PRIVATE bool emu_table_reserve(aioc_mem *memory, emu_table *table);
+EMU_PRIVATE void emu_table_add(emu_table *table, emu_node *node);
+EMU_PRIVATE void emu_table_remove(emu_table *table, emu_node *node);
+EMU_PRIVATE emu_node *emu_table_find(const emu_table *table, uint64_t hash);
+EMU_PRIVATE void emu_table_free(aioc_mem *memory, emu_table *table);
+
+EMU_PRIVATE bool emu_list_reserve(aioc_mem *memory, emu_list *list, uint32_t extra);
+/* Its slot; room was reserved. */
+EMU_PRIVATE uint32_t emu_list_push(emu_list *list, emu_item *item);
+EMU_PRIVATE void emu_list_remove(emu_list *list, uint32_t slot, bool of_partition);
+EMU_PRIVATE void emu_list_free(aioc_mem *memory, emu_list *list);
+/* The slot of the first item behind a number; list->count: there is none. */
+EMU_PRIVATE uint32_t emu_list_after(const emu_list *list, uint64_t number);
+
+#endif

@@ -1,0 +1,246 @@
+/* page.c: one page of rows, of a feed or of a query that gives them as it finds them. */
+#include "page.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EMU_PAGE_SCAN 200000u                              /* items looked at for one page */
+
+/*------------------------------------------------------------------------------
+ * MARK: - Continuations
+ *----------------------------------------------------------------------------*/
+
+static uint32_t emu_continuation_check(const emu_exchange *x, aiocosmos_str token)
+{
+    const emu_container *container = x->container;
+    aiocosmos_str body = x->request->body;
+    return aioc_protocol_murmur3_32(token.ptr, token.len) ^ aioc_protocol_murmur3_32(body.ptr, body.len) ^
+           aioc_protocol_murmur3_32(container->rid, strlen(container->rid));
+}
+
+/* after-item-rows-min-max-check, in hex: bound to the container and to the query's text. */
+void emu_write_continuation(emu_exchange *x, const emu_position *position)
+{
+    size_t len;
+    snprintf(x->continuation, sizeof x->continuation, "%llx-%llx-%llx-%s-%s", (unsigned long long)position->after,
+             (unsigned long long)position->item, (unsigned long long)position->rows, position->min, position->max);
+    len = strlen(x->continuation);
+    snprintf(x->continuation + len, sizeof x->continuation - len, "-%08x",
+             emu_continuation_check(x, emu_str(x->continuation, len)));
+}
+
+static bool emu_take_part(aiocosmos_str *rest, char *out, size_t cap)
+{
+    size_t len = 0;
+    while (len < rest->len && rest->ptr[len] != '-') len++;
+    if (len == rest->len || len + 1 > cap) return false;
+    memcpy(out, rest->ptr, len);
+    out[len] = 0;
+    rest->ptr += len + 1;
+    rest->len -= len + 1;
+    return true;
+}
+
+bool emu_read_continuation(emu_exchange *x, emu_position *position, bool *given)
+{
+    aiocosmos_str text = x->request->header[EMU_H_CONTINUATION], rest = text;
+    char after[20], item[20], rows[20], check[12];
+    memset(position, 0, sizeof *position);
+    *given = text.len > 0;
+    if (text.len == 0) return true;
+    if (emu_take_part(&rest, after, sizeof after) && emu_take_part(&rest, item, sizeof item) &&
+        emu_take_part(&rest, rows, sizeof rows) && emu_take_part(&rest, position->min, sizeof position->min) &&
+        emu_take_part(&rest, position->max, sizeof position->max) && rest.len == 8) {
+        snprintf(check, sizeof check, "%08x", emu_continuation_check(x, emu_str(text.ptr, text.len - 9)));
+        position->after = strtoull(after, NULL, 16);
+        position->item = strtoull(item, NULL, 16);
+        position->rows = strtoull(rows, NULL, 16);
+        if (emu_is(rest, check)) return true;
+    }
+    return emu_refuse(x, 400, 0, "Invalid Continuation Token: it is not one of this query and container.");
+}
+
+void emu_copy_border(char to[EMU_EPK_MAX], aiocosmos_str border)
+{
+    memcpy(to, border.ptr, border.len);
+    to[border.len] = 0;
+}
+
+/* The first partition of the next page. */
+emu_range *emu_first_range(emu_exchange *x, const emu_scope *scope, emu_position *position, bool given)
+{
+    emu_range *range = scope->only;
+    if (!range) range = emu_range_of(x->container, aioc_mem_str(position->min));
+    if (given) return range;
+    emu_copy_border(position->min, scope->max.len ? scope->min : aioc_mem_str(range->min));
+    emu_copy_border(position->max, scope->max.len ? scope->max : aioc_mem_str(range->max));
+    return range;
+}
+
+/* Goes on to the part of the key space behind this one. False: there is none. */
+bool emu_next_part(const emu_container *container, const emu_scope *scope, emu_position *position)
+{
+    if (scope->only || strcmp(position->max, "FF") == 0) return false;
+    memcpy(position->min, position->max, sizeof position->min);
+    memcpy(position->max, emu_range_of(container, aioc_mem_str(position->min))->max, sizeof position->max);
+    position->after = position->item = position->rows = 0;
+    return true;
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - Sources: the items of a scope, in the order of their numbers
+ *----------------------------------------------------------------------------*/
+
+static void emu_source_add(emu_source *source, const emu_list *list, uint64_t after)
+{
+    source->cursor[source->count].list = list;
+    source->cursor[source->count++].slot = emu_list_after(list, after);
+}
+
+static bool emu_in_part(const emu_range *range, const emu_position *position)
+{
+    return aioc_protocol_epk_compare(aioc_mem_str(range->min), aioc_mem_str(position->max)) < 0 &&
+           aioc_protocol_epk_compare(aioc_mem_str(range->max), aioc_mem_str(position->min)) > 0;
+}
+
+bool emu_source_open(emu_source *source, emu_exchange *x, const emu_scope *scope, const emu_position *position)
+{
+    const emu_container *container = x->container;
+    emu_partition *partition = scope->whole_key ? emu_find_partition(container, scope->key) : NULL;
+    uint32_t i;
+    source->x = x;
+    source->scope = scope;
+    source->count = 0;
+    source->cap = container->range_count;
+    source->cursor = (emu_cursor *)aioc_mem_alloc(&x->store->memory, source->cap * sizeof *source->cursor);
+    if (!source->cursor) return emu_no_memory(x);
+    if (scope->whole_key) {
+        if (partition) emu_source_add(source, &partition->items, position->after);
+        return true;
+    }
+    for (i = 0; i < container->range_count; i++) {
+        emu_range *range = container->range[i];
+        if (scope->only ? range != scope->only : !emu_in_part(range, position)) continue;
+        if (!emu_session_ok(x, range)) return false;
+        emu_source_add(source, &range->items, position->after);
+    }
+    return true;
+}
+
+void emu_source_close(emu_source *source)
+{
+    aioc_mem_free(&source->x->store->memory, source->cursor, source->cap * sizeof *source->cursor);
+}
+
+/* The next item, which stays the next one until it is taken. NULL: there is none. */
+const emu_item *emu_source_peek(emu_source *source, emu_cursor **from)
+{
+    const emu_item *first = NULL;
+    size_t i;
+    for (i = 0; i < source->count; i++) {
+        emu_cursor *cursor = &source->cursor[i];
+        const emu_item *item = NULL;
+        for (; cursor->slot < cursor->list->count; cursor->slot++) {
+            item = cursor->list->at[cursor->slot];
+            if (item && emu_in_scope(source->scope, item) &&
+                !emu_item_expired(source->x->container, item, source->x->now_ms)) break;
+        }
+        if (cursor->slot == cursor->list->count || (first && first->number < item->number)) continue;
+        first = item;
+        *from = cursor;
+    }
+    return first;
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - Pages
+ *----------------------------------------------------------------------------*/
+
+void emu_page_row(void *user, const char *json, size_t len)
+{
+    emu_page *page = (emu_page *)user;
+    if (page->left_out < page->skip) {
+        page->left_out++;
+        return;
+    }
+    if (page->full || page->count >= page->max || (page->count > 0 && page->body->buffer.len + len > EMU_PAGE_MAX)) {
+        page->full = true;
+        return;
+    }
+    if (page->count++) emu_put(page->body, ",", 1);
+    emu_put(page->body, json, len);
+}
+
+/* 0: go on. > 0: the query has enough. < 0: it failed. run NULL: the items themselves are the rows. */
+int emu_scan_item(emu_exchange *x, const emu_item *item, emu_sql_run *run, emu_page *page, emu_scan *scan)
+{
+    emu_text *text = &x->core->scratch;
+    emu_text_clear(text);
+    emu_put_item(text, x->container, item);
+    scan->looked++;
+    scan->bytes += item->text_len;
+    if (text->failed) return -1;
+    if (run) return emu_sql_feed(run, text->buffer.data, text->buffer.len);
+    emu_page_row(page, text->buffer.data, text->buffer.len);
+    return 0;
+}
+
+/* Items one by one; each gives its rows at once. */
+static void emu_scan_streaming(emu_source *source, emu_position *position, emu_sql_run *run, emu_page *page,
+                               emu_scan *scan)
+{
+    emu_cursor *from;
+    const emu_item *item;
+    int status = 0;
+    while ((item = emu_source_peek(source, &from)) != NULL && status == 0) {
+        int64_t before = page->count;
+        page->skip = item->number == position->item ? position->rows : 0;
+        page->left_out = 0;
+        scan->more = page->count >= page->max || scan->looked >= EMU_PAGE_SCAN;
+        if (scan->more) return;
+        status = emu_scan_item(source->x, item, run, page, scan);
+        if (page->full) {                                  /* come back to this item, behind the rows that are given */
+            position->item = item->number;
+            position->rows = page->left_out + (uint64_t)(page->count - before);
+            scan->more = true;
+            return;
+        }
+        position->after = item->number;
+        from->slot++;
+    }
+    scan->failed = status < 0 || (run && emu_sql_finish(run) < 0);
+}
+
+/* Ends a run. False: it has failed, and the request with it. */
+bool emu_scan_end(emu_exchange *x, emu_sql_run *run, const emu_scan *scan)
+{
+    emu_sql_error error;
+    memset(&error, 0, sizeof error);
+    if (run && scan->failed) error = *emu_sql_run_error(run);
+    emu_sql_stop(run);
+    if (!scan->failed) return true;
+    if (error.status) return emu_refuse_json(x, error.status, error.sub_status, error.message, NULL);
+    return emu_no_memory(x);
+}
+
+bool emu_stream_page(emu_exchange *x, const emu_scope *scope, emu_position *position, const emu_sql_query *query,
+                            emu_page *page, emu_scan *scan)
+{
+    emu_sql_run *run = query ? emu_sql_start(query, emu_page_row, page) : NULL;
+    emu_scope part = *scope;
+    emu_source source;
+    bool ok;
+    if (query && !run) return emu_no_memory(x);
+    /* What is one partition now may have been two when this began: it is read in the parts that it was. */
+    if (scope->max.len == 0 && !scope->whole_key && !scope->only) {
+        part.min = aioc_mem_str(position->min);
+        part.max = aioc_mem_str(position->max);
+    }
+    ok = emu_source_open(&source, x, &part, position);
+    if (ok) emu_scan_streaming(&source, position, run, page, scan);
+    emu_source_close(&source);
+    if (ok) return emu_scan_end(x, run, scan);
+    emu_sql_stop(run);
+    return false;
+}

@@ -1,0 +1,230 @@
+/* users.c: users and permissions. */
+#include "users.h"
+#include "auth.h"
+#include "listing.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define EMU_TOKEN_LIFE_S 3600
+
+static void emu_put_user(emu_text *out, const emu_database *database, const emu_user *user)
+{
+    emu_put(out, user->resource.text, user->resource.text_len);
+    emu_put_format(out, ",\"_rid\":\"%s\",\"_self\":\"dbs/%s/users/%s/\",\"_etag\":", user->rid, database->rid,
+                   user->rid);
+    emu_put_etag(out, user->resource.etag, user->resource.ts);
+    emu_put_format(out, ",\"_permissions\":\"permissions/\",\"_ts\":%lld}", (long long)user->resource.ts);
+}
+
+static emu_user *emu_find_user(emu_database *database, aiocosmos_str name)
+{
+    emu_user *user = database->users;
+    while (user && !emu_is(name, user->resource.id) && !emu_is(name, user->rid)) user = user->next;
+    return user;
+}
+
+static void emu_create_user(emu_exchange *x)
+{
+    emu_core *core = x->core;
+    char room[AIOC_PROTOCOL_ITEM_ID_MAX + 1];
+    unsigned char raw[8];
+    aiocosmos_json root;
+    aiocosmos_str id;
+    emu_user *user, **last = &x->database->users;
+    if (!emu_parse_body(x, &root) || !emu_take_id(x, root, room, &id, false)) return;
+    if (emu_find_user(x->database, id)) {
+        emu_exists(x);
+        return;
+    }
+    user = (emu_user *)aioc_mem_zalloc(&core->store.memory, sizeof *user);
+    if (!user || !emu_resource_set(&core->store, &user->resource, id, root)) {
+        aioc_mem_free(&core->store.memory, user, sizeof *user);
+        emu_no_memory(x);
+        return;
+    }
+    memcpy(raw, x->database->raw_rid, 4);
+    emu_store32be(raw + 4, ++core->store.next_user);   /* top bit clear: a user */
+    emu_rid_text(user->rid, raw, sizeof raw);
+    while (*last) last = &(*last)->next;
+    *last = user;
+    emu_put_user(&core->body, x->database, user);
+    emu_answer_resource(x, &user->resource, 201, EMU_CONTAINERS_CHARGE);
+}
+
+void emu_users_route(emu_exchange *x)
+{
+    emu_listing listing;
+    emu_user *user;
+    if (x->segments == 3 && x->kind == EMU_CREATE_USER) {
+        emu_create_user(x);
+    } else if (x->segments == 3) {
+        if (!emu_listing_begin(&listing, x, "Users", x->database->rid)) return;
+        for (user = x->database->users; user; user = user->next) {
+            emu_text_clear(&x->core->scratch2);
+            emu_put_user(&x->core->scratch2, x->database, user);
+            emu_listing_add(&listing, emu_text_str(&x->core->scratch2));
+        }
+        emu_listing_end(&listing);
+    } else if ((user = emu_find_user(x->database, x->segment[3])) == NULL) {
+        emu_absent(x);
+    } else if (x->request->verb == EMU_DELETE) {
+        emu_drop_user(x->store, x->database, user);
+        emu_answer_deleted(x);
+    } else {
+        emu_put_user(&x->core->body, x->database, user);
+        emu_answer_resource(x, &user->resource, 200, 2);
+    }
+}
+
+/* A permission's resource by names, whether it was given so or by RIDs: "dbs/D/colls/C", or an item's link below. */
+static bool emu_named_link(emu_exchange *x, aiocosmos_str link, emu_text *out)
+{
+    aiocosmos_str part[6];
+    size_t parts = 0, at = 0;
+    emu_database *database;
+    emu_container *container;
+    link = aioc_text_trim_of(link, '/');
+    while (at < link.len && parts < 6) {
+        size_t start = at;
+        while (at < link.len && link.ptr[at] != '/') at++;
+        part[parts++] = emu_str(link.ptr + start, at - start);
+        at++;
+    }
+    if (at < link.len || (parts != 4 && parts != 6) || !emu_is(part[0], "dbs") || !emu_is(part[2], "colls") ||
+        (parts == 6 && !emu_is(part[4], "docs")))
+        return emu_refuse(x, 400, 0, "The permission's 'resource' has to be the link of a container, or of "
+                          "an item in one.");
+    database = emu_find_database(x->store, part[1]);
+    container = database ? emu_find_container(database, part[3]) : NULL;
+    if (!container) return emu_refuse(x, 404, 0, "The permission's resource does not exist.");
+    emu_puts(out, "dbs/");
+    emu_put(out, database->resource.id, database->resource.id_len);
+    emu_puts(out, "/colls/");
+    emu_put(out, container->resource.id, container->resource.id_len);
+    if (parts == 6) {
+        emu_puts(out, "/docs/");
+        emu_put_str(out, part[5]);
+    }
+    return true;
+}
+
+static bool emu_token_life(emu_exchange *x, int64_t *seconds)
+{
+    aiocosmos_str text = x->request->header[EMU_H_EXPIRY];
+    uint64_t number;
+    *seconds = EMU_TOKEN_LIFE_S;
+    if (!text.len) return true;
+    if (!aioc_text_parse_u64(text, &number) || number < 600 || number > 86400)
+        return emu_refuse(x, 400, 0, "The value of x-ms-documentdb-expiry-seconds has to be between 600 and 86400.");
+    *seconds = (int64_t)number;
+    return true;
+}
+
+/* Each time that a permission is read, its token is a new one. */
+static bool emu_put_permission(emu_exchange *x, emu_text *out, const emu_user *user, const emu_permission *permission)
+{
+    static const char *const names[] = { "resource", "permissionMode", "resourcePartitionKey" };
+    emu_core *core = x->core;
+    emu_text *link = &core->scratch;
+    aiocosmos_json found[3];
+    char room[2048];
+    int64_t life;
+    size_t len, start, key_at;
+    bool all;
+    if (!emu_token_life(x, &life)) return false;
+    emu_text_clear(link);
+    emu_put(link, permission->resource.text, permission->resource.text_len);
+    emu_puts(link, "}");
+    if (link->failed || aioc_json_parse(&core->doc2, link->buffer.data, link->buffer.len) < 0) return emu_no_memory(x);
+    aioc_json_fields(aioc_json_root(&core->doc2), names, 3, found);
+    len = aioc_json_get_str(found[0], room, sizeof room);
+    all = aioc_json_is_str(found[1], "All") || aioc_json_is_str(found[1], "all");        /* the SDKs differ */
+    if (len >= sizeof room || (!all && !aioc_json_is_str(found[1], "Read") && !aioc_json_is_str(found[1], "read")))
+        return emu_refuse(x, 400, 0, "A permission needs a 'resource', and a 'permissionMode' of All or Read.");
+    emu_put(out, permission->resource.text, permission->resource.text_len);
+    emu_put_format(out, ",\"_rid\":\"%s\",\"_self\":\"dbs/%s/users/%s/permissions/%s/\",\"_etag\":", permission->rid,
+                   x->database->rid, user->rid, permission->rid);
+    emu_put_etag(out, permission->resource.etag, permission->resource.ts);
+    emu_put_format(out, ",\"_ts\":%lld,\"_token\":\"", (long long)permission->resource.ts);
+    key_at = found[2].len ? (size_t)(found[2].ptr - link->buffer.data) : 0;
+    start = link->buffer.len;                              /* the text with the key stays in front of the link */
+    if (!emu_named_link(x, emu_str(room, len), link)) return false;
+    if (link->failed || !emu_token_make(core, out, emu_str(link->buffer.data + start, link->buffer.len - start), all,
+                                        emu_str(link->buffer.data + key_at, found[2].len), x->now_ms / 1000 + life))
+        return emu_no_memory(x);
+    emu_puts(out, "\"}");
+    return true;
+}
+
+static void emu_create_permission(emu_exchange *x, emu_user *user)
+{
+    emu_core *core = x->core;
+    char room[AIOC_PROTOCOL_ITEM_ID_MAX + 1];
+    unsigned char raw[16];
+    aiocosmos_json root;
+    aiocosmos_str id;
+    emu_permission *permission, **last = &user->permissions;
+    if (!emu_parse_body(x, &root) || !emu_take_id(x, root, room, &id, false)) return;
+    for (; *last; last = &(*last)->next) {
+        if (!emu_is(id, (*last)->resource.id)) continue;
+        emu_exists(x);
+        return;
+    }
+    permission = (emu_permission *)aioc_mem_zalloc(&core->store.memory, sizeof *permission);
+    if (!permission || !emu_resource_set(&core->store, &permission->resource, id, root)) {
+        aioc_mem_free(&core->store.memory, permission, sizeof *permission);
+        emu_no_memory(x);
+        return;
+    }
+    memset(raw, 0, sizeof raw);
+    memcpy(raw, x->database->raw_rid, 4);
+    aioc_text_store64le(raw + 8, ++core->store.next_user);
+    emu_rid_text(permission->rid, raw, sizeof raw);
+    *last = permission;
+    if (emu_put_permission(x, &core->body, user, permission))
+        emu_answer_resource(x, &permission->resource, 201, EMU_CONTAINERS_CHARGE);
+    else emu_drop_permission(&core->store, user, permission);
+}
+
+static void emu_list_permissions(emu_exchange *x, const emu_user *user)
+{
+    const emu_permission *permission = user->permissions;
+    emu_text text;
+    emu_listing listing;
+    memset(&text, 0, sizeof text);
+    text.memory = &x->store->memory;
+    if (!emu_listing_begin(&listing, x, "Permissions", user->rid)) return;
+    for (; permission; permission = permission->next) {
+        text.buffer.len = 0;
+        if (emu_put_permission(x, &text, user, permission) && !text.failed)
+            emu_listing_add(&listing, emu_text_str(&text));
+    }
+    emu_listing_end(&listing);
+    aioc_mem_buffer_free(text.memory, &text.buffer);
+}
+
+void emu_permissions_route(emu_exchange *x)
+{
+    emu_user *user = emu_find_user(x->database, x->segment[3]);
+    emu_permission *permission;
+    if (!user) {
+        emu_refuse(x, 404, 1003, "Owner resource does not exist");
+        return;
+    }
+    if (x->segments == 5) {
+        if (x->kind == EMU_CREATE_PERMISSION) emu_create_permission(x, user);
+        else emu_list_permissions(x, user);
+        return;
+    }
+    permission = user->permissions;
+    while (permission && !emu_is(x->segment[5], permission->resource.id)) permission = permission->next;
+    if (!permission) {
+        emu_absent(x);
+    } else if (x->request->verb == EMU_DELETE) {
+        emu_drop_permission(x->store, user, permission);
+        emu_answer_deleted(x);
+    } else if (emu_put_permission(x, &x->core->body, user, permission)) {
+        emu_answer_resource(x, &permission->resource, 200, 2);
+    }
+}
