@@ -53,15 +53,15 @@ static inline void open_core(emu_options options)
     aioc_auth_signer_set_key(&w.signer, aioc_mem_str(options.key ? options.key : AIOCOSMOS_EMULATOR_KEY), &error_at);
     options.now_ms = world_now;
     options.allocate = heap_fn;
-    w.core = emu_core_open(&options, &error);
+    w.core = aiocosmos_emulator_open(&options, &error);
     if (!w.core) test_fail(__FILE__, __LINE__, "no core: %s", error);
-    w.conn = emu_conn_open(w.core);
+    w.conn = aiocosmos_emulator_conn_open(w.core);
 }
 
 static inline void close_world(void)
 {
-    emu_conn_close(w.conn);
-    emu_core_close(w.core);
+    aiocosmos_emulator_conn_close(w.conn);
+    aiocosmos_emulator_close(w.core);
     CHECK_INT(heap.bytes, 0);
     aioc_mem_close(&w.memory);
     free(got.bytes);
@@ -179,11 +179,11 @@ static inline int exchange(aioc_mem_buffer *request)
 {
     const char *bytes;
     size_t len;
-    emu_conn_feed(w.conn, request->data, request->len);
+    aiocosmos_emulator_conn_feed(w.conn, request->data, request->len);
     aioc_mem_buffer_free(&w.memory, request);
-    bytes = emu_conn_output(w.conn, &len);
+    bytes = aiocosmos_emulator_conn_output(w.conn, &len);
     CHECK_INT(take_answer(bytes, len), len);
-    emu_conn_sent(w.conn, len);
+    aiocosmos_emulator_conn_sent(w.conn, len);
     return got.status;
 }
 
@@ -200,14 +200,14 @@ static inline void send_alone(const char *verb, const char *path, const char *li
 {
     aioc_mem_buffer request;
     size_t len;
-    emu_conn *conn = emu_conn_open(w.core);
+    emu_conn *conn = aiocosmos_emulator_conn_open(w.core);
     memset(&request, 0, sizeof request);
     put_request(&request, verb, path, lines, body);
     if (conn) {
-        emu_conn_feed(conn, request.data, request.len);
-        emu_conn_output(conn, &len);
-        if (len) emu_conn_sent(conn, len);
-        emu_conn_close(conn);
+        aiocosmos_emulator_conn_feed(conn, request.data, request.len);
+        aiocosmos_emulator_conn_output(conn, &len);
+        if (len) aiocosmos_emulator_conn_sent(conn, len);
+        aiocosmos_emulator_conn_close(conn);
     }
     aioc_mem_buffer_free(&w.memory, &request);
 }

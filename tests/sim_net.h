@@ -229,7 +229,7 @@ static void sim_server_pump(sim_socket *socket);
 
 static void sim_server_close(sim_socket *socket)
 {
-    if (socket->conn) emu_conn_close(socket->conn);
+    if (socket->conn) aiocosmos_emulator_conn_close(socket->conn);
     socket->conn = NULL;
     socket->armed = false;
 }
@@ -249,14 +249,14 @@ static void sim_client_reset(sim_socket *socket, bool drop_received)
 static void sim_server_before(sim_socket *socket, uint64_t *requests)
 {
     sim_net *net = socket->net;
-    *requests = emu_core_requests(net->core);
+    *requests = aiocosmos_emulator_requests(net->core);
     if (socket->armed && net->hooks.serving) net->hooks.serving(net->hooks.user, socket->armed_op);
 }
 
 static void sim_server_after(sim_socket *socket, uint64_t requests)
 {
     sim_net *net = socket->net;
-    uint64_t served = emu_core_requests(net->core) - requests;
+    uint64_t served = aiocosmos_emulator_requests(net->core) - requests;
     if (served == 0) return;
     SIM_CHECK(net->world, served == 1 && socket->armed, "socket %u: the server saw %u requests where one was whole",
               socket->number, (unsigned)served);
@@ -273,7 +273,7 @@ static void sim_server_tick(sim_world *world, void *what, uint64_t number)
     (void)world;
     if (!socket->conn) return;
     sim_server_before(socket, &requests);
-    emu_conn_tick(socket->conn);
+    aiocosmos_emulator_conn_tick(socket->conn);
     sim_server_after(socket, requests);
     sim_server_pump(socket);
 }
@@ -292,8 +292,8 @@ static void sim_server_idle(sim_world *world, void *what, uint64_t number)
     (void)number;
     socket->idle_armed = false;
     if (!socket->conn || socket->shut) return;
-    emu_conn_output(socket->conn, &len);
-    if (len || socket->armed || socket->arrived.len || emu_conn_due_ms(socket->conn) >= 0 ||
+    aiocosmos_emulator_conn_output(socket->conn, &len);
+    if (len || socket->armed || socket->arrived.len || aiocosmos_emulator_conn_due_ms(socket->conn) >= 0 ||
         world->now_us < socket->active_us + socket->idle_us) {
         socket->idle_armed = true;
         sim_at(world, world->now_us + socket->idle_us, sim_server_idle, socket, 0);
@@ -314,8 +314,8 @@ static void sim_server_pump(sim_socket *socket)
     const char *bytes;
     uint64_t requests;
     int64_t due;
-    while (socket->conn && !socket->shut && emu_conn_state_of(socket->conn) != EMU_CONN_RESET) {
-        bytes = emu_conn_output(socket->conn, &len);
+    while (socket->conn && !socket->shut && aiocosmos_emulator_conn_state(socket->conn) != AIOCOSMOS_EMULATOR_RESET) {
+        bytes = aiocosmos_emulator_conn_output(socket->conn, &len);
         room = socket->down_window - socket->down_flight;
         if (socket->rx_len >= room || len == 0) break;
         room -= socket->rx_len;
@@ -327,21 +327,21 @@ static void sim_server_pump(sim_socket *socket)
         sim_put_packet(socket, false, SIM_DATA, bytes, len);
         socket->down_flight += len;
         sim_server_before(socket, &requests);
-        emu_conn_sent(socket->conn, len);
+        aiocosmos_emulator_conn_sent(socket->conn, len);
         sim_server_after(socket, requests);
         len = 0;
     }
     if (!socket->conn || socket->shut) return;
-    due = emu_conn_due_ms(socket->conn);
-    if (emu_conn_state_of(socket->conn) == EMU_CONN_RESET) {
+    due = aiocosmos_emulator_conn_due_ms(socket->conn);
+    if (aiocosmos_emulator_conn_state(socket->conn) == AIOCOSMOS_EMULATOR_RESET) {
         sim_put_packet(socket, false, SIM_RESET, NULL, 0);
         sim_server_close(socket);
-    } else if (emu_conn_state_of(socket->conn) == EMU_CONN_CLOSING && due < 0 && len == 0) {
+    } else if (aiocosmos_emulator_conn_state(socket->conn) == AIOCOSMOS_EMULATOR_CLOSING && due < 0 && len == 0) {
         sim_put_packet(socket, false, SIM_END, NULL, 0);
         socket->shut = true;             /* what comes is ignored for a while, so that the last word can be read */
         sim_at(world, world->now_us + 2000000, sim_server_gone, socket, 0);
     } else if (due >= 0 && due != INT64_MAX) {
-        int64_t wait_ms = due - emu_core_now_ms(net->core);
+        int64_t wait_ms = due - aiocosmos_emulator_now_ms(net->core);
         sim_at(world, world->now_us + (wait_ms > 0 ? (uint64_t)wait_ms * 1000u : 0u), sim_server_tick, socket, 0);
     }
 }
@@ -409,7 +409,7 @@ static void sim_server_receive(sim_socket *socket, const char *bytes, size_t len
         }
         socket->armed = true;
         sim_server_before(socket, &requests);
-        emu_conn_feed(socket->conn, request.head.ptr, request.head.len + request.body.len);
+        aiocosmos_emulator_conn_feed(socket->conn, request.head.ptr, request.head.len + request.body.len);
         sim_server_after(socket, requests);
     }
     if (sim_chance(&world->net, net->climate.reset)) {
@@ -648,7 +648,7 @@ static void sim_connected(sim_world *world, void *what, uint64_t error)
     }
     socket->link = SIM_CONNECTED;
     if (socket->role != SIM_TO_SERVER) return;
-    socket->conn = emu_conn_open(net->core);
+    socket->conn = aiocosmos_emulator_conn_open(net->core);
     SIM_CHECK(world, socket->conn, "the emulator has no memory for a connection");
     socket->active_us = world->now_us;
     if (!net->climate.idle_us) return;

@@ -321,7 +321,7 @@ static void sim_count_faults(sim *s)
         if (fault->after) covered[SIM_fault_lost_answer] += fault->hits;
         if (fault->action == EMU_FAULT_HTML && *fault->path) covered[SIM_proxy_answered_html] += fault->hits;
     }
-    emu_core_clear_faults(s->core);
+    aiocosmos_emulator_clear_faults(s->core);
 }
 
 static void sim_add_fault(sim *s)
@@ -336,7 +336,7 @@ static void sim_add_fault(sim *s)
                     (unsigned)sim_below(random, 1000000), (unsigned)sim_below(random, 3),
                     (unsigned)sim_magnitude(random, 1, 60));
     sim_trace(&s->world, "weather: %s", rule);
-    SIM_CHECK(&s->world, emu_core_fault(s->core, rule, why, sizeof why), "fault %s: %s", rule, why);
+    SIM_CHECK(&s->world, aiocosmos_emulator_fault(s->core, rule, why, sizeof why), "fault %s: %s", rule, why);
 }
 
 /* A proxy on the way, a load balancer or a captive portal answers, before or after the request has reached the server:
@@ -351,7 +351,7 @@ static void sim_add_proxy(sim *s)
              sim_chance(random, 0.5) ? "before" : "after", sim_chance(random, 0.3) ? "1" : "0.2",
              (unsigned)sim_below(random, 1000000), (unsigned)sim_magnitude(random, 1, 40));
     sim_trace(&s->world, "weather: %s", rule);
-    SIM_CHECK(&s->world, emu_core_fault(s->core, rule, why, sizeof why), "fault %s: %s", rule, why);
+    SIM_CHECK(&s->world, aiocosmos_emulator_fault(s->core, rule, why, sizeof why), "fault %s: %s", rule, why);
 }
 
 static void sim_name_follows(sim_world *world, void *what, uint64_t site)
@@ -395,15 +395,15 @@ static void sim_server_does(sim *s, const char *verb, const char *path, const ch
     int64_t now_s = sim_server_ms(&s->world) / 1000;
     aiocosmos_str signature = aioc_auth_sign(&s->core->signer, verb, type, aioc_mem_str(link), now_s);
     aiocosmos_str date = aioc_auth_signer_date(&s->core->signer, now_s);
-    emu_conn *conn = emu_conn_open(s->core);
+    emu_conn *conn = aiocosmos_emulator_conn_open(s->core);
     SIM_CHECK(&s->world, conn, "the emulator has no memory for a connection");
     snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nx-ms-version: 2020-07-15\r\nx-ms-date: %.*s\r\n"
              "x-ms-cosmos-sdk-supportedcapabilities: 1\r\nauthorization: %.*s\r\nContent-Length: %zu\r\n\r\n%s", verb,
              path, (int)date.len, date.ptr, (int)signature.len, signature.ptr, strlen(body), body);
-    emu_conn_feed(conn, request, strlen(request));
-    answer = emu_conn_output(conn, &len);
+    aiocosmos_emulator_conn_feed(conn, request, strlen(request));
+    answer = aiocosmos_emulator_conn_output(conn, &len);
     SIM_CHECK(&s->world, len > 12 && answer[9] == '2', "%s %s: %.*s", verb, path, (int)len, answer);
-    emu_conn_close(conn);
+    aiocosmos_emulator_conn_close(conn);
 }
 
 /* Whoever has not heard of it asks the new container for what was in the old one, with its session tokens. */
@@ -463,15 +463,15 @@ static void sim_shift_ranges(sim *s)
         shuffle.max = (uint32_t)sim_between(random, 4, 16);
         shuffle.busy = (uint32_t)sim_below(random, 4);
         sim_trace(&s->world, "weather: ranges shift every %u requests", (unsigned)shuffle.every);
-        SIM_CHECK(&s->world, emu_core_shuffle(s->core, &shuffle), "no shuffle");
+        SIM_CHECK(&s->world, aiocosmos_emulator_set_shuffle(s->core, &shuffle), "no shuffle");
         sim_cover(&s->world, SIM_shuffle);
         return;
     }
     if (container->range_count > 24 && !merge) return;
     snprintf(id, sizeof id, "%s", container->range[sim_below(random, container->range_count)]->id);
     sim_trace(&s->world, "weather: range %s of %s is %s", id, name, merge ? "merged" : "split");
-    if (merge && emu_core_merge(s->core, SIM_DATABASE, name, id)) sim_cover(&s->world, SIM_merge);
-    if (!merge && emu_core_split(s->core, SIM_DATABASE, name, id)) sim_cover(&s->world, SIM_split);
+    if (merge && aiocosmos_emulator_merge(s->core, SIM_DATABASE, name, id)) sim_cover(&s->world, SIM_merge);
+    if (!merge && aiocosmos_emulator_split(s->core, SIM_DATABASE, name, id)) sim_cover(&s->world, SIM_split);
     sim_learn_ranges(s);
 }
 
@@ -567,7 +567,7 @@ static void sim_silence_metadata(sim *s)
     char why[200];
     size_t i;
     for (i = 0; i < sizeof rules / sizeof *rules; i++)
-        SIM_CHECK(&s->world, emu_core_fault(s->core, rules[i], why, sizeof why), "fault: %s", why);
+        SIM_CHECK(&s->world, aiocosmos_emulator_fault(s->core, rules[i], why, sizeof why), "fault: %s", why);
     sim_cover(&s->world, SIM_metadata_silent);
 }
 
@@ -632,7 +632,7 @@ static void sim_fair(sim *s)
     fair.latency_low_us = fair.latency_high_us = 50;
     fair.window_low = s->plan.trial == SIM_READERS ? 20000 : 200;
     s->net.climate = fair;
-    emu_core_shuffle(s->core, &no_shuffle);
+    aiocosmos_emulator_set_shuffle(s->core, &no_shuffle);
     s->net.down_until_us = s->net.stalled_until_us = 0;
     s->net.named_site = s->net.site;
     sim_count_faults(s);
@@ -1047,7 +1047,7 @@ static void sim_open(sim *s, uint64_t seed, sim_report *report, bool verbose)
     options.random = sim_core_random;
     options.allocate = sim_core_allocate;
     options.user = s;
-    s->core = emu_core_open(&options, &error);
+    s->core = aiocosmos_emulator_open(&options, &error);
     SIM_CHECK(&s->world, s->core, "the emulator: %s", error);
     sim_net_open(&s->net, &s->world, s->core);
     sim_fair(s);
@@ -1161,7 +1161,7 @@ static void sim_close(sim *s)
     unsigned i;
     for (i = 0; i < s->plan.clients; i++) sim_host_free(&s->client[i].host);
     sim_net_close(&s->net);
-    emu_core_close(s->core);
+    aiocosmos_emulator_close(s->core);
     sim_heap_check_empty(&s->world.server_heap);
     sim_work_free();
     while (sim_questions) {

@@ -7,7 +7,7 @@
 TEST(account_names_its_own_address)
 {
     open_world(1);
-    emu_core_set_endpoint(w.core, "http://localhost:1234/");
+    aiocosmos_emulator_set_endpoint(w.core, "http://localhost:1234/");
     CHECK_INT(call("GET", "/", NULL, NULL), 200);
     CHECK(says("\"databaseAccountEndpoint\":\"http://localhost:1234/\""));
     CHECK(says("\"defaultConsistencyLevel\":\"Session\""));
@@ -940,9 +940,9 @@ TEST(partition_key_ranges)
     CHECK(says("\"id\":\"3\",\"minInclusive\":\"30000000000000000000000000000000\",\"maxExclusive\":\"FF\""));
     etag = f("A-IM: Incremental Feed\r\nIf-None-Match: %s\r\n", header("etag"));
     CHECK_INT(call("GET", "/dbs/D/colls/C/pkranges", etag, NULL), 304);
-    CHECK(emu_core_split(w.core, "D", "C", "2"));
-    CHECK(!emu_core_split(w.core, "D", "C", "2"));
-    CHECK(!emu_core_split(w.core, "D", "X", NULL));
+    CHECK(aiocosmos_emulator_split(w.core, "D", "C", "2"));
+    CHECK(!aiocosmos_emulator_split(w.core, "D", "C", "2"));
+    CHECK(!aiocosmos_emulator_split(w.core, "D", "X", NULL));
     CHECK_INT(call("GET", "/dbs/D/colls/C/pkranges", etag, NULL), 200);
     CHECK_INT(count(), 2);                                 /* what is new */
     CHECK(says("\"parents\":[\"2\"]"));
@@ -951,7 +951,7 @@ TEST(partition_key_ranges)
     CHECK(says("\"id\":\"4\",\"minInclusive\":\"20000000000000000000000000000000\","
                "\"maxExclusive\":\"28000000000000000000000000000000\""));
     CHECK(says("\"parents\":[\"2\"]"));
-    CHECK(emu_core_split(w.core, "D", "C", "4"));
+    CHECK(aiocosmos_emulator_split(w.core, "D", "C", "4"));
     CHECK_INT(call("GET", "/dbs/D/colls/C/pkranges", NULL, NULL), 200);
     CHECK(says("\"parents\":[\"2\",\"4\"]"));
     close_world();
@@ -1004,7 +1004,7 @@ TEST(session_tokens)
     CHECK_INT(call("DELETE", DOCS "/1", PK("[\"a\"]"), NULL), 204);
     CHECK_STR(header("x-ms-session-token"), f("%d:-1#%ld", range, lsn + 1));
     /* After a split the parent's token holds for both children. */
-    CHECK(emu_core_split(w.core, "D", "C", f("%d", range)));
+    CHECK(aiocosmos_emulator_split(w.core, "D", "C", f("%d", range)));
     CHECK_INT(call("GET", DOCS "/1", f("%sx-ms-session-token: %d:-1#%ld\r\n", PK("[\"a\"]"), range, lsn + 2), NULL),
               404);
     CHECK_INT(got.sub_status, 1002);
@@ -1039,12 +1039,12 @@ TEST(pages_across_splits)
             rows++;
         }
         page++;
-        if (page % 3 == 1) CHECK(emu_core_split(w.core, "D", "C", NULL));      /* the first one, again and again */
+        if (page % 3 == 1) CHECK(aiocosmos_emulator_split(w.core, "D", "C", NULL));  /* the first one, again and again */
         if (page % 7 == 2) {
             char last[32];                                 /* and the last one */
             call("GET", "/dbs/D/colls/C/pkranges", NULL, NULL);
             CHECK_INT(sscanf(strstr(strrchr(got.text, '{'), "\"id\""), "\"id\":\"%31[0-9]", last), 1);
-            CHECK(emu_core_split(w.core, "D", "C", last));
+            CHECK(aiocosmos_emulator_split(w.core, "D", "C", last));
         }
     } while (*token);
     CHECK_INT(rows, 200);
@@ -1088,7 +1088,7 @@ TEST(request_units)
 static void fault(const char *rule)
 {
     char why[200];
-    if (!emu_core_fault(w.core, rule, why, sizeof why)) test_fail(__FILE__, __LINE__, "%s: %s", rule, why);
+    if (!aiocosmos_emulator_fault(w.core, rule, why, sizeof why)) test_fail(__FILE__, __LINE__, "%s: %s", rule, why);
 }
 
 TEST(faults_in_place_of_an_answer)
@@ -1101,31 +1101,31 @@ TEST(faults_in_place_of_an_answer)
     CHECK_INT(call("GET", DOCS "/1", PK("[\"a\"]"), NULL), 200);
     CHECK_INT(call("POST", DOCS, PK("[\"a\"]"), "{\"id\":\"2\",\"pk\":\"a\"}"), 429);
     CHECK_INT(call("POST", DOCS, PK("[\"a\"]"), "{\"id\":\"2\",\"pk\":\"a\"}"), 201);
-    emu_core_clear_faults(w.core);
+    aiocosmos_emulator_clear_faults(w.core);
     fault("{\"status\":403,\"sub_status\":3,\"verb\":\"DELETE\"}");
     CHECK_INT(call("DELETE", DOCS "/1", PK("[\"a\"]"), NULL), 403);
     CHECK_INT(got.sub_status, 3);
-    emu_core_clear_faults(w.core);
+    aiocosmos_emulator_clear_faults(w.core);
     CHECK_INT(call("GET", DOCS "/1", PK("[\"a\"]"), NULL), 200);               /* it was not carried out */
     fault("status=503,when=after,path=/docs/1");
     CHECK_INT(call("DELETE", DOCS "/1", PK("[\"a\"]"), NULL), 503);
-    emu_core_clear_faults(w.core);
+    aiocosmos_emulator_clear_faults(w.core);
     CHECK_INT(call("GET", DOCS "/1", PK("[\"a\"]"), NULL), 404);               /* it was */
     fault("action=html,status=502");
     CHECK_INT(call("GET", DOCS "/1", PK("[\"a\"]"), NULL), 502);
     CHECK(strncmp(got.text, "<!DOCTYPE", 9) == 0 && strstr(header("content-type"), "text/html"));
     CHECK(*header("x-ms-activity-id") + *header("x-ms-request-charge") + *header("x-ms-substatus") == 0);
-    emu_core_clear_faults(w.core);
+    aiocosmos_emulator_clear_faults(w.core);
     fault("action=json,status=404,when=after");
     CHECK_INT(call("POST", DOCS, PK("[\"a\"]"), "{\"id\":\"3\",\"pk\":\"a\"}"), 404);
     CHECK_STR(got.text, "{\"error\":\"Not Found\"}");
     CHECK(*header("x-ms-activity-id") + *header("x-ms-request-charge") + *header("x-ms-substatus") == 0);
-    emu_core_clear_faults(w.core);
+    aiocosmos_emulator_clear_faults(w.core);
     CHECK_INT(call("GET", DOCS "/3", PK("[\"a\"]"), NULL), 200);
     fault("action=big,at=100000");
     CHECK_INT(call("GET", DOCS "/1", PK("[\"a\"]"), NULL), 200);
     CHECK_INT(got.body.len, 100000);
-    emu_core_clear_faults(w.core);
+    aiocosmos_emulator_clear_faults(w.core);
     fault("action=chunked");
     CHECK_INT(call("GET", "/dbs/D/colls/C", NULL, NULL), 200);
     CHECK_STR(property("id"), "C");
@@ -1138,13 +1138,13 @@ static const char *raw_read(size_t *len, emu_conn_state *state)
 {
     aioc_mem_buffer request;
     memset(&request, 0, sizeof request);
-    emu_conn_close(w.conn);
-    w.conn = emu_conn_open(w.core);
+    aiocosmos_emulator_conn_close(w.conn);
+    w.conn = aiocosmos_emulator_conn_open(w.core);
     put_request(&request, "GET", "/dbs", NULL, NULL);
-    emu_conn_feed(w.conn, request.data, request.len);
+    aiocosmos_emulator_conn_feed(w.conn, request.data, request.len);
     aioc_mem_buffer_free(&w.memory, &request);
-    *state = emu_conn_state_of(w.conn);
-    return emu_conn_output(w.conn, len);
+    *state = aiocosmos_emulator_conn_state(w.conn);
+    return aiocosmos_emulator_conn_output(w.conn, len);
 }
 
 TEST(faults_of_the_connection)
@@ -1156,15 +1156,15 @@ TEST(faults_of_the_connection)
     fault("action=reset,count=1");
     raw_read(&len, &state);
     CHECK_INT(len, 0);
-    CHECK_INT(state, EMU_CONN_RESET);
+    CHECK_INT(state, AIOCOSMOS_EMULATOR_RESET);
     fault("action=close,count=1");
     raw_read(&len, &state);
     CHECK_INT(len, 0);
-    CHECK_INT(state, EMU_CONN_CLOSING);
+    CHECK_INT(state, AIOCOSMOS_EMULATOR_CLOSING);
     fault("action=truncate,at=40,count=1");
     raw_read(&len, &state);
     CHECK_INT(len, 40);
-    CHECK_INT(state, EMU_CONN_CLOSING);
+    CHECK_INT(state, AIOCOSMOS_EMULATOR_CLOSING);
     fault("action=garble,count=1");
     out = raw_read(&len, &state);
     CHECK(len > 100 && memcmp(out, "HTTP", 4) != 0);
@@ -1172,39 +1172,39 @@ TEST(faults_of_the_connection)
     raw_read(&len, &state);
     for (i = 0; i < 20; i++) {
         CHECK_INT(len, 1);
-        emu_conn_sent(w.conn, 1);
-        emu_conn_output(w.conn, &len);
+        aiocosmos_emulator_conn_sent(w.conn, 1);
+        aiocosmos_emulator_conn_output(w.conn, &len);
     }
     fault("action=hang,count=1");
     raw_read(&len, &state);
     CHECK_INT(len, 0);
-    CHECK_INT(state, EMU_CONN_OPEN);
-    CHECK(emu_conn_due_ms(w.conn) == INT64_MAX);
-    emu_conn_tick(w.conn);
-    CHECK(emu_conn_due_ms(w.conn) == INT64_MAX);
+    CHECK_INT(state, AIOCOSMOS_EMULATOR_OPEN);
+    CHECK(aiocosmos_emulator_conn_due_ms(w.conn) == INT64_MAX);
+    aiocosmos_emulator_conn_tick(w.conn);
+    CHECK(aiocosmos_emulator_conn_due_ms(w.conn) == INT64_MAX);
     fault("action=end,count=1");
     raw_read(&len, &state);
-    CHECK_INT(state, EMU_CONN_CLOSING);
+    CHECK_INT(state, AIOCOSMOS_EMULATOR_CLOSING);
     CHECK(len > 100);
     fault("delay_ms=250,count=1");
     raw_read(&len, &state);
     CHECK_INT(len, 0);
-    CHECK_INT(emu_conn_due_ms(w.conn), w.now_ms + 250);
+    CHECK_INT(aiocosmos_emulator_conn_due_ms(w.conn), w.now_ms + 250);
     w.now_ms += 249;
-    emu_conn_tick(w.conn);
-    emu_conn_output(w.conn, &len);
+    aiocosmos_emulator_conn_tick(w.conn);
+    aiocosmos_emulator_conn_output(w.conn, &len);
     CHECK_INT(len, 0);
     w.now_ms += 1;
-    emu_conn_tick(w.conn);
-    emu_conn_output(w.conn, &len);
+    aiocosmos_emulator_conn_tick(w.conn);
+    aiocosmos_emulator_conn_output(w.conn, &len);
     CHECK(len > 100);
-    CHECK_INT(emu_conn_due_ms(w.conn), -1);
+    CHECK_INT(aiocosmos_emulator_conn_due_ms(w.conn), -1);
     fault("action=reset,delay_ms=10,count=1");
     raw_read(&len, &state);
-    CHECK_INT(state, EMU_CONN_OPEN);
+    CHECK_INT(state, AIOCOSMOS_EMULATOR_OPEN);
     w.now_ms += 10;
-    emu_conn_tick(w.conn);
-    CHECK_INT(emu_conn_state_of(w.conn), EMU_CONN_RESET);
+    aiocosmos_emulator_conn_tick(w.conn);
+    CHECK_INT(aiocosmos_emulator_conn_state(w.conn), AIOCOSMOS_EMULATOR_RESET);
     raw_read(&len, &state);                                /* all rules are used up */
     CHECK(len > 100);
     close_world();
@@ -1218,7 +1218,7 @@ TEST(faults_by_chance_repeat_with_their_seed)
     for (round = 0; round < 2; round++) {
         fault("status=503,probability=0.3,seed=42");
         for (i = 0; i < 100; i++) (round ? second : first)[i] = call("GET", "/dbs", NULL, NULL) == 503 ? 'x' : '.';
-        emu_core_clear_faults(w.core);
+        aiocosmos_emulator_clear_faults(w.core);
     }
     for (i = 0; i < 100; i++) hits += first[i] == 'x';
     CHECK_MEM(second, first, 100);
@@ -1237,13 +1237,13 @@ TEST(faults_over_http_and_mistakes_in_them)
     size_t i;
     open_world(1);
     for (i = 0; i < sizeof bad / sizeof *bad; i++) {
-        if (emu_core_fault(w.core, bad[i], why, sizeof why)) test_fail(__FILE__, __LINE__, "%s is taken", bad[i]);
+        if (aiocosmos_emulator_fault(w.core, bad[i], why, sizeof why)) test_fail(__FILE__, __LINE__, "%s is taken", bad[i]);
         CHECK(*why);
     }
-    CHECK(!emu_core_fault(w.core, "status=503,kind=read_itm", why, sizeof why));
+    CHECK(!aiocosmos_emulator_fault(w.core, "status=503,kind=read_itm", why, sizeof why));
     CHECK_STR(why, "no request is of such a kind: read_itm");
-    CHECK(emu_core_fault(w.core, "status=503,kind=batch", why, sizeof why));
-    CHECK(emu_core_fault(w.core, "status=503,kind=batched_read", why, sizeof why));
+    CHECK(aiocosmos_emulator_fault(w.core, "status=503,kind=batch", why, sizeof why));
+    CHECK(aiocosmos_emulator_fault(w.core, "status=503,kind=batched_read", why, sizeof why));
     CHECK_INT(call("PUT", "/_emulator/faults", "authorization: none\r\n", "[{\"status\":503,\"kind\":\"read_database\","
                    "\"count\":1},{\"status\":410,\"kind\":\"list\"}]"), 204);
     CHECK_INT(call("GET", "/dbs/D", NULL, NULL), 503);
@@ -1259,7 +1259,7 @@ TEST(faults_over_http_and_mistakes_in_them)
     CHECK_INT(call("PUT", "/_emulator/split", NULL, "{\"database\":\"D\",\"container\":\"C\"}"), 204);
     CHECK_INT(call("PUT", "/_emulator/split", NULL, "{\"database\":\"D\",\"container\":\"X\"}"), 404);
     CHECK_INT(call("GET", "/_emulator/stats", NULL, NULL), 200);
-    CHECK_INT(atoll(property("requests")), emu_core_requests(w.core));
+    CHECK_INT(atoll(property("requests")), aiocosmos_emulator_requests(w.core));
     CHECK_INT(call("PUT", "/_emulator/clock", NULL, "{\"ahead_ms\":-3600000}"), 204);
     CHECK_INT(call("GET", "/dbs", NULL, NULL), 403);
     CHECK_STR(header("date"), "Sat, 21 Nov 2026 01:31:44 GMT");
@@ -1290,10 +1290,10 @@ TEST(requests_cut_anywhere)
                 "Transfer-Encoding: chunked\r\n", NULL);
     aioc_mem_append_str(&w.memory, &stream, "5;x=y\r\n{\"que\r\n1e\r\nry\":\"SELECT "
                         "VALUE c.n FROM c\"}\r\n0\r\ntrailer: x\r\n\r\n");
-    emu_conn_feed(w.conn, stream.data, stream.len);
-    out = emu_conn_output(w.conn, &len);
+    aiocosmos_emulator_conn_feed(w.conn, stream.data, stream.len);
+    out = aiocosmos_emulator_conn_output(w.conn, &len);
     aioc_mem_append(&w.memory, &whole, out, len);
-    emu_conn_sent(w.conn, len);
+    aiocosmos_emulator_conn_sent(w.conn, len);
     CHECK_INT(strncmp(whole.data, "HTTP/1.1 200", 12), 0);
     for (i = 0, cut = 0; cut < 3; cut++) {
         i += take_answer(whole.data + i, whole.len - i);
@@ -1301,17 +1301,17 @@ TEST(requests_cut_anywhere)
     }
     CHECK_INT(i, whole.len);
     for (cut = 0; cut <= stream.len; cut++) {
-        emu_conn *conn = emu_conn_open(w.core);
+        emu_conn *conn = aiocosmos_emulator_conn_open(w.core);
         if (cut == stream.len) {
-            for (i = 0; i < stream.len; i++) emu_conn_feed(conn, stream.data + i, 1);
+            for (i = 0; i < stream.len; i++) aiocosmos_emulator_conn_feed(conn, stream.data + i, 1);
         } else {
-            emu_conn_feed(conn, stream.data, cut);
-            emu_conn_feed(conn, stream.data + cut, stream.len - cut);
+            aiocosmos_emulator_conn_feed(conn, stream.data, cut);
+            aiocosmos_emulator_conn_feed(conn, stream.data + cut, stream.len - cut);
         }
-        out = emu_conn_output(conn, &len);
+        out = aiocosmos_emulator_conn_output(conn, &len);
         CHECK_INT(len, whole.len);
         CHECK_MEM(out, whole.data, len);
-        emu_conn_close(conn);
+        aiocosmos_emulator_conn_close(conn);
     }
     aioc_mem_buffer_free(&w.memory, &stream);
     aioc_mem_buffer_free(&w.memory, &whole);
@@ -1320,19 +1320,19 @@ TEST(requests_cut_anywhere)
 
 static void raw(const char *bytes, size_t len, int status, emu_conn_state state)
 {
-    emu_conn *conn = emu_conn_open(w.core);
+    emu_conn *conn = aiocosmos_emulator_conn_open(w.core);
     aiocosmos_str answer;
     const char *out;
     size_t size;
-    emu_conn_feed(conn, bytes, len);
-    out = emu_conn_output(conn, &size);
+    aiocosmos_emulator_conn_feed(conn, bytes, len);
+    out = aiocosmos_emulator_conn_output(conn, &size);
     if (status == 0) CHECK_INT(size, 0);
     else CHECK_INT(size > 12 ? atoi(out + 9) : 0, status);
     answer.ptr = out;
     answer.len = size;
     if (status > 100) CHECK_INT(aioc_http_header(answer, "x-ms-activity-id").len, 36);
-    CHECK_INT(emu_conn_state_of(conn), state);
-    emu_conn_close(conn);
+    CHECK_INT(aiocosmos_emulator_conn_state(conn), state);
+    aiocosmos_emulator_conn_close(conn);
 }
 
 #define RAW(TEXT, STATUS, STATE) raw(TEXT, sizeof TEXT - 1, STATUS, STATE)
@@ -1342,45 +1342,45 @@ TEST(http_rules)
     char *long_head = (char *)malloc(100000);
     size_t i, len;
     open_world(1);
-    RAW("GET / HTTP/1.1\r\n\r\n", 401, EMU_CONN_OPEN);
-    RAW("GET / HTTP/1.1\n\n", 401, EMU_CONN_OPEN);
-    RAW("GET / HTTP/1.0\r\n\r\n", 401, EMU_CONN_CLOSING);
-    RAW("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 401, EMU_CONN_OPEN);
-    RAW("GET / HTTP/1.1\r\nConnection: foo, Close\r\n\r\n", 401, EMU_CONN_CLOSING);
-    RAW("GET http://localhost:8081/ HTTP/1.1\r\n\r\n", 401, EMU_CONN_OPEN);
-    RAW("HEAD / HTTP/1.1\r\n\r\n", 401, EMU_CONN_OPEN);
-    RAW("OPTIONS / HTTP/1.1\r\n\r\n", 405, EMU_CONN_OPEN);
-    RAW("GET /dbs/%ff%fe HTTP/1.1\r\n\r\n", 400, EMU_CONN_OPEN);
-    RAW("GET /dbs/a%2fb HTTP/1.1\r\n\r\n", 400, EMU_CONN_OPEN);
-    RAW("GET /a/b/c/d/e/f/g/h/i/j HTTP/1.1\r\n\r\n", 400, EMU_CONN_OPEN);
-    RAW("GET / HTTP/2.0\r\n\r\n", 400, EMU_CONN_CLOSING);
-    RAW("GET /\r\n\r\n", 400, EMU_CONN_CLOSING);
-    RAW("nonsense\r\n\r\n", 400, EMU_CONN_CLOSING);
-    RAW("\x16\x03\x01\x02", 400, EMU_CONN_CLOSING);        /* TLS begins like this, and would wait for an answer */
-    RAW("\x16", 0, EMU_CONN_OPEN);
-    RAW("GET / HTTP/1.1\r\nno colon\r\n\r\n", 400, EMU_CONN_CLOSING);
-    RAW("GET / HTTP/1.1\r\nname : x\r\n\r\n", 400, EMU_CONN_CLOSING);
-    RAW("GET / HTTP/1.1\r\na: x\r\n folded\r\n\r\n", 400, EMU_CONN_CLOSING);
-    RAW("GET / HTTP/1.1\r\na: \0\r\n\r\n", 400, EMU_CONN_CLOSING);
-    RAW("POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400, EMU_CONN_CLOSING);
-    RAW("POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400, EMU_CONN_CLOSING);
-    RAW("POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx", 405, EMU_CONN_OPEN);
-    RAW("POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400, EMU_CONN_CLOSING);
-    RAW("POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 400, EMU_CONN_CLOSING);
-    RAW("POST / HTTP/1.1\r\nContent-Length: 4194305\r\n\r\n", 413, EMU_CONN_CLOSING);
-    RAW("POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\n", 0, EMU_CONN_OPEN);
-    RAW("POST / HTTP/1.1\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n", 100, EMU_CONN_OPEN);
-    RAW("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", 400, EMU_CONN_CLOSING);
-    RAW("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n", 400, EMU_CONN_CLOSING);
-    RAW("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n400001\r\n", 413, EMU_CONN_CLOSING);
-    RAW("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 405, EMU_CONN_OPEN);
+    RAW("GET / HTTP/1.1\r\n\r\n", 401, AIOCOSMOS_EMULATOR_OPEN);
+    RAW("GET / HTTP/1.1\n\n", 401, AIOCOSMOS_EMULATOR_OPEN);
+    RAW("GET / HTTP/1.0\r\n\r\n", 401, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 401, AIOCOSMOS_EMULATOR_OPEN);
+    RAW("GET / HTTP/1.1\r\nConnection: foo, Close\r\n\r\n", 401, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW("GET http://localhost:8081/ HTTP/1.1\r\n\r\n", 401, AIOCOSMOS_EMULATOR_OPEN);
+    RAW("HEAD / HTTP/1.1\r\n\r\n", 401, AIOCOSMOS_EMULATOR_OPEN);
+    RAW("OPTIONS / HTTP/1.1\r\n\r\n", 405, AIOCOSMOS_EMULATOR_OPEN);
+    RAW("GET /dbs/%ff%fe HTTP/1.1\r\n\r\n", 400, AIOCOSMOS_EMULATOR_OPEN);
+    RAW("GET /dbs/a%2fb HTTP/1.1\r\n\r\n", 400, AIOCOSMOS_EMULATOR_OPEN);
+    RAW("GET /a/b/c/d/e/f/g/h/i/j HTTP/1.1\r\n\r\n", 400, AIOCOSMOS_EMULATOR_OPEN);
+    RAW("GET / HTTP/2.0\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW("GET /\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW("nonsense\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW("\x16\x03\x01\x02", 400, AIOCOSMOS_EMULATOR_CLOSING);  /* TLS begins like this, and would wait for an answer */
+    RAW("\x16", 0, AIOCOSMOS_EMULATOR_OPEN);
+    RAW("GET / HTTP/1.1\r\nno colon\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW("GET / HTTP/1.1\r\nname : x\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW("GET / HTTP/1.1\r\na: x\r\n folded\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW("GET / HTTP/1.1\r\na: \0\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW("POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW("POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW("POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx", 405, AIOCOSMOS_EMULATOR_OPEN);
+    RAW("POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW("POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW("POST / HTTP/1.1\r\nContent-Length: 4194305\r\n\r\n", 413, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW("POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\n", 0, AIOCOSMOS_EMULATOR_OPEN);
+    RAW("POST / HTTP/1.1\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n", 100, AIOCOSMOS_EMULATOR_OPEN);
+    RAW("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n", 400, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n400001\r\n", 413, AIOCOSMOS_EMULATOR_CLOSING);
+    RAW("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 405, AIOCOSMOS_EMULATOR_OPEN);
     len = (size_t)sprintf(long_head, "GET / HTTP/1.1\r\na: ");
     memset(long_head + len, 'x', 70000);
-    raw(long_head, len + 70000, 431, EMU_CONN_CLOSING);
+    raw(long_head, len + 70000, 431, AIOCOSMOS_EMULATOR_CLOSING);
     for (i = 0, len = (size_t)sprintf(long_head, "GET / HTTP/1.1\r\n"); i < 257; i++)
         len += (size_t)sprintf(long_head + len, "a: b\r\n");
     len += (size_t)sprintf(long_head + len, "\r\n");
-    raw(long_head, len, 400, EMU_CONN_CLOSING);
+    raw(long_head, len, 400, AIOCOSMOS_EMULATOR_CLOSING);
     free(long_head);
     close_world();
 }
@@ -1394,17 +1394,17 @@ TEST(a_client_that_does_not_read)
     fill(40, 1);
     memset(&request, 0, sizeof request);
     put_request(&request, "GET", DOCS, PK("[\"k0\"]"), NULL);
-    for (i = 0; i < 100000 && !emu_conn_full(w.conn); i++) emu_conn_feed(w.conn, request.data, request.len);
+    for (i = 0; i < 100000 && !aiocosmos_emulator_conn_full(w.conn); i++) aiocosmos_emulator_conn_feed(w.conn, request.data, request.len);
     CHECK(i < 100000);
-    CHECK(emu_core_memory(w.core) < (40u << 20));
-    emu_conn_output(w.conn, &len);
+    CHECK(aiocosmos_emulator_memory(w.core) < (40u << 20));
+    aiocosmos_emulator_conn_output(w.conn, &len);
     while (len) {
-        emu_conn_sent(w.conn, len);
-        emu_conn_output(w.conn, &len);
+        aiocosmos_emulator_conn_sent(w.conn, len);
+        aiocosmos_emulator_conn_output(w.conn, &len);
     }
-    CHECK(!emu_conn_full(w.conn));
-    CHECK_INT(emu_conn_state_of(w.conn), EMU_CONN_OPEN);
-    CHECK(emu_core_requests(w.core) >= i);
+    CHECK(!aiocosmos_emulator_conn_full(w.conn));
+    CHECK_INT(aiocosmos_emulator_conn_state(w.conn), AIOCOSMOS_EMULATOR_OPEN);
+    CHECK(aiocosmos_emulator_requests(w.core) >= i);
     aioc_mem_buffer_free(&w.memory, &request);
     close_world();
 }
@@ -1445,7 +1445,7 @@ TEST(a_thousand_operations_against_a_model)
             CHECK_INT(call("PATCH", path, line, "[{\"op\":\"incr\",\"path\":\"/n\",\"value\":1}]"), *held ? 200 : 404);
             if (*held) ++*held;
         }
-        if (i % 200 == 0) CHECK(emu_core_split(w.core, "D", "C", NULL));
+        if (i % 200 == 0) CHECK(aiocosmos_emulator_split(w.core, "D", "C", NULL));
         if (i % 100) continue;
         for (wanted = k = 0; k < KEYS * IDS; k++) wanted += model[k / IDS][k % IDS];
         pages(ACROSS, "SELECT VALUE c.n FROM c", 10, &sum, &most);
@@ -1511,7 +1511,7 @@ TEST(mutated_requests)
     for (round = 0; round < 6000; round++) {
         const char *const *seed = seeds[roll(sizeof seeds / sizeof *seeds)];
         aioc_mem_buffer request;
-        emu_conn *conn = emu_conn_open(w.core);
+        emu_conn *conn = aiocosmos_emulator_conn_open(w.core);
         size_t len, at = 0, size;
         char *bytes;
         memset(&request, 0, sizeof request);
@@ -1524,17 +1524,17 @@ TEST(mutated_requests)
         while (at < len) {
             size = 1 + roll(400);
             if (size > len - at) size = len - at;
-            emu_conn_feed(conn, bytes + at, size);
+            aiocosmos_emulator_conn_feed(conn, bytes + at, size);
             at += size;
         }
-        emu_conn_output(conn, &size);
-        if (size) emu_conn_sent(conn, size);
-        emu_conn_close(conn);
+        aiocosmos_emulator_conn_output(conn, &size);
+        if (size) aiocosmos_emulator_conn_sent(conn, size);
+        aiocosmos_emulator_conn_close(conn);
         free(bytes);
         aioc_mem_buffer_free(&w.memory, &request);
-        if (round % 500 == 0) emu_core_clear_faults(w.core);
+        if (round % 500 == 0) aiocosmos_emulator_clear_faults(w.core);
     }
-    emu_core_clear_faults(w.core);
+    aiocosmos_emulator_clear_faults(w.core);
     CHECK_INT(call("GET", "/dbs", NULL, NULL), 200);
     close_world();
 }
@@ -1585,10 +1585,10 @@ TEST(every_allocation_may_fail)
             if (n) heap_fail(&heap, n, all ? ULONG_MAX : 1);
             aioc_mem_init(&w.memory, NULL, SIZE_MAX);
             aioc_auth_signer_set_key(&w.signer, aioc_mem_str(AIOCOSMOS_EMULATOR_KEY), &error_at);
-            w.core = emu_core_open(&options, NULL);
+            w.core = aiocosmos_emulator_open(&options, NULL);
             if (w.core) {
                 work();
-                emu_core_close(w.core);
+                aiocosmos_emulator_close(w.core);
             }
             aioc_mem_close(&w.memory);
             CHECK_INT(heap.bytes, 0);
@@ -1604,19 +1604,19 @@ TEST(options_are_checked)
     const char *error;
     memset(&options, 0, sizeof options);
     options.partitions = 257;
-    CHECK(!emu_core_open(&options, &error));
+    CHECK(!aiocosmos_emulator_open(&options, &error));
     CHECK(strstr(error, "partitions"));
     options.partitions = 0;
     options.key = "not base64!";
-    CHECK(!emu_core_open(&options, &error));
+    CHECK(!aiocosmos_emulator_open(&options, &error));
     CHECK(strstr(error, "key"));
     options.key = NULL;
     options.ru_per_second = -1;
-    CHECK(!emu_core_open(&options, &error));
+    CHECK(!aiocosmos_emulator_open(&options, &error));
     options.ru_per_second = 0;
     options.shuffle.min = 5;
     options.shuffle.max = 4;
-    CHECK(!emu_core_open(&options, &error));
+    CHECK(!aiocosmos_emulator_open(&options, &error));
     CHECK(strstr(error, "shuffle"));
     options.shuffle.min = options.shuffle.max = 0;
     options.memory_max = 100000;

@@ -195,8 +195,8 @@ TEST(batches_that_are_none_are_refused)
 /* On a new connection: the last refusal may have ended the old one. */
 static void drop_filler(const char *id)
 {
-    emu_conn_close(w.conn);
-    w.conn = emu_conn_open(w.core);
+    aiocosmos_emulator_conn_close(w.conn);
+    w.conn = aiocosmos_emulator_conn_open(w.core);
     CHECK(w.conn != NULL);
     CHECK_INT(call("DELETE", f(DOCS "/%s", id), PK("[\"f\"]"), NULL), 204);
 }

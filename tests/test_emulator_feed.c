@@ -403,8 +403,8 @@ static void reshape(void)
     int which;
     read_ranges();
     which = (int)draw((uint64_t)ranges);
-    if (ranges < 10 && draw(2)) CHECK(emu_core_split(w.core, "D", "C", range[which].id));
-    else if (which + 1 < ranges) CHECK(emu_core_merge(w.core, "D", "C", range[which].id));
+    if (ranges < 10 && draw(2)) CHECK(aiocosmos_emulator_split(w.core, "D", "C", range[which].id));
+    else if (which + 1 < ranges) CHECK(aiocosmos_emulator_merge(w.core, "D", "C", range[which].id));
 }
 
 /* A reader of the latest versions and one of all, while items and partitions change. */
@@ -450,7 +450,7 @@ static void work(void)
     for (i = 0; i < 12; i++) {
         send_alone("POST", DOCS, f(PK("[\"%d\"]") UPSERT, i % 5), f("{\"id\":\"%d\",\"pk\":\"%d\"}", i % 7, i % 5));
         if (i == 5) send_alone("GET", DOCS, FEED, NULL);
-        if (i == 7) emu_core_split(w.core, "D", "C", NULL);
+        if (i == 7) aiocosmos_emulator_split(w.core, "D", "C", NULL);
     }
     send_alone("DELETE", DOCS "/1", PK("[\"1\"]"), NULL);
     send_alone("GET", DOCS, FEED PK("[\"2\"]"), NULL);
@@ -458,7 +458,7 @@ static void work(void)
     send_alone("GET", DOCS, ALL "x-ms-documentdb-partitionkeyrangeid: 1\r\nIf-None-Match: \"1\"\r\n", NULL);
     send_alone("POST", DOCS, QUERY "x-ms-documentdb-partitionkeyrangeid: 2\r\nx-ms-max-item-count: 1\r\n",
          "{\"query\":\"SELECT * FROM c ORDER BY c.id\"}");
-    emu_core_merge(w.core, "D", "C", NULL);
+    aiocosmos_emulator_merge(w.core, "D", "C", NULL);
     send_alone("GET", DOCS, ALL "If-None-Match: \"1\"\r\n", NULL);
 }
 

@@ -130,8 +130,8 @@ static void reshape(void)
     if (draw(3)) return;
     read_ranges();                                         /* forgotten at once: the client finds out by itself */
     which = (int)draw((uint64_t)ranges);
-    if (ranges < 12 && draw(2)) CHECK(emu_core_split(w.core, "D", "C", range[which].id));
-    else if (which + 1 < ranges) CHECK(emu_core_merge(w.core, "D", "C", range[which].id));
+    if (ranges < 12 && draw(2)) CHECK(aiocosmos_emulator_split(w.core, "D", "C", range[which].id));
+    else if (which + 1 < ranges) CHECK(aiocosmos_emulator_merge(w.core, "D", "C", range[which].id));
 }
 
 static const char *const shapes[] = {
@@ -162,7 +162,7 @@ static void read_through(const char *sql, int size, bool moving)
         read_piece(sql, size);
     }
     qsort(row, (size_t)rows, sizeof *row, order_of_text);
-    for (read_ranges(); ranges > 1; read_ranges()) CHECK(emu_core_merge(w.core, "D", "C", NULL));
+    for (read_ranges(); ranges > 1; read_ranges()) CHECK(aiocosmos_emulator_merge(w.core, "D", "C", NULL));
 }
 
 TEST(continuations_go_on_with_what_came_of_their_partition)
@@ -235,8 +235,8 @@ TEST(a_query_across_partitions_goes_on_behind_a_merge)
                                        token, *token ? "\r\n" : ""), "{\"query\":\"SELECT VALUE c.id FROM c\"}"), 200);
         seen += count();
         snprintf(token, sizeof token, "%s", header("x-ms-continuation"));
-        if (pages == 1 || pages == 5 || pages == 8) CHECK(emu_core_merge(w.core, "D", "C", NULL));
-        if (pages == 6) CHECK(emu_core_split(w.core, "D", "C", NULL));
+        if (pages == 1 || pages == 5 || pages == 8) CHECK(aiocosmos_emulator_merge(w.core, "D", "C", NULL));
+        if (pages == 6) CHECK(aiocosmos_emulator_split(w.core, "D", "C", NULL));
     }
     CHECK_INT(seen, 40);
     close_world();
@@ -253,9 +253,9 @@ TEST(merged_partitions)
     left = atol(header("lsn"));
     CHECK_INT(call("GET", DOCS, "x-ms-documentdb-partitionkeyrangeid: 1\r\n", NULL), 200);
     right = atol(header("lsn"));
-    CHECK(!emu_core_merge(w.core, "D", "C", "1"));         /* the last one has no neighbour */
-    CHECK(!emu_core_merge(w.core, "D", "C", "7"));
-    CHECK(!emu_core_merge(w.core, "D", "X", "0"));
+    CHECK(!aiocosmos_emulator_merge(w.core, "D", "C", "1"));  /* the last one has no neighbour */
+    CHECK(!aiocosmos_emulator_merge(w.core, "D", "C", "7"));
+    CHECK(!aiocosmos_emulator_merge(w.core, "D", "X", "0"));
     CHECK_INT(call("PUT", "/_emulator/merge", NULL, NAMED("\"range\":\"0\"")), 204);
     CHECK_INT(call("GET", PKRANGES, f("A-IM: Incremental Feed\r\nIf-None-Match: %s\r\n", etag), NULL), 200);
     CHECK_INT(count(), 1);
@@ -276,8 +276,8 @@ TEST(merged_partitions)
     CHECK_INT(got.sub_status, 1002);
     CHECK_INT(call("GET", DOCS "/i1", f("%sx-ms-session-token: 2:-1#%ld\r\n", PK("[\"k1\"]"), lsn), NULL), 200);
     /* A split keeps the version; grandchildren know all of their ancestors, each once. */
-    CHECK(emu_core_split(w.core, "D", "C", "2"));
-    CHECK(emu_core_merge(w.core, "D", "C", "3"));
+    CHECK(aiocosmos_emulator_split(w.core, "D", "C", "2"));
+    CHECK(aiocosmos_emulator_merge(w.core, "D", "C", "3"));
     CHECK_INT(call("GET", DOCS "/i1", f("%sx-ms-session-token: 0:-1#%ld,3:1#%ld\r\n", PK("[\"k1\"]"), left, lsn), NULL),
               200);
     CHECK_STR(header("x-ms-session-token"), f("5:2#%ld", lsn));

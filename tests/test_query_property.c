@@ -257,7 +257,7 @@ static void prop_world_open(prop_world *w, uint64_t seed)
     options.allocate = prop_core_allocate;
     options.now_ms = prop_core_now;
     options.user = w;
-    w->core = emu_core_open(&options, &error);
+    w->core = aiocosmos_emulator_open(&options, &error);
     SIM_CHECK(&w->world, w->core, "the emulator: %s", error);
     sim_net_open(&w->net, &w->world, w->core);
     prop_choose_climate(w);
@@ -270,7 +270,7 @@ static void prop_world_open(prop_world *w, uint64_t seed)
     shuffle.every = (uint32_t)sim_magnitude(&w->world.config, 3, 100);
     shuffle.max = 24;
     shuffle.busy = (uint32_t)sim_below(&w->world.config, 3);
-    emu_core_shuffle(w->core, &shuffle);
+    aiocosmos_emulator_set_shuffle(w->core, &shuffle);
 }
 
 static void prop_world_close(prop_world *w)
@@ -278,7 +278,7 @@ static void prop_world_close(prop_world *w)
     prop.requests += w->report.requests;
     prop_close_client(w);
     sim_net_close(&w->net);
-    emu_core_close(w->core);
+    aiocosmos_emulator_close(w->core);
     sim_heap_check_empty(&w->world.server_heap);
     sim_world_close(&w->world);
     prop_forget_documents(w);
@@ -452,8 +452,8 @@ static void prop_reshape(prop_case *c)
     count = container->range_count;
     snprintf(id, sizeof id, "%s", container->range[sim_below(random, count)]->id);
     if (sim_chance(random, count < 4 ? 1 : count > 20 ? 0 : 0.6)) {
-        if (emu_core_split(c->w->core, "D", "C", id)) PROP_SAW(split);
-    } else if (emu_core_merge(c->w->core, "D", "C", id)) {
+        if (aiocosmos_emulator_split(c->w->core, "D", "C", id)) PROP_SAW(split);
+    } else if (aiocosmos_emulator_merge(c->w->core, "D", "C", id)) {
         PROP_SAW(merged);
     }
 }
@@ -468,7 +468,7 @@ static void prop_begin_failing(prop_case *c)
     prop_open_client(c->w);
     snprintf(rule, sizeof rule, "{\"kind\":\"%s\",\"status\":%d,\"retry_after_ms\":20}",
              PROP_PICK(prop_random(c->w), kinds), c->fails);
-    SIM_CHECK(&c->w->world, emu_core_fault(c->w->core, rule, why, sizeof why), "%s: %s", rule, why);
+    SIM_CHECK(&c->w->world, aiocosmos_emulator_fault(c->w->core, rule, why, sizeof why), "%s: %s", rule, why);
 }
 
 /* What failed works again: the query goes on. */
@@ -480,7 +480,7 @@ static bool prop_end_failing(prop_case *c)
         c->status = 0;
         c->more = true;
         c->fails = 0;
-        emu_core_clear_faults(c->w->core);
+        aiocosmos_emulator_clear_faults(c->w->core);
     }
     return failed;
 }
@@ -528,7 +528,7 @@ static bool prop_ask(prop_case *c)
         if (ok && c->more) ok = prop_resume(c, &query);
     } while (ok && c->more);
     aiocosmos_cursor_close(c->w->client, query);
-    emu_core_clear_faults(c->w->core);
+    aiocosmos_emulator_clear_faults(c->w->core);
     return ok;
 }
 

@@ -86,7 +86,7 @@ static void emu_control_faults(emu_exchange *x)
         x->has_body = true;
         return;
     }
-    if (x->request->verb == EMU_DELETE) emu_core_clear_faults(x->core);
+    if (x->request->verb == EMU_DELETE) aiocosmos_emulator_clear_faults(x->core);
     else if (!emu_faults_add(x->core, x->request->body, x->request->verb == EMU_PUT, why, sizeof why)) {
         emu_refuse(x, 400, 0, "%s", why);
         return;

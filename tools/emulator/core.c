@@ -9,7 +9,7 @@
 
 static const char *emu_options_wrong(emu_options *options)
 {
-    if (options->partitions < 0 || options->partitions > EMU_PARTITIONS_MAX) return "partitions: 1 to 256";
+    if (options->partitions < 0 || options->partitions > AIOCOSMOS_EMULATOR_PARTITIONS_MAX) return "partitions: 1 to 256";
     if (!(options->ru_per_second >= 0) || options->ru_per_second > 1e12) return "RU per second: a positive number";
     return emu_shuffle_wrong(&options->shuffle);
 }
@@ -28,7 +28,7 @@ static void emu_forget(void *user, const emu_container *container)
     emu_held_forget((emu_core *)user, container);
 }
 
-emu_core *emu_core_open(const emu_options *options, const char **error)
+emu_core *aiocosmos_emulator_open(const emu_options *options, const char **error)
 {
     emu_options copy = *options;
     const char *wrong = emu_options_wrong(&copy);
@@ -39,7 +39,7 @@ emu_core *emu_core_open(const emu_options *options, const char **error)
     if (!core) return NULL;
     memset(core, 0, sizeof *core);
     core->options = copy;
-    if (!copy.partitions) core->options.partitions = EMU_DEFAULT_PARTITIONS;
+    if (!copy.partitions) core->options.partitions = AIOCOSMOS_EMULATOR_DEFAULT_PARTITIONS;
     allocator.fn = emu_allocate;
     allocator.user_data = &core->options;
     aioc_mem_init(&core->store.memory, &allocator, copy.memory_max ? copy.memory_max : SIZE_MAX);
@@ -61,17 +61,17 @@ emu_core *emu_core_open(const emu_options *options, const char **error)
                                  &error_at) < 0) {
         wrong = "key: not base64";
     }
-    if (!wrong && emu_core_set_endpoint(core, copy.endpoint ? copy.endpoint : "http://localhost:8081/")) return core;
+    if (!wrong && aiocosmos_emulator_set_endpoint(core, copy.endpoint ? copy.endpoint : "http://localhost:8081/")) return core;
     if (error && wrong) *error = wrong;
-    emu_core_close(core);
+    aiocosmos_emulator_close(core);
     return NULL;
 }
 
-void emu_core_close(emu_core *core)
+void aiocosmos_emulator_close(emu_core *core)
 {
     emu_options options = core->options;
     while (core->store.databases) emu_drop_database(&core->store, core->store.databases);
-    emu_core_clear_faults(core);
+    aiocosmos_emulator_clear_faults(core);
     aioc_mem_free(&core->store.memory, core->endpoint, core->endpoint_size);
     aioc_mem_buffer_free(&core->store.memory, &core->store.scratch.buffer);
     aioc_mem_buffer_free(&core->store.memory, &core->body.buffer);
@@ -88,7 +88,7 @@ void emu_core_close(emu_core *core)
     emu_allocate(core, sizeof *core, 0, &options);
 }
 
-bool emu_core_set_endpoint(emu_core *core, const char *endpoint)
+bool aiocosmos_emulator_set_endpoint(emu_core *core, const char *endpoint)
 {
     size_t size = strlen(endpoint) + 1;
     char *copy = (char *)aioc_mem_alloc(&core->store.memory, size);
@@ -100,22 +100,22 @@ bool emu_core_set_endpoint(emu_core *core, const char *endpoint)
     return true;
 }
 
-int64_t emu_core_now_ms(const emu_core *core)
+int64_t aiocosmos_emulator_now_ms(const emu_core *core)
 {
     return emu_now(&core->store.clock);
 }
 
-uint64_t emu_core_requests(const emu_core *core)
+uint64_t aiocosmos_emulator_requests(const emu_core *core)
 {
     return core->requests;
 }
 
-size_t emu_core_memory(const emu_core *core)
+size_t aiocosmos_emulator_memory(const emu_core *core)
 {
     return core->store.memory.used;
 }
 
-bool emu_core_shuffle(emu_core *core, const emu_shuffle *shuffle)
+bool aiocosmos_emulator_set_shuffle(emu_core *core, const emu_shuffle *shuffle)
 {
     emu_shuffle wanted = *shuffle;
     if (emu_shuffle_wrong(&wanted)) return false;
@@ -123,12 +123,12 @@ bool emu_core_shuffle(emu_core *core, const emu_shuffle *shuffle)
     return true;
 }
 
-bool emu_core_split(emu_core *core, const char *database, const char *container, const char *range_id)
+bool aiocosmos_emulator_split(emu_core *core, const char *database, const char *container, const char *range_id)
 {
     return emu_reshape_named(&core->store, database, container, range_id, 1, 0, 0);
 }
 
-bool emu_core_merge(emu_core *core, const char *database, const char *container, const char *range_id)
+bool aiocosmos_emulator_merge(emu_core *core, const char *database, const char *container, const char *range_id)
 {
     return emu_reshape_named(&core->store, database, container, range_id, 2, 0, 0);
 }

@@ -205,7 +205,7 @@ static bool emu_faults_parse(emu_core *core, aiocosmos_str text, emu_fault **out
     return ok;
 }
 
-void emu_core_clear_faults(emu_core *core)
+void aiocosmos_emulator_clear_faults(emu_core *core)
 {
     emu_faults_free(core, core->faults);
     core->faults = NULL;
@@ -215,13 +215,13 @@ bool emu_faults_add(emu_core *core, aiocosmos_str text, bool replace, char *why,
 {
     emu_fault *added, **last = &core->faults;
     if (!emu_faults_parse(core, text, &added, why, cap)) return false;
-    if (replace) emu_core_clear_faults(core);
+    if (replace) aiocosmos_emulator_clear_faults(core);
     while (*last) last = &(*last)->next;
     *last = added;
     return true;
 }
 
-bool emu_core_fault(emu_core *core, const char *rules, char *why, size_t cap)
+bool aiocosmos_emulator_fault(emu_core *core, const char *rules, char *why, size_t cap)
 {
     return emu_faults_add(core, aioc_mem_str(rules), false, why, cap);
 }

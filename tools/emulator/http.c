@@ -178,7 +178,7 @@ static void emu_conn_refuse(emu_conn *conn, int status, const char *why)
                    emu_status_text(status), activity, (unsigned long long)conn->core->scratch.buffer.len);
     emu_put(&conn->out, conn->core->scratch.buffer.data, conn->core->scratch.buffer.len);
     conn->core->requests++;
-    conn->state = EMU_CONN_CLOSING;
+    conn->state = AIOCOSMOS_EMULATOR_CLOSING;
 }
 
 /* Does to the answer, which begins at `start` in the output, what the fault says. */
@@ -190,17 +190,17 @@ static void emu_conn_apply(emu_conn *conn, emu_fault *fault, size_t start)
     case EMU_FAULT_RESET: case EMU_FAULT_CLOSE: case EMU_FAULT_HANG:
         conn->out.buffer.len = start;
         if (fault->action != EMU_FAULT_HANG)
-            state = fault->action == EMU_FAULT_RESET ? EMU_CONN_RESET : EMU_CONN_CLOSING;
+            state = fault->action == EMU_FAULT_RESET ? AIOCOSMOS_EMULATOR_RESET : AIOCOSMOS_EMULATOR_CLOSING;
         break;
     case EMU_FAULT_TRUNCATE:
         conn->out.buffer.len = start + at;
-        state = EMU_CONN_CLOSING;
+        state = AIOCOSMOS_EMULATOR_CLOSING;
         break;
     case EMU_FAULT_GARBLE:
         for (i = at; i < len && i < at + 8; i++) conn->out.buffer.data[start + i] ^= 0x55;
         break;
     case EMU_FAULT_TRICKLE: conn->trickle = true; break;
-    case EMU_FAULT_END: state = EMU_CONN_CLOSING; break;
+    case EMU_FAULT_END: state = AIOCOSMOS_EMULATOR_CLOSING; break;
     default: break;
     }
     if (fault->delay_ms > 0 || fault->action == EMU_FAULT_HANG) {
@@ -208,7 +208,7 @@ static void emu_conn_apply(emu_conn *conn, emu_fault *fault, size_t start)
                                                        : emu_now(&conn->core->store.clock) + fault->delay_ms;
         conn->held = conn->out.buffer.len - start;
         conn->state_when_due = state;
-        conn->state = EMU_CONN_OPEN;
+        conn->state = AIOCOSMOS_EMULATOR_OPEN;
     } else {
         conn->state = state;
     }
@@ -244,11 +244,11 @@ static void emu_conn_serve(emu_conn *conn, emu_request *request)
     emu_serve(x, conn->core, request, &fault);
     if (conn->core->options.log) emu_log(x, fault);
     emu_answer_write(&conn->out, x, fault && fault->action == EMU_FAULT_CHUNKED);
-    if (!request->keep_alive) conn->state = EMU_CONN_CLOSING;
+    if (!request->keep_alive) conn->state = AIOCOSMOS_EMULATOR_CLOSING;
     if (conn->out.failed) {                                /* half an answer is none */
         conn->out.failed = false;
         conn->out.buffer.len = start;
-        conn->state = EMU_CONN_RESET;
+        conn->state = AIOCOSMOS_EMULATOR_RESET;
         return;
     }
     if (fault) emu_conn_apply(conn, fault, start);
@@ -411,7 +411,7 @@ static size_t emu_conn_receive(emu_conn *conn, const char *data, size_t len, emu
 
 static bool emu_conn_ready(const emu_conn *conn)
 {
-    return conn->state == EMU_CONN_OPEN && conn->due_ms < 0 && conn->out.buffer.len - conn->sent < EMU_OUTPUT_MAX;
+    return conn->state == AIOCOSMOS_EMULATOR_OPEN && conn->due_ms < 0 && conn->out.buffer.len - conn->sent < EMU_OUTPUT_MAX;
 }
 
 /* Serves what is whole of so many bytes; returns how many that used. */
@@ -450,7 +450,7 @@ static void emu_conn_work_input(emu_conn *conn)
  * MARK: - The connection
  *----------------------------------------------------------------------------*/
 
-emu_conn *emu_conn_open(emu_core *core)
+emu_conn *aiocosmos_emulator_conn_open(emu_core *core)
 {
     emu_conn *conn = (emu_conn *)aioc_mem_zalloc(&core->store.memory, sizeof *conn);
     if (!conn) return NULL;
@@ -460,7 +460,7 @@ emu_conn *emu_conn_open(emu_core *core)
     return conn;
 }
 
-void emu_conn_close(emu_conn *conn)
+void aiocosmos_emulator_conn_close(emu_conn *conn)
 {
     aioc_mem *memory = &conn->core->store.memory;
     aioc_mem_buffer_free(memory, &conn->in.buffer);
@@ -469,38 +469,38 @@ void emu_conn_close(emu_conn *conn)
     aioc_mem_free(memory, conn, sizeof *conn);
 }
 
-void emu_conn_feed(emu_conn *conn, const char *bytes, size_t len)
+void aiocosmos_emulator_conn_feed(emu_conn *conn, const char *bytes, size_t len)
 {
     size_t used = 0;
-    if (conn->state != EMU_CONN_OPEN || len == 0) return;
+    if (conn->state != AIOCOSMOS_EMULATOR_OPEN || len == 0) return;
     if (conn->in.buffer.len == 0) used = emu_conn_work(conn, bytes, len);
-    if (used == len || conn->state != EMU_CONN_OPEN) return;
-    if (conn->in.buffer.len + len - used > EMU_INPUT_MAX) { /* who feeds more than emu_conn_full allows */
-        conn->state = EMU_CONN_RESET;
+    if (used == len || conn->state != AIOCOSMOS_EMULATOR_OPEN) return;
+    if (conn->in.buffer.len + len - used > EMU_INPUT_MAX) { /* who feeds more than aiocosmos_emulator_conn_full allows */
+        conn->state = AIOCOSMOS_EMULATOR_RESET;
         return;
     }
     emu_put(&conn->in, bytes + used, len - used);
-    if (conn->in.failed) conn->state = EMU_CONN_RESET;
+    if (conn->in.failed) conn->state = AIOCOSMOS_EMULATOR_RESET;
     else if (conn->in.buffer.len > len - used) emu_conn_work_input(conn);
 }
 
-emu_conn_state emu_conn_state_of(const emu_conn *conn)
+emu_conn_state aiocosmos_emulator_conn_state(const emu_conn *conn)
 {
     return conn->state;
 }
 
-bool emu_conn_full(const emu_conn *conn)
+bool aiocosmos_emulator_conn_full(const emu_conn *conn)
 {
-    return conn->state == EMU_CONN_OPEN && !emu_conn_ready(conn) && conn->in.buffer.len > EMU_BODY_MAX;
+    return conn->state == AIOCOSMOS_EMULATOR_OPEN && !emu_conn_ready(conn) && conn->in.buffer.len > EMU_BODY_MAX;
 }
 
-emu_conn_wait emu_conn_waits(const emu_conn *conn)
+emu_conn_wait aiocosmos_emulator_conn_waits(const emu_conn *conn)
 {
-    if (conn->in.buffer.len == 0) return EMU_WAITS_FOR_REQUEST;
-    return conn->phase == EMU_HEAD ? EMU_WAITS_FOR_HEAD : EMU_WAITS_FOR_BODY;
+    if (conn->in.buffer.len == 0) return AIOCOSMOS_EMULATOR_WAITS_FOR_REQUEST;
+    return conn->phase == EMU_HEAD ? AIOCOSMOS_EMULATOR_WAITS_FOR_HEAD : AIOCOSMOS_EMULATOR_WAITS_FOR_BODY;
 }
 
-const char *emu_conn_output(emu_conn *conn, size_t *len)
+const char *aiocosmos_emulator_conn_output(emu_conn *conn, size_t *len)
 {
     size_t ready = conn->out.buffer.len - conn->sent;
     if (conn->due_ms >= 0) ready -= conn->held;
@@ -508,7 +508,7 @@ const char *emu_conn_output(emu_conn *conn, size_t *len)
     return conn->out.buffer.data ? conn->out.buffer.data + conn->sent : "";
 }
 
-void emu_conn_sent(emu_conn *conn, size_t len)
+void aiocosmos_emulator_conn_sent(emu_conn *conn, size_t len)
 {
     bool waited = !emu_conn_ready(conn);
     conn->sent += len;
@@ -520,12 +520,12 @@ void emu_conn_sent(emu_conn *conn, size_t len)
     if (waited && emu_conn_ready(conn) && conn->in.buffer.len) emu_conn_work_input(conn);
 }
 
-int64_t emu_conn_due_ms(const emu_conn *conn)
+int64_t aiocosmos_emulator_conn_due_ms(const emu_conn *conn)
 {
     return conn->due_ms;
 }
 
-void emu_conn_tick(emu_conn *conn)
+void aiocosmos_emulator_conn_tick(emu_conn *conn)
 {
     if (conn->due_ms < 0 || conn->due_ms == INT64_MAX || emu_now(&conn->core->store.clock) < conn->due_ms) return;
     conn->due_ms = -1;

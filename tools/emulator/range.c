@@ -310,9 +310,9 @@ void emu_ranges_tick(emu_store *store, emu_container *container)
 const char *emu_shuffle_wrong(emu_shuffle *shuffle)
 {
     if (shuffle->min == 0) shuffle->min = 1;
-    if (shuffle->max == 0) shuffle->max = shuffle->min > EMU_DEFAULT_SHUFFLE_MAX ? shuffle->min
-                                                                                 : EMU_DEFAULT_SHUFFLE_MAX;
-    return shuffle->min > shuffle->max || shuffle->max > EMU_PARTITIONS_MAX
+    if (shuffle->max == 0) shuffle->max = shuffle->min > AIOCOSMOS_EMULATOR_DEFAULT_SHUFFLE_MAX ? shuffle->min
+                                                                                                : AIOCOSMOS_EMULATOR_DEFAULT_SHUFFLE_MAX;
+    return shuffle->min > shuffle->max || shuffle->max > AIOCOSMOS_EMULATOR_PARTITIONS_MAX
                ? "shuffle: a least number of partitions that is not above the most, and that at most 256" : NULL;
 }
 

@@ -104,7 +104,7 @@ static void peer_close(peer *p)
     s->reactor.platform->socket_close(NULL, p->source.fd);
     *(p->prev ? &p->prev->next : &s->peers) = p->next;
     if (p->next) p->next->prev = p->prev;
-    if (p->conn) emu_conn_close(p->conn);
+    if (p->conn) aiocosmos_emulator_conn_close(p->conn);
     aioc_mem_free(&s->memory, p->tls, sizeof *p->tls);
     aioc_mem_free(&s->memory, p, sizeof *p);
     s->peer_count--;
@@ -141,9 +141,9 @@ static bool peer_send_plain(peer *p, bool *blocked)
     size_t len, sent;
     const char *bytes;
     *blocked = false;
-    while ((bytes = emu_conn_output(p->conn, &len)) != NULL && len > 0) {
+    while ((bytes = aiocosmos_emulator_conn_output(p->conn, &len)) != NULL && len > 0) {
         if (!peer_send(p, bytes, len, &sent)) return false;
-        emu_conn_sent(p->conn, sent);
+        aiocosmos_emulator_conn_sent(p->conn, sent);
         if (sent < len) {
             *blocked = true;
             return true;
@@ -170,20 +170,20 @@ static bool peer_pump_tls(peer *p, bool *blocked)
             *blocked = true;
         }
         if (state & BR_SSL_CLOSED) return *blocked;
-        if ((state & BR_SSL_RECVAPP) && !emu_conn_full(p->conn)) {
+        if ((state & BR_SSL_RECVAPP) && !aiocosmos_emulator_conn_full(p->conn)) {
             room = br_ssl_engine_recvapp_buf(engine, &len);
-            emu_conn_feed(p->conn, (const char *)room, len);
+            aiocosmos_emulator_conn_feed(p->conn, (const char *)room, len);
             br_ssl_engine_recvapp_ack(engine, len);
             continue;
         }
-        bytes = emu_conn_output(p->conn, &have);
+        bytes = aiocosmos_emulator_conn_output(p->conn, &have);
         if ((state & BR_SSL_SENDAPP) && have > 0 && !*blocked) {
             room = br_ssl_engine_sendapp_buf(engine, &len);
             if (len > have) len = have;
             memcpy(room, bytes, len);
             br_ssl_engine_sendapp_ack(engine, len);
-            emu_conn_sent(p->conn, len);
-            emu_conn_output(p->conn, &have);
+            aiocosmos_emulator_conn_sent(p->conn, len);
+            aiocosmos_emulator_conn_output(p->conn, &have);
             if (have == 0 || len == 1) br_ssl_engine_flush(engine, 0);
             continue;
         }
@@ -217,7 +217,7 @@ static bool peer_wants(const peer *p)
     if (p->ended) return false;
     if (p->shut) return true;
     if (p->tls && !(br_ssl_engine_current_state(&p->tls->context.eng) & BR_SSL_RECVREC)) return false;
-    return !emu_conn_full(p->conn);
+    return !aiocosmos_emulator_conn_full(p->conn);
 }
 
 /* Until when what is waited for has to come. A head has its time as a whole, or a byte now and then would hold a
@@ -227,9 +227,9 @@ static uint64_t peer_limit_us(const peer *p)
     const server_options *options = p->owner->options;
     bool shaking = p->tls && !(br_ssl_engine_current_state(&p->tls->context.eng) & (BR_SSL_SENDAPP | BR_SSL_RECVAPP));
     size_t left;
-    emu_conn_output(p->conn, &left);
-    if (left > 0 || p->waits == EMU_WAITS_FOR_BODY) return p->moved_us + (uint64_t)(options->body_s * 1e6);
-    if (shaking || p->waits == EMU_WAITS_FOR_HEAD) return p->since_us + (uint64_t)(options->head_s * 1e6);
+    aiocosmos_emulator_conn_output(p->conn, &left);
+    if (left > 0 || p->waits == AIOCOSMOS_EMULATOR_WAITS_FOR_BODY) return p->moved_us + (uint64_t)(options->body_s * 1e6);
+    if (shaking || p->waits == AIOCOSMOS_EMULATOR_WAITS_FOR_HEAD) return p->since_us + (uint64_t)(options->head_s * 1e6);
     return p->moved_us + (uint64_t)(options->idle_s * 1e6);
 }
 
@@ -239,14 +239,14 @@ static void peer_on_limit(aioc_reactor_timer *timer)
     peer *p = (peer *)timer->owner;
     uint64_t limit_us = peer_limit_us(p);
     uint64_t now_us = p->owner->reactor.now_us;
-    if (emu_conn_due_ms(p->conn) >= 0) limit_us = now_us + 1000000u;         /* it is we who hold the answer back */
+    if (aiocosmos_emulator_conn_due_ms(p->conn) >= 0) limit_us = now_us + 1000000u;  /* it is we who hold the answer back */
     if (limit_us <= now_us) peer_close(p);
     else aioc_reactor_timer_start(&p->owner->reactor, timer, limit_us);
 }
 
 static void peer_set_limit(peer *p)
 {
-    emu_conn_wait waits = emu_conn_waits(p->conn);
+    emu_conn_wait waits = aiocosmos_emulator_conn_waits(p->conn);
     uint64_t limit_us;
     if (waits != p->waits) p->since_us = p->owner->reactor.now_us;
     p->waits = waits;
@@ -263,8 +263,8 @@ static void peer_work(peer *p)
     size_t left;
     int64_t due;
     unsigned want;
-    emu_conn_state state = emu_conn_state_of(p->conn);
-    if (state == EMU_CONN_RESET) {
+    emu_conn_state state = aiocosmos_emulator_conn_state(p->conn);
+    if (state == AIOCOSMOS_EMULATOR_RESET) {
         peer_reset(p);
         return;
     }
@@ -272,17 +272,17 @@ static void peer_work(peer *p)
         peer_close(p);
         return;
     }
-    state = emu_conn_state_of(p->conn);
-    emu_conn_output(p->conn, &left);
-    due = emu_conn_due_ms(p->conn);
-    if (state == EMU_CONN_RESET) {
+    state = aiocosmos_emulator_conn_state(p->conn);
+    aiocosmos_emulator_conn_output(p->conn, &left);
+    due = aiocosmos_emulator_conn_due_ms(p->conn);
+    if (state == AIOCOSMOS_EMULATOR_RESET) {
         peer_reset(p);
         return;
     }
-    if (left == 0 && !blocked && due < 0 && (state == EMU_CONN_CLOSING || p->ended) && !p->shut) {
+    if (left == 0 && !blocked && due < 0 && (state == AIOCOSMOS_EMULATOR_CLOSING || p->ended) && !p->shut) {
         if (!peer_shut(p)) return;
     } else if (due >= 0 && due != INT64_MAX && !p->timer.armed) {
-        int64_t wait = due - emu_core_now_ms(s->core);
+        int64_t wait = due - aiocosmos_emulator_now_ms(s->core);
         aioc_reactor_timer_start(&s->reactor, &p->timer, s->reactor.now_us + (wait > 0 ? (uint64_t)wait * 1000u : 0u));
     }
     peer_set_limit(p);
@@ -299,7 +299,7 @@ static void peer_on_timer(aioc_reactor_timer *timer)
         peer_close(p);
         return;
     }
-    emu_conn_tick(p->conn);
+    aiocosmos_emulator_conn_tick(p->conn);
     peer_work(p);
 }
 
@@ -332,7 +332,7 @@ static bool peer_receive(peer *p)
     if (got == AIOCOSMOS_IO_AGAIN) return true;
     if (got < 0) return false;
     if (got == 0) p->ended = true;
-    else if (!p->shut) emu_conn_feed(p->conn, s->receive, (size_t)got);
+    else if (!p->shut) aiocosmos_emulator_conn_feed(p->conn, s->receive, (size_t)got);
     return true;
 }
 
@@ -390,7 +390,7 @@ static void peer_open(server *s, int fd)
     p->next = s->peers;
     if (p->next) p->next->prev = p;
     s->peers = p;
-    p->conn = emu_conn_open(s->core);
+    p->conn = aiocosmos_emulator_conn_open(s->core);
     if (!p->conn || (s->tls && !peer_start_tls(p)) ||
         aioc_reactor_watch(&s->reactor, &p->source, AIOCOSMOS_READABLE) < 0) peer_close(p);
     else peer_set_limit(p);
@@ -401,7 +401,7 @@ static bool close_idle(server *s)
 {
     peer *p, *oldest = NULL;
     for (p = s->peers; p; p = p->next)
-        if (p->waits == EMU_WAITS_FOR_REQUEST && !p->shut && (!oldest || p->moved_us <= oldest->moved_us)) oldest = p;
+        if (p->waits == AIOCOSMOS_EMULATOR_WAITS_FOR_REQUEST && !p->shut && (!oldest || p->moved_us <= oldest->moved_us)) oldest = p;
     if (oldest) peer_close(oldest);
     return oldest != NULL;
 }
@@ -737,7 +737,7 @@ static int parse_option(server_options *options, const char *name, const char *v
     else if (strcmp(name, "--cert") == 0) options->certificate = value;
     else if (strcmp(name, "--key-file") == 0) options->key_file = value;
     else if (strcmp(name, "--port") == 0 && parse_number(value, 65535, &number)) options->port = (int)number;
-    else if (strcmp(name, "--partitions") == 0 && parse_number(value, EMU_PARTITIONS_MAX, &number) && number >= 1)
+    else if (strcmp(name, "--partitions") == 0 && parse_number(value, AIOCOSMOS_EMULATOR_PARTITIONS_MAX, &number) && number >= 1)
         options->core.partitions = (int)number;
     else if (strcmp(name, "--ru") == 0 && parse_number(value, 1e12, &number)) options->core.ru_per_second = number;
     else if (strcmp(name, "--memory") == 0 && parse_number(value, 1e9, &number) && number >= 1)
@@ -747,9 +747,9 @@ static int parse_option(server_options *options, const char *name, const char *v
     else if (strcmp(name, "--timeouts") == 0 && parse_timeouts(options, value)) return 2;
     else if (strcmp(name, "--shuffle") == 0 && parse_number(value, 1e9, &number))
         options->core.shuffle.every = (uint32_t)number;
-    else if (strcmp(name, "--shuffle-min") == 0 && parse_number(value, EMU_PARTITIONS_MAX, &number))
+    else if (strcmp(name, "--shuffle-min") == 0 && parse_number(value, AIOCOSMOS_EMULATOR_PARTITIONS_MAX, &number))
         options->core.shuffle.min = (uint32_t)number;
-    else if (strcmp(name, "--shuffle-max") == 0 && parse_number(value, EMU_PARTITIONS_MAX, &number))
+    else if (strcmp(name, "--shuffle-max") == 0 && parse_number(value, AIOCOSMOS_EMULATOR_PARTITIONS_MAX, &number))
         options->core.shuffle.max = (uint32_t)number;
     else if (strcmp(name, "--shuffle-busy") == 0 && parse_number(value, 1e9, &number))
         options->core.shuffle.busy = (uint32_t)number;
@@ -807,7 +807,7 @@ static bool add_faults(server *s)
     char why[200];
     int i;
     for (i = 0; i < s->options->faults; i++) {
-        if (emu_core_fault(s->core, s->options->fault[i], why, sizeof why)) continue;
+        if (aiocosmos_emulator_fault(s->core, s->options->fault[i], why, sizeof why)) continue;
         fprintf(stderr, "aiocosmos-emulator: --fault %s: %s\n", s->options->fault[i], why);
         return false;
     }
@@ -821,7 +821,7 @@ static bool announce(server *s, int port)
     bool literal6 = !any && strchr(s->options->host, ':') != NULL;
     snprintf(url, sizeof url, "%s://%s%s%s:%d/", s->tls ? "https" : "http", literal6 ? "[" : "",
              any ? "localhost" : s->options->host, literal6 ? "]" : "", port);
-    if (!emu_core_set_endpoint(s->core, url)) return false;
+    if (!aiocosmos_emulator_set_endpoint(s->core, url)) return false;
     printf("ready %s\n", url);
     return fflush(stdout) == 0;
 }
@@ -850,7 +850,7 @@ static void server_close(server *s)
         aioc_reactor_watch(&s->reactor, &s->listener[i], 0);
         close((int)s->listener[i].fd);
     }
-    if (s->core) emu_core_close(s->core);
+    if (s->core) aiocosmos_emulator_close(s->core);
     unload_tls(s);
     aioc_reactor_close(&s->reactor);
     aioc_mem_close(&s->memory);
@@ -885,7 +885,7 @@ static bool server_open(server *s, const server_options *options)
         core.log = on_log;
         core.log_user = s;
     }
-    s->core = emu_core_open(&core, &error);
+    s->core = aiocosmos_emulator_open(&core, &error);
     if (!s->core) fprintf(stderr, "aiocosmos-emulator: --%s\n", error);
     return s->core && add_faults(s) && (!options->tls || load_tls(s));
 }
