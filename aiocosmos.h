@@ -83,6 +83,7 @@
  *     >>resolve    host names to addresses, without blocking
  *     >>tls        BearSSL as bytes in, bytes out; certificate checks
  *     >>http       HTTP/1.1 request writing and response parsing
+ *     >>stream     one connection: how it comes to be, then bytes, with or without TLS
  *     >>pool       connections of one endpoint, and the queue in front of them
  *     >>protocol   resource links, headers, partition keys and their hashes, session tokens, error texts
  *     >>account    what is known of containers, their ranges and session tokens
@@ -1027,9 +1028,8 @@ static void *aioc_platform_allocate(const aiocosmos_allocator *allocator, void *
     return NULL;
 }
 
-/* From here to the end of this layer stands one filling, in one #if: a port puts another beside it, that is
- * aioc_platform_system, AIOC_PLATFORM_HOSTS, aioc_platform_parse_ip() and aioc_platform_print_ip(). On Windows these
- * would be made of Winsock, WSAPoll, BCryptGenRandom, QueryPerformanceCounter and GetAdaptersAddresses. */
+/* From here to the end of this layer stands one filling. A port puts another beside it in this #if, that is
+ * aioc_platform_system, AIOC_PLATFORM_HOSTS, aioc_platform_parse_ip() and aioc_platform_print_ip(). */
 #if defined(_WIN32)
 #  error "aiocosmos is not ported to Windows yet: see >>platform"
 #else
@@ -1790,48 +1790,33 @@ static void aioc_reactor_close(aioc_reactor *reactor)
     aioc_reactor_abandon(reactor);
 }
 
-/* A source that is unwatched may be freed or reused next, so its events must not be handed out any more. */
-static void aioc_reactor_batch_forget(aioc_reactor *reactor, const aioc_reactor_source *source)
-{
-    int i;
-    for (i = reactor->batch_at; i < reactor->batch_count; i++) {
-        if (reactor->batch[i].source == source) reactor->batch[i].source = NULL;
-    }
-}
-
-static void aioc_reactor_source_link(aioc_reactor *reactor, aioc_reactor_source *source)
-{
-    source->prev = NULL;
-    source->next = reactor->sources;
-    if (source->next) source->next->prev = source;
-    reactor->sources = source;
-    reactor->source_count++;
-}
-
-static void aioc_reactor_source_unlink(aioc_reactor *reactor, aioc_reactor_source *source)
-{
-    *(source->prev ? &source->prev->next : &reactor->sources) = source->next;
-    if (source->next) source->next->prev = source->prev;
-    source->prev = source->next = NULL;
-    reactor->source_count--;
-}
-
 /* Watches the source for READABLE, WRITABLE or both; 0: no more, and always before its descriptor is closed: as long
  * as a forked child holds the socket too, epoll would go on reporting it. 0; or E_NOMEM, E_CONNECT and nothing has
  * changed. Removing does not fail. */
 static int aioc_reactor_watch(aioc_reactor *reactor, aioc_reactor_source *source, unsigned want)
 {
     const aiocosmos_platform *platform = reactor->platform;
-    int io = 0;
+    int io = 0, i;
     if (source->want == want) return 0;
     if (reactor->poller) {
         io = platform->poller_set(platform->user_data, reactor->poller, source->fd, source->want, want, source);
     }
     if (io < 0 && want != 0) return aioc_reactor_result(io);
-    if (source->want == 0) aioc_reactor_source_link(reactor, source);
+    if (source->want == 0) {
+        source->next = reactor->sources;
+        if (source->next) source->next->prev = source;
+        reactor->sources = source;
+        reactor->source_count++;
+    }
     if (want == 0) {
-        aioc_reactor_source_unlink(reactor, source);
-        aioc_reactor_batch_forget(reactor, source);
+        *(source->prev ? &source->prev->next : &reactor->sources) = source->next;
+        if (source->next) source->next->prev = source->prev;
+        source->prev = source->next = NULL;
+        reactor->source_count--;
+        /* It may be freed or reused next, so its events must not be handed out any more. */
+        for (i = reactor->batch_at; i < reactor->batch_count; i++) {
+            if (reactor->batch[i].source == source) reactor->batch[i].source = NULL;
+        }
     }
     source->want = want;
     return 0;
@@ -1888,15 +1873,11 @@ static bool aioc_reactor_dispatch_one(aioc_reactor *reactor)
     }
 }
 
-static bool aioc_reactor_timer_before(const aioc_reactor_timer *a, const aioc_reactor_timer *b)
-{
-    return a->due_us != b->due_us ? a->due_us < b->due_us : a->order < b->order;
-}
-
 /* Makes the later of two heaps the first child of the earlier. */
 static aioc_reactor_timer *aioc_reactor_timer_meld(aioc_reactor_timer *a, aioc_reactor_timer *b)
 {
-    aioc_reactor_timer *top = aioc_reactor_timer_before(a, b) ? a : b, *below = top == a ? b : a;
+    bool first = a->due_us != b->due_us ? a->due_us < b->due_us : a->order < b->order;
+    aioc_reactor_timer *top = first ? a : b, *below = first ? b : a;
     below->prev = top;
     below->next = top->child;
     if (below->next) below->next->prev = below;
@@ -4647,8 +4628,7 @@ static const char *aioc_auth_connection_string(aiocosmos_str text, aioc_auth_con
  *
  * Host names to addresses, without blocking and without a thread: literal addresses, localhost (RFC 6761), then the
  * host's hook or else the hosts file and a stub resolver (RFC 1034, 5.3.1) on the reactor. Answers are kept for as long
- * as they say, within limits, and longer when no server answers (RFC 8767). The text and message forms come first and
- * are bytes in, bytes out; then the files, the questions on the wire, the look-up of a name, and the cache.
+ * as they say, within limits, and longer when no server answers (RFC 8767).
  *
  * May call: platform, reactor, memory, text.    Knows nothing of: ports, connections, TLS, HTTP.
  *========================*/
@@ -4999,24 +4979,6 @@ static bool aioc_dns_read_record(aioc_dns_message message, size_t *at, aioc_dns_
     return true;
 }
 
-static bool aioc_dns_is_of(const aioc_dns_record *record, const aioc_dns_domain *name)
-{
-    return record->class_in == AIOC_DNS_IN && record->owner.len == name->len &&
-           aioc_dns_domain_same(record->owner.labels, name->labels, name->len);
-}
-
-static bool aioc_dns_take_address(aioc_dns_message message, const aioc_dns_record *record, aioc_dns_set *set)
-{
-    aiocosmos_address address;
-    size_t size = record->type == AIOC_DNS_A ? 4 : 16;
-    if (record->data_len != size) return false;
-    memset(&address, 0, sizeof address);
-    address.family = size == 4 ? 4 : 6;
-    memcpy(address.ip, message.bytes + record->data, size);
-    aioc_dns_set_add(set, &address);
-    return true;
-}
-
 /* How many records of a section are looked at; at is where the header counts them. */
 static unsigned aioc_dns_record_count(aioc_dns_message message, size_t at)
 {
@@ -5029,13 +4991,20 @@ static bool aioc_dns_scan(aioc_dns_message message, size_t *at, uint32_t type, a
                           bool *moved, aioc_dns_domain *target)
 {
     unsigned left = aioc_dns_record_count(message, 6);
+    const size_t size = type == AIOC_DNS_A ? 4 : 16;
+    aiocosmos_address address;
+    memset(&address, 0, sizeof address);
+    address.family = size == 4 ? 4 : 6;
     *moved = false;
     for (; left > 0; left--) {
         aioc_dns_record record;
         if (!aioc_dns_read_record(message, at, &record)) return false;
-        if (!aioc_dns_is_of(&record, &out->name)) continue;
+        if (record.class_in != AIOC_DNS_IN || record.owner.len != out->name.len ||
+            !aioc_dns_domain_same(record.owner.labels, out->name.labels, out->name.len)) continue;
         if (record.type == type) {
-            if (!aioc_dns_take_address(message, &record, &out->set)) return false;
+            if (record.data_len != size) return false;
+            memcpy(address.ip, message.bytes + record.data, size);
+            aioc_dns_set_add(&out->set, &address);
         } else if (record.type == AIOC_DNS_CNAME && !*moved) {
             size_t end = record.data;
             if (!aioc_dns_read_domain(message, &end, target) || end != record.data + record.data_len) return false;
@@ -5180,7 +5149,7 @@ struct aioc_dns_lookup {
     bool served;      /* the name's addresses have been handed out while this goes on */
     bool failed;      /* for some candidate nobody could say: so the name may exist */
     const char *why;  /* of that */
-    unsigned server;
+    unsigned server;  /* and whose fault it was */
     aioc_dns_config config;
     aioc_dns_query queries[2];
 };
@@ -5292,37 +5261,26 @@ static void aioc_dns_name_set_none(aioc_dns *resolver, aioc_dns_name *name, cons
 }
 
 /* Nobody could say, perhaps because of what a server did: what was known is used, or else why. */
-static void aioc_dns_lookup_fail(aioc_dns_lookup *lookup, const aiocosmos_address *server, const char *why)
+static void aioc_dns_lookup_fail(aioc_dns_lookup *lookup, const char *why)
 {
     aioc_dns_name *name = lookup->name;
-    bool stale = aioc_dns_stale_usable(lookup);
-    char address[AIOC_TEXT_ADDRESS_MAX] = "";
-    if (server) aioc_text_put_address(server, address);
+    bool stale = aioc_dns_stale_usable(lookup), asked = lookup->config.server_count > 0;
+    char server[AIOC_TEXT_ADDRESS_MAX] = "";
+    if (asked) aioc_text_put_address(&lookup->config.servers[lookup->server], server);
     aioc_mem_print(name->error, sizeof name->error, "%s could not be looked up: %s%s%s%s", name->host,
-                   server ? "name server " : "", address, server ? " " : "", why);
+                   asked ? "name server " : "", server, asked ? " " : "", why);
     if (!stale) name->count = 0;
     name->expires_us = aioc_dns_after(lookup->resolver, stale ? AIOC_DNS_RESTALE_S : AIOC_DNS_FAILURE_S);
     aioc_dns_lookup_end(lookup);
 }
 
-static void aioc_dns_lookup_fail_undecided(aioc_dns_lookup *lookup)
-{
-    const char *why = lookup->why ? lookup->why : "did not answer";
-    if (lookup->config.server_count > 0) {
-        aioc_dns_lookup_fail(lookup, &lookup->config.servers[lookup->server], why);
-    } else {
-        aioc_dns_lookup_fail(lookup, NULL, "none of this machine's name servers can be used");
-    }
-}
-
 static void aioc_dns_lookup_none(aioc_dns_lookup *lookup)
 {
-    bool absent = aioc_dns_lookup_count(lookup, AIOC_DNS_NO_NAME) == 2;
+    const char *what = "has neither an IPv4 nor an IPv6 address";
     char server[AIOC_TEXT_ADDRESS_MAX];
     aioc_text_put_address(&lookup->config.servers[lookup->queries[AIOC_DNS_FOUR].server], server);
-    aioc_dns_name_set_none(lookup->resolver, lookup->name,
-                           absent ? "does not exist" : "has neither an IPv4 nor an IPv6 address", "name server ",
-                           server);
+    if (aioc_dns_lookup_count(lookup, AIOC_DNS_NO_NAME) == 2) what = "does not exist";
+    aioc_dns_name_set_none(lookup->resolver, lookup->name, what, "name server ", server);
     aioc_dns_lookup_end(lookup);
 }
 
@@ -5380,8 +5338,7 @@ static void aioc_dns_lookup_settle(aioc_dns_lookup *lookup)
     const aioc_dns_query *failed = four->state == AIOC_DNS_FAILED ? four : six->state == AIOC_DNS_FAILED ? six : NULL;
     bool found = aioc_dns_lookup_count(lookup, AIOC_DNS_FOUND) > 0;
     if (aioc_dns_lookup_count(lookup, AIOC_DNS_FOREIGN) > 0) {
-        /* RFC 8305, 3, would have IPv6 begin at once when it is there first, and IPv4 join the race later. But whoever
-         * asked gets one list: without IPv4 in it, a machine that has no IPv6 would reach nobody. */
+        /* RFC 8305, 3, would have IPv6 begin at once when it is there first, and IPv4 join the race later. */
         aioc_reactor *reactor = lookup->resolver->reactor;
         if (found) aioc_reactor_timer_start(reactor, &lookup->timer, reactor->now_us + AIOC_DNS_DELAY_US);
         return;
@@ -5398,8 +5355,10 @@ static void aioc_dns_lookup_settle(aioc_dns_lookup *lookup)
     }
     /* Where nobody answers, the next candidate would meet the same silence. */
     if ((!failed || failed->why) && aioc_dns_lookup_next(lookup)) return;
-    if (lookup->failed) aioc_dns_lookup_fail_undecided(lookup);
-    else aioc_dns_lookup_none(lookup);
+    if (!lookup->failed) aioc_dns_lookup_none(lookup);
+    else if (lookup->why) aioc_dns_lookup_fail(lookup, lookup->why);
+    else if (lookup->config.server_count > 0) aioc_dns_lookup_fail(lookup, "did not answer");
+    else aioc_dns_lookup_fail(lookup, "none of this machine's name servers can be used");
 }
 
 static void aioc_dns_query_end(aioc_dns_query *query, aioc_dns_kind state)
@@ -5424,11 +5383,6 @@ static void aioc_dns_query_take(aioc_dns_query *query, aioc_dns_kind kind, const
         query->expires_us = aioc_dns_after(query->lookup->resolver, aioc_dns_hold(query->ttl_s));
     }
     aioc_dns_query_end(query, kind);
-}
-
-static const aiocosmos_address *aioc_dns_exchange_peer(const aioc_dns_exchange *exchange)
-{
-    return &exchange->query->lookup->config.servers[exchange->server];
 }
 
 static void aioc_dns_exchange_close(aioc_dns_exchange *exchange)
@@ -5468,10 +5422,11 @@ static void aioc_dns_exchange_broke(aioc_dns_exchange *exchange, ptrdiff_t io)
 /* Opens a socket to the server and waits until it can be written to. NULL; or why not, and there is no socket. */
 static const char *aioc_dns_exchange_connect(aioc_dns_exchange *exchange, bool stream)
 {
-    aioc_reactor *reactor = exchange->query->lookup->resolver->reactor;
+    const aioc_dns_lookup *lookup = exchange->query->lookup;
+    aioc_reactor *reactor = lookup->resolver->reactor;
     const aiocosmos_platform *platform = reactor->platform;
     intptr_t fd;
-    int io = platform->socket_open(platform->user_data, &fd, !stream, aioc_dns_exchange_peer(exchange));
+    int io = platform->socket_open(platform->user_data, &fd, !stream, &lookup->config.servers[exchange->server]);
     if (io != 0 && io != AIOCOSMOS_IO_AGAIN) return aioc_text_of(aioc_dns_faults, io);
     exchange->source.fd = fd;
     exchange->stream = stream;
@@ -5480,30 +5435,25 @@ static const char *aioc_dns_exchange_connect(aioc_dns_exchange *exchange, bool s
     return aioc_text_of(aioc_dns_faults, AIOCOSMOS_IO_LIMIT);
 }
 
-/* NULL; or why there is no exchange with that server. Without a random id anybody could answer (RFC 5452, 9.1). */
-static const char *aioc_dns_exchange_start(aioc_dns_exchange *exchange)
-{
-    const aiocosmos_platform *platform = exchange->query->lookup->resolver->reactor->platform;
-    unsigned char id[2];
-    if (platform->entropy(platform->user_data, id, sizeof id) < 0) return "could not be asked: no random numbers";
-    exchange->id = aioc_text_load16be(id);
-    return aioc_dns_exchange_connect(exchange, false);
-}
-
 static void aioc_dns_exchange_ready(aioc_reactor_source *source, unsigned ready);
 
 static bool aioc_dns_exchange_open(aioc_dns_query *query, unsigned server)
 {
     aioc_mem *memory = query->lookup->resolver->memory;
+    const aiocosmos_platform *platform = query->lookup->resolver->reactor->platform;
     aioc_dns_exchange *exchange = (aioc_dns_exchange *)aioc_mem_zalloc(memory, sizeof(aioc_dns_exchange));
     const char *why = "could not be asked: out of memory";
+    unsigned char id[2] = {0, 0};
     if (exchange) {
         exchange->query = query;
         exchange->server = server;
         exchange->source.fd = -1;
         exchange->source.ready = aioc_dns_exchange_ready;
         exchange->source.owner = exchange;
-        why = aioc_dns_exchange_start(exchange);
+        /* Without a random id anybody could answer (RFC 5452, 9.1). */
+        if (platform->entropy(platform->user_data, id, sizeof id) < 0) why = "could not be asked: no random numbers";
+        else why = aioc_dns_exchange_connect(exchange, false);
+        exchange->id = aioc_text_load16be(id);
     }
     /* If none answers, one that failed with a reason says more than one that was silent. */
     if (why || !query->why) query->server = server;
@@ -5544,7 +5494,6 @@ static void aioc_dns_query_fire(aioc_reactor_timer *timer)
     else aioc_dns_query_end(query, AIOC_DNS_FAILED);
 }
 
-/* A whole message has arrived. */
 static void aioc_dns_exchange_take(aioc_dns_exchange *exchange, const unsigned char *bytes, size_t len)
 {
     aioc_dns_query *query = exchange->query;
@@ -5637,7 +5586,6 @@ static void aioc_dns_exchange_ready(aioc_reactor_source *source, unsigned ready)
 
 /*--- A look-up's life: begins, runs out of patience, is answered by the host ---*/
 
-/* Starts the timer for when waiting has been enough. */
 static void aioc_dns_lookup_wait(aioc_dns_lookup *lookup)
 {
     aioc_reactor *reactor = lookup->resolver->reactor;
@@ -5662,13 +5610,13 @@ static void aioc_dns_lookup_begin(aioc_dns_lookup *lookup)
     }
     lookup->phase = AIOC_DNS_ON_WIRE;
     if (aioc_mem_read(resolver->memory, platform, NULL, platform->name_servers, AIOC_DNS_FILE_MAX, &file) < 0) {
-        aioc_dns_lookup_fail(lookup, NULL, "out of memory");
+        aioc_dns_lookup_fail(lookup, "out of memory");
         return;
     }
     aioc_dns_parse_config(aioc_text_view(file.data, file.len), platform, &lookup->config);
     aioc_mem_buffer_free(resolver->memory, &file);
     aioc_dns_lookup_wait(lookup);
-    if (!aioc_dns_lookup_next(lookup)) aioc_dns_lookup_fail_undecided(lookup);
+    if (!aioc_dns_lookup_next(lookup)) aioc_dns_lookup_fail(lookup, "it is no name");
 }
 
 /* Enough waited: for the other family, for anything newer than what was known, or for the host. */
@@ -5682,7 +5630,7 @@ static void aioc_dns_lookup_lose_patience(aioc_dns_lookup *lookup)
         aioc_dns_deliver(lookup);
         aioc_dns_lookup_wait(lookup);
     } else if (lookup->phase == AIOC_DNS_AT_HOST) {
-        aioc_dns_lookup_fail(lookup, NULL, "the host's resolver did not answer");
+        aioc_dns_lookup_fail(lookup, "the host's resolver did not answer");
     }
 }
 
@@ -5694,40 +5642,27 @@ static void aioc_dns_lookup_fire(aioc_reactor_timer *timer)
     else aioc_dns_lookup_lose_patience(lookup);
 }
 
-static void aioc_dns_query_init(aioc_dns_lookup *lookup, int which, uint32_t type)
-{
-    aioc_dns_query *query = &lookup->queries[which];
-    query->lookup = lookup;
-    query->type = type;
-    query->timer.fire = aioc_dns_query_fire;
-    query->timer.owner = query;
-}
-
 /* Begins from the reactor, not from here, so that the hook is not called inside ask. False: no memory. */
 static bool aioc_dns_lookup_open(aioc_dns *resolver, aioc_dns_name *name)
 {
     aioc_dns_lookup *lookup = (aioc_dns_lookup *)aioc_mem_zalloc(resolver->memory, sizeof(aioc_dns_lookup));
+    int i;
     if (!lookup) return false;
     lookup->resolver = resolver;
     lookup->name = name;
     lookup->phase = AIOC_DNS_STARTING;
     lookup->timer.fire = aioc_dns_lookup_fire;
     lookup->timer.owner = lookup;
-    aioc_dns_query_init(lookup, AIOC_DNS_SIX, AIOC_DNS_AAAA);
-    aioc_dns_query_init(lookup, AIOC_DNS_FOUR, AIOC_DNS_A);
+    for (i = 0; i < 2; i++) {
+        aioc_dns_query *query = &lookup->queries[i];
+        query->lookup = lookup;
+        query->type = i == AIOC_DNS_SIX ? AIOC_DNS_AAAA : AIOC_DNS_A;
+        query->timer.fire = aioc_dns_query_fire;
+        query->timer.owner = query;
+    }
     aioc_reactor_timer_start(resolver->reactor, &lookup->timer, resolver->reactor->now_us);
     name->lookup = lookup;
     return true;
-}
-
-static aioc_dns_lookup *aioc_dns_lookup_find(aioc_dns *resolver, uint64_t question)
-{
-    aioc_dns_name *name;
-    for (name = resolver->first; name; name = name->next) {
-        aioc_dns_lookup *lookup = name->lookup;
-        if (lookup && lookup->phase == AIOC_DNS_AT_HOST && lookup->question == question) return lookup;
-    }
-    return NULL;
 }
 
 /* The host's answer to a question of its hook, from inside the hook or from anywhere; count 0: there is no such name.
@@ -5736,14 +5671,17 @@ static aioc_dns_lookup *aioc_dns_lookup_find(aioc_dns *resolver, uint64_t questi
 static int aioc_dns_answer(aioc_dns *resolver, uint64_t question, const aiocosmos_address *addresses,
                            size_t count, uint32_t ttl_s)
 {
-    aioc_dns_lookup *lookup = aioc_dns_lookup_find(resolver, question);
-    aioc_dns_name *name;
+    aioc_dns_lookup *lookup = NULL;
+    aioc_dns_name *name = resolver->first;
     size_t i;
     for (i = 0; i < count; i++) {
         if (addresses[i].family != 4 && addresses[i].family != 6) return AIOCOSMOS_E_ARGUMENT;
     }
-    if (!lookup) return AIOCOSMOS_E_ARGUMENT;
-    name = lookup->name;
+    for (; name; name = name->next) {
+        lookup = name->lookup;
+        if (lookup && lookup->phase == AIOC_DNS_AT_HOST && lookup->question == question) break;
+    }
+    if (!name) return AIOCOSMOS_E_ARGUMENT;
     if (count == 0) {
         aioc_dns_name_set_none(resolver, name, "does not exist", "the host's resolver", "");
     } else {
@@ -5787,10 +5725,11 @@ static int aioc_dns_name_get(aioc_dns *resolver, aiocosmos_str host, aioc_dns_na
     return 0;
 }
 
-/* What is known of a host, lent until the next question or the reactor's next turn. */
+/* Lent until the next question or the reactor's next turn. */
 typedef struct aioc_dns_found {
     const aiocosmos_address *addresses;
     size_t count;
+    bool more;          /* may come: ask again when resolver->answered has changed */
     const char *error;  /* why there are none */
 } aioc_dns_found;
 
@@ -5819,20 +5758,6 @@ static int aioc_dns_ask_nobody(aioc_dns *resolver, aiocosmos_str host, aioc_dns_
     return 0;
 }
 
-/* Whether the name holds an answer now: fresh, or what the look-up that goes on has handed out so far. */
-static bool aioc_dns_name_answers(const aioc_dns *resolver, const aioc_dns_name *name)
-{
-    return resolver->reactor->now_us < name->expires_us || (name->lookup && name->lookup->served);
-}
-
-static int aioc_dns_name_result(const aioc_dns_name *name, aioc_dns_found *out)
-{
-    out->addresses = name->addresses;
-    out->count = name->count;
-    out->error = name->count > 0 ? NULL : name->error;
-    return name->count > 0 ? 0 : AIOCOSMOS_E_DNS;
-}
-
 #define AIOC_DNS_LATER 1
 
 /* The addresses of a host, port 0, in the order to try them; IPv6 literals may have brackets. 0; LATER: ask again when
@@ -5853,13 +5778,19 @@ static int aioc_dns_ask(aioc_dns *resolver, const char *host, aioc_dns_found *ou
         wrong = result == AIOCOSMOS_E_NOMEM ? no_memory : "could not be looked up: too many other names are";
         return aioc_dns_refuse(resolver, result, text, wrong, out);
     }
-    if (!aioc_dns_name_answers(resolver, name)) {
+    /* What the name holds is an answer while it is fresh, or if the look-up that goes on has handed it out. */
+    if (resolver->reactor->now_us >= name->expires_us && !(name->lookup && name->lookup->served)) {
         if (name->lookup) return AIOC_DNS_LATER;
         if (!resolver->ask) result = aioc_dns_hosts(resolver, name);
         if (result == 0 && aioc_dns_lookup_open(resolver, name)) return AIOC_DNS_LATER;
         if (result <= 0) return aioc_dns_refuse(resolver, AIOCOSMOS_E_NOMEM, text, no_memory, out);
     }
-    return aioc_dns_name_result(name, out);
+    out->addresses = name->addresses;
+    out->count = name->count;
+    out->more = name->lookup != NULL;
+    if (name->count > 0) return 0;
+    out->error = name->error;
+    return AIOCOSMOS_E_DNS;
 }
 
 /* Whoever asks next has the name looked up again. What was known stays, for when nobody answers. A look-up that goes on
@@ -5899,10 +5830,10 @@ static void aioc_dns_close(aioc_dns *resolver)
 /*========================
  * MARK: - TLS                       >>tls
  *
- * A TLS client as bytes in, bytes out. It sees no socket and no clock: the pool puts what arrived where receive_room
+ * A TLS client as bytes in, bytes out. It sees no socket and no clock: its owner puts what arrived where receive_room
  * says and calls received, sends what to_send shows and calls sent. A room never reaches beyond the record that is
- * being received, so a pool that reads straight into it leaves the next record in the socket. That is how it puts off
- * handshake records, which cost up to 4 ms of processor each: all that work is done inside received.
+ * being received, so who reads straight into it leaves the next record in the socket. That is how handshake records are
+ * put off, which cost up to 4 ms of processor each: all that work is done inside received.
  *
  * The TLS is BearSSL 0.6, and TLS 1.2 only: ECDHE key exchange with AES-GCM or ChaCha20-Poly1305, nothing else is
  * offered. Sessions are resumed by their id (RFC 5246 7.3). 0.6 knows no tickets (RFC 5077): a server that keeps no
@@ -6301,19 +6232,15 @@ static int aioc_tls_bear_trust_open(aioc_tls_trust *trust, aioc_mem *memory, con
             trust->skipped++;
         } else if (!aioc_tls_trust_add(trust, memory, &reader)) {
             aioc_tls_bear_trust_close(trust, memory);
-            (void)aioc_mem_print(err, cap, "no memory for the trusted certificates");
+            aioc_mem_print(err, cap, "no memory for the trusted certificates");
             return AIOCOSMOS_E_NOMEM;
         }
     }
     if (trust->count > 0) return 0;
-    if (!pem) {
-        (void)aioc_mem_print(err, cap, "trust_pem: required, as no system certificates were found");
-    } else if (trust->skipped == 0) {
-        (void)aioc_mem_print(err, cap, "trusted certificates: no \"BEGIN CERTIFICATE\" in the text");
-    } else {
-        (void)aioc_mem_print(err, cap, "trusted certificates: none of the %llu can be used",
-                             (unsigned long long)trust->skipped);
-    }
+    aioc_mem_print(err, cap, !pem ? "trust_pem: required, as no system certificates were found"
+                             : trust->skipped ? "trusted certificates: none of the %llu can be used"
+                             : "trusted certificates: no \"BEGIN CERTIFICATE\" in the text",
+                   (unsigned long long)trust->skipped);
     return AIOCOSMOS_E_ARGUMENT;
 }
 
@@ -6371,25 +6298,23 @@ static void aioc_tls_say_bytes(aioc_tls_bear *session, const void *bytes, size_t
     why[at] = '\0';
 }
 
-static void aioc_tls_say(aioc_tls_bear *session, const char *text)
+#if defined(__GNUC__)
+static void aioc_tls_say(aioc_tls_bear *session, const char *format, ...) __attribute__((format(printf, 2, 3)));
+#endif
+static void aioc_tls_say(aioc_tls_bear *session, const char *format, ...)
 {
-    aioc_tls_say_bytes(session, text, strlen(text));
-}
-
-static void aioc_tls_say_number(aioc_tls_bear *session, const char *before, unsigned number, const char *behind)
-{
-    char text[80];
-    aioc_mem_print(text, sizeof text, "%s%u%s", before, number, behind);
-    aioc_tls_say(session, text);
+    size_t len = strlen(session->base.why);
+    va_list values;
+    va_start(values, format);
+    (void)vsnprintf(session->base.why + len, AIOC_TLS_WHY_MAX - len, format, values);
+    va_end(values);
 }
 
 /* "2026-01-02" */
 static void aioc_tls_say_date(aioc_tls_bear *session, int64_t wall_s)
 {
     aioc_text_date date = aioc_text_date_of((int32_t)(aioc_text_date_clamp(wall_s) / 86400));
-    char text[40];
-    aioc_mem_print(text, sizeof text, "%04d-%02d-%02d", (int)date.year, (int)date.month, (int)date.day);
-    aioc_tls_say(session, text);
+    aioc_tls_say(session, "%04d-%02d-%02d", (int)date.year, (int)date.month, (int)date.day);
 }
 
 /* The common name of a distinguished name, or else its organization. */
@@ -6420,7 +6345,7 @@ static void aioc_tls_say_subject(aioc_tls_bear *session, aioc_tls_der name)
 
 static void aioc_tls_say_which(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
 {
-    aioc_tls_say(session, session->judge.count == 0 ? "the server's certificate " : "the intermediate certificate ");
+    aioc_tls_say(session, "the %s certificate ", session->judge.count == 0 ? "server's" : "intermediate");
     aioc_tls_say_subject(session, certificate->subject);
 }
 
@@ -6448,7 +6373,7 @@ static void aioc_tls_say_ip(aioc_tls_bear *session, aioc_tls_der ip)
         memcpy(address.ip, ip.at, ip.len);
         aioc_text_put_address(&address, text);
     }
-    aioc_tls_say(session, text);
+    aioc_tls_say(session, "%s", text);
 }
 
 /* Names the host and the first names that the certificate has instead. */
@@ -6464,11 +6389,11 @@ static void aioc_tls_say_names(aioc_tls_bear *session, const aioc_tls_certificat
             more++;
             continue;
         }
-        aioc_tls_say(session, listed++ == 0 ? " but for " : ", ");
+        aioc_tls_say(session, "%s", listed++ == 0 ? " but for " : ", ");
         if (tag == AIOC_TLS_DER_IP_ADDRESS) aioc_tls_say_ip(session, name);
         else aioc_tls_say_bytes(session, name.at, name.len < 64 ? name.len : 64);
     }
-    if (more > 0) aioc_tls_say_number(session, " and ", more, " more");
+    if (more > 0) aioc_tls_say(session, " and %u more", more);
     /* RFC 6125 6.4.4 lets the common name stand in; RFC 9525 2 and every browser no longer do. */
     if (listed == 0) aioc_tls_say(session, ": it has no subjectAltName with a DNS name or IP address");
 }
@@ -6489,13 +6414,13 @@ static void aioc_tls_say_signature(aioc_tls_bear *session, const aioc_tls_certif
     if (oid.len == aioc_tls_oid_rsa[0] + 1u && memcmp(oid.at, aioc_tls_oid_rsa + 1, oid.len - 1) == 0) {
         kind = oid.at[oid.len - 1];
     }
-    aioc_tls_say(session, aioc_text_of(aioc_tls_signatures, kind));
+    aioc_tls_say(session, "%s", aioc_text_of(aioc_tls_signatures, kind));
 }
 
 static void aioc_tls_say_validity(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
 {
     bool late = session->wall_s > certificate->not_after_s;
-    aioc_tls_say(session, late ? " expired on " : " is not valid before ");
+    aioc_tls_say(session, "%s", late ? " expired on " : " is not valid before ");
     aioc_tls_say_date(session, late ? certificate->not_after_s : certificate->not_before_s);
     aioc_tls_say(session, " (the clock here says ");
     aioc_tls_say_date(session, session->wall_s);
@@ -6522,26 +6447,18 @@ static void aioc_tls_judge_explain(aioc_tls_judge *judge, const aioc_tls_certifi
     case BR_ERR_X509_EXPIRED: aioc_tls_say_validity(session, certificate); break;
     case BR_ERR_X509_UNSUPPORTED: aioc_tls_say_signature(session, certificate); break;
     case BR_ERR_X509_WEAK_PUBLIC_KEY:
-        aioc_tls_say_number(session, " has an RSA key of only ", aioc_tls_certificate_rsa_bits(certificate),
-                            " bits: 2048 is the least");
+        aioc_tls_say(session, " has an RSA key of only %u bits: 2048 is the least",
+                     aioc_tls_certificate_rsa_bits(certificate));
         break;
-    default: aioc_tls_say(session, aioc_text_of(aioc_tls_faults, judge->verdict)); break;
+    default: aioc_tls_say(session, "%s", aioc_text_of(aioc_tls_faults, judge->verdict)); break;
     }
-}
-
-static bool aioc_tls_is_name_trusted(const aioc_tls_trust *trust, aioc_tls_der name)
-{
-    const br_x509_trust_anchor *anchors = (const br_x509_trust_anchor *)trust->anchors;
-    size_t i;
-    for (i = 0; i < trust->count; i++) {
-        if (aioc_tls_der_is(name, anchors[i].dn.data, anchors[i].dn.len)) return true;
-    }
-    return false;
 }
 
 /* Says that no anchor vouches for the chain, of which this is the last certificate. */
 static void aioc_tls_say_untrusted(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
 {
+    const br_x509_trust_anchor *anchor = (const br_x509_trust_anchor *)session->trust->anchors;
+    uint32_t left = session->trust->count;
     session->base.why[0] = '\0';
     if (aioc_tls_der_is(certificate->issuer, certificate->subject.at, certificate->subject.len)) {
         aioc_tls_say_which(session, certificate);
@@ -6550,9 +6467,9 @@ static void aioc_tls_say_untrusted(aioc_tls_bear *session, const aioc_tls_certif
     }
     aioc_tls_say(session, "nobody trusted issued the server's certificate: its issuer ");
     aioc_tls_say_subject(session, certificate->issuer);
-    aioc_tls_say(session, aioc_tls_is_name_trusted(session->trust, certificate->issuer)
-                              ? " has the name, but not the key, of a trusted one"
-                              : " is unknown here, or an intermediate certificate is missing");
+    for (; left > 0 && !aioc_tls_der_is(certificate->issuer, anchor->dn.data, anchor->dn.len); left--) anchor++;
+    aioc_tls_say(session, "%s", left > 0 ? " has the name, but not the key, of a trusted one"
+                                         : " is unknown here, or an intermediate certificate is missing");
 }
 
 static void aioc_tls_judge_leaf(aioc_tls_judge *judge, const aioc_tls_certificate *certificate)
@@ -6570,8 +6487,7 @@ static void aioc_tls_judge_leaf(aioc_tls_judge *judge, const aioc_tls_certificat
 static void aioc_tls_judge_refuse(aioc_tls_judge *judge, int verdict, const char *why)
 {
     judge->verdict = verdict;
-    judge->session->base.why[0] = '\0';
-    aioc_tls_say(judge->session, why);
+    aioc_mem_print(judge->session->base.why, AIOC_TLS_WHY_MAX, "%s", why);
 }
 
 /* One whole certificate is there. The engine's error is read from its context: only that says which certificate was
@@ -6735,9 +6651,7 @@ static void aioc_tls_say_alien(aioc_tls_bear *session)
     if (session->seen_len >= 4 && memcmp(seen, "HTTP", 4) == 0) {
         aioc_tls_say(session, "the server answered in plain HTTP: this port has no TLS");
     } else if (session->seen_len == 11 && seen[0] == 22 && seen[5] == 2 && seen[9] == 3 && seen[10] < 3) {
-        aioc_tls_say(session, "the server is too old: it speaks ");
-        aioc_tls_say(session, versions[seen[10]]);
-        aioc_tls_say(session, ", and TLS 1.2 is the least");
+        aioc_tls_say(session, "the server is too old: it speaks %s, and TLS 1.2 is the least", versions[seen[10]]);
     } else {
         aioc_tls_say(session, "the server did not answer in TLS 1.2: is this the right port?");
     }
@@ -6764,21 +6678,21 @@ static void aioc_tls_fail(aioc_tls_bear *session, int error)
     if (session->judge.verdict != 0 && session->judge.verdict == error) return;  /* the judge has said why */
     session->base.why[0] = '\0';
     if (error == 0) {
-        aioc_tls_say(session, !handshake ? "the connection was cut: the server did not say that it is the end"
+        aioc_tls_say(session, "%s", !handshake ? "the connection was cut: the server did not say that it is the end"
                               : session->seen_len ? "the server closed the connection during the TLS handshake"
                               : "the server closed the connection instead of answering: does this port speak TLS?");
     } else if (error >= BR_ERR_SEND_FATAL_ALERT) {
         aioc_tls_say(session, "the server broke the TLS protocol");
     } else if (error >= BR_ERR_RECV_FATAL_ALERT) {
-        aioc_tls_say(session, handshake ? "the server refused the TLS handshake: alert "
-                                        : "the server ended the TLS connection: alert ");
-        aioc_tls_say(session, aioc_text_of(aioc_tls_alerts, error - BR_ERR_RECV_FATAL_ALERT));
-        aioc_tls_say_number(session, " (", (unsigned)(error - BR_ERR_RECV_FATAL_ALERT), ")");
+        error -= BR_ERR_RECV_FATAL_ALERT;
+        aioc_tls_say(session, "the server %s: alert %s (%d)",
+                     handshake ? "refused the TLS handshake" : "ended the TLS connection",
+                     aioc_text_of(aioc_tls_alerts, error), error);
     } else if (handshake && session->seen_len > 0 &&
                (error == BR_ERR_UNSUPPORTED_VERSION || session->seen[0] - 20u > 3)) {
         aioc_tls_say_alien(session);
     } else {
-        aioc_tls_say(session, aioc_text_of(aioc_tls_errors, error));
+        aioc_tls_say(session, "%s", aioc_text_of(aioc_tls_errors, error));
     }
 }
 
@@ -7017,19 +6931,6 @@ static const aioc_tls_table aioc_tls_bearssl = {
     aioc_tls_bear_write, aioc_tls_bear_plain, aioc_tls_bear_plain_used, aioc_tls_bear_ended,
     aioc_tls_bear_shutdown
 };
-
-/* As receive_room and received, for bytes that were read elsewhere, perhaps several records at once. Returns how many
- * were taken, no more than to the end of a record; 0: use the plaintext first. */
-static size_t aioc_tls_feed(aioc_tls_session *session, const unsigned char *bytes, size_t len)
-{
-    size_t room;
-    unsigned char *to = session->table->receive_room(session, &room);
-    if (room > len) room = len;
-    if (room == 0) return 0;
-    memcpy(to, bytes, room);
-    session->table->received(session, room);
-    return room;
-}
 
 /*========================
  * MARK: - HTTP                     >>http
@@ -7716,6 +7617,642 @@ static void aioc_http_drain(aioc_http_parser *parser)
 }
 
 /*========================
+ * MARK: - Stream                   >>stream
+ *
+ * One connection: how it comes to be (name, addresses, the race of RFC 8305 among them, TLS handshake), and then bytes
+ * written, bytes read and an end, with or without TLS, which nobody above sees. Its owner embeds it, and hears of it by
+ * the functions in the place that all streams to one host and port share. They may close it.
+ *
+ * May call: platform, reactor, memory, text, resolve, tls.    Knows nothing of: HTTP, queues, retries.
+ *========================*/
+
+#define AIOC_STREAM_TURN_BYTES    262144u  /* sent or received by one stream before others have their turn */
+#define AIOC_STREAM_ADDRESSES_MAX 8        /* of one name, that are tried */
+#define AIOC_STREAM_STAGGER_US    250000u  /* RFC 8305, 5: the next address is tried while the last one is silent */
+#define AIOC_STREAM_MESSAGE_MAX   768
+
+typedef struct aioc_stream aioc_stream;
+
+typedef struct aioc_stream_queue { aioc_stream *first, *last; } aioc_stream_queue;
+
+typedef struct aioc_stream_options {
+    const char *host;  /* a name or a literal; outlives the streams */
+    uint16_t port;
+    bool tls;
+    const aioc_tls_config *tls_config;  /* outlives the streams */
+    uint32_t connect_timeout_ms;        /* name, TCP and TLS together */
+} aioc_stream_options;
+
+/* What all streams to one host and port share. */
+typedef struct aioc_stream_place {
+    aioc_reactor *reactor;
+    aioc_mem *memory;
+    aioc_dns *resolver;
+    aioc_stream_options to;
+    void (*opened)(aioc_stream *stream);
+    /* It has to be closed there. again: the next handshake avoids what was wrong with this one. */
+    void (*failed)(aioc_stream *stream, int error, const char *message, bool again);
+    bool (*readable)(aioc_stream *stream);  /* false: the stream is closed */
+    void (*writable)(aioc_stream *stream);
+    aioc_stream_queue asking;      /* who wants addresses, or more of them; first, who has not asked since any came */
+    aioc_stream_queue handshakes;  /* who has a record of one to read */
+    aiocosmos_address preferred;    /* connected last: tried first; family 0: none */
+    aioc_tls_resumption resumption;
+    uint64_t bytes_sent, bytes_received;
+    char message[AIOC_STREAM_MESSAGE_MAX];  /* of the failure being reported */
+} aioc_stream_place;
+
+typedef struct aioc_stream_try {
+    aioc_reactor_source source;
+    aiocosmos_address address;
+} aioc_stream_try;
+
+/* Addresses are tried one by one, each with a start of 250 ms before the next; the first that connects wins. */
+typedef struct aioc_stream_race {
+    aioc_reactor_timer stagger;
+    size_t count, next, open;         /* tries, how many were begun, how many of those are undecided */
+    int io;                           /* how the last one failed */
+    const aiocosmos_address *failed;  /* and where */
+    aioc_stream_try tries[AIOC_STREAM_ADDRESSES_MAX];
+} aioc_stream_race;
+
+typedef enum aioc_stream_state {
+    AIOC_STREAM_RESOLVING, AIOC_STREAM_CONNECTING, AIOC_STREAM_HANDSHAKE, AIOC_STREAM_OPEN
+} aioc_stream_state;
+
+struct aioc_stream {  /* zeroed at first */
+    aioc_reactor_source source;
+    aioc_stream_place *place;
+    aioc_stream_queue *queue;  /* in which it waits; NULL: in none */
+    aioc_stream *next;         /* in that */
+    aioc_stream_race *race;    /* while CONNECTING */
+    aioc_tls_session *tls;
+    const char *rest;          /* received, and not used yet */
+    size_t rest_len;
+    aioc_reactor_timer limit;  /* until it is OPEN */
+    uint64_t asked;            /* resolver->answered when it asked last; it asks again when that has changed */
+    uint64_t moved_us;         /* came to its state; once open, sent or received something */
+    uint32_t took_us[AIOC_STREAM_OPEN];  /* each state on the way */
+    uint8_t state;
+    bool broken;   /* cannot be written to any more; what the peer said may still be there */
+    bool hung_up;  /* the peer says no more than what has arrived */
+};
+
+static uint32_t aioc_stream_span(uint64_t from_us, uint64_t to_us)
+{
+    uint64_t span_us = to_us > from_us ? to_us - from_us : 0;
+    return span_us < UINT32_MAX ? (uint32_t)span_us : UINT32_MAX;
+}
+
+/* A message: "what name:443: why", "what [::1]:8081: why". */
+static const char *aioc_stream_say(aioc_stream_place *place, const char *what, const char *why)
+{
+    const char *host = place->to.host;
+    bool bare = host[0] != '[' && strchr(host, ':') != NULL;
+    aioc_mem_print(place->message, sizeof place->message, bare ? "%s[%s]:%u: %s" : "%s%s:%u: %s", what, host,
+                   (unsigned)place->to.port, why);
+    return place->message;
+}
+
+static void aioc_stream_enqueue(aioc_stream *stream, aioc_stream_queue *queue)
+{
+    AIOCOSMOS_ASSERT(!stream->queue);
+    *(queue->first ? &queue->last->next : &queue->first) = stream;
+    queue->last = stream;
+    stream->queue = queue;
+}
+
+static void aioc_stream_dequeue(aioc_stream *stream)
+{
+    aioc_stream_queue *queue = stream->queue;
+    aioc_stream *before = NULL, *at;
+    if (!queue) return;
+    for (at = queue->first; at != stream; at = at->next) before = at;
+    *(before ? &before->next : &queue->first) = stream->next;
+    if (queue->last == stream) queue->last = before;
+    stream->next = NULL;
+    stream->queue = NULL;
+}
+
+/* READABLE: listens to the peer, or leaves what it says where it is. WRITABLE: what is left to be written goes when
+ * there is room; until then, answers are still read: a server may refuse a request before it has seen all of it. False:
+ * no memory for that. */
+static bool aioc_stream_watch(aioc_stream *stream, unsigned what, bool on)
+{
+    unsigned want = stream->source.want & ~what;
+    return aioc_reactor_watch(stream->place->reactor, &stream->source, on ? want | what : want) == 0;
+}
+
+/*--- The end ---*/
+
+static void aioc_stream_race_free(aioc_stream *stream)
+{
+    aioc_stream_place *place = stream->place;
+    aioc_stream_race *race = stream->race;
+    size_t i;
+    if (!race) return;
+    for (i = 0; i < race->next; i++) aioc_reactor_hang_up(place->reactor, &race->tries[i].source);
+    aioc_reactor_timer_stop(place->reactor, &race->stagger);
+    aioc_mem_free(place->memory, race, sizeof *race);
+    stream->race = NULL;
+}
+
+/* RFC 5246, 7.2.1 asks for a close_notify; nobody waits for it to arrive. In a forked child (no poller) the session is
+ * the parent's: nothing may be said. */
+static void aioc_stream_say_goodbye(aioc_stream *stream)
+{
+    const aiocosmos_platform *platform = stream->place->reactor->platform;
+    aiocosmos_slice slice;
+    if (!stream->place->reactor->poller || stream->broken || stream->tls->state != AIOC_TLS_OPEN) return;
+    stream->tls->table->shutdown(stream->tls);
+    slice.ptr = stream->tls->table->to_send(stream->tls, &slice.len);
+    if (slice.len > 0) platform->socket_send(platform->user_data, stream->source.fd, &slice, 1);
+}
+
+static void aioc_stream_close(aioc_stream *stream)
+{
+    aioc_stream_place *place = stream->place;
+    if (stream->tls) {
+        aioc_stream_say_goodbye(stream);
+        stream->tls->table->close(place->memory, stream->tls);
+    }
+    aioc_stream_race_free(stream);
+    aioc_stream_dequeue(stream);
+    aioc_reactor_hang_up(place->reactor, &stream->source);
+    aioc_reactor_timer_stop(place->reactor, &stream->limit);
+}
+
+/*--- Writing ---*/
+
+/* One call of send(). How many bytes went; what stays is watched for. */
+static size_t aioc_stream_send(aioc_stream *stream, const aiocosmos_slice *slices, size_t count, size_t len)
+{
+    aioc_stream_place *place = stream->place;
+    const aiocosmos_platform *platform = place->reactor->platform;
+    ptrdiff_t sent = platform->socket_send(platform->user_data, stream->source.fd, slices, count);
+    if (sent < 0 && sent != AIOCOSMOS_IO_AGAIN) stream->broken = true;
+    if (sent < 0) sent = 0;
+    if (sent > 0) stream->moved_us = place->reactor->now_us;
+    place->bytes_sent += (uint64_t)sent;
+    if (!aioc_stream_watch(stream, AIOCOSMOS_WRITABLE, (size_t)sent < len && !stream->broken)) stream->broken = true;
+    return (size_t)sent;
+}
+
+static void aioc_stream_write_plain(aioc_stream *stream, const aiocosmos_slice slices[2], size_t len, size_t *written)
+{
+    aiocosmos_slice left[2];
+    size_t skip = *written, turn = AIOC_STREAM_TURN_BYTES, count = 0, i;
+    for (i = 0; i < 2; i++) {
+        const aiocosmos_slice *slice = &slices[i];
+        size_t gone = skip < slice->len ? skip : slice->len, here = slice->len - gone;
+        skip -= gone;
+        if (here > turn) here = turn;
+        if (here == 0) continue;
+        turn -= here;
+        left[count].ptr = (const char *)slice->ptr + gone;
+        left[count++].len = here;
+    }
+    *written += aioc_stream_send(stream, left, count, len - *written);
+}
+
+/* A record at a time, and whatever else the session has to say. False: something waits to be sent. */
+static bool aioc_stream_write_tls(aioc_stream *stream, const aiocosmos_slice slices[2], size_t len, size_t *written)
+{
+    aioc_tls_session *tls = stream->tls;
+    size_t begun = *written;
+    for (;;) {
+        size_t turn = *written - begun, taken;
+        aiocosmos_slice slice;
+        slice.ptr = tls->table->to_send(tls, &slice.len);
+        if (slice.len > 0) {
+            size_t sent = aioc_stream_send(stream, &slice, 1, slice.len);
+            tls->table->sent(tls, sent);
+            if (sent < slice.len) return false;
+            continue;
+        }
+        if (*written == len) return true;
+        if (turn >= AIOC_STREAM_TURN_BYTES || (turn > 0 && aioc_reactor_hurry(stream->place->reactor))) {
+            if (!aioc_stream_watch(stream, AIOCOSMOS_WRITABLE, true)) stream->broken = true;
+            return false;
+        }
+        taken = tls->table->write(tls, slices, 2, *written);
+        *written += taken;
+        if (taken == 0) stream->broken = true;
+        if (taken == 0) return false;
+    }
+}
+
+/* Writes as much as goes of the len bytes in two slices, from *written on. True: the last byte has reached send(). If
+ * it fails, stream->broken says so, no more. */
+static bool aioc_stream_write(aioc_stream *stream, const aiocosmos_slice slices[2], size_t len, size_t *written)
+{
+    if (stream->tls) return aioc_stream_write_tls(stream, slices, len, written);
+    if (*written < len) aioc_stream_write_plain(stream, slices, len, written);
+    return *written == len;
+}
+
+/*--- Coming to be ---*/
+
+static void aioc_stream_set_state(aioc_stream *stream, aioc_stream_state state)
+{
+    uint64_t now_us = stream->place->reactor->now_us;
+    stream->took_us[stream->state] = aioc_stream_span(stream->moved_us, now_us);
+    stream->moved_us = now_us;
+    stream->state = (uint8_t)state;
+}
+
+static void aioc_stream_fail(aioc_stream *stream, int error, const char *message)
+{
+    stream->took_us[stream->state] = aioc_stream_span(stream->moved_us, stream->place->reactor->now_us);
+    stream->place->failed(stream, error, message, stream->tls && stream->tls->again);
+}
+
+static void aioc_stream_fail_because(aioc_stream *stream, int error, const char *what, const char *why)
+{
+    aioc_stream_fail(stream, error, aioc_stream_say(stream->place, what, why));
+}
+
+/* With "HOST (ADDRESS:PORT)" in the message, or only one of them where they are the same. */
+static void aioc_stream_fail_at(aioc_stream *stream, const aiocosmos_address *address, const char *how)
+{
+    aioc_stream_place *place = stream->place;
+    char text[AIOC_TEXT_ADDRESS_MAX];
+    char where[AIOC_TEXT_ADDRESS_MAX + 16];
+    const char *host = place->to.host;
+    aioc_text_put_address(address, text);
+    aioc_mem_print(where, sizeof where, address->family == 6 ? "[%s]:%u" : "%s:%u", text, (unsigned)address->port);
+    if (strcmp(host, text) == 0 || (host[0] == '[' && strncmp(host + 1, text, strlen(text)) == 0))
+        aioc_mem_print(place->message, sizeof place->message, "connect to %s %s", where, how);
+    else
+        aioc_mem_print(place->message, sizeof place->message, "connect to %s (%s) %s", host, where, how);
+    aioc_stream_fail(stream, AIOCOSMOS_E_CONNECT, place->message);
+}
+
+static const aioc_text_phrase aioc_stream_faults[] = {
+    {AIOCOSMOS_IO_REFUSED, "refused: nobody listens there"},
+    {AIOCOSMOS_IO_UNREACHABLE, "failed: the host cannot be reached (no route, firewall, no answer in time)"},
+    {AIOCOSMOS_IO_LIMIT, "failed: this machine is out of descriptors, ports or memory"},
+    {AIOCOSMOS_IO_UNSUPPORTED, "failed: this machine does not support that kind of address"},
+    {AIOCOSMOS_IO_CLOSED, "failed: the other side closed the connection at once"},
+    {AIOC_TEXT_OTHERS, "failed: the system refused"}
+};
+
+static void aioc_stream_opened(aioc_stream *stream)
+{
+    aioc_reactor_timer_stop(stream->place->reactor, &stream->limit);
+    aioc_stream_dequeue(stream);
+    aioc_stream_set_state(stream, AIOC_STREAM_OPEN);
+    stream->place->opened(stream);
+}
+
+/* The handshake goes on: what the session has to say is written, then it is open, or it is not. True: not yet. */
+static bool aioc_stream_handshake_on(aioc_stream *stream)
+{
+    size_t written = 0;
+    if (!stream->broken) (void)aioc_stream_write(stream, NULL, 0, &written);
+    if (stream->broken) stream->tls->table->ended(stream->tls);
+    switch (stream->tls->state) {
+    case AIOC_TLS_HANDSHAKE: return true;
+    case AIOC_TLS_OPEN: aioc_stream_opened(stream); break;
+    case AIOC_TLS_CLOSED:
+        aioc_stream_fail_because(stream, AIOCOSMOS_E_CONNECT, "TLS with ", "the server closed it at once");
+        break;
+    default:
+        aioc_stream_fail_because(stream, stream->broken ? AIOCOSMOS_E_CONNECT : AIOCOSMOS_E_TLS, "TLS with ",
+                                 stream->tls->why);
+    }
+    return false;
+}
+
+static void aioc_stream_begin_tls(aioc_stream *stream)
+{
+    static const char what[] = "TLS with ";
+    aioc_stream_place *place = stream->place;
+    const aiocosmos_platform *platform = place->reactor->platform;
+    const aioc_tls_config *config = place->to.tls_config;
+    unsigned char entropy[32];
+    if (platform->entropy(platform->user_data, entropy, sizeof entropy) < 0) {
+        aioc_stream_fail_because(stream, AIOCOSMOS_E_TLS, what, "this machine has no randomness to give yet");
+        return;
+    }
+    stream->tls = config->table->open(place->memory, config, &place->resumption, place->to.host,
+                                      platform->wall_ms(platform->user_data) / 1000, entropy);
+    aioc_mem_wipe(entropy, sizeof entropy);
+    if (stream->tls) aioc_stream_handshake_on(stream);
+    else aioc_stream_fail_because(stream, AIOCOSMOS_E_NOMEM, what, "no memory for a session");
+}
+
+/* One of the addresses has answered: its socket becomes the stream's, the others are closed. */
+static void aioc_stream_won(aioc_stream *stream, aioc_stream_try *winner)
+{
+    aioc_stream_place *place = stream->place;
+    aioc_reactor_watch(place->reactor, &winner->source, 0);
+    place->preferred = winner->address;
+    stream->source.fd = winner->source.fd;
+    winner->source.fd = -1;
+    aioc_stream_race_free(stream);
+    aioc_stream_dequeue(stream);
+    aioc_stream_set_state(stream, AIOC_STREAM_HANDSHAKE);
+    if (!aioc_stream_watch(stream, AIOCOSMOS_READABLE, true))
+        aioc_stream_fail_because(stream, AIOCOSMOS_E_NOMEM, "connect to ", "no memory to watch it");
+    else if (place->to.tls) aioc_stream_begin_tls(stream);
+    else aioc_stream_opened(stream);
+}
+
+static void aioc_stream_try_failed(aioc_stream *stream, aioc_stream_try *attempt, int io)
+{
+    aioc_reactor_hang_up(stream->place->reactor, &attempt->source);
+    stream->race->io = io;
+    stream->race->failed = &attempt->address;
+}
+
+/* Begins to connect to one address. 0: connected; AGAIN: undecided; else it has failed. */
+static int aioc_stream_try_begin(aioc_stream *stream, aioc_stream_try *attempt)
+{
+    aioc_reactor *reactor = stream->place->reactor;
+    const aiocosmos_platform *platform = reactor->platform;
+    intptr_t fd;
+    int io = platform->socket_open(platform->user_data, &fd, false, &attempt->address);
+    if (io != 0 && io != AIOCOSMOS_IO_AGAIN) return io;
+    attempt->source.fd = fd;
+    if (io == AIOCOSMOS_IO_AGAIN && aioc_reactor_watch(reactor, &attempt->source, AIOCOSMOS_WRITABLE) < 0)
+        return AIOCOSMOS_IO_LIMIT;
+    return io;
+}
+
+/* When the next address is tried while this one is still silent: sooner, if otherwise some would never have their turn
+ * before the stream is out of time. */
+static uint64_t aioc_stream_next_try_us(const aioc_stream *stream)
+{
+    const aioc_stream_race *race = stream->race;
+    uint64_t now_us = stream->place->reactor->now_us, due_us = stream->limit.due_us;
+    uint64_t share_us = (due_us > now_us ? due_us - now_us : 0) / (race->count - race->next + 1u);
+    return now_us + (share_us < AIOC_STREAM_STAGGER_US ? share_us : AIOC_STREAM_STAGGER_US);
+}
+
+/* Tries the next address, and further ones as long as they fail at once. When none is left, none undecided and none
+ * asked for, that was it. */
+static void aioc_stream_race_on(aioc_stream *stream)
+{
+    aioc_stream_race *race = stream->race;
+    while (race->next < race->count) {
+        aioc_stream_try *attempt = &race->tries[race->next++];
+        int io = aioc_stream_try_begin(stream, attempt);
+        if (io == 0) {
+            aioc_stream_won(stream, attempt);
+            return;
+        }
+        if (io == AIOCOSMOS_IO_AGAIN) {
+            race->open++;
+            if (race->next < race->count || stream->queue)
+                aioc_reactor_timer_start(stream->place->reactor, &race->stagger, aioc_stream_next_try_us(stream));
+            return;
+        }
+        aioc_stream_try_failed(stream, attempt, io);
+    }
+    if (race->open > 0 || stream->queue) return;
+    aioc_stream_fail_at(stream, race->failed, aioc_text_of(aioc_stream_faults, race->io));
+}
+
+static void aioc_stream_stagger_fire(aioc_reactor_timer *timer)
+{
+    aioc_stream_race_on((aioc_stream *)timer->owner);
+}
+
+static void aioc_stream_try_ready(aioc_reactor_source *source, unsigned ready)
+{
+    aioc_stream *stream = (aioc_stream *)source->owner;
+    const aiocosmos_platform *platform = stream->place->reactor->platform;
+    aioc_stream_try *attempt = (aioc_stream_try *)(void *)source;  /* its first field */
+    int io = platform->socket_error(platform->user_data, source->fd);
+    (void)ready;
+    if (io == AIOCOSMOS_IO_AGAIN) return;
+    stream->race->open--;
+    if (io == 0) {
+        aioc_stream_won(stream, attempt);
+    } else {
+        aioc_stream_try_failed(stream, attempt, io);
+        aioc_stream_race_on(stream);
+    }
+}
+
+static bool aioc_stream_same_address(const aiocosmos_address *a, const aiocosmos_address *b)
+{
+    return a->family == b->family && a->scope == b->scope && memcmp(a->ip, b->ip, a->family == 4 ? 4 : 16) == 0;
+}
+
+static void aioc_stream_race_add(aioc_stream *stream, const aiocosmos_address *address)
+{
+    aioc_stream_race *race = stream->race;
+    aioc_stream_try *attempt = &race->tries[race->count];
+    size_t i;
+    for (i = 0; i < race->count; i++) {
+        if (aioc_stream_same_address(&race->tries[i].address, address)) return;
+    }
+    if (i == AIOC_STREAM_ADDRESSES_MAX) return;
+    attempt->address = *address;
+    attempt->address.port = stream->place->to.port;
+    attempt->source.fd = -1;
+    attempt->source.ready = aioc_stream_try_ready;
+    attempt->source.owner = stream;
+    race->count++;
+}
+
+/* What is known of the name, and was not tried yet, is next. The address that worked last comes first: where IPv6 leads
+ * nowhere, only the first stream pays for finding out. */
+static void aioc_stream_race_join(aioc_stream *stream, const aioc_dns_found *found)
+{
+    size_t i;
+    stream->race->count = stream->race->next;
+    for (i = 0; i < found->count; i++) {
+        if (aioc_stream_same_address(&found->addresses[i], &stream->place->preferred))
+            aioc_stream_race_add(stream, &found->addresses[i]);
+    }
+    for (i = 0; i < found->count; i++) aioc_stream_race_add(stream, &found->addresses[i]);
+}
+
+static bool aioc_stream_wants_address(const aioc_stream_place *place)
+{
+    return place->asking.first && place->asking.first->asked != place->resolver->answered;
+}
+
+/* Who has waited longest asks for addresses, and begins to connect to one, or lets those race that are new. One look-up
+ * serves all who wait. */
+static void aioc_stream_look_up(aioc_stream_place *place)
+{
+    aioc_stream *stream = place->asking.first;
+    aioc_stream_race *race = stream->race;
+    aioc_dns_found found;
+    int result = aioc_dns_ask(place->resolver, place->to.host, &found);
+    aioc_stream_dequeue(stream);
+    stream->asked = place->resolver->answered;
+    if (result == AIOC_DNS_LATER || found.more) aioc_stream_enqueue(stream, &place->asking);
+    if (result == AIOC_DNS_LATER) return;
+    if (result < 0 && !race) {
+        aioc_stream_fail(stream, result, found.error);
+        return;
+    }
+    if (!race) {
+        aioc_stream_set_state(stream, AIOC_STREAM_CONNECTING);
+        race = stream->race = (aioc_stream_race *)aioc_mem_zalloc(place->memory, sizeof *race);
+    }
+    if (!race) {
+        aioc_stream_fail_because(stream, AIOCOSMOS_E_NOMEM, "connect to ", "no memory");
+        return;
+    }
+    race->stagger.fire = aioc_stream_stagger_fire;
+    race->stagger.owner = stream;
+    if (result == 0) aioc_stream_race_join(stream, &found);
+    if (!race->stagger.armed || race->open == 0) aioc_stream_race_on(stream);
+}
+
+static void aioc_stream_timed_out(aioc_reactor_timer *timer)
+{
+    aioc_stream *stream = (aioc_stream *)timer->owner;
+    const aioc_stream_race *race = stream->race;
+    char how[96];
+    aioc_mem_print(how, sizeof how, "timed out after %u ms%s", (unsigned)stream->place->to.connect_timeout_ms,
+                   stream->state == AIOC_STREAM_HANDSHAKE ? ": does this port speak TLS?" : "");
+    if (race) aioc_stream_fail_at(stream, &race->tries[race->next - 1].address, how);
+    else if (stream->state == AIOC_STREAM_RESOLVING) aioc_stream_fail_because(stream, AIOCOSMOS_E_DNS, "look up ", how);
+    else aioc_stream_fail_because(stream, AIOCOSMOS_E_CONNECT, "TLS with ", how);
+}
+
+static void aioc_stream_ready(aioc_reactor_source *source, unsigned ready)
+{
+    aioc_stream *stream = (aioc_stream *)source->owner;
+    aioc_stream_place *place = stream->place;
+    if (ready & AIOCOSMOS_HUNG_UP) stream->hung_up = true;
+    if (stream->state == AIOC_STREAM_HANDSHAKE) {
+        if ((ready & AIOCOSMOS_WRITABLE) && !aioc_stream_handshake_on(stream)) return;
+        if ((ready & AIOCOSMOS_READABLE) && !stream->queue) aioc_stream_enqueue(stream, &place->handshakes);
+        return;
+    }
+    if ((ready & AIOCOSMOS_READABLE) && !place->readable(stream)) return;
+    if (ready & source->want & AIOCOSMOS_WRITABLE) place->writable(stream);
+}
+
+/* Begins; the place is asked for work. */
+static void aioc_stream_open(aioc_stream *stream, aioc_stream_place *place)
+{
+    uint64_t now_us = place->reactor->now_us;
+    stream->place = place;
+    stream->source.fd = -1;
+    stream->source.ready = aioc_stream_ready;
+    stream->source.owner = stream;
+    stream->limit.fire = aioc_stream_timed_out;
+    stream->limit.owner = stream;
+    stream->moved_us = now_us;
+    stream->asked = UINT64_MAX;
+    stream->queue = &place->asking;
+    stream->next = place->asking.first;
+    if (!stream->next) place->asking.last = stream;
+    place->asking.first = stream;
+    aioc_reactor_timer_start(place->reactor, &stream->limit,
+                             now_us + (uint64_t)place->to.connect_timeout_ms * 1000u);
+}
+
+/* Reads one TLS handshake record, which may cost 2 ms, of the stream that has waited longest; then the server's next
+ * ones wait in the socket. False: none waits. */
+static bool aioc_stream_handshake_work(aioc_stream_place *place)
+{
+    const aiocosmos_platform *platform = place->reactor->platform;
+    aioc_stream *stream = place->handshakes.first;
+    ptrdiff_t got;
+    size_t cap;
+    if (!stream) return false;
+    aioc_stream_dequeue(stream);
+    do {
+        unsigned char *room = stream->tls->table->receive_room(stream->tls, &cap);
+        if (cap == 0) break;
+        got = platform->socket_receive(platform->user_data, stream->source.fd, room, cap);
+        if (got == AIOCOSMOS_IO_AGAIN) break;
+        if (got <= 0) {
+            stream->broken = true;
+            break;
+        }
+        place->bytes_received += (uint64_t)got;
+        stream->tls->table->received(stream->tls, (size_t)got);
+        /* A record's header (RFC 5246, 6.2.1: 5 bytes) comes alone and costs nothing. */
+    } while ((size_t)got == cap && cap <= 5 && stream->tls->state == AIOC_TLS_HANDSHAKE);
+    aioc_stream_handshake_on(stream);
+    return true;
+}
+
+/*--- Reading ---*/
+
+/* What arrives is what the peer has written, so it may be received wherever it is wanted. */
+static bool aioc_stream_is_direct(const aioc_stream *stream)
+{
+    return !stream->tls;
+}
+
+/* A place of the stream's own to receive into. NULL: it has none. */
+static char *aioc_stream_room(aioc_stream *stream, size_t *cap)
+{
+    *cap = 0;
+    return stream->tls ? (char *)stream->tls->table->receive_room(stream->tls, cap) : NULL;
+}
+
+/* One call of recv(). What arrived stays where it is until it is used. */
+static ptrdiff_t aioc_stream_receive(aioc_stream *stream, char *room, size_t cap)
+{
+    aioc_stream_place *place = stream->place;
+    const aiocosmos_platform *platform = place->reactor->platform;
+    ptrdiff_t got = platform->socket_receive(platform->user_data, stream->source.fd, room, cap);
+    size_t own;
+    if (got <= 0) return got;
+    place->bytes_received += (uint64_t)got;
+    stream->moved_us = place->reactor->now_us;
+    if (stream->tls && aioc_stream_room(stream, &own) == room) {
+        stream->tls->table->received(stream->tls, (size_t)got);
+    } else {
+        stream->rest = room;
+        stream->rest_len = (size_t)got;
+    }
+    return got;
+}
+
+/* Bytes of the peer, lent until they are used. NULL: no more of what was received. */
+static const char *aioc_stream_peek(aioc_stream *stream, size_t *len)
+{
+    aioc_tls_session *tls = stream->tls;
+    const unsigned char *plain = (const unsigned char *)stream->rest;
+    *len = stream->rest_len;
+    while (tls && (plain = tls->table->plain(tls, len)) == NULL && tls->state == AIOC_TLS_OPEN) {
+        size_t room;
+        unsigned char *to = tls->table->receive_room(tls, &room);
+        if (room > stream->rest_len) room = stream->rest_len;
+        if (room == 0) break;
+        memcpy(to, stream->rest, room);
+        tls->table->received(tls, room);
+        stream->rest += room;
+        stream->rest_len -= room;
+    }
+    return *len > 0 ? (const char *)plain : NULL;
+}
+
+static void aioc_stream_used(aioc_stream *stream, size_t len)
+{
+    if (stream->tls) {
+        stream->tls->table->plain_used(stream->tls, len);
+    } else {
+        stream->rest += len;
+        stream->rest_len -= len;
+    }
+}
+
+/* Whether that was the end. *complete: the peer has said so. *why: the stream broke. */
+static bool aioc_stream_at_end(const aioc_stream *stream, bool *complete, const char **why)
+{
+    const aioc_tls_session *tls = stream->tls;
+    if (!tls || (tls->state == AIOC_TLS_OPEN && stream->rest_len == 0)) return false;
+    *complete = tls->state == AIOC_TLS_CLOSED;
+    *why = tls->state == AIOC_TLS_FAILED ? tls->why : NULL;
+    return true;
+}
+
+/*========================
  * MARK: - Pool                     >>pool
  *
  * The connections of one endpoint, and the queue of exchanges (one request, one answer) in front of them. Connections
@@ -7727,13 +8264,15 @@ static void aioc_http_drain(aioc_http_parser *parser)
  * may start and cancel exchanges, but not close the pool. An idle connection that was closed is seen by polling: poll
  * before aioc_pool_work.
  *
- * May call: platform, reactor, memory, text, resolve, tls, http.
- * Knows nothing of: Cosmos, operations, retries, deadlines.
+ * Words. Doomed: those in the queue up to some number, for what they waited for has come to nothing; they are told in
+ * their turn. Patience: while it runs, no further connection is opened. Incident: what makes connections fail together,
+ * and counts once. Hungry: its answer needs more memory, or may. Grower: of the hungry, the one that may take what
+ * there is, and what it may need, others leave to it. Holder: its bytes lie in the scratch, waiting for memory.
+ *
+ * May call: platform, reactor, memory, resolve, http, stream.    Knows nothing of: TLS, Cosmos, retries, deadlines.
  *========================*/
 
-#define AIOC_POOL_TURN_BYTES    262144u  /* sent or received by one connection before others have their turn */
-#define AIOC_POOL_ADDRESSES_MAX 8        /* of one name, that are tried */
-#define AIOC_POOL_STAGGER_US    250000u  /* RFC 8305, 5: the next address is tried while the last one is still silent */
+#define AIOC_POOL_PATIENCE_US   250000u  /* between two connections opened, while none is open */
 #define AIOC_POOL_BACKOFF_US    50000u   /* after a failed connect; doubled by each further one */
 #define AIOC_POOL_BACKOFF_MAX   5        /* doublings: 1.6 s */
 #define AIOC_POOL_AGAIN_MAX     2        /* handshakes repeated at once */
@@ -7745,7 +8284,6 @@ static void aioc_http_drain(aioc_http_parser *parser)
 #define AIOC_POOL_LEAVE_US      1000000u /* after leaving, what is on its way is kept so long; so often one may leave */
 #define AIOC_POOL_PAUSE_US      10000u  /* how often who lacks memory tries again */
 #define AIOC_POOL_PAUSES_MAX    3000    /* and how many times: 30 s */
-#define AIOC_POOL_MESSAGE_MAX   768
 
 typedef struct aioc_pool aioc_pool;
 typedef struct aioc_pool_connection aioc_pool_connection;
@@ -7785,102 +8323,70 @@ struct aioc_pool_exchange {  /* embedded in an operation; zeroed at first, prepa
 enum { AIOC_POOL_OUTSIDE, AIOC_POOL_QUEUED, AIOC_POOL_ACTIVE };  /* aioc_pool_exchange.state */
 
 typedef struct aioc_pool_options {
-    const char *host;  /* a name or a literal; outlives the pool */
-    uint16_t port;
-    bool tls;
-    const aioc_tls_config *tls_config;  /* outlives the pool */
-    uint32_t connections_max, idle_timeout_ms, connect_timeout_ms;
+    aioc_stream_options to;
+    uint32_t connections_max, idle_timeout_ms;
     size_t head_max, body_max;     /* of an answer, in bytes */
     const aioc_http_names *names;  /* outlives the pool */
     void (*log)(void *user, const char *message);  /* of a connection that comes to nothing; may be NULL */
     void *log_user;
 } aioc_pool_options;
 
-/* One address that a connection tries. */
-typedef struct aioc_pool_try {
-    aioc_reactor_source source;
-    aiocosmos_address address;
-} aioc_pool_try;
-
-/* A connection on its way: the addresses are tried one after the other, each with a start of 250 ms before the next,
- * and the first that connects wins (RFC 8305). */
-typedef struct aioc_pool_dial {
-    aioc_reactor_timer stagger;
-    size_t count, next, open;  /* tries, how many were begun, how many of those are undecided */
-    int io;                    /* how the last one failed */
-    aioc_pool_try *failed;     /* which that was */
-    aioc_pool_try tries[AIOC_POOL_ADDRESSES_MAX];
-} aioc_pool_dial;
-
-typedef enum aioc_pool_stage {
-    AIOC_POOL_RESOLVING, AIOC_POOL_CONNECTING, AIOC_POOL_SHAKING,  /* on its way: name, TCP, TLS */
-    AIOC_POOL_IDLE, AIOC_POOL_BUSY, AIOC_POOL_DRAINING
-} aioc_pool_stage;
+/* OPENING -> IDLE <-> BUSY <-> PAUSED; BUSY, cancelled -> DRAINING -> IDLE. */
+typedef enum aioc_pool_state {
+    AIOC_POOL_OPENING,
+    AIOC_POOL_IDLE,
+    AIOC_POOL_BUSY,
+    AIOC_POOL_PAUSED,   /* busy, but reads nothing until there is memory, or the scratch is free */
+    AIOC_POOL_DRAINING  /* an answer is on its way that nobody wants */
+} aioc_pool_state;
 
 struct aioc_pool_connection {
-    aioc_reactor_source source;
+    aioc_stream stream;
     aioc_pool *pool;
     aioc_pool_connection *prev, *next;            /* all of the pool */
     aioc_pool_connection *idle_prev, *idle_next;  /* idle, the most recently used first */
-    aioc_pool_connection *shaking_next;           /* with a handshake record to read */
-    aioc_pool_exchange *exchange;
-    aioc_pool_dial *dial;
-    aioc_tls_session *tls;
+    aioc_pool_exchange *exchange;                 /* BUSY, PAUSED */
     aioc_http_parser http;
     aiocosmos_slice request[2];
-    size_t request_len, written;  /* written: to the socket, or over TLS into the session */
-    const char *rest;             /* received into the scratch, but there was no memory to parse it */
-    size_t rest_len;
-    aioc_reactor_timer timer;   /* while opening, draining or paused */
-    uint64_t limit;             /* pool->exchanges when it was begun: it was opened for these */
-    uint64_t moved_us;          /* came to its stage; once open, sent or received something */
-    uint64_t open_us, idle_us, sent_us, first_us;
-    uint64_t retire_us;                /* not used any more from then on; 0: not known yet */
-    uint32_t took_us[AIOC_POOL_IDLE];  /* the stages on the way */
-    uint32_t incident;                 /* pool->incidents when it was begun */
+    size_t request_len, written;
+    aioc_reactor_timer timer;  /* PAUSED: tries again; DRAINING: gives up */
+    uint64_t limit;            /* pool->exchanges when it was begun: it was opened for these */
+    uint64_t open_us;          /* since when it is there; 0: it has served */
+    uint64_t idle_us, sent_us;
+    uint64_t first_us;         /* something of an answer has come; 0: not yet */
+    uint64_t retire_us;        /* not used any more from then on; 0: not known yet */
+    uint32_t incident;         /* pool->incidents when it was begun */
     uint32_t drained, pauses;
-    uint8_t stage;
-    bool shaking;    /* in the list of those with a handshake record to read */
-    bool served, reused, sent;
-    bool paused;   /* reads nothing until there is memory, or the scratch is free */
-    bool hungry;   /* its answer needs more memory, or may */
-    bool heard;    /* something of an answer has come, at first_us */
-    bool broken;   /* cannot be written to any more; what the server said may still be there */
-    bool hung_up;  /* the server says no more than what has arrived */
+    uint8_t state;
+    bool reused, sent;
+    bool hungry;
 };
 
 struct aioc_pool {
+    aioc_stream_place place;
     aioc_reactor *reactor;
     aioc_mem *memory;
-    aioc_dns *resolver;
     char *scratch;  /* what has no place of its own is received here */
     size_t scratch_size;
-    aioc_pool_connection *holder;  /* whose bytes lie in it, waiting for memory */
-    aioc_pool_connection *grower;  /* may take the memory that there is; what it may need, others leave to it */
+    aioc_pool_connection *holder, *grower;
     aioc_pool_options options;
     aioc_pool_exchange *first, *last;  /* queued, the oldest first */
-    aioc_pool_outcome doom;            /* of those in the queue up to this number: they have failed */
+    aioc_pool_outcome doom;            /* of those up to this number */
     uint64_t doom_number;
     aioc_pool_connection *connections;
     aioc_pool_connection *idle, *idle_last;
-    aioc_pool_connection *shaking, *shaking_last;
-    uint32_t queued, opening, open, idle_count, resolving;
+    uint32_t queued, opening, open, idle_count;
     uint32_t warm;          /* connections to have, whether anybody waits or not */
     uint32_t failures;      /* incidents in a row in which connecting failed */
     uint32_t incidents;     /* in all */
-    uint32_t shakes_again;  /* handshakes in a row that were repeated at once */
+    uint32_t repeated;      /* handshakes in a row that were repeated at once */
     uint64_t exchanges;     /* started so far */
     uint64_t leave_us;      /* leaving again does nothing before */
     uint64_t random;
-    aioc_reactor_timer hunger;     /* while it runs, nothing is sent: there was no memory for a request */
-    aioc_reactor_timer patience;   /* while it runs, no further connection is opened */
-    aioc_reactor_timer idle_timer;
-    uint64_t asked;               /* resolver->answered when it knew no address yet */
-    aiocosmos_address preferred;  /* connected last: tried first; family 0: none */
-    aioc_tls_resumption resumption;
-    uint64_t opened, bytes_sent, bytes_received;
-    char message[AIOC_POOL_MESSAGE_MAX];  /* of the failure being reported */
-    char doom_message[AIOC_POOL_MESSAGE_MAX];
+    aioc_reactor_timer hunger;  /* while it runs, nothing is sent: there was no memory for a request */
+    aioc_reactor_timer patience, idle_timer;
+    uint64_t opened;
+    char doom_message[AIOC_STREAM_MESSAGE_MAX];
 };
 
 /*--- Small things ---*/
@@ -7890,12 +8396,6 @@ static uint64_t aioc_pool_now(const aioc_pool *pool)
     return pool->reactor->now_us;
 }
 
-static uint32_t aioc_pool_span(uint64_t from_us, uint64_t to_us)
-{
-    uint64_t span_us = to_us > from_us ? to_us - from_us : 0;
-    return span_us < UINT32_MAX ? (uint32_t)span_us : UINT32_MAX;
-}
-
 /* Only spreads things in time: xorshift64* (Vigna, "Experimental exploration of Marsaglia's xorshift generators"). */
 static uint64_t aioc_pool_random(aioc_pool *pool, uint64_t below)
 {
@@ -7903,25 +8403,6 @@ static uint64_t aioc_pool_random(aioc_pool *pool, uint64_t below)
     pool->random ^= pool->random << 25;
     pool->random ^= pool->random >> 27;
     return (pool->random * 0x2545F4914F6CDD1Du >> 32) % below;
-}
-
-/* A message: "what name:443: why", "what [::1]:8081: why". */
-static const char *aioc_pool_say(aioc_pool *pool, const char *what, const char *why)
-{
-    const char *host = pool->options.host;
-    bool bare = host[0] != '[' && strchr(host, ':') != NULL;
-    aioc_mem_print(pool->message, sizeof pool->message, bare ? "%s[%s]:%u: %s" : "%s%s:%u: %s", what, host,
-                   (unsigned)pool->options.port, why);
-    return pool->message;
-}
-
-static void aioc_pool_queue_add(aioc_pool *pool, aioc_pool_exchange *exchange)
-{
-    exchange->next = NULL;
-    exchange->prev = pool->last;
-    *(pool->last ? &pool->last->next : &pool->first) = exchange;
-    pool->last = exchange;
-    pool->queued++;
 }
 
 static void aioc_pool_queue_remove(aioc_pool *pool, aioc_pool_exchange *exchange)
@@ -7942,42 +8423,6 @@ static void aioc_pool_idle_remove(aioc_pool *pool, aioc_pool_connection *connect
     pool->idle_count--;
 }
 
-static void aioc_pool_shaking_remove(aioc_pool *pool, aioc_pool_connection *connection)
-{
-    aioc_pool_connection *before = NULL, *at = pool->shaking;
-    if (!connection->shaking) return;
-    for (; at != connection; at = at->shaking_next) before = at;
-    *(before ? &before->shaking_next : &pool->shaking) = connection->shaking_next;
-    if (pool->shaking_last == connection) pool->shaking_last = before;
-    connection->shaking_next = NULL;
-    connection->shaking = false;
-}
-
-static void aioc_pool_dial_free(aioc_pool_connection *connection)
-{
-    aioc_pool *pool = connection->pool;
-    aioc_pool_dial *dial = connection->dial;
-    size_t i;
-    if (!dial) return;
-    for (i = 0; i < dial->count; i++) aioc_reactor_hang_up(pool->reactor, &dial->tries[i].source);
-    aioc_reactor_timer_stop(pool->reactor, &dial->stagger);
-    aioc_mem_free(pool->memory, dial, sizeof *dial);
-    connection->dial = NULL;
-}
-
-/* RFC 5246, 7.2.1 asks for a close_notify; nobody waits for it to arrive. In a forked child (no poller) the session is
- * the parent's: nothing may be said. */
-static void aioc_pool_say_goodbye(aioc_pool_connection *connection)
-{
-    aioc_pool *pool = connection->pool;
-    const aiocosmos_platform *platform = pool->reactor->platform;
-    aiocosmos_slice slice;
-    if (!pool->reactor->poller || connection->broken || connection->tls->state != AIOC_TLS_OPEN) return;
-    connection->tls->table->shutdown(connection->tls);
-    slice.ptr = connection->tls->table->to_send(connection->tls, &slice.len);
-    if (slice.len > 0) platform->socket_send(platform->user_data, connection->source.fd, &slice, 1);
-}
-
 /* The connection needs no more memory. Of those who do, the oldest has the next turn. */
 static void aioc_pool_sate(aioc_pool_connection *connection)
 {
@@ -7988,24 +8433,18 @@ static void aioc_pool_sate(aioc_pool_connection *connection)
     for (at = pool->connections; at; at = at->next)
         if (at->hungry && at->exchange && (!oldest || at->exchange->number < oldest->exchange->number)) oldest = at;
     pool->grower = oldest;
-    if (oldest && oldest->paused) aioc_reactor_timer_start(pool->reactor, &oldest->timer, aioc_pool_now(pool));
+    if (oldest && oldest->state == AIOC_POOL_PAUSED)
+        aioc_reactor_timer_start(pool->reactor, &oldest->timer, aioc_pool_now(pool));
 }
 
-/* Takes the connection out of everything and frees it. Its exchange, if it had one, has been taken off before. */
+/* Its exchange, if any, has been taken off before. */
 static void aioc_pool_close_connection(aioc_pool_connection *connection)
 {
     aioc_pool *pool = connection->pool;
-    if (connection->tls) {
-        aioc_pool_say_goodbye(connection);
-        connection->tls->table->close(pool->memory, connection->tls);
-    }
-    aioc_pool_dial_free(connection);
-    aioc_reactor_hang_up(pool->reactor, &connection->source);
+    aioc_stream_close(&connection->stream);
     aioc_reactor_timer_stop(pool->reactor, &connection->timer);
-    aioc_pool_shaking_remove(pool, connection);
-    if (connection->stage == AIOC_POOL_IDLE) aioc_pool_idle_remove(pool, connection);
-    if (connection->stage == AIOC_POOL_RESOLVING) pool->resolving--;
-    if (connection->stage < AIOC_POOL_IDLE) pool->opening--;
+    if (connection->state == AIOC_POOL_IDLE) aioc_pool_idle_remove(pool, connection);
+    if (connection->state == AIOC_POOL_OPENING) pool->opening--;
     else pool->open--;
     *(connection->prev ? &connection->prev->next : &pool->connections) = connection->next;
     if (connection->next) connection->next->prev = connection->prev;
@@ -8023,25 +8462,25 @@ static aioc_pool_outcome aioc_pool_failure(int error, const char *message)
     memset(&outcome, 0, sizeof outcome);
     outcome.error = error;
     outcome.message = message;
+    outcome.silent = true;
     return outcome;
 }
 
 static void aioc_pool_tell_opening(const aioc_pool_connection *connection, aioc_pool_outcome *outcome)
 {
-    outcome->dns_us = connection->took_us[AIOC_POOL_RESOLVING];
-    outcome->tcp_us = connection->took_us[AIOC_POOL_CONNECTING];
-    outcome->tls_us = connection->took_us[AIOC_POOL_SHAKING];
+    outcome->dns_us = connection->stream.took_us[AIOC_STREAM_RESOLVING];
+    outcome->tcp_us = connection->stream.took_us[AIOC_STREAM_CONNECTING];
+    outcome->tls_us = connection->stream.took_us[AIOC_STREAM_HANDSHAKE];
 }
 
-/* How long the exchange has waited for anything but the opening of its connection. */
-static uint32_t aioc_pool_queue_us(const aioc_pool_outcome *outcome, const aioc_pool_exchange *exchange,
-                                   uint64_t end_us)
+/* It has waited until then, but not for what was the opening of its connection. */
+static void aioc_pool_tell_queue(aioc_pool_outcome *outcome, const aioc_pool_exchange *exchange, uint64_t end_us)
 {
     uint32_t opening_us = outcome->dns_us + outcome->tcp_us + outcome->tls_us;
-    return aioc_pool_span(exchange->started_us + opening_us, end_us);
+    outcome->queue_us = aioc_stream_span(exchange->started_us + opening_us, end_us);
 }
 
-/* Takes the exchange off its connection, and says all about its end but how. */
+/* Says all about the exchange's end but how. */
 static aioc_pool_exchange *aioc_pool_detach(aioc_pool_connection *connection, aioc_pool_outcome *outcome)
 {
     aioc_pool_exchange *exchange = connection->exchange;
@@ -8049,19 +8488,18 @@ static aioc_pool_exchange *aioc_pool_detach(aioc_pool_connection *connection, ai
     memset(outcome, 0, sizeof *outcome);
     outcome->sent = connection->sent;
     outcome->reused = connection->reused;
-    outcome->silent = !connection->heard;
+    outcome->silent = !first_us;
     if (!connection->reused) aioc_pool_tell_opening(connection, outcome);
-    outcome->queue_us = aioc_pool_queue_us(outcome, exchange, sent_us);
-    outcome->first_byte_us = aioc_pool_span(sent_us, connection->heard ? first_us : now_us);
-    outcome->body_us = connection->heard ? aioc_pool_span(first_us, now_us) : 0;
+    aioc_pool_tell_queue(outcome, exchange, sent_us);
+    outcome->first_byte_us = aioc_stream_span(sent_us, first_us ? first_us : now_us);
+    outcome->body_us = first_us ? aioc_stream_span(first_us, now_us) : 0;
     connection->exchange = NULL;
     exchange->connection = NULL;
     exchange->state = AIOC_POOL_OUTSIDE;
     return exchange;
 }
 
-/* What has been idle since then, or longer, is not used any more. To close a connection takes a while over TLS, so the
- * timer closes them, one a call. */
+/* What has been idle since then is not used any more. Closing takes a while over TLS: the timer does it, one a call. */
 static void aioc_pool_retire_idle(aioc_pool *pool, uint64_t idle_us)
 {
     aioc_pool_connection *at = pool->idle_last;
@@ -8078,7 +8516,7 @@ static void aioc_pool_fail(aioc_pool_connection *connection, int error, const ch
         aioc_pool_outcome outcome;
         aioc_pool_exchange *exchange = aioc_pool_detach(connection, &outcome);
         outcome.error = error;
-        outcome.message = aioc_pool_say(pool, "", why);
+        outcome.message = aioc_stream_say(&pool->place, "", why);
         if (connection->http.response.head.len) outcome.response = &connection->http.response;
         /* What has killed a connection while it was idle has probably killed those, too, that were idle for longer:
          * then a second try would only meet the next dead one. */
@@ -8089,8 +8527,8 @@ static void aioc_pool_fail(aioc_pool_connection *connection, int error, const ch
     aioc_pool_close_connection(connection);
 }
 
-/* Those in the queue up to that number have failed; they are told by aioc_pool_work, one a call. As long as some are
- * not, nobody else fails of something else: whoever is in the queue then has a further try. */
+/* As long as some of the doomed have not been told, nobody else fails of something else: whoever is in the queue then
+ * has a further try. */
 static bool aioc_pool_is_doomed(const aioc_pool *pool)
 {
     return pool->first && pool->first->number <= pool->doom_number;
@@ -8104,102 +8542,53 @@ static void aioc_pool_doom(aioc_pool *pool, uint64_t number, const aioc_pool_out
     aioc_mem_print(pool->doom_message, sizeof pool->doom_message, "%s", outcome->message);
 }
 
-/* Ends an exchange of the queue. */
 static void aioc_pool_fail_queued(aioc_pool *pool, aioc_pool_exchange *exchange, aioc_pool_outcome outcome)
 {
-    outcome.silent = true;
-    outcome.queue_us = aioc_pool_queue_us(&outcome, exchange, aioc_pool_now(pool));
+    aioc_pool_tell_queue(&outcome, exchange, aioc_pool_now(pool));
     aioc_pool_queue_remove(pool, exchange);
     exchange->state = AIOC_POOL_OUTSIDE;
     exchange->done(exchange, &outcome);
 }
 
-/* The callback may lead to another doom: it gets a copy of the message. */
-static void aioc_pool_deliver_doomed(aioc_pool *pool)
-{
-    memcpy(pool->message, pool->doom_message, sizeof pool->message);
-    pool->doom.message = pool->message;
-    aioc_pool_fail_queued(pool, pool->first, pool->doom);
-}
-
 /*--- Opening a connection ---*/
 
-static void aioc_pool_ready(aioc_reactor_source *source, unsigned ready);
-static void aioc_pool_write(aioc_pool_connection *connection);
-
-/* Opens nothing for a while. The host hears of the end of it, for it is a timer. */
-static void aioc_pool_be_patient(aioc_pool *pool, uint64_t wait_us)
-{
-    aioc_reactor_timer_start(pool->reactor, &pool->patience, aioc_pool_now(pool) + wait_us);
-}
-
-/* The same after a failure, lest a dead server be stormed. What has been begun before the last failure fails of the
- * same, and is no further one. */
+/* Opens nothing for a while after a failure, lest a dead server be stormed. What has been begun before the last failure
+ * fails of the same, and is no further one. */
 static void aioc_pool_back_off(aioc_pool *pool, uint32_t incident)
 {
-    uint64_t wait_us = (uint64_t)AIOC_POOL_BACKOFF_US
+    uint64_t half_us = (uint64_t)AIOC_POOL_BACKOFF_US / 2
                        << (pool->failures < AIOC_POOL_BACKOFF_MAX ? pool->failures : AIOC_POOL_BACKOFF_MAX);
     if (incident != pool->incidents) return;
     pool->incidents++;
     pool->failures++;
-    aioc_pool_be_patient(pool, wait_us / 2 + aioc_pool_random(pool, wait_us / 2 + 1));
-}
-
-static void aioc_pool_set_stage(aioc_pool_connection *connection, aioc_pool_stage stage)
-{
-    uint64_t now_us = aioc_pool_now(connection->pool);
-    connection->took_us[connection->stage] = aioc_pool_span(connection->moved_us, now_us);
-    connection->moved_us = now_us;
-    connection->stage = (uint8_t)stage;
+    half_us += aioc_pool_random(pool, half_us + 1);
+    aioc_reactor_timer_start(pool->reactor, &pool->patience, aioc_pool_now(pool) + half_us);
 }
 
 /* A connection that is being opened comes to nothing. If there are others, the queue is theirs; if not, those who have
- * waited for this one fail with it. Those who came later have a try of their own. */
-static void aioc_pool_open_failed(aioc_pool_connection *connection, int error, const char *message)
+ * waited for this one fail with it. Those who came later have a try of their own. again: one more handshake will avoid
+ * what was wrong (it does not try to resume, say), so nobody fails yet. */
+static void aioc_pool_open_failed(aioc_stream *stream, int error, const char *message, bool again)
 {
+    aioc_pool_connection *connection = (aioc_pool_connection *)(void *)stream;  /* its first field */
     aioc_pool *pool = connection->pool;
     uint64_t limit = connection->limit;
     aioc_pool_outcome outcome = aioc_pool_failure(error, message);
-    connection->took_us[connection->stage] = aioc_pool_span(connection->moved_us, aioc_pool_now(pool));
+    bool left = connection->retire_us && connection->retire_us <= aioc_pool_now(pool);
+    again = again && pool->repeated < AIOC_POOL_AGAIN_MAX;
+    if (again) {
+        pool->repeated++;
+        aioc_reactor_timer_stop(pool->reactor, &pool->patience);
+    }
     aioc_pool_tell_opening(connection, &outcome);
-    aioc_pool_back_off(pool, connection->incident);
+    if (!again && !left) aioc_pool_back_off(pool, connection->incident);
     aioc_pool_close_connection(connection);
+    if (again || left) return;
     pool->warm = 0;
     if (pool->options.log) pool->options.log(pool->options.log_user, message);
     if (pool->open > 0 || (error == AIOCOSMOS_E_NOMEM && pool->opening > 0)) return;
     aioc_pool_doom(pool, limit, &outcome);
 }
-
-/* The same, with "HOST (ADDRESS:PORT)" in the message, or only one of them where they are the same. */
-static void aioc_pool_dial_failed(aioc_pool_connection *connection, const aiocosmos_address *address, const char *how)
-{
-    aioc_pool *pool = connection->pool;
-    char text[AIOC_TEXT_ADDRESS_MAX];
-    char place[AIOC_TEXT_ADDRESS_MAX + 16];
-    const char *host = pool->options.host;
-    aioc_text_put_address(address, text);
-    aioc_mem_print(place, sizeof place, address->family == 6 ? "[%s]:%u" : "%s:%u", text, (unsigned)address->port);
-    if (strcmp(host, text) == 0 || (host[0] == '[' && strncmp(host + 1, text, strlen(text)) == 0))
-        aioc_mem_print(pool->message, sizeof pool->message, "connect to %s %s", place, how);
-    else
-        aioc_mem_print(pool->message, sizeof pool->message, "connect to %s (%s) %s", host, place, how);
-    aioc_pool_open_failed(connection, AIOCOSMOS_E_CONNECT, pool->message);
-}
-
-static void aioc_pool_open_failed_because(aioc_pool_connection *connection, int error, const char *what,
-                                          const char *why)
-{
-    aioc_pool_open_failed(connection, error, aioc_pool_say(connection->pool, what, why));
-}
-
-static const aioc_text_phrase aioc_pool_faults[] = {
-    {AIOCOSMOS_IO_REFUSED, "refused: nobody listens there"},
-    {AIOCOSMOS_IO_UNREACHABLE, "failed: the host cannot be reached (no route, firewall, no answer in time)"},
-    {AIOCOSMOS_IO_LIMIT, "failed: this machine is out of descriptors, ports or memory"},
-    {AIOCOSMOS_IO_UNSUPPORTED, "failed: this machine does not support that kind of address"},
-    {AIOCOSMOS_IO_CLOSED, "failed: the other side closed the connection at once"},
-    {AIOC_TEXT_OTHERS, "failed: the system refused"}
-};
 
 /* Somebody waits for whom no connection is on its way, or it should be warm here, and one may be opened. */
 static bool aioc_pool_wants_connection(const aioc_pool *pool)
@@ -8210,7 +8599,6 @@ static bool aioc_pool_wants_connection(const aioc_pool *pool)
     return total < pool->warm && pool->opening < AIOC_POOL_WARMING_MAX;
 }
 
-/* When the connection that has been idle longest closes. */
 static uint64_t aioc_pool_idle_end_us(const aioc_pool *pool)
 {
     uint64_t end_us = pool->idle_last->idle_us + (uint64_t)pool->options.idle_timeout_ms * 1000u;
@@ -8231,7 +8619,7 @@ static void aioc_pool_make_idle(aioc_pool_connection *connection)
 {
     aioc_pool *pool = connection->pool;
     aioc_http_start(&connection->http, false);
-    connection->stage = AIOC_POOL_IDLE;
+    connection->state = AIOC_POOL_IDLE;
     connection->idle_us = aioc_pool_now(pool);
     connection->idle_next = pool->idle;
     *(pool->idle ? &pool->idle->idle_prev : &pool->idle_last) = connection;
@@ -8241,12 +8629,10 @@ static void aioc_pool_make_idle(aioc_pool_connection *connection)
         aioc_reactor_timer_start(pool->reactor, &pool->idle_timer, aioc_pool_idle_end_us(pool));
 }
 
-/* TCP, and TLS if there is one, are there. */
-static void aioc_pool_opened(aioc_pool_connection *connection)
+static void aioc_pool_opened(aioc_stream *stream)
 {
+    aioc_pool_connection *connection = (aioc_pool_connection *)(void *)stream;
     aioc_pool *pool = connection->pool;
-    aioc_reactor_timer_stop(pool->reactor, &connection->timer);
-    aioc_pool_shaking_remove(pool, connection);
     connection->open_us = aioc_pool_now(pool);
     if (connection->retire_us == 0)
         connection->retire_us = connection->open_us + AIOC_POOL_RETIRE_US +
@@ -8254,235 +8640,9 @@ static void aioc_pool_opened(aioc_pool_connection *connection)
     pool->opening--;
     pool->open++;
     pool->opened++;
-    pool->failures = pool->shakes_again = 0;
+    pool->failures = pool->repeated = 0;
     aioc_reactor_timer_stop(pool->reactor, &pool->patience);
     aioc_pool_make_idle(connection);
-}
-
-/* The handshake has failed. If the next one avoids what was wrong with this one (it does not try to resume, say), that
- * is tried at once, and nobody fails yet. */
-static void aioc_pool_shake_failed(aioc_pool_connection *connection, int error)
-{
-    aioc_pool *pool = connection->pool;
-    if (!connection->tls->again || pool->shakes_again == AIOC_POOL_AGAIN_MAX) {
-        aioc_pool_open_failed_because(connection, error, "TLS with ", connection->tls->why);
-        return;
-    }
-    pool->shakes_again++;
-    aioc_reactor_timer_stop(pool->reactor, &pool->patience);
-    aioc_pool_close_connection(connection);
-}
-
-/* The handshake goes on: what the session has to say is written, then it is open, or it is not. True: not yet. */
-static bool aioc_pool_shake_on(aioc_pool_connection *connection)
-{
-    if (!connection->broken) aioc_pool_write(connection);
-    if (connection->broken) connection->tls->table->ended(connection->tls);
-    switch (connection->tls->state) {
-    case AIOC_TLS_HANDSHAKE:
-        return true;
-    case AIOC_TLS_OPEN:
-        aioc_pool_set_stage(connection, AIOC_POOL_IDLE);
-        aioc_pool_opened(connection);
-        return false;
-    case AIOC_TLS_CLOSED:
-        aioc_pool_open_failed_because(connection, AIOCOSMOS_E_CONNECT, "TLS with ", "the server closed it at once");
-        return false;
-    default:
-        aioc_pool_shake_failed(connection, connection->broken ? AIOCOSMOS_E_CONNECT : AIOCOSMOS_E_TLS);
-        return false;
-    }
-}
-
-static void aioc_pool_begin_tls(aioc_pool_connection *connection)
-{
-    static const char what[] = "TLS with ";
-    aioc_pool *pool = connection->pool;
-    const aiocosmos_platform *platform = pool->reactor->platform;
-    unsigned char entropy[32];
-    if (platform->entropy(platform->user_data, entropy, sizeof entropy) < 0) {
-        aioc_pool_open_failed_because(connection, AIOCOSMOS_E_TLS, what, "this machine has no randomness to give yet");
-        return;
-    }
-    connection->tls = pool->options.tls_config->table->open(pool->memory, pool->options.tls_config, &pool->resumption,
-                                                            pool->options.host,
-                                                            platform->wall_ms(platform->user_data) / 1000, entropy);
-    aioc_mem_wipe(entropy, sizeof entropy);
-    if (!connection->tls) {
-        aioc_pool_open_failed_because(connection, AIOCOSMOS_E_NOMEM, what, "no memory for a session");
-        return;
-    }
-    aioc_pool_shake_on(connection);
-}
-
-/* One of the addresses has answered: its socket becomes the connection's, the others are closed. */
-static void aioc_pool_won(aioc_pool_connection *connection, aioc_pool_try *winner)
-{
-    aioc_pool *pool = connection->pool;
-    aioc_reactor_watch(pool->reactor, &winner->source, 0);
-    pool->preferred = winner->address;
-    connection->source.fd = winner->source.fd;
-    winner->source.fd = -1;
-    aioc_pool_dial_free(connection);
-    aioc_pool_set_stage(connection, AIOC_POOL_SHAKING);
-    if (aioc_reactor_watch(pool->reactor, &connection->source, AIOCOSMOS_READABLE) < 0)
-        aioc_pool_open_failed_because(connection, AIOCOSMOS_E_NOMEM, "connect to ", "no memory to watch it");
-    else if (pool->options.tls) aioc_pool_begin_tls(connection);
-    else aioc_pool_opened(connection);
-}
-
-static void aioc_pool_try_failed(aioc_pool_connection *connection, aioc_pool_try *attempt, int io)
-{
-    aioc_reactor_hang_up(connection->pool->reactor, &attempt->source);
-    connection->dial->io = io;
-    connection->dial->failed = attempt;
-}
-
-/* Begins to connect to one address. 0: connected; AGAIN: undecided; else it has failed. */
-static int aioc_pool_try_begin(aioc_pool *pool, aioc_pool_try *attempt)
-{
-    const aiocosmos_platform *platform = pool->reactor->platform;
-    intptr_t fd;
-    int io = platform->socket_open(platform->user_data, &fd, false, &attempt->address);
-    if (io != 0 && io != AIOCOSMOS_IO_AGAIN) return io;
-    attempt->source.fd = fd;
-    if (io == AIOCOSMOS_IO_AGAIN && aioc_reactor_watch(pool->reactor, &attempt->source, AIOCOSMOS_WRITABLE) < 0)
-        return AIOCOSMOS_IO_LIMIT;
-    return io;
-}
-
-/* When the next address is tried while this one is still silent: sooner, if otherwise some would never have their turn
- * before the connection is out of time. */
-static uint64_t aioc_pool_next_try_us(const aioc_pool_connection *connection)
-{
-    const aioc_pool_dial *dial = connection->dial;
-    uint64_t now_us = aioc_pool_now(connection->pool), wait_us = AIOC_POOL_STAGGER_US;
-    uint64_t left_us = connection->timer.due_us > now_us ? connection->timer.due_us - now_us : 0;
-    uint64_t share_us = left_us / (dial->count - dial->next + 1u);
-    return now_us + (share_us < wait_us ? share_us : wait_us);
-}
-
-/* Tries the next address, and further ones as long as they fail at once. When none is left, and none undecided, that
- * was it: the connection is closed. */
-static void aioc_pool_dial_on(aioc_pool_connection *connection)
-{
-    aioc_pool *pool = connection->pool;
-    aioc_pool_dial *dial = connection->dial;
-    while (dial->next < dial->count) {
-        aioc_pool_try *attempt = &dial->tries[dial->next++];
-        int io = aioc_pool_try_begin(pool, attempt);
-        if (io == 0) {
-            aioc_pool_won(connection, attempt);
-            return;
-        }
-        if (io == AIOCOSMOS_IO_AGAIN) {
-            dial->open++;
-            if (dial->next < dial->count)
-                aioc_reactor_timer_start(pool->reactor, &dial->stagger, aioc_pool_next_try_us(connection));
-            return;
-        }
-        aioc_pool_try_failed(connection, attempt, io);
-    }
-    if (dial->open > 0) return;
-    aioc_pool_dial_failed(connection, &dial->failed->address, aioc_text_of(aioc_pool_faults, dial->io));
-}
-
-static void aioc_pool_stagger_fire(aioc_reactor_timer *timer)
-{
-    aioc_pool_dial_on((aioc_pool_connection *)timer->owner);
-}
-
-static void aioc_pool_try_ready(aioc_reactor_source *source, unsigned ready)
-{
-    aioc_pool_connection *connection = (aioc_pool_connection *)source->owner;
-    const aiocosmos_platform *platform = connection->pool->reactor->platform;
-    aioc_pool_try *attempt = (aioc_pool_try *)(void *)source;  /* its first field */
-    int io = platform->socket_error(platform->user_data, source->fd);
-    (void)ready;
-    if (io == AIOCOSMOS_IO_AGAIN) return;
-    connection->dial->open--;
-    if (io == 0) {
-        aioc_pool_won(connection, attempt);
-    } else {
-        aioc_pool_try_failed(connection, attempt, io);
-        aioc_pool_dial_on(connection);
-    }
-}
-
-static bool aioc_pool_same_address(const aiocosmos_address *a, const aiocosmos_address *b)
-{
-    return a->family == b->family && a->scope == b->scope && memcmp(a->ip, b->ip, a->family == 4 ? 4 : 16) == 0;
-}
-
-/* The name's addresses are there. The one that worked last comes first: where IPv6 leads nowhere, only the first
- * connection pays for finding out. */
-static void aioc_pool_dial_start(aioc_pool_connection *connection, const aiocosmos_address *addresses, size_t count)
-{
-    aioc_pool *pool = connection->pool;
-    aioc_pool_dial *dial;
-    size_t i, first = 0;
-    aioc_pool_set_stage(connection, AIOC_POOL_CONNECTING);
-    pool->resolving--;
-    dial = connection->dial = (aioc_pool_dial *)aioc_mem_zalloc(pool->memory, sizeof *dial);
-    if (!dial) {
-        aioc_pool_open_failed_because(connection, AIOCOSMOS_E_NOMEM, "connect to ", "no memory");
-        return;
-    }
-    for (i = 0; i < count; i++) {
-        if (aioc_pool_same_address(&addresses[i], &pool->preferred)) first = i;
-    }
-    dial->count = count < AIOC_POOL_ADDRESSES_MAX ? count : AIOC_POOL_ADDRESSES_MAX;
-    dial->stagger.fire = aioc_pool_stagger_fire;
-    dial->stagger.owner = connection;
-    for (i = 0; i < dial->count; i++) {
-        aioc_pool_try *attempt = &dial->tries[i];
-        attempt->address = addresses[i == 0 ? first : i <= first ? i - 1 : i];
-        attempt->address.port = pool->options.port;
-        attempt->source.fd = -1;
-        attempt->source.ready = aioc_pool_try_ready;
-        attempt->source.owner = connection;
-    }
-    aioc_pool_dial_on(connection);
-}
-
-/* One look-up serves all connections that wait for it. When it ends they ask again, one a call of aioc_pool_work: to
- * begin to connect takes a while. */
-static bool aioc_pool_wants_address(const aioc_pool *pool)
-{
-    return pool->resolving > 0 && pool->asked != pool->resolver->answered;
-}
-
-static void aioc_pool_look_up(aioc_pool *pool)
-{
-    aioc_dns_found answer;
-    int result = aioc_dns_ask(pool->resolver, pool->options.host, &answer);
-    aioc_pool_connection *connection = pool->connections;
-    if (result == AIOC_DNS_LATER) {
-        pool->asked = pool->resolver->answered;
-        return;
-    }
-    while (connection->stage != AIOC_POOL_RESOLVING) connection = connection->next;
-    if (result == 0) aioc_pool_dial_start(connection, answer.addresses, answer.count);
-    else aioc_pool_open_failed(connection, result, answer.error);
-}
-
-/* Name, TCP and TLS together took too long. */
-static void aioc_pool_open_timed_out(aioc_pool_connection *connection)
-{
-    char how[96];
-    unsigned limit_ms = connection->pool->options.connect_timeout_ms;
-    aioc_mem_print(how, sizeof how, "timed out after %u ms", limit_ms);
-    switch (connection->stage) {
-    case AIOC_POOL_RESOLVING:
-        aioc_pool_open_failed_because(connection, AIOCOSMOS_E_DNS, "look up ", how);
-        break;
-    case AIOC_POOL_CONNECTING:
-        aioc_pool_dial_failed(connection, &connection->dial->tries[connection->dial->next - 1].address, how);
-        break;
-    default:
-        aioc_mem_print(how, sizeof how, "timed out after %u ms: does this port speak TLS?", limit_ms);
-        aioc_pool_open_failed_because(connection, AIOCOSMOS_E_CONNECT, "TLS with ", how);
-    }
 }
 
 static void aioc_pool_resume(aioc_pool_connection *connection);
@@ -8490,133 +8650,43 @@ static void aioc_pool_resume(aioc_pool_connection *connection);
 static void aioc_pool_timer_fire(aioc_reactor_timer *timer)
 {
     aioc_pool_connection *connection = (aioc_pool_connection *)timer->owner;
-    bool left = connection->retire_us && connection->retire_us <= aioc_pool_now(connection->pool);
-    if (connection->stage < AIOC_POOL_IDLE && !left) aioc_pool_open_timed_out(connection);
-    else if (connection->paused) aioc_pool_resume(connection);
-    else aioc_pool_close_connection(connection);  /* drained for too long, or on its way to a place that is left */
+    if (connection->state == AIOC_POOL_PAUSED) aioc_pool_resume(connection);
+    else aioc_pool_close_connection(connection);  /* drained for too long */
 }
 
-static aioc_pool_connection *aioc_pool_new_connection(aioc_pool *pool)
-{
-    aioc_pool_connection *connection =
-        (aioc_pool_connection *)aioc_mem_zalloc(pool->memory, sizeof(aioc_pool_connection));
-    const aioc_pool_options *options = &pool->options;
-    if (!connection) return NULL;
-    connection->pool = pool;
-    connection->source.fd = -1;
-    connection->source.ready = aioc_pool_ready;
-    connection->source.owner = connection;
-    connection->timer.fire = aioc_pool_timer_fire;
-    connection->timer.owner = connection;
-    connection->limit = pool->exchanges;
-    connection->incident = pool->incidents;
-    connection->moved_us = aioc_pool_now(pool);
-    connection->stage = AIOC_POOL_RESOLVING;
-    connection->next = pool->connections;
-    if (connection->next) connection->next->prev = connection;
-    pool->connections = connection;
-    pool->resolving++;
-    pool->opening++;
-    aioc_http_open(&connection->http, pool->memory, options->names, options->head_max, options->body_max);
-    return connection;
-}
-
-/* Begins one connection; it needs an address first. */
 static void aioc_pool_open_connection(aioc_pool *pool)
 {
-    aioc_pool_connection *connection = aioc_pool_new_connection(pool);
+    const aioc_pool_options *options = &pool->options;
+    aioc_pool_connection *connection =
+        (aioc_pool_connection *)aioc_mem_zalloc(pool->memory, sizeof(aioc_pool_connection));
     if (!connection) {
         aioc_pool_outcome outcome = aioc_pool_failure(AIOCOSMOS_E_NOMEM, "no memory for a connection");
         aioc_pool_back_off(pool, pool->incidents);
         if (pool->open + pool->opening == 0) aioc_pool_doom(pool, pool->exchanges, &outcome);
         return;
     }
+    connection->pool = pool;
+    connection->timer.fire = aioc_pool_timer_fire;
+    connection->timer.owner = connection;
+    connection->limit = pool->exchanges;
+    connection->incident = pool->incidents;
+    connection->next = pool->connections;
+    if (connection->next) connection->next->prev = connection;
+    pool->connections = connection;
+    pool->opening++;
+    aioc_http_open(&connection->http, pool->memory, options->names, options->head_max, options->body_max);
+    aioc_stream_open(&connection->stream, &pool->place);
     /* As long as no connection is open, or the last try failed, only one is being opened, and each 250 ms one more: if
      * the server is down, it is not stormed; if it is up, the first finds out which address works, and gets the TLS
      * session that all others resume. */
-    if (pool->open == 0 || pool->failures > 0) aioc_pool_be_patient(pool, AIOC_POOL_STAGGER_US);
-    aioc_reactor_timer_start(pool->reactor, &connection->timer,
-                             aioc_pool_now(pool) + (uint64_t)pool->options.connect_timeout_ms * 1000u);
+    if (pool->open == 0 || pool->failures > 0)
+        aioc_reactor_timer_start(pool->reactor, &pool->patience, aioc_pool_now(pool) + AIOC_POOL_PATIENCE_US);
 }
 
-/*--- Writing ---*/
-
-/* What is left to be written goes when there is room; until then, answers are still read: a server may refuse a request
- * before it has seen all of it. */
-static void aioc_pool_watch_writable(aioc_pool_connection *connection, bool on)
-{
-    unsigned want = connection->source.want & ~(unsigned)AIOCOSMOS_WRITABLE;
-    if (on) want |= AIOCOSMOS_WRITABLE;
-    if (want == connection->source.want) return;
-    if (aioc_reactor_watch(connection->pool->reactor, &connection->source, want) < 0) connection->broken = true;
-}
-
-/* One call of send(). How many bytes went; what stays is watched for. */
-static size_t aioc_pool_send(aioc_pool_connection *connection, const aiocosmos_slice *slices, size_t count, size_t len)
-{
-    aioc_pool *pool = connection->pool;
-    const aiocosmos_platform *platform = pool->reactor->platform;
-    ptrdiff_t sent = platform->socket_send(platform->user_data, connection->source.fd, slices, count);
-    if (sent < 0 && sent != AIOCOSMOS_IO_AGAIN) connection->broken = true;
-    if (sent < 0) sent = 0;
-    if (sent > 0 && connection->exchange) connection->moved_us = aioc_pool_now(pool);
-    pool->bytes_sent += (uint64_t)sent;
-    aioc_pool_watch_writable(connection, (size_t)sent < len && !connection->broken);
-    return (size_t)sent;
-}
-
-static void aioc_pool_write_plain(aioc_pool_connection *connection)
-{
-    aiocosmos_slice left[2];
-    size_t skip = connection->written, turn = AIOC_POOL_TURN_BYTES, count = 0, i;
-    for (i = 0; i < 2; i++) {
-        const aiocosmos_slice *slice = &connection->request[i];
-        size_t gone = skip < slice->len ? skip : slice->len, here = slice->len - gone;
-        skip -= gone;
-        if (here > turn) here = turn;
-        if (here == 0) continue;
-        turn -= here;
-        left[count].ptr = (const char *)slice->ptr + gone;
-        left[count++].len = here;
-    }
-    connection->written += aioc_pool_send(connection, left, count, connection->request_len - connection->written);
-    connection->sent = connection->written == connection->request_len;
-}
-
-/* The request, a record at a time, and whatever else the session has to say. */
-static void aioc_pool_write_tls(aioc_pool_connection *connection)
-{
-    aiocosmos_slice slice;
-    size_t begun = connection->written;
-    for (;;) {
-        size_t turn = connection->written - begun;
-        slice.ptr = connection->tls->table->to_send(connection->tls, &slice.len);
-        if (slice.len > 0) {
-            size_t sent = aioc_pool_send(connection, &slice, 1, slice.len);
-            connection->tls->table->sent(connection->tls, sent);
-            if (sent < slice.len) return;
-        } else if (connection->written < connection->request_len) {
-            size_t taken;
-            if (turn >= AIOC_POOL_TURN_BYTES || (turn > 0 && aioc_reactor_hurry(connection->pool->reactor))) {
-                aioc_pool_watch_writable(connection, true);
-                return;
-            }
-            taken = connection->tls->table->write(connection->tls, connection->request, 2, connection->written);
-            connection->written += taken;
-            if (taken == 0) connection->broken = true;
-            if (taken == 0) return;
-        } else {
-            if (connection->exchange) connection->sent = true;
-            return;
-        }
-    }
-}
-
-/* Writes as much as goes. If that fails, connection->broken says so, no more. */
 static void aioc_pool_write(aioc_pool_connection *connection)
 {
-    if (connection->tls) aioc_pool_write_tls(connection);
-    else if (connection->written < connection->request_len) aioc_pool_write_plain(connection);
+    if (aioc_stream_write(&connection->stream, connection->request, connection->request_len, &connection->written))
+        connection->sent = true;
 }
 
 /*--- Reading. Functions that return bool say whether the connection still is there. ---*/
@@ -8624,8 +8694,8 @@ static void aioc_pool_write(aioc_pool_connection *connection)
 /* The answer is complete. clean: nothing came behind it. The callback runs while the connection belongs to nobody. */
 static bool aioc_pool_answered(aioc_pool_connection *connection, bool clean)
 {
-    bool keep = clean && connection->http.response.keep_alive && connection->sent && !connection->broken &&
-                !connection->hung_up;
+    bool keep = clean && connection->http.response.keep_alive && connection->sent && !connection->stream.broken &&
+                !connection->stream.hung_up;
     if (connection->exchange) {
         aioc_pool_outcome outcome;
         aioc_pool_exchange *exchange = aioc_pool_detach(connection, &outcome);
@@ -8637,7 +8707,7 @@ static bool aioc_pool_answered(aioc_pool_connection *connection, bool clean)
     }
     keep = keep && aioc_pool_now(connection->pool) < connection->retire_us;  /* the callback may have left */
     if (keep) {
-        connection->served = true;
+        connection->open_us = 0;
         aioc_pool_make_idle(connection);
     } else {
         aioc_pool_close_connection(connection);
@@ -8653,7 +8723,7 @@ static void aioc_pool_ended(aioc_pool_connection *connection, int io, bool compl
         aioc_pool_answered(connection, false);
         return;
     }
-    if (connection->heard) why = "the connection was closed in the middle of the answer";
+    if (connection->first_us) why = "the connection was closed in the middle of the answer";
     else if (!connection->sent) why = "the connection was closed before the request was sent";
     else why = "the connection was closed before the answer";
     if (io == AIOCOSMOS_IO_UNREACHABLE) why = "the connection broke: the host cannot be reached any more";
@@ -8673,18 +8743,17 @@ static void aioc_pool_share(aioc_pool_connection *connection)
     connection->http.spare = spare;
 }
 
-/* Parses what arrived, plaintext by now. *used: how much of it; all, unless the connection is paused. */
+/* Parses what arrived. *used: how much of it; all, unless the connection is paused. */
 static bool aioc_pool_parse(aioc_pool_connection *connection, const char *data, size_t len, size_t *used)
 {
     aioc_http_state state;
     *used = 0;
-    if (connection->stage == AIOC_POOL_DRAINING) connection->drained += (uint32_t)len;
-    if (connection->stage == AIOC_POOL_IDLE || connection->drained > AIOC_POOL_DRAIN_BYTES) {
+    if (connection->state == AIOC_POOL_DRAINING) connection->drained += (uint32_t)len;
+    if (connection->state == AIOC_POOL_IDLE || connection->drained > AIOC_POOL_DRAIN_BYTES) {
         aioc_pool_close_connection(connection);  /* nobody asked for it, or nobody wants so much of it any more */
         return false;
     }
-    if (!connection->heard) connection->first_us = aioc_pool_now(connection->pool);
-    connection->heard = true;
+    if (!connection->first_us) connection->first_us = aioc_pool_now(connection->pool);
     aioc_pool_share(connection);
     state = aioc_http_feed(&connection->http, data, len, used);
     if (state == AIOC_HTTP_PAUSED || (state == AIOC_HTTP_MORE && aioc_http_grows(&connection->http))) {
@@ -8694,15 +8763,18 @@ static bool aioc_pool_parse(aioc_pool_connection *connection, const char *data, 
         aioc_pool_sate(connection);
     }
     if (state == AIOC_HTTP_DONE) return aioc_pool_answered(connection, *used == len);
-    connection->paused = state == AIOC_HTTP_PAUSED;
-    if (state != AIOC_HTTP_FAILED && (connection->exchange || !connection->paused)) return true;
+    if (state == AIOC_HTTP_MORE) return true;
+    if (state == AIOC_HTTP_PAUSED && connection->exchange) {
+        connection->state = AIOC_POOL_PAUSED;
+        return true;
+    }
     aioc_pool_fail(connection, connection->http.error_status, connection->http.error);
     return false;
 }
 
 /* No memory to parse the rest of what arrived, or no place to receive more. The rest stays in the scratch, where nobody
  * else receives meanwhile; nothing more is read, and soon both are tried again. */
-static bool aioc_pool_pause(aioc_pool_connection *connection, const char *rest, size_t len)
+static bool aioc_pool_pause(aioc_pool_connection *connection)
 {
     aioc_pool *pool = connection->pool;
     if (pool->grower == connection) connection->pauses++;
@@ -8710,151 +8782,102 @@ static bool aioc_pool_pause(aioc_pool_connection *connection, const char *rest, 
         aioc_pool_fail(connection, AIOCOSMOS_E_NOMEM, "no memory for the answer");
         return false;
     }
-    connection->paused = true;
-    connection->rest = rest;
-    connection->rest_len = len;
-    if (len > 0) pool->holder = connection;
-    aioc_reactor_watch(pool->reactor, &connection->source, connection->source.want & ~(unsigned)AIOCOSMOS_READABLE);
+    connection->state = AIOC_POOL_PAUSED;
+    if (connection->stream.rest_len > 0) pool->holder = connection;
+    (void)aioc_stream_watch(&connection->stream, AIOCOSMOS_READABLE, false);
     aioc_reactor_timer_start(pool->reactor, &connection->timer, aioc_pool_now(pool) + AIOC_POOL_PAUSE_US);
     return true;
 }
 
-/* Hands the session's plaintext to the parser. An answer that is complete is lent from the session's buffer, so the
- * buffer is given back only afterwards; what is behind the answer counts as unasked for, and closes the connection. */
-static bool aioc_pool_take_plain(aioc_pool_connection *connection)
+/* Parses what was received. An answer that is complete is lent from where it was received, so that place is given back
+ * only afterwards; what is behind the answer counts as unasked for, and closes the connection. */
+static bool aioc_pool_take(aioc_pool_connection *connection)
 {
-    const unsigned char *plain;
+    aioc_stream *stream = &connection->stream;
+    const char *data, *why;
     size_t len, used;
-    while (!connection->paused && (plain = connection->tls->table->plain(connection->tls, &len)) != NULL && len > 0) {
-        if (!aioc_pool_parse(connection, (const char *)plain, len, &used)) return false;
-        connection->tls->table->plain_used(connection->tls, used);
+    bool complete;
+    while (connection->state != AIOC_POOL_PAUSED && (data = aioc_stream_peek(stream, &len)) != NULL) {
+        if (!aioc_pool_parse(connection, data, len, &used)) return false;
+        aioc_stream_used(stream, used);
     }
-    return true;
-}
-
-static bool aioc_pool_take_tls(aioc_pool_connection *connection, const char *data, size_t len)
-{
-    aioc_tls_session *session = connection->tls;
-    for (;;) {
-        size_t taken;
-        if (!aioc_pool_take_plain(connection)) return false;
-        if (connection->paused) return aioc_pool_pause(connection, data, len);
-        if (session->state != AIOC_TLS_OPEN) break;
-        if (len == 0) {
-            aioc_pool_write(connection);  /* the session may have an answer of its own to give */
-            return true;
-        }
-        taken = aioc_tls_feed(session, (const unsigned char *)data, len);
-        if (taken == 0) break;
-        data += taken;
-        len -= taken;
+    if (connection->state == AIOC_POOL_PAUSED) return aioc_pool_pause(connection);
+    if (!aioc_stream_at_end(stream, &complete, &why)) {
+        /* What was received may have made the stream owe an answer of its own. */
+        if (!aioc_stream_is_direct(stream)) aioc_pool_write(connection);
+        return true;
     }
-    if (session->state == AIOC_TLS_FAILED) aioc_pool_fail(connection, AIOCOSMOS_E_CONNECT, session->why);
-    else aioc_pool_ended(connection, 0, session->state == AIOC_TLS_CLOSED);  /* close_notify: this is all */
+    if (why) aioc_pool_fail(connection, AIOCOSMOS_E_CONNECT, why);
+    else aioc_pool_ended(connection, 0, complete);
     return false;
-}
-
-static bool aioc_pool_take(aioc_pool_connection *connection, const char *data, size_t len)
-{
-    size_t used;
-    if (connection->tls) return aioc_pool_take_tls(connection, data, len);
-    if (!aioc_pool_parse(connection, data, len, &used)) return false;
-    return !connection->paused || aioc_pool_pause(connection, data + used, len - used);
 }
 
 /* Memory may have come back: the bytes put aside first, then the socket again. */
 static void aioc_pool_resume(aioc_pool_connection *connection)
 {
     aioc_pool *pool = connection->pool;
-    size_t len = connection->rest_len;
-    connection->paused = false;
-    connection->rest_len = 0;
+    connection->state = AIOC_POOL_BUSY;
     if (pool->holder == connection) pool->holder = NULL;
-    if ((len > 0 || connection->tls) && !aioc_pool_take(connection, connection->rest, len)) return;
-    if (connection->paused) return;
+    if (!aioc_pool_take(connection) || connection->state == AIOC_POOL_PAUSED) return;
     connection->pauses = 0;
-    connection->moved_us = aioc_pool_now(pool);  /* the silence before was ours */
-    if (aioc_reactor_watch(pool->reactor, &connection->source, connection->source.want | AIOCOSMOS_READABLE) < 0)
+    connection->stream.moved_us = aioc_pool_now(pool);  /* the silence before was ours */
+    if (!aioc_stream_watch(&connection->stream, AIOCOSMOS_READABLE, true))
         aioc_pool_fail(connection, AIOCOSMOS_E_NOMEM, "no memory to watch the connection");
 }
 
-/* A body that is collected has a place of its own, a TLS session too, if only for a record. All else is received into
- * the scratch. NULL: nowhere now. */
+/* A body that is collected has a place of its own. All else is received into the scratch or, while another's bytes lie
+ * there, piece by piece. NULL: nowhere now. */
 static char *aioc_pool_receive_room(aioc_pool_connection *connection, size_t *cap)
 {
     aioc_pool *pool = connection->pool;
+    bool direct = aioc_stream_is_direct(&connection->stream);
     char *room = NULL;
-    bool plain = !connection->tls;
     *cap = 0;
     aioc_pool_share(connection);
-    if (plain) *cap = aioc_http_room(&connection->http, &room);
-    else if (pool->holder) room = (char *)connection->tls->table->receive_room(connection->tls, cap);
+    if (direct) *cap = aioc_http_room(&connection->http, &room);
+    else if (pool->holder) room = aioc_stream_room(&connection->stream, cap);
     if (*cap > 0) return room;
     *cap = pool->scratch_size;
-    return pool->holder || (plain && aioc_http_grows(&connection->http)) ? NULL : pool->scratch;
+    return pool->holder || (direct && aioc_http_grows(&connection->http)) ? NULL : pool->scratch;
 }
 
 /* Reads what there is. A piece shorter than its room was the last for now: the poller will say when there is more. */
-static bool aioc_pool_read(aioc_pool_connection *connection)
+static bool aioc_pool_read(aioc_stream *stream)
 {
-    aioc_pool *pool = connection->pool;
-    const aiocosmos_platform *platform = pool->reactor->platform;
-    size_t total = 0, cap, len;
+    aioc_pool_connection *connection = (aioc_pool_connection *)(void *)stream;
+    size_t total = 0, cap;
     ptrdiff_t got;
     do {
         char *room = aioc_pool_receive_room(connection, &cap);
-        if (!room) return aioc_pool_pause(connection, NULL, 0);
-        if (cap > AIOC_POOL_TURN_BYTES) cap = AIOC_POOL_TURN_BYTES;
-        got = platform->socket_receive(platform->user_data, connection->source.fd, room, cap);
+        if (!room) return aioc_pool_pause(connection);
+        if (cap > AIOC_STREAM_TURN_BYTES) cap = AIOC_STREAM_TURN_BYTES;
+        got = aioc_stream_receive(stream, room, cap);
         if (got == AIOCOSMOS_IO_AGAIN) return true;
         if (got <= 0) {
-            /* Without close_notify, the end may be an attacker's (RFC 5246, 7.2.1). */
-            aioc_pool_ended(connection, (int)got, got == 0 && !connection->tls);
+            /* Where the peer would have said that this is the end, it may be an attacker's (RFC 5246, 7.2.1). */
+            aioc_pool_ended(connection, (int)got, got == 0 && aioc_stream_is_direct(stream));
             return false;
         }
-        pool->bytes_received += (uint64_t)got;
-        connection->moved_us = aioc_pool_now(pool);
-        total += len = (size_t)got;
-        if (connection->tls && room != pool->scratch) {
-            connection->tls->table->received(connection->tls, len);
-            len = 0;
-        }
-        if (!aioc_pool_take(connection, room, len)) return false;
-    } while ((size_t)got == cap && total < AIOC_POOL_TURN_BYTES && connection->exchange && !connection->paused &&
-             !aioc_reactor_hurry(pool->reactor));
+        total += (size_t)got;
+        if (!aioc_pool_take(connection)) return false;
+    } while ((size_t)got == cap && total < AIOC_STREAM_TURN_BYTES && connection->state == AIOC_POOL_BUSY &&
+             !aioc_reactor_hurry(connection->pool->reactor));
     return true;
 }
 
 /* The request cannot be written any more. Perhaps the server has said why before it hung up. */
 static void aioc_pool_write_failed(aioc_pool_connection *connection)
 {
-    if (connection->paused || !aioc_pool_read(connection) || !connection->exchange || connection->paused) return;
-    aioc_pool_ended(connection, AIOCOSMOS_IO_CLOSED, false);
+    if (connection->state == AIOC_POOL_PAUSED || !aioc_pool_read(&connection->stream)) return;
+    if (connection->state == AIOC_POOL_BUSY) aioc_pool_ended(connection, AIOCOSMOS_IO_CLOSED, false);
 }
 
-static void aioc_pool_defer_shaking(aioc_pool_connection *connection)
+static void aioc_pool_writable(aioc_stream *stream)
 {
-    aioc_pool *pool = connection->pool;
-    if (connection->shaking) return;
-    connection->shaking = true;
-    *(pool->shaking ? &pool->shaking_last->shaking_next : &pool->shaking) = connection;
-    pool->shaking_last = connection;
-}
-
-static void aioc_pool_ready(aioc_reactor_source *source, unsigned ready)
-{
-    aioc_pool_connection *connection = (aioc_pool_connection *)source->owner;
-    if (ready & AIOCOSMOS_HUNG_UP) connection->hung_up = true;
-    if (connection->stage == AIOC_POOL_SHAKING) {
-        if ((ready & AIOCOSMOS_WRITABLE) && !aioc_pool_shake_on(connection)) return;
-        if (ready & AIOCOSMOS_READABLE) aioc_pool_defer_shaking(connection);
-        return;
-    }
-    if ((ready & AIOCOSMOS_READABLE) && !aioc_pool_read(connection)) return;
-    if (!(ready & connection->source.want & AIOCOSMOS_WRITABLE)) return;
+    aioc_pool_connection *connection = (aioc_pool_connection *)(void *)stream;
     aioc_pool_write(connection);
-    if (connection->broken && connection->exchange) aioc_pool_write_failed(connection);
-    else if (connection->broken) aioc_pool_close_connection(connection);
+    if (stream->broken && connection->exchange) aioc_pool_write_failed(connection);
+    else if (stream->broken) aioc_pool_close_connection(connection);
 }
 
 /*--- The pool as others see it ---*/
@@ -8864,12 +8887,16 @@ static void aioc_pool_open(aioc_pool *pool, aioc_reactor *reactor, aioc_mem *mem
                            char *scratch, size_t scratch_size, const aioc_pool_options *options)
 {
     const aiocosmos_platform *platform = reactor->platform;
-    AIOCOSMOS_ASSERT(strlen(options->host) < AIOC_DNS_HOST_MAX);
+    AIOCOSMOS_ASSERT(strlen(options->to.host) < AIOC_DNS_HOST_MAX);
     memset(pool, 0, sizeof *pool);
-    pool->reactor = reactor;
-    pool->memory = memory;
-    pool->resolver = resolver;
-    pool->asked = UINT64_MAX;
+    pool->place.reactor = pool->reactor = reactor;
+    pool->place.memory = pool->memory = memory;
+    pool->place.resolver = resolver;
+    pool->place.to = options->to;
+    pool->place.opened = aioc_pool_opened;
+    pool->place.failed = aioc_pool_open_failed;
+    pool->place.readable = aioc_pool_read;
+    pool->place.writable = aioc_pool_writable;
     pool->scratch = scratch;
     pool->scratch_size = scratch_size;
     pool->options = *options;
@@ -8880,14 +8907,14 @@ static void aioc_pool_open(aioc_pool *pool, aioc_reactor *reactor, aioc_mem *mem
     pool->random |= 1;
 }
 
-/* Closes every connection. Exchanges that are left, as in a forked child, are forgotten: nobody is called. */
+/* Exchanges that are left, as in a forked child, are forgotten: nobody is called. */
 static void aioc_pool_close(aioc_pool *pool)
 {
     while (pool->connections) aioc_pool_close_connection(pool->connections);
     aioc_reactor_timer_stop(pool->reactor, &pool->hunger);
     aioc_reactor_timer_stop(pool->reactor, &pool->patience);
     aioc_reactor_timer_stop(pool->reactor, &pool->idle_timer);
-    aioc_mem_wipe(&pool->resumption, sizeof pool->resumption);
+    aioc_mem_wipe(&pool->place.resumption, sizeof pool->place.resumption);
 }
 
 /* Queues; nothing is called back and nothing sent before aioc_pool_work. */
@@ -8897,7 +8924,11 @@ static void aioc_pool_start(aioc_pool *pool, aioc_pool_exchange *exchange)
     exchange->state = AIOC_POOL_QUEUED;
     exchange->started_us = aioc_pool_now(pool);
     exchange->number = ++pool->exchanges;
-    aioc_pool_queue_add(pool, exchange);
+    exchange->next = NULL;
+    exchange->prev = pool->last;
+    *(pool->last ? &pool->last->next : &pool->first) = exchange;
+    pool->last = exchange;
+    pool->queued++;
 }
 
 /* Takes the exchange out; done is not called. Returns whether its last byte had been sent: then the answer may yet
@@ -8913,12 +8944,12 @@ static bool aioc_pool_cancel(aioc_pool *pool, aioc_pool_exchange *exchange)
     if (state != AIOC_POOL_ACTIVE) return false;
     sent = connection->sent;
     connection->exchange = NULL;
-    if (!sent || connection->broken || connection->paused) {
+    if (!sent || connection->stream.broken || connection->state == AIOC_POOL_PAUSED) {
         aioc_pool_close_connection(connection);
         return sent;
     }
     aioc_pool_sate(connection);
-    connection->stage = AIOC_POOL_DRAINING;
+    connection->state = AIOC_POOL_DRAINING;
     connection->drained = 0;
     aioc_http_drain(&connection->http);
     aioc_reactor_timer_start(pool->reactor, &connection->timer, aioc_pool_now(pool) + AIOC_POOL_DRAIN_US);
@@ -8931,7 +8962,7 @@ static uint64_t aioc_pool_progress_us(const aioc_pool_exchange *exchange)
 {
     const aioc_pool_connection *connection = exchange->connection;
     if (!connection) return 0;
-    return connection->paused ? aioc_pool_now(connection->pool) : connection->moved_us;
+    return connection->state == AIOC_POOL_PAUSED ? aioc_pool_now(connection->pool) : connection->stream.moved_us;
 }
 
 /* Ends an exchange that has a connection as if the connection had broken, and closes it; done is called, with why. */
@@ -8941,8 +8972,8 @@ static void aioc_pool_abandon(aioc_pool_exchange *exchange, const char *why)
 }
 
 /* The endpoint has moved, says its old place: connections there end as soon as their exchanges have, the name is asked
- * anew. Calls nobody, so callbacks may call it. Many answers at once say the same: those of the next second are
- * about connections that are left already, or the name has not followed yet and is asked once a second: then false. */
+ * anew. Calls nobody, so callbacks may call it. False: it was left within the last second; many answers at once say the
+ * same, or the name has not followed yet. */
 static bool aioc_pool_leave(aioc_pool *pool)
 {
     uint64_t now_us = aioc_pool_now(pool);
@@ -8950,18 +8981,19 @@ static bool aioc_pool_leave(aioc_pool *pool)
     if (now_us < pool->leave_us) return false;
     pool->leave_us = now_us + AIOC_POOL_LEAVE_US;
     for (at = pool->connections; at; at = at->next) {
-        if (at->stage == AIOC_POOL_RESOLVING) continue;
-        at->retire_us = at->stage < AIOC_POOL_IDLE ? pool->leave_us : now_us;
-        if (at->stage < AIOC_POOL_IDLE && at->timer.due_us > at->retire_us)
-            aioc_reactor_timer_start(pool->reactor, &at->timer, at->retire_us);
+        aioc_reactor_timer *limit = &at->stream.limit;
+        if (at->stream.state == AIOC_STREAM_RESOLVING) continue;
+        at->retire_us = limit->armed ? pool->leave_us : now_us;
+        if (limit->armed && limit->due_us > pool->leave_us)
+            aioc_reactor_timer_start(pool->reactor, limit, pool->leave_us);
     }
     aioc_pool_retire_idle(pool, now_us);
-    pool->preferred.family = 0;
-    aioc_dns_forget(pool->resolver, pool->options.host);
+    pool->place.preferred.family = 0;
+    aioc_dns_forget(pool->place.resolver, pool->place.to.host);
     return true;
 }
 
-/* Gives the oldest exchange to the connection used last. */
+/* The oldest exchange gets the connection used last. */
 static void aioc_pool_serve(aioc_pool *pool)
 {
     aioc_pool_connection *connection = pool->idle;
@@ -8985,84 +9017,53 @@ static void aioc_pool_serve(aioc_pool *pool)
     }
     aioc_pool_queue_remove(pool, exchange);
     aioc_pool_idle_remove(pool, connection);
-    connection->stage = AIOC_POOL_BUSY;
+    connection->state = AIOC_POOL_BUSY;
     connection->exchange = exchange;
     connection->http.no_body = exchange->no_body;
     exchange->connection = connection;
     exchange->state = AIOC_POOL_ACTIVE;
-    connection->reused = connection->served || connection->open_us < exchange->started_us;
+    connection->reused = connection->open_us < exchange->started_us;
     connection->request_len = request[0].len + request[1].len;
     connection->written = 0;
     connection->sent = false;
-    connection->sent_us = connection->moved_us = aioc_pool_now(pool);
-    connection->heard = false;
+    connection->sent_us = connection->stream.moved_us = aioc_pool_now(pool);
+    connection->first_us = 0;
     aioc_pool_write(connection);
-    if (connection->broken) aioc_pool_write_failed(connection);
+    if (connection->stream.broken) aioc_pool_write_failed(connection);
 }
 
-/* Whether a request can be sent. */
 static bool aioc_pool_can_serve(const aioc_pool *pool)
 {
     return pool->first && pool->idle && !pool->hunger.armed;
 }
 
-/* One thing that can be done now: an exchange called back that failed in the queue, or sent, or a connection begun for
- * one, or dialled. False: nothing. */
+/* Does one thing that can be done now. False: there was none. */
 static bool aioc_pool_work(aioc_pool *pool)
 {
     if (aioc_pool_is_doomed(pool)) {
-        aioc_pool_deliver_doomed(pool);
-        return true;
-    }
-    if (aioc_pool_can_serve(pool)) {
+        /* The callback may lead to another doom: it gets a copy of the message. */
+        pool->doom.message = (char *)memcpy(pool->place.message, pool->doom_message, sizeof pool->doom_message);
+        aioc_pool_fail_queued(pool, pool->first, pool->doom);
+    } else if (aioc_pool_can_serve(pool)) {
         aioc_pool_serve(pool);
-        return true;
+    } else if (aioc_stream_wants_address(&pool->place)) {
+        aioc_stream_look_up(&pool->place);
+    } else {
+        if (pool->open + pool->opening >= pool->warm) pool->warm = 0;
+        if (!aioc_pool_wants_connection(pool)) return false;
+        aioc_pool_open_connection(pool);
     }
-    if (aioc_pool_wants_address(pool)) {
-        aioc_pool_look_up(pool);
-        return true;
-    }
-    if (pool->open + pool->opening >= pool->warm) pool->warm = 0;
-    if (!aioc_pool_wants_connection(pool)) return false;
-    aioc_pool_open_connection(pool);
-    return true;
-}
-
-/* Reads one TLS handshake record, which may cost 2 ms, of the connection that has waited longest; then the server's
- * next ones wait in the socket. False: none waits. */
-static bool aioc_pool_handshake_work(aioc_pool *pool)
-{
-    const aiocosmos_platform *platform = pool->reactor->platform;
-    aioc_pool_connection *connection = pool->shaking;
-    ptrdiff_t got;
-    size_t cap;
-    if (!connection) return false;
-    aioc_pool_shaking_remove(pool, connection);
-    do {
-        unsigned char *room = connection->tls->table->receive_room(connection->tls, &cap);
-        if (cap == 0) break;
-        got = platform->socket_receive(platform->user_data, connection->source.fd, room, cap);
-        if (got == AIOCOSMOS_IO_AGAIN) break;
-        if (got <= 0) {
-            connection->broken = true;
-            break;
-        }
-        pool->bytes_received += (uint64_t)got;
-        connection->tls->table->received(connection->tls, (size_t)got);
-        /* A record's header (RFC 5246, 6.2.1: 5 bytes) comes alone and costs nothing. */
-    } while ((size_t)got == cap && cap <= 5 && connection->tls->state == AIOC_TLS_HANDSHAKE);
-    aioc_pool_shake_on(connection);
     return true;
 }
 
 /* Something waits to be done that no event will announce. */
 static bool aioc_pool_has_work(const aioc_pool *pool)
 {
-    return aioc_pool_is_doomed(pool) || aioc_pool_can_serve(pool) || pool->shaking ||
-           aioc_pool_wants_address(pool) || aioc_pool_wants_connection(pool);
+    return aioc_pool_is_doomed(pool) || aioc_pool_can_serve(pool) || pool->place.handshakes.first ||
+           aioc_stream_wants_address(&pool->place) || aioc_pool_wants_connection(pool);
 }
 
-/* Opens connections ahead of need until there are so many, a few at a time. They close again when idle. */
+/* Opens so many ahead of need, a few at a time. They close again when idle. */
 static void aioc_pool_warm(aioc_pool *pool, uint32_t connections)
 {
     pool->warm = connections < pool->options.connections_max ? connections : pool->options.connections_max;
@@ -9071,10 +9072,10 @@ static void aioc_pool_warm(aioc_pool *pool, uint32_t connections)
 static void aioc_pool_get_stats(const aioc_pool *pool, aiocosmos_stats *out)
 {
     out->connections_opened = pool->opened;
-    out->tls_handshakes = pool->resumption.hits + pool->resumption.full;
-    out->tls_resumptions = pool->resumption.hits;
-    out->bytes_sent = pool->bytes_sent;
-    out->bytes_received = pool->bytes_received;
+    out->tls_handshakes = pool->place.resumption.hits + pool->place.resumption.full;
+    out->tls_resumptions = pool->place.resumption.hits;
+    out->bytes_sent = pool->place.bytes_sent;
+    out->bytes_received = pool->place.bytes_received;
     out->connections_open = pool->open;
     out->connections_idle = pool->idle_count;
     out->ops_queued = pool->queued;
@@ -12236,7 +12237,7 @@ static void aioc_op_keep_attempt(aioc_op *op, const aioc_pool_outcome *outcome, 
     kept->body_us = outcome->body_us;
     kept->charge_ru = charge_ru;
     kept->reused = outcome->reused;
-    kept->host = aioc_mem_str(op->engine->pool.options.host);
+    kept->host = aioc_mem_str(op->engine->pool.place.to.host);
 }
 
 /* Session tokens count on success, 304, 404, 409 and 412, but not on 404/1002: that replica is behind. */
@@ -21852,13 +21853,13 @@ static int aioc_client_open_network(aiocosmos_client *client, const aiocosmos_op
     client->resolve_user_data = options->resolve_user_data;
     aioc_dns_open(&client->resolver, &client->reactor, &client->memory,
                   options->resolve_fn ? aioc_client_ask_host : NULL, client);
-    pool.host = client->host.data;
-    pool.port = endpoint->port;
-    pool.tls = endpoint->tls;
-    pool.tls_config = &client->tls;
+    pool.to.host = client->host.data;
+    pool.to.port = endpoint->port;
+    pool.to.tls = endpoint->tls;
+    pool.to.tls_config = &client->tls;
+    pool.to.connect_timeout_ms = options->connect_timeout_ms;
     pool.connections_max = options->connections_max;
     pool.idle_timeout_ms = options->idle_timeout_ms;
-    pool.connect_timeout_ms = options->connect_timeout_ms;
     pool.head_max = AIOC_CLIENT_HEAD_BYTES_MAX;
     pool.body_max = options->response_bytes_max;
     pool.names = &aioc_protocol_headers;
@@ -22226,7 +22227,8 @@ static void aioc_client_step_once(aiocosmos_client *client, int timeout_ms)
     bool finished = aioc_client_step_ready(client, timeout_ms);
     uint32_t records = 0, records_max = finished ? client->handshakes_max : 1;
     if (!finished && !client->doomed) aioc_reactor_timer_run_one(&client->reactor);
-    while (!client->doomed && records < records_max && aioc_pool_handshake_work(&client->engine.pool)) records++;
+    while (!client->doomed && records < records_max && aioc_stream_handshake_work(&client->engine.pool.place))
+        records++;
     if (records && finished) aioc_client_work(client);
 }
 

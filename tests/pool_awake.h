@@ -9,27 +9,40 @@ static inline const char *aioc_pool_sleeps(const aioc_pool *pool)
 {
     const aioc_pool_connection *c = pool->connections;
     const aioc_dns_name *name;
+    const aioc_stream *at;
     bool work = aioc_pool_has_work(pool);
-    uint32_t resolving = 0;
+    uint32_t asking = 0;
     if (pool->first && pool->open + pool->opening < pool->options.connections_max && pool->queued > pool->opening &&
         !pool->idle && !work && !pool->patience.armed) return "the queue waits for a connection that nobody opens";
     if (pool->first && pool->idle && !work && !pool->hunger.armed) return "the queue waits beside idle connections";
     if (pool->idle && !pool->idle_timer.armed) return "idle connections never close";
     for (; c; c = c->next) {
-        bool unsent = c->written < c->request_len;
-        if (c->stage == AIOC_POOL_RESOLVING) resolving++;
-        if (c->stage < AIOC_POOL_IDLE && !c->timer.armed) return "a connection on its way has all the time";
-        if (c->stage == AIOC_POOL_CONNECTING && (!c->dial || c->dial->open == 0)) return "a connect hears nothing";
-        if (c->stage == AIOC_POOL_DRAINING && !c->timer.armed) return "an answer nobody wants has all the time";
-        if (c->paused && !c->timer.armed) return "a reader that pauses never goes on";
-        if (c->stage >= AIOC_POOL_SHAKING && !c->paused && !(c->source.want & AIOCOSMOS_READABLE))
-            return "a connection hears nothing";
-        if (c->stage == AIOC_POOL_BUSY && unsent && !c->broken && !(c->source.want & AIOCOSMOS_WRITABLE))
+        const aioc_stream *stream = &c->stream;
+        bool opening = c->state == AIOC_POOL_OPENING, unsent = c->written < c->request_len;
+        bool asks = stream->queue == &pool->place.asking;
+        asking += asks;
+        if (opening != (stream->state != AIOC_STREAM_OPEN)) return "pool and stream differ on whether it is open";
+        if (opening != stream->limit.armed) return "a connection on its way has all the time";
+        if (stream->state == AIOC_STREAM_RESOLVING && !asks) return "a connection asks nobody for its address";
+        if ((stream->state == AIOC_STREAM_CONNECTING) != (stream->race != NULL)) return "a race for something else";
+        if (stream->race && stream->race->open == 0 && !asks) return "a connect hears nothing";
+        if (stream->race && stream->race->next < stream->race->count && !stream->race->stagger.armed)
+            return "an address is never tried";
+        if (c->state == AIOC_POOL_DRAINING && !c->timer.armed) return "an answer nobody wants has all the time";
+        if (c->state == AIOC_POOL_PAUSED && !c->timer.armed) return "a reader that pauses never goes on";
+        if (stream->state >= AIOC_STREAM_HANDSHAKE && c->state != AIOC_POOL_PAUSED &&
+            !(stream->source.want & AIOCOSMOS_READABLE)) return "a connection hears nothing";
+        if (c->state == AIOC_POOL_BUSY && unsent && !stream->broken && !(stream->source.want & AIOCOSMOS_WRITABLE))
             return "half a request is never sent";
     }
-    if (resolving != pool->resolving) return "connections that wait for the name are counted wrongly";
-    for (name = pool->resolver->first; name && !name->lookup; name = name->next) continue;
-    if (resolving > 0 && !name && !work) return "connections wait for a name that nobody looks up";
+    for (at = pool->place.asking.first; at; at = at->next) {
+        if (asking-- == 0) return "somebody else's stream asks for addresses";
+        if (at->next && at->asked == pool->place.resolver->answered && at->next->asked != at->asked)
+            return "who has not asked is behind who has";
+    }
+    if (asking > 0) return "a stream is in no queue";
+    for (name = pool->place.resolver->first; name && !name->lookup; name = name->next) continue;
+    if (pool->place.asking.first && !name && !work) return "connections wait for a name that nobody looks up";
     return NULL;
 }
 
