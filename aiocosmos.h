@@ -3556,6 +3556,40 @@ static size_t aioc_json_fields(aiocosmos_json object, const char *const *names, 
     return found;
 }
 
+/*--- An array of values of other documents: their nodes are copied into a buffer, not read again ---*/
+
+/* Room for one element more, and for the array itself. */
+static bool aioc_json_array_reserve(aioc_mem *memory, aioc_mem_buffer *nodes, aiocosmos_json element)
+{
+    const aioc_json_node *from = (const aioc_json_node *)element.node;
+    return aioc_mem_reserve(memory, nodes, (1 + (from ? (size_t)from->next : 0)) * sizeof *from);
+}
+
+/* Adds an element, for which there is room. Its text stands so many bytes behind the array's bracket. */
+static void aioc_json_array_add(aioc_mem_buffer *nodes, aiocosmos_json element, size_t at)
+{
+    const aioc_json_node *from = (const aioc_json_node *)element.node;
+    uint32_t shift = (uint32_t)at - from->at, i;
+    aioc_json_node *to;
+    if (nodes->len == 0) nodes->len = sizeof *to;
+    to = (aioc_json_node *)(void *)(nodes->data + nodes->len);
+    for (i = 0; i < from->next; i++) {
+        to[i] = from[i];
+        to[i].at += shift;
+    }
+    nodes->len += from->next * sizeof *to;
+}
+
+/* The array, by its text and the number of its elements. */
+static aiocosmos_json aioc_json_array_of(const aioc_mem_buffer *nodes, const char *text, size_t len, uint32_t count)
+{
+    aioc_json_node *node = (aioc_json_node *)(void *)nodes->data;
+    aiocosmos_json array = {node, text, 0, AIOCOSMOS_JSON_ARR};
+    aioc_json_note(node, text, text, text + len, AIOCOSMOS_JSON_ARR | count << 4);
+    if (count > 0) node->next = (uint32_t)(nodes->len / sizeof *node);
+    return aioc_json_of(array, node);
+}
+
 /*--- Numbers, exactly ---*/
 
 /* The high half of a product; *low gets the rest. */
@@ -16071,7 +16105,7 @@ static const aioc_row_stage_kind aioc_row_kept_kind = {
 typedef struct aioc_row_chain {
     aioc_row_stage *first;
     aioc_row_stage *giving;  /* when all rows have come: the one whose rows are given, */
-    size_t at;  /* the next of them, */
+    size_t at, behind;  /* the next of them; behind the one that is passing, */
     size_t left;  /* bytes of those that are left, and a comma each; 0: not known */
     bool collects;  /* a stage keeps rows until all have come */
     bool ordered;  /* rows are to come from all ranges in the order of ORDER BY */
@@ -16200,35 +16234,37 @@ static bool aioc_row_chain_has_more(const aioc_row_chain *chain)
     return (chain->at < giving->count && (last || chain->limit.take > 0)) || (counts && !last);
 }
 
-/* A row that a stage has kept, through those behind it: as a stage's next. */
-static int aioc_row_chain_next(aioc_row_chain *chain, aioc_mem_buffer *out)
+/* The next row that a stage has kept, before those behind it have seen it: as a stage's next. */
+static int aioc_row_chain_next(aioc_row_chain *chain, aiocosmos_json *row)
 {
     aioc_row_stage *stage = chain->giving;
-    aioc_mem_buffer *to = stage && stage->behind ? &chain->text : out;
-    size_t at = chain->at, before;
-    const char *why;
-    int passed = 0;
+    int found = 0;
     if (!stage) return 0;
     chain->text.len = 0;
-    before = to->len;
+    chain->behind = chain->at;
     if (stage->kind->next && (chain->limit.take > 0 || stage == &chain->count.stage))
-        passed = stage->kind->next(stage, &at, to);
-    if (passed == 0) {  /* it has given all, or enough */
+        found = stage->kind->next(stage, &chain->behind, &chain->text);
+    if (found == 0) {  /* it has given all, or enough */
         chain->giving = stage->behind;
         chain->at = chain->left = 0;
         return chain->giving ? AIOC_ROW_AGAIN : 0;
     }
-    if (passed == 1 && to != out) {
-        if (!aioc_mem_reserve(stage->memory, out, to->len) ||
-            aioc_json_parse(&chain->doc, to->data, to->len) != 0) return AIOCOSMOS_E_NOMEM;
-        passed = aioc_row_pass(stage->behind, aioc_json_root(&chain->doc), &why);
-        if (passed == 1) aioc_mem_append(stage->memory, out, to->data, to->len);
-        if (passed == 0) passed = AIOC_ROW_AGAIN;
-    }
+    if (found == AIOC_ROW_AGAIN) chain->at = chain->behind;
+    if (found != 1) return found;
+    if (aioc_json_parse(&chain->doc, chain->text.data, chain->text.len) != 0) return AIOCOSMOS_E_NOMEM;
+    *row = aioc_json_root(&chain->doc);
+    return 1;
+}
+
+/* Lets that row pass the stages behind: 1: it is to be given; AGAIN: it is not; E_NOMEM: it is still the next. */
+static int aioc_row_chain_pass(aioc_row_chain *chain, aiocosmos_json row)
+{
+    const char *why;
+    int passed = aioc_row_pass(chain->giving->behind, row, &why);
     if (passed < 0) return passed;
-    if (chain->left > 0 && to->len > before) chain->left -= to->len - before + 1;
-    chain->at = at;
-    return passed;
+    if (chain->left > 0) chain->left -= chain->text.len + 1;
+    chain->at = chain->behind;
+    return passed == 1 ? 1 : AIOC_ROW_AGAIN;
 }
 
 /* The rows that are left, as an array for a token. 1; 0: it would be longer than max; E_NOMEM. They are measured once,
@@ -16814,10 +16850,11 @@ typedef struct aioc_feed_fan {
     uint64_t key[2];  /* of all hashes */
     aioc_feed_answer *taken;  /* whose rows pass just now: it is in no stream any more */
 
-    aioc_mem_buffer out;  /* the page under construction */
+    aioc_mem_buffer out;  /* the page under construction, */
+    aioc_mem_buffer items;  /* and the nodes of its rows */
     uint32_t out_count;
     aioc_feed_answer *shown;  /* or the answer that is the page */
-    bool out_closed;  /* the page's text is complete */
+    size_t out_array;  /* bytes of their array, if the page's text is complete; else 0 */
     bool unshown;  /* there was no memory to show the page: it is kept for the next try */
     aioc_mem_buffer last_items, last_rid, last_edges;  /* of the last row given, in order */
     uint32_t last_rows;  /* rows of that item with those values */
@@ -17365,7 +17402,7 @@ static void aioc_feed_drop_streams(aioc_feed_fan *fan)
 static void aioc_feed_free_texts(aioc_feed_fan *fan)
 {
     aioc_mem_buffer *const texts[] = {
-        &fan->sql, &fan->params, &fan->edges, &fan->token, &fan->out, &fan->last_items,
+        &fan->sql, &fan->params, &fan->edges, &fan->token, &fan->out, &fan->items, &fan->last_items,
         &fan->last_rid, &fan->last_edges, &fan->bodies[0], &fan->bodies[1], &fan->bodies[2], &fan->bodies[3]
     };
     size_t i;
@@ -17925,6 +17962,13 @@ static int aioc_feed_ask_page(aioc_feed_query *query, uint32_t timeout_ms)
     return aioc_op_accept(engine, &spec, &query->op);
 }
 
+static void aioc_feed_empty_page(aioc_feed_fan *fan)
+{
+    fan->out.len = 0;
+    fan->items.len = 0;
+    fan->out_count = 0;
+}
+
 /* The page that was lent to a callback is of no use any more. */
 static void aioc_feed_clear_page(aioc_feed_query *query)
 {
@@ -17932,10 +17976,12 @@ static void aioc_feed_clear_page(aioc_feed_query *query)
     if (fan->unshown) return;
     aioc_feed_answer_free(fan->memory, fan->shown);
     fan->shown = NULL;
-    if (fan->out.cap > AIOC_MEM_LARGEST) aioc_mem_buffer_free(fan->memory, &fan->out);
-    fan->out.len = 0;
-    fan->out_count = 0;
-    fan->out_closed = false;
+    if (fan->out.cap > AIOC_MEM_LARGEST) {
+        aioc_mem_buffer_free(fan->memory, &fan->out);
+        aioc_mem_buffer_free(fan->memory, &fan->items);
+    }
+    aioc_feed_empty_page(fan);
+    fan->out_array = 0;
 }
 
 static void aioc_feed_deliver(aioc_feed_query *query, aiocosmos_page *page)
@@ -18863,6 +18909,9 @@ static void aioc_feed_ask_more(aioc_feed_query *query, bool owed)
 
 static const char aioc_feed_page_head[] = "{\"Documents\":[";
 
+#define AIOC_FEED_PAGE_ARRAY (sizeof aioc_feed_page_head - 2)  /* where its bracket is */
+#define AIOC_FEED_PAGE_TAIL  48u                               /* bytes behind the last row, at most */
+
 static bool aioc_feed_page_is_full(const aioc_feed_fan *fan)
 {
     uint32_t most = fan->page_items_max && fan->page_items_max < AIOC_FEED_ROWS_MAX ? fan->page_items_max
@@ -18870,11 +18919,19 @@ static bool aioc_feed_page_is_full(const aioc_feed_fan *fan)
     return fan->out_count >= most || fan->out.len >= fan->page_bytes_max;
 }
 
+/* Room on the page for a row, or for what stands behind the last one. */
+static bool aioc_feed_has_room(aioc_feed_fan *fan, aiocosmos_json row)
+{
+    return aioc_mem_reserve(fan->memory, &fan->out, sizeof aioc_feed_page_head + AIOC_FEED_PAGE_TAIL + row.len) &&
+           aioc_json_array_reserve(fan->memory, &fan->items, row);
+}
+
 /* Appends a row, for which there is room. */
-static void aioc_feed_put_row(aioc_feed_fan *fan, aiocosmos_str row)
+static void aioc_feed_put_row(aioc_feed_fan *fan, aiocosmos_json row)
 {
     if (fan->out.len == 0) aioc_mem_append_str(fan->memory, &fan->out, aioc_feed_page_head);
     if (fan->out_count) aioc_mem_append(fan->memory, &fan->out, ",", 1);
+    aioc_json_array_add(&fan->items, row, fan->out.len - AIOC_FEED_PAGE_ARRAY);
     aioc_mem_append(fan->memory, &fan->out, row.ptr, row.len);
     fan->out_count++;
 }
@@ -18884,10 +18941,9 @@ static int aioc_feed_emit(aioc_feed_fan *fan, aiocosmos_json row, const char **w
 {
     int passed;
     if (row.type == AIOCOSMOS_JSON_NONE) return 0;
-    if (!fan->chain.collects && !aioc_mem_reserve(fan->memory, &fan->out, sizeof aioc_feed_page_head + row.len))
-        return AIOCOSMOS_E_NOMEM;
+    if (!fan->chain.collects && !aioc_feed_has_room(fan, row)) return AIOCOSMOS_E_NOMEM;
     passed = aioc_row_pass(fan->chain.first, row, why);
-    if (passed == 1) aioc_feed_put_row(fan, aioc_text_view(row.ptr, row.len));
+    if (passed == 1) aioc_feed_put_row(fan, row);
     return passed < 0 ? passed : 0;
 }
 
@@ -19011,8 +19067,7 @@ static void aioc_feed_read_sequence(aioc_feed_query *query)
         answer->used++;
     }
     if (status) {
-        fan->out.len = 0;
-        fan->out_count = 0;
+        aioc_feed_empty_page(fan);
         aioc_feed_row_failed(fan, status, why);
         return;
     }
@@ -19399,12 +19454,14 @@ static bool aioc_feed_has_more(const aioc_feed_fan *fan)
 static bool aioc_feed_close_page(aioc_feed_query *query)
 {
     aioc_feed_fan *fan = query->fan;
-    char tail[48];
-    if (fan->shown || fan->out_closed) return true;
-    if (fan->out.len == 0 && !aioc_mem_append_str(fan->memory, &fan->out, aioc_feed_page_head)) return false;
+    char tail[AIOC_FEED_PAGE_TAIL];
+    if (fan->shown || fan->out_array) return true;
+    if (!aioc_feed_has_room(fan, aioc_json_none())) return false;
+    if (fan->out.len == 0) aioc_mem_append_str(fan->memory, &fan->out, aioc_feed_page_head);
+    fan->out_array = fan->out.len + 1 - AIOC_FEED_PAGE_ARRAY;
     aioc_mem_print(tail, sizeof tail, "],\"_count\":%u}", (unsigned)fan->out_count);
-    fan->out_closed = aioc_mem_append_str(fan->memory, &fan->out, tail);
-    return fan->out_closed;
+    aioc_mem_append_str(fan->memory, &fan->out, tail);
+    return true;
 }
 
 /* False: there is no memory for it now; it is kept. */
@@ -19463,25 +19520,14 @@ static void aioc_feed_fan_page_came(aioc_op *op, const aiocosmos_result *result)
             delivery->parsed = true;
             delivery->root = aioc_json_root(&fan->shown->doc);
             delivery->body = fan->shown->body.text;
+            page.items = fan->shown->rows;
         } else {
             delivery->body = aioc_op_text(&fan->out);
+            page.items = aioc_json_array_of(&fan->items, fan->out.data + AIOC_FEED_PAGE_ARRAY, fan->out_array,
+                                            fan->out_count);
         }
         adjusted.body = delivery->body;
-        page.items = aioc_json_at(aioc_op_result_json(&adjusted), "/Documents");
-        if (page.items.type != AIOCOSMOS_JSON_ARR) {  /* what is read ahead may be what memory lacks */
-            aioc_feed_yield(query);
-            aioc_feed_yield_others(query);
-            delivery->parsed = false;
-            page.items = aioc_json_at(aioc_op_result_json(&adjusted), "/Documents");
-        }
         page.item_count = aioc_json_count(page.items);
-        if (page.items.type != AIOCOSMOS_JSON_ARR) {
-            adjusted.status = AIOCOSMOS_E_NOMEM;
-            adjusted.message = aioc_mem_str("no memory to parse the page");
-            page.more = query->ended = false;
-            page.continuation.len = 0;
-            fan->unshown = true;
-        }
     }
     aioc_feed_deliver(query, &page);
 }
@@ -19626,12 +19672,10 @@ static void aioc_feed_give(aioc_feed_query *query)
     uint32_t left = AIOC_FEED_SLICE;
     int found = AIOC_ROW_AGAIN;
     while (left-- && found > 0 && !aioc_feed_page_is_full(fan)) {
-        size_t before = fan->out.len;
-        found = AIOCOSMOS_E_NOMEM;
-        if (aioc_mem_append_str(fan->memory, &fan->out, before ? "," : aioc_feed_page_head))
-            found = aioc_row_chain_next(&fan->chain, &fan->out);
-        if (found == 1) fan->out_count++;
-        else fan->out.len = before;
+        aiocosmos_json row;
+        found = aioc_row_chain_next(&fan->chain, &row);
+        if (found == 1) found = aioc_feed_has_room(fan, row) ? aioc_row_chain_pass(&fan->chain, row) : AIOCOSMOS_E_NOMEM;
+        if (found == 1) aioc_feed_put_row(fan, row);
     }
     if (found < 0) {
         aioc_feed_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory for the query's rows");

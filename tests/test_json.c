@@ -1197,6 +1197,41 @@ TEST(json_nodes_are_reused)
 
 /*--- Writing ------------------------------------------------------------------*/
 
+/* An array that is put together of values is the one that is read of its text: node for node. */
+TEST(json_an_array_is_put_together_of_values_of_others)
+{
+    static const char *const values[] = { "1", "\"\\u0041 and more\"", "[]", "{\"a\":[1,{\"b\":null}],\"c\":{}}", "true",
+                                          "[[[\"x\"]],-0.5e1]" };
+    reader from, read;
+    aioc_mem_buffer nodes = {NULL, 0, 0};
+    char text[4000] = "around[";
+    size_t start = strlen(text) - 1;
+    uint32_t count;
+    reader_open(&from);
+    reader_open(&read);
+    for (count = 0; count <= 200; count++) {
+        char whole[4000];
+        aiocosmos_json put;
+        size_t len = strlen(text), whole_len;
+        whole_len = (size_t)snprintf(whole, sizeof whole, "%s]", text + start);
+        CHECK(aioc_json_array_reserve(&from.memory, &nodes, aioc_json_none()));
+        put = aioc_json_array_of(&nodes, text + start, whole_len, count);
+        CHECK_INT(aioc_json_parse(&read.doc, whole, whole_len), 0);
+        CHECK_INT(aioc_json_count(put), count);
+        CHECK(memcmp(nodes.data, read.doc.nodes, read.doc.count * sizeof *read.doc.nodes) == 0);
+        CHECK(put.ptr == text + start && put.len == whole_len && put.type == AIOCOSMOS_JSON_ARR);
+        snprintf(whole, sizeof whole, " {\"skipped\":0,\"taken\": %s}", values[count % COUNT(values)]);
+        CHECK_INT(aioc_json_parse(&from.doc, whole, strlen(whole)), 0);
+        put = aioc_json_at(aioc_json_root(&from.doc), "/taken");
+        CHECK(aioc_json_array_reserve(&from.memory, &nodes, put));
+        aioc_json_array_add(&nodes, put, len + (count > 0) - start);
+        snprintf(text + len, sizeof text - len, "%s%.*s", count > 0 ? "," : "", (int)put.len, put.ptr);
+    }
+    aioc_mem_buffer_free(&from.memory, &nodes);
+    reader_close(&from);
+    reader_close(&read);
+}
+
 TEST(json_strings_are_escaped)
 {
     static const struct { const char *text; size_t len; const char *json, *ascii; } cases[] = {
