@@ -14457,12 +14457,11 @@ static int aioc_row_rid_compare(aiocosmos_str a, aiocosmos_str b)
 
 typedef struct aioc_row_hash { uint64_t high, low; } aioc_row_hash;
 
-/* SipHash-2-4 with 128 bits of output (Aumasson, Bernstein): whoever does not know the key cannot make two values that
- * collide. Fed piece by piece. */
+/* SipHash with 128 bits of output (Aumasson, Bernstein), of one round a word and three at the end, as tables of Rust
+ * and Python have it: whoever does not know the key cannot make two values that collide. Fed word by word. */
 typedef struct aioc_row_sip {
     const uint64_t *key;
-    uint64_t v[4], tail;  /* tail: up to seven bytes that wait for the eighth */
-    size_t len;
+    uint64_t v[4], words;
 } aioc_row_sip;
 
 static void aioc_row_sip_rounds(uint64_t v[4], int rounds)
@@ -14493,113 +14492,89 @@ static void aioc_row_sip_open(aioc_row_sip *sip, const uint64_t key[2])
     sip->v[1] = UINT64_C(0x646f72616e646f6d) ^ key[1] ^ 0xEE;
     sip->v[2] = UINT64_C(0x6c7967656e657261) ^ key[0];
     sip->v[3] = UINT64_C(0x7465646279746573) ^ key[1];
-    sip->tail = 0;
-    sip->len = 0;
+    sip->words = 0;
 }
 
 static void aioc_row_sip_word(aioc_row_sip *sip, uint64_t word)
 {
     sip->v[3] ^= word;
-    aioc_row_sip_rounds(sip->v, 2);
+    aioc_row_sip_rounds(sip->v, 1);
     sip->v[0] ^= word;
+    sip->words++;
 }
 
-static void aioc_row_sip_feed(aioc_row_sip *sip, const void *bytes, size_t len)
+/* Then the state is a hash of 256 bits. */
+static void aioc_row_sip_end(aioc_row_sip *sip)
 {
-    const unsigned char *at = (const unsigned char *)bytes, *end = at + len;
-    unsigned held = (unsigned)(sip->len % 8 * 8);  /* bits of the tail */
-    sip->len += len;
-    for (; end - at >= 8; at += 8) {
-        uint64_t word = aioc_text_load64le(at);
-        aioc_row_sip_word(sip, sip->tail | word << held);
-        sip->tail = held > 0 ? word >> (64 - held) : 0;
-    }
-    for (; at < end; at++) {
-        sip->tail |= (uint64_t)*at << held;
-        held += 8;
-        if (held < 64) continue;
-        aioc_row_sip_word(sip, sip->tail);
-        sip->tail = 0;
-        held = 0;
-    }
+    aioc_row_sip_word(sip, sip->words << 59);  /* bytes, in the highest byte */
+    sip->v[2] ^= 0xEE;
+    aioc_row_sip_rounds(sip->v, 3);
 }
 
 static aioc_row_hash aioc_row_sip_close(aioc_row_sip *sip)
 {
     aioc_row_hash hash;
-    aioc_row_sip_word(sip, sip->tail | (uint64_t)sip->len << 56);
-    sip->v[2] ^= 0xEE;
-    aioc_row_sip_rounds(sip->v, 4);
+    aioc_row_sip_end(sip);
     hash.low = sip->v[0] ^ sip->v[1] ^ sip->v[2] ^ sip->v[3];
     sip->v[1] ^= 0xDD;
-    aioc_row_sip_rounds(sip->v, 4);
+    aioc_row_sip_rounds(sip->v, 3);
     hash.high = sip->v[0] ^ sip->v[1] ^ sip->v[2] ^ sip->v[3];
     return hash;
 }
 
-/* What is fed for a value says where it ends, so that no two values are fed alike: a kind, then 64 bits (of a container
- * the number of its members), or the bytes of a string and FF, which UTF-8 does not have. */
+/* What is fed for a value says where it ends, so that no two values are fed alike: a kind, with what is simple or the
+ * number of members above it; then 64 bits of a number, or the bytes of a string, or the members. */
 enum {
     AIOC_ROW_KIND_SIMPLE,  /* its rank */
     AIOC_ROW_KIND_INTEGER, AIOC_ROW_KIND_REAL, AIOC_ROW_KIND_STRING, AIOC_ROW_KIND_ARRAY,
     AIOC_ROW_KIND_OBJECT
 };
 
-static void aioc_row_sip_number(aioc_row_sip *sip, unsigned char kind, uint64_t number)
-{
-    unsigned char bytes[9];
-    bytes[0] = kind;
-    aioc_text_store64le(bytes + 1, number);
-    aioc_row_sip_feed(sip, bytes, sizeof bytes);
-}
-
-/* Half a surrogate pair, which has no UTF-8, is fed as if it had: it is not the same as U+FFFD. */
+/* The last word says how many of its bytes count, in a byte that UTF-8 does not have. Half a surrogate pair, which has
+ * no UTF-8, is fed as if it had: it is not the same as U+FFFD. */
 static void aioc_row_sip_string(aioc_row_sip *sip, aiocosmos_json string)
 {
-    static const unsigned char kind = AIOC_ROW_KIND_STRING, behind = 0xFF;
-    const char *at = string.ptr + 1, *end = string.ptr + string.len - 1;
+    const char *at = string.ptr + 1, *end = string.ptr + string.len - 1, *start;
     bool escaped = aioc_json_has_escapes(string);
-    aioc_row_sip_feed(sip, &kind, 1);
-    while (escaped && at < end) {
-        const char *escape = (const char *)memchr(at, '\\', (size_t)(end - at));
-        char character[4];
-        uint32_t unit;
-        size_t len;
-        if (!escape) break;
-        aioc_row_sip_feed(sip, at, (size_t)(escape - at));
-        at = escape;
-        len = aioc_json_unescape(&at, end, character);
-        unit = escape[1] == 'u' ? aioc_json_hex4(escape + 2) : 0;
-        if (len == 3 && unit - 0xD800 < 0x800) aioc_json_utf8_put(unit, character);
-        aioc_row_sip_feed(sip, character, len);
+    uint64_t word = 0, bits = 0;  /* held for the next word */
+    for (; !escaped && end - at >= 8; at += 8)
+        aioc_row_sip_word(sip, aioc_text_load64le((const unsigned char *)at));
+    while (at < end) {
+        char character[4] = {*at, 0, 0, 0};
+        size_t len = 1, i;
+        start = at++;
+        if (*start == '\\') {
+            uint32_t unit = start[1] == 'u' ? aioc_json_hex4(start + 2) : 0;
+            at = start;
+            len = aioc_json_unescape(&at, end, character);
+            if (len == 3 && unit - 0xD800 < 0x800) aioc_json_utf8_put(unit, character);
+        }
+        for (i = 0; i < len; i++) {
+            word |= (uint64_t)(unsigned char)character[i] << bits;
+            bits = (bits + 8) % 64;
+            if (bits > 0) continue;
+            aioc_row_sip_word(sip, word);
+            word = 0;
+        }
     }
-    aioc_row_sip_feed(sip, at, (size_t)(end - at));
-    aioc_row_sip_feed(sip, &behind, 1);
+    aioc_row_sip_word(sip, word | (0xF8 | bits / 8) << 56);
 }
 
 /* Of two properties of one name the last counts. In objects with more properties all names count as different: else the
  * time would grow with the square of the length. */
 #define AIOC_ROW_NAMES_MAX 64
 
-/* Not to become a part of the function that calls it: that one calls itself at each level, and the table is large. */
-#if defined(__GNUC__)
-static uint64_t aioc_row_find_hidden(const uint64_t *key, aiocosmos_json object) __attribute__((noinline));
-#endif
-
-/* A bit for each property whose name comes again. */
-static uint64_t aioc_row_find_hidden(const uint64_t *key, aiocosmos_json object)
+/* Whether a property of the same name comes behind that of a name. */
+static bool aioc_row_comes_again(aiocosmos_json object, aiocosmos_json name)
 {
-    uint64_t names[AIOC_ROW_NAMES_MAX], hidden = 0;
-    aiocosmos_json value = aioc_json_none(), name;
-    uint32_t count, i;
-    for (count = 0; count < AIOC_ROW_NAMES_MAX && aioc_json_next(object, &name, &value); count++) {
-        aioc_row_sip sip;
-        aioc_row_sip_open(&sip, key);
-        aioc_row_sip_string(&sip, name);
-        names[count] = aioc_row_sip_close(&sip).low;
-        for (i = 0; i < count; i++) hidden |= (uint64_t)(names[i] == names[count]) << i;
+    const aioc_json_node *whole = (const aioc_json_node *)object.node, *own = (const aioc_json_node *)name.node, *at;
+    for (at = own + 1 + own[1].next; at < whole + whole->next; at += 1 + at[1].next) {
+        aiocosmos_json other = aioc_json_of(object, at);
+        if ((own->info | at->info) & AIOC_JSON_ESCAPED
+                ? aioc_row_compare_units(name, other) == 0
+                : at->len == own->len && memcmp(name.ptr, other.ptr, own->len) == 0) return true;
     }
-    return hidden;
+    return false;
 }
 
 static void aioc_row_sip_value(aioc_row_sip *sip, aiocosmos_json value);
@@ -14608,24 +14583,21 @@ static void aioc_row_sip_value(aioc_row_sip *sip, aiocosmos_json value);
 static void aioc_row_sip_object(aioc_row_sip *sip, aiocosmos_json object)
 {
     aiocosmos_json value = aioc_json_none(), name;
-    aioc_row_hash sum = {0, 0};
-    size_t count = aioc_json_count(object), members = 0;
-    uint64_t hidden = count > 1 && count <= AIOC_ROW_NAMES_MAX ? aioc_row_find_hidden(sip->key, object) : 0;
-    for (; aioc_json_next(object, &name, &value); hidden >>= 1) {
+    uint64_t sum[4] = {0, 0, 0, 0}, members = 0;
+    bool few = aioc_json_count(object) <= AIOC_ROW_NAMES_MAX;
+    int i;
+    while (aioc_json_next(object, &name, &value)) {
         aioc_row_sip property;
-        aioc_row_hash hash;
-        if (hidden & 1) continue;
+        if (few && aioc_row_comes_again(object, name)) continue;
         aioc_row_sip_open(&property, sip->key);
         aioc_row_sip_string(&property, name);
         aioc_row_sip_value(&property, value);
-        hash = aioc_row_sip_close(&property);
-        sum.high += hash.high;
-        sum.low += hash.low;
+        aioc_row_sip_end(&property);
+        for (i = 0; i < 4; i++) sum[i] += property.v[i];
         members++;
     }
-    aioc_row_sip_number(sip, AIOC_ROW_KIND_OBJECT, members);
-    aioc_row_sip_number(sip, AIOC_ROW_KIND_OBJECT, sum.high);
-    aioc_row_sip_number(sip, AIOC_ROW_KIND_OBJECT, sum.low);
+    aioc_row_sip_word(sip, AIOC_ROW_KIND_OBJECT | members << 8);
+    for (i = 0; i < 4; i++) aioc_row_sip_word(sip, sum[i]);
 }
 
 /* As deep as JSON is: 128 levels. */
@@ -14638,16 +14610,19 @@ static void aioc_row_sip_value(aioc_row_sip *sip, aiocosmos_json value)
     case AIOCOSMOS_JSON_NUM:
         number = aioc_row_number_of(value);
         memcpy(&bits, &number.real, sizeof bits);
-        if (number.whole) aioc_row_sip_number(sip, AIOC_ROW_KIND_INTEGER, (uint64_t)number.integer);
-        else aioc_row_sip_number(sip, AIOC_ROW_KIND_REAL, bits);
+        aioc_row_sip_word(sip, number.whole ? AIOC_ROW_KIND_INTEGER : AIOC_ROW_KIND_REAL);
+        aioc_row_sip_word(sip, number.whole ? (uint64_t)number.integer : bits);
         break;
-    case AIOCOSMOS_JSON_STR: aioc_row_sip_string(sip, value); break;
+    case AIOCOSMOS_JSON_STR:
+        aioc_row_sip_word(sip, AIOC_ROW_KIND_STRING);
+        aioc_row_sip_string(sip, value);
+        break;
     case AIOCOSMOS_JSON_ARR:
-        aioc_row_sip_number(sip, AIOC_ROW_KIND_ARRAY, aioc_json_count(value));
+        aioc_row_sip_word(sip, AIOC_ROW_KIND_ARRAY | (uint64_t)aioc_json_count(value) << 8);
         while (aioc_json_next(value, NULL, &element)) aioc_row_sip_value(sip, element);
         break;
     case AIOCOSMOS_JSON_OBJ: aioc_row_sip_object(sip, value); break;
-    default: aioc_row_sip_number(sip, AIOC_ROW_KIND_SIMPLE, (uint64_t)aioc_row_rank(value));
+    default: aioc_row_sip_word(sip, AIOC_ROW_KIND_SIMPLE | (uint64_t)aioc_row_rank(value) << 8);
     }
 }
 
@@ -19674,7 +19649,8 @@ static void aioc_feed_give(aioc_feed_query *query)
     while (left-- && found > 0 && !aioc_feed_page_is_full(fan)) {
         aiocosmos_json row;
         found = aioc_row_chain_next(&fan->chain, &row);
-        if (found == 1) found = aioc_feed_has_room(fan, row) ? aioc_row_chain_pass(&fan->chain, row) : AIOCOSMOS_E_NOMEM;
+        if (found == 1 && !aioc_feed_has_room(fan, row)) found = AIOCOSMOS_E_NOMEM;
+        if (found == 1) found = aioc_row_chain_pass(&fan->chain, row);
         if (found == 1) aioc_feed_put_row(fan, row);
     }
     if (found < 0) {

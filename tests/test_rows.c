@@ -570,37 +570,30 @@ TEST(random_values_are_in_one_order)
 
 /*--- Hashes -------------------------------------------------------------------*/
 
-/* The official vectors: key 00 01 ... 0f, input 00 01 ... and so many bytes. */
-TEST(siphash_is_that_of_its_authors)
+/* As OpenSSL has it, with c-rounds 1 and d-rounds 3: key 00 01 ... 0f, input 00 01 ... and so many bytes. */
+TEST(siphash_is_that_of_others)
 {
     static const struct { size_t len; unsigned char want[16]; } vectors[] = {
-        {0, {0xA3, 0x81, 0x7F, 0x04, 0xBA, 0x25, 0xA8, 0xE6, 0x6D, 0xF6, 0x72, 0x14, 0xC7, 0x55, 0x02, 0x93}},
-        {1, {0xDA, 0x87, 0xC1, 0xD8, 0x6B, 0x99, 0xAF, 0x44, 0x34, 0x76, 0x59, 0x11, 0x9B, 0x22, 0xFC, 0x45}},
-        {7, {0xA1, 0xF1, 0xEB, 0xBE, 0xD8, 0xDB, 0xC1, 0x53, 0xC0, 0xB8, 0x4A, 0xA6, 0x1F, 0xF0, 0x82, 0x39}},
-        {8, {0x3B, 0x62, 0xA9, 0xBA, 0x62, 0x58, 0xF5, 0x61, 0x0F, 0x83, 0xE2, 0x64, 0xF3, 0x14, 0x97, 0xB4}},
-        {15, {0x54, 0x93, 0xE9, 0x99, 0x33, 0xB0, 0xA8, 0x11, 0x7E, 0x08, 0xEC, 0x0F, 0x97, 0xCF, 0xC3, 0xD9}},
-        {63, {0x51, 0x50, 0xD1, 0x77, 0x2F, 0x50, 0x83, 0x4A, 0x50, 0x3E, 0x06, 0x9A, 0x97, 0x3F, 0xBD, 0x7C}}
+        {0, {0xE7, 0x7E, 0xBC, 0xB2, 0x27, 0x88, 0xA5, 0xBE, 0xFD, 0x62, 0xDB, 0x6A, 0xDD, 0x30, 0x30, 0x01}},
+        {8, {0xAA, 0x12, 0xFE, 0xE1, 0xD5, 0xE3, 0xDA, 0xB4, 0x72, 0x4F, 0x16, 0xAB, 0x35, 0xF9, 0xC7, 0x99}},
+        {16, {0xD0, 0xA8, 0xD9, 0x57, 0x15, 0x51, 0x8E, 0xEB, 0xB5, 0x13, 0xB0, 0xF8, 0x3D, 0x9E, 0x17, 0x93}},
+        {56, {0x94, 0xEC, 0x2E, 0x19, 0xA4, 0x0B, 0xE4, 0x1A, 0xF3, 0x94, 0x0D, 0x6B, 0x30, 0xC4, 0x93, 0x84}}
     };
     unsigned char bytes[64], got[16];
     uint64_t sip_key[2];
-    size_t i, cut, step;
+    size_t i, at;
     for (i = 0; i < sizeof bytes; i++) bytes[i] = (unsigned char)i;
     sip_key[0] = aioc_text_load64le(bytes);
     sip_key[1] = aioc_text_load64le(bytes + 8);
     for (i = 0; i < COUNT(vectors); i++) {
-        for (cut = 0; cut <= vectors[i].len; cut++) {
-            aioc_row_sip sip;
-            aioc_row_hash hash;
-            aioc_row_sip_open(&sip, sip_key);
-            aioc_row_sip_feed(&sip, bytes, cut);
-            for (step = cut; step < vectors[i].len; step += 3) {
-                aioc_row_sip_feed(&sip, bytes + step, vectors[i].len - step < 3 ? vectors[i].len - step : 3);
-            }
-            hash = aioc_row_sip_close(&sip);
-            aioc_text_store64le(got, hash.low);
-            aioc_text_store64le(got + 8, hash.high);
-            CHECK_MEM(got, vectors[i].want, sizeof got);
-        }
+        aioc_row_sip sip;
+        aioc_row_hash hash;
+        aioc_row_sip_open(&sip, sip_key);
+        for (at = 0; at < vectors[i].len; at += 8) aioc_row_sip_word(&sip, aioc_text_load64le(bytes + at));
+        hash = aioc_row_sip_close(&sip);
+        aioc_text_store64le(got, hash.low);
+        aioc_text_store64le(got + 8, hash.high);
+        CHECK_MEM(got, vectors[i].want, sizeof got);
     }
 }
 
@@ -765,14 +758,14 @@ TEST(the_deepest_values_are_hashed)
     leave();
 }
 
-/* Kept in tokens: what one process hashed another must find. Computed by another SipHash (OpenSSL) over what the layer
+/* Kept in tokens: what one process hashed another must find. Computed by another SipHash (in Python) over what the layer
  * says that it feeds. */
 TEST(a_hash_does_not_depend_on_the_machine)
 {
     aioc_row_hash hash;
     enter(PLENTY);
     hash = hash_of(json("{\"a\":[1,2.5,\"\\u00e9\",null],\"b\":{\"c\":true}}"));
-    CHECK(hash.high == UINT64_C(0x312d33fe433da4af) && hash.low == UINT64_C(0x02aad80235053e25));
+    CHECK(hash.high == UINT64_C(0xd7bff82159dc11f1) && hash.low == UINT64_C(0xaa52b886c1da6ff6));
     leave();
 }
 
