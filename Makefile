@@ -20,6 +20,7 @@ SANITIZE := -O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sa
 # What is built follows from the sources that are there, and C++ examples from a C++ compiler.
 PROGRAMS := $(B)/aiocosmos $(B)/aiocosmos-emulator
 EMULATOR := $(B)/tools/emulator/unit.o
+LIBRARY  := $(B)/libaiocosmos-emulator.a
 CLI      := $(patsubst %.c,$(B)/%.o,$(filter-out %/main.c,$(wildcard tools/cli/*.c)))
 EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard examples/*.c))
 ifneq ($(shell command -v $(CXX)),)
@@ -96,9 +97,10 @@ docs: ## build/docs.html: every public declaration on one page, with a search fi
 	tools/docs.py aiocosmos.h >build/docs.html
 	echo "  build/docs.html"
 
-install: $(PROGRAMS) ## the header, the programs and a man page, in PREFIX (/usr/local)
-	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/bin
-	install -m 644 aiocosmos.h $(DESTDIR)$(PREFIX)/include
+install: $(PROGRAMS) $(LIBRARY) ## headers, programs, the emulator as a library, a man page, in PREFIX (/usr/local)
+	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib
+	install -m 644 aiocosmos.h tools/emulator/aiocosmos_emulator.h $(DESTDIR)$(PREFIX)/include
+	install -m 644 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1
 	$(B)/aiocosmos --man >$(DESTDIR)$(PREFIX)/share/man/man1/aiocosmos.1
@@ -113,7 +115,7 @@ help: ## this list
 define compile
 echo " $(how_far) $@"
 mkdir -p $(@D)
-$(1) $(WARNINGS) $(CPPFLAGS) -I. $(BEARSSL_CFLAGS) -MMD -MP -MF $@.d -MT $@ -o $@ $< $(filter %.o,$^)
+$(1) $(WARNINGS) $(CPPFLAGS) -I. $(BEARSSL_CFLAGS) -MMD -MP -MF $@.d -MT $@ -o $@ $< $(filter %.o %.a,$^)
 endef
 C    = $(call compile,$(CC) -std=gnu99 $(CFLAGS))
 TEST = $(call compile,$(CC) -std=gnu99 $(TEST_CFLAGS))
@@ -129,8 +131,15 @@ $(B)/aiocosmos-emulator: tools/emulator/server.c $(EMULATOR) | build/bearssl
 $(B)/tools/%.o: tools/%.c | build/bearssl
 	$(C) -c
 
-# Tests look into the emulator's core, and the engine in it.
+# Tests look into the emulator's core, and the engine in it. What is installed shows its header's functions alone.
 $(EMULATOR): private CPPFLAGS += -DEMU_PRIVATE=extern
+
+$(LIBRARY): $(B)/tools/emulator/library.o
+	$(AR) rcs $@ $<
+
+$(B)/tools/emulator/library.o: private CPPFLAGS += -Wno-unused-function
+$(B)/tools/emulator/library.o: tools/emulator/unit.c | build/bearssl
+	$(C) -c
 
 $(B)/examples/%: examples/%.c | build/bearssl
 	$(TEST) $(LINK)
@@ -148,6 +157,9 @@ $(B)/examples/telemetry: TEST_CFLAGS = $(CFLAGS)
 $(B)/examples/libuv_host: LINK += $(LIBUV)
 $(B)/examples/glib_host: LINK += $(GLIB)
 $(B)/examples/one_client_a_thread: LINK += -pthread
+$(B)/examples/test_with_emulator: LINK += -lm
+$(B)/examples/test_with_emulator: private CPPFLAGS += -Itools/emulator
+$(B)/examples/test_with_emulator: $(LIBRARY)
 
 $(B)/examples/%: examples/%.cc | build/bearssl
 	$(C++) $(LINK)

@@ -5,7 +5,7 @@
 
 #include "test.h"
 #include "heap.h"
-#include "tools/emulator/emulator.h"
+#include "tools/emulator/aiocosmos_emulator.h"
 
 #include <stdlib.h>
 
@@ -21,8 +21,8 @@
 /*--- A world: one core, one connection, counted memory (heap) ----------------------------*/
 
 static struct world {
-    emu_core *core;
-    emu_conn *conn;
+    aiocosmos_emulator *core;
+    aiocosmos_emulator_conn *conn;
     int64_t now_ms;
     aioc_auth_signer signer;
     aioc_mem memory;                                       /* of the test */
@@ -42,7 +42,7 @@ static inline int64_t world_now(void *user)
     return w.now_ms;
 }
 
-static inline void open_core(emu_options options)
+static inline void open_core(aiocosmos_emulator_options options)
 {
     size_t error_at;
     const char *error = NULL;
@@ -200,7 +200,7 @@ static inline void send_alone(const char *verb, const char *path, const char *li
 {
     aioc_mem_buffer request;
     size_t len;
-    emu_conn *conn = aiocosmos_emulator_conn_open(w.core);
+    aiocosmos_emulator_conn *conn = aiocosmos_emulator_conn_open(w.core);
     memset(&request, 0, sizeof request);
     put_request(&request, verb, path, lines, body);
     if (conn) {
@@ -260,7 +260,7 @@ static inline void make_container(const char *body)
 
 static inline void open_world(int partitions)
 {
-    emu_options options;
+    aiocosmos_emulator_options options;
     memset(&options, 0, sizeof options);
     options.partitions = partitions;
     open_core(options);

@@ -158,7 +158,7 @@ typedef struct sim_plan {
 struct sim {
     sim_world world;
     sim_net  net;
-    emu_core *core;
+    aiocosmos_emulator *core;
     sim_plan plan;
     sim_client client[SIM_CLIENTS];
     sim_op **op;

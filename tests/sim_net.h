@@ -119,7 +119,7 @@ typedef struct sim_socket {
     double    us_per_byte;
     sim_reader sent, arrived;
     /* The server's end: */
-    emu_conn *conn;                      /* NULL: closed there */
+    aiocosmos_emulator_conn *conn;                      /* NULL: closed there */
     bool      shut;                      /* it said its last word, and ignores what comes */
     bool      armed;                     /* a whole request is there, and not served yet */
     long      armed_op;
@@ -154,7 +154,7 @@ typedef struct sim_climate {
 
 struct sim_net {
     sim_world *world;
-    emu_core *core;
+    aiocosmos_emulator *core;
     sim_climate climate;
     sim_hooks hooks;
     sim_socket **sockets;
@@ -1026,7 +1026,7 @@ static void sim_socket_free(sim_socket *socket)
     free(socket);
 }
 
-static void sim_net_open(sim_net *net, sim_world *world, emu_core *core)
+static void sim_net_open(sim_net *net, sim_world *world, aiocosmos_emulator *core)
 {
     memset(net, 0, sizeof *net);
     net->world = world;

@@ -395,7 +395,7 @@ static void sim_server_does(sim *s, const char *verb, const char *path, const ch
     int64_t now_s = sim_server_ms(&s->world) / 1000;
     aiocosmos_str signature = aioc_auth_sign(&s->core->signer, verb, type, aioc_mem_str(link), now_s);
     aiocosmos_str date = aioc_auth_signer_date(&s->core->signer, now_s);
-    emu_conn *conn = aiocosmos_emulator_conn_open(s->core);
+    aiocosmos_emulator_conn *conn = aiocosmos_emulator_conn_open(s->core);
     SIM_CHECK(&s->world, conn, "the emulator has no memory for a connection");
     snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nx-ms-version: 2020-07-15\r\nx-ms-date: %.*s\r\n"
              "x-ms-cosmos-sdk-supportedcapabilities: 1\r\nauthorization: %.*s\r\nContent-Length: %zu\r\n\r\n%s", verb,
@@ -455,7 +455,7 @@ static void sim_shift_ranges(sim *s)
     const char *name = sim_chance(random, 0.5) ? SIM_CONTAINER : SIM_LIBRARY;
     const emu_container *container = sim_container(s, name);
     bool merge = sim_chance(random, 0.4);
-    emu_shuffle shuffle;
+    aiocosmos_emulator_shuffle shuffle;
     char id[16];
     memset(&shuffle, 0, sizeof shuffle);
     if (sim_chance(random, 0.1)) {
@@ -626,7 +626,7 @@ static void sim_choose_plan(sim *s)
 static void sim_fair(sim *s)
 {
     sim_climate fair;
-    emu_shuffle no_shuffle;
+    aiocosmos_emulator_shuffle no_shuffle;
     memset(&no_shuffle, 0, sizeof no_shuffle);
     memset(&fair, 0, sizeof fair);
     fair.latency_low_us = fair.latency_high_us = 50;
@@ -1031,7 +1031,7 @@ static void *sim_core_allocate(void *ptr, size_t old_size, size_t new_size, void
 
 static void sim_open(sim *s, uint64_t seed, sim_report *report, bool verbose)
 {
-    emu_options options;
+    aiocosmos_emulator_options options;
     const char *error;
     unsigned i;
     memset(s, 0, sizeof *s);
@@ -1046,7 +1046,7 @@ static void sim_open(sim *s, uint64_t seed, sim_report *report, bool verbose)
     options.now_ms = sim_core_now;
     options.random = sim_core_random;
     options.allocate = sim_core_allocate;
-    options.user = s;
+    options.user_data = s;
     s->core = aiocosmos_emulator_open(&options, &error);
     SIM_CHECK(&s->world, s->core, "the emulator: %s", error);
     sim_net_open(&s->net, &s->world, s->core);

@@ -293,7 +293,7 @@ TEST(accounts_with_partition_merge_refuse_who_cannot_follow)
 {
     static const char *const without[] = { NULL, "", "0", "2", "10", "x", "-1" };
     static const char *const with[] = { "1", "3", "11" };
-    emu_options options;
+    aiocosmos_emulator_options options;
     size_t i;
     memset(&options, 0, sizeof options);
     options.merge_enabled = true;
@@ -381,7 +381,7 @@ TEST(resource_tokens)
 
 TEST(entra_tokens)
 {
-    emu_options options;
+    aiocosmos_emulator_options options;
     memset(&options, 0, sizeof options);
     options.aad_token = "eyJ0.e30.x";
     open_core(options);
@@ -544,7 +544,7 @@ TEST(partition_keys_of_all_kinds)
     char long_key[300];
     size_t v, i, k;
     for (v = 0; v < 2; v++) {
-        emu_options options;
+        aiocosmos_emulator_options options;
         memset(&options, 0, sizeof options);
         options.partitions = 7;
         open_core(options);
@@ -569,7 +569,7 @@ TEST(partition_keys_of_all_kinds)
 TEST(hierarchical_keys)
 {
     int tenant, user, device;
-    emu_options options;
+    aiocosmos_emulator_options options;
     memset(&options, 0, sizeof options);
     options.partitions = 5;
     open_core(options);
@@ -960,7 +960,7 @@ TEST(partition_key_ranges)
 /* Of V1 borders only those are known that real accounts show: half of the 32-bit hashes ends at 05C1DF… (8.3). */
 TEST(partition_key_ranges_of_version_1)
 {
-    emu_options options;
+    aiocosmos_emulator_options options;
     memset(&options, 0, sizeof options);
     options.partitions = 2;
     open_core(options);
@@ -1055,7 +1055,7 @@ TEST(request_units)
 {
     int i, throttled = 0;
     double charge = 0;
-    emu_options options;
+    aiocosmos_emulator_options options;
     memset(&options, 0, sizeof options);
     options.partitions = 2;
     options.ru_per_second = 200;                           /* 100 a partition */
@@ -1134,7 +1134,7 @@ TEST(faults_in_place_of_an_answer)
 }
 
 /* Sends a read of /dbs on a fresh connection; what comes out, how much, and how the connection stands. */
-static const char *raw_read(size_t *len, emu_conn_state *state)
+static const char *raw_read(size_t *len, aiocosmos_emulator_state *state)
 {
     aioc_mem_buffer request;
     memset(&request, 0, sizeof request);
@@ -1149,7 +1149,7 @@ static const char *raw_read(size_t *len, emu_conn_state *state)
 
 TEST(faults_of_the_connection)
 {
-    emu_conn_state state;
+    aiocosmos_emulator_state state;
     size_t len, i;
     const char *out;
     open_world(1);
@@ -1237,7 +1237,8 @@ TEST(faults_over_http_and_mistakes_in_them)
     size_t i;
     open_world(1);
     for (i = 0; i < sizeof bad / sizeof *bad; i++) {
-        if (aiocosmos_emulator_fault(w.core, bad[i], why, sizeof why)) test_fail(__FILE__, __LINE__, "%s is taken", bad[i]);
+        if (aiocosmos_emulator_fault(w.core, bad[i], why, sizeof why))
+            test_fail(__FILE__, __LINE__, "%s is taken", bad[i]);
         CHECK(*why);
     }
     CHECK(!aiocosmos_emulator_fault(w.core, "status=503,kind=read_itm", why, sizeof why));
@@ -1301,7 +1302,7 @@ TEST(requests_cut_anywhere)
     }
     CHECK_INT(i, whole.len);
     for (cut = 0; cut <= stream.len; cut++) {
-        emu_conn *conn = aiocosmos_emulator_conn_open(w.core);
+        aiocosmos_emulator_conn *conn = aiocosmos_emulator_conn_open(w.core);
         if (cut == stream.len) {
             for (i = 0; i < stream.len; i++) aiocosmos_emulator_conn_feed(conn, stream.data + i, 1);
         } else {
@@ -1318,9 +1319,9 @@ TEST(requests_cut_anywhere)
     close_world();
 }
 
-static void raw(const char *bytes, size_t len, int status, emu_conn_state state)
+static void raw(const char *bytes, size_t len, int status, aiocosmos_emulator_state state)
 {
-    emu_conn *conn = aiocosmos_emulator_conn_open(w.core);
+    aiocosmos_emulator_conn *conn = aiocosmos_emulator_conn_open(w.core);
     aiocosmos_str answer;
     const char *out;
     size_t size;
@@ -1394,7 +1395,8 @@ TEST(a_client_that_does_not_read)
     fill(40, 1);
     memset(&request, 0, sizeof request);
     put_request(&request, "GET", DOCS, PK("[\"k0\"]"), NULL);
-    for (i = 0; i < 100000 && !aiocosmos_emulator_conn_full(w.conn); i++) aiocosmos_emulator_conn_feed(w.conn, request.data, request.len);
+    for (i = 0; i < 100000 && !aiocosmos_emulator_conn_full(w.conn); i++)
+        aiocosmos_emulator_conn_feed(w.conn, request.data, request.len);
     CHECK(i < 100000);
     CHECK(aiocosmos_emulator_memory(w.core) < (40u << 20));
     aiocosmos_emulator_conn_output(w.conn, &len);
@@ -1511,7 +1513,7 @@ TEST(mutated_requests)
     for (round = 0; round < 6000; round++) {
         const char *const *seed = seeds[roll(sizeof seeds / sizeof *seeds)];
         aioc_mem_buffer request;
-        emu_conn *conn = aiocosmos_emulator_conn_open(w.core);
+        aiocosmos_emulator_conn *conn = aiocosmos_emulator_conn_open(w.core);
         size_t len, at = 0, size;
         char *bytes;
         memset(&request, 0, sizeof request);
@@ -1574,7 +1576,7 @@ TEST(every_allocation_may_fail)
     int all;
     for (all = 0; all < 2; all++) {
         for (n = 0; n <= calls; n++) {                     /* at first none, to count them */
-            emu_options options;
+            aiocosmos_emulator_options options;
             memset(&options, 0, sizeof options);
             memset(&w, 0, sizeof w);
             memset(&heap, 0, sizeof heap);
@@ -1600,7 +1602,7 @@ TEST(every_allocation_may_fail)
 
 TEST(options_are_checked)
 {
-    emu_options options;
+    aiocosmos_emulator_options options;
     const char *error;
     memset(&options, 0, sizeof options);
     options.partitions = 257;

@@ -140,7 +140,7 @@ TEST(a_key_of_another_range_is_gone)
 
 TEST(an_item_of_a_batch_is_throttled_or_fails_alone)
 {
-    emu_options options;
+    aiocosmos_emulator_options options;
     memset(&options, 0, sizeof options);
     options.partitions = 1;
     options.ru_per_second = 10;
@@ -217,7 +217,7 @@ static void leave_memory(int bytes)
 /* However little memory there is: nothing is half done. */
 TEST(a_transaction_is_whole_whatever_memory_there_is)
 {
-    emu_options options;
+    aiocosmos_emulator_options options;
     int bytes, done = 0, refused = 0;
     memset(&options, 0, sizeof options);
     options.partitions = 1;

@@ -9,7 +9,7 @@
 
 static void open_container(int partitions, const char *more)
 {
-    emu_options options;
+    aiocosmos_emulator_options options;
     memset(&options, 0, sizeof options);
     options.partitions = partitions;
     open_core(options);
@@ -184,7 +184,7 @@ TEST(what_a_feed_is_about)
 
 TEST(feed_of_a_hierarchical_prefix)
 {
-    emu_options options;
+    aiocosmos_emulator_options options;
     memset(&options, 0, sizeof options);
     options.partitions = 1;
     open_core(options);
@@ -469,7 +469,7 @@ TEST(every_allocation_of_it_may_fail)
     int all;
     for (all = 0; all < 2; all++) {
         for (n = 0; n <= calls; n++) {
-            emu_options options;
+            aiocosmos_emulator_options options;
             memset(&options, 0, sizeof options);
             options.partitions = 1;
             open_core(options);

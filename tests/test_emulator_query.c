@@ -57,7 +57,7 @@ TEST(ranges_of_a_plan_are_where_the_items_are)
     size_t i;
     int key;
     for (i = 0; i < sizeof definitions / sizeof *definitions; i++) {
-        emu_options options;
+        aiocosmos_emulator_options options;
         memset(&options, 0, sizeof options);
         options.partitions = 8;
         open_core(options);
@@ -195,7 +195,7 @@ TEST(answers_say_which_indexes_would_serve)
 {
     static const char older[] = "x-ms-cosmos-populateindexmetrics: True\r\n";
     static const char newer[] = "x-ms-cosmos-populateindexmetrics-V2: true\r\n";
-    emu_options options;
+    aiocosmos_emulator_options options;
     memset(&options, 0, sizeof options);
     options.partitions = 1;
     open_core(options);
@@ -226,7 +226,7 @@ TEST(answers_say_which_indexes_would_serve)
 
 TEST(vectors_are_sorted_as_the_container_says)
 {
-    emu_options options;
+    aiocosmos_emulator_options options;
     memset(&options, 0, sizeof options);
     options.partitions = 1;
     open_core(options);

@@ -320,7 +320,7 @@ TEST(splits_that_take_their_time)
 
 TEST(partitions_that_shuffle)
 {
-    emu_options options;
+    aiocosmos_emulator_options options;
     int i, size, least = 99, most = 0;
     memset(&options, 0, sizeof options);
     options.partitions = 4;

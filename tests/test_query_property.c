@@ -256,7 +256,7 @@ static void prop_world_open(prop_world *w, uint64_t seed)
     options.partitions = (int)sim_between(&w->world.config, 1, 16);
     options.allocate = prop_core_allocate;
     options.now_ms = prop_core_now;
-    options.user = w;
+    options.user_data = w;
     w->core = aiocosmos_emulator_open(&options, &error);
     SIM_CHECK(&w->world, w->core, "the emulator: %s", error);
     sim_net_open(&w->net, &w->world, w->core);

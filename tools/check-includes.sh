@@ -19,11 +19,11 @@ function finish() {
     bad = 0
 }
 BEGIN {
-    order("tools/emulator/", "base emulator")
+    order("tools/emulator/", "aiocosmos_emulator base")
     order("tools/emulator/sql/", "sql value regex functions parse bind run plan")
     order("tools/emulator/", "text clock model list resource changes range store kind request exchange auth fault patch " \
           "metrics plan scope page held query listing feed item batch definition users meta control answer routes http " \
-          "core unit server")
+          "network core unit server")
     order("tools/cli/", "tool io explain request rows databases items query export changes import account help main")
 }
 FNR == 1 {

@@ -135,6 +135,13 @@ check 'every external symbol begins with aiocosmos_' only '^. aiocosmos_' $cc-op
 check 'no external symbol in a static unit' only '^$' $cc-static.o -g
 check 'no variable that can change' only '^[^bBcCdD] ' $cc-optimised.o
 check 'the declarations include three headers' check_includes $cc
+library=${BUILD:-build}/libaiocosmos-emulator.a
+if [ -f "$library" ]; then
+    cp "$library" "$out/emulator.a"
+    check 'the emulator shows aiocosmos_emulator_* alone' only '^$\|:$\|^. aiocosmos_emulator_' emulator.a -g
+fi
+! has g++ || check 'g++: the emulator'\''s header' \
+    g++ -std=c++11 $warnings -I. -fsyntax-only -x c++ tools/emulator/aiocosmos_emulator.h
 
 # The C blocks of the README that have a main() are programs, and the first block is the end of examples/hello.c.
 if [ -f README.md ]; then

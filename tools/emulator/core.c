@@ -1,15 +1,16 @@
 /* core.c: the core as its user has it: open and close, and what is asked of it besides requests. */
-#include "emulator.h"
 #include "fault.h"
 #include "held.h"
 #include "http.h"
+#include "network.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 static const char *emu_options_wrong(emu_options *options)
 {
-    if (options->partitions < 0 || options->partitions > AIOCOSMOS_EMULATOR_PARTITIONS_MAX) return "partitions: 1 to 256";
+    if (options->partitions < 0 || options->partitions > AIOCOSMOS_EMULATOR_PARTITIONS_MAX)
+        return "partitions: 1 to 256";
     if (!(options->ru_per_second >= 0) || options->ru_per_second > 1e12) return "RU per second: a positive number";
     return emu_shuffle_wrong(&options->shuffle);
 }
@@ -17,7 +18,7 @@ static const char *emu_options_wrong(emu_options *options)
 static void *emu_allocate(void *ptr, size_t old_size, size_t new_size, void *user)
 {
     const emu_options *options = (const emu_options *)user;
-    if (options->allocate) return options->allocate(ptr, old_size, new_size, options->user);
+    if (options->allocate) return options->allocate(ptr, old_size, new_size, options->user_data);
     if (new_size > 0) return realloc(ptr, new_size);
     free(ptr);
     return NULL;
@@ -30,7 +31,8 @@ static void emu_forget(void *user, const emu_container *container)
 
 emu_core *aiocosmos_emulator_open(const emu_options *options, const char **error)
 {
-    emu_options copy = *options;
+    static const emu_options defaults;
+    emu_options copy = options ? *options : defaults;
     const char *wrong = emu_options_wrong(&copy);
     aiocosmos_allocator allocator;
     size_t error_at;
@@ -46,7 +48,7 @@ emu_core *aiocosmos_emulator_open(const emu_options *options, const char **error
     core->store.scratch.memory = &core->store.memory;
     core->store.clock.now_ms = copy.now_ms;
     core->store.clock.random = copy.random;
-    core->store.clock.user = copy.user;
+    core->store.clock.user = copy.user_data;
     core->store.clock.state = 1;
     core->store.shuffle = copy.shuffle;
     core->store.dropping = emu_forget;
@@ -61,7 +63,8 @@ emu_core *aiocosmos_emulator_open(const emu_options *options, const char **error
                                  &error_at) < 0) {
         wrong = "key: not base64";
     }
-    if (!wrong && aiocosmos_emulator_set_endpoint(core, copy.endpoint ? copy.endpoint : "http://localhost:8081/")) return core;
+    if (!copy.endpoint) copy.endpoint = "http://localhost:8081/";
+    if (!wrong && aiocosmos_emulator_set_endpoint(core, copy.endpoint)) return core;
     if (error && wrong) *error = wrong;
     aiocosmos_emulator_close(core);
     return NULL;
@@ -70,6 +73,7 @@ emu_core *aiocosmos_emulator_open(const emu_options *options, const char **error
 void aiocosmos_emulator_close(emu_core *core)
 {
     emu_options options = core->options;
+    emu_network_close(core->network);
     while (core->store.databases) emu_drop_database(&core->store, core->store.databases);
     aiocosmos_emulator_clear_faults(core);
     aioc_mem_free(&core->store.memory, core->endpoint, core->endpoint_size);

@@ -48,7 +48,9 @@ typedef struct emu_exchange {
     char    extra[4096];                                   /* further header lines, the last without its end */
 } emu_exchange;
 
-struct emu_core {
+struct emu_network;
+
+struct aiocosmos_emulator {
     emu_options options;
     emu_store store;
     aioc_auth_signer signer;
@@ -58,6 +60,7 @@ struct emu_core {
     emu_fault *faults;
     uint64_t requests;
     emu_held *held;                                        /* the last used first */
+    struct emu_network *network;                           /* network.h; NULL: nobody has asked for it */
     char    date[AIOC_AUTH_DATE_LEN + 1], asked_date[AIOC_AUTH_DATE_LEN + 1];
     int64_t date_s, asked_s;                               /* of now, and of the last request's date */
     aiocosmos_json_doc doc, doc2;                          /* the request's body; and a document */

@@ -13,9 +13,9 @@
 
 typedef enum emu_phase { EMU_HEAD, EMU_BODY, EMU_CHUNK_SIZE, EMU_CHUNK_DATA, EMU_CHUNK_END, EMU_TRAILER } emu_phase;
 
-struct emu_conn {
+struct aiocosmos_emulator_conn {
     emu_core *core;
-    emu_conn_state state, state_when_due;
+    aiocosmos_emulator_state state, state_when_due;
     emu_text in, out, chunks;                              /* chunks: a chunked body, put together */
     size_t sent;                                           /* bytes of out */
     /* The request that is being received: */
@@ -185,7 +185,7 @@ static void emu_conn_refuse(emu_conn *conn, int status, const char *why)
 static void emu_conn_apply(emu_conn *conn, emu_fault *fault, size_t start)
 {
     size_t len = conn->out.buffer.len - start, at = fault->at < len ? fault->at : len, i;
-    emu_conn_state state = conn->state;
+    aiocosmos_emulator_state state = conn->state;
     switch (fault->action) {
     case EMU_FAULT_RESET: case EMU_FAULT_CLOSE: case EMU_FAULT_HANG:
         conn->out.buffer.len = start;
@@ -229,7 +229,7 @@ static void emu_log(const emu_exchange *x, const emu_fault *fault)
                            why.ptr ? why.ptr : "");
     if (len >= sizeof line) len = sizeof line - 1;
     for (i = 0; i < len; i++) if ((unsigned char)line[i] < ' ') line[i] = ' ';
-    x->core->options.log(x->core->options.log_user, line);
+    x->core->options.log(x->core->options.log_user_data, line);
 }
 
 /* Serves one whole request. */
@@ -411,7 +411,8 @@ static size_t emu_conn_receive(emu_conn *conn, const char *data, size_t len, emu
 
 static bool emu_conn_ready(const emu_conn *conn)
 {
-    return conn->state == AIOCOSMOS_EMULATOR_OPEN && conn->due_ms < 0 && conn->out.buffer.len - conn->sent < EMU_OUTPUT_MAX;
+    return conn->state == AIOCOSMOS_EMULATOR_OPEN && conn->due_ms < 0 &&
+           conn->out.buffer.len - conn->sent < EMU_OUTPUT_MAX;
 }
 
 /* Serves what is whole of so many bytes; returns how many that used. */
@@ -475,7 +476,7 @@ void aiocosmos_emulator_conn_feed(emu_conn *conn, const char *bytes, size_t len)
     if (conn->state != AIOCOSMOS_EMULATOR_OPEN || len == 0) return;
     if (conn->in.buffer.len == 0) used = emu_conn_work(conn, bytes, len);
     if (used == len || conn->state != AIOCOSMOS_EMULATOR_OPEN) return;
-    if (conn->in.buffer.len + len - used > EMU_INPUT_MAX) { /* who feeds more than aiocosmos_emulator_conn_full allows */
+    if (conn->in.buffer.len + len - used > EMU_INPUT_MAX) { /* who feeds on although it is full */
         conn->state = AIOCOSMOS_EMULATOR_RESET;
         return;
     }
@@ -484,7 +485,7 @@ void aiocosmos_emulator_conn_feed(emu_conn *conn, const char *bytes, size_t len)
     else if (conn->in.buffer.len > len - used) emu_conn_work_input(conn);
 }
 
-emu_conn_state aiocosmos_emulator_conn_state(const emu_conn *conn)
+aiocosmos_emulator_state aiocosmos_emulator_conn_state(const emu_conn *conn)
 {
     return conn->state;
 }
@@ -494,7 +495,7 @@ bool aiocosmos_emulator_conn_full(const emu_conn *conn)
     return conn->state == AIOCOSMOS_EMULATOR_OPEN && !emu_conn_ready(conn) && conn->in.buffer.len > EMU_BODY_MAX;
 }
 
-emu_conn_wait aiocosmos_emulator_conn_waits(const emu_conn *conn)
+aiocosmos_emulator_wait aiocosmos_emulator_conn_waits(const emu_conn *conn)
 {
     if (conn->in.buffer.len == 0) return AIOCOSMOS_EMULATOR_WAITS_FOR_REQUEST;
     return conn->phase == EMU_HEAD ? AIOCOSMOS_EMULATOR_WAITS_FOR_HEAD : AIOCOSMOS_EMULATOR_WAITS_FOR_BODY;

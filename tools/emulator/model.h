@@ -3,8 +3,16 @@
 #define EMULATOR_MODEL_H
 
 #include "clock.h"
-#include "emulator.h"
+#include "aiocosmos_emulator.h"
 
+/* In here the core has a short name. */
+typedef aiocosmos_emulator emu_core;
+typedef aiocosmos_emulator_conn emu_conn;
+typedef aiocosmos_emulator_options emu_options;
+typedef aiocosmos_emulator_shuffle emu_shuffle;
+
+#define EMU_HEAD_MAX        (64u * 1024u)                  /* bytes of a request's head */
+#define EMU_BODY_MAX        (4u * 1024u * 1024u)           /* of its body: more than the 2 MB of the largest item */
 #define EMU_LEVELS          AIOC_PROTOCOL_PK_LEVELS
 #define EMU_KEY_MAX         (EMU_LEVELS * (AIOC_PROTOCOL_PK_BYTES + 2))
 #define EMU_EPK_MAX         AIOC_PROTOCOL_EPK_MAX

@@ -309,9 +309,10 @@ void emu_ranges_tick(emu_store *store, emu_container *container)
 
 const char *emu_shuffle_wrong(emu_shuffle *shuffle)
 {
+    bool by_default = shuffle->max == 0;
     if (shuffle->min == 0) shuffle->min = 1;
-    if (shuffle->max == 0) shuffle->max = shuffle->min > AIOCOSMOS_EMULATOR_DEFAULT_SHUFFLE_MAX ? shuffle->min
-                                                                                                : AIOCOSMOS_EMULATOR_DEFAULT_SHUFFLE_MAX;
+    if (shuffle->max == 0) shuffle->max = AIOCOSMOS_EMULATOR_DEFAULT_SHUFFLE_MAX;
+    if (shuffle->max < shuffle->min && by_default) shuffle->max = shuffle->min;
     return shuffle->min > shuffle->max || shuffle->max > AIOCOSMOS_EMULATOR_PARTITIONS_MAX
                ? "shuffle: a least number of partitions that is not above the most, and that at most 256" : NULL;
 }

@@ -17,7 +17,7 @@ void emu_rid_text(char out[EMU_RID_MAX], const unsigned char *raw, size_t len)
 }
 
 /* The container's eight bytes, then the item's number, little-endian. Its highest half byte, 0, stands for an item. */
-size_t emu_item_rid(const emu_container *container, uint64_t number, char out[EMU_RID_MAX])
+static size_t emu_item_rid(const emu_container *container, uint64_t number, char out[EMU_RID_MAX])
 {
     unsigned char raw[16];
     memcpy(raw, container->raw_rid, 8);

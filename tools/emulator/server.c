@@ -1,10 +1,10 @@
-/* server.c: build/aiocosmos-emulator: sockets, TLS and options around the core of emulator.h. One thread, one
+/* server.c: build/aiocosmos-emulator: sockets, TLS and options around the core of aiocosmos_emulator.h. One thread, one
  * loop: the library's own platform layer waits. */
 #define AIOCOSMOS_STATIC
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
 
-#include "emulator.h"
+#include "aiocosmos_emulator.h"
 
 #include <netdb.h>
 #include <signal.h>
@@ -28,7 +28,7 @@ typedef struct server_options {
     double head_s, body_s, idle_s;                         /* what a peer may take for a head; for more of a body, or
                                                             * for reading; and for the next request */
     bool log;
-    emu_options core;
+    aiocosmos_emulator_options core;
 } server_options;
 
 /* Our certificates and their key, as BearSSL takes them. */
@@ -53,7 +53,7 @@ typedef struct server {
     bool resting;                                          /* there is no room for the next connection */
     aioc_reactor_timer rest;                               /* until room is looked for again */
     uint64_t asked_us;                                     /* when the request began that will be logged next */
-    emu_core *core;
+    aiocosmos_emulator *core;
     server_tls *tls;
     peer *peers;
     char receive[EMU_RECEIVE];
@@ -70,9 +70,9 @@ struct peer {                                              /* one connection */
     aioc_reactor_source source;
     aioc_reactor_timer timer;
     aioc_reactor_timer limit;                              /* of what is waited for */
-    emu_conn_wait waits;
+    aiocosmos_emulator_wait waits;
     uint64_t since_us, moved_us;                           /* when it began, when the last byte came or went */
-    emu_conn *conn;
+    aiocosmos_emulator_conn *conn;
     peer_tls *tls;
     bool shut;                                             /* our side is: only the peer's end is waited for */
     bool ended;                                            /* the peer's side is */
@@ -228,8 +228,10 @@ static uint64_t peer_limit_us(const peer *p)
     bool shaking = p->tls && !(br_ssl_engine_current_state(&p->tls->context.eng) & (BR_SSL_SENDAPP | BR_SSL_RECVAPP));
     size_t left;
     aiocosmos_emulator_conn_output(p->conn, &left);
-    if (left > 0 || p->waits == AIOCOSMOS_EMULATOR_WAITS_FOR_BODY) return p->moved_us + (uint64_t)(options->body_s * 1e6);
-    if (shaking || p->waits == AIOCOSMOS_EMULATOR_WAITS_FOR_HEAD) return p->since_us + (uint64_t)(options->head_s * 1e6);
+    if (left > 0 || p->waits == AIOCOSMOS_EMULATOR_WAITS_FOR_BODY)
+        return p->moved_us + (uint64_t)(options->body_s * 1e6);
+    if (shaking || p->waits == AIOCOSMOS_EMULATOR_WAITS_FOR_HEAD)
+        return p->since_us + (uint64_t)(options->head_s * 1e6);
     return p->moved_us + (uint64_t)(options->idle_s * 1e6);
 }
 
@@ -239,14 +241,14 @@ static void peer_on_limit(aioc_reactor_timer *timer)
     peer *p = (peer *)timer->owner;
     uint64_t limit_us = peer_limit_us(p);
     uint64_t now_us = p->owner->reactor.now_us;
-    if (aiocosmos_emulator_conn_due_ms(p->conn) >= 0) limit_us = now_us + 1000000u;  /* it is we who hold the answer back */
+    if (aiocosmos_emulator_conn_due_ms(p->conn) >= 0) limit_us = now_us + 1000000u;  /* we hold the answer back */
     if (limit_us <= now_us) peer_close(p);
     else aioc_reactor_timer_start(&p->owner->reactor, timer, limit_us);
 }
 
 static void peer_set_limit(peer *p)
 {
-    emu_conn_wait waits = aiocosmos_emulator_conn_waits(p->conn);
+    aiocosmos_emulator_wait waits = aiocosmos_emulator_conn_waits(p->conn);
     uint64_t limit_us;
     if (waits != p->waits) p->since_us = p->owner->reactor.now_us;
     p->waits = waits;
@@ -263,7 +265,7 @@ static void peer_work(peer *p)
     size_t left;
     int64_t due;
     unsigned want;
-    emu_conn_state state = aiocosmos_emulator_conn_state(p->conn);
+    aiocosmos_emulator_state state = aiocosmos_emulator_conn_state(p->conn);
     if (state == AIOCOSMOS_EMULATOR_RESET) {
         peer_reset(p);
         return;
@@ -401,7 +403,8 @@ static bool close_idle(server *s)
 {
     peer *p, *oldest = NULL;
     for (p = s->peers; p; p = p->next)
-        if (p->waits == AIOCOSMOS_EMULATOR_WAITS_FOR_REQUEST && !p->shut && (!oldest || p->moved_us <= oldest->moved_us)) oldest = p;
+        if (p->waits == AIOCOSMOS_EMULATOR_WAITS_FOR_REQUEST && !p->shut &&
+            (!oldest || p->moved_us <= oldest->moved_us)) oldest = p;
     if (oldest) peer_close(oldest);
     return oldest != NULL;
 }
@@ -737,7 +740,8 @@ static int parse_option(server_options *options, const char *name, const char *v
     else if (strcmp(name, "--cert") == 0) options->certificate = value;
     else if (strcmp(name, "--key-file") == 0) options->key_file = value;
     else if (strcmp(name, "--port") == 0 && parse_number(value, 65535, &number)) options->port = (int)number;
-    else if (strcmp(name, "--partitions") == 0 && parse_number(value, AIOCOSMOS_EMULATOR_PARTITIONS_MAX, &number) && number >= 1)
+    else if (strcmp(name, "--partitions") == 0 && parse_number(value, AIOCOSMOS_EMULATOR_PARTITIONS_MAX, &number) &&
+             number >= 1)
         options->core.partitions = (int)number;
     else if (strcmp(name, "--ru") == 0 && parse_number(value, 1e12, &number)) options->core.ru_per_second = number;
     else if (strcmp(name, "--memory") == 0 && parse_number(value, 1e9, &number) && number >= 1)
@@ -866,7 +870,7 @@ static void on_log(void *user, const char *line)
 
 static bool server_open(server *s, const server_options *options)
 {
-    emu_options core = options->core;
+    aiocosmos_emulator_options core = options->core;
     const char *error;
     aiocosmos_allocator allocator;
     struct rlimit files;
@@ -883,7 +887,7 @@ static bool server_open(server *s, const server_options *options)
     }
     if (options->log) {
         core.log = on_log;
-        core.log_user = s;
+        core.log_user_data = s;
     }
     s->core = aiocosmos_emulator_open(&core, &error);
     if (!s->core) fprintf(stderr, "aiocosmos-emulator: --%s\n", error);

@@ -37,4 +37,5 @@
 #include "answer.c"
 #include "routes.c"
 #include "http.c"
+#include "network.c"
 #include "core.c"

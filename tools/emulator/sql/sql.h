@@ -12,6 +12,10 @@
 
 #include "aiocosmos.h"
 
+#ifndef EMU_PRIVATE
+#define EMU_PRIVATE extern
+#endif
+
 #define EMU_SQL_TEXT_MAX   (256u * 1024u)                  /* bytes of query text */
 #define EMU_SQL_DEPTH_MAX  200                             /* levels of an expression, subqueries among them */
 #define EMU_SQL_STEPS_MAX  10000000u                       /* work on one document before the query is refused */
@@ -32,28 +36,28 @@ typedef struct emu_sql_error {
  * comes behind the document of that _rid; exclude false: also with that document, or without a rid with all that is the
  * same. Rows that sort the same come in the order in which their documents were fed. now_ms: the Unix time that
  * GetCurrentDateTime and its like return. NULL: *error says why. */
-emu_sql_query *emu_sql_prepare(const char *body, size_t len, int64_t now_ms, emu_sql_error *error);
-void           emu_sql_free(emu_sql_query *query);
+EMU_PRIVATE emu_sql_query *emu_sql_prepare(const char *body, size_t len, int64_t now_ms, emu_sql_error *error);
+EMU_PRIVATE void emu_sql_free(emu_sql_query *query);
 
 /* What VectorDistance needs to know of the container: its definition, JSON, for the vectorEmbeddingPolicy. Before the
  * first run or plan; without it vectors are compared by their angle, where the query does not say otherwise. */
-void           emu_sql_define(emu_sql_query *query, const char *definition, size_t len);
+EMU_PRIVATE void emu_sql_define(emu_sql_query *query, const char *definition, size_t len);
 
 /* Has ORDER BY RANK: only a client with a plan can carry it out, on any number of partitions. */
-bool           emu_sql_ranks(const emu_sql_query *query);
+EMU_PRIVATE bool emu_sql_ranks(const emu_sql_query *query);
 
 /* Has TOP, ORDER BY, OFFSET LIMIT, an aggregate, DISTINCT or GROUP BY: the gateway refuses it across partitions,
  * because someone has to merge what the partitions answer. */
-bool           emu_sql_needs_merge(const emu_sql_query *query);
+EMU_PRIVATE bool emu_sql_needs_merge(const emu_sql_query *query);
 
 /* Has a FROM. Without it the query is about no item, and one partition answers it for all. */
-bool           emu_sql_has_source(const emu_sql_query *query);
+EMU_PRIVATE bool emu_sql_has_source(const emu_sql_query *query);
 
 /* WHERE implies that the property at `path` ("/pk", "/a/b") equals one constant: its JSON text, lent by the query. */
-bool           emu_sql_equals(const emu_sql_query *query, const char *path, aiocosmos_str *json_value);
+EMU_PRIVATE bool emu_sql_equals(const emu_sql_query *query, const char *path, aiocosmos_str *json_value);
 
 /* The query in the form in which the service writes one that it has rewritten. False: no memory, *error says so. */
-bool           emu_sql_print(const emu_sql_query *query, void (*emit)(void *user, const char *text, size_t len),
+EMU_PRIVATE bool emu_sql_print(const emu_sql_query *query, void (*emit)(void *user, const char *text, size_t len),
                              void *user, emu_sql_error *error);
 
 /* A container's key. epk makes an effective partition key (hex, NUL-terminated) of its values, which may be fewer than
@@ -69,27 +73,27 @@ typedef struct emu_sql_key {
 /* The query plan, as JSON: how a client gets the answer from all partitions. features: what the client can do, as
  * x-ms-cosmos-supported-query-features lists it; ptr NULL: everything. False: the gateway makes no such plan, and
  * *error says why. */
-bool           emu_sql_plan(const emu_sql_query *query, const emu_sql_key *key, aiocosmos_str features,
+EMU_PRIVATE bool emu_sql_plan(const emu_sql_query *query, const emu_sql_key *key, aiocosmos_str features,
                             void (*emit)(void *user, const char *json, size_t len), void *user, emu_sql_error *error);
 
 /* NULL: no memory. `emit` gets each row as JSON text, lent until it returns; it may not call the engine with this
  * run. */
-emu_sql_run   *emu_sql_start(const emu_sql_query *query, void (*emit)(void *user, const char *json, size_t len),
-                             void *user);
+EMU_PRIVATE emu_sql_run *emu_sql_start(const emu_sql_query *query,
+                                       void (*emit)(void *user, const char *json, size_t len), void *user);
 
 /* 0: more, please. 1: further documents can't change the answer. < 0: see emu_sql_run_error; the run can only be
  * stopped. Rows of a query that neither sorts nor groups are emitted from inside, the others by emu_sql_finish. */
-int            emu_sql_feed(emu_sql_run *run, const char *document, size_t len);
-int            emu_sql_finish(emu_sql_run *run);
+EMU_PRIVATE int emu_sql_feed(emu_sql_run *run, const char *document, size_t len);
+EMU_PRIVATE int emu_sql_finish(emu_sql_run *run);
 
 /* Inside `emit`: which document the row comes from, the first that was fed being 1; of a row made of several the first
  * of them. 0: of none. */
-uint64_t       emu_sql_row_document(const emu_sql_run *run);
+EMU_PRIVATE uint64_t emu_sql_row_document(const emu_sql_run *run);
 
-const emu_sql_error *emu_sql_run_error(const emu_sql_run *run);
-void           emu_sql_stop(emu_sql_run *run);
+EMU_PRIVATE const emu_sql_error *emu_sql_run_error(const emu_sql_run *run);
+EMU_PRIVATE void emu_sql_stop(emu_sql_run *run);
 
 /* Lowers EMU_SQL_MEMORY_MAX for one run. */
-void           emu_sql_limit_memory(emu_sql_run *run, size_t bytes);
+EMU_PRIVATE void emu_sql_limit_memory(emu_sql_run *run, size_t bytes);
 
 #endif
