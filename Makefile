@@ -88,7 +88,8 @@ bench: $(addprefix $(B)/bench/,run client json server) ## inserts beside wrk's, 
 	command -v wrk >/dev/null || tools/apt-install.sh wrk || echo "going on without wrk"
 	$(B)/bench/run tools/bench/wrk.lua
 
-bench-queries: $(B)/aiocosmos-emulator $(B)/bench/query ## merged rows a second, in how much memory; ROWS=N: so many
+bench-queries: $(B)/aiocosmos-emulator $(B)/bench/query $(B)/bench/merge ## CPU a merged row; in how much memory; ROWS=N
+	$(B)/bench/merge
 	EMULATOR_OPTIONS='--partitions 16' BUILD=$(B) tools/with-emulator.sh tools/bench/query.sh $(or $(ROWS),1000000) 100000
 
 docs: ## build/docs.html: every public declaration on one page, with a search field and a cheat sheet to print

@@ -1,0 +1,238 @@
+/* bench/merge.c: what merging rows costs, for `make bench-queries`: the client alone, on a made-up network whose server
+ * has 16 ranges with pages of 1,000 rows of about 190 bytes. Its own CPU, the server's taken off; each figure beside
+ * what is asked of it.
+ *
+ *     merge    client CPU a row, the best of some rounds; round trips of an aggregate; steps with a budget of 200 us */
+#include "../../tests/hostile.h"
+
+enum { RANGES = 16, ROWS = 1000, PAGES = 8, ROUNDS = 7, BUDGET_US = 200 };
+
+typedef enum rows_of { ITEMS, NUMBERS, STRINGS, BOTH, GROUPS, MANY_GROUPS, SCORES, SUMS } rows_of;
+
+static struct {
+    char *pages[RANGES][32];
+    char ranges[8192];
+    const char *plan;
+    int page_count;
+    uint64_t busy_ns;           /* the server's own CPU */
+    int trips, last_wait;       /* round trips of what asks for rows */
+} server;
+
+static uint64_t cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t client_ns(void) { return cpu_ns() - server.busy_ns; }
+
+/* So that a budget is one of CPU, whatever else the machine does. */
+static uint64_t client_us(void *user_data)
+{
+    (void)user_data;
+    return 1000000u + client_ns() / 1000u;
+}
+
+/*--- The server ---------------------------------------------------------------*/
+
+/* After `name` in what was asked; 0: it is not there. */
+static int asked_number(const peer *link, const char *name)
+{
+    const char *at = strstr(link->heard, name);
+    return at ? atoi(at + strlen(name)) : 0;
+}
+
+static void answer(peer *link)
+{
+    uint64_t began = cpu_ns();
+    if (heard(link, "/pkranges ")) reply(link, 200, "", server.ranges);
+    else if (heard(link, "GET /dbs/db/colls/c HTTP")) reply(link, 200, "", definition);
+    else if (heard(link, "x-ms-cosmos-is-query-plan-request: True")) reply(link, 200, "", server.plan);
+    else {
+        char lines[64] = "";
+        int range = asked_number(link, "x-ms-documentdb-partitionkeyrangeid: ");
+        int page = asked_number(link, "x-ms-continuation: ");
+        if (page + 1 < server.page_count) snprintf(lines, sizeof lines, "x-ms-continuation: %d\r\n", page + 1);
+        if (server.last_wait != net.waits) server.trips++;
+        server.last_wait = net.waits;
+        reply(link, 200, lines, server.pages[range][page]);
+    }
+    server.busy_ns += cpu_ns() - began;
+}
+
+static int put_row(char *out, rows_of rows, int number, int range, const char *rid)
+{
+    char item[300];
+    snprintf(item, sizeof item, "{\"id\":\"item-%08d\",\"pk\":\"tenant-%d\",\"n\":%d.25,\"name\":\"a name of some length,"
+             " as names are\",\"tags\":[\"x\",\"y\",%d],\"on\":true,\"_ts\":1795000000}", number, range, number,
+             number % 1000);
+    switch (rows) {
+    case ITEMS: return sprintf(out, "%s", item);
+    case NUMBERS:
+        return sprintf(out, "{\"_rid\":\"%s\",\"orderByItems\":[{\"item\":%d.25}],\"payload\":%s}", rid, number, item);
+    case STRINGS:
+        return sprintf(out, "{\"_rid\":\"%s\",\"orderByItems\":[{\"item\":\"item-%08d\"}],\"payload\":%s}", rid, number,
+                       item);
+    case BOTH:
+        return sprintf(out, "{\"_rid\":\"%s\",\"orderByItems\":[{\"item\":7},{\"item\":\"item-%08d\"}],\"payload\":%s}",
+                       rid, number, item);
+    case SCORES:
+        return sprintf(out, "{\"_rid\":\"%s\",\"orderByItems\":[{\"item\":%d}],\"payload\":%s}", rid,
+                       (int)((unsigned)number * 2654435761u >> 8), item);
+    case SUMS: return sprintf(out, "[{\"item\":%d}]", number);
+    default:
+        number = rows == GROUPS ? number % 1000 : number;
+        return sprintf(out, "{\"groupByItems\":[{\"item\":\"item-%d\"}],\"payload\":{\"g\":\"item-%d\",\"k\":{\"item\":1},"
+                       "\"s\":{\"item\":%d.5},\"m\":{\"item\":%d,\"item2\":{\"max\":%d,\"count\":1}}}}", number, number,
+                       number, number, number);
+    }
+}
+
+static void make_pages(rows_of rows, int pages, int rows_a_page)
+{
+    int range, page, i;
+    size_t len = (size_t)sprintf(server.ranges, "{\"PartitionKeyRanges\":[");
+    server.page_count = pages;
+    for (range = 0; range < RANGES; range++) {
+        char min[8] = "", max[8] = "FF";
+        if (range > 0) sprintf(min, "%02X", range * 256 / RANGES);
+        if (range + 1 < RANGES) sprintf(max, "%02X", (range + 1) * 256 / RANGES);
+        len += (size_t)sprintf(server.ranges + len, "%s{\"id\":\"%d\",\"minInclusive\":\"%s\",\"maxExclusive\":\"%s\","
+                               "\"parents\":[]}", range ? "," : "", range, min, max);
+        for (page = 0; page < pages; page++) {
+            char *at = realloc(server.pages[range][page], (size_t)rows_a_page * 420 + 100);
+            CHECK(at != NULL);
+            server.pages[range][page] = at;
+            at += sprintf(at, "{\"Documents\":[");
+            for (i = 0; i < rows_a_page; i++) {
+                unsigned char bytes[16] = {1, 2, (unsigned char)range};
+                char rid[32] = "";
+                aioc_text_store64le(bytes + 8, (uint64_t)(page * rows_a_page + i + 1));
+                aioc_text_base64_encode(bytes, sizeof bytes, rid);
+                if (i > 0) *at++ = ',';
+                at += put_row(at, rows, (page * rows_a_page + i) * RANGES + range, range, rid);
+            }
+            strcpy(at, "]}");
+        }
+    }
+    sprintf(server.ranges + len, "]}");
+}
+
+/*--- The client ---------------------------------------------------------------*/
+
+typedef struct reading { size_t items; int status; bool came, more; } reading;
+
+static void on_page(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
+{
+    reading *r = user_data;
+    (void)client;
+    if (page->status) fprintf(stderr, "%.*s\n", (int)page->result->message.len, page->result->message.ptr);
+    r->items += page->item_count;
+    r->status = page->status;
+    r->more = page->more;
+    r->came = true;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+    return (left > right) - (left < right);
+}
+
+/* All rows of a query in a client of its own: CPU in ns. steps: those of each step, if it is not NULL. */
+static uint64_t read_all(size_t items, uint64_t *steps, size_t steps_max, size_t *step_count)
+{
+    aiocosmos_options options;
+    aiocosmos_query_request request;
+    aiocosmos_client *client;
+    aiocosmos_cursor cursor;
+    reading r;
+    uint64_t began;
+    net_begin(answer);
+    server.busy_ns = 0;
+    server.trips = server.last_wait = 0;
+    net.platform.monotonic_us = client_us;
+    options = usual_options();
+    options.logger.fn = NULL;
+    options.step_budget_us = steps ? BUDGET_US : 0;
+    client = open_client(&options);
+    memset(&request, 0, sizeof request);
+    memset(&r, 0, sizeof r);
+    request.container = "c";
+    request.sql = "SELECT * FROM c";
+    request.memory_max = (size_t)200 << 20;
+    began = client_ns();
+    CHECK_INT(aiocosmos_query_open(client, &request, &cursor), 0);
+    do {
+        r.came = false;
+        CHECK_INT(aiocosmos_cursor_next(client, cursor, on_page, &r), 0);
+        while (!r.came) {
+            uint64_t step = client_ns();
+            aiocosmos_step(client, 0);
+            step = client_ns() - step;
+            if (steps && *step_count < steps_max) steps[(*step_count)++] = step;
+        }
+    } while (r.status == 0 && r.more);
+    began = client_ns() - began;
+    aiocosmos_cursor_close(client, cursor);
+    close_client(client);
+    CHECK_INT(r.items, items);
+    return began;
+}
+
+static void report(const char *name, double got, const char *unit, double asked)
+{
+    printf("%-32s %8.0f %-9s asked <= %4.0f  %s\n", name, got, unit, asked, got <= asked ? "met" : "not met");
+}
+
+static void measure(const char *name, rows_of rows, const char *plan, size_t items, double asked)
+{
+    uint64_t best = UINT64_MAX;
+    int round;
+    server.plan = plan;
+    make_pages(rows, PAGES, ROWS);
+    for (round = 0; round < ROUNDS; round++) {
+        uint64_t took = read_all(items, NULL, 0, NULL);
+        if (took < best) best = took;
+    }
+    report(name, (double)best / (RANGES * ROWS * PAGES), "ns a row", asked);
+}
+
+static void measure_steps(const char *name, rows_of rows, const char *plan, int pages, size_t items)
+{
+    static uint64_t steps[1 << 20];
+    size_t count = 0;
+    server.plan = plan;
+    make_pages(rows, pages, ROWS);
+    read_all(items, steps, sizeof steps / sizeof *steps, &count);
+    qsort(steps, count, sizeof *steps, by_size);
+    report(name, (double)steps[count - 1 - count / 1000] / 1000, "us p99.9", 300);
+    printf("%-32s %8.0f us at most, of %zu steps\n", "", (double)steps[count - 1] / 1000, count);
+}
+
+#define PLAN(INFO) "{\"partitionedQueryExecutionInfoVersion\":2,\"queryInfo\":{" INFO "},\"queryRanges\":[{\"min\":\"\"," \
+    "\"max\":\"FF\",\"isMinInclusive\":true,\"isMaxInclusive\":false}]}"
+#define REWRITTEN ",\"rewrittenQuery\":\"SELECT c._rid FROM c WHERE ({documentdb-formattableorderbyquery-filter})\""
+#define ORDERED(WAYS, BY) PLAN("\"orderBy\":[" WAYS "],\"orderByExpressions\":[" BY "]" REWRITTEN)
+#define GROUPED PLAN("\"groupByExpressions\":[\"c.n\"],\"groupByAliases\":[\"g\",\"k\",\"s\",\"m\"]," \
+    "\"groupByAliasToAggregateType\":{\"g\":null,\"k\":\"Count\",\"s\":\"Sum\",\"m\":\"Max\"}" REWRITTEN)
+
+TEST(merging)
+{
+    const size_t all = RANGES * ROWS * PAGES;
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    measure("passed through", ITEMS, PLAN(""), all, 100);
+    measure("ORDER BY a number", NUMBERS, ORDERED("\"Ascending\"", "\"c.n\""), all, 500);
+    measure("ORDER BY a string", STRINGS, ORDERED("\"Ascending\"", "\"c.id\""), all, 500);
+    measure("ORDER BY both", BOTH, ORDERED("\"Ascending\",\"Ascending\"", "\"c.one\",\"c.id\""), all, 500);
+    measure("DISTINCT", ITEMS, PLAN("\"distinctType\":\"Unordered\""), all, 600);
+    measure("GROUP BY, three aggregates", GROUPS, GROUPED, 1000, 400);
+    server.plan = PLAN("\"aggregates\":[\"Sum\"],\"hasSelectValue\":true" REWRITTEN);
+    make_pages(SUMS, 10, 1);
+    read_all(1, NULL, 0, NULL);
+    report("an aggregate over 10 pages each", server.trips, "trips", 12);
+    measure_steps("GROUP BY of 400,000 groups", MANY_GROUPS, GROUPED, 25, 400000);
+    measure_steps("the best 5,000 of vectors", SCORES, PLAN("\"top\":5000,\"hasNonStreamingOrderBy\":true,"
+                  "\"orderBy\":[\"Ascending\"],\"orderByExpressions\":[\"c.d\"]" REWRITTEN), 8, 5000);
+}
