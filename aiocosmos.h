@@ -4681,7 +4681,7 @@ static const char *aioc_auth_connection_string(aiocosmos_str text, aioc_auth_con
  * and the last wait, take 4 s: less than a connection is given by default, so that its error says what went wrong. */
 #define AIOC_DNS_NEXT_US     400000u        /* until the next server is asked */
 #define AIOC_DNS_LAST_US     2000000u       /* after the last question; 1 s if resolv.conf says timeout:1 */
-#define AIOC_DNS_DELAY_US    50000u         /* for the other family's addresses (RFC 8305, 3: Resolution Delay) */
+#define AIOC_DNS_DELAY_US    50000u         /* for IPv6, when IPv4 is there (RFC 8305, 3: Resolution Delay) */
 #define AIOC_DNS_STALE_US    1800000u       /* then an expired answer is used (RFC 8767, 5: client response timer) */
 #define AIOC_DNS_HOOK_US     30000000u      /* then the host's hook may be asked the same again */
 
@@ -5372,9 +5372,11 @@ static void aioc_dns_lookup_settle(aioc_dns_lookup *lookup)
     const aioc_dns_query *failed = four->state == AIOC_DNS_FAILED ? four : six->state == AIOC_DNS_FAILED ? six : NULL;
     bool found = aioc_dns_lookup_count(lookup, AIOC_DNS_FOUND) > 0;
     if (aioc_dns_lookup_count(lookup, AIOC_DNS_FOREIGN) > 0) {
-        /* RFC 8305, 3, would have IPv6 begin at once when it is there first, and IPv4 join the race later. */
+        /* RFC 8305, 3: IPv6 that is there first is tried at once, and IPv4 joins the race later; not so the other way
+         * round. */
         aioc_reactor *reactor = lookup->resolver->reactor;
-        if (found) aioc_reactor_timer_start(reactor, &lookup->timer, reactor->now_us + AIOC_DNS_DELAY_US);
+        uint64_t delay_us = six->state == AIOC_DNS_FOUND ? 0 : AIOC_DNS_DELAY_US;
+        if (found) aioc_reactor_timer_start(reactor, &lookup->timer, reactor->now_us + delay_us);
         return;
     }
     if (found) {
@@ -7895,15 +7897,12 @@ static void aioc_stream_set_state(aioc_stream *stream, aioc_stream_state state)
     stream->state = (uint8_t)state;
 }
 
-static void aioc_stream_fail(aioc_stream *stream, int error, const char *message)
+/* what NULL: why says all. */
+static void aioc_stream_fail(aioc_stream *stream, int error, const char *what, const char *why)
 {
+    if (what) why = aioc_stream_say(stream->place, what, why);
     stream->took_us[stream->state] = aioc_stream_span(stream->moved_us, stream->place->reactor->now_us);
-    stream->place->failed(stream, error, message, stream->tls && stream->tls->again);
-}
-
-static void aioc_stream_fail_because(aioc_stream *stream, int error, const char *what, const char *why)
-{
-    aioc_stream_fail(stream, error, aioc_stream_say(stream->place, what, why));
+    stream->place->failed(stream, error, why, stream->tls && stream->tls->again);
 }
 
 /* With "HOST (ADDRESS:PORT)" in the message, or only one of them where they are the same. */
@@ -7919,7 +7918,7 @@ static void aioc_stream_fail_at(aioc_stream *stream, const aiocosmos_address *ad
         aioc_mem_print(place->message, sizeof place->message, "connect to %s %s", where, how);
     else
         aioc_mem_print(place->message, sizeof place->message, "connect to %s (%s) %s", host, where, how);
-    aioc_stream_fail(stream, AIOCOSMOS_E_CONNECT, place->message);
+    aioc_stream_fail(stream, AIOCOSMOS_E_CONNECT, NULL, place->message);
 }
 
 static const aioc_text_phrase aioc_stream_faults[] = {
@@ -7949,11 +7948,10 @@ static bool aioc_stream_handshake_on(aioc_stream *stream)
     case AIOC_TLS_HANDSHAKE: return true;
     case AIOC_TLS_OPEN: aioc_stream_opened(stream); break;
     case AIOC_TLS_CLOSED:
-        aioc_stream_fail_because(stream, AIOCOSMOS_E_CONNECT, "TLS with ", "the server closed it at once");
+        aioc_stream_fail(stream, AIOCOSMOS_E_CONNECT, "TLS with ", "the server closed it at once");
         break;
     default:
-        aioc_stream_fail_because(stream, stream->broken ? AIOCOSMOS_E_CONNECT : AIOCOSMOS_E_TLS, "TLS with ",
-                                 stream->tls->why);
+        aioc_stream_fail(stream, stream->broken ? AIOCOSMOS_E_CONNECT : AIOCOSMOS_E_TLS, "TLS with ", stream->tls->why);
     }
     return false;
 }
@@ -7966,14 +7964,14 @@ static void aioc_stream_begin_tls(aioc_stream *stream)
     const aioc_tls_config *config = place->to.tls_config;
     unsigned char entropy[32];
     if (platform->entropy(platform->user_data, entropy, sizeof entropy) < 0) {
-        aioc_stream_fail_because(stream, AIOCOSMOS_E_TLS, what, "this machine has no randomness to give yet");
+        aioc_stream_fail(stream, AIOCOSMOS_E_TLS, what, "this machine has no randomness to give yet");
         return;
     }
     stream->tls = config->table->open(place->memory, config, &place->resumption, place->to.host,
                                       platform->wall_ms(platform->user_data) / 1000, entropy);
     aioc_mem_wipe(entropy, sizeof entropy);
     if (stream->tls) aioc_stream_handshake_on(stream);
-    else aioc_stream_fail_because(stream, AIOCOSMOS_E_NOMEM, what, "no memory for a session");
+    else aioc_stream_fail(stream, AIOCOSMOS_E_NOMEM, what, "no memory for a session");
 }
 
 /* One of the addresses has answered: its socket becomes the stream's, the others are closed. */
@@ -7988,7 +7986,7 @@ static void aioc_stream_won(aioc_stream *stream, aioc_stream_try *winner)
     aioc_stream_dequeue(stream);
     aioc_stream_set_state(stream, AIOC_STREAM_HANDSHAKE);
     if (!aioc_stream_watch(stream, AIOCOSMOS_READABLE, true))
-        aioc_stream_fail_because(stream, AIOCOSMOS_E_NOMEM, "connect to ", "no memory to watch it");
+        aioc_stream_fail(stream, AIOCOSMOS_E_NOMEM, "connect to ", "no memory to watch it");
     else if (place->to.tls) aioc_stream_begin_tls(stream);
     else aioc_stream_opened(stream);
 }
@@ -8123,7 +8121,7 @@ static void aioc_stream_look_up(aioc_stream_place *place)
     if (result == AIOC_DNS_LATER || found.more) aioc_stream_enqueue(stream, &place->asking);
     if (result == AIOC_DNS_LATER) return;
     if (result < 0 && !race) {
-        aioc_stream_fail(stream, result, found.error);
+        aioc_stream_fail(stream, result, NULL, found.error);
         return;
     }
     if (!race) {
@@ -8131,7 +8129,7 @@ static void aioc_stream_look_up(aioc_stream_place *place)
         race = stream->race = (aioc_stream_race *)aioc_mem_zalloc(place->memory, sizeof *race);
     }
     if (!race) {
-        aioc_stream_fail_because(stream, AIOCOSMOS_E_NOMEM, "connect to ", "no memory");
+        aioc_stream_fail(stream, AIOCOSMOS_E_NOMEM, "connect to ", "no memory");
         return;
     }
     race->stagger.fire = aioc_stream_stagger_fire;
@@ -8148,8 +8146,8 @@ static void aioc_stream_timed_out(aioc_reactor_timer *timer)
     aioc_mem_print(how, sizeof how, "timed out after %u ms%s", (unsigned)stream->place->to.connect_timeout_ms,
                    stream->state == AIOC_STREAM_HANDSHAKE ? ": does this port speak TLS?" : "");
     if (race) aioc_stream_fail_at(stream, &race->tries[race->next - 1].address, how);
-    else if (stream->state == AIOC_STREAM_RESOLVING) aioc_stream_fail_because(stream, AIOCOSMOS_E_DNS, "look up ", how);
-    else aioc_stream_fail_because(stream, AIOCOSMOS_E_CONNECT, "TLS with ", how);
+    else if (stream->state == AIOC_STREAM_RESOLVING) aioc_stream_fail(stream, AIOCOSMOS_E_DNS, "look up ", how);
+    else aioc_stream_fail(stream, AIOCOSMOS_E_CONNECT, "TLS with ", how);
 }
 
 static void aioc_stream_ready(aioc_reactor_source *source, unsigned ready)
