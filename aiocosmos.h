@@ -87,6 +87,7 @@
  *     >>pool       connections of one endpoint, and the queue in front of them
  *     >>protocol   resource links, headers, partition keys and their hashes, session tokens, error texts
  *     >>account    what is known of containers, their ranges and session tokens
+ *     >>request    from what the host asks for to the bytes that are sent
  *     >>operation  one request's life: attempt, outcome, retry, completion
  *     >>plan       what the service says must be done for a query, and the texts that ranges are asked
  *     >>rows       order, equality and hashes of values, and what makes the rows of many ranges one answer
@@ -2326,6 +2327,14 @@ static aiocosmos_str aioc_mem_str(const char *text)
     aiocosmos_str view;
     view.ptr = text;
     view.len = text ? strlen(text) : 0;
+    return view;
+}
+
+static aiocosmos_str aioc_mem_text(const aioc_mem_buffer *buffer)
+{
+    aiocosmos_str view;
+    view.ptr = buffer->data;
+    view.len = buffer->len;
     return view;
 }
 
@@ -10923,6 +10932,774 @@ static void aioc_account_drop_claims(aioc_account_container *container, const ai
     aioc_account_drop_dead(container);
 }
 /*========================
+ * MARK: - Request             >>request
+ *
+ * From what the host asks for to the bytes that are sent: verb, link, header
+ * lines and body; or which field is refused, and why. The same fields give
+ * the same bytes.
+ *
+ * May call: memory, text, json, http, protocol.    Knows nothing of: containers'
+ * metadata, connections, time.
+ *========================*/
+
+#define AIOC_REQUEST_NAME_MAX 32      /* of the properties of a container that we know */
+#define AIOC_REQUEST_SEGMENTS_MAX 16u /* of the path of a raw request */
+
+/* What is asked for. Texts are lent: those of a builder until it builds the next. */
+typedef struct aioc_request_spec {
+    aiocosmos_kind kind;      /* 0: nobody outside hears of it */
+    const char *verb, *type;  /* "POST", "docs": the resource type that is signed */
+    aiocosmos_str link;       /* the resource link that is signed: ids not percent-encoded */
+    const char *tail;         /* what follows it in the path: of a feed, its type; NULL: nothing */
+    aiocosmos_str owned;      /* verb, type and what follows that, with their NULs, where they are no constants */
+    bool write;               /* what may have landed is sent again only with leave */
+    bool repeatable;          /* a write that may be: it has an ETag to match, or if_not_exists */
+    bool if_not_exists;       /* 409 is success */
+    bool item_data;           /* reads or writes items: session tokens apply */
+    bool forgets_container;        /* success means that what is known of `container_link` is stale; */
+    bool reads_definition;         /* that its answer is the container's definition */
+    aiocosmos_str container_link;  /* whose session tokens apply; len 0: none */
+    aiocosmos_str pk_text;         /* partition key header value; len 0: none */
+    bool by_range;                 /* pk_text is the id of a partition key range: where it went is its owner's affair */
+    aiocosmos_str lines;           /* header lines of this request, each ending in CR LF */
+    aiocosmos_str session_token;
+    aiocosmos_str body;
+    uint64_t order_key;
+    uint32_t timeout_ms;  /* AIOCOSMOS_OFF: none */
+    aiocosmos_done_fn done;
+    void *user_data;
+} aioc_request_spec;
+
+/* Where requests are written, one after the other, and why the last one was refused. */
+typedef struct aioc_request_builder {
+    aioc_mem *memory;
+    aioc_mem_buffer link, pk, lines, body;
+    const char *tail;               /* of the path, behind `link` */
+    aioc_mem_writer out;            /* into `body`, while the library writes one */
+    aiocosmos_json_doc properties;  /* of a container */
+    aioc_mem_buffer client_lines;   /* the host's, for every request */
+    aiocosmos_str default_lines;    /* for the next one: those, or its bulk's */
+    const char *default_database;
+    uint32_t timeout_ms;            /* of a request that names none */
+    int status;                     /* of the last refusal */
+    char refusal[512];
+} aioc_request_builder;
+
+static void aioc_request_open(aioc_request_builder *builder, aioc_mem *memory)
+{
+    builder->memory = memory;
+    aioc_json_open(&builder->properties, memory);
+}
+
+static void aioc_request_close(aioc_request_builder *builder)
+{
+    aioc_json_close(&builder->properties);
+    aioc_mem_buffer_free(builder->memory, &builder->link);
+    aioc_mem_buffer_free(builder->memory, &builder->pk);
+    aioc_mem_buffer_free(builder->memory, &builder->lines);
+    aioc_mem_buffer_free(builder->memory, &builder->body);
+    aioc_mem_buffer_free(builder->memory, &builder->client_lines);
+}
+
+/*--- Refusals ---*/
+
+static int aioc_request_refuse(aioc_request_builder *builder, const char *what, const char *why)
+{
+    aioc_mem_print(builder->refusal, sizeof builder->refusal, "%s: %s", what, why);
+    return builder->status = AIOCOSMOS_E_ARGUMENT;
+}
+
+static int aioc_request_refuse_at(aioc_request_builder *builder, const char *what, const char *why, size_t byte)
+{
+    aioc_mem_print(builder->refusal, sizeof builder->refusal, "%s: %s at byte %llu", what, why,
+                   (unsigned long long)byte);
+    return builder->status = AIOCOSMOS_E_ARGUMENT;
+}
+
+/* For a reason that its status says. */
+static int aioc_request_refuse_as(aioc_request_builder *builder, int status)
+{
+    aioc_mem_print(builder->refusal, sizeof builder->refusal, "%s", aioc_protocol_status_text(status));
+    return builder->status = status;
+}
+
+static int aioc_request_no_memory(aioc_request_builder *builder)
+{
+    return aioc_request_refuse_as(builder, AIOCOSMOS_E_NOMEM);
+}
+
+/*--- Kinds ---*/
+
+/* A field of a request. */
+typedef struct aioc_request_field {
+    char group;            /* by which kinds name it */
+    const char *name;
+    size_t at, size;       /* what is 0 where it is not given */
+    const char *property;  /* of the properties of a container, the one that it is; */
+    char opens;            /* a JSON text that begins so; 0: something else */
+} aioc_request_field;
+
+#define AIOC_REQUEST_FIELD(name) #name, offsetof(aiocosmos_request, name), sizeof(((aiocosmos_request *)0)->name)
+#define AIOC_REQUEST_PTR(name) #name, offsetof(aiocosmos_request, name), sizeof(void *)
+#define AIOC_REQUEST_LEN(name) #name, offsetof(aiocosmos_request, name) + offsetof(aiocosmos_str, len), sizeof(size_t)
+
+enum { AIOC_REQUEST_PROPERTIES = 14, AIOC_REQUEST_FIELDS = 23 };  /* the first of them, all */
+
+static const aioc_request_field aioc_request_fields[AIOC_REQUEST_FIELDS] = {
+    { 'd', AIOC_REQUEST_FIELD(database), NULL, 0 },
+    { 'c', AIOC_REQUEST_FIELD(container), NULL, 0 },
+    { 'i', AIOC_REQUEST_FIELD(id), NULL, 0 },
+    { 'b', AIOC_REQUEST_LEN(body), NULL, 0 },
+    { 'k', AIOC_REQUEST_FIELD(pk), NULL, 0 },
+    { 'm', AIOC_REQUEST_PTR(if_match), NULL, 0 },
+    { 'n', AIOC_REQUEST_PTR(if_none_match), NULL, 0 },
+    { 's', AIOC_REQUEST_LEN(session_token), NULL, 0 },
+    { 'r', AIOC_REQUEST_FIELD(raw_verb), NULL, 0 },
+    { 'r', AIOC_REQUEST_FIELD(raw_link), NULL, 0 },
+    { 'w', AIOC_REQUEST_FIELD(want_body), NULL, 0 },
+    { 'x', AIOC_REQUEST_FIELD(if_not_exists), NULL, 0 },
+    { 'x', AIOC_REQUEST_FIELD(throughput_ru), NULL, 0 },
+    { 'x', AIOC_REQUEST_FIELD(autoscale_max_ru), NULL, 0 },
+    { 'u', AIOC_REQUEST_FIELD(partition_key_paths), "partitionKey", 0 },
+    { 'u', AIOC_REQUEST_FIELD(unique_keys), "uniqueKeyPolicy", 0 },
+    { 'p', AIOC_REQUEST_FIELD(default_ttl_s), "defaultTtl", 0 },
+    { 'p', AIOC_REQUEST_PTR(indexing_policy), "indexingPolicy", '{' },
+    { 'p', AIOC_REQUEST_PTR(conflict_resolution_policy), "conflictResolutionPolicy", '{' },
+    { 'p', AIOC_REQUEST_PTR(vector_embedding_policy), "vectorEmbeddingPolicy", '{' },
+    { 'p', AIOC_REQUEST_PTR(full_text_policy), "fullTextPolicy", '{' },
+    { 'p', AIOC_REQUEST_PTR(computed_properties), "computedProperties", '[' },
+    { 'p', AIOC_REQUEST_PTR(change_feed_policy), "changeFeedPolicy", '{' }
+};
+
+typedef struct aioc_request_kind {
+    const char *verb, *type;
+    const char *path;   /* each '%' is the name of what stands before it; a feed's ends with a type */
+    const char *takes;  /* the groups of fields that belong to it */
+} aioc_request_kind;
+
+static const aioc_request_kind *aioc_request_kind_of(int kind)
+{
+    static const aioc_request_kind kinds[] = {
+        { "GET", "docs", "dbs/%/colls/%/docs/%", "dciknsw" },    /* read item */
+        { "POST", "docs", "dbs/%/colls/%/docs", "dcbksw" },      /* create item */
+        { "POST", "docs", "dbs/%/colls/%/docs", "dcbkmsw" },     /* upsert item */
+        { "PUT", "docs", "dbs/%/colls/%/docs/%", "dcibkmsw" },   /* replace item */
+        { "PATCH", "docs", "dbs/%/colls/%/docs/%", "dcibkmsw" }, /* patch item */
+        { "DELETE", "docs", "dbs/%/colls/%/docs/%", "dcikmsw" }, /* delete item */
+        { "GET", "colls", "dbs/%/colls/%", "dcnw" },             /* read container */
+        { "POST", "colls", "dbs/%/colls", "dcbwxup" },           /* create container */
+        { "PUT", "colls", "dbs/%/colls/%", "dcbmwp" },           /* replace container */
+        { "DELETE", "colls", "dbs/%/colls/%", "dcmw" },          /* delete container */
+        { "GET", "dbs", "dbs/%", "dnw" },                        /* read database */
+        { "POST", "dbs", "dbs", "dwx" },                         /* create database: its body is ours */
+        { "DELETE", "dbs", "dbs/%", "dmw" },                     /* delete database */
+        { "GET", "", "", "nw" },                                 /* read account */
+        { "", "", "", "bkmnsr" }                                 /* raw: what it says itself */
+    };
+    if (kind < AIOCOSMOS_READ_ITEM || kind > AIOCOSMOS_RAW) return NULL;
+    return &kinds[kind - AIOCOSMOS_READ_ITEM];
+}
+
+static bool aioc_request_has_pk(const aiocosmos_pk *pk)
+{
+    return pk->level[0].type != AIOCOSMOS_VALUE_UNSET || pk->level[1].type != AIOCOSMOS_VALUE_UNSET ||
+           pk->level[2].type != AIOCOSMOS_VALUE_UNSET;
+}
+
+static bool aioc_request_is_given(const aiocosmos_request *request, const aioc_request_field *field)
+{
+    static const char none[sizeof request->partition_key_paths] = { 0 };
+    if (field->group == 'k') return aioc_request_has_pk(&request->pk);
+    return memcmp((const char *)request + field->at, none, field->size) != 0;
+}
+
+/* What does not belong to a kind is a mistake of the caller, and is said. */
+static int aioc_request_check_fields(aioc_request_builder *builder, const aiocosmos_request *request,
+                                     const aioc_request_kind *kind)
+{
+    const aioc_request_field *field = aioc_request_fields, *end = field + AIOC_REQUEST_FIELDS;
+    for (; field < end; field++)
+        if (aioc_request_is_given(request, field) && !strchr(kind->takes, field->group))
+            return aioc_request_refuse(builder, field->name, "does not belong to this kind of operation");
+    return request->throughput_ru && request->autoscale_max_ru
+               ? aioc_request_refuse(builder, "autoscale_max_ru", "and throughput_ru are both given") : 0;
+}
+
+/*--- Links ---*/
+
+/* The name of what a type in a path stands for. NULL: refused. */
+static const char *aioc_request_name(aioc_request_builder *builder, aiocosmos_str type, const char *database,
+                                     const char *container, const char *id)
+{
+    bool of_database = aioc_mem_same(type, aioc_mem_str("dbs")), ok;
+    bool of_container = aioc_mem_same(type, aioc_mem_str("colls"));
+    const char *what = of_database ? "database" : of_container ? "container" : "id";
+    const char *name = of_container ? container : id;
+    char why[128];
+    if (of_database) name = database ? database : builder->default_database;
+    if (!name) return aioc_request_refuse(builder, what, "required"), (const char *)NULL;
+    ok = of_database || of_container ? aioc_protocol_name_ok(name, why, sizeof why)
+                                     : aioc_protocol_id_ok(name, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why);
+    return ok ? name : (aioc_request_refuse(builder, what, why), (const char *)NULL);
+}
+
+/* Writes the link of a path such as "dbs/%/colls/%/docs" to builder->link, and what is left of it to builder->tail. */
+static int aioc_request_build_link(aioc_request_builder *builder, const char *path, const char *database,
+                                   const char *container, const char *id)
+{
+    aiocosmos_str rest = aioc_mem_str(path), type, hole;
+    aioc_mem_writer link;
+    builder->link.len = 0;
+    link = aioc_mem_write(builder->memory, &builder->link);
+    builder->tail = NULL;
+    while (aioc_text_split(&rest, '/', &type)) {
+        const char *name;
+        if (!aioc_text_split(&rest, '/', &hole)) {
+            builder->tail = type.ptr;
+            break;
+        }
+        name = aioc_request_name(builder, type, database, container, id);
+        if (!name) return builder->status;
+        if (builder->link.len) aioc_mem_put_text(&link, "/");
+        aioc_mem_put(&link, type);
+        aioc_mem_put_text(&link, "/");
+        aioc_mem_put_text(&link, name);
+    }
+    return aioc_mem_written(&link) ? 0 : aioc_request_no_memory(builder);
+}
+
+/*--- Header lines ---*/
+
+static bool aioc_request_append_line(aioc_mem *memory, aioc_mem_buffer *head, const char *name, aiocosmos_str value)
+{
+    return aioc_mem_append_str(memory, head, name) && aioc_mem_append(memory, head, value.ptr, value.len) &&
+           aioc_mem_append(memory, head, "\r\n", 2);
+}
+
+static int aioc_request_add_text(aioc_request_builder *builder, const char *name, aiocosmos_str value)
+{
+    return aioc_request_append_line(builder->memory, &builder->lines, name, value) ? 0
+                                                                                   : aioc_request_no_memory(builder);
+}
+
+static int aioc_request_add_line(aioc_request_builder *builder, const char *name, const char *value)
+{
+    return aioc_request_add_text(builder, name, aioc_mem_str(value));
+}
+
+/* A header value from the host: visible ASCII, spaces and tabs (RFC 9110 5.5). */
+static int aioc_request_check_value(aioc_request_builder *builder, const char *what, aiocosmos_str value)
+{
+    size_t i;
+    for (i = 0; i < value.len; i++) {
+        unsigned char c = (unsigned char)value.ptr[i];
+        if ((c < 0x20 && c != '\t') || c > 0x7E)
+            return aioc_request_refuse_at(builder, what, "a character that no header may hold", i);
+    }
+    return i ? 0 : aioc_request_refuse(builder, what, "empty");
+}
+
+/* If-Match, If-None-Match: an entity tag with its quotes, or "*" (RFC 9110 8.8.3; the service's tags are quoted). */
+static int aioc_request_add_etag(aioc_request_builder *builder, const char *what, const char *line, aiocosmos_str etag)
+{
+    aiocosmos_str tag = etag;
+    if (!etag.ptr) return 0;
+    if (aioc_request_check_value(builder, what, etag)) return builder->status;
+    if (tag.len > 2 && memcmp(tag.ptr, "W/", 2) == 0) tag = aioc_text_view(tag.ptr + 2, tag.len - 2);
+    if (!aioc_mem_same(etag, aioc_mem_str("*")) && (tag.len < 2 || tag.ptr[0] != '"' || tag.ptr[tag.len - 1] != '"'))
+        return aioc_request_refuse(builder, what, "an ETag keeps its double quotes");
+    return aioc_request_add_text(builder, line, etag);
+}
+
+/* Whether a header changes how messages are framed or read, or is one that the library sets: a raw request those that
+ * any has, others those that say what they mean, too. `why` says what to use instead. Each name ends with a blank, or
+ * with '=' and what to use; '-' before that: names that begin so. */
+static bool aioc_request_is_our_header(aiocosmos_str name, bool raw, char *why, size_t cap)
+{
+    static const char *const lists[] = {
+        "connection keep-alive proxy- te trailer transfer-encoding upgrade content-length content-encoding "
+        "accept-encoding expect range if-range ",
+        "authorization=key user-agent=user_agent if-match=if_match if-none-match=if_none_match "
+        "x-ms-documentdb-partitionkey=pk x-ms-session-token=session_token date host accept x-ms-date x-ms-version "
+        "x-ms-noretry-449 x-ms-cosmos-sdk-supportedcapabilities x-ms-cosmos-intended-collection-rid ",
+        "prefer=want_body x-ms-continuation=continuation x-ms-max-item-count=page_items_max "
+        "x-ms-offer-throughput=throughput_ru "
+        "x-ms-cosmos-offer-autopilot-settings=autoscale_max_ru x-ms-documentdb-populatequerymetrics=want_metrics "
+        "x-ms-cosmos-populateindexmetrics=want_index_metrics x-ms-start-epk=epk_min x-ms-end-epk=epk_max "
+        "x-ms-documentdb-partitionkeyrangeid=epk_min a-im=aiocosmos_changes_open() "
+        "if-modified-since=aiocosmos_changes_open() "
+        "x-ms-cosmos-changefeed- content-type x-ms-documentdb-isquery x-ms-documentdb-is-upsert "
+        "x-ms-documentdb-query-enablecrosspartition "
+        "x-ms-read-key-type x-ms-cosmos-is-query-plan-request x-ms-cosmos-query-version "
+        "x-ms-cosmos-supported-query-features x-ms-cosmos-is-batch-request x-ms-cosmos-batch- "
+    };
+    size_t i, len;
+    for (i = 0; i < (raw ? 2u : 3u); i++) {
+        const char *at = lists[i];
+        for (; *at; at += strcspn(at, " ") + 1) {
+            aiocosmos_str ours = aioc_text_view(at, strcspn(at, " =")), start = name;
+            if (at[ours.len - 1] == '-' && start.len > ours.len) start.len = ours.len;
+            if (!aioc_mem_same_nocase(start, ours)) continue;
+            at += ours.len;
+            len = strcspn(at, " ");
+            aioc_mem_print(why, cap, "%.*s: %s%.*s", (int)(name.len < 64 ? name.len : 64), name.ptr,
+                           i == 0 ? "it belongs to the connection" : len ? "use " : "the library sets it",
+                           (int)(len ? len - 1 : 0), at + 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool aioc_request_is_token_char(char c)  /* RFC 9110 5.6.2 */
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           (c && strchr("!#$%&'*+-.^_`|~", c));
+}
+
+static bool aioc_request_has_header(const char *const *headers, aiocosmos_str line)
+{
+    aiocosmos_str name = aioc_text_view(line.ptr, strcspn(line.ptr, ":") + 1);
+    for (; headers && *headers; headers++)
+        if (aioc_mem_same_nocase(aioc_text_view(*headers, strcspn(*headers, ":") + 1), name)) return true;
+    return false;
+}
+
+static int aioc_request_add_headers(aioc_request_builder *builder, const char *const *headers, bool raw)
+{
+    const char *const *at = headers;
+    aiocosmos_str defaults = builder->default_lines, one;
+    for (; at && *at; at++) {
+        const char *line = *at;
+        char why[128];
+        size_t name = 0;
+        while (aioc_request_is_token_char(line[name])) name++;
+        if (name == 0 || line[name] != ':')
+            return aioc_request_refuse_at(builder, "headers", "\"name: value\" is expected", name);
+        if (aioc_request_is_our_header(aioc_text_view(line, name), raw, why, sizeof why))
+            return aioc_request_refuse(builder, "headers", why);
+        if (aioc_request_check_value(builder, "headers", aioc_mem_str(line)) ||
+            aioc_request_add_line(builder, "", line)) return builder->status;
+    }
+    while (aioc_text_split(&defaults, '\n', &one)) {
+        one.len--;  /* its CR */
+        if (!aioc_request_has_header(headers, one) && aioc_request_add_text(builder, "", one)) return builder->status;
+    }
+    return 0;
+}
+
+static int aioc_request_keep(aioc_request_builder *builder, aioc_mem_buffer *buffer, aiocosmos_str text)
+{
+    return aioc_mem_set(builder->memory, buffer, text) ? 0 : aioc_request_no_memory(builder);
+}
+
+static int aioc_request_keep_headers(aioc_request_builder *builder, aioc_mem_buffer *buffer,
+                                     const char *const *headers)
+{
+    builder->lines.len = 0;
+    return aioc_request_add_headers(builder, headers, false)
+               ? builder->status : aioc_request_keep(builder, buffer, aioc_mem_text(&builder->lines));
+}
+
+static int aioc_request_add_throughput(aioc_request_builder *builder, const aiocosmos_request *request)
+{
+    char text[80];
+    uint32_t ru = request->throughput_ru + request->autoscale_max_ru;  /* one of them is 0 */
+    if (!ru) return 0;
+    aioc_mem_print(text, sizeof text, request->throughput_ru ? "x-ms-offer-throughput: %u"
+                   : "x-ms-cosmos-offer-autopilot-settings: {\"maxThroughput\":%u}", (unsigned)ru);
+    return aioc_request_add_line(builder, "", text);
+}
+
+static int aioc_request_add_lines(aioc_request_builder *builder, const aiocosmos_request *request,
+                                  const aioc_request_kind *kind)
+{
+    const char *type = request->kind == AIOCOSMOS_PATCH_ITEM ? "application/json-patch+json" : "application/json";
+    bool raw = request->kind == AIOCOSMOS_RAW;
+    builder->lines.len = 0;
+    if ((kind->verb[0] == 'P' && aioc_request_add_line(builder, "Content-Type: ", type)) ||
+        (request->kind == AIOCOSMOS_UPSERT_ITEM &&
+         aioc_request_add_line(builder, "x-ms-documentdb-is-upsert: ", "True")) ||
+        (kind->verb[0] == 'P' && strchr(kind->takes, 'k') && !request->want_body &&
+         aioc_request_add_line(builder, "Prefer: ", "return=minimal")) ||
+        aioc_request_add_etag(builder, "if_match", "If-Match: ", request->if_match) ||
+        aioc_request_add_etag(builder, "if_none_match", "If-None-Match: ", request->if_none_match) ||
+        aioc_request_add_throughput(builder, request) || aioc_request_add_headers(builder, request->headers, raw))
+        return builder->status;
+    if (raw && request->body.len && !aioc_http_header(aioc_mem_text(&builder->lines), "content-type").ptr)
+        return aioc_request_add_line(builder, "Content-Type: ", type);
+    return 0;
+}
+
+static int aioc_request_add_pk(aioc_request_builder *builder, const aiocosmos_pk *pk)
+{
+    char why[160];
+    int status;
+    if (!aioc_request_has_pk(pk)) return aioc_request_refuse(builder, "pk", "required");
+    builder->pk.len = 0;
+    status = aioc_protocol_pk_text(builder->memory, &builder->pk, pk, why, sizeof why);
+    if (status == AIOCOSMOS_E_NOMEM) return aioc_request_no_memory(builder);
+    return status ? aioc_request_refuse(builder, "pk", why) : 0;
+}
+
+static int aioc_request_check_session(aioc_request_builder *builder, aiocosmos_str token)
+{
+    size_t bad_at;
+    if (token.len > 0 && !aioc_protocol_session_check(token, &bad_at))
+        return aioc_request_refuse_at(builder, "session_token", "malformed", bad_at);
+    return 0;
+}
+
+/*--- Bodies ---*/
+
+/* JSON whose first character is one of these. *member: that of an object by this name. */
+static int aioc_request_check_json(aioc_request_builder *builder, const char *what, aiocosmos_str json,
+                                   const char *opens, const char *expected, const char *name, aiocosmos_json *member)
+{
+    const char *error;
+    size_t error_at;
+    if (aioc_json_check(json.ptr, json.len, aioc_mem_str(name), member, &error, &error_at) != 0)
+        return aioc_request_refuse_at(builder, what, error, error_at);
+    return strchr(opens, *aioc_text_trim(json).ptr) ? 0 : aioc_request_refuse(builder, what, expected);
+}
+
+/* The item is a JSON object whose "id" is a string that the service takes. Create and upsert have their id there
+ * only. */
+static int aioc_request_check_item(aioc_request_builder *builder, aiocosmos_str body)
+{
+    aiocosmos_json id;
+    size_t len;
+    char text[AIOC_PROTOCOL_ITEM_ID_MAX + 2], why[128];
+    if (body.len == 0) return aioc_request_refuse(builder, "body", "required: the item as JSON");
+    if (aioc_request_check_json(builder, "body", body, "{", "an item is a JSON object", "id", &id))
+        return builder->status;
+    if (id.type != AIOCOSMOS_JSON_STR)
+        return aioc_request_refuse(builder, "body", "\"id\" is required and must be a string");
+    len = aioc_json_get_str(id, text, sizeof text);
+    if (len >= sizeof text) return aioc_request_refuse(builder, "body", "\"id\" is over 1023 bytes");
+    if (!aioc_protocol_id_ok(text, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why))
+        return aioc_request_refuse(builder, "body: \"id\"", why);
+    if (strlen(text) < len)
+        return aioc_request_refuse_at(builder, "body: \"id\"", "control character 0", strlen(text));
+    return 0;
+}
+
+/* The patch, as the service wants it: an array of operations becomes the object around it. */
+static int aioc_request_write_patch(aioc_request_builder *builder, aiocosmos_str body)
+{
+    static const char expected[] = "a patch is an array of operations, or an object with \"operations\"";
+    aiocosmos_json operations;
+    bool array;
+    if (body.len == 0) return aioc_request_refuse(builder, "body", "required: the patch operations as JSON");
+    if (aioc_request_check_json(builder, "body", body, "[{", expected, "operations", &operations))
+        return builder->status;
+    array = *aioc_text_trim(body).ptr == '[';
+    if (!array && operations.type != AIOCOSMOS_JSON_ARR) return aioc_request_refuse(builder, "body", expected);
+    if (array) aioc_mem_put_text(&builder->out, "{\"operations\":");
+    aioc_mem_put(&builder->out, body);
+    if (array) aioc_mem_put_text(&builder->out, "}");
+    return 0;
+}
+
+/* The beginning of an object of this name. */
+static void aioc_request_write_id(aioc_request_builder *builder, const char *id)
+{
+    aioc_mem_put_text(&builder->out, "{\"id\":");
+    if (!aioc_json_append_string(builder->memory, &builder->body, id, strlen(id), false)) builder->out.ok = false;
+}
+
+static int aioc_request_write_path(aioc_request_builder *builder, const char *field, const char *path, size_t len)
+{
+    if (*path != '/' || len < 2)
+        return aioc_request_refuse(builder, field, "a path starts with '/' and names a property");
+    builder->memory->refused = 0;
+    if (aioc_json_append_string(builder->memory, &builder->body, path, len, false)) return 0;
+    return builder->memory->refused ? aioc_request_no_memory(builder)
+                                    : aioc_request_refuse(builder, field, "not UTF-8");
+}
+
+static int aioc_request_write_key_paths(aioc_request_builder *builder, const char *const paths[3])
+{
+    size_t i;
+    aioc_mem_put_text(&builder->out, ",\"partitionKey\":{\"paths\":[");
+    for (i = 0; i < 3 && paths[i]; i++) {
+        if (i) aioc_mem_put_text(&builder->out, ",");
+        if (aioc_request_write_path(builder, "partition_key_paths", paths[i], strlen(paths[i])))
+            return builder->status;
+    }
+    /* Version 2 is asked for: absent would mean 1. */
+    aioc_mem_put_text(&builder->out, i > 1 ? "],\"kind\":\"MultiHash\",\"version\":2}"
+                                           : "],\"kind\":\"Hash\",\"version\":2}");
+    for (; i < 3; i++)
+        if (paths[i]) return aioc_request_refuse(builder, "partition_key_paths", "a gap between the levels");
+    return 0;
+}
+
+/* Whether at most so many letters have to be changed, added or taken away until a is b (Levenshtein); their case does
+ * not count. */
+static bool aioc_request_is_near(aiocosmos_str a, aiocosmos_str b, size_t most)
+{
+    size_t row[AIOC_REQUEST_NAME_MAX + 1], i, j;
+    for (j = 0; j <= b.len; j++) row[j] = j;
+    for (i = 0; i < a.len; i++) {
+        size_t diagonal = i;
+        row[0] = i + 1;
+        for (j = 0; j < b.len; j++) {
+            size_t above = row[j + 1], least = 1 + (above < row[j] ? above : row[j]);
+            if (aioc_mem_lower(a.ptr[i]) != aioc_mem_lower(b.ptr[j])) diagonal++;
+            row[j + 1] = diagonal < least ? diagonal : least;
+            diagonal = above;
+        }
+    }
+    return row[b.len] <= most;
+}
+
+/* A member of the properties that the host gives as JSON. What we do not know is for the service to take or refuse, but
+ * not what is nearly something else, such as "uniqueKeys" or "unique_key_policy": the service may take no notice. */
+static int aioc_request_check_member(aioc_request_builder *builder, const aiocosmos_request *request,
+                                     aiocosmos_json key)
+{
+    const aioc_request_field *first = aioc_request_fields + AIOC_REQUEST_PROPERTIES, *field = first;
+    const aioc_request_field *end = aioc_request_fields + AIOC_REQUEST_FIELDS;
+    aiocosmos_str name = aioc_text_view(key.ptr + 1, key.len - 2);
+    char why[160];
+    while (field < end && !aioc_json_is_str(key, field->property)) field++;
+    if (field < end) {
+        if (!aioc_request_is_given(request, field)) return 0;
+        aioc_mem_print(why, sizeof why, "\"%s\" and %s are both given", field->property, field->name);
+        return aioc_request_refuse(builder, "body", why);
+    }
+    while (field > first) {
+        aiocosmos_str known = aioc_mem_str((--field)->property), stem = known;
+        if (strcmp(known.ptr + known.len - 6, "Policy") == 0) stem.len -= 6;
+        if (!aioc_request_is_near(name, known, 3) && !aioc_request_is_near(name, stem, 2)) continue;
+        aioc_mem_print(why, sizeof why, "\"%.*s\": did you mean \"%s\"?", (int)name.len, name.ptr, known.ptr);
+        return aioc_request_refuse(builder, "body", why);
+    }
+    return 0;
+}
+
+/* The members of an object from the host, without its braces. Those that stand in the request itself are refused. */
+static int aioc_request_write_members(aioc_request_builder *builder, const aiocosmos_request *request, bool *has_key)
+{
+    aiocosmos_json root, key, value;
+    aiocosmos_json_doc *doc = &builder->properties;
+    int status = aioc_json_parse(doc, request->body.ptr, request->body.len);
+    if (status == AIOCOSMOS_E_NOMEM) return aioc_request_no_memory(builder);
+    if (status) return aioc_request_refuse_at(builder, "body", doc->error, doc->error_at);
+    root = aioc_json_root(doc);
+    if (root.type != AIOCOSMOS_JSON_OBJ)
+        return aioc_request_refuse(builder, "body", "properties of a container are a JSON object");
+    memset(&value, 0, sizeof value);
+    while (aioc_json_next(root, &key, &value)) {
+        if (aioc_json_is_str(key, "id")) {
+            if (!aioc_json_is_str(value, request->container))
+                return aioc_request_refuse(builder, "body", "\"id\" is not the container's name");
+            continue;
+        }
+        if (aioc_request_check_member(builder, request, key)) return builder->status;
+        if (aioc_json_is_str(key, "partitionKey")) *has_key = true;
+        aioc_mem_put_text(&builder->out, ",");
+        aioc_mem_put(&builder->out, aioc_text_view(key.ptr, key.len));
+        aioc_mem_put_text(&builder->out, ":");
+        aioc_mem_put(&builder->out, aioc_text_view(value.ptr, value.len));
+    }
+    return 0;
+}
+
+static int aioc_request_write_policy(aioc_request_builder *builder, const aioc_request_field *field,
+                                     aiocosmos_str policy)
+{
+    const char opens[2] = { field->opens, 0 };
+    aiocosmos_json unused;
+    if (aioc_request_check_json(builder, field->name, policy, opens,
+                                field->opens == '[' ? "not an array" : "not an object", "", &unused))
+        return builder->status;
+    aioc_mem_put_text(&builder->out, ",\"");
+    aioc_mem_put_text(&builder->out, field->property);
+    aioc_mem_put_text(&builder->out, "\":");
+    aioc_mem_put(&builder->out, policy);
+    return 0;
+}
+
+/* Each key is a list of paths with commas between. One in a name makes pieces that are no paths. */
+static int aioc_request_write_unique_keys(aioc_request_builder *builder, const char *const *keys)
+{
+    aioc_mem_put_text(&builder->out, ",\"uniqueKeyPolicy\":{\"uniqueKeys\":[");
+    for (; *keys; keys++) {
+        const char *at = *keys, *before = "{\"paths\":[";
+        for (;; before = ",") {
+            size_t len = strcspn(at, ",");
+            aioc_mem_put_text(&builder->out, before);
+            if (aioc_request_write_path(builder, "unique_keys", at, len)) return builder->status;
+            if (!at[len]) break;
+            at += len + 1;
+        }
+        aioc_mem_put_text(&builder->out, keys[1] ? "]}," : "]}");
+    }
+    aioc_mem_put_text(&builder->out, "]}");
+    return 0;
+}
+
+static int aioc_request_write_container(aioc_request_builder *builder, const aiocosmos_request *request)
+{
+    const aioc_request_field *field = aioc_request_fields + AIOC_REQUEST_PROPERTIES;
+    bool has_key = aioc_request_is_given(request, field);
+    aioc_request_write_id(builder, request->container);
+    if ((has_key && aioc_request_write_key_paths(builder, request->partition_key_paths)) ||
+        (request->body.len && aioc_request_write_members(builder, request, &has_key))) return builder->status;
+    if (!has_key && request->kind == AIOCOSMOS_CREATE_CONTAINER)
+        return aioc_request_refuse(builder, "partition_key_paths", "required");
+    if (!has_key) return aioc_request_refuse(builder, "body", "required: the container's whole properties, as read");
+    if (request->default_ttl_s < -1) return aioc_request_refuse(builder, "default_ttl_s", "-1, or seconds above 0");
+    if (request->default_ttl_s) {
+        char number[AIOC_JSON_NUMBER_MAX];
+        aioc_mem_put_text(&builder->out, ",\"defaultTtl\":");
+        aioc_mem_put(&builder->out, aioc_text_view(number, aioc_json_i64_write(request->default_ttl_s, number)));
+    }
+    if (request->unique_keys && aioc_request_write_unique_keys(builder, request->unique_keys)) return builder->status;
+    for (; field < aioc_request_fields + AIOC_REQUEST_FIELDS; field++) {
+        aiocosmos_str policy;
+        if (!field->opens || !aioc_request_is_given(request, field)) continue;
+        memcpy(&policy, (const char *)request + field->at, sizeof policy);
+        if (aioc_request_write_policy(builder, field, policy)) return builder->status;
+    }
+    aioc_mem_put_text(&builder->out, "}");
+    return 0;
+}
+
+static int aioc_request_build_body(aioc_request_builder *builder, const aiocosmos_request *request,
+                                   const aioc_request_kind *kind, aiocosmos_str *body)
+{
+    bool of_item = strchr(kind->takes, 'k') != NULL;
+    *body = request->body;
+    if (kind->verb[0] != 'P') return 0;  /* a raw one is as it is given, others have none */
+    if (body->ptr && !body->len && strchr(kind->takes, 'b'))
+        return aioc_request_refuse(builder, "body", "empty: did the JSON writer's buffer overflow?");
+    if (of_item && request->kind != AIOCOSMOS_PATCH_ITEM) return aioc_request_check_item(builder, request->body);
+    builder->body.len = 0;
+    builder->out = aioc_mem_write(builder->memory, &builder->body);
+    if (request->kind == AIOCOSMOS_CREATE_DATABASE) {
+        aioc_request_write_id(builder, request->database ? request->database : builder->default_database);
+        aioc_mem_put_text(&builder->out, "}");
+    } else if (of_item ? aioc_request_write_patch(builder, request->body)
+                       : aioc_request_write_container(builder, request)) {
+        return builder->status;
+    }
+    *body = aioc_mem_text(&builder->body);
+    return aioc_mem_written(&builder->out) ? 0 : aioc_request_no_memory(builder);
+}
+
+/*--- Requests that say themselves what they are ---*/
+
+/* Types and names take turns in a path. The last type is signed for, and the link as far as its name or, of a feed, its
+ * parent's; "operations" are what is done to the resource before. */
+static int aioc_request_split_path(aioc_request_builder *builder, const char *path, aioc_request_spec *spec)
+{
+    size_t at = 0, len, link_len = 0;
+    bool inside = true, named = false;
+    char text[AIOC_PROTOCOL_ITEM_ID_MAX + 2], why[128];
+    unsigned i;
+    spec->type = "";
+    for (i = 0; *path && i < AIOC_REQUEST_SEGMENTS_MAX; i++, at += len + 1) {
+        len = strcspn(path + at, "/");
+        aioc_mem_print(text, sizeof text, "%.*s", (int)(len < sizeof text ? len : sizeof text), path + at);
+        if (!aioc_protocol_id_ok(text, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why)) {
+            aioc_mem_print(text, sizeof text, "raw_link, segment %u", i + 1);
+            return aioc_request_refuse(builder, text, why);
+        }
+        if (i % 2 == 0) named = strcmp(text, "operations") != 0;
+        if (i % 2 == 0 && named) spec->type = path + at;
+        if (named) link_len = i % 2 ? at + len : at - (at > 0);
+        inside = inside && (i % 2 || i > 2 || strcmp(text, i ? "colls" : "dbs") == 0);
+        if (i == 4 && inside) spec->container_link = aioc_text_view(path, at - 1);
+        if (!path[at + len]) break;
+    }
+    if (i == AIOC_REQUEST_SEGMENTS_MAX) return aioc_request_refuse(builder, "raw_link", "too many segments");
+    spec->link = aioc_text_view(path, link_len);
+    spec->tail = path[link_len] ? path + link_len + (link_len > 0) : NULL;
+    return 0;
+}
+
+/* CONNECT would make a tunnel of the connection, and TRACE hand out the signature (RFC 9110, 9.3.6 and 9.3.8). Of all
+ * that is inside a container only items, and POST to a stored procedure, are answered by its replicas, whose session
+ * tokens they are. An ETag binds an upsert, but no stored procedure. */
+static int aioc_request_specify_raw(aioc_request_builder *builder, const aiocosmos_request *request, aioc_request_spec *spec)
+{
+    const char *verb = request->raw_verb ? request->raw_verb : "";
+    size_t len = strspn(verb, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") + 1;
+    bool post = strcmp(verb, "POST") == 0;
+    char *at;
+    int refused;
+    if (len < 2 || len > 17 || verb[len - 1] || strcmp(verb, "CONNECT") == 0 || strcmp(verb, "TRACE") == 0)
+        return aioc_request_refuse(builder, "raw_verb", "1 to 16 upper-case letters, neither CONNECT nor TRACE");
+    spec->write = strcmp(verb, "GET") != 0 && strcmp(verb, "HEAD") != 0;
+    if (!spec->write && request->body.len) return aioc_request_refuse(builder, "body", "does not belong to GET and HEAD");
+    if (!request->raw_link) return aioc_request_refuse(builder, "raw_link", "required");
+    refused = aioc_request_split_path(builder, request->raw_link, spec);
+    if (refused) return refused;
+    builder->body.len = 0;
+    if (!aioc_mem_append(builder->memory, &builder->body, verb, len) ||
+        !aioc_mem_append(builder->memory, &builder->body, spec->type, strlen(spec->type) + 1) ||
+        !aioc_mem_append(builder->memory, &builder->body, "", 1)) return aioc_request_no_memory(builder);
+    spec->owned = aioc_mem_text(&builder->body);
+    spec->verb = builder->body.data;
+    spec->type = at = builder->body.data + len;
+    for (at += strcspn(at, "/"); *at; at++) *at = *at == '/' ? 0 : aioc_mem_lower(*at);
+    spec->item_data = spec->container_link.len && (strcmp(spec->type, "docs") == 0 || (post && !spec->tail));
+    if (request->session_token.len && !spec->item_data)
+        return aioc_request_refuse(builder, "session_token", "raw_link is not of items");
+    spec->repeatable = spec->repeatable && !post;
+    spec->forgets_container = spec->write && !spec->tail &&
+                              (strcmp(spec->type, "colls") == 0 || strcmp(spec->type, "dbs") == 0);
+    return 0;
+}
+
+/*--- All of it ---*/
+
+/* Checks a request and fills the spec. 0, or why not, with the reason in builder->refusal. */
+static int aioc_request_build(aioc_request_builder *builder, const aiocosmos_request *request, aioc_request_spec *spec)
+{
+    const aioc_request_kind *kind = aioc_request_kind_of((int)request->kind);
+    bool raw = request->kind == AIOCOSMOS_RAW, creates;
+    memset(spec, 0, sizeof *spec);
+    if (!kind) return aioc_request_refuse(builder, "kind", "required: one of aiocosmos_kind");
+    spec->item_data = strchr(kind->takes, 'k') && !raw;
+    creates = strchr(kind->takes, 'x') != NULL;
+    builder->pk.len = 0;
+    if (aioc_request_check_fields(builder, request, kind) ||
+        aioc_request_build_link(builder, kind->path, request->database, request->container, request->id) ||
+        /* The new name of a database or container is not in the link. */
+        (creates && !aioc_request_name(builder, aioc_mem_str(kind->type), request->database, request->container, "")) ||
+        aioc_request_add_lines(builder, request, kind) ||
+        aioc_request_build_body(builder, request, kind, &spec->body) ||
+        /* After the body: where that is not JSON, aiocosmos_pk_of() had no key to give. */
+        ((spec->item_data || aioc_request_has_pk(&request->pk)) && aioc_request_add_pk(builder, &request->pk)) ||
+        aioc_request_check_session(builder, request->session_token)) return builder->status;
+    spec->kind = request->kind;
+    spec->verb = kind->verb;
+    spec->type = kind->type;
+    spec->tail = builder->tail;
+    spec->write = kind->verb[0] != 'G';
+    /* "*" is true of what the first try made of the item, too. */
+    spec->repeatable = (request->if_match.ptr && !aioc_mem_same(request->if_match, aioc_mem_str("*"))) ||
+                       request->if_not_exists;
+    spec->if_not_exists = request->if_not_exists;
+    spec->forgets_container = spec->write && !spec->tail && !spec->item_data;  /* replaces or deletes */
+    spec->link = spec->container_link = aioc_mem_text(&builder->link);
+    spec->pk_text = aioc_mem_text(&builder->pk);
+    spec->reads_definition = request->kind == AIOCOSMOS_READ_CONTAINER;
+    if (!spec->item_data && !spec->reads_definition) spec->container_link.len = 0;
+    else if (request->id) spec->container_link.len -= strlen("/docs/") + strlen(request->id);
+    spec->lines = aioc_mem_text(&builder->lines);
+    spec->session_token = request->session_token;
+    spec->order_key = request->order_key;
+    spec->timeout_ms = request->timeout_ms ? request->timeout_ms : builder->timeout_ms;
+    spec->done = request->done;
+    spec->user_data = request->user_data;
+    return raw ? aioc_request_specify_raw(builder, request, spec) : 0;
+}
+/*========================
  * MARK: - Operation           >>operation
  *
  * One request's life: ready → attempt → outcome → retry or completion. Every
@@ -10959,36 +11736,14 @@ typedef struct aioc_op_pacer {
     void (*let_go)(aioc_op *op);  /* it ends while it backs off or is held */
 } aioc_op_pacer;
 
-/* What an operation asks for. Texts are lent: aioc_op_new() copies them. */
-typedef struct aioc_op_spec {
-    aiocosmos_kind kind;      /* 0: nobody outside hears of it */
-    const char *verb, *type;  /* "POST", "docs": the resource type that is signed */
-    aiocosmos_str link;       /* the resource link that is signed: ids not percent-encoded */
-    const char *tail;         /* what follows it in the path: of a feed, its type; NULL: nothing */
-    aiocosmos_str owned;      /* verb, type and what follows that, with their NULs, where they are no constants */
-    bool write;               /* what may have landed is sent again only with leave */
-    bool repeatable;          /* a write that may be: it has an ETag to match, or if_not_exists */
-    bool if_not_exists;       /* 409 is success */
-    bool item_data;           /* reads or writes items: session tokens apply */
-    const aioc_op_pacer *pacer;
-    bool forgets_container;        /* success means that what is known of `container_link` is stale; */
-    bool reads_definition;         /* that its answer is the container's definition */
-    aiocosmos_str container_link;  /* whose session tokens apply; len 0: none */
-    aiocosmos_str pk_text;         /* partition key header value; len 0: none */
-    bool by_range;                 /* pk_text is the id of a partition key range: where it went is its owner's affair */
-    aiocosmos_str lines;           /* header lines of this request, each ending in CR LF */
-    aiocosmos_str session_token;
-    aiocosmos_str body;
-    uint64_t order_key;
-    uint32_t timeout_ms;  /* AIOCOSMOS_OFF: none */
-    bool internal;        /* nobody outside waits for it */
-    bool of_page;         /* of a query: what has been read ahead goes with it */
-    void (*complete)(aioc_op *op, const aiocosmos_result *result);
+/* What an operation is for, beside what it asks: to whom it goes when it is over, and what it is part of. */
+typedef struct aioc_op_role {
+    void (*complete)(aioc_op *op, const aiocosmos_result *result);  /* NULL: to the host */
     void (*stop_parts)(aioc_op *op);  /* set: it is composed of others, and sends nothing itself */
-    aiocosmos_done_fn done;
-    void *user_data;
-    void *owner;  /* whoever composed it */
-} aioc_op_spec;
+    const aioc_op_pacer *pacer;
+    bool internal;  /* nobody outside waits for it */
+    bool of_page;   /* of a query: what has been read ahead goes with it */
+} aioc_op_role;
 
 typedef enum aioc_op_state {
     AIOC_OP_READY,     /* in the ready list */
@@ -11034,12 +11789,10 @@ struct aioc_op {
     aioc_op *order_next, *order_tail, *order_bucket_next;
     uint64_t pulled_before;  /* of a bulk: so many items; the next in flight is order_next, the one before order_tail */
     uint64_t submitted_us, deadline_us, attempt_us, throttled_us;
-    void   (*complete)(aioc_op *op, const aiocosmos_result *result);
-    void   (*stop_parts)(aioc_op *op);  /* composed: called when it is stopped */
-    const aioc_op_pacer *pacer;
+    const aioc_op_role *role;
+    void    *owner;  /* whoever composed it */
     aiocosmos_done_fn done;
     void    *user_data;
-    void    *owner;
     double   charge_ru;
     int64_t  skew_ms;  /* of the clock that the attempt under way was signed by */
     uint32_t token;    /* the serial of that, or of the key, which the attempt was sent with */
@@ -11048,7 +11801,7 @@ struct aioc_op {
     int      http_status, sub_status;
     uint8_t  tries[AIOC_OP_REASONS];
     uint8_t  state, kind;
-    bool     write, repeatable, if_not_exists, item_data, by_range, paced, forgets_container, internal;
+    bool     write, repeatable, if_not_exists, item_data, by_range, paced, forgets_container;
     bool     in_ready, reads_definition;
     bool     doubt;  /* an earlier attempt may have been applied */
     bool     fresh_signature, metadata_tried;  /* each of these remedies is tried once */
@@ -11108,14 +11861,7 @@ struct aioc_op_engine {
     int callbacks;                  /* run in this step */
     aiocosmos_json_doc doc;         /* of the result being delivered */
     const aiocosmos_result *told;   /* the one that on_result or on_failure sees; its own callback comes next */
-    aiocosmos_json_doc properties;  /* of a container, while a request is checked */
-    aioc_mem_buffer link_text, pk_text, lines_text, body_text;     /* of the request being checked */
-    aioc_mem_buffer client_lines;  /* the host's, for every request */
-    aiocosmos_str default_lines;      /* for the request being checked: those, or its bulk's */
-    bool body_lost;  /* there was no memory for some of body_text */
-    const char *default_database;
-    uint32_t request_timeout_ms;
-    char refusal[512];  /* why the last call was refused */
+    aioc_request_builder builder;
     char message[AIOC_OP_MESSAGE_BYTES];
     aiocosmos_stats stats;
 };
@@ -11162,11 +11908,6 @@ static aioc_op *aioc_op_find(const aioc_op_engine *engine, aiocosmos_op handle)
     uint32_t slot = (uint32_t)handle.id - 1u;
     if (slot >= engine->slot_count || engine->generations[slot] != (uint32_t)(handle.id >> 32)) return NULL;
     return engine->slots[slot];
-}
-
-static aiocosmos_str aioc_op_text(const aioc_mem_buffer *buffer)
-{
-    return aioc_text_view(buffer->data, buffer->len);
 }
 
 /* The texts of an operation stand one behind the other, in this order. */
@@ -11326,21 +12067,16 @@ static int aioc_op_open(aioc_op_engine *engine)
     engine->token_timer.fire = aioc_op_token_overdue;
     engine->token_timer.owner = engine;
     aioc_json_open(&engine->doc, engine->memory);
-    aioc_json_open(&engine->properties, engine->memory);
+    aioc_request_open(&engine->builder, engine->memory);
     return 0;
 }
 
 static void aioc_op_close(aioc_op_engine *engine)
 {
     aioc_json_close(&engine->doc);
-    aioc_json_close(&engine->properties);
+    aioc_request_close(&engine->builder);
     aioc_mem_buffer_free(engine->memory, &engine->claims);
     aioc_mem_buffer_free(engine->memory, &engine->constant_lines);
-    aioc_mem_buffer_free(engine->memory, &engine->link_text);
-    aioc_mem_buffer_free(engine->memory, &engine->pk_text);
-    aioc_mem_buffer_free(engine->memory, &engine->lines_text);
-    aioc_mem_buffer_free(engine->memory, &engine->client_lines);
-    aioc_mem_buffer_free(engine->memory, &engine->body_text);
     aioc_mem_free(engine->memory, engine->slots, engine->slot_count * sizeof *engine->slots);
     aioc_mem_free(engine->memory, engine->generations, engine->slot_count * sizeof *engine->generations);
     aioc_mem_free(engine->memory, engine->free_slots, engine->slot_count * sizeof *engine->free_slots);
@@ -11387,13 +12123,13 @@ static int  aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices
 static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome);
 static void aioc_op_timer_fired(aioc_reactor_timer *timer);
 
-static size_t aioc_op_texts_len(const aioc_op_spec *spec)
+static size_t aioc_op_texts_len(const aioc_request_spec *spec)
 {
     return spec->link.len + aioc_mem_str(spec->tail).len + spec->pk_text.len + spec->lines.len +
            spec->session_token.len + spec->body.len + spec->owned.len;
 }
 
-static bool aioc_op_copy_texts(aioc_op *op, const aioc_op_spec *spec)
+static bool aioc_op_copy_texts(aioc_op *op, const aioc_request_spec *spec)
 {
     char *at;
     op->texts_size = aioc_op_texts_len(spec) + 2;
@@ -11424,8 +12160,8 @@ static uint64_t aioc_op_silence_max_us(const aioc_op *op)
 {
     uint32_t max_ms = op->engine->attempt_timeout_ms, first_ms = op->attempts == 0 ? 1000 : 5000;
     /* Metadata comes quickly or not at all, says .NET's HttpTimeoutPolicyControlPlaneRetriableHotPath. */
-    if (op->internal && op->container && !op->item_data && op->attempts < 2 && first_ms < max_ms) max_ms = first_ms;
-    return max_ms == AIOCOSMOS_OFF || (op->write && !op->item_data) || op->stop_parts ? 0 : max_ms * UINT64_C(1000);
+    if (op->role->internal && op->container && !op->item_data && op->attempts < 2 && first_ms < max_ms) max_ms = first_ms;
+    return max_ms == AIOCOSMOS_OFF || (op->write && !op->item_data) || op->role->stop_parts ? 0 : max_ms * UINT64_C(1000);
 }
 
 /* Starts the one timer anew: from_us is when the operation was heard of last. Neither sending nor an answer touches it,
@@ -11450,9 +12186,9 @@ static void aioc_op_enlist(aioc_op *op)
     aioc_op_engine *engine = op->engine;
     op->slot = engine->free_slots[--engine->free_count];
     engine->slots[op->slot] = op;
-    if (!op->internal) engine->pending++;
+    if (!op->role->internal) engine->pending++;
     engine->stats.ops_submitted++;
-    if (op->stop_parts) {
+    if (op->role->stop_parts) {
         op->state = AIOC_OP_COMPOSED;
     } else if (op->order_key && !aioc_op_order_enter(op)) {
         op->state = AIOC_OP_IN_ORDER;
@@ -11464,7 +12200,8 @@ static void aioc_op_enlist(aioc_op *op)
 
 /* Accepts an operation: it will complete exactly once, from a later step. now_us is a fresh reading of the clock. NULL:
  * no memory; the caller has seen to aioc_op_has_room(). */
-static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_op_spec *spec, uint64_t now_us)
+static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_request_spec *spec, const aioc_op_role *role,
+                            void *owner, uint64_t now_us)
 {
     aioc_op *op = (aioc_op *)aioc_mem_zalloc(engine->memory, sizeof *op);
     if (!op) return NULL;
@@ -11488,15 +12225,12 @@ static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_op_spec *spec, ui
     op->if_not_exists = spec->if_not_exists;
     op->item_data = spec->item_data;
     op->by_range = spec->by_range;
-    op->pacer = spec->pacer;
-    op->stop_parts = spec->stop_parts;
+    op->role = role;
+    op->owner = owner;
     op->forgets_container = spec->forgets_container;
     op->reads_definition = spec->reads_definition;
-    op->internal = spec->internal;
-    op->complete = spec->complete;
     op->done = spec->done;
     op->user_data = spec->user_data;
-    op->owner = spec->owner;
     op->order_key = spec->order_key;
     op->submitted_us = now_us;
     aioc_op_limit(op, spec->timeout_ms, now_us);
@@ -11516,13 +12250,13 @@ static void aioc_op_detach(aioc_op *op)
     aioc_reactor_timer_stop(engine->reactor, &op->timer);
     if (op->state == AIOC_OP_WANTS_TOKEN) aioc_op_leave_tokenless(op);
     if (op->state == AIOC_OP_WANTS_METADATA) aioc_account_stop_waiting(op->container, &op->waiter);
-    if (op->paced) op->pacer->let_go(op);
+    if (op->paced) op->role->pacer->let_go(op);
     aioc_op_leave_ready(op);
     if (op->order_key) aioc_op_order_leave(op);
     engine->slots[op->slot] = NULL;
     if (++engine->generations[op->slot] == 0) engine->generations[op->slot] = 1;
     engine->free_slots[engine->free_count++] = op->slot;
-    if (!op->internal) engine->pending--;
+    if (!op->role->internal) engine->pending--;
     engine->stats.ops_completed++;
 }
 
@@ -11619,7 +12353,7 @@ static void aioc_op_finish(aioc_op *op, int status, aiocosmos_fate fate, const a
     result.internal = &delivery;
     if (status != 0 && status != 304) aioc_op_log_failure(engine, &result, delivery.response != NULL);
     aioc_op_detach(op);
-    if (op->complete) op->complete(op, &result);
+    if (op->role->complete) op->role->complete(op, &result);
     else aioc_op_hand_over(op, &result);
     /* A huge page was an exception. */
     if (engine->doc.cap > AIOC_OP_NODES_KEPT) aioc_json_close(&engine->doc);
@@ -11659,7 +12393,7 @@ static void aioc_op_abort(aioc_op *op, int status)
     const char *place = where[op->state];
     if (op->state == AIOC_OP_COMPOSED) {
         op->stop = status;
-        op->stop_parts(op);
+        op->role->stop_parts(op);
         return;
     }
     if (op->state == AIOC_OP_IN_POOL) {
@@ -11688,7 +12422,7 @@ static void aioc_op_stop(aioc_op *op, int status)
     if (op->stop == 0 || status == AIOCOSMOS_E_CANCELLED) op->stop = status;  /* who cancels is promised that */
     if (op->state == AIOC_OP_WANTS_TOKEN) aioc_op_leave_tokenless(op);
     if (op->paced) {
-        op->pacer->let_go(op);
+        op->role->pacer->let_go(op);
         op->state = AIOC_OP_READY;
     }
     aioc_op_make_ready(op);
@@ -11792,12 +12526,6 @@ static bool aioc_op_append_request_line(aioc_op *op, aioc_mem_buffer *head)
            aioc_mem_append_str(memory, head, " HTTP/1.1\r\n");
 }
 
-static bool aioc_op_append_line(aioc_mem *memory, aioc_mem_buffer *head, const char *name, aiocosmos_str value)
-{
-    return aioc_mem_append_str(memory, head, name) && aioc_mem_append(memory, head, value.ptr, value.len) &&
-           aioc_mem_append(memory, head, "\r\n", 2);
-}
-
 static void aioc_op_keep_activity(aioc_op *op, aiocosmos_str id)
 {
     size_t len = id.len < sizeof op->activity_id ? id.len : sizeof op->activity_id - 1;
@@ -11815,7 +12543,7 @@ static bool aioc_op_append_activity(aioc_op *op, aioc_mem_buffer *head)
         return true;
     }
     aioc_op_make_activity_id(op->engine, op->activity_id);
-    return aioc_op_append_line(op->engine->memory, head, "x-ms-activity-id: ",
+    return aioc_request_append_line(op->engine->memory, head, "x-ms-activity-id: ",
                                aioc_mem_str(op->activity_id));
 }
 
@@ -11836,7 +12564,7 @@ static bool aioc_op_append_rid(aioc_op *op, aioc_mem_buffer *head)
     if (!container) return true;
     op->epoch = container->epoch;
     return !op->item_data || !container->rid[0] ||
-           aioc_op_append_line(op->engine->memory, head, "x-ms-cosmos-intended-collection-rid: ",
+           aioc_request_append_line(op->engine->memory, head, "x-ms-cosmos-intended-collection-rid: ",
                                aioc_mem_str(container->rid));
 }
 
@@ -11855,9 +12583,9 @@ static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[
     if (!aioc_mem_reserve(memory, head, 768 + 3u * op->path_len + lines.len + op->pk_len + authorization.len) ||
         !aioc_op_append_request_line(op, head) ||
         !aioc_mem_append(memory, head, engine->constant_lines.data, engine->constant_lines.len) ||
-        !aioc_op_append_line(memory, head, "x-ms-date: ", aioc_auth_signer_date(&engine->signer, wall_s)) ||
-        !aioc_op_append_line(memory, head, "authorization: ", authorization) || !aioc_op_append_activity(op, head) ||
-        (op->pk_len && !aioc_op_append_line(memory, head,
+        !aioc_request_append_line(memory, head, "x-ms-date: ", aioc_auth_signer_date(&engine->signer, wall_s)) ||
+        !aioc_request_append_line(memory, head, "authorization: ", authorization) || !aioc_op_append_activity(op, head) ||
+        (op->pk_len && !aioc_request_append_line(memory, head,
                                             op->by_range ? "x-ms-documentdb-partitionkeyrangeid: "
                                                          : "x-ms-documentdb-partitionkey: ",
                                             aioc_op_pk_header(op))) ||
@@ -12012,7 +12740,7 @@ static void aioc_op_timer_fired(aioc_reactor_timer *timer)
         return;
     }
     if (aioc_op_abandoned(op) || op->state != AIOC_OP_BACKING_OFF) return;
-    if (op->paced && op->pacer->hold(op)) {
+    if (op->paced && op->role->pacer->hold(op)) {
         op->state = AIOC_OP_HELD;
         return;
     }
@@ -12356,7 +13084,7 @@ static void aioc_op_situate(const aioc_op *op, aioc_op_situation *now)
     now->write = op->write;
     now->repeatable = op->repeatable;
     now->if_not_exists = op->if_not_exists;
-    now->patient = op->pacer != NULL;
+    now->patient = op->role->pacer != NULL;
     now->by_range = op->by_range;
     now->doubt = op->doubt;
     now->fresh_signature = op->fresh_signature;
@@ -12470,7 +13198,7 @@ static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outco
     op->doubt = verdict.doubt;
     throttled = verdict.reason == AIOC_OP_THROTTLE;
     if (throttled) engine->stats.throttled++;
-    if (throttled && op->pacer) op->pacer->throttled(op, verdict.wait_us);
+    if (throttled && op->role->pacer) op->role->pacer->throttled(op, verdict.wait_us);
     if (verdict.reason == AIOC_OP_SESSION && op->container && (!verdict.again || aioc_op_too_late(op, &verdict)))
         aioc_account_drop_claims(op->container, aioc_op_range(op));
     /* Unless that has happened since it was sent. */
@@ -12502,7 +13230,7 @@ static bool aioc_op_work(aioc_op_engine *engine)
     if (!op) return false;
     aioc_op_leave_ready(op);
     if (!op->stop) aioc_op_start(op);
-    else if (op->state == AIOC_OP_COMPOSED) op->stop_parts(op);
+    else if (op->state == AIOC_OP_COMPOSED) op->role->stop_parts(op);
     else aioc_op_abort(op, op->stop);
     return true;
 }
@@ -12510,6 +13238,11 @@ static bool aioc_op_work(aioc_op_engine *engine)
 /*--- Metadata: what the account layer asks for ---*/
 
 static void aioc_op_fetch_ranges(aioc_op *before, aiocosmos_str continuation);
+static void aioc_op_definition_came(aioc_op *op, const aiocosmos_result *result);
+static void aioc_op_ranges_came(aioc_op *op, const aiocosmos_result *result);
+
+static const aioc_op_role aioc_op_of_definition = { aioc_op_definition_came, NULL, NULL, true, false };
+static const aioc_op_role aioc_op_of_ranges = { aioc_op_ranges_came, NULL, NULL, true, false };
 
 /* The ordinary retry policy, and a deadline for all of it: those who wait have their own. */
 #define AIOC_OP_METADATA_TIMEOUT_MS 15000
@@ -12644,7 +13377,7 @@ static void aioc_op_ask(aioc_op_engine *engine, aioc_account_container *containe
 {
     aioc_mem *memory = engine->memory;
     aiocosmos_str etag = aioc_text_view(container->ranges_etag.data, container->ranges_etag.len);
-    aioc_op_spec spec;
+    aioc_request_spec spec;
     aioc_mem_buffer lines = { NULL, 0, 0 };
     bool ok = aioc_op_has_room(engine, true);
     memset(&spec, 0, sizeof spec);
@@ -12653,22 +13386,21 @@ static void aioc_op_ask(aioc_op_engine *engine, aioc_account_container *containe
     if (!definition) spec.tail = spec.type;
     spec.link = aioc_text_view(container->link, container->link_len);
     spec.container_link = spec.link;
-    spec.internal = true;
-    spec.complete = definition ? aioc_op_definition_came : aioc_op_ranges_came;
     spec.timeout_ms = timeout_ms;
     if (!definition) {
         if (continuation.len == 0 && etag.len == 0) aioc_account_forget_ranges(container);
         if (continuation.len == 0) container->ranges_before = container->range_count;
         ok = ok && aioc_mem_append_str(memory, &lines, "A-IM: Incremental Feed\r\nx-ms-max-item-count: -1\r\n") &&
-             (etag.len == 0 || aioc_op_append_line(memory, &lines, "If-None-Match: ", etag)) &&
+             (etag.len == 0 || aioc_request_append_line(memory, &lines, "If-None-Match: ", etag)) &&
              (continuation.len == 0 ||
-              aioc_op_append_line(memory, &lines, "x-ms-continuation: ", continuation));
+              aioc_request_append_line(memory, &lines, "x-ms-continuation: ", continuation));
     }
     spec.lines = aioc_text_view(lines.data, lines.len);
     container->asked_epoch = container->epoch;
     container->failure = 0;
     memory->refused = 1;  /* by the end of the next line, or there is no room for one more operation */
-    if (!ok || !aioc_op_new(engine, &spec, engine->platform->monotonic_us(engine->platform->user_data)))
+    if (!ok || !aioc_op_new(engine, &spec, definition ? &aioc_op_of_definition : &aioc_op_of_ranges, NULL,
+                            engine->platform->monotonic_us(engine->platform->user_data)))
         aioc_op_fetched(engine, container, AIOC_ACCOUNT_UNAVAILABLE);
     aioc_mem_buffer_free(memory, &lines);
 }
@@ -12688,762 +13420,75 @@ static void aioc_op_fetch_container(void *owner, aioc_account_container *contain
                 AIOC_OP_METADATA_TIMEOUT_MS, aioc_text_view(NULL, 0));
 }
 
-/*--- Requests: from what the host asks for to what is sent ---*/
-
-typedef struct aioc_op_kind {
-    const char *verb, *type;
-    uint8_t names;  /* how many of database, container, id stand in the link */
-    bool to_feed, write, item, has_body;
-} aioc_op_kind;
-
-static const aioc_op_kind *aioc_op_kind_of(int kind)
-{
-    static const aioc_op_kind kinds[] = {
-        { "GET", "docs", 3, false, false, true, false },      /* read item */
-        { "POST", "docs", 2, true, true, true, true },        /* create item */
-        { "POST", "docs", 2, true, true, true, true },        /* upsert item */
-        { "PUT", "docs", 3, false, true, true, true },        /* replace item */
-        { "PATCH", "docs", 3, false, true, true, true },      /* patch item */
-        { "DELETE", "docs", 3, false, true, true, false },    /* delete item */
-        { "GET", "colls", 2, false, false, false, false },    /* read container */
-        { "POST", "colls", 1, true, true, false, true },      /* create container */
-        { "PUT", "colls", 2, false, true, false, true },      /* replace container */
-        { "DELETE", "colls", 2, false, true, false, false },  /* delete container */
-        { "GET", "dbs", 1, false, false, false, false },      /* read database */
-        { "POST", "dbs", 0, true, true, false, false },       /* create database: its body is ours */
-        { "DELETE", "dbs", 1, false, true, false, false },    /* delete database */
-        { "GET", "", 0, false, false, false, false },         /* read account */
-        { "", "", 0, false, false, false, false }             /* raw: what is the request's own */
-    };
-    if (kind < AIOCOSMOS_READ_ITEM || kind > AIOCOSMOS_RAW) return NULL;
-    return &kinds[kind - AIOCOSMOS_READ_ITEM];
-}
-
-static int aioc_op_refuse(aioc_op_engine *engine, const char *what, const char *why)
-{
-    aioc_mem_print(engine->refusal, sizeof engine->refusal, "%s: %s", what, why);
-    return AIOCOSMOS_E_ARGUMENT;
-}
-
-static int aioc_op_refuse_at(aioc_op_engine *engine, const char *what, const char *why, size_t byte)
-{
-    aioc_mem_print(engine->refusal, sizeof engine->refusal, "%s: %s at byte %llu", what, why, (unsigned long long)byte);
-    return AIOCOSMOS_E_ARGUMENT;
-}
-
-/* For a reason that its status says. */
-static int aioc_op_refuse_as(aioc_op_engine *engine, int status)
-{
-    aioc_mem_print(engine->refusal, sizeof engine->refusal, "%s", aioc_protocol_status_text(status));
-    return status;
-}
-
-static int aioc_op_refuse_memory(aioc_op_engine *engine)
-{
-    return aioc_op_refuse_as(engine, AIOCOSMOS_E_NOMEM);
-}
-
 /* Why something was refused, as the message of a result: what its callbacks call may be refused for other reasons. */
 static aiocosmos_str aioc_op_keep_refusal(aioc_op_engine *engine)
 {
-    aioc_mem_print(engine->message, sizeof engine->message, "%s", engine->refusal);
+    aioc_mem_print(engine->message, sizeof engine->message, "%s", engine->builder.refusal);
     return aioc_mem_str(engine->message);
 }
 
-/* A name or id, appended to the link as "segment/name". */
-static int aioc_op_add_name(aioc_op_engine *engine, const char *what, const char *segment, const char *name)
-{
-    aioc_mem_buffer *link = &engine->link_text;
-    char why[128];
-    bool ok;
-    if (!name) return aioc_op_refuse(engine, what, "required");
-    if (strcmp(segment, "docs") == 0) ok = aioc_protocol_id_ok(name, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why);
-    else ok = aioc_protocol_name_ok(name, why, sizeof why);
-    if (!ok) return aioc_op_refuse(engine, what, why);
-    if ((link->len && !aioc_mem_append(engine->memory, link, "/", 1)) ||
-        !aioc_mem_append_str(engine->memory, link, segment) || !aioc_mem_append(engine->memory, link, "/", 1) ||
-        !aioc_mem_append_str(engine->memory, link, name)) return aioc_op_refuse_memory(engine);
-    return 0;
-}
-
-/* Builds the link of so many names in engine->link_text. */
-static int aioc_op_build_link(aioc_op_engine *engine, unsigned names, const char *database,
-                              const char *container, const char *id)
-{
-    int refused = 0;
-    engine->link_text.len = 0;
-    if (!database) database = engine->default_database;
-    if (names >= 1) refused = aioc_op_add_name(engine, "database", "dbs", database);
-    if (!refused && names >= 2)
-        refused = aioc_op_add_name(engine, "container", "colls", container);
-    if (!refused && names >= 3) refused = aioc_op_add_name(engine, "id", "docs", id);
-    return refused;
-}
-
-static int aioc_op_add_text(aioc_op_engine *engine, const char *name, aiocosmos_str value)
-{
-    return aioc_op_append_line(engine->memory, &engine->lines_text, name, value) ? 0 : aioc_op_refuse_memory(engine);
-}
-
-static int aioc_op_add_line(aioc_op_engine *engine, const char *name, const char *value)
-{
-    return aioc_op_add_text(engine, name, aioc_mem_str(value));
-}
-
-/* A header value from the host: visible ASCII, spaces and tabs (RFC 9110 5.5). */
-static int aioc_op_check_value(aioc_op_engine *engine, const char *what, aiocosmos_str value)
-{
-    size_t i;
-    for (i = 0; i < value.len; i++) {
-        unsigned char c = (unsigned char)value.ptr[i];
-        if ((c < 0x20 && c != '\t') || c > 0x7E)
-            return aioc_op_refuse_at(engine, what, "a character that no header may hold", i);
-    }
-    return i ? 0 : aioc_op_refuse(engine, what, "empty");
-}
-
-/* If-Match, If-None-Match: an entity tag with its quotes, or "*" (RFC 9110 8.8.3; the service's tags are quoted). */
-static int aioc_op_add_etag(aioc_op_engine *engine, const char *what, const char *line, aiocosmos_str etag)
-{
-    aiocosmos_str tag = etag;
-    int refused = aioc_op_check_value(engine, what, etag);
-    if (refused) return refused;
-    if (tag.len > 2 && memcmp(tag.ptr, "W/", 2) == 0) tag = aioc_text_view(tag.ptr + 2, tag.len - 2);
-    if (!aioc_mem_same(etag, aioc_mem_str("*")) && (tag.len < 2 || tag.ptr[0] != '"' || tag.ptr[tag.len - 1] != '"'))
-        return aioc_op_refuse(engine, what, "an ETag keeps its double quotes");
-    return aioc_op_add_text(engine, line, etag);
-}
-
-/* Whether a header changes how messages are framed or read, or is one that the library sets: a raw request those that
- * any has, others those that say what they mean, too. `why` says what to use instead. Each name ends with a blank, or
- * with '=' and what to use; '-' before that: names that begin so. */
-static bool aioc_op_is_our_header(aiocosmos_str name, bool raw, char *why, size_t cap)
-{
-    static const char *const lists[] = {
-        "connection keep-alive proxy- te trailer transfer-encoding upgrade content-length content-encoding "
-        "accept-encoding expect range if-range ",
-        "authorization=key user-agent=user_agent if-match=if_match if-none-match=if_none_match "
-        "x-ms-documentdb-partitionkey=pk x-ms-session-token=session_token date host accept x-ms-date x-ms-version "
-        "x-ms-noretry-449 x-ms-cosmos-sdk-supportedcapabilities x-ms-cosmos-intended-collection-rid ",
-        "prefer=want_body x-ms-continuation=continuation x-ms-max-item-count=page_items_max "
-        "x-ms-offer-throughput=throughput_ru "
-        "x-ms-cosmos-offer-autopilot-settings=autoscale_max_ru x-ms-documentdb-populatequerymetrics=want_metrics "
-        "x-ms-cosmos-populateindexmetrics=want_index_metrics x-ms-start-epk=epk_min x-ms-end-epk=epk_max "
-        "x-ms-documentdb-partitionkeyrangeid=epk_min a-im=aiocosmos_changes_open() "
-        "if-modified-since=aiocosmos_changes_open() "
-        "x-ms-cosmos-changefeed- content-type x-ms-documentdb-isquery x-ms-documentdb-is-upsert "
-        "x-ms-documentdb-query-enablecrosspartition "
-        "x-ms-read-key-type x-ms-cosmos-is-query-plan-request x-ms-cosmos-query-version "
-        "x-ms-cosmos-supported-query-features x-ms-cosmos-is-batch-request x-ms-cosmos-batch- "
-    };
-    size_t i, len;
-    for (i = 0; i < (raw ? 2u : 3u); i++) {
-        const char *at = lists[i];
-        for (; *at; at += strcspn(at, " ") + 1) {
-            aiocosmos_str ours = aioc_text_view(at, strcspn(at, " =")), start = name;
-            if (at[ours.len - 1] == '-' && start.len > ours.len) start.len = ours.len;
-            if (!aioc_mem_same_nocase(start, ours)) continue;
-            at += ours.len;
-            len = strcspn(at, " ");
-            aioc_mem_print(why, cap, "%.*s: %s%.*s", (int)(name.len < 64 ? name.len : 64), name.ptr,
-                           i == 0 ? "it belongs to the connection" : len ? "use " : "the library sets it",
-                           (int)(len ? len - 1 : 0), at + 1);
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool aioc_op_is_token_char(char c)  /* RFC 9110 5.6.2 */
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           (c && strchr("!#$%&'*+-.^_`|~", c));
-}
-
-static bool aioc_op_has_header(const char *const *headers, aiocosmos_str line)
-{
-    aiocosmos_str name = aioc_text_view(line.ptr, strcspn(line.ptr, ":") + 1);
-    for (; headers && *headers; headers++)
-        if (aioc_mem_same_nocase(aioc_text_view(*headers, strcspn(*headers, ":") + 1), name)) return true;
-    return false;
-}
-
-static int aioc_op_add_headers(aioc_op_engine *engine, const char *const *headers, bool raw)
-{
-    const char *const *at = headers;
-    aiocosmos_str defaults = engine->default_lines, one;
-    for (; at && *at; at++) {
-        const char *line = *at;
-        char why[128];
-        size_t name = 0;
-        int refused;
-        while (aioc_op_is_token_char(line[name])) name++;
-        if (name == 0 || line[name] != ':')
-            return aioc_op_refuse_at(engine, "headers", "\"name: value\" is expected", name);
-        if (aioc_op_is_our_header(aioc_text_view(line, name), raw, why, sizeof why))
-            return aioc_op_refuse(engine, "headers", why);
-        refused = aioc_op_check_value(engine, "headers", aioc_mem_str(line));
-        if (!refused) refused = aioc_op_add_line(engine, "", line);
-        if (refused) return refused;
-    }
-    while (aioc_text_split(&defaults, '\n', &one)) {
-        one.len--;  /* its CR */
-        if (!aioc_op_has_header(headers, one) && aioc_op_add_text(engine, "", one)) return AIOCOSMOS_E_NOMEM;
-    }
-    return 0;
-}
-
-static int aioc_op_keep(aioc_op_engine *engine, aioc_mem_buffer *buffer, aiocosmos_str text)
-{
-    return aioc_mem_set(engine->memory, buffer, text) ? 0 : aioc_op_refuse_memory(engine);
-}
-
-static int aioc_op_keep_headers(aioc_op_engine *engine, aioc_mem_buffer *buffer, const char *const *headers)
-{
-    int refused;
-    engine->lines_text.len = 0;
-    refused = aioc_op_add_headers(engine, headers, false);
-    return refused ? refused : aioc_op_keep(engine, buffer, aioc_op_text(&engine->lines_text));
-}
-
-static bool aioc_op_has_pk(const aiocosmos_pk *pk)
-{
-    return pk->level[0].type != AIOCOSMOS_VALUE_UNSET || pk->level[1].type != AIOCOSMOS_VALUE_UNSET ||
-           pk->level[2].type != AIOCOSMOS_VALUE_UNSET;
-}
-
-static int aioc_op_add_pk(aioc_op_engine *engine, const aiocosmos_pk *pk)
-{
-    char why[160];
-    int status;
-    if (!aioc_op_has_pk(pk)) return aioc_op_refuse(engine, "pk", "required");
-    engine->pk_text.len = 0;
-    status = aioc_protocol_pk_text(engine->memory, &engine->pk_text, pk, why, sizeof why);
-    if (status == AIOCOSMOS_E_NOMEM) return aioc_op_refuse_memory(engine);
-    return status ? aioc_op_refuse(engine, "pk", why) : 0;
-}
-
-/* The item is a JSON object whose "id" is a string that the service takes. Create and upsert have their id there
- * only. */
-static int aioc_op_check_item(aioc_op_engine *engine, aiocosmos_str body)
-{
-    aiocosmos_json id;
-    const char *error;
-    size_t error_at, len;
-    char text[AIOC_PROTOCOL_ITEM_ID_MAX + 2], why[128];
-    if (body.len == 0) return aioc_op_refuse(engine, "body", "required: the item as JSON");
-    if (aioc_json_check(body.ptr, body.len, aioc_mem_str("id"), &id, &error, &error_at) != 0)
-        return aioc_op_refuse_at(engine, "body", error, error_at);
-    if (*aioc_text_trim(body).ptr != '{') return aioc_op_refuse(engine, "body", "an item is a JSON object");
-    if (id.type != AIOCOSMOS_JSON_STR)
-        return aioc_op_refuse(engine, "body", "\"id\" is required and must be a string");
-    len = aioc_json_get_str(id, text, sizeof text);
-    if (len >= sizeof text) return aioc_op_refuse(engine, "body", "\"id\" is over 1023 bytes");
-    if (!aioc_protocol_id_ok(text, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why))
-        return aioc_op_refuse(engine, "body: \"id\"", why);
-    if (strlen(text) < len)
-        return aioc_op_refuse_at(engine, "body: \"id\"", "control character 0", strlen(text));
-    return 0;
-}
-
-/* What a body that is built consists of. Whether there was memory for all of it, aioc_op_build_body() looks. */
-static void aioc_op_append_body(aioc_op_engine *engine, aiocosmos_str text)
-{
-    if (!aioc_mem_append(engine->memory, &engine->body_text, text.ptr, text.len)) engine->body_lost = true;
-}
-
-static void aioc_op_append_text(aioc_op_engine *engine, const char *text)
-{
-    aioc_op_append_body(engine, aioc_mem_str(text));
-}
-
-/* The patch, as the service wants it: an array of operations becomes the object around it. */
-static int aioc_op_build_patch(aioc_op_engine *engine, aiocosmos_str body)
-{
-    aiocosmos_json operations;
-    const char *error;
-    size_t error_at;
-    char first;
-    if (body.len == 0) return aioc_op_refuse(engine, "body", "required: the patch operations as JSON");
-    if (aioc_json_check(body.ptr, body.len, aioc_mem_str("operations"), &operations, &error, &error_at) != 0)
-        return aioc_op_refuse_at(engine, "body", error, error_at);
-    first = *aioc_text_trim(body).ptr;
-    if (first != '[' && (first != '{' || operations.type != AIOCOSMOS_JSON_ARR))
-        return aioc_op_refuse(engine, "body", "a patch is an array of operations, or an object with \"operations\"");
-    if (first == '[') aioc_op_append_text(engine, "{\"operations\":");
-    aioc_op_append_body(engine, body);
-    if (first == '[') aioc_op_append_text(engine, "}");
-    return 0;
-}
-
-/* The beginning of an object of this name. */
-static void aioc_op_append_id(aioc_op_engine *engine, const char *id)
-{
-    aioc_op_append_text(engine, "{\"id\":");
-    if (!aioc_json_append_string(engine->memory, &engine->body_text, id, strlen(id), false)) engine->body_lost = true;
-}
-
-static int aioc_op_append_path(aioc_op_engine *engine, const char *field, const char *path, size_t len)
-{
-    if (*path != '/' || len < 2) return aioc_op_refuse(engine, field, "a path starts with '/' and names a property");
-    engine->memory->refused = 0;
-    if (aioc_json_append_string(engine->memory, &engine->body_text, path, len, false)) return 0;
-    return engine->memory->refused ? aioc_op_refuse_memory(engine) : aioc_op_refuse(engine, field, "not UTF-8");
-}
-
-static int aioc_op_append_key_paths(aioc_op_engine *engine, const char *const paths[3])
-{
-    int refused;
-    size_t i;
-    aioc_op_append_text(engine, ",\"partitionKey\":{\"paths\":[");
-    for (i = 0; i < 3 && paths[i]; i++) {
-        if (i) aioc_op_append_text(engine, ",");
-        refused = aioc_op_append_path(engine, "partition_key_paths", paths[i], strlen(paths[i]));
-        if (refused) return refused;
-    }
-    /* Version 2 is asked for: absent would mean 1. */
-    aioc_op_append_text(engine, i > 1 ? "],\"kind\":\"MultiHash\",\"version\":2}"
-                                      : "],\"kind\":\"Hash\",\"version\":2}");
-    for (; i < 3; i++)
-        if (paths[i]) return aioc_op_refuse(engine, "partition_key_paths", "a gap between the levels");
-    return 0;
-}
-
-/* What a container has beside its name, and the field of the request that is it: a JSON text that begins with `opens`,
- * or, with 0, something else. */
-typedef struct aioc_op_property {
-    const char *name, *field;
-    size_t at;
-    char opens;
-} aioc_op_property;
-
-#define AIOC_OP_FIELD(name)     #name, offsetof(aiocosmos_request, name)
-#define AIOC_OP_CREATE_ONLY     2    /* the first of them */
-#define AIOC_OP_PROPERTIES      9
-
-static const aioc_op_property aioc_op_properties[AIOC_OP_PROPERTIES] = {
-    { "partitionKey", AIOC_OP_FIELD(partition_key_paths), 0 },
-    { "uniqueKeyPolicy", AIOC_OP_FIELD(unique_keys), 0 },
-    { "defaultTtl", AIOC_OP_FIELD(default_ttl_s), 0 },
-    { "indexingPolicy", AIOC_OP_FIELD(indexing_policy), '{' },
-    { "conflictResolutionPolicy", AIOC_OP_FIELD(conflict_resolution_policy), '{' },
-    { "vectorEmbeddingPolicy", AIOC_OP_FIELD(vector_embedding_policy), '{' },
-    { "fullTextPolicy", AIOC_OP_FIELD(full_text_policy), '{' },
-    { "computedProperties", AIOC_OP_FIELD(computed_properties), '[' },
-    { "changeFeedPolicy", AIOC_OP_FIELD(change_feed_policy), '{' }
-};
-
-/* All but one are pointers or begin with one; the first is three. */
-static bool aioc_op_is_given(const aiocosmos_request *request, const aioc_op_property *property)
-{
-    const char *const *paths = request->partition_key_paths, *given;
-    if (property == aioc_op_properties) return paths[0] || paths[1] || paths[2];
-    if (property->at == offsetof(aiocosmos_request, default_ttl_s)) return request->default_ttl_s != 0;
-    memcpy(&given, (const char *)request + property->at, sizeof given);
-    return given != NULL;
-}
-
-/* Whether at most so many letters have to be changed, added or taken away until a is b (Levenshtein); their case does
- * not count. */
-static bool aioc_op_is_near(aiocosmos_str a, aiocosmos_str b, size_t most)
-{
-    size_t row[AIOC_OP_NAME_MAX + 1], i, j;
-    for (j = 0; j <= b.len; j++) row[j] = j;
-    for (i = 0; i < a.len; i++) {
-        size_t diagonal = i;
-        row[0] = i + 1;
-        for (j = 0; j < b.len; j++) {
-            size_t above = row[j + 1], least = 1 + (above < row[j] ? above : row[j]);
-            if (aioc_mem_lower(a.ptr[i]) != aioc_mem_lower(b.ptr[j])) diagonal++;
-            row[j + 1] = diagonal < least ? diagonal : least;
-            diagonal = above;
-        }
-    }
-    return row[b.len] <= most;
-}
-
-/* A member of the properties that the host gives as JSON. What we do not know is for the service to take or refuse, but
- * not what is nearly something else, such as "uniqueKeys" or "unique_key_policy": the service may take no notice. */
-static int aioc_op_check_member(aioc_op_engine *engine, const aiocosmos_request *request, aiocosmos_json key)
-{
-    const aioc_op_property *property = aioc_op_properties, *end = property + AIOC_OP_PROPERTIES;
-    aiocosmos_str name = aioc_text_view(key.ptr + 1, key.len - 2);
-    char why[160];
-    while (property < end && !aioc_json_is_str(key, property->name)) property++;
-    if (property < end) {
-        if (!aioc_op_is_given(request, property)) return 0;
-        aioc_mem_print(why, sizeof why, "\"%s\" and %s are both given", property->name, property->field);
-        return aioc_op_refuse(engine, "body", why);
-    }
-    while (property > aioc_op_properties) {
-        aiocosmos_str known = aioc_mem_str((--property)->name), stem = known;
-        if (strcmp(known.ptr + known.len - 6, "Policy") == 0) stem.len -= 6;
-        if (!aioc_op_is_near(name, known, 3) && !aioc_op_is_near(name, stem, 2)) continue;
-        aioc_mem_print(why, sizeof why, "\"%.*s\": did you mean \"%s\"?", (int)name.len, name.ptr, known.ptr);
-        return aioc_op_refuse(engine, "body", why);
-    }
-    return 0;
-}
-
-/* The members of an object from the host, without its braces. Those that stand in the request itself are refused. */
-static int aioc_op_append_members(aioc_op_engine *engine, const aiocosmos_request *request, bool *has_key)
-{
-    aiocosmos_json root, key, value;
-    aiocosmos_json_doc *doc = &engine->properties;
-    int status = aioc_json_parse(doc, request->body.ptr, request->body.len);
-    if (status == AIOCOSMOS_E_NOMEM) return aioc_op_refuse_memory(engine);
-    if (status) return aioc_op_refuse_at(engine, "body", doc->error, doc->error_at);
-    root = aioc_json_root(doc);
-    if (root.type != AIOCOSMOS_JSON_OBJ)
-        return aioc_op_refuse(engine, "body", "properties of a container are a JSON object");
-    memset(&value, 0, sizeof value);
-    while (aioc_json_next(root, &key, &value)) {
-        if (aioc_json_is_str(key, "id")) {
-            if (!aioc_json_is_str(value, request->container))
-                return aioc_op_refuse(engine, "body", "\"id\" is not the container's name");
-            continue;
-        }
-        status = aioc_op_check_member(engine, request, key);
-        if (status) return status;
-        if (aioc_json_is_str(key, "partitionKey")) *has_key = true;
-        aioc_op_append_text(engine, ",");
-        aioc_op_append_body(engine, aioc_text_view(key.ptr, key.len));
-        aioc_op_append_text(engine, ":");
-        aioc_op_append_body(engine, aioc_text_view(value.ptr, value.len));
-    }
-    return 0;
-}
-
-static int aioc_op_append_policy(aioc_op_engine *engine, const aioc_op_property *property, aiocosmos_str policy)
-{
-    aiocosmos_json unused;
-    const char *error;
-    size_t error_at;
-    if (aioc_json_check(policy.ptr, policy.len, aioc_mem_str(""), &unused, &error, &error_at) != 0)
-        return aioc_op_refuse_at(engine, property->field, error, error_at);
-    if (*aioc_text_trim(policy).ptr != property->opens)
-        return aioc_op_refuse(engine, property->field, property->opens == '[' ? "not an array" : "not an object");
-    aioc_op_append_text(engine, ",\"");
-    aioc_op_append_text(engine, property->name);
-    aioc_op_append_text(engine, "\":");
-    aioc_op_append_body(engine, policy);
-    return 0;
-}
-
-/* Each key is a list of paths with commas between. One in a name makes pieces that are no paths. */
-static int aioc_op_append_unique_keys(aioc_op_engine *engine, const char *const *keys)
-{
-    aioc_op_append_text(engine, ",\"uniqueKeyPolicy\":{\"uniqueKeys\":[");
-    for (; *keys; keys++) {
-        const char *at = *keys, *before = "{\"paths\":[";
-        for (;; before = ",") {
-            size_t len = strcspn(at, ",");
-            int refused;
-            aioc_op_append_text(engine, before);
-            refused = aioc_op_append_path(engine, "unique_keys", at, len);
-            if (refused) return refused;
-            if (!at[len]) break;
-            at += len + 1;
-        }
-        aioc_op_append_text(engine, keys[1] ? "]}," : "]}");
-    }
-    aioc_op_append_text(engine, "]}");
-    return 0;
-}
-
-static int aioc_op_build_container(aioc_op_engine *engine, const aiocosmos_request *request)
-{
-    bool has_key = aioc_op_is_given(request, aioc_op_properties);
-    int refused = 0;
-    size_t i;
-    aioc_op_append_id(engine, request->container);
-    if (has_key) refused = aioc_op_append_key_paths(engine, request->partition_key_paths);
-    if (!refused && request->body.len) refused = aioc_op_append_members(engine, request, &has_key);
-    if (refused) return refused;
-    if (!has_key && request->kind == AIOCOSMOS_CREATE_CONTAINER)
-        return aioc_op_refuse(engine, "partition_key_paths", "required");
-    if (!has_key) return aioc_op_refuse(engine, "body", "required: the container's whole properties, as read");
-    if (request->default_ttl_s < -1) return aioc_op_refuse(engine, "default_ttl_s", "-1, or seconds above 0");
-    if (request->default_ttl_s) {
-        char number[AIOC_JSON_NUMBER_MAX];
-        aioc_op_append_text(engine, ",\"defaultTtl\":");
-        aioc_op_append_body(engine, aioc_text_view(number, aioc_json_i64_write(request->default_ttl_s, number)));
-    }
-    if (request->unique_keys) refused = aioc_op_append_unique_keys(engine, request->unique_keys);
-    for (i = 0; i < AIOC_OP_PROPERTIES && !refused; i++) {
-        const aioc_op_property *property = &aioc_op_properties[i];
-        aiocosmos_str policy;
-        if (!property->opens || !aioc_op_is_given(request, property)) continue;
-        memcpy(&policy, (const char *)request + property->at, sizeof policy);
-        refused = aioc_op_append_policy(engine, property, policy);
-    }
-    aioc_op_append_text(engine, "}");
-    return refused;
-}
-
-/* What does not belong to a kind is a mistake of the caller, and is said. */
-static int aioc_op_check_fields(aioc_op_engine *engine, const aiocosmos_request *request, const aioc_op_kind *kind)
-{
-    bool creates = kind->to_feed && !kind->item, shapes = kind->has_body && !kind->item;
-    bool raw = request->kind == AIOCOSMOS_RAW;
-    bool changes = (kind->write && !kind->to_feed) || request->kind == AIOCOSMOS_UPSERT_ITEM || raw;
-    const struct { const char *name; bool given, belongs; } fields[] = {
-        { "database", request->database != NULL, request->kind < AIOCOSMOS_READ_ACCOUNT },
-        { "container", request->container != NULL, kind->names >= 2 || request->kind == AIOCOSMOS_CREATE_CONTAINER },
-        { "id", request->id != NULL, kind->names >= 3 },
-        { "body", request->body.len > 0, kind->has_body || raw },
-        { "pk", aioc_op_has_pk(&request->pk), kind->item || raw },
-        { "if_match", request->if_match.ptr != NULL, changes },
-        { "if_none_match", request->if_none_match.ptr != NULL, !kind->write },
-        { "session_token", request->session_token.len > 0, kind->item || raw },
-        { "raw_verb", request->raw_verb != NULL, raw },
-        { "raw_link", request->raw_link != NULL, raw },
-        { "want_body", request->want_body, !raw },
-        { "if_not_exists", request->if_not_exists, creates },
-        { "throughput_ru", request->throughput_ru != 0, creates },
-        { "autoscale_max_ru", request->autoscale_max_ru != 0, creates }
-    };
-    size_t i;
-    for (i = 0; i < sizeof fields / sizeof *fields; i++)
-        if (fields[i].given && !fields[i].belongs)
-            return aioc_op_refuse(engine, fields[i].name, "does not belong to this kind of operation");
-    for (i = 0; i < AIOC_OP_PROPERTIES; i++)
-        if (aioc_op_is_given(request, &aioc_op_properties[i]) &&
-            (!shapes || (i < AIOC_OP_CREATE_ONLY && request->kind != AIOCOSMOS_CREATE_CONTAINER)))
-            return aioc_op_refuse(engine, aioc_op_properties[i].field, "does not belong to this kind of operation");
-    if (request->throughput_ru && request->autoscale_max_ru)
-        return aioc_op_refuse(engine, "autoscale_max_ru", "and throughput_ru are both given");
-    return 0;
-}
-
-static int aioc_op_add_throughput(aioc_op_engine *engine, const aiocosmos_request *request)
-{
-    char text[80];
-    uint32_t ru = request->throughput_ru + request->autoscale_max_ru;  /* one of them is 0 */
-    if (!ru) return 0;
-    aioc_mem_print(text, sizeof text, request->throughput_ru ? "x-ms-offer-throughput: %u"
-                   : "x-ms-cosmos-offer-autopilot-settings: {\"maxThroughput\":%u}", (unsigned)ru);
-    return aioc_op_add_line(engine, "", text);
-}
-
-static int aioc_op_add_lines(aioc_op_engine *engine, const aiocosmos_request *request, const aioc_op_kind *kind)
-{
-    int refused = 0;
-    engine->lines_text.len = 0;
-    if (kind->verb[0] == 'P')
-        refused = aioc_op_add_line(engine, "Content-Type: ",
-                                   request->kind == AIOCOSMOS_PATCH_ITEM ? "application/json-patch+json"
-                                                                         : "application/json");
-    if (!refused && request->kind == AIOCOSMOS_UPSERT_ITEM)
-        refused = aioc_op_add_line(engine, "x-ms-documentdb-is-upsert: ", "True");
-    if (!refused && kind->item && kind->has_body && !request->want_body)
-        refused = aioc_op_add_line(engine, "Prefer: ", "return=minimal");
-    if (!refused && request->if_match.ptr)
-        refused = aioc_op_add_etag(engine, "if_match", "If-Match: ", request->if_match);
-    if (!refused && request->if_none_match.ptr)
-        refused = aioc_op_add_etag(engine, "if_none_match", "If-None-Match: ", request->if_none_match);
-    if (!refused) refused = aioc_op_add_throughput(engine, request);
-    if (!refused) refused = aioc_op_add_headers(engine, request->headers, request->kind == AIOCOSMOS_RAW);
-    if (!refused && request->kind == AIOCOSMOS_RAW && request->body.len &&
-        !aioc_http_header(aioc_op_text(&engine->lines_text), "content-type").ptr)
-        refused = aioc_op_add_line(engine, "Content-Type: ", "application/json");
-    return refused;
-}
-
-/* Types and names take turns in a path. The last type is signed for, and the link as far as its name or, of a feed, its
- * parent's; "operations" are what is done to the resource before. */
-static int aioc_op_split_path(aioc_op_engine *engine, const char *path, aioc_op_spec *spec)
-{
-    size_t at = 0, len, link_len = 0;
-    bool inside = true, named = false;
-    char text[AIOC_PROTOCOL_ITEM_ID_MAX + 2], why[128];
-    unsigned i;
-    spec->type = "";
-    for (i = 0; *path && i < AIOC_OP_SEGMENTS_MAX; i++, at += len + 1) {
-        len = strcspn(path + at, "/");
-        aioc_mem_print(text, sizeof text, "%.*s", (int)(len < sizeof text ? len : sizeof text), path + at);
-        if (!aioc_protocol_id_ok(text, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why)) {
-            aioc_mem_print(text, sizeof text, "raw_link, segment %u", i + 1);
-            return aioc_op_refuse(engine, text, why);
-        }
-        if (i % 2 == 0) named = strcmp(text, "operations") != 0;
-        if (i % 2 == 0 && named) spec->type = path + at;
-        if (named) link_len = i % 2 ? at + len : at - (at > 0);
-        inside = inside && (i % 2 || i > 2 || strcmp(text, i ? "colls" : "dbs") == 0);
-        if (i == 4 && inside) spec->container_link = aioc_text_view(path, at - 1);
-        if (!path[at + len]) break;
-    }
-    if (i == AIOC_OP_SEGMENTS_MAX) return aioc_op_refuse(engine, "raw_link", "too many segments");
-    spec->link = aioc_text_view(path, link_len);
-    spec->tail = path[link_len] ? path + link_len + (link_len > 0) : NULL;
-    return 0;
-}
-
-/* CONNECT would make a tunnel of the connection, and TRACE hand out the signature (RFC 9110, 9.3.6 and 9.3.8). Of all
- * that is inside a container only items, and POST to a stored procedure, are answered by its replicas, whose session
- * tokens they are. An ETag binds an upsert, but no stored procedure. */
-static int aioc_op_specify_raw(aioc_op_engine *engine, const aiocosmos_request *request, aioc_op_spec *spec)
-{
-    const char *verb = request->raw_verb ? request->raw_verb : "";
-    size_t len = strspn(verb, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") + 1;
-    bool post = strcmp(verb, "POST") == 0;
-    char *at;
-    int refused;
-    if (len < 2 || len > 17 || verb[len - 1] || strcmp(verb, "CONNECT") == 0 || strcmp(verb, "TRACE") == 0)
-        return aioc_op_refuse(engine, "raw_verb", "1 to 16 upper-case letters, neither CONNECT nor TRACE");
-    spec->write = strcmp(verb, "GET") != 0 && strcmp(verb, "HEAD") != 0;
-    if (!spec->write && request->body.len) return aioc_op_refuse(engine, "body", "does not belong to GET and HEAD");
-    if (!request->raw_link) return aioc_op_refuse(engine, "raw_link", "required");
-    refused = aioc_op_split_path(engine, request->raw_link, spec);
-    if (refused) return refused;
-    engine->body_text.len = 0;
-    if (!aioc_mem_append(engine->memory, &engine->body_text, verb, len) ||
-        !aioc_mem_append(engine->memory, &engine->body_text, spec->type, strlen(spec->type) + 1) ||
-        !aioc_mem_append(engine->memory, &engine->body_text, "", 1)) return aioc_op_refuse_memory(engine);
-    spec->owned = aioc_op_text(&engine->body_text);
-    spec->verb = engine->body_text.data;
-    spec->type = at = engine->body_text.data + len;
-    for (at += strcspn(at, "/"); *at; at++) *at = *at == '/' ? 0 : aioc_mem_lower(*at);
-    spec->item_data = spec->container_link.len && (strcmp(spec->type, "docs") == 0 || (post && !spec->tail));
-    if (request->session_token.len && !spec->item_data)
-        return aioc_op_refuse(engine, "session_token", "raw_link is not of items");
-    spec->repeatable = spec->repeatable && !post;
-    spec->forgets_container = spec->write && !spec->tail &&
-                              (strcmp(spec->type, "colls") == 0 || strcmp(spec->type, "dbs") == 0);
-    return 0;
-}
-
-static int aioc_op_build_body(aioc_op_engine *engine, const aiocosmos_request *request,
-                              const aioc_op_kind *kind, aiocosmos_str *body)
-{
-    int refused = 0;
-    engine->body_text.len = 0;
-    engine->body_lost = false;
-    *body = request->body;
-    if (body->ptr && !body->len && kind->has_body) {
-        return aioc_op_refuse(engine, "body", "empty: did the JSON writer's buffer overflow?");
-    } else if (request->kind == AIOCOSMOS_PATCH_ITEM) {
-        refused = aioc_op_build_patch(engine, request->body);
-    } else if (request->kind == AIOCOSMOS_CREATE_DATABASE) {
-        aioc_op_append_id(engine, request->database ? request->database : engine->default_database);
-        aioc_op_append_text(engine, "}");
-    } else if (kind->has_body && !kind->item) {
-        refused = aioc_op_build_container(engine, request);
-    } else {
-        return kind->has_body ? aioc_op_check_item(engine, request->body) : 0;
-    }
-    if (!refused && engine->body_lost) refused = aioc_op_refuse_memory(engine);
-    *body = aioc_op_text(&engine->body_text);
-    return refused;
-}
-
-static int aioc_op_check_session(aioc_op_engine *engine, aiocosmos_str token)
-{
-    size_t bad_at;
-    if (token.len > 0 && !aioc_protocol_session_check(token, &bad_at))
-        return aioc_op_refuse_at(engine, "session_token", "malformed", bad_at);
-    return 0;
-}
-
-/* The part of a link that names its container: without "/docs/...". */
-static aiocosmos_str aioc_op_container_part(aiocosmos_str link, const char *id)
-{
-    if (id) link.len -= strlen("/docs/") + strlen(id);
-    return link;
-}
-
-/* Checks a request and fills the spec, whose texts are lent by the engine until the next call. 0, or why not, with the
- * reason in engine->refusal. */
-static int aioc_op_specify(aioc_op_engine *engine, const aiocosmos_request *request, aioc_op_spec *spec)
-{
-    const aioc_op_kind *kind = aioc_op_kind_of((int)request->kind);
-    int refused;
-    memset(spec, 0, sizeof *spec);
-    if (!kind) return aioc_op_refuse(engine, "kind", "required: one of aiocosmos_kind");
-    refused = aioc_op_check_fields(engine, request, kind);
-    /* The new name of a database or container is not in the link: it is checked as if it were. */
-    if (!refused && kind->to_feed && !kind->item)
-        refused = aioc_op_build_link(engine, kind->names + 1u, request->database, request->container, NULL);
-    if (!refused)
-        refused = aioc_op_build_link(engine, kind->names, request->database, request->container, request->id);
-    if (!refused) refused = aioc_op_add_lines(engine, request, kind);
-    if (!refused) refused = aioc_op_build_body(engine, request, kind, &spec->body);
-    /* After the body: where that is not JSON, aiocosmos_pk_of() had no key to give. */
-    engine->pk_text.len = 0;
-    if (!refused && (kind->item || aioc_op_has_pk(&request->pk))) refused = aioc_op_add_pk(engine, &request->pk);
-    if (!refused) refused = aioc_op_check_session(engine, request->session_token);
-    if (refused) return refused;
-    spec->kind = request->kind;
-    spec->verb = kind->verb;
-    spec->type = kind->type;
-    if (kind->to_feed) spec->tail = kind->type;
-    spec->write = kind->write;
-    /* "*" is true of what the first try made of the item, too. */
-    spec->repeatable = (request->if_match.ptr && !aioc_mem_same(request->if_match, aioc_mem_str("*"))) ||
-                       request->if_not_exists;
-    spec->if_not_exists = request->if_not_exists;
-    spec->item_data = kind->item;
-    spec->forgets_container = kind->write && !kind->to_feed && !kind->item;  /* replaces or deletes */
-    spec->link = aioc_op_text(&engine->link_text);
-    spec->pk_text = aioc_op_text(&engine->pk_text);
-    if (kind->item) spec->container_link = aioc_op_container_part(spec->link, kind->names == 3 ? request->id : NULL);
-    spec->reads_definition = request->kind == AIOCOSMOS_READ_CONTAINER;
-    if (spec->reads_definition) spec->container_link = spec->link;
-    spec->lines = aioc_op_text(&engine->lines_text);
-    spec->session_token = request->session_token;
-    spec->order_key = request->order_key;
-    spec->timeout_ms = request->timeout_ms ? request->timeout_ms : engine->request_timeout_ms;
-    spec->done = request->done;
-    spec->user_data = request->user_data;
-    return request->kind == AIOCOSMOS_RAW ? aioc_op_specify_raw(engine, request, spec) : 0;
-}
-
 /* Accepts what has been specified, if there is room. If not, *out stays what it is. */
-static int aioc_op_accept(aioc_op_engine *engine, const aioc_op_spec *spec, aioc_op **out)
+static int aioc_op_accept(aioc_op_engine *engine, const aioc_request_spec *spec, const aioc_op_role *role, void *owner,
+                          aioc_op **out)
 {
     const aiocosmos_platform *platform = engine->platform;
     aioc_op *op;
-    size_t max = spec->pacer || spec->of_page ? engine->memory->max : engine->memory->max / 8 * 7;
+    size_t max = role->pacer || role->of_page ? engine->memory->max : engine->memory->max / 8 * 7;
     size_t bytes = sizeof(aioc_op) + aioc_op_texts_len(spec);
-    if (engine->closing) return aioc_op_refuse_as(engine, AIOCOSMOS_E_SHUTDOWN);
+    if (engine->closing) return aioc_request_refuse_as(&engine->builder, AIOCOSMOS_E_SHUTDOWN);
     /* What a pacer lets through, it has found room for. */
-    if (!spec->pacer && !aioc_op_has_room(engine, spec->internal)) {
-        aioc_mem_print(engine->refusal, sizeof engine->refusal, "full: %u operations are pending: step first",
+    if (!role->pacer && !aioc_op_has_room(engine, role->internal)) {
+        aioc_mem_print(engine->builder.refusal, sizeof engine->builder.refusal, "full: %u operations are pending: step first",
                        (unsigned)engine->pending);
         return AIOCOSMOS_E_FULL;
     }
     /* The last eighth is left to answers, so that they need not wait for requests to go; to what a pacer, who has seen
      * to that before, has pulled already; and to the pages of queries, who take little and give much back. */
     if (!aioc_mem_fits(engine->memory, bytes, max)) {
-        aioc_mem_print(engine->refusal, sizeof engine->refusal, "%s", engine->pending
+        aioc_mem_print(engine->builder.refusal, sizeof engine->builder.refusal, "%s", engine->pending
                        ? "full: memory_max is held: step first"
                        : "memory_max is held, and nothing is pending: close cursors, or raise it");
         return engine->pending ? AIOCOSMOS_E_FULL : AIOCOSMOS_E_NOMEM;
     }
-    op = aioc_op_new(engine, spec, platform->monotonic_us(platform->user_data));
-    if (!op) return aioc_op_refuse_memory(engine);
+    op = aioc_op_new(engine, spec, role, owner, platform->monotonic_us(platform->user_data));
+    if (!op) return aioc_request_no_memory(&engine->builder);
     *out = op;
     return 0;
 }
 
 /* Accepts one that is made of others: it carries an id, a deadline (0: none) and an end. */
-static int aioc_op_compose(aioc_op_engine *engine, aiocosmos_kind kind, uint32_t timeout_ms,
-                           void (*complete)(aioc_op *op, const aiocosmos_result *result),
-                           void (*stop_parts)(aioc_op *op), void *owner, void *user_data, aioc_op **out)
+static int aioc_op_compose(aioc_op_engine *engine, aiocosmos_kind kind, uint32_t timeout_ms, const aioc_op_role *role,
+                           void *owner, void *user_data, aioc_op **out)
 {
-    aioc_op_spec spec;
+    aioc_request_spec spec;
     memset(&spec, 0, sizeof spec);
     spec.kind = kind;
     spec.verb = "GET";
     spec.type = "docs";
     spec.timeout_ms = timeout_ms ? timeout_ms : AIOCOSMOS_OFF;
-    spec.of_page = kind == AIOCOSMOS_QUERY_PAGE || kind == AIOCOSMOS_CHANGES_PAGE;
-    spec.complete = complete;
-    spec.stop_parts = stop_parts;
-    spec.owner = owner;
     spec.user_data = user_data;
-    return aioc_op_accept(engine, &spec, out);
+    return aioc_op_accept(engine, &spec, role, owner, out);
 }
+
+/* Until the names above have spread. */
+#define AIOC_OP_FIRST(engine, ...) &(engine)->builder, __VA_ARGS__
+#define AIOC_OP_LINK(engine, names, ...) &(engine)->builder, "dbs/%/colls/%", __VA_ARGS__
+#define aioc_op_spec aioc_request_spec
+#define aioc_op_text aioc_mem_text
+#define aioc_op_append_line aioc_request_append_line
+#define aioc_op_has_pk aioc_request_has_pk
+#define aioc_op_refuse(...) aioc_request_refuse(AIOC_OP_FIRST(__VA_ARGS__))
+#define aioc_op_refuse_at(...) aioc_request_refuse_at(AIOC_OP_FIRST(__VA_ARGS__))
+#define aioc_op_refuse_as(...) aioc_request_refuse_as(AIOC_OP_FIRST(__VA_ARGS__))
+#define aioc_op_refuse_memory(...) aioc_request_no_memory(&(__VA_ARGS__)->builder)
+#define aioc_op_add_headers(...) aioc_request_add_headers(AIOC_OP_FIRST(__VA_ARGS__))
+#define aioc_op_add_line(...) aioc_request_add_line(AIOC_OP_FIRST(__VA_ARGS__))
+#define aioc_op_add_pk(...) aioc_request_add_pk(AIOC_OP_FIRST(__VA_ARGS__))
+#define aioc_op_check_session(...) aioc_request_check_session(AIOC_OP_FIRST(__VA_ARGS__))
+#define aioc_op_build_link(...) aioc_request_build_link(AIOC_OP_LINK(__VA_ARGS__))
+#define aioc_op_keep(...) aioc_request_keep(AIOC_OP_FIRST(__VA_ARGS__))
+#define aioc_op_keep_headers(...) aioc_request_keep_headers(AIOC_OP_FIRST(__VA_ARGS__))
+#define aioc_op_specify(...) aioc_request_build(AIOC_OP_FIRST(__VA_ARGS__))
 /*========================
  * MARK: - Plan                     >>plan
  *
@@ -16997,17 +17042,21 @@ struct aioc_feed {
 typedef void aioc_feed_complete(aioc_op *op, const aiocosmos_result *result);
 
 static aioc_feed_complete aioc_feed_page_came, aioc_feed_fan_page_came, aioc_feed_answer_came, aioc_feed_part_came;
+static void aioc_feed_fan_stop(aioc_op *op);
 
-static void aioc_feed_specify(aioc_op_spec *spec, const char *verb, const aioc_mem_buffer *link,
-                              uint32_t timeout_ms, aioc_feed_complete *complete, void *owner)
+static const aioc_op_role aioc_feed_page_role = { aioc_feed_page_came, NULL, NULL, false, true };
+static const aioc_op_role aioc_feed_fan_page_role = { aioc_feed_fan_page_came, aioc_feed_fan_stop, NULL, false, true };
+static const aioc_op_role aioc_feed_answer_role = { aioc_feed_answer_came, NULL, NULL, true, true };
+static const aioc_op_role aioc_feed_ahead_role = { aioc_feed_answer_came, NULL, NULL, true, false };
+static const aioc_op_role aioc_feed_part_role = { aioc_feed_part_came, NULL, NULL, true, false };
+
+static void aioc_feed_specify(aioc_op_spec *spec, const char *verb, const aioc_mem_buffer *link, uint32_t timeout_ms)
 {
     memset(spec, 0, sizeof *spec);
     spec->verb = verb;
     spec->type = spec->tail = "docs";
     spec->link = spec->container_link = aioc_op_text(link);
     spec->timeout_ms = timeout_ms;
-    spec->complete = complete;
-    spec->owner = owner;
 }
 
 static void aioc_feed_tally_add(aioc_feed_tally *tally, const aiocosmos_result *result)
@@ -17528,7 +17577,7 @@ static int aioc_feed_query_open(aioc_feed *feeds, int (*fill)(aioc_feed_query *q
     if (engine->closing) return aioc_op_refuse_as(engine, AIOCOSMOS_E_SHUTDOWN);
     if (slot == feeds->slot_count) {
         if (slot < engine->pending_max) return aioc_op_refuse_memory(engine);
-        aioc_mem_print(engine->refusal, sizeof engine->refusal, "full: %u cursors are open: close some",
+        aioc_mem_print(engine->builder.refusal, sizeof engine->builder.refusal, "full: %u cursors are open: close some",
                        (unsigned)feeds->query_count);
         return AIOCOSMOS_E_FULL;
     }
@@ -17599,7 +17648,7 @@ static int aioc_feed_add_lines(aioc_op_engine *engine, const aiocosmos_query_req
                                bool across)
 {
     aioc_mem *memory = engine->memory;
-    aioc_mem_buffer *lines = &engine->lines_text;
+    aioc_mem_buffer *lines = &engine->builder.lines;
     lines->len = 0;
     if ((is_query && !aioc_mem_append_str(memory, lines, AIOC_FEED_QUERY_LINES)) ||
         (across && !aioc_mem_append_str(memory, lines, AIOC_FEED_ACROSS_LINE)) ||
@@ -17771,12 +17820,13 @@ static int aioc_feed_fill_common(aioc_feed_query *query, const aiocosmos_query_r
     int refused = aioc_feed_check_query(engine, request);
     static const char *const types[] = { "docs", "colls", "dbs", "pkranges" };
     static const char *const arrays[] = { "/Documents", "/DocumentCollections", "/Databases", "/PartitionKeyRanges" };
-    static const unsigned names[] = { 2, 1, 0, 2 };
+    static const char *const paths[] = { "dbs/%/colls/%", "dbs/%", "", "dbs/%/colls/%" };
     if (!refused)
-        refused = aioc_op_build_link(engine, names[request->feed], request->database, request->container, NULL);
-    if (!refused) refused = aioc_op_keep(engine, &query->link, aioc_op_text(&engine->link_text));
+        refused = aioc_request_build_link(&engine->builder, paths[request->feed], request->database,
+                                          request->container, NULL);
+    if (!refused) refused = aioc_op_keep(engine, &query->link, aioc_op_text(&engine->builder.link));
     if (!refused && has_pk) refused = aioc_op_add_pk(engine, &request->pk);
-    if (!refused && has_pk) refused = aioc_op_keep(engine, &query->pk, aioc_op_text(&engine->pk_text));
+    if (!refused && has_pk) refused = aioc_op_keep(engine, &query->pk, aioc_op_text(&engine->builder.pk));
     if (!refused) refused = aioc_op_check_session(engine, request->session_token);
     if (!refused) refused = aioc_op_keep(engine, &query->session, request->session_token);
     if (refused) return refused;
@@ -17784,7 +17834,7 @@ static int aioc_feed_fill_common(aioc_feed_query *query, const aiocosmos_query_r
     query->type = types[request->feed];
     query->array = arrays[request->feed];
     query->of_items = request->feed == AIOCOSMOS_FEED_ITEMS;
-    query->timeout_ms = request->timeout_ms ? request->timeout_ms : engine->request_timeout_ms;
+    query->timeout_ms = request->timeout_ms ? request->timeout_ms : engine->builder.timeout_ms;
     query->page_items_max = request->page_items_max;
     query->skip_empty = request->skip_empty;
     return 0;
@@ -17802,7 +17852,7 @@ static int aioc_feed_fill_query(aioc_feed_query *query, const void *asked)
     if (sql) query->verb = "POST";
     if (query->of_items && aioc_feed_may_span(query, &request->pk)) refused = aioc_feed_open_fan(query, request);
     if (!refused) refused = aioc_feed_add_lines(engine, request, sql != NULL, query->of_items && query->pk.len == 0);
-    if (!refused) refused = aioc_op_keep(engine, &query->lines, aioc_op_text(&engine->lines_text));
+    if (!refused) refused = aioc_op_keep(engine, &query->lines, aioc_op_text(&engine->builder.lines));
     if (!refused && sql)
         refused = aioc_feed_build_body(engine, query->fan ? &query->fan->params : &params, &query->body, request, sql);
     aioc_mem_buffer_free(engine->memory, &params);
@@ -17836,7 +17886,7 @@ static int aioc_feed_add_change_lines(aioc_feed_query *query, const aiocosmos_ch
     char date[AIOC_AUTH_DATE_LEN + 1];
     uint64_t since = query->fan->since;
     int refused;
-    engine->lines_text.len = 0;
+    engine->builder.lines.len = 0;
     refused = aioc_op_add_line(engine, "A-IM: ", request->all_versions ? "Full-Fidelity Feed"
                                                                              : "Incremental Feed");
     if (!refused && request->all_versions)
@@ -17846,7 +17896,7 @@ static int aioc_feed_add_change_lines(aioc_feed_query *query, const aiocosmos_ch
         refused = aioc_op_add_line(engine, "If-Modified-Since: ", date);
     }
     if (!refused) refused = aioc_op_add_headers(engine, request->headers, false);
-    return refused ? refused : aioc_op_keep(engine, &query->lines, aioc_op_text(&engine->lines_text));
+    return refused ? refused : aioc_op_keep(engine, &query->lines, aioc_op_text(&engine->builder.lines));
 }
 
 static void aioc_feed_changes_as_query(const aiocosmos_changes_request *request, aiocosmos_query_request *out)
@@ -17907,7 +17957,7 @@ static int aioc_feed_fill_changes(aioc_feed_query *query, const void *asked)
 static bool aioc_feed_page_lines(aioc_op_engine *engine, aiocosmos_str lines, uint64_t rows,
                                  const char *behind_name, aiocosmos_str behind)
 {
-    aioc_mem_buffer *out = &engine->lines_text;
+    aioc_mem_buffer *out = &engine->builder.lines;
     char text[48];
     if (rows) aioc_mem_print(text, sizeof text, "x-ms-max-item-count: %u\r\n", (unsigned)rows);
     else aioc_mem_print(text, sizeof text, "x-ms-max-item-count: -1\r\n");
@@ -17921,18 +17971,17 @@ static int aioc_feed_ask_page(aioc_feed_query *query, uint32_t timeout_ms)
     aioc_op_spec spec;
     if (!aioc_feed_page_lines(engine, aioc_op_text(&query->lines), query->page_items_max, "x-ms-continuation: ",
                               aioc_op_text(&query->continuation))) return aioc_op_refuse_memory(engine);
-    aioc_feed_specify(&spec, query->verb, &query->link, timeout_ms, aioc_feed_page_came, query);
+    aioc_feed_specify(&spec, query->verb, &query->link, timeout_ms);
     spec.kind = AIOCOSMOS_QUERY_PAGE;
     spec.type = spec.tail = query->type;
     spec.item_data = query->of_items;
     if (!query->of_items) spec.container_link.len = 0;
     spec.pk_text = aioc_op_text(&query->pk);
-    spec.lines = aioc_op_text(&engine->lines_text);
+    spec.lines = aioc_op_text(&engine->builder.lines);
     spec.session_token = aioc_op_text(&query->session);
     spec.body = aioc_op_text(&query->body);
     spec.user_data = query->user_data;
-    spec.of_page = true;
-    return aioc_op_accept(engine, &spec, &query->op);
+    return aioc_op_accept(engine, &spec, &aioc_feed_page_role, query, &query->op);
 }
 
 static void aioc_feed_empty_page(aioc_feed_fan *fan)
@@ -18219,18 +18268,18 @@ static void aioc_feed_plan_came(aioc_op *op, const aiocosmos_result *result)
 /* The headers that ask for a plan. A server that does not know them takes the body for a query, by its type. */
 static int aioc_feed_ask_plan(aioc_feed_query *query)
 {
+    static const aioc_op_role role = { aioc_feed_plan_came, NULL, NULL, true, true };
     aioc_op_engine *engine = query->feeds->engine;
     aioc_feed_fan *fan = query->fan;
     aioc_op_spec spec;
-    aioc_feed_specify(&spec, "POST", &query->link, query->timeout_ms, aioc_feed_plan_came, query);
+    aioc_feed_specify(&spec, "POST", &query->link, query->timeout_ms);
     spec.lines = aioc_mem_str("Content-Type: application/query+json\r\n"
                               "x-ms-cosmos-is-query-plan-request: True\r\n"
                               "x-ms-cosmos-query-version: 1.4\r\n"
                               "x-ms-cosmos-supported-query-features: " AIOC_PLAN_FEATURES "\r\n");
     spec.body = aioc_op_text(&query->body);
-    spec.internal = spec.of_page = true;
     memcpy(fan->rid, fan->ranges.container->rid, sizeof fan->rid);
-    return aioc_op_accept(engine, &spec, &fan->plan_op);
+    return aioc_op_accept(engine, &spec, &role, query, &fan->plan_op);
 }
 
 /*--- Many ranges: streams ---*/
@@ -18593,7 +18642,7 @@ static int aioc_feed_ask_range(aioc_feed_stream *stream, const aioc_account_rang
     aioc_feed_query *query = stream->query;
     aioc_feed_fan *fan = query->fan;
     aioc_op_engine *engine = query->feeds->engine;
-    aioc_mem_buffer *lines = &engine->lines_text;
+    aioc_mem_buffer *lines = &engine->builder.lines;
     aiocosmos_str behind = aioc_feed_ask_from(stream);
     aioc_op_spec spec;
     int refused;
@@ -18601,16 +18650,15 @@ static int aioc_feed_ask_range(aioc_feed_stream *stream, const aioc_account_rang
     if (!aioc_feed_page_lines(engine, aioc_op_text(&query->lines), aioc_feed_rows_to_ask(query, stream->asks),
                               fan->changes ? "If-None-Match: " : "x-ms-continuation: ", behind) ||
         !aioc_feed_append_edges(stream, range, lines)) return AIOCOSMOS_E_NOMEM;
-    aioc_feed_specify(&spec, query->verb, &query->link, query->timeout_ms, aioc_feed_answer_came, stream);
+    aioc_feed_specify(&spec, query->verb, &query->link, query->timeout_ms);
     spec.item_data = true;
     spec.pk_text = range ? aioc_account_text(fan->ranges.container, range->id) : aioc_op_text(&query->pk);
     spec.by_range = range != NULL;
     spec.lines = aioc_op_text(lines);
     spec.session_token = aioc_op_text(&query->session);
     spec.body = aioc_op_text(&fan->bodies[stream->side]);
-    spec.internal = true;
-    spec.of_page = query->op != NULL;
-    refused = aioc_op_accept(engine, &spec, &stream->op);
+    refused = aioc_op_accept(engine, &spec, query->op ? &aioc_feed_answer_role : &aioc_feed_ahead_role, stream,
+                             &stream->op);
     if (refused) return refused;
     stream->version = fan->ranges.container->ranges_version;
     stream->reserved = aioc_feed_expected(stream);
@@ -18626,7 +18674,7 @@ static int aioc_feed_ask_range(aioc_feed_stream *stream, const aioc_account_rang
 static void aioc_feed_note_scan(aioc_feed_stream *stream, const aiocosmos_result *result)
 {
     aioc_feed_fan *fan = stream->query->fan;
-    aiocosmos_json_doc *doc = &stream->query->feeds->engine->properties;
+    aiocosmos_json_doc *doc = &stream->query->feeds->engine->builder.properties;
     aiocosmos_str info = aioc_feed_header(result, "x-ms-cosmos-query-execution-info");
     bool reverse_rids = false, reverse_scan = false;
     if (!fan->chain.ordered) return;
@@ -18852,7 +18900,7 @@ static bool aioc_feed_send(aioc_feed_stream *stream, const aioc_account_range *r
         return true;
     }
     if (refused != AIOCOSMOS_E_FULL && refused != AIOCOSMOS_E_NOMEM)
-        aioc_feed_fail(&fan->tally, refused, engine->refusal);
+        aioc_feed_fail(&fan->tally, refused, engine->builder.refusal);
     else if (needed && !fan->in_flight) aioc_feed_lacks_memory(query);  /* else it comes back with an answer */
     return false;
 }
@@ -19222,7 +19270,7 @@ static bool aioc_feed_can_remember(aioc_feed_fan *fan, const aioc_feed_stream *s
 /* Whether a row has the sort values of the last one, which may be written in another way. */
 static bool aioc_feed_has_last_values(const aioc_feed_fan *fan, const aioc_feed_stream *stream)
 {
-    aiocosmos_json_doc *doc = &stream->query->feeds->engine->properties;
+    aiocosmos_json_doc *doc = &stream->query->feeds->engine->builder.properties;
     aiocosmos_str items = aioc_text_view(stream->head.items.ptr, stream->head.items.len);
     return aioc_mem_same(aioc_op_text(&fan->last_items), items) ||
            (aioc_json_parse(doc, fan->last_items.data, fan->last_items.len) == 0 &&
@@ -19353,7 +19401,7 @@ static bool aioc_feed_write_token(aioc_feed_query *query)
         position.skip_left = fan->since;
         position.take_left = fan->by_key ? 0 : UINT64_MAX;
     } else if (fan->stage == AIOC_FEED_GIVING) {
-        aioc_mem_buffer *rows = &query->feeds->engine->body_text;
+        aioc_mem_buffer *rows = &query->feeds->engine->builder.body;
         rows->len = 0;
         written = aioc_row_chain_rest(&fan->chain, rows, fan->continuation_max);
         position.rows = aioc_op_text(rows);
@@ -20079,7 +20127,7 @@ static void aioc_feed_prepare(aioc_feed_query *query)
             return;
         }
         refused = aioc_feed_ask_plan(query);
-        if (refused) aioc_feed_fail(&fan->tally, refused, query->feeds->engine->refusal);
+        if (refused) aioc_feed_fail(&fan->tally, refused, query->feeds->engine->builder.refusal);
     }
 }
 
@@ -20139,8 +20187,7 @@ static int aioc_feed_ask_fan(aioc_feed_query *query)
     int refused;
     query->busy++;  /* it keeps what it has read ahead */
     refused = aioc_op_compose(query->feeds->engine, fan->changes ? AIOCOSMOS_CHANGES_PAGE : AIOCOSMOS_QUERY_PAGE,
-                              query->timeout_ms, aioc_feed_fan_page_came, aioc_feed_fan_stop, query,
-                              query->user_data, &query->op);
+                              query->timeout_ms, &aioc_feed_fan_page_role, query, query->user_data, &query->op);
     query->busy--;
     if (refused) return refused;
     if (!fan->broken) fan->tally.status = 0;
@@ -20347,6 +20394,8 @@ static void aioc_feed_many_stop(aioc_op *op)
     aioc_feed_sweep(many, UINT32_MAX);
     aioc_feed_many_finish_if_over(many);
 }
+
+static const aioc_op_role aioc_feed_many_role = { aioc_feed_many_ended, aioc_feed_many_stop, NULL, false, false };
 
 /*--- Reads of many items: ranges ---*/
 
@@ -20647,7 +20696,7 @@ static int aioc_feed_specify_read(const aioc_feed_part *part, aioc_op_spec *spec
 {
     const aioc_feed_many *many = part->many;
     aioc_op_engine *engine = many->feeds->engine;
-    aioc_mem_buffer *link = &engine->link_text;
+    aioc_mem_buffer *link = &engine->builder.link;
     if (!aioc_mem_set(engine->memory, link, aioc_op_text(&many->link)) ||
         !aioc_mem_append_str(engine->memory, link, "/docs/") ||
         !aioc_mem_append_str(engine->memory, link, aioc_feed_pair_id(many, part->alone))) return AIOCOSMOS_E_NOMEM;
@@ -20666,12 +20715,12 @@ static int aioc_feed_specify_query(const aioc_feed_part *part, aioc_op_spec *spe
     const char *lines = by_range ? AIOC_FEED_QUERY_LINES AIOC_FEED_ACROSS_LINE : AIOC_FEED_QUERY_LINES;
     if (!aioc_feed_page_lines(engine, aioc_mem_str(lines), part->page_items, "x-ms-continuation: ",
                               aioc_op_text(&part->continuation)) ||
-        !aioc_mem_append(engine->memory, &engine->lines_text, many->lines.data, many->lines.len))
+        !aioc_mem_append(engine->memory, &engine->builder.lines, many->lines.data, many->lines.len))
         return AIOCOSMOS_E_NOMEM;
     spec->verb = "POST";
     spec->pk_text = by_range ? aioc_op_text(&part->range) : aioc_mem_str(many->texts + part->pk_at);
     spec->by_range = by_range;
-    spec->lines = aioc_op_text(&engine->lines_text);
+    spec->lines = aioc_op_text(&engine->builder.lines);
     spec->body = aioc_op_text(&part->body);
     return 0;
 }
@@ -20683,14 +20732,13 @@ static int aioc_feed_ask_part(aioc_feed_part *part)
     aioc_op_engine *engine = many->feeds->engine;
     aioc_op_spec spec;
     int refused;
-    aioc_feed_specify(&spec, "GET", &many->link, many->request.timeout_ms, aioc_feed_part_came, part);
+    aioc_feed_specify(&spec, "GET", &many->link, many->request.timeout_ms);
     refused = part->alone == AIOC_FEED_NO_PAIR ? aioc_feed_specify_query(part, &spec)
                                                : aioc_feed_specify_read(part, &spec);
     if (refused) return aioc_op_refuse_memory(engine);
     spec.item_data = true;
     spec.session_token = aioc_op_text(&many->session);
-    spec.internal = true;
-    refused = aioc_op_accept(engine, &spec, &part->op);
+    refused = aioc_op_accept(engine, &spec, &aioc_feed_part_role, part, &part->op);
     if (refused) return refused;
     part->state = AIOC_FEED_PART_ASKED;
     part->version = many->ranges.container->ranges_version;
@@ -20770,7 +20818,7 @@ static void aioc_feed_share_failed(aioc_feed_many *many, uint32_t index, int sta
 {
     uint32_t pair = many->shares[index].first;
     aioc_feed_fail(&many->tally, status, status == AIOCOSMOS_E_NOMEM ? "no memory for a request"
-                                                                   : many->feeds->engine->refusal);
+                                                                   : many->feeds->engine->builder.refusal);
     aioc_feed_empty_share(many, index);
     while (pair != AIOC_FEED_NO_PAIR && aioc_feed_give_pair(many, pair, status, false, aioc_json_none()))
         pair = many->pairs[pair].next;
@@ -20811,7 +20859,7 @@ static bool aioc_feed_ask_part_again(aioc_feed_part *part)
     int refused = aioc_feed_ask_part(part);
     if (refused && many->in_flight) return false;
     if (!refused) return true;
-    aioc_feed_part_failed(part, refused, many->feeds->engine->refusal);
+    aioc_feed_part_failed(part, refused, many->feeds->engine->builder.refusal);
     return true;
 }
 
@@ -21055,7 +21103,7 @@ static aioc_feed_many *aioc_feed_busy_many(const aioc_feed *feeds)
 
 /*--- Reads of many items: what the host asks for ---*/
 
-/* Checks a pair and leaves the text of its key in engine->pk_text. */
+/* Checks a pair and leaves the text of its key in engine->builder.pk. */
 static int aioc_feed_check_pair(aioc_op_engine *engine, const aiocosmos_item_key *item, size_t index)
 {
     char what[48], why[160];
@@ -21064,10 +21112,10 @@ static int aioc_feed_check_pair(aioc_op_engine *engine, const aiocosmos_item_key
     if (!aioc_protocol_id_ok(item->id, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why))
         return aioc_op_refuse(engine, what, why);
     aioc_mem_print(what, sizeof what, "items[%llu].pk", (unsigned long long)index);
-    engine->pk_text.len = 0;
-    status = aioc_protocol_pk_text(engine->memory, &engine->pk_text, &item->pk, why, sizeof why);
+    engine->builder.pk.len = 0;
+    status = aioc_protocol_pk_text(engine->memory, &engine->builder.pk, &item->pk, why, sizeof why);
     if (status == AIOCOSMOS_E_ARGUMENT) return aioc_op_refuse(engine, what, why);
-    if (status || !aioc_mem_append(engine->memory, &engine->pk_text, "", 1))
+    if (status || !aioc_mem_append(engine->memory, &engine->builder.pk, "", 1))
         return aioc_op_refuse_memory(engine);
     return 0;
 }
@@ -21089,16 +21137,16 @@ static int aioc_feed_read_pairs(aioc_feed_many *many, uint64_t *bytes)
         refused = aioc_feed_check_pair(engine, &request->items[i], i);
         if (refused) break;
         id_size = strlen(request->items[i].id) + 1;
-        same = last.len && aioc_mem_same(aioc_op_text(&last), aioc_op_text(&engine->pk_text));
+        same = last.len && aioc_mem_same(aioc_op_text(&last), aioc_op_text(&engine->builder.pk));
         if (!same) pk_at = at + id_size;
         if (many->texts) {
             memcpy(many->texts + at, request->items[i].id, id_size);
-            if (!same) memcpy(many->texts + pk_at, engine->pk_text.data, engine->pk_text.len);
+            if (!same) memcpy(many->texts + pk_at, engine->builder.pk.data, engine->builder.pk.len);
             many->pairs[i].id_at = (uint32_t)at;
             many->pairs[i].pk_at = (uint32_t)pk_at;
         }
-        at += id_size + (same ? 0 : engine->pk_text.len);
-        if (!same && !aioc_mem_set(memory, &last, aioc_op_text(&engine->pk_text)))
+        at += id_size + (same ? 0 : engine->builder.pk.len);
+        if (!same && !aioc_mem_set(memory, &last, aioc_op_text(&engine->builder.pk)))
             refused = aioc_op_refuse_memory(engine);
     }
     aioc_mem_buffer_free(memory, &last);
@@ -21120,7 +21168,7 @@ static int aioc_feed_copy_pairs(aioc_feed_many *many)
     if (bytes >= UINT32_MAX) return aioc_op_refuse(engine, "items", "over 4 GiB of ids and keys");
     /* The rest is for requests and answers. */
     if (memory->used - memory->kept + bytes + count * sizeof *many->pairs > memory->max / 4 * 3) {
-        aioc_mem_print(engine->refusal, sizeof engine->refusal, "full: the items' ids and keys take %llu bytes, "
+        aioc_mem_print(engine->builder.refusal, sizeof engine->builder.refusal, "full: the items' ids and keys take %llu bytes, "
                        "three quarters of memory_max may be held", (unsigned long long)bytes +
                        (unsigned long long)(count * sizeof *many->pairs));
         return engine->pending ? AIOCOSMOS_E_FULL : AIOCOSMOS_E_NOMEM;
@@ -21140,7 +21188,7 @@ static int aioc_feed_fill_many(aioc_feed_many *many)
     const aiocosmos_read_many_request *request = &many->request;
     int refused = aioc_op_build_link(engine, 2, request->database, request->container, NULL);
     if (!refused) refused = aioc_op_check_session(engine, request->session_token);
-    if (!refused) refused = aioc_op_keep(engine, &many->link, aioc_op_text(&engine->link_text));
+    if (!refused) refused = aioc_op_keep(engine, &many->link, aioc_op_text(&engine->builder.link));
     if (!refused) refused = aioc_op_keep(engine, &many->session, request->session_token);
     if (!refused) refused = aioc_op_keep_headers(engine, &many->lines, request->headers);
     if (!refused) refused = aioc_feed_copy_pairs(many);
@@ -21159,15 +21207,15 @@ static int aioc_feed_many_open(aioc_feed *feeds, const aiocosmos_read_many_reque
     many->feeds = feeds;
     many->request = *request;
     if (request->parallel_max == 0) many->request.parallel_max = AIOCOSMOS_DEFAULT_PARALLEL;
-    if (request->timeout_ms == 0) many->request.timeout_ms = engine->request_timeout_ms;
+    if (request->timeout_ms == 0) many->request.timeout_ms = engine->builder.timeout_ms;
     many->again = many->full = many->last_pk_at = AIOC_FEED_NO_PAIR;
     many->stirred = true;
     many->next = feeds->first_many;
     feeds->first_many = many;
     refused = aioc_feed_fill_many(many);
     if (!refused)
-        refused = aioc_op_compose(engine, AIOCOSMOS_READ_MANY, request->deadline_ms, aioc_feed_many_ended,
-                                  aioc_feed_many_stop, many, request->user_data, &many->op);
+        refused = aioc_op_compose(engine, AIOCOSMOS_READ_MANY, request->deadline_ms, &aioc_feed_many_role, many,
+                                  request->user_data, &many->op);
     if (refused) {
         aioc_feed_many_free(many);
         return refused;
@@ -21212,12 +21260,12 @@ static bool aioc_feed_has_work(const aioc_feed *feeds)
 /* The host lets go of what it has callbacks to expect from. */
 static void aioc_feed_forget(aioc_op *op)
 {
-    if (op->complete == aioc_feed_many_ended) {
+    if (op->role == &aioc_feed_many_role) {
         aioc_feed_many *many = (aioc_feed_many *)op->owner;
         many->request.item = NULL;
         many->request.done = NULL;
         aioc_op_stop(op, AIOCOSMOS_E_CANCELLED);  /* nobody looks at what it would still read */
-    } else if (op->complete == aioc_feed_page_came || op->complete == aioc_feed_fan_page_came) {
+    } else if (op->role == &aioc_feed_page_role || op->role == &aioc_feed_fan_page_role) {
         aioc_feed_query *query = (aioc_feed_query *)op->owner;
         query->page = NULL;
         aioc_feed_query_close(query);
@@ -21460,6 +21508,8 @@ static void aioc_bulk_item_came(aioc_op *op, const aiocosmos_result *result)
     aioc_bulk_finish_if_over(bulk);
 }
 
+static const aioc_op_role aioc_bulk_item_role = { aioc_bulk_item_came, NULL, &aioc_bulk_pacer, false, false };
+
 /* The bulk is cancelled, out of time, or shut down: its items end the same way, then it does. */
 static void aioc_bulk_stop(aioc_op *op)
 {
@@ -21470,6 +21520,8 @@ static void aioc_bulk_stop(aioc_op *op)
     if (aioc_bulk_finish_if_over(bulk)) return;
     for (; item; item = item->order_next) aioc_op_stop(item, op->stop);
 }
+
+static const aioc_op_role aioc_bulk_role = { aioc_bulk_ended, aioc_bulk_stop, NULL, false, false };
 
 /* An item that cannot be sent ends here, inside step, as if it had been answered. */
 static void aioc_bulk_item_refused(aioc_bulk *bulk, int status, const aiocosmos_request *request, void *item_data)
@@ -21507,16 +21559,13 @@ static void aioc_bulk_send_item(aioc_bulk *bulk, const aiocosmos_bulk_item *item
     request.if_match = item->if_match;
     request.want_body = bulk->request.want_body;
     request.timeout_ms = bulk->request.timeout_ms;
-    engine->default_lines = aioc_op_text(&bulk->lines);
+    engine->builder.default_lines = aioc_op_text(&bulk->lines);
     refused = request.kind > AIOCOSMOS_DELETE_ITEM ? aioc_op_refuse(engine, "kind", "a bulk is of items")
                                                    : aioc_op_specify(engine, &request, &spec);
-    engine->default_lines = aioc_op_text(&engine->client_lines);
+    engine->builder.default_lines = aioc_op_text(&engine->builder.client_lines);
     if (!refused) {
-        spec.pacer = &aioc_bulk_pacer;
-        spec.complete = aioc_bulk_item_came;
-        spec.owner = bulk;
         spec.user_data = item->item_data;
-        refused = aioc_op_accept(engine, &spec, &op);
+        refused = aioc_op_accept(engine, &spec, &aioc_bulk_item_role, bulk, &op);
     }
     bulk->pulled++;
     if (refused) {
@@ -21571,7 +21620,7 @@ static void aioc_bulk_pull(aioc_bulk *bulk)
 static int aioc_bulk_keep_names(aioc_bulk *bulk, const aiocosmos_bulk_request *request)
 {
     aioc_op_engine *engine = bulk->all->engine;
-    const char *database = request->database ? request->database : engine->default_database;
+    const char *database = request->database ? request->database : engine->builder.default_database;
     size_t database_len = strlen(database) + 1, container_len = strlen(request->container) + 1;
     if (!aioc_mem_append(engine->memory, &bulk->names, database, database_len) ||
         !aioc_mem_append(engine->memory, &bulk->names, request->container, container_len) ||
@@ -21601,8 +21650,8 @@ static int aioc_bulk_open(aioc_bulk_list *bulks, const aiocosmos_bulk_request *r
     refused = aioc_bulk_keep_names(bulk, request);
     if (!refused) refused = aioc_op_keep_headers(engine, &bulk->lines, request->headers);
     if (!refused)
-        refused = aioc_op_compose(engine, AIOCOSMOS_BULK, request->deadline_ms, aioc_bulk_ended,
-                                  aioc_bulk_stop, bulk, request->user_data, &bulk->op);
+        refused = aioc_op_compose(engine, AIOCOSMOS_BULK, request->deadline_ms, &aioc_bulk_role, bulk,
+                                  request->user_data, &bulk->op);
     bulk->next = bulks->first;
     bulks->first = bulk;
     bulks->count++;
@@ -21617,14 +21666,14 @@ static int aioc_bulk_open(aioc_bulk_list *bulks, const aiocosmos_bulk_request *r
 static aioc_bulk *aioc_bulk_find(const aioc_op_engine *engine, aiocosmos_op handle)
 {
     aioc_op *op = aioc_op_find(engine, handle);
-    return op && op->stop_parts == aioc_bulk_stop ? (aioc_bulk *)op->owner : NULL;
+    return op && op->role == &aioc_bulk_role ? (aioc_bulk *)op->owner : NULL;
 }
 
 /* The host lets go of what it has callbacks to expect from. False: the operation is no bulk. */
 static bool aioc_bulk_forget(aioc_op *op)
 {
     aioc_bulk *bulk = (aioc_bulk *)op->owner;
-    if (op->complete != aioc_bulk_ended) return false;
+    if (op->role != &aioc_bulk_role) return false;
     if (!bulk->ended) bulk->status = AIOCOSMOS_E_CANCELLED;
     bulk->ended = true;
     bulk->request.item_done = NULL;
@@ -21899,14 +21948,14 @@ static int aioc_client_open_engine(aiocosmos_client *client, const aiocosmos_opt
     engine->retries_max = options->retries_max;
     engine->throttle_wait_ms = options->throttle_wait_ms;
     engine->attempt_timeout_ms = options->attempt_timeout_ms;
-    engine->request_timeout_ms = options->request_timeout_ms;
+    engine->builder.timeout_ms = options->request_timeout_ms;
     engine->retry_writes = options->retry_writes;
     engine->no_session = options->no_session;
     engine->on_result = options->on_result;
     engine->on_result_user_data = options->on_result_user_data;
     engine->on_failure = options->on_failure;
     engine->on_failure_user_data = options->on_failure_user_data;
-    engine->default_database = client->default_database.data;
+    engine->builder.default_database = client->default_database.data;
     /* Early in a boot there may be none. TLS asks for its own when it needs it, and fails without; for jitter, hash
      * keys and activity ids the clocks do. */
     if (client->platform.entropy(client->platform.user_data, seed, sizeof seed) < 0) {
@@ -21990,10 +22039,10 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
     client->engine.logger = options->logger;
     if (!status && options->headers) {
         status = aioc_op_add_headers(&client->engine, options->headers, false);
-        client->engine.client_lines = client->engine.lines_text;
-        client->engine.default_lines = aioc_op_text(&client->engine.client_lines);
-        memset(&client->engine.lines_text, 0, sizeof client->engine.lines_text);
-        if (status) return aioc_mem_print(err, cap, "%s", client->engine.refusal), status;
+        client->engine.builder.client_lines = client->engine.builder.lines;
+        client->engine.builder.default_lines = aioc_op_text(&client->engine.builder.client_lines);
+        memset(&client->engine.builder.lines, 0, sizeof client->engine.builder.lines);
+        if (status) return aioc_mem_print(err, cap, "%s", client->engine.builder.refusal), status;
     }
     if (!status && !aioc_client_build_constant_lines(client, &endpoint, options->user_agent))
         status = AIOCOSMOS_E_NOMEM;
@@ -22119,7 +22168,7 @@ AIOCOSMOS_API void aiocosmos_abandon(aiocosmos_client *client)
 
 AIOCOSMOS_API const char *aiocosmos_last_error(const aiocosmos_client *client)
 {
-    return client->engine.refusal;
+    return client->engine.builder.refusal;
 }
 
 /* Operations and cursors. */
@@ -22133,11 +22182,11 @@ static uint64_t aioc_client_ended(const aiocosmos_client *client)
 static int aioc_client_returns(aiocosmos_client *client, int status)
 {
     aioc_op_engine *engine = &client->engine;
-    if (status >= 0) engine->refusal[0] = 0;
+    if (status >= 0) engine->builder.refusal[0] = 0;
     if (status == AIOCOSMOS_E_FULL && client->on_room) client->full_at = aioc_client_ended(client);
-    if (engine->properties.cap > AIOC_OP_NODES_KEPT) aioc_json_close(&engine->properties);
-    if (engine->lines_text.cap > AIOC_MEM_LARGEST) aioc_mem_buffer_free(engine->memory, &engine->lines_text);
-    if (engine->body_text.cap > AIOC_MEM_LARGEST) aioc_mem_buffer_free(engine->memory, &engine->body_text);
+    if (engine->builder.properties.cap > AIOC_OP_NODES_KEPT) aioc_json_close(&engine->builder.properties);
+    if (engine->builder.lines.cap > AIOC_MEM_LARGEST) aioc_mem_buffer_free(engine->memory, &engine->builder.lines);
+    if (engine->builder.body.cap > AIOC_MEM_LARGEST) aioc_mem_buffer_free(engine->memory, &engine->builder.body);
     return status;
 }
 
@@ -22477,22 +22526,21 @@ AIOCOSMOS_API aiocosmos_pk aiocosmos_pk3(aiocosmos_value a, aiocosmos_value b, a
 /*--- Operations ---*/
 
 static int aioc_client_submit(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_op *handle,
-                              void (*complete)(aioc_op *op, const aiocosmos_result *result), void *owner)
+                              const aioc_op_role *role, void *owner)
 {
     aioc_op_spec spec;
     aioc_op *op;
     int refused = aioc_op_specify(&client->engine, request, &spec);
-    spec.complete = complete;
-    spec.owner = owner;
-    if (!refused) refused = aioc_op_accept(&client->engine, &spec, &op);
+    if (!refused) refused = aioc_op_accept(&client->engine, &spec, role, owner, &op);
     if (!refused && handle) *handle = aioc_op_handle(op);
     return aioc_client_returns(client, refused);
 }
 
 AIOCOSMOS_API int aiocosmos_submit(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_op *op)
 {
+    static const aioc_op_role role = { NULL, NULL, NULL, false, false };
     if (op) op->id = 0;
-    return aioc_client_submit(client, request, op, NULL, NULL);
+    return aioc_client_submit(client, request, op, &role, NULL);
 }
 
 AIOCOSMOS_API bool aiocosmos_cancel(aiocosmos_client *client, aiocosmos_op op)
@@ -22617,26 +22665,27 @@ static void aioc_client_ran(aioc_op *op, const aiocosmos_result *result)
 
 AIOCOSMOS_API int aiocosmos_run(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_body *out)
 {
+    static const aioc_op_role role = { aioc_client_ran, NULL, NULL, false, false };
     aioc_client_runner runner;
     int status;
     memset(&runner, 0, sizeof runner);
     runner.out = out;
     if (out) memset(out, 0, sizeof *out);
     if (client->stepping) return aioc_op_refuse_as(&client->engine, AIOCOSMOS_E_REENTERED);
-    status = aioc_client_submit(client, request, NULL, aioc_client_ran, &runner);
+    status = aioc_client_submit(client, request, NULL, &role, &runner);
     if (status) return status;
     while (!runner.done) {
         status = aioc_client_step(client, -1);
         if (status < 0) return status;
     }
-    memcpy(client->engine.refusal, runner.error, sizeof runner.error);
+    memcpy(client->engine.builder.refusal, runner.error, sizeof runner.error);
     return runner.status;
 }
 
 /* The host lets go of what it has callbacks to expect from. False: it is none of that, but a part of something. */
 static bool aioc_client_forget(aioc_op *op)
 {
-    if (op->internal || op->pacer) return false;
+    if (op->role->internal || op->role->pacer) return false;
     op->done = NULL;
     op->user_data = NULL;
     if (!aioc_bulk_forget(op)) aioc_feed_forget(op);
@@ -22676,7 +22725,7 @@ AIOCOSMOS_API size_t aiocosmos_forget_all(aiocosmos_client *client, const void *
 static int aioc_client_pk_of(aiocosmos_client *client, const char *container, aiocosmos_str body, aiocosmos_pk *pk)
 {
     aioc_op_engine *engine = &client->engine;
-    aiocosmos_json_doc *doc = &engine->properties;
+    aiocosmos_json_doc *doc = &engine->builder.properties;
     const aioc_account_container *known;
     aiocosmos_str paths[AIOC_PROTOCOL_PK_LEVELS], link = aioc_mem_str(container);
     size_t count;
@@ -22684,7 +22733,7 @@ static int aioc_client_pk_of(aiocosmos_client *client, const char *container, ai
     int status = 0;
     if (!container || !strchr(container, '/')) {
         status = aioc_op_build_link(engine, 2, NULL, container, NULL);
-        link = aioc_op_text(&engine->link_text);
+        link = aioc_op_text(&engine->builder.link);
     }
     if (status) return status;
     known = aioc_account_find(&engine->account, link);
@@ -22714,7 +22763,7 @@ AIOCOSMOS_API aiocosmos_str aiocosmos_session_get(aiocosmos_client *client, cons
     aioc_account_container *known = NULL;
     client->session_text.len = 0;
     if (aioc_op_build_link(engine, 2, database, container, NULL) == 0)
-        known = aioc_account_find(&engine->account, aioc_op_text(&engine->link_text));
+        known = aioc_account_find(&engine->account, aioc_op_text(&engine->builder.link));
     if (!known || !aioc_account_session_for(known, NULL, aioc_mem_str(""), &client->session_text))
         return aioc_mem_str("");
     return aioc_op_text(&client->session_text);
@@ -22731,7 +22780,7 @@ AIOCOSMOS_API int aiocosmos_session_merge(aiocosmos_client *client, const char *
     if (refused) return refused;
     if (!aioc_protocol_session_check(token, &bad_at))
         return aioc_op_refuse_at(engine, "token", "malformed", bad_at);
-    known = aioc_account_hold(&engine->account, aioc_op_text(&engine->link_text));
+    known = aioc_account_hold(&engine->account, aioc_op_text(&engine->builder.link));
     if (!known) return aioc_op_refuse_memory(engine);
     merged = aioc_account_session_take(known, token, true);
     aioc_account_release(known);

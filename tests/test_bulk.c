@@ -52,7 +52,7 @@ static void open_world(uint32_t concurrency, uint32_t in_flight)
     for (i = 0; i < ITEMS; i++) {
         world.item[i].engine = &world.engine;
         world.item[i].owner = &world.bulk;
-        world.item[i].pacer = &aioc_bulk_pacer;
+        world.item[i].role = &aioc_bulk_item_role;
         world.item[i].attempt_us = world.reactor.now_us;
         world.item[i].state = AIOC_OP_IN_POOL;
     }

@@ -12,6 +12,8 @@
 
 enum { AGAIN = 1, OVER = 0 };
 
+static const aioc_op_role plain = { NULL, NULL, NULL, false, false };
+
 typedef struct policy_case {
     const char *what;
     aioc_op_situation now;
@@ -213,14 +215,14 @@ static void check_matrix_line(aioc_op_engine *engine, aiocosmos_kind kind, const
     request.database = kind == AIOCOSMOS_READ_ACCOUNT || kind == AIOCOSMOS_RAW ? NULL : "d";
     request.kind = kind;
     for (i = 0; i < MATRIX_COLUMNS; i++) if (marks[i] == '!') set_column(&request, i, true);
-    if (aioc_op_specify(engine, &request, &spec) != 0) CHECK_STR(engine->refusal, kind_names[kind]);
+    if (aioc_op_specify(engine, &request, &spec) != 0) CHECK_STR(engine->builder.refusal, kind_names[kind]);
     for (i = 0; i < MATRIX_COLUMNS; i++) {
         bool required = marks[i] == '!', belongs = marks[i] != '.';
         int refused;
         name = set_column(&request, i, !required);
         refused = aioc_op_specify(engine, &request, &spec);
-        if ((refused != 0) != (required || !belongs) || (refused && strncmp(engine->refusal, name, strlen(name)) != 0))
-            test_fail(__FILE__, __LINE__, "%s, column %d: %d: %s", kind_names[kind], i, refused, engine->refusal);
+        if ((refused != 0) != (required || !belongs) || (refused && strncmp(engine->builder.refusal, name, strlen(name)) != 0))
+            test_fail(__FILE__, __LINE__, "%s, column %d: %d: %s", kind_names[kind], i, refused, engine->builder.refusal);
         set_column(&request, i, required);
     }
 }
@@ -873,7 +875,7 @@ TEST(descriptions_have_no_holes)
     uint32_t bits;
     size_t s, m, i;
     CHECK_INT(aioc_op_specify(&client->engine, &request, &spec), 0);
-    CHECK_INT(aioc_op_accept(&client->engine, &spec, &op), 0);
+    CHECK_INT(aioc_op_accept(&client->engine, &spec, &plain, NULL, &op), 0);
     for (s = 0; s < sizeof statuses / sizeof *statuses; s++) {
         for (m = 0; m < sizeof messages / sizeof *messages; m++) {
             for (bits = 0; bits < 96; bits++) {
@@ -953,8 +955,8 @@ TEST(raw_requests_know_what_is_signed)
         char line[128];
         aiocosmos_str signed_link;
         CHECK_INT(aioc_op_specify(&client->engine, &request, &spec), 0);
-        CHECK_INT(aioc_op_accept(&client->engine, &spec, &op), 0);
-        memset(client->engine.body_text.data, 'x', client->engine.body_text.len);    /* it has a copy */
+        CHECK_INT(aioc_op_accept(&client->engine, &spec, &plain, NULL, &op), 0);
+        memset(client->engine.builder.body.data, 'x', client->engine.builder.body.len);    /* it has a copy */
         signed_link = aioc_op_signed_link(op);
         if (signed_link.len != strlen(cases[i].link) || memcmp(signed_link.ptr, cases[i].link, signed_link.len) != 0)
             CHECK_STR(cases[i].path, "signed for otherwise");
@@ -983,7 +985,7 @@ TEST(raw_requests_are_encoded_in_the_path_only)
     CHECK_INT(aioc_op_specify(&client->engine, &request, &spec), 0);
     CHECK_INT(spec.link.len, strlen(request.raw_link));
     CHECK(!spec.write && spec.lines.len == 0 && spec.pk_text.len == 0);
-    CHECK_INT(aioc_op_accept(&client->engine, &spec, &op), 0);
+    CHECK_INT(aioc_op_accept(&client->engine, &spec, &plain, NULL, &op), 0);
     CHECK(aioc_op_append_request_line(op, &head) && aioc_mem_append(client->engine.memory, &head, "", 1));
     CHECK_STR(head.data, "GET /dbs/a%20b/colls/caf%C3%A9/docs/50%25 HTTP/1.1\r\n");
     aioc_mem_buffer_free(client->engine.memory, &head);
@@ -1460,7 +1462,7 @@ TEST(a_429_that_ends_an_item_lowers_the_concurrency_too)
     CHECK_INT(aiocosmos_bulk(client, &request, &op), 0);
     CHECK(aioc_bulk_work(&client->bulks));
     for (i = 0; i < client->engine.slot_count; i++)
-        if (client->engine.slots[i] && client->engine.slots[i]->pacer) item = client->engine.slots[i];
+        if (client->engine.slots[i] && client->engine.slots[i]->role->pacer) item = client->engine.slots[i];
     CHECK(item);
     item->attempt_us = client->reactor.now_us;
     set_header(&made, AIOC_PROTOCOL_H_RETRY_AFTER, "60000");
@@ -1528,6 +1530,7 @@ static void take_and_free(aiocosmos_client *client, const aiocosmos_result *resu
 
 TEST(run_hands_over_a_body_that_done_has_taken_and_freed)
 {
+    static const aioc_op_role role = { aioc_client_ran, NULL, NULL, false, false };
     static const char text[] = "{\"id\":\"x\"}";
     aiocosmos_client *client = new_client();
     aiocosmos_request request = item_request(AIOCOSMOS_READ_ITEM);
@@ -1544,7 +1547,7 @@ TEST(run_hands_over_a_body_that_done_has_taken_and_freed)
     memset(&runner, 0, sizeof runner);
     runner.out = &body;
     op->done = take_and_free;
-    op->complete = aioc_client_ran;
+    op->role = &role;
     op->owner = &runner;
     give(op, &made);
     CHECK(runner.done);

@@ -12,7 +12,7 @@ set -u
 
 exec awk '
 BEGIN {
-    design = " platform reactor memory text json auth resolve tls http stream pool protocol account operation plan rows position feeds bulk client"
+    design = " platform reactor memory text json auth resolve tls http stream pool protocol account request operation plan rows position feeds bulk client"
     count = split(design, layers, " ")
     for (i = 1; i <= count; i++) position[layers[i]] = i
     prefix["operation"] = "op"
