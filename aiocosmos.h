@@ -13473,10 +13473,10 @@ static int aioc_op_compose(aioc_op_engine *engine, aiocosmos_kind kind, uint32_t
 /* Until the names above have spread. */
 #define AIOC_OP_FIRST(engine, ...) &(engine)->builder, __VA_ARGS__
 #define AIOC_OP_LINK(engine, names, ...) &(engine)->builder, "dbs/%/colls/%", __VA_ARGS__
-#define aioc_op_spec aioc_request_spec
-#define aioc_op_text aioc_mem_text
-#define aioc_op_append_line aioc_request_append_line
-#define aioc_op_has_pk aioc_request_has_pk
+#define aioc_request_spec aioc_request_spec
+#define aioc_mem_text aioc_mem_text
+#define aioc_request_append_line aioc_request_append_line
+#define aioc_request_has_pk aioc_request_has_pk
 #define aioc_op_refuse(...) aioc_request_refuse(AIOC_OP_FIRST(__VA_ARGS__))
 #define aioc_op_refuse_at(...) aioc_request_refuse_at(AIOC_OP_FIRST(__VA_ARGS__))
 #define aioc_op_refuse_as(...) aioc_request_refuse_as(AIOC_OP_FIRST(__VA_ARGS__))
@@ -17050,12 +17050,12 @@ static const aioc_op_role aioc_feed_answer_role = { aioc_feed_answer_came, NULL,
 static const aioc_op_role aioc_feed_ahead_role = { aioc_feed_answer_came, NULL, NULL, true, false };
 static const aioc_op_role aioc_feed_part_role = { aioc_feed_part_came, NULL, NULL, true, false };
 
-static void aioc_feed_specify(aioc_op_spec *spec, const char *verb, const aioc_mem_buffer *link, uint32_t timeout_ms)
+static void aioc_feed_specify(aioc_request_spec *spec, const char *verb, const aioc_mem_buffer *link, uint32_t timeout_ms)
 {
     memset(spec, 0, sizeof *spec);
     spec->verb = verb;
     spec->type = spec->tail = "docs";
-    spec->link = spec->container_link = aioc_op_text(link);
+    spec->link = spec->container_link = aioc_mem_text(link);
     spec->timeout_ms = timeout_ms;
 }
 
@@ -17118,7 +17118,7 @@ static int aioc_feed_watch_open(aioc_feed_watch *watch, aioc_op_engine *engine, 
     watch->stir = stir;
     watch->owner = owner;
     watch->container = aioc_account_hold(&engine->account, link);
-    return watch->container ? 0 : aioc_op_refuse_memory(engine);
+    return watch->container ? 0 : aioc_request_no_memory(&engine->builder);
 }
 
 static void aioc_feed_watch_close(aioc_feed_watch *watch)
@@ -17574,15 +17574,15 @@ static int aioc_feed_query_open(aioc_feed *feeds, int (*fill)(aioc_feed_query *q
     aioc_feed_query *query;
     int refused;
     handle->id = 0;
-    if (engine->closing) return aioc_op_refuse_as(engine, AIOCOSMOS_E_SHUTDOWN);
+    if (engine->closing) return aioc_request_refuse_as(&engine->builder, AIOCOSMOS_E_SHUTDOWN);
     if (slot == feeds->slot_count) {
-        if (slot < engine->pending_max) return aioc_op_refuse_memory(engine);
+        if (slot < engine->pending_max) return aioc_request_no_memory(&engine->builder);
         aioc_mem_print(engine->builder.refusal, sizeof engine->builder.refusal, "full: %u cursors are open: close some",
                        (unsigned)feeds->query_count);
         return AIOCOSMOS_E_FULL;
     }
     query = (aioc_feed_query *)aioc_mem_zalloc(engine->memory, sizeof *query);
-    if (!query) return aioc_op_refuse_memory(engine);
+    if (!query) return aioc_request_no_memory(&engine->builder);
     query->feeds = feeds;
     query->slot = slot;
     feeds->slots[slot].query = query;
@@ -17598,24 +17598,24 @@ static int aioc_feed_query_open(aioc_feed *feeds, int (*fill)(aioc_feed_query *q
 static int aioc_feed_append_params(aioc_op_engine *engine, aioc_mem_buffer *out, const aiocosmos_query_request *request)
 {
     size_t i;
-    if (!aioc_mem_append_str(engine->memory, out, "[")) return aioc_op_refuse_memory(engine);
+    if (!aioc_mem_append_str(engine->memory, out, "[")) return aioc_request_no_memory(&engine->builder);
     for (i = 0; i < request->param_count; i++) {
         const aiocosmos_param *param = &request->params[i];
         char what[48];
         aioc_mem_print(what, sizeof what, "params[%u]", (unsigned)i);
         if (!param->name || param->name[0] != '@' || !param->name[1])
-            return aioc_op_refuse(engine, what, "a name starts with '@'");
+            return aioc_request_refuse(&engine->builder, what, "a name starts with '@'");
         if (param->value.type == AIOCOSMOS_VALUE_UNSET || param->value.type == AIOCOSMOS_VALUE_NONE)
-            return aioc_op_refuse(engine, what, "no value is given");
+            return aioc_request_refuse(&engine->builder, what, "no value is given");
         if ((i && !aioc_mem_append_str(engine->memory, out, ",")) ||
             !aioc_mem_append_str(engine->memory, out, "{\"name\":") ||
             !aioc_json_append_string(engine->memory, out, param->name, strlen(param->name), false) ||
             !aioc_mem_append_str(engine->memory, out, ",\"value\":") ||
             !aioc_json_append_value(engine->memory, out, &param->value, false) ||
             !aioc_mem_append_str(engine->memory, out, "}"))
-            return aioc_op_refuse(engine, what, "not UTF-8, not JSON, not a finite number, or no memory");
+            return aioc_request_refuse(&engine->builder, what, "not UTF-8, not JSON, not a finite number, or no memory");
     }
-    return aioc_mem_append_str(engine->memory, out, "]") ? 0 : aioc_op_refuse_memory(engine);
+    return aioc_mem_append_str(engine->memory, out, "]") ? 0 : aioc_request_no_memory(&engine->builder);
 }
 
 /* {"query":...,"parameters":[...]}. */
@@ -17633,15 +17633,15 @@ static int aioc_feed_build_body(aioc_op_engine *engine, aioc_mem_buffer *params,
 {
     size_t len = strlen(sql), bad_at;
     int refused;
-    if (len == 0) return aioc_op_refuse(engine, "sql", "empty");
-    if (len > AIOC_FEED_SQL_BYTES_MAX) return aioc_op_refuse(engine, "sql", "over 256 KiB");
-    if (!aioc_json_utf8_ok(sql, len, &bad_at)) return aioc_op_refuse_at(engine, "sql", "not UTF-8", bad_at);
+    if (len == 0) return aioc_request_refuse(&engine->builder, "sql", "empty");
+    if (len > AIOC_FEED_SQL_BYTES_MAX) return aioc_request_refuse(&engine->builder, "sql", "over 256 KiB");
+    if (!aioc_json_utf8_ok(sql, len, &bad_at)) return aioc_request_refuse_at(&engine->builder, "sql", "not UTF-8", bad_at);
     if (request->param_count && !request->params)
-        return aioc_op_refuse(engine, "params", "required: param_count is set");
+        return aioc_request_refuse(&engine->builder, "params", "required: param_count is set");
     refused = aioc_feed_append_params(engine, params, request);
     if (refused) return refused;
-    return aioc_feed_append_body(engine->memory, body, aioc_mem_str(sql), aioc_op_text(params))
-               ? 0 : aioc_op_refuse_memory(engine);
+    return aioc_feed_append_body(engine->memory, body, aioc_mem_str(sql), aioc_mem_text(params))
+               ? 0 : aioc_request_no_memory(&engine->builder);
 }
 
 static int aioc_feed_add_lines(aioc_op_engine *engine, const aiocosmos_query_request *request, bool is_query,
@@ -17656,19 +17656,19 @@ static int aioc_feed_add_lines(aioc_op_engine *engine, const aiocosmos_query_req
          !aioc_mem_append_str(memory, lines, "x-ms-documentdb-populatequerymetrics: True\r\n")) ||
         (request->want_index_metrics &&
          !aioc_mem_append_str(memory, lines, "x-ms-cosmos-populateindexmetrics: True\r\n")))
-        return aioc_op_refuse_memory(engine);
-    return aioc_op_add_headers(engine, request->headers, false);
+        return aioc_request_no_memory(&engine->builder);
+    return aioc_request_add_headers(&engine->builder, request->headers, false);
 }
 
 /* An effective partition key in hex, as the list of ranges names it. */
 static int aioc_feed_check_edge(aioc_op_engine *engine, const char *what, const char *text)
 {
     size_t i, len = text ? strlen(text) : 0;
-    if (len >= AIOC_PROTOCOL_EPK_MAX) return aioc_op_refuse(engine, what, "too long for a partition key's hash");
+    if (len >= AIOC_PROTOCOL_EPK_MAX) return aioc_request_refuse(&engine->builder, what, "too long for a partition key's hash");
     for (i = 0; i < len; i++)
         if (!((text[i] >= '0' && text[i] <= '9') || (text[i] >= 'A' && text[i] <= 'F')))
-            return aioc_op_refuse_at(engine, what, "not upper-case hexadecimal", i);
-    if (len % 2) return aioc_op_refuse(engine, what, "half a byte at its end: two digits make one");
+            return aioc_request_refuse_at(&engine->builder, what, "not upper-case hexadecimal", i);
+    if (len % 2) return aioc_request_refuse(&engine->builder, what, "half a byte at its end: two digits make one");
     return 0;
 }
 
@@ -17677,10 +17677,10 @@ static int aioc_feed_check_span(aioc_op_engine *engine, const aiocosmos_query_re
     int refused = aioc_feed_check_edge(engine, "epk_min", request->epk_min);
     if (!refused) refused = aioc_feed_check_edge(engine, "epk_max", request->epk_max);
     if (refused || (!request->epk_min && !request->epk_max)) return refused;
-    if (aioc_op_has_pk(&request->pk)) return aioc_op_refuse(engine, "epk_min", "and pk are both given");
+    if (aioc_request_has_pk(&request->pk)) return aioc_request_refuse(&engine->builder, "epk_min", "and pk are both given");
     if (request->epk_min && request->epk_max &&
         aioc_protocol_epk_compare(aioc_mem_str(request->epk_min), aioc_mem_str(request->epk_max)) >= 0)
-        return aioc_op_refuse(engine, "epk_max", "not behind epk_min");
+        return aioc_request_refuse(&engine->builder, "epk_max", "not behind epk_min");
     return 0;
 }
 
@@ -17689,17 +17689,17 @@ static int aioc_feed_check_query(aioc_op_engine *engine, const aiocosmos_query_r
     const char *what;
     bool of_items = request->feed == AIOCOSMOS_FEED_ITEMS, of_ranges = request->feed == AIOCOSMOS_FEED_RANGES;
     if (request->feed > AIOCOSMOS_FEED_RANGES)
-        return aioc_op_refuse(engine, "feed", "one of aiocosmos_feed is expected");
-    what = !of_items && aioc_op_has_pk(&request->pk) ? "pk"
+        return aioc_request_refuse(&engine->builder, "feed", "one of aiocosmos_feed is expected");
+    what = !of_items && aioc_request_has_pk(&request->pk) ? "pk"
            : !of_items && request->session_token.len ? "session_token"
            : !of_items && (request->epk_min || request->epk_max) ? "epk_min"
            : !of_items && !of_ranges && request->container ? "container"
            : of_ranges && request->sql ? "sql"
            : !of_items && (request->want_metrics || request->want_index_metrics) ? "want_metrics"
            : request->feed == AIOCOSMOS_FEED_DATABASES && request->database ? "database" : NULL;
-    if (what) return aioc_op_refuse(engine, what, "does not belong to this feed");
-    if (!request->sql && request->param_count) return aioc_op_refuse(engine, "params", "there is no sql");
-    if (request->page_items_max > INT32_MAX) return aioc_op_refuse(engine, "page_items_max", "over 2^31-1");
+    if (what) return aioc_request_refuse(&engine->builder, what, "does not belong to this feed");
+    if (!request->sql && request->param_count) return aioc_request_refuse(&engine->builder, "params", "there is no sql");
+    if (request->page_items_max > INT32_MAX) return aioc_request_refuse(&engine->builder, "page_items_max", "over 2^31-1");
     return aioc_feed_check_span(engine, request);
 }
 
@@ -17713,11 +17713,11 @@ static bool aioc_feed_ask_question(aioc_feed_query *query, const char *kind)
     uint64_t hash[2];
     bool ok = aioc_mem_append_str(memory, &all, kind);
     size_t i;
-    parts[0] = aioc_op_text(&query->link);
-    parts[1] = aioc_op_text(&query->pk);
+    parts[0] = aioc_mem_text(&query->link);
+    parts[1] = aioc_mem_text(&query->pk);
     parts[2] = fan ? aioc_feed_min(&fan->edges) : aioc_mem_str("");
     parts[3] = fan ? aioc_feed_max(&fan->edges) : aioc_mem_str("");
-    parts[4] = aioc_op_text(&query->body);
+    parts[4] = aioc_mem_text(&query->body);
     for (i = 0; ok && i < 5; i++)
         ok = aioc_mem_append(memory, &all, "\n", 1) &&
              aioc_mem_append(memory, &all, parts[i].ptr, parts[i].len);
@@ -17740,21 +17740,21 @@ static int aioc_feed_read_token(aioc_feed_query *query, aiocosmos_str token)
     memset(&position, 0, sizeof position);
     refused = aioc_pos_read(engine->memory, token, &block, &position, &why);
     if (refused == AIOCOSMOS_E_NOMEM) {
-        refused = aioc_op_refuse_memory(engine);
+        refused = aioc_request_no_memory(&engine->builder);
     } else if (refused) {
-        refused = aioc_op_refuse(engine, "continuation", why);
+        refused = aioc_request_refuse(&engine->builder, "continuation", why);
     } else if ((position.place == AIOC_POS_IN_CHANGES) != (fan && fan->changes)) {
-        refused = aioc_op_refuse(engine, "continuation", fan && fan->changes ? "of a query, not of a change feed"
+        refused = aioc_request_refuse(&engine->builder, "continuation", fan && fan->changes ? "of a query, not of a change feed"
                                  : "of a change feed, not of a query");
     } else if (position.question != query->question) {
-        refused = aioc_op_refuse(engine, "continuation", fan && fan->changes
+        refused = aioc_request_refuse(&engine->builder, "continuation", fan && fan->changes
                                  ? "of another container, another part of it, or another kind of change feed"
                                  : "of another query or container");
     } else if (position.place == AIOC_POS_AT_SERVICE) {
-        refused = aioc_op_keep(engine, &query->continuation, position.pieces[0].continuation);
+        refused = aioc_request_keep(&engine->builder, &query->continuation, position.pieces[0].continuation);
         if (!refused) aioc_feed_fan_free(query);  /* it was the gateway that served it */
     } else if (!fan) {
-        refused = aioc_op_refuse(engine, "continuation", "of a query across partitions");
+        refused = aioc_request_refuse(&engine->builder, "continuation", "of a query across partitions");
     } else {
         fan->token = block;
         fan->from = position;
@@ -17777,7 +17777,7 @@ static int aioc_feed_open_fan(aioc_feed_query *query, const aiocosmos_query_requ
     aioc_op_engine *engine = query->feeds->engine;
     aioc_feed_fan *fan = (aioc_feed_fan *)aioc_mem_zalloc(engine->memory, sizeof *fan);
     int refused = 0;
-    if (!fan) return aioc_op_refuse_memory(engine);
+    if (!fan) return aioc_request_no_memory(&engine->builder);
     query->fan = fan;
     fan->memory = engine->memory;
     fan->key[0] = aioc_op_random(&engine->random_state);
@@ -17793,11 +17793,11 @@ static int aioc_feed_open_fan(aioc_feed_query *query, const aiocosmos_query_requ
     fan->continuation_max = request->continuation_bytes_max ? request->continuation_bytes_max
                                                             : AIOCOSMOS_DEFAULT_CONTINUATION_BYTES;
     fan->levels = aioc_feed_levels(&request->pk);
-    if (request->sql) refused = aioc_op_keep(engine, &fan->sql, aioc_mem_str(request->sql));
+    if (request->sql) refused = aioc_request_keep(&engine->builder, &fan->sql, aioc_mem_str(request->sql));
     if (!refused && !aioc_feed_set_edges(engine->memory, &fan->edges, aioc_mem_str(request->epk_min),
                                          aioc_mem_str(request->epk_max)))
-        refused = aioc_op_refuse_memory(engine);
-    return refused ? refused : aioc_feed_watch_open(&fan->ranges, engine, aioc_op_text(&query->link),
+        refused = aioc_request_no_memory(&engine->builder);
+    return refused ? refused : aioc_feed_watch_open(&fan->ranges, engine, aioc_mem_text(&query->link),
                                                     aioc_feed_stir_owner, query);
 }
 
@@ -17806,7 +17806,7 @@ static int aioc_feed_open_fan(aioc_feed_query *query, const aiocosmos_query_requ
 static bool aioc_feed_may_span(const aioc_feed_query *query, const aiocosmos_pk *pk)
 {
     const aioc_account *account = &query->feeds->engine->account;
-    const aioc_account_container *container = aioc_account_find(account, aioc_op_text(&query->link));
+    const aioc_account_container *container = aioc_account_find(account, aioc_mem_text(&query->link));
     uint32_t levels = aioc_feed_levels(pk);
     if (container && container->knowledge == AIOC_ACCOUNT_KNOWN) return levels < container->pk_def.path_count;
     return levels < AIOC_PROTOCOL_PK_LEVELS;
@@ -17816,7 +17816,7 @@ static bool aioc_feed_may_span(const aioc_feed_query *query, const aiocosmos_pk 
 static int aioc_feed_fill_common(aioc_feed_query *query, const aiocosmos_query_request *request)
 {
     aioc_op_engine *engine = query->feeds->engine;
-    bool has_pk = aioc_op_has_pk(&request->pk);
+    bool has_pk = aioc_request_has_pk(&request->pk);
     int refused = aioc_feed_check_query(engine, request);
     static const char *const types[] = { "docs", "colls", "dbs", "pkranges" };
     static const char *const arrays[] = { "/Documents", "/DocumentCollections", "/Databases", "/PartitionKeyRanges" };
@@ -17824,11 +17824,11 @@ static int aioc_feed_fill_common(aioc_feed_query *query, const aiocosmos_query_r
     if (!refused)
         refused = aioc_request_build_link(&engine->builder, paths[request->feed], request->database,
                                           request->container, NULL);
-    if (!refused) refused = aioc_op_keep(engine, &query->link, aioc_op_text(&engine->builder.link));
-    if (!refused && has_pk) refused = aioc_op_add_pk(engine, &request->pk);
-    if (!refused && has_pk) refused = aioc_op_keep(engine, &query->pk, aioc_op_text(&engine->builder.pk));
-    if (!refused) refused = aioc_op_check_session(engine, request->session_token);
-    if (!refused) refused = aioc_op_keep(engine, &query->session, request->session_token);
+    if (!refused) refused = aioc_request_keep(&engine->builder, &query->link, aioc_mem_text(&engine->builder.link));
+    if (!refused && has_pk) refused = aioc_request_add_pk(&engine->builder, &request->pk);
+    if (!refused && has_pk) refused = aioc_request_keep(&engine->builder, &query->pk, aioc_mem_text(&engine->builder.pk));
+    if (!refused) refused = aioc_request_check_session(&engine->builder, request->session_token);
+    if (!refused) refused = aioc_request_keep(&engine->builder, &query->session, request->session_token);
     if (refused) return refused;
     query->verb = "GET";
     query->type = types[request->feed];
@@ -17852,12 +17852,12 @@ static int aioc_feed_fill_query(aioc_feed_query *query, const void *asked)
     if (sql) query->verb = "POST";
     if (query->of_items && aioc_feed_may_span(query, &request->pk)) refused = aioc_feed_open_fan(query, request);
     if (!refused) refused = aioc_feed_add_lines(engine, request, sql != NULL, query->of_items && query->pk.len == 0);
-    if (!refused) refused = aioc_op_keep(engine, &query->lines, aioc_op_text(&engine->builder.lines));
+    if (!refused) refused = aioc_request_keep(&engine->builder, &query->lines, aioc_mem_text(&engine->builder.lines));
     if (!refused && sql)
         refused = aioc_feed_build_body(engine, query->fan ? &query->fan->params : &params, &query->body, request, sql);
     aioc_mem_buffer_free(engine->memory, &params);
     if (refused) return refused;
-    if (!aioc_feed_ask_question(query, query->type)) return aioc_op_refuse_memory(engine);
+    if (!aioc_feed_ask_question(query, query->type)) return aioc_request_no_memory(&engine->builder);
     return request->continuation.len ? aioc_feed_read_token(query, request->continuation) : 0;
 }
 
@@ -17866,14 +17866,14 @@ static int aioc_feed_fill_query(aioc_feed_query *query, const void *asked)
 static int aioc_feed_check_changes(aioc_op_engine *engine, const aiocosmos_changes_request *request)
 {
     if (request->from > AIOCOSMOS_FROM_TIME)
-        return aioc_op_refuse(engine, "from", "one of aiocosmos_changes_from is expected");
+        return aioc_request_refuse(&engine->builder, "from", "one of aiocosmos_changes_from is expected");
     if (request->from != AIOCOSMOS_FROM_TIME && request->from_time_s)
-        return aioc_op_refuse(engine, "from_time_s", "given, but from is not AIOCOSMOS_FROM_TIME");
-    if (request->from_time_s < 0) return aioc_op_refuse(engine, "from_time_s", "before 1970");
+        return aioc_request_refuse(&engine->builder, "from_time_s", "given, but from is not AIOCOSMOS_FROM_TIME");
+    if (request->from_time_s < 0) return aioc_request_refuse(&engine->builder, "from_time_s", "before 1970");
     if (request->from_time_s > AIOC_TEXT_DATE_LAST)
-        return aioc_op_refuse(engine, "from_time_s", "after the year 9999: are these seconds?");
+        return aioc_request_refuse(&engine->builder, "from_time_s", "after the year 9999: are these seconds?");
     if (request->all_versions && request->from != AIOCOSMOS_FROM_NOW && !request->continuation.len)
-        return aioc_op_refuse(engine, "all_versions", "only AIOCOSMOS_FROM_NOW, or with a continuation: the "
+        return aioc_request_refuse(&engine->builder, "all_versions", "only AIOCOSMOS_FROM_NOW, or with a continuation: the "
                               "service cannot tell earlier ones");
     return 0;
 }
@@ -17887,16 +17887,16 @@ static int aioc_feed_add_change_lines(aioc_feed_query *query, const aiocosmos_ch
     uint64_t since = query->fan->since;
     int refused;
     engine->builder.lines.len = 0;
-    refused = aioc_op_add_line(engine, "A-IM: ", request->all_versions ? "Full-Fidelity Feed"
+    refused = aioc_request_add_line(&engine->builder, "A-IM: ", request->all_versions ? "Full-Fidelity Feed"
                                                                              : "Incremental Feed");
     if (!refused && request->all_versions)
-        refused = aioc_op_add_line(engine, "x-ms-cosmos-changefeed-wire-format-version: ", "2021-09-15");
+        refused = aioc_request_add_line(&engine->builder, "x-ms-cosmos-changefeed-wire-format-version: ", "2021-09-15");
     if (!refused && since) {
         aioc_auth_date(date, since > (uint64_t)AIOC_TEXT_DATE_LAST ? AIOC_TEXT_DATE_LAST : (int64_t)since - 1);
-        refused = aioc_op_add_line(engine, "If-Modified-Since: ", date);
+        refused = aioc_request_add_line(&engine->builder, "If-Modified-Since: ", date);
     }
-    if (!refused) refused = aioc_op_add_headers(engine, request->headers, false);
-    return refused ? refused : aioc_op_keep(engine, &query->lines, aioc_op_text(&engine->builder.lines));
+    if (!refused) refused = aioc_request_add_headers(&engine->builder, request->headers, false);
+    return refused ? refused : aioc_request_keep(&engine->builder, &query->lines, aioc_mem_text(&engine->builder.lines));
 }
 
 static void aioc_feed_changes_as_query(const aiocosmos_changes_request *request, aiocosmos_query_request *out)
@@ -17920,7 +17920,7 @@ static int aioc_feed_place_changes(aioc_feed_query *query, const aiocosmos_chang
     aioc_feed_fan *fan = query->fan;
     int refused;
     if (!aioc_feed_ask_question(query, request->all_versions ? "all changes" : "changes"))
-        return aioc_op_refuse_memory(query->feeds->engine);
+        return aioc_request_no_memory(&query->feeds->engine->builder);
     if (!request->continuation.len) {
         fan->from_now = request->from == AIOCOSMOS_FROM_NOW;
         fan->since = request->from == AIOCOSMOS_FROM_TIME ? (uint64_t)request->from_time_s + 1 : 0;
@@ -17962,24 +17962,24 @@ static bool aioc_feed_page_lines(aioc_op_engine *engine, aiocosmos_str lines, ui
     if (rows) aioc_mem_print(text, sizeof text, "x-ms-max-item-count: %u\r\n", (unsigned)rows);
     else aioc_mem_print(text, sizeof text, "x-ms-max-item-count: -1\r\n");
     return aioc_mem_set(engine->memory, out, lines) && aioc_mem_append_str(engine->memory, out, text) &&
-           (behind.len == 0 || aioc_op_append_line(engine->memory, out, behind_name, behind));
+           (behind.len == 0 || aioc_request_append_line(engine->memory, out, behind_name, behind));
 }
 
 static int aioc_feed_ask_page(aioc_feed_query *query, uint32_t timeout_ms)
 {
     aioc_op_engine *engine = query->feeds->engine;
-    aioc_op_spec spec;
-    if (!aioc_feed_page_lines(engine, aioc_op_text(&query->lines), query->page_items_max, "x-ms-continuation: ",
-                              aioc_op_text(&query->continuation))) return aioc_op_refuse_memory(engine);
+    aioc_request_spec spec;
+    if (!aioc_feed_page_lines(engine, aioc_mem_text(&query->lines), query->page_items_max, "x-ms-continuation: ",
+                              aioc_mem_text(&query->continuation))) return aioc_request_no_memory(&engine->builder);
     aioc_feed_specify(&spec, query->verb, &query->link, timeout_ms);
     spec.kind = AIOCOSMOS_QUERY_PAGE;
     spec.type = spec.tail = query->type;
     spec.item_data = query->of_items;
     if (!query->of_items) spec.container_link.len = 0;
-    spec.pk_text = aioc_op_text(&query->pk);
-    spec.lines = aioc_op_text(&engine->builder.lines);
-    spec.session_token = aioc_op_text(&query->session);
-    spec.body = aioc_op_text(&query->body);
+    spec.pk_text = aioc_mem_text(&query->pk);
+    spec.lines = aioc_mem_text(&engine->builder.lines);
+    spec.session_token = aioc_mem_text(&query->session);
+    spec.body = aioc_mem_text(&query->body);
     spec.user_data = query->user_data;
     return aioc_op_accept(engine, &spec, &aioc_feed_page_role, query, &query->op);
 }
@@ -18092,7 +18092,7 @@ static void aioc_feed_return_to_fan(aioc_feed_query *query, aiocosmos_result *re
     if (query->refusal_status == AIOCOSMOS_E_PROTOCOL) unserved = aioc_feed_is_refusal(result->status);
     if (unserved && query->refusal_status && query->refusal.len) {
         result->status = query->refusal_status;
-        result->message = aioc_op_text(&query->refusal);
+        result->message = aioc_mem_text(&query->refusal);
     }
     aioc_feed_unpark(query);
     if (!aioc_feed_watch_knows(&query->fan->ranges)) aioc_account_doubt_ranges(query->fan->ranges.container);
@@ -18128,7 +18128,7 @@ static void aioc_feed_page_came(aioc_op *op, const aiocosmos_result *result)
             if (page.item_count == 0 && !query->ended && query->skip_empty && !aioc_feed_ask_on(query, op)) return;
         }
         page.more = !query->ended;
-        page.continuation = aioc_op_text(&query->continuation_out);
+        page.continuation = aioc_mem_text(&query->continuation_out);
     }
     if (adjusted.status != 0) {
         page.more = false;
@@ -18163,7 +18163,7 @@ static aioc_plan *aioc_feed_plan_kept(aioc_feed_query *query)
     bool ok = aioc_feed_plan_key(query, &key, &general);
     for (i = 0; ok && i < AIOC_FEED_PLANS && !plan; i++) {
         aioc_feed_plan *kept = &feeds->plans[i];
-        if (!kept->plan || !aioc_mem_same(aioc_op_text(&kept->key), aioc_text_view(key.data, kept->general
+        if (!kept->plan || !aioc_mem_same(aioc_mem_text(&kept->key), aioc_text_view(key.data, kept->general
                                           ? general : key.len))) continue;
         kept->used = ++feeds->plans_used;
         plan = kept->plan;
@@ -18179,7 +18179,7 @@ static void aioc_feed_keep_plan(aioc_feed_query *query, aioc_plan *plan)
     aioc_mem *memory = feeds->engine->memory;
     aioc_mem_buffer key = { NULL, 0, 0 };
     aioc_feed_plan *kept = &feeds->plans[0];
-    bool ok, general = aioc_plan_is_general(plan, aioc_op_text(&query->fan->sql));
+    bool ok, general = aioc_plan_is_general(plan, aioc_mem_text(&query->fan->sql));
     size_t general_len;
     uint32_t i;
     ok = aioc_feed_plan_key(query, &key, &general_len);
@@ -18271,13 +18271,13 @@ static int aioc_feed_ask_plan(aioc_feed_query *query)
     static const aioc_op_role role = { aioc_feed_plan_came, NULL, NULL, true, true };
     aioc_op_engine *engine = query->feeds->engine;
     aioc_feed_fan *fan = query->fan;
-    aioc_op_spec spec;
+    aioc_request_spec spec;
     aioc_feed_specify(&spec, "POST", &query->link, query->timeout_ms);
     spec.lines = aioc_mem_str("Content-Type: application/query+json\r\n"
                               "x-ms-cosmos-is-query-plan-request: True\r\n"
                               "x-ms-cosmos-query-version: 1.4\r\n"
                               "x-ms-cosmos-supported-query-features: " AIOC_PLAN_FEATURES "\r\n");
-    spec.body = aioc_op_text(&query->body);
+    spec.body = aioc_mem_text(&query->body);
     memcpy(fan->rid, fan->ranges.container->rid, sizeof fan->rid);
     return aioc_op_accept(engine, &spec, &role, query, &fan->plan_op);
 }
@@ -18288,7 +18288,7 @@ static int aioc_feed_ask_plan(aioc_feed_query *query)
  * from the range, by their items, so that one item tells for all of them what was given. */
 static aiocosmos_str aioc_feed_kin(const aioc_feed_stream *stream)
 {
-    return aioc_op_text(stream->kin.len ? &stream->kin : &stream->edges);
+    return aioc_mem_text(stream->kin.len ? &stream->kin : &stream->edges);
 }
 
 /* Puts a stream for [min, max) at a place among the others. NULL: no memory. */
@@ -18330,7 +18330,7 @@ static aioc_feed_stream *aioc_feed_stream_new(aioc_feed_query *query, uint32_t p
 /* The continuation that a stream's next request goes on from. */
 static aiocosmos_str aioc_feed_ask_from(const aioc_feed_stream *stream)
 {
-    return aioc_op_text(stream->last ? &stream->last->behind : &stream->position);
+    return aioc_mem_text(stream->last ? &stream->last->behind : &stream->position);
 }
 
 static aiocosmos_str aioc_feed_lesser(aiocosmos_str a, aiocosmos_str b)
@@ -18631,8 +18631,8 @@ static bool aioc_feed_append_edges(const aioc_feed_stream *stream, const aioc_ac
     if (aioc_protocol_epk_compare(stream->min, aioc_account_text(container, range->min)) == 0 &&
         aioc_protocol_epk_compare(stream->max, aioc_account_text(container, range->max)) == 0) return true;
     return aioc_mem_append_str(fan->memory, lines, "x-ms-read-key-type: EffectivePartitionKeyRange\r\n") &&
-           aioc_op_append_line(fan->memory, lines, "x-ms-start-epk: ", stream->min) &&
-           aioc_op_append_line(fan->memory, lines, "x-ms-end-epk: ", stream->max);
+           aioc_request_append_line(fan->memory, lines, "x-ms-start-epk: ", stream->min) &&
+           aioc_request_append_line(fan->memory, lines, "x-ms-end-epk: ", stream->max);
 }
 
 /* Asks a stream's range for its next page, or the service for that of its partition key, if there is no range. 0, or
@@ -18644,19 +18644,19 @@ static int aioc_feed_ask_range(aioc_feed_stream *stream, const aioc_account_rang
     aioc_op_engine *engine = query->feeds->engine;
     aioc_mem_buffer *lines = &engine->builder.lines;
     aiocosmos_str behind = aioc_feed_ask_from(stream);
-    aioc_op_spec spec;
+    aioc_request_spec spec;
     int refused;
     if (behind.len == 0 && fan->from_now) behind = aioc_mem_str("*");
-    if (!aioc_feed_page_lines(engine, aioc_op_text(&query->lines), aioc_feed_rows_to_ask(query, stream->asks),
+    if (!aioc_feed_page_lines(engine, aioc_mem_text(&query->lines), aioc_feed_rows_to_ask(query, stream->asks),
                               fan->changes ? "If-None-Match: " : "x-ms-continuation: ", behind) ||
         !aioc_feed_append_edges(stream, range, lines)) return AIOCOSMOS_E_NOMEM;
     aioc_feed_specify(&spec, query->verb, &query->link, query->timeout_ms);
     spec.item_data = true;
-    spec.pk_text = range ? aioc_account_text(fan->ranges.container, range->id) : aioc_op_text(&query->pk);
+    spec.pk_text = range ? aioc_account_text(fan->ranges.container, range->id) : aioc_mem_text(&query->pk);
     spec.by_range = range != NULL;
-    spec.lines = aioc_op_text(lines);
-    spec.session_token = aioc_op_text(&query->session);
-    spec.body = aioc_op_text(&fan->bodies[stream->side]);
+    spec.lines = aioc_mem_text(lines);
+    spec.session_token = aioc_mem_text(&query->session);
+    spec.body = aioc_mem_text(&fan->bodies[stream->side]);
     refused = aioc_op_accept(engine, &spec, query->op ? &aioc_feed_answer_role : &aioc_feed_ahead_role, stream,
                              &stream->op);
     if (refused) return refused;
@@ -19125,7 +19125,7 @@ static int aioc_feed_compare_given(const aioc_feed_stream *stream, aiocosmos_jso
 static bool aioc_feed_before(const aioc_feed_fan *fan, const aioc_feed_stream *a, const aioc_feed_stream *b)
 {
     int order = aioc_feed_compare(fan, a->head.values, b->head.values);
-    if (order == 0 && a->kin.len && aioc_mem_same(aioc_op_text(&a->kin), aioc_op_text(&b->kin))) {
+    if (order == 0 && a->kin.len && aioc_mem_same(aioc_mem_text(&a->kin), aioc_mem_text(&b->kin))) {
         order = aioc_row_rid_compare(aioc_feed_rid_of(a->head.rid), aioc_feed_rid_of(b->head.rid));
         if (a->rids_fall) order = -order;
     }
@@ -19272,7 +19272,7 @@ static bool aioc_feed_has_last_values(const aioc_feed_fan *fan, const aioc_feed_
 {
     aiocosmos_json_doc *doc = &stream->query->feeds->engine->builder.properties;
     aiocosmos_str items = aioc_text_view(stream->head.items.ptr, stream->head.items.len);
-    return aioc_mem_same(aioc_op_text(&fan->last_items), items) ||
+    return aioc_mem_same(aioc_mem_text(&fan->last_items), items) ||
            (aioc_json_parse(doc, fan->last_items.data, fan->last_items.len) == 0 &&
             aioc_feed_compare_given(stream, aioc_json_root(doc)) == 0);
 }
@@ -19282,7 +19282,7 @@ static bool aioc_feed_remember(aioc_feed_fan *fan, const aioc_feed_stream *strea
 {
     aiocosmos_str rid = aioc_feed_rid_of(stream->head.rid);
     aiocosmos_str items = aioc_text_view(stream->head.items.ptr, stream->head.items.len);
-    bool again = fan->last_rows && aioc_mem_same(aioc_op_text(&fan->last_rid), rid) &&
+    bool again = fan->last_rows && aioc_mem_same(aioc_mem_text(&fan->last_rid), rid) &&
                  aioc_feed_has_last_values(fan, stream);
     if (again) {
         fan->last_rows++;
@@ -19370,7 +19370,7 @@ static uint32_t aioc_feed_list_pieces(const aioc_feed_fan *fan, aioc_pos_piece *
         }
         pieces[count].min = stream->min;
         pieces[count].max = stream->max;
-        pieces[count].continuation = aioc_op_text(&stream->position);
+        pieces[count].continuation = aioc_mem_text(&stream->position);
         count++;
         covered = stream->max;
     }
@@ -19404,14 +19404,14 @@ static bool aioc_feed_write_token(aioc_feed_query *query)
         aioc_mem_buffer *rows = &query->feeds->engine->builder.body;
         rows->len = 0;
         written = aioc_row_chain_rest(&fan->chain, rows, fan->continuation_max);
-        position.rows = aioc_op_text(rows);
+        position.rows = aioc_mem_text(rows);
         if (written > 0) position.place = AIOC_POS_IN_ROWS;
     } else if (fan->chain.ordered) {
         position.place = AIOC_POS_IN_ORDER;
         position.min = aioc_feed_min(&fan->last_edges);
         position.max = aioc_feed_max(&fan->last_edges);
-        position.values = aioc_op_text(&fan->last_items);
-        position.rid_of_row = aioc_op_text(&fan->last_rid);
+        position.values = aioc_mem_text(&fan->last_items);
+        position.rid_of_row = aioc_mem_text(&fan->last_rid);
         position.rows_of_rid = fan->last_rows;
     } else {
         position.place = AIOC_POS_IN_SEQUENCE;
@@ -19511,7 +19511,7 @@ static int aioc_feed_leave_fan(aioc_feed_query *query, aioc_op *op)
     query->fan = NULL;
     refused = aioc_feed_ask_on(query, op);
     if (refused) aioc_feed_unpark(query);
-    return refused == AIOCOSMOS_E_TIMEOUT || refused == AIOCOSMOS_E_CANCELLED ? aioc_op_refuse_as(engine, refused)
+    return refused == AIOCOSMOS_E_TIMEOUT || refused == AIOCOSMOS_E_CANCELLED ? aioc_request_refuse_as(&engine->builder, refused)
                                                                              : refused;
 }
 
@@ -19534,7 +19534,7 @@ static void aioc_feed_fan_page_came(aioc_op *op, const aiocosmos_result *result)
     adjusted.session_token = aioc_mem_str(fan->session_token);
     if (result->status == 0 || result->status == 304) {
         page.more = !query->ended;
-        page.continuation = aioc_op_text(&query->continuation_out);
+        page.continuation = aioc_mem_text(&query->continuation_out);
     }
     if (result->status == 0) {
         if (fan->shown) {
@@ -19543,7 +19543,7 @@ static void aioc_feed_fan_page_came(aioc_op *op, const aiocosmos_result *result)
             delivery->body = fan->shown->body.text;
             page.items = fan->shown->rows;
         } else {
-            delivery->body = aioc_op_text(&fan->out);
+            delivery->body = aioc_mem_text(&fan->out);
             page.items = aioc_json_array_of(&fan->items, fan->out.data + AIOC_FEED_PAGE_ARRAY, fan->out_array,
                                             fan->out_count);
         }
@@ -19565,10 +19565,10 @@ static bool aioc_feed_build_bodies(aioc_feed_query *query, aiocosmos_str sql)
     for (side = AIOC_PLAN_FRESH; ok && side <= (in_order ? AIOC_PLAN_RIGHT : AIOC_PLAN_FRESH); side++) {
         text.len = filter.len = 0;
         ok = aioc_plan_append_filter(fan->memory, &filter, fan->info, fan->from_items, (aioc_plan_side)side) &&
-             aioc_plan_append_text(fan->memory, &text, sql, aioc_op_text(&filter), &found) &&
-             aioc_feed_append_body(fan->memory, &fan->bodies[side], aioc_op_text(&text),
-                                   aioc_op_text(&fan->params));
-        fan->unfiltered = !found || aioc_mem_same(aioc_op_text(&filter), aioc_mem_str("true"));
+             aioc_plan_append_text(fan->memory, &text, sql, aioc_mem_text(&filter), &found) &&
+             aioc_feed_append_body(fan->memory, &fan->bodies[side], aioc_mem_text(&text),
+                                   aioc_mem_text(&fan->params));
+        fan->unfiltered = !found || aioc_mem_same(aioc_mem_text(&filter), aioc_mem_str("true"));
     }
     aioc_mem_buffer_free(fan->memory, &text);
     aioc_mem_buffer_free(fan->memory, &filter);
@@ -19642,7 +19642,7 @@ static void aioc_feed_begin_reading(aioc_feed_query *query, aiocosmos_str sql, c
         aioc_feed_break(fan, AIOCOSMOS_E_PROTOCOL, "the query plan has more than 16 columns of ORDER BY");
         return;
     }
-    if (!aioc_feed_build_bodies(query, sql.len ? sql : aioc_op_text(&fan->sql)) || !aioc_feed_cut_all(query)) {
+    if (!aioc_feed_build_bodies(query, sql.len ? sql : aioc_mem_text(&fan->sql)) || !aioc_feed_cut_all(query)) {
         aioc_feed_drop_streams(fan);
         aioc_feed_fail(&fan->tally, AIOCOSMOS_E_NOMEM, "no memory to read the ranges");
     } else {
@@ -19668,7 +19668,7 @@ static void aioc_feed_begin_component(aioc_feed_query *query)
     int status = aioc_row_rrf_component_text(&fan->chain.u.rrf, component, &sql, why, sizeof why);
     if (status == AIOCOSMOS_E_NOMEM) aioc_feed_fail(&fan->tally, status, "no memory for a component's query");
     else if (status) aioc_feed_break(fan, status, why);
-    else aioc_feed_begin_reading(query, aioc_op_text(&sql), &fan->plan->components[component].info);
+    else aioc_feed_begin_reading(query, aioc_mem_text(&sql), &fan->plan->components[component].info);
     aioc_mem_buffer_free(fan->memory, &sql);
 }
 
@@ -19763,7 +19763,7 @@ static void aioc_feed_begin_again(aioc_feed_query *query)
     fan->continuation_max = most;
     aioc_pos_free(fan->memory, &fan->from);
     aioc_mem_buffer_free(fan->memory, &fan->token);
-    ok = ok && aioc_pos_read(fan->memory, aioc_op_text(&query->continuation_out), &fan->token, &fan->from, &why) == 0;
+    ok = ok && aioc_pos_read(fan->memory, aioc_mem_text(&query->continuation_out), &fan->token, &fan->from, &why) == 0;
     fan->from_unordered = fan->yielded = false;
     if (ok && aioc_feed_resume(query, fan->info) == 0)
         aioc_feed_begin_reading(query, fan->info->rewritten, fan->info);
@@ -19839,7 +19839,7 @@ static void aioc_feed_span_prefix(aioc_feed_query *query)
     aiocosmos_value components[AIOC_PROTOCOL_PK_LEVELS];
     char min[AIOC_PROTOCOL_EPK_MAX], max[AIOC_PROTOCOL_EPK_MAX];
     size_t count = 0, min_len = 0, max_len;
-    bool ok = aioc_protocol_pk_components(fan->memory, &texts, aioc_op_text(&query->pk), components, &count) &&
+    bool ok = aioc_protocol_pk_components(fan->memory, &texts, aioc_mem_text(&query->pk), components, &count) &&
               aioc_protocol_epk(&fan->ranges.container->pk_def, components, count, min, &min_len);
     aioc_mem_buffer_free(fan->memory, &texts);
     if (!ok) return;
@@ -20018,7 +20018,7 @@ static bool aioc_feed_can_join(const aioc_feed_fan *fan, const aioc_feed_stream 
 {
     const aioc_account_container *container = fan->ranges.container;
     return left->version == container->ranges_version && right->version == container->ranges_version &&
-           aioc_mem_same(aioc_op_text(&left->position), aioc_op_text(&right->position)) && left->position.len &&
+           aioc_mem_same(aioc_mem_text(&left->position), aioc_mem_text(&right->position)) && left->position.len &&
            aioc_protocol_epk_compare(left->max, right->min) == 0 &&
            aioc_account_route(container, left->min) &&
            aioc_account_route(container, left->min) == aioc_account_route(container, right->min);
@@ -20036,7 +20036,7 @@ static void aioc_feed_join_neighbours(aioc_feed_query *query)
             place++;
             continue;
         }
-        both = aioc_feed_stream_new(query, place, left->min, right->max, aioc_op_text(&left->position));
+        both = aioc_feed_stream_new(query, place, left->min, right->max, aioc_mem_text(&left->position));
         if (!both) return;
         both->version = left->version;
         both->turn = left->turn;
@@ -20203,9 +20203,9 @@ static int aioc_feed_query_next(aioc_feed *feeds, aiocosmos_cursor handle, aioco
 {
     aioc_op_engine *engine = feeds->engine;
     aioc_feed_query *query = aioc_feed_query_find(feeds, handle);
-    if (!query) return aioc_op_refuse(engine, "cursor", "unknown or closed");
-    if (query->op) return aioc_op_refuse(engine, "cursor", "a page is still owed");
-    if (query->ended) return aioc_op_refuse(engine, "cursor", "the last page has been delivered");
+    if (!query) return aioc_request_refuse(&engine->builder, "cursor", "unknown or closed");
+    if (query->op) return aioc_request_refuse(&engine->builder, "cursor", "a page is still owed");
+    if (query->ended) return aioc_request_refuse(&engine->builder, "cursor", "the last page has been delivered");
     query->page = page;
     query->user_data = user_data;
     return query->fan ? aioc_feed_ask_fan(query) : aioc_feed_ask_page(query, query->timeout_ms);
@@ -20229,8 +20229,8 @@ static bool aioc_feed_query_get_stats(aioc_feed *feeds, aiocosmos_cursor handle,
     out->requests = costs->requests;
     out->items = costs->items;
     out->range_count = costs->range_count;
-    out->metrics = aioc_op_text(&costs->text);
-    out->index_metrics = aioc_op_text(&costs->index_metrics);
+    out->metrics = aioc_mem_text(&costs->text);
+    out->index_metrics = aioc_mem_text(&costs->index_metrics);
     if (query->fan) out->memory_used = query->fan->held + aioc_row_chain_bytes(&query->fan->chain);
     if (query->fan && query->fan->plan) out->plan = query->fan->plan->text;
     return true;
@@ -20441,7 +20441,7 @@ static int aioc_feed_name_properties(aioc_feed_many *many)
         } while (path.len);
         if (!aioc_mem_append(memory, out, "", 1)) return AIOCOSMOS_E_NOMEM;
     }
-    many->key_is_id = aioc_mem_same(aioc_op_text(out), aioc_text_view("c[\"id\"]", 8));
+    many->key_is_id = aioc_mem_same(aioc_mem_text(out), aioc_text_view("c[\"id\"]", 8));
     return 0;
 }
 
@@ -20628,7 +20628,7 @@ static bool aioc_feed_draft_id(aioc_feed_many *many, const char *id)
 {
     many->scratch.len = 0;
     return aioc_json_append_string(many->ranges.engine->memory, &many->scratch, id, strlen(id), false) &&
-           aioc_feed_draft_param(many, aioc_op_text(&many->scratch));
+           aioc_feed_draft_param(many, aioc_mem_text(&many->scratch));
 }
 
 /* The ids from one pair of a list up to another. */
@@ -20684,7 +20684,7 @@ static bool aioc_feed_build_part(aioc_feed_part *part, uint32_t pairs, bool by_i
          aioc_mem_append(memory, &many->params, "[", 1) &&
          (by_id ? aioc_feed_draft_ids(many, pairs, AIOC_FEED_NO_PAIR) : aioc_feed_draft_pairs(many, pairs)) &&
          aioc_mem_append(memory, &many->params, "]", 1) &&
-         aioc_feed_append_body(memory, &part->body, aioc_op_text(&many->sql), aioc_op_text(&many->params));
+         aioc_feed_append_body(memory, &part->body, aioc_mem_text(&many->sql), aioc_mem_text(&many->params));
     aioc_mem_buffer_free(memory, &many->sql);
     aioc_mem_buffer_free(memory, &many->params);
     return ok;
@@ -20692,36 +20692,36 @@ static bool aioc_feed_build_part(aioc_feed_part *part, uint32_t pairs, bool by_i
 
 /*--- Reads of many items: requests and answers ---*/
 
-static int aioc_feed_specify_read(const aioc_feed_part *part, aioc_op_spec *spec)
+static int aioc_feed_specify_read(const aioc_feed_part *part, aioc_request_spec *spec)
 {
     const aioc_feed_many *many = part->many;
     aioc_op_engine *engine = many->feeds->engine;
     aioc_mem_buffer *link = &engine->builder.link;
-    if (!aioc_mem_set(engine->memory, link, aioc_op_text(&many->link)) ||
+    if (!aioc_mem_set(engine->memory, link, aioc_mem_text(&many->link)) ||
         !aioc_mem_append_str(engine->memory, link, "/docs/") ||
         !aioc_mem_append_str(engine->memory, link, aioc_feed_pair_id(many, part->alone))) return AIOCOSMOS_E_NOMEM;
     spec->tail = NULL;
-    spec->link = aioc_op_text(link);
+    spec->link = aioc_mem_text(link);
     spec->pk_text = aioc_mem_str(aioc_feed_pair_key(many, part->alone));
-    spec->lines = aioc_op_text(&many->lines);
+    spec->lines = aioc_mem_text(&many->lines);
     return 0;
 }
 
-static int aioc_feed_specify_query(const aioc_feed_part *part, aioc_op_spec *spec)
+static int aioc_feed_specify_query(const aioc_feed_part *part, aioc_request_spec *spec)
 {
     const aioc_feed_many *many = part->many;
     aioc_op_engine *engine = many->feeds->engine;
     bool by_range = part->pk_at == AIOC_FEED_NO_PAIR;
     const char *lines = by_range ? AIOC_FEED_QUERY_LINES AIOC_FEED_ACROSS_LINE : AIOC_FEED_QUERY_LINES;
     if (!aioc_feed_page_lines(engine, aioc_mem_str(lines), part->page_items, "x-ms-continuation: ",
-                              aioc_op_text(&part->continuation)) ||
+                              aioc_mem_text(&part->continuation)) ||
         !aioc_mem_append(engine->memory, &engine->builder.lines, many->lines.data, many->lines.len))
         return AIOCOSMOS_E_NOMEM;
     spec->verb = "POST";
-    spec->pk_text = by_range ? aioc_op_text(&part->range) : aioc_mem_str(many->texts + part->pk_at);
+    spec->pk_text = by_range ? aioc_mem_text(&part->range) : aioc_mem_str(many->texts + part->pk_at);
     spec->by_range = by_range;
-    spec->lines = aioc_op_text(&engine->builder.lines);
-    spec->body = aioc_op_text(&part->body);
+    spec->lines = aioc_mem_text(&engine->builder.lines);
+    spec->body = aioc_mem_text(&part->body);
     return 0;
 }
 
@@ -20730,14 +20730,14 @@ static int aioc_feed_ask_part(aioc_feed_part *part)
 {
     aioc_feed_many *many = part->many;
     aioc_op_engine *engine = many->feeds->engine;
-    aioc_op_spec spec;
+    aioc_request_spec spec;
     int refused;
     aioc_feed_specify(&spec, "GET", &many->link, many->request.timeout_ms);
     refused = part->alone == AIOC_FEED_NO_PAIR ? aioc_feed_specify_query(part, &spec)
                                                : aioc_feed_specify_read(part, &spec);
-    if (refused) return aioc_op_refuse_memory(engine);
+    if (refused) return aioc_request_no_memory(&engine->builder);
     spec.item_data = true;
-    spec.session_token = aioc_op_text(&many->session);
+    spec.session_token = aioc_mem_text(&many->session);
     refused = aioc_op_accept(engine, &spec, &aioc_feed_part_role, part, &part->op);
     if (refused) return refused;
     part->state = AIOC_FEED_PART_ASKED;
@@ -21110,13 +21110,13 @@ static int aioc_feed_check_pair(aioc_op_engine *engine, const aiocosmos_item_key
     int status;
     aioc_mem_print(what, sizeof what, "items[%llu].id", (unsigned long long)index);
     if (!aioc_protocol_id_ok(item->id, AIOC_PROTOCOL_ITEM_ID_MAX, why, sizeof why))
-        return aioc_op_refuse(engine, what, why);
+        return aioc_request_refuse(&engine->builder, what, why);
     aioc_mem_print(what, sizeof what, "items[%llu].pk", (unsigned long long)index);
     engine->builder.pk.len = 0;
     status = aioc_protocol_pk_text(engine->memory, &engine->builder.pk, &item->pk, why, sizeof why);
-    if (status == AIOCOSMOS_E_ARGUMENT) return aioc_op_refuse(engine, what, why);
+    if (status == AIOCOSMOS_E_ARGUMENT) return aioc_request_refuse(&engine->builder, what, why);
     if (status || !aioc_mem_append(engine->memory, &engine->builder.pk, "", 1))
-        return aioc_op_refuse_memory(engine);
+        return aioc_request_no_memory(&engine->builder);
     return 0;
 }
 
@@ -21137,7 +21137,7 @@ static int aioc_feed_read_pairs(aioc_feed_many *many, uint64_t *bytes)
         refused = aioc_feed_check_pair(engine, &request->items[i], i);
         if (refused) break;
         id_size = strlen(request->items[i].id) + 1;
-        same = last.len && aioc_mem_same(aioc_op_text(&last), aioc_op_text(&engine->builder.pk));
+        same = last.len && aioc_mem_same(aioc_mem_text(&last), aioc_mem_text(&engine->builder.pk));
         if (!same) pk_at = at + id_size;
         if (many->texts) {
             memcpy(many->texts + at, request->items[i].id, id_size);
@@ -21146,8 +21146,8 @@ static int aioc_feed_read_pairs(aioc_feed_many *many, uint64_t *bytes)
             many->pairs[i].pk_at = (uint32_t)pk_at;
         }
         at += id_size + (same ? 0 : engine->builder.pk.len);
-        if (!same && !aioc_mem_set(memory, &last, aioc_op_text(&engine->builder.pk)))
-            refused = aioc_op_refuse_memory(engine);
+        if (!same && !aioc_mem_set(memory, &last, aioc_mem_text(&engine->builder.pk)))
+            refused = aioc_request_no_memory(&engine->builder);
     }
     aioc_mem_buffer_free(memory, &last);
     *bytes = at;
@@ -21161,11 +21161,11 @@ static int aioc_feed_copy_pairs(aioc_feed_many *many)
     size_t count = many->request.item_count;
     uint64_t bytes = 0;
     int refused;
-    if (count && !many->request.items) return aioc_op_refuse(engine, "items", "required: item_count is set");
-    if (count >= AIOC_FEED_NO_PAIR) return aioc_op_refuse(engine, "item_count", "2^32-1 or more");
+    if (count && !many->request.items) return aioc_request_refuse(&engine->builder, "items", "required: item_count is set");
+    if (count >= AIOC_FEED_NO_PAIR) return aioc_request_refuse(&engine->builder, "item_count", "2^32-1 or more");
     refused = aioc_feed_read_pairs(many, &bytes);
     if (refused || count == 0) return refused;
-    if (bytes >= UINT32_MAX) return aioc_op_refuse(engine, "items", "over 4 GiB of ids and keys");
+    if (bytes >= UINT32_MAX) return aioc_request_refuse(&engine->builder, "items", "over 4 GiB of ids and keys");
     /* The rest is for requests and answers. */
     if (memory->used - memory->kept + bytes + count * sizeof *many->pairs > memory->max / 4 * 3) {
         aioc_mem_print(engine->builder.refusal, sizeof engine->builder.refusal, "full: the items' ids and keys take %llu bytes, "
@@ -21174,10 +21174,10 @@ static int aioc_feed_copy_pairs(aioc_feed_many *many)
         return engine->pending ? AIOCOSMOS_E_FULL : AIOCOSMOS_E_NOMEM;
     }
     many->pairs = (aioc_feed_pair *)aioc_mem_zalloc(memory, count * sizeof *many->pairs);
-    if (!many->pairs) return aioc_op_refuse_memory(engine);
+    if (!many->pairs) return aioc_request_no_memory(&engine->builder);
     many->pair_count = many->left = many->unsent = (uint32_t)count;
     many->texts = (char *)aioc_mem_alloc(memory, (size_t)bytes);
-    if (!many->texts) return aioc_op_refuse_memory(engine);
+    if (!many->texts) return aioc_request_no_memory(&engine->builder);
     many->texts_size = (size_t)bytes;
     return aioc_feed_read_pairs(many, &bytes);
 }
@@ -21186,13 +21186,13 @@ static int aioc_feed_fill_many(aioc_feed_many *many)
 {
     aioc_op_engine *engine = many->feeds->engine;
     const aiocosmos_read_many_request *request = &many->request;
-    int refused = aioc_op_build_link(engine, 2, request->database, request->container, NULL);
-    if (!refused) refused = aioc_op_check_session(engine, request->session_token);
-    if (!refused) refused = aioc_op_keep(engine, &many->link, aioc_op_text(&engine->builder.link));
-    if (!refused) refused = aioc_op_keep(engine, &many->session, request->session_token);
-    if (!refused) refused = aioc_op_keep_headers(engine, &many->lines, request->headers);
+    int refused = aioc_request_build_link(&engine->builder, "dbs/%/colls/%", request->database, request->container, NULL);
+    if (!refused) refused = aioc_request_check_session(&engine->builder, request->session_token);
+    if (!refused) refused = aioc_request_keep(&engine->builder, &many->link, aioc_mem_text(&engine->builder.link));
+    if (!refused) refused = aioc_request_keep(&engine->builder, &many->session, request->session_token);
+    if (!refused) refused = aioc_request_keep_headers(&engine->builder, &many->lines, request->headers);
     if (!refused) refused = aioc_feed_copy_pairs(many);
-    return refused ? refused : aioc_feed_watch_open(&many->ranges, engine, aioc_op_text(&many->link),
+    return refused ? refused : aioc_feed_watch_open(&many->ranges, engine, aioc_mem_text(&many->link),
                                                     aioc_feed_stir_many, many);
 }
 
@@ -21201,9 +21201,9 @@ static int aioc_feed_many_open(aioc_feed *feeds, const aiocosmos_read_many_reque
     aioc_op_engine *engine = feeds->engine;
     aioc_feed_many *many;
     int refused;
-    if (!request->item) return aioc_op_refuse(engine, "item", "required");
+    if (!request->item) return aioc_request_refuse(&engine->builder, "item", "required");
     many = (aioc_feed_many *)aioc_mem_zalloc(engine->memory, sizeof *many);
-    if (!many) return aioc_op_refuse_memory(engine);
+    if (!many) return aioc_request_no_memory(&engine->builder);
     many->feeds = feeds;
     many->request = *request;
     if (request->parallel_max == 0) many->request.parallel_max = AIOCOSMOS_DEFAULT_PARALLEL;
@@ -21545,7 +21545,7 @@ static void aioc_bulk_send_item(aioc_bulk *bulk, const aiocosmos_bulk_item *item
 {
     aioc_op_engine *engine = bulk->all->engine;
     aiocosmos_request request;
-    aioc_op_spec spec;
+    aioc_request_spec spec;
     aioc_op *op;
     int refused;
     memset(&request, 0, sizeof request);
@@ -21559,10 +21559,10 @@ static void aioc_bulk_send_item(aioc_bulk *bulk, const aiocosmos_bulk_item *item
     request.if_match = item->if_match;
     request.want_body = bulk->request.want_body;
     request.timeout_ms = bulk->request.timeout_ms;
-    engine->builder.default_lines = aioc_op_text(&bulk->lines);
-    refused = request.kind > AIOCOSMOS_DELETE_ITEM ? aioc_op_refuse(engine, "kind", "a bulk is of items")
-                                                   : aioc_op_specify(engine, &request, &spec);
-    engine->builder.default_lines = aioc_op_text(&engine->builder.client_lines);
+    engine->builder.default_lines = aioc_mem_text(&bulk->lines);
+    refused = request.kind > AIOCOSMOS_DELETE_ITEM ? aioc_request_refuse(&engine->builder, "kind", "a bulk is of items")
+                                                   : aioc_request_build(&engine->builder, &request, &spec);
+    engine->builder.default_lines = aioc_mem_text(&engine->builder.client_lines);
     if (!refused) {
         spec.user_data = item->item_data;
         refused = aioc_op_accept(engine, &spec, &aioc_bulk_item_role, bulk, &op);
@@ -21625,7 +21625,7 @@ static int aioc_bulk_keep_names(aioc_bulk *bulk, const aiocosmos_bulk_request *r
     if (!aioc_mem_append(engine->memory, &bulk->names, database, database_len) ||
         !aioc_mem_append(engine->memory, &bulk->names, request->container, container_len) ||
         !aioc_mem_append(engine->memory, &bulk->names, request->session_token.ptr, request->session_token.len))
-        return aioc_op_refuse_memory(engine);
+        return aioc_request_no_memory(&engine->builder);
     bulk->database = bulk->names.data;
     bulk->container = bulk->names.data + database_len;
     bulk->session_token = aioc_text_view(bulk->container + container_len, request->session_token.len);
@@ -21637,18 +21637,18 @@ static int aioc_bulk_open(aioc_bulk_list *bulks, const aiocosmos_bulk_request *r
     aioc_op_engine *engine = bulks->engine;
     aioc_bulk *bulk;
     int refused;
-    if (!request->next) return aioc_op_refuse(engine, "next", "required");
-    refused = aioc_op_build_link(engine, 2, request->database, request->container, NULL);
-    if (!refused) refused = aioc_op_check_session(engine, request->session_token);
+    if (!request->next) return aioc_request_refuse(&engine->builder, "next", "required");
+    refused = aioc_request_build_link(&engine->builder, "dbs/%/colls/%", request->database, request->container, NULL);
+    if (!refused) refused = aioc_request_check_session(&engine->builder, request->session_token);
     if (refused) return refused;
     bulk = (aioc_bulk *)aioc_mem_zalloc(engine->memory, sizeof *bulk);
-    if (!bulk) return aioc_op_refuse_memory(engine);
+    if (!bulk) return aioc_request_no_memory(&engine->builder);
     bulk->all = bulks;
     bulk->request = *request;
     if (bulk->request.concurrency_max == 0) bulk->request.concurrency_max = AIOCOSMOS_DEFAULT_CONNECTIONS;
     bulk->allowed = bulk->request.concurrency_max;
     refused = aioc_bulk_keep_names(bulk, request);
-    if (!refused) refused = aioc_op_keep_headers(engine, &bulk->lines, request->headers);
+    if (!refused) refused = aioc_request_keep_headers(&engine->builder, &bulk->lines, request->headers);
     if (!refused)
         refused = aioc_op_compose(engine, AIOCOSMOS_BULK, request->deadline_ms, &aioc_bulk_role, bulk,
                                   request->user_data, &bulk->op);
@@ -21849,7 +21849,7 @@ static int aioc_client_open_trust(aiocosmos_client *client, const aiocosmos_opti
         status = aioc_mem_read(&client->memory, &client->platform, NULL, client->platform.system_roots,
                                AIOC_CLIENT_PEM_BYTES_MAX, &roots);
         if (status) return status;
-        if (roots.len) pem = aioc_op_text(&roots);
+        if (roots.len) pem = aioc_mem_text(&roots);
     }
     status = client->tls.table->trust_open(&client->trust, &client->memory, pem.ptr, pem.len, err, cap);
     aioc_mem_buffer_free(&client->memory, &roots);
@@ -21888,7 +21888,7 @@ static bool aioc_client_build_constant_lines(aiocosmos_client *client, const aio
 {
     aioc_mem *memory = &client->memory;
     aioc_mem_buffer *lines = &client->engine.constant_lines;
-    return aioc_op_append_line(memory, lines, "Host: ", endpoint->authority) &&
+    return aioc_request_append_line(memory, lines, "Host: ", endpoint->authority) &&
            aioc_mem_append_str(memory, lines, "User-Agent: ") &&
            (!agent || (aioc_mem_append_str(memory, lines, agent) && aioc_mem_append_str(memory, lines, " "))) &&
            aioc_mem_append_str(memory, lines,
@@ -22038,9 +22038,9 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
     status = aioc_client_open_engine(client, options);
     client->engine.logger = options->logger;
     if (!status && options->headers) {
-        status = aioc_op_add_headers(&client->engine, options->headers, false);
+        status = aioc_request_add_headers(&client->engine.builder, options->headers, false);
         client->engine.builder.client_lines = client->engine.builder.lines;
-        client->engine.builder.default_lines = aioc_op_text(&client->engine.builder.client_lines);
+        client->engine.builder.default_lines = aioc_mem_text(&client->engine.builder.client_lines);
         memset(&client->engine.builder.lines, 0, sizeof client->engine.builder.lines);
         if (status) return aioc_mem_print(err, cap, "%s", client->engine.builder.refusal), status;
     }
@@ -22301,7 +22301,7 @@ static void aioc_client_step_once(aiocosmos_client *client, int timeout_ms)
 
 static int aioc_client_step(aiocosmos_client *client, int timeout_ms)
 {
-    if (client->stepping) return aioc_op_refuse_as(&client->engine, AIOCOSMOS_E_REENTERED);
+    if (client->stepping) return aioc_request_refuse_as(&client->engine.builder, AIOCOSMOS_E_REENTERED);
     client->stepping = true;
     client->engine.callbacks = 0;
     aioc_client_step_once(client, timeout_ms);
@@ -22362,7 +22362,7 @@ AIOCOSMOS_API int aiocosmos_drain(aiocosmos_client *client, int timeout_ms)
 {
     const aiocosmos_platform *platform = &client->platform;
     uint64_t now_us = platform->monotonic_us(platform->user_data), until_us = now_us + (uint64_t)timeout_ms * 1000u;
-    if (client->stepping) return aioc_op_refuse_as(&client->engine, AIOCOSMOS_E_REENTERED);
+    if (client->stepping) return aioc_request_refuse_as(&client->engine.builder, AIOCOSMOS_E_REENTERED);
     while (client->engine.pending) {
         int wait_ms = timeout_ms, ran;
         if (timeout_ms > 0) {
@@ -22371,7 +22371,7 @@ AIOCOSMOS_API int aiocosmos_drain(aiocosmos_client *client, int timeout_ms)
         }
         ran = aioc_client_step(client, wait_ms);
         if (ran < 0) return ran;
-        if (wait_ms == 0 && client->engine.pending) return aioc_op_refuse_as(&client->engine, AIOCOSMOS_E_TIMEOUT);
+        if (wait_ms == 0 && client->engine.pending) return aioc_request_refuse_as(&client->engine.builder, AIOCOSMOS_E_TIMEOUT);
     }
     return aioc_client_returns(client, 0);
 }
@@ -22387,9 +22387,9 @@ AIOCOSMOS_API int aiocosmos_set_key(aiocosmos_client *client, const char *key)
 {
     aioc_op_engine *engine = &client->engine;
     size_t error_at = 0;
-    if (!engine->signer.has_key) return aioc_op_refuse(engine, "key", "this client was created with a token");
+    if (!engine->signer.has_key) return aioc_request_refuse(&engine->builder, "key", "this client was created with a token");
     if (!key || aioc_auth_signer_set_key(&engine->signer, aioc_mem_str(key), &error_at) != 0)
-        return aioc_op_refuse_at(engine, "key", "not base64", error_at);
+        return aioc_request_refuse_at(&engine->builder, "key", "not base64", error_at);
     return aioc_client_returns(client, 0);
 }
 
@@ -22398,11 +22398,11 @@ AIOCOSMOS_API int aiocosmos_set_token(aiocosmos_client *client, const char *reso
 {
     aioc_op_engine *engine = &client->engine;
     int status;
-    if (engine->signer.has_key) return aioc_op_refuse(engine, "token", "this client was created with a key");
+    if (engine->signer.has_key) return aioc_request_refuse(&engine->builder, "token", "this client was created with a key");
     status = aioc_auth_tokens_set(&engine->tokens, &client->memory, aioc_mem_str(resource_link), token,
                                   client->platform.monotonic_us(client->platform.user_data), lifetime_s * 1000000ull);
-    if (status == AIOCOSMOS_E_ARGUMENT) return aioc_op_refuse(engine, "token", "empty, too long, or not ASCII");
-    if (status) return aioc_op_refuse_memory(engine);
+    if (status == AIOCOSMOS_E_ARGUMENT) return aioc_request_refuse(&engine->builder, "token", "empty, too long, or not ASCII");
+    if (status) return aioc_request_no_memory(&engine->builder);
     if (token) engine->claims.len = 0;
     aioc_op_tokens_changed(engine);
     return aioc_client_returns(client, 0);
@@ -22412,13 +22412,13 @@ AIOCOSMOS_API int aiocosmos_resolved(aiocosmos_client *client, uint64_t question
                                      size_t count, uint32_t ttl_s)
 {
     int status = aioc_dns_answer(&client->resolver, question, addresses, count, ttl_s);
-    if (status) aioc_op_refuse(&client->engine, "question", "not open: answered already, or given up");
+    if (status) aioc_request_refuse(&client->engine.builder, "question", "not open: answered already, or given up");
     return aioc_client_returns(client, status);
 }
 
 AIOCOSMOS_API int aiocosmos_warm(aiocosmos_client *client, uint32_t connections)
 {
-    if (client->engine.closing) return aioc_op_refuse_as(&client->engine, AIOCOSMOS_E_SHUTDOWN);
+    if (client->engine.closing) return aioc_request_refuse_as(&client->engine.builder, AIOCOSMOS_E_SHUTDOWN);
     aioc_pool_warm(&client->engine.pool, connections);
     return aioc_client_returns(client, 0);
 }
@@ -22528,9 +22528,9 @@ AIOCOSMOS_API aiocosmos_pk aiocosmos_pk3(aiocosmos_value a, aiocosmos_value b, a
 static int aioc_client_submit(aiocosmos_client *client, const aiocosmos_request *request, aiocosmos_op *handle,
                               const aioc_op_role *role, void *owner)
 {
-    aioc_op_spec spec;
+    aioc_request_spec spec;
     aioc_op *op;
-    int refused = aioc_op_specify(&client->engine, request, &spec);
+    int refused = aioc_request_build(&client->engine.builder, request, &spec);
     if (!refused) refused = aioc_op_accept(&client->engine, &spec, role, owner, &op);
     if (!refused && handle) *handle = aioc_op_handle(op);
     return aioc_client_returns(client, refused);
@@ -22671,7 +22671,7 @@ AIOCOSMOS_API int aiocosmos_run(aiocosmos_client *client, const aiocosmos_reques
     memset(&runner, 0, sizeof runner);
     runner.out = out;
     if (out) memset(out, 0, sizeof *out);
-    if (client->stepping) return aioc_op_refuse_as(&client->engine, AIOCOSMOS_E_REENTERED);
+    if (client->stepping) return aioc_request_refuse_as(&client->engine.builder, AIOCOSMOS_E_REENTERED);
     status = aioc_client_submit(client, request, NULL, &role, &runner);
     if (status) return status;
     while (!runner.done) {
@@ -22732,20 +22732,20 @@ static int aioc_client_pk_of(aiocosmos_client *client, const char *container, ai
     char why[400];
     int status = 0;
     if (!container || !strchr(container, '/')) {
-        status = aioc_op_build_link(engine, 2, NULL, container, NULL);
-        link = aioc_op_text(&engine->builder.link);
+        status = aioc_request_build_link(&engine->builder, "dbs/%/colls/%", NULL, container, NULL);
+        link = aioc_mem_text(&engine->builder.link);
     }
     if (status) return status;
     known = aioc_account_find(&engine->account, link);
     count = known ? aioc_account_key_paths(known, paths) : 0;
     if (count == 0)
-        return aioc_op_refuse(engine, "container", "its definition is not known yet: AIOCOSMOS_READ_CONTAINER reads "
+        return aioc_request_refuse(&engine->builder, "container", "its definition is not known yet: AIOCOSMOS_READ_CONTAINER reads "
                               "it");
     status = aioc_json_parse(doc, body.ptr, body.len);
-    if (status == AIOCOSMOS_E_NOMEM) return aioc_op_refuse_memory(engine);
-    if (status) return aioc_op_refuse_at(engine, "body", doc->error, doc->error_at);
+    if (status == AIOCOSMOS_E_NOMEM) return aioc_request_no_memory(&engine->builder);
+    if (status) return aioc_request_refuse_at(&engine->builder, "body", doc->error, doc->error_at);
     status = aioc_protocol_pk_from_document(aioc_json_root(doc), paths, count, pk, why, sizeof why);
-    return status ? aioc_op_refuse(engine, "body", why) : 0;
+    return status ? aioc_request_refuse(&engine->builder, "body", why) : 0;
 }
 
 AIOCOSMOS_API aiocosmos_pk aiocosmos_pk_of(aiocosmos_client *client, const char *container, aiocosmos_str body)
@@ -22762,11 +22762,11 @@ AIOCOSMOS_API aiocosmos_str aiocosmos_session_get(aiocosmos_client *client, cons
     aioc_op_engine *engine = &client->engine;
     aioc_account_container *known = NULL;
     client->session_text.len = 0;
-    if (aioc_op_build_link(engine, 2, database, container, NULL) == 0)
-        known = aioc_account_find(&engine->account, aioc_op_text(&engine->builder.link));
+    if (aioc_request_build_link(&engine->builder, "dbs/%/colls/%", database, container, NULL) == 0)
+        known = aioc_account_find(&engine->account, aioc_mem_text(&engine->builder.link));
     if (!known || !aioc_account_session_for(known, NULL, aioc_mem_str(""), &client->session_text))
         return aioc_mem_str("");
-    return aioc_op_text(&client->session_text);
+    return aioc_mem_text(&client->session_text);
 }
 
 AIOCOSMOS_API int aiocosmos_session_merge(aiocosmos_client *client, const char *database, const char *container,
@@ -22776,15 +22776,15 @@ AIOCOSMOS_API int aiocosmos_session_merge(aiocosmos_client *client, const char *
     aioc_account_container *known;
     size_t bad_at;
     bool merged;
-    int refused = aioc_op_build_link(engine, 2, database, container, NULL);
+    int refused = aioc_request_build_link(&engine->builder, "dbs/%/colls/%", database, container, NULL);
     if (refused) return refused;
     if (!aioc_protocol_session_check(token, &bad_at))
-        return aioc_op_refuse_at(engine, "token", "malformed", bad_at);
-    known = aioc_account_hold(&engine->account, aioc_op_text(&engine->builder.link));
-    if (!known) return aioc_op_refuse_memory(engine);
+        return aioc_request_refuse_at(&engine->builder, "token", "malformed", bad_at);
+    known = aioc_account_hold(&engine->account, aioc_mem_text(&engine->builder.link));
+    if (!known) return aioc_request_no_memory(&engine->builder);
     merged = aioc_account_session_take(known, token, true);
     aioc_account_release(known);
-    return merged ? aioc_client_returns(client, 0) : aioc_op_refuse_memory(engine);
+    return merged ? aioc_client_returns(client, 0) : aioc_request_no_memory(&engine->builder);
 }
 
 /*--- Queries, reads of many items, bulk ---*/
@@ -22841,7 +22841,7 @@ AIOCOSMOS_API int aiocosmos_bulk(aiocosmos_client *client, const aiocosmos_bulk_
 AIOCOSMOS_API int aiocosmos_bulk_resume(aiocosmos_client *client, aiocosmos_op op)
 {
     aioc_bulk *bulk = aioc_bulk_find(&client->engine, op);
-    if (!bulk) return aioc_op_refuse(&client->engine, "op", "no such bulk");
+    if (!bulk) return aioc_request_refuse(&client->engine.builder, "op", "no such bulk");
     bulk->later = false;
     return aioc_client_returns(client, 0);
 }
@@ -22930,8 +22930,8 @@ AIOCOSMOS_API int aiocosmos_json_parse(aiocosmos_client *client, const char *tex
     if (status == 0) return client ? aioc_client_returns(client, 0) : 0;
     if (doc && error_at) *error_at = doc->error_at;
     if (client && status == AIOCOSMOS_E_ARGUMENT)
-        aioc_op_refuse_at(&client->engine, "text", doc->error, doc->error_at);
-    else if (client) aioc_op_refuse_memory(&client->engine);
+        aioc_request_refuse_at(&client->engine.builder, "text", doc->error, doc->error_at);
+    else if (client) aioc_request_no_memory(&client->engine.builder);
     if (doc) aioc_client_json_free(doc);
     return status;
 }

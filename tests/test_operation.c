@@ -208,19 +208,19 @@ static const char *set_column(aiocosmos_request *request, int column, bool given
 static void check_matrix_line(aioc_op_engine *engine, aiocosmos_kind kind, const char marks[MATRIX_COLUMNS])
 {
     aiocosmos_request request;
-    aioc_op_spec spec;
+    aioc_request_spec spec;
     const char *name;
     int i;
     memset(&request, 0, sizeof request);
     request.database = kind == AIOCOSMOS_READ_ACCOUNT || kind == AIOCOSMOS_RAW ? NULL : "d";
     request.kind = kind;
     for (i = 0; i < MATRIX_COLUMNS; i++) if (marks[i] == '!') set_column(&request, i, true);
-    if (aioc_op_specify(engine, &request, &spec) != 0) CHECK_STR(engine->builder.refusal, kind_names[kind]);
+    if (aioc_request_build(&engine->builder, &request, &spec) != 0) CHECK_STR(engine->builder.refusal, kind_names[kind]);
     for (i = 0; i < MATRIX_COLUMNS; i++) {
         bool required = marks[i] == '!', belongs = marks[i] != '.';
         int refused;
         name = set_column(&request, i, !required);
-        refused = aioc_op_specify(engine, &request, &spec);
+        refused = aioc_request_build(&engine->builder, &request, &spec);
         if ((refused != 0) != (required || !belongs) || (refused && strncmp(engine->builder.refusal, name, strlen(name)) != 0))
             test_fail(__FILE__, __LINE__, "%s, column %d: %d: %s", kind_names[kind], i, refused, engine->builder.refusal);
         set_column(&request, i, required);
@@ -822,8 +822,8 @@ TEST(bad_containers_are_refused)
 
 static void expect_body(aiocosmos_client *client, const aiocosmos_request *request, const char *want)
 {
-    aioc_op_spec spec;
-    int status = aioc_op_specify(&client->engine, request, &spec);
+    aioc_request_spec spec;
+    int status = aioc_request_build(&client->engine.builder, request, &spec);
     if (status) printf("  %s\n", aiocosmos_last_error(client));
     CHECK_INT(status, 0);
     CHECK_INT(spec.body.len, strlen(want));
@@ -870,11 +870,11 @@ TEST(descriptions_have_no_holes)
         "activity  ", "(null)" };
     aiocosmos_client *client = new_client();
     aioc_op *op = NULL;
-    aioc_op_spec spec;
+    aioc_request_spec spec;
     aiocosmos_request request = item_request(AIOCOSMOS_READ_ITEM);
     uint32_t bits;
     size_t s, m, i;
-    CHECK_INT(aioc_op_specify(&client->engine, &request, &spec), 0);
+    CHECK_INT(aioc_request_build(&client->engine.builder, &request, &spec), 0);
     CHECK_INT(aioc_op_accept(&client->engine, &spec, &plain, NULL, &op), 0);
     for (s = 0; s < sizeof statuses / sizeof *statuses; s++) {
         for (m = 0; m < sizeof messages / sizeof *messages; m++) {
@@ -950,11 +950,11 @@ TEST(raw_requests_know_what_is_signed)
     for (i = 0; i < sizeof cases / sizeof *cases; i++) {
         aiocosmos_request request = raw_request("POST", cases[i].path);
         aioc_mem_buffer head = { NULL, 0, 0 };
-        aioc_op_spec spec;
+        aioc_request_spec spec;
         aioc_op *op;
         char line[128];
         aiocosmos_str signed_link;
-        CHECK_INT(aioc_op_specify(&client->engine, &request, &spec), 0);
+        CHECK_INT(aioc_request_build(&client->engine.builder, &request, &spec), 0);
         CHECK_INT(aioc_op_accept(&client->engine, &spec, &plain, NULL, &op), 0);
         memset(client->engine.builder.body.data, 'x', client->engine.builder.body.len);    /* it has a copy */
         signed_link = aioc_op_signed_link(op);
@@ -980,9 +980,9 @@ TEST(raw_requests_are_encoded_in_the_path_only)
     aiocosmos_client *client = new_client();
     aiocosmos_request request = raw_request("GET", "dbs/a b/colls/caf\xC3\xA9/docs/50%");
     aioc_mem_buffer head = { NULL, 0, 0 };
-    aioc_op_spec spec;
+    aioc_request_spec spec;
     aioc_op *op;
-    CHECK_INT(aioc_op_specify(&client->engine, &request, &spec), 0);
+    CHECK_INT(aioc_request_build(&client->engine.builder, &request, &spec), 0);
     CHECK_INT(spec.link.len, strlen(request.raw_link));
     CHECK(!spec.write && spec.lines.len == 0 && spec.pk_text.len == 0);
     CHECK_INT(aioc_op_accept(&client->engine, &spec, &plain, NULL, &op), 0);
@@ -1072,32 +1072,32 @@ TEST(raw_requests_may_say_what_they_mean)
         { "DELETE", "\"e\"", true, true } };
     aiocosmos_client *client = new_client();
     aiocosmos_request request = raw_request("POST", "dbs/D/colls/C/docs");
-    aioc_op_spec spec;
+    aioc_request_spec spec;
     char text[1024];
     size_t i;
     request.headers = lines;
     request.body = aiocosmos_text("not JSON");
     request.pk = aiocosmos_pk1(aiocosmos_s("p"));
-    CHECK_INT(aioc_op_specify(&client->engine, &request, &spec), 0);
+    CHECK_INT(aioc_request_build(&client->engine.builder, &request, &spec), 0);
     CHECK_MEM(spec.lines.ptr, "x-ms-documentdb-isquery: True\r\ncontent-type: application/query+json\r\n", 69);
     snprintf(text, sizeof text, "%.*s", (int)spec.lines.len, spec.lines.ptr);
     CHECK(!strstr(text, "Content-Type"));
     CHECK_MEM(spec.body.ptr, "not JSON", 8);
     CHECK_MEM(spec.pk_text.ptr, "[\"p\"]", 5);
     request.headers = NULL;
-    CHECK_INT(aioc_op_specify(&client->engine, &request, &spec), 0);
+    CHECK_INT(aioc_request_build(&client->engine.builder, &request, &spec), 0);
     CHECK_INT(spec.lines.len, 32);
     CHECK_MEM(spec.lines.ptr, "Content-Type: application/json\r\n", 32);
     for (i = 0; i < sizeof cases / sizeof *cases; i++) {
         request = raw_request(cases[i].verb, "dbs/D/colls/C/docs/I");
         request.if_match = aiocosmos_text(cases[i].etag);
         if (!cases[i].etag) request.if_match.ptr = NULL;
-        CHECK_INT(aioc_op_specify(&client->engine, &request, &spec), 0);
+        CHECK_INT(aioc_request_build(&client->engine.builder, &request, &spec), 0);
         CHECK_INT(spec.write, cases[i].write);
         CHECK_INT(spec.repeatable, cases[i].repeatable);
     }
     request = raw_request("DELETE", "dbs/D/colls/C");
-    CHECK_INT(aioc_op_specify(&client->engine, &request, &spec), 0);
+    CHECK_INT(aioc_request_build(&client->engine.builder, &request, &spec), 0);
     CHECK(spec.forgets_container);
     aiocosmos_destroy(client);
 }
