@@ -2330,6 +2330,46 @@ static aiocosmos_str aioc_mem_str(const char *text)
     return view;
 }
 
+/* Heapsort: thousands of things, in whatever order, do not hold up a step, and libc's qsort may allocate. `order` gets
+ * a context; elements are of at most 64 bytes. */
+static void aioc_mem_sort(void *array, size_t count, size_t size,
+                          int (*order)(const void *a, const void *b, const void *context), const void *context)
+{
+    char *base = (char *)array, moved[64];
+    size_t left = count / 2, right = count, at, child;
+    while (right > 1) {
+        if (left > 0) memcpy(moved, base + --left * size, size);
+        else {
+            memcpy(moved, base + --right * size, size);
+            memcpy(base + right * size, base, size);
+        }
+        for (at = left; (child = 2 * at + 1) < right; at = child) {
+            if (child + 1 < right && order(base + child * size, base + (child + 1) * size, context) < 0) child++;
+            if (order(moved, base + child * size, context) >= 0) break;
+            memcpy(base + at * size, base + child * size, size);
+        }
+        memcpy(base + at * size, moved, size);
+    }
+}
+
+/* A list of structs that begin with a node. */
+typedef struct aioc_mem_node { struct aioc_mem_node *prev, *next; } aioc_mem_node;
+typedef struct aioc_mem_list { aioc_mem_node *first, *last; } aioc_mem_list;
+
+static void aioc_mem_list_add(aioc_mem_list *list, aioc_mem_node *node)
+{
+    node->next = NULL;
+    node->prev = list->last;
+    *(list->last ? &list->last->next : &list->first) = node;
+    list->last = node;
+}
+
+static void aioc_mem_list_remove(aioc_mem_list *list, aioc_mem_node *node)
+{
+    *(node->prev ? &node->prev->next : &list->first) = node->next;
+    *(node->next ? &node->next->prev : &list->last) = node->prev;
+}
+
 static aiocosmos_str aioc_mem_text(const aioc_mem_buffer *buffer)
 {
     aiocosmos_str view;
@@ -8346,7 +8386,7 @@ typedef struct aioc_pool_outcome {
 } aioc_pool_outcome;
 
 struct aioc_pool_exchange {  /* embedded in an operation; zeroed at first, prepare, done and owner set */
-    aioc_pool_exchange *prev, *next;
+    aioc_mem_node node;
     aioc_pool_connection *connection;
     uint64_t started_us;
     uint64_t number;  /* of all exchanges started in this pool */
@@ -8411,7 +8451,7 @@ struct aioc_pool {
     size_t scratch_size;
     aioc_pool_connection *holder, *grower;
     aioc_pool_options options;
-    aioc_pool_exchange *first, *last;  /* queued, the oldest first */
+    aioc_mem_list queue;  /* exchanges that wait, the oldest first */
     aioc_pool_outcome doom;            /* of those up to this number */
     uint64_t doom_number;
     aioc_pool_connection *connections;
@@ -8448,9 +8488,7 @@ static uint64_t aioc_pool_random(aioc_pool *pool, uint64_t below)
 
 static void aioc_pool_queue_remove(aioc_pool *pool, aioc_pool_exchange *exchange)
 {
-    *(exchange->prev ? &exchange->prev->next : &pool->first) = exchange->next;
-    *(exchange->next ? &exchange->next->prev : &pool->last) = exchange->prev;
-    exchange->prev = exchange->next = NULL;
+    aioc_mem_list_remove(&pool->queue, &exchange->node);
     pool->queued--;
 }
 
@@ -8572,7 +8610,7 @@ static void aioc_pool_fail(aioc_pool_connection *connection, int error, const ch
  * has a further try. */
 static bool aioc_pool_is_doomed(const aioc_pool *pool)
 {
-    return pool->first && pool->first->number <= pool->doom_number;
+    return pool->queue.first && ((const aioc_pool_exchange *)pool->queue.first)->number <= pool->doom_number;
 }
 
 static void aioc_pool_doom(aioc_pool *pool, uint64_t number, const aioc_pool_outcome *outcome)
@@ -8965,10 +9003,7 @@ static void aioc_pool_start(aioc_pool *pool, aioc_pool_exchange *exchange)
     exchange->state = AIOC_POOL_QUEUED;
     exchange->started_us = aioc_pool_now(pool);
     exchange->number = ++pool->exchanges;
-    exchange->next = NULL;
-    exchange->prev = pool->last;
-    *(pool->last ? &pool->last->next : &pool->first) = exchange;
-    pool->last = exchange;
+    aioc_mem_list_add(&pool->queue, &exchange->node);
     pool->queued++;
 }
 
@@ -9038,7 +9073,7 @@ static bool aioc_pool_leave(aioc_pool *pool)
 static void aioc_pool_serve(aioc_pool *pool)
 {
     aioc_pool_connection *connection = pool->idle;
-    aioc_pool_exchange *exchange = pool->first;
+    aioc_pool_exchange *exchange = (aioc_pool_exchange *)pool->queue.first;
     aiocosmos_slice *request = connection->request;
     int error;
     if (aioc_pool_now(pool) >= connection->retire_us) {
@@ -9075,7 +9110,7 @@ static void aioc_pool_serve(aioc_pool *pool)
 
 static bool aioc_pool_can_serve(const aioc_pool *pool)
 {
-    return pool->first && pool->idle && !pool->hunger.armed;
+    return pool->queue.first && pool->idle && !pool->hunger.armed;
 }
 
 /* Does one thing that can be done now. False: there was none. */
@@ -9084,7 +9119,7 @@ static bool aioc_pool_work(aioc_pool *pool)
     if (aioc_pool_is_doomed(pool)) {
         /* The callback may lead to another doom: it gets a copy of the message. */
         pool->doom.message = (char *)memcpy(pool->place.message, pool->doom_message, sizeof pool->doom_message);
-        aioc_pool_fail_queued(pool, pool->first, pool->doom);
+        aioc_pool_fail_queued(pool, (aioc_pool_exchange *)pool->queue.first, pool->doom);
     } else if (aioc_pool_can_serve(pool)) {
         aioc_pool_serve(pool);
     } else if (aioc_stream_wants_address(&pool->place)) {
@@ -10134,7 +10169,7 @@ typedef struct aioc_account_token {
 
 /* Somebody who waits until a container's metadata is known, or known to be out of reach. */
 typedef struct aioc_account_waiter {
-    struct aioc_account_waiter *prev, *next;
+    aioc_mem_node node;
     void (*resume)(struct aioc_account_waiter *waiter);
     void *owner;
     bool definition;  /* that is all it waits for */
@@ -10148,10 +10183,10 @@ typedef enum aioc_account_knowledge {
 } aioc_account_knowledge;
 
 typedef struct aioc_account_container {
+    aioc_mem_node node;
     aioc_mem *memory;
-    struct aioc_account_container *bucket_next, *older, *newer;
-    char    *link;  /* "dbs/D/colls/C", ids not percent-encoded */
-    uint32_t link_len;
+    struct aioc_account_container *bucket_next;
+    aiocosmos_str link;  /* "dbs/D/colls/C", ids not percent-encoded, and a NUL: it stands behind the struct */
     uint32_t refs;       /* operations that hold it: it is not forgotten meanwhile */
     uint8_t  knowledge;  /* aioc_account_knowledge of definition and ranges together */
     uint64_t retry_us;   /* UNAVAILABLE until then */
@@ -10174,13 +10209,13 @@ typedef struct aioc_account_container {
     aioc_account_token *tokens;
     uint32_t token_count, token_cap, token_bytes;  /* sorted by their ids */
     uint32_t by_id_count;  /* so many ranges are found by their ids */
-    aioc_account_waiter *first_waiter, *last_waiter;
+    aioc_mem_list waiters;
 } aioc_account_container;
 
 typedef struct aioc_account {
     aioc_mem *memory;
     aioc_account_container *buckets[AIOC_ACCOUNT_BUCKETS];
-    aioc_account_container *newest, *oldest;
+    aioc_mem_list used;  /* the least recently first */
     uint32_t count, max;
     void (*fetch)(void *engine, aioc_account_container *container);  /* set by the operation layer */
     void *engine;
@@ -10228,48 +10263,31 @@ static void aioc_account_forget_ranges(aioc_account_container *container)
     aioc_account_doubt_ranges(container);
 }
 
-static void aioc_account_unlink(aioc_account *account, aioc_account_container *container)
-{
-    *(container->newer ? &container->newer->older : &account->newest) = container->older;
-    *(container->older ? &container->older->newer : &account->oldest) = container->newer;
-}
-
-static void aioc_account_link_newest(aioc_account *account, aioc_account_container *container)
-{
-    container->newer = NULL;
-    container->older = account->newest;
-    *(account->newest ? &account->newest->newer : &account->oldest) = container;
-    account->newest = container;
-}
-
 static void aioc_account_drop(aioc_account *account, aioc_account_container *container)
 {
-    aiocosmos_str link = aioc_text_view(container->link, container->link_len);
-    aioc_account_container **at = &account->buckets[aioc_account_bucket(link)];
+    aioc_account_container **at = &account->buckets[aioc_account_bucket(container->link)];
     while (*at != container) at = &(*at)->bucket_next;
     *at = container->bucket_next;
-    aioc_account_unlink(account, container);
+    aioc_mem_list_remove(&account->used, &container->node);
     aioc_account_forget_tokens(container);
     aioc_account_forget_ranges(container);
     aioc_mem_buffer_free(account->memory, &container->ranges_etag);
     aioc_mem_buffer_free(account->memory, &container->pk_paths);
     aioc_mem_buffer_free(account->memory, &container->failure_why);
     aioc_mem_free(account->memory, container->tokens, container->token_cap * sizeof *container->tokens);
-    aioc_mem_free(account->memory, container->link, container->link_len + 1u);
-    aioc_mem_free(account->memory, container, sizeof *container);
+    aioc_mem_free(account->memory, container, sizeof *container + container->link.len + 1);
     account->count--;
 }
 
 static void aioc_account_close(aioc_account *account)
 {
-    while (account->oldest) aioc_account_drop(account, account->oldest);
+    while (account->used.first) aioc_account_drop(account, (aioc_account_container *)account->used.first);
 }
 
 static aioc_account_container *aioc_account_find(const aioc_account *account, aiocosmos_str link)
 {
     aioc_account_container *container = account->buckets[aioc_account_bucket(link)];
-    while (container && (container->link_len != link.len || memcmp(container->link, link.ptr, link.len) != 0))
-        container = container->bucket_next;
+    while (container && !aioc_mem_same(container->link, link)) container = container->bucket_next;
     return container;
 }
 
@@ -10279,35 +10297,27 @@ static aioc_account_container *aioc_account_hold(aioc_account *account, aiocosmo
     aioc_account_container *container = aioc_account_find(account, link);
     aioc_account_container **bucket;
     if (container) {
-        if (container != account->newest) {
-            aioc_account_unlink(account, container);
-            aioc_account_link_newest(account, container);
-        }
+        aioc_mem_list_remove(&account->used, &container->node);
+        aioc_mem_list_add(&account->used, &container->node);
         container->refs++;
         return container;
     }
     while (account->count >= account->max) {  /* more than one, if too many were in use before */
-        aioc_account_container *victim = account->oldest;
-        while (victim && victim->refs) victim = victim->newer;
+        aioc_mem_node *victim = account->used.first;
+        while (victim && ((aioc_account_container *)victim)->refs) victim = victim->next;
         if (!victim) break;
-        aioc_account_drop(account, victim);
+        aioc_account_drop(account, (aioc_account_container *)victim);
     }
-    container = (aioc_account_container *)aioc_mem_zalloc(account->memory, sizeof *container);
+    container = (aioc_account_container *)aioc_mem_zalloc(account->memory, sizeof *container + link.len + 1);
     if (!container) return NULL;
     container->memory = account->memory;
-    container->link = (char *)aioc_mem_alloc(account->memory, link.len + 1);
-    if (!container->link) {
-        aioc_mem_free(account->memory, container, sizeof *container);
-        return NULL;
-    }
-    memcpy(container->link, link.ptr, link.len);
-    container->link[link.len] = 0;
-    container->link_len = (uint32_t)link.len;
+    memcpy(container + 1, link.ptr, link.len);
+    container->link = aioc_text_view((const char *)(container + 1), link.len);
     container->refs = 1;
     bucket = &account->buckets[aioc_account_bucket(link)];
     container->bucket_next = *bucket;
     *bucket = container;
-    aioc_account_link_newest(account, container);
+    aioc_mem_list_add(&account->used, &container->node);
     account->count++;
     return container;
 }
@@ -10371,46 +10381,50 @@ static void aioc_account_want(aioc_account *account, aioc_account_container *con
  * known. */
 static void aioc_account_wait(aioc_account *account, aioc_account_container *container, aioc_account_waiter *waiter)
 {
-    waiter->next = NULL;
-    waiter->prev = container->last_waiter;
-    *(container->last_waiter ? &container->last_waiter->next : &container->first_waiter) = waiter;
-    container->last_waiter = waiter;
+    aioc_mem_list_add(&container->waiters, &waiter->node);
     aioc_account_want(account, container);
 }
 
 static void aioc_account_stop_waiting(aioc_account_container *container, aioc_account_waiter *waiter)
 {
-    *(waiter->prev ? &waiter->prev->next : &container->first_waiter) = waiter->next;
-    *(waiter->next ? &waiter->next->prev : &container->last_waiter) = waiter->prev;
-    waiter->prev = waiter->next = NULL;
+    aioc_mem_list_remove(&container->waiters, &waiter->node);
 }
 
 /* Lets go on who waits: all, or those who need no more than the definition. */
 static void aioc_account_resume(aioc_account_container *container, bool all)
 {
-    aioc_account_waiter *waiter = container->first_waiter, *next;
-    for (; waiter; waiter = next) {
-        next = waiter->next;
+    aioc_mem_node *node = container->waiters.first, *next;
+    for (; node; node = next) {
+        aioc_account_waiter *waiter = (aioc_account_waiter *)node;
+        next = node->next;
         if (!all && !waiter->definition) continue;
         aioc_account_stop_waiting(container, waiter);
         waiter->resume(waiter);
     }
 }
 
+/* Appends what a JSON string says, up to max bytes in all. False: it is none, too much, or no memory. */
+static bool aioc_account_keep(aioc_account_container *container, aioc_mem_buffer *out, size_t max, aiocosmos_json value)
+{
+    size_t room = value.len + 1;  /* unescaping never makes a string longer */
+    if (value.type != AIOCOSMOS_JSON_STR || out->len + room > max) return false;
+    if (!aioc_mem_reserve(container->memory, out, room)) return false;
+    out->len += aioc_json_get_str(value, out->data + out->len, room);
+    return true;
+}
+
 /* The paths of the partition key, as a query or a reader of documents needs them. */
 static bool aioc_account_keep_paths(aioc_account_container *container, aiocosmos_json paths)
 {
     aioc_mem_buffer *out = &container->pk_paths;
-    aiocosmos_json path;
+    aiocosmos_json path = aioc_json_none();
     out->len = 0;
-    memset(&path, 0, sizeof path);
     while (aioc_json_next(paths, NULL, &path)) {
-        size_t room = path.len + 1;  /* unescaping never makes a string longer */
-        if (path.type != AIOCOSMOS_JSON_STR || !aioc_mem_reserve(container->memory, out, room)) {
+        if (!aioc_account_keep(container, out, SIZE_MAX, path)) {
             out->len = 0;
             return false;
         }
-        out->len += aioc_json_get_str(path, out->data + out->len, room) + 1;
+        out->len++;  /* its NUL */
     }
     return true;
 }
@@ -10466,36 +10480,23 @@ static size_t aioc_account_key_paths(const aioc_account_container *container,
 static bool aioc_account_keep_text(aioc_account_container *container, aiocosmos_json value, aioc_account_view *view)
 {
     aioc_mem_buffer *text = &container->range_text;
-    size_t room = value.len + 1;  /* unescaping never makes a string longer */
-    if (value.type != AIOCOSMOS_JSON_STR || text->len + room > AIOC_ACCOUNT_RANGE_TEXT_MAX) return false;
-    if (!aioc_mem_reserve(container->memory, text, room)) return false;
     view->at = (uint32_t)text->len;
-    view->len = (uint32_t)aioc_json_get_str(value, text->data + text->len, room);
-    text->len += view->len;
+    if (!aioc_account_keep(container, text, AIOC_ACCOUNT_RANGE_TEXT_MAX, value)) return false;
+    view->len = (uint32_t)text->len - view->at;
     return true;
 }
 
 static bool aioc_account_keep_parents(aioc_account_container *container, aiocosmos_json parents,
                                       aioc_account_view *view)
 {
-    aiocosmos_json parent;
+    aiocosmos_json parent = aioc_json_none();
     aioc_mem_buffer *text = &container->range_text;
-    size_t start = text->len;
-    memset(&parent, 0, sizeof parent);
-    while (aioc_json_next(parents, NULL, &parent)) {
-        aioc_account_view one;
-        if (text->len > start && !aioc_mem_append_str(container->memory, text, ",")) return false;
-        if (!aioc_account_keep_text(container, parent, &one)) return false;
-    }
-    view->at = (uint32_t)start;
-    view->len = (uint32_t)(text->len - start);
+    view->at = (uint32_t)text->len;
+    while (aioc_json_next(parents, NULL, &parent))
+        if ((text->len > view->at && !aioc_mem_append_str(container->memory, text, ",")) ||
+            !aioc_account_keep(container, text, AIOC_ACCOUNT_RANGE_TEXT_MAX, parent)) return false;
+    view->len = (uint32_t)text->len - view->at;
     return true;
-}
-
-/* Ids of ranges stand in header lines; borders are hashes. */
-static bool aioc_account_is_range_id(aiocosmos_str id)
-{
-    return id.len > 0 && aioc_protocol_range_id_ok(id) == id.len;
 }
 
 static bool aioc_account_is_border(aiocosmos_str border)
@@ -10506,7 +10507,8 @@ static bool aioc_account_is_border(aiocosmos_str border)
     return true;
 }
 
-/* Adds one page of the pkranges feed. False: not such a feed, too many ranges, or no memory. */
+/* Adds one page of the pkranges feed. Ids of ranges stand in header lines, borders are hashes. False: not such a feed,
+ * too many ranges, or no memory. */
 static bool aioc_account_add_ranges(aioc_account_container *container, aiocosmos_json page)
 {
     static const char *const names[] = { "id", "minInclusive", "maxExclusive", "parents" };
@@ -10527,7 +10529,7 @@ static bool aioc_account_add_ranges(aioc_account_container *container, aiocosmos
             !aioc_account_keep_text(container, field[1], &range->min) ||
             !aioc_account_keep_text(container, field[2], &range->max) ||
             !aioc_account_keep_parents(container, field[3], &range->parents) ||
-            !aioc_account_is_range_id(aioc_account_text(container, range->id)) ||
+            range->id.len == 0 || aioc_protocol_range_id_ok(aioc_account_text(container, range->id)) < range->id.len ||
             !aioc_account_is_border(aioc_account_text(container, range->min)) ||
             !aioc_account_is_border(aioc_account_text(container, range->max))) return false;
         container->range_count++;
@@ -10544,38 +10546,18 @@ static bool aioc_account_listed(aiocosmos_str list, aiocosmos_str id)
     return false;
 }
 
-/* By id, or by where they begin. */
-static int aioc_account_order(const aioc_account_container *container, bool by_id, const aioc_account_range *a,
-                              const aioc_account_range *b)
+static int aioc_account_by_id(const void *a, const void *b, const void *container)
 {
-    if (by_id) return aioc_text_compare(aioc_account_text(container, a->id), aioc_account_text(container, b->id));
-    return aioc_protocol_epk_compare(aioc_account_text(container, a->min), aioc_account_text(container, b->min));
+    const aioc_account_container *owner = (const aioc_account_container *)container;
+    return aioc_text_compare(aioc_account_text(owner, ((const aioc_account_range *)a)->id),
+                             aioc_account_text(owner, ((const aioc_account_range *)b)->id));
 }
 
-static void aioc_account_sift(aioc_account_container *container, bool by_id, uint32_t root, uint32_t count)
+static int aioc_account_by_min(const void *a, const void *b, const void *container)
 {
-    aioc_account_range *ranges = container->ranges, moved;
-    uint32_t child;
-    for (; (child = 2 * root + 1) < count; root = child) {
-        if (child + 1 < count && aioc_account_order(container, by_id, &ranges[child], &ranges[child + 1]) < 0) child++;
-        if (aioc_account_order(container, by_id, &ranges[root], &ranges[child]) >= 0) return;
-        moved = ranges[root];
-        ranges[root] = ranges[child];
-        ranges[child] = moved;
-    }
-}
-
-/* Heapsort: thousands of ranges, in whatever order a server sends them, do not hold up a step. */
-static void aioc_account_sort(aioc_account_container *container, bool by_id)
-{
-    uint32_t count = container->range_count, i;
-    for (i = count / 2; i-- > 0;) aioc_account_sift(container, by_id, i, count);
-    for (i = count; i-- > 1;) {
-        aioc_account_range last = container->ranges[i];
-        container->ranges[i] = container->ranges[0];
-        container->ranges[0] = last;
-        aioc_account_sift(container, by_id, 0, i);
-    }
+    const aioc_account_container *owner = (const aioc_account_container *)container;
+    return aioc_protocol_epk_compare(aioc_account_text(owner, ((const aioc_account_range *)a)->min),
+                                     aioc_account_text(owner, ((const aioc_account_range *)b)->min));
 }
 
 /* The range of this id. NULL: there is none. */
@@ -10593,16 +10575,6 @@ static aioc_account_range *aioc_account_range_named(const aioc_account_container
     return NULL;
 }
 
-/* Marks ranges that were split or merged away: no range ends at "". */
-static void aioc_account_mark_parents(aioc_account_container *container, aiocosmos_str parents)
-{
-    aiocosmos_str id;
-    while (aioc_text_split(&parents, ',', &id)) {
-        aioc_account_range *parent = aioc_account_range_named(container, id);
-        if (parent) parent->max.len = 0;
-    }
-}
-
 /* Of ranges sorted by id, those of one id: what was said last of it counts. Of one page, they contradict each other. */
 static bool aioc_account_drop_repeated(aioc_account_container *container)
 {
@@ -10610,7 +10582,7 @@ static bool aioc_account_drop_repeated(aioc_account_container *container)
     for (i = 0; i < container->range_count; i++) {
         aioc_account_range *last = kept ? &container->ranges[kept - 1] : NULL;
         const aioc_account_range *range = &container->ranges[i];
-        if (!last || aioc_account_order(container, true, last, range) != 0) {
+        if (!last || aioc_account_by_id(last, range, container) != 0) {
             container->ranges[kept++] = *range;
             continue;
         }
@@ -10627,31 +10599,28 @@ static bool aioc_account_finish_ranges(aioc_account_container *container)
 {
     uint32_t i, kept = 0;
     aiocosmos_str edge = aioc_mem_str("");
-    aioc_account_sort(container, true);
+    aioc_mem_sort(container->ranges, container->range_count, sizeof *container->ranges, aioc_account_by_id, container);
     if (!aioc_account_drop_repeated(container)) return false;
     container->by_id_count = container->range_count;
     for (i = 0; i < container->range_count; i++) container->ranges[i].of_rank = i;
-    for (i = 0; i < container->range_count; i++)
-        aioc_account_mark_parents(container, aioc_account_text(container, container->ranges[i].parents));
+    for (i = 0; i < container->range_count; i++) {
+        aiocosmos_str parents = aioc_account_text(container, container->ranges[i].parents), id;
+        while (aioc_text_split(&parents, ',', &id)) {
+            aioc_account_range *parent = aioc_account_range_named(container, id);
+            if (parent) parent->max.len = 0;  /* split or merged away: no range ends at "" */
+        }
+    }
     for (i = 0; i < container->range_count; i++)
         if (container->ranges[i].max.len > 0) container->ranges[kept++] = container->ranges[i];
     container->range_count = container->by_id_count = kept;
     for (i = 0; i < kept; i++) container->ranges[i].rank = i;
-    aioc_account_sort(container, false);
+    aioc_mem_sort(container->ranges, kept, sizeof *container->ranges, aioc_account_by_min, container);
     for (i = 0; i < kept; i++) container->ranges[container->ranges[i].rank].of_rank = i;
     for (i = 0; i < kept; i++) {
         if (aioc_protocol_epk_compare(aioc_account_text(container, container->ranges[i].min), edge) != 0) return false;
         edge = aioc_account_text(container, container->ranges[i].max);
     }
     return kept > 0 && aioc_mem_same(edge, aioc_mem_str("FF"));
-}
-
-/* Where the feed of ranges stands. It is read from its start again when it has left much text behind. */
-static bool aioc_account_keep_etag(aioc_account_container *container, aiocosmos_str etag)
-{
-    container->ranges_etag.len = 0;
-    if (etag.len == 0 || container->range_text.len > AIOC_ACCOUNT_RANGE_TEXT_MAX / 4) return true;
-    return aioc_mem_append(container->memory, &container->ranges_etag, etag.ptr, etag.len);
 }
 
 /* The range that an effective partition key belongs to. NULL: ranges are not known. */
@@ -10839,41 +10808,50 @@ static bool aioc_account_session_take(aioc_account_container *container, aiocosm
     return kept;
 }
 
-/* Brings a value into what is said of one range. *some: whether there is any yet. */
-static void aioc_account_add(aioc_protocol_session *sum, bool *some, aiocosmos_str value)
+/* A composite token that is being written: what is said of one range, and then of the next. */
+typedef struct aioc_account_composer {
+    aioc_account_container *container;
+    aioc_mem_writer out;
+    aioc_protocol_session sum;
+    bool some;  /* there is anything in the sum */
+} aioc_account_composer;
+
+static void aioc_account_add(aioc_account_composer *in, aiocosmos_str value)
 {
     aioc_protocol_session next;
     size_t bad_at;
-    if (!aioc_protocol_session_parse(value, *some ? &next : sum, &bad_at)) return;
-    if (*some) aioc_protocol_session_add(sum, &next);
-    *some = true;
+    if (!aioc_protocol_session_parse(value, in->some ? &next : &in->sum, &bad_at)) return;
+    if (in->some) aioc_protocol_session_add(&in->sum, &next);
+    in->some = true;
 }
 
 /* The same for all that is held, or given, of a list of ranges. */
-static void aioc_account_add_all(aioc_account_container *container, aiocosmos_str ids, aiocosmos_str given,
-                                 aioc_protocol_session *sum, bool *some)
+static void aioc_account_add_all(aioc_account_composer *in, aiocosmos_str ids, aiocosmos_str given)
 {
     aiocosmos_str rest = ids, id, value;
     while (aioc_text_split(&rest, ',', &id)) {
         int i;
         for (i = 0; i < 2; i++) {
-            aioc_account_token *token = aioc_account_token_of(container, id, i > 0);
+            aioc_account_token *token = aioc_account_token_of(in->container, id, i > 0);
             if (!token) continue;
-            aioc_account_add(sum, some, aioc_account_token_value(token));
+            aioc_account_add(in, aioc_account_token_value(token));
             token->said = true;
         }
     }
     while (aioc_protocol_session_next(&given, &id, &value))
-        if (aioc_account_listed(ids, id)) aioc_account_add(sum, some, value);
+        if (aioc_account_listed(ids, id)) aioc_account_add(in, value);
 }
 
-/* Appends "id:value" to a composite that begins at `start`, if there is some value. */
-static bool aioc_account_put(aioc_mem *memory, aioc_mem_buffer *out, size_t start, aiocosmos_str id,
-                             const aioc_protocol_session *sum, bool some)
+/* Appends "id:value", if there is some. */
+static void aioc_account_put(aioc_account_composer *in, aiocosmos_str id)
 {
-    return !some || ((out->len == start || aioc_mem_append(memory, out, ",", 1)) &&
-                     aioc_mem_append(memory, out, id.ptr, id.len) && aioc_mem_append(memory, out, ":", 1) &&
-                     aioc_protocol_session_write(memory, out, sum));
+    aioc_mem_writer *out = &in->out;
+    if (!in->some) return;
+    in->some = false;
+    if (out->out->len > out->start) aioc_mem_put_text(out, ",");
+    aioc_mem_put(out, id);
+    aioc_mem_put_text(out, ":");
+    out->ok = out->ok && aioc_protocol_session_write(out->memory, out->out, &in->sum);
 }
 
 /* Appends the session token for a request, in linear time: of its range where that is known, else of all. A range that
@@ -10884,36 +10862,36 @@ static bool aioc_account_session_for(aioc_account_container *container, const ai
                                      aiocosmos_str given, aioc_mem_buffer *out)
 {
     aiocosmos_str none = aioc_mem_str(""), parents = none, id, value;
-    aioc_protocol_session sum;
-    size_t start = out->len, end;
+    aioc_account_composer in;
+    size_t end;
     uint32_t i;
-    bool ok = true, some = false;
+    in.container = container;
+    in.out = aioc_mem_write(container->memory, out);
+    in.some = false;
     if (range) {
         id = aioc_account_text(container, range->id);
         parents = aioc_account_text(container, range->parents);
-        aioc_account_add_all(container, id, given, &sum, &some);
-        if (!some) aioc_account_add_all(container, parents, given, &sum, &some);
-        ok = aioc_account_put(container->memory, out, start, id, &sum, some);
+        aioc_account_add_all(&in, id, given);
+        if (!in.some) aioc_account_add_all(&in, parents, given);
+        aioc_account_put(&in, id);
     }
     end = out->len;
-    while (ok && aioc_protocol_session_next(&given, &id, &value)) {
-        some = false;
+    while (aioc_protocol_session_next(&given, &id, &value)) {
         if (range && (aioc_account_range_named(container, id) || aioc_account_listed(parents, id))) continue;
-        aioc_account_add_all(container, id, none, &sum, &some);
-        aioc_account_add(&sum, &some, value);
-        ok = aioc_account_put(container->memory, out, start, id, &sum, some);
+        aioc_account_add_all(&in, id, none);
+        aioc_account_add(&in, value);
+        aioc_account_put(&in, id);
     }
-    for (i = 0; ok && i < container->token_count; i++) {
+    for (i = 0; i < container->token_count; i++) {
         const aioc_account_token *token = &container->tokens[i];
-        some = false;
         if (token->said || (range && (token->kin != AIOC_ACCOUNT_STRANGER || !token->claimed))) continue;
         id = aioc_account_token_id(token);
-        aioc_account_add_all(container, id, none, &sum, &some);
-        ok = aioc_account_put(container->memory, out, start, id, &sum, some);
+        aioc_account_add_all(&in, id, none);
+        aioc_account_put(&in, id);
     }
     for (i = 0; i < container->token_count; i++) container->tokens[i].said = false;
-    if (range && out->len - start > AIOC_ACCOUNT_SESSION_SENT_MAX) out->len = end;
-    return ok;
+    if (range && out->len - in.out.start > AIOC_ACCOUNT_SESSION_SENT_MAX) out->len = end;
+    return in.out.ok;
 }
 
 /* A replica has not reached what was asked of it for longer than anybody waits: what no answer has borne out of that
@@ -10945,6 +10923,16 @@ static void aioc_account_drop_claims(aioc_account_container *container, const ai
 #define AIOC_REQUEST_NAME_MAX 32      /* of the properties of a container that we know */
 #define AIOC_REQUEST_SEGMENTS_MAX 16u /* of the path of a raw request */
 
+typedef struct aioc_request_traits {
+    bool write;              /* what may have landed is sent again only with leave */
+    bool repeatable;         /* a write that may be: it has an ETag to match, or if_not_exists */
+    bool if_not_exists;      /* 409 is success */
+    bool item_data;          /* reads or writes items: session tokens apply */
+    bool by_range;           /* its key is the id of a partition key range: where that went is its owner's affair */
+    bool forgets_container;  /* success means that what is known of the container is stale; */
+    bool reads_definition;   /* that its answer is the container's definition */
+} aioc_request_traits;
+
 /* What is asked for. Texts are lent: those of a builder until it builds the next. */
 typedef struct aioc_request_spec {
     aiocosmos_kind kind;      /* 0: nobody outside hears of it */
@@ -10952,15 +10940,9 @@ typedef struct aioc_request_spec {
     aiocosmos_str link;       /* the resource link that is signed: ids not percent-encoded */
     const char *tail;         /* what follows it in the path: of a feed, its type; NULL: nothing */
     aiocosmos_str owned;      /* verb, type and what follows that, with their NULs, where they are no constants */
-    bool write;               /* what may have landed is sent again only with leave */
-    bool repeatable;          /* a write that may be: it has an ETag to match, or if_not_exists */
-    bool if_not_exists;       /* 409 is success */
-    bool item_data;           /* reads or writes items: session tokens apply */
-    bool forgets_container;        /* success means that what is known of `container_link` is stale; */
-    bool reads_definition;         /* that its answer is the container's definition */
+    aioc_request_traits is;
     aiocosmos_str container_link;  /* whose session tokens apply; len 0: none */
     aiocosmos_str pk_text;         /* partition key header value; len 0: none */
-    bool by_range;                 /* pk_text is the id of a partition key range: where it went is its owner's affair */
     aiocosmos_str lines;           /* header lines of this request, each ending in CR LF */
     aiocosmos_str session_token;
     aiocosmos_str body;
@@ -11036,40 +11018,41 @@ typedef struct aioc_request_field {
     const char *name;
     size_t at, size;       /* what is 0 where it is not given */
     const char *property;  /* of the properties of a container, the one that it is; */
-    char opens;            /* a JSON text that begins so; 0: something else */
+    const char *opens;     /* a JSON text that begins so; "": something else */
 } aioc_request_field;
 
 #define AIOC_REQUEST_FIELD(name) #name, offsetof(aiocosmos_request, name), sizeof(((aiocosmos_request *)0)->name)
 #define AIOC_REQUEST_PTR(name) #name, offsetof(aiocosmos_request, name), sizeof(void *)
 #define AIOC_REQUEST_LEN(name) #name, offsetof(aiocosmos_request, name) + offsetof(aiocosmos_str, len), sizeof(size_t)
 
-enum { AIOC_REQUEST_PROPERTIES = 14, AIOC_REQUEST_FIELDS = 23 };  /* the first of them, all */
-
-static const aioc_request_field aioc_request_fields[AIOC_REQUEST_FIELDS] = {
-    { 'd', AIOC_REQUEST_FIELD(database), NULL, 0 },
-    { 'c', AIOC_REQUEST_FIELD(container), NULL, 0 },
-    { 'i', AIOC_REQUEST_FIELD(id), NULL, 0 },
-    { 'b', AIOC_REQUEST_LEN(body), NULL, 0 },
-    { 'k', AIOC_REQUEST_FIELD(pk), NULL, 0 },
-    { 'm', AIOC_REQUEST_PTR(if_match), NULL, 0 },
-    { 'n', AIOC_REQUEST_PTR(if_none_match), NULL, 0 },
-    { 's', AIOC_REQUEST_LEN(session_token), NULL, 0 },
-    { 'r', AIOC_REQUEST_FIELD(raw_verb), NULL, 0 },
-    { 'r', AIOC_REQUEST_FIELD(raw_link), NULL, 0 },
-    { 'w', AIOC_REQUEST_FIELD(want_body), NULL, 0 },
-    { 'x', AIOC_REQUEST_FIELD(if_not_exists), NULL, 0 },
-    { 'x', AIOC_REQUEST_FIELD(throughput_ru), NULL, 0 },
-    { 'x', AIOC_REQUEST_FIELD(autoscale_max_ru), NULL, 0 },
-    { 'u', AIOC_REQUEST_FIELD(partition_key_paths), "partitionKey", 0 },
-    { 'u', AIOC_REQUEST_FIELD(unique_keys), "uniqueKeyPolicy", 0 },
-    { 'p', AIOC_REQUEST_FIELD(default_ttl_s), "defaultTtl", 0 },
-    { 'p', AIOC_REQUEST_PTR(indexing_policy), "indexingPolicy", '{' },
-    { 'p', AIOC_REQUEST_PTR(conflict_resolution_policy), "conflictResolutionPolicy", '{' },
-    { 'p', AIOC_REQUEST_PTR(vector_embedding_policy), "vectorEmbeddingPolicy", '{' },
-    { 'p', AIOC_REQUEST_PTR(full_text_policy), "fullTextPolicy", '{' },
-    { 'p', AIOC_REQUEST_PTR(computed_properties), "computedProperties", '[' },
-    { 'p', AIOC_REQUEST_PTR(change_feed_policy), "changeFeedPolicy", '{' }
+static const aioc_request_field aioc_request_fields[] = {
+    { 'd', AIOC_REQUEST_FIELD(database), "", "" },
+    { 'c', AIOC_REQUEST_FIELD(container), "", "" },
+    { 'i', AIOC_REQUEST_FIELD(id), "", "" },
+    { 'b', AIOC_REQUEST_LEN(body), "", "" },
+    { 'k', AIOC_REQUEST_FIELD(pk), "", "" },
+    { 'm', AIOC_REQUEST_PTR(if_match), "", "" },
+    { 'n', AIOC_REQUEST_PTR(if_none_match), "", "" },
+    { 's', AIOC_REQUEST_LEN(session_token), "", "" },
+    { 'r', AIOC_REQUEST_FIELD(raw_verb), "", "" },
+    { 'r', AIOC_REQUEST_FIELD(raw_link), "", "" },
+    { 'w', AIOC_REQUEST_FIELD(want_body), "", "" },
+    { 'x', AIOC_REQUEST_FIELD(if_not_exists), "", "" },
+    { 'x', AIOC_REQUEST_FIELD(throughput_ru), "", "" },
+    { 'x', AIOC_REQUEST_FIELD(autoscale_max_ru), "", "" },
+    { 'u', AIOC_REQUEST_FIELD(partition_key_paths), "partitionKey", "" },
+    { 'u', AIOC_REQUEST_FIELD(unique_keys), "uniqueKeyPolicy", "" },
+    { 'p', AIOC_REQUEST_FIELD(default_ttl_s), "defaultTtl", "" },
+    { 'p', AIOC_REQUEST_PTR(indexing_policy), "indexingPolicy", "{" },
+    { 'p', AIOC_REQUEST_PTR(conflict_resolution_policy), "conflictResolutionPolicy", "{" },
+    { 'p', AIOC_REQUEST_PTR(vector_embedding_policy), "vectorEmbeddingPolicy", "{" },
+    { 'p', AIOC_REQUEST_PTR(full_text_policy), "fullTextPolicy", "{" },
+    { 'p', AIOC_REQUEST_PTR(computed_properties), "computedProperties", "[" },
+    { 'p', AIOC_REQUEST_PTR(change_feed_policy), "changeFeedPolicy", "{" },
+    { 0, "", 0, 0, "", "" }
 };
+
+static const aioc_request_field *const aioc_request_properties = aioc_request_fields + 14;
 
 typedef struct aioc_request_kind {
     const char *verb, *type;
@@ -11117,8 +11100,8 @@ static bool aioc_request_is_given(const aiocosmos_request *request, const aioc_r
 static int aioc_request_check_fields(aioc_request_builder *builder, const aiocosmos_request *request,
                                      const aioc_request_kind *kind)
 {
-    const aioc_request_field *field = aioc_request_fields, *end = field + AIOC_REQUEST_FIELDS;
-    for (; field < end; field++)
+    const aioc_request_field *field = aioc_request_fields;
+    for (; field->group; field++)
         if (aioc_request_is_given(request, field) && !strchr(kind->takes, field->group))
             return aioc_request_refuse(builder, field->name, "does not belong to this kind of operation");
     return request->throughput_ru && request->autoscale_max_ru
@@ -11170,16 +11153,18 @@ static int aioc_request_build_link(aioc_request_builder *builder, const char *pa
 
 /*--- Header lines ---*/
 
-static bool aioc_request_append_line(aioc_mem *memory, aioc_mem_buffer *head, const char *name, aiocosmos_str value)
+static void aioc_request_put_line(aioc_mem_writer *head, const char *name, aiocosmos_str value)
 {
-    return aioc_mem_append_str(memory, head, name) && aioc_mem_append(memory, head, value.ptr, value.len) &&
-           aioc_mem_append(memory, head, "\r\n", 2);
+    aioc_mem_put_text(head, name);
+    aioc_mem_put(head, value);
+    aioc_mem_put_text(head, "\r\n");
 }
 
 static int aioc_request_add_text(aioc_request_builder *builder, const char *name, aiocosmos_str value)
 {
-    return aioc_request_append_line(builder->memory, &builder->lines, name, value) ? 0
-                                                                                   : aioc_request_no_memory(builder);
+    aioc_mem_writer lines = aioc_mem_write(builder->memory, &builder->lines);
+    aioc_request_put_line(&lines, name, value);
+    return aioc_mem_written(&lines) ? 0 : aioc_request_no_memory(builder);
 }
 
 static int aioc_request_add_line(aioc_request_builder *builder, const char *name, const char *value)
@@ -11459,17 +11444,16 @@ static bool aioc_request_is_near(aiocosmos_str a, aiocosmos_str b, size_t most)
 static int aioc_request_check_member(aioc_request_builder *builder, const aiocosmos_request *request,
                                      aiocosmos_json key)
 {
-    const aioc_request_field *first = aioc_request_fields + AIOC_REQUEST_PROPERTIES, *field = first;
-    const aioc_request_field *end = aioc_request_fields + AIOC_REQUEST_FIELDS;
+    const aioc_request_field *field = aioc_request_properties;
     aiocosmos_str name = aioc_text_view(key.ptr + 1, key.len - 2);
     char why[160];
-    while (field < end && !aioc_json_is_str(key, field->property)) field++;
-    if (field < end) {
+    while (field->group && !aioc_json_is_str(key, field->property)) field++;
+    if (field->group) {
         if (!aioc_request_is_given(request, field)) return 0;
         aioc_mem_print(why, sizeof why, "\"%s\" and %s are both given", field->property, field->name);
         return aioc_request_refuse(builder, "body", why);
     }
-    while (field > first) {
+    while (field > aioc_request_properties) {
         aiocosmos_str known = aioc_mem_str((--field)->property), stem = known;
         if (strcmp(known.ptr + known.len - 6, "Policy") == 0) stem.len -= 6;
         if (!aioc_request_is_near(name, known, 3) && !aioc_request_is_near(name, stem, 2)) continue;
@@ -11507,21 +11491,6 @@ static int aioc_request_write_members(aioc_request_builder *builder, const aioco
     return 0;
 }
 
-static int aioc_request_write_policy(aioc_request_builder *builder, const aioc_request_field *field,
-                                     aiocosmos_str policy)
-{
-    const char opens[2] = { field->opens, 0 };
-    aiocosmos_json unused;
-    if (aioc_request_check_json(builder, field->name, policy, opens,
-                                field->opens == '[' ? "not an array" : "not an object", "", &unused))
-        return builder->status;
-    aioc_mem_put_text(&builder->out, ",\"");
-    aioc_mem_put_text(&builder->out, field->property);
-    aioc_mem_put_text(&builder->out, "\":");
-    aioc_mem_put(&builder->out, policy);
-    return 0;
-}
-
 /* Each key is a list of paths with commas between. One in a name makes pieces that are no paths. */
 static int aioc_request_write_unique_keys(aioc_request_builder *builder, const char *const *keys)
 {
@@ -11543,7 +11512,7 @@ static int aioc_request_write_unique_keys(aioc_request_builder *builder, const c
 
 static int aioc_request_write_container(aioc_request_builder *builder, const aiocosmos_request *request)
 {
-    const aioc_request_field *field = aioc_request_fields + AIOC_REQUEST_PROPERTIES;
+    const aioc_request_field *field = aioc_request_properties;
     bool has_key = aioc_request_is_given(request, field);
     aioc_request_write_id(builder, request->container);
     if ((has_key && aioc_request_write_key_paths(builder, request->partition_key_paths)) ||
@@ -11558,11 +11527,18 @@ static int aioc_request_write_container(aioc_request_builder *builder, const aio
         aioc_mem_put(&builder->out, aioc_text_view(number, aioc_json_i64_write(request->default_ttl_s, number)));
     }
     if (request->unique_keys && aioc_request_write_unique_keys(builder, request->unique_keys)) return builder->status;
-    for (; field < aioc_request_fields + AIOC_REQUEST_FIELDS; field++) {
+    for (; field->group; field++) {
+        const char *expected = *field->opens == '[' ? "not an array" : "not an object";
+        aiocosmos_json unused;
         aiocosmos_str policy;
-        if (!field->opens || !aioc_request_is_given(request, field)) continue;
+        if (!*field->opens || !aioc_request_is_given(request, field)) continue;
         memcpy(&policy, (const char *)request + field->at, sizeof policy);
-        if (aioc_request_write_policy(builder, field, policy)) return builder->status;
+        if (aioc_request_check_json(builder, field->name, policy, field->opens, expected, "", &unused))
+            return builder->status;
+        aioc_mem_put_text(&builder->out, ",\"");
+        aioc_mem_put_text(&builder->out, field->property);
+        aioc_mem_put_text(&builder->out, "\":");
+        aioc_mem_put(&builder->out, policy);
     }
     aioc_mem_put_text(&builder->out, "}");
     return 0;
@@ -11624,20 +11600,20 @@ static int aioc_request_split_path(aioc_request_builder *builder, const char *pa
 /* CONNECT would make a tunnel of the connection, and TRACE hand out the signature (RFC 9110, 9.3.6 and 9.3.8). Of all
  * that is inside a container only items, and POST to a stored procedure, are answered by its replicas, whose session
  * tokens they are. An ETag binds an upsert, but no stored procedure. */
-static int aioc_request_specify_raw(aioc_request_builder *builder, const aiocosmos_request *request, aioc_request_spec *spec)
+static int aioc_request_specify_raw(aioc_request_builder *builder, const aiocosmos_request *request,
+                                    aioc_request_spec *spec)
 {
     const char *verb = request->raw_verb ? request->raw_verb : "";
     size_t len = strspn(verb, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") + 1;
     bool post = strcmp(verb, "POST") == 0;
     char *at;
-    int refused;
     if (len < 2 || len > 17 || verb[len - 1] || strcmp(verb, "CONNECT") == 0 || strcmp(verb, "TRACE") == 0)
         return aioc_request_refuse(builder, "raw_verb", "1 to 16 upper-case letters, neither CONNECT nor TRACE");
-    spec->write = strcmp(verb, "GET") != 0 && strcmp(verb, "HEAD") != 0;
-    if (!spec->write && request->body.len) return aioc_request_refuse(builder, "body", "does not belong to GET and HEAD");
+    spec->is.write = strcmp(verb, "GET") != 0 && strcmp(verb, "HEAD") != 0;
+    if (!spec->is.write && request->body.len)
+        return aioc_request_refuse(builder, "body", "does not belong to GET and HEAD");
     if (!request->raw_link) return aioc_request_refuse(builder, "raw_link", "required");
-    refused = aioc_request_split_path(builder, request->raw_link, spec);
-    if (refused) return refused;
+    if (aioc_request_split_path(builder, request->raw_link, spec)) return builder->status;
     builder->body.len = 0;
     if (!aioc_mem_append(builder->memory, &builder->body, verb, len) ||
         !aioc_mem_append(builder->memory, &builder->body, spec->type, strlen(spec->type) + 1) ||
@@ -11646,11 +11622,11 @@ static int aioc_request_specify_raw(aioc_request_builder *builder, const aiocosm
     spec->verb = builder->body.data;
     spec->type = at = builder->body.data + len;
     for (at += strcspn(at, "/"); *at; at++) *at = *at == '/' ? 0 : aioc_mem_lower(*at);
-    spec->item_data = spec->container_link.len && (strcmp(spec->type, "docs") == 0 || (post && !spec->tail));
-    if (request->session_token.len && !spec->item_data)
+    spec->is.item_data = spec->container_link.len && (strcmp(spec->type, "docs") == 0 || (post && !spec->tail));
+    if (request->session_token.len && !spec->is.item_data)
         return aioc_request_refuse(builder, "session_token", "raw_link is not of items");
-    spec->repeatable = spec->repeatable && !post;
-    spec->forgets_container = spec->write && !spec->tail &&
+    spec->is.repeatable = spec->is.repeatable && !post;
+    spec->is.forgets_container = spec->is.write && !spec->tail &&
                               (strcmp(spec->type, "colls") == 0 || strcmp(spec->type, "dbs") == 0);
     return 0;
 }
@@ -11664,7 +11640,7 @@ static int aioc_request_build(aioc_request_builder *builder, const aiocosmos_req
     bool raw = request->kind == AIOCOSMOS_RAW, creates;
     memset(spec, 0, sizeof *spec);
     if (!kind) return aioc_request_refuse(builder, "kind", "required: one of aiocosmos_kind");
-    spec->item_data = strchr(kind->takes, 'k') && !raw;
+    spec->is.item_data = strchr(kind->takes, 'k') && !raw;
     creates = strchr(kind->takes, 'x') != NULL;
     builder->pk.len = 0;
     if (aioc_request_check_fields(builder, request, kind) ||
@@ -11674,22 +11650,22 @@ static int aioc_request_build(aioc_request_builder *builder, const aiocosmos_req
         aioc_request_add_lines(builder, request, kind) ||
         aioc_request_build_body(builder, request, kind, &spec->body) ||
         /* After the body: where that is not JSON, aiocosmos_pk_of() had no key to give. */
-        ((spec->item_data || aioc_request_has_pk(&request->pk)) && aioc_request_add_pk(builder, &request->pk)) ||
+        ((spec->is.item_data || aioc_request_has_pk(&request->pk)) && aioc_request_add_pk(builder, &request->pk)) ||
         aioc_request_check_session(builder, request->session_token)) return builder->status;
     spec->kind = request->kind;
     spec->verb = kind->verb;
     spec->type = kind->type;
     spec->tail = builder->tail;
-    spec->write = kind->verb[0] != 'G';
+    spec->is.write = kind->verb[0] != 'G';
     /* "*" is true of what the first try made of the item, too. */
-    spec->repeatable = (request->if_match.ptr && !aioc_mem_same(request->if_match, aioc_mem_str("*"))) ||
+    spec->is.repeatable = (request->if_match.ptr && !aioc_mem_same(request->if_match, aioc_mem_str("*"))) ||
                        request->if_not_exists;
-    spec->if_not_exists = request->if_not_exists;
-    spec->forgets_container = spec->write && !spec->tail && !spec->item_data;  /* replaces or deletes */
+    spec->is.if_not_exists = request->if_not_exists;
+    spec->is.forgets_container = spec->is.write && !spec->tail && !spec->is.item_data;  /* replaces or deletes */
     spec->link = spec->container_link = aioc_mem_text(&builder->link);
     spec->pk_text = aioc_mem_text(&builder->pk);
-    spec->reads_definition = request->kind == AIOCOSMOS_READ_CONTAINER;
-    if (!spec->item_data && !spec->reads_definition) spec->container_link.len = 0;
+    spec->is.reads_definition = request->kind == AIOCOSMOS_READ_CONTAINER;
+    if (!spec->is.item_data && !spec->is.reads_definition) spec->container_link.len = 0;
     else if (request->id) spec->container_link.len -= strlen("/docs/") + strlen(request->id);
     spec->lines = aioc_mem_text(&builder->lines);
     spec->session_token = request->session_token;
@@ -11719,11 +11695,10 @@ static int aioc_request_build(aioc_request_builder *builder, const aiocosmos_req
 #define AIOC_OP_ATTEMPTS_KEPT 6      /* the first three and the last three */
 #define AIOC_OP_SKEW_MIN_MS 60000    /* a clock this far from the server's is corrected */
 #define AIOC_OP_NODES_KEPT 16384u    /* JSON nodes kept from one result to the next: 256 KiB */
-#define AIOC_OP_NAME_MAX 32          /* of the properties of a container that we know */
 #define AIOC_OP_TOKEN_US 5000000u    /* after it, the host is asked again for a token that is still wanted */
 #define AIOC_OP_COMPOSITE_MAX 16384  /* bytes of all session tokens: web servers take no longer line */
 #define AIOC_OP_CHARGE_MAX 1e8       /* request units of one answer: what says more is mistaken */
-#define AIOC_OP_SEGMENTS_MAX 16u     /* of the path of a raw request */
+#define AIOC_OP_METADATA_TIMEOUT_MS 15000  /* for all of a fetch: those who wait have their own limits */
 
 typedef struct aioc_op aioc_op;
 typedef struct aioc_op_engine aioc_op_engine;
@@ -11771,44 +11746,69 @@ typedef enum aioc_op_reason {
     AIOC_OP_REASONS
 } aioc_op_reason;
 
-struct aioc_op {
+/* What has become of an operation so far, as the retry policy looks at it. */
+typedef struct aioc_op_past {
+    bool doubt;            /* an earlier attempt may have been applied */
+    bool fresh_signature;  /* a corrected clock or a new token: tried once */
+    uint8_t tries[AIOC_OP_REASONS];
+    uint32_t retries, throttle_wait_ms;
+} aioc_op_past;
+
+/* Where attempts go: the account's address. */
+typedef struct aioc_op_endpoint {
+    aioc_pool pool;
+    aioc_mem_buffer host_line;
+    int64_t skew_ms;     /* the server's clock minus ours */
+    bool loopback;       /* it is on this machine */
+    bool answered_once;  /* it exists: a refused connection is worth more patience */
+} aioc_op_endpoint;
+
+/* One try to get an answer. */
+typedef struct aioc_op_attempt {
     aioc_pool_exchange exchange;
+    aioc_op_endpoint *endpoint;
+    aioc_mem_buffer head;
+    int64_t  skew_ms;  /* of the clock that it was signed by */
+    uint32_t token;    /* the serial of that, or of the key, which it was sent with */
+    uint32_t epoch;    /* of the container, when it was sent */
+    bool overdue;      /* silent for too long, but not abandoned yet */
+} aioc_op_attempt;
+
+/* The texts of an operation stand one behind the other, in one block. */
+enum {
+    AIOC_OP_LINK, AIOC_OP_TAIL, AIOC_OP_PK, AIOC_OP_LINES, AIOC_OP_TOKEN, AIOC_OP_BODY, AIOC_OP_OWNED, AIOC_OP_TEXTS
+};
+
+struct aioc_op {
+    aioc_mem_node node;        /* of those who are ready, want a token, or are held by their pacer */
     aioc_op_engine *engine;
-    aioc_op *prev, *next;       /* ready list, or the list of those who want a token */
-    aioc_reactor_timer timer;   /* deadline, or a look at the attempt or end of the back-off before it */
+    aioc_op_attempt *attempt;  /* the one under way, or the last one; NULL: none yet */
+    aioc_reactor_timer timer;  /* deadline, or a look at the attempt or end of the back-off before it */
     aioc_account_container *container;
     aioc_account_waiter waiter;
     const char *verb, *type;
-    char    *texts;  /* path, pk_text, lines, session, body, and what of verb and type is owned: one block */
-    size_t   texts_size;
-    uint32_t link_len, path_len, pk_len, lines_len, session_len;  /* the path begins with the link */
-    size_t   body_len;
-    aioc_mem_buffer head;     /* of the attempt under way */
-    aiocosmos_attempt *kept;  /* AIOC_OP_ATTEMPTS_KEPT of them, from the first attempt on */
+    char    *texts;
+    size_t   ends[AIOC_OP_TEXTS];  /* where each of them ends */
+    aiocosmos_attempt *kept;       /* AIOC_OP_ATTEMPTS_KEPT of them, from the first attempt on */
     uint64_t order_key;
     aioc_op *order_next, *order_tail, *order_bucket_next;
     uint64_t pulled_before;  /* of a bulk: so many items; the next in flight is order_next, the one before order_tail */
-    uint64_t submitted_us, deadline_us, attempt_us, throttled_us;
+    uint64_t submitted_us, deadline_us, throttled_us;
+    uint64_t attempt_us;     /* when the last attempt was sent */
     const aioc_op_role *role;
-    void    *owner;  /* whoever composed it */
+    void    *owner;          /* whoever composed it */
     aiocosmos_done_fn done;
     void    *user_data;
     double   charge_ru;
-    int64_t  skew_ms;  /* of the clock that the attempt under way was signed by */
-    uint32_t token;    /* the serial of that, or of the key, which the attempt was sent with */
-    uint32_t slot, attempts, retries, throttle_wait_ms;
+    uint32_t slot, attempts;
     int      stop;  /* not 0: finish with it at the next step */
     int      http_status, sub_status;
-    uint8_t  tries[AIOC_OP_REASONS];
+    aioc_op_past past;
+    aioc_request_traits is;
     uint8_t  state, kind;
-    bool     write, repeatable, if_not_exists, item_data, by_range, paced, forgets_container;
-    bool     in_ready, reads_definition;
-    bool     doubt;  /* an earlier attempt may have been applied */
-    bool     fresh_signature, metadata_tried;  /* each of these remedies is tried once */
-    uint32_t epoch;     /* of its container, when the attempt was sent */
-    bool     looks_up;  /* the remedy is what is known of the container by then */
-    bool     head_of_order;
-    bool     overdue;  /* the attempt has been silent too long, but not been abandoned yet */
+    bool     paced, in_ready, head_of_order;
+    bool     metadata_tried;  /* it has waited for that, once */
+    bool     looks_up;        /* the remedy is what is known of the container by then */
     char     activity_id[40];
 };
 
@@ -11824,52 +11824,53 @@ typedef struct aioc_op_delivery {
     aiocosmos_json root;
 } aioc_op_delivery;
 
+/* What a handle names. */
+typedef struct aioc_op_slot {
+    aioc_op *op;          /* NULL: free */
+    uint32_t generation;  /* of the handles that are valid */
+    uint32_t next_free;
+} aioc_op_slot;
+
+/* The tokens of a client without a key, and who waits for one. */
+typedef struct aioc_op_tokens {
+    aioc_auth_tokens held;
+    aioc_mem_buffer claims;    /* that the next one must meet, with a NUL */
+    aioc_reactor_timer timer;  /* runs while somebody waits */
+    aioc_mem_list waiting;
+} aioc_op_tokens;
+
 struct aioc_op_engine {
-    aiocosmos_client *client;  /* handed to callbacks, never looked into */
+    aiocosmos_client *client;          /* handed to callbacks, never looked into */
+    const aiocosmos_options *options;  /* numbers and callbacks; its texts are gone */
     const aiocosmos_platform *platform;
     aioc_reactor *reactor;
     aioc_mem *memory;
-    aioc_pool pool;
+    aioc_op_endpoint endpoint;
     aioc_auth_signer signer;
-    aioc_auth_tokens tokens;
-    aiocosmos_token_fn token_fn;
-    void *token_user_data;
-    aioc_mem_buffer claims;           /* that the next token must meet, with a NUL */
-    aioc_reactor_timer token_timer;   /* runs while somebody waits for a token */
+    aioc_op_tokens tokens;
     aioc_account account;
-    aioc_mem_buffer constant_lines;     /* Host and the other header lines that every request carries */
-    aioc_op **slots;
-    uint32_t *generations, *free_slots;
-    uint32_t slot_count, free_count;
-    uint32_t pending, pending_max;  /* operations that owe a callback */
-    aioc_op *first_ready, *last_ready;
-    aioc_op *first_tokenless;
-    aioc_op *order[AIOC_OP_ORDER_BUCKETS];
-    uint32_t retries_max, throttle_wait_ms, attempt_timeout_ms;
-    bool retry_writes, no_session;
-    aiocosmos_result_fn on_result;
-    void *on_result_user_data;
-    aiocosmos_done_fn on_failure;
-    void *on_failure_user_data;
-    aiocosmos_logger logger;
-    bool closing;
-    bool loopback;       /* the endpoint is on this machine */
-    bool answered_once;  /* the endpoint exists: a refused connection is worth more patience */
-    int64_t skew_ms;     /* the server's clock minus ours */
-    uint64_t random_state;
-    uint64_t activity_state[2];     /* apart, for who sees activity ids could tell it */
-    int callbacks;                  /* run in this step */
-    aiocosmos_json_doc doc;         /* of the result being delivered */
-    const aiocosmos_result *told;   /* the one that on_result or on_failure sees; its own callback comes next */
     aioc_request_builder builder;
+    aioc_mem_buffer constant_lines;  /* header lines that every request carries */
+    aioc_op_slot *slots;
+    uint32_t slot_count, free_count, first_free;
+    uint32_t pending;                /* operations that owe a callback */
+    uint32_t attempts_open;          /* how many have had an attempt */
+    aioc_mem_list ready;
+    aioc_op *order[AIOC_OP_ORDER_BUCKETS];
+    bool closing;
+    int callbacks;                   /* run in this step */
+    uint64_t random_state;
+    uint64_t activity_state[2];      /* apart, for who sees activity ids could tell it */
+    aiocosmos_json_doc doc;          /* of the result being delivered */
+    const aiocosmos_result *told;    /* the one that on_result or on_failure sees; its own callback comes next */
     char message[AIOC_OP_MESSAGE_BYTES];
     aiocosmos_stats stats;
 };
 
 static void aioc_op_log(aioc_op_engine *engine, int level, uint64_t op_id, const char *message)
 {
-    if (engine->logger.fn && level <= engine->logger.level_max)
-        engine->logger.fn(level, message, op_id, engine->logger.user_data);
+    const aiocosmos_logger *logger = &engine->options->logger;
+    if (logger->fn && level <= logger->level_max) logger->fn(level, message, op_id, logger->user_data);
 }
 
 /* splitmix64: for what has to differ, and is no secret. */
@@ -11899,104 +11900,85 @@ static void aioc_op_make_activity_id(aioc_op_engine *engine, char *out)
 static aiocosmos_op aioc_op_handle(const aioc_op *op)
 {
     aiocosmos_op handle;
-    handle.id = ((uint64_t)op->engine->generations[op->slot] << 32) | (op->slot + 1u);
+    handle.id = ((uint64_t)op->engine->slots[op->slot].generation << 32) | (op->slot + 1u);
     return handle;
 }
 
 static aioc_op *aioc_op_find(const aioc_op_engine *engine, aiocosmos_op handle)
 {
     uint32_t slot = (uint32_t)handle.id - 1u;
-    if (slot >= engine->slot_count || engine->generations[slot] != (uint32_t)(handle.id >> 32)) return NULL;
-    return engine->slots[slot];
+    if (slot >= engine->slot_count || engine->slots[slot].generation != (uint32_t)(handle.id >> 32)) return NULL;
+    return engine->slots[slot].op;
 }
 
-/* The texts of an operation stand one behind the other, in this order. */
+static aiocosmos_str aioc_op_part(const aioc_op *op, int part)
+{
+    size_t start = part > 0 ? op->ends[part - 1] : 0;
+    return aioc_text_view(op->texts + start, op->ends[part] - start);
+}
+
 static aiocosmos_str aioc_op_link(const aioc_op *op)
 {
-    return aioc_text_view(op->texts, op->link_len);
-}
-
-static aiocosmos_str aioc_op_pk(const aioc_op *op)
-{
-    return aioc_text_view(op->texts + op->path_len, op->pk_len);
-}
-static aiocosmos_str aioc_op_lines(const aioc_op *op)
-{
-    return aioc_text_view(op->texts + op->path_len + op->pk_len, op->lines_len);
-}
-static aiocosmos_str aioc_op_session(const aioc_op *op)
-{
-    return aioc_text_view(aioc_op_lines(op).ptr + op->lines_len, op->session_len);
-}
-static aiocosmos_str aioc_op_body(const aioc_op *op)
-{
-    return aioc_text_view(aioc_op_session(op).ptr + op->session_len, op->body_len);
+    return aioc_op_part(op, AIOC_OP_LINK);
 }
 
 /*--- Ready list ---*/
 
 static void aioc_op_make_ready(aioc_op *op)
 {
-    aioc_op_engine *engine = op->engine;
     if (op->in_ready) return;
     op->in_ready = true;
-    op->next = NULL;
-    op->prev = engine->last_ready;
-    *(engine->last_ready ? &engine->last_ready->next : &engine->first_ready) = op;
-    engine->last_ready = op;
+    aioc_mem_list_add(&op->engine->ready, &op->node);
+}
+
+static void aioc_op_go_on(aioc_op *op)
+{
+    op->state = AIOC_OP_READY;
+    aioc_op_make_ready(op);
 }
 
 static void aioc_op_leave_ready(aioc_op *op)
 {
-    aioc_op_engine *engine = op->engine;
     if (!op->in_ready) return;
     op->in_ready = false;
-    *(op->prev ? &op->prev->next : &engine->first_ready) = op->next;
-    *(op->next ? &op->next->prev : &engine->last_ready) = op->prev;
+    aioc_mem_list_remove(&op->engine->ready, &op->node);
 }
 
 static void aioc_op_enter_tokenless(aioc_op *op)
 {
-    aioc_op_engine *engine = op->engine;
+    aioc_op_tokens *tokens = &op->engine->tokens;
+    aioc_reactor *reactor = op->engine->reactor;
     op->state = AIOC_OP_WANTS_TOKEN;
-    op->prev = NULL;
-    op->next = engine->first_tokenless;
-    if (op->next) op->next->prev = op;
-    else aioc_reactor_timer_start(engine->reactor, &engine->token_timer, engine->reactor->now_us + AIOC_OP_TOKEN_US);
-    engine->first_tokenless = op;
+    if (!tokens->waiting.first) aioc_reactor_timer_start(reactor, &tokens->timer, reactor->now_us + AIOC_OP_TOKEN_US);
+    aioc_mem_list_add(&tokens->waiting, &op->node);
 }
 
 static void aioc_op_leave_tokenless(aioc_op *op)
 {
-    aioc_op_engine *engine = op->engine;
-    *(op->prev ? &op->prev->next : &engine->first_tokenless) = op->next;
-    if (op->next) op->next->prev = op->prev;
-    if (!engine->first_tokenless) aioc_reactor_timer_stop(engine->reactor, &engine->token_timer);
+    aioc_op_tokens *tokens = &op->engine->tokens;
+    aioc_mem_list_remove(&tokens->waiting, &op->node);
+    if (!tokens->waiting.first) aioc_reactor_timer_stop(op->engine->reactor, &tokens->timer);
     op->state = AIOC_OP_READY;
 }
 
-/* The host has not answered: it may have lost the question. Whoever still waits asks again. */
-static void aioc_op_token_overdue(aioc_reactor_timer *timer)
+/* Who waits for a token goes on: those for whom there is one, or who was denied it; or all, because the host has not
+ * answered, and may have lost the question. The others have been asked for, and wait until it is their turn, or a host
+ * whose answers never fit would be asked for ever. */
+static void aioc_op_tokens_changed(aioc_op_engine *engine, bool all)
 {
-    aioc_op_engine *engine = (aioc_op_engine *)timer->owner;
-    while (engine->first_tokenless) {
-        aioc_op *op = engine->first_tokenless;
+    aioc_mem_node *node = engine->tokens.waiting.first, *next;
+    for (; node; node = next) {
+        aioc_op *op = (aioc_op *)node;
+        next = node->next;
+        if (!all && !aioc_auth_tokens_find(&engine->tokens.held, aioc_op_link(op), engine->reactor->now_us)) continue;
         aioc_op_leave_tokenless(op);
         aioc_op_make_ready(op);
     }
 }
 
-/* A token came, or was refused: those who waited for it go on. The others have been asked for, and wait until it is
- * their turn, or a host whose answers never fit would be asked for ever. */
-static void aioc_op_tokens_changed(aioc_op_engine *engine)
+static void aioc_op_token_overdue(aioc_reactor_timer *timer)
 {
-    aioc_op *op = engine->first_tokenless, *next;
-    for (; op; op = next) {
-        next = op->next;
-        if (!aioc_auth_tokens_find(&engine->tokens, aioc_op_link(op), engine->reactor->now_us)) continue;
-        aioc_op_leave_tokenless(op);
-        aioc_op_make_ready(op);
-    }
+    aioc_op_tokens_changed((aioc_op_engine *)timer->owner, true);
 }
 
 /*--- Order keys: operations of one key, one at a time, in submit order ---*/
@@ -12045,27 +12027,23 @@ static void aioc_op_order_leave(aioc_op *op)
     heir->order_tail = op->order_tail;
     heir->order_bucket_next = op->order_bucket_next;
     *at = heir;
-    heir->state = AIOC_OP_READY;
-    aioc_op_make_ready(heir);
+    aioc_op_go_on(heir);
 }
 
 /*--- Birth and death ---*/
 
 static int aioc_op_open(aioc_op_engine *engine)
 {
-    uint32_t count = engine->pending_max + AIOC_OP_SPARE_SLOTS, i;
-    engine->slots = (aioc_op **)aioc_mem_zalloc(engine->memory, count * sizeof *engine->slots);
-    engine->generations = (uint32_t *)aioc_mem_zalloc(engine->memory, count * sizeof *engine->generations);
-    engine->free_slots = (uint32_t *)aioc_mem_alloc(engine->memory, count * sizeof *engine->free_slots);
-    engine->slot_count = count;
-    if (!engine->slots || !engine->generations || !engine->free_slots) return AIOCOSMOS_E_NOMEM;
+    uint32_t count = engine->options->pending_max + AIOC_OP_SPARE_SLOTS, i;
+    engine->slots = (aioc_op_slot *)aioc_mem_zalloc(engine->memory, count * sizeof *engine->slots);
+    if (!engine->slots) return AIOCOSMOS_E_NOMEM;
+    engine->slot_count = engine->free_count = count;
     for (i = 0; i < count; i++) {
-        engine->free_slots[i] = count - 1 - i;
-        engine->generations[i] = 1;
+        engine->slots[i].generation = 1;
+        engine->slots[i].next_free = i + 1;
     }
-    engine->free_count = count;
-    engine->token_timer.fire = aioc_op_token_overdue;
-    engine->token_timer.owner = engine;
+    engine->tokens.timer.fire = aioc_op_token_overdue;
+    engine->tokens.timer.owner = engine;
     aioc_json_open(&engine->doc, engine->memory);
     aioc_request_open(&engine->builder, engine->memory);
     return 0;
@@ -12075,17 +12053,16 @@ static void aioc_op_close(aioc_op_engine *engine)
 {
     aioc_json_close(&engine->doc);
     aioc_request_close(&engine->builder);
-    aioc_mem_buffer_free(engine->memory, &engine->claims);
+    aioc_mem_buffer_free(engine->memory, &engine->tokens.claims);
     aioc_mem_buffer_free(engine->memory, &engine->constant_lines);
+    aioc_mem_buffer_free(engine->memory, &engine->endpoint.host_line);
     aioc_mem_free(engine->memory, engine->slots, engine->slot_count * sizeof *engine->slots);
-    aioc_mem_free(engine->memory, engine->generations, engine->slot_count * sizeof *engine->generations);
-    aioc_mem_free(engine->memory, engine->free_slots, engine->slot_count * sizeof *engine->free_slots);
 }
 
 static bool aioc_op_has_room(const aioc_op_engine *engine, bool internal)
 {
-    return internal ? engine->free_count > 0
-                    : engine->pending < engine->pending_max && engine->free_count > AIOC_OP_SPARE_SLOTS / 2;
+    if (internal) return engine->free_count > 0;
+    return engine->pending < engine->options->pending_max && engine->free_count > AIOC_OP_SPARE_SLOTS / 2;
 }
 
 /* What a query asks of ranges leaves room to what others wait for, such as the ranges themselves. */
@@ -12105,63 +12082,59 @@ static void aioc_op_free(aioc_op *op)
 {
     aioc_mem *memory = op->engine->memory;
     if (op->container) aioc_account_release(op->container);
-    aioc_mem_buffer_free(memory, &op->head);
+    if (op->attempt) {
+        op->engine->attempts_open--;
+        aioc_mem_buffer_free(memory, &op->attempt->head);
+        aioc_mem_free(memory, op->attempt, sizeof *op->attempt);
+    }
     aioc_mem_free(memory, op->kept, AIOC_OP_ATTEMPTS_KEPT * sizeof *op->kept);
-    aioc_mem_free(memory, op->texts, op->texts_size);
+    if (op->texts) aioc_mem_free(memory, op->texts, op->ends[AIOC_OP_OWNED] + 1);
     aioc_mem_free(memory, op, sizeof *op);
 }
 
-static char *aioc_op_put(char *at, aiocosmos_str text)
-{
-    if (text.len) memcpy(at, text.ptr, text.len);
-    return at + text.len;
-}
-
 static void aioc_op_resume(aioc_account_waiter *waiter);
+static void aioc_op_metadata_came(aioc_op *op, const aiocosmos_result *result);
 static const aioc_account_range *aioc_op_range(aioc_op *op);
 static int  aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[2]);
 static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outcome *outcome);
 static void aioc_op_timer_fired(aioc_reactor_timer *timer);
 
+static const aioc_op_role aioc_op_metadata = { aioc_op_metadata_came, NULL, NULL, true, false };
+
 static size_t aioc_op_texts_len(const aioc_request_spec *spec)
 {
     return spec->link.len + aioc_mem_str(spec->tail).len + spec->pk_text.len + spec->lines.len +
-           spec->session_token.len + spec->body.len + spec->owned.len;
+           spec->session_token.len + spec->body.len + spec->owned.len + (spec->tail && spec->link.len);
 }
 
 static bool aioc_op_copy_texts(aioc_op *op, const aioc_request_spec *spec)
 {
-    char *at;
-    op->texts_size = aioc_op_texts_len(spec) + 2;
-    op->texts = (char *)aioc_mem_alloc(op->engine->memory, op->texts_size);
-    if (!op->texts) return false;
-    at = aioc_op_put(op->texts, spec->link);
-    if (spec->link.len && spec->tail) *at++ = '/';
-    at = aioc_op_put(at, aioc_mem_str(spec->tail));
-    op->path_len = (uint32_t)(at - op->texts);
-    at = aioc_op_put(at, spec->pk_text);
-    at = aioc_op_put(at, spec->lines);
-    at = aioc_op_put(at, spec->session_token);
-    at = aioc_op_put(at, spec->body);
-    *at++ = 0;
+    const aiocosmos_str texts[AIOC_OP_TEXTS] = { spec->link, aioc_mem_str(spec->tail), spec->pk_text, spec->lines,
+                                                 spec->session_token, spec->body, spec->owned };
+    char *at = (char *)aioc_mem_alloc(op->engine->memory, aioc_op_texts_len(spec) + 1);
+    int i;
+    op->texts = at;
+    if (!at) return false;
+    for (i = 0; i < AIOC_OP_TEXTS; i++) {
+        if (i == AIOC_OP_TAIL && spec->tail && spec->link.len) *at++ = '/';
+        if (texts[i].len) memcpy(at, texts[i].ptr, texts[i].len);
+        at += texts[i].len;
+        op->ends[i] = (size_t)(at - op->texts);
+    }
+    at -= spec->owned.len;
     op->verb = spec->owned.len ? at : spec->verb;
     op->type = spec->owned.len ? at + strlen(spec->verb) + 1 : spec->type;
-    aioc_op_put(at, spec->owned);
-    op->link_len = (uint32_t)spec->link.len;
-    op->pk_len = (uint32_t)spec->pk_text.len;
-    op->lines_len = (uint32_t)spec->lines.len;
-    op->session_len = (uint32_t)spec->session_token.len;
-    op->body_len = spec->body.len;
     return true;
 }
 
-/* How long an attempt may be silent; 0: as long as it likes. */
+/* How long an attempt may be silent; 0: as long as it likes. Metadata comes quickly or not at all, says .NET's
+ * HttpTimeoutPolicyControlPlaneRetriableHotPath. */
 static uint64_t aioc_op_silence_max_us(const aioc_op *op)
 {
-    uint32_t max_ms = op->engine->attempt_timeout_ms, first_ms = op->attempts == 0 ? 1000 : 5000;
-    /* Metadata comes quickly or not at all, says .NET's HttpTimeoutPolicyControlPlaneRetriableHotPath. */
-    if (op->role->internal && op->container && !op->item_data && op->attempts < 2 && first_ms < max_ms) max_ms = first_ms;
-    return max_ms == AIOCOSMOS_OFF || (op->write && !op->item_data) || op->role->stop_parts ? 0 : max_ms * UINT64_C(1000);
+    uint32_t max_ms = op->engine->options->attempt_timeout_ms, first_ms = op->attempts == 0 ? 1000 : 5000;
+    if (max_ms == AIOCOSMOS_OFF || (op->is.write && !op->is.item_data) || op->role->stop_parts) return 0;
+    if (op->role == &aioc_op_metadata && op->attempts < 2 && first_ms < max_ms) max_ms = first_ms;
+    return max_ms * UINT64_C(1000);
 }
 
 /* Starts the one timer anew: from_us is when the operation was heard of last. Neither sending nor an answer touches it,
@@ -12184,8 +12157,10 @@ static void aioc_op_limit(aioc_op *op, uint32_t timeout_ms, uint64_t now_us)
 static void aioc_op_enlist(aioc_op *op)
 {
     aioc_op_engine *engine = op->engine;
-    op->slot = engine->free_slots[--engine->free_count];
-    engine->slots[op->slot] = op;
+    op->slot = engine->first_free;
+    engine->first_free = engine->slots[op->slot].next_free;
+    engine->free_count--;
+    engine->slots[op->slot].op = op;
     if (!op->role->internal) engine->pending++;
     engine->stats.ops_submitted++;
     if (op->role->stop_parts) {
@@ -12193,15 +12168,14 @@ static void aioc_op_enlist(aioc_op *op)
     } else if (op->order_key && !aioc_op_order_enter(op)) {
         op->state = AIOC_OP_IN_ORDER;
     } else {
-        op->state = AIOC_OP_READY;
-        aioc_op_make_ready(op);
+        aioc_op_go_on(op);
     }
 }
 
-/* Accepts an operation: it will complete exactly once, from a later step. now_us is a fresh reading of the clock. NULL:
- * no memory; the caller has seen to aioc_op_has_room(). */
+/* Accepts an operation: it will complete exactly once, from a later step. NULL: no memory; the caller has seen to
+ * aioc_op_has_room(). */
 static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_request_spec *spec, const aioc_op_role *role,
-                            void *owner, uint64_t now_us)
+                            void *owner)
 {
     aioc_op *op = (aioc_op *)aioc_mem_zalloc(engine->memory, sizeof *op);
     if (!op) return NULL;
@@ -12211,29 +12185,20 @@ static aioc_op *aioc_op_new(aioc_op_engine *engine, const aioc_request_spec *spe
         op->container = aioc_account_hold(&engine->account, spec->container_link);
         if (!op->container) goto failed;
     }
-    op->exchange.prepare = aioc_op_prepare;
-    op->exchange.done = aioc_op_answered;
-    op->exchange.owner = op;
     op->timer.fire = aioc_op_timer_fired;
     op->timer.owner = op;
     op->waiter.resume = aioc_op_resume;
     op->waiter.owner = op;
     op->kind = (uint8_t)spec->kind;
-    op->exchange.no_body = strcmp(op->verb, "HEAD") == 0;
-    op->write = spec->write;
-    op->repeatable = spec->repeatable || engine->retry_writes;
-    op->if_not_exists = spec->if_not_exists;
-    op->item_data = spec->item_data;
-    op->by_range = spec->by_range;
+    op->is = spec->is;
+    op->is.repeatable = op->is.repeatable || engine->options->retry_writes;
     op->role = role;
     op->owner = owner;
-    op->forgets_container = spec->forgets_container;
-    op->reads_definition = spec->reads_definition;
     op->done = spec->done;
     op->user_data = spec->user_data;
     op->order_key = spec->order_key;
-    op->submitted_us = now_us;
-    aioc_op_limit(op, spec->timeout_ms, now_us);
+    op->submitted_us = engine->platform->monotonic_us(engine->platform->user_data);  /* of a step, it may be old */
+    aioc_op_limit(op, spec->timeout_ms, op->submitted_us);
     aioc_op_enlist(op);
     return op;
 failed:
@@ -12247,15 +12212,18 @@ failed:
 static void aioc_op_detach(aioc_op *op)
 {
     aioc_op_engine *engine = op->engine;
+    aioc_op_slot *slot = &engine->slots[op->slot];
     aioc_reactor_timer_stop(engine->reactor, &op->timer);
     if (op->state == AIOC_OP_WANTS_TOKEN) aioc_op_leave_tokenless(op);
     if (op->state == AIOC_OP_WANTS_METADATA) aioc_account_stop_waiting(op->container, &op->waiter);
     if (op->paced) op->role->pacer->let_go(op);
     aioc_op_leave_ready(op);
     if (op->order_key) aioc_op_order_leave(op);
-    engine->slots[op->slot] = NULL;
-    if (++engine->generations[op->slot] == 0) engine->generations[op->slot] = 1;
-    engine->free_slots[engine->free_count++] = op->slot;
+    slot->op = NULL;
+    if (++slot->generation == 0) slot->generation = 1;
+    slot->next_free = engine->first_free;
+    engine->first_free = op->slot;
+    engine->free_count++;
     if (!op->role->internal) engine->pending--;
     engine->stats.ops_completed++;
 }
@@ -12284,15 +12252,15 @@ static void aioc_op_tell(const aiocosmos_result *result)
     aioc_op_engine *engine = delivery->op->engine;
     aiocosmos_op_info info;
     engine->told = result;
-    if (engine->on_result) {
+    if (engine->options->on_result) {
         aioc_op_read_link(aioc_op_link(delivery->op), &info);
         info.kind = delivery->kind;
         engine->callbacks++;
-        engine->on_result(engine->client, result, &info, engine->on_result_user_data);
+        engine->options->on_result(engine->client, result, &info, engine->options->on_result_user_data);
     }
-    if (result->status != 0 && result->status != 304 && engine->on_failure) {
+    if (result->status != 0 && result->status != 304 && engine->options->on_failure) {
         engine->callbacks++;
-        engine->on_failure(engine->client, result, engine->on_failure_user_data);
+        engine->options->on_failure(engine->client, result, engine->options->on_failure_user_data);
     }
     engine->told = NULL;
 }
@@ -12304,15 +12272,6 @@ static void aioc_op_hand_over(aioc_op *op, const aiocosmos_result *result)
     if (!op->done) return;
     engine->callbacks++;
     op->done(engine->client, result, op->user_data);
-}
-
-/* What the service says of a failure quotes what it was asked: the log has the status only. Items that are missing, or
- * there already, are everyday news. */
-static void aioc_op_log_failure(aioc_op_engine *engine, const aiocosmos_result *result, bool answered)
-{
-    bool everyday = result->status == 404 || result->status == 409 || result->status == 412;
-    aioc_op_log(engine, everyday ? 3 : 2, result->op.id,
-                answered ? aioc_protocol_status_text(result->status) : result->message.ptr);
 }
 
 /* Ends an operation: out of every list, then its callback, then its memory. The response, if there is one, is lent. */
@@ -12351,7 +12310,11 @@ static void aioc_op_finish(aioc_op *op, int status, aiocosmos_fate fate, const a
     if (op->container && op->http_status == 404 && op->sub_status == 1002 && status == AIOCOSMOS_E_TIMEOUT)
         aioc_account_drop_claims(op->container, aioc_op_range(op));
     result.internal = &delivery;
-    if (status != 0 && status != 304) aioc_op_log_failure(engine, &result, delivery.response != NULL);
+    /* What the service says of a failure quotes what it was asked: the log has the status only. Items that are missing,
+     * or there already, are everyday news. */
+    if (status != 0 && status != 304)
+        aioc_op_log(engine, status == 404 || status == 409 || status == 412 ? 3 : 2, result.op.id,
+                    delivery.response ? aioc_protocol_status_text(status) : message);
     aioc_op_detach(op);
     if (op->role->complete) op->role->complete(op, &result);
     else aioc_op_hand_over(op, &result);
@@ -12363,7 +12326,7 @@ static void aioc_op_finish(aioc_op *op, int status, aiocosmos_fate fate, const a
 /* The same without an answer. */
 static void aioc_op_fail(aioc_op *op, int status, const char *message)
 {
-    aioc_op_finish(op, status, op->doubt ? AIOCOSMOS_FATE_MAYBE_APPLIED : AIOCOSMOS_FATE_NOT_SENT, NULL, message);
+    aioc_op_finish(op, status, op->past.doubt ? AIOCOSMOS_FATE_MAYBE_APPLIED : AIOCOSMOS_FATE_NOT_SENT, NULL, message);
 }
 
 static void aioc_op_keep_attempt(aioc_op *op, const aioc_pool_outcome *outcome, double charge_ru);
@@ -12372,8 +12335,9 @@ static void aioc_op_keep_attempt(aioc_op *op, const aioc_pool_outcome *outcome, 
  * any more; of its times only that is known. Returns whether its last byte was sent. */
 static bool aioc_op_give_up(aioc_op *op, int status)
 {
-    bool under_way = op->exchange.state == AIOC_POOL_ACTIVE;
-    bool sent = aioc_pool_cancel(&op->engine->pool, &op->exchange);
+    aioc_op_attempt *attempt = op->attempt;
+    bool under_way = attempt->exchange.state == AIOC_POOL_ACTIVE;
+    bool sent = aioc_pool_cancel(&attempt->endpoint->pool, &attempt->exchange);
     aioc_pool_outcome outcome;
     if (!under_way) return sent;
     memset(&outcome, 0, sizeof outcome);
@@ -12399,7 +12363,7 @@ static void aioc_op_abort(aioc_op *op, int status)
     if (op->state == AIOC_OP_IN_POOL) {
         bool sent = aioc_op_give_up(op, status);
         if (!sent) place = "waiting for a connection";
-        if (sent && op->write) op->doubt = true;
+        if (sent && op->is.write) op->past.doubt = true;
         op->state = AIOC_OP_READY;
     }
     aioc_mem_print(text, sizeof text, "%s after %u attempt%s while %s", aioc_protocol_status_text(status),
@@ -12410,7 +12374,7 @@ static void aioc_op_abort(aioc_op *op, int status)
 /* In a forked child: frees, calls nobody back, sends nothing. */
 static void aioc_op_abandon(aioc_op *op)
 {
-    if (op->state == AIOC_OP_IN_POOL) aioc_pool_cancel(&op->engine->pool, &op->exchange);
+    if (op->state == AIOC_OP_IN_POOL) aioc_pool_cancel(&op->attempt->endpoint->pool, &op->attempt->exchange);
     aioc_op_detach(op);
     aioc_op_free(op);
 }
@@ -12418,7 +12382,7 @@ static void aioc_op_abandon(aioc_op *op)
 /* It ends with this status, wherever it is, but from a later step; unless its result is being told already. */
 static void aioc_op_stop(aioc_op *op, int status)
 {
-    if (op->engine->slots[op->slot] != op) return;
+    if (op->engine->slots[op->slot].op != op) return;
     if (op->stop == 0 || status == AIOCOSMOS_E_CANCELLED) op->stop = status;  /* who cancels is promised that */
     if (op->state == AIOC_OP_WANTS_TOKEN) aioc_op_leave_tokenless(op);
     if (op->paced) {
@@ -12434,13 +12398,6 @@ static aioc_op *aioc_op_told(const aioc_op_engine *engine)
     return engine->told ? aioc_op_delivered(engine->told)->op : NULL;
 }
 
-static bool aioc_op_cancel(aioc_op_engine *engine, aiocosmos_op handle)
-{
-    aioc_op *op = aioc_op_find(engine, handle);
-    if (op) aioc_op_stop(op, AIOCOSMOS_E_CANCELLED);
-    return op != NULL;
-}
-
 /*--- Attempt ---*/
 
 /* Undoes aioc_protocol_pk_text() far enough to hash the key. False: it cannot be hashed here. */
@@ -12448,7 +12405,7 @@ static bool aioc_op_epk(aioc_op *op, char epk[AIOC_PROTOCOL_EPK_MAX], size_t *ep
 {
     aiocosmos_value components[3];
     aioc_mem_buffer texts = { NULL, 0, 0 };
-    aiocosmos_str pk = aioc_op_pk(op);
+    aiocosmos_str pk = aioc_op_part(op, AIOC_OP_PK);
     size_t count = 0;
     bool known = aioc_protocol_pk_components(op->engine->memory, &texts, pk, components, &count) &&
                  count == op->container->pk_def.path_count &&
@@ -12461,11 +12418,16 @@ static bool aioc_op_epk(aioc_op *op, char epk[AIOC_PROTOCOL_EPK_MAX], size_t *ep
 static bool aioc_op_wants_session(const aioc_op *op)
 {
     aiocosmos_str level;
-    if (!op->item_data || !op->container || op->engine->no_session) return false;
-    if (op->session_len) return true;
-    if (op->write || op->container->token_count == 0) return false;
-    level = aioc_http_header(aioc_op_lines(op), "x-ms-consistency-level");
+    if (!op->is.item_data || !op->container || op->engine->options->no_session) return false;
+    if (aioc_op_part(op, AIOC_OP_TOKEN).len) return true;
+    if (op->is.write || op->container->token_count == 0) return false;
+    level = aioc_http_header(aioc_op_part(op, AIOC_OP_LINES), "x-ms-consistency-level");
     return !level.ptr || aioc_mem_same_nocase(level, aioc_mem_str("Session"));
+}
+
+static size_t aioc_op_session_bytes(const aioc_op *op)
+{
+    return op->container->token_bytes + aioc_op_part(op, AIOC_OP_TOKEN).len;
 }
 
 /* The partition key range that an operation is for. NULL: not known. */
@@ -12473,24 +12435,23 @@ static const aioc_account_range *aioc_op_range(aioc_op *op)
 {
     char epk[AIOC_PROTOCOL_EPK_MAX];
     size_t epk_len = 0;
-    if (op->by_range) return aioc_account_range_named(op->container, aioc_op_pk(op));
-    if (op->container->knowledge != AIOC_ACCOUNT_KNOWN || !op->pk_len || !aioc_op_epk(op, epk, &epk_len))
+    if (op->is.by_range) return aioc_account_range_named(op->container, aioc_op_part(op, AIOC_OP_PK));
+    if (op->container->knowledge != AIOC_ACCOUNT_KNOWN || !aioc_op_part(op, AIOC_OP_PK).len ||
+        !aioc_op_epk(op, epk, &epk_len))
         return NULL;
     return aioc_account_route(op->container, aioc_text_view(epk, epk_len));
 }
 
-static bool aioc_op_append_session_line(aioc_op *op, aioc_mem_buffer *head)
+static void aioc_op_put_session(aioc_op *op, aioc_mem_writer *head)
 {
-    aioc_mem *memory = op->engine->memory;
-    size_t start = head->len, begin;
-    if (!aioc_op_wants_session(op)) return true;
-    if (!aioc_mem_append_str(memory, head, "x-ms-session-token: ")) return false;
-    begin = head->len;
-    if (!aioc_account_session_for(op->container, aioc_op_range(op), aioc_op_session(op), head))
-        return false;
-    if (head->len > begin) return aioc_mem_append(memory, head, "\r\n", 2);
-    head->len = start;
-    return true;
+    size_t start = head->out->len, begin;
+    if (!aioc_op_wants_session(op)) return;
+    aioc_mem_put_text(head, "x-ms-session-token: ");
+    begin = head->out->len;
+    head->ok = head->ok && aioc_account_session_for(op->container, aioc_op_range(op),
+                                                    aioc_op_part(op, AIOC_OP_TOKEN), head->out);
+    if (head->out->len > begin) aioc_mem_put_text(head, "\r\n");
+    else head->out->len = start;
 }
 
 /* An offer has no name: it is signed for by its id alone, in lower case, which stands behind its type. */
@@ -12504,26 +12465,22 @@ static aiocosmos_str aioc_op_authorization(aioc_op *op, int64_t wall_s)
 {
     aioc_op_engine *engine = op->engine;
     const aioc_auth_token *token;
-    op->token = engine->signer.serial;
+    op->attempt->token = engine->signer.serial;
     if (engine->signer.has_key)
         return aioc_auth_sign(&engine->signer, op->verb, op->type, aioc_op_signed_link(op), wall_s);
-    token = aioc_auth_tokens_find(&engine->tokens, aioc_op_link(op), engine->reactor->now_us);
+    token = aioc_auth_tokens_find(&engine->tokens.held, aioc_op_link(op), engine->reactor->now_us);
     if (!token) return aioc_text_view(NULL, 0);
-    op->token = token->serial;
+    op->attempt->token = token->serial;
     return aioc_text_view((const char *)(token + 1) + token->link_len, token->value_len);
 }
 
-static int64_t aioc_op_wall_s(const aioc_op_engine *engine)
+static void aioc_op_put_request_line(const aioc_op *op, aioc_mem_writer *head)
 {
-    return (engine->platform->wall_ms(engine->platform->user_data) + engine->skew_ms) / 1000;
-}
-
-static bool aioc_op_append_request_line(aioc_op *op, aioc_mem_buffer *head)
-{
-    aioc_mem *memory = op->engine->memory;
-    return aioc_mem_append_str(memory, head, op->verb) && aioc_mem_append(memory, head, " ", 1) &&
-           aioc_protocol_append_path(memory, head, aioc_text_view(op->texts, op->path_len)) &&
-           aioc_mem_append_str(memory, head, " HTTP/1.1\r\n");
+    aioc_mem_put_text(head, op->verb);
+    aioc_mem_put_text(head, " ");
+    head->ok = head->ok && aioc_protocol_append_path(head->memory, head->out,
+                                                     aioc_text_view(op->texts, op->ends[AIOC_OP_TAIL]));
+    aioc_mem_put_text(head, " HTTP/1.1\r\n");
 }
 
 static void aioc_op_keep_activity(aioc_op *op, aiocosmos_str id)
@@ -12535,37 +12492,35 @@ static void aioc_op_keep_activity(aioc_op *op, aiocosmos_str id)
 
 /* Each attempt has an id of its own, by which the service's support finds it even if its answer was lost; unless the
  * caller gave one. */
-static bool aioc_op_append_activity(aioc_op *op, aioc_mem_buffer *head)
+static void aioc_op_put_activity(aioc_op *op, aioc_mem_writer *head)
 {
-    aiocosmos_str given = aioc_http_header(aioc_op_lines(op), "x-ms-activity-id");
+    aiocosmos_str given = aioc_http_header(aioc_op_part(op, AIOC_OP_LINES), "x-ms-activity-id");
     if (given.ptr) {
         aioc_op_keep_activity(op, given);
-        return true;
+        return;
     }
     aioc_op_make_activity_id(op->engine, op->activity_id);
-    return aioc_request_append_line(op->engine->memory, head, "x-ms-activity-id: ",
-                               aioc_mem_str(op->activity_id));
+    aioc_request_put_line(head, "x-ms-activity-id: ", aioc_mem_str(op->activity_id));
 }
 
 /* The partition key header. An item without the key's property has its place in a container that was made before there
  * were keys under "[]", elsewhere under "[{}]". */
 static aiocosmos_str aioc_op_pk_header(const aioc_op *op)
 {
-    aiocosmos_str pk = aioc_op_pk(op);
+    aiocosmos_str pk = aioc_op_part(op, AIOC_OP_PK);
     if (op->container && op->container->pk_def.system_key && aioc_mem_same(pk, aioc_mem_str("[{}]")))
         return aioc_mem_str("[]");
     return pk;
 }
 
 /* A container that was created anew under the same name refuses what was meant for its predecessor: 400/1024. */
-static bool aioc_op_append_rid(aioc_op *op, aioc_mem_buffer *head)
+static void aioc_op_put_rid(aioc_op *op, aioc_mem_writer *head)
 {
     const aioc_account_container *container = op->container;
-    if (!container) return true;
-    op->epoch = container->epoch;
-    return !op->item_data || !container->rid[0] ||
-           aioc_request_append_line(op->engine->memory, head, "x-ms-cosmos-intended-collection-rid: ",
-                               aioc_mem_str(container->rid));
+    if (!container) return;
+    op->attempt->epoch = container->epoch;
+    if (op->is.item_data && container->rid[0])
+        aioc_request_put_line(head, "x-ms-cosmos-intended-collection-rid: ", aioc_mem_str(container->rid));
 }
 
 /* Called by the pool when a connection is there: signature and date are those of this attempt. */
@@ -12573,60 +12528,64 @@ static int aioc_op_prepare(aioc_pool_exchange *exchange, aiocosmos_slice slices[
 {
     aioc_op *op = (aioc_op *)exchange->owner;
     aioc_op_engine *engine = op->engine;
-    aioc_mem *memory = engine->memory;
-    aioc_mem_buffer *head = &op->head;
-    aiocosmos_str lines = aioc_op_lines(op), authorization;
-    int64_t wall_s = aioc_op_wall_s(engine);
+    aioc_op_attempt *attempt = op->attempt;
+    aiocosmos_str lines = aioc_op_part(op, AIOC_OP_LINES), pk = aioc_op_pk_header(op), authorization;
+    aiocosmos_str body = aioc_op_part(op, AIOC_OP_BODY);
+    int64_t wall_s = (engine->platform->wall_ms(engine->platform->user_data) + attempt->endpoint->skew_ms) / 1000;
+    char number[20];
+    aioc_mem_writer head;
     authorization = aioc_op_authorization(op, wall_s);
     if (authorization.len == 0) return AIOCOSMOS_E_AUTH;
-    head->len = 0;
-    if (!aioc_mem_reserve(memory, head, 768 + 3u * op->path_len + lines.len + op->pk_len + authorization.len) ||
-        !aioc_op_append_request_line(op, head) ||
-        !aioc_mem_append(memory, head, engine->constant_lines.data, engine->constant_lines.len) ||
-        !aioc_request_append_line(memory, head, "x-ms-date: ", aioc_auth_signer_date(&engine->signer, wall_s)) ||
-        !aioc_request_append_line(memory, head, "authorization: ", authorization) || !aioc_op_append_activity(op, head) ||
-        (op->pk_len && !aioc_request_append_line(memory, head,
-                                            op->by_range ? "x-ms-documentdb-partitionkeyrangeid: "
-                                                         : "x-ms-documentdb-partitionkey: ",
-                                            aioc_op_pk_header(op))) ||
-        !aioc_op_append_session_line(op, head) || !aioc_op_append_rid(op, head) ||
-        !aioc_mem_append(memory, head, lines.ptr, lines.len))
-        return AIOCOSMOS_E_NOMEM;
+    attempt->head.len = 0;
+    head = aioc_mem_write(engine->memory, &attempt->head);
+    head.ok = aioc_mem_reserve(engine->memory, &attempt->head, 768 + 3u * op->ends[AIOC_OP_TAIL] + lines.len + pk.len +
+                                                               authorization.len);
+    aioc_op_put_request_line(op, &head);
+    aioc_mem_put(&head, aioc_mem_text(&attempt->endpoint->host_line));
+    aioc_mem_put(&head, aioc_mem_text(&engine->constant_lines));
+    aioc_request_put_line(&head, "x-ms-date: ", aioc_auth_signer_date(&engine->signer, wall_s));
+    aioc_request_put_line(&head, "authorization: ", authorization);
+    aioc_op_put_activity(op, &head);
+    if (pk.len) aioc_request_put_line(&head, op->is.by_range ? "x-ms-documentdb-partitionkeyrangeid: "
+                                                             : "x-ms-documentdb-partitionkey: ", pk);
+    aioc_op_put_session(op, &head);
+    aioc_op_put_rid(op, &head);
+    aioc_mem_put(&head, lines);
     /* POST, PUT and PATCH always say how long their body is. */
-    if ((op->body_len || op->verb[0] == 'P') &&
-        (!aioc_mem_append_str(memory, head, "Content-Length: ") ||
-         !aioc_text_append_u64(memory, head, op->body_len) || !aioc_mem_append(memory, head, "\r\n", 2)))
-        return AIOCOSMOS_E_NOMEM;
-    if (!aioc_mem_append(memory, head, "\r\n", 2)) return AIOCOSMOS_E_NOMEM;
-    slices[0].ptr = head->data;
-    slices[0].len = head->len;
-    slices[1].ptr = aioc_op_body(op).ptr;
-    slices[1].len = op->body_len;
+    if (body.len || op->verb[0] == 'P')
+        aioc_request_put_line(&head, "Content-Length: ", aioc_text_view(number, aioc_text_put_u64(number, body.len)));
+    aioc_mem_put_text(&head, "\r\n");
+    if (!head.ok) return AIOCOSMOS_E_NOMEM;
+    slices[0].ptr = attempt->head.data;
+    slices[0].len = attempt->head.len;
+    slices[1].ptr = body.ptr;
+    slices[1].len = body.len;
     engine->stats.attempts++;
     op->attempt_us = engine->reactor->now_us;
-    op->overdue = false;
-    op->skew_ms = engine->skew_ms;
+    attempt->overdue = false;
+    attempt->skew_ms = attempt->endpoint->skew_ms;
     return 0;
 }
 
 /* What a token must cover: the container where there is one, so that one token serves all its items. */
 static aiocosmos_str aioc_op_token_link(const aioc_op *op)
 {
-    if (op->container) return aioc_text_view(op->container->link, op->container->link_len);
-    return aioc_op_link(op);
+    return op->container ? op->container->link : aioc_op_link(op);
 }
 
 /* Hands the host a copy of the question: it may answer at once, and what it was given has to outlive that. */
 static bool aioc_op_ask_host(aioc_op_engine *engine, aiocosmos_str link)
 {
     aioc_mem_buffer text = { NULL, 0, 0 };
-    bool ok = aioc_mem_append(engine->memory, &text, link.ptr, link.len) &&
-              aioc_mem_append(engine->memory, &text, "", 1) &&
-              aioc_mem_append(engine->memory, &text, engine->claims.data, engine->claims.len);
-    if (ok) engine->token_fn(engine->client, text.data, engine->claims.len ? text.data + link.len + 1 : NULL,
-                             engine->token_user_data);
+    aioc_mem_writer out = aioc_mem_write(engine->memory, &text);
+    const char *claims = engine->tokens.claims.len ? engine->tokens.claims.data : NULL;
+    aioc_mem_put(&out, link);
+    aioc_mem_put_bytes(&out, "", 1);
+    if (claims) aioc_mem_put_bytes(&out, claims, engine->tokens.claims.len);
+    if (out.ok) engine->options->token_fn(engine->client, text.data, claims ? text.data + link.len + 1 : NULL,
+                                          engine->options->token_user_data);
     aioc_mem_buffer_free(engine->memory, &text);
-    return ok;
+    return out.ok;
 }
 
 /* Waits for a token; the host is asked once for all who wait for the same one. */
@@ -12634,8 +12593,8 @@ static void aioc_op_ask_token(aioc_op *op)
 {
     aioc_op_engine *engine = op->engine;
     aiocosmos_str link = aioc_op_token_link(op);
-    aioc_op *other = engine->first_tokenless;
-    while (other && !aioc_mem_same(aioc_op_token_link(other), link)) other = other->next;
+    aioc_mem_node *other = engine->tokens.waiting.first;
+    while (other && !aioc_mem_same(aioc_op_token_link((aioc_op *)other), link)) other = other->next;
     aioc_op_enter_tokenless(op);
     if (other || aioc_op_ask_host(engine, link)) return;
     aioc_op_leave_tokenless(op);
@@ -12649,15 +12608,15 @@ static bool aioc_op_has_token(aioc_op *op)
     aioc_op_engine *engine = op->engine;
     aiocosmos_str link = aioc_op_link(op);
     uint64_t now_us = engine->reactor->now_us;
-    aioc_auth_token *token = aioc_auth_tokens_find(&engine->tokens, link, now_us);
-    if (token && token->value_len && engine->token_fn && token->renew_us <= now_us) {
+    aioc_auth_token *token = aioc_auth_tokens_find(&engine->tokens.held, link, now_us);
+    if (token && token->value_len && engine->options->token_fn && token->renew_us <= now_us) {
         token->renewing = true;
         token->renew_us = now_us + AIOC_OP_TOKEN_US;
         aioc_op_ask_host(engine, aioc_auth_token_link(token));
-        token = aioc_auth_tokens_find(&engine->tokens, link, now_us);
+        token = aioc_auth_tokens_find(&engine->tokens.held, link, now_us);
     }
     if (token && token->value_len) return true;
-    if (token || !engine->token_fn)
+    if (token || !engine->options->token_fn)
         aioc_op_fail(op, AIOCOSMOS_E_AUTH,
                      token ? "the host has no token for this resource"
                            : "the token given does not cover this resource, or has expired");
@@ -12675,9 +12634,9 @@ static bool aioc_op_waits_for_metadata(aioc_op *op)
     aioc_account_container *container = op->container;
     bool session = aioc_op_wants_session(op), definition;
     if (!container || aioc_account_settled(container, engine->reactor->now_us)) return false;
-    definition = container->pk_def.path_count == 0 && aioc_mem_same(aioc_op_pk(op), aioc_mem_str("[{}]"));
+    definition = container->pk_def.path_count == 0 && aioc_mem_same(aioc_op_part(op, AIOC_OP_PK), aioc_mem_str("[{}]"));
     if (!op->metadata_tried && (op->looks_up || definition ||
-        (session && container->token_bytes + op->session_len > AIOC_ACCOUNT_SESSION_SENT_MAX))) {
+        (session && aioc_op_session_bytes(op) > AIOC_ACCOUNT_SESSION_SENT_MAX))) {
         op->waiter.definition = definition && !op->looks_up;
         op->metadata_tried = true;
         op->state = AIOC_OP_WANTS_METADATA;
@@ -12688,6 +12647,34 @@ static bool aioc_op_waits_for_metadata(aioc_op *op)
     return false;
 }
 
+static void aioc_op_back_off(aioc_op *op, uint64_t wait_us)
+{
+    uint64_t due_us = op->engine->reactor->now_us + wait_us;
+    if (wait_us == 0) {
+        aioc_op_go_on(op);
+        return;
+    }
+    op->state = AIOC_OP_BACKING_OFF;
+    if (op->deadline_us && op->deadline_us < due_us) due_us = op->deadline_us;
+    aioc_reactor_timer_start(op->engine->reactor, &op->timer, due_us);
+}
+
+/* False: no memory. */
+static bool aioc_op_open_attempt(aioc_op *op)
+{
+    aioc_op_attempt *attempt = op->attempt;
+    if (attempt) return true;
+    op->attempt = attempt = (aioc_op_attempt *)aioc_mem_zalloc(op->engine->memory, sizeof *attempt);
+    if (!attempt) return false;
+    op->engine->attempts_open++;
+    attempt->endpoint = &op->engine->endpoint;
+    attempt->exchange.prepare = aioc_op_prepare;
+    attempt->exchange.done = aioc_op_answered;
+    attempt->exchange.owner = op;
+    attempt->exchange.no_body = strcmp(op->verb, "HEAD") == 0;
+    return true;
+}
+
 /* Starts an attempt, or waits for what it needs first. */
 static void aioc_op_start(aioc_op *op)
 {
@@ -12696,21 +12683,24 @@ static void aioc_op_start(aioc_op *op)
     if (!engine->signer.has_key && !aioc_op_has_token(op)) return;
     if (aioc_op_waits_for_metadata(op)) return;
     if (aioc_op_wants_session(op) && op->container->knowledge != AIOC_ACCOUNT_KNOWN &&
-        op->container->token_bytes + op->session_len > AIOC_OP_COMPOSITE_MAX && !aioc_op_range(op)) {
+        aioc_op_session_bytes(op) > AIOC_OP_COMPOSITE_MAX && !aioc_op_range(op)) {
         aioc_op_fail(op, AIOCOSMOS_E_TOO_LARGE,
                      "the session tokens of all partition key ranges are too long for a header, and which of "
                      "them is meant is not known without the container's ranges, which cannot be had");
         return;
     }
+    if (!aioc_op_open_attempt(op)) {
+        if (engine->attempts_open) aioc_op_back_off(op, 10000);  /* others will give back what they hold */
+        else aioc_op_fail(op, AIOCOSMOS_E_NOMEM, aioc_protocol_status_text(AIOCOSMOS_E_NOMEM));
+        return;
+    }
     op->state = AIOC_OP_IN_POOL;
-    aioc_pool_start(&engine->pool, &op->exchange);
+    aioc_pool_start(&op->attempt->endpoint->pool, &op->attempt->exchange);
 }
 
 static void aioc_op_resume(aioc_account_waiter *waiter)
 {
-    aioc_op *op = (aioc_op *)waiter->owner;
-    op->state = AIOC_OP_READY;
-    aioc_op_make_ready(op);
+    aioc_op_go_on((aioc_op *)waiter->owner);
 }
 
 /* The first time that an attempt has been silent for too long, it gets a little more time: its host may have been away,
@@ -12718,14 +12708,14 @@ static void aioc_op_resume(aioc_account_waiter *waiter)
 static bool aioc_op_abandoned(aioc_op *op)
 {
     uint64_t now_us = op->engine->reactor->now_us, max_us = aioc_op_silence_max_us(op);
-    uint64_t heard_us = op->state == AIOC_OP_IN_POOL ? aioc_pool_progress_us(&op->exchange) : 0;
-    bool silent = heard_us && max_us && now_us - heard_us >= max_us, over = silent && op->overdue;
+    uint64_t heard_us = op->state == AIOC_OP_IN_POOL ? aioc_pool_progress_us(&op->attempt->exchange) : 0;
+    bool silent = heard_us && max_us && now_us - heard_us >= max_us, over = silent && op->attempt->overdue;
     aioc_op_time(op, over || !heard_us ? now_us : silent ? now_us - max_us + max_us / 16 : heard_us);
-    op->overdue = silent;
+    if (heard_us) op->attempt->overdue = silent;
     if (over) {
         aioc_mem_print(op->engine->message, sizeof op->engine->message, "not a byte sent or heard for %u ms",
                        (unsigned)(max_us / 1000u));
-        aioc_pool_abandon(&op->exchange, op->engine->message);
+        aioc_pool_abandon(&op->attempt->exchange, op->engine->message);
     }
     return over;
 }
@@ -12744,21 +12734,7 @@ static void aioc_op_timer_fired(aioc_reactor_timer *timer)
         op->state = AIOC_OP_HELD;
         return;
     }
-    op->state = AIOC_OP_READY;
-    aioc_op_make_ready(op);
-}
-
-static void aioc_op_back_off(aioc_op *op, uint64_t wait_us)
-{
-    uint64_t due_us = op->engine->reactor->now_us + wait_us;
-    if (wait_us == 0) {
-        op->state = AIOC_OP_READY;
-        aioc_op_make_ready(op);
-        return;
-    }
-    op->state = AIOC_OP_BACKING_OFF;
-    if (op->deadline_us && op->deadline_us < due_us) due_us = op->deadline_us;
-    aioc_reactor_timer_start(op->engine->reactor, &op->timer, due_us);
+    aioc_op_go_on(op);
 }
 
 /*--- Retry policy: what an outcome means, as a pure function ---*/
@@ -12774,13 +12750,12 @@ typedef struct aioc_op_outcome {
 } aioc_op_outcome;
 
 typedef struct aioc_op_situation {
-    bool     write, repeatable, if_not_exists;
-    bool     patient;   /* paced by somebody: 429 may go on as long as the deadline allows */
-    bool     by_range;  /* of a partition key range: its owner finds out where it went */
-    bool     doubt, fresh_signature, answered_once;
-    uint8_t  tries[AIOC_OP_REASONS];
-    uint32_t retries, retries_max;  /* for all reasons that count */
-    uint32_t throttle_wait_ms, throttle_wait_max_ms;
+    aioc_request_traits is;
+    aioc_op_past past;
+    bool     patient;  /* paced by somebody: 429 may go on as long as the deadline allows */
+    bool     answered_once;
+    uint32_t retries_max;  /* for all reasons that count */
+    uint32_t throttle_wait_max_ms;
     uint32_t random;
 } aioc_op_situation;
 
@@ -12850,7 +12825,7 @@ static uint64_t aioc_op_backoff_us(uint32_t tries, uint32_t base_ms, uint32_t ma
  * one. */
 static uint64_t aioc_op_wait_us(const aioc_op_situation *now, const aioc_op_outcome *outcome, const aioc_op_rule *rule)
 {
-    uint32_t tries = now->tries[rule->reason];
+    uint32_t tries = now->past.tries[rule->reason];
     uint64_t wait_us = aioc_op_backoff_us(tries, rule->base_ms, rule->max_ms, now->random);
     uint64_t asked_us = outcome->retry_after_ms * (UINT64_C(1000) + now->random % 201u);
     /* A kept-alive connection that the server had closed says nothing of the server, and one to a region that the
@@ -12865,14 +12840,14 @@ static uint64_t aioc_op_wait_us(const aioc_op_situation *now, const aioc_op_outc
 static bool aioc_op_may_again(const aioc_op_situation *now, const aioc_op_outcome *outcome,
                               const aioc_op_rule *rule, const aioc_op_verdict *verdict)
 {
-    uint32_t tries = now->tries[rule->reason];
+    uint32_t tries = now->past.tries[rule->reason];
     if (rule->reason == AIOC_OP_FINAL || (rule->tries_max && tries >= rule->tries_max)) return false;
     /* Nobody has ever answered there: say so soon. */
     if (rule->reason == AIOC_OP_TRANSPORT && !now->answered_once && !outcome->sent && tries >= 3) return false;
     if (!verdict->counts) return rule->reason != AIOC_OP_MOVED || now->retries_max > 0;
     if (rule->reason == AIOC_OP_THROTTLE && now->throttle_wait_max_ms != AIOCOSMOS_OFF &&
-        now->throttle_wait_ms + verdict->wait_us / 1000u > now->throttle_wait_max_ms) return false;
-    return now->retries < now->retries_max;
+        now->past.throttle_wait_ms + verdict->wait_us / 1000u > now->throttle_wait_max_ms) return false;
+    return now->past.retries < now->retries_max;
 }
 
 /* 0, a status of the service, or an error of ours. Who else answers may refuse, but not say what the service holds: a
@@ -12880,7 +12855,7 @@ static bool aioc_op_may_again(const aioc_op_situation *now, const aioc_op_outcom
 static int aioc_op_meaning(const aioc_op_situation *now, const aioc_op_outcome *outcome)
 {
     int status = outcome->http_status;
-    bool success = (status >= 200 && status < 300) || (status == 409 && now->if_not_exists);
+    bool success = (status >= 200 && status < 300) || (status == 409 && now->is.if_not_exists);
     if (outcome->error && (status < 300 || !outcome->from_service)) return outcome->error;
     if (outcome->from_service) return success ? 0 : status;
     return success || status == 304 || status == 404 || status == 409 || status == 412 ? AIOCOSMOS_E_PROTOCOL : status;
@@ -12895,26 +12870,26 @@ static aioc_op_verdict aioc_op_judge(const aioc_op_situation *now, const aioc_op
     memset(&verdict, 0, sizeof verdict);
     verdict.status = status;
     /* Of a write that has succeeded, the body is not worth a second one. */
-    if (status == 0 || (status < 0 && outcome->from_service && now->write)) return verdict;
+    if (status == 0 || (status < 0 && outcome->from_service && now->is.write)) return verdict;
     /* "Not processed" is the service's to say: a proxy's 503 may come after the request went on to it. */
     if (!outcome->from_service && status > 0 && rule.reason != AIOC_OP_FINAL)
         rule = aioc_op_rule_of(502, 0);
     unclear = !outcome->from_service || rule.reason == AIOC_OP_UNCLEAR;
     /* Once it may have been applied, 404, 409 and 412 may be the echo of our own first try. */
-    verdict.doubt = now->doubt || (now->write && outcome->sent && unclear);
+    verdict.doubt = now->past.doubt || (now->is.write && outcome->sent && unclear);
     verdict.fate = (uint8_t)(verdict.doubt ? AIOCOSMOS_FATE_MAYBE_APPLIED
                                            : outcome->from_service ? AIOCOSMOS_FATE_ANSWERED : AIOCOSMOS_FATE_NOT_SENT);
     verdict.forget_metadata = rule.reason == AIOC_OP_METADATA;
-    if (now->by_range && (rule.reason == AIOC_OP_RANGES || rule.reason == AIOC_OP_METADATA)) return verdict;
+    if (now->is.by_range && (rule.reason == AIOC_OP_RANGES || rule.reason == AIOC_OP_METADATA)) return verdict;
     verdict.reason = rule.reason;
-    if (verdict.doubt && !now->repeatable) return verdict;
-    verdict.sign_anew = (outcome->clock_was_off || outcome->token_expired) && !now->fresh_signature;
+    if (verdict.doubt && !now->is.repeatable) return verdict;
+    verdict.sign_anew = (outcome->clock_was_off || outcome->token_expired) && !now->past.fresh_signature;
     verdict.counts = !verdict.sign_anew && rule.reason != AIOC_OP_MOVED &&
                      !(rule.reason == AIOC_OP_THROTTLE && now->patient);
     verdict.wait_us = verdict.sign_anew ? 0 : aioc_op_wait_us(now, outcome, &rule);
     verdict.again = verdict.sign_anew || aioc_op_may_again(now, outcome, &rule, &verdict);
     /* The token may be of an older container of this name: look once. */
-    if (rule.reason == AIOC_OP_SESSION && (now->tries[rule.reason] == 2 || !verdict.again))
+    if (rule.reason == AIOC_OP_SESSION && (now->past.tries[rule.reason] == 2 || !verdict.again))
         verdict.forget_metadata = true;
     return verdict;
 }
@@ -12937,7 +12912,7 @@ static double aioc_op_charge(const aioc_http_response *response)
 /* Proof that the service itself answered is a header that only it sends. On this machine JSON is enough: there are
  * emulators that send none with a failure. A success is believed from afar, too, if it is in JSON: the account's own
  * document comes without. Here it is unless it is a page: the log-in page of some network has done nothing. */
-static bool aioc_op_is_service(const aioc_op_engine *engine, const aioc_http_response *response, bool whole)
+static bool aioc_op_is_service(bool loopback, const aioc_http_response *response, bool whole)
 {
     static const char json_type[] = "application/json";
     aiocosmos_str body, type = response->wanted[AIOC_PROTOCOL_H_CONTENT_TYPE];
@@ -12950,8 +12925,8 @@ static bool aioc_op_is_service(const aioc_op_engine *engine, const aioc_http_res
     page = body.len && *body.ptr == '<';
     json = body.len && !page && (*body.ptr == '{' || *body.ptr == '[' ||
                                  aioc_mem_same_nocase(type, aioc_mem_str(json_type)));
-    if (response->status < 300) return engine->loopback ? !page : json;
-    return engine->loopback && (json || response->status == 304);
+    if (response->status < 300) return loopback ? !page : json;
+    return loopback && (json || response->status == 304);
 }
 
 /* The link comes last, for it may be cut. */
@@ -12962,42 +12937,33 @@ static void aioc_op_trace(const aioc_op *op, const aioc_pool_outcome *outcome, d
     uint64_t time_us = (uint64_t)outcome->queue_us + outcome->dns_us + outcome->tcp_us + outcome->tls_us +
                        outcome->first_byte_us + outcome->body_us;
     aiocosmos_str link = aioc_op_link(op);
-    if (op->by_range) aioc_protocol_quote(aioc_op_pk(op), range);  /* the server's word */
+    if (op->is.by_range) aioc_protocol_quote(aioc_op_part(op, AIOC_OP_PK), range);  /* the server's word */
     if (outcome->error && outcome->response)
         aioc_mem_print(head, sizeof head, " behind %d/%d", outcome->response->status, op->sub_status);
     aioc_mem_print(text, sizeof text, "attempt %u: %s %d/%d%s, %llu us, %u.%02u RU%s%s, %.*s",
                    (unsigned)op->attempts, op->verb, outcome->error ? outcome->error : outcome->response->status,
                    outcome->error ? 0 : op->sub_status, head, (unsigned long long)time_us,
-                   (unsigned)(centi_ru / 100u), (unsigned)(centi_ru % 100u), op->by_range ? ", range " : "", range,
+                   (unsigned)(centi_ru / 100u), (unsigned)(centi_ru % 100u), op->is.by_range ? ", range " : "", range,
                    (int)link.len, link.ptr);
     aioc_op_log(op->engine, 4, aioc_op_handle(op).id, text);
 }
 
 static void aioc_op_keep_attempt(aioc_op *op, const aioc_pool_outcome *outcome, double charge_ru)
 {
-    aiocosmos_attempt *kept;
-    op->attempts++;
-    if (op->engine->logger.fn && op->engine->logger.level_max >= 4) aioc_op_trace(op, outcome, charge_ru);
+    int http_status = outcome->response ? outcome->response->status : 0;
+    const aiocosmos_attempt now = {
+        ++op->attempts, outcome->error ? outcome->error : http_status, http_status, http_status ? op->sub_status : 0,
+        outcome->reused, outcome->queue_us, outcome->dns_us, outcome->tcp_us, outcome->tls_us, outcome->first_byte_us,
+        outcome->body_us, charge_ru, aioc_mem_str(op->attempt->endpoint->pool.place.to.host)
+    };
+    if (op->engine->options->logger.level_max >= 4) aioc_op_trace(op, outcome, charge_ru);
     if (!op->kept) {
         op->kept = (aiocosmos_attempt *)aioc_mem_zalloc(op->engine->memory, AIOC_OP_ATTEMPTS_KEPT * sizeof *op->kept);
         if (!op->kept) return;  /* only diagnostics are lost */
     }
     if (op->attempts > AIOC_OP_ATTEMPTS_KEPT)
         memmove(op->kept + 3, op->kept + 4, (AIOC_OP_ATTEMPTS_KEPT - 4) * sizeof *op->kept);
-    kept = &op->kept[(op->attempts > AIOC_OP_ATTEMPTS_KEPT ? AIOC_OP_ATTEMPTS_KEPT : op->attempts) - 1];
-    kept->number = op->attempts;
-    kept->status = outcome->error ? outcome->error : outcome->response->status;
-    kept->http_status = outcome->response ? outcome->response->status : 0;
-    kept->sub_status = outcome->response ? op->sub_status : 0;
-    kept->queue_us = outcome->queue_us;
-    kept->dns_us = outcome->dns_us;
-    kept->tcp_us = outcome->tcp_us;
-    kept->tls_us = outcome->tls_us;
-    kept->first_byte_us = outcome->first_byte_us;
-    kept->body_us = outcome->body_us;
-    kept->charge_ru = charge_ru;
-    kept->reused = outcome->reused;
-    kept->host = aioc_mem_str(op->engine->pool.place.to.host);
+    op->kept[(op->attempts > AIOC_OP_ATTEMPTS_KEPT ? AIOC_OP_ATTEMPTS_KEPT : op->attempts) - 1] = now;
 }
 
 /* Session tokens count on success, 304, 404, 409 and 412, but not on 404/1002: that replica is behind. */
@@ -13008,11 +12974,11 @@ static void aioc_op_capture_session(aioc_op *op, const aioc_http_response *respo
     int status = response->status;
     const char *why = NULL;
     size_t bad_at;
-    if (!op->container || !op->item_data || engine->no_session) return;
+    if (!op->container || !op->is.item_data || engine->options->no_session) return;
     if (status >= 300 && status != 304 && status != 404 && status != 409 && status != 412) return;
     if (status == 404 && op->sub_status != 0) return;
     if (!aioc_account_see_rid(op->container, response->wanted[AIOC_PROTOCOL_H_OWNER_RID],
-                              op->epoch != op->container->epoch) || token.len == 0) return;
+                              op->attempt->epoch != op->container->epoch) || token.len == 0) return;
     if (!aioc_protocol_session_check(token, &bad_at))
         why = "the answer's x-ms-session-token is malformed: ignored";
     else if (!aioc_account_session_take(op->container, token, false))
@@ -13029,21 +12995,16 @@ static bool aioc_op_is_off(int64_t skew_ms)
 static bool aioc_op_clock_was_off(aioc_op *op, const aioc_http_response *response)
 {
     aioc_op_engine *engine = op->engine;
+    aioc_op_endpoint *endpoint = op->attempt->endpoint;
     int64_t server_s, now_ms = engine->platform->wall_ms(engine->platform->user_data), skew_ms;
     if (!aioc_auth_parse_date(response->wanted[AIOC_PROTOCOL_H_DATE], &server_s)) return false;
     skew_ms = server_s * 1000 - now_ms;
-    if (!aioc_op_is_off(skew_ms - op->skew_ms)) return false;
+    if (!aioc_op_is_off(skew_ms - op->attempt->skew_ms)) return false;
     /* Else another's answer has corrected it meanwhile. */
-    if (aioc_op_is_off(skew_ms - engine->skew_ms))
+    if (aioc_op_is_off(skew_ms - endpoint->skew_ms))
         aioc_op_log(engine, 2, 0, "this machine's clock differs from the service's: signing with the service's");
-    engine->skew_ms = skew_ms;
+    endpoint->skew_ms = skew_ms;
     return true;
-}
-
-/* Whether it asked for what has changed only. */
-static bool aioc_op_is_conditional(const aioc_op *op)
-{
-    return aioc_http_header(aioc_op_lines(op), "A-IM").ptr || aioc_http_header(aioc_op_lines(op), "If-None-Match").ptr;
 }
 
 static void aioc_op_read_answer(aioc_op *op, const aioc_http_response *response, aioc_op_outcome *outcome)
@@ -13051,11 +13012,14 @@ static void aioc_op_read_answer(aioc_op *op, const aioc_http_response *response,
     uint64_t number;
     double wait_ms;
     aioc_op_engine *engine = op->engine;
-    aiocosmos_str activity = response->wanted[AIOC_PROTOCOL_H_ACTIVITY];
-    engine->answered_once = true;
+    aioc_op_attempt *attempt = op->attempt;
+    aioc_mem_buffer *claims = &engine->tokens.claims;
+    aiocosmos_str activity = response->wanted[AIOC_PROTOCOL_H_ACTIVITY], lines = aioc_op_part(op, AIOC_OP_LINES);
+    attempt->endpoint->answered_once = true;
     /* A 304 that nobody asked for says nothing: who took it for the service's would believe that a query has ended. */
-    outcome->from_service = aioc_op_is_service(engine, response, outcome->error == 0) &&
-                            (response->status != 304 || aioc_op_is_conditional(op));
+    outcome->from_service = aioc_op_is_service(attempt->endpoint->loopback, response, outcome->error == 0) &&
+                            (response->status != 304 || aioc_http_header(lines, "A-IM").ptr ||
+                             aioc_http_header(lines, "If-None-Match").ptr);
     op->http_status = outcome->http_status = response->status;
     op->sub_status = 0;
     if (aioc_text_parse_u64(response->wanted[AIOC_PROTOCOL_H_SUBSTATUS], &number) && number <= (uint64_t)INT32_MAX)
@@ -13067,34 +13031,16 @@ static void aioc_op_read_answer(aioc_op *op, const aioc_http_response *response,
     outcome->retry_after_ms = wait_ms < 3600000.0 ? (uint32_t)(wait_ms + 0.999) : 3600000u;
     if (!outcome->from_service || (response->status != 401 && response->status != 403)) return;
     outcome->clock_was_off = engine->signer.has_key && aioc_op_clock_was_off(op, response);
-    outcome->token_expired = response->status == 401 && (engine->signer.has_key ? op->token != engine->signer.serial
-                                                                                : engine->token_fn != NULL);
+    outcome->token_expired = response->status == 401 &&
+                             (engine->signer.has_key ? attempt->token != engine->signer.serial
+                                                     : engine->options->token_fn != NULL);
     /* It may say what the next token must meet. */
-    if (outcome->token_expired && aioc_auth_tokens_holds(&engine->tokens, engine->memory, op->token, false) &&
-        aioc_mem_reserve(engine->memory, &engine->claims, response->head.len + 1)) {
-        size_t len = aioc_auth_claims(response->head, engine->claims.data);
-        bool json = aioc_json_check(engine->claims.data, len, aioc_mem_str(NULL), NULL, NULL, NULL) == 0;
-        engine->claims.len = json ? len + 1 : 0;
+    if (outcome->token_expired && aioc_auth_tokens_holds(&engine->tokens.held, engine->memory, attempt->token, false) &&
+        aioc_mem_reserve(engine->memory, claims, response->head.len + 1)) {
+        size_t len = aioc_auth_claims(response->head, claims->data);
+        bool json = aioc_json_check(claims->data, len, aioc_mem_str(NULL), NULL, NULL, NULL) == 0;
+        claims->len = json ? len + 1 : 0;
     }
-}
-
-static void aioc_op_situate(const aioc_op *op, aioc_op_situation *now)
-{
-    memset(now, 0, sizeof *now);
-    now->write = op->write;
-    now->repeatable = op->repeatable;
-    now->if_not_exists = op->if_not_exists;
-    now->patient = op->role->pacer != NULL;
-    now->by_range = op->by_range;
-    now->doubt = op->doubt;
-    now->fresh_signature = op->fresh_signature;
-    now->answered_once = op->engine->answered_once;
-    memcpy(now->tries, op->tries, sizeof now->tries);
-    now->retries = op->retries;
-    now->retries_max = op->engine->retries_max;
-    now->throttle_wait_ms = op->throttle_wait_ms;
-    now->throttle_wait_max_ms = op->engine->throttle_wait_ms;
-    now->random = (uint32_t)aioc_op_random(&op->engine->random_state);
 }
 
 /* Carries out a verdict to try again. */
@@ -13102,17 +13048,18 @@ static void aioc_op_again(aioc_op *op, const aioc_op_verdict *verdict)
 {
     aioc_op_engine *engine = op->engine;
     engine->stats.retries++;
-    if (verdict->counts) op->retries++;
-    if (op->tries[verdict->reason] < UINT8_MAX) op->tries[verdict->reason]++;
+    if (verdict->counts) op->past.retries++;
+    if (op->past.tries[verdict->reason] < UINT8_MAX) op->past.tries[verdict->reason]++;
     if (verdict->reason == AIOC_OP_THROTTLE) {
-        op->throttle_wait_ms += (uint32_t)(verdict->wait_us / 1000u);
+        op->past.throttle_wait_ms += (uint32_t)(verdict->wait_us / 1000u);
         op->throttled_us += verdict->wait_us;
     }
     if (verdict->sign_anew) {
-        op->fresh_signature = true;
-        if (!engine->signer.has_key) aioc_auth_tokens_holds(&engine->tokens, engine->memory, op->token, true);
+        op->past.fresh_signature = true;
+        if (!engine->signer.has_key)
+            aioc_auth_tokens_holds(&engine->tokens.held, engine->memory, op->attempt->token, true);
     }
-    op->looks_up = verdict->reason == AIOC_OP_METADATA && op->item_data;  /* a fetch waits not for itself */
+    op->looks_up = verdict->reason == AIOC_OP_METADATA && op->is.item_data;  /* a fetch waits not for itself */
     if (verdict->forget_metadata || verdict->reason == AIOC_OP_RANGES) op->metadata_tried = false;
     aioc_op_back_off(op, verdict->wait_us);
 }
@@ -13130,10 +13077,11 @@ static const char *aioc_op_explain(aioc_op *op, const aioc_op_verdict *verdict,
     else aioc_protocol_message(op->http_status, op->sub_status, outcome->response->body, from_service, text, cap);
     len = strlen(text);
     if (op->attempts > 1) len += aioc_mem_print(text + len, cap - len, " (attempt %u)", (unsigned)op->attempts);
-    if (len < cap && op->write && verdict->fate == AIOCOSMOS_FATE_MAYBE_APPLIED)
-        aioc_mem_print(text + len, cap - len, "; the write may have been applied");
-    if (len < cap && op->write && verdict->status < 0 && verdict->fate == AIOCOSMOS_FATE_ANSWERED)
-        aioc_mem_print(text + len, cap - len, "; the write has been applied: only its answer's body is lost");
+    if (len < cap && op->is.write)
+        aioc_mem_print(text + len, cap - len, "%s", verdict->fate == AIOCOSMOS_FATE_MAYBE_APPLIED
+                       ? "; the write may have been applied"
+                       : verdict->status < 0 && verdict->fate == AIOCOSMOS_FATE_ANSWERED
+                       ? "; the write has been applied: only its answer's body is lost" : "");
     return text;
 }
 
@@ -13146,14 +13094,15 @@ static bool aioc_op_too_late(const aioc_op *op, const aioc_op_verdict *verdict)
  * session goes on. What the host reads of one is known from then on. */
 static void aioc_op_succeeded(aioc_op *op, aiocosmos_str body)
 {
-    aioc_account_container *container = op->forgets_container ? op->engine->account.newest : NULL;
+    aioc_mem_node *node = op->is.forgets_container ? op->engine->account.used.first : NULL;
     aiocosmos_json_doc *doc = &op->engine->doc;
-    size_t len = op->link_len;
-    if (op->reads_definition && aioc_json_parse(doc, body.ptr, body.len) == 0)
-        aioc_account_read_definition(op->container, aioc_json_root(doc), op->epoch != op->container->epoch);
-    for (; container; container = container->older) {
-        if (container->link_len < len || memcmp(container->link, op->texts, len) != 0) continue;
-        if (container->link[len] && container->link[len] != '/') continue;
+    size_t len = op->ends[AIOC_OP_LINK];
+    if (op->is.reads_definition && aioc_json_parse(doc, body.ptr, body.len) == 0)
+        aioc_account_read_definition(op->container, aioc_json_root(doc), op->attempt->epoch != op->container->epoch);
+    for (; node; node = node->next) {
+        aioc_account_container *container = (aioc_account_container *)node;
+        if (container->link.len < len || memcmp(container->link.ptr, op->texts, len) != 0) continue;
+        if (container->link.ptr[len] && container->link.ptr[len] != '/') continue;
         if (op->verb[0] == 'D') {
             aioc_account_forget(container);
             container->pk_paths.len = 0;
@@ -13168,23 +13117,21 @@ static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outco
 {
     aioc_op *op = (aioc_op *)exchange->owner;
     aioc_op_engine *engine = op->engine;
-    aioc_op_outcome seen;
-    aioc_op_situation now;
+    const aiocosmos_options *options = engine->options;
+    aioc_op_outcome seen = { outcome->error, outcome->sent, outcome->reused, outcome->silent, false, 0, 0, 0, false,
+                             false };
+    aioc_op_situation now = { op->is, op->past, op->role->pacer != NULL, false, options->retries_max,
+                              options->throttle_wait_ms, (uint32_t)aioc_op_random(&engine->random_state) };
     aioc_op_verdict verdict;
     double charge_ru = 0;
     bool throttled;
     op->state = AIOC_OP_READY;
-    aioc_mem_buffer_free(engine->memory, &op->head);
+    aioc_mem_buffer_free(engine->memory, &op->attempt->head);
     /* The token ran out between start and prepare. */
     if (outcome->error == AIOCOSMOS_E_AUTH && !engine->signer.has_key && !op->stop) {
         aioc_op_make_ready(op);
         return;
     }
-    memset(&seen, 0, sizeof seen);
-    seen.error = outcome->error;
-    seen.sent = outcome->sent;
-    seen.reused = outcome->reused;
-    seen.silent = outcome->silent;
     if (outcome->response) {
         aioc_op_read_answer(op, outcome->response, &seen);
         charge_ru = aioc_op_charge(outcome->response);
@@ -13193,21 +13140,21 @@ static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outco
     op->charge_ru += charge_ru;
     engine->stats.charge_ru += charge_ru;
     aioc_op_keep_attempt(op, outcome, charge_ru);
-    aioc_op_situate(op, &now);
+    now.answered_once = op->attempt->endpoint->answered_once;
     verdict = aioc_op_judge(&now, &seen);
-    op->doubt = verdict.doubt;
+    op->past.doubt = verdict.doubt;
     throttled = verdict.reason == AIOC_OP_THROTTLE;
     if (throttled) engine->stats.throttled++;
     if (throttled && op->role->pacer) op->role->pacer->throttled(op, verdict.wait_us);
     if (verdict.reason == AIOC_OP_SESSION && op->container && (!verdict.again || aioc_op_too_late(op, &verdict)))
         aioc_account_drop_claims(op->container, aioc_op_range(op));
     /* Unless that has happened since it was sent. */
-    if (verdict.forget_metadata && op->container && op->epoch == op->container->epoch) {
+    if (verdict.forget_metadata && op->container && op->attempt->epoch == op->container->epoch) {
         if (seen.http_status == 400) aioc_account_forget(op->container);
         else aioc_account_forget_ranges(op->container);
     }
     if (verdict.reason == AIOC_OP_RANGES && op->container) aioc_account_doubt_ranges(op->container);
-    if (verdict.reason == AIOC_OP_MOVED && aioc_pool_leave(&engine->pool))
+    if (verdict.reason == AIOC_OP_MOVED && aioc_pool_leave(&op->attempt->endpoint->pool))
         aioc_op_log(engine, 2, aioc_op_handle(op).id,
                     "the account has moved to another region: its connections are left, its name is asked anew");
     if (!verdict.again && verdict.status <= 0 && seen.from_service) aioc_op_succeeded(op, outcome->response->body);
@@ -13226,7 +13173,7 @@ static void aioc_op_answered(aioc_pool_exchange *exchange, const aioc_pool_outco
 /* One ready operation: started, or ended if it was stopped meanwhile. False: none is ready. */
 static bool aioc_op_work(aioc_op_engine *engine)
 {
-    aioc_op *op = engine->first_ready;
+    aioc_op *op = (aioc_op *)engine->ready.first;
     if (!op) return false;
     aioc_op_leave_ready(op);
     if (!op->stop) aioc_op_start(op);
@@ -13235,47 +13182,7 @@ static bool aioc_op_work(aioc_op_engine *engine)
     return true;
 }
 
-/*--- Metadata: what the account layer asks for ---*/
-
-static void aioc_op_fetch_ranges(aioc_op *before, aiocosmos_str continuation);
-static void aioc_op_definition_came(aioc_op *op, const aiocosmos_result *result);
-static void aioc_op_ranges_came(aioc_op *op, const aiocosmos_result *result);
-
-static const aioc_op_role aioc_op_of_definition = { aioc_op_definition_came, NULL, NULL, true, false };
-static const aioc_op_role aioc_op_of_ranges = { aioc_op_ranges_came, NULL, NULL, true, false };
-
-/* The ordinary retry policy, and a deadline for all of it: those who wait have their own. */
-#define AIOC_OP_METADATA_TIMEOUT_MS 15000
-
-/* Ends a fetch. What was not brought to its end is dropped. */
-static void aioc_op_fetched(aioc_op_engine *engine, aioc_account_container *container, aioc_account_knowledge knowledge)
-{
-    if (knowledge != AIOC_ACCOUNT_KNOWN) aioc_account_forget_ranges(container);
-    if (knowledge == AIOC_ACCOUNT_UNAVAILABLE && !container->failure && engine->memory->refused) {
-        container->failure = AIOCOSMOS_E_NOMEM;
-        container->failure_http_status = container->failure_sub_status = 0;
-        container->failure_why.len = 0;
-    }
-    aioc_account_settle(container, knowledge, engine->reactor->now_us);
-}
-
-/* Whether what came may be kept. If what was asked for has been forgotten meanwhile, a success, or a 304, is of what we
- * do not have any more, and who waits asks anew. A failure is one whatever we knew; so is a 304 to who did not ask what
- * changed. */
-static bool aioc_op_is_wanted(aioc_op *op, const aiocosmos_result *result)
-{
-    aioc_account_container *container = op->container;
-    bool unchanged = result->status == 304, old = container->epoch != container->asked_epoch;
-    if (old && (result->status == 0 || unchanged)) {
-        aioc_op_fetched(op->engine, container, AIOC_ACCOUNT_UNKNOWN);
-        return false;
-    }
-    aioc_account_note_failure(container, unchanged ? AIOCOSMOS_E_PROTOCOL : result->status, result,
-                              unchanged ? aioc_mem_str("304 to a request without an ETag") : result->message);
-    if (result->status == 0 || (unchanged && container->ranges_before)) return true;
-    aioc_op_fetched(op->engine, container, AIOC_ACCOUNT_UNAVAILABLE);
-    return false;
-}
+/*--- What a result points to ---*/
 
 static aiocosmos_json aioc_op_result_json(const aiocosmos_result *result)
 {
@@ -13303,121 +13210,128 @@ static aiocosmos_body aioc_op_take_body(const aiocosmos_result *result)
     }
     if (!delivery->taken && delivery->parser && aioc_http_take_body(delivery->parser, &block, &body.owner_size)) {
         delivery->taken = true;
-        body.owner = block;
         body.text = result->body;
-        return body;
+    } else {
+        body.owner_size = result->body.len + 1;
+        block = (char *)aioc_mem_zalloc(memory, body.owner_size);
+        if (!block) return body;
+        memcpy(block, result->body.ptr, result->body.len);
+        body.text = aioc_text_view(block, result->body.len);
     }
-    body.owner_size = result->body.len + 1;
-    block = (char *)aioc_mem_alloc(memory, body.owner_size);
-    if (!block) return body;
-    memcpy(block, result->body.ptr, result->body.len);
-    block[result->body.len] = 0;
     body.owner = block;
-    body.text = aioc_text_view(block, result->body.len);
     return body;
 }
 
-/* A page of the ranges, or that nothing has changed. If what changed does not fit to what was known, all of it is read
- * again. */
-static void aioc_op_ranges_came(aioc_op *op, const aiocosmos_result *result)
-{
-    aioc_op_engine *engine = op->engine;
-    aioc_account_container *container = op->container;
-    uint32_t count = container->range_count;
-    aiocosmos_str continuation = aioc_mem_str("");
-    bool known;
-    engine->memory->refused = 0;
-    /* Behind a definition it tells nothing new. */
-    if (result->status == 0 && container->ranges_before)
-        (void)aioc_account_see_own_rid(container, aioc_op_result_json(result), false);
-    /* An emulator that proves nothing says 304: all is read that it may have meant. */
-    if (result->http_status == 304 && result->status != 304 && container->ranges_before) {
-        aioc_account_forget_ranges(container);
-        aioc_op_fetch_ranges(op, continuation);
-        return;
-    }
-    if (!aioc_op_is_wanted(op, result)) return;
-    if (result->status == 0) {
-        known = aioc_account_add_ranges(container, aioc_op_result_json(result));
-        continuation = aioc_op_delivered(result)->response->wanted[AIOC_PROTOCOL_H_CONTINUATION];
-        /* Pages of nothing may never end. */
-        if (!known || (continuation.len && container->range_count == count)) {
-            aioc_op_fetched(engine, container, AIOC_ACCOUNT_UNAVAILABLE);
-            return;
-        }
-    }
-    known = continuation.len == 0 && aioc_account_finish_ranges(container);
-    if (continuation.len || (!known && container->ranges_before)) {
-        if (!continuation.len) aioc_account_forget_ranges(container);
-        aioc_op_fetch_ranges(op, continuation);
-        return;
-    }
-    /* Without memory for it, they are read from their start the next time. */
-    if (known) (void)aioc_account_keep_etag(container, result->etag);
-    aioc_op_fetched(engine, container, known ? AIOC_ACCOUNT_KNOWN : AIOC_ACCOUNT_UNAVAILABLE);
-}
+/*--- Metadata: what is known of a container is fetched once for all who lack it, the definition before the ranges ---*/
 
-static void aioc_op_definition_came(aioc_op *op, const aiocosmos_result *result)
+/* Ends a fetch. What was not brought to its end is dropped. */
+static void aioc_op_fetched(aioc_op_engine *engine, aioc_account_container *container, aioc_account_knowledge knowledge)
 {
-    aioc_account_container *container = op->container;
-    op->engine->memory->refused = 0;
-    if (!aioc_op_is_wanted(op, result)) return;
-    if (!aioc_account_read_definition(container, aioc_op_result_json(result), false))
-        aioc_op_fetched(op->engine, container, AIOC_ACCOUNT_UNAVAILABLE);
-    else {
-        aioc_account_resume(container, false);
-        aioc_op_fetch_ranges(op, aioc_text_view(NULL, 0));
+    if (knowledge != AIOC_ACCOUNT_KNOWN) aioc_account_forget_ranges(container);
+    if (knowledge == AIOC_ACCOUNT_UNAVAILABLE && !container->failure && engine->memory->refused) {
+        container->failure = AIOCOSMOS_E_NOMEM;
+        container->failure_http_status = container->failure_sub_status = 0;
+        container->failure_why.len = 0;
     }
+    aioc_account_settle(container, knowledge, engine->reactor->now_us);
 }
 
 /* Asks for the definition; or for a page of the feed of ranges: from where it was left, from its start, or behind a
  * continuation. */
-static void aioc_op_ask(aioc_op_engine *engine, aioc_account_container *container, bool definition,
-                        uint32_t timeout_ms, aiocosmos_str continuation)
+static void aioc_op_fetch(aioc_op_engine *engine, aioc_account_container *container, bool definition,
+                          uint32_t timeout_ms, aiocosmos_str continuation)
 {
     aioc_mem *memory = engine->memory;
-    aiocosmos_str etag = aioc_text_view(container->ranges_etag.data, container->ranges_etag.len);
+    aiocosmos_str etag = aioc_mem_text(&container->ranges_etag);
     aioc_request_spec spec;
-    aioc_mem_buffer lines = { NULL, 0, 0 };
-    bool ok = aioc_op_has_room(engine, true);
+    aioc_mem_buffer text = { NULL, 0, 0 };
+    aioc_mem_writer lines = aioc_mem_write(memory, &text);
     memset(&spec, 0, sizeof spec);
     spec.verb = "GET";
     spec.type = definition ? "colls" : "pkranges";
     if (!definition) spec.tail = spec.type;
-    spec.link = aioc_text_view(container->link, container->link_len);
-    spec.container_link = spec.link;
+    spec.link = spec.container_link = container->link;
     spec.timeout_ms = timeout_ms;
     if (!definition) {
         if (continuation.len == 0 && etag.len == 0) aioc_account_forget_ranges(container);
         if (continuation.len == 0) container->ranges_before = container->range_count;
-        ok = ok && aioc_mem_append_str(memory, &lines, "A-IM: Incremental Feed\r\nx-ms-max-item-count: -1\r\n") &&
-             (etag.len == 0 || aioc_request_append_line(memory, &lines, "If-None-Match: ", etag)) &&
-             (continuation.len == 0 ||
-              aioc_request_append_line(memory, &lines, "x-ms-continuation: ", continuation));
+        aioc_mem_put_text(&lines, "A-IM: Incremental Feed\r\nx-ms-max-item-count: -1\r\n");
+        if (etag.len) aioc_request_put_line(&lines, "If-None-Match: ", etag);
+        if (continuation.len) aioc_request_put_line(&lines, "x-ms-continuation: ", continuation);
     }
-    spec.lines = aioc_text_view(lines.data, lines.len);
+    spec.lines = aioc_mem_text(&text);
     container->asked_epoch = container->epoch;
     container->failure = 0;
     memory->refused = 1;  /* by the end of the next line, or there is no room for one more operation */
-    if (!ok || !aioc_op_new(engine, &spec, definition ? &aioc_op_of_definition : &aioc_op_of_ranges, NULL,
-                            engine->platform->monotonic_us(engine->platform->user_data)))
+    if (!lines.ok || !aioc_op_has_room(engine, true) || !aioc_op_new(engine, &spec, &aioc_op_metadata, NULL))
         aioc_op_fetched(engine, container, AIOC_ACCOUNT_UNAVAILABLE);
-    aioc_mem_buffer_free(memory, &lines);
-}
-
-/* Goes on behind the definition, or behind a page, in the time that is left. */
-static void aioc_op_fetch_ranges(aioc_op *before, aiocosmos_str continuation)
-{
-    uint64_t now_us = before->engine->reactor->now_us;
-    uint32_t left_ms = before->deadline_us > now_us ? (uint32_t)((before->deadline_us - now_us) / 1000u) : 0;
-    aioc_op_ask(before->engine, before->container, false, left_ms, continuation);
+    aioc_mem_buffer_free(memory, &text);
 }
 
 /* The definition never changes: only the ranges can have. */
 static void aioc_op_fetch_container(void *owner, aioc_account_container *container)
 {
-    aioc_op_ask((aioc_op_engine *)owner, container, container->ranges_etag.len == 0,
-                AIOC_OP_METADATA_TIMEOUT_MS, aioc_text_view(NULL, 0));
+    aioc_op_fetch((aioc_op_engine *)owner, container, container->ranges_etag.len == 0, AIOC_OP_METADATA_TIMEOUT_MS,
+                  aioc_text_view(NULL, 0));
+}
+
+/* Takes the definition, a page of the ranges, or that nothing has changed. FETCHING: there is more to ask for, behind
+ * *continuation if that is set. */
+static aioc_account_knowledge aioc_op_learn(aioc_op *op, const aiocosmos_result *result, aiocosmos_str *continuation)
+{
+    aioc_account_container *container = op->container;
+    bool definition = strcmp(op->type, "colls") == 0, changes = !definition && container->ranges_before > 0;
+    bool unchanged = result->status == 304, some = result->status == 0;
+    uint32_t count = container->range_count;
+    /* Behind a definition it tells nothing new. */
+    if (some && changes) (void)aioc_account_see_own_rid(container, aioc_op_result_json(result), false);
+    /* An emulator that proves nothing says 304: all is read that it may have meant. */
+    if (result->http_status == 304 && !unchanged && changes) {
+        aioc_account_forget_ranges(container);
+        return AIOC_ACCOUNT_FETCHING;
+    }
+    /* What was asked for has been forgotten meanwhile: who waits asks anew. A failure is one whatever we knew. */
+    if (container->epoch != container->asked_epoch && (some || unchanged)) return AIOC_ACCOUNT_UNKNOWN;
+    aioc_account_note_failure(container, unchanged ? AIOCOSMOS_E_PROTOCOL : result->status, result,
+                              unchanged ? aioc_mem_str("304 to a request without an ETag") : result->message);
+    if (!some && !(unchanged && changes)) return AIOC_ACCOUNT_UNAVAILABLE;
+    if (definition) {
+        if (!aioc_account_read_definition(container, aioc_op_result_json(result), false))
+            return AIOC_ACCOUNT_UNAVAILABLE;
+        aioc_account_resume(container, false);
+        return AIOC_ACCOUNT_FETCHING;
+    }
+    if (some) {
+        *continuation = aioc_op_delivered(result)->response->wanted[AIOC_PROTOCOL_H_CONTINUATION];
+        /* Pages of nothing may never end. */
+        if (!aioc_account_add_ranges(container, aioc_op_result_json(result)) ||
+            (continuation->len && container->range_count == count)) return AIOC_ACCOUNT_UNAVAILABLE;
+        if (continuation->len) return AIOC_ACCOUNT_FETCHING;
+    }
+    if (aioc_account_finish_ranges(container)) {
+        /* The feed is read from its start the next time if it has left much text behind, or if there is no memory. */
+        container->ranges_etag.len = 0;
+        if (container->range_text.len <= AIOC_ACCOUNT_RANGE_TEXT_MAX / 4)
+            (void)aioc_mem_set(container->memory, &container->ranges_etag, result->etag);
+        return AIOC_ACCOUNT_KNOWN;
+    }
+    if (!changes) return AIOC_ACCOUNT_UNAVAILABLE;
+    aioc_account_forget_ranges(container);  /* what changed does not fit to what was known: all is read again */
+    return AIOC_ACCOUNT_FETCHING;
+}
+
+/* Goes on in the time that is left, or ends. */
+static void aioc_op_metadata_came(aioc_op *op, const aiocosmos_result *result)
+{
+    aioc_op_engine *engine = op->engine;
+    uint64_t now_us = engine->reactor->now_us;
+    uint32_t left_ms = op->deadline_us > now_us ? (uint32_t)((op->deadline_us - now_us) / 1000u) : 0;
+    aiocosmos_str continuation = aioc_mem_str("");
+    aioc_account_knowledge knowledge;
+    engine->memory->refused = 0;
+    knowledge = aioc_op_learn(op, result, &continuation);
+    if (knowledge == AIOC_ACCOUNT_FETCHING) aioc_op_fetch(engine, op->container, false, left_ms, continuation);
+    else aioc_op_fetched(engine, op->container, knowledge);
 }
 
 /* Why something was refused, as the message of a result: what its callbacks call may be refused for other reasons. */
@@ -13431,64 +13345,46 @@ static aiocosmos_str aioc_op_keep_refusal(aioc_op_engine *engine)
 static int aioc_op_accept(aioc_op_engine *engine, const aioc_request_spec *spec, const aioc_op_role *role, void *owner,
                           aioc_op **out)
 {
-    const aiocosmos_platform *platform = engine->platform;
     aioc_op *op;
     size_t max = role->pacer || role->of_page ? engine->memory->max : engine->memory->max / 8 * 7;
-    size_t bytes = sizeof(aioc_op) + aioc_op_texts_len(spec);
+    /* Those that were accepted before will have an attempt each. */
+    size_t attempts = engine->slot_count - engine->free_count - engine->attempts_open + 1u;
+    size_t bytes = sizeof(aioc_op) + aioc_op_texts_len(spec) + attempts * sizeof(aioc_op_attempt);
     if (engine->closing) return aioc_request_refuse_as(&engine->builder, AIOCOSMOS_E_SHUTDOWN);
     /* What a pacer lets through, it has found room for. */
     if (!role->pacer && !aioc_op_has_room(engine, role->internal)) {
-        aioc_mem_print(engine->builder.refusal, sizeof engine->builder.refusal, "full: %u operations are pending: step first",
-                       (unsigned)engine->pending);
+        aioc_mem_print(engine->builder.refusal, sizeof engine->builder.refusal,
+                       "full: %u operations are pending: step first", (unsigned)engine->pending);
         return AIOCOSMOS_E_FULL;
     }
     /* The last eighth is left to answers, so that they need not wait for requests to go; to what a pacer, who has seen
      * to that before, has pulled already; and to the pages of queries, who take little and give much back. */
     if (!aioc_mem_fits(engine->memory, bytes, max)) {
-        aioc_mem_print(engine->builder.refusal, sizeof engine->builder.refusal, "%s", engine->pending
-                       ? "full: memory_max is held: step first"
-                       : "memory_max is held, and nothing is pending: close cursors, or raise it");
+        if (engine->pending) aioc_request_refuse(&engine->builder, "full", "memory_max is held: step first");
+        else aioc_request_refuse(&engine->builder, "memory_max is held, and nothing is pending",
+                                 "close cursors, or raise it");
         return engine->pending ? AIOCOSMOS_E_FULL : AIOCOSMOS_E_NOMEM;
     }
-    op = aioc_op_new(engine, spec, role, owner, platform->monotonic_us(platform->user_data));
+    op = aioc_op_new(engine, spec, role, owner);
     if (!op) return aioc_request_no_memory(&engine->builder);
     *out = op;
     return 0;
 }
 
 /* Accepts one that is made of others: it carries an id, a deadline (0: none) and an end. */
-static int aioc_op_compose(aioc_op_engine *engine, aiocosmos_kind kind, uint32_t timeout_ms, const aioc_op_role *role,
-                           void *owner, void *user_data, aioc_op **out)
+static int aioc_op_compose(aioc_op_engine *engine, aiocosmos_kind kind, const aioc_mem_buffer *link,
+                           uint32_t timeout_ms, const aioc_op_role *role, void *owner, void *user_data, aioc_op **out)
 {
     aioc_request_spec spec;
     memset(&spec, 0, sizeof spec);
     spec.kind = kind;
     spec.verb = "GET";
     spec.type = "docs";
+    spec.link = aioc_mem_text(link);
     spec.timeout_ms = timeout_ms ? timeout_ms : AIOCOSMOS_OFF;
     spec.user_data = user_data;
     return aioc_op_accept(engine, &spec, role, owner, out);
 }
-
-/* Until the names above have spread. */
-#define AIOC_OP_FIRST(engine, ...) &(engine)->builder, __VA_ARGS__
-#define AIOC_OP_LINK(engine, names, ...) &(engine)->builder, "dbs/%/colls/%", __VA_ARGS__
-#define aioc_request_spec aioc_request_spec
-#define aioc_mem_text aioc_mem_text
-#define aioc_request_append_line aioc_request_append_line
-#define aioc_request_has_pk aioc_request_has_pk
-#define aioc_op_refuse(...) aioc_request_refuse(AIOC_OP_FIRST(__VA_ARGS__))
-#define aioc_op_refuse_at(...) aioc_request_refuse_at(AIOC_OP_FIRST(__VA_ARGS__))
-#define aioc_op_refuse_as(...) aioc_request_refuse_as(AIOC_OP_FIRST(__VA_ARGS__))
-#define aioc_op_refuse_memory(...) aioc_request_no_memory(&(__VA_ARGS__)->builder)
-#define aioc_op_add_headers(...) aioc_request_add_headers(AIOC_OP_FIRST(__VA_ARGS__))
-#define aioc_op_add_line(...) aioc_request_add_line(AIOC_OP_FIRST(__VA_ARGS__))
-#define aioc_op_add_pk(...) aioc_request_add_pk(AIOC_OP_FIRST(__VA_ARGS__))
-#define aioc_op_check_session(...) aioc_request_check_session(AIOC_OP_FIRST(__VA_ARGS__))
-#define aioc_op_build_link(...) aioc_request_build_link(AIOC_OP_LINK(__VA_ARGS__))
-#define aioc_op_keep(...) aioc_request_keep(AIOC_OP_FIRST(__VA_ARGS__))
-#define aioc_op_keep_headers(...) aioc_request_keep_headers(AIOC_OP_FIRST(__VA_ARGS__))
-#define aioc_op_specify(...) aioc_request_build(AIOC_OP_FIRST(__VA_ARGS__))
 /*========================
  * MARK: - Plan                     >>plan
  *
@@ -13880,25 +13776,10 @@ static bool aioc_plan_read_span(aioc_plan_reader *in, aiocosmos_json value, aioc
            aioc_plan_blame(in, "queryRanges", value, "and that has no inside");
 }
 
-/* By their starts: a heap, because a plan may have thousands of them and libc's qsort may allocate. */
-static void aioc_plan_sort_spans(aioc_plan_span *spans, size_t count)
+static int aioc_plan_by_min(const void *a, const void *b, const void *unused)
 {
-    size_t left = count / 2, right = count;
-    while (right > 1) {
-        aioc_plan_span moved;
-        size_t at, child;
-        if (left > 0) moved = spans[--left];
-        else {
-            moved = spans[--right];
-            spans[right] = spans[0];
-        }
-        for (at = left; (child = 2 * at + 1) < right; at = child) {
-            if (child + 1 < right && aioc_protocol_epk_compare(spans[child].min, spans[child + 1].min) < 0) child++;
-            if (aioc_protocol_epk_compare(moved.min, spans[child].min) >= 0) break;
-            spans[at] = spans[child];
-        }
-        spans[at] = moved;
-    }
+    (void)unused;
+    return aioc_protocol_epk_compare(((const aioc_plan_span *)a)->min, ((const aioc_plan_span *)b)->min);
 }
 
 static bool aioc_plan_read_spans(aioc_plan_reader *in, aiocosmos_json list)
@@ -13914,7 +13795,7 @@ static bool aioc_plan_read_spans(aioc_plan_reader *in, aiocosmos_json list)
     spans[0].max = aioc_mem_str("FF");
     while (aioc_json_next(list, NULL, &value))
         if (!aioc_plan_read_span(in, value, &spans[i++])) return false;
-    aioc_plan_sort_spans(spans, count);
+    aioc_mem_sort(spans, count, sizeof *spans, aioc_plan_by_min, NULL);
     for (i = 1; i < count; i++)
         if (aioc_protocol_epk_compare(spans[i - 1].max, spans[i].min) > 0)
             return aioc_plan_blame(in, "queryRanges", list, "and two of them overlap");
@@ -16907,9 +16788,9 @@ typedef struct aioc_feed_costs {
 } aioc_feed_costs;
 
 struct aioc_feed_query {
+    aioc_mem_node node;  /* of those that have work */
     aioc_feed *feeds;
     uint32_t slot;
-    aioc_feed_query *stirred_next;  /* list of those that have work */
     aioc_mem_buffer link, pk, lines, body, session;
     aioc_mem_buffer continuation;            /* one operation a page: where the next page starts; empty: at the
                                               * beginning */
@@ -17026,7 +16907,7 @@ struct aioc_feed {
     aioc_op_engine *engine;
     aioc_feed_slot *slots;
     uint32_t slot_count, query_count;
-    aioc_feed_query *first_stirred, *last_stirred;
+    aioc_mem_list stirred;
     bool starved;                  /* somebody waits for room among the operations */
     size_t held, reserved, guess;  /* of all queries, as in each; guess: of one that is new */
     uint64_t clock, closed;        /* pages that were asked for, and queries that were closed */
@@ -17050,7 +16931,8 @@ static const aioc_op_role aioc_feed_answer_role = { aioc_feed_answer_came, NULL,
 static const aioc_op_role aioc_feed_ahead_role = { aioc_feed_answer_came, NULL, NULL, true, false };
 static const aioc_op_role aioc_feed_part_role = { aioc_feed_part_came, NULL, NULL, true, false };
 
-static void aioc_feed_specify(aioc_request_spec *spec, const char *verb, const aioc_mem_buffer *link, uint32_t timeout_ms)
+static void aioc_feed_specify(aioc_request_spec *spec, const char *verb, const aioc_mem_buffer *link,
+                              uint32_t timeout_ms)
 {
     memset(spec, 0, sizeof *spec);
     spec->verb = verb;
@@ -17361,13 +17243,9 @@ static int aioc_feed_answer_new(aioc_mem *memory, const aiocosmos_result *result
 
 static void aioc_feed_stir(aioc_feed_query *query)
 {
-    aioc_feed *feeds = query->feeds;
     if (query->stirred) return;
     query->stirred = true;
-    query->stirred_next = NULL;
-    if (feeds->last_stirred) feeds->last_stirred->stirred_next = query;
-    else feeds->first_stirred = query;
-    feeds->last_stirred = query;
+    aioc_mem_list_add(&query->feeds->stirred, &query->node);
 }
 
 static void aioc_feed_stir_owner(void *owner)
@@ -17465,17 +17343,9 @@ static void aioc_feed_unpark(aioc_feed_query *query)
 
 static void aioc_feed_calm(aioc_feed_query *query)
 {
-    aioc_feed *feeds = query->feeds;
-    aioc_feed_query *before = NULL, *at = feeds->first_stirred;
     if (!query->stirred) return;
     query->stirred = false;
-    while (at != query) {
-        before = at;
-        at = at->stirred_next;
-    }
-    if (before) before->stirred_next = query->stirred_next;
-    else feeds->first_stirred = query->stirred_next;
-    if (feeds->last_stirred == query) feeds->last_stirred = before;
+    aioc_mem_list_remove(&query->feeds->stirred, &query->node);
 }
 
 /* Of the pages that wait for memory, the one that was asked for first has the turn. */
@@ -17551,7 +17421,7 @@ static uint32_t aioc_feed_query_slot(aioc_feed *feeds)
     void *grown;
     while (slot < feeds->slot_count && feeds->slots[slot].query) slot++;
     if (slot < feeds->slot_count) return slot;
-    if (count > feeds->engine->pending_max) count = feeds->engine->pending_max;
+    if (count > feeds->engine->options->pending_max) count = feeds->engine->options->pending_max;
     if (count <= feeds->slot_count) return feeds->slot_count;
     grown = aioc_mem_resize(feeds->engine->memory, feeds->slots, feeds->slot_count * sizeof *feeds->slots,
                             count * sizeof *feeds->slots);
@@ -17576,7 +17446,7 @@ static int aioc_feed_query_open(aioc_feed *feeds, int (*fill)(aioc_feed_query *q
     handle->id = 0;
     if (engine->closing) return aioc_request_refuse_as(&engine->builder, AIOCOSMOS_E_SHUTDOWN);
     if (slot == feeds->slot_count) {
-        if (slot < engine->pending_max) return aioc_request_no_memory(&engine->builder);
+        if (slot < engine->options->pending_max) return aioc_request_no_memory(&engine->builder);
         aioc_mem_print(engine->builder.refusal, sizeof engine->builder.refusal, "full: %u cursors are open: close some",
                        (unsigned)feeds->query_count);
         return AIOCOSMOS_E_FULL;
@@ -17613,7 +17483,8 @@ static int aioc_feed_append_params(aioc_op_engine *engine, aioc_mem_buffer *out,
             !aioc_mem_append_str(engine->memory, out, ",\"value\":") ||
             !aioc_json_append_value(engine->memory, out, &param->value, false) ||
             !aioc_mem_append_str(engine->memory, out, "}"))
-            return aioc_request_refuse(&engine->builder, what, "not UTF-8, not JSON, not a finite number, or no memory");
+            return aioc_request_refuse(&engine->builder, what,
+                                       "not UTF-8, not JSON, not a finite number, or no memory");
     }
     return aioc_mem_append_str(engine->memory, out, "]") ? 0 : aioc_request_no_memory(&engine->builder);
 }
@@ -17635,7 +17506,8 @@ static int aioc_feed_build_body(aioc_op_engine *engine, aioc_mem_buffer *params,
     int refused;
     if (len == 0) return aioc_request_refuse(&engine->builder, "sql", "empty");
     if (len > AIOC_FEED_SQL_BYTES_MAX) return aioc_request_refuse(&engine->builder, "sql", "over 256 KiB");
-    if (!aioc_json_utf8_ok(sql, len, &bad_at)) return aioc_request_refuse_at(&engine->builder, "sql", "not UTF-8", bad_at);
+    if (!aioc_json_utf8_ok(sql, len, &bad_at))
+        return aioc_request_refuse_at(&engine->builder, "sql", "not UTF-8", bad_at);
     if (request->param_count && !request->params)
         return aioc_request_refuse(&engine->builder, "params", "required: param_count is set");
     refused = aioc_feed_append_params(engine, params, request);
@@ -17664,7 +17536,8 @@ static int aioc_feed_add_lines(aioc_op_engine *engine, const aiocosmos_query_req
 static int aioc_feed_check_edge(aioc_op_engine *engine, const char *what, const char *text)
 {
     size_t i, len = text ? strlen(text) : 0;
-    if (len >= AIOC_PROTOCOL_EPK_MAX) return aioc_request_refuse(&engine->builder, what, "too long for a partition key's hash");
+    if (len >= AIOC_PROTOCOL_EPK_MAX)
+        return aioc_request_refuse(&engine->builder, what, "too long for a partition key's hash");
     for (i = 0; i < len; i++)
         if (!((text[i] >= '0' && text[i] <= '9') || (text[i] >= 'A' && text[i] <= 'F')))
             return aioc_request_refuse_at(&engine->builder, what, "not upper-case hexadecimal", i);
@@ -17677,7 +17550,8 @@ static int aioc_feed_check_span(aioc_op_engine *engine, const aiocosmos_query_re
     int refused = aioc_feed_check_edge(engine, "epk_min", request->epk_min);
     if (!refused) refused = aioc_feed_check_edge(engine, "epk_max", request->epk_max);
     if (refused || (!request->epk_min && !request->epk_max)) return refused;
-    if (aioc_request_has_pk(&request->pk)) return aioc_request_refuse(&engine->builder, "epk_min", "and pk are both given");
+    if (aioc_request_has_pk(&request->pk))
+        return aioc_request_refuse(&engine->builder, "epk_min", "and pk are both given");
     if (request->epk_min && request->epk_max &&
         aioc_protocol_epk_compare(aioc_mem_str(request->epk_min), aioc_mem_str(request->epk_max)) >= 0)
         return aioc_request_refuse(&engine->builder, "epk_max", "not behind epk_min");
@@ -17698,8 +17572,10 @@ static int aioc_feed_check_query(aioc_op_engine *engine, const aiocosmos_query_r
            : !of_items && (request->want_metrics || request->want_index_metrics) ? "want_metrics"
            : request->feed == AIOCOSMOS_FEED_DATABASES && request->database ? "database" : NULL;
     if (what) return aioc_request_refuse(&engine->builder, what, "does not belong to this feed");
-    if (!request->sql && request->param_count) return aioc_request_refuse(&engine->builder, "params", "there is no sql");
-    if (request->page_items_max > INT32_MAX) return aioc_request_refuse(&engine->builder, "page_items_max", "over 2^31-1");
+    if (!request->sql && request->param_count)
+        return aioc_request_refuse(&engine->builder, "params", "there is no sql");
+    if (request->page_items_max > INT32_MAX)
+        return aioc_request_refuse(&engine->builder, "page_items_max", "over 2^31-1");
     return aioc_feed_check_span(engine, request);
 }
 
@@ -17744,7 +17620,8 @@ static int aioc_feed_read_token(aioc_feed_query *query, aiocosmos_str token)
     } else if (refused) {
         refused = aioc_request_refuse(&engine->builder, "continuation", why);
     } else if ((position.place == AIOC_POS_IN_CHANGES) != (fan && fan->changes)) {
-        refused = aioc_request_refuse(&engine->builder, "continuation", fan && fan->changes ? "of a query, not of a change feed"
+        refused = aioc_request_refuse(&engine->builder, "continuation", fan && fan->changes
+                                                                ? "of a query, not of a change feed"
                                  : "of a change feed, not of a query");
     } else if (position.question != query->question) {
         refused = aioc_request_refuse(&engine->builder, "continuation", fan && fan->changes
@@ -17826,7 +17703,8 @@ static int aioc_feed_fill_common(aioc_feed_query *query, const aiocosmos_query_r
                                           request->container, NULL);
     if (!refused) refused = aioc_request_keep(&engine->builder, &query->link, aioc_mem_text(&engine->builder.link));
     if (!refused && has_pk) refused = aioc_request_add_pk(&engine->builder, &request->pk);
-    if (!refused && has_pk) refused = aioc_request_keep(&engine->builder, &query->pk, aioc_mem_text(&engine->builder.pk));
+    if (!refused && has_pk)
+        refused = aioc_request_keep(&engine->builder, &query->pk, aioc_mem_text(&engine->builder.pk));
     if (!refused) refused = aioc_request_check_session(&engine->builder, request->session_token);
     if (!refused) refused = aioc_request_keep(&engine->builder, &query->session, request->session_token);
     if (refused) return refused;
@@ -17873,8 +17751,8 @@ static int aioc_feed_check_changes(aioc_op_engine *engine, const aiocosmos_chang
     if (request->from_time_s > AIOC_TEXT_DATE_LAST)
         return aioc_request_refuse(&engine->builder, "from_time_s", "after the year 9999: are these seconds?");
     if (request->all_versions && request->from != AIOCOSMOS_FROM_NOW && !request->continuation.len)
-        return aioc_request_refuse(&engine->builder, "all_versions", "only AIOCOSMOS_FROM_NOW, or with a continuation: the "
-                              "service cannot tell earlier ones");
+        return aioc_request_refuse(&engine->builder, "all_versions", "only AIOCOSMOS_FROM_NOW, or with a "
+                                   "continuation: the service cannot tell earlier ones");
     return 0;
 }
 
@@ -17896,7 +17774,8 @@ static int aioc_feed_add_change_lines(aioc_feed_query *query, const aiocosmos_ch
         refused = aioc_request_add_line(&engine->builder, "If-Modified-Since: ", date);
     }
     if (!refused) refused = aioc_request_add_headers(&engine->builder, request->headers, false);
-    return refused ? refused : aioc_request_keep(&engine->builder, &query->lines, aioc_mem_text(&engine->builder.lines));
+    return refused ? refused
+                   : aioc_request_keep(&engine->builder, &query->lines, aioc_mem_text(&engine->builder.lines));
 }
 
 static void aioc_feed_changes_as_query(const aiocosmos_changes_request *request, aiocosmos_query_request *out)
@@ -17958,11 +17837,16 @@ static bool aioc_feed_page_lines(aioc_op_engine *engine, aiocosmos_str lines, ui
                                  const char *behind_name, aiocosmos_str behind)
 {
     aioc_mem_buffer *out = &engine->builder.lines;
+    aioc_mem_writer writer;
     char text[48];
     if (rows) aioc_mem_print(text, sizeof text, "x-ms-max-item-count: %u\r\n", (unsigned)rows);
     else aioc_mem_print(text, sizeof text, "x-ms-max-item-count: -1\r\n");
-    return aioc_mem_set(engine->memory, out, lines) && aioc_mem_append_str(engine->memory, out, text) &&
-           (behind.len == 0 || aioc_request_append_line(engine->memory, out, behind_name, behind));
+    out->len = 0;
+    writer = aioc_mem_write(engine->memory, out);
+    aioc_mem_put(&writer, lines);
+    aioc_mem_put_text(&writer, text);
+    if (behind.len) aioc_request_put_line(&writer, behind_name, behind);
+    return writer.ok;
 }
 
 static int aioc_feed_ask_page(aioc_feed_query *query, uint32_t timeout_ms)
@@ -17974,7 +17858,7 @@ static int aioc_feed_ask_page(aioc_feed_query *query, uint32_t timeout_ms)
     aioc_feed_specify(&spec, query->verb, &query->link, timeout_ms);
     spec.kind = AIOCOSMOS_QUERY_PAGE;
     spec.type = spec.tail = query->type;
-    spec.item_data = query->of_items;
+    spec.is.item_data = query->of_items;
     if (!query->of_items) spec.container_link.len = 0;
     spec.pk_text = aioc_mem_text(&query->pk);
     spec.lines = aioc_mem_text(&engine->builder.lines);
@@ -18627,12 +18511,14 @@ static bool aioc_feed_append_edges(const aioc_feed_stream *stream, const aioc_ac
 {
     const aioc_feed_fan *fan = stream->query->fan;
     const aioc_account_container *container = fan->ranges.container;
+    aioc_mem_writer writer = aioc_mem_write(fan->memory, lines);
     if (!range) return true;
     if (aioc_protocol_epk_compare(stream->min, aioc_account_text(container, range->min)) == 0 &&
         aioc_protocol_epk_compare(stream->max, aioc_account_text(container, range->max)) == 0) return true;
-    return aioc_mem_append_str(fan->memory, lines, "x-ms-read-key-type: EffectivePartitionKeyRange\r\n") &&
-           aioc_request_append_line(fan->memory, lines, "x-ms-start-epk: ", stream->min) &&
-           aioc_request_append_line(fan->memory, lines, "x-ms-end-epk: ", stream->max);
+    aioc_mem_put_text(&writer, "x-ms-read-key-type: EffectivePartitionKeyRange\r\n");
+    aioc_request_put_line(&writer, "x-ms-start-epk: ", stream->min);
+    aioc_request_put_line(&writer, "x-ms-end-epk: ", stream->max);
+    return writer.ok;
 }
 
 /* Asks a stream's range for its next page, or the service for that of its partition key, if there is no range. 0, or
@@ -18651,9 +18537,9 @@ static int aioc_feed_ask_range(aioc_feed_stream *stream, const aioc_account_rang
                               fan->changes ? "If-None-Match: " : "x-ms-continuation: ", behind) ||
         !aioc_feed_append_edges(stream, range, lines)) return AIOCOSMOS_E_NOMEM;
     aioc_feed_specify(&spec, query->verb, &query->link, query->timeout_ms);
-    spec.item_data = true;
+    spec.is.item_data = true;
     spec.pk_text = range ? aioc_account_text(fan->ranges.container, range->id) : aioc_mem_text(&query->pk);
-    spec.by_range = range != NULL;
+    spec.is.by_range = range != NULL;
     spec.lines = aioc_mem_text(lines);
     spec.session_token = aioc_mem_text(&query->session);
     spec.body = aioc_mem_text(&fan->bodies[stream->side]);
@@ -18774,7 +18660,7 @@ static uint32_t aioc_feed_note_range(const aioc_feed_stream *stream, const aioc_
     aioc_feed_query *query = stream->query;
     aioc_mem *memory = query->feeds->engine->memory;
     aioc_feed_asked *asked = NULL;
-    if (op->by_range) asked = aioc_feed_asked_of(memory, &query->costs, aioc_op_pk(op));
+    if (op->is.by_range) asked = aioc_feed_asked_of(memory, &query->costs, aioc_op_part(op, AIOC_OP_PK));
     if (!asked) return 0;
     asked->requests++;
     asked->charge_ru += result->charge_ru;
@@ -19511,8 +19397,8 @@ static int aioc_feed_leave_fan(aioc_feed_query *query, aioc_op *op)
     query->fan = NULL;
     refused = aioc_feed_ask_on(query, op);
     if (refused) aioc_feed_unpark(query);
-    return refused == AIOCOSMOS_E_TIMEOUT || refused == AIOCOSMOS_E_CANCELLED ? aioc_request_refuse_as(&engine->builder, refused)
-                                                                             : refused;
+    return refused == AIOCOSMOS_E_TIMEOUT || refused == AIOCOSMOS_E_CANCELLED
+               ? aioc_request_refuse_as(&engine->builder, refused) : refused;
 }
 
 static void aioc_feed_fan_page_came(aioc_op *op, const aiocosmos_result *result)
@@ -20187,7 +20073,8 @@ static int aioc_feed_ask_fan(aioc_feed_query *query)
     int refused;
     query->busy++;  /* it keeps what it has read ahead */
     refused = aioc_op_compose(query->feeds->engine, fan->changes ? AIOCOSMOS_CHANGES_PAGE : AIOCOSMOS_QUERY_PAGE,
-                              query->timeout_ms, &aioc_feed_fan_page_role, query, query->user_data, &query->op);
+                              &query->link, query->timeout_ms, &aioc_feed_fan_page_role, query, query->user_data,
+                              &query->op);
     query->busy--;
     if (refused) return refused;
     if (!fan->broken) fan->tally.status = 0;
@@ -20719,7 +20606,7 @@ static int aioc_feed_specify_query(const aioc_feed_part *part, aioc_request_spec
         return AIOCOSMOS_E_NOMEM;
     spec->verb = "POST";
     spec->pk_text = by_range ? aioc_mem_text(&part->range) : aioc_mem_str(many->texts + part->pk_at);
-    spec->by_range = by_range;
+    spec->is.by_range = by_range;
     spec->lines = aioc_mem_text(&engine->builder.lines);
     spec->body = aioc_mem_text(&part->body);
     return 0;
@@ -20736,7 +20623,7 @@ static int aioc_feed_ask_part(aioc_feed_part *part)
     refused = part->alone == AIOC_FEED_NO_PAIR ? aioc_feed_specify_query(part, &spec)
                                                : aioc_feed_specify_read(part, &spec);
     if (refused) return aioc_request_no_memory(&engine->builder);
-    spec.item_data = true;
+    spec.is.item_data = true;
     spec.session_token = aioc_mem_text(&many->session);
     refused = aioc_op_accept(engine, &spec, &aioc_feed_part_role, part, &part->op);
     if (refused) return refused;
@@ -21161,16 +21048,17 @@ static int aioc_feed_copy_pairs(aioc_feed_many *many)
     size_t count = many->request.item_count;
     uint64_t bytes = 0;
     int refused;
-    if (count && !many->request.items) return aioc_request_refuse(&engine->builder, "items", "required: item_count is set");
+    if (count && !many->request.items)
+        return aioc_request_refuse(&engine->builder, "items", "required: item_count is set");
     if (count >= AIOC_FEED_NO_PAIR) return aioc_request_refuse(&engine->builder, "item_count", "2^32-1 or more");
     refused = aioc_feed_read_pairs(many, &bytes);
     if (refused || count == 0) return refused;
     if (bytes >= UINT32_MAX) return aioc_request_refuse(&engine->builder, "items", "over 4 GiB of ids and keys");
     /* The rest is for requests and answers. */
     if (memory->used - memory->kept + bytes + count * sizeof *many->pairs > memory->max / 4 * 3) {
-        aioc_mem_print(engine->builder.refusal, sizeof engine->builder.refusal, "full: the items' ids and keys take %llu bytes, "
-                       "three quarters of memory_max may be held", (unsigned long long)bytes +
-                       (unsigned long long)(count * sizeof *many->pairs));
+        aioc_mem_print(engine->builder.refusal, sizeof engine->builder.refusal,
+                       "full: the items' ids and keys take %llu bytes, three quarters of memory_max may be held",
+                       (unsigned long long)(bytes + count * sizeof *many->pairs));
         return engine->pending ? AIOCOSMOS_E_FULL : AIOCOSMOS_E_NOMEM;
     }
     many->pairs = (aioc_feed_pair *)aioc_mem_zalloc(memory, count * sizeof *many->pairs);
@@ -21186,7 +21074,8 @@ static int aioc_feed_fill_many(aioc_feed_many *many)
 {
     aioc_op_engine *engine = many->feeds->engine;
     const aiocosmos_read_many_request *request = &many->request;
-    int refused = aioc_request_build_link(&engine->builder, "dbs/%/colls/%", request->database, request->container, NULL);
+    int refused = aioc_request_build_link(&engine->builder, "dbs/%/colls/%", request->database, request->container,
+                                          NULL);
     if (!refused) refused = aioc_request_check_session(&engine->builder, request->session_token);
     if (!refused) refused = aioc_request_keep(&engine->builder, &many->link, aioc_mem_text(&engine->builder.link));
     if (!refused) refused = aioc_request_keep(&engine->builder, &many->session, request->session_token);
@@ -21214,8 +21103,8 @@ static int aioc_feed_many_open(aioc_feed *feeds, const aiocosmos_read_many_reque
     feeds->first_many = many;
     refused = aioc_feed_fill_many(many);
     if (!refused)
-        refused = aioc_op_compose(engine, AIOCOSMOS_READ_MANY, request->deadline_ms, &aioc_feed_many_role, many,
-                                  request->user_data, &many->op);
+        refused = aioc_op_compose(engine, AIOCOSMOS_READ_MANY, &many->link, request->deadline_ms,
+                                  &aioc_feed_many_role, many, request->user_data, &many->op);
     if (refused) {
         aioc_feed_many_free(many);
         return refused;
@@ -21241,7 +21130,7 @@ static bool aioc_feed_work(aioc_feed *feeds)
     aioc_feed_query *query;
     aioc_feed_many *many;
     if (aioc_feed_has_starved(feeds)) aioc_feed_feed_starved(feeds);
-    if ((query = feeds->first_stirred) != NULL) {
+    if ((query = (aioc_feed_query *)feeds->stirred.first) != NULL) {
         aioc_feed_calm(query);
         aioc_feed_work_on(query);
     } else if ((many = aioc_feed_busy_many(feeds)) != NULL) {
@@ -21254,7 +21143,7 @@ static bool aioc_feed_work(aioc_feed *feeds)
 
 static bool aioc_feed_has_work(const aioc_feed *feeds)
 {
-    return feeds->first_stirred || aioc_feed_has_starved(feeds) || aioc_feed_busy_many(feeds);
+    return feeds->stirred.first || aioc_feed_has_starved(feeds) || aioc_feed_busy_many(feeds);
 }
 
 /* The host lets go of what it has callbacks to expect from. */
@@ -21301,7 +21190,7 @@ static void aioc_feed_close(aioc_feed *feeds)
  *
  * Bulks: one operation an item, as many in flight as the service bears.
  *
- * May call: reactor, memory, text, operation.
+ * May call: reactor, memory, text, request, operation.
  * Knows nothing of: ranges, plans, rows, JSON.
  *========================*/
 
@@ -21321,7 +21210,7 @@ typedef struct aioc_bulk {
     uint32_t clean;      /* finished without 429 since allowed last changed */
     uint64_t lowered_us;
     aioc_reactor_timer pause;   /* armed: nothing is sent until the service has units again */
-    aioc_op *first_held, *last_held;
+    aioc_mem_list held;
     aioc_op *oldest, *newest;  /* in flight, as they were pulled */
     uint64_t pulled;
     bool ended, later;  /* nothing more to pull; nothing now */
@@ -21339,14 +21228,6 @@ static uint32_t aioc_bulk_active(const aioc_bulk *bulk)
     return bulk->in_flight - bulk->waiting;
 }
 
-static void aioc_bulk_unhold(aioc_bulk *bulk, aioc_op *op)
-{
-    if (op->prev) op->prev->next = op->next;
-    else bulk->first_held = op->next;
-    if (op->next) op->next->prev = op->prev;
-    else bulk->last_held = op->prev;
-}
-
 static bool aioc_bulk_may_send(const aioc_bulk *bulk)
 {
     return !bulk->pause.armed && aioc_bulk_active(bulk) < bulk->allowed;
@@ -21355,9 +21236,9 @@ static bool aioc_bulk_may_send(const aioc_bulk *bulk)
 /* Those held back go on as soon as there is room, before new items are pulled. */
 static void aioc_bulk_release_held(aioc_bulk *bulk)
 {
-    while (bulk->first_held && aioc_bulk_may_send(bulk)) {
-        aioc_op *op = bulk->first_held;
-        aioc_bulk_unhold(bulk, op);
+    while (bulk->held.first && aioc_bulk_may_send(bulk)) {
+        aioc_op *op = (aioc_op *)bulk->held.first;
+        aioc_mem_list_remove(&bulk->held, &op->node);
         op->paced = false;
         op->state = AIOC_OP_READY;
         bulk->waiting--;
@@ -21407,18 +21288,14 @@ static bool aioc_bulk_hold(aioc_op *op)
         bulk->waiting--;
         return false;
     }
-    op->next = NULL;
-    op->prev = bulk->last_held;
-    if (op->prev) op->prev->next = op;
-    else bulk->first_held = op;
-    bulk->last_held = op;
+    aioc_mem_list_add(&bulk->held, &op->node);
     return true;
 }
 
 static void aioc_bulk_let_go(aioc_op *op)
 {
     aioc_bulk *bulk = (aioc_bulk *)op->owner;
-    if (op->state == AIOC_OP_HELD) aioc_bulk_unhold(bulk, op);
+    if (op->state == AIOC_OP_HELD) aioc_mem_list_remove(&bulk->held, &op->node);
     op->paced = false;
     bulk->waiting--;
 }
@@ -21585,7 +21462,7 @@ static bool aioc_bulk_may_pull(const aioc_bulk *bulk)
 {
     const aioc_op_engine *engine = bulk->all->engine;
     if (bulk->ended) return bulk->in_flight == 0 && !engine->closing;
-    return !bulk->later && !bulk->first_held && bulk->in_flight < bulk->request.concurrency_max &&
+    return !bulk->later && !bulk->held.first && bulk->in_flight < bulk->request.concurrency_max &&
            aioc_bulk_may_send(bulk) && aioc_op_has_room_for_part(engine, bulk->in_flight) &&
            (engine->pending == bulk->all->count ||
             engine->memory->used - engine->memory->kept < engine->memory->max / 8 * 7);
@@ -21650,8 +21527,8 @@ static int aioc_bulk_open(aioc_bulk_list *bulks, const aiocosmos_bulk_request *r
     refused = aioc_bulk_keep_names(bulk, request);
     if (!refused) refused = aioc_request_keep_headers(&engine->builder, &bulk->lines, request->headers);
     if (!refused)
-        refused = aioc_op_compose(engine, AIOCOSMOS_BULK, request->deadline_ms, &aioc_bulk_role, bulk,
-                                  request->user_data, &bulk->op);
+        refused = aioc_op_compose(engine, AIOCOSMOS_BULK, &engine->builder.link, request->deadline_ms, &aioc_bulk_role,
+                                  bulk, request->user_data, &bulk->op);
     bulk->next = bulks->first;
     bulks->first = bulk;
     bulks->count++;
@@ -21722,13 +21599,9 @@ struct aiocosmos_client {
     char *scratch;
     aioc_mem_buffer host;                 /* of the endpoint, with its NUL */
     aioc_mem_buffer default_database;     /* with its NUL; empty: there is none */
-    aiocosmos_resolve_fn resolve_fn;
-    void *resolve_user_data;
-    uint32_t handshakes_max, step_budget_us;
+    aiocosmos_options options;            /* with their defaults; of pointers, only those to callbacks and their data */
     bool stepping, doomed;
     uint64_t full_at;  /* on_room is to be called when more operations than that have ended; UINT64_MAX: it is not */
-    void (*on_room)(aiocosmos_client *client, void *user_data);
-    void *on_room_user_data;
     aioc_mem_buffer session_text;     /* lent by aiocosmos_session_get() */
 };
 
@@ -21871,11 +21744,9 @@ static int aioc_client_open_auth(aiocosmos_client *client, const aiocosmos_optio
         if (status) aioc_mem_print(err, cap, "key: not base64 at byte %llu", (unsigned long long)error_at);
         return status;
     }
-    engine->token_fn = options->token_fn;
-    engine->token_user_data = options->token_user_data;
-    engine->tokens.max = options->token_fn ? options->containers_max + UINT64_C(64) : UINT64_MAX;
+    engine->tokens.held.max = options->token_fn ? options->containers_max + UINT64_C(64) : UINT64_MAX;
     if (options->token)
-        status = aioc_auth_tokens_set(&engine->tokens, &client->memory, aioc_mem_str(""), options->token, 0, 0);
+        status = aioc_auth_tokens_set(&engine->tokens.held, &client->memory, aioc_mem_str(""), options->token, 0, 0);
     return status ? aioc_client_refuse(err, cap, "token: empty, too long, or not ASCII") : 0;
 }
 
@@ -21886,20 +21757,21 @@ static int aioc_client_open_auth(aiocosmos_client *client, const aiocosmos_optio
 static bool aioc_client_build_constant_lines(aiocosmos_client *client, const aioc_client_endpoint *endpoint,
                                              const char *agent)
 {
-    aioc_mem *memory = &client->memory;
-    aioc_mem_buffer *lines = &client->engine.constant_lines;
-    return aioc_request_append_line(memory, lines, "Host: ", endpoint->authority) &&
-           aioc_mem_append_str(memory, lines, "User-Agent: ") &&
-           (!agent || (aioc_mem_append_str(memory, lines, agent) && aioc_mem_append_str(memory, lines, " "))) &&
-           aioc_mem_append_str(memory, lines,
-                               "aiocosmos/0.1.0\r\nAccept: application/json\r\nx-ms-version: 2020-07-15\r\n"
-                               "x-ms-cosmos-sdk-supportedcapabilities: 3\r\nx-ms-noretry-449: true\r\n");
+    aioc_mem_writer lines = aioc_mem_write(&client->memory, &client->engine.constant_lines);
+    aioc_mem_writer host = aioc_mem_write(&client->memory, &client->engine.endpoint.host_line);
+    aioc_request_put_line(&host, "Host: ", endpoint->authority);
+    aioc_mem_put_text(&lines, "User-Agent: ");
+    aioc_mem_put_text(&lines, agent ? agent : "");
+    aioc_mem_put_text(&lines, agent ? " " : "");
+    aioc_mem_put_text(&lines, "aiocosmos/0.1.0\r\nAccept: application/json\r\nx-ms-version: 2020-07-15\r\n"
+                              "x-ms-cosmos-sdk-supportedcapabilities: 3\r\nx-ms-noretry-449: true\r\n");
+    return host.ok && lines.ok;
 }
 
 static void aioc_client_ask_host(void *user, const char *host, uint64_t question)
 {
     aiocosmos_client *client = (aiocosmos_client *)user;
-    client->resolve_fn(client, host, question, client->resolve_user_data);
+    client->options.resolve_fn(client, host, question, client->options.resolve_user_data);
 }
 
 static void aioc_client_pool_log(void *user, const char *message)
@@ -21916,8 +21788,6 @@ static int aioc_client_open_network(aiocosmos_client *client, const aiocosmos_op
     client->counted = aioc_mem_allocator(&client->memory);
     status = aioc_reactor_open(&client->reactor, &client->platform, &client->counted);
     if (status) return status;
-    client->resolve_fn = options->resolve_fn;
-    client->resolve_user_data = options->resolve_user_data;
     aioc_dns_open(&client->resolver, &client->reactor, &client->memory,
                   options->resolve_fn ? aioc_client_ask_host : NULL, client);
     pool.to.host = client->host.data;
@@ -21932,7 +21802,7 @@ static int aioc_client_open_network(aiocosmos_client *client, const aiocosmos_op
     pool.names = &aioc_protocol_headers;
     pool.log = aioc_client_pool_log;
     pool.log_user = client;
-    aioc_pool_open(&client->engine.pool, &client->reactor, &client->memory, &client->resolver, client->scratch,
+    aioc_pool_open(&client->engine.endpoint.pool, &client->reactor, &client->memory, &client->resolver, client->scratch,
                    AIOC_CLIENT_SCRATCH_BYTES, &pool);
     return 0;
 }
@@ -21944,17 +21814,8 @@ static int aioc_client_open_engine(aiocosmos_client *client, const aiocosmos_opt
     engine->client = client;
     engine->platform = &client->platform;
     engine->reactor = &client->reactor;
-    engine->pending_max = options->pending_max;
-    engine->retries_max = options->retries_max;
-    engine->throttle_wait_ms = options->throttle_wait_ms;
-    engine->attempt_timeout_ms = options->attempt_timeout_ms;
+    engine->options = &client->options;
     engine->builder.timeout_ms = options->request_timeout_ms;
-    engine->retry_writes = options->retry_writes;
-    engine->no_session = options->no_session;
-    engine->on_result = options->on_result;
-    engine->on_result_user_data = options->on_result_user_data;
-    engine->on_failure = options->on_failure;
-    engine->on_failure_user_data = options->on_failure_user_data;
     engine->builder.default_database = client->default_database.data;
     /* Early in a boot there may be none. TLS asks for its own when it needs it, and fails without; for jitter, hash
      * keys and activity ids the clocks do. */
@@ -22000,6 +21861,7 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
     char text[512];
     int status;
     aiocosmos_options own = *options;
+    aioc_request_builder *builder = &client->engine.builder;
     memset(&endpoint, 0, sizeof endpoint);
     memset(&given, 0, sizeof given);
     given.endpoint = aioc_mem_str(options->endpoint);
@@ -22016,11 +21878,11 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
     memcpy(text, given.endpoint.ptr, given.endpoint.len);
     text[given.endpoint.len] = 0;
     error = aioc_client_parse_endpoint(text, &endpoint);
-    client->engine.loopback = !error && aioc_client_is_loopback(endpoint.host);
-    if (!error && !endpoint.tls && !options->allow_http && !client->engine.loopback)
+    client->engine.endpoint.loopback = !error && aioc_client_is_loopback(endpoint.host);
+    if (!error && !endpoint.tls && !options->allow_http && !client->engine.endpoint.loopback)
         error = "endpoint: http is for loopback addresses only, unless allow_http is set";
     /* A string that is copied about is no place to give up the checks of an account's certificate. */
-    if (!error && insecure && endpoint.tls && !options->insecure && !client->engine.loopback)
+    if (!error && insecure && endpoint.tls && !options->insecure && !client->engine.endpoint.loopback)
         error = "connection_string: DisableServerCertificateValidation is for loopback addresses only, unless insecure "
                 "is set";
     if (error) return aioc_client_refuse(err, cap, error);
@@ -22030,19 +21892,12 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
         (options->default_database &&
          !aioc_client_copy(client, aioc_mem_str(options->default_database), &client->default_database)))
         return AIOCOSMOS_E_NOMEM;
-    client->handshakes_max = options->handshakes_max;
-    client->step_budget_us = options->step_budget_us;
     client->full_at = UINT64_MAX;
-    client->on_room = options->on_room;
-    client->on_room_user_data = options->on_room_user_data;
     status = aioc_client_open_engine(client, options);
-    client->engine.logger = options->logger;
     if (!status && options->headers) {
-        status = aioc_request_add_headers(&client->engine.builder, options->headers, false);
-        client->engine.builder.client_lines = client->engine.builder.lines;
-        client->engine.builder.default_lines = aioc_mem_text(&client->engine.builder.client_lines);
-        memset(&client->engine.builder.lines, 0, sizeof client->engine.builder.lines);
-        if (status) return aioc_mem_print(err, cap, "%s", client->engine.builder.refusal), status;
+        status = aioc_request_keep_headers(builder, &builder->client_lines, options->headers);
+        if (status) return aioc_mem_print(err, cap, "%s", builder->refusal), status;
+        builder->default_lines = aioc_mem_text(&builder->client_lines);
     }
     if (!status && !aioc_client_build_constant_lines(client, &endpoint, options->user_agent))
         status = AIOCOSMOS_E_NOMEM;
@@ -22080,6 +21935,8 @@ AIOCOSMOS_API int aiocosmos_create_checked(uint32_t version, size_t options_size
     }
     memset(client, 0, sizeof *client);
     client->platform = *options.platform;
+    client->options = options;
+    client->options.connection_string = client->options.key = client->options.token = NULL;
     client->tls.table = &aioc_tls_bearssl;
     client->engine.memory = &client->memory;
     aioc_mem_init(&client->memory, &options.allocator, options.memory_max);
@@ -22101,11 +21958,11 @@ static void aioc_client_free(aiocosmos_client *client)
     aioc_op_engine *engine = &client->engine;
     aioc_feed_close(&client->feeds);
     aioc_bulk_close(&client->bulks);
-    aioc_pool_close(&engine->pool);
+    aioc_pool_close(&engine->endpoint.pool);
     aioc_dns_close(&client->resolver);
     aioc_account_close(&engine->account);
     aioc_op_close(engine);
-    aioc_auth_tokens_wipe(&engine->tokens, &client->memory);
+    aioc_auth_tokens_wipe(&engine->tokens.held, &client->memory);
     aioc_mem_wipe(&engine->signer, sizeof engine->signer);
     client->tls.table->trust_close(&client->trust, &client->memory);
     aioc_reactor_close(&client->reactor);
@@ -22124,14 +21981,14 @@ static void aioc_client_end_all(aiocosmos_client *client)
     uint32_t i;
     engine->closing = true;
     for (i = 0; i < engine->slot_count; i++) {
-        aioc_op *op = engine->slots[i];
+        aioc_op *op = engine->slots[i].op;
         if (op && op->state != AIOC_OP_COMPOSED) {
             op->stop = AIOCOSMOS_E_SHUTDOWN;
             aioc_op_abort(op, AIOCOSMOS_E_SHUTDOWN);
         }
     }
     for (i = 0; i < engine->slot_count; i++)
-        if (engine->slots[i]) aioc_op_abort(engine->slots[i], AIOCOSMOS_E_SHUTDOWN);
+        if (engine->slots[i].op) aioc_op_abort(engine->slots[i].op, AIOCOSMOS_E_SHUTDOWN);
 }
 
 static void aioc_client_destroy_now(aiocosmos_client *client)
@@ -22162,7 +22019,7 @@ AIOCOSMOS_API void aiocosmos_abandon(aiocosmos_client *client)
     engine = &client->engine;
     aioc_reactor_abandon(&client->reactor);
     for (i = 0; i < engine->slot_count; i++)
-        if (engine->slots[i]) aioc_op_abandon(engine->slots[i]);
+        if (engine->slots[i].op) aioc_op_abandon(engine->slots[i].op);
     aioc_client_free(client);
 }
 
@@ -22181,12 +22038,12 @@ static uint64_t aioc_client_ended(const aiocosmos_client *client)
  * the library asked for itself; and no call memory for huge requests. E_DESTROYED: there is no client any more. */
 static int aioc_client_returns(aiocosmos_client *client, int status)
 {
-    aioc_op_engine *engine = &client->engine;
-    if (status >= 0) engine->builder.refusal[0] = 0;
-    if (status == AIOCOSMOS_E_FULL && client->on_room) client->full_at = aioc_client_ended(client);
-    if (engine->builder.properties.cap > AIOC_OP_NODES_KEPT) aioc_json_close(&engine->builder.properties);
-    if (engine->builder.lines.cap > AIOC_MEM_LARGEST) aioc_mem_buffer_free(engine->memory, &engine->builder.lines);
-    if (engine->builder.body.cap > AIOC_MEM_LARGEST) aioc_mem_buffer_free(engine->memory, &engine->builder.body);
+    aioc_request_builder *builder = &client->engine.builder;
+    if (status >= 0) builder->refusal[0] = 0;
+    if (status == AIOCOSMOS_E_FULL && client->options.on_room) client->full_at = aioc_client_ended(client);
+    if (builder->properties.cap > AIOC_OP_NODES_KEPT) aioc_json_close(&builder->properties);
+    if (builder->lines.cap > AIOC_MEM_LARGEST) aioc_mem_buffer_free(builder->memory, &builder->lines);
+    if (builder->body.cap > AIOC_MEM_LARGEST) aioc_mem_buffer_free(builder->memory, &builder->body);
     return status;
 }
 
@@ -22199,7 +22056,7 @@ static bool aioc_client_has_room(const aiocosmos_client *client)
     const aioc_op_engine *engine = &client->engine;
     const aioc_mem *memory = &client->memory;
     return aioc_client_ended(client) > client->full_at &&
-           (engine->pending == 0 || (engine->pending <= engine->pending_max / 4 * 3 &&
+           (engine->pending == 0 || (engine->pending <= engine->options->pending_max / 4 * 3 &&
                                      memory->used - memory->kept <= memory->max / 16 * 9));
 }
 
@@ -22208,7 +22065,7 @@ static bool aioc_client_tell_room(aiocosmos_client *client)
     if (!aioc_client_has_room(client)) return false;
     client->full_at = UINT64_MAX;
     client->engine.callbacks++;
-    client->on_room(client, client->on_room_user_data);
+    client->options.on_room(client, client->options.on_room_user_data);
     return true;
 }
 
@@ -22217,7 +22074,7 @@ static bool aioc_client_work_one(aiocosmos_client *client)
 {
     return aioc_reactor_dispatch_one(&client->reactor) || aioc_reactor_timer_run_one(&client->reactor) ||
            aioc_client_tell_room(client) || aioc_op_work(&client->engine) || aioc_feed_work(&client->feeds) ||
-           aioc_bulk_work(&client->bulks) || aioc_pool_work(&client->engine.pool);
+           aioc_bulk_work(&client->bulks) || aioc_pool_work(&client->engine.endpoint.pool);
 }
 
 /* Works until nothing is ready or the budget is spent. False: the budget is spent, or a callback destroyed the client.
@@ -22242,9 +22099,9 @@ static void aioc_client_poll(aiocosmos_client *client, int timeout_ms)
 
 static bool aioc_client_has_work(const aiocosmos_client *client)
 {
-    return client->engine.first_ready || client->reactor.batch_at < client->reactor.batch_count ||
+    return client->engine.ready.first || client->reactor.batch_at < client->reactor.batch_count ||
            aioc_feed_has_work(&client->feeds) || aioc_bulk_pulling(&client->bulks) ||
-           aioc_pool_has_work(&client->engine.pool) || aioc_client_has_room(client);
+           aioc_pool_has_work(&client->engine.endpoint.pool) || aioc_client_has_room(client);
 }
 
 static int aioc_client_timeout_ms(const aiocosmos_client *client, uint64_t now_us)
@@ -22272,7 +22129,7 @@ static bool aioc_client_step_ready(aiocosmos_client *client, int timeout_ms)
     int wait_ms;
     bool idle = client->engine.pending == 0;
     uint64_t now_us = aioc_reactor_tick(&client->reactor);
-    client->reactor.until_us = client->step_budget_us ? now_us + client->step_budget_us : 0;
+    client->reactor.until_us = client->options.step_budget_us ? now_us + client->options.step_budget_us : 0;
     while (!client->doomed && aioc_reactor_dispatch_one(&client->reactor))   /* what the last budget left over */
         if (aioc_reactor_hurry(&client->reactor)) return false;
     if (client->doomed) return false;
@@ -22292,9 +22149,10 @@ static bool aioc_client_step_ready(aiocosmos_client *client, int timeout_ms)
 static void aioc_client_step_once(aiocosmos_client *client, int timeout_ms)
 {
     bool finished = aioc_client_step_ready(client, timeout_ms);
-    uint32_t records = 0, records_max = finished ? client->handshakes_max : 1;
+    uint32_t records = 0, records_max = finished ? client->options.handshakes_max : 1;
     if (!finished && !client->doomed) aioc_reactor_timer_run_one(&client->reactor);
-    while (!client->doomed && records < records_max && aioc_stream_handshake_work(&client->engine.pool.place))
+    while (!client->doomed && records < records_max &&
+           aioc_stream_handshake_work(&client->engine.endpoint.pool.place))
         records++;
     if (records && finished) aioc_client_work(client);
 }
@@ -22371,14 +22229,15 @@ AIOCOSMOS_API int aiocosmos_drain(aiocosmos_client *client, int timeout_ms)
         }
         ran = aioc_client_step(client, wait_ms);
         if (ran < 0) return ran;
-        if (wait_ms == 0 && client->engine.pending) return aioc_request_refuse_as(&client->engine.builder, AIOCOSMOS_E_TIMEOUT);
+        if (wait_ms == 0 && client->engine.pending)
+            return aioc_request_refuse_as(&client->engine.builder, AIOCOSMOS_E_TIMEOUT);
     }
     return aioc_client_returns(client, 0);
 }
 
 AIOCOSMOS_API void aiocosmos_set_step_budget_us(aiocosmos_client *client, uint32_t budget_us)
 {
-    client->step_budget_us = budget_us;
+    client->options.step_budget_us = budget_us;
 }
 
 /*--- Credentials, names, connections, figures ---*/
@@ -22387,7 +22246,8 @@ AIOCOSMOS_API int aiocosmos_set_key(aiocosmos_client *client, const char *key)
 {
     aioc_op_engine *engine = &client->engine;
     size_t error_at = 0;
-    if (!engine->signer.has_key) return aioc_request_refuse(&engine->builder, "key", "this client was created with a token");
+    if (!engine->signer.has_key)
+        return aioc_request_refuse(&engine->builder, "key", "this client was created with a token");
     if (!key || aioc_auth_signer_set_key(&engine->signer, aioc_mem_str(key), &error_at) != 0)
         return aioc_request_refuse_at(&engine->builder, "key", "not base64", error_at);
     return aioc_client_returns(client, 0);
@@ -22398,13 +22258,15 @@ AIOCOSMOS_API int aiocosmos_set_token(aiocosmos_client *client, const char *reso
 {
     aioc_op_engine *engine = &client->engine;
     int status;
-    if (engine->signer.has_key) return aioc_request_refuse(&engine->builder, "token", "this client was created with a key");
-    status = aioc_auth_tokens_set(&engine->tokens, &client->memory, aioc_mem_str(resource_link), token,
+    if (engine->signer.has_key)
+        return aioc_request_refuse(&engine->builder, "token", "this client was created with a key");
+    status = aioc_auth_tokens_set(&engine->tokens.held, &client->memory, aioc_mem_str(resource_link), token,
                                   client->platform.monotonic_us(client->platform.user_data), lifetime_s * 1000000ull);
-    if (status == AIOCOSMOS_E_ARGUMENT) return aioc_request_refuse(&engine->builder, "token", "empty, too long, or not ASCII");
+    if (status == AIOCOSMOS_E_ARGUMENT)
+        return aioc_request_refuse(&engine->builder, "token", "empty, too long, or not ASCII");
     if (status) return aioc_request_no_memory(&engine->builder);
-    if (token) engine->claims.len = 0;
-    aioc_op_tokens_changed(engine);
+    if (token) engine->tokens.claims.len = 0;
+    aioc_op_tokens_changed(engine, false);
     return aioc_client_returns(client, 0);
 }
 
@@ -22419,7 +22281,7 @@ AIOCOSMOS_API int aiocosmos_resolved(aiocosmos_client *client, uint64_t question
 AIOCOSMOS_API int aiocosmos_warm(aiocosmos_client *client, uint32_t connections)
 {
     if (client->engine.closing) return aioc_request_refuse_as(&client->engine.builder, AIOCOSMOS_E_SHUTDOWN);
-    aioc_pool_warm(&client->engine.pool, connections);
+    aioc_pool_warm(&client->engine.endpoint.pool, connections);
     return aioc_client_returns(client, 0);
 }
 
@@ -22427,7 +22289,7 @@ AIOCOSMOS_API void aiocosmos_get_stats(const aiocosmos_client *client, aiocosmos
 {
     const aioc_op_engine *engine = &client->engine;
     *out = engine->stats;
-    aioc_pool_get_stats(&engine->pool, out);
+    aioc_pool_get_stats(&engine->endpoint.pool, out);
     out->signatures_computed = engine->signer.computed;
     out->allocations = client->memory.allocations;
     out->memory_used = client->memory.used;
@@ -22545,7 +22407,9 @@ AIOCOSMOS_API int aiocosmos_submit(aiocosmos_client *client, const aiocosmos_req
 
 AIOCOSMOS_API bool aiocosmos_cancel(aiocosmos_client *client, aiocosmos_op op)
 {
-    return aioc_op_cancel(&client->engine, op);
+    aioc_op *found = aioc_op_find(&client->engine, op);
+    if (found) aioc_op_stop(found, AIOCOSMOS_E_CANCELLED);
+    return found != NULL;
 }
 
 AIOCOSMOS_API aiocosmos_str aiocosmos_result_header(const aiocosmos_result *result, const char *name)
@@ -22715,7 +22579,7 @@ AIOCOSMOS_API size_t aiocosmos_forget_all(aiocosmos_client *client, const void *
     aioc_op *op = aioc_op_told(engine);
     size_t count = 0;
     uint32_t i = 0;
-    for (; user_data && i <= engine->slot_count; op = i < engine->slot_count ? engine->slots[i] : NULL, i++)
+    for (; user_data && i <= engine->slot_count; op = i < engine->slot_count ? engine->slots[i].op : NULL, i++)
         if (op && op->user_data == user_data) count += aioc_client_forget(op);
     return count;
 }
@@ -22739,8 +22603,8 @@ static int aioc_client_pk_of(aiocosmos_client *client, const char *container, ai
     known = aioc_account_find(&engine->account, link);
     count = known ? aioc_account_key_paths(known, paths) : 0;
     if (count == 0)
-        return aioc_request_refuse(&engine->builder, "container", "its definition is not known yet: AIOCOSMOS_READ_CONTAINER reads "
-                              "it");
+        return aioc_request_refuse(&engine->builder, "container",
+                                   "its definition is not known yet: AIOCOSMOS_READ_CONTAINER reads it");
     status = aioc_json_parse(doc, body.ptr, body.len);
     if (status == AIOCOSMOS_E_NOMEM) return aioc_request_no_memory(&engine->builder);
     if (status) return aioc_request_refuse_at(&engine->builder, "body", doc->error, doc->error_at);

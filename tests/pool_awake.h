@@ -12,9 +12,10 @@ static inline const char *aioc_pool_sleeps(const aioc_pool *pool)
     const aioc_stream *at;
     bool work = aioc_pool_has_work(pool);
     uint32_t asking = 0;
-    if (pool->first && pool->open + pool->opening < pool->options.connections_max && pool->queued > pool->opening &&
+    if (pool->queue.first && pool->open + pool->opening < pool->options.connections_max &&
+        pool->queued > pool->opening &&
         !pool->idle && !work && !pool->patience.armed) return "the queue waits for a connection that nobody opens";
-    if (pool->first && pool->idle && !work && !pool->hunger.armed) return "the queue waits beside idle connections";
+    if (pool->queue.first && pool->idle && !work && !pool->hunger.armed) return "the queue waits beside idle connections";
     if (pool->idle && !pool->idle_timer.armed) return "idle connections never close";
     for (; c; c = c->next) {
         const aioc_stream *stream = &c->stream;

@@ -824,7 +824,7 @@ static void sim_step(sim_client *client, int timeout_ms)
     if (drains) sim_cover(&s->world, SIM_host_drains);
     SIM_CHECK(&s->world, ran >= 0 || (ran == AIOCOSMOS_E_DESTROYED && client->doomed), "step says %d", ran);
     if (ran != AIOCOSMOS_E_DESTROYED) {
-        const char *sleeps = aioc_pool_sleeps(&client->client->engine.pool);
+        const char *sleeps = aioc_pool_sleeps(&client->client->engine.endpoint.pool);
         SIM_CHECK(&s->world, !sleeps, "%s", sleeps);
     }
     if (ran == AIOCOSMOS_E_DESTROYED) sim_client_gone(client);

@@ -117,7 +117,7 @@ TEST(many_containers_share_the_buckets)
     }
     for (i = 0; i < 1000; i++) {
         snprintf(link, sizeof link, "dbs/d/colls/%d", i);
-        CHECK_STR(aioc_account_find(&world.account, aioc_mem_str(link))->link, link);
+        CHECK_STR(aioc_account_find(&world.account, aioc_mem_str(link))->link.ptr, link);
     }
     close_world();
 }
@@ -442,7 +442,7 @@ TEST(metadata_is_fetched_once_for_all_who_wait)
     CHECK(aioc_account_settled(container, 0));
     CHECK_INT(world.resumed, 2);
     CHECK(world.last_resumed == &waiters[2]);
-    CHECK(!container->first_waiter && !container->last_waiter);
+    CHECK(!container->waiters.first && !container->waiters.last);
     close_world();
 }
 
@@ -594,7 +594,7 @@ TEST(what_changed_of_the_ranges_is_added_to_what_was_known)
     open_world(4);
     container = container_of(FEED(RANGE("0", "", "1F") "," RANGE("1", "1F", "FF")));
     version = container->ranges_version;
-    CHECK(aioc_account_keep_etag(container, aioc_mem_str("\"7\"")));
+    CHECK(aioc_mem_set(container->memory, &container->ranges_etag, aioc_mem_str("\"7\"")));
     aioc_account_doubt_ranges(container);
     CHECK(!aioc_account_route(container, aioc_mem_str("05")));
     container->ranges_before = container->range_count;       /* a split, a range said again, and a merge */

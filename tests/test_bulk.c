@@ -11,6 +11,7 @@ enum { ITEMS = 64 };
 static struct world {
     aioc_mem memory;
     aioc_reactor reactor;
+    aiocosmos_options options;
     aioc_op_engine engine;
     aioc_bulk_list bulks;
     aioc_bulk bulk;
@@ -41,7 +42,8 @@ static void open_world(uint32_t concurrency, uint32_t in_flight)
     world.reactor.now_us = 1000000;
     world.engine.memory = &world.memory;
     world.engine.reactor = &world.reactor;
-    world.engine.pending_max = world.engine.free_count = ITEMS * 2;
+    world.engine.options = &world.options;
+    world.options.pending_max = world.engine.free_count = ITEMS * 2;
     world.bulks.engine = &world.engine;
     world.bulks.first = &world.bulk;
     world.bulk.all = &world.bulks;
@@ -99,7 +101,7 @@ static void finish(int i)
 
 static int ready_count(void)
 {
-    const aioc_op *op = world.engine.first_ready;
+    const aioc_mem_node *op = world.engine.ready.first;
     int count = 0;
     for (; op; op = op->next) count++;
     return count;
@@ -206,12 +208,12 @@ TEST(those_held_back_go_on_in_order_before_new_ones_are_pulled)
     CHECK_INT(ready_count(), 0);
     finish(4);
     CHECK_INT(ready_count(), 1);
-    CHECK(world.engine.first_ready == &world.item[0]);
+    CHECK(world.engine.ready.first == &world.item[0].node);
     CHECK_INT(world.item[0].paced, false);
     finish(5);
     CHECK_INT(ready_count(), 2);
     CHECK_INT(world.bulk.waiting, 0);
-    CHECK(!world.bulk.first_held && !world.bulk.last_held);
+    CHECK(!world.bulk.held.first && !world.bulk.held.last);
 }
 
 TEST(a_bulk_pauses_until_the_longest_wait_is_over)
@@ -232,7 +234,7 @@ TEST(a_bulk_pauses_until_the_longest_wait_is_over)
     world.reactor.now_us = began_us + 9000;
     CHECK(aioc_reactor_timer_run_one(&world.reactor));
     CHECK_INT(ready_count(), 2);
-    CHECK(world.engine.first_ready == &world.item[2]);     /* the first that was held */
+    CHECK(world.engine.ready.first == &world.item[2].node);     /* the first that was held */
     CHECK(!wake(1));
 }
 
@@ -279,9 +281,9 @@ TEST(an_item_that_ends_while_it_waits_gives_up_its_place)
     CHECK_INT(world.bulk.waiting, 2);
     CHECK(wake(1) && wake(2));
     aioc_bulk_let_go(&world.item[1]);
-    CHECK(world.bulk.first_held == &world.item[2] && world.bulk.last_held == &world.item[2]);
+    CHECK(world.bulk.held.first == &world.item[2].node && world.bulk.held.last == &world.item[2].node);
     aioc_bulk_let_go(&world.item[2]);
-    CHECK(!world.bulk.first_held && !world.bulk.last_held);
+    CHECK(!world.bulk.held.first && !world.bulk.held.last);
     CHECK_INT(world.bulk.waiting, 0);
 }
 
@@ -298,7 +300,7 @@ TEST(nothing_is_pulled_beyond_what_is_allowed)
     world.bulk.ended = true;
     CHECK(!aioc_bulk_may_pull(&world.bulk));
     world.bulk.ended = false;
-    world.engine.pending = world.engine.pending_max;
+    world.engine.pending = world.options.pending_max;
     CHECK(!aioc_bulk_may_pull(&world.bulk));
     CHECK(!aioc_bulk_pulling(&world.bulks));
 }

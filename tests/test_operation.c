@@ -35,7 +35,7 @@ static aioc_op_situation reading(void)
 static aioc_op_situation writing(void)
 {
     aioc_op_situation now = reading();
-    now.write = true;
+    now.is.write = true;
     return now;
 }
 
@@ -105,15 +105,15 @@ TEST(policy_of_lost_answers)
     check_policy("certificate", writing(), lost(AIOCOSMOS_E_TLS, false), OVER, AIOCOSMOS_E_TLS,
                  AIOCOSMOS_FATE_NOT_SENT);
     now = writing();
-    now.repeatable = true;
+    now.is.repeatable = true;
     check_policy("with if_match", now, lost(AIOCOSMOS_E_CONNECT, true), AGAIN, 0, 0);
     now = writing();
-    now.retries = 9;
+    now.past.retries = 9;
     check_policy("retries are used up", now, lost(AIOCOSMOS_E_CONNECT, false), OVER, AIOCOSMOS_E_CONNECT,
                  AIOCOSMOS_FATE_NOT_SENT);
     now = reading();
     now.answered_once = false;
-    now.retries = now.tries[AIOC_OP_TRANSPORT] = 3;
+    now.past.retries = now.past.tries[AIOC_OP_TRANSPORT] = 3;
     check_policy("nobody ever answered", now, lost(AIOCOSMOS_E_CONNECT, false), OVER, AIOCOSMOS_E_CONNECT,
                  AIOCOSMOS_FATE_NOT_SENT);
 }
@@ -134,14 +134,14 @@ static void check_guide_line(const char *name, int status, int sub_status, const
         for (;;) {
             verdict = aioc_op_judge(&now, &seen);
             if (!verdict.again || count == 9) break;
-            now.tries[verdict.reason]++;
-            now.retries += verdict.counts;
+            now.past.tries[verdict.reason]++;
+            now.past.retries += verdict.counts;
             count++;
         }
         if (count != (tries[w] == '+' ? 9 : tries[w] == '-' ? 0 : tries[w] - '0'))
             printf("  %s: a %s is tried again %d times\n", name, w ? "write" : "read", count);
         CHECK_INT(count, tries[w] == '+' ? 9 : tries[w] == '-' ? 0 : tries[w] - '0');
-        now.retries = now.retries_max = 0;
+        now.past.retries = now.retries_max = 0;
         verdict = aioc_op_judge(&now, &seen);
         CHECK_INT(verdict.again, false);
         CHECK_INT(verdict.status, status);
@@ -215,14 +215,17 @@ static void check_matrix_line(aioc_op_engine *engine, aiocosmos_kind kind, const
     request.database = kind == AIOCOSMOS_READ_ACCOUNT || kind == AIOCOSMOS_RAW ? NULL : "d";
     request.kind = kind;
     for (i = 0; i < MATRIX_COLUMNS; i++) if (marks[i] == '!') set_column(&request, i, true);
-    if (aioc_request_build(&engine->builder, &request, &spec) != 0) CHECK_STR(engine->builder.refusal, kind_names[kind]);
+    if (aioc_request_build(&engine->builder, &request, &spec) != 0)
+        CHECK_STR(engine->builder.refusal, kind_names[kind]);
     for (i = 0; i < MATRIX_COLUMNS; i++) {
         bool required = marks[i] == '!', belongs = marks[i] != '.';
         int refused;
         name = set_column(&request, i, !required);
         refused = aioc_request_build(&engine->builder, &request, &spec);
-        if ((refused != 0) != (required || !belongs) || (refused && strncmp(engine->builder.refusal, name, strlen(name)) != 0))
-            test_fail(__FILE__, __LINE__, "%s, column %d: %d: %s", kind_names[kind], i, refused, engine->builder.refusal);
+        if ((refused != 0) != (required || !belongs) ||
+            (refused && strncmp(engine->builder.refusal, name, strlen(name)) != 0))
+            test_fail(__FILE__, __LINE__, "%s, column %d: %d: %s", kind_names[kind], i, refused,
+                      engine->builder.refusal);
         set_column(&request, i, required);
     }
 }
@@ -282,12 +285,12 @@ TEST(policy_keeps_the_doubt_of_an_earlier_attempt)
     static const int echoes[] = { 404, 409, 412 };
     aioc_op_situation now = writing();
     size_t i;
-    now.doubt = true;
+    now.past.doubt = true;
     for (i = 0; i < 3; i++)
         check_policy("echo", now, answer(echoes[i], 0), OVER, echoes[i], AIOCOSMOS_FATE_MAYBE_APPLIED);
     check_policy("success clears it", now, answer(200, 0), OVER, 0, AIOCOSMOS_FATE_ANSWERED);
-    now.repeatable = true;
-    now.retries = 9;
+    now.is.repeatable = true;
+    now.past.retries = 9;
     check_policy("not sent this time", now, lost(AIOCOSMOS_E_CONNECT, false), OVER, AIOCOSMOS_E_CONNECT,
                  AIOCOSMOS_FATE_MAYBE_APPLIED);
 }
@@ -304,7 +307,7 @@ TEST(policy_of_answers_that_are_not_the_services)
         CHECK_INT(aioc_op_judge(&now, &seen).reason, AIOC_OP_UNCLEAR);
         check_policy("a write", writing(), seen, OVER, statuses[i], AIOCOSMOS_FATE_MAYBE_APPLIED);
         check_policy("a read", now, seen, AGAIN, 0, 0);
-        now.tries[AIOC_OP_UNCLEAR] = 3;
+        now.past.tries[AIOC_OP_UNCLEAR] = 3;
         check_policy("its fourth", now, seen, OVER, statuses[i], AIOCOSMOS_FATE_NOT_SENT);
     }
 }
@@ -314,7 +317,7 @@ TEST(policy_of_unclear_answers)
     static const int unclear[] = { 408, 500, 502, 504 };
     aioc_op_situation now = writing();
     size_t i;
-    now.repeatable = true;
+    now.is.repeatable = true;
     for (i = 0; i < 4; i++) {
         check_policy("read", reading(), answer(unclear[i], 0), AGAIN, 0, 0);
         check_policy("write", writing(), answer(unclear[i], 0), OVER, unclear[i], AIOCOSMOS_FATE_MAYBE_APPLIED);
@@ -331,11 +334,11 @@ TEST(policy_of_throttling)
     verdict = aioc_op_judge(&now, &seen);
     CHECK(verdict.again && verdict.counts);
     CHECK_INT(verdict.reason, AIOC_OP_THROTTLE);
-    now.throttle_wait_ms = 19800;
+    now.past.throttle_wait_ms = 19800;
     check_policy("the total wait is used up", now, seen, OVER, 429, AIOCOSMOS_FATE_ANSWERED);
     now.throttle_wait_max_ms = AIOCOSMOS_OFF;
     check_policy("no limit of the wait", now, seen, AGAIN, 0, 0);
-    now.retries = 9;
+    now.past.retries = 9;
     check_policy("retries are used up", now, seen, OVER, 429, AIOCOSMOS_FATE_ANSWERED);
     now.patient = true;
     verdict = aioc_op_judge(&now, &seen);
@@ -368,10 +371,10 @@ TEST(policy_waits_as_long_as_it_is_told_and_up_to_a_fifth_more)
         CHECK(most_us > 5900000 && most_us <= 6000000);
         /* A time that is shorter than our own back-off holds for 429 alone. */
         seen.retry_after_ms = 1;
-        memset(now.tries, 4, sizeof now.tries);
+        memset(now.past.tries, 4, sizeof now.past.tries);
         wait_us = aioc_op_judge(&now, &seen).wait_us;
         CHECK(statuses[i] == 429 ? wait_us >= 1000 && wait_us <= 1200 : wait_us > 50000);
-        memset(now.tries, 0, sizeof now.tries);
+        memset(now.past.tries, 0, sizeof now.past.tries);
     }
 }
 
@@ -382,27 +385,27 @@ TEST(policy_counts_by_reason)
     aioc_op_situation now = reading();
     aioc_op_outcome seen = lost(AIOCOSMOS_E_CONNECT, true);
     size_t i;
-    now.retries = now.tries[AIOC_OP_THROTTLE] = 3;
+    now.past.retries = now.past.tries[AIOC_OP_THROTTLE] = 3;
     for (i = 0; i < 4; i++) check_policy("its first after three 429", now, answer(unclear[i], 0), AGAIN, 0, 0);
     CHECK(aioc_op_judge(&now, &seen).wait_us > 0);
     seen.reused = seen.silent = true;
     CHECK_INT(aioc_op_judge(&now, &seen).wait_us, 0);
-    now.tries[AIOC_OP_TRANSPORT] = 1;
+    now.past.tries[AIOC_OP_TRANSPORT] = 1;
     CHECK(aioc_op_judge(&now, &seen).wait_us > 0);
-    now.tries[AIOC_OP_UNCLEAR] = 3;
+    now.past.tries[AIOC_OP_UNCLEAR] = 3;
     for (i = 0; i < 4; i++)
         check_policy("its fourth", now, answer(unclear[i], 0), OVER, unclear[i], AIOCOSMOS_FATE_ANSWERED);
-    now.tries[AIOC_OP_TRANSPORT] = 3;
+    now.past.tries[AIOC_OP_TRANSPORT] = 3;
     check_policy("its fourth", now, lost(AIOCOSMOS_E_PROTOCOL, true), OVER, AIOCOSMOS_E_PROTOCOL,
                  AIOCOSMOS_FATE_NOT_SENT);
     for (i = 0; i < 3; i++) {
-        now.tries[AIOC_OP_METADATA] = 0;
+        now.past.tries[AIOC_OP_METADATA] = 0;
         check_policy("its first", now, answer(other[i][0], other[i][1]), AGAIN, 0, 0);
-        now.tries[AIOC_OP_METADATA] = 1;
+        now.past.tries[AIOC_OP_METADATA] = 1;
         check_policy("its second", now, answer(other[i][0], other[i][1]), OVER, other[i][0], AIOCOSMOS_FATE_ANSWERED);
     }
-    now.retries = 9;
-    now.tries[AIOC_OP_UNCLEAR] = 0;
+    now.past.retries = 9;
+    now.past.tries[AIOC_OP_UNCLEAR] = 0;
     check_policy("all together", now, answer(500, 0), OVER, 500, AIOCOSMOS_FATE_ANSWERED);
 }
 
@@ -412,9 +415,9 @@ TEST(policy_tries_a_new_signature_once)
     aioc_op_outcome seen = answer(403, 0);
     seen.clock_was_off = true;
     check_policy("skewed", now, seen, AGAIN, 0, 0);
-    now.fresh_signature = true;
+    now.past.fresh_signature = true;
     check_policy("still refused", now, seen, OVER, 403, AIOCOSMOS_FATE_ANSWERED);
-    now.fresh_signature = false;
+    now.past.fresh_signature = false;
     seen = answer(401, 0);
     check_policy("a wrong key", now, seen, OVER, 401, AIOCOSMOS_FATE_ANSWERED);
     seen.token_expired = true;
@@ -426,16 +429,16 @@ TEST(policy_looks_for_another_container_when_a_replica_lags_long)
     aioc_op_situation now = reading();
     aioc_op_outcome seen = answer(404, 1002);
     int tries;
-    now.retries = now.tries[AIOC_OP_THROTTLE] = 4;
-    for (tries = 0; tries < 5; tries++, now.retries++) {
+    now.past.retries = now.past.tries[AIOC_OP_THROTTLE] = 4;
+    for (tries = 0; tries < 5; tries++, now.past.retries++) {
         aioc_op_verdict verdict;
-        now.tries[AIOC_OP_SESSION] = (uint8_t)tries;
+        now.past.tries[AIOC_OP_SESSION] = (uint8_t)tries;
         verdict = aioc_op_judge(&now, &seen);
         CHECK(verdict.again);
         CHECK_INT(verdict.forget_metadata, tries == 2);
     }
     check_policy("never stale", now, seen, OVER, 404, AIOCOSMOS_FATE_ANSWERED);
-    now.retries_max = now.retries = now.tries[AIOC_OP_SESSION] = 0;              /* the last try looks, for the next */
+    now.retries_max = now.past.retries = now.past.tries[AIOC_OP_SESSION] = 0;              /* the last try looks, for the next */
     CHECK(aioc_op_judge(&now, &seen).forget_metadata);
 }
 
@@ -458,7 +461,7 @@ TEST(policy_of_an_answer_that_broke_off)
     seen.error = AIOCOSMOS_E_TOO_LARGE;
     check_policy("applied", now, seen, OVER, AIOCOSMOS_E_TOO_LARGE, AIOCOSMOS_FATE_ANSWERED);
     seen.error = AIOCOSMOS_E_CONNECT;
-    now.repeatable = true;
+    now.is.repeatable = true;
     check_policy("applied, and not again", now, seen, OVER, AIOCOSMOS_E_CONNECT, AIOCOSMOS_FATE_ANSWERED);
     check_policy("a read", reading(), seen, AGAIN, 0, 0);
     seen.http_status = 412;
@@ -472,9 +475,9 @@ TEST(policy_of_an_answer_that_broke_off)
 TEST(policy_if_not_exists)
 {
     aioc_op_situation now = writing();
-    now.if_not_exists = now.repeatable = true;
+    now.is.if_not_exists = now.is.repeatable = true;
     check_policy("exists", now, answer(409, 0), OVER, 0, AIOCOSMOS_FATE_ANSWERED);
-    now.doubt = true;
+    now.past.doubt = true;
     check_policy("exists, perhaps by us", now, answer(409, 0), OVER, 0, AIOCOSMOS_FATE_ANSWERED);
     check_policy("lost", now, lost(AIOCOSMOS_E_CONNECT, true), AGAIN, 0, 0);
 }
@@ -486,19 +489,19 @@ TEST(policy_waits_for_a_failover)
     aioc_op_outcome seen = answer(403, 3);
     uint64_t waited_us = 0;
     int tries;
-    now.retries = 9;
+    now.past.retries = 9;
     for (tries = 0; tries < 120; tries++) {
         aioc_op_verdict verdict;
-        now.tries[AIOC_OP_MOVED] = (uint8_t)tries;
+        now.past.tries[AIOC_OP_MOVED] = (uint8_t)tries;
         verdict = aioc_op_judge(&now, &seen);
         CHECK(verdict.again && !verdict.counts);
         CHECK_INT(verdict.wait_us == 0, tries == 0);
         waited_us += verdict.wait_us;
     }
     CHECK(waited_us > 60000000);
-    now.tries[AIOC_OP_MOVED] = 120;
+    now.past.tries[AIOC_OP_MOVED] = 120;
     check_policy("no failover lasts so long", now, seen, OVER, 403, AIOCOSMOS_FATE_ANSWERED);
-    now.retries = now.retries_max = now.tries[AIOC_OP_MOVED] = 0;
+    now.past.retries = now.retries_max = now.past.tries[AIOC_OP_MOVED] = 0;
     check_policy("no retries", now, seen, OVER, 403, AIOCOSMOS_FATE_ANSWERED);
 }
 
@@ -516,26 +519,26 @@ static void check_verdict(const aioc_op_situation *now, const aioc_op_outcome *s
 {
     aioc_op_verdict verdict = aioc_op_judge(now, seen);
     int status = seen->http_status;
-    bool success = seen->from_service && ((status >= 200 && status < 300) || (status == 409 && now->if_not_exists));
+    bool success = seen->from_service && ((status >= 200 && status < 300) || (status == 409 && now->is.if_not_exists));
     bool bodiless = success && seen->error && status < 300;
-    bool doubt = !success && now->write && (now->doubt || !not_applied(seen));
+    bool doubt = !success && now->is.write && (now->past.doubt || !not_applied(seen));
     if (bodiless || (seen->error && !seen->from_service)) CHECK_INT(verdict.status, seen->error);
     else if (seen->from_service) CHECK_INT(verdict.status, success ? 0 : status);
     else CHECK(verdict.status == status || verdict.status == AIOCOSMOS_E_PROTOCOL);
     CHECK_INT(verdict.status == 0, success && !bodiless);
-    if (bodiless && !now->write) return;                   /* such a read is one without an answer */
+    if (bodiless && !now->is.write) return;                   /* such a read is one without an answer */
     CHECK_INT(verdict.doubt, doubt);
     if (success) CHECK_INT(verdict.fate, AIOCOSMOS_FATE_ANSWERED);
     if (success) CHECK(!verdict.again);
-    if (now->write) CHECK_INT(verdict.fate == AIOCOSMOS_FATE_MAYBE_APPLIED, doubt);
-    if (now->write && verdict.fate == AIOCOSMOS_FATE_NOT_SENT) CHECK(!seen->sent);
+    if (now->is.write) CHECK_INT(verdict.fate == AIOCOSMOS_FATE_MAYBE_APPLIED, doubt);
+    if (now->is.write && verdict.fate == AIOCOSMOS_FATE_NOT_SENT) CHECK(!seen->sent);
     if (verdict.fate == AIOCOSMOS_FATE_ANSWERED) CHECK(seen->from_service);
     if (verdict.status == 304 || verdict.status == 404 || verdict.status == 409 || verdict.status == 412)
         CHECK(seen->from_service);
-    if (doubt && !now->repeatable) CHECK(!verdict.again);
+    if (doubt && !now->is.repeatable) CHECK(!verdict.again);
     if (!verdict.again) return;
-    CHECK(verdict.sign_anew ? !now->fresh_signature : verdict.reason != AIOC_OP_FINAL);
-    if (verdict.counts) CHECK(now->retries < now->retries_max);
+    CHECK(verdict.sign_anew ? !now->past.fresh_signature : verdict.reason != AIOC_OP_FINAL);
+    if (verdict.counts) CHECK(now->past.retries < now->retries_max);
     if (!verdict.counts) CHECK(verdict.sign_anew || verdict.reason == AIOC_OP_MOVED ||
                                (now->patient && verdict.reason == AIOC_OP_THROTTLE));
     CHECK(verdict.wait_us <= (seen->retry_after_ms > 5000 ? seen->retry_after_ms * UINT64_C(1200) : 6000000));
@@ -563,15 +566,15 @@ TEST(policy_never_says_more_than_is_known)
                 seen.sent = (bits >> 1 & 1) != 0;
                 seen.clock_was_off = seen.from_service && (bits >> 2 & 1);
                 seen.reused = seen.silent = (bits >> 3 & 1) != 0;
-                now.write = (bits >> 4 & 1) != 0;
-                now.repeatable = (bits >> 5 & 1) != 0;
-                now.if_not_exists = now.repeatable && now.write && (bits >> 6 & 1);
-                now.doubt = now.write && now.repeatable && (bits >> 7 & 1);
+                now.is.write = (bits >> 4 & 1) != 0;
+                now.is.repeatable = (bits >> 5 & 1) != 0;
+                now.is.if_not_exists = now.is.repeatable && now.is.write && (bits >> 6 & 1);
+                now.past.doubt = now.is.write && now.is.repeatable && (bits >> 7 & 1);
                 now.patient = (bits >> 8 & 1) != 0;
-                now.by_range = (bits >> 9 & 1) != 0;
-                now.fresh_signature = (bits >> 10 & 1) != 0;
+                now.is.by_range = (bits >> 9 & 1) != 0;
+                now.past.fresh_signature = (bits >> 10 & 1) != 0;
                 if (bits >> 11 & 1) seen.retry_after_ms = 6000;
-                else now.retries = 9;
+                else now.past.retries = 9;
                 now.random = bits * 2654435761u + i;
                 check_verdict(&now, &seen);
             }
@@ -588,7 +591,7 @@ TEST(policy_comes_to_an_end)
     for (round = 0; round < 20000; round++) {
         aioc_op_situation now = round % 2 ? writing() : reading();
         uint32_t tries = 0, again = 0;
-        now.repeatable = round % 4 == 3;
+        now.is.repeatable = round % 4 == 3;
         now.retries_max = round % 17;
         do {
             aioc_op_outcome seen;
@@ -603,13 +606,13 @@ TEST(policy_comes_to_an_end)
             now.random = random;
             verdict = aioc_op_judge(&now, &seen);
             again = verdict.again;
-            now.doubt = verdict.doubt;
-            now.tries[verdict.reason]++;
-            now.retries += verdict.counts;
-            if (verdict.sign_anew) now.fresh_signature = true;
+            now.past.doubt = verdict.doubt;
+            now.past.tries[verdict.reason]++;
+            now.past.retries += verdict.counts;
+            if (verdict.sign_anew) now.past.fresh_signature = true;
             tries++;
             CHECK(tries <= now.retries_max + 2);
-            if (again && now.doubt) CHECK(now.repeatable);
+            if (again && now.past.doubt) CHECK(now.is.repeatable);
         } while (again);
     }
 }
@@ -950,6 +953,7 @@ TEST(raw_requests_know_what_is_signed)
     for (i = 0; i < sizeof cases / sizeof *cases; i++) {
         aiocosmos_request request = raw_request("POST", cases[i].path);
         aioc_mem_buffer head = { NULL, 0, 0 };
+        aioc_mem_writer out;
         aioc_request_spec spec;
         aioc_op *op;
         char line[128];
@@ -962,14 +966,16 @@ TEST(raw_requests_know_what_is_signed)
             CHECK_STR(cases[i].path, "signed for otherwise");
         CHECK_STR(op->type, cases[i].type);
         CHECK_STR(op->verb, "POST");
-        CHECK(aioc_op_append_request_line(op, &head));
+        out = aioc_mem_write(client->engine.memory, &head);
+        aioc_op_put_request_line(op, &out);
+        CHECK(out.ok);
         sprintf(line, "POST /%s HTTP/1.1\r\n", cases[i].path);
         CHECK_INT(head.len, strlen(line));
         CHECK_MEM(head.data, line, head.len);
         CHECK_INT(op->container != NULL, cases[i].in_container);
-        if (op->container) CHECK_STR(op->container->link, cases[i].path[4] == 'D' ? "dbs/D/colls/C"
+        if (op->container) CHECK_STR(op->container->link.ptr, cases[i].path[4] == 'D' ? "dbs/D/colls/C"
                                                                                   : "dbs/dbs/colls/docs");
-        CHECK_INT(op->item_data, cases[i].item_data);
+        CHECK_INT(op->is.item_data, cases[i].item_data);
         aioc_mem_buffer_free(client->engine.memory, &head);
     }
     aiocosmos_destroy(client);
@@ -980,13 +986,16 @@ TEST(raw_requests_are_encoded_in_the_path_only)
     aiocosmos_client *client = new_client();
     aiocosmos_request request = raw_request("GET", "dbs/a b/colls/caf\xC3\xA9/docs/50%");
     aioc_mem_buffer head = { NULL, 0, 0 };
+    aioc_mem_writer line;
     aioc_request_spec spec;
     aioc_op *op;
     CHECK_INT(aioc_request_build(&client->engine.builder, &request, &spec), 0);
     CHECK_INT(spec.link.len, strlen(request.raw_link));
-    CHECK(!spec.write && spec.lines.len == 0 && spec.pk_text.len == 0);
+    CHECK(!spec.is.write && spec.lines.len == 0 && spec.pk_text.len == 0);
     CHECK_INT(aioc_op_accept(&client->engine, &spec, &plain, NULL, &op), 0);
-    CHECK(aioc_op_append_request_line(op, &head) && aioc_mem_append(client->engine.memory, &head, "", 1));
+    line = aioc_mem_write(client->engine.memory, &head);
+    aioc_op_put_request_line(op, &line);
+    CHECK(line.ok && aioc_mem_append(client->engine.memory, &head, "", 1));
     CHECK_STR(head.data, "GET /dbs/a%20b/colls/caf%C3%A9/docs/50%25 HTTP/1.1\r\n");
     aioc_mem_buffer_free(client->engine.memory, &head);
     aiocosmos_destroy(client);
@@ -1093,12 +1102,12 @@ TEST(raw_requests_may_say_what_they_mean)
         request.if_match = aiocosmos_text(cases[i].etag);
         if (!cases[i].etag) request.if_match.ptr = NULL;
         CHECK_INT(aioc_request_build(&client->engine.builder, &request, &spec), 0);
-        CHECK_INT(spec.write, cases[i].write);
-        CHECK_INT(spec.repeatable, cases[i].repeatable);
+        CHECK_INT(spec.is.write, cases[i].write);
+        CHECK_INT(spec.is.repeatable, cases[i].repeatable);
     }
     request = raw_request("DELETE", "dbs/D/colls/C");
     CHECK_INT(aioc_request_build(&client->engine.builder, &request, &spec), 0);
-    CHECK(spec.forgets_container);
+    CHECK(spec.is.forgets_container);
     aiocosmos_destroy(client);
 }
 
@@ -1187,13 +1196,15 @@ static void set_header(reply *made, int which, const char *value)
 static void give(aioc_op *op, reply *made)
 {
     made->outcome.response = &made->response;
-    aioc_op_answered(&op->exchange, &made->outcome);
+    CHECK(aioc_op_open_attempt(op));
+    aioc_op_answered(&op->attempt->exchange, &made->outcome);
 }
 
 static aioc_op *submit(aiocosmos_client *client, const aiocosmos_request *request)
 {
     aiocosmos_op op;
     CHECK_INT(aiocosmos_submit(client, request, &op), 0);
+    CHECK(aioc_op_open_attempt(aioc_op_find(&client->engine, op)));
     return aioc_op_find(&client->engine, op);
 }
 
@@ -1201,11 +1212,11 @@ TEST(only_an_etag_makes_a_write_repeatable)
 {
     aiocosmos_client *client = new_client();
     aiocosmos_request request = item_request(AIOCOSMOS_REPLACE_ITEM);
-    CHECK(!submit(client, &request)->repeatable);
+    CHECK(!submit(client, &request)->is.repeatable);
     request.if_match = aiocosmos_text("*");
-    CHECK(!submit(client, &request)->repeatable);
+    CHECK(!submit(client, &request)->is.repeatable);
     request.if_match = aiocosmos_text("\"e\"");
-    CHECK(submit(client, &request)->repeatable);
+    CHECK(submit(client, &request)->is.repeatable);
     aiocosmos_destroy(client);
 }
 
@@ -1218,13 +1229,13 @@ TEST(a_wrong_clock_is_corrected_for_all_that_were_under_way)
     int i;
     for (i = 0; i < 3; i++) ops[i] = submit(client, &request);
     aioc_auth_date(date, client->platform.wall_ms(client->platform.user_data) / 1000 + 3600);
-    ops[2]->skew_ms = 3600000;                             /* this one was signed by the right clock */
+    ops[2]->attempt->skew_ms = 3600000;                    /* this one was signed by the right clock */
     for (i = 0; i < 3; i++) {
         reply made = reply_with(401, "");
         set_header(&made, AIOC_PROTOCOL_H_DATE, date);
         CHECK_INT(aioc_op_clock_was_off(ops[i], &made.response), i < 2);
     }
-    CHECK(client->engine.skew_ms > 3590000 && client->engine.skew_ms < 3610000);
+    CHECK(client->engine.endpoint.skew_ms > 3590000 && client->engine.endpoint.skew_ms < 3610000);
     aiocosmos_destroy(client);
 }
 
@@ -1279,9 +1290,9 @@ TEST(a_refused_token_is_dropped_but_not_its_successor)
     CHECK_INT(aiocosmos_set_token(client, "dbs/other", "g.h.i", 0), 0);
     CHECK(aioc_op_authorization(late, 0).len > 0);
     give(early, &made);
-    CHECK_INT(client->engine.tokens.count, 2);
+    CHECK_INT(client->engine.tokens.held.count, 2);
     give(late, &made);
-    CHECK_INT(client->engine.tokens.count, 1);
+    CHECK_INT(client->engine.tokens.held.count, 1);
     aiocosmos_destroy(client);
 }
 
@@ -1314,6 +1325,7 @@ TEST(a_given_token_of_an_unknown_range_is_sent)
     int i;
     for (i = 0; i < 2; i++) {
         aioc_mem_buffer out = {NULL, 0, 0};
+        aioc_mem_writer head;
         aioc_op *op;
         request.session_token = aiocosmos_text(given[i]);
         op = submit(client, &request);
@@ -1331,7 +1343,9 @@ TEST(a_given_token_of_an_unknown_range_is_sent)
             CHECK_INT(container->knowledge, AIOC_ACCOUNT_KNOWN);
             CHECK_INT(aiocosmos_session_merge(client, NULL, "c", aioc_mem_str("0:-1#5")), 0);
         }
-        CHECK(aioc_op_append_session_line(op, &out));
+        head = aioc_mem_write(memory, &out);
+        aioc_op_put_session(op, &head);
+        CHECK(head.ok);
         CHECK_TEXT(out.data, out.len, sent[i]);
         aioc_mem_buffer_free(memory, &out);
     }
@@ -1377,8 +1391,8 @@ static aioc_op *ask_page(aiocosmos_client *client, pages *seen, bool skip_empty)
     request.pk = aiocosmos_pk3(aiocosmos_s("k"), aiocosmos_s("l"), aiocosmos_s("m"));   /* surely a whole key */
     request.skip_empty = skip_empty;
     memset(seen, 0, sizeof *seen);
-    client->engine.on_failure = note_failure;
-    client->engine.on_failure_user_data = seen;
+    client->options.on_failure = note_failure;
+    client->options.on_failure_user_data = seen;
     CHECK_INT(aiocosmos_query_open(client, &request, &seen->query), 0);
     CHECK_INT(aiocosmos_cursor_next(client, seen->query, note_page, seen), 0);
     return aioc_feed_query_find(&client->feeds, seen->query)->op;
@@ -1409,7 +1423,7 @@ TEST(closing_a_query_in_on_failure_cancels_nothing_else)
     CHECK_INT(seen.status, 400);
     CHECK_INT(seen.submitted->stop, 0);                    /* it has the slot that the page had */
     CHECK_INT(aiocosmos_cursor_next(client, seen.query, note_page, &seen), AIOCOSMOS_E_ARGUMENT);
-    client->engine.on_failure = NULL;
+    client->options.on_failure = NULL;
     aiocosmos_destroy(client);
 }
 
@@ -1462,7 +1476,7 @@ TEST(a_429_that_ends_an_item_lowers_the_concurrency_too)
     CHECK_INT(aiocosmos_bulk(client, &request, &op), 0);
     CHECK(aioc_bulk_work(&client->bulks));
     for (i = 0; i < client->engine.slot_count; i++)
-        if (client->engine.slots[i] && client->engine.slots[i]->role->pacer) item = client->engine.slots[i];
+        if (client->engine.slots[i].op && client->engine.slots[i].op->role->pacer) item = client->engine.slots[i].op;
     CHECK(item);
     item->attempt_us = client->reactor.now_us;
     set_header(&made, AIOC_PROTOCOL_H_RETRY_AFTER, "60000");

@@ -2020,7 +2020,7 @@ TEST(pool_ends_everything_once_whatever_happens)
                           cancelled[i], started[i]);
             if (active) aioc_pool_cancel(&rig.pool, &crowd[i].exchange);
         }
-        CHECK(!rig.pool.first && rig.pool.queued == 0);
+        CHECK(!rig.pool.queue.first && rig.pool.queued == 0);
         teardown();
     }
 }
