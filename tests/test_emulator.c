@@ -108,6 +108,8 @@ TEST(containers)
 #define WITH(PROPERTIES) "{\"id\":\"X\",\"partitionKey\":{\"paths\":[\"/a\"]}," PROPERTIES "}"
 #define EMBEDDING(REST)  WITH("\"vectorEmbeddingPolicy\":{\"vectorEmbeddings\":[{\"path\":\"/v\",\"dataType\":" REST "}]}")
 
+#define INDEXING(REST)   WITH("\"indexingPolicy\":{" REST "}")
+
 /* What is misspelt is refused and named, for the container would be another than was meant. */
 TEST(container_policies)
 {
@@ -134,6 +136,19 @@ TEST(container_policies)
         { EMBEDDING("\"int8\",\"dimension\":3,\"distanceFunction\":\"cosine\""), "'dimension' of a vector" },
         { WITH("\"fullTextPolicy\":{\"paths\":[]}"), "'paths' of fullTextPolicy" },
         { WITH("\"fullTextPolicy\":{\"fullTextPaths\":[\"/a\"]}"), "full text" },
+        { INDEXING("\"indexingmode\":\"none\""), "'indexingmode' of indexingPolicy is unknown" },
+        { INDEXING("\"includePaths\":[]"), "'includePaths' of indexingPolicy is unknown" },
+        { INDEXING("\"excludedPaths\":[{\"paths\":\"/a/?\"}]"), "'paths' of an excluded path" },
+        { INDEXING("\"includedPaths\":[{\"path\":\"/a/?\",\"index\":[]}]"), "'index' of an included path" },
+        { INDEXING("\"compositeIndexes\":[[{\"path\":\"/a\",\"sort\":\"descending\"}]]"), "'sort' of a composite" },
+        { INDEXING("\"compositeIndexes\":[[{\"path\":\"/a\",\"order\":\"down\"}]]"), "indexing policy" },
+        { INDEXING("\"compositeIndexes\":[{\"path\":\"/a\"}]"), "indexing policy" },
+        { INDEXING("\"spatialIndexes\":[{\"path\":\"a\"}]"), "indexing policy" },
+        { INDEXING("\"vectorIndexes\":{}"), "indexing policy" },
+        { INDEXING("\"fullTextIndexes\":[\"/a\"]"), "indexing policy" },
+        { INDEXING("\"indexingMode\":\"Eventual\""), "indexing policy" },
+        { "{\"id\":\"X\",\"partitionKey\":{\"paths\":[\"/a\"],\"versions\":2}}", "'versions' of partitionKey" },
+        { "{\"id\":\"X\",\"partitionKey\":{\"paths\":[\"/a\"],\"version\":\"V3\"}}", "version" },
         { WITH("\"computedProperties\":{}"), "computed properties" },
         { WITH("\"computedProperties\":[{\"name\":\"a\"}]"), "computed properties" } };
     static const char all[] = WITH("\"uniqueKeyPolicy\":{\"uniqueKeys\":[{\"paths\":[\"/m\",\"/b/c\"]}]},"
@@ -171,6 +186,32 @@ TEST(container_policies)
     CHECK_INT(call("PUT", "/dbs/D/colls/X", NULL, WITH("\"defaultTtl\":5")), 400);                 /* without them */
     CHECK_INT(call("GET", "/dbs/D/colls/X", NULL, NULL), 200);
     CHECK(says("\"/m\"") && says("LastWriterWins") && !says("defaultTtl"));
+    close_world();
+}
+
+/* What the SDKs send, each in its own spelling. */
+TEST(indexing_policies_of_sdks)
+{
+    static const char *const bodies[] = {
+        "{\"id\":\"X\",\"partitionKey\":{\"paths\":[\"/a\"],\"kind\":\"Hash\",\"version\":\"V2\"},\"indexingPolicy\":{"
+        "\"indexingMode\":\"Consistent\",\"automatic\":true,\"includedPaths\":[{\"path\":\"/*\",\"indexes\":[]}],"
+        "\"excludedPaths\":[{\"path\":\"/\\\"_etag\\\"/?\"}],\"spatialIndexes\":[],\"compositeIndexes\":[],"
+        "\"vectorIndexes\":[],\"fullTextIndexes\":[]}}",
+        INDEXING("\"automatic\":true,\"indexingMode\":\"None\",\"includedPaths\":null,\"excludedPaths\":[]"),
+        INDEXING("\"includedPaths\":[{\"path\":\"/*\",\"indexes\":[{\"kind\":\"Range\",\"dataType\":\"Number\","
+                 "\"precision\":-1}],\"isFullIndex\":true}],\"compositeIndexes\":[[{\"path\":\"/a\","
+                 "\"order\":\"ascending\"},{\"path\":\"/b\",\"order\":\"Descending\"},{\"path\":\"/c\"}]]"),
+        INDEXING("\"spatialIndexes\":[{\"path\":\"/p/?\",\"types\":[\"Point\"],\"boundingBox\":{\"xmin\":0}}],"
+                 "\"vectorIndexes\":[{\"path\":\"/v\",\"type\":\"diskANN\",\"quantizationByteSize\":2,"
+                 "\"indexingSearchListSize\":100}],\"fullTextIndexes\":[{\"path\":\"/t\"}]")
+    };
+    size_t i;
+    open_world(1);
+    for (i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+        if (call("POST", "/dbs/D/colls", NULL, bodies[i]) != 201)
+            test_fail(__FILE__, __LINE__, "%s: %d %s", bodies[i], got.status, got.text);
+        CHECK_INT(call("DELETE", "/dbs/D/colls/X", NULL, NULL), 204);
+    }
     close_world();
 }
 

@@ -3,6 +3,11 @@
 
 #include <string.h>
 
+static bool emu_is_absent(aiocosmos_json value)
+{
+    return value.type == AIOCOSMOS_JSON_NONE || value.type == AIOCOSMOS_JSON_NULL;
+}
+
 /* The service takes no property that it does not know: one that is misspelt would make another container than was
  * meant, and no word of it. of: what the object is, or "" for the container itself. */
 static bool emu_names_known(emu_exchange *x, aiocosmos_json object, const char *of, const char *const *names,
@@ -50,15 +55,16 @@ static bool emu_path_ok(aiocosmos_str path)
 
 static bool emu_define_key(emu_exchange *x, emu_container *container, aiocosmos_json key, size_t *used)
 {
-    static const char *const names[] = { "paths", "kind", "version" };
-    aiocosmos_json found[3], path;
+    static const char *const names[] = { "paths", "kind", "version", "systemKey" };
+    aiocosmos_json found[4], path;
     int64_t version = 1;
     size_t count;
     bool multi;
     if (key.type != AIOCOSMOS_JSON_OBJ)
         return emu_refuse(x, 400, 0, "The partition key definition is missing: 'partitionKey' has to be an "
                           "object with 'paths'.");
-    aioc_json_fields(key, names, 3, found);
+    if (!emu_names_known(x, key, "partitionKey", names, 4)) return false;
+    aioc_json_fields(key, names, 4, found);
     count = aioc_json_count(found[0]);
     multi = aioc_json_is_str(found[1], "MultiHash");
     if (found[0].type != AIOCOSMOS_JSON_ARR || count < 1 || count > EMU_LEVELS || (count > 1 && !multi))
@@ -66,7 +72,9 @@ static bool emu_define_key(emu_exchange *x, emu_container *container, aiocosmos_
                           "or, of kind MultiHash, up to three.");
     if (found[1].type != AIOCOSMOS_JSON_NONE && !multi && !aioc_json_is_str(found[1], "Hash"))
         return emu_refuse(x, 400, 0, "The partition key's kind has to be Hash or MultiHash.");
-    if (found[2].type != AIOCOSMOS_JSON_NONE && (!aioc_json_get_i64(found[2], &version) || version < 1 || version > 2))
+    if (aioc_json_is_str(found[2], "V2")) version = 2;     /* as Java says it */
+    else if (!aioc_json_is_str(found[2], "V1") && !emu_is_absent(found[2]) &&
+             (!aioc_json_get_i64(found[2], &version) || version < 1 || version > 2))
         return emu_refuse(x, 400, 0, "The partition key's version has to be 1 or 2.");
     if (multi && version != 2)
         return emu_refuse(x, 400, 0, "A partition key of kind MultiHash has to be of version 2.");
@@ -89,7 +97,7 @@ static bool emu_define_unique(emu_exchange *x, emu_container *container, aiocosm
     static const char *const keys[] = { "uniqueKeys" }, *const paths[] = { "paths" };
     aiocosmos_json list, key, path;
     size_t count;
-    if (policy.type == AIOCOSMOS_JSON_NONE || policy.type == AIOCOSMOS_JSON_NULL) return true;
+    if (emu_is_absent(policy)) return true;
     if (!emu_names_known(x, policy, "uniqueKeyPolicy", keys, 1)) return false;
     memset(&list, 0, sizeof list);
     aioc_json_fields(policy, keys, 1, &list);
@@ -128,8 +136,8 @@ static bool emu_paths_ok(aiocosmos_json list)
     static const char *const names[] = { "path" };
     aiocosmos_json value, path;
     memset(&value, 0, sizeof value);
-    if (list.type != AIOCOSMOS_JSON_NONE && list.type != AIOCOSMOS_JSON_ARR) return false;
-    while (aioc_json_next(list, NULL, &value)) {
+    if (!emu_is_absent(list) && list.type != AIOCOSMOS_JSON_ARR) return false;
+    while (list.type == AIOCOSMOS_JSON_ARR && aioc_json_next(list, NULL, &value)) {
         memset(&path, 0, sizeof path);
         if (value.type == AIOCOSMOS_JSON_OBJ) aioc_json_fields(value, names, 1, &path);
         if (path.type != AIOCOSMOS_JSON_STR || path.len < 3 || path.ptr[1] != '/') return false;
@@ -137,22 +145,70 @@ static bool emu_paths_ok(aiocosmos_json list)
     return true;
 }
 
-/* Indexes make no difference here; a policy that makes no sense is refused all the same. */
+/* Absent, or one of these words, which SDKs write with a capital or without. */
+static bool emu_is_word_of_sdks(aiocosmos_json value, const char *const *words, size_t count)
+{
+    size_t i;
+    if (value.type != AIOCOSMOS_JSON_STR) return emu_is_absent(value);
+    for (i = 0; i < count; i++)
+        if (aioc_mem_same_nocase(emu_str(value.ptr + 1, value.len - 2), aioc_mem_str(words[i]))) return true;
+    return false;
+}
+
+/* Of each object in a list. */
+static bool emu_elements_known(emu_exchange *x, aiocosmos_json list, const char *of, const char *const *names,
+                               size_t count)
+{
+    aiocosmos_json value;
+    memset(&value, 0, sizeof value);
+    while (list.type == AIOCOSMOS_JSON_ARR && aioc_json_next(list, NULL, &value))
+        if (!emu_names_known(x, value, of, names, count)) return false;
+    return true;
+}
+
+static bool emu_composite_ok(emu_exchange *x, aiocosmos_json indexes)
+{
+    static const char *const names[] = { "path", "order" }, *const orders[] = { "ascending", "descending" };
+    aiocosmos_json index, part, found[2];
+    memset(&index, 0, sizeof index);
+    if (emu_is_absent(indexes)) return true;
+    if (indexes.type != AIOCOSMOS_JSON_ARR) return false;
+    while (aioc_json_next(indexes, NULL, &index)) {
+        if (!emu_elements_known(x, index, "a composite index", names, 2)) return false;
+        if (index.type != AIOCOSMOS_JSON_ARR || !emu_paths_ok(index)) return false;
+        memset(&part, 0, sizeof part);
+        while (aioc_json_next(index, NULL, &part)) {
+            aioc_json_fields(part, names, 2, found);
+            if (!emu_is_word_of_sdks(found[1], orders, 2)) return false;
+        }
+    }
+    return true;
+}
+
+/* Indexes make no difference here; a policy that makes no sense is refused all the same, and what is misspelt in one
+ * named. */
 static bool emu_indexing_ok(emu_exchange *x, aiocosmos_json policy)
 {
-    static const char *const names[] = { "indexingMode", "automatic", "includedPaths", "excludedPaths",
-                                         "compositeIndexes" };
-    aiocosmos_json found[5];
+    enum { MODE, AUTOMATIC, INCLUDED, EXCLUDED, COMPOSITE, SPATIAL, VECTOR, FULL_TEXT, NAMES };
+    static const char *const names[NAMES] = { "indexingMode", "automatic", "includedPaths", "excludedPaths",
+                                              "compositeIndexes", "spatialIndexes", "vectorIndexes",
+                                              "fullTextIndexes" };
+    static const char *const modes[] = { "consistent", "none", "lazy" };
+    static const char *const of_included[] = { "path", "indexes", "isFullIndex" };
+    aiocosmos_json found[NAMES];
     bool truth;
-    if (policy.type == AIOCOSMOS_JSON_NONE) return true;
+    if (emu_is_absent(policy)) return true;
     memset(found, 0, sizeof found);
-    if (policy.type == AIOCOSMOS_JSON_OBJ) aioc_json_fields(policy, names, 5, found);
-    if (policy.type == AIOCOSMOS_JSON_OBJ &&
-        (found[0].type == AIOCOSMOS_JSON_NONE || aioc_json_is_str(found[0], "consistent") ||
-         aioc_json_is_str(found[0], "none") || aioc_json_is_str(found[0], "lazy")) &&
-        (found[1].type == AIOCOSMOS_JSON_NONE || aioc_json_get_bool(found[1], &truth)) && emu_paths_ok(found[2]) &&
-        emu_paths_ok(found[3]) && (found[4].type == AIOCOSMOS_JSON_NONE || found[4].type == AIOCOSMOS_JSON_ARR))
+    if (!emu_names_known(x, policy, "indexingPolicy", names, NAMES)) return false;
+    if (policy.type == AIOCOSMOS_JSON_OBJ) aioc_json_fields(policy, names, NAMES, found);
+    if (!emu_elements_known(x, found[INCLUDED], "an included path", of_included, 3) ||
+        !emu_elements_known(x, found[EXCLUDED], "an excluded path", of_included, 3)) return false;
+    if (policy.type == AIOCOSMOS_JSON_OBJ && emu_is_word_of_sdks(found[MODE], modes, 3) &&
+        (emu_is_absent(found[AUTOMATIC]) || aioc_json_get_bool(found[AUTOMATIC], &truth)) &&
+        emu_paths_ok(found[INCLUDED]) && emu_paths_ok(found[EXCLUDED]) && emu_paths_ok(found[SPATIAL]) &&
+        emu_paths_ok(found[VECTOR]) && emu_paths_ok(found[FULL_TEXT]) && emu_composite_ok(x, found[COMPOSITE]))
         return true;
+    if (x->status) return false;                           /* refused already */
     return emu_refuse(x, 400, 0, "The indexing policy is invalid: it needs an 'indexingMode' of consistent or none, "
                       "and paths that begin with '/'.");
 }
@@ -160,7 +216,7 @@ static bool emu_indexing_ok(emu_exchange *x, aiocosmos_json policy)
 static bool emu_define_ttl(emu_exchange *x, emu_container *container, aiocosmos_json ttl)
 {
     int64_t number = 0;
-    container->has_ttl = ttl.type != AIOCOSMOS_JSON_NONE && ttl.type != AIOCOSMOS_JSON_NULL;
+    container->has_ttl = !emu_is_absent(ttl);
     container->ttl = -1;
     if (!container->has_ttl) return true;
     if (!aioc_json_get_i64(ttl, &number) || (number != -1 && (number < 1 || number > INT32_MAX)))
@@ -176,7 +232,7 @@ static bool emu_define_feed(emu_exchange *x, emu_container *container, aiocosmos
     static const char *const names[] = { "retentionDuration" };
     aiocosmos_json value;
     int64_t minutes = 0;
-    if (policy.type == AIOCOSMOS_JSON_NONE || policy.type == AIOCOSMOS_JSON_NULL) return true;
+    if (emu_is_absent(policy)) return true;
     memset(&value, 0, sizeof value);
     if (!emu_names_known(x, policy, "changeFeedPolicy", names, 1)) return false;
     if (policy.type == AIOCOSMOS_JSON_OBJ) aioc_json_fields(policy, names, 1, &value);
@@ -193,7 +249,7 @@ static bool emu_conflict_ok(emu_exchange *x, aiocosmos_json policy)
     static const char *const names[] = { "mode", "conflictResolutionPath", "conflictResolutionProcedure" };
     static const char *const modes[] = { "LastWriterWins", "Custom", "lastWriterWins", "custom" };
     aiocosmos_json found[3];
-    if (policy.type == AIOCOSMOS_JSON_NONE || policy.type == AIOCOSMOS_JSON_NULL) return true;
+    if (emu_is_absent(policy)) return true;
     if (!emu_names_known(x, policy, "conflictResolutionPolicy", names, 3)) return false;
     memset(found, 0, sizeof found);
     if (policy.type == AIOCOSMOS_JSON_OBJ) aioc_json_fields(policy, names, 3, found);
@@ -211,7 +267,7 @@ static bool emu_vectors_ok(emu_exchange *x, aiocosmos_json policy)
     static const char *const functions[] = { "cosine", "dotproduct", "euclidean" };
     aiocosmos_json list, value;
     bool ok = policy.type == AIOCOSMOS_JSON_OBJ;
-    if (policy.type == AIOCOSMOS_JSON_NONE || policy.type == AIOCOSMOS_JSON_NULL) return true;
+    if (emu_is_absent(policy)) return true;
     if (!emu_names_known(x, policy, "vectorEmbeddingPolicy", lists, 1)) return false;
     memset(&list, 0, sizeof list);
     memset(&value, 0, sizeof value);
@@ -234,7 +290,7 @@ static bool emu_full_text_ok(emu_exchange *x, aiocosmos_json policy)
 {
     static const char *const names[] = { "defaultLanguage", "fullTextPaths" };
     aiocosmos_json found[2];
-    if (policy.type == AIOCOSMOS_JSON_NONE || policy.type == AIOCOSMOS_JSON_NULL) return true;
+    if (emu_is_absent(policy)) return true;
     if (!emu_names_known(x, policy, "fullTextPolicy", names, 2)) return false;
     memset(found, 0, sizeof found);
     if (policy.type == AIOCOSMOS_JSON_OBJ) aioc_json_fields(policy, names, 2, found);
@@ -249,7 +305,7 @@ static bool emu_computed_ok(emu_exchange *x, aiocosmos_json list)
     static const char *const names[] = { "name", "query" };
     aiocosmos_json value;
     bool ok = list.type == AIOCOSMOS_JSON_ARR && aioc_json_count(list) <= 20;
-    if (list.type == AIOCOSMOS_JSON_NONE || list.type == AIOCOSMOS_JSON_NULL) return true;
+    if (emu_is_absent(list)) return true;
     memset(&value, 0, sizeof value);
     while (ok && aioc_json_next(list, NULL, &value)) {
         aiocosmos_json found[2];

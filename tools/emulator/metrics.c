@@ -142,7 +142,7 @@ static bool metrics_indexed(const metrics *m, const char *path)
     aiocosmos_json included = metrics_field(m->policy, "includedPaths");
     size_t out = metrics_best_fit(metrics_field(m->policy, "excludedPaths"), path);
     size_t in = included.type == AIOCOSMOS_JSON_ARR ? metrics_best_fit(included, path) : 1;
-    if (mode.type == AIOCOSMOS_JSON_STR && mode.len == 6 && memcmp(mode.ptr, "\"none\"", 6) == 0) return false;
+    if (aioc_mem_same_nocase(emu_str(mode.ptr, mode.len), aioc_mem_str("\"none\""))) return false;
     return in > out;
 }
 
@@ -157,7 +157,7 @@ static bool metrics_composed(const metrics *m)
         memset(&part, 0, sizeof part);
         while (aioc_json_next(index, NULL, &part)) {
             aiocosmos_json path = metrics_field(part, "path"), order = metrics_field(part, "order");
-            bool down = order.len > 2 && order.ptr[1] == 'd';
+            bool down = order.len > 2 && (order.ptr[1] | 32) == 'd';
             const char *sorted = m->sorted[i++], *blank = strrchr(sorted, ' ');
             if (path.len != (size_t)(blank - sorted) + 2 || memcmp(path.ptr + 1, sorted, path.len - 2) != 0) break;
             if (down == (blank[1] == 'D')) same++;
