@@ -513,7 +513,7 @@ part_interrupt_twice() {
     players hanging
     mkfifo "$work/fifo"
     last='import interrupted twice'
-    "$tool" import game hanging "$work/fifo" >"$work/out" 2>"$work/err" &
+    "$tool" import game hanging "$work/fifo" --concurrency 50 --insecure >"$work/out" 2>"$work/err" &
     importer=$!
     exec 8>"$work/fifo"
     documents 1 >&8
@@ -528,6 +528,8 @@ part_interrupt_twice() {
     is $? 130 'status after the second Ctrl-C'
     says 'These lines were in flight, and may be stored or not: 2-5.'
     says 'The others up to line 6 are stored, or among the rejects'
+    says 'To go on with the first line in doubt'
+    says "  aiocosmos import game hanging $work/fifo --from-line 2 --insecure --concurrency 50"
     exec 8>&-
 }
 

@@ -169,6 +169,49 @@ typedef struct entry {
     char text[];
 } entry;
 
+/*--- How to go on -------------------------------------------------------------
+ * By the same options, but for secrets. */
+
+static void put_resume(const tool *t, FILE *to)
+{
+    unsigned i;
+    fputs("  aiocosmos import", to);
+    for (i = 0; i < 3; i++) {
+        fputc(' ', to);
+        put_argument(to, t->operand[i]);
+    }
+    fputs(" --from-line ", to);
+}
+
+static void put_resume_options(const tool *t, FILE *to)
+{
+    static const unsigned secret = BIT(OPT_KEY) | BIT(OPT_CONNECTION_STRING);
+    static const unsigned ours = BIT(OPT_FROM_LINE) | BIT(OPT_APPEND_REJECTS);
+    unsigned i;
+    if (has(t, OPT_REJECTS)) fputs(" --append-rejects", to);
+    for (i = 0; i < OPT_COUNT; i++) {
+        if (!has(t, (option_id)i) || ((secret | ours) & BIT(i))) continue;
+        fprintf(to, " %s", options[i].name);
+        if (!options[i].value) continue;
+        fputc(' ', to);
+        put_argument(to, t->option[i]);
+    }
+    fputc('\n', to);
+}
+
+/* NULL: no memory. */
+static char *resume_text(const tool *t, void (*put)(const tool *t, FILE *to))
+{
+    char *text = NULL;
+    size_t len;
+    FILE *to = open_memstream(&text, &len);
+    if (!to) return NULL;
+    put(t, to);
+    if (fclose(to) == 0) return text;
+    free(text);
+    return NULL;
+}
+
 /*--- Ctrl-C -------------------------------------------------------------------
  * It may come at any moment, also while the rejects wait for somebody to read them: so its handler does the talking,
  * by write() alone, and knows by itself which lines are in flight. Each number is written before it is counted on, and
@@ -181,6 +224,8 @@ static struct flight {
     volatile uint64_t reached;             /* the last line taken */
     volatile uint64_t line[CONCURRENCY_MAX];             /* those in flight, and 0 where there is none */
     unsigned free_place[CONCURRENCY_MAX], free_count;
+    char *resume, *resume_options;         /* the command to go on by, before and behind the line; NULL: no memory */
+    bool is_create;                        /* which what is there already refuses */
 } flight;
 
 /* Text for stderr that a signal handler may put together. */
@@ -254,6 +299,18 @@ static void note_stopping(void)
     note_send(&n);
 }
 
+/* From the first line in doubt: who has stored it already is told so, or stores it again. */
+static void note_resume(note *n)
+{
+    uint64_t doubted = next_in_flight(0);
+    if (!flight.resume || !flight.resume_options) return;
+    note_text(n, doubted ? "To go on with the first line in doubt" : "To go on with the next");
+    note_text(n, doubted && flight.is_create ? ", and find what is stored already among the rejects as 409:\n" : ":\n");
+    note_text(n, flight.resume);
+    note_number(n, doubted ? doubted : flight.reached + 1);
+    note_text(n, flight.resume_options);
+}
+
 static void note_ending(void)
 {
     note n;
@@ -265,6 +322,7 @@ static void note_ending(void)
     note_text(&n, next_in_flight(0) ? ".\nThe others up to line " : "The lines up to ");
     note_number(&n, flight.reached);
     note_text(&n, " are stored, or among the rejects; those behind it were not taken.\n");
+    note_resume(&n);
     note_send(&n);
 }
 
@@ -285,7 +343,7 @@ static void on_interrupt(int signal_number)
 }
 
 /* A rejects file that is slow to write must not fail for a signal: SA_RESTART. A wait in poll() ends all the same. */
-static void catch_interrupts(aiocosmos_client *client)
+static void catch_interrupts(const importer *im)
 {
     static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
     struct sigaction action, before;
@@ -294,7 +352,10 @@ static void catch_interrupts(aiocosmos_client *client)
     action.sa_handler = on_interrupt;
     action.sa_flags = SA_RESTART | SA_NODEFER;
     sigemptyset(&action.sa_mask);
-    flight.client = client;
+    flight.client = im->tool->client;
+    flight.resume = resume_text(im->tool, put_resume);
+    flight.resume_options = resume_text(im->tool, put_resume_options);
+    flight.is_create = im->kind == AIOCOSMOS_CREATE_ITEM;
     flight.on_terminal = isatty(STDERR_FILENO) != 0;
     while (flight.free_count < CONCURRENCY_MAX) {
         flight.free_place[flight.free_count] = flight.free_count;
@@ -312,6 +373,8 @@ static void release_interrupts(void)
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     signal(SIGHUP, SIG_DFL);
+    free(flight.resume);
+    free(flight.resume_options);
 }
 
 /*--- Lines on their way -----------------------------------------------------*/
@@ -639,30 +702,16 @@ static bool open_rejects(importer *im)
     return im->rejects != NULL;
 }
 
-/* Where an import that was broken off stopped, and how to go on: by the same options, but for secrets. */
+/* Where an import that was broken off stopped. */
 static void say_where(importer *im)
 {
-    static const unsigned secret = BIT(OPT_KEY) | BIT(OPT_CONNECTION_STRING);
-    static const unsigned ours = BIT(OPT_FROM_LINE) | BIT(OPT_APPEND_REJECTS);
     tool *t = im->tool;
-    unsigned i;
     say(t, "%sstopped after line %" PRIu64 ": each up to it is stored, or among the rejects. To go on with the next%s:",
         flight.interrupted ? "interrupted: " : "", im->in.number,
         has(t, OPT_KEY) || has(t, OPT_CONNECTION_STRING) ? ", with the same account" : "");
-    fputs("  aiocosmos import", stderr);
-    for (i = 0; i < 3; i++) {
-        fputc(' ', stderr);
-        put_argument(stderr, t->operand[i]);
-    }
-    fprintf(stderr, " --from-line %" PRIu64 "%s", im->in.number + 1, has(t, OPT_REJECTS) ? " --append-rejects" : "");
-    for (i = 0; i < OPT_COUNT; i++) {
-        if (!has(t, (option_id)i) || ((secret | ours) & BIT(i))) continue;
-        fprintf(stderr, " %s", options[i].name);
-        if (!options[i].value) continue;
-        fputc(' ', stderr);
-        put_argument(stderr, t->option[i]);
-    }
-    fputc('\n', stderr);
+    put_resume(t, stderr);
+    fprintf(stderr, "%" PRIu64, im->in.number + 1);
+    put_resume_options(t, stderr);
 }
 
 static int report_import(importer *im)
@@ -701,7 +750,7 @@ static int import_lines(importer *im, uint32_t concurrency)
     status = aiocosmos_bulk(im->tool->client, &request, &im->bulk);
     if (status != 0) return say_refusal(im->tool, status);
     im->heard = seconds_since(im->tool->started);
-    catch_interrupts(im->tool->client);
+    catch_interrupts(im);
     run_import(im);
     release_interrupts();
     return report_import(im);
