@@ -32,7 +32,7 @@ static void sim_on_signal(int number)
 
 static void sim_catch_signals(void)
 {
-    static const int fatal[] = { SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGALRM };
+    static const int fatal[] = { SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGPROF };
     size_t i;
     for (i = 0; i < sizeof fatal / sizeof *fatal; i++) {
         struct sigaction old;
@@ -43,7 +43,7 @@ static void sim_catch_signals(void)
 static void sim_run_checked(uint64_t seed, sim_report *report, bool verbose)
 {
     uint64_t story;
-    alarm(SIM_SECONDS_MAX);
+    sim_limit_seconds(SIM_SECONDS_MAX);
     story = sim_run(seed, report, verbose);
     if (seed % SIM_TWICE == 0 && !verbose) {
         static sim_report scrap;
@@ -53,7 +53,7 @@ static void sim_run_checked(uint64_t seed, sim_report *report, bool verbose)
             _exit(1);
         }
     }
-    alarm(0);
+    sim_limit_seconds(0);
 }
 
 /* Runs seeds in a child until one fails; returns the seed that it stopped at. */

@@ -31,6 +31,7 @@
 #define SIM_FRAMES_US  5000000u              /* or many of them, if there is a budget, too */
 #define SIM_CALLBACK_US 20u                  /* what a callback of the host's takes */
 #define SIM_PIECE_US   150u                  /* the longest piece of work that is not cut */
+#define SIM_BACKOFF_US 2000000u              /* the longest pause between two attempts that is not asked for */
 #define SIM_ATTEMPT_US 7000000u              /* so long may one attempt take that meets silence */
 /* So long may a client that was told so still ask where the server has been: it leaves that place once a second, and
  * keeps what is on its way there for another. */
@@ -86,6 +87,7 @@ typedef enum sim_class {
 typedef struct sim_tries {                   /* of one operation, the library's own ones included */
     uint64_t op;
     unsigned before, all, of[SIM_CLASSES];
+    int status;                              /* of the last */
 } sim_tries;
 
 typedef struct sim_version {                 /* of an item, from from_us until the next */
@@ -134,6 +136,7 @@ typedef enum sim_trial {
     SIM_NO_TRIAL,
     SIM_BLACK_HOLES,                         /* connections fall silent for good, one by one */
     SIM_SILENT_METADATA,                     /* what is asked of account, container and ranges is never answered */
+    SIM_STORM,                               /* bulks want many times the units that there are */
     SIM_READERS                              /* several queries of big pages in little memory */
 } sim_trial;
 
@@ -726,6 +729,7 @@ static void sim_on_attempt(sim_client *client, const char *line, uint64_t op)
     SIM_CHECK(&client->sim->world, tries->before + ++tries->all == number, "operation %" PRIx64 " tells of attempt %u "
               "behind %u", op, number, tries->before + tries->all - 1);
     tries->of[sim_class_of(status, sub_status)]++;
+    tries->status = status;
     sim_check_patience(client, tries);
 }
 
@@ -747,6 +751,20 @@ static void sim_check_attempts(sim *s, const sim_op *op, const aiocosmos_result 
                          throttle_ms == AIOCOSMOS_OFF,
               "operation %ld waits %" PRIu64 " us for others, of at most %u ms", op->number, result->throttled_us,
               (unsigned)throttle_ms);
+}
+
+/* What the service says to have not done is asked again as often as it may be, and as long as there is time. */
+static void sim_check_persistence(sim *s, const sim_op *op, const aiocosmos_result *result)
+{
+    const sim_tries *tries = &op->client->tries[(uint32_t)result->op.id % SIM_SLOTS];
+    unsigned counted = tries->all - tries->of[SIM_MOVED] - tries->of[SIM_REFUSED];
+    if (op->in_bulk) counted -= tries->of[SIM_THROTTLE];
+    if (op->kind >= SIM_PAGE || (result->status != 449 && result->status != 503) || tries->status != result->status ||
+        result->fate != AIOCOSMOS_FATE_ANSWERED || s->plan.proxies || s->plan.garbles) return;
+    if (op->deadline_us && s->world.now_us + SIM_BACKOFF_US >= op->deadline_us) return;
+    sim_cover(&s->world, SIM_retries_used_up);
+    SIM_CHECK(&s->world, counted > sim_retries_max(op->client), "operation %ld gives up at %d after %u attempts of %u",
+              op->number, result->status, counted, (unsigned)sim_retries_max(op->client) + 1);
 }
 
 static void sim_count_result(sim *s, const sim_op *op)
@@ -818,6 +836,7 @@ static void sim_check_result(sim *s, sim_op *op, const aiocosmos_result *result)
     if (op->kind < SIM_PAGE) sim_learn_session(client, op, result);
     sim_check_trial(s, op, result);
     sim_check_attempts(s, op, result);
+    sim_check_persistence(s, op, result);
     sim_spend(&s->world, SIM_CALLBACK_US);
     if (s->plan.ru_per_second > 0 && !s->plan.faults && result->throttled_us) sim_cover(&s->world, SIM_throttled_by_ru);
     sim_count_result(s, op);

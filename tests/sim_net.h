@@ -1016,6 +1016,37 @@ static void sim_restart_server(sim_net *net)
     }
 }
 
+/* Past the network: somebody else's request, an upsert where there is a key. Returns the answer's body, to be freed. */
+static char *sim_server_does(sim_world *world, aiocosmos_emulator *core, const char *verb, const char *path, const char *type,
+                             const char *link, const char *key, const char *body)
+{
+    char *got;
+    size_t len, cap = strlen(body) + 1024 + (key ? strlen(key) : 0);
+    char *request = (char *)malloc(cap);
+    const char *answer;
+    int64_t now_s = sim_server_ms(world) / 1000;
+    aiocosmos_str signature = aioc_auth_sign(&core->signer, verb, type, aioc_mem_str(link), now_s);
+    aiocosmos_str date = aioc_auth_signer_date(&core->signer, now_s);
+    aiocosmos_emulator_conn *conn = aiocosmos_emulator_conn_open(core);
+    SIM_CHECK(world, conn && request, "the emulator has no memory for a connection");
+    snprintf(request, cap, "%s %s HTTP/1.1\r\nx-ms-version: 2020-07-15\r\nx-ms-date: %.*s\r\n"
+             "x-ms-cosmos-sdk-supportedcapabilities: 1\r\nauthorization: %.*s\r\nContent-Length: %zu\r\n%s%s%s\r\n%s",
+             verb, path, (int)date.len, date.ptr, (int)signature.len, signature.ptr, strlen(body),
+             key ? "x-ms-documentdb-is-upsert: True\r\nx-ms-documentdb-partitionkey: " : "", key ? key : "",
+             key ? "\r\n" : "", body);
+    aiocosmos_emulator_conn_feed(conn, request, strlen(request));
+    answer = aiocosmos_emulator_conn_output(conn, &len);
+    SIM_CHECK(world, len > 12 && answer[9] == '2', "%s %s: %.*s", verb, path, (int)len, answer);
+    got = (char *)calloc(len + 1, 1);
+    if (!got) abort();
+    memcpy(got, answer, len);
+    answer = strstr(got, "\r\n\r\n") + 4;
+    memmove(got, answer, strlen(answer) + 1);
+    aiocosmos_emulator_conn_close(conn);
+    free(request);
+    return got;
+}
+
 static void sim_socket_free(sim_socket *socket)
 {
     sim_server_close(socket);

@@ -385,27 +385,6 @@ static void sim_merge_foreign(sim *s, sim_client *client)
     aiocosmos_session_merge(client->client, NULL, SIM_CONTAINER, aioc_mem_str(token));
 }
 
-/* Past the network: somebody else's request. */
-static void sim_server_does(sim *s, const char *verb, const char *path, const char *type, const char *link,
-                            const char *body)
-{
-    char request[1024];
-    size_t len;
-    const char *answer;
-    int64_t now_s = sim_server_ms(&s->world) / 1000;
-    aiocosmos_str signature = aioc_auth_sign(&s->core->signer, verb, type, aioc_mem_str(link), now_s);
-    aiocosmos_str date = aioc_auth_signer_date(&s->core->signer, now_s);
-    aiocosmos_emulator_conn *conn = aiocosmos_emulator_conn_open(s->core);
-    SIM_CHECK(&s->world, conn, "the emulator has no memory for a connection");
-    snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nx-ms-version: 2020-07-15\r\nx-ms-date: %.*s\r\n"
-             "x-ms-cosmos-sdk-supportedcapabilities: 1\r\nauthorization: %.*s\r\nContent-Length: %zu\r\n\r\n%s", verb,
-             path, (int)date.len, date.ptr, (int)signature.len, signature.ptr, strlen(body), body);
-    aiocosmos_emulator_conn_feed(conn, request, strlen(request));
-    answer = aiocosmos_emulator_conn_output(conn, &len);
-    SIM_CHECK(&s->world, len > 12 && answer[9] == '2', "%s %s: %.*s", verb, path, (int)len, answer);
-    aiocosmos_emulator_conn_close(conn);
-}
-
 /* Whoever has not heard of it asks the new container for what was in the old one, with its session tokens. */
 static void sim_recreate(sim *s)
 {
@@ -414,10 +393,10 @@ static void sim_recreate(sim *s)
     s->core->faults = NULL;
     sim_trace(&s->world, "weather: the container is made anew");
     sim_cover(&s->world, SIM_container_made_anew);
-    sim_server_does(s, "DELETE", "/dbs/" SIM_DATABASE "/colls/" SIM_CONTAINER, "colls",
-                    "dbs/" SIM_DATABASE "/colls/" SIM_CONTAINER, "");
-    sim_server_does(s, "POST", "/dbs/" SIM_DATABASE "/colls", "colls", "dbs/" SIM_DATABASE,
-                    "{\"id\":\"" SIM_CONTAINER "\",\"partitionKey\":{\"paths\":[\"/pk\"],\"version\":2}}");
+    free(sim_server_does(&s->world, s->core, "DELETE", "/dbs/" SIM_DATABASE "/colls/" SIM_CONTAINER, "colls",
+                    "dbs/" SIM_DATABASE "/colls/" SIM_CONTAINER, NULL, ""));
+    free(sim_server_does(&s->world, s->core, "POST", "/dbs/" SIM_DATABASE "/colls", "colls", "dbs/" SIM_DATABASE, NULL,
+                    "{\"id\":\"" SIM_CONTAINER "\",\"partitionKey\":{\"paths\":[\"/pk\"],\"version\":2}}"));
     s->core->faults = faults;
     s->containers++;
     s->ranges_seen = 0;
@@ -576,12 +555,16 @@ static void sim_choose_trial(sim *s)
     sim_plan *plan = &s->plan;
     sim_random *random = &s->world.trouble;
     plan->trial = sim_chance(random, 0.5) ? SIM_READERS
-                                          : (sim_trial)sim_between(random, SIM_BLACK_HOLES, SIM_SILENT_METADATA);
+                                          : (sim_trial)sim_between(random, SIM_BLACK_HOLES, SIM_STORM);
     plan->garbles = plan->faults = plan->splits = plan->breaks_memory = plan->waits_for_ever = false;
     plan->proxies = plan->fails_over = plan->short_of_entropy = plan->foreign_tokens = false;
     plan->recreates = false;
     plan->ru_per_second = plan->cancel = plan->destroy = 0;
     plan->lives = 0;
+    if (plan->trial != SIM_STORM) return;
+    plan->operations = 1000;
+    plan->in_flight = 1;
+    plan->ru_per_second = (double)sim_magnitude(random, 100, 600);
 }
 
 static void sim_choose_trouble(sim *s)

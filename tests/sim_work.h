@@ -474,10 +474,11 @@ typedef struct sim_bulk {
     struct sim_bulk *next;
     sim_client *client;
     sim_op  *op;
-    unsigned to_pull, pulled, back, done;
+    unsigned to_pull, pulled, back;
+    aiocosmos_bulk_totals count;             /* of what came back, by its results */
     bool     later;
     uint64_t later_us;
-    uint32_t timeout_ms;
+    uint32_t timeout_ms, concurrency;
 } sim_bulk;
 
 static sim_bulk *sim_bulks;                  /* of the run */
@@ -496,7 +497,7 @@ static aiocosmos_pull sim_pull(aiocosmos_client *handle, aiocosmos_bulk_item *it
         bulk->later_us = s->world.now_us + sim_magnitude(random, 1, 200000);
         return AIOCOSMOS_PULL_LATER;
     }
-    if (sim_chance(random, 0.005)) {
+    if (sim_chance(random, 0.005) && s->plan.trial != SIM_STORM) {
         bulk->op->cancelled = true;
         bulk->to_pull = 0;
         return AIOCOSMOS_PULL_FAIL;
@@ -522,9 +523,19 @@ static void sim_bulk_item_back(aiocosmos_client *handle, const aiocosmos_result 
                                void *user_data)
 {
     sim_bulk *bulk = (sim_bulk *)user_data;
+    const sim_tries *tries = &bulk->client->tries[(uint32_t)result->op.id % SIM_SLOTS];
     bulk->back++;
+    *(result->status ? &bulk->count.failed : &bulk->count.succeeded) += 1;
+    bulk->count.maybe_applied += result->status != 0 && result->fate == AIOCOSMOS_FATE_MAYBE_APPLIED;
+    bulk->count.retries += result->attempts ? result->attempts - 1 : 0;
+    bulk->count.throttled += tries->op == result->op.id ? tries->of[SIM_THROTTLE] : 0;
     SIM_CHECK(&bulk->client->sim->world, !bulk->op->calls, "an item comes back behind the end of its bulk");
     sim_done(handle, result, item_data);
+}
+
+static void sim_check_total(sim *s, const char *what, uint64_t said, uint64_t counted)
+{
+    SIM_CHECK(&s->world, said == counted, "a bulk says %u: %s, and %u are", (unsigned)said, what, (unsigned)counted);
 }
 
 static void sim_bulk_done(aiocosmos_client *handle, const aiocosmos_result *result, const aiocosmos_bulk_totals *totals,
@@ -534,9 +545,20 @@ static void sim_bulk_done(aiocosmos_client *handle, const aiocosmos_result *resu
     sim *s = bulk->client->sim;
     (void)handle;
     sim_check_result(s, bulk->op, result);
-    SIM_CHECK(&s->world, bulk->back == bulk->pulled && totals->succeeded + totals->failed == bulk->pulled,
-              "a bulk pulled %u items, %u came back, it counts %u and %u", bulk->pulled, bulk->back,
-              (unsigned)totals->succeeded, (unsigned)totals->failed);
+    SIM_CHECK(&s->world, bulk->back == bulk->pulled && totals->settled == bulk->pulled,
+              "a bulk pulled %u items, %u came back, it counts %u", bulk->pulled, bulk->back, (unsigned)totals->settled);
+    sim_check_total(s, "succeeded", totals->succeeded, bulk->count.succeeded);
+    sim_check_total(s, "failed", totals->failed, bulk->count.failed);
+    sim_check_total(s, "may have been applied", totals->maybe_applied, bulk->count.maybe_applied);
+    sim_check_total(s, "retries", totals->retries, bulk->count.retries);
+    if (!s->plan.proxies && !s->plan.garbles) sim_check_total(s, "throttled", totals->throttled, bulk->count.throttled);
+    sim_trace(&s->world, "bulk %ld: %u pulled, %u throttled, %u allowed", bulk->op->number, bulk->pulled,
+              (unsigned)totals->throttled, (unsigned)totals->concurrency);
+    /* Who halves and pauses is refused about as often as it succeeds; who does not, five times as often and more. */
+    SIM_CHECK(&s->world, s->plan.trial != SIM_STORM || totals->throttled <= 4 * bulk->pulled + 4 * bulk->concurrency,
+              "a bulk of %u items, %u at a time, is throttled %u times", bulk->pulled, (unsigned)bulk->concurrency,
+              (unsigned)totals->throttled);
+    if (totals->throttled) sim_cover(&s->world, SIM_bulk_throttled);
     SIM_CHECK(&s->world, result->status != 0 || bulk->to_pull == 0, "a bulk ends before its last item");
     sim_cover(&s->world, result->status ? SIM_bulk_stopped : SIM_bulk_done);
     sim_act_inside(bulk->client);
@@ -558,9 +580,16 @@ static bool sim_start_bulk(sim_client *client)
     bulk->op = sim_op_new(client, SIM_BULK, NULL);
     memset(&request, 0, sizeof request);
     request.container = SIM_CONTAINER;
-    request.concurrency_max = (uint32_t)sim_between(random, 0, 20);
+    bulk->concurrency = (uint32_t)sim_between(random, 0, 20);
+    if (s->plan.trial == SIM_STORM) {
+        bulk->to_pull = (unsigned)sim_between(&s->world.trouble, 100, 300);
+        bulk->concurrency = (uint32_t)sim_between(&s->world.trouble, 16, 50);
+        bulk->timeout_ms = AIOCOSMOS_OFF;
+    }
+    request.concurrency_max = bulk->concurrency;
     request.timeout_ms = bulk->timeout_ms;
     if (sim_chance(random, 0.2)) request.deadline_ms = (uint32_t)sim_magnitude(random, 5, 5000);
+    if (s->plan.trial == SIM_STORM) request.deadline_ms = 0;
     request.next = sim_pull;
     request.item_done = sim_bulk_item_back;
     request.done = sim_bulk_done;
@@ -642,6 +671,7 @@ static bool sim_start_something(sim_client *client)
     sim *s = client->sim;
     unsigned total = 0, at;
     size_t i;
+    if (s->plan.trial == SIM_STORM && !client->owed) return sim_start_bulk(client);
     if (s->plan.trial == SIM_READERS && sim_chance(&s->world.trouble, 0.5) &&
         sim_open_queries(client) < SIM_READERS_MAX) return sim_start_query(client);
     for (i = 0; i < sizeof sim_tasks / sizeof *sim_tasks; i++) total += sim_tasks[i].weight;

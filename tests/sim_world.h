@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 /*------------------------------------------------------------------------------
@@ -79,6 +80,7 @@ static uint64_t sim_magnitude(sim_random *random, uint64_t low, uint64_t high)
     X(fault_429) X(fault_449) X(fault_410) X(fault_503) X(fault_404_1002) X(fault_403) X(fault_unclear) \
     X(fault_lost_answer) X(fault_reset) X(fault_close) X(fault_hang) X(fault_truncate) X(fault_garble) \
     X(fault_chunked) X(fault_trickle) X(fault_end) X(fault_delay) X(fault_html) X(throttled_by_ru) X(split) \
+    X(retries_used_up) X(bulk_throttled) \
     X(name_by_hook) X(name_by_hook_late) X(name_by_hook_failed) X(name_by_dns) X(name_dns_lost) X(name_dns_failed) \
     X(name_dns_truncated) X(token_late) X(token_refused) X(host_steps) X(host_waits_on_descriptor) X(host_polls) \
     X(host_draws_frames) X(two_clients) X(proxy_answered_html) X(proxy_answered_json) X(failed_over) \
@@ -145,6 +147,15 @@ struct sim_world {
     sim_random config, net, weather, work, host, memory, trouble;
     sim_heap server_heap;
 };
+
+/* SIGPROF when that much CPU time is spent: how busy the machine is does not count. 0: never. */
+static void sim_limit_seconds(unsigned seconds)
+{
+    struct itimerval limit;
+    memset(&limit, 0, sizeof limit);
+    limit.it_value.tv_sec = (time_t)seconds;
+    setitimer(ITIMER_PROF, &limit, NULL);
+}
 
 /* The one that runs: for the functions that a crash calls. */
 static sim_world *sim_running;

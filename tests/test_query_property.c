@@ -4,10 +4,12 @@
  *     test_query_property SEED COUNT     COUNT cases from SEED on; -v tells of each
  *
  * A world is a container of random documents on 1 to 16 partitions, which split and merge while pages come, behind a
- * network that delays and cuts. A case is one random query of it, asked with random pages, parallelism and memory, and
- * perhaps resumed from its continuation token at every page, in the same client or in a new one. Its rows must be what
- * the SQL engine makes of all documents in one scope: the same multiset; with ORDER BY the same sequence of sort keys,
- * rows of equal keys in any order; of TOP, OFFSET and LIMIT without a full order any choice that fits. */
+ * network that delays and cuts. In some worlds network, server and memory fail now and then, too: a page that failed is
+ * asked for again. A case is one random query of it, asked with random pages, parallelism and memory, and perhaps resumed
+ * from its continuation token at every page, in the same client or in a new one, while somebody else writes documents
+ * again. Its rows must be what the SQL engine makes of all documents in one scope: the same multiset; with ORDER BY the
+ * same sequence of sort keys, rows of equal keys in any order; of TOP, OFFSET and LIMIT without a full order any choice
+ * that fits. */
 #ifndef BUILD_DIR
 #define BUILD_DIR "build"
 #endif
@@ -28,6 +30,7 @@
 #define PROP_FAILURES_MAX  5u
 #define PROP_SECONDS_MAX   60u           /* for one world */
 #define PROP_RESUMES_MAX   40u           /* of one case */
+#define PROP_FAILED_PAGES  30u           /* of one case: then the weather is fair */
 #define PROP_STEPS_MAX     1000000u      /* for one page */
 
 /* What a run has seen: what never happens is not tested. */
@@ -35,7 +38,9 @@
     X(ordered) X(ordered_by_several) X(descending) X(limited) X(distinct) X(distinct_ordered) X(aggregates) X(groups) \
     X(distinct_count) X(vector) X(vector_distinct) X(vector_joined) X(joined) X(part_of_the_keys) X(several_pages) \
     X(empty_page) X(resumed) X(resumed_elsewhere) X(split) X(merged) X(no_token) X(out_of_memory) \
-    X(lost_among_arrays) X(no_rows) X(thousand_rows_asked) X(many_keys) X(made_anew) X(failed_and_passed)
+    X(lost_among_arrays) X(no_rows) X(thousand_rows_asked) X(many_keys) X(made_anew) X(failed_and_passed) \
+    X(rough) X(page_failed) X(page_without_memory) X(opened_anew) \
+    X(written_meanwhile)
 
 enum {
 #define PROP_NAME(name) PROP_SAW_##name,
@@ -60,7 +65,8 @@ static struct {
 
 /*--- A world ---------------------------------------------------------------------*/
 
-typedef struct prop_document { char *json; char epk[AIOC_PROTOCOL_EPK_MAX]; } prop_document;
+/* As it was stored, with the service's properties; as it was sent, and with which key. */
+typedef struct prop_document { char *json, *source, *key; char epk[AIOC_PROTOCOL_EPK_MAX]; } prop_document;
 
 typedef struct prop_world {
     sim_world world;
@@ -68,7 +74,7 @@ typedef struct prop_world {
     sim_net net;
     sim_host host;
     sim_heap heap;
-    emu_core *core;
+    aiocosmos_emulator *core;
     aiocosmos_client *client;
     aioc_mem memory;                     /* of the test */
     prop_document *documents;
@@ -76,6 +82,8 @@ typedef struct prop_world {
     unsigned levels;                     /* of the partition key */
     unsigned first;                      /* prop_key_paths from here on */
     bool busy;                           /* partitions split and merge by themselves */
+    bool rough;                          /* network, server and memory fail now and then */
+    sim_climate climate;                 /* while a case is asked; documents are stored in fair weather */
 } prop_world;
 
 static sim_random *prop_random(prop_world *w)
@@ -138,9 +146,10 @@ static void prop_keep_document(aiocosmos_client *client, const aiocosmos_result 
 
 static const char *const prop_key_paths[] = { "/pk", "/h", "/s" };
 
-/* Where a key's documents are. */
-static void prop_find_epk(prop_world *w, const aiocosmos_pk *pk, char epk[AIOC_PROTOCOL_EPK_MAX])
+/* Where a key's documents are. Returns its JSON. */
+static char *prop_find_epk(prop_world *w, const aiocosmos_pk *pk, char epk[AIOC_PROTOCOL_EPK_MAX])
 {
+    char *kept;
     aioc_mem_buffer text = { NULL, 0, 0 }, strings = { NULL, 0, 0 };
     aioc_protocol_pk_def def;
     aiocosmos_value levels[AIOC_PROTOCOL_PK_LEVELS];
@@ -156,8 +165,12 @@ static void prop_find_epk(prop_world *w, const aiocosmos_pk *pk, char epk[AIOC_P
     json.len = text.len;
     SIM_CHECK(&w->world, aioc_protocol_pk_components(&w->memory, &strings, json, levels, &count) &&
               aioc_protocol_epk(&def, levels, count, epk, &len), "a bad key: %.*s", (int)json.len, json.ptr);
+    kept = (char *)calloc(json.len + 1, 1);
+    if (!kept) abort();
+    memcpy(kept, json.ptr, json.len);
     aioc_mem_buffer_free(&w->memory, &text);
     aioc_mem_buffer_free(&w->memory, &strings);
+    return kept;
 }
 
 static void prop_store(prop_world *w, unsigned number)
@@ -183,9 +196,9 @@ static void prop_store(prop_world *w, unsigned number)
     request.user_data = w;
     prop_run(w, &request, text.ptr);
     SIM_CHECK(&w->world, w->count == before + 1, "no document: %s", text.ptr);
-    prop_find_epk(w, &request.pk, w->documents[before].epk);
+    w->documents[before].key = prop_find_epk(w, &request.pk, w->documents[before].epk);
+    w->documents[before].source = text.ptr;
     aioc_json_close(&doc);
-    prop_free(&text);
 }
 
 static void prop_furnish(prop_world *w, unsigned most)
@@ -205,14 +218,28 @@ static void prop_furnish(prop_world *w, unsigned most)
 
 static void prop_forget_documents(prop_world *w)
 {
-    while (w->count) free(w->documents[--w->count].json);
+    while (w->count) {
+        prop_document *document = &w->documents[--w->count];
+        free(document->json);
+        free(document->source);
+        free(document->key);
+    }
     free(w->documents);
+}
+
+static void prop_be_fair(prop_world *w)
+{
+    sim_climate *climate = &w->net.climate;
+    aiocosmos_emulator_clear_faults(w->core);
+    w->heap.failing = 0;
+    climate->reset = climate->refuse = climate->unreachable = climate->no_socket = climate->dead = 0;
 }
 
 /* Another container under the name, with other keys and documents. */
 static void prop_make_anew(prop_world *w)
 {
     aiocosmos_request request;
+    prop_be_fair(w);
     memset(&request, 0, sizeof request);
     request.kind = AIOCOSMOS_DELETE_CONTAINER;
     request.container = "C";
@@ -227,7 +254,7 @@ static void prop_make_anew(prop_world *w)
 static void prop_choose_climate(prop_world *w)
 {
     sim_random *random = &w->world.config;
-    sim_climate *climate = &w->net.climate;
+    sim_climate *climate = &w->climate;
     memset(climate, 0, sizeof *climate);
     climate->latency_low_us = 50;
     climate->latency_high_us = 3000;
@@ -237,6 +264,13 @@ static void prop_choose_climate(prop_world *w)
     if (sim_chance(random, 0.3)) climate->cut_receive = 0.1;
     if (sim_chance(random, 0.5)) climate->slow = 0.1;
     climate->slow_us = 20000;
+    w->net.climate = *climate;
+    if (!w->rough) return;
+    climate->reset = sim_chance(random, 0.7) ? 0.01 : 0;
+    climate->refuse = sim_chance(random, 0.4) ? 0.1 : 0;
+    climate->unreachable = sim_chance(random, 0.3) ? 0.05 : 0;
+    climate->no_socket = sim_chance(random, 0.2) ? 0.05 : 0;
+    climate->dead = sim_chance(random, 0.2) ? 0.001 : 0;
 }
 
 static void prop_world_open(prop_world *w, uint64_t seed)
@@ -252,6 +286,7 @@ static void prop_world_open(prop_world *w, uint64_t seed)
     aioc_mem_init(&w->memory, NULL, SIZE_MAX);
     w->levels = sim_chance(&w->world.config, 0.3) ? 2 : 1;
     w->busy = sim_chance(&w->world.config, 0.4);
+    w->rough = sim_chance(&w->world.trouble, 0.4);
     options.endpoint = "http://10.0.0.1:8081/";
     options.partitions = (int)sim_between(&w->world.config, 1, 16);
     options.allocate = prop_core_allocate;
@@ -294,14 +329,14 @@ typedef struct prop_case {
     char epk_min[40], epk_max[40];       /* "": not asked for */
     uint32_t page_items_max, parallel_max, token_max;
     size_t memory_max;
-    bool skip_empty, resumes, elsewhere, reshapes;
+    bool skip_empty, resumes, elsewhere, reshapes, writes;
     int fails;                           /* with this status, ranges or plans do for a while; 0: they do not */
     /* While it runs: */
     prop_list rows;
     prop_text token;
-    bool came, more;
+    bool came, more, failed_for_memory;
     int status;
-    unsigned pages, resumed;
+    unsigned pages, resumed, failures;
     prop_text wrong;                     /* what was wrong with a page */
     char message[300];
 } prop_case;
@@ -369,6 +404,7 @@ static void prop_choose_case(prop_case *c, prop_world *w, uint64_t number)
     c->reshapes = sim_chance(random, 0.4);
     if (sim_chance(random, 0.1)) c->fails = statuses[sim_below(random, sizeof statuses / sizeof *statuses)];
     if (c->page_items_max == 1000) PROP_SAW(thousand_rows_asked);
+    c->writes = !strchr(c->query.sql.ptr, '*') && sim_chance(&w->world.trouble, 0.3);
 }
 
 static void prop_page_came(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
@@ -381,9 +417,9 @@ static void prop_page_came(aiocosmos_client *client, const aiocosmos_page *page,
     c->pages++;
     c->more = page->more;
     c->status = page->result->status;
-    c->token.len = 0;
     snprintf(c->message, sizeof c->message, "%.*s", (int)page->result->message.len, page->result->message.ptr);
     if (c->status) return;
+    c->token.len = 0;
     memset(&row, 0, sizeof row);
     while (aioc_json_next(page->items, NULL, &row)) {
         prop_text text = { NULL, 0, 0 };
@@ -406,6 +442,7 @@ static bool prop_open(prop_case *c, aiocosmos_cursor *query)
 {
     aiocosmos_query_request request;
     aiocosmos_param param;
+    int refused;
     memset(&request, 0, sizeof request);
     param.name = "@p";
     param.value = aiocosmos_json_text(c->query.param, strlen(c->query.param));
@@ -421,16 +458,42 @@ static bool prop_open(prop_case *c, aiocosmos_cursor *query)
     request.continuation_bytes_max = c->token_max;
     request.skip_empty = c->skip_empty;
     request.continuation = aiocosmos_text(c->token.len ? c->token.ptr : NULL);
-    if (aiocosmos_query_open(c->w->client, &request, query) == 0) return true;
+    do refused = aiocosmos_query_open(c->w->client, &request, query);
+    while (refused == AIOCOSMOS_E_NOMEM && c->w->heap.failing > 0);
+    if (refused == 0) return true;
     prop_failed(c, "refused: %s", aiocosmos_last_error(c->w->client));
     return false;
 }
 
-static bool prop_next(prop_case *c, aiocosmos_cursor query)
+/* An answer of which half was taken when memory ended cannot be asked for again: it goes on behind its last page. */
+static bool prop_open_anew(prop_case *c, aiocosmos_cursor *query)
+{
+    PROP_SAW(opened_anew);
+    c->failed_for_memory = false;
+    aiocosmos_cursor_close(c->w->client, *query);
+    if (!c->token.len) prop_clear(&c->rows);
+    return prop_open(c, query);
+}
+
+static int prop_ask_next(prop_case *c, aiocosmos_cursor query)
+{
+    int refused;
+    do refused = aiocosmos_cursor_next(c->w->client, query, prop_page_came, c);
+    while (refused == AIOCOSMOS_E_NOMEM && c->w->heap.failing > 0);
+    return refused;
+}
+
+static bool prop_next(prop_case *c, aiocosmos_cursor *query)
 {
     unsigned steps = 0;
+    int refused;
     c->came = false;
-    if (aiocosmos_cursor_next(c->w->client, query, prop_page_came, c) != 0) {
+    refused = prop_ask_next(c, *query);
+    if (refused == AIOCOSMOS_E_ARGUMENT && c->failed_for_memory) {
+        if (!prop_open_anew(c, query)) return false;
+        refused = prop_ask_next(c, *query);
+    }
+    if (refused) {
         prop_failed(c, "no next page: %s", aiocosmos_last_error(c->w->client));
         return false;
     }
@@ -438,6 +501,63 @@ static bool prop_next(prop_case *c, aiocosmos_cursor query)
     if (!c->came) prop_failed(c, "a page does not come");
     else if (c->wrong.len) prop_failed(c, "%s", c->wrong.ptr);
     return c->came && !c->wrong.len;
+}
+
+/* What the service says of a request that it has not done, or that was answered in vain. */
+static void prop_add_fault(prop_case *c)
+{
+    static const char *const rules[] = {
+        "status=429,retry_after_ms=30", "status=429,retry_after_ms=2000", "status=449", "status=503", "status=500",
+        "status=410,sub_status=1002", "status=410,sub_status=1007", "status=410,sub_status=1000", "status=408",
+        "status=404,sub_status=1002", "status=403,sub_status=3", "status=502,when=after", "action=reset,when=after",
+        "action=close,when=before", "action=truncate,at=40", "action=chunked", "action=html,status=502", "delay_ms=300"
+    };
+    sim_random *random = &c->w->world.trouble;
+    char rule[200], why[160];
+    snprintf(rule, sizeof rule, "%s,probability=%s,seed=%u,count=%u", PROP_PICK(random, rules),
+             sim_chance(random, 0.3) ? "1" : "0.2", (unsigned)sim_below(random, 1000000),
+             (unsigned)sim_magnitude(random, 1, 40));
+    SIM_CHECK(&c->w->world, aiocosmos_emulator_fault(c->w->core, rule, why, sizeof why), "%s: %s", rule, why);
+}
+
+static void prop_begin_trouble(prop_case *c)
+{
+    sim_random *random = &c->w->world.trouble;
+    if (!c->w->rough || c->failures > PROP_FAILED_PAGES) return;
+    c->w->net.climate = c->w->climate;
+    if (sim_chance(random, 0.5)) prop_add_fault(c);
+    if (sim_chance(random, 0.3)) c->w->heap.failing = 1.0 / (double)sim_magnitude(random, 5, 500);
+    PROP_SAW(rough);
+}
+
+/* A page that failed may be asked for again; in the end in fair weather, where it comes. */
+static bool prop_bear(prop_case *c)
+{
+    if (!c->w->rough || !c->status || c->failures > PROP_FAILED_PAGES) return false;
+    if (c->status == AIOCOSMOS_E_TOO_LARGE || c->status == AIOCOSMOS_E_ARGUMENT) return false;
+    c->failed_for_memory = c->status == AIOCOSMOS_E_NOMEM;
+    if (c->failed_for_memory) PROP_SAW(page_without_memory);
+    PROP_SAW(page_failed);
+    if (c->failures++ >= PROP_FAILED_PAGES || sim_chance(&c->w->world.trouble, 0.1)) prop_be_fair(c->w);
+    c->status = 0;
+    c->more = true;
+    return true;
+}
+
+/* Somebody else writes documents, as they are: what is read of them is the same, but for what is the service's. */
+static void prop_write_meanwhile(prop_case *c)
+{
+    prop_world *w = c->w;
+    prop_document *document;
+    emu_fault *faults = w->core->faults;
+    if (!c->w->count || !c->writes || !sim_chance(&w->world.trouble, 0.5)) return;
+    document = &w->documents[sim_below(&w->world.trouble, w->count)];
+    w->core->faults = NULL;
+    free(document->json);
+    document->json = sim_server_does(&w->world, w->core, "POST", "/dbs/D/colls/C/docs", "docs", "dbs/D/colls/C",
+                                     document->key, document->source);
+    w->core->faults = faults;
+    PROP_SAW(written_meanwhile);
 }
 
 /* Between two pages: the partitions may be others. */
@@ -518,17 +638,20 @@ static bool prop_ask(prop_case *c)
     ok = prop_open(c, &query);
     if (!ok) return false;
     do {
-        ok = prop_next(c, query);
+        prop_begin_trouble(c);
+        ok = prop_next(c, &query);
         if (ok && prop_end_failing(c)) continue;
         if (ok && c->status == AIOCOSMOS_E_TOO_LARGE && c->memory_max && c->query.stateful) break;
         if (ok && prop_may_be_lost(c)) break;
+        if (ok && prop_bear(c)) continue;
         if (ok && c->status) prop_failed(c, "%d: %s", c->status, c->message);
         if (c->status) ok = false;
         if (ok && c->more) prop_reshape(c);
+        if (ok && c->more) prop_write_meanwhile(c);
         if (ok && c->more) ok = prop_resume(c, &query);
     } while (ok && c->more);
     aiocosmos_cursor_close(c->w->client, query);
-    aiocosmos_emulator_clear_faults(c->w->core);
+    prop_be_fair(c->w);
     return ok;
 }
 
@@ -755,7 +878,7 @@ static void prop_run_case(prop_world *w, uint64_t number)
     if (sim_chance(prop_random(w), strstr(c.query.sql.ptr, "c.pk = ") ? 0.4 : 0.04)) {
         prop_make_anew(w);
         prop_clear(&c.rows);
-        c.token.len = c.pages = c.resumed = 0;
+        c.token.len = c.pages = c.resumed = c.failures = 0;
         prop_answer_case(&c);
     }
     prop_clear(&c.rows);
@@ -768,11 +891,11 @@ static void prop_run_world(uint64_t seed, uint64_t cases)
 {
     static prop_world world;
     uint64_t i;
-    alarm(PROP_SECONDS_MAX);
+    sim_limit_seconds(PROP_SECONDS_MAX);
     prop_world_open(&world, seed);
     for (i = 0; i < cases && prop.failed < PROP_FAILURES_MAX; i++) prop_run_case(&world, i);
     prop_world_close(&world);
-    alarm(0);
+    sim_limit_seconds(0);
 }
 
 static void prop_on_signal(int number)
@@ -806,7 +929,7 @@ static unsigned prop_print_seen(bool whole)
 
 int main(int argc, char **argv)
 {
-    static const int fatal[] = { SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGALRM };
+    static const int fatal[] = { SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGPROF };
     uint64_t seed = 1, count = PROP_DEFAULT_CASES, left;
     bool whole = argc == 1;
     size_t i;
