@@ -1,4 +1,4 @@
-/* texts.h: what tests of layers that read bytes share: random numbers, views, copies that end where their memory does. */
+/* texts.h: what tests of layers that read bytes share: random numbers, views, copies that end where their block ends. */
 #ifndef TEXTS_H
 #define TEXTS_H
 

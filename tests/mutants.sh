@@ -1,0 +1,46 @@
+#!/bin/sh
+# tests/mutants.sh: breaks the library on purpose, in a copy, one fault at a time, and tells which harness notices: the
+# simulation (SEEDS of them), or random queries (CASES). A fault that neither notices is a failure: they have stopped to
+# test what it breaks. So is a pattern that finds nothing in aiocosmos.h. ONLY=bulk: those with that in their names.
+set -u
+B=${BUILD:-build} SEEDS=${SEEDS:-1500} CASES=${CASES:-2000}
+copy=$B/mutants
+mkdir -p "$copy"
+passed=0 failed=0
+
+# mutant NAME SED-SCRIPT
+mutant() {
+    case "$1" in *"${ONLY:-}"*) ;; *) return ;; esac
+    sed -E "$2" aiocosmos.h >"$copy/aiocosmos.h"
+    if cmp -s aiocosmos.h "$copy/aiocosmos.h"; then
+        echo "$1: nothing in aiocosmos.h is like $2"
+        failed=$((failed + 1))
+        return
+    fi
+    for harness in "sim --from 1 --count $SEEDS" "test_query_property 1 $CASES"; do
+        program=${harness%% *}
+        ${CC:-cc} -std=gnu99 -O1 -w -DAIOCOSMOS_STATIC= -DBUILD_DIR="\"$B\"" ${BEARSSL_CFLAGS:-} -I"$copy" -I. \
+            -o "$copy/$program" "tests/$program.c" "$B/tools/emulator/unit.o" ${BEARSSL_LIBS:--lbearssl} -lm || exit 1
+        said=$("$copy/$program" ${harness#* } 2>&1 | grep -m 1 -E '^(tests/[^ ]*: )?(seed|case) [0-9]+')
+        [ -n "$said" ] || continue
+        echo "$1: noticed by $program: $(echo "$said" | cut -c 1-160)"
+        passed=$((passed + 1))
+        return
+    done
+    echo "$1: not noticed"
+    failed=$((failed + 1))
+}
+
+mutant "449 is not tried again" 's/\{ 449, +-1, AIOC_OP_GONE,/{ 449, -1, AIOC_OP_FINAL,/'
+mutant "429 is waited for without an end" 's/now->throttle_wait_ms \+ .* > now->throttle_wait_max_ms/false/'
+mutant "a bulk does not halve" 's/bulk->allowed = bulk->allowed > 1 .*//'
+mutant "a bulk does not pause" 's/^ +aioc_bulk_pause\(bulk, .*//'
+mutant "a bulk forgets its retries" 's/.*bulk->totals.retries \+=.*//'
+mutant "a bulk forgets what may have been applied" 's/.*bulk->totals.maybe_applied\+\+.*//'
+mutant "a bulk forgets what was throttled" 's/.*bulk->totals.throttled\+\+.*//'
+mutant "a range that is gone is not doubted" \
+    's/^( +)(aioc_account_doubt_ranges\(watch->container\);)$/\1if (!watch->pause_ms) \2/'
+mutant "ranges are not doubted on 410" 's/if \(verdict.reason == AIOC_OP_RANGES && .*doubt_ranges.*//'
+mutant "tokens of failures are not taken" 's/ && status != 304 && status != 404 && status != 409 && .*/) return;/'
+echo "mutants: $passed passed, $failed failed"
+[ $failed -eq 0 ]
