@@ -179,6 +179,12 @@ $(B)/examples/%: examples/%.cc | build/bearssl
 $(B)/bench/%: tools/bench/%.c | build/bearssl
 	$(C) $(LINK)
 
+$(B)/bench/json: | build/yyjson/flags
+$(B)/bench/json: LINK += $(shell cat build/yyjson/flags)
+
+build/yyjson/flags:
+	tools/get-yyjson.sh $(@D) '$(CC)'
+
 # What is private to a file is compiled only if something there calls it: a layer's test takes a quarter of the time so.
 ALONE = -DBUILD_DIR='"$(B)"' -DAIOCOSMOS_STATIC= $(LINK) -lm -pthread
 

@@ -1,12 +1,16 @@
 /* bench/json.c: how fast the library reads JSON, for `make bench`: a query page of 32 KB, parsed and freed over and
- * over, and the same with four properties of each of its items looked up. Prints the median and the best of nine turns
- * in MB (10^6 bytes) a second of this thread's CPU time. */
+ * over, and the same with four properties of each of its items looked up; where yyjson is, in turns with it. Prints the
+ * median and the best of all turns in MB (10^6 bytes) a second of this thread's CPU time, and the medians of the ratios
+ * of two turns that follow each other. */
 #define AIOCOSMOS_IMPLEMENTATION
 #include "aiocosmos.h"
+#ifdef BENCH_YYJSON
+#  include <yyjson.h>
+#endif
 
 #define PAGE_BYTES 32768u
-#define TURNS      9u
-#define TURN_NS    100000000u
+#define TURNS      15u
+#define TURN_NS    50000000u
 
 /* Items as the service stores them: what a user put there and the service's own five properties. */
 static size_t page_make(char *out, size_t cap)
@@ -55,21 +59,53 @@ static double read_items(aiocosmos_json root)
     return sum;
 }
 
+/* Parses a page, reads its items if asked to, and frees it. False: it could not be read. */
+typedef bool reader(void *client, const char *page, size_t len, bool items, double *sum);
+
+static bool ours(void *client, const char *page, size_t len, bool items, double *sum)
+{
+    aiocosmos_json_doc *doc;
+    if (aiocosmos_json_parse((aiocosmos_client *)client, page, len, &doc, NULL) < 0) return false;
+    if (items) *sum += read_items(aiocosmos_json_root(doc));
+    aiocosmos_json_free(doc);
+    return true;
+}
+
+#ifdef BENCH_YYJSON
+#  define YYJSON_VERSION_TEXT YYJSON_VERSION_STRING
+
+static bool theirs(void *client, const char *page, size_t len, bool items, double *sum)
+{
+    yyjson_doc *doc = yyjson_read(page, len, 0);
+    (void)client;
+    if (doc && items) {
+        yyjson_arr_iter iter;
+        yyjson_val *item;
+        yyjson_arr_iter_init(yyjson_obj_get(yyjson_doc_get_root(doc), "Documents"), &iter);
+        while ((item = yyjson_arr_iter_next(&iter)) != NULL)
+            *sum += yyjson_get_num(yyjson_obj_get(item, "temperature")) +
+                    (double)yyjson_get_sint(yyjson_obj_get(item, "humidity")) +
+                    (double)yyjson_get_sint(yyjson_obj_get(item, "_ts")) +
+                    (yyjson_equals_str(yyjson_obj_get(item, "status"), "ok") ? 1 : 0);
+    }
+    yyjson_doc_free(doc);
+    return doc != NULL;
+}
+#else
+#  define YYJSON_VERSION_TEXT ""
+#  define theirs ours
+#endif
+
 /* MB a second; < 0: it could not be read. */
-static double turn(aiocosmos_client *client, const char *page, size_t len, bool items, double *sum)
+static double turn(reader *read, void *client, const char *page, size_t len, bool items, double *sum)
 {
     const uint64_t start = cpu_ns();
     uint64_t ns;
     double pages = 0;
     do {
         unsigned i;
-        for (i = 0; i < 64; i++) {
-            aiocosmos_json_doc *doc;
-            if (aiocosmos_json_parse(client, page, len, &doc, NULL) < 0) return -1;
-            if (items) *sum += read_items(aiocosmos_json_root(doc));
-            aiocosmos_json_free(doc);
-            pages++;
-        }
+        for (i = 0; i < 64; i++, pages++)
+            if (!read(client, page, len, items, sum)) return -1;
         ns = cpu_ns() - start;
     } while (ns < TURN_NS);
     return pages * (double)len * 1e3 / (double)ns;
@@ -84,12 +120,17 @@ static int by_size(const void *a, const void *b)
 static int measure(aiocosmos_client *client, const char *page, size_t len, bool items)
 {
     const char *name = items ? "read" : "parse";
-    double speed[TURNS], sum = 0;
+    double speed[TURNS], ratio[TURNS], sum = 0;
     unsigned i;
-    for (i = 0; i < TURNS; i++) speed[i] = turn(client, page, len, items, &sum);
+    for (i = 0; i < TURNS; i++) {
+        speed[i] = turn(ours, client, page, len, items, &sum);
+        ratio[i] = speed[i] / turn(theirs, client, page, len, items, &sum);
+    }
     qsort(speed, TURNS, sizeof *speed, by_size);
-    if (speed[0] < 0 || (items && !(sum > 0))) return 1;
-    printf("%s %.0f\n%s_best %.0f\n", name, speed[TURNS / 2], name, speed[TURNS - 1]);
+    qsort(ratio, TURNS, sizeof *ratio, by_size);
+    if (speed[0] < 0 || ratio[0] < 0 || (items && !(sum > 0))) return 1;
+    printf("%s %.0f\n%s_best %.0f\n%s_by_yyjson %.2f\n", name, speed[TURNS / 2], name, speed[TURNS - 1], name,
+           ratio[TURNS / 2]);
     return 0;
 }
 
@@ -108,7 +149,7 @@ int main(void)
         fprintf(stderr, "bench/json: %s\n", why);
         return 1;
     }
-    printf("page_bytes %zu\n", len);
+    printf("page_bytes %zu\nyyjson %s\n", len, YYJSON_VERSION_TEXT);
     status = measure(client, page, len, false) | measure(client, page, len, true);
     if (status) fprintf(stderr, "bench/json: the page could not be read\n");
     aiocosmos_destroy(client);

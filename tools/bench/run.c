@@ -370,13 +370,29 @@ static void print_steps(const char *budget)
     printf("\n");
 }
 
+/* A figure that was asked for, beside what it is. */
+static void print_asked(const char *what, double value, const char *relation, double asked)
+{
+    const bool met = *relation == '<' ? value <= asked : value >= asked;
+    printf("%s: %.2f (asked %s %.2f: %s)\n", what, value, relation, asked, met ? "met" : "NOT MET");
+}
+
 static void print_json(void)
 {
-    const char *out = run_ours("json", NULL, NULL, NULL);
+    const char *out = run_ours("json", NULL, NULL, NULL), *yyjson = strstr(out, "yyjson ");
+    const int version_len = yyjson ? (int)strcspn(yyjson + 7, "\n") : 0;
+    char what[128];
     printf("JSON, MB/s on a query page of %.0f bytes: parsed %.0f (best turn %.0f); parsed, and four properties of "
            "each item read, %.0f (best %.0f)\n",
            value_of(out, "page_bytes"), value_of(out, "parse"), value_of(out, "parse_best"), value_of(out, "read"),
            value_of(out, "read_best"));
+    if (version_len == 0) {
+        printf("yyjson is not here: nothing to compare with\n");
+        return;
+    }
+    snprintf(what, sizeof what, "JSON, by yyjson %.*s: parsed", version_len, yyjson + 7);
+    print_asked(what, value_of(out, "parse_by_yyjson"), ">=", 1.0);
+    print_asked("JSON, by the same: parsed, and four properties read", value_of(out, "read_by_yyjson"), ">=", 0.8);
 }
 
 static void print_own(void)
