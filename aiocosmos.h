@@ -2563,10 +2563,11 @@ AIOC_TEXT_INLINE const char *aioc_text_find(const char *at, const char *end, uns
         const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
         const __m128i others =
             _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(one)), _mm_cmpeq_epi8(bytes, _mm_set1_epi8(other)));
-        const __m128i lows = wide ? _mm_cmplt_epi8(bytes, _mm_set1_epi8((char)(low + 1)))  /* signed: and wide ones */
+        /* Only the top bit counts: a subtraction sets that of smaller bytes, but may clear it in wide ones. */
+        const __m128i lows = wide ? _mm_or_si128(_mm_sub_epi8(bytes, _mm_set1_epi8((char)(low + 1))), bytes)
                                   : _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8((char)low)), bytes);
-        int marks = _mm_movemask_epi8(_mm_or_si128(others, lows));
-        if (marks) return at + __builtin_ctz((unsigned)marks);
+        unsigned marks = (unsigned)_mm_movemask_epi8(_mm_or_si128(others, lows));
+        if (marks) return at + (unsigned)__builtin_ctz(marks);
     }
 #endif
     return aioc_text_find_words(at, end, low, one, other, wide);
@@ -2943,11 +2944,6 @@ AIOC_TEXT_INLINE const char *aioc_json_skip_space(const char *at, const char *en
     }
 }
 
-static inline bool aioc_json_is_tail(const char *at)
-{
-    return ((unsigned char)*at & 0xC0) == 0x80;
-}
-
 /* The next four bytes, the first lowest; 0 for those that are not there. */
 AIOC_TEXT_INLINE uint32_t aioc_json_load(const char *at, const char *end)
 {
@@ -3074,6 +3070,7 @@ typedef struct aioc_json_scan {
     const char *last;         /* behind the last byte that is no white space */
     aiocosmos_json_doc *doc;  /* gets the nodes; NULL: the text is only checked */
     uint32_t depth_max;
+    uint32_t escaped;       /* of the string read last, if it is not all plain: AIOC_JSON_ESCAPED, or 0 */
     aiocosmos_str name;     /* the value of this top-level property is wanted */
     aiocosmos_json *found;  /* here; NULL: none is */
     const char *error, *error_at;
@@ -3131,14 +3128,15 @@ AIOC_TEXT_INLINE const char *aioc_json_scan_escape(aioc_json_scan *scan, const c
 }
 
 /* The rest of a string that is not all plain. */
-static const char *aioc_json_scan_mixed(aioc_json_scan *scan, const char *at, uint32_t *info)
+static const char *aioc_json_scan_mixed(aioc_json_scan *scan, const char *at)
 {
+    scan->escaped = 0;
     for (;;) {
         if (at < scan->end && aioc_json_is_plain(*at)) at = aioc_json_skip_plain(at, scan->end);
         if (at == scan->end) return aioc_json_stop(scan, at, "a closing quote is expected");
         if (*at == '"') return at + 1;
         if (*at == '\\') {
-            *info = AIOCOSMOS_JSON_STR | AIOC_JSON_ESCAPED;
+            scan->escaped = AIOC_JSON_ESCAPED;
             at = aioc_json_scan_escape(scan, at + 1);
             if (!at) return NULL;
         } else if ((unsigned char)*at < 0x20) {
@@ -3158,7 +3156,10 @@ AIOC_TEXT_INLINE const char *aioc_json_scan_string(aioc_json_scan *scan, const c
 {
     at = aioc_json_skip_plain(at, scan->end);
     *info = AIOCOSMOS_JSON_STR;
-    return at < scan->end && *at == '"' ? at + 1 : aioc_json_scan_mixed(scan, at, info);
+    if (at < scan->end && *at == '"') return at + 1;
+    at = aioc_json_scan_mixed(scan, at);
+    *info |= scan->escaped;
+    return at;
 }
 
 /* One digit at least. */
@@ -3254,11 +3255,10 @@ static int aioc_json_name_byte(const char **at, const char *end, bool token)
     return digit == '0' ? '~' : digit == '1' ? '/' : -1;
 }
 
-/* The inside of a string means name. */
+/* The inside of a string means name, which may be a token. */
 static bool aioc_json_inside_is(const char *at, const char *end, bool escaped, aiocosmos_str name, bool token)
 {
     const char *name_at = name.ptr, *name_end = name.ptr + name.len;
-    token = token && memchr(name.ptr, '~', name.len);
     if (!escaped && !token) return (size_t)(end - at) == name.len && memcmp(at, name.ptr, name.len) == 0;
     while (at < end) {
         char character[4];
@@ -3277,18 +3277,20 @@ static bool aioc_json_means(aiocosmos_json string, aiocosmos_str name, bool toke
     return aioc_json_inside_is(string.ptr + 1, string.ptr + string.len - 1, aioc_json_has_escapes(string), name, token);
 }
 
-/* Makes room for more nodes: as many again; at first for a guess by the text's length. Returns where the next one
- * goes. */
-static aioc_json_node *aioc_json_more(aioc_json_scan *scan, const aioc_json_node *node, aioc_json_node **limit)
+/* Makes room for more nodes: at first for as many as documents have, and then for as many as the text up to `at` lets
+ * expect, so that they are rarely copied. Returns where the next one goes. */
+static aioc_json_node *aioc_json_more(aioc_json_scan *scan, const char *at, const aioc_json_node *node,
+                                      aioc_json_node **limit)
 {
     aiocosmos_json_doc *doc = scan->doc;
     uint32_t used = doc->cap > 0 ? (uint32_t)(node - doc->nodes) : 0;
-    uint32_t guess = (uint32_t)((scan->end - scan->text) / 16);
-    uint32_t cap = doc->cap > 0 ? doc->cap * 2 : guess > AIOC_JSON_NODES_MIN ? guess : AIOC_JSON_NODES_MIN;
+    uint64_t len = (uint64_t)(scan->end - scan->text), least = used > 0 ? used + used / 2 : AIOC_JSON_NODES_MIN;
+    uint64_t cap = used > 0 ? used * len / (uint64_t)(at - scan->text) / 16 * 17 : len / 10;
     aioc_json_node *nodes = NULL;
+    cap = cap < least ? least : used > 0 && cap > 4 * least ? 4 * least : cap;
     if (cap <= AIOC_JSON_NODES_MAX) {
         nodes = (aioc_json_node *)aioc_mem_resize(doc->memory, doc->nodes, doc->cap * sizeof *nodes,
-                                                  cap * sizeof *nodes);
+                                                  (size_t)cap * sizeof *nodes);
     }
     if (!nodes) {
         aioc_json_fail(scan, scan->text, "there is no memory for so many values");
@@ -3296,8 +3298,8 @@ static aioc_json_node *aioc_json_more(aioc_json_scan *scan, const aioc_json_node
         return NULL;
     }
     doc->nodes = nodes;
-    doc->cap = cap;
-    *limit = nodes + cap;
+    doc->cap = (uint32_t)cap;
+    *limit = nodes + cap - 1;
     return nodes + used;
 }
 
@@ -3345,11 +3347,6 @@ static aiocosmos_json aioc_json_alone(const char *text, size_t len)
     return value;
 }
 
-static bool aioc_json_is_wanted(const aioc_json_scan *scan, const char *at, const char *end, uint32_t info)
-{
-    return scan->found && aioc_json_inside_is(at + 1, end - 1, (info & AIOC_JSON_ESCAPED) != 0, scan->name, false);
-}
-
 /* What is there instead of a comma or the end of a container. */
 static bool aioc_json_lacks(aioc_json_scan *scan, const char *at, unsigned closing)
 {
@@ -3370,13 +3367,13 @@ AIOC_TEXT_INLINE bool aioc_json_scan_value(aioc_json_scan *scan, bool noting, co
     unsigned c, closing = 0;
     bool named;
     if (noting) {
-        if (scan->doc->cap == 0 && !aioc_json_more(scan, NULL, &limit)) return false;
+        if (scan->doc->cap == 0 && !aioc_json_more(scan, at, NULL, &limit)) return false;
         node = scan->doc->nodes;
-        limit = node + scan->doc->cap;
+        limit = node + scan->doc->cap - 1;  /* a name and a value are noted before this is asked again */
     }
     for (;;) {
-        if (noting && limit - node < 2) {  /* a name and a value are noted before this comes again */
-            node = aioc_json_more(scan, node, &limit);
+        if (noting && node >= limit) {
+            node = aioc_json_more(scan, at, node, &limit);
             if (!node) return false;
         }
         if (closing == '}') {
@@ -3384,7 +3381,8 @@ AIOC_TEXT_INLINE bool aioc_json_scan_value(aioc_json_scan *scan, bool noting, co
             at = aioc_json_scan_name(scan, at, end, &info);
             if (!at) return false;
             if (noting) aioc_json_note(node++, text, start, at, info);
-            named = !noting && frame == frames + 1 && aioc_json_is_wanted(scan, start, at, info);
+            named = !noting && frame == frames + 1 && scan->found &&
+                    aioc_json_inside_is(start + 1, at - 1, (info & AIOC_JSON_ESCAPED) != 0, scan->name, false);
             at = aioc_json_scan_colon(scan, at, end);
             if (!at) return false;
             if (named) wanted = at;
@@ -3565,12 +3563,12 @@ static aiocosmos_json aioc_json_child(aiocosmos_json container, aiocosmos_str to
 {
     aiocosmos_json found = aioc_json_none(), value = found, key;
     uint64_t index = 0;
-    bool array = container.type == AIOCOSMOS_JSON_ARR;
+    bool array = container.type == AIOCOSMOS_JSON_ARR, tilde = memchr(token.ptr, '~', token.len) != NULL;
     if (array && (!aioc_text_parse_u64(token, &index) || (token.len > 1 && *token.ptr == '0'))) return found;
     if (array && index >= aioc_json_count(container)) return found;
     while (aioc_json_next(container, &key, &value)) {
         if (array && index-- == 0) return value;
-        if (!array && aioc_json_means(key, token, true)) found = value;
+        if (!array && aioc_json_means(key, token, tilde)) found = value;
     }
     return found;
 }
@@ -3585,21 +3583,27 @@ static aiocosmos_json aioc_json_at(aiocosmos_json value, const char *pointer)
     return *pointer == '\0' ? value : aioc_json_none();
 }
 
+/* The name of a property, that has no escapes, begins here. Most names differ soon: that is quicker than any call. */
+static inline bool aioc_json_is_named(const char *name, const char *at)
+{
+    while (*name && *name == *at) name++, at++;
+    return !*name && *at == '"';
+}
+
 static size_t aioc_json_fields(aiocosmos_json object, const char *const *names, size_t n, aiocosmos_json *out)
 {
-    aiocosmos_json value = aioc_json_none(), key;
+    const aioc_json_node *node = (const aioc_json_node *)object.node, *key, *end;
     size_t i, found = 0;
-    for (i = 0; i < n; i++) out[i] = value;
-    if (object.type != AIOCOSMOS_JSON_OBJ) return 0;
-    while (aioc_json_next(object, &key, &value)) {
-        bool escaped = aioc_json_has_escapes(key);
-        size_t len = key.len - 2;
+    for (i = 0; i < n; i++) out[i] = aioc_json_none();
+    if (!node || object.type != AIOCOSMOS_JSON_OBJ) return 0;
+    for (key = node + 1, end = node + node->next; key < end; key += 1 + key[1].next) {
+        aiocosmos_json name = aioc_json_of(object, key);
+        bool escaped = (key->info & AIOC_JSON_ESCAPED) != 0;
         for (i = 0; i < n; i++) {
-            /* A name in quotes holds no NUL, so one that begins with it is so long at least. */
-            if (escaped ? !aioc_json_means(key, aioc_mem_str(names[i]), false)
-                        : strncmp(names[i], key.ptr + 1, len) != 0 || names[i][len] != '\0') continue;
+            if (escaped ? !aioc_json_means(name, aioc_mem_str(names[i]), false)
+                        : !aioc_json_is_named(names[i], name.ptr + 1)) continue;
             found += out[i].type == AIOCOSMOS_JSON_NONE;
-            out[i] = value;
+            out[i] = aioc_json_of(object, key + 1);
         }
     }
     return found;
@@ -3886,18 +3890,10 @@ static double aioc_json_double_of(uint64_t bits)
 /* The nearest double, to even if there are two. False: it would be infinite. */
 static bool aioc_json_decimal_f64(const aioc_json_decimal *decimal, double *out)
 {
-    static const double powers[23] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14,
-                                      1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
     uint64_t bits = 0, above, taken, digits = aioc_json_decimal_digits(decimal, &taken);
     int64_t ten = decimal->exponent + (int64_t)(decimal->count - taken);
     bool more = decimal->count > taken;
     if (decimal->count > 0 && ten > 308) return false;
-    if (FLT_EVAL_METHOD == 0 && !more && digits <= UINT64_C(1) << 53 && ten >= -22 && ten <= 22) {
-        /* Both are doubles exactly, so that the one operation rounds once. */
-        *out = ten < 0 ? (double)digits / powers[-ten] : (double)digits * powers[ten];
-        if (decimal->negative) *out = -*out;
-        return true;
-    }
     if (decimal->count > 0 && ten >= AIOC_JSON_POWER_MIN) {  /* else it rounds to 0 */
         bits = aioc_json_scale(digits, (int)ten, false);
         above = aioc_json_scale(digits + more, (int)ten, !aioc_json_power_is_exact((int)ten));
@@ -3907,15 +3903,49 @@ static bool aioc_json_decimal_f64(const aioc_json_decimal *decimal, double *out)
     return bits < UINT64_C(2047) << 52;
 }
 
+/* Most numbers are short and have no exponent: they are digits / 10^places, at a fraction of the cost. False: not this
+ * one. */
+static inline bool aioc_json_is_short(const char *at, const char *end, uint64_t *digits, size_t *places)
+{
+    const char *point = end - 1;
+    uint64_t number = 0;
+    if (end - at > 18) return false;  /* below 2^63 */
+    for (; at < end; at++) {
+        unsigned digit = (unsigned char)*at - (unsigned)'0';
+        if (digit <= 9) number = number * 10 + digit;
+        else if (*at == '.') point = at;
+        else return false;
+    }
+    *digits = number;
+    *places = (size_t)(end - 1 - point);
+    return true;
+}
+
+/* The text was checked to be a JSON number. */
+static bool aioc_json_f64(const char *text, const char *end, double *out)
+{
+    static const double powers[18] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14,
+                                      1e15, 1e16, 1e17};
+    bool negative = *text == '-';
+    aioc_json_decimal decimal;
+    uint64_t digits;
+    size_t places;
+    if (FLT_EVAL_METHOD == 0 && aioc_json_is_short(text + negative, end, &digits, &places) &&
+        digits <= UINT64_C(1) << 53) {
+        /* Both are doubles exactly, so that the one operation rounds once. */
+        *out = (negative ? -(double)digits : (double)digits) / powers[places];
+        return true;
+    }
+    decimal = aioc_json_decimal_of(text, end);
+    return aioc_json_decimal_f64(&decimal, out);
+}
+
 /* The whole text is a JSON number. */
 static bool aioc_json_number_parse(const char *text, size_t len, double *out)
 {
-    aioc_json_decimal decimal;
     aioc_json_scan scan;
     aioc_json_scan_begin(&scan, text, len);
-    if (len == 0 || aioc_json_scan_number(&scan, text, scan.end) != scan.end) return false;
-    decimal = aioc_json_decimal_of(text, text + len);
-    return aioc_json_decimal_f64(&decimal, out);
+    return len > 0 && aioc_json_scan_number(&scan, text, scan.end) == scan.end && aioc_json_f64(text, scan.end, out);
 }
 
 /*--- Number to text ---*/
@@ -4021,22 +4051,24 @@ static size_t aioc_json_number_write(double number, char out[AIOC_JSON_NUMBER_MA
 
 /*--- Getting ---*/
 
-static bool aioc_json_get_decimal(aiocosmos_json value, aioc_json_decimal *out)
-{
-    if (value.type == AIOCOSMOS_JSON_NUM) *out = aioc_json_decimal_of(value.ptr, value.ptr + value.len);
-    return value.type == AIOCOSMOS_JSON_NUM;
-}
-
 static bool aioc_json_get_i64(aiocosmos_json value, int64_t *out)
 {
+    const char *end = value.ptr + value.len;
     aioc_json_decimal decimal;
-    return aioc_json_get_decimal(value, &decimal) && aioc_json_decimal_i64(&decimal, out);
+    uint64_t digits;
+    size_t places;
+    if (value.type != AIOCOSMOS_JSON_NUM) return false;
+    if (aioc_json_is_short(value.ptr + (*value.ptr == '-'), end, &digits, &places) && places == 0) {
+        *out = *value.ptr == '-' ? -(int64_t)digits : (int64_t)digits;
+        return true;
+    }
+    decimal = aioc_json_decimal_of(value.ptr, end);
+    return aioc_json_decimal_i64(&decimal, out);
 }
 
 static bool aioc_json_get_f64(aiocosmos_json value, double *out)
 {
-    aioc_json_decimal decimal;
-    return aioc_json_get_decimal(value, &decimal) && aioc_json_decimal_f64(&decimal, out);
+    return value.type == AIOCOSMOS_JSON_NUM && aioc_json_f64(value.ptr, value.ptr + value.len, out);
 }
 
 static bool aioc_json_get_bool(aiocosmos_json value, bool *out)
@@ -4075,7 +4107,7 @@ static size_t aioc_json_get_str(aiocosmos_json value, char *buf, size_t cap)
     if (cap == 0) return len;
     cut = len < cap ? len : cap - 1;
     /* A cut never parts the bytes of a character. */
-    while (len >= cap && cut > 0 && aioc_json_is_tail(buf + cut)) cut--;
+    while (len >= cap && cut > 0 && ((unsigned char)buf[cut] & 0xC0) == 0x80) cut--;
     buf[cut] = '\0';
     return len;
 }
@@ -7032,7 +7064,6 @@ static const aioc_tls_table aioc_tls_bearssl = {
 #define AIOC_HTTP_WANTED_MAX     24   /* headers that somebody wants */
 #define AIOC_HTTP_LINES_MAX      256  /* header lines */
 #define AIOC_HTTP_INTERIM_MAX    8    /* 1xx answers before the answer */
-#define AIOC_HTTP_SLOTS          64   /* a power of two, more than twice AIOC_HTTP_WANTED_MAX + 3 */
 #define AIOC_HTTP_CHUNK_DIGITS   16   /* hexadecimal digits of a chunk's size */
 
 typedef struct aioc_http_names {  /* of a-z, 0-9 and '-'; at most AIOC_HTTP_WANTED_MAX */
@@ -7081,7 +7112,7 @@ typedef struct aioc_http_parser {
     bool has_length, chunked, close, keep;  /* what the head said */
     bool no_body, draining;
     bool cr;  /* of the framing of chunks, or of a trailer: only LF may follow */
-    uint8_t slots[AIOC_HTTP_SLOTS];  /* header name → 1 + its place in names, or one of the framing headers */
+    uint64_t name_lens;             /* bit n: a name of n bytes, modulo 64, is looked for */
 } aioc_http_parser;
 
 static aioc_http_state aioc_http_fail(aioc_http_parser *parser, int status, const char *why)
@@ -7097,36 +7128,9 @@ static aioc_http_state aioc_http_refuse(aioc_http_parser *parser, const char *wh
     return aioc_http_fail(parser, AIOCOSMOS_E_PROTOCOL, why);
 }
 
-/*--- Header names: a small hash table, made once, so that a header that nobody wants costs one look ---*/
-
-/* The headers that say where a response ends; their places in the table are behind those of the names. */
-enum { AIOC_HTTP_CONTENT_LENGTH = AIOC_HTTP_WANTED_MAX, AIOC_HTTP_TRANSFER_ENCODING, AIOC_HTTP_CONNECTION };
-
-static aiocosmos_str aioc_http_name(const aioc_http_parser *parser, unsigned place)
-{
-    static const char *const framing[] = { "content-length", "transfer-encoding", "connection" };
-    if (place < AIOC_HTTP_WANTED_MAX) return parser->names->names[place];
-    return aioc_mem_str(framing[place - AIOC_HTTP_WANTED_MAX]);
-}
-
-/* Names of one service begin alike: length, middle and end tell them apart. */
-static size_t aioc_http_slot(const char *name, size_t len)
-{
-    size_t middle = (unsigned char)name[len / 2] | 0x20u, end = (unsigned char)name[len - 1] | 0x20u;
-    return (len * 7 + middle + end * 5) & (AIOC_HTTP_SLOTS - 1);
-}
-
-static void aioc_http_add_name(aioc_http_parser *parser, unsigned place)
-{
-    aiocosmos_str name = aioc_http_name(parser, place);
-    size_t slot = aioc_http_slot(name.ptr, name.len);
-    while (parser->slots[slot]) slot = (slot + 1) & (AIOC_HTTP_SLOTS - 1);
-    parser->slots[slot] = (uint8_t)(place + 1);
-}
-
 /* Whether text, which has no control character, is this name in any case. With bit 5 set, a letter is lower case, and
  * nothing else that may stand there becomes a letter, a digit or '-', of which names are made. */
-static bool aioc_http_is_name(aiocosmos_str name, const char *text, size_t len)
+static inline bool aioc_http_is_name(aiocosmos_str name, const char *text, size_t len)
 {
     const uint64_t fold = UINT64_MAX / 255 * 0x20;
     size_t i = 0;
@@ -7149,13 +7153,6 @@ static size_t aioc_http_control(const char *text, size_t from, size_t len)
     const char *at = text + from, *end = text + len;
     while ((at = aioc_text_find(at, end, 0x1F, 0x7F, 0x7F, false)) < end && *at == '\t') at++;
     return (size_t)(at - text);
-}
-
-/* The length of a header's name: up to the colon, or to a byte that is not visible ASCII, or to the end. Control
- * characters have been ruled out. */
-static size_t aioc_http_name_len(const char *line, size_t len)
-{
-    return (size_t)(aioc_text_find(line, line + len, 0x20, ':', ':', true) - line);
 }
 
 /* Takes the next element off a comma-separated list (RFC 9110, 5.6.1); empty ones do not count. */
@@ -7224,9 +7221,10 @@ static aioc_http_state aioc_http_status_line(aioc_http_parser *parser, const cha
 
 static aioc_http_state aioc_http_header_line(aioc_http_parser *parser, const char *line, size_t len)
 {
-    aioc_http_state state = AIOC_HTTP_MORE;
+    const aioc_http_names *names = parser->names;
     aiocosmos_str value;
-    size_t name_len = aioc_http_name_len(line, len), slot;
+    /* Up to the colon, or to a byte that is not visible ASCII; control characters have been ruled out. */
+    size_t name_len = (size_t)(aioc_text_find(line, line + len, 0x20, ':', ':', true) - line), i = 0;
     /* Lines that go on in the next one were given up, and space before the colon was never allowed (RFC 9112, 5.1,
      * 5.2); readers that differ about them can be played off against each other. */
     if (line[0] == ' ' || line[0] == '\t') return aioc_http_refuse(parser, "a header of the answer is folded");
@@ -7234,19 +7232,16 @@ static aioc_http_state aioc_http_header_line(aioc_http_parser *parser, const cha
         return aioc_http_refuse(parser, "a header line of the answer is malformed");
     if (++parser->lines > AIOC_HTTP_LINES_MAX)
         return aioc_http_fail(parser, AIOCOSMOS_E_TOO_LARGE, "the answer has more than 256 header lines");
+    if (!(parser->name_lens >> name_len % 64 & 1)) return AIOC_HTTP_MORE;  /* most that nobody wants are told so */
     value = aioc_text_trim(aioc_text_view(line + name_len + 1, len - name_len - 1));
-    slot = aioc_http_slot(line, name_len);
-    for (; parser->slots[slot] && state == AIOC_HTTP_MORE; slot = (slot + 1) & (AIOC_HTTP_SLOTS - 1)) {
-        unsigned place = parser->slots[slot] - 1u;
-        if (!aioc_http_is_name(aioc_http_name(parser, place), line, name_len)) continue;
-        switch (place) {
-        case AIOC_HTTP_CONTENT_LENGTH: state = aioc_http_content_length(parser, value); break;
-        case AIOC_HTTP_TRANSFER_ENCODING: state = aioc_http_transfer_encoding(parser, value); break;
-        case AIOC_HTTP_CONNECTION: aioc_http_connection(parser, value); break;
-        default: if (!parser->response.wanted[place].ptr) parser->response.wanted[place] = value;
-        }
-    }
-    return state;
+    while (i < names->count && !aioc_http_is_name(names->names[i], line, name_len)) i++;
+    if (i < names->count && !parser->response.wanted[i].ptr) parser->response.wanted[i] = value;
+    if (aioc_http_is_name(aioc_mem_str("content-length"), line, name_len))
+        return aioc_http_content_length(parser, value);
+    if (aioc_http_is_name(aioc_mem_str("transfer-encoding"), line, name_len))
+        return aioc_http_transfer_encoding(parser, value);
+    if (aioc_http_is_name(aioc_mem_str("connection"), line, name_len)) aioc_http_connection(parser, value);
+    return AIOC_HTTP_MORE;
 }
 
 /* Refuses what is not HTTP at its first bytes, not after 32 KiB of it. */
@@ -7591,15 +7586,15 @@ static aioc_http_state aioc_http_feed_chunks(aioc_http_parser *parser, const cha
 static void aioc_http_open(aioc_http_parser *parser, aioc_mem *memory, const aioc_http_names *names, size_t head_max,
                            size_t body_max)
 {
-    unsigned place;
+    size_t i;
     AIOCOSMOS_ASSERT(names->count <= AIOC_HTTP_WANTED_MAX);
     memset(parser, 0, sizeof *parser);
     parser->memory = memory;
     parser->names = names;
     parser->head_max = head_max;
     parser->body_max = body_max;
-    for (place = 0; place < names->count; place++) aioc_http_add_name(parser, place);
-    for (place = AIOC_HTTP_CONTENT_LENGTH; place <= AIOC_HTTP_CONNECTION; place++) aioc_http_add_name(parser, place);
+    parser->name_lens = 1u << 10 | 1u << 14 | 1u << 17;  /* those that say where a response ends */
+    for (i = 0; i < names->count; i++) parser->name_lens |= UINT64_C(1) << names->names[i].len % 64;
 }
 
 /* A new response begins; what the last one lent is gone. no_body: it answers a HEAD request. */

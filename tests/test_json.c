@@ -1172,7 +1172,7 @@ TEST(json_the_nth_allocation_fails)
         CHECK_INT(h.blocks, 0);
         if (h.calls < n) break;
     }
-    CHECK(n > 3);
+    CHECK(n > 2);
     free(text);
 }
 
