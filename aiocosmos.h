@@ -7771,7 +7771,8 @@ struct aioc_stream {  /* zeroed at first */
     size_t rest_len;
     aioc_reactor_timer limit;  /* until it is OPEN */
     uint64_t asked;            /* resolver->answered when it asked last; it asks again when that has changed */
-    uint64_t moved_us;         /* came to its state; once open, sent or received something */
+    uint64_t since_us;         /* came to its state */
+    uint64_t moved_us;         /* sent or received something */
     uint32_t took_us[AIOC_STREAM_OPEN];  /* each state on the way */
     uint8_t state;
     bool broken;   /* cannot be written to any more; what the peer said may still be there */
@@ -7931,13 +7932,86 @@ static bool aioc_stream_write(aioc_stream *stream, const aiocosmos_slice slices[
     return *written == len;
 }
 
+/*--- Reading ---*/
+
+/* What arrives is what the peer has written, so it may be received wherever it is wanted. */
+static bool aioc_stream_is_direct(const aioc_stream *stream)
+{
+    return !stream->tls;
+}
+
+/* A place of the stream's own to receive into. NULL: it has none. */
+static char *aioc_stream_room(aioc_stream *stream, size_t *cap)
+{
+    *cap = 0;
+    return stream->tls ? (char *)stream->tls->table->receive_room(stream->tls, cap) : NULL;
+}
+
+/* One call of recv(). What arrived stays where it is until it is used. */
+static ptrdiff_t aioc_stream_receive(aioc_stream *stream, char *room, size_t cap)
+{
+    aioc_stream_place *place = stream->place;
+    const aiocosmos_platform *platform = place->reactor->platform;
+    ptrdiff_t got = platform->socket_receive(platform->user_data, stream->source.fd, room, cap);
+    size_t own;
+    if (got <= 0) return got;
+    place->bytes_received += (uint64_t)got;
+    stream->moved_us = place->reactor->now_us;
+    if (stream->tls && aioc_stream_room(stream, &own) == room) {
+        stream->tls->table->received(stream->tls, (size_t)got);
+    } else {
+        stream->rest = room;
+        stream->rest_len = (size_t)got;
+    }
+    return got;
+}
+
+/* Bytes of the peer, lent until they are used. NULL: no more of what was received. */
+static const char *aioc_stream_peek(aioc_stream *stream, size_t *len)
+{
+    aioc_tls_session *tls = stream->tls;
+    const unsigned char *plain = (const unsigned char *)stream->rest;
+    *len = stream->rest_len;
+    while (tls && (plain = tls->table->plain(tls, len)) == NULL && tls->state == AIOC_TLS_OPEN) {
+        size_t room;
+        unsigned char *to = tls->table->receive_room(tls, &room);
+        if (room > stream->rest_len) room = stream->rest_len;
+        if (room == 0) break;
+        memcpy(to, stream->rest, room);
+        tls->table->received(tls, room);
+        stream->rest += room;
+        stream->rest_len -= room;
+    }
+    return *len > 0 ? (const char *)plain : NULL;
+}
+
+static void aioc_stream_used(aioc_stream *stream, size_t len)
+{
+    if (stream->tls) {
+        stream->tls->table->plain_used(stream->tls, len);
+    } else {
+        stream->rest += len;
+        stream->rest_len -= len;
+    }
+}
+
+/* Whether that was the end. *complete: the peer has said so. *why: the stream broke. */
+static bool aioc_stream_at_end(const aioc_stream *stream, bool *complete, const char **why)
+{
+    const aioc_tls_session *tls = stream->tls;
+    if (!tls || (tls->state == AIOC_TLS_OPEN && stream->rest_len == 0)) return false;
+    *complete = tls->state == AIOC_TLS_CLOSED;
+    *why = tls->state == AIOC_TLS_FAILED ? tls->why : NULL;
+    return true;
+}
+
 /*--- Coming to be ---*/
 
 static void aioc_stream_set_state(aioc_stream *stream, aioc_stream_state state)
 {
     uint64_t now_us = stream->place->reactor->now_us;
-    stream->took_us[stream->state] = aioc_stream_span(stream->moved_us, now_us);
-    stream->moved_us = now_us;
+    stream->took_us[stream->state] = aioc_stream_span(stream->since_us, now_us);
+    stream->since_us = now_us;
     stream->state = (uint8_t)state;
 }
 
@@ -7945,7 +8019,7 @@ static void aioc_stream_set_state(aioc_stream *stream, aioc_stream_state state)
 static void aioc_stream_fail(aioc_stream *stream, int error, const char *what, const char *why)
 {
     if (what) why = aioc_stream_say(stream->place, what, why);
-    stream->took_us[stream->state] = aioc_stream_span(stream->moved_us, stream->place->reactor->now_us);
+    stream->took_us[stream->state] = aioc_stream_span(stream->since_us, stream->place->reactor->now_us);
     stream->place->failed(stream, error, why, stream->tls && stream->tls->again);
 }
 
@@ -8218,7 +8292,7 @@ static void aioc_stream_open(aioc_stream *stream, aioc_stream_place *place)
     stream->source.owner = stream;
     stream->limit.fire = aioc_stream_timed_out;
     stream->limit.owner = stream;
-    stream->moved_us = now_us;
+    stream->since_us = now_us;
     stream->asked = UINT64_MAX;
     stream->queue = &place->asking;
     stream->next = place->asking.first;
@@ -8232,99 +8306,19 @@ static void aioc_stream_open(aioc_stream *stream, aioc_stream_place *place)
  * ones wait in the socket. False: none waits. */
 static bool aioc_stream_handshake_work(aioc_stream_place *place)
 {
-    const aiocosmos_platform *platform = place->reactor->platform;
     aioc_stream *stream = place->handshakes.first;
     ptrdiff_t got;
     size_t cap;
     if (!stream) return false;
     aioc_stream_dequeue(stream);
     do {
-        unsigned char *room = stream->tls->table->receive_room(stream->tls, &cap);
+        char *room = aioc_stream_room(stream, &cap);
         if (cap == 0) break;
-        got = platform->socket_receive(platform->user_data, stream->source.fd, room, cap);
-        if (got == AIOCOSMOS_IO_AGAIN) break;
-        if (got <= 0) {
-            stream->broken = true;
-            break;
-        }
-        place->bytes_received += (uint64_t)got;
-        stream->tls->table->received(stream->tls, (size_t)got);
+        got = aioc_stream_receive(stream, room, cap);
+        if (got <= 0 && got != AIOCOSMOS_IO_AGAIN) stream->broken = true;
         /* A record's header (RFC 5246, 6.2.1: 5 bytes) comes alone and costs nothing. */
     } while ((size_t)got == cap && cap <= 5 && stream->tls->state == AIOC_TLS_HANDSHAKE);
     aioc_stream_handshake_on(stream);
-    return true;
-}
-
-/*--- Reading ---*/
-
-/* What arrives is what the peer has written, so it may be received wherever it is wanted. */
-static bool aioc_stream_is_direct(const aioc_stream *stream)
-{
-    return !stream->tls;
-}
-
-/* A place of the stream's own to receive into. NULL: it has none. */
-static char *aioc_stream_room(aioc_stream *stream, size_t *cap)
-{
-    *cap = 0;
-    return stream->tls ? (char *)stream->tls->table->receive_room(stream->tls, cap) : NULL;
-}
-
-/* One call of recv(). What arrived stays where it is until it is used. */
-static ptrdiff_t aioc_stream_receive(aioc_stream *stream, char *room, size_t cap)
-{
-    aioc_stream_place *place = stream->place;
-    const aiocosmos_platform *platform = place->reactor->platform;
-    ptrdiff_t got = platform->socket_receive(platform->user_data, stream->source.fd, room, cap);
-    size_t own;
-    if (got <= 0) return got;
-    place->bytes_received += (uint64_t)got;
-    stream->moved_us = place->reactor->now_us;
-    if (stream->tls && aioc_stream_room(stream, &own) == room) {
-        stream->tls->table->received(stream->tls, (size_t)got);
-    } else {
-        stream->rest = room;
-        stream->rest_len = (size_t)got;
-    }
-    return got;
-}
-
-/* Bytes of the peer, lent until they are used. NULL: no more of what was received. */
-static const char *aioc_stream_peek(aioc_stream *stream, size_t *len)
-{
-    aioc_tls_session *tls = stream->tls;
-    const unsigned char *plain = (const unsigned char *)stream->rest;
-    *len = stream->rest_len;
-    while (tls && (plain = tls->table->plain(tls, len)) == NULL && tls->state == AIOC_TLS_OPEN) {
-        size_t room;
-        unsigned char *to = tls->table->receive_room(tls, &room);
-        if (room > stream->rest_len) room = stream->rest_len;
-        if (room == 0) break;
-        memcpy(to, stream->rest, room);
-        tls->table->received(tls, room);
-        stream->rest += room;
-        stream->rest_len -= room;
-    }
-    return *len > 0 ? (const char *)plain : NULL;
-}
-
-static void aioc_stream_used(aioc_stream *stream, size_t len)
-{
-    if (stream->tls) {
-        stream->tls->table->plain_used(stream->tls, len);
-    } else {
-        stream->rest += len;
-        stream->rest_len -= len;
-    }
-}
-
-/* Whether that was the end. *complete: the peer has said so. *why: the stream broke. */
-static bool aioc_stream_at_end(const aioc_stream *stream, bool *complete, const char **why)
-{
-    const aioc_tls_session *tls = stream->tls;
-    if (!tls || (tls->state == AIOC_TLS_OPEN && stream->rest_len == 0)) return false;
-    *complete = tls->state == AIOC_TLS_CLOSED;
-    *why = tls->state == AIOC_TLS_FAILED ? tls->why : NULL;
     return true;
 }
 

@@ -814,6 +814,25 @@ TEST(stream_says_goodbye_over_tls_only)
     teardown();
 }
 
+/* What is sent and heard meanwhile does not make the handshake look shorter than it was. */
+TEST(stream_books_the_time_of_a_handshake)
+{
+    setup("127.0.0.1");
+    rig.place.to.tls = true;
+    rig.place.to.tls_config = &toy_config;
+    net.window = 0;
+    pass_ms(101);
+    net.sockets[0].window = 1;
+    pass_ms(100);
+    CHECK_INT(net.sockets[0].out_len, 1);
+    serve(0, "h");
+    pass_ms(100);
+    CHECK_INT(rig.opened, 1);
+    CHECK_INT(rig.stream.took_us[AIOC_STREAM_CONNECTING], 1000);
+    CHECK_INT(rig.stream.took_us[AIOC_STREAM_HANDSHAKE], 200000);
+    teardown();
+}
+
 TEST(stream_fails_with_its_handshake)
 {
     setup("127.0.0.1");
