@@ -1,5 +1,6 @@
 /* The platform layer: the system's table over loopback, with whichever poller this build has (the Makefile builds it
  * twice), and the reactor over a table that is a fake. */
+#include "faulty.h"
 #include <assert.h>
 #define AIOCOSMOS_ASSERT(x) assert(x)
 #define AIOCOSMOS_IMPLEMENTATION
@@ -115,6 +116,40 @@ TEST(entropy_differs_and_fills_everything)
         CHECK(zeros < 1000);                           /* 273 are expected */
         CHECK(memcmp(many + sizeof many - 16, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 16) != 0);
     }
+}
+
+TEST(entropy_is_what_the_kernel_gives_or_none)
+{
+    unsigned char bytes[32] = {0};
+    fail_calls(FAULTY_GETRANDOM, 1, 1, EINTR);
+    CHECK_INT(SYSTEM->entropy(NULL, bytes, sizeof bytes), 0);
+    fail_calls(FAULTY_GETRANDOM, 1, 1, EAGAIN);                 /* early in a boot: the device's bytes can be guessed */
+    CHECK_INT(SYSTEM->entropy(NULL, bytes, sizeof bytes), AIOCOSMOS_IO_AGAIN);
+    fail_calls(FAULTY_GETRANDOM, 1, 1, ENOSYS);
+    CHECK_INT(SYSTEM->entropy(NULL, bytes, sizeof bytes), 0);
+    fail_calls(FAULTY_READ, 1, 1, EINTR);
+    CHECK_INT(aioc_platform_entropy_device(bytes, sizeof bytes), 0);
+    fail_calls(FAULTY_READ, 1, 1, EIO);
+    CHECK_INT(aioc_platform_entropy_device(bytes, sizeof bytes), AIOCOSMOS_IO_FAILED);
+    fail_calls(FAULTY_READ, 1, 1, 0);                           /* the device ends */
+    CHECK_INT(aioc_platform_entropy_device(bytes, sizeof bytes), AIOCOSMOS_IO_FAILED);
+    fail_calls(FAULTY_NONE, 0, 0, 0);
+}
+
+TEST(files_that_break_off_say_so)
+{
+    char out[16];
+    int before = first_free_fd();
+    fail_calls(FAULTY_READ, 1, 1, EINTR);
+    CHECK(SYSTEM->file_read(NULL, "/etc/passwd", out, sizeof out) > 0);
+    fail_calls(FAULTY_READ, 1, 1, EIO);
+    CHECK_INT(SYSTEM->file_read(NULL, "/etc/passwd", out, sizeof out), AIOCOSMOS_IO_FAILED);
+    fail_calls(FAULTY_FSTAT, 1, 1, EIO);
+    CHECK_INT(SYSTEM->file_read(NULL, "/etc/passwd", out, sizeof out), AIOCOSMOS_IO_FAILED);
+    fail_calls(FAULTY_READ, 1, 1000, EIO);                      /* of all the places that roots may be at */
+    CHECK(SYSTEM->system_roots(NULL, out, sizeof out) < 0);
+    fail_calls(FAULTY_NONE, 0, 0, 0);
+    CHECK_INT(first_free_fd(), before);
 }
 
 TEST(file_read_copies_what_fits_and_tells_the_size)
@@ -688,6 +723,36 @@ static void *wake_from_thread(void *poller)
 {
     SYSTEM->poller_wake(NULL, poller);
     return NULL;
+}
+
+TEST(calls_that_a_signal_interrupts_are_made_again)
+{
+    aiocosmos_event event;
+    aiocosmos_slice slice = {"x", 1};
+    heap_state c;
+    char byte;
+    int peer;
+    intptr_t socket = connected(4, &peer);
+    void *poller = poller_new(&c);
+    SYSTEM->poller_wake(NULL, poller);
+    fail_calls(FAULTY_WAIT, 1, 1, EINTR);                       /* the host may have something to do */
+    CHECK_INT(wait_one(poller, &event, 0), 0);
+    fail_calls(FAULTY_WAIT, 1, 1, EBADF);
+    CHECK_INT(wait_one(poller, &event, 0), AIOCOSMOS_IO_FAILED);
+    fail_calls(FAULTY_SENDMSG, 1, 1, EINTR);
+    CHECK_INT(SYSTEM->socket_send(NULL, socket, &slice, 1), 1);
+    fail_calls(FAULTY_NONE, 0, 0, 0);
+    CHECK(readable(peer, 5000));
+    CHECK_INT(recv(peer, &byte, 1, 0), 1);
+    CHECK_INT(send(peer, "y", 1, 0), 1);
+    CHECK(readable(socket, 5000));
+    fail_calls(FAULTY_RECV, 1, 1, EINTR);
+    CHECK_INT(SYSTEM->socket_receive(NULL, socket, &byte, 1), 1);
+    fail_calls(FAULTY_NONE, 0, 0, 0);
+    SYSTEM->poller_destroy(NULL, poller);
+    SYSTEM->socket_close(NULL, socket);
+    close(peer);
+    CHECK_INT(c.bytes, 0);
 }
 
 TEST(wake_from_another_thread_ends_a_wait)
