@@ -351,11 +351,13 @@ TEST(an_endpoint_that_is_none_is_refused)
         {"https://[::1]x/", "endpoint: a port is expected behind the host"},
         {"https://user@host/", "endpoint: the host has a character that no host name has"},
         {"https://ho st/", "endpoint: the host has a character that no host name has"},
+        {"https://h\xc3\xb6st/", "endpoint: the host has a character that no host name has"},
         {"http://example.com/", "endpoint: http is for loopback addresses only, unless allow_http is set"},
         {"http://127.evil.example/", "endpoint: http is for loopback addresses only, unless allow_http is set"},
         {"http://localhost.evil.example/", "endpoint: http is for loopback addresses only, unless allow_http is set"},
     };
     aiocosmos_options options = {0};
+    char text[600];
     size_t i;
     memset(&heap, 0, sizeof heap);
     options.key = AIOCOSMOS_EMULATOR_KEY;
@@ -364,12 +366,54 @@ TEST(an_endpoint_that_is_none_is_refused)
         options.endpoint = cases[i].endpoint;
         CHECK_STR(why_not(&options), cases[i].why);
     }
+    options.endpoint = text;
+    snprintf(text, sizeof text, "https://%0254d/", 0);
+    CHECK_STR(why_not(&options), "endpoint: the host is over 253 characters");
+    snprintf(text, sizeof text, "https://%0512d/", 0);
+    CHECK_STR(why_not(&options), "endpoint: too long");
+}
+
+TEST(json_is_read_with_a_client_or_without_one)
+{
+    static char many[40000];                         /* of whose nodes nothing is kept */
+    static const char text[] = "{\"f\":1.5,\"t\":true,\"n\":null}";
+    aiocosmos_options options = {0};
+    aiocosmos_client *client = NULL;
+    aiocosmos_json_doc *doc;
+    size_t at = 0, i;
+    int with;
+    memset(&heap, 0, sizeof heap);
+    options.endpoint = "http://localhost/";
+    options.key = AIOCOSMOS_EMULATOR_KEY;
+    options.allocator.fn = heap_fn;
+    for (with = 0; with < 2; with++) {
+        double number = 0;
+        bool flag = false;
+        client = with ? open_client(&options) : NULL;
+        CHECK_INT(aiocosmos_json_parse(client, text, strlen(text), &doc, &at), 0);
+        CHECK(aiocosmos_json_get_f64(aiocosmos_json_at(aiocosmos_json_root(doc), "/f"), &number) && number == 1.5);
+        CHECK(aiocosmos_json_get_bool(aiocosmos_json_at(aiocosmos_json_root(doc), "/t"), &flag) && flag);
+        CHECK(!aiocosmos_json_get_bool(aiocosmos_json_at(aiocosmos_json_root(doc), "/n"), &flag));
+        aiocosmos_json_free(doc);
+        CHECK_INT(aiocosmos_json_parse(client, "[1,]", 4, &doc, &at), AIOCOSMOS_E_ARGUMENT);
+        CHECK(!doc && at == 3);
+        CHECK_INT(aiocosmos_json_parse(client, "[", 1, &doc, NULL), AIOCOSMOS_E_ARGUMENT);
+        if (with) CHECK(strstr(aiocosmos_last_error(client), "at byte 1"));
+        memset(many, ' ', sizeof many);
+        for (i = 0; i + 2 < sizeof many; i += 2) memcpy(many + i, i ? ",1" : "[1", 2);
+        many[sizeof many - 1] = ']';
+        heap_fail(&heap, 1, ULONG_MAX);
+        if (with) CHECK_INT(aiocosmos_json_parse(client, many, sizeof many, &doc, &at), AIOCOSMOS_E_NOMEM);
+        if (with) CHECK_STR(aiocosmos_last_error(client), "out of memory");
+        heap_recover(&heap);
+        if (with) close_client(client);
+    }
 }
 
 TEST(an_endpoint_has_many_good_forms)
 {
     static const char *const endpoints[] = {"http://localhost", "http://LOCALHOST:8081/", "HTTP://127.0.0.1:1",
-        "http://[::1]:8081/", "http://emulator.localhost/", "http://127.255.1.2/"};
+        "http://[::1]:8081/", "http://emulator.localhost/", "http://127.255.1.2/", "https://db.example:443/"};
     aiocosmos_options options = {0};
     size_t i;
     memset(&heap, 0, sizeof heap);
@@ -400,6 +444,9 @@ TEST(options_that_contradict_themselves_are_refused)
     options.token = NULL;
     options.connection_string = AIOCOSMOS_EMULATOR_CONNECTION;
     CHECK_STR(why_not(&options), "connection_string: and endpoint or key are both given");
+    options.endpoint = NULL;
+    CHECK_STR(why_not(&options), "connection_string: and endpoint or key are both given");
+    options.endpoint = "http://localhost:8081/";
     options.connection_string = NULL;
     options.connections_max = 65536;
     CHECK_STR(why_not(&options), "connections_max: over 65535");
@@ -407,6 +454,11 @@ TEST(options_that_contradict_themselves_are_refused)
     options.pending_max = (1u << 24) + 1;
     CHECK_STR(why_not(&options), "pending_max: over 2^24");
     options.pending_max = 0;
+    options.step_budget_us = 60000001u;
+    CHECK_STR(why_not(&options), "step_budget_us: over a minute");
+    options.step_budget_us = 0;
+    options.user_agent = "a\nb";
+    CHECK_STR(why_not(&options), "user_agent: at most 200 visible ASCII characters");
     options.user_agent = "caf\xC3\xA9";
     CHECK_STR(why_not(&options), "user_agent: at most 200 visible ASCII characters");
     memset(agent, 'a', 201);
