@@ -10374,11 +10374,6 @@ static void aioc_account_wait(aioc_account *account, aioc_account_container *con
     aioc_account_want(account, container);
 }
 
-static void aioc_account_stop_waiting(aioc_account_container *container, aioc_account_waiter *waiter)
-{
-    aioc_mem_list_remove(&container->waiters, &waiter->node);
-}
-
 /* Lets go on who waits: all, or those who need no more than the definition. */
 static void aioc_account_resume(aioc_account_container *container, bool all)
 {
@@ -10387,7 +10382,7 @@ static void aioc_account_resume(aioc_account_container *container, bool all)
         aioc_account_waiter *waiter = (aioc_account_waiter *)node;
         next = node->next;
         if (!all && !waiter->definition) continue;
-        aioc_account_stop_waiting(container, waiter);
+        aioc_mem_list_remove(&container->waiters, &waiter->node);
         waiter->resume(waiter);
     }
 }
@@ -10418,18 +10413,21 @@ static bool aioc_account_keep_paths(aioc_account_container *container, aiocosmos
     return true;
 }
 
+static void aioc_account_keep_why(aioc_account_container *container, aiocosmos_str message)
+{
+    aioc_mem_buffer *why = &container->failure_why;
+    if (!aioc_mem_set(container->memory, why, message) || !aioc_mem_append(container->memory, why, "", 1)) why->len = 0;
+}
+
 /* Why the metadata could not be had, for who waits for it. */
 static void aioc_account_note_failure(aioc_account_container *container, int status, const aiocosmos_result *result,
                                       aiocosmos_str message)
 {
-    aioc_mem_buffer *why = &container->failure_why;
-    why->len = 0;
     container->failure = status;
     container->failure_http_status = result->http_status;
     container->failure_sub_status = result->sub_status;
     container->failure_attempts = result->attempts;
-    if (!aioc_mem_append(container->memory, why, message.ptr, message.len) ||
-        !aioc_mem_append(container->memory, why, "", 1)) why->len = 0;
+    aioc_account_keep_why(container, message);
 }
 
 /* Reads the partition key definition out of a container's properties: "version" absent means 1. */
@@ -10496,31 +10494,42 @@ static bool aioc_account_is_border(aiocosmos_str border)
     return true;
 }
 
-/* Adds one page of the pkranges feed. Ids of ranges stand in header lines, borders are hashes. False: not such a feed,
- * too many ranges, or no memory. */
+/* Which of a range's fields cannot be used, by its place in `field`; -1: none. Ids stand in header lines, borders are
+ * hashes. */
+static int aioc_account_read_range(aioc_account_container *container, const aiocosmos_json field[4],
+                                   aioc_account_range *range)
+{
+    if (!aioc_account_keep_text(container, field[0], &range->id) || range->id.len == 0 ||
+        aioc_protocol_range_id_ok(aioc_account_text(container, range->id)) < range->id.len) return 0;
+    if (!aioc_account_keep_text(container, field[1], &range->min) ||
+        !aioc_account_is_border(aioc_account_text(container, range->min))) return 1;
+    if (!aioc_account_keep_text(container, field[2], &range->max) ||
+        !aioc_account_is_border(aioc_account_text(container, range->max))) return 2;
+    return aioc_account_keep_parents(container, field[3], &range->parents) ? -1 : 3;
+}
+
+/* Adds one page of the pkranges feed. False: not such a feed, too many ranges, or no memory. */
 static bool aioc_account_add_ranges(aioc_account_container *container, aiocosmos_json page)
 {
     static const char *const names[] = { "id", "minInclusive", "maxExclusive", "parents" };
-    aiocosmos_json ranges = aioc_json_at(page, "/PartitionKeyRanges");
-    aiocosmos_json item, field[4];
-    memset(&item, 0, sizeof item);
+    aiocosmos_json ranges = aioc_json_at(page, "/PartitionKeyRanges"), item = aioc_json_none(), field[4];
+    char why[80];
     if (ranges.type != AIOCOSMOS_JSON_ARR) return false;
     while (aioc_json_next(ranges, NULL, &item)) {
-        aioc_account_range *range;
-        if (container->range_count == AIOC_ACCOUNT_RANGES_MAX) return false;
-        range = (aioc_account_range *)aioc_mem_more(container->memory, container->ranges, container->range_count,
-                                                    &container->range_cap, sizeof *range);
-        if (!range) return false;
-        container->ranges = range;
-        range += container->range_count;
+        void *grown = container->range_count == AIOC_ACCOUNT_RANGES_MAX ? NULL
+                      : aioc_mem_more(container->memory, container->ranges, container->range_count,
+                                      &container->range_cap, sizeof *container->ranges);
+        int bad;
+        if (!grown) return false;
+        container->ranges = (aioc_account_range *)grown;
         aioc_json_fields(item, names, 4, field);
-        if (!aioc_account_keep_text(container, field[0], &range->id) ||
-            !aioc_account_keep_text(container, field[1], &range->min) ||
-            !aioc_account_keep_text(container, field[2], &range->max) ||
-            !aioc_account_keep_parents(container, field[3], &range->parents) ||
-            range->id.len == 0 || aioc_protocol_range_id_ok(aioc_account_text(container, range->id)) < range->id.len ||
-            !aioc_account_is_border(aioc_account_text(container, range->min)) ||
-            !aioc_account_is_border(aioc_account_text(container, range->max))) return false;
+        bad = aioc_account_read_range(container, field, &container->ranges[container->range_count]);
+        if (bad >= 0) {
+            aioc_mem_print(why, sizeof why, "partition key range %u: \"%s\" is missing, or cannot be used",
+                           (unsigned)container->range_count, names[bad]);
+            aioc_account_keep_why(container, aioc_mem_str(why));
+            return false;
+        }
         container->range_count++;
     }
     return true;
@@ -10941,7 +10950,7 @@ typedef struct aioc_request_spec {
     void *user_data;
 } aioc_request_spec;
 
-/* Where requests are written, one after the other, and why the last one was refused. */
+/* Where requests are written, and why the last one was refused. */
 typedef struct aioc_request_builder {
     aioc_mem *memory;
     aioc_mem_buffer link, pk, lines, body;
@@ -11003,35 +11012,35 @@ static int aioc_request_no_memory(aioc_request_builder *builder)
 
 /* A field of a request. */
 typedef struct aioc_request_field {
-    char group;            /* by which kinds name it */
+    char group;            /* as kinds name it */
     const char *name;
     size_t at, size;       /* what is 0 where it is not given */
     const char *property;  /* of the properties of a container, the one that it is; */
     const char *opens;     /* a JSON text that begins so; "": something else */
 } aioc_request_field;
 
-#define AIOC_REQUEST_FIELD(name) #name, offsetof(aiocosmos_request, name), sizeof(((aiocosmos_request *)0)->name)
+#define AIOC_REQUEST_ALL(name) #name, offsetof(aiocosmos_request, name), sizeof(((aiocosmos_request *)0)->name)
 #define AIOC_REQUEST_PTR(name) #name, offsetof(aiocosmos_request, name), sizeof(void *)
 #define AIOC_REQUEST_LEN(name) #name, offsetof(aiocosmos_request, name) + offsetof(aiocosmos_str, len), sizeof(size_t)
 
 static const aioc_request_field aioc_request_fields[] = {
-    { 'd', AIOC_REQUEST_FIELD(database), "", "" },
-    { 'c', AIOC_REQUEST_FIELD(container), "", "" },
-    { 'i', AIOC_REQUEST_FIELD(id), "", "" },
+    { 'd', AIOC_REQUEST_ALL(database), "", "" },
+    { 'c', AIOC_REQUEST_ALL(container), "", "" },
+    { 'i', AIOC_REQUEST_ALL(id), "", "" },
     { 'b', AIOC_REQUEST_LEN(body), "", "" },
-    { 'k', AIOC_REQUEST_FIELD(pk), "", "" },
+    { 'k', AIOC_REQUEST_ALL(pk), "", "" },
     { 'm', AIOC_REQUEST_PTR(if_match), "", "" },
     { 'n', AIOC_REQUEST_PTR(if_none_match), "", "" },
     { 's', AIOC_REQUEST_LEN(session_token), "", "" },
-    { 'r', AIOC_REQUEST_FIELD(raw_verb), "", "" },
-    { 'r', AIOC_REQUEST_FIELD(raw_link), "", "" },
-    { 'w', AIOC_REQUEST_FIELD(want_body), "", "" },
-    { 'x', AIOC_REQUEST_FIELD(if_not_exists), "", "" },
-    { 'x', AIOC_REQUEST_FIELD(throughput_ru), "", "" },
-    { 'x', AIOC_REQUEST_FIELD(autoscale_max_ru), "", "" },
-    { 'u', AIOC_REQUEST_FIELD(partition_key_paths), "partitionKey", "" },
-    { 'u', AIOC_REQUEST_FIELD(unique_keys), "uniqueKeyPolicy", "" },
-    { 'p', AIOC_REQUEST_FIELD(default_ttl_s), "defaultTtl", "" },
+    { 'r', AIOC_REQUEST_ALL(raw_verb), "", "" },
+    { 'r', AIOC_REQUEST_ALL(raw_link), "", "" },
+    { 'w', AIOC_REQUEST_ALL(want_body), "", "" },
+    { 'x', AIOC_REQUEST_ALL(if_not_exists), "", "" },
+    { 'x', AIOC_REQUEST_ALL(throughput_ru), "", "" },
+    { 'x', AIOC_REQUEST_ALL(autoscale_max_ru), "", "" },
+    { 'u', AIOC_REQUEST_ALL(partition_key_paths), "partitionKey", "" },
+    { 'u', AIOC_REQUEST_ALL(unique_keys), "uniqueKeyPolicy", "" },
+    { 'p', AIOC_REQUEST_ALL(default_ttl_s), "defaultTtl", "" },
     { 'p', AIOC_REQUEST_PTR(indexing_policy), "indexingPolicy", "{" },
     { 'p', AIOC_REQUEST_PTR(conflict_resolution_policy), "conflictResolutionPolicy", "{" },
     { 'p', AIOC_REQUEST_PTR(vector_embedding_policy), "vectorEmbeddingPolicy", "{" },
@@ -11225,12 +11234,6 @@ static bool aioc_request_is_our_header(aiocosmos_str name, bool raw, char *why, 
     return false;
 }
 
-static bool aioc_request_is_token_char(char c)  /* RFC 9110 5.6.2 */
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           (c && strchr("!#$%&'*+-.^_`|~", c));
-}
-
 static bool aioc_request_has_header(const char *const *headers, aiocosmos_str line)
 {
     aiocosmos_str name = aioc_text_view(line.ptr, strcspn(line.ptr, ":") + 1);
@@ -11244,10 +11247,9 @@ static int aioc_request_add_headers(aioc_request_builder *builder, const char *c
     const char *const *at = headers;
     aiocosmos_str defaults = builder->default_lines, one;
     for (; at && *at; at++) {
-        const char *line = *at;
+        const char *line = *at;  /* a name is a token: RFC 9110 5.6.2 */
         char why[128];
-        size_t name = 0;
-        while (aioc_request_is_token_char(line[name])) name++;
+        size_t name = strspn(line, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
         if (name == 0 || line[name] != ':')
             return aioc_request_refuse_at(builder, "headers", "\"name: value\" is expected", name);
         if (aioc_request_is_our_header(aioc_text_view(line, name), raw, why, sizeof why))
@@ -11335,6 +11337,15 @@ static int aioc_request_check_json(aioc_request_builder *builder, const char *wh
     if (aioc_json_check(json.ptr, json.len, aioc_mem_str(name), member, &error, &error_at) != 0)
         return aioc_request_refuse_at(builder, what, error, error_at);
     return strchr(opens, *aioc_text_trim(json).ptr) ? 0 : aioc_request_refuse(builder, what, expected);
+}
+
+/* Into builder->properties. */
+static int aioc_request_parse(aioc_request_builder *builder, aiocosmos_str body)
+{
+    aiocosmos_json_doc *doc = &builder->properties;
+    int status = aioc_json_parse(doc, body.ptr, body.len);
+    if (status == AIOCOSMOS_E_NOMEM) return aioc_request_no_memory(builder);
+    return status ? aioc_request_refuse_at(builder, "body", doc->error, doc->error_at) : 0;
 }
 
 /* The item is a JSON object whose "id" is a string that the service takes. Create and upsert have their id there
@@ -11456,11 +11467,8 @@ static int aioc_request_check_member(aioc_request_builder *builder, const aiocos
 static int aioc_request_write_members(aioc_request_builder *builder, const aiocosmos_request *request, bool *has_key)
 {
     aiocosmos_json root, key, value;
-    aiocosmos_json_doc *doc = &builder->properties;
-    int status = aioc_json_parse(doc, request->body.ptr, request->body.len);
-    if (status == AIOCOSMOS_E_NOMEM) return aioc_request_no_memory(builder);
-    if (status) return aioc_request_refuse_at(builder, "body", doc->error, doc->error_at);
-    root = aioc_json_root(doc);
+    if (aioc_request_parse(builder, request->body)) return builder->status;
+    root = aioc_json_root(&builder->properties);
     if (root.type != AIOCOSMOS_JSON_OBJ)
         return aioc_request_refuse(builder, "body", "properties of a container are a JSON object");
     memset(&value, 0, sizeof value);
@@ -11555,7 +11563,7 @@ static int aioc_request_build_body(aioc_request_builder *builder, const aiocosmo
     return aioc_mem_written(&builder->out) ? 0 : aioc_request_no_memory(builder);
 }
 
-/*--- Requests that say themselves what they are ---*/
+/*--- Raw requests ---*/
 
 /* Types and names take turns in a path. The last type is signed for, and the link as far as its name or, of a feed, its
  * parent's; "operations" are what is done to the resource before. */
@@ -11619,8 +11627,6 @@ static int aioc_request_specify_raw(aioc_request_builder *builder, const aiocosm
                               (strcmp(spec->type, "colls") == 0 || strcmp(spec->type, "dbs") == 0);
     return 0;
 }
-
-/*--- All of it ---*/
 
 /* Checks a request and fills the spec. 0, or why not, with the reason in builder->refusal. */
 static int aioc_request_build(aioc_request_builder *builder, const aiocosmos_request *request, aioc_request_spec *spec)
@@ -12204,7 +12210,7 @@ static void aioc_op_detach(aioc_op *op)
     aioc_op_slot *slot = &engine->slots[op->slot];
     aioc_reactor_timer_stop(engine->reactor, &op->timer);
     if (op->state == AIOC_OP_WANTS_TOKEN) aioc_op_leave_tokenless(op);
-    if (op->state == AIOC_OP_WANTS_METADATA) aioc_account_stop_waiting(op->container, &op->waiter);
+    if (op->state == AIOC_OP_WANTS_METADATA) aioc_mem_list_remove(&op->container->waiters, &op->waiter.node);
     if (op->paced) op->role->pacer->let_go(op);
     aioc_op_leave_ready(op);
     if (op->order_key) aioc_op_order_leave(op);
@@ -16996,7 +17002,7 @@ static void aioc_feed_watch_close(aioc_feed_watch *watch)
 {
     if (!watch->container) return;
     aioc_reactor_timer_stop(watch->engine->reactor, &watch->pause);
-    if (watch->waiting) aioc_account_stop_waiting(watch->container, &watch->waiter);
+    if (watch->waiting) aioc_mem_list_remove(&watch->container->waiters, &watch->waiter.node);
     aioc_account_release(watch->container);
 }
 
@@ -17034,6 +17040,8 @@ static void aioc_feed_watch_gone(aioc_feed_watch *watch, uint32_t version)
 static bool aioc_feed_watch_fails(aioc_feed_watch *watch, aioc_feed_tally *tally)
 {
     const aioc_account_container *container = watch->container;
+    const char *why = container->failure ? aioc_protocol_status_text(container->failure)
+                                         : "the container's partition key ranges leave gaps, or overlap";
     bool looked = watch->waited;
     watch->waited = false;
     if (!looked) {
@@ -17046,10 +17054,8 @@ static bool aioc_feed_watch_fails(aioc_feed_watch *watch, aioc_feed_tally *tally
         tally->http_status = container->failure_http_status;
         tally->sub_status = container->failure_sub_status;
     }
-    if (container->failure == 0)
-        aioc_feed_fail(tally, AIOCOSMOS_E_PROTOCOL, "the container's partition key ranges leave gaps, or overlap");
-    else aioc_feed_fail(tally, container->failure, container->failure_why.len ? container->failure_why.data
-                                                   : aioc_protocol_status_text(container->failure));
+    if (container->failure_why.len > 1) why = container->failure_why.data;
+    aioc_feed_fail(tally, container->failure ? container->failure : AIOCOSMOS_E_PROTOCOL, why);
     return true;
 }
 
@@ -21600,21 +21606,21 @@ struct aiocosmos_client {
 static aiocosmos_options aioc_client_defaults(const aiocosmos_options *given)
 {
     aiocosmos_options options = *given;
-#define AIOC_CLIENT_DEFAULT(field, value) if (options.field == 0) options.field = (value)
-    AIOC_CLIENT_DEFAULT(retries_max, AIOCOSMOS_DEFAULT_RETRIES);
-    AIOC_CLIENT_DEFAULT(throttle_wait_ms, AIOCOSMOS_DEFAULT_THROTTLE_WAIT_MS);
-    AIOC_CLIENT_DEFAULT(attempt_timeout_ms, AIOCOSMOS_DEFAULT_ATTEMPT_TIMEOUT_MS);
-    AIOC_CLIENT_DEFAULT(request_timeout_ms, AIOCOSMOS_DEFAULT_REQUEST_TIMEOUT_MS);
-    AIOC_CLIENT_DEFAULT(connect_timeout_ms, AIOCOSMOS_DEFAULT_CONNECT_TIMEOUT_MS);
-    AIOC_CLIENT_DEFAULT(idle_timeout_ms, AIOCOSMOS_DEFAULT_IDLE_TIMEOUT_MS);
-    AIOC_CLIENT_DEFAULT(connections_max, AIOCOSMOS_DEFAULT_CONNECTIONS);
-    AIOC_CLIENT_DEFAULT(handshakes_max, AIOCOSMOS_DEFAULT_HANDSHAKES);
-    AIOC_CLIENT_DEFAULT(pending_max, AIOCOSMOS_DEFAULT_PENDING);
-    AIOC_CLIENT_DEFAULT(memory_max, AIOCOSMOS_DEFAULT_MEMORY);
-    AIOC_CLIENT_DEFAULT(response_bytes_max, AIOCOSMOS_DEFAULT_RESPONSE_BYTES);
-    AIOC_CLIENT_DEFAULT(containers_max, AIOCOSMOS_DEFAULT_CONTAINERS);
-    AIOC_CLIENT_DEFAULT(logger.level_max, 2);
+#define AIOC_CLIENT_DEFAULT(field, name) if (options.field == 0) options.field = AIOCOSMOS_DEFAULT_##name
+    AIOC_CLIENT_DEFAULT(retries_max, RETRIES);
+    AIOC_CLIENT_DEFAULT(throttle_wait_ms, THROTTLE_WAIT_MS);
+    AIOC_CLIENT_DEFAULT(attempt_timeout_ms, ATTEMPT_TIMEOUT_MS);
+    AIOC_CLIENT_DEFAULT(request_timeout_ms, REQUEST_TIMEOUT_MS);
+    AIOC_CLIENT_DEFAULT(connect_timeout_ms, CONNECT_TIMEOUT_MS);
+    AIOC_CLIENT_DEFAULT(idle_timeout_ms, IDLE_TIMEOUT_MS);
+    AIOC_CLIENT_DEFAULT(connections_max, CONNECTIONS);
+    AIOC_CLIENT_DEFAULT(handshakes_max, HANDSHAKES);
+    AIOC_CLIENT_DEFAULT(pending_max, PENDING);
+    AIOC_CLIENT_DEFAULT(memory_max, MEMORY);
+    AIOC_CLIENT_DEFAULT(response_bytes_max, RESPONSE_BYTES);
+    AIOC_CLIENT_DEFAULT(containers_max, CONTAINERS);
 #undef AIOC_CLIENT_DEFAULT
+    if (options.logger.level_max == 0) options.logger.level_max = 2;
     if (options.retries_max == AIOCOSMOS_OFF) options.retries_max = 0;
     if (!options.platform) options.platform = &aioc_platform_system;
     return options;
@@ -21701,8 +21707,8 @@ static int aioc_client_open_trust(aiocosmos_client *client, const aiocosmos_opti
     aioc_mem_buffer roots = {NULL, 0, 0};
     int status = 0;
     client->tls.trust = &client->trust;
-    client->tls.insecure = options->insecure;
-    if (options->insecure) {
+    client->tls.insecure = client->options.insecure;
+    if (client->options.insecure) {
         aioc_op_log(&client->engine, 1, 0, "insecure: certificates are not checked");
         return 0;
     }
@@ -21849,7 +21855,6 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
     const char *error = NULL;
     char text[512];
     int status;
-    aiocosmos_options own = *options;
     aioc_request_builder *builder = &client->engine.builder;
     memset(&endpoint, 0, sizeof endpoint);
     memset(&given, 0, sizeof given);
@@ -21875,7 +21880,7 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
         error = "connection_string: DisableServerCertificateValidation is for loopback addresses only, unless insecure "
                 "is set";
     if (error) return aioc_client_refuse(err, cap, error);
-    own.insecure = own.insecure || insecure;
+    client->options.insecure = options->insecure || insecure;
     client->scratch = (char *)aioc_mem_alloc(&client->memory, AIOC_CLIENT_SCRATCH_BYTES);
     if (!client->scratch || !aioc_client_copy(client, endpoint.host, &client->host) ||
         (options->default_database &&
@@ -21890,9 +21895,9 @@ static int aioc_client_open(aiocosmos_client *client, const aiocosmos_options *o
     }
     if (!status && !aioc_client_build_constant_lines(client, &endpoint, options->user_agent))
         status = AIOCOSMOS_E_NOMEM;
-    if (!status) status = aioc_client_open_auth(client, &own, given.key, err, cap);
-    if (!status && endpoint.tls) status = aioc_client_open_trust(client, &own, err, cap);
-    if (!status) status = aioc_client_open_network(client, &own, &endpoint);
+    if (!status) status = aioc_client_open_auth(client, options, given.key, err, cap);
+    if (!status && endpoint.tls) status = aioc_client_open_trust(client, options, err, cap);
+    if (!status) status = aioc_client_open_network(client, options, &endpoint);
     return status;
 }
 
@@ -22577,28 +22582,24 @@ AIOCOSMOS_API size_t aiocosmos_forget_all(aiocosmos_client *client, const void *
 
 static int aioc_client_pk_of(aiocosmos_client *client, const char *container, aiocosmos_str body, aiocosmos_pk *pk)
 {
-    aioc_op_engine *engine = &client->engine;
-    aiocosmos_json_doc *doc = &engine->builder.properties;
+    aioc_request_builder *builder = &client->engine.builder;
     const aioc_account_container *known;
     aiocosmos_str paths[AIOC_PROTOCOL_PK_LEVELS], link = aioc_mem_str(container);
     size_t count;
     char why[400];
-    int status = 0;
     if (!container || !strchr(container, '/')) {
-        status = aioc_request_build_link(&engine->builder, "dbs/%/colls/%", NULL, container, NULL);
-        link = aioc_mem_text(&engine->builder.link);
+        if (aioc_request_build_link(builder, "dbs/%/colls/%", NULL, container, NULL)) return builder->status;
+        link = aioc_mem_text(&builder->link);
     }
-    if (status) return status;
-    known = aioc_account_find(&engine->account, link);
+    known = aioc_account_find(&client->engine.account, link);
     count = known ? aioc_account_key_paths(known, paths) : 0;
     if (count == 0)
-        return aioc_request_refuse(&engine->builder, "container",
+        return aioc_request_refuse(builder, "container",
                                    "its definition is not known yet: AIOCOSMOS_READ_CONTAINER reads it");
-    status = aioc_json_parse(doc, body.ptr, body.len);
-    if (status == AIOCOSMOS_E_NOMEM) return aioc_request_no_memory(&engine->builder);
-    if (status) return aioc_request_refuse_at(&engine->builder, "body", doc->error, doc->error_at);
-    status = aioc_protocol_pk_from_document(aioc_json_root(doc), paths, count, pk, why, sizeof why);
-    return status ? aioc_request_refuse(&engine->builder, "body", why) : 0;
+    if (aioc_request_parse(builder, body)) return builder->status;
+    if (aioc_protocol_pk_from_document(aioc_json_root(&builder->properties), paths, count, pk, why, sizeof why) == 0)
+        return 0;
+    return aioc_request_refuse(builder, "body", why);
 }
 
 AIOCOSMOS_API aiocosmos_pk aiocosmos_pk_of(aiocosmos_client *client, const char *container, aiocosmos_str body)
@@ -22625,19 +22626,18 @@ AIOCOSMOS_API aiocosmos_str aiocosmos_session_get(aiocosmos_client *client, cons
 AIOCOSMOS_API int aiocosmos_session_merge(aiocosmos_client *client, const char *database, const char *container,
                                           aiocosmos_str token)
 {
-    aioc_op_engine *engine = &client->engine;
+    aioc_request_builder *builder = &client->engine.builder;
     aioc_account_container *known;
     size_t bad_at;
     bool merged;
-    int refused = aioc_request_build_link(&engine->builder, "dbs/%/colls/%", database, container, NULL);
-    if (refused) return refused;
+    if (aioc_request_build_link(builder, "dbs/%/colls/%", database, container, NULL)) return builder->status;
     if (!aioc_protocol_session_check(token, &bad_at))
-        return aioc_request_refuse_at(&engine->builder, "token", "malformed", bad_at);
-    known = aioc_account_hold(&engine->account, aioc_mem_text(&engine->builder.link));
-    if (!known) return aioc_request_no_memory(&engine->builder);
+        return aioc_request_refuse_at(builder, "token", "malformed", bad_at);
+    known = aioc_account_hold(&client->engine.account, aioc_mem_text(&builder->link));
+    if (!known) return aioc_request_no_memory(builder);
     merged = aioc_account_session_take(known, token, true);
     aioc_account_release(known);
-    return merged ? aioc_client_returns(client, 0) : aioc_request_no_memory(&engine->builder);
+    return merged ? aioc_client_returns(client, 0) : aioc_request_no_memory(builder);
 }
 
 /*--- Queries, reads of many items, bulk ---*/

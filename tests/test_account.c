@@ -437,7 +437,7 @@ TEST(metadata_is_fetched_once_for_all_who_wait)
         aioc_account_wait(&world.account, container, &waiters[i]);
     }
     CHECK_INT(world.fetches, 1);
-    aioc_account_stop_waiting(container, &waiters[1]);
+    aioc_mem_list_remove(&container->waiters, &waiters[1].node);
     aioc_account_settle(container, AIOC_ACCOUNT_UNAVAILABLE, 0);
     CHECK(aioc_account_settled(container, 0));
     CHECK_INT(world.resumed, 2);
@@ -460,7 +460,7 @@ TEST(a_waiter_may_leave_from_any_place_in_the_line)
             waiters[i].resume = note_resumed;
             aioc_account_wait(&world.account, container, &waiters[i]);
         }
-        aioc_account_stop_waiting(container, &waiters[leaver]);
+        aioc_mem_list_remove(&container->waiters, &waiters[leaver].node);
         aioc_account_settle(container, AIOC_ACCOUNT_KNOWN, 0);
         CHECK_INT(world.resumed, 2);
         CHECK(world.last_resumed == &waiters[leaver == 2 ? 1 : 2]);

@@ -302,6 +302,31 @@ TEST(metadata_that_does_not_come_is_asked_for_again)
     }
 }
 
+/* Without a limit on attempts, it has the one for all of it. */
+TEST(metadata_that_does_not_come_is_asked_for_once_if_attempts_have_no_limit)
+{
+    size_t i;
+    for (i = 0; i < 2; i++) {
+        aiocosmos_options options = usual_options();
+        aiocosmos_client *client = open_service(serve_half);
+        uint64_t from_us;
+        answer page;
+        close_client(client);
+        options.attempt_timeout_ms = AIOCOSMOS_OFF;
+        client = open_client(&options);
+        from_us = net.now_us;
+        silent = silent_on[i];
+        silent_count = 0;
+        begin_changes(client, &page);
+        drain(client);
+        CHECK_INT(page.status, AIOCOSMOS_E_TIMEOUT);
+        CHECK_INT(silent_count, 1);
+        CHECK(page.at_us - from_us > 14990000 && page.at_us - from_us < 15100000);
+        aiocosmos_cursor_close(client, page.query);
+        close_client(client);
+    }
+}
+
 /* An item without its key: the header depends on the definition, and on nothing else. */
 TEST(an_item_without_its_key_waits_for_the_definition_alone)
 {
@@ -575,4 +600,45 @@ TEST(a_range_s_id_writes_no_header_lines)
     CHECK(!strstr(service.head, "X-Evil"));
     CHECK(strstr(service.head, "x-ms-session-token: 0:-1#5\r\n"));
     close_client(client);
+}
+
+static void keep_message(aiocosmos_client *client, const aiocosmos_page *page, void *user_data)
+{
+    (void)client;
+    snprintf(user_data, 400, "%d: %.*s", page->status, (int)page->result->message.len, page->result->message.ptr);
+}
+
+/* Items are read and written, and queries asked, without ranges; who needs them is told which is of no use, and why. */
+TEST(who_needs_ranges_that_cannot_be_used_is_told_which_and_why)
+{
+    static const struct { const char *list, *why; } cases[] = {
+        { RANGE("0", "", "80", "[]") "," RANGE("1\\r\\nX: y", "80", "FF", "[]"), "range 1: \"id\" " },
+        { RANGE("0,1", "", "FF", "[]"), "range 0: \"id\" " },
+        { RANGE("0:-1", "", "FF", "[]"), "range 0: \"id\" " },
+        { RANGE("", "", "FF", "[]"), "range 0: \"id\" " },
+        { RANGE("0", "G", "FF", "[]"), "range 0: \"minInclusive\" " },
+        { RANGE("0", "", "FF\\u0000", "[]"), "range 0: \"maxExclusive\" " },
+        { RANGE("0", "", "FF", "[7]"), "range 0: \"parents\" " },
+        { "{\"minInclusive\":\"\",\"maxExclusive\":\"FF\"}", "range 0: \"id\" " },
+        { "", "leave gaps, or overlap" } };
+    char ranges[400], message[400];
+    size_t i;
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        aiocosmos_client *client = open_service(serve);
+        answer got;
+        snprintf(ranges, sizeof ranges, RANGES(RID, "%s"), cases[i].list);
+        service.ranges = ranges;
+        CHECK_INT(ask_for(client, AIOCOSMOS_CREATE_ITEM), 0);
+        CHECK_INT(ask_for(client, AIOCOSMOS_READ_ITEM), 0);
+        begin_changes(client, &got);
+        drain(client);
+        CHECK_INT(got.status, AIOCOSMOS_E_PROTOCOL);
+        CHECK_INT(aiocosmos_cursor_next(client, got.query, keep_message, message), 0);
+        drain(client);
+        if (!strstr(message, cases[i].why)) CHECK_STR(message, cases[i].why);
+        CHECK_INT(ask_for(client, AIOCOSMOS_READ_ITEM), 0);
+        CHECK_INT(ask_for(client, AIOCOSMOS_CREATE_ITEM), 0);
+        aiocosmos_cursor_close(client, got.query);
+        close_client(client);
+    }
 }
