@@ -1270,7 +1270,8 @@ TEST(faults_by_chance_repeat_with_their_seed)
 TEST(faults_over_http_and_mistakes_in_them)
 {
     static const char *const bad[] = {
-        "", "x=y", "status=99", "status=x", "action=explode", "kind", "count=-1", "probability=2", "{", "[7]",
+        "", "x=y", "status=99", "status=x", "status=42333333333", "at=1e300", "delay_ms=1.5",
+        "action=explode", "kind", "count=-1", "probability=2", "{", "[7]",
         "{\"status\":\"\"}", "{\"when\":\"sometimes\",\"status\":503}", "kind=read",
         "kind=changes,status=503", "kind=batched_list,status=503",
         "{\"verb\":\"ABCDEFGHIJKLMNOP\",\"status\":503}" };

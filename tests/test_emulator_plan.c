@@ -147,7 +147,7 @@ static void make_plan(text *out, aiocosmos_str sql, const char *parameters, keye
     text_puts(&body, parameters ? parameters : "[]");
     text_puts(&body, "}");
     out->len = 0;
-    query = emu_sql_prepare(body.at, body.len, 0, &error);
+    query = emu_sql_prepare(body.at, body.len, 0, NULL, &error);
     if (!query || !emu_sql_plan(query, &key, list, text_add, out, &error)) {
         out->len = 0;
         text_puts(out, "!");
@@ -599,7 +599,7 @@ static void check_print(const char *sql, const char *wanted)
         text_puts(&body, "{\"parameters\":[{\"name\":\"@p\",\"value\":[1]}],\"query\":");
         text_quote(&body, aioc_mem_str(once.at));
         text_puts(&body, "}");
-        query = emu_sql_prepare(body.at, body.len, 0, &error);
+        query = emu_sql_prepare(body.at, body.len, 0, NULL, &error);
         if (!query) printf("  %s: %s\n", once.at, error.message);
         CHECK(query != NULL);
         out->len = 0;
@@ -715,7 +715,7 @@ static bool is_sound(const text *sql)
         text_puts(&body, ",\"parameters\":");
         text_puts(&body, parameters);
         text_puts(&body, "}");
-        query = emu_sql_prepare(body.at, body.len, 0, &error);
+        query = emu_sql_prepare(body.at, body.len, 0, NULL, &error);
         if (!query && turn == 0) break;                    /* no query: nothing to print */
         sound = query && emu_sql_print(query, text_add, out, &error);
         emu_sql_free(query);

@@ -279,3 +279,25 @@ TEST(plans_bear_any_failing_allocation)
     }
     close_world();
 }
+
+/* What a query holds is the emulator's memory too. */
+TEST(a_query_keeps_to_the_memory_of_the_emulator)
+{
+    static const char elements[] = "[0,1,2,3,4,5,6,7,8,9,0,1,2,3,4,5,6,7,8,9,0,1,2,3,4,5,6,7,8,9,0,1,2,3,4,5,6,7,8,9]";
+    aiocosmos_emulator_options options;
+    int i;
+    memset(&options, 0, sizeof options);
+    options.partitions = 1;
+    options.memory_max = (size_t)4 << 20;
+    open_core(options);
+    CHECK_INT(call("POST", "/dbs", NULL, "{\"id\":\"D\"}"), 201);
+    CHECK_INT(call("POST", "/dbs/D/colls", NULL, "{\"id\":\"C\",\"partitionKey\":{\"paths\":[\"/pk\"]}}"), 201);
+    for (i = 0; i < 40; i++)
+        CHECK_INT(call("POST", DOCS, PK("[\"a\"]"), f("{\"id\":\"%d\",\"pk\":\"a\",\"l\":%s}", i, elements)), 201);
+    CHECK_INT(call("POST", DOCS, QUERY PK("[\"a\"]"), "{\"query\":\"SELECT VALUE COUNT(1) FROM (SELECT DISTINCT VALUE "
+                   "[c.id, c.l, a, b] FROM c JOIN a IN c.l JOIN b IN c.l) AS x\"}"), 503);
+    CHECK(says("out of memory"));
+    CHECK_INT(call("POST", DOCS, QUERY PK("[\"a\"]"), "{\"query\":\"SELECT VALUE COUNT(1) FROM c\"}"), 200);
+    CHECK(says("[40]"));
+    close_world();
+}

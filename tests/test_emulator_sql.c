@@ -90,7 +90,7 @@ static void ask(const char *sql, const char *parameters, const char *documents, 
     emu_sql_error error;
     emu_sql_query *query;
     make_body(&body, sql, strlen(sql), parameters);
-    query = emu_sql_prepare(body.text, body.len, NOW_MS, &error);
+    query = emu_sql_prepare(body.text, body.len, NOW_MS, NULL, &error);
     free(body.text);
     if (query) {
         run_query(query, documents, 0, out);
@@ -108,7 +108,7 @@ static emu_sql_query *prepare(const char *sql, const char *parameters)
     emu_sql_error error;
     emu_sql_query *query;
     make_body(&body, sql, strlen(sql), parameters);
-    query = emu_sql_prepare(body.text, body.len, NOW_MS, &error);
+    query = emu_sql_prepare(body.text, body.len, NOW_MS, NULL, &error);
     free(body.text);
     if (!query) printf("  %s: %s\n", sql, error.message);
     CHECK(query != NULL);
@@ -1167,7 +1167,7 @@ TEST(bodies_that_are_no_query)
     emu_sql_error error;
     size_t i;
     for (i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
-        CHECK(emu_sql_prepare(bodies[i], strlen(bodies[i]), NOW_MS, &error) == NULL);
+        CHECK(emu_sql_prepare(bodies[i], strlen(bodies[i]), NOW_MS, NULL, &error) == NULL);
         CHECK_INT(error.status, 400);
         CHECK(error.message[0] != '\0');
     }
@@ -1521,7 +1521,7 @@ TEST(mutated_queries_never_crash)
         memcpy(sql, seed, len);
         while (changes-- > 0 && len > 2) len = mutate(sql, len, sizeof sql, &state);
         make_body(&body, sql, len, "[{\"name\":\"@p\",\"value\":[1]}]");
-        query = emu_sql_prepare(body.text, body.len, NOW_MS, &error);
+        query = emu_sql_prepare(body.text, body.len, NOW_MS, NULL, &error);
         if (query) {
             run_query(query, round % 2 ? mixed : players, 0, &out);
             run++;
@@ -1550,7 +1550,7 @@ TEST(queries_cut_at_every_byte)
             emu_sql_error error;
             emu_sql_query *query;
             make_body(&body, seeds[i], len, "[{\"name\":\"@p\",\"value\":1}]");
-            query = emu_sql_prepare(body.text, body.len, NOW_MS, &error);
+            query = emu_sql_prepare(body.text, body.len, NOW_MS, NULL, &error);
             CHECK(query || error.status == 400);
             CHECK(query || strncmp(error.message, shape, strlen(shape)) == 0);
             if (len == strlen(seeds[i])) CHECK(query != NULL);
@@ -1601,7 +1601,7 @@ TEST(a_simple_filter_is_fast)
 static void ask_body(const char *body, const char *documents, answer *out)
 {
     emu_sql_error error;
-    emu_sql_query *query = emu_sql_prepare(body, strlen(body), NOW_MS, &error);
+    emu_sql_query *query = emu_sql_prepare(body, strlen(body), NOW_MS, NULL, &error);
     if (query) {
         run_query(query, documents, 0, out);
     } else {

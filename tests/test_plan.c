@@ -653,7 +653,7 @@ TEST(plan_of_the_emulator)
         emu_sql_query *query;
         planned *p;
         snprintf(body, sizeof body, "{\"query\":\"%s\"}", cases[i].sql);
-        query = emu_sql_prepare(body, strlen(body), 0, &error);
+        query = emu_sql_prepare(body, strlen(body), 0, NULL, &error);
         if (!query || !emu_sql_plan(query, &key, str(AIOC_PLAN_FEATURES), keep_plan, json, &error))
             test_fail(__FILE__, __LINE__, "%s: %s", cases[i].sql, error.message);
         emu_sql_free(query);
@@ -828,7 +828,7 @@ static void run_filter(const char *filter, char documents[][256], int count, see
         body[len++] = sql[i];
     }
     len += (size_t)snprintf(body + len, sizeof body - len, "\"}");
-    query = emu_sql_prepare(body, len, 0, &error);
+    query = emu_sql_prepare(body, len, 0, NULL, &error);
     if (!query) test_fail(__FILE__, __LINE__, "%s: %s", sql, error.message);
     memset(seen, 0, sizeof *seen);
     run = emu_sql_start(query, see_id, seen);

@@ -760,7 +760,7 @@ static void prop_find_truth(const prop_case *c, prop_truth *truth)
     prop_put_quoted(&body, c->query.truth.ptr);
     if (*c->query.param) prop_put(&body, ",\"parameters\":[{\"name\":\"@p\",\"value\":%s}]", c->query.param);
     prop_put_text(&body, "}");
-    query = emu_sql_prepare(body.ptr, body.len, SIM_BASE_MS, &error);
+    query = emu_sql_prepare(body.ptr, body.len, SIM_BASE_MS, NULL, &error);
     SIM_CHECK(&c->w->world, query, "%s: %s", c->query.truth.ptr, error.message);
     run = emu_sql_start(query, prop_truth_row, truth);
     SIM_CHECK(&c->w->world, run, "no memory");

@@ -1,5 +1,5 @@
 /* aiocosmos_emulator.h: a server that speaks Azure Cosmos DB's gateway protocol, inside of your program: for tests that
- * need no account, no port, no other process and no time. Link libaiocosmos-emulator.a (make install), BearSSL and libm.
+ * need no account, port, other process or time. Link libaiocosmos-emulator.a (make install installs it), BearSSL, libm.
  *
  *     aiocosmos_emulator *emulator = aiocosmos_emulator_open(NULL, NULL);
  *     aiocosmos_options options = {0};

@@ -68,35 +68,38 @@ static bool emu_fault_action(emu_fault *fault, aiocosmos_str value)
     return false;
 }
 
-static bool emu_fault_number(emu_fault *fault, const char *name, double number)
+/* What a number may be, the first two not only whole. */
+static const struct { const char *name; double least, most; } emu_fault_numbers[] = {
+    { "probability", 0, 1 }, { "retry_after_ms", 0, 1e9 }, { "status", 200, 599 }, { "sub_status", 0, 1e6 },
+    { "skip", 0, 9e15 }, { "count", 0, 9e15 }, { "seed", 0, 9e15 }, { "at", 0, EMU_BIG_MAX }, { "delay_ms", 0, 1e9 }
+};
+
+static void emu_fault_number(emu_fault *fault, size_t which, double number)
 {
-    bool whole = number >= 0 && number <= 9e15 && number == floor(number);
-    if (strcmp(name, "probability") == 0) return fault->probability = number, number >= 0 && number <= 1;
-    if (strcmp(name, "retry_after_ms") == 0) return fault->retry_after_ms = number, number >= 0 && number <= 1e9;
-    if (!whole) return false;
-    if (strcmp(name, "status") == 0) return fault->status = (int)number, number >= 200 && number <= 599;
-    if (strcmp(name, "sub_status") == 0) return fault->sub_status = (int)number, number <= 1e6;
-    if (strcmp(name, "skip") == 0) fault->skip = (uint64_t)number;
-    else if (strcmp(name, "count") == 0) fault->count = (uint64_t)number;
-    else if (strcmp(name, "seed") == 0) fault->random = (uint64_t)number;
-    else if (strcmp(name, "at") == 0) return fault->at = (size_t)number, number <= EMU_BIG_MAX;
-    else if (strcmp(name, "delay_ms") == 0) return fault->delay_ms = (int64_t)number, number <= 1e9;
-    else return false;
-    return true;
+    switch (which) {
+    case 0: fault->probability = number; break;
+    case 1: fault->retry_after_ms = number; break;
+    case 2: fault->status = (int)number; break;
+    case 3: fault->sub_status = (int)number; break;
+    case 4: fault->skip = (uint64_t)number; break;
+    case 5: fault->count = (uint64_t)number; break;
+    case 6: fault->random = (uint64_t)number; break;
+    case 7: fault->at = (size_t)number; break;
+    default: fault->delay_ms = (int64_t)number;
+    }
 }
 
 /* One property of a rule; its value without quotes. */
 static bool emu_fault_set(emu_fault *fault, aiocosmos_str name, aiocosmos_str value, char *why, size_t cap)
 {
-    static const char *const numbers[] = {
-        "probability", "retry_after_ms", "status", "sub_status", "skip", "count", "seed", "at", "delay_ms"
-    };
     size_t i;
     double number;
     bool ok;
-    for (i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        if (!emu_is(name, numbers[i])) continue;
-        ok = aioc_json_number_parse(value.ptr, value.len, &number) && emu_fault_number(fault, numbers[i], number);
+    for (i = 0; i < sizeof emu_fault_numbers / sizeof *emu_fault_numbers; i++) {
+        if (!emu_is(name, emu_fault_numbers[i].name)) continue;
+        ok = aioc_json_number_parse(value.ptr, value.len, &number) && number >= emu_fault_numbers[i].least &&
+             number <= emu_fault_numbers[i].most && (i < 2 || number == floor(number));
+        if (ok) emu_fault_number(fault, i, number);
         return ok || emu_fault_wrong(why, cap, "not a value that this can have", name);
     }
     if (emu_is(name, "verb")) ok = emu_fault_text(fault->verb, sizeof fault->verb, value);

@@ -38,7 +38,7 @@ bool emu_listing_begin(emu_listing *listing, emu_exchange *x, const char *array,
     listing->skip = (int64_t)skip;
     x->charge = 2;
     if (emu_kind_asks(x->kind)) {
-        listing->query = emu_sql_prepare(body.ptr, body.len, x->now_ms, &error);
+        listing->query = emu_sql_prepare(body.ptr, body.len, x->now_ms, &x->store->memory, &error);
         if (!listing->query) return emu_refuse_json(x, error.status, error.sub_status, error.message, NULL);
         listing->run = emu_sql_start(listing->query, emu_listing_row, listing);
         if (!listing->run) {

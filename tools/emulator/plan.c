@@ -47,7 +47,8 @@ void emu_query_plan(emu_exchange *x)
 {
     aiocosmos_str features = x->request->header[EMU_H_FEATURES];
     emu_sql_error error;
-    emu_sql_query *query = emu_sql_prepare(x->request->body.ptr, x->request->body.len, x->now_ms, &error);
+    aiocosmos_str body = x->request->body;
+    emu_sql_query *query = emu_sql_prepare(body.ptr, body.len, x->now_ms, &x->store->memory, &error);
     if (!features.ptr) features = aioc_mem_str("");
     if (query) emu_define_query(x, query);
     if (!query) {

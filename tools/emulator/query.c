@@ -70,7 +70,7 @@ void emu_query_items(emu_exchange *x, bool is_query)
     if (!emu_read_headers_ok(x)) return;
     if (is_query) {
         if (!emu_is_query_body(x)) return;
-        query = emu_sql_prepare(x->request->body.ptr, x->request->body.len, x->now_ms, &error);
+        query = emu_sql_prepare(x->request->body.ptr, x->request->body.len, x->now_ms, &x->store->memory, &error);
         if (!query) {
             emu_refuse_json(x, error.status, error.sub_status, error.message, NULL);
             return;

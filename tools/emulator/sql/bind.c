@@ -401,23 +401,23 @@ static bool sql_try_parse(emu_sql_query *query, size_t len)
     return true;
 }
 
-emu_sql_query *emu_sql_prepare(const char *body, size_t len, int64_t now_ms, emu_sql_error *error)
+emu_sql_query *emu_sql_prepare(const char *body, size_t len, int64_t now_ms, aioc_mem *memory, emu_sql_error *error)
 {
-    emu_sql_query *query = (emu_sql_query *)calloc(1, sizeof *query);
-    char *copy = (char *)malloc(len + 1);
+    emu_sql_query *query = (emu_sql_query *)sql_take(memory, sizeof *query);
+    char *copy = (char *)sql_take(memory, len + 1);
     memset(error, 0, sizeof *error);
     if (!query || !copy) {
-        free(query);
-        free(copy);
+        sql_give(memory, query, sizeof *query);
+        sql_give(memory, copy, len + 1);
         error->status = 503;
         snprintf(error->message, sizeof error->message, "The emulator is out of memory.");
         return NULL;
     }
     memcpy(copy, body, len);
-    copy[len] = '\0';
     query->request = copy;
+    query->request_size = len + 1;
     query->now_ms = now_ms;
-    aioc_mem_init(&query->env.memory, NULL, SQL_MEMORY_PREPARE);
+    sql_env_init(&query->env, memory, SQL_MEMORY_PREPARE);
     sql_arena_init(&query->arena, &query->env, SQL_MEMORY_PREPARE);
     aioc_json_open(&query->body, &query->env.memory);
     if (sql_try_parse(query, len)) return query;
@@ -433,8 +433,8 @@ void emu_sql_free(emu_sql_query *query)
     sql_arena_free(&query->arena);
     aioc_mem_buffer_free(&query->env.memory, &query->scratch);
     aioc_mem_close(&query->env.memory);
-    free(query->request);
-    free(query);
+    sql_give(query->env.parent, query->request, query->request_size);
+    sql_give(query->env.parent, query, sizeof *query);
 }
 
 bool emu_sql_has_source(const emu_sql_query *query)

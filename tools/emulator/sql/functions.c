@@ -463,7 +463,7 @@ static void sql_apply_parse(sql_call *call)
         size_t cap = work->text_cap ? work->text_cap * 2 : 4, i;
         aiocosmos_json_doc *texts = (aiocosmos_json_doc *)aioc_mem_resize(
             &env->memory, work->texts, work->text_cap * sizeof *texts, cap * sizeof *texts);
-        if (!texts) sql_fail_memory(env);
+        if (!texts) sql_fail_allocation(env);
         work->texts = texts;
         for (i = work->text_cap; i < cap; i++) aioc_json_open(&texts[i], &env->memory);
         work->text_cap = cap;
@@ -471,7 +471,7 @@ static void sql_apply_parse(sql_call *call)
     doc = &work->texts[work->text_count];
     sql_spend(env, 1 + text.len);
     result = aioc_json_parse(doc, text.ptr, text.len);
-    if (result == AIOCOSMOS_E_NOMEM) sql_fail_memory(env);
+    if (result == AIOCOSMOS_E_NOMEM) sql_fail_allocation(env);
     if (result != 0) return;
     work->text_count++;
     sql_read(call->arena, aioc_json_root(doc), &value);

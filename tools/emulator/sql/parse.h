@@ -114,6 +114,7 @@ struct emu_sql_query {
     sql_env env;
     sql_arena arena;
     char *request;                     /* a copy of the body */
+    size_t request_size;
     aiocosmos_json_doc body;                /* parsed: parameters are values of it */
     const char *text;
     size_t len;

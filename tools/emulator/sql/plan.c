@@ -1387,7 +1387,7 @@ static void plan_open(plan *p, const emu_sql_query *query)
 {
     memset(p, 0, sizeof *p);
     p->query = query;
-    aioc_mem_init(&p->env.memory, NULL, PLAN_MEMORY);
+    sql_env_init(&p->env, query->env.parent, PLAN_MEMORY);
     sql_arena_init(&p->arena, &p->env, PLAN_MEMORY);
 }
 

@@ -953,12 +953,13 @@ static bool sql_try_open(emu_sql_run *run)
 emu_sql_run *emu_sql_start(const emu_sql_query *query, void (*emit)(void *user, const char *json, size_t len),
                            void *user)
 {
-    emu_sql_run *run = (emu_sql_run *)calloc(1, sizeof *run);
+    aioc_mem *memory = query->env.parent;
+    emu_sql_run *run = (emu_sql_run *)sql_take(memory, sizeof *run);
     if (!run) return NULL;
     run->query = query;
     run->emit = emit;
     run->user = user;
-    aioc_mem_init(&run->env.memory, NULL, EMU_SQL_MEMORY_MAX);
+    sql_env_init(&run->env, memory, EMU_SQL_MEMORY_MAX);
     sql_arena_init(&run->arena, &run->env, SQL_MEMORY_VALUES);
     sql_arena_init(&run->kept, &run->env, EMU_SQL_MEMORY_MAX);
     sql_work_init(&run->work, &run->env, query->now_ms);
@@ -978,7 +979,7 @@ static void sql_feed(emu_sql_run *run, const char *document, size_t len)
     run->env.steps = 0;
     run->row_document = ++run->documents;
     result = aioc_json_parse(&run->document, document, len);
-    if (result == AIOCOSMOS_E_NOMEM) sql_fail_memory(&run->env);
+    if (result == AIOCOSMOS_E_NOMEM) sql_fail_allocation(&run->env);
     if (result != 0) sql_fail_plain(&run->env, 500, "A stored document is not JSON.");
     sql_read(&run->arena, aioc_json_root(&run->document), &value);
     run->bindings[source->root] = value;
@@ -1050,5 +1051,5 @@ void emu_sql_stop(emu_sql_run *run)
     sql_work_free(&run->work, &run->env);
     aioc_mem_buffer_free(&run->env.memory, &run->row);
     aioc_mem_close(&run->env.memory);
-    free(run);
+    sql_give(run->env.parent, run, sizeof *run);
 }

@@ -1,7 +1,7 @@
 /* sql.h: Cosmos SQL over the documents of one scope (a logical or a physical partition). Text in, text out:
  * the engine knows no container, page or partition. A query is prepared once and may serve many runs.
  *
- *     query = emu_sql_prepare(body, len, now_ms, &error);  // NULL: 400, error.message is the service's text
+ *     query = emu_sql_prepare(body, len, now_ms, memory, &error);   // NULL: 400, error.message is the service's text
  *     run = emu_sql_start(query, emit, user);
  *     while (more documents && emu_sql_feed(run, document, len) == 0) continue;
  *     emu_sql_finish(run);
@@ -35,8 +35,10 @@ typedef struct emu_sql_error {
  * "resumeFilter":{"value":[1],"rid":"…","exclude":false}: with what sorts behind these values or is the same in all but
  * comes behind the document of that _rid; exclude false: also with that document, or without a rid with all that is the
  * same. Rows that sort the same come in the order in which their documents were fed. now_ms: the Unix time that
- * GetCurrentDateTime and its like return. NULL: *error says why. */
-EMU_PRIVATE emu_sql_query *emu_sql_prepare(const char *body, size_t len, int64_t now_ms, emu_sql_error *error);
+ * GetCurrentDateTime and its like return. memory: for all that the query and its runs and plans take; NULL: the
+ * process's. NULL: *error says why. */
+EMU_PRIVATE emu_sql_query *emu_sql_prepare(const char *body, size_t len, int64_t now_ms, aioc_mem *memory,
+                                           emu_sql_error *error);
 EMU_PRIVATE void emu_sql_free(emu_sql_query *query);
 
 /* What VectorDistance needs to know of the container: its definition, JSON, for the vectorEmbeddingPolicy. Before the

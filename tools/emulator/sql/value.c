@@ -68,6 +68,38 @@ void sql_fail_memory(sql_env *env)
     sql_fail_plain(env, 400, "The query needs more memory than the emulator allows for one query.");
 }
 
+void sql_fail_allocation(sql_env *env)
+{
+    sql_fail_plain(env, 503, "The emulator is out of memory.");
+}
+
+static aiocosmos_allocator sql_allocator(aioc_mem *parent)
+{
+    aiocosmos_allocator none;
+    memset(&none, 0, sizeof none);
+    return parent ? aioc_mem_allocator(parent) : none;
+}
+
+void sql_env_init(sql_env *env, aioc_mem *parent, size_t max)
+{
+    aiocosmos_allocator allocator = sql_allocator(parent);
+    aioc_mem_init(&env->memory, &allocator, max);
+    env->parent = parent;
+}
+
+void *sql_take(aioc_mem *parent, size_t size)
+{
+    aiocosmos_allocator allocator = sql_allocator(parent);
+    void *taken = aioc_platform_allocate(&allocator, NULL, 0, size);
+    return taken ? memset(taken, 0, size) : NULL;
+}
+
+void sql_give(aioc_mem *parent, void *ptr, size_t size)
+{
+    aiocosmos_allocator allocator = sql_allocator(parent);
+    if (ptr) aioc_platform_allocate(&allocator, ptr, size, 0);
+}
+
 void sql_spend(sql_env *env, size_t steps)
 {
     env->steps += steps;
@@ -81,7 +113,7 @@ static void *sql_alloc_chunk(sql_arena *arena, size_t size)
     sql_chunk *chunk;
     if (size > arena->max || arena->total + chunk_size > arena->max) sql_fail_memory(arena->env);
     chunk = (sql_chunk *)aioc_mem_alloc(&arena->env->memory, chunk_size);
-    if (!chunk) sql_fail_memory(arena->env);
+    if (!chunk) sql_fail_allocation(arena->env);
     chunk->size = chunk_size;
     chunk->used = sizeof(sql_chunk) + size;
     arena->total += chunk_size;
@@ -841,12 +873,12 @@ static void sql_keep_into(sql_arena *from, sql_arena *to, const sql_value *value
 
 void sql_put(sql_env *env, aioc_mem_buffer *buffer, const char *text, size_t len)
 {
-    if (!aioc_mem_append(&env->memory, buffer, text, len)) sql_fail_memory(env);
+    if (!aioc_mem_append(&env->memory, buffer, text, len)) sql_fail_allocation(env);
 }
 
 void sql_put_string(sql_env *env, aioc_mem_buffer *buffer, aiocosmos_str text)
 {
-    if (!aioc_json_append_string(&env->memory, buffer, text.ptr, text.len, false)) sql_fail_memory(env);
+    if (!aioc_json_append_string(&env->memory, buffer, text.ptr, text.len, false)) sql_fail_allocation(env);
 }
 
 size_t sql_number_text(const sql_value *value, char out[AIOC_JSON_NUMBER_MAX])

@@ -16,7 +16,8 @@
  *----------------------------------------------------------------------------*/
 
 typedef struct sql_env {
-    aioc_mem memory;
+    aioc_mem memory;                   /* a part of the parent's */
+    aioc_mem *parent;                  /* NULL: of the process's */
     emu_sql_error error;
     jmp_buf leave;
     uint64_t steps;
@@ -33,11 +34,17 @@ typedef struct sql_arena {
     size_t total, max;
 } sql_arena;
 
+EMU_PRIVATE void  sql_env_init(sql_env *env, aioc_mem *parent, size_t max);
+/* Zeroed. For what is there before an env is, and after it. NULL: no memory. */
+EMU_PRIVATE void *sql_take(aioc_mem *parent, size_t size);
+EMU_PRIVATE void  sql_give(aioc_mem *parent, void *ptr, size_t size);
+
 /* Leaves the engine. text goes into the error's JSON: escaped and cut, so that the message stays whole. */
 EMU_PRIVATE void sql_fail(sql_env *env, const char *code, size_t start, size_t end, const char *format, ...)
     __attribute__((noreturn, format(printf, 5, 6)));
 EMU_PRIVATE void sql_fail_plain(sql_env *env, int status, const char *message) __attribute__((noreturn));
-EMU_PRIVATE void sql_fail_memory(sql_env *env) __attribute__((noreturn));
+EMU_PRIVATE void sql_fail_memory(sql_env *env) __attribute__((noreturn));      /* beyond a limit of the engine */
+EMU_PRIVATE void sql_fail_allocation(sql_env *env) __attribute__((noreturn));
 EMU_PRIVATE void sql_spend(sql_env *env, size_t steps);                  /* of EMU_SQL_STEPS_MAX, or leaves */
 
 EMU_PRIVATE void  sql_arena_init(sql_arena *arena, sql_env *env, size_t max);
