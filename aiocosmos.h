@@ -14288,6 +14288,8 @@ static int aioc_row_compare(aiocosmos_json a, aiocosmos_json b)
 
 /*--- Sort values: what ORDER BY compares ---*/
 
+#define AIOC_ROW_COLUMNS_MAX 16  /* a composite index has at most eight */
+
 /* In one column. A number is read once. */
 typedef struct aioc_row_value { aiocosmos_json json; aioc_row_number number; } aioc_row_value;
 
@@ -14556,83 +14558,119 @@ static aioc_row_hash aioc_row_hash_of(const uint64_t key[2], aiocosmos_json valu
     return aioc_row_sip_close(&sip);
 }
 
+/*--- Arrays that grow without moving what is there: a step that copied it all would take too long ---*/
+
+typedef struct aioc_row_array { char **pieces; uint32_t count, cap; } aioc_row_array;
+
+#define AIOC_ROW_ARRAY_PIECE 16u  /* elements */
+
+static void *aioc_row_array_at(const aioc_row_array *array, size_t size, size_t i)
+{
+    return array->pieces[i / AIOC_ROW_ARRAY_PIECE] + i % AIOC_ROW_ARRAY_PIECE * size;
+}
+
+static size_t aioc_row_array_bytes(const aioc_row_array *array, size_t size)
+{
+    return array->cap * sizeof *array->pieces + array->count * AIOC_ROW_ARRAY_PIECE * size;
+}
+
+/* Room for one element behind so many. */
+static bool aioc_row_array_reserve(aioc_mem *memory, aioc_row_array *array, size_t size, size_t used)
+{
+    uint32_t cap = array->cap > 0 ? 2 * array->cap : 4;
+    void *block;
+    if (used < (size_t)array->count * AIOC_ROW_ARRAY_PIECE) return true;
+    if (array->count == array->cap) {
+        block = aioc_mem_resize(memory, array->pieces, array->cap * sizeof(char *), cap * sizeof(char *));
+        if (!block) return false;
+        array->pieces = (char **)block;
+        array->cap = cap;
+    }
+    block = aioc_mem_alloc(memory, AIOC_ROW_ARRAY_PIECE * size);
+    if (block) array->pieces[array->count++] = (char *)block;
+    return block != NULL;
+}
+
+static void aioc_row_array_free(aioc_mem *memory, aioc_row_array *array, size_t size)
+{
+    while (array->count > 0) aioc_mem_free(memory, array->pieces[--array->count], AIOC_ROW_ARRAY_PIECE * size);
+    aioc_mem_free(memory, array->pieces, array->cap * sizeof *array->pieces);
+    memset(array, 0, sizeof *array);
+}
+
 /*--- Sets of hashes ---*/
 
-/* slots[0 .. count - 1] are the hashes, in the order in which they came. Behind the last slot, in the same block, an
- * index with open addressing: twice as many places as slots, each 0 or the number of a slot + 1. Zeroed: empty. */
-typedef struct aioc_row_set { aioc_row_hash *slots; uint32_t count, cap; } aioc_row_set;
+/* A hash, in the order in which they came; and a bucket, of which there are as many: linear hashing divides one of them
+ * for each hash that is added. */
+typedef struct aioc_row_slot {
+    aioc_row_hash hash;
+    uint32_t next, first;  /* the next slot of the hash's bucket; the first one of the bucket with this number; or 0 */
+} aioc_row_slot;
 
-#define AIOC_ROW_SET_MIN     16u
-#define AIOC_ROW_SET_MAX     (UINT32_C(1) << 27)  /* 3 GiB */
-#define AIOC_ROW_SLOT_BYTES  (sizeof(aioc_row_hash) + 2 * sizeof(uint32_t))
+typedef struct aioc_row_set { aioc_row_array slots; uint32_t count, mask; } aioc_row_set;  /* zeroed: empty */
 
 static size_t aioc_row_set_bytes(const aioc_row_set *set)
 {
-    return set->cap * AIOC_ROW_SLOT_BYTES;
+    return aioc_row_array_bytes(&set->slots, sizeof(aioc_row_slot));
 }
 
-/* cap > 0. */
-static uint32_t *aioc_row_set_index(const aioc_row_set *set)
+static aioc_row_slot *aioc_row_set_slot(const aioc_row_set *set, uint32_t i)
 {
-    return (uint32_t *)(void *)(set->slots + set->cap);
+    return (aioc_row_slot *)aioc_row_array_at(&set->slots, sizeof(aioc_row_slot), i);
 }
 
-/* Its place in the index, or the free one where it would be. */
-static uint32_t *aioc_row_set_place(const aioc_row_set *set, aioc_row_hash hash)
+/* The bucket of a hash, by as many of its bits as there are buckets for. */
+static aioc_row_slot *aioc_row_set_bucket(const aioc_row_set *set, aioc_row_hash hash)
 {
-    uint32_t *index = aioc_row_set_index(set), mask = 2 * set->cap - 1, at;
-    for (at = (uint32_t)hash.low & mask; index[at] != 0; at = (at + 1) & mask) {
-        const aioc_row_hash *slot = &set->slots[index[at] - 1];
-        if (slot->low == hash.low && slot->high == hash.high) break;
-    }
-    return &index[at];
+    uint32_t at = (uint32_t)hash.low & set->mask;
+    return aioc_row_set_slot(set, at < set->count ? at : at & set->mask >> 1);
 }
 
 /* Which slot the hash is in, or UINT32_MAX. */
 static uint32_t aioc_row_set_find(const aioc_row_set *set, aioc_row_hash hash)
 {
-    return set->cap > 0 ? *aioc_row_set_place(set, hash) - 1 : UINT32_MAX;
-}
-
-static void aioc_row_set_clear(aioc_row_set *set)
-{
-    if (set->cap > 0) memset(aioc_row_set_index(set), 0, 2 * set->cap * sizeof(uint32_t));
-    set->count = 0;
-}
-
-static bool aioc_row_set_grow(aioc_mem *memory, aioc_row_set *set)
-{
-    uint32_t cap = set->cap > 0 ? 2 * set->cap : AIOC_ROW_SET_MIN, count = set->count, i;
-    void *slots;
-    if (cap > AIOC_ROW_SET_MAX) return false;
-    slots = aioc_mem_resize(memory, set->slots, aioc_row_set_bytes(set), cap * AIOC_ROW_SLOT_BYTES);
-    if (!slots) return false;
-    set->slots = (aioc_row_hash *)slots;
-    set->cap = cap;
-    aioc_row_set_clear(set);
-    for (i = 0; i < count; i++) *aioc_row_set_place(set, set->slots[i]) = i + 1;
-    set->count = count;
-    return true;
+    uint32_t number = set->count > 0 ? aioc_row_set_bucket(set, hash)->first : 0;
+    while (number > 0) {
+        const aioc_row_slot *slot = aioc_row_set_slot(set, number - 1);
+        if (slot->hash.low == hash.low && slot->hash.high == hash.high) break;
+        number = slot->next;
+    }
+    return number - 1;
 }
 
 /* 1: added, as the last; 0: was there; E_NOMEM. */
 static int aioc_row_set_add(aioc_mem *memory, aioc_row_set *set, aioc_row_hash hash)
 {
-    uint32_t *place = set->cap > 0 ? aioc_row_set_place(set, hash) : NULL;
-    if (place && *place != 0) return 0;
-    if (set->count == set->cap) {
-        if (!aioc_row_set_grow(memory, set)) return AIOCOSMOS_E_NOMEM;
-        place = aioc_row_set_place(set, hash);
+    aioc_row_slot *added, *bucket;
+    uint32_t *link, number = set->count;
+    if (aioc_row_set_find(set, hash) != UINT32_MAX) return 0;
+    if (number > INT32_MAX || !aioc_row_array_reserve(memory, &set->slots, sizeof *added, number))
+        return AIOCOSMOS_E_NOMEM;
+    added = aioc_row_set_slot(set, number);
+    added->hash = hash;
+    added->first = 0;
+    if (number > set->mask) set->mask = 2 * set->mask + 1;
+    link = &aioc_row_set_slot(set, number & set->mask >> 1)->first;  /* of the bucket that is divided */
+    while (*link > 0) {
+        aioc_row_slot *slot = aioc_row_set_slot(set, *link - 1);
+        if (((uint32_t)slot->hash.low & set->mask) == number) {
+            uint32_t moved = *link;
+            *link = slot->next;
+            slot->next = added->first;
+            added->first = moved;
+        } else link = &slot->next;
     }
-    set->slots[set->count] = hash;
-    *place = ++set->count;
+    set->count++;
+    bucket = aioc_row_set_bucket(set, hash);
+    added->next = bucket->first;
+    bucket->first = set->count;
     return 1;
 }
 
 static void aioc_row_set_free(aioc_mem *memory, aioc_row_set *set)
 {
-    aioc_mem_free(memory, set->slots, aioc_row_set_bytes(set));
-    memset(set, 0, sizeof *set);
+    aioc_row_array_free(memory, &set->slots, sizeof(aioc_row_slot));
+    set->count = set->mask = 0;
 }
 
 /*--- Cells: what the partial answers for one aggregate come to ---*/
@@ -14712,11 +14750,8 @@ static bool aioc_row_keep_text(aioc_mem *memory, aioc_row_cell *cell, aiocosmos_
 
 static aiocosmos_str aioc_row_accumulated_text(const aioc_row_cell *cell)
 {
-    bool brief = cell->state == AIOC_ROW_BRIEF;
-    aiocosmos_str text;
-    text.ptr = brief ? cell->u.brief : cell->u.text.data;
-    text.len = brief ? cell->len : cell->u.text.len;
-    return text;
+    if (cell->state == AIOC_ROW_BRIEF) return aioc_text_view(cell->u.brief, cell->len);
+    return aioc_text_view(cell->u.text.data, cell->u.text.len);
 }
 
 static void aioc_row_add_number(aioc_row_cell *cell, aiocosmos_json value)
@@ -14931,8 +14966,8 @@ typedef struct aioc_row_groups {
     aioc_row_stage stage;
     const aioc_plan_shape *shape;  /* lent */
     aioc_row_set keys;  /* GROUP BY: the nth hash is that of the nth group */
-    aioc_row_cell *cells;  /* width of them for each group */
-    uint32_t width, cap;  /* cap: groups that there is room for */
+    aioc_row_array cells;
+    uint32_t width;  /* cells of each group */
     size_t held;  /* by the cells besides themselves */
     aiocosmos_json *found;  /* of the row being added: the value of each alias */
 } aioc_row_groups;
@@ -14941,44 +14976,31 @@ static size_t aioc_row_groups_bytes(const aioc_row_stage *stage)
 {
     const aioc_row_groups *groups = (const aioc_row_groups *)stage;
     return groups->held + aioc_row_set_bytes(&groups->keys) +
-           (size_t)groups->cap * groups->width * sizeof *groups->cells +
+           aioc_row_array_bytes(&groups->cells, groups->width * sizeof(aioc_row_cell)) +
            (groups->found ? groups->width * sizeof *groups->found : 0);
 }
 
 static aioc_row_cell *aioc_row_groups_cells(const aioc_row_groups *groups, size_t group)
 {
-    return groups->cells + group * groups->width;
+    return (aioc_row_cell *)aioc_row_array_at(&groups->cells, groups->width * sizeof(aioc_row_cell), group);
 }
 
 static void aioc_row_groups_close(aioc_row_stage *stage)
 {
     aioc_row_groups *groups = (aioc_row_groups *)stage;
-    size_t count = stage->count * groups->width, i;
-    for (i = 0; i < count; i++) aioc_row_cell_free(groups->stage.memory, &groups->cells[i]);
-    aioc_mem_free(groups->stage.memory, groups->cells, (size_t)groups->cap * groups->width * sizeof *groups->cells);
+    size_t i, j;
+    for (i = 0; groups->held > 0 && i < stage->count; i++)
+        for (j = 0; j < groups->width; j++) aioc_row_cell_free(stage->memory, &aioc_row_groups_cells(groups, i)[j]);
+    aioc_row_array_free(stage->memory, &groups->cells, groups->width * sizeof(aioc_row_cell));
     aioc_mem_free(groups->stage.memory, groups->found, groups->width * sizeof *groups->found);
     aioc_row_set_free(groups->stage.memory, &groups->keys);
     memset(groups, 0, sizeof *groups);
 }
 
-/* Room for one group more. */
-static bool aioc_row_groups_reserve(aioc_row_groups *groups)
-{
-    size_t size = groups->width * sizeof *groups->cells;
-    uint32_t cap = groups->cap == 0 ? (groups->shape->grouped ? 8 : 1) : groups->cap * 2;
-    void *cells;
-    if (groups->stage.count < groups->cap) return true;
-    if (groups->cap > UINT32_MAX / 2 || cap > SIZE_MAX / size) return false;
-    cells = aioc_mem_resize(groups->stage.memory, groups->cells, groups->cap * size, cap * size);
-    if (!cells) return false;
-    groups->cells = (aioc_row_cell *)cells;
-    groups->cap = cap;
-    return true;
-}
-
 /* The group with this key (without GROUP BY, the only one), new if need be. 0; E_NOMEM. */
 static int aioc_row_groups_find(aioc_row_groups *groups, aiocosmos_json key, uint32_t *group)
 {
+    const size_t size = groups->width * sizeof(aioc_row_cell);
     aioc_row_hash hash = {0, 0};
     *group = 0;
     if (groups->shape->grouped) {
@@ -14986,11 +15008,12 @@ static int aioc_row_groups_find(aioc_row_groups *groups, aiocosmos_json key, uin
         *group = aioc_row_set_find(&groups->keys, hash);
     }
     if (*group < groups->stage.count) return 0;
-    if (!aioc_row_groups_reserve(groups)) return AIOCOSMOS_E_NOMEM;
+    if (!aioc_row_array_reserve(groups->stage.memory, &groups->cells, size, groups->stage.count))
+        return AIOCOSMOS_E_NOMEM;
     if (groups->shape->grouped && aioc_row_set_add(groups->stage.memory, &groups->keys, hash) < 0)
         return AIOCOSMOS_E_NOMEM;
     *group = (uint32_t)groups->stage.count++;
-    memset(aioc_row_groups_cells(groups, *group), 0, groups->width * sizeof *groups->cells);
+    memset(aioc_row_groups_cells(groups, *group), 0, size);
     return 0;
 }
 
@@ -15036,8 +15059,7 @@ static int aioc_row_groups_put_object(aioc_row_groups *groups, aioc_row_cell *ce
     return result;
 }
 
-/* Takes one row from a range. 0; E_NOMEM; E_PROTOCOL, and why: the row contradicts the plan. After an error it can only
- * be closed. */
+/* After an error it can only be closed. */
 static int aioc_row_groups_add(aioc_row_stage *stage, aiocosmos_json row, const char **why)
 {
     static const char *const names[2] = {"groupByItems", "payload"};
@@ -15140,7 +15162,6 @@ typedef struct aioc_row_kept {
     size_t to_heap, to_sort;  /* of the first ones, that is still to do */
 } aioc_row_kept;
 
-/* What they hold, for the limit. */
 static size_t aioc_row_kept_bytes(const aioc_row_stage *stage)
 {
     const aioc_row_kept *rows = (const aioc_row_kept *)stage;
@@ -15265,7 +15286,6 @@ typedef struct aioc_row_best {
     /* A heap with the worst on top; if distinct, as many buckets are behind it: lists of rows by their hashes. */
     aioc_row_kept rows;
     const uint8_t *descending;  /* for each column; lent */
-    aioc_row_value *incoming;  /* of the row being added */
     uint32_t columns;
     bool sorted;
     bool distinct;  /* of rows with the same payload only the best is kept */
@@ -15290,39 +15310,25 @@ static bool aioc_row_best_is_worse(const aioc_row_kept *rows, const aioc_row *a,
     return order != 0 ? order > 0 : a->arrival > b->arrival;
 }
 
-static size_t aioc_row_best_bytes(const aioc_row_stage *stage)
-{
-    const aioc_row_best *best = (const aioc_row_best *)stage;
-    return aioc_row_kept_bytes(stage) + (best->incoming ? best->columns * sizeof *best->incoming : 0);
-}
-
-static void aioc_row_best_close(aioc_row_stage *stage)
-{
-    aioc_row_best *best = (aioc_row_best *)stage;
-    aioc_row_kept_close(stage);
-    aioc_mem_free(stage->memory, best->incoming, best->columns * sizeof *best->incoming);
-    memset(best, 0, sizeof *best);
-}
-
 /* NULL: no memory. */
-static aioc_row_best_row *aioc_row_best_copy(aioc_row_best *best, aiocosmos_json payload)
+static aioc_row_best_row *aioc_row_best_copy(aioc_row_best *best, const aioc_row_sorted *from)
 {
-    size_t size = best->columns * sizeof *best->incoming, texts = 0;
+    size_t size = best->columns * sizeof *from->values, texts = 0;
     aioc_row *row;
     aioc_row_best_row *copy;
     aioc_row_value *value;
     char *text;
     uint32_t i;
     for (i = 0; i < best->columns; i++)
-        if (!aioc_row_has_members(best->incoming[i].json)) texts += best->incoming[i].json.len;
-    row = aioc_row_kept_new(&best->rows, sizeof *copy + size + texts, payload);
+        if (!aioc_row_has_members(from->values[i].json)) texts += from->values[i].json.len;
+    row = aioc_row_kept_new(&best->rows, sizeof *copy + size + texts, from->payload);
     if (!row) return NULL;
     copy = (aioc_row_best_row *)row;
     value = (aioc_row_value *)(copy + 1);
     text = (char *)value + size;
     for (i = 0; i < best->columns; i++, value++) {
-        aiocosmos_json item = best->incoming[i].json;
-        value->number = best->incoming[i].number;
+        aiocosmos_json item = from->values[i].json;
+        value->number = from->values[i].number;
         value->json.type = item.type;
         if (aioc_row_has_members(item) || item.len == 0) continue;
         memcpy(text, item.ptr, item.len);
@@ -15377,26 +15383,23 @@ static int aioc_row_best_add(aioc_row_stage *stage, aiocosmos_json row, const ch
     aioc_row_best *best = (aioc_row_best *)stage;
     aioc_row_best_row *copy, *goes = NULL, *alike = NULL;
     aioc_row_hash hash = {0, 0};
+    aioc_row_value values[AIOC_ROW_COLUMNS_MAX];
     aioc_row_sorted sorted;
     int result;
     AIOCOSMOS_ASSERT(!best->sorted);
-    if (!best->incoming && best->columns > 0) {
-        best->incoming = (aioc_row_value *)aioc_mem_zalloc(stage->memory, best->columns * sizeof *best->incoming);
-        if (!best->incoming) return AIOCOSMOS_E_NOMEM;
-    }
-    sorted.values = best->incoming;
+    sorted.values = values;
     result = aioc_row_read_sorted(row, best->columns, &sorted, why);
     if (result != 0 || best->most == 0 || sorted.payload.type == AIOCOSMOS_JSON_NONE) return result;
     if (best->rows.stage.count == best->most) goes = (aioc_row_best_row *)best->rows.array[0];
-    if (goes && aioc_row_best_compare(best, best->incoming, &goes->row) >= 0) return 0;
+    if (goes && aioc_row_best_compare(best, values, &goes->row) >= 0) return 0;
     if (best->distinct) {
         hash = aioc_row_hash_of(stage->key, sorted.payload);
         if (best->rows.cap > 0) alike = *aioc_row_best_alike(best, hash);
-        if (alike && aioc_row_best_compare(best, best->incoming, &alike->row) >= 0) return 0;
+        if (alike && aioc_row_best_compare(best, values, &alike->row) >= 0) return 0;
         if (alike) goes = alike;
     }
     if (!goes && !aioc_row_best_reserve(best)) return AIOCOSMOS_E_NOMEM;
-    copy = aioc_row_best_copy(best, sorted.payload);
+    copy = aioc_row_best_copy(best, &sorted);
     if (!copy) return AIOCOSMOS_E_NOMEM;
     copy->hash = hash;
     aioc_row_best_push(best, copy, goes);
@@ -15413,7 +15416,7 @@ static int aioc_row_best_next(aioc_row_stage *stage, size_t *at, aioc_mem_buffer
 }
 
 static const aioc_row_stage_kind aioc_row_best_kind = {
-    aioc_row_best_add, aioc_row_best_next, aioc_row_best_bytes, aioc_row_best_close
+    aioc_row_best_add, aioc_row_best_next, aioc_row_kept_bytes, aioc_row_kept_close
 };
 
 static void aioc_row_best_open(aioc_row_best *best, aioc_mem *memory, uint64_t most, const uint8_t *descending,
@@ -16094,7 +16097,6 @@ static int aioc_row_chain_open(aioc_row_chain *chain, aioc_mem *memory, aioc_pla
     return 0;
 }
 
-/* What is held, for the limit. */
 static size_t aioc_row_chain_bytes(const aioc_row_chain *chain)
 {
     const aioc_row_stage *stage;
@@ -16211,7 +16213,7 @@ typedef struct aioc_pos {
     uint8_t place;
     bool has_last;
     char     rid[33];  /* of the container; "": not known */
-    uint32_t piece_count, seen_count, rows_of_rid;
+    uint32_t piece_count, rows_of_rid;
     uint64_t question;  /* hash of what was asked: the writer's business */
     uint64_t skip_left, take_left;  /* of OFFSET, and of TOP or LIMIT; UINT64_MAX: no limit */
     const aioc_pos_piece *pieces;
@@ -16223,7 +16225,7 @@ typedef struct aioc_pos {
      * with a hash only. */
     uint64_t key[2];
     aioc_row_hash last;
-    const aioc_row_hash *seen;
+    aioc_row_set seen;
     aiocosmos_str rows;  /* IN_ROWS: what is left to give, a JSON array */
 } aioc_pos;
 
@@ -16267,7 +16269,7 @@ static void aioc_pos_put_counted(aioc_mem_writer *writer, aiocosmos_str text)
 
 static void aioc_pos_put(aioc_mem_writer *writer, const aioc_pos *pos)
 {
-    bool hashes = pos->has_last || pos->seen_count > 0;
+    bool hashes = pos->has_last || pos->seen.count > 0;
     uint32_t i;
     aioc_pos_put_number(writer, pos->place);
     aioc_pos_put_number(writer, (hashes ? AIOC_POS_HAS_KEY : 0u) | (pos->has_last ? AIOC_POS_HAS_LAST : 0u));
@@ -16290,8 +16292,8 @@ static void aioc_pos_put(aioc_mem_writer *writer, const aioc_pos *pos)
     if (hashes) aioc_pos_put_word(writer, pos->key[0]);
     if (hashes) aioc_pos_put_word(writer, pos->key[1]);
     if (pos->has_last) aioc_pos_put_hash(writer, pos->last);
-    aioc_pos_put_number(writer, pos->seen_count);
-    for (i = 0; i < pos->seen_count; i++) aioc_pos_put_hash(writer, pos->seen[i]);
+    aioc_pos_put_number(writer, pos->seen.count);
+    for (i = 0; i < pos->seen.count; i++) aioc_pos_put_hash(writer, aioc_row_set_slot(&pos->seen, i)->hash);
     aioc_pos_put_counted(writer, pos->rows);
 }
 
@@ -16321,7 +16323,7 @@ static int aioc_pos_write(aioc_mem *memory, aioc_mem_buffer *out, const aioc_pos
     aioc_mem_buffer bytes = {NULL, 0, 0};
     aioc_mem_writer packed = aioc_mem_write(memory, &bytes), writer = aioc_mem_write(memory, out);
     size_t len;
-    if (pos->rows.len > max || pos->seen_count > max / sizeof(aioc_row_hash)) return 0;
+    if (pos->rows.len > max || pos->seen.count > max / sizeof(aioc_row_hash)) return 0;
     aioc_pos_put(&packed, pos);
     if (packed.ok) aioc_pos_put_word(&packed, aioc_pos_checksum(bytes.data, bytes.len));
     len = sizeof AIOC_POS_PREFIX - 1 + (bytes.len * 4 + 2) / 3;
@@ -16442,16 +16444,15 @@ static int aioc_pos_get_pieces(aioc_mem *memory, aioc_pos_reader *in, aioc_pos *
     return 0;
 }
 
+/* No hash is there twice. */
 static int aioc_pos_get_seen(aioc_mem *memory, aioc_pos_reader *in, aioc_pos *pos)
 {
-    uint32_t i, count = aioc_pos_get_count(in, sizeof(aioc_row_hash));
-    aioc_row_hash *seen;
-    if (count == 0) return 0;
-    seen = (aioc_row_hash *)aioc_mem_alloc(memory, count * sizeof *seen);
-    if (!seen) return AIOCOSMOS_E_NOMEM;
-    pos->seen = seen;
-    pos->seen_count = count;
-    for (i = 0; i < count; i++) seen[i] = aioc_pos_get_hash(in);
+    uint32_t count = aioc_pos_get_count(in, sizeof(aioc_row_hash));
+    for (; in->ok && count > 0; count--) {
+        int added = aioc_row_set_add(memory, &pos->seen, aioc_pos_get_hash(in));
+        if (added < 0) return added;
+        in->ok = added > 0;
+    }
     return 0;
 }
 
@@ -16535,7 +16536,7 @@ static int aioc_pos_decode(aioc_mem *memory, aiocosmos_str text, aioc_mem_buffer
 static void aioc_pos_free(aioc_mem *memory, aioc_pos *pos)
 {
     aioc_mem_free(memory, (void *)(uintptr_t)pos->pieces, pos->piece_count * sizeof *pos->pieces);
-    aioc_mem_free(memory, (void *)(uintptr_t)pos->seen, pos->seen_count * sizeof *pos->seen);
+    aioc_row_set_free(memory, &pos->seen);
     memset(pos, 0, sizeof *pos);
 }
 
@@ -16596,7 +16597,6 @@ static int aioc_pos_read(aioc_mem *memory, aiocosmos_str token, aioc_mem_buffer 
 #endif
 #define AIOC_FEED_PLANS          64  /* query plans that are kept */
 #define AIOC_FEED_PLAN_BYTES_MAX (32u * 1024u)  /* of one plan and what it is found by, or it is not kept */
-#define AIOC_FEED_COLUMNS_MAX    16    /* of ORDER BY; a composite index has at most eight */
 #define AIOC_FEED_ROWS_ASKED     100   /* of a range at first, where rows are merged; then by their size */
 #define AIOC_FEED_ROWS_MAX       2000  /* of a merged page, and asked of a range at a time */
 #define AIOC_FEED_PAGE_BYTES_MAX (4u << 20) /* of a merged page, as of one of the service */
@@ -18995,7 +18995,7 @@ static int aioc_feed_compare(const aioc_feed_fan *fan, const aioc_row_value *a, 
 /* The sort values of a stream's next row, and those of a row that was given, which have been read once. */
 static int aioc_feed_compare_given(const aioc_feed_stream *stream, aiocosmos_json items)
 {
-    aioc_row_value values[AIOC_FEED_COLUMNS_MAX];
+    aioc_row_value values[AIOC_ROW_COLUMNS_MAX];
     const char *why;
     memset(values, 0, sizeof values);
     aioc_row_read_items(items, stream->query->fan->info->order_count, values, &why);
@@ -19058,7 +19058,7 @@ static bool aioc_feed_is_ahead(const aioc_feed_stream *stream)
 {
     const aioc_feed_fan *fan = stream->query->fan;
     aiocosmos_json row = stream->first->row;
-    aioc_row_value values[AIOC_FEED_COLUMNS_MAX];
+    aioc_row_value values[AIOC_ROW_COLUMNS_MAX];
     aioc_row_sorted next;
     const char *why;
     next.values = values;
@@ -19304,8 +19304,7 @@ static bool aioc_feed_write_token(aioc_feed_query *query)
     memcpy(position.key, fan->key, sizeof position.key);
     position.has_last = fan->chain.distinct.has_last;
     position.last = fan->chain.distinct.last;
-    position.seen = fan->chain.distinct.seen.slots;
-    position.seen_count = fan->chain.distinct.seen.count;
+    position.seen = fan->chain.distinct.seen;
     if (position.place)
         written = aioc_pos_write(fan->memory, &query->continuation_out, &position, fan->continuation_max);
     aioc_mem_free(fan->memory, pieces, pieces_size);
@@ -19519,7 +19518,7 @@ static void aioc_feed_begin_reading(aioc_feed_query *query, aiocosmos_str sql, c
     fan->info = info;
     fan->window_max = aioc_row_chain_is_open(&fan->chain) ? fan->parallel_max : AIOC_FEED_AHEAD_MAX;
     fan->window = fan->chain.collects ? fan->window_max : 1;
-    if (info->order_count > AIOC_FEED_COLUMNS_MAX) {
+    if (info->order_count > AIOC_ROW_COLUMNS_MAX) {
         aioc_feed_break(fan, AIOCOSMOS_E_PROTOCOL, "the query plan has more than 16 columns of ORDER BY");
         return;
     }
@@ -19600,22 +19599,25 @@ static bool aioc_feed_same_rid(const char *a, const char *b)
 static int aioc_feed_resume(aioc_feed_query *query, const aioc_plan_info *info)
 {
     aioc_feed_fan *fan = query->fan;
-    const aioc_pos *from = &fan->from;
+    aioc_pos *from = &fan->from;
     aioc_row_distinct *distinct = &fan->chain.distinct;
-    aioc_row_value values[AIOC_FEED_COLUMNS_MAX];
+    aioc_row_value values[AIOC_ROW_COLUMNS_MAX];
     const char *why;
     uint32_t i;
     fan->chain.limit.skip = from->skip_left;
     fan->chain.limit.take = from->take_left;
     distinct->has_last = from->has_last;
     distinct->last = from->last;
-    for (i = 0; distinct->stage.kind && i < from->seen_count; i++)
-        if (aioc_row_set_add(fan->memory, &distinct->seen, from->seen[i]) < 0) return AIOCOSMOS_E_NOMEM;
+    if (distinct->stage.kind) {
+        aioc_row_set_free(fan->memory, &distinct->seen);
+        distinct->seen = from->seen;
+        memset(&from->seen, 0, sizeof from->seen);
+    }
     if (from->place == AIOC_POS_IN_ROWS) aioc_feed_begin_giving(query);
     if (from->place != AIOC_POS_IN_ORDER || from->values.len == 0) return 0;  /* no row was given yet */
     if (aioc_json_parse(&fan->from_doc, from->values.ptr, from->values.len) != 0) return AIOCOSMOS_E_NOMEM;
     fan->from_items = aioc_json_root(&fan->from_doc);
-    if (info->order_count > AIOC_FEED_COLUMNS_MAX ||
+    if (info->order_count > AIOC_ROW_COLUMNS_MAX ||
         aioc_row_read_items(fan->from_items, info->order_count, values, &why) != 0) return AIOCOSMOS_E_ARGUMENT;
     for (i = 0; i < info->order_count; i++)
         fan->from_unordered = fan->from_unordered || aioc_row_has_members(values[i].json);
@@ -19659,7 +19661,7 @@ static int aioc_feed_begin_chain(aioc_feed_query *query, const aioc_plan_info *i
     const aioc_pos *from = &fan->from;
     bool in_rows = from->place == AIOC_POS_IN_ROWS, in_order = from->place == AIOC_POS_IN_ORDER;
     int status;
-    if (from->has_last || from->seen_count) memcpy(fan->key, from->key, sizeof fan->key);
+    if (from->has_last || from->seen.count > 0) memcpy(fan->key, from->key, sizeof fan->key);
     status = aioc_row_chain_open(&fan->chain, fan->memory, fan->plan, info, fan->key,
                                  in_rows ? from->rows : aioc_mem_str(""));
     if (status) return status;

@@ -981,7 +981,8 @@ TEST(rids_are_numbers)
 typedef struct place {
     aioc_pos position;
     aioc_pos_piece pieces[6];
-    aioc_row_hash seen[20];
+    aioc_row_slot seen[2][AIOC_ROW_ARRAY_PIECE];
+    char *seen_pieces[2];
     char texts[64][40];
     unsigned text_count;
     char rows[200];
@@ -1045,10 +1046,14 @@ static void random_position(place *p)
         at->key[0] = random_number();
         at->key[1] = random_number();
         at->has_last = random_below(2);
-        at->seen_count = at->has_last ? random_below(20) : 1 + random_below(19);
+        at->seen.count = at->has_last ? random_below(20) : 1 + random_below(19);
         if (at->has_last) at->last.high = random_number(), at->last.low = random_number();
-        for (i = 0; i < at->seen_count; i++) p->seen[i].high = random_number(), p->seen[i].low = random_number();
-        at->seen = p->seen;
+        for (i = 0; i < 2; i++) p->seen_pieces[i] = (char *)p->seen[i];
+        at->seen.slots.pieces = p->seen_pieces;
+        for (i = 0; i < at->seen.count; i++) {
+            aioc_row_hash *hash = &aioc_row_set_slot(&at->seen, i)->hash;
+            hash->high = random_number(), hash->low = random_number();
+        }
     }
 }
 
@@ -1073,9 +1078,9 @@ static void check_same_position(const aioc_pos *got, const aioc_pos *want)
     CHECK(got->key[0] == want->key[0] && got->key[1] == want->key[1]);
     CHECK_INT(got->has_last, want->has_last);
     CHECK(got->last.high == want->last.high && got->last.low == want->last.low);
-    CHECK_INT(got->seen_count, want->seen_count);
-    for (i = 0; i < want->seen_count; i++)
-        CHECK(got->seen[i].high == want->seen[i].high && got->seen[i].low == want->seen[i].low);
+    CHECK_INT(got->seen.count, want->seen.count);
+    for (i = 0; i < want->seen.count; i++)
+        CHECK(memcmp(&aioc_row_set_slot(&got->seen, i)->hash, &aioc_row_set_slot(&want->seen, i)->hash, 16) == 0);
     CHECK(aioc_mem_same(got->rows, want->rows));
 }
 
@@ -1507,7 +1512,7 @@ TEST(token_the_nth_allocation_fails)
             memset(&block, 0, sizeof block);
             result = aioc_pos_read(&memory, token, &block, &position, &why);
             CHECK(result == 0 || result == AIOCOSMOS_E_NOMEM);
-            if (result != 0) CHECK(!block.data && !position.pieces && !position.seen);
+            if (result != 0) CHECK(!block.data && !position.pieces && position.seen.count == 0);
             aioc_pos_free(&memory, &position);
             aioc_mem_buffer_free(&memory, &block);
             aioc_mem_close(&memory);
