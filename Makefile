@@ -137,7 +137,7 @@ LINK = $(LDFLAGS) $(BEARSSL_LIBS)
 $(B)/aiocosmos: tools/cli/main.c $(CLI) | build/bearssl
 	$(C) $(LINK)
 
-$(B)/aiocosmos-emulator: tools/emulator/server.c $(EMULATOR) | build/bearssl
+$(B)/aiocosmos-emulator: tools/emulator/program.c $(EMULATOR) | build/bearssl
 	$(C) $(LINK) -lm
 
 $(B)/tools/%.o: tools/%.c | build/bearssl

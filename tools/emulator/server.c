@@ -1,63 +1,14 @@
-/* server.c: build/aiocosmos-emulator: sockets, TLS and options around the core of aiocosmos_emulator.h. One thread, one
- * loop: the library's own platform layer waits. */
-#define AIOCOSMOS_STATIC
-#define AIOCOSMOS_IMPLEMENTATION
-#include "aiocosmos.h"
+/* server.c: the core on sockets, with TLS or without: the library's own reactor waits. */
+#include "server.h"
 
-#include "aiocosmos_emulator.h"
-
+#include <fcntl.h>
 #include <netdb.h>
-#include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 
-#define EMU_RECEIVE     65536
-#define EMU_LISTENERS   4
-#define EMU_FAULTS_MAX  32
 #define EMU_LINGER_US   2000000u                           /* for a peer to read our last answer */
 #define EMU_REST_US     100000u                            /* until room for connections is looked for again */
-#define EMU_CHAIN_MAX   8                                  /* certificates */
-#define EMU_FILE_MAX    (1u << 20)
-
-typedef struct server_options {
-    const char *host, *certificate, *key_file;
-    int port;
-    bool tls;
-    const char *fault[EMU_FAULTS_MAX];
-    int faults;
-    int connections;                                       /* 0: as many as there are descriptors for */
-    double head_s, body_s, idle_s;                         /* what a peer may take for a head; for more of a body, or
-                                                            * for reading; and for the next request */
-    bool log;
-    aiocosmos_emulator_options core;
-} server_options;
-
-/* Our certificates and their key, as BearSSL takes them. */
-typedef struct server_tls {
-    br_x509_certificate chain[EMU_CHAIN_MAX];
-    size_t chain_len;
-    br_skey_decoder_context key;
-    unsigned issuer_key_type;
-    br_ssl_session_cache_lru sessions;
-    unsigned char session_room[64 * 1024];
-} server_tls;
-
-typedef struct peer peer;
-
-typedef struct server {
-    const server_options *options;
-    aioc_mem memory;
-    aioc_reactor reactor;
-    aioc_reactor_source listener[EMU_LISTENERS];
-    int listeners;
-    int peer_count;
-    bool resting;                                          /* there is no room for the next connection */
-    aioc_reactor_timer rest;                               /* until room is looked for again */
-    uint64_t asked_us;                                     /* when the request began that will be logged next */
-    aiocosmos_emulator *core;
-    server_tls *tls;
-    peer *peers;
-    char receive[EMU_RECEIVE];
-} server;
 
 typedef struct peer_tls {
     br_ssl_server_context context;
@@ -77,10 +28,6 @@ struct peer {                                              /* one connection */
     bool shut;                                             /* our side is: only the peer's end is waited for */
     bool ended;                                            /* the peer's side is */
 };
-
-/* What a signal handler may touch. */
-static volatile sig_atomic_t stop_asked;
-static server *stop_server;
 
 /*------------------------------------------------------------------------------
  * MARK: - Connections
@@ -500,7 +447,7 @@ static bool listen_host(server *s, const char *host, int *port, int *first_error
 
 /* "localhost" is 127.0.0.1 and ::1 (RFC 6761), whether this machine has a hosts file or not. One of them has to work,
  * and the first decides about the port. */
-static bool listen_all(server *s, int *port)
+bool server_listen(server *s, int *port)
 {
     bool local = strcmp(s->options->host, "localhost") == 0;
     int first_error = 0;
@@ -515,338 +462,10 @@ static bool listen_all(server *s, int *port)
 }
 
 /*------------------------------------------------------------------------------
- * MARK: - Certificates
+ * MARK: - The server
  *----------------------------------------------------------------------------*/
 
-typedef struct pem_object {
-    char name[128];
-    aioc_mem_buffer bytes;
-    aioc_mem *memory;
-    bool failed;
-} pem_object;
-
-static void pem_append(void *user, const void *bytes, size_t len)
-{
-    pem_object *object = (pem_object *)user;
-    if (!aioc_mem_append(object->memory, &object->bytes, bytes, len)) object->failed = true;
-}
-
-/* The next object of a PEM text. False: there is none. */
-static bool pem_next(br_pem_decoder_context *decoder, const char *text, size_t len, size_t *at, pem_object *object)
-{
-    object->bytes.len = 0;
-    while (*at < len) {
-        *at += br_pem_decoder_push(decoder, text + *at, len - *at);
-        switch (br_pem_decoder_event(decoder)) {
-        case BR_PEM_BEGIN_OBJ:
-            snprintf(object->name, sizeof object->name, "%s", br_pem_decoder_name(decoder));
-            br_pem_decoder_setdest(decoder, pem_append, object);
-            object->bytes.len = 0;
-            break;
-        case BR_PEM_END_OBJ: return !object->failed;
-        case BR_PEM_ERROR: return false;
-        default: break;
-        }
-    }
-    return false;
-}
-
-static char *read_whole(aioc_mem *memory, const char *path, size_t *len)
-{
-    char *text = (char *)aioc_mem_alloc(memory, EMU_FILE_MAX);
-    ptrdiff_t size = text ? aioc_platform_system.file_read(NULL, path, text, EMU_FILE_MAX - 1) : -1;
-    if (size >= 0 && (size_t)size < EMU_FILE_MAX) {
-        text[size] = '\n';                                 /* the decoder wants the last line to end */
-        *len = (size_t)size + 1;
-        return text;
-    }
-    fprintf(stderr, "aiocosmos-emulator: cannot read %s\n", path);
-    aioc_mem_free(memory, text, EMU_FILE_MAX);
-    return NULL;
-}
-
-/* Who signed the certificate decides, with an EC key, which cipher suites there are. */
-static unsigned issuer_key_type(const br_x509_certificate *certificate)
-{
-    br_x509_decoder_context decoder;
-    br_x509_decoder_init(&decoder, NULL, NULL);
-    br_x509_decoder_push(&decoder, certificate->data, certificate->data_len);
-    return (unsigned)br_x509_decoder_get_signer_key_type(&decoder);
-}
-
-static bool load_chain(server *s, const char *text, size_t len)
-{
-    br_pem_decoder_context decoder;
-    pem_object object;
-    size_t at = 0;
-    server_tls *tls = s->tls;
-    memset(&object, 0, sizeof object);
-    object.memory = &s->memory;
-    br_pem_decoder_init(&decoder);
-    while (tls->chain_len < EMU_CHAIN_MAX && pem_next(&decoder, text, len, &at, &object)) {
-        br_x509_certificate *certificate = &tls->chain[tls->chain_len];
-        if (strcmp(object.name, "CERTIFICATE") != 0 && strcmp(object.name, "X509 CERTIFICATE") != 0) continue;
-        certificate->data = (unsigned char *)aioc_mem_alloc(&s->memory, object.bytes.len);
-        if (!certificate->data) break;
-        memcpy(certificate->data, object.bytes.data, object.bytes.len);
-        certificate->data_len = object.bytes.len;
-        tls->chain_len++;
-    }
-    aioc_mem_buffer_free(&s->memory, &object.bytes);
-    return tls->chain_len > 0;
-}
-
-/* PKCS#1, PKCS#8 and SEC1 alike: the decoder looks for itself. */
-static bool load_key(server *s, const char *text, size_t len)
-{
-    br_pem_decoder_context decoder;
-    pem_object object;
-    size_t at = 0;
-    memset(&object, 0, sizeof object);
-    object.memory = &s->memory;
-    br_pem_decoder_init(&decoder);
-    br_skey_decoder_init(&s->tls->key);
-    while (pem_next(&decoder, text, len, &at, &object)) {
-        if (!strstr(object.name, "PRIVATE KEY")) continue;
-        br_skey_decoder_push(&s->tls->key, object.bytes.data, object.bytes.len);
-        break;
-    }
-    aioc_mem_wipe(object.bytes.data, object.bytes.len);
-    aioc_mem_buffer_free(&s->memory, &object.bytes);
-    return br_skey_decoder_last_error(&s->tls->key) == 0 && br_skey_decoder_key_type(&s->tls->key) != 0;
-}
-
-static bool load_tls(server *s)
-{
-    size_t len;
-    char *text;
-    bool ok;
-    s->tls = (server_tls *)aioc_mem_zalloc(&s->memory, sizeof *s->tls);
-    if (!s->tls || !(text = read_whole(&s->memory, s->options->certificate, &len))) return false;
-    ok = load_chain(s, text, len);
-    aioc_mem_free(&s->memory, text, EMU_FILE_MAX);
-    if (!ok) {
-        fprintf(stderr, "aiocosmos-emulator: %s has no certificate in PEM\n", s->options->certificate);
-        return false;
-    }
-    s->tls->issuer_key_type = issuer_key_type(&s->tls->chain[0]);
-    if (!(text = read_whole(&s->memory, s->options->key_file, &len))) return false;
-    ok = load_key(s, text, len);
-    aioc_mem_wipe(text, len);
-    aioc_mem_free(&s->memory, text, EMU_FILE_MAX);
-    if (!ok) fprintf(stderr, "aiocosmos-emulator: %s has no RSA or EC private key in PEM, or it has a pass phrase\n",
-                     s->options->key_file);
-    br_ssl_session_cache_lru_init(&s->tls->sessions, s->tls->session_room, sizeof s->tls->session_room);
-    return ok;
-}
-
-static void unload_tls(server *s)
-{
-    size_t i;
-    if (!s->tls) return;
-    for (i = 0; i < s->tls->chain_len; i++)
-        aioc_mem_free(&s->memory, s->tls->chain[i].data, s->tls->chain[i].data_len);
-    aioc_mem_wipe(s->tls, sizeof *s->tls);
-    aioc_mem_free(&s->memory, s->tls, sizeof *s->tls);
-}
-
-/*------------------------------------------------------------------------------
- * MARK: - Options
- *----------------------------------------------------------------------------*/
-
-static const char help[] =
-    "aiocosmos-emulator: a server that speaks Azure Cosmos DB's gateway protocol, in memory\n"
-    "\n"
-    "  aiocosmos-emulator [options]\n"
-    "\n"
-    "  --help            this\n"
-    "  --version         what version this is\n"
-    "  --port N          the port to listen at (8081); 0: any that is free\n"
-    "  --host H          the name or address to listen at (localhost); 0.0.0.0: everywhere\n"
-    "  --key K           the account's key, base64 (the public key of all emulators)\n"
-    "  --aad-token T     a text that is accepted as an Entra token (none)\n"
-    "  --partitions N    physical partitions of a new container, 1 to 256 (4)\n"
-    "  --ru N            request units a second of a container, spread over its partitions; above: 429 (no limit)\n"
-    "  --memory N        MiB that may be used; above: 503 (no limit)\n"
-    "  --connections N   at a time; beyond, the one that was idle longest is closed (as there are descriptors)\n"
-    "  --timeouts H,B,I  seconds for a request's head, for progress of its body or of reading the answer, and\n"
-    "                    for the next request (10,30,240)\n"
-    "  --log             a line for each request on stderr: status, what was asked, RU, time, why it was refused\n"
-    "  --shuffle N       split or merge a container's partitions once in about N requests to it (never), with\n"
-    "  --shuffle-min N   at least so many of them (1),\n"
-    "  --shuffle-max N   at most so many (16), and\n"
-    "  --shuffle-busy N  up to N requests answered 410/1007 or 1008 before (0)\n"
-    "  --merge-enabled   as an account with partition merge: refuse clients that do not say that they can follow one\n"
-    "  --tls             serve HTTPS, TLS 1.2, with\n"
-    "  --cert FILE       the certificate, and those that lead to its authority behind it, in PEM\n"
-    "  --key-file FILE   the certificate's key, RSA or EC, in PEM\n"
-    "  --fault SPEC      fail on purpose; may be given again. SPEC is JSON, or as short as one of\n"
-    "                      status=429,kind=create_item,skip=10,count=3,retry_after_ms=5\n"
-    "                      action=reset,when=after,kind=upsert,probability=0.01,seed=1\n"
-    "                      delay_ms=200,verb=GET,path=/docs\n"
-    "                    action: reset close hang html json big truncate garble chunked trickle end\n"
-    "\n"
-    "While it runs, PUT, POST, GET and DELETE of /_emulator/faults change and show these rules, and PUT of\n"
-    "/_emulator/split with {\"database\":D,\"container\":C,\"range\":R} splits a physical partition, of\n"
-    "/_emulator/merge makes one of it and its right neighbour, of /_emulator/shuffle with\n"
-    "{\"every\":N,\"min\":A,\"max\":B,\"busy\":M} makes both happen as --shuffle does, of /_emulator/clock with\n"
-    "{\"ahead_ms\":N} moves its clock. They are for this machine, or signed as other requests are; GET of\n"
-    "/_emulator/health is for everybody.\n"
-    "\n"
-    "Prints \"ready URL\" when it accepts connections, and ends on SIGTERM or Ctrl-C. Nothing is kept when it ends.\n";
-
-/* "HEAD,BODY,IDLE" */
-static bool parse_timeouts(server_options *options, const char *text)
-{
-    double *out[3];
-    int i;
-    out[0] = &options->head_s;
-    out[1] = &options->body_s;
-    out[2] = &options->idle_s;
-    for (i = 0; i < 3; i++) {
-        size_t len = strcspn(text, ",");
-        if (!aioc_json_number_parse(text, len, out[i]) || *out[i] <= 0 || *out[i] > 1e6) return false;
-        if (text[len] != (i < 2 ? ',' : 0)) return false;
-        text += len + 1;
-    }
-    return true;
-}
-
-static bool parse_number(const char *text, double max, double *out)
-{
-    return aioc_json_number_parse(text, strlen(text), out) && *out >= 0 && *out <= max;
-}
-
-/* One option and its value; returns how many arguments that was, or 0: wrong. */
-static int parse_option(server_options *options, const char *name, const char *value)
-{
-    double number = 0;
-    if (strcmp(name, "--tls") == 0) {
-        options->tls = true;
-        return 1;
-    }
-    if (strcmp(name, "--merge-enabled") == 0) {
-        options->core.merge_enabled = true;
-        return 1;
-    }
-    if (strcmp(name, "--log") == 0) {
-        options->log = true;
-        return 1;
-    }
-    if (!value) return 0;
-    if (strcmp(name, "--host") == 0) options->host = value;
-    else if (strcmp(name, "--key") == 0) options->core.key = value;
-    else if (strcmp(name, "--aad-token") == 0) options->core.aad_token = value;
-    else if (strcmp(name, "--cert") == 0) options->certificate = value;
-    else if (strcmp(name, "--key-file") == 0) options->key_file = value;
-    else if (strcmp(name, "--port") == 0 && parse_number(value, 65535, &number)) options->port = (int)number;
-    else if (strcmp(name, "--partitions") == 0 && parse_number(value, AIOCOSMOS_EMULATOR_PARTITIONS_MAX, &number) &&
-             number >= 1)
-        options->core.partitions = (int)number;
-    else if (strcmp(name, "--ru") == 0 && parse_number(value, 1e12, &number)) options->core.ru_per_second = number;
-    else if (strcmp(name, "--memory") == 0 && parse_number(value, 1e9, &number) && number >= 1)
-        options->core.memory_max = (size_t)number << 20;
-    else if (strcmp(name, "--connections") == 0 && parse_number(value, 1e6, &number) && number >= 1)
-        options->connections = (int)number;
-    else if (strcmp(name, "--timeouts") == 0 && parse_timeouts(options, value)) return 2;
-    else if (strcmp(name, "--shuffle") == 0 && parse_number(value, 1e9, &number))
-        options->core.shuffle.every = (uint32_t)number;
-    else if (strcmp(name, "--shuffle-min") == 0 && parse_number(value, AIOCOSMOS_EMULATOR_PARTITIONS_MAX, &number))
-        options->core.shuffle.min = (uint32_t)number;
-    else if (strcmp(name, "--shuffle-max") == 0 && parse_number(value, AIOCOSMOS_EMULATOR_PARTITIONS_MAX, &number))
-        options->core.shuffle.max = (uint32_t)number;
-    else if (strcmp(name, "--shuffle-busy") == 0 && parse_number(value, 1e9, &number))
-        options->core.shuffle.busy = (uint32_t)number;
-    else if (strcmp(name, "--fault") == 0 && options->faults < EMU_FAULTS_MAX)
-        options->fault[options->faults++] = value;
-    else return 0;
-    return 2;
-}
-
-/* 0: go on. Else the exit status, plus 1. */
-static int parse_options(server_options *options, int argc, char **argv)
-{
-    int i = 1, used;
-    memset(options, 0, sizeof *options);
-    options->host = "localhost";
-    options->port = 8081;
-    options->head_s = 10;
-    options->body_s = 30;
-    options->idle_s = 240;
-    for (; i < argc; i += used) {
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            fputs(help, stdout);
-            return 1;
-        }
-        if (strcmp(argv[i], "--version") == 0) {
-            printf("aiocosmos-emulator %u.%u.%u\n", AIOCOSMOS_VERSION >> 16, AIOCOSMOS_VERSION >> 8 & 255u,
-                   AIOCOSMOS_VERSION & 255u);
-            return 1;
-        }
-        used = parse_option(options, argv[i], i + 1 < argc ? argv[i + 1] : NULL);
-        if (used) continue;
-        fprintf(stderr, "aiocosmos-emulator: %s%s%s: not an option, or not a value for it; see --help\n", argv[i],
-                i + 1 < argc ? " " : "", i + 1 < argc ? argv[i + 1] : "");
-        return 3;
-    }
-    if (options->tls ? options->certificate && options->key_file : !options->certificate && !options->key_file)
-        return 0;
-    fprintf(stderr, "aiocosmos-emulator: --tls, --cert and --key-file go together\n");
-    return 3;
-}
-
-/*------------------------------------------------------------------------------
- * MARK: - The program
- *----------------------------------------------------------------------------*/
-
-static void on_signal(int number)
-{
-    (void)number;
-    stop_asked = 1;
-    aioc_platform_system.poller_wake(NULL, stop_server->reactor.poller);
-}
-
-static bool add_faults(server *s)
-{
-    char why[200];
-    int i;
-    for (i = 0; i < s->options->faults; i++) {
-        if (aiocosmos_emulator_fault(s->core, s->options->fault[i], why, sizeof why)) continue;
-        fprintf(stderr, "aiocosmos-emulator: --fault %s: %s\n", s->options->fault[i], why);
-        return false;
-    }
-    return true;
-}
-
-static bool announce(server *s, int port)
-{
-    char url[300];
-    bool any = strcmp(s->options->host, "0.0.0.0") == 0 || strcmp(s->options->host, "::") == 0;
-    bool literal6 = !any && strchr(s->options->host, ':') != NULL;
-    snprintf(url, sizeof url, "%s://%s%s%s:%d/", s->tls ? "https" : "http", literal6 ? "[" : "",
-             any ? "localhost" : s->options->host, literal6 ? "]" : "", port);
-    if (!aiocosmos_emulator_set_endpoint(s->core, url)) return false;
-    printf("ready %s\n", url);
-    return fflush(stdout) == 0;
-}
-
-static void run(server *s)
-{
-    uint64_t due;
-    while (!stop_asked) {
-        int timeout = -1;
-        if (aioc_reactor_timer_next(&s->reactor, &due)) {
-            uint64_t wait = due > s->reactor.now_us ? (due - s->reactor.now_us + 999) / 1000 : 0;
-            timeout = wait < 60000 ? (int)wait : 60000;
-        }
-        aioc_reactor_poll(&s->reactor, timeout);
-        aioc_reactor_tick(&s->reactor);
-        while (aioc_reactor_dispatch_one(&s->reactor)) continue;
-        while (aioc_reactor_timer_run_one(&s->reactor)) continue;
-    }
-}
-
-static void server_close(server *s)
+void server_close(server *s)
 {
     int i;
     while (s->peers) peer_close(s->peers);
@@ -855,7 +474,7 @@ static void server_close(server *s)
         close((int)s->listener[i].fd);
     }
     if (s->core) aiocosmos_emulator_close(s->core);
-    unload_tls(s);
+    server_tls_free(&s->memory, s->tls);
     aioc_reactor_close(&s->reactor);
     aioc_mem_close(&s->memory);
 }
@@ -868,7 +487,7 @@ static void on_log(void *user, const char *line)
     s->asked_us = now_us;
 }
 
-static bool server_open(server *s, const server_options *options)
+bool server_open(server *s, const server_options *options)
 {
     aiocosmos_emulator_options core = options->core;
     const char *error;
@@ -891,29 +510,21 @@ static bool server_open(server *s, const server_options *options)
     }
     s->core = aiocosmos_emulator_open(&core, &error);
     if (!s->core) fprintf(stderr, "aiocosmos-emulator: --%s\n", error);
-    return s->core && add_faults(s) && (!options->tls || load_tls(s));
+    if (!s->core || !options->tls) return s->core != NULL;
+    s->tls = server_tls_load(&s->memory, options->certificate, options->key_file);
+    return s->tls != NULL;
 }
 
-int main(int argc, char **argv)
+void server_step(server *s)
 {
-    static server s;                                       /* large for a stack */
-    static server_options options;
-    struct sigaction action;
-    int port, status = parse_options(&options, argc, argv);
-    if (status) return status - 1;
-    if (!server_open(&s, &options)) {
-        server_close(&s);
-        return 1;
+    uint64_t due;
+    int timeout = -1;
+    if (aioc_reactor_timer_next(&s->reactor, &due)) {
+        uint64_t wait = due > s->reactor.now_us ? (due - s->reactor.now_us + 999) / 1000 : 0;
+        timeout = wait < 60000 ? (int)wait : 60000;
     }
-    stop_server = &s;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = on_signal;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    port = options.port;
-    if (listen_all(&s, &port) && announce(&s, port)) run(&s);
-    else status = 1;
-    server_close(&s);
-    return status;
+    aioc_reactor_poll(&s->reactor, timeout);
+    aioc_reactor_tick(&s->reactor);
+    while (aioc_reactor_dispatch_one(&s->reactor)) continue;
+    while (aioc_reactor_timer_run_one(&s->reactor)) continue;
 }

@@ -1,0 +1,225 @@
+/* main.c: build/aiocosmos-emulator: what its options say, and until when it runs. */
+#include "server.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#define EMU_FAULTS_MAX 32
+
+static struct {
+    server_options server;
+    const char *fault[EMU_FAULTS_MAX];
+    int faults;
+} options;
+
+/* What a signal handler may touch. */
+static volatile sig_atomic_t stop_asked;
+static server *stop_server;
+
+/*------------------------------------------------------------------------------
+ * MARK: - Options
+ *----------------------------------------------------------------------------*/
+
+static const char help[] =
+    "aiocosmos-emulator: a server that speaks Azure Cosmos DB's gateway protocol, in memory\n"
+    "\n"
+    "  aiocosmos-emulator [options]\n"
+    "\n"
+    "  --help            this\n"
+    "  --version         what version this is\n"
+    "  --port N          the port to listen at (8081); 0: any that is free\n"
+    "  --host H          the name or address to listen at (localhost); 0.0.0.0: everywhere\n"
+    "  --key K           the account's key, base64 (the public key of all emulators)\n"
+    "  --aad-token T     a text that is accepted as an Entra token (none)\n"
+    "  --partitions N    physical partitions of a new container, 1 to 256 (4)\n"
+    "  --ru N            request units a second of a container, spread over its partitions; above: 429 (no limit)\n"
+    "  --memory N        MiB that may be used; above: 503 (no limit)\n"
+    "  --connections N   at a time; beyond, the one that was idle longest is closed (as there are descriptors)\n"
+    "  --timeouts H,B,I  seconds for a request's head, for progress of its body or of reading the answer, and\n"
+    "                    for the next request (10,30,240)\n"
+    "  --log             a line for each request on stderr: status, what was asked, RU, time, why it was refused\n"
+    "  --shuffle N       split or merge a container's partitions once in about N requests to it (never), with\n"
+    "  --shuffle-min N   at least so many of them (1),\n"
+    "  --shuffle-max N   at most so many (16), and\n"
+    "  --shuffle-busy N  up to N requests answered 410/1007 or 1008 before (0)\n"
+    "  --merge-enabled   as an account with partition merge: refuse clients that do not say that they can follow one\n"
+    "  --tls             serve HTTPS, TLS 1.2, with\n"
+    "  --cert FILE       the certificate, and those that lead to its authority behind it, in PEM\n"
+    "  --key-file FILE   the certificate's key, RSA or EC, in PEM\n"
+    "  --fault SPEC      fail on purpose; may be given again. SPEC is JSON, or as short as one of\n"
+    "                      status=429,kind=create_item,skip=10,count=3,retry_after_ms=5\n"
+    "                      action=reset,when=after,kind=upsert,probability=0.01,seed=1\n"
+    "                      delay_ms=200,verb=GET,path=/docs\n"
+    "                    action: reset close hang html json big truncate garble chunked trickle end\n"
+    "\n"
+    "While it runs, PUT, POST, GET and DELETE of /_emulator/faults change and show these rules, and PUT of\n"
+    "/_emulator/split with {\"database\":D,\"container\":C,\"range\":R} splits a physical partition, of\n"
+    "/_emulator/merge makes one of it and its right neighbour, of /_emulator/shuffle with\n"
+    "{\"every\":N,\"min\":A,\"max\":B,\"busy\":M} makes both happen as --shuffle does, of /_emulator/clock with\n"
+    "{\"ahead_ms\":N} moves its clock. They are for this machine, or signed as other requests are; GET of\n"
+    "/_emulator/health is for everybody.\n"
+    "\n"
+    "Prints \"ready URL\" when it accepts connections, and ends on SIGTERM or Ctrl-C. Nothing is kept when it ends.\n";
+
+/* "HEAD,BODY,IDLE" */
+static bool parse_timeouts(const char *text)
+{
+    double *out[3];
+    int i;
+    out[0] = &options.server.head_s;
+    out[1] = &options.server.body_s;
+    out[2] = &options.server.idle_s;
+    for (i = 0; i < 3; i++) {
+        size_t len = strcspn(text, ",");
+        if (!aioc_json_number_parse(text, len, out[i]) || *out[i] <= 0 || *out[i] > 1e6) return false;
+        if (text[len] != (i < 2 ? ',' : 0)) return false;
+        text += len + 1;
+    }
+    return true;
+}
+
+static bool parse_number(const char *text, double max, double *out)
+{
+    return aioc_json_number_parse(text, strlen(text), out) && *out >= 0 && *out <= max;
+}
+
+/* One option and its value; returns how many arguments that was, or 0: wrong. */
+static int parse_option(const char *name, const char *value)
+{
+    double number = 0;
+    if (strcmp(name, "--tls") == 0) {
+        options.server.tls = true;
+        return 1;
+    }
+    if (strcmp(name, "--merge-enabled") == 0) {
+        options.server.core.merge_enabled = true;
+        return 1;
+    }
+    if (strcmp(name, "--log") == 0) {
+        options.server.log = true;
+        return 1;
+    }
+    if (!value) return 0;
+    if (strcmp(name, "--host") == 0) options.server.host = value;
+    else if (strcmp(name, "--key") == 0) options.server.core.key = value;
+    else if (strcmp(name, "--aad-token") == 0) options.server.core.aad_token = value;
+    else if (strcmp(name, "--cert") == 0) options.server.certificate = value;
+    else if (strcmp(name, "--key-file") == 0) options.server.key_file = value;
+    else if (strcmp(name, "--port") == 0 && parse_number(value, 65535, &number)) options.server.port = (int)number;
+    else if (strcmp(name, "--partitions") == 0 && parse_number(value, AIOCOSMOS_EMULATOR_PARTITIONS_MAX, &number) &&
+             number >= 1)
+        options.server.core.partitions = (int)number;
+    else if (strcmp(name, "--ru") == 0 && parse_number(value, 1e12, &number))
+        options.server.core.ru_per_second = number;
+    else if (strcmp(name, "--memory") == 0 && parse_number(value, 1e9, &number) && number >= 1)
+        options.server.core.memory_max = (size_t)number << 20;
+    else if (strcmp(name, "--connections") == 0 && parse_number(value, 1e6, &number) && number >= 1)
+        options.server.connections = (int)number;
+    else if (strcmp(name, "--timeouts") == 0 && parse_timeouts(value)) return 2;
+    else if (strcmp(name, "--shuffle") == 0 && parse_number(value, 1e9, &number))
+        options.server.core.shuffle.every = (uint32_t)number;
+    else if (strcmp(name, "--shuffle-min") == 0 && parse_number(value, AIOCOSMOS_EMULATOR_PARTITIONS_MAX, &number))
+        options.server.core.shuffle.min = (uint32_t)number;
+    else if (strcmp(name, "--shuffle-max") == 0 && parse_number(value, AIOCOSMOS_EMULATOR_PARTITIONS_MAX, &number))
+        options.server.core.shuffle.max = (uint32_t)number;
+    else if (strcmp(name, "--shuffle-busy") == 0 && parse_number(value, 1e9, &number))
+        options.server.core.shuffle.busy = (uint32_t)number;
+    else if (strcmp(name, "--fault") == 0 && options.faults < EMU_FAULTS_MAX)
+        options.fault[options.faults++] = value;
+    else return 0;
+    return 2;
+}
+
+/* 0: go on. Else the exit status, plus 1. */
+static int parse_options(int argc, char **argv)
+{
+    int i = 1, used;
+    options.server.host = "localhost";
+    options.server.port = 8081;
+    options.server.head_s = 10;
+    options.server.body_s = 30;
+    options.server.idle_s = 240;
+    for (; i < argc; i += used) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            fputs(help, stdout);
+            return 1;
+        }
+        if (strcmp(argv[i], "--version") == 0) {
+            printf("aiocosmos-emulator %u.%u.%u\n", AIOCOSMOS_VERSION >> 16, AIOCOSMOS_VERSION >> 8 & 255u,
+                   AIOCOSMOS_VERSION & 255u);
+            return 1;
+        }
+        used = parse_option(argv[i], i + 1 < argc ? argv[i + 1] : NULL);
+        if (used) continue;
+        fprintf(stderr, "aiocosmos-emulator: %s%s%s: not an option, or not a value for it; see --help\n", argv[i],
+                i + 1 < argc ? " " : "", i + 1 < argc ? argv[i + 1] : "");
+        return 3;
+    }
+    if (options.server.tls == (options.server.certificate != NULL) &&
+        options.server.tls == (options.server.key_file != NULL)) return 0;
+    fprintf(stderr, "aiocosmos-emulator: --tls, --cert and --key-file go together\n");
+    return 3;
+}
+
+/*------------------------------------------------------------------------------
+ * MARK: - The program
+ *----------------------------------------------------------------------------*/
+
+static void on_signal(int number)
+{
+    (void)number;
+    stop_asked = 1;
+    aioc_platform_system.poller_wake(NULL, stop_server->reactor.poller);
+}
+
+static bool add_faults(server *s)
+{
+    char why[200];
+    int i;
+    for (i = 0; i < options.faults; i++) {
+        if (aiocosmos_emulator_fault(s->core, options.fault[i], why, sizeof why)) continue;
+        fprintf(stderr, "aiocosmos-emulator: --fault %s: %s\n", options.fault[i], why);
+        return false;
+    }
+    return true;
+}
+
+static bool announce(server *s, int port)
+{
+    const char *host = options.server.host;
+    char url[300];
+    bool any = strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
+    bool literal6 = !any && strchr(host, ':') != NULL;
+    snprintf(url, sizeof url, "%s://%s%s%s:%d/", options.server.tls ? "https" : "http", literal6 ? "[" : "",
+             any ? "localhost" : host, literal6 ? "]" : "", port);
+    if (!aiocosmos_emulator_set_endpoint(s->core, url)) return false;
+    printf("ready %s\n", url);
+    return fflush(stdout) == 0;
+}
+
+int main(int argc, char **argv)
+{
+    static server s;                                       /* large for a stack */
+    struct sigaction action;
+    int port, status = parse_options(argc, argv);
+    if (status) return status - 1;
+    if (!server_open(&s, &options.server) || !add_faults(&s)) {
+        server_close(&s);
+        return 1;
+    }
+    stop_server = &s;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    port = options.server.port;
+    if (server_listen(&s, &port) && announce(&s, port)) {
+        while (!stop_asked) server_step(&s);
+    } else {
+        status = 1;
+    }
+    server_close(&s);
+    return status;
+}

@@ -1,0 +1,4 @@
+/* program.c: the server around the core as one unit: see unit.c, with which it is linked. */
+#include "tls.c"
+#include "server.c"
+#include "main.c"
