@@ -1397,7 +1397,7 @@ static ptrdiff_t aioc_platform_socket_receive(void *user_data, intptr_t socket, 
 static void aioc_platform_socket_close(void *user_data, intptr_t socket)
 {
     (void)user_data;
-    close((int)socket);  /* EINTR: closed all the same on Linux; a second close could hit a stranger */
+    close((int)socket);  /* EINTR: closed all the same on Linux; a second close could hit somebody else's */
 }
 
 /*------------------------
@@ -5986,9 +5986,9 @@ typedef struct aioc_tls_trust {  /* certificates that may vouch for a server */
     size_t skipped;  /* certificates in the text that could not be read or used */
 } aioc_tls_trust;
 
-typedef struct aioc_tls_config {
+typedef struct aioc_tls_config {  /* outlives the sessions */
     const aioc_tls_table *table;
-    const aioc_tls_trust *trust;  /* outlives the sessions */
+    const aioc_tls_trust *trust;
     bool insecure;                /* any certificate will do */
 } aioc_tls_config;
 
@@ -6015,7 +6015,7 @@ struct aioc_tls_table {
      * E_NOMEM. err: why. */
     int  (*trust_open)(aioc_tls_trust *trust, aioc_mem *memory, const char *pem, size_t len, char *err, size_t cap);
     void (*trust_close)(aioc_tls_trust *trust, aioc_mem *memory);
-    /* host: a name, or an IPv4 or IPv6 literal. wall_s: the time that certificates are judged by. NULL: no memory. Any
+    /* host: a name, or an IPv4 or IPv6 literal. wall_s: the time that certificates are checked by. NULL: no memory. Any
      * other failure is a session in the state FAILED. The first bytes to send wait at once. */
     aioc_tls_session *(*open)(aioc_mem *memory, const aioc_tls_config *config, aioc_tls_resumption *resumption,
                               const char *host, int64_t wall_s, const unsigned char entropy[32]);
@@ -6365,9 +6365,9 @@ static int aioc_tls_bear_trust_open(aioc_tls_trust *trust, aioc_mem *memory, con
 
 typedef struct aioc_tls_bear aioc_tls_bear;
 
-/* Judges the certificates of the server. BearSSL knows it by its first field and hands it their bytes; it hands them on
+/* Checks the certificates of the server. BearSSL knows it by its first field and hands it their bytes; it hands them on
  * to the "minimal" engine, one whole certificate at a time, and keeps its own eye on each. */
-typedef struct aioc_tls_judge {
+typedef struct aioc_tls_check {
     const br_x509_class *vtable;
     aioc_tls_bear *session;
     unsigned char *der;  /* the certificate that is arriving */
@@ -6379,18 +6379,17 @@ typedef struct aioc_tls_judge {
         br_x509_minimal_context minimal;
         br_x509_decoder_context decoder;  /* when insecure: just takes the key out */
     } engine;
-} aioc_tls_judge;
+} aioc_tls_check;
 
 struct aioc_tls_bear {
     aioc_tls_session base;
     br_ssl_client_context client;
     br_ec_impl curves;  /* those of the key exchange */
-    aioc_tls_judge judge;
+    aioc_tls_check check;
     aioc_mem *memory;
-    const aioc_tls_trust *trust;
+    const aioc_tls_config *config;
     aioc_tls_resumption *resumption;
     int64_t wall_s;
-    bool insecure;
     bool offered;                      /* to resume */
     unsigned char seen_len, seen[11];  /* the first bytes received: headers of record and message, version */
     unsigned char ip_len, ip[16];      /* of a host that is a literal */
@@ -6458,11 +6457,11 @@ static void aioc_tls_say_subject(aioc_tls_bear *session, aioc_tls_der name)
     aioc_tls_say(session, "'");
 }
 
-/*--- The judge of certificates ---*/
+/*--- The check of certificates ---*/
 
 static void aioc_tls_say_which(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
 {
-    aioc_tls_say(session, "the %s certificate ", session->judge.count == 0 ? "server's" : "intermediate");
+    aioc_tls_say(session, "the %s certificate ", session->check.count == 0 ? "server's" : "intermediate");
     aioc_tls_say_subject(session, certificate->subject);
 }
 
@@ -6555,27 +6554,27 @@ static const aioc_text_phrase aioc_tls_faults[] = {
 };
 
 /* Says why BearSSL's engine refuses the certificate that it just got. */
-static void aioc_tls_judge_explain(aioc_tls_judge *judge, const aioc_tls_certificate *certificate)
+static void aioc_tls_check_explain(aioc_tls_check *check, const aioc_tls_certificate *certificate)
 {
-    aioc_tls_bear *session = judge->session;
+    aioc_tls_bear *session = check->session;
     session->base.why[0] = '\0';
     aioc_tls_say_which(session, certificate);
-    switch (judge->verdict) {
+    switch (check->verdict) {
     case BR_ERR_X509_EXPIRED: aioc_tls_say_validity(session, certificate); break;
     case BR_ERR_X509_UNSUPPORTED: aioc_tls_say_signature(session, certificate); break;
     case BR_ERR_X509_WEAK_PUBLIC_KEY:
         aioc_tls_say(session, " has an RSA key of only %u bits: 2048 is the least",
                      aioc_tls_certificate_rsa_bits(certificate));
         break;
-    default: aioc_tls_say(session, "%s", aioc_text_of(aioc_tls_faults, judge->verdict)); break;
+    default: aioc_tls_say(session, "%s", aioc_text_of(aioc_tls_faults, check->verdict)); break;
     }
 }
 
 /* Says that no anchor vouches for the chain, of which this is the last certificate. */
 static void aioc_tls_say_untrusted(aioc_tls_bear *session, const aioc_tls_certificate *certificate)
 {
-    const br_x509_trust_anchor *anchor = (const br_x509_trust_anchor *)session->trust->anchors;
-    uint32_t left = session->trust->count;
+    const br_x509_trust_anchor *anchor = (const br_x509_trust_anchor *)session->config->trust->anchors;
+    uint32_t left = session->config->trust->count;
     session->base.why[0] = '\0';
     if (aioc_tls_der_is(certificate->issuer, certificate->subject.at, certificate->subject.len)) {
         aioc_tls_say_which(session, certificate);
@@ -6589,64 +6588,64 @@ static void aioc_tls_say_untrusted(aioc_tls_bear *session, const aioc_tls_certif
                                          : " is unknown here, or an intermediate certificate is missing");
 }
 
-static void aioc_tls_judge_leaf(aioc_tls_judge *judge, const aioc_tls_certificate *certificate)
+static void aioc_tls_check_leaf(aioc_tls_check *check, const aioc_tls_certificate *certificate)
 {
-    aioc_tls_bear *session = judge->session;
+    aioc_tls_bear *session = check->session;
     if (!aioc_tls_is_for_host(session, certificate)) {
-        judge->leaf_verdict = BR_ERR_X509_BAD_SERVER_NAME;
+        check->leaf_verdict = BR_ERR_X509_BAD_SERVER_NAME;
         aioc_tls_say_names(session, certificate);
     } else if (!aioc_tls_certificate_is_server(certificate)) {
-        judge->leaf_verdict = BR_ERR_X509_FORBIDDEN_KEY_USAGE;
+        check->leaf_verdict = BR_ERR_X509_FORBIDDEN_KEY_USAGE;
         aioc_tls_say(session, "the server's certificate is not for servers: its extended key usage lacks serverAuth");
     }
 }
 
-static void aioc_tls_judge_refuse(aioc_tls_judge *judge, int verdict, const char *why)
+static void aioc_tls_check_refuse(aioc_tls_check *check, int verdict, const char *why)
 {
-    judge->verdict = verdict;
-    aioc_mem_print(judge->session->base.why, AIOC_TLS_WHY_MAX, "%s", why);
+    check->verdict = verdict;
+    aioc_mem_print(check->session->base.why, AIOC_TLS_WHY_MAX, "%s", why);
 }
 
 /* One whole certificate is there. The engine's error is read from its context: only that says which certificate was
  * refused, and so with which date. */
-static void aioc_tls_judge_certificate(aioc_tls_judge *judge)
+static void aioc_tls_check_certificate(aioc_tls_check *check)
 {
     aioc_tls_certificate certificate;
-    br_x509_minimal_context *minimal = &judge->engine.minimal;
+    br_x509_minimal_context *minimal = &check->engine.minimal;
     aioc_tls_der der;
-    der.at = judge->der;
-    der.len = judge->der_len;
-    if (judge->der_len != judge->der_size || !aioc_tls_certificate_read(&certificate, der)) {
-        aioc_tls_judge_refuse(judge, BR_ERR_X509_INVALID_VALUE, "the server sent something that is no certificate");
+    der.at = check->der;
+    der.len = check->der_len;
+    if (check->der_len != check->der_size || !aioc_tls_certificate_read(&certificate, der)) {
+        aioc_tls_check_refuse(check, BR_ERR_X509_INVALID_VALUE, "the server sent something that is no certificate");
         return;
     }
-    if (judge->count == 0) aioc_tls_judge_leaf(judge, &certificate);
+    if (check->count == 0) aioc_tls_check_leaf(check, &certificate);
     minimal->vtable->start_cert(&minimal->vtable, (uint32_t)der.len);
     minimal->vtable->append(&minimal->vtable, der.at, der.len);
     minimal->vtable->end_cert(&minimal->vtable);
-    judge->verdict = minimal->err;
-    if (judge->verdict == BR_ERR_X509_OK) return;
-    if (judge->verdict == 0 && judge->leaf_verdict == 0) aioc_tls_say_untrusted(judge->session, &certificate);
-    else if (judge->verdict != 0) aioc_tls_judge_explain(judge, &certificate);
+    check->verdict = minimal->err;
+    if (check->verdict == BR_ERR_X509_OK) return;
+    if (check->verdict == 0 && check->leaf_verdict == 0) aioc_tls_say_untrusted(check->session, &certificate);
+    else if (check->verdict != 0) aioc_tls_check_explain(check, &certificate);
 }
 
-static void aioc_tls_judge_drop(aioc_tls_judge *judge)
+static void aioc_tls_check_drop(aioc_tls_check *check)
 {
-    aioc_mem_free(judge->session->memory, judge->der, judge->der_size);
-    judge->der = NULL;
-    judge->der_len = judge->der_size = 0;
+    aioc_mem_free(check->session->memory, check->der, check->der_size);
+    check->der = NULL;
+    check->der_len = check->der_size = 0;
 }
 
-static void aioc_tls_judge_start_chain(const br_x509_class **self, const char *server_name)
+static void aioc_tls_check_start_chain(const br_x509_class **self, const char *server_name)
 {
-    aioc_tls_judge *judge = (aioc_tls_judge *)(void *)self;
-    br_x509_minimal_context *minimal = &judge->engine.minimal;
-    const aioc_tls_trust *trust = judge->session->trust;
-    int64_t days = judge->session->wall_s / 86400;
+    aioc_tls_check *check = (aioc_tls_check *)(void *)self;
+    br_x509_minimal_context *minimal = &check->engine.minimal;
+    const aioc_tls_trust *trust = check->session->config->trust;
+    int64_t days = check->session->wall_s / 86400;
     (void)server_name;  /* names are compared here, not by the engine: it knows no addresses */
-    judge->count = 0;
-    judge->verdict = judge->leaf_verdict = 0;
-    if (judge->session->insecure) return;
+    check->count = 0;
+    check->verdict = check->leaf_verdict = 0;
+    if (check->session->config->insecure) return;
     br_x509_minimal_init(minimal, &br_sha256_vtable, (const br_x509_trust_anchor *)trust->anchors, trust->count);
     br_x509_minimal_set_hash(minimal, br_sha256_ID, &br_sha256_vtable);
     br_x509_minimal_set_hash(minimal, br_sha384_ID, &br_sha384_vtable);
@@ -6654,77 +6653,77 @@ static void aioc_tls_judge_start_chain(const br_x509_class **self, const char *s
     br_x509_minimal_set_rsa(minimal, br_rsa_pkcs1_vrfy_get_default());
     br_x509_minimal_set_ecdsa(minimal, br_ec_get_default(), br_ecdsa_vrfy_asn1_get_default());
     br_x509_minimal_set_minrsa(minimal, 2048 / 8);
-    br_x509_minimal_set_time(minimal, (uint32_t)(days + 719528), (uint32_t)(judge->session->wall_s - days * 86400));
+    br_x509_minimal_set_time(minimal, (uint32_t)(days + 719528), (uint32_t)(check->session->wall_s - days * 86400));
     minimal->vtable->start_chain(&minimal->vtable, NULL);
 }
 
-static void aioc_tls_judge_start(const br_x509_class **self, uint32_t length)
+static void aioc_tls_check_start(const br_x509_class **self, uint32_t length)
 {
-    aioc_tls_judge *judge = (aioc_tls_judge *)(void *)self;
-    if (judge->verdict != 0 || (judge->session->insecure && judge->count > 0)) return;
-    if (judge->count == AIOC_TLS_CHAIN_MAX) {
-        aioc_tls_judge_refuse(judge, BR_ERR_X509_LIMIT_EXCEEDED, "the server sent too many certificates");
+    aioc_tls_check *check = (aioc_tls_check *)(void *)self;
+    if (check->verdict != 0 || (check->session->config->insecure && check->count > 0)) return;
+    if (check->count == AIOC_TLS_CHAIN_MAX) {
+        aioc_tls_check_refuse(check, BR_ERR_X509_LIMIT_EXCEEDED, "the server sent too many certificates");
     } else if (length == 0 || length > AIOC_TLS_CERTIFICATE_MAX) {
-        aioc_tls_judge_refuse(judge, BR_ERR_X509_LIMIT_EXCEEDED, "the server sent an empty or too large certificate");
+        aioc_tls_check_refuse(check, BR_ERR_X509_LIMIT_EXCEEDED, "the server sent an empty or too large certificate");
     } else {
-        judge->der = (unsigned char *)aioc_mem_alloc(judge->session->memory, length);
-        judge->der_size = judge->der ? length : 0;
-        if (judge->der) return;
-        aioc_tls_judge_refuse(judge, BR_ERR_X509_LIMIT_EXCEEDED, "no memory for the server's certificate");
+        check->der = (unsigned char *)aioc_mem_alloc(check->session->memory, length);
+        check->der_size = check->der ? length : 0;
+        if (check->der) return;
+        aioc_tls_check_refuse(check, BR_ERR_X509_LIMIT_EXCEEDED, "no memory for the server's certificate");
     }
 }
 
-static void aioc_tls_judge_append(const br_x509_class **self, const unsigned char *bytes, size_t len)
+static void aioc_tls_check_append(const br_x509_class **self, const unsigned char *bytes, size_t len)
 {
-    aioc_tls_judge *judge = (aioc_tls_judge *)(void *)self;
-    if (len > judge->der_size - judge->der_len) len = judge->der_size - judge->der_len;
+    aioc_tls_check *check = (aioc_tls_check *)(void *)self;
+    if (len > check->der_size - check->der_len) len = check->der_size - check->der_len;
     if (len == 0) return;
-    memcpy(judge->der + judge->der_len, bytes, len);
-    judge->der_len += len;
+    memcpy(check->der + check->der_len, bytes, len);
+    check->der_len += len;
 }
 
-static void aioc_tls_judge_end(const br_x509_class **self)
+static void aioc_tls_check_end(const br_x509_class **self)
 {
-    aioc_tls_judge *judge = (aioc_tls_judge *)(void *)self;
-    if (!judge->der) return;  /* refused already, or not wanted */
-    if (judge->session->insecure) {
-        br_x509_decoder_init(&judge->engine.decoder, NULL, NULL);
-        br_x509_decoder_push(&judge->engine.decoder, judge->der, judge->der_len);
-        judge->verdict = br_x509_decoder_last_error(&judge->engine.decoder);
-        if (judge->verdict != 0) {
-            aioc_tls_judge_refuse(judge, judge->verdict, "the server's certificate has no key that can be used");
+    aioc_tls_check *check = (aioc_tls_check *)(void *)self;
+    if (!check->der) return;  /* refused already, or not wanted */
+    if (check->session->config->insecure) {
+        br_x509_decoder_init(&check->engine.decoder, NULL, NULL);
+        br_x509_decoder_push(&check->engine.decoder, check->der, check->der_len);
+        check->verdict = br_x509_decoder_last_error(&check->engine.decoder);
+        if (check->verdict != 0) {
+            aioc_tls_check_refuse(check, check->verdict, "the server's certificate has no key that can be used");
         }
     } else {
-        aioc_tls_judge_certificate(judge);
+        aioc_tls_check_certificate(check);
     }
-    judge->count++;
-    aioc_tls_judge_drop(judge);
+    check->count++;
+    aioc_tls_check_drop(check);
 }
 
-static unsigned aioc_tls_judge_end_chain(const br_x509_class **self)
+static unsigned aioc_tls_check_end_chain(const br_x509_class **self)
 {
-    aioc_tls_judge *judge = (aioc_tls_judge *)(void *)self;
-    if (judge->session->insecure && judge->count > 0) return (unsigned)judge->verdict;
-    if (judge->verdict == 0) judge->verdict = BR_ERR_X509_NOT_TRUSTED;
-    if (judge->verdict == BR_ERR_X509_OK) judge->verdict = judge->leaf_verdict;
-    if (judge->verdict == 0) judge->session->base.why[0] = '\0';
-    return (unsigned)judge->verdict;
+    aioc_tls_check *check = (aioc_tls_check *)(void *)self;
+    if (check->session->config->insecure && check->count > 0) return (unsigned)check->verdict;
+    if (check->verdict == 0) check->verdict = BR_ERR_X509_NOT_TRUSTED;
+    if (check->verdict == BR_ERR_X509_OK) check->verdict = check->leaf_verdict;
+    if (check->verdict == 0) check->session->base.why[0] = '\0';
+    return (unsigned)check->verdict;
 }
 
-static const br_x509_pkey *aioc_tls_judge_key(const br_x509_class *const *self, unsigned *usages)
+static const br_x509_pkey *aioc_tls_check_key(const br_x509_class *const *self, unsigned *usages)
 {
-    aioc_tls_judge *judge = (aioc_tls_judge *)(void *)(uintptr_t)self;
-    br_x509_minimal_context *minimal = &judge->engine.minimal;
-    if (judge->session->insecure) {
+    aioc_tls_check *check = (aioc_tls_check *)(void *)(uintptr_t)self;
+    br_x509_minimal_context *minimal = &check->engine.minimal;
+    if (check->session->config->insecure) {
         if (usages) *usages = BR_KEYTYPE_KEYX | BR_KEYTYPE_SIGN;
-        return br_x509_decoder_get_pkey(&judge->engine.decoder);
+        return br_x509_decoder_get_pkey(&check->engine.decoder);
     }
     return minimal->vtable->get_pkey((const br_x509_class *const *)&minimal->vtable, usages);
 }
 
-static const br_x509_class aioc_tls_judge_class = {
-    sizeof(aioc_tls_judge), aioc_tls_judge_start_chain, aioc_tls_judge_start, aioc_tls_judge_append, aioc_tls_judge_end,
-    aioc_tls_judge_end_chain, aioc_tls_judge_key
+static const br_x509_class aioc_tls_check_class = {
+    sizeof(aioc_tls_check), aioc_tls_check_start_chain, aioc_tls_check_start, aioc_tls_check_append, aioc_tls_check_end,
+    aioc_tls_check_end_chain, aioc_tls_check_key
 };
 
 /*--- Why a handshake or a connection failed ---*/
@@ -6761,7 +6760,7 @@ static const aioc_text_phrase aioc_tls_errors[] = {
 };
 
 /* Of a server that speaks something else: what that looks like. */
-static void aioc_tls_say_alien(aioc_tls_bear *session)
+static void aioc_tls_say_no_tls(aioc_tls_bear *session)
 {
     static const char *const versions[] = {"SSL 3.0", "TLS 1.0", "TLS 1.1"};
     const unsigned char *seen = session->seen;
@@ -6782,7 +6781,7 @@ static void aioc_tls_learn(aioc_tls_bear *session, int error)
         resumption->expires_s = 0;
         aioc_mem_wipe(resumption->saved, sizeof resumption->saved);
         session->base.again = true;
-    } else if (error == BR_ERR_RECV_FATAL_ALERT + 40 && session->judge.count == 0 && !resumption->all_curves) {
+    } else if (error == BR_ERR_RECV_FATAL_ALERT + 40 && session->check.count == 0 && !resumption->all_curves) {
         resumption->all_curves = session->base.again = true;  /* handshake_failure, before any certificate */
     }
 }
@@ -6792,7 +6791,7 @@ static void aioc_tls_fail(aioc_tls_bear *session, int error)
     bool handshake = session->base.state == AIOC_TLS_HANDSHAKE;
     if (handshake) aioc_tls_learn(session, error);
     session->base.state = AIOC_TLS_FAILED;
-    if (session->judge.verdict != 0 && session->judge.verdict == error) return;  /* the judge has said why */
+    if (session->check.verdict != 0 && session->check.verdict == error) return;  /* the check has said why */
     session->base.why[0] = '\0';
     if (error == 0) {
         aioc_tls_say(session, "%s", !handshake ? "the connection was cut: the server did not say that it is the end"
@@ -6807,7 +6806,7 @@ static void aioc_tls_fail(aioc_tls_bear *session, int error)
                      aioc_text_of(aioc_tls_alerts, error), error);
     } else if (handshake && session->seen_len > 0 &&
                (error == BR_ERR_UNSUPPORTED_VERSION || session->seen[0] - 20u > 3)) {
-        aioc_tls_say_alien(session);
+        aioc_tls_say_no_tls(session);
     } else {
         aioc_tls_say(session, "%s", aioc_text_of(aioc_tls_errors, error));
     }
@@ -6840,7 +6839,7 @@ static void aioc_tls_bear_settle(aioc_tls_bear *session)
         session->base.state = AIOC_TLS_CLOSED;  /* our own close_notify may still wait in to_send */
     } else if (session->base.state == AIOC_TLS_HANDSHAKE && (now & (BR_SSL_SENDAPP | BR_SSL_RECVAPP))) {
         session->base.state = AIOC_TLS_OPEN;
-        session->base.resumed = session->judge.count == 0;
+        session->base.resumed = session->check.count == 0;
         if (session->base.resumed) session->resumption->hits++;
         else aioc_tls_bear_save(session);
     }
@@ -6915,7 +6914,7 @@ static void aioc_tls_bear_start(aioc_tls_bear *session, const unsigned char entr
     br_ssl_engine_context *engine = &session->client.eng;
     aioc_tls_resumption *resumption = session->resumption;
     aioc_tls_bear_configure(session);
-    br_ssl_engine_set_x509(engine, &session->judge.vtable);
+    br_ssl_engine_set_x509(engine, &session->check.vtable);
     br_ssl_engine_set_buffers_bidi(engine, session->in, sizeof session->in, session->out, sizeof session->out);
     br_ssl_engine_inject_entropy(engine, entropy, 32);
     /* BearSSL would also ask the system: but randomness is the platform's business, so that a test can replay it. */
@@ -6941,11 +6940,10 @@ static aioc_tls_session *aioc_tls_bear_open(aioc_mem *memory, const aioc_tls_con
     memset(session, 0, offsetof(aioc_tls_bear, in));
     session->base.table = config->table;
     session->base.state = AIOC_TLS_HANDSHAKE;
-    session->judge.vtable = &aioc_tls_judge_class;
-    session->judge.session = session;
+    session->check.vtable = &aioc_tls_check_class;
+    session->check.session = session;
     session->memory = memory;
-    session->trust = config->trust;
-    session->insecure = config->insecure;
+    session->config = config;
     session->resumption = resumption;
     session->wall_s = wall_s > 0 ? wall_s : 0;
     if (aioc_tls_bear_set_host(session, host)) {
@@ -6960,7 +6958,7 @@ static aioc_tls_session *aioc_tls_bear_open(aioc_mem *memory, const aioc_tls_con
 static void aioc_tls_bear_close(aioc_mem *memory, aioc_tls_session *base)
 {
     aioc_tls_bear *session = (aioc_tls_bear *)base;
-    aioc_tls_judge_drop(&session->judge);
+    aioc_tls_check_drop(&session->check);
     aioc_mem_wipe(session, sizeof *session);
     aioc_mem_free(memory, session, sizeof *session);
 }
