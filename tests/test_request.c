@@ -1,0 +1,661 @@
+/* The request layer alone: what each kind takes and becomes, what is refused and by which name, and whatever bytes a
+ * host may give. */
+#define AIOCOSMOS_STATIC
+#define AIOCOSMOS_IMPLEMENTATION
+#include "aiocosmos.h"
+#include "test.h"
+#include "heap.h"
+#include "texts.h"
+
+static aioc_mem memory;
+
+static aioc_request_builder *open_builder(void)
+{
+    static aioc_request_builder builder;
+    memory = rationed(&heap, ULONG_MAX / 2);
+    memset(&builder, 0, sizeof builder);
+    aioc_request_open(&builder, &memory);
+    builder.default_database = "db";
+    builder.timeout_ms = 30000;
+    return &builder;
+}
+
+static void close_builder(aioc_request_builder *builder)
+{
+    aioc_request_close(builder);
+    aioc_mem_close(&memory);
+    CHECK_INT(heap.blocks, 0);
+}
+
+static void refused(aioc_request_builder *builder, const aiocosmos_request *request, const char *part)
+{
+    aioc_request_spec spec;
+    int status = aioc_request_build(builder, request, &spec);
+    if (status != AIOCOSMOS_E_ARGUMENT || !strstr(builder->refusal, part))
+        printf("  %d: \"%s\" instead of \"%s\"\n", status, builder->refusal, part);
+    CHECK_INT(status, AIOCOSMOS_E_ARGUMENT);
+    CHECK_INT(builder->status, status);
+    CHECK(strstr(builder->refusal, part));
+}
+
+static aiocosmos_request item_request(aiocosmos_kind kind)
+{
+    aiocosmos_request request = {0};
+    static const char body[] = "{\"id\":\"x\"}";
+    request.kind = kind;
+    request.container = "c";
+    request.pk = aiocosmos_pk1(aiocosmos_s("p"));
+    if (kind != AIOCOSMOS_CREATE_ITEM && kind != AIOCOSMOS_UPSERT_ITEM) request.id = "x";
+    if (kind != AIOCOSMOS_READ_ITEM && kind != AIOCOSMOS_DELETE_ITEM) {
+        request.body.ptr = body;
+        request.body.len = sizeof body - 1;
+    }
+    return request;
+}
+
+static aiocosmos_request raw_request(const char *verb, const char *link)
+{
+    aiocosmos_request request = {0};
+    request.kind = AIOCOSMOS_RAW;
+    request.raw_verb = verb;
+    request.raw_link = link;
+    return request;
+}
+
+/*--- What a kind takes ---*/
+
+static const char *const kind_names[] = {
+    "", "READ_ITEM", "CREATE_ITEM", "UPSERT_ITEM", "REPLACE_ITEM", "PATCH_ITEM", "DELETE_ITEM", "READ_CONTAINER",
+    "CREATE_CONTAINER", "REPLACE_CONTAINER", "DELETE_CONTAINER", "READ_DATABASE", "CREATE_DATABASE", "DELETE_DATABASE",
+    "READ_ACCOUNT", "RAW"
+};
+
+enum { MATRIX_COLUMNS = 12 };
+
+/* Gives the field of a column, or takes it away; whose name is in what is refused. */
+static const char *set_column(aiocosmos_request *request, int column, bool given)
+{
+    static const char *const keys[] = { "/mail", NULL };
+    switch (column) {
+    case 0: request->container = given ? "c" : NULL; return "container";
+    case 1: request->id = given ? "i" : NULL; return "id";
+    case 2: request->pk = aiocosmos_pk_s(given ? "a" : NULL); return "pk";
+    case 3:
+        request->body = aiocosmos_text(!given ? NULL
+                                       : request->kind == AIOCOSMOS_PATCH_ITEM ? "[{\"op\":\"remove\",\"path\":\"/a\"}]"
+                                       : request->kind <= AIOCOSMOS_DELETE_ITEM ? "{\"id\":\"i\"}"
+                                       : request->kind == AIOCOSMOS_REPLACE_CONTAINER
+                                           ? "{\"partitionKey\":{\"paths\":[\"/pk\"]}}" : "{}");
+        return "body";
+    case 4: request->if_match = aiocosmos_text(given ? "\"e\"" : NULL); return "if_match";
+    case 5: request->if_none_match = aiocosmos_text(given ? "\"e\"" : NULL); return "if_none_match";
+    case 6: request->session_token = aiocosmos_text(given ? "0:-1#1" : NULL); return "session_token";
+    case 7: request->if_not_exists = given; return "if_not_exists";
+    case 8:
+        request->indexing_policy = aiocosmos_text(given ? "{}" : NULL);
+        request->default_ttl_s = given ? 5 : 0;
+        return "";
+    case 9:
+        request->partition_key_paths[0] = given ? "/pk" : NULL;
+        request->unique_keys = given ? keys : NULL;
+        return "";
+    case 10: request->throughput_ru = given ? 400 : 0; return "throughput_ru";
+    default:
+        request->raw_verb = given ? "POST" : NULL;
+        request->raw_link = given ? "dbs/d/colls/c/docs" : NULL;
+        return "raw_verb";
+    }
+}
+
+static void check_matrix_line(aioc_request_builder *builder, aiocosmos_kind kind, const char marks[MATRIX_COLUMNS])
+{
+    aiocosmos_request request;
+    aioc_request_spec spec;
+    const char *name;
+    int i;
+    memset(&request, 0, sizeof request);
+    request.database = kind == AIOCOSMOS_READ_ACCOUNT || kind == AIOCOSMOS_RAW ? NULL : "d";
+    request.kind = kind;
+    for (i = 0; i < MATRIX_COLUMNS; i++) if (marks[i] == '!') set_column(&request, i, true);
+    if (aioc_request_build(builder, &request, &spec) != 0)
+        CHECK_STR(builder->refusal, kind_names[kind]);
+    for (i = 0; i < MATRIX_COLUMNS; i++) {
+        bool required = marks[i] == '!', belongs = marks[i] != '.';
+        int refused;
+        name = set_column(&request, i, !required);
+        refused = aioc_request_build(builder, &request, &spec);
+        if ((refused != 0) != (required || !belongs) ||
+            (refused && strncmp(builder->refusal, name, strlen(name)) != 0))
+            test_fail(__FILE__, __LINE__, "%s, column %d: %d: %s", kind_names[kind], i, refused,
+                      builder->refusal);
+        set_column(&request, i, required);
+    }
+}
+
+TEST(the_matrix_says_what_a_kind_takes)
+{
+    FILE *file = fopen("aiocosmos.h", "r");
+    char line[256], name[32], marks[MATRIX_COLUMNS];
+    aioc_request_builder *builder = open_builder();
+    int kind, lines = 0;
+    CHECK(file != NULL);
+    while (file && fgets(line, sizeof line, file)) {
+        int i, at = 0;
+        if (sscanf(line, " * %31s%n", name, &at) != 1) continue;
+        for (i = 0; i < MATRIX_COLUMNS && line[at] == ' ' && strchr(" !+.", line[at + 1]); i++, at += 2) {
+            while (i == 0 && line[at + 1] == ' ') at++;
+            marks[i] = line[at + 1];
+        }
+        if (i < MATRIX_COLUMNS) continue;
+        for (kind = AIOCOSMOS_RAW; kind > 0 && strcmp(kind_names[kind], name) != 0; kind--) continue;
+        if (kind == 0) continue;
+        check_matrix_line(builder, (aiocosmos_kind)kind, marks);
+        lines++;
+    }
+    if (file) fclose(file);
+    close_builder(builder);
+    CHECK_INT(lines, AIOCOSMOS_RAW);
+}
+
+/*--- What is refused -------------------------------------------------------------*/
+
+static aiocosmos_request with_body(aiocosmos_kind kind, const char *body)
+{
+    aiocosmos_request request = item_request(kind);
+    request.body.ptr = body;
+    request.body.len = strlen(body);
+    return request;
+}
+
+TEST(bad_requests_are_refused_with_what_and_where)
+{
+    aioc_request_builder *builder = open_builder();
+    aiocosmos_request request = {0};
+    refused(builder, &request, "kind: required");
+    request = item_request(AIOCOSMOS_READ_ITEM);
+    request.container = NULL;
+    refused(builder, &request, "container:");
+    request = item_request(AIOCOSMOS_READ_ITEM);
+    request.id = "a/b";
+    refused(builder, &request, "id: '/' at byte 1");
+    request = item_request(AIOCOSMOS_READ_ITEM);
+    request.id = "";
+    refused(builder, &request, "id: empty");
+    request = item_request(AIOCOSMOS_READ_ITEM);
+    memset(&request.pk, 0, sizeof request.pk);
+    refused(builder, &request, "pk: required");
+    request.pk = aiocosmos_pk1(aiocosmos_i(INT64_C(9007199254740993)));
+    refused(builder, &request, "pk:");
+    request.pk = aiocosmos_pk1(aiocosmos_sn("\xff", 1));
+    refused(builder, &request, "pk:");
+    request = item_request(AIOCOSMOS_READ_ITEM);
+    request.body.ptr = "{}";
+    request.body.len = 2;
+    refused(builder, &request, "body:");
+    request = item_request(AIOCOSMOS_READ_ITEM);
+    request.if_match = aiocosmos_text("\"e\"");
+    refused(builder, &request, "if_match:");
+    request = item_request(AIOCOSMOS_REPLACE_ITEM);
+    request.if_match = aiocosmos_text("unquoted");
+    refused(builder, &request, "if_match:");
+    request.if_match = aiocosmos_text("\"a\r\nx: y\"");
+    refused(builder, &request, "if_match:");
+    request = item_request(AIOCOSMOS_READ_ITEM);
+    request.session_token = aiocosmos_text("0:nonsense");
+    refused(builder, &request, "session_token:");
+    close_builder(builder);
+}
+
+TEST(no_memory_for_a_container_is_not_taken_for_a_wrong_path)
+{
+    static const char *const unique[] = { "/mail", "/guild,/rank", NULL };
+    aiocosmos_request request = {0};
+    aioc_request_spec spec;
+    int status = AIOCOSMOS_E_NOMEM;
+    unsigned blocks;
+    request.kind = AIOCOSMOS_CREATE_CONTAINER;
+    request.container = "c";
+    request.partition_key_paths[0] = "/pk";
+    request.unique_keys = unique;
+    for (blocks = 0; status != 0 && blocks < 100; blocks++) {
+        aioc_request_builder *builder = open_builder();
+        heap_fail(&heap, blocks + 1, ULONG_MAX);
+        status = aioc_request_build(builder, &request, &spec);
+        heap_recover(&heap);
+        if (status != 0) CHECK_INT(status, AIOCOSMOS_E_NOMEM);
+        if (status != 0) CHECK_STR(builder->refusal, "out of memory");
+        close_builder(builder);
+    }
+    CHECK(blocks > 3 && status == 0);
+}
+
+TEST(bad_documents_are_refused_with_what_and_where)
+{
+    aioc_request_builder *builder = open_builder();
+    aiocosmos_request request = with_body(AIOCOSMOS_CREATE_ITEM, "");
+    refused(builder, &request, "body: empty: did the JSON writer");
+    request.body.ptr = NULL;
+    refused(builder, &request, "body: required");
+    request = with_body(AIOCOSMOS_CREATE_ITEM, "{\"id\":\"x\",}");
+    refused(builder, &request, "at byte 10");
+    request = with_body(AIOCOSMOS_CREATE_ITEM, "[1]");
+    refused(builder, &request, "body: an item is a JSON object");
+    request = with_body(AIOCOSMOS_CREATE_ITEM, "{}");
+    refused(builder, &request, "\"id\" is required");
+    request = with_body(AIOCOSMOS_UPSERT_ITEM, "{\"id\":7}");
+    refused(builder, &request, "\"id\" is required");
+    request = with_body(AIOCOSMOS_CREATE_ITEM, "{\"id\":\"a#b\"}");
+    refused(builder, &request, "'#' at byte 1");
+    request = with_body(AIOCOSMOS_CREATE_ITEM, "{\"id\":\"ab\\u0000c\"}");
+    refused(builder, &request, "control character 0 at byte 2");
+    request = with_body(AIOCOSMOS_PATCH_ITEM, "{\"op\":\"set\"}");
+    refused(builder, &request, "body: a patch is");
+    request = with_body(AIOCOSMOS_PATCH_ITEM, "[");
+    refused(builder, &request, "at byte 1");
+    close_builder(builder);
+}
+
+TEST(bad_headers_are_refused)
+{
+    static const char *const none[] = { "no colon", NULL }, *const ours[] = { "Authorization: x", NULL };
+    static const char *const split[] = { "x-a: b\r\nx-c: d", NULL }, *const empty[] = { ": b", NULL };
+    static const char *const agent[] = { "user-agent: x", NULL };
+    static const char *const prefer[] = { "Prefer: return=representation", NULL };
+    const char *const *const all[] = { none, ours, split, empty, agent, prefer };
+    aioc_request_builder *builder = open_builder();
+    aiocosmos_request request = item_request(AIOCOSMOS_READ_ITEM);
+    size_t i;
+    for (i = 0; i < sizeof all / sizeof *all; i++) {
+        request.headers = all[i];
+        refused(builder, &request, "headers:");
+    }
+    close_builder(builder);
+}
+
+TEST(bad_containers_are_refused)
+{
+    aioc_request_builder *builder = open_builder();
+    aiocosmos_request request = {0};
+    request.kind = AIOCOSMOS_CREATE_CONTAINER;
+    request.container = "c";
+    refused(builder, &request, "partition_key_paths: required");
+    request.partition_key_paths[0] = "no slash";
+    refused(builder, &request, "partition_key_paths:");
+    request.partition_key_paths[0] = "/a";
+    request.partition_key_paths[2] = "/c";
+    refused(builder, &request, "partition_key_paths: a gap");
+    request.partition_key_paths[2] = NULL;
+    request.default_ttl_s = -2;
+    refused(builder, &request, "default_ttl_s:");
+    request.default_ttl_s = 0;
+    request.throughput_ru = request.autoscale_max_ru = 400;
+    refused(builder, &request, "autoscale_max_ru:");
+    request.throughput_ru = request.autoscale_max_ru = 0;
+    request.indexing_policy.ptr = "{\"indexingMode\":}";
+    request.indexing_policy.len = strlen(request.indexing_policy.ptr);
+    refused(builder, &request, "indexing_policy:");
+    request.indexing_policy.ptr = NULL;
+    request.body.ptr = "{\"partitionKey\":{\"paths\":[\"/b\"]}}";
+    request.body.len = strlen(request.body.ptr);
+    refused(builder, &request, "body: \"partitionKey\"");
+    request.container = "c?";
+    refused(builder, &request, "container: '?'");
+    request.kind = AIOCOSMOS_REPLACE_CONTAINER;
+    request.container = "c";
+    request.partition_key_paths[0] = NULL;
+    request.body.ptr = "{\"id\":\"other\"}";
+    request.body.len = strlen(request.body.ptr);
+    refused(builder, &request, "body: \"id\"");
+    close_builder(builder);
+}
+
+static void expect_body(aioc_request_builder *builder, const aiocosmos_request *request, const char *want)
+{
+    aioc_request_spec spec;
+    int status = aioc_request_build(builder, request, &spec);
+    if (status) printf("  %s\n", builder->refusal);
+    CHECK_INT(status, 0);
+    CHECK_INT(spec.body.len, strlen(want));
+    CHECK_MEM(spec.body.ptr, want, strlen(want));
+}
+
+TEST(bodies_that_the_library_writes)
+{
+    aioc_request_builder *builder = open_builder();
+    aiocosmos_request request = {0};
+    request.kind = AIOCOSMOS_CREATE_DATABASE;
+    request.database = "a \"b\"";
+    expect_body(builder, &request, "{\"id\":\"a \\\"b\\\"\"}");
+    request.kind = AIOCOSMOS_CREATE_CONTAINER;
+    request.database = NULL;
+    request.container = "c";
+    request.partition_key_paths[0] = "/tenant";
+    request.default_ttl_s = -1;
+    request.indexing_policy.ptr = "{\"automatic\":true}";
+    request.indexing_policy.len = strlen(request.indexing_policy.ptr);
+    expect_body(builder, &request,
+                "{\"id\":\"c\",\"partitionKey\":{\"paths\":[\"/tenant\"],\"kind\":\"Hash\",\"version\":2},"
+                                  "\"defaultTtl\":-1,\"indexingPolicy\":{\"automatic\":true}}");
+    request.partition_key_paths[1] = "/user";
+    request.default_ttl_s = 0;
+    request.indexing_policy.ptr = NULL;
+    request.body.ptr = " { \"id\" : \"c\", \"uniqueKeyPolicy\" : {\"uniqueKeys\":[]} } ";
+    request.body.len = strlen(request.body.ptr);
+    expect_body(builder, &request,
+                "{\"id\":\"c\",\"partitionKey\":{\"paths\":[\"/tenant\",\"/user\"],\"kind\":\"MultiHash\","
+                                  "\"version\":2},\"uniqueKeyPolicy\":{\"uniqueKeys\":[]}}");
+    request = with_body(AIOCOSMOS_PATCH_ITEM, "[{\"op\":\"incr\",\"path\":\"/n\",\"value\":1}]");
+    expect_body(builder, &request, "{\"operations\":[{\"op\":\"incr\",\"path\":\"/n\",\"value\":1}]}");
+    close_builder(builder);
+}
+
+/*--- Raw requests ----------------------------------------------------------------*/
+
+TEST(raw_requests_that_cannot_be_are_refused_by_name)
+{
+    static const char *const framing[] = { "Transfer-Encoding: chunked", NULL };
+    static const char *const date[] = { "x-ms-date: x", NULL };
+    static const char *const key[] = { "x-ms-documentdb-partitionkey: [1]", NULL };
+    static const char *const verbs[] = { "", "get", "GE T", "G\r\n", "ABCDEFGHIJKLMNOPQ", "CONNECT", "TRACE" };
+    static const struct { const char *link, *part; } links[] = { { "/dbs", "raw_link, segment 1: empty" },
+        { "dbs/", "raw_link, segment 2: empty" }, { "dbs//colls", "raw_link, segment 2: empty" },
+        { "dbs/a/..", "raw_link, segment 3: '..' is a step in a path" },
+        { "dbs/a?b", "raw_link, segment 2: '?' at byte 1" }, { "dbs/\xff", "raw_link, segment 2: not UTF-8" },
+        { "a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q", "raw_link: too many" } };
+    aioc_request_builder *builder = open_builder();
+    aiocosmos_request request = raw_request("GET", "dbs/D");
+    char text[1500];
+    size_t i;
+    for (i = 0; i < sizeof verbs / sizeof *verbs; i++) {
+        request.raw_verb = verbs[i];
+        refused(builder, &request, "raw_verb:");
+    }
+    request.raw_verb = NULL;
+    refused(builder, &request, "raw_verb:");
+    for (i = 0; i < sizeof links / sizeof *links; i++) {
+        request = raw_request("GET", links[i].link);
+        refused(builder, &request, links[i].part);
+    }
+    memset(text, 'x', sizeof text);
+    memcpy(text, "dbs/", 4);
+    text[1028] = 0;
+    request = raw_request("GET", text);
+    refused(builder, &request, "raw_link, segment 2: 1024 bytes");
+    request = raw_request("GET", NULL);
+    refused(builder, &request, "raw_link: required");
+    request = raw_request("HEAD", "dbs/D");
+    request.body = aiocosmos_text("{}");
+    refused(builder, &request, "body:");
+    request = raw_request("POST", "dbs/D/colls/C/sprocs");
+    request.session_token = aiocosmos_text("0:1#2");
+    refused(builder, &request, "session_token:");
+    request = raw_request("POST", "dbs/D/colls/C/docs");
+    request.headers = framing;
+    refused(builder, &request, "headers: Transfer-Encoding");
+    request.headers = date;
+    refused(builder, &request, "headers: x-ms-date");
+    request.headers = key;
+    refused(builder, &request, "headers: x-ms-documentdb-partitionkey: use pk");
+    request = raw_request("POST", "dbs/D/colls/C/docs");
+    request.database = "D";
+    refused(builder, &request, "database:");
+    request.database = NULL;
+    request.container = "C";
+    refused(builder, &request, "container:");
+    request.container = NULL;
+    request.id = "I";
+    refused(builder, &request, "id:");
+    request.id = NULL;
+    request.want_body = true;
+    refused(builder, &request, "want_body:");
+    request.want_body = false;
+    request.if_not_exists = true;
+    refused(builder, &request, "if_not_exists:");
+    request = item_request(AIOCOSMOS_READ_ITEM);
+    request.raw_verb = "GET";
+    refused(builder, &request, "raw_verb:");
+    request.raw_verb = NULL;
+    request.raw_link = "dbs";
+    refused(builder, &request, "raw_link:");
+    close_builder(builder);
+}
+
+TEST(raw_requests_may_say_what_they_mean)
+{
+    static const char *const lines[] = { "x-ms-documentdb-isquery: True", "content-type: application/query+json",
+        "x-ms-documentdb-partitionkeyrangeid: 0", "Prefer: return=minimal", "x-ms-cosmos-is-batch-request: True",
+        NULL };
+    static const struct { const char *verb, *etag; bool write, repeatable; } cases[] = {
+        { "GET", "\"e\"", false, true }, { "HEAD", NULL, false, false }, { "PUT", NULL, true, false },
+        { "PUT", "\"e\"", true, true }, { "PUT", "*", true, false }, { "POST", "\"e\"", true, false },
+        { "DELETE", "\"e\"", true, true } };
+    aioc_request_builder *builder = open_builder();
+    aiocosmos_request request = raw_request("POST", "dbs/D/colls/C/docs");
+    aioc_request_spec spec;
+    char text[1024];
+    size_t i;
+    request.headers = lines;
+    request.body = aiocosmos_text("not JSON");
+    request.pk = aiocosmos_pk1(aiocosmos_s("p"));
+    CHECK_INT(aioc_request_build(builder, &request, &spec), 0);
+    CHECK_MEM(spec.lines.ptr, "x-ms-documentdb-isquery: True\r\ncontent-type: application/query+json\r\n", 69);
+    snprintf(text, sizeof text, "%.*s", (int)spec.lines.len, spec.lines.ptr);
+    CHECK(!strstr(text, "Content-Type"));
+    CHECK_MEM(spec.body.ptr, "not JSON", 8);
+    CHECK_MEM(spec.pk_text.ptr, "[\"p\"]", 5);
+    request.headers = NULL;
+    CHECK_INT(aioc_request_build(builder, &request, &spec), 0);
+    CHECK_INT(spec.lines.len, 32);
+    CHECK_MEM(spec.lines.ptr, "Content-Type: application/json\r\n", 32);
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        request = raw_request(cases[i].verb, "dbs/D/colls/C/docs/I");
+        request.if_match = aiocosmos_text(cases[i].etag);
+        if (!cases[i].etag) request.if_match.ptr = NULL;
+        CHECK_INT(aioc_request_build(builder, &request, &spec), 0);
+        CHECK_INT(spec.is.write, cases[i].write);
+        CHECK_INT(spec.is.repeatable, cases[i].repeatable);
+    }
+    request = raw_request("DELETE", "dbs/D/colls/C");
+    CHECK_INT(aioc_request_build(builder, &request, &spec), 0);
+    CHECK(spec.is.forgets_container);
+    close_builder(builder);
+}
+
+
+/*--- Whatever a host may give ------------------------------------------------------*/
+
+static char long_id[1030];                   /* more than an item's id may have */
+
+static const char *any_text(void)
+{
+    static const char *const texts[] = { NULL, "", "c", "db", "a b", "caf\xC3\xA9", "50%", "a/b", "a\\b", "a?", "#",
+        ".", "..", "x ", " x", "\xff", "\xC3", "a\r\nX: y", "\t", "\x7f", "docs", "dbs", "operations", long_id,
+        "\"", "{}" };
+    return texts[random_below(COUNT(texts))];
+}
+
+static aiocosmos_str any_json(void)
+{
+    static const char *const texts[] = { NULL, "", "{}", "[]", "null", "{\"id\":\"a\"}", "{\"id\":\"a/b\"}",
+        "{\"id\":7}", "{\"id\":\"\\u0000\"}", "{\"id\":\"a\",", " {\"id\":\"a\",\"n\":[1,{}]}\n", "[{\"op\":\"add\"}]",
+        "{\"operations\":[]}", "{\"operations\":1}", "{\"partitionKey\":{\"paths\":[\"/pk\"]}}", "{\"uniqueKeys\":1}",
+        "{\"id\":\"c\",\"partitionKey\":{}}", "{\"id\":\"\xff\"}", "{\"a\":1}}", "\xEF\xBB\xBF{}", "[[[[[[[[[[[[[[[[" };
+    return str(texts[random_below(COUNT(texts))]);
+}
+
+static aiocosmos_str any_tag(void)
+{
+    static const char *const texts[] = {
+        NULL, "", "*", "\"e\"", "W/\"e\"", "e", "\"", "\"a\r\nx: y\"", "\"\xC3\xA9\""
+    };
+    return str(texts[random_below(COUNT(texts))]);
+}
+
+static const char *const *any_headers(void)
+{
+    static const char *const lines[][3] = {
+        { NULL, NULL, NULL }, { "x-a: b", "X-Other:\tc", NULL }, { "x-a", NULL, NULL },
+        { ": b", NULL, NULL }, { "x-a: b\r\nHost: c", NULL, NULL }, { "x-a:b", "Content-Length: 3", NULL },
+        { "transfer-ENCODING: chunked", NULL, NULL }, { "x-a: \xff", NULL, NULL }, { "a b: c", NULL, NULL },
+        { "x-ms-activity-id: 7", NULL, NULL }, { "Prefer: x", NULL, NULL }, { "", NULL, NULL },
+        { "proxy-x: y", NULL, NULL }, { "x-ms-date: z", "x-a: b", NULL } };
+    return lines[random_below(COUNT(lines))];
+}
+
+static aiocosmos_value any_value(void)
+{
+    switch (random_below(9)) {
+    case 0: return aiocosmos_s(any_text());
+    case 1: return aiocosmos_i((int64_t)random_number());
+    case 2: return aiocosmos_f((double)random_below(7) / (double)random_below(3));   /* infinite, not a number */
+    case 3: return aiocosmos_null();
+    case 4: return aiocosmos_none();
+    case 5: return aiocosmos_json_text("[1]", random_below(4));
+    case 6: return aiocosmos_sn("a\0\r\n\xE2\x82", random_below(7));
+    default: return aiocosmos_s(random_below(2) ? "p" : NULL);
+    }
+}
+
+/* Of each field, most often what its kind may well have, else nothing, else anything. */
+static aiocosmos_request any_request(void)
+{
+    static const char *const keys[][3] = { { "/mail", NULL, NULL }, { "/a,/b", "/c", NULL }, { "", NULL, NULL },
+        { "/a,,", NULL, NULL }, { "/\xff", NULL, NULL } };
+    static const char *const links[] = {
+        NULL, "", "dbs", "dbs/d/colls/c/docs", "dbs/d/colls/c/docs/i", "offers/AbC", "/",
+        "dbs//x", "a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r", "dbs/a\r\nb", "dbs/../x", "dbs/d/colls/c/sprocs/s" };
+    static const char *const verbs[] = { NULL, "", "GET", "POST", "PATCH", "get", "TRACE", "CONNECT", "A\r\nB" };
+    aiocosmos_request request;
+    memset(&request, 0, sizeof request);
+    request.kind = (aiocosmos_kind)((int)random_below(AIOCOSMOS_RAW + 4) - 1);
+    request.container = "c";
+    request.id = "i";
+    request.pk = aiocosmos_pk_s("p");
+    if (request.kind > AIOCOSMOS_DELETE_CONTAINER) request.container = NULL;
+    if (request.kind > AIOCOSMOS_DELETE_ITEM || request.kind == AIOCOSMOS_CREATE_ITEM ||
+        request.kind == AIOCOSMOS_UPSERT_ITEM) request.id = NULL;
+    if (request.kind > AIOCOSMOS_DELETE_ITEM) request.pk = aiocosmos_pk_s(NULL);
+    if (request.kind == AIOCOSMOS_RAW) request.raw_verb = "POST", request.raw_link = "dbs/d/colls/c/docs";
+    if (request.kind == AIOCOSMOS_CREATE_CONTAINER) request.partition_key_paths[0] = "/pk";
+    if (request.kind >= AIOCOSMOS_CREATE_ITEM && request.kind <= AIOCOSMOS_REPLACE_ITEM)
+        request.body = str("{\"id\":\"a\"}");
+    if (request.kind == AIOCOSMOS_PATCH_ITEM) request.body = str("[{\"op\":\"remove\",\"path\":\"/a\"}]");
+    if (request.kind == AIOCOSMOS_REPLACE_CONTAINER) request.body = str("{\"partitionKey\":{\"paths\":[\"/pk\"]}}");
+    if (random_below(4) == 0) request.body = any_json();
+    if (random_below(16) == 0) request.body.len = request.body.ptr ? random_below(request.body.len + 1) : 0;
+    if (random_below(16) == 0) request.database = any_text();
+    if (random_below(16) == 0) request.container = any_text();
+    if (random_below(16) == 0) request.id = any_text();
+    if (random_below(4) == 0) request.pk = aiocosmos_pk3(any_value(), any_value(), any_value());
+    if (random_below(16) == 0) request.if_match = any_tag();
+    if (random_below(16) == 0) request.if_none_match = any_tag();
+    if (random_below(16) == 0) request.session_token = str(random_below(2) ? "0:-1#5,1:2#3" : any_text());
+    if (random_below(6) == 0) request.headers = any_headers();
+    if (random_below(16) == 0) request.raw_verb = verbs[random_below(COUNT(verbs))];
+    if (random_below(16) == 0) request.raw_link = links[random_below(COUNT(links))];
+    if (request.kind == AIOCOSMOS_RAW && random_below(2)) request.raw_verb = verbs[random_below(COUNT(verbs))];
+    if (request.kind == AIOCOSMOS_RAW && random_below(2)) request.raw_link = links[random_below(COUNT(links))];
+    if (random_below(16) == 0) request.want_body = true;
+    if (random_below(16) == 0) request.if_not_exists = true;
+    if (random_below(16) == 0) request.throughput_ru = (uint32_t)random_number();
+    if (random_below(16) == 0) request.autoscale_max_ru = 4000;
+    if (random_below(16) == 0) request.partition_key_paths[random_below(3)] = random_below(2) ? "/b" : any_text();
+    if (random_below(16) == 0) request.unique_keys = keys[random_below(COUNT(keys))];
+    if (random_below(16) == 0) request.default_ttl_s = (int32_t)random_number();
+    if (random_below(16) == 0) request.indexing_policy = any_json();
+    if (random_below(16) == 0) request.computed_properties = any_json();
+    return request;
+}
+
+/* Each line of what stands in a head is one, and has a name; nothing in it breaks it. */
+static bool are_lines(aiocosmos_str lines)
+{
+    aiocosmos_str line;
+    while (aioc_text_split(&lines, '\n', &line)) {
+        size_t i, colon = 0;
+        if (line.len < 3 || line.ptr[line.len - 1] != '\r') return false;
+        for (i = 0; i + 1 < line.len; i++) {
+            unsigned char c = (unsigned char)line.ptr[i];
+            if ((c < ' ' && c != '\t') || c > '~') return false;
+            if (c == ':' && !colon) colon = i;
+        }
+        if (colon == 0) return false;
+    }
+    return true;
+}
+
+static bool is_one_line(aiocosmos_str text)
+{
+    size_t i;
+    for (i = 0; i < text.len; i++)
+        if ((unsigned char)text.ptr[i] < ' ' || text.ptr[i] == 127) return false;
+    return true;
+}
+
+static void check_spec(const aiocosmos_request *request, const aioc_request_spec *spec)
+{
+    static const char *const connections[] = {
+        "host", "content-length", "transfer-encoding", "authorization", "x-ms-date"
+    };
+    bool raw = request->kind == AIOCOSMOS_RAW;
+    aiocosmos_json unused;
+    const char *error;
+    size_t i, error_at;
+    CHECK(are_lines(spec->lines));
+    for (i = 0; i < COUNT(connections); i++) CHECK(!aioc_http_header(spec->lines, connections[i]).ptr);
+    CHECK(is_one_line(spec->link) && is_one_line(spec->pk_text) && is_one_line(spec->container_link));
+    CHECK(spec->link.len == 0 || (spec->link.ptr[0] != '/' && spec->link.ptr[spec->link.len - 1] != '/'));
+    CHECK(spec->pk_text.len == 0 || (spec->pk_text.ptr[0] == '[' && spec->pk_text.ptr[spec->pk_text.len - 1] == ']'));
+    CHECK(spec->container_link.len <= spec->link.len &&
+          memcmp(spec->container_link.ptr ? spec->container_link.ptr : "", spec->link.ptr ? spec->link.ptr : "",
+                 spec->container_link.len) == 0);
+    CHECK(*spec->verb && strspn(spec->verb, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == strlen(spec->verb));
+    CHECK(!strchr(spec->type, '/') && (!spec->tail || is_one_line(str(spec->tail))));
+    if (!raw && spec->body.len)
+        CHECK_INT(aioc_json_check(spec->body.ptr, spec->body.len, str(""), &unused, &error, &error_at), 0);
+    if (!raw) CHECK_INT(spec->is.item_data, request->kind <= AIOCOSMOS_DELETE_ITEM);
+    CHECK(!spec->is.item_data || spec->container_link.len);
+    CHECK_INT(spec->is.write, strcmp(spec->verb, "GET") != 0 && strcmp(spec->verb, "HEAD") != 0);
+}
+
+/* Built or refused by name; built twice, it is the same; without memory, it is told so, and the next one is built. */
+TEST(whatever_is_given_is_built_whole_or_refused_by_name)
+{
+    unsigned built[AIOCOSMOS_RAW + 1] = { 0 }, refusals = 0, hungry = 0;
+    int i;
+    memset(long_id, 'x', sizeof long_id - 1);
+    for (i = 0; i < 100000; i++) {
+        aioc_request_builder *builder = open_builder();
+        aiocosmos_request request = any_request();
+        aioc_request_spec spec;
+        bool starve = random_below(8) == 0;
+        int status;
+        if (starve) heap_fail(&heap, 1 + random_below(12), ULONG_MAX);
+        status = aioc_request_build(builder, &request, &spec);
+        if (heap.failed) {
+            CHECK(status != 0);
+            hungry += status == AIOCOSMOS_E_NOMEM;
+        }
+        heap_recover(&heap);
+        if (starve) status = aioc_request_build(builder, &request, &spec);
+        CHECK(status == 0 || status == AIOCOSMOS_E_ARGUMENT);
+        if (status == 0) {
+            aioc_request_spec again;
+            aiocosmos_str lines = tight(spec.lines), body = tight(spec.body);
+            check_spec(&request, &spec);
+            CHECK_INT(aioc_request_build(builder, &request, &again), 0);
+            CHECK(aioc_mem_same(again.lines, lines) && aioc_mem_same(again.body, body));
+            loosen(lines);
+            loosen(body);
+            built[request.kind]++;
+        } else {
+            CHECK(strstr(builder->refusal, ": ") && is_one_line(str(builder->refusal)));
+            refusals++;
+        }
+        close_builder(builder);
+    }
+    for (i = AIOCOSMOS_READ_ITEM; i <= AIOCOSMOS_RAW; i++)
+        if (built[i] < 300) test_fail(__FILE__, __LINE__, "%s: built %u times", kind_names[i], built[i]);
+    CHECK(refusals > 20000);
+    CHECK(hungry > 500);
+}
